@@ -1,0 +1,60 @@
+/** `mqttzoo broker`: starts a broker and ends it in order. */
+import { Command } from "commander";
+import { createLog } from "../src/base/log.ts";
+import { startServer } from "../src/broker/server.ts";
+import { addBrokerOptions, resolveOptions, toBrokerOptions } from "./options.ts";
+
+export function brokerCommand(): Command {
+  const command = new Command("broker")
+    .description("Start a broker on its embedded store.")
+    .helpOption("--help", "print this help");
+  addBrokerOptions(command)
+    .option("--print-config", "print every option with its value and where that came from, and end")
+    .addHelpText(
+      "after",
+      `
+A flag beats an environment variable beats the file beats the default.
+
+Examples:
+  mqttzoo broker
+  mqttzoo broker --host 127.0.0.1 --port 1884 --data /var/lib/mqttzoo
+  MQTTZOO_LOG_LEVEL=debug mqttzoo broker --config mqttzoo.yaml --print-config`,
+    )
+    .action(run);
+  return command;
+}
+
+async function run(flags: Record<string, unknown>): Promise<void> {
+  const resolved = resolveOptions(flags, process.env);
+  if (flags.printConfig === true) {
+    for (const { name, value, source } of resolved) console.log(`${`${name}: ${value}`.padEnd(44)} # ${source}`);
+    return;
+  }
+  const options = toBrokerOptions(resolved);
+  const log = createLog({ level: options.logLevel, format: options.logFormat });
+  const server = await startServer(options, log);
+  const address = options.host === "0.0.0.0" || options.host === "::" ? "localhost" : options.host;
+  log.info({ port: server.port, data: options.data, id: options.id }, "broker is ready");
+  if (process.stdout.isTTY || process.env.MQTTZOO_WELCOME !== undefined) welcome(address, server.port);
+  let stopping = false;
+  const stop = async (signal: string): Promise<void> => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    log.info({ signal }, "shutting down");
+    await server.stop();
+    log.info("broker has ended");
+    process.exit(0);
+  };
+  process.on("SIGTERM", () => void stop("SIGTERM"));
+  process.on("SIGINT", () => void stop("SIGINT"));
+}
+
+function welcome(host: string, port: number): void {
+  const where = `${host === "localhost" ? "" : ` -h ${host}`}${port === 1883 ? "" : ` -p ${port}`}`;
+  console.log(`
+MQTTZoo is ready: any MQTT client can connect to ${host}:${port}. Ctrl-C ends it.
+
+In a second terminal, subscribe:      npx -y bun@1.4.5 mqttzoo sub${where} -t 'home/#' -v
+In a third one, publish:              npx -y bun@1.4.5 mqttzoo pub${where} -t home/hello -m 'it works'
+`);
+}

@@ -1,0 +1,60 @@
+/** `mqttzoo`: one executable, one subcommand a file. What is not needed is not loaded. */
+import { Command, CommanderError } from "commander";
+import { messageOf, OperatingError } from "../src/base/errors.ts";
+import { version } from "../src/broker/version.ts";
+import { brokerCommand } from "./broker.ts";
+import { completionCommand } from "./completion.ts";
+import { pubCommand } from "./pub.ts";
+import { subCommand } from "./sub.ts";
+
+/** Bad usage ends with this code, as with the shell's own commands; what failed while running ends with 1. */
+const usageExitCode = 2;
+
+const program = new Command("mqttzoo")
+  .description("An MQTT broker that never loses an acknowledged message, and its clients.")
+  .version(version, "--version", "print the version")
+  .helpOption("--help", "print this help")
+  .helpCommand(false)
+  .addHelpText(
+    "after",
+    `
+Examples:
+  mqttzoo broker                                   start a broker on port 1883
+  mqttzoo sub -t 'home/#' -v                       print what is published below home
+  mqttzoo pub -t home/kitchen/temp -m 21.5 -q 1    publish one message
+
+mqttzoo COMMAND --help tells more.`,
+  );
+program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subCommand());
+program.addCommand(completionCommand(program));
+
+function useOneLine(command: Command): void {
+  command.exitOverride();
+  command.configureOutput({ outputError: () => {} });
+  command.showSuggestionAfterError(true);
+  for (const child of command.commands) useOneLine(child);
+}
+
+useOneLine(program);
+try {
+  if (process.argv.length <= 2) program.help();
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = explain(error);
+  if (process.exitCode !== 0) process.exit();
+}
+
+/** One line on stderr that says what was wrong and what to do; returns the exit code. */
+function explain(error: unknown): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0;
+    const text = error.message.replace(/^error: /, "").replaceAll("\n", " ");
+    process.stderr.write(
+      `mqttzoo: ${text}; see mqttzoo ${process.argv[2] === undefined ? "" : `${process.argv[2]} `}--help\n`,
+    );
+    return usageExitCode;
+  }
+  if (!(error instanceof OperatingError)) throw error;
+  process.stderr.write(`mqttzoo: ${messageOf(error)}\n`);
+  return error.code === "EUSAGE" ? usageExitCode : 1;
+}

@@ -1,0 +1,169 @@
+/**
+ * The broker's options, each once: as a flag, as an environment variable `MQTTZOO_…`, as a key of the
+ * configuration file. A flag beats a variable beats the file beats the default.
+ */
+import { readFileSync } from "node:fs";
+import { type Command, Option } from "commander";
+import { messageOf, OperatingError } from "../src/base/errors.ts";
+import { logLevels } from "../src/base/log.ts";
+import { type BrokerOptions, defaultOptions } from "../src/broker/options.ts";
+
+interface OptionSpec {
+  readonly key: keyof BrokerOptions;
+  readonly value: string;
+  readonly help: string;
+  readonly parse: (text: string) => string | number;
+  /** How the default is shown, where that is not its plain text. */
+  readonly shown?: string;
+}
+
+const specs: readonly OptionSpec[] = [
+  { key: "host", value: "ADDRESS", help: "address to listen on", parse: parseText },
+  { key: "port", value: "PORT", help: "TCP port to listen on; 0 chooses a free one", parse: integer(0, 65_535) },
+  { key: "data", value: "DIR", help: "folder of the embedded store", parse: parseText },
+  { key: "id", value: "NAME", help: "this broker's name", parse: parseText, shown: "the host name" },
+  {
+    key: "maxPacketSize",
+    value: "BYTES",
+    help: "largest packet taken from a client; 64k, 8M",
+    parse: size(1024, 268_435_460),
+    shown: "8M",
+  },
+  { key: "maxConnections", value: "N", help: "clients connected at once", parse: integer(1, 10_000_000) },
+  {
+    key: "maxInflight",
+    value: "N",
+    help: "unacknowledged QoS 1 and 2 messages per client, each way",
+    parse: integer(1, 65_535),
+  },
+  { key: "maxQueued", value: "N", help: "messages that wait for one client", parse: integer(1, 10_000_000) },
+  {
+    key: "keepaliveMax",
+    value: "SECONDS",
+    help: "longest keep alive; MQTT 5 clients are told",
+    parse: integer(1, 65_535),
+  },
+  {
+    key: "sessionExpiryMax",
+    value: "SECONDS",
+    help: "longest life of a session without its client; 4294967295: for ever",
+    parse: integer(0, 0xffff_ffff),
+  },
+  {
+    key: "logLevel",
+    value: "LEVEL",
+    help: `least level that is logged: ${logLevels.join(", ")}`,
+    parse: oneOf(logLevels),
+  },
+  { key: "logFormat", value: "FORMAT", help: "text for people, json for programs", parse: oneOf(["text", "json"]) },
+];
+
+export type Source = "flag" | "environment" | "file" | "default";
+
+export interface ResolvedOption {
+  readonly name: string;
+  readonly value: string | number;
+  readonly source: Source;
+}
+
+export function addBrokerOptions(command: Command): Command {
+  for (const spec of specs) {
+    const help = `${spec.help} (default: ${spec.shown ?? defaultOptions[spec.key]}; env: ${variableOf(spec.key)})`;
+    command.addOption(new Option(`--${nameOf(spec.key)} <${spec.value}>`, help));
+  }
+  return command.addOption(
+    new Option("--config <FILE>", "YAML file with any of these options, by their long names (env: MQTTZOO_CONFIG)"),
+  );
+}
+
+/** Brings flags, variables and file together. Throws `OperatingError` that names the source of a bad value. */
+export function resolveOptions(
+  flags: Record<string, unknown>,
+  env: Record<string, string | undefined>,
+): ResolvedOption[] {
+  const path = (flags.config as string | undefined) ?? env.MQTTZOO_CONFIG;
+  const file = path === undefined ? {} : readConfigFile(path);
+  return specs.map((spec) => {
+    const name = nameOf(spec.key);
+    const candidates: readonly [Source, unknown, string][] = [
+      ["flag", flags[spec.key], `--${name}`],
+      ["environment", env[variableOf(spec.key)], variableOf(spec.key)],
+      ["file", file[name], `${name} in ${path}`],
+    ];
+    const found = candidates.find(([, value]) => value !== undefined);
+    if (found === undefined) return { name, value: defaultOptions[spec.key], source: "default" };
+    const [source, value, place] = found;
+    return { name, value: parseValue(spec, String(value), place), source };
+  });
+}
+
+export function toBrokerOptions(resolved: readonly ResolvedOption[]): BrokerOptions {
+  return Object.fromEntries(specs.map((spec, index) => [spec.key, resolved[index]!.value])) as unknown as BrokerOptions;
+}
+
+function readConfigFile(path: string): Record<string, unknown> {
+  let parsed: unknown;
+  try {
+    parsed = Bun.YAML.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new OperatingError("EUSAGE", `cannot read the configuration ${path}: ${messageOf(error)}`);
+  }
+  if (parsed === null || parsed === undefined) return {};
+  if (typeof parsed !== "object" || Array.isArray(parsed)) {
+    throw new OperatingError("EUSAGE", `the configuration ${path} must be lines of "option: value"`);
+  }
+  const known = new Set(specs.map((spec) => nameOf(spec.key)));
+  for (const key of Object.keys(parsed)) {
+    if (!known.has(key))
+      throw new OperatingError("EUSAGE", `unknown option ${key} in ${path}; known are ${[...known].join(", ")}`);
+  }
+  return parsed as Record<string, unknown>;
+}
+
+function parseValue(spec: OptionSpec, text: string, place: string): string | number {
+  try {
+    return spec.parse(text);
+  } catch (error) {
+    throw new OperatingError("EUSAGE", `${place}: ${messageOf(error)}`);
+  }
+}
+
+function nameOf(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+function variableOf(key: string): string {
+  return `MQTTZOO_${nameOf(key).replaceAll("-", "_").toUpperCase()}`;
+}
+
+function parseText(text: string): string {
+  if (text === "") throw new Error("must not be empty");
+  return text;
+}
+
+export function integer(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max))
+      throw new Error(`${JSON.stringify(text)} is not a whole number from ${min} to ${max}`);
+    return value;
+  };
+}
+
+function size(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const match = /^(\d+)([kM]?)i?B?$/.exec(text);
+    const value =
+      match === null ? Number.NaN : Number(match[1]) * { "": 1, k: 1024, M: 1024 * 1024 }[match[2] as "" | "k" | "M"];
+    if (!(value >= min && value <= max))
+      throw new Error(`${JSON.stringify(text)} is not a size from ${min} to ${max} bytes; write 65536, 64k or 8M`);
+    return value;
+  };
+}
+
+function oneOf(values: readonly string[]): (text: string) => string {
+  return (text) => {
+    if (!values.includes(text)) throw new Error(`${JSON.stringify(text)} is none of ${values.join(", ")}`);
+    return text;
+  };
+}

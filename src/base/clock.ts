@@ -1,0 +1,12 @@
+/** The door to time. Machines are told the time; only drivers look at the clock. */
+export interface Clock {
+  /** Milliseconds that never go back; for intervals and deadlines. The origin means nothing. */
+  now(): number;
+  /** Milliseconds since 1970; for what outlives the process. It may jump. */
+  wall(): number;
+}
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  wall: () => Date.now(),
+};

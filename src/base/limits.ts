@@ -1,0 +1,81 @@
+/**
+ * Every limit that is not an option of the broker: each queue, window, batch, buffer, cache and wait has its
+ * constant here, with its unit in its name. Options and their defaults stand in `src/broker/options.ts`.
+ */
+
+/** A client that has connected must have sent its whole CONNECT by then. */
+export const connectDeadlineMs = 10_000;
+/** CONNECT must not be larger than this, whatever `--max-packet-size` says: it comes from strangers. */
+export const connectBytesMax = 256 * 1024;
+/** MQTT's own limit on a packet's remaining length [MQTT-2.1.4]. */
+export const remainingLengthMax = 268_435_455;
+
+/** A topic or filter with more levels is refused; the recursion of the trie is bounded by it. */
+export const topicLevelsMax = 200;
+/** Filters in one session. Beyond it SUBACK carries 0x97 (Quota exceeded). */
+export const subscriptionsPerSessionMax = 100_000;
+/** Topic aliases that a client may set [MQTT-3.2.2.3.8]; as many may the broker set, if the client allows. */
+export const topicAliasMax = 64;
+/** User names, client ids and the like in log lines are cut at this many characters. */
+export const logTextMax = 128;
+
+/** Topics whose route is cached. At this many the cache starts anew. */
+export const routeCacheEntriesMax = 65_536;
+export const routeCacheBytesMax = 16 * 1024 * 1024;
+
+/** A connection's output buffer begins with this many bytes and grows by doubling. */
+export const writerBytesMin = 2 * 1024;
+/** Output larger than this is written at once instead of at the end of the turn. */
+export const writerFlushBytes = 64 * 1024;
+/** Buffers kept for reuse, of each size class; larger buffers are never kept. */
+export const writerPoolBytesMax = 4 * 1024 * 1024;
+export const writerPooledBufferBytesMax = 256 * 1024;
+/** QoS 0 for a subscriber that has this much unsent output is dropped and counted. */
+export const outputBytesMax = 16 * 1024 * 1024;
+/** Control packets and acks may exceed `outputBytesMax` by this much; then the client is disconnected. */
+export const outputBytesReserve = 4 * 1024 * 1024;
+/** A subscriber with this much unsent output holds its publishers back, as long as it drains fast. */
+export const outputBytesHigh = 1024 * 1024;
+/** Publishers that were held back go on when the output has fallen to this. */
+export const outputBytesLow = 256 * 1024;
+/** Fast means: at least this much left the output since the last look ... */
+export const stallProgressBytesMin = 256 * 1024;
+/** ... and this is how often we look. */
+export const stallCheckMs = 50;
+
+/** Deliveries that wait in memory for a session that ends with its connection, in bytes of payload. */
+export const queueBytesMax = 64 * 1024 * 1024;
+/** Unsettled publishes of one connection, in bytes; beyond it the connection is not read. */
+export const owedBytesMax = 16 * 1024 * 1024;
+/** Unsettled publishes of one connection; beyond it the connection is not read. */
+export const owedAcksMax = 4096;
+/** Bytes handed to the store and not yet committed; beyond it publishers that need the store are not read. */
+export const journalBytesMax = 32 * 1024 * 1024;
+export const journalBytesLow = 8 * 1024 * 1024;
+/** Level nodes that the journal remembers as existing. At this many it starts anew. */
+export const journalKnownNodesMax = 100_000;
+/** Times that a unit whose parents vanish under it is tried again before that counts as our bug. */
+export const journalRetriesMax = 10;
+
+/** Mail fetched from the store at once, for a session that has come back. */
+export const mailPageSlips = 256;
+/** ... and fetched ahead only while the session's output is below this. */
+export const pumpOutputBytesMax = 256 * 1024;
+
+/** A persistent subscriber that has not acknowledged by then has the message committed to its mailbox. */
+export const settleAfterMs = 20;
+/** A refused publish of an MQTT 3.1.1 client is held for this long, then its connection is closed. */
+export const refusedHoldMs = 30_000;
+/** How often a held publish is tried again. */
+export const refusedRetryMs = 250;
+
+/** Container znodes that are empty are removed about this often, as ZooKeeper does. */
+export const containerSweepMs = 60_000;
+/** The sessions' shards: no listing of clients grows without bound. */
+export const sessionShards = 256;
+/** `$SYS` is refreshed this often. */
+export const sysIntervalMs = 10_000;
+/** A connection that we have closed is given this long to be closed by the peer. */
+export const lingerMs = 1_000;
+/** An orderly end waits this long for the store and for clients' sockets. */
+export const shutdownWaitMs = 5_000;

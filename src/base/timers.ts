@@ -1,0 +1,91 @@
+/**
+ * Deadlines in one binary heap. A timer is an object that its owner keeps. To move a deadline later is free:
+ * when the old one comes due the heap sees that `dueAt` has moved and sorts the timer in again. That makes
+ * keep-alive, which moves with every packet, cost nothing per packet.
+ */
+export class Timer {
+  readonly fire: (now: number) => void;
+  /** When to fire; Infinity: never. */
+  dueAt = Infinity;
+  /** The heap entry that counts; older ones of the same timer are skipped. */
+  entry: Entry | undefined;
+
+  constructor(fire: (now: number) => void) {
+    this.fire = fire;
+  }
+}
+
+interface Entry {
+  readonly timer: Timer;
+  readonly at: number;
+}
+
+export class Timers {
+  readonly #heap: Entry[] = [];
+  /** Called when the next deadline has become sooner than it was. */
+  onSooner: () => void = () => {};
+
+  set(timer: Timer, dueAt: number): void {
+    timer.dueAt = dueAt;
+    if (timer.entry !== undefined && timer.entry.at <= dueAt) return;
+    timer.entry = { timer, at: dueAt };
+    const sooner = dueAt < this.nextDeadline();
+    this.#push(timer.entry);
+    if (sooner) this.onSooner();
+  }
+
+  /** The heap forgets a cancelled timer when its time comes; the timer's owner may be gone by then. */
+  cancel(timer: Timer): void {
+    timer.dueAt = Infinity;
+  }
+
+  nextDeadline(): number {
+    return this.#heap[0]?.at ?? Infinity;
+  }
+
+  /** Fires everything that is due. */
+  tick(now: number): void {
+    for (let top = this.#heap[0]; top !== undefined && top.at <= now; top = this.#heap[0]) {
+      this.#pop();
+      const timer = top.timer;
+      if (timer.entry !== top) continue;
+      timer.entry = undefined;
+      if (timer.dueAt === Infinity) continue;
+      if (timer.dueAt > now) {
+        this.set(timer, timer.dueAt);
+        continue;
+      }
+      timer.dueAt = Infinity;
+      timer.fire(now);
+    }
+  }
+
+  #push(entry: Entry): void {
+    const heap = this.#heap;
+    let at = heap.length;
+    heap.push(entry);
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (heap[parent]!.at <= entry.at) break;
+      heap[at] = heap[parent]!;
+      at = parent;
+    }
+    heap[at] = entry;
+  }
+
+  #pop(): void {
+    const heap = this.#heap;
+    const last = heap.pop()!;
+    if (heap.length === 0) return;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && heap[child + 1]!.at < heap[child]!.at) child++;
+      if (heap[child]!.at >= last.at) break;
+      heap[at] = heap[child]!;
+      at = child;
+    }
+    heap[at] = last;
+  }
+}

@@ -1,0 +1,258 @@
+/** CONNECT: who comes, with what limits, to which session; and the answer once the store knows it too. */
+import type { IConnackPacket } from "mqtt-packet";
+import { encodeUtf8, ownBytes } from "../base/bytes.ts";
+import { ProtocolError } from "../base/errors.ts";
+import { logTextMax, topicAliasMax } from "../base/limits.ts";
+import { Timer } from "../base/timers.ts";
+import type { JournalOperation } from "../mail/journal.ts";
+import type { WillRecord } from "../mail/records.ts";
+import { type ProtocolVersion, sessionNeverExpires } from "../mqtt/constants.ts";
+import { type Connect, type ConnectPacket, decodeConnect, encodeControl, type Frame } from "../mqtt/control.ts";
+import { willSection } from "../mqtt/properties.ts";
+import { makePublish, Publish, readProperties } from "../mqtt/publish.ts";
+import { Reason } from "../mqtt/reason.ts";
+import { isTopicName } from "../mqtt/topic.ts";
+import { Session } from "../session/session.ts";
+import { Client } from "./client.ts";
+import { type Connection, Hold } from "./connection.ts";
+import type { Context } from "./context.ts";
+import type { Sessions } from "./sessions.ts";
+import type { Wills } from "./wills.ts";
+
+/** What CONNECT asks for, with the broker's limits applied. */
+interface Wanted {
+  readonly packet: ConnectPacket;
+  readonly version: ProtocolVersion;
+  readonly clientId: string;
+  readonly assigned: boolean;
+  readonly expiryInterval: number;
+  readonly keepAlive: number;
+  readonly will: WillRecord | undefined;
+}
+
+export class Connecting {
+  readonly #context: Context;
+  readonly #sessions: Sessions;
+  readonly #wills: Wills;
+  readonly #resume: (connection: Connection, reason: number) => void;
+  /** Connections whose answer waits for the store, by client id. */
+  readonly #pending = new Map<string, Connection>();
+
+  constructor(
+    context: Context,
+    parts: { sessions: Sessions; wills: Wills; resume: (connection: Connection, reason: number) => void },
+  ) {
+    this.#context = context;
+    this.#sessions = parts.sessions;
+    this.#wills = parts.wills;
+    this.#resume = parts.resume;
+  }
+
+  /** Handles CONNECT. Throws `ProtocolError`, which `Sessions.fail` answers as the client's version allows. */
+  receive(connection: Connection, frame: Frame): void {
+    const connect = this.#decode(connection, frame);
+    const { channel } = connection;
+    channel.version = connect.facts.version;
+    channel.bridge = connect.facts.bridge;
+    connection.mayAnswerConnect = true;
+    const wanted = this.#want(connect, frame);
+    const { metrics, options } = this.#context;
+    if (metrics.connections > options.maxConnections) {
+      throw new ProtocolError(
+        Reason.quotaExceeded,
+        `the broker serves its maximum of ${options.maxConnections} connections`,
+      );
+    }
+    channel.phase = "connecting";
+    channel.wantsReasons = wanted.packet.properties?.requestProblemInformation !== false;
+    connection.hold(Hold.connecting);
+    this.#settle(connection, wanted);
+  }
+
+  #decode(connection: Connection, frame: Frame): Connect {
+    try {
+      return decodeConnect(frame);
+    } catch (error) {
+      // A client of MQTT 5, or of a later version, may be told; the version stands behind the protocol name.
+      const { bytes, body, end } = frame;
+      const isMqtt = end - body > 6 && bytes[body + 1] === 4 && bytes[body + 2] === 0x4d;
+      if (isMqtt && bytes[body + 6]! >= 5) connection.channel.version = 5;
+      const reason = error instanceof ProtocolError ? error.reason : 0;
+      connection.mayAnswerConnect = connection.channel.version === 5 || reason === Reason.unsupportedProtocolVersion;
+      throw error;
+    }
+  }
+
+  #want({ packet, facts }: Connect, frame: Frame): Wanted {
+    const { options, random } = this.#context;
+    const { version } = facts;
+    const assigned = packet.clientId === "";
+    // [MQTT-3.1.3-8] of 3.1.1; 3.1 has no empty client ids.
+    if (assigned && (version === 3 || (version === 4 && !packet.clean))) {
+      throw new ProtocolError(Reason.clientIdentifierNotValid, "an empty client identifier with clean session 0");
+    }
+    if (packet.properties?.authenticationMethod !== undefined) {
+      throw new ProtocolError(Reason.badAuthenticationMethod, "enhanced authentication is not supported");
+    }
+    const expiry =
+      version === 5 ? (packet.properties?.sessionExpiryInterval ?? 0) : packet.clean ? 0 : sessionNeverExpires;
+    return {
+      packet,
+      version,
+      clientId: assigned ? `auto-${random.hex(16)}` : packet.clientId,
+      assigned,
+      expiryInterval: Math.min(expiry, options.sessionExpiryMax),
+      // Before MQTT 5 a client cannot be told of a shorter keep alive, so it keeps its own.
+      keepAlive: version === 5 ? capKeepAlive(packet.keepalive ?? 0, options.keepaliveMax) : (packet.keepalive ?? 0),
+      will: packet.will === undefined ? undefined : readWill(packet, facts.willProperties, frame.bytes),
+    };
+  }
+
+  /** Finds or makes the session, and has the store know it before the client does. */
+  #settle(connection: Connection, wanted: Wanted): void {
+    const { clients, journal } = this.#context;
+    const { clientId } = wanted;
+    const rival = this.#pending.get(clientId);
+    if (rival !== undefined) this.#sessions.refuse(rival, Reason.serverBusy);
+    this.#pending.set(clientId, connection);
+    const before = clients.get(clientId);
+    // [MQTT-3.1.4-3]
+    if (before?.connection !== undefined) {
+      this.#sessions.expel(before.connection, Reason.sessionTakenOver, "another connection has the same client id");
+    }
+    const old = clients.get(clientId);
+    const resumed = old !== undefined && !wanted.packet.clean ? old : undefined;
+    if (resumed === undefined && before !== undefined && before.will !== undefined) this.#wills.fireNow(before);
+    const go = (): void => {
+      if (connection.channel.phase !== "connecting") return;
+      const client = resumed ?? this.#create(wanted);
+      const operations = this.#prepare(client, wanted);
+      const open = (): void => this.#open(connection, client, { wanted, sessionPresent: resumed !== undefined });
+      if (operations.length === 0) open();
+      else journal.commit(operations, open);
+    };
+    if (old !== undefined && resumed === undefined) this.#sessions.erase(old, go);
+    else this.#sessions.whenErased(clientId, go);
+  }
+
+  #create(wanted: Wanted): Client {
+    return new Client(this.#context, new Session(wanted.clientId, wanted.version, wanted.expiryInterval));
+  }
+
+  #prepare(client: Client, wanted: Wanted): JournalOperation[] {
+    const { timers } = this.#context;
+    const { session } = client;
+    session.version = wanted.version;
+    session.expiryInterval = wanted.expiryInterval;
+    if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
+    const operations = this.#wills.set(client, wanted.will);
+    if (client.mailbox !== undefined) {
+      operations.push(this.#sessions.record(client, "connected"));
+      client.isRecorded = true;
+    }
+    return operations;
+  }
+
+  #open(connection: Connection, client: Client, { wanted, sessionPresent }: Opening): void {
+    const { clients, router, log, options } = this.#context;
+    const { channel } = connection;
+    if (this.#pending.get(wanted.clientId) === connection) this.#pending.delete(wanted.clientId);
+    if (channel.phase !== "connecting") return this.#abandon(client);
+    clients.set(wanted.clientId, client);
+    channel.phase = "open";
+    channel.silenceMs = wanted.keepAlive * 1500;
+    const properties = wanted.packet.properties;
+    const receiveMaximum = Math.min(properties?.receiveMaximum ?? options.maxInflight, options.maxInflight);
+    const packetBytesMax = properties?.maximumPacketSize ?? Infinity;
+    channel.accept(
+      { receiveMaximum, packetBytesMax, topicAliasMaximum: properties?.topicAliasMaximum ?? 0 },
+      topicAliasMax,
+    );
+    connection.framer.packetBytesMax = options.maxPacketSize;
+    connection.client = client;
+    client.attach(connection, receiveMaximum);
+    if (client.session.subscriptions.size > 0) router.touch();
+    connection.send(this.#connack(wanted, sessionPresent));
+    this.#watchSilence(connection);
+    log.debug(
+      { remote: connection.transport.remote, client: wanted.clientId.slice(0, logTextMax) },
+      "client connected",
+    );
+    client.mailbox?.load();
+    client.pump();
+    this.#resume(connection, Hold.connecting);
+  }
+
+  /** The client has gone before it was answered: its session waits as if it had left. */
+  #abandon(client: Client): void {
+    const { clientId } = client.session;
+    if (this.#pending.has(clientId)) return;
+    this.#wills.forget(client);
+    if (client.mailbox === undefined) return;
+    this.#context.clients.set(clientId, client);
+    this.#sessions.rest(client);
+  }
+
+  #connack(wanted: Wanted, sessionPresent: boolean): Uint8Array {
+    const { version, packet } = wanted;
+    if (version < 5) {
+      // MQTT 3.1 has no session present flag.
+      return encodeControl({ cmd: "connack", sessionPresent: version === 4 && sessionPresent, returnCode: 0 }, version);
+    }
+    const { options } = this.#context;
+    const asked = packet.properties?.sessionExpiryInterval ?? 0;
+    const properties: NonNullable<IConnackPacket["properties"]> = {
+      receiveMaximum: options.maxInflight,
+      topicAliasMaximum: topicAliasMax,
+      maximumPacketSize: options.maxPacketSize,
+    };
+    if (wanted.assigned) properties.assignedClientIdentifier = wanted.clientId;
+    if (wanted.keepAlive !== (packet.keepalive ?? 0)) properties.serverKeepAlive = wanted.keepAlive;
+    if (wanted.expiryInterval !== asked) properties.sessionExpiryInterval = wanted.expiryInterval;
+    if (packet.properties?.requestResponseInformation) properties.responseInformation = `response/${wanted.clientId}/`;
+    return encodeControl({ cmd: "connack", sessionPresent, reasonCode: 0, properties }, 5);
+  }
+
+  /** Keep alive: a client that is silent for one and a half times as long is gone [MQTT-3.1.2-22]. */
+  #watchSilence(connection: Connection): void {
+    const { timers, clock } = this.#context;
+    if (connection.timer !== undefined) timers.cancel(connection.timer);
+    const { silenceMs } = connection.channel;
+    if (silenceMs === 0) return;
+    const timer = new Timer((now) => {
+      // Whoever is not read by us cannot be blamed for silence.
+      const silentSince = connection.isHeld ? now : connection.lastReceivedAt;
+      if (now - silentSince < silenceMs) return timers.set(timer, silentSince + silenceMs);
+      this.#sessions.expel(connection, Reason.keepAliveTimeout, "no packet within one and a half times the keep alive");
+    });
+    connection.timer = timer;
+    timers.set(timer, clock.now() + silenceMs);
+  }
+}
+
+interface Opening {
+  readonly wanted: Wanted;
+  readonly sessionPresent: boolean;
+}
+
+function capKeepAlive(asked: number, max: number): number {
+  const uncapped = max === 65_535;
+  return uncapped || (asked !== 0 && asked <= max) ? asked : max;
+}
+
+function readWill(packet: ConnectPacket, section: { start: number; end: number }, bytes: Uint8Array): WillRecord {
+  const will = packet.will!;
+  if (!isTopicName(will.topic))
+    throw new ProtocolError(Reason.topicNameInvalid, "the will's topic is not a topic name");
+  const properties = new Publish();
+  properties.propertyBytes = bytes;
+  properties.propertiesStart = section.start;
+  properties.propertiesEnd = section.end;
+  if (section.end > section.start) readProperties(properties, bytes, section, willSection);
+  const publish = makePublish(encodeUtf8(will.topic), Buffer.from(will.payload), {
+    qos: will.qos ?? 0,
+    retain: will.retain ?? false,
+    properties: ownBytes(properties.propertyBytes, properties.propertiesStart, properties.propertiesEnd),
+  });
+  return { publish, delay: will.properties?.willDelayInterval ?? 0, expiryMs: properties.expiresAt };
+}

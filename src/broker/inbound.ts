@@ -1,0 +1,192 @@
+/**
+ * From bytes to flows: cuts a chunk into packets and handles each. QoS 0 publishes that follow each other on
+ * one topic are gathered into a run and copied at once: the fast path of the broker.
+ */
+import { equalRange, isMqttText, noBytes } from "../base/bytes.ts";
+import { ProtocolError } from "../base/errors.ts";
+import { topicAliasMax } from "../base/limits.ts";
+import { ackReason, parseAck } from "../mqtt/acks.ts";
+import { PacketType } from "../mqtt/constants.ts";
+import { decodeControl, pingrespBytes } from "../mqtt/control.ts";
+import { malformed } from "../mqtt/properties.ts";
+import { Publish, parsePublish } from "../mqtt/publish.ts";
+import { Reason } from "../mqtt/reason.ts";
+import { checkHeaderFlags } from "../mqtt/validate.ts";
+import type { Route } from "../router/router.ts";
+import type { Client } from "./client.ts";
+import type { Connecting } from "./connecting.ts";
+import type { Connection } from "./connection.ts";
+import type { Context } from "./context.ts";
+import type { Fanout, Run } from "./fanout.ts";
+import type { Publishing } from "./publishing.ts";
+import type { Sessions } from "./sessions.ts";
+import type { Subscribing } from "./subscribing.ts";
+
+export interface Flows {
+  readonly connecting: Connecting;
+  readonly publishing: Publishing;
+  readonly subscribing: Subscribing;
+  readonly sessions: Sessions;
+  readonly fanout: Fanout;
+}
+
+export class Inbound {
+  readonly #context: Context;
+  readonly #flows: Flows;
+  /** The view that every PUBLISH is read into. */
+  readonly #publish = new Publish();
+  readonly #run: Run = { route: undefined as unknown as Route<Client>, bytes: noBytes, start: 0, end: 0, count: 0 };
+
+  constructor(context: Context, flows: Flows) {
+    this.#context = context;
+    this.#flows = flows;
+  }
+
+  /** Bytes have come. */
+  receive(connection: Connection, bytes: Uint8Array): void {
+    if (connection.channel.phase === "closed") return;
+    this.#context.metrics.bytesReceived += bytes.length;
+    connection.lastReceivedAt = this.#context.clock.now();
+    connection.framer.feed(bytes);
+    this.process(connection);
+  }
+
+  /** A reason to hold the connection is gone: what waits is handled, then it is read again. */
+  resume(connection: Connection, reason: number): void {
+    if (!connection.release(reason) || connection.channel.phase === "closed") return;
+    this.process(connection);
+    if (connection.isHeld || connection.channel.phase !== "open") return;
+    if (connection.ended) return this.#flows.sessions.lose(connection, "the client closed the connection");
+    connection.lastReceivedAt = this.#context.clock.now();
+    connection.transport.resume();
+  }
+
+  /** Handles the packets that have come, until there are no more or the connection is held. */
+  process(connection: Connection): void {
+    try {
+      this.#packets(connection);
+    } catch (error) {
+      this.#run.count = 0;
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#flows.sessions.fail(connection, error);
+    }
+  }
+
+  #packets(connection: Connection): void {
+    const { framer, channel } = connection;
+    try {
+      while (!connection.isHeld && channel.phase !== "closed" && framer.next()) {
+        const firstByte = framer.bytes[framer.start]!;
+        if (firstByte >> 4 === PacketType.publish && channel.phase === "open") {
+          this.#receivePublish(connection, firstByte);
+        } else {
+          this.#copyRun(connection);
+          this.#receiveOther(connection, firstByte);
+        }
+      }
+    } finally {
+      this.#copyRun(connection);
+    }
+    if (!framer.pending) framer.release();
+    connection.checkOutput();
+  }
+
+  #receivePublish(connection: Connection, firstByte: number): void {
+    const { framer, channel } = connection;
+    const publish = this.#publish;
+    const { bytes, start, end } = framer;
+    parsePublish(publish, bytes, firstByte, framer.body, end, channel.version);
+    const route = this.#routeOf(connection, publish);
+    this.#context.metrics.publishesReceived++;
+    if (publish.qos > 0 || publish.retain) {
+      this.#copyRun(connection);
+      if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
+      return this.#flows.publishing.receive(connection, publish, route);
+    }
+    const run = this.#run;
+    if (publish.verbatim && run.count > 0 && run.route === route && run.end === start && run.bytes === bytes) {
+      run.end = end;
+      run.count++;
+      return;
+    }
+    this.#copyRun(connection);
+    if (publish.verbatim && this.#flows.fanout.takesVerbatim(route, publish.hasSection)) {
+      run.route = route;
+      run.bytes = bytes;
+      run.start = start;
+      run.end = end;
+      run.count = 1;
+      return;
+    }
+    if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
+    if (!route.topic.startsWith("$SYS/")) this.#flows.fanout.live(publish, route, connection);
+  }
+
+  #routeOf(connection: Connection, publish: Publish): Route<Client> {
+    const { router } = this.#context;
+    if (publish.subscriptionIds.length > 0) {
+      // [MQTT-3.3.4-6]
+      throw new ProtocolError(Reason.protocolError, "a subscription identifier in a client's PUBLISH");
+    }
+    if (publish.alias !== 0) connection.channel.resolveAlias(publish, topicAliasMax);
+    const { topicBytes, topicStart, topicEnd } = publish;
+    const last = connection.route;
+    if (last !== undefined && last.bytes.length === topicEnd - topicStart) {
+      if (equalRange(last.bytes, 0, topicBytes, topicStart, topicEnd - topicStart)) {
+        return router.isFresh(last) ? last : router.refresh(last);
+      }
+    }
+    const route = router.route(topicBytes, topicStart, topicEnd);
+    if (route === undefined) throw badTopic(topicBytes, topicStart, topicEnd);
+    connection.route = route;
+    return route;
+  }
+
+  #copyRun(connection: Connection): void {
+    const run = this.#run;
+    if (run.count === 0) return;
+    this.#flows.fanout.copyRun(run, connection);
+    run.count = 0;
+    run.bytes = noBytes;
+  }
+
+  #receiveOther(connection: Connection, firstByte: number): void {
+    const { framer, channel } = connection;
+    const type = firstByte >> 4;
+    if (channel.phase === "new") {
+      if (type !== PacketType.connect) throw new ProtocolError(Reason.protocolError, "the first packet is not CONNECT"); // [MQTT-3.1.0-1]
+      return this.#flows.connecting.receive(connection, framer);
+    }
+    if (type >= PacketType.puback && type <= PacketType.pubcomp) return this.#receiveAck(connection, firstByte);
+    if (type === PacketType.connect) throw new ProtocolError(Reason.protocolError, "a second CONNECT"); // [MQTT-3.1.0-2]
+    if (type === 0) throw malformed("packet type 0");
+    const packet = decodeControl(framer, channel.version);
+    switch (packet.cmd) {
+      case "subscribe":
+        return this.#flows.subscribing.subscribe(connection, packet);
+      case "unsubscribe":
+        return this.#flows.subscribing.unsubscribe(connection, packet);
+      case "pingreq":
+        return connection.send(pingrespBytes);
+      case "disconnect":
+        return this.#flows.sessions.leave(connection, packet);
+      case "auth":
+        throw new ProtocolError(Reason.protocolError, "AUTH without enhanced authentication in CONNECT"); // [MQTT-4.12.0-7]
+    }
+  }
+
+  #receiveAck(connection: Connection, firstByte: number): void {
+    const { framer, channel } = connection;
+    const type = firstByte >> 4;
+    checkHeaderFlags(firstByte);
+    const packetId = parseAck(framer.bytes, framer.body, framer.end, { type, version: channel.version });
+    if (type === PacketType.pubrel) return this.#flows.publishing.release(connection, packetId);
+    connection.client!.acknowledge(type, packetId, ackReason(framer.bytes, framer.body, framer.end));
+  }
+}
+
+function badTopic(bytes: Uint8Array, start: number, end: number): ProtocolError {
+  if (start === end) return new ProtocolError(Reason.protocolError, "an empty topic without a topic alias"); // [MQTT-3.3.2-8]
+  if (!isMqttText(bytes, start, end)) return malformed("the topic is not well-formed UTF-8 without U+0000");
+  return new ProtocolError(Reason.topicNameInvalid, "the topic name holds a wildcard or has too many levels");
+}

@@ -1,0 +1,206 @@
+/**
+ * The mailbox of a session that outlives its connection: what is stored for it and not yet acknowledged, in
+ * the order in which it must be sent. Nothing new overtakes what is in it.
+ */
+import { mailPageSlips } from "../base/limits.ts";
+import { Ring } from "../base/ring.ts";
+import type { Slip, SlipDraft } from "../mail/mail.ts";
+import { writeAck } from "../mqtt/acks.ts";
+import { PacketType } from "../mqtt/constants.ts";
+import type { Client } from "./client.ts";
+import { Outgoing } from "./outgoing.ts";
+
+/** A page is made smaller where messages are large, so that it stays below this. */
+const pageBytesMax = 4 * 1024 * 1024;
+
+export class Mailbox {
+  /** Slips in the store, those included whose commit is under way. */
+  count = 0;
+  readonly #client: Client;
+  /** While connected: slips that have no packet id in this connection. */
+  readonly #waiting = new Ring<Slip>();
+  /** QoS 2 messages with a packet id that is being committed. */
+  #committing = 0;
+  #loading = false;
+  #fetching = false;
+  /** Packet ids under which slips were sent at QoS 1 in the last connection [MQTT-4.4.0-1]. */
+  #sentIds = new Map<string, number>();
+  /** Bytes of a message, on average of the last page. */
+  #messageBytes = pageBytesMax / 32;
+
+  constructor(client: Client) {
+    this.#client = client;
+  }
+
+  /** True if nothing waits: what is published now may be sent now. */
+  get isEmpty(): boolean {
+    return !this.#loading && this.#waiting.length === 0 && this.#committing === 0;
+  }
+
+  /** Reads the mailbox of a client that has come back. */
+  load(): void {
+    const { context, session, connection } = this.#client;
+    if (this.count === 0 && this.#sentIds.size === 0) return;
+    this.#loading = true;
+    context.mail.list(session.clientId, (slips) => {
+      if (this.#client.connection !== connection) return;
+      this.#loading = false;
+      // What was stored since the client came waits behind what the store listed.
+      const newer = this.#waiting.drain();
+      for (const slip of slips) this.#waiting.push(slip);
+      for (const slip of newer) this.#waiting.push(slip);
+      this.pump();
+    });
+  }
+
+  /** The connection is gone: slips stay in the store and are read again when the client comes back. */
+  detach(unacknowledged: readonly Outgoing[]): void {
+    this.#loading = this.#fetching = false;
+    this.#waiting.clear();
+    for (const { slip, packetId, qos } of unacknowledged) {
+      if (slip?.record?.state === "waiting" && qos === 1) this.#sentIds.set(slip.name, packetId);
+    }
+  }
+
+  /**
+   * What the store must hold before an outgoing message may be sent. At QoS 2 it gets its packet id now if
+   * nothing waits before it, so that one commit does for both.
+   */
+  draft(outgoing: Outgoing): SlipDraft {
+    outgoing.takenCareOf = true;
+    const first = !this.#loading && this.#waiting.length === 0;
+    if (outgoing.qos === 2 && first && this.#client.hasRoom) {
+      outgoing.packetId = this.#client.inflight.add(outgoing);
+      this.#committing++;
+    }
+    return outgoing.draft();
+  }
+
+  /** The draft has become a slip, whose commit is under way. */
+  placed(outgoing: Outgoing, slip: Slip): void {
+    outgoing.slip = slip;
+    if (outgoing.packetId === 0 && this.#client.connection !== undefined) this.#waiting.push(slip);
+    else if (outgoing.packetId === 0) slip.publish = undefined;
+  }
+
+  /** The slip is committed. `connection` is the client's when the draft was made. */
+  committed(outgoing: Outgoing, connection: Client["connection"]): void {
+    outgoing.slip!.committed = true;
+    if (outgoing.packetId === 0) {
+      // Memory is bounded by the window: what waits beyond it is read back when its turn comes.
+      if (!this.#client.hasRoom || this.#waiting.peek() !== outgoing.slip) outgoing.slip!.publish = undefined;
+    } else {
+      this.#committing--;
+      if (connection !== undefined && this.#client.connection === connection) this.#client.transmit(outgoing, false);
+      outgoing.slip!.publish = outgoing.publish = undefined;
+    }
+    this.pump();
+  }
+
+  /** Stores a message on its own, for this mailbox alone. */
+  store(outgoing: Outgoing): void {
+    const { context, connection } = this.#client;
+    const name = { order: context.mail.nextOrder(), from: 0 };
+    const { operations, slips } = context.mail.store(outgoing.publish!, name, [this.draft(outgoing)]);
+    this.placed(outgoing, slips[0]!);
+    context.journal.commit(operations, () => this.committed(outgoing, connection));
+  }
+
+  discard(slip: Slip): void {
+    this.count--;
+    this.#sentIds.delete(slip.name);
+    this.#client.context.mail.discard(slip);
+  }
+
+  /** Sends what waits, in order, as far as there is room. */
+  pump(): void {
+    while (!this.#loading && !this.#fetching && this.#client.hasRoom) {
+      const slip = this.#waiting.peek();
+      if (slip === undefined || !slip.committed) return;
+      if (slip.record === undefined || (slip.publish === undefined && slip.record.state !== "released")) {
+        return this.#fetchPage();
+      }
+      // A QoS 2 message before it is not on its way yet.
+      if (this.#committing > 0 && slip.record.qos === 1) return;
+      this.#waiting.shift();
+      this.#send(slip);
+    }
+  }
+
+  #fetchPage(): void {
+    const { context, connection } = this.#client;
+    const size = Math.max(1, Math.min(mailPageSlips, Math.floor(pageBytesMax / this.#messageBytes)));
+    const page: Slip[] = [];
+    for (let slip = this.#waiting.at(0); slip?.committed && page.length < size; slip = this.#waiting.at(page.length)) {
+      page.push(slip);
+    }
+    this.#fetching = true;
+    context.mail.fetch(page, () => {
+      if (this.#client.connection !== connection) return;
+      this.#fetching = false;
+      for (let index = 0; index < page.length; index++) this.#waiting.shift();
+      let bytes = 0;
+      for (const slip of page.reverse()) {
+        bytes += slip.publish?.size ?? 0;
+        if (this.#isThere(slip)) this.#waiting.unshift(slip);
+      }
+      this.#messageBytes = Math.max(1, bytes / page.length);
+      this.pump();
+    });
+  }
+
+  /** False for a slip that is gone, or whose message is. */
+  #isThere(slip: Slip): boolean {
+    if (slip.record === undefined) {
+      this.count--;
+      return false;
+    }
+    if (slip.publish !== undefined || slip.record.state === "released") return true;
+    this.discard(slip);
+    return false;
+  }
+
+  #send(slip: Slip): void {
+    const client = this.#client;
+    const record = slip.record!;
+    const outgoing = new Outgoing(client, { ...record, group: undefined }, slip.publish);
+    outgoing.slip = slip;
+    outgoing.takenCareOf = true;
+    slip.publish = undefined;
+    if (record.state === "released") return this.#resume(outgoing, record.packetId);
+    if (client.isExpired(outgoing.publish!) || !client.fits(outgoing.publish!, outgoing)) return this.discard(slip);
+    const before = record.state === "sent" ? record.packetId : this.#sentIds.get(slip.name);
+    this.#sentIds.delete(slip.name);
+    if (before !== undefined && client.inflight.restore(before, outgoing)) {
+      outgoing.packetId = before;
+      client.transmit(outgoing, true);
+      outgoing.publish = undefined;
+    } else if (record.qos === 1) {
+      client.sendLive(outgoing);
+      outgoing.publish = undefined;
+    } else {
+      this.#sendQoS2(outgoing, slip);
+    }
+  }
+
+  #sendQoS2(outgoing: Outgoing, slip: Slip): void {
+    const client = this.#client;
+    const { connection } = client;
+    outgoing.packetId = client.inflight.add(outgoing);
+    this.#committing++;
+    client.context.mail.markSent(slip, outgoing.packetId, () => {
+      this.#committing--;
+      if (client.connection === connection) client.transmit(outgoing, false);
+      outgoing.publish = undefined;
+      this.pump();
+    });
+  }
+
+  /** The client had the message before: only PUBREL and PUBCOMP are left. */
+  #resume(outgoing: Outgoing, packetId: number): void {
+    if (!this.#client.inflight.restore(packetId, outgoing)) return this.discard(outgoing.slip!);
+    outgoing.packetId = packetId;
+    outgoing.released = true;
+    writeAck(this.#client.connection!.writer, PacketType.pubrel, packetId, 0);
+  }
+}

@@ -1,0 +1,24 @@
+/** What the broker counts. Plain numbers: counting must cost nothing on the fast path. */
+
+export class Metrics {
+  connections = 0;
+  connectionsMaximum = 0;
+  connectionsTotal = 0;
+  bytesReceived = 0;
+  bytesSent = 0;
+  publishesReceived = 0;
+  publishesSent = 0;
+  /** QoS 0, for a subscriber whose output was full. */
+  droppedOutput = 0;
+  /** QoS 1 and 2, for a session without persistence whose queue was full. */
+  droppedQueue = 0;
+  /** Larger than the client's Maximum Packet Size. */
+  droppedSize = 0;
+  /** Expired before it could be delivered. */
+  droppedExpired = 0;
+  /** Publishes refused because a persistent session's mailbox was full. */
+  refused = 0;
+  protocolErrors = 0;
+  /** Messages committed to mailboxes. */
+  stored = 0;
+}

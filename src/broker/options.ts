@@ -1,0 +1,39 @@
+/** What an operator may set, with defaults. The command line, the environment and the file all end here. */
+import { hostname } from "node:os";
+import type { LogFormat, LogLevel } from "../base/log.ts";
+
+export interface BrokerOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Folder of the embedded store. */
+  readonly data: string;
+  readonly id: string;
+  /** Largest packet taken from a client, in bytes. */
+  readonly maxPacketSize: number;
+  readonly maxConnections: number;
+  /** QoS 1 and 2 messages in flight per client, each way: the broker's Receive Maximum. */
+  readonly maxInflight: number;
+  /** Messages that wait for one client. */
+  readonly maxQueued: number;
+  /** Largest keep alive in seconds; MQTT 5 clients are told. */
+  readonly keepaliveMax: number;
+  /** Largest Session Expiry Interval in seconds; 4294967295: sessions may last for ever. */
+  readonly sessionExpiryMax: number;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+export const defaultOptions: BrokerOptions = {
+  host: "0.0.0.0",
+  port: 1883,
+  data: "mqttzoo-data",
+  id: hostname(),
+  maxPacketSize: 8 * 1024 * 1024,
+  maxConnections: 100_000,
+  maxInflight: 1024,
+  maxQueued: 100_000,
+  keepaliveMax: 65_535,
+  sessionExpiryMax: 0xffff_ffff,
+  logLevel: "info",
+  logFormat: "text",
+};

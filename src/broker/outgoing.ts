@@ -1,0 +1,64 @@
+/** A message on its way to one client: in its window, or waiting for room in it. */
+
+import type { Slip, SlipDraft } from "../mail/mail.ts";
+import type { LiveRecipient, Settlement } from "../mail/settlement.ts";
+import type { QoS } from "../mqtt/constants.ts";
+import type { Publish } from "../mqtt/publish.ts";
+import type { SharedGroup, Target } from "../router/router.ts";
+import type { Client } from "./client.ts";
+
+export class Outgoing implements LiveRecipient {
+  readonly client: Client | undefined;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly subscriptionIds: readonly number[];
+  readonly group: SharedGroup<Client> | undefined;
+  /** Kept as long as it may have to be sent again. */
+  publish: Publish | undefined;
+  packetId = 0;
+  /** PUBREC has come: only PUBREL and PUBCOMP are left. */
+  released = false;
+  takenCareOf = false;
+  /** The client has acknowledged it. */
+  acknowledged = false;
+  settlement: Settlement | undefined;
+  slip: Slip | undefined;
+
+  constructor(client: Client | undefined, target: OutgoingTarget, publish: Publish | undefined) {
+    this.client = client;
+    this.qos = target.qos;
+    this.retain = target.retain;
+    this.subscriptionIds = target.subscriptionIds;
+    this.group = target.group;
+    this.publish = publish;
+  }
+
+  /** What its slip will say; the mailbox counts it from now on. */
+  draft(): SlipDraft {
+    const { qos, retain, subscriptionIds, packetId } = this;
+    this.client!.mailbox!.count++;
+    return { clientId: this.client!.session.clientId, qos, retain, subscriptionIds, packetId };
+  }
+
+  banked(slip: Slip): void {
+    this.slip = slip;
+    // From here on the store holds the message.
+    slip.publish = undefined;
+    if (this.acknowledged) this.client!.discard(slip);
+  }
+}
+
+export interface OutgoingTarget extends Pick<Target<Client>, "qos" | "subscriptionIds" | "group"> {
+  readonly retain: boolean;
+}
+
+const nothing: OutgoingTarget = { qos: 1, retain: false, subscriptionIds: [], group: undefined };
+
+/**
+ * Entries for messages that need not be kept: their session ends with its connection, so they are never sent
+ * again. One object each serves all windows.
+ */
+export const plainQoS1 = new Outgoing(undefined, nothing, undefined);
+export const plainQoS2 = new Outgoing(undefined, { ...nothing, qos: 2 }, undefined);
+export const plainReleased = new Outgoing(undefined, { ...nothing, qos: 2 }, undefined);
+plainReleased.released = true;

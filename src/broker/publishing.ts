@@ -1,0 +1,213 @@
+/**
+ * What comes in as PUBLISH with a promise: QoS 1, QoS 2, retained. The ack goes out when the publish is
+ * settled, never before (DESIGN, the promise).
+ */
+import { ProtocolError } from "../base/errors.ts";
+import { owedAcksMax, owedBytesMax, refusedHoldMs, refusedRetryMs } from "../base/limits.ts";
+import { Timer } from "../base/timers.ts";
+import { incomingPath, retainedPath, topicPath } from "../coordinator/paths.ts";
+import type { JournalOperation } from "../mail/journal.ts";
+import { emptyRecord, encodeMessage } from "../mail/records.ts";
+import { PacketType } from "../mqtt/constants.ts";
+import type { Publish } from "../mqtt/publish.ts";
+import { Reason } from "../mqtt/reason.ts";
+import type { Route } from "../router/router.ts";
+import type { Verdict } from "../session/owed-acks.ts";
+import type { Client } from "./client.ts";
+import { type Connection, Hold } from "./connection.ts";
+import type { Context } from "./context.ts";
+import type { Fanout } from "./fanout.ts";
+
+export class Publishing {
+  readonly #context: Context;
+  readonly #fanout: Fanout;
+  readonly #resume: (connection: Connection, reason: number) => void;
+  readonly #waitingForJournal = new Set<Connection>();
+
+  constructor(context: Context, fanout: Fanout, resume: (connection: Connection, reason: number) => void) {
+    this.#context = context;
+    this.#fanout = fanout;
+    this.#resume = resume;
+    context.journal.onRelief = () => this.#journalRelieved();
+  }
+
+  /** A client's publish at QoS 1 or 2, or retained. Throws `ProtocolError`. */
+  receive(connection: Connection, publish: Publish, route: Route<Client>): void {
+    const { channel } = connection;
+    const client = connection.client!;
+    if (publish.qos === 2 && client.session.hasIncoming(publish.packetId))
+      return this.#repeat(connection, publish.packetId);
+    if (publish.qos > 0) {
+      channel.outstanding++;
+      if (channel.version === 5 && channel.outstanding > this.#context.options.maxInflight) {
+        throw new ProtocolError(
+          Reason.receiveMaximumExceeded,
+          `more than ${this.#context.options.maxInflight} unacknowledged publishes`,
+        );
+      }
+    }
+    if (route.topic.startsWith("$SYS/")) {
+      return this.#answer(connection, publish, { reason: Reason.notAuthorized, text: "$SYS is the broker's own" });
+    }
+    this.#attempt(connection, publish, route);
+  }
+
+  /** A message of the broker's own making, or a will. `done` is called when it is settled. */
+  publish(
+    publish: Publish,
+    publisher: Client | undefined,
+    operations: JournalOperation[] = [],
+    done: () => void = () => {},
+  ): void {
+    const route = this.#context.router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
+    if (route === undefined) return this.#context.journal.commit(operations, done);
+    const all = [...operations, ...(publish.retain ? this.#retain(publish, route.topic) : [])];
+    const { settlement } = this.#fanout.promise(publish, route, publisher, all);
+    if (settlement === undefined || settlement.isSettled) done();
+    else settlement.whenSettled(done);
+  }
+
+  /** PUBREL: the client knows that we have the message. */
+  release(connection: Connection, packetId: number): void {
+    const { channel } = connection;
+    const client = connection.client!;
+    const { session } = client;
+    const pubcomp = (reason: number): void => channel.ack(connection.writer, PacketType.pubcomp, packetId, { reason });
+    if (!session.removeIncoming(packetId)) return pubcomp(Reason.packetIdentifierNotFound);
+    channel.outstanding = Math.max(0, channel.outstanding - 1);
+    if (client.mailbox === undefined) return pubcomp(Reason.success);
+    // After PUBCOMP the client may use the id for another message: the store must have forgotten it by then.
+    const remove: JournalOperation = { kind: "remove", path: `${incomingPath(session.clientId)}/${packetId}` };
+    this.#context.journal.commit([remove], () => {
+      if (channel.phase === "open") pubcomp(Reason.success);
+    });
+  }
+
+  /** The same QoS 2 message again: it is not delivered twice [MQTT-4.3.3-10]. */
+  #repeat(connection: Connection, packetId: number): void {
+    const { unsettled } = connection.client!;
+    if (!unsettled.has(packetId)) {
+      return connection.channel.ack(connection.writer, PacketType.pubrec, packetId, { reason: Reason.success });
+    }
+    unsettled.set(packetId, connection.channel.owe(connection.writer, PacketType.pubrec, packetId, 0));
+  }
+
+  #attempt(connection: Connection, publish: Publish, route: Route<Client>): void {
+    const full = publish.qos === 0 ? undefined : this.#fanout.fullMailbox(route, publish.qos);
+    if (full !== undefined) return this.#refuse(connection, publish, { route, full });
+    const client = connection.client!;
+    const operations: JournalOperation[] = [];
+    if (publish.retain) operations.push(...this.#retain(publish, route.topic));
+    if (publish.qos === 2) this.#receiveIncoming(client, publish.packetId, operations);
+    const { receivers, settlement } = this.#fanout.promise(publish, route, client, operations);
+    if (this.#context.journal.full) {
+      connection.hold(Hold.journal);
+      this.#waitingForJournal.add(connection);
+    }
+    if (publish.qos === 0) return;
+    const reason = receivers === 0 && !publish.retain ? Reason.noMatchingSubscribers : Reason.success;
+    if (settlement === undefined || settlement.isSettled) return this.#answer(connection, publish, { reason });
+    this.#oweAnswer(connection, publish, (settle) => settlement.whenSettled(() => settle({ reason })));
+  }
+
+  #receiveIncoming(client: Client, packetId: number, operations: JournalOperation[]): void {
+    client.session.addIncoming(packetId);
+    if (client.mailbox === undefined) return;
+    const path = `${incomingPath(client.session.clientId)}/${packetId}`;
+    operations.push({ kind: "create", path, data: emptyRecord, mode: "persistent" });
+  }
+
+  #answer(connection: Connection, { qos, packetId }: Publish, verdict: Verdict): void {
+    const { channel, writer } = connection;
+    if (qos === 0) return;
+    const refused = verdict.reason >= Reason.unspecifiedError;
+    if (qos === 1 || refused) channel.outstanding--;
+    channel.ack(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, verdict);
+  }
+
+  #oweAnswer(connection: Connection, publish: Publish, wait: (settle: (verdict: Verdict) => void) => void): void {
+    const { channel, writer } = connection;
+    const { qos, packetId, size } = publish;
+    const { unsettled } = connection.client!;
+    const settle = channel.owe(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, size);
+    if (qos === 2) unsettled.set(packetId, settle);
+    if (channel.owedCount >= owedAcksMax || channel.owedBytes >= owedBytesMax) connection.hold(Hold.owed);
+    wait((verdict) => {
+      if (qos === 1) {
+        channel.outstanding--;
+        settle(verdict);
+      } else {
+        // The client may have come back and repeated the publish: then the newer connection is answered.
+        unsettled.get(packetId)?.(verdict);
+        unsettled.delete(packetId);
+      }
+      if (
+        connection.isHeldBy(Hold.owed) &&
+        channel.owedCount < owedAcksMax / 2 &&
+        channel.owedBytes < owedBytesMax / 2
+      ) {
+        this.#resume(connection, Hold.owed);
+      }
+    });
+  }
+
+  /** Changes the retained message in memory, and returns what changes it in the store. */
+  #retain(publish: Publish, topic: string): JournalOperation[] {
+    const { retained } = this.#context;
+    const path = topicPath(retainedPath, topic);
+    if (publish.payloadLength === 0) {
+      if (!retained.delete(topic)) return [];
+      return [{ kind: "remove", path, isCurrent: () => retained.get(topic) === undefined }];
+    }
+    const exists = retained.hasNode(topic);
+    const kept = publish.kept();
+    retained.set(topic, kept);
+    const isCurrent = (): boolean => retained.get(topic)?.publish === kept;
+    return [{ kind: "put", path, data: encodeMessage(kept, 0), exists, isCurrent }];
+  }
+
+  /**
+   * A publish that a full mailbox cannot take reaches nobody. MQTT 5 is told so; before MQTT 5 there is no such
+   * answer, so the client is not read for a while, and then its connection is closed so that it tries again.
+   */
+  #refuse(connection: Connection, publish: Publish, why: Refusal): void {
+    const { metrics, options, log, timers, clock } = this.#context;
+    const clientId = why.full.session.clientId;
+    if (connection.channel.version === 5) {
+      metrics.refused++;
+      const text = `the mailbox of ${clientId} holds its maximum of ${options.maxQueued} messages`;
+      return this.#answer(connection, publish, { reason: Reason.quotaExceeded, text });
+    }
+    connection.hold(Hold.refused);
+    const kept = publish.kept();
+    kept.packetId = publish.packetId;
+    const giveUpAt = clock.now() + refusedHoldMs;
+    const retry = new Timer((now) => {
+      if (connection.channel.phase !== "open") return;
+      const route = this.#context.router.refresh(why.route);
+      if (this.#fanout.fullMailbox(route, kept.qos) === undefined) {
+        this.#attempt(connection, kept, route);
+        return this.#resume(connection, Hold.refused);
+      }
+      if (now < giveUpAt) return timers.set(retry, now + refusedRetryMs);
+      metrics.refused++;
+      log.warn(
+        { client: connection.client!.session.clientId, mailbox: clientId },
+        "publish refused: the mailbox is full",
+      );
+      connection.transport.close();
+    });
+    timers.set(retry, clock.now() + refusedRetryMs);
+  }
+
+  #journalRelieved(): void {
+    const waiting = [...this.#waitingForJournal];
+    this.#waitingForJournal.clear();
+    for (const connection of waiting) this.#resume(connection, Hold.journal);
+  }
+}
+
+interface Refusal {
+  readonly route: Route<Client>;
+  readonly full: Client;
+}

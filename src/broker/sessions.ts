@@ -1,0 +1,236 @@
+/**
+ * How connections and sessions end: a client leaves, is lost, is taken over or thrown out; its session ends
+ * with it, or waits in the store until it expires.
+ */
+import type { IDisconnectPacket } from "mqtt-packet";
+import { ProtocolError } from "../base/errors.ts";
+import { logTextMax } from "../base/limits.ts";
+import { Timer } from "../base/timers.ts";
+import { incomingPath, mailPath, sessionPath, subscriberPath } from "../coordinator/paths.ts";
+import type { JournalOperation } from "../mail/journal.ts";
+import { encodeSession } from "../mail/records.ts";
+import { Settlement } from "../mail/settlement.ts";
+import { encodeControl } from "../mqtt/control.ts";
+import { connackReturnCode, describeReason, Reason } from "../mqtt/reason.ts";
+import type { Client } from "./client.ts";
+import type { Connection } from "./connection.ts";
+import type { Context } from "./context.ts";
+import type { Fanout } from "./fanout.ts";
+import type { Outgoing } from "./outgoing.ts";
+import type { Stalls } from "./stalls.ts";
+import type { Wills } from "./wills.ts";
+
+export class Sessions {
+  readonly #context: Context;
+  readonly #fanout: Fanout;
+  readonly #stalls: Stalls;
+  readonly #wills: Wills;
+  /** Who waits until a session is gone, by client id. */
+  readonly #erasing = new Map<string, (() => void)[]>();
+
+  constructor(context: Context, parts: { fanout: Fanout; stalls: Stalls; wills: Wills }) {
+    this.#context = context;
+    this.#fanout = parts.fanout;
+    this.#stalls = parts.stalls;
+    this.#wills = parts.wills;
+  }
+
+  /** The client broke the protocol. */
+  fail(connection: Connection, error: ProtocolError): void {
+    const { channel } = connection;
+    this.#context.metrics.protocolErrors++;
+    this.#log(connection, "info", `protocol error, ${describeReason(error.reason)}: ${error.message}`);
+    if (channel.phase === "new") {
+      this.refuse(connection, error.reason);
+    } else if (channel.phase !== "closed") {
+      connection.sayGoodbye(error.reason, error.message);
+      this.#end(connection, "abnormally");
+    }
+  }
+
+  /** Answers CONNECT with a refusal, where the client's version has one, and closes. */
+  refuse(connection: Connection, reason: number): void {
+    const { channel, writer } = connection;
+    if (channel.phase === "closed") return;
+    const returnCode = channel.version === 5 ? reason : connackReturnCode(reason);
+    if (returnCode !== undefined && connection.mayAnswerConnect) {
+      const head = { cmd: "connack", sessionPresent: false } as const;
+      const bytes =
+        channel.version === 5
+          ? encodeControl({ ...head, reasonCode: reason }, 5)
+          : encodeControl({ ...head, returnCode }, channel.version);
+      writer.append(bytes, 0, bytes.length);
+    }
+    this.#end(connection, "abnormally");
+  }
+
+  /** DISCONNECT has come. Throws `ProtocolError`. */
+  leave(connection: Connection, packet: IDisconnectPacket): void {
+    const client = connection.client!;
+    const expiry = packet.properties?.sessionExpiryInterval;
+    if (expiry !== undefined) {
+      // [MQTT-3.1.2.11.2]: what was 0 at CONNECT must stay 0.
+      if (client.session.expiryInterval === 0 && expiry !== 0) {
+        throw new ProtocolError(
+          Reason.protocolError,
+          "a Session Expiry Interval in DISCONNECT for a session without one",
+        );
+      }
+      client.session.expiryInterval = Math.min(expiry, this.#context.options.sessionExpiryMax);
+    }
+    this.#log(connection, "debug", "client left");
+    this.#end(connection, packet.reasonCode === Reason.disconnectWithWill ? "abnormally" : "normally");
+  }
+
+  /** The connection is gone without DISCONNECT. */
+  lose(connection: Connection, why: string): void {
+    if (connection.channel.phase === "closed") return;
+    this.#log(connection, "debug", `connection lost: ${why}`);
+    this.#end(connection, "abnormally");
+  }
+
+  /** The broker ends the connection: taken over, kept silent too long, shutting down. */
+  expel(connection: Connection, reason: number, why: string): void {
+    if (connection.channel.phase === "closed") return;
+    this.#log(connection, "debug", `${describeReason(reason)}: ${why}`);
+    connection.sayGoodbye(reason);
+    this.#end(connection, "abnormally");
+  }
+
+  /** What must be in the store while a session is connected, or from now on while it is away. */
+  record(client: Client, state: "connected" | "away"): JournalOperation {
+    const { session } = client;
+    const { options, clock, epoch } = this.#context;
+    const away = state === "away";
+    const data = encodeSession({
+      owner: options.id,
+      epoch,
+      connected: !away,
+      version: session.version,
+      expiryInterval: session.expiryInterval,
+      expiresAt: away && !session.neverExpires ? clock.wall() + session.expiryInterval * 1000 : null,
+    });
+    return { kind: "put", path: sessionPath(session.clientId), data, exists: client.isRecorded };
+  }
+
+  /** A session waits in the store for its client. */
+  rest(client: Client): void {
+    this.#context.journal.commit([this.record(client, "away")]);
+    this.expireIn(client, client.session.expiryInterval * 1000);
+  }
+
+  /** Lets the session of an absent client expire in `ms`. */
+  expireIn(client: Client, ms: number): void {
+    if (client.session.neverExpires) return;
+    client.expiryTimer = new Timer(() => {
+      this.#context.log.debug({ client: client.session.clientId.slice(0, logTextMax) }, "session expired");
+      this.#wills.fireNow(client);
+      this.erase(client, () => {});
+    });
+    this.#context.timers.set(client.expiryTimer, this.#context.clock.now() + ms);
+  }
+
+  /** Ends a session for good: its subscriptions, its mail and its record. `done` when nothing is left of it. */
+  erase(client: Client, done: () => void): void {
+    const { clients, router, journal, mail, timers } = this.#context;
+    const { session } = client;
+    if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
+    if (clients.get(session.clientId) === client) clients.delete(session.clientId);
+    const removals: JournalOperation[] = [];
+    for (const [text, subscription] of session.subscriptions) {
+      router.unsubscribe(client, subscription);
+      removals.push({ kind: "remove", path: subscriberPath(text, session.clientId) });
+    }
+    if (client.mailbox === undefined) return done();
+    const { clientId } = session;
+    const waiting = [done];
+    this.#erasing.set(clientId, waiting);
+    for (const packetId of session.incomingIds())
+      removals.push({ kind: "remove", path: `${incomingPath(clientId)}/${packetId}` });
+    mail.empty(clientId, () => {
+      const nodes = [incomingPath(clientId), mailPath(clientId), sessionPath(clientId)];
+      journal.commit([...removals, ...nodes.map((path) => ({ kind: "remove", path }) as const)], () => {
+        this.#erasing.delete(clientId);
+        for (const go of waiting) go();
+      });
+    });
+  }
+
+  /** Calls back when no earlier session of a client id is being erased: at once, mostly. */
+  whenErased(clientId: string, go: () => void): void {
+    const waiting = this.#erasing.get(clientId);
+    if (waiting === undefined) go();
+    else waiting.push(go);
+  }
+
+  /** Sends what is pending and closes. */
+  #end(connection: Connection, how: "normally" | "abnormally"): void {
+    const { channel, client } = connection;
+    const { metrics, timers, router } = this.#context;
+    connection.writer.flush();
+    channel.phase = "closed";
+    connection.writer.close();
+    connection.transport.close();
+    connection.framer.release();
+    this.#stalls.forget(connection);
+    if (connection.timer !== undefined) timers.cancel(connection.timer);
+    metrics.connections--;
+    // A connection that was taken over, or refused, is no longer its client's.
+    if (client === undefined || client.connection !== connection) return;
+    const unacknowledged = client.detach();
+    if (client.session.subscriptions.size > 0) router.touch();
+    if (client.mailbox !== undefined && client.session.persistent) this.#rest(client, unacknowledged);
+    else this.#finish(client, unacknowledged);
+    if (how === "abnormally") this.#wills.connectionLost(client);
+    else this.#wills.forget(client);
+  }
+
+  /** The session outlives the connection: whatever its client has not acknowledged goes to the mailbox. */
+  #rest(client: Client, unacknowledged: readonly Outgoing[]): void {
+    const { settlements, mail } = this.#context;
+    for (const outgoing of unacknowledged) {
+      if (outgoing.takenCareOf || this.#moveOn(outgoing)) continue;
+      // A retained message that was sent has no settlement of its own yet.
+      const settlement = outgoing.settlement ?? new Settlement(outgoing.publish!, mail.nextOrder());
+      if (outgoing.settlement === undefined) settlement.await(outgoing);
+      settlements.bank(settlement, [outgoing]);
+    }
+    this.rest(client);
+  }
+
+  /** The session ends with the connection. */
+  #finish(client: Client, unacknowledged: readonly Outgoing[]): void {
+    this.erase(client, () => {});
+    for (const outgoing of unacknowledged) {
+      if (outgoing.client === undefined) continue;
+      if (!outgoing.takenCareOf && !this.#moveOn(outgoing) && outgoing.settlement !== undefined) {
+        outgoing.takenCareOf = true;
+        outgoing.settlement.done();
+      }
+    }
+  }
+
+  /**
+   * Unacknowledged messages of a shared subscription go to another member that is there. Not what was sent at
+   * QoS 2: it might arrive twice [MQTT-4.8.2-5].
+   */
+  #moveOn(outgoing: Outgoing): boolean {
+    const { group, client, publish } = outgoing;
+    if (group === undefined || publish === undefined || (outgoing.qos === 2 && outgoing.packetId !== 0)) return false;
+    const target = this.#fanout.choose(group, client);
+    if (target?.subscriber.connection === undefined) return false;
+    outgoing.takenCareOf = true;
+    this.#fanout.redeliver(publish, target, () => outgoing.settlement?.done());
+    return true;
+  }
+
+  #log(connection: Connection, level: "info" | "debug", message: string): void {
+    const { log } = this.#context;
+    if (!log.isLevelEnabled(level)) return;
+    const clientId = connection.client?.session.clientId.slice(0, logTextMax);
+    log[level](
+      { remote: connection.transport.remote, ...(clientId === undefined ? {} : { client: clientId }) },
+      message,
+    );
+  }
+}

@@ -1,0 +1,112 @@
+/** SUBSCRIBE and UNSUBSCRIBE: answered when the store holds them, for a session that outlives its connection. */
+import { ProtocolError } from "../base/errors.ts";
+import { subscriptionsPerSessionMax } from "../base/limits.ts";
+import { subscriberPath } from "../coordinator/paths.ts";
+import type { JournalOperation } from "../mail/journal.ts";
+import { encodeSubscription } from "../mail/records.ts";
+import { encodeControl, type Packet, type SubscribePacket, type UnsubscribePacket } from "../mqtt/control.ts";
+import { Reason } from "../mqtt/reason.ts";
+import type { Subscription } from "../mqtt/subscription.ts";
+import { parseFilter } from "../mqtt/topic.ts";
+import type { Client } from "./client.ts";
+import type { Connection } from "./connection.ts";
+import type { Context } from "./context.ts";
+
+export class Subscribing {
+  readonly #context: Context;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  subscribe(connection: Connection, packet: SubscribePacket): void {
+    const client = connection.client!;
+    const operations: JournalOperation[] = [];
+    const owed: Subscription[] = [];
+    const id = packet.properties?.subscriptionIdentifier ?? 0;
+    const granted = packet.subscriptions.map((asked) => {
+      const subscription = readSubscription(asked, { id, bridge: connection.channel.bridge });
+      if (typeof subscription === "number") return subscription;
+      const { text } = subscription.filter;
+      const before = client.session.subscriptions.get(text);
+      if (before === undefined && client.session.subscriptions.size >= subscriptionsPerSessionMax)
+        return Reason.quotaExceeded;
+      client.session.subscriptions.set(text, subscription);
+      this.#context.router.subscribe(client, subscription);
+      if (client.mailbox !== undefined) operations.push(storeOperation(client, subscription, before));
+      if (wantsRetained(subscription, before)) owed.push(subscription);
+      return subscription.qos;
+    });
+    const codes = connection.channel.version === 5 ? granted : granted.map((code) => (code > 2 ? 0x80 : code));
+    this.#answer(connection, operations, { cmd: "suback", messageId: packet.messageId!, granted: codes }, () => {
+      for (const subscription of owed) client.feed(subscription);
+    });
+  }
+
+  unsubscribe(connection: Connection, packet: UnsubscribePacket): void {
+    const client = connection.client!;
+    const operations: JournalOperation[] = [];
+    const granted = packet.unsubscriptions.map((text) => {
+      const subscription = client.session.subscriptions.get(text);
+      if (subscription === undefined) {
+        return parseFilter(text) === undefined ? Reason.topicFilterInvalid : Reason.noSubscriptionExisted;
+      }
+      client.session.subscriptions.delete(text);
+      this.#context.router.unsubscribe(client, subscription);
+      if (client.mailbox !== undefined) {
+        const path = subscriberPath(text, client.session.clientId);
+        operations.push({ kind: "remove", path, isCurrent: () => !client.session.subscriptions.has(text) });
+      }
+      return Reason.success;
+    });
+    this.#answer(
+      connection,
+      operations,
+      { cmd: "unsuback", messageId: packet.messageId!, granted } as Packet,
+      () => {},
+    );
+  }
+
+  #answer(connection: Connection, operations: readonly JournalOperation[], answer: Packet, then: () => void): void {
+    const { channel } = connection;
+    const bytes = encodeControl(answer, channel.version);
+    const send = (): void => {
+      if (channel.phase !== "open") return;
+      connection.send(bytes);
+      then();
+    };
+    if (operations.length === 0) send();
+    else this.#context.journal.commit(operations, send);
+  }
+}
+
+function readSubscription(
+  asked: SubscribePacket["subscriptions"][number],
+  { id, bridge }: { id: number; bridge: boolean },
+): Subscription | number {
+  const filter = parseFilter(asked.topic);
+  if (filter === undefined) return Reason.topicFilterInvalid;
+  const noLocal = asked.nl ?? bridge;
+  // [MQTT-3.8.3-4]
+  if (filter.group !== undefined && noLocal && !bridge) {
+    throw new ProtocolError(Reason.protocolError, "No Local on a shared subscription");
+  }
+  const retainHandling = (asked.rh ?? 0) as 0 | 1 | 2;
+  return { filter, qos: asked.qos, noLocal, retainAsPublished: asked.rap ?? bridge, retainHandling, id };
+}
+
+function wantsRetained({ filter, retainHandling }: Subscription, before: Subscription | undefined): boolean {
+  // Shared subscriptions are sent no retained messages (4.8.2).
+  if (filter.group !== undefined) return false;
+  return retainHandling === 0 || (retainHandling === 1 && before === undefined);
+}
+
+function storeOperation(
+  client: Client,
+  subscription: Subscription,
+  before: Subscription | undefined,
+): JournalOperation {
+  const path = subscriberPath(subscription.filter.text, client.session.clientId);
+  const isCurrent = (): boolean => client.session.subscriptions.get(subscription.filter.text) === subscription;
+  return { kind: "put", path, data: encodeSubscription(subscription), exists: before !== undefined, isCurrent };
+}

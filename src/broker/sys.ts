@@ -1,0 +1,67 @@
+/** `$SYS`: what the broker counts, as retained messages that anybody may subscribe to (4.7.2). */
+import { encodeUtf8 } from "../base/bytes.ts";
+import { sysIntervalMs } from "../base/limits.ts";
+import { Timer } from "../base/timers.ts";
+import { makePublish } from "../mqtt/publish.ts";
+import type { Context } from "./context.ts";
+import type { Fanout } from "./fanout.ts";
+import { version } from "./version.ts";
+
+export class Sys {
+  readonly #context: Context;
+  readonly #fanout: Fanout;
+  readonly #startedAt: number;
+  readonly #timer = new Timer((now) => this.#refresh(now));
+
+  constructor(context: Context, fanout: Fanout) {
+    this.#context = context;
+    this.#fanout = fanout;
+    this.#startedAt = context.clock.now();
+    this.#refresh(this.#startedAt);
+  }
+
+  #refresh(now: number): void {
+    const { retained, router, timers } = this.#context;
+    for (const [name, value] of this.#values(now)) {
+      const topic = `$SYS/broker/${name}`;
+      const bytes = encodeUtf8(topic);
+      const publish = makePublish(bytes, encodeUtf8(String(value)), { qos: 0, retain: true });
+      retained.set(topic, publish);
+      this.#fanout.live(publish, router.route(bytes, 0, bytes.length)!, undefined);
+    }
+    timers.set(this.#timer, now + sysIntervalMs);
+  }
+
+  #values(now: number): [string, string | number][] {
+    const { metrics, clients, retained, router, turn, journal } = this.#context;
+    return [
+      ["version", `mqttzoo ${version}`],
+      ["uptime", `${Math.floor((now - this.#startedAt) / 1000)} seconds`],
+      ["clients/connected", metrics.connections],
+      ["clients/maximum", metrics.connectionsMaximum],
+      ["clients/total", clients.size],
+      ["clients/disconnected", Math.max(0, clients.size - metrics.connections)],
+      ["connections/total", metrics.connectionsTotal],
+      ["subscriptions/count", router.subscriptions],
+      ["retained messages/count", retained.size],
+      ["retained messages/bytes", retained.bytes],
+      ["publish/messages/received", metrics.publishesReceived],
+      ["publish/messages/sent", metrics.publishesSent],
+      [
+        "publish/messages/dropped",
+        metrics.droppedOutput + metrics.droppedQueue + metrics.droppedSize + metrics.droppedExpired,
+      ],
+      ["publish/messages/dropped/output full", metrics.droppedOutput],
+      ["publish/messages/dropped/queue full", metrics.droppedQueue],
+      ["publish/messages/dropped/too large", metrics.droppedSize],
+      ["publish/messages/dropped/expired", metrics.droppedExpired],
+      ["publish/messages/refused", metrics.refused],
+      ["store/messages/stored", metrics.stored],
+      ["store/pending", journal.pendingUnits],
+      ["bytes/received", metrics.bytesReceived],
+      ["bytes/sent", turn.bytesWritten],
+      ["protocol errors", metrics.protocolErrors],
+      ["memory/resident", process.memoryUsage.rss()],
+    ];
+  }
+}

@@ -1,0 +1,35 @@
+/** What a client must remember across connections so that QoS 1 and 2 keep their word (4.1, 4.4). */
+import type { Publish } from "../mqtt/publish.ts";
+
+/** A publish that the broker has not taken over yet. */
+export interface Unacknowledged {
+  readonly publish: Publish;
+  /** PUBREC has come: only PUBREL is sent again. */
+  released: boolean;
+}
+
+export class ClientSession {
+  /** In the order of their first sending. */
+  readonly outgoing = new Map<number, Unacknowledged>();
+  /** QoS 2 messages received and not released. */
+  readonly incoming = new Set<number>();
+  #lastId = 0;
+
+  takeId(): number {
+    do this.#lastId = (this.#lastId % 65_535) + 1;
+    while (this.outgoing.has(this.#lastId));
+    return this.#lastId;
+  }
+
+  add(unacknowledged: Unacknowledged): number {
+    const id = this.takeId();
+    this.outgoing.set(id, unacknowledged);
+    return id;
+  }
+
+  /** The broker has no session: what it had half received it has forgotten; what we had too. */
+  brokerForgot(): void {
+    this.incoming.clear();
+    for (const unacknowledged of this.outgoing.values()) unacknowledged.released = false;
+  }
+}

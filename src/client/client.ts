@@ -1,0 +1,311 @@
+/**
+ * The MQTT client that `pub`, `sub` and applications use. Promises mean what MQTT means: `publish` resolves when
+ * the broker has taken the message over (PUBACK, or PUBREC and PUBCOMP), `subscribe` when it has said SUBACK.
+ */
+import type { IConnackPacket, IConnectPacket, ISubackPacket, ISubscribePacket } from "mqtt-packet";
+import { decodeUtf8, encodeUtf8, ownBytes } from "../base/bytes.ts";
+import { messageOf, OperatingError } from "../base/errors.ts";
+import { remainingLengthMax } from "../base/limits.ts";
+import { ackReason, parseAck, writeAck } from "../mqtt/acks.ts";
+import { PacketType, type ProtocolVersion, type QoS } from "../mqtt/constants.ts";
+import { decodeFromServer, encodeControl, type Packet } from "../mqtt/control.ts";
+import { Framer } from "../mqtt/framer.ts";
+import { Envelope, makePublish, Publish, parsePublish, writePublish } from "../mqtt/publish.ts";
+import { describeReason, Reason } from "../mqtt/reason.ts";
+import { dialTcp } from "../net/tcp.ts";
+import type { Transport } from "../net/transport.ts";
+import { Turn, Writer } from "../net/writer.ts";
+import { ClientSession, type Unacknowledged } from "./client-session.ts";
+
+export interface Message {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly dup: boolean;
+}
+
+export interface ClientOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly clientId?: string;
+  /** 5 unless set. */
+  readonly version?: ProtocolVersion;
+  /** Start without what the broker may hold for this client id; true unless set. */
+  readonly clean?: boolean;
+  /** Seconds; 60 unless set, 0: none. */
+  readonly keepAlive?: number;
+  readonly username?: string;
+  readonly password?: string;
+  /** Seconds for which the session outlives the connection (MQTT 5). */
+  readonly sessionExpiryInterval?: number;
+  readonly will?: { readonly topic: string; readonly payload: string; readonly qos: QoS; readonly retain: boolean };
+  /** What both sides must remember of each other across connections; a new one unless set. */
+  readonly session?: ClientSession;
+  /** Called for each message before it is acknowledged. */
+  readonly onMessage?: (message: Message) => void;
+  readonly onClose?: (why: string) => void;
+}
+
+export interface PublishOptions {
+  readonly qos?: QoS;
+  readonly retain?: boolean;
+}
+
+/** Dials and connects. Rejects with `OperatingError`: unreachable, or `EREFUSED` with the broker's reason. */
+export async function connect(options: ClientOptions): Promise<MqttClient> {
+  const client = new MqttClient(options);
+  await dialTcp<MqttClient>(options.host, options.port, {
+    opened: (transport) => client.opened(transport),
+    received: (_, bytes) => client.received(bytes),
+    drained: () => client.drained(),
+    closed: (_, error) => client.closed(error ?? "the broker closed the connection"),
+  });
+  await client.ready;
+  return client;
+}
+
+export class MqttClient {
+  readonly ready: Promise<void>;
+  sessionPresent = false;
+  readonly #options: ClientOptions;
+  readonly #version: ProtocolVersion;
+  readonly #session: ClientSession;
+  readonly #framer = new Framer(remainingLengthMax + 5);
+  readonly #publish = new Publish();
+  readonly #answers = new Map<number, Waiting<readonly number[]>>();
+  readonly #acks = new Map<number, Waiting<number>>();
+  #transport: Transport | undefined;
+  #writer: Writer | undefined;
+  #settleReady: Waiting<void> | undefined;
+  #ping: ReturnType<typeof setInterval> | undefined;
+  #why: string | undefined;
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    this.#version = options.version ?? 5;
+    this.#session = options.session ?? new ClientSession();
+    this.ready = new Promise((resolve, reject) => {
+      this.#settleReady = { resolve, reject };
+    });
+    this.ready.catch(() => {});
+  }
+
+  /** Resolves with the broker's reason code when the message is settled; 0x80 and above mean that it was refused. */
+  publish(
+    topic: string,
+    payload: Uint8Array | string,
+    { qos = 0, retain = false }: PublishOptions = {},
+  ): Promise<number> {
+    const bytes = typeof payload === "string" ? encodeUtf8(payload) : payload;
+    const message = makePublish(encodeUtf8(topic), bytes, { qos, retain });
+    if (this.#why !== undefined) return Promise.reject(new OperatingError("ECLOSED", this.#why));
+    if (qos === 0) {
+      this.#write(message, 0, false);
+      return Promise.resolve(Reason.success);
+    }
+    const packetId = this.#session.add({ publish: message, released: false });
+    this.#write(message, packetId, false);
+    return this.#wait(this.#acks, packetId);
+  }
+
+  /** Resolves with the granted QoS, or a reason of 0x80 and above, of each filter. */
+  subscribe(filters: readonly string[], { qos = 0 }: { qos?: QoS } = {}): Promise<readonly number[]> {
+    const messageId = this.#session.takeId();
+    const subscriptions = filters.map((topic) => ({ topic, qos }));
+    this.#send({ cmd: "subscribe", messageId, subscriptions } as ISubscribePacket);
+    return this.#wait(this.#answers, messageId);
+  }
+
+  unsubscribe(filters: readonly string[]): Promise<readonly number[]> {
+    const messageId = this.#session.takeId();
+    this.#send({ cmd: "unsubscribe", messageId, unsubscriptions: [...filters] } as Packet);
+    return this.#wait(this.#answers, messageId);
+  }
+
+  /** Leaves properly: no will is published. */
+  disconnect(): void {
+    if (this.#why !== undefined) return;
+    this.#send({ cmd: "disconnect" } as Packet);
+    this.#writer!.flush();
+    this.#transport!.close();
+    this.closed("disconnected");
+  }
+
+  /** Cuts the connection, as a crash would. */
+  abort(): void {
+    this.#transport?.abort();
+    this.closed("aborted");
+  }
+
+  opened(transport: Transport): MqttClient {
+    this.#transport = transport;
+    this.#writer = new Writer(transport, new Turn((flush) => void setImmediate(flush)));
+    const {
+      clientId = "",
+      clean = true,
+      keepAlive = 60,
+      username,
+      password,
+      will,
+      sessionExpiryInterval,
+    } = this.#options;
+    this.#send({
+      cmd: "connect",
+      protocolId: this.#version === 3 ? "MQIsdp" : "MQTT",
+      protocolVersion: this.#version,
+      clientId: clientId === "" && this.#version === 3 ? `mqttzoo-${crypto.randomUUID().slice(0, 8)}` : clientId,
+      clean,
+      keepalive: keepAlive,
+      ...(username === undefined ? {} : { username }),
+      ...(password === undefined ? {} : { password: Buffer.from(password) }),
+      ...(will === undefined ? {} : { will: { ...will, payload: Buffer.from(will.payload) } }),
+      ...(this.#version === 5 && sessionExpiryInterval !== undefined ? { properties: { sessionExpiryInterval } } : {}),
+    } as IConnectPacket);
+    return this;
+  }
+
+  received(bytes: Uint8Array): void {
+    try {
+      this.#framer.feed(bytes);
+      while (this.#why === undefined && this.#framer.next()) this.#receive();
+      if (!this.#framer.pending) this.#framer.release();
+    } catch (error) {
+      this.#transport?.abort();
+      this.closed(messageOf(error));
+    }
+  }
+
+  drained(): void {
+    this.#writer?.drained();
+  }
+
+  closed(why: string): void {
+    if (this.#why !== undefined) return;
+    this.#why = why;
+    clearInterval(this.#ping);
+    this.#writer?.close();
+    const error = new OperatingError("ECLOSED", why);
+    this.#settleReady?.reject(error);
+    for (const waiting of [...this.#acks.values(), ...this.#answers.values()]) waiting.reject(error);
+    this.#options.onClose?.(why);
+  }
+
+  #receive(): void {
+    const { bytes, start, body, end } = this.#framer;
+    const type = bytes[start]! >> 4;
+    if (type === PacketType.publish) return this.#receivePublish(bytes[start]!);
+    if (type >= PacketType.puback && type <= PacketType.pubcomp) {
+      const packetId = parseAck(bytes, body, end, { type, version: this.#version });
+      return this.#receiveAck(type, packetId, ackReason(bytes, body, end));
+    }
+    const packet = decodeFromServer(this.#framer, this.#version);
+    switch (packet.cmd) {
+      case "connack":
+        return this.#receiveConnack(packet);
+      case "suback":
+        return this.#answer(packet.messageId!, (packet as ISubackPacket).granted as number[]);
+      case "unsuback":
+        return this.#answer(packet.messageId!, (packet as unknown as { granted?: number[] }).granted ?? []);
+      case "disconnect": {
+        const text = packet.properties?.reasonString;
+        this.#transport!.close();
+        return this.closed(
+          `the broker closed the connection: ${describeReason(packet.reasonCode ?? 0)}${text === undefined ? "" : `: ${text}`}`,
+        );
+      }
+    }
+  }
+
+  #receiveConnack(packet: IConnackPacket): void {
+    const code = this.#version === 5 ? (packet.reasonCode ?? 0) : (packet.returnCode ?? 0);
+    if (code !== 0) {
+      const words = this.#version === 5 ? describeReason(code) : (refusals[code] ?? `return code ${code}`);
+      this.#settleReady?.reject(new OperatingError("EREFUSED", `the broker refused the connection: ${words}`));
+      this.#transport!.close();
+      return this.closed("refused");
+    }
+    this.sessionPresent = packet.sessionPresent;
+    if (!packet.sessionPresent) this.#session.brokerForgot();
+    const seconds = packet.properties?.serverKeepAlive ?? this.#options.keepAlive ?? 60;
+    if (seconds > 0) this.#ping = setInterval(() => this.#send({ cmd: "pingreq" } as Packet), seconds * 1000);
+    for (const [packetId, unacknowledged] of this.#session.outgoing) this.#resend(packetId, unacknowledged);
+    this.#settleReady?.resolve();
+  }
+
+  #resend(packetId: number, { publish, released }: Unacknowledged): void {
+    if (released) writeAck(this.#writer!, PacketType.pubrel, packetId, 0);
+    else this.#write(publish, packetId, true);
+    this.#wait(this.#acks, packetId).catch(() => {});
+  }
+
+  #receivePublish(firstByte: number): void {
+    const { bytes, body, end } = this.#framer;
+    const publish = this.#publish;
+    parsePublish(publish, bytes, firstByte, body, end, this.#version);
+    const { qos, packetId, retain, dup } = publish;
+    const isRepeat = qos === 2 && this.#session.incoming.has(packetId);
+    if (qos === 2) this.#session.incoming.add(packetId);
+    if (!isRepeat) {
+      const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
+      const payload = ownBytes(publish.payloadBytes, publish.payloadStart, publish.payloadEnd);
+      this.#options.onMessage?.({ topic, payload, qos, retain, dup });
+    }
+    if (qos > 0) writeAck(this.#writer!, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, 0);
+  }
+
+  #receiveAck(type: number, packetId: number, reason: number): void {
+    if (type === PacketType.pubrel) {
+      this.#session.incoming.delete(packetId);
+      return writeAck(this.#writer!, PacketType.pubcomp, packetId, 0);
+    }
+    if (type === PacketType.pubrec && reason < Reason.unspecifiedError) {
+      const unacknowledged = this.#session.outgoing.get(packetId);
+      if (unacknowledged !== undefined) unacknowledged.released = true;
+      return writeAck(this.#writer!, PacketType.pubrel, packetId, 0);
+    }
+    this.#session.outgoing.delete(packetId);
+    this.#acks.get(packetId)?.resolve(reason);
+    this.#acks.delete(packetId);
+  }
+
+  #answer(packetId: number, codes: readonly number[]): void {
+    this.#answers.get(packetId)?.resolve(codes);
+    this.#answers.delete(packetId);
+  }
+
+  #wait<Value>(where: Map<number, Waiting<Value>>, packetId: number): Promise<Value> {
+    return new Promise((resolve, reject) => {
+      where.set(packetId, { resolve, reject });
+    });
+  }
+
+  #send(packet: Packet): void {
+    const bytes = encodeControl(packet, this.#version);
+    this.#writer!.append(bytes, 0, bytes.length);
+  }
+
+  #write(publish: Publish, packetId: number, dup: boolean): void {
+    const envelope = new Envelope();
+    envelope.qos = publish.qos;
+    envelope.retain = publish.retain;
+    envelope.dup = dup;
+    envelope.packetId = packetId;
+    envelope.version5 = this.#version === 5;
+    writePublish(this.#writer!, publish, envelope, 0);
+  }
+}
+
+interface Waiting<Value> {
+  readonly resolve: (value: Value) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** CONNACK's return codes before MQTT 5 (3.2.2.3). */
+const refusals: Record<number, string> = {
+  1: "unacceptable protocol version",
+  2: "client identifier rejected",
+  3: "server unavailable",
+  4: "bad user name or password",
+  5: "not authorised",
+};

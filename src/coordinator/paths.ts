@@ -1,0 +1,103 @@
+/**
+ * The tree's paths. One MQTT topic level is one znode level; what ZooKeeper forbids in a name, and the marks
+ * `@ ~ =` at its beginning, are percent-encoded; an empty level is `%`.
+ */
+import { encodeUtf8, hashBytes } from "../base/bytes.ts";
+import { sessionShards } from "../base/limits.ts";
+
+export const brokersPath = "/brokers";
+export const subscribersPath = "/subscribers";
+export const retainedPath = "/retained";
+export const topicsPath = "/topics";
+export const sessionsPath = "/sessions";
+export const willsPath = "/wills";
+
+export const rootPaths = [brokersPath, subscribersPath, retainedPath, topicsPath, sessionsPath, willsPath] as const;
+
+const emptyLevel = "%";
+
+/** One name from one topic level, client id or broker id. */
+export function encodeName(level: string): string {
+  if (level === "") return emptyLevel;
+  if (/^[\w$+# -][\w$+# .,:;!*()-]*$/.test(level)) return level;
+  let name = "";
+  for (const char of level) name += mustEncode(char, name === "") ? percent(char) : char;
+  // ZooKeeper reserves the relative names.
+  return name === "." || name === ".." ? name.replaceAll(".", "%2E") : name;
+}
+
+export function decodeName(name: string): string {
+  return name === emptyLevel ? "" : decodeURIComponent(name);
+}
+
+function mustEncode(char: string, first: boolean): boolean {
+  if (char === "%" || char === "/") return true;
+  if (first && (char === "@" || char === "~" || char === "=")) return true;
+  const code = char.codePointAt(0)!;
+  // ZooKeeper's PathUtils: control characters, surrogates, private use and specials.
+  return (
+    code < 0x20 ||
+    (code >= 0x7f && code <= 0x9f) ||
+    (code >= 0xd800 && code <= 0xf8ff) ||
+    (code >= 0xfff0 && code <= 0xffff)
+  );
+}
+
+function percent(char: string): string {
+  return [...encodeUtf8(char)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join("");
+}
+
+export function topicPath(root: string, topic: string): string {
+  return `${root}/${topic.split("/").map(encodeName).join("/")}`;
+}
+
+/** The topic of a path that `topicPath` made below `root`. */
+export function topicOfPath(root: string, path: string): string {
+  return path
+    .slice(root.length + 1)
+    .split("/")
+    .map(decodeName)
+    .join("/");
+}
+
+export function brokerPath(id: string): string {
+  return `${brokersPath}/${encodeName(id)}`;
+}
+
+export function sessionPath(clientId: string): string {
+  const bytes = encodeUtf8(clientId);
+  const shard = hashBytes(bytes, 0, bytes.length) % sessionShards;
+  return `${sessionsPath}/${shard.toString(16).padStart(2, "0")}/${encodeName(clientId)}`;
+}
+
+export function mailPath(clientId: string): string {
+  return `${sessionPath(clientId)}/mail`;
+}
+
+/** Packet ids of QoS 2 publishes that were received from the client and not yet released by it. */
+export function incomingPath(clientId: string): string {
+  return `${sessionPath(clientId)}/in`;
+}
+
+export const subscriberMark = "~";
+export const messageMark = "=";
+
+export function subscriberPath(filter: string, clientId: string): string {
+  return `${topicPath(subscribersPath, filter)}/${subscriberMark}${encodeName(clientId)}`;
+}
+
+export function messagePath(topic: string, id: string): string {
+  return `${topicPath(topicsPath, topic)}/${messageMark}${id}`;
+}
+
+export function willPath(brokerId: string, clientId: string): string {
+  return `${willsPath}/${encodeName(brokerId)}/${encodeName(clientId)}`;
+}
+
+export function parentPath(path: string): string {
+  return path.slice(0, path.lastIndexOf("/")) || "/";
+}
+
+export function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}

@@ -1,0 +1,226 @@
+/**
+ * The door to disk: the tree of znodes in one SQLite table. Runs in a worker, so that an fsync never holds up
+ * the event loop that serves clients. WAL with `synchronous=FULL`: what `run` has returned for is on disk.
+ */
+import { Database, type Statement } from "bun:sqlite";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { messageOf, OperatingError } from "../base/errors.ts";
+import type {
+  CoordinatorErrorCode,
+  CreateMode,
+  ReadOperation,
+  ReadResult,
+  Stat,
+  WriteOperation,
+  WriteResult,
+} from "../coordinator/coordinator.ts";
+
+export type Request =
+  | { readonly kind: "write"; readonly operations: readonly WriteOperation[] }
+  | { readonly kind: "read"; readonly operations: readonly ReadOperation[] };
+
+export type Reply =
+  | { readonly kind: "written"; readonly results: readonly WriteResult[] }
+  | { readonly kind: "read"; readonly results: readonly ReadResult[] }
+  | { readonly kind: "failed"; readonly code: CoordinatorErrorCode; readonly path: string; readonly index: number };
+
+const modes: readonly CreateMode[] = ["persistent", "ephemeral", "container"];
+
+interface Row {
+  readonly data: Uint8Array;
+  readonly mode: number;
+  readonly version: number;
+  readonly czxid: number;
+}
+
+/** Thrown inside a multi, to undo it. */
+class Refusal extends Error {
+  readonly code: CoordinatorErrorCode;
+
+  constructor(code: CoordinatorErrorCode) {
+    super(code);
+    this.code = code;
+  }
+}
+
+const schema = `
+  CREATE TABLE IF NOT EXISTS node (
+    parent TEXT NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL, mode INTEGER NOT NULL,
+    version INTEGER NOT NULL, czxid INTEGER NOT NULL, PRIMARY KEY (parent, name)
+  ) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS ephemeral ON node (parent, name) WHERE mode = 1;
+  CREATE TABLE IF NOT EXISTS counter (zxid INTEGER NOT NULL);
+  INSERT INTO counter SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM counter);
+`;
+
+export class TreeDatabase {
+  readonly #db: Database;
+  readonly #lock: Database;
+  readonly #find: Statement<Row, [string, string]>;
+  readonly #insert: Statement;
+  readonly #update: Statement;
+  readonly #remove: Statement;
+  readonly #children: Statement<{ name: string }, [string]>;
+  readonly #count: Statement<{ count: number }, [string]>;
+  readonly #hasChild: Statement<unknown, [string]>;
+  #zxid: number;
+  /** Parents that have lost a child since the last sweep: they may be empty containers. */
+  #bereaved = new Set<string>();
+
+  /** Opens or creates the store in a folder. Throws `OperatingError` in words for the operator. */
+  constructor(folder: string) {
+    try {
+      mkdirSync(folder, { recursive: true });
+      this.#lock = lockFolder(folder);
+      this.#db = new Database(join(folder, "tree.db"));
+      this.#db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;");
+      this.#db.exec(schema);
+    } catch (error) {
+      if (error instanceof OperatingError) throw error;
+      throw new OperatingError("ESTORE", `cannot use the data folder ${folder}: ${messageOf(error)}`);
+    }
+    this.#find = this.#db.prepare("SELECT data, mode, version, czxid FROM node WHERE parent = ? AND name = ?");
+    this.#insert = this.#db.prepare("INSERT INTO node VALUES (?, ?, ?, ?, 0, ?)");
+    this.#update = this.#db.prepare("UPDATE node SET data = ?, version = version + 1 WHERE parent = ? AND name = ?");
+    this.#remove = this.#db.prepare("DELETE FROM node WHERE parent = ? AND name = ?");
+    this.#children = this.#db.prepare("SELECT name FROM node WHERE parent = ? ORDER BY name");
+    this.#count = this.#db.prepare("SELECT COUNT(*) AS count FROM node WHERE parent = ?");
+    this.#hasChild = this.#db.prepare("SELECT 1 FROM node WHERE parent = ? LIMIT 1");
+    this.#zxid = (this.#db.prepare("SELECT zxid FROM counter").get() as { zxid: number }).zxid;
+    this.endSession();
+  }
+
+  /** Runs requests in order, in one transaction and one sync. Throws what SQLite throws; then nothing happened. */
+  run(requests: readonly Request[]): Reply[] {
+    const writes = requests.some((request) => request.kind === "write");
+    const zxid = this.#zxid;
+    if (writes) this.#db.exec("BEGIN IMMEDIATE");
+    try {
+      const replies = requests.map((request) => this.#answer(request));
+      if (writes) {
+        this.#db.exec(`UPDATE counter SET zxid = ${this.#zxid}`);
+        this.#db.exec("COMMIT");
+      }
+      return replies;
+    } catch (error) {
+      this.#zxid = zxid;
+      if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
+      throw error;
+    }
+  }
+
+  /** Removes containers that have become empty, and their parents in turn; returns their paths. */
+  sweepContainers(): string[] {
+    const removed: string[] = [];
+    for (const path of this.#bereaved) {
+      for (let at = path; at !== "/"; at = split(at)[0]) {
+        const [parent, name] = split(at);
+        if (modes[this.#find.get(parent, name)?.mode ?? 0] !== "container" || this.#hasChild.get(at) !== null) break;
+        this.#remove.run(parent, name);
+        removed.push(at);
+      }
+    }
+    this.#bereaved.clear();
+    return removed;
+  }
+
+  /** What the end of a session does: its ephemeral nodes vanish. */
+  endSession(): void {
+    this.#db.exec("DELETE FROM node WHERE mode = 1");
+  }
+
+  close(): void {
+    this.endSession();
+    this.#db.close();
+    this.#lock.close();
+  }
+
+  #answer(request: Request): Reply {
+    if (request.kind === "read") {
+      return { kind: "read", results: request.operations.map((operation) => this.#readOne(operation)) };
+    }
+    return this.#writeAll(request.operations);
+  }
+
+  #writeAll(operations: readonly WriteOperation[]): Reply {
+    const results: WriteResult[] = [];
+    const alone = operations.length === 1;
+    if (!alone) this.#db.exec("SAVEPOINT multi");
+    this.#zxid++;
+    try {
+      for (const operation of operations) results.push(this.#writeOne(operation));
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      if (!alone) this.#db.exec("ROLLBACK TO multi; RELEASE multi");
+      return { kind: "failed", code: error.code, path: operations[results.length]!.path, index: results.length };
+    }
+    if (!alone) this.#db.exec("RELEASE multi");
+    return { kind: "written", results };
+  }
+
+  #writeOne(operation: WriteOperation): WriteResult {
+    const [parent, name] = split(operation.path);
+    const row = this.#find.get(parent, name);
+    if (operation.kind === "create") {
+      if (row !== null) throw new Refusal("NodeExists");
+      this.#checkParent(parent);
+      this.#insert.run(parent, name, operation.data, modes.indexOf(operation.mode), this.#zxid);
+      return { czxid: this.#zxid, version: 0, childCount: 0 };
+    }
+    if (row === null) throw new Refusal("NoNode");
+    if (operation.version !== -1 && operation.version !== row.version) throw new Refusal("BadVersion");
+    if (operation.kind === "set") {
+      this.#update.run(operation.data, parent, name);
+      return { czxid: row.czxid, version: row.version + 1, childCount: this.#countOf(operation.path) };
+    }
+    if (operation.kind === "delete") {
+      if (this.#hasChild.get(operation.path) !== null) throw new Refusal("NotEmpty");
+      this.#remove.run(parent, name);
+      this.#bereaved.add(parent);
+    }
+    return undefined;
+  }
+
+  #checkParent(parent: string): void {
+    if (parent === "/") return;
+    const row = this.#find.get(...split(parent));
+    if (row === null) throw new Refusal("NoNode");
+    if (modes[row.mode] === "ephemeral") throw new Refusal("NoChildrenForEphemerals");
+  }
+
+  #readOne(operation: ReadOperation): ReadResult {
+    const row = this.#find.get(...split(operation.path));
+    if (row === null) return "NoNode";
+    const stat: Stat = { czxid: row.czxid, version: row.version, childCount: this.#countOf(operation.path) };
+    if (operation.kind === "get") return { data: row.data, stat };
+    if (operation.kind === "exists") return { stat };
+    return { children: this.#children.all(operation.path).map((child) => child.name), stat };
+  }
+
+  #countOf(path: string): number {
+    return this.#count.get(path)!.count;
+  }
+}
+
+/** Parent and name: the table's key. */
+function split(path: string): [parent: string, name: string] {
+  const slash = path.lastIndexOf("/");
+  return [slash === 0 ? "/" : path.slice(0, slash), path.slice(slash + 1)];
+}
+
+/** The lock goes with the process, also by kill -9: it is a file lock that SQLite holds. */
+function lockFolder(folder: string): Database {
+  const lock = new Database(join(folder, "lock.db"));
+  try {
+    lock.exec("PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE");
+    return lock;
+  } catch (error) {
+    lock.close();
+    if (!/locked|busy/i.test(messageOf(error))) throw error;
+    throw new OperatingError(
+      "EBUSY",
+      `the data folder ${folder} is in use by another broker; choose another with --data`,
+    );
+  }
+}

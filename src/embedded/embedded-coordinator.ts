@@ -1,0 +1,163 @@
+/**
+ * The coordinator on the embedded store. Submissions of one turn, and all that arrive while a transaction is
+ * under way, go into the next transaction together: one sync for many (group commit).
+ */
+import { OperatingError } from "../base/errors.ts";
+import {
+  type Coordinator,
+  CoordinatorError,
+  type CoordinatorState,
+  type ReadDone,
+  type ReadOperation,
+  type WatchEvent,
+  type WriteDone,
+  type WriteOperation,
+} from "../coordinator/coordinator.ts";
+import type { Reply, Request } from "./database.ts";
+import type { FromWorker, ToWorker } from "./worker.ts";
+
+interface Submission {
+  readonly request: Request;
+  readonly settle: (reply: Reply) => void;
+}
+
+/** Requests in one transaction, so that one transaction does not hold up the next for long. */
+const transactionRequestsMax = 4096;
+
+export class EmbeddedCoordinator implements Coordinator {
+  state: CoordinatorState = "CONNECTED";
+  readonly #worker: Worker;
+  readonly #watches = new Map<string, Set<(event: WatchEvent) => void>>();
+  readonly #stateListeners: ((state: CoordinatorState) => void)[] = [];
+  #queue: Submission[] = [];
+  #running: Submission[] | undefined;
+  #scheduled = false;
+  #closing: (() => void) | undefined;
+  #closed = false;
+
+  private constructor(worker: Worker) {
+    this.#worker = worker;
+    worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
+  }
+
+  /** Opens the store in a folder. Rejects with `OperatingError` if the folder cannot be used. */
+  static open(folder: string): Promise<EmbeddedCoordinator> {
+    const worker = new Worker(new URL("./worker.ts", import.meta.url).href);
+    return new Promise((resolve, reject) => {
+      worker.onerror = (event) => reject(new OperatingError("ESTORE", `the store's worker failed: ${event.message}`));
+      worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+        if (data.kind === "opened") return resolve(new EmbeddedCoordinator(worker));
+        worker.terminate();
+        reject(data.kind === "refused" ? new OperatingError(data.code, data.message) : new Error(data.kind));
+      };
+      worker.postMessage({ kind: "open", folder } satisfies ToWorker);
+    });
+  }
+
+  write(operations: readonly WriteOperation[], done: WriteDone): void {
+    this.#submit({ kind: "write", operations }, (reply) => {
+      if (reply.kind !== "written") return done(errorOf(reply), []);
+      this.#notify(operations);
+      done(undefined, reply.results);
+    });
+  }
+
+  read(operations: readonly ReadOperation[], done: ReadDone): void {
+    this.#submit({ kind: "read", operations }, (reply) => {
+      if (reply.kind === "read") done(undefined, reply.results);
+      else done(errorOf(reply), []);
+    });
+  }
+
+  watch(path: string, listener: (event: WatchEvent) => void): () => void {
+    const listeners = this.#watches.get(path) ?? new Set();
+    this.#watches.set(path, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) this.#watches.delete(path);
+    };
+  }
+
+  onState(listener: (state: CoordinatorState) => void): void {
+    this.#stateListeners.push(listener);
+  }
+
+  close(done: () => void): void {
+    this.#closing = done;
+    this.#post();
+  }
+
+  #submit(request: Request, settle: (reply: Reply) => void): void {
+    if (this.#closing !== undefined) {
+      const path = request.operations[0]?.path ?? "";
+      queueMicrotask(() => settle({ kind: "failed", code: "Closed", path, index: 0 }));
+      return;
+    }
+    this.#queue.push({ request, settle });
+    if (this.#running !== undefined || this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#post();
+    });
+  }
+
+  #post(): void {
+    if (this.#running !== undefined || this.#closed) return;
+    if (this.#queue.length > 0) {
+      this.#running = this.#queue.splice(0, transactionRequestsMax);
+      this.#send({ kind: "run", requests: this.#running.map((submission) => submission.request) });
+    } else if (this.#closing !== undefined) {
+      this.#closed = true;
+      this.#send({ kind: "close" });
+    }
+  }
+
+  #send(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  #receive(message: FromWorker): void {
+    switch (message.kind) {
+      case "ran": {
+        const submissions = this.#running!;
+        this.#running = undefined;
+        this.#setState("CONNECTED");
+        // The next transaction starts before the callbacks of this one: disk and event loop work side by side.
+        this.#post();
+        for (let index = 0; index < submissions.length; index++) submissions[index]!.settle(message.replies[index]!);
+        return;
+      }
+      case "swept":
+        return this.#notify(message.paths.map((path) => ({ kind: "delete", path, version: -1 })));
+      case "trouble":
+        return this.#setState("SUSPENDED");
+      case "closed":
+        this.#worker.terminate();
+        return this.#closing?.();
+    }
+  }
+
+  #setState(state: CoordinatorState): void {
+    if (state === this.state) return;
+    this.state = state;
+    for (const listener of this.#stateListeners) listener(state);
+  }
+
+  #notify(operations: readonly WriteOperation[]): void {
+    if (this.#watches.size === 0) return;
+    for (const { kind, path } of operations) {
+      if (kind === "check") continue;
+      const type = kind === "create" ? "created" : kind === "set" ? "changed" : "deleted";
+      for (const [watched, listeners] of this.#watches) {
+        if (path !== watched && !path.startsWith(watched === "/" ? "/" : `${watched}/`)) continue;
+        for (const listener of listeners) listener({ type, path });
+      }
+    }
+  }
+}
+
+function errorOf(reply: Reply): CoordinatorError {
+  if (reply.kind !== "failed") throw new Error(`a ${reply.kind} reply to another kind of request`);
+  return new CoordinatorError(reply.code, reply.path, reply.index);
+}

@@ -1,0 +1,64 @@
+/** The worker around the database: one message in is one transaction, one message out its replies. */
+
+import { messageOf } from "../base/errors.ts";
+import { containerSweepMs } from "../base/limits.ts";
+import { type Reply, type Request, TreeDatabase } from "./database.ts";
+
+export type ToWorker =
+  | { readonly kind: "open"; readonly folder: string }
+  | { readonly kind: "run"; readonly requests: readonly Request[] }
+  | { readonly kind: "close" };
+
+export type FromWorker =
+  | { readonly kind: "opened" }
+  | { readonly kind: "refused"; readonly message: string; readonly code: string }
+  | { readonly kind: "ran"; readonly replies: readonly Reply[] }
+  | { readonly kind: "swept"; readonly paths: readonly string[] }
+  | { readonly kind: "trouble"; readonly message: string }
+  | { readonly kind: "closed" };
+
+declare const self: Worker;
+
+const retryMs = 1000;
+let database: TreeDatabase | undefined;
+
+function send(message: FromWorker): void {
+  self.postMessage(message);
+}
+
+function open(folder: string): void {
+  try {
+    database = new TreeDatabase(folder);
+  } catch (error) {
+    return send({ kind: "refused", message: messageOf(error), code: (error as { code?: string }).code ?? "ESTORE" });
+  }
+  setInterval(sweep, containerSweepMs);
+  send({ kind: "opened" });
+}
+
+/** A disk that is full or fails is waited for: nothing is acknowledged meanwhile, nothing is given up. */
+function run(requests: readonly Request[]): void {
+  try {
+    send({ kind: "ran", replies: database!.run(requests) });
+  } catch (error) {
+    send({ kind: "trouble", message: messageOf(error) });
+    setTimeout(() => run(requests), retryMs);
+  }
+}
+
+function sweep(): void {
+  const paths = database!.sweepContainers();
+  if (paths.length > 0) send({ kind: "swept", paths });
+}
+
+self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
+  switch (message.kind) {
+    case "open":
+      return open(message.folder);
+    case "run":
+      return run(message.requests);
+    case "close":
+      database?.close();
+      return send({ kind: "closed" });
+  }
+};

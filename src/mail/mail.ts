@@ -1,0 +1,218 @@
+/**
+ * Stored messages and the slips that point to them. A message is stored once; each recipient's mailbox gets a
+ * slip in the same commit. Whoever removes the last slip removes the message: with more than one recipient a
+ * counter beside it is set at each removal, and its version tells the last one that it is the last.
+ */
+
+import { decodeUtf8 } from "../base/bytes.ts";
+import { mailPageSlips } from "../base/limits.ts";
+import type { Coordinator, ReadResult } from "../coordinator/coordinator.ts";
+import { mailPath, messagePath, parentPath, topicOfPath, topicsPath } from "../coordinator/paths.ts";
+import type { QoS } from "../mqtt/constants.ts";
+import type { Publish } from "../mqtt/publish.ts";
+import type { Journal, JournalOperation } from "./journal.ts";
+import { decodeMessage, decodeSlip, emptyRecord, encodeMessage, encodeSlip, type SlipRecord } from "./records.ts";
+
+/** What a recipient's slip will say. */
+export interface SlipDraft {
+  readonly clientId: string;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly subscriptionIds: readonly number[];
+  /** 0: not sent yet. */
+  readonly packetId: number;
+}
+
+/** A slip in memory. */
+export interface Slip {
+  readonly clientId: string;
+  readonly name: string;
+  /** Undefined until it has been read from the store. */
+  record: SlipRecord | undefined;
+  /** The message, while it is in memory. */
+  publish: Publish | undefined;
+  committed: boolean;
+}
+
+export class Mail {
+  readonly #coordinator: Coordinator;
+  readonly #journal: Journal;
+  readonly #epoch: string;
+  #sequence = 0;
+
+  constructor(coordinator: Coordinator, journal: Journal, epoch: number) {
+    this.#coordinator = coordinator;
+    this.#journal = journal;
+    this.#epoch = epoch.toString(36).padStart(8, "0");
+  }
+
+  /** A name for a message that sorts after all names given before, also by earlier lives of this broker. */
+  nextOrder(): string {
+    this.#sequence++;
+    return `${this.#epoch}${this.#sequence.toString(36).padStart(8, "0")}`;
+  }
+
+  /** What stores a message with a slip for each draft. `from` sets apart slips stored for one message at different times. */
+  store(publish: Publish, name: { order: string; from: number }, drafts: readonly SlipDraft[]): StoredMail {
+    const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
+    const path = messagePath(topic, `${name.order}-${name.from}`);
+    const operations: JournalOperation[] = [
+      { kind: "create", path, data: encodeMessage(publish, drafts.length), mode: "persistent" },
+    ];
+    if (drafts.length > 1)
+      operations.push({ kind: "create", path: counterPath(path), data: emptyRecord, mode: "persistent" });
+    const slips = drafts.map((draft, index): Slip => {
+      const record: SlipRecord = {
+        state: draft.packetId === 0 ? "waiting" : "sent",
+        qos: draft.qos,
+        retain: draft.retain,
+        packetId: draft.packetId,
+        recipients: drafts.length,
+        subscriptionIds: draft.subscriptionIds,
+        messagePath: path,
+      };
+      const slip = {
+        clientId: draft.clientId,
+        name: `${name.order}-${name.from + index}`,
+        record,
+        publish,
+        committed: false,
+      };
+      operations.push({ kind: "create", path: slipPath(slip), data: encodeSlip(record), mode: "persistent" });
+      return slip;
+    });
+    return { operations, slips };
+  }
+
+  /** Commits that a slip has been given a packet id, before it is sent at QoS 2. */
+  markSent(slip: Slip, packetId: number, done: () => void): void {
+    const record = slip.record!;
+    record.state = "sent";
+    record.packetId = packetId;
+    this.#journal.commit([{ kind: "set", path: slipPath(slip), data: encodeSlip(record) }], done);
+  }
+
+  /** Commits that the recipient has the message (PUBREC): only its packet id is still needed. */
+  release(slip: Slip, done: () => void): void {
+    const record = slip.record!;
+    record.state = "released";
+    const set: JournalOperation = { kind: "set", path: slipPath(slip), data: encodeSlip(record) };
+    this.#journal.commit([set, ...leaveMessage(record)], (versions) => {
+      this.#removeIfLast(record, versions[1]!);
+      done();
+    });
+  }
+
+  /** Removes a slip whose recipient has the message, or will never want it, with all that is left of it. */
+  discard(slip: Slip, done: () => void = () => {}): void {
+    const record = slip.record!;
+    const remove: JournalOperation = { kind: "remove", path: slipPath(slip) };
+    if (record.state === "released") return this.#journal.commit([remove], done);
+    this.#journal.commit([remove, ...leaveMessage(record)], (versions) => {
+      this.#removeIfLast(record, versions[1]!);
+      done();
+    });
+  }
+
+  /** The slips of a mailbox, oldest first, not yet read. */
+  list(clientId: string, done: (slips: Slip[]) => void): void {
+    this.#coordinator.read([{ kind: "children", path: mailPath(clientId) }], (error, [result]) => {
+      if (error !== undefined) return;
+      const names = isChildren(result) ? [...result.children].sort() : [];
+      done(names.map((name) => ({ clientId, name, record: undefined, publish: undefined, committed: true })));
+    });
+  }
+
+  /** Removes everything from a mailbox. */
+  empty(clientId: string, done: () => void): void {
+    this.list(clientId, (slips) => this.#emptyFrom(slips, 0, done));
+  }
+
+  #emptyFrom(slips: readonly Slip[], at: number, done: () => void): void {
+    if (at >= slips.length) return done();
+    const page = slips.slice(at, at + mailPageSlips);
+    this.#readRecords(page, () => {
+      for (const slip of page) if (slip.record !== undefined) this.discard(slip);
+      this.#emptyFrom(slips, at + mailPageSlips, done);
+    });
+  }
+
+  /** Reads records and messages that are not in memory. A slip whose record stays undefined is gone. */
+  fetch(slips: readonly Slip[], done: () => void): void {
+    this.#readRecords(slips, () => {
+      const empty = slips.filter(
+        (slip) => slip.publish === undefined && slip.record && slip.record.state !== "released",
+      );
+      this.#readAll(
+        empty.map((slip) => slip.record!.messagePath),
+        (messages) => {
+          for (let index = 0; index < empty.length; index++) {
+            const slip = empty[index]!;
+            const result = messages[index];
+            if (isData(result)) slip.publish = decodeMessage(topicOfMessage(slip.record!.messagePath), result.data);
+          }
+          done();
+        },
+      );
+    });
+  }
+
+  #readRecords(slips: readonly Slip[], done: () => void): void {
+    const unread = slips.filter((slip) => slip.record === undefined);
+    this.#readAll(unread.map(slipPath), (results) => {
+      for (let index = 0; index < unread.length; index++) {
+        const result = results[index];
+        if (isData(result)) unread[index]!.record = decodeSlip(result.data);
+      }
+      done();
+    });
+  }
+
+  #readAll(paths: readonly string[], done: (results: readonly ReadResult[]) => void): void {
+    if (paths.length === 0) return done([]);
+    const operations = paths.map((path) => ({ kind: "get", path }) as const);
+    this.#coordinator.read(operations, (error, results) => {
+      if (error === undefined) done(results);
+    });
+  }
+
+  #removeIfLast(record: SlipRecord, counterVersion: number): void {
+    if (record.recipients === 1 || counterVersion < record.recipients) return;
+    const path = record.messagePath;
+    this.#journal.commit([
+      { kind: "remove", path: counterPath(path) },
+      { kind: "remove", path },
+    ]);
+  }
+}
+
+export interface StoredMail {
+  readonly operations: JournalOperation[];
+  readonly slips: Slip[];
+}
+
+function slipPath(slip: Slip): string {
+  return `${mailPath(slip.clientId)}/${slip.name}`;
+}
+
+function counterPath(messagePath: string): string {
+  return `${messagePath}/left`;
+}
+
+/** One recipient less: the only one removes the message, another counts. */
+function leaveMessage(record: SlipRecord): JournalOperation[] {
+  if (record.recipients === 1) return [{ kind: "remove", path: record.messagePath }];
+  return [{ kind: "set", path: counterPath(record.messagePath), data: emptyRecord }];
+}
+
+function topicOfMessage(path: string): string {
+  return topicOfPath(topicsPath, parentPath(path));
+}
+
+function isData(result: ReadResult | undefined): result is Extract<ReadResult, { data: Uint8Array }> {
+  return typeof result === "object" && "data" in result;
+}
+
+function isChildren(result: ReadResult | undefined): result is Extract<ReadResult, { children: readonly string[] }> {
+  return typeof result === "object" && "children" in result;
+}

@@ -1,0 +1,106 @@
+/**
+ * Settlement: a publish is settled when every recipient is taken care of (DESIGN, the promise). A connected
+ * persistent session is sent the message at once and has a moment to acknowledge it; whoever has not done so
+ * when the moment is over gets it into the mailbox. With every subscriber at home nothing is ever stored.
+ */
+import { Ring } from "../base/ring.ts";
+import { Timer, type Timers } from "../base/timers.ts";
+import type { Publish } from "../mqtt/publish.ts";
+import type { Journal } from "./journal.ts";
+import type { Mail, Slip, SlipDraft } from "./mail.ts";
+
+/** A recipient that was sent the message and has not acknowledged it. */
+export interface LiveRecipient {
+  /** It has acknowledged, or its slip is being committed: no longer the settlement's business. */
+  takenCareOf: boolean;
+  draft(): SlipDraft;
+  /** Its slip is committed. */
+  banked(slip: Slip): void;
+}
+
+export class Settlement {
+  readonly publish: Publish;
+  readonly order: string;
+  readonly live: LiveRecipient[] = [];
+  dueAt = 0;
+  /** Slips made for this message so far. */
+  slips = 0;
+  #open = 0;
+  #settled: () => void = () => {};
+
+  constructor(publish: Publish, order: string) {
+    this.publish = publish;
+    this.order = order;
+  }
+
+  get isSettled(): boolean {
+    return this.#open === 0;
+  }
+
+  /** One more that must be taken care of. */
+  await(recipient?: LiveRecipient): void {
+    this.#open++;
+    if (recipient !== undefined) this.live.push(recipient);
+  }
+
+  /** One, or several, are taken care of. */
+  done(count = 1): void {
+    this.#open -= count;
+    if (this.#open === 0) this.#settled();
+  }
+
+  /** Called when the last one is taken care of; only for a settlement that is not settled yet. */
+  whenSettled(settled: () => void): void {
+    this.#settled = settled;
+  }
+}
+
+/** All settlements with live recipients, in the order in which their moments end. */
+export class Settlements {
+  readonly #mail: Mail;
+  readonly #journal: Journal;
+  readonly #timers: Timers;
+  readonly #settleAfterMs: number;
+  readonly #due = new Ring<Settlement>();
+  readonly #timer = new Timer((now) => this.#tick(now));
+
+  constructor(parts: { mail: Mail; journal: Journal; timers: Timers; settleAfterMs: number }) {
+    this.#mail = parts.mail;
+    this.#journal = parts.journal;
+    this.#timers = parts.timers;
+    this.#settleAfterMs = parts.settleAfterMs;
+  }
+
+  watch(settlement: Settlement, now: number): void {
+    settlement.dueAt = now + this.#settleAfterMs;
+    this.#due.push(settlement);
+    if (this.#timer.dueAt === Infinity) this.#timers.set(this.#timer, settlement.dueAt);
+  }
+
+  #tick(now: number): void {
+    for (let head = this.#due.peek(); head !== undefined; head = this.#due.peek()) {
+      if (!head.isSettled && head.dueAt > now) return this.#timers.set(this.#timer, head.dueAt);
+      this.#due.shift();
+      if (head.isSettled) continue;
+      const waiting = head.live.filter((recipient) => !recipient.takenCareOf);
+      this.bank(head, waiting);
+    }
+  }
+
+  /** Commits a message to the mailboxes of recipients that have not acknowledged it. */
+  bank(settlement: Settlement, recipients: readonly LiveRecipient[]): void {
+    if (recipients.length === 0) return;
+    for (const recipient of recipients) recipient.takenCareOf = true;
+    const drafts = recipients.map((recipient) => recipient.draft());
+    const name = { order: settlement.order, from: settlement.slips };
+    settlement.slips += drafts.length;
+    const { operations, slips } = this.#mail.store(settlement.publish, name, drafts);
+    this.#journal.commit(operations, () => {
+      for (let index = 0; index < slips.length; index++) {
+        slips[index]!.committed = true;
+        recipients[index]!.banked(slips[index]!);
+      }
+      settlement.done(recipients.length);
+    });
+  }
+}

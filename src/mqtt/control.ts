@@ -1,0 +1,93 @@
+/**
+ * Every packet but PUBLISH and its acks, through mqtt-packet. What comes in has passed `validate.ts`, so that
+ * mqtt-packet sees only what it decodes rightly; an error from it all the same closes the connection.
+ */
+
+import type { IConnectPacket, IDisconnectPacket, ISubscribePacket, IUnsubscribePacket, Packet } from "mqtt-packet";
+import * as mqttPacket from "mqtt-packet";
+import { messageOf } from "../base/errors.ts";
+import { PacketType, type ProtocolVersion } from "./constants.ts";
+import { malformed } from "./properties.ts";
+import { describeReason } from "./reason.ts";
+import { type ConnectFacts, checkConnect, checkControl, checkHeaderFlags } from "./validate.ts";
+
+export type {
+  IConnectPacket as ConnectPacket,
+  ISubscribePacket as SubscribePacket,
+  IUnsubscribePacket as UnsubscribePacket,
+  Packet,
+} from "mqtt-packet";
+
+/** One packet of a client, without its header: `bytes[start]` is the first byte, the body is `body`…`end`. */
+export interface Frame {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly body: number;
+  readonly end: number;
+}
+
+export interface Connect {
+  readonly packet: IConnectPacket;
+  readonly facts: ConnectFacts;
+}
+
+export type Control = ISubscribePacket | IUnsubscribePacket | IDisconnectPacket | { cmd: "auth" | "pingreq" };
+
+/** Decodes CONNECT. Throws `ProtocolError`; reason 0x84 may be answered with a CONNACK. */
+export function decodeConnect(frame: Frame): Connect {
+  checkHeaderFlags(frame.bytes[frame.start]!);
+  const facts = checkConnect(frame.bytes, frame.body, frame.end);
+  const packet = decode(frame, facts.version) as IConnectPacket;
+  return { packet, facts };
+}
+
+/** Decodes what a client sends after CONNECT, PUBLISH and its acks apart. Throws `ProtocolError`. */
+export function decodeControl(frame: Frame, version: ProtocolVersion): Control {
+  const firstByte = frame.bytes[frame.start]!;
+  const type = firstByte >> 4;
+  checkHeaderFlags(firstByte);
+  checkControl(frame.bytes, frame.body, frame.end, { type, version });
+  if (type === PacketType.pingreq) return { cmd: "pingreq" };
+  if (type === PacketType.auth) return { cmd: "auth" };
+  return decode(frame, version) as Control;
+}
+
+/** Decodes what a server sends, PUBLISH and its acks apart. Throws `ProtocolError`. */
+export function decodeFromServer(frame: Frame, version: ProtocolVersion): Packet {
+  return decode(frame, version);
+}
+
+function decode(frame: Frame, version: ProtocolVersion): Packet {
+  const parser = mqttPacket.parser({ protocolVersion: version });
+  let decoded: Packet | undefined;
+  let failure: string | undefined;
+  parser.on("packet", (packet) => {
+    decoded = packet;
+  });
+  parser.on("error", (error: unknown) => {
+    failure = messageOf(error);
+  });
+  const { bytes, start, end } = frame;
+  parser.parse(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start));
+  if (failure !== undefined) throw malformed(failure);
+  if (decoded === undefined) throw malformed("the packet's parts do not add up to its length");
+  return decoded;
+}
+
+/** Encodes a packet as mqtt-packet does. */
+export function encodeControl(packet: Packet, version: ProtocolVersion): Uint8Array {
+  return mqttPacket.generate(packet, { protocolVersion: version });
+}
+
+/** DISCONNECT of MQTT 5, with a Reason String for people unless the client asked for none. */
+export function encodeDisconnect(reason: number, reasonString: string | undefined): Uint8Array {
+  const properties = { reasonString: reasonString ?? describeReason(reason) };
+  const packet = {
+    cmd: "disconnect",
+    reasonCode: reason,
+    ...(reasonString === undefined ? {} : { properties }),
+  } as Packet;
+  return encodeControl(packet, 5);
+}
+
+export const pingrespBytes: Uint8Array = new Uint8Array([PacketType.pingresp << 4, 0]);

@@ -1,0 +1,130 @@
+/**
+ * Cuts the byte stream into packets. A packet that lies whole in its chunk is handed out where it lies; only
+ * one that spans chunks is gathered, in memory that grows with what has arrived and not with what was announced.
+ */
+
+import { noBytes, readVarint, varintSize } from "../base/bytes.ts";
+import { ProtocolError } from "../base/errors.ts";
+import { malformed } from "./properties.ts";
+import { Reason } from "./reason.ts";
+
+/** First byte and up to four bytes of length. */
+const headerBytesMax = 5;
+
+export class Framer {
+  /** The packet that `next` found: `bytes[start]` is its first byte, its body is `body`…`end`. */
+  bytes: Uint8Array = noBytes;
+  start = 0;
+  body = 0;
+  end = 0;
+
+  /** Larger packets are refused with 0x95 as soon as their length is known; in bytes, header included. */
+  packetBytesMax: number;
+
+  #chunk: Uint8Array = noBytes;
+  #at = 0;
+  #held: Uint8Array | undefined;
+  #heldLength = 0;
+
+  constructor(packetBytesMax: number) {
+    this.packetBytesMax = packetBytesMax;
+  }
+
+  /** Gives the next chunk. All packets of the one before must have been taken, or `rest` kept. */
+  feed(chunk: Uint8Array): void {
+    this.#chunk = chunk;
+    this.#at = 0;
+  }
+
+  /** True while the chunk has bytes that `next` has not looked at. */
+  get pending(): boolean {
+    return this.#at < this.#chunk.length;
+  }
+
+  /** Bytes held of a packet that is not complete. */
+  get heldLength(): number {
+    return this.#heldLength;
+  }
+
+  /** Forgets the chunk once it is used up, so that its memory can go. */
+  release(): void {
+    this.#chunk = noBytes;
+    this.#at = 0;
+    this.bytes = noBytes;
+  }
+
+  next(): boolean {
+    if (this.#held !== undefined) return this.#complete();
+    const chunk = this.#chunk;
+    const start = this.#at;
+    if (start >= chunk.length) return false;
+    let length = start + 1 < chunk.length ? chunk[start + 1]! : -1;
+    if (length >= 0x80 || length < 0) length = readVarint(chunk, start + 1, chunk.length);
+    if (length < -1) throw malformed("the remaining length is not a variable byte integer");
+    if (length >= 0) {
+      const body = start + 1 + varintSize(length);
+      const end = body + length;
+      if (end - start > this.packetBytesMax) throw tooLarge(end - start, this.packetBytesMax);
+      if (end <= chunk.length) {
+        this.bytes = chunk;
+        this.start = start;
+        this.body = body;
+        this.end = end;
+        this.#at = end;
+        return true;
+      }
+    }
+    this.#held = new Uint8Array(Math.max(headerBytesMax, chunk.length - start));
+    this.#heldLength = 0;
+    this.#hold(chunk.length - start);
+    return false;
+  }
+
+  /** Continues a packet that began in an earlier chunk. */
+  #complete(): boolean {
+    while (this.#at < this.#chunk.length) {
+      const length = readVarint(this.#held!, 1, this.#heldLength);
+      if (length < -1) throw malformed("the remaining length is not a variable byte integer");
+      if (length < 0) {
+        this.#hold(1);
+      } else if (this.#gather(1 + varintSize(length) + length, length)) {
+        return true;
+      }
+    }
+    return this.#heldLength > 1 && this.#isWhole();
+  }
+
+  #isWhole(): boolean {
+    const length = readVarint(this.#held!, 1, this.#heldLength);
+    return length >= 0 && this.#gather(1 + varintSize(length) + length, length);
+  }
+
+  #gather(total: number, length: number): boolean {
+    if (total > this.packetBytesMax) throw tooLarge(total, this.packetBytesMax);
+    this.#hold(Math.min(total - this.#heldLength, this.#chunk.length - this.#at));
+    if (this.#heldLength < total) return false;
+    this.bytes = this.#held!;
+    this.start = 0;
+    this.body = 1 + varintSize(length);
+    this.end = total;
+    this.#held = undefined;
+    this.#heldLength = 0;
+    return true;
+  }
+
+  #hold(count: number): void {
+    const needed = this.#heldLength + count;
+    if (needed > this.#held!.length) {
+      const grown = new Uint8Array(Math.max(needed, this.#held!.length * 2));
+      grown.set(this.#held!.subarray(0, this.#heldLength));
+      this.#held = grown;
+    }
+    this.#held!.set(this.#chunk.subarray(this.#at, this.#at + count), this.#heldLength);
+    this.#heldLength = needed;
+    this.#at += count;
+  }
+}
+
+function tooLarge(size: number, max: number): ProtocolError {
+  return new ProtocolError(Reason.packetTooLarge, `a packet of ${size} bytes; the limit is ${max}`);
+}

@@ -1,0 +1,14 @@
+/** What a client asked for with one topic filter. */
+import type { QoS } from "./constants.ts";
+import type { Filter } from "./topic.ts";
+
+export interface Subscription {
+  readonly filter: Filter;
+  readonly qos: QoS;
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  /** 0: send retained messages, 1: only if the subscription is new, 2: never. */
+  readonly retainHandling: 0 | 1 | 2;
+  /** Subscription identifier; 0: none. */
+  readonly id: number;
+}

@@ -1,0 +1,60 @@
+/** Topic names and topic filters: what the standard allows (4.7, 4.8.2), and their levels. */
+import { topicLevelsMax } from "../base/limits.ts";
+
+export interface Filter {
+  /** As the client wrote it; the key of its subscription. */
+  readonly text: string;
+  /** Levels of the filter itself, without `$share/group`. */
+  readonly levels: readonly string[];
+  /** The group's name, if this is a shared subscription. */
+  readonly group: string | undefined;
+}
+
+const sharePrefix = "$share/";
+
+/** Parses a filter; undefined if the standard forbids it or it has too many levels. */
+export function parseFilter(text: string): Filter | undefined {
+  let group: string | undefined;
+  let filter = text;
+  if (text.startsWith(sharePrefix) || text === "$share") {
+    const slash = text.indexOf("/", sharePrefix.length);
+    if (slash === -1) return undefined;
+    group = text.slice(sharePrefix.length, slash);
+    // [MQTT-4.8.2-1] and [MQTT-4.8.2-2]: a share name has at least one character, and no wildcard.
+    if (group === "" || /[+#]/.test(group)) return undefined;
+    filter = text.slice(slash + 1);
+  }
+  const levels = filterLevels(filter);
+  return levels && { text, levels, group };
+}
+
+function filterLevels(filter: string): string[] | undefined {
+  if (filter === "") return undefined;
+  const levels = filter.split("/");
+  if (levels.length > topicLevelsMax) return undefined;
+  for (let at = 0; at < levels.length; at++) {
+    const level = levels[at]!;
+    // [MQTT-4.7.1-1] and [MQTT-4.7.1-2]: a wildcard is a whole level, and # the last one.
+    if (level.length > 1 && /[+#]/.test(level)) return undefined;
+    if (level === "#" && at !== levels.length - 1) return undefined;
+  }
+  return levels;
+}
+
+/** True if `topic` may be published to: not empty, no wildcard, not too deep. */
+export function isTopicName(topic: string): boolean {
+  return topic !== "" && !/[+#\0]/.test(topic) && topic.split("/").length <= topicLevelsMax;
+}
+
+/** The naive matcher: the standard's rules, written down to be read. The trie is tested against it. */
+export function filterMatches(filter: readonly string[], topic: readonly string[]): boolean {
+  // [MQTT-4.7.2-1]: a wildcard in the first level does not match topics that begin with $.
+  if (topic[0]!.startsWith("$") && (filter[0] === "+" || filter[0] === "#")) return false;
+  for (let at = 0; at < filter.length; at++) {
+    // "a/#" matches "a" as well (4.7.1.2), so # is looked at before the topic's end.
+    if (filter[at] === "#") return true;
+    if (at >= topic.length) return false;
+    if (filter[at] !== "+" && filter[at] !== topic[at]) return false;
+  }
+  return filter.length === topic.length;
+}

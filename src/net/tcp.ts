@@ -1,0 +1,110 @@
+/** TCP on Bun's sockets: listening and dialling. */
+import type { Socket, SocketHandler, TCPSocketListener } from "bun";
+import { messageOf, OperatingError } from "../base/errors.ts";
+import { lingerMs } from "../base/limits.ts";
+import type { Transport, TransportEvents } from "./transport.ts";
+
+interface Attached<Owner> {
+  owner: Owner;
+}
+
+class TcpTransport implements Transport {
+  readonly remote: string;
+  readonly #socket: Socket<unknown>;
+
+  constructor(socket: Socket<unknown>) {
+    this.#socket = socket;
+    this.remote = `${socket.remoteAddress}:${socket.remotePort}`;
+  }
+
+  write(bytes: Uint8Array, start: number, end: number): number {
+    return Math.max(0, this.#socket.write(bytes, start, end - start));
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  close(): void {
+    // A socket that is closed with unread input is reset, and the peer may lose what it was told last. So only
+    // our side is closed; the rest of the input is read away until the peer closes too, or time is up.
+    this.#socket.resume();
+    this.#socket.shutdown();
+    setTimeout(() => this.#socket.terminate(), lingerMs).unref();
+  }
+
+  abort(): void {
+    this.#socket.terminate();
+  }
+}
+
+function handlers<Owner>(events: TransportEvents<Owner>): SocketHandler<Attached<Owner>> {
+  return {
+    // Bun's type for the handler of Uint8Arrays does not fit its own Bun.listen.
+    binaryType: "uint8array" as "buffer",
+    open(socket) {
+      socket.setNoDelay(true);
+      socket.data = { owner: events.opened(new TcpTransport(socket)) };
+    },
+    data(socket, bytes) {
+      events.received(socket.data.owner, bytes);
+    },
+    drain(socket) {
+      events.drained(socket.data.owner);
+    },
+    close(socket, error) {
+      if (socket.data !== undefined)
+        events.closed(socket.data.owner, error === undefined ? undefined : messageOf(error));
+    },
+    error(socket, error) {
+      // An exception out of our own handlers arrives here as well: that is our bug and must not be hidden.
+      if (!("code" in error)) throw error;
+      socket.terminate();
+    },
+  };
+}
+
+export interface Listener {
+  readonly port: number;
+  close(): void;
+}
+
+/** Listens. Throws `OperatingError` with the system's code: EADDRINUSE, EACCES, EADDRNOTAVAIL. */
+export function listenTcp<Owner>(host: string, port: number, events: TransportEvents<Owner>): Listener {
+  let listener: TCPSocketListener<Attached<Owner>>;
+  try {
+    listener = Bun.listen<Attached<Owner>>({ hostname: host, port, socket: handlers(events) });
+  } catch (error) {
+    const code = (error as { code?: string }).code ?? "EUNKNOWN";
+    throw new OperatingError(code, `cannot listen on ${host}:${port}: ${explain(code, port) ?? messageOf(error)}`);
+  }
+  return { port: listener.port, close: () => listener.stop(false) };
+}
+
+function explain(code: string, port: number): string | undefined {
+  if (code === "EADDRINUSE") return `the port is in use; choose another with --port, or stop what uses ${port}`;
+  if (code === "EACCES") return `ports below 1024 need more rights; choose another with --port`;
+  return undefined;
+}
+
+/** Dials. The promise rejects with `OperatingError`. */
+export async function dialTcp<Owner>(host: string, port: number, events: TransportEvents<Owner>): Promise<Owner> {
+  try {
+    const socket = await Bun.connect<Attached<Owner>>({
+      hostname: host,
+      port,
+      socket: handlers(events),
+    });
+    return socket.data.owner;
+  } catch (error) {
+    const code = (error as { code?: string }).code ?? "EUNKNOWN";
+    throw new OperatingError(
+      code,
+      `cannot connect to ${host}:${port}: ${code === "EUNKNOWN" ? messageOf(error) : code}`,
+    );
+  }
+}

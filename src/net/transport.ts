@@ -1,0 +1,23 @@
+/** The door to sockets, as the rest of the house sees it. TCP is one implementation, a test's fake another. */
+
+export interface Transport {
+  /** For people: address and port of the other side. */
+  readonly remote: string;
+  /** Hands bytes to the kernel and returns how many it took; the rest must be given again after `drained`. */
+  write(bytes: Uint8Array, start: number, end: number): number;
+  /** Stops and restarts reading: back-pressure that the peer feels. */
+  pause(): void;
+  resume(): void;
+  /** Closes after what was written has been sent. */
+  close(): void;
+  /** Closes at once. */
+  abort(): void;
+}
+
+/** What a listener or dialer tells the owner of its connections. `Owner` is whatever `opened` returned. */
+export interface TransportEvents<Owner> {
+  opened(transport: Transport): Owner;
+  received(owner: Owner, bytes: Uint8Array): void;
+  drained(owner: Owner): void;
+  closed(owner: Owner, error: string | undefined): void;
+}

@@ -1,0 +1,195 @@
+/**
+ * A connection's output. Everything that is appended in one turn of the event loop leaves in one write; what
+ * the kernel does not take stays, with an offset, until it drains. A connection without output owns no buffer.
+ */
+import { noBytes } from "../base/bytes.ts";
+import { writerBytesMin, writerFlushBytes, writerPoolBytesMax, writerPooledBufferBytesMax } from "../base/limits.ts";
+import type { Transport } from "./transport.ts";
+
+/** A range of at least this size that is the turn's first output is not copied but lent until the flush. */
+const loanBytesMin = 1024;
+
+export class Writer {
+  buffer: Uint8Array = noBytes;
+  readonly #transport: Transport;
+  readonly #turn: Turn;
+  /** Bytes of `buffer` that are filled, and of those, sent. */
+  #length = 0;
+  #sent = 0;
+  /** A range of somebody else's chunk, to be written before `buffer`; it is given back within the turn. */
+  #loan: Uint8Array | undefined;
+  #loanStart = 0;
+  #loanEnd = 0;
+  #scheduled = false;
+  /** The kernel's buffer is full: wait for `drained`. */
+  #blocked = false;
+  #closed = false;
+
+  constructor(transport: Transport, turn: Turn) {
+    this.#transport = transport;
+    this.#turn = turn;
+  }
+
+  /** Bytes that the kernel has taken, ever. */
+  taken = 0;
+
+  /** Bytes that the kernel has not taken. */
+  get unsent(): number {
+    return this.#length - this.#sent + (this.#loanEnd - this.#loanStart);
+  }
+
+  reserve(count: number): number {
+    if (this.#loan !== undefined) this.#ownLoan();
+    if (this.#length >= writerFlushBytes && !this.#blocked) this.flush();
+    if (this.#length + count > this.buffer.length) this.#grow(count);
+    if (!this.#scheduled) this.#schedule();
+    const at = this.#length;
+    this.#length += count;
+    return at;
+  }
+
+  append(bytes: Uint8Array, start: number, end: number): void {
+    const count = end - start;
+    if (count >= loanBytesMin && this.#length === 0 && this.#loan === undefined && !this.#closed) {
+      this.#loan = bytes;
+      this.#loanStart = start;
+      this.#loanEnd = end;
+      if (!this.#scheduled) this.#schedule();
+      return;
+    }
+    const at = this.reserve(count);
+    if (count > 48) {
+      this.buffer.set(bytes.subarray(start, end), at);
+      return;
+    }
+    const out = this.buffer;
+    for (let index = 0; index < count; index++) out[at + index] = bytes[start + index]!;
+  }
+
+  /** Writes what there is. */
+  flush(): void {
+    this.#scheduled = false;
+    if (this.#blocked || this.#closed) return;
+    if (this.#loan !== undefined && !this.#writeLoan()) return;
+    if (this.#length > this.#sent) {
+      this.#sent += this.#write(this.buffer, this.#sent, this.#length);
+      if (this.#sent < this.#length) {
+        this.#blocked = true;
+        return;
+      }
+    }
+    this.#giveBack();
+  }
+
+  /** The kernel takes bytes again. */
+  drained(): void {
+    this.#blocked = false;
+    this.flush();
+  }
+
+  /** Forgets everything; later output goes nowhere. */
+  close(): void {
+    this.#closed = true;
+    this.#loan = undefined;
+    this.#loanStart = this.#loanEnd = 0;
+    this.#giveBack();
+  }
+
+  #write(bytes: Uint8Array, start: number, end: number): number {
+    const taken = this.#transport.write(bytes, start, end);
+    this.taken += taken;
+    this.#turn.bytesWritten += taken;
+    return taken;
+  }
+
+  #schedule(): void {
+    this.#scheduled = true;
+    this.#turn.add(this);
+  }
+
+  #writeLoan(): boolean {
+    this.#loanStart += this.#write(this.#loan!, this.#loanStart, this.#loanEnd);
+    if (this.#loanStart === this.#loanEnd) {
+      this.#loan = undefined;
+      return true;
+    }
+    this.#blocked = true;
+    this.#ownLoan();
+    return false;
+  }
+
+  /** Copies the loan into the buffer, which is empty while there is one. */
+  #ownLoan(): void {
+    const loan = this.#loan!;
+    const count = this.#loanEnd - this.#loanStart;
+    this.#loan = undefined;
+    if (count > this.buffer.length) this.#grow(count);
+    this.buffer.set(loan.subarray(this.#loanStart, this.#loanEnd), 0);
+    this.#loanStart = this.#loanEnd = 0;
+    this.#length = count;
+  }
+
+  #grow(count: number): void {
+    const unsent = this.#length - this.#sent;
+    const needed = unsent + count;
+    if (needed <= this.buffer.length / 2) {
+      this.buffer.copyWithin(0, this.#sent, this.#length);
+    } else {
+      const grown = takeBuffer(needed);
+      grown.set(this.buffer.subarray(this.#sent, this.#length));
+      returnBuffer(this.buffer);
+      this.buffer = grown;
+    }
+    this.#sent = 0;
+    this.#length = unsent;
+  }
+
+  #giveBack(): void {
+    this.#length = this.#sent = 0;
+    if (this.buffer.length === 0) return;
+    returnBuffer(this.buffer);
+    this.buffer = noBytes;
+  }
+}
+
+/** The writers touched in this turn of the event loop; `schedule` has `flush` called at its end. */
+export class Turn {
+  readonly #schedule: (flush: () => void) => void;
+  #writers: Writer[] = [];
+  /** Bytes that all its writers have written, ever. */
+  bytesWritten = 0;
+
+  constructor(schedule: (flush: () => void) => void) {
+    this.#schedule = schedule;
+  }
+
+  add(writer: Writer): void {
+    if (this.#writers.length === 0) this.#schedule(this.flush);
+    this.#writers.push(writer);
+  }
+
+  readonly flush = (): void => {
+    const writers = this.#writers;
+    this.#writers = [];
+    for (const writer of writers) writer.flush();
+  };
+}
+
+/** Free buffers by size class: index n holds buffers of 2^n bytes. */
+const pool: Uint8Array[][] = Array.from({ length: 32 }, () => []);
+let pooledBytes = 0;
+
+function takeBuffer(bytes: number): Uint8Array {
+  const sizeClass = 32 - Math.clz32(Math.max(bytes, writerBytesMin) - 1);
+  const free = pool[sizeClass]!.pop();
+  if (free === undefined) return new Uint8Array(2 ** sizeClass);
+  pooledBytes -= free.length;
+  return free;
+}
+
+function returnBuffer(buffer: Uint8Array): void {
+  if (buffer.length === 0 || buffer.length > writerPooledBufferBytesMax) return;
+  if (pooledBytes + buffer.length > writerPoolBytesMax) return;
+  pooledBytes += buffer.length;
+  pool[31 - Math.clz32(buffer.length)]!.push(buffer);
+}

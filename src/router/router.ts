@@ -1,0 +1,164 @@
+/**
+ * From a topic to its receivers. A route is worked out once per topic and cached under the topic's bytes; a
+ * generation number makes all cached routes stale at once when a subscription changes.
+ */
+import { decodeUtf8, equalRange, hashBytes, ownBytes } from "../base/bytes.ts";
+import { routeCacheBytesMax, routeCacheEntriesMax, topicLevelsMax } from "../base/limits.ts";
+import type { QoS } from "../mqtt/constants.ts";
+import { isTopicBytes } from "../mqtt/publish.ts";
+import type { Subscription } from "../mqtt/subscription.ts";
+import { FilterTrie, type SharedGroup, type TrieNode } from "./filter-trie.ts";
+
+export type { SharedGroup } from "./filter-trie.ts";
+
+/** One receiver of a topic, its overlapping subscriptions made one. */
+export interface Target<Subscriber> {
+  readonly subscriber: Subscriber;
+  readonly qos: QoS;
+  readonly retainAsPublished: boolean;
+  readonly subscriptionIds: readonly number[];
+  /** What holds if the receiver is the publisher (No Local); undefined: it gets nothing. */
+  readonly own: Target<Subscriber> | undefined;
+  /** The shared subscription this is a choice of. */
+  readonly group: SharedGroup<Subscriber> | undefined;
+}
+
+export class Route<Subscriber> {
+  readonly topic: string;
+  readonly bytes: Uint8Array;
+  readonly next: Route<Subscriber> | undefined;
+  generation = -1;
+  targets: readonly Target<Subscriber>[] = [];
+  groups: readonly SharedGroup<Subscriber>[] = [];
+  /** Room for what the fan-out knows about all targets; it goes stale with the generation. */
+  note = 0;
+
+  constructor(topic: string, bytes: Uint8Array, next: Route<Subscriber> | undefined) {
+    this.topic = topic;
+    this.bytes = bytes;
+    this.next = next;
+  }
+}
+
+/** Topics whose hashes collide; longer chains are an attack, and are not cached. */
+const chainLengthMax = 8;
+
+export class Router<Subscriber> {
+  readonly #trie = new FilterTrie<Subscriber>();
+  #cache = new Map<number, Route<Subscriber>>();
+  #cached = 0;
+  #cachedBytes = 0;
+  #generation = 0;
+
+  get subscriptions(): number {
+    return this.#trie.size;
+  }
+
+  subscribe(subscriber: Subscriber, subscription: Subscription): void {
+    this.#trie.add(subscriber, subscription);
+    this.#generation++;
+  }
+
+  unsubscribe(subscriber: Subscriber, subscription: Subscription): void {
+    if (this.#trie.remove(subscriber, subscription)) this.#generation++;
+  }
+
+  /** Something about a subscriber has changed that routes may have noted. */
+  touch(): void {
+    this.#generation++;
+  }
+
+  isFresh(route: Route<Subscriber>): boolean {
+    return route.generation === this.#generation;
+  }
+
+  /** The route of a topic; undefined if the bytes are no topic name. */
+  route(bytes: Uint8Array, start: number, end: number): Route<Subscriber> | undefined {
+    const hash = hashBytes(bytes, start, end);
+    const first = this.#cache.get(hash);
+    let length = 0;
+    for (let route = first; route !== undefined; route = route.next, length++) {
+      if (route.bytes.length === end - start && equalRange(route.bytes, 0, bytes, start, end - start)) {
+        return this.refresh(route);
+      }
+    }
+    if (!isTopicBytes(bytes, start, end)) return undefined;
+    const topic = decodeUtf8(bytes, start, end);
+    if (topic.split("/", topicLevelsMax + 1).length > topicLevelsMax) return undefined;
+    const cacheable = length < chainLengthMax;
+    const route = new Route(topic, ownBytes(bytes, start, end), cacheable ? first : undefined);
+    if (cacheable) this.#remember(hash, route);
+    return this.refresh(route);
+  }
+
+  /** Works the route out anew if it is stale. */
+  refresh(route: Route<Subscriber>): Route<Subscriber> {
+    if (route.generation === this.#generation) return route;
+    const merged = new Map<Subscriber, Merged>();
+    const groups: SharedGroup<Subscriber>[] = [];
+    this.#trie.match(route.topic.split("/"), (node) => collect(node, merged, groups));
+    route.targets = [...merged].map(([subscriber, parts]) => makeTarget(subscriber, parts));
+    route.groups = groups;
+    route.generation = this.#generation;
+    route.note = 0;
+    return route;
+  }
+
+  #remember(hash: number, route: Route<Subscriber>): void {
+    if (this.#cached >= routeCacheEntriesMax || this.#cachedBytes >= routeCacheBytesMax) {
+      this.#cache = new Map();
+      this.#cached = this.#cachedBytes = 0;
+    }
+    this.#cache.set(hash, route);
+    this.#cached++;
+    this.#cachedBytes += route.bytes.length;
+  }
+}
+
+type Merged = Subscription[];
+
+function collect<Subscriber>(
+  node: TrieNode<Subscriber>,
+  merged: Map<Subscriber, Merged>,
+  groups: SharedGroup<Subscriber>[],
+): void {
+  for (const [subscriber, subscription] of node.subscribers) {
+    const parts = merged.get(subscriber);
+    if (parts === undefined) merged.set(subscriber, [subscription]);
+    else parts.push(subscription);
+  }
+  if (node.groups !== undefined) groups.push(...node.groups.values());
+}
+
+function makeTarget<Subscriber>(subscriber: Subscriber, parts: Merged): Target<Subscriber> {
+  const local = parts.filter((part) => !part.noLocal);
+  const target = { ...merge(subscriber, parts), group: undefined };
+  if (local.length === parts.length) return ownOf(target);
+  return { ...target, own: local.length === 0 ? undefined : ownOf({ ...merge(subscriber, local), group: undefined }) };
+}
+
+/** A target for which it makes no difference whether the receiver is the publisher. */
+function ownOf<Subscriber>(target: Omit<Target<Subscriber>, "own">): Target<Subscriber> {
+  const whole: { own?: Target<Subscriber> } & Omit<Target<Subscriber>, "own"> = { ...target };
+  whole.own = whole as Target<Subscriber>;
+  return whole as Target<Subscriber>;
+}
+
+function merge<Subscriber>(subscriber: Subscriber, parts: Merged) {
+  // [MQTT-3.3.4-2]: one copy at the highest QoS of all that match, with all their identifiers.
+  return {
+    subscriber,
+    qos: Math.max(...parts.map((part) => part.qos)) as QoS,
+    retainAsPublished: parts.some((part) => part.retainAsPublished),
+    subscriptionIds: parts.filter((part) => part.id !== 0).map((part) => part.id),
+  };
+}
+
+/** The target of one chosen member of a shared subscription. */
+export function memberTarget<Subscriber>(
+  group: SharedGroup<Subscriber>,
+  subscriber: Subscriber,
+  subscription: Subscription,
+): Target<Subscriber> {
+  return ownOf({ ...merge(subscriber, [subscription]), group });
+}

@@ -1,0 +1,87 @@
+/** One connection's protocol state, from CONNECT to its end: what both sides said they can take, and what is owed. */
+import type { ProtocolVersion } from "../mqtt/constants.ts";
+import type { Publish } from "../mqtt/publish.ts";
+import type { Sink } from "../mqtt/sink.ts";
+import { OwedAcks, type Verdict, writeVerdict } from "./owed-acks.ts";
+import { IncomingAliases, OutgoingAliases } from "./topic-aliases.ts";
+
+/**
+ * new: nothing but CONNECT is allowed. connecting: CONNECT has come, its answer waits for the store.
+ * open: CONNACK has been sent. closed: nothing is read or written any more.
+ */
+export type Phase = "new" | "connecting" | "open" | "closed";
+
+export interface ClientLimits {
+  /** Receive Maximum: QoS 1 and 2 messages the client takes at once. */
+  readonly receiveMaximum: number;
+  /** Maximum Packet Size in bytes; Infinity: none. */
+  readonly packetBytesMax: number;
+  readonly topicAliasMaximum: number;
+}
+
+export class Channel {
+  phase: Phase = "new";
+  version: ProtocolVersion = 4;
+  /** The client is another broker's bridge: it wants no echo, and retain flags as they were published. */
+  bridge = false;
+  /** 1.5 times the keep alive, in ms; 0: none [MQTT-3.1.2-22]. */
+  silenceMs = 0;
+  /** The client asked for reason strings (Request Problem Information). */
+  wantsReasons = true;
+  packetBytesMax = Infinity;
+  outgoingAliases: OutgoingAliases | undefined;
+  #incomingAliases: IncomingAliases | undefined;
+  #owed: OwedAcks | undefined;
+
+  accept(limits: ClientLimits, aliasMax: number): void {
+    this.packetBytesMax = limits.packetBytesMax;
+    const max = Math.min(limits.topicAliasMaximum, aliasMax);
+    if (max > 0) this.outgoingAliases = new OutgoingAliases(max);
+  }
+
+  /** True if packets of its version may be copied to it as they came. */
+  get takesVerbatim(): boolean {
+    return this.outgoingAliases === undefined && this.packetBytesMax === Infinity;
+  }
+
+  resolveAlias(publish: Publish, aliasMax: number): void {
+    this.#incomingAliases ??= new IncomingAliases(aliasMax);
+    this.#incomingAliases.resolve(publish);
+  }
+
+  /** Acks that wait for settlement. */
+  get owedCount(): number {
+    return this.#owed?.count ?? 0;
+  }
+
+  get owedBytes(): number {
+    return this.#owed?.bytes ?? 0;
+  }
+
+  /** Publishes that the client has not been answered for: its use of the broker's Receive Maximum. */
+  outstanding = 0;
+
+  /** Acks now, or behind those that are owed already. */
+  ack(sink: Sink, type: number, packetId: number, verdict: Verdict): void {
+    if (this.owedCount === 0) return writeVerdict(sink, type, packetId, this.#say(verdict));
+    this.#owed!.settle(this.#owed!.owe(type, packetId, 0), this.#say(verdict), sink);
+  }
+
+  /** Owes an ack and returns how to settle it. */
+  owe(sink: Sink, type: number, packetId: number, bytes: number): (verdict: Verdict) => void {
+    this.#owed ??= new OwedAcks();
+    const owed = this.#owed;
+    const ack = owed.owe(type, packetId, bytes);
+    return (verdict) => {
+      if (this.phase !== "closed") owed.settle(ack, this.#say(verdict), sink);
+    };
+  }
+
+  /** Before MQTT 5 there are no reasons; texts are for who wants them. */
+  #say(verdict: Verdict): Verdict {
+    if (this.version < 5) return success;
+    return this.wantsReasons || verdict.text === undefined ? verdict : { reason: verdict.reason };
+  }
+}
+
+const success: Verdict = { reason: 0 };

@@ -1,0 +1,99 @@
+/**
+ * The window of QoS 1 and 2 messages sent and not yet acknowledged, by packet id. A ring of slots: packet id
+ * `p` lives in slot `p mod capacity`, so that taking, finding and freeing an id are array accesses. The ring
+ * begins empty and grows by doubling to the window's size.
+ */
+const packetIdMax = 65_535;
+
+export class Inflight<Entry> {
+  /** At most this many at once: the client's Receive Maximum, and the broker's own limit. */
+  limit: number;
+  #entries: (Entry | undefined)[] = [];
+  #ids = new Uint16Array(0);
+  #size = 0;
+  #lastId = 0;
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get full(): boolean {
+    return this.#size >= this.limit;
+  }
+
+  /** Takes the next free packet id for an entry. The window must not be full. */
+  add(entry: Entry): number {
+    // Ids whose slot is taken by another one are passed over; at half load or less there is one near.
+    if (this.#size * 2 >= this.#entries.length) this.#grow();
+    const mask = this.#entries.length - 1;
+    let id = this.#lastId;
+    do {
+      id = id === packetIdMax ? 1 : id + 1;
+    } while (this.#entries[id & mask] !== undefined);
+    this.#lastId = id;
+    this.#place(id, entry);
+    return id;
+  }
+
+  /** Puts an entry under an id it had before; false if the id is taken. */
+  restore(id: number, entry: Entry): boolean {
+    if (this.get(id) !== undefined) return false;
+    while (this.#entries.length === 0 || this.#entries[id & (this.#entries.length - 1)] !== undefined) this.#grow();
+    this.#place(id, entry);
+    return true;
+  }
+
+  get(id: number): Entry | undefined {
+    const slot = id & (this.#entries.length - 1);
+    return this.#ids[slot] === id ? this.#entries[slot] : undefined;
+  }
+
+  /** Replaces the entry of an id that is taken. */
+  replace(id: number, entry: Entry): void {
+    this.#entries[id & (this.#entries.length - 1)] = entry;
+  }
+
+  remove(id: number): void {
+    const slot = id & (this.#entries.length - 1);
+    if (this.#ids[slot] !== id || this.#entries[slot] === undefined) return;
+    this.#entries[slot] = undefined;
+    this.#size--;
+  }
+
+  /** Empties the window and returns what was in it, with the ids, in no order. */
+  drain(): [id: number, entry: Entry][] {
+    const all: [number, Entry][] = [];
+    for (let slot = 0; slot < this.#entries.length; slot++) {
+      const entry = this.#entries[slot];
+      if (entry !== undefined) all.push([this.#ids[slot]!, entry]);
+    }
+    this.#entries = [];
+    this.#ids = new Uint16Array(0);
+    this.#size = 0;
+    return all;
+  }
+
+  #place(id: number, entry: Entry): void {
+    const slot = id & (this.#entries.length - 1);
+    this.#entries[slot] = entry;
+    this.#ids[slot] = id;
+    this.#size++;
+  }
+
+  #grow(): void {
+    const entries = this.#entries;
+    const ids = this.#ids;
+    const capacity = Math.max(16, entries.length * 2);
+    this.#entries = new Array(capacity);
+    this.#ids = new Uint16Array(capacity);
+    this.#size = 0;
+    for (let slot = 0; slot < entries.length; slot++) {
+      const entry = entries[slot];
+      if (entry !== undefined) this.#place(ids[slot]!, entry);
+    }
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * A session: what a client id stands for (4.1). It outlives its connection if the client asked for that; then
+ * its subscriptions, its mailbox and the ids of half-received QoS 2 messages are in the store.
+ */
+import type { ProtocolVersion } from "../mqtt/constants.ts";
+import { sessionNeverExpires } from "../mqtt/constants.ts";
+import type { Subscription } from "../mqtt/subscription.ts";
+
+export class Session {
+  readonly clientId: string;
+  /** The version its client last spoke: what is stored is delivered in its terms. */
+  version: ProtocolVersion;
+  /** Session Expiry Interval in seconds; 0: it ends with its connection. */
+  expiryInterval: number;
+  readonly subscriptions = new Map<string, Subscription>();
+  #incoming: Set<number> | undefined;
+
+  constructor(clientId: string, version: ProtocolVersion, expiryInterval: number) {
+    this.clientId = clientId;
+    this.version = version;
+    this.expiryInterval = expiryInterval;
+  }
+
+  get persistent(): boolean {
+    return this.expiryInterval > 0;
+  }
+
+  get neverExpires(): boolean {
+    return this.expiryInterval >= sessionNeverExpires;
+  }
+
+  /** Packet ids of QoS 2 publishes received and not released: what makes a repeat known as one. */
+  get incomingCount(): number {
+    return this.#incoming?.size ?? 0;
+  }
+
+  incomingIds(): Iterable<number> {
+    return this.#incoming ?? [];
+  }
+
+  hasIncoming(packetId: number): boolean {
+    return this.#incoming?.has(packetId) ?? false;
+  }
+
+  addIncoming(packetId: number): void {
+    this.#incoming ??= new Set();
+    this.#incoming.add(packetId);
+  }
+
+  removeIncoming(packetId: number): boolean {
+    return this.#incoming?.delete(packetId) ?? false;
+  }
+}
