@@ -35,15 +35,6 @@ function useOneLine(command: Command): void {
   for (const child of command.commands) useOneLine(child);
 }
 
-useOneLine(program);
-try {
-  if (process.argv.length <= 2) program.help();
-  await program.parseAsync();
-} catch (error) {
-  process.exitCode = explain(error);
-  if (process.exitCode !== 0) process.exit();
-}
-
 /** One line on stderr that says what was wrong and what to do; returns the exit code. */
 function explain(error: unknown): number {
   if (error instanceof CommanderError) {
@@ -58,3 +49,16 @@ function explain(error: unknown): number {
   process.stderr.write(`mqttzoo: ${messageOf(error)}\n`);
   return error.code === "EUSAGE" ? usageExitCode : 1;
 }
+
+async function main(): Promise<void> {
+  useOneLine(program);
+  try {
+    if (process.argv.length <= 2) program.help();
+    await program.parseAsync();
+  } catch (error) {
+    const code = explain(error);
+    if (code !== 0) process.exit(code);
+  }
+}
+
+void main();

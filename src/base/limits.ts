@@ -36,12 +36,12 @@ export const outputBytesMax = 16 * 1024 * 1024;
 export const outputBytesReserve = 4 * 1024 * 1024;
 /** A subscriber with this much unsent output holds its publishers back, as long as it drains fast. */
 export const outputBytesHigh = 1024 * 1024;
-/** Publishers that were held back go on when the output has fallen to this. */
+/** A subscriber that was found slow is waited for again when its output has fallen to this. */
 export const outputBytesLow = 256 * 1024;
 /** Fast means: at least this much left the output since the last look ... */
 export const stallProgressBytesMin = 256 * 1024;
-/** ... and this is how often we look. */
-export const stallCheckMs = 50;
+/** ... and this is how often we look: a publisher waits no longer for a subscriber that is stuck. */
+export const stallCheckMs = 250;
 
 /** Deliveries that wait in memory for a session that ends with its connection, in bytes of payload. */
 export const queueBytesMax = 64 * 1024 * 1024;

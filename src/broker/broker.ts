@@ -83,7 +83,7 @@ export class Broker {
     const sessions = new Sessions(context, { fanout, stalls, wills });
     const connecting = new Connecting(context, { sessions, wills, resume });
     const subscribing = new Subscribing(context);
-    this.#inbound = new Inbound(context, { connecting, publishing, subscribing, sessions, fanout });
+    this.#inbound = new Inbound(context, { connecting, publishing, subscribing, sessions, fanout, stalls });
     this.#sessions = sessions;
     this.#stalls = stalls;
     this.#wills = wills;

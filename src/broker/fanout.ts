@@ -175,7 +175,7 @@ class PromiseInMaking implements Delivery {
     if (target === undefined) return;
     this.receivers++;
     const client = target.subscriber;
-    to.qos = Math.min(this.#publish.qos, target.qos);
+    to.qos = Math.min(this.#publish.qos, target.qos) as QoS;
     to.retain = this.#publish.retain && target.retainAsPublished;
     to.subscriptionIds = target.subscriptionIds;
     to.group = target.group;

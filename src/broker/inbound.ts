@@ -20,6 +20,7 @@ import type { Context } from "./context.ts";
 import type { Fanout, Run } from "./fanout.ts";
 import type { Publishing } from "./publishing.ts";
 import type { Sessions } from "./sessions.ts";
+import type { Stalls } from "./stalls.ts";
 import type { Subscribing } from "./subscribing.ts";
 
 export interface Flows {
@@ -28,6 +29,7 @@ export interface Flows {
   readonly subscribing: Subscribing;
   readonly sessions: Sessions;
   readonly fanout: Fanout;
+  readonly stalls: Stalls;
 }
 
 export class Inbound {
@@ -48,7 +50,7 @@ export class Inbound {
     this.#context.metrics.bytesReceived += bytes.length;
     connection.lastReceivedAt = this.#context.clock.now();
     connection.framer.feed(bytes);
-    this.process(connection);
+    if (!this.#flows.stalls.holdIfBehind(connection)) this.process(connection);
   }
 
   /** A reason to hold the connection is gone: what waits is handled, then it is read again. */

@@ -3,7 +3,7 @@
  * nothing is lost, and the publisher feels it as TCP back-pressure. One that does not drain is not: its QoS 0
  * is dropped at its limit, and nobody else notices.
  */
-import { outputBytesLow, stallCheckMs, stallProgressBytesMin } from "../base/limits.ts";
+import { outputBytesHigh, outputBytesLow, stallCheckMs, stallProgressBytesMin } from "../base/limits.ts";
 import { Timer, type Timers } from "../base/timers.ts";
 import { type Connection, Hold } from "./connection.ts";
 
@@ -40,11 +40,37 @@ export class Stalls {
     publisher.hold(Hold.stalled);
   }
 
-  /** A subscriber's socket takes bytes again. */
+  /**
+   * Holds a publisher before its chunk is looked at, if a receiver of what it published last is behind. Many
+   * sockets may have become readable in one turn, before the first of them was held.
+   */
+  holdIfBehind(publisher: Connection): boolean {
+    if (this.#stalls.size === 0 || publisher.route === undefined) return false;
+    for (const { subscriber } of publisher.route.targets) {
+      const { connection } = subscriber;
+      if (connection === undefined || !this.#stalls.has(connection)) continue;
+      if (connection.writer.unsent <= outputBytesHigh) continue;
+      this.hold(publisher, connection);
+      return true;
+    }
+    return false;
+  }
+
+  /** A subscriber's socket takes bytes again: its publishers go on in turn, as long as there is room. */
   drained(subscriber: Connection): void {
-    if (subscriber.writer.unsent > outputBytesLow) return;
-    this.#slow.delete(subscriber);
-    this.#end(subscriber);
+    const { writer } = subscriber;
+    if (writer.unsent <= outputBytesLow) this.#slow.delete(subscriber);
+    const stall = this.#stalls.get(subscriber);
+    if (stall === undefined) return;
+    while (writer.unsent <= outputBytesHigh) {
+      const [publisher] = stall.publishers;
+      if (publisher === undefined) {
+        this.#stalls.delete(subscriber);
+        return;
+      }
+      stall.publishers.delete(publisher);
+      this.#release(publisher);
+    }
   }
 
   /** A connection has ended. */
@@ -70,13 +96,11 @@ export class Stalls {
     const stall = this.#stalls.get(subscriber);
     if (stall === undefined) return;
     this.#stalls.delete(subscriber);
-    for (const publisher of stall.publishers) {
-      if (!this.#isHeldByAnother(publisher)) this.#resume(publisher, Hold.stalled);
-    }
+    for (const publisher of stall.publishers) this.#release(publisher);
   }
 
-  #isHeldByAnother(publisher: Connection): boolean {
-    for (const stall of this.#stalls.values()) if (stall.publishers.has(publisher)) return true;
-    return false;
+  #release(publisher: Connection): void {
+    for (const stall of this.#stalls.values()) if (stall.publishers.has(publisher)) return;
+    this.#resume(publisher, Hold.stalled);
   }
 }

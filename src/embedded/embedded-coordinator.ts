@@ -42,7 +42,7 @@ export class EmbeddedCoordinator implements Coordinator {
 
   /** Opens the store in a folder. Rejects with `OperatingError` if the folder cannot be used. */
   static open(folder: string): Promise<EmbeddedCoordinator> {
-    const worker = new Worker(new URL("./worker.ts", import.meta.url).href);
+    const worker = new Worker(workerUrl());
     return new Promise((resolve, reject) => {
       worker.onerror = (event) => reject(new OperatingError("ESTORE", `the store's worker failed: ${event.message}`));
       worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
@@ -155,6 +155,12 @@ export class EmbeddedCoordinator implements Coordinator {
       }
     }
   }
+}
+
+/** In the compiled executable all modules are one, and the worker lies where the build has put it. */
+function workerUrl(): string {
+  const compiled = import.meta.url.includes("/$bunfs/");
+  return compiled ? "/$bunfs/root/src/embedded/worker.js" : new URL("./worker.ts", import.meta.url).href;
 }
 
 function errorOf(reply: Reply): CoordinatorError {

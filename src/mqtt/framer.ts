@@ -3,7 +3,7 @@
  * one that spans chunks is gathered, in memory that grows with what has arrived and not with what was announced.
  */
 
-import { noBytes, readVarint, varintSize } from "../base/bytes.ts";
+import { concatBytes, noBytes, readVarint, varintSize } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { malformed } from "./properties.ts";
 import { Reason } from "./reason.ts";
@@ -30,9 +30,9 @@ export class Framer {
     this.packetBytesMax = packetBytesMax;
   }
 
-  /** Gives the next chunk. All packets of the one before must have been taken, or `rest` kept. */
+  /** Gives the next chunk; what was not taken of the one before stays in front of it. */
   feed(chunk: Uint8Array): void {
-    this.#chunk = chunk;
+    this.#chunk = this.pending ? concatBytes([this.#chunk.subarray(this.#at), chunk]) : chunk;
     this.#at = 0;
   }
 

@@ -1,0 +1,137 @@
+/**
+ * `bun run bench`: mqttzoo, mosquitto and aedes in turn, in one run, on this machine. What counts are the
+ * ratios: machines are shared and noisy. `bun run bench --quick` takes short runs, `--only NAME` one scenario.
+ */
+import { join } from "node:path";
+import { type BrokerName, brokerNames, type Running, start } from "./brokers.ts";
+import type { ConnectionsResult } from "./connections.ts";
+import type { Result, Scenario } from "./load.ts";
+import { residentBytes } from "./process.ts";
+
+type Shape = Pick<Scenario, "publishers" | "subscribers" | "topics" | "qos" | "payloadBytes" | "rate">;
+
+interface Row {
+  readonly name: string;
+  readonly shape: Shape;
+  /** What we mean to reach, against mosquitto. */
+  readonly target: number;
+}
+
+const base = { payloadBytes: 64, rate: 0 } as const;
+const rows: readonly Row[] = [
+  { name: "QoS 0, 1 to 1", shape: { ...base, publishers: 1, subscribers: 1, topics: "one", qos: 0 }, target: 8 },
+  { name: "QoS 0, 10 to 10", shape: { ...base, publishers: 10, subscribers: 10, topics: "pairs", qos: 0 }, target: 8 },
+  { name: "QoS 0, 1 to 100", shape: { ...base, publishers: 1, subscribers: 100, topics: "one", qos: 0 }, target: 8 },
+  { name: "QoS 0, 100 to 1", shape: { ...base, publishers: 100, subscribers: 1, topics: "one", qos: 0 }, target: 8 },
+  {
+    name: "QoS 0, 10 to 10, 16 KB",
+    shape: { ...base, payloadBytes: 16_384, publishers: 10, subscribers: 10, topics: "pairs", qos: 0 },
+    target: 1,
+  },
+  { name: "QoS 1, 10 to 10", shape: { ...base, publishers: 10, subscribers: 10, topics: "pairs", qos: 1 }, target: 4 },
+  { name: "QoS 2, 10 to 10", shape: { ...base, publishers: 10, subscribers: 10, topics: "pairs", qos: 2 }, target: 4 },
+];
+const latencyShape: Shape = { ...base, rate: 5000, publishers: 10, subscribers: 10, topics: "pairs", qos: 0 };
+
+const quick = process.argv.includes("--quick");
+const only = process.argv.includes("--only") ? process.argv[process.argv.indexOf("--only") + 1] : undefined;
+const seconds = quick ? 2 : 5;
+const idleConnections = quick ? 2000 : 10_000;
+const only3 = process.argv.includes("--no-aedes") ? brokerNames.slice(0, 2) : brokerNames;
+
+async function inChild<Output>(script: string, args: readonly string[]): Promise<Output> {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, script), ...args], {
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const text = await new Response(child.stdout).text();
+  if ((await child.exited) !== 0) throw new Error(`${script} failed`);
+  return JSON.parse(text) as Output;
+}
+
+async function withBroker<Output>(name: BrokerName, use: (broker: Running) => Promise<Output>): Promise<Output> {
+  const broker = await start(name);
+  try {
+    return await use(broker);
+  } finally {
+    await broker.stop();
+  }
+}
+
+function measure(broker: Running, shape: Shape): Promise<Result> {
+  const scenario: Scenario = { ...shape, port: broker.port, brokerPid: broker.pid, seconds };
+  return inChild<Result>("load.ts", [JSON.stringify(scenario)]);
+}
+
+function cell(text: string, width: number): string {
+  return text.padStart(width);
+}
+
+function printLine(cells: readonly string[]): void {
+  console.log(cells.map((text, index) => (index === 0 ? text.padEnd(24) : cell(text, 20))).join(""));
+}
+
+function thousands(value: number): string {
+  return Math.round(value).toLocaleString("en");
+}
+
+async function throughput(): Promise<void> {
+  printLine(["deliveries/s", ...only3, "ratio", "target"]);
+  for (const { name, shape, target } of rows) {
+    if (only !== undefined && !name.includes(only)) continue;
+    const results: Result[] = [];
+    for (const broker of only3) results.push(await withBroker(broker, (running) => measure(running, shape)));
+    const ratio = results[0]!.perSecond / results[1]!.perSecond;
+    printLine([
+      name,
+      ...results.map(({ perSecond }) => thousands(perSecond)),
+      ratio.toFixed(1),
+      `${target}  ${ratio >= target ? "reached" : "MISSED"}`,
+    ]);
+    printLine(["  lost", ...results.map(({ lost }) => thousands(lost))]);
+    printLine([
+      "  CPU: broker / load",
+      ...results.map(({ brokerCpu, loadCpu }) => `${brokerCpu.toFixed(2)} / ${loadCpu.toFixed(2)}`),
+    ]);
+  }
+}
+
+async function latency(): Promise<void> {
+  const results: Result[] = [];
+  for (const broker of only3) results.push(await withBroker(broker, (running) => measure(running, latencyShape)));
+  printLine(["ms at 5,000/s: p50", ...results.map(({ p50 }) => p50.toFixed(3))]);
+  printLine(["               p99", ...results.map(({ p99 }) => p99.toFixed(3))]);
+}
+
+async function connections(): Promise<void> {
+  const results: ConnectionsResult[] = [];
+  for (const broker of only3) {
+    const args = (running: Running): string[] => [String(running.port), String(running.pid), String(idleConnections)];
+    results.push(await withBroker(broker, (running) => inChild<ConnectionsResult>("connections.ts", args(running))));
+  }
+  printLine(["connects/s", ...results.map(({ perSecond }) => thousands(perSecond))]);
+  printLine(["bytes/idle connection", ...results.map(({ bytesPerConnection }) => thousands(bytesPerConnection))]);
+}
+
+async function memory(): Promise<void> {
+  const cells: string[] = [];
+  for (const broker of only3) {
+    cells.push(
+      await withBroker(broker, async (running) => {
+        const before = residentBytes(running.pid);
+        await measure(running, rows[4]!.shape);
+        await measure(running, rows[2]!.shape);
+        await Bun.sleep(10_000);
+        return `${(before / 1e6).toFixed(0)} -> ${(residentBytes(running.pid) / 1e6).toFixed(0)}`;
+      }),
+    );
+  }
+  printLine(["MB before, after burst", ...cells]);
+}
+
+await throughput();
+if (only === undefined) {
+  await latency();
+  await connections();
+  await memory();
+}
