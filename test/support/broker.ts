@@ -1,0 +1,44 @@
+/** A broker in this process, on a free port and a folder of its own. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { silentLog } from "../../src/base/log.ts";
+import { type BrokerOptions, defaultOptions } from "../../src/broker/options.ts";
+import { type Server, startServer } from "../../src/broker/server.ts";
+
+export interface TestBroker {
+  readonly port: number;
+  readonly server: Server;
+  readonly folder: string;
+  stop(): Promise<void>;
+  /** Ends in order and starts again on the same store. */
+  restart(): Promise<TestBroker>;
+}
+
+export async function startBroker(options: Partial<BrokerOptions> = {}): Promise<TestBroker> {
+  const folder = options.data ?? mkdtempSync(join(tmpdir(), "mqttzoo-test-"));
+  const all = { ...defaultOptions, host: "127.0.0.1", port: 0, id: "test", ...options, data: folder };
+  const server = await startServer(all, silentLog);
+  return {
+    port: server.port,
+    server,
+    folder,
+    async stop() {
+      await server.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+    async restart() {
+      await server.stop();
+      return startBroker({ ...options, data: folder });
+    },
+  };
+}
+
+/** Polls until a condition holds; fails after `ms`. */
+export async function eventually(condition: () => boolean | Promise<boolean>, what: string, ms = 5000): Promise<void> {
+  const giveUpAt = performance.now() + ms;
+  while (!(await condition())) {
+    if (performance.now() > giveUpAt) throw new Error(`waited in vain: ${what}`);
+    await Bun.sleep(5);
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * A client that sends and sees packets one by one, through mqtt-packet alone: none of the code under test
+ * encodes or decodes for it.
+ */
+import type { Socket } from "bun";
+import mqttPacket, { type Packet } from "mqtt-packet";
+
+// biome-ignore lint/suspicious/noExplicitAny: a test looks at whatever fields a packet has.
+export type AnyPacket = any;
+
+/** Waiting for a packet that does not come fails after this long. */
+const patienceMs = 5000;
+
+export class RawClient {
+  readonly packets: AnyPacket[] = [];
+  closed = false;
+  readonly #parser;
+  readonly #version: 3 | 4 | 5;
+  #socket!: Socket<unknown>;
+  #changed: () => void = () => {};
+
+  private constructor(version: 3 | 4 | 5) {
+    this.#version = version;
+    this.#parser = mqttPacket.parser({ protocolVersion: version });
+    this.#parser.on("packet", (packet: Packet) => this.packets.push(packet));
+  }
+
+  static async dial(port: number, version: 3 | 4 | 5 = 4): Promise<RawClient> {
+    const client = new RawClient(version);
+    client.#socket = await Bun.connect({
+      hostname: "127.0.0.1",
+      port,
+      socket: {
+        data(_, bytes) {
+          client.#parser.parse(Buffer.from(bytes));
+          client.#changed();
+        },
+        close() {
+          client.closed = true;
+          client.#changed();
+        },
+        error() {},
+      },
+    });
+    return client;
+  }
+
+  /** Dials, connects and takes CONNACK. */
+  static async connect(port: number, options: AnyPacket = {}): Promise<RawClient> {
+    const version = options.protocolVersion ?? 4;
+    const client = await RawClient.dial(port, version);
+    client.send(connectPacket(options));
+    const connack = await client.take("connack");
+    if ((connack.returnCode ?? connack.reasonCode) !== 0) throw new Error(`refused: ${JSON.stringify(connack)}`);
+    client.connack = connack;
+    return client;
+  }
+
+  connack: AnyPacket;
+
+  send(packet: AnyPacket): void {
+    this.write(mqttPacket.generate(packet, { protocolVersion: this.#version }));
+  }
+
+  write(bytes: Uint8Array): void {
+    this.#socket.write(bytes);
+  }
+
+  /** The next packet of a kind; others stay where they are. */
+  async take(cmd: string): Promise<AnyPacket> {
+    const found = (): number => this.packets.findIndex((packet) => packet.cmd === cmd);
+    await this.until(() => found() !== -1, `a ${cmd}`);
+    return this.packets.splice(found(), 1)[0];
+  }
+
+  async takeMany(cmd: string, count: number): Promise<AnyPacket[]> {
+    const taken: AnyPacket[] = [];
+    while (taken.length < count) taken.push(await this.take(cmd));
+    return taken;
+  }
+
+  async subscribe(topic: string, options: AnyPacket = {}): Promise<AnyPacket> {
+    const { properties, ...rest } = options;
+    const messageId = ++this.#lastId;
+    this.send({ cmd: "subscribe", messageId, subscriptions: [{ topic, qos: 0, ...rest }], properties });
+    return this.take("suback");
+  }
+
+  #lastId = 0;
+
+  publish(topic: string, payload: string, options: AnyPacket = {}): void {
+    this.send({ cmd: "publish", topic, payload, qos: 0, dup: false, retain: false, ...options });
+  }
+
+  /** Everything sent before has been handled when the answer is there. */
+  async ping(): Promise<void> {
+    this.send({ cmd: "pingreq" });
+    await this.take("pingresp");
+  }
+
+  async untilClosed(): Promise<void> {
+    await this.until(() => this.closed, "the connection's end");
+  }
+
+  disconnect(options: AnyPacket = {}): void {
+    this.send({ cmd: "disconnect", ...(this.#version === 5 ? { reasonCode: 0 } : {}), ...options });
+    this.#socket.end();
+  }
+
+  /** Vanishes without DISCONNECT. */
+  abort(): void {
+    this.#socket.terminate();
+  }
+
+  until(condition: () => boolean, what: string): Promise<void> {
+    if (condition()) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const timeout = setTimeout(() => {
+        const seen = this.packets.map((packet) => JSON.stringify(packet)).join(" ");
+        reject(new Error(`waited in vain for ${what}; closed: ${this.closed}; packets: ${seen}`));
+      }, patienceMs);
+      this.#changed = () => {
+        if (!condition()) return;
+        clearTimeout(timeout);
+        resolve();
+      };
+    });
+  }
+}
+
+let connections = 0;
+
+export function connectPacket(options: AnyPacket = {}): AnyPacket {
+  const version = options.protocolVersion ?? 4;
+  return {
+    cmd: "connect",
+    protocolId: version === 3 ? "MQIsdp" : "MQTT",
+    protocolVersion: version,
+    clean: true,
+    clientId: options.clientId ?? `raw-${++connections}`,
+    keepalive: 0,
+    ...options,
+  };
+}
