@@ -13,7 +13,13 @@ export class ClientSession {
   readonly outgoing = new Map<number, Unacknowledged>();
   /** QoS 2 messages received and not released. */
   readonly incoming = new Set<number>();
+  readonly #onSettled: (publish: Publish, reason: number) => void;
   #lastId = 0;
+
+  /** `onSettled` is told of every publish that the broker has taken over, or refused, in whichever connection. */
+  constructor(onSettled: (publish: Publish, reason: number) => void = () => {}) {
+    this.#onSettled = onSettled;
+  }
 
   takeId(): number {
     do this.#lastId = (this.#lastId % 65_535) + 1;
@@ -25,6 +31,13 @@ export class ClientSession {
     const id = this.takeId();
     this.outgoing.set(id, unacknowledged);
     return id;
+  }
+
+  settle(id: number, reason: number): void {
+    const unacknowledged = this.outgoing.get(id);
+    if (unacknowledged === undefined) return;
+    this.outgoing.delete(id);
+    this.#onSettled(unacknowledged.publish, reason);
   }
 
   /** The broker has no session: what it had half received it has forgotten; what we had too. */

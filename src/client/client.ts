@@ -264,7 +264,7 @@ export class MqttClient {
       if (unacknowledged !== undefined) unacknowledged.released = true;
       return writeAck(this.#writer!, PacketType.pubrel, packetId, 0);
     }
-    this.#session.outgoing.delete(packetId);
+    this.#session.settle(packetId, reason);
     this.#acks.get(packetId)?.resolve(reason);
     this.#acks.delete(packetId);
   }

@@ -71,11 +71,15 @@ export class Journal {
   #submit(unit: Unit): void {
     const writes: WriteOperation[] = [];
     const indexes: number[] = [];
+    /** Nodes that the unit itself makes. */
+    const made = new Set<string>();
     for (let index = 0; index < unit.operations.length; index++) {
       const operation = unit.operations[index];
       if (operation === undefined) continue;
-      if (operation.kind === "create" || (operation.kind === "put" && !operation.exists))
-        this.#ensureParent(operation.path);
+      if (operation.kind === "create" || (operation.kind === "put" && !operation.exists)) {
+        if (!made.has(parentPath(operation.path))) this.#ensureParent(operation.path);
+        made.add(operation.path);
+      }
       writes.push(toWrite(operation));
       indexes.push(index);
     }

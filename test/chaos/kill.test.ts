@@ -1,0 +1,153 @@
+/**
+ * kill -9 under load, a hundred times: real processes, persistent publishers and subscribers that come back
+ * each time, and the whole history judged at the end. MQTTZOO_KILLS sets another number.
+ */
+import { afterAll, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { decodeUtf8 } from "../../src/base/bytes.ts";
+import { connect, type MqttClient } from "../../src/client/client.ts";
+import { ClientSession } from "../../src/client/client-session.ts";
+import type { QoS } from "../../src/mqtt/constants.ts";
+import { freePort } from "../bench/brokers.ts";
+import { eventually } from "../support/broker.ts";
+import { type BrokerProcess, startBrokerProcess } from "../support/process.ts";
+import { History } from "./history.ts";
+
+const kills = Number(process.env.MQTTZOO_KILLS ?? 100);
+/** Publishes of one publisher that are not acknowledged, at most. */
+const window = 20;
+
+const folder = mkdtempSync(join(tmpdir(), "mqttzoo-kill-"));
+const history = new History();
+let broker: BrokerProcess;
+let port: number;
+afterAll(async () => {
+  await broker?.kill("SIGKILL");
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A client that comes back with its session whenever the broker does. */
+abstract class Worker {
+  readonly name: string;
+  readonly session: ClientSession;
+  client: MqttClient | undefined;
+  up = false;
+  protected constructor(name: string, session: ClientSession) {
+    this.name = name;
+    this.session = session;
+  }
+
+  async comeBack(): Promise<void> {
+    try {
+      this.client = await connect({
+        host: "127.0.0.1",
+        port,
+        clientId: this.name,
+        clean: false,
+        keepAlive: 0,
+        sessionExpiryInterval: 0xffff_ffff,
+        session: this.session,
+        onMessage: ({ payload }) => history.receive(this.name, decodeUtf8(payload)),
+        onClose: () => {
+          this.up = false;
+        },
+      });
+      this.up = true;
+    } catch {
+      // The broker was killed while we connected.
+    }
+  }
+}
+
+class Publisher extends Worker {
+  readonly #qos: QoS;
+  #sequence = 0;
+  constructor(name: string, qos: QoS) {
+    super(name, new ClientSession((publish, reason) => {
+      if (reason < 0x80) history.acknowledge(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd));
+    }));
+    this.#qos = qos;
+  }
+
+  pump(): void {
+    while (this.up && this.session.outgoing.size < window) {
+      const topic = `kill/${this.name}`;
+      const payload = history.send({ publisher: this.name, topic, sequence: this.#sequence++, qos: this.#qos });
+      this.client!.publish(topic, payload, { qos: this.#qos }).catch(() => {});
+    }
+  }
+}
+
+class Subscriber extends Worker {
+  constructor(name: string) {
+    super(name, new ClientSession());
+  }
+}
+
+const publishers = [new Publisher("p1", 1), new Publisher("p2", 2), new Publisher("p3", 1), new Publisher("p4", 2)];
+const home = new Subscriber("home");
+const visitor = new Subscriber("visitor");
+let retainedAcknowledged = -1;
+let retainedSent = -1;
+
+async function everybodyBack(): Promise<void> {
+  await Promise.all([...publishers, home, visitor].map((worker) => worker.comeBack()));
+}
+
+/** One life of the broker. */
+async function life(ms: number): Promise<void> {
+  await everybodyBack();
+  const endAt = performance.now() + ms;
+  const visitorLeavesAt = performance.now() + ms * Math.random();
+  while (performance.now() < endAt) {
+    for (const publisher of publishers) publisher.pump();
+    retain();
+    if (visitor.up && performance.now() > visitorLeavesAt) visitor.client!.disconnect();
+    await Bun.sleep(1);
+  }
+  await broker.kill("SIGKILL");
+  await eventually(() => [...publishers, home].every(({ up }) => !up), "clients notice the kill");
+}
+
+function retain(): void {
+  if (!home.up || retainedSent > retainedAcknowledged + 5) return;
+  const value = ++retainedSent;
+  const note = (): void => {
+    retainedAcknowledged = Math.max(retainedAcknowledged, value);
+  };
+  home.client!.publish("retained/value", String(value), { qos: 1, retain: true }).then(note, () => {
+    retainedSent = Math.max(retainedSent, value);
+  });
+}
+
+test(`${kills} kills lose nothing`, async () => {
+  port = await freePort();
+  broker = await startBrokerProcess(folder, { port });
+  await everybodyBack();
+  for (const subscriber of [home, visitor]) await subscriber.client!.subscribe(["kill/#"], { qos: 2 });
+  for (let kill = 1; kill <= kills; kill++) {
+    await life(50 + Math.random() * 300);
+    broker = await startBrokerProcess(folder, { port });
+  }
+  await everybodyBack();
+  await eventually(() => publishers.every(({ session }) => session.outgoing.size === 0), "all publishes are settled", 20_000);
+  // Quiet: nothing has come for a while, and the mailboxes are empty.
+  let before = -1;
+  const total = (): number => history.receivedCount("home") + history.receivedCount("visitor");
+  while (before !== total()) {
+    before = total();
+    await Bun.sleep(1000);
+  }
+  console.log(`${kills} kills, ${history.sent.length} sent, ${history.acknowledgedCount} acknowledged, ${total()} received`);
+  expect(history.sent.length).toBeGreaterThan(kills * 10);
+  expect(history.judge("home")).toEqual([]);
+  expect(history.judge("visitor")).toEqual([]);
+  const seen: number[] = [];
+  const reader = await connect({ host: "127.0.0.1", port, onMessage: ({ payload }) => void seen.push(Number(decodeUtf8(payload))) });
+  await reader.subscribe(["retained/value"], { qos: 1 });
+  await eventually(() => seen.length > 0, "the retained message");
+  expect(seen[0]).toBeGreaterThanOrEqual(retainedAcknowledged);
+  expect(seen[0]).toBeLessThanOrEqual(retainedSent);
+}, 600_000);
