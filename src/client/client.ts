@@ -264,8 +264,10 @@ export class MqttClient {
       if (unacknowledged !== undefined) unacknowledged.released = true;
       return writeAck(this.#writer!, PacketType.pubrel, packetId, 0);
     }
-    this.#session.settle(packetId, reason);
-    this.#acks.get(packetId)?.resolve(reason);
+    // After PUBREC the message is taken over, whatever PUBCOMP says: 0x92 only means that it was said before.
+    const verdict = type === PacketType.pubcomp ? Reason.success : reason;
+    this.#session.settle(packetId, verdict);
+    this.#acks.get(packetId)?.resolve(verdict);
     this.#acks.delete(packetId);
   }
 

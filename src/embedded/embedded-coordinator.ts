@@ -87,6 +87,11 @@ export class EmbeddedCoordinator implements Coordinator {
     this.#post();
   }
 
+  /** Ends without a word, as a crash would; for tests. */
+  terminate(): void {
+    this.#worker.terminate();
+  }
+
   #submit(request: Request, settle: (reply: Reply) => void): void {
     if (this.#closing !== undefined) {
       const path = request.operations[0]?.path ?? "";

@@ -1,0 +1,179 @@
+/** What every coordinator must do, told as ZooKeeper does it. Each implementation runs this suite. */
+import { describe, expect, test } from "bun:test";
+import { encodeUtf8 } from "../../src/base/bytes.ts";
+import type {
+  Coordinator,
+  CoordinatorError,
+  CreateMode,
+  ReadOperation,
+  ReadResult,
+  WatchEvent,
+  WriteOperation,
+  WriteResult,
+} from "../../src/coordinator/coordinator.ts";
+
+export interface Store {
+  /** A new keeper session on the same tree. */
+  connect(): Promise<Coordinator>;
+  /** Ends all sessions as a crash of the client would, and waits until the store knows. */
+  crash(): Promise<void>;
+}
+
+interface Written {
+  readonly error: CoordinatorError | undefined;
+  readonly results: readonly WriteResult[];
+}
+
+export function write(coordinator: Coordinator, ...operations: WriteOperation[]): Promise<Written> {
+  return new Promise((resolve) => coordinator.write(operations, (error, results) => resolve({ error, results })));
+}
+
+export function read(coordinator: Coordinator, ...operations: ReadOperation[]): Promise<readonly ReadResult[]> {
+  return new Promise((resolve) => coordinator.read(operations, (_, results) => resolve(results)));
+}
+
+const create = (path: string, text = "", mode: CreateMode = "persistent"): WriteOperation => ({ kind: "create", path, data: encodeUtf8(text), mode });
+const set = (path: string, text: string, version = -1): WriteOperation => ({ kind: "set", path, data: encodeUtf8(text), version });
+const remove = (path: string, version = -1): WriteOperation => ({ kind: "delete", path, version });
+const check = (path: string, version: number): WriteOperation => ({ kind: "check", path, version });
+const get = (path: string): ReadOperation => ({ kind: "get", path });
+
+async function codeOf(written: Promise<Written>): Promise<string | undefined> {
+  return (await written).error?.code;
+}
+
+async function textOf(coordinator: Coordinator, path: string): Promise<string> {
+  const [result] = await read(coordinator, get(path));
+  return typeof result === "object" && "data" in result ? Buffer.from(result.data).toString() : String(result);
+}
+
+/** `open` gives an empty store of its own. */
+export function coordinatorContract(name: string, open: () => Promise<Store>): void {
+  const one = async (): Promise<Coordinator> => (await open()).connect();
+
+  describe(`${name}: the coordinator's contract`, () => {
+    test("create, get, set, exists, delete", async () => {
+      const coordinator = await one();
+      const { results } = await write(coordinator, create("/a", "one"));
+      expect(results[0]).toMatchObject({ version: 0 });
+      expect(await textOf(coordinator, "/a")).toBe("one");
+      expect((await write(coordinator, set("/a", "two"))).results[0]?.version).toBe(1);
+      expect(await textOf(coordinator, "/a")).toBe("two");
+      expect(await codeOf(write(coordinator, remove("/a")))).toBeUndefined();
+      expect(await read(coordinator, get("/a"), { kind: "exists", path: "/a" })).toEqual(["NoNode", "NoNode"]);
+    });
+
+    test("what is refused, and with which code", async () => {
+      const coordinator = await one();
+      await write(coordinator, create("/a"));
+      await write(coordinator, create("/a/b"));
+      await write(coordinator, create("/e", "", "ephemeral"));
+      expect(await codeOf(write(coordinator, create("/a")))).toBe("NodeExists");
+      expect(await codeOf(write(coordinator, create("/x/y")))).toBe("NoNode");
+      expect(await codeOf(write(coordinator, set("/x", "")))).toBe("NoNode");
+      expect(await codeOf(write(coordinator, remove("/x")))).toBe("NoNode");
+      expect(await codeOf(write(coordinator, remove("/a")))).toBe("NotEmpty");
+      expect(await codeOf(write(coordinator, set("/a", "", 7)))).toBe("BadVersion");
+      expect(await codeOf(write(coordinator, remove("/a/b", 7)))).toBe("BadVersion");
+      expect(await codeOf(write(coordinator, check("/a", 7)))).toBe("BadVersion");
+      expect(await codeOf(write(coordinator, create("/e/child")))).toBe("NoChildrenForEphemerals");
+    });
+
+    test("a multi happens whole or not at all, and says which part failed", async () => {
+      const coordinator = await one();
+      await write(coordinator, create("/a", "before"));
+      const { error } = await write(coordinator, set("/a", "after"), create("/b"), create("/b/c"), check("/a", 9));
+      expect(error).toMatchObject({ code: "BadVersion", index: 3, path: "/a" });
+      expect(await textOf(coordinator, "/a")).toBe("before");
+      expect(await textOf(coordinator, "/b")).toBe("NoNode");
+      const { results } = await write(coordinator, check("/a", 0), set("/a", "after"), create("/b"), create("/b/c"), remove("/b/c"));
+      expect(results.map((result) => result?.version)).toEqual([undefined, 1, 0, 0, undefined]);
+      expect(await textOf(coordinator, "/a")).toBe("after");
+    });
+
+    test("submissions take effect and are answered in their order", async () => {
+      const coordinator = await one();
+      await write(coordinator, create("/n", "start"));
+      const order: number[] = [];
+      const all = Array.from({ length: 500 }, (_, index) => write(coordinator, set("/n", String(index), index)).then(({ error }) => order.push(error === undefined ? index : -1)));
+      await Promise.all(all);
+      expect(order).toEqual(Array.from({ length: 500 }, (_, index) => index));
+      expect(await textOf(coordinator, "/n")).toBe("499");
+    });
+
+    test("children by name, and how many", async () => {
+      const coordinator = await one();
+      await write(coordinator, create("/p"), create("/p/b"), create("/p/a"), create("/p/a/below"));
+      const [result] = await read(coordinator, { kind: "children", path: "/p" });
+      expect([...(result as { children: readonly string[] }).children].sort()).toEqual(["a", "b"]);
+      expect((result as { stat: { childCount: number } }).stat.childCount).toBe(2);
+    });
+
+    test("each read of several fails for itself", async () => {
+      const coordinator = await one();
+      await write(coordinator, create("/r", "x"));
+      const results = await read(coordinator, get("/none"), get("/r"));
+      expect(results[0]).toBe("NoNode");
+      expect(results[1]).toMatchObject({ stat: { version: 0 } });
+    });
+
+    test("binary and empty data, and names of many kinds", async () => {
+      const coordinator = await one();
+      const data = Uint8Array.from({ length: 256 }, (_, index) => index);
+      await write(coordinator, { kind: "create", path: "/bin", data, mode: "persistent" }, create("/empty"), create("/ä$+#%25 x"));
+      const results = await read(coordinator, get("/bin"), get("/empty"), get("/ä$+#%25 x"));
+      expect((results[0] as { data: Uint8Array }).data).toEqual(data);
+      expect((results[1] as { data: Uint8Array }).data.length).toBe(0);
+      expect(typeof results[2]).toBe("object");
+    });
+
+    test("every node knows the transaction that made it; later ones are larger", async () => {
+      const coordinator = await one();
+      const first = (await write(coordinator, create("/one"))).results[0]!;
+      const second = (await write(coordinator, create("/two"))).results[0]!;
+      expect(second.czxid).toBeGreaterThan(first.czxid);
+    });
+
+    test("ephemeral nodes end with their session, the rest stays", async () => {
+      const store = await open();
+      const first = await store.connect();
+      await write(first, create("/stays", "x"), create("/goes", "", "ephemeral"));
+      await new Promise<void>((resolve) => first.close(resolve));
+      const second = await store.connect();
+      expect(await textOf(second, "/stays")).toBe("x");
+      expect(await textOf(second, "/goes")).toBe("NoNode");
+      await write(second, create("/goes", "", "ephemeral"));
+      await store.crash();
+      const third = await store.connect();
+      expect(await textOf(third, "/goes")).toBe("NoNode");
+    });
+
+    test("after close nothing is taken any more", async () => {
+      const coordinator = await one();
+      await new Promise<void>((resolve) => coordinator.close(resolve));
+      expect(await codeOf(write(coordinator, create("/late")))).toBe("Closed");
+    });
+
+    test("a watch tells of everything at and below its path, once each, in order, until it ends", async () => {
+      const coordinator = await one();
+      await write(coordinator, create("/w"));
+      const events: WatchEvent[] = [];
+      const end = coordinator.watch("/w", (event) => events.push(event));
+      await write(coordinator, create("/wrong"));
+      await write(coordinator, create("/w/a"));
+      await write(coordinator, set("/w/a", "x"), create("/w/a/b"));
+      await write(coordinator, create("/w/never"), check("/w", 99));
+      await write(coordinator, remove("/w/a/b"));
+      const expected: WatchEvent[] = [
+        { type: "created", path: "/w/a" },
+        { type: "changed", path: "/w/a" },
+        { type: "created", path: "/w/a/b" },
+        { type: "deleted", path: "/w/a/b" },
+      ];
+      expect(events).toEqual(expected);
+      end();
+      await write(coordinator, remove("/w/a"));
+      expect(events).toEqual(expected);
+    });
+  });
+}
