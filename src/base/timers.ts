@@ -4,7 +4,7 @@
  * keep-alive, which moves with every packet, cost nothing per packet.
  */
 export class Timer {
-  readonly fire: (now: number) => void;
+  fire: (now: number) => void;
   /** When to fire; Infinity: never. */
   dueAt = Infinity;
   /** The heap entry that counts; older ones of the same timer are skipped. */
@@ -14,6 +14,8 @@ export class Timer {
     this.fire = fire;
   }
 }
+
+function nothing(): void {}
 
 interface Entry {
   readonly timer: Timer;
@@ -34,9 +36,10 @@ export class Timers {
     if (sooner) this.onSooner();
   }
 
-  /** The heap forgets a cancelled timer when its time comes; the timer's owner may be gone by then. */
+  /** For good. The heap meets the timer when its time comes; what it would have touched can go before. */
   cancel(timer: Timer): void {
     timer.dueAt = Infinity;
+    timer.fire = nothing;
   }
 
   nextDeadline(): number {
