@@ -14,6 +14,8 @@ export const remainingLengthMax = 268_435_455;
 export const topicLevelsMax = 200;
 /** Filters in one session. Beyond it SUBACK carries 0x97 (Quota exceeded). */
 export const subscriptionsPerSessionMax = 100_000;
+/** ... and their filters together, in characters. */
+export const subscriptionTextPerSessionMax = 16 * 1024 * 1024;
 /** Topic aliases that a client may set [MQTT-3.2.2.3.8]; as many may the broker set, if the client allows. */
 export const topicAliasMax = 64;
 /** User names, client ids and the like in log lines are cut at this many characters. */

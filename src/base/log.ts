@@ -3,6 +3,7 @@
  * stderr, so that stdout belongs to what a command prints.
  */
 import pino from "pino";
+import { systemClock } from "./clock.ts";
 
 export const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -17,7 +18,7 @@ export interface LogOptions {
 
 export function createLog({ level, format, write = (line) => void process.stderr.write(line) }: LogOptions): Log {
   const destination = { write: format === "json" ? write : (line: string) => write(toText(line)) };
-  const timestamp = (): string => `,"time":"${new Date().toISOString()}"`;
+  const timestamp = (): string => `,"time":"${new Date(systemClock.wall()).toISOString()}"`;
   return pino(
     { level, base: null, timestamp, formatters: { level: (label) => ({ level: label }) } },
     destination as pino.DestinationStream,

@@ -47,7 +47,7 @@ export class Client {
   /** Fires when the will of a lost connection is due. */
   willTimer: Timer | undefined;
   /** QoS 2 publishes of this client that are not settled: how to acknowledge each when it is. */
-  readonly unsettled = new Map<number, (verdict: Verdict) => void>();
+  unsettled: Map<number, (verdict: Verdict) => void> | undefined;
   #inflight: Inflight<Outgoing> | undefined;
   #receiveMaximum = 0;
   #queue: Ring<Outgoing> | undefined;

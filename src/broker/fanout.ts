@@ -114,6 +114,11 @@ export class Fanout {
       if (subscriber.mailbox !== undefined && subscriber.mailbox.count >= max && Math.min(qos, granted) > 0)
         return subscriber;
     }
+    for (const { members } of route.groups) {
+      const full = [...members.keys()].find(({ mailbox }) => mailbox !== undefined && mailbox.count >= max);
+      const isOpen = ({ mailbox }: Client): boolean => mailbox === undefined || mailbox.count < max;
+      if (full !== undefined && ![...members.keys()].some(isOpen)) return full;
+    }
     return undefined;
   }
 
@@ -127,7 +132,7 @@ export class Fanout {
     for (let step = 0; step < members.length; step++) {
       const at = (group.turn + step) % members.length;
       const member = members[at]!;
-      const rank = member === except ? 0 : rankOf(member);
+      const rank = member === except ? 0 : this.#rankOf(member);
       if (rank <= bestRank) continue;
       best = member;
       bestRank = rank;
@@ -137,6 +142,13 @@ export class Fanout {
     if (best === undefined) return undefined;
     group.turn = (bestAt + 1) % members.length;
     return memberTarget(group, best, group.members.get(best)!);
+  }
+
+  #rankOf(member: Client): number {
+    const { mailbox } = member;
+    if (mailbox !== undefined && mailbox.count >= this.#context.options.maxQueued) return 0;
+    if (member.connection === undefined) return 1;
+    return member.hasRoom && (mailbox?.isEmpty ?? true) ? 3 : 2;
   }
 
   #liveTo(publish: Publish, target: Target<Client> | undefined, publisher: Connection | undefined): void {
@@ -151,11 +163,6 @@ export class Fanout {
       this.#stalls.hold(publisher, connection);
     }
   }
-}
-
-function rankOf(member: Client): number {
-  if (member.connection === undefined) return 1;
-  return member.hasRoom && (member.mailbox?.isEmpty ?? true) ? 3 : 2;
 }
 
 /** A promised message while its receivers are gone through. */
@@ -191,7 +198,7 @@ class PromiseInMaking implements Delivery {
     const live = this.settlement !== undefined && this.settlement.live.length > 0;
     if (stored.length > 0 || operations.length > 0) {
       const settlement = this.#settle();
-      settlement.await();
+      settlement.waitFor();
       const connections = stored.map((outgoing) => outgoing.client!.connection);
       if (stored.length > 0) {
         const drafts = stored.map((outgoing) => outgoing.client!.mailbox!.draft(outgoing));
@@ -220,7 +227,7 @@ class PromiseInMaking implements Delivery {
     const outgoing = new Outgoing(client, target, settlement.publish);
     if (target.qos === 1 && client.mailbox!.isEmpty && client.hasRoom) {
       outgoing.settlement = settlement;
-      settlement.await(outgoing);
+      settlement.waitFor(outgoing);
       client.sendLive(outgoing);
     } else {
       this.#stored ??= [];

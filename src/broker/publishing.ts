@@ -86,7 +86,7 @@ export class Publishing {
   /** The same QoS 2 message again: it is not delivered twice [MQTT-4.3.3-10]. */
   #repeat(connection: Connection, packetId: number): void {
     const { unsettled } = connection.client!;
-    if (!unsettled.has(packetId)) {
+    if (unsettled?.has(packetId) !== true) {
       return connection.channel.ack(connection.writer, PacketType.pubrec, packetId, { reason: Reason.success });
     }
     unsettled.set(packetId, connection.channel.owe(connection.writer, PacketType.pubrec, packetId, 0));
@@ -128,8 +128,10 @@ export class Publishing {
   #oweAnswer(connection: Connection, publish: Publish, wait: (settle: (verdict: Verdict) => void) => void): void {
     const { channel, writer } = connection;
     const { qos, packetId, size } = publish;
-    const { unsettled } = connection.client!;
+    const client = connection.client!;
     const settle = channel.owe(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, size);
+    client.unsettled ??= new Map();
+    const { unsettled } = client;
     if (qos === 2) unsettled.set(packetId, settle);
     if (channel.owedCount >= owedAcksMax || channel.owedBytes >= owedBytesMax) connection.hold(Hold.owed);
     wait((verdict) => {

@@ -116,7 +116,7 @@ async function recoverSubscriptions({ coordinator, clients, router, journal }: C
     const subscription = decodeSubscription(topicOfPath(subscribersPath, parentPath(path)), data);
     // Its session was erased while the broker died.
     if (client === undefined) return journal.commit([{ kind: "remove", path }]);
-    client.session.subscriptions.set(subscription.filter.text, subscription);
+    client.session.subscribe(subscription);
     router.subscribe(client, subscription);
   });
 }

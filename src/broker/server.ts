@@ -21,9 +21,9 @@ export interface Server {
 /** Starts a broker. Rejects with `OperatingError`: a port in use, a folder that cannot be written. */
 export async function startServer(options: BrokerOptions, log: Log): Promise<Server> {
   const coordinator = await EmbeddedCoordinator.open(options.data);
-  coordinator.onState((state) => {
+  coordinator.onState((state, why) => {
     if (state === "CONNECTED") log.info("the store works again");
-    else log.error({ state }, "the store cannot write; what needs it waits, unacknowledged");
+    else log.error({ state, why }, "the store cannot write; what needs it waits, unacknowledged");
   });
   const turn = new Turn((flush) => void setImmediate(flush));
   const broker = await Broker.start({ options, coordinator, log, turn, clock: systemClock, random: systemRandom });

@@ -192,7 +192,7 @@ export class Sessions {
       if (outgoing.takenCareOf || this.#moveOn(outgoing)) continue;
       // A retained message that was sent has no settlement of its own yet.
       const settlement = outgoing.settlement ?? new Settlement(outgoing.publish!, mail.nextOrder());
-      if (outgoing.settlement === undefined) settlement.await(outgoing);
+      if (outgoing.settlement === undefined) settlement.waitFor(outgoing);
       settlements.bank(settlement, [outgoing]);
     }
     this.rest(client);

@@ -1,6 +1,5 @@
 /** SUBSCRIBE and UNSUBSCRIBE: answered when the store holds them, for a session that outlives its connection. */
 import { ProtocolError } from "../base/errors.ts";
-import { subscriptionsPerSessionMax } from "../base/limits.ts";
 import { subscriberPath } from "../coordinator/paths.ts";
 import type { JournalOperation } from "../mail/journal.ts";
 import { encodeSubscription } from "../mail/records.ts";
@@ -29,9 +28,7 @@ export class Subscribing {
       if (typeof subscription === "number") return subscription;
       const { text } = subscription.filter;
       const before = client.session.subscriptions.get(text);
-      if (before === undefined && client.session.subscriptions.size >= subscriptionsPerSessionMax)
-        return Reason.quotaExceeded;
-      client.session.subscriptions.set(text, subscription);
+      if (!client.session.subscribe(subscription)) return Reason.quotaExceeded;
       this.#context.router.subscribe(client, subscription);
       if (client.mailbox !== undefined) operations.push(storeOperation(client, subscription, before));
       if (wantsRetained(subscription, before)) owed.push(subscription);
@@ -51,7 +48,7 @@ export class Subscribing {
       if (subscription === undefined) {
         return parseFilter(text) === undefined ? Reason.topicFilterInvalid : Reason.noSubscriptionExisted;
       }
-      client.session.subscriptions.delete(text);
+      client.session.unsubscribe(text);
       this.#context.router.unsubscribe(client, subscription);
       if (client.mailbox !== undefined) {
         const path = subscriberPath(text, client.session.clientId);

@@ -6,6 +6,7 @@ import type { IConnackPacket, IConnectPacket, ISubackPacket, ISubscribePacket } 
 import { decodeUtf8, encodeUtf8, ownBytes } from "../base/bytes.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { remainingLengthMax } from "../base/limits.ts";
+import { systemRandom } from "../base/random.ts";
 import { ackReason, parseAck, writeAck } from "../mqtt/acks.ts";
 import { PacketType, type ProtocolVersion, type QoS } from "../mqtt/constants.ts";
 import { decodeFromServer, encodeControl, type Packet } from "../mqtt/control.ts";
@@ -154,7 +155,7 @@ export class MqttClient {
       cmd: "connect",
       protocolId: this.#version === 3 ? "MQIsdp" : "MQTT",
       protocolVersion: this.#version,
-      clientId: clientId === "" && this.#version === 3 ? `mqttzoo-${crypto.randomUUID().slice(0, 8)}` : clientId,
+      clientId: clientId === "" && this.#version === 3 ? `mqttzoo-${systemRandom.hex(4)}` : clientId,
       clean,
       keepalive: keepAlive,
       ...(username === undefined ? {} : { username }),

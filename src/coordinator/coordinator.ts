@@ -85,7 +85,8 @@ export interface Coordinator {
   read(operations: readonly ReadOperation[], done: ReadDone): void;
   /** Events of a node and everything below it, until the returned function is called. */
   watch(path: string, listener: (event: WatchEvent) => void): () => void;
-  onState(listener: (state: CoordinatorState) => void): void;
+  /** `why` says in words what is wrong, where that is known. */
+  onState(listener: (state: CoordinatorState, why: string | undefined) => void): void;
   /** Ends the session after what was submitted: ephemeral nodes vanish. */
   close(done: () => void): void;
 }

@@ -28,7 +28,7 @@ export class EmbeddedCoordinator implements Coordinator {
   state: CoordinatorState = "CONNECTED";
   readonly #worker: Worker;
   readonly #watches = new Map<string, Set<(event: WatchEvent) => void>>();
-  readonly #stateListeners: ((state: CoordinatorState) => void)[] = [];
+  readonly #stateListeners: ((state: CoordinatorState, why: string | undefined) => void)[] = [];
   #queue: Submission[] = [];
   #running: Submission[] | undefined;
   #scheduled = false;
@@ -78,7 +78,7 @@ export class EmbeddedCoordinator implements Coordinator {
     };
   }
 
-  onState(listener: (state: CoordinatorState) => void): void {
+  onState(listener: (state: CoordinatorState, why: string | undefined) => void): void {
     this.#stateListeners.push(listener);
   }
 
@@ -136,17 +136,17 @@ export class EmbeddedCoordinator implements Coordinator {
       case "swept":
         return this.#notify(message.paths.map((path) => ({ kind: "delete", path, version: -1 })));
       case "trouble":
-        return this.#setState("SUSPENDED");
+        return this.#setState("SUSPENDED", message.message);
       case "closed":
         this.#worker.terminate();
         return this.#closing?.();
     }
   }
 
-  #setState(state: CoordinatorState): void {
+  #setState(state: CoordinatorState, why?: string): void {
     if (state === this.state) return;
     this.state = state;
-    for (const listener of this.#stateListeners) listener(state);
+    for (const listener of this.#stateListeners) listener(state, why);
   }
 
   #notify(operations: readonly WriteOperation[]): void {

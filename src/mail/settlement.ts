@@ -38,7 +38,7 @@ export class Settlement {
   }
 
   /** One more that must be taken care of. */
-  await(recipient?: LiveRecipient): void {
+  waitFor(recipient?: LiveRecipient): void {
     this.#open++;
     if (recipient !== undefined) this.live.push(recipient);
   }

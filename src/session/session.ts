@@ -2,6 +2,7 @@
  * A session: what a client id stands for (4.1). It outlives its connection if the client asked for that; then
  * its subscriptions, its mailbox and the ids of half-received QoS 2 messages are in the store.
  */
+import { subscriptionsPerSessionMax, subscriptionTextPerSessionMax } from "../base/limits.ts";
 import type { ProtocolVersion } from "../mqtt/constants.ts";
 import { sessionNeverExpires } from "../mqtt/constants.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
@@ -12,7 +13,8 @@ export class Session {
   version: ProtocolVersion;
   /** Session Expiry Interval in seconds; 0: it ends with its connection. */
   expiryInterval: number;
-  readonly subscriptions = new Map<string, Subscription>();
+  readonly #subscriptions = new Map<string, Subscription>();
+  #subscriptionText = 0;
   #incoming: Set<number> | undefined;
 
   constructor(clientId: string, version: ProtocolVersion, expiryInterval: number) {
@@ -27,6 +29,26 @@ export class Session {
 
   get neverExpires(): boolean {
     return this.expiryInterval >= sessionNeverExpires;
+  }
+
+  get subscriptions(): ReadonlyMap<string, Subscription> {
+    return this.#subscriptions;
+  }
+
+  /** Adds or replaces; false if the session holds all that it may. */
+  subscribe(subscription: Subscription): boolean {
+    const { text } = subscription.filter;
+    if (!this.#subscriptions.has(text)) {
+      if (this.#subscriptions.size >= subscriptionsPerSessionMax) return false;
+      if (this.#subscriptionText + text.length > subscriptionTextPerSessionMax) return false;
+      this.#subscriptionText += text.length;
+    }
+    this.#subscriptions.set(text, subscription);
+    return true;
+  }
+
+  unsubscribe(text: string): void {
+    if (this.#subscriptions.delete(text)) this.#subscriptionText -= text.length;
   }
 
   /** Packet ids of QoS 2 publishes received and not released: what makes a repeat known as one. */

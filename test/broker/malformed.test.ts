@@ -90,8 +90,20 @@ describe("after CONNECT, MQTT 5", () => {
 
   test("a bad filter is refused alone", async () => {
     const client = await RawClient.connect(broker.port, { protocolVersion: 5 });
-    const filters = ["good", "a/#/b", "a+", "$share/g", "$share//a", "$share/g+/a", "x".repeat(3).replaceAll("x", "y/")];
-    client.send({ cmd: "subscribe", messageId: 1, subscriptions: filters.map((topic) => ({ topic, qos: 1, nl: false, rap: false, rh: 0 })) });
+    const filters = [
+      "good",
+      "a/#/b",
+      "a+",
+      "$share/g",
+      "$share//a",
+      "$share/g+/a",
+      "x".repeat(3).replaceAll("x", "y/"),
+    ];
+    client.send({
+      cmd: "subscribe",
+      messageId: 1,
+      subscriptions: filters.map((topic) => ({ topic, qos: 1, nl: false, rap: false, rh: 0 })),
+    });
     expect((await client.take("suback")).granted).toEqual([1, 0x8f, 0x8f, 0x8f, 0x8f, 0x8f, 1]);
   });
 
@@ -126,7 +138,11 @@ describe("CONNECT", () => {
     ["bytes after the end", "10 0d 0004 4d515454 04 02 0000 0000 00", undefined],
     ["cut off", "10 0a 0004 4d515454 04 02 0000", undefined],
     ["receive maximum 0", "10 10 0004 4d515454 05 02 0000 03 21 0000 0000", { reasonCode: 0x82 }],
-    ["a wildcard in the will's topic", "10 14 0004 4d515454 05 06 0000 00 0000 00 0001 23 0001 78", { reasonCode: 0x90 }],
+    [
+      "a wildcard in the will's topic",
+      "10 14 0004 4d515454 05 06 0000 00 0000 00 0001 23 0001 78",
+      { reasonCode: 0x90 },
+    ],
   ] as const)("%s", async (_, hex, answer) => {
     const isFive = answer !== undefined && "reasonCode" in answer;
     const client = await RawClient.dial(broker.port, isFive ? 5 : 4);

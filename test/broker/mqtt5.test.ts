@@ -12,7 +12,11 @@ afterAll(() => broker.stop());
 const connect = (options: AnyPacket = {}) => RawClient.connect(broker.port, { protocolVersion: 5, ...options });
 
 test("CONNACK says what the broker can do", async () => {
-  const client = await connect({ clientId: "", keepalive: 120, properties: { sessionExpiryInterval: 1000, requestResponseInformation: true } });
+  const client = await connect({
+    clientId: "",
+    keepalive: 120,
+    properties: { sessionExpiryInterval: 1000, requestResponseInformation: true },
+  });
   expect(client.connack.properties).toMatchObject({
     serverKeepAlive: 60,
     sessionExpiryInterval: 500,
@@ -54,7 +58,12 @@ test("topic aliases from the client", async () => {
   client.publish("alias/two", "3", { properties: { topicAlias: 64 } });
   client.publish("", "4", { qos: 1, messageId: 1, properties: { topicAlias: 64 } });
   const messages = await client.takeMany("publish", 4);
-  expect(messages.map(({ topic, payload }) => `${topic} ${payload}`)).toEqual(["alias/one 1", "alias/one 2", "alias/two 3", "alias/two 4"]);
+  expect(messages.map(({ topic, payload }) => `${topic} ${payload}`)).toEqual([
+    "alias/one 1",
+    "alias/one 2",
+    "alias/two 3",
+    "alias/two 4",
+  ]);
 });
 
 test("topic aliases to the client, as many as it allows", async () => {

@@ -80,7 +80,13 @@ test("no local", async () => {
   expect((await client.take("publish")).payload.toString()).toBe("theirs");
 });
 
-const will = (topic: string, more: AnyPacket = {}): AnyPacket => ({ topic, payload: Buffer.from("gone"), qos: 1, retain: false, ...more });
+const will = (topic: string, more: AnyPacket = {}): AnyPacket => ({
+  topic,
+  payload: Buffer.from("gone"),
+  qos: 1,
+  retain: false,
+  ...more,
+});
 
 test("a will is published when the connection is lost, not when the client leaves", async () => {
   const watcher = await connect();
@@ -117,11 +123,18 @@ test("a will delay is cut short by the session's end and cancelled by a return",
 test("a will keeps its properties in their order", async () => {
   const watcher = await connect({ protocolVersion: 5 });
   await watcher.subscribe("props", { qos: 1 });
-  const properties = { contentType: "text/plain", userProperties: { b: "1", a: ["2", "3"] }, messageExpiryInterval: 60 };
+  const properties = {
+    contentType: "text/plain",
+    userProperties: { b: "1", a: ["2", "3"] },
+    messageExpiryInterval: 60,
+  };
   (await connect({ protocolVersion: 5, will: will("props", { properties }) })).abort();
   const message = await watcher.take("publish");
   expect(message.properties.contentType).toBe("text/plain");
-  expect(Object.entries(message.properties.userProperties)).toEqual([["b", "1"], ["a", ["2", "3"]]]);
+  expect(Object.entries(message.properties.userProperties)).toEqual([
+    ["b", "1"],
+    ["a", ["2", "3"]],
+  ]);
   expect(message.properties.messageExpiryInterval).toBe(60);
 });
 

@@ -145,7 +145,9 @@ test("take-over: the older connection is told and closed", async () => {
 test("twenty connections with one client id at once: one lives", async () => {
   const clients = await Promise.all(Array.from({ length: 20 }, () => RawClient.dial(broker.port, 5)));
   for (const client of clients) client.send(connectPacket(durable("race")));
-  await Promise.all(clients.map((client) => client.until(() => client.closed || client.packets.length > 0, "an answer")));
+  await Promise.all(
+    clients.map((client) => client.until(() => client.closed || client.packets.length > 0, "an answer")),
+  );
   const alive = (): number => clients.filter((client) => !client.closed).length;
   await clients[0]!.until(() => true, "");
   const giveUpAt = performance.now() + 5000;
@@ -182,7 +184,8 @@ test("sessions, mail, half-received ids and retained messages survive a restart"
   await subscriber.subscribe("keep/+/x", { qos: 2 });
   subscriber.disconnect();
   const publisher = await dial(durable("writer"));
-  for (let index = 1; index <= 300; index++) publisher.publish("keep/1/x", String(index), { qos: index % 2 === 0 ? 1 : 2, messageId: index });
+  for (let index = 1; index <= 300; index++)
+    publisher.publish("keep/1/x", String(index), { qos: index % 2 === 0 ? 1 : 2, messageId: index });
   await publisher.takeMany("puback", 150);
   await publisher.takeMany("pubrec", 150);
   publisher.publish("keep/retained", "r", { qos: 1, messageId: 500, retain: true });

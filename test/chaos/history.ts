@@ -54,7 +54,8 @@ export class History {
       const payload = History.payload(message);
       known.add(payload);
       const count = counts.get(payload) ?? 0;
-      if (count === 0 && this.#acknowledged.has(payload)) wrong.push(`${subscriber}: lost QoS ${message.qos} ${payload}`);
+      if (count === 0 && this.#acknowledged.has(payload))
+        wrong.push(`${subscriber}: lost QoS ${message.qos} ${payload}`);
       if (count > 1 && message.qos === 2) wrong.push(`${subscriber}: ${count} times QoS 2 ${payload}`);
     }
     for (const payload of counts.keys()) if (!known.has(payload)) wrong.push(`${subscriber}: never sent ${payload}`);
@@ -69,7 +70,8 @@ export class History {
       if (seen.has(payload)) continue;
       seen.add(payload);
       const [publisher, sequence] = payload.split(" ") as [string, string];
-      if ((last.get(publisher) ?? -1) > Number(sequence)) wrong.push(`${subscriber}: ${payload} after ${last.get(publisher)}`);
+      if ((last.get(publisher) ?? -1) > Number(sequence))
+        wrong.push(`${subscriber}: ${payload} after ${last.get(publisher)}`);
       else last.set(publisher, Number(sequence));
     }
     return wrong;

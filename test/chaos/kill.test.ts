@@ -65,9 +65,13 @@ class Publisher extends Worker {
   readonly #qos: QoS;
   #sequence = 0;
   constructor(name: string, qos: QoS) {
-    super(name, new ClientSession((publish, reason) => {
-      if (reason < 0x80) history.acknowledge(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd));
-    }));
+    super(
+      name,
+      new ClientSession((publish, reason) => {
+        if (reason < 0x80)
+          history.acknowledge(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd));
+      }),
+    );
     this.#qos = qos;
   }
 
@@ -132,7 +136,11 @@ test(`${kills} kills lose nothing`, async () => {
     broker = await startBrokerProcess(folder, { port });
   }
   await everybodyBack();
-  await eventually(() => publishers.every(({ session }) => session.outgoing.size === 0), "all publishes are settled", 20_000);
+  await eventually(
+    () => publishers.every(({ session }) => session.outgoing.size === 0),
+    "all publishes are settled",
+    20_000,
+  );
   // Quiet: nothing has come for a while, and the mailboxes are empty.
   let before = -1;
   const total = (): number => history.receivedCount("home") + history.receivedCount("visitor");
@@ -140,12 +148,18 @@ test(`${kills} kills lose nothing`, async () => {
     before = total();
     await Bun.sleep(1000);
   }
-  console.log(`${kills} kills, ${history.sent.length} sent, ${history.acknowledgedCount} acknowledged, ${total()} received`);
+  console.log(
+    `${kills} kills, ${history.sent.length} sent, ${history.acknowledgedCount} acknowledged, ${total()} received`,
+  );
   expect(history.sent.length).toBeGreaterThan(kills * 10);
   expect(history.judge("home")).toEqual([]);
   expect(history.judge("visitor")).toEqual([]);
   const seen: number[] = [];
-  const reader = await connect({ host: "127.0.0.1", port, onMessage: ({ payload }) => void seen.push(Number(decodeUtf8(payload))) });
+  const reader = await connect({
+    host: "127.0.0.1",
+    port,
+    onMessage: ({ payload }) => void seen.push(Number(decodeUtf8(payload))),
+  });
   await reader.subscribe(["retained/value"], { qos: 1 });
   await eventually(() => seen.length > 0, "the retained message");
   expect(seen[0]).toBeGreaterThanOrEqual(retainedAcknowledged);

@@ -32,8 +32,18 @@ export function read(coordinator: Coordinator, ...operations: ReadOperation[]): 
   return new Promise((resolve) => coordinator.read(operations, (_, results) => resolve(results)));
 }
 
-const create = (path: string, text = "", mode: CreateMode = "persistent"): WriteOperation => ({ kind: "create", path, data: encodeUtf8(text), mode });
-const set = (path: string, text: string, version = -1): WriteOperation => ({ kind: "set", path, data: encodeUtf8(text), version });
+const create = (path: string, text = "", mode: CreateMode = "persistent"): WriteOperation => ({
+  kind: "create",
+  path,
+  data: encodeUtf8(text),
+  mode,
+});
+const set = (path: string, text: string, version = -1): WriteOperation => ({
+  kind: "set",
+  path,
+  data: encodeUtf8(text),
+  version,
+});
 const remove = (path: string, version = -1): WriteOperation => ({ kind: "delete", path, version });
 const check = (path: string, version: number): WriteOperation => ({ kind: "check", path, version });
 const get = (path: string): ReadOperation => ({ kind: "get", path });
@@ -86,7 +96,14 @@ export function coordinatorContract(name: string, open: () => Promise<Store>): v
       expect(error).toMatchObject({ code: "BadVersion", index: 3, path: "/a" });
       expect(await textOf(coordinator, "/a")).toBe("before");
       expect(await textOf(coordinator, "/b")).toBe("NoNode");
-      const { results } = await write(coordinator, check("/a", 0), set("/a", "after"), create("/b"), create("/b/c"), remove("/b/c"));
+      const { results } = await write(
+        coordinator,
+        check("/a", 0),
+        set("/a", "after"),
+        create("/b"),
+        create("/b/c"),
+        remove("/b/c"),
+      );
       expect(results.map((result) => result?.version)).toEqual([undefined, 1, 0, 0, undefined]);
       expect(await textOf(coordinator, "/a")).toBe("after");
     });
@@ -95,7 +112,11 @@ export function coordinatorContract(name: string, open: () => Promise<Store>): v
       const coordinator = await one();
       await write(coordinator, create("/n", "start"));
       const order: number[] = [];
-      const all = Array.from({ length: 500 }, (_, index) => write(coordinator, set("/n", String(index), index)).then(({ error }) => order.push(error === undefined ? index : -1)));
+      const all = Array.from({ length: 500 }, (_, index) =>
+        write(coordinator, set("/n", String(index), index)).then(({ error }) =>
+          order.push(error === undefined ? index : -1),
+        ),
+      );
       await Promise.all(all);
       expect(order).toEqual(Array.from({ length: 500 }, (_, index) => index));
       expect(await textOf(coordinator, "/n")).toBe("499");
@@ -120,7 +141,12 @@ export function coordinatorContract(name: string, open: () => Promise<Store>): v
     test("binary and empty data, and names of many kinds", async () => {
       const coordinator = await one();
       const data = Uint8Array.from({ length: 256 }, (_, index) => index);
-      await write(coordinator, { kind: "create", path: "/bin", data, mode: "persistent" }, create("/empty"), create("/ä$+#%25 x"));
+      await write(
+        coordinator,
+        { kind: "create", path: "/bin", data, mode: "persistent" },
+        create("/empty"),
+        create("/ä$+#%25 x"),
+      );
       const results = await read(coordinator, get("/bin"), get("/empty"), get("/ä$+#%25 x"));
       expect((results[0] as { data: Uint8Array }).data).toEqual(data);
       expect((results[1] as { data: Uint8Array }).data.length).toBe(0);

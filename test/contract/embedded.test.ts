@@ -40,7 +40,9 @@ coordinatorContract("embedded store", open);
 test("a folder is for one broker", async () => {
   const folder = join(root, "taken");
   const first = await EmbeddedCoordinator.open(folder);
-  await expect(EmbeddedCoordinator.open(folder)).rejects.toThrow(/in use by another broker; choose another with --data/);
+  await expect(EmbeddedCoordinator.open(folder)).rejects.toThrow(
+    /in use by another broker; choose another with --data/,
+  );
   await new Promise<void>((resolve) => first.close(resolve));
 });
 
@@ -51,16 +53,43 @@ test("a folder that cannot be used is named", async () => {
 
 test("empty containers go, others stay", () => {
   const database = new TreeDatabase(join(root, "containers"));
-  const create = (path: string, mode: "container" | "persistent") => ({ kind: "create", path, data: noBytes, mode }) as const;
+  const create = (path: string, mode: "container" | "persistent") =>
+    ({ kind: "create", path, data: noBytes, mode }) as const;
   database.run([
-    { kind: "write", operations: [create("/c", "container"), create("/c/d", "container"), create("/c/d/x", "persistent"), create("/p", "persistent"), create("/p/x", "persistent"), create("/new", "container")] },
+    {
+      kind: "write",
+      operations: [
+        create("/c", "container"),
+        create("/c/d", "container"),
+        create("/c/d/x", "persistent"),
+        create("/p", "persistent"),
+        create("/p/x", "persistent"),
+        create("/new", "container"),
+      ],
+    },
   ]);
   expect(database.sweepContainers()).toEqual([]);
-  database.run([{ kind: "write", operations: [{ kind: "delete", path: "/c/d/x", version: -1 }, { kind: "delete", path: "/p/x", version: -1 }] }]);
-  expect(database.sweepContainers()).toEqual(["/c/d", "/c"]);
-  expect(database.run([{ kind: "read", operations: [{ kind: "exists", path: "/p" }, { kind: "exists", path: "/new" }] }])).toMatchObject([
-    { results: [{ stat: {} }, { stat: {} }] },
+  database.run([
+    {
+      kind: "write",
+      operations: [
+        { kind: "delete", path: "/c/d/x", version: -1 },
+        { kind: "delete", path: "/p/x", version: -1 },
+      ],
+    },
   ]);
+  expect(database.sweepContainers()).toEqual(["/c/d", "/c"]);
+  expect(
+    database.run([
+      {
+        kind: "read",
+        operations: [
+          { kind: "exists", path: "/p" },
+          { kind: "exists", path: "/new" },
+        ],
+      },
+    ]),
+  ).toMatchObject([{ results: [{ stat: {} }, { stat: {} }] }]);
   database.close();
 });
 
@@ -71,7 +100,9 @@ test("submissions that wait go into one transaction together", async () => {
   const startedAt = performance.now();
   const count = 5000;
   await Promise.all(
-    Array.from({ length: count }, (_, index) => write(coordinator, { kind: "create", path: `/g/${index}`, data: noBytes, mode: "persistent" })),
+    Array.from({ length: count }, (_, index) =>
+      write(coordinator, { kind: "create", path: `/g/${index}`, data: noBytes, mode: "persistent" }),
+    ),
   );
   // One sync each would take many times as long on any disk.
   expect(performance.now() - startedAt).toBeLessThan(2000);

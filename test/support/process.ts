@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { freePort, untilListening } from "../bench/brokers.ts";
 
 export const executable = join(import.meta.dir, "../../dist/mqttzoo");
-if (!existsSync(executable)) throw new Error("dist/mqttzoo is missing: run `bun run build` first, or `bun run test`, which does");
+if (!existsSync(executable))
+  throw new Error("dist/mqttzoo is missing: run `bun run build` first, or `bun run test`, which does");
 
 export interface BrokerProcess {
   readonly port: number;
@@ -14,9 +15,23 @@ export interface BrokerProcess {
   readonly stderr: () => string;
 }
 
-export async function startBrokerProcess(data: string, options: { port?: number; flags?: readonly string[] } = {}): Promise<BrokerProcess> {
+export async function startBrokerProcess(
+  data: string,
+  options: { port?: number; flags?: readonly string[] } = {},
+): Promise<BrokerProcess> {
   const port = options.port ?? (await freePort());
-  const args = ["broker", "--host", "127.0.0.1", "--port", String(port), "--data", data, "--id", "test", ...(options.flags ?? [])];
+  const args = [
+    "broker",
+    "--host",
+    "127.0.0.1",
+    "--port",
+    String(port),
+    "--data",
+    data,
+    "--id",
+    "test",
+    ...(options.flags ?? []),
+  ];
   const child = Bun.spawn([executable, ...args], { stdout: "ignore", stderr: "pipe" });
   let stderr = "";
   void (async () => {

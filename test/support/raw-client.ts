@@ -18,6 +18,7 @@ export class RawClient {
   readonly #version: 3 | 4 | 5;
   #socket!: Socket<unknown>;
   #changed: () => void = () => {};
+  readonly #unsent: Uint8Array[] = [];
 
   private constructor(version: 3 | 4 | 5) {
     this.#version = version;
@@ -38,6 +39,9 @@ export class RawClient {
         close() {
           client.closed = true;
           client.#changed();
+        },
+        drain() {
+          client.#flush();
         },
         error() {},
       },
@@ -62,8 +66,26 @@ export class RawClient {
     this.write(mqttPacket.generate(packet, { protocolVersion: this.#version }));
   }
 
+  /** What the kernel does not take now goes when it drains. */
   write(bytes: Uint8Array): void {
-    this.#socket.write(bytes);
+    this.#unsent.push(bytes);
+    if (this.#unsent.length === 1) this.#flush();
+  }
+
+  /** Stops reading, as a client that is stuck does. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  #flush(): void {
+    for (let bytes = this.#unsent[0]; bytes !== undefined; bytes = this.#unsent[0]) {
+      const taken = Math.max(0, this.#socket.write(bytes));
+      if (taken < bytes.length) {
+        this.#unsent[0] = bytes.subarray(taken);
+        return;
+      }
+      this.#unsent.shift();
+    }
   }
 
   /** The next packet of a kind; others stay where they are. */

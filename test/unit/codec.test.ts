@@ -7,11 +7,13 @@ import { ProtocolError } from "../../src/base/errors.ts";
 import { ackReason, parseAck, writeAck, writeAckWithText } from "../../src/mqtt/acks.ts";
 import type { ProtocolVersion, QoS } from "../../src/mqtt/constants.ts";
 import { Framer } from "../../src/mqtt/framer.ts";
-import { Envelope, makePublish, parsePublish, Publish, publishSize, writePublish } from "../../src/mqtt/publish.ts";
+import { Envelope, makePublish, Publish, parsePublish, publishSize, writePublish } from "../../src/mqtt/publish.ts";
 import { MemorySink } from "../../src/mqtt/sink.ts";
 
 const version = fc.constantFrom<ProtocolVersion>(4, 5);
-const topic = fc.string({ minLength: 1, maxLength: 40, unit: "grapheme" }).filter((text) => !/[\0+#]/.test(text) && isMqttText(encodeUtf8(text), 0, encodeUtf8(text).length));
+const topic = fc
+  .string({ minLength: 1, maxLength: 40, unit: "grapheme" })
+  .filter((text) => !/[\0+#]/.test(text) && isMqttText(encodeUtf8(text), 0, encodeUtf8(text).length));
 const payload = fc.uint8Array({ maxLength: 300 });
 const packetId = fc.integer({ min: 1, max: 65_535 });
 const text = fc.string({ maxLength: 20 }).filter((value) => !value.includes("\0"));
@@ -47,24 +49,53 @@ function parse(bytes: Uint8Array, protocolVersion: ProtocolVersion): Publish {
 test("PUBLISH: what mqtt-packet writes we read, and what we write it reads", () => {
   const qosOf = fc.constantFrom<QoS>(0, 1, 2);
   fc.assert(
-    fc.property(version, topic, payload, qosOf, packetId, fc.boolean(), properties, (protocolVersion, name, body, qos, messageId, retain, props) => {
-      const packet = { cmd: "publish", topic: name, payload: Buffer.from(body), qos, retain, dup: false, messageId } as const;
-      const bytes = mqttPacket.generate(protocolVersion === 5 ? { ...packet, properties: props } : packet, { protocolVersion });
-      const publish = parse(bytes, protocolVersion);
-      expect(publish).toMatchObject({ qos, retain, packetId: qos === 0 ? 0 : messageId, verbatim: true });
-      const sink = new MemorySink();
-      const envelope = Object.assign(new Envelope(), { qos, retain, packetId: messageId, version5: protocolVersion === 5 });
-      writePublish(sink, publish.kept(), envelope, 0);
-      expect(sink.take()).toEqual(new Uint8Array(bytes));
-      expect(publishSize(publish, envelope)).toBe(bytes.length);
-      // To the other kind of receiver: without, or with empty, properties.
-      const other: ProtocolVersion = protocolVersion === 5 ? 4 : 5;
-      const crossed = new MemorySink();
-      writePublish(crossed, publish, Object.assign(new Envelope(), { qos, retain, packetId: messageId, version5: other === 5 }), 0);
-      const read = decodeOne(crossed.take(), other) as Extract<Packet, { cmd: "publish" }>;
-      expect(read.topic).toBe(name);
-      expect(Buffer.compare(Buffer.from(read.payload), Buffer.from(body))).toBe(0);
-    }),
+    fc.property(
+      version,
+      topic,
+      payload,
+      qosOf,
+      packetId,
+      fc.boolean(),
+      properties,
+      (protocolVersion, name, body, qos, messageId, retain, props) => {
+        const packet = {
+          cmd: "publish",
+          topic: name,
+          payload: Buffer.from(body),
+          qos,
+          retain,
+          dup: false,
+          messageId,
+        } as const;
+        const bytes = mqttPacket.generate(protocolVersion === 5 ? { ...packet, properties: props } : packet, {
+          protocolVersion,
+        });
+        const publish = parse(bytes, protocolVersion);
+        expect(publish).toMatchObject({ qos, retain, packetId: qos === 0 ? 0 : messageId, verbatim: true });
+        const sink = new MemorySink();
+        const envelope = Object.assign(new Envelope(), {
+          qos,
+          retain,
+          packetId: messageId,
+          version5: protocolVersion === 5,
+        });
+        writePublish(sink, publish.kept(), envelope, 0);
+        expect(sink.take()).toEqual(new Uint8Array(bytes));
+        expect(publishSize(publish, envelope)).toBe(bytes.length);
+        // To the other kind of receiver: without, or with empty, properties.
+        const other: ProtocolVersion = protocolVersion === 5 ? 4 : 5;
+        const crossed = new MemorySink();
+        writePublish(
+          crossed,
+          publish,
+          Object.assign(new Envelope(), { qos, retain, packetId: messageId, version5: other === 5 }),
+          0,
+        );
+        const read = decodeOne(crossed.take(), other) as Extract<Packet, { cmd: "publish" }>;
+        expect(read.topic).toBe(name);
+        expect(Buffer.compare(Buffer.from(read.payload), Buffer.from(body))).toBe(0);
+      },
+    ),
     { numRuns: 500 },
   );
 });
@@ -72,7 +103,13 @@ test("PUBLISH: what mqtt-packet writes we read, and what we write it reads", () 
 test("expiry, alias and subscription identifiers are written where mqtt-packet finds them", () => {
   const publish = makePublish(encodeUtf8("a/b"), encodeUtf8("x"), { qos: 1, retain: false });
   publish.expiresAt = 10_500;
-  const envelope = Object.assign(new Envelope(), { qos: 1, packetId: 9, version5: true, alias: 3, subscriptionIds: [1, 300] });
+  const envelope = Object.assign(new Envelope(), {
+    qos: 1,
+    packetId: 9,
+    version5: true,
+    alias: 3,
+    subscriptionIds: [1, 300],
+  });
   const sink = new MemorySink();
   writePublish(sink, publish, envelope, 2000);
   expect(decodeOne(sink.take(), 5)).toMatchObject({
@@ -82,7 +119,9 @@ test("expiry, alias and subscription identifiers are written where mqtt-packet f
 });
 
 test("acks: the same bytes as mqtt-packet's, and back", () => {
-  const kinds = fc.constantFrom(["puback", 4], ["pubrec", 5], ["pubrel", 6], ["pubcomp", 7]) as fc.Arbitrary<["puback", number]>;
+  const kinds = fc.constantFrom(["puback", 4], ["pubrec", 5], ["pubrel", 6], ["pubcomp", 7]) as fc.Arbitrary<
+    ["puback", number]
+  >;
   fc.assert(
     fc.property(kinds, packetId, fc.constantFrom(0, 0x92), ([cmd, type], messageId, reason) => {
       const said = type <= 5 && reason !== 0 ? 0x97 : reason;
@@ -96,7 +135,11 @@ test("acks: the same bytes as mqtt-packet's, and back", () => {
   );
   const sink = new MemorySink();
   writeAckWithText(sink, 4, 5, { reason: 0x97, text: "x".repeat(200) });
-  expect(decodeOne(sink.take(), 5)).toMatchObject({ messageId: 5, reasonCode: 0x97, properties: { reasonString: "x".repeat(200) } });
+  expect(decodeOne(sink.take(), 5)).toMatchObject({
+    messageId: 5,
+    reasonCode: 0x97,
+    properties: { reasonString: "x".repeat(200) },
+  });
 });
 
 test("any way to cut a stream gives the same packets", () => {
@@ -107,20 +150,24 @@ test("any way to cut a stream gives the same packets", () => {
     return concatBytes([head, body]);
   });
   fc.assert(
-    fc.property(fc.array(packet, { maxLength: 20 }), fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1 }), (packets, cuts) => {
-      const stream = concatBytes(packets);
-      const framer = new Framer(1_000_000);
-      const seen: Uint8Array[] = [];
-      for (let at = 0, cut = 0; at < stream.length; cut++) {
-        const size = cuts[cut % cuts.length]!;
-        framer.feed(stream.slice(at, at + size));
-        at += size;
-        // Now and then the chunk is left unread for a while, as a held connection does.
-        if (cut % 3 === 1 && at < stream.length) continue;
-        while (framer.next()) seen.push(framer.bytes.slice(framer.start, framer.end));
-      }
-      expect(seen).toEqual(packets);
-    }),
+    fc.property(
+      fc.array(packet, { maxLength: 20 }),
+      fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1 }),
+      (packets, cuts) => {
+        const stream = concatBytes(packets);
+        const framer = new Framer(1_000_000);
+        const seen: Uint8Array[] = [];
+        for (let at = 0, cut = 0; at < stream.length; cut++) {
+          const size = cuts[cut % cuts.length]!;
+          framer.feed(stream.slice(at, at + size));
+          at += size;
+          // Now and then the chunk is left unread for a while, as a held connection does.
+          if (cut % 3 === 1 && at < stream.length) continue;
+          while (framer.next()) seen.push(framer.bytes.slice(framer.start, framer.end));
+        }
+        expect(seen).toEqual(packets);
+      },
+    ),
     { numRuns: 300 },
   );
 });

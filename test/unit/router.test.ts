@@ -10,57 +10,75 @@ import { RetainedMessages } from "../../src/router/retained.ts";
 import { Router } from "../../src/router/router.ts";
 
 const level = fc.constantFrom("a", "b", "c", "", "$x");
-const topicOf = fc.array(level, { minLength: 1, maxLength: 4 }).map((levels) => levels.join("/")).filter((topic) => topic !== "");
+const topicOf = fc
+  .array(level, { minLength: 1, maxLength: 4 })
+  .map((levels) => levels.join("/"))
+  .filter((topic) => topic !== "");
 const filterOf = fc
   .tuple(fc.array(fc.oneof(level, fc.constant("+")), { maxLength: 4 }), fc.boolean())
   .map(([levels, hash]) => (hash ? [...levels, "#"] : levels).join("/"))
   .filter((filter) => filter !== "");
 
 function subscription(text: string, more: Partial<Subscription> = {}): Subscription {
-  return { filter: parseFilter(text)!, qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0, id: 0, ...more };
+  return {
+    filter: parseFilter(text)!,
+    qos: 0,
+    noLocal: false,
+    retainAsPublished: false,
+    retainHandling: 0,
+    id: 0,
+    ...more,
+  };
 }
 
 function route(router: Router<string>, topic: string): string[] {
   const bytes = encodeUtf8(topic);
-  return router.route(bytes, 0, bytes.length)!.targets.map(({ subscriber }) => subscriber).sort();
+  return router
+    .route(bytes, 0, bytes.length)!
+    .targets.map(({ subscriber }) => subscriber)
+    .sort();
 }
 
 test("the trie finds what the naive matcher finds, while subscriptions come and go", () => {
   const step = fc.record({ who: fc.constantFrom("x", "y", "z"), filter: filterOf, add: fc.boolean() });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 40 }), fc.array(topicOf, { minLength: 1, maxLength: 10 }), (steps, topics) => {
-      const trie = new FilterTrie<string>();
-      const router = new Router<string>();
-      const model = new Map<string, Set<string>>();
-      for (const { who, filter, add } of steps) {
-        const owners = model.get(filter) ?? new Set();
-        model.set(filter, owners);
-        if (add) {
-          trie.add(who, subscription(filter));
-          router.subscribe(who, subscription(filter));
-          owners.add(who);
-        } else {
-          expect(trie.remove(who, subscription(filter))).toBe(owners.delete(who));
-          router.unsubscribe(who, subscription(filter));
-        }
-        // Routes are cached from the start, so that stale ones would show.
-        for (const topic of topics) {
-          const expected = new Set<string>();
-          for (const [text, present] of model) {
-            if (filterMatches(text.split("/"), topic.split("/"))) for (const owner of present) expected.add(owner);
+    fc.property(
+      fc.array(step, { maxLength: 40 }),
+      fc.array(topicOf, { minLength: 1, maxLength: 10 }),
+      (steps, topics) => {
+        const trie = new FilterTrie<string>();
+        const router = new Router<string>();
+        const model = new Map<string, Set<string>>();
+        for (const { who, filter, add } of steps) {
+          const owners = model.get(filter) ?? new Set();
+          model.set(filter, owners);
+          if (add) {
+            trie.add(who, subscription(filter));
+            router.subscribe(who, subscription(filter));
+            owners.add(who);
+          } else {
+            expect(trie.remove(who, subscription(filter))).toBe(owners.delete(who));
+            router.unsubscribe(who, subscription(filter));
           }
-          const found = new Set<string>();
-          trie.match(topic.split("/"), (node) => {
-            for (const owner of node.subscribers.keys()) found.add(owner);
-          });
-          expect(found).toEqual(expected);
-          expect(route(router, topic)).toEqual([...expected].sort());
+          // Routes are cached from the start, so that stale ones would show.
+          for (const topic of topics) {
+            const expected = new Set<string>();
+            for (const [text, present] of model) {
+              if (filterMatches(text.split("/"), topic.split("/"))) for (const owner of present) expected.add(owner);
+            }
+            const found = new Set<string>();
+            trie.match(topic.split("/"), (node) => {
+              for (const owner of node.subscribers.keys()) found.add(owner);
+            });
+            expect(found).toEqual(expected);
+            expect(route(router, topic)).toEqual([...expected].sort());
+          }
         }
-      }
-      let size = 0;
-      for (const owners of model.values()) size += owners.size;
-      expect(trie.size).toBe(size);
-    }),
+        let size = 0;
+        for (const owners of model.values()) size += owners.size;
+        expect(trie.size).toBe(size);
+      },
+    ),
     { numRuns: 200 },
   );
 });
@@ -77,7 +95,9 @@ test("retained messages match as subscriptions do", () => {
         else model.delete(topic);
       }
       const found = retained.match(filter.split("/")).map(({ topic }) => topic);
-      expect(found.sort()).toEqual([...model].filter((topic) => filterMatches(filter.split("/"), topic.split("/"))).sort());
+      expect(found.sort()).toEqual(
+        [...model].filter((topic) => filterMatches(filter.split("/"), topic.split("/"))).sort(),
+      );
       expect(retained.size).toBe(model.size);
       if (model.size === 0) expect(retained.bytes).toBe(0);
     }),
@@ -86,10 +106,25 @@ test("retained messages match as subscriptions do", () => {
 });
 
 test("filters that the standard forbids, and topics that are none", () => {
-  for (const filter of ["", "#/a", "a/#/b", "a#", "+a", "a/b+", "$share", "$share/", "$share/g", "$share//a", "$share/g/", "$share/+/a", "a/".repeat(200)]) {
+  for (const filter of [
+    "",
+    "#/a",
+    "a/#/b",
+    "a#",
+    "+a",
+    "a/b+",
+    "$share",
+    "$share/",
+    "$share/g",
+    "$share//a",
+    "$share/g/",
+    "$share/+/a",
+    "a/".repeat(200),
+  ]) {
     expect(parseFilter(filter)).toBeUndefined();
   }
-  for (const filter of ["#", "+", "/", "a//b", "+/+/#", "$share/g/#", "$share/g//", "$SYS/#"]) expect(parseFilter(filter)).toBeDefined();
+  for (const filter of ["#", "+", "/", "a//b", "+/+/#", "$share/g/#", "$share/g//", "$SYS/#"])
+    expect(parseFilter(filter)).toBeDefined();
   expect(parseFilter("$share/group/a/+")).toMatchObject({ group: "group", levels: ["a", "+"] });
   const router = new Router<string>();
   for (const topic of ["", "a/+", "#", "a/".repeat(200)]) {

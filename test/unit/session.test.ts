@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { encodeUtf8 } from "../../src/base/bytes.ts";
 import { Ring } from "../../src/base/ring.ts";
 import { Timer, Timers } from "../../src/base/timers.ts";
-import { makePublish, Publish } from "../../src/mqtt/publish.ts";
+import { makePublish, type Publish } from "../../src/mqtt/publish.ts";
 import { MemorySink } from "../../src/mqtt/sink.ts";
 import { Inflight } from "../../src/session/inflight.ts";
 import { OwedAcks } from "../../src/session/owed-acks.ts";
@@ -12,29 +12,33 @@ import { IncomingAliases, OutgoingAliases } from "../../src/session/topic-aliase
 
 test("the window agrees with a map, whatever order the acks come in", () => {
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 200 }), fc.array(fc.integer({ min: 0, max: 1000 }), { maxLength: 400 }), (limit, steps) => {
-      const inflight = new Inflight<number>(limit);
-      const model = new Map<number, number>();
-      for (let index = 0; index < steps.length; index++) {
-        const step = steps[index]!;
-        if (step % 2 === 0 && !inflight.full) {
-          const id = inflight.add(index);
-          expect(id).toBeGreaterThan(0);
-          expect(id).toBeLessThanOrEqual(65_535);
-          expect(model.has(id)).toBe(false);
-          model.set(id, index);
-        } else if (model.size > 0) {
-          const id = [...model.keys()][step % model.size]!;
-          inflight.remove(id);
-          inflight.remove(id);
-          model.delete(id);
+    fc.property(
+      fc.integer({ min: 1, max: 200 }),
+      fc.array(fc.integer({ min: 0, max: 1000 }), { maxLength: 400 }),
+      (limit, steps) => {
+        const inflight = new Inflight<number>(limit);
+        const model = new Map<number, number>();
+        for (let index = 0; index < steps.length; index++) {
+          const step = steps[index]!;
+          if (step % 2 === 0 && !inflight.full) {
+            const id = inflight.add(index);
+            expect(id).toBeGreaterThan(0);
+            expect(id).toBeLessThanOrEqual(65_535);
+            expect(model.has(id)).toBe(false);
+            model.set(id, index);
+          } else if (model.size > 0) {
+            const id = [...model.keys()][step % model.size]!;
+            inflight.remove(id);
+            inflight.remove(id);
+            model.delete(id);
+          }
+          expect(inflight.size).toBe(model.size);
+          expect(inflight.full).toBe(model.size >= limit);
+          for (const [id, entry] of model) expect(inflight.get(id)).toBe(entry);
         }
-        expect(inflight.size).toBe(model.size);
-        expect(inflight.full).toBe(model.size >= limit);
-        for (const [id, entry] of model) expect(inflight.get(id)).toBe(entry);
-      }
-      expect(new Map(inflight.drain())).toEqual(model);
-    }),
+        expect(new Map(inflight.drain())).toEqual(model);
+      },
+    ),
     { numRuns: 200 },
   );
 });

@@ -5,7 +5,16 @@ import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { type Coordinator, CoordinatorError, type WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { decodeName, encodeName, sessionPath, topicOfPath, topicPath } from "../../src/coordinator/paths.ts";
 import { Journal } from "../../src/mail/journal.ts";
-import { decodeMessage, decodeSlip, decodeSubscription, decodeWill, encodeMessage, encodeSlip, encodeSubscription, encodeWill } from "../../src/mail/records.ts";
+import {
+  decodeMessage,
+  decodeSlip,
+  decodeSubscription,
+  decodeWill,
+  encodeMessage,
+  encodeSlip,
+  encodeSubscription,
+  encodeWill,
+} from "../../src/mail/records.ts";
 import { makePublish } from "../../src/mqtt/publish.ts";
 import { parseFilter } from "../../src/mqtt/topic.ts";
 import { Turn, Writer } from "../../src/net/writer.ts";
@@ -17,7 +26,7 @@ test("names and topics become paths that ZooKeeper takes, and come back", () => 
     fc.property(text, (name) => {
       const encoded = encodeName(name);
       expect(decodeName(encoded)).toBe(name);
-      expect(encoded).not.toMatch(/[/\0-\x1f\x7f-\x9f]/);
+      expect([...encoded].some((char) => char === "/" || char < " " || (char >= "\x7f" && char <= "\x9f"))).toBe(false);
       expect(encoded).not.toMatch(/^[@~=]|^\.{0,2}$/);
     }),
     { numRuns: 1000 },
@@ -25,7 +34,8 @@ test("names and topics become paths that ZooKeeper takes, and come back", () => 
   for (const name of [".", "..", "", "@a", "~a", "=a", "%", "a/b", "\u{f000}", "\u{10ffff}", "ä"]) {
     expect(decodeName(encodeName(name))).toBe(name);
   }
-  for (const topic of ["a/b", "/a//b/", "$share/g/+/#", "=x/~y/@z"]) expect(topicOfPath("/t", topicPath("/t", topic))).toBe(topic);
+  for (const topic of ["a/b", "/a//b/", "$share/g/+/#", "=x/~y/@z"])
+    expect(topicOfPath("/t", topicPath("/t", topic))).toBe(topic);
   expect(sessionPath("x")).toMatch(/^\/sessions\/[0-9a-f]{2}\/x$/);
 });
 
@@ -36,9 +46,24 @@ test("messages, slips, subscriptions and wills come back as they were", () => {
   const message = decodeMessage("t/ö", encodeMessage(publish, 3));
   expect(encodeMessage(message, 3)).toEqual(encodeMessage(publish, 3));
   expect(message).toMatchObject({ qos: 2, expiresAt: 1_800_000_000_123 });
-  const slip = { state: "released", qos: 2, retain: true, packetId: 65_535, recipients: 7, subscriptionIds: [1, 268_435_455], messagePath: "/topics/ö/=1" } as const;
+  const slip = {
+    state: "released",
+    qos: 2,
+    retain: true,
+    packetId: 65_535,
+    recipients: 7,
+    subscriptionIds: [1, 268_435_455],
+    messagePath: "/topics/ö/=1",
+  } as const;
   expect(decodeSlip(encodeSlip(slip))).toEqual(slip);
-  const subscription = { filter: parseFilter("$share/g/a/#")!, qos: 1, noLocal: false, retainAsPublished: true, retainHandling: 2, id: 9 } as const;
+  const subscription = {
+    filter: parseFilter("$share/g/a/#")!,
+    qos: 1,
+    noLocal: false,
+    retainAsPublished: true,
+    retainHandling: 2,
+    id: 9,
+  } as const;
   expect(decodeSubscription("$share/g/a/#", encodeSubscription(subscription))).toEqual(subscription);
   const will = decodeWill(encodeWill({ publish, delay: 5, expiryMs: 7000 }));
   expect(will).toMatchObject({ delay: 5, expiryMs: 7000 });
@@ -50,7 +75,10 @@ class FakeTree {
   readonly nodes = new Map<string, string>();
   readonly coordinator = { write: this.write.bind(this) } as unknown as Coordinator;
 
-  write(operations: readonly WriteOperation[], done: (error: CoordinatorError | undefined, results: unknown[]) => void): void {
+  write(
+    operations: readonly WriteOperation[],
+    done: (error: CoordinatorError | undefined, results: unknown[]) => void,
+  ): void {
     const before = new Map(this.nodes);
     for (let index = 0; index < operations.length; index++) {
       const code = this.#apply(operations[index]!);
@@ -59,7 +87,10 @@ class FakeTree {
       for (const [path, data] of before) this.nodes.set(path, data);
       return done(new CoordinatorError(code, operations[index]!.path, index), []);
     }
-    done(undefined, operations.map(() => ({ version: 0 })));
+    done(
+      undefined,
+      operations.map(() => ({ version: 0 })),
+    );
   }
 
   #apply(operation: WriteOperation): CoordinatorError["code"] | undefined {
@@ -84,7 +115,8 @@ test("the journal makes levels, and makes them again when they have vanished", (
   const tree = new FakeTree();
   const journal = new Journal(tree.coordinator);
   let committed = 0;
-  const store = (path: string): void => journal.commit([{ kind: "create", path, data: encodeUtf8("x"), mode: "persistent" }], () => committed++);
+  const store = (path: string): void =>
+    journal.commit([{ kind: "create", path, data: encodeUtf8("x"), mode: "persistent" }], () => committed++);
   store("/topics/a/b/=1");
   expect([...tree.nodes.keys()]).toEqual(["/topics", "/topics/a", "/topics/a/b", "/topics/a/b/=1"]);
   tree.nodes.clear();
@@ -104,7 +136,8 @@ test("a node made in a unit is no level: the next operation stands below it", ()
 test("put and remove do not care what is there; what is overtaken is left out of a retry", () => {
   const tree = new FakeTree();
   const journal = new Journal(tree.coordinator);
-  const put = (path: string, data: string, exists: boolean, isCurrent = () => true) => ({ kind: "put", path, data: encodeUtf8(data), exists, isCurrent }) as const;
+  const put = (path: string, data: string, exists: boolean, isCurrent = () => true) =>
+    ({ kind: "put", path, data: encodeUtf8(data), exists, isCurrent }) as const;
   journal.commit([put("/r/a", "1", true)]);
   journal.commit([put("/r/a", "2", false)]);
   expect(tree.nodes.get("/r/a")).toBe("2");
@@ -118,36 +151,41 @@ test("put and remove do not care what is there; what is overtaken is left out of
 
 test("the writer loses nothing and keeps the order, however little the kernel takes", () => {
   fc.assert(
-    fc.property(fc.array(fc.integer({ min: 1, max: 6000 }), { maxLength: 30 }), fc.array(fc.integer({ min: 0, max: 5000 }), { minLength: 1 }), (sizes, takes) => {
-      const written: number[] = [];
-      let turn = 0;
-      const flushes: (() => void)[] = [];
-      const write = (bytes: Uint8Array, start: number, end: number): number => {
-        const count = Math.min(end - start, takes[turn++ % takes.length]!);
-        for (let at = start; at < start + count; at++) written.push(bytes[at]!);
-        return count;
-      };
-      const transport = { remote: "", write, pause() {}, resume() {}, close() {}, abort() {} };
-      const writer = new Writer(transport, new Turn((flush) => flushes.push(flush)));
-      const expected: number[] = [];
-      sizes.forEach((size, index) => {
-        const bytes = Uint8Array.from({ length: size }, (_, at) => (at * 7 + index) & 0xff);
-        expected.push(...bytes);
-        if (index % 2 === 0) {
-          writer.append(bytes, 0, size);
-        } else {
-          const at = writer.reserve(size);
-          writer.buffer.set(bytes, at);
-        }
-        if (index % 3 === 0) for (const flush of flushes.splice(0)) flush();
-        if (index % 4 === 0) writer.drained();
-      });
-      for (const flush of flushes.splice(0)) flush();
-      if (takes.some((take) => take > 0)) for (let round = 0; writer.unsent > 0 && round < 1_000_000; round++) writer.drained();
-      else return;
-      expect(written).toEqual(expected);
-      expect(writer.buffer).toBe(noBytes);
-    }),
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 6000 }), { maxLength: 30 }),
+      fc.array(fc.integer({ min: 0, max: 5000 }), { minLength: 1 }),
+      (sizes, takes) => {
+        const written: number[] = [];
+        let turn = 0;
+        const flushes: (() => void)[] = [];
+        const write = (bytes: Uint8Array, start: number, end: number): number => {
+          const count = Math.min(end - start, takes[turn++ % takes.length]!);
+          for (let at = start; at < start + count; at++) written.push(bytes[at]!);
+          return count;
+        };
+        const transport = { remote: "", write, pause() {}, resume() {}, close() {}, abort() {} };
+        const writer = new Writer(transport, new Turn((flush) => flushes.push(flush)));
+        const expected: number[] = [];
+        sizes.forEach((size, index) => {
+          const bytes = Uint8Array.from({ length: size }, (_, at) => (at * 7 + index) & 0xff);
+          expected.push(...bytes);
+          if (index % 2 === 0) {
+            writer.append(bytes, 0, size);
+          } else {
+            const at = writer.reserve(size);
+            writer.buffer.set(bytes, at);
+          }
+          if (index % 3 === 0) for (const flush of flushes.splice(0)) flush();
+          if (index % 4 === 0) writer.drained();
+        });
+        for (const flush of flushes.splice(0)) flush();
+        if (takes.some((take) => take > 0))
+          for (let round = 0; writer.unsent > 0 && round < 1_000_000; round++) writer.drained();
+        else return;
+        expect(written).toEqual(expected);
+        expect(writer.buffer).toBe(noBytes);
+      },
+    ),
     { numRuns: 100 },
   );
 });

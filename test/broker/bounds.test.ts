@@ -1,0 +1,143 @@
+/** What others must not be able to do: slow subscribers, floods, silence. Time is the test's own where it can be. */
+import { expect, test } from "bun:test";
+import { silentLog } from "../../src/base/log.ts";
+import { systemRandom } from "../../src/base/random.ts";
+import { Broker } from "../../src/broker/broker.ts";
+import { Connection } from "../../src/broker/connection.ts";
+import { defaultOptions } from "../../src/broker/options.ts";
+import { Turn } from "../../src/net/writer.ts";
+import { eventually, startBroker } from "../support/broker.ts";
+import { instantCoordinator } from "../support/instant-coordinator.ts";
+import { RawClient } from "../support/raw-client.ts";
+
+test("a subscriber that does not read loses QoS 0, is counted, and holds nobody up for long", async () => {
+  const broker = await startBroker();
+  const { metrics } = broker.server.broker.context;
+  const stuck = await RawClient.connect(broker.port);
+  await stuck.subscribe("n/#");
+  stuck.pause();
+  const other = await RawClient.connect(broker.port);
+  await other.subscribe("other");
+  const publisher = await RawClient.connect(broker.port);
+  const payload = "x".repeat(100_000);
+  const startedAt = performance.now();
+  for (let index = 0; index < 600; index++) publisher.publish("n/x", payload);
+  await eventually(() => metrics.droppedOutput > 0, "messages are dropped", 20_000);
+  publisher.publish("other", "still here");
+  expect((await other.take("publish")).payload.toString()).toBe("still here");
+  expect(performance.now() - startedAt).toBeLessThan(10_000);
+  stuck.abort();
+  await broker.stop();
+}, 30_000);
+
+test("a flood of filters is bounded in number and size", async () => {
+  const broker = await startBroker();
+  const client = await RawClient.connect(broker.port, { protocolVersion: 5 });
+  const long = "f".repeat(65_000);
+  const codes = new Set<number>();
+  for (let index = 0; index < 300; index++) codes.add((await client.subscribe(`${index}/${long}`)).granted[0]);
+  expect(codes).toEqual(new Set([0, 0x97]));
+  expect(broker.server.broker.context.router.subscriptions).toBeLessThan(260);
+  client.disconnect();
+  await eventually(
+    () => broker.server.broker.context.router.subscriptions === 0,
+    "all filters are gone with their session",
+  );
+  await broker.stop();
+});
+
+test("a client that asks and does not read its answers is disconnected", async () => {
+  const broker = await startBroker();
+  const { metrics } = broker.server.broker.context;
+  const client = await RawClient.connect(broker.port);
+  await eventually(() => metrics.connections === 1, "it is connected");
+  const flood = await RawClient.connect(broker.port);
+  flood.pause();
+  const pings = Buffer.alloc(2_000_000, Buffer.from([0xc0, 0]));
+  let written = 0;
+  await eventually(
+    () => {
+      if (written < 100) flood.write(pings);
+      written++;
+      return metrics.connections === 1;
+    },
+    "it is disconnected",
+    20_000,
+  );
+  await client.ping();
+  await broker.stop();
+}, 30_000);
+
+/** A broker whose clock the test moves. */
+async function machine() {
+  let now = 1000;
+  const clock = { now: () => now, wall: () => 1_800_000_000_000 + now };
+  const turn = new Turn((flush) => queueMicrotask(flush));
+  const broker = await Broker.start({
+    options: defaultOptions,
+    coordinator: instantCoordinator(),
+    clock,
+    random: systemRandom,
+    log: silentLog,
+    turn,
+  });
+  const dial = () => {
+    const sent: number[] = [];
+    const state = { closed: false, sent };
+    const write = (bytes: Uint8Array, start: number, end: number): number => {
+      sent.push(...bytes.subarray(start, end));
+      return end - start;
+    };
+    const close = (): void => {
+      state.closed = true;
+    };
+    const connection = new Connection({ remote: "test", write, pause() {}, resume() {}, close, abort: close }, turn);
+    broker.handle({ kind: "opened", connection });
+    return {
+      connection,
+      state,
+      send: (hex: string) =>
+        broker.handle({
+          kind: "received",
+          connection,
+          bytes: new Uint8Array(Buffer.from(hex.replaceAll(" ", ""), "hex")),
+        }),
+    };
+  };
+  const pass = (ms: number): void => {
+    // Jumps from deadline to deadline, as time would.
+    const end = now + ms;
+    while (broker.nextDeadline() <= end) {
+      now = Math.max(now, broker.nextDeadline());
+      broker.handle({ kind: "tick" });
+    }
+    now = end;
+  };
+  return { broker, dial, pass };
+}
+
+test("CONNECT must be complete in ten seconds, however its bytes drip", async () => {
+  const { dial, pass } = await machine();
+  const slow = dial();
+  const silent = dial();
+  for (const byte of "10100004 4d515454".replaceAll(" ", "").match(/../g)!) {
+    slow.send(byte);
+    pass(1000);
+  }
+  expect([slow.state.closed, silent.state.closed]).toEqual([false, false]);
+  pass(3000);
+  expect([slow.state.closed, silent.state.closed]).toEqual([true, true]);
+});
+
+test("keep alive counts from the last packet, not from the first", async () => {
+  const { dial, pass } = await machine();
+  const client = dial();
+  client.send("101000044d5154540402000a00047065 7273");
+  for (let round = 0; round < 5; round++) {
+    pass(14_000);
+    expect(client.state.closed).toBe(false);
+    client.send("c000");
+  }
+  pass(15_001);
+  expect(client.state.closed).toBe(true);
+});

@@ -1,0 +1,103 @@
+/**
+ * `bun run test`: one gate. Installs what the tests need and this machine lacks, builds the executable, then
+ * types, lint and format, and all tests. Ends with "N passed, N failed".
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const root = join(import.meta.dir, "..");
+
+/** Outside programs that the tests use, and the Debian package of each. */
+const programs: readonly { readonly name: string; readonly package: string; readonly isThere: () => boolean }[] = [
+  { name: "mosquitto", package: "mosquitto", isThere: () => Bun.which("mosquitto", withSbin()) !== null },
+  { name: "mosquitto_pub and _sub", package: "mosquitto-clients", isThere: () => Bun.which("mosquitto_sub") !== null },
+  {
+    name: "paho for Python",
+    package: "python3-paho-mqtt",
+    isThere: () =>
+      existsSync("/usr/bin/python3") && run(["/usr/bin/python3", "-c", "import paho.mqtt.client"], "quiet") === 0,
+  },
+];
+
+function withSbin(): { PATH: string } {
+  return { PATH: `${process.env.PATH}:/usr/sbin` };
+}
+
+function run(command: readonly string[], output: "loud" | "quiet" = "loud", env: Record<string, string> = {}): number {
+  const how = output === "loud" ? "inherit" : "ignore";
+  return Bun.spawnSync([...command], {
+    cwd: root,
+    stdin: "ignore",
+    stdout: how,
+    stderr: how,
+    env: { ...process.env, ...withSbin(), ...env },
+  }).exitCode;
+}
+
+function install(): void {
+  const missing = programs.filter(({ isThere }) => !isThere());
+  if (missing.length === 0) return;
+  const packages = missing.map((program) => program.package);
+  console.log(`The tests need ${missing.map(({ name }) => name).join(", ")}: installing ${packages.join(" ")} ...`);
+  const noQuestions = { DEBIAN_FRONTEND: "noninteractive" };
+  const sudo = process.getuid?.() === 0 ? [] : ["sudo", "-n"];
+  run([...sudo, "apt-get", "update", "-qq"], "quiet", noQuestions);
+  // Debian starts mosquitto as a service where it can; the tests start their own, on ports of their own.
+  run([...sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", ...packages], "quiet", noQuestions);
+  const still = missing.filter(({ isThere }) => !isThere());
+  if (still.length === 0) return;
+  console.error(
+    `cannot install ${still.map((program) => program.package).join(" ")}; install them by hand (Debian's names), then run the tests again`,
+  );
+  console.log("0 passed, 1 failed");
+  process.exit(1);
+}
+
+interface Count {
+  passed: number;
+  failed: number;
+}
+
+function gate(name: string, command: readonly string[], count: Count): void {
+  console.log(`\n=== ${name}`);
+  if (run(command) === 0) count.passed++;
+  else count.failed++;
+}
+
+function tests(count: Count): void {
+  console.log("\n=== tests");
+  const folder = mkdtempSync(join(tmpdir(), "mqttzoo-run-"));
+  const report = join(folder, "report.xml");
+  // A test that hangs fails; the long ones set longer limits themselves.
+  const code = run([
+    process.execPath,
+    "test",
+    "--timeout",
+    "30000",
+    "--reporter=junit",
+    `--reporter-outfile=${report}`,
+    ...process.argv.slice(2),
+  ]);
+  const text = existsSync(report) ? readFileSync(report, "utf8") : "";
+  const totals = /<testsuites [^>]*tests="(\d+)"[^>]*failures="(\d+)"(?:[^>]*skipped="(\d+)")?/.exec(text);
+  const [all, failed, skipped] = (totals?.slice(1) ?? ["0", "1", "0"]).map((value) => Number(value ?? 0)) as [
+    number,
+    number,
+    number,
+  ];
+  // A skipped test is a failed one, and so is a run that failed without saying which test did.
+  const bad = failed + skipped + (code !== 0 && failed + skipped === 0 ? 1 : 0);
+  count.passed += all - failed - skipped;
+  count.failed += bad;
+  rmSync(folder, { recursive: true, force: true });
+}
+
+const count: Count = { passed: 0, failed: 0 };
+install();
+gate("types", [process.execPath, "x", "tsc", "--noEmit"], count);
+gate("lint and format", [process.execPath, "x", "biome", "check", "--error-on-warnings", "."], count);
+gate("build", [process.execPath, "test/tools/build.ts"], count);
+tests(count);
+console.log(`\n${count.passed} passed, ${count.failed} failed`);
+process.exit(count.failed === 0 ? 0 : 1);

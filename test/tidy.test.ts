@@ -1,0 +1,200 @@
+/**
+ * The house's rules, held by a program: floors, cycles, dead files, doors, sizes, names. A rule that turns out
+ * wrong is changed here, with its reason, in the commit that needs it.
+ */
+import { describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+
+const root = join(import.meta.dir, "..");
+
+interface SourceFile {
+  readonly path: string;
+  readonly text: string;
+  readonly lines: readonly string[];
+  readonly imports: readonly { readonly target: string; readonly typeOnly: boolean }[];
+}
+
+function read(folder: string): SourceFile[] {
+  const names = readdirSync(join(root, folder), { recursive: true, encoding: "utf8" }).filter((name) =>
+    name.endsWith(".ts"),
+  );
+  return names.map((name) => {
+    const path = join(folder, name);
+    const text = readFileSync(join(root, path), "utf8");
+    return { path, text, lines: text.split("\n"), imports: importsOf(path, text) };
+  });
+}
+
+function importsOf(path: string, text: string): SourceFile["imports"] {
+  const found = [...text.matchAll(/^(?:import|export)\s(type\s)?(?:[^"';]*?\sfrom\s)?"([^"]+)"/gm)];
+  return found.map(([, type, target]) => ({
+    target: target!.startsWith(".") ? normalize(join(dirname(path), target!)) : target!,
+    typeOnly: type !== undefined,
+  }));
+}
+
+const product = [...read("src"), ...read("cli")];
+const everything = [...product, ...read("test")];
+const paths = new Set(everything.map(({ path }) => path));
+
+/** What each folder may import, itself apart; a type counts as much as a value. */
+const floors: Record<string, readonly string[]> = {
+  "src/base": [],
+  "src/mqtt": ["src/base"],
+  "src/net": ["src/base"],
+  "src/coordinator": ["src/base"],
+  "src/session": ["src/base", "src/mqtt"],
+  "src/router": ["src/base", "src/mqtt"],
+  "src/mail": ["src/base", "src/mqtt", "src/coordinator"],
+  "src/embedded": ["src/base", "src/coordinator"],
+  "src/broker": [
+    "src/base",
+    "src/mqtt",
+    "src/net",
+    "src/coordinator",
+    "src/session",
+    "src/router",
+    "src/mail",
+    "src/embedded",
+  ],
+  "src/client": ["src/base", "src/mqtt", "src/net", "src/session"],
+  // mqtt: the flags speak of QoS, reasons and filters, which are the protocol's words.
+  cli: ["src/base", "src/mqtt", "src/broker", "src/client"],
+};
+
+/** The door in each row is the only place for what its pattern names. */
+const doors: readonly { what: RegExp; only: readonly string[] }[] = [
+  { what: /\bBun\.(listen|connect|udpSocket|serve)\b|"node:(net|tls|dgram|http)"/, only: ["src/net/tcp.ts"] },
+  // The operator's configuration is a file that the command line reads.
+  { what: /"bun:sqlite"|"node:fs"|\bBun\.(file|write)\b/, only: ["src/embedded/database.ts", "cli/options.ts"] },
+  { what: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, only: ["src/base/clock.ts"] },
+  { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts"] },
+  // Timers of the edges: the broker's alarm, a closing socket, the store's retry, a client's ping, -W of sub.
+  {
+    what: /\bsetTimeout\(|\bsetInterval\(/,
+    only: ["src/broker/server.ts", "src/net/tcp.ts", "src/embedded/worker.ts", "src/client/client.ts", "cli/sub.ts"],
+  },
+];
+
+const fileLinesMax = 400;
+const functionLinesMax = 70;
+
+function folderOf(path: string): string {
+  return path.startsWith("cli/") ? "cli" : path.split("/").slice(0, 2).join("/");
+}
+
+describe("tidy", () => {
+  test("folders import only from the floors below", () => {
+    const wrong: string[] = [];
+    for (const { path, imports } of product) {
+      const from = folderOf(path);
+      for (const { target } of imports) {
+        if (!target.startsWith("src/") && !target.startsWith("cli/")) continue;
+        const to = folderOf(target);
+        if (to !== from && !floors[from]?.includes(to)) wrong.push(`${path} imports ${target}`);
+        if (!paths.has(target)) wrong.push(`${path} imports ${target}, which is not there`);
+      }
+    }
+    expect(wrong).toEqual([]);
+    expect([...new Set(product.map(({ path }) => folderOf(path)))].filter((folder) => !(folder in floors))).toEqual([]);
+  });
+
+  test("no cycles between modules", () => {
+    // Within a folder, types may refer to each other: they are gone when the program runs.
+    const values = new Map(
+      product.map(({ path, imports }) => [
+        path,
+        imports.filter(({ typeOnly }) => !typeOnly).map(({ target }) => target),
+      ]),
+    );
+    const done = new Set<string>();
+    const cycles: string[] = [];
+    const visit = (path: string, trail: readonly string[]): void => {
+      if (trail.includes(path)) cycles.push([...trail.slice(trail.indexOf(path)), path].join(" -> "));
+      if (done.has(path) || trail.includes(path)) return;
+      for (const target of values.get(path) ?? []) visit(target, [...trail, path]);
+      done.add(path);
+    };
+    for (const path of values.keys()) visit(path, []);
+    expect(cycles).toEqual([]);
+  });
+
+  test("no dead files: everything is reached from an entry", () => {
+    const byPath = new Map(everything.map((file) => [file.path, file]));
+    const reached = new Set<string>();
+    const visit = (path: string): void => {
+      if (reached.has(path)) return;
+      reached.add(path);
+      for (const { target } of byPath.get(path)?.imports ?? []) visit(target);
+    };
+    // The worker is started by its URL.
+    for (const entry of ["cli/main.ts", "src/embedded/worker.ts"]) visit(entry);
+    expect(product.map(({ path }) => path).filter((path) => !reached.has(path))).toEqual([]);
+  });
+
+  test("nothing imports the tests", () => {
+    expect(
+      product.filter(({ imports }) => imports.some(({ target }) => target.startsWith("test/"))).map(({ path }) => path),
+    ).toEqual([]);
+  });
+
+  test("the doors to sockets, disk, time and chance are where they should be", () => {
+    const wrong = doors.flatMap(({ what, only }) =>
+      product.filter(({ path, text }) => what.test(text) && !only.includes(path)).map(({ path }) => `${path}: ${what}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  test("machines do not wait: no async on the floors of session, router and mail", () => {
+    const machines = product.filter(({ path }) =>
+      ["src/session", "src/router", "src/mail", "src/mqtt"].includes(folderOf(path)),
+    );
+    expect(machines.filter(({ text }) => /\basync\b|\bawait\b|\bPromise\b/.test(text)).map(({ path }) => path)).toEqual(
+      [],
+    );
+  });
+
+  test("files are kebab-case, begin with what they are, and are not too long", () => {
+    const wrong: string[] = [];
+    for (const { path, text, lines } of everything) {
+      if (!/^[a-z0-9-]+(\.test)?\.ts$/.test(path.split("/").at(-1)!)) wrong.push(`${path}: name`);
+      if (path.endsWith("/index.ts")) wrong.push(`${path}: a barrel`);
+      if (!text.startsWith("/**")) wrong.push(`${path}: does not open with what it is`);
+      if (lines.length > fileLinesMax) wrong.push(`${path}: ${lines.length} lines`);
+      if (/^\s*(export )?(const )?(enum|namespace) /m.test(text)) wrong.push(`${path}: an enum or a namespace`);
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  test("functions are not too long", () => {
+    const wrong: string[] = [];
+    for (const { path, lines } of product) {
+      for (let at = 0; at < lines.length; at++) {
+        const indent = /^( {0,2})(?:export |static |async |#?\w+\(|function |#?\w+<)/.exec(lines[at]!)?.[1];
+        if (indent === undefined || !lines[at]!.endsWith("{") || /class |interface |=/.test(lines[at]!)) continue;
+        const length = lines.slice(at).indexOf(`${indent}}`) + 1;
+        if (length > functionLinesMax) wrong.push(`${path}:${at + 1}: ${length} lines`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  test("limits name their unit", () => {
+    const limits = product.find(({ path }) => path === "src/base/limits.ts")!;
+    const names = [...limits.text.matchAll(/^export const (\w+)/gm)].map(([, name]) => name!);
+    const unit = /(Ms|Bytes|BytesMax|BytesMin|BytesHigh|BytesLow|BytesReserve|Max|Min|Slips|Shards)$/;
+    expect(names.length).toBeGreaterThan(20);
+    expect(names.filter((name) => !unit.test(name))).toEqual([]);
+  });
+
+  test("the map shows every folder and the README every option", () => {
+    const map = readFileSync(join(root, "src/README.md"), "utf8");
+    for (const folder of Object.keys(floors)) expect(map).toContain(`\`${folder}\``);
+    const readme = readFileSync(join(root, "README.md"), "utf8");
+    const options = [...readFileSync(join(root, "src/broker/options.ts"), "utf8").matchAll(/readonly (\w+):/g)];
+    for (const [, key] of options) {
+      expect(readme).toContain(`--${key!.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
+    }
+  });
+});
