@@ -130,9 +130,10 @@ export class Publishing {
     const { qos, packetId, size } = publish;
     const client = connection.client!;
     const settle = channel.owe(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, size);
-    client.unsettled ??= new Map();
-    const { unsettled } = client;
-    if (qos === 2) unsettled.set(packetId, settle);
+    if (qos === 2) {
+      client.unsettled ??= new Map();
+      client.unsettled.set(packetId, settle);
+    }
     if (channel.owedCount >= owedAcksMax || channel.owedBytes >= owedBytesMax) connection.hold(Hold.owed);
     wait((verdict) => {
       if (qos === 1) {
@@ -140,8 +141,8 @@ export class Publishing {
         settle(verdict);
       } else {
         // The client may have come back and repeated the publish: then the newer connection is answered.
-        unsettled.get(packetId)?.(verdict);
-        unsettled.delete(packetId);
+        client.unsettled?.get(packetId)?.(verdict);
+        client.unsettled?.delete(packetId);
       }
       if (
         connection.isHeldBy(Hold.owed) &&
