@@ -35,7 +35,9 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   const server = await startServer(options, log);
   const address = options.host === "0.0.0.0" || options.host === "::" ? "localhost" : options.host;
   log.info({ port: server.port, data: options.data, id: options.id }, "broker is ready");
-  if (process.stdout.isTTY || process.env.MQTTZOO_WELCOME !== undefined) welcome(address, server.port);
+  // The package's start script says by which command it was started; services want no greeting.
+  const command = process.env.MQTTZOO_COMMAND ?? (process.stdout.isTTY ? "mqttzoo" : undefined);
+  if (command !== undefined) welcome(command, address, server.port);
   let stopping = false;
   const stop = async (signal: string): Promise<void> => {
     if (stopping) process.exit(1);
@@ -49,12 +51,12 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   process.on("SIGINT", () => void stop("SIGINT"));
 }
 
-function welcome(host: string, port: number): void {
+function welcome(command: string, host: string, port: number): void {
   const where = `${host === "localhost" ? "" : ` -h ${host}`}${port === 1883 ? "" : ` -p ${port}`}`;
   console.log(`
 MQTTZoo is ready: any MQTT client can connect to ${host}:${port}. Ctrl-C ends it.
 
-In a second terminal, subscribe:      npx -y bun@1.4.5 mqttzoo sub${where} -t 'home/#' -v
-In a third one, publish:              npx -y bun@1.4.5 mqttzoo pub${where} -t home/hello -m 'it works'
+In a second terminal, subscribe:      ${command} sub${where} -t 'home/#' -v
+In a third one, publish:              ${command} pub${where} -t home/hello -m 'it works'
 `);
 }

@@ -50,7 +50,10 @@ export class Inbound {
     this.#context.metrics.bytesReceived += bytes.length;
     connection.lastReceivedAt = this.#context.clock.now();
     connection.framer.feed(bytes);
-    if (!this.#flows.stalls.holdIfBehind(connection)) this.process(connection);
+    if (this.#flows.stalls.holdIfBehind(connection)) return;
+    this.#context.turn.begin();
+    this.process(connection);
+    this.#context.turn.end();
   }
 
   /** A reason to hold the connection is gone: what waits is handled, then it is read again. */

@@ -152,10 +152,14 @@ export class Writer {
   }
 }
 
-/** The writers touched in this turn of the event loop; `schedule` has `flush` called at its end. */
+/**
+ * The writers touched in this turn. What a chunk of input causes is written when the chunk is done, between
+ * `begin` and `end`; what anything else causes, at the end of the event loop's turn, through `schedule`.
+ */
 export class Turn {
   readonly #schedule: (flush: () => void) => void;
   #writers: Writer[] = [];
+  #begun = false;
   /** Bytes that all its writers have written, ever. */
   bytesWritten = 0;
 
@@ -164,11 +168,21 @@ export class Turn {
   }
 
   add(writer: Writer): void {
-    if (this.#writers.length === 0) this.#schedule(this.flush);
+    if (this.#writers.length === 0 && !this.#begun) this.#schedule(this.flush);
     this.#writers.push(writer);
   }
 
+  begin(): void {
+    this.#begun = true;
+  }
+
+  end(): void {
+    this.#begun = false;
+    this.flush();
+  }
+
   readonly flush = (): void => {
+    if (this.#writers.length === 0) return;
     const writers = this.#writers;
     this.#writers = [];
     for (const writer of writers) writer.flush();
