@@ -19,6 +19,10 @@ import type { Context } from "./context.ts";
 import type { Sessions } from "./sessions.ts";
 import type { Wills } from "./wills.ts";
 
+/** CONNACK before MQTT 5 says so little that it is encoded once. */
+const connackNew = encodeControl({ cmd: "connack", sessionPresent: false, returnCode: 0 }, 4);
+const connackResumed = encodeControl({ cmd: "connack", sessionPresent: true, returnCode: 0 }, 4);
+
 /** What CONNECT asks for, with the broker's limits applied. */
 interface Wanted {
   readonly packet: ConnectPacket;
@@ -65,8 +69,9 @@ export class Connecting {
     }
     channel.phase = "connecting";
     channel.wantsReasons = wanted.packet.properties?.requestProblemInformation !== false;
-    connection.hold(Hold.connecting);
     this.#settle(connection, wanted);
+    // The answer waits for the store: until then nothing more is read.
+    if (connection.channel.phase === "connecting") connection.hold(Hold.connecting);
   }
 
   #decode(connection: Connection, frame: Frame): Connect {
@@ -195,10 +200,8 @@ export class Connecting {
 
   #connack(wanted: Wanted, sessionPresent: boolean): Uint8Array {
     const { version, packet } = wanted;
-    if (version < 5) {
-      // MQTT 3.1 has no session present flag.
-      return encodeControl({ cmd: "connack", sessionPresent: version === 4 && sessionPresent, returnCode: 0 }, version);
-    }
+    // MQTT 3.1 has no session present flag.
+    if (version < 5) return version === 4 && sessionPresent ? connackResumed : connackNew;
     const { options } = this.#context;
     const asked = packet.properties?.sessionExpiryInterval ?? 0;
     const properties: NonNullable<IConnackPacket["properties"]> = {

@@ -5,11 +5,14 @@ import { lingerMs } from "../base/limits.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 
 interface Attached<Owner> {
-  owner: Owner;
+  readonly owner: Owner;
+  readonly transport: TcpTransport;
 }
 
 class TcpTransport implements Transport {
   readonly remote: string;
+  /** The socket is closed on both sides: nothing is left to do. */
+  isClosed = false;
   readonly #socket: Socket<unknown>;
 
   constructor(socket: Socket<unknown>) {
@@ -32,6 +35,7 @@ class TcpTransport implements Transport {
   close(): void {
     // A socket that is closed with unread input is reset, and the peer may lose what it was told last. So only
     // our side is closed; the rest of the input is read away until the peer closes too, or time is up.
+    if (this.isClosed) return;
     this.#socket.resume();
     this.#socket.shutdown();
     setTimeout(() => this.#socket.terminate(), lingerMs).unref();
@@ -48,7 +52,8 @@ function handlers<Owner>(events: TransportEvents<Owner>): SocketHandler<Attached
     binaryType: "uint8array" as "buffer",
     open(socket) {
       socket.setNoDelay(true);
-      socket.data = { owner: events.opened(new TcpTransport(socket)) };
+      const transport = new TcpTransport(socket);
+      socket.data = { transport, owner: events.opened(transport) };
     },
     data(socket, bytes) {
       events.received(socket.data.owner, bytes);
@@ -57,8 +62,9 @@ function handlers<Owner>(events: TransportEvents<Owner>): SocketHandler<Attached
       events.drained(socket.data.owner);
     },
     close(socket, error) {
-      if (socket.data !== undefined)
-        events.closed(socket.data.owner, error === undefined ? undefined : messageOf(error));
+      if (socket.data === undefined) return;
+      socket.data.transport.isClosed = true;
+      events.closed(socket.data.owner, error === undefined ? undefined : messageOf(error));
     },
     error(socket, error) {
       // An exception out of our own handlers arrives here as well: that is our bug and must not be hidden.
