@@ -35,8 +35,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   const server = await startServer(options, log);
   const address = options.host === "0.0.0.0" || options.host === "::" ? "localhost" : options.host;
   log.info({ port: server.port, data: options.data, id: options.id }, "broker is ready");
-  // The package's start script says by which command it was started; services want no greeting.
-  const command = process.env.MQTTZOO_COMMAND ?? (process.stdout.isTTY ? "mqttzoo" : undefined);
+  const command = commandToType();
   if (command !== undefined) welcome(command, address, server.port);
   let stopping = false;
   const stop = async (signal: string): Promise<void> => {
@@ -49,6 +48,13 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   };
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
+}
+
+/** How whoever started this broker calls the other commands; undefined for services, which want no greeting. */
+function commandToType(): string | undefined {
+  if (process.env.MQTTZOO_FROM_SOURCE === undefined) return process.stdout.isTTY ? "mqttzoo" : undefined;
+  // npm says so in the environment when it is npx that runs us.
+  return process.env.npm_command === "exec" ? "npx -y bun@1.4.5 mqttzoo" : "bun mqttzoo";
 }
 
 function welcome(command: string, host: string, port: number): void {
