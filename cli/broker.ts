@@ -53,8 +53,8 @@ async function run(flags: Record<string, unknown>): Promise<void> {
 /** How whoever started this broker calls the other commands; undefined for services, which want no greeting. */
 function commandToType(): string | undefined {
   if (process.env.MQTTZOO_FROM_SOURCE === undefined) return process.stdout.isTTY ? "mqttzoo" : undefined;
-  // npm says so in the environment when it is npx that runs us.
-  return process.env.npm_command === "exec" ? "npx -y bun@1.4.5 mqttzoo" : "bun mqttzoo";
+  // npm leaves its name in the environment when it is npx that runs us.
+  return process.env.npm_config_user_agent?.startsWith("npm/") ? "npx -y bun@1.4.5 mqttzoo" : "bun mqttzoo";
 }
 
 function welcome(command: string, host: string, port: number): void {

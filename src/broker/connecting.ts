@@ -129,7 +129,7 @@ export class Connecting {
     const resumed = old !== undefined && !wanted.packet.clean ? old : undefined;
     if (resumed === undefined && before !== undefined && before.will !== undefined) this.#wills.fireNow(before);
     const go = (): void => {
-      if (connection.channel.phase !== "connecting") return;
+      if (connection.channel.phase !== "connecting") return this.#forgetPending(connection, clientId);
       const client = resumed ?? this.#create(wanted);
       const operations = this.#prepare(client, wanted);
       const open = (): void => this.#open(connection, client, { wanted, sessionPresent: resumed !== undefined });
@@ -161,18 +161,15 @@ export class Connecting {
   #open(connection: Connection, client: Client, { wanted, sessionPresent }: Opening): void {
     const { clients, router, log, options } = this.#context;
     const { channel } = connection;
-    if (this.#pending.get(wanted.clientId) === connection) this.#pending.delete(wanted.clientId);
+    this.#forgetPending(connection, wanted.clientId);
     if (channel.phase !== "connecting") return this.#abandon(client);
     clients.set(wanted.clientId, client);
     channel.phase = "open";
     channel.silenceMs = wanted.keepAlive * 1500;
     const properties = wanted.packet.properties;
     const receiveMaximum = Math.min(properties?.receiveMaximum ?? options.maxInflight, options.maxInflight);
-    const packetBytesMax = properties?.maximumPacketSize ?? Infinity;
-    channel.accept(
-      { receiveMaximum, packetBytesMax, topicAliasMaximum: properties?.topicAliasMaximum ?? 0 },
-      topicAliasMax,
-    );
+    channel.packetBytesMax = properties?.maximumPacketSize ?? Infinity;
+    channel.allowAliases(Math.min(properties?.topicAliasMaximum ?? 0, topicAliasMax));
     connection.framer.packetBytesMax = options.maxPacketSize;
     connection.client = client;
     client.attach(connection, receiveMaximum);
@@ -186,6 +183,10 @@ export class Connecting {
     client.mailbox?.load();
     client.pump();
     this.#resume(connection, Hold.connecting);
+  }
+
+  #forgetPending(connection: Connection, clientId: string): void {
+    if (this.#pending.get(clientId) === connection) this.#pending.delete(clientId);
   }
 
   /** The client has gone before it was answered: its session waits as if it had left. */

@@ -72,7 +72,8 @@ export class Publishing {
     const { channel } = connection;
     const client = connection.client!;
     const { session } = client;
-    const pubcomp = (reason: number): void => channel.ack(connection.writer, PacketType.pubcomp, packetId, { reason });
+    const pubcomp = (reason: number): void =>
+      channel.ackNow(connection.writer, PacketType.pubcomp, packetId, { reason });
     if (!session.removeIncoming(packetId)) return pubcomp(Reason.packetIdentifierNotFound);
     channel.outstanding = Math.max(0, channel.outstanding - 1);
     if (client.mailbox === undefined) return pubcomp(Reason.success);
@@ -87,7 +88,7 @@ export class Publishing {
   #repeat(connection: Connection, packetId: number): void {
     const { unsettled } = connection.client!;
     if (unsettled?.has(packetId) !== true) {
-      return connection.channel.ack(connection.writer, PacketType.pubrec, packetId, { reason: Reason.success });
+      return connection.channel.ackNow(connection.writer, PacketType.pubrec, packetId, { reason: Reason.success });
     }
     unsettled.set(packetId, connection.channel.owe(connection.writer, PacketType.pubrec, packetId, 0));
   }

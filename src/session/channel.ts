@@ -11,14 +11,6 @@ import { IncomingAliases, OutgoingAliases } from "./topic-aliases.ts";
  */
 export type Phase = "new" | "connecting" | "open" | "closed";
 
-export interface ClientLimits {
-  /** Receive Maximum: QoS 1 and 2 messages the client takes at once. */
-  readonly receiveMaximum: number;
-  /** Maximum Packet Size in bytes; Infinity: none. */
-  readonly packetBytesMax: number;
-  readonly topicAliasMaximum: number;
-}
-
 export class Channel {
   phase: Phase = "new";
   version: ProtocolVersion = 4;
@@ -28,14 +20,16 @@ export class Channel {
   silenceMs = 0;
   /** The client asked for reason strings (Request Problem Information). */
   wantsReasons = true;
+  /** Publishes that the client has not been answered for: its use of the broker's Receive Maximum. */
+  outstanding = 0;
+  /** The client's Maximum Packet Size in bytes; Infinity: none. */
   packetBytesMax = Infinity;
   outgoingAliases: OutgoingAliases | undefined;
   #incomingAliases: IncomingAliases | undefined;
   #owed: OwedAcks | undefined;
 
-  accept(limits: ClientLimits, aliasMax: number): void {
-    this.packetBytesMax = limits.packetBytesMax;
-    const max = Math.min(limits.topicAliasMaximum, aliasMax);
+  /** The client takes so many topic aliases; 0: none. */
+  allowAliases(max: number): void {
     if (max > 0) this.outgoingAliases = new OutgoingAliases(max);
   }
 
@@ -58,12 +52,14 @@ export class Channel {
     return this.#owed?.bytes ?? 0;
   }
 
-  /** Publishes that the client has not been answered for: its use of the broker's Receive Maximum. */
-  outstanding = 0;
+  /** Acks at once, whatever is owed: for what is not the first answer to a publish. */
+  ackNow(sink: Sink, type: number, packetId: number, verdict: Verdict): void {
+    writeVerdict(sink, type, packetId, this.#say(verdict));
+  }
 
-  /** Acks now, or behind those that are owed already. */
+  /** Answers a publish: now, or behind the answers that are owed already. */
   ack(sink: Sink, type: number, packetId: number, verdict: Verdict): void {
-    if (this.owedCount === 0) return writeVerdict(sink, type, packetId, this.#say(verdict));
+    if (this.owedCount === 0) return this.ackNow(sink, type, packetId, verdict);
     this.#owed!.settle(this.#owed!.owe(type, packetId, 0), this.#say(verdict), sink);
   }
 

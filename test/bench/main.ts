@@ -121,7 +121,7 @@ async function memory(): Promise<void> {
         const before = residentBytes(running.pid);
         await measure(running, rows[4]!.shape);
         await measure(running, rows[2]!.shape);
-        await Bun.sleep(10_000);
+        await Bun.sleep(20_000);
         return `${(before / 1e6).toFixed(0)} -> ${(residentBytes(running.pid) / 1e6).toFixed(0)}`;
       }),
     );

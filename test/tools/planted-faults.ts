@@ -1,0 +1,128 @@
+/**
+ * `bun run test:faults`: does the net catch fish? Plants one fault at a time in a copy of the tree, runs the
+ * tests that must notice, and fails if any of them stays green. Takes about two minutes.
+ */
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+interface Fault {
+  readonly what: string;
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+  /** The tests that must turn red. */
+  readonly tests: string;
+  /** The tests run the executable. */
+  readonly needsBuild?: true;
+}
+
+const faults: readonly Fault[] = [
+  {
+    what: "ack before commit",
+    file: "src/broker/fanout.ts",
+    find: "        settlement.done();\n      });\n    }\n    if (live)",
+    replace: "      });\n      queueMicrotask(() => settlement.done());\n    }\n    if (live)",
+    tests: "test/chaos",
+    needsBuild: true,
+  },
+  {
+    what: "the id of an incoming QoS 2 message is not committed",
+    file: "src/broker/publishing.ts",
+    find: "if (client.mailbox === undefined) return;\n    const path",
+    replace: "if (client.mailbox !== undefined || client.mailbox === undefined) return;\n    const path",
+    tests: "test/chaos",
+    needsBuild: true,
+  },
+  {
+    what: "new messages overtake the mailbox",
+    file: "src/broker/fanout.ts",
+    find: "client.mailbox!.isEmpty && client.hasRoom",
+    replace: "client.hasRoom",
+    tests: "test/broker/session.test.ts test/chaos",
+    needsBuild: true,
+  },
+  {
+    what: "a retained message is not written to the store",
+    file: "src/broker/publishing.ts",
+    find: 'return [{ kind: "put", path,',
+    replace: 'if (exists || !exists) return [];\n    return [{ kind: "put", path,',
+    tests: "test/broker/session.test.ts",
+  },
+  {
+    what: "cached routes outlive an unsubscription",
+    file: "src/router/router.ts",
+    find: "if (this.#trie.remove(subscriber, subscription)) this.#generation++;",
+    replace: "this.#trie.remove(subscriber, subscription);",
+    tests: "test/unit/router.test.ts",
+  },
+  {
+    what: "acks leave as they settle, not in the order of the publishes",
+    file: "src/session/owed-acks.ts",
+    find: "ack.settled = true;",
+    replace: "ack.settled = true;\n    writeVerdict(sink, ack.type, ack.packetId, ack);",
+    tests: "test/unit/session.test.ts",
+  },
+  {
+    what: "the writer forgets what the kernel did not take",
+    file: "src/net/writer.ts",
+    find: "        this.#blocked = true;\n        return;",
+    replace: "        this.#sent = this.#length;",
+    tests: "test/unit/store.test.ts",
+  },
+  {
+    what: "a will is published though its client has left",
+    file: "src/broker/sessions.ts",
+    find: 'if (how === "abnormally") this.#wills',
+    replace: "if (how !== undefined) this.#wills",
+    tests: "test/broker/retained-and-wills.test.ts",
+  },
+  {
+    what: "unacknowledged shared messages stay with the member that left",
+    file: "src/broker/sessions.ts",
+    find: "if (target?.subscriber.connection === undefined) return false;",
+    replace: "if (target !== undefined) return false;",
+    tests: "test/broker/mqtt5.test.ts",
+  },
+  {
+    what: "packet identifier 0 is let through",
+    file: "src/mqtt/publish.ts",
+    find: "if (to.packetId === 0) throw",
+    replace: "if (to.packetId < 0) throw",
+    tests: "test/broker/malformed.test.ts",
+  },
+];
+
+const root = join(import.meta.dir, "../..");
+
+function run(command: readonly string[], cwd: string): number {
+  const env = { ...process.env, MQTTZOO_KILLS: "30" };
+  return Bun.spawnSync([...command], { cwd, env, stdin: "ignore", stdout: "ignore", stderr: "ignore" }).exitCode;
+}
+
+function isCaught(fault: Fault): boolean {
+  const copy = mkdtempSync(join(tmpdir(), "mqttzoo-fault-"));
+  try {
+    for (const part of ["src", "cli", "test", "package.json", "bunfig.toml", "tsconfig.json"])
+      cpSync(join(root, part), join(copy, part), { recursive: true });
+    symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+    const path = join(copy, fault.file);
+    const text = readFileSync(path, "utf8");
+    if (!text.includes(fault.find)) throw new Error(`${fault.what}: ${fault.file} no longer has the place to plant it`);
+    writeFileSync(path, text.replace(fault.find, fault.replace));
+    if (fault.needsBuild && run([process.execPath, "test/tools/build.ts"], copy) !== 0)
+      throw new Error(`${fault.what}: does not build`);
+    return run([process.execPath, "test", "--timeout", "60000", ...fault.tests.split(" ")], copy) !== 0;
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
+}
+
+let missed = 0;
+for (const fault of faults) {
+  const caught = isCaught(fault);
+  if (!caught) missed++;
+  console.log(`${caught ? "caught" : "MISSED"}  ${fault.what}`);
+}
+console.log(`\n${faults.length - missed} caught, ${missed} missed`);
+process.exit(missed === 0 ? 0 : 1);
