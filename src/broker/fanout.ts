@@ -241,8 +241,13 @@ class PromiseInMaking implements Delivery {
   }
 }
 
+/** Only the broker publishes below `$SYS`. */
+export function isOwnTopic(topic: string): boolean {
+  return topic.startsWith("$SYS/");
+}
+
 function noteOf(route: Route<Client>): number {
-  if (route.groups.length > 0 || route.targets.length === 0) return Note.mixed;
+  if (route.groups.length > 0 || route.targets.length === 0 || isOwnTopic(route.topic)) return Note.mixed;
   let note: number = Note.unknown;
   for (const target of route.targets) {
     const channel = target.subscriber.connection?.channel;

@@ -17,7 +17,7 @@ import type { Client } from "./client.ts";
 import type { Connecting } from "./connecting.ts";
 import type { Connection } from "./connection.ts";
 import type { Context } from "./context.ts";
-import type { Fanout, Run } from "./fanout.ts";
+import { type Fanout, isOwnTopic, type Run } from "./fanout.ts";
 import type { Publishing } from "./publishing.ts";
 import type { Sessions } from "./sessions.ts";
 import type { Stalls } from "./stalls.ts";
@@ -124,7 +124,7 @@ export class Inbound {
       return;
     }
     if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
-    if (!route.topic.startsWith("$SYS/")) this.#flows.fanout.live(publish, route, connection);
+    if (!isOwnTopic(route.topic)) this.#flows.fanout.live(publish, route, connection);
   }
 
   #routeOf(connection: Connection, publish: Publish): Route<Client> {

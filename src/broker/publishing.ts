@@ -16,7 +16,7 @@ import type { Verdict } from "../session/owed-acks.ts";
 import type { Client } from "./client.ts";
 import { type Connection, Hold } from "./connection.ts";
 import type { Context } from "./context.ts";
-import type { Fanout } from "./fanout.ts";
+import { type Fanout, isOwnTopic } from "./fanout.ts";
 
 export class Publishing {
   readonly #context: Context;
@@ -46,7 +46,7 @@ export class Publishing {
         );
       }
     }
-    if (route.topic.startsWith("$SYS/")) {
+    if (isOwnTopic(route.topic)) {
       return this.#answer(connection, publish, { reason: Reason.notAuthorized, text: "$SYS is the broker's own" });
     }
     this.#attempt(connection, publish, route);

@@ -2,7 +2,7 @@
  * The door to disk: the tree of znodes in one SQLite table. Runs in a worker, so that an fsync never holds up
  * the event loop that serves clients. WAL with `synchronous=FULL`: what `run` has returned for is on disk.
  */
-import { Database, type Statement } from "bun:sqlite";
+import { Database, SQLiteError, type Statement } from "bun:sqlite";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, OperatingError } from "../base/errors.ts";
@@ -91,7 +91,10 @@ export class TreeDatabase {
     this.endSession();
   }
 
-  /** Runs requests in order, in one transaction and one sync. Throws what SQLite throws; then nothing happened. */
+  /**
+   * Runs requests in order, in one transaction and one sync. Throws `OperatingError` if the disk is full or
+   * fails; then nothing happened, and the same may be tried again.
+   */
   run(requests: readonly Request[]): Reply[] {
     const writes = requests.some((request) => request.kind === "write");
     const zxid = this.#zxid;
@@ -106,7 +109,7 @@ export class TreeDatabase {
     } catch (error) {
       this.#zxid = zxid;
       if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
-      throw error;
+      throw error instanceof SQLiteError ? new OperatingError("ESTORE", error.message) : error;
     }
   }
 

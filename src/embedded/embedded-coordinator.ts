@@ -37,6 +37,10 @@ export class EmbeddedCoordinator implements Coordinator {
 
   private constructor(worker: Worker) {
     this.#worker = worker;
+    // Our bug: without its store the broker must not go on. The next start finds what was committed.
+    worker.onerror = (event) => {
+      throw new Error(`the store's worker failed: ${event.message}`);
+    };
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
   }
 

@@ -1,6 +1,6 @@
 /** The worker around the database: one message in is one transaction, one message out its replies. */
 
-import { messageOf } from "../base/errors.ts";
+import { messageOf, OperatingError } from "../base/errors.ts";
 import { containerSweepMs } from "../base/limits.ts";
 import { type Reply, type Request, TreeDatabase } from "./database.ts";
 
@@ -41,7 +41,8 @@ function run(requests: readonly Request[]): void {
   try {
     send({ kind: "ran", replies: database!.run(requests) });
   } catch (error) {
-    send({ kind: "trouble", message: messageOf(error) });
+    if (!(error instanceof OperatingError)) throw error;
+    send({ kind: "trouble", message: error.message });
     setTimeout(() => run(requests), retryMs);
   }
 }

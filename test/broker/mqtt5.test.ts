@@ -192,6 +192,11 @@ test("$SYS is there to read, and only the broker writes it", async () => {
   expect((await client.take("publish")).payload.toString()).toMatch(/^mqttzoo \d/);
   client.publish("$SYS/broker/version", "fake", { qos: 1, messageId: 1 });
   expect((await client.take("puback")).reasonCode).toBe(0x87);
+  // At QoS 0 nobody can be told; nobody gets it either.
+  await client.subscribe("$SYS/broker/version", { rh: 2 });
+  for (let index = 0; index < 3; index++) client.publish("$SYS/broker/version", "fake");
+  await client.ping();
+  expect(client.packets).toEqual([]);
   await client.subscribe("#");
   await client.ping();
   expect(client.packets.filter(({ topic }) => topic?.startsWith("$"))).toEqual([]);
