@@ -21,7 +21,7 @@ import type { Session } from "../session/session.ts";
 import type { Connection } from "./connection.ts";
 import type { Context } from "./context.ts";
 import { Mailbox } from "./mailbox.ts";
-import { Outgoing, type OutgoingTarget, plainQoS1, plainQoS2, plainReleased } from "./outgoing.ts";
+import { Outgoing, type OutgoingTarget, plainQoS1, plainQoS2, plainReleased, reserved } from "./outgoing.ts";
 
 /** Retained messages that a new subscription is still owed; they are looked up when its turn comes. */
 interface RetainedFeed {
@@ -67,13 +67,13 @@ export class Client {
 
   /** True if one more QoS 1 or 2 message may be sent now. */
   get hasRoom(): boolean {
-    const { connection } = this;
-    if (connection === undefined || connection.channel.phase !== "open") return false;
-    return !this.inflight.full && connection.writer.unsent < outputBytesHigh;
+    return this.isOpen && !this.inflight.full;
   }
 
-  get queued(): number {
-    return (this.#queue?.length ?? 0) + (this.mailbox?.count ?? 0);
+  /** True if the client is there and reads. */
+  get isOpen(): boolean {
+    const { connection } = this;
+    return connection?.channel.phase === "open" && connection.writer.unsent < outputBytesHigh;
   }
 
   attach(connection: Connection, receiveMaximum: number): void {
@@ -152,7 +152,7 @@ export class Client {
   /** PUBACK, PUBREC or PUBCOMP has come. Throws `ProtocolError` for one of the wrong kind. */
   acknowledge(type: number, packetId: number, reason: number): void {
     const outgoing = this.#inflight?.get(packetId);
-    if (outgoing === undefined) {
+    if (outgoing === undefined || outgoing === reserved || outgoing.acknowledged) {
       if (type === PacketType.pubrec) this.#sendPubrel(packetId, Reason.packetIdentifierNotFound);
       return;
     }
@@ -160,8 +160,15 @@ export class Client {
       throw new ProtocolError(Reason.protocolError, `the wrong ack for packet identifier ${packetId}`);
     }
     if (type === PacketType.pubrec && reason < Reason.unspecifiedError) return this.#receiveMessage(outgoing, packetId);
-    this.inflight.remove(packetId);
-    if (outgoing.client !== undefined) this.#finish(outgoing);
+    if (outgoing.client === undefined) this.inflight.remove(packetId);
+    else this.#finish(outgoing);
+    this.pump();
+  }
+
+  /** The slip of a message that was acknowledged while it was being committed. */
+  bankedTooLate(outgoing: Outgoing, slip: Slip): void {
+    this.discard(slip);
+    if (this.#inflight?.get(outgoing.packetId) === outgoing) this.#inflight.remove(outgoing.packetId);
     this.pump();
   }
 
@@ -207,7 +214,11 @@ export class Client {
       outgoing.takenCareOf = true;
       outgoing.settlement.done();
     }
+    // Its slip is on its way into the store: the packet id is not free before it is on its way out again. After a
+    // crash two messages would claim the id otherwise.
+    if (outgoing.slip === undefined && outgoing.isBeingBanked) return;
     if (outgoing.slip !== undefined) this.discard(outgoing.slip);
+    this.inflight.remove(outgoing.packetId);
   }
 
   #sendPubrel(packetId: number, reason: number): void {

@@ -8,7 +8,7 @@ import type { Slip, SlipDraft } from "../mail/mail.ts";
 import { writeAck } from "../mqtt/acks.ts";
 import { PacketType } from "../mqtt/constants.ts";
 import type { Client } from "./client.ts";
-import { Outgoing } from "./outgoing.ts";
+import { Outgoing, reserved } from "./outgoing.ts";
 
 /** A page is made smaller where messages are large, so that it stays below this. */
 const pageBytesMax = 4 * 1024 * 1024;
@@ -44,13 +44,31 @@ export class Mailbox {
     this.#loading = true;
     context.mail.list(session.clientId, (slips) => {
       if (this.#client.connection !== connection) return;
-      this.#loading = false;
-      // What was stored since the client came waits behind what the store listed.
-      const newer = this.#waiting.drain();
-      for (const slip of slips) this.#waiting.push(slip);
-      for (const slip of newer) this.#waiting.push(slip);
-      this.pump();
+      // What has been sent before is among the first: no more than a window of it was ever on its way.
+      const first = slips.slice(0, context.options.maxInflight);
+      context.mail.readRecords(first, () => {
+        if (this.#client.connection !== connection) return;
+        this.#loading = false;
+        for (const slip of first) this.#reserve(slip);
+        // What was stored since the client came waits behind what the store listed.
+        const newer = this.#waiting.drain();
+        for (const slip of slips) this.#waiting.push(slip);
+        for (const slip of newer) this.#waiting.push(slip);
+        this.pump();
+      });
     });
+  }
+
+  /** Packet ids under which messages were sent before must not be given to others before those are sent again. */
+  #reserve(slip: Slip): void {
+    const before = this.#idBefore(slip);
+    if (before !== undefined) this.#client.inflight.restore(before, reserved);
+  }
+
+  /** The packet id under which a slip was sent in an earlier connection. */
+  #idBefore({ name, record }: Slip): number | undefined {
+    if (record === undefined) return undefined;
+    return record.state === "waiting" ? this.#sentIds.get(name) : record.packetId;
   }
 
   /** The connection is gone: slips stay in the store and are read again when the client comes back. */
@@ -114,9 +132,11 @@ export class Mailbox {
 
   /** Sends what waits, in order, as far as there is room. */
   pump(): void {
-    while (!this.#loading && !this.#fetching && this.#client.hasRoom) {
+    while (!this.#loading && !this.#fetching) {
       const slip = this.#waiting.peek();
       if (slip === undefined || !slip.committed) return;
+      // What has its packet id has its place in the window already.
+      if (!(this.#idBefore(slip) === undefined ? this.#client.hasRoom : this.#client.isOpen)) return;
       if (slip.record === undefined || (slip.publish === undefined && slip.record.state !== "released")) {
         return this.#fetchPage();
       }
@@ -168,10 +188,10 @@ export class Mailbox {
     outgoing.takenCareOf = true;
     slip.publish = undefined;
     if (record.state === "released") return this.#resume(outgoing, record.packetId);
-    if (client.isExpired(outgoing.publish!) || !client.fits(outgoing.publish!, outgoing)) return this.discard(slip);
-    const before = record.state === "sent" ? record.packetId : this.#sentIds.get(slip.name);
+    if (client.isExpired(outgoing.publish!) || !client.fits(outgoing.publish!, outgoing)) return this.#drop(slip);
+    const before = this.#idBefore(slip);
     this.#sentIds.delete(slip.name);
-    if (before !== undefined && client.inflight.restore(before, outgoing)) {
+    if (before !== undefined && client.inflight.claim(before, outgoing, reserved)) {
       outgoing.packetId = before;
       client.transmit(outgoing, true);
       outgoing.publish = undefined;
@@ -181,6 +201,13 @@ export class Mailbox {
     } else {
       this.#sendQoS2(outgoing, slip);
     }
+  }
+
+  /** A slip that will not be sent, nor keep its packet id. */
+  #drop(slip: Slip): void {
+    const before = this.#idBefore(slip);
+    if (before !== undefined && this.#client.inflight.get(before) === reserved) this.#client.inflight.remove(before);
+    this.discard(slip);
   }
 
   #sendQoS2(outgoing: Outgoing, slip: Slip): void {
@@ -198,7 +225,7 @@ export class Mailbox {
 
   /** The client had the message before: only PUBREL and PUBCOMP are left. */
   #resume(outgoing: Outgoing, packetId: number): void {
-    if (!this.#client.inflight.restore(packetId, outgoing)) return this.discard(outgoing.slip!);
+    if (!this.#client.inflight.claim(packetId, outgoing, reserved)) return this.discard(outgoing.slip!);
     outgoing.packetId = packetId;
     outgoing.released = true;
     writeAck(this.#client.connection!.writer, PacketType.pubrel, packetId, 0);

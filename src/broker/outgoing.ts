@@ -19,6 +19,8 @@ export class Outgoing implements LiveRecipient {
   /** PUBREC has come: only PUBREL and PUBCOMP are left. */
   released = false;
   takenCareOf = false;
+  /** Its slip is being committed after it was sent. */
+  isBeingBanked = false;
   /** The client has acknowledged it. */
   acknowledged = false;
   settlement: Settlement | undefined;
@@ -37,14 +39,16 @@ export class Outgoing implements LiveRecipient {
   draft(): SlipDraft {
     const { qos, retain, subscriptionIds, packetId } = this;
     this.client!.mailbox!.count++;
+    this.isBeingBanked = this.settlement !== undefined;
     return { clientId: this.client!.session.clientId, qos, retain, subscriptionIds, packetId };
   }
 
   banked(slip: Slip): void {
     this.slip = slip;
+    this.isBeingBanked = false;
     // From here on the store holds the message.
     slip.publish = undefined;
-    if (this.acknowledged) this.client!.discard(slip);
+    if (this.acknowledged) this.client!.bankedTooLate(this, slip);
   }
 }
 
@@ -62,3 +66,6 @@ export const plainQoS1 = new Outgoing(undefined, nothing, undefined);
 export const plainQoS2 = new Outgoing(undefined, { ...nothing, qos: 2 }, undefined);
 export const plainReleased = new Outgoing(undefined, { ...nothing, qos: 2 }, undefined);
 plainReleased.released = true;
+
+/** Holds the packet id of a message that is in the mailbox and will be sent again under it. */
+export const reserved = new Outgoing(undefined, nothing, undefined);

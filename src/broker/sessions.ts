@@ -189,7 +189,8 @@ export class Sessions {
   #rest(client: Client, unacknowledged: readonly Outgoing[]): void {
     const { settlements, mail } = this.#context;
     for (const outgoing of unacknowledged) {
-      if (outgoing.takenCareOf || this.#moveOn(outgoing)) continue;
+      // One without a client only holds a packet id.
+      if (outgoing.client === undefined || outgoing.takenCareOf || this.#moveOn(outgoing)) continue;
       // A retained message that was sent has no settlement of its own yet.
       const settlement = outgoing.settlement ?? new Settlement(outgoing.publish!, mail.nextOrder());
       if (outgoing.settlement === undefined) settlement.waitFor(outgoing);

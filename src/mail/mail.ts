@@ -131,7 +131,7 @@ export class Mail {
   #emptyFrom(slips: readonly Slip[], at: number, done: () => void): void {
     if (at >= slips.length) return done();
     const page = slips.slice(at, at + mailPageSlips);
-    this.#readRecords(page, () => {
+    this.readRecords(page, () => {
       for (const slip of page) if (slip.record !== undefined) this.discard(slip);
       this.#emptyFrom(slips, at + mailPageSlips, done);
     });
@@ -139,7 +139,7 @@ export class Mail {
 
   /** Reads records and messages that are not in memory. A slip whose record stays undefined is gone. */
   fetch(slips: readonly Slip[], done: () => void): void {
-    this.#readRecords(slips, () => {
+    this.readRecords(slips, () => {
       const empty = slips.filter(
         (slip) => slip.publish === undefined && slip.record && slip.record.state !== "released",
       );
@@ -157,7 +157,8 @@ export class Mail {
     });
   }
 
-  #readRecords(slips: readonly Slip[], done: () => void): void {
+  /** Reads the records of slips, without their messages. */
+  readRecords(slips: readonly Slip[], done: () => void): void {
     const unread = slips.filter((slip) => slip.record === undefined);
     this.#readAll(unread.map(slipPath), (results) => {
       for (let index = 0; index < unread.length; index++) {

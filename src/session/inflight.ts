@@ -47,6 +47,15 @@ export class Inflight<Entry> {
     return true;
   }
 
+  /** Puts an entry under an id that is free or held by `holder`; false if another entry has it. */
+  claim(id: number, entry: Entry, holder: Entry): boolean {
+    if (this.get(id) === holder) {
+      this.replace(id, entry);
+      return true;
+    }
+    return this.restore(id, entry);
+  }
+
   get(id: number): Entry | undefined {
     const slot = id & (this.#entries.length - 1);
     return this.#ids[slot] === id ? this.#entries[slot] : undefined;

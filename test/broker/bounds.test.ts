@@ -1,13 +1,7 @@
 /** What others must not be able to do: slow subscribers, floods, silence. Time is the test's own where it can be. */
 import { expect, test } from "bun:test";
-import { silentLog } from "../../src/base/log.ts";
-import { systemRandom } from "../../src/base/random.ts";
-import { Broker } from "../../src/broker/broker.ts";
-import { Connection } from "../../src/broker/connection.ts";
-import { defaultOptions } from "../../src/broker/options.ts";
-import { Turn } from "../../src/net/writer.ts";
 import { eventually, startBroker } from "../support/broker.ts";
-import { instantCoordinator } from "../support/instant-coordinator.ts";
+import { machine } from "../support/machine.ts";
 import { RawClient } from "../support/raw-client.ts";
 
 test("a subscriber that does not read loses QoS 0, is counted, and holds nobody up for long", async () => {
@@ -67,54 +61,6 @@ test("a client that asks and does not read its answers is disconnected", async (
   await client.ping();
   await broker.stop();
 }, 30_000);
-
-/** A broker whose clock the test moves. */
-async function machine() {
-  let now = 1000;
-  const clock = { now: () => now, wall: () => 1_800_000_000_000 + now };
-  const turn = new Turn((flush) => queueMicrotask(flush));
-  const broker = await Broker.start({
-    options: defaultOptions,
-    coordinator: instantCoordinator(),
-    clock,
-    random: systemRandom,
-    log: silentLog,
-    turn,
-  });
-  const dial = () => {
-    const sent: number[] = [];
-    const state = { closed: false, sent };
-    const write = (bytes: Uint8Array, start: number, end: number): number => {
-      sent.push(...bytes.subarray(start, end));
-      return end - start;
-    };
-    const close = (): void => {
-      state.closed = true;
-    };
-    const connection = new Connection({ remote: "test", write, pause() {}, resume() {}, close, abort: close }, turn);
-    broker.handle({ kind: "opened", connection });
-    return {
-      connection,
-      state,
-      send: (hex: string) =>
-        broker.handle({
-          kind: "received",
-          connection,
-          bytes: new Uint8Array(Buffer.from(hex.replaceAll(" ", ""), "hex")),
-        }),
-    };
-  };
-  const pass = (ms: number): void => {
-    // Jumps from deadline to deadline, as time would.
-    const end = now + ms;
-    while (broker.nextDeadline() <= end) {
-      now = Math.max(now, broker.nextDeadline());
-      broker.handle({ kind: "tick" });
-    }
-    now = end;
-  };
-  return { broker, dial, pass };
-}
 
 test("CONNECT must be complete in ten seconds, however its bytes drip", async () => {
   const { dial, pass } = await machine();

@@ -7,12 +7,28 @@ import type {
   WriteOperation,
 } from "../../src/coordinator/coordinator.ts";
 
-export function instantCoordinator(): Coordinator {
+export interface InstantCoordinator extends Coordinator {
+  /** While false, what is written waits. */
+  answers: boolean;
+  /** Commits what waits. */
+  release(): void;
+}
+
+export function instantCoordinator(): InstantCoordinator {
   let zxid = 0;
+  const waiting: (() => void)[] = [];
   const stat = () => ({ czxid: ++zxid, version: 1, childCount: 0 });
   return {
+    answers: true,
+    release() {
+      for (const done of waiting.splice(0)) done();
+    },
     state: "CONNECTED",
-    write: (operations: readonly WriteOperation[], done: WriteDone) => done(undefined, operations.map(stat)),
+    write(operations: readonly WriteOperation[], done: WriteDone) {
+      const answer = (): void => done(undefined, operations.map(stat));
+      if (this.answers) answer();
+      else waiting.push(answer);
+    },
     read: (operations: readonly ReadOperation[], done: ReadDone) =>
       done(
         undefined,

@@ -1,0 +1,56 @@
+/** A broker without sockets, with a clock that the test moves and clients that are arrays of bytes. */
+import { silentLog } from "../../src/base/log.ts";
+import { systemRandom } from "../../src/base/random.ts";
+import { Broker } from "../../src/broker/broker.ts";
+import { Connection } from "../../src/broker/connection.ts";
+import { defaultOptions } from "../../src/broker/options.ts";
+import type { Coordinator } from "../../src/coordinator/coordinator.ts";
+import { Turn } from "../../src/net/writer.ts";
+import { instantCoordinator } from "./instant-coordinator.ts";
+
+export async function machine(coordinator: Coordinator = instantCoordinator()) {
+  let now = 1000;
+  const clock = { now: () => now, wall: () => 1_800_000_000_000 + now };
+  const turn = new Turn((flush) => queueMicrotask(flush));
+  const broker = await Broker.start({
+    options: defaultOptions,
+    coordinator,
+    clock,
+    random: systemRandom,
+    log: silentLog,
+    turn,
+  });
+  const dial = () => {
+    const sent: number[] = [];
+    const state = { closed: false, sent };
+    const write = (bytes: Uint8Array, start: number, end: number): number => {
+      sent.push(...bytes.subarray(start, end));
+      return end - start;
+    };
+    const close = (): void => {
+      state.closed = true;
+    };
+    const connection = new Connection({ remote: "test", write, pause() {}, resume() {}, close, abort: close }, turn);
+    broker.handle({ kind: "opened", connection });
+    return {
+      connection,
+      state,
+      send: (hex: string) =>
+        broker.handle({
+          kind: "received",
+          connection,
+          bytes: new Uint8Array(Buffer.from(hex.replaceAll(" ", ""), "hex")),
+        }),
+    };
+  };
+  const pass = (ms: number): void => {
+    // Jumps from deadline to deadline, as time would.
+    const end = now + ms;
+    while (broker.nextDeadline() <= end) {
+      now = Math.max(now, broker.nextDeadline());
+      broker.handle({ kind: "tick" });
+    }
+    now = end;
+  };
+  return { broker, dial, pass };
+}
