@@ -180,7 +180,8 @@ export class Connecting {
       { remote: connection.transport.remote, client: wanted.clientId.slice(0, logTextMax) },
       "client connected",
     );
-    client.mailbox?.load();
+    // The store is asked, not the count: what it holds must be sent before anything newer.
+    if (sessionPresent) client.mailbox?.load();
     client.pump();
     this.#resume(connection, Hold.connecting);
   }

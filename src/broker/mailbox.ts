@@ -40,7 +40,6 @@ export class Mailbox {
   /** Reads the mailbox of a client that has come back. */
   load(): void {
     const { context, session, connection } = this.#client;
-    if (this.count === 0 && this.#sentIds.size === 0) return;
     this.#loading = true;
     context.mail.list(session.clientId, (slips) => {
       if (this.#client.connection !== connection) return;
