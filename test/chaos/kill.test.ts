@@ -112,7 +112,7 @@ async function life(ms: number): Promise<void> {
     await Bun.sleep(1);
   }
   // Now and then an orderly end: it must keep the same promises.
-  await broker.kill(Math.random() < 0.1 ? "SIGTERM" : "SIGKILL");
+  await broker.kill(Math.random() < 0.3 ? "SIGTERM" : "SIGKILL");
   await eventually(() => [...publishers, home].every(({ up }) => !up), "clients notice the kill");
 }
 
