@@ -109,15 +109,12 @@ export class Fanout {
 
   /** The persistent session among the receivers whose mailbox has no room; then the publish is refused. */
   fullMailbox(route: Route<Client>, qos: QoS): Client | undefined {
-    const max = this.#context.options.maxQueued;
     for (const { subscriber, qos: granted } of route.targets) {
-      if (subscriber.mailbox !== undefined && subscriber.mailbox.count >= max && Math.min(qos, granted) > 0)
-        return subscriber;
+      if (Math.min(qos, granted) > 0 && this.#isFull(subscriber)) return subscriber;
     }
-    for (const { members } of route.groups) {
-      const full = [...members.keys()].find(({ mailbox }) => mailbox !== undefined && mailbox.count >= max);
-      const isOpen = ({ mailbox }: Client): boolean => mailbox === undefined || mailbox.count < max;
-      if (full !== undefined && ![...members.keys()].some(isOpen)) return full;
+    for (const group of route.groups) {
+      const members = [...group.members.keys()];
+      if (members.every((member) => this.#isFull(member))) return members[0];
     }
     return undefined;
   }
@@ -145,10 +142,13 @@ export class Fanout {
   }
 
   #rankOf(member: Client): number {
-    const { mailbox } = member;
-    if (mailbox !== undefined && mailbox.count >= this.#context.options.maxQueued) return 0;
+    if (this.#isFull(member)) return 0;
     if (member.connection === undefined) return 1;
-    return member.hasRoom && (mailbox?.isEmpty ?? true) ? 3 : 2;
+    return member.hasRoom && (member.mailbox?.isEmpty ?? true) ? 3 : 2;
+  }
+
+  #isFull({ mailbox }: Client): boolean {
+    return mailbox !== undefined && mailbox.count >= this.#context.options.maxQueued;
   }
 
   #liveTo(publish: Publish, target: Target<Client> | undefined, publisher: Connection | undefined): void {

@@ -31,21 +31,15 @@ export async function start(name: BrokerName): Promise<Running> {
   };
 }
 
+/** How our broker is started on the loopback interface. */
+export function brokerArguments(port: number, data: string): string[] {
+  return ["broker", "--host", "127.0.0.1", "--port", String(port), "--data", data];
+}
+
 function commandOf(name: BrokerName, port: number, folder: string): string[] {
   const root = join(import.meta.dir, "../..");
   if (name === "mqttzoo") {
-    return [
-      join(root, "dist/mqttzoo"),
-      "broker",
-      "--host",
-      "127.0.0.1",
-      "--port",
-      String(port),
-      "--data",
-      join(folder, "data"),
-      "--log-level",
-      "error",
-    ];
+    return [join(root, "dist/mqttzoo"), ...brokerArguments(port, join(folder, "data")), "--log-level", "error"];
   }
   if (name === "aedes") return [process.execPath, join(import.meta.dir, "aedes.ts"), String(port)];
   // No limits that ours does not have: what is lost is lost for want of speed.

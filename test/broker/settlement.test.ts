@@ -12,7 +12,7 @@ const publishQoS2 = "3406 0001 74 0002 62";
 
 async function scene() {
   const coordinator = instantCoordinator();
-  const { dial, pass } = await machine(coordinator);
+  const { broker, dial, pass } = await machine(coordinator);
   const subscriber = dial();
   subscriber.send(connectDurable);
   subscriber.send(subscribe);
@@ -22,7 +22,7 @@ async function scene() {
   subscriber.state.sent.length = publisher.state.sent.length = 0;
   coordinator.answers = false;
   const hex = (peer: typeof subscriber): string => Buffer.from(peer.state.sent.splice(0)).toString("hex");
-  return { coordinator, pass, subscriber, publisher, hex };
+  return { broker, dial, coordinator, pass, subscriber, publisher, hex };
 }
 
 test("the publisher is acknowledged when the subscriber acknowledges, and the store is not asked", async () => {
@@ -48,17 +48,30 @@ test("without an acknowledgement in time it waits for the commit, and not for th
 });
 
 test("a packet id is not given anew while a slip that names it is on its way into the store", async () => {
-  const { coordinator, pass, subscriber, publisher, hex } = await scene();
+  const { broker, dial, coordinator, pass, subscriber, publisher, hex } = await scene();
   publisher.send(publishQoS1);
   pass(100);
   // Acknowledged while its slip is being committed: a crash now would leave the slip with packet id 1.
   subscriber.send("4002 0001");
   await Promise.resolve();
   hex(subscriber);
-  publisher.send(publishQoS2);
-  coordinator.release();
+  // Ids are given in turn: the first after the highest shows whether 1 is thought to be free.
+  const another = dial();
+  another.send("100d 0004 4d515454 04 02 0000 0001 71");
   await Promise.resolve();
-  expect(hex(subscriber)).toBe("3406000174000262");
+  hex(subscriber);
+  let before = 0;
+  let id = 1;
+  while (id > before) {
+    before = id;
+    another.send(publishQoS1);
+    id = Number.parseInt(hex(subscriber).slice(-6, -2), 16);
+    subscriber.send(`4002 ${id.toString(16).padStart(4, "0")}`);
+  }
+  expect([before > 65_000, id]).toEqual([true, 2]);
+  // Now the slip is on its way out again, and id 1 free with it.
+  coordinator.release();
+  expect(broker.context.clients.get("s")!.inflight.get(1)).toBeUndefined();
 });
 
 test("QoS 2 is committed before it is sent, and released before PUBREL", async () => {

@@ -1,7 +1,7 @@
 /** The compiled executable as a process of its own. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { freePort, untilListening } from "../bench/brokers.ts";
+import { brokerArguments, freePort, untilListening } from "../bench/brokers.ts";
 
 export const executable = join(import.meta.dir, "../../dist/mqttzoo");
 if (!existsSync(executable))
@@ -9,43 +9,20 @@ if (!existsSync(executable))
 
 export interface BrokerProcess {
   readonly port: number;
-  readonly pid: number;
-  readonly exited: Promise<number>;
+  /** Resolves with the exit code. */
   kill(signal: NodeJS.Signals): Promise<number>;
-  readonly stderr: () => string;
 }
 
-export async function startBrokerProcess(
-  data: string,
-  options: { port?: number; flags?: readonly string[] } = {},
-): Promise<BrokerProcess> {
+export async function startBrokerProcess(data: string, options: { port?: number } = {}): Promise<BrokerProcess> {
   const port = options.port ?? (await freePort());
-  const args = [
-    "broker",
-    "--host",
-    "127.0.0.1",
-    "--port",
-    String(port),
-    "--data",
-    data,
-    "--id",
-    "test",
-    ...(options.flags ?? []),
-  ];
-  const child = Bun.spawn([executable, ...args], { stdout: "ignore", stderr: "pipe" });
-  let stderr = "";
-  void (async () => {
-    for await (const chunk of child.stderr) stderr += new TextDecoder().decode(chunk);
-  })();
+  const command = [executable, ...brokerArguments(port, data), "--id", "test"];
+  const child = Bun.spawn(command, { stdout: "ignore", stderr: "ignore" });
   await untilListening(port);
   return {
     port,
-    pid: child.pid,
-    exited: child.exited,
     async kill(signal) {
       child.kill(signal);
       return child.exited;
     },
-    stderr: () => stderr,
   };
 }
