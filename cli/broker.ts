@@ -2,11 +2,11 @@
 import { Command } from "commander";
 import { createLog } from "../src/base/log.ts";
 import { startServer } from "../src/broker/server.ts";
-import { addBrokerOptions, resolveOptions, toBrokerOptions } from "./options.ts";
+import { addBrokerOptions, readLinkSecret, resolveOptions, toBrokerOptions } from "./options.ts";
 
 export function brokerCommand(): Command {
   const command = new Command("broker")
-    .description("Start a broker on its embedded store.")
+    .description("Start a broker: alone on its embedded store, or in a cluster on ZooKeeper.")
     .helpOption("--help", "print this help");
   addBrokerOptions(command)
     .option("--print-config", "print every option with its value and where that came from, and end")
@@ -18,6 +18,7 @@ A flag beats an environment variable beats the file beats the default.
 Examples:
   mqttzoo broker
   mqttzoo broker --host 127.0.0.1 --port 1884 --data /var/lib/mqttzoo
+  mqttzoo broker --zk zk1:2181,zk2:2181,zk3:2181 --id a --advertise a.example.org
   MQTTZOO_LOG_LEVEL=debug mqttzoo broker --config mqttzoo.yaml --print-config`,
     )
     .action(run);
@@ -32,9 +33,10 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   }
   const options = toBrokerOptions(resolved);
   const log = createLog({ level: options.logLevel, format: options.logFormat });
-  const server = await startServer(options, log);
+  const server = await startServer(options, log, readLinkSecret(options.linkSecretFile));
   const address = options.host === "0.0.0.0" || options.host === "::" ? "localhost" : options.host;
-  log.info({ port: server.port, data: options.data, id: options.id }, "broker is ready");
+  const store = options.zk === "" ? { data: options.data } : { zk: options.zk };
+  log.info({ port: server.port, ...store, id: options.id }, "broker is ready");
   const command = commandToType();
   if (command !== undefined) welcome(command, address, server.port);
   let stopping = false;

@@ -7,6 +7,7 @@ import { type Command, Option } from "commander";
 import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { logLevels } from "../src/base/log.ts";
 import { type BrokerOptions, defaultOptions } from "../src/broker/options.ts";
+import { parseConnectString } from "../src/zookeeper/connect-string.ts";
 
 interface OptionSpec {
   readonly key: keyof BrokerOptions;
@@ -22,6 +23,40 @@ const specs: readonly OptionSpec[] = [
   { key: "port", value: "PORT", help: "TCP port to listen on; 0 chooses a free one", parse: integer(0, 65_535) },
   { key: "data", value: "DIR", help: "folder of the embedded store", parse: parseText },
   { key: "id", value: "NAME", help: "this broker's name", parse: parseText, shown: "the host name" },
+  {
+    key: "zk",
+    value: "HOSTS",
+    help: "join a cluster through these ZooKeeper servers: zk1:2181,zk2:2181,zk3:2181/chroot; without: alone",
+    parse: parseServers,
+    shown: "none; chroot /mqttzoo",
+  },
+  {
+    key: "zkSessionTimeout",
+    value: "SECONDS",
+    help: "so long after a broker's death the others take its place",
+    parse: integer(1, 600),
+  },
+  { key: "linkHost", value: "ADDRESS", help: "address to listen on for the other brokers", parse: parseText },
+  {
+    key: "linkPort",
+    value: "PORT",
+    help: "TCP port for the other brokers; 0 chooses a free one",
+    parse: integer(0, 65_535),
+  },
+  {
+    key: "advertise",
+    value: "HOST",
+    help: "the name under which other brokers and clients reach this one",
+    parse: parseText,
+    shown: "the host name",
+  },
+  {
+    key: "linkSecretFile",
+    value: "FILE",
+    help: "file with the secret that all brokers of the cluster share",
+    parse: parseText,
+    shown: "none",
+  },
   {
     key: "maxPacketSize",
     value: "BYTES",
@@ -101,6 +136,18 @@ export function toBrokerOptions(resolved: readonly ResolvedOption[]): BrokerOpti
   return Object.fromEntries(specs.map((spec, index) => [spec.key, resolved[index]!.value])) as unknown as BrokerOptions;
 }
 
+/** The secret that brokers prove to each other; undefined if no file is named. Throws `OperatingError`. */
+export function readLinkSecret(path: string): string | undefined {
+  if (path === "") return undefined;
+  try {
+    const secret = readFileSync(path, "utf8").trim();
+    if (secret !== "") return secret;
+  } catch (error) {
+    throw new OperatingError("EUSAGE", `cannot read the link secret ${path}: ${messageOf(error)}`);
+  }
+  throw new OperatingError("EUSAGE", `the link secret ${path} is empty`);
+}
+
 function readConfigFile(path: string): Record<string, unknown> {
   let parsed: unknown;
   try {
@@ -138,6 +185,11 @@ function variableOf(key: string): string {
 
 function parseText(text: string): string {
   if (text === "") throw new Error("must not be empty");
+  return text;
+}
+
+function parseServers(text: string): string {
+  parseConnectString(text);
   return text;
 }
 

@@ -18,6 +18,12 @@ const programs: readonly { readonly name: string; readonly package: string; read
     isThere: () =>
       existsSync("/usr/bin/python3") && run(["/usr/bin/python3", "-c", "import paho.mqtt.client"], "quiet") === 0,
   },
+  { name: "ZooKeeper", package: "zookeeper", isThere: () => existsSync("/usr/share/java/zookeeper.jar") },
+  {
+    name: "kazoo for Python",
+    package: "python3-kazoo",
+    isThere: () => existsSync("/usr/bin/python3") && run(["/usr/bin/python3", "-c", "import kazoo"], "quiet") === 0,
+  },
 ];
 
 function withSbin(): { PATH: string } {

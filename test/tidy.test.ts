@@ -47,6 +47,9 @@ const floors: Record<string, readonly string[]> = {
   "src/session": ["src/base", "src/mqtt"],
   "src/router": ["src/base", "src/mqtt"],
   "src/mail": ["src/base", "src/mqtt", "src/coordinator"],
+  "src/link": ["src/base", "src/mqtt"],
+  // net: its client.ts alone.
+  "src/zookeeper": ["src/base", "src/coordinator", "src/net"],
   "src/embedded": ["src/base", "src/coordinator"],
   "src/broker": [
     "src/base",
@@ -56,11 +59,13 @@ const floors: Record<string, readonly string[]> = {
     "src/session",
     "src/router",
     "src/mail",
+    "src/link",
+    "src/zookeeper",
     "src/embedded",
   ],
   "src/client": ["src/base", "src/mqtt", "src/net", "src/session"],
-  // mqtt: the flags speak of QoS, reasons and filters, which are the protocol's words.
-  cli: ["src/base", "src/mqtt", "src/broker", "src/client"],
+  // mqtt: the flags speak of QoS, reasons and filters, which are the protocol's words; zookeeper: of its servers.
+  cli: ["src/base", "src/mqtt", "src/broker", "src/client", "src/zookeeper", "src/coordinator", "src/mail"],
 };
 
 /** The door in each row is the only place for what its pattern names. */
@@ -70,10 +75,18 @@ const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   { what: /"bun:sqlite"|"node:fs"|\bBun\.(file|write)\b/, only: ["src/embedded/database.ts", "cli/options.ts"] },
   { what: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, only: ["src/base/clock.ts"] },
   { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts"] },
-  // Timers of the edges: the broker's alarm, a closing socket, the store's retry, a client's ping, -W of sub.
+  // Timers of the edges: the machines' alarm, a closing socket, the store's retry, patience with a first contact,
+  // a client's ping, -W of sub.
   {
     what: /\bsetTimeout\(|\bsetInterval\(/,
-    only: ["src/broker/server.ts", "src/net/tcp.ts", "src/embedded/worker.ts", "src/client/client.ts", "cli/sub.ts"],
+    only: [
+      "src/base/alarm.ts",
+      "src/zookeeper/client.ts",
+      "src/net/tcp.ts",
+      "src/embedded/worker.ts",
+      "src/client/client.ts",
+      "cli/sub.ts",
+    ],
   },
 ];
 

@@ -73,6 +73,8 @@ export const refusedRetryMs = 250;
 
 /** Container znodes that are empty are removed about this often, as ZooKeeper does. */
 export const containerSweepMs = 60_000;
+/** Znodes read at once where a whole part of the tree is read. */
+export const mirrorPageMax = 512;
 /** The sessions' shards: no listing of clients grows without bound. */
 export const sessionShards = 256;
 /** `$SYS` is refreshed this often. */
@@ -81,3 +83,55 @@ export const sysIntervalMs = 10_000;
 export const lingerMs = 1_000;
 /** An orderly end waits this long for the store and for clients' sockets. */
 export const shutdownWaitMs = 5_000;
+
+/** Requests to ZooKeeper that wait for a connection. */
+export const keeperQueuedMax = 100_000;
+/** The largest answer that is taken from ZooKeeper. */
+export const keeperReplyBytesMax = 256 * 1024 * 1024;
+/** ZooKeeper's own limit on a request, jute.maxbuffer, as it is by default. */
+export const keeperPacketBytesMax = 1024 * 1024 - 1;
+/** Paths of watches in one packet after a reconnect, as ZooKeeper's own client splits them. */
+export const keeperWatchesBytesMax = 128 * 1024;
+/** Between rounds of dialling all ZooKeeper servers: from here, doubling ... */
+export const keeperBackoffMinMs = 50;
+/** ... to here, with jitter. */
+export const keeperBackoffMaxMs = 1_000;
+/** Submissions that are committed together, in bytes (a single one may be larger) ... */
+export const keeperGroupBytesMax = 512 * 1024;
+/** ... and operations. */
+export const keeperGroupOperationsMax = 2_000;
+/** Reads in one multi-read. */
+export const keeperReadOperationsMax = 512;
+
+/** One frame between brokers: the largest packet, with what is written around it. */
+export const linkFrameBytesMax = 300 * 1024 * 1024;
+/** Frames that another broker has not acknowledged; beyond it publishers that send to it are not read. */
+export const linkUnacknowledgedBytesMax = 16 * 1024 * 1024;
+/** A link that is silent is pinged this often ... */
+export const linkPingMs = 1_000;
+/** ... and given up when nothing came for so long. */
+export const linkSilenceMs = 4_000;
+/** Between dials of a broker that does not answer: from here, doubling ... */
+export const linkBackoffMinMs = 25;
+/** ... to here, with jitter. */
+export const linkBackoffMaxMs = 1_000;
+/** A connection between brokers must have shaken hands by then. */
+export const linkHandshakeMs = 3_000;
+/** When a link has been down for so long, messages for persistent sessions there go to their mailboxes. */
+export const linkPatienceMs = 2_000;
+/** A client that connects waits no longer than this for brokers that do not answer. */
+export const claimPatienceMs = 3_000;
+/** Messages that wait for a session on the move. */
+export const movingMessagesMax = 10_000;
+/** Slips that are stored in another broker's session's mailbox before the mailbox is counted again. */
+export const mailCountEveryMax = 500;
+/** Sessions read at once while those without a keeper are looked for. */
+export const adoptionPageMax = 170;
+/** After a broker has gone, another one adopts its sessions well within this time. */
+export const orphansMs = 60_000;
+/** A broker that has gone may come back under its name at once; then it adopts its sessions itself. */
+export const adoptAfterMs = 200;
+/** SUBACK waits no longer than this, beyond the keeper session timeout, for a broker that does not answer. */
+export const fencePatienceMs = 2_000;
+/** How often a broker without contact looks whether there is contact again. */
+export const fencedLookMs = 100;

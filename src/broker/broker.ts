@@ -4,6 +4,7 @@
  */
 import { unreachable } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
+import type { OperatingError } from "../base/errors.ts";
 import { connectDeadlineMs, settleAfterMs } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
@@ -16,19 +17,30 @@ import { Reason } from "../mqtt/reason.ts";
 import type { Turn } from "../net/writer.ts";
 import { RetainedMessages } from "../router/retained.ts";
 import { Router } from "../router/router.ts";
+import { Adoption } from "./adoption.ts";
+import { Arriving } from "./arriving.ts";
+import { Cluster } from "./cluster.ts";
 import { Connecting } from "./connecting.ts";
 import { type Connection, Hold } from "./connection.ts";
 import type { Context } from "./context.ts";
+import { Directory } from "./directory.ts";
 import { Fanout } from "./fanout.ts";
+import { Fences } from "./fences.ts";
+import { Forwarding } from "./forwarding.ts";
+import { Hosting } from "./hosting.ts";
 import { Inbound } from "./inbound.ts";
+import { type DialLink, type LinkConnection, Links } from "./links.ts";
+import { joinTree, Membership } from "./membership.ts";
 import { Metrics } from "./metrics.ts";
 import type { BrokerOptions } from "./options.ts";
+import { type BrokerFacts, Peer } from "./peer.ts";
 import { Publishing } from "./publishing.ts";
-import { joinTree, recover } from "./recovery.ts";
+import { Retaining } from "./retaining.ts";
 import { Sessions } from "./sessions.ts";
 import { Stalls } from "./stalls.ts";
 import { Subscribing } from "./subscribing.ts";
 import { Sys } from "./sys.ts";
+import { TakeOver } from "./take-over.ts";
 import { version } from "./version.ts";
 import { Wills } from "./wills.ts";
 
@@ -38,6 +50,10 @@ export type BrokerEvent =
   | { readonly kind: "received"; readonly connection: Connection; readonly bytes: Uint8Array }
   | { readonly kind: "drained"; readonly connection: Connection }
   | { readonly kind: "closed"; readonly connection: Connection; readonly why: string | undefined }
+  | { readonly kind: "linkOpened"; readonly connection: LinkConnection }
+  | { readonly kind: "linkReceived"; readonly connection: LinkConnection; readonly bytes: Uint8Array }
+  | { readonly kind: "linkDrained"; readonly connection: LinkConnection }
+  | { readonly kind: "linkClosed"; readonly connection: LinkConnection; readonly why: string | undefined }
   | { readonly kind: "tick" }
   | { readonly kind: "shutdown" };
 
@@ -48,6 +64,10 @@ export interface Doors {
   readonly random: Random;
   readonly log: Log;
   readonly turn: Turn;
+  readonly dialLink: DialLink;
+  readonly linkSecret: string | undefined;
+  /** The broker must end. */
+  readonly fatal: (error: OperatingError) => void;
 }
 
 export class Broker {
@@ -57,14 +77,17 @@ export class Broker {
   readonly #sessions: Sessions;
   readonly #stalls: Stalls;
   readonly #wills: Wills;
+  readonly #links: Links;
+  readonly #cluster: Cluster;
+  /** Each reads its part of the tree before the first client is served. */
+  readonly #start: () => Promise<void>;
 
-  private constructor(doors: Doors, epoch: number) {
+  private constructor(doors: Doors, epoch: number, facts: BrokerFacts) {
     const journal = new Journal(doors.coordinator);
     const mail = new Mail(doors.coordinator, journal, epoch);
     const timers = new Timers();
     this.context = {
       ...doors,
-      epoch,
       journal,
       mail,
       settlements: new Settlements({ mail, journal, timers, settleAfterMs }),
@@ -73,33 +96,82 @@ export class Broker {
       router: new Router(),
       retained: new RetainedMessages(),
       clients: new Map(),
+      elsewhere: new Map(),
+      peers: new Map(),
+      self: { epoch, isJoining: false, isFenced: false, orphansUntil: 0 },
+      evict: (client) => this.#sessions.evict(client),
     };
     const { context } = this;
     const resume = (connection: Connection, reason: number): void => this.#inbound.resume(connection, reason);
-    const stalls = new Stalls(context.timers, () => doors.clock.now(), resume);
-    const fanout = new Fanout(context, stalls);
-    const publishing = new Publishing(context, fanout, resume);
+    const cluster = new Cluster(context, facts);
+    const links = new Links(context, cluster);
+    const membership = new Membership(context, cluster);
+    const directory = new Directory(context, membership);
+    const hosting = new Hosting(context, { links, membership });
+    const fences = new Fences(context, { links, membership, directory });
+    const forwarding = new Forwarding(context, resume);
+    const stalls = new Stalls(context.timers, () => doors.clock.now(), {
+      resume: (held, reason) => (held instanceof Peer ? links.say(held, { say: "go" }) : resume(held, reason)),
+      holdPeer: (peer) => links.say(peer, { say: "hold" }),
+    });
+    const fanout = new Fanout(context, stalls, forwarding);
+    const retaining = new Retaining(context);
+    const publishing = new Publishing(context, { fanout, retaining, resume });
     const wills = new Wills(context, publishing);
-    const sessions = new Sessions(context, { fanout, stalls, wills });
-    const connecting = new Connecting(context, { sessions, wills, resume });
-    const subscribing = new Subscribing(context);
+    const sessions = new Sessions(context, { fanout, stalls, wills, directory, hosting });
+    const connecting = new Connecting(context, { sessions, wills, hosting, directory, resume });
+    const whenConnected = (clientId: string, go: () => void): void => connecting.whenConnected(clientId, go);
+    const takeOver = new TakeOver(context, { links, membership, directory, sessions, whenConnected });
+    connecting.takeOver = takeOver;
+    const subscribing = new Subscribing(context, { directory, fences });
+    const arriving = new Arriving(context, { fanout, hosting });
+    const adoption = new Adoption(context, { membership, directory, sessions, wills });
+    cluster.begin({
+      adoption,
+      arriving,
+      directory,
+      fences,
+      forwarding,
+      hosting,
+      links,
+      membership,
+      sessions,
+      takeOver,
+      wills,
+    });
     this.#inbound = new Inbound(context, { connecting, publishing, subscribing, sessions, fanout, stalls });
     this.#sessions = sessions;
     this.#stalls = stalls;
     this.#wills = wills;
+    this.#links = links;
+    this.#cluster = cluster;
+    this.#start = async () => {
+      await directory.start();
+      await retaining.start();
+      await membership.start();
+      await adoption.adopt();
+    };
     new Sys(context, fanout);
   }
 
   /** Joins the tree and recovers what an earlier life has left. Rejects with `OperatingError`. */
   static async start(doors: Doors): Promise<Broker> {
+    const { advertise, port, linkPort, id } = doors.options;
     const startedAt = new Date(doors.clock.wall()).toISOString();
-    const epoch = await joinTree(doors.coordinator, doors.options.id, { version, startedAt });
-    const broker = new Broker(doors, epoch);
-    await recover(broker.context, broker.#sessions, broker.#wills);
+    const facts = { version, startedAt, host: advertise, port, linkHost: advertise, linkPort, draining: false };
+    const epoch = await joinTree(doors.coordinator, id, facts);
+    const broker = new Broker(doors, epoch, facts);
+    await broker.#start();
     return broker;
   }
 
+  /** The port that clients reach is known: the others are told. */
+  listening(port: number): void {
+    this.#cluster.tell({ port });
+  }
+
   handle(event: BrokerEvent): void {
+    this.#cluster.checkLease(this.context.clock.now());
     switch (event.kind) {
       case "opened":
         return this.#open(event.connection);
@@ -109,6 +181,14 @@ export class Broker {
         return this.#drain(event.connection);
       case "closed":
         return this.#close(event.connection, event.why);
+      case "linkOpened":
+        return this.#links.opened(event.connection);
+      case "linkReceived":
+        return this.#links.received(event.connection, event.bytes);
+      case "linkDrained":
+        return this.#links.drained(event.connection);
+      case "linkClosed":
+        return this.#links.closed(event.connection, event.why);
       case "tick":
         return this.#tick();
       case "shutdown":
@@ -167,5 +247,6 @@ export class Broker {
     for (const connection of this.#connections) {
       this.#sessions.expel(connection, Reason.serverShuttingDown, "the broker is shutting down");
     }
+    this.#links.retire();
   }
 }

@@ -7,8 +7,9 @@ import { ProtocolError } from "../base/errors.ts";
 import { outputBytesHigh, outputBytesMax, pumpOutputBytesMax, queueBytesMax } from "../base/limits.ts";
 import { Ring } from "../base/ring.ts";
 import type { Timer } from "../base/timers.ts";
-import type { Slip } from "../mail/mail.ts";
-import type { WillRecord } from "../mail/records.ts";
+import { sessionPath } from "../coordinator/paths.ts";
+import type { Owned, Slip } from "../mail/mail.ts";
+import type { SessionRecord, WillRecord } from "../mail/records.ts";
 import { writeAck } from "../mqtt/acks.ts";
 import { PacketType, type QoS } from "../mqtt/constants.ts";
 import { Envelope, type Publish, publishSize, writePublish } from "../mqtt/publish.ts";
@@ -41,6 +42,13 @@ export class Client {
   mailbox: Mailbox | undefined;
   /** Its session has a znode. */
   isRecorded = false;
+  /** What that znode said when it was read. */
+  record: SessionRecord | undefined;
+  readonly owned: Owned;
+  /** The number that other brokers name it by, while a persistent session is connected; 0: none. */
+  handle = 0;
+  /** Ends the watch on the session's znodes. */
+  unwatch: (() => void) | undefined;
   will: WillRecord | undefined;
   /** Fires when the session expires, while its client is away. */
   expiryTimer: Timer | undefined;
@@ -57,6 +65,7 @@ export class Client {
   constructor(context: Context, session: Session) {
     this.context = context;
     this.session = session;
+    this.owned = { path: sessionPath(session.clientId), version: 0 };
     if (session.persistent) this.mailbox = new Mailbox(this);
   }
 
@@ -203,8 +212,12 @@ export class Client {
     }
     outgoing.released = true;
     const { connection } = this;
-    this.context.mail.release(outgoing.slip, () => {
-      if (this.connection === connection) this.#sendPubrel(packetId, Reason.success);
+    this.context.mail.release(outgoing.slip, {
+      owned: this.owned,
+      done: () => {
+        if (this.connection === connection) this.#sendPubrel(packetId, Reason.success);
+      },
+      refused: () => this.context.evict(this),
     });
   }
 

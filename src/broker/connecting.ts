@@ -16,8 +16,14 @@ import { Session } from "../session/session.ts";
 import { Client } from "./client.ts";
 import { type Connection, Hold } from "./connection.ts";
 import type { Context } from "./context.ts";
+import type { Directory } from "./directory.ts";
+import type { Hosting } from "./hosting.ts";
 import type { Sessions } from "./sessions.ts";
+import type { TakeOver } from "./take-over.ts";
 import type { Wills } from "./wills.ts";
+
+/** How often a session's record is looked at anew when another broker has changed it meanwhile. */
+const obtainTriesMax = 5;
 
 /** CONNACK before MQTT 5 says so little that it is encoded once. */
 const connackNew = encodeControl({ cmd: "connack", sessionPresent: false, returnCode: 0 }, 4);
@@ -31,24 +37,38 @@ interface Wanted {
   readonly assigned: boolean;
   readonly expiryInterval: number;
   readonly keepAlive: number;
-  readonly will: WillRecord | undefined;
+  readonly will: AskedWill | undefined;
 }
 
 export class Connecting {
   readonly #context: Context;
   readonly #sessions: Sessions;
   readonly #wills: Wills;
+  readonly #hosting: Hosting;
+  readonly #directory: Directory;
+  /** Set once all parts are there: it asks this one who is connecting. */
+  takeOver!: TakeOver;
   readonly #resume: (connection: Connection, reason: number) => void;
-  /** Connections whose answer waits for the store, by client id. */
+  /** Connections whose answer waits for other brokers or for the store, by client id. */
   readonly #pending = new Map<string, Connection>();
+  /** Connections that have been granted their client id and wait for the store; and who waits for them. */
+  readonly #obtaining = new Map<string, { readonly connection: Connection; readonly waiting: (() => void)[] }>();
 
   constructor(
     context: Context,
-    parts: { sessions: Sessions; wills: Wills; resume: (connection: Connection, reason: number) => void },
+    parts: {
+      sessions: Sessions;
+      wills: Wills;
+      hosting: Hosting;
+      directory: Directory;
+      resume: (connection: Connection, reason: number) => void;
+    },
   ) {
     this.#context = context;
     this.#sessions = parts.sessions;
     this.#wills = parts.wills;
+    this.#hosting = parts.hosting;
+    this.#directory = parts.directory;
     this.#resume = parts.resume;
   }
 
@@ -113,10 +133,23 @@ export class Connecting {
     };
   }
 
-  /** Finds or makes the session, and has the store know it before the client does. */
+  /** Calls back when no connection of a client id waits for the store. */
+  whenConnected(clientId: string, go: () => void): void {
+    const obtaining = this.#obtaining.get(clientId);
+    if (obtaining === undefined) go();
+    else obtaining.waiting.push(go);
+  }
+
+  /** Makes the client id this connection's alone: here, and in the cluster. */
   #settle(connection: Connection, wanted: Wanted): void {
-    const { clients, journal } = this.#context;
+    const { clients, self } = this.#context;
     const { clientId } = wanted;
+    if (self.isFenced && wanted.expiryInterval > 0) {
+      throw new ProtocolError(
+        Reason.serverUnavailable,
+        "no contact with ZooKeeper: persistent sessions are not served",
+      );
+    }
     const rival = this.#pending.get(clientId);
     if (rival !== undefined) this.#sessions.refuse(rival, Reason.serverBusy);
     this.#pending.set(clientId, connection);
@@ -125,19 +158,70 @@ export class Connecting {
     if (before?.connection !== undefined) {
       this.#sessions.expel(before.connection, Reason.sessionTakenOver, "another connection has the same client id");
     }
-    const old = clients.get(clientId);
-    const resumed = old !== undefined && !wanted.packet.clean ? old : undefined;
-    if (resumed === undefined && before !== undefined && before.will !== undefined) this.#wills.fireNow(before);
-    const go = (): void => {
+    if (wanted.packet.clean && before?.will !== undefined) this.#wills.fireNow(before);
+    this.takeOver.claim(clientId, wanted.packet.clean === true, (granted) => {
       if (connection.channel.phase !== "connecting") return this.#forgetPending(connection, clientId);
-      const client = resumed ?? this.#create(wanted);
-      const operations = this.#prepare(client, wanted);
-      const open = (): void => this.#open(connection, client, { wanted, sessionPresent: resumed !== undefined });
-      if (operations.length === 0) open();
-      else journal.commit(operations, open);
+      if (!granted) {
+        this.#forgetPending(connection, clientId);
+        return this.#sessions.refuse(connection, Reason.serverBusy);
+      }
+      this.#obtaining.set(clientId, { connection, waiting: this.#obtaining.get(clientId)?.waiting ?? [] });
+      this.#obtain(connection, wanted, obtainTriesMax);
+    });
+  }
+
+  /** Finds the session, here or in the store, or makes one. */
+  #obtain(connection: Connection, wanted: Wanted, tries: number): void {
+    const { clients } = this.#context;
+    const { clientId } = wanted;
+    const old = clients.get(clientId);
+    const use = (found: Client | undefined): void => {
+      if (found?.record === undefined && found !== undefined && found !== old) return this.#eraseThenUse(found, use);
+      if (found !== undefined && wanted.packet.clean) return this.#eraseThenUse(found, use);
+      this.#record(connection, wanted, { client: found, tries });
     };
-    if (old !== undefined && resumed === undefined) this.#sessions.erase(old, go);
-    else this.#sessions.whenErased(clientId, go);
+    if (old !== undefined) return use(old);
+    this.#sessions.whenErased(clientId, () => {
+      if (this.takeOver.mustLook(wanted.expiryInterval > 0)) this.takeOver.read(clientId, use);
+      else use(undefined);
+    });
+  }
+
+  #eraseThenUse(found: Client, use: (client: undefined) => void): void {
+    this.#directory.adopt(found);
+    this.#sessions.erase(found, () => use(undefined));
+  }
+
+  /** Has the store know whose the session is, before the client does. */
+  #record(connection: Connection, wanted: Wanted, { client: found, tries }: Obtaining): void {
+    const { journal, clients } = this.#context;
+    const { clientId } = wanted;
+    if (connection.channel.phase !== "connecting") return this.#finishObtaining(connection, clientId);
+    const client = found ?? this.#create(wanted);
+    const operations = this.#prepare(client, wanted);
+    const open = (): void => {
+      if (found !== undefined && clients.get(clientId) !== found) this.#directory.adopt(found);
+      this.#open(connection, client, { wanted, sessionPresent: found !== undefined });
+      this.#finishObtaining(connection, clientId);
+    };
+    if (operations.length === 0) return open();
+    journal.commit(operations, open, () => {
+      // Another broker was faster: what it has made of the session is looked at anew.
+      this.#context.evict(client);
+      client.will = undefined;
+      if (tries > 1 && connection.channel.phase === "connecting") return this.#obtain(connection, wanted, tries - 1);
+      this.#forgetPending(connection, clientId);
+      this.#sessions.refuse(connection, Reason.serverBusy);
+      this.#finishObtaining(connection, clientId);
+    });
+  }
+
+  #finishObtaining(connection: Connection, clientId: string): void {
+    this.#forgetPending(connection, clientId);
+    const obtaining = this.#obtaining.get(clientId);
+    if (obtaining?.connection !== connection) return;
+    this.#obtaining.delete(clientId);
+    for (const go of obtaining.waiting) go();
   }
 
   #create(wanted: Wanted): Client {
@@ -151,10 +235,7 @@ export class Connecting {
     session.expiryInterval = wanted.expiryInterval;
     if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
     const operations = this.#wills.set(client, wanted.will);
-    if (client.mailbox !== undefined) {
-      operations.push(this.#sessions.record(client, "connected"));
-      client.isRecorded = true;
-    }
+    if (client.mailbox !== undefined) operations.unshift(this.#sessions.record(client, "connected"));
     return operations;
   }
 
@@ -181,6 +262,7 @@ export class Connecting {
       "client connected",
     );
     // The store is asked, not the count: what it holds must be sent before anything newer.
+    if (client.mailbox !== undefined) this.#hosting.begin(client);
     if (sessionPresent) client.mailbox?.load();
     client.pump();
     this.#resume(connection, Hold.connecting);
@@ -235,6 +317,11 @@ export class Connecting {
   }
 }
 
+interface Obtaining {
+  readonly client: Client | undefined;
+  readonly tries: number;
+}
+
 interface Opening {
   readonly wanted: Wanted;
   readonly sessionPresent: boolean;
@@ -245,7 +332,9 @@ function capKeepAlive(asked: number, max: number): number {
   return uncapped || (asked !== 0 && asked <= max) ? asked : max;
 }
 
-function readWill(packet: ConnectPacket, section: { start: number; end: number }, bytes: Uint8Array): WillRecord {
+type AskedWill = Omit<WillRecord, "epoch">;
+
+function readWill(packet: ConnectPacket, section: { start: number; end: number }, bytes: Uint8Array): AskedWill {
   const will = packet.will!;
   if (!isTopicName(will.topic))
     throw new ProtocolError(Reason.topicNameInvalid, "the will's topic is not a topic name");

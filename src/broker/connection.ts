@@ -8,9 +8,9 @@ import { Framer } from "../mqtt/framer.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Transport } from "../net/transport.ts";
 import { type Turn, Writer } from "../net/writer.ts";
-import type { Route } from "../router/router.ts";
 import { Channel } from "../session/channel.ts";
 import type { Client } from "./client.ts";
+import type { ClusterRoute } from "./context.ts";
 
 /** Why a connection is not read, as bits; it is read again when none is left. */
 export const Hold = {
@@ -24,6 +24,8 @@ export const Hold = {
   journal: 8,
   /** A publish of a client before MQTT 5 was refused and is tried again. */
   refused: 16,
+  /** Another broker has more to take than it can. */
+  link: 32,
 } as const;
 
 export class Connection {
@@ -33,7 +35,7 @@ export class Connection {
   readonly channel = new Channel();
   client: Client | undefined;
   /** The route of its last publish: most publishers stay with a topic. */
-  route: Route<Client> | undefined;
+  route: ClusterRoute | undefined;
   lastReceivedAt = 0;
   /** Keep alive, or the deadline of CONNECT before that. */
   timer: Timer | undefined;

@@ -1,5 +1,6 @@
 /** What all flows of the broker share. */
 import type { Clock } from "../base/clock.ts";
+import type { OperatingError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import type { Timers } from "../base/timers.ts";
@@ -9,10 +10,26 @@ import type { Mail } from "../mail/mail.ts";
 import type { Settlements } from "../mail/settlement.ts";
 import type { Turn } from "../net/writer.ts";
 import type { RetainedMessages } from "../router/retained.ts";
-import type { Router } from "../router/router.ts";
+import type { Route, Router } from "../router/router.ts";
 import type { Client } from "./client.ts";
+import type { DialLink } from "./links.ts";
 import type { Metrics } from "./metrics.ts";
 import type { BrokerOptions } from "./options.ts";
+import type { Peer, Remote, RemoteSession } from "./peer.ts";
+
+export type ClusterRoute = Route<Client, Remote>;
+
+/** What this broker is in the cluster now. */
+export interface Self {
+  /** This incarnation: the transaction that created the broker's znode. It changes with the keeper session. */
+  epoch: number;
+  /** The znode is being made. */
+  isJoining: boolean;
+  /** The lease is over, or the session is: other brokers may keep the persistent sessions by now. */
+  isFenced: boolean;
+  /** Until then, by the clock, there may be sessions of dead brokers that nobody keeps yet. */
+  orphansUntil: number;
+}
 
 export interface Context {
   readonly options: BrokerOptions;
@@ -26,10 +43,20 @@ export interface Context {
   readonly journal: Journal;
   readonly mail: Mail;
   readonly settlements: Settlements;
-  readonly router: Router<Client>;
+  readonly router: Router<Client, Remote>;
   readonly retained: RetainedMessages;
-  /** Everybody with a session, by client id. */
+  /** Everybody whose session this broker keeps, by client id. */
   readonly clients: Map<string, Client>;
-  /** This broker's incarnation: the transaction that created its znode. */
-  readonly epoch: number;
+  /** Persistent sessions that are kept elsewhere, by client id. */
+  readonly elsewhere: Map<string, RemoteSession>;
+  /** The other brokers, by id. */
+  readonly peers: Map<string, Peer>;
+  readonly self: Self;
+  readonly dialLink: DialLink;
+  /** What all brokers of the cluster know; undefined: links are not authenticated. */
+  readonly linkSecret: string | undefined;
+  /** The broker must end. */
+  readonly fatal: (error: OperatingError) => void;
+  /** A session that this broker kept is another one's. */
+  readonly evict: (client: Client) => void;
 }

@@ -4,33 +4,28 @@
  */
 import { outputBytesHigh, outputBytesMax } from "../base/limits.ts";
 import type { JournalOperation } from "../mail/journal.ts";
-import { Settlement } from "../mail/settlement.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
-import { memberTarget, type Route, type SharedGroup, type Target } from "../router/router.ts";
+import { memberTarget, type Target } from "../router/router.ts";
 import type { Client } from "./client.ts";
 import type { Connection } from "./connection.ts";
-import type { Context } from "./context.ts";
-import { Outgoing, type OutgoingTarget } from "./outgoing.ts";
-import type { Stalls } from "./stalls.ts";
+import type { ClusterRoute, Context } from "./context.ts";
+import type { Forwarding } from "./forwarding.ts";
+import type { OutgoingTarget } from "./outgoing.ts";
+import { type Group, isPeer, isRemoteSession, type Peer, type Remote } from "./peer.ts";
+import { type Delivery, PromiseInMaking } from "./promise.ts";
+import type { Held, Stalls } from "./stalls.ts";
 
-/** What `Route.note` says: whether all receivers take the packets of a publisher of one kind as they came. */
-const Note = { unknown: 0, mixed: 1, all5: 2, allBefore5: 3 } as const;
+/** What `Route.note` says: whether all receivers here take the packets of a publisher of one kind as they came. */
+const Note = { unknown: 0, mixed: 1, all5: 2, allBefore5: 3, none: 4 } as const;
 
 /** Packets that follow each other in one chunk and have one route: they leave in one copy. */
 export interface Run {
-  route: Route<Client>;
+  route: ClusterRoute;
   bytes: Uint8Array;
   start: number;
   end: number;
   count: number;
-}
-
-export interface Delivery {
-  /** How many receivers there are. */
-  readonly receivers: number;
-  /** Undefined if nothing has to be waited for. */
-  readonly settlement: Settlement | undefined;
 }
 
 /** One target for all: it is filled in and used up within a call. */
@@ -44,20 +39,33 @@ const to: { -readonly [Key in keyof OutgoingTarget]: OutgoingTarget[Key] } = {
 export class Fanout {
   readonly #context: Context;
   readonly #stalls: Stalls;
+  readonly #forwarding: Forwarding;
 
-  constructor(context: Context, stalls: Stalls) {
+  constructor(context: Context, stalls: Stalls, forwarding: Forwarding) {
     this.#context = context;
     this.#stalls = stalls;
+    this.#forwarding = forwarding;
+    forwarding.reassign = (group, publish, except, done) => {
+      const target = this.choose(group, except);
+      if (target === undefined) done();
+      else this.redeliver(publish, target, done);
+    };
   }
 
   /** True if QoS 0 packets of a publisher of this kind (MQTT 5, or before) may be copied to all as they are. */
-  takesVerbatim(route: Route<Client>, version5: boolean): boolean {
+  takesVerbatim(route: ClusterRoute, version5: boolean): boolean {
     if (route.note === Note.unknown) route.note = noteOf(route);
-    return route.note === (version5 ? Note.all5 : Note.allBefore5);
+    return route.note === Note.none || route.note === (version5 ? Note.all5 : Note.allBefore5);
   }
 
-  /** Copies a run to a route for which `takesVerbatim` holds. */
+  /** Copies a run to a route for which `takesVerbatim` holds: to everybody here, and to every broker that needs it. */
   copyRun(run: Run, publisher: Connection): void {
+    this.copyRunHere(run, publisher);
+    if (run.route.elsewhere.length === 0) return;
+    this.#forwarding.run(this.#forwarding.linksOf(run.route), run, publisher.channel.version === 5, publisher);
+  }
+
+  copyRunHere(run: Run, publisher: Held): void {
     const { metrics } = this.#context;
     for (const { subscriber } of run.route.targets) {
       const connection = subscriber.connection;
@@ -74,11 +82,17 @@ export class Fanout {
   }
 
   /** QoS 0, one message. */
-  live(publish: Publish, route: Route<Client>, publisher: Connection | undefined): void {
+  live(publish: Publish, route: ClusterRoute, publisher: Connection | undefined): void {
     const client = publisher?.client;
     for (const target of route.targets)
       this.#liveTo(publish, target.subscriber === client ? target.own : target, publisher);
-    for (const group of route.groups) this.#liveTo(publish, this.choose(group), publisher);
+    for (const group of route.groups) this.#liveToMember(publish, group, publisher);
+    if (route.elsewhere.length > 0) this.#forwarding.live(publish, this.#forwarding.linksOf(route), publisher);
+  }
+
+  /** QoS 0 that has come over a link: for everybody here. Members of shared subscriptions have been chosen there. */
+  liveHere(publish: Publish, route: ClusterRoute, publisher: Peer): void {
+    for (const target of route.targets) this.#liveTo(publish, target, publisher);
   }
 
   /**
@@ -87,49 +101,84 @@ export class Fanout {
    */
   promise(
     publish: Publish,
-    route: Route<Client>,
+    route: ClusterRoute,
     publisher: Client | undefined,
-    operations: JournalOperation[],
+    how: {
+      readonly operations: JournalOperation[];
+      readonly connection?: Connection | undefined;
+      readonly refused?: () => void;
+    },
   ): Delivery {
-    const promise = new PromiseInMaking(this.#context, publish);
+    const promise = this.#promise(publish);
     for (const target of route.targets) promise.add(target.subscriber === publisher ? target.own : target);
-    for (const group of route.groups) promise.add(this.choose(group));
-    promise.commit(operations);
+    for (const target of route.elsewhere) promise.addElsewhere(target);
+    for (const group of route.groups) promise.addAny(this.choose(group));
+    promise.commit(how.operations, how);
+    return promise;
+  }
+
+  /** A promised message that has come over a link, for these receivers here. */
+  promiseHere(publish: Publish, route: ClusterRoute, whom: Whom): Delivery {
+    const promise = this.#promise(publish);
+    for (const target of route.targets) {
+      const { mailbox, handle } = target.subscriber;
+      if (mailbox === undefined ? whom.toInterest : whom.handles.delete(handle)) promise.add(target);
+    }
+    for (const group of route.groups) {
+      if (!whom.groups.has(group.text)) continue;
+      const target = this.choose(group, undefined, "here");
+      if (target === undefined) continue;
+      whom.groups.delete(group.text);
+      promise.addAny(target);
+    }
+    promise.commit([], {});
     return promise;
   }
 
   /** A message that another member of a shared subscription has not acknowledged. */
-  redeliver(publish: Publish, target: Target<Client>, done: () => void): void {
-    const promise = new PromiseInMaking(this.#context, publish);
-    promise.add(target);
-    promise.commit([]);
+  redeliver(publish: Publish, target: Target<Client | Remote>, done: () => void): void {
+    const promise = this.#promise(publish);
+    promise.addAny(target);
+    promise.commit([], {});
     if (promise.settlement === undefined || promise.settlement.isSettled) done();
     else promise.settlement.whenSettled(done);
   }
 
   /** The persistent session among the receivers whose mailbox has no room; then the publish is refused. */
-  fullMailbox(route: Route<Client>, qos: QoS): Client | undefined {
+  fullMailbox(route: ClusterRoute, qos: QoS): string | undefined {
     for (const { subscriber, qos: granted } of route.targets) {
-      if (Math.min(qos, granted) > 0 && this.#isFull(subscriber)) return subscriber;
+      if (Math.min(qos, granted) > 0 && this.#isFull(subscriber)) return subscriber.session.clientId;
+    }
+    for (const { subscriber, qos: granted } of route.elsewhere) {
+      if (isRemoteSession(subscriber) && Math.min(qos, granted) > 0 && this.#isFull(subscriber))
+        return subscriber.clientId;
     }
     for (const group of route.groups) {
       const members = [...group.members.keys()];
-      if (members.every((member) => this.#isFull(member))) return members[0];
+      if (members.length > 0 && members.every((member) => this.#isFull(member))) return group.text;
     }
     return undefined;
   }
 
-  /** Whose turn it is in a group: members take turns; one with room goes before one without, and that before one away. */
-  choose(group: SharedGroup<Client>, except?: Client): Target<Client> | undefined {
+  /**
+   * Whose turn it is in a group: members take turns; one with room goes before one without, and that before one away.
+   * Another broker stands for its members that end with their connections; "here": for a message it has handed on.
+   */
+  choose(
+    group: Group,
+    except?: Client | Remote,
+    where: "here" | "anywhere" = "anywhere",
+  ): Target<Client | Remote> | undefined {
     group.order ??= [...group.members.keys()];
     const members = group.order;
-    let best: Client | undefined;
+    let best: Client | Remote | undefined;
     let bestRank = 0;
     let bestAt = 0;
     for (let step = 0; step < members.length; step++) {
       const at = (group.turn + step) % members.length;
       const member = members[at]!;
-      const rank = member === except ? 0 : this.#rankOf(member);
+      const excluded = member === except || (where === "here" && "isElsewhere" in member);
+      const rank = excluded ? 0 : this.#rankOf(member);
       if (rank <= bestRank) continue;
       best = member;
       bestRank = rank;
@@ -141,17 +190,35 @@ export class Fanout {
     return memberTarget(group, best, group.members.get(best)!);
   }
 
-  #rankOf(member: Client): number {
+  #rankOf(member: Client | Remote): number {
+    if (isPeer(member)) return member.isLinked ? 3 : 0;
     if (this.#isFull(member)) return 0;
+    if (isRemoteSession(member)) return member.host === undefined ? 1 : member.host.isLinked ? 3 : 2;
     if (member.connection === undefined) return 1;
     return member.hasRoom && (member.mailbox?.isEmpty ?? true) ? 3 : 2;
   }
 
-  #isFull({ mailbox }: Client): boolean {
-    return mailbox !== undefined && mailbox.count >= this.#context.options.maxQueued;
+  #isFull(member: Client | Remote): boolean {
+    if (isPeer(member)) return false;
+    const { maxQueued } = this.#context.options;
+    if (isRemoteSession(member)) return member.mailCount >= maxQueued;
+    return member.mailbox !== undefined && member.mailbox.count >= maxQueued;
   }
 
-  #liveTo(publish: Publish, target: Target<Client> | undefined, publisher: Connection | undefined): void {
+  #promise(publish: Publish): PromiseInMaking {
+    return new PromiseInMaking(this.#context, this.#forwarding, publish);
+  }
+
+  #liveToMember(publish: Publish, group: Group, publisher: Connection | undefined): void {
+    const target = this.choose(group);
+    if (target === undefined) return;
+    const { subscriber } = target;
+    if (isPeer(subscriber)) this.#forwarding.offer(publish, group, subscriber);
+    else if (isRemoteSession(subscriber)) subscriber.host && this.#forwarding.offer(publish, group, subscriber.host);
+    else this.#liveTo(publish, target as Target<Client>, publisher);
+  }
+
+  #liveTo(publish: Publish, target: Target<Client> | undefined, publisher: Held | undefined): void {
     if (target === undefined) return;
     to.qos = 0;
     to.retain = publish.retain && target.retainAsPublished;
@@ -165,80 +232,11 @@ export class Fanout {
   }
 }
 
-/** A promised message while its receivers are gone through. */
-class PromiseInMaking implements Delivery {
-  receivers = 0;
-  settlement: Settlement | undefined;
-  readonly #context: Context;
-  readonly #publish: Publish;
-  #stored: Outgoing[] | undefined;
-
-  constructor(context: Context, publish: Publish) {
-    this.#context = context;
-    this.#publish = publish;
-  }
-
-  add(target: Target<Client> | undefined): void {
-    if (target === undefined) return;
-    this.receivers++;
-    const client = target.subscriber;
-    to.qos = Math.min(this.#publish.qos, target.qos) as QoS;
-    to.retain = this.#publish.retain && target.retainAsPublished;
-    to.subscriptionIds = target.subscriptionIds;
-    to.group = target.group;
-    if (to.qos === 0) client.sendQoS0(this.#publish, to);
-    else if (client.mailbox === undefined) client.offer(this.#publish, to.qos, to);
-    else if (client.fits(this.#publish, to)) this.#addPersistent(client, to);
-  }
-
-  /** Commits what must be committed: the caller's operations, and the mail for those who cannot be sent it now. */
-  commit(operations: JournalOperation[]): void {
-    const { journal, mail, settlements, clock, metrics } = this.#context;
-    const stored = this.#stored ?? [];
-    const live = this.settlement !== undefined && this.settlement.live.length > 0;
-    if (stored.length > 0 || operations.length > 0) {
-      const settlement = this.#settle();
-      settlement.waitFor();
-      const connections = stored.map((outgoing) => outgoing.client!.connection);
-      if (stored.length > 0) {
-        const drafts = stored.map((outgoing) => outgoing.client!.mailbox!.draft(outgoing));
-        const mailed = mail.store(settlement.publish, { order: settlement.order, from: settlement.slips }, drafts);
-        settlement.slips += drafts.length;
-        operations.push(...mailed.operations);
-        for (let index = 0; index < stored.length; index++) {
-          const outgoing = stored[index]!;
-          outgoing.client!.mailbox!.placed(outgoing, mailed.slips[index]!);
-        }
-        metrics.stored += stored.length;
-      }
-      journal.commit(operations, () => {
-        for (let index = 0; index < stored.length; index++) {
-          const outgoing = stored[index]!;
-          outgoing.client!.mailbox!.committed(outgoing, connections[index]);
-        }
-        settlement.done();
-      });
-    }
-    if (live) settlements.watch(this.settlement!, clock.now());
-  }
-
-  #addPersistent(client: Client, target: OutgoingTarget): void {
-    const settlement = this.#settle();
-    const outgoing = new Outgoing(client, target, settlement.publish);
-    if (target.qos === 1 && client.mailbox!.isEmpty && client.hasRoom) {
-      outgoing.settlement = settlement;
-      settlement.waitFor(outgoing);
-      client.sendLive(outgoing);
-    } else {
-      this.#stored ??= [];
-      this.#stored.push(outgoing);
-    }
-  }
-
-  #settle(): Settlement {
-    this.settlement ??= new Settlement(this.#publish.kept(), this.#context.mail.nextOrder());
-    return this.settlement;
-  }
+/** Who is meant by a delivery. What is found here is taken out. */
+export interface Whom {
+  readonly toInterest: boolean;
+  readonly handles: Set<number>;
+  readonly groups: Set<string>;
 }
 
 /** Only the broker publishes below `$SYS`. */
@@ -246,8 +244,9 @@ export function isOwnTopic(topic: string): boolean {
   return topic.startsWith("$SYS/");
 }
 
-function noteOf(route: Route<Client>): number {
-  if (route.groups.length > 0 || route.targets.length === 0 || isOwnTopic(route.topic)) return Note.mixed;
+function noteOf(route: ClusterRoute): number {
+  if (route.groups.length > 0 || isOwnTopic(route.topic)) return Note.mixed;
+  if (route.targets.length === 0) return Note.none;
   let note: number = Note.unknown;
   for (const target of route.targets) {
     const channel = target.subscriber.connection?.channel;

@@ -12,11 +12,9 @@ import { malformed } from "../mqtt/properties.ts";
 import { Publish, parsePublish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { checkHeaderFlags } from "../mqtt/validate.ts";
-import type { Route } from "../router/router.ts";
-import type { Client } from "./client.ts";
 import type { Connecting } from "./connecting.ts";
 import type { Connection } from "./connection.ts";
-import type { Context } from "./context.ts";
+import type { ClusterRoute, Context } from "./context.ts";
 import { type Fanout, isOwnTopic, type Run } from "./fanout.ts";
 import type { Publishing } from "./publishing.ts";
 import type { Sessions } from "./sessions.ts";
@@ -37,7 +35,7 @@ export class Inbound {
   readonly #flows: Flows;
   /** The view that every PUBLISH is read into. */
   readonly #publish = new Publish();
-  readonly #run: Run = { route: undefined as unknown as Route<Client>, bytes: noBytes, start: 0, end: 0, count: 0 };
+  readonly #run: Run = { route: undefined as unknown as ClusterRoute, bytes: noBytes, start: 0, end: 0, count: 0 };
 
   constructor(context: Context, flows: Flows) {
     this.#context = context;
@@ -127,7 +125,7 @@ export class Inbound {
     if (!isOwnTopic(route.topic)) this.#flows.fanout.live(publish, route, connection);
   }
 
-  #routeOf(connection: Connection, publish: Publish): Route<Client> {
+  #routeOf(connection: Connection, publish: Publish): ClusterRoute {
     const { router } = this.#context;
     if (publish.subscriptionIds.length > 0) {
       // [MQTT-3.3.4-6]

@@ -25,6 +25,10 @@ export class Mailbox {
   #fetching = false;
   /** Packet ids under which slips were sent at QoS 1 in the last connection [MQTT-4.4.0-1]. */
   #sentIds = new Map<string, number>();
+  /** Names of all slips that are known here. */
+  readonly #names = new Set<string>();
+  /** Names that the watch has told of and that may be of slips stored from here. */
+  #heard = new Set<string>();
   /** Bytes of a message, on average of the last page. */
   #messageBytes = pageBytesMax / 32;
 
@@ -51,11 +55,54 @@ export class Mailbox {
         for (const slip of first) this.#reserve(slip);
         // What was stored since the client came waits behind what the store listed.
         const newer = this.#waiting.drain();
-        for (const slip of slips) this.#waiting.push(slip);
-        for (const slip of newer) this.#waiting.push(slip);
+        this.#enqueue(slips);
+        for (const slip of newer) if (slip.name === undefined || !this.#names.has(slip.name)) this.#waiting.push(slip);
+        this.count = Math.max(this.count, this.#names.size);
+        if (this.#heard.size > 0) context.journal.settled(() => this.#look());
         this.pump();
       });
     });
+  }
+
+  /** The store tells of a slip: one of our own, or another broker's. */
+  hear(name: string): void {
+    this.#heard.add(name);
+    if (this.#heard.size === 1) this.#client.context.journal.settled(() => this.#look());
+  }
+
+  /** The store tells that a slip is gone. */
+  forget(name: string): void {
+    this.#heard.delete(name);
+    this.#names.delete(name);
+  }
+
+  /** Contact was lost: what others have stored meanwhile is looked for. */
+  reload(): void {
+    const { context, session, connection } = this.#client;
+    context.mail.list(session.clientId, (slips) => {
+      if (this.#client.connection !== connection) return;
+      for (const { name } of slips) this.hear(name!);
+    });
+  }
+
+  /** Our own slips have their names by now: what is left has come from elsewhere. */
+  #look(): void {
+    const { session, connection } = this.#client;
+    if (this.#loading) return;
+    const names = [...this.#heard].filter((name) => !this.#names.has(name)).sort();
+    this.#heard = new Set();
+    if (connection === undefined || names.length === 0) return;
+    const { clientId } = session;
+    this.count += names.length;
+    this.#enqueue(names.map((name) => ({ clientId, name, record: undefined, publish: undefined, committed: true })));
+    this.pump();
+  }
+
+  #enqueue(slips: readonly Slip[]): void {
+    for (const slip of slips) {
+      this.#names.add(slip.name!);
+      this.#waiting.push(slip);
+    }
   }
 
   /** Packet ids under which messages were sent before must not be given to others before those are sent again. */
@@ -67,15 +114,18 @@ export class Mailbox {
   /** The packet id under which a slip was sent in an earlier connection. */
   #idBefore({ name, record }: Slip): number | undefined {
     if (record === undefined) return undefined;
-    return record.state === "waiting" ? this.#sentIds.get(name) : record.packetId;
+    return record.state === "waiting" ? this.#sentIds.get(name ?? "") : record.packetId;
   }
 
   /** The connection is gone: slips stay in the store and are read again when the client comes back. */
   detach(unacknowledged: readonly Outgoing[]): void {
     this.#loading = this.#fetching = false;
     this.#waiting.clear();
+    this.#names.clear();
+    this.#heard.clear();
     for (const { slip, packetId, qos } of unacknowledged) {
-      if (slip?.record?.state === "waiting" && qos === 1) this.#sentIds.set(slip.name, packetId);
+      if (slip?.record?.state === "waiting" && qos === 1 && slip.name !== undefined)
+        this.#sentIds.set(slip.name, packetId);
     }
   }
 
@@ -103,6 +153,7 @@ export class Mailbox {
   /** The slip is committed. `connection` is the client's when the draft was made. */
   committed(outgoing: Outgoing, connection: Client["connection"]): void {
     outgoing.slip!.committed = true;
+    this.named(outgoing.slip!);
     if (outgoing.packetId === 0) {
       // Memory is bounded by the window: what waits beyond it is read back when its turn comes.
       if (!this.#client.hasRoom || this.#waiting.peek() !== outgoing.slip) outgoing.slip!.publish = undefined;
@@ -112,6 +163,11 @@ export class Mailbox {
       outgoing.slip!.publish = outgoing.publish = undefined;
     }
     this.pump();
+  }
+
+  /** The store has named a slip of our own. */
+  named({ name }: Slip): void {
+    if (name !== undefined && this.#client.connection !== undefined) this.#names.add(name);
   }
 
   /** Stores a message on its own, for this mailbox alone. */
@@ -125,7 +181,7 @@ export class Mailbox {
 
   discard(slip: Slip): void {
     this.count--;
-    this.#sentIds.delete(slip.name);
+    if (slip.name !== undefined) this.#sentIds.delete(slip.name);
     this.#client.context.mail.discard(slip);
   }
 
@@ -189,7 +245,7 @@ export class Mailbox {
     if (record.state === "released") return this.#resume(outgoing, record.packetId);
     if (client.isExpired(outgoing.publish!) || !client.fits(outgoing.publish!, outgoing)) return this.#drop(slip);
     const before = this.#idBefore(slip);
-    this.#sentIds.delete(slip.name);
+    this.#sentIds.delete(slip.name ?? "");
     if (before !== undefined && client.inflight.claim(before, outgoing, reserved)) {
       outgoing.packetId = before;
       client.transmit(outgoing, true);
@@ -214,11 +270,15 @@ export class Mailbox {
     const { connection } = client;
     outgoing.packetId = client.inflight.add(outgoing);
     this.#committing++;
-    client.context.mail.markSent(slip, outgoing.packetId, () => {
-      this.#committing--;
-      if (client.connection === connection) client.transmit(outgoing, false);
-      outgoing.publish = undefined;
-      this.pump();
+    client.context.mail.markSent(slip, outgoing.packetId, {
+      owned: client.owned,
+      done: () => {
+        this.#committing--;
+        if (client.connection === connection) client.transmit(outgoing, false);
+        outgoing.publish = undefined;
+        this.pump();
+      },
+      refused: () => client.context.evict(client),
     });
   }
 

@@ -12,6 +12,11 @@ export class Metrics {
   droppedOutput = 0;
   /** QoS 1 and 2, for a session without persistence whose queue was full. */
   droppedQueue = 0;
+  /** QoS 0, for another broker whose link was down or full. */
+  droppedLink = 0;
+  /** Messages handed to other brokers, and taken from them. */
+  forwarded = 0;
+  arrived = 0;
   /** Larger than the client's Maximum Packet Size. */
   droppedSize = 0;
   /** Expired before it could be delivered. */

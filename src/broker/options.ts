@@ -8,6 +8,17 @@ export interface BrokerOptions {
   /** Folder of the embedded store. */
   readonly data: string;
   readonly id: string;
+  /** ZooKeeper servers and chroot; empty: the embedded store. */
+  readonly zk: string;
+  /** Keeper session timeout to ask for, in seconds: so long after a broker's death others take its place. */
+  readonly zkSessionTimeout: number;
+  /** Where the other brokers reach this one. */
+  readonly linkHost: string;
+  readonly linkPort: number;
+  /** The name that other brokers and clients are told. */
+  readonly advertise: string;
+  /** File with the secret that all brokers of the cluster share; empty: links are not authenticated. */
+  readonly linkSecretFile: string;
   /** Largest packet taken from a client, in bytes. */
   readonly maxPacketSize: number;
   readonly maxConnections: number;
@@ -28,10 +39,16 @@ export const defaultOptions: BrokerOptions = {
   port: 1883,
   data: "mqttzoo-data",
   id: hostname(),
+  zk: "",
+  zkSessionTimeout: 10,
+  linkHost: "0.0.0.0",
+  linkPort: 7883,
+  advertise: hostname(),
+  linkSecretFile: "",
   maxPacketSize: 8 * 1024 * 1024,
   maxConnections: 100_000,
   maxInflight: 1024,
-  maxQueued: 100_000,
+  maxQueued: 50_000,
   keepaliveMax: 65_535,
   sessionExpiryMax: 0xffff_ffff,
   logLevel: "info",

@@ -4,15 +4,16 @@ import type { Slip, SlipDraft } from "../mail/mail.ts";
 import type { LiveRecipient, Settlement } from "../mail/settlement.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
-import type { SharedGroup, Target } from "../router/router.ts";
+import type { Target } from "../router/router.ts";
 import type { Client } from "./client.ts";
+import type { Group } from "./peer.ts";
 
 export class Outgoing implements LiveRecipient {
   readonly client: Client | undefined;
   readonly qos: QoS;
   readonly retain: boolean;
   readonly subscriptionIds: readonly number[];
-  readonly group: SharedGroup<Client> | undefined;
+  readonly group: Group | undefined;
   /** Kept as long as it may have to be sent again. */
   publish: Publish | undefined;
   packetId = 0;
@@ -48,11 +49,13 @@ export class Outgoing implements LiveRecipient {
     this.isBeingBanked = false;
     // From here on the store holds the message.
     slip.publish = undefined;
+    this.client!.mailbox!.named(slip);
     if (this.acknowledged) this.client!.bankedTooLate(this, slip);
   }
 }
 
-export interface OutgoingTarget extends Pick<Target<Client>, "qos" | "subscriptionIds" | "group"> {
+export interface OutgoingTarget extends Pick<Target<Client>, "qos" | "subscriptionIds"> {
+  readonly group: Group | undefined;
   readonly retain: boolean;
 }
 

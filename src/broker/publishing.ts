@@ -5,34 +5,44 @@
 import { ProtocolError } from "../base/errors.ts";
 import { owedAcksMax, owedBytesMax, refusedHoldMs, refusedRetryMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
-import { incomingPath, retainedPath, topicPath } from "../coordinator/paths.ts";
+import { incomingPath } from "../coordinator/paths.ts";
 import type { JournalOperation } from "../mail/journal.ts";
-import { emptyRecord, encodeMessage } from "../mail/records.ts";
+import { checkOf } from "../mail/mail.ts";
+import { emptyRecord } from "../mail/records.ts";
 import { PacketType } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
-import type { Route } from "../router/router.ts";
 import type { Verdict } from "../session/owed-acks.ts";
 import type { Client } from "./client.ts";
 import { type Connection, Hold } from "./connection.ts";
-import type { Context } from "./context.ts";
+import type { ClusterRoute, Context } from "./context.ts";
 import { type Fanout, isOwnTopic } from "./fanout.ts";
+import type { Retaining } from "./retaining.ts";
 
 export class Publishing {
   readonly #context: Context;
   readonly #fanout: Fanout;
+  readonly #retaining: Retaining;
   readonly #resume: (connection: Connection, reason: number) => void;
   readonly #waitingForJournal = new Set<Connection>();
 
-  constructor(context: Context, fanout: Fanout, resume: (connection: Connection, reason: number) => void) {
+  constructor(
+    context: Context,
+    parts: {
+      fanout: Fanout;
+      retaining: Retaining;
+      resume: (connection: Connection, reason: number) => void;
+    },
+  ) {
     this.#context = context;
-    this.#fanout = fanout;
-    this.#resume = resume;
+    this.#fanout = parts.fanout;
+    this.#retaining = parts.retaining;
+    this.#resume = parts.resume;
     context.journal.onRelief = () => this.#journalRelieved();
   }
 
   /** A client's publish at QoS 1 or 2, or retained. Throws `ProtocolError`. */
-  receive(connection: Connection, publish: Publish, route: Route<Client>): void {
+  receive(connection: Connection, publish: Publish, route: ClusterRoute): void {
     const { channel } = connection;
     const client = connection.client!;
     if (publish.qos === 2 && client.session.hasIncoming(publish.packetId))
@@ -61,8 +71,9 @@ export class Publishing {
   ): void {
     const route = this.#context.router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
     if (route === undefined) return this.#context.journal.commit(operations, done);
-    const all = [...operations, ...(publish.retain ? this.#retain(publish, route.topic) : [])];
-    const { settlement } = this.#fanout.promise(publish, route, publisher, all);
+    const all = [...operations, ...(publish.retain ? this.#retaining.retain(publish, route.topic) : [])];
+    // Refused: another broker has published it, or its session is another broker's.
+    const { settlement } = this.#fanout.promise(publish, route, publisher, { operations: all, refused: () => {} });
     if (settlement === undefined || settlement.isSettled) done();
     else settlement.whenSettled(done);
   }
@@ -79,9 +90,10 @@ export class Publishing {
     if (client.mailbox === undefined) return pubcomp(Reason.success);
     // After PUBCOMP the client may use the id for another message: the store must have forgotten it by then.
     const remove: JournalOperation = { kind: "remove", path: `${incomingPath(session.clientId)}/${packetId}` };
-    this.#context.journal.commit([remove], () => {
+    const done = (): void => {
       if (channel.phase === "open") pubcomp(Reason.success);
-    });
+    };
+    this.#context.journal.commit([checkOf(client.owned), remove], done, () => this.#context.evict(client));
   }
 
   /** The same QoS 2 message again: it is not delivered twice [MQTT-4.3.3-10]. */
@@ -93,14 +105,15 @@ export class Publishing {
     unsettled.set(packetId, connection.channel.owe(connection.writer, PacketType.pubrec, packetId, 0));
   }
 
-  #attempt(connection: Connection, publish: Publish, route: Route<Client>): void {
+  #attempt(connection: Connection, publish: Publish, route: ClusterRoute): void {
     const full = publish.qos === 0 ? undefined : this.#fanout.fullMailbox(route, publish.qos);
     if (full !== undefined) return this.#refuse(connection, publish, { route, full });
     const client = connection.client!;
     const operations: JournalOperation[] = [];
-    if (publish.retain) operations.push(...this.#retain(publish, route.topic));
+    if (publish.retain) operations.push(...this.#retaining.retain(publish, route.topic));
     if (publish.qos === 2) this.#receiveIncoming(client, publish.packetId, operations);
-    const { receivers, settlement } = this.#fanout.promise(publish, route, client, operations);
+    const refused = (): void => this.#context.evict(client);
+    const { receivers, settlement } = this.#fanout.promise(publish, route, client, { operations, connection, refused });
     if (this.#context.journal.full) {
       connection.hold(Hold.journal);
       this.#waitingForJournal.add(connection);
@@ -115,7 +128,7 @@ export class Publishing {
     client.session.addIncoming(packetId);
     if (client.mailbox === undefined) return;
     const path = `${incomingPath(client.session.clientId)}/${packetId}`;
-    operations.push({ kind: "create", path, data: emptyRecord, mode: "persistent" });
+    operations.push(checkOf(client.owned), { kind: "create", path, data: emptyRecord, mode: "persistent" });
   }
 
   #answer(connection: Connection, { qos, packetId }: Publish, verdict: Verdict): void {
@@ -155,28 +168,13 @@ export class Publishing {
     });
   }
 
-  /** Changes the retained message in memory, and returns what changes it in the store. */
-  #retain(publish: Publish, topic: string): JournalOperation[] {
-    const { retained } = this.#context;
-    const path = topicPath(retainedPath, topic);
-    if (publish.payloadLength === 0) {
-      if (!retained.delete(topic)) return [];
-      return [{ kind: "remove", path, isCurrent: () => retained.get(topic) === undefined }];
-    }
-    const exists = retained.hasNode(topic);
-    const kept = publish.kept();
-    retained.set(topic, kept);
-    const isCurrent = (): boolean => retained.get(topic)?.publish === kept;
-    return [{ kind: "put", path, data: encodeMessage(kept, 0), exists, isCurrent }];
-  }
-
   /**
    * A publish that a full mailbox cannot take reaches nobody. MQTT 5 is told so; before MQTT 5 there is no such
    * answer, so the client is not read for a while, and then its connection is closed so that it tries again.
    */
   #refuse(connection: Connection, publish: Publish, why: Refusal): void {
     const { metrics, options, log, timers, clock } = this.#context;
-    const clientId = why.full.session.clientId;
+    const clientId = why.full;
     if (connection.channel.version === 5) {
       metrics.refused++;
       const text = `the mailbox of ${clientId} holds its maximum of ${options.maxQueued} messages`;
@@ -212,6 +210,7 @@ export class Publishing {
 }
 
 interface Refusal {
-  readonly route: Route<Client>;
-  readonly full: Client;
+  readonly route: ClusterRoute;
+  /** Who cannot take more: a client id, or a shared subscription. */
+  readonly full: string;
 }

@@ -1,13 +1,19 @@
 /** The broker with its doors open: sockets, the embedded store, the clock. */
+import { setAlarm } from "../base/alarm.ts";
 import { systemClock } from "../base/clock.ts";
+import { messageOf, type OperatingError } from "../base/errors.ts";
 import { shutdownWaitMs } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
+import type { Coordinator } from "../coordinator/coordinator.ts";
 import { EmbeddedCoordinator } from "../embedded/embedded-coordinator.ts";
-import { type Listener, listenTcp } from "../net/tcp.ts";
+import { dialTcp, type Listener, listenTcp } from "../net/tcp.ts";
+import type { TransportEvents } from "../net/transport.ts";
 import { Turn } from "../net/writer.ts";
+import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
 import { Broker } from "./broker.ts";
 import { Connection } from "./connection.ts";
+import { type DialLink, LinkConnection } from "./links.ts";
 import type { BrokerOptions } from "./options.ts";
 
 export interface Server {
@@ -18,16 +24,36 @@ export interface Server {
   stop(): Promise<void>;
 }
 
+/** Where the tree begins on a ZooKeeper that the operator gave no chroot for. */
+const defaultChroot = "/mqttzoo";
+
 /** Starts a broker. Rejects with `OperatingError`: a port in use, a folder that cannot be written. */
-export async function startServer(options: BrokerOptions, log: Log): Promise<Server> {
-  const coordinator = await EmbeddedCoordinator.open(options.data);
+export async function startServer(options: BrokerOptions, log: Log, linkSecret?: string): Promise<Server> {
+  const coordinator = await openCoordinator(options, log);
   coordinator.onState((state, why) => {
     if (state === "CONNECTED") log.info("the store works again");
     else log.error({ state, why }, "the store cannot write; what needs it waits, unacknowledged");
   });
   const turn = new Turn((flush) => void setImmediate(flush));
-  const broker = await Broker.start({ options, coordinator, log, turn, clock: systemClock, random: systemRandom });
-  setAlarm(broker);
+  const server: { broker: Broker | undefined } = { broker: undefined };
+  const linkListener = options.zk === "" ? undefined : listenForLinks(options, server, turn);
+  const broker = await Broker.start({
+    options: { ...options, linkPort: linkListener?.port ?? options.linkPort },
+    coordinator,
+    log,
+    turn,
+    clock: systemClock,
+    random: systemRandom,
+    dialLink: (endpoint, how) => void dialLink(endpoint, how, server),
+    linkSecret,
+    fatal: (error) => end(error, log),
+  });
+  server.broker = broker;
+  const alarm = setAlarm(
+    { nextDeadline: () => broker.nextDeadline(), tick: () => broker.handle({ kind: "tick" }) },
+    systemClock,
+  );
+  broker.onSooner(() => alarm.wake());
   let listener: Listener;
   try {
     listener = listen(options, broker, turn);
@@ -35,10 +61,14 @@ export async function startServer(options: BrokerOptions, log: Log): Promise<Ser
     await new Promise<void>((resolve) => coordinator.close(resolve));
     throw error;
   }
+  if (listener.port !== options.port) broker.listening(listener.port);
   const stop = async (): Promise<void> => {
     listener.close();
+    linkListener?.close();
     broker.handle({ kind: "shutdown" });
-    const flushed = new Promise<void>((resolve) => coordinator.close(resolve));
+    const flushed = new Promise<void>((resolve) => {
+      broker.context.journal.settled(() => coordinator.close(resolve));
+    });
     await Promise.race([flushed, Bun.sleep(shutdownWaitMs)]);
   };
   return { port: listener.port, broker, stop };
@@ -63,23 +93,59 @@ function listen(options: BrokerOptions, broker: Broker, turn: Turn): Listener {
   });
 }
 
-/** Has `tick` handled at the broker's next deadline. */
-function setAlarm(broker: Broker): void {
-  let setFor = Infinity;
-  let timeout: ReturnType<typeof setTimeout> | undefined;
-  const ring = (): void => {
-    setFor = Infinity;
-    broker.handle({ kind: "tick" });
-    wake();
+function openCoordinator(options: BrokerOptions, log: Log): Promise<Coordinator> {
+  if (options.zk === "") return EmbeddedCoordinator.open(options.data);
+  return ZooKeeperCoordinator.open({
+    connect: options.zk.includes("/") ? options.zk : `${options.zk}${defaultChroot}`,
+    id: options.id,
+    sessionTimeoutMs: options.zkSessionTimeout * 1000,
+    onFatal: (error) => end(error, log),
+  });
+}
+
+/** The broker cannot go on: what it has not acknowledged its clients send again, to another one. */
+function end(error: OperatingError, log: Log): never {
+  log.fatal(error.message);
+  process.exit(1);
+}
+
+/** Connections that come before the broker is ready are dialled again. */
+function listenForLinks(options: BrokerOptions, server: { broker: Broker | undefined }, turn: Turn): Listener {
+  return listenTcp<LinkConnection>(options.linkHost, options.linkPort, {
+    ...linkEvents(server),
+    opened(transport) {
+      const connection = new LinkConnection(transport, turn, { dialled: false, nonce: systemRandom.hex(16) });
+      if (server.broker === undefined) transport.abort();
+      else server.broker.handle({ kind: "linkOpened", connection });
+      return connection;
+    },
+  });
+}
+
+function linkEvents(server: { broker: Broker | undefined }): Omit<TransportEvents<LinkConnection>, "opened"> {
+  return {
+    received: (connection, bytes) => server.broker?.handle({ kind: "linkReceived", connection, bytes }),
+    drained: (connection) => server.broker?.handle({ kind: "linkDrained", connection }),
+    closed: (connection, why) => server.broker?.handle({ kind: "linkClosed", connection, why }),
   };
-  const wake = (): void => {
-    const deadline = broker.nextDeadline();
-    if (deadline >= setFor) return;
-    clearTimeout(timeout);
-    setFor = deadline;
-    // Longer waits than a timeout can take are cut: the alarm rings early and is set again.
-    timeout = setTimeout(ring, Math.max(0, Math.min(deadline - systemClock.now(), 2 ** 30)));
-  };
-  broker.onSooner(wake);
-  wake();
+}
+
+async function dialLink(
+  { host, port }: Parameters<DialLink>[0],
+  { opened, failed }: Parameters<DialLink>[1],
+  server: { broker: Broker | undefined },
+): Promise<void> {
+  try {
+    await dialTcp<LinkConnection>(host, port, {
+      ...linkEvents(server),
+      opened(transport) {
+        const connection = opened(transport);
+        // The owner must be known before its first event.
+        queueMicrotask(() => server.broker?.handle({ kind: "linkOpened", connection }));
+        return connection;
+      },
+    });
+  } catch (error) {
+    failed(messageOf(error));
+  }
 }

@@ -6,8 +6,9 @@ import type { IDisconnectPacket } from "mqtt-packet";
 import { ProtocolError } from "../base/errors.ts";
 import { logTextMax } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
-import { incomingPath, mailPath, sessionPath, subscriberPath } from "../coordinator/paths.ts";
+import { incomingPath, mailPath, subscriberPath } from "../coordinator/paths.ts";
 import type { JournalOperation } from "../mail/journal.ts";
+import { checkOf } from "../mail/mail.ts";
 import { encodeSession } from "../mail/records.ts";
 import { Settlement } from "../mail/settlement.ts";
 import { encodeControl } from "../mqtt/control.ts";
@@ -15,8 +16,11 @@ import { connackReturnCode, describeReason, Reason } from "../mqtt/reason.ts";
 import type { Client } from "./client.ts";
 import type { Connection } from "./connection.ts";
 import type { Context } from "./context.ts";
+import type { Directory } from "./directory.ts";
 import type { Fanout } from "./fanout.ts";
+import type { Hosting } from "./hosting.ts";
 import type { Outgoing } from "./outgoing.ts";
+import { isPeer, isRemoteSession, type Remote } from "./peer.ts";
 import type { Stalls } from "./stalls.ts";
 import type { Wills } from "./wills.ts";
 
@@ -25,14 +29,21 @@ export class Sessions {
   readonly #fanout: Fanout;
   readonly #stalls: Stalls;
   readonly #wills: Wills;
+  readonly #directory: Directory;
+  readonly #hosting: Hosting;
   /** Who waits until a session is gone, by client id. */
   readonly #erasing = new Map<string, (() => void)[]>();
 
-  constructor(context: Context, parts: { fanout: Fanout; stalls: Stalls; wills: Wills }) {
+  constructor(
+    context: Context,
+    parts: { fanout: Fanout; stalls: Stalls; wills: Wills; directory: Directory; hosting: Hosting },
+  ) {
     this.#context = context;
     this.#fanout = parts.fanout;
     this.#stalls = parts.stalls;
     this.#wills = parts.wills;
+    this.#directory = parts.directory;
+    this.#hosting = parts.hosting;
   }
 
   /** The client broke the protocol. */
@@ -97,25 +108,33 @@ export class Sessions {
     this.#end(connection, "abnormally");
   }
 
-  /** What must be in the store while a session is connected, or from now on while it is away. */
+  /**
+   * What must be in the store while a session is connected, or from now on while it is away. A record that another
+   * broker has changed meanwhile is not overwritten: the session is that one's.
+   */
   record(client: Client, state: "connected" | "away"): JournalOperation {
-    const { session } = client;
-    const { options, clock, epoch } = this.#context;
+    const { session, owned } = client;
+    const { options, clock, self } = this.#context;
     const away = state === "away";
     const data = encodeSession({
       owner: options.id,
-      epoch,
+      epoch: self.epoch,
       connected: !away,
       version: session.version,
       expiryInterval: session.expiryInterval,
       expiresAt: away && !session.neverExpires ? clock.wall() + session.expiryInterval * 1000 : null,
     });
-    return { kind: "put", path: sessionPath(session.clientId), data, exists: client.isRecorded };
+    if (!client.isRecorded) {
+      client.isRecorded = true;
+      return { kind: "create", path: owned.path, data, mode: "persistent" };
+    }
+    const expected = owned.version++;
+    return { kind: "set", path: owned.path, data, version: () => expected };
   }
 
   /** A session waits in the store for its client. */
   rest(client: Client): void {
-    this.#context.journal.commit([this.record(client, "away")]);
+    this.#context.journal.commit([this.record(client, "away")], undefined, () => this.evict(client));
     this.expireIn(client, client.session.expiryInterval * 1000);
   }
 
@@ -133,27 +152,77 @@ export class Sessions {
   /** Ends a session for good: its subscriptions, its mail and its record. `done` when nothing is left of it. */
   erase(client: Client, done: () => void): void {
     const { clients, router, journal, mail, timers } = this.#context;
-    const { session } = client;
+    const { session, mailbox } = client;
     if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
     if (clients.get(session.clientId) === client) clients.delete(session.clientId);
     const removals: JournalOperation[] = [];
     for (const [text, subscription] of session.subscriptions) {
       router.unsubscribe(client, subscription);
-      removals.push({ kind: "remove", path: subscriberPath(text, session.clientId) });
+      if (mailbox === undefined) removals.push(...this.#directory.unsubscribed(text));
+      else removals.push({ kind: "remove", path: subscriberPath(text, session.clientId) });
     }
-    if (client.mailbox === undefined) return done();
+    if (mailbox === undefined) return journal.commit(removals, done);
     const { clientId } = session;
     const waiting = [done];
     this.#erasing.set(clientId, waiting);
+    const erased = (): void => {
+      if (this.#erasing.get(clientId) === waiting) this.#erasing.delete(clientId);
+      for (const go of waiting) go();
+    };
     for (const packetId of session.incomingIds())
       removals.push({ kind: "remove", path: `${incomingPath(clientId)}/${packetId}` });
     mail.empty(clientId, () => {
-      const nodes = [incomingPath(clientId), mailPath(clientId), sessionPath(clientId)];
-      journal.commit([...removals, ...nodes.map((path) => ({ kind: "remove", path }) as const)], () => {
-        this.#erasing.delete(clientId);
-        for (const go of waiting) go();
-      });
+      const nodes = [incomingPath(clientId), mailPath(clientId), client.owned.path];
+      const rest = nodes.map((path) => ({ kind: "remove", path }) as const);
+      journal.commit([checkOf(client.owned), ...removals, ...rest], erased, erased);
     });
+  }
+
+  /** Another broker claims a client id: its connection here ends, and its session is that broker's, or is erased. */
+  letGo(clientId: string, { clean, done }: { clean: boolean; done: () => void }): void {
+    const { clients, journal } = this.#context;
+    const client = clients.get(clientId);
+    if (client === undefined) return this.whenErased(clientId, done);
+    const { connection } = client;
+    if (connection !== undefined)
+      this.expel(connection, Reason.sessionTakenOver, "its client has connected to another broker");
+    // It ended with its connection, as most do.
+    if (clients.get(clientId) !== client) return this.whenErased(clientId, () => journal.settled(done));
+    if (clean) {
+      this.#wills.fireNow(client);
+      return this.erase(client, done);
+    }
+    this.#wills.forget(client);
+    if (client.expiryTimer !== undefined) this.#context.timers.cancel(client.expiryTimer);
+    journal.settled(() => {
+      if (clients.get(clientId) === client) this.#directory.release(client);
+      done();
+    });
+  }
+
+  /** A session that this broker kept is another one's: nothing more is done in its name. */
+  evict(client: Client): void {
+    const { clients, log, timers } = this.#context;
+    const { clientId } = client.session;
+    if (clients.get(clientId) !== client || client.mailbox === undefined) return;
+    log.info({ client: clientId.slice(0, logTextMax) }, "another broker keeps this session now");
+    if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
+    this.#directory.release(client);
+    if (client.connection !== undefined)
+      this.expel(client.connection, Reason.sessionTakenOver, "its session is kept elsewhere");
+  }
+
+  /** The lease is over: others may keep the persistent sessions by now, so this broker stops serving them. */
+  fence(): void {
+    for (const client of [...this.#context.clients.values()]) {
+      if (client.mailbox === undefined) continue;
+      // Whoever keeps the session now publishes the will of its lost connection.
+      client.will = undefined;
+      if (client.expiryTimer !== undefined) this.#context.timers.cancel(client.expiryTimer);
+      this.#directory.release(client);
+      if (client.connection !== undefined)
+        this.expel(client.connection, Reason.serverUnavailable, "no contact with ZooKeeper");
+    }
   }
 
   /** Calls back when no earlier session of a client id is being erased: at once, mostly. */
@@ -177,16 +246,20 @@ export class Sessions {
     metrics.connections--;
     // A connection that was taken over, or refused, is no longer its client's.
     if (client === undefined || client.connection !== connection) return;
+    this.#hosting.end(client);
     const unacknowledged = client.detach();
     if (client.session.subscriptions.size > 0) router.touch();
-    if (client.mailbox !== undefined && client.session.persistent) this.#rest(client, unacknowledged);
-    else this.#finish(client, unacknowledged);
+    const isKept = this.#context.clients.get(client.session.clientId) === client;
+    if (client.mailbox !== undefined && (client.session.persistent || !isKept)) {
+      this.#bank(unacknowledged);
+      if (isKept) this.rest(client);
+    } else this.#finish(client, unacknowledged);
     if (how === "abnormally") this.#wills.connectionLost(client);
     else this.#wills.forget(client);
   }
 
   /** The session outlives the connection: whatever its client has not acknowledged goes to the mailbox. */
-  #rest(client: Client, unacknowledged: readonly Outgoing[]): void {
+  #bank(unacknowledged: readonly Outgoing[]): void {
     const { settlements, mail } = this.#context;
     for (const outgoing of unacknowledged) {
       // One without a client only holds a packet id.
@@ -196,7 +269,6 @@ export class Sessions {
       if (outgoing.settlement === undefined) settlement.waitFor(outgoing);
       settlements.bank(settlement, [outgoing]);
     }
-    this.rest(client);
   }
 
   /** The session ends with the connection. */
@@ -219,7 +291,7 @@ export class Sessions {
     const { group, client, publish } = outgoing;
     if (group === undefined || publish === undefined || (outgoing.qos === 2 && outgoing.packetId !== 0)) return false;
     const target = this.#fanout.choose(group, client);
-    if (target?.subscriber.connection === undefined) return false;
+    if (target === undefined || !isThere(target.subscriber)) return false;
     outgoing.takenCareOf = true;
     this.#fanout.redeliver(publish, target, () => outgoing.settlement?.done());
     return true;
@@ -234,4 +306,10 @@ export class Sessions {
       message,
     );
   }
+}
+
+/** True if the member of a shared subscription can be sent a message now, here or elsewhere. */
+function isThere(member: Client | Remote): boolean {
+  if (isPeer(member)) return member.isLinked;
+  return isRemoteSession(member) ? member.host !== undefined : member.connection !== undefined;
 }

@@ -6,9 +6,13 @@
 import { outputBytesHigh, outputBytesLow, stallCheckMs, stallProgressBytesMin } from "../base/limits.ts";
 import { Timer, type Timers } from "../base/timers.ts";
 import { type Connection, Hold } from "./connection.ts";
+import { Peer } from "./peer.ts";
+
+/** Whoever can be held back: a client's connection, or another broker, which passes it on to its publishers. */
+export type Held = Connection | Peer;
 
 interface Stall {
-  readonly publishers: Set<Connection>;
+  readonly publishers: Set<Held>;
   /** Bytes that the subscriber had taken at the last look. */
   taken: number;
 }
@@ -16,19 +20,26 @@ interface Stall {
 export class Stalls {
   readonly #timers: Timers;
   readonly #now: () => number;
-  readonly #resume: (connection: Connection, reason: number) => void;
+  readonly #resume: (publisher: Held, reason: number) => void;
+  /** Tells another broker to send less. */
+  readonly #holdPeer: (peer: Peer) => void;
   readonly #stalls = new Map<Connection, Stall>();
   /** Subscribers that were waited for in vain: not again before they have caught up. */
   readonly #slow = new Set<Connection>();
   readonly #timer = new Timer(() => this.#look());
 
-  constructor(timers: Timers, now: () => number, resume: (connection: Connection, reason: number) => void) {
+  constructor(
+    timers: Timers,
+    now: () => number,
+    how: { readonly resume: (publisher: Held, reason: number) => void; readonly holdPeer: (peer: Peer) => void },
+  ) {
     this.#timers = timers;
     this.#now = now;
-    this.#resume = resume;
+    this.#resume = how.resume;
+    this.#holdPeer = how.holdPeer;
   }
 
-  hold(publisher: Connection, subscriber: Connection): void {
+  hold(publisher: Held, subscriber: Connection): void {
     if (this.#slow.has(subscriber) || publisher === subscriber) return;
     let stall = this.#stalls.get(subscriber);
     if (stall === undefined) {
@@ -36,8 +47,10 @@ export class Stalls {
       stall = { publishers: new Set(), taken: subscriber.writer.taken };
       this.#stalls.set(subscriber, stall);
     }
+    if (stall.publishers.has(publisher)) return;
     stall.publishers.add(publisher);
-    publisher.hold(Hold.stalled);
+    if (publisher instanceof Peer) this.#holdPeer(publisher);
+    else publisher.hold(Hold.stalled);
   }
 
   /**
@@ -99,7 +112,7 @@ export class Stalls {
     for (const publisher of stall.publishers) this.#release(publisher);
   }
 
-  #release(publisher: Connection): void {
+  #release(publisher: Held): void {
     for (const stall of this.#stalls.values()) if (stall.publishers.has(publisher)) return;
     this.#resume(publisher, Hold.stalled);
   }

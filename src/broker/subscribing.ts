@@ -1,7 +1,8 @@
-/** SUBSCRIBE and UNSUBSCRIBE: answered when the store holds them, for a session that outlives its connection. */
+/** SUBSCRIBE and UNSUBSCRIBE: answered when the store holds them and every broker of the cluster routes by them. */
 import { ProtocolError } from "../base/errors.ts";
 import { subscriberPath } from "../coordinator/paths.ts";
 import type { JournalOperation } from "../mail/journal.ts";
+import { checkOf } from "../mail/mail.ts";
 import { encodeSubscription } from "../mail/records.ts";
 import { encodeControl, type Packet, type SubscribePacket, type UnsubscribePacket } from "../mqtt/control.ts";
 import { Reason } from "../mqtt/reason.ts";
@@ -10,12 +11,18 @@ import { parseFilter } from "../mqtt/topic.ts";
 import type { Client } from "./client.ts";
 import type { Connection } from "./connection.ts";
 import type { Context } from "./context.ts";
+import type { Directory } from "./directory.ts";
+import type { Fences } from "./fences.ts";
 
 export class Subscribing {
   readonly #context: Context;
+  readonly #directory: Directory;
+  readonly #fences: Fences;
 
-  constructor(context: Context) {
+  constructor(context: Context, parts: { directory: Directory; fences: Fences }) {
     this.#context = context;
+    this.#directory = parts.directory;
+    this.#fences = parts.fences;
   }
 
   subscribe(connection: Connection, packet: SubscribePacket): void {
@@ -31,6 +38,7 @@ export class Subscribing {
       if (!client.session.subscribe(subscription)) return Reason.quotaExceeded;
       this.#context.router.subscribe(client, subscription);
       if (client.mailbox !== undefined) operations.push(storeOperation(client, subscription, before));
+      else if (before === undefined) operations.push(...this.#directory.subscribed(text));
       if (wantsRetained(subscription, before)) owed.push(subscription);
       return subscription.qos;
     });
@@ -53,7 +61,7 @@ export class Subscribing {
       if (client.mailbox !== undefined) {
         const path = subscriberPath(text, client.session.clientId);
         operations.push({ kind: "remove", path, isCurrent: () => !client.session.subscriptions.has(text) });
-      }
+      } else operations.push(...this.#directory.unsubscribed(text));
       return Reason.success;
     });
     this.#answer(
@@ -72,8 +80,12 @@ export class Subscribing {
       connection.send(bytes);
       then();
     };
-    if (operations.length === 0) send();
-    else this.#context.journal.commit(operations, send);
+    const client = connection.client!;
+    // Another subscriber here may have announced the filter a moment ago: its commit counts for this one too.
+    if (operations.length === 0) return this.#context.journal.settled(() => this.#fences.passed(send));
+    const owned = client.mailbox === undefined ? operations : [checkOf(client.owned), ...operations];
+    const done = (_: readonly number[], zxid: number): void => this.#fences.pass(zxid, send);
+    this.#context.journal.commit(owned, done, () => this.#context.evict(client));
   }
 }
 

@@ -11,8 +11,8 @@ import type { Publishing } from "./publishing.ts";
 export class Wills {
   readonly #context: Context;
   readonly #publishing: Publishing;
-  /** Clients whose will is in the store. */
-  readonly #stored = new Set<string>();
+  /** Clients whose will is in the store, and where. */
+  readonly #stored = new Map<Client, string>();
   #retired = false;
 
   constructor(context: Context, publishing: Publishing) {
@@ -21,33 +21,49 @@ export class Wills {
   }
 
   /** What CONNECT's will, or its absence, changes in the store: a will is a promise too. */
-  set(client: Client, will: WillRecord | undefined): JournalOperation[] {
+  set(client: Client, asked: Omit<WillRecord, "epoch"> | undefined): JournalOperation[] {
     this.#stopTimer(client);
+    const { options, self } = this.#context;
+    const before = this.#stored.get(client);
+    const path = willPath(options.id, client.session.clientId);
+    const operations = before === undefined || before === path ? [] : this.#removal(client, "remove");
+    if (asked === undefined) {
+      client.will = undefined;
+      return before === path ? this.#removal(client, "remove") : operations;
+    }
+    const will: WillRecord = { ...asked, epoch: self.epoch };
     client.will = will;
-    if (will === undefined) return this.#removal(client);
-    const path = this.#path(client);
-    const exists = this.#stored.has(client.session.clientId);
-    this.#stored.add(client.session.clientId);
-    return [{ kind: "put", path, data: encodeWill(will), exists, isCurrent: () => client.will === will }];
+    this.#stored.set(client, path);
+    const isCurrent = (): boolean => client.will === will;
+    return [...operations, { kind: "put", path, data: encodeWill(will), exists: before === path, isCurrent }];
   }
 
   /** A will that an earlier life of the broker left in the store: its connection is lost. */
-  recovered(client: Client, will: WillRecord): void {
-    this.#stored.add(client.session.clientId);
+  recovered(client: Client, will: WillRecord, path: string): void {
+    this.#stored.set(client, path);
     client.will = will;
     this.connectionLost(client);
   }
 
   /** The same, of a client whose session has ended with its connection. */
-  orphaned(clientId: string, will: WillRecord): void {
-    this.recovered(new Client(this.#context, new Session(clientId, 4, 0)), will);
+  orphaned(clientId: string, will: WillRecord, path: string): void {
+    this.recovered(new Client(this.#context, new Session(clientId, 4, 0)), will, path);
+  }
+
+  /** Connections of this broker whose wills others may have published: they get them again, for a new incarnation. */
+  renew(): JournalOperation[] {
+    return [...this.#stored.keys()].flatMap((client) => {
+      if (client.connection === undefined || client.will === undefined) return [];
+      this.#stored.delete(client);
+      return this.set(client, client.will);
+    });
   }
 
   /** The client left properly: its will is not published [MQTT-3.1.2-10]. */
   forget(client: Client): void {
     if (client.will === undefined) return;
     client.will = undefined;
-    this.#context.journal.commit(this.#removal(client));
+    this.#context.journal.commit(this.#removal(client, "remove"));
   }
 
   /** From now on wills stay in the store, for the broker's next life to publish. */
@@ -73,16 +89,15 @@ export class Wills {
     client.will = undefined;
     const { publish } = will;
     if (will.expiryMs !== Infinity) publish.expiresAt = this.#context.clock.wall() + will.expiryMs;
-    this.#publishing.publish(publish, client, this.#removal(client));
+    this.#publishing.publish(publish, client, this.#removal(client, "take"));
   }
 
-  #removal(client: Client): JournalOperation[] {
-    if (!this.#stored.delete(client.session.clientId)) return [];
-    return [{ kind: "remove", path: this.#path(client) }];
-  }
-
-  #path(client: Client): string {
-    return willPath(this.#context.options.id, client.session.clientId);
+  /** take: whoever removes it is the one that publishes it. */
+  #removal(client: Client, kind: "remove" | "take"): JournalOperation[] {
+    const path = this.#stored.get(client);
+    if (path === undefined) return [];
+    this.#stored.delete(client);
+    return [{ kind, path }];
   }
 
   #stopTimer(client: Client): void {

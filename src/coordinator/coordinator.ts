@@ -1,11 +1,13 @@
 /**
  * The port to shared state: a tree of znodes, as ZooKeeper has it. The broker knows nothing else of its store.
  *
- * Invariant: submissions take effect in the order of `submit`, and their callbacks come in that order.
+ * Invariant: submissions take effect in the order in which they are made, and their callbacks come in that order.
  * Invariant: a callback without error means committed: synced to disk, or on a majority of servers.
+ * Invariant: a submission is neither lost nor done twice when contact is lost: it waits until its outcome is known.
  */
 
-export type CreateMode = "persistent" | "ephemeral" | "container";
+/** sequential: persistent, and the store appends a number to the name that grows with every child of the parent. */
+export type CreateMode = "persistent" | "ephemeral" | "container" | "sequential";
 
 /** Writes. All of one submission happen, or none. `version` -1 matches any. */
 export type WriteOperation =
@@ -23,6 +25,8 @@ export type ReadOperation =
 export interface Stat {
   /** The transaction that created the node. */
   readonly czxid: number;
+  /** The transaction that set its data last. */
+  readonly mzxid: number;
   /** How often its data was set. */
   readonly version: number;
   readonly childCount: number;
@@ -36,8 +40,8 @@ export type CoordinatorErrorCode =
   | "NotEmpty"
   | "NoChildrenForEphemerals"
   | "InvalidPath"
-  | "ConnectionLoss"
-  | "SessionExpired"
+  | "TooLarge"
+  | "NoAuth"
   | "Closed";
 
 export class CoordinatorError extends Error {
@@ -53,26 +57,35 @@ export class CoordinatorError extends Error {
     this.path = path;
     this.index = index;
   }
-
-  /** True if the submission may or may not have happened. */
-  get outcomeUnknown(): boolean {
-    return this.code === "ConnectionLoss";
-  }
 }
 
-/** Per operation: the stat of what was created or set; undefined for delete and check. */
-export type WriteResult = Stat | undefined;
-export type WriteDone = (error: CoordinatorError | undefined, results: readonly WriteResult[]) => void;
+export interface WriteResult {
+  /** As created: with its number, if sequential. */
+  readonly path: string;
+  /** The data version left behind; -1 after delete and check. */
+  readonly version: number;
+}
+
+/**
+ * Committed, with a result for each operation and the transaction's number. `results` is undefined if contact was
+ * lost and it was found out afterwards that the submission had been committed.
+ */
+export type WriteDone = (
+  error: CoordinatorError | undefined,
+  results: readonly WriteResult[] | undefined,
+  zxid: number,
+) => void;
 
 export type ReadResult =
   | { readonly data: Uint8Array; readonly stat: Stat }
-  | { readonly children: readonly string[]; readonly stat: Stat }
+  | { readonly children: readonly string[] }
   | { readonly stat: Stat }
   | CoordinatorErrorCode;
 export type ReadDone = (error: CoordinatorError | undefined, results: readonly ReadResult[]) => void;
 
+/** `missed`: contact was lost for a while; what is at the watched path or below it must be read anew. */
 export interface WatchEvent {
-  readonly type: "created" | "changed" | "deleted";
+  readonly type: "created" | "changed" | "deleted" | "missed";
   readonly path: string;
 }
 
@@ -81,8 +94,16 @@ export type CoordinatorState = "CONNECTED" | "SUSPENDED" | "LOST";
 
 export interface Coordinator {
   readonly state: CoordinatorState;
+  /** Events of all transactions up to this one have been told. */
+  readonly seenZxid: number;
+  /** Until then, by the clock's `now`, the session lives for sure, and the ephemeral nodes with it. */
+  readonly leaseUntil: number;
+  /** What all operations of one submission may hold together, in bytes. */
+  readonly submissionBytesMax: number;
   write(operations: readonly WriteOperation[], done: WriteDone): void;
   read(operations: readonly ReadOperation[], done: ReadDone): void;
+  /** When `done` is called, everything that anybody had committed before is seen: its events have been told. */
+  sync(done: () => void): void;
   /** Events of a node and everything below it, until the returned function is called. */
   watch(path: string, listener: (event: WatchEvent) => void): () => void;
   /** `why` says in words what is wrong, where that is known. */

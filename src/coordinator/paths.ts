@@ -11,6 +11,8 @@ export const retainedPath = "/retained";
 export const topicsPath = "/topics";
 export const sessionsPath = "/sessions";
 export const willsPath = "/wills";
+/** One node a broker; its version counts the broker's commits. ZooKeeper only. */
+export const commitsPath = "/commits";
 
 export const rootPaths = [brokersPath, subscribersPath, retainedPath, topicsPath, sessionsPath, willsPath] as const;
 
@@ -64,6 +66,10 @@ export function brokerPath(id: string): string {
   return `${brokersPath}/${encodeName(id)}`;
 }
 
+export function commitPath(id: string): string {
+  return `${commitsPath}/${encodeName(id)}`;
+}
+
 export function sessionPath(clientId: string): string {
   const bytes = encodeUtf8(clientId);
   const shard = hashBytes(bytes, 0, bytes.length) % sessionShards;
@@ -79,11 +85,17 @@ export function incomingPath(clientId: string): string {
   return `${sessionPath(clientId)}/in`;
 }
 
+export const brokerMark = "@";
 export const subscriberMark = "~";
 export const messageMark = "=";
 
 export function subscriberPath(filter: string, clientId: string): string {
   return `${topicPath(subscribersPath, filter)}/${subscriberMark}${encodeName(clientId)}`;
+}
+
+/** A broker's interest in a filter: at least one of its sessions that end with their connections has it. */
+export function interestPath(filter: string, brokerId: string): string {
+  return `${topicPath(subscribersPath, filter)}/${brokerMark}${encodeName(brokerId)}`;
 }
 
 export function messagePath(topic: string, id: string): string {

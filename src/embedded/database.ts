@@ -21,10 +21,11 @@ export type Request =
   | { readonly kind: "read"; readonly operations: readonly ReadOperation[] };
 
 export type Reply =
-  | { readonly kind: "written"; readonly results: readonly WriteResult[] }
+  | { readonly kind: "written"; readonly results: readonly WriteResult[]; readonly zxid: number }
   | { readonly kind: "read"; readonly results: readonly ReadResult[] }
   | { readonly kind: "failed"; readonly code: CoordinatorErrorCode; readonly path: string; readonly index: number };
 
+/** A sequential node is a persistent one whose name the store completes. */
 const modes: readonly CreateMode[] = ["persistent", "ephemeral", "container"];
 
 interface Row {
@@ -32,6 +33,7 @@ interface Row {
   readonly mode: number;
   readonly version: number;
   readonly czxid: number;
+  readonly mzxid: number;
 }
 
 /** Thrown inside a multi, to undo it. */
@@ -47,7 +49,8 @@ class Refusal extends Error {
 const schema = `
   CREATE TABLE IF NOT EXISTS node (
     parent TEXT NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL, mode INTEGER NOT NULL,
-    version INTEGER NOT NULL, czxid INTEGER NOT NULL, PRIMARY KEY (parent, name)
+    version INTEGER NOT NULL, czxid INTEGER NOT NULL, mzxid INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    PRIMARY KEY (parent, name)
   ) WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS ephemeral ON node (parent, name) WHERE mode = 1;
   CREATE TABLE IF NOT EXISTS counter (zxid INTEGER NOT NULL);
@@ -61,6 +64,7 @@ export class TreeDatabase {
   readonly #insert: Statement;
   readonly #update: Statement;
   readonly #remove: Statement;
+  readonly #nextInSequence: Statement<{ sequence: number }, [string, string]>;
   readonly #children: Statement<{ name: string }, [string]>;
   readonly #count: Statement<{ count: number }, [string]>;
   readonly #hasChild: Statement<unknown, [string]>;
@@ -80,9 +84,14 @@ export class TreeDatabase {
       if (error instanceof OperatingError) throw error;
       throw new OperatingError("ESTORE", `cannot use the data folder ${folder}: ${messageOf(error)}`);
     }
-    this.#find = this.#db.prepare("SELECT data, mode, version, czxid FROM node WHERE parent = ? AND name = ?");
-    this.#insert = this.#db.prepare("INSERT INTO node VALUES (?, ?, ?, ?, 0, ?)");
-    this.#update = this.#db.prepare("UPDATE node SET data = ?, version = version + 1 WHERE parent = ? AND name = ?");
+    this.#find = this.#db.prepare("SELECT data, mode, version, czxid, mzxid FROM node WHERE parent = ? AND name = ?");
+    this.#insert = this.#db.prepare("INSERT INTO node VALUES (?, ?, ?, ?, 0, ?, ?, 0)");
+    this.#update = this.#db.prepare(
+      "UPDATE node SET data = ?, version = version + 1, mzxid = ? WHERE parent = ? AND name = ?",
+    );
+    this.#nextInSequence = this.#db.prepare(
+      "UPDATE node SET sequence = sequence + 1 WHERE parent = ? AND name = ? RETURNING sequence",
+    );
     this.#remove = this.#db.prepare("DELETE FROM node WHERE parent = ? AND name = ?");
     this.#children = this.#db.prepare("SELECT name FROM node WHERE parent = ? ORDER BY name");
     this.#count = this.#db.prepare("SELECT COUNT(*) AS count FROM node WHERE parent = ?");
@@ -159,30 +168,40 @@ export class TreeDatabase {
       return { kind: "failed", code: error.code, path: operations[results.length]!.path, index: results.length };
     }
     if (!alone) this.#db.exec("RELEASE multi");
-    return { kind: "written", results };
+    return { kind: "written", results, zxid: this.#zxid };
   }
 
   #writeOne(operation: WriteOperation): WriteResult {
-    const [parent, name] = split(operation.path);
+    if (operation.kind === "create") return this.#create(operation);
+    const { path } = operation;
+    const [parent, name] = split(path);
     const row = this.#find.get(parent, name);
-    if (operation.kind === "create") {
-      if (row !== null) throw new Refusal("NodeExists");
-      this.#checkParent(parent);
-      this.#insert.run(parent, name, operation.data, modes.indexOf(operation.mode), this.#zxid);
-      return { czxid: this.#zxid, version: 0, childCount: 0 };
-    }
     if (row === null) throw new Refusal("NoNode");
     if (operation.version !== -1 && operation.version !== row.version) throw new Refusal("BadVersion");
     if (operation.kind === "set") {
-      this.#update.run(operation.data, parent, name);
-      return { czxid: row.czxid, version: row.version + 1, childCount: this.#countOf(operation.path) };
+      this.#update.run(operation.data, this.#zxid, parent, name);
+      return { path, version: row.version + 1 };
     }
     if (operation.kind === "delete") {
-      if (this.#hasChild.get(operation.path) !== null) throw new Refusal("NotEmpty");
+      if (this.#hasChild.get(path) !== null) throw new Refusal("NotEmpty");
       this.#remove.run(parent, name);
       this.#bereaved.add(parent);
     }
-    return undefined;
+    return { path, version: -1 };
+  }
+
+  #create({ path: asked, data, mode }: Extract<WriteOperation, { kind: "create" }>): WriteResult {
+    const [parent, prefix] = split(asked);
+    let name = prefix;
+    if (mode === "sequential") {
+      this.#checkParent(parent);
+      const { sequence } = this.#nextInSequence.get(...split(parent))!;
+      name += String(sequence - 1).padStart(10, "0");
+    }
+    if (this.#find.get(parent, name) !== null) throw new Refusal("NodeExists");
+    if (mode !== "sequential") this.#checkParent(parent);
+    this.#insert.run(parent, name, data, Math.max(0, modes.indexOf(mode)), this.#zxid, this.#zxid);
+    return { path: parent === "/" ? `/${name}` : `${parent}/${name}`, version: 0 };
   }
 
   #checkParent(parent: string): void {
@@ -195,14 +214,12 @@ export class TreeDatabase {
   #readOne(operation: ReadOperation): ReadResult {
     const row = this.#find.get(...split(operation.path));
     if (row === null) return "NoNode";
-    const stat: Stat = { czxid: row.czxid, version: row.version, childCount: this.#countOf(operation.path) };
-    if (operation.kind === "get") return { data: row.data, stat };
-    if (operation.kind === "exists") return { stat };
-    return { children: this.#children.all(operation.path).map((child) => child.name), stat };
-  }
-
-  #countOf(path: string): number {
-    return this.#count.get(path)!.count;
+    if (operation.kind === "children") {
+      return { children: this.#children.all(operation.path).map((child) => child.name) };
+    }
+    const { czxid, mzxid, version } = row;
+    const stat: Stat = { czxid, mzxid, version, childCount: this.#count.get(operation.path)!.count };
+    return operation.kind === "get" ? { data: row.data, stat } : { stat };
   }
 }
 

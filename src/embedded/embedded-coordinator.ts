@@ -26,6 +26,10 @@ const transactionRequestsMax = 4096;
 
 export class EmbeddedCoordinator implements Coordinator {
   state: CoordinatorState = "CONNECTED";
+  seenZxid = 0;
+  /** Its session ends with the process. */
+  readonly leaseUntil = Infinity;
+  readonly submissionBytesMax = Infinity;
   readonly #worker: Worker;
   readonly #watches = new Map<string, Set<(event: WatchEvent) => void>>();
   readonly #stateListeners: ((state: CoordinatorState, why: string | undefined) => void)[] = [];
@@ -60,9 +64,10 @@ export class EmbeddedCoordinator implements Coordinator {
 
   write(operations: readonly WriteOperation[], done: WriteDone): void {
     this.#submit({ kind: "write", operations }, (reply) => {
-      if (reply.kind !== "written") return done(errorOf(reply), []);
-      this.#notify(operations);
-      done(undefined, reply.results);
+      if (reply.kind !== "written") return done(errorOf(reply), undefined, 0);
+      this.seenZxid = reply.zxid;
+      this.#notify(operations.map(({ kind }, index) => ({ kind, path: reply.results[index]!.path })));
+      done(undefined, reply.results, reply.zxid);
     });
   }
 
@@ -71,6 +76,10 @@ export class EmbeddedCoordinator implements Coordinator {
       if (reply.kind === "read") done(undefined, reply.results);
       else done(errorOf(reply), []);
     });
+  }
+
+  sync(done: () => void): void {
+    this.read([], done);
   }
 
   watch(path: string, listener: (event: WatchEvent) => void): () => void {
@@ -138,7 +147,7 @@ export class EmbeddedCoordinator implements Coordinator {
         return;
       }
       case "swept":
-        return this.#notify(message.paths.map((path) => ({ kind: "delete", path, version: -1 })));
+        return this.#notify(message.paths.map((path) => ({ kind: "delete", path })));
       case "trouble":
         return this.#setState("SUSPENDED", message.message);
       case "closed":
@@ -153,7 +162,7 @@ export class EmbeddedCoordinator implements Coordinator {
     for (const listener of this.#stateListeners) listener(state, why);
   }
 
-  #notify(operations: readonly WriteOperation[]): void {
+  #notify(operations: readonly Pick<WriteOperation, "kind" | "path">[]): void {
     if (this.#watches.size === 0) return;
     for (const { kind, path } of operations) {
       if (kind === "check") continue;

@@ -1,18 +1,33 @@
 /**
  * The only writer to the store. A unit of operations is committed as a whole or repaired and tried again: level
- * nodes may vanish under it (ZooKeeper removes empty containers), and `put` and `remove` do not care whether
- * the node is there.
+ * nodes may vanish under it (ZooKeeper removes empty containers) or be made by another broker, and `put` and
+ * `remove` do not care whether the node is there. A unit whose `check` fails is refused: what it speaks for is no
+ * longer this broker's.
  */
 import { assert } from "../base/assert.ts";
 import { noBytes } from "../base/bytes.ts";
 import { journalBytesLow, journalBytesMax, journalKnownNodesMax, journalRetriesMax } from "../base/limits.ts";
-import type { Coordinator, CoordinatorError, CreateMode, WriteOperation } from "../coordinator/coordinator.ts";
-import { parentPath } from "../coordinator/paths.ts";
+import type {
+  Coordinator,
+  CoordinatorError,
+  CreateMode,
+  WriteOperation,
+  WriteResult,
+} from "../coordinator/coordinator.ts";
+import { nameOf, parentPath, retainedPath } from "../coordinator/paths.ts";
 
 /** `isCurrent` is asked before a retry: what later units have overtaken is left out. */
 export type JournalOperation =
-  | { readonly kind: "create"; readonly path: string; readonly data: Uint8Array; readonly mode: CreateMode }
-  | { readonly kind: "set"; readonly path: string; readonly data: Uint8Array }
+  | {
+      readonly kind: "create";
+      readonly path: string;
+      readonly data: Uint8Array;
+      readonly mode: CreateMode;
+      /** Told the name that the store gave a sequential node; undefined: it was created, its name is not known. */
+      readonly named?: (name: string | undefined) => void;
+    }
+  /** Sets; with a `version`, only that one, or the unit is refused. It is asked anew at each try. */
+  | { readonly kind: "set"; readonly path: string; readonly data: Uint8Array; readonly version?: () => number }
   /** Creates or sets; `exists` is a guess. */
   | {
       readonly kind: "put";
@@ -20,25 +35,52 @@ export type JournalOperation =
       readonly data: Uint8Array;
       readonly exists: boolean;
       readonly isCurrent?: () => boolean;
+      /** Called when it is written, overtaken or refused: nothing of it is under way any more. */
+      readonly after?: () => void;
     }
+  /** Creates an ephemeral node of this session, in place of one that an earlier session has left. */
+  | { readonly kind: "announce"; readonly path: string; readonly data: Uint8Array; readonly isCurrent?: () => boolean }
   /** Deletes if it is there; a node with children is emptied instead. */
-  | { readonly kind: "remove"; readonly path: string; readonly isCurrent?: () => boolean };
+  | { readonly kind: "remove"; readonly path: string; readonly isCurrent?: () => boolean; readonly after?: () => void }
+  /** Deletes; if it is not there the unit is refused: somebody else has done it. */
+  | { readonly kind: "take"; readonly path: string }
+  /** The unit is refused if the version is another one. */
+  | { readonly kind: "check"; readonly path: string; readonly version: () => number };
 
-/** `versions[i]` is the data version that operation i has left behind; -1 where there is none. */
-export type JournalDone = (versions: readonly number[]) => void;
+/** `versions[i]`: what operation i has left behind as data version; -1 where there is none or it is not known. */
+export type JournalDone = (versions: readonly number[], zxid: number) => void;
+export type JournalRefused = (error: CoordinatorError) => void;
+
+/** What is written besides the caller's operations: level nodes, and what stands where a node must be announced. */
+type Part =
+  | { readonly kind: "own"; readonly index: number }
+  | { readonly kind: "level"; readonly path: string }
+  | { readonly kind: "clear"; readonly path: string };
 
 interface Unit {
   operations: (JournalOperation | undefined)[];
+  /** Level nodes to create first. */
+  levels: string[];
+  /** Announcements that must clear the place first. */
+  occupied: Set<string>;
+  /** What `check` and `set` expect: as it was when the unit was committed, or is tried again. */
+  expected: number[];
   readonly bytes: number;
+  readonly after: readonly (() => void)[];
   readonly done: JournalDone;
+  readonly refused: JournalRefused | undefined;
   attempts: number;
 }
 
 export class Journal {
   readonly #coordinator: Coordinator;
   readonly #known = new Set<string>();
+  /** Units that wait until it is known which level nodes exist. */
+  #incoming: Unit[] = [];
+  #looking = false;
+  readonly #pending = new Set<Unit>();
+  readonly #barriers: { readonly units: Set<Unit>; readonly done: () => void }[] = [];
   #pendingBytes = 0;
-  #pendingUnits = 0;
   #relieved: (() => void) | undefined;
   /** Told once when the pending bytes have fallen low after `full` was true. */
   onRelief: () => void = () => {};
@@ -55,113 +97,269 @@ export class Journal {
   }
 
   get pendingUnits(): number {
-    return this.#pendingUnits;
+    return this.#pending.size;
   }
 
-  /** Commits; `done` is called when all of it is durable, and not before. */
-  commit(operations: readonly JournalOperation[], done: JournalDone = () => {}): void {
+  /** What one unit may hold, in bytes. */
+  get unitBytesMax(): number {
+    return this.#coordinator.submissionBytesMax;
+  }
+
+  /** Commits; `done` is called when all of it is durable, and not before. `refused` instead, if it was. */
+  commit(operations: readonly JournalOperation[], done: JournalDone = () => {}, refused?: JournalRefused): void {
+    if (operations.length === 0) return done([], 0);
     let bytes = 0;
     for (const operation of operations)
-      bytes += operation.path.length + (operation.kind === "remove" ? 0 : operation.data.length);
+      bytes += operation.path.length + ("data" in operation ? operation.data.length : 0);
+    const unit: Unit = {
+      operations: [...operations],
+      levels: [],
+      occupied: new Set(),
+      expected: operations.map(expectedBy),
+      bytes,
+      after: operations.flatMap((operation) => ("after" in operation && operation.after ? [operation.after] : [])),
+      done,
+      refused,
+      attempts: 0,
+    };
     this.#pendingBytes += bytes;
-    this.#pendingUnits++;
-    this.#submit({ operations: [...operations], bytes, done, attempts: 0 });
+    this.#pending.add(unit);
+    this.#incoming.push(unit);
+    if (!this.#looking) this.#look();
+  }
+
+  /** Calls back when everything that is pending now has been committed or refused. */
+  settled(done: () => void): void {
+    if (this.#pending.size === 0) return done();
+    this.#barriers.push({ units: new Set(this.#pending), done });
+  }
+
+  /** Submits what came in, in its order. Where level nodes are not known to exist, they are looked for first. */
+  #look(): void {
+    const units = this.#incoming;
+    this.#incoming = [];
+    const unknown = new Set<string>();
+    for (const unit of units) this.#gatherUnknown(unit, unknown);
+    if (unknown.size === 0) {
+      for (const unit of units) this.#submit(unit);
+      return;
+    }
+    this.#looking = true;
+    const paths = [...unknown];
+    this.#coordinator.read(
+      paths.map((path) => ({ kind: "get", path })),
+      (error, results) => {
+        if (error !== undefined) return;
+        const missing = new Set(paths.filter((_, index) => typeof results[index] !== "object"));
+        for (const unit of units) {
+          unit.levels = this.#levelsOf(unit, missing);
+          this.#submit(unit);
+        }
+        this.#looking = false;
+        if (this.#incoming.length > 0) this.#look();
+      },
+    );
+  }
+
+  #gatherUnknown(unit: Unit, unknown: Set<string>): void {
+    const made = madeBy(unit);
+    for (const operation of unit.operations) {
+      if (operation === undefined || !mayCreate(operation)) continue;
+      for (let at = parentPath(operation.path); at !== "/" && !this.#known.has(at); at = parentPath(at)) {
+        if (!made.has(at)) unknown.add(at);
+      }
+    }
+  }
+
+  /** The missing levels above a unit's nodes, parents first; from now on they count as known. */
+  #levelsOf(unit: Unit, missing: Set<string>): string[] {
+    if (this.#known.size > journalKnownNodesMax) this.#known.clear();
+    const levels: string[] = [];
+    const made = madeBy(unit);
+    for (const operation of unit.operations) {
+      if (operation === undefined || !mayCreate(operation)) continue;
+      const chain: string[] = [];
+      for (let at = parentPath(operation.path); at !== "/"; at = parentPath(at)) {
+        if (missing.delete(at)) chain.push(at);
+        if (!made.has(at)) this.#known.add(at);
+      }
+      levels.push(...chain.reverse());
+    }
+    return levels;
   }
 
   #submit(unit: Unit): void {
     const writes: WriteOperation[] = [];
-    const indexes: number[] = [];
-    /** Nodes that the unit itself makes. */
-    const made = new Set<string>();
-    for (let index = 0; index < unit.operations.length; index++) {
-      const operation = unit.operations[index];
-      if (operation === undefined) continue;
-      if (operation.kind === "create" || (operation.kind === "put" && !operation.exists)) {
-        if (!made.has(parentPath(operation.path))) this.#ensureParent(operation.path);
-        made.add(operation.path);
-      }
-      writes.push(toWrite(operation));
-      indexes.push(index);
+    const parts: Part[] = [];
+    for (const path of unit.levels) {
+      const mode: CreateMode = isContainer(path) ? "container" : "persistent";
+      writes.push({ kind: "create", path, data: noBytes, mode });
+      parts.push({ kind: "level", path });
     }
-    this.#coordinator.write(writes, (error, results) => {
-      if (error !== undefined) return this.#repair(unit, indexes[error.index]!, error);
-      const versions: number[] = new Array(unit.operations.length).fill(-1);
-      for (let at = 0; at < indexes.length; at++) versions[indexes[at]!] = results[at]?.version ?? -1;
-      this.#finish(unit, versions);
+    unit.operations.forEach((operation, index) => {
+      if (operation === undefined) return;
+      if (unit.occupied.has(operation.path)) {
+        writes.push({ kind: "delete", path: operation.path, version: -1 });
+        parts.push({ kind: "clear", path: operation.path });
+      }
+      writes.push(toWrite(operation, unit.expected[index]!));
+      parts.push({ kind: "own", index });
+    });
+    this.#coordinator.write(writes, (error, results, zxid) => {
+      if (error !== undefined) return this.#repair(unit, parts[error.index]!, error);
+      this.#finish(unit, this.#collect(unit, parts, results), zxid);
     });
   }
 
-  #finish(unit: Unit, versions: readonly number[]): void {
+  #collect(unit: Unit, parts: readonly Part[], results: readonly WriteResult[] | undefined): number[] {
+    const versions: number[] = new Array(unit.operations.length).fill(-1);
+    parts.forEach((part, at) => {
+      if (part.kind !== "own") return;
+      const result = results?.[at];
+      versions[part.index] = result?.version ?? -1;
+      const operation = unit.operations[part.index]!;
+      if (operation.kind === "create") operation.named?.(result && nameOf(result.path));
+    });
+    return versions;
+  }
+
+  #finish(unit: Unit, versions: readonly number[], zxid: number): void {
+    this.#retire(unit);
+    unit.done(versions, zxid);
+    this.#lower(unit);
+  }
+
+  #retire(unit: Unit): void {
     this.#pendingBytes -= unit.bytes;
-    this.#pendingUnits--;
-    unit.done(versions);
+    this.#pending.delete(unit);
+    for (const after of unit.after) after();
     if (this.#relieved === undefined || this.#pendingBytes > journalBytesLow) return;
     const relieved = this.#relieved;
     this.#relieved = undefined;
     relieved();
   }
 
-  #repair(unit: Unit, index: number, error: CoordinatorError): void {
+  #lower(unit: Unit): void {
+    for (const barrier of this.#barriers) barrier.units.delete(unit);
+    while (this.#barriers[0]?.units.size === 0) this.#barriers.shift()!.done();
+  }
+
+  #repair(unit: Unit, part: Part, error: CoordinatorError): void {
     // An orderly end: nothing more is committed, nothing more is acknowledged.
     if (error.code === "Closed") return;
     unit.attempts++;
-    assert(unit.attempts <= journalRetriesMax + unit.operations.length, `the store keeps refusing: ${error.message}`);
-    unit.operations[index] = this.#repaired(unit.operations[index]!, error);
+    const tries = journalRetriesMax + 4 * (unit.operations.length + unit.levels.length);
+    assert(unit.attempts <= tries, `the store keeps refusing: ${error.message}`);
+    const again = part.kind === "own" ? this.#repairOwn(unit, part.index, error) : this.#repairLevel(unit, part, error);
+    if (again === "refuse") {
+      this.#retire(unit);
+      if (unit.refused === undefined) throw new Error(`assertion failed: the store refused a unit: ${error.message}`);
+      unit.refused(error);
+      return this.#lower(unit);
+    }
     unit.operations = unit.operations.map((operation) => (isOvertaken(operation) ? undefined : operation));
-    if (unit.operations.every((operation) => operation === undefined)) return this.#finish(unit, []);
-    this.#submit(unit);
+    if (unit.operations.every((operation) => operation === undefined)) {
+      return this.#finish(unit, new Array(unit.operations.length).fill(-1), 0);
+    }
+    unit.expected = unit.operations.map((operation) => (operation === undefined ? -1 : expectedBy(operation)));
+    if (again === "submit") return this.#submit(unit);
+    this.#incoming.push(unit);
+    if (!this.#looking) this.#look();
   }
 
-  #repaired(operation: JournalOperation, { code, message }: CoordinatorError): JournalOperation | undefined {
+  #repairLevel(unit: Unit, part: Part & { path: string }, { code, message }: CoordinatorError): "submit" | "look" {
+    if (part.kind === "clear" && code === "NoNode") unit.occupied.delete(part.path);
+    else if (part.kind === "level" && code === "NodeExists")
+      unit.levels = unit.levels.filter((path) => path !== part.path);
+    else if (part.kind === "level" && code === "NoNode") return this.#lookAgain(unit, part.path);
+    else throw new Error(`assertion failed: the store refused a level: ${message}`);
+    return "submit";
+  }
+
+  #repairOwn(unit: Unit, index: number, { code, message }: CoordinatorError): "submit" | "look" | "refuse" {
+    const operation = unit.operations[index]!;
     switch (`${operation.kind} ${code}`) {
       case "put NodeExists":
-        return { ...operation, exists: true } as JournalOperation;
+        unit.operations[index] = { ...operation, exists: true } as JournalOperation;
+        return "submit";
+      case "announce NodeExists":
+        unit.occupied.add(operation.path);
+        return "submit";
       case "put NoNode":
+        unit.operations[index] = { ...operation, exists: false } as JournalOperation;
+        return this.#lookAgain(unit, operation.path);
       case "create NoNode":
-        this.#forget(operation.path);
-        return operation.kind === "put" ? { ...operation, exists: false } : operation;
+      case "announce NoNode":
+        return this.#lookAgain(unit, operation.path);
       case "remove NotEmpty":
-        return { kind: "set", path: operation.path, data: noBytes };
+        unit.operations[index] = { kind: "put", path: operation.path, data: noBytes, exists: true };
+        return "submit";
       case "set NoNode":
+        if ("version" in operation) return "refuse";
+        unit.operations[index] = undefined;
+        return "submit";
       case "remove NoNode":
-        return undefined;
+        unit.operations[index] = undefined;
+        return "submit";
+      case "check BadVersion":
+      case "check NoNode":
+      case "set BadVersion":
+      case "take NoNode":
+      case "create NodeExists":
+        return "refuse";
       default:
+        if (code === "TooLarge" || code === "NoAuth") return "refuse";
         throw new Error(`assertion failed: the store refused ${operation.kind}: ${message}`);
     }
   }
 
-  /** Creates the levels above a node that are not known to exist; they go ahead of the unit, in order. */
-  #ensureParent(path: string): void {
-    const missing: string[] = [];
-    for (let at = parentPath(path); at !== "/" && !this.#known.has(at); at = parentPath(at)) missing.push(at);
-    if (this.#known.size + missing.length > journalKnownNodesMax) this.#known.clear();
-    for (const level of missing.reverse()) {
-      this.#known.add(level);
-      // A level of depth 1 is the tree's own; it stays when it is empty.
-      const mode: CreateMode = level.lastIndexOf("/") === 0 ? "persistent" : "container";
-      this.#coordinator.write([{ kind: "create", path: level, data: noBytes, mode }], () => {});
-    }
-  }
-
-  #forget(path: string): void {
+  #lookAgain(unit: Unit, path: string): "look" {
     for (let at = parentPath(path); at !== "/"; at = parentPath(at)) this.#known.delete(at);
+    unit.levels = [];
+    return "look";
   }
+}
+
+/** A level of depth 1 is the tree's own. A level of retained messages may be given one: as a container it would vanish with what is below it. */
+function isContainer(path: string): boolean {
+  return path.lastIndexOf("/") > 0 && !path.startsWith(`${retainedPath}/`);
+}
+
+/** Nodes that stand above others of the same unit: they are no levels. */
+function madeBy(unit: Unit): Set<string> {
+  return new Set(unit.operations.flatMap((operation) => (operation?.kind === "create" ? [operation.path] : [])));
 }
 
 function isOvertaken(operation: JournalOperation | undefined): boolean {
   return operation !== undefined && "isCurrent" in operation && operation.isCurrent?.() === false;
 }
 
-function toWrite(operation: JournalOperation): WriteOperation {
-  switch (operation.kind) {
+function mayCreate(operation: JournalOperation): boolean {
+  return (
+    operation.kind === "create" || operation.kind === "announce" || (operation.kind === "put" && !operation.exists)
+  );
+}
+
+function expectedBy(operation: JournalOperation): number {
+  return "version" in operation ? (operation.version?.() ?? -1) : -1;
+}
+
+function toWrite(operation: JournalOperation, version: number): WriteOperation {
+  const { kind, path } = operation;
+  switch (kind) {
     case "create":
-      return operation;
+      return { kind, path, data: operation.data, mode: operation.mode };
+    case "announce":
+      return { kind: "create", path, data: operation.data, mode: "ephemeral" };
     case "set":
-      return { kind: "set", path: operation.path, data: operation.data, version: -1 };
+      return { kind, path, data: operation.data, version };
     case "remove":
-      return { kind: "delete", path: operation.path, version: -1 };
+    case "take":
+      return { kind: "delete", path, version: -1 };
+    case "check":
+      return { kind, path, version };
     case "put":
-      if (operation.exists) return { kind: "set", path: operation.path, data: operation.data, version: -1 };
-      return { kind: "create", path: operation.path, data: operation.data, mode: "persistent" };
+      if (operation.exists) return { kind: "set", path, data: operation.data, version: -1 };
+      return { kind: "create", path, data: operation.data, mode: "persistent" };
   }
 }

@@ -26,7 +26,8 @@ export interface SlipDraft {
 /** A slip in memory. */
 export interface Slip {
   readonly clientId: string;
-  readonly name: string;
+  /** Its number in the mailbox; undefined until the store has given it one. */
+  name: string | undefined;
   /** Undefined until it has been read from the store. */
   record: SlipRecord | undefined;
   /** The message, while it is in memory. */
@@ -34,11 +35,19 @@ export interface Slip {
   committed: boolean;
 }
 
+/** The znode of a session, as this broker last set it: whoever writes in its name must find it so. */
+export interface Owned {
+  readonly path: string;
+  version: number;
+}
+
 export class Mail {
   readonly #coordinator: Coordinator;
   readonly #journal: Journal;
   readonly #epoch: string;
   #sequence = 0;
+  /** Slips to be removed as soon as their number is known. */
+  readonly #unwanted = new Set<Slip>();
 
   constructor(coordinator: Coordinator, journal: Journal, epoch: number) {
     this.#coordinator = coordinator;
@@ -52,7 +61,10 @@ export class Mail {
     return `${this.#epoch}${this.#sequence.toString(36).padStart(8, "0")}`;
   }
 
-  /** What stores a message with a slip for each draft. `from` sets apart slips stored for one message at different times. */
+  /**
+   * What stores a message with a slip for each draft. `from` sets apart slips stored for one message at different
+   * times. Slips are numbered by the store, in the order of their commits, whoever commits them.
+   */
   store(publish: Publish, name: { order: string; from: number }, drafts: readonly SlipDraft[]): StoredMail {
     const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
     const path = messagePath(topic, `${name.order}-${name.from}`);
@@ -61,7 +73,7 @@ export class Mail {
     ];
     if (drafts.length > 1)
       operations.push({ kind: "create", path: counterPath(path), data: emptyRecord, mode: "persistent" });
-    const slips = drafts.map((draft, index): Slip => {
+    const slips = drafts.map((draft): Slip => {
       const record: SlipRecord = {
         state: draft.packetId === 0 ? "waiting" : "sent",
         qos: draft.qos,
@@ -71,47 +83,55 @@ export class Mail {
         subscriptionIds: draft.subscriptionIds,
         messagePath: path,
       };
-      const slip = {
-        clientId: draft.clientId,
-        name: `${name.order}-${name.from + index}`,
-        record,
-        publish,
-        committed: false,
+      const slip: Slip = { clientId: draft.clientId, name: undefined, record, publish, committed: false };
+      const named = (given: string | undefined): void => {
+        slip.name = given;
+        if (given === undefined) this.#find(slip);
       };
-      operations.push({ kind: "create", path: slipPath(slip), data: encodeSlip(record), mode: "persistent" });
+      const parent = mailPath(draft.clientId);
+      operations.push({ kind: "create", path: `${parent}/`, data: encodeSlip(record), mode: "sequential", named });
       return slip;
     });
     return { operations, slips };
   }
 
   /** Commits that a slip has been given a packet id, before it is sent at QoS 2. */
-  markSent(slip: Slip, packetId: number, done: () => void): void {
+  markSent(slip: Slip, packetId: number, how: Settling): void {
     const record = slip.record!;
     record.state = "sent";
     record.packetId = packetId;
-    this.#journal.commit([{ kind: "set", path: slipPath(slip), data: encodeSlip(record) }], done);
+    const set: JournalOperation = { kind: "set", path: slipPath(slip), data: encodeSlip(record) };
+    this.#journal.commit([checkOf(how.owned), set], how.done, how.refused);
   }
 
   /** Commits that the recipient has the message (PUBREC): only its packet id is still needed. */
-  release(slip: Slip, done: () => void): void {
+  release(slip: Slip, how: Settling): void {
     const record = slip.record!;
     record.state = "released";
     const set: JournalOperation = { kind: "set", path: slipPath(slip), data: encodeSlip(record) };
-    this.#journal.commit([set, ...leaveMessage(record)], (versions) => {
-      this.#removeIfLast(record, versions[1]!);
-      done();
-    });
+    const done = (versions: readonly number[]): void => {
+      this.#removeIfLast(record, versions[2] ?? -1);
+      how.done();
+    };
+    this.#journal.commit([checkOf(how.owned), set, ...leaveMessage(record)], done, how.refused);
   }
 
   /** Removes a slip whose recipient has the message, or will never want it, with all that is left of it. */
-  discard(slip: Slip, done: () => void = () => {}): void {
+  discard(slip: Slip): void {
     const record = slip.record!;
-    const remove: JournalOperation = { kind: "remove", path: slipPath(slip) };
-    if (record.state === "released") return this.#journal.commit([remove], done);
-    this.#journal.commit([remove, ...leaveMessage(record)], (versions) => {
-      this.#removeIfLast(record, versions[1]!);
-      done();
-    });
+    // Its number is being found out; it is removed when that is known.
+    if (slip.name === undefined) {
+      this.#unwanted.add(slip);
+      return;
+    }
+    const take: JournalOperation = { kind: "take", path: slipPath(slip) };
+    const gone = (): void => {};
+    if (record.state === "released") return this.#journal.commit([take], gone, gone);
+    this.#journal.commit(
+      [take, ...leaveMessage(record)],
+      (versions) => this.#removeIfLast(record, versions[1] ?? -1),
+      gone,
+    );
   }
 
   /** The slips of a mailbox, oldest first, not yet read. */
@@ -169,6 +189,18 @@ export class Mail {
     });
   }
 
+  /** A slip was stored, but contact was lost before its number was told: it is the one that names its message. */
+  #find(slip: Slip): void {
+    const { messagePath } = slip.record!;
+    this.list(slip.clientId, (slips) => {
+      this.readRecords(slips, () => {
+        const found = slips.find(({ record }) => record?.messagePath === messagePath);
+        slip.name = found?.name;
+        if (found !== undefined && this.#unwanted.delete(slip)) this.discard(slip);
+      });
+    });
+  }
+
   #readAll(paths: readonly string[], done: (results: readonly ReadResult[]) => void): void {
     if (paths.length === 0) return done([]);
     const operations = paths.map((path) => ({ kind: "get", path }) as const);
@@ -177,14 +209,29 @@ export class Mail {
     });
   }
 
-  #removeIfLast(record: SlipRecord, counterVersion: number): void {
-    if (record.recipients === 1 || counterVersion < record.recipients) return;
-    const path = record.messagePath;
-    this.#journal.commit([
-      { kind: "remove", path: counterPath(path) },
-      { kind: "remove", path },
-    ]);
+  #removeIfLast({ recipients, messagePath: path }: SlipRecord, counterVersion: number): void {
+    if (recipients === 1) return;
+    if (counterVersion >= recipients) {
+      return this.#journal.commit([
+        { kind: "remove", path: counterPath(path) },
+        { kind: "remove", path },
+      ]);
+    }
+    if (counterVersion !== -1) return;
+    // It was committed, but the answer was lost.
+    this.#coordinator.read([{ kind: "exists", path: counterPath(path) }], (_, [counter]) => {
+      if (typeof counter === "object" && "stat" in counter)
+        this.#removeIfLast({ recipients, messagePath: path } as SlipRecord, counter.stat.version);
+    });
   }
+}
+
+/** How something is written in a session's name. */
+export interface Settling {
+  readonly owned: Owned;
+  readonly done: () => void;
+  /** The session is another broker's. */
+  readonly refused: () => void;
 }
 
 export interface StoredMail {
@@ -194,6 +241,11 @@ export interface StoredMail {
 
 function slipPath(slip: Slip): string {
   return `${mailPath(slip.clientId)}/${slip.name}`;
+}
+
+/** Whoever has lost a session must not write in its name. */
+export function checkOf(owned: Owned): JournalOperation {
+  return { kind: "check", path: owned.path, version: () => owned.version };
 }
 
 function counterPath(messagePath: string): string {

@@ -139,13 +139,15 @@ export interface WillRecord {
   readonly delay: number;
   /** Message Expiry Interval in ms, counted from its publication; Infinity: never. */
   readonly expiryMs: number;
+  /** The incarnation of the broker that holds the connection. */
+  readonly epoch: number;
 }
 
-/** A will: length of the JSON (u32), JSON of topic, retain, delay and expiry, then the message as stored. */
-export function encodeWill({ publish, delay, expiryMs }: WillRecord): Uint8Array {
+/** A will: length of the JSON (u32), JSON of topic, retain, delay, expiry and the broker's epoch, then the message as stored. */
+export function encodeWill({ publish, delay, expiryMs, epoch }: WillRecord): Uint8Array {
   const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
   const expiry = expiryMs === Infinity ? null : expiryMs;
-  const head = encodeUtf8(JSON.stringify({ topic, retain: publish.retain, delay, expiry }));
+  const head = encodeUtf8(JSON.stringify({ topic, retain: publish.retain, delay, expiry, epoch }));
   const length = new Uint8Array(4);
   new DataView(length.buffer).setUint32(0, head.length);
   return concatBytes([length, head, encodeMessage(publish, 0)]);
@@ -158,6 +160,7 @@ export function decodeWill(bytes: Uint8Array): WillRecord {
     retain: boolean;
     delay: number;
     expiry: number | null;
+    epoch: number;
   };
   const stored = decodeMessage(head.topic, bytes.slice(headEnd));
   const publish = makePublish(stored.topicBytes, stored.payloadBytes.slice(stored.payloadStart), {
@@ -165,7 +168,7 @@ export function decodeWill(bytes: Uint8Array): WillRecord {
     retain: head.retain,
     properties: stored.propertyBytes.slice(stored.propertiesStart, stored.propertiesEnd),
   });
-  return { publish, delay: head.delay, expiryMs: head.expiry ?? Infinity };
+  return { publish, delay: head.delay, expiryMs: head.expiry ?? Infinity, epoch: head.epoch };
 }
 
 export const emptyRecord = noBytes;

@@ -97,13 +97,32 @@ function explain(code: string, port: number): string | undefined {
   return undefined;
 }
 
+/** How to speak TLS to the other side: PEM texts. Without `ca` the system's authorities are trusted. */
+export interface TlsOptions {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  /** The name that the other side's certificate must bear; the host's by default. */
+  readonly serverName?: string;
+}
+
+export interface DialOptions {
+  readonly tls?: TlsOptions | undefined;
+}
+
 /** Dials. The promise rejects with `OperatingError`. */
-export async function dialTcp<Owner>(host: string, port: number, events: TransportEvents<Owner>): Promise<Owner> {
+export async function dialTcp<Owner>(
+  host: string,
+  port: number,
+  events: TransportEvents<Owner>,
+  { tls }: DialOptions = {},
+): Promise<Owner> {
   try {
     const socket = await Bun.connect<Attached<Owner>>({
       hostname: host,
       port,
       socket: handlers(events),
+      ...(tls === undefined ? {} : { tls: { serverName: host, rejectUnauthorized: true, ...tls } }),
     });
     return socket.data.owner;
   } catch (error) {

@@ -7,6 +7,8 @@ import type { Subscription } from "../mqtt/subscription.ts";
 /** The members of a shared subscription that have one filter and one group name. */
 export interface SharedGroup<Subscriber> {
   readonly name: string;
+  /** The whole filter, `$share/name/…`: the group's key in the cluster. */
+  readonly text: string;
   readonly members: Map<Subscriber, Subscription>;
   /** The members in their order, for taking turns; undefined after a change. */
   order: readonly Subscriber[] | undefined;
@@ -102,7 +104,7 @@ function membersOf<Subscriber>(node: TrieNode<Subscriber>, { filter }: Subscript
   node.groups ??= new Map();
   let group = node.groups.get(filter.group);
   if (group === undefined) {
-    group = { name: filter.group, members: new Map(), order: undefined, turn: 0 };
+    group = { name: filter.group, text: filter.text, members: new Map(), order: undefined, turn: 0 };
     node.groups.set(filter.group, group);
   }
   group.order = undefined;

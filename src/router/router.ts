@@ -1,5 +1,5 @@
 /**
- * From a topic to its receivers. A route is worked out once per topic and cached under the topic's bytes; a
+ * From a topic to its receivers: those that this broker serves, and those elsewhere in the cluster. A route is worked out once per topic and cached under the topic's bytes; a
  * generation number makes all cached routes stale at once when a subscription changes.
  */
 import { decodeUtf8, equalRange, hashBytes, ownBytes } from "../base/bytes.ts";
@@ -20,20 +20,28 @@ export interface Target<Subscriber> {
   /** What holds if the receiver is the publisher (No Local); undefined: it gets nothing. */
   readonly own: Target<Subscriber> | undefined;
   /** The shared subscription this is a choice of. */
-  readonly group: SharedGroup<Subscriber> | undefined;
+  readonly group: SharedGroup<unknown> | undefined;
 }
 
-export class Route<Subscriber> {
+/** A subscriber somewhere else in the cluster. */
+export interface Elsewhere {
+  readonly isElsewhere: true;
+}
+
+export class Route<Here, There extends Elsewhere> {
   readonly topic: string;
   readonly bytes: Uint8Array;
-  readonly next: Route<Subscriber> | undefined;
+  readonly next: Route<Here, There> | undefined;
   generation = -1;
-  targets: readonly Target<Subscriber>[] = [];
-  groups: readonly SharedGroup<Subscriber>[] = [];
+  targets: readonly Target<Here>[] = [];
+  elsewhere: readonly Target<There>[] = [];
+  groups: readonly SharedGroup<Here | There>[] = [];
   /** Room for what the fan-out knows about all targets; it goes stale with the generation. */
   note = 0;
+  /** Room for where messages without a promise go, besides `targets`; undefined after a change. */
+  links: readonly unknown[] | undefined;
 
-  constructor(topic: string, bytes: Uint8Array, next: Route<Subscriber> | undefined) {
+  constructor(topic: string, bytes: Uint8Array, next: Route<Here, There> | undefined) {
     this.topic = topic;
     this.bytes = bytes;
     this.next = next;
@@ -43,9 +51,9 @@ export class Route<Subscriber> {
 /** Topics whose hashes collide; longer chains are an attack, and are not cached. */
 const chainLengthMax = 8;
 
-export class Router<Subscriber> {
-  readonly #trie = new FilterTrie<Subscriber>();
-  #cache = new Map<number, Route<Subscriber>>();
+export class Router<Here extends object, There extends Elsewhere> {
+  readonly #trie = new FilterTrie<Here | There>();
+  #cache = new Map<number, Route<Here, There>>();
   #cached = 0;
   #cachedBytes = 0;
   #generation = 0;
@@ -54,12 +62,12 @@ export class Router<Subscriber> {
     return this.#trie.size;
   }
 
-  subscribe(subscriber: Subscriber, subscription: Subscription): void {
+  subscribe(subscriber: Here | There, subscription: Subscription): void {
     this.#trie.add(subscriber, subscription);
     this.#generation++;
   }
 
-  unsubscribe(subscriber: Subscriber, subscription: Subscription): void {
+  unsubscribe(subscriber: Here | There, subscription: Subscription): void {
     if (this.#trie.remove(subscriber, subscription)) this.#generation++;
   }
 
@@ -68,12 +76,12 @@ export class Router<Subscriber> {
     this.#generation++;
   }
 
-  isFresh(route: Route<Subscriber>): boolean {
+  isFresh(route: Route<Here, There>): boolean {
     return route.generation === this.#generation;
   }
 
   /** The route of a topic; undefined if the bytes are no topic name. */
-  route(bytes: Uint8Array, start: number, end: number): Route<Subscriber> | undefined {
+  route(bytes: Uint8Array, start: number, end: number): Route<Here, There> | undefined {
     const hash = hashBytes(bytes, start, end);
     const first = this.#cache.get(hash);
     let length = 0;
@@ -86,25 +94,33 @@ export class Router<Subscriber> {
     const topic = decodeUtf8(bytes, start, end);
     if (topic.split("/", topicLevelsMax + 1).length > topicLevelsMax) return undefined;
     const cacheable = length < chainLengthMax;
-    const route = new Route(topic, ownBytes(bytes, start, end), cacheable ? first : undefined);
+    const route = new Route<Here, There>(topic, ownBytes(bytes, start, end), cacheable ? first : undefined);
     if (cacheable) this.#remember(hash, route);
     return this.refresh(route);
   }
 
   /** Works the route out anew if it is stale. */
-  refresh(route: Route<Subscriber>): Route<Subscriber> {
+  refresh(route: Route<Here, There>): Route<Here, There> {
     if (route.generation === this.#generation) return route;
-    const merged = new Map<Subscriber, Merged>();
-    const groups: SharedGroup<Subscriber>[] = [];
+    const merged = new Map<Here | There, Merged>();
+    const groups: SharedGroup<Here | There>[] = [];
     this.#trie.match(route.topic.split("/"), (node) => collect(node, merged, groups));
-    route.targets = [...merged].map(([subscriber, parts]) => makeTarget(subscriber, parts));
+    const targets: Target<Here>[] = [];
+    const elsewhere: Target<There>[] = [];
+    for (const [subscriber, parts] of merged) {
+      if ("isElsewhere" in subscriber) elsewhere.push(makeTarget(subscriber as There, parts));
+      else targets.push(makeTarget(subscriber as Here, parts));
+    }
+    route.targets = targets;
+    route.elsewhere = elsewhere;
+    route.links = undefined;
     route.groups = groups;
     route.generation = this.#generation;
     route.note = 0;
     return route;
   }
 
-  #remember(hash: number, route: Route<Subscriber>): void {
+  #remember(hash: number, route: Route<Here, There>): void {
     if (this.#cached >= routeCacheEntriesMax || this.#cachedBytes >= routeCacheBytesMax) {
       this.#cache = new Map();
       this.#cached = this.#cachedBytes = 0;

@@ -22,10 +22,13 @@ export interface Store {
 interface Written {
   readonly error: CoordinatorError | undefined;
   readonly results: readonly WriteResult[];
+  readonly zxid: number;
 }
 
 export function write(coordinator: Coordinator, ...operations: WriteOperation[]): Promise<Written> {
-  return new Promise((resolve) => coordinator.write(operations, (error, results) => resolve({ error, results })));
+  return new Promise((resolve) =>
+    coordinator.write(operations, (error, results = [], zxid) => resolve({ error, results, zxid })),
+  );
 }
 
 export function read(coordinator: Coordinator, ...operations: ReadOperation[]): Promise<readonly ReadResult[]> {
@@ -104,7 +107,8 @@ export function coordinatorContract(name: string, open: () => Promise<Store>): v
         create("/b/c"),
         remove("/b/c"),
       );
-      expect(results.map((result) => result?.version)).toEqual([undefined, 1, 0, 0, undefined]);
+      expect(results.map((result) => result.version)).toEqual([-1, 1, 0, 0, -1]);
+      expect(results.map((result) => result.path)).toEqual(["/a", "/a", "/b", "/b/c", "/b/c"]);
       expect(await textOf(coordinator, "/a")).toBe("after");
     });
 
@@ -122,12 +126,42 @@ export function coordinatorContract(name: string, open: () => Promise<Store>): v
       expect(await textOf(coordinator, "/n")).toBe("499");
     });
 
+    test("a group in which one submission fails: the others happen, in their order", async () => {
+      const coordinator = await one();
+      await write(coordinator, create("/g"));
+      const all = await Promise.all([
+        write(coordinator, create("/g/1")),
+        write(coordinator, create("/none/x"), create("/g/never")),
+        write(coordinator, create("/g/1")),
+        write(coordinator, set("/g/1", "last")),
+        write(coordinator, remove("/g/1", 7)),
+      ]);
+      expect(all.map(({ error }) => error?.code)).toEqual([undefined, "NoNode", "NodeExists", undefined, "BadVersion"]);
+      expect(await textOf(coordinator, "/g/1")).toBe("last");
+      expect(await textOf(coordinator, "/g/never")).toBe("NoNode");
+    });
+
+    test("sequential nodes are numbered in the order of their commits, also after deletions", async () => {
+      const coordinator = await one();
+      await write(coordinator, create("/q"));
+      const first = await write(coordinator, create("/q/", "", "sequential"), create("/q/x-", "", "sequential"));
+      const [a, b] = first.results.map(({ path }) => path);
+      expect(a).toMatch(/^\/q\/\d{10}$/);
+      expect(b).toMatch(/^\/q\/x-\d{10}$/);
+      await write(coordinator, remove(a!), remove(b!));
+      const later = (await write(coordinator, create("/q/", "y", "sequential"))).results[0]!.path;
+      expect(later > a!).toBe(true);
+      expect(await textOf(coordinator, later)).toBe("y");
+      expect(await codeOf(write(coordinator, create("/none/", "", "sequential")))).toBe("NoNode");
+    });
+
     test("children by name, and how many", async () => {
       const coordinator = await one();
       await write(coordinator, create("/p"), create("/p/b"), create("/p/a"), create("/p/a/below"));
       const [result] = await read(coordinator, { kind: "children", path: "/p" });
       expect([...(result as { children: readonly string[] }).children].sort()).toEqual(["a", "b"]);
-      expect((result as { stat: { childCount: number } }).stat.childCount).toBe(2);
+      const [stat] = await read(coordinator, { kind: "exists", path: "/p" });
+      expect((stat as { stat: { childCount: number } }).stat.childCount).toBe(2);
     });
 
     test("each read of several fails for itself", async () => {
@@ -155,9 +189,25 @@ export function coordinatorContract(name: string, open: () => Promise<Store>): v
 
     test("every node knows the transaction that made it; later ones are larger", async () => {
       const coordinator = await one();
-      const first = (await write(coordinator, create("/one"))).results[0]!;
-      const second = (await write(coordinator, create("/two"))).results[0]!;
-      expect(second.czxid).toBeGreaterThan(first.czxid);
+      const first = await write(coordinator, create("/one"));
+      const second = await write(coordinator, create("/two"));
+      expect(second.zxid).toBeGreaterThan(first.zxid);
+      const changed = await write(coordinator, set("/one", "x"));
+      const results = await read(coordinator, get("/one"), get("/two"));
+      expect(results[0]).toMatchObject({ stat: { czxid: first.zxid, mzxid: changed.zxid, version: 1 } });
+      expect(results[1]).toMatchObject({ stat: { czxid: second.zxid, mzxid: second.zxid, version: 0 } });
+      expect(coordinator.seenZxid).toBeGreaterThanOrEqual(changed.zxid);
+    });
+
+    test("after a sync the events of all earlier commits have been told", async () => {
+      const coordinator = await one();
+      await write(coordinator, create("/y"));
+      const events: WatchEvent[] = [];
+      coordinator.watch("/y", (event) => events.push(event));
+      for (let index = 0; index < 20; index++) coordinator.write([create(`/y/${index}`)], () => {});
+      await new Promise<void>((resolve) => coordinator.sync(resolve));
+      expect(events.length).toBe(20);
+      expect(coordinator.leaseUntil).toBeGreaterThan(performance.now());
     });
 
     test("ephemeral nodes end with their session, the rest stays", async () => {

@@ -13,6 +13,7 @@ import { Connection } from "../../src/broker/connection.ts";
 import { defaultOptions } from "../../src/broker/options.ts";
 import { Turn } from "../../src/net/writer.ts";
 import { instantCoordinator } from "../support/instant-coordinator.ts";
+import { alone } from "../support/machine.ts";
 import { connectVectors, plainConnect, vectors } from "./corpus.ts";
 
 const seconds = Number(process.env.MQTTZOO_FUZZ_SECONDS ?? 60);
@@ -73,6 +74,7 @@ beforeAll(async () => {
     random: systemRandom,
     log: silentLog,
     turn,
+    ...alone,
   });
   bystander = new Peer();
   bystander.send(plainConnect);

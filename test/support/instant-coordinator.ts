@@ -17,7 +17,6 @@ export interface InstantCoordinator extends Coordinator {
 export function instantCoordinator(): InstantCoordinator {
   let zxid = 0;
   const waiting: (() => void)[] = [];
-  const stat = () => ({ czxid: ++zxid, version: 1, childCount: 0 });
   return {
     answers: true,
     release() {
@@ -25,7 +24,12 @@ export function instantCoordinator(): InstantCoordinator {
     },
     state: "CONNECTED",
     write(operations: readonly WriteOperation[], done: WriteDone) {
-      const answer = (): void => done(undefined, operations.map(stat));
+      const answer = (): void =>
+        done(
+          undefined,
+          operations.map(({ path }) => ({ path, version: 1 })),
+          ++zxid,
+        );
       if (this.answers) answer();
       else waiting.push(answer);
     },
@@ -34,6 +38,10 @@ export function instantCoordinator(): InstantCoordinator {
         undefined,
         operations.map(() => "NoNode" as const),
       ),
+    seenZxid: 0,
+    leaseUntil: Infinity,
+    submissionBytesMax: Infinity,
+    sync: (done) => done(),
     watch: () => () => {},
     onState() {},
     close: (done) => done(),

@@ -8,6 +8,15 @@ import type { Coordinator } from "../../src/coordinator/coordinator.ts";
 import { Turn } from "../../src/net/writer.ts";
 import { instantCoordinator } from "./instant-coordinator.ts";
 
+/** Doors of a broker that has no others. */
+export const alone = {
+  dialLink: () => {},
+  linkSecret: undefined,
+  fatal: (error: Error) => {
+    throw error;
+  },
+} as const;
+
 export async function machine(coordinator: Coordinator = instantCoordinator()) {
   let now = 1000;
   const clock = { now: () => now, wall: () => 1_800_000_000_000 + now };
@@ -19,6 +28,7 @@ export async function machine(coordinator: Coordinator = instantCoordinator()) {
     random: systemRandom,
     log: silentLog,
     turn,
+    ...alone,
   });
   const dial = () => {
     const sent: number[] = [];

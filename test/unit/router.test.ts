@@ -31,11 +31,18 @@ function subscription(text: string, more: Partial<Subscription> = {}): Subscript
   };
 }
 
-function route(router: Router<string>, topic: string): string[] {
+/** A subscriber: the router only looks at who it is. */
+interface Named {
+  readonly name: string;
+}
+const named = (name: string): Named => subscribers.get(name)!;
+const subscribers = new Map(["x", "y", "z"].map((name) => [name, { name }]));
+
+function route(router: Router<Named, never>, topic: string): string[] {
   const bytes = encodeUtf8(topic);
   return router
     .route(bytes, 0, bytes.length)!
-    .targets.map(({ subscriber }) => subscriber)
+    .targets.map(({ subscriber }) => subscriber.name)
     .sort();
 }
 
@@ -47,18 +54,18 @@ test("the trie finds what the naive matcher finds, while subscriptions come and 
       fc.array(topicOf, { minLength: 1, maxLength: 10 }),
       (steps, topics) => {
         const trie = new FilterTrie<string>();
-        const router = new Router<string>();
+        const router = new Router<Named, never>();
         const model = new Map<string, Set<string>>();
         for (const { who, filter, add } of steps) {
           const owners = model.get(filter) ?? new Set();
           model.set(filter, owners);
           if (add) {
             trie.add(who, subscription(filter));
-            router.subscribe(who, subscription(filter));
+            router.subscribe(named(who), subscription(filter));
             owners.add(who);
           } else {
             expect(trie.remove(who, subscription(filter))).toBe(owners.delete(who));
-            router.unsubscribe(who, subscription(filter));
+            router.unsubscribe(named(who), subscription(filter));
           }
           // Routes are cached from the start, so that stale ones would show.
           for (const topic of topics) {
@@ -126,7 +133,7 @@ test("filters that the standard forbids, and topics that are none", () => {
   for (const filter of ["#", "+", "/", "a//b", "+/+/#", "$share/g/#", "$share/g//", "$SYS/#"])
     expect(parseFilter(filter)).toBeDefined();
   expect(parseFilter("$share/group/a/+")).toMatchObject({ group: "group", levels: ["a", "+"] });
-  const router = new Router<string>();
+  const router = new Router<Named, never>();
   for (const topic of ["", "a/+", "#", "a/".repeat(200)]) {
     const bytes = encodeUtf8(topic);
     expect(router.route(bytes, 0, bytes.length)).toBeUndefined();
@@ -134,13 +141,13 @@ test("filters that the standard forbids, and topics that are none", () => {
 });
 
 test("overlapping subscriptions become one target, and no local takes only its own away", () => {
-  const router = new Router<string>();
-  router.subscribe("x", subscription("a/#", { qos: 1, id: 5, noLocal: true }));
-  router.subscribe("x", subscription("a/b", { qos: 2, id: 6 }));
-  router.subscribe("y", subscription("a/b", { noLocal: true }));
+  const router = new Router<Named, never>();
+  router.subscribe(named("x"), subscription("a/#", { qos: 1, id: 5, noLocal: true }));
+  router.subscribe(named("x"), subscription("a/b", { qos: 2, id: 6 }));
+  router.subscribe(named("y"), subscription("a/b", { noLocal: true }));
   const bytes = encodeUtf8("a/b");
   const [x, y] = router.route(bytes, 0, bytes.length)!.targets;
-  expect(x).toMatchObject({ subscriber: "x", qos: 2, subscriptionIds: [5, 6] });
+  expect(x).toMatchObject({ subscriber: named("x"), qos: 2, subscriptionIds: [5, 6] });
   expect(x!.own).toMatchObject({ qos: 2, subscriptionIds: [6] });
   expect(y!.own).toBeUndefined();
 });

@@ -2,7 +2,13 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
-import { type Coordinator, CoordinatorError, type WriteOperation } from "../../src/coordinator/coordinator.ts";
+import {
+  type Coordinator,
+  CoordinatorError,
+  type ReadDone,
+  type ReadOperation,
+  type WriteOperation,
+} from "../../src/coordinator/coordinator.ts";
 import { decodeName, encodeName, sessionPath, topicOfPath, topicPath } from "../../src/coordinator/paths.ts";
 import { Journal } from "../../src/mail/journal.ts";
 import {
@@ -65,15 +71,24 @@ test("messages, slips, subscriptions and wills come back as they were", () => {
     id: 9,
   } as const;
   expect(decodeSubscription("$share/g/a/#", encodeSubscription(subscription))).toEqual(subscription);
-  const will = decodeWill(encodeWill({ publish, delay: 5, expiryMs: 7000 }));
-  expect(will).toMatchObject({ delay: 5, expiryMs: 7000 });
+  const will = decodeWill(encodeWill({ publish, delay: 5, epoch: 7, expiryMs: 7000 }));
+  expect(will).toMatchObject({ delay: 5, epoch: 7, expiryMs: 7000 });
   expect(encodeMessage(will.publish, 0).slice(16)).toEqual(encodeMessage(publish, 0).slice(16));
 });
 
 /** A tree that answers at once, of paths alone, and that the test can change behind the journal's back. */
 class FakeTree {
   readonly nodes = new Map<string, string>();
-  readonly coordinator = { write: this.write.bind(this) } as unknown as Coordinator;
+  readonly coordinator = { write: this.write.bind(this), read: this.read.bind(this) } as unknown as Coordinator;
+
+  read(operations: readonly ReadOperation[], done: ReadDone): void {
+    done(
+      undefined,
+      operations.map(({ path }) =>
+        this.nodes.has(path) ? { stat: { czxid: 1, mzxid: 1, version: 0, childCount: 0 } } : "NoNode",
+      ),
+    );
+  }
 
   write(
     operations: readonly WriteOperation[],

@@ -1,0 +1,309 @@
+/**
+ * What is published here for receivers elsewhere: once over the link to each broker that needs it, or into the
+ * mailboxes of sessions that are away. A delivery with a promise is kept until the other broker has settled it; if
+ * that broker dies, or cannot be reached for long, its persistent receivers get the message into their mailboxes.
+ */
+import {
+  linkPatienceMs,
+  mailCountEveryMax,
+  movingMessagesMax,
+  outputBytesHigh,
+  outputBytesMax,
+} from "../base/limits.ts";
+import { Timer } from "../base/timers.ts";
+import { mailPath } from "../coordinator/paths.ts";
+import { deliveryFrame, FrameType, type Remain, writeRun } from "../link/frames.ts";
+import type { SlipDraft } from "../mail/mail.ts";
+import type { Settlement } from "../mail/settlement.ts";
+import type { QoS } from "../mqtt/constants.ts";
+import { Envelope, type Publish, writePublish } from "../mqtt/publish.ts";
+import { MemorySink } from "../mqtt/sink.ts";
+import { type Connection, Hold } from "./connection.ts";
+import type { ClusterRoute, Context } from "./context.ts";
+import { type Group, isPeer, type Peer, type RemoteSession, type RemoteTarget } from "./peer.ts";
+
+/** What one broker is to do with a message. */
+export interface Share {
+  toInterest: boolean;
+  readonly sessions: RemoteTarget[];
+  readonly groups: Group[];
+}
+
+export class Forwarding {
+  readonly #context: Context;
+  readonly #resume: (connection: Connection, reason: number) => void;
+  /** Chooses another member for a message that the chosen one's broker could not place. */
+  reassign: (group: Group, publish: Publish, except: Peer, done: () => void) => void = (
+    _group,
+    _publish,
+    _except,
+    done,
+  ) => done();
+
+  constructor(context: Context, resume: (connection: Connection, reason: number) => void) {
+    this.#context = context;
+    this.#resume = resume;
+  }
+
+  /** The brokers that messages without a promise go to. */
+  linksOf(route: ClusterRoute): readonly Peer[] {
+    if (route.links === undefined) {
+      const peers = new Set<Peer>();
+      for (const { subscriber } of route.elsewhere) {
+        if (isPeer(subscriber)) peers.add(subscriber);
+        else if (subscriber.host !== undefined) peers.add(subscriber.host);
+      }
+      route.links = [...peers];
+    }
+    return route.links as readonly Peer[];
+  }
+
+  /** QoS 0 packets as they came. */
+  run(
+    peers: readonly Peer[],
+    packets: { readonly bytes: Uint8Array; readonly start: number; readonly end: number; readonly count: number },
+    version5: boolean,
+    publisher: Connection | undefined,
+  ): void {
+    for (const peer of peers) {
+      const writer = peer.connection?.writer;
+      if (writer === undefined || !peer.isLinked || writer.unsent > outputBytesMax) {
+        this.#context.metrics.droppedLink += packets.count;
+        continue;
+      }
+      writeRun(writer, version5, packets.bytes, packets.start, packets.end);
+      this.#context.metrics.forwarded += packets.count;
+      if (publisher !== undefined && (peer.asksToWait || writer.unsent > outputBytesHigh)) this.#hold(publisher, peer);
+    }
+  }
+
+  /** QoS 0, one message of the broker's own form. */
+  live(publish: Publish, peers: readonly Peer[], publisher: Connection | undefined): void {
+    if (peers.length === 0) return;
+    const bytes = this.encode(publish, 0);
+    this.run(peers, { bytes, start: 0, end: bytes.length, count: 1 }, true, publisher);
+  }
+
+  /** QoS 0 for a member of a shared subscription at another broker. */
+  offer(publish: Publish, group: Group, peer: Peer): void {
+    const { connection } = peer;
+    if (connection === undefined || connection.writer.unsent > outputBytesMax) {
+      this.#context.metrics.droppedLink++;
+      return;
+    }
+    const delivery = { id: 0, zxid: 0, toInterest: false, handles: [], groups: [group.text] };
+    connection.send(deliveryFrame(FrameType.offer, delivery, this.encode(publish, 0)));
+  }
+
+  /** Hands a message to another broker; `settlement` waits for it. */
+  deliver(peer: Peer, share: Share, settlement: Settlement, packet: Uint8Array, publisher?: Connection): void {
+    const id = ++peer.lastDeliveryId;
+    // At QoS 0 a session that is not there gets nothing.
+    const promised = share.sessions.filter(({ qos }) => qos > 0);
+    peer.pending.set(id, { settlement, sessions: promised, groups: share.groups });
+    settlement.waitFor();
+    let zxid = 0;
+    for (const { session } of share.sessions) zxid = Math.max(zxid, session.mailZxid);
+    const delivery = {
+      id,
+      zxid,
+      toInterest: share.toInterest,
+      handles: share.sessions.map(({ session }) => session.handle),
+      groups: share.groups.map(({ text }) => text),
+    };
+    peer.link!.send(deliveryFrame(FrameType.publish, delivery, packet));
+    this.#context.metrics.forwarded++;
+    if (publisher !== undefined && (peer.asksToWait || peer.link!.full)) this.#hold(publisher, peer);
+  }
+
+  /** Which way a message to a session goes; "wait": after what is under way another way. At QoS 2 it is always stored. */
+  wayTo({ session, qos }: RemoteTarget): "link" | "mail" | "wait" {
+    if (qos === 2) return "mail";
+    const way = session.host?.isLinked === true ? "link" : "mail";
+    if ((session.underWay > 0 || session.moving.length > 0) && session.way !== way) return "wait";
+    session.way = way;
+    session.underWay++;
+    return way;
+  }
+
+  wait(target: RemoteTarget, settlement: Settlement): void {
+    settlement.waitFor();
+    target.session.moving.push({ target, settlement });
+    if (target.session.moving.length > movingMessagesMax)
+      this.#context.log.warn({ client: target.session.clientId }, "many messages wait for a session on the move");
+  }
+
+  /** Messages have been committed to mailboxes of sessions kept elsewhere. */
+  mailed(targets: readonly RemoteTarget[], zxid: number): void {
+    for (const { session, qos } of targets) {
+      session.mailZxid = Math.max(session.mailZxid, zxid);
+      session.mailCount++;
+      this.#count(session);
+      if (qos === 1) this.#arrived(session);
+    }
+  }
+
+  settled(peer: Peer, ids: readonly number[]): void {
+    for (const id of ids) {
+      const forwarded = peer.pending.get(id);
+      if (forwarded === undefined) continue;
+      peer.pending.delete(id);
+      for (const { session } of forwarded.sessions) this.#arrived(session);
+      forwarded.settlement.done();
+    }
+  }
+
+  /** Some receivers were not there: they get it another way, and then it is settled. */
+  remain(peer: Peer, { id, handles, groups }: Remain): void {
+    const forwarded = peer.pending.get(id);
+    if (forwarded === undefined) return;
+    peer.pending.delete(id);
+    const { settlement } = forwarded;
+    const missing = new Set(handles);
+    this.#store(
+      settlement,
+      forwarded.sessions.filter(({ session }) => missing.has(session.handle)),
+    );
+    for (const { session } of forwarded.sessions) if (!missing.has(session.handle)) this.#arrived(session);
+    for (const group of forwarded.groups) if (groups.includes(group.text)) this.#reassign(settlement, group, peer);
+    settlement.done();
+  }
+
+  linkUp(peer: Peer): void {
+    peer.link!.onRelief = () => this.release(peer);
+    this.release(peer);
+  }
+
+  linkDown(peer: Peer): void {
+    this.release(peer);
+    const { link } = peer;
+    const timer = new Timer(() => {
+      if (peer.link !== link || peer.isLinked) return;
+      for (const forwarded of peer.pending.values()) {
+        this.#store(forwarded.settlement, forwarded.sessions);
+        forwarded.sessions = [];
+      }
+    });
+    this.#context.timers.set(timer, this.#context.clock.now() + linkPatienceMs);
+  }
+
+  /** That incarnation of a broker is gone, and with it the sessions there that end with their connections. */
+  left(peer: Peer): void {
+    const pending = [...peer.pending.values()];
+    peer.pending.clear();
+    for (const session of peer.hosted.values()) if (session.host === peer) session.host = undefined;
+    peer.hosted.clear();
+    this.#context.router.touch();
+    for (const { settlement, sessions, groups } of pending) {
+      this.#store(settlement, sessions);
+      for (const group of groups) this.#reassign(settlement, group, peer);
+      settlement.done();
+    }
+    this.release(peer);
+  }
+
+  hosting(
+    peer: Peer,
+    sessions: readonly (readonly [number, string])[],
+    find: (clientId: string) => RemoteSession,
+  ): void {
+    for (const [handle, clientId] of sessions) {
+      const session = find(clientId);
+      session.host = peer;
+      session.handle = handle;
+      peer.hosted.set(handle, session);
+    }
+    this.#context.router.touch();
+  }
+
+  unhosting(peer: Peer, handles: readonly number[]): void {
+    for (const handle of handles) {
+      const session = peer.hosted.get(handle);
+      peer.hosted.delete(handle);
+      if (session?.host === peer && session.handle === handle) session.host = undefined;
+    }
+    this.#context.router.touch();
+  }
+
+  /** Publishers that wait for a broker may go on. */
+  release(peer: Peer): void {
+    const waiting = [...peer.waiting];
+    peer.waiting.clear();
+    for (const connection of waiting) this.#resume(connection, Hold.link);
+  }
+
+  /** The message as an MQTT 5 packet: what a link carries. */
+  encode(publish: Publish, qos: QoS): Uint8Array {
+    const sink = new MemorySink();
+    envelope.qos = qos;
+    envelope.retain = publish.retain;
+    envelope.packetId = qos === 0 ? 0 : 1;
+    writePublish(sink, publish, envelope, publish.expiresAt === Infinity ? 0 : this.#context.clock.wall());
+    return sink.take();
+  }
+
+  #hold(publisher: Connection, peer: Peer): void {
+    publisher.hold(Hold.link);
+    peer.waiting.add(publisher);
+  }
+
+  /** One message to a session has arrived, one way or the other. */
+  #arrived(session: RemoteSession): void {
+    session.underWay--;
+    if (session.underWay > 0) return;
+    for (const { target, settlement } of session.moving.drain()) this.#move(target, settlement);
+  }
+
+  #move(target: RemoteTarget, settlement: Settlement): void {
+    const way = this.wayTo(target);
+    if (way === "wait") {
+      target.session.moving.push({ target, settlement });
+      return;
+    }
+    if (way === "mail") {
+      // Counted again when it is committed, as all that is stored.
+      this.#store(settlement, [target]);
+    } else {
+      const packet = this.encode(settlement.publish, settlement.publish.qos);
+      const share = { toInterest: false, sessions: [target], groups: target.group === undefined ? [] : [target.group] };
+      this.deliver(target.session.host!, share, settlement, packet);
+    }
+    settlement.done();
+  }
+
+  /** Stores a message for sessions that it could not be delivered to. They count as under way already. */
+  #store(settlement: Settlement, targets: readonly RemoteTarget[]): void {
+    if (targets.length === 0) return;
+    const { mail, journal } = this.#context;
+    const name = { order: settlement.order, from: settlement.slips };
+    settlement.slips += targets.length;
+    const { operations } = mail.store(settlement.publish, name, targets.map(draftOf));
+    settlement.waitFor();
+    journal.commit(operations, (_, zxid) => {
+      this.mailed(targets, zxid);
+      settlement.done();
+    });
+  }
+
+  #reassign(settlement: Settlement, group: Group, except: Peer): void {
+    settlement.waitFor();
+    this.reassign(group, settlement.publish, except, () => settlement.done());
+  }
+
+  /** Counts a mailbox now and then, so that one that nobody empties does not grow without bound. */
+  #count(session: RemoteSession): void {
+    if (++session.mailedSinceCount < mailCountEveryMax) return;
+    session.mailedSinceCount = 0;
+    this.#context.coordinator.read([{ kind: "exists", path: mailPath(session.clientId) }], (_, [result]) => {
+      if (typeof result === "object" && "stat" in result) session.mailCount = result.stat.childCount;
+    });
+  }
+}
+
+export function draftOf({ session: { clientId }, qos, retain, subscriptionIds }: RemoteTarget): SlipDraft {
+  return { clientId, qos, retain, subscriptionIds, packetId: 0 };
+}
+
+/** One envelope for all: it is filled in and used up within a call. */
+const envelope = new Envelope();
+envelope.version5 = true;

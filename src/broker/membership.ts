@@ -1,0 +1,125 @@
+/**
+ * Who is in the cluster: `/brokers`, mirrored. And what this broker is itself: its own znode, which lives as long as its
+ * keeper session, and the lease that it may trust while it has no contact.
+ */
+import { decodeUtf8, encodeUtf8, noBytes } from "../base/bytes.ts";
+import { OperatingError } from "../base/errors.ts";
+import type { Coordinator, WriteOperation } from "../coordinator/coordinator.ts";
+import { brokerPath, brokersPath, decodeName, nameOf, parentPath, rootPaths } from "../coordinator/paths.ts";
+import type { Context } from "./context.ts";
+import { Mirror } from "./mirror.ts";
+import { type BrokerFacts, Peer } from "./peer.ts";
+
+export interface MembershipFlows {
+  joined(peer: Peer): void;
+  /** An incarnation of a broker is gone. */
+  left(peer: Peer, epoch: number): void;
+}
+
+export class Membership {
+  readonly #context: Context;
+  readonly #flows: MembershipFlows;
+  readonly #mirror: Mirror;
+
+  constructor(context: Context, flows: MembershipFlows) {
+    this.#context = context;
+    this.#flows = flows;
+    this.#mirror = new Mirror(context.coordinator, {
+      root: brokersPath,
+      concerns: (path) => parentPath(path) === brokersPath,
+      needsData: () => true,
+      apply: (path, node) => {
+        const id = decodeName(nameOf(path));
+        const facts = typeof node === "object" ? (JSON.parse(decodeUtf8(node.data)) as BrokerFacts) : undefined;
+        const epoch = typeof node === "object" ? node.stat.czxid : undefined;
+        if (id === context.options.id) this.#seeSelf(epoch);
+        else this.#see(id, epoch, facts);
+      },
+    });
+  }
+
+  start(): Promise<void> {
+    return this.#mirror.start();
+  }
+
+  /** The broker of a name, whether it is a member now or not. */
+  peer(id: string): Peer {
+    const { peers } = this.#context;
+    let peer = peers.get(id);
+    if (peer === undefined) {
+      peer = new Peer(id);
+      peers.set(id, peer);
+    }
+    return peer;
+  }
+
+  /** Members other than this one. */
+  members(): Peer[] {
+    return [...this.#context.peers.values()].filter(({ epoch }) => epoch !== undefined);
+  }
+
+  /** True if that incarnation of a broker lives, as far as is known. */
+  isAlive(id: string, epoch: number): boolean {
+    const { options, self, peers } = this.#context;
+    return id === options.id ? epoch === self.epoch : peers.get(id)?.epoch === epoch;
+  }
+
+  /** Of all brokers that live, the one with the lowest id does what only one should. */
+  get isLowest(): boolean {
+    return this.members().every(({ id }) => id > this.#context.options.id);
+  }
+
+  #see(id: string, epoch: number | undefined, facts: BrokerFacts | undefined): void {
+    const peer = this.peer(id);
+    peer.facts = facts ?? peer.facts;
+    if (epoch === peer.epoch) return;
+    const before = peer.epoch;
+    if (before !== undefined) {
+      peer.epoch = undefined;
+      this.#context.log.info({ peer: id }, "a broker has left");
+      this.#flows.left(peer, before);
+    }
+    if (epoch === undefined) return;
+    peer.epoch = epoch;
+    this.#context.log.info({ peer: id, link: `${facts!.linkHost}:${facts!.linkPort}` }, "a broker has joined");
+    this.#flows.joined(peer);
+  }
+
+  #seeSelf(epoch: number | undefined): void {
+    const { self, coordinator, options, fatal } = this.#context;
+    // Of an earlier session of ours that is being replaced, or of the one that is ending.
+    if (epoch === undefined || epoch <= self.epoch || coordinator.state !== "CONNECTED" || self.isJoining) return;
+    fatal(
+      new OperatingError("EFENCED", `another broker has joined under the name ${options.id}; give each its own --id`),
+    );
+  }
+}
+
+/** Makes the roots and the broker's own znode, in place of one that an earlier life has left; returns its epoch. */
+export async function joinTree(coordinator: Coordinator, id: string, facts: BrokerFacts): Promise<number> {
+  for (const path of rootPaths)
+    await write(coordinator, [{ kind: "create", path, data: noBytes, mode: "persistent" }], "NodeExists");
+  const path = brokerPath(id);
+  const create: WriteOperation = { kind: "create", path, data: encodeUtf8(JSON.stringify(facts)), mode: "ephemeral" };
+  for (;;) {
+    const created = await write(coordinator, [create], "NodeExists");
+    if (created !== undefined) return created;
+    const replaced = await write(coordinator, [{ kind: "delete", path, version: -1 }, create], "NoNode");
+    if (replaced !== undefined) return replaced;
+  }
+}
+
+/** The transaction's number; undefined if it was refused with the code `unless`. */
+function write(
+  coordinator: Coordinator,
+  operations: readonly WriteOperation[],
+  unless: string,
+): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    coordinator.write(operations, (error, _, zxid) => {
+      if (error === undefined) resolve(zxid);
+      else if (error.code === unless) resolve(undefined);
+      else reject(new OperatingError(error.code, `cannot write to the store: ${error.message}`));
+    });
+  });
+}

@@ -1,0 +1,159 @@
+/**
+ * A part of the tree, mirrored in memory: read once, then kept up by its watch. After lost contact it is read anew,
+ * and what has vanished meanwhile is told as gone.
+ */
+import { OperatingError } from "../base/errors.ts";
+import { mirrorPageMax } from "../base/limits.ts";
+import type { Coordinator, ReadOperation, ReadResult, Stat, WatchEvent } from "../coordinator/coordinator.ts";
+
+export interface MirrorNode {
+  readonly data: Uint8Array;
+  readonly stat: Stat;
+}
+
+export interface MirrorOptions {
+  readonly root: string;
+  /** False for nodes whose coming and going is of no interest. */
+  readonly concerns: (path: string) => boolean;
+  /** True if data is needed; otherwise `apply` is called with a node as soon as it is known to exist. */
+  readonly needsData: (path: string) => boolean;
+  /** Undefined: the node is gone. */
+  readonly apply: (path: string, node: MirrorNode | "exists" | undefined) => void;
+}
+
+export class Mirror {
+  readonly #coordinator: Coordinator;
+  readonly #options: MirrorOptions;
+  readonly #known = new Set<string>();
+  /** Nodes whose data must be read. */
+  #dirty = new Set<string>();
+  #scheduled = false;
+
+  constructor(coordinator: Coordinator, options: MirrorOptions) {
+    this.#coordinator = coordinator;
+    this.#options = options;
+  }
+
+  /** Resolves when everything has been read once. Rejects with `OperatingError`. */
+  async start(): Promise<void> {
+    this.#coordinator.watch(this.#options.root, (event) => this.#hear(event));
+    await this.#read();
+  }
+
+  /** A node that this broker writes itself: it is not told of, but must be missed when it is gone. */
+  note(path: string): void {
+    this.#known.add(path);
+  }
+
+  /** Calls back when everything that was told before has been applied. */
+  settled(done: () => void): void {
+    this.#fetch();
+    this.#coordinator.read([], () => done());
+  }
+
+  #hear({ type, path }: WatchEvent): void {
+    if (type === "missed") {
+      void this.#read().catch(() => {});
+      return;
+    }
+    if (path === this.#options.root || !this.#options.concerns(path)) return;
+    if (type === "deleted") {
+      this.#dirty.delete(path);
+      this.#known.delete(path);
+      this.#options.apply(path, undefined);
+    } else if (!this.#options.needsData(path)) {
+      this.#found(path, "exists");
+    } else {
+      this.#dirty.add(path);
+      if (this.#scheduled) return;
+      this.#scheduled = true;
+      queueMicrotask(() => this.#fetch());
+    }
+  }
+
+  #fetch(): void {
+    this.#scheduled = false;
+    if (this.#dirty.size === 0) return;
+    const paths = [...this.#dirty];
+    this.#dirty = new Set();
+    this.#coordinator.read(
+      paths.map((path) => ({ kind: "get", path })),
+      (error, results) => {
+        if (error !== undefined) return;
+        paths.forEach((path, index) => {
+          const result = results[index];
+          // Gone again: its event has come, or will.
+          if (typeof result === "object" && "data" in result) this.#found(path, result);
+        });
+      },
+    );
+  }
+
+  #found(path: string, node: MirrorNode | "exists"): void {
+    this.#known.add(path);
+    this.#options.apply(path, node);
+  }
+
+  /** Reads everything, and forgets what is not there any more. */
+  async #read(): Promise<void> {
+    const gone = new Set(this.#known);
+    await walk(this.#coordinator, this.#options.root, (path, node) => {
+      gone.delete(path);
+      if (!this.#options.concerns(path)) return;
+      this.#found(path, this.#options.needsData(path) ? node : "exists");
+    });
+    for (const path of gone) if (this.#known.delete(path)) this.#options.apply(path, undefined);
+  }
+}
+
+/**
+ * Visits every node below a path, parents first. Nodes are visited as the answers come, and not later: what the watch
+ * tells after an answer must not be undone by it.
+ */
+export function walk(
+  coordinator: Coordinator,
+  root: string,
+  visit: (path: string, node: MirrorNode) => void,
+): Promise<void> {
+  const found = [root];
+  let at = 0;
+  return new Promise((resolve, reject) => {
+    const next = (): void => {
+      const page = found.slice(at, at + mirrorPageMax);
+      at += page.length;
+      if (page.length === 0) return resolve();
+      const operations = page.flatMap((path): ReadOperation[] => [
+        { kind: "get", path },
+        { kind: "children", path },
+      ]);
+      coordinator.read(operations, (error, results) => {
+        if (error !== undefined)
+          return reject(new OperatingError(error.code, `cannot read the store: ${error.message}`));
+        page.forEach((path, index) => {
+          const node = results[2 * index]!;
+          const below = results[2 * index + 1]!;
+          if (path !== root && typeof node === "object" && "data" in node) visit(path, node);
+          if (typeof below !== "object" || !("children" in below)) return;
+          for (const name of below.children) found.push(`${path}/${name}`);
+        });
+        next();
+      });
+    };
+    next();
+  });
+}
+
+export async function children(coordinator: Coordinator, path: string): Promise<readonly string[]> {
+  const [result] = await read(coordinator, [{ kind: "children", path }]);
+  return typeof result === "object" && "children" in result ? result.children : [];
+}
+
+export function read(coordinator: Coordinator, operations: readonly ReadOperation[]): Promise<readonly ReadResult[]> {
+  if (operations.length === 0) return Promise.resolve([]);
+  return new Promise((resolve, reject) => {
+    coordinator.read(operations, (error, results) => {
+      if (error === undefined) resolve(results);
+      else reject(new OperatingError(error.code, `cannot read the store: ${error.message}`));
+    });
+  });
+}

@@ -1,0 +1,123 @@
+/** The rest of the cluster as this broker sees it: other brokers, and persistent sessions that it does not keep. */
+import { Ring } from "../base/ring.ts";
+import type { Link } from "../link/link.ts";
+import type { Settlement } from "../mail/settlement.ts";
+import type { QoS } from "../mqtt/constants.ts";
+import type { Framer } from "../mqtt/framer.ts";
+import type { Subscription } from "../mqtt/subscription.ts";
+import type { Elsewhere, SharedGroup, Target } from "../router/router.ts";
+import type { Client } from "./client.ts";
+import type { Connection } from "./connection.ts";
+import type { LinkConnection } from "./links.ts";
+
+/** What a broker says of itself in its znode. */
+export interface BrokerFacts {
+  readonly version: string;
+  readonly startedAt: string;
+  /** The name that others and clients are told. */
+  readonly host: string;
+  readonly port: number;
+  readonly linkHost: string;
+  readonly linkPort: number;
+  readonly draining: boolean;
+}
+
+export type Remote = Peer | RemoteSession;
+export type Group = SharedGroup<Client | Remote>;
+
+/** Receivers at another broker that a delivery waits for. */
+export interface Forwarded {
+  readonly settlement: Settlement;
+  /** Persistent sessions: if the other broker dies they get the message into their mailboxes. */
+  sessions: readonly RemoteTarget[];
+  readonly groups: readonly Group[];
+}
+
+export interface RemoteTarget {
+  readonly session: RemoteSession;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly subscriptionIds: readonly number[];
+  /** The shared subscription that it was chosen for. */
+  readonly group: Group | undefined;
+}
+
+export class Peer implements Elsewhere {
+  readonly isElsewhere = true;
+  readonly id: string;
+  /** Its incarnation; undefined while it is not a member. */
+  epoch: number | undefined;
+  facts: BrokerFacts | undefined;
+  /** What is owed between us, in this incarnation of both. */
+  link: Link | undefined;
+  connection: LinkConnection | undefined;
+  /** Filters of its sessions that end with their connections. */
+  readonly interest = new Map<string, Subscription>();
+  /** Persistent sessions that are connected there, by the numbers it gave them. */
+  readonly hosted = new Map<number, RemoteSession>();
+  /** Deliveries that it has not settled, in their order. */
+  readonly pending = new Map<number, Forwarded>();
+  lastDeliveryId = 0;
+  /** Publishers that wait until it has room. */
+  readonly waiting = new Set<Connection>();
+  /** It has asked us to send less: a subscriber there is behind, but drains fast. */
+  asksToWait = false;
+  /** Since when its link is down, by the clock. */
+  downSince = 0;
+  /** Deliveries settled here that it has not been told of. */
+  settled: number[] = [];
+  /** Cuts runs into packets. */
+  framer: Framer | undefined;
+
+  constructor(id: string) {
+    this.id = id;
+  }
+
+  get isLinked(): boolean {
+    return this.link?.isUp === true;
+  }
+}
+
+/** A message that waits until an earlier one to the same session has taken its other way. */
+export interface Moving {
+  readonly target: RemoteTarget;
+  readonly settlement: Settlement;
+}
+
+/**
+ * A persistent session that another broker keeps, or nobody yet. What is sent to it goes one way at a time: over the
+ * link to the broker where it is connected, or into its mailbox. The way changes when nothing is under way, so that
+ * nothing overtakes.
+ */
+export class RemoteSession implements Elsewhere {
+  readonly isElsewhere = true;
+  readonly clientId: string;
+  readonly subscriptions = new Map<string, Subscription>();
+  /** Where its client is connected. */
+  host: Peer | undefined;
+  handle = 0;
+  way: "link" | "mail" = "mail";
+  /** Messages under way. */
+  underWay = 0;
+  readonly moving = new Ring<Moving>();
+  /** The last commit to its mailbox from here. */
+  mailZxid = 0;
+  /** Slips in its mailbox, as far as is known here. */
+  mailCount = 0;
+  /** Slips stored from here since the mailbox was counted. */
+  mailedSinceCount = Infinity;
+
+  constructor(clientId: string) {
+    this.clientId = clientId;
+  }
+}
+
+export function isPeer(subscriber: Client | Remote): subscriber is Peer {
+  return subscriber instanceof Peer;
+}
+
+export function isRemoteSession(subscriber: Client | Remote): subscriber is RemoteSession {
+  return subscriber instanceof RemoteSession;
+}
+
+export type RemoteRouteTarget = Target<Remote>;

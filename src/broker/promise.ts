@@ -1,0 +1,192 @@
+/**
+ * A message that is promised to its receivers, in the making: each receiver is added, then what must be committed is,
+ * and what goes to other brokers leaves. What comes out is a settlement, or nothing if nobody has to be waited for.
+ */
+import type { JournalOperation } from "../mail/journal.ts";
+import { Settlement } from "../mail/settlement.ts";
+import type { QoS } from "../mqtt/constants.ts";
+import type { Publish } from "../mqtt/publish.ts";
+import type { Target } from "../router/router.ts";
+import type { Client } from "./client.ts";
+import type { Connection } from "./connection.ts";
+import type { Context } from "./context.ts";
+import { draftOf, type Forwarding, type Share } from "./forwarding.ts";
+import { Outgoing, type OutgoingTarget } from "./outgoing.ts";
+import { type Group, isPeer, type Peer, type Remote, type RemoteTarget } from "./peer.ts";
+
+export interface Delivery {
+  /** How many receivers there are. */
+  readonly receivers: number;
+  /** Undefined if nothing has to be waited for. */
+  readonly settlement: Settlement | undefined;
+}
+
+/** One target for all: it is filled in and used up within a call. */
+const to: { -readonly [Key in keyof OutgoingTarget]: OutgoingTarget[Key] } = {
+  qos: 0,
+  retain: false,
+  subscriptionIds: [],
+  group: undefined,
+};
+
+interface Committing {
+  /** The publisher's connection: it is held when another broker has too much to take. */
+  readonly connection?: Connection | undefined;
+  /** Called instead of settling: what was to be committed is not this broker's any more. */
+  readonly refused?: () => void;
+}
+
+/** A promised message while its receivers are gone through. */
+export class PromiseInMaking implements Delivery {
+  receivers = 0;
+  settlement: Settlement | undefined;
+  readonly #context: Context;
+  readonly #forwarding: Forwarding;
+  readonly #publish: Publish;
+  #stored: Outgoing[] | undefined;
+  /** Sessions kept elsewhere that get it into their mailboxes. */
+  #mailed: RemoteTarget[] | undefined;
+  #shares: Map<Peer, Share> | undefined;
+
+  constructor(context: Context, forwarding: Forwarding, publish: Publish) {
+    this.#context = context;
+    this.#forwarding = forwarding;
+    this.#publish = publish;
+  }
+
+  addAny(target: Target<Client | Remote> | undefined): void {
+    if (target === undefined) return;
+    if ("isElsewhere" in target.subscriber) this.addElsewhere(target as Target<Remote>);
+    else this.add(target as Target<Client>);
+  }
+
+  addElsewhere({ subscriber, qos: granted, retainAsPublished, subscriptionIds, group }: Target<Remote>): void {
+    this.receivers++;
+    if (isPeer(subscriber)) {
+      // Its filters are announced before it is known as a member, and for a moment after it has left.
+      if (subscriber.link === undefined) return;
+      const share = this.#shareOf(subscriber);
+      if (group === undefined) share.toInterest = true;
+      else share.groups.push(group as Group);
+      return;
+    }
+    const qos = Math.min(this.#publish.qos, granted) as QoS;
+    const retain = this.#publish.retain && retainAsPublished;
+    const target: RemoteTarget = {
+      session: subscriber,
+      qos,
+      retain,
+      subscriptionIds,
+      group: group as Group | undefined,
+    };
+    // Any member where it is connected will do. Not at QoS 2: should that broker die, it might arrive twice.
+    if (target.group !== undefined && qos < 2 && subscriber.host?.isLinked) {
+      this.#shareOf(subscriber.host).groups.push(target.group);
+      return;
+    }
+    if (qos === 0) {
+      if (subscriber.host?.isLinked) this.#shareOf(subscriber.host).sessions.push(target);
+      return;
+    }
+    switch (this.#forwarding.wayTo(target)) {
+      case "link":
+        this.#shareOf(subscriber.host!).sessions.push(target);
+        return;
+      case "mail":
+        this.#mailed ??= [];
+        this.#mailed.push(target);
+        return;
+      case "wait":
+        return this.#forwarding.wait(target, this.#settle());
+    }
+  }
+
+  add(target: Target<Client> | undefined): void {
+    if (target === undefined) return;
+    this.receivers++;
+    const client = target.subscriber;
+    to.qos = Math.min(this.#publish.qos, target.qos) as QoS;
+    to.retain = this.#publish.retain && target.retainAsPublished;
+    to.subscriptionIds = target.subscriptionIds;
+    to.group = target.group as Group | undefined;
+    if (to.qos === 0) client.sendQoS0(this.#publish, to);
+    else if (client.mailbox === undefined) client.offer(this.#publish, to.qos, to);
+    else if (client.fits(this.#publish, to)) this.#addPersistent(client, to);
+  }
+
+  /** Commits what must be committed: the caller's operations, and the mail for those who cannot be sent it now. */
+  commit(operations: JournalOperation[], how: Committing): void {
+    const { journal, settlements, clock } = this.#context;
+    const stored = this.#stored ?? [];
+    const mailed = this.#mailed ?? [];
+    if (stored.length + mailed.length > 0) operations.push(...this.#storeOperations(stored, mailed));
+    if (operations.length > 0) {
+      const settlement = this.#settle();
+      settlement.waitFor();
+      const connections = stored.map((outgoing) => outgoing.client!.connection);
+      const done = (_: readonly number[], zxid: number): void => {
+        for (let index = 0; index < stored.length; index++) {
+          const outgoing = stored[index]!;
+          outgoing.client!.mailbox!.committed(outgoing, connections[index]);
+        }
+        this.#forwarding.mailed(mailed, zxid);
+        settlement.done();
+      };
+      journal.commit(operations, done, how.refused);
+    }
+    if (this.#shares !== undefined) this.#forward(this.#shares, how.connection);
+    const live = this.settlement !== undefined && this.settlement.live.length > 0;
+    if (live) settlements.watch(this.settlement!, clock.now());
+  }
+
+  #storeOperations(stored: readonly Outgoing[], mailed: readonly RemoteTarget[]): JournalOperation[] {
+    const { mail, metrics } = this.#context;
+    const settlement = this.#settle();
+    const drafts = [...stored.map((outgoing) => outgoing.client!.mailbox!.draft(outgoing)), ...mailed.map(draftOf)];
+    const { operations, slips } = mail.store(
+      settlement.publish,
+      { order: settlement.order, from: settlement.slips },
+      drafts,
+    );
+    settlement.slips += drafts.length;
+    metrics.stored += drafts.length;
+    for (let index = 0; index < stored.length; index++) {
+      const outgoing = stored[index]!;
+      outgoing.client!.mailbox!.placed(outgoing, slips[index]!);
+    }
+    return operations;
+  }
+
+  #forward(shares: Map<Peer, Share>, publisher: Connection | undefined): void {
+    const packet = this.#forwarding.encode(this.#publish, this.#publish.qos);
+    for (const [peer, share] of shares) this.#forwarding.deliver(peer, share, this.#settle(), packet, publisher);
+  }
+
+  #shareOf(peer: Peer): Share {
+    this.#shares ??= new Map();
+    let share = this.#shares.get(peer);
+    if (share === undefined) {
+      share = { toInterest: false, sessions: [], groups: [] };
+      this.#shares.set(peer, share);
+    }
+    return share;
+  }
+
+  #addPersistent(client: Client, target: OutgoingTarget): void {
+    const settlement = this.#settle();
+    const outgoing = new Outgoing(client, target, settlement.publish);
+    if (target.qos === 1 && client.mailbox!.isEmpty && client.hasRoom) {
+      outgoing.settlement = settlement;
+      settlement.waitFor(outgoing);
+      client.sendLive(outgoing);
+    } else {
+      this.#stored ??= [];
+      this.#stored.push(outgoing);
+    }
+  }
+
+  #settle(): Settlement {
+    this.settlement ??= new Settlement(this.#publish.kept(), this.#context.mail.nextOrder());
+    return this.settlement;
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * A client id is live once in the cluster. Whoever connects is claimed from all other brokers: the one that has its
+ * session lets go of it, with everything committed, before the claim is granted. Of two claims at once the later one
+ * is granted. What no broker keeps is read from the store; there the version of the session's znode decides.
+ */
+import { claimPatienceMs } from "../base/limits.ts";
+import { Timer } from "../base/timers.ts";
+import type { ReadResult } from "../coordinator/coordinator.ts";
+import { incomingPath, mailPath, sessionPath } from "../coordinator/paths.ts";
+import type { Control } from "../link/frames.ts";
+import { decodeSession, type SessionRecord } from "../mail/records.ts";
+import { Session } from "../session/session.ts";
+import { Client } from "./client.ts";
+import type { Context } from "./context.ts";
+import type { Directory } from "./directory.ts";
+import type { Links } from "./links.ts";
+import type { Membership } from "./membership.ts";
+import type { Peer } from "./peer.ts";
+import type { Sessions } from "./sessions.ts";
+
+interface Claim {
+  readonly clientId: string;
+  readonly stamp: number;
+  readonly waitingFor: Set<Peer>;
+  readonly decided: (granted: boolean) => void;
+  timer: Timer;
+}
+
+export interface TakeOverParts {
+  readonly links: Links;
+  readonly membership: Membership;
+  readonly directory: Directory;
+  readonly sessions: Sessions;
+  /** Calls back when no connection of that client id waits for the store. */
+  readonly whenConnected: (clientId: string, go: () => void) => void;
+}
+
+export class TakeOver {
+  readonly #context: Context;
+  readonly #parts: TakeOverParts;
+  readonly #claims = new Map<string, Claim>();
+  readonly #byNumber = new Map<number, Claim>();
+  #lastNumber = 0;
+  #lastStamp = 0;
+
+  constructor(context: Context, parts: TakeOverParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  /** Asks all other brokers to let go of a client id. `decided(false)`: it connects elsewhere, and later. */
+  claim(clientId: string, clean: boolean, decided: (granted: boolean) => void): void {
+    const members = this.#parts.membership.members();
+    if (members.length === 0) return decided(true);
+    const { clock, timers } = this.#context;
+    const number = ++this.#lastNumber;
+    // Later claims of this broker are later, whatever the clock does.
+    this.#lastStamp = Math.max(clock.wall(), this.#lastStamp + 1);
+    const stamp = this.#lastStamp;
+    const timer = new Timer(() => this.#decide(claim, true));
+    const finished = (granted: boolean): void => {
+      this.#byNumber.delete(number);
+      decided(granted);
+    };
+    const claim: Claim = { clientId, stamp, waitingFor: new Set(members), decided: finished, timer };
+    // An earlier one of the same client here has been refused by whoever makes this one.
+    this.#claims.set(clientId, claim);
+    this.#byNumber.set(number, claim);
+    timers.set(timer, clock.now() + claimPatienceMs);
+    for (const peer of members) this.#parts.links.say(peer, { say: "claim", number, clientId, stamp, clean });
+  }
+
+  receive(peer: Peer, { number, clientId, stamp, clean }: Extract<Control, { say: "claim" }>): void {
+    const own = this.#claims.get(clientId);
+    const { link } = peer;
+    const answer = (granted: boolean): void => {
+      if (peer.link === link) this.#parts.links.say(peer, { say: "claimed", number, granted });
+    };
+    if (own !== undefined) {
+      if (own.stamp > stamp || (own.stamp === stamp && this.#context.options.id > peer.id)) return answer(false);
+      this.#decide(own, false);
+    }
+    this.#parts.whenConnected(clientId, () =>
+      this.#parts.sessions.letGo(clientId, { clean, done: () => answer(true) }),
+    );
+  }
+
+  answered(peer: Peer, { number, granted }: Extract<Control, { say: "claimed" }>): void {
+    const claim = this.#byNumber.get(number);
+    if (claim === undefined) return;
+    if (!granted) return this.#decide(claim, false);
+    this.#grantedBy(claim, peer);
+  }
+
+  left(peer: Peer): void {
+    for (const claim of [...this.#byNumber.values()]) this.#grantedBy(claim, peer);
+  }
+
+  /** True if the store may hold a session of this client that this broker does not keep. */
+  mustLook(persistent: boolean): boolean {
+    const orphans = this.#context.clock.now() < this.#context.self.orphansUntil;
+    return orphans || (persistent && this.#parts.membership.members().length > 0);
+  }
+
+  /**
+   * Reads a session that nobody keeps: its client, with subscriptions, mailbox count and half-received QoS 2 publishes;
+   * undefined if there is none. The client is not this broker's before its znode has been set by it.
+   */
+  read(clientId: string, done: (client: Client | undefined) => void): void {
+    const { coordinator } = this.#context;
+    // Whoever let go of the session has told the store so before; this broker's server may be behind.
+    coordinator.sync(() => {
+      coordinator.read(
+        [
+          { kind: "get", path: sessionPath(clientId) },
+          { kind: "exists", path: mailPath(clientId) },
+          { kind: "children", path: incomingPath(clientId) },
+        ],
+        (error, results) => {
+          if (error !== undefined) return;
+          const node = results[0]!;
+          if (typeof node !== "object" || !("data" in node)) return done(undefined);
+          const client = makeClient(this.#context, clientId, results);
+          this.#parts.directory.settled(() => done(client));
+        },
+      );
+    });
+  }
+
+  #grantedBy(claim: Claim, peer: Peer): void {
+    claim.waitingFor.delete(peer);
+    if (claim.waitingFor.size === 0) this.#decide(claim, true);
+  }
+
+  #decide(claim: Claim, granted: boolean): void {
+    this.#context.timers.cancel(claim.timer);
+    if (this.#claims.get(claim.clientId) === claim) this.#claims.delete(claim.clientId);
+    claim.waitingFor.clear();
+    claim.decided(granted);
+  }
+}
+
+/** A client from what the store holds: session record, mailbox, half-received publishes, as `results` in this order. */
+export function makeClient(context: Context, clientId: string, results: readonly ReadResult[]): Client {
+  const [node, mail, incoming] = results;
+  if (typeof node !== "object" || !("data" in node)) throw new Error("assertion failed: no session was read");
+  // Mail that was stored while the session was erased has made an empty node; it holds nothing that anybody wants.
+  const isGarbage = node.data.length === 0;
+  const record: SessionRecord = isGarbage ? nobody : decodeSession(node.data);
+  const client = new Client(context, new Session(clientId, record.version, record.expiryInterval));
+  client.record = isGarbage ? undefined : record;
+  client.isRecorded = true;
+  client.owned.version = node.stat.version;
+  if (typeof mail === "object" && "stat" in mail) client.mailbox!.count = mail.stat.childCount;
+  if (typeof incoming === "object" && "children" in incoming) {
+    for (const name of incoming.children) client.session.addIncoming(Number(name));
+  }
+  return client;
+}
+
+const nobody: SessionRecord = { owner: "", epoch: 0, connected: false, version: 4, expiryInterval: 1, expiresAt: 0 };

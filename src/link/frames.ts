@@ -1,0 +1,241 @@
+/**
+ * What brokers say to each other: length (u32), type (u8), body, big-endian. Publishes travel as the MQTT packets
+ * they are; what is rare is JSON.
+ */
+import { decodeUtf8, encodeUtf8, readUint16, readUint32, writeUint16, writeUint32 } from "../base/bytes.ts";
+import { ProtocolError } from "../base/errors.ts";
+import { linkFrameBytesMax } from "../base/limits.ts";
+import { Reason } from "../mqtt/reason.ts";
+import type { Sink } from "../mqtt/sink.ts";
+
+export const FrameType = {
+  /** Handshake. */
+  hello: 1,
+  welcome: 2,
+  confirm: 3,
+  /** How many numbered frames have been received: u32. */
+  ack: 4,
+  ping: 5,
+  /** QoS 0: u8 (1: MQTT 5 packets), then PUBLISH packets as they came. Not numbered: at most once. */
+  run: 6,
+  /** QoS 0 for members of shared subscriptions: a delivery. Not numbered. */
+  offer: 7,
+  // From here on frames are numbered: they arrive exactly once and in order, also over a reconnect.
+  /** A delivery that must be settled. */
+  publish: 8,
+  /** Deliveries that are settled: u32 each. */
+  settled: 9,
+  /** JSON: receivers of a delivery that are not here any more. The delivery is settled for all others. */
+  remain: 10,
+  /** JSON: one `Control`. */
+  control: 11,
+} as const;
+
+const firstNumbered = FrameType.publish;
+export const frameHeadBytes = 5;
+
+export function isNumbered(type: number): boolean {
+  return type >= firstNumbered;
+}
+
+export interface Hello {
+  readonly protocol: "mqttzoo-link-1";
+  readonly id: string;
+  readonly epoch: number;
+  /** Random, so that a proof holds for this connection only. */
+  readonly nonce: string;
+}
+
+export interface Welcome extends Hello {
+  /** Numbered frames received from this incarnation of the other side. */
+  readonly received: number;
+  readonly proof: string;
+}
+
+export interface Confirm {
+  readonly received: number;
+  readonly proof: string;
+}
+
+/** What is said rarely. */
+export type Control =
+  /** A client has come to the sender: whoever has its session lets go of it. */
+  | {
+      readonly say: "claim";
+      readonly number: number;
+      readonly clientId: string;
+      readonly stamp: number;
+      readonly clean: boolean;
+    }
+  | { readonly say: "claimed"; readonly number: number; readonly granted: boolean }
+  /** Persistent sessions that are connected at the sender now, under numbers that deliveries name. */
+  | { readonly say: "hosting"; readonly sessions: readonly (readonly [handle: number, clientId: string])[] }
+  | { readonly say: "unhosting"; readonly handles: readonly number[] }
+  /** Asks to be told when everything up to a transaction is known. */
+  | { readonly say: "see"; readonly number: number; readonly zxid: number }
+  | { readonly say: "seen"; readonly number: number }
+  /** A subscriber there is behind: send less, and go on. */
+  | { readonly say: "hold" }
+  | { readonly say: "go" };
+
+/** A message for receivers at another broker. */
+export interface Delivery {
+  /** 0: nothing has to be settled. */
+  readonly id: number;
+  /** The sender's last commit to the mailboxes of these sessions: nothing may overtake it. */
+  readonly zxid: number;
+  /** Sessions there that end with their connection. */
+  readonly toInterest: boolean;
+  /** Persistent sessions there, by their numbers. */
+  readonly handles: readonly number[];
+  /** Shared subscriptions of which a member there is to be chosen. */
+  readonly groups: readonly string[];
+}
+
+export interface Remain {
+  readonly id: number;
+  readonly handles: readonly number[];
+  readonly groups: readonly string[];
+}
+
+/** A frame whose body is still to be written: returns where. */
+function begin(to: Sink, type: number, bodyBytes: number): number {
+  const at = to.reserve(frameHeadBytes + bodyBytes);
+  writeUint32(to.buffer, at, 1 + bodyBytes);
+  to.buffer[at + 4] = type;
+  return at + frameHeadBytes;
+}
+
+export function frame(type: number, body: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(frameHeadBytes + body.length);
+  writeUint32(bytes, 0, 1 + body.length);
+  bytes[4] = type;
+  bytes.set(body, frameHeadBytes);
+  return bytes;
+}
+
+export function jsonFrame(type: number, body: object): Uint8Array {
+  return frame(type, encodeUtf8(JSON.stringify(body)));
+}
+
+export function decodeJson<Body>(bytes: Uint8Array, start: number, end: number): Body {
+  try {
+    return JSON.parse(decodeUtf8(bytes, start, end)) as Body;
+  } catch {
+    throw new ProtocolError(Reason.malformedPacket, "a frame is not JSON");
+  }
+}
+
+export function writeAckFrame(to: Sink, received: number): void {
+  const at = begin(to, FrameType.ack, 4);
+  writeUint32(to.buffer, at, received);
+}
+
+export function writePing(to: Sink): void {
+  begin(to, FrameType.ping, 0);
+}
+
+/** PUBLISH packets of one kind, as they came. */
+export function writeRun(to: Sink, version5: boolean, bytes: Uint8Array, start: number, end: number): void {
+  const at = to.reserve(frameHeadBytes + 1);
+  writeUint32(to.buffer, at, 2 + end - start);
+  to.buffer[at + 4] = FrameType.run;
+  to.buffer[at + 5] = version5 ? 1 : 0;
+  to.append(bytes, start, end);
+}
+
+export function settledFrame(ids: readonly number[]): Uint8Array {
+  const body = new Uint8Array(4 * ids.length);
+  for (let index = 0; index < ids.length; index++) writeUint32(body, 4 * index, ids[index]!);
+  return frame(FrameType.settled, body);
+}
+
+export function decodeSettled(bytes: Uint8Array, start: number, end: number): number[] {
+  const ids: number[] = [];
+  for (let at = start; at + 4 <= end; at += 4) ids.push(readUint32(bytes, at));
+  return ids;
+}
+
+/**
+ * A delivery: id (u32), zxid (f64), flags (u8), number of handles (u32), each (u32), number of groups (u16), each as
+ * length (u16) and UTF-8, then the message as an MQTT 5 PUBLISH packet.
+ */
+export function deliveryFrame(type: number, delivery: Delivery, packet: Uint8Array): Uint8Array {
+  const groups = delivery.groups.map(encodeUtf8);
+  const groupBytes = groups.reduce((sum, group) => sum + 2 + group.length, 0);
+  const headBytes = 4 + 8 + 1 + 4 + 4 * delivery.handles.length + 2 + groupBytes;
+  const bytes = new Uint8Array(frameHeadBytes + headBytes + packet.length);
+  writeUint32(bytes, 0, 1 + headBytes + packet.length);
+  bytes[4] = type;
+  let at = frameHeadBytes;
+  writeUint32(bytes, at, delivery.id);
+  new DataView(bytes.buffer).setFloat64(at + 4, delivery.zxid);
+  bytes[at + 12] = delivery.toInterest ? 1 : 0;
+  writeUint32(bytes, at + 13, delivery.handles.length);
+  at += 17;
+  for (const handle of delivery.handles) {
+    writeUint32(bytes, at, handle);
+    at += 4;
+  }
+  writeUint16(bytes, at, groups.length);
+  at += 2;
+  for (const group of groups) {
+    writeUint16(bytes, at, group.length);
+    bytes.set(group, at + 2);
+    at += 2 + group.length;
+  }
+  bytes.set(packet, at);
+  return bytes;
+}
+
+/** `packetStart`: where the PUBLISH packet begins. */
+export function decodeDelivery(bytes: Uint8Array, start: number, end: number): Delivery & { packetStart: number } {
+  if (end - start < 19) throw new ProtocolError(Reason.malformedPacket, "a delivery ends early");
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let at = start + 17;
+  const handles: number[] = [];
+  for (let left = readUint32(bytes, start + 13); left > 0 && at + 4 <= end; left--, at += 4)
+    handles.push(readUint32(bytes, at));
+  const groups: string[] = [];
+  let left = readUint16(bytes, at);
+  for (at += 2; left > 0 && at + 2 <= end; left--) {
+    const length = readUint16(bytes, at);
+    groups.push(decodeUtf8(bytes, at + 2, at + 2 + length));
+    at += 2 + length;
+  }
+  return {
+    id: readUint32(bytes, start),
+    zxid: view.getFloat64(start + 4),
+    toInterest: bytes[start + 12] === 1,
+    handles,
+    groups,
+    packetStart: at,
+  };
+}
+
+/** Cuts a stream into frames. */
+export class FrameReader {
+  #pending: Uint8Array | undefined;
+
+  /** Calls `visit` with each whole frame: its type, and where its body lies. Throws `ProtocolError` for impossible lengths. */
+  feed(chunk: Uint8Array, visit: (type: number, bytes: Uint8Array, start: number, end: number) => void): void {
+    let bytes = chunk;
+    if (this.#pending !== undefined) {
+      bytes = new Uint8Array(this.#pending.length + chunk.length);
+      bytes.set(this.#pending);
+      bytes.set(chunk, this.#pending.length);
+      this.#pending = undefined;
+    }
+    let at = 0;
+    while (at + frameHeadBytes <= bytes.length) {
+      const length = readUint32(bytes, at);
+      if (length < 1 || length > linkFrameBytesMax)
+        throw new ProtocolError(Reason.malformedPacket, `a frame of ${length} bytes`);
+      const end = at + 4 + length;
+      if (end > bytes.length) break;
+      visit(bytes[at + 4]!, bytes, at + frameHeadBytes, end);
+      at = end;
+    }
+    if (at < bytes.length) this.#pending = bytes.slice(at);
+  }
+}

@@ -1,0 +1,382 @@
+/**
+ * A ZooKeeper client: a keeper session with its doors open. Operations take effect and are answered in their order, by
+ * callback; `zookeeper.ts` has them as promises.
+ */
+import { setAlarm } from "../base/alarm.ts";
+import { noBytes } from "../base/bytes.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
+import { messageOf, OperatingError } from "../base/errors.ts";
+import { keeperPacketBytesMax } from "../base/limits.ts";
+import { type Random, systemRandom } from "../base/random.ts";
+import { dialTcp, type TlsOptions } from "../net/tcp.ts";
+import type { Transport } from "../net/transport.ts";
+import { Turn, Writer } from "../net/writer.ts";
+import { OpCode, ZooKeeperError } from "./codes.ts";
+import { parseConnectString, type Server } from "./connect-string.ts";
+import type { JuteReader, JuteWriter } from "./jute.ts";
+import { KeeperSession, type KeeperState } from "./keeper-session.ts";
+import {
+  decodeMulti,
+  decodeMultiRead,
+  decodeStat,
+  decodeWrite,
+  encodeMulti,
+  encodeMultiRead,
+  encodeWrite,
+  type ReadRequest,
+  type ReadResponse,
+  type Stat,
+  type WriteRequest,
+  type WriteResponse,
+  writeType,
+} from "./records.ts";
+import type { KeeperEvent, WatchListener } from "./watches.ts";
+
+export interface ZooKeeperOptions {
+  /** Keeper session timeout to ask for, in ms. */
+  readonly sessionTimeoutMs?: number;
+  /** How long `connect` looks for a server, in ms. */
+  readonly connectTimeoutMs?: number;
+  /** The servers' jute.maxbuffer, in bytes. */
+  readonly packetBytesMax?: number;
+  readonly tls?: TlsOptions | undefined;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+export type Done<Result> = (error: ZooKeeperError | undefined, result: Result, zxid: number) => void;
+
+/** persistent: a node and its children. recursive: a node and everything below it (ZooKeeper 3.6). */
+export type WatchMode = "persistent" | "recursive";
+
+export class ZooKeeperClient {
+  readonly chroot: string;
+  readonly #session: KeeperSession;
+  readonly #tls: TlsOptions | undefined;
+  readonly #clock: Clock;
+  readonly #alarm;
+  readonly #turn = new Turn((flush) => queueMicrotask(flush));
+  readonly #stateListeners: ((state: KeeperState, why: string | undefined) => void)[] = [];
+  #transport: Transport | undefined;
+  #writer: Writer | undefined;
+  /** Counts dials: what an earlier one brings is nobody's any more. */
+  #dial = 0;
+
+  constructor(connectString: string, options: ZooKeeperOptions = {}) {
+    const { servers, chroot } = parseConnectString(connectString);
+    this.chroot = chroot;
+    this.#tls = options.tls;
+    this.#clock = options.clock ?? systemClock;
+    this.#session = new KeeperSession(
+      {
+        servers,
+        sessionTimeoutMs: options.sessionTimeoutMs ?? 10_000,
+        packetBytesMax: options.packetBytesMax ?? keeperPacketBytesMax,
+        random: options.random ?? systemRandom,
+      },
+      {
+        dial: (server) => this.#open(server),
+        send: (packet) => this.#writer?.append(packet, 0, packet.length),
+        hangUp: () => this.#hangUp(),
+        stateChanged: (state, why) => {
+          for (const listener of this.#stateListeners) listener(state, why);
+        },
+        sooner: () => this.#alarm?.wake(),
+      },
+    );
+    const tick = (): void => this.#session.tick(this.#clock.now());
+    this.#alarm = setAlarm({ nextDeadline: () => this.#session.nextDeadline(), tick }, this.#clock);
+  }
+
+  /** Resolves when there is a session. Rejects with `OperatingError` that says what every server has said. */
+  static connect(connectString: string, options: ZooKeeperOptions = {}): Promise<ZooKeeperClient> {
+    const client = new ZooKeeperClient(connectString, options);
+    const { promise, resolve, reject } = Promise.withResolvers<ZooKeeperClient>();
+    const said = new Set<string>();
+    const giveUp = setTimeout(() => {
+      client.#session.close(() => {});
+      client.#alarm.stop();
+      const what = [...said].join("; ") || "no answer";
+      reject(new OperatingError("EZOOKEEPER", `cannot reach ZooKeeper at ${connectString}: ${what}`));
+    }, options.connectTimeoutMs ?? 10_000);
+    client.onState((state, why) => {
+      if (why !== undefined) said.add(why);
+      if (state !== "CONNECTED") return;
+      clearTimeout(giveUp);
+      resolve(client);
+    });
+    return promise;
+  }
+
+  get state(): KeeperState {
+    return this.#session.state;
+  }
+
+  get sessionId(): bigint {
+    return this.#session.sessionId;
+  }
+
+  get sessionTimeoutMs(): number {
+    return this.#session.timeoutMs;
+  }
+
+  get seenZxid(): number {
+    return this.#session.seenZxid;
+  }
+
+  get leaseUntil(): number {
+    return this.#session.leaseUntil;
+  }
+
+  get server(): Server | undefined {
+    return this.#session.server;
+  }
+
+  onState(listener: (state: KeeperState, why: string | undefined) => void): void {
+    this.#stateListeners.push(listener);
+  }
+
+  /** One write, or several that all happen or none. */
+  submitWrite(requests: readonly WriteRequest[], done: Done<readonly WriteResponse[]>): void {
+    const whole = requests.map((request) => ({ ...request, path: this.#full(request.path) }));
+    const [only] = whole;
+    const strip = (responses: readonly WriteResponse[]): WriteResponse[] =>
+      responses.map(({ path, stat }) => ({ path: this.#stripped(path), stat }));
+    if (whole.length === 1 && only!.kind !== "check") {
+      const decode = (from: JuteReader): WriteResponse[] => strip([decodeWrite(from, only!)]);
+      return this.#ask(
+        { type: writeType(only!), path: only!.path, write: (to) => encodeWrite(to, only!), decode },
+        done,
+      );
+    }
+    this.#ask(
+      {
+        type: OpCode.multi,
+        path: only?.path ?? "",
+        write: (to) => encodeMulti(to, whole),
+        decode: (from) => strip(decodeMulti(from, whole)),
+      },
+      done,
+    );
+  }
+
+  /** Several reads of one state of the tree (ZooKeeper 3.6). */
+  submitRead(requests: readonly ReadRequest[], done: Done<readonly ReadResponse[]>): void {
+    const whole = requests.map((request) => ({ ...request, path: this.#full(request.path) }));
+    this.#ask(
+      {
+        type: OpCode.multiRead,
+        path: whole[0]?.path ?? "",
+        write: (to) => encodeMultiRead(to, whole),
+        decode: (from) => decodeMultiRead(from, whole),
+      },
+      done,
+    );
+  }
+
+  /** Undefined if there is no such node. */
+  submitExists(path: string, watch: WatchListener | undefined, done: Done<Stat | undefined>): void {
+    const full = this.#full(path);
+    const listener = this.#listener(watch);
+    this.#ask(
+      { type: OpCode.exists, path: full, write: pathAndWatch(full, watch), decode: decodeStat },
+      (error, stat, zxid) => {
+        const missing = error?.code === "NoNode";
+        if (listener !== undefined && (error === undefined || missing)) {
+          this.#session.watches.add(missing ? "exist" : "data", full, listener);
+        }
+        done(missing ? undefined : error, missing ? undefined : stat, zxid);
+      },
+    );
+  }
+
+  /** The server has caught up with the leader when this is answered: reads after it see what was committed before it. */
+  submitSync(done: Done<string>): void {
+    const path = this.#full("/");
+    this.#ask({ type: OpCode.sync, path, write: (to) => to.text(path), decode: (from) => from.text() }, done);
+  }
+
+  /** Watches until the returned function is called. After lost contact the listener is told `missed`. */
+  watch(path: string, mode: WatchMode, listener: (event: KeeperEvent) => void): () => void {
+    const full = this.#full(path);
+    const kind = mode === "recursive" ? "persistentRecursive" : "persistent";
+    const inner = this.#listener(listener)!;
+    const known = this.#session.watches.has(kind, full);
+    this.#session.watches.add(kind, full, inner);
+    if (!known) {
+      const write = (to: JuteWriter): JuteWriter => to.text(full).int(mode === "recursive" ? 1 : 0);
+      this.#ask({ type: OpCode.addWatch, path: full, write, decode: () => {} }, (error) => {
+        if (error?.code === "Unimplemented") this.#tooOld();
+      });
+    }
+    return () => {
+      if (!this.#session.watches.remove(kind, full, inner)) return;
+      const write = (to: JuteWriter): JuteWriter => to.text(full).int(3);
+      this.#ask({ type: OpCode.removeWatches, path: full, write, decode: () => {} }, () => {});
+    };
+  }
+
+  /** Credentials for nodes with an access control list. */
+  addAuth(scheme: string, credentials: Uint8Array): void {
+    this.#session.addAuth(scheme, credentials);
+  }
+
+  /** Makes the chroot's nodes where they are missing. */
+  ensureChroot(done: Done<void>, depth = 1): void {
+    const levels = this.chroot.split("/").slice(1);
+    if (depth > levels.length) return done(undefined, undefined, 0);
+    const path = `/${levels.slice(0, depth).join("/")}`;
+    const request: WriteRequest = { kind: "create", path, data: noBytes, mode: "persistent" };
+    this.#ask({ type: OpCode.create2, path, write: (to) => encodeWrite(to, request), decode: () => {} }, (error) => {
+      if (error !== undefined && error.code !== "NodeExists") return done(error, undefined, 0);
+      this.ensureChroot(done, depth + 1);
+    });
+  }
+
+  /** Ends the session in order: what was asked before is answered, ephemeral nodes vanish. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#session.close(() => {
+        this.#alarm.stop();
+        resolve();
+      });
+    });
+  }
+
+  /** Vanishes without a word, as a crash would; for tests. */
+  terminate(): void {
+    this.#alarm.stop();
+    this.#dial++;
+    this.#transport?.abort();
+  }
+
+  /** Cuts the connection, not the session; for tests. */
+  cut(): void {
+    this.#transport?.abort();
+  }
+
+  /** getData and getChildren with a watch that goes with its first event. */
+  submitWatchedRead<Result>(
+    { type, path, kind, decode }: WatchedRead<Result>,
+    watch: WatchListener | undefined,
+    done: Done<Result>,
+  ): void {
+    const full = this.#full(path);
+    const listener = this.#listener(watch);
+    this.#ask({ type, path: full, write: pathAndWatch(full, watch), decode }, (error, result, zxid) => {
+      if (error === undefined && listener !== undefined) this.#session.watches.add(kind, full, listener);
+      done(error, result, zxid);
+    });
+  }
+
+  /** Any request of which the other ones are none; `write` is given the whole path. */
+  submit<Result>(question: Question<Result>, done: Done<Result>): void {
+    const full = this.#full(question.path);
+    this.#ask({ ...question, path: full }, done);
+  }
+
+  #ask<Result>(question: Question<Result>, done: Done<Result>): void {
+    const { type, path, write, decode } = question;
+    this.#session.request({
+      type,
+      path,
+      write: (to) => write(to, path),
+      done: (error, reply, zxid) => {
+        if (error !== undefined) return done(this.#inWords(error), undefined as Result, zxid);
+        let result: Result;
+        try {
+          result = decode(reply);
+        } catch (thrown) {
+          if (!(thrown instanceof ZooKeeperError)) throw thrown;
+          return done(this.#inWords(thrown), undefined as Result, zxid);
+        }
+        done(undefined, result, zxid);
+      },
+    });
+  }
+
+  /** Paths in errors are as the caller knows them. */
+  #inWords(error: ZooKeeperError): ZooKeeperError {
+    return new ZooKeeperError(error.code, this.#stripped(error.path), error.index);
+  }
+
+  #tooOld(): void {
+    const why = "it does not know persistent watches; MQTTZoo needs ZooKeeper 3.6 or later";
+    for (const listener of this.#stateListeners) listener("SUSPENDED", why);
+  }
+
+  #listener(listener: WatchListener | undefined): WatchListener | undefined {
+    if (listener === undefined || this.chroot === "") return listener;
+    return ({ type, path }) => listener({ type, path: this.#stripped(path) });
+  }
+
+  #full(path: string): string {
+    return this.chroot === "" ? path : path === "/" ? this.chroot : this.chroot + path;
+  }
+
+  #stripped(path: string): string {
+    return this.chroot !== "" && path.startsWith(this.chroot) ? path.slice(this.chroot.length) || "/" : path;
+  }
+
+  #open({ host, port }: Server): void {
+    const dial = ++this.#dial;
+    const session = this.#session;
+    const isOurs = (): boolean => this.#dial === dial;
+    const dialled = dialTcp<Transport>(
+      host,
+      port,
+      {
+        opened: (transport) => transport,
+        received: (_, bytes) => {
+          if (!isOurs()) return;
+          this.#turn.begin();
+          session.received(bytes, this.#clock.now());
+          this.#turn.end();
+        },
+        drained: () => this.#writer?.drained(),
+        closed: (_, error) => {
+          if (isOurs()) session.closed(this.#clock.now(), error ?? "it closed the connection");
+        },
+      },
+      { tls: this.#tls },
+    );
+    dialled.then(
+      (transport) => {
+        if (!isOurs()) return transport.abort();
+        this.#transport = transport;
+        this.#writer = new Writer(transport, this.#turn);
+        session.dialled(this.#clock.now());
+      },
+      (error) => {
+        if (isOurs()) session.closed(this.#clock.now(), messageOf(error).replace(/^cannot connect to \S+: /, ""));
+      },
+    );
+  }
+
+  #hangUp(): void {
+    this.#dial++;
+    this.#writer?.flush();
+    this.#writer?.close();
+    this.#transport?.close();
+    this.#transport = this.#writer = undefined;
+  }
+}
+
+export interface WatchedRead<Result> {
+  readonly type: number;
+  readonly path: string;
+  readonly kind: "data" | "child";
+  readonly decode: (from: JuteReader) => Result;
+}
+
+export interface Question<Result> {
+  readonly type: number;
+  readonly path: string;
+  /** Appends the body; `path` is the whole one, with chroot. */
+  readonly write: (to: JuteWriter, path: string) => void;
+  readonly decode: (from: JuteReader) => Result;
+}
+
+function pathAndWatch(path: string, watch: WatchListener | undefined): (to: JuteWriter) => void {
+  return (to) => to.text(path).bool(watch !== undefined);
+}

@@ -1,0 +1,138 @@
+/** Jute, ZooKeeper's serialization: big-endian numbers, length-prefixed buffers and strings, counted vectors. */
+import { assert } from "../base/assert.ts";
+import { decodeUtf8, encodeUtf8 } from "../base/bytes.ts";
+
+/** Thrown when bytes end early or a length is impossible: the peer is no ZooKeeper server. */
+export class JuteError extends Error {
+  override readonly name = "JuteError";
+}
+
+export class JuteWriter {
+  #bytes = new Uint8Array(256);
+  #view = new DataView(this.#bytes.buffer);
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  int(value: number): this {
+    // Room first: it may replace the view.
+    const at = this.#reserve(4);
+    this.#view.setInt32(at, value);
+    return this;
+  }
+
+  /** A 64-bit number; zxids fit into a number's 53 bits for two million leader elections. */
+  long(value: number | bigint): this {
+    const at = this.#reserve(8);
+    this.#view.setBigInt64(at, BigInt(value));
+    return this;
+  }
+
+  bool(value: boolean): this {
+    const at = this.#reserve(1);
+    this.#bytes[at] = value ? 1 : 0;
+    return this;
+  }
+
+  buffer(value: Uint8Array): this {
+    this.int(value.length);
+    const at = this.#reserve(value.length);
+    this.#bytes.set(value, at);
+    return this;
+  }
+
+  text(value: string): this {
+    return this.buffer(encodeUtf8(value));
+  }
+
+  vector<Item>(items: readonly Item[], write: (to: this, item: Item) => void): this {
+    this.int(items.length);
+    for (const item of items) write(this, item);
+    return this;
+  }
+
+  /** The bytes as one packet: its length in four bytes, then itself. */
+  packet(): Uint8Array {
+    const packet = new Uint8Array(4 + this.#length);
+    new DataView(packet.buffer).setInt32(0, this.#length);
+    packet.set(this.#bytes.subarray(0, this.#length), 4);
+    return packet;
+  }
+
+  #reserve(count: number): number {
+    const at = this.#length;
+    this.#length += count;
+    if (this.#length > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(this.#length, this.#bytes.length * 2));
+      grown.set(this.#bytes);
+      this.#bytes = grown;
+      this.#view = new DataView(grown.buffer);
+    }
+    return at;
+  }
+}
+
+export class JuteReader {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  get remaining(): number {
+    return this.#bytes.length - this.#at;
+  }
+
+  int(): number {
+    return this.#view.getInt32(this.#take(4));
+  }
+
+  long(): number {
+    const value = Number(this.#view.getBigInt64(this.#take(8)));
+    assert(Number.isSafeInteger(value), "a 64-bit number of ZooKeeper's does not fit into 53 bits");
+    return value;
+  }
+
+  /** For ids, which use all 64 bits. */
+  bigLong(): bigint {
+    return this.#view.getBigInt64(this.#take(8));
+  }
+
+  bool(): boolean {
+    return this.#bytes[this.#take(1)] !== 0;
+  }
+
+  /** A copy; a null buffer (length -1) is empty. */
+  buffer(): Uint8Array {
+    const length = this.int();
+    if (length <= 0) return new Uint8Array(0);
+    const at = this.#take(length);
+    return this.#bytes.slice(at, at + length);
+  }
+
+  text(): string {
+    const length = this.int();
+    if (length <= 0) return "";
+    const at = this.#take(length);
+    return decodeUtf8(this.#bytes, at, at + length);
+  }
+
+  vector<Item>(read: (from: this) => Item): Item[] {
+    const items: Item[] = [];
+    for (let count = this.int(); count > 0; count--) items.push(read(this));
+    return items;
+  }
+
+  #take(count: number): number {
+    const at = this.#at;
+    if (count < 0 || at + count > this.#bytes.length)
+      throw new JuteError(`a packet of ${this.#bytes.length} bytes ends early`);
+    this.#at = at + count;
+    return at;
+  }
+}

@@ -1,0 +1,398 @@
+/**
+ * A keeper session, without IO: handshake, pipelined requests in strict order, pings, moving to another server,
+ * expiry. A session outlives its connection; when it is over, a new one begins by itself.
+ */
+import {
+  keeperBackoffMaxMs,
+  keeperBackoffMinMs,
+  keeperQueuedMax,
+  keeperReplyBytesMax,
+  keeperWatchesBytesMax,
+} from "../base/limits.ts";
+import type { Random } from "../base/random.ts";
+import { Ring } from "../base/ring.ts";
+import { errorCode, OpCode, Xid, ZooKeeperError } from "./codes.ts";
+import type { Server } from "./connect-string.ts";
+import { JuteError, JuteReader, type JuteWriter } from "./jute.ts";
+import {
+  decodeConnectResponse,
+  decodeReplyHeader,
+  decodeWatcherEvent,
+  emptyPassword,
+  encodeAuth,
+  encodeConnectRequest,
+  encodeSetWatches2,
+  type ReplyHeader,
+  requestHeader,
+} from "./records.ts";
+import { Watches } from "./watches.ts";
+
+/** SUSPENDED: no contact, perhaps for a moment. LOST: the session is over, its ephemeral nodes are gone. */
+export type KeeperState = "CONNECTED" | "SUSPENDED" | "LOST";
+
+/** What the session wants done; its driver answers with `dialled` or `closed`, and with `received`. */
+export interface KeeperOutbox {
+  dial(server: Server): void;
+  send(packet: Uint8Array): void;
+  hangUp(): void;
+  /** `why` says in words what is wrong. */
+  stateChanged(state: KeeperState, why: string | undefined): void;
+  /** The next deadline has become sooner. */
+  sooner(): void;
+}
+
+export interface KeeperOptions {
+  readonly servers: readonly Server[];
+  /** Keeper session timeout to ask for, in ms; the server may grant another one. */
+  readonly sessionTimeoutMs: number;
+  /** The server's jute.maxbuffer in bytes: larger requests are refused here, as the server would hang up. */
+  readonly packetBytesMax: number;
+  readonly random: Random;
+}
+
+/** idle: waiting to dial. handshaking: the connection is up, the session is not confirmed. */
+type Phase = "idle" | "dialling" | "handshaking" | "connected" | "closed";
+
+interface Request {
+  readonly type: number;
+  readonly path: string;
+  readonly write: (to: JuteWriter) => void;
+  readonly done: (error: ZooKeeperError | undefined, reply: JuteReader, zxid: number) => void;
+  sentAt: number;
+  xid: number;
+}
+
+const emptyReply = new JuteReader(new Uint8Array(0));
+
+export class KeeperSession {
+  readonly watches = new Watches();
+  readonly #options: KeeperOptions;
+  readonly #outbox: KeeperOutbox;
+  readonly #servers: Server[];
+  #phase: Phase = "idle";
+  #state: KeeperState = "SUSPENDED";
+  #everConnected = false;
+  #server = -1;
+  /** Servers tried in vain since the last contact. */
+  #failures = 0;
+  #dialAt = 0;
+  #deadline = 0;
+  #sessionId = 0n;
+  #password: Uint8Array = emptyPassword;
+  #timeoutMs: number;
+  #lastXid = 0;
+  #seenZxid = 0;
+  #zxidBeforeLoss = 0;
+  #lastSentAt = 0;
+  #lastReceivedAt = 0;
+  #pingSentAt = 0;
+  #leaseUntil = 0;
+  #setWatchesOpen = 0;
+  readonly #sent = new Ring<Request>();
+  readonly #queued = new Ring<Request>();
+  readonly #credentials: { readonly scheme: string; readonly credentials: Uint8Array }[] = [];
+  #partial: Uint8Array | undefined;
+  #now = 0;
+
+  constructor(options: KeeperOptions, outbox: KeeperOutbox) {
+    this.#options = options;
+    this.#outbox = outbox;
+    this.#timeoutMs = options.sessionTimeoutMs;
+    this.#servers = shuffled(options.servers, options.random);
+  }
+
+  get state(): KeeperState {
+    return this.#state;
+  }
+
+  get sessionId(): bigint {
+    return this.#sessionId;
+  }
+
+  /** As the server has granted it. */
+  get timeoutMs(): number {
+    return this.#timeoutMs;
+  }
+
+  /** Transactions up to this one have been seen: their watch events have been delivered. */
+  get seenZxid(): number {
+    return this.#seenZxid;
+  }
+
+  /** Until then, by the clock of `tick`, the server cannot have ended the session for want of contact. */
+  get leaseUntil(): number {
+    return this.#leaseUntil;
+  }
+
+  /** The server that is talked to, or dialled. */
+  get server(): Server | undefined {
+    return this.#servers[this.#server];
+  }
+
+  /** Sends a request, or queues it until there is a connection. `write` appends its body. */
+  request(request: Pick<Request, "type" | "path" | "write" | "done">): void {
+    const { type, path, write, done } = request;
+    const whole: Request = { type, path, write, done, sentAt: 0, xid: 0 };
+    if (this.#phase === "closed") return done(new ZooKeeperError("Closed", path), emptyReply, 0);
+    if (this.#phase === "connected") return this.#send(whole);
+    if (this.#queued.length >= keeperQueuedMax) return done(new ZooKeeperError("QueueFull", path), emptyReply, 0);
+    this.#queued.push(whole);
+  }
+
+  /** Credentials hold for every connection from now on. */
+  addAuth(scheme: string, credentials: Uint8Array): void {
+    this.#credentials.push({ scheme, credentials });
+    if (this.#phase === "connected") this.#outbox.send(encodeAuth(scheme, credentials));
+  }
+
+  /** The connection that `dial` asked for is up. */
+  dialled(now: number): void {
+    this.#now = now;
+    this.#phase = "handshaking";
+    this.#partial = undefined;
+    const packet = encodeConnectRequest({
+      lastZxidSeen: this.#seenZxid,
+      timeoutMs: this.#options.sessionTimeoutMs,
+      sessionId: this.#sessionId,
+      password: this.#password,
+      readOnly: false,
+    });
+    this.#pingSentAt = now;
+    this.#outbox.send(packet);
+  }
+
+  /** The connection is gone, or could not be made. */
+  closed(now: number, why: string): void {
+    if (this.#phase === "closed" || this.#phase === "idle") return;
+    this.#now = now;
+    const before = this.#phase;
+    this.#phase = "idle";
+    this.#partial = undefined;
+    this.#failures++;
+    this.#dialAt = now + this.#backoff();
+    if (before === "connected") {
+      this.#failures = 0;
+      this.#dialAt = now;
+      this.#zxidBeforeLoss = this.#seenZxid;
+    }
+    this.#deadline = this.#dialAt;
+    this.#outbox.sooner();
+    for (const request of this.#sent.drain()) this.#fail(request, "ConnectionLoss");
+    const { host, port } = this.server!;
+    this.#become("SUSPENDED", `ZooKeeper at ${host}:${port}: ${why}`);
+  }
+
+  received(bytes: Uint8Array, now: number): void {
+    this.#now = now;
+    this.#lastReceivedAt = now;
+    let rest = this.#partial === undefined ? bytes : joined(this.#partial, bytes);
+    this.#partial = undefined;
+    try {
+      while (rest.length >= 4) {
+        const length = new DataView(rest.buffer, rest.byteOffset).getInt32(0);
+        if (length < 0 || length > keeperReplyBytesMax) throw new JuteError(`a packet of ${length} bytes`);
+        if (rest.length < 4 + length) break;
+        this.#packet(new JuteReader(rest.subarray(4, 4 + length)));
+        rest = rest.subarray(4 + length);
+        if (this.#phase !== "connected") return;
+      }
+    } catch (error) {
+      if (!(error instanceof JuteError)) throw error;
+      return this.#drop(`it does not speak ZooKeeper's protocol: ${error.message}`);
+    }
+    if (rest.length > 0) this.#partial = rest.slice();
+  }
+
+  tick(now: number): void {
+    this.#now = now;
+    if (now < this.#deadline) return;
+    switch (this.#phase) {
+      case "idle":
+        return this.#dial();
+      case "dialling":
+      case "handshaking":
+        return this.#drop("no answer in time");
+      case "connected":
+        return this.#watchSilence(now);
+      case "closed":
+        this.#deadline = Infinity;
+    }
+  }
+
+  nextDeadline(): number {
+    return this.#deadline;
+  }
+
+  /** Ends the session after what was asked before: its ephemeral nodes vanish. */
+  close(done: () => void): void {
+    const finish = (): void => {
+      this.#phase = "closed";
+      this.#deadline = Infinity;
+      for (const request of [...this.#sent.drain(), ...this.#queued.drain()]) this.#fail(request, "Closed");
+      this.#outbox.hangUp();
+      done();
+    };
+    if (this.#phase !== "connected") return finish();
+    this.request({ type: OpCode.closeSession, path: "", write: () => {}, done: finish });
+  }
+
+  #dial(): void {
+    this.#server = (this.#server + 1) % this.#servers.length;
+    this.#phase = "dialling";
+    // As ZooKeeper's own client does: the session's time is shared among the servers.
+    this.#deadline = this.#now + this.#timeoutMs / this.#servers.length;
+    this.#outbox.dial(this.server!);
+  }
+
+  #drop(why: string): void {
+    this.#outbox.hangUp();
+    this.closed(this.#now, why);
+  }
+
+  /** After a round of all servers: longer and longer, and never all brokers at once. */
+  #backoff(): number {
+    const rounds = Math.floor(this.#failures / this.#servers.length);
+    if (rounds === 0) return 0;
+    const longest = Math.min(keeperBackoffMaxMs, keeperBackoffMinMs * 2 ** Math.min(rounds, 10));
+    return longest * (0.5 + 0.5 * this.#options.random.next());
+  }
+
+  #send(request: Request): void {
+    this.#lastXid = this.#lastXid >= 0x7fff_ffff ? 1 : this.#lastXid + 1;
+    request.xid = this.#lastXid;
+    const to = requestHeader(request.xid, request.type);
+    request.write(to);
+    if (to.length > this.#options.packetBytesMax) return this.#fail(request, "PacketTooLarge");
+    request.sentAt = this.#lastSentAt = this.#now;
+    this.#sent.push(request);
+    this.#outbox.send(to.packet());
+  }
+
+  #packet(from: JuteReader): void {
+    if (this.#phase === "handshaking") return this.#shakeHands(from);
+    const header = decodeReplyHeader(from);
+    switch (header.xid) {
+      case Xid.watchEvent:
+        return this.watches.fire(decodeWatcherEvent(from));
+      case Xid.ping:
+        this.#see(header.zxid, this.#pingSentAt);
+        return;
+      case Xid.auth:
+        if (header.err !== 0) this.#refuse("the credentials of add-auth were refused");
+        return;
+      case Xid.setWatches:
+        return this.#watchesSet(header);
+      default:
+        return this.#reply(header, from);
+    }
+  }
+
+  #shakeHands(from: JuteReader): void {
+    const response = decodeConnectResponse(from);
+    if (response.timeoutMs <= 0) return this.#expire();
+    if (response.readOnly) return this.#drop("it is in read-only mode: it has lost contact with the other servers");
+    this.#sessionId = response.sessionId;
+    this.#password = response.password;
+    this.#timeoutMs = response.timeoutMs;
+    this.#phase = "connected";
+    this.#failures = 0;
+    this.#see(0, this.#pingSentAt);
+    this.#lastSentAt = this.#now;
+    this.#deadline = this.#now;
+    this.#outbox.sooner();
+    for (const { scheme, credentials } of this.#credentials) this.#outbox.send(encodeAuth(scheme, credentials));
+    this.#setWatchesOpen = 0;
+    for (const table of this.watches.tables(Math.min(keeperWatchesBytesMax, this.#options.packetBytesMax / 2))) {
+      this.#setWatchesOpen++;
+      this.#outbox.send(encodeSetWatches2(this.#seenZxid, table));
+    }
+    const queued = this.#queued.drain();
+    for (const request of queued) this.#send(request);
+    this.#everConnected = true;
+    this.#become("CONNECTED", undefined);
+  }
+
+  #watchesSet({ zxid, err }: ReplyHeader): void {
+    if (err !== 0)
+      return this.#refuse(`it refused the watches (${errorCode(err)}); MQTTZoo needs ZooKeeper 3.6 or later`);
+    this.#setWatchesOpen--;
+    if (this.#setWatchesOpen > 0) return;
+    const missed = zxid > this.#zxidBeforeLoss;
+    this.#see(zxid, 0);
+    if (missed) this.watches.fireMissed();
+  }
+
+  #reply(header: ReplyHeader, from: JuteReader): void {
+    const request = this.#sent.peek();
+    if (request === undefined || request.xid !== header.xid) {
+      return this.#drop(`answer ${header.xid} came where ${request?.xid ?? "none"} was due`);
+    }
+    this.#sent.shift();
+    this.#see(header.zxid, request.sentAt);
+    if (header.err === 0) return request.done(undefined, from, header.zxid);
+    const code = errorCode(header.err);
+    // The server moved the session away, or ended it: the answer of a write is not known from this.
+    request.done(new ZooKeeperError(code, request.path), from, header.zxid);
+    if (code === "SessionMoved") this.#drop("the session has moved to another connection");
+  }
+
+  #see(zxid: number, sentAt: number): void {
+    if (zxid > this.#seenZxid) this.#seenZxid = zxid;
+    this.#leaseUntil = Math.max(this.#leaseUntil, sentAt + this.#timeoutMs);
+  }
+
+  /** The session is over. What waits belongs to it; a new session begins. */
+  #expire(): void {
+    this.#sessionId = 0n;
+    this.#password = emptyPassword;
+    this.#zxidBeforeLoss = -1;
+    for (const request of this.#queued.drain()) this.#fail(request, "SessionExpired");
+    this.#become("LOST", "the keeper session has expired");
+    this.#outbox.hangUp();
+    if (this.#phase === "closed") return;
+    this.#phase = "idle";
+    this.#server--;
+    this.#deadline = this.#dialAt = this.#now;
+    this.#outbox.sooner();
+  }
+
+  #refuse(why: string): void {
+    this.#drop(why);
+  }
+
+  #watchSilence(now: number): void {
+    if (now - this.#lastReceivedAt >= (this.#timeoutMs * 2) / 3) {
+      return this.#drop(`no answer for ${Math.round(now - this.#lastReceivedAt)} ms`);
+    }
+    if (now - this.#lastSentAt >= this.#timeoutMs / 3 || now - this.#pingSentAt >= this.#timeoutMs / 3) {
+      this.#pingSentAt = this.#lastSentAt = now;
+      this.#outbox.send(requestHeader(Xid.ping, OpCode.ping).packet());
+    }
+    const pingAt = Math.min(this.#lastSentAt, this.#pingSentAt) + this.#timeoutMs / 3;
+    this.#deadline = Math.min(pingAt, this.#lastReceivedAt + (this.#timeoutMs * 2) / 3);
+  }
+
+  #become(state: KeeperState, why: string | undefined): void {
+    // While the first contact is looked for, every server that fails is news.
+    if (state === this.#state && (state !== "SUSPENDED" || this.#everConnected)) return;
+    if (state === "SUSPENDED" && this.#state === "LOST") return;
+    this.#state = state;
+    this.#outbox.stateChanged(state, why);
+  }
+
+  #fail(request: Request, code: ZooKeeperError["code"]): void {
+    request.done(new ZooKeeperError(code, request.path), emptyReply, 0);
+  }
+}
+
+function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const whole = new Uint8Array(a.length + b.length);
+  whole.set(a);
+  whole.set(b, a.length);
+  return whole;
+}
+
+function shuffled(servers: readonly Server[], random: Random): Server[] {
+  const order = servers.map((server) => ({ server, key: random.next() }));
+  return order.sort((a, b) => a.key - b.key).map(({ server }) => server);
+}

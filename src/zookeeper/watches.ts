@@ -1,0 +1,120 @@
+/**
+ * Who watches what. One-shot watches go with their first event; persistent and persistent recursive ones
+ * (ZooKeeper 3.6) stay until they are removed, also over reconnects.
+ */
+import { EventType } from "./codes.ts";
+import type { WatcherEvent, WatchTable } from "./records.ts";
+
+/** `missed`: contact was lost for a while, so events may have been too: what is known must be read anew. */
+export interface KeeperEvent {
+  readonly type: "created" | "deleted" | "changed" | "childrenChanged" | "missed";
+  readonly path: string;
+}
+
+export type WatchListener = (event: KeeperEvent) => void;
+export type WatchKind = keyof WatchTable;
+
+type Paths = Map<string, Set<WatchListener>>;
+
+const eventTypes: Record<number, KeeperEvent["type"]> = {
+  [EventType.created]: "created",
+  [EventType.deleted]: "deleted",
+  [EventType.dataChanged]: "changed",
+  [EventType.childrenChanged]: "childrenChanged",
+};
+
+/** The one-shot watches that an event uses up. */
+const used: Record<KeeperEvent["type"], readonly WatchKind[]> = {
+  created: ["data", "exist"],
+  deleted: ["data", "exist", "child"],
+  changed: ["data", "exist"],
+  childrenChanged: ["child"],
+  missed: [],
+};
+
+export class Watches {
+  readonly #kinds: Record<WatchKind, Paths> = {
+    data: new Map(),
+    exist: new Map(),
+    child: new Map(),
+    persistent: new Map(),
+    persistentRecursive: new Map(),
+  };
+
+  get isEmpty(): boolean {
+    return Object.values(this.#kinds).every((paths) => paths.size === 0);
+  }
+
+  add(kind: WatchKind, path: string, listener: WatchListener): void {
+    const listeners = this.#kinds[kind].get(path) ?? new Set();
+    this.#kinds[kind].set(path, listeners.add(listener));
+  }
+
+  /** True if nobody watches this path in this way any more. */
+  remove(kind: WatchKind, path: string, listener: WatchListener): boolean {
+    const listeners = this.#kinds[kind].get(path);
+    if (listeners === undefined) return false;
+    listeners.delete(listener);
+    if (listeners.size > 0) return false;
+    this.#kinds[kind].delete(path);
+    return true;
+  }
+
+  has(kind: WatchKind, path: string): boolean {
+    return this.#kinds[kind].has(path);
+  }
+
+  /** What the server says has happened. Unknown types (a watch was removed) are nobody's business. */
+  fire({ type: number, path }: WatcherEvent): void {
+    const type = eventTypes[number];
+    if (type === undefined) return;
+    const event: KeeperEvent = { type, path };
+    for (const kind of used[type]) {
+      const listeners = this.#kinds[kind].get(path);
+      this.#kinds[kind].delete(path);
+      tell(listeners, event);
+    }
+    tell(this.#kinds.persistent.get(path), event);
+    if (type === "childrenChanged" || this.#kinds.persistentRecursive.size === 0) return;
+    for (let at = path; ; at = at.slice(0, at.lastIndexOf("/")) || "/") {
+      tell(this.#kinds.persistentRecursive.get(at), event);
+      if (at === "/") return;
+    }
+  }
+
+  /** Tells those who watch for good that they may have missed something. */
+  fireMissed(): void {
+    for (const kind of ["persistent", "persistentRecursive"] as const) {
+      for (const [path, listeners] of this.#kinds[kind]) tell(listeners, { type: "missed", path });
+    }
+  }
+
+  /** Everything, in tables whose paths stay below `bytesMax` each. */
+  *tables(bytesMax: number): Generator<WatchTable> {
+    let table = emptyTable();
+    let bytes = 0;
+    for (const kind of Object.keys(this.#kinds) as WatchKind[]) {
+      for (const path of this.#kinds[kind].keys()) {
+        // A character is at most three bytes of UTF-8.
+        const size = 4 + 3 * path.length;
+        if (bytes + size > bytesMax) {
+          yield table;
+          table = emptyTable();
+          bytes = 0;
+        }
+        table[kind].push(path);
+        bytes += size;
+      }
+    }
+    if (bytes > 0) yield table;
+  }
+}
+
+function emptyTable(): Record<WatchKind, string[]> {
+  return { data: [], exist: [], child: [], persistent: [], persistentRecursive: [] };
+}
+
+function tell(listeners: Set<WatchListener> | undefined, event: KeeperEvent): void {
+  if (listeners === undefined) return;
+  for (const listener of [...listeners]) listener(event);
+}

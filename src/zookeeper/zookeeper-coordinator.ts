@@ -1,0 +1,353 @@
+/**
+ * The coordinator on ZooKeeper. What is submitted while a commit is under way goes into the next `multi`
+ * together (group commit). Every multi also sets this broker's `/commits/<id>`, whose version counts them: after
+ * lost contact that number tells whether the multi in doubt has happened, so nothing is lost or done twice. And it
+ * fences: whoever writes under the same name makes the other one's multis fail.
+ */
+import { noBytes } from "../base/bytes.ts";
+import { OperatingError } from "../base/errors.ts";
+import {
+  keeperGroupBytesMax,
+  keeperGroupOperationsMax,
+  keeperPacketBytesMax,
+  keeperReadOperationsMax,
+} from "../base/limits.ts";
+import {
+  type Coordinator,
+  CoordinatorError,
+  type CoordinatorState,
+  type ReadDone,
+  type ReadOperation,
+  type ReadResult,
+  type WatchEvent,
+  type WriteDone,
+  type WriteOperation,
+} from "../coordinator/coordinator.ts";
+import { commitPath, commitsPath } from "../coordinator/paths.ts";
+import { ZooKeeperClient, type ZooKeeperOptions } from "./client.ts";
+import { ZooKeeperError } from "./codes.ts";
+import type { WriteRequest, WriteResponse } from "./records.ts";
+import { isDoubtful, sizeOf, toCode, toReadRequest, toReadResult, toRequest, toStat, versionOf } from "./translate.ts";
+import { ZooKeeper } from "./zookeeper.ts";
+
+interface Write {
+  readonly kind: "write";
+  readonly operations: readonly WriteOperation[];
+  readonly bytes: number;
+  readonly done: WriteDone;
+}
+
+interface Read {
+  readonly kind: "read";
+  readonly operations: readonly ReadOperation[];
+  readonly done: ReadDone;
+}
+
+interface Sync {
+  readonly kind: "sync";
+  readonly done: () => void;
+}
+
+type Submission = Write | Read | Sync;
+
+export interface ZooKeeperCoordinatorOptions extends ZooKeeperOptions {
+  /** Hosts and chroot. */
+  readonly connect: string;
+  /** The broker's name. */
+  readonly id: string;
+  /** The broker must end: somebody else commits under its name, or ZooKeeper refuses it. */
+  readonly onFatal: (error: OperatingError) => void;
+}
+
+export class ZooKeeperCoordinator implements Coordinator {
+  readonly submissionBytesMax: number;
+  readonly #client: ZooKeeperClient;
+  readonly #commitPath: string;
+  readonly #onFatal: (error: OperatingError) => void;
+  readonly #stateListeners: ((state: CoordinatorState, why: string | undefined) => void)[] = [];
+  #queue: Submission[] = [];
+  /** The group whose answer is awaited, or whose outcome is in doubt. */
+  #group: readonly Write[] | undefined;
+  /** Reads whose answers are awaited. */
+  #reading: (Read | Sync)[] = [];
+  #commits = 0;
+  #inDoubt = false;
+  #scheduled = false;
+  #closing: (() => void) | undefined;
+
+  private constructor(client: ZooKeeperClient, options: ZooKeeperCoordinatorOptions) {
+    this.#client = client;
+    this.#commitPath = commitPath(options.id);
+    this.#onFatal = options.onFatal;
+    // Room for headers and for the operation that every group has besides.
+    this.submissionBytesMax = (options.packetBytesMax ?? keeperPacketBytesMax) - 16 * 1024;
+    client.onState((state, why) => {
+      for (const listener of this.#stateListeners) listener(state, why);
+      if (state === "CONNECTED") this.#resume();
+    });
+  }
+
+  /** Rejects with `OperatingError`: unreachable, too old, refused. */
+  static async open(options: ZooKeeperCoordinatorOptions): Promise<ZooKeeperCoordinator> {
+    const client = await ZooKeeperClient.connect(options.connect, options);
+    try {
+      const zookeeper = new ZooKeeper(client);
+      await zookeeper.ensureChroot();
+      const coordinator = new ZooKeeperCoordinator(client, options);
+      coordinator.#commits = await countCommits(zookeeper, coordinator.#commitPath);
+      return coordinator;
+    } catch (error) {
+      client.terminate();
+      if (!(error instanceof ZooKeeperError)) throw error;
+      throw new OperatingError("EZOOKEEPER", `ZooKeeper at ${options.connect} refuses to be used: ${error.message}`);
+    }
+  }
+
+  get state(): CoordinatorState {
+    return this.#client.state;
+  }
+
+  get seenZxid(): number {
+    return this.#client.seenZxid;
+  }
+
+  get leaseUntil(): number {
+    return this.#client.leaseUntil;
+  }
+
+  get client(): ZooKeeperClient {
+    return this.#client;
+  }
+
+  write(operations: readonly WriteOperation[], done: WriteDone): void {
+    let bytes = 0;
+    for (const operation of operations) bytes += sizeOf(operation);
+    this.#submit({ kind: "write", operations, bytes, done });
+  }
+
+  read(operations: readonly ReadOperation[], done: ReadDone): void {
+    this.#submit({ kind: "read", operations, done });
+  }
+
+  sync(done: () => void): void {
+    this.#submit({ kind: "sync", done });
+  }
+
+  watch(path: string, listener: (event: WatchEvent) => void): () => void {
+    return this.#client.watch(path, "recursive", ({ type, path: at }) => {
+      if (type !== "childrenChanged") listener({ type, path: at });
+    });
+  }
+
+  onState(listener: (state: CoordinatorState, why: string | undefined) => void): void {
+    this.#stateListeners.push(listener);
+  }
+
+  close(done: () => void): void {
+    this.#closing = done;
+    this.#pump();
+  }
+
+  /** Vanishes without a word, as a crash would; for tests. */
+  terminate(): void {
+    this.#client.terminate();
+  }
+
+  #submit(submission: Submission): void {
+    if (this.#closing !== undefined) {
+      queueMicrotask(() => refuse(submission, new CoordinatorError("Closed", pathOf(submission), 0)));
+      return;
+    }
+    this.#queue.push(submission);
+    if (this.#scheduled) return;
+    // Everything of this turn goes together.
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      this.#pump();
+    });
+  }
+
+  /** While a group is under way nothing else is asked: what failed in it must be tried before what came later. */
+  #pump(): void {
+    while (this.#group === undefined && this.#queue.length > 0 && this.#client.state === "CONNECTED") {
+      if (this.#queue[0]!.kind === "write") this.#commit(this.#takeGroup());
+      else this.#ask(this.#queue.shift() as Read | Sync);
+    }
+    const idle = this.#group === undefined && this.#queue.length === 0 && this.#reading.length === 0;
+    // Without contact nothing more can be done for what waits.
+    if (this.#closing === undefined || (!idle && this.#client.state === "CONNECTED")) return;
+    const closed = this.#closing;
+    this.#closing = () => {};
+    void this.#client.close().then(closed);
+  }
+
+  #takeGroup(): Write[] {
+    const group: Write[] = [];
+    let bytes = 0;
+    let operations = 0;
+    for (const submission of this.#queue) {
+      if (submission.kind !== "write") break;
+      bytes += submission.bytes;
+      operations += submission.operations.length;
+      if (group.length > 0 && (bytes > keeperGroupBytesMax || operations > keeperGroupOperationsMax)) break;
+      group.push(submission);
+    }
+    this.#queue.splice(0, group.length);
+    return group;
+  }
+
+  #commit(group: readonly Write[]): void {
+    this.#group = group;
+    const requests: WriteRequest[] = [
+      { kind: "setData", path: this.#commitPath, data: noBytes, version: this.#commits },
+    ];
+    for (const { operations } of group) for (const operation of operations) requests.push(toRequest(operation));
+    this.#client.submitWrite(requests, (error, responses, zxid) => {
+      if (error === undefined) return this.#committed(group, responses.slice(1), zxid);
+      if (isDoubtful(error)) {
+        this.#inDoubt = true;
+        if (this.#client.state === "CONNECTED") this.#resume();
+        return;
+      }
+      this.#refused(group, error);
+    });
+  }
+
+  #committed(group: readonly Write[], responses: readonly WriteResponse[] | undefined, zxid: number): void {
+    this.#commits++;
+    this.#group = undefined;
+    // The next group leaves before the callbacks of this one: network and event loop work side by side.
+    this.#pump();
+    let at = 0;
+    for (const { operations, done } of group) {
+      const own = responses?.slice(at, at + operations.length);
+      at += operations.length;
+      const results = own?.map(({ path, stat }, index) => ({ path, version: versionOf(operations[index]!, stat) }));
+      done(undefined, results, zxid);
+    }
+  }
+
+  /** One submission of a group is refused: it hears of it, the others are tried again without it, in their order. */
+  #refused(group: readonly Write[], error: ZooKeeperError): void {
+    this.#group = undefined;
+    let index = error.index - 1;
+    if (error.code === "PacketTooLarge") index = 0;
+    else if (index < 0) return this.#disown(error);
+    const guilty = group.findIndex(({ operations }) => {
+      if (index < operations.length) return true;
+      index -= operations.length;
+      return false;
+    });
+    const submission = group[guilty]!;
+    this.#queue.unshift(...group.filter((_, at) => at !== guilty));
+    this.#pump();
+    const path = submission.operations[index]!.path;
+    submission.done(new CoordinatorError(toCode(error), path, index), undefined, 0);
+  }
+
+  /** Somebody else commits under this name. */
+  #disown(error: ZooKeeperError): void {
+    const why = `another broker uses the name of this one (${this.#commitPath}: ${error.code}); give each its own --id`;
+    this.#client.terminate();
+    this.#onFatal(new OperatingError("EFENCED", why));
+  }
+
+  /** Contact again: first the outcome of the group in doubt, then everything else. */
+  #resume(): void {
+    this.#queue.unshift(...this.#reading.splice(0));
+    if (!this.#inDoubt) return this.#pump();
+    this.#inDoubt = false;
+    const group = this.#group!;
+    this.#client.submitRead([{ kind: "getData", path: this.#commitPath }], (error, responses) => {
+      const [found] = responses ?? [];
+      if (error !== undefined || typeof found !== "object" || !("data" in found)) {
+        this.#inDoubt = true;
+        return;
+      }
+      const { version, mzxid } = found.stat;
+      if (version === this.#commits + 1) return this.#committed(group, undefined, mzxid);
+      if (version !== this.#commits) return this.#disown(new ZooKeeperError("BadVersion", this.#commitPath));
+      this.#group = undefined;
+      this.#queue.unshift(...group);
+      this.#pump();
+    });
+  }
+
+  #ask(submission: Read | Sync): void {
+    this.#reading.push(submission);
+    const answer = (error: ZooKeeperError | undefined, settle: () => void): void => {
+      // What waits for contact is asked again, in its order.
+      if (error !== undefined && isDoubtful(error)) return;
+      this.#reading.splice(this.#reading.indexOf(submission), 1);
+      if (error !== undefined) refuse(submission, new CoordinatorError(toCode(error), error.path, 0));
+      else settle();
+      if (this.#closing !== undefined) this.#pump();
+    };
+    if (submission.kind === "sync") {
+      return this.#client.submitSync((error) => answer(error, submission.done));
+    }
+    this.#read(submission.operations, (error, results) => answer(error, () => submission.done(undefined, results)));
+  }
+
+  /** `exists` has no place in a multi-read, so it is asked beside it; all are pipelined. */
+  #read(
+    operations: readonly ReadOperation[],
+    done: (error: ZooKeeperError | undefined, results: ReadResult[]) => void,
+  ): void {
+    const results: ReadResult[] = new Array(operations.length);
+    let open = 1;
+    let failed: ZooKeeperError | undefined;
+    const settle = (error: ZooKeeperError | undefined): void => {
+      failed ??= error;
+      open--;
+      if (open === 0) done(failed, results);
+    };
+    const indexes: number[] = [];
+    operations.forEach((operation, index) => {
+      if (operation.kind !== "exists") {
+        indexes.push(index);
+        return;
+      }
+      open++;
+      this.#client.submitExists(operation.path, undefined, (error, stat) => {
+        results[index] = stat === undefined ? "NoNode" : { stat: toStat(stat) };
+        settle(error);
+      });
+    });
+    for (let at = 0; at < indexes.length; at += keeperReadOperationsMax) {
+      const page = indexes.slice(at, at + keeperReadOperationsMax);
+      open++;
+      this.#client.submitRead(
+        page.map((index) => toReadRequest(operations[index]!)),
+        (error, responses) => {
+          if (error === undefined) {
+            for (let index = 0; index < page.length; index++) results[page[index]!] = toReadResult(responses[index]!);
+          }
+          settle(error);
+        },
+      );
+    }
+    if (operations.length === 0) queueMicrotask(() => settle(undefined));
+    else settle(undefined);
+  }
+}
+
+function refuse(submission: Submission, error: CoordinatorError): void {
+  if (submission.kind === "write") submission.done(error, undefined, 0);
+  else if (submission.kind === "read") submission.done(error, []);
+}
+
+function pathOf(submission: Submission): string {
+  return submission.kind === "sync" ? "/" : (submission.operations[0]?.path ?? "/");
+}
+
+/** How often this broker has committed, in all its lives. */
+async function countCommits(zookeeper: ZooKeeper, path: string): Promise<number> {
+  for (const node of [commitsPath, path]) {
+    await zookeeper.create(node).catch((error) => {
+      if (error.code !== "NodeExists") throw error;
+    });
+  }
+  return (await zookeeper.get(path)).stat.version;
+}

@@ -1,0 +1,257 @@
+/**
+ * A simulated ZooKeeper: one tree in memory, many sessions on it, in simulated time. A session can be cut off, and then
+ * its requests and answers on the way are lost, whether they took effect or not; and it can expire.
+ */
+import {
+  type Coordinator,
+  CoordinatorError,
+  type CoordinatorState,
+  type ReadDone,
+  type ReadOperation,
+  type WatchEvent,
+  type WriteDone,
+  type WriteOperation,
+} from "../../src/coordinator/coordinator.ts";
+import { MemoryTree } from "./memory-tree.ts";
+
+/** Time, simulated or real. */
+export interface Scheduler {
+  now(): number;
+  after(ms: number, run: () => void): void;
+}
+
+export interface KeeperOptions {
+  readonly scheduler: Scheduler;
+  /** How long one message takes, in ms; asked for each. */
+  readonly latency: () => number;
+  readonly sessionTimeoutMs: number;
+}
+
+export class SimulatedKeeper {
+  readonly tree = new MemoryTree();
+  readonly options: KeeperOptions;
+  readonly clients = new Set<KeeperClient>();
+
+  constructor(options: KeeperOptions) {
+    this.options = options;
+    this.tree.onEvent = (event) => {
+      for (const client of this.clients) client.post(() => client.fire(event));
+    };
+  }
+
+  connect(): KeeperClient {
+    const client = new KeeperClient(this);
+    this.clients.add(client);
+    return client;
+  }
+}
+
+interface Submission {
+  readonly run: () => void;
+  /** Whether it took effect: a write that did is not done again. */
+  outcome: "unknown" | "committed";
+  /** Contact was lost after it had taken effect. */
+  readonly again: () => void;
+}
+
+export class KeeperClient implements Coordinator {
+  readonly submissionBytesMax = 1024 * 1024;
+  state: CoordinatorState = "CONNECTED";
+  seenZxid = 0;
+  leaseUntil = Infinity;
+  readonly #keeper: SimulatedKeeper;
+  readonly #watches = new Map<string, Set<(event: WatchEvent) => void>>();
+  readonly #listeners: ((state: CoordinatorState, why: string | undefined) => void)[] = [];
+  /** Requests without an answer, in their order. */
+  #open: Submission[] = [];
+  #closed = false;
+  /** Counts connections: what was on its way over an earlier one is lost. */
+  #connection = 0;
+  #cut = false;
+  #expired = false;
+  #requestAt = 0;
+  #replyAt = 0;
+
+  constructor(keeper: SimulatedKeeper) {
+    this.#keeper = keeper;
+    this.#extendLease();
+    this.#beat();
+  }
+
+  write(operations: readonly WriteOperation[], done: WriteDone): void {
+    if (this.#closed) return queueMicrotask(() => done(new CoordinatorError("Closed", "/", 0), undefined, 0));
+    const { tree } = this.#keeper;
+    let zxid = 0;
+    const submission: Submission = {
+      outcome: "unknown",
+      run: () => {
+        const results = tree.write(operations, this);
+        zxid = tree.zxid;
+        if (!("code" in results)) {
+          submission.outcome = "committed";
+          return this.#reply(submission, () => done(undefined, results, zxid));
+        }
+        const error = new CoordinatorError(results.code, operations[results.index]!.path, results.index);
+        this.#reply(submission, () => done(error, undefined, 0));
+      },
+      again: () => done(undefined, undefined, zxid),
+    };
+    this.#submit(submission);
+  }
+
+  read(operations: readonly ReadOperation[], done: ReadDone): void {
+    const submission: Submission = {
+      outcome: "unknown",
+      run: () => {
+        const results = operations.map((operation) => this.#keeper.tree.read(operation));
+        this.#reply(submission, () => done(undefined, results));
+      },
+      again: () => {},
+    };
+    if (this.#closed) return done(new CoordinatorError("Closed", "/", 0), []);
+    this.#submit(submission);
+  }
+
+  sync(done: () => void): void {
+    this.read([], () => done());
+  }
+
+  watch(path: string, listener: (event: WatchEvent) => void): () => void {
+    const listeners = this.#watches.get(path) ?? new Set();
+    this.#watches.set(path, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+    };
+  }
+
+  onState(listener: (state: CoordinatorState, why: string | undefined) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  close(done: () => void): void {
+    this.sync(() => {
+      this.terminate();
+      this.#keeper.tree.endSession(this);
+      done();
+    });
+  }
+
+  /** Dies without a word: its session ends when it has been silent for long enough. */
+  terminate(): void {
+    this.#closed = true;
+    this.#keeper.clients.delete(this);
+    this.#open = [];
+    this.#connection++;
+  }
+
+  /** A crash: the keeper notices after the session timeout. */
+  crash(): void {
+    this.terminate();
+    this.#keeper.options.scheduler.after(this.#keeper.options.sessionTimeoutMs, () =>
+      this.#keeper.tree.endSession(this),
+    );
+  }
+
+  /** Cuts it off from the keeper. */
+  cut(): void {
+    if (this.#cut || this.#closed) return;
+    this.#cut = true;
+    this.#connection++;
+    this.#become("SUSPENDED", "cut off");
+    const connection = this.#connection;
+    this.#keeper.options.scheduler.after(this.#keeper.options.sessionTimeoutMs, () => {
+      if (this.#connection === connection && !this.#closed) this.#expire();
+    });
+  }
+
+  /** Contact again. */
+  heal(): void {
+    if (!this.#cut || this.#closed) return;
+    this.#cut = false;
+    this.#connection++;
+    if (this.#expired) this.#become("LOST", "expired");
+    this.#expired = false;
+    this.#extendLease();
+    this.#become("CONNECTED", undefined);
+    const open = this.#open;
+    this.#open = [];
+    for (const [path, listeners] of this.#watches) {
+      for (const listener of [...listeners]) this.post(() => listener({ type: "missed", path }));
+    }
+    for (const submission of open) {
+      if (submission.outcome === "committed") this.post(submission.again);
+      else {
+        this.#open.push(submission);
+        this.#send(submission);
+      }
+    }
+  }
+
+  /** Something arrives from the keeper, after what was sent before. */
+  post(deliver: () => void): void {
+    if (this.#cut) return;
+    const { scheduler, latency } = this.#keeper.options;
+    const connection = this.#connection;
+    const zxid = this.#keeper.tree.zxid;
+    this.#replyAt = Math.max(this.#replyAt, scheduler.now() + latency());
+    scheduler.after(this.#replyAt - scheduler.now(), () => {
+      if (this.#connection !== connection) return;
+      this.seenZxid = Math.max(this.seenZxid, zxid);
+      this.#extendLease();
+      deliver();
+    });
+  }
+
+  fire(event: WatchEvent): void {
+    for (const [watched, listeners] of this.#watches) {
+      if (event.path !== watched && !event.path.startsWith(watched === "/" ? "/" : `${watched}/`)) continue;
+      for (const listener of [...listeners]) listener(event);
+    }
+  }
+
+  #submit(submission: Submission): void {
+    this.#open.push(submission);
+    if (!this.#cut) this.#send(submission);
+  }
+
+  #send(submission: Submission): void {
+    const { scheduler, latency } = this.#keeper.options;
+    const connection = this.#connection;
+    this.#requestAt = Math.max(this.#requestAt, scheduler.now() + latency());
+    scheduler.after(this.#requestAt - scheduler.now(), () => {
+      if (this.#connection !== connection) return;
+      submission.run();
+    });
+  }
+
+  #reply(submission: Submission, deliver: () => void): void {
+    this.post(() => {
+      const at = this.#open.indexOf(submission);
+      if (at !== -1) this.#open.splice(at, 1);
+      deliver();
+    });
+  }
+
+  #expire(): void {
+    this.#expired = true;
+    this.#keeper.tree.endSession(this);
+  }
+
+  #become(state: CoordinatorState, why: string | undefined): void {
+    this.state = state;
+    for (const listener of this.#listeners) listener(state, why);
+  }
+
+  #extendLease(): void {
+    const { scheduler, sessionTimeoutMs } = this.#keeper.options;
+    this.leaseUntil = scheduler.now() + sessionTimeoutMs;
+  }
+
+  /** Pings, as long as there is contact. */
+  #beat(): void {
+    if (this.#closed) return;
+    const { scheduler, sessionTimeoutMs } = this.#keeper.options;
+    if (!this.#cut) this.post(() => {});
+    scheduler.after(sessionTimeoutMs / 3, () => this.#beat());
+  }
+}
