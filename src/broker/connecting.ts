@@ -199,11 +199,13 @@ export class Connecting {
     if (connection.channel.phase !== "connecting") return this.#finishObtaining(connection, clientId);
     const client = found ?? this.#create(wanted);
     const operations = this.#prepare(client, wanted);
-    const open = (): void => {
-      if (found !== undefined && clients.get(clientId) !== found) this.#directory.adopt(found);
+    const isRead = found !== undefined && clients.get(clientId) !== found;
+    const enter = (): void => {
+      if (isRead) this.#directory.adopt(found);
       this.#open(connection, client, { wanted, sessionPresent: found !== undefined });
       this.#finishObtaining(connection, clientId);
     };
+    const open = isRead ? (): void => this.takeOver.readIncoming(found, enter) : enter;
     if (operations.length === 0) return open();
     journal.commit(operations, open, () => {
       // Another broker was faster: what it has made of the session is looked at anew.

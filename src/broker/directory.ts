@@ -140,7 +140,9 @@ export class Directory {
     if (name.startsWith(brokerMark)) return this.#applyInterest(who, text, node !== undefined);
     if (node === undefined) {
       const remote = this.#context.elsewhere.get(who);
-      if (remote !== undefined) this.#unsubscribe(remote, text);
+      if (remote === undefined) return;
+      this.#unsubscribe(remote, text);
+      this.#forget(remote);
     } else if (node !== "exists") {
       const remote = this.session(who);
       this.#unsubscribe(remote, text);
@@ -182,7 +184,6 @@ export class Directory {
     if (subscription === undefined) return;
     remote.subscriptions.delete(text);
     this.#context.router.unsubscribe(remote, subscription);
-    this.#forget(remote);
   }
 
   #announcement(text: string): JournalOperation {

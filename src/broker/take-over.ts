@@ -127,6 +127,21 @@ export class TakeOver {
     });
   }
 
+  /**
+   * Reads the ids of half-received publishes: after the session is this broker's, for until then the broker that had it
+   * may still have committed some.
+   */
+  readIncoming(client: Client, done: () => void): void {
+    const path = incomingPath(client.session.clientId);
+    this.#context.coordinator.read([{ kind: "children", path }], (error, [result]) => {
+      if (error !== undefined) return;
+      if (typeof result === "object" && "children" in result) {
+        for (const name of result.children) client.session.addIncoming(Number(name));
+      }
+      done();
+    });
+  }
+
   #grantedBy(claim: Claim, peer: Peer): void {
     claim.waitingFor.delete(peer);
     if (claim.waitingFor.size === 0) this.#decide(claim, true);

@@ -32,6 +32,8 @@ export interface ClientOptions {
   readonly clientId?: string;
   /** 5 unless set. */
   readonly version?: ProtocolVersion;
+  /** Seconds until the broker must have answered CONNECT; 30 unless set. */
+  readonly connectTimeout?: number;
   /** Start without what the broker may hold for this client id; true unless set. */
   readonly clean?: boolean;
   /** Seconds; 60 unless set, 0: none. */
@@ -43,6 +45,8 @@ export interface ClientOptions {
   readonly will?: { readonly topic: string; readonly payload: string; readonly qos: QoS; readonly retain: boolean };
   /** What both sides must remember of each other across connections; a new one unless set. */
   readonly session?: ClientSession;
+  /** When output is written; at the end of the event loop's turn unless set. */
+  readonly turn?: Turn;
   /** Called for each message before it is acknowledged. */
   readonly onMessage?: (message: Message) => void;
   readonly onClose?: (why: string) => void;
@@ -56,13 +60,22 @@ export interface PublishOptions {
 /** Dials and connects. Rejects with `OperatingError`: unreachable, or `EREFUSED` with the broker's reason. */
 export async function connect(options: ClientOptions): Promise<MqttClient> {
   const client = new MqttClient(options);
-  await dialTcp<MqttClient>(options.host, options.port, {
+  const seconds = options.connectTimeout ?? 30;
+  const giveUp = setTimeout(() => client.abort(`no answer from the broker within ${seconds} s`), seconds * 1000);
+  const dialled = dialTcp<MqttClient>(options.host, options.port, {
     opened: (transport) => client.opened(transport),
     received: (_, bytes) => client.received(bytes),
     drained: () => client.drained(),
     closed: (_, error) => client.closed(error ?? "the broker closed the connection"),
   });
-  await client.ready;
+  dialled.catch(() => {});
+  try {
+    // Whichever fails first: the dial, or the patience with it.
+    await Promise.race([dialled, client.ready]);
+    await client.ready;
+  } finally {
+    clearTimeout(giveUp);
+  }
   return client;
 }
 
@@ -80,6 +93,8 @@ export class MqttClient {
   #writer: Writer | undefined;
   #settleReady: Waiting<void> | undefined;
   #ping: ReturnType<typeof setInterval> | undefined;
+  /** Something has come since the last ping. */
+  #heard = true;
   #why: string | undefined;
 
   constructor(options: ClientOptions) {
@@ -134,14 +149,18 @@ export class MqttClient {
   }
 
   /** Cuts the connection, as a crash would. */
-  abort(): void {
+  abort(why = "aborted"): void {
     this.#transport?.abort();
-    this.closed("aborted");
+    this.closed(why);
   }
 
   opened(transport: Transport): MqttClient {
     this.#transport = transport;
-    this.#writer = new Writer(transport, new Turn((flush) => void setImmediate(flush)));
+    if (this.#why !== undefined) {
+      transport.abort();
+      return this;
+    }
+    this.#writer = new Writer(transport, this.#options.turn ?? new Turn((flush) => void setImmediate(flush)));
     const {
       clientId = "",
       clean = true,
@@ -167,6 +186,7 @@ export class MqttClient {
   }
 
   received(bytes: Uint8Array): void {
+    this.#heard = true;
     try {
       this.#framer.feed(bytes);
       while (this.#why === undefined && this.#framer.next()) this.#receive();
@@ -229,9 +249,15 @@ export class MqttClient {
     this.sessionPresent = packet.sessionPresent;
     if (!packet.sessionPresent) this.#session.brokerForgot();
     const seconds = packet.properties?.serverKeepAlive ?? this.#options.keepAlive ?? 60;
-    if (seconds > 0) this.#ping = setInterval(() => this.#send({ cmd: "pingreq" } as Packet), seconds * 1000);
+    if (seconds > 0) this.#ping = setInterval(() => this.#sayPing(), seconds * 1000);
     for (const [packetId, unacknowledged] of this.#session.outgoing) this.#resend(packetId, unacknowledged);
     this.#settleReady?.resolve();
+  }
+
+  #sayPing(): void {
+    if (!this.#heard) return this.abort("the broker does not answer");
+    this.#heard = false;
+    this.#send({ cmd: "pingreq" } as Packet);
   }
 
   #resend(packetId: number, { publish, released }: Unacknowledged): void {

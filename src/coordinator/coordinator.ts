@@ -76,6 +76,12 @@ export type WriteDone = (
   zxid: number,
 ) => void;
 
+/**
+ * Called when a submission is refused: returns what is tried in its stead, at its place in the order, or undefined
+ * if it shall stay refused.
+ */
+export type Repair = (error: CoordinatorError) => readonly WriteOperation[] | undefined;
+
 export type ReadResult =
   | { readonly data: Uint8Array; readonly stat: Stat }
   | { readonly children: readonly string[] }
@@ -100,7 +106,7 @@ export interface Coordinator {
   readonly leaseUntil: number;
   /** What all operations of one submission may hold together, in bytes. */
   readonly submissionBytesMax: number;
-  write(operations: readonly WriteOperation[], done: WriteDone): void;
+  write(operations: readonly WriteOperation[], done: WriteDone, repair?: Repair): void;
   read(operations: readonly ReadOperation[], done: ReadDone): void;
   /** When `done` is called, everything that anybody had committed before is seen: its events have been told. */
   sync(done: () => void): void;

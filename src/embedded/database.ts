@@ -17,7 +17,8 @@ import type {
 } from "../coordinator/coordinator.ts";
 
 export type Request =
-  | { readonly kind: "write"; readonly operations: readonly WriteOperation[] }
+  /** If it is refused and can be repaired, nothing is run after it. */
+  | { readonly kind: "write"; readonly operations: readonly WriteOperation[]; readonly canBeRepaired: boolean }
   | { readonly kind: "read"; readonly operations: readonly ReadOperation[] };
 
 export type Reply =
@@ -101,7 +102,7 @@ export class TreeDatabase {
   }
 
   /**
-   * Runs requests in order, in one transaction and one sync. Throws `OperatingError` if the disk is full or
+   * Runs requests in order, in one transaction and one sync; as many replies as were run. Throws `OperatingError` if the disk is full or
    * fails; then nothing happened, and the same may be tried again.
    */
   run(requests: readonly Request[]): Reply[] {
@@ -109,7 +110,12 @@ export class TreeDatabase {
     const zxid = this.#zxid;
     if (writes) this.#db.exec("BEGIN IMMEDIATE");
     try {
-      const replies = requests.map((request) => this.#answer(request));
+      const replies: Reply[] = [];
+      for (const request of requests) {
+        const reply = this.#answer(request);
+        replies.push(reply);
+        if (reply.kind === "failed" && request.kind === "write" && request.canBeRepaired) break;
+      }
       if (writes) {
         this.#db.exec(`UPDATE counter SET zxid = ${this.#zxid}`);
         this.#db.exec("COMMIT");

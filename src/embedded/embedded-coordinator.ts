@@ -9,6 +9,7 @@ import {
   type CoordinatorState,
   type ReadDone,
   type ReadOperation,
+  type Repair,
   type WatchEvent,
   type WriteDone,
   type WriteOperation,
@@ -18,7 +19,8 @@ import type { FromWorker, ToWorker } from "./worker.ts";
 
 interface Submission {
   readonly request: Request;
-  readonly settle: (reply: Reply) => void;
+  /** Returns what is tried in its stead, if it was refused and could be repaired. */
+  readonly settle: (reply: Reply) => Submission | undefined;
 }
 
 /** Requests in one transaction, so that one transaction does not hold up the next for long. */
@@ -62,19 +64,35 @@ export class EmbeddedCoordinator implements Coordinator {
     });
   }
 
-  write(operations: readonly WriteOperation[], done: WriteDone): void {
-    this.#submit({ kind: "write", operations }, (reply) => {
-      if (reply.kind !== "written") return done(errorOf(reply), undefined, 0);
+  write(operations: readonly WriteOperation[], done: WriteDone, repair?: Repair): void {
+    this.#submit(this.#writing(operations, done, repair));
+  }
+
+  #writing(operations: readonly WriteOperation[], done: WriteDone, repair: Repair | undefined): Submission {
+    const settle = (reply: Reply): Submission | undefined => {
+      if (reply.kind !== "written") {
+        const error = errorOf(reply);
+        const instead = repair?.(error);
+        if (instead !== undefined) return this.#writing(instead, done, repair);
+        done(error, undefined, 0);
+        return undefined;
+      }
       this.seenZxid = reply.zxid;
       this.#notify(operations.map(({ kind }, index) => ({ kind, path: reply.results[index]!.path })));
       done(undefined, reply.results, reply.zxid);
-    });
+      return undefined;
+    };
+    return { request: { kind: "write", operations, canBeRepaired: repair !== undefined }, settle };
   }
 
   read(operations: readonly ReadOperation[], done: ReadDone): void {
-    this.#submit({ kind: "read", operations }, (reply) => {
-      if (reply.kind === "read") done(undefined, reply.results);
-      else done(errorOf(reply), []);
+    this.#submit({
+      request: { kind: "read", operations },
+      settle: (reply) => {
+        if (reply.kind === "read") done(undefined, reply.results);
+        else done(errorOf(reply), []);
+        return undefined;
+      },
     });
   }
 
@@ -105,13 +123,13 @@ export class EmbeddedCoordinator implements Coordinator {
     this.#worker.terminate();
   }
 
-  #submit(request: Request, settle: (reply: Reply) => void): void {
+  #submit(submission: Submission): void {
     if (this.#closing !== undefined) {
-      const path = request.operations[0]?.path ?? "";
-      queueMicrotask(() => settle({ kind: "failed", code: "Closed", path, index: 0 }));
+      const path = submission.request.operations[0]?.path ?? "";
+      queueMicrotask(() => submission.settle({ kind: "failed", code: "Closed", path, index: 0 }));
       return;
     }
-    this.#queue.push({ request, settle });
+    this.#queue.push(submission);
     if (this.#running !== undefined || this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(() => {
@@ -138,13 +156,23 @@ export class EmbeddedCoordinator implements Coordinator {
   #receive(message: FromWorker): void {
     switch (message.kind) {
       case "ran": {
+        const { replies } = message;
         const submissions = this.#running!;
         this.#running = undefined;
         this.#setState("CONNECTED");
-        // The next transaction starts before the callbacks of this one: disk and event loop work side by side.
-        this.#post();
-        for (let index = 0; index < submissions.length; index++) submissions[index]!.settle(message.replies[index]!);
-        return;
+        const unanswered = submissions.slice(replies.length);
+        if (unanswered.length === 0 && replies.at(-1)?.kind !== "failed") {
+          // The next transaction starts before the callbacks of this one: disk and event loop work side by side.
+          this.#post();
+          for (let index = 0; index < replies.length; index++) submissions[index]!.settle(replies[index]!);
+          return;
+        }
+        // What was refused is repaired, and tried again before what came after it.
+        const last = replies.length - 1;
+        for (let index = 0; index < last; index++) submissions[index]!.settle(replies[index]!);
+        const instead = submissions[last]!.settle(replies[last]!);
+        this.#queue.unshift(...(instead === undefined ? [] : [instead]), ...unanswered);
+        return this.#post();
       }
       case "swept":
         return this.#notify(message.paths.map((path) => ({ kind: "delete", path })));

@@ -1,5 +1,5 @@
 /**
- * The only writer to the store. A unit of operations is committed as a whole or repaired and tried again: level
+ * The only writer to the store. A unit of operations is committed as a whole, or repaired and tried again in its place: level
  * nodes may vanish under it (ZooKeeper removes empty containers) or be made by another broker, and `put` and
  * `remove` do not care whether the node is there. A unit whose `check` fails is refused: what it speaks for is no
  * longer this broker's.
@@ -26,7 +26,7 @@ export type JournalOperation =
       /** Told the name that the store gave a sequential node; undefined: it was created, its name is not known. */
       readonly named?: (name: string | undefined) => void;
     }
-  /** Sets; with a `version`, only that one, or the unit is refused. It is asked anew at each try. */
+  /** Sets; with a `version`, only that one, or the unit is refused. */
   | { readonly kind: "set"; readonly path: string; readonly data: Uint8Array; readonly version?: () => number }
   /** Creates or sets; `exists` is a guess. */
   | {
@@ -63,8 +63,8 @@ interface Unit {
   levels: string[];
   /** Announcements that must clear the place first. */
   occupied: Set<string>;
-  /** What `check` and `set` expect: as it was when the unit was committed, or is tried again. */
-  expected: number[];
+  /** What `check` and `set` expect: as it was when the unit was committed. */
+  readonly expected: readonly number[];
   readonly bytes: number;
   readonly after: readonly (() => void)[];
   readonly done: JournalDone;
@@ -189,6 +189,33 @@ export class Journal {
   }
 
   #submit(unit: Unit): void {
+    let { writes, parts } = this.#write(unit);
+    this.#coordinator.write(
+      writes,
+      (error, results, zxid) => {
+        if (error === undefined) return this.#finish(unit, this.#collect(unit, parts, results), zxid);
+        // An orderly end: nothing more is committed, nothing more is acknowledged.
+        if (error.code === "Closed") return;
+        this.#retire(unit);
+        if (unit.operations.some((operation) => operation !== undefined)) this.#refuse(unit, error);
+        else unit.done(new Array(unit.operations.length).fill(-1), 0);
+        this.#lower(unit);
+      },
+      (error) => {
+        if (error.code === "Closed" || !this.#repair(unit, parts[error.index]!, error)) return undefined;
+        ({ writes, parts } = this.#write(unit));
+        return writes;
+      },
+    );
+  }
+
+  #refuse(unit: Unit, error: CoordinatorError): void {
+    if (unit.refused === undefined) throw new Error(`assertion failed: the store refused a unit: ${error.message}`);
+    unit.refused(error);
+  }
+
+  /** What a unit comes to: its operations, and what must be done before them. */
+  #write(unit: Unit): { writes: WriteOperation[]; parts: Part[] } {
     const writes: WriteOperation[] = [];
     const parts: Part[] = [];
     for (const path of unit.levels) {
@@ -205,10 +232,7 @@ export class Journal {
       writes.push(toWrite(operation, unit.expected[index]!));
       parts.push({ kind: "own", index });
     });
-    this.#coordinator.write(writes, (error, results, zxid) => {
-      if (error !== undefined) return this.#repair(unit, parts[error.index]!, error);
-      this.#finish(unit, this.#collect(unit, parts, results), zxid);
-    });
+    return { writes, parts };
   }
 
   #collect(unit: Unit, parts: readonly Part[], results: readonly WriteResult[] | undefined): number[] {
@@ -244,83 +268,74 @@ export class Journal {
     while (this.#barriers[0]?.units.size === 0) this.#barriers.shift()!.done();
   }
 
-  #repair(unit: Unit, part: Part, error: CoordinatorError): void {
-    // An orderly end: nothing more is committed, nothing more is acknowledged.
-    if (error.code === "Closed") return;
+  /** Makes the unit such that it may succeed; false if it must be refused, or nothing is left of it. */
+  #repair(unit: Unit, part: Part, error: CoordinatorError): boolean {
     unit.attempts++;
     const tries = journalRetriesMax + 4 * (unit.operations.length + unit.levels.length);
     assert(unit.attempts <= tries, `the store keeps refusing: ${error.message}`);
-    const again = part.kind === "own" ? this.#repairOwn(unit, part.index, error) : this.#repairLevel(unit, part, error);
-    if (again === "refuse") {
-      this.#retire(unit);
-      if (unit.refused === undefined) throw new Error(`assertion failed: the store refused a unit: ${error.message}`);
-      unit.refused(error);
-      return this.#lower(unit);
-    }
+    const repaired =
+      part.kind === "own" ? this.#repairOwn(unit, part.index, error) : this.#repairLevel(unit, part, error);
+    if (!repaired) return false;
     unit.operations = unit.operations.map((operation) => (isOvertaken(operation) ? undefined : operation));
-    if (unit.operations.every((operation) => operation === undefined)) {
-      return this.#finish(unit, new Array(unit.operations.length).fill(-1), 0);
-    }
-    unit.expected = unit.operations.map((operation) => (operation === undefined ? -1 : expectedBy(operation)));
-    if (again === "submit") return this.#submit(unit);
-    this.#incoming.push(unit);
-    if (!this.#looking) this.#look();
+    return unit.operations.some((operation) => operation !== undefined);
   }
 
-  #repairLevel(unit: Unit, part: Part & { path: string }, { code, message }: CoordinatorError): "submit" | "look" {
+  #repairLevel(unit: Unit, part: Part & { path: string }, { code, message }: CoordinatorError): boolean {
     if (part.kind === "clear" && code === "NoNode") unit.occupied.delete(part.path);
     else if (part.kind === "level" && code === "NodeExists")
       unit.levels = unit.levels.filter((path) => path !== part.path);
-    else if (part.kind === "level" && code === "NoNode") return this.#lookAgain(unit, part.path);
+    else if (part.kind === "level" && code === "NoNode") addLevelAbove(unit, part.path);
     else throw new Error(`assertion failed: the store refused a level: ${message}`);
-    return "submit";
+    return true;
   }
 
-  #repairOwn(unit: Unit, index: number, { code, message }: CoordinatorError): "submit" | "look" | "refuse" {
+  #repairOwn(unit: Unit, index: number, { code, message }: CoordinatorError): boolean {
     const operation = unit.operations[index]!;
     switch (`${operation.kind} ${code}`) {
       case "put NodeExists":
         unit.operations[index] = { ...operation, exists: true } as JournalOperation;
-        return "submit";
+        return true;
+      case "put NoNode": {
+        // It is not there, or what it should stand below is not.
+        const { exists } = operation as { exists: boolean };
+        if (exists) unit.operations[index] = { ...operation, exists: false } as JournalOperation;
+        else addLevelAbove(unit, operation.path);
+        return true;
+      }
       case "announce NodeExists":
         unit.occupied.add(operation.path);
-        return "submit";
-      case "put NoNode":
-        unit.operations[index] = { ...operation, exists: false } as JournalOperation;
-        return this.#lookAgain(unit, operation.path);
+        return true;
       case "create NoNode":
       case "announce NoNode":
-        return this.#lookAgain(unit, operation.path);
+        addLevelAbove(unit, operation.path);
+        return true;
       case "remove NotEmpty":
         unit.operations[index] = { kind: "put", path: operation.path, data: noBytes, exists: true };
-        return "submit";
+        return true;
       case "set NoNode":
-        if ("version" in operation) return "refuse";
+        if ("version" in operation) return false;
         unit.operations[index] = undefined;
-        return "submit";
+        return true;
       case "remove NoNode":
         unit.operations[index] = undefined;
-        return "submit";
+        return true;
       case "check BadVersion":
       case "check NoNode":
       case "set BadVersion":
       case "take NoNode":
       case "create NodeExists":
-        return "refuse";
+        return false;
       default:
-        if (code === "TooLarge" || code === "NoAuth") return "refuse";
+        if (code === "TooLarge" || code === "NoAuth") return false;
         throw new Error(`assertion failed: the store refused ${operation.kind}: ${message}`);
     }
   }
-
-  #lookAgain(unit: Unit, path: string): "look" {
-    for (let at = parentPath(path); at !== "/"; at = parentPath(at)) this.#known.delete(at);
-    unit.levels = [];
-    return "look";
-  }
 }
 
-/** A level of depth 1 is the tree's own. A level of retained messages may be given one: as a container it would vanish with what is below it. */
+/**
+ * A level of depth 1 is the tree's own. A level of retained messages may be given one: as a container it would vanish
+ * with what is below it.
+ */
 function isContainer(path: string): boolean {
   return path.lastIndexOf("/") > 0 && !path.startsWith(`${retainedPath}/`);
 }
@@ -328,6 +343,12 @@ function isContainer(path: string): boolean {
 /** Nodes that stand above others of the same unit: they are no levels. */
 function madeBy(unit: Unit): Set<string> {
   return new Set(unit.operations.flatMap((operation) => (operation?.kind === "create" ? [operation.path] : [])));
+}
+
+/** The level above a node has vanished, or was never there: it is made in the same commit. */
+function addLevelAbove(unit: Unit, path: string): void {
+  const level = parentPath(path);
+  if (!unit.levels.includes(level)) unit.levels.unshift(level);
 }
 
 function isOvertaken(operation: JournalOperation | undefined): boolean {

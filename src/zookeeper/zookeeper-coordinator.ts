@@ -19,6 +19,7 @@ import {
   type ReadDone,
   type ReadOperation,
   type ReadResult,
+  type Repair,
   type WatchEvent,
   type WriteDone,
   type WriteOperation,
@@ -35,6 +36,7 @@ interface Write {
   readonly operations: readonly WriteOperation[];
   readonly bytes: number;
   readonly done: WriteDone;
+  readonly repair: Repair | undefined;
 }
 
 interface Read {
@@ -119,10 +121,8 @@ export class ZooKeeperCoordinator implements Coordinator {
     return this.#client;
   }
 
-  write(operations: readonly WriteOperation[], done: WriteDone): void {
-    let bytes = 0;
-    for (const operation of operations) bytes += sizeOf(operation);
-    this.#submit({ kind: "write", operations, bytes, done });
+  write(operations: readonly WriteOperation[], done: WriteDone, repair?: Repair): void {
+    this.#submit(makeWrite(operations, done, repair));
   }
 
   read(operations: readonly ReadOperation[], done: ReadDone): void {
@@ -239,11 +239,17 @@ export class ZooKeeperCoordinator implements Coordinator {
       index -= operations.length;
       return false;
     });
-    const submission = group[guilty]!;
-    this.#queue.unshift(...group.filter((_, at) => at !== guilty));
+    const { operations, done, repair } = group[guilty]!;
+    const refusal = new CoordinatorError(toCode(error), operations[index]!.path, index);
+    const instead = repair?.(refusal);
+    // One that stays refused is answered in its turn.
+    const answer = makeWrite([], () => done(refusal, undefined, 0), undefined);
+    const again = group.map((write, at) => {
+      if (at !== guilty) return write;
+      return instead === undefined ? answer : makeWrite(instead, done, repair);
+    });
+    this.#queue.unshift(...again);
     this.#pump();
-    const path = submission.operations[index]!.path;
-    submission.done(new CoordinatorError(toCode(error), path, index), undefined, 0);
   }
 
   /** Somebody else commits under this name. */
@@ -333,6 +339,12 @@ export class ZooKeeperCoordinator implements Coordinator {
   }
 }
 
+function makeWrite(operations: readonly WriteOperation[], done: WriteDone, repair: Repair | undefined): Write {
+  let bytes = 0;
+  for (const operation of operations) bytes += sizeOf(operation);
+  return { kind: "write", operations, bytes, done, repair };
+}
+
 function refuse(submission: Submission, error: CoordinatorError): void {
   if (submission.kind === "write") submission.done(error, undefined, 0);
   else if (submission.kind === "read") submission.done(error, []);
@@ -342,12 +354,13 @@ function pathOf(submission: Submission): string {
   return submission.kind === "sync" ? "/" : (submission.operations[0]?.path ?? "/");
 }
 
-/** How often this broker has committed, in all its lives. */
+/** How often this broker has committed, in all its lives; and one more. */
 async function countCommits(zookeeper: ZooKeeper, path: string): Promise<number> {
   for (const node of [commitsPath, path]) {
     await zookeeper.create(node).catch((error) => {
       if (error.code !== "NodeExists") throw error;
     });
   }
-  return (await zookeeper.get(path)).stat.version;
+  // From here on what an earlier life has sent and the server has not yet handled is refused.
+  return (await zookeeper.set(path, noBytes)).version;
 }

@@ -7,18 +7,16 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { decodeUtf8 } from "../../src/base/bytes.ts";
-import { connect, type MqttClient } from "../../src/client/client.ts";
+import { connect } from "../../src/client/client.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
 import type { QoS } from "../../src/mqtt/constants.ts";
 import { freePort } from "../bench/brokers.ts";
 import { eventually } from "../support/broker.ts";
 import { type BrokerProcess, startBrokerProcess } from "../support/process.ts";
 import { History } from "./history.ts";
+import { Publisher, Worker } from "./workers.ts";
 
 const kills = Number(process.env.MQTTZOO_KILLS ?? 100);
-/** Publishes of one publisher that are not acknowledged, at most. */
-const window = 20;
-
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-kill-"));
 const history = new History();
 let broker: BrokerProcess;
@@ -28,71 +26,13 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A client that comes back with its session whenever the broker does. */
-abstract class Worker {
-  readonly name: string;
-  readonly session: ClientSession;
-  client: MqttClient | undefined;
-  up = false;
-  protected constructor(name: string, session: ClientSession) {
-    this.name = name;
-    this.session = session;
-  }
+const where = (): number => port;
+const publisher = (name: string, qos: QoS): Publisher => new Publisher(name, { qos, prefix: "kill", history, where });
+const subscriber = (name: string): Worker => new Worker(name, { session: new ClientSession(), history, where });
 
-  async comeBack(): Promise<void> {
-    try {
-      this.client = await connect({
-        host: "127.0.0.1",
-        port,
-        clientId: this.name,
-        clean: false,
-        keepAlive: 0,
-        sessionExpiryInterval: 0xffff_ffff,
-        session: this.session,
-        onMessage: ({ payload }) => history.receive(this.name, decodeUtf8(payload)),
-        onClose: () => {
-          this.up = false;
-        },
-      });
-      this.up = true;
-    } catch {
-      // The broker was killed while we connected.
-    }
-  }
-}
-
-class Publisher extends Worker {
-  readonly #qos: QoS;
-  #sequence = 0;
-  constructor(name: string, qos: QoS) {
-    super(
-      name,
-      new ClientSession((publish, reason) => {
-        if (reason < 0x80)
-          history.acknowledge(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd));
-      }),
-    );
-    this.#qos = qos;
-  }
-
-  pump(): void {
-    while (this.up && this.session.outgoing.size < window) {
-      const topic = `kill/${this.name}`;
-      const payload = history.send({ publisher: this.name, topic, sequence: this.#sequence++, qos: this.#qos });
-      this.client!.publish(topic, payload, { qos: this.#qos }).catch(() => {});
-    }
-  }
-}
-
-class Subscriber extends Worker {
-  constructor(name: string) {
-    super(name, new ClientSession());
-  }
-}
-
-const publishers = [new Publisher("p1", 1), new Publisher("p2", 2), new Publisher("p3", 1), new Publisher("p4", 2)];
-const home = new Subscriber("home");
-const visitor = new Subscriber("visitor");
+const publishers = [publisher("p1", 1), publisher("p2", 2), publisher("p3", 1), publisher("p4", 2)];
+const home = subscriber("home");
+const visitor = subscriber("visitor");
 let retainedAcknowledged = -1;
 let retainedSent = -1;
 

@@ -7,6 +7,7 @@ import type {
   CreateMode,
   ReadOperation,
   ReadResult,
+  Repair,
   WatchEvent,
   WriteOperation,
   WriteResult,
@@ -139,6 +140,26 @@ export function coordinatorContract(name: string, open: () => Promise<Store>): v
       expect(all.map(({ error }) => error?.code)).toEqual([undefined, "NoNode", "NodeExists", undefined, "BadVersion"]);
       expect(await textOf(coordinator, "/g/1")).toBe("last");
       expect(await textOf(coordinator, "/g/never")).toBe("NoNode");
+    });
+
+    test("what is repaired is tried at its place: before what was submitted after it", async () => {
+      const coordinator = await one();
+      await write(coordinator, create("/o"), create("/o/taken"));
+      const done: string[] = [];
+      const submit = (operation: WriteOperation, repair?: Repair): void =>
+        coordinator.write([operation], (error) => done.push(error?.code ?? operation.path), repair);
+      submit(create("/o/", "first", "sequential"));
+      submit(create("/o/taken", "x"), ({ code, path }) =>
+        code === "NodeExists" && path === "/o/taken" ? [create("/o/", "second", "sequential")] : undefined,
+      );
+      submit(create("/o/", "third", "sequential"), () => undefined);
+      submit(remove("/none"), () => undefined);
+      await write(coordinator, create("/o/", "fourth", "sequential"));
+      const [result] = await read(coordinator, { kind: "children", path: "/o" });
+      const names = [...(result as { children: readonly string[] }).children].filter((name) => name !== "taken").sort();
+      const texts = await Promise.all(names.map((name) => textOf(coordinator, `/o/${name}`)));
+      expect(texts).toEqual(["first", "second", "third", "fourth"]);
+      expect(done).toEqual(["/o/", "/o/taken", "/o/", "NoNode"]);
     });
 
     test("sequential nodes are numbered in the order of their commits, also after deletions", async () => {

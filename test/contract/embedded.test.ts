@@ -58,6 +58,7 @@ test("empty containers go, others stay", () => {
   database.run([
     {
       kind: "write",
+      canBeRepaired: false,
       operations: [
         create("/c", "container"),
         create("/c/d", "container"),
@@ -72,6 +73,7 @@ test("empty containers go, others stay", () => {
   database.run([
     {
       kind: "write",
+      canBeRepaired: false,
       operations: [
         { kind: "delete", path: "/c/d/x", version: -1 },
         { kind: "delete", path: "/p/x", version: -1 },

@@ -8,6 +8,7 @@ import {
   type CoordinatorState,
   type ReadDone,
   type ReadOperation,
+  type Repair,
   type WatchEvent,
   type WriteDone,
   type WriteOperation,
@@ -35,7 +36,7 @@ export class SimulatedKeeper {
   constructor(options: KeeperOptions) {
     this.options = options;
     this.tree.onEvent = (event) => {
-      for (const client of this.clients) client.post(() => client.fire(event));
+      for (const client of this.clients) if (client.isWatching(event.path)) client.post(() => client.fire(event));
     };
   }
 
@@ -78,21 +79,26 @@ export class KeeperClient implements Coordinator {
     this.#beat();
   }
 
-  write(operations: readonly WriteOperation[], done: WriteDone): void {
+  write(operations: readonly WriteOperation[], done: WriteDone, repair?: Repair): void {
     if (this.#closed) return queueMicrotask(() => done(new CoordinatorError("Closed", "/", 0), undefined, 0));
     const { tree } = this.#keeper;
     let zxid = 0;
     const submission: Submission = {
       outcome: "unknown",
       run: () => {
-        const results = tree.write(operations, this);
-        zxid = tree.zxid;
-        if (!("code" in results)) {
-          submission.outcome = "committed";
-          return this.#reply(submission, () => done(undefined, results, zxid));
+        // What is repaired is tried at its place in the order: nothing of this session comes between.
+        for (let writes = operations; ; ) {
+          const results = tree.write(writes, this);
+          zxid = tree.zxid;
+          if (!("code" in results)) {
+            submission.outcome = "committed";
+            return this.#reply(submission, () => done(undefined, results, zxid));
+          }
+          const error = new CoordinatorError(results.code, writes[results.index]!.path, results.index);
+          const instead = repair?.(error);
+          if (instead === undefined) return this.#reply(submission, () => done(error, undefined, 0));
+          writes = instead;
         }
-        const error = new CoordinatorError(results.code, operations[results.index]!.path, results.index);
-        this.#reply(submission, () => done(error, undefined, 0));
       },
       again: () => done(undefined, undefined, zxid),
     };
@@ -200,6 +206,13 @@ export class KeeperClient implements Coordinator {
       this.#extendLease();
       deliver();
     });
+  }
+
+  isWatching(path: string): boolean {
+    for (let at = path; ; at = at.slice(0, at.lastIndexOf("/")) || "/") {
+      if ((this.#watches.get(at)?.size ?? 0) > 0) return true;
+      if (at === "/") return false;
+    }
   }
 
   fire(event: WatchEvent): void {

@@ -7,6 +7,7 @@ import {
   CoordinatorError,
   type ReadDone,
   type ReadOperation,
+  type Repair,
   type WriteOperation,
 } from "../../src/coordinator/coordinator.ts";
 import { decodeName, encodeName, sessionPath, topicOfPath, topicPath } from "../../src/coordinator/paths.ts";
@@ -93,6 +94,7 @@ class FakeTree {
   write(
     operations: readonly WriteOperation[],
     done: (error: CoordinatorError | undefined, results: unknown[]) => void,
+    repair?: Repair,
   ): void {
     const before = new Map(this.nodes);
     for (let index = 0; index < operations.length; index++) {
@@ -100,7 +102,9 @@ class FakeTree {
       if (code === undefined) continue;
       this.nodes.clear();
       for (const [path, data] of before) this.nodes.set(path, data);
-      return done(new CoordinatorError(code, operations[index]!.path, index), []);
+      const error = new CoordinatorError(code, operations[index]!.path, index);
+      const instead = repair?.(error);
+      return instead === undefined ? done(error, []) : this.write(instead, done, repair);
     }
     done(
       undefined,

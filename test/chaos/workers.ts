@@ -1,0 +1,86 @@
+/** Clients that come back with their sessions whenever a broker does, and a history of what they did and saw. */
+import { decodeUtf8 } from "../../src/base/bytes.ts";
+import { connect, type MqttClient } from "../../src/client/client.ts";
+import { ClientSession } from "../../src/client/client-session.ts";
+import type { QoS } from "../../src/mqtt/constants.ts";
+import type { History } from "./history.ts";
+
+/** Publishes of one publisher that are not acknowledged, at most. */
+const window = 20;
+
+/** Which port to connect to: asked at each attempt. */
+export type Where = () => number;
+
+export class Worker {
+  readonly name: string;
+  readonly session: ClientSession;
+  readonly history: History;
+  client: MqttClient | undefined;
+  port = 0;
+  up = false;
+  #coming = false;
+  readonly #where: Where;
+
+  constructor(name: string, options: { session: ClientSession; history: History; where: Where }) {
+    this.name = name;
+    this.session = options.session;
+    this.history = options.history;
+    this.#where = options.where;
+  }
+
+  async comeBack(): Promise<void> {
+    if (this.up || this.#coming) return;
+    this.#coming = true;
+    this.port = this.#where();
+    try {
+      this.client = await connect({
+        host: "127.0.0.1",
+        port: this.port,
+        clientId: this.name,
+        clean: false,
+        keepAlive: 1,
+        connectTimeout: 2,
+        sessionExpiryInterval: 0xffff_ffff,
+        session: this.session,
+        onMessage: ({ payload }) => this.history.receive(this.name, decodeUtf8(payload)),
+        onClose: () => {
+          this.up = false;
+        },
+      });
+      this.up = true;
+    } catch {
+      // The broker was killed while we connected, or does not answer.
+    } finally {
+      this.#coming = false;
+    }
+  }
+}
+
+export class Publisher extends Worker {
+  readonly #qos: QoS;
+  readonly #prefix: string;
+  #sequence = 0;
+
+  constructor(name: string, options: { qos: QoS; prefix: string; history: History; where: Where }) {
+    const { history, qos, prefix } = options;
+    const session = new ClientSession((publish, reason) => {
+      if (reason < 0x80)
+        history.acknowledge(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd));
+    });
+    super(name, { ...options, session });
+    this.#qos = qos;
+    this.#prefix = prefix;
+  }
+
+  get isSettled(): boolean {
+    return this.session.outgoing.size === 0;
+  }
+
+  pump(): void {
+    while (this.up && this.session.outgoing.size < window) {
+      const topic = `${this.#prefix}/${this.name}`;
+      const payload = this.history.send({ publisher: this.name, topic, sequence: this.#sequence++, qos: this.#qos });
+      this.client!.publish(topic, payload, { qos: this.#qos }).catch(() => {});
+    }
+  }
+}

@@ -1,0 +1,128 @@
+/** Clients of the simulated world: they come back with their sessions, and tell the history what they did and saw. */
+import { decodeUtf8 } from "../../src/base/bytes.ts";
+import { MqttClient } from "../../src/client/client.ts";
+import { ClientSession } from "../../src/client/client-session.ts";
+import type { QoS } from "../../src/mqtt/constants.ts";
+import { Turn } from "../../src/net/writer.ts";
+import type { History } from "../chaos/history.ts";
+import type { World } from "./world.ts";
+
+/** Publishes of one publisher that are not acknowledged, at most. */
+const window = 8;
+/** A client that gets no answer to CONNECT tries another broker. */
+const patienceMs = 3000;
+
+export class Actor {
+  readonly name: string;
+  readonly session: ClientSession;
+  readonly history: History;
+  readonly world: World;
+  client: MqttClient | undefined;
+  up = false;
+  /** It must not come back now. */
+  isAway = false;
+  #subscribedTo: string | undefined;
+  #isSubscribed = false;
+  #attempt = 0;
+
+  constructor(name: string, options: { world: World; history: History; subscribe?: string; session?: ClientSession }) {
+    this.name = name;
+    this.world = options.world;
+    this.history = options.history;
+    this.session = options.session ?? new ClientSession();
+    this.#subscribedTo = options.subscribe;
+  }
+
+  get isReady(): boolean {
+    return this.up && (this.#subscribedTo === undefined || this.#isSubscribed);
+  }
+
+  /** Connects to a broker by chance, and again whenever the connection is lost. */
+  live(): void {
+    if (!this.up && !this.isAway && this.client === undefined) this.#connect();
+    this.world.after(20 + this.world.random.next() * 60, () => this.live());
+  }
+
+  leave(): void {
+    if (this.up) this.client!.disconnect();
+    this.#gone();
+  }
+
+  #gone(): void {
+    this.up = false;
+    this.client = undefined;
+  }
+
+  #connect(): void {
+    const ids = [...this.world.nodes.keys()];
+    const node = this.world.node(ids[Math.floor(this.world.random.next() * ids.length)]!);
+    const attempt = ++this.#attempt;
+    const client = new MqttClient({
+      host: node.id,
+      port: 0,
+      clientId: this.name,
+      clean: false,
+      keepAlive: 0,
+      sessionExpiryInterval: 0xffff_ffff,
+      session: this.session,
+      turn: new Turn((flush) => queueMicrotask(flush)),
+      onMessage: ({ payload }) => this.history.receive(this.name, decodeUtf8(payload)),
+      onClose: () => {
+        if (this.#attempt === attempt) this.#gone();
+      },
+    });
+    const transport = node.dial({
+      received: (bytes) => client.received(bytes),
+      closed: (why) => client.closed(why),
+    });
+    if (transport === undefined) return;
+    this.client = client;
+    client.opened(transport);
+    const isOurs = (): boolean => this.client === client;
+    this.world.after(patienceMs, () => {
+      if (isOurs() && !this.up) client.abort("no answer");
+    });
+    client.ready.then(
+      () => {
+        if (!isOurs()) return;
+        this.up = true;
+        if (this.#subscribedTo !== undefined && !this.#isSubscribed) void this.#subscribe(client, this.#subscribedTo);
+      },
+      () => {},
+    );
+  }
+
+  async #subscribe(client: MqttClient, filter: string): Promise<void> {
+    const codes = await client.subscribe([filter], { qos: 2 }).catch(() => undefined);
+    if (codes !== undefined && codes[0]! < 0x80) this.#isSubscribed = true;
+  }
+}
+
+export class PublishingActor extends Actor {
+  readonly #qos: QoS;
+  #sequence = 0;
+  isBusy = false;
+
+  constructor(name: string, options: { world: World; history: History; qos: QoS }) {
+    const { history } = options;
+    const session = new ClientSession((publish, reason) => {
+      if (reason < 0x80)
+        history.acknowledge(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd));
+    });
+    super(name, { ...options, session });
+    this.#qos = options.qos;
+  }
+
+  get isSettled(): boolean {
+    return this.session.outgoing.size === 0;
+  }
+
+  work(): void {
+    if (this.isBusy && this.up && this.session.outgoing.size < window) {
+      const topic = `sim/${this.name}`;
+      const payload = this.history.send({ publisher: this.name, topic, sequence: this.#sequence++, qos: this.#qos });
+      this.client!.publish(topic, payload, { qos: this.#qos }).catch(() => {});
+    }
+    this.world.after(this.world.random.next() * 60, () => this.work());
+  }
+}

@@ -1,0 +1,128 @@
+/** One run of the simulated world from a seed: load, faults, healing; and everything that is wrong at its end. */
+import type { Log } from "../../src/base/log.ts";
+import { History } from "../chaos/history.ts";
+import { Actor, PublishingActor } from "./actors.ts";
+import { World } from "./world.ts";
+
+/** Simulated time in which everything must come to rest after the last fault. */
+const healMs = 20_000;
+
+export interface Outcome {
+  readonly seed: number;
+  readonly sent: number;
+  readonly transactions: number;
+  readonly wrong: readonly string[];
+}
+
+export async function run(seed: number, log?: Log): Promise<Outcome> {
+  const world = new World(seed, log);
+  const history = new History();
+  for (const id of ["a", "b", "c"]) world.node(id);
+  for (const node of world.nodes.values()) await startOf(world, () => node.start());
+  const publishers = [1, 2, 1, 2].map(
+    (qos, index) => new PublishingActor(`p${index + 1}`, { world, history, qos: qos as 1 | 2 }),
+  );
+  const subscribers = ["s1", "s2", "visitor"].map((name) => new Actor(name, { world, history, subscribe: "sim/#" }));
+  const actors = [...publishers, ...subscribers];
+  for (const actor of actors) actor.live();
+  const ready = await world.pass(20_000, () => actors.every(({ isReady }) => isReady));
+  if (!ready) return end(["not everybody could connect at the start"]);
+  for (const publisher of publishers) {
+    publisher.isBusy = true;
+    publisher.work();
+  }
+  visit(world, subscribers[2]!);
+  const faults = 2 + Math.floor(world.random.next() * 4);
+  for (let fault = 0; fault < faults; fault++) {
+    await world.pass(200 + world.random.next() * 1500);
+    await misfortune(world);
+  }
+  await world.pass(500);
+  for (const publisher of publishers) publisher.isBusy = false;
+  const names = subscribers.map(({ name }) => name);
+  const wrong = (): string[] => names.flatMap((name) => history.judge(name));
+  const rests = (): boolean =>
+    actors.every(({ up }) => up) && publishers.every(({ isSettled }) => isSettled) && leftovers(world).length === 0;
+  const healed = await world.pass(healMs, rests);
+  // What is wrong now stays wrong, or would come too late.
+  await world.pass(1000);
+  const states = actors.map((actor) => `${actor.name}:${actor.up ? "up" : "down"}:${actor.session.outgoing.size}`);
+  const restless = healed ? [] : [`not at rest: ${states.join(" ")}; left: ${leftovers(world).slice(0, 6).join(" ")}`];
+  return end([...wrong(), ...restless]);
+
+  function end(found: string[]): Outcome {
+    return { seed, sent: history.sent.length, transactions: world.keeper.tree.transactions, wrong: found };
+  }
+}
+
+/** Starting reads the tree, which takes simulated time. */
+async function startOf(world: World, start: () => Promise<void>): Promise<void> {
+  let started = false;
+  void start().then(() => {
+    started = true;
+  });
+  await world.pass(30_000, () => started);
+}
+
+/** A subscriber that comes and goes. */
+function visit(world: World, visitor: Actor): void {
+  visitor.isAway = !visitor.isAway;
+  if (visitor.isAway) visitor.leave();
+  if (world.now() > 1e7) return;
+  world.after(visitor.isAway ? 100 + world.random.next() * 600 : 400 + world.random.next() * 1500, () =>
+    visit(world, visitor),
+  );
+}
+
+type Misfortune = (world: World) => Promise<void>;
+
+const misfortunes: readonly Misfortune[] = [
+  // A broker dies and comes back: at once, or after its session has ended.
+  async (world) => {
+    const node = pick(world);
+    node.kill();
+    await world.pass(world.random.next() < 0.4 ? world.random.next() * 300 : 2500 + world.random.next() * 2000);
+    await startOf(world, () => node.start());
+  },
+  // A broker sleeps, for a moment or for longer than its session.
+  async (world) => {
+    const node = pick(world);
+    node.sleep();
+    await world.pass(world.random.next() < 0.5 ? world.random.next() * 1500 : 2500 + world.random.next() * 3000);
+    node.wakeUp();
+  },
+  // A link is cut.
+  async (world) => {
+    const node = pick(world);
+    const other = pick(world);
+    if (node === other) return;
+    node.cutFrom.add(other.id);
+    await world.pass(world.random.next() * 6000);
+    node.cutFrom.delete(other.id);
+  },
+  // One broker, or all of them, have no contact with the keeper.
+  async (world) => {
+    const nodes = world.random.next() < 0.5 ? [pick(world)] : [...world.nodes.values()];
+    for (const node of nodes) node.cutKeeper();
+    await world.pass(world.random.next() * 5000);
+    for (const node of nodes) node.healKeeper();
+  },
+  // The keeper removes empty containers, as it does now and then.
+  async (world) => world.keeper.tree.sweepContainers(),
+];
+
+function pick(world: World) {
+  const nodes = [...world.nodes.values()];
+  return nodes[Math.floor(world.random.next() * nodes.length)]!;
+}
+
+async function misfortune(world: World): Promise<void> {
+  await misfortunes[Math.floor(world.random.next() * misfortunes.length)]!(world);
+}
+
+/** Mail and half-received publishes that nobody will ever ask for. */
+function leftovers(world: World): string[] {
+  return [...world.keeper.tree.nodes.keys()].filter(
+    (path) => /^\/topics\/.*\/=[^/]+$/.test(path) || /^\/sessions\/..\/[^/]+\/(mail|in)\/./.test(path),
+  );
+}

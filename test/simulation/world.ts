@@ -1,0 +1,352 @@
+/**
+ * A world in one thread, from one seed: simulated time, a network of connections that can be cut, a simulated keeper and
+ * brokers that die, sleep and are cut off. The same seed gives the same world.
+ */
+import { type Log, silentLog } from "../../src/base/log.ts";
+import type { Random } from "../../src/base/random.ts";
+import { Broker } from "../../src/broker/broker.ts";
+import { Connection } from "../../src/broker/connection.ts";
+import { LinkConnection } from "../../src/broker/links.ts";
+import { defaultOptions } from "../../src/broker/options.ts";
+import type { Transport } from "../../src/net/transport.ts";
+import { Turn } from "../../src/net/writer.ts";
+import { type KeeperClient, SimulatedKeeper } from "./keeper.ts";
+
+export const sessionTimeoutMs = 2000;
+const lookEveryMs = 20;
+/** Promises that may follow from each other within one instant. */
+const promiseSteps = 12;
+
+/** Deterministic chance (mulberry32). */
+export function seeded(seed: number): Random {
+  let state = seed >>> 0;
+  const next = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+  const byte = (): string =>
+    Math.floor(next() * 256)
+      .toString(16)
+      .padStart(2, "0");
+  return { next, hex: (count) => Array.from({ length: count }, byte).join("") };
+}
+
+interface Happening {
+  readonly at: number;
+  readonly number: number;
+  readonly run: () => void;
+}
+
+export class World {
+  readonly random: Random;
+  readonly keeper: SimulatedKeeper;
+  readonly nodes = new Map<string, BrokerNode>();
+  readonly log: Log;
+  #now = 1000;
+  #happenings: Happening[] = [];
+  #number = 0;
+
+  constructor(seed: number, log: Log = silentLog) {
+    this.random = seeded(seed);
+    this.log = log;
+    this.keeper = new SimulatedKeeper({ scheduler: this, latency: () => this.latency(), sessionTimeoutMs });
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  latency(): number {
+    return 0.1 + this.random.next() * (this.random.next() < 0.02 ? 30 : 1);
+  }
+
+  after(ms: number, run: () => void): void {
+    const happening = { at: this.#now + Math.max(0, ms), number: ++this.#number, run };
+    const heap = this.#happenings;
+    heap.push(happening);
+    for (let at = heap.length - 1; at > 0; ) {
+      const parent = (at - 1) >> 1;
+      if (!isBefore(happening, heap[parent]!)) break;
+      heap[at] = heap[parent]!;
+      heap[parent] = happening;
+      at = parent;
+    }
+  }
+
+  /** Lets time pass until a condition holds, which is looked at now and then, or `ms` are over; true if it holds. */
+  async pass(ms: number, until: () => boolean = () => false): Promise<boolean> {
+    const end = this.#now + ms;
+    let lookAt = this.#now;
+    for (;;) {
+      if (this.#now >= lookAt) {
+        if (until()) return true;
+        lookAt = this.#now + lookEveryMs;
+      }
+      const next = this.#happenings[0];
+      if (next === undefined || next.at > end) {
+        this.#now = end;
+        return until();
+      }
+      this.#pop();
+      this.#now = Math.max(this.#now, next.at);
+      next.run();
+      // Everything that was promised in this instant happens before the next.
+      for (let step = 0; step < promiseSteps; step++) await undefined;
+    }
+  }
+
+  node(id: string): BrokerNode {
+    let node = this.nodes.get(id);
+    if (node === undefined) {
+      node = new BrokerNode(this, id);
+      this.nodes.set(id, node);
+    }
+    return node;
+  }
+
+  #pop(): void {
+    const heap = this.#happenings;
+    const last = heap.pop()!;
+    if (heap.length === 0) return;
+    heap[0] = last;
+    for (let at = 0; ; ) {
+      let child = 2 * at + 1;
+      if (child >= heap.length) return;
+      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++;
+      if (!isBefore(heap[child]!, last)) return;
+      heap[at] = heap[child]!;
+      heap[child] = last;
+      at = child;
+    }
+  }
+}
+
+function isBefore(a: Happening, b: Happening): boolean {
+  return a.at < b.at || (a.at === b.at && a.number < b.number);
+}
+
+/** What one end of a wire tells its owner. */
+export interface End {
+  received(bytes: Uint8Array): void;
+  closed(why: string): void;
+}
+
+/** A connection: two transports, each delivering to the other's end, in order. */
+export class Wire {
+  /** Nothing passes, and nobody is told. */
+  isCut: () => boolean = () => false;
+  readonly #world: World;
+  readonly #ends: [End | undefined, End | undefined] = [undefined, undefined];
+  readonly #arrivals: [number, number] = [0, 0];
+  #closed = false;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  attach(side: 0 | 1, end: End): void {
+    this.#ends[side] = end;
+  }
+
+  transport(side: 0 | 1, remote: string): Transport {
+    return {
+      remote,
+      write: (bytes, start, end) => {
+        const copy = bytes.slice(start, end);
+        this.#send(side, () => this.#ends[1 - side]?.received(copy));
+        return end - start;
+      },
+      pause() {},
+      resume() {},
+      close: () => this.close(side, "closed by the other side"),
+      abort: () => this.close(side, "reset by the other side"),
+    };
+  }
+
+  /** One side closes; the other one hears of it, unless the wire is cut. */
+  close(side: 0 | 1, why: string): void {
+    if (this.#ends[side] === undefined) return;
+    const own = this.#ends[side];
+    this.#ends[side] = undefined;
+    this.#world.after(0, () => own.closed("closed"));
+    this.#send(side, () => this.#end((1 - side) as 0 | 1, why));
+  }
+
+  /** Both sides hear of it. */
+  reset(): void {
+    this.#end(0, "reset");
+    this.#end(1, "reset");
+    this.#closed = true;
+  }
+
+  #end(side: 0 | 1, why: string): void {
+    const end = this.#ends[side];
+    this.#ends[side] = undefined;
+    end?.closed(why);
+  }
+
+  #send(side: 0 | 1, deliver: () => void): void {
+    const world = this.#world;
+    this.#arrivals[side] = Math.max(this.#arrivals[side], world.now() + world.latency());
+    world.after(this.#arrivals[side] - world.now(), () => {
+      if (!this.#closed && !this.isCut()) deliver();
+    });
+  }
+}
+
+/** A machine for a broker: the broker on it may die and be started again. */
+export class BrokerNode {
+  readonly id: string;
+  readonly #world: World;
+  broker: Broker | undefined;
+  #keeperClient: KeeperClient | undefined;
+  /** Counts lives: what an earlier one is still told is lost. */
+  #life = 0;
+  #asleep = false;
+  #missed: (() => void)[] = [];
+  readonly #wires = new Set<Wire>();
+  /** Other brokers that this one cannot reach. */
+  readonly cutFrom = new Set<string>();
+
+  constructor(world: World, id: string) {
+    this.#world = world;
+    this.id = id;
+  }
+
+  get isUp(): boolean {
+    return this.broker !== undefined;
+  }
+
+  async start(): Promise<void> {
+    const life = ++this.#life;
+    const world = this.#world;
+    const keeperClient = world.keeper.connect();
+    this.#keeperClient = keeperClient;
+    const broker = await Broker.start({
+      options: { ...defaultOptions, id: this.id, advertise: this.id, zkSessionTimeout: sessionTimeoutMs / 1000 },
+      coordinator: keeperClient,
+      clock: { now: () => world.now(), wall: () => 1_800_000_000_000 + world.now() },
+      random: world.random,
+      log: world.log.child({ on: this.id }),
+      turn: new Turn((flush) => queueMicrotask(flush)),
+      linkSecret: "secret",
+      fatal: (error) => {
+        if (this.#life === life) world.after(0, () => this.kill(error.message));
+      },
+      dialLink: ({ host }, { opened, failed }) => {
+        const life = this.#life;
+        world.after(world.latency(), () => {
+          if (this.#life !== life) return;
+          const other = world.nodes.get(host);
+          if (other?.broker === undefined || this.cutFrom.has(host) || other.cutFrom.has(this.id))
+            return failed("no answer");
+          const wire = new Wire(world);
+          wire.isCut = () => this.cutFrom.has(host) || other.cutFrom.has(this.id);
+          const connection = opened(wire.transport(0, host));
+          this.#carry(wire, 0, connection);
+          other.accept(wire);
+          this.#do(() => this.broker?.handle({ kind: "linkOpened", connection }));
+        });
+      },
+    });
+    if (this.#life !== life) return;
+    this.broker = broker;
+    let alarmAt = Infinity;
+    const wake = (): void => {
+      const deadline = broker.nextDeadline();
+      if (deadline >= alarmAt) return;
+      alarmAt = deadline;
+      world.after(deadline - world.now(), () => {
+        if (this.#life !== life || alarmAt !== deadline) return;
+        alarmAt = Infinity;
+        this.#do(() => broker.handle({ kind: "tick" }));
+        wake();
+      });
+    };
+    broker.onSooner(wake);
+    wake();
+  }
+
+  /** Another broker has dialled. */
+  accept(wire: Wire): void {
+    const connection = new LinkConnection(wire.transport(1, "peer"), this.broker!.context.turn, {
+      dialled: false,
+      nonce: this.#world.random.hex(8),
+    });
+    this.#carry(wire, 1, connection);
+    this.#do(() => this.broker?.handle({ kind: "linkOpened", connection }));
+  }
+
+  /** A client dials; undefined if nobody listens. */
+  dial(end: End): Transport | undefined {
+    if (this.broker === undefined) return undefined;
+    const wire = new Wire(this.#world);
+    const life = this.#life;
+    const connection = new Connection(wire.transport(1, "client"), this.broker.context.turn);
+    wire.attach(0, end);
+    wire.attach(1, {
+      received: (bytes) => this.#do(() => this.broker?.handle({ kind: "received", connection, bytes }), life),
+      closed: (why) => this.#do(() => this.broker?.handle({ kind: "closed", connection, why }), life),
+    });
+    this.#wires.add(wire);
+    this.#do(() => this.broker?.handle({ kind: "opened", connection }));
+    return wire.transport(0, this.id);
+  }
+
+  /** Dies; its connections break, its keeper session ends when it has been silent for long enough. */
+  kill(_why = "killed"): void {
+    this.#life++;
+    this.broker = undefined;
+    this.#asleep = false;
+    this.#missed = [];
+    this.#keeperClient?.crash();
+    for (const wire of this.#wires) wire.reset();
+    this.#wires.clear();
+  }
+
+  /** Stops, and knows nothing of it. */
+  sleep(): void {
+    this.#asleep = true;
+    this.#keeperClient?.cut();
+  }
+
+  wakeUp(): void {
+    if (!this.#asleep) return;
+    this.#asleep = false;
+    const missed = this.#missed;
+    this.#missed = [];
+    // What has come meanwhile is handled first; that the session is over is heard later.
+    for (const run of missed) run();
+    this.#keeperClient?.heal();
+  }
+
+  cutKeeper(): void {
+    this.#keeperClient?.cut();
+  }
+
+  healKeeper(): void {
+    if (!this.#asleep) this.#keeperClient?.heal();
+  }
+
+  /** Connections over a cut that is healed are of no use any more. */
+  resetLinks(): void {
+    for (const wire of [...this.#wires]) if (wire.isCut !== undefined) wire.reset();
+  }
+
+  #carry(wire: Wire, side: 0 | 1, connection: LinkConnection): void {
+    const life = this.#life;
+    this.#wires.add(wire);
+    wire.attach(side, {
+      received: (bytes) => this.#do(() => this.broker?.handle({ kind: "linkReceived", connection, bytes }), life),
+      closed: (why) => this.#do(() => this.broker?.handle({ kind: "linkClosed", connection, why }), life),
+    });
+  }
+
+  #do(run: () => void, life = this.#life): void {
+    if (life !== this.#life) return;
+    if (this.#asleep) this.#missed.push(run);
+    else run();
+  }
+}
