@@ -174,6 +174,11 @@ export class Client {
     this.pump();
   }
 
+  /** True if it was sent in this connection and holds its packet id. */
+  isInFlight(outgoing: Outgoing): boolean {
+    return this.#inflight?.get(outgoing.packetId) === outgoing;
+  }
+
   /** The slip of a message that was acknowledged while it was being committed. */
   bankedTooLate(outgoing: Outgoing, slip: Slip): void {
     this.discard(slip);

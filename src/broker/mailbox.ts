@@ -41,10 +41,17 @@ export class Mailbox {
     return !this.#loading && this.#waiting.length === 0 && this.#committing === 0;
   }
 
-  /** Reads the mailbox of a client that has come back. */
+  /** Reads the mailbox of a client that has come back, with all that was on its way there when it came. */
   load(): void {
-    const { context, session, connection } = this.#client;
+    const { context, connection } = this.#client;
     this.#loading = true;
+    context.journal.settled(() => {
+      if (this.#client.connection === connection) this.#list();
+    });
+  }
+
+  #list(): void {
+    const { context, session, connection } = this.#client;
     context.mail.list(session.clientId, (slips) => {
       if (this.#client.connection !== connection) return;
       // What has been sent before is among the first: no more than a window of it was ever on its way.
@@ -56,12 +63,16 @@ export class Mailbox {
         // What was stored since the client came waits behind what the store listed.
         const newer = this.#waiting.drain();
         this.#enqueue(slips);
-        for (const slip of newer) if (slip.name === undefined || !this.#names.has(slip.name)) this.#waiting.push(slip);
+        for (const slip of newer) if (slip.name === undefined || !this.#isListed(slip.name, slips)) this.#waiting.push(slip);
         this.count = Math.max(this.count, this.#names.size);
         if (this.#heard.size > 0) context.journal.settled(() => this.#look());
         this.pump();
       });
     });
+  }
+
+  #isListed(name: string, slips: readonly Slip[]): boolean {
+    return slips.length > 0 && name <= slips.at(-1)!.name!;
   }
 
   /** The store tells of a slip: one of our own, or another broker's. */
@@ -153,7 +164,7 @@ export class Mailbox {
   /** The slip is committed. `connection` is the client's when the draft was made. */
   committed(outgoing: Outgoing, connection: Client["connection"]): void {
     outgoing.slip!.committed = true;
-    this.named(outgoing.slip!);
+    if (connection !== undefined && this.#client.connection === connection) this.named(outgoing.slip!);
     if (outgoing.packetId === 0) {
       // Memory is bounded by the window: what waits beyond it is read back when its turn comes.
       if (!this.#client.hasRoom || this.#waiting.peek() !== outgoing.slip) outgoing.slip!.publish = undefined;
@@ -165,9 +176,9 @@ export class Mailbox {
     this.pump();
   }
 
-  /** The store has named a slip of our own. */
+  /** The store has named a slip of our own that has its place in this connection already. */
   named({ name }: Slip): void {
-    if (name !== undefined && this.#client.connection !== undefined) this.#names.add(name);
+    if (name !== undefined) this.#names.add(name);
   }
 
   /** Stores a message on its own, for this mailbox alone. */

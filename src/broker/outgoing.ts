@@ -49,7 +49,7 @@ export class Outgoing implements LiveRecipient {
     this.isBeingBanked = false;
     // From here on the store holds the message.
     slip.publish = undefined;
-    this.client!.mailbox!.named(slip);
+    if (this.acknowledged || this.client!.isInFlight(this)) this.client!.mailbox!.named(slip);
     if (this.acknowledged) this.client!.bankedTooLate(this, slip);
   }
 }

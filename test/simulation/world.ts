@@ -63,7 +63,11 @@ export class World {
   }
 
   after(ms: number, run: () => void): void {
-    const happening = { at: this.#now + Math.max(0, ms), number: ++this.#number, run };
+    this.at(this.#now + ms, run);
+  }
+
+  at(time: number, run: () => void): void {
+    const happening = { at: Math.max(this.#now, time), number: ++this.#number, run };
     const heap = this.#happenings;
     heap.push(happening);
     for (let at = heap.length - 1; at > 0; ) {
@@ -86,7 +90,7 @@ export class World {
       }
       const next = this.#happenings[0];
       if (next === undefined || next.at > end) {
-        this.#now = end;
+        this.#now = Math.max(this.#now, end);
         return until();
       }
       this.#pop();
@@ -258,11 +262,13 @@ export class BrokerNode {
       const deadline = broker.nextDeadline();
       if (deadline >= alarmAt) return;
       alarmAt = deadline;
-      world.after(deadline - world.now(), () => {
+      world.at(deadline, () => {
         if (this.#life !== life || alarmAt !== deadline) return;
         alarmAt = Infinity;
-        this.#do(() => broker.handle({ kind: "tick" }));
-        wake();
+        this.#do(() => {
+          broker.handle({ kind: "tick" });
+          wake();
+        });
       });
     };
     broker.onSooner(wake);
