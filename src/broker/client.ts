@@ -174,6 +174,13 @@ export class Client {
     this.pump();
   }
 
+  /** Names of the slips whose messages were sent in this connection. */
+  slipsInFlight(): Set<string> {
+    const names = new Set<string>();
+    for (const { slip } of this.#inflight?.all() ?? []) if (slip?.name !== undefined) names.add(slip.name);
+    return names;
+  }
+
   /** True if it was sent in this connection and holds its packet id. */
   isInFlight(outgoing: Outgoing): boolean {
     return this.#inflight?.get(outgoing.packetId) === outgoing;

@@ -117,6 +117,10 @@ export class Cluster implements LinkFlows, MembershipFlows {
       case "claimed":
         return takeOver.answered(peer, control);
       case "hosting":
+        for (const [, clientId] of control.sessions) {
+          const own = this.#context.clients.get(clientId);
+          if (own?.mailbox !== undefined) this.#parts.hosting.contest(own);
+        }
         return forwarding.hosting(peer, control.sessions, (clientId) => directory.session(clientId));
       case "unhosting":
         return forwarding.unhosting(peer, control.handles);

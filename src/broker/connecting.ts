@@ -201,6 +201,12 @@ export class Connecting {
     const operations = this.#prepare(client, wanted);
     const isRead = found !== undefined && clients.get(clientId) !== found;
     const enter = (): void => {
+      // The lease has ended meanwhile: whoever adopts sessions then, this broker or another, finds this one too.
+      if (this.#context.self.isFenced && client.mailbox !== undefined) {
+        this.#sessions.refuse(connection, Reason.serverUnavailable);
+        if (clients.get(clientId) === client) this.#context.evict(client);
+        return this.#finishObtaining(connection, clientId);
+      }
       if (isRead) this.#directory.adopt(found);
       this.#open(connection, client, { wanted, sessionPresent: found !== undefined });
       this.#finishObtaining(connection, clientId);

@@ -63,9 +63,15 @@ export class Hosting {
       return;
     }
     if (type === "missed") {
-      client.mailbox!.reload();
+      client.mailbox!.load();
       this.#checkOwner(client, path);
     } else if (at === path && type !== "created") this.#checkOwner(client, path);
+  }
+
+  /** Another broker says that it serves a client: if that one is connected here too, the record tells whose it is. */
+  contest(client: Client): void {
+    if (client.handle === 0) this.#context.evict(client);
+    else this.#checkOwner(client, client.owned.path);
   }
 
   /** The record has changed: by this broker, or by one that has taken the session. */

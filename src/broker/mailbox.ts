@@ -41,9 +41,13 @@ export class Mailbox {
     return !this.#loading && this.#waiting.length === 0 && this.#committing === 0;
   }
 
-  /** Reads the mailbox of a client that has come back, with all that was on its way there when it came. */
+  /**
+   * Reads the mailbox, with all that is on its way there now: of a client that has come back, and after lost contact,
+   * when slips may have come from elsewhere, or of our own without their names being told.
+   */
   load(): void {
     const { context, connection } = this.#client;
+    if (this.#loading || connection === undefined) return;
     this.#loading = true;
     context.journal.settled(() => {
       if (this.#client.connection === connection) this.#list();
@@ -52,18 +56,21 @@ export class Mailbox {
 
   #list(): void {
     const { context, session, connection } = this.#client;
-    context.mail.list(session.clientId, (slips) => {
+    context.mail.list(session.clientId, (listed) => {
       if (this.#client.connection !== connection) return;
+      const sent = this.#client.slipsInFlight();
+      const slips = listed.filter(({ name }) => !sent.has(name!));
       // What has been sent before is among the first: no more than a window of it was ever on its way.
       const first = slips.slice(0, context.options.maxInflight);
       context.mail.readRecords(first, () => {
         if (this.#client.connection !== connection) return;
-        this.#loading = false;
+        this.#loading = this.#fetching = false;
         for (const slip of first) this.#reserve(slip);
-        // What was stored since the client came waits behind what the store listed.
-        const newer = this.#waiting.drain();
+        // What was stored since then waits behind what the store listed.
+        const newer = this.#waiting.drain().filter((slip) => !slip.committed || !this.#isListed(slip.name, listed));
+        for (const name of sent) this.#names.add(name);
         this.#enqueue(slips);
-        for (const slip of newer) if (slip.name === undefined || !this.#isListed(slip.name, slips)) this.#waiting.push(slip);
+        for (const slip of newer) this.#waiting.push(slip);
         this.count = Math.max(this.count, this.#names.size);
         if (this.#heard.size > 0) context.journal.settled(() => this.#look());
         this.pump();
@@ -71,8 +78,9 @@ export class Mailbox {
     });
   }
 
-  #isListed(name: string, slips: readonly Slip[]): boolean {
-    return slips.length > 0 && name <= slips.at(-1)!.name!;
+  /** Without a name it is listed, for what is on its way was waited for. */
+  #isListed(name: string | undefined, listed: readonly Slip[]): boolean {
+    return name === undefined || (listed.length > 0 && name <= listed.at(-1)!.name!);
   }
 
   /** The store tells of a slip: one of our own, or another broker's. */
@@ -85,15 +93,6 @@ export class Mailbox {
   forget(name: string): void {
     this.#heard.delete(name);
     this.#names.delete(name);
-  }
-
-  /** Contact was lost: what others have stored meanwhile is looked for. */
-  reload(): void {
-    const { context, session, connection } = this.#client;
-    context.mail.list(session.clientId, (slips) => {
-      if (this.#client.connection !== connection) return;
-      for (const { name } of slips) this.hear(name!);
-    });
   }
 
   /** Our own slips have their names by now: what is left has come from elsewhere. */
@@ -164,6 +163,7 @@ export class Mailbox {
   /** The slip is committed. `connection` is the client's when the draft was made. */
   committed(outgoing: Outgoing, connection: Client["connection"]): void {
     outgoing.slip!.committed = true;
+    if (outgoing.slip!.name === undefined) return this.#lostTrack(outgoing);
     if (connection !== undefined && this.#client.connection === connection) this.named(outgoing.slip!);
     if (outgoing.packetId === 0) {
       // Memory is bounded by the window: what waits beyond it is read back when its turn comes.
@@ -174,6 +174,15 @@ export class Mailbox {
       outgoing.slip!.publish = outgoing.publish = undefined;
     }
     this.pump();
+  }
+
+  /** Contact was lost over its commit: it is in the mailbox, but its name was not told. It is read back in its place. */
+  #lostTrack(outgoing: Outgoing): void {
+    if (outgoing.packetId !== 0) {
+      this.#committing--;
+      if (this.#client.isInFlight(outgoing)) this.#client.inflight.replace(outgoing.packetId, reserved);
+    }
+    this.load();
   }
 
   /** The store has named a slip of our own that has its place in this connection already. */
@@ -222,7 +231,8 @@ export class Mailbox {
     }
     this.#fetching = true;
     context.mail.fetch(page, () => {
-      if (this.#client.connection !== connection) return;
+      // Another connection, or the mailbox was read anew meanwhile.
+      if (this.#client.connection !== connection || this.#waiting.peek() !== page[0]) return;
       this.#fetching = false;
       for (let index = 0; index < page.length; index++) this.#waiting.shift();
       let bytes = 0;

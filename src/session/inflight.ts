@@ -73,6 +73,11 @@ export class Inflight<Entry> {
     this.#size--;
   }
 
+  /** All entries, in no order. */
+  *all(): Generator<Entry> {
+    for (const entry of this.#entries) if (entry !== undefined) yield entry;
+  }
+
   /** Empties the window and returns what was in it, with the ids, in no order. */
   drain(): [id: number, entry: Entry][] {
     const all: [number, Entry][] = [];
