@@ -100,7 +100,8 @@ export class Forwarding {
     const id = ++peer.lastDeliveryId;
     // At QoS 0 a session that is not there gets nothing.
     const promised = share.sessions.filter(({ qos }) => qos > 0);
-    peer.pending.set(id, { settlement, sessions: promised, groups: share.groups });
+    const sessions = new Map(promised.map((target) => [target.session.handle, target]));
+    peer.pending.set(id, { settlement, sessions, groups: share.groups });
     settlement.waitFor();
     let zxid = 0;
     for (const { session } of share.sessions) zxid = Math.max(zxid, session.mailZxid);
@@ -148,7 +149,7 @@ export class Forwarding {
       const forwarded = peer.pending.get(id);
       if (forwarded === undefined) continue;
       peer.pending.delete(id);
-      for (const { session } of forwarded.sessions) this.#arrived(session);
+      for (const { session } of forwarded.sessions.values()) this.#arrived(session);
       forwarded.settlement.done();
     }
   }
@@ -158,13 +159,11 @@ export class Forwarding {
     const forwarded = peer.pending.get(id);
     if (forwarded === undefined) return;
     peer.pending.delete(id);
-    const { settlement } = forwarded;
+    const { settlement, sessions } = forwarded;
     const missing = new Set(handles);
-    this.#store(
-      settlement,
-      forwarded.sessions.filter(({ session }) => missing.has(session.handle)),
-    );
-    for (const { session } of forwarded.sessions) if (!missing.has(session.handle)) this.#arrived(session);
+    const stored = [...sessions].filter(([handle]) => missing.has(handle)).map(([, target]) => target);
+    this.#store(settlement, stored);
+    for (const [handle, { session }] of sessions) if (!missing.has(handle)) this.#arrived(session);
     for (const group of forwarded.groups) if (groups.includes(group.text)) this.#reassign(settlement, group, peer);
     settlement.done();
   }
@@ -180,8 +179,8 @@ export class Forwarding {
     const timer = new Timer(() => {
       if (peer.link !== link || peer.isLinked) return;
       for (const forwarded of peer.pending.values()) {
-        this.#store(forwarded.settlement, forwarded.sessions);
-        forwarded.sessions = [];
+        this.#store(forwarded.settlement, [...forwarded.sessions.values()]);
+        forwarded.sessions = new Map();
       }
     });
     this.#context.timers.set(timer, this.#context.clock.now() + linkPatienceMs);
@@ -195,7 +194,7 @@ export class Forwarding {
     peer.hosted.clear();
     this.#context.router.touch();
     for (const { settlement, sessions, groups } of pending) {
-      this.#store(settlement, sessions);
+      this.#store(settlement, [...sessions.values()]);
       for (const group of groups) this.#reassign(settlement, group, peer);
       settlement.done();
     }

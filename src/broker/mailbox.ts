@@ -38,7 +38,7 @@ export class Mailbox {
 
   /** True if nothing waits: what is published now may be sent now. */
   get isEmpty(): boolean {
-    return !this.#loading && this.#waiting.length === 0 && this.#committing === 0;
+    return !this.#loading && this.#waiting.length === 0 && this.#committing === 0 && this.#heard.size === 0;
   }
 
   /**

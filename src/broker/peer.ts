@@ -28,8 +28,11 @@ export type Group = SharedGroup<Client | Remote>;
 /** Receivers at another broker that a delivery waits for. */
 export interface Forwarded {
   readonly settlement: Settlement;
-  /** Persistent sessions: if the other broker dies they get the message into their mailboxes. */
-  sessions: readonly RemoteTarget[];
+  /**
+   * Persistent sessions, by the numbers that they had there when it left: if the other broker dies they get the message
+   * into their mailboxes.
+   */
+  sessions: ReadonlyMap<number, RemoteTarget>;
   readonly groups: readonly Group[];
 }
 

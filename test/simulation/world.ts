@@ -145,6 +145,7 @@ export class Wire {
   readonly #ends: [End | undefined, End | undefined] = [undefined, undefined];
   readonly #arrivals: [number, number] = [0, 0];
   #closed = false;
+  #hasLost = false;
 
   constructor(world: World) {
     this.#world = world;
@@ -195,7 +196,11 @@ export class Wire {
     const world = this.#world;
     this.#arrivals[side] = Math.max(this.#arrivals[side], world.now() + world.latency());
     world.after(this.#arrivals[side] - world.now(), () => {
-      if (!this.#closed && !this.isCut()) deliver();
+      if (this.#closed) return;
+      if (this.isCut()) this.#hasLost = true;
+      // TCP loses nothing within a connection: what could not be sent again in time breaks it.
+      else if (this.#hasLost) this.reset();
+      else deliver();
     });
   }
 }
@@ -334,11 +339,6 @@ export class BrokerNode {
 
   healKeeper(): void {
     if (!this.#asleep) this.#keeperClient?.heal();
-  }
-
-  /** Connections over a cut that is healed are of no use any more. */
-  resetLinks(): void {
-    for (const wire of [...this.#wires]) if (wire.isCut !== undefined) wire.reset();
   }
 
   #carry(wire: Wire, side: 0 | 1, connection: LinkConnection): void {
