@@ -30,6 +30,8 @@ export interface AdoptionParts {
   readonly directory: Directory;
   readonly sessions: Sessions;
   readonly wills: Wills;
+  /** True while a connection here is taking that client's session. */
+  readonly isObtaining: (clientId: string) => boolean;
 }
 
 export class Adoption {
@@ -80,6 +82,7 @@ export class Adoption {
     ids.forEach((clientId, index) => {
       const three = results.slice(3 * index, 3 * index + 3);
       if (typeof three[0] !== "object" || !("data" in three[0]!) || clients.has(clientId)) return;
+      if (this.#parts.isObtaining(clientId)) return;
       const client = makeClient(this.#context, clientId, three);
       const { record } = client;
       if (record === undefined) {

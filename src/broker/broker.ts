@@ -125,7 +125,13 @@ export class Broker {
     connecting.takeOver = takeOver;
     const subscribing = new Subscribing(context, { directory, fences });
     const arriving = new Arriving(context, { fanout, hosting });
-    const adoption = new Adoption(context, { membership, directory, sessions, wills });
+    const adoption = new Adoption(context, {
+      membership,
+      directory,
+      sessions,
+      wills,
+      isObtaining: (clientId) => connecting.isObtaining(clientId),
+    });
     cluster.begin({
       adoption,
       arriving,

@@ -140,6 +140,11 @@ export class Connecting {
     else obtaining.waiting.push(go);
   }
 
+  /** True while a client id has been granted to a connection that waits for the store: its session is being taken. */
+  isObtaining(clientId: string): boolean {
+    return this.#obtaining.has(clientId);
+  }
+
   /** Makes the client id this connection's alone: here, and in the cluster. */
   #settle(connection: Connection, wanted: Wanted): void {
     const { clients, self } = this.#context;
@@ -176,14 +181,15 @@ export class Connecting {
     const { clientId } = wanted;
     const old = clients.get(clientId);
     const use = (found: Client | undefined): void => {
-      if (found?.record === undefined && found !== undefined && found !== old) return this.#eraseThenUse(found, use);
+      if (found?.record === undefined && found !== undefined && found !== clients.get(clientId)) return this.#eraseThenUse(found, use);
       if (found !== undefined && wanted.packet.clean) return this.#eraseThenUse(found, use);
       this.#record(connection, wanted, { client: found, tries });
     };
     if (old !== undefined) return use(old);
     this.#sessions.whenErased(clientId, () => {
-      if (this.takeOver.mustLook(wanted.expiryInterval > 0)) this.takeOver.read(clientId, use);
-      else use(undefined);
+      // It may have been adopted while it was read.
+      if (!this.takeOver.mustLook(wanted.expiryInterval > 0)) use(undefined);
+      else this.takeOver.read(clientId, (found) => use(clients.get(clientId) ?? found));
     });
   }
 

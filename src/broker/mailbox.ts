@@ -28,7 +28,9 @@ export class Mailbox {
   /** Names of all slips that are known here. */
   readonly #names = new Set<string>();
   /** Names that the watch has told of and that may be of slips stored from here. */
-  #heard = new Set<string>();
+  readonly #heard = new Set<string>();
+  /** Slips of our own that are being committed. */
+  #unnamed = 0;
   /** Bytes of a message, on average of the last page. */
   #messageBytes = pageBytesMax / 32;
 
@@ -66,13 +68,12 @@ export class Mailbox {
         if (this.#client.connection !== connection) return;
         this.#loading = this.#fetching = false;
         for (const slip of first) this.#reserve(slip);
-        // What was stored since then waits behind what the store listed.
         const newer = this.#waiting.drain().filter((slip) => !slip.committed || !this.#isListed(slip.name, listed));
         for (const name of sent) this.#names.add(name);
-        this.#enqueue(slips);
-        for (const slip of newer) this.#waiting.push(slip);
+        for (const { name } of slips) this.#names.add(name!);
+        for (const slip of [...slips, ...newer].sort(byNumber)) this.#waiting.push(slip);
         this.count = Math.max(this.count, this.#names.size);
-        if (this.#heard.size > 0) context.journal.settled(() => this.#look());
+        if (this.#unnamed === 0) this.#look();
         this.pump();
       });
     });
@@ -86,7 +87,7 @@ export class Mailbox {
   /** The store tells of a slip: one of our own, or another broker's. */
   hear(name: string): void {
     this.#heard.add(name);
-    if (this.#heard.size === 1) this.#client.context.journal.settled(() => this.#look());
+    if (this.#unnamed === 0) this.#look();
   }
 
   /** The store tells that a slip is gone. */
@@ -95,24 +96,23 @@ export class Mailbox {
     this.#names.delete(name);
   }
 
-  /** Our own slips have their names by now: what is left has come from elsewhere. */
-  #look(): void {
+  /**
+   * Takes up what was heard of and is none of our own: up to the last of our own that has been named, or everything if
+   * none of our own is on its way. They are numbered in the order of their commits, and so they wait.
+   */
+  #look(upTo?: string): void {
     const { session, connection } = this.#client;
     if (this.#loading) return;
-    const names = [...this.#heard].filter((name) => !this.#names.has(name)).sort();
-    this.#heard = new Set();
+    const heard = [...this.#heard].filter((name) => upTo === undefined || name <= upTo);
+    for (const name of heard) this.#heard.delete(name);
+    const names = heard.filter((name) => !this.#names.has(name));
     if (connection === undefined || names.length === 0) return;
     const { clientId } = session;
     this.count += names.length;
-    this.#enqueue(names.map((name) => ({ clientId, name, record: undefined, publish: undefined, committed: true })));
+    const slips = names.map((name): Slip => ({ clientId, name, record: undefined, publish: undefined, committed: true }));
+    for (const name of names) this.#names.add(name);
+    for (const slip of [...this.#waiting.drain(), ...slips].sort(byNumber)) this.#waiting.push(slip);
     this.pump();
-  }
-
-  #enqueue(slips: readonly Slip[]): void {
-    for (const slip of slips) {
-      this.#names.add(slip.name!);
-      this.#waiting.push(slip);
-    }
   }
 
   /** Packet ids under which messages were sent before must not be given to others before those are sent again. */
@@ -163,8 +163,8 @@ export class Mailbox {
   /** The slip is committed. `connection` is the client's when the draft was made. */
   committed(outgoing: Outgoing, connection: Client["connection"]): void {
     outgoing.slip!.committed = true;
+    this.arrived(outgoing.slip!, connection !== undefined && this.#client.connection === connection ? "placed" : "elsewhere");
     if (outgoing.slip!.name === undefined) return this.#lostTrack(outgoing);
-    if (connection !== undefined && this.#client.connection === connection) this.named(outgoing.slip!);
     if (outgoing.packetId === 0) {
       // Memory is bounded by the window: what waits beyond it is read back when its turn comes.
       if (!this.#client.hasRoom || this.#waiting.peek() !== outgoing.slip) outgoing.slip!.publish = undefined;
@@ -185,9 +185,18 @@ export class Mailbox {
     this.load();
   }
 
-  /** The store has named a slip of our own that has its place in this connection already. */
-  named({ name }: Slip): void {
-    if (name !== undefined) this.#names.add(name);
+  /** A slip of our own is on its way to the store. */
+  expect(): void {
+    this.count++;
+    this.#unnamed++;
+  }
+
+  /** The store has named it. placed: it has its place in this connection, so its name is not news any more. */
+  arrived({ name }: Slip, where: "placed" | "elsewhere"): void {
+    this.#unnamed--;
+    if (name !== undefined && where === "placed") this.#names.add(name);
+    if (this.#unnamed === 0) this.#look();
+    else if (name !== undefined) this.#look(name);
   }
 
   /** Stores a message on its own, for this mailbox alone. */
@@ -310,4 +319,10 @@ export class Mailbox {
     outgoing.released = true;
     writeAck(this.#client.connection!.writer, PacketType.pubrel, packetId, 0);
   }
+}
+
+/** In the order of the commits; what is not committed yet comes last, in its own order. */
+function byNumber(a: Slip, b: Slip): number {
+  if (a.name === undefined || b.name === undefined) return Number(a.name === undefined) - Number(b.name === undefined);
+  return a.name < b.name ? -1 : 1;
 }

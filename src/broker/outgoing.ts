@@ -39,7 +39,7 @@ export class Outgoing implements LiveRecipient {
   /** What its slip will say; the mailbox counts it from now on. */
   draft(): SlipDraft {
     const { qos, retain, subscriptionIds, packetId } = this;
-    this.client!.mailbox!.count++;
+    this.client!.mailbox!.expect();
     this.isBeingBanked = this.settlement !== undefined;
     return { clientId: this.client!.session.clientId, qos, retain, subscriptionIds, packetId };
   }
@@ -49,7 +49,8 @@ export class Outgoing implements LiveRecipient {
     this.isBeingBanked = false;
     // From here on the store holds the message.
     slip.publish = undefined;
-    if (this.acknowledged || this.client!.isInFlight(this)) this.client!.mailbox!.named(slip);
+    const isPlaced = this.acknowledged || this.client!.isInFlight(this);
+    this.client!.mailbox!.arrived(slip, isPlaced ? "placed" : "elsewhere");
     if (this.acknowledged) this.client!.bankedTooLate(this, slip);
   }
 }
