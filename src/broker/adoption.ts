@@ -5,6 +5,8 @@
 import { adoptionPageMax, orphansMs } from "../base/limits.ts";
 import {
   decodeName,
+  messageMark,
+  topicsPath,
   incomingPath,
   mailPath,
   nameOf,
@@ -15,12 +17,12 @@ import {
   willPath,
   willsPath,
 } from "../coordinator/paths.ts";
-import { decodeWill, type SessionRecord } from "../mail/records.ts";
+import { decodeWill, recipientsOf, type SessionRecord } from "../mail/records.ts";
 import type { Client } from "./client.ts";
 import type { Context } from "./context.ts";
 import type { Directory } from "./directory.ts";
 import type { Membership } from "./membership.ts";
-import { children, read } from "./mirror.ts";
+import { children, read, walk } from "./mirror.ts";
 import type { Sessions } from "./sessions.ts";
 import { makeClient } from "./take-over.ts";
 import type { Wills } from "./wills.ts";
@@ -55,6 +57,7 @@ export class Adoption {
     await this.#adoptSessions();
     for (const name of await children(coordinator, willsPath)) await this.#adoptWills(decodeName(name));
     await this.#sweepSubscriptions();
+    await this.#sweepMessages();
   }
 
   async #adoptSessions(): Promise<void> {
@@ -127,6 +130,16 @@ export class Adoption {
       const client = clients.get(clientId);
       if (client !== undefined && client.connection === undefined) this.#parts.wills.recovered(client, will, path);
       else this.#parts.wills.orphaned(clientId, will, path);
+    });
+  }
+
+  /** Messages whose last recipient has them, and whose broker died before it could remove them. */
+  async #sweepMessages(): Promise<void> {
+    const { coordinator, mail } = this.#context;
+    const recipients = new Map<string, number>();
+    await walk(coordinator, topicsPath, (path, { data, stat }) => {
+      if (nameOf(path).startsWith(messageMark)) recipients.set(path, recipientsOf(data));
+      else if (recipients.has(parentPath(path))) mail.removeIfDone(parentPath(path), recipients.get(parentPath(path))!, stat.version);
     });
   }
 

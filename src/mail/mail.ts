@@ -209,20 +209,24 @@ export class Mail {
     });
   }
 
-  #removeIfLast({ recipients, messagePath: path }: SlipRecord, counterVersion: number): void {
+  #removeIfLast({ recipients, messagePath }: SlipRecord, counterVersion: number): void {
     if (recipients === 1) return;
-    if (counterVersion >= recipients) {
-      return this.#journal.commit([
-        { kind: "remove", path: counterPath(path) },
-        { kind: "remove", path },
-      ]);
-    }
-    if (counterVersion !== -1) return;
+    if (counterVersion !== -1) return this.removeIfDone(messagePath, recipients, counterVersion);
     // It was committed, but the answer was lost.
-    this.#coordinator.read([{ kind: "exists", path: counterPath(path) }], (_, [counter]) => {
-      if (typeof counter === "object" && "stat" in counter)
-        this.#removeIfLast({ recipients, messagePath: path } as SlipRecord, counter.stat.version);
+    this.#coordinator.read([{ kind: "exists", path: counterPath(messagePath) }], (_, [counter]) => {
+      if (typeof counter === "object" && "stat" in counter) {
+        this.removeIfDone(messagePath, recipients, counter.stat.version);
+      }
     });
+  }
+
+  /** Removes a message with several recipients if its counter says that all of them have it. */
+  removeIfDone(path: string, recipients: number, counterVersion: number): void {
+    if (counterVersion < recipients) return;
+    this.#journal.commit([
+      { kind: "remove", path: counterPath(path) },
+      { kind: "remove", path },
+    ]);
   }
 }
 

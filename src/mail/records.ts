@@ -35,6 +35,11 @@ export function encodeMessage(publish: Publish, recipients: number): Uint8Array 
   return bytes;
 }
 
+/** With how many slips a message was stored. */
+export function recipientsOf(bytes: Uint8Array): number {
+  return bytes.length < messageHeadBytes ? 0 : new DataView(bytes.buffer, bytes.byteOffset).getUint32(18);
+}
+
 /** Reads what `encodeMessage` wrote; its topic comes from its path. */
 export function decodeMessage(topic: string, bytes: Uint8Array): Publish {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
