@@ -161,9 +161,11 @@ export class Forwarding {
     peer.pending.delete(id);
     const { settlement, sessions } = forwarded;
     const missing = new Set(handles);
-    const stored = [...sessions].filter(([handle]) => missing.has(handle)).map(([, target]) => target);
-    this.#store(settlement, stored);
-    for (const [handle, { session }] of sessions) if (!missing.has(handle)) this.#arrived(session);
+    for (const [handle, target] of sessions) {
+      // Earlier ones may still be under way: it waits for them, and goes another way in its turn.
+      if (missing.has(handle)) this.wait(target, settlement);
+      this.#arrived(target.session);
+    }
     for (const group of forwarded.groups) if (groups.includes(group.text)) this.#reassign(settlement, group, peer);
     settlement.done();
   }
@@ -250,7 +252,8 @@ export class Forwarding {
   #arrived(session: RemoteSession): void {
     session.underWay--;
     if (session.underWay > 0) return;
-    for (const { target, settlement } of session.moving.drain()) this.#move(target, settlement);
+    const moving = session.moving.drain().sort((a, b) => (a.settlement.order < b.settlement.order ? -1 : 1));
+    for (const { target, settlement } of moving) this.#move(target, settlement);
   }
 
   #move(target: RemoteTarget, settlement: Settlement): void {

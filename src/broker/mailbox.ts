@@ -38,9 +38,16 @@ export class Mailbox {
     this.#client = client;
   }
 
-  /** True if nothing waits: what is published now may be sent now. */
+  /**
+   * True if nothing waits: what is published now may be sent now. Without contact nobody knows what others have stored.
+   */
   get isEmpty(): boolean {
-    return !this.#loading && this.#waiting.length === 0 && this.#committing === 0 && this.#heard.size === 0;
+    return this.#isFirst && this.#committing === 0;
+  }
+
+  get #isFirst(): boolean {
+    const { state } = this.#client.context.coordinator;
+    return !this.#loading && this.#waiting.length === 0 && this.#heard.size === 0 && state === "CONNECTED";
   }
 
   /**
@@ -145,8 +152,7 @@ export class Mailbox {
    */
   draft(outgoing: Outgoing): SlipDraft {
     outgoing.takenCareOf = true;
-    const first = !this.#loading && this.#waiting.length === 0;
-    if (outgoing.qos === 2 && first && this.#client.hasRoom) {
+    if (outgoing.qos === 2 && this.#isFirst && this.#client.hasRoom) {
       outgoing.packetId = this.#client.inflight.add(outgoing);
       this.#committing++;
     }
