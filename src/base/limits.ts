@@ -121,6 +121,8 @@ export const linkHandshakeMs = 3_000;
 export const linkPatienceMs = 2_000;
 /** A client that connects waits no longer than this for brokers that do not answer. */
 export const claimPatienceMs = 3_000;
+/** ... and no longer than this when a link is down: then the versions of the sessions' znodes decide alone. */
+export const claimUnlinkedMs = 300;
 /** Messages that wait for a session on the move. */
 export const movingMessagesMax = 10_000;
 /** Slips that are stored in another broker's session's mailbox before the mailbox is counted again. */

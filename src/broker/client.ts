@@ -47,6 +47,8 @@ export class Client {
   readonly owned: Owned;
   /** The number that other brokers name it by, while a persistent session is connected; 0: none. */
   handle = 0;
+  /** Its session has been let go of: nothing that comes of this object counts any more. */
+  isReleased = false;
   /** Ends the watch on the session's znodes. */
   unwatch: (() => void) | undefined;
   will: WillRecord | undefined;

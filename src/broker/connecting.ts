@@ -207,6 +207,8 @@ export class Connecting {
     const operations = this.#prepare(client, wanted);
     const isRead = found !== undefined && clients.get(clientId) !== found;
     const enter = (): void => {
+      // It was let go of meanwhile, by an earlier write that was refused: what the store says now counts.
+      if (client.isReleased && tries > 1) return this.#obtain(connection, wanted, tries - 1);
       // The lease has ended meanwhile: whoever adopts sessions then, this broker or another, finds this one too.
       if (this.#context.self.isFenced && client.mailbox !== undefined) {
         this.#sessions.refuse(connection, Reason.serverUnavailable);

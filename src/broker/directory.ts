@@ -110,6 +110,7 @@ export class Directory {
   release(client: Client): void {
     const { clients, router } = this.#context;
     const { clientId, subscriptions } = client.session;
+    client.isReleased = true;
     if (clients.get(clientId) === client) clients.delete(clientId);
     if (subscriptions.size === 0) return;
     const remote = this.session(clientId);

@@ -22,6 +22,7 @@ export class Mailbox {
   /** QoS 2 messages with a packet id that is being committed. */
   #committing = 0;
   #loading = false;
+  #mustReload = false;
   #fetching = false;
   /** Packet ids under which slips were sent at QoS 1 in the last connection [MQTT-4.4.0-1]. */
   #sentIds = new Map<string, number>();
@@ -56,7 +57,12 @@ export class Mailbox {
    */
   load(): void {
     const { context, connection } = this.#client;
-    if (this.#loading || connection === undefined) return;
+    if (connection === undefined) return;
+    if (this.#loading) {
+      // What is being read now may be older than what it was asked for.
+      this.#mustReload = true;
+      return;
+    }
     this.#loading = true;
     context.journal.settled(() => {
       if (this.#client.connection === connection) this.#list();
@@ -81,6 +87,10 @@ export class Mailbox {
         for (const slip of [...slips, ...newer].sort(byNumber)) this.#waiting.push(slip);
         this.count = Math.max(this.count, this.#names.size);
         if (this.#unnamed === 0) this.#look();
+        if (this.#mustReload) {
+          this.#mustReload = false;
+          return this.load();
+        }
         this.pump();
       });
     });
@@ -136,7 +146,7 @@ export class Mailbox {
 
   /** The connection is gone: slips stay in the store and are read again when the client comes back. */
   detach(unacknowledged: readonly Outgoing[]): void {
-    this.#loading = this.#fetching = false;
+    this.#loading = this.#fetching = this.#mustReload = false;
     this.#waiting.clear();
     this.#names.clear();
     this.#heard.clear();

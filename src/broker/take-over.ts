@@ -3,7 +3,7 @@
  * session lets go of it, with everything committed, before the claim is granted. Of two claims at once the later one
  * is granted. What no broker keeps is read from the store; there the version of the session's znode decides.
  */
-import { claimPatienceMs } from "../base/limits.ts";
+import { claimPatienceMs, claimUnlinkedMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import type { ReadResult } from "../coordinator/coordinator.ts";
 import { incomingPath, mailPath, sessionPath } from "../coordinator/paths.ts";
@@ -66,7 +66,9 @@ export class TakeOver {
     // An earlier one of the same client here has been refused by whoever makes this one.
     this.#claims.set(clientId, claim);
     this.#byNumber.set(number, claim);
-    timers.set(timer, clock.now() + claimPatienceMs);
+    // Whom a link that is down belongs to may come back in a moment; not every client can wait for it for long.
+    const areLinked = members.every(({ isLinked }) => isLinked);
+    timers.set(timer, clock.now() + (areLinked ? claimPatienceMs : claimUnlinkedMs));
     for (const peer of members) this.#parts.links.say(peer, { say: "claim", number, clientId, stamp, clean });
   }
 
