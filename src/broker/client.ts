@@ -22,7 +22,7 @@ import type { Session } from "../session/session.ts";
 import type { Connection } from "./connection.ts";
 import type { Context } from "./context.ts";
 import { Mailbox } from "./mailbox.ts";
-import { Outgoing, type OutgoingTarget, plainQoS1, plainQoS2, plainReleased, reserved } from "./outgoing.ts";
+import { bySettlement, Outgoing, type OutgoingTarget, plainQoS1, plainQoS2, plainReleased, reserved } from "./outgoing.ts";
 
 /** Retained messages that a new subscription is still owed; they are looked up when its turn comes. */
 interface RetainedFeed {
@@ -174,6 +174,18 @@ export class Client {
     if (outgoing.client === undefined) this.inflight.remove(packetId);
     else this.#finish(outgoing);
     this.pump();
+  }
+
+  /**
+   * Messages that were sent and are not acknowledged go to the mailbox now, before one that must not come ahead of them
+   * there.
+   */
+  bankLive(): void {
+    const live: Outgoing[] = [];
+    for (const outgoing of this.#inflight?.all() ?? []) {
+      if (outgoing.settlement !== undefined && !outgoing.takenCareOf && !outgoing.acknowledged) live.push(outgoing);
+    }
+    for (const outgoing of live.sort(bySettlement)) this.context.settlements.bank(outgoing.settlement!, [outgoing]);
   }
 
   /** Names of the slips whose messages were sent in this connection. */

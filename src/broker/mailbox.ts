@@ -23,6 +23,8 @@ export class Mailbox {
   #committing = 0;
   #loading = false;
   #mustReload = false;
+  /** Counts how often the mailbox was read anew. */
+  #reading = 0;
   #fetching = false;
   /** Packet ids under which slips were sent at QoS 1 in the last connection [MQTT-4.4.0-1]. */
   #sentIds = new Map<string, number>();
@@ -80,6 +82,7 @@ export class Mailbox {
       context.mail.readRecords(first, () => {
         if (this.#client.connection !== connection) return;
         this.#loading = this.#fetching = false;
+        this.#reading++;
         for (const slip of first) this.#reserve(slip);
         const newer = this.#waiting.drain().filter((slip) => !slip.committed || !this.#isListed(slip.name, listed));
         for (const name of sent) this.#names.add(name);
@@ -255,15 +258,16 @@ export class Mailbox {
       page.push(slip);
     }
     this.#fetching = true;
+    const reading = this.#reading;
     context.mail.fetch(page, () => {
       // Another connection, or the mailbox was read anew meanwhile.
-      if (this.#client.connection !== connection || this.#waiting.peek() !== page[0]) return;
+      if (this.#client.connection !== connection || this.#reading !== reading) return;
       this.#fetching = false;
-      for (let index = 0; index < page.length; index++) this.#waiting.shift();
       let bytes = 0;
-      for (const slip of page.reverse()) {
-        bytes += slip.publish?.size ?? 0;
-        if (this.#isThere(slip)) this.#waiting.unshift(slip);
+      for (const slip of page) bytes += slip.publish?.size ?? 0;
+      const gone = new Set(page.filter((slip) => !this.#isThere(slip)));
+      if (gone.size > 0) {
+        for (const slip of this.#waiting.drain()) if (!gone.has(slip)) this.#waiting.push(slip);
       }
       this.#messageBytes = Math.max(1, bytes / page.length);
       this.pump();

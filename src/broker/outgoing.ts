@@ -73,3 +73,8 @@ plainReleased.released = true;
 
 /** Holds the packet id of a message that is in the mailbox and will be sent again under it. */
 export const reserved = new Outgoing(undefined, nothing, undefined);
+
+/** In the order of the publishes. */
+export function bySettlement(a: Outgoing, b: Outgoing): number {
+  return (a.settlement?.order ?? "") < (b.settlement?.order ?? "") ? -1 : 1;
+}

@@ -180,6 +180,7 @@ export class PromiseInMaking implements Delivery {
       settlement.waitFor(outgoing);
       client.sendLive(outgoing);
     } else {
+      if (target.qos === 1) client.bankLive();
       this.#stored ??= [];
       this.#stored.push(outgoing);
     }

@@ -19,7 +19,7 @@ import type { Context } from "./context.ts";
 import type { Directory } from "./directory.ts";
 import type { Fanout } from "./fanout.ts";
 import type { Hosting } from "./hosting.ts";
-import type { Outgoing } from "./outgoing.ts";
+import { bySettlement, type Outgoing } from "./outgoing.ts";
 import { isPeer, isRemoteSession, type Remote } from "./peer.ts";
 import type { Stalls } from "./stalls.ts";
 import type { Wills } from "./wills.ts";
@@ -261,7 +261,7 @@ export class Sessions {
   /** The session outlives the connection: whatever its client has not acknowledged goes to the mailbox. */
   #bank(unacknowledged: readonly Outgoing[]): void {
     const { settlements, mail } = this.#context;
-    for (const outgoing of unacknowledged) {
+    for (const outgoing of unacknowledged.toSorted(bySettlement)) {
       // One without a client only holds a packet id.
       if (outgoing.client === undefined || outgoing.takenCareOf || this.#moveOn(outgoing)) continue;
       // A retained message that was sent has no settlement of its own yet.
