@@ -14,6 +14,19 @@ export class Ring<Item> {
     this.#length++;
   }
 
+  /** Pushes an item before all at the end that it comes before: cheap where most come in order. */
+  insert(item: Item, comesBefore: (a: Item, b: Item) => boolean): void {
+    this.push(item);
+    const mask = this.#items.length - 1;
+    for (let index = this.#length - 1; index > 0; index--) {
+      const at = (this.#head + index) & mask;
+      const before = (this.#head + index - 1) & mask;
+      if (!comesBefore(item, this.#items[before]!)) return;
+      this.#items[at] = this.#items[before];
+      this.#items[before] = item;
+    }
+  }
+
   unshift(item: Item): void {
     if (this.#length === this.#items.length) this.#grow();
     this.#head = (this.#head - 1) & (this.#items.length - 1);

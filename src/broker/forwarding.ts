@@ -121,7 +121,7 @@ export class Forwarding {
   wayTo({ session, qos }: RemoteTarget): "link" | "mail" | "wait" {
     if (qos === 2) return "mail";
     const way = session.host?.isLinked === true ? "link" : "mail";
-    if ((session.underWay > 0 || session.moving.length > 0) && session.way !== way) return "wait";
+    if (session.moving.length > 0 || (session.underWay > 0 && session.way !== way)) return "wait";
     session.way = way;
     session.underWay++;
     return way;

@@ -131,7 +131,7 @@ export class Mailbox {
     this.count += names.length;
     const slips = names.map((name): Slip => ({ clientId, name, record: undefined, publish: undefined, committed: true }));
     for (const name of names) this.#names.add(name);
-    for (const slip of [...this.#waiting.drain(), ...slips].sort(byNumber)) this.#waiting.push(slip);
+    for (const slip of slips) this.#waiting.insert(slip, (a, b) => byNumber(a, b) < 0);
     this.pump();
   }
 

@@ -1,0 +1,26 @@
+/**
+ * A hundred seeds of the simulated world (MQTTZOO_SEEDS sets another number): whatever dies, nothing acknowledged is lost,
+ * QoS 2 arrives once, order is kept, and everything comes to rest. `bun test/simulation/main.ts SEED` replays one.
+ */
+import { expect, test } from "bun:test";
+import { run } from "./scenario.ts";
+
+const seeds = Number(process.env.MQTTZOO_SEEDS ?? 100);
+
+test(`${seeds} seeds`, async () => {
+  const wrong: string[] = [];
+  let sent = 0;
+  for (let seed = 1; seed <= seeds; seed++) {
+    const outcome = await run(seed);
+    sent += outcome.sent;
+    wrong.push(...outcome.wrong.map((what) => `seed ${seed}: ${what}`));
+  }
+  console.log(`${seeds} seeds, ${sent} messages`);
+  expect(sent).toBeGreaterThan(seeds * 100);
+  expect(wrong).toEqual([]);
+}, 300_000);
+
+test("a seed replays exactly", async () => {
+  const [first, second] = [await run(7), await run(7)];
+  expect(first).toEqual(second);
+});
