@@ -13,13 +13,20 @@ import { Outgoing, reserved } from "./outgoing.ts";
 /** A page is made smaller where messages are large, so that it stays below this. */
 const pageBytesMax = 4 * 1024 * 1024;
 
+interface InLine {
+  readonly outgoing: Outgoing;
+  isReady: boolean;
+}
+
 export class Mailbox {
   /** Slips in the store, those included whose commit is under way. */
   count = 0;
   readonly #client: Client;
   /** While connected: slips that have no packet id in this connection. */
   readonly #waiting = new Ring<Slip>();
-  /** QoS 2 messages with a packet id that is being committed. */
+  /** What has its packet id and is sent in this order, each as soon as it may be. */
+  readonly #line = new Ring<InLine>();
+  /** New QoS 2 messages whose slip and packet id are being committed together. */
   #committing = 0;
   #loading = false;
   #mustReload = false;
@@ -50,7 +57,8 @@ export class Mailbox {
 
   get #isFirst(): boolean {
     const { state } = this.#client.context.coordinator;
-    return !this.#loading && this.#waiting.length === 0 && this.#heard.size === 0 && state === "CONNECTED";
+    const isIdle = this.#waiting.length === 0 && this.#line.length === 0 && this.#heard.size === 0;
+    return !this.#loading && isIdle && state === "CONNECTED";
   }
 
   /**
@@ -151,6 +159,7 @@ export class Mailbox {
   detach(unacknowledged: readonly Outgoing[]): void {
     this.#loading = this.#fetching = this.#mustReload = false;
     this.#waiting.clear();
+    this.#line.clear();
     this.#names.clear();
     this.#heard.clear();
     for (const { slip, packetId, qos } of unacknowledged) {
@@ -243,8 +252,8 @@ export class Mailbox {
       if (slip.record === undefined || (slip.publish === undefined && slip.record.state !== "released")) {
         return this.#fetchPage();
       }
-      // A QoS 2 message before it is not on its way yet.
-      if (this.#committing > 0 && slip.record.qos === 1) return;
+      // A new QoS 2 message is before it, and not on its way yet.
+      if (this.#committing > 0) return;
       this.#waiting.shift();
       this.#send(slip);
     }
@@ -300,12 +309,13 @@ export class Mailbox {
       outgoing.packetId = before;
       client.transmit(outgoing, true);
       outgoing.publish = undefined;
-    } else if (record.qos === 1) {
-      client.sendLive(outgoing);
-      outgoing.publish = undefined;
-    } else {
-      this.#sendQoS2(outgoing, slip);
+      return;
     }
+    outgoing.packetId = client.inflight.add(outgoing);
+    const place: InLine = { outgoing, isReady: record.qos === 1 };
+    this.#line.push(place);
+    if (record.qos === 2) this.#commitId(place, slip);
+    else this.#advance();
   }
 
   /** A slip that will not be sent, nor keep its packet id. */
@@ -315,21 +325,28 @@ export class Mailbox {
     this.discard(slip);
   }
 
-  #sendQoS2(outgoing: Outgoing, slip: Slip): void {
+  /** A QoS 2 message is not sent before its packet id is committed; what comes after it waits for it. */
+  #commitId(place: InLine, slip: Slip): void {
     const client = this.#client;
     const { connection } = client;
-    outgoing.packetId = client.inflight.add(outgoing);
-    this.#committing++;
-    client.context.mail.markSent(slip, outgoing.packetId, {
+    client.context.mail.markSent(slip, place.outgoing.packetId, {
       owned: client.owned,
       done: () => {
-        this.#committing--;
-        if (client.connection === connection) client.transmit(outgoing, false);
-        outgoing.publish = undefined;
+        place.isReady = true;
+        if (client.connection !== connection) return;
+        this.#advance();
         this.pump();
       },
       refused: () => client.context.evict(client),
     });
+  }
+
+  #advance(): void {
+    for (let place = this.#line.peek(); place?.isReady; place = this.#line.peek()) {
+      this.#line.shift();
+      this.#client.transmit(place.outgoing, false);
+      place.outgoing.publish = undefined;
+    }
   }
 
   /** The client had the message before: only PUBREL and PUBCOMP are left. */
