@@ -5,15 +5,15 @@
 import { adoptionPageMax, orphansMs } from "../base/limits.ts";
 import {
   decodeName,
-  messageMark,
-  topicsPath,
   incomingPath,
   mailPath,
+  messageMark,
   nameOf,
   parentPath,
   sessionPath,
   sessionsPath,
   subscriberPath,
+  topicsPath,
   willPath,
   willsPath,
 } from "../coordinator/paths.ts";
@@ -139,7 +139,8 @@ export class Adoption {
     const recipients = new Map<string, number>();
     await walk(coordinator, topicsPath, (path, { data, stat }) => {
       if (nameOf(path).startsWith(messageMark)) recipients.set(path, recipientsOf(data));
-      else if (recipients.has(parentPath(path))) mail.removeIfDone(parentPath(path), recipients.get(parentPath(path))!, stat.version);
+      else if (recipients.has(parentPath(path)))
+        mail.removeIfDone(parentPath(path), recipients.get(parentPath(path))!, stat.version);
     });
   }
 

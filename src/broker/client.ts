@@ -22,7 +22,15 @@ import type { Session } from "../session/session.ts";
 import type { Connection } from "./connection.ts";
 import type { Context } from "./context.ts";
 import { Mailbox } from "./mailbox.ts";
-import { bySettlement, Outgoing, type OutgoingTarget, plainQoS1, plainQoS2, plainReleased, reserved } from "./outgoing.ts";
+import {
+  bySettlement,
+  Outgoing,
+  type OutgoingTarget,
+  plainQoS1,
+  plainQoS2,
+  plainReleased,
+  reserved,
+} from "./outgoing.ts";
 
 /** Retained messages that a new subscription is still owed; they are looked up when its turn comes. */
 interface RetainedFeed {

@@ -181,7 +181,8 @@ export class Connecting {
     const { clientId } = wanted;
     const old = clients.get(clientId);
     const use = (found: Client | undefined): void => {
-      if (found?.record === undefined && found !== undefined && found !== clients.get(clientId)) return this.#eraseThenUse(found, use);
+      if (found?.record === undefined && found !== undefined && found !== clients.get(clientId))
+        return this.#eraseThenUse(found, use);
       if (found !== undefined && wanted.packet.clean) return this.#eraseThenUse(found, use);
       this.#record(connection, wanted, { client: found, tries });
     };

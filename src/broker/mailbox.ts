@@ -137,7 +137,9 @@ export class Mailbox {
     if (connection === undefined || names.length === 0) return;
     const { clientId } = session;
     this.count += names.length;
-    const slips = names.map((name): Slip => ({ clientId, name, record: undefined, publish: undefined, committed: true }));
+    const slips = names.map(
+      (name): Slip => ({ clientId, name, record: undefined, publish: undefined, committed: true }),
+    );
     for (const name of names) this.#names.add(name);
     for (const slip of slips) this.#waiting.insert(slip, (a, b) => byNumber(a, b) < 0);
     this.pump();
@@ -191,7 +193,10 @@ export class Mailbox {
   /** The slip is committed. `connection` is the client's when the draft was made. */
   committed(outgoing: Outgoing, connection: Client["connection"]): void {
     outgoing.slip!.committed = true;
-    this.arrived(outgoing.slip!, connection !== undefined && this.#client.connection === connection ? "placed" : "elsewhere");
+    this.arrived(
+      outgoing.slip!,
+      connection !== undefined && this.#client.connection === connection ? "placed" : "elsewhere",
+    );
     if (outgoing.slip!.name === undefined) return this.#lostTrack(outgoing);
     if (outgoing.packetId === 0) {
       // Memory is bounded by the window: what waits beyond it is read back when its turn comes.

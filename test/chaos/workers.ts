@@ -76,8 +76,9 @@ export class Publisher extends Worker {
     return this.session.outgoing.size === 0;
   }
 
-  pump(): void {
-    while (this.up && this.session.outgoing.size < window) {
+  /** Publishes as much as may be unacknowledged, or less. */
+  pump(most = Infinity): void {
+    for (let count = 0; this.up && this.session.outgoing.size < window && count < most; count++) {
       const topic = `${this.#prefix}/${this.name}`;
       const payload = this.history.send({ publisher: this.name, topic, sequence: this.#sequence++, qos: this.#qos });
       this.client!.publish(topic, payload, { qos: this.#qos }).catch(() => {});
