@@ -5,6 +5,7 @@ import { version } from "../src/broker/version.ts";
 import { brokerCommand } from "./broker.ts";
 import { completionCommand } from "./completion.ts";
 import { pubCommand } from "./pub.ts";
+import { showCommand } from "./show.ts";
 import { subCommand } from "./sub.ts";
 
 /** Bad usage ends with this code, as with the shell's own commands; what failed while running ends with 1. */
@@ -22,10 +23,11 @@ Examples:
   mqttzoo broker                                   start a broker on port 1883
   mqttzoo sub -t 'home/#' -v                       print what is published below home
   mqttzoo pub -t home/kitchen/temp -m 21.5 -q 1    publish one message
+  mqttzoo show brokers --zk zk1:2181               print who is in a cluster
 
 mqttzoo COMMAND --help tells more.`,
   );
-program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subCommand());
+program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subCommand()).addCommand(showCommand());
 program.addCommand(completionCommand(program));
 
 function useOneLine(command: Command): void {

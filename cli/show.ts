@@ -1,0 +1,152 @@
+/** `mqttzoo show`: what ZooKeeper knows of a cluster: its brokers, its sessions, who subscribes to what and where. */
+import { Argument, Command, Option } from "commander";
+import { decodeUtf8 } from "../src/base/bytes.ts";
+import { OperatingError } from "../src/base/errors.ts";
+import {
+  brokerMark,
+  brokersPath,
+  decodeName,
+  mailPath,
+  nameOf,
+  parentPath,
+  sessionsPath,
+  subscriberMark,
+  subscribersPath,
+  topicOfPath,
+} from "../src/coordinator/paths.ts";
+import { decodeSession } from "../src/mail/records.ts";
+import { ZooKeeperError } from "../src/zookeeper/codes.ts";
+import { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
+
+type Row = Record<string, string | number | boolean | null>;
+
+const views: Record<string, (zookeeper: ZooKeeper) => Promise<Row[]>> = {
+  brokers: showBrokers,
+  clients: showClients,
+  subscriptions: showSubscriptions,
+};
+
+/** Znodes read at once. */
+const pageNodes = 256;
+
+export function showCommand(): Command {
+  return new Command("show")
+    .description("Print what ZooKeeper knows of a cluster.")
+    .helpOption("--help", "print this help")
+    .addArgument(new Argument("<what>", "what to print").choices(Object.keys(views)))
+    .addOption(
+      new Option("--zk <HOSTS>", "ZooKeeper servers, and the cluster's chroot (env: MQTTZOO_ZK)").env("MQTTZOO_ZK"),
+    )
+    .option("--json", "print one JSON object a line")
+    .addHelpText(
+      "after",
+      `
+brokers        who is in the cluster, and where it is reached
+clients        persistent sessions: who serves them, what waits for them
+subscriptions  who subscribes to what; * stands for a broker's clients whose sessions end with their connections
+
+Examples:
+  mqttzoo show brokers --zk zk1:2181,zk2:2181,zk3:2181
+  MQTTZOO_ZK=zk1:2181/mqttzoo mqttzoo show subscriptions --json`,
+    )
+    .action(run);
+}
+
+async function run(what: string, { zk, json }: { zk?: string; json?: boolean }): Promise<void> {
+  if (zk === undefined)
+    throw new OperatingError("EUSAGE", "name the ZooKeeper servers with --zk zk1:2181,zk2:2181,zk3:2181");
+  const zookeeper = await ZooKeeper.connect(zk.includes("/") ? zk : `${zk}/mqttzoo`);
+  try {
+    const rows = await views[what]!(zookeeper);
+    if (json === true) for (const row of rows) console.log(JSON.stringify(row));
+    else printTable(rows);
+  } catch (error) {
+    if (!(error instanceof ZooKeeperError)) throw error;
+    const why = error.code === "NoNode" ? "there is no cluster at this chroot" : error.message;
+    throw new OperatingError("EZOOKEEPER", `cannot read the cluster at ${zk}: ${why}`);
+  } finally {
+    await zookeeper.close();
+  }
+}
+
+async function showBrokers(zookeeper: ZooKeeper): Promise<Row[]> {
+  const names = (await zookeeper.children(brokersPath)).children.sort();
+  return Promise.all(
+    names.map(async (name) => {
+      const { data, stat } = await zookeeper.get(`${brokersPath}/${name}`);
+      const { host, port, linkPort, version, startedAt, draining } = JSON.parse(decodeUtf8(data));
+      return { id: decodeName(name), host, port, linkPort, version, startedAt, draining, epoch: stat.czxid };
+    }),
+  );
+}
+
+async function showClients(zookeeper: ZooKeeper): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const shard of (await zookeeper.children(sessionsPath)).children.sort()) {
+    const paths = (await zookeeper.children(`${sessionsPath}/${shard}`)).children.map(
+      (name) => `${sessionsPath}/${shard}/${name}`,
+    );
+    for (let at = 0; at < paths.length; at += pageNodes) {
+      const page = paths.slice(at, at + pageNodes);
+      const records = await zookeeper.multiRead(page.map((path) => ({ kind: "getData", path })));
+      const mail = await Promise.all(page.map((path) => zookeeper.exists(mailPath(decodeName(nameOf(path))))));
+      page.forEach((path, index) => {
+        const record = records[index];
+        if (typeof record !== "object" || !("data" in record) || record.data.length === 0) return;
+        const { owner, connected, expiresAt } = decodeSession(record.data);
+        const expires = expiresAt === null ? null : new Date(expiresAt).toISOString();
+        rows.push({
+          client: decodeName(nameOf(path)),
+          broker: owner,
+          connected,
+          waiting: mail[index]?.numChildren ?? 0,
+          expires,
+        });
+      });
+    }
+  }
+  return rows.sort((a, b) => (String(a.client) < String(b.client) ? -1 : 1));
+}
+
+async function showSubscriptions(zookeeper: ZooKeeper): Promise<Row[]> {
+  const rows: Row[] = [];
+  const waiting = [subscribersPath];
+  for (let page = waiting.splice(0, pageNodes); page.length > 0; page = waiting.splice(0, pageNodes)) {
+    const results = await zookeeper.multiRead(page.map((path) => ({ kind: "getChildren", path })));
+    results.forEach((result, index) => {
+      if (typeof result !== "object" || !("children" in result)) return;
+      for (const name of result.children) {
+        const path = `${page[index]}/${name}`;
+        if (!name.startsWith(brokerMark) && !name.startsWith(subscriberMark)) waiting.push(path);
+        else rows.push(subscriptionRow(path));
+      }
+    });
+  }
+  return rows.sort((a, b) => (`${a.filter} ${a.client}` < `${b.filter} ${b.client}` ? -1 : 1));
+}
+
+function subscriptionRow(path: string): Row {
+  const filter = topicOfPath(subscribersPath, parentPath(path));
+  const name = nameOf(path);
+  const who = decodeName(name.slice(1));
+  return name.startsWith(brokerMark) ? { filter, client: "*", broker: who } : { filter, client: who, broker: null };
+}
+
+/** For people: columns as wide as they must be. */
+function printTable(rows: readonly Row[]): void {
+  const [first] = rows;
+  if (first === undefined) return console.log("(none)");
+  const columns = Object.keys(first);
+  const cells = [
+    columns.map((column) => column.toUpperCase()),
+    ...rows.map((row) => columns.map((column) => String(row[column] ?? "-"))),
+  ];
+  const widths = columns.map((_, at) => Math.max(...cells.map((line) => line[at]!.length)));
+  for (const line of cells)
+    console.log(
+      line
+        .map((cell, at) => cell.padEnd(widths[at]!))
+        .join("  ")
+        .trimEnd(),
+    );
+}
