@@ -54,6 +54,8 @@ export const owedAcksMax = 4096;
 /** Bytes handed to the store and not yet committed; beyond it publishers that need the store are not read. */
 export const journalBytesMax = 32 * 1024 * 1024;
 export const journalBytesLow = 8 * 1024 * 1024;
+/** What is written besides a message when it is stored: slips, counters, paths. */
+export const unitBytesReserve = 128 * 1024;
 /** Level nodes that the journal remembers as existing. At this many it starts anew. */
 export const journalKnownNodesMax = 100_000;
 /** Times that a unit whose parents vanish under it is tried again before that counts as our bug. */

@@ -5,7 +5,7 @@ import type { Settlement } from "../mail/settlement.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Framer } from "../mqtt/framer.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
-import type { Elsewhere, SharedGroup, Target } from "../router/router.ts";
+import type { Elsewhere, SharedGroup } from "../router/router.ts";
 import type { Client } from "./client.ts";
 import type { Connection } from "./connection.ts";
 import type { LinkConnection } from "./links.ts";
@@ -122,5 +122,3 @@ export function isPeer(subscriber: Client | Remote): subscriber is Peer {
 export function isRemoteSession(subscriber: Client | Remote): subscriber is RemoteSession {
   return subscriber instanceof RemoteSession;
 }
-
-export type RemoteRouteTarget = Target<Remote>;

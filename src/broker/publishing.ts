@@ -3,7 +3,7 @@
  * settled, never before (DESIGN, the promise).
  */
 import { ProtocolError } from "../base/errors.ts";
-import { owedAcksMax, owedBytesMax, refusedHoldMs, refusedRetryMs } from "../base/limits.ts";
+import { owedAcksMax, owedBytesMax, refusedHoldMs, refusedRetryMs, unitBytesReserve } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { incomingPath } from "../coordinator/paths.ts";
 import type { JournalOperation } from "../mail/journal.ts";
@@ -106,6 +106,8 @@ export class Publishing {
   }
 
   #attempt(connection: Connection, publish: Publish, route: ClusterRoute): void {
+    const { unitBytesMax } = this.#context.journal;
+    if (publish.size > unitBytesMax - unitBytesReserve) return this.#refuseLarge(connection, publish, unitBytesMax);
     const full = publish.qos === 0 ? undefined : this.#fanout.fullMailbox(route, publish.qos);
     if (full !== undefined) return this.#refuse(connection, publish, { route, full });
     const client = connection.client!;
@@ -166,6 +168,16 @@ export class Publishing {
         this.#resume(connection, Hold.owed);
       }
     });
+  }
+
+  /** What the store could not take, should it have to, is not promised to anybody. */
+  #refuseLarge(connection: Connection, publish: Publish, unitBytesMax: number): void {
+    const { metrics, log } = this.#context;
+    metrics.refused++;
+    const text = `the store takes messages of up to ${unitBytesMax - unitBytesReserve} bytes`;
+    log.warn({ client: connection.client!.session.clientId, bytes: publish.size }, `publish refused: ${text}`);
+    if (connection.channel.version === 5) this.#answer(connection, publish, { reason: Reason.quotaExceeded, text });
+    else connection.transport.close();
   }
 
   /**

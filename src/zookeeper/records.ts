@@ -2,7 +2,6 @@
  * The records of ZooKeeper's protocol (zookeeper.jute), by the spec's names: each request encoded, each response
  * decoded, side by side.
  */
-import { noBytes } from "../base/bytes.ts";
 import { errorCode, OpCode, ZooKeeperError, type ZooKeeperErrorCode } from "./codes.ts";
 import { type JuteReader, JuteWriter } from "./jute.ts";
 
@@ -262,4 +261,3 @@ export function encodeAuth(scheme: string, credentials: Uint8Array): Uint8Array 
 }
 
 export const emptyPassword = new Uint8Array(16);
-export const nothing = noBytes;

@@ -84,6 +84,22 @@ describe("live messages", () => {
   });
 });
 
+test("what ZooKeeper could not store is refused, in words", async () => {
+  const publisher = await on(0, five);
+  const answer = await settle(publisher, "too/large", "x".repeat(1_000_000));
+  expect(answer.reasonCode).toBe(0x97);
+  expect(answer.properties.reasonString).toContain("the store takes messages of up to");
+  const older = await on(0);
+  older.publish("too/large", "x".repeat(1_000_000), { qos: 1, messageId: 1 });
+  await older.untilClosed();
+  const subscriber = await on(1, { clean: false, clientId: "takes-large" });
+  await subscriber.subscribe("large/#", { qos: 2 });
+  await settle(publisher, "large/one", "x".repeat(800_000), { retain: true });
+  expect((await subscriber.take("publish")).payload.length).toBe(800_000);
+  await settle(publisher, "large/one", "", { retain: true });
+  subscriber.disconnect();
+});
+
 describe("retained messages", () => {
   test("are the same at every broker, and go everywhere when they are cleared", async () => {
     const publisher = await on(0);
