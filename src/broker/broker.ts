@@ -110,6 +110,8 @@ export class Broker {
     const hosting = new Hosting(context, { links, membership });
     const fences = new Fences(context, { links, membership, directory });
     const forwarding = new Forwarding(context, resume);
+    directory.onAdopted = (remote) => forwarding.moveToMailbox(remote);
+    directory.onReleased = (remote) => forwarding.waitForMailbox(remote);
     const stalls = new Stalls(context.timers, () => doors.clock.now(), {
       resume: (held, reason) => (held instanceof Peer ? links.say(held, { say: "go" }) : resume(held, reason)),
       holdPeer: (peer) => links.say(peer, { say: "hold" }),

@@ -27,6 +27,10 @@ export class Directory {
   readonly #context: Context;
   readonly #membership: Membership;
   readonly #mirror: Mirror;
+  /** A session that was kept elsewhere is this broker's: nothing may overtake what is on its way there. */
+  onAdopted: (remote: RemoteSession) => void = () => {};
+  /** A session that was kept here is kept elsewhere: the same. */
+  onReleased: (remote: RemoteSession) => void = () => {};
   /** How many sessions here that end with their connection have each filter. */
   readonly #interest = new Map<string, number>();
 
@@ -103,6 +107,7 @@ export class Directory {
       router.subscribe(client, subscription);
     }
     remote.subscriptions.clear();
+    this.onAdopted(remote);
     this.#forget(remote);
   }
 
@@ -114,6 +119,7 @@ export class Directory {
     if (clients.get(clientId) === client) clients.delete(clientId);
     if (subscriptions.size === 0) return;
     const remote = this.session(clientId);
+    this.onReleased(remote);
     for (const [text, subscription] of subscriptions) {
       router.unsubscribe(client, subscription);
       this.#subscribe(remote, text, subscription);

@@ -106,6 +106,7 @@ export class Fanout {
     how: {
       readonly operations: JournalOperation[];
       readonly connection?: Connection | undefined;
+      readonly guard?: JournalOperation | undefined;
       readonly refused?: () => void;
     },
   ): Delivery {

@@ -20,7 +20,7 @@ import { Envelope, type Publish, writePublish } from "../mqtt/publish.ts";
 import { MemorySink } from "../mqtt/sink.ts";
 import { type Connection, Hold } from "./connection.ts";
 import type { ClusterRoute, Context } from "./context.ts";
-import { type Group, isPeer, type Peer, type RemoteSession, type RemoteTarget } from "./peer.ts";
+import { type Group, isPeer, type Moving, type Peer, type RemoteSession, type RemoteTarget } from "./peer.ts";
 
 /** What one broker is to do with a message. */
 export interface Share {
@@ -120,11 +120,13 @@ export class Forwarding {
   /** Which way a message to a session goes; "wait": after what is under way another way. At QoS 2 it is always stored. */
   wayTo({ session, qos }: RemoteTarget): "link" | "mail" | "wait" {
     if (qos === 2) return "mail";
-    const way = session.host?.isLinked === true ? "link" : "mail";
-    if (session.moving.length > 0 || (session.underWay > 0 && session.way !== way)) return "wait";
+    const way = session.host?.isLinked === true ? session.host : "mail";
+    const isSameWay = session.way === way && (way === "mail" || session.wayHandle === session.handle);
+    if (session.moving.length > 0 || (session.underWay > 0 && !isSameWay)) return "wait";
     session.way = way;
+    session.wayHandle = session.handle;
     session.underWay++;
-    return way;
+    return way === "mail" ? "mail" : "link";
   }
 
   wait(target: RemoteTarget, settlement: Settlement): void {
@@ -142,6 +144,11 @@ export class Forwarding {
       this.#count(session);
       if (qos === 1) this.#arrived(session);
     }
+  }
+
+  /** They will not be committed: whoever published them is another broker's, and publishes them there. */
+  withdrawn(targets: readonly RemoteTarget[]): void {
+    for (const { session, qos } of targets) if (qos === 1) this.#arrived(session);
   }
 
   settled(peer: Peer, ids: readonly number[]): void {
@@ -213,6 +220,8 @@ export class Forwarding {
       session.host = peer;
       session.handle = handle;
       peer.hosted.set(handle, session);
+      // Where it was before nobody can be reached: nothing will be heard of what is under way to there.
+      if (session.way !== "mail" && session.way !== peer && !session.way.isLinked) this.moveToMailbox(session);
     }
     this.#context.router.touch();
   }
@@ -224,6 +233,42 @@ export class Forwarding {
       if (session?.host === peer && session.handle === handle) session.host = undefined;
     }
     this.#context.router.touch();
+  }
+
+  /**
+   * A session has a new home, and what is under way to the old one cannot be waited for: all of it, and what waits behind
+   * it, goes into the mailbox, in order. What the old home has delivered all the same arrives twice, as QoS 1 may.
+   */
+  moveToMailbox(session: RemoteSession): void {
+    if (session.underWay === 0) return;
+    const found = session.moving.drain();
+    session.underWay += found.length;
+    for (const forwarded of session.way === "mail" ? [] : session.way.pending.values()) {
+      const { settlement } = forwarded;
+      const others = new Map(forwarded.sessions);
+      for (const [handle, target] of forwarded.sessions) {
+        if (target.session !== session) continue;
+        others.delete(handle);
+        settlement.waitFor();
+        found.push({ target, settlement });
+      }
+      forwarded.sessions = others;
+    }
+    for (const { target, settlement } of inOrder(found)) {
+      this.#store(settlement, [target]);
+      settlement.done();
+    }
+  }
+
+  /** A session has been let go of: what was stored for it here may still be on its way into its mailbox. */
+  waitForMailbox(session: RemoteSession): void {
+    const { journal, coordinator } = this.#context;
+    session.way = "mail";
+    session.underWay++;
+    journal.settled(() => {
+      session.mailZxid = Math.max(session.mailZxid, coordinator.seenZxid);
+      this.#arrived(session);
+    });
   }
 
   /** Publishers that wait for a broker may go on. */
@@ -252,8 +297,7 @@ export class Forwarding {
   #arrived(session: RemoteSession): void {
     session.underWay--;
     if (session.underWay > 0) return;
-    const moving = session.moving.drain().sort((a, b) => (a.settlement.order < b.settlement.order ? -1 : 1));
-    for (const { target, settlement } of moving) this.#move(target, settlement);
+    for (const { target, settlement } of inOrder(session.moving.drain())) this.#move(target, settlement);
   }
 
   #move(target: RemoteTarget, settlement: Settlement): void {
@@ -273,9 +317,13 @@ export class Forwarding {
     settlement.done();
   }
 
-  /** Stores a message for sessions that it could not be delivered to. They count as under way already. */
+  /**
+   * Stores a message for sessions that it could not be delivered to. They count as under way already: into the mailbox
+   * from now on, so that what is sent over a link meanwhile does not overtake it.
+   */
   #store(settlement: Settlement, targets: readonly RemoteTarget[]): void {
     if (targets.length === 0) return;
+    for (const { session } of targets) session.way = "mail";
     const { mail, journal } = this.#context;
     const name = { order: settlement.order, from: settlement.slips };
     settlement.slips += targets.length;
@@ -300,6 +348,10 @@ export class Forwarding {
       if (typeof result === "object" && "stat" in result) session.mailCount = result.stat.childCount;
     });
   }
+}
+
+function inOrder(moving: Moving[]): Moving[] {
+  return moving.sort((a, b) => (a.settlement.order < b.settlement.order ? -1 : 1));
 }
 
 export function draftOf({ session: { clientId }, qos, retain, subscriptionIds }: RemoteTarget): SlipDraft {

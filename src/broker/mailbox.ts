@@ -93,8 +93,10 @@ export class Mailbox {
         this.#reading++;
         for (const slip of first) this.#reserve(slip);
         const newer = this.#waiting.drain().filter((slip) => !slip.committed || !this.#isListed(slip.name, listed));
+        // What was known and is not there any more has gone while there was no contact.
+        this.#names.clear();
         for (const name of sent) this.#names.add(name);
-        for (const { name } of slips) this.#names.add(name!);
+        for (const { name } of [...slips, ...newer]) if (name !== undefined) this.#names.add(name);
         for (const slip of [...slips, ...newer].sort(byNumber)) this.#waiting.push(slip);
         this.count = Math.max(this.count, this.#names.size);
         if (this.#unnamed === 0) this.#look();
@@ -197,7 +199,9 @@ export class Mailbox {
       outgoing.slip!,
       connection !== undefined && this.#client.connection === connection ? "placed" : "elsewhere",
     );
-    if (outgoing.slip!.name === undefined) return this.#lostTrack(outgoing);
+    // While the mailbox is read anew, what has its packet id is read back in its place too: an earlier one may be.
+    const mustWait = outgoing.packetId !== 0 && this.#loading;
+    if (outgoing.slip!.name === undefined || mustWait) return this.#readBack(outgoing);
     if (outgoing.packetId === 0) {
       // Memory is bounded by the window: what waits beyond it is read back when its turn comes.
       if (!this.#client.hasRoom || this.#waiting.peek() !== outgoing.slip) outgoing.slip!.publish = undefined;
@@ -209,13 +213,26 @@ export class Mailbox {
     this.pump();
   }
 
-  /** Contact was lost over its commit: it is in the mailbox, but its name was not told. It is read back in its place. */
-  #lostTrack(outgoing: Outgoing): void {
+  /** It is in the mailbox, but its name was not told since contact was lost over its commit, or it is not its turn. */
+  #readBack(outgoing: Outgoing): void {
     if (outgoing.packetId !== 0) {
       this.#committing--;
       if (this.#client.isInFlight(outgoing)) this.#client.inflight.replace(outgoing.packetId, reserved);
     }
     this.load();
+  }
+
+  /** It will not be committed: whoever published it is another broker's, and publishes it there. */
+  withdrawn(outgoing: Outgoing): void {
+    this.count--;
+    this.#unnamed--;
+    if (outgoing.packetId !== 0) {
+      this.#committing--;
+      if (this.#client.isInFlight(outgoing)) this.#client.inflight.remove(outgoing.packetId);
+    }
+    for (const slip of this.#waiting.drain()) if (slip !== outgoing.slip) this.#waiting.push(slip);
+    if (this.#unnamed === 0) this.#look();
+    this.pump();
   }
 
   /** A slip of our own is on its way to the store. */

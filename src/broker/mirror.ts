@@ -45,6 +45,15 @@ export class Mirror {
     this.#known.add(path);
   }
 
+  /** Reads a node anew. */
+  refresh(path: string): void {
+    this.#coordinator.read([{ kind: "get", path }], (error, [result]) => {
+      if (error !== undefined || !this.#options.concerns(path)) return;
+      if (typeof result === "object" && "data" in result) this.#found(path, result);
+      else if (this.#known.delete(path)) this.#options.apply(path, undefined);
+    });
+  }
+
   /** Calls back when everything that was told before has been applied. */
   settled(done: () => void): void {
     this.#fetch();

@@ -90,7 +90,7 @@ export interface Moving {
 /**
  * A persistent session that another broker keeps, or nobody yet. What is sent to it goes one way at a time: over the
  * link to the broker where it is connected, or into its mailbox. The way changes when nothing is under way, so that
- * nothing overtakes.
+ * nothing overtakes; another broker is another way.
  */
 export class RemoteSession implements Elsewhere {
   readonly isElsewhere = true;
@@ -99,7 +99,10 @@ export class RemoteSession implements Elsewhere {
   /** Where its client is connected. */
   host: Peer | undefined;
   handle = 0;
-  way: "link" | "mail" = "mail";
+  /** Where what is under way goes: over the link to that broker, or into the mailbox. */
+  way: Peer | "mail" = "mail";
+  /** The number that it had there: a client that has left and come back is another way, too. */
+  wayHandle = 0;
   /** Messages under way. */
   underWay = 0;
   readonly moving = new Ring<Moving>();

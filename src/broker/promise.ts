@@ -32,7 +32,9 @@ const to: { -readonly [Key in keyof OutgoingTarget]: OutgoingTarget[Key] } = {
 interface Committing {
   /** The publisher's connection: it is held when another broker has too much to take. */
   readonly connection?: Connection | undefined;
-  /** Called instead of settling: what was to be committed is not this broker's any more. */
+  /** What must hold for anything to be committed: the publisher's session is still this broker's. */
+  readonly guard?: JournalOperation | undefined;
+  /** Called instead of settling: it does not hold. */
   readonly refused?: () => void;
 }
 
@@ -121,6 +123,7 @@ export class PromiseInMaking implements Delivery {
     const mailed = this.#mailed ?? [];
     if (stored.length + mailed.length > 0) operations.push(...this.#storeOperations(stored, mailed));
     if (operations.length > 0) {
+      if (how.guard !== undefined) operations.unshift(how.guard);
       const settlement = this.#settle();
       settlement.waitFor();
       const connections = stored.map((outgoing) => outgoing.client!.connection);
@@ -132,7 +135,13 @@ export class PromiseInMaking implements Delivery {
         this.#forwarding.mailed(mailed, zxid);
         settlement.done();
       };
-      journal.commit(operations, done, how.refused);
+      const { refused } = how;
+      const withdraw = (): void => {
+        for (const outgoing of stored) outgoing.client!.mailbox!.withdrawn(outgoing);
+        this.#forwarding.withdrawn(mailed);
+        refused?.();
+      };
+      journal.commit(operations, done, refused && withdraw);
     }
     if (this.#shares !== undefined) this.#forward(this.#shares, how.connection);
     const live = this.settlement !== undefined && this.settlement.live.length > 0;

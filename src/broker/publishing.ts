@@ -114,8 +114,12 @@ export class Publishing {
     const operations: JournalOperation[] = [];
     if (publish.retain) operations.push(...this.#retaining.retain(publish, route.topic));
     if (publish.qos === 2) this.#receiveIncoming(client, publish.packetId, operations);
+    // A broker that has slept must not bring back what its client has long published elsewhere: all of it, or some of it
+    // would be overtaken.
+    const guard = client.mailbox === undefined ? undefined : checkOf(client.owned);
     const refused = (): void => this.#context.evict(client);
-    const { receivers, settlement } = this.#fanout.promise(publish, route, client, { operations, connection, refused });
+    const how = { operations, connection, guard, refused };
+    const { receivers, settlement } = this.#fanout.promise(publish, route, client, how);
     if (this.#context.journal.full) {
       connection.hold(Hold.journal);
       this.#waitingForJournal.add(connection);
@@ -130,7 +134,7 @@ export class Publishing {
     client.session.addIncoming(packetId);
     if (client.mailbox === undefined) return;
     const path = `${incomingPath(client.session.clientId)}/${packetId}`;
-    operations.push(checkOf(client.owned), { kind: "create", path, data: emptyRecord, mode: "persistent" });
+    operations.push({ kind: "create", path, data: emptyRecord, mode: "persistent" });
   }
 
   #answer(connection: Connection, { qos, packetId }: Publish, verdict: Verdict): void {

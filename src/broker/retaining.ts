@@ -33,8 +33,8 @@ export class Retaining {
     if (publish.payloadLength === 0) {
       if (!retained.delete(topic)) return [];
       this.#write(path);
-      const after = (): void => {
-        this.#written(path);
+      const after = (how: "committed" | "refused"): void => {
+        this.#written(path, how);
         this.#prune(parentPath(path));
       };
       return [{ kind: "remove", path, isCurrent: () => retained.get(topic) === undefined, after }];
@@ -44,7 +44,7 @@ export class Retaining {
     retained.set(topic, kept);
     this.#write(path);
     const isCurrent = (): boolean => retained.get(topic)?.publish === kept;
-    const after = (): void => this.#written(path);
+    const after = (how: "committed" | "refused"): void => this.#written(path, how);
     return [{ kind: "put", path, data: encodeMessage(kept, 0), exists, isCurrent, after }];
   }
 
@@ -53,10 +53,12 @@ export class Retaining {
     this.#mirror.note(path);
   }
 
-  #written(path: string): void {
+  #written(path: string, how: "committed" | "refused"): void {
     const count = this.#writing.get(path)! - 1;
     if (count === 0) this.#writing.delete(path);
     else this.#writing.set(path, count);
+    // What is in memory is not what is in the store.
+    if (how === "refused") this.#mirror.refresh(path);
   }
 
   #apply(path: string, data: Uint8Array | undefined): void {

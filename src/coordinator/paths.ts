@@ -80,6 +80,10 @@ export function mailPath(clientId: string): string {
   return `${sessionPath(clientId)}/mail`;
 }
 
+export function isMailbox(path: string): boolean {
+  return path.startsWith(`${sessionsPath}/`) && path.endsWith("/mail") && path.split("/").length === 5;
+}
+
 /** Packet ids of QoS 2 publishes that were received from the client and not yet released by it. */
 export function incomingPath(clientId: string): string {
   return `${sessionPath(clientId)}/in`;

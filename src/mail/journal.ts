@@ -14,7 +14,7 @@ import type {
   WriteOperation,
   WriteResult,
 } from "../coordinator/coordinator.ts";
-import { nameOf, parentPath, retainedPath } from "../coordinator/paths.ts";
+import { isMailbox, nameOf, parentPath, retainedPath } from "../coordinator/paths.ts";
 
 /** `isCurrent` is asked before a retry: what later units have overtaken is left out. */
 export type JournalOperation =
@@ -35,13 +35,18 @@ export type JournalOperation =
       readonly data: Uint8Array;
       readonly exists: boolean;
       readonly isCurrent?: () => boolean;
-      /** Called when it is written, overtaken or refused: nothing of it is under way any more. */
-      readonly after?: () => void;
+      /** Called when it is written or overtaken, or the unit is refused: nothing of it is under way any more. */
+      readonly after?: (how: "committed" | "refused") => void;
     }
   /** Creates an ephemeral node of this session, in place of one that an earlier session has left. */
   | { readonly kind: "announce"; readonly path: string; readonly data: Uint8Array; readonly isCurrent?: () => boolean }
   /** Deletes if it is there; a node with children is emptied instead. */
-  | { readonly kind: "remove"; readonly path: string; readonly isCurrent?: () => boolean; readonly after?: () => void }
+  | {
+      readonly kind: "remove";
+      readonly path: string;
+      readonly isCurrent?: () => boolean;
+      readonly after?: (how: "committed" | "refused") => void;
+    }
   /** Deletes; if it is not there the unit is refused: somebody else has done it. */
   | { readonly kind: "take"; readonly path: string }
   /** The unit is refused if the version is another one. */
@@ -66,7 +71,9 @@ interface Unit {
   /** What `check` and `set` expect: as it was when the unit was committed. */
   readonly expected: readonly number[];
   readonly bytes: number;
-  readonly after: readonly (() => void)[];
+  readonly after: readonly ((how: "committed" | "refused") => void)[];
+  /** Who waits for it and all before it. */
+  readonly barriers: (() => void)[];
   readonly done: JournalDone;
   readonly refused: JournalRefused | undefined;
   attempts: number;
@@ -79,7 +86,8 @@ export class Journal {
   #incoming: Unit[] = [];
   #looking = false;
   readonly #pending = new Set<Unit>();
-  readonly #barriers: { readonly units: Set<Unit>; readonly done: () => void }[] = [];
+  /** The youngest unit. Units end in their order, so it is pending as long as any is. */
+  #last: Unit | undefined;
   #pendingBytes = 0;
   #relieved: (() => void) | undefined;
   /** Told once when the pending bytes have fallen low after `full` was true. */
@@ -118,12 +126,14 @@ export class Journal {
       expected: operations.map(expectedBy),
       bytes,
       after: operations.flatMap((operation) => ("after" in operation && operation.after ? [operation.after] : [])),
+      barriers: [],
       done,
       refused,
       attempts: 0,
     };
     this.#pendingBytes += bytes;
     this.#pending.add(unit);
+    this.#last = unit;
     this.#incoming.push(unit);
     if (!this.#looking) this.#look();
   }
@@ -131,7 +141,7 @@ export class Journal {
   /** Calls back when everything that is pending now has been committed or refused. */
   settled(done: () => void): void {
     if (this.#pending.size === 0) return done();
-    this.#barriers.push({ units: new Set(this.#pending), done });
+    this.#last!.barriers.push(done);
   }
 
   /** Submits what came in, in its order. Where level nodes are not known to exist, they are looked for first. */
@@ -196,8 +206,9 @@ export class Journal {
         if (error === undefined) return this.#finish(unit, this.#collect(unit, parts, results), zxid);
         // An orderly end: nothing more is committed, nothing more is acknowledged.
         if (error.code === "Closed") return;
-        this.#retire(unit);
-        if (unit.operations.some((operation) => operation !== undefined)) this.#refuse(unit, error);
+        const isRefused = unit.operations.some((operation) => operation !== undefined);
+        this.#retire(unit, isRefused ? "refused" : "committed");
+        if (isRefused) this.#refuse(unit, error);
         else unit.done(new Array(unit.operations.length).fill(-1), 0);
         this.#lower(unit);
       },
@@ -248,15 +259,15 @@ export class Journal {
   }
 
   #finish(unit: Unit, versions: readonly number[], zxid: number): void {
-    this.#retire(unit);
+    this.#retire(unit, "committed");
     unit.done(versions, zxid);
     this.#lower(unit);
   }
 
-  #retire(unit: Unit): void {
+  #retire(unit: Unit, how: "committed" | "refused"): void {
     this.#pendingBytes -= unit.bytes;
     this.#pending.delete(unit);
-    for (const after of unit.after) after();
+    for (const after of unit.after) after(how);
     if (this.#relieved === undefined || this.#pendingBytes > journalBytesLow) return;
     const relieved = this.#relieved;
     this.#relieved = undefined;
@@ -264,8 +275,7 @@ export class Journal {
   }
 
   #lower(unit: Unit): void {
-    for (const barrier of this.#barriers) barrier.units.delete(unit);
-    while (this.#barriers[0]?.units.size === 0) this.#barriers.shift()!.done();
+    for (const done of unit.barriers) done();
   }
 
   /** Makes the unit such that it may succeed; false if it must be refused, or nothing is left of it. */
@@ -334,10 +344,10 @@ export class Journal {
 
 /**
  * A level of depth 1 is the tree's own. A level of retained messages may be given one: as a container it would vanish
- * with what is below it.
+ * with what is below it. A mailbox stays as long as its session: a new one would number its slips from 0 again.
  */
 function isContainer(path: string): boolean {
-  return path.lastIndexOf("/") > 0 && !path.startsWith(`${retainedPath}/`);
+  return path.lastIndexOf("/") > 0 && !path.startsWith(`${retainedPath}/`) && !isMailbox(path);
 }
 
 /** Nodes that stand above others of the same unit: they are no levels. */

@@ -15,6 +15,7 @@ export class History {
   readonly sent: Sent[] = [];
   readonly #acknowledged = new Set<string>();
   readonly #received = new Map<string, string[]>();
+  readonly #retained = new Map<string, readonly string[]>();
 
   static payload({ publisher, sequence }: Sent): string {
     return `${publisher} ${sequence}`;
@@ -27,6 +28,25 @@ export class History {
 
   acknowledge(payload: string): void {
     this.#acknowledged.add(payload);
+  }
+
+  /** What is sent is to be retained. */
+  retain(topic: string, payload: string): void {
+    const list = this.#retained.get(topic) ?? [];
+    this.#retained.set(topic, [...list, payload]);
+  }
+
+  /**
+   * What may stand as the retained message of each topic: the last one acknowledged, or one that was sent after it;
+   * undefined, none, only where none was acknowledged.
+   */
+  retainable(): Map<string, readonly (string | undefined)[]> {
+    return new Map(
+      [...this.#retained].map(([topic, payloads]) => {
+        const last = payloads.findLastIndex((payload) => this.#acknowledged.has(payload));
+        return [topic, last === -1 ? [undefined, ...payloads] : payloads.slice(last)];
+      }),
+    );
   }
 
   receive(subscriber: string, payload: string): void {

@@ -62,6 +62,20 @@ describe("live messages", () => {
     expect(metrics.arrived - before).toBe(200);
   });
 
+  test("what nobody there wants any more is not sent there", async () => {
+    const subscriber = await on(1);
+    await subscriber.subscribe("gone/x", { qos: 1 });
+    const publisher = await on(0);
+    const { metrics } = cluster.brokers[1]!.broker.context;
+    await settle(publisher, "gone/x", "wanted");
+    await subscriber.take("publish");
+    subscriber.send({ cmd: "unsubscribe", messageId: 9, unsubscriptions: ["gone/x"] });
+    await subscriber.take("unsuback");
+    const before = metrics.arrived;
+    await settle(publisher, "gone/x", "unwanted");
+    expect(metrics.arrived).toBe(before);
+  });
+
   test("properties, retain as published, identifiers and no local", async () => {
     const subscriber = await on(2, five);
     subscriber.send({

@@ -45,6 +45,8 @@ export class Actor {
 
   leave(): void {
     if (this.up) this.client!.disconnect();
+    // Two connections of one client at once would be the client's fault, not the broker's.
+    else this.client?.abort("it has left");
     this.#gone();
   }
 
@@ -121,7 +123,10 @@ export class PublishingActor extends Actor {
     if (this.isBusy && this.up && this.session.outgoing.size < window) {
       const topic = `sim/${this.name}`;
       const payload = this.history.send({ publisher: this.name, topic, sequence: this.#sequence++, qos: this.#qos });
-      this.client!.publish(topic, payload, { qos: this.#qos }).catch(() => {});
+      // Now and then it is retained: everything of a topic is in one order, whether it is kept or not.
+      const retain = this.world.random.next() < 0.1;
+      if (retain) this.history.retain(topic, payload);
+      this.client!.publish(topic, payload, { qos: this.#qos, retain }).catch(() => {});
     }
     this.world.after(this.world.random.next() * 60, () => this.work());
   }

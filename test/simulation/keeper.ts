@@ -36,12 +36,13 @@ export class SimulatedKeeper {
   constructor(options: KeeperOptions) {
     this.options = options;
     this.tree.onEvent = (event) => {
-      for (const client of this.clients) if (client.isWatching(event.path)) client.post(() => client.fire(event));
+      for (const client of this.clients) if (client.isWatching(event.path)) client.post(() => client.fire(event), 0);
     };
   }
 
-  connect(): KeeperClient {
-    const client = new KeeperClient(this);
+  /** `local`: what the client's own clock says at a time of the world. */
+  connect(local: (time: number) => number = (time) => time): KeeperClient {
+    const client = new KeeperClient(this, local);
     this.clients.add(client);
     return client;
   }
@@ -61,6 +62,7 @@ export class KeeperClient implements Coordinator {
   seenZxid = 0;
   leaseUntil = Infinity;
   readonly #keeper: SimulatedKeeper;
+  readonly #local: (time: number) => number;
   readonly #watches = new Map<string, Set<(event: WatchEvent) => void>>();
   readonly #listeners: ((state: CoordinatorState, why: string | undefined) => void)[] = [];
   /** Requests without an answer, in their order. */
@@ -72,9 +74,12 @@ export class KeeperClient implements Coordinator {
   #expired = false;
   #requestAt = 0;
   #replyAt = 0;
+  /** Called when the next write has taken effect, before its answer leaves. */
+  #onNextCommit: (() => void) | undefined;
 
-  constructor(keeper: SimulatedKeeper) {
+  constructor(keeper: SimulatedKeeper, local: (time: number) => number) {
     this.#keeper = keeper;
+    this.#local = local;
     this.#extendLease();
     this.#beat();
   }
@@ -83,22 +88,26 @@ export class KeeperClient implements Coordinator {
     if (this.#closed) return queueMicrotask(() => done(new CoordinatorError("Closed", "/", 0), undefined, 0));
     const { tree } = this.#keeper;
     let zxid = 0;
+    // What has been repaired, or given up, stays so when it is sent again.
+    let writes: readonly WriteOperation[] | undefined = operations;
+    let refusal: CoordinatorError | undefined;
     const submission: Submission = {
       outcome: "unknown",
       run: () => {
         // What is repaired is tried at its place in the order: nothing of this session comes between.
-        for (let writes = operations; ; ) {
+        while (writes !== undefined) {
           const results = tree.write(writes, this);
           zxid = tree.zxid;
           if (!("code" in results)) {
             submission.outcome = "committed";
+            this.#onNextCommit?.();
+            this.#onNextCommit = undefined;
             return this.#reply(submission, () => done(undefined, results, zxid));
           }
-          const error = new CoordinatorError(results.code, writes[results.index]!.path, results.index);
-          const instead = repair?.(error);
-          if (instead === undefined) return this.#reply(submission, () => done(error, undefined, 0));
-          writes = instead;
+          refusal = new CoordinatorError(results.code, writes[results.index]!.path, results.index);
+          writes = repair?.(refusal);
         }
+        this.#reply(submission, () => done(refusal, undefined, 0));
       },
       again: () => done(undefined, undefined, zxid),
     };
@@ -170,6 +179,14 @@ export class KeeperClient implements Coordinator {
     });
   }
 
+  /** The next write takes effect, and contact is lost before it is answered. */
+  loseNextAnswer(forMs: number): void {
+    this.#onNextCommit = () => {
+      this.cut();
+      this.#keeper.options.scheduler.after(forMs, () => this.heal());
+    };
+  }
+
   /** Contact again. */
   heal(): void {
     if (!this.#cut || this.#closed) return;
@@ -193,12 +210,14 @@ export class KeeperClient implements Coordinator {
     }
   }
 
-  /** Something arrives from the keeper, after what was sent before. */
-  post(deliver: () => void): void {
+  /**
+   * Something arrives from the keeper, after what was sent before. `zxid`: what is seen with it; an event says nothing,
+   * for more of its transaction may follow.
+   */
+  post(deliver: () => void, zxid = this.#keeper.tree.zxid): void {
     if (this.#cut) return;
     const { scheduler, latency } = this.#keeper.options;
     const connection = this.#connection;
-    const zxid = this.#keeper.tree.zxid;
     this.#replyAt = Math.max(this.#replyAt, scheduler.now() + latency());
     scheduler.after(this.#replyAt - scheduler.now(), () => {
       if (this.#connection !== connection) return;
@@ -257,7 +276,8 @@ export class KeeperClient implements Coordinator {
 
   #extendLease(): void {
     const { scheduler, sessionTimeoutMs } = this.#keeper.options;
-    this.leaseUntil = scheduler.now() + sessionTimeoutMs;
+    // As the real client: by its own clock.
+    this.leaseUntil = this.#local(scheduler.now()) + sessionTimeoutMs;
   }
 
   /** Pings, as long as there is contact. */

@@ -2,6 +2,7 @@
 import type { Log } from "../../src/base/log.ts";
 import { History } from "../chaos/history.ts";
 import { Actor, PublishingActor } from "./actors.ts";
+import { leftovers, unequalRetained, unsettled, wrongOwners } from "./checkers.ts";
 import { World } from "./world.ts";
 
 /** Simulated time in which everything must come to rest after the last fault. */
@@ -31,13 +32,16 @@ export async function run(seed: number, log?: Log): Promise<Outcome> {
     publisher.isBusy = true;
     publisher.work();
   }
-  visit(world, subscribers[2]!);
+  const visitor = subscribers[2]!;
+  let isVisiting = true;
+  visit(world, visitor, () => isVisiting);
   const faults = 2 + Math.floor(world.random.next() * 4);
   for (let fault = 0; fault < faults; fault++) {
     await world.pass(200 + world.random.next() * 1500);
     await misfortune(world);
   }
   await world.pass(500);
+  isVisiting = visitor.isAway = false;
   for (const publisher of publishers) publisher.isBusy = false;
   const names = subscribers.map(({ name }) => name);
   const wrong = (): string[] => names.flatMap((name) => history.judge(name));
@@ -48,7 +52,8 @@ export async function run(seed: number, log?: Log): Promise<Outcome> {
   await world.pass(1000);
   const states = actors.map((actor) => `${actor.name}:${actor.up ? "up" : "down"}:${actor.session.outgoing.size}`);
   const restless = healed ? [] : [`not at rest: ${states.join(" ")}; left: ${leftovers(world).slice(0, 6).join(" ")}`];
-  return end([...wrong(), ...restless]);
+  const state = healed ? [...wrongOwners(world), ...unsettled(world), ...unequalRetained(world, history)] : [];
+  return end([...wrong(), ...restless, ...state]);
 
   function end(found: string[]): Outcome {
     return { seed, sent: history.sent.length, transactions: world.keeper.tree.transactions, wrong: found };
@@ -64,13 +69,13 @@ async function startOf(world: World, start: () => Promise<void>): Promise<void> 
   await world.pass(30_000, () => started);
 }
 
-/** A subscriber that comes and goes. */
-function visit(world: World, visitor: Actor): void {
+/** A subscriber that comes and goes, as long as it is told to. */
+function visit(world: World, visitor: Actor, goesOn: () => boolean): void {
+  if (!goesOn()) return;
   visitor.isAway = !visitor.isAway;
   if (visitor.isAway) visitor.leave();
-  if (world.now() > 1e7) return;
   world.after(visitor.isAway ? 100 + world.random.next() * 600 : 400 + world.random.next() * 1500, () =>
-    visit(world, visitor),
+    visit(world, visitor, goesOn),
   );
 }
 
@@ -107,6 +112,24 @@ const misfortunes: readonly Misfortune[] = [
     await world.pass(world.random.next() * 5000);
     for (const node of nodes) node.healKeeper();
   },
+  // The keeper elects another leader: nobody has contact for a moment, no session ends.
+  async (world) => {
+    for (const node of world.nodes.values()) node.cutKeeper();
+    await world.pass(50 + world.random.next() * 400);
+    for (const node of world.nodes.values()) node.healKeeper();
+  },
+  // A commit takes effect, and its answer is lost.
+  async (world) => {
+    pick(world).loseNextAnswer(20 + world.random.next() * 1500);
+    await world.pass(1500);
+  },
+  // The connections of all clients of a broker are half-open for a while.
+  async (world) => {
+    const node = pick(world);
+    node.cutClients();
+    await world.pass(world.random.next() * 3000);
+    node.healClients();
+  },
   // The keeper removes empty containers, as it does now and then.
   async (world) => world.keeper.tree.sweepContainers(),
 ];
@@ -118,11 +141,4 @@ function pick(world: World) {
 
 async function misfortune(world: World): Promise<void> {
   await misfortunes[Math.floor(world.random.next() * misfortunes.length)]!(world);
-}
-
-/** Mail and half-received publishes that nobody will ever ask for. */
-function leftovers(world: World): string[] {
-  return [...world.keeper.tree.nodes.keys()].filter(
-    (path) => /^\/topics\/.*\/=[^/]+$/.test(path) || /^\/sessions\/..\/[^/]+\/(mail|in)\/./.test(path),
-  );
 }

@@ -20,6 +20,17 @@ test(`${seeds} seeds`, async () => {
   expect(wrong).toEqual([]);
 }, 300_000);
 
+/** Worlds in which something was wrong once. */
+const worldsOfBugs = [
+  1098, 1203, 1210, 1226, 2012, 2106, 2609, 2742, 2865, 2976, 3287, 3545, 30007, 30192, 40054, 40087, 50426, 60308,
+];
+
+test("seeds that have found something", async () => {
+  const wrong: string[] = [];
+  for (const seed of worldsOfBugs) wrong.push(...(await run(seed)).wrong.map((what) => `seed ${seed}: ${what}`));
+  expect(wrong).toEqual([]);
+}, 60_000);
+
 test("a seed replays exactly", async () => {
   const [first, second] = [await run(7), await run(7)];
   expect(first).toEqual(second);

@@ -14,6 +14,8 @@ import { type KeeperClient, SimulatedKeeper } from "./keeper.ts";
 
 export const sessionTimeoutMs = 2000;
 const lookEveryMs = 20;
+/** Clocks of brokers run faster or slower than the world's by up to this part. */
+const driftMax = 0.02;
 /** Promises that may follow from each other within one instant. */
 const promiseSteps = 12;
 
@@ -179,6 +181,11 @@ export class Wire {
     this.#send(side, () => this.#end((1 - side) as 0 | 1, why));
   }
 
+  /** What was cut passes again: what was lost meanwhile breaks the connection, though nobody sends any more. */
+  heal(): void {
+    if (this.#hasLost) this.reset();
+  }
+
   /** Both sides hear of it. */
   reset(): void {
     this.#end(0, "reset");
@@ -216,12 +223,24 @@ export class BrokerNode {
   #asleep = false;
   #missed: (() => void)[] = [];
   readonly #wires = new Set<Wire>();
+  readonly #clientWires = new Set<Wire>();
+  readonly #rate: number;
   /** Other brokers that this one cannot reach. */
   readonly cutFrom = new Set<string>();
 
   constructor(world: World, id: string) {
     this.#world = world;
     this.id = id;
+    this.#rate = 1 + (2 * world.random.next() - 1) * driftMax;
+  }
+
+  /** What the clock here says at a time of the world; and the reverse. */
+  #local(time: number): number {
+    return time * this.#rate;
+  }
+
+  #worldTime(local: number): number {
+    return local / this.#rate;
   }
 
   get isUp(): boolean {
@@ -231,12 +250,12 @@ export class BrokerNode {
   async start(): Promise<void> {
     const life = ++this.#life;
     const world = this.#world;
-    const keeperClient = world.keeper.connect();
+    const keeperClient = world.keeper.connect((time) => this.#local(time));
     this.#keeperClient = keeperClient;
     const broker = await Broker.start({
       options: { ...defaultOptions, id: this.id, advertise: this.id, zkSessionTimeout: sessionTimeoutMs / 1000 },
       coordinator: keeperClient,
-      clock: { now: () => world.now(), wall: () => 1_800_000_000_000 + world.now() },
+      clock: { now: () => this.#local(world.now()), wall: () => 1_800_000_000_000 + this.#local(world.now()) },
       random: world.random,
       log: world.log.child({ on: this.id }),
       turn: new Turn((flush) => queueMicrotask(flush)),
@@ -267,7 +286,8 @@ export class BrokerNode {
       const deadline = broker.nextDeadline();
       if (deadline >= alarmAt) return;
       alarmAt = deadline;
-      world.at(deadline, () => {
+      // Not a moment before it, whatever the division has lost.
+      world.at(this.#worldTime(deadline) + 1e-6, () => {
         if (this.#life !== life || alarmAt !== deadline) return;
         alarmAt = Infinity;
         this.#do(() => {
@@ -302,6 +322,7 @@ export class BrokerNode {
       closed: (why) => this.#do(() => this.broker?.handle({ kind: "closed", connection, why }), life),
     });
     this.#wires.add(wire);
+    this.#clientWires.add(wire);
     this.#do(() => this.broker?.handle({ kind: "opened", connection }));
     return wire.transport(0, this.id);
   }
@@ -315,6 +336,19 @@ export class BrokerNode {
     this.#keeperClient?.crash();
     for (const wire of this.#wires) wire.reset();
     this.#wires.clear();
+    this.#clientWires.clear();
+  }
+
+  /** The connections of all clients here are half-open: nothing passes, and nobody is told. */
+  cutClients(): void {
+    for (const wire of this.#clientWires) wire.isCut = () => true;
+  }
+
+  healClients(): void {
+    for (const wire of this.#clientWires) {
+      wire.isCut = () => false;
+      wire.heal();
+    }
   }
 
   /** Stops, and knows nothing of it. */
@@ -335,6 +369,10 @@ export class BrokerNode {
 
   cutKeeper(): void {
     this.#keeperClient?.cut();
+  }
+
+  loseNextAnswer(forMs: number): void {
+    this.#keeperClient?.loseNextAnswer(forMs);
   }
 
   healKeeper(): void {

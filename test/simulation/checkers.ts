@@ -1,0 +1,77 @@
+/** What must hold when the simulated world has come to rest, besides what the history says. */
+import { decodeUtf8 } from "../../src/base/bytes.ts";
+import type { Publish } from "../../src/mqtt/publish.ts";
+import type { History } from "../chaos/history.ts";
+import type { World } from "./world.ts";
+
+/** Mail and half-received publishes that nobody will ever ask for. */
+export function leftovers(world: World): string[] {
+  return [...world.keeper.tree.nodes.keys()].filter(
+    (path) => /^\/topics\/.*\/=[^/]+$/.test(path) || /^\/sessions\/..\/[^/]+\/(mail|in)\/./.test(path),
+  );
+}
+
+/** A client id is connected at one broker, and that one is the owner that the session's znode names. */
+export function wrongOwners(world: World): string[] {
+  const wrong: string[] = [];
+  const homes = new Map<string, string>();
+  for (const { id, broker } of world.nodes.values()) {
+    for (const [clientId, client] of broker?.context.clients ?? []) {
+      if (client.connection === undefined) continue;
+      if (homes.has(clientId)) wrong.push(`${clientId} is connected to ${homes.get(clientId)} and ${id}`);
+      homes.set(clientId, id);
+    }
+  }
+  for (const [path, { data }] of world.keeper.tree.nodes) {
+    if (!/^\/sessions\/..\/[^/]+$/.test(path) || data.length === 0) continue;
+    const clientId = path.slice(path.lastIndexOf("/") + 1);
+    const { owner, connected } = JSON.parse(decodeUtf8(data));
+    if (connected && homes.get(clientId) !== owner)
+      wrong.push(`${clientId} is owned by ${owner}, and connected to ${homes.get(clientId) ?? "nobody"}`);
+  }
+  return wrong;
+}
+
+/** Nothing is under way at rest: a queue that nobody empties would grow without bound. */
+export function unsettled(world: World): string[] {
+  const wrong: string[] = [];
+  for (const { id, broker } of world.nodes.values()) {
+    if (broker === undefined) continue;
+    const { journal, peers, elsewhere } = broker.context;
+    if (journal.pendingUnits > 0) wrong.push(`${id}: ${journal.pendingUnits} commits are pending`);
+    for (const peer of peers.values())
+      if (peer.pending.size > 0) wrong.push(`${id}: ${peer.pending.size} deliveries to ${peer.id} are pending`);
+    for (const session of elsewhere.values()) {
+      const { clientId, underWay, moving } = session;
+      if (underWay !== 0 || moving.length > 0)
+        wrong.push(`${id}: ${underWay} messages under way to ${clientId}, ${moving.length} wait`);
+    }
+  }
+  return wrong;
+}
+
+/** The retained message is the last one committed: the same in the store and at every broker, and not older than an ack. */
+export function unequalRetained(world: World, history: History): string[] {
+  const wrong: string[] = [];
+  for (const [topic, allowed] of history.retainable()) {
+    const stored = world.keeper.tree.nodes.get(`/retained/${topic}`)?.data;
+    const kept = stored && lastWords(stored);
+    const values = new Map([["the store", kept]]);
+    for (const { id, broker } of world.nodes.values()) {
+      const publish = broker?.context.retained.get(topic)?.publish;
+      values.set(id, publish && textOf(publish));
+    }
+    if (new Set(values.values()).size > 1 || !allowed.includes(kept))
+      wrong.push(`retained ${topic}: ${[...values].map((entry) => entry.join(" has ")).join(", ")}; due ${allowed[0]}`);
+  }
+  return wrong;
+}
+
+function textOf({ payloadBytes, payloadStart, payloadEnd }: Publish): string {
+  return decodeUtf8(payloadBytes, payloadStart, payloadEnd);
+}
+
+/** The payload of a stored message: what follows its head and its properties, as `src/README.md` has it. */
+function lastWords(bytes: Uint8Array): string {
+  return decodeUtf8(bytes, 26 + new DataView(bytes.buffer, bytes.byteOffset).getUint32(22));
+}
