@@ -9,6 +9,7 @@ import {
   mailPath,
   nameOf,
   parentPath,
+  publishersPath,
   sessionsPath,
   subscriberMark,
   subscribersPath,
@@ -24,6 +25,7 @@ const views: Record<string, (zookeeper: ZooKeeper) => Promise<Row[]>> = {
   brokers: showBrokers,
   clients: showClients,
   subscriptions: showSubscriptions,
+  publishers: showPublishers,
 };
 
 /** Znodes read at once. */
@@ -44,6 +46,7 @@ export function showCommand(): Command {
 brokers        who is in the cluster, and where it is reached
 clients        persistent sessions: who serves them, what waits for them
 subscriptions  who subscribes to what; * stands for a broker's clients whose sessions end with their connections
+publishers     at which brokers clients publish on which topics; new topics appear within seconds
 
 Examples:
   mqttzoo show brokers --zk zk1:2181,zk2:2181,zk3:2181
@@ -109,8 +112,22 @@ async function showClients(zookeeper: ZooKeeper): Promise<Row[]> {
 }
 
 async function showSubscriptions(zookeeper: ZooKeeper): Promise<Row[]> {
-  const rows: Row[] = [];
-  const waiting = [subscribersPath];
+  const rows = (await marked(zookeeper, subscribersPath)).map(subscriptionRow);
+  return rows.sort((a, b) => (`${a.filter} ${a.client}` < `${b.filter} ${b.client}` ? -1 : 1));
+}
+
+async function showPublishers(zookeeper: ZooKeeper): Promise<Row[]> {
+  const rows = (await marked(zookeeper, publishersPath)).map((path) => ({
+    topic: topicOfPath(publishersPath, parentPath(path)),
+    broker: decodeName(nameOf(path).slice(1)),
+  }));
+  return rows.sort((a, b) => (`${a.topic} ${a.broker}` < `${b.topic} ${b.broker}` ? -1 : 1));
+}
+
+/** Paths below a root whose names bear the mark of a broker or a subscriber: all others are levels. */
+async function marked(zookeeper: ZooKeeper, root: string): Promise<string[]> {
+  const found: string[] = [];
+  const waiting = [root];
   for (let page = waiting.splice(0, pageNodes); page.length > 0; page = waiting.splice(0, pageNodes)) {
     const results = await zookeeper.multiRead(page.map((path) => ({ kind: "getChildren", path })));
     results.forEach((result, index) => {
@@ -118,11 +135,11 @@ async function showSubscriptions(zookeeper: ZooKeeper): Promise<Row[]> {
       for (const name of result.children) {
         const path = `${page[index]}/${name}`;
         if (!name.startsWith(brokerMark) && !name.startsWith(subscriberMark)) waiting.push(path);
-        else rows.push(subscriptionRow(path));
+        else found.push(path);
       }
     });
   }
-  return rows.sort((a, b) => (`${a.filter} ${a.client}` < `${b.filter} ${b.client}` ? -1 : 1));
+  return found;
 }
 
 function subscriptionRow(path: string): Row {

@@ -18,6 +18,13 @@ const programs: readonly { readonly name: string; readonly package: string; read
     isThere: () =>
       existsSync("/usr/bin/python3") && run(["/usr/bin/python3", "-c", "import paho.mqtt.client"], "quiet") === 0,
   },
+  { name: "openssl", package: "openssl", isThere: () => Bun.which("openssl") !== null },
+  // Node with npm, a compiler and Python: what the npm package `zookeeper` is built with and runs under.
+  { name: "Node.js", package: "nodejs", isThere: () => Bun.which("node") !== null },
+  { name: "npm", package: "npm", isThere: () => Bun.which("npm") !== null },
+  { name: "make", package: "make", isThere: () => Bun.which("make") !== null },
+  { name: "a C++ compiler", package: "g++", isThere: () => Bun.which("g++") !== null },
+  { name: "Python", package: "python3", isThere: () => Bun.which("python3") !== null },
   { name: "ZooKeeper", package: "zookeeper", isThere: () => existsSync("/usr/share/java/zookeeper.jar") },
   {
     name: "kazoo for Python",
@@ -58,6 +65,13 @@ function install(): void {
   );
   console.log("0 passed, 1 failed");
   process.exit(1);
+}
+
+/** Bun installs packages without running their scripts; this one is C++ that must be built for the Node at hand. */
+function buildAddon(): void {
+  if (existsSync(join(root, "node_modules/zookeeper/build/Release/zookeeper.node"))) return;
+  console.log("Building the npm package zookeeper, the reference that our ZooKeeper client is compared with ...");
+  run(["npm", "rebuild", "zookeeper", "--foreground-scripts"], "quiet");
 }
 
 interface Count {
@@ -101,6 +115,7 @@ function tests(count: Count): void {
 
 const count: Count = { passed: 0, failed: 0 };
 install();
+buildAddon();
 gate("types", [process.execPath, "x", "tsc", "--noEmit"], count);
 gate("lint and format", [process.execPath, "x", "biome", "check", "--error-on-warnings", "."], count);
 gate("build", [process.execPath, "test/tools/build.ts"], count);

@@ -105,6 +105,15 @@ export const keeperGroupOperationsMax = 2_000;
 /** Reads in one multi-read. */
 export const keeperReadOperationsMax = 512;
 
+/** How often it is looked for topics that are published on, to register them ... */
+export const publisherLookMs = 5_000;
+/** ... so many at once, */
+export const publisherBatchMax = 500;
+/** ... so many in all, */
+export const publisherTopicsMax = 10_000;
+/** ... until nobody has published on them for so long. */
+export const publisherForgetMs = 600_000;
+
 /** One frame between brokers: the largest packet, with what is written around it. */
 export const linkFrameBytesMax = 300 * 1024 * 1024;
 /** Frames that another broker has not acknowledged; beyond it publishers that send to it are not read. */

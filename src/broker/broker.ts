@@ -34,6 +34,7 @@ import { joinTree, Membership } from "./membership.ts";
 import { Metrics } from "./metrics.ts";
 import type { BrokerOptions } from "./options.ts";
 import { type BrokerFacts, Peer } from "./peer.ts";
+import { Publishers } from "./publishers.ts";
 import { Publishing } from "./publishing.ts";
 import { Retaining } from "./retaining.ts";
 import { Sessions } from "./sessions.ts";
@@ -119,6 +120,7 @@ export class Broker {
     const fanout = new Fanout(context, stalls, forwarding);
     const retaining = new Retaining(context);
     const publishing = new Publishing(context, { fanout, retaining, resume });
+    const publishers = new Publishers(context);
     const wills = new Wills(context, publishing);
     const sessions = new Sessions(context, { fanout, stalls, wills, directory, hosting });
     const connecting = new Connecting(context, { sessions, wills, hosting, directory, resume });
@@ -143,6 +145,7 @@ export class Broker {
       hosting,
       links,
       membership,
+      publishers,
       sessions,
       takeOver,
       wills,

@@ -20,6 +20,7 @@ import type { Hosting } from "./hosting.ts";
 import type { LinkFlows, Links } from "./links.ts";
 import { joinTree, type Membership, type MembershipFlows } from "./membership.ts";
 import type { BrokerFacts, Peer } from "./peer.ts";
+import type { Publishers } from "./publishers.ts";
 import type { Sessions } from "./sessions.ts";
 import type { TakeOver } from "./take-over.ts";
 import type { Wills } from "./wills.ts";
@@ -33,6 +34,7 @@ export interface ClusterParts {
   readonly hosting: Hosting;
   readonly links: Links;
   readonly membership: Membership;
+  readonly publishers: Publishers;
   readonly sessions: Sessions;
   readonly takeOver: TakeOver;
   readonly wills: Wills;
@@ -186,6 +188,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
         this.#isLost = false;
         self.epoch = await joinTree(coordinator, options.id, this.facts);
         this.#renewLinks();
+        this.#parts.publishers.renew();
         journal.commit([...this.#parts.directory.announceAll(), ...this.#parts.wills.renew()]);
       }
       if (this.#isLost || clock.now() > coordinator.leaseUntil) return;

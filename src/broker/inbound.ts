@@ -136,12 +136,14 @@ export class Inbound {
     const last = connection.route;
     if (last !== undefined && last.bytes.length === topicEnd - topicStart) {
       if (equalRange(last.bytes, 0, topicBytes, topicStart, topicEnd - topicStart)) {
+        last.wasPublished = true;
         return router.isFresh(last) ? last : router.refresh(last);
       }
     }
     const route = router.route(topicBytes, topicStart, topicEnd);
     if (route === undefined) throw badTopic(topicBytes, topicStart, topicEnd);
     connection.route = route;
+    route.wasPublished = true;
     return route;
   }
 

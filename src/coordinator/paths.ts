@@ -7,6 +7,7 @@ import { sessionShards } from "../base/limits.ts";
 
 export const brokersPath = "/brokers";
 export const subscribersPath = "/subscribers";
+export const publishersPath = "/publishers";
 export const retainedPath = "/retained";
 export const topicsPath = "/topics";
 export const sessionsPath = "/sessions";
@@ -14,7 +15,15 @@ export const willsPath = "/wills";
 /** One node a broker; its version counts the broker's commits. ZooKeeper only. */
 export const commitsPath = "/commits";
 
-export const rootPaths = [brokersPath, subscribersPath, retainedPath, topicsPath, sessionsPath, willsPath] as const;
+export const rootPaths = [
+  brokersPath,
+  subscribersPath,
+  publishersPath,
+  retainedPath,
+  topicsPath,
+  sessionsPath,
+  willsPath,
+] as const;
 
 const emptyLevel = "%";
 
@@ -100,6 +109,11 @@ export function subscriberPath(filter: string, clientId: string): string {
 /** A broker's interest in a filter: at least one of its sessions that end with their connections has it. */
 export function interestPath(filter: string, brokerId: string): string {
   return `${topicPath(subscribersPath, filter)}/${brokerMark}${encodeName(brokerId)}`;
+}
+
+/** A client of that broker publishes on the topic. */
+export function publisherPath(topic: string, brokerId: string): string {
+  return `${topicPath(publishersPath, topic)}/${brokerMark}${encodeName(brokerId)}`;
 }
 
 export function messagePath(topic: string, id: string): string {

@@ -118,12 +118,8 @@ export async function dialTcp<Owner>(
   { tls }: DialOptions = {},
 ): Promise<Owner> {
   try {
-    const socket = await Bun.connect<Attached<Owner>>({
-      hostname: host,
-      port,
-      socket: handlers(events),
-      ...(tls === undefined ? {} : { tls: { serverName: host, rejectUnauthorized: true, ...tls } }),
-    });
+    if (tls !== undefined) return await dialTls(host, port, events, tls);
+    const socket = await Bun.connect<Attached<Owner>>({ hostname: host, port, socket: handlers(events) });
     return socket.data.owner;
   } catch (error) {
     const code = (error as { code?: string }).code ?? "EUNKNOWN";
@@ -132,4 +128,34 @@ export async function dialTcp<Owner>(
       `cannot connect to ${host}:${port}: ${code === "EUNKNOWN" ? messageOf(error) : code}`,
     );
   }
+}
+
+/** A connection is opened when the other side has proved who it is, not before. */
+async function dialTls<Owner>(
+  host: string,
+  port: number,
+  events: TransportEvents<Owner>,
+  tls: TlsOptions,
+): Promise<Owner> {
+  const { promise, resolve, reject } = Promise.withResolvers<Owner>();
+  const plain = handlers(events);
+  await Bun.connect<Attached<Owner>>({
+    hostname: host,
+    port,
+    tls: { serverName: host, rejectUnauthorized: true, ...tls },
+    socket: {
+      ...plain,
+      open() {},
+      handshake(socket, isTrusted, error) {
+        if (!isTrusted) return reject(new Error(`TLS: ${error?.message ?? "the handshake failed"}`));
+        plain.open!(socket);
+        resolve(socket.data.owner);
+      },
+      close(socket, error) {
+        reject(error ?? new Error("TLS: the other side has hung up"));
+        plain.close!(socket, error);
+      },
+    },
+  });
+  return promise;
 }

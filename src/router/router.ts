@@ -36,6 +36,8 @@ export class Route<Here, There extends Elsewhere> {
   targets: readonly Target<Here>[] = [];
   elsewhere: readonly Target<There>[] = [];
   groups: readonly SharedGroup<Here | There>[] = [];
+  /** A client of this broker has published on it since `takePublished`. */
+  wasPublished = false;
   /** Room for what the fan-out knows about all targets; it goes stale with the generation. */
   note = 0;
   /** Room for where messages without a promise go, besides `targets`; undefined after a change. */
@@ -97,6 +99,17 @@ export class Router<Here extends object, There extends Elsewhere> {
     const route = new Route<Here, There>(topic, ownBytes(bytes, start, end), cacheable ? first : undefined);
     if (cacheable) this.#remember(hash, route);
     return this.refresh(route);
+  }
+
+  /** The cached topics that clients here have published on since this was last asked. */
+  *takePublished(): Generator<string> {
+    for (const first of this.#cache.values()) {
+      for (let route: Route<Here, There> | undefined = first; route !== undefined; route = route.next) {
+        if (!route.wasPublished) continue;
+        route.wasPublished = false;
+        yield route.topic;
+      }
+    }
   }
 
   /** Works the route out anew if it is stale. */

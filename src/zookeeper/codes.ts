@@ -27,7 +27,7 @@ export const OpCode = {
 } as const;
 
 /** Transaction ids of requests that are no client's own. */
-export const Xid = { watchEvent: -1, ping: -2, auth: -4, setWatches: -8 } as const;
+export const Xid = { watchEvent: -1, ping: -2, auth: -4 } as const;
 
 export const EventType = {
   created: 1,

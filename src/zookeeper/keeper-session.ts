@@ -2,13 +2,7 @@
  * A keeper session, without IO: handshake, pipelined requests in strict order, pings, moving to another server,
  * expiry. A session outlives its connection; when it is over, a new one begins by itself.
  */
-import {
-  keeperBackoffMaxMs,
-  keeperBackoffMinMs,
-  keeperQueuedMax,
-  keeperReplyBytesMax,
-  keeperWatchesBytesMax,
-} from "../base/limits.ts";
+import { keeperQueuedMax, keeperReplyBytesMax, keeperWatchesBytesMax } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
 import { Ring } from "../base/ring.ts";
 import { errorCode, OpCode, Xid, ZooKeeperError } from "./codes.ts";
@@ -25,6 +19,7 @@ import {
   type ReplyHeader,
   requestHeader,
 } from "./records.ts";
+import { Servers } from "./servers.ts";
 import { Watches } from "./watches.ts";
 
 /** SUSPENDED: no contact, perhaps for a moment. LOST: the session is over, its ephemeral nodes are gone. */
@@ -60,7 +55,13 @@ interface Request {
   readonly done: (error: ZooKeeperError | undefined, reply: JuteReader, zxid: number) => void;
   sentAt: number;
   xid: number;
+  /** As sent. */
+  bytes: number;
 }
+
+const replyHeaderBytes = 16;
+/** A server whose jute.maxbuffer is lower than ours hangs up without a word. Smaller requests are hardly to blame. */
+const suspiciousBytes = 64 * 1024;
 
 const emptyReply = new JuteReader(new Uint8Array(0));
 
@@ -68,13 +69,10 @@ export class KeeperSession {
   readonly watches = new Watches();
   readonly #options: KeeperOptions;
   readonly #outbox: KeeperOutbox;
-  readonly #servers: Server[];
+  readonly #servers: Servers;
   #phase: Phase = "idle";
   #state: KeeperState = "SUSPENDED";
   #everConnected = false;
-  #server = -1;
-  /** Servers tried in vain since the last contact. */
-  #failures = 0;
   #dialAt = 0;
   #deadline = 0;
   #sessionId = 0n;
@@ -98,7 +96,7 @@ export class KeeperSession {
     this.#options = options;
     this.#outbox = outbox;
     this.#timeoutMs = options.sessionTimeoutMs;
-    this.#servers = shuffled(options.servers, options.random);
+    this.#servers = new Servers(options.servers, options.random);
   }
 
   get state(): KeeperState {
@@ -126,13 +124,13 @@ export class KeeperSession {
 
   /** The server that is talked to, or dialled. */
   get server(): Server | undefined {
-    return this.#servers[this.#server];
+    return this.#servers.current;
   }
 
   /** Sends a request, or queues it until there is a connection. `write` appends its body. */
   request(request: Pick<Request, "type" | "path" | "write" | "done">): void {
     const { type, path, write, done } = request;
-    const whole: Request = { type, path, write, done, sentAt: 0, xid: 0 };
+    const whole: Request = { type, path, write, done, sentAt: 0, xid: 0, bytes: 0 };
     if (this.#phase === "closed") return done(new ZooKeeperError("Closed", path), emptyReply, 0);
     if (this.#phase === "connected") return this.#send(whole);
     if (this.#queued.length >= keeperQueuedMax) return done(new ZooKeeperError("QueueFull", path), emptyReply, 0);
@@ -155,7 +153,8 @@ export class KeeperSession {
       timeoutMs: this.#options.sessionTimeoutMs,
       sessionId: this.#sessionId,
       password: this.#password,
-      readOnly: false,
+      // Not that it would be of use: a server that has lost the others says so then, instead of hanging up.
+      readOnly: true,
     });
     this.#pingSentAt = now;
     this.#outbox.send(packet);
@@ -168,18 +167,17 @@ export class KeeperSession {
     const before = this.#phase;
     this.#phase = "idle";
     this.#partial = undefined;
-    this.#failures++;
-    this.#dialAt = now + this.#backoff();
-    if (before === "connected") {
-      this.#failures = 0;
-      this.#dialAt = now;
-      this.#zxidBeforeLoss = this.#seenZxid;
-    }
+    if (before === "connected") this.#zxidBeforeLoss = this.#seenZxid;
+    this.#dialAt = now + (before === "connected" ? 0 : this.#servers.failed());
     this.#deadline = this.#dialAt;
     this.#outbox.sooner();
-    for (const request of this.#sent.drain()) this.#fail(request, "ConnectionLoss");
     const { host, port } = this.server!;
-    this.#become("SUSPENDED", `ZooKeeper at ${host}:${port}: ${why}`);
+    const lost = this.#sent.drain();
+    const largest = lost.reduce((bytes, request) => Math.max(bytes, request.bytes), 0);
+    const hint =
+      largest > suspiciousBytes ? `; a request of ${largest} bytes was under way; its jute.maxbuffer may be lower` : "";
+    this.#become("SUSPENDED", `ZooKeeper at ${host}:${port}: ${why}${hint}`);
+    for (const request of lost) this.#fail(request, "ConnectionLoss");
   }
 
   received(bytes: Uint8Array, now: number): void {
@@ -237,24 +235,16 @@ export class KeeperSession {
   }
 
   #dial(): void {
-    this.#server = (this.#server + 1) % this.#servers.length;
+    const server = this.#servers.next();
     this.#phase = "dialling";
     // As ZooKeeper's own client does: the session's time is shared among the servers.
-    this.#deadline = this.#now + this.#timeoutMs / this.#servers.length;
-    this.#outbox.dial(this.server!);
+    this.#deadline = this.#now + this.#timeoutMs / this.#servers.count;
+    this.#outbox.dial(server);
   }
 
   #drop(why: string): void {
     this.#outbox.hangUp();
     this.closed(this.#now, why);
-  }
-
-  /** After a round of all servers: longer and longer, and never all brokers at once. */
-  #backoff(): number {
-    const rounds = Math.floor(this.#failures / this.#servers.length);
-    if (rounds === 0) return 0;
-    const longest = Math.min(keeperBackoffMaxMs, keeperBackoffMinMs * 2 ** Math.min(rounds, 10));
-    return longest * (0.5 + 0.5 * this.#options.random.next());
   }
 
   #send(request: Request): void {
@@ -263,6 +253,7 @@ export class KeeperSession {
     const to = requestHeader(request.xid, request.type);
     request.write(to);
     if (to.length > this.#options.packetBytesMax) return this.#fail(request, "PacketTooLarge");
+    request.bytes = to.length;
     request.sentAt = this.#lastSentAt = this.#now;
     this.#sent.push(request);
     this.#outbox.send(to.packet());
@@ -280,22 +271,23 @@ export class KeeperSession {
       case Xid.auth:
         if (header.err !== 0) this.#refuse("the credentials of add-auth were refused");
         return;
-      case Xid.setWatches:
-        return this.#watchesSet(header);
       default:
         return this.#reply(header, from);
     }
   }
 
   #shakeHands(from: JuteReader): void {
+    // Instead of a response, an answer to a request that nobody has made: no new session.
+    if (from.remaining === replyHeaderBytes) return this.#drop(whyRefused(decodeReplyHeader(from)));
     const response = decodeConnectResponse(from);
+    // First of all: such a server knows nothing of sessions, and may call a living one expired.
+    if (response.readOnly) return this.#drop(readOnly);
     if (response.timeoutMs <= 0) return this.#expire();
-    if (response.readOnly) return this.#drop("it is in read-only mode: it has lost contact with the other servers");
     this.#sessionId = response.sessionId;
     this.#password = response.password;
     this.#timeoutMs = response.timeoutMs;
     this.#phase = "connected";
-    this.#failures = 0;
+    this.#servers.reached();
     this.#see(0, this.#pingSentAt);
     this.#lastSentAt = this.#now;
     this.#deadline = this.#now;
@@ -304,7 +296,15 @@ export class KeeperSession {
     this.#setWatchesOpen = 0;
     for (const table of this.watches.tables(Math.min(keeperWatchesBytesMax, this.#options.packetBytesMax / 2))) {
       this.#setWatchesOpen++;
-      this.#outbox.send(encodeSetWatches2(this.#seenZxid, table));
+      this.#send({
+        type: OpCode.setWatches2,
+        path: "",
+        write: (to) => encodeSetWatches2(to, this.#seenZxid, table),
+        done: (error, _, zxid) => this.#watchesSet(error, zxid),
+        sentAt: 0,
+        xid: 0,
+        bytes: 0,
+      });
     }
     const queued = this.#queued.drain();
     for (const request of queued) this.#send(request);
@@ -312,14 +312,13 @@ export class KeeperSession {
     this.#become("CONNECTED", undefined);
   }
 
-  #watchesSet({ zxid, err }: ReplyHeader): void {
-    if (err !== 0)
-      return this.#refuse(`it refused the watches (${errorCode(err)}); MQTTZoo needs ZooKeeper 3.6 or later`);
+  #watchesSet(error: ZooKeeperError | undefined, zxid: number): void {
+    if (error?.code === "ConnectionLoss" || error?.code === "Closed") return;
+    if (error !== undefined)
+      return this.#refuse(`it refused the watches (${error.code}); MQTTZoo needs ZooKeeper 3.6 or later`);
     this.#setWatchesOpen--;
     if (this.#setWatchesOpen > 0) return;
-    const missed = zxid > this.#zxidBeforeLoss;
-    this.#see(zxid, 0);
-    if (missed) this.watches.fireMissed();
+    if (zxid > this.#zxidBeforeLoss) this.watches.fireMissed();
   }
 
   #reply(header: ReplyHeader, from: JuteReader): void {
@@ -351,7 +350,7 @@ export class KeeperSession {
     this.#outbox.hangUp();
     if (this.#phase === "closed") return;
     this.#phase = "idle";
-    this.#server--;
+    this.#servers.stay();
     this.#deadline = this.#dialAt = this.#now;
     this.#outbox.sooner();
   }
@@ -385,14 +384,16 @@ export class KeeperSession {
   }
 }
 
+const readOnly = "it is in read-only mode: it has lost contact with the other servers";
+
+function whyRefused({ err }: ReplyHeader): string {
+  const code = errorCode(err);
+  return code === "NotReadOnly" ? readOnly : `it refuses the session: ${code}`;
+}
+
 function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
   const whole = new Uint8Array(a.length + b.length);
   whole.set(a);
   whole.set(b, a.length);
   return whole;
-}
-
-function shuffled(servers: readonly Server[], random: Random): Server[] {
-  const order = servers.map((server) => ({ server, key: random.next() }));
-  return order.sort((a, b) => a.key - b.key).map(({ server }) => server);
 }

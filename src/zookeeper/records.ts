@@ -190,10 +190,16 @@ function writeMultiHeader(to: JuteWriter, { type, done, err }: { type: number; d
 
 export function encodeMulti(to: JuteWriter, requests: readonly WriteRequest[]): void {
   for (const request of requests) {
-    writeMultiHeader(to, { type: writeType(request), done: false, err: -1 });
+    writeMultiHeader(to, { type: typeInMulti(request), done: false, err: -1 });
     encodeWrite(to, request);
   }
   writeMultiHeader(to, multiEnd);
+}
+
+/** As Apache's clients send it: a plain create, whose answer is the path alone. */
+function typeInMulti(request: WriteRequest): number {
+  const type = writeType(request);
+  return type === OpCode.create2 ? OpCode.create : type;
 }
 
 /** Decodes the answers, or throws the `ZooKeeperError` of the operation that made all of them fail. */
@@ -205,7 +211,6 @@ export function decodeMulti(from: JuteReader, requests: readonly WriteRequest[])
     if (from.bool()) break;
     from.int();
     const request = requests[index]!;
-    // The server answers a create2 in a multi as the create without stat.
     if (type === OpCode.create) responses.push({ path: from.text(), stat: undefined });
     else if (type !== OpCode.error) responses.push(decodeWrite(from, request));
     if (type !== OpCode.error) continue;
@@ -248,12 +253,11 @@ export interface WatchTable {
   readonly persistentRecursive: readonly string[];
 }
 
-export function encodeSetWatches2(relativeZxid: number, table: WatchTable): Uint8Array {
-  const to = requestHeader(-8, OpCode.setWatches2).long(relativeZxid);
+export function encodeSetWatches2(to: JuteWriter, relativeZxid: number, table: WatchTable): void {
+  to.long(relativeZxid);
   for (const paths of [table.data, table.exist, table.child, table.persistent, table.persistentRecursive]) {
     to.vector(paths, (into, path) => into.text(path));
   }
-  return to.packet();
 }
 
 export function encodeAuth(scheme: string, credentials: Uint8Array): Uint8Array {

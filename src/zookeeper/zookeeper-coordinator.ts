@@ -72,6 +72,8 @@ export class ZooKeeperCoordinator implements Coordinator {
   #group: readonly Write[] | undefined;
   /** Reads whose answers are awaited. */
   #reading: (Read | Sync)[] = [];
+  /** Grows and shrinks: a server may take less at once than it should. */
+  #groupBytesMax = keeperGroupBytesMax;
   #commits = 0;
   #inDoubt = false;
   #scheduled = false;
@@ -97,11 +99,15 @@ export class ZooKeeperCoordinator implements Coordinator {
       await zookeeper.ensureChroot();
       const coordinator = new ZooKeeperCoordinator(client, options);
       coordinator.#commits = await countCommits(zookeeper, coordinator.#commitPath);
+      // Known since 3.6, as are the watches of whole trees.
+      await zookeeper.multiRead([{ kind: "getData", path: commitsPath }]);
       return coordinator;
     } catch (error) {
       client.terminate();
       if (!(error instanceof ZooKeeperError)) throw error;
-      throw new OperatingError("EZOOKEEPER", `ZooKeeper at ${options.connect} refuses to be used: ${error.message}`);
+      const isTooOld = error.code === "Unimplemented";
+      const why = isTooOld ? "it is too old; MQTTZoo needs ZooKeeper 3.6 or later" : error.message;
+      throw new OperatingError("EZOOKEEPER", `ZooKeeper at ${options.connect} refuses to be used: ${why}`);
     }
   }
 
@@ -190,7 +196,7 @@ export class ZooKeeperCoordinator implements Coordinator {
       if (submission.kind !== "write") break;
       bytes += submission.bytes;
       operations += submission.operations.length;
-      if (group.length > 0 && (bytes > keeperGroupBytesMax || operations > keeperGroupOperationsMax)) break;
+      if (group.length > 0 && (bytes > this.#groupBytesMax || operations > keeperGroupOperationsMax)) break;
       group.push(submission);
     }
     this.#queue.splice(0, group.length);
@@ -217,6 +223,7 @@ export class ZooKeeperCoordinator implements Coordinator {
   #committed(group: readonly Write[], responses: readonly WriteResponse[] | undefined, zxid: number): void {
     this.#commits++;
     this.#group = undefined;
+    this.#groupBytesMax = Math.min(keeperGroupBytesMax, this.#groupBytesMax + keeperGroupBytesMax / 64);
     // The next group leaves before the callbacks of this one: network and event loop work side by side.
     this.#pump();
     let at = 0;
@@ -275,6 +282,9 @@ export class ZooKeeperCoordinator implements Coordinator {
       if (version === this.#commits + 1) return this.#committed(group, undefined, mzxid);
       if (version !== this.#commits) return this.#disown(new ZooKeeperError("BadVersion", this.#commitPath));
       this.#group = undefined;
+      // A server whose packet limit is lower than ours hangs up on what is too large for it, again and again.
+      const bytes = group.reduce((sum, write) => sum + write.bytes, 0);
+      this.#groupBytesMax = Math.min(this.#groupBytesMax, bytes) / 2;
       this.#queue.unshift(...group);
       this.#pump();
     });

@@ -1,5 +1,6 @@
 /** `mqttzoo show` against a real cluster. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { eventually } from "../support/broker.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { executable } from "../support/process.ts";
 import { RawClient } from "../support/raw-client.ts";
@@ -12,6 +13,9 @@ beforeAll(async () => {
   const passes = await RawClient.connect(cluster.port(1));
   await passes.subscribe("home/#");
   await passes.subscribe("@odd//level");
+  passes.publish("home/kitchen/temp", "21");
+  keeps.publish("home/kitchen/temp", "22");
+  keeps.publish("home//odd", "23", { qos: 1, messageId: 1 });
 }, 60_000);
 afterAll(() => cluster.stop());
 
@@ -38,6 +42,17 @@ test("brokers, clients and subscriptions, as JSON", async () => {
     { filter: "@odd//level", client: "*", broker: "right" },
     { filter: "home/#", client: "*", broker: "right" },
     { filter: "home/+/temp", client: "keeps", broker: null },
+  ]);
+});
+
+test("who publishes what: registered within seconds, once for each broker", async () => {
+  const rows = async (): Promise<string[]> =>
+    (await show("publishers", "--zk", cluster.zk, "--json")).out.trim().split("\n");
+  await eventually(async () => (await rows()).length === 3, "all topics are registered", 20_000);
+  expect((await rows()).map((line) => JSON.parse(line))).toEqual([
+    { topic: "home//odd", broker: "left" },
+    { topic: "home/kitchen/temp", broker: "left" },
+    { topic: "home/kitchen/temp", broker: "right" },
   ]);
 });
 

@@ -28,10 +28,15 @@ refused.delete("/none")
 refusals = [type(result).__name__ for result in refused.commit()]
 
 
+# Containers and nodes with a time to live have marks where ephemeral ones have their session.
+def is_ephemeral(owner):
+    return owner not in (0, -(2**63)) and owner >> 56 & 0xFF != 0xFF
+
+
 def tree(path):
     data, stat = client.get(path)
     below = {name: tree(f"{path.rstrip('/')}/{name}") for name in sorted(client.get_children(path))}
-    return {"data": data.hex(), "version": stat.version, "ephemeral": stat.ephemeralOwner not in (0, -(2**63)), "below": below}
+    return {"data": data.hex(), "version": stat.version, "ephemeral": is_ephemeral(stat.ephemeralOwner), "below": below}
 
 
 client.add_auth("digest", "user:password")

@@ -7,6 +7,8 @@ import { freePort } from "../bench/brokers.ts";
 import { eventually } from "./broker.ts";
 
 export const zookeeperJar = "/usr/share/java/zookeeper.jar";
+/** Besides what its manifest names: what Netty, which TLS needs, was split into. */
+const classPath = [zookeeperJar, ...["codec", "resolver"].map((part) => `/usr/share/java/netty-${part}.jar`)].join(":");
 /** The least keeper session timeout is two ticks. */
 const tickMs = 500;
 
@@ -103,7 +105,7 @@ function makeServer(port: number, config: string, properties: readonly string[])
     "-Dzookeeper.snapCount=1000000",
     ...properties,
     "-cp",
-    zookeeperJar,
+    classPath,
     "org.apache.zookeeper.server.quorum.QuorumPeerMain",
     config,
   ];
