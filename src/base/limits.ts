@@ -116,6 +116,8 @@ export const publisherForgetMs = 600_000;
 
 /** One frame between brokers: the largest packet, with what is written around it. */
 export const linkFrameBytesMax = 300 * 1024 * 1024;
+/** QoS 0 packets that travel in one frame. */
+export const linkRunBytesMax = 32 * 1024;
 /** Frames that another broker has not acknowledged; beyond it publishers that send to it are not read. */
 export const linkUnacknowledgedBytesMax = 16 * 1024 * 1024;
 /** A link that is silent is pinged this often ... */

@@ -1,25 +1,26 @@
 /** What comes over a link: messages for receivers here, settled as if they had been published here. */
-import { equalRange, readVarint, varintSize } from "../base/bytes.ts";
+import { readVarint, varintSize } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
-import { type Delivery, decodeDelivery, settledFrame } from "../link/frames.ts";
+import { type Delivery, decodeBundle, decodeDelivery, decodeRun, type Packets, settledFrame } from "../link/frames.ts";
 import { Publish, parsePublish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
-import type { ClusterRoute, Context } from "./context.ts";
-import type { Fanout, Run } from "./fanout.ts";
+import type { Context } from "./context.ts";
+import type { Fanout } from "./fanout.ts";
 import type { Hosting } from "./hosting.ts";
 import { remainFrame } from "./links.ts";
 import type { Peer } from "./peer.ts";
 
-/** Deliveries of one broker that wait until the mailboxes here are as new as it knows them. */
+/** What waits until the mailboxes here are as new as the other broker knows them, and what has come after it. */
 interface Deferred {
-  readonly frames: { readonly bytes: Uint8Array; readonly delivery: ReturnType<typeof decodeDelivery> }[];
+  readonly zxid: number;
+  readonly take: () => void;
 }
 
 export class Arriving {
   readonly #context: Context;
   readonly #fanout: Fanout;
   readonly #hosting: Hosting;
-  readonly #deferred = new Map<Peer, Deferred>();
+  readonly #deferred = new Map<Peer, Deferred[]>();
   readonly #publish = new Publish();
 
   constructor(context: Context, parts: { fanout: Fanout; hosting: Hosting }) {
@@ -28,58 +29,54 @@ export class Arriving {
     this.#hosting = parts.hosting;
   }
 
-  /** QoS 0 packets: those that follow each other on one topic are copied as one. */
+  /** QoS 0 packets on one topic: copied as one where everybody takes them as they are. */
   run(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
+    const packets = decodeRun(bytes, start, end);
     const publish = this.#publish;
-    const version = bytes[start] === 1 ? 5 : 4;
-    const { router, metrics, clock } = this.#context;
-    let run: Run | undefined;
-    let route: ClusterRoute | undefined;
-    for (let at = start + 1; at < end; ) {
-      const body = bodyOf(bytes, at, end);
-      const next = body.start + body.length;
-      parsePublish(publish, bytes, bytes[at]!, body.start, next, version);
-      const { topicBytes, topicStart, topicEnd } = publish;
-      if (
-        route?.bytes.length !== topicEnd - topicStart ||
-        !equalRange(route.bytes, 0, topicBytes, topicStart, topicEnd - topicStart)
-      ) {
-        route = router.route(topicBytes, topicStart, topicEnd);
-      }
-      metrics.arrived++;
-      if (route !== undefined) {
-        if (run !== undefined && run.route === route && publish.verbatim) {
-          run.end = next;
-          run.count++;
-        } else {
-          if (run !== undefined) this.#fanout.copyRunHere(run, peer);
-          run = undefined;
-          if (publish.verbatim && !publish.retain && this.#fanout.takesVerbatim(route, version === 5)) {
-            run = { route, bytes, start: at, end: next, count: 1 };
-          } else {
-            if (publish.expiresAt !== Infinity) publish.expiresAt += clock.wall();
-            this.#fanout.liveHere(publish, route, peer);
-          }
-        }
-      }
-      at = next;
+    const { router, metrics } = this.#context;
+    metrics.arrived += packets.count;
+    let at = this.#parse(packets, packets.start);
+    const route = router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
+    if (route === undefined) return;
+    if (packets.count > 1 && this.#fanout.takesVerbatim(route, packets.version5)) {
+      return this.#fanout.copyRunHere({ route, ...packets }, peer);
     }
-    if (run !== undefined) this.#fanout.copyRunHere(run, peer);
+    for (;;) {
+      if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
+      this.#fanout.liveHere(publish, route, peer);
+      if (at >= end) return;
+      at = this.#parse(packets, at);
+    }
+  }
+
+  /** Reads one packet of a run; returns where the next one begins. */
+  #parse({ bytes, end, version5 }: Packets, at: number): number {
+    const body = bodyOf(bytes, at, end);
+    const next = body.start + body.length;
+    parsePublish(this.#publish, bytes, bytes[at]!, body.start, next, version5 ? 5 : 4);
+    return next;
+  }
+
+  /** QoS 1 packets on one topic, for sessions here that end with their connections. */
+  bundle(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
+    const { id, ...packets } = decodeBundle(bytes, start, end);
+    const waiting = this.#deferred.get(peer);
+    if (waiting === undefined) return this.#takeBundle(peer, id, packets);
+    const kept = { ...packets, bytes: bytes.slice(packets.start, end), start: 0, end: end - packets.start };
+    waiting.push({ zxid: 0, take: () => this.#takeBundle(peer, id, kept) });
   }
 
   delivery(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
     const delivery = decodeDelivery(bytes, start, end);
+    // Only mailboxes can be behind.
+    const zxid = delivery.handles.length === 0 ? 0 : delivery.zxid;
     const waiting = this.#deferred.get(peer);
-    if (
-      waiting === undefined &&
-      (delivery.handles.length === 0 || delivery.zxid <= this.#context.coordinator.seenZxid)
-    ) {
+    if (waiting === undefined && zxid <= this.#context.coordinator.seenZxid)
       return this.#deliver(peer, delivery, bytes, end);
-    }
     const kept = bytes.slice(delivery.packetStart, end);
-    const frame = { bytes: kept, delivery: { ...delivery, packetStart: 0 } };
-    if (waiting !== undefined) waiting.frames.push(frame);
-    else this.#defer(peer, { frames: [frame] });
+    const deferred = { zxid, take: () => this.#deliver(peer, { ...delivery, packetStart: 0 }, kept, kept.length) };
+    if (waiting !== undefined) waiting.push(deferred);
+    else this.#defer(peer, [deferred]);
   }
 
   /** The other broker has left, or is another incarnation: what it wanted delivered it will see to otherwise. */
@@ -88,20 +85,30 @@ export class Arriving {
     peer.settled = [];
   }
 
-  #defer(peer: Peer, deferred: Deferred): void {
+  #defer(peer: Peer, deferred: Deferred[]): void {
     this.#deferred.set(peer, deferred);
     this.#context.coordinator.sync(() => {
       if (this.#deferred.get(peer) !== deferred) return;
       this.#deferred.delete(peer);
-      const { frames } = deferred;
-      for (let index = 0; index < frames.length; index++) {
-        const { bytes, delivery } = frames[index]!;
-        if (delivery.handles.length > 0 && delivery.zxid > this.#context.coordinator.seenZxid) {
-          return this.#defer(peer, { frames: frames.slice(index) });
-        }
-        this.#deliver(peer, delivery, bytes, bytes.length);
+      for (let index = 0; index < deferred.length; index++) {
+        const { zxid, take } = deferred[index]!;
+        if (zxid > this.#context.coordinator.seenZxid) return this.#defer(peer, deferred.slice(index));
+        take();
       }
     });
+  }
+
+  #takeBundle(peer: Peer, id: number, packets: Packets): void {
+    const publish = this.#publish;
+    const { router, metrics } = this.#context;
+    metrics.arrived += packets.count;
+    let at = this.#parse(packets, packets.start);
+    const route = router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
+    for (; route !== undefined; at = this.#parse(packets, at)) {
+      this.#fanout.offerHere(publish, route);
+      if (at >= packets.end) break;
+    }
+    this.#settled(peer, id);
   }
 
   #deliver(peer: Peer, delivery: Delivery & { packetStart: number }, bytes: Uint8Array, end: number): void {

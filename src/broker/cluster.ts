@@ -95,8 +95,16 @@ export class Cluster implements LinkFlows, MembershipFlows {
     this.#parts.forwarding.linkDown(peer);
   }
 
+  linkDrained(peer: Peer): void {
+    if (!peer.asksToWait) this.#parts.forwarding.release(peer);
+  }
+
   run(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
     this.#parts.arriving.run(peer, bytes, start, end);
+  }
+
+  bundle(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
+    this.#parts.arriving.bundle(peer, bytes, start, end);
   }
 
   delivery(peer: Peer, bytes: Uint8Array, start: number, end: number): void {

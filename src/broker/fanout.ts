@@ -2,8 +2,10 @@
  * From a route to its receivers. QoS 0 is copied into each receiver's output; QoS 1 and 2 end in a settlement
  * that says when everybody is taken care of.
  */
+import { noBytes } from "../base/bytes.ts";
 import { outputBytesHigh, outputBytesMax } from "../base/limits.ts";
 import type { JournalOperation } from "../mail/journal.ts";
+import type { Settlement } from "../mail/settlement.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import { memberTarget, type Target } from "../router/router.ts";
@@ -26,6 +28,11 @@ export interface Run {
   start: number;
   end: number;
   count: number;
+  version5: boolean;
+}
+
+export function emptyRun(): Run {
+  return { route: undefined as unknown as ClusterRoute, bytes: noBytes, start: 0, end: 0, count: 0, version5: false };
 }
 
 /** One target for all: it is filled in and used up within a call. */
@@ -62,7 +69,7 @@ export class Fanout {
   copyRun(run: Run, publisher: Connection): void {
     this.copyRunHere(run, publisher);
     if (run.route.elsewhere.length === 0) return;
-    this.#forwarding.run(this.#forwarding.linksOf(run.route), run, publisher.channel.version === 5, publisher);
+    this.#forwarding.run(this.#forwarding.linksOf(run.route), run, publisher);
   }
 
   copyRunHere(run: Run, publisher: Held): void {
@@ -79,6 +86,35 @@ export class Fanout {
       metrics.publishesSent += run.count;
       if (writer.unsent > outputBytesHigh) this.#stalls.hold(publisher, connection);
     }
+  }
+
+  /** True if QoS 1 packets of any publisher have other brokers to go to, and nobody for whom they may have to be stored. */
+  takesBundles(route: ClusterRoute): boolean {
+    if (route.bundles === undefined) {
+      const isPlain = route.targets.every((target) => target.own === target && target.subscriber.mailbox === undefined);
+      const isElsewhere = route.elsewhere.length > 0 && route.elsewhere.every(({ subscriber }) => isPeer(subscriber));
+      route.bundles = isPlain && isElsewhere && route.groups.length === 0 && !isOwnTopic(route.topic);
+    }
+    return route.bundles;
+  }
+
+  /** QoS 1, for receivers here whose sessions end with their connections. */
+  offerHere(publish: Publish, route: ClusterRoute): void {
+    for (const target of route.targets) {
+      const { subscriber } = target;
+      if (subscriber.mailbox !== undefined) continue;
+      to.qos = Math.min(publish.qos, target.qos) as QoS;
+      to.retain = false;
+      to.subscriptionIds = target.subscriptionIds;
+      to.group = undefined;
+      if (to.qos === 0) subscriber.sendQoS0(publish, to);
+      else subscriber.offer(publish, to.qos, to);
+    }
+  }
+
+  /** Hands QoS 1 packets on to the other brokers of a route for which `takesBundles` holds. */
+  bundle(run: Run, settlement: Settlement, publisher: Connection): void {
+    this.#forwarding.bundle(this.#forwarding.linksOf(run.route), run, settlement, publisher);
   }
 
   /** QoS 0, one message. */

@@ -12,7 +12,7 @@ import {
 } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { mailPath } from "../coordinator/paths.ts";
-import { deliveryFrame, FrameType, type Remain, writeRun } from "../link/frames.ts";
+import { bundleFrame, deliveryFrame, FrameType, type Packets, type Remain, writeRun } from "../link/frames.ts";
 import type { SlipDraft } from "../mail/mail.ts";
 import type { Settlement } from "../mail/settlement.ts";
 import type { QoS } from "../mqtt/constants.ts";
@@ -59,19 +59,14 @@ export class Forwarding {
   }
 
   /** QoS 0 packets as they came. */
-  run(
-    peers: readonly Peer[],
-    packets: { readonly bytes: Uint8Array; readonly start: number; readonly end: number; readonly count: number },
-    version5: boolean,
-    publisher: Connection | undefined,
-  ): void {
+  run(peers: readonly Peer[], packets: Packets, publisher: Connection | undefined): void {
     for (const peer of peers) {
       const writer = peer.connection?.writer;
       if (writer === undefined || !peer.isLinked || writer.unsent > outputBytesMax) {
         this.#context.metrics.droppedLink += packets.count;
         continue;
       }
-      writeRun(writer, version5, packets.bytes, packets.start, packets.end);
+      writeRun(writer, packets);
       this.#context.metrics.forwarded += packets.count;
       if (publisher !== undefined && (peer.asksToWait || writer.unsent > outputBytesHigh)) this.#hold(publisher, peer);
     }
@@ -81,7 +76,7 @@ export class Forwarding {
   live(publish: Publish, peers: readonly Peer[], publisher: Connection | undefined): void {
     if (peers.length === 0) return;
     const bytes = this.encode(publish, 0);
-    this.run(peers, { bytes, start: 0, end: bytes.length, count: 1 }, true, publisher);
+    this.run(peers, { bytes, start: 0, end: bytes.length, count: 1, version5: true }, publisher);
   }
 
   /** QoS 0 for a member of a shared subscription at another broker. */
@@ -93,6 +88,21 @@ export class Forwarding {
     }
     const delivery = { id: 0, zxid: 0, toInterest: false, handles: [], groups: [group.text] };
     connection.send(deliveryFrame(FrameType.offer, delivery, this.encode(publish, 0)));
+  }
+
+  /** QoS 1 packets for sessions that end with their connections: `settlement` waits for each broker's word. */
+  bundle(peers: readonly Peer[], packets: Packets, settlement: Settlement, publisher: Connection): void {
+    for (const peer of peers) {
+      const { link } = peer;
+      // It has left: its sessions that end with their connections have ended.
+      if (link === undefined) continue;
+      const id = ++peer.lastDeliveryId;
+      peer.pending.set(id, { settlement, sessions: nobody, groups: [] });
+      settlement.waitFor();
+      link.send(bundleFrame(id, packets));
+      this.#context.metrics.forwarded += packets.count;
+      if (peer.asksToWait || link.full) this.#hold(publisher, peer);
+    }
   }
 
   /** Hands a message to another broker; `settlement` waits for it. */
@@ -350,8 +360,10 @@ export class Forwarding {
   }
 }
 
+const nobody: ReadonlyMap<number, RemoteTarget> = new Map();
+
 function inOrder(moving: Moving[]): Moving[] {
-  return moving.sort((a, b) => (a.settlement.order < b.settlement.order ? -1 : 1));
+  return moving.sort((a, b) => a.settlement.order - b.settlement.order);
 }
 
 export function draftOf({ session: { clientId }, qos, retain, subscriptionIds }: RemoteTarget): SlipDraft {

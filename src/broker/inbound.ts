@@ -4,7 +4,7 @@
  */
 import { equalRange, isMqttText, noBytes } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
-import { topicAliasMax } from "../base/limits.ts";
+import { linkRunBytesMax, topicAliasMax } from "../base/limits.ts";
 import { ackReason, parseAck } from "../mqtt/acks.ts";
 import { PacketType } from "../mqtt/constants.ts";
 import { decodeControl, pingrespBytes } from "../mqtt/control.ts";
@@ -15,7 +15,7 @@ import { checkHeaderFlags } from "../mqtt/validate.ts";
 import type { Connecting } from "./connecting.ts";
 import type { Connection } from "./connection.ts";
 import type { ClusterRoute, Context } from "./context.ts";
-import { type Fanout, isOwnTopic, type Run } from "./fanout.ts";
+import { emptyRun, type Fanout, isOwnTopic, type Run } from "./fanout.ts";
 import type { Publishing } from "./publishing.ts";
 import type { Sessions } from "./sessions.ts";
 import type { Stalls } from "./stalls.ts";
@@ -35,7 +35,7 @@ export class Inbound {
   readonly #flows: Flows;
   /** The view that every PUBLISH is read into. */
   readonly #publish = new Publish();
-  readonly #run: Run = { route: undefined as unknown as ClusterRoute, bytes: noBytes, start: 0, end: 0, count: 0 };
+  readonly #run: Run = emptyRun();
 
   constructor(context: Context, flows: Flows) {
     this.#context = context;
@@ -102,6 +102,10 @@ export class Inbound {
     const route = this.#routeOf(connection, publish);
     this.#context.metrics.publishesReceived++;
     if (publish.qos > 0 || publish.retain) {
+      if (publish.qos === 1 && !publish.retain && publish.verbatim && end - start < linkRunBytesMax) {
+        if (this.#flows.fanout.takesBundles(route))
+          return this.#flows.publishing.gather(connection, publish, route, start);
+      }
       this.#copyRun(connection);
       if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
       return this.#flows.publishing.receive(connection, publish, route);
@@ -110,6 +114,8 @@ export class Inbound {
     if (publish.verbatim && run.count > 0 && run.route === route && run.end === start && run.bytes === bytes) {
       run.end = end;
       run.count++;
+      // Small enough that a link seldom cuts it in two.
+      if (run.end - run.start > linkRunBytesMax && route.elsewhere.length > 0) this.#copyRun(connection);
       return;
     }
     this.#copyRun(connection);
@@ -119,6 +125,7 @@ export class Inbound {
       run.start = start;
       run.end = end;
       run.count = 1;
+      run.version5 = publish.hasSection;
       return;
     }
     if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
@@ -148,6 +155,7 @@ export class Inbound {
   }
 
   #copyRun(connection: Connection): void {
+    this.#flows.publishing.flush(connection);
     const run = this.#run;
     if (run.count === 0) return;
     this.#flows.fanout.copyRun(run, connection);

@@ -5,7 +5,14 @@
 
 import { readUint32 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
-import { linkBackoffMaxMs, linkBackoffMinMs, linkHandshakeMs, linkPingMs, linkSilenceMs } from "../base/limits.ts";
+import {
+  linkBackoffMaxMs,
+  linkBackoffMinMs,
+  linkHandshakeMs,
+  linkPingMs,
+  linkSilenceMs,
+  outputBytesLow,
+} from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import {
   type Confirm,
@@ -66,7 +73,10 @@ export type DialLink = (
 export interface LinkFlows {
   linkUp(peer: Peer): void;
   linkDown(peer: Peer): void;
+  /** The other broker has taken what was sent: there is room again. */
+  linkDrained(peer: Peer): void;
   run(peer: Peer, bytes: Uint8Array, start: number, end: number): void;
+  bundle(peer: Peer, bytes: Uint8Array, start: number, end: number): void;
   delivery(peer: Peer, bytes: Uint8Array, start: number, end: number): void;
   settled(peer: Peer, ids: readonly number[]): void;
   remain(peer: Peer, remain: Remain): void;
@@ -144,7 +154,9 @@ export class Links {
   }
 
   drained(connection: LinkConnection): void {
-    connection.writer.drained();
+    const { writer, peer, isUp } = connection;
+    writer.drained();
+    if (isUp && writer.unsent <= outputBytesLow) this.#flows.linkDrained(peer!);
   }
 
   closed(connection: LinkConnection, why: string | undefined): void {
@@ -166,6 +178,8 @@ export class Links {
       case FrameType.offer:
       case FrameType.publish:
         return this.#flows.delivery(peer, bytes, start, end);
+      case FrameType.bundle:
+        return this.#flows.bundle(peer, bytes, start, end);
       case FrameType.settled:
         return this.#flows.settled(peer, decodeSettled(bytes, start, end));
       case FrameType.remain:

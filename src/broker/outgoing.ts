@@ -76,5 +76,5 @@ export const reserved = new Outgoing(undefined, nothing, undefined);
 
 /** In the order of the publishes. */
 export function bySettlement(a: Outgoing, b: Outgoing): number {
-  return (a.settlement?.order ?? "") < (b.settlement?.order ?? "") ? -1 : 1;
+  return (a.settlement?.order ?? 0) - (b.settlement?.order ?? 0);
 }

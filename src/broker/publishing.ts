@@ -2,21 +2,31 @@
  * What comes in as PUBLISH with a promise: QoS 1, QoS 2, retained. The ack goes out when the publish is
  * settled, never before (DESIGN, the promise).
  */
+import { noBytes } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
-import { owedAcksMax, owedBytesMax, refusedHoldMs, refusedRetryMs, unitBytesReserve } from "../base/limits.ts";
+import {
+  linkRunBytesMax,
+  owedAcksMax,
+  owedBytesMax,
+  refusedHoldMs,
+  refusedRetryMs,
+  unitBytesReserve,
+} from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { incomingPath } from "../coordinator/paths.ts";
 import type { JournalOperation } from "../mail/journal.ts";
 import { checkOf } from "../mail/mail.ts";
 import { emptyRecord } from "../mail/records.ts";
+import { Settlement } from "../mail/settlement.ts";
 import { PacketType } from "../mqtt/constants.ts";
-import type { Publish } from "../mqtt/publish.ts";
+import { Publish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
+import type { Channel } from "../session/channel.ts";
 import type { Verdict } from "../session/owed-acks.ts";
 import type { Client } from "./client.ts";
 import { type Connection, Hold } from "./connection.ts";
 import type { ClusterRoute, Context } from "./context.ts";
-import { type Fanout, isOwnTopic } from "./fanout.ts";
+import { emptyRun, type Fanout, isOwnTopic, type Run } from "./fanout.ts";
 import type { Retaining } from "./retaining.ts";
 
 export class Publishing {
@@ -25,6 +35,9 @@ export class Publishing {
   readonly #retaining: Retaining;
   readonly #resume: (connection: Connection, reason: number) => void;
   readonly #waitingForJournal = new Set<Connection>();
+  readonly #bundle: Run = emptyRun();
+  /** Packet ids of what is in the bundle. */
+  #bundleIds: number[] = [];
 
   constructor(
     context: Context,
@@ -47,19 +60,53 @@ export class Publishing {
     const client = connection.client!;
     if (publish.qos === 2 && client.session.hasIncoming(publish.packetId))
       return this.#repeat(connection, publish.packetId);
-    if (publish.qos > 0) {
-      channel.outstanding++;
-      if (channel.version === 5 && channel.outstanding > this.#context.options.maxInflight) {
-        throw new ProtocolError(
-          Reason.receiveMaximumExceeded,
-          `more than ${this.#context.options.maxInflight} unacknowledged publishes`,
-        );
-      }
-    }
+    if (publish.qos > 0) this.#countOutstanding(channel);
     if (isOwnTopic(route.topic)) {
       return this.#answer(connection, publish, { reason: Reason.notAuthorized, text: "$SYS is the broker's own" });
     }
     this.#attempt(connection, publish, route);
+  }
+
+  /**
+   * QoS 1 on a route for which `Fanout.takesBundles` holds: receivers here have it at once, the other brokers get what has
+   * been gathered when `flush` is called. `start`: where the packet begins.
+   */
+  gather(connection: Connection, publish: Publish, route: ClusterRoute, start: number): void {
+    const bundle = this.#bundle;
+    const { payloadBytes: bytes, payloadEnd: end } = publish;
+    const follows = bundle.route === route && bundle.bytes === bytes && bundle.end === start;
+    if (bundle.count > 0 && (!follows || end - bundle.start > linkRunBytesMax)) this.flush(connection);
+    this.#countOutstanding(connection.channel);
+    if (bundle.count === 0) {
+      Object.assign(bundle, { route, bytes, start, version5: publish.hasSection });
+      this.#bundleIds = [];
+    }
+    bundle.end = end;
+    bundle.count++;
+    this.#bundleIds.push(publish.packetId);
+    this.#fanout.offerHere(publish, route);
+  }
+
+  /** Sends what was gathered of a connection's chunk. */
+  flush(connection: Connection): void {
+    const bundle = this.#bundle;
+    if (bundle.count === 0) return;
+    const { channel, writer } = connection;
+    const ids = this.#bundleIds;
+    // Nobody among its receivers can ever be stored for: the message itself is not needed any more.
+    const settlement = new Settlement(noMessage, this.#context.mail.nextOrder());
+    settlement.waitFor();
+    this.#fanout.bundle(bundle, settlement, connection);
+    const settle = channel.owe(writer, PacketType.puback, ids, bundle.end - bundle.start);
+    this.#holdIfOwed(connection);
+    settlement.whenSettled(() => {
+      channel.outstanding -= ids.length;
+      settle({ reason: Reason.success });
+      this.#resumeIfPaid(connection);
+    });
+    bundle.count = 0;
+    bundle.bytes = noBytes;
+    settlement.done();
   }
 
   /** A message of the broker's own making, or a will. `done` is called when it is settled. */
@@ -102,7 +149,7 @@ export class Publishing {
     if (unsettled?.has(packetId) !== true) {
       return connection.channel.ackNow(connection.writer, PacketType.pubrec, packetId, { reason: Reason.success });
     }
-    unsettled.set(packetId, connection.channel.owe(connection.writer, PacketType.pubrec, packetId, 0));
+    unsettled.set(packetId, connection.channel.owe(connection.writer, PacketType.pubrec, [packetId], 0));
   }
 
   #attempt(connection: Connection, publish: Publish, route: ClusterRoute): void {
@@ -149,12 +196,12 @@ export class Publishing {
     const { channel, writer } = connection;
     const { qos, packetId, size } = publish;
     const client = connection.client!;
-    const settle = channel.owe(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, size);
+    const settle = channel.owe(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, [packetId], size);
     if (qos === 2) {
       client.unsettled ??= new Map();
       client.unsettled.set(packetId, settle);
     }
-    if (channel.owedCount >= owedAcksMax || channel.owedBytes >= owedBytesMax) connection.hold(Hold.owed);
+    this.#holdIfOwed(connection);
     wait((verdict) => {
       if (qos === 1) {
         channel.outstanding--;
@@ -164,14 +211,26 @@ export class Publishing {
         client.unsettled?.get(packetId)?.(verdict);
         client.unsettled?.delete(packetId);
       }
-      if (
-        connection.isHeldBy(Hold.owed) &&
-        channel.owedCount < owedAcksMax / 2 &&
-        channel.owedBytes < owedBytesMax / 2
-      ) {
-        this.#resume(connection, Hold.owed);
-      }
+      this.#resumeIfPaid(connection);
     });
+  }
+
+  #countOutstanding(channel: Channel): void {
+    const { maxInflight } = this.#context.options;
+    channel.outstanding++;
+    if (channel.version === 5 && channel.outstanding > maxInflight)
+      throw new ProtocolError(Reason.receiveMaximumExceeded, `more than ${maxInflight} unacknowledged publishes`);
+  }
+
+  #holdIfOwed(connection: Connection): void {
+    const { owedCount, owedBytes } = connection.channel;
+    if (owedCount >= owedAcksMax || owedBytes >= owedBytesMax) connection.hold(Hold.owed);
+  }
+
+  #resumeIfPaid(connection: Connection): void {
+    const { owedCount, owedBytes } = connection.channel;
+    if (!connection.isHeldBy(Hold.owed) || owedCount >= owedAcksMax / 2 || owedBytes >= owedBytesMax / 2) return;
+    this.#resume(connection, Hold.owed);
   }
 
   /** What the store could not take, should it have to, is not promised to anybody. */
@@ -224,6 +283,8 @@ export class Publishing {
     for (const connection of waiting) this.#resume(connection, Hold.journal);
   }
 }
+
+const noMessage = new Publish();
 
 interface Refusal {
   readonly route: ClusterRoute;

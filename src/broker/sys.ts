@@ -49,10 +49,15 @@ export class Sys {
       ["publish/messages/sent", metrics.publishesSent],
       [
         "publish/messages/dropped",
-        metrics.droppedOutput + metrics.droppedQueue + metrics.droppedSize + metrics.droppedExpired,
+        metrics.droppedOutput +
+          metrics.droppedQueue +
+          metrics.droppedLink +
+          metrics.droppedSize +
+          metrics.droppedExpired,
       ],
       ["publish/messages/dropped/output full", metrics.droppedOutput],
       ["publish/messages/dropped/queue full", metrics.droppedQueue],
+      ["publish/messages/dropped/link down or full", metrics.droppedLink],
       ["publish/messages/dropped/too large", metrics.droppedSize],
       ["publish/messages/dropped/expired", metrics.droppedExpired],
       ["publish/messages/refused", metrics.refused],

@@ -16,7 +16,7 @@ export const FrameType = {
   /** How many numbered frames have been received: u32. */
   ack: 4,
   ping: 5,
-  /** QoS 0: u8 (1: MQTT 5 packets), then PUBLISH packets as they came. Not numbered: at most once. */
+  /** QoS 0: u8 (1: MQTT 5 packets), how many (u32), then PUBLISH packets on one topic. Not numbered: at most once. */
   run: 6,
   /** QoS 0 for members of shared subscriptions: a delivery. Not numbered. */
   offer: 7,
@@ -29,6 +29,8 @@ export const FrameType = {
   remain: 10,
   /** JSON: one `Control`. */
   control: 11,
+  /** QoS 1 for sessions that end with their connections: id (u32), then as a run. Settled as one delivery. */
+  bundle: 12,
 } as const;
 
 const firstNumbered = FrameType.publish;
@@ -135,13 +137,42 @@ export function writePing(to: Sink): void {
   begin(to, FrameType.ping, 0);
 }
 
-/** PUBLISH packets of one kind, as they came. */
-export function writeRun(to: Sink, version5: boolean, bytes: Uint8Array, start: number, end: number): void {
-  const at = to.reserve(frameHeadBytes + 1);
-  writeUint32(to.buffer, at, 2 + end - start);
+/** PUBLISH packets that follow each other. If there are several, each may be passed on as it is. */
+export interface Packets {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+  readonly count: number;
+  readonly version5: boolean;
+}
+
+const runHeadBytes = 5;
+
+export function writeRun(to: Sink, { bytes, start, end, count, version5 }: Packets): void {
+  const at = to.reserve(frameHeadBytes + runHeadBytes);
+  writeUint32(to.buffer, at, 1 + runHeadBytes + end - start);
   to.buffer[at + 4] = FrameType.run;
   to.buffer[at + 5] = version5 ? 1 : 0;
+  writeUint32(to.buffer, at + 6, count);
   to.append(bytes, start, end);
+}
+
+export function decodeRun(bytes: Uint8Array, start: number, end: number): Packets {
+  if (end - start <= runHeadBytes) throw new ProtocolError(Reason.malformedPacket, "a run ends early");
+  return { version5: bytes[start] === 1, count: readUint32(bytes, start + 1), bytes, start: start + runHeadBytes, end };
+}
+
+export function bundleFrame(id: number, { bytes, start, end, count, version5 }: Packets): Uint8Array {
+  const body = new Uint8Array(4 + runHeadBytes + end - start);
+  writeUint32(body, 0, id);
+  body[4] = version5 ? 1 : 0;
+  writeUint32(body, 5, count);
+  body.set(bytes.subarray(start, end), 4 + runHeadBytes);
+  return frame(FrameType.bundle, body);
+}
+
+export function decodeBundle(bytes: Uint8Array, start: number, end: number): Packets & { readonly id: number } {
+  return { id: readUint32(bytes, start), ...decodeRun(bytes, start + 4, end) };
 }
 
 export function settledFrame(ids: readonly number[]): Uint8Array {
@@ -157,7 +188,7 @@ export function decodeSettled(bytes: Uint8Array, start: number, end: number): nu
 }
 
 /**
- * A delivery: id (u32), zxid (f64), flags (u8), number of handles (u32), each (u32), number of groups (u16), each as
+ * A delivery: id (u32), zxid (u64), flags (u8), number of handles (u32), each (u32), number of groups (u16), each as
  * length (u16) and UTF-8, then the message as an MQTT 5 PUBLISH packet.
  */
 export function deliveryFrame(type: number, delivery: Delivery, packet: Uint8Array): Uint8Array {
@@ -169,7 +200,8 @@ export function deliveryFrame(type: number, delivery: Delivery, packet: Uint8Arr
   bytes[4] = type;
   let at = frameHeadBytes;
   writeUint32(bytes, at, delivery.id);
-  new DataView(bytes.buffer).setFloat64(at + 4, delivery.zxid);
+  writeUint32(bytes, at + 4, Math.floor(delivery.zxid / 2 ** 32));
+  writeUint32(bytes, at + 8, delivery.zxid % 2 ** 32);
   bytes[at + 12] = delivery.toInterest ? 1 : 0;
   writeUint32(bytes, at + 13, delivery.handles.length);
   at += 17;
@@ -191,7 +223,6 @@ export function deliveryFrame(type: number, delivery: Delivery, packet: Uint8Arr
 /** `packetStart`: where the PUBLISH packet begins. */
 export function decodeDelivery(bytes: Uint8Array, start: number, end: number): Delivery & { packetStart: number } {
   if (end - start < 19) throw new ProtocolError(Reason.malformedPacket, "a delivery ends early");
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = start + 17;
   const handles: number[] = [];
   for (let left = readUint32(bytes, start + 13); left > 0 && at + 4 <= end; left--, at += 4)
@@ -205,7 +236,7 @@ export function decodeDelivery(bytes: Uint8Array, start: number, end: number): D
   }
   return {
     id: readUint32(bytes, start),
-    zxid: view.getFloat64(start + 4),
+    zxid: readUint32(bytes, start + 4) * 2 ** 32 + readUint32(bytes, start + 8),
     toInterest: bytes[start + 12] === 1,
     handles,
     groups,
@@ -213,29 +244,60 @@ export function decodeDelivery(bytes: Uint8Array, start: number, end: number): D
   };
 }
 
-/** Cuts a stream into frames. */
+/** Cuts a stream into frames. Only a frame that comes in several chunks is copied. */
 export class FrameReader {
+  /** The beginning of a frame, in a buffer of its size once that is known; and how much of it is there. */
   #pending: Uint8Array | undefined;
+  #filled = 0;
 
   /** Calls `visit` with each whole frame: its type, and where its body lies. Throws `ProtocolError` for impossible lengths. */
-  feed(chunk: Uint8Array, visit: (type: number, bytes: Uint8Array, start: number, end: number) => void): void {
-    let bytes = chunk;
-    if (this.#pending !== undefined) {
-      bytes = new Uint8Array(this.#pending.length + chunk.length);
-      bytes.set(this.#pending);
-      bytes.set(chunk, this.#pending.length);
-      this.#pending = undefined;
-    }
-    let at = 0;
-    while (at + frameHeadBytes <= bytes.length) {
-      const length = readUint32(bytes, at);
-      if (length < 1 || length > linkFrameBytesMax)
-        throw new ProtocolError(Reason.malformedPacket, `a frame of ${length} bytes`);
-      const end = at + 4 + length;
-      if (end > bytes.length) break;
-      visit(bytes[at + 4]!, bytes, at + frameHeadBytes, end);
+  feed(chunk: Uint8Array, visit: FrameVisitor): void {
+    let at = this.#pending === undefined ? 0 : this.#complete(chunk, visit);
+    while (at + frameHeadBytes <= chunk.length) {
+      const end = at + 4 + lengthAt(chunk, at);
+      if (end > chunk.length) break;
+      visit(chunk[at + 4]!, chunk, at + frameHeadBytes, end);
       at = end;
     }
-    if (at < bytes.length) this.#pending = bytes.slice(at);
+    if (at >= chunk.length) return;
+    const rest = chunk.subarray(at);
+    this.#pending = new Uint8Array(rest.length < frameHeadBytes ? frameHeadBytes : 4 + lengthAt(rest, 0));
+    this.#pending.set(rest);
+    this.#filled = rest.length;
   }
+
+  /** Adds to the frame that was incomplete; returns where what follows it begins. */
+  #complete(chunk: Uint8Array, visit: FrameVisitor): number {
+    let at = this.#fill(chunk, 0);
+    if (this.#filled < frameHeadBytes) return at;
+    const bytes = 4 + lengthAt(this.#pending!, 0);
+    if (this.#pending!.length < bytes) {
+      const whole = new Uint8Array(bytes);
+      whole.set(this.#pending!);
+      this.#pending = whole;
+      at = this.#fill(chunk, at);
+    }
+    if (this.#filled < bytes) return at;
+    const frame = this.#pending!;
+    this.#pending = undefined;
+    visit(frame[4]!, frame, frameHeadBytes, bytes);
+    return at;
+  }
+
+  #fill(chunk: Uint8Array, at: number): number {
+    const pending = this.#pending!;
+    const end = Math.min(chunk.length, at + pending.length - this.#filled);
+    pending.set(chunk.subarray(at, end), this.#filled);
+    this.#filled += end - at;
+    return end;
+  }
+}
+
+type FrameVisitor = (type: number, bytes: Uint8Array, start: number, end: number) => void;
+
+function lengthAt(bytes: Uint8Array, at: number): number {
+  const length = readUint32(bytes, at);
+  if (length < 1 || length > linkFrameBytesMax)
+    throw new ProtocolError(Reason.malformedPacket, `a frame of ${length} bytes`);
+  return length;
 }

@@ -55,19 +55,23 @@ export class Mail {
     this.#epoch = epoch.toString(36).padStart(8, "0");
   }
 
-  /** A name for a message that sorts after all names given before, also by earlier lives of this broker. */
-  nextOrder(): string {
-    this.#sequence++;
-    return `${this.#epoch}${this.#sequence.toString(36).padStart(8, "0")}`;
+  /** A number for a message. */
+  nextOrder(): number {
+    return ++this.#sequence;
+  }
+
+  /** Names sort as the messages' numbers do, and after all names given by earlier lives of this broker. */
+  #nameOf({ order, from }: MessageName): string {
+    return `${this.#epoch}${order.toString(36).padStart(8, "0")}-${from}`;
   }
 
   /**
-   * What stores a message with a slip for each draft. `from` sets apart slips stored for one message at different
-   * times. Slips are numbered by the store, in the order of their commits, whoever commits them.
+   * What stores a message with a slip for each draft. Slips are numbered by the store, in the order of their commits,
+   * whoever commits them.
    */
-  store(publish: Publish, name: { order: string; from: number }, drafts: readonly SlipDraft[]): StoredMail {
+  store(publish: Publish, name: MessageName, drafts: readonly SlipDraft[]): StoredMail {
     const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
-    const path = messagePath(topic, `${name.order}-${name.from}`);
+    const path = messagePath(topic, this.#nameOf(name));
     const operations: JournalOperation[] = [
       { kind: "create", path, data: encodeMessage(publish, drafts.length), mode: "persistent" },
     ];
@@ -228,6 +232,12 @@ export class Mail {
       { kind: "remove", path },
     ]);
   }
+}
+
+export interface MessageName {
+  readonly order: number;
+  /** Sets apart slips that are stored for one message at different times. */
+  readonly from: number;
 }
 
 /** How something is written in a session's name. */

@@ -20,7 +20,8 @@ export interface LiveRecipient {
 
 export class Settlement {
   readonly publish: Publish;
-  readonly order: string;
+  /** Larger for later messages of this broker. */
+  readonly order: number;
   readonly live: LiveRecipient[] = [];
   dueAt = 0;
   /** Slips made for this message so far. */
@@ -28,7 +29,7 @@ export class Settlement {
   #open = 0;
   #settled: () => void = () => {};
 
-  constructor(publish: Publish, order: string) {
+  constructor(publish: Publish, order: number) {
     this.publish = publish;
     this.order = order;
   }

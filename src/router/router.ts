@@ -40,6 +40,8 @@ export class Route<Here, There extends Elsewhere> {
   wasPublished = false;
   /** Room for what the fan-out knows about all targets; it goes stale with the generation. */
   note = 0;
+  /** The same; undefined after a change. */
+  bundles: boolean | undefined;
   /** Room for where messages without a promise go, besides `targets`; undefined after a change. */
   links: readonly unknown[] | undefined;
 
@@ -127,6 +129,7 @@ export class Router<Here extends object, There extends Elsewhere> {
     route.targets = targets;
     route.elsewhere = elsewhere;
     route.links = undefined;
+    route.bundles = undefined;
     route.groups = groups;
     route.generation = this.#generation;
     route.note = 0;

@@ -60,14 +60,14 @@ export class Channel {
   /** Answers a publish: now, or behind the answers that are owed already. */
   ack(sink: Sink, type: number, packetId: number, verdict: Verdict): void {
     if (this.owedCount === 0) return this.ackNow(sink, type, packetId, verdict);
-    this.#owed!.settle(this.#owed!.owe(type, packetId, 0), this.#say(verdict), sink);
+    this.#owed!.settle(this.#owed!.owe(type, [packetId], 0), this.#say(verdict), sink);
   }
 
-  /** Owes an ack and returns how to settle it. */
-  owe(sink: Sink, type: number, packetId: number, bytes: number): (verdict: Verdict) => void {
+  /** Owes an ack, or several that are settled together, and returns how to settle them. */
+  owe(sink: Sink, type: number, packetIds: readonly number[], bytes: number): (verdict: Verdict) => void {
     this.#owed ??= new OwedAcks();
     const owed = this.#owed;
-    const ack = owed.owe(type, packetId, bytes);
+    const ack = owed.owe(type, packetIds, bytes);
     return (verdict) => {
       if (this.phase !== "closed") owed.settle(ack, this.#say(verdict), sink);
     };

@@ -9,7 +9,7 @@ import type { Sink } from "../mqtt/sink.ts";
 /** An ack that waits. */
 export interface OwedAck {
   readonly type: number;
-  readonly packetId: number;
+  readonly packetIds: readonly number[];
   /** Bytes that are held until it is settled. */
   readonly bytes: number;
   settled: boolean;
@@ -21,18 +21,21 @@ export interface OwedAck {
 export class OwedAcks {
   readonly #acks = new Ring<OwedAck>();
   #bytes = 0;
+  #count = 0;
 
   get count(): number {
-    return this.#acks.length;
+    return this.#count;
   }
 
   get bytes(): number {
     return this.#bytes;
   }
 
-  owe(type: number, packetId: number, bytes: number): OwedAck {
-    const ack: OwedAck = { type, packetId, bytes, settled: false, reason: 0, text: undefined };
+  /** One ack, or several that are settled together. */
+  owe(type: number, packetIds: readonly number[], bytes: number): OwedAck {
+    const ack: OwedAck = { type, packetIds, bytes, settled: false, reason: 0, text: undefined };
     this.#acks.push(ack);
+    this.#count += packetIds.length;
     this.#bytes += bytes;
     return ack;
   }
@@ -45,7 +48,8 @@ export class OwedAcks {
     for (let head = this.#acks.peek(); head?.settled; head = this.#acks.peek()) {
       this.#acks.shift();
       this.#bytes -= head.bytes;
-      writeVerdict(sink, head.type, head.packetId, head);
+      this.#count -= head.packetIds.length;
+      for (const packetId of head.packetIds) writeVerdict(sink, head.type, packetId, head);
     }
   }
 }

@@ -8,7 +8,11 @@ import { cpuSeconds } from "./process.ts";
 
 export interface Scenario {
   readonly port: number;
-  readonly brokerPid: number;
+  /** Where subscribers connect, in turn; the publishers' port unless set. */
+  readonly subscriberPorts?: readonly number[];
+  /** Subscribers have sessions that outlive their connections. */
+  readonly keepSessions?: boolean;
+  readonly brokerPids: readonly number[];
   readonly publishers: number;
   readonly subscribers: number;
   /** one: all share a topic. pairs: publisher i and subscriber i share one. */
@@ -27,6 +31,7 @@ export interface Result {
   readonly expected: number;
   readonly received: number;
   readonly lost: number;
+  /** Of all brokers together, in cores. */
   readonly brokerCpu: number;
   readonly loadCpu: number;
   /** Milliseconds; only at a fixed rate. */
@@ -50,9 +55,9 @@ const stamped = scenario.rate > 0;
 /** Deliveries that one message makes. */
 const perMessage = scenario.topics === "one" ? scenario.subscribers : 1;
 
-function connectPacket(id: string): Uint8Array {
+function connectPacket(id: string, keepSession: boolean): Uint8Array {
   const name = Buffer.from(id);
-  const head = [0x10, 12 + name.length, 0, 4, 77, 81, 84, 84, 4, 2, 0, 0, 0, name.length];
+  const head = [0x10, 12 + name.length, 0, 4, 77, 81, 84, 84, 4, keepSession ? 0 : 2, 0, 0, 0, name.length];
   return Buffer.concat([Buffer.from(head), name]);
 }
 
@@ -107,12 +112,12 @@ class Wire {
   }
 }
 
-async function dial(id: string): Promise<Wire> {
+async function dial(id: string, port: number, keepSession = false): Promise<Wire> {
   const wire = new Wire();
   wire.receive = () => wire.ready.resolve();
   wire.socket = await Bun.connect<Wire>({
     hostname: "127.0.0.1",
-    port: scenario.port,
+    port,
     data: wire,
     socket: {
       data: (socket, bytes) => socket.data.receive(bytes),
@@ -124,7 +129,7 @@ async function dial(id: string): Promise<Wire> {
       },
     },
   });
-  wire.write(connectPacket(id));
+  wire.write(connectPacket(id, keepSession));
   await wire.ready.promise;
   return wire;
 }
@@ -136,7 +141,8 @@ function received(count: number): void {
 }
 
 async function startSubscriber(index: number, topic: string): Promise<void> {
-  const wire = await dial(`bench-sub-${index}`);
+  const ports = scenario.subscriberPorts ?? [scenario.port];
+  const wire = await dial(`bench-sub-${index}`, ports[index % ports.length]!, scenario.keepSessions);
   const subscribed = Promise.withResolvers<void>();
   wire.receive = () => subscribed.resolve();
   wire.write(subscribePacket(topic, scenario.qos));
@@ -219,7 +225,7 @@ class FixedReader {
 }
 
 async function startPublisher(index: number, topic: string): Promise<() => void> {
-  const wire = await dial(`bench-pub-${index}`);
+  const wire = await dial(`bench-pub-${index}`, scenario.port);
   const packet = publishPacket(topic);
   if (stamped) return () => sendStamped(wire, packet);
   if (scenario.qos > 0) return () => startWindow(wire, packet);
@@ -285,13 +291,14 @@ async function run(): Promise<Result> {
   const starts: (() => void)[] = [];
   for (let index = 0; index < scenario.publishers; index++) starts.push(await startPublisher(index, topicOf(index)));
   if (stamped) await warmUp(starts);
-  const cpuBefore = { broker: cpuSeconds(scenario.brokerPid), load: cpuSeconds(process.pid) };
+  const brokersCpu = (): number => scenario.brokerPids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+  const cpuBefore = { broker: brokersCpu(), load: cpuSeconds(process.pid) };
   const startedAt = performance.now();
   if (stamped) await sendAtRate(starts, scenario.seconds);
   else for (const start of starts) start();
   await Bun.sleep(Math.max(0, scenario.seconds * 1000 - (performance.now() - startedAt)));
   stopped = true;
-  const cpuAfter = { broker: cpuSeconds(scenario.brokerPid), load: cpuSeconds(process.pid) };
+  const cpuAfter = { broker: brokersCpu(), load: cpuSeconds(process.pid) };
   const elapsed = (performance.now() - startedAt) / 1000;
   // What the kernel still holds of the publishers is sent; the run is over when nothing more comes.
   const expected = counts.sent * perMessage;

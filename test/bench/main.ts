@@ -2,11 +2,10 @@
  * `bun run bench`: mqttzoo, mosquitto and aedes in turn, in one run, on this machine. What counts are the
  * ratios: machines are shared and noisy. `bun run bench --quick` takes short runs, `--only NAME` one scenario.
  */
-import { join } from "node:path";
 import { type BrokerName, brokerNames, type Running, start } from "./brokers.ts";
 import type { ConnectionsResult } from "./connections.ts";
 import type { Result, Scenario } from "./load.ts";
-import { residentBytes } from "./process.ts";
+import { inChild, residentBytes } from "./process.ts";
 
 type Shape = Pick<Scenario, "publishers" | "subscribers" | "topics" | "qos" | "payloadBytes" | "rate">;
 
@@ -40,16 +39,6 @@ const latencyRounds = quick ? 1 : 5;
 const idleConnections = quick ? 2000 : 10_000;
 const brokers = process.argv.includes("--no-aedes") ? brokerNames.slice(0, 2) : brokerNames;
 
-async function inChild<Output>(script: string, args: readonly string[]): Promise<Output> {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, script), ...args], {
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  const text = await new Response(child.stdout).text();
-  if ((await child.exited) !== 0) throw new Error(`${script} failed`);
-  return JSON.parse(text) as Output;
-}
-
 async function withBroker<Output>(name: BrokerName, use: (broker: Running) => Promise<Output>): Promise<Output> {
   const broker = await start(name);
   try {
@@ -60,7 +49,7 @@ async function withBroker<Output>(name: BrokerName, use: (broker: Running) => Pr
 }
 
 function measure(broker: Running, shape: Shape): Promise<Result> {
-  const scenario: Scenario = { ...shape, port: broker.port, brokerPid: broker.pid, seconds };
+  const scenario: Scenario = { ...shape, port: broker.port, brokerPids: [broker.pid], seconds };
   return inChild<Result>("load.ts", [JSON.stringify(scenario)]);
 }
 

@@ -1,5 +1,6 @@
-/** What Linux says of a process: its CPU time and memory. */
+/** Processes that measure, and what Linux says of those that are measured: their CPU time and memory. */
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 
 /** Clock ticks per second, as `/proc` counts them on Linux. */
 const ticksPerSecond = 100;
@@ -13,4 +14,15 @@ export function cpuSeconds(pid: number): number {
 /** Resident memory in bytes. */
 export function residentBytes(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) * 1024;
+}
+
+/** Runs a script of this folder in a process of its own, and reads what it prints as JSON. */
+export async function inChild<Output>(script: string, args: readonly string[]): Promise<Output> {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, script), ...args], {
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const text = await new Response(child.stdout).text();
+  if ((await child.exited) !== 0) throw new Error(`${script} failed`);
+  return JSON.parse(text) as Output;
 }

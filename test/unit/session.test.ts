@@ -62,7 +62,7 @@ test("packet ids go round, and a slow one is passed over", () => {
 test("acks leave in the order of the publishes, each not before it is settled", () => {
   const owed = new OwedAcks();
   const sink = new MemorySink();
-  const [a, b, c] = [owed.owe(4, 1, 10), owed.owe(5, 2, 10), owed.owe(4, 3, 10)];
+  const [a, b, c] = [owed.owe(4, [1], 10), owed.owe(5, [2], 10), owed.owe(4, [3], 10)];
   owed.settle(c, { reason: 0 }, sink);
   owed.settle(b, { reason: 0 }, sink);
   expect(sink.length).toBe(0);
