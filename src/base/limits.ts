@@ -12,6 +12,8 @@ export const remainingLengthMax = 268_435_455;
 
 /** A topic or filter with more levels is refused; the recursion of the trie is bounded by it. */
 export const topicLevelsMax = 200;
+/** ... and with so many bytes in all the paths from its first level to each of them: each is a znode. */
+export const topicTreeBytesMax = 256 * 1024;
 /** Filters in one session. Beyond it SUBACK carries 0x97 (Quota exceeded). */
 export const subscriptionsPerSessionMax = 100_000;
 /** ... and their filters together, in characters. */
@@ -54,8 +56,11 @@ export const owedAcksMax = 4096;
 /** Bytes handed to the store and not yet committed; beyond it publishers that need the store are not read. */
 export const journalBytesMax = 32 * 1024 * 1024;
 export const journalBytesLow = 8 * 1024 * 1024;
-/** What is written besides a message when it is stored: slips, counters, paths. */
-export const unitBytesReserve = 128 * 1024;
+/** Kept free in a unit, besides messages and what their topics need. */
+export const unitBytesReserve = 64 * 1024;
+/** Operations, and bytes, of one unit where many may be committed in several: subscriptions, removals. */
+export const pageOperationsMax = 250;
+export const pageBytesMax = 256 * 1024;
 /** Level nodes that the journal remembers as existing. At this many it starts anew. */
 export const journalKnownNodesMax = 100_000;
 /** Times that a unit whose parents vanish under it is tried again before that counts as our bug. */

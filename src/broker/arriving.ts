@@ -127,8 +127,8 @@ export class Arriving {
     const settlement = route && this.#fanout.promiseHere(publish, route, whom).settlement;
     if (id === 0) return;
     // Whoever is here and no longer subscribes has nothing to get.
-    const handles = [...whom.handles].filter((handle) => !this.#hosting.has(handle));
-    const groups = [...whom.groups];
+    const handles = whom.handles.size === 0 ? none : [...whom.handles].filter((handle) => !this.#hosting.has(handle));
+    const groups = whom.groups.size === 0 ? none : [...whom.groups];
     const { link } = peer;
     const settle = (): void => {
       if (peer.link !== link || link === undefined) return;
@@ -149,6 +149,8 @@ export class Arriving {
     });
   }
 }
+
+const none: readonly never[] = [];
 
 function bodyOf(bytes: Uint8Array, at: number, end: number): { start: number; length: number } {
   const length = readVarint(bytes, at + 1, end);

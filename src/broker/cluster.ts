@@ -197,7 +197,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
         self.epoch = await joinTree(coordinator, options.id, this.facts);
         this.#renewLinks();
         this.#parts.publishers.renew();
-        journal.commit([...this.#parts.directory.announceAll(), ...this.#parts.wills.renew()]);
+        journal.commitAll([...this.#parts.directory.announceAll(), ...this.#parts.wills.renew()], {});
       }
       if (this.#isLost || clock.now() > coordinator.leaseUntil) return;
       self.isFenced = false;

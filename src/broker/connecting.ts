@@ -4,7 +4,7 @@ import { encodeUtf8, ownBytes } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { logTextMax, topicAliasMax } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
-import type { JournalOperation } from "../mail/journal.ts";
+import type { JournalOperation } from "../mail/operations.ts";
 import type { WillRecord } from "../mail/records.ts";
 import { type ProtocolVersion, sessionNeverExpires } from "../mqtt/constants.ts";
 import { type Connect, type ConnectPacket, decodeConnect, encodeControl, type Frame } from "../mqtt/control.ts";

@@ -13,7 +13,7 @@ import {
   subscribersPath,
   topicOfPath,
 } from "../coordinator/paths.ts";
-import type { JournalOperation } from "../mail/journal.ts";
+import type { JournalOperation } from "../mail/operations.ts";
 import { decodeSubscription } from "../mail/records.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { parseFilter } from "../mqtt/topic.ts";

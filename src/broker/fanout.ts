@@ -4,7 +4,7 @@
  */
 import { noBytes } from "../base/bytes.ts";
 import { outputBytesHigh, outputBytesMax } from "../base/limits.ts";
-import type { JournalOperation } from "../mail/journal.ts";
+import type { JournalOperation } from "../mail/operations.ts";
 import type { Settlement } from "../mail/settlement.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";

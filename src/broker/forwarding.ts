@@ -337,12 +337,16 @@ export class Forwarding {
     const { mail, journal } = this.#context;
     const name = { order: settlement.order, from: settlement.slips };
     settlement.slips += targets.length;
-    const { operations } = mail.store(settlement.publish, name, targets.map(draftOf));
-    settlement.waitFor();
-    journal.commit(operations, (_, zxid) => {
-      this.mailed(targets, zxid);
-      settlement.done();
-    });
+    let at = 0;
+    for (const { operations, slips } of mail.store(settlement.publish, name, targets.map(draftOf))) {
+      const stored = targets.slice(at, at + slips.length);
+      at += slips.length;
+      settlement.waitFor();
+      journal.commit(operations, (_, zxid) => {
+        this.mailed(stored, zxid);
+        settlement.done();
+      });
+    }
   }
 
   #reassign(settlement: Settlement, group: Group, except: Peer): void {

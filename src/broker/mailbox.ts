@@ -253,9 +253,9 @@ export class Mailbox {
   store(outgoing: Outgoing): void {
     const { context, connection } = this.#client;
     const name = { order: context.mail.nextOrder(), from: 0 };
-    const { operations, slips } = context.mail.store(outgoing.publish!, name, [this.draft(outgoing)]);
-    this.placed(outgoing, slips[0]!);
-    context.journal.commit(operations, () => this.committed(outgoing, connection));
+    const [unit] = context.mail.store(outgoing.publish!, name, [this.draft(outgoing)]);
+    this.placed(outgoing, unit!.slips[0]!);
+    context.journal.commit(unit!.operations, () => this.committed(outgoing, connection));
   }
 
   discard(slip: Slip): void {

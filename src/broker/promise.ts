@@ -2,7 +2,7 @@
  * A message that is promised to its receivers, in the making: each receiver is added, then what must be committed is,
  * and what goes to other brokers leaves. What comes out is a settlement, or nothing if nobody has to be waited for.
  */
-import type { JournalOperation } from "../mail/journal.ts";
+import type { JournalOperation } from "../mail/operations.ts";
 import { Settlement } from "../mail/settlement.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
@@ -36,6 +36,13 @@ interface Committing {
   readonly guard?: JournalOperation | undefined;
   /** Called instead of settling: it does not hold. */
   readonly refused?: () => void;
+}
+
+/** What is committed at once. */
+interface Unit {
+  readonly operations: JournalOperation[];
+  readonly stored: readonly Outgoing[];
+  readonly mailed: readonly RemoteTarget[];
 }
 
 /** A promised message while its receivers are gone through. */
@@ -118,52 +125,62 @@ export class PromiseInMaking implements Delivery {
 
   /** Commits what must be committed: the caller's operations, and the mail for those who cannot be sent it now. */
   commit(operations: JournalOperation[], how: Committing): void {
-    const { journal, settlements, clock } = this.#context;
-    const stored = this.#stored ?? [];
-    const mailed = this.#mailed ?? [];
-    if (stored.length + mailed.length > 0) operations.push(...this.#storeOperations(stored, mailed));
-    if (operations.length > 0) {
-      if (how.guard !== undefined) operations.unshift(how.guard);
-      const settlement = this.#settle();
-      settlement.waitFor();
-      const connections = stored.map((outgoing) => outgoing.client!.connection);
-      const done = (_: readonly number[], zxid: number): void => {
-        for (let index = 0; index < stored.length; index++) {
-          const outgoing = stored[index]!;
-          outgoing.client!.mailbox!.committed(outgoing, connections[index]);
-        }
-        this.#forwarding.mailed(mailed, zxid);
-        settlement.done();
-      };
-      const { refused } = how;
-      const withdraw = (): void => {
-        for (const outgoing of stored) outgoing.client!.mailbox!.withdrawn(outgoing);
-        this.#forwarding.withdrawn(mailed);
-        refused?.();
-      };
-      journal.commit(operations, done, refused && withdraw);
-    }
+    const { settlements, clock } = this.#context;
+    const units = this.#units(operations);
+    for (const unit of units) this.#commitUnit(unit, how);
     if (this.#shares !== undefined) this.#forward(this.#shares, how.connection);
     const live = this.settlement !== undefined && this.settlement.live.length > 0;
     if (live) settlements.watch(this.settlement!, clock.now());
   }
 
-  #storeOperations(stored: readonly Outgoing[], mailed: readonly RemoteTarget[]): JournalOperation[] {
+  #commitUnit({ operations, stored, mailed }: Unit, { guard, refused }: Committing): void {
+    const settlement = this.#settle();
+    settlement.waitFor();
+    const connections = stored.map((outgoing) => outgoing.client!.connection);
+    const done = (_: readonly number[], zxid: number): void => {
+      for (let index = 0; index < stored.length; index++) {
+        const outgoing = stored[index]!;
+        outgoing.client!.mailbox!.committed(outgoing, connections[index]);
+      }
+      this.#forwarding.mailed(mailed, zxid);
+      settlement.done();
+    };
+    const withdraw = (): void => {
+      for (const outgoing of stored) outgoing.client!.mailbox!.withdrawn(outgoing);
+      this.#forwarding.withdrawn(mailed);
+      refused?.();
+    };
+    const guarded = guard === undefined ? operations : [guard, ...operations];
+    this.#context.journal.commit(guarded, done, refused && withdraw);
+  }
+
+  /**
+   * What must be committed: mostly one unit, several where the slips of all recipients are too many for one. The caller's
+   * operations go with the last: a publish is not known as received before everybody has it.
+   */
+  #units(operations: JournalOperation[]): Unit[] {
+    const stored = this.#stored ?? [];
+    const mailed = this.#mailed ?? [];
+    if (stored.length + mailed.length === 0)
+      return operations.length === 0 ? [] : [{ operations, stored: [], mailed: [] }];
     const { mail, metrics } = this.#context;
     const settlement = this.#settle();
     const drafts = [...stored.map((outgoing) => outgoing.client!.mailbox!.draft(outgoing)), ...mailed.map(draftOf)];
-    const { operations, slips } = mail.store(
-      settlement.publish,
-      { order: settlement.order, from: settlement.slips },
-      drafts,
-    );
+    const name = { order: settlement.order, from: settlement.slips };
     settlement.slips += drafts.length;
     metrics.stored += drafts.length;
-    for (let index = 0; index < stored.length; index++) {
-      const outgoing = stored[index]!;
-      outgoing.client!.mailbox!.placed(outgoing, slips[index]!);
+    const units: Unit[] = [];
+    let at = 0;
+    for (const part of mail.store(settlement.publish, name, drafts)) {
+      const end = at + part.slips.length;
+      for (let index = at; index < Math.min(end, stored.length); index++)
+        stored[index]!.client!.mailbox!.placed(stored[index]!, part.slips[index - at]!);
+      const remote = mailed.slice(Math.max(0, at - stored.length), Math.max(0, end - stored.length));
+      units.push({ operations: part.operations, stored: stored.slice(at, end), mailed: remote });
+      at = end;
     }
-    return operations;
+    const last = units.pop()!;
+    return [...units, { ...last, operations: [...operations, ...last.operations] }];
   }
 
   #forward(shares: Map<Peer, Share>, publisher: Connection | undefined): void {

@@ -6,7 +6,7 @@ import { noBytes } from "../base/bytes.ts";
 import { publisherBatchMax, publisherForgetMs, publisherLookMs, publisherTopicsMax } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { publisherPath } from "../coordinator/paths.ts";
-import type { JournalOperation } from "../mail/journal.ts";
+import type { JournalOperation } from "../mail/operations.ts";
 import type { Context } from "./context.ts";
 import { isOwnTopic } from "./fanout.ts";
 

@@ -14,8 +14,8 @@ import {
 } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { incomingPath } from "../coordinator/paths.ts";
-import type { JournalOperation } from "../mail/journal.ts";
-import { checkOf } from "../mail/mail.ts";
+import { checkOf, topicBytesMax } from "../mail/mail.ts";
+import type { JournalOperation } from "../mail/operations.ts";
 import { emptyRecord } from "../mail/records.ts";
 import { Settlement } from "../mail/settlement.ts";
 import { PacketType } from "../mqtt/constants.ts";
@@ -153,8 +153,8 @@ export class Publishing {
   }
 
   #attempt(connection: Connection, publish: Publish, route: ClusterRoute): void {
-    const { unitBytesMax } = this.#context.journal;
-    if (publish.size > unitBytesMax - unitBytesReserve) return this.#refuseLarge(connection, publish, unitBytesMax);
+    const bytesMax = this.#context.journal.unitBytesMax - topicBytesMax(publish) - unitBytesReserve;
+    if (publish.size > bytesMax) return this.#refuseLarge(connection, publish, bytesMax);
     const full = publish.qos === 0 ? undefined : this.#fanout.fullMailbox(route, publish.qos);
     if (full !== undefined) return this.#refuse(connection, publish, { route, full });
     const client = connection.client!;
@@ -234,10 +234,10 @@ export class Publishing {
   }
 
   /** What the store could not take, should it have to, is not promised to anybody. */
-  #refuseLarge(connection: Connection, publish: Publish, unitBytesMax: number): void {
+  #refuseLarge(connection: Connection, publish: Publish, bytesMax: number): void {
     const { metrics, log } = this.#context;
     metrics.refused++;
-    const text = `the store takes messages of up to ${unitBytesMax - unitBytesReserve} bytes`;
+    const text = `the store takes messages of up to ${bytesMax} bytes on this topic`;
     log.warn({ client: connection.client!.session.clientId, bytes: publish.size }, `publish refused: ${text}`);
     if (connection.channel.version === 5) this.#answer(connection, publish, { reason: Reason.quotaExceeded, text });
     else connection.transport.close();

@@ -1,6 +1,6 @@
 /** Retained messages: in memory for look-ups, in the store for good, and mirrored from what other brokers write there. */
 import { parentPath, retainedPath, topicOfPath, topicPath } from "../coordinator/paths.ts";
-import type { JournalOperation } from "../mail/journal.ts";
+import type { JournalOperation } from "../mail/operations.ts";
 import { decodeMessage, encodeMessage } from "../mail/records.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { Context } from "./context.ts";

@@ -7,8 +7,8 @@ import { ProtocolError } from "../base/errors.ts";
 import { logTextMax } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { incomingPath, mailPath, subscriberPath } from "../coordinator/paths.ts";
-import type { JournalOperation } from "../mail/journal.ts";
 import { checkOf } from "../mail/mail.ts";
+import type { JournalOperation } from "../mail/operations.ts";
 import { encodeSession } from "../mail/records.ts";
 import { Settlement } from "../mail/settlement.ts";
 import { encodeControl } from "../mqtt/control.ts";
@@ -161,7 +161,7 @@ export class Sessions {
       if (mailbox === undefined) removals.push(...this.#directory.unsubscribed(text));
       else removals.push({ kind: "remove", path: subscriberPath(text, session.clientId) });
     }
-    if (mailbox === undefined) return journal.commit(removals, done);
+    if (mailbox === undefined) return journal.commitAll(removals, { done });
     const { clientId } = session;
     const waiting = [done];
     this.#erasing.set(clientId, waiting);
@@ -174,7 +174,9 @@ export class Sessions {
     mail.empty(clientId, () => {
       const nodes = [incomingPath(clientId), mailPath(clientId), client.owned.path];
       const rest = nodes.map((path) => ({ kind: "remove", path }) as const);
-      journal.commit([checkOf(client.owned), ...removals, ...rest], erased, erased);
+      const guard = checkOf(client.owned);
+      // The record goes last: what is found without the rest is erased by whoever finds it.
+      journal.commitAll([...removals, ...rest], { guard, done: erased, refused: erased });
     });
   }
 

@@ -1,8 +1,8 @@
 /** SUBSCRIBE and UNSUBSCRIBE: answered when the store holds them and every broker of the cluster routes by them. */
 import { ProtocolError } from "../base/errors.ts";
 import { subscriberPath } from "../coordinator/paths.ts";
-import type { JournalOperation } from "../mail/journal.ts";
 import { checkOf } from "../mail/mail.ts";
+import type { JournalOperation } from "../mail/operations.ts";
 import { encodeSubscription } from "../mail/records.ts";
 import { encodeControl, type Packet, type SubscribePacket, type UnsubscribePacket } from "../mqtt/control.ts";
 import { Reason } from "../mqtt/reason.ts";
@@ -83,9 +83,11 @@ export class Subscribing {
     const client = connection.client!;
     // Another subscriber here may have announced the filter a moment ago: its commit counts for this one too.
     if (operations.length === 0) return this.#context.journal.settled(() => this.#fences.passed(send));
-    const owned = client.mailbox === undefined ? operations : [checkOf(client.owned), ...operations];
-    const done = (_: readonly number[], zxid: number): void => this.#fences.pass(zxid, send);
-    this.#context.journal.commit(owned, done, () => this.#context.evict(client));
+    this.#context.journal.commitAll(operations, {
+      guard: client.mailbox === undefined ? undefined : checkOf(client.owned),
+      done: (_, zxid) => this.#fences.pass(zxid, send),
+      refused: () => this.#context.evict(client),
+    });
   }
 }
 

@@ -1,7 +1,7 @@
 /** Wills: published when a connection ends without a proper DISCONNECT, after their delay (3.1.2.5, 3.1.3.2.2). */
 import { Timer } from "../base/timers.ts";
 import { willPath } from "../coordinator/paths.ts";
-import type { JournalOperation } from "../mail/journal.ts";
+import type { JournalOperation } from "../mail/operations.ts";
 import { encodeWill, type WillRecord } from "../mail/records.ts";
 import { Session } from "../session/session.ts";
 import { Client } from "./client.ts";

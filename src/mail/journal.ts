@@ -6,55 +6,21 @@
  */
 import { assert } from "../base/assert.ts";
 import { noBytes } from "../base/bytes.ts";
-import { journalBytesLow, journalBytesMax, journalKnownNodesMax, journalRetriesMax } from "../base/limits.ts";
-import type {
-  Coordinator,
-  CoordinatorError,
-  CreateMode,
-  WriteOperation,
-  WriteResult,
-} from "../coordinator/coordinator.ts";
-import { isMailbox, nameOf, parentPath, retainedPath } from "../coordinator/paths.ts";
-
-/** `isCurrent` is asked before a retry: what later units have overtaken is left out. */
-export type JournalOperation =
-  | {
-      readonly kind: "create";
-      readonly path: string;
-      readonly data: Uint8Array;
-      readonly mode: CreateMode;
-      /** Told the name that the store gave a sequential node; undefined: it was created, its name is not known. */
-      readonly named?: (name: string | undefined) => void;
-    }
-  /** Sets; with a `version`, only that one, or the unit is refused. */
-  | { readonly kind: "set"; readonly path: string; readonly data: Uint8Array; readonly version?: () => number }
-  /** Creates or sets; `exists` is a guess. */
-  | {
-      readonly kind: "put";
-      readonly path: string;
-      readonly data: Uint8Array;
-      readonly exists: boolean;
-      readonly isCurrent?: () => boolean;
-      /** Called when it is written or overtaken, or the unit is refused: nothing of it is under way any more. */
-      readonly after?: (how: "committed" | "refused") => void;
-    }
-  /** Creates an ephemeral node of this session, in place of one that an earlier session has left. */
-  | { readonly kind: "announce"; readonly path: string; readonly data: Uint8Array; readonly isCurrent?: () => boolean }
-  /** Deletes if it is there; a node with children is emptied instead. */
-  | {
-      readonly kind: "remove";
-      readonly path: string;
-      readonly isCurrent?: () => boolean;
-      readonly after?: (how: "committed" | "refused") => void;
-    }
-  /** Deletes; if it is not there the unit is refused: somebody else has done it. */
-  | { readonly kind: "take"; readonly path: string }
-  /** The unit is refused if the version is another one. */
-  | { readonly kind: "check"; readonly path: string; readonly version: () => number };
+import { journalBytesLow, journalBytesMax, journalRetriesMax } from "../base/limits.ts";
+import type { Coordinator, CoordinatorError, WriteOperation, WriteResult } from "../coordinator/coordinator.ts";
+import { nameOf, parentPath } from "../coordinator/paths.ts";
+import { Levels, levelMode } from "./levels.ts";
+import { expectedBy, isOvertaken, type JournalOperation, pagesOf, toWrite } from "./operations.ts";
 
 /** `versions[i]`: what operation i has left behind as data version; -1 where there is none or it is not known. */
 export type JournalDone = (versions: readonly number[], zxid: number) => void;
 export type JournalRefused = (error: CoordinatorError) => void;
+
+export interface CommitAll {
+  readonly guard?: JournalOperation | undefined;
+  readonly done?: JournalDone;
+  readonly refused?: JournalRefused | undefined;
+}
 
 /** What is written besides the caller's operations: level nodes, and what stands where a node must be announced. */
 type Part =
@@ -81,7 +47,7 @@ interface Unit {
 
 export class Journal {
   readonly #coordinator: Coordinator;
-  readonly #known = new Set<string>();
+  readonly #levels: Levels;
   /** Units that wait until it is known which level nodes exist. */
   #incoming: Unit[] = [];
   #looking = false;
@@ -95,6 +61,7 @@ export class Journal {
 
   constructor(coordinator: Coordinator) {
     this.#coordinator = coordinator;
+    this.#levels = new Levels(coordinator);
   }
 
   /** True while more is pending than a healthy store would leave: publishers should not be read. */
@@ -138,64 +105,47 @@ export class Journal {
     if (!this.#looking) this.#look();
   }
 
+  /**
+   * Commits in as many units as are needed, in their order, each with `guard`. `done` is called when all of it is durable;
+   * `refused`, once, if a unit was: those before it stay.
+   */
+  commitAll(operations: readonly JournalOperation[], how: CommitAll): void {
+    const pages = pagesOf(operations);
+    const { guard, done = () => {}, refused } = how;
+    let isRefused = false;
+    const refuse: JournalRefused = (error) => {
+      if (!isRefused) refused!(error);
+      isRefused = true;
+    };
+    pages.forEach((page, index) => {
+      const unit = guard === undefined ? page : [guard, ...page];
+      this.commit(unit, index === pages.length - 1 ? done : () => {}, refused && refuse);
+    });
+    if (pages.length === 0) done([], 0);
+  }
+
   /** Calls back when everything that is pending now has been committed or refused. */
   settled(done: () => void): void {
     if (this.#pending.size === 0) return done();
     this.#last!.barriers.push(done);
   }
 
-  /** Submits what came in, in its order. Where level nodes are not known to exist, they are looked for first. */
+  /** Submits what came in, in its order, when it is known which levels are missing. */
   #look(): void {
     const units = this.#incoming;
     this.#incoming = [];
-    const unknown = new Set<string>();
-    for (const unit of units) this.#gatherUnknown(unit, unknown);
-    if (unknown.size === 0) {
-      for (const unit of units) this.#submit(unit);
-      return;
-    }
     this.#looking = true;
-    const paths = [...unknown];
-    this.#coordinator.read(
-      paths.map((path) => ({ kind: "get", path })),
-      (error, results) => {
-        if (error !== undefined) return;
-        const missing = new Set(paths.filter((_, index) => typeof results[index] !== "object"));
+    this.#levels.lookFor(
+      units.map(({ operations }) => operations),
+      () => {
+        this.#looking = false;
         for (const unit of units) {
-          unit.levels = this.#levelsOf(unit, missing);
+          unit.levels = this.#levels.above(unit.operations);
           this.#submit(unit);
         }
-        this.#looking = false;
         if (this.#incoming.length > 0) this.#look();
       },
     );
-  }
-
-  #gatherUnknown(unit: Unit, unknown: Set<string>): void {
-    const made = madeBy(unit);
-    for (const operation of unit.operations) {
-      if (operation === undefined || !mayCreate(operation)) continue;
-      for (let at = parentPath(operation.path); at !== "/" && !this.#known.has(at); at = parentPath(at)) {
-        if (!made.has(at)) unknown.add(at);
-      }
-    }
-  }
-
-  /** The missing levels above a unit's nodes, parents first; from now on they count as known. */
-  #levelsOf(unit: Unit, missing: Set<string>): string[] {
-    if (this.#known.size > journalKnownNodesMax) this.#known.clear();
-    const levels: string[] = [];
-    const made = madeBy(unit);
-    for (const operation of unit.operations) {
-      if (operation === undefined || !mayCreate(operation)) continue;
-      const chain: string[] = [];
-      for (let at = parentPath(operation.path); at !== "/"; at = parentPath(at)) {
-        if (missing.delete(at)) chain.push(at);
-        if (!made.has(at)) this.#known.add(at);
-      }
-      levels.push(...chain.reverse());
-    }
-    return levels;
   }
 
   #submit(unit: Unit): void {
@@ -230,8 +180,7 @@ export class Journal {
     const writes: WriteOperation[] = [];
     const parts: Part[] = [];
     for (const path of unit.levels) {
-      const mode: CreateMode = isContainer(path) ? "container" : "persistent";
-      writes.push({ kind: "create", path, data: noBytes, mode });
+      writes.push({ kind: "create", path, data: noBytes, mode: levelMode(path) });
       parts.push({ kind: "level", path });
     }
     unit.operations.forEach((operation, index) => {
@@ -342,55 +291,8 @@ export class Journal {
   }
 }
 
-/**
- * A level of depth 1 is the tree's own. A level of retained messages may be given one: as a container it would vanish
- * with what is below it. A mailbox stays as long as its session: a new one would number its slips from 0 again.
- */
-function isContainer(path: string): boolean {
-  return path.lastIndexOf("/") > 0 && !path.startsWith(`${retainedPath}/`) && !isMailbox(path);
-}
-
-/** Nodes that stand above others of the same unit: they are no levels. */
-function madeBy(unit: Unit): Set<string> {
-  return new Set(unit.operations.flatMap((operation) => (operation?.kind === "create" ? [operation.path] : [])));
-}
-
 /** The level above a node has vanished, or was never there: it is made in the same commit. */
 function addLevelAbove(unit: Unit, path: string): void {
   const level = parentPath(path);
   if (!unit.levels.includes(level)) unit.levels.unshift(level);
-}
-
-function isOvertaken(operation: JournalOperation | undefined): boolean {
-  return operation !== undefined && "isCurrent" in operation && operation.isCurrent?.() === false;
-}
-
-function mayCreate(operation: JournalOperation): boolean {
-  return (
-    operation.kind === "create" || operation.kind === "announce" || (operation.kind === "put" && !operation.exists)
-  );
-}
-
-function expectedBy(operation: JournalOperation): number {
-  return "version" in operation ? (operation.version?.() ?? -1) : -1;
-}
-
-function toWrite(operation: JournalOperation, version: number): WriteOperation {
-  const { kind, path } = operation;
-  switch (kind) {
-    case "create":
-      return { kind, path, data: operation.data, mode: operation.mode };
-    case "announce":
-      return { kind: "create", path, data: operation.data, mode: "ephemeral" };
-    case "set":
-      return { kind, path, data: operation.data, version };
-    case "remove":
-    case "take":
-      return { kind: "delete", path, version: -1 };
-    case "check":
-      return { kind, path, version };
-    case "put":
-      if (operation.exists) return { kind: "set", path, data: operation.data, version: -1 };
-      return { kind: "create", path, data: operation.data, mode: "persistent" };
-  }
 }

@@ -5,12 +5,13 @@
  */
 
 import { decodeUtf8 } from "../base/bytes.ts";
-import { mailPageSlips } from "../base/limits.ts";
+import { mailPageSlips, topicTreeBytesMax, unitBytesReserve } from "../base/limits.ts";
 import type { Coordinator, ReadResult } from "../coordinator/coordinator.ts";
 import { mailPath, messagePath, parentPath, topicOfPath, topicsPath } from "../coordinator/paths.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
-import type { Journal, JournalOperation } from "./journal.ts";
+import type { Journal } from "./journal.ts";
+import type { JournalOperation } from "./operations.ts";
 import { decodeMessage, decodeSlip, emptyRecord, encodeMessage, encodeSlip, type SlipRecord } from "./records.ts";
 
 /** What a recipient's slip will say. */
@@ -66,12 +67,27 @@ export class Mail {
   }
 
   /**
-   * What stores a message with a slip for each draft. Slips are numbered by the store, in the order of their commits,
-   * whoever commits them.
+   * What stores a message with a slip for each draft: one unit, or several with a copy each where one could not hold all
+   * slips. Slips are numbered by the store, in the order of their commits, whoever commits them.
    */
-  store(publish: Publish, name: MessageName, drafts: readonly SlipDraft[]): StoredMail {
+  store(publish: Publish, name: MessageName, drafts: readonly SlipDraft[]): StoredMail[] {
     const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
-    const path = messagePath(topic, this.#nameOf(name));
+    const room = this.#journal.unitBytesMax - publish.size - topicBytesMax(publish) - unitBytesReserve;
+    const units: StoredMail[] = [];
+    for (let from = 0; from < drafts.length; ) {
+      const path = messagePath(topic, this.#nameOf({ order: name.order, from: name.from + from }));
+      let to = from;
+      for (let bytes = 0; to < drafts.length && (to === from || bytes < room); to++) {
+        const { clientId, subscriptionIds } = drafts[to]!;
+        bytes += slipOverhead + 3 * clientId.length + path.length + 4 * subscriptionIds.length;
+      }
+      units.push(this.#store(publish, path, drafts.slice(from, to)));
+      from = to;
+    }
+    return units;
+  }
+
+  #store(publish: Publish, path: string, drafts: readonly SlipDraft[]): StoredMail {
     const operations: JournalOperation[] = [
       { kind: "create", path, data: encodeMessage(publish, drafts.length), mode: "persistent" },
     ];
@@ -232,6 +248,16 @@ export class Mail {
       { kind: "remove", path },
     ]);
   }
+}
+
+/** Bytes of a slip's znode and the request that makes it, besides names. */
+const slipOverhead = 160;
+
+/** What the levels of a topic, and the paths below them, may take in a unit at most. */
+export function topicBytesMax({ topicBytes, topicStart, topicEnd }: Publish): number {
+  let levels = 1;
+  for (let at = topicStart; at < topicEnd; at++) if (topicBytes[at] === 0x2f) levels++;
+  return Math.min(topicTreeBytesMax, 3 * (topicEnd - topicStart) * (levels / 2 + 4));
 }
 
 export interface MessageName {

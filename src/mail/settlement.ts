@@ -95,13 +95,17 @@ export class Settlements {
     const drafts = recipients.map((recipient) => recipient.draft());
     const name = { order: settlement.order, from: settlement.slips };
     settlement.slips += drafts.length;
-    const { operations, slips } = this.#mail.store(settlement.publish, name, drafts);
-    this.#journal.commit(operations, () => {
-      for (let index = 0; index < slips.length; index++) {
-        slips[index]!.committed = true;
-        recipients[index]!.banked(slips[index]!);
-      }
-      settlement.done(recipients.length);
-    });
+    let at = 0;
+    for (const { operations, slips } of this.#mail.store(settlement.publish, name, drafts)) {
+      const from = at;
+      at += slips.length;
+      this.#journal.commit(operations, () => {
+        for (let index = 0; index < slips.length; index++) {
+          slips[index]!.committed = true;
+          recipients[from + index]!.banked(slips[index]!);
+        }
+        settlement.done(slips.length);
+      });
+    }
   }
 }

@@ -71,20 +71,31 @@ export class Publish {
 
   #keep(): Publish {
     const kept = new Publish();
+    kept.qos = this.qos;
+    kept.retain = this.retain;
+    kept.expiresAt = this.expiresAt;
+    kept.#kept = kept;
+    if (this.topicBytes === this.payloadBytes && this.propertyBytes === this.payloadBytes) {
+      // As it came: one copy, of the packet without its head.
+      const from = this.topicStart;
+      kept.topicBytes = kept.propertyBytes = kept.payloadBytes = this.payloadBytes.slice(from, this.payloadEnd);
+      kept.topicEnd = this.topicEnd - from;
+      kept.propertiesStart = this.propertiesStart - from;
+      kept.propertiesEnd = this.propertiesEnd - from;
+      kept.payloadStart = this.payloadStart - from;
+      kept.payloadEnd = this.payloadEnd - from;
+      return kept;
+    }
     const topicLength = this.topicEnd - this.topicStart;
     const propertiesLength = this.propertiesEnd - this.propertiesStart;
     const bytes = new Uint8Array(topicLength + propertiesLength + this.payloadLength);
     bytes.set(this.topicBytes.subarray(this.topicStart, this.topicEnd));
     bytes.set(this.propertyBytes.subarray(this.propertiesStart, this.propertiesEnd), topicLength);
     bytes.set(this.payloadBytes.subarray(this.payloadStart, this.payloadEnd), topicLength + propertiesLength);
-    kept.qos = this.qos;
-    kept.retain = this.retain;
-    kept.expiresAt = this.expiresAt;
     kept.topicBytes = kept.propertyBytes = kept.payloadBytes = bytes;
     kept.topicEnd = kept.propertiesStart = topicLength;
     kept.propertiesEnd = kept.payloadStart = topicLength + propertiesLength;
     kept.payloadEnd = bytes.length;
-    kept.#kept = kept;
     return kept;
   }
 

@@ -1,5 +1,5 @@
 /** Topic names and topic filters: what the standard allows (4.7, 4.8.2), and their levels. */
-import { topicLevelsMax } from "../base/limits.ts";
+import { topicLevelsMax, topicTreeBytesMax } from "../base/limits.ts";
 
 export interface Filter {
   /** As the client wrote it; the key of its subscription. */
@@ -12,7 +12,7 @@ export interface Filter {
 
 const sharePrefix = "$share/";
 
-/** Parses a filter; undefined if the standard forbids it or it has too many levels. */
+/** Parses a filter; undefined if the standard forbids it or its levels are too many or too long. */
 export function parseFilter(text: string): Filter | undefined {
   let group: string | undefined;
   let filter = text;
@@ -31,7 +31,7 @@ export function parseFilter(text: string): Filter | undefined {
 function filterLevels(filter: string): string[] | undefined {
   if (filter === "") return undefined;
   const levels = filter.split("/");
-  if (levels.length > topicLevelsMax) return undefined;
+  if (!fitsTree(levels)) return undefined;
   for (let at = 0; at < levels.length; at++) {
     const level = levels[at]!;
     // [MQTT-4.7.1-1] and [MQTT-4.7.1-2]: a wildcard is a whole level, and # the last one.
@@ -43,7 +43,21 @@ function filterLevels(filter: string): string[] | undefined {
 
 /** True if `topic` may be published to: not empty, no wildcard, not too deep. */
 export function isTopicName(topic: string): boolean {
-  return topic !== "" && !/[+#\0]/.test(topic) && topic.split("/").length <= topicLevelsMax;
+  return topic !== "" && !/[+#\0]/.test(topic) && fitsTree(topic.split("/"));
+}
+
+/** True if the levels are not too many, nor too long for a tree in which each is a node below the one before. */
+export function fitsTree(levels: readonly string[]): boolean {
+  if (levels.length > topicLevelsMax) return false;
+  let path = 0;
+  let tree = 0;
+  for (const level of levels) {
+    // Percent-encoded, or in UTF-8, a character may take three bytes.
+    const longer = level.length < 64 ? level.length : (level.match(/[^\x20-\x24\x26-\x7e]/g)?.length ?? 0);
+    path += 1 + level.length + 2 * longer;
+    tree += path;
+  }
+  return tree <= topicTreeBytesMax;
 }
 
 /** The naive matcher: the standard's rules, written down to be read. The trie is tested against it. */

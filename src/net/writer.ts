@@ -2,7 +2,7 @@
  * A connection's output. Everything that is appended in one turn of the event loop leaves in one write; what
  * the kernel does not take stays, with an offset, until it drains. A connection without output owns no buffer.
  */
-import { noBytes } from "../base/bytes.ts";
+import { copyBytes, noBytes } from "../base/bytes.ts";
 import { writerBytesMin, writerFlushBytes, writerPoolBytesMax, writerPooledBufferBytesMax } from "../base/limits.ts";
 import type { Transport } from "./transport.ts";
 
@@ -58,12 +58,7 @@ export class Writer {
       return;
     }
     const at = this.reserve(count);
-    if (count > 48) {
-      this.buffer.set(bytes.subarray(start, end), at);
-      return;
-    }
-    const out = this.buffer;
-    for (let index = 0; index < count; index++) out[at + index] = bytes[start + index]!;
+    copyBytes(this.buffer, at, bytes, start, end);
   }
 
   /** Writes what there is. */

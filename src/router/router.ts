@@ -7,6 +7,7 @@ import { routeCacheBytesMax, routeCacheEntriesMax, topicLevelsMax } from "../bas
 import type { QoS } from "../mqtt/constants.ts";
 import { isTopicBytes } from "../mqtt/publish.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
+import { fitsTree } from "../mqtt/topic.ts";
 import { FilterTrie, type SharedGroup, type TrieNode } from "./filter-trie.ts";
 
 export type { SharedGroup } from "./filter-trie.ts";
@@ -96,7 +97,7 @@ export class Router<Here extends object, There extends Elsewhere> {
     }
     if (!isTopicBytes(bytes, start, end)) return undefined;
     const topic = decodeUtf8(bytes, start, end);
-    if (topic.split("/", topicLevelsMax + 1).length > topicLevelsMax) return undefined;
+    if (!fitsTree(topic.split("/", topicLevelsMax + 1))) return undefined;
     const cacheable = length < chainLengthMax;
     const route = new Route<Here, There>(topic, ownBytes(bytes, start, end), cacheable ? first : undefined);
     if (cacheable) this.#remember(hash, route);

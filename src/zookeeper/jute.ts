@@ -1,6 +1,6 @@
 /** Jute, ZooKeeper's serialization: big-endian numbers, length-prefixed buffers and strings, counted vectors. */
 import { assert } from "../base/assert.ts";
-import { decodeUtf8, encodeUtf8 } from "../base/bytes.ts";
+import { decodeUtf8, encodeUtf8, readUint32 } from "../base/bytes.ts";
 
 /** Thrown when bytes end early or a length is impossible: the peer is no ZooKeeper server. */
 export class JuteError extends Error {
@@ -26,7 +26,11 @@ export class JuteWriter {
   /** A 64-bit number; zxids fit into a number's 53 bits for two million leader elections. */
   long(value: number | bigint): this {
     const at = this.#reserve(8);
-    this.#view.setBigInt64(at, BigInt(value));
+    if (typeof value === "bigint") this.#view.setBigInt64(at, value);
+    else {
+      this.#view.setInt32(at, Math.floor(value / 2 ** 32));
+      this.#view.setUint32(at + 4, value >>> 0);
+    }
     return this;
   }
 
@@ -74,33 +78,38 @@ export class JuteWriter {
   }
 }
 
+/** Reads a range of bytes. Numbers are put together by hand: a view for every small packet costs more than its content. */
 export class JuteReader {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
-  #at = 0;
+  readonly #end: number;
+  #at: number;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#at = start;
+    this.#end = end;
   }
 
   get remaining(): number {
-    return this.#bytes.length - this.#at;
+    return this.#end - this.#at;
   }
 
   int(): number {
-    return this.#view.getInt32(this.#take(4));
+    return readUint32(this.#bytes, this.#take(4)) | 0;
   }
 
   long(): number {
-    const value = Number(this.#view.getBigInt64(this.#take(8)));
+    const at = this.#take(8);
+    const value = (readUint32(this.#bytes, at) | 0) * 2 ** 32 + readUint32(this.#bytes, at + 4);
     assert(Number.isSafeInteger(value), "a 64-bit number of ZooKeeper's does not fit into 53 bits");
     return value;
   }
 
   /** For ids, which use all 64 bits. */
   bigLong(): bigint {
-    return this.#view.getBigInt64(this.#take(8));
+    const at = this.#take(8);
+    const high = BigInt(readUint32(this.#bytes, at));
+    return BigInt.asIntN(64, (high << 32n) | BigInt(readUint32(this.#bytes, at + 4)));
   }
 
   bool(): boolean {
@@ -130,8 +139,7 @@ export class JuteReader {
 
   #take(count: number): number {
     const at = this.#at;
-    if (count < 0 || at + count > this.#bytes.length)
-      throw new JuteError(`a packet of ${this.#bytes.length} bytes ends early`);
+    if (count < 0 || at + count > this.#end) throw new JuteError(`a packet of ${this.#end} bytes ends early`);
     this.#at = at + count;
     return at;
   }

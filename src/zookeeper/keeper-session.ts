@@ -2,6 +2,7 @@
  * A keeper session, without IO: handshake, pipelined requests in strict order, pings, moving to another server,
  * expiry. A session outlives its connection; when it is over, a new one begins by itself.
  */
+import { readUint32 } from "../base/bytes.ts";
 import { keeperQueuedMax, keeperReplyBytesMax, keeperWatchesBytesMax } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
 import { Ring } from "../base/ring.ts";
@@ -183,22 +184,24 @@ export class KeeperSession {
   received(bytes: Uint8Array, now: number): void {
     this.#now = now;
     this.#lastReceivedAt = now;
-    let rest = this.#partial === undefined ? bytes : joined(this.#partial, bytes);
+    const all = this.#partial === undefined ? bytes : joined(this.#partial, bytes);
     this.#partial = undefined;
+    let at = 0;
     try {
-      while (rest.length >= 4) {
-        const length = new DataView(rest.buffer, rest.byteOffset).getInt32(0);
-        if (length < 0 || length > keeperReplyBytesMax) throw new JuteError(`a packet of ${length} bytes`);
-        if (rest.length < 4 + length) break;
-        this.#packet(new JuteReader(rest.subarray(4, 4 + length)));
-        rest = rest.subarray(4 + length);
+      while (at + 4 <= all.length) {
+        const length = readUint32(all, at);
+        if (length > keeperReplyBytesMax) throw new JuteError(`a packet of ${length} bytes`);
+        const end = at + 4 + length;
+        if (end > all.length) break;
+        this.#packet(new JuteReader(all, at + 4, end));
+        at = end;
         if (this.#phase !== "connected") return;
       }
     } catch (error) {
       if (!(error instanceof JuteError)) throw error;
       return this.#drop(`it does not speak ZooKeeper's protocol: ${error.message}`);
     }
-    if (rest.length > 0) this.#partial = rest.slice();
+    if (at < all.length) this.#partial = all.slice(at);
   }
 
   tick(now: number): void {
@@ -269,7 +272,7 @@ export class KeeperSession {
         this.#see(header.zxid, this.#pingSentAt);
         return;
       case Xid.auth:
-        if (header.err !== 0) this.#refuse("the credentials of add-auth were refused");
+        if (header.err !== 0) this.#drop("the credentials of add-auth were refused");
         return;
       default:
         return this.#reply(header, from);
@@ -315,7 +318,7 @@ export class KeeperSession {
   #watchesSet(error: ZooKeeperError | undefined, zxid: number): void {
     if (error?.code === "ConnectionLoss" || error?.code === "Closed") return;
     if (error !== undefined)
-      return this.#refuse(`it refused the watches (${error.code}); MQTTZoo needs ZooKeeper 3.6 or later`);
+      return this.#drop(`it refused the watches (${error.code}); MQTTZoo needs ZooKeeper 3.6 or later`);
     this.#setWatchesOpen--;
     if (this.#setWatchesOpen > 0) return;
     if (zxid > this.#zxidBeforeLoss) this.watches.fireMissed();
@@ -353,10 +356,6 @@ export class KeeperSession {
     this.#servers.stay();
     this.#deadline = this.#dialAt = this.#now;
     this.#outbox.sooner();
-  }
-
-  #refuse(why: string): void {
-    this.#drop(why);
   }
 
   #watchSilence(now: number): void {

@@ -75,9 +75,15 @@ export class Watches {
       tell(listeners, event);
     }
     tell(this.#kinds.persistent.get(path), event);
-    if (type === "childrenChanged" || this.#kinds.persistentRecursive.size === 0) return;
+    const recursive = this.#kinds.persistentRecursive;
+    if (type === "childrenChanged" || recursive.size === 0) return;
+    // With few watches it is cheaper to look at them than at all nodes above the path.
+    if (recursive.size <= fewWatches) {
+      for (const [watched, listeners] of recursive) if (isAtOrBelow(path, watched)) tell(listeners, event);
+      return;
+    }
     for (let at = path; ; at = at.slice(0, at.lastIndexOf("/")) || "/") {
-      tell(this.#kinds.persistentRecursive.get(at), event);
+      tell(recursive.get(at), event);
       if (at === "/") return;
     }
   }
@@ -108,6 +114,13 @@ export class Watches {
     }
     if (bytes > 0) yield table;
   }
+}
+
+const fewWatches = 8;
+
+function isAtOrBelow(path: string, watched: string): boolean {
+  if (!path.startsWith(watched)) return false;
+  return path.length === watched.length || watched === "/" || path[watched.length] === "/";
 }
 
 function emptyTable(): Record<WatchKind, string[]> {

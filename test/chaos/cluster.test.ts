@@ -14,7 +14,7 @@ import { Publisher, Worker } from "./workers.ts";
 
 /** Everything must have healed so long after a fault's end. */
 const healMaxMs = 10_000;
-const outageMs = Number(process.env.MQTTZOO_OUTAGE_SECONDS ?? 12) * 1000;
+const outageMs = Number(process.env.MQTTZOO_OUTAGE_SECONDS ?? 60) * 1000;
 const longerThanSessionMs = sessionTimeout * 1000 * 2.5;
 
 let cluster: ClusterProcesses;

@@ -96,8 +96,15 @@ export class RawClient {
   }
 
   async takeMany(cmd: string, count: number): Promise<AnyPacket[]> {
-    const taken: AnyPacket[] = [];
-    while (taken.length < count) taken.push(await this.take(cmd));
+    const isWanted = (packet: AnyPacket): boolean => packet.cmd === cmd;
+    await this.until(
+      () => this.packets.length >= count && this.packets.filter(isWanted).length >= count,
+      `${count} ${cmd}`,
+    );
+    const taken = this.packets.filter(isWanted).slice(0, count);
+    const isTaken = new Set(taken);
+    const others = this.packets.filter((packet) => !isTaken.has(packet));
+    this.packets.splice(0, this.packets.length, ...others);
     return taken;
   }
 
@@ -138,7 +145,10 @@ export class RawClient {
     if (condition()) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const timeout = setTimeout(() => {
-        const seen = this.packets.map((packet) => JSON.stringify(packet)).join(" ");
+        const seen = this.packets
+          .slice(0, 20)
+          .map((packet) => JSON.stringify(packet))
+          .join(" ");
         reject(new Error(`waited in vain for ${what}; closed: ${this.closed}; packets: ${seen}`));
       }, patienceMs);
       this.#changed = () => {

@@ -21,8 +21,8 @@ const faults: readonly Fault[] = [
   {
     what: "ack before commit",
     file: "src/broker/promise.ts",
-    find: "        settlement.done();\n      };",
-    replace: "      };\n      queueMicrotask(() => settlement.done());",
+    find: "      settlement.done();\n    };\n    const withdraw",
+    replace: "    };\n    queueMicrotask(() => settlement.done());\n    const withdraw",
     tests: "test/chaos/kill.test.ts",
     needsBuild: true,
   },
@@ -148,7 +148,7 @@ const faults: readonly Fault[] = [
   },
   {
     what: "a mailbox numbers its slips from 0 again",
-    file: "src/mail/journal.ts",
+    file: "src/mail/levels.ts",
     find: " && !isMailbox(path)",
     replace: "",
     tests: "test/simulation/simulation.test.ts",
@@ -192,8 +192,8 @@ const faults: readonly Fault[] = [
   {
     what: "SUBACK does not wait for the other brokers",
     file: "src/broker/subscribing.ts",
-    find: "this.#fences.pass(zxid, send);",
-    replace: "send();",
+    find: "(_, zxid) => this.#fences.pass(zxid, send)",
+    replace: "() => send()",
     tests: "test/cluster/cluster.test.ts",
   },
 ];

@@ -1,0 +1,99 @@
+/** What may be asked of the journal, and what it comes to in the store's terms. */
+import { pageBytesMax, pageOperationsMax } from "../base/limits.ts";
+import type { CreateMode, WriteOperation } from "../coordinator/coordinator.ts";
+
+/** `isCurrent` is asked before a retry: what later units have overtaken is left out. */
+export type JournalOperation =
+  | {
+      readonly kind: "create";
+      readonly path: string;
+      readonly data: Uint8Array;
+      readonly mode: CreateMode;
+      /** Told the name that the store gave a sequential node; undefined: it was created, its name is not known. */
+      readonly named?: (name: string | undefined) => void;
+    }
+  /** Sets; with a `version`, only that one, or the unit is refused. */
+  | { readonly kind: "set"; readonly path: string; readonly data: Uint8Array; readonly version?: () => number }
+  /** Creates or sets; `exists` is a guess. */
+  | {
+      readonly kind: "put";
+      readonly path: string;
+      readonly data: Uint8Array;
+      readonly exists: boolean;
+      readonly isCurrent?: () => boolean;
+      /** Called when it is written or overtaken, or the unit is refused: nothing of it is under way any more. */
+      readonly after?: (how: "committed" | "refused") => void;
+    }
+  /** Creates an ephemeral node of this session, in place of one that an earlier session has left. */
+  | { readonly kind: "announce"; readonly path: string; readonly data: Uint8Array; readonly isCurrent?: () => boolean }
+  /** Deletes if it is there; a node with children is emptied instead. */
+  | {
+      readonly kind: "remove";
+      readonly path: string;
+      readonly isCurrent?: () => boolean;
+      readonly after?: (how: "committed" | "refused") => void;
+    }
+  /** Deletes; if it is not there the unit is refused: somebody else has done it. */
+  | { readonly kind: "take"; readonly path: string }
+  /** The unit is refused if the version is another one. */
+  | { readonly kind: "check"; readonly path: string; readonly version: () => number };
+
+/** Operations that need not be committed together, in pieces that can be. */
+export function pagesOf(operations: readonly JournalOperation[]): JournalOperation[][] {
+  const pages: JournalOperation[][] = [];
+  let page: JournalOperation[] = [];
+  let bytes = 0;
+  for (const operation of operations) {
+    const { path } = operation;
+    // The levels above it may have to be made.
+    const size = (path.length * path.split("/").length) / 2 + ("data" in operation ? operation.data.length : 0);
+    if (page.length >= pageOperationsMax || (page.length > 0 && bytes + size > pageBytesMax)) {
+      pages.push(page);
+      page = [];
+      bytes = 0;
+    }
+    page.push(operation);
+    bytes += size;
+  }
+  if (page.length > 0) pages.push(page);
+  return pages;
+}
+
+/** Nodes that stand above others of the same operations: they are no levels. */
+export function madeBy(operations: readonly (JournalOperation | undefined)[]): Set<string> {
+  return new Set(operations.flatMap((operation) => (operation?.kind === "create" ? [operation.path] : [])));
+}
+
+export function isOvertaken(operation: JournalOperation | undefined): boolean {
+  return operation !== undefined && "isCurrent" in operation && operation.isCurrent?.() === false;
+}
+
+export function mayCreate(operation: JournalOperation): boolean {
+  return (
+    operation.kind === "create" || operation.kind === "announce" || (operation.kind === "put" && !operation.exists)
+  );
+}
+
+export function expectedBy(operation: JournalOperation): number {
+  return "version" in operation ? (operation.version?.() ?? -1) : -1;
+}
+
+export function toWrite(operation: JournalOperation, version: number): WriteOperation {
+  const { kind, path } = operation;
+  switch (kind) {
+    case "create":
+      return { kind, path, data: operation.data, mode: operation.mode };
+    case "announce":
+      return { kind: "create", path, data: operation.data, mode: "ephemeral" };
+    case "set":
+      return { kind, path, data: operation.data, version };
+    case "remove":
+    case "take":
+      return { kind: "delete", path, version: -1 };
+    case "check":
+      return { kind, path, version };
+    case "put":
+      if (operation.exists) return { kind: "set", path, data: operation.data, version: -1 };
+      return { kind: "create", path, data: operation.data, mode: "persistent" };
+  }
+}

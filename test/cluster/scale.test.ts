@@ -1,0 +1,75 @@
+/**
+ * Large numbers in a cluster of processes: many filters subscribed at once at three brokers, a broker that joins when they
+ * are there, and a flood over a link that is slower than its publisher. `bun run bench:scale` measures more.
+ */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { type BenchCluster, startBenchCluster } from "../bench/cluster-brokers.ts";
+import { filterOf, subscribeStorm } from "../bench/storm.ts";
+import { eventually } from "../support/broker.ts";
+import { RawClient } from "../support/raw-client.ts";
+
+const filters = 100_000;
+const retained = 10_000;
+
+let cluster: BenchCluster;
+let clients: RawClient[];
+beforeAll(async () => {
+  cluster = await startBenchCluster(3);
+  clients = await Promise.all(cluster.brokers.map(({ port }) => RawClient.connect(port)));
+}, 60_000);
+afterAll(() => cluster.stop());
+
+async function subscriptionsAt(port: number): Promise<number> {
+  const client = await RawClient.connect(port);
+  await client.subscribe("$SYS/broker/subscriptions/count");
+  const { payload } = await client.take("publish");
+  client.disconnect();
+  return Number(payload.toString());
+}
+
+test(`${filters.toLocaleString("en")} filters through three brokers, which all agree at the end`, async () => {
+  const perSecond = await subscribeStorm(clients, filters);
+  console.log(`${Math.round(perSecond).toLocaleString("en")} subscriptions/s, all brokers routing by them`);
+  // The machine may be busy with other things: what it can do is measured elsewhere.
+  expect(perSecond).toBeGreaterThan(2000);
+  // Whatever was acknowledged is routed by at every broker.
+  for (let round = 0; round < 30; round++) {
+    const number = Math.floor((filters / 30) * round);
+    const publisher = await RawClient.connect(cluster.brokers[round % 3]!.port);
+    publisher.publish(filterOf(number).replace("+", "x"), String(number), { qos: 1, messageId: 1 });
+    await publisher.take("puback");
+    publisher.disconnect();
+  }
+  const arrived = (): number => clients.reduce((sum, { packets }) => sum + packets.length, 0);
+  await eventually(() => arrived() === 30, "one message for each of thirty filters");
+  for (const { port } of cluster.brokers)
+    await eventually(async () => (await subscriptionsAt(port)) >= filters, "all are counted", 20_000);
+}, 120_000);
+
+test(`a broker joins a cluster with them and ${retained.toLocaleString("en")} retained messages in seconds`, async () => {
+  const publisher = await RawClient.connect(cluster.brokers[0]!.port);
+  for (let at = 0; at < retained; at += 1000) {
+    for (let index = at; index < at + 1000; index++)
+      publisher.publish(`kept/${index % 100}/${index}`, "x".repeat(50), { qos: 1, messageId: index + 1, retain: true });
+    await publisher.takeMany("puback", 1000);
+  }
+  const startedAt = performance.now();
+  const { port } = await cluster.add();
+  const seconds = (performance.now() - startedAt) / 1000;
+  console.log(`joined in ${seconds.toFixed(2)} s`);
+  const reader = await RawClient.connect(port);
+  await reader.subscribe("kept/#");
+  await reader.takeMany("publish", retained);
+  await eventually(async () => (await subscriptionsAt(port)) >= filters, "all are counted", 20_000);
+  expect(seconds).toBeLessThan(20);
+}, 120_000);
+
+test("a flood at QoS 0 over a link arrives whole, and its publisher is not forgotten", async () => {
+  const subscriber = await RawClient.connect(cluster.brokers[1]!.port);
+  await subscriber.subscribe("flood");
+  const publisher = await RawClient.connect(cluster.brokers[0]!.port);
+  const messages = 20_000;
+  const payload = "x".repeat(2000);
+  for (let index = 0; index < messages; index++) publisher.publish("flood", payload);
+  await eventually(() => subscriber.packets.length === messages, "all arrive", 30_000);
+}, 60_000);
