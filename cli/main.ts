@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { version } from "../src/broker/version.ts";
+import { bankCommand } from "./bank.ts";
 import { brokerCommand } from "./broker.ts";
 import { completionCommand } from "./completion.ts";
 import { pubCommand } from "./pub.ts";
@@ -24,10 +25,12 @@ Examples:
   mqttzoo sub -t 'home/#' -v                       print what is published below home
   mqttzoo pub -t home/kitchen/temp -m 21.5 -q 1    publish one message
   mqttzoo show brokers --zk zk1:2181               print who is in a cluster
+  mqttzoo bank balance                             print what may still be stored
 
 mqttzoo COMMAND --help tells more.`,
   );
 program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subCommand()).addCommand(showCommand());
+program.addCommand(bankCommand());
 program.addCommand(completionCommand(program));
 
 function useOneLine(command: Command): void {

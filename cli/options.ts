@@ -85,6 +85,42 @@ const specs: readonly OptionSpec[] = [
     parse: integer(0, 0xffff_ffff),
   },
   {
+    key: "bankCapital",
+    value: "CREDITS",
+    help: "credits that a new bank begins with; 1 credit keeps 25 bytes",
+    parse: integer(1, 1_000_000_000_000),
+  },
+  {
+    key: "bankTtlMin",
+    value: "SECONDS",
+    help: "shortest time that a stored message is kept, if its publisher does not say",
+    parse: integer(1, 31_536_000),
+  },
+  {
+    key: "bankTtlMax",
+    value: "SECONDS",
+    help: "longest time that a stored message is kept, if its publisher does not say",
+    parse: integer(1, 31_536_000),
+  },
+  {
+    key: "bankTtl",
+    value: "HOW",
+    help: "random: between the two; max: always the longest",
+    parse: oneOf(["random", "max"]),
+  },
+  {
+    key: "bankWait",
+    value: "SECONDS",
+    help: "how long a publish that the bank cannot pay is held before MQTT 5",
+    parse: integer(0, 3600),
+  },
+  {
+    key: "settleAfter",
+    value: "MS",
+    help: "a connected subscriber that has not acknowledged by then has the message stored",
+    parse: integer(1, 60_000),
+  },
+  {
     key: "logLevel",
     value: "LEVEL",
     help: `least level that is logged: ${logLevels.join(", ")}`,

@@ -18,8 +18,7 @@ import {
 import { decodeSession } from "../src/mail/records.ts";
 import { ZooKeeperError } from "../src/zookeeper/codes.ts";
 import { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
-
-type Row = Record<string, string | number | boolean | null>;
+import { printRows, type Row } from "./table.ts";
 
 const views: Record<string, (zookeeper: ZooKeeper) => Promise<Row[]>> = {
   brokers: showBrokers,
@@ -61,8 +60,7 @@ async function run(what: string, { zk, json }: { zk?: string; json?: boolean }):
   const zookeeper = await ZooKeeper.connect(zk.includes("/") ? zk : `${zk}/mqttzoo`);
   try {
     const rows = await views[what]!(zookeeper);
-    if (json === true) for (const row of rows) console.log(JSON.stringify(row));
-    else printTable(rows);
+    printRows(rows, json === true);
   } catch (error) {
     if (!(error instanceof ZooKeeperError)) throw error;
     const why = error.code === "NoNode" ? "there is no cluster at this chroot" : error.message;
@@ -147,23 +145,4 @@ function subscriptionRow(path: string): Row {
   const name = nameOf(path);
   const who = decodeName(name.slice(1));
   return name.startsWith(brokerMark) ? { filter, client: "*", broker: who } : { filter, client: who, broker: null };
-}
-
-/** For people: columns as wide as they must be. */
-function printTable(rows: readonly Row[]): void {
-  const [first] = rows;
-  if (first === undefined) return console.log("(none)");
-  const columns = Object.keys(first);
-  const cells = [
-    columns.map((column) => column.toUpperCase()),
-    ...rows.map((row) => columns.map((column) => String(row[column] ?? "-"))),
-  ];
-  const widths = columns.map((_, at) => Math.max(...cells.map((line) => line[at]!.length)));
-  for (const line of cells)
-    console.log(
-      line
-        .map((cell, at) => cell.padEnd(widths[at]!))
-        .join("  ")
-        .trimEnd(),
-    );
 }

@@ -47,6 +47,7 @@ const floors: Record<string, readonly string[]> = {
   "src/session": ["src/base", "src/mqtt"],
   "src/router": ["src/base", "src/mqtt"],
   "src/mail": ["src/base", "src/mqtt", "src/coordinator"],
+  "src/bank": ["src/base", "src/coordinator"],
   "src/link": ["src/base", "src/mqtt"],
   // net: its client.ts alone.
   "src/zookeeper": ["src/base", "src/coordinator", "src/net"],
@@ -58,6 +59,7 @@ const floors: Record<string, readonly string[]> = {
     "src/coordinator",
     "src/session",
     "src/router",
+    "src/bank",
     "src/mail",
     "src/link",
     "src/zookeeper",
@@ -65,7 +67,17 @@ const floors: Record<string, readonly string[]> = {
   ],
   "src/client": ["src/base", "src/mqtt", "src/net", "src/session"],
   // mqtt: the flags speak of QoS, reasons and filters, which are the protocol's words; zookeeper: of its servers.
-  cli: ["src/base", "src/mqtt", "src/broker", "src/client", "src/zookeeper", "src/coordinator", "src/mail"],
+  cli: [
+    "src/base",
+    "src/mqtt",
+    "src/broker",
+    "src/client",
+    "src/zookeeper",
+    "src/coordinator",
+    "src/mail",
+    "src/bank",
+    "src/embedded",
+  ],
 };
 
 /** The door in each row is the only place for what its pattern names. */

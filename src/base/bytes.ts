@@ -132,3 +132,13 @@ export function readVarint(bytes: Uint8Array, at: number, end: number): number {
   }
   return -2;
 }
+
+/** A whole number below 2^53. */
+export function writeUint64(bytes: Uint8Array, at: number, value: number): void {
+  writeUint32(bytes, at, Math.floor(value / 2 ** 32));
+  writeUint32(bytes, at + 4, value % 2 ** 32);
+}
+
+export function readUint64(bytes: Uint8Array, at: number): number {
+  return readUint32(bytes, at) * 2 ** 32 + readUint32(bytes, at + 4);
+}

@@ -71,10 +71,6 @@ export const mailPageSlips = 256;
 /** ... and fetched ahead only while the session's output is below this. */
 export const pumpOutputBytesMax = 256 * 1024;
 
-/** A persistent subscriber that has not acknowledged by then has the message committed to its mailbox. */
-export const settleAfterMs = 20;
-/** A refused publish of an MQTT 3.1.1 client is held for this long, then its connection is closed. */
-export const refusedHoldMs = 30_000;
 /** How often a held publish is tried again. */
 export const refusedRetryMs = 250;
 
@@ -118,6 +114,27 @@ export const publisherBatchMax = 500;
 export const publisherTopicsMax = 10_000;
 /** ... until nobody has published on them for so long. */
 export const publisherForgetMs = 600_000;
+
+/** A branch of the bank asks the vault for more when less than this part of the capital is free here. */
+export const bankLowPartMin = 1 / 64;
+/** How often it asks the other brokers for what they do not need, when the vault is empty. */
+export const bankAskMs = 50;
+/** A publish that may be paid for in a moment, when the vault has answered, is held so long. */
+export const bankHopeMs = 1_000;
+export const bankHopeRetryMs = 20;
+/** How often a branch looks at its account: whether it has too little or too much, and whether messages are gone. */
+export const bankLookMs = 1_000;
+/** Messages that it looks for each time, and when its credits are short. */
+export const bankVerifyMax = 200;
+export const bankVerifyBusyMax = 5_000;
+/** Messages that other brokers are told to be gone, in one frame. */
+export const freedPathsMax = 500;
+/** How often the teller walks through the tree. */
+export const sweepMs = 30_000;
+/** A broker's branch is closed when it has been gone for so long. */
+export const branchCloseMs = 60_000;
+/** A message that nobody has removed is removed by the teller when its time has been over for so long. */
+export const sweepGraceMs = 60_000;
 
 /** One frame between brokers: the largest packet, with what is written around it. */
 export const linkFrameBytesMax = 300 * 1024 * 1024;

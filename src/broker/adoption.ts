@@ -17,7 +17,7 @@ import {
   willPath,
   willsPath,
 } from "../coordinator/paths.ts";
-import { decodeWill, recipientsOf, type SessionRecord } from "../mail/records.ts";
+import { decodeMessageHead, decodeWill, type MessageHead, type SessionRecord } from "../mail/records.ts";
 import type { Client } from "./client.ts";
 import type { Context } from "./context.ts";
 import type { Directory } from "./directory.ts";
@@ -136,11 +136,12 @@ export class Adoption {
   /** Messages whose last recipient has them, and whose broker died before it could remove them. */
   async #sweepMessages(): Promise<void> {
     const { coordinator, mail } = this.#context;
-    const recipients = new Map<string, number>();
+    const heads = new Map<string, MessageHead>();
     await walk(coordinator, topicsPath, (path, { data, stat }) => {
-      if (nameOf(path).startsWith(messageMark)) recipients.set(path, recipientsOf(data));
-      else if (recipients.has(parentPath(path)))
-        mail.removeIfDone(parentPath(path), recipients.get(parentPath(path))!, stat.version);
+      const head = nameOf(path).startsWith(messageMark) ? decodeMessageHead(data) : undefined;
+      if (head !== undefined) heads.set(path, head);
+      const above = heads.get(parentPath(path));
+      if (above !== undefined) mail.removeIfDone({ path: parentPath(path), ...above }, stat.version);
     });
   }
 

@@ -83,6 +83,7 @@ export class Arriving {
   left(peer: Peer): void {
     this.#deferred.delete(peer);
     peer.settled = [];
+    peer.sentBack = 0;
   }
 
   #defer(peer: Peer, deferred: Deferred[]): void {
@@ -117,22 +118,34 @@ export class Arriving {
     const body = bodyOf(bytes, packetStart, end);
     parsePublish(publish, bytes, bytes[packetStart]!, body.start, end, 5);
     if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
-    const route = this.#context.router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
-    this.#context.metrics.arrived++;
+    const { router, metrics, banking } = this.#context;
+    const route = router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
+    metrics.arrived++;
     const whom = {
       toInterest: delivery.toInterest,
       handles: new Set(delivery.handles),
       groups: new Set(delivery.groups),
     };
-    const settlement = route && this.#fanout.promiseHere(publish, route, whom).settlement;
+    const copies = whom.handles.size + whom.groups.size;
+    const isFree = id === 0 || copies === 0;
+    const price = isFree ? 0 : copies * banking.termsOf(publish).credits;
+    const payment = isFree || peer.sentBack > 0 ? undefined : banking.reserve(price);
+    // What may have to be stored and cannot be paid for here goes back to whoever has published it, and pays for it.
+    const isUnpaid = !isFree && payment === undefined;
+    const here = isUnpaid ? { ...whom, handles: new Set<number>(), groups: new Set<string>() } : whom;
+    const settlement = route && this.#fanout.promiseHere(publish, route, here, payment).settlement;
+    if (route === undefined) payment?.close();
     if (id === 0) return;
     // Whoever is here and no longer subscribes has nothing to get.
-    const handles = whom.handles.size === 0 ? none : [...whom.handles].filter((handle) => !this.#hosting.has(handle));
+    const handles =
+      whom.handles.size === 0 ? none : [...whom.handles].filter((handle) => isUnpaid || !this.#hosting.has(handle));
     const groups = whom.groups.size === 0 ? none : [...whom.groups];
     const { link } = peer;
+    if (isUnpaid) peer.sentBack++;
     const settle = (): void => {
       if (peer.link !== link || link === undefined) return;
-      if (handles.length + groups.length > 0) link.send(remainFrame({ id, handles, groups }));
+      if (isUnpaid) link.send(remainFrame({ id, handles, groups, unpaid: true }));
+      else if (handles.length + groups.length > 0) link.send(remainFrame({ id, handles, groups }));
       else this.#settled(peer, id);
     };
     if (settlement === undefined || settlement.isSettled) settle();

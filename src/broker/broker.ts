@@ -2,10 +2,12 @@
  * The broker: one switch through which every input goes. It does no IO of its own: connections, coordinator,
  * clock and chance are given to it, so that a test or a simulation can give it others.
  */
+
+import { Accounts } from "../bank/accounts.ts";
 import { unreachable } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import type { OperatingError } from "../base/errors.ts";
-import { connectDeadlineMs, settleAfterMs } from "../base/limits.ts";
+import { connectDeadlineMs } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import { Timer, Timers } from "../base/timers.ts";
@@ -19,6 +21,7 @@ import { RetainedMessages } from "../router/retained.ts";
 import { Router } from "../router/router.ts";
 import { Adoption } from "./adoption.ts";
 import { Arriving } from "./arriving.ts";
+import { Banking } from "./banking.ts";
 import { Cluster } from "./cluster.ts";
 import { Connecting } from "./connecting.ts";
 import { type Connection, Hold } from "./connection.ts";
@@ -42,6 +45,7 @@ import { Stalls } from "./stalls.ts";
 import { Subscribing } from "./subscribing.ts";
 import { Sys } from "./sys.ts";
 import { TakeOver } from "./take-over.ts";
+import { Teller } from "./teller.ts";
 import { version } from "./version.ts";
 import { Wills } from "./wills.ts";
 
@@ -85,13 +89,16 @@ export class Broker {
 
   private constructor(doors: Doors, epoch: number, facts: BrokerFacts) {
     const journal = new Journal(doors.coordinator);
-    const mail = new Mail(doors.coordinator, journal, epoch);
+    const { coordinator, options } = doors;
+    const banking = new Banking(options, new Accounts(coordinator));
+    const mail = new Mail({ coordinator, journal, ledger: banking, epoch });
     const timers = new Timers();
     this.context = {
       ...doors,
       journal,
       mail,
-      settlements: new Settlements({ mail, journal, timers, settleAfterMs }),
+      settlements: new Settlements({ mail, journal, timers, settleAfterMs: options.settleAfter }),
+      banking,
       timers,
       metrics: new Metrics(),
       router: new Router(),
@@ -107,6 +114,16 @@ export class Broker {
     const cluster = new Cluster(context, facts);
     const links = new Links(context, cluster);
     const membership = new Membership(context, cluster);
+    banking.begin(context, {
+      tell: (branch, paths) => {
+        const peer = context.peers.get(branch);
+        // Who is not there counts anew when it comes.
+        if (peer?.link !== undefined) links.say(peer, { say: "freed", paths });
+      },
+      ask: () => {
+        for (const peer of membership.members()) links.say(peer, { say: "short" });
+      },
+    });
     const directory = new Directory(context, membership);
     const hosting = new Hosting(context, { links, membership });
     const fences = new Fences(context, { links, membership, directory });
@@ -160,9 +177,11 @@ export class Broker {
       await directory.start();
       await retaining.start();
       await membership.start();
+      await banking.start();
       await adoption.adopt();
     };
     new Sys(context, fanout);
+    new Teller(context, { membership, retaining });
   }
 
   /** Joins the tree and recovers what an earlier life has left. Rejects with `OperatingError`. */

@@ -10,6 +10,7 @@ import type { Timer } from "../base/timers.ts";
 import { sessionPath } from "../coordinator/paths.ts";
 import type { Owned, Slip } from "../mail/mail.ts";
 import type { SessionRecord, WillRecord } from "../mail/records.ts";
+import { Settlement } from "../mail/settlement.ts";
 import { writeAck } from "../mqtt/acks.ts";
 import { PacketType, type QoS } from "../mqtt/constants.ts";
 import { Envelope, type Publish, publishSize, writePublish } from "../mqtt/publish.ts";
@@ -163,7 +164,8 @@ export class Client {
   }
 
   isExpired(publish: Publish): boolean {
-    if (publish.expiresAt === Infinity || publish.expiresAt > this.context.clock.wall()) return false;
+    const until = Math.min(publish.expiresAt, publish.keepUntil);
+    if (until === Infinity || until > this.context.clock.wall()) return false;
     this.context.metrics.droppedExpired++;
     return true;
   }
@@ -316,11 +318,20 @@ export class Client {
     if (!this.hasRoom) return false;
     if (this.mailbox === undefined) {
       this.#write(connection, publish, target, qos, this.inflight.add(qos === 1 ? plainQoS1 : plainQoS2));
-    } else if (qos === 1) {
-      this.sendLive(new Outgoing(this, target, publish));
-    } else {
-      this.mailbox.store(new Outgoing(this, target, publish));
+      return true;
     }
+    const { banking, mail, metrics } = context;
+    const payment = banking.reserve(banking.termsOf(publish).credits);
+    if (payment === undefined) {
+      metrics.refused++;
+      return true;
+    }
+    const outgoing = new Outgoing(this, target, publish);
+    outgoing.settlement = new Settlement(publish, mail.nextOrder());
+    outgoing.settlement.payment = payment;
+    outgoing.settlement.waitFor(outgoing);
+    if (qos === 1) this.sendLive(outgoing);
+    else this.mailbox.store(outgoing);
     return true;
   }
 

@@ -116,6 +116,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
   }
 
   remain(peer: Peer, remain: Remain): void {
+    if (remain.unpaid) this.#parts.links.say(peer, { say: "remained" });
     this.#parts.forwarding.remain(peer, remain);
   }
 
@@ -138,6 +139,13 @@ export class Cluster implements LinkFlows, MembershipFlows {
         return fences.see(peer, control.number, control.zxid);
       case "seen":
         return fences.seen(peer, control.number);
+      case "freed":
+        return this.#context.banking.hear(control.paths);
+      case "remained":
+        peer.sentBack--;
+        return;
+      case "short":
+        return this.#context.banking.share();
       case "hold":
         peer.asksToWait = true;
         return;

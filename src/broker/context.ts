@@ -11,6 +11,7 @@ import type { Settlements } from "../mail/settlement.ts";
 import type { Turn } from "../net/writer.ts";
 import type { RetainedMessages } from "../router/retained.ts";
 import type { Route, Router } from "../router/router.ts";
+import type { Banking } from "./banking.ts";
 import type { Client } from "./client.ts";
 import type { DialLink } from "./links.ts";
 import type { Metrics } from "./metrics.ts";
@@ -43,6 +44,7 @@ export interface Context {
   readonly journal: Journal;
   readonly mail: Mail;
   readonly settlements: Settlements;
+  readonly banking: Banking;
   readonly router: Router<Client, Remote>;
   readonly retained: RetainedMessages;
   /** Everybody whose session this broker keeps, by client id. */

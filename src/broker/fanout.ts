@@ -4,6 +4,7 @@
  */
 import { noBytes } from "../base/bytes.ts";
 import { outputBytesHigh, outputBytesMax } from "../base/limits.ts";
+import type { Payment } from "../mail/ledger.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import type { Settlement } from "../mail/settlement.ts";
 import type { QoS } from "../mqtt/constants.ts";
@@ -52,10 +53,10 @@ export class Fanout {
     this.#context = context;
     this.#stalls = stalls;
     this.#forwarding = forwarding;
-    forwarding.reassign = (group, publish, except, done) => {
+    forwarding.reassign = (group, { publish, payment }, except, done) => {
       const target = this.choose(group, except);
       if (target === undefined) done();
-      else this.redeliver(publish, target, done);
+      else this.redeliver(publish, target, { done, payment: context.banking.lend(payment) });
     };
   }
 
@@ -143,10 +144,11 @@ export class Fanout {
       readonly operations: JournalOperation[];
       readonly connection?: Connection | undefined;
       readonly guard?: JournalOperation | undefined;
+      readonly payment?: Payment | undefined;
       readonly refused?: () => void;
     },
   ): Delivery {
-    const promise = this.#promise(publish);
+    const promise = this.#promise(publish, how.payment);
     for (const target of route.targets) promise.add(target.subscriber === publisher ? target.own : target);
     for (const target of route.elsewhere) promise.addElsewhere(target);
     for (const group of route.groups) promise.addAny(this.choose(group));
@@ -155,8 +157,8 @@ export class Fanout {
   }
 
   /** A promised message that has come over a link, for these receivers here. */
-  promiseHere(publish: Publish, route: ClusterRoute, whom: Whom): Delivery {
-    const promise = this.#promise(publish);
+  promiseHere(publish: Publish, route: ClusterRoute, whom: Whom, payment: Payment | undefined): Delivery {
+    const promise = this.#promise(publish, payment);
     for (const target of route.targets) {
       const { mailbox, handle } = target.subscriber;
       if (mailbox === undefined ? whom.toInterest : whom.handles.delete(handle)) promise.add(target);
@@ -173,12 +175,24 @@ export class Fanout {
   }
 
   /** A message that another member of a shared subscription has not acknowledged. */
-  redeliver(publish: Publish, target: Target<Client | Remote>, done: () => void): void {
-    const promise = this.#promise(publish);
+  redeliver(publish: Publish, target: Target<Client | Remote>, how: Redelivery): void {
+    const { done, payment } = how;
+    const promise = this.#promise(publish, payment);
     promise.addAny(target);
     promise.commit([], {});
     if (promise.settlement === undefined || promise.settlement.isSettled) done();
     else promise.settlement.whenSettled(done);
+  }
+
+  /** How many copies of a message may have to be stored at most: one for each receiver that outlives its connection. */
+  copiesOf(route: ClusterRoute, qos: QoS): number {
+    if (qos === 0) return 0;
+    let copies = 0;
+    for (const { subscriber, qos: granted } of route.targets)
+      if (subscriber.mailbox !== undefined && granted > 0) copies++;
+    for (const { subscriber, qos: granted } of route.elsewhere)
+      if (isRemoteSession(subscriber) && granted > 0) copies++;
+    return copies + route.groups.length;
   }
 
   /** The persistent session among the receivers whose mailbox has no room; then the publish is refused. */
@@ -242,8 +256,8 @@ export class Fanout {
     return member.mailbox !== undefined && member.mailbox.count >= maxQueued;
   }
 
-  #promise(publish: Publish): PromiseInMaking {
-    return new PromiseInMaking(this.#context, this.#forwarding, publish);
+  #promise(publish: Publish, payment: Payment | undefined): PromiseInMaking {
+    return new PromiseInMaking(this.#context, this.#forwarding, { publish, payment });
   }
 
   #liveToMember(publish: Publish, group: Group, publisher: Connection | undefined): void {
@@ -267,6 +281,12 @@ export class Fanout {
       this.#stalls.hold(publisher, connection);
     }
   }
+}
+
+export interface Redelivery {
+  readonly done: () => void;
+  /** Pays for the copy that may have to be stored. */
+  readonly payment: Payment | undefined;
 }
 
 /** Who is meant by a delivery. What is found here is taken out. */

@@ -33,9 +33,9 @@ export class Forwarding {
   readonly #context: Context;
   readonly #resume: (connection: Connection, reason: number) => void;
   /** Chooses another member for a message that the chosen one's broker could not place. */
-  reassign: (group: Group, publish: Publish, except: Peer, done: () => void) => void = (
+  reassign: (group: Group, settlement: Settlement, except: Peer, done: () => void) => void = (
     _group,
-    _publish,
+    _settlement,
     _except,
     done,
   ) => done();
@@ -128,9 +128,9 @@ export class Forwarding {
   }
 
   /** Which way a message to a session goes; "wait": after what is under way another way. At QoS 2 it is always stored. */
-  wayTo({ session, qos }: RemoteTarget): "link" | "mail" | "wait" {
+  wayTo({ session, qos, mustBeStored }: RemoteTarget): "link" | "mail" | "wait" {
     if (qos === 2) return "mail";
-    const way = session.host?.isLinked === true ? session.host : "mail";
+    const way = session.host?.isLinked === true && !mustBeStored ? session.host : "mail";
     const isSameWay = session.way === way && (way === "mail" || session.wayHandle === session.handle);
     if (session.moving.length > 0 || (session.underWay > 0 && !isSameWay)) return "wait";
     session.way = way;
@@ -172,7 +172,7 @@ export class Forwarding {
   }
 
   /** Some receivers were not there: they get it another way, and then it is settled. */
-  remain(peer: Peer, { id, handles, groups }: Remain): void {
+  remain(peer: Peer, { id, handles, groups, unpaid }: Remain): void {
     const forwarded = peer.pending.get(id);
     if (forwarded === undefined) return;
     peer.pending.delete(id);
@@ -180,7 +180,7 @@ export class Forwarding {
     const missing = new Set(handles);
     for (const [handle, target] of sessions) {
       // Earlier ones may still be under way: it waits for them, and goes another way in its turn.
-      if (missing.has(handle)) this.wait(target, settlement);
+      if (missing.has(handle)) this.wait(unpaid ? { ...target, mustBeStored: true } : target, settlement);
       this.#arrived(target.session);
     }
     for (const group of forwarded.groups) if (groups.includes(group.text)) this.#reassign(settlement, group, peer);
@@ -338,7 +338,12 @@ export class Forwarding {
     const name = { order: settlement.order, from: settlement.slips };
     settlement.slips += targets.length;
     let at = 0;
-    for (const { operations, slips } of mail.store(settlement.publish, name, targets.map(draftOf))) {
+    for (const { operations, slips } of mail.store(
+      settlement.publish,
+      name,
+      targets.map(draftOf),
+      settlement.payment,
+    )) {
       const stored = targets.slice(at, at + slips.length);
       at += slips.length;
       settlement.waitFor();
@@ -351,7 +356,7 @@ export class Forwarding {
 
   #reassign(settlement: Settlement, group: Group, except: Peer): void {
     settlement.waitFor();
-    this.reassign(group, settlement.publish, except, () => settlement.done());
+    this.reassign(group, settlement, except, () => settlement.done());
   }
 
   /** Counts a mailbox now and then, so that one that nobody empties does not grow without bound. */

@@ -252,10 +252,15 @@ export class Mailbox {
   /** Stores a message on its own, for this mailbox alone. */
   store(outgoing: Outgoing): void {
     const { context, connection } = this.#client;
-    const name = { order: context.mail.nextOrder(), from: 0 };
-    const [unit] = context.mail.store(outgoing.publish!, name, [this.draft(outgoing)]);
+    const settlement = outgoing.settlement!;
+    outgoing.settlement = undefined;
+    const name = { order: settlement.order, from: 0 };
+    const [unit] = context.mail.store(outgoing.publish!, name, [this.draft(outgoing)], settlement.payment);
     this.placed(outgoing, unit!.slips[0]!);
-    context.journal.commit(unit!.operations, () => this.committed(outgoing, connection));
+    context.journal.commit(unit!.operations, () => {
+      settlement.done();
+      this.committed(outgoing, connection);
+    });
   }
 
   discard(slip: Slip): void {

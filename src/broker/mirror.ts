@@ -6,6 +6,9 @@ import { OperatingError } from "../base/errors.ts";
 import { mirrorPageMax } from "../base/limits.ts";
 import type { Coordinator, ReadOperation, ReadResult, Stat, WatchEvent } from "../coordinator/coordinator.ts";
 
+/** What is enough to read a tree. */
+export type Store = Pick<Coordinator, "read">;
+
 export interface MirrorNode {
   readonly data: Uint8Array;
   readonly stat: Stat;
@@ -119,11 +122,7 @@ export class Mirror {
  * Visits every node below a path, parents first. Nodes are visited as the answers come, and not later: what the watch
  * tells after an answer must not be undone by it.
  */
-export function walk(
-  coordinator: Coordinator,
-  root: string,
-  visit: (path: string, node: MirrorNode) => void,
-): Promise<void> {
+export function walk(coordinator: Store, root: string, visit: (path: string, node: MirrorNode) => void): Promise<void> {
   const found = [root];
   let at = 0;
   return new Promise((resolve, reject) => {
@@ -152,12 +151,12 @@ export function walk(
   });
 }
 
-export async function children(coordinator: Coordinator, path: string): Promise<readonly string[]> {
+export async function children(coordinator: Store, path: string): Promise<readonly string[]> {
   const [result] = await read(coordinator, [{ kind: "children", path }]);
   return typeof result === "object" && "children" in result ? result.children : [];
 }
 
-export function read(coordinator: Coordinator, operations: readonly ReadOperation[]): Promise<readonly ReadResult[]> {
+export function read(coordinator: Store, operations: readonly ReadOperation[]): Promise<readonly ReadResult[]> {
   if (operations.length === 0) return Promise.resolve([]);
   return new Promise((resolve, reject) => {
     coordinator.read(operations, (error, results) => {

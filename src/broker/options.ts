@@ -30,6 +30,17 @@ export interface BrokerOptions {
   readonly keepaliveMax: number;
   /** Largest Session Expiry Interval in seconds; 4294967295: sessions may last for ever. */
   readonly sessionExpiryMax: number;
+  /** Credits that a new bank begins with. */
+  readonly bankCapital: number;
+  /** Shortest and longest time to live of a stored message whose publisher gave none, in seconds. */
+  readonly bankTtlMin: number;
+  readonly bankTtlMax: number;
+  /** random: between the two; max: always the longest. */
+  readonly bankTtl: "random" | "max";
+  /** So long a publish that the bank cannot pay is held before MQTT 5, in seconds. */
+  readonly bankWait: number;
+  /** A persistent subscriber that has not acknowledged by then has the message stored, in ms. */
+  readonly settleAfter: number;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
@@ -51,6 +62,12 @@ export const defaultOptions: BrokerOptions = {
   maxQueued: 50_000,
   keepaliveMax: 65_535,
   sessionExpiryMax: 0xffff_ffff,
+  bankCapital: 10_000_000,
+  bankTtlMin: 30,
+  bankTtlMax: 86_400,
+  bankTtl: "random",
+  bankWait: 30,
+  settleAfter: 20,
   logLevel: "info",
   logFormat: "text",
 };

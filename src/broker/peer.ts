@@ -43,6 +43,8 @@ export interface RemoteTarget {
   readonly subscriptionIds: readonly number[];
   /** The shared subscription that it was chosen for. */
   readonly group: Group | undefined;
+  /** The broker where it is connected could not pay for it: it goes into the mailbox, paid for here. */
+  readonly mustBeStored?: true;
 }
 
 export class Peer implements Elsewhere {
@@ -67,6 +69,8 @@ export class Peer implements Elsewhere {
   asksToWait = false;
   /** Since when its link is down, by the clock. */
   downSince = 0;
+  /** Deliveries that were sent back because they could not be paid for here, and that it has not said to have seen. */
+  sentBack = 0;
   /** Deliveries settled here that it has not been told of. */
   settled: number[] = [];
   /** Cuts runs into packets. */

@@ -2,6 +2,7 @@
  * A message that is promised to its receivers, in the making: each receiver is added, then what must be committed is,
  * and what goes to other brokers leaves. What comes out is a settlement, or nothing if nobody has to be waited for.
  */
+import type { Payment } from "../mail/ledger.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { Settlement } from "../mail/settlement.ts";
 import type { QoS } from "../mqtt/constants.ts";
@@ -40,6 +41,8 @@ interface Committing {
 
 /** What is committed at once. */
 interface Unit {
+  /** The message's znode, if one is made. */
+  readonly messagePath: string | undefined;
   readonly operations: JournalOperation[];
   readonly stored: readonly Outgoing[];
   readonly mailed: readonly RemoteTarget[];
@@ -52,15 +55,21 @@ export class PromiseInMaking implements Delivery {
   readonly #context: Context;
   readonly #forwarding: Forwarding;
   readonly #publish: Publish;
+  readonly #payment: Payment | undefined;
   #stored: Outgoing[] | undefined;
   /** Sessions kept elsewhere that get it into their mailboxes. */
   #mailed: RemoteTarget[] | undefined;
   #shares: Map<Peer, Share> | undefined;
 
-  constructor(context: Context, forwarding: Forwarding, publish: Publish) {
+  constructor(
+    context: Context,
+    forwarding: Forwarding,
+    what: { readonly publish: Publish; readonly payment: Payment | undefined },
+  ) {
     this.#context = context;
     this.#forwarding = forwarding;
-    this.#publish = publish;
+    this.#publish = what.publish;
+    this.#payment = what.payment;
   }
 
   addAny(target: Target<Client | Remote> | undefined): void {
@@ -131,9 +140,10 @@ export class PromiseInMaking implements Delivery {
     if (this.#shares !== undefined) this.#forward(this.#shares, how.connection);
     const live = this.settlement !== undefined && this.settlement.live.length > 0;
     if (live) settlements.watch(this.settlement!, clock.now());
+    if (this.settlement === undefined || this.settlement.isSettled) this.#payment?.close();
   }
 
-  #commitUnit({ operations, stored, mailed }: Unit, { guard, refused }: Committing): void {
+  #commitUnit({ messagePath, operations, stored, mailed }: Unit, { guard, refused }: Committing): void {
     const settlement = this.#settle();
     settlement.waitFor();
     const connections = stored.map((outgoing) => outgoing.client!.connection);
@@ -146,6 +156,8 @@ export class PromiseInMaking implements Delivery {
       settlement.done();
     };
     const withdraw = (): void => {
+      if (messagePath !== undefined) this.#context.mail.withdrawn(messagePath);
+      settlement.payment?.close();
       for (const outgoing of stored) outgoing.client!.mailbox!.withdrawn(outgoing);
       this.#forwarding.withdrawn(mailed);
       refused?.();
@@ -162,7 +174,7 @@ export class PromiseInMaking implements Delivery {
     const stored = this.#stored ?? [];
     const mailed = this.#mailed ?? [];
     if (stored.length + mailed.length === 0)
-      return operations.length === 0 ? [] : [{ operations, stored: [], mailed: [] }];
+      return operations.length === 0 ? [] : [{ messagePath: undefined, operations, stored: [], mailed: [] }];
     const { mail, metrics } = this.#context;
     const settlement = this.#settle();
     const drafts = [...stored.map((outgoing) => outgoing.client!.mailbox!.draft(outgoing)), ...mailed.map(draftOf)];
@@ -171,12 +183,17 @@ export class PromiseInMaking implements Delivery {
     metrics.stored += drafts.length;
     const units: Unit[] = [];
     let at = 0;
-    for (const part of mail.store(settlement.publish, name, drafts)) {
+    for (const part of mail.store(settlement.publish, name, drafts, settlement.payment)) {
       const end = at + part.slips.length;
       for (let index = at; index < Math.min(end, stored.length); index++)
         stored[index]!.client!.mailbox!.placed(stored[index]!, part.slips[index - at]!);
       const remote = mailed.slice(Math.max(0, at - stored.length), Math.max(0, end - stored.length));
-      units.push({ operations: part.operations, stored: stored.slice(at, end), mailed: remote });
+      units.push({
+        messagePath: part.path,
+        operations: part.operations,
+        stored: stored.slice(at, end),
+        mailed: remote,
+      });
       at = end;
     }
     const last = units.pop()!;
@@ -213,7 +230,10 @@ export class PromiseInMaking implements Delivery {
   }
 
   #settle(): Settlement {
-    this.settlement ??= new Settlement(this.#publish.kept(), this.#context.mail.nextOrder());
+    if (this.settlement === undefined) {
+      this.settlement = new Settlement(this.#publish.kept(), this.#context.mail.nextOrder());
+      this.settlement.payment = this.#payment;
+    }
     return this.settlement;
   }
 }

@@ -5,15 +5,17 @@
 import { noBytes } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import {
+  bankHopeMs,
+  bankHopeRetryMs,
   linkRunBytesMax,
   owedAcksMax,
   owedBytesMax,
-  refusedHoldMs,
   refusedRetryMs,
   unitBytesReserve,
 } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { incomingPath } from "../coordinator/paths.ts";
+import type { Payment } from "../mail/ledger.ts";
 import { checkOf, topicBytesMax } from "../mail/mail.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { emptyRecord } from "../mail/records.ts";
@@ -118,9 +120,17 @@ export class Publishing {
   ): void {
     const route = this.#context.router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
     if (route === undefined) return this.#context.journal.commit(operations, done);
-    const all = [...operations, ...(publish.retain ? this.#retaining.retain(publish, route.topic) : [])];
+    const admission = this.#admit(publish, route);
+    if ("why" in admission) {
+      this.#context.metrics.refused++;
+      this.#context.log.warn({ topic: route.topic }, `a will was not published: ${admission.why}`);
+      return this.#context.journal.commit(operations, done, done);
+    }
+    const { payment, retainedPayment } = admission;
+    const kept = publish.retain ? this.#retaining.retain(publish, route.topic, retainedPayment) : [];
     // Refused: another broker has published it, or its session is another broker's.
-    const { settlement } = this.#fanout.promise(publish, route, publisher, { operations: all, refused: () => {} });
+    const how = { operations: [...operations, ...kept], refused: () => {}, payment };
+    const { settlement } = this.#fanout.promise(publish, route, publisher, how);
     if (settlement === undefined || settlement.isSettled) done();
     else settlement.whenSettled(done);
   }
@@ -155,17 +165,18 @@ export class Publishing {
   #attempt(connection: Connection, publish: Publish, route: ClusterRoute): void {
     const bytesMax = this.#context.journal.unitBytesMax - topicBytesMax(publish) - unitBytesReserve;
     if (publish.size > bytesMax) return this.#refuseLarge(connection, publish, bytesMax);
-    const full = publish.qos === 0 ? undefined : this.#fanout.fullMailbox(route, publish.qos);
-    if (full !== undefined) return this.#refuse(connection, publish, { route, full });
+    const admission = this.#admit(publish, route);
+    if ("why" in admission) return this.#refuse(connection, publish, { route, ...admission });
+    const { payment, retainedPayment } = admission;
     const client = connection.client!;
     const operations: JournalOperation[] = [];
-    if (publish.retain) operations.push(...this.#retaining.retain(publish, route.topic));
+    if (publish.retain) operations.push(...this.#retaining.retain(publish, route.topic, retainedPayment));
     if (publish.qos === 2) this.#receiveIncoming(client, publish.packetId, operations);
     // A broker that has slept must not bring back what its client has long published elsewhere: all of it, or some of it
     // would be overtaken.
     const guard = client.mailbox === undefined ? undefined : checkOf(client.owned);
     const refused = (): void => this.#context.evict(client);
-    const how = { operations, connection, guard, refused };
+    const how = { operations, connection, guard, refused, payment };
     const { receivers, settlement } = this.#fanout.promise(publish, route, client, how);
     if (this.#context.journal.full) {
       connection.hold(Hold.journal);
@@ -175,6 +186,24 @@ export class Publishing {
     const reason = receivers === 0 && !publish.retain ? Reason.noMatchingSubscribers : Reason.success;
     if (settlement === undefined || settlement.isSettled) return this.#answer(connection, publish, { reason });
     this.#oweAnswer(connection, publish, (settle) => settlement.whenSettled(() => settle({ reason })));
+  }
+
+  /** Sets aside what a publish may cost; or says in words why it cannot be taken now. */
+  #admit(publish: Publish, route: ClusterRoute): Admission | Denial {
+    const { banking, options } = this.#context;
+    const full = publish.qos === 0 ? undefined : this.#fanout.fullMailbox(route, publish.qos);
+    if (full !== undefined)
+      return { why: `the mailbox of ${full} holds its maximum of ${options.maxQueued} messages`, isHopeful: false };
+    const copies = this.#fanout.copiesOf(route, publish.qos);
+    const copiesPrice = copies === 0 ? 0 : copies * banking.termsOf(publish).credits;
+    const retainedPrice = publish.retain ? this.#retaining.priceOf(publish) : 0;
+    if (copiesPrice + retainedPrice === 0) return { payment: undefined, retainedPayment: undefined };
+    const payment = banking.reserve(copiesPrice);
+    const retainedPayment = banking.reserve(retainedPrice);
+    if (payment !== undefined && retainedPayment !== undefined) return { payment, retainedPayment };
+    payment?.close();
+    retainedPayment?.close();
+    return { why: banking.describe(copiesPrice + retainedPrice), isHopeful: banking.isHopeful };
   }
 
   #receiveIncoming(client: Client, packetId: number, operations: JournalOperation[]): void {
@@ -244,37 +273,47 @@ export class Publishing {
   }
 
   /**
-   * A publish that a full mailbox cannot take reaches nobody. MQTT 5 is told so; before MQTT 5 there is no such
+   * A publish that cannot be stored, should it have to, reaches nobody. MQTT 5 is told so; before MQTT 5 there is no such
    * answer, so the client is not read for a while, and then its connection is closed so that it tries again.
    */
-  #refuse(connection: Connection, publish: Publish, why: Refusal): void {
-    const { metrics, options, log, timers, clock } = this.#context;
-    const clientId = why.full;
-    if (connection.channel.version === 5) {
-      metrics.refused++;
-      const text = `the mailbox of ${clientId} holds its maximum of ${options.maxQueued} messages`;
-      return this.#answer(connection, publish, { reason: Reason.quotaExceeded, text });
-    }
+  #refuse(connection: Connection, publish: Publish, { route: first, why, isHopeful }: Refusal): void {
+    const { options, timers, clock } = this.#context;
+    const isTold = connection.channel.version === 5 || publish.qos === 0;
+    if (isTold && !isHopeful && this.#context.coordinator.state === "CONNECTED")
+      return this.#deny(connection, publish, why);
     connection.hold(Hold.refused);
     const kept = publish.kept();
     kept.packetId = publish.packetId;
-    const giveUpAt = clock.now() + refusedHoldMs;
+    const giveUpAt = clock.now() + (isTold ? bankHopeMs : options.bankWait * 1000);
+    const retryMs = isTold ? bankHopeRetryMs : refusedRetryMs;
     const retry = new Timer((now) => {
       if (connection.channel.phase !== "open") return;
-      const route = this.#context.router.refresh(why.route);
-      if (this.#fanout.fullMailbox(route, kept.qos) === undefined) {
+      const route = this.#context.router.refresh(first);
+      const admission = this.#admit(kept, route);
+      if (!("why" in admission)) {
+        // What was set aside to see whether it can be is set aside again by the attempt.
+        admission.payment?.close();
+        admission.retainedPayment?.close();
         this.#attempt(connection, kept, route);
         return this.#resume(connection, Hold.refused);
       }
-      if (now < giveUpAt) return timers.set(retry, now + refusedRetryMs);
-      metrics.refused++;
-      log.warn(
-        { client: connection.client!.session.clientId, mailbox: clientId },
-        "publish refused: the mailbox is full",
-      );
-      connection.transport.close();
+      // Without the store nobody knows what the bank has; what needs it waits.
+      const isAway = this.#context.coordinator.state !== "CONNECTED";
+      if (now < giveUpAt || isAway) return timers.set(retry, now + retryMs);
+      this.#deny(connection, kept, admission.why);
+      this.#resume(connection, Hold.refused);
     });
-    timers.set(retry, clock.now() + refusedRetryMs);
+    timers.set(retry, clock.now() + retryMs);
+  }
+
+  /** Says so to MQTT 5, and to nobody at QoS 0; before MQTT 5 the connection is closed, so that the client tries again. */
+  #deny(connection: Connection, publish: Publish, why: string): void {
+    const { metrics, log } = this.#context;
+    metrics.refused++;
+    log.warn({ client: connection.client!.session.clientId }, `publish refused: ${why}`);
+    if (connection.channel.version === 5 || publish.qos === 0)
+      this.#answer(connection, publish, { reason: Reason.quotaExceeded, text: why });
+    else connection.transport.close();
   }
 
   #journalRelieved(): void {
@@ -286,8 +325,21 @@ export class Publishing {
 
 const noMessage = new Publish();
 
-interface Refusal {
+/** Why a publish cannot be taken now. */
+interface Denial {
+  /** In words. */
+  readonly why: string;
+  /** It may be otherwise in a moment. */
+  readonly isHopeful: boolean;
+}
+
+interface Refusal extends Denial {
   readonly route: ClusterRoute;
-  /** Who cannot take more: a client id, or a shared subscription. */
-  readonly full: string;
+}
+
+/** What is set aside for a publish; undefined where nothing may have to be stored. */
+interface Admission {
+  /** For the copies of it in mailboxes. */
+  readonly payment: Payment | undefined;
+  readonly retainedPayment: Payment | undefined;
 }

@@ -295,7 +295,8 @@ export class Sessions {
     const target = this.#fanout.choose(group, client);
     if (target === undefined || !isThere(target.subscriber)) return false;
     outgoing.takenCareOf = true;
-    this.#fanout.redeliver(publish, target, () => outgoing.settlement?.done());
+    const payment = this.#context.banking.lend(outgoing.settlement?.payment);
+    this.#fanout.redeliver(publish, target, { done: () => outgoing.settlement?.done(), payment });
     return true;
   }
 

@@ -12,6 +12,9 @@ export const retainedPath = "/retained";
 export const topicsPath = "/topics";
 export const sessionsPath = "/sessions";
 export const willsPath = "/wills";
+/** Capital and vault; below it what each branch has been granted. */
+export const bankPath = "/bank";
+export const branchesPath = `${bankPath}/branches`;
 /** One node a broker; its version counts the broker's commits. ZooKeeper only. */
 export const commitsPath = "/commits";
 
@@ -122,6 +125,16 @@ export function messagePath(topic: string, id: string): string {
 
 export function willPath(brokerId: string, clientId: string): string {
   return `${willsPath}/${encodeName(brokerId)}/${encodeName(clientId)}`;
+}
+
+/** What a broker's branch has been granted. */
+export function branchPath(id: string): string {
+  return `${branchesPath}/${encodeName(id)}`;
+}
+
+/** What the messages of a broker still bind after its branch was closed. */
+export function estatePath(id: string): string {
+  return `${branchesPath}/${messageMark}${encodeName(id)}`;
 }
 
 export function parentPath(path: string): string {

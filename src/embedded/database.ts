@@ -60,7 +60,7 @@ const schema = `
 
 export class TreeDatabase {
   readonly #db: Database;
-  readonly #lock: Database;
+  readonly #lock: Database | undefined;
   readonly #find: Statement<Row, [string, string]>;
   readonly #insert: Statement;
   readonly #update: Statement;
@@ -73,14 +73,19 @@ export class TreeDatabase {
   /** Parents that have lost a child since the last sweep: they may be empty containers. */
   #bereaved = new Set<string>();
 
-  /** Opens or creates the store in a folder. Throws `OperatingError` in words for the operator. */
-  constructor(folder: string) {
+  /**
+   * Opens or creates the store in a folder; to "read" it, though a broker may own it. Throws `OperatingError` in words for
+   * the operator.
+   */
+  constructor(folder: string, how: "own" | "read" = "own") {
     try {
-      mkdirSync(folder, { recursive: true });
-      this.#lock = lockFolder(folder);
-      this.#db = new Database(join(folder, "tree.db"));
-      this.#db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;");
-      this.#db.exec(schema);
+      if (how === "own") {
+        mkdirSync(folder, { recursive: true });
+        this.#lock = lockFolder(folder);
+        this.#db = new Database(join(folder, "tree.db"));
+        this.#db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;");
+        this.#db.exec(schema);
+      } else this.#db = new Database(join(folder, "tree.db"), { readonly: true });
     } catch (error) {
       if (error instanceof OperatingError) throw error;
       throw new OperatingError("ESTORE", `cannot use the data folder ${folder}: ${messageOf(error)}`);
@@ -98,7 +103,7 @@ export class TreeDatabase {
     this.#count = this.#db.prepare("SELECT COUNT(*) AS count FROM node WHERE parent = ?");
     this.#hasChild = this.#db.prepare("SELECT 1 FROM node WHERE parent = ? LIMIT 1");
     this.#zxid = (this.#db.prepare("SELECT zxid FROM counter").get() as { zxid: number }).zxid;
-    this.endSession();
+    if (how === "own") this.endSession();
   }
 
   /**
@@ -151,7 +156,7 @@ export class TreeDatabase {
   close(): void {
     this.endSession();
     this.#db.close();
-    this.#lock.close();
+    this.#lock?.close();
   }
 
   #answer(request: Request): Reply {

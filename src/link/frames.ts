@@ -76,6 +76,12 @@ export type Control =
   /** Asks to be told when everything up to a transaction is known. */
   | { readonly say: "see"; readonly number: number; readonly zxid: number }
   | { readonly say: "seen"; readonly number: number }
+  /** Messages that the receiver's branch of the bank pays for are gone. */
+  | { readonly say: "freed"; readonly paths: readonly string[] }
+  /** Answers a `Remain` that was unpaid. */
+  | { readonly say: "remained" }
+  /** The sender's branch is short of credits, and the vault is empty: who has more than it needs gives some back. */
+  | { readonly say: "short" }
   /** A subscriber there is behind: send less, and go on. */
   | { readonly say: "hold" }
   | { readonly say: "go" };
@@ -96,6 +102,11 @@ export interface Delivery {
 
 export interface Remain {
   readonly id: number;
+  /**
+   * What may have to be stored could not be paid for there. It is answered with `remained`: until then everything else for
+   * persistent sessions is sent back as well, so that nothing overtakes.
+   */
+  readonly unpaid?: true;
   readonly handles: readonly number[];
   readonly groups: readonly string[];
 }

@@ -10,7 +10,7 @@ import { journalBytesLow, journalBytesMax, journalRetriesMax } from "../base/lim
 import type { Coordinator, CoordinatorError, WriteOperation, WriteResult } from "../coordinator/coordinator.ts";
 import { nameOf, parentPath } from "../coordinator/paths.ts";
 import { Levels, levelMode } from "./levels.ts";
-import { expectedBy, isOvertaken, type JournalOperation, pagesOf, toWrite } from "./operations.ts";
+import { expectedBy, isOvertaken, type JournalOperation, mayWait, pagesOf, toWrite } from "./operations.ts";
 
 /** `versions[i]`: what operation i has left behind as data version; -1 where there is none or it is not known. */
 export type JournalDone = (versions: readonly number[], zxid: number) => void;
@@ -38,6 +38,10 @@ interface Unit {
   readonly expected: readonly number[];
   readonly bytes: number;
   readonly after: readonly ((how: "committed" | "refused") => void)[];
+  /** Units are taken up in the order of their numbers. */
+  readonly number: number;
+  /** A check has failed that may be waited for. */
+  mustWait: boolean;
   /** Who waits for it and all before it. */
   readonly barriers: (() => void)[];
   readonly done: JournalDone;
@@ -56,6 +60,13 @@ export class Journal {
   #last: Unit | undefined;
   #pendingBytes = 0;
   #relieved: (() => void) | undefined;
+  #lastNumber = 0;
+  /** Units whose check may hold again, until `unpark`. */
+  #parked: Unit[] = [];
+  /** Barriers that have come to units that are parked. */
+  #waiting: (() => void)[] = [];
+  /** Told when the first unit is parked: `unpark` must be called when its check holds again. */
+  onPark: () => void = () => {};
   /** Told once when the pending bytes have fallen low after `full` was true. */
   onRelief: () => void = () => {};
 
@@ -93,6 +104,8 @@ export class Journal {
       expected: operations.map(expectedBy),
       bytes,
       after: operations.flatMap((operation) => ("after" in operation && operation.after ? [operation.after] : [])),
+      number: ++this.#lastNumber,
+      mustWait: false,
       barriers: [],
       done,
       refused,
@@ -127,7 +140,28 @@ export class Journal {
   /** Calls back when everything that is pending now has been committed or refused. */
   settled(done: () => void): void {
     if (this.#pending.size === 0) return done();
-    this.#last!.barriers.push(done);
+    this.#last!.barriers.push(() => {
+      if (this.#parked.length === 0) done();
+      else this.#waiting.push(() => this.settled(done));
+    });
+  }
+
+  /** What was parked is submitted again, in its order. */
+  unpark(): void {
+    const units = this.#parked.sort((a, b) => a.number - b.number);
+    this.#parked = [];
+    for (const unit of units) {
+      unit.mustWait = false;
+      unit.attempts = 0;
+      this.#last = unit;
+      this.#submit(unit);
+    }
+    for (const wait of this.#waiting.splice(0)) wait();
+  }
+
+  #park(unit: Unit): void {
+    this.#parked.push(unit);
+    if (this.#parked.length === 1) this.onPark();
   }
 
   /** Submits what came in, in its order, when it is known which levels are missing. */
@@ -149,6 +183,7 @@ export class Journal {
   }
 
   #submit(unit: Unit): void {
+    if (this.#parked.length > 0 && unit.operations.some(mayWait)) return this.#park(unit);
     let { writes, parts } = this.#write(unit);
     this.#coordinator.write(
       writes,
@@ -156,6 +191,7 @@ export class Journal {
         if (error === undefined) return this.#finish(unit, this.#collect(unit, parts, results), zxid);
         // An orderly end: nothing more is committed, nothing more is acknowledged.
         if (error.code === "Closed") return;
+        if (unit.mustWait) return this.#park(unit);
         const isRefused = unit.operations.some((operation) => operation !== undefined);
         this.#retire(unit, isRefused ? "refused" : "committed");
         if (isRefused) this.#refuse(unit, error);
@@ -163,6 +199,13 @@ export class Journal {
         this.#lower(unit);
       },
       (error) => {
+        if (
+          parts[error.index]!.kind === "own" &&
+          mayWait(unit.operations[(parts[error.index] as { index: number }).index])
+        ) {
+          unit.mustWait = true;
+          return undefined;
+        }
         if (error.code === "Closed" || !this.#repair(unit, parts[error.index]!, error)) return undefined;
         ({ writes, parts } = this.#write(unit));
         return writes;
@@ -294,5 +337,8 @@ export class Journal {
 /** The level above a node has vanished, or was never there: it is made in the same commit. */
 function addLevelAbove(unit: Unit, path: string): void {
   const level = parentPath(path);
-  if (!unit.levels.includes(level)) unit.levels.unshift(level);
+  if (unit.levels.includes(level)) return;
+  unit.levels.push(level);
+  // Parents first: a path is longer than those above it.
+  unit.levels.sort((a, b) => a.length - b.length);
 }

@@ -11,6 +11,7 @@ import { mailPath, messagePath, parentPath, topicOfPath, topicsPath } from "../c
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { Journal } from "./journal.ts";
+import type { Ledger, Payment } from "./ledger.ts";
 import type { JournalOperation } from "./operations.ts";
 import { decodeMessage, decodeSlip, emptyRecord, encodeMessage, encodeSlip, type SlipRecord } from "./records.ts";
 
@@ -46,13 +47,16 @@ export class Mail {
   readonly #coordinator: Coordinator;
   readonly #journal: Journal;
   readonly #epoch: string;
+  readonly #ledger: Ledger;
   #sequence = 0;
   /** Slips to be removed as soon as their number is known. */
   readonly #unwanted = new Set<Slip>();
 
-  constructor(coordinator: Coordinator, journal: Journal, epoch: number) {
+  constructor(parts: { coordinator: Coordinator; journal: Journal; ledger: Ledger; epoch: number }) {
+    const { coordinator, journal, ledger, epoch } = parts;
     this.#coordinator = coordinator;
     this.#journal = journal;
+    this.#ledger = ledger;
     this.#epoch = epoch.toString(36).padStart(8, "0");
   }
 
@@ -70,7 +74,7 @@ export class Mail {
    * What stores a message with a slip for each draft: one unit, or several with a copy each where one could not hold all
    * slips. Slips are numbered by the store, in the order of their commits, whoever commits them.
    */
-  store(publish: Publish, name: MessageName, drafts: readonly SlipDraft[]): StoredMail[] {
+  store(publish: Publish, name: MessageName, drafts: readonly SlipDraft[], payment?: Payment): StoredMail[] {
     const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
     const room = this.#journal.unitBytesMax - publish.size - topicBytesMax(publish) - unitBytesReserve;
     const units: StoredMail[] = [];
@@ -81,16 +85,19 @@ export class Mail {
         const { clientId, subscriptionIds } = drafts[to]!;
         bytes += slipOverhead + 3 * clientId.length + path.length + 4 * subscriptionIds.length;
       }
-      units.push(this.#store(publish, path, drafts.slice(from, to)));
+      const unit = this.#store(publish, path, drafts.slice(from, to));
+      this.#ledger.keep(path, this.#ledger.termsOf(publish).credits, payment);
+      units.push(unit);
       from = to;
     }
     return units;
   }
 
   #store(publish: Publish, path: string, drafts: readonly SlipDraft[]): StoredMail {
-    const operations: JournalOperation[] = [
-      { kind: "create", path, data: encodeMessage(publish, drafts.length), mode: "persistent" },
-    ];
+    const { branch } = this.#ledger;
+    const terms = this.#ledger.termsOf(publish);
+    const data = encodeMessage(publish, { ...terms, branch, recipients: drafts.length });
+    const operations: JournalOperation[] = [this.#ledger.guard(), { kind: "create", path, data, mode: "persistent" }];
     if (drafts.length > 1)
       operations.push({ kind: "create", path: counterPath(path), data: emptyRecord, mode: "persistent" });
     const slips = drafts.map((draft): Slip => {
@@ -100,7 +107,9 @@ export class Mail {
         retain: draft.retain,
         packetId: draft.packetId,
         recipients: drafts.length,
+        keepUntil: Math.min(terms.keepUntil, publish.expiresAt),
         subscriptionIds: draft.subscriptionIds,
+        branch,
         messagePath: path,
       };
       const slip: Slip = { clientId: draft.clientId, name: undefined, record, publish, committed: false };
@@ -112,7 +121,12 @@ export class Mail {
       operations.push({ kind: "create", path: `${parent}/`, data: encodeSlip(record), mode: "sequential", named });
       return slip;
     });
-    return { operations, slips };
+    return { path, operations, slips };
+  }
+
+  /** What was to be stored will not be. */
+  withdrawn(path: string): void {
+    this.#ledger.freed(path, this.#ledger.branch);
   }
 
   /** Commits that a slip has been given a packet id, before it is sent at QoS 2. */
@@ -130,7 +144,7 @@ export class Mail {
     record.state = "released";
     const set: JournalOperation = { kind: "set", path: slipPath(slip), data: encodeSlip(record) };
     const done = (versions: readonly number[]): void => {
-      this.#removeIfLast(record, versions[2] ?? -1);
+      this.#left(record, versions[2] ?? -1);
       how.done();
     };
     this.#journal.commit([checkOf(how.owned), set, ...leaveMessage(record)], done, how.refused);
@@ -147,11 +161,7 @@ export class Mail {
     const take: JournalOperation = { kind: "take", path: slipPath(slip) };
     const gone = (): void => {};
     if (record.state === "released") return this.#journal.commit([take], gone, gone);
-    this.#journal.commit(
-      [take, ...leaveMessage(record)],
-      (versions) => this.#removeIfLast(record, versions[1] ?? -1),
-      gone,
-    );
+    this.#journal.commit([take, ...leaveMessage(record)], (versions) => this.#left(record, versions[1] ?? -1), gone);
   }
 
   /** The slips of a mailbox, oldest first, not yet read. */
@@ -229,24 +239,26 @@ export class Mail {
     });
   }
 
-  #removeIfLast({ recipients, messagePath }: SlipRecord, counterVersion: number): void {
-    if (recipients === 1) return;
-    if (counterVersion !== -1) return this.removeIfDone(messagePath, recipients, counterVersion);
+  /** One recipient less is committed: the only one has removed the message, the last of several does it now. */
+  #left({ recipients, messagePath, branch }: SlipRecord, counterVersion: number): void {
+    if (recipients === 1) return this.#ledger.freed(messagePath, branch);
+    const counted = { path: messagePath, branch, recipients };
+    if (counterVersion !== -1) return this.removeIfDone(counted, counterVersion);
     // It was committed, but the answer was lost.
     this.#coordinator.read([{ kind: "exists", path: counterPath(messagePath) }], (_, [counter]) => {
-      if (typeof counter === "object" && "stat" in counter) {
-        this.removeIfDone(messagePath, recipients, counter.stat.version);
-      }
+      if (typeof counter === "object" && "stat" in counter) this.removeIfDone(counted, counter.stat.version);
     });
   }
 
   /** Removes a message with several recipients if its counter says that all of them have it. */
-  removeIfDone(path: string, recipients: number, counterVersion: number): void {
-    if (counterVersion < recipients) return;
-    this.#journal.commit([
-      { kind: "remove", path: counterPath(path) },
-      { kind: "remove", path },
-    ]);
+  removeIfDone(message: CountedMessage, counterVersion: number): void {
+    if (counterVersion >= message.recipients) this.remove(message);
+  }
+
+  /** Removes a message that nobody needs any more. */
+  remove({ path, branch, recipients }: CountedMessage): void {
+    const counter: JournalOperation[] = recipients > 1 ? [{ kind: "remove", path: counterPath(path) }] : [];
+    this.#journal.commit([...counter, { kind: "remove", path }], () => this.#ledger.freed(path, branch));
   }
 }
 
@@ -274,7 +286,16 @@ export interface Settling {
   readonly refused: () => void;
 }
 
+export interface CountedMessage {
+  readonly path: string;
+  /** Who pays for it. */
+  readonly branch: string;
+  readonly recipients: number;
+}
+
 export interface StoredMail {
+  /** The message's znode. */
+  readonly path: string;
   readonly operations: JournalOperation[];
   readonly slips: Slip[];
 }

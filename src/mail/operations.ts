@@ -35,8 +35,14 @@ export type JournalOperation =
     }
   /** Deletes; if it is not there the unit is refused: somebody else has done it. */
   | { readonly kind: "take"; readonly path: string }
-  /** The unit is refused if the version is another one. */
-  | { readonly kind: "check"; readonly path: string; readonly version: () => number };
+  /** The unit is refused if the version is another one; -1: if there is no such node. */
+  | {
+      readonly kind: "check";
+      readonly path: string;
+      readonly version: () => number;
+      /** Instead of being refused the unit waits, in its order, until `Journal.unpark`. */
+      readonly mayWait?: true;
+    };
 
 /** Operations that need not be committed together, in pieces that can be. */
 export function pagesOf(operations: readonly JournalOperation[]): JournalOperation[][] {
@@ -72,6 +78,10 @@ export function mayCreate(operation: JournalOperation): boolean {
   return (
     operation.kind === "create" || operation.kind === "announce" || (operation.kind === "put" && !operation.exists)
   );
+}
+
+export function mayWait(operation: JournalOperation | undefined): boolean {
+  return operation?.kind === "check" && operation.mayWait === true;
 }
 
 export function expectedBy(operation: JournalOperation): number {

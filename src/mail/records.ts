@@ -3,56 +3,94 @@
  * credits and expiry, so that a program can add the credits up without knowing the rest; what operators want
  * to read is JSON.
  */
-import { concatBytes, decodeUtf8, encodeUtf8, noBytes } from "../base/bytes.ts";
+import {
+  concatBytes,
+  copyBytes,
+  decodeUtf8,
+  encodeUtf8,
+  noBytes,
+  readUint16,
+  readUint32,
+  readUint64,
+  writeUint16,
+  writeUint32,
+  writeUint64,
+} from "../base/bytes.ts";
 import type { ProtocolVersion, QoS } from "../mqtt/constants.ts";
 import { makePublish, Publish } from "../mqtt/publish.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { parseFilter } from "../mqtt/topic.ts";
 
-const messageHeadBytes = 26;
-const formatVersion = 1;
+const messageHeadBytes = 28;
+const formatVersion = 2;
+const publishersExpiry = 4;
+
+/** On what terms a message is kept. */
+export interface Terms {
+  /** What it costs while it is kept, in milli-credits. */
+  readonly credits: number;
+  /** Until when it is kept, in ms since 1970; Infinity: as long as it is needed. */
+  readonly keepUntil: number;
+}
+
+export interface MessageHead extends Terms {
+  /** The broker whose branch pays for it. */
+  readonly branch: string;
+  /** With how many slips it was stored. */
+  readonly recipients: number;
+}
 
 /**
- * A stored or retained message: credits in milli-credits (u64), expiry in ms since 1970 (u64, 0: never),
- * format (u8), QoS (u8), recipients (u32), length of the properties (u32), properties as MQTT 5 encodes them
- * (without expiry and alias), payload. Big-endian.
+ * A stored or retained message: credits in milli-credits (u64), until when it is kept in ms since 1970 (u64, 0: never ends),
+ * format (u8), QoS (bits 0-1) and whether that end is the publisher's (bit 2) (u8), recipients (u32), length of the
+ * properties (u32), length of the branch's name (u16), that name in UTF-8, properties as MQTT 5 encodes them (without
+ * expiry and alias), payload. Big-endian.
  */
-export function encodeMessage(publish: Publish, recipients: number): Uint8Array {
+export function encodeMessage(publish: Publish, head: MessageHead): Uint8Array {
   const propertiesLength = publish.propertiesEnd - publish.propertiesStart;
-  const bytes = new Uint8Array(messageHeadBytes + propertiesLength + publish.payloadLength);
-  const view = new DataView(bytes.buffer);
-  view.setBigUint64(0, 0n);
-  view.setBigUint64(8, publish.expiresAt === Infinity ? 0n : BigInt(Math.round(publish.expiresAt)));
-  view.setUint8(16, formatVersion);
-  view.setUint8(17, publish.qos);
-  view.setUint32(18, recipients);
-  view.setUint32(22, propertiesLength);
-  bytes.set(publish.propertyBytes.subarray(publish.propertiesStart, publish.propertiesEnd), messageHeadBytes);
-  bytes.set(
-    publish.payloadBytes.subarray(publish.payloadStart, publish.payloadEnd),
-    messageHeadBytes + propertiesLength,
-  );
+  const branch = encodeUtf8(head.branch);
+  const propertiesAt = messageHeadBytes + branch.length;
+  const bytes = new Uint8Array(propertiesAt + propertiesLength + publish.payloadLength);
+  const isPublishers = publish.expiresAt !== Infinity;
+  const until = isPublishers ? publish.expiresAt : head.keepUntil;
+  writeUint64(bytes, 0, head.credits);
+  writeUint64(bytes, 8, until === Infinity ? 0 : Math.round(until));
+  bytes[16] = formatVersion;
+  bytes[17] = publish.qos | (isPublishers ? publishersExpiry : 0);
+  writeUint32(bytes, 18, head.recipients);
+  writeUint32(bytes, 22, propertiesLength);
+  writeUint16(bytes, 26, branch.length);
+  bytes.set(branch, messageHeadBytes);
+  copyBytes(bytes, propertiesAt, publish.propertyBytes, publish.propertiesStart, publish.propertiesEnd);
+  copyBytes(bytes, propertiesAt + propertiesLength, publish.payloadBytes, publish.payloadStart, publish.payloadEnd);
   return bytes;
 }
 
-/** With how many slips a message was stored. */
-export function recipientsOf(bytes: Uint8Array): number {
-  return bytes.length < messageHeadBytes ? 0 : new DataView(bytes.buffer, bytes.byteOffset).getUint32(18);
+/** What a message costs and who pays for it; undefined: the bytes are no message, but a level above others. */
+export function decodeMessageHead(bytes: Uint8Array): MessageHead | undefined {
+  if (bytes.length < messageHeadBytes) return undefined;
+  const until = readUint64(bytes, 8);
+  return {
+    credits: readUint64(bytes, 0),
+    keepUntil: until === 0 ? Infinity : until,
+    recipients: readUint32(bytes, 18),
+    branch: decodeUtf8(bytes, messageHeadBytes, messageHeadBytes + readUint16(bytes, 26)),
+  };
 }
 
 /** Reads what `encodeMessage` wrote; its topic comes from its path. */
 export function decodeMessage(topic: string, bytes: Uint8Array): Publish {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const propertiesEnd = messageHeadBytes + view.getUint32(22);
   const publish = new Publish();
-  const expiresAt = Number(view.getBigUint64(8));
-  publish.expiresAt = expiresAt === 0 ? Infinity : expiresAt;
-  publish.qos = view.getUint8(17) as QoS;
+  const until = readUint64(bytes, 8);
+  const flags = bytes[17]!;
+  publish.keepUntil = until === 0 ? Infinity : until;
+  if ((flags & publishersExpiry) !== 0) publish.expiresAt = publish.keepUntil;
+  publish.qos = (flags & 3) as QoS;
   publish.topicBytes = encodeUtf8(topic);
   publish.topicEnd = publish.topicBytes.length;
   publish.propertyBytes = publish.payloadBytes = bytes;
-  publish.propertiesStart = messageHeadBytes;
-  publish.propertiesEnd = publish.payloadStart = propertiesEnd;
+  publish.propertiesStart = messageHeadBytes + readUint16(bytes, 26);
+  publish.propertiesEnd = publish.payloadStart = publish.propertiesStart + readUint32(bytes, 22);
   publish.payloadEnd = bytes.length;
   return publish;
 }
@@ -69,40 +107,55 @@ export interface SlipRecord {
   packetId: number;
   /** How many slips the message has been stored with. */
   readonly recipients: number;
+  /** Until when the message is kept, in ms since 1970; Infinity: as long as it is needed. */
+  readonly keepUntil: number;
   readonly subscriptionIds: readonly number[];
+  /** The broker whose branch pays for the message. */
+  readonly branch: string;
   readonly messagePath: string;
 }
 
+const slipHeadBytes = 20;
+
 /**
- * A slip: state (u8), QoS and retain (u8: bit 0-1, bit 2), packet id (u16), recipients (u32), number of
- * subscription identifiers (u16), each (u32), then the message's path in UTF-8. Big-endian.
+ * A slip: state (u8), QoS and retain (u8: bit 0-1, bit 2), packet id (u16), recipients (u32), until when the message is kept
+ * in ms since 1970 (u64, 0: never ends), number of subscription identifiers (u16), length of the branch's name (u16), each
+ * identifier (u32), that name and the message's path in UTF-8. Big-endian.
  */
 export function encodeSlip(slip: SlipRecord): Uint8Array {
   const path = encodeUtf8(slip.messagePath);
+  const branch = encodeUtf8(slip.branch);
   const ids = slip.subscriptionIds;
-  const bytes = new Uint8Array(10 + 4 * ids.length + path.length);
-  const view = new DataView(bytes.buffer);
-  view.setUint8(0, slipStates.indexOf(slip.state));
-  view.setUint8(1, slip.qos | (slip.retain ? 4 : 0));
-  view.setUint16(2, slip.packetId);
-  view.setUint32(4, slip.recipients);
-  view.setUint16(8, ids.length);
-  for (let index = 0; index < ids.length; index++) view.setUint32(10 + 4 * index, ids[index]!);
-  bytes.set(path, 10 + 4 * ids.length);
+  const branchAt = slipHeadBytes + 4 * ids.length;
+  const bytes = new Uint8Array(branchAt + branch.length + path.length);
+  bytes[0] = slipStates.indexOf(slip.state);
+  bytes[1] = slip.qos | (slip.retain ? 4 : 0);
+  writeUint16(bytes, 2, slip.packetId);
+  writeUint32(bytes, 4, slip.recipients);
+  writeUint64(bytes, 8, slip.keepUntil === Infinity ? 0 : slip.keepUntil);
+  writeUint16(bytes, 16, ids.length);
+  writeUint16(bytes, 18, branch.length);
+  for (let index = 0; index < ids.length; index++) writeUint32(bytes, slipHeadBytes + 4 * index, ids[index]!);
+  bytes.set(branch, branchAt);
+  bytes.set(path, branchAt + branch.length);
   return bytes;
 }
 
 export function decodeSlip(bytes: Uint8Array): SlipRecord {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const count = view.getUint16(8);
+  const count = readUint16(bytes, 16);
+  const branchAt = slipHeadBytes + 4 * count;
+  const pathAt = branchAt + readUint16(bytes, 18);
+  const until = readUint64(bytes, 8);
   return {
-    state: slipStates[view.getUint8(0)]!,
-    qos: (view.getUint8(1) & 3) as QoS,
-    retain: (view.getUint8(1) & 4) !== 0,
-    packetId: view.getUint16(2),
-    recipients: view.getUint32(4),
-    subscriptionIds: Array.from({ length: count }, (_, index) => view.getUint32(10 + 4 * index)),
-    messagePath: decodeUtf8(bytes, 10 + 4 * count),
+    state: slipStates[bytes[0]!]!,
+    qos: (bytes[1]! & 3) as QoS,
+    retain: (bytes[1]! & 4) !== 0,
+    packetId: readUint16(bytes, 2),
+    recipients: readUint32(bytes, 4),
+    keepUntil: until === 0 ? Infinity : until,
+    subscriptionIds: Array.from({ length: count }, (_, index) => readUint32(bytes, slipHeadBytes + 4 * index)),
+    branch: decodeUtf8(bytes, branchAt, pathAt),
+    messagePath: decodeUtf8(bytes, pathAt),
   };
 }
 
@@ -155,7 +208,7 @@ export function encodeWill({ publish, delay, expiryMs, epoch }: WillRecord): Uin
   const head = encodeUtf8(JSON.stringify({ topic, retain: publish.retain, delay, expiry, epoch }));
   const length = new Uint8Array(4);
   new DataView(length.buffer).setUint32(0, head.length);
-  return concatBytes([length, head, encodeMessage(publish, 0)]);
+  return concatBytes([length, head, encodeMessage(publish, willHead)]);
 }
 
 export function decodeWill(bytes: Uint8Array): WillRecord {
@@ -175,5 +228,8 @@ export function decodeWill(bytes: Uint8Array): WillRecord {
   });
   return { publish, delay: head.delay, expiryMs: head.expiry ?? Infinity, epoch: head.epoch };
 }
+
+/** A will costs nothing while it waits for its connection to end. */
+const willHead: MessageHead = { credits: 0, keepUntil: Infinity, branch: "", recipients: 0 };
 
 export const emptyRecord = noBytes;

@@ -7,6 +7,7 @@ import { Ring } from "../base/ring.ts";
 import { Timer, type Timers } from "../base/timers.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { Journal } from "./journal.ts";
+import type { Payment } from "./ledger.ts";
 import type { Mail, Slip, SlipDraft } from "./mail.ts";
 
 /** A recipient that was sent the message and has not acknowledged it. */
@@ -26,6 +27,8 @@ export class Settlement {
   dueAt = 0;
   /** Slips made for this message so far. */
   slips = 0;
+  /** Credits set aside for the copies that may have to be stored. */
+  payment: Payment | undefined;
   #open = 0;
   #settled: () => void = () => {};
 
@@ -47,7 +50,9 @@ export class Settlement {
   /** One, or several, are taken care of. */
   done(count = 1): void {
     this.#open -= count;
-    if (this.#open === 0) this.#settled();
+    if (this.#open > 0) return;
+    this.payment?.close();
+    this.#settled();
   }
 
   /** Called when the last one is taken care of; only for a settlement that is not settled yet. */
@@ -96,7 +101,7 @@ export class Settlements {
     const name = { order: settlement.order, from: settlement.slips };
     settlement.slips += drafts.length;
     let at = 0;
-    for (const { operations, slips } of this.#mail.store(settlement.publish, name, drafts)) {
+    for (const { operations, slips } of this.#mail.store(settlement.publish, name, drafts, settlement.payment)) {
       const from = at;
       at += slips.length;
       this.#journal.commit(operations, () => {

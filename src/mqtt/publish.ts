@@ -34,6 +34,8 @@ export class Publish {
   subscriptionIds: number[] = [];
   /** When the message expires, in milliseconds since 1970; Infinity: never. */
   expiresAt = Infinity;
+  /** Until when a stored copy is kept, in milliseconds since 1970; Infinity: as long as it is needed. */
+  keepUntil = Infinity;
 
   topicBytes: Uint8Array = noBytes;
   topicStart = 0;

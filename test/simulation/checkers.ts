@@ -1,8 +1,13 @@
 /** What must hold when the simulated world has come to rest, besides what the history says. */
+
+import { audit, boundBy, type Picture } from "../../src/bank/audit.ts";
 import { decodeUtf8 } from "../../src/base/bytes.ts";
+import { sweepMs } from "../../src/base/limits.ts";
+import type { Store } from "../../src/broker/mirror.ts";
+import { takePicture } from "../../src/broker/picture.ts";
 import type { Publish } from "../../src/mqtt/publish.ts";
 import type { History } from "../chaos/history.ts";
-import type { World } from "./world.ts";
+import { type World, wallStart } from "./world.ts";
 
 /** Mail and half-received publishes that nobody will ever ask for. */
 export function leftovers(world: World): string[] {
@@ -67,11 +72,43 @@ export function unequalRetained(world: World, history: History): string[] {
   return wrong;
 }
 
+/** The bank's audit, on the tree as it is at one moment. */
+export async function overdrawn(world: World): Promise<string[]> {
+  const picture = await pictureOf(world);
+  return picture === undefined ? [] : audit(picture, { graceMs: 2 * sweepMs }).map((what) => `audit: ${what}`);
+}
+
+/** No credit is lost for good: what a branch takes for bound is bound by its messages, to the milli-credit. */
+export async function lostCredits(world: World): Promise<string[]> {
+  const picture = await pictureOf(world);
+  const bound = boundBy(picture?.messages ?? []);
+  const wrong: string[] = [];
+  for (const { id, broker } of world.nodes.values()) {
+    const account = broker?.context.banking.account;
+    if (account !== undefined && account.bound !== (bound.get(id) ?? 0))
+      wrong.push(`${id} takes ${account.bound} for bound, its messages bind ${bound.get(id) ?? 0}`);
+    if (account !== undefined && account.grant !== picture?.grants.get(id))
+      wrong.push(`${id} takes ${account.grant} for its grant, the store says ${picture?.grants.get(id)}`);
+  }
+  return wrong;
+}
+
+function pictureOf(world: World): Promise<Picture | undefined> {
+  const { tree } = world.keeper;
+  const read: Store["read"] = (operations, done) =>
+    done(
+      undefined,
+      operations.map((operation) => tree.read(operation)),
+    );
+  return takePicture({ read }, wallStart + world.now());
+}
+
 function textOf({ payloadBytes, payloadStart, payloadEnd }: Publish): string {
   return decodeUtf8(payloadBytes, payloadStart, payloadEnd);
 }
 
 /** The payload of a stored message: what follows its head and its properties, as `src/README.md` has it. */
 function lastWords(bytes: Uint8Array): string {
-  return decodeUtf8(bytes, 26 + new DataView(bytes.buffer, bytes.byteOffset).getUint32(22));
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  return decodeUtf8(bytes, 28 + view.getUint16(26) + view.getUint32(22));
 }

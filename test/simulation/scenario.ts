@@ -2,11 +2,14 @@
 import type { Log } from "../../src/base/log.ts";
 import { History } from "../chaos/history.ts";
 import { Actor, PublishingActor } from "./actors.ts";
-import { leftovers, unequalRetained, unsettled, wrongOwners } from "./checkers.ts";
+import { leftovers, lostCredits, overdrawn, unequalRetained, unsettled, wrongOwners } from "./checkers.ts";
 import { World } from "./world.ts";
 
 /** Simulated time in which everything must come to rest after the last fault. */
 const healMs = 20_000;
+
+/** ... and in which the bank's teller has gone through the tree. */
+const tellerMs = 70_000;
 
 export interface Outcome {
   readonly seed: number;
@@ -18,6 +21,7 @@ export interface Outcome {
 export async function run(seed: number, log?: Log): Promise<Outcome> {
   const world = new World(seed, log);
   const history = new History();
+  history.isOrdered = !world.isPoor;
   for (const id of ["a", "b", "c"]) world.node(id);
   for (const node of world.nodes.values()) await startOf(world, () => node.start());
   const publishers = [1, 2, 1, 2].map(
@@ -52,7 +56,13 @@ export async function run(seed: number, log?: Log): Promise<Outcome> {
   await world.pass(1000);
   const states = actors.map((actor) => `${actor.name}:${actor.up ? "up" : "down"}:${actor.session.outgoing.size}`);
   const restless = healed ? [] : [`not at rest: ${states.join(" ")}; left: ${leftovers(world).slice(0, 6).join(" ")}`];
+  // What is done now and then may be under way just now.
+  if (healed) await world.pass(1000, () => unsettled(world).length === 0);
   const state = healed ? [...wrongOwners(world), ...unsettled(world), ...unequalRetained(world, history)] : [];
+  state.push(...(await overdrawn(world)));
+  // The teller has looked through everything, and what was not told has been found out.
+  await world.pass(tellerMs);
+  state.push(...(await overdrawn(world)), ...(healed ? await lostCredits(world) : []));
   return end([...wrong(), ...restless, ...state]);
 
   function end(found: string[]): Outcome {

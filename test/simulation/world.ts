@@ -11,9 +11,14 @@ import { defaultOptions } from "../../src/broker/options.ts";
 import type { Transport } from "../../src/net/transport.ts";
 import { Turn } from "../../src/net/writer.ts";
 import { type KeeperClient, SimulatedKeeper } from "./keeper.ts";
+import { type End, Wire } from "./wire.ts";
 
 export const sessionTimeoutMs = 2000;
+/** The world begins then, in ms since 1970. */
+export const wallStart = 1_800_000_000_000;
 const lookEveryMs = 20;
+/** Credits of a poor bank: it can keep some dozen messages. */
+const poorCapital = 3000;
 /** Clocks of brokers run faster or slower than the world's by up to this part. */
 const driftMax = 0.02;
 /** Promises that may follow from each other within one instant. */
@@ -46,6 +51,9 @@ export class World {
   readonly keeper: SimulatedKeeper;
   readonly nodes = new Map<string, BrokerNode>();
   readonly log: Log;
+  /** In a third of all worlds the bank is. */
+  readonly isPoor: boolean;
+  readonly bankCapital: number;
   #now = 1000;
   #happenings: Happening[] = [];
   #number = 0;
@@ -53,6 +61,8 @@ export class World {
   constructor(seed: number, log: Log = silentLog) {
     this.random = seeded(seed);
     this.log = log;
+    this.isPoor = this.random.next() < 0.34;
+    this.bankCapital = this.isPoor ? poorCapital : defaultOptions.bankCapital;
     this.keeper = new SimulatedKeeper({ scheduler: this, latency: () => this.latency(), sessionTimeoutMs });
   }
 
@@ -133,85 +143,6 @@ function isBefore(a: Happening, b: Happening): boolean {
   return a.at < b.at || (a.at === b.at && a.number < b.number);
 }
 
-/** What one end of a wire tells its owner. */
-export interface End {
-  received(bytes: Uint8Array): void;
-  closed(why: string): void;
-}
-
-/** A connection: two transports, each delivering to the other's end, in order. */
-export class Wire {
-  /** Nothing passes, and nobody is told. */
-  isCut: () => boolean = () => false;
-  readonly #world: World;
-  readonly #ends: [End | undefined, End | undefined] = [undefined, undefined];
-  readonly #arrivals: [number, number] = [0, 0];
-  #closed = false;
-  #hasLost = false;
-
-  constructor(world: World) {
-    this.#world = world;
-  }
-
-  attach(side: 0 | 1, end: End): void {
-    this.#ends[side] = end;
-  }
-
-  transport(side: 0 | 1, remote: string): Transport {
-    return {
-      remote,
-      write: (bytes, start, end) => {
-        const copy = bytes.slice(start, end);
-        this.#send(side, () => this.#ends[1 - side]?.received(copy));
-        return end - start;
-      },
-      pause() {},
-      resume() {},
-      close: () => this.close(side, "closed by the other side"),
-      abort: () => this.close(side, "reset by the other side"),
-    };
-  }
-
-  /** One side closes; the other one hears of it, unless the wire is cut. */
-  close(side: 0 | 1, why: string): void {
-    if (this.#ends[side] === undefined) return;
-    const own = this.#ends[side];
-    this.#ends[side] = undefined;
-    this.#world.after(0, () => own.closed("closed"));
-    this.#send(side, () => this.#end((1 - side) as 0 | 1, why));
-  }
-
-  /** What was cut passes again: what was lost meanwhile breaks the connection, though nobody sends any more. */
-  heal(): void {
-    if (this.#hasLost) this.reset();
-  }
-
-  /** Both sides hear of it. */
-  reset(): void {
-    this.#end(0, "reset");
-    this.#end(1, "reset");
-    this.#closed = true;
-  }
-
-  #end(side: 0 | 1, why: string): void {
-    const end = this.#ends[side];
-    this.#ends[side] = undefined;
-    end?.closed(why);
-  }
-
-  #send(side: 0 | 1, deliver: () => void): void {
-    const world = this.#world;
-    this.#arrivals[side] = Math.max(this.#arrivals[side], world.now() + world.latency());
-    world.after(this.#arrivals[side] - world.now(), () => {
-      if (this.#closed) return;
-      if (this.isCut()) this.#hasLost = true;
-      // TCP loses nothing within a connection: what could not be sent again in time breaks it.
-      else if (this.#hasLost) this.reset();
-      else deliver();
-    });
-  }
-}
-
 /** A machine for a broker: the broker on it may die and be started again. */
 export class BrokerNode {
   readonly id: string;
@@ -253,9 +184,15 @@ export class BrokerNode {
     const keeperClient = world.keeper.connect((time) => this.#local(time));
     this.#keeperClient = keeperClient;
     const broker = await Broker.start({
-      options: { ...defaultOptions, id: this.id, advertise: this.id, zkSessionTimeout: sessionTimeoutMs / 1000 },
+      options: {
+        ...defaultOptions,
+        id: this.id,
+        advertise: this.id,
+        zkSessionTimeout: sessionTimeoutMs / 1000,
+        bankCapital: world.bankCapital,
+      },
       coordinator: keeperClient,
-      clock: { now: () => this.#local(world.now()), wall: () => 1_800_000_000_000 + this.#local(world.now()) },
+      clock: { now: () => this.#local(world.now()), wall: () => wallStart + this.#local(world.now()) },
       random: world.random,
       log: world.log.child({ on: this.id }),
       turn: new Turn((flush) => queueMicrotask(flush)),

@@ -30,6 +30,8 @@ export async function machine(coordinator: Coordinator = instantCoordinator()) {
     turn,
     ...alone,
   });
+  // Its store remembers no bank.
+  broker.context.banking.account.grant = Number.MAX_SAFE_INTEGER;
   const dial = () => {
     const sent: number[] = [];
     const state = { closed: false, sent };

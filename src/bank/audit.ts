@@ -1,0 +1,69 @@
+/**
+ * The audit: reads a picture of the tree and says what is wrong with the bank, if anything is. It knows nothing of brokers:
+ * whoever can read the tree can run it.
+ */
+export interface Picture {
+  readonly capital: number;
+  readonly vault: number;
+  /** Grants by the names of branches; what is left of a closed one counts for its broker. In milli-credits. */
+  readonly grants: ReadonlyMap<string, number>;
+  readonly messages: readonly StoredMessage[];
+  readonly slips: readonly StoredSlip[];
+  /** Milliseconds since 1970. */
+  readonly takenAt: number;
+}
+
+export interface StoredMessage {
+  readonly path: string;
+  readonly branch: string;
+  readonly credits: number;
+  /** Of its znode's data. */
+  readonly bytes: number;
+  /** Milliseconds since 1970; 0: never. */
+  readonly expiresAt: number;
+  readonly isRetained: boolean;
+}
+
+export interface StoredSlip {
+  readonly path: string;
+  readonly messagePath: string;
+  /** The recipient has the message: it may be gone. */
+  readonly isReleased: boolean;
+}
+
+export interface AuditOptions {
+  /** A message may outlive its time by so much, in ms: one sweep. */
+  readonly graceMs: number;
+}
+
+/** Everything that is wrong, in words; empty if nothing is. */
+export function audit(picture: Picture, { graceMs }: AuditOptions): string[] {
+  const { capital, vault, grants, messages, slips, takenAt } = picture;
+  const wrong: string[] = [];
+  const granted = [...grants.values()].reduce((sum, grant) => sum + grant, 0);
+  if (vault + granted !== capital) wrong.push(`vault ${vault} + grants ${granted} is not the capital ${capital}`);
+  if (vault < 0) wrong.push(`the vault is overdrawn: ${vault}`);
+  const bound = boundBy(messages);
+  for (const [branch, credits] of bound) {
+    const grant = grants.get(branch);
+    if (grant === undefined) wrong.push(`messages of ${branch} bind ${credits}, and it has no branch`);
+    else if (credits > grant) wrong.push(`branch ${branch} is overdrawn: messages bind ${credits} of ${grant}`);
+  }
+  for (const [branch, grant] of grants) if (grant < 0) wrong.push(`branch ${branch} has a negative grant: ${grant}`);
+  for (const { path, expiresAt, credits } of messages) {
+    if (credits < 0) wrong.push(`${path} has negative credits: ${credits}`);
+    if (expiresAt !== 0 && expiresAt + graceMs < takenAt)
+      wrong.push(`${path} has outlived its time by ${Math.round((takenAt - expiresAt) / 1000)} s`);
+  }
+  const paths = new Set(messages.map(({ path }) => path));
+  for (const { path, messagePath, isReleased } of slips)
+    if (!isReleased && !paths.has(messagePath)) wrong.push(`${path} names ${messagePath}, which is not there`);
+  return wrong;
+}
+
+/** Milli-credits that messages bind, by branch. */
+export function boundBy(messages: readonly StoredMessage[]): Map<string, number> {
+  const bound = new Map<string, number>();
+  for (const { branch, credits } of messages) bound.set(branch, (bound.get(branch) ?? 0) + credits);
+  return bound;
+}

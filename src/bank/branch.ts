@@ -1,0 +1,103 @@
+/**
+ * A branch of the bank: what this broker may store, by local arithmetic. Credits are reserved before a message is promised,
+ * bound when it is stored, and free again when it is gone.
+ *
+ * Invariant: what is bound and reserved never exceeds the grant, but after the branch was closed.
+ */
+
+/** Credits set aside for one publish, until it is settled: for each copy of it that may have to be stored. */
+export class Reservation {
+  readonly #branch: Branch;
+  #left: number;
+
+  constructor(branch: Branch, credits: number) {
+    this.#branch = branch;
+    this.#left = credits;
+  }
+
+  /** A part of it pays for a copy; returns what it lacks. */
+  take(credits: number): number {
+    const paid = Math.min(this.#left, credits);
+    this.#left -= paid;
+    return credits - paid;
+  }
+
+  /** Nothing more will be stored: what is left is free. */
+  close(): void {
+    this.#branch.release(this.#left);
+    this.#left = 0;
+  }
+}
+
+export class Branch {
+  /** What the vault has granted, in milli-credits. */
+  grant = 0;
+  /** False while its znode may be gone: then nothing may be stored. */
+  isOpen = false;
+  #bound = 0;
+  readonly #kept = new Map<string, number>();
+
+  /** Milli-credits that are bound by stored messages, or set aside for them. */
+  get bound(): number {
+    return this.#bound;
+  }
+
+  /** Milli-credits that may still be spent; negative: the grant was cut below what is bound. */
+  get free(): number {
+    return this.grant - this.#bound;
+  }
+
+  /** How many messages it pays for. */
+  get messages(): number {
+    return this.#kept.size;
+  }
+
+  /** Undefined if it cannot pay so much. */
+  reserve(credits: number): Reservation | undefined {
+    if (credits > this.free) return undefined;
+    this.#bound += credits;
+    return new Reservation(this, credits);
+  }
+
+  release(credits: number): void {
+    this.#bound -= credits;
+  }
+
+  /** A message is stored, or will be; what it costs comes from the reservation. */
+  keep(path: string, credits: number, reservation: Pick<Reservation, "take">): void {
+    this.#bound += reservation.take(credits);
+    this.#kept.set(path, credits);
+  }
+
+  /** A message was found in the store that this branch pays for. */
+  found(path: string, credits: number): void {
+    if (this.#kept.has(path)) return;
+    this.#bound += credits;
+    this.#kept.set(path, credits);
+  }
+
+  /** A message is gone. Told twice, or of another branch's message, it makes no difference. */
+  freed(path: string): number {
+    const credits = this.#kept.get(path);
+    if (credits === undefined) return 0;
+    this.#kept.delete(path);
+    this.#bound -= credits;
+    return credits;
+  }
+
+  keeps(path: string): boolean {
+    return this.#kept.has(path);
+  }
+
+  /** Some of the messages it pays for, in turn: those that were looked at come last. */
+  takeSome(count: number): string[] {
+    const paths: string[] = [];
+    for (const [path, credits] of this.#kept) {
+      if (paths.length >= count) break;
+      paths.push(path);
+      this.#kept.delete(path);
+      this.#kept.set(path, credits);
+    }
+    return paths;
+  }
+}

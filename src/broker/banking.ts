@@ -1,0 +1,267 @@
+/**
+ * This broker as a branch of the bank: what it may store is reserved before it is promised. It asks the vault for more
+ * while there is still something left, gives back what it does not need, and hears from the other brokers when messages
+ * that it pays for are gone.
+ */
+
+import type { Accounts, Standing } from "../bank/accounts.ts";
+import { Branch, type Reservation } from "../bank/branch.ts";
+import { drawTtl, milli, type Pricing, priceOf, retainedPriceOf } from "../bank/price.ts";
+import {
+  bankAskMs,
+  bankLookMs,
+  bankLowPartMin,
+  bankVerifyBusyMax,
+  bankVerifyMax,
+  freedPathsMax,
+} from "../base/limits.ts";
+import { Timer } from "../base/timers.ts";
+import { branchPath, messageMark, nameOf, retainedPath, topicsPath } from "../coordinator/paths.ts";
+import type { Ledger, Payment } from "../mail/ledger.ts";
+import type { JournalOperation } from "../mail/operations.ts";
+import { decodeMessageHead, type Terms } from "../mail/records.ts";
+import type { Publish } from "../mqtt/publish.ts";
+import type { Context } from "./context.ts";
+import { walk } from "./mirror.ts";
+import type { BrokerOptions } from "./options.ts";
+
+/** When a refused publish is worth another try: branches look at their accounts more often than that. */
+const retrySeconds = 5;
+
+export class Banking implements Ledger {
+  readonly branch: string;
+  readonly account = new Branch();
+  readonly #pricing: Pricing;
+  readonly #path: string;
+  readonly #terms = new WeakMap<Publish, Terms>();
+  readonly #accounts: Accounts;
+  #context!: Context;
+  /** Tells other brokers which of the messages that they pay for are gone. */
+  #tell: (branch: string, paths: readonly string[]) => void = () => {};
+  readonly #gone = new Map<string, string[]>();
+  #isAsking = false;
+  #askedAt = -Infinity;
+  /** As they were when the vault was last asked. */
+  #vault = 0;
+  #capital = 0;
+  /** Tells the other brokers that credits are short here. */
+  #ask: () => void = () => {};
+  readonly #timer = new Timer((now) => this.#look(now));
+
+  constructor(options: BrokerOptions, accounts: Accounts) {
+    this.branch = options.id;
+    this.#path = branchPath(options.id);
+    this.#pricing = {
+      ttlMinMs: options.bankTtlMin * 1000,
+      ttlMaxMs: options.bankTtlMax * 1000,
+      ttl: options.bankTtl,
+    };
+    this.#accounts = accounts;
+  }
+
+  /** All parts are there. */
+  begin(context: Context, others: { tell: (branch: string, paths: readonly string[]) => void; ask: () => void }): void {
+    this.#context = context;
+    this.#tell = others.tell;
+    this.#ask = others.ask;
+    context.journal.onPark = () => this.#reopen();
+  }
+
+  /** Founds the bank, opens the branch, and counts what it pays for. Rejects with `OperatingError`. */
+  async start(): Promise<void> {
+    const { coordinator, options, timers, clock } = this.#context;
+    await new Promise<void>((done) => this.#accounts.found(options.bankCapital * milli, done));
+    this.#stand(await new Promise<Standing>((done) => this.#accounts.open(this.branch, done)));
+    for (const root of [topicsPath, retainedPath])
+      await walk(coordinator, root, (path, { data }) => this.#count(path, data));
+    this.account.isOpen = true;
+    timers.set(this.#timer, clock.now() + bankLookMs);
+    await new Promise<void>((done) => this.#balance(0, done));
+  }
+
+  termsOf(publish: Publish): Terms {
+    const kept = publish.kept();
+    let terms = this.#terms.get(kept);
+    if (terms === undefined) {
+      const now = this.#context.clock.wall();
+      const ttl =
+        kept.expiresAt === Infinity ? drawTtl(this.#pricing, this.#context.random.next()) : kept.expiresAt - now;
+      terms = { credits: priceOf(kept.size, ttl, this.#pricing), keepUntil: Math.round(now + ttl) };
+      this.#terms.set(kept, terms);
+    }
+    return terms;
+  }
+
+  retainedPriceOf(publish: Publish): number {
+    return retainedPriceOf(publish.size);
+  }
+
+  /** Sets credits aside; undefined if there are too few. */
+  reserve(credits: number): Reservation | undefined {
+    const reservation = this.account.isOpen ? this.account.reserve(credits) : undefined;
+    if (reservation === undefined) this.#balance(credits);
+    else if (this.account.free < this.#lowWater) this.#balance();
+    return reservation;
+  }
+
+  /** The vault, or another broker, may have what is missing here: a moment's patience may be enough. */
+  get isHopeful(): boolean {
+    const isAlone = this.#context.peers.size === 0;
+    return this.#isAsking || !this.account.isOpen || this.#vault > 0 || !isAlone;
+  }
+
+  /** Why a publish is refused, for whoever has sent it. */
+  describe(price: number): string {
+    const credits = (amount: number): string => (amount / milli).toFixed(1);
+    const balance = Math.max(0, this.account.free);
+    return `the bank cannot pay: price ${credits(price)}, balance ${credits(balance)} credits; credits come back as messages are read or expire, try again in ${retrySeconds} s`;
+  }
+
+  guard(): JournalOperation {
+    return { kind: "check", path: this.#path, version: () => -1, mayWait: true };
+  }
+
+  keep(path: string, credits: number, payment: Payment | undefined): void {
+    if (payment === undefined) this.account.found(path, credits);
+    else this.account.keep(path, credits, payment);
+  }
+
+  freed(path: string, branch: string): void {
+    if (branch === this.branch) {
+      this.account.freed(path);
+      return;
+    }
+    const paths = this.#gone.get(branch) ?? [];
+    this.#gone.set(branch, paths);
+    paths.push(path);
+    if (paths.length === 1) queueMicrotask(() => this.#tellGone());
+  }
+
+  /** What one publish pays for may be used by another that does the same for it. */
+  lend(payment: Payment | undefined): Payment | undefined {
+    return payment && { take: (credits) => payment.take(credits), close() {} };
+  }
+
+  /** Another broker says that messages are gone. */
+  hear(paths: readonly string[]): void {
+    for (const path of paths) this.account.freed(path);
+  }
+
+  #tellGone(): void {
+    for (const [branch, paths] of this.#gone) {
+      for (let at = 0; at < paths.length; at += freedPathsMax) this.#tell(branch, paths.slice(at, at + freedPathsMax));
+    }
+    this.#gone.clear();
+  }
+
+  #count(path: string, data: Uint8Array): void {
+    if (path.startsWith(`${topicsPath}/`) && !nameOf(path).startsWith(messageMark)) return;
+    const head = decodeMessageHead(data);
+    if (head?.branch === this.branch) this.account.found(path, head.credits);
+  }
+
+  /** Below it the vault is asked for more, while there is still something to work with. */
+  get #lowWater(): number {
+    return Math.ceil(this.#capital * bankLowPartMin);
+  }
+
+  #look(now: number): void {
+    this.#context.timers.set(this.#timer, now + bankLookMs);
+    if (this.#context.coordinator.state !== "CONNECTED" || !this.account.isOpen) return;
+    this.#balance();
+    this.#verify();
+  }
+
+  /** Asks for more at low water, or when `needed` cannot be paid; gives back what is far above it. */
+  #balance(needed = 0, done: () => void = () => {}): void {
+    const { account } = this;
+    const low = this.#lowWater;
+    const isShort = account.free < Math.max(low, needed);
+    const isRich = account.free > 8 * low;
+    if (this.#isAsking || (!isShort && !isRich)) return done();
+    this.#isAsking = true;
+    const wanted =
+      Math.max(needed, isShort ? Math.max(4 * low, Math.round(account.bound / 2)) : 4 * low) - account.free;
+    this.#accounts.move(this.branch, wanted, (standing) => {
+      this.#isAsking = false;
+      if (standing !== undefined) this.#stand(standing);
+      // The vault is empty: others may have what they do not need.
+      if (account.free < Math.max(low, needed)) this.#askOthers();
+      done();
+    });
+    // What is given back is not spent meanwhile.
+    if (wanted < 0) account.grant += wanted;
+  }
+
+  #stand({ grant, vault, capital }: Standing): void {
+    this.account.grant = grant;
+    this.#vault = vault;
+    this.#capital = capital;
+  }
+
+  #askOthers(): void {
+    const now = this.#context.clock.now();
+    if (now < this.#askedAt + bankAskMs) return;
+    this.#askedAt = now;
+    this.#ask();
+  }
+
+  /** Another broker is short, and the vault is empty: half of what is free here goes back. */
+  share(): void {
+    const credits = Math.floor(this.account.free / 2);
+    if (this.#isAsking || !this.account.isOpen || credits <= 0) return;
+    this.#isAsking = true;
+    this.account.grant -= credits;
+    this.#accounts.move(this.branch, -credits, (standing) => {
+      this.#isAsking = false;
+      if (standing !== undefined) this.#stand(standing);
+    });
+  }
+
+  /** Looks whether messages are still there that others may have removed without a word: more of them when credits are short. */
+  #verify(): void {
+    const { coordinator } = this.#context;
+    const isShort = this.account.free < this.#lowWater;
+    const paths = this.account.takeSome(isShort ? bankVerifyBusyMax : bankVerifyMax);
+    if (paths.length === 0) return;
+    // What is on its way into the store is not missed there.
+    this.#context.journal.settled(() =>
+      coordinator.read(
+        paths.map((path) => ({ kind: "exists", path })),
+        (error, results) => {
+          if (error !== undefined) return;
+          paths.forEach((path, index) => {
+            if (results[index] === "NoNode") this.account.freed(path);
+          });
+        },
+      ),
+    );
+  }
+
+  /** The branch was closed while this broker was thought to be dead: it is opened again, and what waits is stored. */
+  #reopen(): void {
+    this.account.isOpen = false;
+    this.#context.log.warn({ branch: this.branch }, "the bank has closed this broker's branch; it is opened again");
+    this.#accounts.open(this.branch, (standing) => {
+      this.#stand(standing);
+      this.#payUp();
+    });
+  }
+
+  /** What is bound must be granted before anything more is stored. */
+  #payUp(): void {
+    const missing = -this.account.free;
+    if (missing <= 0) {
+      this.account.isOpen = true;
+      return this.#context.journal.unpark();
+    }
+    this.#accounts.move(this.branch, missing, (standing) => {
+      if (standing === undefined) return this.#reopen();
+      this.#stand(standing);
+      if (this.account.free >= 0) return this.#payUp();
+      this.#askOthers();
+      const again = new Timer(() => this.#payUp());
+      this.#context.timers.set(again, this.#context.clock.now() + bankLookMs);
+    });
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * The teller: one broker of the cluster, which walks through the tree now and then. What has outlived its time is removed
+ * and its credits come back, also where nobody else looks; and the branches of brokers that are gone are closed.
+ */
+
+import { Accounts } from "../bank/accounts.ts";
+import { branchCloseMs, sweepGraceMs, sweepMs } from "../base/limits.ts";
+import { Timer } from "../base/timers.ts";
+import type { WriteOperation } from "../coordinator/coordinator.ts";
+import {
+  branchesPath,
+  commitPath,
+  decodeName,
+  isMailbox,
+  messageMark,
+  nameOf,
+  parentPath,
+  retainedPath,
+  sessionsPath,
+  topicsPath,
+} from "../coordinator/paths.ts";
+import { decodeMessageHead, decodeSlip, type MessageHead } from "../mail/records.ts";
+import type { Context } from "./context.ts";
+import type { Membership } from "./membership.ts";
+import { children, read, walk } from "./mirror.ts";
+import type { Retaining } from "./retaining.ts";
+
+export interface TellerParts {
+  readonly membership: Membership;
+  readonly retaining: Retaining;
+}
+
+interface Sweep {
+  readonly now: number;
+  /** Milli-credits that messages bind, by the names of branches. */
+  readonly bound: Map<string, number>;
+}
+
+export class Teller {
+  readonly #context: Context;
+  readonly #parts: TellerParts;
+  readonly #accounts: Accounts;
+  /** Since when brokers that have a branch are gone, as far as this one has looked. */
+  readonly #goneSince = new Map<string, number>();
+  #isSweeping = false;
+  readonly #timer = new Timer((now) => this.#look(now));
+
+  constructor(context: Context, parts: TellerParts) {
+    this.#context = context;
+    this.#parts = parts;
+    this.#accounts = new Accounts(context.coordinator);
+    context.timers.set(this.#timer, context.clock.now() + sweepMs);
+  }
+
+  #look(now: number): void {
+    const { coordinator, self, timers, log } = this.#context;
+    timers.set(this.#timer, now + sweepMs);
+    const isTeller = this.#parts.membership.isLowest && coordinator.state === "CONNECTED" && !self.isFenced;
+    if (!isTeller || this.#isSweeping) return;
+    this.#isSweeping = true;
+    this.#sweep()
+      .catch((error: Error) => log.warn({ why: error.message }, "the teller cannot look through the store"))
+      .finally(() => {
+        this.#isSweeping = false;
+      });
+  }
+
+  async #sweep(): Promise<void> {
+    const { clock } = this.#context;
+    const dead = await this.#deadBranches();
+    const sweep: Sweep = { now: clock.wall(), bound: new Map() };
+    await this.#sweepMail(sweep);
+    await this.#sweepMessages(sweep);
+    await this.#sweepRetained(sweep);
+    for (const { id, checks } of dead) this.#accounts.close(id, sweep.bound.get(id) ?? 0, checks, () => {});
+    for (const id of await this.#estates()) {
+      await new Promise<void>((done) => this.#accounts.settleEstate(id, sweep.bound.get(id) ?? 0, done));
+    }
+  }
+
+  /**
+   * Branches of brokers that are gone for long. Each commit of a broker changes its node in `/commits`: one that comes
+   * back, and stores something after its messages have been counted here, keeps its branch.
+   */
+  async #deadBranches(): Promise<{ id: string; checks: WriteOperation[] }[]> {
+    const { coordinator, options, peers, clock } = this.#context;
+    const now = clock.now();
+    const dead: string[] = [];
+    for (const name of await children(coordinator, branchesPath)) {
+      const id = decodeName(name);
+      const isGone = !name.startsWith(messageMark) && id !== options.id && peers.get(id)?.epoch === undefined;
+      if (!isGone) this.#goneSince.delete(id);
+      else if (!this.#goneSince.has(id)) this.#goneSince.set(id, now);
+      else if (now - this.#goneSince.get(id)! >= branchCloseMs) dead.push(id);
+    }
+    const nodes = await read(
+      coordinator,
+      dead.map((id) => ({ kind: "exists", path: commitPath(id) })),
+    );
+    return dead.map((id, index) => {
+      const node = nodes[index]!;
+      const isCounted = typeof node === "object" && "stat" in node;
+      return { id, checks: isCounted ? [{ kind: "check", path: commitPath(id), version: node.stat.version }] : [] };
+    });
+  }
+
+  async #estates(): Promise<string[]> {
+    const names = await children(this.#context.coordinator, branchesPath);
+    const open = new Set(names);
+    const closed = names.filter((name) => name.startsWith(messageMark)).map((name) => name.slice(1));
+    return closed.filter((name) => !open.has(name)).map(decodeName);
+  }
+
+  /** Slips of messages whose time is over go, and the messages with the last of them. */
+  async #sweepMail({ now }: Sweep): Promise<void> {
+    const { coordinator, mail } = this.#context;
+    await walk(coordinator, sessionsPath, (path, { data }) => {
+      const mailbox = parentPath(path);
+      if (!isMailbox(mailbox) || data.length === 0) return;
+      const record = decodeSlip(data);
+      if (record.keepUntil >= now || record.state === "released") return;
+      const clientId = decodeName(nameOf(parentPath(mailbox)));
+      mail.discard({ clientId, name: nameOf(path), record, publish: undefined, committed: true });
+    });
+  }
+
+  async #sweepMessages({ now, bound }: Sweep): Promise<void> {
+    const { coordinator, mail } = this.#context;
+    const heads = new Map<string, MessageHead>();
+    await walk(coordinator, topicsPath, (path, { data, stat }) => {
+      const head = nameOf(path).startsWith(messageMark) ? decodeMessageHead(data) : undefined;
+      if (head !== undefined) {
+        heads.set(path, head);
+        bound.set(head.branch, (bound.get(head.branch) ?? 0) + head.credits);
+        // Whoever should have removed it is gone.
+        if (head.keepUntil + sweepGraceMs < now) mail.remove({ path, ...head });
+      }
+      const above = heads.get(parentPath(path));
+      if (above !== undefined) mail.removeIfDone({ path: parentPath(path), ...above }, stat.version);
+    });
+  }
+
+  async #sweepRetained({ now, bound }: Sweep): Promise<void> {
+    await walk(this.#context.coordinator, retainedPath, (path, { data, stat }) => {
+      const head = decodeMessageHead(data);
+      if (head === undefined) return;
+      bound.set(head.branch, (bound.get(head.branch) ?? 0) + head.credits);
+      if (head.keepUntil < now) this.#parts.retaining.expire(path, stat.version);
+    });
+  }
+}

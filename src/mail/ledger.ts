@@ -1,0 +1,25 @@
+/** Who pays for what is stored: the port of the mail to the bank. */
+import type { Publish } from "../mqtt/publish.ts";
+import type { JournalOperation } from "./operations.ts";
+import type { Terms } from "./records.ts";
+
+/** Credits set aside for a publish until it is settled. */
+export interface Payment {
+  /** A part of it pays for a copy; returns what it lacks. */
+  take(credits: number): number;
+  /** Nothing more will be stored for it: what is left is free again. */
+  close(): void;
+}
+
+export interface Ledger {
+  /** The name of this broker's branch. */
+  readonly branch: string;
+  /** Price and end of a message: drawn once, the same whenever it is asked. */
+  termsOf(publish: Publish): Terms;
+  /** Stands in every unit that stores a message: this broker's branch has not been closed. */
+  guard(): JournalOperation;
+  /** A message will be stored. Without payment it is counted all the same. */
+  keep(path: string, credits: number, payment: Payment | undefined): void;
+  /** A message that a branch has paid for is gone, or has not been stored after all. */
+  freed(path: string, branch: string): void;
+}

@@ -1,0 +1,127 @@
+/** The bank against a naive model: prices, accounts that several branches change at once, and what the audit finds. */
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { Accounts } from "../../src/bank/accounts.ts";
+import { audit, type Picture } from "../../src/bank/audit.ts";
+import { Branch, type Reservation } from "../../src/bank/branch.ts";
+import { drawTtl, priceOf } from "../../src/bank/price.ts";
+import { takePicture } from "../../src/broker/picture.ts";
+import { World } from "../simulation/world.ts";
+
+const pricing = { ttlMinMs: 30_000, ttlMaxMs: 86_400_000, ttl: "random" } as const;
+
+test("the price: .04 credits a byte, and up to 100 for the time", () => {
+  expect(priceOf(256, 30_000, pricing)).toBe(10_240);
+  expect(priceOf(256, 86_400_000, pricing)).toBe(110_240);
+  // Less than the least, and more than the most, cost as much as those.
+  expect(priceOf(0, 1000, pricing)).toBe(0);
+  expect(priceOf(0, 1e12, pricing)).toBe(100_000);
+  expect([drawTtl(pricing, 0), drawTtl(pricing, 1)]).toEqual([30_000, 86_400_000]);
+  expect(drawTtl({ ...pricing, ttl: "max" }, 0)).toBe(86_400_000);
+});
+
+test("a branch never spends more than its grant, and counts like a naive ledger", () => {
+  const step = fc.oneof(
+    fc.record({ kind: fc.constant("reserve" as const), credits: fc.nat(300) }),
+    fc.record({ kind: fc.constant("keep" as const), part: fc.double({ min: 0, max: 1, noNaN: true }) }),
+    fc.record({ kind: fc.constant("close" as const) }),
+    fc.record({ kind: fc.constant("freed" as const), index: fc.nat(20) }),
+  );
+  fc.assert(
+    fc.property(fc.nat(2000), fc.array(step, { maxLength: 200 }), (grant, steps) => {
+      const branch = new Branch();
+      branch.grant = grant;
+      const open: { reservation: Reservation; left: number }[] = [];
+      const kept = new Map<string, number>();
+      let number = 0;
+      for (const doing of steps) {
+        if (doing.kind === "reserve") {
+          const reserved = [...kept.values(), ...open.map(({ left }) => left)].reduce((sum, value) => sum + value, 0);
+          const reservation = branch.reserve(doing.credits);
+          expect(reservation !== undefined).toBe(reserved + doing.credits <= grant);
+          if (reservation !== undefined) open.push({ reservation, left: doing.credits });
+        } else if (doing.kind === "keep" && open.length > 0) {
+          const last = open.at(-1)!;
+          const credits = Math.floor(last.left * doing.part);
+          branch.keep(`/m${++number}`, credits, last.reservation);
+          kept.set(`/m${number}`, credits);
+          last.left -= credits;
+        } else if (doing.kind === "close") {
+          open.pop()?.reservation.close();
+        } else if (doing.kind === "freed") {
+          branch.freed(`/m${doing.index}`);
+          kept.delete(`/m${doing.index}`);
+        }
+        const bound = [...kept.values(), ...open.map(({ left }) => left)].reduce((sum, value) => sum + value, 0);
+        expect(branch.bound).toBe(bound);
+        expect(branch.bound).toBeLessThanOrEqual(grant);
+      }
+    }),
+  );
+});
+
+describe("accounts", () => {
+  test("vault and grants are the capital, whatever several branches do at once, and whoever is closed", async () => {
+    for (let seed = 1; seed <= 30; seed++) {
+      const world = new World(seed);
+      const ids = ["a", "b", "c"];
+      const branches = ids.map((id) => ({ id, client: world.keeper.connect() }));
+      const accounts = new Map(branches.map(({ id, client }) => [id, new Accounts(client)]));
+      for (const own of accounts.values()) own.found(100_000, () => {});
+      await world.pass(50);
+      for (const [id, own] of accounts) own.open(id, () => {});
+      await world.pass(50);
+      const act = (): void => {
+        const id = ids[Math.floor(world.random.next() * 3)]!;
+        const own = accounts.get(id)!;
+        const amount = Math.floor((world.random.next() - 0.3) * 60_000);
+        const chance = world.random.next();
+        if (chance < 0.6) own.move(id, amount, () => {});
+        else if (chance < 0.75) own.close(ids[Math.floor(world.random.next() * 3)]!, Math.abs(amount), [], () => {});
+        else if (chance < 0.85) own.open(id, () => {});
+        else if (chance < 0.95) own.settleEstate(id, Math.floor(world.random.next() * 10_000), () => {});
+        else own.deposit(amount, () => {});
+        if (world.now() < 1600) world.after(world.random.next() * 2, act);
+      };
+      act();
+      let looks = 0;
+      const look = async (): Promise<void> => {
+        const read = world.keeper.tree.read.bind(world.keeper.tree);
+        const store = {
+          read: (ops: Parameters<typeof read>[0][], done: (e: undefined, r: ReturnType<typeof read>[]) => void) =>
+            done(undefined, ops.map(read)),
+        };
+        const picture = (await takePicture(store as never, 0))!;
+        expect(audit(picture, { graceMs: 0 })).toEqual([]);
+        looks++;
+      };
+      for (let round = 0; round < 20; round++) {
+        await world.pass(50);
+        await look();
+      }
+      expect(looks).toBe(20);
+    }
+  });
+});
+
+test("the audit finds what is wrong, and names it", () => {
+  const message = { path: "/topics/x/=1", branch: "a", credits: 60, bytes: 10, expiresAt: 5000, isRetained: false };
+  const fine: Picture = {
+    capital: 100,
+    vault: 40,
+    grants: new Map([["a", 60]]),
+    messages: [message],
+    slips: [{ path: "/sessions/00/c/mail/1", messagePath: "/topics/x/=1", isReleased: false }],
+    takenAt: 4000,
+  };
+  const found = (changes: Partial<Picture>): string => audit({ ...fine, ...changes }, { graceMs: 1000 }).join("; ");
+  expect(found({})).toBe("");
+  expect(found({ vault: 41 })).toBe("vault 41 + grants 60 is not the capital 100");
+  expect(found({ vault: -1, capital: 59 })).toContain("the vault is overdrawn");
+  expect(found({ messages: [message, { ...message, path: "/topics/x/=2", credits: 1 }] })).toContain(
+    "branch a is overdrawn: messages bind 61 of 60",
+  );
+  expect(found({ messages: [{ ...message, branch: "z" }] })).toContain("messages of z bind 60, and it has no branch");
+  expect(found({ takenAt: 7001 })).toContain("has outlived its time by 2 s");
+  expect(found({ messages: [] })).toContain("names /topics/x/=1, which is not there");
+});
