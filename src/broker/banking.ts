@@ -64,7 +64,10 @@ export class Banking implements Ledger {
     this.#context = context;
     this.#tell = others.tell;
     this.#ask = others.ask;
-    context.journal.onPark = () => this.#reopen();
+    context.journal.onPark = () => {
+      context.log.warn({ branch: this.branch }, "the bank has closed this broker's branch; it is opened again");
+      this.reopen();
+    };
   }
 
   /** Founds the bank, opens the branch, and counts what it pays for. Rejects with `OperatingError`. */
@@ -102,6 +105,11 @@ export class Banking implements Ledger {
     if (reservation === undefined) this.#balance(credits);
     else if (this.account.free < this.#lowWater) this.#balance();
     return reservation;
+  }
+
+  /** What the vault held when it was last asked. */
+  get vault(): number {
+    return this.#vault;
   }
 
   /** The vault, or another broker, may have what is missing here: a moment's patience may be enough. */
@@ -238,10 +246,9 @@ export class Banking implements Ledger {
     );
   }
 
-  /** The branch was closed while this broker was thought to be dead: it is opened again, and what waits is stored. */
-  #reopen(): void {
+  /** The branch may have been closed while this broker was thought to be dead: it is opened again, and what waits is stored. */
+  reopen(): void {
     this.account.isOpen = false;
-    this.#context.log.warn({ branch: this.branch }, "the bank has closed this broker's branch; it is opened again");
     this.#accounts.open(this.branch, (standing) => {
       this.#stand(standing);
       this.#payUp();
@@ -256,7 +263,7 @@ export class Banking implements Ledger {
       return this.#context.journal.unpark();
     }
     this.#accounts.move(this.branch, missing, (standing) => {
-      if (standing === undefined) return this.#reopen();
+      if (standing === undefined) return this.reopen();
       this.#stand(standing);
       if (this.account.free >= 0) return this.#payUp();
       this.#askOthers();

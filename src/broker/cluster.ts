@@ -205,6 +205,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
         self.epoch = await joinTree(coordinator, options.id, this.facts);
         this.#renewLinks();
         this.#parts.publishers.renew();
+        this.#context.banking.reopen();
         journal.commitAll([...this.#parts.directory.announceAll(), ...this.#parts.wills.renew()], {});
       }
       if (this.#isLost || clock.now() > coordinator.leaseUntil) return;

@@ -1,4 +1,6 @@
 /** `$SYS`: what the broker counts, as retained messages that anybody may subscribe to (4.7.2). */
+
+import { milli } from "../bank/price.ts";
 import { encodeUtf8 } from "../base/bytes.ts";
 import { sysIntervalMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
@@ -33,7 +35,8 @@ export class Sys {
   }
 
   #values(now: number): [string, string | number][] {
-    const { metrics, clients, retained, router, turn, journal } = this.#context;
+    const { metrics, clients, retained, router, turn, journal, banking } = this.#context;
+    const { account } = banking;
     return [
       ["version", `mqttzoo ${version}`],
       ["uptime", `${Math.floor((now - this.#startedAt) / 1000)} seconds`],
@@ -63,6 +66,11 @@ export class Sys {
       ["publish/messages/refused", metrics.refused],
       ["store/messages/stored", metrics.stored],
       ["store/pending", journal.pendingUnits],
+      ["bank/granted", account.grant / milli],
+      ["bank/bound", account.bound / milli],
+      ["bank/free", account.free / milli],
+      ["bank/messages", account.messages],
+      ["bank/vault", banking.vault / milli],
       ["bytes/received", metrics.bytesReceived],
       ["bytes/sent", turn.bytesWritten],
       ["protocol errors", metrics.protocolErrors],

@@ -22,12 +22,16 @@ export type Request =
   | { readonly kind: "read"; readonly operations: readonly ReadOperation[] };
 
 export type Reply =
+  /** Paths of results are empty where they are as asked. */
   | { readonly kind: "written"; readonly results: readonly WriteResult[]; readonly zxid: number }
   | { readonly kind: "read"; readonly results: readonly ReadResult[] }
   | { readonly kind: "failed"; readonly code: CoordinatorErrorCode; readonly path: string; readonly index: number };
 
 /** A sequential node is a persistent one whose name the store completes. */
 const modes: readonly CreateMode[] = ["persistent", "ephemeral", "container"];
+
+/** Nodes whose modes are remembered, since children are made below them. */
+const cachedParentsMax = 100_000;
 
 interface Row {
   readonly data: Uint8Array;
@@ -65,11 +69,17 @@ export class TreeDatabase {
   readonly #insert: Statement;
   readonly #update: Statement;
   readonly #remove: Statement;
-  readonly #nextInSequence: Statement<{ sequence: number }, [string, string]>;
+  readonly #sequenceOf: Statement<{ sequence: number }, [string, string]>;
+  readonly #setSequence: Statement;
   readonly #children: Statement<{ name: string }, [string]>;
   readonly #count: Statement<{ count: number }, [string]>;
   readonly #hasChild: Statement<unknown, [string]>;
   #zxid: number;
+  /** Modes of nodes that have children, by path: looked at for every child that is made. */
+  readonly #parents = new Map<string, CreateMode>();
+  /** Next numbers of sequential nodes, by parent; those that must be written before the commit. */
+  readonly #sequences = new Map<string, number>();
+  readonly #unwritten = new Set<string>();
   /** Parents that have lost a child since the last sweep: they may be empty containers. */
   #bereaved = new Set<string>();
 
@@ -91,13 +101,12 @@ export class TreeDatabase {
       throw new OperatingError("ESTORE", `cannot use the data folder ${folder}: ${messageOf(error)}`);
     }
     this.#find = this.#db.prepare("SELECT data, mode, version, czxid, mzxid FROM node WHERE parent = ? AND name = ?");
-    this.#insert = this.#db.prepare("INSERT INTO node VALUES (?, ?, ?, ?, 0, ?, ?, 0)");
+    this.#insert = this.#db.prepare("INSERT OR IGNORE INTO node VALUES (?, ?, ?, ?, 0, ?, ?, 0)");
     this.#update = this.#db.prepare(
       "UPDATE node SET data = ?, version = version + 1, mzxid = ? WHERE parent = ? AND name = ?",
     );
-    this.#nextInSequence = this.#db.prepare(
-      "UPDATE node SET sequence = sequence + 1 WHERE parent = ? AND name = ? RETURNING sequence",
-    );
+    this.#sequenceOf = this.#db.prepare("SELECT sequence FROM node WHERE parent = ? AND name = ?");
+    this.#setSequence = this.#db.prepare("UPDATE node SET sequence = ? WHERE parent = ? AND name = ?");
     this.#remove = this.#db.prepare("DELETE FROM node WHERE parent = ? AND name = ?");
     this.#children = this.#db.prepare("SELECT name FROM node WHERE parent = ? ORDER BY name");
     this.#count = this.#db.prepare("SELECT COUNT(*) AS count FROM node WHERE parent = ?");
@@ -122,12 +131,15 @@ export class TreeDatabase {
         if (reply.kind === "failed" && request.kind === "write" && request.canBeRepaired) break;
       }
       if (writes) {
+        for (const parent of this.#unwritten) this.#setSequence.run(this.#sequences.get(parent)!, ...split(parent));
+        this.#unwritten.clear();
         this.#db.exec(`UPDATE counter SET zxid = ${this.#zxid}`);
         this.#db.exec("COMMIT");
       }
       return replies;
     } catch (error) {
       this.#zxid = zxid;
+      this.#forgetAll();
       if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
       throw error instanceof SQLiteError ? new OperatingError("ESTORE", error.message) : error;
     }
@@ -141,6 +153,7 @@ export class TreeDatabase {
         const [parent, name] = split(at);
         if (modes[this.#find.get(parent, name)?.mode ?? 0] !== "container" || this.#hasChild.get(at) !== null) break;
         this.#remove.run(parent, name);
+        this.#forget(at);
         removed.push(at);
       }
     }
@@ -176,6 +189,8 @@ export class TreeDatabase {
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       if (!alone) this.#db.exec("ROLLBACK TO multi; RELEASE multi");
+      // What was made and is undone must not be taken for a parent.
+      this.#parents.clear();
       return { kind: "failed", code: error.code, path: operations[results.length]!.path, index: results.length };
     }
     if (!alone) this.#db.exec("RELEASE multi");
@@ -191,35 +206,65 @@ export class TreeDatabase {
     if (operation.version !== -1 && operation.version !== row.version) throw new Refusal("BadVersion");
     if (operation.kind === "set") {
       this.#update.run(operation.data, this.#zxid, parent, name);
-      return { path, version: row.version + 1 };
+      return { path: "", version: row.version + 1 };
     }
     if (operation.kind === "delete") {
       if (this.#hasChild.get(path) !== null) throw new Refusal("NotEmpty");
       this.#remove.run(parent, name);
+      this.#forget(path);
       this.#bereaved.add(parent);
     }
-    return { path, version: -1 };
+    return { path: "", version: -1 };
   }
 
   #create({ path: asked, data, mode }: Extract<WriteOperation, { kind: "create" }>): WriteResult {
     const [parent, prefix] = split(asked);
+    const isParent = this.#isParent(parent);
     let name = prefix;
     if (mode === "sequential") {
-      this.#checkParent(parent);
-      const { sequence } = this.#nextInSequence.get(...split(parent))!;
-      name += String(sequence - 1).padStart(10, "0");
+      if (isParent !== undefined) throw new Refusal(isParent);
+      name += String(this.#nextNumber(parent)).padStart(10, "0");
+    } else if (isParent !== undefined) {
+      throw new Refusal(this.#find.get(parent, name) === null ? isParent : "NodeExists");
     }
-    if (this.#find.get(parent, name) !== null) throw new Refusal("NodeExists");
-    if (mode !== "sequential") this.#checkParent(parent);
-    this.#insert.run(parent, name, data, Math.max(0, modes.indexOf(mode)), this.#zxid, this.#zxid);
+    const kind = Math.max(0, modes.indexOf(mode));
+    const { changes } = this.#insert.run(parent, name, data, kind, this.#zxid, this.#zxid);
+    if (changes === 0) throw new Refusal("NodeExists");
+    if (mode !== "sequential") return { path: "", version: 0 };
     return { path: parent === "/" ? `/${name}` : `${parent}/${name}`, version: 0 };
   }
 
-  #checkParent(parent: string): void {
-    if (parent === "/") return;
-    const row = this.#find.get(...split(parent));
-    if (row === null) throw new Refusal("NoNode");
-    if (modes[row.mode] === "ephemeral") throw new Refusal("NoChildrenForEphemerals");
+  /** Why a node cannot have children; undefined: it can. */
+  #isParent(path: string): CoordinatorErrorCode | undefined {
+    if (path === "/") return undefined;
+    let mode = this.#parents.get(path);
+    if (mode === undefined) {
+      const row = this.#find.get(...split(path));
+      if (row === null) return "NoNode";
+      mode = modes[row.mode]!;
+      if (this.#parents.size >= cachedParentsMax) this.#parents.clear();
+      this.#parents.set(path, mode);
+    }
+    return mode === "ephemeral" ? "NoChildrenForEphemerals" : undefined;
+  }
+
+  #nextNumber(parent: string): number {
+    const number = this.#sequences.get(parent) ?? this.#sequenceOf.get(...split(parent))!.sequence;
+    this.#sequences.set(parent, number + 1);
+    this.#unwritten.add(parent);
+    return number;
+  }
+
+  #forget(path: string): void {
+    this.#parents.delete(path);
+    this.#sequences.delete(path);
+    this.#unwritten.delete(path);
+  }
+
+  #forgetAll(): void {
+    this.#parents.clear();
+    this.#sequences.clear();
+    this.#unwritten.clear();
   }
 
   #readOne(operation: ReadOperation): ReadResult {

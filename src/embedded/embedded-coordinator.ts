@@ -14,6 +14,7 @@ import {
   type WriteDone,
   type WriteOperation,
 } from "../coordinator/coordinator.ts";
+import { decodeReplies, encodeRequests } from "./codec.ts";
 import type { Reply, Request } from "./database.ts";
 import type { FromWorker, ToWorker } from "./worker.ts";
 
@@ -78,8 +79,12 @@ export class EmbeddedCoordinator implements Coordinator {
         return undefined;
       }
       this.seenZxid = reply.zxid;
-      this.#notify(operations.map(({ kind }, index) => ({ kind, path: reply.results[index]!.path })));
-      done(undefined, reply.results, reply.zxid);
+      const results = reply.results.map(({ path, version }, index) => ({
+        path: path || operations[index]!.path,
+        version,
+      }));
+      this.#notify(operations.map(({ kind }, index) => ({ kind, path: results[index]!.path })));
+      done(undefined, results, reply.zxid);
       return undefined;
     };
     return { request: { kind: "write", operations, canBeRepaired: repair !== undefined }, settle };
@@ -142,7 +147,8 @@ export class EmbeddedCoordinator implements Coordinator {
     if (this.#running !== undefined || this.#closed) return;
     if (this.#queue.length > 0) {
       this.#running = this.#queue.splice(0, transactionRequestsMax);
-      this.#send({ kind: "run", requests: this.#running.map((submission) => submission.request) });
+      const requests = encodeRequests(this.#running.map((submission) => submission.request));
+      this.#worker.postMessage({ kind: "run", requests } satisfies ToWorker, [requests.buffer]);
     } else if (this.#closing !== undefined) {
       this.#closed = true;
       this.#send({ kind: "close" });
@@ -156,7 +162,7 @@ export class EmbeddedCoordinator implements Coordinator {
   #receive(message: FromWorker): void {
     switch (message.kind) {
       case "ran": {
-        const { replies } = message;
+        const replies = decodeReplies(message.replies);
         const submissions = this.#running!;
         this.#running = undefined;
         this.#setState("CONNECTED");
@@ -195,9 +201,10 @@ export class EmbeddedCoordinator implements Coordinator {
     for (const { kind, path } of operations) {
       if (kind === "check") continue;
       const type = kind === "create" ? "created" : kind === "set" ? "changed" : "deleted";
-      for (const [watched, listeners] of this.#watches) {
-        if (path !== watched && !path.startsWith(watched === "/" ? "/" : `${watched}/`)) continue;
-        for (const listener of listeners) listener({ type, path });
+      // Whoever watches a node above it: there may be a watch for each client, so they are looked up.
+      for (let at = path; ; at = at.slice(0, at.lastIndexOf("/")) || "/") {
+        for (const listener of [...(this.#watches.get(at) ?? [])]) listener({ type, path });
+        if (at === "/") break;
       }
     }
   }

@@ -2,17 +2,18 @@
 
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { containerSweepMs } from "../base/limits.ts";
-import { type Reply, type Request, TreeDatabase } from "./database.ts";
+import { decodeRequests, encodeReplies } from "./codec.ts";
+import { type Request, TreeDatabase } from "./database.ts";
 
 export type ToWorker =
   | { readonly kind: "open"; readonly folder: string }
-  | { readonly kind: "run"; readonly requests: readonly Request[] }
+  | { readonly kind: "run"; readonly requests: Uint8Array }
   | { readonly kind: "close" };
 
 export type FromWorker =
   | { readonly kind: "opened" }
   | { readonly kind: "refused"; readonly message: string; readonly code: string }
-  | { readonly kind: "ran"; readonly replies: readonly Reply[] }
+  | { readonly kind: "ran"; readonly replies: Uint8Array }
   | { readonly kind: "swept"; readonly paths: readonly string[] }
   | { readonly kind: "trouble"; readonly message: string }
   | { readonly kind: "closed" };
@@ -23,7 +24,8 @@ const retryMs = 1000;
 let database: TreeDatabase | undefined;
 
 function send(message: FromWorker): void {
-  self.postMessage(message);
+  if (message.kind === "ran") self.postMessage(message, [message.replies.buffer as ArrayBuffer]);
+  else self.postMessage(message);
 }
 
 function open(folder: string): void {
@@ -39,7 +41,7 @@ function open(folder: string): void {
 /** A disk that is full or fails is waited for: nothing is acknowledged meanwhile, nothing is given up. */
 function run(requests: readonly Request[]): void {
   try {
-    send({ kind: "ran", replies: database!.run(requests) });
+    send({ kind: "ran", replies: encodeReplies(database!.run(requests)) });
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
     send({ kind: "trouble", message: error.message });
@@ -57,7 +59,7 @@ self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
     case "open":
       return open(message.folder);
     case "run":
-      return run(message.requests);
+      return run(decodeRequests(message.requests));
     case "close":
       database?.close();
       return send({ kind: "closed" });

@@ -24,7 +24,11 @@ export interface BenchCluster {
 
 const executable = join(import.meta.dir, "../../dist/mqttzoo");
 
-export async function startBenchCluster(size: number, servers = 1): Promise<BenchCluster> {
+export async function startBenchCluster(
+  size: number,
+  servers = 1,
+  flags: readonly string[] = [],
+): Promise<BenchCluster> {
   // The server compiles as a server does; the tests' one starts faster instead.
   const ensemble = await startEnsemble(servers, { properties: ["-XX:TieredStopAtLevel=4", "-Xmx1g"] });
   const folder = mkdtempSync(join(tmpdir(), "mqttzoo-bench-"));
@@ -38,7 +42,7 @@ export async function startBenchCluster(size: number, servers = 1): Promise<Benc
       const id = `b${brokers.length + 1}`;
       const command = [executable, "broker", "--host", "127.0.0.1", "--port", String(port), "--id", id];
       command.push("--zk", `${ensemble.connect}/bench`, "--link-host", "127.0.0.1", "--link-port", String(linkPort));
-      command.push("--advertise", "127.0.0.1", "--log-level", "error");
+      command.push("--advertise", "127.0.0.1", "--log-level", "error", ...flags);
       const child = Bun.spawn(command, { stdout: "ignore", stderr: "inherit", cwd: folder });
       await untilListening(port);
       children.push(child);

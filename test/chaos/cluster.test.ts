@@ -4,8 +4,12 @@
  * MQTTZOO_OUTAGE_SECONDS sets how long the whole ensemble is away.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { audit } from "../../src/bank/audit.ts";
+import { sweepMs } from "../../src/base/limits.ts";
+import { takePicture } from "../../src/broker/picture.ts";
 import { connect, type MqttClient } from "../../src/client/client.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
+import { PlainStore } from "../../src/zookeeper/plain-store.ts";
 import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
 import { eventually } from "../support/broker.ts";
 import { type BrokerSeat, type ClusterProcesses, sessionTimeout, startClusterProcesses } from "./cluster-processes.ts";
@@ -109,6 +113,20 @@ interface Fault {
   readonly repair?: () => Promise<void>;
 }
 
+/** No overdraft, no slip without its message: at any moment, whatever has just died. */
+async function auditBank(): Promise<string[]> {
+  const zookeeper = await ZooKeeper.connect(`${cluster.ensemble.connect}/chaos`);
+  // The tree changes while it is read: what is wrong must be wrong every time.
+  let wrong: string[] | undefined;
+  for (let look = 0; look < 5 && wrong?.length !== 0; look++) {
+    const picture = await takePicture(new PlainStore(zookeeper), Date.now());
+    const found = audit(picture!, { graceMs: 2 * sweepMs });
+    wrong = wrong?.filter((what) => found.includes(what)) ?? found;
+  }
+  await zookeeper.close();
+  return wrong!;
+}
+
 async function suffer(name: string, { happen, healthy, repair }: Fault): Promise<void> {
   busy = true;
   const loading = load();
@@ -134,6 +152,7 @@ async function suffer(name: string, { happen, healthy, repair }: Fault): Promise
   if (seen !== undefined) expect(seen).toMatchObject({ closed: undefined, heard: true });
   if (seen !== undefined) expect(seen.longestMs).toBeLessThan(2500);
   expect(wrong()).toEqual([]);
+  expect(await auditBank()).toEqual([]);
   await repair?.();
 }
 
@@ -265,6 +284,8 @@ test("nothing is left over: no mail without a recipient, every session with one 
       .map(async (path) => JSON.parse(Buffer.from((await zookeeper.get(path)).data).toString())),
   );
   const brokers = (await zookeeper.children("/brokers")).children;
+  const picture = await takePicture(new PlainStore(zookeeper), Date.now());
+  expect(audit(picture!, { graceMs: 2 * sweepMs })).toEqual([]);
   expect(records.length).toBe(workers.length);
   for (const { owner, connected } of records) {
     expect(brokers).toContain(owner);

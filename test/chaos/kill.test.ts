@@ -6,9 +6,13 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { audit } from "../../src/bank/audit.ts";
 import { decodeUtf8 } from "../../src/base/bytes.ts";
+import { sweepMs } from "../../src/base/limits.ts";
+import { takePicture } from "../../src/broker/picture.ts";
 import { connect } from "../../src/client/client.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
+import { openReader } from "../../src/embedded/reader.ts";
 import type { QoS } from "../../src/mqtt/constants.ts";
 import { freePort } from "../bench/brokers.ts";
 import { eventually } from "../support/broker.ts";
@@ -93,6 +97,9 @@ test(`${kills} kills lose nothing`, async () => {
     `${kills} kills, ${history.sent.length} sent, ${history.acknowledgedCount} acknowledged, ${total()} received`,
   );
   expect(history.sent.length).toBeGreaterThan(kills * 10);
+  const picture = await takePicture(openReader(folder), Date.now());
+  expect(audit(picture!, { graceMs: 2 * sweepMs })).toEqual([]);
+  expect(picture!.messages.filter(({ isRetained }) => !isRetained)).toEqual([]);
   expect(history.judge("home")).toEqual([]);
   expect(history.judge("visitor")).toEqual([]);
   const seen: number[] = [];

@@ -28,7 +28,8 @@ export async function startCluster(ids: readonly string[], options: Partial<Brok
       linkHost: "127.0.0.1",
       linkPort: 0,
       advertise: "127.0.0.1",
-      zkSessionTimeout: 2,
+      // Brokers, clients and tests share one thread: none of them is dead when the machine is busy.
+      zkSessionTimeout: 8,
       ...options,
       zk,
       id,

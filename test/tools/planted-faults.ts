@@ -44,8 +44,8 @@ const faults: readonly Fault[] = [
   {
     what: "a retained message is not written to the store",
     file: "src/broker/retaining.ts",
-    find: 'return [{ kind: "put", path,',
-    replace: 'if (exists || !exists) return [];\n    return [{ kind: "put", path,',
+    find: 'return [banking.guard(), { kind: "put", path,',
+    replace: 'if (exists || !exists) return [];\n    return [banking.guard(), { kind: "put", path,',
     tests: "test/broker/session.test.ts",
   },
   {
@@ -166,6 +166,34 @@ const faults: readonly Fault[] = [
     find: "    this.#interest.delete(text);\n",
     replace: "    this.#interest.delete(text);\n    if (text !== undefined) return [];\n",
     tests: "test/cluster/cluster.test.ts",
+  },
+  {
+    what: "a branch spends what it does not have",
+    file: "src/bank/branch.ts",
+    find: "    if (credits > this.free) return undefined;\n",
+    replace: "",
+    tests: "test/unit/bank.test.ts test/simulation/simulation.test.ts",
+  },
+  {
+    what: "what was set aside for a publish is never free again",
+    file: "src/mail/settlement.ts",
+    find: "    this.payment?.close();\n",
+    replace: "",
+    tests: "test/simulation/simulation.test.ts",
+  },
+  {
+    what: "a branch stores, and is granted, though it was closed",
+    file: "src/broker/banking.ts",
+    find: 'return { kind: "check", path: this.#path, version: () => -1, mayWait: true };',
+    replace: 'return { kind: "check", path: "/bank", version: () => -1, mayWait: true };',
+    tests: "test/simulation/bank.test.ts",
+  },
+  {
+    what: "the vault forgets what it has granted",
+    file: "src/bank/accounts.ts",
+    find: "withVault(vault, -moved)",
+    replace: "withVault(vault, 0)",
+    tests: "test/unit/bank.test.ts",
   },
   {
     what: "half-received publishes are read before the session is this broker's",

@@ -1,0 +1,213 @@
+/**
+ * Requests and replies between the broker's thread and the store's, as one block of bytes: to clone thousands of small
+ * objects for every transaction costs more than to commit them.
+ */
+import { readUint32, writeUint32 } from "../base/bytes.ts";
+import type {
+  CoordinatorErrorCode,
+  CreateMode,
+  ReadOperation,
+  ReadResult,
+  Stat,
+  WriteOperation,
+  WriteResult,
+} from "../coordinator/coordinator.ts";
+import type { Reply, Request } from "./database.ts";
+
+const writeKinds = ["create", "set", "delete", "check"] as const;
+const readKinds = ["get", "children", "exists"] as const;
+const createModes: readonly CreateMode[] = ["persistent", "ephemeral", "container", "sequential"];
+const requestKinds = ["read", "write", "repairable"] as const;
+const replyKinds = ["read", "written", "failed"] as const;
+const resultKinds = ["data", "children", "stat", "code"] as const;
+/** A version that matches any, in 32 bits. */
+const anyVersion = 0xffff_ffff;
+
+class BlockWriter {
+  #bytes = new Uint8Array(64 * 1024);
+  #at = 0;
+
+  int(value: number): this {
+    const at = this.#reserve(4);
+    writeUint32(this.#bytes, at, value >>> 0);
+    return this;
+  }
+
+  /** A whole number below 2^53. */
+  long(value: number): this {
+    return this.int(Math.floor(value / 2 ** 32)).int(value % 2 ** 32);
+  }
+
+  text(value: string): this {
+    const at = this.#reserve(4 + 3 * value.length);
+    const { written } = encoder.encodeInto(value, this.#bytes.subarray(at + 4));
+    writeUint32(this.#bytes, at, written);
+    this.#at = at + 4 + written;
+    return this;
+  }
+
+  data(value: Uint8Array): this {
+    this.int(value.length);
+    const at = this.#reserve(value.length);
+    this.#bytes.set(value, at);
+    return this;
+  }
+
+  /** In a buffer of its own, which may be handed over. */
+  take(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.slice(0, this.#at);
+  }
+
+  #reserve(count: number): number {
+    const at = this.#at;
+    this.#at += count;
+    if (this.#at > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(this.#at, 2 * this.#bytes.length));
+      grown.set(this.#bytes.subarray(0, at));
+      this.#bytes = grown;
+    }
+    return at;
+  }
+}
+
+class BlockReader {
+  readonly #bytes: Uint8Array;
+  #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  int(): number {
+    const value = readUint32(this.#bytes, this.#at);
+    this.#at += 4;
+    return value;
+  }
+
+  long(): number {
+    return this.int() * 2 ** 32 + this.int();
+  }
+
+  text(): string {
+    const length = this.int();
+    const at = this.#at;
+    this.#at += length;
+    return decoder.decode(this.#bytes.subarray(at, at + length));
+  }
+
+  /** A copy: what is kept must not keep the whole block. */
+  data(): Uint8Array {
+    const length = this.int();
+    const at = this.#at;
+    this.#at += length;
+    return this.#bytes.slice(at, at + length);
+  }
+
+  many<Item>(read: () => Item): Item[] {
+    return Array.from({ length: this.int() }, read);
+  }
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export function encodeRequests(requests: readonly Request[]): Uint8Array<ArrayBuffer> {
+  const to = new BlockWriter().int(requests.length);
+  for (const request of requests) {
+    const kind = request.kind === "read" ? "read" : request.canBeRepaired ? "repairable" : "write";
+    to.int(requestKinds.indexOf(kind)).int(request.operations.length);
+    if (request.kind === "write") for (const operation of request.operations) writeWrite(to, operation);
+    else for (const { kind: asked, path } of request.operations) to.int(readKinds.indexOf(asked)).text(path);
+  }
+  return to.take();
+}
+
+function writeWrite(to: BlockWriter, operation: WriteOperation): void {
+  to.int(writeKinds.indexOf(operation.kind)).text(operation.path);
+  if (operation.kind === "create") to.int(createModes.indexOf(operation.mode)).data(operation.data);
+  else {
+    to.int(operation.version === -1 ? anyVersion : operation.version);
+    if (operation.kind === "set") to.data(operation.data);
+  }
+}
+
+export function decodeRequests(bytes: Uint8Array): Request[] {
+  const from = new BlockReader(bytes);
+  return from.many((): Request => {
+    const kind = requestKinds[from.int()]!;
+    if (kind === "read") return { kind, operations: from.many(() => readRead(from)) };
+    return { kind: "write", canBeRepaired: kind === "repairable", operations: from.many(() => readWrite(from)) };
+  });
+}
+
+function readRead(from: BlockReader): ReadOperation {
+  return { kind: readKinds[from.int()]!, path: from.text() };
+}
+
+function readWrite(from: BlockReader): WriteOperation {
+  const kind = writeKinds[from.int()]!;
+  const path = from.text();
+  if (kind === "create") return { kind, path, mode: createModes[from.int()]!, data: from.data() };
+  const asked = from.int();
+  const version = asked === anyVersion ? -1 : asked;
+  return kind === "set" ? { kind, path, version, data: from.data() } : { kind, path, version };
+}
+
+export function encodeReplies(replies: readonly Reply[]): Uint8Array<ArrayBuffer> {
+  const to = new BlockWriter().int(replies.length);
+  for (const reply of replies) {
+    to.int(replyKinds.indexOf(reply.kind));
+    if (reply.kind === "failed") to.text(reply.code).text(reply.path).int(reply.index);
+    else if (reply.kind === "written") {
+      to.long(reply.zxid).int(reply.results.length);
+      for (const { path, version } of reply.results) to.text(path).int(version);
+    } else {
+      to.int(reply.results.length);
+      for (const result of reply.results) writeResult(to, result);
+    }
+  }
+  return to.take();
+}
+
+export function decodeReplies(bytes: Uint8Array): Reply[] {
+  const from = new BlockReader(bytes);
+  return from.many((): Reply => {
+    const kind = replyKinds[from.int()]!;
+    if (kind === "failed")
+      return { kind, code: from.text() as CoordinatorErrorCode, path: from.text(), index: from.int() };
+    if (kind === "read") return { kind, results: from.many(() => readResult(from)) };
+    const zxid = from.long();
+    return { kind, zxid, results: from.many((): WriteResult => ({ path: from.text(), version: from.int() | 0 })) };
+  });
+}
+
+function writeResult(to: BlockWriter, result: ReadResult): void {
+  if (typeof result === "string") to.int(resultKinds.indexOf("code")).text(result);
+  else if ("data" in result) writeStat(to.int(resultKinds.indexOf("data")).data(result.data), result.stat);
+  else if ("stat" in result) writeStat(to.int(resultKinds.indexOf("stat")), result.stat);
+  else {
+    to.int(resultKinds.indexOf("children")).int(result.children.length);
+    for (const name of result.children) to.text(name);
+  }
+}
+
+function readResult(from: BlockReader): ReadResult {
+  switch (resultKinds[from.int()]!) {
+    case "data":
+      return { data: from.data(), stat: readStat(from) };
+    case "stat":
+      return { stat: readStat(from) };
+    case "children":
+      return { children: from.many(() => from.text()) };
+    case "code":
+      return from.text() as CoordinatorErrorCode;
+  }
+}
+
+function writeStat(to: BlockWriter, { czxid, mzxid, version, childCount }: Stat): void {
+  to.long(czxid).long(mzxid).int(version).int(childCount);
+}
+
+function readStat(from: BlockReader): Stat {
+  return { czxid: from.long(), mzxid: from.long(), version: from.int(), childCount: from.int() };
+}

@@ -1,0 +1,65 @@
+/** The bank when a broker is gone for long: its branch is closed, and opened again when it wakes up. */
+import { expect, test } from "bun:test";
+import { History } from "../chaos/history.ts";
+import { Actor, PublishingActor } from "./actors.ts";
+import { lostCredits, overdrawn } from "./checkers.ts";
+import { World } from "./world.ts";
+
+async function worldWithMail(seed: number) {
+  const world = new World(seed);
+  const history = new History();
+  history.isOrdered = false;
+  for (const id of ["a", "b", "c"]) {
+    let started = false;
+    void world
+      .node(id)
+      .start()
+      .then(() => {
+        started = true;
+      });
+    await world.pass(30_000, () => started);
+  }
+  const reader = new Actor("reader", { world, history, subscribe: "sim/#" });
+  const publishers = [1, 2].map((qos) => new PublishingActor(`p${qos}`, { world, history, qos: qos as 1 | 2 }));
+  for (const actor of [reader, ...publishers]) actor.live();
+  expect(await world.pass(20_000, () => [reader, ...publishers].every(({ isReady }) => isReady))).toBe(true);
+  reader.isAway = true;
+  reader.leave();
+  for (const publisher of publishers) publisher.work();
+  return { world, history, reader, publishers };
+}
+
+test("a broker that slept for minutes stores again when it wakes up, and nothing is overdrawn", async () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const { world, history, reader, publishers } = await worldWithMail(seed);
+    const work = async (ms: number): Promise<void> => {
+      for (const publisher of publishers) publisher.isBusy = true;
+      await world.pass(ms);
+      for (const publisher of publishers) publisher.isBusy = false;
+      await world.pass(5000, () => publishers.every(({ isSettled }) => isSettled));
+    };
+    await work(300);
+    const sleeper = world.node("c");
+    // What it was just storing is on its way when it falls asleep.
+    for (const publisher of publishers) publisher.isBusy = true;
+    await world.pass(100);
+    sleeper.sleep();
+    for (const publisher of publishers) publisher.isBusy = false;
+    await world.pass(150_000);
+    const branches = [...world.keeper.tree.nodes.keys()].filter((path) => path.startsWith("/bank/branches/"));
+    expect(branches).not.toContain("/bank/branches/c");
+    expect(await overdrawn(world)).toEqual([]);
+    sleeper.wakeUp();
+    await world.pass(5000);
+    await work(2000);
+    expect(await overdrawn(world)).toEqual([]);
+    reader.isAway = false;
+    await world.pass(
+      20_000,
+      () => history.judge("reader").length === 0 && publishers.every(({ isSettled }) => isSettled),
+    );
+    expect(history.judge("reader")).toEqual([]);
+    await world.pass(100_000);
+    expect([...(await overdrawn(world)), ...(await lostCredits(world))]).toEqual([]);
+  }
+}, 60_000);
