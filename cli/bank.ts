@@ -21,6 +21,8 @@ interface Flags extends Where {
   readonly json?: boolean;
 }
 
+const holders = ["topic", "client", "branch", "age"];
+
 /** The tree may change while it is read: what is wrong must be wrong every time. */
 const auditTries = 5;
 
@@ -31,9 +33,7 @@ export function bankCommand(): Command {
     .helpCommand(false);
   add(bank, "balance", "capital, vault, and each branch").action(withPicture(balance));
   add(bank, "audit", "prove that it balances; exit code 1 and what is wrong, if it does not").action(runAudit);
-  const groups = new Option("--by <WHAT>", "who holds the credits")
-    .choices(["topic", "client", "branch", "age"])
-    .default("topic");
+  const groups = new Option("--by <WHAT>", "who holds the credits").choices(holders).default("topic");
   add(bank, "statement", "who holds the credits")
     .addOption(groups)
     .addOption(new Option("--top <N>", "the largest only").default(20).argParser(parsed("--top", 1_000_000)))
@@ -47,6 +47,7 @@ export function bankCommand(): Command {
     .option("--json", "print one JSON object a line")
     .action(quote);
   bank.addCommand(mailCommand());
+  withPlace(bank).enablePositionalOptions().action(openConsole);
   for (const [name, sign] of [
     ["deposit", 1],
     ["withdraw", -1],
@@ -70,10 +71,13 @@ Examples:
 }
 
 function add(to: Command, name: string, description: string): Command {
-  return to
-    .command(name)
-    .description(description)
-    .helpOption("--help", "print this help")
+  const command = to.command(name).description(description).helpOption("--help", "print this help");
+  return withPlace(command).option("--json", "print one JSON object a line");
+}
+
+/** Where the tree is. */
+function withPlace(command: Command): Command {
+  return command
     .addOption(
       new Option("--zk <HOSTS>", "ZooKeeper servers, and the cluster's chroot (env: MQTTZOO_ZK)").env("MQTTZOO_ZK"),
     )
@@ -81,8 +85,24 @@ function add(to: Command, name: string, description: string): Command {
       new Option("--data <DIR>", "folder of a broker that runs alone (default: mqttzoo-data; env: MQTTZOO_DATA)").env(
         "MQTTZOO_DATA",
       ),
-    )
-    .option("--json", "print one JSON object a line");
+    );
+}
+
+/** Without a command, on a terminal. */
+async function openConsole(where: Flags): Promise<void> {
+  if (!process.stdin.isTTY)
+    throw new OperatingError("EUSAGE", "name a command; without one the console needs a terminal");
+  const { startConsole } = await import("./console.ts");
+  startConsole({
+    balance: () => withPicture(balance)(where),
+    audit: () => runAudit(where),
+    statement: (by = "topic") => withPicture(statement)({ ...where, by, top: 20 }),
+    quote: (bytes, ttl) => quote(bytes, ttl === undefined ? {} : { ttl }),
+    list: (filter = "#") => list(filter, where),
+    show: (path) => show(path, where),
+    drop: (filter) => drop(filter, where),
+    change: (credits) => change(credits, where),
+  });
 }
 
 function parsed(what: string, max: number): (text: string) => number {
@@ -170,6 +190,8 @@ async function runAudit(flags: Flags): Promise<void> {
 }
 
 function statement(taken: Picture, { by, top }: Flags & { by: string; top: number }): Row[] {
+  if (!holders.includes(by))
+    throw new OperatingError("EUSAGE", `${JSON.stringify(by)} is none of ${holders.join(", ")}`);
   const sums = new Map<string, { credits: number; messages: number }>();
   const note = (holder: string, credits: number): void => {
     const sum = sums.get(holder) ?? { credits: 0, messages: 0 };

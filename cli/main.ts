@@ -17,6 +17,8 @@ const program = new Command("mqttzoo")
   .version(version, "--version", "print the version")
   .helpOption("--help", "print this help")
   .helpCommand(false)
+  // What stands behind a command belongs to it, also where the command above has an option of that name.
+  .enablePositionalOptions()
   .addHelpText(
     "after",
     `

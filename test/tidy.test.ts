@@ -27,7 +27,10 @@ function read(folder: string): SourceFile[] {
 }
 
 function importsOf(path: string, text: string): SourceFile["imports"] {
-  const found = [...text.matchAll(/^(?:import|export)\s(type\s)?(?:[^"';]*?\sfrom\s)?"([^"]+)"/gm)];
+  const found = [
+    ...text.matchAll(/^(?:import|export)\s(type\s)?(?:[^"';]*?\sfrom\s)?"([^"]+)"/gm),
+    ...text.matchAll(/\bawait import\((type)?"([^"]+)"\)/g),
+  ];
   return found.map(([, type, target]) => ({
     target: target!.startsWith(".") ? normalize(join(dirname(path), target!)) : target!,
     typeOnly: type !== undefined,

@@ -76,8 +76,10 @@ export const refusedRetryMs = 250;
 
 /** Container znodes that are empty are removed about this often, as ZooKeeper does. */
 export const containerSweepMs = 60_000;
-/** Znodes read at once where a whole part of the tree is read. */
+/** Znodes read at once where a whole part of the tree is read: as many as there are bytes in them, about. */
 export const mirrorPageMax = 512;
+export const mirrorPageMin = 16;
+export const mirrorPageBytesMax = 4 * 1024 * 1024;
 /** The sessions' shards: no listing of clients grows without bound. */
 export const sessionShards = 256;
 /** `$SYS` is refreshed this often. */

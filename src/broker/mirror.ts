@@ -3,7 +3,7 @@
  * and what has vanished meanwhile is told as gone.
  */
 import { OperatingError } from "../base/errors.ts";
-import { mirrorPageMax } from "../base/limits.ts";
+import { mirrorPageBytesMax, mirrorPageMax, mirrorPageMin } from "../base/limits.ts";
 import type { Coordinator, ReadOperation, ReadResult, Stat, WatchEvent } from "../coordinator/coordinator.ts";
 
 /** What is enough to read a tree. */
@@ -125,9 +125,10 @@ export class Mirror {
 export function walk(coordinator: Store, root: string, visit: (path: string, node: MirrorNode) => void): Promise<void> {
   const found = [root];
   let at = 0;
+  let size = mirrorPageMin;
   return new Promise((resolve, reject) => {
     const next = (): void => {
-      const page = found.slice(at, at + mirrorPageMax);
+      const page = found.slice(at, at + size);
       at += page.length;
       if (page.length === 0) return resolve();
       const operations = page.flatMap((path): ReadOperation[] => [
@@ -137,13 +138,18 @@ export function walk(coordinator: Store, root: string, visit: (path: string, nod
       coordinator.read(operations, (error, results) => {
         if (error !== undefined)
           return reject(new OperatingError(error.code, `cannot read the store: ${error.message}`));
+        let bytes = 1;
         page.forEach((path, index) => {
           const node = results[2 * index]!;
+          if (typeof node === "object" && "data" in node) bytes += node.data.length;
           const below = results[2 * index + 1]!;
           if (path !== root && typeof node === "object" && "data" in node) visit(path, node);
           if (typeof below !== "object" || !("children" in below)) return;
           for (const name of below.children) found.push(`${path}/${name}`);
         });
+        // Where nodes are large fewer are read at once.
+        const fitting = Math.floor((mirrorPageBytesMax * page.length) / bytes);
+        size = Math.min(mirrorPageMax, 2 * size, Math.max(1, fitting));
         next();
       });
     };

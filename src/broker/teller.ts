@@ -30,6 +30,9 @@ export interface TellerParts {
   readonly retaining: Retaining;
 }
 
+/** The teller rests so many times as long as it has worked. */
+const sweepPause = 10;
+
 interface Sweep {
   readonly now: number;
   /** Milli-credits that messages bind, by the names of branches. */
@@ -53,15 +56,17 @@ export class Teller {
   }
 
   #look(now: number): void {
-    const { coordinator, self, timers, log } = this.#context;
-    timers.set(this.#timer, now + sweepMs);
+    const { coordinator, self, timers, log, clock } = this.#context;
     const isTeller = this.#parts.membership.isLowest && coordinator.state === "CONNECTED" && !self.isFenced;
-    if (!isTeller || this.#isSweeping) return;
+    if (!isTeller || this.#isSweeping) return timers.set(this.#timer, now + sweepMs);
     this.#isSweeping = true;
     this.#sweep()
       .catch((error: Error) => log.warn({ why: error.message }, "the teller cannot look through the store"))
       .finally(() => {
         this.#isSweeping = false;
+        // Through a large tree it goes less often: it must not keep the store busy.
+        const took = clock.now() - now;
+        timers.set(this.#timer, clock.now() + Math.max(sweepMs, sweepPause * took));
       });
   }
 

@@ -102,6 +102,37 @@ test("a cluster: filled from two brokers to its last credits, raised while it ru
   expect((await bank("audit", ...where)).out).toBe("it balances\n");
 }, 60_000);
 
+test("the console, on a terminal", async () => {
+  const command = `${executable} bank --zk ${cluster.zk}`;
+  const child = Bun.spawn(["script", "-qec", command, "/dev/null"], {
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "ignore",
+  });
+  let seen = "";
+  const reading = (async () => {
+    for await (const bytes of child.stdout) seen += Buffer.from(bytes).toString();
+  })();
+  const say = async (line: string, answer: string): Promise<void> => {
+    const from = seen.length;
+    child.stdin.write(`${line}\n`);
+    await child.stdin.flush();
+    await eventually(() => seen.slice(from).includes(answer), `${answer} after ${line}`, 10_000);
+  };
+  await eventually(() => seen.includes("bank>"), "a prompt", 10_000);
+  await say("help mail", "mail drop");
+  await say("quote 256 30", "10.2");
+  await say("audit", "it balances");
+  await say("statement nobody", "is none of topic, client, branch, age");
+  await say("nonsense", "Invalid Command");
+  child.stdin.write("quit\n");
+  await child.stdin.flush();
+  expect(await child.exited).toBe(0);
+  await reading;
+  const alone = await bank();
+  expect([alone.code, alone.err]).toEqual([2, "mqttzoo: name a command; without one the console needs a terminal\n"]);
+}, 60_000);
+
 test("a quote, and mistakes in one line", async () => {
   expect(await rows("quote", "256", "--ttl", "30")).toEqual([{ bytes: 256, ttl: 30, least: 10.2, most: 10.2 }]);
   for (const words of [

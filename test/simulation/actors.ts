@@ -50,6 +50,14 @@ export class Actor {
     this.#gone();
   }
 
+  /** Changes brokers: what it has sent is still on its way when it connects again. */
+  hop(): void {
+    if (!this.up) return;
+    this.client!.abort("it changes brokers");
+    this.#gone();
+    this.#connect();
+  }
+
   #gone(): void {
     this.up = false;
     this.client = undefined;

@@ -39,6 +39,7 @@ export async function run(seed: number, log?: Log): Promise<Outcome> {
   const visitor = subscribers[2]!;
   let isVisiting = true;
   visit(world, visitor, () => isVisiting);
+  for (const publisher of publishers) wander(world, publisher, () => isVisiting);
   const faults = 2 + Math.floor(world.random.next() * 4);
   for (let fault = 0; fault < faults; fault++) {
     await world.pass(200 + world.random.next() * 1500);
@@ -77,6 +78,15 @@ async function startOf(world: World, start: () => Promise<void>): Promise<void> 
     started = true;
   });
   await world.pass(30_000, () => started);
+}
+
+/** A publisher that changes brokers at once, now and then. */
+function wander(world: World, publisher: Actor, goesOn: () => boolean): void {
+  world.after(500 + world.random.next() * 4000, () => {
+    if (!goesOn()) return;
+    publisher.hop();
+    wander(world, publisher, goesOn);
+  });
 }
 
 /** A subscriber that comes and goes, as long as it is told to. */
