@@ -47,6 +47,7 @@ export function bankCommand(): Command {
     .option("--json", "print one JSON object a line")
     .action(quote);
   bank.addCommand(mailCommand());
+  add(bank, "sweep", "remove what has outlived its time now, as brokers do now and then").action(sweep);
   withPlace(bank).enablePositionalOptions().action(openConsole);
   for (const [name, sign] of [
     ["deposit", 1],
@@ -303,16 +304,32 @@ async function show(path: string, flags: Flags): Promise<void> {
 async function drop(filter: string, flags: Flags): Promise<void> {
   await withTree(flags, "write", async (tree) => {
     const taken = await picture(tree);
-    const slips = new Map<string, string[]>();
-    for (const { path, messagePath } of taken.slips) slips.set(messagePath, [...(slips.get(messagePath) ?? []), path]);
-    let dropped = 0;
-    for (const { path } of matching(taken, filter)) {
-      const gone = [...(slips.get(path) ?? []), `${path}/left`, path];
-      // What is read meanwhile is gone already; the message goes last.
-      for (const at of gone)
-        await new Promise<void>((done) => tree.write([{ kind: "delete", path: at, version: -1 }], () => done()));
-      dropped++;
-    }
+    const dropped = await remove(tree, taken, matching(taken, filter));
     printRows([{ dropped }], flags.json === true);
   });
+}
+
+/** What the teller does by itself every now and then. */
+async function sweep(flags: Flags): Promise<void> {
+  await withTree(flags, "write", async (tree) => {
+    const taken = await picture(tree);
+    const isOver = ({ expiresAt }: StoredMessage): boolean => expiresAt !== 0 && expiresAt < taken.takenAt;
+    printRows([{ swept: await remove(tree, taken, taken.messages.filter(isOver)) }], flags.json === true);
+  });
+}
+
+/** Removes messages with the slips that name them; their branches find out, and have their credits back. */
+async function remove(tree: Tree, { slips }: Picture, messages: readonly StoredMessage[]): Promise<number> {
+  const bySlips = new Map<string, string[]>();
+  for (const { path, messagePath } of slips) {
+    const paths = bySlips.get(messagePath) ?? [];
+    bySlips.set(messagePath, paths);
+    paths.push(path);
+  }
+  for (const { path } of messages) {
+    // What is read meanwhile is gone already; the message goes last.
+    for (const at of [...(bySlips.get(path) ?? []), `${path}/left`, path])
+      await new Promise<void>((done) => tree.write([{ kind: "delete", path: at, version: -1 }], () => done()));
+  }
+  return messages.length;
 }

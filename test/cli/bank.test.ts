@@ -99,6 +99,18 @@ test("a cluster: filled from two brokers to its last credits, raised while it ru
   expect((await fill(cluster.port(1), "fill/more")).taken).toBeGreaterThan(3);
   expect(await rows("mail", "drop", "fill/a", ...where)).toEqual([{ dropped: both[0].taken }]);
   await eventually(async () => (await fill(cluster.port(0), "fill/c")).taken > 0, "credits come back", 20_000);
+  const publisher = await RawClient.connect(cluster.port(0), { protocolVersion: 5 });
+  await eventually(
+    async () => {
+      const properties = { messageExpiryInterval: 1 };
+      publisher.publish("fill/short", "x", { qos: 1, messageId: 1, properties });
+      return (await publisher.take("puback")).reasonCode === 0;
+    },
+    "a message that is kept for a second is taken",
+    20_000,
+  );
+  await eventually(async () => (await rows("sweep", ...where))[0].swept > 0, "its time is over", 10_000);
+  expect(await rows("mail", "list", "fill/short", ...where)).toEqual([]);
   expect((await bank("audit", ...where)).out).toBe("it balances\n");
 }, 60_000);
 
