@@ -115,7 +115,7 @@ export class Banking implements Ledger {
   /** The vault, or another broker, may have what is missing here: a moment's patience may be enough. */
   get isHopeful(): boolean {
     const isAlone = this.#context.peers.size === 0;
-    return this.#isAsking || !this.account.isOpen || this.#vault > 0 || !isAlone;
+    return !this.account.isOpen || this.#vault > 0 || !isAlone;
   }
 
   /** Why a publish is refused, for whoever has sent it. */

@@ -299,7 +299,8 @@ export class Publishing {
       }
       // Without the store nobody knows what the bank has; what needs it waits.
       const isAway = this.#context.coordinator.state !== "CONNECTED";
-      if (now < giveUpAt || isAway) return timers.set(retry, now + retryMs);
+      const isVain = isTold && !admission.isHopeful;
+      if ((now < giveUpAt && !isVain) || isAway) return timers.set(retry, now + retryMs);
       this.#deny(connection, kept, admission.why);
       this.#resume(connection, Hold.refused);
     });

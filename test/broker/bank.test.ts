@@ -1,0 +1,108 @@
+/** What the bank means to clients: what is refused, what is held, what goes on, and what comes back. */
+import { expect, test } from "bun:test";
+import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
+import { type AnyPacket, RawClient } from "../support/raw-client.ts";
+
+/** A message of 1,000 bytes costs 40 credits and more. */
+const payload = "x".repeat(1000);
+
+async function away(broker: TestBroker, clientId: string, topic: string): Promise<void> {
+  const client = await RawClient.connect(broker.port, { clean: false, clientId });
+  await client.subscribe(topic, { qos: 1 });
+  client.disconnect();
+  await client.untilClosed();
+}
+
+async function settle(client: RawClient, topic: string, options: AnyPacket = {}): Promise<AnyPacket> {
+  client.publish(topic, payload, { qos: 1, messageId: 1, ...options });
+  return client.take("puback");
+}
+
+test("MQTT 5 is told 0x97 with price and balance; what needs no store goes on", async () => {
+  const broker = await startBroker({ bankCapital: 30 });
+  await away(broker, "gone", "poor/x");
+  const publisher = await RawClient.connect(broker.port, { protocolVersion: 5 });
+  const refused = await settle(publisher, "poor/x");
+  expect(refused.reasonCode).toBe(0x97);
+  expect(refused.properties.reasonString).toMatch(/^the bank cannot pay: price [\d.]+, balance 30.0 credits/);
+  expect((await settle(publisher, "poor/kept", { retain: true })).reasonCode).toBe(0x97);
+  publisher.send({ cmd: "publish", topic: "poor/x", payload, qos: 2, messageId: 2, dup: false, retain: false });
+  expect((await publisher.take("pubrec")).reasonCode).toBe(0x97);
+  const listener = await RawClient.connect(broker.port);
+  await listener.subscribe("live/x", { qos: 1 });
+  expect((await settle(publisher, "live/x")).reasonCode).toBe(0);
+  expect((await listener.take("publish")).payload.length).toBe(1000);
+  // Refused means that it has reached nobody.
+  const back = await RawClient.connect(broker.port, { clean: false, clientId: "gone" });
+  await back.ping();
+  expect(back.packets).toEqual([]);
+  await broker.stop();
+});
+
+test("before MQTT 5 the publish is held while credits may come back, and taken when they do", async () => {
+  const broker = await startBroker({ bankCapital: 150, bankTtlMin: 30, bankTtlMax: 31 });
+  await away(broker, "reader", "held/#");
+  const publisher = await RawClient.connect(broker.port);
+  let taken = 0;
+  for (; taken < 10; taken++) {
+    publisher.publish("held/x", payload, { qos: 1, messageId: taken + 1 });
+    if (!(await Promise.race([publisher.take("puback").then(() => true), Bun.sleep(700).then(() => false)]))) break;
+  }
+  expect(taken).toBeGreaterThan(0);
+  expect(taken).toBeLessThan(4);
+  const reader = await RawClient.connect(broker.port, { clean: false, clientId: "reader" });
+  for (const { messageId } of await reader.takeMany("publish", taken)) reader.send({ cmd: "puback", messageId });
+  expect((await reader.take("publish")).payload.length).toBe(1000);
+  expect(publisher.closed).toBe(false);
+  await broker.stop();
+}, 20_000);
+
+test("before MQTT 5 the connection is closed when no credits come back in time", async () => {
+  const broker = await startBroker({ bankCapital: 30, bankWait: 1 });
+  await away(broker, "gone", "closed/x");
+  const publisher = await RawClient.connect(broker.port);
+  publisher.publish("closed/x", payload, { qos: 1, messageId: 1 });
+  await publisher.untilClosed();
+  expect(publisher.packets).toEqual([]);
+  await broker.stop();
+});
+
+test("credits come back when a retained message is replaced or cleared, and after a restart all is as it was", async () => {
+  const first = await startBroker({ bankCapital: 10_000 });
+  const publisher = await RawClient.connect(first.port, { protocolVersion: 5 });
+  const bound = (broker: TestBroker): number => broker.server.broker.context.banking.account.bound;
+  for (let round = 0; round < 5; round++) await settle(publisher, "kept/a", { retain: true });
+  // .04 credits for each of 1,006 bytes, in thousandths.
+  expect(bound(first)).toBe(40 * 1006);
+  await settle(publisher, "kept/b", { retain: true });
+  expect(bound(first)).toBe(2 * 40 * 1006);
+  publisher.publish("kept/b", "", { qos: 1, messageId: 1, retain: true });
+  await publisher.take("puback");
+  expect(bound(first)).toBe(40 * 1006);
+  await away(first, "sleeper", "kept/#");
+  await settle(publisher, "kept/c");
+  const before = bound(first);
+  const second = await first.restart();
+  expect(bound(second)).toBe(before);
+  const sleeper = await RawClient.connect(second.port, { clean: false, clientId: "sleeper" });
+  // The retained one, which it did not acknowledge when it subscribed, and the other.
+  for (const { messageId } of await sleeper.takeMany("publish", 2)) sleeper.send({ cmd: "puback", messageId });
+  await eventually(() => bound(second) === 40 * 1006, "what was read is paid for no longer");
+  await second.stop();
+});
+
+test("with every subscriber at home nothing is bound in the end", async () => {
+  const broker = await startBroker({ bankCapital: 1000 });
+  const { account } = broker.server.broker.context.banking;
+  const subscriber = await RawClient.connect(broker.port, { clean: false, clientId: "home" });
+  await subscriber.subscribe("home/x", { qos: 1 });
+  const publisher = await RawClient.connect(broker.port);
+  for (let index = 0; index < 50; index++) {
+    publisher.publish("home/x", payload, { qos: 1, messageId: index + 1 });
+    const { messageId } = await subscriber.take("publish");
+    subscriber.send({ cmd: "puback", messageId });
+    await publisher.take("puback");
+  }
+  await eventually(() => account.bound === 0, "nothing is set aside any more");
+  await broker.stop();
+});
