@@ -16,7 +16,7 @@ import type { ClusterRoute, Context } from "./context.ts";
 import type { Forwarding } from "./forwarding.ts";
 import type { OutgoingTarget } from "./outgoing.ts";
 import { type Group, isPeer, isRemoteSession, type Peer, type Remote } from "./peer.ts";
-import { type Delivery, PromiseInMaking } from "./promise.ts";
+import { type Delivery, type Guard, type Promised, PromiseInMaking } from "./promise.ts";
 import type { Held, Stalls } from "./stalls.ts";
 
 /** What `Route.note` says: whether all receivers here take the packets of a publisher of one kind as they came. */
@@ -143,12 +143,12 @@ export class Fanout {
     how: {
       readonly operations: JournalOperation[];
       readonly connection?: Connection | undefined;
-      readonly guard?: JournalOperation | undefined;
+      readonly guard?: Guard | undefined;
       readonly payment?: Payment | undefined;
       readonly refused?: () => void;
     },
   ): Delivery {
-    const promise = this.#promise(publish, how.payment);
+    const promise = this.#promise({ publish, payment: how.payment, guard: how.guard });
     for (const target of route.targets) promise.add(target.subscriber === publisher ? target.own : target);
     for (const target of route.elsewhere) promise.addElsewhere(target);
     for (const group of route.groups) promise.addAny(this.choose(group));
@@ -158,7 +158,7 @@ export class Fanout {
 
   /** A promised message that has come over a link, for these receivers here. */
   promiseHere(publish: Publish, route: ClusterRoute, whom: Whom, payment: Payment | undefined): Delivery {
-    const promise = this.#promise(publish, payment);
+    const promise = this.#promise({ publish, payment, guard: undefined });
     for (const target of route.targets) {
       const { mailbox, handle } = target.subscriber;
       if (mailbox === undefined ? whom.toInterest : whom.handles.delete(handle)) promise.add(target);
@@ -177,7 +177,7 @@ export class Fanout {
   /** A message that another member of a shared subscription has not acknowledged. */
   redeliver(publish: Publish, target: Target<Client | Remote>, how: Redelivery): void {
     const { done, payment } = how;
-    const promise = this.#promise(publish, payment);
+    const promise = this.#promise({ publish, payment, guard: undefined });
     promise.addAny(target);
     promise.commit([], {});
     if (promise.settlement === undefined || promise.settlement.isSettled) done();
@@ -256,8 +256,8 @@ export class Fanout {
     return member.mailbox !== undefined && member.mailbox.count >= maxQueued;
   }
 
-  #promise(publish: Publish, payment: Payment | undefined): PromiseInMaking {
-    return new PromiseInMaking(this.#context, this.#forwarding, { publish, payment });
+  #promise(promised: Promised): PromiseInMaking {
+    return new PromiseInMaking(this.#context, this.#forwarding, promised);
   }
 
   #liveToMember(publish: Publish, group: Group, publisher: Connection | undefined): void {

@@ -311,6 +311,8 @@ export class Forwarding {
   }
 
   #move(target: RemoteTarget, settlement: Settlement): void {
+    // What was before it has been refused: its publisher publishes all of it elsewhere.
+    if (settlement.isRevoked()) return settlement.payment?.close();
     const way = this.wayTo(target);
     if (way === "wait") {
       target.session.moving.push({ target, settlement });
@@ -338,19 +340,23 @@ export class Forwarding {
     const name = { order: settlement.order, from: settlement.slips };
     settlement.slips += targets.length;
     let at = 0;
-    for (const { operations, slips } of mail.store(
-      settlement.publish,
-      name,
-      targets.map(draftOf),
-      settlement.payment,
-    )) {
+    const { guard } = settlement;
+    for (const unit of mail.store(settlement.publish, name, targets.map(draftOf), settlement.payment)) {
+      const { path, operations, slips } = unit;
       const stored = targets.slice(at, at + slips.length);
       at += slips.length;
       settlement.waitFor();
-      journal.commit(operations, (_, zxid) => {
+      const done = (_: readonly number[], zxid: number): void => {
         this.mailed(stored, zxid);
         settlement.done();
-      });
+      };
+      // Its publisher is another broker's, and publishes it there: in one order with what was before it.
+      const refused = (): void => {
+        mail.withdrawn(path);
+        settlement.payment?.close();
+        this.withdrawn(stored);
+      };
+      journal.commit(guard === undefined ? operations : [guard, ...operations], done, guard && refused);
     }
   }
 

@@ -33,10 +33,23 @@ const to: { -readonly [Key in keyof OutgoingTarget]: OutgoingTarget[Key] } = {
 interface Committing {
   /** The publisher's connection: it is held when another broker has too much to take. */
   readonly connection?: Connection | undefined;
-  /** What must hold for anything to be committed: the publisher's session is still this broker's. */
-  readonly guard?: JournalOperation | undefined;
   /** Called instead of settling: it does not hold. */
   readonly refused?: () => void;
+}
+
+/** What is promised. */
+export interface Promised {
+  readonly publish: Publish;
+  /** Pays for the copies that may have to be stored. */
+  readonly payment: Payment | undefined;
+  /** What must hold for anything to be committed: the publisher's session is still this broker's. */
+  readonly guard: Guard | undefined;
+}
+
+export interface Guard {
+  readonly check: JournalOperation;
+  /** It is known not to hold any more. */
+  readonly isRevoked: () => boolean;
 }
 
 /** What is committed at once. */
@@ -56,20 +69,18 @@ export class PromiseInMaking implements Delivery {
   readonly #forwarding: Forwarding;
   readonly #publish: Publish;
   readonly #payment: Payment | undefined;
+  readonly #guard: Guard | undefined;
   #stored: Outgoing[] | undefined;
   /** Sessions kept elsewhere that get it into their mailboxes. */
   #mailed: RemoteTarget[] | undefined;
   #shares: Map<Peer, Share> | undefined;
 
-  constructor(
-    context: Context,
-    forwarding: Forwarding,
-    what: { readonly publish: Publish; readonly payment: Payment | undefined },
-  ) {
+  constructor(context: Context, forwarding: Forwarding, what: Promised) {
     this.#context = context;
     this.#forwarding = forwarding;
     this.#publish = what.publish;
     this.#payment = what.payment;
+    this.#guard = what.guard;
   }
 
   addAny(target: Target<Client | Remote> | undefined): void {
@@ -143,7 +154,8 @@ export class PromiseInMaking implements Delivery {
     if (this.settlement === undefined || this.settlement.isSettled) this.#payment?.close();
   }
 
-  #commitUnit({ messagePath, operations, stored, mailed }: Unit, { guard, refused }: Committing): void {
+  #commitUnit({ messagePath, operations, stored, mailed }: Unit, { refused }: Committing): void {
+    const guard = this.#guard?.check;
     const settlement = this.#settle();
     settlement.waitFor();
     const connections = stored.map((outgoing) => outgoing.client!.connection);
@@ -156,11 +168,12 @@ export class PromiseInMaking implements Delivery {
       settlement.done();
     };
     const withdraw = (): void => {
+      // First of all: what follows from it must know.
+      refused?.();
       if (messagePath !== undefined) this.#context.mail.withdrawn(messagePath);
       settlement.payment?.close();
       for (const outgoing of stored) outgoing.client!.mailbox!.withdrawn(outgoing);
       this.#forwarding.withdrawn(mailed);
-      refused?.();
     };
     const guarded = guard === undefined ? operations : [guard, ...operations];
     this.#context.journal.commit(guarded, done, refused && withdraw);
@@ -233,6 +246,8 @@ export class PromiseInMaking implements Delivery {
     if (this.settlement === undefined) {
       this.settlement = new Settlement(this.#publish.kept(), this.#context.mail.nextOrder());
       this.settlement.payment = this.#payment;
+      this.settlement.guard = this.#guard?.check;
+      if (this.#guard !== undefined) this.settlement.isRevoked = this.#guard.isRevoked;
     }
     return this.settlement;
   }

@@ -174,7 +174,8 @@ export class Publishing {
     if (publish.qos === 2) this.#receiveIncoming(client, publish.packetId, operations);
     // A broker that has slept must not bring back what its client has long published elsewhere: all of it, or some of it
     // would be overtaken.
-    const guard = client.mailbox === undefined ? undefined : checkOf(client.owned);
+    const isRevoked = (): boolean => client.isReleased;
+    const guard = client.mailbox === undefined ? undefined : { check: checkOf(client.owned), isRevoked };
     const refused = (): void => this.#context.evict(client);
     const how = { operations, connection, guard, refused, payment };
     const { receivers, settlement } = this.#fanout.promise(publish, route, client, how);

@@ -9,6 +9,7 @@ import type { Publish } from "../mqtt/publish.ts";
 import type { Journal } from "./journal.ts";
 import type { Payment } from "./ledger.ts";
 import type { Mail, Slip, SlipDraft } from "./mail.ts";
+import type { JournalOperation } from "./operations.ts";
 
 /** A recipient that was sent the message and has not acknowledged it. */
 export interface LiveRecipient {
@@ -27,6 +28,10 @@ export class Settlement {
   dueAt = 0;
   /** Slips made for this message so far. */
   slips = 0;
+  /** What must hold for anything to be stored for the first time: the publisher's session is still this broker's. */
+  guard: JournalOperation | undefined;
+  /** That does not hold any more. */
+  isRevoked: () => boolean = () => false;
   /** Credits set aside for the copies that may have to be stored. */
   payment: Payment | undefined;
   #open = 0;
