@@ -199,14 +199,10 @@ export class Journal {
         this.#lower(unit);
       },
       (error) => {
-        if (
-          parts[error.index]!.kind === "own" &&
-          mayWait(unit.operations[(parts[error.index] as { index: number }).index])
-        ) {
-          unit.mustWait = true;
-          return undefined;
-        }
-        if (error.code === "Closed" || !this.#repair(unit, parts[error.index]!, error)) return undefined;
+        const part = parts[error.index]!;
+        unit.mustWait = error.code === "NoNode" && part.kind === "own" && mayWait(unit.operations[part.index]);
+        if (unit.mustWait) return undefined;
+        if (error.code === "Closed" || !this.#repair(unit, part, error)) return undefined;
         ({ writes, parts } = this.#write(unit));
         return writes;
       },

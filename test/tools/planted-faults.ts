@@ -135,8 +135,8 @@ const faults: readonly Fault[] = [
   {
     what: "a broker that has slept brings back old messages",
     file: "src/broker/publishing.ts",
-    find: "client.mailbox === undefined ? undefined : checkOf(client.owned);",
-    replace: "undefined;",
+    find: "client.mailbox === undefined ? undefined : { check: checkOf(client.owned), isRevoked };",
+    replace: "isRevoked() ? undefined : undefined;",
     tests: "test/simulation/simulation.test.ts",
   },
   {
