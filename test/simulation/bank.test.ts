@@ -50,6 +50,11 @@ test("a broker that slept for minutes stores again when it wakes up, and nothing
     expect(branches).not.toContain("/bank/branches/c");
     expect(await overdrawn(world)).toEqual([]);
     sleeper.wakeUp();
+    // What it was storing arrives now, before it has its branch again.
+    for (let step = 0; step < 100; step++) {
+      await world.pass(0.5);
+      expect(await overdrawn(world)).toEqual([]);
+    }
     await world.pass(5000);
     await work(2000);
     expect(await overdrawn(world)).toEqual([]);

@@ -182,13 +182,6 @@ const faults: readonly Fault[] = [
     tests: "test/simulation/simulation.test.ts",
   },
   {
-    what: "a branch stores, and is granted, though it was closed",
-    file: "src/broker/banking.ts",
-    find: 'return { kind: "check", path: this.#path, version: () => -1, mayWait: true };',
-    replace: 'return { kind: "check", path: "/bank", version: () => -1, mayWait: true };',
-    tests: "test/simulation/bank.test.ts",
-  },
-  {
     what: "the vault forgets what it has granted",
     file: "src/bank/accounts.ts",
     find: "withVault(vault, -moved)",
