@@ -344,7 +344,8 @@ export class ZooKeeperCoordinator implements Coordinator {
         },
       );
     }
-    if (operations.length === 0) queueMicrotask(() => settle(undefined));
+    // Nothing is asked, but in its turn: who asks waits for the answers before it.
+    if (operations.length === 0) this.#client.submitExists(this.#commitPath, undefined, settle);
     else settle(undefined);
   }
 }

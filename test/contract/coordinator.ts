@@ -185,6 +185,21 @@ export function coordinatorContract(name: string, open: () => Promise<Store>): v
       expect((stat as { stat: { childCount: number } }).stat.childCount).toBe(2);
     });
 
+    test("a read of nothing is answered in its turn, after the reads before it", async () => {
+      const coordinator = await one();
+      const order: string[] = [];
+      await new Promise<void>((resolve) => {
+        for (let index = 0; index < 50; index++)
+          coordinator.read([{ kind: "get", path: "/none" }], () => void order.push(String(index)));
+        coordinator.read([], () => {
+          order.push("nothing");
+          resolve();
+        });
+      });
+      expect(order.length).toBe(51);
+      expect(order.at(-1)).toBe("nothing");
+    });
+
     test("each read of several fails for itself", async () => {
       const coordinator = await one();
       await write(coordinator, create("/r", "x"));
