@@ -28,7 +28,10 @@ Examples:
 async function run(flags: Record<string, unknown>): Promise<void> {
   const resolved = resolveOptions(flags, process.env);
   if (flags.printConfig === true) {
-    for (const { name, value, source } of resolved) console.log(`${`${name}: ${value}`.padEnd(44)} # ${source}`);
+    for (const { name, value, source } of resolved) {
+      const shown = typeof value === "object" ? JSON.stringify(value) : value;
+      console.log(`${`${name}: ${shown}`.padEnd(44)} # ${source}`);
+    }
     return;
   }
   const options = toBrokerOptions(resolved);

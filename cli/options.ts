@@ -7,6 +7,7 @@ import { type Command, Option } from "commander";
 import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { logLevels } from "../src/base/log.ts";
 import { type BrokerOptions, defaultOptions } from "../src/broker/options.ts";
+import { parseFilter } from "../src/mqtt/topic.ts";
 import { parseConnectString } from "../src/zookeeper/connect-string.ts";
 
 interface OptionSpec {
@@ -14,6 +15,8 @@ interface OptionSpec {
   readonly value: string;
   readonly help: string;
   readonly parse: (text: string) => string | number;
+  /** May be given several times; in a variable separated by spaces. */
+  readonly isList?: true;
   /** How the default is shown, where that is not its plain text. */
   readonly shown?: string;
 }
@@ -115,6 +118,14 @@ const specs: readonly OptionSpec[] = [
     parse: integer(0, 3600),
   },
   {
+    key: "mailDrop",
+    value: "FILTER",
+    help: "store what is published on these topics, for whoever subscribes later; may be given several times",
+    parse: parseDrop,
+    isList: true,
+    shown: "none",
+  },
+  {
     key: "settleAfter",
     value: "MS",
     help: "a connected subscriber that has not acknowledged by then has the message stored",
@@ -133,14 +144,16 @@ export type Source = "flag" | "environment" | "file" | "default";
 
 export interface ResolvedOption {
   readonly name: string;
-  readonly value: string | number;
+  readonly value: string | number | readonly string[];
   readonly source: Source;
 }
 
 export function addBrokerOptions(command: Command): Command {
   for (const spec of specs) {
     const help = `${spec.help} (default: ${spec.shown ?? defaultOptions[spec.key]}; env: ${variableOf(spec.key)})`;
-    command.addOption(new Option(`--${nameOf(spec.key)} <${spec.value}>`, help));
+    const option = new Option(`--${nameOf(spec.key)} <${spec.value}>`, help);
+    if (spec.isList) option.argParser((text: string, before: readonly string[] = []) => [...before, text]);
+    command.addOption(option);
   }
   return command.addOption(
     new Option("--config <FILE>", "YAML file with any of these options, by their long names (env: MQTTZOO_CONFIG)"),
@@ -164,7 +177,10 @@ export function resolveOptions(
     const found = candidates.find(([, value]) => value !== undefined);
     if (found === undefined) return { name, value: defaultOptions[spec.key], source: "default" };
     const [source, value, place] = found;
-    return { name, value: parseValue(spec, String(value), place), source };
+    const parseOne = (text: string): string | number => parseValue(spec, text, place);
+    if (!spec.isList) return { name, value: parseOne(String(value)), source };
+    const texts: readonly unknown[] = Array.isArray(value) ? value : String(value).split(/\s+/).filter(Boolean);
+    return { name, value: texts.map((text) => String(parseOne(String(text)))), source };
   });
 }
 
@@ -221,6 +237,13 @@ function variableOf(key: string): string {
 
 function parseText(text: string): string {
   if (text === "") throw new Error("must not be empty");
+  return text;
+}
+
+function parseDrop(text: string): string {
+  const filter = parseFilter(text);
+  if (filter === undefined || filter.group !== undefined || text.startsWith("$"))
+    throw new Error(`${JSON.stringify(text)} is no topic filter of a mail drop`);
   return text;
 }
 

@@ -68,6 +68,8 @@ export const journalRetriesMax = 10;
 
 /** Mail fetched from the store at once, for a session that has come back. */
 export const mailPageSlips = 256;
+/** ... fewer where messages are large, so that they stay below this; */
+export const mailPageBytesMax = 4 * 1024 * 1024;
 /** ... and fetched ahead only while the session's output is below this. */
 export const pumpOutputBytesMax = 256 * 1024;
 
@@ -137,6 +139,16 @@ export const sweepMs = 30_000;
 export const branchCloseMs = 60_000;
 /** A message that nobody has removed is removed by the teller when its time has been over for so long. */
 export const sweepGraceMs = 60_000;
+
+/** What lies in mail drops is read from the store for a subscriber in so many messages at once, or bytes ... */
+export const dropFetchMax = 64;
+export const dropFetchBytesMax = 1024 * 1024;
+/** ... and put into a mailbox in so many. */
+export const dropTakeMax = 128;
+/** How far a session has come with what is not promised to it is written down so late. */
+export const dropSaveMs = 500;
+/** A mail drop is closed when no live broker has asked for it for so long. */
+export const dropCloseMs = 60_000;
 
 /** One frame between brokers: the largest packet, with what is written around it. */
 export const linkFrameBytesMax = 300 * 1024 * 1024;

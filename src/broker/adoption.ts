@@ -7,23 +7,22 @@ import {
   decodeName,
   incomingPath,
   mailPath,
-  messageMark,
   nameOf,
   parentPath,
   sessionPath,
   sessionsPath,
   subscriberPath,
-  topicsPath,
   willPath,
   willsPath,
 } from "../coordinator/paths.ts";
-import { decodeMessageHead, decodeWill, type MessageHead, type SessionRecord } from "../mail/records.ts";
+import { decodeWill, type SessionRecord } from "../mail/records.ts";
 import type { Client } from "./client.ts";
 import type { Context } from "./context.ts";
 import type { Directory } from "./directory.ts";
 import type { Membership } from "./membership.ts";
-import { children, read, walk } from "./mirror.ts";
+import { children, read } from "./mirror.ts";
 import type { Sessions } from "./sessions.ts";
+import { walkMessages } from "./stored.ts";
 import { makeClient } from "./take-over.ts";
 import type { Wills } from "./wills.ts";
 
@@ -136,13 +135,7 @@ export class Adoption {
   /** Messages whose last recipient has them, and whose broker died before it could remove them. */
   async #sweepMessages(): Promise<void> {
     const { coordinator, mail } = this.#context;
-    const heads = new Map<string, MessageHead>();
-    await walk(coordinator, topicsPath, (path, { data, stat }) => {
-      const head = nameOf(path).startsWith(messageMark) ? decodeMessageHead(data) : undefined;
-      if (head !== undefined) heads.set(path, head);
-      const above = heads.get(parentPath(path));
-      if (above !== undefined) mail.removeIfDone({ path: parentPath(path), ...above }, stat.version);
-    });
+    await walkMessages(coordinator, { counted: (path, head, times) => mail.removeIfDone({ path, ...head }, times) });
   }
 
   /** Subscriptions of sessions that were erased while their broker died. */

@@ -16,14 +16,14 @@ import {
   freedPathsMax,
 } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
-import { branchPath, messageMark, nameOf, retainedPath, topicsPath } from "../coordinator/paths.ts";
+import { branchPath } from "../coordinator/paths.ts";
 import type { Ledger, Payment } from "../mail/ledger.ts";
 import type { JournalOperation } from "../mail/operations.ts";
-import { decodeMessageHead, type Terms } from "../mail/records.ts";
+import type { MessageHead, Terms } from "../mail/records.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { Context } from "./context.ts";
-import { walk } from "./mirror.ts";
 import type { BrokerOptions } from "./options.ts";
+import { walkMessages, walkRetained } from "./stored.ts";
 
 /** When a refused publish is worth another try: branches look at their accounts more often than that. */
 const retrySeconds = 5;
@@ -75,8 +75,11 @@ export class Banking implements Ledger {
     const { coordinator, options, timers, clock } = this.#context;
     await new Promise<void>((done) => this.#accounts.found(options.bankCapital * milli, done));
     this.#stand(await new Promise<Standing>((done) => this.#accounts.open(this.branch, done)));
-    for (const root of [topicsPath, retainedPath])
-      await walk(coordinator, root, (path, { data }) => this.#count(path, data));
+    const count = (path: string, { branch, credits }: MessageHead): void => {
+      if (branch === this.branch) this.account.found(path, credits);
+    };
+    await walkMessages(coordinator, { message: count });
+    await walkRetained(coordinator, count);
     this.account.isOpen = true;
     timers.set(this.#timer, clock.now() + bankLookMs);
     await new Promise<void>((done) => this.#balance(0, done));
@@ -160,12 +163,6 @@ export class Banking implements Ledger {
       for (let at = 0; at < paths.length; at += freedPathsMax) this.#tell(branch, paths.slice(at, at + freedPathsMax));
     }
     this.#gone.clear();
-  }
-
-  #count(path: string, data: Uint8Array): void {
-    if (path.startsWith(`${topicsPath}/`) && !nameOf(path).startsWith(messageMark)) return;
-    const head = decodeMessageHead(data);
-    if (head?.branch === this.branch) this.account.found(path, head.credits);
   }
 
   /** Below it the vault is asked for more, while there is still something to work with. */

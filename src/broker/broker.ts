@@ -33,6 +33,7 @@ import { Forwarding } from "./forwarding.ts";
 import { Hosting } from "./hosting.ts";
 import { Inbound } from "./inbound.ts";
 import { type DialLink, type LinkConnection, Links } from "./links.ts";
+import { MailDrops } from "./mail-drops.ts";
 import { joinTree, Membership } from "./membership.ts";
 import { Metrics } from "./metrics.ts";
 import type { BrokerOptions } from "./options.ts";
@@ -139,12 +140,13 @@ export class Broker {
     const publishing = new Publishing(context, { fanout, retaining, resume });
     const publishers = new Publishers(context);
     const wills = new Wills(context, publishing);
-    const sessions = new Sessions(context, { fanout, stalls, wills, directory, hosting });
-    const connecting = new Connecting(context, { sessions, wills, hosting, directory, resume });
+    const drops = new MailDrops(context);
+    const sessions = new Sessions(context, { fanout, stalls, wills, directory, hosting, drops });
+    const connecting = new Connecting(context, { sessions, wills, hosting, directory, drops, resume });
     const whenConnected = (clientId: string, go: () => void): void => connecting.whenConnected(clientId, go);
     const takeOver = new TakeOver(context, { links, membership, directory, sessions, whenConnected });
     connecting.takeOver = takeOver;
-    const subscribing = new Subscribing(context, { directory, fences });
+    const subscribing = new Subscribing(context, { directory, fences, drops });
     const arriving = new Arriving(context, { fanout, hosting });
     const adoption = new Adoption(context, {
       membership,
@@ -178,17 +180,27 @@ export class Broker {
       await retaining.start();
       await membership.start();
       await banking.start();
+      await drops.start();
       await adoption.adopt();
     };
     new Sys(context, fanout);
-    new Teller(context, { membership, retaining });
+    new Teller(context, { membership, retaining, drops });
   }
 
   /** Joins the tree and recovers what an earlier life has left. Rejects with `OperatingError`. */
   static async start(doors: Doors): Promise<Broker> {
-    const { advertise, port, linkPort, id } = doors.options;
+    const { advertise, port, linkPort, id, mailDrop: mailDrops } = doors.options;
     const startedAt = new Date(doors.clock.wall()).toISOString();
-    const facts = { version, startedAt, host: advertise, port, linkHost: advertise, linkPort, draining: false };
+    const facts = {
+      version,
+      startedAt,
+      host: advertise,
+      port,
+      linkHost: advertise,
+      linkPort,
+      mailDrops,
+      draining: false,
+    };
     const epoch = await joinTree(doors.coordinator, id, facts);
     const broker = new Broker(doors, epoch, facts);
     await broker.#start();

@@ -22,6 +22,7 @@ import type { Verdict } from "../session/owed-acks.ts";
 import type { Session } from "../session/session.ts";
 import type { Connection } from "./connection.ts";
 import type { Context } from "./context.ts";
+import type { DropFeed } from "./drop-feed.ts";
 import { Mailbox } from "./mailbox.ts";
 import {
   bySettlement,
@@ -65,6 +66,8 @@ export class Client {
   expiryTimer: Timer | undefined;
   /** Fires when the will of a lost connection is due. */
   willTimer: Timer | undefined;
+  /** While it is connected: its ways along what lies in mail drops, by the filters of its subscriptions. */
+  dropFeeds: Map<string, DropFeed> | undefined;
   /** QoS 2 publishes of this client that are not settled: how to acknowledge each when it is. */
   unsettled: Map<number, (verdict: Verdict) => void> | undefined;
   #inflight: Inflight<Outgoing> | undefined;
@@ -222,6 +225,7 @@ export class Client {
     if (this.#feeds !== undefined) this.#pumpFeeds(this.#feeds);
     if (this.#queue !== undefined && this.#queue.length > 0) this.#pumpQueue(this.#queue);
     this.mailbox?.pump();
+    if (this.dropFeeds !== undefined) for (const feed of this.dropFeeds.values()) feed.pump();
   }
 
   /** Streams the retained messages of a new subscription. */
@@ -306,6 +310,8 @@ export class Client {
     // Replaced since the client subscribed: it has had the newer one as a live message, and must not get the
     // older one after it.
     if (context.retained.get(topic)?.publish !== publish || this.isExpired(publish)) return true;
+    // It lies in a mail drop too, and comes from there in its turn.
+    if (publish.copyUntil > context.clock.wall() && this.dropFeeds?.has(subscription.filter.text)) return true;
     const qos = Math.min(publish.qos, subscription.qos) as QoS;
     const subscriptionIds = subscription.id === 0 ? [] : [subscription.id];
     const target: OutgoingTarget = { qos, retain: true, subscriptionIds, group: undefined };

@@ -18,6 +18,7 @@ import { type Connection, Hold } from "./connection.ts";
 import type { Context } from "./context.ts";
 import type { Directory } from "./directory.ts";
 import type { Hosting } from "./hosting.ts";
+import type { MailDrops } from "./mail-drops.ts";
 import type { Sessions } from "./sessions.ts";
 import type { TakeOver } from "./take-over.ts";
 import type { Wills } from "./wills.ts";
@@ -46,6 +47,7 @@ export class Connecting {
   readonly #wills: Wills;
   readonly #hosting: Hosting;
   readonly #directory: Directory;
+  readonly #drops: MailDrops;
   /** Set once all parts are there: it asks this one who is connecting. */
   takeOver!: TakeOver;
   readonly #resume: (connection: Connection, reason: number) => void;
@@ -61,6 +63,7 @@ export class Connecting {
       wills: Wills;
       hosting: Hosting;
       directory: Directory;
+      drops: MailDrops;
       resume: (connection: Connection, reason: number) => void;
     },
   ) {
@@ -69,6 +72,7 @@ export class Connecting {
     this.#wills = parts.wills;
     this.#hosting = parts.hosting;
     this.#directory = parts.directory;
+    this.#drops = parts.drops;
     this.#resume = parts.resume;
   }
 
@@ -280,7 +284,10 @@ export class Connecting {
     );
     // The store is asked, not the count: what it holds must be sent before anything newer.
     if (client.mailbox !== undefined) this.#hosting.begin(client);
-    if (sessionPresent) client.mailbox?.load();
+    if (sessionPresent) {
+      client.mailbox?.load();
+      this.#drops.resume(client);
+    }
     client.pump();
     this.#resume(connection, Hold.connecting);
   }

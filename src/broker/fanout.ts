@@ -94,7 +94,7 @@ export class Fanout {
     if (route.bundles === undefined) {
       const isPlain = route.targets.every((target) => target.own === target && target.subscriber.mailbox === undefined);
       const isElsewhere = route.elsewhere.length > 0 && route.elsewhere.every(({ subscriber }) => isPeer(subscriber));
-      route.bundles = isPlain && isElsewhere && route.groups.length === 0 && !isOwnTopic(route.topic);
+      route.bundles = isPlain && isElsewhere && route.groups.length === 0 && isPassedOn(route);
     }
     return route.bundles;
   }
@@ -149,8 +149,10 @@ export class Fanout {
     },
   ): Delivery {
     const promise = this.#promise({ publish, payment: how.payment, guard: how.guard });
-    for (const target of route.targets) promise.add(target.subscriber === publisher ? target.own : target);
-    for (const target of route.elsewhere) promise.addElsewhere(target);
+    if (!route.isMailDrop) {
+      for (const target of route.targets) promise.add(target.subscriber === publisher ? target.own : target);
+      for (const target of route.elsewhere) promise.addElsewhere(target);
+    }
     for (const group of route.groups) promise.addAny(this.choose(group));
     promise.commit(how.operations, how);
     return promise;
@@ -186,6 +188,8 @@ export class Fanout {
 
   /** How many copies of a message may have to be stored at most: one for each receiver that outlives its connection. */
   copiesOf(route: ClusterRoute, qos: QoS): number {
+    // In a mail drop one copy lies for all.
+    if (route.isMailDrop) return 1 + (qos === 0 ? 0 : route.groups.length);
     if (qos === 0) return 0;
     let copies = 0;
     for (const { subscriber, qos: granted } of route.targets)
@@ -197,10 +201,10 @@ export class Fanout {
 
   /** The persistent session among the receivers whose mailbox has no room; then the publish is refused. */
   fullMailbox(route: ClusterRoute, qos: QoS): string | undefined {
-    for (const { subscriber, qos: granted } of route.targets) {
+    for (const { subscriber, qos: granted } of route.isMailDrop ? [] : route.targets) {
       if (Math.min(qos, granted) > 0 && this.#isFull(subscriber)) return subscriber.session.clientId;
     }
-    for (const { subscriber, qos: granted } of route.elsewhere) {
+    for (const { subscriber, qos: granted } of route.isMailDrop ? [] : route.elsewhere) {
       if (isRemoteSession(subscriber) && Math.min(qos, granted) > 0 && this.#isFull(subscriber))
         return subscriber.clientId;
     }
@@ -296,13 +300,18 @@ export interface Whom {
   readonly groups: Set<string>;
 }
 
+/** What comes in on it goes to its receivers as it is: it is neither the broker's own nor a mail drop's. */
+function isPassedOn({ topic, isMailDrop }: ClusterRoute): boolean {
+  return !isMailDrop && !isOwnTopic(topic);
+}
+
 /** Only the broker publishes below `$SYS`. */
 export function isOwnTopic(topic: string): boolean {
   return topic.startsWith("$SYS/");
 }
 
 function noteOf(route: ClusterRoute): number {
-  if (route.groups.length > 0 || isOwnTopic(route.topic)) return Note.mixed;
+  if (route.groups.length > 0 || !isPassedOn(route)) return Note.mixed;
   if (route.targets.length === 0) return Note.none;
   let note: number = Note.unknown;
   for (const target of route.targets) {

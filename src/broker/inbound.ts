@@ -129,6 +129,7 @@ export class Inbound {
       return;
     }
     if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
+    if (route.isMailDrop) return this.#flows.publishing.receive(connection, publish, route);
     if (!isOwnTopic(route.topic)) this.#flows.fanout.live(publish, route, connection);
   }
 

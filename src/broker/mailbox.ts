@@ -2,16 +2,21 @@
  * The mailbox of a session that outlives its connection: what is stored for it and not yet acknowledged, in
  * the order in which it must be sent. Nothing new overtakes what is in it.
  */
-import { mailPageSlips } from "../base/limits.ts";
+import { mailPageBytesMax, mailPageSlips } from "../base/limits.ts";
 import { Ring } from "../base/ring.ts";
-import type { Slip, SlipDraft } from "../mail/mail.ts";
+import { checkOf, type Lying, type Slip, type SlipDraft } from "../mail/mail.ts";
+import type { JournalOperation } from "../mail/operations.ts";
 import { writeAck } from "../mqtt/acks.ts";
 import { PacketType } from "../mqtt/constants.ts";
 import type { Client } from "./client.ts";
-import { Outgoing, reserved } from "./outgoing.ts";
+import { Outgoing, type OutgoingTarget, reserved } from "./outgoing.ts";
+import { byNumber, SlipNames } from "./slip-names.ts";
 
-/** A page is made smaller where messages are large, so that it stays below this. */
-const pageBytesMax = 4 * 1024 * 1024;
+/** A message that lies in a mail drop, as the session gets it. */
+export interface Taken {
+  readonly message: Lying;
+  readonly target: OutgoingTarget;
+}
 
 interface InLine {
   readonly outgoing: Outgoing;
@@ -35,14 +40,9 @@ export class Mailbox {
   #fetching = false;
   /** Packet ids under which slips were sent at QoS 1 in the last connection [MQTT-4.4.0-1]. */
   #sentIds = new Map<string, number>();
-  /** Names of all slips that are known here. */
-  readonly #names = new Set<string>();
-  /** Names that the watch has told of and that may be of slips stored from here. */
-  readonly #heard = new Set<string>();
-  /** Slips of our own that are being committed. */
-  #unnamed = 0;
+  readonly #names = new SlipNames();
   /** Bytes of a message, on average of the last page. */
-  #messageBytes = pageBytesMax / 32;
+  #messageBytes = mailPageBytesMax / 32;
 
   constructor(client: Client) {
     this.#client = client;
@@ -57,7 +57,7 @@ export class Mailbox {
 
   get #isFirst(): boolean {
     const { state } = this.#client.context.coordinator;
-    const isIdle = this.#waiting.length === 0 && this.#line.length === 0 && this.#heard.size === 0;
+    const isIdle = this.#waiting.length === 0 && this.#line.length === 0 && this.#names.isQuiet;
     return !this.#loading && isIdle && state === "CONNECTED";
   }
 
@@ -94,12 +94,10 @@ export class Mailbox {
         for (const slip of first) this.#reserve(slip);
         const newer = this.#waiting.drain().filter((slip) => !slip.committed || !this.#isListed(slip.name, listed));
         // What was known and is not there any more has gone while there was no contact.
-        this.#names.clear();
-        for (const name of sent) this.#names.add(name);
-        for (const { name } of [...slips, ...newer]) if (name !== undefined) this.#names.add(name);
+        this.#names.know([...sent, ...[...slips, ...newer].map(({ name }) => name)]);
         for (const slip of [...slips, ...newer].sort(byNumber)) this.#waiting.push(slip);
         this.count = Math.max(this.count, this.#names.size);
-        if (this.#unnamed === 0) this.#look();
+        this.#look();
         if (this.#mustReload) {
           this.#mustReload = false;
           return this.load();
@@ -116,33 +114,26 @@ export class Mailbox {
 
   /** The store tells of a slip: one of our own, or another broker's. */
   hear(name: string): void {
-    this.#heard.add(name);
-    if (this.#unnamed === 0) this.#look();
+    this.#names.hear(name);
+    this.#look();
   }
 
   /** The store tells that a slip is gone. */
   forget(name: string): void {
-    this.#heard.delete(name);
-    this.#names.delete(name);
+    this.#names.forget(name);
   }
 
-  /**
-   * Takes up what was heard of and is none of our own: up to the last of our own that has been named, or everything if
-   * none of our own is on its way. They are numbered in the order of their commits, and so they wait.
-   */
+  /** Takes up slips that others have stored: they are numbered in the order of their commits, and so they wait. */
   #look(upTo?: string): void {
     const { session, connection } = this.#client;
     if (this.#loading) return;
-    const heard = [...this.#heard].filter((name) => upTo === undefined || name <= upTo);
-    for (const name of heard) this.#heard.delete(name);
-    const names = heard.filter((name) => !this.#names.has(name));
+    const names = this.#names.takeNews(upTo);
     if (connection === undefined || names.length === 0) return;
     const { clientId } = session;
     this.count += names.length;
     const slips = names.map(
       (name): Slip => ({ clientId, name, record: undefined, publish: undefined, committed: true }),
     );
-    for (const name of names) this.#names.add(name);
     for (const slip of slips) this.#waiting.insert(slip, (a, b) => byNumber(a, b) < 0);
     this.pump();
   }
@@ -165,7 +156,6 @@ export class Mailbox {
     this.#waiting.clear();
     this.#line.clear();
     this.#names.clear();
-    this.#heard.clear();
     for (const { slip, packetId, qos } of unacknowledged) {
       if (slip?.record?.state === "waiting" && qos === 1 && slip.name !== undefined)
         this.#sentIds.set(slip.name, packetId);
@@ -225,28 +215,26 @@ export class Mailbox {
   /** It will not be committed: whoever published it is another broker's, and publishes it there. */
   withdrawn(outgoing: Outgoing): void {
     this.count--;
-    this.#unnamed--;
+    this.#names.arrived(undefined, "elsewhere");
     if (outgoing.packetId !== 0) {
       this.#committing--;
       if (this.#client.isInFlight(outgoing)) this.#client.inflight.remove(outgoing.packetId);
     }
     for (const slip of this.#waiting.drain()) if (slip !== outgoing.slip) this.#waiting.push(slip);
-    if (this.#unnamed === 0) this.#look();
+    this.#look();
     this.pump();
   }
 
   /** A slip of our own is on its way to the store. */
   expect(): void {
     this.count++;
-    this.#unnamed++;
+    this.#names.expect();
   }
 
   /** The store has named it. placed: it has its place in this connection, so its name is not news any more. */
   arrived({ name }: Slip, where: "placed" | "elsewhere"): void {
-    this.#unnamed--;
-    if (name !== undefined && where === "placed") this.#names.add(name);
-    if (this.#unnamed === 0) this.#look();
-    else if (name !== undefined) this.#look(name);
+    this.#names.arrived(name, where);
+    this.#look(name);
   }
 
   /** Stores a message on its own, for this mailbox alone. */
@@ -261,6 +249,32 @@ export class Mailbox {
       settlement.done();
       this.committed(outgoing, connection);
     });
+  }
+
+  /** Takes what lies in mail drops: slips for it are committed together with how far the session has come with that. */
+  take(messages: readonly Taken[], saving: JournalOperation): void {
+    const client = this.#client;
+    const { context, connection, session } = client;
+    const operations: JournalOperation[] = [checkOf(client.owned)];
+    const slips = messages.map(({ message, target: { qos, retain, subscriptionIds } }) => {
+      const draft = { clientId: session.clientId, qos, retain, subscriptionIds, packetId: 0 };
+      const { slip, operation } = context.mail.slipFor(draft, message);
+      operations.push(operation);
+      this.expect();
+      this.#waiting.push(slip);
+      return slip;
+    });
+    const committed = (): void => {
+      const where = client.connection === connection ? "placed" : "elsewhere";
+      for (const slip of slips) {
+        slip.committed = true;
+        this.arrived(slip, where);
+      }
+      // Contact was lost over the commit: their names have not been told.
+      if (slips.some(({ name }) => name === undefined)) this.load();
+      client.pump();
+    };
+    context.journal.commit([...operations, saving], committed, () => context.evict(client));
   }
 
   discard(slip: Slip): void {
@@ -288,7 +302,7 @@ export class Mailbox {
 
   #fetchPage(): void {
     const { context, connection } = this.#client;
-    const size = Math.max(1, Math.min(mailPageSlips, Math.floor(pageBytesMax / this.#messageBytes)));
+    const size = Math.max(1, Math.min(mailPageSlips, Math.floor(mailPageBytesMax / this.#messageBytes)));
     const page: Slip[] = [];
     for (let slip = this.#waiting.at(0); slip?.committed && page.length < size; slip = this.#waiting.at(page.length)) {
       page.push(slip);
@@ -383,10 +397,4 @@ export class Mailbox {
     outgoing.released = true;
     writeAck(this.#client.connection!.writer, PacketType.pubrel, packetId, 0);
   }
-}
-
-/** In the order of the commits; what is not committed yet comes last, in its own order. */
-function byNumber(a: Slip, b: Slip): number {
-  if (a.name === undefined || b.name === undefined) return Number(a.name === undefined) - Number(b.name === undefined);
-  return a.name < b.name ? -1 : 1;
 }

@@ -22,6 +22,8 @@ export interface MirrorOptions {
   readonly needsData: (path: string) => boolean;
   /** Undefined: the node is gone. */
   readonly apply: (path: string, node: MirrorNode | "exists" | undefined) => void;
+  /** False: contact was lost, and something may be missing. True: everything up to what was last applied is there. */
+  readonly completed?: (isComplete: boolean) => void;
 }
 
 export class Mirror {
@@ -31,6 +33,9 @@ export class Mirror {
   /** Nodes whose data must be read. */
   #dirty = new Set<string>();
   #scheduled = false;
+  /** Counts how often everything was read: only the last one makes it complete. */
+  #readings = 0;
+  #unwatch: () => void = () => {};
 
   constructor(coordinator: Coordinator, options: MirrorOptions) {
     this.#coordinator = coordinator;
@@ -39,8 +44,15 @@ export class Mirror {
 
   /** Resolves when everything has been read once. Rejects with `OperatingError`. */
   async start(): Promise<void> {
-    this.#coordinator.watch(this.#options.root, (event) => this.#hear(event));
+    this.#unwatch = this.#coordinator.watch(this.#options.root, (event) => this.#hear(event));
     await this.#read();
+  }
+
+  /** Nothing is applied any more. */
+  stop(): void {
+    this.#readings++;
+    this.#unwatch();
+    this.#dirty.clear();
   }
 
   /** A node that this broker writes itself: it is not told of, but must be missed when it is gone. */
@@ -65,6 +77,7 @@ export class Mirror {
 
   #hear({ type, path }: WatchEvent): void {
     if (type === "missed") {
+      this.#options.completed?.(false);
       void this.#read().catch(() => {});
       return;
     }
@@ -108,13 +121,19 @@ export class Mirror {
 
   /** Reads everything, and forgets what is not there any more. */
   async #read(): Promise<void> {
+    const reading = ++this.#readings;
     const gone = new Set(this.#known);
     await walk(this.#coordinator, this.#options.root, (path, node) => {
       gone.delete(path);
-      if (!this.#options.concerns(path)) return;
+      if (reading !== this.#readings || !this.#options.concerns(path)) return;
       this.#found(path, this.#options.needsData(path) ? node : "exists");
     });
+    if (reading !== this.#readings) return;
     for (const path of gone) if (this.#known.delete(path)) this.#options.apply(path, undefined);
+    // What was heard of meanwhile may be older than what was found.
+    this.settled(() => {
+      if (reading === this.#readings) this.#options.completed?.(true);
+    });
   }
 }
 

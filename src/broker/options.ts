@@ -39,6 +39,8 @@ export interface BrokerOptions {
   readonly bankTtl: "random" | "max";
   /** So long a publish that the bank cannot pay is held before MQTT 5, in seconds. */
   readonly bankWait: number;
+  /** Filters of topics whose messages are stored for whoever subscribes later. */
+  readonly mailDrop: readonly string[];
   /** A persistent subscriber that has not acknowledged by then has the message stored, in ms. */
   readonly settleAfter: number;
   readonly logLevel: LogLevel;
@@ -67,6 +69,7 @@ export const defaultOptions: BrokerOptions = {
   bankTtlMax: 86_400,
   bankTtl: "random",
   bankWait: 30,
+  mailDrop: [],
   settleAfter: 20,
   logLevel: "info",
   logFormat: "text",

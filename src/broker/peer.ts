@@ -20,6 +20,8 @@ export interface BrokerFacts {
   readonly linkHost: string;
   readonly linkPort: number;
   readonly draining: boolean;
+  /** Filters of the mail drops that it asks for. */
+  readonly mailDrops: readonly string[];
 }
 
 export type Remote = Peer | RemoteSession;

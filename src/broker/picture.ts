@@ -1,39 +1,28 @@
 /** A picture of everything that the bank's audit, and whoever asks for a statement, wants to know of the tree. */
 import { decodeGrant, decodeVault } from "../bank/accounts.ts";
 import type { Picture, StoredMessage, StoredSlip } from "../bank/audit.ts";
-import {
-  bankPath,
-  branchesPath,
-  decodeName,
-  isMailbox,
-  messageMark,
-  nameOf,
-  parentPath,
-  retainedPath,
-  sessionsPath,
-  topicsPath,
-} from "../coordinator/paths.ts";
-import { decodeMessageHead, decodeSlip } from "../mail/records.ts";
+import { bankPath, branchesPath, decodeName, messageMark, nameOf } from "../coordinator/paths.ts";
+import type { MessageHead } from "../mail/records.ts";
 import { read, type Store, walk } from "./mirror.ts";
+import { walkMessages, walkRetained, walkSlips } from "./stored.ts";
+
+type Where = Pick<StoredMessage, "bytes" | "isRetained">;
 
 /** Undefined: there is no bank. A tree that is written meanwhile is seen at several times. */
 export async function takePicture(store: Store, now: number): Promise<Picture | undefined> {
   const grants = new Map<string, number>();
   const messages: StoredMessage[] = [];
   const slips: StoredSlip[] = [];
-  await walk(store, sessionsPath, (path, { data }) => {
-    if (!isMailbox(parentPath(path)) || data.length === 0) return;
-    const { messagePath, state } = decodeSlip(data);
-    slips.push({ path, messagePath, isReleased: state === "released" });
-  });
-  const add = (path: string, data: Uint8Array, isRetained: boolean): void => {
-    const head = decodeMessageHead(data);
-    if (head === undefined || (!isRetained && !nameOf(path).startsWith(messageMark))) return;
-    const expiresAt = head.keepUntil === Infinity ? 0 : head.keepUntil;
-    messages.push({ path, branch: head.branch, credits: head.credits, bytes: data.length, expiresAt, isRetained });
+  await walkSlips(store, (path, { messagePath, state }) =>
+    slips.push({ path, messagePath, isReleased: state === "released" }),
+  );
+  const add = (path: string, { branch, credits, keepUntil }: MessageHead, where: Where): void => {
+    messages.push({ path, branch, credits, expiresAt: keepUntil === Infinity ? 0 : keepUntil, ...where });
   };
-  await walk(store, topicsPath, (path, { data }) => add(path, data, false));
-  await walk(store, retainedPath, (path, { data }) => add(path, data, true));
+  await walkMessages(store, {
+    message: (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: false }),
+  });
+  await walkRetained(store, (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: true }));
   const [bank] = await read(store, [{ kind: "get", path: bankPath }]);
   if (typeof bank !== "object" || !("data" in bank)) return undefined;
   await walk(store, branchesPath, (path, { data }) => {

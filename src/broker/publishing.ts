@@ -127,9 +127,10 @@ export class Publishing {
       return this.#context.journal.commit(operations, done, done);
     }
     const { payment, retainedPayment } = admission;
+    const laid = this.#lay(publish, route, { publisher, payment });
     const kept = publish.retain ? this.#retaining.retain(publish, route.topic, retainedPayment) : [];
     // Refused: another broker has published it, or its session is another broker's.
-    const how = { operations: [...operations, ...kept], refused: () => {}, payment };
+    const how = { operations: [...operations, ...kept, ...laid.operations], refused: laid.withdrawn, payment };
     const { settlement } = this.#fanout.promise(publish, route, publisher, how);
     if (settlement === undefined || settlement.isSettled) done();
     else settlement.whenSettled(done);
@@ -169,14 +170,18 @@ export class Publishing {
     if ("why" in admission) return this.#refuse(connection, publish, { route, ...admission });
     const { payment, retainedPayment } = admission;
     const client = connection.client!;
-    const operations: JournalOperation[] = [];
+    const laid = this.#lay(publish, route, { publisher: client, payment });
+    const operations: JournalOperation[] = [...laid.operations];
     if (publish.retain) operations.push(...this.#retaining.retain(publish, route.topic, retainedPayment));
     if (publish.qos === 2) this.#receiveIncoming(client, publish.packetId, operations);
     // A broker that has slept must not bring back what its client has long published elsewhere: all of it, or some of it
     // would be overtaken.
     const isRevoked = (): boolean => client.isReleased;
     const guard = client.mailbox === undefined ? undefined : { check: checkOf(client.owned), isRevoked };
-    const refused = (): void => this.#context.evict(client);
+    const refused = (): void => {
+      this.#context.evict(client);
+      laid.withdrawn();
+    };
     const how = { operations, connection, guard, refused, payment };
     const { receivers, settlement } = this.#fanout.promise(publish, route, client, how);
     if (this.#context.journal.full) {
@@ -184,9 +189,19 @@ export class Publishing {
       this.#waitingForJournal.add(connection);
     }
     if (publish.qos === 0) return;
-    const reason = receivers === 0 && !publish.retain ? Reason.noMatchingSubscribers : Reason.success;
+    const reason =
+      receivers === 0 && !publish.retain && !route.isMailDrop ? Reason.noMatchingSubscribers : Reason.success;
     if (settlement === undefined || settlement.isSettled) return this.#answer(connection, publish, { reason });
     this.#oweAnswer(connection, publish, (settle) => settlement.whenSettled(() => settle({ reason })));
+  }
+
+  /** What puts a message into a mail drop, if its topic is one's. */
+  #lay(publish: Publish, { isMailDrop }: ClusterRoute, { publisher, payment }: Laying): Laid {
+    if (!isMailDrop) return nothingLaid;
+    const { mail, metrics } = this.#context;
+    const { path, operations } = mail.lay(publish, publisher?.session.clientId ?? "", payment);
+    metrics.stored++;
+    return { operations, withdrawn: () => mail.withdrawn(path) };
   }
 
   /** Sets aside what a publish may cost; or says in words why it cannot be taken now. */
@@ -326,6 +341,19 @@ export class Publishing {
 }
 
 const noMessage = new Publish();
+
+interface Laying {
+  readonly publisher: Client | undefined;
+  readonly payment: Payment | undefined;
+}
+
+interface Laid {
+  readonly operations: readonly JournalOperation[];
+  /** It will not lie there after all. */
+  readonly withdrawn: () => void;
+}
+
+const nothingLaid: Laid = { operations: [], withdrawn: () => {} };
 
 /** Why a publish cannot be taken now. */
 interface Denial {

@@ -19,6 +19,7 @@ import type { Context } from "./context.ts";
 import type { Directory } from "./directory.ts";
 import type { Fanout } from "./fanout.ts";
 import type { Hosting } from "./hosting.ts";
+import type { MailDrops } from "./mail-drops.ts";
 import { bySettlement, type Outgoing } from "./outgoing.ts";
 import { isPeer, isRemoteSession, type Remote } from "./peer.ts";
 import type { Stalls } from "./stalls.ts";
@@ -31,12 +32,20 @@ export class Sessions {
   readonly #wills: Wills;
   readonly #directory: Directory;
   readonly #hosting: Hosting;
+  readonly #drops: MailDrops;
   /** Who waits until a session is gone, by client id. */
   readonly #erasing = new Map<string, (() => void)[]>();
 
   constructor(
     context: Context,
-    parts: { fanout: Fanout; stalls: Stalls; wills: Wills; directory: Directory; hosting: Hosting },
+    parts: {
+      fanout: Fanout;
+      stalls: Stalls;
+      wills: Wills;
+      directory: Directory;
+      hosting: Hosting;
+      drops: MailDrops;
+    },
   ) {
     this.#context = context;
     this.#fanout = parts.fanout;
@@ -44,6 +53,7 @@ export class Sessions {
     this.#wills = parts.wills;
     this.#directory = parts.directory;
     this.#hosting = parts.hosting;
+    this.#drops = parts.drops;
   }
 
   /** The client broke the protocol. */
@@ -171,13 +181,15 @@ export class Sessions {
     };
     for (const packetId of session.incomingIds())
       removals.push({ kind: "remove", path: `${incomingPath(clientId)}/${packetId}` });
-    mail.empty(clientId, () => {
-      const nodes = [incomingPath(clientId), mailPath(clientId), client.owned.path];
+    const finish = (cursors: readonly string[]): void => {
+      const nodes = [...cursors, incomingPath(clientId), mailPath(clientId), client.owned.path];
       const rest = nodes.map((path) => ({ kind: "remove", path }) as const);
       const guard = checkOf(client.owned);
       // The record goes last: what is found without the rest is erased by whoever finds it.
       journal.commitAll([...removals, ...rest], { guard, done: erased, refused: erased });
-    });
+    };
+    // The store is closing: whoever finds the session then erases it.
+    mail.empty(clientId, () => void this.#drops.cursorPathsOf(clientId).then(finish, () => {}));
   }
 
   /** Another broker claims a client id: its connection here ends, and its session is that broker's, or is erased. */
@@ -249,6 +261,7 @@ export class Sessions {
     // A connection that was taken over, or refused, is no longer its client's.
     if (client === undefined || client.connection !== connection) return;
     this.#hosting.end(client);
+    this.#drops.detach(client);
     const unacknowledged = client.detach();
     if (client.session.subscriptions.size > 0) router.touch();
     const isKept = this.#context.clients.get(client.session.clientId) === client;

@@ -13,14 +13,17 @@ import type { Connection } from "./connection.ts";
 import type { Context } from "./context.ts";
 import type { Directory } from "./directory.ts";
 import type { Fences } from "./fences.ts";
+import type { MailDrops } from "./mail-drops.ts";
 
 export class Subscribing {
   readonly #context: Context;
   readonly #directory: Directory;
   readonly #fences: Fences;
+  readonly #drops: MailDrops;
 
-  constructor(context: Context, parts: { directory: Directory; fences: Fences }) {
+  constructor(context: Context, parts: { directory: Directory; fences: Fences; drops: MailDrops }) {
     this.#context = context;
+    this.#drops = parts.drops;
     this.#directory = parts.directory;
     this.#fences = parts.fences;
   }
@@ -28,7 +31,7 @@ export class Subscribing {
   subscribe(connection: Connection, packet: SubscribePacket): void {
     const client = connection.client!;
     const operations: JournalOperation[] = [];
-    const owed: Subscription[] = [];
+    const taken: { subscription: Subscription; isOwedRetained: boolean }[] = [];
     const id = packet.properties?.subscriptionIdentifier ?? 0;
     const granted = packet.subscriptions.map((asked) => {
       const subscription = readSubscription(asked, { id, bridge: connection.channel.bridge });
@@ -39,12 +42,16 @@ export class Subscribing {
       this.#context.router.subscribe(client, subscription);
       if (client.mailbox !== undefined) operations.push(storeOperation(client, subscription, before));
       else if (before === undefined) operations.push(...this.#directory.subscribed(text));
-      if (wantsRetained(subscription, before)) owed.push(subscription);
+      if (before === undefined) operations.push(...this.#drops.entering(client, subscription));
+      taken.push({ subscription, isOwedRetained: wantsRetained(subscription, before) });
       return subscription.qos;
     });
     const codes = connection.channel.version === 5 ? granted : granted.map((code) => (code > 2 ? 0x80 : code));
     this.#answer(connection, operations, { cmd: "suback", messageId: packet.messageId!, granted: codes }, () => {
-      for (const subscription of owed) client.feed(subscription);
+      for (const { subscription, isOwedRetained } of taken) {
+        this.#drops.subscribed(client, subscription);
+        if (isOwedRetained) client.feed(subscription);
+      }
     });
   }
 
@@ -62,6 +69,7 @@ export class Subscribing {
         const path = subscriberPath(text, client.session.clientId);
         operations.push({ kind: "remove", path, isCurrent: () => !client.session.subscriptions.has(text) });
       } else operations.push(...this.#directory.unsubscribed(text));
+      operations.push(...this.#drops.leaving(client, text));
       return Reason.success;
     });
     this.#answer(

@@ -7,27 +7,19 @@ import { Accounts } from "../bank/accounts.ts";
 import { branchCloseMs, sweepGraceMs, sweepMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import type { WriteOperation } from "../coordinator/coordinator.ts";
-import {
-  branchesPath,
-  commitPath,
-  decodeName,
-  isMailbox,
-  messageMark,
-  nameOf,
-  parentPath,
-  retainedPath,
-  sessionsPath,
-  topicsPath,
-} from "../coordinator/paths.ts";
-import { decodeMessageHead, decodeSlip, type MessageHead } from "../mail/records.ts";
+import { branchesPath, commitPath, decodeName, messageMark, nameOf, parentPath } from "../coordinator/paths.ts";
+import { topicOfMessage } from "../mail/mail.ts";
 import type { Context } from "./context.ts";
+import type { MailDrops } from "./mail-drops.ts";
 import type { Membership } from "./membership.ts";
-import { children, read, walk } from "./mirror.ts";
+import { children, read } from "./mirror.ts";
 import type { Retaining } from "./retaining.ts";
+import { walkMessages, walkRetained, walkSlips } from "./stored.ts";
 
 export interface TellerParts {
   readonly membership: Membership;
   readonly retaining: Retaining;
+  readonly drops: MailDrops;
 }
 
 /** The teller rests so many times as long as it has worked. */
@@ -37,6 +29,8 @@ interface Sweep {
   readonly now: number;
   /** Milli-credits that messages bind, by the names of branches. */
   readonly bound: Map<string, number>;
+  /** On which something lies in a mail drop. */
+  readonly droppedOn: Set<string>;
 }
 
 export class Teller {
@@ -73,10 +67,11 @@ export class Teller {
   async #sweep(): Promise<void> {
     const { clock } = this.#context;
     const dead = await this.#deadBranches();
-    const sweep: Sweep = { now: clock.wall(), bound: new Map() };
+    const sweep: Sweep = { now: clock.wall(), bound: new Map(), droppedOn: new Set() };
     await this.#sweepMail(sweep);
     await this.#sweepMessages(sweep);
     await this.#sweepRetained(sweep);
+    this.#parts.drops.sweep(this.#wantedDrops(), sweep.droppedOn);
     for (const { id, checks } of dead) this.#accounts.close(id, sweep.bound.get(id) ?? 0, checks, () => {});
     for (const id of await this.#estates()) {
       await new Promise<void>((done) => this.#accounts.settleEstate(id, sweep.bound.get(id) ?? 0, done));
@@ -119,36 +114,35 @@ export class Teller {
   /** Slips of messages whose time is over go, and the messages with the last of them. */
   async #sweepMail({ now }: Sweep): Promise<void> {
     const { coordinator, mail } = this.#context;
-    await walk(coordinator, sessionsPath, (path, { data }) => {
-      const mailbox = parentPath(path);
-      if (!isMailbox(mailbox) || data.length === 0) return;
-      const record = decodeSlip(data);
+    await walkSlips(coordinator, (path, record) => {
       if (record.keepUntil >= now || record.state === "released") return;
-      const clientId = decodeName(nameOf(parentPath(mailbox)));
+      const clientId = decodeName(nameOf(parentPath(parentPath(path))));
       mail.discard({ clientId, name: nameOf(path), record, publish: undefined, committed: true });
     });
   }
 
-  async #sweepMessages({ now, bound }: Sweep): Promise<void> {
+  /** The filters of mail drops that live brokers ask for. */
+  #wantedDrops(): Set<string> {
+    const others = this.#parts.membership.members().flatMap(({ facts }) => facts?.mailDrops ?? []);
+    return new Set([...this.#context.options.mailDrop, ...others]);
+  }
+
+  async #sweepMessages({ now, bound, droppedOn }: Sweep): Promise<void> {
     const { coordinator, mail } = this.#context;
-    const heads = new Map<string, MessageHead>();
-    await walk(coordinator, topicsPath, (path, { data, stat }) => {
-      const head = nameOf(path).startsWith(messageMark) ? decodeMessageHead(data) : undefined;
-      if (head !== undefined) {
-        heads.set(path, head);
+    await walkMessages(coordinator, {
+      message: (path, head) => {
         bound.set(head.branch, (bound.get(head.branch) ?? 0) + head.credits);
-        // Whoever should have removed it is gone.
-        if (head.keepUntil + sweepGraceMs < now) mail.remove({ path, ...head });
-      }
-      const above = heads.get(parentPath(path));
-      if (above !== undefined) mail.removeIfDone({ path: parentPath(path), ...above }, stat.version);
+        // Nobody removes it from a mail drop before; elsewhere, whoever should have removed it is gone.
+        const graceMs = head.publisher === undefined ? sweepGraceMs : 0;
+        if (head.keepUntil + graceMs < now) mail.remove({ path, ...head });
+        else if (head.publisher !== undefined) droppedOn.add(topicOfMessage(path));
+      },
+      counted: (path, head, times) => mail.removeIfDone({ path, ...head }, times),
     });
   }
 
   async #sweepRetained({ now, bound }: Sweep): Promise<void> {
-    await walk(this.#context.coordinator, retainedPath, (path, { data, stat }) => {
-      const head = decodeMessageHead(data);
-      if (head === undefined) return;
+    await walkRetained(this.#context.coordinator, (path, head, { stat }) => {
       bound.set(head.branch, (bound.get(head.branch) ?? 0) + head.credits);
       if (head.keepUntil < now) this.#parts.retaining.expire(path, stat.version);
     });

@@ -15,6 +15,8 @@ export const willsPath = "/wills";
 /** Capital and vault; below it what each branch has been granted. */
 export const bankPath = "/bank";
 export const branchesPath = `${bankPath}/branches`;
+/** The filters of mail drops. */
+export const dropsPath = `${bankPath}/drops`;
 /** One node a broker; its version counts the broker's commits. ZooKeeper only. */
 export const commitsPath = "/commits";
 
@@ -99,6 +101,19 @@ export function isMailbox(path: string): boolean {
 /** Packet ids of QoS 2 publishes that were received from the client and not yet released by it. */
 export function incomingPath(clientId: string): string {
   return `${sessionPath(clientId)}/in`;
+}
+
+/** How far a session has been handed what lies in mail drops: a node for each of its filters. */
+export function cursorsPath(clientId: string): string {
+  return `${sessionPath(clientId)}/drops`;
+}
+
+export function cursorPath(clientId: string, filter: string): string {
+  return `${cursorsPath(clientId)}/${encodeName(filter)}`;
+}
+
+export function dropPath(filter: string): string {
+  return `${dropsPath}/${encodeName(filter)}`;
 }
 
 export const brokerMark = "@";

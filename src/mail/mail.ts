@@ -112,16 +112,54 @@ export class Mail {
         branch,
         messagePath: path,
       };
-      const slip: Slip = { clientId: draft.clientId, name: undefined, record, publish, committed: false };
-      const named = (given: string | undefined): void => {
-        slip.name = given;
-        if (given === undefined) this.#find(slip);
-      };
-      const parent = mailPath(draft.clientId);
-      operations.push({ kind: "create", path: `${parent}/`, data: encodeSlip(record), mode: "sequential", named });
+      const { slip, operation } = this.#slip(draft.clientId, record, publish);
+      operations.push(operation);
       return slip;
     });
     return { path, operations, slips };
+  }
+
+  #slip(
+    clientId: string,
+    record: SlipRecord,
+    publish: Publish | undefined,
+  ): { slip: Slip; operation: JournalOperation } {
+    const slip: Slip = { clientId, name: undefined, record, publish, committed: false };
+    const named = (given: string | undefined): void => {
+      slip.name = given;
+      if (given === undefined) this.#find(slip);
+    };
+    const path = `${mailPath(clientId)}/`;
+    return { slip, operation: { kind: "create", path, data: encodeSlip(record), mode: "sequential", named } };
+  }
+
+  /** What puts a message into a mail drop, where it lies until its time is over: for whoever comes, without slips. */
+  lay(given: Publish, publisher: string, payment: Payment | undefined): Omit<StoredMail, "slips"> {
+    const publish = given.kept();
+    const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
+    const path = messagePath(topic, this.#nameOf({ order: this.nextOrder(), from: 0 }));
+    const terms = this.#ledger.termsOf(publish);
+    const data = encodeMessage(publish, { ...terms, branch: this.#ledger.branch, recipients: 0, publisher });
+    this.#ledger.keep(path, terms.credits, payment);
+    if (publish.retain) publish.copyUntil = Math.min(terms.keepUntil, publish.expiresAt);
+    return { path, operations: [this.#ledger.guard(), { kind: "create", path, data, mode: "persistent" }] };
+  }
+
+  /** Slips for a message that lies in a mail drop: whoever has it leaves it there. */
+  slipFor(draft: SlipDraft, { path, branch, keepUntil }: Lying): { slip: Slip; operation: JournalOperation } {
+    const { qos, retain, packetId, subscriptionIds } = draft;
+    const record: SlipRecord = {
+      state: "waiting",
+      qos,
+      retain,
+      packetId,
+      recipients: 0,
+      keepUntil,
+      subscriptionIds,
+      branch,
+      messagePath: path,
+    };
+    return this.#slip(draft.clientId, record, undefined);
   }
 
   /** What was to be stored will not be. */
@@ -193,18 +231,27 @@ export class Mail {
       const empty = slips.filter(
         (slip) => slip.publish === undefined && slip.record && slip.record.state !== "released",
       );
-      this.#readAll(
+      this.readMessages(
         empty.map((slip) => slip.record!.messagePath),
         (messages) => {
-          for (let index = 0; index < empty.length; index++) {
-            const slip = empty[index]!;
-            const result = messages[index];
-            if (isData(result)) slip.publish = decodeMessage(topicOfMessage(slip.record!.messagePath), result.data);
-          }
+          empty.forEach((slip, index) => {
+            slip.publish = messages[index];
+          });
           done();
         },
       );
     });
+  }
+
+  /** Reads stored messages; undefined for one that is gone. */
+  readMessages(paths: readonly string[], done: (messages: readonly (Publish | undefined)[]) => void): void {
+    this.#readAll(paths, (results) =>
+      done(
+        results.map((result, index) =>
+          isData(result) ? decodeMessage(topicOfMessage(paths[index]!), result.data) : undefined,
+        ),
+      ),
+    );
   }
 
   /** Reads the records of slips, without their messages. */
@@ -241,6 +288,8 @@ export class Mail {
 
   /** One recipient less is committed: the only one has removed the message, the last of several does it now. */
   #left({ recipients, messagePath, branch }: SlipRecord, counterVersion: number): void {
+    // In a mail drop it lies until its time is over.
+    if (recipients === 0) return;
     if (recipients === 1) return this.#ledger.freed(messagePath, branch);
     const counted = { path: messagePath, branch, recipients };
     if (counterVersion !== -1) return this.removeIfDone(counted, counterVersion);
@@ -293,6 +342,15 @@ export interface CountedMessage {
   readonly recipients: number;
 }
 
+/** A message in a mail drop. */
+export interface Lying {
+  readonly path: string;
+  /** Who pays for it. */
+  readonly branch: string;
+  /** Until when it lies there, in ms since 1970. */
+  readonly keepUntil: number;
+}
+
 export interface StoredMail {
   /** The message's znode. */
   readonly path: string;
@@ -315,11 +373,12 @@ function counterPath(messagePath: string): string {
 
 /** One recipient less: the only one removes the message, another counts. */
 function leaveMessage(record: SlipRecord): JournalOperation[] {
+  if (record.recipients === 0) return [];
   if (record.recipients === 1) return [{ kind: "remove", path: record.messagePath }];
   return [{ kind: "set", path: counterPath(record.messagePath), data: emptyRecord }];
 }
 
-function topicOfMessage(path: string): string {
+export function topicOfMessage(path: string): string {
   return topicOfPath(topicsPath, parentPath(path));
 }
 

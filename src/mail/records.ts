@@ -21,9 +21,12 @@ import { makePublish, Publish } from "../mqtt/publish.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { parseFilter } from "../mqtt/topic.ts";
 
-const messageHeadBytes = 28;
-const formatVersion = 2;
+const messageHeadBytes = 34;
+const formatVersion = 3;
 const publishersExpiry = 4;
+const inDropFlag = 8;
+const retainFlag = 16;
+const copyFlag = 32;
 
 /** On what terms a message is kept. */
 export interface Terms {
@@ -38,31 +41,58 @@ export interface MessageHead extends Terms {
   readonly branch: string;
   /** With how many slips it was stored. */
   readonly recipients: number;
+  /** It lies in a mail drop: until its time is over, whoever has it. The client that has published it; "": none. */
+  readonly publisher?: string | undefined;
+  /** Where its payload is, if it is too large to stand in one znode. */
+  readonly parts?: Parts | undefined;
+}
+
+/** A payload in pieces, each a znode. */
+export interface Parts {
+  readonly id: string;
+  readonly count: number;
 }
 
 /**
  * A stored or retained message: credits in milli-credits (u64), until when it is kept in ms since 1970 (u64, 0: never ends),
- * format (u8), QoS (bits 0-1) and whether that end is the publisher's (bit 2) (u8), recipients (u32), length of the
- * properties (u32), length of the branch's name (u16), that name in UTF-8, properties as MQTT 5 encodes them (without
- * expiry and alias), payload. Big-endian.
+ * format (u8), flags (u8: QoS in bits 0-1, bit 2: that end is the publisher's, bit 3: it lies in a mail drop, bit 4: it was
+ * published as retained, bit 5: a copy of it lies in a mail drop), recipients (u32), length of the properties (u32), lengths of three texts (u16 each), number of parts
+ * (u16), the texts in UTF-8 (the branch's name, the publisher's client id, the parts' id), properties as MQTT 5 encodes them
+ * (without expiry and alias), and the payload, unless it is in parts. With bit 5 a u64 stands before the properties: until
+ * when the copy lies there, in ms since 1970. Big-endian.
  */
 export function encodeMessage(publish: Publish, head: MessageHead): Uint8Array {
   const propertiesLength = publish.propertiesEnd - publish.propertiesStart;
-  const branch = encodeUtf8(head.branch);
-  const propertiesAt = messageHeadBytes + branch.length;
-  const bytes = new Uint8Array(propertiesAt + propertiesLength + publish.payloadLength);
+  const { publisher, parts } = head;
+  const texts = [head.branch, publisher ?? "", parts?.id ?? ""].map(encodeUtf8);
+  const textsEnd = messageHeadBytes + texts.reduce((sum, { length }) => sum + length, 0);
+  const hasCopy = publish.copyUntil > 0;
+  const propertiesAt = textsEnd + (hasCopy ? 8 : 0);
+  const payloadEnd = parts === undefined ? publish.payloadEnd : publish.payloadStart;
+  const bytes = new Uint8Array(propertiesAt + propertiesLength + payloadEnd - publish.payloadStart);
   const isPublishers = publish.expiresAt !== Infinity;
   const until = isPublishers ? publish.expiresAt : head.keepUntil;
   writeUint64(bytes, 0, head.credits);
   writeUint64(bytes, 8, until === Infinity ? 0 : Math.round(until));
   bytes[16] = formatVersion;
-  bytes[17] = publish.qos | (isPublishers ? publishersExpiry : 0);
+  bytes[17] =
+    publish.qos |
+    (isPublishers ? publishersExpiry : 0) |
+    (publisher === undefined ? 0 : inDropFlag) |
+    (publish.retain ? retainFlag : 0) |
+    (hasCopy ? copyFlag : 0);
+  if (hasCopy) writeUint64(bytes, textsEnd, publish.copyUntil);
   writeUint32(bytes, 18, head.recipients);
   writeUint32(bytes, 22, propertiesLength);
-  writeUint16(bytes, 26, branch.length);
-  bytes.set(branch, messageHeadBytes);
+  writeUint16(bytes, 32, parts?.count ?? 0);
+  let at = messageHeadBytes;
+  texts.forEach((text, index) => {
+    writeUint16(bytes, 26 + 2 * index, text.length);
+    bytes.set(text, at);
+    at += text.length;
+  });
   copyBytes(bytes, propertiesAt, publish.propertyBytes, publish.propertiesStart, publish.propertiesEnd);
-  copyBytes(bytes, propertiesAt + propertiesLength, publish.payloadBytes, publish.payloadStart, publish.payloadEnd);
+  copyBytes(bytes, propertiesAt + propertiesLength, publish.payloadBytes, publish.payloadStart, payloadEnd);
   return bytes;
 }
 
@@ -70,15 +100,23 @@ export function encodeMessage(publish: Publish, head: MessageHead): Uint8Array {
 export function decodeMessageHead(bytes: Uint8Array): MessageHead | undefined {
   if (bytes.length < messageHeadBytes) return undefined;
   const until = readUint64(bytes, 8);
+  const branchEnd = messageHeadBytes + readUint16(bytes, 26);
+  const publisherEnd = branchEnd + readUint16(bytes, 28);
+  const partsEnd = publisherEnd + readUint16(bytes, 30);
   return {
     credits: readUint64(bytes, 0),
     keepUntil: until === 0 ? Infinity : until,
     recipients: readUint32(bytes, 18),
-    branch: decodeUtf8(bytes, messageHeadBytes, messageHeadBytes + readUint16(bytes, 26)),
+    branch: decodeUtf8(bytes, messageHeadBytes, branchEnd),
+    publisher: (bytes[17]! & inDropFlag) === 0 ? undefined : decodeUtf8(bytes, branchEnd, publisherEnd),
+    parts:
+      partsEnd === publisherEnd
+        ? undefined
+        : { id: decodeUtf8(bytes, publisherEnd, partsEnd), count: readUint16(bytes, 32) },
   };
 }
 
-/** Reads what `encodeMessage` wrote; its topic comes from its path. */
+/** Reads what `encodeMessage` wrote; its topic comes from its path. A payload in parts is left empty. */
 export function decodeMessage(topic: string, bytes: Uint8Array): Publish {
   const publish = new Publish();
   const until = readUint64(bytes, 8);
@@ -86,13 +124,24 @@ export function decodeMessage(topic: string, bytes: Uint8Array): Publish {
   publish.keepUntil = until === 0 ? Infinity : until;
   if ((flags & publishersExpiry) !== 0) publish.expiresAt = publish.keepUntil;
   publish.qos = (flags & 3) as QoS;
+  publish.retain = (flags & retainFlag) !== 0;
   publish.topicBytes = encodeUtf8(topic);
   publish.topicEnd = publish.topicBytes.length;
   publish.propertyBytes = publish.payloadBytes = bytes;
-  publish.propertiesStart = messageHeadBytes + readUint16(bytes, 26);
+  const textsEnd = messageHeadBytes + readUint16(bytes, 26) + readUint16(bytes, 28) + readUint16(bytes, 30);
+  const hasCopy = (flags & copyFlag) !== 0;
+  if (hasCopy) publish.copyUntil = readUint64(bytes, textsEnd);
+  publish.propertiesStart = textsEnd + (hasCopy ? 8 : 0);
   publish.propertiesEnd = publish.payloadStart = publish.propertiesStart + readUint32(bytes, 22);
   publish.payloadEnd = bytes.length;
   return publish;
+}
+
+/** Gives a message its payload, whose pieces have been read. */
+export function setPayload(publish: Publish, pieces: readonly Uint8Array[]): void {
+  publish.payloadBytes = concatBytes(pieces);
+  publish.payloadStart = 0;
+  publish.payloadEnd = publish.payloadBytes.length;
 }
 
 /** waiting: not sent. sent: under its packet id. released: PUBREC has come, PUBCOMP has not. */

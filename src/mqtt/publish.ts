@@ -36,6 +36,8 @@ export class Publish {
   expiresAt = Infinity;
   /** Until when a stored copy is kept, in milliseconds since 1970; Infinity: as long as it is needed. */
   keepUntil = Infinity;
+  /** Until when a copy of a retained message lies in a mail drop, in milliseconds since 1970; 0: there is none. */
+  copyUntil = 0;
 
   topicBytes: Uint8Array = noBytes;
   topicStart = 0;
@@ -76,6 +78,8 @@ export class Publish {
     kept.qos = this.qos;
     kept.retain = this.retain;
     kept.expiresAt = this.expiresAt;
+    kept.keepUntil = this.keepUntil;
+    kept.copyUntil = this.copyUntil;
     kept.#kept = kept;
     if (this.topicBytes === this.payloadBytes && this.propertyBytes === this.payloadBytes) {
       // As it came: one copy, of the packet without its head.

@@ -60,6 +60,15 @@ export function fitsTree(levels: readonly string[]): boolean {
   return tree <= topicTreeBytesMax;
 }
 
+/** True if there may be a topic that both filters match. */
+export function filtersOverlap(a: readonly string[], b: readonly string[]): boolean {
+  for (let at = 0; ; at++) {
+    if (a[at] === "#" || b[at] === "#") return true;
+    if (at >= a.length || at >= b.length) return a.length === b.length;
+    if (a[at] !== b[at] && a[at] !== "+" && b[at] !== "+") return false;
+  }
+}
+
 /** The naive matcher: the standard's rules, written down to be read. The trie is tested against it. */
 export function filterMatches(filter: readonly string[], topic: readonly string[]): boolean {
   // [MQTT-4.7.2-1]: a wildcard in the first level does not match topics that begin with $.

@@ -39,6 +39,8 @@ export class Route<Here, There extends Elsewhere> {
   groups: readonly SharedGroup<Here | There>[] = [];
   /** A client of this broker has published on it since `takePublished`. */
   wasPublished = false;
+  /** What is published on it lies in a mail drop, and reaches its receivers from there. */
+  isMailDrop = false;
   /** Room for what the fan-out knows about all targets; it goes stale with the generation. */
   note = 0;
   /** The same; undefined after a change. */
@@ -62,6 +64,8 @@ export class Router<Here extends object, There extends Elsewhere> {
   #cached = 0;
   #cachedBytes = 0;
   #generation = 0;
+  /** Whether a topic is a mail drop's. `touch` when that has changed. */
+  isMailDrop: (topic: string) => boolean = () => false;
 
   get subscriptions(): number {
     return this.#trie.size;
@@ -132,6 +136,7 @@ export class Router<Here extends object, There extends Elsewhere> {
     route.links = undefined;
     route.bundles = undefined;
     route.groups = groups;
+    route.isMailDrop = this.isMailDrop(route.topic);
     route.generation = this.#generation;
     route.note = 0;
     return route;

@@ -62,7 +62,11 @@ export class History {
   }
 
   receivedCount(subscriber: string): number {
-    return this.#received.get(subscriber)?.length ?? 0;
+    return this.receivedBy(subscriber).length;
+  }
+
+  receivedBy(subscriber: string): readonly string[] {
+    return this.#received.get(subscriber) ?? [];
   }
 
   /** Everything that is wrong with what a persistent subscriber to all topics got; empty if nothing is. */

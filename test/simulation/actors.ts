@@ -21,12 +21,18 @@ export class Actor {
   up = false;
   /** It must not come back now. */
   isAway = false;
+  readonly #isBrief: boolean;
   #subscribedTo: string | undefined;
   #isSubscribed = false;
   #attempt = 0;
 
-  constructor(name: string, options: { world: World; history: History; subscribe?: string; session?: ClientSession }) {
+  /** `isBrief`: its session ends with its connection. */
+  constructor(
+    name: string,
+    options: { world: World; history: History; subscribe?: string; session?: ClientSession; isBrief?: boolean },
+  ) {
     this.name = name;
+    this.#isBrief = options.isBrief === true;
     this.world = options.world;
     this.history = options.history;
     this.session = options.session ?? new ClientSession();
@@ -71,9 +77,9 @@ export class Actor {
       host: node.id,
       port: 0,
       clientId: this.name,
-      clean: false,
+      clean: this.#isBrief,
       keepAlive: 0,
-      sessionExpiryInterval: 0xffff_ffff,
+      sessionExpiryInterval: this.#isBrief ? 0 : 0xffff_ffff,
       session: this.session,
       turn: new Turn((flush) => queueMicrotask(flush)),
       onMessage: ({ payload }) => this.history.receive(this.name, decodeUtf8(payload)),

@@ -5,15 +5,44 @@ import { decodeUtf8 } from "../../src/base/bytes.ts";
 import { sweepMs } from "../../src/base/limits.ts";
 import type { Store } from "../../src/broker/mirror.ts";
 import { takePicture } from "../../src/broker/picture.ts";
+import { nameOf } from "../../src/coordinator/paths.ts";
+import { decodeMessageHead } from "../../src/mail/records.ts";
 import type { Publish } from "../../src/mqtt/publish.ts";
 import type { History } from "../chaos/history.ts";
 import { type World, wallStart } from "./world.ts";
 
-/** Mail and half-received publishes that nobody will ever ask for. */
+/** Brokers' clocks differ by less than this. */
+const lyingMs = 15_000;
+
+/** Mail and half-received publishes that nobody will ever ask for. What lies in mail drops lies there for its time. */
 export function leftovers(world: World): string[] {
-  return [...world.keeper.tree.nodes.keys()].filter(
-    (path) => /^\/topics\/.*\/=[^/]+$/.test(path) || /^\/sessions\/..\/[^/]+\/(mail|in)\/./.test(path),
-  );
+  const isLeft = (path: string, data: Uint8Array): boolean => {
+    if (/^\/topics\/.*\/=[^/]+$/.test(path)) return decodeMessageHead(data)?.publisher === undefined;
+    return /^\/sessions\/..\/[^/]+\/(mail|in)\/./.test(path);
+  };
+  return [...world.keeper.tree.nodes].filter(([path, { data }]) => isLeft(path, data)).map(([path]) => path);
+}
+
+/** What lies in mail drops and will lie there for a while, oldest first. */
+export function lying(world: World): string[] {
+  const found: { czxid: number; path: string; data: Uint8Array }[] = [];
+  for (const [path, { data, czxid }] of world.keeper.tree.nodes) {
+    const head = /^\/topics\/.*\/=[^/]+$/.test(path) ? decodeMessageHead(data) : undefined;
+    if (head?.publisher !== undefined && head.keepUntil > wallStart + world.now() + lyingMs)
+      found.push({ czxid, path, data });
+  }
+  found.sort((a, b) => a.czxid - b.czxid || (nameOf(a.path) < nameOf(b.path) ? -1 : 1));
+  return found.map(({ data }) => lastWords(data));
+}
+
+/** A late subscriber to everything gets what lies in mail drops: all of it once, in its order. */
+export function unlikeLying(world: World, subscriber: string, received: readonly string[]): string[] {
+  const due = lying(world);
+  const isDue = new Set(due);
+  const got = received.filter((payload) => isDue.has(payload));
+  const at = due.findIndex((payload, index) => payload !== got[index]);
+  if (at === -1 && got.length === due.length) return [];
+  return [`${subscriber}: ${got[at]} of ${got.length} where ${due[at]} of ${due.length} lies in the mail drop`];
 }
 
 /** A client id is connected at one broker, and that one is the owner that the session's znode names. */
@@ -110,5 +139,7 @@ function textOf({ payloadBytes, payloadStart, payloadEnd }: Publish): string {
 /** The payload of a stored message: what follows its head and its properties, as `src/README.md` has it. */
 function lastWords(bytes: Uint8Array): string {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
-  return decodeUtf8(bytes, 28 + view.getUint16(26) + view.getUint32(22));
+  const texts = view.getUint16(26) + view.getUint16(28) + view.getUint16(30);
+  const copy = (bytes[17]! & 32) === 0 ? 0 : 8;
+  return decodeUtf8(bytes, 34 + texts + copy + view.getUint32(22));
 }

@@ -1,13 +1,17 @@
-/** `bun test/simulation/main.ts [SEED [COUNT]]`: runs seeds of the simulation, and says what was wrong with which. */
+/**
+ * `bun test/simulation/main.ts [SEED [COUNT [drops]]]`: runs seeds of the simulation, with mail drops if asked for, and says
+ * what was wrong with which.
+ */
 import { createLog } from "../../src/base/log.ts";
-import { run } from "./scenario.ts";
+import { dropsOf, run } from "./scenario.ts";
 
 const first = Number(process.argv[2] ?? 1);
 const count = Number(process.argv[3] ?? 1);
 const log = process.env.MQTTZOO_SIM_LOG === undefined ? undefined : createLog({ level: "debug", format: "text" });
+const hasDrops = process.argv[4] === "drops";
 let bad = 0;
 for (let seed = first; seed < first + count; seed++) {
-  const { sent, transactions, wrong } = await run(seed, log);
+  const { sent, transactions, wrong } = await run(seed, { log, mailDrop: hasDrops ? dropsOf(seed) : [] });
   console.log(`seed ${seed}: ${sent} sent, ${transactions} transactions, ${wrong.length} wrong`);
   for (const line of wrong.slice(0, 10)) console.log(`  ${line}`);
   if (wrong.length > 0) bad++;

@@ -3,9 +3,11 @@
  * QoS 2 arrives once, order is kept, and everything comes to rest. `bun test/simulation/main.ts SEED` replays one.
  */
 import { expect, test } from "bun:test";
-import { run } from "./scenario.ts";
+import { dropsOf, run } from "./scenario.ts";
 
 const seeds = Number(process.env.MQTTZOO_SEEDS ?? 100);
+
+const dropSeeds = Math.ceil(seeds / 2);
 
 test(`${seeds} seeds`, async () => {
   const wrong: string[] = [];
@@ -20,6 +22,15 @@ test(`${seeds} seeds`, async () => {
   console.log(`${seeds} seeds, ${sent} messages`);
   expect(wrong).toEqual([]);
   expect(sent).toBeGreaterThan(seeds * 100);
+}, 900_000);
+
+test(`${dropSeeds} seeds with mail drops`, async () => {
+  const wrong: string[] = [];
+  for (let seed = 1; seed <= dropSeeds && wrong.length === 0; seed++) {
+    const outcome = await run(seed, { mailDrop: dropsOf(seed) });
+    wrong.push(...outcome.wrong.map((what) => `seed ${seed}: ${what}`));
+  }
+  expect(wrong).toEqual([]);
 }, 900_000);
 
 /** Worlds in which something was wrong once. */

@@ -46,6 +46,14 @@ interface Happening {
   readonly run: () => void;
 }
 
+export interface WorldOptions {
+  readonly log?: Log | undefined;
+  /** Filters of mail drops, for all brokers. */
+  readonly mailDrop?: readonly string[] | undefined;
+  /** In seconds. */
+  readonly bankTtlMax?: number;
+}
+
 export class World {
   readonly random: Random;
   readonly keeper: SimulatedKeeper;
@@ -54,13 +62,19 @@ export class World {
   /** In a third of all worlds the bank is. */
   readonly isPoor: boolean;
   readonly bankCapital: number;
+  readonly bankTtlMax: number;
+  /** Filters of mail drops, for brokers that are started from now on. */
+  mailDrop: readonly string[];
   #now = 1000;
   #happenings: Happening[] = [];
   #number = 0;
 
-  constructor(seed: number, log: Log = silentLog) {
+  constructor(seed: number, options: WorldOptions = {}) {
+    const { log = silentLog, mailDrop = [], bankTtlMax = defaultOptions.bankTtlMax } = options;
+    this.bankTtlMax = bankTtlMax;
     this.random = seeded(seed);
     this.log = log;
+    this.mailDrop = mailDrop;
     this.isPoor = this.random.next() < 0.34;
     this.bankCapital = this.isPoor ? poorCapital : defaultOptions.bankCapital;
     this.keeper = new SimulatedKeeper({ scheduler: this, latency: () => this.latency(), sessionTimeoutMs });
@@ -190,6 +204,8 @@ export class BrokerNode {
         advertise: this.id,
         zkSessionTimeout: sessionTimeoutMs / 1000,
         bankCapital: world.bankCapital,
+        bankTtlMax: world.bankTtlMax,
+        mailDrop: world.mailDrop,
       },
       coordinator: keeperClient,
       clock: { now: () => this.#local(world.now()), wall: () => wallStart + this.#local(world.now()) },
