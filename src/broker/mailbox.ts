@@ -4,7 +4,7 @@
  */
 import { mailPageBytesMax, mailPageSlips } from "../base/limits.ts";
 import { Ring } from "../base/ring.ts";
-import { checkOf, type Lying, type Slip, type SlipDraft } from "../mail/mail.ts";
+import { checkOf, type Lying, type Slip, type SlipDraft, unreadSlip } from "../mail/mail.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { writeAck } from "../mqtt/acks.ts";
 import { PacketType } from "../mqtt/constants.ts";
@@ -131,9 +131,7 @@ export class Mailbox {
     if (connection === undefined || names.length === 0) return;
     const { clientId } = session;
     this.count += names.length;
-    const slips = names.map(
-      (name): Slip => ({ clientId, name, record: undefined, publish: undefined, committed: true }),
-    );
+    const slips = names.map((name) => unreadSlip(clientId, name));
     for (const slip of slips) this.#waiting.insert(slip, (a, b) => byNumber(a, b) < 0);
     this.pump();
   }

@@ -8,7 +8,7 @@ import { branchCloseMs, sweepGraceMs, sweepMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import type { WriteOperation } from "../coordinator/coordinator.ts";
 import { branchesPath, commitPath, decodeName, messageMark, nameOf, parentPath } from "../coordinator/paths.ts";
-import { topicOfMessage } from "../mail/mail.ts";
+import { topicOfMessage, unreadSlip } from "../mail/mail.ts";
 import type { Context } from "./context.ts";
 import type { MailDrops } from "./mail-drops.ts";
 import type { Membership } from "./membership.ts";
@@ -117,7 +117,7 @@ export class Teller {
     await walkSlips(coordinator, (path, record) => {
       if (record.keepUntil >= now || record.state === "released") return;
       const clientId = decodeName(nameOf(parentPath(parentPath(path))));
-      mail.discard({ clientId, name: nameOf(path), record, publish: undefined, committed: true });
+      mail.discard({ ...unreadSlip(clientId, nameOf(path)), record });
     });
   }
 

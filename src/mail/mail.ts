@@ -207,7 +207,7 @@ export class Mail {
     this.#coordinator.read([{ kind: "children", path: mailPath(clientId) }], (error, [result]) => {
       if (error !== undefined) return;
       const names = isChildren(result) ? [...result.children].sort() : [];
-      done(names.map((name) => ({ clientId, name, record: undefined, publish: undefined, committed: true })));
+      done(names.map((name) => unreadSlip(clientId, name)));
     });
   }
 
@@ -356,6 +356,11 @@ export interface StoredMail {
   readonly path: string;
   readonly operations: JournalOperation[];
   readonly slips: Slip[];
+}
+
+/** One that stands in the store. */
+export function unreadSlip(clientId: string, name: string): Slip {
+  return { clientId, name, record: undefined, publish: undefined, committed: true };
 }
 
 function slipPath(slip: Slip): string {
