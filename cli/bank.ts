@@ -7,10 +7,20 @@ import { decodeUtf8 } from "../src/base/bytes.ts";
 import { systemClock } from "../src/base/clock.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { sweepMs } from "../src/base/limits.ts";
+import { read } from "../src/broker/mirror.ts";
 import { defaultOptions } from "../src/broker/options.ts";
 import { takePicture } from "../src/broker/picture.ts";
-import { decodeName, nameOf, parentPath, retainedPath, topicOfPath, topicsPath } from "../src/coordinator/paths.ts";
-import { decodeMessage } from "../src/mail/records.ts";
+import {
+  decodeName,
+  nameOf,
+  parentPath,
+  partPath,
+  retainedPath,
+  topicOfPath,
+  topicsPath,
+} from "../src/coordinator/paths.ts";
+import { isData, readStored } from "../src/mail/parts.ts";
+import type { Publish } from "../src/mqtt/publish.ts";
 import { filterMatches, parseFilter } from "../src/mqtt/topic.ts";
 import { integer } from "./options.ts";
 import { printRows, type Row } from "./table.ts";
@@ -291,12 +301,12 @@ async function list(filter: string, flags: Flags): Promise<void> {
 
 async function show(path: string, flags: Flags): Promise<void> {
   const publish = await withTree(flags, "read", async (tree) => {
-    const [result] = await new Promise<readonly unknown[]>((done) =>
-      tree.read([{ kind: "get", path }], (_, all) => done(all)),
-    );
-    if (typeof result !== "object" || result === null || !("data" in result))
-      throw new OperatingError("EBANK", `there is no message ${path}`);
-    return decodeMessage("", result.data as Uint8Array);
+    const [result] = await read(tree, [{ kind: "get", path }]);
+    const message = isData(result)
+      ? await new Promise<Publish | undefined>((done) => readStored(tree, "", result.data, done))
+      : undefined;
+    if (message === undefined) throw new OperatingError("EBANK", `there is no message ${path}`);
+    return message;
   });
   console.log(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd));
 }
@@ -326,9 +336,10 @@ async function remove(tree: Tree, { slips }: Picture, messages: readonly StoredM
     bySlips.set(messagePath, paths);
     paths.push(path);
   }
-  for (const { path } of messages) {
-    // What is read meanwhile is gone already; the message goes last.
-    for (const at of [...(bySlips.get(path) ?? []), `${path}/left`, path])
+  for (const { path, parts } of messages) {
+    const pieces = Array.from({ length: parts?.count ?? 0 }, (_, number) => partPath(parts!.id, number));
+    // What is read meanwhile is gone already; the message goes after its slips, and before the pieces of its payload.
+    for (const at of [...(bySlips.get(path) ?? []), `${path}/left`, path, ...pieces.reverse()])
       await new Promise<void>((done) => tree.write([{ kind: "delete", path: at, version: -1 }], () => done()));
   }
   return messages.length;

@@ -22,6 +22,8 @@ export interface StoredMessage {
   /** Milliseconds since 1970; 0: never. */
   readonly expiresAt: number;
   readonly isRetained: boolean;
+  /** Where the pieces of its payload are, if it is in pieces. */
+  readonly parts: { readonly id: string; readonly count: number } | undefined;
 }
 
 export interface StoredSlip {

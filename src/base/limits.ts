@@ -58,6 +58,14 @@ export const journalBytesMax = 32 * 1024 * 1024;
 export const journalBytesLow = 8 * 1024 * 1024;
 /** Kept free in a unit, besides messages and what their topics need. */
 export const unitBytesReserve = 64 * 1024;
+/** A payload that does not fit into a unit is stored in pieces of so many bytes, or smaller ones, */
+export const partBytesMax = 512 * 1024;
+/** ... of which so many are read at once. */
+export const partsReadMax = 8;
+/** Pieces that no message names are removed when that has been so for so long, and their broker is gone ... */
+export const orphanPartsMs = 60_000;
+/** ... or lives: it may still be about to store the message. */
+export const orphanPartsBusyMs = 600_000;
 /** Operations, and bytes, of one unit where many may be committed in several: subscriptions, removals. */
 export const pageOperationsMax = 250;
 export const pageBytesMax = 256 * 1024;

@@ -16,6 +16,7 @@ import {
   willsPath,
 } from "../coordinator/paths.ts";
 import { decodeWill, type SessionRecord } from "../mail/records.ts";
+import { countedOf } from "../mail/slips.ts";
 import type { Client } from "./client.ts";
 import type { Context } from "./context.ts";
 import type { Directory } from "./directory.ts";
@@ -134,8 +135,10 @@ export class Adoption {
 
   /** Messages whose last recipient has them, and whose broker died before it could remove them. */
   async #sweepMessages(): Promise<void> {
-    const { coordinator, mail } = this.#context;
-    await walkMessages(coordinator, { counted: (path, head, times) => mail.removeIfDone({ path, ...head }, times) });
+    const { coordinator, slips } = this.#context;
+    await walkMessages(coordinator, {
+      counted: (path, head, times) => slips.removeIfDone(countedOf(path, head), times),
+    });
   }
 
   /** Subscriptions of sessions that were erased while their broker died. */

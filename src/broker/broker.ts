@@ -15,6 +15,7 @@ import type { Coordinator } from "../coordinator/coordinator.ts";
 import { Journal } from "../mail/journal.ts";
 import { Mail } from "../mail/mail.ts";
 import { Settlements } from "../mail/settlement.ts";
+import { Slips } from "../mail/slips.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Turn } from "../net/writer.ts";
 import { RetainedMessages } from "../router/retained.ts";
@@ -92,12 +93,14 @@ export class Broker {
     const journal = new Journal(doors.coordinator);
     const { coordinator, options } = doors;
     const banking = new Banking(options, new Accounts(coordinator));
-    const mail = new Mail({ coordinator, journal, ledger: banking, epoch });
+    const slips = new Slips({ coordinator, journal, ledger: banking });
+    const mail = new Mail({ journal, ledger: banking, slips, epoch });
     const timers = new Timers();
     this.context = {
       ...doors,
       journal,
       mail,
+      slips,
       settlements: new Settlements({ mail, journal, timers, settleAfterMs: options.settleAfter }),
       banking,
       timers,

@@ -8,9 +8,9 @@ import { outputBytesHigh, outputBytesMax, pumpOutputBytesMax, queueBytesMax } fr
 import { Ring } from "../base/ring.ts";
 import type { Timer } from "../base/timers.ts";
 import { sessionPath } from "../coordinator/paths.ts";
-import type { Owned, Slip } from "../mail/mail.ts";
 import type { SessionRecord, WillRecord } from "../mail/records.ts";
 import { Settlement } from "../mail/settlement.ts";
+import type { Owned, Slip } from "../mail/slips.ts";
 import { writeAck } from "../mqtt/acks.ts";
 import { PacketType, type QoS } from "../mqtt/constants.ts";
 import { Envelope, type Publish, publishSize, writePublish } from "../mqtt/publish.ts";
@@ -252,7 +252,7 @@ export class Client {
     }
     outgoing.released = true;
     const { connection } = this;
-    this.context.mail.release(outgoing.slip, {
+    this.context.slips.release(outgoing.slip, {
       owned: this.owned,
       done: () => {
         if (this.connection === connection) this.#sendPubrel(packetId, Reason.success);

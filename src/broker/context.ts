@@ -8,6 +8,7 @@ import type { Coordinator } from "../coordinator/coordinator.ts";
 import type { Journal } from "../mail/journal.ts";
 import type { Mail } from "../mail/mail.ts";
 import type { Settlements } from "../mail/settlement.ts";
+import type { Slips } from "../mail/slips.ts";
 import type { Turn } from "../net/writer.ts";
 import type { RetainedMessages } from "../router/retained.ts";
 import type { Route, Router } from "../router/router.ts";
@@ -43,6 +44,7 @@ export interface Context {
   readonly coordinator: Coordinator;
   readonly journal: Journal;
   readonly mail: Mail;
+  readonly slips: Slips;
   readonly settlements: Settlements;
   readonly banking: Banking;
   readonly router: Router<Client, Remote>;

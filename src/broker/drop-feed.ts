@@ -9,8 +9,8 @@ import { encodeUtf8 } from "../base/bytes.ts";
 import { dropFetchBytesMax, dropFetchMax, dropSaveMs, dropTakeMax, pumpOutputBytesMax } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { cursorPath } from "../coordinator/paths.ts";
-import { checkOf } from "../mail/mail.ts";
 import type { JournalOperation } from "../mail/operations.ts";
+import { checkOf } from "../mail/slips.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
@@ -115,7 +115,7 @@ export class DropFeed {
     }
     const paths = page.map(({ path }) => path);
     this.#isReading = true;
-    this.#client.context.mail.readMessages(paths, (messages) => {
+    this.#client.context.slips.readMessages(paths, (messages) => {
       this.#isReading = false;
       this.#fetched = new Map(paths.map((path, index) => [path, messages[index]]));
       this.pump();

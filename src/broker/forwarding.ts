@@ -13,8 +13,8 @@ import {
 import { Timer } from "../base/timers.ts";
 import { mailPath } from "../coordinator/paths.ts";
 import { bundleFrame, deliveryFrame, FrameType, type Packets, type Remain, writeRun } from "../link/frames.ts";
-import type { SlipDraft } from "../mail/mail.ts";
 import type { Settlement } from "../mail/settlement.ts";
+import type { SlipDraft } from "../mail/slips.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import { Envelope, type Publish, writePublish } from "../mqtt/publish.ts";
 import { MemorySink } from "../mqtt/sink.ts";

@@ -4,8 +4,9 @@
  */
 import { mailPageBytesMax, mailPageSlips } from "../base/limits.ts";
 import { Ring } from "../base/ring.ts";
-import { checkOf, type Lying, type Slip, type SlipDraft, unreadSlip } from "../mail/mail.ts";
+import type { Lying } from "../mail/mail.ts";
 import type { JournalOperation } from "../mail/operations.ts";
+import { checkOf, type Slip, type SlipDraft, unreadSlip } from "../mail/slips.ts";
 import { writeAck } from "../mqtt/acks.ts";
 import { PacketType } from "../mqtt/constants.ts";
 import type { Client } from "./client.ts";
@@ -81,13 +82,13 @@ export class Mailbox {
 
   #list(): void {
     const { context, session, connection } = this.#client;
-    context.mail.list(session.clientId, (listed) => {
+    context.slips.list(session.clientId, (listed) => {
       if (this.#client.connection !== connection) return;
       const sent = this.#client.slipsInFlight();
       const slips = listed.filter(({ name }) => !sent.has(name!));
       // What has been sent before is among the first: no more than a window of it was ever on its way.
       const first = slips.slice(0, context.options.maxInflight);
-      context.mail.readRecords(first, () => {
+      context.slips.readRecords(first, () => {
         if (this.#client.connection !== connection) return;
         this.#loading = this.#fetching = false;
         this.#reading++;
@@ -278,7 +279,7 @@ export class Mailbox {
   discard(slip: Slip): void {
     this.count--;
     if (slip.name !== undefined) this.#sentIds.delete(slip.name);
-    this.#client.context.mail.discard(slip);
+    this.#client.context.slips.discard(slip);
   }
 
   /** Sends what waits, in order, as far as there is room. */
@@ -307,7 +308,7 @@ export class Mailbox {
     }
     this.#fetching = true;
     const reading = this.#reading;
-    context.mail.fetch(page, () => {
+    context.slips.fetch(page, () => {
       // Another connection, or the mailbox was read anew meanwhile.
       if (this.#client.connection !== connection || this.#reading !== reading) return;
       this.#fetching = false;
@@ -368,7 +369,7 @@ export class Mailbox {
   #commitId(place: InLine, slip: Slip): void {
     const client = this.#client;
     const { connection } = client;
-    client.context.mail.markSent(slip, place.outgoing.packetId, {
+    client.context.slips.markSent(slip, place.outgoing.packetId, {
       owned: client.owned,
       done: () => {
         place.isReady = true;

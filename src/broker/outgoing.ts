@@ -1,7 +1,7 @@
 /** A message on its way to one client: in its window, or waiting for room in it. */
 
-import type { Slip, SlipDraft } from "../mail/mail.ts";
 import type { LiveRecipient, Settlement } from "../mail/settlement.ts";
+import type { Slip, SlipDraft } from "../mail/slips.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { Target } from "../router/router.ts";

@@ -16,8 +16,8 @@ export async function takePicture(store: Store, now: number): Promise<Picture | 
   await walkSlips(store, (path, { messagePath, state }) =>
     slips.push({ path, messagePath, isReleased: state === "released" }),
   );
-  const add = (path: string, { branch, credits, keepUntil }: MessageHead, where: Where): void => {
-    messages.push({ path, branch, credits, expiresAt: keepUntil === Infinity ? 0 : keepUntil, ...where });
+  const add = (path: string, { branch, credits, keepUntil, parts }: MessageHead, where: Where): void => {
+    messages.push({ path, branch, credits, expiresAt: keepUntil === Infinity ? 0 : keepUntil, parts, ...where });
   };
   await walkMessages(store, {
     message: (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: false }),

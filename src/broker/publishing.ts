@@ -11,15 +11,15 @@ import {
   owedAcksMax,
   owedBytesMax,
   refusedRetryMs,
-  unitBytesReserve,
 } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { incomingPath } from "../coordinator/paths.ts";
 import type { Payment } from "../mail/ledger.ts";
-import { checkOf, topicBytesMax } from "../mail/mail.ts";
+import { fixedBytesOf } from "../mail/mail.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { emptyRecord } from "../mail/records.ts";
 import { Settlement } from "../mail/settlement.ts";
+import { checkOf } from "../mail/slips.ts";
 import { PacketType } from "../mqtt/constants.ts";
 import { Publish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
@@ -164,8 +164,7 @@ export class Publishing {
   }
 
   #attempt(connection: Connection, publish: Publish, route: ClusterRoute): void {
-    const bytesMax = this.#context.journal.unitBytesMax - topicBytesMax(publish) - unitBytesReserve;
-    if (publish.size > bytesMax) return this.#refuseLarge(connection, publish, bytesMax);
+    if (fixedBytesOf(publish) > this.#context.journal.unitBytesMax) return this.#refuseLarge(connection, publish);
     const admission = this.#admit(publish, route);
     if ("why" in admission) return this.#refuse(connection, publish, { route, ...admission });
     const { payment, retainedPayment } = admission;
@@ -279,10 +278,10 @@ export class Publishing {
   }
 
   /** What the store could not take, should it have to, is not promised to anybody. */
-  #refuseLarge(connection: Connection, publish: Publish, bytesMax: number): void {
+  #refuseLarge(connection: Connection, publish: Publish): void {
     const { metrics, log } = this.#context;
     metrics.refused++;
-    const text = `the store takes messages of up to ${bytesMax} bytes on this topic`;
+    const text = "topic and properties are larger than what the store takes at once";
     log.warn({ client: connection.client!.session.clientId, bytes: publish.size }, `publish refused: ${text}`);
     if (connection.channel.version === 5) this.#answer(connection, publish, { reason: Reason.quotaExceeded, text });
     else connection.transport.close();

@@ -3,10 +3,11 @@ import { noBytes } from "../base/bytes.ts";
 import { parentPath, retainedPath, topicOfPath, topicPath } from "../coordinator/paths.ts";
 import type { Payment } from "../mail/ledger.ts";
 import type { JournalOperation } from "../mail/operations.ts";
-import { decodeMessage, decodeMessageHead, encodeMessage } from "../mail/records.ts";
+import { readStored } from "../mail/parts.ts";
+import { decodeMessageHead } from "../mail/records.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { Context } from "./context.ts";
-import { Mirror } from "./mirror.ts";
+import { Mirror, read } from "./mirror.ts";
 
 /** What pays for a message that is being written. */
 interface Bill {
@@ -14,11 +15,22 @@ interface Bill {
   readonly payment: Payment;
 }
 
+/** A write that is under way. */
+interface Writing {
+  readonly bill: Bill | undefined;
+  /** The id of its payload, if that is in parts. */
+  parts: string | undefined;
+}
+
 export class Retaining {
   readonly #context: Context;
   readonly #mirror: Mirror;
   /** Writes of this broker that are under way, by path: until they are done, what others wrote is older. */
-  readonly #writing = new Map<string, (Bill | undefined)[]>();
+  readonly #writing = new Map<string, Writing[]>();
+  /** Messages whose payloads are being read. */
+  #reading = 0;
+  /** Ids of payloads in parts, by the paths of the messages that stand in the store. */
+  readonly #inParts = new Map<string, string>();
 
   constructor(context: Context) {
     this.#context = context;
@@ -30,8 +42,9 @@ export class Retaining {
     });
   }
 
-  start(): Promise<void> {
-    return this.#mirror.start();
+  async start(): Promise<void> {
+    await this.#mirror.start();
+    while (this.#reading > 0) await read(this.#context.coordinator, [{ kind: "exists", path: retainedPath }]);
   }
 
   /** What keeping a message costs; clearing costs nothing. */
@@ -41,7 +54,7 @@ export class Retaining {
 
   /** Changes the retained message in memory, and returns what changes it in the store. */
   retain(publish: Publish, topic: string, payment: Payment | undefined): JournalOperation[] {
-    const { retained, banking } = this.#context;
+    const { retained, mail } = this.#context;
     const path = topicPath(retainedPath, topic);
     if (publish.payloadLength === 0) {
       if (!retained.delete(topic)) return [];
@@ -56,27 +69,32 @@ export class Retaining {
     const kept = publish.kept();
     retained.set(topic, kept);
     const credits = this.priceOf(kept);
-    this.#write(path, payment && { credits, payment });
+    const writing = this.#write(path, payment && { credits, payment });
     const isCurrent = (): boolean => retained.get(topic)?.publish === kept;
     const after = (how: "committed" | "refused"): void => this.#written(path, how);
-    const data = encodeMessage(kept, { credits, keepUntil: Infinity, branch: banking.branch, recipients: 0 });
-    return [banking.guard(), { kind: "put", path, data, exists, isCurrent, after }];
+    const { data, checks, parts } = mail.retain(kept, credits);
+    writing.parts = parts?.id;
+    return [...checks, { kind: "put", path, data, exists, isCurrent, after }];
   }
 
-  #write(path: string, bill: Bill | undefined): void {
-    const bills = this.#writing.get(path);
-    if (bills === undefined) this.#writing.set(path, [bill]);
-    else bills.push(bill);
+  #write(path: string, bill: Bill | undefined): Writing {
+    const writing: Writing = { bill, parts: undefined };
+    const before = this.#writing.get(path);
+    if (before === undefined) this.#writing.set(path, [writing]);
+    else before.push(writing);
     this.#mirror.note(path);
+    return writing;
   }
 
   /** The oldest write that is under way is over: what stood there before is paid for no longer. */
   #written(path: string, how: "committed" | "refused"): void {
     const { account } = this.#context.banking;
-    const bills = this.#writing.get(path)!;
-    const bill = bills.shift();
-    if (bills.length === 0) this.#writing.delete(path);
+    const writings = this.#writing.get(path)!;
+    const { bill, parts } = writings.shift()!;
+    if (writings.length === 0) this.#writing.delete(path);
     if (how === "committed") {
+      this.#removeParts(path);
+      this.#standsInParts(path, parts);
       account.freed(path);
       if (bill !== undefined) account.keep(path, bill.credits, bill.payment);
     }
@@ -85,23 +103,49 @@ export class Retaining {
     if (how === "refused") this.#mirror.refresh(path);
   }
 
+  /** What stood at a path in parts stands there no longer. */
+  #removeParts(path: string): void {
+    const id = this.#inParts.get(path);
+    this.#inParts.delete(path);
+    if (id !== undefined) this.#context.slips.removeParts(id);
+  }
+
+  #standsInParts(path: string, id: string | undefined): void {
+    if (id === undefined) this.#inParts.delete(path);
+    else this.#inParts.set(path, id);
+  }
+
   #apply(path: string, data: Uint8Array | undefined): void {
-    const { retained, clock, journal, banking } = this.#context;
-    if (data === undefined || decodeMessageHead(data)?.branch !== banking.branch) banking.account.freed(path);
+    const { retained, coordinator, banking } = this.#context;
+    const head = data && decodeMessageHead(data);
+    if (head?.branch !== banking.branch) banking.account.freed(path);
+    const parts = head?.parts?.id;
+    this.#standsInParts(path, parts);
     const topic = topicOfPath(retainedPath, path);
     // Empty: a level above others, or a message that was cleared while others stood below it.
     if (data === undefined || data.length === 0) {
       retained.delete(topic);
       return;
     }
-    const publish = decodeMessage(topic, data);
+    this.#reading++;
+    readStored(coordinator, topic, data, (publish) => {
+      this.#reading--;
+      // Replaced while its payload was read.
+      if (publish === undefined || this.#inParts.get(path) !== parts || this.#writing.has(path)) return;
+      this.#found(path, topic, publish);
+    });
+  }
+
+  #found(path: string, topic: string, publish: Publish): void {
+    const { retained, clock, journal } = this.#context;
     if (publish.expiresAt > clock.wall()) retained.set(topic, publish);
-    else journal.commit([{ kind: "remove", path }]);
+    else journal.commit([{ kind: "remove", path }], () => this.#removeParts(path));
   }
 
   /** The time of a retained message is over: it goes, if it is still the one that was seen. */
   expire(path: string, version: number): void {
     this.#context.coordinator.write([{ kind: "delete", path, version }], (error) => {
+      if (error === undefined || error.code === "NotEmpty") this.#removeParts(path);
       if (error === undefined) this.#prune(parentPath(path));
       // There are others below it: it stays as their level.
       else if (error.code === "NotEmpty")

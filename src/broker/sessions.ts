@@ -7,10 +7,10 @@ import { ProtocolError } from "../base/errors.ts";
 import { logTextMax } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { incomingPath, mailPath, subscriberPath } from "../coordinator/paths.ts";
-import { checkOf } from "../mail/mail.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { encodeSession } from "../mail/records.ts";
 import { Settlement } from "../mail/settlement.ts";
+import { checkOf } from "../mail/slips.ts";
 import { encodeControl } from "../mqtt/control.ts";
 import { connackReturnCode, describeReason, Reason } from "../mqtt/reason.ts";
 import type { Client } from "./client.ts";
@@ -161,7 +161,7 @@ export class Sessions {
 
   /** Ends a session for good: its subscriptions, its mail and its record. `done` when nothing is left of it. */
   erase(client: Client, done: () => void): void {
-    const { clients, router, journal, mail, timers } = this.#context;
+    const { clients, router, journal, slips, timers } = this.#context;
     const { session, mailbox } = client;
     if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
     if (clients.get(session.clientId) === client) clients.delete(session.clientId);
@@ -189,7 +189,7 @@ export class Sessions {
       journal.commitAll([...removals, ...rest], { guard, done: erased, refused: erased });
     };
     // The store is closing: whoever finds the session then erases it.
-    mail.empty(clientId, () => void this.#drops.cursorPathsOf(clientId).then(finish, () => {}));
+    slips.empty(clientId, () => void this.#drops.cursorPathsOf(clientId).then(finish, () => {}));
   }
 
   /** Another broker claims a client id: its connection here ends, and its session is that broker's, or is erased. */

@@ -4,10 +4,11 @@
  *
  * Invariant: while it is complete, whatever is added comes after all that lies on it.
  */
+import { partBytesMax } from "../base/limits.ts";
 import { messageMark, nameOf } from "../coordinator/paths.ts";
 import type { Lying } from "../mail/mail.ts";
-import { topicOfMessage } from "../mail/mail.ts";
 import { decodeMessage, decodeMessageHead } from "../mail/records.ts";
+import { topicOfMessage } from "../mail/slips.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { Context } from "./context.ts";
@@ -27,7 +28,7 @@ export interface LyingMessage extends Lying, Cursor {
   readonly qos: QoS;
   readonly retain: boolean;
   readonly publisher: string;
-  /** Of its znode. */
+  /** About so many. */
   readonly bytes: number;
   /** The message itself: only until all feeds that have come as far have been given it. */
   publish: Publish | undefined;
@@ -93,14 +94,14 @@ export class Shelf {
       publisher: head.publisher,
       branch: head.branch,
       keepUntil: head.keepUntil,
-      bytes: data.length,
+      bytes: data.length + (head.parts?.count ?? 0) * partBytesMax,
       publish: undefined,
       isGone: false,
     };
     this.#byPath.set(path, message);
     this.#messages.push(message);
     if (!this.#isComplete) return;
-    message.publish = publish;
+    if (head.parts === undefined) message.publish = publish;
     this.#fresh.push(message);
     // What has come together is handed on together.
     if (this.#fresh.length === 1) queueMicrotask(() => this.#handOn());

@@ -2,7 +2,7 @@
  * Which slips of a mailbox are news: the store tells of every one that is committed, also of this broker's own, whose names
  * are known only when their commits are answered. Slips are numbered in the order of their commits.
  */
-import type { Slip } from "../mail/mail.ts";
+import type { Slip } from "../mail/slips.ts";
 
 export class SlipNames {
   /** Of all slips that are known. */

@@ -1,9 +1,9 @@
 /** SUBSCRIBE and UNSUBSCRIBE: answered when the store holds them and every broker of the cluster routes by them. */
 import { ProtocolError } from "../base/errors.ts";
 import { subscriberPath } from "../coordinator/paths.ts";
-import { checkOf } from "../mail/mail.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { encodeSubscription } from "../mail/records.ts";
+import { checkOf } from "../mail/slips.ts";
 import { encodeControl, type Packet, type SubscribePacket, type UnsubscribePacket } from "../mqtt/control.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Subscription } from "../mqtt/subscription.ts";

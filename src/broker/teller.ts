@@ -4,11 +4,20 @@
  */
 
 import { Accounts } from "../bank/accounts.ts";
-import { branchCloseMs, sweepGraceMs, sweepMs } from "../base/limits.ts";
+import { branchCloseMs, orphanPartsBusyMs, orphanPartsMs, sweepGraceMs, sweepMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import type { WriteOperation } from "../coordinator/coordinator.ts";
-import { branchesPath, commitPath, decodeName, messageMark, nameOf, parentPath } from "../coordinator/paths.ts";
-import { topicOfMessage, unreadSlip } from "../mail/mail.ts";
+import {
+  branchesPath,
+  commitPath,
+  decodeName,
+  messageMark,
+  nameOf,
+  parentPath,
+  partsPath,
+} from "../coordinator/paths.ts";
+import { epochOfId } from "../mail/mail.ts";
+import { countedOf, topicOfMessage, unreadSlip } from "../mail/slips.ts";
 import type { Context } from "./context.ts";
 import type { MailDrops } from "./mail-drops.ts";
 import type { Membership } from "./membership.ts";
@@ -31,6 +40,8 @@ interface Sweep {
   readonly bound: Map<string, number>;
   /** On which something lies in a mail drop. */
   readonly droppedOn: Set<string>;
+  /** Ids of payloads in parts that messages name. */
+  readonly parts: Set<string>;
 }
 
 export class Teller {
@@ -39,6 +50,8 @@ export class Teller {
   readonly #accounts: Accounts;
   /** Since when brokers that have a branch are gone, as far as this one has looked. */
   readonly #goneSince = new Map<string, number>();
+  /** Payloads in parts that no message names, and since when. */
+  readonly #orphans = new Map<string, number>();
   #isSweeping = false;
   readonly #timer = new Timer((now) => this.#look(now));
 
@@ -67,10 +80,11 @@ export class Teller {
   async #sweep(): Promise<void> {
     const { clock } = this.#context;
     const dead = await this.#deadBranches();
-    const sweep: Sweep = { now: clock.wall(), bound: new Map(), droppedOn: new Set() };
+    const sweep: Sweep = { now: clock.wall(), bound: new Map(), droppedOn: new Set(), parts: new Set() };
     await this.#sweepMail(sweep);
     await this.#sweepMessages(sweep);
     await this.#sweepRetained(sweep);
+    await this.#sweepParts(sweep);
     this.#parts.drops.sweep(this.#wantedDrops(), sweep.droppedOn);
     for (const { id, checks } of dead) this.#accounts.close(id, sweep.bound.get(id) ?? 0, checks, () => {});
     for (const id of await this.#estates()) {
@@ -113,11 +127,11 @@ export class Teller {
 
   /** Slips of messages whose time is over go, and the messages with the last of them. */
   async #sweepMail({ now }: Sweep): Promise<void> {
-    const { coordinator, mail } = this.#context;
+    const { coordinator, slips } = this.#context;
     await walkSlips(coordinator, (path, record) => {
       if (record.keepUntil >= now || record.state === "released") return;
       const clientId = decodeName(nameOf(parentPath(parentPath(path))));
-      mail.discard({ ...unreadSlip(clientId, nameOf(path)), record });
+      slips.discard({ ...unreadSlip(clientId, nameOf(path)), record });
     });
   }
 
@@ -127,23 +141,46 @@ export class Teller {
     return new Set([...this.#context.options.mailDrop, ...others]);
   }
 
-  async #sweepMessages({ now, bound, droppedOn }: Sweep): Promise<void> {
-    const { coordinator, mail } = this.#context;
+  async #sweepMessages({ now, bound, droppedOn, parts }: Sweep): Promise<void> {
+    const { coordinator, slips } = this.#context;
     await walkMessages(coordinator, {
       message: (path, head) => {
         bound.set(head.branch, (bound.get(head.branch) ?? 0) + head.credits);
+        if (head.parts !== undefined) parts.add(head.parts.id);
         // Nobody removes it from a mail drop before; elsewhere, whoever should have removed it is gone.
         const graceMs = head.publisher === undefined ? sweepGraceMs : 0;
-        if (head.keepUntil + graceMs < now) mail.remove({ path, ...head });
+        if (head.keepUntil + graceMs < now) slips.remove(countedOf(path, head));
         else if (head.publisher !== undefined) droppedOn.add(topicOfMessage(path));
       },
-      counted: (path, head, times) => mail.removeIfDone({ path, ...head }, times),
+      counted: (path, head, times) => slips.removeIfDone(countedOf(path, head), times),
     });
   }
 
-  async #sweepRetained({ now, bound }: Sweep): Promise<void> {
+  /** Pieces of payloads whose message was never stored, or whose remover has died. */
+  async #sweepParts({ parts }: Sweep): Promise<void> {
+    const { coordinator, slips, clock } = this.#context;
+    const now = clock.now();
+    const orphans = (await children(coordinator, partsPath)).filter((id) => !parts.has(id));
+    for (const id of this.#orphans.keys()) if (!orphans.includes(id)) this.#orphans.delete(id);
+    for (const id of orphans) {
+      const since = this.#orphans.get(id) ?? now;
+      this.#orphans.set(id, since);
+      // Whoever lives may still be about to store the message.
+      if (now - since >= (this.#isOfTheLiving(id) ? orphanPartsBusyMs : orphanPartsMs)) slips.removeParts(id);
+    }
+  }
+
+  /** True if the broker's incarnation that has given that id lives. */
+  #isOfTheLiving(id: string): boolean {
+    const { self } = this.#context;
+    const epochs = [self.epoch, ...this.#parts.membership.members().map(({ epoch }) => epoch)];
+    return epochs.includes(epochOfId(id));
+  }
+
+  async #sweepRetained({ now, bound, parts }: Sweep): Promise<void> {
     await walkRetained(this.#context.coordinator, (path, head, { stat }) => {
       bound.set(head.branch, (bound.get(head.branch) ?? 0) + head.credits);
+      if (head.parts !== undefined) parts.add(head.parts.id);
       if (head.keepUntil < now) this.#parts.retaining.expire(path, stat.version);
     });
   }

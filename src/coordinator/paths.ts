@@ -12,6 +12,8 @@ export const retainedPath = "/retained";
 export const topicsPath = "/topics";
 export const sessionsPath = "/sessions";
 export const willsPath = "/wills";
+/** Pieces of payloads that are too large for one znode. */
+export const partsPath = "/parts";
 /** Capital and vault; below it what each branch has been granted. */
 export const bankPath = "/bank";
 export const branchesPath = `${bankPath}/branches`;
@@ -28,6 +30,7 @@ export const rootPaths = [
   topicsPath,
   sessionsPath,
   willsPath,
+  partsPath,
 ] as const;
 
 const emptyLevel = "%";
@@ -103,6 +106,11 @@ export function incomingPath(clientId: string): string {
   return `${sessionPath(clientId)}/in`;
 }
 
+/** A piece of a payload; `id` is that of the message. */
+export function partPath(id: string, number: number): string {
+  return `${partsPath}/${id}/${String(number).padStart(4, "0")}`;
+}
+
 /** How far a session has been handed what lies in mail drops: a node for each of its filters. */
 export function cursorsPath(clientId: string): string {
   return `${sessionPath(clientId)}/drops`;
@@ -136,6 +144,11 @@ export function publisherPath(topic: string, brokerId: string): string {
 
 export function messagePath(topic: string, id: string): string {
   return `${topicPath(topicsPath, topic)}/${messageMark}${id}`;
+}
+
+/** The id of a stored message. */
+export function idOfMessage(path: string): string {
+  return nameOf(path).slice(messageMark.length);
 }
 
 export function willPath(brokerId: string, clientId: string): string {

@@ -162,12 +162,14 @@ export interface SlipRecord {
   /** The broker whose branch pays for the message. */
   readonly branch: string;
   readonly messagePath: string;
+  /** The message's payload is in parts, which go with it. */
+  readonly hasParts: boolean;
 }
 
 const slipHeadBytes = 20;
 
 /**
- * A slip: state (u8), QoS and retain (u8: bit 0-1, bit 2), packet id (u16), recipients (u32), until when the message is kept
+ * A slip: state (u8), QoS, retain and whether the payload is in parts (u8: bit 0-1, bit 2, bit 3), packet id (u16), recipients (u32), until when the message is kept
  * in ms since 1970 (u64, 0: never ends), number of subscription identifiers (u16), length of the branch's name (u16), each
  * identifier (u32), that name and the message's path in UTF-8. Big-endian.
  */
@@ -178,7 +180,7 @@ export function encodeSlip(slip: SlipRecord): Uint8Array {
   const branchAt = slipHeadBytes + 4 * ids.length;
   const bytes = new Uint8Array(branchAt + branch.length + path.length);
   bytes[0] = slipStates.indexOf(slip.state);
-  bytes[1] = slip.qos | (slip.retain ? 4 : 0);
+  bytes[1] = slip.qos | (slip.retain ? 4 : 0) | (slip.hasParts ? 8 : 0);
   writeUint16(bytes, 2, slip.packetId);
   writeUint32(bytes, 4, slip.recipients);
   writeUint64(bytes, 8, slip.keepUntil === Infinity ? 0 : slip.keepUntil);
@@ -199,6 +201,7 @@ export function decodeSlip(bytes: Uint8Array): SlipRecord {
     state: slipStates[bytes[0]!]!,
     qos: (bytes[1]! & 3) as QoS,
     retain: (bytes[1]! & 4) !== 0,
+    hasParts: (bytes[1]! & 8) !== 0,
     packetId: readUint16(bytes, 2),
     recipients: readUint32(bytes, 4),
     keepUntil: until === 0 ? Infinity : until,

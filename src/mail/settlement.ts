@@ -8,8 +8,9 @@ import { Timer, type Timers } from "../base/timers.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { Journal } from "./journal.ts";
 import type { Payment } from "./ledger.ts";
-import type { Mail, Slip, SlipDraft } from "./mail.ts";
+import type { Mail } from "./mail.ts";
 import type { JournalOperation } from "./operations.ts";
+import type { Slip, SlipDraft } from "./slips.ts";
 
 /** A recipient that was sent the message and has not acknowledged it. */
 export interface LiveRecipient {

@@ -12,6 +12,16 @@ const window = 8;
 /** A client that gets no answer to CONNECT tries another broker. */
 const patienceMs = 3000;
 
+/** Now and then a message is larger than what the keeper takes at once, where the world has such. */
+const largeEvery = 6;
+const largeBytes = 60_000;
+
+/** The payload without what makes it large; damaged, if it is neither small nor whole. */
+export function unpadded(text: string): string {
+  const payload = text.replace(/\.+$/, "");
+  return text.length === payload.length || text.length === largeBytes ? payload : `${payload} damaged`;
+}
+
 export class Actor {
   readonly name: string;
   readonly session: ClientSession;
@@ -82,7 +92,7 @@ export class Actor {
       sessionExpiryInterval: this.#isBrief ? 0 : 0xffff_ffff,
       session: this.session,
       turn: new Turn((flush) => queueMicrotask(flush)),
-      onMessage: ({ payload }) => this.history.receive(this.name, decodeUtf8(payload)),
+      onMessage: ({ payload }) => this.history.receive(this.name, unpadded(decodeUtf8(payload))),
       onClose: () => {
         if (this.#attempt === attempt) this.#gone();
       },
@@ -123,7 +133,7 @@ export class PublishingActor extends Actor {
     const { history } = options;
     const session = new ClientSession((publish, reason) => {
       if (reason < 0x80)
-        history.acknowledge(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd));
+        history.acknowledge(unpadded(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd)));
     });
     super(name, { ...options, session });
     this.#qos = options.qos;
@@ -140,7 +150,9 @@ export class PublishingActor extends Actor {
       // Now and then it is retained: everything of a topic is in one order, whether it is kept or not.
       const retain = this.world.random.next() < 0.1;
       if (retain) this.history.retain(topic, payload);
-      this.client!.publish(topic, payload, { qos: this.#qos, retain }).catch(() => {});
+      const isLarge = this.world.hasLarge && this.#sequence % largeEvery === 0;
+      const text = isLarge ? payload.padEnd(largeBytes, ".") : payload;
+      this.client!.publish(topic, text, { qos: this.#qos, retain }).catch(() => {});
     }
     this.world.after(this.world.random.next() * 60, () => this.work());
   }

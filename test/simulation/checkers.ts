@@ -1,14 +1,15 @@
 /** What must hold when the simulated world has come to rest, besides what the history says. */
 
 import { audit, boundBy, type Picture } from "../../src/bank/audit.ts";
-import { decodeUtf8 } from "../../src/base/bytes.ts";
+import { decodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { sweepMs } from "../../src/base/limits.ts";
 import type { Store } from "../../src/broker/mirror.ts";
 import { takePicture } from "../../src/broker/picture.ts";
-import { nameOf } from "../../src/coordinator/paths.ts";
+import { nameOf, partPath } from "../../src/coordinator/paths.ts";
 import { decodeMessageHead } from "../../src/mail/records.ts";
 import type { Publish } from "../../src/mqtt/publish.ts";
 import type { History } from "../chaos/history.ts";
+import { unpadded } from "./actors.ts";
 import { type World, wallStart } from "./world.ts";
 
 /** Brokers' clocks differ by less than this. */
@@ -23,6 +24,19 @@ export function leftovers(world: World): string[] {
   return [...world.keeper.tree.nodes].filter(([path, { data }]) => isLeft(path, data)).map(([path]) => path);
 }
 
+/** Pieces of payloads that no message names. */
+export function orphanParts(world: World): string[] {
+  const named = new Set<string>();
+  const found = new Set<string>();
+  for (const [path, { data }] of world.keeper.tree.nodes) {
+    if (/^\/parts\/[^/]+\/[^/]+$/.test(path)) found.add(path.split("/")[2]!);
+    const isMessage = /^\/topics\/.*\/=[^/]+$/.test(path) || path.startsWith("/retained/");
+    const parts = isMessage ? decodeMessageHead(data)?.parts : undefined;
+    if (parts !== undefined) named.add(parts.id);
+  }
+  return [...found].filter((id) => !named.has(id)).map((id) => `parts of ${id} are nobody's`);
+}
+
 /** What lies in mail drops and will lie there for a while, oldest first. */
 export function lying(world: World): string[] {
   const found: { czxid: number; path: string; data: Uint8Array }[] = [];
@@ -32,7 +46,7 @@ export function lying(world: World): string[] {
       found.push({ czxid, path, data });
   }
   found.sort((a, b) => a.czxid - b.czxid || (nameOf(a.path) < nameOf(b.path) ? -1 : 1));
-  return found.map(({ data }) => lastWords(data));
+  return found.map(({ data }) => lastWords(world, data));
 }
 
 /** A late subscriber to everything gets what lies in mail drops: all of it once, in its order. */
@@ -89,11 +103,11 @@ export function unequalRetained(world: World, history: History): string[] {
   const wrong: string[] = [];
   for (const [topic, allowed] of history.retainable()) {
     const stored = world.keeper.tree.nodes.get(`/retained/${topic}`)?.data;
-    const kept = stored && lastWords(stored);
+    const kept = stored && lastWords(world, stored);
     const values = new Map([["the store", kept]]);
     for (const { id, broker } of world.nodes.values()) {
       const publish = broker?.context.retained.get(topic)?.publish;
-      values.set(id, publish && textOf(publish));
+      values.set(id, publish && unpadded(textOf(publish)));
     }
     if (new Set(values.values()).size > 1 || !allowed.includes(kept))
       wrong.push(`retained ${topic}: ${[...values].map((entry) => entry.join(" has ")).join(", ")}; due ${allowed[0]}`);
@@ -137,9 +151,13 @@ function textOf({ payloadBytes, payloadStart, payloadEnd }: Publish): string {
 }
 
 /** The payload of a stored message: what follows its head and its properties, as `src/README.md` has it. */
-function lastWords(bytes: Uint8Array): string {
+function lastWords({ keeper }: World, bytes: Uint8Array): string {
+  const parts = decodeMessageHead(bytes)?.parts;
+  const pieces = Array.from({ length: parts?.count ?? 0 }, (_, number) => partPath(parts!.id, number));
+  if (pieces.length > 0)
+    return unpadded(pieces.map((path) => decodeUtf8(keeper.tree.nodes.get(path)?.data ?? noBytes)).join(""));
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const texts = view.getUint16(26) + view.getUint16(28) + view.getUint16(30);
   const copy = (bytes[17]! & 32) === 0 ? 0 : 8;
-  return decodeUtf8(bytes, 34 + texts + copy + view.getUint32(22));
+  return unpadded(decodeUtf8(bytes, 34 + texts + copy + view.getUint32(22)));
 }

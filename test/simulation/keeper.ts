@@ -26,6 +26,8 @@ export interface KeeperOptions {
   /** How long one message takes, in ms; asked for each. */
   readonly latency: () => number;
   readonly sessionTimeoutMs: number;
+  /** What one submission may hold. */
+  readonly submissionBytesMax?: number;
 }
 
 export class SimulatedKeeper {
@@ -57,7 +59,7 @@ interface Submission {
 }
 
 export class KeeperClient implements Coordinator {
-  readonly submissionBytesMax = 1024 * 1024;
+  readonly submissionBytesMax: number;
   state: CoordinatorState = "CONNECTED";
   seenZxid = 0;
   leaseUntil = Infinity;
@@ -79,6 +81,7 @@ export class KeeperClient implements Coordinator {
 
   constructor(keeper: SimulatedKeeper, local: (time: number) => number) {
     this.#keeper = keeper;
+    this.submissionBytesMax = keeper.options.submissionBytesMax ?? 1024 * 1024;
     this.#local = local;
     this.#extendLease();
     this.#beat();

@@ -1,11 +1,24 @@
 /** One run of the simulated world from a seed: load, faults, healing; and everything that is wrong at its end. */
+import { orphanPartsBusyMs, sweepMs } from "../../src/base/limits.ts";
 import { History } from "../chaos/history.ts";
 import { Actor, PublishingActor } from "./actors.ts";
-import { leftovers, lostCredits, overdrawn, unequalRetained, unlikeLying, unsettled, wrongOwners } from "./checkers.ts";
+import {
+  leftovers,
+  lostCredits,
+  orphanParts,
+  overdrawn,
+  unequalRetained,
+  unlikeLying,
+  unsettled,
+  wrongOwners,
+} from "./checkers.ts";
 import { World, type WorldOptions } from "./world.ts";
 
 /** Simulated time in which everything must come to rest after the last fault. */
 const healMs = 20_000;
+
+/** ... and in which pieces of payloads that nobody names have been swept. */
+const partsMs = orphanPartsBusyMs + 3 * sweepMs;
 
 /** ... and in which the bank's teller has gone through the tree. */
 const tellerMs = 70_000;
@@ -77,6 +90,9 @@ export async function run(seed: number, options: WorldOptions = {}): Promise<Out
     lost = await lostCredits(world);
   }
   if (healed) state.push(...lost);
+  // Nobody's parts are removed when it is sure that nobody will ever name them.
+  await world.pass(partsMs, () => orphanParts(world).length === 0);
+  state.push(...orphanParts(world));
   return end([...wrong(), ...wrongLate, ...restless, ...state]);
 
   function end(found: string[]): Outcome {

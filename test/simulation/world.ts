@@ -17,6 +17,8 @@ export const sessionTimeoutMs = 2000;
 /** The world begins then, in ms since 1970. */
 export const wallStart = 1_800_000_000_000;
 const lookEveryMs = 20;
+/** Hardly more than what the broker keeps free in each. */
+const smallSubmissionBytes = 96 * 1024;
 /** Credits of a poor bank: it can keep some dozen messages. */
 const poorCapital = 3000;
 /** Clocks of brokers run faster or slower than the world's by up to this part. */
@@ -52,6 +54,8 @@ export interface WorldOptions {
   readonly mailDrop?: readonly string[] | undefined;
   /** In seconds. */
   readonly bankTtlMax?: number;
+  /** Some messages are larger than what the keeper takes at once. */
+  readonly hasLarge?: boolean | undefined;
 }
 
 export class World {
@@ -63,6 +67,7 @@ export class World {
   readonly isPoor: boolean;
   readonly bankCapital: number;
   readonly bankTtlMax: number;
+  readonly hasLarge: boolean;
   /** Filters of mail drops, for brokers that are started from now on. */
   mailDrop: readonly string[];
   #now = 1000;
@@ -77,7 +82,13 @@ export class World {
     this.mailDrop = mailDrop;
     this.isPoor = this.random.next() < 0.34;
     this.bankCapital = this.isPoor ? poorCapital : defaultOptions.bankCapital;
-    this.keeper = new SimulatedKeeper({ scheduler: this, latency: () => this.latency(), sessionTimeoutMs });
+    this.hasLarge = options.hasLarge === true;
+    this.keeper = new SimulatedKeeper({
+      scheduler: this,
+      latency: () => this.latency(),
+      sessionTimeoutMs,
+      ...(this.hasLarge ? { submissionBytesMax: smallSubmissionBytes } : {}),
+    });
   }
 
   now(): number {

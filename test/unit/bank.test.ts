@@ -105,7 +105,15 @@ describe("accounts", () => {
 });
 
 test("the audit finds what is wrong, and names it", () => {
-  const message = { path: "/topics/x/=1", branch: "a", credits: 60, bytes: 10, expiresAt: 5000, isRetained: false };
+  const message = {
+    path: "/topics/x/=1",
+    branch: "a",
+    credits: 60,
+    bytes: 10,
+    expiresAt: 5000,
+    isRetained: false,
+    parts: undefined,
+  };
   const fine: Picture = {
     capital: 100,
     vault: 40,

@@ -57,6 +57,7 @@ test("messages, slips, subscriptions and wills come back as they were", () => {
   expect(message).toMatchObject({ qos: 2, expiresAt: 1_800_000_000_123 });
   const slip = {
     state: "released",
+    hasParts: true,
     qos: 2,
     retain: true,
     packetId: 65_535,

@@ -1,0 +1,64 @@
+/**
+ * Payloads that are too large for one commit, in pieces: each a znode of its own, written before the message that names them.
+ * The message appears with all of its payload, or not at all; pieces that no message names are nobody's, and are swept.
+ */
+import { partBytesMax, partsReadMax, unitBytesReserve } from "../base/limits.ts";
+import type { Coordinator, ReadResult } from "../coordinator/coordinator.ts";
+import { partPath } from "../coordinator/paths.ts";
+import type { Publish } from "../mqtt/publish.ts";
+import type { JournalOperation } from "./operations.ts";
+import { decodeMessage, decodeMessageHead, type Parts, setPayload } from "./records.ts";
+
+export type StoredAt = Pick<Coordinator, "read">;
+
+/** What writes the pieces of a payload, each a unit of its own; `unitBytesMax`: what a unit may hold. */
+export function piecesOf({ payloadBytes, payloadStart, payloadEnd }: Publish, id: string, unitBytesMax: number) {
+  const size = Math.min(partBytesMax, Math.floor((unitBytesMax - unitBytesReserve) / 2));
+  const pieces: JournalOperation[] = [];
+  for (let at = payloadStart; at < payloadEnd; at += size) {
+    const data = payloadBytes.subarray(at, Math.min(payloadEnd, at + size));
+    pieces.push({ kind: "create", path: partPath(id, pieces.length), data, mode: "persistent" });
+  }
+  return pieces;
+}
+
+/** The pieces are there still: whoever swept them took their message for one that would never come. */
+export function checkOfParts({ id, count }: Parts): JournalOperation {
+  return { kind: "check", path: partPath(id, count - 1), version: () => -1 };
+}
+
+/** Makes a message of what its znode holds; undefined if pieces of it are gone. */
+export function readStored(
+  store: StoredAt,
+  topic: string,
+  data: Uint8Array,
+  done: (publish: Publish | undefined) => void,
+): void {
+  const publish = decodeMessage(topic, data);
+  const parts = decodeMessageHead(data)?.parts;
+  if (parts === undefined) return done(publish);
+  const pieces: Uint8Array[] = [];
+  const next = (): void => {
+    const from = pieces.length;
+    if (from === parts.count) {
+      setPayload(publish, pieces);
+      return done(publish);
+    }
+    const count = Math.min(partsReadMax, parts.count - from);
+    const operations = Array.from({ length: count }, (_, index) => {
+      return { kind: "get", path: partPath(parts.id, from + index) } as const;
+    });
+    store.read(operations, (error, results) => {
+      if (error !== undefined) return;
+      const found = results.flatMap((result) => (isData(result) ? [result.data] : []));
+      if (found.length < count) return done(undefined);
+      pieces.push(...found);
+      next();
+    });
+  };
+  next();
+}
+
+export function isData(result: ReadResult | undefined): result is Extract<ReadResult, { data: Uint8Array }> {
+  return typeof result === "object" && "data" in result;
+}

@@ -1,0 +1,291 @@
+/**
+ * Slips: what each mailbox says of the messages that are stored for it. Whoever removes the last slip removes the message: with
+ * more than one recipient a counter beside it is set at each removal, and its version tells the last one that it is the last.
+ */
+import { mailPageSlips } from "../base/limits.ts";
+import type { Coordinator, ReadResult } from "../coordinator/coordinator.ts";
+import { idOfMessage, mailPath, parentPath, partsPath, topicOfPath, topicsPath } from "../coordinator/paths.ts";
+import type { QoS } from "../mqtt/constants.ts";
+import type { Publish } from "../mqtt/publish.ts";
+import type { Journal } from "./journal.ts";
+import type { Ledger } from "./ledger.ts";
+import type { JournalOperation } from "./operations.ts";
+import { isData, readStored } from "./parts.ts";
+import { decodeSlip, emptyRecord, encodeSlip, type MessageHead, type SlipRecord } from "./records.ts";
+
+/** What a recipient's slip will say. */
+export interface SlipDraft {
+  readonly clientId: string;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly subscriptionIds: readonly number[];
+  /** 0: not sent yet. */
+  readonly packetId: number;
+}
+
+/** A slip in memory. */
+export interface Slip {
+  readonly clientId: string;
+  /** Its number in the mailbox; undefined until the store has given it one. */
+  name: string | undefined;
+  /** Undefined until it has been read from the store. */
+  record: SlipRecord | undefined;
+  /** The message, while it is in memory. */
+  publish: Publish | undefined;
+  committed: boolean;
+}
+
+/** The znode of a session, as this broker last set it: whoever writes in its name must find it so. */
+export interface Owned {
+  readonly path: string;
+  version: number;
+}
+
+export class Slips {
+  readonly #coordinator: Coordinator;
+  readonly #journal: Journal;
+  readonly #ledger: Ledger;
+  /** To be removed as soon as their number is known. */
+  readonly #unwanted = new Set<Slip>();
+
+  constructor(parts: { coordinator: Coordinator; journal: Journal; ledger: Ledger }) {
+    this.#coordinator = parts.coordinator;
+    this.#journal = parts.journal;
+    this.#ledger = parts.ledger;
+  }
+
+  /** A slip that is about to be stored, and what stores it. */
+  draw(
+    clientId: string,
+    record: SlipRecord,
+    publish: Publish | undefined,
+  ): { slip: Slip; operation: JournalOperation } {
+    const slip: Slip = { clientId, name: undefined, record, publish, committed: false };
+    const named = (given: string | undefined): void => {
+      slip.name = given;
+      if (given === undefined) this.#find(slip);
+    };
+    const path = `${mailPath(clientId)}/`;
+    return { slip, operation: { kind: "create", path, data: encodeSlip(record), mode: "sequential", named } };
+  }
+
+  /** Commits that a slip has been given a packet id, before it is sent at QoS 2. */
+  markSent(slip: Slip, packetId: number, how: Settling): void {
+    const record = slip.record!;
+    record.state = "sent";
+    record.packetId = packetId;
+    const set: JournalOperation = { kind: "set", path: slipPath(slip), data: encodeSlip(record) };
+    this.#journal.commit([checkOf(how.owned), set], how.done, how.refused);
+  }
+
+  /** Commits that the recipient has the message (PUBREC): only its packet id is still needed. */
+  release(slip: Slip, how: Settling): void {
+    const record = slip.record!;
+    record.state = "released";
+    const set: JournalOperation = { kind: "set", path: slipPath(slip), data: encodeSlip(record) };
+    const done = (versions: readonly number[]): void => {
+      this.#left(record, versions[2] ?? -1);
+      how.done();
+    };
+    this.#journal.commit([checkOf(how.owned), set, ...leaveMessage(record)], done, how.refused);
+  }
+
+  /** Removes a slip whose recipient has the message, or will never want it, with all that is left of it. */
+  discard(slip: Slip): void {
+    const record = slip.record!;
+    // Its number is being found out; it is removed when that is known.
+    if (slip.name === undefined) {
+      this.#unwanted.add(slip);
+      return;
+    }
+    const take: JournalOperation = { kind: "take", path: slipPath(slip) };
+    const gone = (): void => {};
+    if (record.state === "released") return this.#journal.commit([take], gone, gone);
+    this.#journal.commit([take, ...leaveMessage(record)], (versions) => this.#left(record, versions[1] ?? -1), gone);
+  }
+
+  /** The slips of a mailbox, oldest first, not yet read. */
+  list(clientId: string, done: (slips: Slip[]) => void): void {
+    this.#coordinator.read([{ kind: "children", path: mailPath(clientId) }], (error, [result]) => {
+      if (error !== undefined) return;
+      const names = isChildren(result) ? [...result.children].sort() : [];
+      done(names.map((name) => unreadSlip(clientId, name)));
+    });
+  }
+
+  /** Removes everything from a mailbox. */
+  empty(clientId: string, done: () => void): void {
+    this.list(clientId, (slips) => this.#emptyFrom(slips, 0, done));
+  }
+
+  #emptyFrom(slips: readonly Slip[], at: number, done: () => void): void {
+    if (at >= slips.length) return done();
+    const page = slips.slice(at, at + mailPageSlips);
+    this.readRecords(page, () => {
+      for (const slip of page) if (slip.record !== undefined) this.discard(slip);
+      this.#emptyFrom(slips, at + mailPageSlips, done);
+    });
+  }
+
+  /** Reads records and messages that are not in memory. A slip whose record stays undefined is gone. */
+  fetch(slips: readonly Slip[], done: () => void): void {
+    this.readRecords(slips, () => {
+      const empty = slips.filter(
+        (slip) => slip.publish === undefined && slip.record && slip.record.state !== "released",
+      );
+      this.readMessages(
+        empty.map((slip) => slip.record!.messagePath),
+        (messages) => {
+          empty.forEach((slip, index) => {
+            slip.publish = messages[index];
+          });
+          done();
+        },
+      );
+    });
+  }
+
+  /** Reads stored messages; undefined for one that is gone. */
+  readMessages(paths: readonly string[], done: (messages: readonly (Publish | undefined)[]) => void): void {
+    this.#readAll(paths, (results) => {
+      const messages: (Publish | undefined)[] = new Array(paths.length).fill(undefined);
+      const there = results.flatMap((result, index) => (isData(result) ? [{ index, data: result.data }] : []));
+      if (there.length === 0) return done(messages);
+      let left = there.length;
+      for (const { index, data } of there) {
+        readStored(this.#coordinator, topicOfMessage(paths[index]!), data, (message) => {
+          messages[index] = message;
+          if (--left === 0) done(messages);
+        });
+      }
+    });
+  }
+
+  /** Reads the records of slips, without their messages. */
+  readRecords(slips: readonly Slip[], done: () => void): void {
+    const unread = slips.filter((slip) => slip.record === undefined);
+    this.#readAll(unread.map(slipPath), (results) => {
+      for (let index = 0; index < unread.length; index++) {
+        const result = results[index];
+        if (isData(result)) unread[index]!.record = decodeSlip(result.data);
+      }
+      done();
+    });
+  }
+
+  /** A slip was stored, but contact was lost before its number was told: it is the one that names its message. */
+  #find(slip: Slip): void {
+    const { messagePath } = slip.record!;
+    this.list(slip.clientId, (slips) => {
+      this.readRecords(slips, () => {
+        const found = slips.find(({ record }) => record?.messagePath === messagePath);
+        slip.name = found?.name;
+        if (found !== undefined && this.#unwanted.delete(slip)) this.discard(slip);
+      });
+    });
+  }
+
+  #readAll(paths: readonly string[], done: (results: readonly ReadResult[]) => void): void {
+    if (paths.length === 0) return done([]);
+    const operations = paths.map((path) => ({ kind: "get", path }) as const);
+    this.#coordinator.read(operations, (error, results) => {
+      if (error === undefined) done(results);
+    });
+  }
+
+  /** One recipient less is committed: the only one has removed the message, the last of several does it now. */
+  #left({ recipients, messagePath, branch, hasParts }: SlipRecord, counterVersion: number): void {
+    // In a mail drop it lies until its time is over.
+    if (recipients === 0) return;
+    const counted = { path: messagePath, branch, recipients, hasParts };
+    if (recipients === 1) return this.#removed(counted);
+    if (counterVersion !== -1) return this.removeIfDone(counted, counterVersion);
+    // It was committed, but the answer was lost.
+    this.#coordinator.read([{ kind: "exists", path: counterPath(messagePath) }], (_, [counter]) => {
+      if (typeof counter === "object" && "stat" in counter) this.removeIfDone(counted, counter.stat.version);
+    });
+  }
+
+  /** Removes a message with several recipients if its counter says that all of them have it. */
+  removeIfDone(message: CountedMessage, counterVersion: number): void {
+    if (counterVersion >= message.recipients) this.remove(message);
+  }
+
+  /** Removes a message that nobody needs any more. */
+  remove(message: CountedMessage): void {
+    const { path, recipients } = message;
+    const counter: JournalOperation[] = recipients > 1 ? [{ kind: "remove", path: counterPath(path) }] : [];
+    this.#journal.commit([...counter, { kind: "remove", path }], () => this.#removed(message));
+  }
+
+  #removed({ path, branch, hasParts }: CountedMessage): void {
+    this.#ledger.freed(path, branch);
+    if (hasParts) this.removeParts(idOfMessage(path));
+  }
+
+  /** Removes the parts of a payload whose message is gone. The last one goes first: it is the one that is checked for. */
+  removeParts(id: string): void {
+    const path = `${partsPath}/${id}`;
+    this.#coordinator.read([{ kind: "children", path }], (error, [result]) => {
+      if (error !== undefined || !isChildren(result)) return;
+      const names = [...result.children].sort().reverse();
+      this.#journal.commitAll(
+        names.map((name) => ({ kind: "remove", path: `${path}/${name}` })),
+        {},
+      );
+    });
+  }
+}
+
+/** How something is written in a session's name. */
+export interface Settling {
+  readonly owned: Owned;
+  readonly done: () => void;
+  /** The session is another broker's. */
+  readonly refused: () => void;
+}
+
+export interface CountedMessage {
+  readonly path: string;
+  /** Who pays for it. */
+  readonly branch: string;
+  readonly recipients: number;
+  readonly hasParts: boolean;
+}
+
+export function countedOf(path: string, { branch, recipients, parts }: MessageHead): CountedMessage {
+  return { path, branch, recipients, hasParts: parts !== undefined };
+}
+
+/** One that stands in the store. */
+export function unreadSlip(clientId: string, name: string): Slip {
+  return { clientId, name, record: undefined, publish: undefined, committed: true };
+}
+
+function slipPath(slip: Slip): string {
+  return `${mailPath(slip.clientId)}/${slip.name}`;
+}
+
+/** Whoever has lost a session must not write in its name. */
+export function checkOf(owned: Owned): JournalOperation {
+  return { kind: "check", path: owned.path, version: () => owned.version };
+}
+
+export function counterPath(messagePath: string): string {
+  return `${messagePath}/left`;
+}
+
+/** One recipient less: the only one removes the message, another counts. */
+function leaveMessage(record: SlipRecord): JournalOperation[] {
+  if (record.recipients === 0) return [];
+  if (record.recipients === 1) return [{ kind: "remove", path: record.messagePath }];
+  return [{ kind: "set", path: counterPath(record.messagePath), data: emptyRecord }];
+}
+
+export function topicOfMessage(path: string): string {
+  return topicOfPath(topicsPath, parentPath(path));
+}
+
+function isChildren(result: ReadResult | undefined): result is Extract<ReadResult, { children: readonly string[] }> {
+  return typeof result === "object" && "children" in result;
+}
