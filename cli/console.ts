@@ -1,5 +1,5 @@
 /** The bank's console: the same commands at a prompt, with help and history. What holds a slash is quoted: "home/#". */
-import { CLI } from "cliffy";
+import { CLI, type Commands } from "cliffy";
 import { messageOf } from "../src/base/errors.ts";
 
 export interface BankActions {
@@ -7,13 +7,27 @@ export interface BankActions {
   audit(): Promise<void>;
   statement(by: string | undefined): Promise<void>;
   quote(bytes: number, ttl: number | undefined): void;
-  list(filter: string | undefined): Promise<void>;
+  list(filter: string | undefined, client: string | undefined): Promise<void>;
   show(path: string): Promise<void>;
-  drop(filter: string): Promise<void>;
+  drop(filter: string, client: string | undefined): Promise<void>;
+  sweep(): Promise<void>;
+  watch(): Promise<void>;
   change(credits: number): Promise<void>;
 }
 
-const names = ["balance", "audit", "statement", "quote", "mail", "deposit", "withdraw", "help", "quit"];
+const names = [
+  "balance",
+  "audit",
+  "statement",
+  "quote",
+  "mail",
+  "sweep",
+  "watch",
+  "deposit",
+  "withdraw",
+  "help",
+  "quit",
+];
 
 /** Cliffy keeps its line editor to itself; completion is set on it. */
 interface LineEditor {
@@ -21,14 +35,6 @@ interface LineEditor {
 }
 
 export function startConsole(actions: BankActions): void {
-  /** What goes wrong is said in one line, and the prompt comes again. */
-  const safely = (run: () => void | Promise<void>) => async (): Promise<void> => {
-    try {
-      await run();
-    } catch (error) {
-      console.log(messageOf(error));
-    }
-  };
   const number = (label: string) => ({ label, type: "number" as const });
   const cli = new CLI({ quietBlank: true })
     .setName("mqttzoo bank")
@@ -48,24 +54,8 @@ export function startConsole(actions: BankActions): void {
     })
     .addCommand("mail", {
       description: "stored messages: mail list, mail show, mail drop",
-      action: () => console.log('mail list ["FILTER"], mail show "PATH", mail drop "FILTER"'),
-      subcommands: {
-        list: {
-          description: "stored messages whose topic matches a filter",
-          parameters: [{ label: "filter", optional: true }],
-          action: ({ filter }) => safely(() => actions.list(filter))(),
-        },
-        show: {
-          description: "the payload of one",
-          parameters: ["path"],
-          action: ({ path }) => safely(() => actions.show(path))(),
-        },
-        drop: {
-          description: "remove those whose topic matches a filter",
-          parameters: ["filter"],
-          action: ({ filter }) => safely(() => actions.drop(filter))(),
-        },
-      },
+      action: () => console.log('mail list ["FILTER" [CLIENT]], mail show "PATH", mail drop "FILTER" [CLIENT]'),
+      subcommands: mailCommands(actions),
     });
   for (const [name, sign] of [
     ["deposit", 1],
@@ -77,6 +67,11 @@ export function startConsole(actions: BankActions): void {
       action: ({ credits }) => safely(() => actions.change(sign * credits))(),
     });
   }
+  cli.addCommand("sweep", { description: "remove what has outlived its time now", action: safely(actions.sweep) });
+  cli.addCommand("watch", {
+    description: "a live view, until Ctrl-C: it ends the console too",
+    action: safely(actions.watch),
+  });
   cli.addCommand("quit", { description: "end", action: () => process.exit(0) });
   (cli as unknown as LineEditor).readline.completer = (line) => {
     const fitting = names.filter((name) => name.startsWith(line));
@@ -84,4 +79,38 @@ export function startConsole(actions: BankActions): void {
   };
   cli.showHelp();
   cli.show();
+}
+
+function mailCommands(actions: BankActions): Commands {
+  return {
+    list: {
+      description: "stored messages whose topic matches a filter, and that wait for a client if one is named",
+      parameters: [
+        { label: "filter", optional: true },
+        { label: "client", optional: true },
+      ],
+      action: ({ filter, client }) => safely(() => actions.list(filter, client))(),
+    },
+    show: {
+      description: "the payload of one",
+      parameters: ["path"],
+      action: ({ path }) => safely(() => actions.show(path))(),
+    },
+    drop: {
+      description: "remove those whose topic matches a filter, or what of them waits for one client",
+      parameters: ["filter", { label: "client", optional: true }],
+      action: ({ filter, client }) => safely(() => actions.drop(filter, client))(),
+    },
+  };
+}
+
+/** What goes wrong is said in one line, and the prompt comes again. */
+function safely(run: () => void | Promise<void>): () => Promise<void> {
+  return async () => {
+    try {
+      await run();
+    } catch (error) {
+      console.log(messageOf(error));
+    }
+  };
 }

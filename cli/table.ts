@@ -1,4 +1,6 @@
 /** Rows for people, in columns as wide as they must be; and for programs, one JSON object a line. */
+import { milli } from "../src/bank/price.ts";
+
 export type Row = Record<string, string | number | boolean | null>;
 
 export function printRows(rows: readonly Row[], isJson: boolean): void {
@@ -21,4 +23,9 @@ export function tableOf(rows: readonly Row[]): string[] {
       .join("  ")
       .trimEnd(),
   );
+}
+
+/** Credits with one digit behind the point. */
+export function inCredits(amount: number): number {
+  return Math.round(amount / (milli / 10)) / 10;
 }

@@ -1,10 +1,20 @@
 /** Where a tool finds the tree: on ZooKeeper, or in the data folder of a broker that runs alone. */
+import { type Command, Option } from "commander";
+import type { Picture } from "../src/bank/audit.ts";
+import { systemClock } from "../src/base/clock.ts";
 import { OperatingError } from "../src/base/errors.ts";
+import { dialControl } from "../src/broker/control.ts";
+import { takePicture } from "../src/broker/picture.ts";
 import type { Coordinator } from "../src/coordinator/coordinator.ts";
 import { EmbeddedCoordinator } from "../src/embedded/embedded-coordinator.ts";
 import { openReader } from "../src/embedded/reader.ts";
 import { PlainStore } from "../src/zookeeper/plain-store.ts";
 import { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
+
+/** Where a tool looks, and how it prints. */
+export interface Flags extends Where {
+  readonly json?: boolean;
+}
 
 export interface Where {
   readonly zk?: string;
@@ -15,7 +25,7 @@ export interface Tree extends Pick<Coordinator, "read" | "write"> {
   close(): Promise<void>;
 }
 
-/** Opens the tree. Throws `OperatingError`. `how` "write": a running broker's folder is refused, for only it may write there. */
+/** Opens the tree. Throws `OperatingError`. `how` "write": a broker that runs on the folder does it, for only it may write there. */
 export async function openTree({ zk, data }: Where, how: "read" | "write"): Promise<Tree> {
   if (zk !== undefined) {
     const zookeeper = await ZooKeeper.connect(zk.includes("/") ? zk : `${zk}/mqttzoo`);
@@ -34,13 +44,53 @@ export async function openTree({ zk, data }: Where, how: "read" | "write"): Prom
     };
     return { read, write, close: () => Promise.resolve() };
   }
+  const control = await dialControl(folder);
+  if (control !== undefined) return { ...control, close: () => Promise.resolve(control.close()) };
   const store = await EmbeddedCoordinator.open(folder).catch((error: OperatingError) => {
     if (error.code !== "EBUSY") throw error;
-    throw new OperatingError("EBUSY", `a broker is using ${folder}: end it first, for only it may write there`);
+    throw new OperatingError("EBUSY", `a broker is using ${folder} and cannot be asked: end it first`);
   });
   return {
     read: (operations, done) => store.read(operations, done),
     write: (operations, done) => store.write(operations, done),
     close: () => new Promise((resolve) => store.close(resolve)),
   };
+}
+
+export function addCommand(to: Command, name: string, description: string): Command {
+  const command = to.command(name).description(description).helpOption("--help", "print this help");
+  return withPlace(command).option("--json", "print one JSON object a line");
+}
+
+/** Where the tree is. */
+export function withPlace(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--zk <HOSTS>", "ZooKeeper servers, and the cluster's chroot (env: MQTTZOO_ZK)").env("MQTTZOO_ZK"),
+    )
+    .addOption(
+      new Option("--data <DIR>", "folder of a broker that runs alone (default: mqttzoo-data; env: MQTTZOO_DATA)").env(
+        "MQTTZOO_DATA",
+      ),
+    );
+}
+
+export async function withTree<Result>(
+  where: Where,
+  how: "read" | "write",
+  use: (tree: Tree) => Promise<Result>,
+): Promise<Result> {
+  const tree = await openTree(where, how);
+  try {
+    return await use(tree);
+  } finally {
+    await tree.close();
+  }
+}
+
+export async function pictureOf(tree: Tree): Promise<Picture> {
+  const taken = await takePicture(tree, systemClock.wall());
+  if (taken === undefined)
+    throw new OperatingError("EBANK", "there is no bank here: no broker has been started on it yet");
+  return taken;
 }

@@ -10,42 +10,112 @@ import { openTree, type Where } from "./tree.ts";
 
 const lookMs = 1000;
 const bars = " ▁▂▃▄▅▆▇█";
+const plotHeight = 6;
 const expiriesShown = 5;
+
+/** The bank at one moment, and what has changed since the last: credits are in milli-credits. */
+export interface Moment {
+  readonly at: number;
+  readonly capital: number;
+  readonly vault: number;
+  readonly bound: number;
+  readonly messages: number;
+  /** What messages have come to bind since then, and what has come back. */
+  readonly in: number;
+  readonly out: number;
+  /** Publishes that could not be paid since then. */
+  readonly refused: number;
+}
 
 export async function watchBank(flags: Where & { readonly json?: boolean }): Promise<void> {
   const tree = await openTree(flags, "read");
-  const past: number[] = [];
+  const past: Moment[] = [];
+  let before: Picture | undefined;
   for (;;) {
     const taken = await takePicture(tree, systemClock.wall());
     if (taken === undefined)
       throw new OperatingError("EBANK", "there is no bank here: no broker has been started on it yet");
-    const bound = [...boundBy(taken.messages).values()].reduce((sum, credits) => sum + credits, 0);
-    past.push(bound / Math.max(1, taken.capital));
-    if (flags.json === true)
-      console.log(
-        JSON.stringify({ at: taken.takenAt, capital: taken.capital, bound, messages: taken.messages.length }),
-      );
-    else draw(taken, bound, past.slice(-(process.stdout.columns ?? 80)));
+    past.push(momentOf(taken, before));
+    before = taken;
+    if (past.length > 1000) past.shift();
+    if (flags.json === true) console.log(JSON.stringify(past.at(-1)));
+    else process.stdout.write(`\x1b[H\x1b[2J${linesOf(taken, past).join("\n")}\n`);
     await Bun.sleep(lookMs);
   }
 }
 
-function draw(taken: Picture, bound: number, past: readonly number[]): void {
-  const credits = (amount: number): string => Math.round(amount / milli).toLocaleString("en");
-  const plot = past.map((part) => bars[Math.min(bars.length - 1, Math.ceil(part * (bars.length - 1)))]).join("");
+export function momentOf(taken: Picture, before: Picture | undefined): Moment {
+  const sum = (amounts: Iterable<number>): number => [...amounts].reduce((all, amount) => all + amount, 0);
+  const flow = (from: Picture, to: Picture): number => {
+    const known = new Set(from.messages.map(({ path, credits }) => `${path} ${credits}`));
+    return sum(to.messages.map(({ path, credits }) => (known.has(`${path} ${credits}`) ? 0 : credits)));
+  };
+  const refused = (branch: string): number => {
+    const now = taken.refused.get(branch) ?? 0;
+    const then = before?.refused.get(branch) ?? 0;
+    // A broker that was started anew counts from 0.
+    return now >= then ? now - then : now;
+  };
+  return {
+    at: taken.takenAt,
+    capital: taken.capital,
+    vault: taken.vault,
+    bound: sum(boundBy(taken.messages).values()),
+    messages: taken.messages.length,
+    in: before === undefined ? 0 : flow(before, taken),
+    out: before === undefined ? 0 : flow(taken, before),
+    refused: before === undefined ? 0 : sum([...taken.refused.keys()].map(refused)),
+  };
+}
+
+/** What is drawn. */
+function linesOf(taken: Picture, past: readonly Moment[]): string[] {
+  const width = Math.max(20, (process.stdout.columns ?? 80) - 24);
+  const shown = past.slice(-width);
+  const { capital, vault, bound, messages, refused, ...flows } = past.at(-1)!;
   const next = taken.messages.filter(({ expiresAt }) => expiresAt > 0).sort((a, b) => a.expiresAt - b.expiresAt);
-  const rows = next.slice(0, expiriesShown).map(({ path, expiresAt, credits: price }) => ({
+  const rows = next.slice(0, expiriesShown).map(({ path, expiresAt, credits }) => ({
     "ends in": `${Math.max(0, Math.round((expiresAt - taken.takenAt) / 1000))} s`,
-    credits: credits(price),
+    credits: inWords(credits),
     message: path,
   }));
-  const lines = [
-    `bound ${credits(bound)} of ${credits(taken.capital)} credits by ${taken.messages.length} messages; vault ${credits(taken.vault)}`,
+  return [
+    `bound ${inWords(bound)} of ${inWords(capital)} credits by ${messages} messages; vault ${inWords(vault)}`,
     "",
-    plot,
+    ...plot(
+      shown.map((moment) => moment.bound / Math.max(1, moment.capital)),
+      inWords(capital),
+    ),
+    "",
+    `in       ${sparkline(shown.map((moment) => moment.in))} ${inWords(flows.in)} credits/s`,
+    `out      ${sparkline(shown.map((moment) => moment.out))} ${inWords(flows.out)} credits/s`,
+    `refused  ${sparkline(shown.map((moment) => moment.refused))} ${refused}/s`,
     "",
     "next to end:",
     ...tableOf(rows),
   ];
-  process.stdout.write(`\x1b[H\x1b[2J${lines.join("\n")}\n`);
+}
+
+function inWords(amount: number): string {
+  return Math.round(amount / milli).toLocaleString("en");
+}
+
+/** Parts of the whole, a column each; the whole is written at the top, and 0 at the bottom. */
+export function plot(parts: readonly number[], whole: string): string[] {
+  const lines: string[] = [];
+  for (let row = plotHeight - 1; row >= 0; row--) {
+    const label = row === plotHeight - 1 ? whole : row === 0 ? "0" : "";
+    const cells = parts.map((part) => {
+      const eighths = Math.ceil(part * plotHeight * 8) - row * 8;
+      return bars[Math.max(0, Math.min(8, eighths))];
+    });
+    lines.push(`${label.padStart(14)} │${cells.join("")}`);
+  }
+  return lines;
+}
+
+/** Amounts in one line, the largest as a full block. */
+export function sparkline(amounts: readonly number[]): string {
+  const largest = Math.max(...amounts, 1);
+  return amounts.map((amount) => bars[Math.ceil((amount / largest) * 8)]).join("");
 }

@@ -86,8 +86,11 @@ const floors: Record<string, readonly string[]> = {
 /** The door in each row is the only place for what its pattern names. */
 const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   { what: /\bBun\.(listen|connect|udpSocket|serve)\b|"node:(net|tls|dgram|http)"/, only: ["src/net/tcp.ts"] },
-  // The operator's configuration is a file that the command line reads.
-  { what: /"bun:sqlite"|"node:fs"|\bBun\.(file|write)\b/, only: ["src/embedded/database.ts", "cli/options.ts"] },
+  // The operator's configuration is a file that the command line reads; a Unix socket is a file, too.
+  {
+    what: /"bun:sqlite"|"node:fs"|\bBun\.(file|write)\b/,
+    only: ["src/embedded/database.ts", "cli/options.ts", "src/net/tcp.ts"],
+  },
   { what: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, only: ["src/base/clock.ts"] },
   { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts"] },
   // Timers of the edges: the machines' alarm, a closing socket, the store's retry, patience with a first contact,

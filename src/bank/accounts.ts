@@ -17,6 +17,8 @@ export interface VaultRecord {
 /** In milli-credits, as JSON. */
 export interface GrantRecord {
   readonly grant: number;
+  /** How many publishes the broker has refused since it was started because the bank could not pay. */
+  readonly refused?: number;
 }
 
 export interface Node<Record> {
@@ -34,7 +36,8 @@ export function decodeVault(data: Uint8Array): VaultRecord {
 }
 
 export function decodeGrant(data: Uint8Array): GrantRecord {
-  return { grant: (JSON.parse(decodeUtf8(data)) as GrantRecord).grant };
+  const { grant, refused = 0 } = JSON.parse(decodeUtf8(data)) as GrantRecord;
+  return { grant, refused };
 }
 
 function nodeOf<Record>(
@@ -147,6 +150,22 @@ export class Accounts {
     });
   }
 
+  /** Writes down how many publishes a broker has refused. */
+  tellRefused(id: string, refused: number): void {
+    this.#change<void>(
+      id,
+      ({ branch }) => {
+        if (branch === undefined) return { operations: [], result: undefined };
+        const data = encodeAccount({ grant: branch.record.grant, refused });
+        return {
+          operations: [{ kind: "set", path: branchPath(id), data, version: branch.version }],
+          result: undefined,
+        };
+      },
+      () => {},
+    );
+  }
+
   /** Gives back what the estate's messages do not bind any more. */
   settleEstate(id: string, bound: number, done: () => void): void {
     this.#change(
@@ -220,6 +239,6 @@ function withVault({ record, version }: Node<VaultRecord>, credits: number): Wri
   return { kind: "set", path: bankPath, data, version };
 }
 
-function setGrant(path: string, { version }: Node<GrantRecord>, grant: number): WriteOperation {
-  return { kind: "set", path, data: encodeAccount({ grant }), version };
+function setGrant(path: string, { record, version }: Node<GrantRecord>, grant: number): WriteOperation {
+  return { kind: "set", path, data: encodeAccount({ ...record, grant }), version };
 }

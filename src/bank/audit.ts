@@ -7,6 +7,8 @@ export interface Picture {
   readonly vault: number;
   /** Grants by the names of branches; what is left of a closed one counts for its broker. In milli-credits. */
   readonly grants: ReadonlyMap<string, number>;
+  /** Publishes that brokers have refused since they were started, by branch. */
+  readonly refused: ReadonlyMap<string, number>;
   readonly messages: readonly StoredMessage[];
   readonly slips: readonly StoredSlip[];
   /** Milliseconds since 1970. */
@@ -31,6 +33,8 @@ export interface StoredSlip {
   readonly messagePath: string;
   /** The recipient has the message: it may be gone. */
   readonly isReleased: boolean;
+  /** How many slips the message was stored with; 0: it lies in a mail drop. */
+  readonly recipients: number;
 }
 
 export interface AuditOptions {

@@ -5,6 +5,8 @@
  * Invariant: what is bound and reserved never exceeds the grant, but after the branch was closed.
  */
 
+import { messageMark, nameOf, parentPath } from "../coordinator/paths.ts";
+
 /** Credits set aside for one publish, until it is settled: for each copy of it that may have to be stored. */
 export class Reservation {
   readonly #branch: Branch;
@@ -36,6 +38,8 @@ export class Branch {
   isOpen = false;
   #bound = 0;
   readonly #kept = new Map<string, number>();
+  /** Milli-credits that messages of each topic bind, by the paths that they stand at or below. */
+  readonly #byTopic = new Map<string, number>();
 
   /** Milli-credits that are bound by stored messages, or set aside for them. */
   get bound(): number {
@@ -66,14 +70,14 @@ export class Branch {
   /** A message is stored, or will be; what it costs comes from the reservation. */
   keep(path: string, credits: number, reservation: Pick<Reservation, "take">): void {
     this.#bound += reservation.take(credits);
-    this.#kept.set(path, credits);
+    this.#keep(path, credits);
   }
 
   /** A message was found in the store that this branch pays for. */
   found(path: string, credits: number): void {
     if (this.#kept.has(path)) return;
     this.#bound += credits;
-    this.#kept.set(path, credits);
+    this.#keep(path, credits);
   }
 
   /** A message is gone. Told twice, or of another branch's message, it makes no difference. */
@@ -82,7 +86,33 @@ export class Branch {
     if (credits === undefined) return 0;
     this.#kept.delete(path);
     this.#bound -= credits;
+    this.#note(path, -credits);
     return credits;
+  }
+
+  /** The topics whose messages bind the most, by their paths. */
+  holders(count: number): { readonly path: string; readonly credits: number }[] {
+    const top: { path: string; credits: number }[] = [];
+    for (const [path, credits] of this.#byTopic) {
+      if (top.length === count && credits <= top.at(-1)!.credits) continue;
+      top.push({ path, credits });
+      top.sort((a, b) => b.credits - a.credits);
+      top.length = Math.min(top.length, count);
+    }
+    return top;
+  }
+
+  #keep(path: string, credits: number): void {
+    this.#kept.set(path, credits);
+    this.#note(path, credits);
+  }
+
+  #note(path: string, credits: number): void {
+    // A retained message stands at its topic's level, any other below it.
+    const topic = nameOf(path).startsWith(messageMark) ? parentPath(path) : path;
+    const sum = (this.#byTopic.get(topic) ?? 0) + credits;
+    if (sum === 0) this.#byTopic.delete(topic);
+    else this.#byTopic.set(topic, sum);
   }
 
   keeps(path: string): boolean {

@@ -81,6 +81,10 @@ export const mailPageBytesMax = 4 * 1024 * 1024;
 /** ... and fetched ahead only while the session's output is below this. */
 export const pumpOutputBytesMax = 256 * 1024;
 
+/** Refused publishes are told of in a line no more often than this, for each cause; */
+export const refusalsLogMs = 10_000;
+/** ... and the tree how many there were. */
+export const refusalsTellMs = 2_000;
 /** How often a held publish is tried again. */
 export const refusedRetryMs = 250;
 
@@ -158,6 +162,8 @@ export const dropSaveMs = 500;
 /** A mail drop is closed when no live broker has asked for it for so long. */
 export const dropCloseMs = 60_000;
 
+/** One block between a tool and the broker that it asks. */
+export const controlFrameBytesMax = 512 * 1024 * 1024;
 /** One frame between brokers: the largest packet, with what is written around it. */
 export const linkFrameBytesMax = 300 * 1024 * 1024;
 /** QoS 0 packets that travel in one frame. */

@@ -110,6 +110,16 @@ export class Banking implements Ledger {
     return reservation;
   }
 
+  /** The tree is told how many publishes could not be paid. */
+  tellRefused(refused: number): void {
+    if (this.account.isOpen) this.#accounts.tellRefused(this.branch, refused);
+  }
+
+  /** What the bank's capital was when the vault was last asked. */
+  get capital(): number {
+    return this.#capital;
+  }
+
   /** What the vault held when it was last asked. */
   get vault(): number {
     return this.#vault;

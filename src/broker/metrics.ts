@@ -21,8 +21,10 @@ export class Metrics {
   droppedSize = 0;
   /** Expired before it could be delivered. */
   droppedExpired = 0;
-  /** Publishes refused because a persistent session's mailbox was full. */
+  /** Publishes refused: the bank could not pay, a mailbox was full, or the store takes nothing so large. */
   refused = 0;
+  /** ... because the bank could not pay. */
+  refusedByBank = 0;
   protocolErrors = 0;
   /** Messages committed to mailboxes. */
   stored = 0;

@@ -11,10 +11,11 @@ type Where = Pick<StoredMessage, "bytes" | "isRetained">;
 /** Undefined: there is no bank. A tree that is written meanwhile is seen at several times. */
 export async function takePicture(store: Store, now: number): Promise<Picture | undefined> {
   const grants = new Map<string, number>();
+  const refused = new Map<string, number>();
   const messages: StoredMessage[] = [];
   const slips: StoredSlip[] = [];
-  await walkSlips(store, (path, { messagePath, state }) =>
-    slips.push({ path, messagePath, isReleased: state === "released" }),
+  await walkSlips(store, (path, { messagePath, state, recipients }) =>
+    slips.push({ path, messagePath, isReleased: state === "released", recipients }),
   );
   const add = (path: string, { branch, credits, keepUntil, parts }: MessageHead, where: Where): void => {
     messages.push({ path, branch, credits, expiresAt: keepUntil === Infinity ? 0 : keepUntil, parts, ...where });
@@ -28,7 +29,9 @@ export async function takePicture(store: Store, now: number): Promise<Picture | 
   await walk(store, branchesPath, (path, { data }) => {
     const name = nameOf(path);
     const broker = decodeName(name.startsWith(messageMark) ? name.slice(1) : name);
-    grants.set(broker, (grants.get(broker) ?? 0) + decodeGrant(data).grant);
+    const record = decodeGrant(data);
+    grants.set(broker, (grants.get(broker) ?? 0) + record.grant);
+    refused.set(broker, (refused.get(broker) ?? 0) + (record.refused ?? 0));
   });
-  return { ...decodeVault(bank.data), grants, messages, slips, takenAt: now };
+  return { ...decodeVault(bank.data), grants, refused, messages, slips, takenAt: now };
 }

@@ -29,6 +29,7 @@ import type { Client } from "./client.ts";
 import { type Connection, Hold } from "./connection.ts";
 import type { ClusterRoute, Context } from "./context.ts";
 import { emptyRun, type Fanout, isOwnTopic, type Run } from "./fanout.ts";
+import { type RefusalCause, Refusals } from "./refusals.ts";
 import type { Retaining } from "./retaining.ts";
 
 export class Publishing {
@@ -36,6 +37,7 @@ export class Publishing {
   readonly #fanout: Fanout;
   readonly #retaining: Retaining;
   readonly #resume: (connection: Connection, reason: number) => void;
+  readonly #refusals: Refusals;
   readonly #waitingForJournal = new Set<Connection>();
   readonly #bundle: Run = emptyRun();
   /** Packet ids of what is in the bundle. */
@@ -52,6 +54,7 @@ export class Publishing {
     this.#context = context;
     this.#fanout = parts.fanout;
     this.#retaining = parts.retaining;
+    this.#refusals = new Refusals(context);
     this.#resume = parts.resume;
     context.journal.onRelief = () => this.#journalRelieved();
   }
@@ -122,8 +125,8 @@ export class Publishing {
     if (route === undefined) return this.#context.journal.commit(operations, done);
     const admission = this.#admit(publish, route);
     if ("why" in admission) {
-      this.#context.metrics.refused++;
-      this.#context.log.warn({ topic: route.topic }, `a will was not published: ${admission.why}`);
+      const clientId = publisher?.session.clientId ?? "";
+      this.#refusals.note(admission.cause, `of the will on ${route.topic}: ${admission.why}`, clientId);
       return this.#context.journal.commit(operations, done, done);
     }
     const { payment, retainedPayment } = admission;
@@ -166,7 +169,7 @@ export class Publishing {
   #attempt(connection: Connection, publish: Publish, route: ClusterRoute): void {
     if (fixedBytesOf(publish) > this.#context.journal.unitBytesMax) return this.#refuseLarge(connection, publish);
     const admission = this.#admit(publish, route);
-    if ("why" in admission) return this.#refuse(connection, publish, { route, ...admission });
+    if ("why" in admission) return this.#refuse(connection, publish, admission, route);
     const { payment, retainedPayment } = admission;
     const client = connection.client!;
     const laid = this.#lay(publish, route, { publisher: client, payment });
@@ -208,7 +211,11 @@ export class Publishing {
     const { banking, options } = this.#context;
     const full = publish.qos === 0 ? undefined : this.#fanout.fullMailbox(route, publish.qos);
     if (full !== undefined)
-      return { why: `the mailbox of ${full} holds its maximum of ${options.maxQueued} messages`, isHopeful: false };
+      return {
+        cause: "mailbox",
+        why: `the mailbox of ${full} holds its maximum of ${options.maxQueued} messages`,
+        isHopeful: false,
+      };
     const copies = this.#fanout.copiesOf(route, publish.qos);
     const copiesPrice = copies === 0 ? 0 : copies * banking.termsOf(publish).credits;
     const retainedPrice = publish.retain ? this.#retaining.priceOf(publish) : 0;
@@ -218,7 +225,7 @@ export class Publishing {
     if (payment !== undefined && retainedPayment !== undefined) return { payment, retainedPayment };
     payment?.close();
     retainedPayment?.close();
-    return { why: banking.describe(copiesPrice + retainedPrice), isHopeful: banking.isHopeful };
+    return { cause: "bank", why: banking.describe(copiesPrice + retainedPrice), isHopeful: banking.isHopeful };
   }
 
   #receiveIncoming(client: Client, packetId: number, operations: JournalOperation[]): void {
@@ -279,10 +286,8 @@ export class Publishing {
 
   /** What the store could not take, should it have to, is not promised to anybody. */
   #refuseLarge(connection: Connection, publish: Publish): void {
-    const { metrics, log } = this.#context;
-    metrics.refused++;
     const text = "topic and properties are larger than what the store takes at once";
-    log.warn({ client: connection.client!.session.clientId, bytes: publish.size }, `publish refused: ${text}`);
+    this.#refusals.note("size", text, connection.client!.session.clientId);
     if (connection.channel.version === 5) this.#answer(connection, publish, { reason: Reason.quotaExceeded, text });
     else connection.transport.close();
   }
@@ -291,11 +296,11 @@ export class Publishing {
    * A publish that cannot be stored, should it have to, reaches nobody. MQTT 5 is told so; before MQTT 5 there is no such
    * answer, so the client is not read for a while, and then its connection is closed so that it tries again.
    */
-  #refuse(connection: Connection, publish: Publish, { route: first, why, isHopeful }: Refusal): void {
+  #refuse(connection: Connection, publish: Publish, denial: Denial, first: ClusterRoute): void {
     const { options, timers, clock } = this.#context;
     const isTold = connection.channel.version === 5 || publish.qos === 0;
-    if (isTold && !isHopeful && this.#context.coordinator.state === "CONNECTED")
-      return this.#deny(connection, publish, why);
+    if (isTold && !denial.isHopeful && this.#context.coordinator.state === "CONNECTED")
+      return this.#deny(connection, publish, denial);
     connection.hold(Hold.refused);
     const kept = publish.kept();
     kept.packetId = publish.packetId;
@@ -316,17 +321,15 @@ export class Publishing {
       const isAway = this.#context.coordinator.state !== "CONNECTED";
       const isVain = isTold && !admission.isHopeful;
       if ((now < giveUpAt && !isVain) || isAway) return timers.set(retry, now + retryMs);
-      this.#deny(connection, kept, admission.why);
+      this.#deny(connection, kept, admission);
       this.#resume(connection, Hold.refused);
     });
     timers.set(retry, clock.now() + retryMs);
   }
 
   /** Says so to MQTT 5, and to nobody at QoS 0; before MQTT 5 the connection is closed, so that the client tries again. */
-  #deny(connection: Connection, publish: Publish, why: string): void {
-    const { metrics, log } = this.#context;
-    metrics.refused++;
-    log.warn({ client: connection.client!.session.clientId }, `publish refused: ${why}`);
+  #deny(connection: Connection, publish: Publish, { cause, why }: Denial): void {
+    this.#refusals.note(cause, why, connection.client!.session.clientId);
     if (connection.channel.version === 5 || publish.qos === 0)
       this.#answer(connection, publish, { reason: Reason.quotaExceeded, text: why });
     else connection.transport.close();
@@ -356,14 +359,11 @@ const nothingLaid: Laid = { operations: [], withdrawn: () => {} };
 
 /** Why a publish cannot be taken now. */
 interface Denial {
+  readonly cause: RefusalCause;
   /** In words. */
   readonly why: string;
   /** It may be otherwise in a moment. */
   readonly isHopeful: boolean;
-}
-
-interface Refusal extends Denial {
-  readonly route: ClusterRoute;
 }
 
 /** What is set aside for a publish; undefined where nothing may have to be stored. */

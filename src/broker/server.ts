@@ -13,6 +13,7 @@ import { Turn } from "../net/writer.ts";
 import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
 import { Broker } from "./broker.ts";
 import { Connection } from "./connection.ts";
+import { openControl } from "./control.ts";
 import { type DialLink, LinkConnection } from "./links.ts";
 import type { BrokerOptions } from "./options.ts";
 
@@ -49,6 +50,7 @@ export async function startServer(options: BrokerOptions, log: Log, linkSecret?:
     fatal: (error) => end(error, log),
   });
   server.broker = broker;
+  const control = options.zk === "" ? openControl(options.data, coordinator, log) : undefined;
   const alarm = setAlarm(
     { nextDeadline: () => broker.nextDeadline(), tick: () => broker.handle({ kind: "tick" }) },
     systemClock,
@@ -65,6 +67,7 @@ export async function startServer(options: BrokerOptions, log: Log, linkSecret?:
   const stop = async (): Promise<void> => {
     listener.close();
     linkListener?.close();
+    control?.close();
     broker.handle({ kind: "shutdown" });
     const flushed = new Promise<void>((resolve) => {
       broker.context.journal.settled(() => coordinator.close(resolve));

@@ -7,7 +7,11 @@ import { Timer } from "../base/timers.ts";
 import { makePublish } from "../mqtt/publish.ts";
 import type { Context } from "./context.ts";
 import type { Fanout } from "./fanout.ts";
+import { holdersOf } from "./refusals.ts";
 import { version } from "./version.ts";
+
+/** Topics that hold the most credits of this broker's branch. */
+const holdersShown = 10;
 
 export class Sys {
   readonly #context: Context;
@@ -66,11 +70,14 @@ export class Sys {
       ["publish/messages/refused", metrics.refused],
       ["store/messages/stored", metrics.stored],
       ["store/pending", journal.pendingUnits],
+      ["bank/capital", banking.capital / milli],
       ["bank/granted", account.grant / milli],
       ["bank/bound", account.bound / milli],
       ["bank/free", account.free / milli],
       ["bank/messages", account.messages],
       ["bank/vault", banking.vault / milli],
+      ["bank/refused", metrics.refusedByBank],
+      ["bank/holders", JSON.stringify(holdersOf(this.#context, holdersShown))],
       ["bytes/received", metrics.bytesReceived],
       ["bytes/sent", turn.bytesWritten],
       ["protocol errors", metrics.protocolErrors],

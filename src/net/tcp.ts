@@ -1,4 +1,5 @@
-/** TCP on Bun's sockets: listening and dialling. */
+/** TCP and Unix sockets, on Bun's: listening and dialling. */
+import { chmodSync, rmSync } from "node:fs";
 import type { Socket, SocketHandler, TCPSocketListener } from "bun";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { lingerMs } from "../base/limits.ts";
@@ -89,6 +90,25 @@ export function listenTcp<Owner>(host: string, port: number, events: TransportEv
     throw new OperatingError(code, `cannot listen on ${host}:${port}: ${explain(code, port) ?? messageOf(error)}`);
   }
   return { port: listener.port, close: () => listener.stop(false) };
+}
+
+/** Listens on a Unix socket that only its own user may open, in place of one of an earlier life. Throws the system's error. */
+export function listenUnix<Owner>(path: string, events: TransportEvents<Owner>): { close(): void } {
+  rmSync(path, { force: true });
+  const listener = Bun.listen<Attached<Owner>>({ unix: path, socket: handlers(events) });
+  chmodSync(path, 0o600);
+  return {
+    close() {
+      listener.stop(true);
+      rmSync(path, { force: true });
+    },
+  };
+}
+
+/** Dials a Unix socket. Rejects with the system's error. */
+export async function dialUnix<Owner>(path: string, events: TransportEvents<Owner>): Promise<Owner> {
+  const socket = await Bun.connect<Attached<Owner>>({ unix: path, socket: handlers(events) });
+  return socket.data.owner;
 }
 
 function explain(code: string, port: number): string | undefined {

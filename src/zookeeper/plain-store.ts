@@ -7,7 +7,7 @@ import {
   type WriteOperation,
 } from "../coordinator/coordinator.ts";
 import type { ZooKeeperError } from "./codes.ts";
-import { toCode, toReadRequest, toReadResult, toRequest } from "./translate.ts";
+import { toCode, toReadRequest, toReadResult, toRequest, toWriteResults } from "./translate.ts";
 import type { ZooKeeper } from "./zookeeper.ts";
 
 export class PlainStore {
@@ -26,8 +26,8 @@ export class PlainStore {
   }
 
   write(operations: readonly WriteOperation[], done: WriteDone): void {
-    this.#zookeeper.client.submitWrite(operations.map(toRequest), (error, _, zxid) =>
-      done(error && refusal(error), undefined, zxid),
+    this.#zookeeper.client.submitWrite(operations.map(toRequest), (error, responses, zxid) =>
+      done(error && refusal(error), responses && toWriteResults(operations, responses), zxid),
     );
   }
 }

@@ -1,8 +1,14 @@
 /** Between the port's terms and ZooKeeper's: operations, results and error codes. */
 import { OperatingError } from "../base/errors.ts";
-import type { CoordinatorErrorCode, ReadOperation, ReadResult, WriteOperation } from "../coordinator/coordinator.ts";
+import type {
+  CoordinatorErrorCode,
+  ReadOperation,
+  ReadResult,
+  WriteOperation,
+  WriteResult,
+} from "../coordinator/coordinator.ts";
 import type { ZooKeeperError, ZooKeeperErrorCode } from "./codes.ts";
-import type { ReadRequest, ReadResponse, Stat, WriteRequest } from "./records.ts";
+import type { ReadRequest, ReadResponse, Stat, WriteRequest, WriteResponse } from "./records.ts";
 
 const modes = {
   persistent: "persistent",
@@ -45,7 +51,15 @@ export function toReadRequest({ kind, path }: ReadOperation): ReadRequest {
   return { kind: kind === "get" ? "getData" : "getChildren", path };
 }
 
-export function versionOf({ kind }: WriteOperation, stat: Stat | undefined): number {
+/** What each operation has left behind. */
+export function toWriteResults(
+  operations: readonly WriteOperation[],
+  responses: readonly WriteResponse[],
+): WriteResult[] {
+  return responses.map(({ path, stat }, index) => ({ path, version: versionOf(operations[index]!, stat) }));
+}
+
+function versionOf({ kind }: WriteOperation, stat: Stat | undefined): number {
   return kind === "create" ? 0 : kind === "set" ? stat!.version : -1;
 }
 

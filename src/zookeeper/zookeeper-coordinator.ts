@@ -28,7 +28,16 @@ import { commitPath, commitsPath } from "../coordinator/paths.ts";
 import { ZooKeeperClient, type ZooKeeperOptions } from "./client.ts";
 import { ZooKeeperError } from "./codes.ts";
 import type { WriteRequest, WriteResponse } from "./records.ts";
-import { isDoubtful, sizeOf, toCode, toReadRequest, toReadResult, toRequest, toStat, versionOf } from "./translate.ts";
+import {
+  isDoubtful,
+  sizeOf,
+  toCode,
+  toReadRequest,
+  toReadResult,
+  toRequest,
+  toStat,
+  toWriteResults,
+} from "./translate.ts";
 import { ZooKeeper } from "./zookeeper.ts";
 
 interface Write {
@@ -230,8 +239,7 @@ export class ZooKeeperCoordinator implements Coordinator {
     for (const { operations, done } of group) {
       const own = responses?.slice(at, at + operations.length);
       at += operations.length;
-      const results = own?.map(({ path, stat }, index) => ({ path, version: versionOf(operations[index]!, stat) }));
-      done(undefined, results, zxid);
+      done(undefined, own && toWriteResults(operations, own), zxid);
     }
   }
 

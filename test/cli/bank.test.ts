@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type Moment, plot, sparkline } from "../../cli/watch.ts";
 import { brokerArguments, freePort, untilListening } from "../bench/brokers.ts";
 import { eventually } from "../support/broker.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
@@ -81,10 +82,81 @@ test("a broker alone: filled to its last credits, refused in words, emptied agai
   for (const { messageId } of await reader.takeMany("publish", taken)) reader.send({ cmd: "puback", messageId });
   await eventually(async () => (await rows("balance", ...where))[0].bound === 0, "all credits come back", 10_000);
   expect((await bank("audit", ...where)).out).toBe("it balances\n");
-  const busy = await bank("deposit", "5", ...where);
-  expect([busy.code, busy.err.trim().split("\n").length]).toEqual([1, 1]);
-  expect(busy.err).toContain("a broker is using");
+  // Only the broker may write to its folder: it is asked to, and goes on all the while.
+  expect(await rows("deposit", "500", ...where)).toEqual([{ changed: 500, capital: 2500 }]);
+  expect(await rows("withdraw", "100", ...where)).toEqual([{ changed: -100, capital: 2400 }]);
+  const more = await fill(port, "home/y");
+  expect(more.taken).toBeGreaterThan(taken / 2);
+  expect((await rows("balance", ...where))[0]).toMatchObject({ granted: 2400, messages: more.taken });
+  const refusals = async (): Promise<boolean> => (await rows("balance", ...where))[0].refused >= 2;
+  await eventually(refusals, "what was refused is told", 10_000);
+  expect(await rows("mail", "drop", "home/y", ...where)).toEqual([{ dropped: more.taken }]);
+  await eventually(async () => (await rows("balance", ...where))[0].bound === 0, "all credits come back", 10_000);
+  expect((await bank("audit", ...where)).out).toBe("it balances\n");
 }, 60_000);
+
+test("mail of one client is listed and dropped, and the others keep theirs", async () => {
+  const where = ["--zk", cluster.zk];
+  for (const clientId of ["one", "two"]) await away(cluster.port(0), clientId, "both/#");
+  await away(cluster.port(0), "three", "both/x");
+  const publisher = await RawClient.connect(cluster.port(0));
+  for (const [index, topic] of ["both/x", "both/y"].entries()) {
+    publisher.publish(topic, "hello", { qos: 1, messageId: index + 1 });
+    await publisher.take("puback");
+  }
+  const topics = async (client: string): Promise<string[]> =>
+    (await rows("mail", "list", "both/#", "--client", client, ...where)).map(({ topic }) => topic).sort();
+  expect(await topics("one")).toEqual(["both/x", "both/y"]);
+  expect(await topics("three")).toEqual(["both/x"]);
+  expect(await rows("mail", "drop", "both/y", "--client", "one", ...where)).toEqual([{ dropped: 1 }]);
+  expect(await rows("mail", "drop", "#", "--client", "two", ...where)).toEqual([{ dropped: 2 }]);
+  expect(await topics("one")).toEqual(["both/x"]);
+  // The last one of both/y has gone, and its message with it.
+  expect((await rows("mail", "list", "both/#", ...where)).map(({ topic }) => topic)).toEqual(["both/x"]);
+  const one = await RawClient.connect(cluster.port(1), { clean: false, clientId: "one" });
+  const { topic, messageId } = await one.take("publish");
+  expect(topic).toBe("both/x");
+  one.send({ cmd: "puback", messageId });
+  await one.ping();
+  expect(one.packets).toEqual([]);
+  expect(await rows("mail", "drop", "#", "--client", "three", ...where)).toEqual([{ dropped: 1 }]);
+  await eventually(
+    async () => (await rows("mail", "list", "both/#", ...where)).length === 0,
+    "both/x has gone",
+    10_000,
+  );
+  expect((await bank("audit", ...where)).out).toBe("it balances\n");
+}, 60_000);
+
+test("the live view tells flows and refusals", async () => {
+  const where = ["--zk", cluster.zk];
+  const child = Bun.spawn([executable, "bank", "watch", "--json", ...where], { stdout: "pipe", stderr: "ignore" });
+  const moments: Moment[] = [];
+  const reading = (async () => {
+    let rest = "";
+    for await (const bytes of child.stdout) {
+      const lines = (rest + Buffer.from(bytes).toString()).split("\n");
+      rest = lines.pop()!;
+      for (const line of lines) moments.push(JSON.parse(line));
+    }
+  })();
+  await eventually(() => moments.length > 1, "it runs", 10_000);
+  await away(cluster.port(0), "watched", "watched/#");
+  const { taken } = await fill(cluster.port(0), "watched/x");
+  await eventually(() => moments.some(({ refused }) => refused > 0), "a refusal is seen", 15_000);
+  const flows = (which: "in" | "out"): number => moments.reduce((sum, moment) => sum + moment[which], 0);
+  expect(flows("in")).toBeGreaterThan(taken * 8000);
+  await rows("mail", "drop", "watched/#", ...where);
+  await eventually(() => flows("out") >= flows("in"), "what came in is seen to go", 10_000);
+  child.kill();
+  await reading;
+}, 60_000);
+
+test("plots: a column each, the whole at the top; the largest is a full block", () => {
+  expect(plot([0, 0.5, 1], "10").map((line) => line.slice(16))).toEqual(["  █", "  █", "  █", " ██", " ██", " ██"]);
+  expect(plot([1], "10")[0]).toBe("            10 │█");
+  expect(sparkline([0, 4, 8])).toBe(" ▄█");
+});
 
 test("a cluster: filled from two brokers to its last credits, raised while it runs, lowered, dropped", async () => {
   const where = ["--zk", cluster.zk];

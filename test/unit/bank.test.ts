@@ -20,6 +20,8 @@ test("the price: .04 credits a byte, and up to 100 for the time", () => {
   expect(drawTtl({ ...pricing, ttl: "max" }, 0)).toBe(86_400_000);
 });
 
+const pathOf = (number: number): string => `/topics/t${number % 4}/=m${number}`;
+
 test("a branch never spends more than its grant, and counts like a naive ledger", () => {
   const step = fc.oneof(
     fc.record({ kind: fc.constant("reserve" as const), credits: fc.nat(300) }),
@@ -43,19 +45,28 @@ test("a branch never spends more than its grant, and counts like a naive ledger"
         } else if (doing.kind === "keep" && open.length > 0) {
           const last = open.at(-1)!;
           const credits = Math.floor(last.left * doing.part);
-          branch.keep(`/m${++number}`, credits, last.reservation);
-          kept.set(`/m${number}`, credits);
+          branch.keep(pathOf(++number), credits, last.reservation);
+          kept.set(pathOf(number), credits);
           last.left -= credits;
         } else if (doing.kind === "close") {
           open.pop()?.reservation.close();
         } else if (doing.kind === "freed") {
-          branch.freed(`/m${doing.index}`);
-          kept.delete(`/m${doing.index}`);
+          branch.freed(pathOf(doing.index));
+          kept.delete(pathOf(doing.index));
         }
         const bound = [...kept.values(), ...open.map(({ left }) => left)].reduce((sum, value) => sum + value, 0);
         expect(branch.bound).toBe(bound);
         expect(branch.bound).toBeLessThanOrEqual(grant);
       }
+      const byTopic = new Map<string, number>();
+      for (const [path, credits] of kept) {
+        const topic = path.slice(0, path.lastIndexOf("/"));
+        byTopic.set(topic, (byTopic.get(topic) ?? 0) + credits);
+      }
+      const largest = [...byTopic.values()].filter((credits) => credits > 0).sort((a, b) => b - a);
+      const holders = branch.holders(2);
+      expect(holders.map(({ credits }) => credits)).toEqual(largest.slice(0, 2));
+      for (const { path, credits } of holders) expect(byTopic.get(path)).toBe(credits);
     }),
   );
 });
@@ -118,8 +129,9 @@ test("the audit finds what is wrong, and names it", () => {
     capital: 100,
     vault: 40,
     grants: new Map([["a", 60]]),
+    refused: new Map(),
     messages: [message],
-    slips: [{ path: "/sessions/00/c/mail/1", messagePath: "/topics/x/=1", isReleased: false }],
+    slips: [{ path: "/sessions/00/c/mail/1", messagePath: "/topics/x/=1", isReleased: false, recipients: 1 }],
     takenAt: 4000,
   };
   const found = (changes: Partial<Picture>): string => audit({ ...fine, ...changes }, { graceMs: 1000 }).join("; ");

@@ -1,0 +1,143 @@
+/**
+ * The door for tools on the same machine, while a broker runs alone: only the broker may write to its store, so tools ask it
+ * to, over a socket in its data folder that nobody else's user may open. Requests and replies are blocks, as between the
+ * broker's thread and the store's, each with its length (u32) before it.
+ */
+import { join } from "node:path";
+import { concatBytes, noBytes, readUint32, writeUint32 } from "../base/bytes.ts";
+import { messageOf, OperatingError } from "../base/errors.ts";
+import { controlFrameBytesMax } from "../base/limits.ts";
+import type { Log } from "../base/log.ts";
+import {
+  type Coordinator,
+  CoordinatorError,
+  type ReadDone,
+  type ReadOperation,
+  type WriteDone,
+  type WriteOperation,
+} from "../coordinator/coordinator.ts";
+import { decodeReplies, decodeRequests, encodeReplies, encodeRequests } from "../embedded/codec.ts";
+import type { Reply, Request } from "../embedded/database.ts";
+import { dialUnix, listenUnix } from "../net/tcp.ts";
+import type { Transport, TransportEvents } from "../net/transport.ts";
+import { Turn, Writer } from "../net/writer.ts";
+
+type Store = Pick<Coordinator, "read" | "write">;
+
+export function controlPath(folder: string): string {
+  return join(folder, "control.sock");
+}
+
+/** One end of the door. */
+class End {
+  readonly transport: Transport;
+  readonly writer: Writer;
+  #received: Uint8Array = noBytes;
+
+  constructor(transport: Transport) {
+    this.transport = transport;
+    this.writer = new Writer(transport, new Turn((flush) => queueMicrotask(flush)));
+  }
+
+  say(block: Uint8Array): void {
+    const length = new Uint8Array(4);
+    writeUint32(length, 0, block.length);
+    this.writer.append(concatBytes([length, block]), 0, 4 + block.length);
+  }
+
+  /** The blocks that are complete now. */
+  hear(bytes: Uint8Array): Uint8Array[] {
+    this.#received = concatBytes([this.#received, bytes]);
+    const blocks: Uint8Array[] = [];
+    while (this.#received.length >= 4) {
+      const end = 4 + readUint32(this.#received, 0);
+      if (end > controlFrameBytesMax) throw new OperatingError("ECONTROL", "a block that is too large");
+      if (this.#received.length < end) break;
+      blocks.push(this.#received.slice(4, end));
+      this.#received = this.#received.slice(end);
+    }
+    return blocks;
+  }
+}
+
+/** Opens the door; without it the broker goes on, and tools are told to end it first. */
+export function openControl(folder: string, store: Store, log: Log): { close(): void } {
+  const path = controlPath(folder);
+  const events: TransportEvents<End> = {
+    opened: (transport) => new End(transport),
+    received: (end, bytes) => {
+      try {
+        for (const block of end.hear(bytes)) for (const request of decodeRequests(block)) answer(store, request, end);
+      } catch (error) {
+        log.warn({ why: messageOf(error) }, "a tool was not understood");
+        end.transport.abort();
+      }
+    },
+    drained: (end) => end.writer.drained(),
+    closed: (end) => end.writer.close(),
+  };
+  try {
+    return listenUnix(path, events);
+  } catch (error) {
+    log.warn({ path, why: messageOf(error) }, "tools cannot change what is stored while this broker runs");
+    return { close() {} };
+  }
+}
+
+function answer(store: Store, request: Request, end: End): void {
+  const reply = (given: Reply): void => end.say(encodeReplies([given]));
+  const failed = ({ code, path, index }: CoordinatorError): void => reply({ kind: "failed", code, path, index });
+  if (request.kind === "read") {
+    store.read(request.operations, (error, results) => {
+      if (error !== undefined) failed(error);
+      else reply({ kind: "read", results });
+    });
+    return;
+  }
+  store.write(request.operations, (error, results, zxid) => {
+    if (error !== undefined) failed(error);
+    else reply({ kind: "written", results: results ?? [], zxid });
+  });
+}
+
+/** The store behind the door of a broker that runs; undefined if none does. */
+export async function dialControl(folder: string): Promise<(Store & { close(): void }) | undefined> {
+  const waiting: ((reply: Reply) => void)[] = [];
+  const events: TransportEvents<End> = {
+    opened: (transport) => new End(transport),
+    received: (end, bytes) => {
+      for (const block of end.hear(bytes)) for (const reply of decodeReplies(block)) waiting.shift()?.(reply);
+    },
+    drained: (end) => end.writer.drained(),
+    closed: (end) => {
+      end.writer.close();
+      const closed: Reply = { kind: "failed", code: "Closed", path: "", index: 0 };
+      for (const settle of waiting.splice(0)) settle(closed);
+    },
+  };
+  const end = await dialUnix(controlPath(folder), events).catch(() => undefined);
+  if (end === undefined) return undefined;
+  const ask = (request: Request, settle: (reply: Reply) => void): void => {
+    waiting.push(settle);
+    end.say(encodeRequests([request]));
+  };
+  return {
+    read(operations: readonly ReadOperation[], done: ReadDone) {
+      ask({ kind: "read", operations }, (reply) =>
+        reply.kind === "read" ? done(undefined, reply.results) : done(errorOf(reply), []),
+      );
+    },
+    write(operations: readonly WriteOperation[], done: WriteDone) {
+      ask({ kind: "write", operations, canBeRepaired: false }, (reply) =>
+        reply.kind === "written" ? done(undefined, reply.results, reply.zxid) : done(errorOf(reply), undefined, 0),
+      );
+    },
+    close: () => end.transport.abort(),
+  };
+}
+
+function errorOf(reply: Reply): CoordinatorError {
+  return reply.kind === "failed"
+    ? new CoordinatorError(reply.code, reply.path, reply.index)
+    : new CoordinatorError("Closed", "", 0);
+}
