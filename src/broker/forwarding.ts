@@ -342,7 +342,7 @@ export class Forwarding {
     let at = 0;
     const { guard } = settlement;
     for (const unit of mail.store(settlement.publish, name, targets.map(draftOf), settlement.payment)) {
-      const { path, operations, slips } = unit;
+      const { operations, slips } = unit;
       const stored = targets.slice(at, at + slips.length);
       at += slips.length;
       settlement.waitFor();
@@ -352,7 +352,7 @@ export class Forwarding {
       };
       // Its publisher is another broker's, and publishes it there: in one order with what was before it.
       const refused = (): void => {
-        mail.withdrawn(path);
+        mail.withdrawn(unit);
         settlement.payment?.close();
         this.withdrawn(stored);
       };

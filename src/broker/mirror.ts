@@ -33,6 +33,8 @@ export class Mirror {
   /** Nodes whose data must be read. */
   #dirty = new Set<string>();
   #scheduled = false;
+  /** While everything is read anew: what was known and has not been seen since. What is made meanwhile is not missed. */
+  #unseen = new Set<string>();
   /** Counts how often everything was read: only the last one makes it complete. */
   #readings = 0;
   #unwatch: () => void = () => {};
@@ -55,9 +57,10 @@ export class Mirror {
     this.#dirty.clear();
   }
 
-  /** A node that this broker writes itself: it is not told of, but must be missed when it is gone. */
+  /** A node that this broker writes itself, or has written: it is not told of, but must be missed when it is gone. */
   note(path: string): void {
     this.#known.add(path);
+    this.#unseen.delete(path);
   }
 
   /** Reads a node anew. */
@@ -115,21 +118,22 @@ export class Mirror {
   }
 
   #found(path: string, node: MirrorNode | "exists"): void {
-    this.#known.add(path);
+    this.note(path);
     this.#options.apply(path, node);
   }
 
   /** Reads everything, and forgets what is not there any more. */
   async #read(): Promise<void> {
     const reading = ++this.#readings;
-    const gone = new Set(this.#known);
+    const unseen = new Set(this.#known);
+    this.#unseen = unseen;
     await walk(this.#coordinator, this.#options.root, (path, node) => {
-      gone.delete(path);
+      unseen.delete(path);
       if (reading !== this.#readings || !this.#options.concerns(path)) return;
       this.#found(path, this.#options.needsData(path) ? node : "exists");
     });
     if (reading !== this.#readings) return;
-    for (const path of gone) if (this.#known.delete(path)) this.#options.apply(path, undefined);
+    for (const path of unseen) if (this.#known.delete(path)) this.#options.apply(path, undefined);
     // What was heard of meanwhile may be older than what was found.
     this.settled(() => {
       if (reading === this.#readings) this.#options.completed?.(true);

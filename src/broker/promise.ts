@@ -3,6 +3,7 @@
  * and what goes to other brokers leaves. What comes out is a settlement, or nothing if nobody has to be waited for.
  */
 import type { Payment } from "../mail/ledger.ts";
+import type { StoredMail } from "../mail/mail.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { Settlement } from "../mail/settlement.ts";
 import type { QoS } from "../mqtt/constants.ts";
@@ -54,8 +55,8 @@ export interface Guard {
 
 /** What is committed at once. */
 interface Unit {
-  /** The message's znode, if one is made. */
-  readonly messagePath: string | undefined;
+  /** The message, if one is stored. */
+  readonly message: StoredMail | undefined;
   readonly operations: JournalOperation[];
   readonly stored: readonly Outgoing[];
   readonly mailed: readonly RemoteTarget[];
@@ -154,7 +155,7 @@ export class PromiseInMaking implements Delivery {
     if (this.settlement === undefined || this.settlement.isSettled) this.#payment?.close();
   }
 
-  #commitUnit({ messagePath, operations, stored, mailed }: Unit, { refused }: Committing): void {
+  #commitUnit({ message, operations, stored, mailed }: Unit, { refused }: Committing): void {
     const guard = this.#guard?.check;
     const settlement = this.#settle();
     settlement.waitFor();
@@ -170,7 +171,7 @@ export class PromiseInMaking implements Delivery {
     const withdraw = (): void => {
       // First of all: what follows from it must know.
       refused?.();
-      if (messagePath !== undefined) this.#context.mail.withdrawn(messagePath);
+      if (message !== undefined) this.#context.mail.withdrawn(message);
       settlement.payment?.close();
       for (const outgoing of stored) outgoing.client!.mailbox!.withdrawn(outgoing);
       this.#forwarding.withdrawn(mailed);
@@ -187,7 +188,7 @@ export class PromiseInMaking implements Delivery {
     const stored = this.#stored ?? [];
     const mailed = this.#mailed ?? [];
     if (stored.length + mailed.length === 0)
-      return operations.length === 0 ? [] : [{ messagePath: undefined, operations, stored: [], mailed: [] }];
+      return operations.length === 0 ? [] : [{ message: undefined, operations, stored: [], mailed: [] }];
     const { mail, metrics } = this.#context;
     const settlement = this.#settle();
     const drafts = [...stored.map((outgoing) => outgoing.client!.mailbox!.draft(outgoing)), ...mailed.map(draftOf)];
@@ -202,7 +203,7 @@ export class PromiseInMaking implements Delivery {
         stored[index]!.client!.mailbox!.placed(stored[index]!, part.slips[index - at]!);
       const remote = mailed.slice(Math.max(0, at - stored.length), Math.max(0, end - stored.length));
       units.push({
-        messagePath: part.path,
+        message: part,
         operations: part.operations,
         stored: stored.slice(at, end),
         mailed: remote,

@@ -201,9 +201,9 @@ export class Publishing {
   #lay(publish: Publish, { isMailDrop }: ClusterRoute, { publisher, payment }: Laying): Laid {
     if (!isMailDrop) return nothingLaid;
     const { mail, metrics } = this.#context;
-    const { path, operations } = mail.lay(publish, publisher?.session.clientId ?? "", payment);
+    const laid = mail.lay(publish, publisher?.session.clientId ?? "", payment);
     metrics.stored++;
-    return { operations, withdrawn: () => mail.withdrawn(path) };
+    return { operations: laid.operations, withdrawn: () => mail.withdrawn(laid) };
   }
 
   /** Sets aside what a publish may cost; or says in words why it cannot be taken now. */

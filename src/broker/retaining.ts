@@ -93,6 +93,7 @@ export class Retaining {
     const { bill, parts } = writings.shift()!;
     if (writings.length === 0) this.#writing.delete(path);
     if (how === "committed") {
+      this.#mirror.note(path);
       this.#removeParts(path);
       this.#standsInParts(path, parts);
       account.freed(path);
@@ -101,6 +102,7 @@ export class Retaining {
     bill?.payment.close();
     // What is in memory is not what is in the store.
     if (how === "refused") this.#mirror.refresh(path);
+    if (how === "refused" && parts !== undefined) this.#context.slips.removeParts(parts);
   }
 
   /** What stood at a path in parts stands there no longer. */

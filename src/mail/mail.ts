@@ -87,7 +87,7 @@ export class Mail {
       operations.push(operation);
       return slip;
     });
-    return { path, operations, slips };
+    return { path, parts, operations, slips };
   }
 
   /** What puts a message into a mail drop, where it lies until its time is over: for whoever comes, without slips. */
@@ -96,10 +96,11 @@ export class Mail {
     const { branch } = this.#ledger;
     const terms = this.#ledger.termsOf(publish);
     const path = pathOf(publish, this.#nextName());
-    const { data, checks } = this.#encode(publish, idOfMessage(path), { ...terms, branch, recipients: 0, publisher });
+    const head = { ...terms, branch, recipients: 0, publisher };
+    const { data, checks, parts } = this.#encode(publish, idOfMessage(path), head);
     this.#ledger.keep(path, terms.credits, payment);
     if (publish.retain) publish.copyUntil = Math.min(terms.keepUntil, publish.expiresAt);
-    return { path, operations: [...checks, { kind: "create", path, data, mode: "persistent" }] };
+    return { path, parts, operations: [...checks, { kind: "create", path, data, mode: "persistent" }] };
   }
 
   /** A slip for a message that lies in a mail drop: whoever has it leaves it there. */
@@ -129,8 +130,9 @@ export class Mail {
   }
 
   /** What was to be stored will not be. */
-  withdrawn(path: string): void {
+  withdrawn({ path, parts }: Pick<StoredMail, "path" | "parts">): void {
     this.#ledger.freed(path, this.#ledger.branch);
+    if (parts !== undefined) this.#slips.removeParts(parts.id);
   }
 }
 
@@ -178,6 +180,7 @@ export interface Lying {
 export interface StoredMail {
   /** The message's znode. */
   readonly path: string;
+  readonly parts: Parts | undefined;
   readonly operations: JournalOperation[];
   readonly slips: Slip[];
 }

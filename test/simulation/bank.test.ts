@@ -68,3 +68,33 @@ test("a broker that slept for minutes stores again when it wakes up, and nothing
     expect([...(await overdrawn(world)), ...(await lostCredits(world))]).toEqual([]);
   }
 }, 60_000);
+
+test("clocks that jump by a year, forth or back: what has outlived its time goes, the rest stays, and it balances", async () => {
+  const year = 365 * 86_400_000;
+  for (const [seed, offset] of [
+    [1, year],
+    [2, -year],
+  ] as const) {
+    const { world, history, reader, publishers } = await worldWithMail(seed);
+    for (const publisher of publishers) publisher.isBusy = true;
+    await world.pass(300);
+    for (const publisher of publishers) publisher.isBusy = false;
+    await world.pass(5000, () => publishers.every(({ isSettled }) => isSettled));
+    const isMessage = (path: string): boolean => /^\/topics\/.*\/=[^/]+$/.test(path);
+    const stored = (): number => [...world.keeper.tree.nodes.keys()].filter(isMessage).length;
+    const before = stored();
+    expect(before).toBeGreaterThan(5);
+    for (const node of world.nodes.values()) node.wallOffset = offset;
+    await world.pass(200_000);
+    expect(stored()).toBe(offset > 0 ? 0 : before);
+    reader.isAway = false;
+    const isDone = (): boolean => reader.up && (offset > 0 || history.judge("reader").length === 0);
+    expect(await world.pass(20_000, isDone)).toBe(true);
+    if (offset > 0) expect(history.receivedCount("reader")).toBe(0);
+    await world.pass(5000, () => stored() === 0);
+    expect(stored()).toBe(0);
+    for (const node of world.nodes.values()) node.wallOffset = 0;
+    await world.pass(5000);
+    expect([...(await overdrawn(world)), ...(await lostCredits(world))]).toEqual([]);
+  }
+}, 60_000);

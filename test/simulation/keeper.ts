@@ -34,6 +34,9 @@ export class SimulatedKeeper {
   readonly tree = new MemoryTree();
   readonly options: KeeperOptions;
   readonly clients = new Set<KeeperClient>();
+  /** Called when a write has come, before it takes effect; and when it has, before its answer leaves. */
+  beforeWrite: (client: KeeperClient) => void = () => {};
+  afterWrite: (client: KeeperClient, operations: readonly WriteOperation[]) => void = () => {};
 
   constructor(options: KeeperOptions) {
     this.options = options;
@@ -51,6 +54,7 @@ export class SimulatedKeeper {
 }
 
 interface Submission {
+  readonly isWrite: boolean;
   readonly run: () => void;
   /** Whether it took effect: a write that did is not done again. */
   outcome: "unknown" | "committed";
@@ -95,6 +99,7 @@ export class KeeperClient implements Coordinator {
     let writes: readonly WriteOperation[] | undefined = operations;
     let refusal: CoordinatorError | undefined;
     const submission: Submission = {
+      isWrite: true,
       outcome: "unknown",
       run: () => {
         // What is repaired is tried at its place in the order: nothing of this session comes between.
@@ -105,6 +110,7 @@ export class KeeperClient implements Coordinator {
             submission.outcome = "committed";
             this.#onNextCommit?.();
             this.#onNextCommit = undefined;
+            this.#keeper.afterWrite(this, writes);
             return this.#reply(submission, () => done(undefined, results, zxid));
           }
           refusal = new CoordinatorError(results.code, writes[results.index]!.path, results.index);
@@ -119,6 +125,7 @@ export class KeeperClient implements Coordinator {
 
   read(operations: readonly ReadOperation[], done: ReadDone): void {
     const submission: Submission = {
+      isWrite: false,
       outcome: "unknown",
       run: () => {
         const results = operations.map((operation) => this.#keeper.tree.read(operation));
@@ -255,7 +262,9 @@ export class KeeperClient implements Coordinator {
     this.#requestAt = Math.max(this.#requestAt, scheduler.now() + latency());
     scheduler.after(this.#requestAt - scheduler.now(), () => {
       if (this.#connection !== connection) return;
-      submission.run();
+      if (submission.isWrite) this.#keeper.beforeWrite(this);
+      // It may have been its end.
+      if (this.#connection === connection) submission.run();
     });
   }
 

@@ -20,6 +20,9 @@ const healMs = 20_000;
 /** ... and in which pieces of payloads that nobody names have been swept. */
 const partsMs = orphanPartsBusyMs + 3 * sweepMs;
 
+/** Less than the shortest time to live: what outlives its time by a clock is lost by right. */
+const jumpMsMax = 20_000;
+
 /** ... and in which the bank's teller has gone through the tree. */
 const tellerMs = 70_000;
 
@@ -202,11 +205,20 @@ const misfortunes: readonly Misfortune[] = [
   async (world) => world.keeper.tree.sweepContainers(),
 ];
 
+/** A broker's wall clock is wrong for a while. */
+const jump: Misfortune = async (world) => {
+  const node = pick(world);
+  node.wallOffset = (2 * world.random.next() - 1) * jumpMsMax;
+  await world.pass(world.random.next() * 4000);
+  node.wallOffset = 0;
+};
+
 function pick(world: World) {
   const nodes = [...world.nodes.values()];
   return nodes[Math.floor(world.random.next() * nodes.length)]!;
 }
 
 async function misfortune(world: World): Promise<void> {
-  await misfortunes[Math.floor(world.random.next() * misfortunes.length)]!(world);
+  const choice = world.hasJumps ? [...misfortunes, jump, jump] : misfortunes;
+  await choice[Math.floor(world.random.next() * choice.length)]!(world);
 }

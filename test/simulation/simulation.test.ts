@@ -43,6 +43,15 @@ test(`${largeSeeds} seeds with messages that are too large for one commit`, asyn
   expect(wrong).toEqual([]);
 }, 900_000);
 
+test(`${largeSeeds} seeds with clocks that jump`, async () => {
+  const wrong: string[] = [];
+  for (let seed = 1; seed <= largeSeeds && wrong.length === 0; seed++) {
+    const outcome = await run(seed, { hasJumps: true, mailDrop: seed % 2 === 0 ? dropsOf(seed) : [] });
+    wrong.push(...outcome.wrong.map((what) => `seed ${seed}: ${what}`));
+  }
+  expect(wrong).toEqual([]);
+}, 900_000);
+
 /** Worlds in which something was wrong once. */
 const worldsOfBugs = [
   1098, 1203, 1210, 1226, 2012, 2106, 2609, 2742, 2865, 2976, 3287, 3545, 5135, 5137, 5468, 30007, 30192, 40054, 40087,

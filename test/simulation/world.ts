@@ -54,8 +54,12 @@ export interface WorldOptions {
   readonly mailDrop?: readonly string[] | undefined;
   /** In seconds. */
   readonly bankTtlMax?: number;
+  /** In credits; chance decides, if it is not given. */
+  readonly bankCapital?: number;
   /** Some messages are larger than what the keeper takes at once. */
   readonly hasLarge?: boolean | undefined;
+  /** Brokers' wall clocks are set, by less than the shortest time to live. */
+  readonly hasJumps?: boolean | undefined;
 }
 
 export class World {
@@ -68,6 +72,7 @@ export class World {
   readonly bankCapital: number;
   readonly bankTtlMax: number;
   readonly hasLarge: boolean;
+  readonly hasJumps: boolean;
   /** Filters of mail drops, for brokers that are started from now on. */
   mailDrop: readonly string[];
   #now = 1000;
@@ -81,7 +86,8 @@ export class World {
     this.log = log;
     this.mailDrop = mailDrop;
     this.isPoor = this.random.next() < 0.34;
-    this.bankCapital = this.isPoor ? poorCapital : defaultOptions.bankCapital;
+    this.bankCapital = options.bankCapital ?? (this.isPoor ? poorCapital : defaultOptions.bankCapital);
+    this.hasJumps = options.hasJumps === true;
     this.hasLarge = options.hasLarge === true;
     this.keeper = new SimulatedKeeper({
       scheduler: this,
@@ -199,6 +205,14 @@ export class BrokerNode {
     return local / this.#rate;
   }
 
+  /** How much the wall clock here is ahead, in ms. */
+  wallOffset = 0;
+
+  /** True if that is its session with the keeper. */
+  owns(client: KeeperClient): boolean {
+    return this.#keeperClient === client;
+  }
+
   get isUp(): boolean {
     return this.broker !== undefined;
   }
@@ -219,7 +233,10 @@ export class BrokerNode {
         mailDrop: world.mailDrop,
       },
       coordinator: keeperClient,
-      clock: { now: () => this.#local(world.now()), wall: () => wallStart + this.#local(world.now()) },
+      clock: {
+        now: () => this.#local(world.now()),
+        wall: () => wallStart + this.#local(world.now()) + this.wallOffset,
+      },
       random: world.random,
       log: world.log.child({ on: this.id }),
       turn: new Turn((flush) => queueMicrotask(flush)),
