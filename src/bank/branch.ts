@@ -37,6 +37,8 @@ export class Branch {
   /** False while its znode may be gone: then nothing may be stored. */
   isOpen = false;
   #bound = 0;
+  /** What is set aside where nothing has to be paid. */
+  readonly #nothing = new Reservation(this, 0);
   readonly #kept = new Map<string, number>();
   /** Milli-credits that messages of each topic bind, by the paths that they stand at or below. */
   readonly #byTopic = new Map<string, number>();
@@ -58,6 +60,7 @@ export class Branch {
 
   /** Undefined if it cannot pay so much. */
   reserve(credits: number): Reservation | undefined {
+    if (credits === 0) return this.#nothing;
     if (credits > this.free) return undefined;
     this.#bound += credits;
     return new Reservation(this, credits);

@@ -162,14 +162,18 @@ export function walk(coordinator: Store, root: string, visit: (path: string, nod
         if (error !== undefined)
           return reject(new OperatingError(error.code, `cannot read the store: ${error.message}`));
         let bytes = 1;
-        page.forEach((path, index) => {
-          const node = results[2 * index]!;
-          if (typeof node === "object" && "data" in node) bytes += node.data.length;
-          const below = results[2 * index + 1]!;
-          if (path !== root && typeof node === "object" && "data" in node) visit(path, node);
-          if (typeof below !== "object" || !("children" in below)) return;
-          for (const name of below.children) found.push(`${path}/${name}`);
-        });
+        try {
+          page.forEach((path, index) => {
+            const node = results[2 * index]!;
+            if (typeof node === "object" && "data" in node) bytes += node.data.length;
+            const below = results[2 * index + 1]!;
+            if (path !== root && typeof node === "object" && "data" in node) visit(path, node);
+            if (typeof below !== "object" || !("children" in below)) return;
+            for (const name of below.children) found.push(`${path}/${name}`);
+          });
+        } catch (cause) {
+          return reject(cause);
+        }
         // Where nodes are large fewer are read at once.
         const fitting = Math.floor((mirrorPageBytesMax * page.length) / bytes);
         size = Math.min(mirrorPageMax, 2 * size, Math.max(1, fitting));

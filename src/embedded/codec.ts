@@ -23,8 +23,13 @@ const resultKinds = ["data", "children", "stat", "code"] as const;
 /** A version that matches any, in 32 bits. */
 const anyVersion = 0xffff_ffff;
 
+/** The same check as the last one: most requests of a block begin with it. */
+const checkAgain = writeKinds.length;
+
 class BlockWriter {
-  #bytes = new Uint8Array(64 * 1024);
+  /** The last check that was written. */
+  check: WriteOperation | undefined;
+  #bytes = Buffer.allocUnsafe(64 * 1024);
   #at = 0;
 
   int(value: number): this {
@@ -40,7 +45,7 @@ class BlockWriter {
 
   text(value: string): this {
     const at = this.#reserve(4 + 3 * value.length);
-    const { written } = encoder.encodeInto(value, this.#bytes.subarray(at + 4));
+    const written = this.#bytes.write(value, at + 4);
     writeUint32(this.#bytes, at, written);
     this.#at = at + 4 + written;
     return this;
@@ -55,15 +60,15 @@ class BlockWriter {
 
   /** In a buffer of its own, which may be handed over. */
   take(): Uint8Array<ArrayBuffer> {
-    return this.#bytes.slice(0, this.#at);
+    return new Uint8Array(this.#bytes.subarray(0, this.#at));
   }
 
   #reserve(count: number): number {
     const at = this.#at;
     this.#at += count;
     if (this.#at > this.#bytes.length) {
-      const grown = new Uint8Array(Math.max(this.#at, 2 * this.#bytes.length));
-      grown.set(this.#bytes.subarray(0, at));
+      const grown = Buffer.allocUnsafe(Math.max(this.#at, 2 * this.#bytes.length));
+      this.#bytes.copy(grown, 0, 0, at);
       this.#bytes = grown;
     }
     return at;
@@ -71,11 +76,13 @@ class BlockWriter {
 }
 
 class BlockReader {
-  readonly #bytes: Uint8Array;
+  /** The last check that was read: its repetitions are the same object. */
+  check: WriteOperation | undefined;
+  readonly #bytes: Buffer;
   #at = 0;
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
   int(): number {
@@ -92,7 +99,7 @@ class BlockReader {
     const length = this.int();
     const at = this.#at;
     this.#at += length;
-    return decoder.decode(this.#bytes.subarray(at, at + length));
+    return this.#bytes.toString("utf8", at, at + length);
   }
 
   /** A copy: what is kept must not keep the whole block. */
@@ -100,16 +107,13 @@ class BlockReader {
     const length = this.int();
     const at = this.#at;
     this.#at += length;
-    return this.#bytes.slice(at, at + length);
+    return new Uint8Array(this.#bytes.subarray(at, at + length));
   }
 
   many<Item>(read: () => Item): Item[] {
     return Array.from({ length: this.int() }, read);
   }
 }
-
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 
 export function encodeRequests(requests: readonly Request[]): Uint8Array<ArrayBuffer> {
   const to = new BlockWriter().int(requests.length);
@@ -123,6 +127,14 @@ export function encodeRequests(requests: readonly Request[]): Uint8Array<ArrayBu
 }
 
 function writeWrite(to: BlockWriter, operation: WriteOperation): void {
+  if (operation.kind === "check") {
+    const { check } = to;
+    if (check?.kind === "check" && check.path === operation.path && check.version === operation.version) {
+      to.int(checkAgain);
+      return;
+    }
+    to.check = operation;
+  }
   to.int(writeKinds.indexOf(operation.kind)).text(operation.path);
   if (operation.kind === "create") to.int(createModes.indexOf(operation.mode)).data(operation.data);
   else {
@@ -145,12 +157,17 @@ function readRead(from: BlockReader): ReadOperation {
 }
 
 function readWrite(from: BlockReader): WriteOperation {
-  const kind = writeKinds[from.int()]!;
+  const code = from.int();
+  if (code === checkAgain) return from.check!;
+  const kind = writeKinds[code]!;
   const path = from.text();
   if (kind === "create") return { kind, path, mode: createModes[from.int()]!, data: from.data() };
   const asked = from.int();
   const version = asked === anyVersion ? -1 : asked;
-  return kind === "set" ? { kind, path, version, data: from.data() } : { kind, path, version };
+  if (kind === "set") return { kind, path, version, data: from.data() };
+  const operation: WriteOperation = { kind, path, version };
+  if (kind === "check") from.check = operation;
+  return operation;
 }
 
 export function encodeReplies(replies: readonly Reply[]): Uint8Array<ArrayBuffer> {
@@ -160,7 +177,7 @@ export function encodeReplies(replies: readonly Reply[]): Uint8Array<ArrayBuffer
     if (reply.kind === "failed") to.text(reply.code).text(reply.path).int(reply.index);
     else if (reply.kind === "written") {
       to.long(reply.zxid).int(reply.results.length);
-      for (const { path, version } of reply.results) to.text(path).int(version);
+      for (const result of reply.results) writeWritten(to, result);
     } else {
       to.int(reply.results.length);
       for (const result of reply.results) writeResult(to, result);
@@ -177,8 +194,24 @@ export function decodeReplies(bytes: Uint8Array): Reply[] {
       return { kind, code: from.text() as CoordinatorErrorCode, path: from.text(), index: from.int() };
     if (kind === "read") return { kind, results: from.many(() => readResult(from)) };
     const zxid = from.long();
-    return { kind, zxid, results: from.many((): WriteResult => ({ path: from.text(), version: from.int() | 0 })) };
+    return { kind, zxid, results: from.many(() => readWritten(from)) };
   });
+}
+
+/** Most writes leave nothing behind that is not known: they share one object. */
+const made: WriteResult = { path: "", version: 0 };
+const gone: WriteResult = { path: "", version: -1 };
+
+function writeWritten(to: BlockWriter, { path, version }: WriteResult): void {
+  if (path !== "") to.int(3).text(path).int(version);
+  else if (version > 0) to.int(2).int(version);
+  else to.int(version === 0 ? 1 : 0);
+}
+
+function readWritten(from: BlockReader): WriteResult {
+  const kind = from.int();
+  if (kind < 2) return kind === 0 ? gone : made;
+  return { path: kind === 3 ? from.text() : "", version: from.int() };
 }
 
 function writeResult(to: BlockWriter, result: ReadResult): void {

@@ -73,8 +73,12 @@ export class TreeDatabase {
   readonly #setSequence: Statement;
   readonly #children: Statement<{ name: string }, [string]>;
   readonly #count: Statement<{ count: number }, [string]>;
+  readonly #savepoint: Statement;
+  readonly #release: Statement;
   readonly #hasChild: Statement<unknown, [string]>;
   #zxid: number;
+  /** A check that holds, as long as nothing but creates has come after it: many requests bring the same one. */
+  #held: WriteOperation | undefined;
   /** Modes of nodes that have children, by path: looked at for every child that is made. */
   readonly #parents = new Map<string, CreateMode>();
   /** Next numbers of sequential nodes, by parent; those that must be written before the commit. */
@@ -110,6 +114,8 @@ export class TreeDatabase {
     this.#remove = this.#db.prepare("DELETE FROM node WHERE parent = ? AND name = ?");
     this.#children = this.#db.prepare("SELECT name FROM node WHERE parent = ? ORDER BY name");
     this.#count = this.#db.prepare("SELECT COUNT(*) AS count FROM node WHERE parent = ?");
+    this.#savepoint = this.#db.prepare("SAVEPOINT multi");
+    this.#release = this.#db.prepare("RELEASE multi");
     this.#hasChild = this.#db.prepare("SELECT 1 FROM node WHERE parent = ? LIMIT 1");
     this.#zxid = (this.#db.prepare("SELECT zxid FROM counter").get() as { zxid: number }).zxid;
     if (how === "own") this.endSession();
@@ -122,6 +128,7 @@ export class TreeDatabase {
   run(requests: readonly Request[]): Reply[] {
     const writes = requests.some((request) => request.kind === "write");
     const zxid = this.#zxid;
+    this.#held = undefined;
     if (writes) this.#db.exec("BEGIN IMMEDIATE");
     try {
       const replies: Reply[] = [];
@@ -182,7 +189,7 @@ export class TreeDatabase {
   #writeAll(operations: readonly WriteOperation[]): Reply {
     const results: WriteResult[] = [];
     const alone = operations.length === 1;
-    if (!alone) this.#db.exec("SAVEPOINT multi");
+    if (!alone) this.#savepoint.run();
     this.#zxid++;
     try {
       for (const operation of operations) results.push(this.#writeOne(operation));
@@ -191,14 +198,17 @@ export class TreeDatabase {
       if (!alone) this.#db.exec("ROLLBACK TO multi; RELEASE multi");
       // What was made and is undone must not be taken for a parent.
       this.#parents.clear();
+      this.#held = undefined;
       return { kind: "failed", code: error.code, path: operations[results.length]!.path, index: results.length };
     }
-    if (!alone) this.#db.exec("RELEASE multi");
+    if (!alone) this.#release.run();
     return { kind: "written", results, zxid: this.#zxid };
   }
 
   #writeOne(operation: WriteOperation): WriteResult {
     if (operation.kind === "create") return this.#create(operation);
+    if (operation === this.#held) return checked;
+    this.#held = undefined;
     const { path } = operation;
     const [parent, name] = split(path);
     const row = this.#find.get(parent, name);
@@ -213,8 +223,8 @@ export class TreeDatabase {
       this.#remove.run(parent, name);
       this.#forget(path);
       this.#bereaved.add(parent);
-    }
-    return { path: "", version: -1 };
+    } else this.#held = operation;
+    return checked;
   }
 
   #create({ path: asked, data, mode }: Extract<WriteOperation, { kind: "create" }>): WriteResult {
@@ -278,6 +288,8 @@ export class TreeDatabase {
     return operation.kind === "get" ? { data: row.data, stat } : { stat };
   }
 }
+
+const checked: WriteResult = { path: "", version: -1 };
 
 /** Parent and name: the table's key. */
 function split(path: string): [parent: string, name: string] {

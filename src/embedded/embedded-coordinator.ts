@@ -35,6 +35,8 @@ export class EmbeddedCoordinator implements Coordinator {
   readonly submissionBytesMax = Infinity;
   readonly #worker: Worker;
   readonly #watches = new Map<string, Set<(event: WatchEvent) => void>>();
+  /** How many watched paths begin with each first level. */
+  readonly #watchedRoots = new Map<string, number>();
   readonly #stateListeners: ((state: CoordinatorState, why: string | undefined) => void)[] = [];
   #queue: Submission[] = [];
   #running: Submission[] | undefined;
@@ -79,11 +81,12 @@ export class EmbeddedCoordinator implements Coordinator {
         return undefined;
       }
       this.seenZxid = reply.zxid;
-      const results = reply.results.map(({ path, version }, index) => ({
-        path: path || operations[index]!.path,
-        version,
-      }));
-      this.#notify(operations.map(({ kind }, index) => ({ kind, path: results[index]!.path })));
+      const results = reply.results.map((result, index) =>
+        result.path === "" ? { path: operations[index]!.path, version: result.version } : result,
+      );
+      operations.forEach(({ kind }, index) => {
+        this.#notify(kind, results[index]!.path);
+      });
       done(undefined, results, reply.zxid);
       return undefined;
     };
@@ -107,10 +110,12 @@ export class EmbeddedCoordinator implements Coordinator {
 
   watch(path: string, listener: (event: WatchEvent) => void): () => void {
     const listeners = this.#watches.get(path) ?? new Set();
+    if (listeners.size === 0) this.#countRoot(path, 1);
     this.#watches.set(path, listeners.add(listener));
     return () => {
-      listeners.delete(listener);
-      if (listeners.size === 0) this.#watches.delete(path);
+      if (!listeners.delete(listener) || listeners.size > 0) return;
+      this.#watches.delete(path);
+      this.#countRoot(path, -1);
     };
   }
 
@@ -181,7 +186,8 @@ export class EmbeddedCoordinator implements Coordinator {
         return this.#post();
       }
       case "swept":
-        return this.#notify(message.paths.map((path) => ({ kind: "delete", path })));
+        for (const path of message.paths) this.#notify("delete", path);
+        return;
       case "trouble":
         return this.#setState("SUSPENDED", message.message);
       case "closed":
@@ -196,17 +202,28 @@ export class EmbeddedCoordinator implements Coordinator {
     for (const listener of this.#stateListeners) listener(state, why);
   }
 
-  #notify(operations: readonly Pick<WriteOperation, "kind" | "path">[]): void {
-    if (this.#watches.size === 0) return;
-    for (const { kind, path } of operations) {
-      if (kind === "check") continue;
-      const type = kind === "create" ? "created" : kind === "set" ? "changed" : "deleted";
-      // Whoever watches a node above it: there may be a watch for each client, so they are looked up.
-      for (let at = path; ; at = at.slice(0, at.lastIndexOf("/")) || "/") {
-        for (const listener of [...(this.#watches.get(at) ?? [])]) listener({ type, path });
-        if (at === "/") break;
-      }
+  #notify(kind: WriteOperation["kind"], path: string): void {
+    if (kind === "check" || !this.#mayBeWatched(path)) return;
+    const type = kind === "create" ? "created" : kind === "set" ? "changed" : "deleted";
+    // Whoever watches a node above it: there may be a watch for each client, so they are looked up.
+    for (let at = path; ; at = at.slice(0, at.lastIndexOf("/")) || "/") {
+      for (const listener of [...(this.#watches.get(at) ?? [])]) listener({ type, path });
+      if (at === "/") break;
     }
+  }
+
+  /** Most of what is written lies in a part of the tree that nobody watches just now. */
+  #mayBeWatched(path: string): boolean {
+    for (const root of this.#watchedRoots.keys()) if (path.startsWith(root)) return true;
+    return false;
+  }
+
+  #countRoot(path: string, more: 1 | -1): void {
+    const end = path.indexOf("/", 1);
+    const root = end === -1 ? path : path.slice(0, end);
+    const count = (this.#watchedRoots.get(root) ?? 0) + more;
+    if (count === 0) this.#watchedRoots.delete(root);
+    else this.#watchedRoots.set(root, count);
   }
 }
 

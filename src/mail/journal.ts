@@ -33,17 +33,17 @@ interface Unit {
   /** Level nodes to create first. */
   levels: string[];
   /** Announcements that must clear the place first. */
-  occupied: Set<string>;
+  occupied: Set<string> | undefined;
   /** What `check` and `set` expect: as it was when the unit was committed. */
   readonly expected: readonly number[];
   readonly bytes: number;
-  readonly after: readonly ((how: "committed" | "refused") => void)[];
+  readonly after: readonly ((how: "committed" | "refused") => void)[] | undefined;
   /** Units are taken up in the order of their numbers. */
   readonly number: number;
   /** A check has failed that may be waited for. */
   mustWait: boolean;
   /** Who waits for it and all before it. */
-  readonly barriers: (() => void)[];
+  barriers: (() => void)[] | undefined;
   readonly done: JournalDone;
   readonly refused: JournalRefused | undefined;
   attempts: number;
@@ -95,18 +95,23 @@ export class Journal {
   commit(operations: readonly JournalOperation[], done: JournalDone = () => {}, refused?: JournalRefused): void {
     if (operations.length === 0) return done([], 0);
     let bytes = 0;
-    for (const operation of operations)
+    let after: ((how: "committed" | "refused") => void)[] | undefined;
+    for (const operation of operations) {
       bytes += operation.path.length + ("data" in operation ? operation.data.length : 0);
+      if (!("after" in operation) || operation.after === undefined) continue;
+      after ??= [];
+      after.push(operation.after);
+    }
     const unit: Unit = {
       operations: [...operations],
       levels: [],
-      occupied: new Set(),
+      occupied: undefined,
       expected: operations.map(expectedBy),
       bytes,
-      after: operations.flatMap((operation) => ("after" in operation && operation.after ? [operation.after] : [])),
+      after,
       number: ++this.#lastNumber,
       mustWait: false,
-      barriers: [],
+      barriers: undefined,
       done,
       refused,
       attempts: 0,
@@ -140,7 +145,9 @@ export class Journal {
   /** Calls back when everything that is pending now has been committed or refused. */
   settled(done: () => void): void {
     if (this.#pending.size === 0) return done();
-    this.#last!.barriers.push(() => {
+    const last = this.#last!;
+    last.barriers ??= [];
+    last.barriers.push(() => {
       if (this.#parked.length === 0) done();
       else this.#waiting.push(() => this.settled(done));
     });
@@ -224,7 +231,7 @@ export class Journal {
     }
     unit.operations.forEach((operation, index) => {
       if (operation === undefined) return;
-      if (unit.occupied.has(operation.path)) {
+      if (unit.occupied?.has(operation.path)) {
         writes.push({ kind: "delete", path: operation.path, version: -1 });
         parts.push({ kind: "clear", path: operation.path });
       }
@@ -255,7 +262,7 @@ export class Journal {
   #retire(unit: Unit, how: "committed" | "refused"): void {
     this.#pendingBytes -= unit.bytes;
     this.#pending.delete(unit);
-    for (const after of unit.after) after(how);
+    if (unit.after !== undefined) for (const after of unit.after) after(how);
     if (this.#relieved === undefined || this.#pendingBytes > journalBytesLow) return;
     const relieved = this.#relieved;
     this.#relieved = undefined;
@@ -263,7 +270,7 @@ export class Journal {
   }
 
   #lower(unit: Unit): void {
-    for (const done of unit.barriers) done();
+    if (unit.barriers !== undefined) for (const done of unit.barriers) done();
   }
 
   /** Makes the unit such that it may succeed; false if it must be refused, or nothing is left of it. */
@@ -279,7 +286,7 @@ export class Journal {
   }
 
   #repairLevel(unit: Unit, part: Part & { path: string }, { code, message }: CoordinatorError): boolean {
-    if (part.kind === "clear" && code === "NoNode") unit.occupied.delete(part.path);
+    if (part.kind === "clear" && code === "NoNode") unit.occupied?.delete(part.path);
     else if (part.kind === "level" && code === "NodeExists")
       unit.levels = unit.levels.filter((path) => path !== part.path);
     else if (part.kind === "level" && code === "NoNode") addLevelAbove(unit, part.path);
@@ -301,6 +308,7 @@ export class Journal {
         return true;
       }
       case "announce NodeExists":
+        unit.occupied ??= new Set();
         unit.occupied.add(operation.path);
         return true;
       case "create NoNode":

@@ -37,9 +37,10 @@ export class Levels {
   /** The missing levels above the nodes of a unit, parents first; from now on they count as known. */
   above(operations: Operations): string[] {
     const levels: string[] = [];
-    const made = madeBy(operations);
+    let made: Set<string> | undefined;
     for (const operation of operations) {
       if (operation === undefined || !mayCreate(operation) || this.#known.has(parentPath(operation.path))) continue;
+      made ??= madeBy(operations);
       for (const level of levelsAbove(operation.path)) {
         if (this.#known.has(level) || made.has(level)) continue;
         levels.push(level);
@@ -52,10 +53,11 @@ export class Levels {
   #unknown(units: readonly Operations[], missing: ReadonlySet<string>): Set<string> {
     const unknown = new Set<string>();
     for (const operations of units) {
-      const made = madeBy(operations);
+      let made: Set<string> | undefined;
       for (const operation of operations) {
         if (operation === undefined || !mayCreate(operation) || this.#known.has(parentPath(operation.path))) continue;
-        const first = levelsAbove(operation.path).find((level) => !this.#known.has(level) && !made.has(level));
+        made ??= madeBy(operations);
+        const first = levelsAbove(operation.path).find((level) => !this.#known.has(level) && !made!.has(level));
         if (first !== undefined && !missing.has(first)) unknown.add(first);
       }
     }

@@ -16,6 +16,7 @@ import {
   writeUint32,
   writeUint64,
 } from "../base/bytes.ts";
+import { OperatingError } from "../base/errors.ts";
 import type { ProtocolVersion, QoS } from "../mqtt/constants.ts";
 import { makePublish, Publish } from "../mqtt/publish.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
@@ -64,8 +65,12 @@ export interface Parts {
 export function encodeMessage(publish: Publish, head: MessageHead): Uint8Array {
   const propertiesLength = publish.propertiesEnd - publish.propertiesStart;
   const { publisher, parts } = head;
-  const texts = [head.branch, publisher ?? "", parts?.id ?? ""].map(encodeUtf8);
-  const textsEnd = messageHeadBytes + texts.reduce((sum, { length }) => sum + length, 0);
+  const branch = encodeBranch(head.branch);
+  const author = publisher === undefined ? noBytes : encodeUtf8(publisher);
+  const partsId = parts === undefined ? noBytes : encodeUtf8(parts.id);
+  const authorAt = messageHeadBytes + branch.length;
+  const partsAt = authorAt + author.length;
+  const textsEnd = partsAt + partsId.length;
   const hasCopy = publish.copyUntil > 0;
   const propertiesAt = textsEnd + (hasCopy ? 8 : 0);
   const payloadEnd = parts === undefined ? publish.payloadEnd : publish.payloadStart;
@@ -84,21 +89,40 @@ export function encodeMessage(publish: Publish, head: MessageHead): Uint8Array {
   if (hasCopy) writeUint64(bytes, textsEnd, publish.copyUntil);
   writeUint32(bytes, 18, head.recipients);
   writeUint32(bytes, 22, propertiesLength);
+  writeUint16(bytes, 26, branch.length);
+  writeUint16(bytes, 28, author.length);
+  writeUint16(bytes, 30, partsId.length);
   writeUint16(bytes, 32, parts?.count ?? 0);
-  let at = messageHeadBytes;
-  texts.forEach((text, index) => {
-    writeUint16(bytes, 26 + 2 * index, text.length);
-    bytes.set(text, at);
-    at += text.length;
-  });
+  bytes.set(branch, messageHeadBytes);
+  bytes.set(author, authorAt);
+  bytes.set(partsId, partsAt);
   copyBytes(bytes, propertiesAt, publish.propertyBytes, publish.propertiesStart, publish.propertiesEnd);
   copyBytes(bytes, propertiesAt + propertiesLength, publish.payloadBytes, publish.payloadStart, payloadEnd);
   return bytes;
 }
 
-/** What a message costs and who pays for it; undefined: the bytes are no message, but a level above others. */
+let branchText = "";
+let branchBytes = noBytes as Uint8Array;
+
+/** A broker's own name is in all that it writes: it is encoded once. */
+function encodeBranch(text: string): Uint8Array {
+  if (text === branchText) return branchBytes;
+  branchText = text;
+  branchBytes = encodeUtf8(text);
+  return branchBytes;
+}
+
+/**
+ * What a message costs and who pays for it; undefined: the bytes are no message, but a level above others. Throws
+ * `OperatingError` for bytes that another version has written.
+ */
 export function decodeMessageHead(bytes: Uint8Array): MessageHead | undefined {
-  if (bytes.length < messageHeadBytes) return undefined;
+  if (bytes.length === 0) return undefined;
+  if (bytes.length < messageHeadBytes || bytes[16] !== formatVersion)
+    throw new OperatingError(
+      "EFORMAT",
+      `the store holds messages of another version (${bytes[16]}, not ${formatVersion})`,
+    );
   const until = readUint64(bytes, 8);
   const branchEnd = messageHeadBytes + readUint16(bytes, 26);
   const publisherEnd = branchEnd + readUint16(bytes, 28);
@@ -175,7 +199,7 @@ const slipHeadBytes = 20;
  */
 export function encodeSlip(slip: SlipRecord): Uint8Array {
   const path = encodeUtf8(slip.messagePath);
-  const branch = encodeUtf8(slip.branch);
+  const branch = encodeBranch(slip.branch);
   const ids = slip.subscriptionIds;
   const branchAt = slipHeadBytes + 4 * ids.length;
   const bytes = new Uint8Array(branchAt + branch.length + path.length);

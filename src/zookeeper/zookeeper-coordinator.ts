@@ -27,26 +27,10 @@ import {
 import { commitPath, commitsPath } from "../coordinator/paths.ts";
 import { ZooKeeperClient, type ZooKeeperOptions } from "./client.ts";
 import { ZooKeeperError } from "./codes.ts";
+import { Group, type Write } from "./group.ts";
 import type { WriteRequest, WriteResponse } from "./records.ts";
-import {
-  isDoubtful,
-  sizeOf,
-  toCode,
-  toReadRequest,
-  toReadResult,
-  toRequest,
-  toStat,
-  toWriteResults,
-} from "./translate.ts";
+import { isDoubtful, sizeOf, toCode, toReadRequest, toReadResult, toStat } from "./translate.ts";
 import { ZooKeeper } from "./zookeeper.ts";
-
-interface Write {
-  readonly kind: "write";
-  readonly operations: readonly WriteOperation[];
-  readonly bytes: number;
-  readonly done: WriteDone;
-  readonly repair: Repair | undefined;
-}
 
 interface Read {
   readonly kind: "read";
@@ -78,7 +62,7 @@ export class ZooKeeperCoordinator implements Coordinator {
   readonly #stateListeners: ((state: CoordinatorState, why: string | undefined) => void)[] = [];
   #queue: Submission[] = [];
   /** The group whose answer is awaited, or whose outcome is in doubt. */
-  #group: readonly Write[] | undefined;
+  #group: Group | undefined;
   /** Reads whose answers are awaited. */
   #reading: (Read | Sync)[] = [];
   /** Grows and shrinks: a server may take less at once than it should. */
@@ -186,7 +170,7 @@ export class ZooKeeperCoordinator implements Coordinator {
   /** While a group is under way nothing else is asked: what failed in it must be tried before what came later. */
   #pump(): void {
     while (this.#group === undefined && this.#queue.length > 0 && this.#client.state === "CONNECTED") {
-      if (this.#queue[0]!.kind === "write") this.#commit(this.#takeGroup());
+      if (this.#queue[0]!.kind === "write") this.#commit(new Group(this.#takeGroup()));
       else this.#ask(this.#queue.shift() as Read | Sync);
     }
     const idle = this.#group === undefined && this.#queue.length === 0 && this.#reading.length === 0;
@@ -212,12 +196,10 @@ export class ZooKeeperCoordinator implements Coordinator {
     return group;
   }
 
-  #commit(group: readonly Write[]): void {
+  #commit(group: Group): void {
     this.#group = group;
-    const requests: WriteRequest[] = [
-      { kind: "setData", path: this.#commitPath, data: noBytes, version: this.#commits },
-    ];
-    for (const { operations } of group) for (const operation of operations) requests.push(toRequest(operation));
+    const count: WriteRequest = { kind: "setData", path: this.#commitPath, data: noBytes, version: this.#commits };
+    const requests = [count, ...group.requests];
     this.#client.submitWrite(requests, (error, responses, zxid) => {
       if (error === undefined) return this.#committed(group, responses.slice(1), zxid);
       if (isDoubtful(error)) {
@@ -229,37 +211,30 @@ export class ZooKeeperCoordinator implements Coordinator {
     });
   }
 
-  #committed(group: readonly Write[], responses: readonly WriteResponse[] | undefined, zxid: number): void {
+  #committed(group: Group, responses: readonly WriteResponse[] | undefined, zxid: number): void {
     this.#commits++;
     this.#group = undefined;
     this.#groupBytesMax = Math.min(keeperGroupBytesMax, this.#groupBytesMax + keeperGroupBytesMax / 64);
     // The next group leaves before the callbacks of this one: network and event loop work side by side.
     this.#pump();
-    let at = 0;
-    for (const { operations, done } of group) {
-      const own = responses?.slice(at, at + operations.length);
-      at += operations.length;
-      done(undefined, own && toWriteResults(operations, own), zxid);
-    }
+    const results = responses && group.resultsOf(responses);
+    group.writes.forEach(({ done }, at) => {
+      done(undefined, results?.[at], zxid);
+    });
   }
 
   /** One submission of a group is refused: it hears of it, the others are tried again without it, in their order. */
-  #refused(group: readonly Write[], error: ZooKeeperError): void {
+  #refused(group: Group, error: ZooKeeperError): void {
     this.#group = undefined;
-    let index = error.index - 1;
-    if (error.code === "PacketTooLarge") index = 0;
-    else if (index < 0) return this.#disown(error);
-    const guilty = group.findIndex(({ operations }) => {
-      if (index < operations.length) return true;
-      index -= operations.length;
-      return false;
-    });
-    const { operations, done, repair } = group[guilty]!;
+    const isTooLarge = error.code === "PacketTooLarge";
+    if (!isTooLarge && error.index < 1) return this.#disown(error);
+    const { write: guilty, index } = group.placeOf(isTooLarge ? 0 : error.index - 1);
+    const { operations, done, repair } = group.writes[guilty]!;
     const refusal = new CoordinatorError(toCode(error), operations[index]!.path, index);
     const instead = repair?.(refusal);
     // One that stays refused is answered in its turn.
     const answer = makeWrite([], () => done(refusal, undefined, 0), undefined);
-    const again = group.map((write, at) => {
+    const again = group.writes.map((write, at) => {
       if (at !== guilty) return write;
       return instead === undefined ? answer : makeWrite(instead, done, repair);
     });
@@ -291,9 +266,8 @@ export class ZooKeeperCoordinator implements Coordinator {
       if (version !== this.#commits) return this.#disown(new ZooKeeperError("BadVersion", this.#commitPath));
       this.#group = undefined;
       // A server whose packet limit is lower than ours hangs up on what is too large for it, again and again.
-      const bytes = group.reduce((sum, write) => sum + write.bytes, 0);
-      this.#groupBytesMax = Math.min(this.#groupBytesMax, bytes) / 2;
-      this.#queue.unshift(...group);
+      this.#groupBytesMax = Math.min(this.#groupBytesMax, group.bytes) / 2;
+      this.#queue.unshift(...group.writes);
       this.#pump();
     });
   }

@@ -106,3 +106,15 @@ test("with every subscriber at home nothing is bound in the end", async () => {
   await eventually(() => account.bound === 0, "nothing is set aside any more");
   await broker.stop();
 });
+
+test("a store that another version has written is refused in words", async () => {
+  const first = await startBroker();
+  const { coordinator } = first.server.broker.context;
+  const data = new Uint8Array(40);
+  data[16] = 2;
+  await new Promise<void>((done) =>
+    coordinator.write([{ kind: "create", path: "/topics/=old", data, mode: "persistent" }], () => done()),
+  );
+  await first.server.stop();
+  await expect(startBroker({ data: first.folder })).rejects.toThrow("messages of another version (2, not 3)");
+});

@@ -142,6 +142,43 @@ export function coordinatorContract(name: string, open: () => Promise<Store>): v
       expect(await textOf(coordinator, "/g/never")).toBe("NoNode");
     });
 
+    test("a check holds for each submission that brings it, also where several bring the same", async () => {
+      const coordinator = await one();
+      await write(coordinator, create("/guard"));
+      const guarded = (path: string, version = -1): Promise<Written> =>
+        write(coordinator, check("/guard", version), create(path));
+      const written = await Promise.all([
+        guarded("/a"),
+        guarded("/b", 0),
+        guarded("/c"),
+        guarded("/a"),
+        write(coordinator, set("/guard", "changed")),
+        guarded("/d", 0),
+        guarded("/e"),
+        write(coordinator, remove("/guard")),
+        guarded("/f"),
+        write(coordinator, create("/guard")),
+        guarded("/g"),
+      ]);
+      expect(written.map(({ error }) => error && `${error.code} ${error.path} ${error.index}`)).toEqual([
+        undefined,
+        undefined,
+        undefined,
+        "NodeExists /a 1",
+        undefined,
+        "BadVersion /guard 0",
+        undefined,
+        undefined,
+        "NoNode /guard 0",
+        undefined,
+        undefined,
+      ]);
+      expect(written[2]!.results.map(({ path, version }) => [path, version])).toEqual([
+        ["/guard", -1],
+        ["/c", 0],
+      ]);
+    });
+
     test("what is repaired is tried at its place: before what was submitted after it", async () => {
       const coordinator = await one();
       await write(coordinator, create("/o"), create("/o/taken"));
