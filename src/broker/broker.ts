@@ -178,6 +178,7 @@ export class Broker {
     this.#wills = wills;
     this.#links = links;
     this.#cluster = cluster;
+    const sys = new Sys(context, fanout);
     this.#start = async () => {
       await directory.start();
       await retaining.start();
@@ -185,8 +186,8 @@ export class Broker {
       await banking.start();
       await drops.start();
       await adoption.adopt();
+      sys.start();
     };
-    new Sys(context, fanout);
     new Teller(context, { membership, retaining, drops });
   }
 

@@ -23,7 +23,11 @@ export class Sys {
     this.#context = context;
     this.#fanout = fanout;
     this.#startedAt = context.clock.now();
-    this.#refresh(this.#startedAt);
+  }
+
+  /** Everything that is counted has been read from the store. */
+  start(): void {
+    this.#refresh(this.#context.clock.now());
   }
 
   #refresh(now: number): void {
