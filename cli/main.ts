@@ -5,6 +5,7 @@ import { version } from "../src/broker/version.ts";
 import { bankCommand } from "./bank.ts";
 import { brokerCommand } from "./broker.ts";
 import { completionCommand } from "./completion.ts";
+import { healthCommand } from "./health.ts";
 import { pubCommand } from "./pub.ts";
 import { showCommand } from "./show.ts";
 import { subCommand } from "./sub.ts";
@@ -28,11 +29,12 @@ Examples:
   mqttzoo pub -t home/kitchen/temp -m 21.5 -q 1    publish one message
   mqttzoo show brokers --zk zk1:2181               print who is in a cluster
   mqttzoo bank balance                             print what may still be stored
+  mqttzoo health --http-port 8080                  ask a broker how it is
 
 mqttzoo COMMAND --help tells more.`,
   );
 program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subCommand()).addCommand(showCommand());
-program.addCommand(bankCommand());
+program.addCommand(bankCommand()).addCommand(healthCommand());
 program.addCommand(completionCommand(program));
 
 function useOneLine(command: Command): void {

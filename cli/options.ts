@@ -61,6 +61,18 @@ const specs: readonly OptionSpec[] = [
     shown: "none",
   },
   {
+    key: "httpHost",
+    value: "ADDRESS",
+    help: "address to listen on for probes and metrics",
+    parse: parseText,
+  },
+  {
+    key: "httpPort",
+    value: "PORT",
+    help: "TCP port for /livez, /readyz, /startupz and /metrics; 0: none",
+    parse: integer(0, 65_535),
+  },
+  {
     key: "maxPacketSize",
     value: "BYTES",
     help: "largest packet taken from a client; 64k, 8M",

@@ -90,7 +90,7 @@ export class Broker {
   readonly #start: () => Promise<void>;
 
   private constructor(doors: Doors, epoch: number, facts: BrokerFacts) {
-    const journal = new Journal(doors.coordinator);
+    const journal = new Journal(doors.coordinator, doors.clock);
     const { coordinator, options } = doors;
     const banking = new Banking(options, new Accounts(coordinator));
     const slips = new Slips({ coordinator, journal, ledger: banking });
@@ -110,7 +110,7 @@ export class Broker {
       clients: new Map(),
       elsewhere: new Map(),
       peers: new Map(),
-      self: { epoch, isJoining: false, isFenced: false, orphansUntil: 0 },
+      self: { epoch, isJoining: false, isFenced: false, isDraining: false, orphansUntil: 0 },
       evict: (client) => this.#sessions.evict(client),
     };
     const { context } = this;

@@ -379,7 +379,10 @@ export class Client {
     }
     const wall = publish.expiresAt === Infinity ? 0 : this.context.clock.wall();
     writePublish(writer, publish, envelope, wall);
-    this.context.metrics.publishesSent++;
+    const { metrics } = this.context;
+    metrics.publishesSent++;
+    if (qos === 1) metrics.sentQoS1++;
+    else if (qos === 2) metrics.sentQoS2++;
   }
 }
 

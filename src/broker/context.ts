@@ -27,6 +27,8 @@ export interface Self {
   epoch: number;
   /** The znode is being made. */
   isJoining: boolean;
+  /** It is about to leave: clients are sent to other brokers. */
+  isDraining: boolean;
   /** The lease is over, or the session is: other brokers may keep the persistent sessions by now. */
   isFenced: boolean;
   /** Until then, by the clock, there may be sessions of dead brokers that nobody keeps yet. */

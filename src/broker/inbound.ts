@@ -102,6 +102,8 @@ export class Inbound {
     const route = this.#routeOf(connection, publish);
     this.#context.metrics.publishesReceived++;
     if (publish.qos > 0 || publish.retain) {
+      if (publish.qos === 1) this.#context.metrics.receivedQoS1++;
+      else if (publish.qos === 2) this.#context.metrics.receivedQoS2++;
       if (publish.qos === 1 && !publish.retain && publish.verbatim && end - start < linkRunBytesMax) {
         if (this.#flows.fanout.takesBundles(route))
           return this.#flows.publishing.gather(connection, publish, route, start);

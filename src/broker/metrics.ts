@@ -1,13 +1,22 @@
 /** What the broker counts. Plain numbers: counting must cost nothing on the fast path. */
 
+import { Histogram } from "../base/histogram.ts";
+
 export class Metrics {
   connections = 0;
   connectionsMaximum = 0;
   connectionsTotal = 0;
   bytesReceived = 0;
   bytesSent = 0;
+  /** At all QoS; and those at QoS 1 and 2. */
   publishesReceived = 0;
+  receivedQoS1 = 0;
+  receivedQoS2 = 0;
   publishesSent = 0;
+  sentQoS1 = 0;
+  sentQoS2 = 0;
+  /** From a promised publish to its acknowledgement, where that had to wait. */
+  readonly settling = new Histogram();
   /** QoS 0, for a subscriber whose output was full. */
   droppedOutput = 0;
   /** QoS 1 and 2, for a session without persistence whose queue was full. */

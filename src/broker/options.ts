@@ -19,6 +19,9 @@ export interface BrokerOptions {
   readonly advertise: string;
   /** File with the secret that all brokers of the cluster share; empty: links are not authenticated. */
   readonly linkSecretFile: string;
+  /** Where probes and metrics are served; port 0: nowhere. */
+  readonly httpHost: string;
+  readonly httpPort: number;
   /** Largest packet taken from a client, in bytes. */
   readonly maxPacketSize: number;
   readonly maxConnections: number;
@@ -58,6 +61,8 @@ export const defaultOptions: BrokerOptions = {
   linkPort: 7883,
   advertise: hostname(),
   linkSecretFile: "",
+  httpHost: "0.0.0.0",
+  httpPort: 0,
   maxPacketSize: 8 * 1024 * 1024,
   maxConnections: 100_000,
   maxInflight: 1024,

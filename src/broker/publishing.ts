@@ -104,7 +104,10 @@ export class Publishing {
     this.#fanout.bundle(bundle, settlement, connection);
     const settle = channel.owe(writer, PacketType.puback, ids, bundle.end - bundle.start);
     this.#holdIfOwed(connection);
+    const { clock, metrics } = this.#context;
+    const owedAt = clock.now();
     settlement.whenSettled(() => {
+      metrics.settling.observe(clock.now() - owedAt);
       channel.outstanding -= ids.length;
       settle({ reason: Reason.success });
       this.#resumeIfPaid(connection);
@@ -253,7 +256,10 @@ export class Publishing {
       client.unsettled.set(packetId, settle);
     }
     this.#holdIfOwed(connection);
+    const { clock, metrics } = this.#context;
+    const owedAt = clock.now();
     wait((verdict) => {
+      metrics.settling.observe(clock.now() - owedAt);
       if (qos === 1) {
         channel.outstanding--;
         settle(verdict);

@@ -7,13 +7,16 @@ import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { EmbeddedCoordinator } from "../embedded/embedded-coordinator.ts";
+import { serveHttp } from "../net/http.ts";
 import { dialTcp, type Listener, listenTcp } from "../net/tcp.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { Turn } from "../net/writer.ts";
 import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
 import { Broker } from "./broker.ts";
 import { Connection } from "./connection.ts";
+import type { Context } from "./context.ts";
 import { openControl } from "./control.ts";
+import { Health } from "./health.ts";
 import { type DialLink, LinkConnection } from "./links.ts";
 import type { BrokerOptions } from "./options.ts";
 
@@ -35,6 +38,8 @@ export async function startServer(options: BrokerOptions, log: Log, linkSecret?:
     if (state === "CONNECTED") log.info("the store works again");
     else log.error({ state, why }, "the store cannot write; what needs it waits, unacknowledged");
   });
+  const health = new Health();
+  const http = options.httpPort === 0 ? undefined : await openHttp(options, health);
   const turn = new Turn((flush) => void setImmediate(flush));
   const server: { broker: Broker | undefined } = { broker: undefined };
   const linkListener = options.zk === "" ? undefined : listenForLinks(options, server, turn);
@@ -50,6 +55,8 @@ export async function startServer(options: BrokerOptions, log: Log, linkSecret?:
     fatal: (error) => end(error, log),
   });
   server.broker = broker;
+  health.started(broker.context);
+  http?.started(broker.context);
   const control = options.zk === "" ? openControl(options.data, coordinator, log) : undefined;
   const alarm = setAlarm(
     { nextDeadline: () => broker.nextDeadline(), tick: () => broker.handle({ kind: "tick" }) },
@@ -68,6 +75,7 @@ export async function startServer(options: BrokerOptions, log: Log, linkSecret?:
     listener.close();
     linkListener?.close();
     control?.close();
+    http?.close();
     broker.handle({ kind: "shutdown" });
     const flushed = new Promise<void>((resolve) => {
       broker.context.journal.settled(() => coordinator.close(resolve));
@@ -75,6 +83,29 @@ export async function startServer(options: BrokerOptions, log: Log, linkSecret?:
     await Promise.race([flushed, Bun.sleep(shutdownWaitMs)]);
   };
   return { port: listener.port, broker, stop };
+}
+
+interface Http {
+  started(context: Context): void;
+  close(): void;
+}
+
+/** Probes are answered from the first moment on, metrics when the broker has started. */
+async function openHttp({ httpHost, httpPort }: BrokerOptions, health: Health): Promise<Http> {
+  const { Exposition } = await import("./exposition.ts");
+  let exposition: InstanceType<typeof Exposition> | undefined;
+  const http = serveHttp(httpHost, httpPort, async (path) => {
+    if (path === "/metrics" && exposition !== undefined)
+      return { status: 200, type: exposition.contentType, body: await exposition.text() };
+    const missing = { status: 404, type: "text/plain", body: "there are /livez, /readyz, /startupz and /metrics\n" };
+    return health.answer(path) ?? missing;
+  });
+  return {
+    started(context) {
+      exposition = new Exposition(context);
+    },
+    close: () => http.close(),
+  };
 }
 
 function listen(options: BrokerOptions, broker: Broker, turn: Turn): Listener {

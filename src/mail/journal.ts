@@ -6,6 +6,8 @@
  */
 import { assert } from "../base/assert.ts";
 import { noBytes } from "../base/bytes.ts";
+import type { Clock } from "../base/clock.ts";
+import { Histogram } from "../base/histogram.ts";
 import { journalBytesLow, journalBytesMax, journalRetriesMax } from "../base/limits.ts";
 import type { Coordinator, CoordinatorError, WriteOperation, WriteResult } from "../coordinator/coordinator.ts";
 import { nameOf, parentPath } from "../coordinator/paths.ts";
@@ -38,6 +40,7 @@ interface Unit {
   readonly expected: readonly number[];
   readonly bytes: number;
   readonly after: readonly ((how: "committed" | "refused") => void)[] | undefined;
+  readonly submittedAt: number;
   /** Units are taken up in the order of their numbers. */
   readonly number: number;
   /** A check has failed that may be waited for. */
@@ -70,8 +73,13 @@ export class Journal {
   /** Told once when the pending bytes have fallen low after `full` was true. */
   onRelief: () => void = () => {};
 
-  constructor(coordinator: Coordinator) {
+  /** From submission to commit. */
+  readonly latency = new Histogram();
+  readonly #clock: Pick<Clock, "now">;
+
+  constructor(coordinator: Coordinator, clock: Pick<Clock, "now">) {
     this.#coordinator = coordinator;
+    this.#clock = clock;
     this.#levels = new Levels(coordinator);
   }
 
@@ -109,6 +117,7 @@ export class Journal {
       expected: operations.map(expectedBy),
       bytes,
       after,
+      submittedAt: this.#clock.now(),
       number: ++this.#lastNumber,
       mustWait: false,
       barriers: undefined,
@@ -255,6 +264,7 @@ export class Journal {
 
   #finish(unit: Unit, versions: readonly number[], zxid: number): void {
     this.#retire(unit, "committed");
+    this.latency.observe(this.#clock.now() - unit.submittedAt);
     unit.done(versions, zxid);
     this.#lower(unit);
   }

@@ -1,7 +1,9 @@
 /** Paths and records there and back; the journal when nodes come and go under it; the writer when the kernel is full. */
+
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
+import { systemClock } from "../../src/base/clock.ts";
 import {
   type Coordinator,
   CoordinatorError,
@@ -137,7 +139,7 @@ class FakeTree {
 
 test("the journal makes levels, and makes them again when they have vanished", () => {
   const tree = new FakeTree();
-  const journal = new Journal(tree.coordinator);
+  const journal = new Journal(tree.coordinator, systemClock);
   let committed = 0;
   const store = (path: string): void =>
     journal.commit([{ kind: "create", path, data: encodeUtf8("x"), mode: "persistent" }], () => committed++);
@@ -153,13 +155,13 @@ test("the journal makes levels, and makes them again when they have vanished", (
 test("a node made in a unit is no level: the next operation stands below it", () => {
   const tree = new FakeTree();
   const create = (path: string) => ({ kind: "create", path, data: encodeUtf8("mine"), mode: "persistent" }) as const;
-  new Journal(tree.coordinator).commit([create("/topics/a/=1"), create("/topics/a/=1/left")]);
+  new Journal(tree.coordinator, systemClock).commit([create("/topics/a/=1"), create("/topics/a/=1/left")]);
   expect(tree.nodes.get("/topics/a/=1")).toBe("mine");
 });
 
 test("put and remove do not care what is there; what is overtaken is left out of a retry", () => {
   const tree = new FakeTree();
-  const journal = new Journal(tree.coordinator);
+  const journal = new Journal(tree.coordinator, systemClock);
   const put = (path: string, data: string, exists: boolean, isCurrent = () => true) =>
     ({ kind: "put", path, data: encodeUtf8(data), exists, isCurrent }) as const;
   journal.commit([put("/r/a", "1", true)]);

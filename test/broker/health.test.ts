@@ -1,0 +1,75 @@
+/** Probes and metrics over HTTP. */
+import { expect, test } from "bun:test";
+import { freePort } from "../bench/brokers.ts";
+import { eventually, startBroker } from "../support/broker.ts";
+import { RawClient } from "../support/raw-client.ts";
+
+async function get(port: number, path: string): Promise<{ status: number; body: string; type: string | null }> {
+  const response = await fetch(`http://127.0.0.1:${port}${path}`);
+  return { status: response.status, body: await response.text(), type: response.headers.get("content-type") };
+}
+
+/** The samples of a page, by name and labels. */
+function samplesOf(page: string): Map<string, number> {
+  const lines = page.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  return new Map(
+    lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ")))]),
+  );
+}
+
+test("probes say yes with reasons; other paths and methods are told what there is", async () => {
+  const httpPort = await freePort();
+  const broker = await startBroker({ httpPort, httpHost: "127.0.0.1" });
+  for (const path of ["/livez", "/startupz", "/readyz"]) {
+    const { status, body, type } = await get(httpPort, path);
+    expect([status, type]).toEqual([200, "application/json"]);
+    const { ok, checks } = JSON.parse(body);
+    expect(ok).toBe(true);
+    for (const check of checks) expect(check).toEqual({ name: expect.any(String), ok: true, why: expect.any(String) });
+  }
+  expect((await get(httpPort, "/")).status).toBe(404);
+  expect((await fetch(`http://127.0.0.1:${httpPort}/livez`, { method: "POST" })).status).toBe(405);
+  await expect(startBroker({ httpPort, httpHost: "127.0.0.1" })).rejects.toThrow("choose another with --http-port");
+  await broker.stop();
+});
+
+test("metrics: counters by QoS and reason, histograms whose buckets add up, names by Prometheus' conventions", async () => {
+  const httpPort = await freePort();
+  const broker = await startBroker({ httpPort, httpHost: "127.0.0.1", bankCapital: 50 });
+  const away = await RawClient.connect(broker.port, { clean: false, clientId: "away" });
+  await away.subscribe("m/#", { qos: 1 });
+  away.disconnect();
+  await away.untilClosed();
+  const client = await RawClient.connect(broker.port, { protocolVersion: 5 });
+  await client.subscribe("live", { qos: 2 });
+  for (const qos of [0, 1, 2]) client.publish("live", "x", { qos, messageId: qos === 0 ? undefined : qos });
+  await client.takeMany("publish", 3);
+  client.publish("m/1", "x", { qos: 1, messageId: 7, properties: { messageExpiryInterval: 30 } });
+  await eventually(() => client.packets.some(({ cmd, messageId }) => cmd === "puback" && messageId === 7), "stored");
+  client.publish("m/2", "x".repeat(5000), { qos: 1, messageId: 8 });
+  await eventually(() => client.packets.some(({ reasonCode }) => reasonCode === 0x97), "refused");
+  const { body, type } = await get(httpPort, "/metrics");
+  expect(type).toContain("text/plain");
+  const samples = samplesOf(body);
+  expect(samples.get("mqttzoo_connections")).toBe(1);
+  for (const [qos, count] of [1, 3, 1].entries()) {
+    expect(samples.get(`mqttzoo_messages_received_total{qos="${qos}"}`)).toBe(count);
+    expect(samples.get(`mqttzoo_messages_sent_total{qos="${qos}"}`)).toBe(1);
+  }
+  expect(samples.get('mqttzoo_messages_refused_total{reason="bank"}')).toBe(1);
+  expect(samples.get("mqttzoo_bank_messages")).toBe(1);
+  expect(samples.get("mqttzoo_bank_capital_credits")).toBe(50);
+  expect(samples.get("mqttzoo_store_connected")).toBe(1);
+  for (const name of ["mqttzoo_store_commit_seconds", "mqttzoo_settle_seconds"]) {
+    const buckets = [...samples].filter(([key]) => key.startsWith(`${name}_bucket`)).map(([, value]) => value);
+    expect(buckets).toEqual(buckets.toSorted((a, b) => a - b));
+    expect(buckets.at(-1)).toBe(samples.get(`${name}_count`)!);
+    expect(samples.get(`${name}_count`)).toBeGreaterThan(0);
+  }
+  for (const line of body.split("\n").filter((text) => text.startsWith("# TYPE"))) {
+    const [, , name, kind] = line.split(" ") as [string, string, string, string];
+    expect(name).toMatch(/^(mqttzoo|process)_[a-z_]+$/);
+    expect(name.endsWith("_total")).toBe(kind === "counter");
+  }
+  await broker.stop();
+});
