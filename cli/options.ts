@@ -54,6 +54,19 @@ const specs: readonly OptionSpec[] = [
     shown: "the host name",
   },
   {
+    key: "serverReference",
+    value: "HOST:PORT",
+    help: "where clients reach this broker when others send them here; none: they are told no address",
+    parse: parseText,
+    shown: "--advertise and --port",
+  },
+  {
+    key: "drainTime",
+    value: "SECONDS",
+    help: "how long it takes at the end to send clients to other brokers; 0: they are just disconnected",
+    parse: integer(0, 3600),
+  },
+  {
     key: "linkSecretFile",
     value: "FILE",
     help: "file with the secret that all brokers of the cluster share",

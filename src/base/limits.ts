@@ -100,6 +100,14 @@ export const sessionShards = 256;
 export const sysIntervalMs = 10_000;
 /** A connection that we have closed is given this long to be closed by the peer. */
 export const lingerMs = 1_000;
+/** How often a broker that is about to leave looks whom it may send away; */
+export const drainLookMs = 20;
+/** ... how long a client may wait for what it is owed, before it is; */
+export const drainOwedMs = 1_000;
+/** ... and how long is waited, when the last has gone, for what is on its way into the store or to other brokers. */
+export const drainSettleMs = 5_000;
+/** A client that was sent to another broker has this long to come there; then its will is published. */
+export const movedWillMs = 10_000;
 /** An orderly end waits this long for the store and for clients' sockets. */
 export const shutdownWaitMs = 5_000;
 

@@ -2,7 +2,8 @@
  * Sessions that nobody keeps: those that this broker kept in an earlier life, and those of brokers that have died. They
  * are taken into memory, wait for their clients or for their end, and the wills of lost connections are published.
  */
-import { adoptionPageMax, orphansMs } from "../base/limits.ts";
+import { adoptionPageMax, movedWillMs, orphansMs } from "../base/limits.ts";
+import { Timer } from "../base/timers.ts";
 import {
   decodeName,
   incomingPath,
@@ -15,7 +16,7 @@ import {
   willPath,
   willsPath,
 } from "../coordinator/paths.ts";
-import { decodeWill, type SessionRecord } from "../mail/records.ts";
+import { decodeSession, decodeWill, type SessionRecord, type WillRecord } from "../mail/records.ts";
 import { countedOf } from "../mail/slips.ts";
 import type { Client } from "./client.ts";
 import type { Context } from "./context.ts";
@@ -39,6 +40,8 @@ export interface AdoptionParts {
 export class Adoption {
   readonly #context: Context;
   readonly #parts: AdoptionParts;
+  /** Wills of clients that are expected here or elsewhere, by their paths. */
+  readonly #expected = new Set<string>();
 
   constructor(context: Context, parts: AdoptionParts) {
     this.#context = context;
@@ -114,7 +117,7 @@ export class Adoption {
   }
 
   async #adoptWills(brokerId: string): Promise<void> {
-    const { coordinator, clients } = this.#context;
+    const { coordinator } = this.#context;
     const parent = parentPath(willPath(brokerId, "x"));
     const paths = (await children(coordinator, parent)).map((name) => `${parent}/${name}`);
     const results = await read(
@@ -126,11 +129,53 @@ export class Adoption {
       if (typeof result !== "object" || !("data" in result)) return;
       const will = decodeWill(result.data);
       if (this.#parts.membership.isAlive(brokerId, will.epoch)) return;
-      const clientId = decodeName(nameOf(path));
-      const client = clients.get(clientId);
-      if (client !== undefined && client.connection === undefined) this.#parts.wills.recovered(client, will, path);
-      else this.#parts.wills.orphaned(clientId, will, path);
+      if (will.movedAt === undefined) this.#publish(will, path);
+      else this.#expect(will, path);
     });
+  }
+
+  /** The connection that a will speaks for is lost. */
+  #publish(will: WillRecord, path: string): void {
+    const clientId = decodeName(nameOf(path));
+    const client = this.#context.clients.get(clientId);
+    if (client !== undefined && client.connection === undefined) this.#parts.wills.recovered(client, will, path);
+    else this.#parts.wills.orphaned(clientId, will, path);
+  }
+
+  /** Its client was sent to another broker, in order: it has a while to come, and then it has another will, or is gone. */
+  #expect(will: WillRecord, path: string): void {
+    if (this.#expected.has(path)) return;
+    this.#expected.add(path);
+    const { clock, timers } = this.#context;
+    const left = Math.max(0, will.movedAt! + movedWillMs - clock.wall());
+    const look = async (): Promise<void> => {
+      this.#expected.delete(path);
+      const { coordinator, journal } = this.#context;
+      const [node] = await read(coordinator, [{ kind: "get", path }]);
+      if (typeof node !== "object" || !("data" in node) || decodeWill(node.data).movedAt !== will.movedAt) return;
+      if (await this.#isBack(decodeName(nameOf(path)))) journal.commit([{ kind: "remove", path }]);
+      else this.#publish(will, path);
+    };
+    // The store is closing: whoever finds it next does the same.
+    timers.set(new Timer(() => void look().catch(() => {})), clock.now() + Math.min(left, movedWillMs));
+  }
+
+  /** True if a client is connected somewhere: here, with a session that outlives its connection, or with a will. */
+  async #isBack(clientId: string): Promise<boolean> {
+    const { coordinator, clients, options } = this.#context;
+    if (clients.get(clientId)?.connection !== undefined) return true;
+    const ids = [options.id, ...this.#parts.membership.members().map(({ id }) => id)];
+    const [session, ...wills] = await read(coordinator, [
+      { kind: "get", path: sessionPath(clientId) },
+      ...ids.map((id) => ({ kind: "get", path: willPath(id, clientId) }) as const),
+    ]);
+    if (typeof session === "object" && "data" in session && session.data.length > 0) {
+      const { connected, owner, epoch } = decodeSession(session.data);
+      if (connected && this.#parts.membership.isAlive(owner, epoch)) return true;
+    }
+    return wills.some(
+      (will) => typeof will === "object" && "data" in will && decodeWill(will.data).movedAt === undefined,
+    );
   }
 
   /** Messages whose last recipient has them, and whose broker died before it could remove them. */

@@ -28,6 +28,7 @@ import { Connecting } from "./connecting.ts";
 import { type Connection, Hold } from "./connection.ts";
 import type { Context } from "./context.ts";
 import { Directory } from "./directory.ts";
+import { Drain } from "./drain.ts";
 import { Fanout } from "./fanout.ts";
 import { Fences } from "./fences.ts";
 import { Forwarding } from "./forwarding.ts";
@@ -62,6 +63,8 @@ export type BrokerEvent =
   | { readonly kind: "linkDrained"; readonly connection: LinkConnection }
   | { readonly kind: "linkClosed"; readonly connection: LinkConnection; readonly why: string | undefined }
   | { readonly kind: "tick" }
+  /** Clients are sent to other brokers; `done`: nobody is here any more. */
+  | { readonly kind: "drain"; readonly done: () => void }
   | { readonly kind: "shutdown" };
 
 export interface Doors {
@@ -85,6 +88,7 @@ export class Broker {
   readonly #stalls: Stalls;
   readonly #wills: Wills;
   readonly #links: Links;
+  readonly #leaving: Drain;
   readonly #cluster: Cluster;
   /** Each reads its part of the tree before the first client is served. */
   readonly #start: () => Promise<void>;
@@ -177,6 +181,7 @@ export class Broker {
     this.#stalls = stalls;
     this.#wills = wills;
     this.#links = links;
+    this.#leaving = new Drain(context, { membership, sessions, connections: this.#connections });
     this.#cluster = cluster;
     const sys = new Sys(context, fanout);
     this.#start = async () => {
@@ -193,7 +198,7 @@ export class Broker {
 
   /** Joins the tree and recovers what an earlier life has left. Rejects with `OperatingError`. */
   static async start(doors: Doors): Promise<Broker> {
-    const { advertise, port, linkPort, id, mailDrop: mailDrops } = doors.options;
+    const { advertise, port, linkPort, id, mailDrop: mailDrops, serverReference } = doors.options;
     const startedAt = new Date(doors.clock.wall()).toISOString();
     const facts = {
       version,
@@ -203,6 +208,7 @@ export class Broker {
       linkHost: advertise,
       linkPort,
       mailDrops,
+      serverReference,
       draining: false,
     };
     const epoch = await joinTree(doors.coordinator, id, facts);
@@ -237,6 +243,8 @@ export class Broker {
         return this.#links.closed(event.connection, event.why);
       case "tick":
         return this.#tick();
+      case "drain":
+        return this.#drainAway(event.done);
       case "shutdown":
         return this.#shutDown();
       default:
@@ -285,6 +293,14 @@ export class Broker {
 
   #tick(): void {
     this.context.timers.tick(this.context.clock.now());
+  }
+
+  #drainAway(done: () => void): void {
+    const { self, options } = this.context;
+    if (options.drainTime === 0) return done();
+    self.isDraining = true;
+    this.#cluster.tell({ draining: true });
+    this.#leaving.begin(options.drainTime * 1000, done);
   }
 
   /** Tells every client; sessions and wills stay in the store. */

@@ -153,6 +153,7 @@ export class Connecting {
   #settle(connection: Connection, wanted: Wanted): void {
     const { clients, self } = this.#context;
     const { clientId } = wanted;
+    if (self.isDraining) return this.#sessions.refuse(connection, Reason.useAnotherServer);
     if (self.isFenced && wanted.expiryInterval > 0) {
       throw new ProtocolError(
         Reason.serverUnavailable,

@@ -3,7 +3,7 @@
 import { ProtocolError } from "../base/errors.ts";
 import { connectBytesMax, outputBytesMax, outputBytesReserve } from "../base/limits.ts";
 import type { Timer } from "../base/timers.ts";
-import { encodeDisconnect } from "../mqtt/control.ts";
+import { encodeDisconnect, type Farewell } from "../mqtt/control.ts";
 import { Framer } from "../mqtt/framer.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Transport } from "../net/transport.ts";
@@ -83,9 +83,10 @@ export class Connection {
   }
 
   /** Tells an MQTT 5 client why its connection ends. */
-  sayGoodbye(reason: number, reasonString?: string): void {
+  sayGoodbye(reason: number, { reasonString, serverReference }: Farewell = {}): void {
     if (this.channel.version === 5 && this.channel.phase === "open") {
-      const bytes = encodeDisconnect(reason, this.channel.wantsReasons ? reasonString : undefined);
+      const words = this.channel.wantsReasons ? reasonString : undefined;
+      const bytes = encodeDisconnect(reason, { reasonString: words, serverReference });
       this.writer.append(bytes, 0, bytes.length);
     }
   }

@@ -17,6 +17,10 @@ export interface BrokerOptions {
   readonly linkPort: number;
   /** The name that other brokers and clients are told. */
   readonly advertise: string;
+  /** What clients are told when they are sent here; "": advertise and port, "none": nothing. */
+  readonly serverReference: string;
+  /** How long it takes to send all clients to other brokers at the end, in seconds; 0: they are just disconnected. */
+  readonly drainTime: number;
   /** File with the secret that all brokers of the cluster share; empty: links are not authenticated. */
   readonly linkSecretFile: string;
   /** Where probes and metrics are served; port 0: nowhere. */
@@ -60,6 +64,8 @@ export const defaultOptions: BrokerOptions = {
   linkHost: "0.0.0.0",
   linkPort: 7883,
   advertise: hostname(),
+  serverReference: "",
+  drainTime: 20,
   linkSecretFile: "",
   httpHost: "0.0.0.0",
   httpPort: 0,

@@ -19,6 +19,8 @@ export interface BrokerFacts {
   readonly port: number;
   readonly linkHost: string;
   readonly linkPort: number;
+  /** What clients are told when they are sent there: `host:port`; "": host and port; "none": nothing. */
+  readonly serverReference: string;
   readonly draining: boolean;
   /** Filters of the mail drops that it asks for. */
   readonly mailDrops: readonly string[];

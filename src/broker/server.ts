@@ -73,6 +73,7 @@ export async function startServer(options: BrokerOptions, log: Log, linkSecret?:
   if (listener.port !== options.port) broker.listening(listener.port);
   const stop = async (): Promise<void> => {
     listener.close();
+    await new Promise<void>((done) => broker.handle({ kind: "drain", done }));
     linkListener?.close();
     control?.close();
     http?.close();

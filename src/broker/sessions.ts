@@ -64,7 +64,7 @@ export class Sessions {
     if (channel.phase === "new") {
       this.refuse(connection, error.reason);
     } else if (channel.phase !== "closed") {
-      connection.sayGoodbye(error.reason, error.message);
+      connection.sayGoodbye(error.reason, { reasonString: error.message });
       this.#end(connection, "abnormally");
     }
   }
@@ -115,6 +115,16 @@ export class Sessions {
     if (connection.channel.phase === "closed") return;
     this.#log(connection, "debug", `${describeReason(reason)}: ${why}`);
     connection.sayGoodbye(reason);
+    this.#end(connection, "abnormally");
+  }
+
+  /** The broker is about to leave: a client is told to go to another one, where it finds its session. */
+  sendElsewhere(connection: Connection, serverReference: string | undefined): void {
+    const { channel } = connection;
+    if (channel.phase === "closed") return;
+    if (channel.phase !== "open") return this.refuse(connection, Reason.useAnotherServer);
+    this.#log(connection, "debug", `sent to ${serverReference ?? "another broker"}`);
+    connection.sayGoodbye(Reason.useAnotherServer, { serverReference });
     this.#end(connection, "abnormally");
   }
 
@@ -195,6 +205,7 @@ export class Sessions {
   /** Another broker claims a client id: its connection here ends, and its session is that broker's, or is erased. */
   letGo(clientId: string, { clean, done }: { clean: boolean; done: () => void }): void {
     const { clients, journal } = this.#context;
+    this.#wills.cameBack(clientId);
     const client = clients.get(clientId);
     if (client === undefined) return this.whenErased(clientId, done);
     const { connection } = client;

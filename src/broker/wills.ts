@@ -13,6 +13,8 @@ export class Wills {
   readonly #publishing: Publishing;
   /** Clients whose will is in the store, and where. */
   readonly #stored = new Map<Client, string>();
+  /** Wills of clients that were sent to other brokers, by their ids. */
+  readonly #moved = new Map<string, string>();
   #retired = false;
 
   constructor(context: Context, publishing: Publishing) {
@@ -74,11 +76,34 @@ export class Wills {
   connectionLost(client: Client): void {
     const { will, session } = client;
     if (will === undefined || this.#retired) return;
+    if (this.#context.self.isDraining) return this.#handOver(client, will);
     // [MQTT-3.1.3-9]: the will waits for its delay, or the end of the session if that is earlier.
     const delay = Math.min(will.delay, session.expiryInterval);
     if (delay === 0) return this.fireNow(client);
     client.willTimer = new Timer(() => this.fireNow(client));
     this.#context.timers.set(client.willTimer, this.#context.clock.now() + delay * 1000);
+  }
+
+  /**
+   * The client was sent to another broker, where it sets its will anew. Until then this one stays in the store: whoever
+   * finds it there publishes it if the client does not come.
+   */
+  #handOver(client: Client, will: WillRecord): void {
+    const path = this.#stored.get(client);
+    client.will = undefined;
+    if (path === undefined) return;
+    this.#stored.delete(client);
+    this.#moved.set(client.session.clientId, path);
+    const data = encodeWill({ ...will, movedAt: this.#context.clock.wall() });
+    this.#context.journal.commit([{ kind: "put", path, data, exists: true }]);
+  }
+
+  /** A client that was sent elsewhere is there. */
+  cameBack(clientId: string): void {
+    const path = this.#moved.get(clientId);
+    if (path === undefined) return;
+    this.#moved.delete(clientId);
+    this.#context.journal.commit([{ kind: "remove", path }]);
   }
 
   /** Publishes a will that waits, and removes it from the store in the same commit. */

@@ -8,7 +8,6 @@ import * as mqttPacket from "mqtt-packet";
 import { messageOf } from "../base/errors.ts";
 import { PacketType, type ProtocolVersion } from "./constants.ts";
 import { malformed } from "./properties.ts";
-import { describeReason } from "./reason.ts";
 import { type ConnectFacts, checkConnect, checkControl, checkHeaderFlags } from "./validate.ts";
 
 export type {
@@ -79,15 +78,21 @@ export function encodeControl(packet: Packet, version: ProtocolVersion): Uint8Ar
   return mqttPacket.generate(packet, { protocolVersion: version });
 }
 
-/** DISCONNECT of MQTT 5, with a Reason String for people unless the client asked for none. */
-export function encodeDisconnect(reason: number, reasonString: string | undefined): Uint8Array {
-  const properties = { reasonString: reasonString ?? describeReason(reason) };
-  const packet = {
-    cmd: "disconnect",
-    reasonCode: reason,
-    ...(reasonString === undefined ? {} : { properties }),
-  } as Packet;
-  return encodeControl(packet, 5);
+/** What a DISCONNECT may say besides its reason code. */
+export interface Farewell {
+  /** For people. */
+  readonly reasonString?: string | undefined;
+  /** Where to go instead: `host:port`. */
+  readonly serverReference?: string | undefined;
+}
+
+/** DISCONNECT of MQTT 5. */
+export function encodeDisconnect(reason: number, { reasonString, serverReference }: Farewell): Uint8Array {
+  const properties = {
+    ...(reasonString === undefined ? {} : { reasonString }),
+    ...(serverReference === undefined ? {} : { serverReference }),
+  };
+  return encodeControl({ cmd: "disconnect", reasonCode: reason, properties } as Packet, 5);
 }
 
 export const pingrespBytes: Uint8Array = new Uint8Array([PacketType.pingresp << 4, 0]);

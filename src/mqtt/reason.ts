@@ -30,6 +30,7 @@ export const Reason = {
   quotaExceeded: 0x97,
   administrativeAction: 0x98,
   payloadFormatInvalid: 0x99,
+  useAnotherServer: 0x9c,
 } as const;
 
 /** CONNACK's return code in MQTT 3.1 and 3.1.1 (3.2.2.3); undefined: close without CONNACK. */
@@ -43,6 +44,7 @@ export function connackReturnCode(reason: number): number | undefined {
       return 2;
     case Reason.serverUnavailable:
     case Reason.serverBusy:
+    case Reason.useAnotherServer:
     case Reason.quotaExceeded:
       return 3;
     case Reason.badUserNameOrPassword:

@@ -40,7 +40,14 @@ beforeAll(async () => {
   publishers = [publisher("p1", 1), publisher("p2", 2), publisher("p3", 1), publisher("p4", 2)];
   const listeners = subscribers.map((name) => new Worker(name, { session: new ClientSession(), history, where }));
   workers = [...publishers, ...listeners];
-  await Promise.all(workers.map((worker) => worker.comeBack()));
+  // As any client: whoever is not taken in at once, while the brokers are still finding each other, tries again.
+  for (const worker of workers) {
+    const isUp = async (): Promise<boolean> => {
+      await worker.comeBack();
+      return worker.up;
+    };
+    await eventually(isUp, `${worker.name} connects`, 10_000);
+  }
   for (const listener of listeners) await listener.client!.subscribe(["chaos/#"], { qos: 2 });
 }, 90_000);
 afterAll(() => cluster.stop());

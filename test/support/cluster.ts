@@ -30,6 +30,7 @@ export async function startCluster(ids: readonly string[], options: Partial<Brok
       advertise: "127.0.0.1",
       // Brokers, clients and tests share one thread: none of them is dead when the machine is busy.
       zkSessionTimeout: 8,
+      drainTime: 0,
       ...options,
       zk,
       id,
