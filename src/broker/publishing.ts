@@ -133,7 +133,7 @@ export class Publishing {
       return this.#context.journal.commit(operations, done, done);
     }
     const { payment, retainedPayment } = admission;
-    const laid = this.#lay(publish, route, { publisher, payment });
+    const laid = route.isMailDrop ? this.#lay(publish, publisher, payment) : nothingLaid;
     const kept = publish.retain ? this.#retaining.retain(publish, route.topic, retainedPayment) : [];
     // Refused: another broker has published it, or its session is another broker's.
     const how = { operations: [...operations, ...kept, ...laid.operations], refused: laid.withdrawn, payment };
@@ -175,8 +175,9 @@ export class Publishing {
     if ("why" in admission) return this.#refuse(connection, publish, admission, route);
     const { payment, retainedPayment } = admission;
     const client = connection.client!;
-    const laid = this.#lay(publish, route, { publisher: client, payment });
-    const operations: JournalOperation[] = [...laid.operations];
+    const laid = route.isMailDrop ? this.#lay(publish, client, payment) : nothingLaid;
+    const operations: JournalOperation[] = [];
+    if (route.isMailDrop) operations.push(...laid.operations);
     if (publish.retain) operations.push(...this.#retaining.retain(publish, route.topic, retainedPayment));
     if (publish.qos === 2) this.#receiveIncoming(client, publish.packetId, operations);
     // A broker that has slept must not bring back what its client has long published elsewhere: all of it, or some of it
@@ -200,9 +201,8 @@ export class Publishing {
     this.#oweAnswer(connection, publish, (settle) => settlement.whenSettled(() => settle({ reason })));
   }
 
-  /** What puts a message into a mail drop, if its topic is one's. */
-  #lay(publish: Publish, { isMailDrop }: ClusterRoute, { publisher, payment }: Laying): Laid {
-    if (!isMailDrop) return nothingLaid;
+  /** What puts a message into a mail drop. */
+  #lay(publish: Publish, publisher: Client | undefined, payment: Payment | undefined): Laid {
     const { mail, metrics } = this.#context;
     const laid = mail.lay(publish, publisher?.session.clientId ?? "", payment);
     metrics.stored++;
@@ -349,11 +349,6 @@ export class Publishing {
 }
 
 const noMessage = new Publish();
-
-interface Laying {
-  readonly publisher: Client | undefined;
-  readonly payment: Payment | undefined;
-}
 
 interface Laid {
   readonly operations: readonly JournalOperation[];
