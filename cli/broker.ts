@@ -51,6 +51,11 @@ async function run(flags: Record<string, unknown>): Promise<void> {
     log.info("broker has ended");
     process.exit(0);
   };
+  // To look closer for a while, without a restart.
+  process.on("SIGUSR2", () => {
+    log.level = log.level === "debug" ? options.logLevel : "debug";
+    log.warn(`the log level is ${log.level} now`);
+  });
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
 }

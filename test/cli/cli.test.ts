@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
-import { freePort } from "../bench/brokers.ts";
+import { brokerArguments, freePort, untilListening } from "../bench/brokers.ts";
 import { eventually, startBroker } from "../support/broker.ts";
 import { type BrokerProcess, executable, startBrokerProcess } from "../support/process.ts";
 import { connectPacket, RawClient } from "../support/raw-client.ts";
@@ -166,6 +166,30 @@ test.each(["SIGTERM", "SIGINT"] as const)("%s: clients are told, the store is fl
   await back.take("publish");
   await again.kill("SIGKILL");
 });
+
+test("SIGUSR2 has the broker log more, and less again; health says how it is", async () => {
+  const [port, httpPort] = [await freePort(), await freePort()];
+  const command = [executable, ...brokerArguments(port, join(folder, "verbose")), "--http-port", String(httpPort)];
+  const child = Bun.spawn(command, { stdout: "ignore", stderr: "pipe" });
+  let said = "";
+  const reading = (async () => {
+    for await (const bytes of child.stderr) said += Buffer.from(bytes).toString();
+  })();
+  await untilListening(port);
+  child.kill("SIGUSR2");
+  await eventually(() => said.includes("the log level is debug now"), "it says so");
+  await RawClient.connect(port, { clientId: "talkative" });
+  await eventually(() => said.includes("client=talkative"), "it logs more");
+  child.kill("SIGUSR2");
+  await eventually(() => said.includes("the log level is info now"), "and less again");
+  const health = await run(["health", "--http-port", String(httpPort)]);
+  expect([health.code, health.out.split("\n")[0]]).toEqual([0, "CHECK     OK    WHY"]);
+  child.kill("SIGKILL");
+  await child.exited;
+  await reading;
+  const gone = await run(["health", "--http-port", String(httpPort)]);
+  expect([gone.code, gone.err]).toEqual([1, `mqttzoo: no answer from 127.0.0.1:${httpPort} within 3 s\n`]);
+}, 30_000);
 
 test("from start to the first CONNACK in 150 ms, and again with what is stored", async () => {
   const data = join(folder, "fast");
