@@ -98,6 +98,8 @@ export const mirrorPageBytesMax = 4 * 1024 * 1024;
 export const sessionShards = 256;
 /** `$SYS` is refreshed this often. */
 export const sysIntervalMs = 10_000;
+/** How often it is measured how late the event loop is, where metrics are served. */
+export const lagLookMs = 500;
 /** A connection that we have closed is given this long to be closed by the peer. */
 export const lingerMs = 1_000;
 /** How often a broker that is about to leave looks whom it may send away; */

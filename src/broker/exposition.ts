@@ -6,6 +6,7 @@ import { Registry } from "prom-client";
 import { milli } from "../bank/price.ts";
 import { bucketEndsMs, type Histogram } from "../base/histogram.ts";
 import type { Context } from "./context.ts";
+import { watchLag } from "./lag.ts";
 import { version } from "./version.ts";
 
 type Labels = Record<string, string>;
@@ -32,6 +33,7 @@ export class Exposition {
   readonly #registry = new Registry();
 
   constructor(context: Context) {
+    watchLag(context);
     for (const { name, type, help, samples } of familiesOf(context)) {
       const metric = {
         name,
@@ -149,6 +151,12 @@ function stateOf(context: Context): readonly Family[] {
     gauge("mqttzoo_link_unsettled", "Deliveries that another broker has not settled.", () =>
       [...peers.values()].map(({ id, pending }) => ({ value: pending.size, labels: { peer: id } })),
     ),
+    gauge("mqttzoo_mailbox_messages", "Messages in the mailboxes of sessions that this broker keeps.", () => {
+      let messages = 0;
+      for (const { mailbox } of clients.values()) messages += mailbox?.count ?? 0;
+      return plain(messages);
+    }),
+    histogram("mqttzoo_event_loop_lag_seconds", "How late the event loop was, twice a second.", metrics.lag),
     gauge("mqttzoo_draining", "1 while clients are sent to other brokers.", () => plain(self.isDraining ? 1 : 0)),
   ];
 }

@@ -17,6 +17,8 @@ export class Metrics {
   sentQoS2 = 0;
   /** From a promised publish to its acknowledgement, where that had to wait. */
   readonly settling = new Histogram();
+  /** How late the event loop was. */
+  readonly lag = new Histogram();
   /** QoS 0, for a subscriber whose output was full. */
   droppedOutput = 0;
   /** QoS 1 and 2, for a session without persistence whose queue was full. */

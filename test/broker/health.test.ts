@@ -30,6 +30,9 @@ test("probes say yes with reasons; other paths and methods are told what there i
   expect((await get(httpPort, "/")).status).toBe(404);
   expect((await fetch(`http://127.0.0.1:${httpPort}/livez`, { method: "POST" })).status).toBe(405);
   await expect(startBroker({ httpPort, httpHost: "127.0.0.1" })).rejects.toThrow("choose another with --http-port");
+  const lag = async (): Promise<number> =>
+    samplesOf((await get(httpPort, "/metrics")).body).get("mqttzoo_event_loop_lag_seconds_count") ?? 0;
+  await eventually(async () => (await lag()) > 0, "the event loop's lag is measured");
   await broker.stop();
 });
 
@@ -60,6 +63,7 @@ test("metrics: counters by QoS and reason, histograms whose buckets add up, name
   expect(samples.get("mqttzoo_bank_messages")).toBe(1);
   expect(samples.get("mqttzoo_bank_capital_credits")).toBe(50);
   expect(samples.get("mqttzoo_store_connected")).toBe(1);
+  expect(samples.get("mqttzoo_mailbox_messages")).toBe(1);
   for (const name of ["mqttzoo_store_commit_seconds", "mqttzoo_settle_seconds"]) {
     const buckets = [...samples].filter(([key]) => key.startsWith(`${name}_bucket`)).map(([, value]) => value);
     expect(buckets).toEqual(buckets.toSorted((a, b) => a - b));

@@ -1,7 +1,10 @@
 /** The manifests, rendered and checked without a cluster; and that the checks would see mistakes. */
 import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { version } from "../../src/broker/version.ts";
+import { freePort } from "../bench/brokers.ts";
+import { startBroker } from "../support/broker.ts";
 import { faultsOf } from "./checks.ts";
 import { kustomizationsOf, type Manifest, render } from "./kustomize.ts";
 
@@ -55,4 +58,27 @@ test.each(mistakes)("%s would be seen", async (_, make) => {
   const manifests = render(root);
   make(manifests);
   expect(await faultsOf(manifests, version)).not.toEqual([]);
+});
+
+test("the optional parts: the dashboard and the autoscaler ask for metrics that there are, the monitor for a port", async () => {
+  const httpPort = await freePort();
+  const broker = await startBroker({ httpPort, httpHost: "127.0.0.1" });
+  const page = await (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text();
+  await broker.stop();
+  const there = new Set([...page.matchAll(/^(?:# TYPE )?([a-z_]+)/gm)].map(([, name]) => name));
+  const optional = (name: string): Manifest => Bun.YAML.parse(readFileSync(join(root, "optional", name), "utf8"));
+  const dashboard = JSON.parse(optional("dashboard.yaml").data["mqttzoo.json"]);
+  const asked = dashboard.panels.flatMap(({ targets }: Manifest) =>
+    targets.flatMap(({ expr }: Manifest) => expr.match(/\b(?:mqttzoo|process)_[a-z_]+/g)),
+  );
+  expect(asked.length).toBeGreaterThan(10);
+  // A link's metric is there when there is a link.
+  for (const name of asked) expect([name, there.has(name)]).toEqual([name, true]);
+  const { spec } = optional("autoscaler.yaml");
+  expect(there.has(spec.metrics[0].pods.metric.name)).toBe(true);
+  expect(find(render(root), spec.scaleTargetRef.kind, spec.scaleTargetRef.name)).toBeDefined();
+  const { podMetricsEndpoints, selector } = optional("pod-monitor.yaml").spec;
+  const pods = find(render(root), "StatefulSet", "mqttzoo").spec.template;
+  expect(pods.metadata.labels).toMatchObject(selector.matchLabels);
+  expect(pods.spec.containers[0].ports.map(({ name }: Manifest) => name)).toContain(podMetricsEndpoints[0].port);
 });
