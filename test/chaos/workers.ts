@@ -19,12 +19,14 @@ export class Worker {
   port = 0;
   up = false;
   #coming = false;
+  readonly #host: string;
   readonly #where: Where;
 
-  constructor(name: string, options: { session: ClientSession; history: History; where: Where }) {
+  constructor(name: string, options: { session: ClientSession; history: History; host?: string; where: Where }) {
     this.name = name;
     this.session = options.session;
     this.history = options.history;
+    this.#host = options.host ?? "127.0.0.1";
     this.#where = options.where;
   }
 
@@ -34,7 +36,7 @@ export class Worker {
     this.port = this.#where();
     try {
       this.client = await connect({
-        host: "127.0.0.1",
+        host: this.#host,
         port: this.port,
         clientId: this.name,
         clean: false,
@@ -61,7 +63,7 @@ export class Publisher extends Worker {
   readonly #prefix: string;
   #sequence = 0;
 
-  constructor(name: string, options: { qos: QoS; prefix: string; history: History; where: Where }) {
+  constructor(name: string, options: { qos: QoS; prefix: string; history: History; host?: string; where: Where }) {
     const { history, qos, prefix } = options;
     const session = new ClientSession((publish, reason) => {
       if (reason < 0x80)

@@ -1,0 +1,196 @@
+/**
+ * `bun run test:k8s -- --load 'COMMAND {}' [--keep]`: on the cluster of the current kubectl context, which must be one that
+ * nobody needs: builds the images (ZooKeeper's from Debian's package), has COMMAND load their archives, applies the manifests in
+ * an overlay for a small machine, and then deletes pods, restarts the brokers in turn and scales them while clients outside
+ * publish and subscribe through the service. The history is judged by the chaos tests' judges.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
+import { ClientSession } from "../../src/client/client-session.ts";
+import { History } from "../chaos/history.ts";
+import { Publisher, Worker } from "../chaos/workers.ts";
+import { eventually } from "../support/broker.ts";
+import { fail, findBuilder, run } from "../tools/rootfs.ts";
+import type { Manifest } from "./kustomize.ts";
+
+const root = join(import.meta.dir, "../..");
+const place = "mqttzoo";
+const healMaxMs = 90_000;
+
+function option(name: string): string | undefined {
+  const at = process.argv.indexOf(name);
+  return at === -1 ? undefined : process.argv[at + 1];
+}
+
+const kubectl = (...words: readonly string[]): string => run(["kubectl", "-n", place, ...words]);
+const get = (...words: readonly string[]): Manifest => JSON.parse(kubectl("get", ...words, "-o", "json"));
+
+function say(what: string): void {
+  console.log(`${new Date().toISOString().slice(11, 19)}  ${what}`);
+}
+
+/** Builds both images, and has them loaded. */
+function loadImages(command: string): void {
+  const folder = mkdtempSync(join(tmpdir(), "mqttzoo-k8s-"));
+  const builder = findBuilder();
+  for (const [tool, tag] of [
+    ["image.ts", "localhost/mqttzoo:0.1.0"],
+    ["zookeeper-image.ts", "docker.io/library/zookeeper:3.9"],
+  ] as const) {
+    say(run([process.execPath, join(root, "test/tools", tool), tag]).split("\n")[0]!);
+    const archive = join(folder, `${tool}.tar`);
+    if (builder === "docker") run(["docker", "save", "--output", archive, tag]);
+    else run([builder, "push", tag, `docker-archive:${archive}:${tag}`]);
+    run(["sh", "-c", command.replaceAll("{}", archive)]);
+  }
+  rmSync(folder, { recursive: true });
+}
+
+/** The manifests with less to work with; of Kubernetes before 1.21 budgets had another version. */
+function apply(): void {
+  const folder = mkdtempSync(join(root, "dist/k8s-"));
+  const small = (memory: string): string => `{requests: {cpu: 50m, memory: ${memory}}}`;
+  writeFileSync(
+    join(folder, "kustomization.yaml"),
+    `resources: [${relative(folder, join(root, "k8s"))}]
+patches:
+  - target: {kind: StatefulSet, name: mqttzoo}
+    patch: |-
+      - {op: replace, path: /spec/template/spec/containers/0/resources, value: ${small("64Mi")}}
+  - target: {kind: StatefulSet, name: zookeeper}
+    patch: |-
+      - {op: replace, path: /spec/template/spec/containers/0/resources, value: ${small("128Mi")}}
+      - {op: replace, path: /spec/template/spec/containers/0/env/3/value, value: "192"}
+  - target: {kind: ConfigMap, name: mqttzoo}
+    patch: |-
+      - {op: replace, path: /data/MQTTZOO_DRAIN_TIME, value: "5"}
+`,
+  );
+  const rendered = run(["kubectl", "kustomize", folder]);
+  const { minor } = JSON.parse(run(["kubectl", "version", "-o", "json"])).serverVersion;
+  const isOld = Number.parseInt(minor, 10) < 21;
+  const file = join(folder, "all.yaml");
+  writeFileSync(file, isOld ? rendered.replaceAll("policy/v1\n", "policy/v1beta1\n") : rendered);
+  run(["kubectl", "apply", "-f", file]);
+  rmSync(folder, { recursive: true });
+}
+
+function rollout(name: string): void {
+  kubectl("rollout", "status", `statefulset/${name}`, "--timeout=300s");
+}
+
+/** Where devices outside reach the service. */
+async function address(): Promise<{ host: string; port: number }> {
+  let host: string | undefined;
+  const isThere = async (): Promise<boolean> => {
+    const [ingress] = get("service", "mqttzoo").status.loadBalancer.ingress ?? [];
+    host = ingress?.ip ?? ingress?.hostname;
+    return host !== undefined;
+  };
+  await eventually(isThere, "the service has an address", 60_000);
+  return { host: host!, port: 1883 };
+}
+
+/** What a ZooKeeper server says of itself, through a forwarded port. */
+async function askZooKeeper(pod: string): Promise<string> {
+  const command = ["kubectl", "-n", place, "port-forward", `pod/${pod}`, ":2181"];
+  const forward = Bun.spawn(command, { stdout: "pipe", stderr: "ignore" });
+  let said = "";
+  const reading = (async () => {
+    for await (const bytes of forward.stdout) said += Buffer.from(bytes).toString();
+  })();
+  await eventually(() => /127\.0\.0\.1:(\d+) ->/.test(said), `a port of ${pod} is forwarded`, 20_000);
+  let answer = "";
+  await Bun.connect({
+    hostname: "127.0.0.1",
+    port: Number(/127\.0\.0\.1:(\d+) ->/.exec(said)![1]),
+    socket: {
+      open: (socket) => void socket.write("srvr"),
+      data: (_, bytes) => {
+        answer += bytes.toString();
+      },
+    },
+  });
+  await eventually(() => answer.includes("Mode: "), `${pod} says what it is`, 10_000).catch(() => {});
+  forward.kill();
+  await reading;
+  return answer;
+}
+
+async function zooKeeperLeader(): Promise<string> {
+  for (const pod of ["zookeeper-0", "zookeeper-1", "zookeeper-2"])
+    if ((await askZooKeeper(pod)).includes("Mode: leader")) return pod;
+  return fail("no ZooKeeper server says that it leads");
+}
+
+async function main(): Promise<void> {
+  const load = option("--load") ?? fail("name the command that loads an image archive: --load 'COMMAND {}'");
+  loadImages(load);
+  apply();
+  for (const name of ["zookeeper", "mqttzoo"]) rollout(name);
+  const { host, port } = await address();
+  say(`three brokers and three ZooKeeper servers are ready, at ${host}:${port}`);
+
+  const history = new History();
+  const where = (): number => port;
+  const publishers = ([1, 2, 1] as const).map(
+    (qos, index) => new Publisher(`p${index + 1}`, { qos, prefix: "k8s", history, host, where }),
+  );
+  const listeners = ["s1", "s2"].map(
+    (name) => new Worker(name, { session: new ClientSession(), history, host, where }),
+  );
+  const workers = [...publishers, ...listeners];
+  const allUp = async (): Promise<boolean> => {
+    for (const worker of workers) if (!worker.up) void worker.comeBack();
+    return workers.every(({ up }) => up);
+  };
+  await eventually(allUp, "all clients are connected", 30_000);
+  for (const listener of listeners) await listener.client!.subscribe(["k8s/#"], { qos: 2 });
+  let isBusy = true;
+  const working = (async () => {
+    while (isBusy) {
+      await allUp();
+      for (const publisher of publishers) publisher.pump(2);
+      await Bun.sleep(10);
+    }
+  })();
+
+  const wrong = (): string[] => listeners.flatMap(({ name }) => history.judge(name));
+  const events: readonly [string, () => Promise<unknown>][] = [
+    ["a broker's pod is deleted", async () => kubectl("delete", "pod", "mqttzoo-1")],
+    ["a broker's pod is killed", async () => kubectl("delete", "pod", "mqttzoo-2", "--grace-period=0", "--force")],
+    [
+      "the ZooKeeper leader's pod is killed",
+      async () => kubectl("delete", "pod", await zooKeeperLeader(), "--grace-period=0", "--force"),
+    ],
+    ["rolling update", async () => kubectl("rollout", "restart", "statefulset/mqttzoo")],
+    ["three brokers become two", async () => kubectl("scale", "statefulset/mqttzoo", "--replicas=2")],
+    ["and three again", async () => kubectl("scale", "statefulset/mqttzoo", "--replicas=3")],
+  ];
+  for (const [name, happen] of events) {
+    const sent = history.sent.length;
+    const startedAt = performance.now();
+    await happen();
+    for (const set of ["zookeeper", "mqttzoo"]) rollout(set);
+    await Bun.sleep(3000);
+    say(
+      `${name}: done in ${((performance.now() - startedAt) / 1000).toFixed(0)} s, ${history.sent.length - sent} sent`,
+    );
+  }
+  isBusy = false;
+  await working;
+  const isDone = async (): Promise<boolean> =>
+    (await allUp()) && publishers.every(({ isSettled }) => isSettled) && wrong().length === 0;
+  await eventually(isDone, "everything heals", healMaxMs).catch(() => {});
+  const found = wrong();
+  for (const line of found.slice(0, 20)) console.log(line);
+  const audit = run(["kubectl", "-n", place, "exec", "mqttzoo-0", "--", "/mqttzoo", "bank", "audit"]).trim();
+  say(
+    `${history.sent.length} sent, ${history.acknowledgedCount} acknowledged, ${found.length} wrong; the bank: ${audit}`,
+  );
+  if (!process.argv.includes("--keep")) run(["kubectl", "delete", "namespace", place]);
+  process.exit(found.length === 0 && audit === "it balances" ? 0 : 1);
+}
+
+await main();
