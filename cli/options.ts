@@ -39,6 +39,12 @@ const specs: readonly OptionSpec[] = [
     help: "so long after a broker's death the others take its place",
     parse: integer(1, 600),
   },
+  {
+    key: "zkWait",
+    value: "SECONDS",
+    help: "how long to look for ZooKeeper at the start, before the broker ends with an error",
+    parse: integer(1, 86_400),
+  },
   { key: "linkHost", value: "ADDRESS", help: "address to listen on for the other brokers", parse: parseText },
   {
     key: "linkPort",

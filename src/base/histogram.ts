@@ -1,19 +1,28 @@
-/** How long things take: counts in buckets, as Prometheus wants them. Counting must cost next to nothing. */
+/** How long things take, or how many they are: counts in buckets, as Prometheus wants them. Counting costs next to nothing. */
 
-/** Upper ends of the buckets, in ms; what is longer is counted too. */
-export const bucketEndsMs = [0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000] as const;
+/** Upper ends of the buckets of times, in ms. */
+export const timeEnds: readonly number[] = [0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
+/** ... and of numbers of receivers. */
+export const fanoutEnds: readonly number[] = [0, 1, 2, 5, 10, 25, 50, 100, 1000, 10_000];
 
 export class Histogram {
+  /** Upper ends of the buckets; what is larger is counted too. */
+  readonly ends: readonly number[];
   /** Of each bucket alone, not of those below it. */
-  readonly counts: number[] = new Array(bucketEndsMs.length + 1).fill(0);
-  sumMs = 0;
+  readonly counts: number[];
+  sum = 0;
   count = 0;
 
-  observe(ms: number): void {
+  constructor(ends: readonly number[]) {
+    this.ends = ends;
+    this.counts = new Array(ends.length + 1).fill(0);
+  }
+
+  observe(value: number, times = 1): void {
     let at = 0;
-    while (at < bucketEndsMs.length && ms > bucketEndsMs[at]!) at++;
-    this.counts[at]!++;
-    this.sumMs += ms;
-    this.count++;
+    while (at < this.ends.length && value > this.ends[at]!) at++;
+    this.counts[at]! += times;
+    this.sum += times * value;
+    this.count += times;
   }
 }

@@ -4,7 +4,7 @@
  */
 import { Registry } from "prom-client";
 import { milli } from "../bank/price.ts";
-import { bucketEndsMs, type Histogram } from "../base/histogram.ts";
+import type { Histogram } from "../base/histogram.ts";
 import type { Context } from "./context.ts";
 import { watchLag } from "./lag.ts";
 import { version } from "./version.ts";
@@ -72,17 +72,18 @@ function gauge(name: string, help: string, samples: () => readonly Sample[]): Fa
   return { name, type: "gauge", help, samples };
 }
 
-function histogram(name: string, help: string, of: Histogram): Family {
+/** `unit`: what Prometheus' is in ours, 1000 ms for a second. */
+function histogram(name: string, help: string, of: Histogram, unit = 1000): Family {
   const samples = (): Sample[] => {
     let below = 0;
     const buckets = of.counts.map((count, at): Sample => {
       below += count;
-      const le = at < bucketEndsMs.length ? String(bucketEndsMs[at]! / 1000) : "+Inf";
+      const le = at < of.ends.length ? String(of.ends[at]! / unit) : "+Inf";
       return { metricName: `${name}_bucket`, labels: { le }, value: below };
     });
     return [
       ...buckets,
-      { metricName: `${name}_sum`, value: of.sumMs / 1000 },
+      { metricName: `${name}_sum`, value: of.sum / unit },
       { metricName: `${name}_count`, value: of.count },
     ];
   };
@@ -98,7 +99,7 @@ function trafficOf({ metrics, turn }: Context): readonly Family[] {
     counter("mqttzoo_messages_received_total", "PUBLISH packets from clients.", () =>
       byQos(metrics.publishesReceived, metrics.receivedQoS1, metrics.receivedQoS2),
     ),
-    counter("mqttzoo_messages_sent_total", "PUBLISH packets to clients: divided by those received, the fan-out.", () =>
+    counter("mqttzoo_messages_sent_total", "PUBLISH packets to clients.", () =>
       byQos(metrics.publishesSent, metrics.sentQoS1, metrics.sentQoS2),
     ),
     counter("mqttzoo_messages_dropped_total", "Deliveries that were given up.", () =>
@@ -119,6 +120,12 @@ function trafficOf({ metrics, turn }: Context): readonly Family[] {
     counter("mqttzoo_sent_bytes_total", "Bytes to clients and other brokers.", () => plain(turn.bytesWritten)),
     counter("mqttzoo_protocol_errors_total", "Connections closed for breaking the protocol.", () =>
       plain(metrics.protocolErrors),
+    ),
+    histogram(
+      "mqttzoo_fanout_receivers",
+      "Receivers of a PUBLISH: sessions here, and elsewhere brokers or persistent sessions.",
+      metrics.fanout,
+      1,
     ),
     histogram(
       "mqttzoo_settle_seconds",

@@ -68,6 +68,8 @@ export class Fanout {
 
   /** Copies a run to a route for which `takesVerbatim` holds: to everybody here, and to every broker that needs it. */
   copyRun(run: Run, publisher: Connection): void {
+    const { targets, elsewhere } = run.route;
+    this.#context.metrics.fanout.observe(targets.length + elsewhere.length, run.count);
     this.copyRunHere(run, publisher);
     if (run.route.elsewhere.length === 0) return;
     this.#forwarding.run(this.#forwarding.linksOf(run.route), run, publisher);
@@ -115,12 +117,16 @@ export class Fanout {
 
   /** Hands QoS 1 packets on to the other brokers of a route for which `takesBundles` holds. */
   bundle(run: Run, settlement: Settlement, publisher: Connection): void {
+    const { targets, elsewhere } = run.route;
+    this.#context.metrics.fanout.observe(targets.length + elsewhere.length, run.count);
     this.#forwarding.bundle(this.#forwarding.linksOf(run.route), run, settlement, publisher);
   }
 
   /** QoS 0, one message. */
   live(publish: Publish, route: ClusterRoute, publisher: Connection | undefined): void {
     const client = publisher?.client;
+    if (publisher !== undefined)
+      this.#context.metrics.fanout.observe(route.targets.length + route.groups.length + route.elsewhere.length);
     for (const target of route.targets)
       this.#liveTo(publish, target.subscriber === client ? target.own : target, publisher);
     for (const group of route.groups) this.#liveToMember(publish, group, publisher);
@@ -155,6 +161,7 @@ export class Fanout {
     }
     for (const group of route.groups) promise.addAny(this.choose(group));
     promise.commit(how.operations, how);
+    this.#context.metrics.fanout.observe(promise.receivers);
     return promise;
   }
 

@@ -1,6 +1,6 @@
 /** What the broker counts. Plain numbers: counting must cost nothing on the fast path. */
 
-import { Histogram } from "../base/histogram.ts";
+import { fanoutEnds, Histogram, timeEnds } from "../base/histogram.ts";
 
 export class Metrics {
   connections = 0;
@@ -16,9 +16,11 @@ export class Metrics {
   sentQoS1 = 0;
   sentQoS2 = 0;
   /** From a promised publish to its acknowledgement, where that had to wait. */
-  readonly settling = new Histogram();
+  readonly settling = new Histogram(timeEnds);
   /** How late the event loop was. */
-  readonly lag = new Histogram();
+  readonly lag = new Histogram(timeEnds);
+  /** Receivers of each publish: sessions here, and elsewhere brokers or persistent sessions. */
+  readonly fanout = new Histogram(fanoutEnds);
   /** QoS 0, for a subscriber whose output was full. */
   droppedOutput = 0;
   /** QoS 1 and 2, for a session without persistence whose queue was full. */

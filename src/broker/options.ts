@@ -12,6 +12,8 @@ export interface BrokerOptions {
   readonly zk: string;
   /** Keeper session timeout to ask for, in seconds: so long after a broker's death others take its place. */
   readonly zkSessionTimeout: number;
+  /** So long a broker that starts looks for ZooKeeper, in seconds. */
+  readonly zkWait: number;
   /** Where the other brokers reach this one. */
   readonly linkHost: string;
   readonly linkPort: number;
@@ -61,6 +63,7 @@ export const defaultOptions: BrokerOptions = {
   id: hostname(),
   zk: "",
   zkSessionTimeout: 10,
+  zkWait: 10,
   linkHost: "0.0.0.0",
   linkPort: 7883,
   advertise: hostname(),

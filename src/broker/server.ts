@@ -33,13 +33,23 @@ const defaultChroot = "/mqttzoo";
 
 /** Starts a broker. Rejects with `OperatingError`: a port in use, a folder that cannot be written. */
 export async function startServer(options: BrokerOptions, log: Log, linkSecret?: string): Promise<Server> {
+  const health = new Health();
+  // Probes are answered first: it may take a while until the store can be reached.
+  const http = options.httpPort === 0 ? undefined : await openHttp(options, health);
+  try {
+    return await serve(options, log, { linkSecret, health, http });
+  } catch (error) {
+    http?.close();
+    throw error;
+  }
+}
+
+async function serve(options: BrokerOptions, log: Log, { linkSecret, health, http }: Serving): Promise<Server> {
   const coordinator = await openCoordinator(options, log);
   coordinator.onState((state, why) => {
     if (state === "CONNECTED") log.info("the store works again");
     else log.error({ state, why }, "the store cannot write; what needs it waits, unacknowledged");
   });
-  const health = new Health();
-  const http = options.httpPort === 0 ? undefined : await openHttp(options, health);
   const turn = new Turn((flush) => void setImmediate(flush));
   const server: { broker: Broker | undefined } = { broker: undefined };
   const linkListener = options.zk === "" ? undefined : listenForLinks(options, server, turn);
@@ -84,6 +94,12 @@ export async function startServer(options: BrokerOptions, log: Log, linkSecret?:
     await Promise.race([flushed, Bun.sleep(shutdownWaitMs)]);
   };
   return { port: listener.port, broker, stop };
+}
+
+interface Serving {
+  readonly linkSecret: string | undefined;
+  readonly health: Health;
+  readonly http: Http | undefined;
 }
 
 interface Http {
@@ -134,6 +150,7 @@ function openCoordinator(options: BrokerOptions, log: Log): Promise<Coordinator>
     connect: options.zk.includes("/") ? options.zk : `${options.zk}${defaultChroot}`,
     id: options.id,
     sessionTimeoutMs: options.zkSessionTimeout * 1000,
+    connectTimeoutMs: options.zkWait * 1000,
     onFatal: (error) => end(error, log),
   });
 }

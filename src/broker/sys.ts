@@ -13,10 +13,14 @@ import { version } from "./version.ts";
 /** Topics that hold the most credits of this broker's branch. */
 const holdersShown = 10;
 
+/** In minutes. */
+const windows = [1, 5, 15];
+
 export class Sys {
   readonly #context: Context;
   readonly #fanout: Fanout;
   readonly #startedAt: number;
+  readonly #load = new Map<string, { count: number; averages: number[] }>();
   readonly #timer = new Timer((now) => this.#refresh(now));
 
   constructor(context: Context, fanout: Fanout) {
@@ -42,8 +46,34 @@ export class Sys {
     timers.set(this.#timer, now + sysIntervalMs);
   }
 
+  /** Moving averages a minute, as mosquitto has them: over one, five and fifteen minutes. */
+  #loads(): [string, number][] {
+    const { metrics, turn } = this.#context;
+    const counts: Record<string, number> = {
+      "publish/received": metrics.publishesReceived,
+      "publish/sent": metrics.publishesSent,
+      "bytes/received": metrics.bytesReceived,
+      "bytes/sent": turn.bytesWritten,
+      connections: metrics.connectionsTotal,
+    };
+    return Object.entries(counts).flatMap(([name, count]) => {
+      const load = this.#load.get(name) ?? { count: 0, averages: windows.map(() => 0) };
+      const perMinute = ((count - load.count) * 60_000) / sysIntervalMs;
+      load.averages = load.averages.map((average, index) => {
+        const part = 1 - Math.exp(-sysIntervalMs / (60_000 * windows[index]!));
+        return average + part * (perMinute - average);
+      });
+      load.count = count;
+      this.#load.set(name, load);
+      return load.averages.map((average, index): [string, number] => [
+        `load/${name}/${windows[index]}min`,
+        Math.round(average * 100) / 100,
+      ]);
+    });
+  }
+
   #values(now: number): [string, string | number][] {
-    const { metrics, clients, retained, router, turn, journal, banking } = this.#context;
+    const { metrics, clients, retained, router, turn, journal, banking, coordinator, peers } = this.#context;
     const { account } = banking;
     return [
       ["version", `mqttzoo ${version}`],
@@ -74,6 +104,10 @@ export class Sys {
       ["publish/messages/refused", metrics.refused],
       ["store/messages/stored", metrics.stored],
       ["store/pending", journal.pendingUnits],
+      ["store/messages/count", banking.account.messages],
+      ["store/state", coordinator.state],
+      ["links/up", [...peers.values()].filter(({ isLinked }) => isLinked).length],
+      ...this.#loads(),
       ["bank/capital", banking.capital / milli],
       ["bank/granted", account.grant / milli],
       ["bank/bound", account.bound / milli],

@@ -7,7 +7,7 @@
 import { assert } from "../base/assert.ts";
 import { noBytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { Histogram } from "../base/histogram.ts";
+import { Histogram, timeEnds } from "../base/histogram.ts";
 import { journalBytesLow, journalBytesMax, journalRetriesMax } from "../base/limits.ts";
 import type { Coordinator, CoordinatorError, WriteOperation, WriteResult } from "../coordinator/coordinator.ts";
 import { nameOf, parentPath } from "../coordinator/paths.ts";
@@ -74,7 +74,7 @@ export class Journal {
   onRelief: () => void = () => {};
 
   /** From submission to commit. */
-  readonly latency = new Histogram();
+  readonly latency = new Histogram(timeEnds);
   readonly #clock: Pick<Clock, "now">;
 
   constructor(coordinator: Coordinator, clock: Pick<Clock, "now">) {

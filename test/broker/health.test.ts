@@ -64,7 +64,10 @@ test("metrics: counters by QoS and reason, histograms whose buckets add up, name
   expect(samples.get("mqttzoo_bank_capital_credits")).toBe(50);
   expect(samples.get("mqttzoo_store_connected")).toBe(1);
   expect(samples.get("mqttzoo_mailbox_messages")).toBe(1);
-  for (const name of ["mqttzoo_store_commit_seconds", "mqttzoo_settle_seconds"]) {
+  // Four had one receiver each, at whatever QoS; what was refused has reached nobody.
+  expect(samples.get('mqttzoo_fanout_receivers_bucket{le="1"}')).toBe(4);
+  expect(samples.get("mqttzoo_fanout_receivers_sum")).toBe(4);
+  for (const name of ["mqttzoo_store_commit_seconds", "mqttzoo_settle_seconds", "mqttzoo_fanout_receivers"]) {
     const buckets = [...samples].filter(([key]) => key.startsWith(`${name}_bucket`)).map(([, value]) => value);
     expect(buckets).toEqual(buckets.toSorted((a, b) => a - b));
     expect(buckets.at(-1)).toBe(samples.get(`${name}_count`)!);

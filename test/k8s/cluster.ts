@@ -92,19 +92,49 @@ async function address(): Promise<{ host: string; port: number }> {
   return { host: host!, port: 1883 };
 }
 
-/** What a ZooKeeper server says of itself, through a forwarded port. */
-async function askZooKeeper(pod: string): Promise<string> {
-  const command = ["kubectl", "-n", place, "port-forward", `pod/${pod}`, ":2181"];
+/** A port of one pod, as long as it is used. */
+async function withPort<Output>(pod: string, port: number, use: (port: number) => Promise<Output>): Promise<Output> {
+  const command = ["kubectl", "-n", place, "port-forward", `pod/${pod}`, `:${port}`];
   const forward = Bun.spawn(command, { stdout: "pipe", stderr: "ignore" });
   let said = "";
   const reading = (async () => {
     for await (const bytes of forward.stdout) said += Buffer.from(bytes).toString();
   })();
-  await eventually(() => /127\.0\.0\.1:(\d+) ->/.test(said), `a port of ${pod} is forwarded`, 20_000);
+  try {
+    await eventually(() => /127\.0\.0\.1:(\d+) ->/.test(said), `a port of ${pod} is forwarded`, 20_000);
+    return await use(Number(/127\.0\.0\.1:(\d+) ->/.exec(said)![1]));
+  } finally {
+    forward.kill();
+    await reading;
+  }
+}
+
+/** mosquitto's clients: one publishes through the service, the other subscribes at one pod. */
+function tryForeign(host: string, port: number): Promise<void> {
+  return withPort("mqttzoo-2", 1883, async (podPort) => {
+    const words = ["-h", "127.0.0.1", "-p", String(podPort), "-t", "foreign/#", "-q", "1", "-C", "1", "-W", "20"];
+    const subscriber = Bun.spawn(["mosquitto_sub", ...words], { stdout: "pipe" });
+    const text = new Response(subscriber.stdout).text();
+    const hear = async (): Promise<boolean> => {
+      run(["mosquitto_pub", "-h", host, "-p", String(port), "-t", "foreign/x", "-m", "heard", "-q", "1"]);
+      return subscriber.exitCode !== null;
+    };
+    await eventually(hear, "mosquitto_sub hears mosquitto_pub", 20_000);
+    if ((await text).trim() !== "heard") fail("mosquitto_sub at one pod does not hear what came in by the service");
+    say("mosquitto's clients: published through the service, heard at a pod");
+  });
+}
+
+/** What a ZooKeeper server says of itself. */
+function askZooKeeper(pod: string): Promise<string> {
+  return withPort(pod, 2181, (port) => askPort(port, pod));
+}
+
+async function askPort(port: number, pod: string): Promise<string> {
   let answer = "";
   await Bun.connect({
     hostname: "127.0.0.1",
-    port: Number(/127\.0\.0\.1:(\d+) ->/.exec(said)![1]),
+    port,
     socket: {
       open: (socket) => void socket.write("srvr"),
       data: (_, bytes) => {
@@ -113,8 +143,6 @@ async function askZooKeeper(pod: string): Promise<string> {
     },
   });
   await eventually(() => answer.includes("Mode: "), `${pod} says what it is`, 10_000).catch(() => {});
-  forward.kill();
-  await reading;
   return answer;
 }
 
@@ -131,6 +159,7 @@ async function main(): Promise<void> {
   for (const name of ["zookeeper", "mqttzoo"]) rollout(name);
   const { host, port } = await address();
   say(`three brokers and three ZooKeeper servers are ready, at ${host}:${port}`);
+  await tryForeign(host, port);
 
   const history = new History();
   const where = (): number => port;
