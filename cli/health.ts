@@ -10,6 +10,7 @@ interface Flags {
   readonly httpPort?: number;
   readonly probe: keyof typeof probes;
   readonly timeout: number;
+  readonly after: number;
   readonly json?: boolean;
 }
 
@@ -31,20 +32,23 @@ export function healthCommand(): Command {
     .addOption(
       new Option("--timeout <SECONDS>", "how long to wait for the answer").default(3).argParser(integer(1, 600)),
     )
+    .addOption(new Option("--after <SECONDS>", "wait so long before asking").default(0).argParser(integer(0, 600)))
     .option("--json", "print one JSON object a line")
     .addHelpText(
       "after",
       `
 Examples:
   mqttzoo health --http-port 8080
-  MQTTZOO_HTTP_PORT=8080 mqttzoo health --probe live`,
+  MQTTZOO_HTTP_PORT=8080 mqttzoo health --probe live
+  mqttzoo health --http-port 8080 --after 3        where there is no sleep: before a pod is told to end`,
     )
     .action(run);
 }
 
-async function run({ httpHost, httpPort, probe, timeout, json }: Flags): Promise<void> {
+async function run({ httpHost, httpPort, probe, timeout, after, json }: Flags): Promise<void> {
   if (httpPort === undefined)
     throw new OperatingError("EUSAGE", "name the broker's --http-port, or set MQTTZOO_HTTP_PORT");
+  await Bun.sleep(after * 1000);
   const host = httpHost === "0.0.0.0" || httpHost === "::" ? "127.0.0.1" : httpHost;
   const checks = await askHealth(host, httpPort, { probe, patienceMs: timeout * 1000 });
   if (checks === undefined)

@@ -1,7 +1,9 @@
 /** A broker that leaves in order: its clients are sent to others, and nothing is lost, and no will is published wrongly. */
 import { expect, test } from "bun:test";
+import { freePort, untilListening } from "../bench/brokers.ts";
 import { eventually } from "../support/broker.ts";
 import { startCluster } from "../support/cluster.ts";
+import { executable } from "../support/process.ts";
 import { type AnyPacket, RawClient } from "../support/raw-client.ts";
 
 const five = { protocolVersion: 5 };
@@ -74,3 +76,33 @@ test("who has nobody to send clients to ends at once, and says so", async () => 
   expect((await client.take("disconnect")).reasonCode).toBe(0x8b);
   expect(performance.now() - startedAt).toBeLessThan(3000);
 });
+
+test("a second SIGTERM ends a broker that drains at once", async () => {
+  const cluster = await startCluster(["a"]);
+  const [port, httpPort] = [await freePort(), await freePort()];
+  const flags = ["--zk", cluster.zk, "--id", "slow", "--advertise", "127.0.0.1", "--link-port", "0"];
+  const child = Bun.spawn(
+    [executable, "broker", "--host", "127.0.0.1", "--port", String(port), "--http-port", String(httpPort), ...flags],
+    { stdout: "ignore", stderr: "ignore", env: { ...process.env, MQTTZOO_DRAIN_TIME: "60" } },
+  );
+  await untilListening(port);
+  await eventually(
+    () => [...cluster.brokers[0]!.broker.context.peers.values()].some(({ isLinked }) => isLinked),
+    "a link",
+  );
+  const clients = await Promise.all(Array.from({ length: 20 }, () => RawClient.connect(port, five)));
+  child.kill("SIGTERM");
+  const notReady = async (): Promise<boolean> => {
+    const response = await fetch(`http://127.0.0.1:${httpPort}/readyz`);
+    const { checks } = (await response.json()) as { checks: { name: string; ok: boolean; why: string }[] };
+    const drain = checks.find(({ name }) => name === "drain")!;
+    return response.status === 503 && !drain.ok && drain.why === "clients are being sent to other brokers";
+  };
+  await eventually(notReady, "it is not ready, and says why");
+  // It would take its time.
+  expect(clients.some(({ closed }) => !closed)).toBe(true);
+  expect(child.exitCode).toBe(null);
+  child.kill("SIGTERM");
+  expect(await child.exited).toBe(1);
+  await cluster.stop();
+}, 30_000);

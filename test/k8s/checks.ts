@@ -2,8 +2,8 @@
 import { defaultOptions } from "../../src/broker/options.ts";
 import type { Manifest } from "./kustomize.ts";
 
-/** What follows the drain: the last commits, and connections that linger. */
-const afterDrainSeconds = 10;
+/** What comes before the drain, and what follows it: the last commits, and connections that linger. */
+const besidesDrainSeconds = 15;
 
 /** Everything that is wrong, in words. */
 export async function faultsOf(manifests: readonly Manifest[], version: string): Promise<string[]> {
@@ -118,7 +118,7 @@ function brokerFaults(workload: Manifest, manifests: readonly Manifest[], versio
     if (!options.includes(variable)) wrong.push(`${variable} is no option of the broker`);
   if (!container.image.endsWith(`:${version}`)) wrong.push(`the image is ${container.image}, the version ${version}`);
   if (pod.enableServiceLinks !== false) wrong.push("service links put an address into MQTTZOO_PORT");
-  if (pod.terminationGracePeriodSeconds < Number(config.MQTTZOO_DRAIN_TIME) + afterDrainSeconds)
+  if (pod.terminationGracePeriodSeconds < Number(config.MQTTZOO_DRAIN_TIME) + besidesDrainSeconds)
     wrong.push("the grace period is over before the drain");
   const http = container.ports.find(({ name }: Manifest) => name === "http");
   if (String(http?.containerPort) !== config.MQTTZOO_HTTP_PORT) wrong.push("the http port is not MQTTZOO_HTTP_PORT");
