@@ -4,8 +4,9 @@
  * only, and every subscriber gets it from there (`drop-feed.ts`).
  */
 import { decodeUtf8, encodeUtf8, noBytes } from "../base/bytes.ts";
-import type { OperatingError } from "../base/errors.ts";
+import { OperatingError } from "../base/errors.ts";
 import { dropCloseMs } from "../base/limits.ts";
+import type { CoordinatorError } from "../coordinator/coordinator.ts";
 import {
   cursorPath,
   cursorsPath,
@@ -258,8 +259,10 @@ export class MailDrops {
   }
 
   #write(path: string, data: Uint8Array): Promise<void> {
-    return new Promise((resolve, reject: (error: OperatingError) => void) => {
-      this.#context.journal.commit([{ kind: "put", path, data, exists: false }], () => resolve(), reject as never);
+    return new Promise((resolve, reject) => {
+      const refused = ({ code, message }: CoordinatorError): void =>
+        reject(new OperatingError(code, `cannot write to the store: ${message}`));
+      this.#context.journal.commit([{ kind: "put", path, data, exists: false }], () => resolve(), refused);
     });
   }
 }

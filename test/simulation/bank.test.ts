@@ -9,16 +9,7 @@ async function worldWithMail(seed: number) {
   const world = new World(seed);
   const history = new History();
   history.isOrdered = false;
-  for (const id of ["a", "b", "c"]) {
-    let started = false;
-    void world
-      .node(id)
-      .start()
-      .then(() => {
-        started = true;
-      });
-    await world.pass(30_000, () => started);
-  }
+  for (const id of ["a", "b", "c"]) await world.node(id).startIn(world);
   const reader = new Actor("reader", { world, history, subscribe: "sim/#" });
   const publishers = [1, 2].map((qos) => new PublishingActor(`p${qos}`, { world, history, qos: qos as 1 | 2 }));
   for (const actor of [reader, ...publishers]) actor.live();

@@ -5,19 +5,6 @@ import { Actor, PublishingActor } from "./actors.ts";
 import { lostCredits, lying, overdrawn, unlikeLying } from "./checkers.ts";
 import { World } from "./world.ts";
 
-async function start(world: World, ids: readonly string[]): Promise<void> {
-  for (const id of ids) {
-    let started = false;
-    void world
-      .node(id)
-      .start()
-      .then(() => {
-        started = true;
-      });
-    await world.pass(30_000, () => started);
-  }
-}
-
 const drops = (world: World): string[] =>
   [...world.keeper.tree.nodes].flatMap(([path, { data }]) =>
     path.startsWith("/bank/drops/") ? [`${path} ${Buffer.from(data)}`] : [],
@@ -26,7 +13,7 @@ const drops = (world: World): string[] =>
 test("a mail drop that nobody asks for any more is closed, still handed out, and gone when it is empty", async () => {
   const world = new World(1, { mailDrop: ["sim/#"], bankTtlMax: 3600 });
   const history = new History();
-  await start(world, ["a", "b", "c"]);
+  for (const id of ["a", "b", "c"]) await world.node(id).startIn(world);
   const reader = new Actor("reader", { world, history, subscribe: "sim/#" });
   const publisher = new PublishingActor("p1", { world, history, qos: 1 });
   for (const actor of [reader, publisher]) actor.live();
@@ -44,12 +31,12 @@ test("a mail drop that nobody asks for any more is closed, still handed out, and
   for (const id of ["b", "c"]) world.node(id).kill();
   world.mailDrop = [];
   await world.pass(5000);
-  await start(world, ["b", "c"]);
+  for (const id of ["b", "c"]) await world.node(id).startIn(world);
   await world.pass(200_000);
   expect(drops(world)).toEqual(['/bank/drops/sim%2F# {"isOpen":true}']);
   world.node("a").kill();
   await world.pass(5000);
-  await start(world, ["a"]);
+  for (const id of ["a"]) await world.node(id).startIn(world);
   expect(await world.pass(300_000, () => drops(world).join() === '/bank/drops/sim%2F# {"isOpen":false}')).toBe(true);
   // The session has been away all the time.
   const due = lying(world).length;

@@ -43,7 +43,7 @@ export async function run(seed: number, options: WorldOptions = {}): Promise<Out
   const history = new History();
   history.isOrdered = !world.isPoor;
   for (const id of ["a", "b", "c"]) world.node(id);
-  for (const node of world.nodes.values()) await startOf(world, () => node.start());
+  for (const node of world.nodes.values()) await node.startIn(world);
   const publishers = [1, 2, 1, 2].map(
     (qos, index) => new PublishingActor(`p${index + 1}`, { world, history, qos: qos as 1 | 2 }),
   );
@@ -122,15 +122,6 @@ async function comeLate(world: World): Promise<string[]> {
   return wrong;
 }
 
-/** Starting reads the tree, which takes simulated time. */
-async function startOf(world: World, start: () => Promise<void>): Promise<void> {
-  let started = false;
-  void start().then(() => {
-    started = true;
-  });
-  await world.pass(30_000, () => started);
-}
-
 /** A publisher that changes brokers at once, now and then. */
 function wander(world: World, publisher: Actor, goesOn: () => boolean): void {
   world.after(500 + world.random.next() * 4000, () => {
@@ -158,7 +149,7 @@ const misfortunes: readonly Misfortune[] = [
     const node = pick(world);
     node.kill();
     await world.pass(world.random.next() < 0.4 ? world.random.next() * 300 : 2500 + world.random.next() * 2000);
-    await startOf(world, () => node.start());
+    await node.startIn(world);
   },
   // A broker sleeps, for a moment or for longer than its session.
   async (world) => {

@@ -217,6 +217,15 @@ export class BrokerNode {
     return this.broker !== undefined;
   }
 
+  /** Starts, and lets the time pass that it takes: it reads the tree. */
+  async startIn(world: World): Promise<void> {
+    let started = false;
+    void this.start().then(() => {
+      started = true;
+    });
+    await world.pass(30_000, () => started);
+  }
+
   async start(): Promise<void> {
     const life = ++this.#life;
     const world = this.#world;
