@@ -305,7 +305,9 @@ export class Publishing {
   #refuse(connection: Connection, publish: Publish, denial: Denial, first: ClusterRoute): void {
     const { options, timers, clock } = this.#context;
     const isTold = connection.channel.version === 5 || publish.qos === 0;
-    if (isTold && !denial.isHopeful && this.#context.coordinator.state === "CONNECTED")
+    // What was never promised is not waited for, unless the vault has what is missing here.
+    const isLight = publish.qos === 0 && !publish.retain && this.#context.banking.vault === 0;
+    if (isTold && (!denial.isHopeful || isLight) && this.#context.coordinator.state === "CONNECTED")
       return this.#deny(connection, publish, denial);
     connection.hold(Hold.refused);
     const kept = publish.kept();

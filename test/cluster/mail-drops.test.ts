@@ -55,3 +55,31 @@ test("published at three brokers while subscribers come at three brokers: no gap
     client.disconnect();
   }
 }, 60_000);
+
+test("when the bank is empty, what is published without a promise is given up at once, and holds nobody up", async () => {
+  const cluster = await startCluster(["a", "b"], {
+    mailDrop: ["drop/#"],
+    bankCapital: 500,
+    bankTtlMin: 60,
+    bankTtlMax: 60,
+  });
+  const publisher = await RawClient.connect(cluster.port(0), { protocolVersion: 5 });
+  const payload = "x".repeat(1000);
+  // 40 credits each: a dozen, and then no more.
+  for (let index = 0, code = 0; code !== 0x97; index++) {
+    publisher.publish("drop/full", payload, { qos: 1, messageId: index + 1 });
+    code = (await publisher.take("puback")).reasonCode;
+    expect(index).toBeLessThan(20);
+  }
+  const { metrics } = cluster.brokers[0]!.broker.context;
+  const before = metrics.refusedByBank;
+  const listener = await RawClient.connect(cluster.port(1));
+  await listener.subscribe("live/x");
+  const startedAt = performance.now();
+  for (let index = 0; index < 50; index++) publisher.publish("drop/full", payload);
+  publisher.publish("live/x", "on time");
+  expect((await listener.take("publish")).payload.toString()).toBe("on time");
+  expect(performance.now() - startedAt).toBeLessThan(1000);
+  expect(metrics.refusedByBank - before).toBe(50);
+  await cluster.stop();
+}, 30_000);
