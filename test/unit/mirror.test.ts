@@ -6,13 +6,15 @@ import type { SimulatedKeeper } from "../simulation/keeper.ts";
 import { World } from "../simulation/world.ts";
 
 test("what changes while it is read, and without contact, is in it at the end", async () => {
-  for (let seed = 1; seed <= 20; seed++) {
+  for (let seed = 1; seed <= 60; seed++) {
     const world = new World(seed);
     const keeper: SimulatedKeeper = world.keeper;
     const writer = keeper.connect();
     const reader = keeper.connect();
     writer.write([{ kind: "create", path: "/root", data: encodeUtf8(""), mode: "persistent" }], () => {});
     let number = 0;
+    // In every third world nothing changes any more once all has been read: what was missed then is not made good.
+    let isQuiet = false;
     const names: string[] = [];
     const change = (): void => {
       const create = names.length < 3 || world.random.next() < 0.5;
@@ -24,7 +26,7 @@ test("what changes while it is read, and without contact, is in it at the end", 
           : [{ kind: "delete", path, version: -1 }],
         () => {},
       );
-      if (world.now() < 1400) world.after(world.random.next() * 2, change);
+      if (world.now() < 1400 && !isQuiet) world.after(world.random.next() * 2, change);
     };
     change();
     await world.pass(20);
@@ -36,7 +38,9 @@ test("what changes while it is read, and without contact, is in it at the end", 
       apply: (path, node) =>
         typeof node === "object" ? void seen.set(path, decodeUtf8(node.data)) : void seen.delete(path),
     });
-    void mirror.start();
+    void mirror.start().then(() => {
+      isQuiet = seed % 3 === 0;
+    });
     // Reading anew after lost contact would hide what the first reading has missed.
     if (seed % 2 === 0) world.after(150, () => reader.cut());
     world.after(250, () => reader.heal());
