@@ -23,6 +23,8 @@ export interface ZooKeeperServer {
 }
 
 export interface Ensemble {
+  /** The folder of all its files. */
+  readonly root: string;
   readonly servers: readonly ZooKeeperServer[];
   /** For clients, without chroot. */
   readonly connect: string;
@@ -69,6 +71,7 @@ export async function startEnsemble(size: number, options: EnsembleOptions = {})
   });
   for (const server of servers) server.start();
   const ensemble: Ensemble = {
+    root,
     servers,
     connect: servers.map(({ address }) => address).join(","),
     async leader() {
@@ -151,7 +154,9 @@ let shared: Promise<Ensemble> | undefined;
 /** One server for all tests that only need some ZooKeeper; it ends with the process. */
 export function sharedZooKeeper(): Promise<Ensemble> {
   shared ??= startEnsemble(1).then((ensemble) => {
-    process.on("exit", () => ensemble.servers[0]!.signal("SIGKILL"));
+    // The test runner tells nobody when it ends: whoever reads from it notices, and ends the server.
+    const script = `cat > /dev/null; rm -rf '${ensemble.root}'; pkill -9 -f '${ensemble.root}/'`;
+    Bun.spawn(["sh", "-c", script], { stdin: "pipe", stdout: "ignore", stderr: "ignore" }).unref();
     return ensemble;
   });
   return shared;
