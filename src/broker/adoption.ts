@@ -16,6 +16,7 @@ import {
   willPath,
   willsPath,
 } from "../coordinator/paths.ts";
+import { isData } from "../mail/parts.ts";
 import { decodeSession, decodeWill, type SessionRecord, type WillRecord } from "../mail/records.ts";
 import { countedOf } from "../mail/slips.ts";
 import type { Client } from "./client.ts";
@@ -152,7 +153,7 @@ export class Adoption {
       this.#expected.delete(path);
       const { coordinator, journal } = this.#context;
       const [node] = await read(coordinator, [{ kind: "get", path }]);
-      if (typeof node !== "object" || !("data" in node) || decodeWill(node.data).movedAt !== will.movedAt) return;
+      if (!isData(node) || decodeWill(node.data).movedAt !== will.movedAt) return;
       if (await this.#isBack(decodeName(nameOf(path)))) journal.commit([{ kind: "remove", path }]);
       else this.#publish(will, path);
     };
@@ -169,13 +170,11 @@ export class Adoption {
       { kind: "get", path: sessionPath(clientId) },
       ...ids.map((id) => ({ kind: "get", path: willPath(id, clientId) }) as const),
     ]);
-    if (typeof session === "object" && "data" in session && session.data.length > 0) {
+    if (isData(session) && session.data.length > 0) {
       const { connected, owner, epoch } = decodeSession(session.data);
       if (connected && this.#parts.membership.isAlive(owner, epoch)) return true;
     }
-    return wills.some(
-      (will) => typeof will === "object" && "data" in will && decodeWill(will.data).movedAt === undefined,
-    );
+    return wills.some((will) => isData(will) && decodeWill(will.data).movedAt === undefined);
   }
 
   /** Messages whose last recipient has them, and whose broker died before it could remove them. */

@@ -72,6 +72,11 @@ export class DropFeed {
     return undefined;
   }
 
+  /** All that it gets of what is there, from where it is. */
+  *#ahead(): Generator<LyingMessage> {
+    for (const message of this.#shelf.after(this.#cursor)) if (this.#wants(message)) yield message;
+  }
+
   #wants(message: LyingMessage): boolean {
     const { subscription } = this;
     const { session, context } = this.#client;
@@ -107,8 +112,7 @@ export class DropFeed {
   #fetch(): void {
     const page: LyingMessage[] = [];
     let bytes = 0;
-    for (const message of this.#shelf.after(this.#cursor)) {
-      if (!this.#wants(message)) continue;
+    for (const message of this.#ahead()) {
       page.push(message);
       bytes += message.bytes;
       if (page.length >= dropFetchMax || bytes >= dropFetchBytesMax) break;
@@ -128,8 +132,7 @@ export class DropFeed {
     const mailbox = client.mailbox!;
     if (mailbox.count > client.context.options.maxInflight / 2) return false;
     const page: LyingMessage[] = [];
-    for (const message of this.#shelf.after(this.#cursor)) {
-      if (!this.#wants(message)) continue;
+    for (const message of this.#ahead()) {
       if (this.#qosOf(message) === 0 || page.length >= dropTakeMax) break;
       page.push(message);
     }

@@ -18,6 +18,7 @@ import {
   topicsPath,
 } from "../coordinator/paths.ts";
 import type { JournalOperation } from "../mail/operations.ts";
+import { isData } from "../mail/parts.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { filterMatches, filtersOverlap, parseFilter } from "../mqtt/topic.ts";
 import type { Client } from "./client.ts";
@@ -162,7 +163,7 @@ export class MailDrops {
     const { coordinator, log } = this.#context;
     const path = dropPath(text);
     coordinator.read([{ kind: "get", path }], (_, [node]) => {
-      if (typeof node !== "object" || !("data" in node)) return;
+      if (!isData(node)) return;
       const { version } = node.stat;
       const isGone = record === undefined;
       coordinator.write(
@@ -252,7 +253,7 @@ export class MailDrops {
     );
     const cursors = new Map<string, Cursor>();
     results.forEach((result, index) => {
-      if (typeof result !== "object" || !("data" in result)) return;
+      if (!isData(result)) return;
       cursors.set(decodeName(nameOf(paths[index]!)), JSON.parse(decodeUtf8(result.data)) as Cursor);
     });
     return cursors;
