@@ -128,13 +128,13 @@ const specs: readonly OptionSpec[] = [
     key: "bankTtlMin",
     value: "SECONDS",
     help: "shortest time that a stored message is kept, if its publisher does not say",
-    parse: integer(1, 31_536_000),
+    parse: duration(1, 31_536_000),
   },
   {
     key: "bankTtlMax",
     value: "SECONDS",
     help: "longest time that a stored message is kept, if its publisher does not say",
-    parse: integer(1, 31_536_000),
+    parse: duration(1, 31_536_000),
   },
   {
     key: "bankTtl",
@@ -288,6 +288,18 @@ export function integer(min: number, max: number): (text: string) => number {
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
     if (!(value >= min && value <= max))
       throw new Error(`${JSON.stringify(text)} is not a whole number from ${min} to ${max}`);
+    return value;
+  };
+}
+
+/** Whole seconds, or with a unit: 30, 30s, 10m, 24h, 7d. */
+function duration(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const match = /^(\d+)([smhd]?)$/.exec(text);
+    const unit = { "": 1, s: 1, m: 60, h: 3600, d: 86_400 }[(match?.[2] ?? "") as "" | "s" | "m" | "h" | "d"];
+    const value = match === null ? Number.NaN : Number(match[1]) * unit;
+    if (!(value >= min && value <= max))
+      throw new Error(`${JSON.stringify(text)} is no time from ${min} to ${max} seconds; write 30, 30s, 10m or 24h`);
     return value;
   };
 }

@@ -142,6 +142,13 @@ test("a flag beats a variable beats the file beats the default, and --print-conf
   );
 });
 
+test("times to live may be given with a unit", async () => {
+  const { out } = await run(["broker", "--print-config", "--bank-ttl-min", "30s", "--bank-ttl-max", "24h"]);
+  expect(out).toMatch(/^bank-ttl-min: 30 /m);
+  expect(out).toMatch(/^bank-ttl-max: 86400 /m);
+  expectOneLine(await run(["broker", "--bank-ttl-max", "24x"]), /--bank-ttl-max: "24x" is no time/);
+});
+
 test.each(["SIGTERM", "SIGINT"] as const)("%s: clients are told, the store is flushed, exit code 0", async (signal) => {
   const data = join(folder, signal);
   const mine = await startBrokerProcess(data);
