@@ -7,7 +7,7 @@ import { OperatingError } from "../src/base/errors.ts";
 import { sweepMs } from "../src/base/limits.ts";
 import { defaultOptions } from "../src/broker/options.ts";
 import { clientOf, drop, list, type MailFlags, mailCommand, show, sweep, topicOf } from "./mail.ts";
-import { integer } from "./options.ts";
+import { integer } from "./parsers.ts";
 import { inCredits, printRows, type Row } from "./table.ts";
 import { addCommand, type Flags, pictureOf, withPlace, withTree } from "./tree.ts";
 import { watchBank } from "./watch.ts";

@@ -1,8 +1,9 @@
 /** `mqttzoo broker`: starts a broker and ends it in order. */
 import { Command } from "commander";
 import { createLog } from "../src/base/log.ts";
-import { startServer } from "../src/broker/server.ts";
-import { addBrokerOptions, readLinkSecret, resolveOptions, toBrokerOptions } from "./options.ts";
+import { hostOf } from "../src/broker/listeners.ts";
+import { type Server, startServer } from "../src/broker/server.ts";
+import { addBrokerOptions, resolveOptions, toBrokerOptions } from "./options.ts";
 
 export function brokerCommand(): Command {
   const command = new Command("broker")
@@ -29,19 +30,20 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   const resolved = resolveOptions(flags, process.env);
   if (flags.printConfig === true) {
     for (const { name, value, source } of resolved) {
-      const shown = typeof value === "object" ? JSON.stringify(value) : value;
+      const shown = typeof value === "object" ? JSON.stringify(value) : value === -1 ? "none" : value;
       console.log(`${`${name}: ${shown}`.padEnd(44)} # ${source}`);
     }
     return;
   }
   const options = toBrokerOptions(resolved);
   const log = createLog({ level: options.logLevel, format: options.logFormat });
-  const server = await startServer(options, log, readLinkSecret(options.linkSecretFile));
-  const address = options.host === "0.0.0.0" || options.host === "::" ? "localhost" : options.host;
+  const server = await startServer(options, log);
+  const host = hostOf(options);
+  const address = host === "0.0.0.0" || host === "::" ? "localhost" : host;
   const store = options.zk === "" ? { data: options.data } : { zk: options.zk };
-  log.info({ port: server.port, ...store, id: options.id }, "broker is ready");
+  log.info({ host, ...openPorts(server), ...store, id: options.id }, "broker is ready");
   const command = commandToType();
-  if (command !== undefined) welcome(command, address, server.port);
+  if (command !== undefined && server.port !== -1) welcome(command, address, server.port);
   let stopping = false;
   const stop = async (signal: string): Promise<void> => {
     if (stopping) process.exit(1);
@@ -51,6 +53,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
     log.info("broker has ended");
     process.exit(0);
   };
+  process.on("SIGHUP", () => server.reload());
   // To look closer for a while, without a restart.
   process.on("SIGUSR2", () => {
     log.level = log.level === "debug" ? options.logLevel : "debug";
@@ -58,6 +61,13 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   });
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
+}
+
+/** The ports that are open, by the names of their options. */
+function openPorts({ ports }: Server): Record<string, number> {
+  const { tcp, tls, ws, wss } = ports;
+  const all = { port: tcp, tlsPort: tls, wsPort: ws, wssPort: wss };
+  return Object.fromEntries(Object.entries(all).filter(([, port]) => port !== -1));
 }
 
 /** How whoever started this broker calls the other commands; undefined for services, which want no greeting. */

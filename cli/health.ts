@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
 import { askHealth, probes } from "../src/broker/health.ts";
-import { integer } from "./options.ts";
+import { integer } from "./parsers.ts";
 import { printRows } from "./table.ts";
 
 interface Flags {

@@ -6,6 +6,7 @@ import { bankCommand } from "./bank.ts";
 import { brokerCommand } from "./broker.ts";
 import { completionCommand } from "./completion.ts";
 import { healthCommand } from "./health.ts";
+import { passwdCommand } from "./passwd.ts";
 import { pubCommand } from "./pub.ts";
 import { showCommand } from "./show.ts";
 import { subCommand } from "./sub.ts";
@@ -34,7 +35,7 @@ Examples:
 mqttzoo COMMAND --help tells more.`,
   );
 program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subCommand()).addCommand(showCommand());
-program.addCommand(bankCommand()).addCommand(healthCommand());
+program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand());
 program.addCommand(completionCommand(program));
 
 function useOneLine(command: Command): void {

@@ -1,5 +1,5 @@
 /** `mqttzoo show`: what ZooKeeper knows of a cluster: its brokers, its sessions, who subscribes to what and where. */
-import { Argument, Command, Option } from "commander";
+import { Argument, Command } from "commander";
 import { decodeUtf8 } from "../src/base/bytes.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import {
@@ -17,8 +17,9 @@ import {
 } from "../src/coordinator/paths.ts";
 import { decodeSession } from "../src/mail/records.ts";
 import { ZooKeeperError } from "../src/zookeeper/codes.ts";
-import { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
+import type { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
 import { printRows, type Row } from "./table.ts";
+import { connectKeeper, type Flags, withKeeper } from "./tree.ts";
 
 const views: Record<string, (zookeeper: ZooKeeper) => Promise<Row[]>> = {
   brokers: showBrokers,
@@ -31,13 +32,11 @@ const views: Record<string, (zookeeper: ZooKeeper) => Promise<Row[]>> = {
 const pageNodes = 256;
 
 export function showCommand(): Command {
-  return new Command("show")
+  const command = new Command("show")
     .description("Print what ZooKeeper knows of a cluster.")
     .helpOption("--help", "print this help")
-    .addArgument(new Argument("<what>", "what to print").choices(Object.keys(views)))
-    .addOption(
-      new Option("--zk <HOSTS>", "ZooKeeper servers, and the cluster's chroot (env: MQTTZOO_ZK)").env("MQTTZOO_ZK"),
-    )
+    .addArgument(new Argument("<what>", "what to print").choices(Object.keys(views)));
+  return withKeeper(command)
     .option("--json", "print one JSON object a line")
     .addHelpText(
       "after",
@@ -54,10 +53,10 @@ Examples:
     .action(run);
 }
 
-async function run(what: string, { zk, json }: { zk?: string; json?: boolean }): Promise<void> {
+async function run(what: string, { zk, json, ...files }: Flags): Promise<void> {
   if (zk === undefined)
     throw new OperatingError("EUSAGE", "name the ZooKeeper servers with --zk zk1:2181,zk2:2181,zk3:2181");
-  const zookeeper = await ZooKeeper.connect(zk.includes("/") ? zk : `${zk}/mqttzoo`);
+  const zookeeper = await connectKeeper(zk, files);
   try {
     const rows = await views[what]!(zookeeper);
     printRows(rows, json === true);

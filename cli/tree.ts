@@ -4,6 +4,7 @@ import type { Picture } from "../src/bank/audit.ts";
 import { systemClock } from "../src/base/clock.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { dialControl } from "../src/broker/control.ts";
+import { type KeeperFiles, readKeeperFiles } from "../src/broker/files.ts";
 import { takePicture } from "../src/broker/picture.ts";
 import type { Coordinator } from "../src/coordinator/coordinator.ts";
 import { EmbeddedCoordinator } from "../src/embedded/embedded-coordinator.ts";
@@ -16,7 +17,7 @@ export interface Flags extends Where {
   readonly json?: boolean;
 }
 
-export interface Where {
+export interface Where extends KeeperFiles {
   readonly zk?: string;
   readonly data?: string;
 }
@@ -26,9 +27,9 @@ export interface Tree extends Pick<Coordinator, "read" | "write"> {
 }
 
 /** Opens the tree. Throws `OperatingError`. `how` "write": a broker that runs on the folder does it, for only it may write there. */
-export async function openTree({ zk, data }: Where, how: "read" | "write"): Promise<Tree> {
+export async function openTree({ zk, data, ...files }: Where, how: "read" | "write"): Promise<Tree> {
   if (zk !== undefined) {
-    const zookeeper = await ZooKeeper.connect(zk.includes("/") ? zk : `${zk}/mqttzoo`);
+    const zookeeper = await connectKeeper(zk, files);
     const store = new PlainStore(zookeeper);
     return {
       read: (operations, done) => store.read(operations, done),
@@ -62,17 +63,29 @@ export function addCommand(to: Command, name: string, description: string): Comm
   return withPlace(command).option("--json", "print one JSON object a line");
 }
 
+export function connectKeeper(zk: string, files: KeeperFiles): Promise<ZooKeeper> {
+  return ZooKeeper.connect(zk.includes("/") ? zk : `${zk}/mqttzoo`, readKeeperFiles(files));
+}
+
+/** How ZooKeeper is reached, as the broker has it. */
+export function withKeeper(command: Command): Command {
+  const option = (flags: string, help: string, variable: string): Option =>
+    new Option(flags, `${help} (env: ${variable})`).env(variable);
+  return command
+    .addOption(option("--zk <HOSTS>", "ZooKeeper servers, and the cluster's chroot", "MQTTZOO_ZK"))
+    .addOption(option("--zk-auth-file <FILE>", "file with user:password for ZooKeeper", "MQTTZOO_ZK_AUTH_FILE"))
+    .addOption(option("--zk-tls-ca <FILE>", "who signs ZooKeeper's certificates: TLS", "MQTTZOO_ZK_TLS_CA"))
+    .addOption(option("--zk-tls-cert <FILE>", "certificate to show to ZooKeeper", "MQTTZOO_ZK_TLS_CERT"))
+    .addOption(option("--zk-tls-key <FILE>", "its private key", "MQTTZOO_ZK_TLS_KEY"));
+}
+
 /** Where the tree is. */
 export function withPlace(command: Command): Command {
-  return command
-    .addOption(
-      new Option("--zk <HOSTS>", "ZooKeeper servers, and the cluster's chroot (env: MQTTZOO_ZK)").env("MQTTZOO_ZK"),
-    )
-    .addOption(
-      new Option("--data <DIR>", "folder of a broker that runs alone (default: mqttzoo-data; env: MQTTZOO_DATA)").env(
-        "MQTTZOO_DATA",
-      ),
-    );
+  return withKeeper(command).addOption(
+    new Option("--data <DIR>", "folder of a broker that runs alone (default: mqttzoo-data; env: MQTTZOO_DATA)").env(
+      "MQTTZOO_DATA",
+    ),
+  );
 }
 
 export async function withTree<Result>(

@@ -52,6 +52,7 @@ const floors: Record<string, readonly string[]> = {
   "src/mail": ["src/base", "src/mqtt", "src/coordinator"],
   "src/bank": ["src/base", "src/coordinator"],
   "src/link": ["src/base", "src/mqtt"],
+  "src/access": ["src/base", "src/mqtt"],
   // net: its client.ts alone.
   "src/zookeeper": ["src/base", "src/coordinator", "src/net"],
   "src/embedded": ["src/base", "src/coordinator"],
@@ -65,6 +66,7 @@ const floors: Record<string, readonly string[]> = {
     "src/bank",
     "src/mail",
     "src/link",
+    "src/access",
     "src/zookeeper",
     "src/embedded",
   ],
@@ -75,6 +77,7 @@ const floors: Record<string, readonly string[]> = {
     "src/mqtt",
     "src/broker",
     "src/client",
+    "src/access",
     "src/zookeeper",
     "src/coordinator",
     "src/mail",
@@ -89,21 +92,24 @@ const doors: readonly { what: RegExp; only: readonly string[] }[] = [
     what: /\bBun\.(listen|connect|udpSocket|serve)\b|"node:(net|tls|dgram|http)"/,
     only: ["src/net/tcp.ts", "src/net/http.ts"],
   },
-  // The operator's configuration is a file that the command line reads; a Unix socket is a file, too.
+  // The operator's configuration is a file that the command line reads, his certificates and passwords the broker; a Unix
+  // socket is a file, too.
   {
     what: /"bun:sqlite"|"node:fs"|\bBun\.(file|write)\b/,
-    only: ["src/embedded/database.ts", "cli/options.ts", "src/net/tcp.ts"],
+    only: ["src/embedded/database.ts", "cli/options.ts", "src/net/tcp.ts", "src/broker/files.ts"],
   },
   { what: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, only: ["src/base/clock.ts"] },
   { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts"] },
   // Timers of the edges: the machines' alarm, a closing socket, the store's retry, patience with a first contact,
-  // a client's ping, -W of sub.
+  // a client's ping, -W of sub, a balancer's header, a look at the operator's files.
   {
     what: /\bsetTimeout\(|\bsetInterval\(/,
     only: [
       "src/base/alarm.ts",
       "src/zookeeper/client.ts",
       "src/net/tcp.ts",
+      "src/net/proxy-protocol.ts",
+      "src/broker/files.ts",
       "src/embedded/worker.ts",
       "src/client/client.ts",
       "cli/sub.ts",

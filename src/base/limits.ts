@@ -14,9 +14,7 @@ export const remainingLengthMax = 268_435_455;
 export const topicLevelsMax = 200;
 /** ... and with so many bytes in all the paths from its first level to each of them: each is a znode. */
 export const topicTreeBytesMax = 256 * 1024;
-/** Filters in one session. Beyond it SUBACK carries 0x97 (Quota exceeded). */
-export const subscriptionsPerSessionMax = 100_000;
-/** ... and their filters together, in characters. */
+/** Filters in one session together, in characters. Beyond it SUBACK carries 0x97 (Quota exceeded). */
 export const subscriptionTextPerSessionMax = 16 * 1024 * 1024;
 /** Topic aliases that a client may set [MQTT-3.2.2.3.8]; as many may the broker set, if the client allows. */
 export const topicAliasMax = 64;
@@ -110,6 +108,36 @@ export const drainOwedMs = 1_000;
 export const drainSettleMs = 5_000;
 /** A client that was sent to another broker has this long to come there; then its will is published. */
 export const movedWillMs = 10_000;
+/** Connections that are kept only until they have been told why they are turned away; beyond it they are just closed. */
+export const refusedConnectionsMax = 1_000;
+/** Topics of which is remembered what a client may do with them. */
+export const permissionsCachedMax = 1_000;
+/** Passwords that are being checked, or wait for that; who comes then is told to come later. */
+export const loginsPendingMax = 10_000;
+/** Logins that were right, remembered so that a device that comes back costs no slow hash. */
+export const loginsCachedMax = 100_000;
+/** What a hook has allowed is remembered so long, */
+export const hookCacheMs = 60_000;
+/** ... and it must answer by then. */
+export const hookPatienceMs = 5_000;
+/** A request to the HTTP port must not be longer. */
+export const httpBodyBytesMax = 64 * 1024;
+/** The longest answer that is taken from a hook. */
+export const hookAnswerBytesMax = 256 * 1024;
+/** Clocks of those who issue tokens may differ from ours by this. */
+export const tokenLeewayMs = 5_000;
+/** Addresses whose failed logins are remembered. */
+export const bansMax = 50_000;
+/** How often it is looked whether the operator's files have changed; a change counts when it has stood so long. */
+export const filesLookMs = 1_000;
+/** The request with which a WebSocket begins must not be longer. */
+export const webSocketRequestBytesMax = 8 * 1024;
+/** Payload of one WebSocket frame that we send; its length fits into two bytes. */
+export const webSocketFrameBytes = 32 * 1024;
+/** A load balancer must have said for whom it speaks by then, ... */
+export const proxyHeaderMs = 5_000;
+/** ... in no more than this. */
+export const proxyHeaderBytesMax = 4 * 1024;
 /** An orderly end waits this long for the store and for clients' sockets. */
 export const shutdownWaitMs = 5_000;
 

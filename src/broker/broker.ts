@@ -3,6 +3,8 @@
  * clock and chance are given to it, so that a test or a simulation can give it others.
  */
 
+import type { Access } from "../access/access.ts";
+import { Bans } from "../access/bans.ts";
 import { Accounts } from "../bank/accounts.ts";
 import { unreachable } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
@@ -20,6 +22,7 @@ import { Reason } from "../mqtt/reason.ts";
 import type { Turn } from "../net/writer.ts";
 import { RetainedMessages } from "../router/retained.ts";
 import { Router } from "../router/router.ts";
+import { Admitting } from "./admitting.ts";
 import { Adoption } from "./adoption.ts";
 import { Arriving } from "./arriving.ts";
 import { Banking } from "./banking.ts";
@@ -63,6 +66,8 @@ export type BrokerEvent =
   | { readonly kind: "linkDrained"; readonly connection: LinkConnection }
   | { readonly kind: "linkClosed"; readonly connection: LinkConnection; readonly why: string | undefined }
   | { readonly kind: "tick" }
+  /** Who may do what has changed. */
+  | { readonly kind: "accessChanged" }
   /** Clients are sent to other brokers; `done`: nobody is here any more. */
   | { readonly kind: "drain"; readonly done: () => void }
   | { readonly kind: "shutdown" };
@@ -76,6 +81,7 @@ export interface Doors {
   readonly turn: Turn;
   readonly dialLink: DialLink;
   readonly linkSecret: string | undefined;
+  readonly access?: Access | undefined;
   /** The broker must end. */
   readonly fatal: (error: OperatingError) => void;
 }
@@ -85,6 +91,7 @@ export class Broker {
   readonly #connections = new Set<Connection>();
   readonly #inbound: Inbound;
   readonly #sessions: Sessions;
+  readonly #admitting: Admitting;
   readonly #stalls: Stalls;
   readonly #wills: Wills;
   readonly #links: Links;
@@ -102,6 +109,8 @@ export class Broker {
     const timers = new Timers();
     this.context = {
       ...doors,
+      access: doors.access,
+      bans: new Bans({ failures: options.banAfter, ms: options.banTime * 1000 }),
       journal,
       mail,
       slips,
@@ -118,6 +127,7 @@ export class Broker {
       evict: (client) => this.#sessions.evict(client),
     };
     const { context } = this;
+    context.router.mayReceive = (client, topic) => client.permissions?.mayReceive(topic) !== false;
     const resume = (connection: Connection, reason: number): void => this.#inbound.resume(connection, reason);
     const cluster = new Cluster(context, facts);
     const links = new Links(context, cluster);
@@ -149,7 +159,8 @@ export class Broker {
     const wills = new Wills(context, publishing);
     const drops = new MailDrops(context);
     const sessions = new Sessions(context, { fanout, stalls, wills, directory, hosting, drops });
-    const connecting = new Connecting(context, { sessions, wills, hosting, directory, drops, resume });
+    const admitting = new Admitting(context, sessions);
+    const connecting = new Connecting(context, { sessions, admitting, wills, hosting, directory, drops, resume });
     const whenConnected = (clientId: string, go: () => void): void => connecting.whenConnected(clientId, go);
     const takeOver = new TakeOver(context, { links, membership, directory, sessions, whenConnected });
     connecting.takeOver = takeOver;
@@ -176,7 +187,8 @@ export class Broker {
       takeOver,
       wills,
     });
-    this.#inbound = new Inbound(context, { connecting, publishing, subscribing, sessions, fanout, stalls });
+    this.#inbound = new Inbound(context, { connecting, admitting, publishing, subscribing, sessions, fanout, stalls });
+    this.#admitting = admitting;
     this.#sessions = sessions;
     this.#stalls = stalls;
     this.#wills = wills;
@@ -243,6 +255,8 @@ export class Broker {
         return this.#links.closed(event.connection, event.why);
       case "tick":
         return this.#tick();
+      case "accessChanged":
+        return this.#admitting.reloaded();
       case "drain":
         return this.#drainAway(event.done);
       case "shutdown":
@@ -250,6 +264,11 @@ export class Broker {
       default:
         return unreachable(event);
     }
+  }
+
+  /** Ends a client's connection, and says why where the client can be told. */
+  expel(connection: Connection, reason: number, why: string): void {
+    this.#sessions.expel(connection, reason, why);
   }
 
   /** When `tick` must be handled next, in the clock's milliseconds. */
@@ -270,9 +289,14 @@ export class Broker {
     metrics.connectionsMaximum = Math.max(metrics.connectionsMaximum, metrics.connections);
     connection.lastReceivedAt = clock.now();
     connection.timer = new Timer(() => {
-      if (connection.channel.phase === "new") this.#sessions.lose(connection, "no CONNECT in time"); // [MQTT-3.1.4-6]
+      const { phase } = connection.channel;
+      // [MQTT-3.1.4-6]
+      if (phase === "new" || phase === "authenticating") this.#sessions.lose(connection, "no CONNECT in time");
     });
     timers.set(connection.timer, clock.now() + connectDeadlineMs);
+    if (this.#admitting.arrived(connection)) return;
+    this.#sessions.lose(connection, "turned away");
+    connection.transport.abort();
   }
 
   #drain(connection: Connection): void {
@@ -283,6 +307,7 @@ export class Broker {
 
   #close(connection: Connection, why: string | undefined): void {
     this.#connections.delete(connection);
+    this.#admitting.left(connection);
     // What the client sent before it closed counts, once its CONNECT is answered.
     if (connection.channel.phase === "connecting" && connection.isHeldBy(Hold.connecting)) {
       connection.ended = true;

@@ -3,20 +3,20 @@
  * it. Messages for a session that ends with its connection wait in memory, within limits; those for a session
  * that outlives it wait in its mailbox.
  */
+import type { Identity } from "../access/access.ts";
+import type { Permissions } from "../access/permissions.ts";
 import { ProtocolError } from "../base/errors.ts";
-import { outputBytesHigh, outputBytesMax, pumpOutputBytesMax, queueBytesMax } from "../base/limits.ts";
+import { outputBytesHigh, queueBytesMax } from "../base/limits.ts";
 import { Ring } from "../base/ring.ts";
 import type { Timer } from "../base/timers.ts";
 import { sessionPath } from "../coordinator/paths.ts";
 import type { SessionRecord, WillRecord } from "../mail/records.ts";
-import { Settlement } from "../mail/settlement.ts";
 import type { Owned, Slip } from "../mail/slips.ts";
 import { writeAck } from "../mqtt/acks.ts";
 import { PacketType, type QoS } from "../mqtt/constants.ts";
-import { Envelope, type Publish, publishSize, writePublish } from "../mqtt/publish.ts";
+import { Envelope, type Publish, publishSize, topicOf, writePublish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
-import type { RetainedMessage } from "../router/retained.ts";
 import { Inflight } from "../session/inflight.ts";
 import type { Verdict } from "../session/owed-acks.ts";
 import type { Session } from "../session/session.ts";
@@ -33,13 +33,7 @@ import {
   plainReleased,
   reserved,
 } from "./outgoing.ts";
-
-/** Retained messages that a new subscription is still owed; they are looked up when its turn comes. */
-interface RetainedFeed {
-  readonly subscription: Subscription;
-  entries: readonly RetainedMessage[] | undefined;
-  at: number;
-}
+import { RetainedFeeds } from "./retained-feed.ts";
 
 /** One envelope for all: it is filled in and used up within a call. */
 const envelope = new Envelope();
@@ -62,6 +56,9 @@ export class Client {
   /** Ends the watch on the session's znodes. */
   unwatch: (() => void) | undefined;
   will: WillRecord | undefined;
+  /** As whom it was let in last, and what it may do; undefined: everything, or it has not been here. */
+  identity: Identity | undefined;
+  permissions: Permissions | undefined;
   /** Fires when the session expires, while its client is away. */
   expiryTimer: Timer | undefined;
   /** Fires when the will of a lost connection is due. */
@@ -74,7 +71,7 @@ export class Client {
   #receiveMaximum = 0;
   #queue: Ring<Outgoing> | undefined;
   #queueBytes = 0;
-  #feeds: Ring<RetainedFeed> | undefined;
+  #feeds: RetainedFeeds | undefined;
 
   constructor(context: Context, session: Session) {
     this.context = context;
@@ -96,7 +93,8 @@ export class Client {
   /** True if the client is there and reads. */
   get isOpen(): boolean {
     const { connection } = this;
-    return connection?.channel.phase === "open" && connection.writer.unsent < outputBytesHigh;
+    const outputMax = Math.min(outputBytesHigh, this.context.turn.outputBytesMax);
+    return connection?.channel.phase === "open" && connection.writer.unsent < outputMax;
   }
 
   attach(connection: Connection, receiveMaximum: number): void {
@@ -113,7 +111,7 @@ export class Client {
     this.mailbox?.detach(unacknowledged.map(([, outgoing]) => outgoing));
     const queued = this.#queue?.drain() ?? [];
     this.#queue = undefined;
-    this.#queueBytes = 0;
+    this.#countQueued(-this.#queueBytes);
     if (this.mailbox === undefined) this.#feeds = undefined;
     return [...unacknowledged.map(([, outgoing]) => outgoing), ...queued];
   }
@@ -122,32 +120,34 @@ export class Client {
   sendQoS0(publish: Publish, target: OutgoingTarget): void {
     const { connection } = this;
     if (connection === undefined || connection.channel.phase !== "open") return;
-    if (connection.writer.unsent > outputBytesMax) {
+    if (connection.writer.unsent > this.context.turn.outputBytesMax) {
       this.context.metrics.droppedOutput++;
       return;
     }
-    if (this.#fits(connection, publish, target, 0)) this.#write(connection, publish, target, 0, 0);
+    if (this.#fits(connection, publish, target, 0)) this.write(publish, target, 0);
   }
 
   /** QoS 1 or 2 for a session that ends with its connection. */
-  offer(publish: Publish, qos: QoS, target: OutgoingTarget): void {
+  offer(publish: Publish, target: OutgoingTarget): void {
     const { connection } = this;
+    const { qos } = target;
     if (connection === undefined || !this.#fits(connection, publish, target, qos)) return;
     if (this.hasRoom && (this.#queue === undefined || this.#queue.length === 0)) {
-      const plain =
-        target.group !== undefined ? this.#outgoing(publish, qos, target) : qos === 1 ? plainQoS1 : plainQoS2;
+      const plain = target.group !== undefined ? this.#outgoing(publish, target) : qos === 1 ? plainQoS1 : plainQoS2;
       plain.packetId = this.inflight.add(plain);
-      this.#write(connection, publish, target, qos, plain.packetId);
+      this.write(publish, target, plain.packetId);
       return;
     }
     this.#queue ??= new Ring();
     const size = publish.size;
-    if (this.#queue.length >= this.context.options.maxQueued || this.#queueBytes + size > queueBytesMax) {
-      this.context.metrics.droppedQueue++;
+    const { options, metrics } = this.context;
+    const isFull = this.#queue.length >= options.maxQueued || this.#queueBytes + size > queueBytesMax;
+    if (isFull || metrics.queuedBytes + size > options.maxQueueMemory) {
+      metrics.droppedQueue++;
       return;
     }
-    this.#queueBytes += size;
-    this.#queue.push(this.#outgoing(publish, qos, target));
+    this.#countQueued(size);
+    this.#queue.push(this.#outgoing(publish, target));
   }
 
   /** QoS 1 for a persistent session that is connected and has room: sent at once, kept until acknowledged. */
@@ -158,12 +158,24 @@ export class Client {
 
   /** Writes a message that has its packet id. */
   transmit(outgoing: Outgoing, dup: boolean): void {
-    this.#write(this.connection!, outgoing.publish!, outgoing, outgoing.qos, outgoing.packetId, dup);
+    this.write(outgoing.publish!, outgoing, outgoing.packetId, dup);
   }
 
   /** True unless the client said that it takes no packet so large: then it counts as delivered [MQTT-3.1.2-25]. */
   fits(publish: Publish, target: OutgoingTarget): boolean {
     return this.connection === undefined || this.#fits(this.connection, publish, target, target.qos);
+  }
+
+  /** False for what is too old or too large for the client, or not for it to read. */
+  isOwed(publish: Publish, target: OutgoingTarget): boolean {
+    return !this.isExpired(publish) && this.fits(publish, target) && this.mayReceive(publish);
+  }
+
+  /** False, and counted, if the client may not read the topic. */
+  mayReceive(publish: Publish): boolean {
+    if (this.permissions === undefined || this.permissions.mayReceive(topicOf(publish))) return true;
+    this.context.metrics.forbidden.receive++;
+    return false;
   }
 
   isExpired(publish: Publish): boolean {
@@ -222,7 +234,7 @@ export class Client {
 
   /** Sends what waits, as far as there is room. */
   pump(): void {
-    if (this.#feeds !== undefined) this.#pumpFeeds(this.#feeds);
+    this.#feeds?.pump();
     if (this.#queue !== undefined && this.#queue.length > 0) this.#pumpQueue(this.#queue);
     this.mailbox?.pump();
     if (this.dropFeeds !== undefined) for (const feed of this.dropFeeds.values()) feed.pump();
@@ -230,9 +242,9 @@ export class Client {
 
   /** Streams the retained messages of a new subscription. */
   feed(subscription: Subscription): void {
-    this.#feeds ??= new Ring();
-    this.#feeds.push({ subscription, entries: undefined, at: 0 });
-    this.#pumpFeeds(this.#feeds);
+    this.#feeds ??= new RetainedFeeds(this);
+    this.#feeds.add(subscription);
+    this.#feeds.pump();
   }
 
   /** The slip's recipient has its message. */
@@ -240,8 +252,14 @@ export class Client {
     this.mailbox!.discard(slip);
   }
 
-  #outgoing(publish: Publish, qos: QoS, target: OutgoingTarget): Outgoing {
-    return new Outgoing(this, { ...pick(target), qos }, publish.kept());
+  #countQueued(bytes: number): void {
+    this.#queueBytes += bytes;
+    this.context.metrics.queuedBytes += bytes;
+  }
+
+  #outgoing(publish: Publish, { qos, retain, subscriptionIds, group }: OutgoingTarget): Outgoing {
+    // The target that is handed in is used again for the next receiver.
+    return new Outgoing(this, { qos, retain, subscriptionIds, group }, publish.kept());
   }
 
   #receiveMessage(outgoing: Outgoing, packetId: number): void {
@@ -284,61 +302,12 @@ export class Client {
       const outgoing = queue.shift();
       if (outgoing === undefined) return;
       const publish = outgoing.publish!;
-      this.#queueBytes -= publish.size;
+      this.#countQueued(-publish.size);
       if (this.isExpired(publish)) continue;
       const plain = outgoing.group !== undefined ? outgoing : outgoing.qos === 1 ? plainQoS1 : plainQoS2;
       plain.packetId = this.inflight.add(plain);
-      this.#write(this.connection!, publish, outgoing, outgoing.qos, plain.packetId);
+      this.write(publish, outgoing, plain.packetId);
     }
-  }
-
-  #pumpFeeds(feeds: Ring<RetainedFeed>): void {
-    for (let feed = feeds.peek(); feed !== undefined; feed = feeds.peek()) {
-      feed.entries ??= this.context.retained.match(feed.subscription.filter.levels);
-      while (feed.at < feed.entries.length) {
-        if (!this.#feedOne(feed.subscription, feed.entries[feed.at]!)) return;
-        feed.at++;
-      }
-      feeds.shift();
-    }
-  }
-
-  /** False if there is no room now. */
-  #feedOne(subscription: Subscription, { topic, publish }: RetainedMessage): boolean {
-    const { connection, context } = this;
-    if (connection === undefined || connection.channel.phase !== "open") return false;
-    // Replaced since the client subscribed: it has had the newer one as a live message, and must not get the
-    // older one after it.
-    if (context.retained.get(topic)?.publish !== publish || this.isExpired(publish)) return true;
-    // It lies in a mail drop too, and comes from there in its turn.
-    if (publish.copyUntil > context.clock.wall() && this.dropFeeds?.has(subscription.filter.text)) return true;
-    const qos = Math.min(publish.qos, subscription.qos) as QoS;
-    const subscriptionIds = subscription.id === 0 ? [] : [subscription.id];
-    const target: OutgoingTarget = { qos, retain: true, subscriptionIds, group: undefined };
-    if (!this.#fits(connection, publish, target, qos)) return true;
-    if (qos === 0) {
-      if (connection.writer.unsent > pumpOutputBytesMax) return false;
-      this.#write(connection, publish, target, 0, 0);
-      return true;
-    }
-    if (!this.hasRoom) return false;
-    if (this.mailbox === undefined) {
-      this.#write(connection, publish, target, qos, this.inflight.add(qos === 1 ? plainQoS1 : plainQoS2));
-      return true;
-    }
-    const { banking, mail, metrics } = context;
-    const payment = banking.reserve(banking.termsOf(publish).credits);
-    if (payment === undefined) {
-      metrics.refused++;
-      return true;
-    }
-    const outgoing = new Outgoing(this, target, publish);
-    outgoing.settlement = new Settlement(publish, mail.nextOrder());
-    outgoing.settlement.payment = payment;
-    outgoing.settlement.waitFor(outgoing);
-    if (qos === 1) this.sendLive(outgoing);
-    else this.mailbox.store(outgoing);
-    return true;
   }
 
   #fits(connection: Connection, publish: Publish, target: OutgoingTarget, qos: QoS): boolean {
@@ -355,15 +324,10 @@ export class Client {
     return false;
   }
 
-  #write(
-    connection: Connection,
-    publish: Publish,
-    target: OutgoingTarget,
-    qos: QoS,
-    packetId: number,
-    dup = false,
-  ): void {
-    const { channel, writer } = connection;
+  /** Writes a message to the client, who is there. */
+  write(publish: Publish, target: OutgoingTarget, packetId: number, dup = false): void {
+    const { channel, writer } = this.connection!;
+    const { qos } = target;
     envelope.qos = qos;
     envelope.retain = target.retain;
     envelope.dup = dup;
@@ -384,8 +348,4 @@ export class Client {
     if (qos === 1) metrics.sentQoS1++;
     else if (qos === 2) metrics.sentQoS2++;
   }
-}
-
-function pick({ retain, subscriptionIds, group }: OutgoingTarget): Omit<OutgoingTarget, "qos"> {
-  return { retain, subscriptionIds, group };
 }

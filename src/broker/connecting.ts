@@ -1,18 +1,15 @@
 /** CONNECT: who comes, with what limits, to which session; and the answer once the store knows it too. */
 import type { IConnackPacket } from "mqtt-packet";
-import { encodeUtf8, ownBytes } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { logTextMax, topicAliasMax } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import type { JournalOperation } from "../mail/operations.ts";
-import type { WillRecord } from "../mail/records.ts";
-import { type ProtocolVersion, sessionNeverExpires } from "../mqtt/constants.ts";
-import { type Connect, type ConnectPacket, decodeConnect, encodeControl, type Frame } from "../mqtt/control.ts";
-import { willSection } from "../mqtt/properties.ts";
-import { makePublish, Publish, readProperties } from "../mqtt/publish.ts";
+import { type Connect, decodeConnect, encodeControl, type Frame } from "../mqtt/control.ts";
+import { topicOf } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
-import { isTopicName } from "../mqtt/topic.ts";
 import { Session } from "../session/session.ts";
+import type { Admitting, Guest } from "./admitting.ts";
+import { type Asked, askedBy, meterOf } from "./asked.ts";
 import { Client } from "./client.ts";
 import { type Connection, Hold } from "./connection.ts";
 import type { Context } from "./context.ts";
@@ -30,20 +27,15 @@ const obtainTriesMax = 5;
 const connackNew = encodeControl({ cmd: "connack", sessionPresent: false, returnCode: 0 }, 4);
 const connackResumed = encodeControl({ cmd: "connack", sessionPresent: true, returnCode: 0 }, 4);
 
-/** What CONNECT asks for, with the broker's limits applied. */
-interface Wanted {
-  readonly packet: ConnectPacket;
-  readonly version: ProtocolVersion;
-  readonly clientId: string;
-  readonly assigned: boolean;
-  readonly expiryInterval: number;
-  readonly keepAlive: number;
-  readonly will: AskedWill | undefined;
+/** ... with who it is. */
+interface Wanted extends Asked {
+  readonly guest: Guest;
 }
 
 export class Connecting {
   readonly #context: Context;
   readonly #sessions: Sessions;
+  readonly #admitting: Admitting;
   readonly #wills: Wills;
   readonly #hosting: Hosting;
   readonly #directory: Directory;
@@ -60,6 +52,7 @@ export class Connecting {
     context: Context,
     parts: {
       sessions: Sessions;
+      admitting: Admitting;
       wills: Wills;
       hosting: Hosting;
       directory: Directory;
@@ -69,6 +62,7 @@ export class Connecting {
   ) {
     this.#context = context;
     this.#sessions = parts.sessions;
+    this.#admitting = parts.admitting;
     this.#wills = parts.wills;
     this.#hosting = parts.hosting;
     this.#directory = parts.directory;
@@ -83,19 +77,34 @@ export class Connecting {
     channel.version = connect.facts.version;
     channel.bridge = connect.facts.bridge;
     connection.mayAnswerConnect = true;
-    const wanted = this.#want(connect, frame);
-    const { metrics, options } = this.#context;
-    if (metrics.connections > options.maxConnections) {
-      throw new ProtocolError(
-        Reason.quotaExceeded,
-        `the broker serves its maximum of ${options.maxConnections} connections`,
-      );
-    }
+    const { options, random } = this.#context;
+    const asked = askedBy(connect, frame, { options, random });
+    const { packet, clientId } = asked;
     channel.phase = "connecting";
-    channel.wantsReasons = wanted.packet.properties?.requestProblemInformation !== false;
-    this.#settle(connection, wanted);
-    // The answer waits for the store: until then nothing more is read.
+    channel.wantsReasons = packet.properties?.requestProblemInformation !== false;
+    this.#admitting.login(connection, packet, clientId, (guest) => this.#enter(connection, { ...asked, guest }));
+    this.#holdUntilAnswered(connection);
+  }
+
+  /** Until CONNECT is answered nothing more is read. */
+  #holdUntilAnswered(connection: Connection): void {
     if (connection.channel.phase === "connecting") connection.hold(Hold.connecting);
+  }
+
+  /** It is known who comes. */
+  #enter(connection: Connection, wanted: Wanted): void {
+    const { will, guest } = wanted;
+    try {
+      if (will !== undefined && guest.permissions?.mayPublish(topicOf(will.publish)) === false) {
+        this.#context.metrics.forbidden.will++;
+        throw new ProtocolError(Reason.notAuthorized, "it may not publish its will");
+      }
+      this.#settle(connection, wanted);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return this.#sessions.fail(connection, error);
+    }
+    this.#holdUntilAnswered(connection);
   }
 
   #decode(connection: Connection, frame: Frame): Connect {
@@ -110,31 +119,6 @@ export class Connecting {
       connection.mayAnswerConnect = connection.channel.version === 5 || reason === Reason.unsupportedProtocolVersion;
       throw error;
     }
-  }
-
-  #want({ packet, facts }: Connect, frame: Frame): Wanted {
-    const { options, random } = this.#context;
-    const { version } = facts;
-    const assigned = packet.clientId === "";
-    // [MQTT-3.1.3-8] of 3.1.1; 3.1 has no empty client ids.
-    if (assigned && (version === 3 || (version === 4 && !packet.clean))) {
-      throw new ProtocolError(Reason.clientIdentifierNotValid, "an empty client identifier with clean session 0");
-    }
-    if (packet.properties?.authenticationMethod !== undefined) {
-      throw new ProtocolError(Reason.badAuthenticationMethod, "enhanced authentication is not supported");
-    }
-    const expiry =
-      version === 5 ? (packet.properties?.sessionExpiryInterval ?? 0) : packet.clean ? 0 : sessionNeverExpires;
-    return {
-      packet,
-      version,
-      clientId: assigned ? `auto-${random.hex(16)}` : packet.clientId,
-      assigned,
-      expiryInterval: Math.min(expiry, options.sessionExpiryMax),
-      // Before MQTT 5 a client cannot be told of a shorter keep alive, so it keeps its own.
-      keepAlive: version === 5 ? capKeepAlive(packet.keepalive ?? 0, options.keepaliveMax) : (packet.keepalive ?? 0),
-      will: packet.will === undefined ? undefined : readWill(packet, facts.willProperties, frame.bytes),
-    };
   }
 
   /** Calls back when no connection of a client id waits for the store. */
@@ -262,7 +246,7 @@ export class Connecting {
   }
 
   #open(connection: Connection, client: Client, { wanted, sessionPresent }: Opening): void {
-    const { clients, router, log, options } = this.#context;
+    const { clients, router, log, options, clock } = this.#context;
     const { channel } = connection;
     this.#forgetPending(connection, wanted.clientId);
     if (channel.phase !== "connecting") return this.#abandon(client);
@@ -275,6 +259,10 @@ export class Connecting {
     channel.allowAliases(Math.min(properties?.topicAliasMaximum ?? 0, topicAliasMax));
     connection.framer.packetBytesMax = options.maxPacketSize;
     connection.client = client;
+    client.identity = wanted.guest.identity;
+    client.permissions = wanted.guest.permissions;
+    this.#admitting.watch(connection, client.identity);
+    connection.meter = meterOf(options, clock.now());
     client.attach(connection, receiveMaximum);
     if (client.session.subscriptions.size > 0) router.touch();
     connection.send(this.#connack(wanted, sessionPresent));
@@ -321,6 +309,7 @@ export class Connecting {
     if (wanted.assigned) properties.assignedClientIdentifier = wanted.clientId;
     if (wanted.keepAlive !== (packet.keepalive ?? 0)) properties.serverKeepAlive = wanted.keepAlive;
     if (wanted.expiryInterval !== asked) properties.sessionExpiryInterval = wanted.expiryInterval;
+    Object.assign(properties, wanted.guest.proof);
     if (packet.properties?.requestResponseInformation) properties.responseInformation = `response/${wanted.clientId}/`;
     return encodeControl({ cmd: "connack", sessionPresent, reasonCode: 0, properties }, 5);
   }
@@ -350,28 +339,4 @@ interface Obtaining {
 interface Opening {
   readonly wanted: Wanted;
   readonly sessionPresent: boolean;
-}
-
-function capKeepAlive(asked: number, max: number): number {
-  const uncapped = max === 65_535;
-  return uncapped || (asked !== 0 && asked <= max) ? asked : max;
-}
-
-type AskedWill = Omit<WillRecord, "epoch">;
-
-function readWill(packet: ConnectPacket, section: { start: number; end: number }, bytes: Uint8Array): AskedWill {
-  const will = packet.will!;
-  if (!isTopicName(will.topic))
-    throw new ProtocolError(Reason.topicNameInvalid, "the will's topic is not a topic name");
-  const properties = new Publish();
-  properties.propertyBytes = bytes;
-  properties.propertiesStart = section.start;
-  properties.propertiesEnd = section.end;
-  if (section.end > section.start) readProperties(properties, bytes, section, willSection);
-  const publish = makePublish(encodeUtf8(will.topic), Buffer.from(will.payload), {
-    qos: will.qos ?? 0,
-    retain: will.retain ?? false,
-    properties: ownBytes(properties.propertyBytes, properties.propertiesStart, properties.propertiesEnd),
-  });
-  return { publish, delay: will.properties?.willDelayInterval ?? 0, expiryMs: properties.expiresAt };
 }

@@ -1,5 +1,7 @@
 /** One connection: transport, writer, framer and channel, and the reasons for which it is not read. */
 
+import type { ScramExchange } from "../access/scram.ts";
+import type { Bucket } from "../base/bucket.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { connectBytesMax, outputBytesMax, outputBytesReserve } from "../base/limits.ts";
 import type { Timer } from "../base/timers.ts";
@@ -26,7 +28,22 @@ export const Hold = {
   refused: 16,
   /** Another broker has more to take than it can. */
   link: 32,
+  /** It sends more than it may. */
+  rate: 64,
 } as const;
+
+/** An enhanced authentication whose next word is the client's. */
+export interface Exchange {
+  readonly scram: ScramExchange;
+  readonly done: (username: string, last: Buffer) => void;
+  readonly refused: (why: string) => void;
+}
+
+/** Messages and bytes that a client may send. */
+export interface Meter {
+  readonly messages: Bucket | undefined;
+  readonly bytes: Bucket | undefined;
+}
 
 export class Connection {
   readonly transport: Transport;
@@ -41,6 +58,19 @@ export class Connection {
   timer: Timer | undefined;
   /** CONNECT's version is known: a refusal can be put into words that the client understands. */
   mayAnswerConnect = false;
+  /** Why it will be turned away when it has said CONNECT. */
+  refusal: number | undefined;
+  /** What its address is counted as, where connections are limited by address. */
+  countedAs: string | undefined;
+  /** The enhanced authentication that CONNECT has asked for, and one that is under way. */
+  authenticationMethod: string | undefined;
+  exchange: Exchange | undefined;
+  /** Ends it when its login ends. */
+  loginTimer: Timer | undefined;
+  /** The last route on which its client was found to be allowed to publish. */
+  allowed: ClusterRoute | undefined;
+  /** What it may send; undefined: as much as it likes. */
+  meter: Meter | undefined;
   /** The peer has closed while packets still wait to be handled. */
   ended = false;
   #holds = 0;

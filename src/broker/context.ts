@@ -1,4 +1,6 @@
 /** What all flows of the broker share. */
+import type { Access } from "../access/access.ts";
+import type { Bans } from "../access/bans.ts";
 import type { Clock } from "../base/clock.ts";
 import type { OperatingError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
@@ -61,6 +63,9 @@ export interface Context {
   readonly dialLink: DialLink;
   /** What all brokers of the cluster know; undefined: links are not authenticated. */
   readonly linkSecret: string | undefined;
+  /** Who may come in and do what; undefined: everybody everything. */
+  readonly access: Access | undefined;
+  readonly bans: Bans;
   /** The broker must end. */
   readonly fatal: (error: OperatingError) => void;
   /** A session that this broker kept is another one's. */

@@ -98,9 +98,9 @@ export class DropFeed {
     }
     this.#fetched.delete(message.path);
     // Gone meanwhile: undefined.
-    if (publish !== undefined) {
+    if (publish !== undefined && client.mayReceive(publish)) {
       if (qos === 0) client.sendQoS0(publish, this.#targetOf(message));
-      else client.offer(publish, qos, this.#targetOf(message));
+      else client.offer(publish, this.#targetOf(message));
     }
     this.#goTo(message);
     this.#isUnsaved = client.mailbox !== undefined;

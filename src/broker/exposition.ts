@@ -5,6 +5,7 @@
 import { Registry } from "prom-client";
 import { milli } from "../bank/price.ts";
 import type { Histogram } from "../base/histogram.ts";
+import type { TlsIdentity } from "../net/tls.ts";
 import type { Context } from "./context.ts";
 import { watchLag } from "./lag.ts";
 import { version } from "./version.ts";
@@ -32,9 +33,9 @@ const by = (label: string, values: Record<string, number>): readonly Sample[] =>
 export class Exposition {
   readonly #registry = new Registry();
 
-  constructor(context: Context) {
+  constructor(context: Context, tls: TlsIdentity | undefined) {
     watchLag(context);
-    for (const { name, type, help, samples } of familiesOf(context)) {
+    for (const { name, type, help, samples } of [...familiesOf(context), ...doorsOf(context, tls)]) {
       const metric = {
         name,
         help,
@@ -165,6 +166,37 @@ function stateOf(context: Context): readonly Family[] {
     }),
     histogram("mqttzoo_event_loop_lag_seconds", "How late the event loop was, twice a second.", metrics.lag),
     gauge("mqttzoo_draining", "1 while clients are sent to other brokers.", () => plain(self.isDraining ? 1 : 0)),
+  ];
+}
+
+/** Who is kept out, and why. */
+function doorsOf({ metrics, bans, turn }: Context, tls: TlsIdentity | undefined): readonly Family[] {
+  return [
+    counter("mqttzoo_connections_refused_total", "Connections turned away, by the limit that they met.", () =>
+      by("limit", metrics.turnedAway),
+    ),
+    counter("mqttzoo_logins_failed_total", "Logins refused.", () => plain(metrics.loginsFailed)),
+    counter("mqttzoo_bans_total", "Addresses banned for failed logins.", () => plain(bans.total)),
+    counter("mqttzoo_forbidden_total", "What the access list has not allowed.", () => by("action", metrics.forbidden)),
+    counter(
+      "mqttzoo_slowed_down_total",
+      "Times that a client sent more than it may, and was not read for a while.",
+      () => plain(metrics.slowedDown),
+    ),
+    counter("mqttzoo_limit_reached_total", "Subscriptions and retained messages refused for their number.", () =>
+      by("limit", metrics.beyondLimit),
+    ),
+    gauge("mqttzoo_queue_bytes", "Bytes that wait in memory for clients.", () =>
+      by("where", { queue: metrics.queuedBytes, output: turn.unsent }),
+    ),
+    ...(tls === undefined
+      ? []
+      : [
+          gauge("mqttzoo_tls_certificate_expiry_timestamp_seconds", "When the broker's certificate ends.", () =>
+            plain(tls.expiresAt / 1000),
+          ),
+          counter("mqttzoo_tls_handshakes_failed_total", "TLS handshakes that have failed.", () => plain(tls.failures)),
+        ]),
   ];
 }
 

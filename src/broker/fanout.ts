@@ -3,12 +3,12 @@
  * that says when everybody is taken care of.
  */
 import { noBytes } from "../base/bytes.ts";
-import { outputBytesHigh, outputBytesMax } from "../base/limits.ts";
+import { outputBytesHigh } from "../base/limits.ts";
 import type { Payment } from "../mail/ledger.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import type { Settlement } from "../mail/settlement.ts";
 import type { QoS } from "../mqtt/constants.ts";
-import type { Publish } from "../mqtt/publish.ts";
+import { type Publish, topicOf } from "../mqtt/publish.ts";
 import { memberTarget, type Target } from "../router/router.ts";
 import type { Client } from "./client.ts";
 import type { Connection } from "./connection.ts";
@@ -54,7 +54,7 @@ export class Fanout {
     this.#stalls = stalls;
     this.#forwarding = forwarding;
     forwarding.reassign = (group, { publish, payment }, except, done) => {
-      const target = this.choose(group, except);
+      const target = this.choose(group, publish, { except });
       if (target === undefined) done();
       else this.redeliver(publish, target, { done, payment: context.banking.lend(payment) });
     };
@@ -76,12 +76,12 @@ export class Fanout {
   }
 
   copyRunHere(run: Run, publisher: Held): void {
-    const { metrics } = this.#context;
+    const { metrics, turn } = this.#context;
     for (const { subscriber } of run.route.targets) {
       const connection = subscriber.connection;
       if (connection === undefined) continue;
       const { writer } = connection;
-      if (writer.unsent > outputBytesMax) {
+      if (writer.unsent > turn.outputBytesMax) {
         metrics.droppedOutput += run.count;
         continue;
       }
@@ -111,7 +111,7 @@ export class Fanout {
       to.subscriptionIds = target.subscriptionIds;
       to.group = undefined;
       if (to.qos === 0) subscriber.sendQoS0(publish, to);
-      else subscriber.offer(publish, to.qos, to);
+      else subscriber.offer(publish, to);
     }
   }
 
@@ -159,7 +159,7 @@ export class Fanout {
       for (const target of route.targets) promise.add(target.subscriber === publisher ? target.own : target);
       for (const target of route.elsewhere) promise.addElsewhere(target);
     }
-    for (const group of route.groups) promise.addAny(this.choose(group));
+    for (const group of route.groups) promise.addAny(this.choose(group, publish));
     promise.commit(how.operations, how);
     this.#context.metrics.fanout.observe(promise.receivers);
     return promise;
@@ -174,7 +174,7 @@ export class Fanout {
     }
     for (const group of route.groups) {
       if (!whom.groups.has(group.text)) continue;
-      const target = this.choose(group, undefined, "here");
+      const target = this.choose(group, publish, { where: "here" });
       if (target === undefined) continue;
       whom.groups.delete(group.text);
       promise.addAny(target);
@@ -228,8 +228,8 @@ export class Fanout {
    */
   choose(
     group: Group,
-    except?: Client | Remote,
-    where: "here" | "anywhere" = "anywhere",
+    publish: Publish,
+    { except, where = "anywhere" }: { except?: Client | Remote | undefined; where?: "here" | "anywhere" } = {},
   ): Target<Client | Remote> | undefined {
     group.order ??= [...group.members.keys()];
     const members = group.order;
@@ -240,7 +240,7 @@ export class Fanout {
       const at = (group.turn + step) % members.length;
       const member = members[at]!;
       const excluded = member === except || (where === "here" && "isElsewhere" in member);
-      const rank = excluded ? 0 : this.#rankOf(member);
+      const rank = excluded ? 0 : this.#rankOf(member, publish);
       if (rank <= bestRank) continue;
       best = member;
       bestRank = rank;
@@ -252,10 +252,11 @@ export class Fanout {
     return memberTarget(group, best, group.members.get(best)!);
   }
 
-  #rankOf(member: Client | Remote): number {
+  #rankOf(member: Client | Remote, publish: Publish): number {
     if (isPeer(member)) return member.isLinked ? 3 : 0;
     if (this.#isFull(member)) return 0;
     if (isRemoteSession(member)) return member.host === undefined ? 1 : member.host.isLinked ? 3 : 2;
+    if (member.permissions?.mayReceive(topicOf(publish)) === false) return 0;
     if (member.connection === undefined) return 1;
     return member.hasRoom && (member.mailbox?.isEmpty ?? true) ? 3 : 2;
   }
@@ -272,7 +273,7 @@ export class Fanout {
   }
 
   #liveToMember(publish: Publish, group: Group, publisher: Connection | undefined): void {
-    const target = this.choose(group);
+    const target = this.choose(group, publish);
     if (target === undefined) return;
     const { subscriber } = target;
     if (isPeer(subscriber)) this.#forwarding.offer(publish, group, subscriber);

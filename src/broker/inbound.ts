@@ -5,6 +5,7 @@
 import { equalRange, isMqttText, noBytes } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { linkRunBytesMax, topicAliasMax } from "../base/limits.ts";
+import { Timer } from "../base/timers.ts";
 import { ackReason, parseAck } from "../mqtt/acks.ts";
 import { PacketType } from "../mqtt/constants.ts";
 import { decodeControl, pingrespBytes } from "../mqtt/control.ts";
@@ -12,8 +13,9 @@ import { malformed } from "../mqtt/properties.ts";
 import { Publish, parsePublish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { checkHeaderFlags } from "../mqtt/validate.ts";
+import type { Admitting } from "./admitting.ts";
 import type { Connecting } from "./connecting.ts";
-import type { Connection } from "./connection.ts";
+import { type Connection, Hold, type Meter } from "./connection.ts";
 import type { ClusterRoute, Context } from "./context.ts";
 import { emptyRun, type Fanout, isOwnTopic, type Run } from "./fanout.ts";
 import type { Publishing } from "./publishing.ts";
@@ -23,6 +25,7 @@ import type { Subscribing } from "./subscribing.ts";
 
 export interface Flows {
   readonly connecting: Connecting;
+  readonly admitting: Admitting;
   readonly publishing: Publishing;
   readonly subscribing: Subscribing;
   readonly sessions: Sessions;
@@ -101,6 +104,11 @@ export class Inbound {
     parsePublish(publish, bytes, firstByte, framer.body, end, channel.version);
     const route = this.#routeOf(connection, publish);
     this.#context.metrics.publishesReceived++;
+    if (connection.meter !== undefined) this.#measure(connection, connection.meter, end - start);
+    if (route !== connection.allowed && !this.#isAllowed(connection, route)) {
+      this.#copyRun(connection);
+      return this.#flows.publishing.forbid(connection, publish);
+    }
     if (publish.qos > 0 || publish.retain) {
       if (publish.qos === 1) this.#context.metrics.receivedQoS1++;
       else if (publish.qos === 2) this.#context.metrics.receivedQoS2++;
@@ -133,6 +141,23 @@ export class Inbound {
     if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
     if (route.isMailDrop) return this.#flows.publishing.receive(connection, publish, route);
     if (!isOwnTopic(route.topic)) this.#flows.fanout.live(publish, route, connection);
+  }
+
+  #isAllowed(connection: Connection, route: ClusterRoute): boolean {
+    if (connection.client!.permissions?.mayPublish(route.topic) === false) return false;
+    connection.allowed = route;
+    return true;
+  }
+
+  /** Who sends more than it may is not read until that is evened out. */
+  #measure(connection: Connection, { messages, bytes }: Meter, count: number): void {
+    const { clock, timers, metrics } = this.#context;
+    const now = clock.now();
+    const wait = Math.max(messages?.take(1, now) ?? 0, bytes?.take(count, now) ?? 0);
+    if (wait === 0 || connection.isHeldBy(Hold.rate)) return;
+    metrics.slowedDown++;
+    connection.hold(Hold.rate);
+    timers.set(new Timer(() => this.resume(connection, Hold.rate)), now + wait);
   }
 
   #routeOf(connection: Connection, publish: Publish): ClusterRoute {
@@ -173,10 +198,16 @@ export class Inbound {
       if (type !== PacketType.connect) throw new ProtocolError(Reason.protocolError, "the first packet is not CONNECT"); // [MQTT-3.1.0-1]
       return this.#flows.connecting.receive(connection, framer);
     }
-    if (type >= PacketType.puback && type <= PacketType.pubcomp) return this.#receiveAck(connection, firstByte);
+    if (type >= PacketType.puback && type <= PacketType.pubcomp && channel.phase === "open")
+      return this.#receiveAck(connection, firstByte);
     if (type === PacketType.connect) throw new ProtocolError(Reason.protocolError, "a second CONNECT"); // [MQTT-3.1.0-2]
     if (type === 0) throw malformed("packet type 0");
     const packet = decodeControl(framer, channel.version);
+    // [MQTT-3.1.4-6]: who is still to prove who it is may do nothing else, but leave.
+    if (channel.phase === "authenticating" && packet.cmd !== "auth") {
+      if (packet.cmd === "disconnect") return this.#flows.sessions.lose(connection, "it left while it was to log in");
+      throw new ProtocolError(Reason.protocolError, `${packet.cmd} before the login is over`);
+    }
     switch (packet.cmd) {
       case "subscribe":
         return this.#flows.subscribing.subscribe(connection, packet);
@@ -187,7 +218,7 @@ export class Inbound {
       case "disconnect":
         return this.#flows.sessions.leave(connection, packet);
       case "auth":
-        throw new ProtocolError(Reason.protocolError, "AUTH without enhanced authentication in CONNECT"); // [MQTT-4.12.0-7]
+        return this.#flows.admitting.auth(connection, packet);
     }
   }
 

@@ -342,7 +342,7 @@ export class Mailbox {
     outgoing.takenCareOf = true;
     slip.publish = undefined;
     if (record.state === "released") return this.#resume(outgoing, record.packetId);
-    if (client.isExpired(outgoing.publish!) || !client.fits(outgoing.publish!, outgoing)) return this.#drop(slip);
+    if (!client.isOwed(outgoing.publish!, outgoing)) return this.#drop(slip);
     const before = this.#idBefore(slip);
     this.#sentIds.delete(slip.name ?? "");
     if (before !== undefined && client.inflight.claim(before, outgoing, reserved)) {

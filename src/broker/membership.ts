@@ -5,9 +5,17 @@
 import { decodeUtf8, encodeUtf8, noBytes } from "../base/bytes.ts";
 import { OperatingError } from "../base/errors.ts";
 import type { Coordinator, WriteOperation } from "../coordinator/coordinator.ts";
-import { brokerPath, brokersPath, decodeName, nameOf, parentPath, rootPaths } from "../coordinator/paths.ts";
+import {
+  brokerPath,
+  brokersPath,
+  decodeName,
+  linkSecretPath,
+  nameOf,
+  parentPath,
+  rootPaths,
+} from "../coordinator/paths.ts";
 import type { Context } from "./context.ts";
-import { Mirror } from "./mirror.ts";
+import { Mirror, read } from "./mirror.ts";
 import { type BrokerFacts, Peer } from "./peer.ts";
 
 export interface MembershipFlows {
@@ -122,4 +130,14 @@ function write(
       else reject(new OperatingError(error.code, `cannot write to the store: ${error.message}`));
     });
   });
+}
+
+/** What stands in the tree for all brokers to know; `fresh` from now on, if nothing does. Rejects with `OperatingError`. */
+export async function sharedSecret(coordinator: Coordinator, fresh: string): Promise<string> {
+  const create: WriteOperation = { kind: "create", path: linkSecretPath, data: encodeUtf8(fresh), mode: "persistent" };
+  await write(coordinator, [create], "NodeExists");
+  const [node] = await read(coordinator, [{ kind: "get", path: linkSecretPath }]);
+  if (typeof node !== "object" || !("data" in node))
+    throw new OperatingError("ESTORE", `${linkSecretPath} is gone from the tree`);
+  return decodeUtf8(node.data);
 }

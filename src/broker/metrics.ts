@@ -39,6 +39,17 @@ export class Metrics {
   /** ... because the bank could not pay. */
   refusedByBank = 0;
   protocolErrors = 0;
+  /** Connections that were turned away, by limit. */
+  readonly turnedAway = { connections: 0, address: 0, connect_rate: 0, banned: 0 };
+  loginsFailed = 0;
+  /** What a client was not allowed to do. */
+  readonly forbidden = { publish: 0, subscribe: 0, receive: 0, will: 0 };
+  /** Times that a client was not read for a while, since it sent more than it may. */
+  slowedDown = 0;
+  /** Subscriptions and retained messages beyond their limits. */
+  readonly beyondLimit = { subscriptions: 0, retained: 0 };
+  /** Bytes that wait in memory for sessions that end with their connections. */
+  queuedBytes = 0;
   /** Messages committed to mailboxes. */
   stored = 0;
 }

@@ -140,7 +140,7 @@ export class PromiseInMaking implements Delivery {
     to.subscriptionIds = target.subscriptionIds;
     to.group = target.group as Group | undefined;
     if (to.qos === 0) client.sendQoS0(this.#publish, to);
-    else if (client.mailbox === undefined) client.offer(this.#publish, to.qos, to);
+    else if (client.mailbox === undefined) client.offer(this.#publish, to);
     else if (client.fits(this.#publish, to)) this.#addPersistent(client, to);
   }
 

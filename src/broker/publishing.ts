@@ -72,6 +72,16 @@ export class Publishing {
     this.#attempt(connection, publish, route);
   }
 
+  /** A client's publish on a topic that it may not publish on: it reaches nobody, and MQTT 5 is told so. */
+  forbid(connection: Connection, publish: Publish): void {
+    const { metrics } = this.#context;
+    metrics.forbidden.publish++;
+    if (publish.qos === 0) return;
+    this.#countOutstanding(connection.channel);
+    // Before MQTT 5 there is no such answer: it is acknowledged and forgotten [MQTT-3.3.5-2 of 3.1.1].
+    this.#answer(connection, publish, { reason: Reason.notAuthorized, text: "the access list does not allow it" });
+  }
+
   /**
    * QoS 1 on a route for which `Fanout.takesBundles` holds: receivers here have it at once, the other brokers get what has
    * been gathered when `flush` is called. `start`: where the packet begins.
@@ -125,7 +135,9 @@ export class Publishing {
     done: () => void = () => {},
   ): void {
     const route = this.#context.router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
-    if (route === undefined) return this.#context.journal.commit(operations, done);
+    // What a client was allowed when it set its will may not be allowed any more.
+    if (route === undefined || publisher?.permissions?.mayPublish(route.topic) === false)
+      return this.#context.journal.commit(operations, done);
     const admission = this.#admit(publish, route);
     if ("why" in admission) {
       const clientId = publisher?.session.clientId ?? "";
@@ -217,6 +229,12 @@ export class Publishing {
       return {
         cause: "mailbox",
         why: `the mailbox of ${full} holds its maximum of ${options.maxQueued} messages`,
+        isHopeful: false,
+      };
+    if (publish.retain && this.#retaining.isFull(publish, route.topic))
+      return {
+        cause: "retained",
+        why: `the broker holds its maximum of ${options.maxRetained} retained messages`,
         isHopeful: false,
       };
     const copies = this.#fanout.copiesOf(route, publish.qos);

@@ -52,6 +52,15 @@ export class Retaining {
     return publish.payloadLength === 0 ? 0 : this.#context.banking.retainedPriceOf(publish);
   }
 
+  /** True if a message would be one retained message too many. */
+  isFull(publish: Publish, topic: string): boolean {
+    const { retained, options, metrics } = this.#context;
+    if (options.maxRetained === 0 || publish.payloadLength === 0) return false;
+    if (retained.clientsSize < options.maxRetained || retained.get(topic) !== undefined) return false;
+    metrics.beyondLimit.retained++;
+    return true;
+  }
+
   /** Changes the retained message in memory, and returns what changes it in the store. */
   retain(publish: Publish, topic: string, payment: Payment | undefined): JournalOperation[] {
     const { retained, mail } = this.#context;

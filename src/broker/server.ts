@@ -12,18 +12,32 @@ import { dialTcp, type Listener, listenTcp } from "../net/tcp.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { Turn } from "../net/writer.ts";
 import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
+import { administrate } from "./admin.ts";
 import { Broker } from "./broker.ts";
 import { Connection } from "./connection.ts";
-import type { Context } from "./context.ts";
 import { openControl } from "./control.ts";
+import { Files, readKeeperFiles, readSecret } from "./files.ts";
 import { Health } from "./health.ts";
 import { type DialLink, LinkConnection } from "./links.ts";
+import {
+  checkDoors,
+  type Identities,
+  type Listeners,
+  openAccess,
+  openIdentities,
+  openListeners,
+  type Ports,
+} from "./listeners.ts";
+import { sharedSecret } from "./membership.ts";
 import type { BrokerOptions } from "./options.ts";
 
 export interface Server {
-  /** The port that is listened on, also where the options said 0. */
+  /** The TCP port that is listened on, also where the options said 0; -1: none. */
   readonly port: number;
+  readonly ports: Ports;
   readonly broker: Broker;
+  /** Reads the operator's files again. */
+  reload(): void;
   /** Ends in order: clients are told, the store is flushed. */
   stop(): Promise<void>;
 }
@@ -32,26 +46,30 @@ export interface Server {
 const defaultChroot = "/mqttzoo";
 
 /** Starts a broker. Rejects with `OperatingError`: a port in use, a folder that cannot be written. */
-export async function startServer(options: BrokerOptions, log: Log, linkSecret?: string): Promise<Server> {
+export async function startServer(options: BrokerOptions, log: Log): Promise<Server> {
+  checkDoors(options);
   const health = new Health();
   // Probes are answered first: it may take a while until the store can be reached.
   const http = options.httpPort === 0 ? undefined : await openHttp(options, health);
   try {
-    return await serve(options, log, { linkSecret, health, http });
+    return await serve(options, log, { health, http });
   } catch (error) {
     http?.close();
     throw error;
   }
 }
 
-async function serve(options: BrokerOptions, log: Log, { linkSecret, health, http }: Serving): Promise<Server> {
+async function serve(options: BrokerOptions, log: Log, { health, http }: Serving): Promise<Server> {
+  const files = new Files(log);
+  const server: { broker: Broker | undefined } = { broker: undefined };
+  const identities = openIdentities(options, files);
+  const access = openAccess(options, files, () => server.broker?.handle({ kind: "accessChanged" }));
   const coordinator = await openCoordinator(options, log);
   coordinator.onState((state, why) => {
     if (state === "CONNECTED") log.info("the store works again");
     else log.error({ state, why }, "the store cannot write; what needs it waits, unacknowledged");
   });
-  const turn = new Turn((flush) => void setImmediate(flush));
-  const server: { broker: Broker | undefined } = { broker: undefined };
+  const turn = new Turn((flush) => void setImmediate(flush), options.maxQueueMemory);
   const linkListener = options.zk === "" ? undefined : listenForLinks(options, server, turn);
   const broker = await Broker.start({
     options: { ...options, linkPort: linkListener?.port ?? options.linkPort },
@@ -61,28 +79,33 @@ async function serve(options: BrokerOptions, log: Log, { linkSecret, health, htt
     clock: systemClock,
     random: systemRandom,
     dialLink: (endpoint, how) => void dialLink(endpoint, how, server),
-    linkSecret,
+    linkSecret: await linkSecretOf(options, coordinator),
+    access,
     fatal: (error) => end(error, log),
   });
   server.broker = broker;
   health.started(broker.context);
-  http?.started(broker.context);
+  http?.started(broker, identities);
   const control = options.zk === "" ? openControl(options.data, coordinator, log) : undefined;
   const alarm = setAlarm(
     { nextDeadline: () => broker.nextDeadline(), tick: () => broker.handle({ kind: "tick" }) },
     systemClock,
   );
   broker.onSooner(() => alarm.wake());
-  let listener: Listener;
+  let listeners: Listeners;
   try {
-    listener = listen(options, broker, turn);
+    listeners = openListeners(options, clientEvents(broker, turn), identities);
   } catch (error) {
     await new Promise<void>((resolve) => coordinator.close(resolve));
     throw error;
   }
-  if (listener.port !== options.port) broker.listening(listener.port);
+  const { ports } = listeners;
+  // What others are told is a port that clients can use.
+  const told = [ports.tcp, ports.tls, ports.ws, ports.wss].find((port) => port > 0) ?? 0;
+  if (told !== options.port) broker.listening(told);
   const stop = async (): Promise<void> => {
-    listener.close();
+    files.close();
+    listeners.close();
     await new Promise<void>((done) => broker.handle({ kind: "drain", done }));
     linkListener?.close();
     control?.close();
@@ -93,40 +116,46 @@ async function serve(options: BrokerOptions, log: Log, { linkSecret, health, htt
     });
     await Promise.race([flushed, Bun.sleep(shutdownWaitMs)]);
   };
-  return { port: listener.port, broker, stop };
+  return { port: ports.tcp, ports, broker, stop, reload: () => files.reload() };
 }
 
 interface Serving {
-  readonly linkSecret: string | undefined;
   readonly health: Health;
   readonly http: Http | undefined;
 }
 
 interface Http {
-  started(context: Context): void;
+  started(broker: Broker, identities: Identities | undefined): void;
   close(): void;
 }
 
 /** Probes are answered from the first moment on, metrics when the broker has started. */
-async function openHttp({ httpHost, httpPort }: BrokerOptions, health: Health): Promise<Http> {
+async function openHttp({ httpHost, httpPort, httpTokenFile }: BrokerOptions, health: Health): Promise<Http> {
   const { Exposition } = await import("./exposition.ts");
+  const token = readSecret(httpTokenFile);
   let exposition: InstanceType<typeof Exposition> | undefined;
-  const http = serveHttp(httpHost, httpPort, async (path) => {
+  let broker: Broker | undefined;
+  const http = serveHttp(httpHost, httpPort, async (question) => {
+    const { method, path } = question;
+    const changed = broker && administrate(question, broker, token);
+    if (changed !== undefined) return changed;
+    if (method !== "GET" && method !== "HEAD") return { status: 405, type: "text/plain", body: "only GET\n" };
     if (path === "/metrics" && exposition !== undefined)
       return { status: 200, type: exposition.contentType, body: await exposition.text() };
     const missing = { status: 404, type: "text/plain", body: "there are /livez, /readyz, /startupz and /metrics\n" };
     return health.answer(path) ?? missing;
   });
   return {
-    started(context) {
-      exposition = new Exposition(context);
+    started(started, identities) {
+      broker = started;
+      exposition = new Exposition(broker.context, identities?.tls);
     },
     close: () => http.close(),
   };
 }
 
-function listen(options: BrokerOptions, broker: Broker, turn: Turn): Listener {
-  return listenTcp<Connection>(options.host, options.port, {
+function clientEvents(broker: Broker, turn: Turn): TransportEvents<Connection> {
+  return {
     opened(transport) {
       const connection = new Connection(transport, turn);
       broker.handle({ kind: "opened", connection });
@@ -141,7 +170,7 @@ function listen(options: BrokerOptions, broker: Broker, turn: Turn): Listener {
     closed(connection, why) {
       broker.handle({ kind: "closed", connection, why });
     },
-  });
+  };
 }
 
 function openCoordinator(options: BrokerOptions, log: Log): Promise<Coordinator> {
@@ -151,8 +180,15 @@ function openCoordinator(options: BrokerOptions, log: Log): Promise<Coordinator>
     id: options.id,
     sessionTimeoutMs: options.zkSessionTimeout * 1000,
     connectTimeoutMs: options.zkWait * 1000,
+    ...readKeeperFiles(options),
     onFatal: (error) => end(error, log),
   });
+}
+
+/** What brokers prove to each other that they know: the operator's secret, or one that whoever may write the tree may read. */
+async function linkSecretOf(options: BrokerOptions, coordinator: Coordinator): Promise<string | undefined> {
+  if (options.zk === "") return undefined;
+  return readSecret(options.linkSecretFile) ?? (await sharedSecret(coordinator, systemRandom.hex(32)));
 }
 
 /** The broker cannot go on: what it has not acknowledged its clients send again, to another one. */

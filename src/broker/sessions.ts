@@ -61,7 +61,7 @@ export class Sessions {
     const { channel } = connection;
     this.#context.metrics.protocolErrors++;
     this.#log(connection, "info", `protocol error, ${describeReason(error.reason)}: ${error.message}`);
-    if (channel.phase === "new") {
+    if (channel.phase === "new" || channel.phase === "connecting" || channel.phase === "authenticating") {
       this.refuse(connection, error.reason);
     } else if (channel.phase !== "closed") {
       connection.sayGoodbye(error.reason, { reasonString: error.message });
@@ -268,6 +268,7 @@ export class Sessions {
     connection.framer.release();
     this.#stalls.forget(connection);
     if (connection.timer !== undefined) timers.cancel(connection.timer);
+    if (connection.loginTimer !== undefined) timers.cancel(connection.loginTimer);
     metrics.connections--;
     // A connection that was taken over, or refused, is no longer its client's.
     if (client === undefined || client.connection !== connection) return;
@@ -316,7 +317,7 @@ export class Sessions {
   #moveOn(outgoing: Outgoing): boolean {
     const { group, client, publish } = outgoing;
     if (group === undefined || publish === undefined || (outgoing.qos === 2 && outgoing.packetId !== 0)) return false;
-    const target = this.#fanout.choose(group, client);
+    const target = this.#fanout.choose(group, publish, { except: client });
     if (target === undefined || !isThere(target.subscriber)) return false;
     outgoing.takenCareOf = true;
     const payment = this.#context.banking.lend(outgoing.settlement?.payment);

@@ -36,9 +36,16 @@ export class Subscribing {
     const granted = packet.subscriptions.map((asked) => {
       const subscription = readSubscription(asked, { id, bridge: connection.channel.bridge });
       if (typeof subscription === "number") return subscription;
-      const { text } = subscription.filter;
+      const { text, levels } = subscription.filter;
+      if (client.permissions?.maySubscribe(levels) === false) {
+        this.#context.metrics.forbidden.subscribe++;
+        return Reason.notAuthorized;
+      }
       const before = client.session.subscriptions.get(text);
-      if (!client.session.subscribe(subscription)) return Reason.quotaExceeded;
+      if (!client.session.subscribe(subscription, this.#context.options.maxSubscriptions)) {
+        this.#context.metrics.beyondLimit.subscriptions++;
+        return Reason.quotaExceeded;
+      }
       this.#context.router.subscribe(client, subscription);
       if (client.mailbox !== undefined) operations.push(storeOperation(client, subscription, before));
       else if (before === undefined) operations.push(...this.#directory.subscribed(text));

@@ -22,6 +22,9 @@ export const dropsPath = `${bankPath}/drops`;
 /** One node a broker; its version counts the broker's commits. ZooKeeper only. */
 export const commitsPath = "/commits";
 
+/** What brokers prove to each other that they know, where no file says it. */
+export const linkSecretPath = "/link-secret";
+
 export const rootPaths = [
   brokersPath,
   subscribersPath,

@@ -3,10 +3,9 @@
  * a mail drop, or is retained.
  */
 
-import { decodeUtf8 } from "../base/bytes.ts";
 import { topicTreeBytesMax, unitBytesReserve } from "../base/limits.ts";
 import { idOfMessage, messagePath } from "../coordinator/paths.ts";
-import type { Publish } from "../mqtt/publish.ts";
+import { type Publish, topicOf } from "../mqtt/publish.ts";
 import type { Journal } from "./journal.ts";
 import type { Ledger, Payment } from "./ledger.ts";
 import type { JournalOperation } from "./operations.ts";
@@ -146,8 +145,8 @@ export function epochOfId(id: string): number {
 /** Bytes of a slip's znode and the request that makes it, besides names. */
 const slipOverhead = 160;
 
-function pathOf({ topicBytes, topicStart, topicEnd }: Publish, id: string): string {
-  return messagePath(decodeUtf8(topicBytes, topicStart, topicEnd), id);
+function pathOf(publish: Publish, id: string): string {
+  return messagePath(topicOf(publish), id);
 }
 
 /** What a message takes in a unit at least, besides its payload and slips. */

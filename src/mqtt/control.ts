@@ -3,7 +3,14 @@
  * mqtt-packet sees only what it decodes rightly; an error from it all the same closes the connection.
  */
 
-import type { IConnectPacket, IDisconnectPacket, ISubscribePacket, IUnsubscribePacket, Packet } from "mqtt-packet";
+import type {
+  IAuthPacket,
+  IConnectPacket,
+  IDisconnectPacket,
+  ISubscribePacket,
+  IUnsubscribePacket,
+  Packet,
+} from "mqtt-packet";
 import * as mqttPacket from "mqtt-packet";
 import { messageOf } from "../base/errors.ts";
 import { PacketType, type ProtocolVersion } from "./constants.ts";
@@ -30,7 +37,12 @@ export interface Connect {
   readonly facts: ConnectFacts;
 }
 
-export type Control = ISubscribePacket | IUnsubscribePacket | IDisconnectPacket | { cmd: "auth" | "pingreq" };
+export type Control =
+  | ISubscribePacket
+  | IUnsubscribePacket
+  | IDisconnectPacket
+  | IAuthPacket
+  | { readonly cmd: "pingreq" };
 
 /** Decodes CONNECT. Throws `ProtocolError`; reason 0x84 may be answered with a CONNACK. */
 export function decodeConnect(frame: Frame): Connect {
@@ -47,7 +59,6 @@ export function decodeControl(frame: Frame, version: ProtocolVersion): Control {
   checkHeaderFlags(firstByte);
   checkControl(frame.bytes, frame.body, frame.end, { type, version });
   if (type === PacketType.pingreq) return { cmd: "pingreq" };
-  if (type === PacketType.auth) return { cmd: "auth" };
   return decode(frame, version) as Control;
 }
 

@@ -4,6 +4,7 @@
  */
 import {
   copyBytes,
+  decodeUtf8,
   isMqttText,
   noBytes,
   readUint16,
@@ -329,4 +330,8 @@ export function isTopicBytes(bytes: Uint8Array, start: number, end: number): boo
     if (bytes[at] === 0x23 || bytes[at] === 0x2b) return false;
   }
   return true;
+}
+
+export function topicOf({ topicBytes, topicStart, topicEnd }: Publish): string {
+  return decodeUtf8(topicBytes, topicStart, topicEnd);
 }

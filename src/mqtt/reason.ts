@@ -15,6 +15,7 @@ export const Reason = {
   notAuthorized: 0x87,
   serverUnavailable: 0x88,
   serverBusy: 0x89,
+  banned: 0x8a,
   serverShuttingDown: 0x8b,
   badAuthenticationMethod: 0x8c,
   keepAliveTimeout: 0x8d,
@@ -31,6 +32,7 @@ export const Reason = {
   administrativeAction: 0x98,
   payloadFormatInvalid: 0x99,
   useAnotherServer: 0x9c,
+  connectionRateExceeded: 0x9f,
 } as const;
 
 /** CONNACK's return code in MQTT 3.1 and 3.1.1 (3.2.2.3); undefined: close without CONNACK. */
@@ -46,10 +48,12 @@ export function connackReturnCode(reason: number): number | undefined {
     case Reason.serverBusy:
     case Reason.useAnotherServer:
     case Reason.quotaExceeded:
+    case Reason.connectionRateExceeded:
       return 3;
     case Reason.badUserNameOrPassword:
       return 4;
     case Reason.notAuthorized:
+    case Reason.banned:
       return 5;
     default:
       return undefined;

@@ -1,10 +1,19 @@
 /** HTTP on Bun's server: for probes and metrics. Knows nothing of what is asked. */
 import { messageOf, OperatingError } from "../base/errors.ts";
+import { hookAnswerBytesMax, httpBodyBytesMax } from "../base/limits.ts";
+
+export interface Question {
+  readonly method: string;
+  readonly path: string;
+  readonly body: string;
+  readonly authorization: string | null;
+}
 
 export interface Answer {
   readonly status: number;
   readonly type: string;
   readonly body: string;
+  readonly headers?: Record<string, string>;
 }
 
 export interface HttpServer {
@@ -12,17 +21,21 @@ export interface HttpServer {
   close(): void;
 }
 
-/** Answers GET and HEAD. Throws `OperatingError` with the system's code. */
-export function serveHttp(host: string, port: number, answer: (path: string) => Promise<Answer>): HttpServer {
+/** Throws `OperatingError` with the system's code. */
+export function serveHttp(host: string, port: number, answer: (question: Question) => Promise<Answer>): HttpServer {
   try {
     const server = Bun.serve({
       hostname: host,
       port,
+      maxRequestBodySize: httpBodyBytesMax,
       async fetch(request) {
-        if (request.method !== "GET" && request.method !== "HEAD")
-          return new Response("only GET\n", { status: 405, headers: { allow: "GET, HEAD" } });
-        const { status, type, body } = await answer(new URL(request.url).pathname);
-        return new Response(body, { status, headers: { "content-type": type } });
+        const { status, type, body, headers } = await answer({
+          method: request.method,
+          path: new URL(request.url).pathname,
+          body: await request.text(),
+          authorization: request.headers.get("authorization"),
+        });
+        return new Response(body, { status, headers: { "content-type": type, ...headers } });
       },
     });
     return { port: server.port!, close: () => void server.stop(true) };
@@ -38,6 +51,29 @@ export async function getHttp(url: string, ms: number): Promise<{ status: number
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(ms) });
     return { status: response.status, body: await response.text() };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Posts JSON; undefined if nobody answers within `ms`, or with more than is taken. */
+export async function postHttp(
+  url: string,
+  body: string,
+  ms: number,
+): Promise<{ status: number; body: string } | undefined> {
+  try {
+    const signal = AbortSignal.timeout(ms);
+    const headers = { "content-type": "application/json" };
+    const response = await fetch(url, { method: "POST", body, headers, signal, redirect: "error" });
+    const chunks: Uint8Array[] = [];
+    let length = 0;
+    for await (const chunk of response.body ?? []) {
+      length += chunk.length;
+      if (length > hookAnswerBytesMax) return undefined;
+      chunks.push(chunk);
+    }
+    return { status: response.status, body: Buffer.concat(chunks).toString("utf8") };
   } catch {
     return undefined;
   }

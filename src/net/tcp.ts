@@ -1,8 +1,9 @@
-/** TCP and Unix sockets, on Bun's: listening and dialling. */
+/** TCP and Unix sockets, on Bun's, with TLS where it is asked for: listening and dialling. */
 import { chmodSync, rmSync } from "node:fs";
-import type { Socket, SocketHandler, TCPSocketListener } from "bun";
+import type { Socket, SocketHandler, TCPSocketListener, UnixSocketListener } from "bun";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { lingerMs } from "../base/limits.ts";
+import { type Certificate, certificateOf, type TlsIdentity } from "./tls.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 
 interface Attached<Owner> {
@@ -11,14 +12,24 @@ interface Attached<Owner> {
 }
 
 class TcpTransport implements Transport {
+  readonly address: string;
   readonly remote: string;
   /** The socket is closed on both sides: nothing is left to do. */
   isClosed = false;
+  /** Why the TLS handshake failed. */
+  handshakeError: string | undefined;
+  /** The socket itself, or what speaks TLS over it. */
   readonly #socket: Socket<unknown>;
 
-  constructor(socket: Socket<unknown>) {
+  constructor(socket: Socket<unknown>, { remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">) {
     this.#socket = socket;
-    this.remote = `${socket.remoteAddress}:${socket.remotePort}`;
+    // A dual-stack listener names IPv4 addresses as IPv6 ones.
+    this.address = remoteAddress?.replace(/^::ffff:(?=\d+\.)/, "") ?? "";
+    this.remote = this.address === "" ? "a Unix socket" : `${this.address}:${remotePort}`;
+  }
+
+  get certificate(): Certificate | undefined {
+    return certificateOf(this.#socket);
   }
 
   write(bytes: Uint8Array, start: number, end: number): number {
@@ -53,7 +64,7 @@ function handlers<Owner>(events: TransportEvents<Owner>): SocketHandler<Attached
     binaryType: "uint8array" as "buffer",
     open(socket) {
       socket.setNoDelay(true);
-      const transport = new TcpTransport(socket);
+      const transport = new TcpTransport(socket, socket);
       socket.data = { transport, owner: events.opened(transport) };
     },
     data(socket, bytes) {
@@ -64,8 +75,9 @@ function handlers<Owner>(events: TransportEvents<Owner>): SocketHandler<Attached
     },
     close(socket, error) {
       if (socket.data === undefined) return;
-      socket.data.transport.isClosed = true;
-      events.closed(socket.data.owner, error === undefined ? undefined : messageOf(error));
+      const { transport, owner } = socket.data;
+      transport.isClosed = true;
+      events.closed(owner, transport.handshakeError ?? (error && messageOf(error)));
     },
     error(socket, error) {
       // An exception out of our own handlers arrives here as well: that is our bug and must not be hidden.
@@ -75,16 +87,73 @@ function handlers<Owner>(events: TransportEvents<Owner>): SocketHandler<Attached
   };
 }
 
+/** Bun takes `isServer`, though its types do not say so. */
+interface ServerUpgrade<Data> {
+  readonly tls: object;
+  readonly isServer: true;
+  readonly data: Data;
+  readonly socket: SocketHandler<Data>;
+}
+
+/**
+ * TLS over connections that are accepted as plain ones: so each handshake uses the certificate that is the newest then,
+ * and what the broker counts and limits begins before the handshake.
+ */
+function secureHandlers<Owner>(events: TransportEvents<Owner>, identity: TlsIdentity): SocketHandler<Attached<Owner>> {
+  const plain = handlers(events);
+  const secure: SocketHandler<Attached<Owner>> = {
+    ...plain,
+    open() {},
+    handshake(socket, isDone, error) {
+      const { transport } = socket.data;
+      transport.handshakeError = identity.refusal(socket, isDone ? undefined : (error ?? undefined));
+      if (transport.handshakeError !== undefined) socket.terminate();
+    },
+  };
+  return {
+    ...plain,
+    open(socket) {
+      socket.setNoDelay(true);
+      const upgrade: ServerUpgrade<Attached<Owner>> = {
+        tls: identity.options(),
+        isServer: true,
+        data: undefined as unknown as Attached<Owner>,
+        socket: secure,
+      };
+      const [, over] = socket.upgradeTLS<Attached<Owner>>(
+        upgrade as Parameters<typeof socket.upgradeTLS<Attached<Owner>>>[0],
+      );
+      const transport = new TcpTransport(over, socket);
+      over.data = { transport, owner: events.opened(transport) };
+    },
+    // What comes in is ciphertext here; the socket over it has it in clear, and hears of its end.
+    data() {},
+    drain() {},
+    close() {},
+  };
+}
+
 export interface Listener {
+  /** 0: a Unix socket. */
   readonly port: number;
   close(): void;
 }
 
+export interface ListenOptions {
+  readonly tls?: TlsIdentity | undefined;
+}
+
 /** Listens. Throws `OperatingError` with the system's code: EADDRINUSE, EACCES, EADDRNOTAVAIL. */
-export function listenTcp<Owner>(host: string, port: number, events: TransportEvents<Owner>): Listener {
+export function listenTcp<Owner>(
+  host: string,
+  port: number,
+  events: TransportEvents<Owner>,
+  { tls }: ListenOptions = {},
+): Listener {
+  const socket = tls === undefined ? handlers(events) : secureHandlers(events, tls);
   let listener: TCPSocketListener<Attached<Owner>>;
   try {
-    listener = Bun.listen<Attached<Owner>>({ hostname: host, port, socket: handlers(events) });
+    listener = Bun.listen<Attached<Owner>>({ hostname: host, port, socket });
   } catch (error) {
     const code = (error as { code?: string }).code ?? "EUNKNOWN";
     throw new OperatingError(code, `cannot listen on ${host}:${port}: ${explain(code, port) ?? messageOf(error)}`);
@@ -92,12 +161,22 @@ export function listenTcp<Owner>(host: string, port: number, events: TransportEv
   return { port: listener.port, close: () => listener.stop(false) };
 }
 
-/** Listens on a Unix socket that only its own user may open, in place of one of an earlier life. Throws the system's error. */
-export function listenUnix<Owner>(path: string, events: TransportEvents<Owner>): { close(): void } {
-  rmSync(path, { force: true });
-  const listener = Bun.listen<Attached<Owner>>({ unix: path, socket: handlers(events) });
-  chmodSync(path, 0o600);
+/**
+ * Listens on a Unix socket that only its own user may open, in place of one of an earlier life. Throws `OperatingError` with
+ * the system's code.
+ */
+export function listenUnix<Owner>(path: string, events: TransportEvents<Owner>): Listener {
+  let listener: UnixSocketListener<Attached<Owner>>;
+  try {
+    rmSync(path, { force: true });
+    listener = Bun.listen<Attached<Owner>>({ unix: path, socket: handlers(events) });
+    chmodSync(path, 0o600);
+  } catch (error) {
+    const code = (error as { code?: string }).code ?? "EUNKNOWN";
+    throw new OperatingError(code, `cannot listen on ${path}: ${messageOf(error)}`);
+  }
   return {
+    port: 0,
     close() {
       listener.stop(true);
       rmSync(path, { force: true });

@@ -1,8 +1,13 @@
-/** The door to sockets, as the rest of the house sees it. TCP is one implementation, a test's fake another. */
+/** The door to sockets, as the rest of the house sees it. TCP is one implementation, WebSocket over it another. */
+import type { Certificate } from "./tls.ts";
 
 export interface Transport {
   /** For people: address and port of the other side. */
   readonly remote: string;
+  /** The IP address of the other side; "": it has none. */
+  readonly address: string;
+  /** Who the other side is, where it has proved that with a certificate. */
+  readonly certificate: Certificate | undefined;
   /** Hands bytes to the kernel and returns how many it took; the rest must be given again after `drained`. */
   write(bytes: Uint8Array, start: number, end: number): number;
   /** Stops and restarts reading: back-pressure that the peer feels. */

@@ -3,7 +3,14 @@
  * the kernel does not take stays, with an offset, until it drains. A connection without output owns no buffer.
  */
 import { copyBytes, noBytes } from "../base/bytes.ts";
-import { writerBytesMin, writerFlushBytes, writerPoolBytesMax, writerPooledBufferBytesMax } from "../base/limits.ts";
+import {
+  outputBytesLow,
+  outputBytesMax,
+  writerBytesMin,
+  writerFlushBytes,
+  writerPoolBytesMax,
+  writerPooledBufferBytesMax,
+} from "../base/limits.ts";
 import type { Transport } from "./transport.ts";
 
 /** A range of at least this size that is the turn's first output is not copied but lent until the flush. */
@@ -24,6 +31,8 @@ export class Writer {
   /** The kernel's buffer is full: wait for `drained`. */
   #blocked = false;
   #closed = false;
+  /** What the turn has been told of `unsent`. */
+  #counted = 0;
 
   constructor(transport: Transport, turn: Turn) {
     this.#transport = transport;
@@ -64,16 +73,10 @@ export class Writer {
   /** Writes what there is. */
   flush(): void {
     this.#scheduled = false;
-    if (this.#blocked || this.#closed) return;
-    if (this.#loan !== undefined && !this.#writeLoan()) return;
-    if (this.#length > this.#sent) {
-      this.#sent += this.#write(this.buffer, this.#sent, this.#length);
-      if (this.#sent < this.#length) {
-        this.#blocked = true;
-        return;
-      }
-    }
+    if (this.#closed) return;
+    if (this.#blocked || !this.#writeAll()) return this.#count();
     this.#giveBack();
+    if (this.#counted !== 0) this.#count();
   }
 
   /** The kernel takes bytes again. */
@@ -88,6 +91,21 @@ export class Writer {
     this.#loan = undefined;
     this.#loanStart = this.#loanEnd = 0;
     this.#giveBack();
+    this.#count();
+  }
+
+  /** False if the kernel takes no more. */
+  #writeAll(): boolean {
+    if (this.#loan !== undefined && !this.#writeLoan()) return false;
+    if (this.#length > this.#sent) this.#sent += this.#write(this.buffer, this.#sent, this.#length);
+    this.#blocked = this.#sent < this.#length;
+    return !this.#blocked;
+  }
+
+  #count(): void {
+    const { unsent } = this;
+    this.#turn.count(unsent - this.#counted);
+    this.#counted = unsent;
   }
 
   #write(bytes: Uint8Array, start: number, end: number): number {
@@ -155,11 +173,27 @@ export class Turn {
   readonly #schedule: (flush: () => void) => void;
   #writers: Writer[] = [];
   #begun = false;
+  /** What all writers' kernels have not taken, about, and how much of it is too much. */
+  #unsent = 0;
+  readonly #unsentBytesMax: number;
+  /** What one subscriber's unsent output may come to at QoS 0: less when all together have too much. */
+  outputBytesMax = outputBytesMax;
   /** Bytes that all its writers have written, ever. */
   bytesWritten = 0;
 
-  constructor(schedule: (flush: () => void) => void) {
+  constructor(schedule: (flush: () => void) => void, unsentBytesMax = Infinity) {
     this.#schedule = schedule;
+    this.#unsentBytesMax = unsentBytesMax;
+  }
+
+  get unsent(): number {
+    return this.#unsent;
+  }
+
+  /** So much more, or less, is unsent. */
+  count(change: number): void {
+    this.#unsent += change;
+    this.outputBytesMax = this.#unsent > this.#unsentBytesMax ? outputBytesLow : outputBytesMax;
   }
 
   add(writer: Writer): void {

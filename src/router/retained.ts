@@ -14,10 +14,17 @@ export interface RetainedMessage {
 export class RetainedMessages {
   readonly #root: Level = { children: new Map(), entry: undefined };
   #size = 0;
+  /** Those below `$`: the broker's own. */
+  #ownSize = 0;
   #bytes = 0;
 
   get size(): number {
     return this.#size;
+  }
+
+  /** How many clients have published. */
+  get clientsSize(): number {
+    return this.#size - this.#ownSize;
   }
 
   get bytes(): number {
@@ -47,7 +54,7 @@ export class RetainedMessages {
       }
       level = child;
     }
-    if (level.entry === undefined) this.#size++;
+    if (level.entry === undefined) this.#count(topic, 1);
     else this.#bytes -= level.entry.publish.size;
     this.#bytes += publish.size;
     level.entry = { topic, publish };
@@ -64,7 +71,7 @@ export class RetainedMessages {
     }
     const level = path[path.length - 1]!;
     if (level.entry === undefined) return false;
-    this.#size--;
+    this.#count(topic, -1);
     this.#bytes -= level.entry.publish.size;
     level.entry = undefined;
     for (let depth = names.length; depth > 0; depth--) {
@@ -73,6 +80,11 @@ export class RetainedMessages {
       path[depth - 1]!.children.delete(names[depth - 1]!);
     }
     return true;
+  }
+
+  #count(topic: string, change: 1 | -1): void {
+    this.#size += change;
+    if (topic.startsWith("$")) this.#ownSize += change;
   }
 
   /** All that match a filter, as they are now. */

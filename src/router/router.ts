@@ -67,6 +67,9 @@ export class Router<Here extends object, There extends Elsewhere> {
   /** Whether a topic is a mail drop's. `touch` when that has changed. */
   isMailDrop: (topic: string) => boolean = () => false;
 
+  /** Whether a subscriber may be sent what is published on a topic. `touch` when that has changed. */
+  mayReceive: (subscriber: Here, topic: string) => boolean = () => true;
+
   get subscriptions(): number {
     return this.#trie.size;
   }
@@ -129,7 +132,7 @@ export class Router<Here extends object, There extends Elsewhere> {
     const elsewhere: Target<There>[] = [];
     for (const [subscriber, parts] of merged) {
       if ("isElsewhere" in subscriber) elsewhere.push(makeTarget(subscriber as There, parts));
-      else targets.push(makeTarget(subscriber as Here, parts));
+      else if (this.mayReceive(subscriber as Here, route.topic)) targets.push(makeTarget(subscriber as Here, parts));
     }
     route.targets = targets;
     route.elsewhere = elsewhere;

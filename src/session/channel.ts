@@ -6,10 +6,10 @@ import { OwedAcks, type Verdict, writeVerdict } from "./owed-acks.ts";
 import { IncomingAliases, OutgoingAliases } from "./topic-aliases.ts";
 
 /**
- * new: nothing but CONNECT is allowed. connecting: CONNECT has come, its answer waits for the store.
+ * new: nothing but CONNECT is allowed. authenticating: nothing but AUTH is. connecting: CONNECT has come, its answer waits for the store.
  * open: CONNACK has been sent. closed: nothing is read or written any more.
  */
-export type Phase = "new" | "connecting" | "open" | "closed";
+export type Phase = "new" | "authenticating" | "connecting" | "open" | "closed";
 
 export class Channel {
   phase: Phase = "new";

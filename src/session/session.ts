@@ -2,7 +2,7 @@
  * A session: what a client id stands for (4.1). It outlives its connection if the client asked for that; then
  * its subscriptions, its mailbox and the ids of half-received QoS 2 messages are in the store.
  */
-import { subscriptionsPerSessionMax, subscriptionTextPerSessionMax } from "../base/limits.ts";
+import { subscriptionTextPerSessionMax } from "../base/limits.ts";
 import type { ProtocolVersion } from "../mqtt/constants.ts";
 import { sessionNeverExpires } from "../mqtt/constants.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
@@ -35,11 +35,11 @@ export class Session {
     return this.#subscriptions;
   }
 
-  /** Adds or replaces; false if the session holds all that it may. */
-  subscribe(subscription: Subscription): boolean {
+  /** Adds or replaces; false if the session holds all that it may: so many, or so much text. */
+  subscribe(subscription: Subscription, subscriptionsMax = Infinity): boolean {
     const { text } = subscription.filter;
     if (!this.#subscriptions.has(text)) {
-      if (this.#subscriptions.size >= subscriptionsPerSessionMax) return false;
+      if (this.#subscriptions.size >= subscriptionsMax) return false;
       if (this.#subscriptionText + text.length > subscriptionTextPerSessionMax) return false;
       this.#subscriptionText += text.length;
     }

@@ -3,7 +3,7 @@
  * callback; `zookeeper.ts` has them as promises.
  */
 import { setAlarm } from "../base/alarm.ts";
-import { noBytes } from "../base/bytes.ts";
+import { encodeUtf8, noBytes } from "../base/bytes.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { keeperPacketBytesMax } from "../base/limits.ts";
@@ -16,6 +16,8 @@ import { parseConnectString, type Server } from "./connect-string.ts";
 import type { JuteReader, JuteWriter } from "./jute.ts";
 import { KeeperSession, type KeeperState } from "./keeper-session.ts";
 import {
+  type Acl,
+  creatorAcl,
   decodeMulti,
   decodeMultiRead,
   decodeStat,
@@ -40,6 +42,8 @@ export interface ZooKeeperOptions {
   /** The servers' jute.maxbuffer, in bytes. */
   readonly packetBytesMax?: number;
   readonly tls?: TlsOptions | undefined;
+  /** `user:password` for the digest scheme: what is created then is closed to everybody else. */
+  readonly credentials?: string | undefined;
   readonly clock?: Clock;
   readonly random?: Random;
 }
@@ -53,6 +57,8 @@ export class ZooKeeperClient {
   readonly chroot: string;
   readonly #session: KeeperSession;
   readonly #tls: TlsOptions | undefined;
+  /** Of what is created without one of its own; undefined: everybody may do everything. */
+  readonly #acl: readonly Acl[] | undefined;
   readonly #clock: Clock;
   readonly #alarm;
   readonly #turn = new Turn((flush) => queueMicrotask(flush));
@@ -66,6 +72,7 @@ export class ZooKeeperClient {
     const { servers, chroot } = parseConnectString(connectString);
     this.chroot = chroot;
     this.#tls = options.tls;
+    this.#acl = options.credentials === undefined ? undefined : creatorAcl;
     this.#clock = options.clock ?? systemClock;
     this.#session = new KeeperSession(
       {
@@ -84,6 +91,7 @@ export class ZooKeeperClient {
         sooner: () => this.#alarm?.wake(),
       },
     );
+    if (options.credentials !== undefined) this.addAuth("digest", encodeUtf8(options.credentials));
     const tick = (): void => this.#session.tick(this.#clock.now());
     this.#alarm = setAlarm({ nextDeadline: () => this.#session.nextDeadline(), tick }, this.#clock);
   }
@@ -138,7 +146,7 @@ export class ZooKeeperClient {
 
   /** One write, or several that all happen or none. */
   submitWrite(requests: readonly WriteRequest[], done: Done<readonly WriteResponse[]>): void {
-    const whole = requests.map((request) => ({ ...request, path: this.#full(request.path) }));
+    const whole = requests.map((request) => this.#closed({ ...request, path: this.#full(request.path) }));
     const [only] = whole;
     const strip = (responses: readonly WriteResponse[]): WriteResponse[] =>
       responses.map(({ path, stat }) => ({ path: this.#stripped(path), stat }));
@@ -221,12 +229,16 @@ export class ZooKeeperClient {
     this.#session.addAuth(scheme, credentials);
   }
 
+  #closed<Request extends WriteRequest>(request: Request): Request {
+    return this.#acl !== undefined && request.kind === "create" ? { acl: this.#acl, ...request } : request;
+  }
+
   /** Makes the chroot's nodes where they are missing. */
   ensureChroot(done: Done<void>, depth = 1): void {
     const levels = this.chroot.split("/").slice(1);
     if (depth > levels.length) return done(undefined, undefined, 0);
     const path = `/${levels.slice(0, depth).join("/")}`;
-    const request: WriteRequest = { kind: "create", path, data: noBytes, mode: "persistent" };
+    const request = this.#closed({ kind: "create", path, data: noBytes, mode: "persistent" });
     this.#ask({ type: OpCode.create2, path, write: (to) => encodeWrite(to, request), decode: () => {} }, (error) => {
       if (error !== undefined && error.code !== "NodeExists") return done(error, undefined, 0);
       this.ensureChroot(done, depth + 1);

@@ -28,6 +28,8 @@ export interface Acl {
   readonly id: string;
 }
 
+/** Who has created it, by the credentials of his connection, and nobody else. */
+export const creatorAcl: readonly Acl[] = [{ perms: 31, scheme: "auth", id: "" }];
 export const openAcl: readonly Acl[] = [{ perms: 31, scheme: "world", id: "anyone" }];
 
 export const createModes = [

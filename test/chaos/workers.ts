@@ -11,6 +11,14 @@ const window = 20;
 /** Which port to connect to: asked at each attempt. */
 export type Where = () => number;
 
+export interface WorkerOptions {
+  readonly session: ClientSession;
+  readonly history: History;
+  readonly host?: string;
+  readonly where: Where;
+  readonly login?: { readonly username: string; readonly password: string };
+}
+
 export class Worker {
   readonly name: string;
   readonly session: ClientSession;
@@ -21,13 +29,15 @@ export class Worker {
   #coming = false;
   readonly #host: string;
   readonly #where: Where;
+  readonly #login: WorkerOptions["login"];
 
-  constructor(name: string, options: { session: ClientSession; history: History; host?: string; where: Where }) {
+  constructor(name: string, options: WorkerOptions) {
     this.name = name;
     this.session = options.session;
     this.history = options.history;
     this.#host = options.host ?? "127.0.0.1";
     this.#where = options.where;
+    this.#login = options.login;
   }
 
   async comeBack(): Promise<void> {
@@ -44,6 +54,7 @@ export class Worker {
         connectTimeout: 2,
         sessionExpiryInterval: 0xffff_ffff,
         session: this.session,
+        ...this.#login,
         onMessage: ({ payload }) => this.history.receive(this.name, decodeUtf8(payload)),
         onClose: () => {
           this.up = false;
@@ -63,7 +74,7 @@ export class Publisher extends Worker {
   readonly #prefix: string;
   #sequence = 0;
 
-  constructor(name: string, options: { qos: QoS; prefix: string; history: History; host?: string; where: Where }) {
+  constructor(name: string, options: Omit<WorkerOptions, "session"> & { readonly qos: QoS; readonly prefix: string }) {
     const { history, qos, prefix } = options;
     const session = new ClientSession((publish, reason) => {
       if (reason < 0x80)

@@ -68,7 +68,7 @@ describe("help and version", () => {
       "log-level",
       "log-format",
     ]) {
-      expect(words).toMatch(new RegExp(`--${option} <[^(]*\\(default: [^;]+; env: MQTTZOO_`));
+      expect(words).toMatch(new RegExp(`--${option} <[^(]*\\(default: [^)]+; env: MQTTZOO_`));
     }
   });
 

@@ -53,7 +53,10 @@ class Peer {
     const close = (): void => {
       this.closed = true;
     };
-    this.connection = new Connection({ remote: "fuzz", write, pause() {}, resume() {}, close, abort: close }, turn);
+    this.connection = new Connection(
+      { remote: "fuzz", address: "", certificate: undefined, write, pause() {}, resume() {}, close, abort: close },
+      turn,
+    );
     broker.handle({ kind: "opened", connection: this.connection });
   }
 

@@ -122,11 +122,31 @@ function brokerFaults(workload: Manifest, manifests: readonly Manifest[], versio
     wrong.push("the grace period is over before the drain");
   const http = container.ports.find(({ name }: Manifest) => name === "http");
   if (String(http?.containerPort) !== config.MQTTZOO_HTTP_PORT) wrong.push("the http port is not MQTTZOO_HTTP_PORT");
-  const secret = pod.volumes.find(({ secret: from }: Manifest) => from !== undefined)?.secret.secretName;
-  if (!manifests.some(({ kind, metadata }) => kind === "Secret" && metadata.name === secret))
-    wrong.push(`there is no secret ${secret}`);
+  wrong.push(...secretFaults(pod, manifests));
   if (container.securityContext.readOnlyRootFilesystem !== true) wrong.push("the root file system may be written");
   return wrong;
+}
+
+/** What a certificate's owner makes is not ours to have. */
+const madeElsewhere = "mqttzoo-tls";
+
+/** Every file of a secret that is named must be in it. */
+function secretFaults(pod: Manifest, manifests: readonly Manifest[]): string[] {
+  const [{ env, volumeMounts }] = pod.containers;
+  const files: string[] = env
+    .map(({ value }: Manifest) => String(value))
+    .filter((value: string) => value.startsWith("/"));
+  return pod.volumes.flatMap(({ name, secret }: Manifest) => {
+    if (secret === undefined || secret.secretName === madeElsewhere) return [];
+    const found = manifests.find(({ kind, metadata }) => kind === "Secret" && metadata.name === secret.secretName);
+    if (found === undefined) return [`there is no secret ${secret.secretName}`];
+    const { mountPath } = volumeMounts.find((mount: Manifest) => mount.name === name);
+    const keys = Object.keys({ ...found.data, ...found.stringData });
+    const named = files
+      .filter((file) => file.startsWith(`${mountPath}/`))
+      .map((file) => file.slice(mountPath.length + 1));
+    return named.filter((key) => !keys.includes(key)).map((key) => `the secret ${secret.secretName} has no ${key}`);
+  });
 }
 
 function ensembleFaults(workload: Manifest, manifests: readonly Manifest[]): string[] {

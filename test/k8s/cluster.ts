@@ -7,6 +7,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
+import { hashPassword } from "../../src/access/hashes.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
 import { History } from "../chaos/history.ts";
 import { Publisher, Worker } from "../chaos/workers.ts";
@@ -17,6 +18,9 @@ import type { Manifest } from "./kustomize.ts";
 const root = join(import.meta.dir, "../..");
 const place = "mqttzoo";
 const healMaxMs = 90_000;
+/** Who may come in. */
+const login = { username: "tester", password: "only-for-this-test" };
+const loginWords = ["-u", login.username, "-P", login.password];
 
 function option(name: string): string | undefined {
   const at = process.argv.indexOf(name);
@@ -48,12 +52,17 @@ function loadImages(command: string): void {
 }
 
 /** The manifests with less to work with; of Kubernetes before 1.21 budgets had another version. */
-function apply(): void {
+async function apply(): Promise<void> {
   const folder = mkdtempSync(join(root, "dist/k8s-"));
+  writeFileSync(join(folder, "users"), `${login.username}:${await hashPassword(login.password)}\n`);
   const small = (memory: string): string => `{requests: {cpu: 50m, memory: ${memory}}}`;
   writeFileSync(
     join(folder, "kustomization.yaml"),
     `resources: [${relative(folder, join(root, "k8s"))}]
+namespace: ${place}
+secretGenerator:
+  - {name: mqttzoo-access, behavior: merge, files: [users]}
+generatorOptions: {disableNameSuffixHash: true}
 patches:
   - target: {kind: StatefulSet, name: mqttzoo}
     patch: |-
@@ -112,11 +121,38 @@ async function withPort<Output>(pod: string, port: number, use: (port: number) =
 /** mosquitto's clients: one publishes through the service, the other subscribes at one pod. */
 function tryForeign(host: string, port: number): Promise<void> {
   return withPort("mqttzoo-2", 1883, async (podPort) => {
-    const words = ["-h", "127.0.0.1", "-p", String(podPort), "-t", "foreign/#", "-q", "1", "-C", "1", "-W", "20"];
+    const words = [
+      "-h",
+      "127.0.0.1",
+      "-p",
+      String(podPort),
+      "-t",
+      "foreign/#",
+      "-q",
+      "1",
+      "-C",
+      "1",
+      "-W",
+      "20",
+      ...loginWords,
+    ];
     const subscriber = Bun.spawn(["mosquitto_sub", ...words], { stdout: "pipe" });
     const text = new Response(subscriber.stdout).text();
     const hear = async (): Promise<boolean> => {
-      run(["mosquitto_pub", "-h", host, "-p", String(port), "-t", "foreign/x", "-m", "heard", "-q", "1"]);
+      run([
+        "mosquitto_pub",
+        "-h",
+        host,
+        "-p",
+        String(port),
+        "-t",
+        "foreign/x",
+        "-m",
+        "heard",
+        "-q",
+        "1",
+        ...loginWords,
+      ]);
       return subscriber.exitCode !== null;
     };
     await eventually(hear, "mosquitto_sub hears mosquitto_pub", 20_000);
@@ -155,7 +191,7 @@ async function zooKeeperLeader(): Promise<string> {
 async function main(): Promise<void> {
   const load = option("--load") ?? fail("name the command that loads an image archive: --load 'COMMAND {}'");
   loadImages(load);
-  apply();
+  await apply();
   for (const name of ["zookeeper", "mqttzoo"]) rollout(name);
   const { host, port } = await address();
   say(`three brokers and three ZooKeeper servers are ready, at ${host}:${port}`);
@@ -164,10 +200,10 @@ async function main(): Promise<void> {
   const history = new History();
   const where = (): number => port;
   const publishers = ([1, 2, 1] as const).map(
-    (qos, index) => new Publisher(`p${index + 1}`, { qos, prefix: "k8s", history, host, where }),
+    (qos, index) => new Publisher(`p${index + 1}`, { qos, prefix: "k8s", history, host, where, login }),
   );
   const listeners = ["s1", "s2"].map(
-    (name) => new Worker(name, { session: new ClientSession(), history, host, where }),
+    (name) => new Worker(name, { session: new ClientSession(), history, host, where, login }),
   );
   const workers = [...publishers, ...listeners];
   const allUp = async (): Promise<boolean> => {

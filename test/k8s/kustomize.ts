@@ -8,6 +8,8 @@ export type Manifest = any;
 interface Kustomization {
   readonly resources?: readonly string[];
   readonly namespace?: string;
+  readonly secretGenerator?: readonly { readonly name: string; readonly files: readonly string[] }[];
+  readonly generatorOptions?: { readonly disableNameSuffixHash: true };
   readonly images?: readonly { readonly name: string; readonly newName: string; readonly newTag: string }[];
   readonly patches?: readonly {
     readonly target: { readonly kind: string; readonly name: string };
@@ -21,7 +23,16 @@ interface Operation {
   readonly value?: unknown;
 }
 
-const known = new Set(["apiVersion", "kind", "resources", "namespace", "images", "patches"]);
+const known = new Set([
+  "apiVersion",
+  "kind",
+  "resources",
+  "namespace",
+  "secretGenerator",
+  "generatorOptions",
+  "images",
+  "patches",
+]);
 
 /** Throws where something is named that is not there, or used that is not known here. */
 export function render(folder: string): Manifest[] {
@@ -34,6 +45,7 @@ export function render(folder: string): Manifest[] {
     const path = join(folder, name);
     return statSync(path).isDirectory() ? render(path) : documentsOf(path);
   });
+  for (const { name, files } of kustomization.secretGenerator ?? []) manifests.push(secretOf(folder, name, files));
   for (const manifest of manifests) {
     if (namespace !== undefined && manifest.kind !== "Namespace") manifest.metadata.namespace = namespace;
     for (const container of manifest.spec?.template?.spec?.containers ?? []) {
@@ -55,6 +67,11 @@ export function render(folder: string): Manifest[] {
 export function kustomizationsOf(root: string): string[] {
   const overlays = join(root, "overlays");
   return [root, ...readdirSync(overlays).map((name) => join(overlays, name))];
+}
+
+function secretOf(folder: string, name: string, files: readonly string[]): Manifest {
+  const data = files.map((file) => [file, readFileSync(join(folder, file)).toString("base64")]);
+  return { apiVersion: "v1", kind: "Secret", metadata: { name }, type: "Opaque", data: Object.fromEntries(data) };
 }
 
 function documentsOf(path: string): Manifest[] {

@@ -45,7 +45,9 @@ const mistakes: readonly [string, (manifests: Manifest[]) => void][] = [
   ["service links", (all) => delete podOf(all, "mqttzoo").enableServiceLinks],
   ["a grace period that is too short", (all) => (podOf(all, "mqttzoo").terminationGracePeriodSeconds = 20)],
   ["another http port", (all) => (find(all, "ConfigMap", "mqttzoo").data.MQTTZOO_HTTP_PORT = "9090")],
-  ["a secret that is not there", (all) => (find(all, "Secret", "mqttzoo-link").metadata.name = "other")],
+  ["a secret that is not there", (all) => (find(all, "Secret", "mqttzoo").metadata.name = "other")],
+  ["a secret without what is asked of it", (all) => delete find(all, "Secret", "mqttzoo").stringData.zookeeper],
+  ["an access list that is nowhere", (all) => delete find(all, "Secret", "mqttzoo-access").data.acl],
   ["more servers than are named", (all) => (find(all, "StatefulSet", "zookeeper").spec.replicas = 5)],
   ["brokers on another ensemble", (all) => (find(all, "ConfigMap", "mqttzoo").data.MQTTZOO_ZK = "zk:2181")],
 ];

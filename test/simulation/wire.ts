@@ -29,6 +29,8 @@ export class Wire {
   transport(side: 0 | 1, remote: string): Transport {
     return {
       remote,
+      address: "",
+      certificate: undefined,
       write: (bytes, start, end) => {
         const copy = bytes.slice(start, end);
         this.#send(side, () => this.#ends[1 - side]?.received(copy));

@@ -42,7 +42,10 @@ export async function machine(coordinator: Coordinator = instantCoordinator()) {
     const close = (): void => {
       state.closed = true;
     };
-    const connection = new Connection({ remote: "test", write, pause() {}, resume() {}, close, abort: close }, turn);
+    const connection = new Connection(
+      { remote: "test", address: "", certificate: undefined, write, pause() {}, resume() {}, close, abort: close },
+      turn,
+    );
     broker.handle({ kind: "opened", connection });
     return {
       connection,

@@ -189,7 +189,16 @@ test("the writer loses nothing and keeps the order, however little the kernel ta
           for (let at = start; at < start + count; at++) written.push(bytes[at]!);
           return count;
         };
-        const transport = { remote: "", write, pause() {}, resume() {}, close() {}, abort() {} };
+        const transport = {
+          remote: "",
+          address: "",
+          certificate: undefined,
+          write,
+          pause() {},
+          resume() {},
+          close() {},
+          abort() {},
+        };
         const writer = new Writer(transport, new Turn((flush) => flushes.push(flush)));
         const expected: number[] = [];
         sizes.forEach((size, index) => {

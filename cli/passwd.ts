@@ -1,0 +1,96 @@
+/** `mqttzoo passwd`: users and their passwords, in the file that the broker reads with `--password-file`. */
+import { Command } from "commander";
+import { hashForScram, hashPassword } from "../src/access/hashes.ts";
+import { parsePasswordFile, whyNoUserName, withUser } from "../src/access/password-file.ts";
+import { OperatingError } from "../src/base/errors.ts";
+import { isThere, readText, replaceText } from "../src/broker/files.ts";
+
+interface Flags {
+  readonly delete?: boolean;
+  readonly scram?: boolean;
+}
+
+export function passwdCommand(): Command {
+  return new Command("passwd")
+    .description("Add a user to a password file, change a password, or remove a user.")
+    .helpOption("--help", "print this help")
+    .argument("<FILE>", "the file; it is made if it is not there")
+    .argument("<USER>", "name of the user")
+    .option("--delete", "remove the user")
+    .option(
+      "--scram",
+      "for clients that prove the password without sending it (SCRAM-SHA-256); others may use it as well",
+    )
+    .addHelpText(
+      "after",
+      `
+The password is asked for on the terminal, or read from standard input: never from the command line, where others could
+see it. A running broker reads the file again by itself.
+
+Examples:
+  mqttzoo passwd users alice
+  mqttzoo passwd users sensor-7 < secret.txt
+  mqttzoo passwd users alice --delete
+  mqttzoo broker --password-file users`,
+    )
+    .action(run);
+}
+
+async function run(file: string, user: string, flags: Flags): Promise<void> {
+  const why = whyNoUserName(user);
+  if (why !== undefined) throw new OperatingError("EUSAGE", why);
+  const before = isThere(file) ? readText(file) : "";
+  let isUser: boolean;
+  try {
+    isUser = parsePasswordFile(before).has(user);
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    throw new OperatingError(error.code, `${file}: ${error.message}`);
+  }
+  if (flags.delete === true) {
+    if (!isUser) throw new OperatingError("EPASSWD", `there is no user ${user} in ${file}`);
+    return replaceText(file, withUser(before, user, undefined));
+  }
+  const password = process.stdin.isTTY ? await askTwice(user) : firstLine(await Bun.stdin.text());
+  if (password === "") throw new OperatingError("EUSAGE", "an empty password lets everybody in");
+  const hash = await (flags.scram === true ? hashForScram(password) : hashPassword(password));
+  replaceText(file, withUser(before, user, hash));
+}
+
+function firstLine(text: string): string {
+  return text.split(/\r?\n/, 1)[0]!;
+}
+
+async function askTwice(user: string): Promise<string> {
+  const password = await askUnseen(`Password of ${user}: `);
+  if ((await askUnseen("The same again: ")) !== password)
+    throw new OperatingError("EUSAGE", "the two were not the same; nothing is changed");
+  return password;
+}
+
+/** Reads a line from the terminal without showing it. */
+function askUnseen(prompt: string): Promise<string> {
+  const { stdin, stderr } = process;
+  stderr.write(prompt);
+  stdin.setRawMode(true);
+  stdin.resume();
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  let line = "";
+  const hear = (bytes: Buffer): void => {
+    for (const key of bytes.toString("utf8")) {
+      if (key === "\r" || key === "\n") return end(() => resolve(line));
+      if (key === "\u0003" || key === "\u0004")
+        return end(() => reject(new OperatingError("ECANCELED", "nothing is changed")));
+      line = key === "\u007f" || key === "\b" ? line.slice(0, -1) : line + key;
+    }
+  };
+  const end = (then: () => void): void => {
+    stdin.off("data", hear);
+    stdin.setRawMode(false);
+    stdin.pause();
+    stderr.write("\n");
+    then();
+  };
+  stdin.on("data", hear);
+  return promise;
+}

@@ -1,0 +1,194 @@
+/**
+ * Who may come in, and as whom. Asked in this order, the first that knows the client decides: a certificate, a token, the
+ * password file, the hook. Who says nothing of himself is let in only where the operator has said so.
+ */
+import { createHmac, randomBytes } from "node:crypto";
+import { decodeUtf8 } from "../base/bytes.ts";
+import type { Clock } from "../base/clock.ts";
+import { messageOf } from "../base/errors.ts";
+import { loginsCachedMax, loginsPendingMax } from "../base/limits.ts";
+import { Acl, permissionsFrom, type Topics } from "./acl.ts";
+import { hashPassword, isPasswordOf } from "./hashes.ts";
+import type { Hook } from "./hook.ts";
+import { parsePasswordFile, type Users } from "./password-file.ts";
+import type { Permissions } from "./permissions.ts";
+import { ScramExchange } from "./scram.ts";
+import { looksLikeToken, type TokenFacts, Tokens } from "./tokens.ts";
+
+/** Who somebody is, once that is known. */
+export interface Identity {
+  readonly username: string | undefined;
+  /** Undefined: the ACL file says what he may do. */
+  readonly topics: Topics | undefined;
+  /** Until then, in ms since 1970. */
+  readonly expiresAt: number;
+  /** He stands in the password file: when he does not any more, he must go. */
+  readonly isFromFile: boolean;
+}
+
+export interface Applicant {
+  readonly clientId: string;
+  readonly username: string | undefined;
+  readonly password: Uint8Array | undefined;
+  readonly address: string;
+  /** What a verified certificate gives as a user name. */
+  readonly certificate: string | undefined;
+}
+
+/** busy: not decided, come later. */
+export type Verdict =
+  | { readonly kind: "welcome"; readonly identity: Identity }
+  | { readonly kind: "refused" | "busy"; readonly why: string };
+
+export interface AccessPolicy {
+  /** Clients without a user name are let in. */
+  readonly allowAnonymous: boolean;
+  readonly hook: Hook | undefined;
+}
+
+/** Texts of the operator's files; undefined: there is none. */
+export interface AccessFiles {
+  readonly passwords?: string | undefined;
+  readonly acl?: string | undefined;
+  readonly tokenKey?: string | undefined;
+}
+
+export class Access {
+  readonly #policy: AccessPolicy;
+  readonly #clock: Clock;
+  #users: Users | undefined;
+  #acl: Acl | undefined;
+  #tokens: Tokens | undefined;
+  #pending = 0;
+  /** For what must not be guessed from outside, while this process lives. */
+  readonly #secret = randomBytes(32);
+  /** Names, hashes and passwords that were found to fit, themselves hashed with the secret. */
+  #fitting = new Set<string>();
+  /** What is checked for users that are not there, so that they take as long. */
+  #decoy: Promise<string> | undefined;
+
+  constructor(policy: AccessPolicy, clock: Clock) {
+    this.#policy = policy;
+    this.#clock = clock;
+  }
+
+  /** Takes over what has changed. Throws `OperatingError`, and stays with what it has. */
+  load({ passwords, acl, tokenKey }: AccessFiles): void {
+    const users = passwords === undefined ? undefined : parsePasswordFile(passwords);
+    const rules = acl === undefined ? undefined : new Acl(acl);
+    const tokens = tokenKey === undefined ? undefined : new Tokens(tokenKey);
+    this.#users = users ?? this.#users;
+    this.#acl = rules ?? this.#acl;
+    this.#tokens = tokens ?? this.#tokens;
+    if (users !== undefined) this.#fitting = new Set();
+    this.#policy.hook?.forget();
+  }
+
+  /** True if there is anything by which clients are told apart. */
+  get hasCredentials(): boolean {
+    return this.#users !== undefined || this.#tokens !== undefined || this.#policy.hook !== undefined;
+  }
+
+  /** What a client may do; undefined: everything. */
+  permissionsOf(identity: Identity, clientId: string): Permissions | undefined {
+    const subject = { username: identity.username, clientId };
+    if (identity.topics !== undefined) return permissionsFrom(identity.topics, subject);
+    return this.#acl?.permissionsOf(subject);
+  }
+
+  /** False if somebody who was let in would not be any more, whatever his password. */
+  stillKnows({ isFromFile, username }: Identity): boolean {
+    return !isFromFile || username === undefined || this.#users === undefined || this.#users.has(username);
+  }
+
+  /** An exchange of SCRAM; undefined: there is no password file. */
+  scram(nonce: string): ScramExchange | undefined {
+    return this.#users && new ScramExchange(this.#users, { secret: this.#secret, nonce });
+  }
+
+  /** `done` is called once, maybe before this returns. */
+  authenticate(applicant: Applicant, done: (verdict: Verdict) => void): void {
+    if (applicant.certificate !== undefined) return done(welcome(applicant.certificate));
+    if (applicant.username === undefined && applicant.password === undefined) {
+      if (this.#policy.allowAnonymous) return done(welcome(undefined));
+      if (this.#policy.hook === undefined) return done(refused("it gives no user name, and nobody may be anonymous"));
+    }
+    // Nothing to tell clients apart by: the name is what the client calls itself.
+    if (!this.hasCredentials)
+      return done(this.#policy.allowAnonymous ? welcome(applicant.username) : refused("nobody may come in"));
+    if (this.#pending >= loginsPendingMax) return done({ kind: "busy", why: "too many logins are being checked" });
+    this.#pending++;
+    this.#decide(applicant)
+      .catch((error): Verdict => refused(messageOf(error)))
+      .then((verdict) => {
+        this.#pending--;
+        done(verdict);
+      });
+  }
+
+  async #decide(applicant: Applicant): Promise<Verdict> {
+    const { username, password } = applicant;
+    const text = password === undefined ? "" : textOf(password);
+    if (this.#tokens !== undefined && looksLikeToken(text)) return this.#byToken(this.#tokens, applicant, text);
+    const hash = username === undefined ? undefined : this.#users?.get(username);
+    if (hash !== undefined && username !== undefined) {
+      const fits = password !== undefined && (await this.#fits(username, hash, password));
+      return fits
+        ? welcome(username, { isFromFile: true })
+        : refused(`the password of ${JSON.stringify(username)} is wrong`);
+    }
+    if (this.#policy.hook !== undefined) return this.#byHook(this.#policy.hook, applicant, text);
+    if (password !== undefined) await this.#fitDecoy(password);
+    return refused(`there is no user ${JSON.stringify(username ?? "")}`);
+  }
+
+  async #byToken(tokens: Tokens, { username, clientId }: Applicant, text: string): Promise<Verdict> {
+    let facts: TokenFacts;
+    try {
+      facts = await tokens.verify(text, this.#clock.wall());
+    } catch (error) {
+      return refused(`its token is not valid: ${messageOf(error)}`);
+    }
+    if (facts.clientId !== undefined && facts.clientId !== clientId) return refused("its token is another client's");
+    if (facts.username !== undefined && username !== undefined && username !== "" && facts.username !== username)
+      return refused("its token is another user's");
+    const { topics, expiresAt } = facts;
+    return welcome(facts.username ?? username, { topics, expiresAt });
+  }
+
+  async #byHook(hook: Hook, applicant: Applicant, password: string): Promise<Verdict> {
+    const { clientId: clientid, username = null, address } = applicant;
+    const question = { clientid, username, password: applicant.password ? password : null, address, certificate: null };
+    const answer = await hook.ask(question, this.#clock.now());
+    if (answer.result !== "allow") return refused(answer.why);
+    return welcome(answer.username ?? username ?? undefined, { topics: answer.topics });
+  }
+
+  async #fits(username: string, hash: string, password: Uint8Array): Promise<boolean> {
+    const key = createHmac("sha256", this.#secret).update(`${username}\n${hash}\n`).update(password).digest("base64");
+    const fitting = this.#fitting;
+    if (fitting.has(key)) return true;
+    if (!(await isPasswordOf(hash, password))) return false;
+    if (fitting.size >= loginsCachedMax) fitting.clear();
+    fitting.add(key);
+    return true;
+  }
+
+  async #fitDecoy(password: Uint8Array): Promise<void> {
+    this.#decoy ??= hashPassword(randomBytes(16).toString("hex"));
+    await isPasswordOf(await this.#decoy, password);
+  }
+}
+
+function welcome(username: string | undefined, known: Partial<Omit<Identity, "username">> = {}): Verdict {
+  const { topics, expiresAt = Infinity, isFromFile = false } = known;
+  return { kind: "welcome", identity: { username, topics, expiresAt, isFromFile } };
+}
+
+function refused(why: string): Verdict {
+  return { kind: "refused", why };
+}
+
+function textOf(bytes: Uint8Array): string {
+  return decodeUtf8(bytes, 0, bytes.length);
+}

@@ -1,0 +1,76 @@
+/** What one client may do: rules over topics, asked at publish, at subscribe and at each delivery, with a memory. */
+import { permissionsCachedMax } from "../base/limits.ts";
+import { filterMatches, filtersOverlap } from "../mqtt/topic.ts";
+
+export interface Rule {
+  readonly levels: readonly string[];
+  /** Both false: what it matches is denied. */
+  readonly read: boolean;
+  readonly write: boolean;
+}
+
+/** What is remembered of a topic, as bits. */
+const Known = { publish: 1, mayPublish: 2, receive: 4, mayReceive: 8 } as const;
+
+export class Permissions {
+  /** In the order in which they are asked: the first that matches decides. */
+  readonly #rules: readonly Rule[];
+  readonly #known = new Map<string, number>();
+
+  constructor(rules: readonly Rule[]) {
+    this.#rules = rules;
+  }
+
+  mayPublish(topic: string): boolean {
+    const known = this.#known.get(topic) ?? 0;
+    if ((known & Known.publish) !== 0) return (known & Known.mayPublish) !== 0;
+    const may = this.#decide(topic, "write");
+    this.#remember(topic, known | Known.publish | (may ? Known.mayPublish : 0));
+    return may;
+  }
+
+  mayReceive(topic: string): boolean {
+    const known = this.#known.get(topic) ?? 0;
+    if ((known & Known.receive) !== 0) return (known & Known.mayReceive) !== 0;
+    const may = this.#decide(topic, "read");
+    this.#remember(topic, known | Known.receive | (may ? Known.mayReceive : 0));
+    return may;
+  }
+
+  /** True if there may be a topic that the filter matches and the client may read: each delivery is asked for again. */
+  maySubscribe(levels: readonly string[]): boolean {
+    for (const rule of this.#rules) {
+      const isDenial = !rule.read && !rule.write;
+      if (isDenial && covers(rule.levels, levels)) return false;
+      if (rule.read && filtersOverlap(rule.levels, levels)) return true;
+    }
+    return false;
+  }
+
+  #decide(topic: string, action: "read" | "write"): boolean {
+    const levels = topic.split("/");
+    for (const rule of this.#rules) {
+      if (!filterMatches(rule.levels, levels)) continue;
+      if (!rule.read && !rule.write) return false;
+      if (rule[action]) return true;
+    }
+    return false;
+  }
+
+  #remember(topic: string, bits: number): void {
+    if (this.#known.size >= permissionsCachedMax) this.#known.clear();
+    this.#known.set(topic, bits);
+  }
+}
+
+/** True if whatever `narrow` matches `wide` matches too. */
+export function covers(wide: readonly string[], narrow: readonly string[]): boolean {
+  // [MQTT-4.7.2-1]
+  if ((wide[0] === "#" || wide[0] === "+") && narrow[0]!.startsWith("$")) return false;
+  for (let at = 0; at < wide.length; at++) {
+    if (wide[at] === "#") return true;
+    if (at >= narrow.length || narrow[at] === "#") return false;
+    if (wide[at] !== "+" && wide[at] !== narrow[at]) return false;
+  }
+  return wide.length === narrow.length;
+}

@@ -1,0 +1,147 @@
+/**
+ * The operator's files: read at the start, and again when they change or SIGHUP comes. A file that is no good is named in the
+ * log, and what was read before stays in use. Looked at by name, so that Kubernetes' swap of a link is seen as well.
+ */
+import { chownSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { messageOf, OperatingError } from "../base/errors.ts";
+import { filesLookMs } from "../base/limits.ts";
+import type { Log } from "../base/log.ts";
+import type { ZooKeeperOptions } from "../zookeeper/client.ts";
+
+interface Followed {
+  readonly paths: readonly string[];
+  readonly use: (texts: readonly string[]) => void;
+  /** What the files looked like when they were read, and at the last look. */
+  readStamp: string;
+  lastStamp: string;
+}
+
+export class Files {
+  readonly #log: Log;
+  readonly #followed: Followed[] = [];
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** Hands over the texts of files that belong together, now and whenever they have changed. Throws `OperatingError`. */
+  follow(paths: readonly string[], use: (texts: readonly string[]) => void): void {
+    const stamp = stampOf(paths);
+    read(paths, use);
+    this.#followed.push({ paths, use, readStamp: stamp, lastStamp: stamp });
+    this.#timer ??= setInterval(() => this.#look(), filesLookMs);
+    this.#timer.unref();
+  }
+
+  /** Reads everything again. */
+  reload(): void {
+    for (const followed of this.#followed) this.#readAgain(followed, stampOf(followed.paths));
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** A change counts when it has stood for one look: a file may be caught while it is being written. */
+  #look(): void {
+    for (const followed of this.#followed) {
+      const stamp = stampOf(followed.paths);
+      const isSettled = stamp === followed.lastStamp;
+      followed.lastStamp = stamp;
+      if (isSettled && stamp !== followed.readStamp) this.#readAgain(followed, stamp);
+    }
+  }
+
+  #readAgain(followed: Followed, stamp: string): void {
+    followed.readStamp = stamp;
+    try {
+      read(followed.paths, followed.use);
+      this.#log.info({ files: followed.paths }, "read again");
+    } catch (error) {
+      this.#log.error(
+        { files: followed.paths },
+        `not read again, what was read before stays in use: ${messageOf(error)}`,
+      );
+    }
+  }
+}
+
+/** Throws `OperatingError` that names the file. */
+function read(paths: readonly string[], use: (texts: readonly string[]) => void): void {
+  const texts = paths.map((path) => readText(path));
+  try {
+    use(texts);
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    throw new OperatingError("EUSAGE", `${paths.join(", ")}: ${error.message}`);
+  }
+}
+
+/** Throws `OperatingError`. */
+export function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new OperatingError("EUSAGE", `cannot read ${path}: ${messageOf(error)}`);
+  }
+}
+
+function stampOf(paths: readonly string[]): string {
+  return paths
+    .map((path) => {
+      const stat = statSync(path, { throwIfNoEntry: false });
+      return stat === undefined ? "-" : `${stat.ino} ${stat.size} ${stat.mtimeMs} ${stat.ctimeMs}`;
+    })
+    .join("\n");
+}
+
+/** A secret that stands in a file; undefined: no file is named. Throws `OperatingError`. */
+export function readSecret(path: string): string | undefined {
+  if (path === "") return undefined;
+  const secret = readText(path).trim();
+  if (secret === "") throw new OperatingError("EUSAGE", `the secret in ${path} is empty`);
+  return secret;
+}
+
+/** Replaces a file at once, so that nobody finds half of it; a new one is its owner's alone. Throws `OperatingError`. */
+export function replaceText(path: string, text: string): void {
+  const next = `${path}.${process.pid}.new`;
+  try {
+    const before = statSync(path, { throwIfNoEntry: false });
+    writeFileSync(next, text, { mode: before === undefined ? 0o600 : before.mode & 0o777 });
+    if (before !== undefined) chownSync(next, before.uid, before.gid);
+    renameSync(next, path);
+  } catch (error) {
+    rmSync(next, { force: true });
+    throw new OperatingError("EUSAGE", `cannot write ${path}: ${messageOf(error)}`);
+  }
+}
+
+export function isThere(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** Files that open ZooKeeper's door. */
+export interface KeeperFiles {
+  readonly zkAuthFile?: string | undefined;
+  readonly zkTlsCa?: string | undefined;
+  readonly zkTlsCert?: string | undefined;
+  readonly zkTlsKey?: string | undefined;
+}
+
+/** What ZooKeeper is to be told and shown. Throws `OperatingError`. */
+export function readKeeperFiles(files: KeeperFiles): Pick<ZooKeeperOptions, "credentials" | "tls"> {
+  const { zkAuthFile = "", zkTlsCa = "", zkTlsCert = "", zkTlsKey = "" } = files;
+  const credentials = readSecret(zkAuthFile);
+  if (credentials !== undefined && !/^[^:]+:.+$/.test(credentials))
+    throw new OperatingError("EUSAGE", `${zkAuthFile} must hold user:password`);
+  if ((zkTlsCert === "") !== (zkTlsKey === ""))
+    throw new OperatingError("EUSAGE", "--zk-tls-cert and --zk-tls-key go together");
+  if (zkTlsCa === "") {
+    if (zkTlsCert !== "") throw new OperatingError("EUSAGE", "--zk-tls-cert needs --zk-tls-ca");
+    return { credentials };
+  }
+  const shown = zkTlsCert === "" ? {} : { cert: readText(zkTlsCert), key: readText(zkTlsKey) };
+  return { credentials, tls: { ca: readText(zkTlsCa), ...shown } };
+}

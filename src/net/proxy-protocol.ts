@@ -1,0 +1,181 @@
+/**
+ * PROXY protocol, versions 1 and 2 (haproxy.org/download/2.9/doc/proxy-protocol.txt): a load balancer says first for whom it
+ * speaks. Whoever does not begin with such a header is refused: else anybody could take any address.
+ */
+import { noBytes } from "../base/bytes.ts";
+import { proxyHeaderBytesMax, proxyHeaderMs } from "../base/limits.ts";
+import type { Certificate } from "./tls.ts";
+import type { Transport, TransportEvents } from "./transport.ts";
+
+const signature = Uint8Array.of(0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a);
+/** Types of additional information: TLS, and in it the common name of the client's certificate. */
+const typeTls = 0x20;
+const typeCommonName = 0x22;
+/** Flag: the client has shown a certificate in this connection. */
+const shownHere = 0x02;
+
+export interface ProxiedFrom {
+  /** "": the proxy speaks for itself (LOCAL, or an address family that is none of IP's). */
+  readonly address: string;
+  readonly port: number;
+  readonly certificate: Certificate | undefined;
+}
+
+export interface ProxyHeader {
+  readonly length: number;
+  readonly from: ProxiedFrom;
+}
+
+/** Reads a header at the start; undefined: it has not come whole. Throws if it is none. */
+export function readProxyHeader(bytes: Uint8Array): ProxyHeader | undefined {
+  return bytes[0] === 0x50 ? readText(bytes) : readBinary(bytes);
+}
+
+/** Has the header read off connections before anybody hears of them. */
+export function behindProxy<Owner>(events: TransportEvents<Owner>): TransportEvents<ProxiedEnd<Owner>> {
+  return {
+    opened: (transport) => new ProxiedEnd(transport, events),
+    received: (end, bytes) => end.received(bytes),
+    drained: (end) => end.drained(),
+    closed: (end, error) => end.closed(error),
+  };
+}
+
+class ProxiedTransport implements Transport {
+  readonly address: string;
+  readonly remote: string;
+  readonly certificate: Certificate | undefined;
+  readonly #inner: Transport;
+
+  constructor(inner: Transport, from: ProxiedFrom) {
+    this.#inner = inner;
+    this.address = from.address === "" ? inner.address : from.address;
+    this.remote = from.address === "" ? inner.remote : `${from.address}:${from.port}`;
+    this.certificate = from.certificate;
+  }
+
+  write(bytes: Uint8Array, start: number, end: number): number {
+    return this.#inner.write(bytes, start, end);
+  }
+
+  pause(): void {
+    this.#inner.pause();
+  }
+
+  resume(): void {
+    this.#inner.resume();
+  }
+
+  close(): void {
+    this.#inner.close();
+  }
+
+  abort(): void {
+    this.#inner.abort();
+  }
+}
+
+export class ProxiedEnd<Owner> {
+  readonly #inner: Transport;
+  readonly #events: TransportEvents<Owner>;
+  readonly #deadline: NodeJS.Timeout;
+  #owner: Owner | undefined;
+  #isOpen = false;
+  #head: Uint8Array = noBytes;
+
+  constructor(inner: Transport, events: TransportEvents<Owner>) {
+    this.#inner = inner;
+    this.#events = events;
+    this.#deadline = setTimeout(() => inner.abort(), proxyHeaderMs);
+    this.#deadline.unref();
+  }
+
+  received(bytes: Uint8Array): void {
+    if (this.#isOpen) return this.#events.received(this.#owner!, bytes);
+    this.#head = this.#head.length === 0 ? bytes : Buffer.concat([this.#head, bytes]);
+    let header: ProxyHeader | undefined;
+    try {
+      header = readProxyHeader(this.#head);
+    } catch {
+      return this.#inner.abort();
+    }
+    if (header === undefined) return;
+    clearTimeout(this.#deadline);
+    const rest = this.#head.subarray(header.length);
+    this.#head = noBytes;
+    this.#isOpen = true;
+    this.#owner = this.#events.opened(new ProxiedTransport(this.#inner, header.from));
+    if (rest.length > 0) this.#events.received(this.#owner, rest);
+  }
+
+  drained(): void {
+    if (this.#isOpen) this.#events.drained(this.#owner!);
+  }
+
+  closed(error: string | undefined): void {
+    clearTimeout(this.#deadline);
+    if (this.#isOpen) this.#events.closed(this.#owner!, error);
+  }
+}
+
+const itself: ProxiedFrom = { address: "", port: 0, certificate: undefined };
+
+/** Version 1: `PROXY TCP4 192.0.2.1 192.0.2.2 40000 1883` and CRLF, 107 bytes at most. */
+function readText(bytes: Uint8Array): ProxyHeader | undefined {
+  const text = Buffer.from(bytes.subarray(0, 107)).toString("latin1");
+  if (!"PROXY ".startsWith(text.slice(0, 6))) throw new Error("no PROXY header");
+  const end = text.indexOf("\r\n");
+  if (end === -1) {
+    if (text.length >= 107) throw new Error("a PROXY header without end");
+    return undefined;
+  }
+  const [, family, address = "", , port = ""] = text.slice(0, end).split(" ");
+  if (family === "UNKNOWN") return { length: end + 2, from: itself };
+  const isAddress =
+    family === "TCP4" ? /^[\d.]{7,15}$/.test(address) : family === "TCP6" && /^[\da-fA-F:.]{2,45}$/.test(address);
+  if (!isAddress || !/^\d{1,5}$/.test(port)) throw new Error("a PROXY header without an address");
+  return { length: end + 2, from: { address, port: Number(port), certificate: undefined } };
+}
+
+function readBinary(bytes: Uint8Array): ProxyHeader | undefined {
+  for (let at = 0; at < Math.min(12, bytes.length); at++)
+    if (bytes[at] !== signature[at]) throw new Error("no PROXY header");
+  if (bytes.length < 16) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const length = 16 + view.getUint16(14);
+  if (bytes[12]! >> 4 !== 2 || (bytes[12]! & 0x0f) > 1) throw new Error("an unknown version of the PROXY protocol");
+  if (length > proxyHeaderBytesMax) throw new Error("the PROXY header is too long");
+  if (bytes.length < length) return undefined;
+  const isLocal = (bytes[12]! & 0x0f) === 0;
+  const family = bytes[13]! >> 4;
+  if (isLocal) return { length, from: itself };
+  const addressBytes = family === 1 ? 12 : family === 2 ? 36 : family === 3 ? 216 : 0;
+  if (length < 16 + addressBytes) throw new Error("the PROXY header's address is cut off");
+  const certificate = readCertificate(bytes.subarray(16 + addressBytes, length));
+  if (family === 1)
+    return { length, from: { address: bytes.subarray(16, 20).join("."), port: view.getUint16(24), certificate } };
+  if (family !== 2) return { length, from: { ...itself, certificate } };
+  const groups = Array.from({ length: 8 }, (_, index) => view.getUint16(16 + 2 * index).toString(16));
+  return { length, from: { address: groups.join(":"), port: view.getUint16(48), certificate } };
+}
+
+/** The common name that the proxy has verified; undefined: none. */
+function readCertificate(bytes: Uint8Array): Certificate | undefined {
+  const tls = findValue(bytes, typeTls);
+  if (tls === undefined || tls.length < 5 || (tls[0]! & shownHere) === 0) return undefined;
+  // Verified: 0.
+  if ((tls[1]! | tls[2]! | tls[3]! | tls[4]!) !== 0) return undefined;
+  const name = findValue(tls.subarray(5), typeCommonName);
+  return name && { commonName: Buffer.from(name).toString("utf8"), alternativeNames: [] };
+}
+
+function findValue(bytes: Uint8Array, type: number): Uint8Array | undefined {
+  let at = 0;
+  while (at + 3 <= bytes.length) {
+    const length = (bytes[at + 1]! << 8) | bytes[at + 2]!;
+    if (at + 3 + length > bytes.length) throw new Error("additional information in the PROXY header is cut off");
+    if (bytes[at] === type) return bytes.subarray(at + 3, at + 3 + length);
+    at += 3 + length;
+  }
+  return undefined;
+}

@@ -1,0 +1,136 @@
+/**
+ * Who a listener is, by certificate and key, and whom it lets in. The texts may be changed while it listens: handshakes that
+ * begin then use the new ones. Versions before TLS 1.2 are not spoken.
+ */
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import type { Socket } from "bun";
+import { messageOf, OperatingError } from "../base/errors.ts";
+
+/** What a verified certificate says of its owner. */
+export interface Certificate {
+  /** Subject's common name; undefined: it has none. */
+  readonly commonName: string | undefined;
+  /** Subject's alternative names: DNS names, e-mail and IP addresses, URIs. */
+  readonly alternativeNames: readonly string[];
+}
+
+/** off: not asked for; request: may be shown; require: no connection without one. What is shown must be valid. */
+export type ClientCertificates = "off" | "request" | "require";
+
+/** PEM texts. `cert` may hold the whole chain, `ca` those who sign clients' certificates. */
+export interface TlsFiles {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string | undefined;
+}
+
+export interface TlsPolicy {
+  readonly clientCertificates: ClientCertificates;
+  /** The protocol to agree on with clients that ask (ALPN); who asks for none of ours is refused. */
+  readonly protocol: string;
+  readonly versionMin: TlsVersion;
+}
+
+export type TlsVersion = "1.2" | "1.3";
+
+const versionNumbers: Record<TlsVersion, number> = { "1.2": 0x0303, "1.3": 0x0304 };
+
+/** OpenSSL's words for a client that has shown no certificate: Bun's says this, its type nothing. */
+const nothingShown = "UNABLE_TO_GET_ISSUER_CERT";
+
+export class TlsIdentity {
+  readonly #policy: TlsPolicy;
+  #files!: TlsFiles;
+  /** When the certificate ends, in ms since 1970. */
+  expiresAt = 0;
+  /** Handshakes that have failed. */
+  failures = 0;
+
+  /** Throws `OperatingError` that says what is wrong with the files. */
+  constructor(files: TlsFiles, policy: TlsPolicy) {
+    this.#policy = policy;
+    this.change(files);
+  }
+
+  /** From now on. Throws `OperatingError`, and stays with what it has. */
+  change(files: TlsFiles): void {
+    this.expiresAt = checkFiles(files);
+    this.#files = files;
+  }
+
+  /** What Bun wants to know. */
+  options(): object {
+    const { clientCertificates, protocol, versionMin } = this.#policy;
+    const { cert, key, ca } = this.#files;
+    return {
+      cert,
+      key,
+      ...(ca === undefined ? {} : { ca }),
+      requestCert: clientCertificates !== "off",
+      // Told apart in `refusal`: who shows nothing may be let in.
+      rejectUnauthorized: false,
+      minVersion: versionNumbers[versionMin],
+      // As in the handshake: each with its length before it.
+      ALPNProtocols: Uint8Array.of(protocol.length, ...Buffer.from(protocol)),
+    };
+  }
+
+  /** Why a connection whose handshake is over is refused; undefined: it is not. */
+  refusal(socket: Socket<unknown>, failure: Error | undefined): string | undefined {
+    const why = this.#whyNot(socket, failure);
+    if (why !== undefined) this.failures++;
+    return why;
+  }
+
+  #whyNot(socket: Socket<unknown>, failure: Error | undefined): string | undefined {
+    if (failure !== undefined) return `TLS: ${messageOf(failure)}`;
+    const { clientCertificates } = this.#policy;
+    if (clientCertificates === "off" || socket.authorized) return undefined;
+    const error = socket.getAuthorizationError();
+    const code = (error as { code?: string } | null)?.code;
+    const isShown = code !== nothingShown && error !== null;
+    if (isShown) return `TLS: the client's certificate is not valid: ${messageOf(error)}`;
+    return clientCertificates === "require" ? "TLS: the client shows no certificate" : undefined;
+  }
+}
+
+/** When the certificate ends. Throws `OperatingError` if the files do not belong together. */
+function checkFiles({ cert, key, ca }: TlsFiles): number {
+  const certificate = readCertificate(cert, "certificate");
+  if (ca !== undefined) readCertificate(ca, "certificate authority");
+  let fits: boolean;
+  try {
+    fits = certificate.checkPrivateKey(createPrivateKey(key));
+  } catch (error) {
+    throw new OperatingError(
+      "ETLS",
+      `the TLS key is no private key in PEM, or needs a pass phrase: ${messageOf(error)}`,
+    );
+  }
+  if (!fits) throw new OperatingError("ETLS", "the TLS key is not the one of the certificate");
+  return certificate.validToDate.getTime();
+}
+
+function readCertificate(pem: string, what: string): X509Certificate {
+  try {
+    return new X509Certificate(pem);
+  } catch (error) {
+    throw new OperatingError("ETLS", `the TLS ${what} is none in PEM: ${messageOf(error)}`);
+  }
+}
+
+/** What the other side has proved; undefined: nothing. */
+export function certificateOf(socket: Socket<unknown>): Certificate | undefined {
+  if (!socket.authorized) return undefined;
+  const shown = socket.getPeerCertificate() as unknown as {
+    subject?: { CN?: unknown };
+    subjectaltname?: unknown;
+  } | null;
+  if (shown?.subject === undefined) return undefined;
+  const commonName = shown.subject.CN;
+  const names = typeof shown.subjectaltname === "string" ? shown.subjectaltname : "";
+  return {
+    commonName: typeof commonName === "string" && commonName !== "" ? commonName : undefined,
+    alternativeNames: names.split(", ").flatMap((name) => name.match(/^[^:]+:(.+)$/)?.[1] ?? []),
+  };
+}

@@ -1,0 +1,158 @@
+/** Limits that hold, each with its reason code and its counter; and what an administrator may do over HTTP. */
+import { expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { hashPassword } from "../../src/access/hashes.ts";
+import type { BrokerOptions } from "../../src/broker/options.ts";
+import { freePort } from "../bench/brokers.ts";
+import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
+import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
+
+async function connackOf(port: number, options: AnyPacket = {}): Promise<number> {
+  const client = await RawClient.dial(port, options.protocolVersion ?? 5);
+  client.send(connectPacket({ protocolVersion: 5, ...options }));
+  const { reasonCode, returnCode } = await client.take("connack");
+  client.abort();
+  return reasonCode ?? returnCode;
+}
+
+async function withBroker(options: Partial<BrokerOptions>, use: (broker: TestBroker) => Promise<void>): Promise<void> {
+  const broker = await startBroker(options);
+  try {
+    await use(broker);
+  } finally {
+    await broker.stop();
+  }
+}
+
+test("connections of one address, and the rate of new ones", async () => {
+  await withBroker({ maxConnectionsPerAddress: 2 }, async ({ port, server }) => {
+    const first = await RawClient.connect(port);
+    await RawClient.connect(port);
+    expect(await connackOf(port)).toBe(0x97);
+    expect(await connackOf(port, { protocolVersion: 4 })).toBe(3);
+    first.abort();
+    await eventually(async () => (await connackOf(port)) === 0, "there is room again");
+    expect(server.broker.context.metrics.turnedAway.address).toBeGreaterThanOrEqual(2);
+  });
+  await withBroker({ connectRate: 5 }, async ({ port, server }) => {
+    const codes = await Promise.all(Array.from({ length: 20 }, () => connackOf(port)));
+    expect(codes.filter((code) => code === 0).length).toBeLessThanOrEqual(6);
+    expect(codes.filter((code) => code === 0x9f).length).toBeGreaterThanOrEqual(14);
+    expect(server.broker.context.metrics.turnedAway.connect_rate).toBeGreaterThanOrEqual(14);
+    await eventually(async () => (await connackOf(port)) === 0, "a second later");
+  });
+});
+
+test("messages and bytes a second: the client is read more slowly, and nothing is lost", async () => {
+  for (const options of [{ maxMessageRate: 200 }, { maxByteRate: 20_000 }]) {
+    await withBroker(options, async ({ port, server }) => {
+      const subscriber = await RawClient.connect(port);
+      await subscriber.subscribe("#", { qos: 1 });
+      const publisher = await RawClient.connect(port, { protocolVersion: 5 });
+      const bystander = await RawClient.connect(port);
+      const startedAt = performance.now();
+      for (let at = 1; at <= 600; at++) publisher.publish("t", "x".repeat(90), { qos: 1, messageId: at });
+      await bystander.ping();
+      expect(performance.now() - startedAt).toBeLessThan(1000);
+      await subscriber.takeMany("publish", 600);
+      // A second's worth at once, and then two seconds for the rest.
+      expect(performance.now() - startedAt).toBeGreaterThan(1500);
+      expect(server.broker.context.metrics.slowedDown).toBeGreaterThan(0);
+      expect(publisher.closed).toBe(false);
+    });
+  }
+});
+
+test("subscriptions of a session, and retained messages", async () => {
+  await withBroker({ maxSubscriptions: 2, maxRetained: 2 }, async ({ port, server }) => {
+    const client = await RawClient.connect(port, { protocolVersion: 5 });
+    const granted = async (topic: string): Promise<number> => (await client.subscribe(topic)).granted[0];
+    expect([await granted("a"), await granted("b"), await granted("c"), await granted("a")]).toEqual([0, 0, 0x97, 0]);
+    const retain = async (topic: string, payload = "x"): Promise<AnyPacket> => {
+      client.publish(topic, payload, { qos: 1, retain: true, messageId: 1 });
+      return client.take("puback");
+    };
+    expect((await retain("r/1")).reasonCode).toBe(0);
+    expect((await retain("r/2")).reasonCode).toBe(0);
+    const third = await retain("r/3");
+    expect([third.reasonCode, third.properties.reasonString]).toEqual([
+      0x97,
+      expect.stringContaining("maximum of 2 retained"),
+    ]);
+    expect((await retain("r/1", "y")).reasonCode).toBe(0);
+    expect((await retain("r/2", "")).reasonCode).toBe(0);
+    expect((await retain("r/3")).reasonCode).toBe(0);
+    expect(server.broker.context.metrics.beyondLimit).toEqual({ subscriptions: 1, retained: 1 });
+  });
+});
+
+test("memory for slow clients is bounded, whoever they are together", async () => {
+  const maxQueueMemory = 4 * 1024 * 1024;
+  await withBroker({ maxQueueMemory, maxInflight: 5 }, async ({ port, server }) => {
+    const { context } = server.broker;
+    const publisher = await RawClient.connect(port, { protocolVersion: 5 });
+    for (let index = 0; index < 8; index++) {
+      const slow = await RawClient.connect(port, { protocolVersion: 5, properties: { receiveMaximum: 1 } });
+      await slow.subscribe("#", { qos: index % 2 });
+      slow.pause();
+    }
+    for (let at = 0; at < 200; at++) publisher.publish("t", "x".repeat(100_000), { qos: at % 2, messageId: 1 });
+    await publisher.ping();
+    await eventually(() => context.metrics.droppedQueue + context.metrics.droppedOutput > 0, "something is dropped");
+    expect(context.metrics.queuedBytes).toBeLessThanOrEqual(maxQueueMemory);
+    // Each may have a little, whatever the others have.
+    expect(context.turn.unsent).toBeLessThan(maxQueueMemory + 8 * 1024 * 1024);
+    expect(context.metrics.droppedOutput).toBeGreaterThan(0);
+  });
+});
+
+test("failed logins have an address banned, for a while; an administrator may lift that", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "mqttzoo-limits-"));
+  const passwordFile = join(folder, "users");
+  const httpTokenFile = join(folder, "token");
+  writeFileSync(passwordFile, `alice:${await hashPassword("pw")}\n`);
+  writeFileSync(httpTokenFile, "open sesame\n");
+  const httpPort = await freePort();
+  const options = { passwordFile, httpTokenFile, httpPort, httpHost: "127.0.0.1", banAfter: 3, banTime: 600 };
+  await withBroker(options, async ({ port, server }) => {
+    const ask = async (method: string, path: string, body?: string, token = "open sesame"): Promise<string> => {
+      const headers = token === "" ? {} : { authorization: `Bearer ${token}` };
+      const response = await fetch(`http://127.0.0.1:${httpPort}${path}`, {
+        method,
+        headers,
+        ...(body === undefined ? {} : { body }),
+      });
+      return `${response.status} ${(await response.text()).trim()}`;
+    };
+    const alice = { username: "alice", password: Buffer.from("pw") };
+    expect(await connackOf(port, alice)).toBe(0);
+    for (let at = 0; at < 3; at++) expect(await connackOf(port, { ...alice, password: Buffer.from("x") })).toBe(0x87);
+    expect(await connackOf(port, alice)).toBe(0x8a);
+    expect(await connackOf(port, { ...alice, protocolVersion: 4 })).toBe(5);
+    expect(await ask("GET", "/bans", undefined, "")).toStartWith("401 ");
+    expect(await ask("GET", "/bans", undefined, "guess")).toStartWith("401 ");
+    expect(JSON.parse((await ask("GET", "/bans")).slice(4))).toEqual([
+      { address: "127.0.0.1", seconds: expect.any(Number) },
+    ]);
+    expect(await ask("DELETE", "/bans/127.0.0.1")).toBe("200 lifted");
+    const client = await RawClient.connect(port, { ...alice, clientId: "a/b", protocolVersion: 5 });
+    expect(await ask("DELETE", "/clients/nobody")).toStartWith("404 ");
+    expect(await ask("DELETE", "/clients/a%2Fb")).toStartWith("200 ");
+    expect((await client.take("disconnect")).reasonCode).toBe(0x98);
+    expect(await ask("PUT", "/log-level", "loud")).toStartWith("400 ");
+    expect(await ask("POST", "/log-level")).toStartWith("405 ");
+    const before = server.broker.context.log.level;
+    expect(await ask("PUT", "/log-level", "error")).toBe("200 error");
+    expect(await ask("PUT", "/log-level", before)).toBe(`200 ${before}`);
+    const metrics = await ask("GET", "/metrics", undefined, "");
+    expect(metrics).toContain('mqttzoo_connections_refused_total{limit="banned"} 2');
+    expect(metrics).toContain("mqttzoo_logins_failed_total 3");
+    expect(await ask("POST", "/readyz")).toStartWith("405 ");
+  });
+  await withBroker({ httpPort, httpHost: "127.0.0.1" }, async () => {
+    expect((await fetch(`http://127.0.0.1:${httpPort}/bans`)).status).toBe(403);
+  });
+  rmSync(folder, { recursive: true });
+});

@@ -1,0 +1,281 @@
+/** Who may come in and what they may do: against naive models, published vectors, and files that mosquitto has written. */
+import { expect, test } from "bun:test";
+import { createHash, generateKeyPairSync } from "node:crypto";
+import fc from "fast-check";
+import { exportJWK, SignJWT } from "jose";
+import { Access } from "../../src/access/access.ts";
+import { Acl, permissionsFrom } from "../../src/access/acl.ts";
+import { Bans, networkOf } from "../../src/access/bans.ts";
+import { hashForScram, hashPassword, isPasswordOf } from "../../src/access/hashes.ts";
+import { Hook } from "../../src/access/hook.ts";
+import { parsePasswordFile, withUser } from "../../src/access/password-file.ts";
+import { covers } from "../../src/access/permissions.ts";
+import { ScramExchange } from "../../src/access/scram.ts";
+import { looksLikeToken, Tokens } from "../../src/access/tokens.ts";
+import { Bucket } from "../../src/base/bucket.ts";
+import { filterMatches } from "../../src/mqtt/topic.ts";
+
+const now = 1_800_000_000_000;
+const clock = { now: () => now, wall: () => now };
+
+test("an access list reads as mosquitto reads it", () => {
+  const acl = new Acl(`
+# for everybody without a name
+topic read public/#
+user alice
+topic home/+/temp
+topic write home/log
+topic deny home/secret/temp
+user bob
+topic read name with spaces/#
+pattern readwrite own/%u/%c/#
+pattern write log/%c
+`);
+  const of = (username: string | undefined, clientId = "c1") => acl.permissionsOf({ username, clientId });
+  expect(of(undefined).mayReceive("public/a")).toBe(true);
+  expect(of(undefined).mayPublish("public/a")).toBe(false);
+  expect(of("alice").mayReceive("public/a")).toBe(false);
+  expect(of("alice").mayPublish("home/x/temp")).toBe(true);
+  expect(of("alice").mayReceive("home/x/temp")).toBe(true);
+  expect(of("alice").mayPublish("home/secret/temp")).toBe(false);
+  expect(of("alice").mayReceive("home/log")).toBe(false);
+  expect(of("bob").mayReceive("name with spaces/x")).toBe(true);
+  expect(of("bob").mayPublish("own/bob/c1/x")).toBe(true);
+  expect(of("bob").mayPublish("own/alice/c1/x")).toBe(false);
+  expect(of(undefined).mayPublish("own//c1/x")).toBe(false);
+  expect(of(undefined).mayPublish("log/c1")).toBe(true);
+  // A name that would become a wildcard fits nowhere.
+  expect(of("bob", "+").mayPublish("own/bob/anything/x")).toBe(false);
+  expect(of("#", "c1").mayPublish("own/x/c1/x")).toBe(false);
+  expect(of("alice").maySubscribe(["#"])).toBe(true);
+  expect(of("alice").maySubscribe(["home", "secret", "temp"])).toBe(false);
+  expect(of("alice").maySubscribe(["elsewhere", "#"])).toBe(false);
+  expect(() => new Acl("user\n")).toThrow("line 1");
+  expect(() => new Acl("user a\ntopic rread a b#")).toThrow("line 2");
+  expect(() => new Acl("topick a")).toThrow("none of user, topic, pattern");
+});
+
+const level = fc.constantFrom("a", "b", "+", "$x", "");
+const filters = fc
+  .tuple(fc.array(level, { minLength: 1, maxLength: 4 }), fc.boolean())
+  .map(([levels, open]) => (open ? [...levels.slice(0, -1), "#"] : levels));
+const topics = fc.array(fc.constantFrom("a", "b", "$x", ""), { minLength: 1, maxLength: 4 });
+
+test("a denial that covers a subscription matches all that the subscription matches", () => {
+  fc.assert(
+    fc.property(filters, filters, topics, (wide, narrow, topic) => {
+      if (covers(wide, narrow) && filterMatches(narrow, topic)) expect(filterMatches(wide, topic)).toBe(true);
+    }),
+    { numRuns: 5000 },
+  );
+});
+
+test("what a client may receive it may subscribe to", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(filters, fc.constantFrom("read", "write", "readwrite", "deny"))),
+      filters,
+      topics,
+      (rules, wanted, topic) => {
+        fc.pre(filterMatches(wanted, topic));
+        const lines = rules.filter(([levels]) => levels.join("/") !== "");
+        const acl = new Acl(`user u\n${lines.map(([levels, how]) => `topic ${how} ${levels.join("/")}`).join("\n")}`);
+        const permissions = acl.permissionsOf({ username: "u", clientId: "c" });
+        if (permissions.mayReceive(topic.join("/"))) expect(permissions.maySubscribe(wanted)).toBe(true);
+      },
+    ),
+    { numRuns: 5000 },
+  );
+});
+
+test("tokens and hooks grant topics with names filled in", () => {
+  const granted = permissionsFrom({ publish: ["up/%c"], subscribe: ["down/%u/#"] }, { username: "u", clientId: "c" });
+  expect(granted.mayPublish("up/c")).toBe(true);
+  expect(granted.mayPublish("down/u/x")).toBe(false);
+  expect(granted.mayReceive("down/u/x")).toBe(true);
+});
+
+test("passwords: argon2id, SCRAM, and what mosquitto_passwd has written", async () => {
+  const salt = Buffer.from("0123456789ab");
+  const six = `$6$${salt.toString("base64")}$${createHash("sha512").update("secret").update(salt).digest("base64")}`;
+  // Written by mosquitto_passwd 2.0.11.
+  const seven =
+    "$7$101$Tkqrv91wLcY51f4q$WHuYmzI9OSrCiXjk47vpZI2p7m0x6F/bl88DaJlNHewI0xXUNFT8isIERjs7NAVfCivS3I36cNkaiSYAnG3ovA==";
+  for (const [hash, password] of [
+    [await hashPassword("secret"), "secret"],
+    [await hashForScram("secret"), "secret"],
+    [six, "secret"],
+    [seven, "secret3"],
+  ] as const) {
+    expect(await isPasswordOf(hash, Buffer.from(password))).toBe(true);
+    expect(await isPasswordOf(hash, Buffer.from(`${password} `))).toBe(false);
+    expect(parsePasswordFile(`# users\n\na:${hash}\n`).get("a")).toBe(hash);
+  }
+  expect(() => parsePasswordFile("a:plain")).toThrow("line 1");
+  expect(() => parsePasswordFile(`a:${six}\na:${six}`)).toThrow("line 2");
+  expect(() => parsePasswordFile("a:plain")).not.toThrow("plain\n");
+  expect(withUser(`a:1\nb:2\n`, "a", "3")).toBe("a:3\nb:2\n");
+  expect(withUser(`a:1\nb:2`, "b", undefined)).toBe("a:1\n");
+});
+
+test("SCRAM-SHA-256 as RFC 7677 has it", async () => {
+  const salt = Buffer.from("W22ZaJ0SNY7soEsUEjb6gQ==", "base64");
+  const users = new Map([["user", await hashForScram("pencil", { iterations: 4096, salt })]]);
+  const secret = new Uint8Array(32);
+  const exchange = new ScramExchange(users, { secret, nonce: "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0" });
+  const first = exchange.first(Buffer.from("n,,n=user,r=rOprNGfwEbeRWgbNEkqO"));
+  expect(first.kind === "continue" && first.data.toString()).toBe(
+    "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+  );
+  const proof = "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+  const final = exchange.final(Buffer.from(`c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=${proof}`));
+  expect(final).toEqual({
+    kind: "done",
+    username: "user",
+    data: Buffer.from("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="),
+  });
+  // Another server's nonce, another binding, and somebody who is not there: refused, and not to be told apart before.
+  for (const [name, message] of [
+    ["user", `c=biws,r=rOprNGfwEbeRWgbNEkqOother,p=${proof}`],
+    ["user", `c=eSws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=${proof}`],
+    ["nobody", `c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=${proof}`],
+  ] as const) {
+    const other = new ScramExchange(users, { secret, nonce: "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0" });
+    expect(other.first(Buffer.from(`n,,n=${name},r=rOprNGfwEbeRWgbNEkqO`)).kind).toBe("continue");
+    expect(other.final(Buffer.from(message)).kind).toBe("refused");
+  }
+  expect(new ScramExchange(users, { secret, nonce: "x" }).first(Buffer.from("p=tls-unique,,n=user,r=a")).kind).toBe(
+    "refused",
+  );
+});
+
+test("tokens: each key's own algorithms, in their time", async () => {
+  const secret = "0123456789abcdef0123456789abcdef";
+  const sign = (alg: string, key: Parameters<SignJWT["sign"]>[0], claims = {}, header = {}): Promise<string> =>
+    new SignJWT({ sub: "dev", ...claims }).setProtectedHeader({ alg, ...header }).sign(key);
+  const shared = new Tokens(secret);
+  const good = await sign("HS256", Buffer.from(secret), {
+    exp: now / 1000 + 60,
+    acl: { pub: [`up/$\{clientid}`], all: ["x"] },
+  });
+  expect(await shared.verify(good, now)).toEqual({
+    username: "dev",
+    clientId: undefined,
+    topics: { publish: ["up/%c", "x"], subscribe: ["x"] },
+    expiresAt: (now / 1000 + 60) * 1000,
+  });
+  expect(looksLikeToken(good)).toBe(true);
+  expect(looksLikeToken("a.password.with dots")).toBe(false);
+  expect(shared.verify(good, now + 70_000)).rejects.toThrow("exp");
+  expect(shared.verify(await sign("HS256", Buffer.from(secret), { nbf: now / 1000 + 60 }), now)).rejects.toThrow("nbf");
+  expect(shared.verify(`${good.slice(0, -4)}AAAA`, now)).rejects.toThrow("signature");
+  const none = `${Buffer.from('{"alg":"none"}').toString("base64url")}.${Buffer.from('{"sub":"dev"}').toString("base64url")}.`;
+  expect(shared.verify(none, now)).rejects.toThrow();
+  for (const [alg, pair] of [
+    ["RS256", generateKeyPairSync("rsa", { modulusLength: 2048 })],
+    ["ES256", generateKeyPairSync("ec", { namedCurve: "P-256" })],
+    ["EdDSA", generateKeyPairSync("ed25519")],
+  ] as const) {
+    const pem = pair.publicKey.export({ type: "spki", format: "pem" }) as string;
+    const token = await sign(alg, pair.privateKey);
+    expect((await new Tokens(pem).verify(token, now)).username).toBe("dev");
+    const set = JSON.stringify({ keys: [{ ...(await exportJWK(pair.publicKey)), kid: "k", alg }] });
+    expect((await new Tokens(set).verify(await sign(alg, pair.privateKey, {}, { kid: "k" }), now)).username).toBe(
+      "dev",
+    );
+    expect(new Tokens(set).verify(await sign(alg, pair.privateKey, {}, { kid: "old" }), now)).rejects.toThrow();
+    // The public key must not serve as a secret.
+    const forged = await sign("HS256", Buffer.from(pem.trim()));
+    expect(new Tokens(pem).verify(forged, now)).rejects.toThrow();
+    expect(
+      new Tokens(set).verify(await sign("HS256", Buffer.from(pem.trim()), {}, { kid: "k" }), now),
+    ).rejects.toThrow();
+  }
+  expect(() => new Tokens("short")).toThrow("32 bytes");
+  expect(() => new Tokens('{"keys":[]}')).toThrow("no keys");
+});
+
+test("the order of those who decide, and who is asked not at all", async () => {
+  const asked: unknown[] = [];
+  let reply: { status: number; body: string } | undefined = {
+    status: 200,
+    body: '{"result":"allow","acl":{"all":["h/#"]}}',
+  };
+  const hook = new Hook("http://hook", (_, body) => {
+    asked.push(JSON.parse(body));
+    return Promise.resolve(reply);
+  });
+  const access = new Access({ allowAnonymous: false, hook }, clock);
+  access.load({ passwords: `alice:${await hashPassword("pw")}` });
+  const login = (username?: string, password?: string, certificate?: string) =>
+    new Promise<string>((resolve) => {
+      const applicant = {
+        clientId: "c",
+        username,
+        password: password === undefined ? undefined : Buffer.from(password),
+      };
+      access.authenticate({ ...applicant, address: "10.0.0.1", certificate }, (verdict) =>
+        resolve(verdict.kind === "welcome" ? `welcome ${verdict.identity.username}` : verdict.kind),
+      );
+    });
+  expect(await login("alice", "pw")).toBe("welcome alice");
+  expect(await login("alice", "no")).toBe("refused");
+  expect(await login("alice")).toBe("refused");
+  expect(await login(undefined, undefined, "cert")).toBe("welcome cert");
+  expect(asked.length).toBe(0);
+  expect(await login("bob", "x")).toBe("welcome bob");
+  expect(await login("bob", "x")).toBe("welcome bob");
+  expect(asked).toEqual([{ clientid: "c", username: "bob", password: "x", address: "10.0.0.1", certificate: null }]);
+  for (const bad of [
+    undefined,
+    { status: 500, body: "" },
+    { status: 200, body: "yes" },
+    { status: 200, body: '{"result":"deny"}' },
+    { status: 200, body: '{"result":"allow","acl":5}' },
+  ]) {
+    reply = bad;
+    expect(await login("eve", "x")).toBe("refused");
+  }
+});
+
+test("bans: so many failures within a time, and then for as long", () => {
+  const bans = new Bans({ failures: 3, ms: 1000 });
+  expect([bans.failed("1.2.3.4", 0), bans.failed("1.2.3.4", 1), bans.isBanned("1.2.3.4", 2)]).toEqual([
+    false,
+    false,
+    false,
+  ]);
+  expect(bans.failed("1.2.3.4", 900)).toBe(true);
+  expect([bans.isBanned("1.2.3.4", 1800), bans.isBanned("1.2.3.5", 1800)]).toEqual([true, false]);
+  expect(bans.isBanned("1.2.3.4", 1901)).toBe(false);
+  bans.failed("2001:db8:1:2:3::1", 0);
+  bans.failed("2001:db8:1:2::9", 0);
+  expect(bans.failed("2001:0db8:0001:0002:ffff::", 0)).toBe(true);
+  expect(networkOf("::1")).toBe("0:0:0:0::/64");
+  expect([...bans.list(1)]).toEqual([{ address: "2001:db8:1:2::/64", ms: 999 }]);
+  expect([bans.lift("2001:db8:1:2::"), bans.isBanned("2001:db8:1:2::", 1)]).toEqual([true, false]);
+  bans.failed("9.9.9.9", 0);
+  bans.failed("9.9.9.9", 1001);
+  expect(bans.failed("9.9.9.9", 1002)).toBe(false);
+});
+
+test("a bucket lets through its rate, however it is asked", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.integer({ min: 0, max: 500 }), fc.integer({ min: 1, max: 50 })), { minLength: 20 }),
+      (steps) => {
+        const bucket = new Bucket(100, 0);
+        let at = 0;
+        let taken = 0;
+        for (const [wait, count] of steps) {
+          at += wait;
+          const held = bucket.take(count, at);
+          taken += count;
+          at += held;
+        }
+        // A second's worth at once, then the rate.
+        expect(taken).toBeLessThanOrEqual(100 + (at / 1000) * 100 + 1);
+      },
+    ),
+  );
+});
