@@ -62,35 +62,41 @@ function firstLine(text: string): string {
 }
 
 async function askTwice(user: string): Promise<string> {
-  const password = await askUnseen(`Password of ${user}: `);
-  if ((await askUnseen("The same again: ")) !== password)
-    throw new OperatingError("EUSAGE", "the two were not the same; nothing is changed");
-  return password;
+  const [password, again] = await askUnseen([`Password of ${user}: `, "The same again: "]);
+  if (password !== again) throw new OperatingError("EUSAGE", "the two were not the same; nothing is changed");
+  return password!;
 }
 
-/** Reads a line from the terminal without showing it. */
-function askUnseen(prompt: string): Promise<string> {
+/** Reads a line from the terminal for each prompt, without showing it: not even what is typed between two prompts. */
+function askUnseen(prompts: readonly string[]): Promise<string[]> {
   const { stdin, stderr } = process;
-  stderr.write(prompt);
-  stdin.setRawMode(true);
-  stdin.resume();
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const { promise, resolve, reject } = Promise.withResolvers<string[]>();
+  const lines: string[] = [];
   let line = "";
   const hear = (bytes: Buffer): void => {
     for (const key of bytes.toString("utf8")) {
-      if (key === "\r" || key === "\n") return end(() => resolve(line));
       if (key === "\u0003" || key === "\u0004")
         return end(() => reject(new OperatingError("ECANCELED", "nothing is changed")));
-      line = key === "\u007f" || key === "\b" ? line.slice(0, -1) : line + key;
+      if (key !== "\r" && key !== "\n") {
+        line = key === "\u007f" || key === "\b" ? line.slice(0, -1) : line + key;
+        continue;
+      }
+      lines.push(line);
+      line = "";
+      stderr.write("\n");
+      if (lines.length === prompts.length) return end(() => resolve(lines));
+      stderr.write(prompts[lines.length]!);
     }
   };
   const end = (then: () => void): void => {
     stdin.off("data", hear);
     stdin.setRawMode(false);
     stdin.pause();
-    stderr.write("\n");
     then();
   };
+  stdin.setRawMode(true);
+  stdin.resume();
   stdin.on("data", hear);
+  stderr.write(prompts[0]!);
   return promise;
 }

@@ -5,8 +5,10 @@ import { systemClock } from "../src/base/clock.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { dialControl } from "../src/broker/control.ts";
 import { type KeeperFiles, readKeeperFiles } from "../src/broker/files.ts";
+import { read } from "../src/broker/mirror.ts";
 import { takePicture } from "../src/broker/picture.ts";
 import type { Coordinator } from "../src/coordinator/coordinator.ts";
+import { bankPath } from "../src/coordinator/paths.ts";
 import { EmbeddedCoordinator } from "../src/embedded/embedded-coordinator.ts";
 import { openReader } from "../src/embedded/reader.ts";
 import { PlainStore } from "../src/zookeeper/plain-store.ts";
@@ -31,6 +33,7 @@ export async function openTree({ zk, data, ...files }: Where, how: "read" | "wri
   if (zk !== undefined) {
     const zookeeper = await connectKeeper(zk, files);
     const store = new PlainStore(zookeeper);
+    await checkRights(store, zk).catch((error) => zookeeper.close().then(() => Promise.reject(error)));
     return {
       read: (operations, done) => store.read(operations, done),
       write: (operations, done) => store.write(operations, done),
@@ -56,6 +59,13 @@ export async function openTree({ zk, data, ...files }: Where, how: "read" | "wri
     write: (operations, done) => store.write(operations, done),
     close: () => new Promise((resolve) => store.close(resolve)),
   };
+}
+
+/** What may not be read looks like what is not there: better no picture than a false one. */
+async function checkRights(store: PlainStore, zk: string): Promise<void> {
+  const [bank] = await read(store, [{ kind: "get", path: bankPath }]);
+  if (bank === "NoAuth")
+    throw new OperatingError("ENOAUTH", `the tree at ${zk} is closed to us: give the brokers' --zk-auth-file`);
 }
 
 export function addCommand(to: Command, name: string, description: string): Command {

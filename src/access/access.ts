@@ -31,7 +31,7 @@ export interface Applicant {
   readonly username: string | undefined;
   readonly password: Uint8Array | undefined;
   readonly address: string;
-  /** What a verified certificate gives as a user name. */
+  /** What a verified certificate gives as a user name; "": it has nothing of the kind. */
   readonly certificate: string | undefined;
 }
 
@@ -44,6 +44,8 @@ export interface AccessPolicy {
   /** Clients without a user name are let in. */
   readonly allowAnonymous: boolean;
   readonly hook: Hook | undefined;
+  /** Told of lines of the password file that cannot be used: their users cannot come in. */
+  readonly warn: (why: string) => void;
 }
 
 /** Texts of the operator's files; undefined: there is none. */
@@ -74,7 +76,10 @@ export class Access {
 
   /** Takes over what has changed. Throws `OperatingError`, and stays with what it has. */
   load({ passwords, acl, tokenKey }: AccessFiles): void {
-    const users = passwords === undefined ? undefined : parsePasswordFile(passwords);
+    const users =
+      passwords === undefined
+        ? undefined
+        : parsePasswordFile(passwords, (why) => this.#policy.warn(`password file: ${why}`));
     const rules = acl === undefined ? undefined : new Acl(acl);
     const tokens = tokenKey === undefined ? undefined : new Tokens(tokenKey);
     this.#users = users ?? this.#users;
@@ -108,6 +113,7 @@ export class Access {
 
   /** `done` is called once, maybe before this returns. */
   authenticate(applicant: Applicant, done: (verdict: Verdict) => void): void {
+    if (applicant.certificate === "") return done(refused("its certificate names nobody"));
     if (applicant.certificate !== undefined) return done(welcome(applicant.certificate));
     if (applicant.username === undefined && applicant.password === undefined) {
       if (this.#policy.allowAnonymous) return done(welcome(undefined));
@@ -132,7 +138,8 @@ export class Access {
     if (this.#tokens !== undefined && looksLikeToken(text)) return this.#byToken(this.#tokens, applicant, text);
     const hash = username === undefined ? undefined : this.#users?.get(username);
     if (hash !== undefined && username !== undefined) {
-      const fits = password !== undefined && (await this.#fits(username, hash, password));
+      // An empty password is none.
+      const fits = password !== undefined && password.length > 0 && (await this.#fits(username, hash, password));
       return fits
         ? welcome(username, { isFromFile: true })
         : refused(`the password of ${JSON.stringify(username)} is wrong`);

@@ -39,7 +39,7 @@ export class Acl {
       const wrong = (why: string): never => {
         throw new OperatingError("EACL", `line ${index + 1}: ${why}`);
       };
-      const [, keyword, rest = ""] = /^(\S+)\s*(.*)$/.exec(words)!;
+      const [, keyword, rest = ""] = /^(\S+)\s*(.*)$/s.exec(words)!;
       if (keyword === "user") {
         if (rest === "") wrong("user without a name");
         user = rest;

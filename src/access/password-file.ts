@@ -4,8 +4,8 @@ import { isHash } from "./hashes.ts";
 
 export type Users = ReadonlyMap<string, string>;
 
-/** Throws `OperatingError` that names the line, never what stands in it. */
-export function parsePasswordFile(text: string): Users {
+/** What is wrong with a line is told, without what stands in it; the line is left out then. */
+export function parsePasswordFile(text: string, tell: (why: string) => void = refuse): Users {
   const users = new Map<string, string>();
   text.split("\n").forEach((line, index) => {
     const words = line.trimEnd();
@@ -21,10 +21,14 @@ export function parsePasswordFile(text: string): Users {
           : isHash(hash)
             ? undefined
             : "the password is not hashed in a way that is known; make the entry with mqttzoo passwd";
-    if (why !== undefined) throw new OperatingError("EPASSWD", `line ${index + 1}: ${why}`);
-    users.set(name, hash);
+    if (why !== undefined) tell(`line ${index + 1}: ${why}`);
+    else users.set(name, hash);
   });
   return users;
+}
+
+function refuse(why: string): never {
+  throw new OperatingError("EPASSWD", why);
 }
 
 /** The file with a user's entry set, or without it; other lines stay as they are. */

@@ -86,6 +86,8 @@ export const refusalsTellMs = 2_000;
 /** How often a held publish is tried again. */
 export const refusedRetryMs = 250;
 
+/** So long the embedded store waits for a tool that has it locked; then the commit is tried again. */
+export const storeBusyMs = 2_000;
 /** Container znodes that are empty are removed about this often, as ZooKeeper does. */
 export const containerSweepMs = 60_000;
 /** Znodes read at once where a whole part of the tree is read: as many as there are bytes in them, about. */
@@ -204,6 +206,10 @@ export const dropCloseMs = 60_000;
 export const controlFrameBytesMax = 512 * 1024 * 1024;
 /** One frame between brokers: the largest packet, with what is written around it. */
 export const linkFrameBytesMax = 300 * 1024 * 1024;
+/** ... and from somebody who has not proved yet to be a broker. */
+export const linkStrangerBytesMax = 64 * 1024;
+/** Connections to the link port that have not shaken hands. */
+export const linkStrangersMax = 256;
 /** QoS 0 packets that travel in one frame. */
 export const linkRunBytesMax = 32 * 1024;
 /** Frames that another broker has not acknowledged; beyond it publishers that send to it are not read. */

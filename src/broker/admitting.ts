@@ -150,7 +150,7 @@ export class Admitting {
   #nameOf({ commonName, alternativeNames }: { commonName: string | undefined; alternativeNames: readonly string[] }) {
     const { tlsIdentity } = this.#context.options;
     if (tlsIdentity === "none") return undefined;
-    return tlsIdentity === "cn" ? commonName : alternativeNames[0];
+    return (tlsIdentity === "cn" ? commonName : alternativeNames[0]) ?? "";
   }
 
   #decided(connection: Connection, verdict: Verdict, clientId: string, admitted: (guest: Guest) => void): void {

@@ -8,9 +8,11 @@ import { ProtocolError } from "../base/errors.ts";
 import {
   linkBackoffMaxMs,
   linkBackoffMinMs,
+  linkFrameBytesMax,
   linkHandshakeMs,
   linkPingMs,
   linkSilenceMs,
+  linkStrangersMax,
   outputBytesLow,
 } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
@@ -49,6 +51,7 @@ export class LinkConnection {
   hello: Hello | undefined;
   isUp = false;
   isClosed = false;
+  openedAt = 0;
   lastReceivedAt = 0;
 
   constructor(transport: Transport, turn: Turn, options: { dialled: boolean; nonce: string }) {
@@ -129,7 +132,9 @@ export class Links {
   }
 
   opened(connection: LinkConnection): void {
-    connection.lastReceivedAt = this.#context.clock.now();
+    connection.openedAt = connection.lastReceivedAt = this.#context.clock.now();
+    if (!connection.dialled && this.#shaking.size >= linkStrangersMax)
+      return this.#close(connection, "too many connections that have not shaken hands");
     this.#shaking.add(connection);
     if (connection.dialled) connection.send(jsonFrame(FrameType.hello, this.#hello(connection)));
   }
@@ -251,6 +256,7 @@ export class Links {
     if (peer.connection !== undefined) this.#close(peer.connection, "another connection has taken its place");
     this.#shaking.delete(connection);
     connection.isUp = true;
+    connection.reader.frameBytesMax = linkFrameBytesMax;
     peer.connection = connection;
     peer.asksToWait = false;
     const dialling = this.#dialling.get(peer);
@@ -324,7 +330,7 @@ export class Links {
       else writePing(connection.writer);
     }
     for (const connection of this.#shaking) {
-      if (now - connection.lastReceivedAt > linkHandshakeMs) this.#close(connection, "no handshake in time");
+      if (now - connection.openedAt > linkHandshakeMs) this.#close(connection, "no handshake in time");
     }
     this.#context.timers.set(this.#timer, now + linkPingMs);
   }

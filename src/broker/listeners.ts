@@ -58,13 +58,17 @@ export function checkDoors(options: BrokerOptions): void {
 }
 
 /** Undefined: whoever comes may do everything. */
-export function openAccess(options: BrokerOptions, files: Files, changed: () => void): Access | undefined {
+export function openAccess(
+  options: BrokerOptions,
+  files: Files,
+  { changed, warn }: { readonly changed: () => void; readonly warn: (why: string) => void },
+): Access | undefined {
   const { passwordFile, aclFile, jwtKey, authHook } = options;
   const isOpen = !isExposed(options) && !hasCredentials(options);
   const allowAnonymous = options.allowAnonymous || isOpen;
   if (allowAnonymous && !hasCredentials(options) && aclFile === "") return undefined;
   const hook = authHook === "" ? undefined : new Hook(authHook, postHttp);
-  const access = new Access({ allowAnonymous, hook }, systemClock);
+  const access = new Access({ allowAnonymous, hook, warn }, systemClock);
   const follow = (path: string, load: (text: string) => void): void => {
     if (path === "") return;
     files.follow([path], ([text]) => {

@@ -63,7 +63,10 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
   const files = new Files(log);
   const server: { broker: Broker | undefined } = { broker: undefined };
   const identities = openIdentities(options, files);
-  const access = openAccess(options, files, () => server.broker?.handle({ kind: "accessChanged" }));
+  const access = openAccess(options, files, {
+    changed: () => server.broker?.handle({ kind: "accessChanged" }),
+    warn: (why) => log.warn(why),
+  });
   const coordinator = await openCoordinator(options, log);
   coordinator.onState((state, why) => {
     if (state === "CONNECTED") log.info("the store works again");

@@ -6,6 +6,7 @@ import { Database, SQLiteError, type Statement } from "bun:sqlite";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, OperatingError } from "../base/errors.ts";
+import { storeBusyMs } from "../base/limits.ts";
 import type {
   CoordinatorErrorCode,
   CreateMode,
@@ -62,6 +63,9 @@ const schema = `
   INSERT INTO counter SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM counter);
 `;
 
+/** A tool that opens or leaves the store locks it for a moment. */
+const busyTimeout = `PRAGMA busy_timeout=${storeBusyMs}`;
+
 export class TreeDatabase {
   readonly #db: Database;
   readonly #lock: Database | undefined;
@@ -97,9 +101,13 @@ export class TreeDatabase {
         mkdirSync(folder, { recursive: true });
         this.#lock = lockFolder(folder);
         this.#db = new Database(join(folder, "tree.db"));
+        this.#db.exec(busyTimeout);
         this.#db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;");
         this.#db.exec(schema);
-      } else this.#db = new Database(join(folder, "tree.db"), { readonly: true });
+      } else {
+        this.#db = new Database(join(folder, "tree.db"), { readonly: true });
+        this.#db.exec(busyTimeout);
+      }
     } catch (error) {
       if (error instanceof OperatingError) throw error;
       throw new OperatingError("ESTORE", `cannot use the data folder ${folder}: ${messageOf(error)}`);
@@ -129,8 +137,8 @@ export class TreeDatabase {
     const writes = requests.some((request) => request.kind === "write");
     const zxid = this.#zxid;
     this.#held = undefined;
-    if (writes) this.#db.exec("BEGIN IMMEDIATE");
     try {
+      if (writes) this.#db.exec("BEGIN IMMEDIATE");
       const replies: Reply[] = [];
       for (const request of requests) {
         const reply = this.#answer(request);

@@ -50,8 +50,13 @@ function run(requests: readonly Request[]): void {
 }
 
 function sweep(): void {
-  const paths = database!.sweepContainers();
-  if (paths.length > 0) send({ kind: "swept", paths });
+  try {
+    const paths = database!.sweepContainers();
+    if (paths.length > 0) send({ kind: "swept", paths });
+  } catch (error) {
+    // They are looked at again the next time.
+    send({ kind: "trouble", message: messageOf(error) });
+  }
 }
 
 self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {

@@ -4,7 +4,7 @@
  */
 import { decodeUtf8, encodeUtf8, readUint16, readUint32, writeUint16, writeUint32 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
-import { linkFrameBytesMax } from "../base/limits.ts";
+import { linkStrangerBytesMax } from "../base/limits.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Sink } from "../mqtt/sink.ts";
 
@@ -131,12 +131,16 @@ export function jsonFrame(type: number, body: object): Uint8Array {
   return frame(type, encodeUtf8(JSON.stringify(body)));
 }
 
-export function decodeJson<Body>(bytes: Uint8Array, start: number, end: number): Body {
+export function decodeJson<Body extends object>(bytes: Uint8Array, start: number, end: number): Body {
+  let body: unknown;
   try {
-    return JSON.parse(decodeUtf8(bytes, start, end)) as Body;
+    body = JSON.parse(decodeUtf8(bytes, start, end));
   } catch {
     throw new ProtocolError(Reason.malformedPacket, "a frame is not JSON");
   }
+  if (typeof body !== "object" || body === null)
+    throw new ProtocolError(Reason.malformedPacket, "a frame is no JSON object");
+  return body as Body;
 }
 
 export function writeAckFrame(to: Sink, received: number): void {
@@ -260,19 +264,21 @@ export class FrameReader {
   /** The beginning of a frame, in a buffer of its size once that is known; and how much of it is there. */
   #pending: Uint8Array | undefined;
   #filled = 0;
+  /** Who has not shaken hands yet may not make us keep room for much. */
+  frameBytesMax = linkStrangerBytesMax;
 
   /** Calls `visit` with each whole frame: its type, and where its body lies. Throws `ProtocolError` for impossible lengths. */
   feed(chunk: Uint8Array, visit: FrameVisitor): void {
     let at = this.#pending === undefined ? 0 : this.#complete(chunk, visit);
     while (at + frameHeadBytes <= chunk.length) {
-      const end = at + 4 + lengthAt(chunk, at);
+      const end = at + 4 + this.#lengthAt(chunk, at);
       if (end > chunk.length) break;
       visit(chunk[at + 4]!, chunk, at + frameHeadBytes, end);
       at = end;
     }
     if (at >= chunk.length) return;
     const rest = chunk.subarray(at);
-    this.#pending = new Uint8Array(rest.length < frameHeadBytes ? frameHeadBytes : 4 + lengthAt(rest, 0));
+    this.#pending = new Uint8Array(rest.length < frameHeadBytes ? frameHeadBytes : 4 + this.#lengthAt(rest, 0));
     this.#pending.set(rest);
     this.#filled = rest.length;
   }
@@ -281,7 +287,7 @@ export class FrameReader {
   #complete(chunk: Uint8Array, visit: FrameVisitor): number {
     let at = this.#fill(chunk, 0);
     if (this.#filled < frameHeadBytes) return at;
-    const bytes = 4 + lengthAt(this.#pending!, 0);
+    const bytes = 4 + this.#lengthAt(this.#pending!, 0);
     if (this.#pending!.length < bytes) {
       const whole = new Uint8Array(bytes);
       whole.set(this.#pending!);
@@ -295,6 +301,13 @@ export class FrameReader {
     return at;
   }
 
+  #lengthAt(bytes: Uint8Array, at: number): number {
+    const length = readUint32(bytes, at);
+    if (length < 1 || length > this.frameBytesMax)
+      throw new ProtocolError(Reason.malformedPacket, `a frame of ${length} bytes`);
+    return length;
+  }
+
   #fill(chunk: Uint8Array, at: number): number {
     const pending = this.#pending!;
     const end = Math.min(chunk.length, at + pending.length - this.#filled);
@@ -305,10 +318,3 @@ export class FrameReader {
 }
 
 type FrameVisitor = (type: number, bytes: Uint8Array, start: number, end: number) => void;
-
-function lengthAt(bytes: Uint8Array, at: number): number {
-  const length = readUint32(bytes, at);
-  if (length < 1 || length > linkFrameBytesMax)
-    throw new ProtocolError(Reason.malformedPacket, `a frame of ${length} bytes`);
-  return length;
-}

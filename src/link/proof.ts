@@ -11,8 +11,8 @@ export function proofOf(
 }
 
 /** Compares in a time that does not depend on where the texts differ. */
-export function isSameProof(a: string, b: string): boolean {
-  if (a.length !== b.length) return false;
+export function isSameProof(a: unknown, b: string): boolean {
+  if (typeof a !== "string" || a.length !== b.length) return false;
   let difference = 0;
   for (let at = 0; at < a.length; at++) difference |= a.charCodeAt(at) ^ b.charCodeAt(at);
   return difference === 0;

@@ -114,6 +114,8 @@ function secureHandlers<Owner>(events: TransportEvents<Owner>, identity: TlsIden
     ...plain,
     open(socket) {
       socket.setNoDelay(true);
+      // Asked now: afterwards the plain socket knows it no more.
+      const { remoteAddress, remotePort } = socket;
       const upgrade: ServerUpgrade<Attached<Owner>> = {
         tls: identity.options(),
         isServer: true,
@@ -123,7 +125,7 @@ function secureHandlers<Owner>(events: TransportEvents<Owner>, identity: TlsIden
       const [, over] = socket.upgradeTLS<Attached<Owner>>(
         upgrade as Parameters<typeof socket.upgradeTLS<Attached<Owner>>>[0],
       );
-      const transport = new TcpTransport(over, socket);
+      const transport = new TcpTransport(over, { remoteAddress, remotePort });
       over.data = { transport, owner: events.opened(transport) };
     },
     // What comes in is ciphertext here; the socket over it has it in clear, and hears of its end.

@@ -67,8 +67,8 @@ export class TlsIdentity {
       key,
       ...(ca === undefined ? {} : { ca }),
       requestCert: clientCertificates !== "off",
-      // Told apart in `refusal`: who shows nothing may be let in.
-      rejectUnauthorized: false,
+      // Who shows nothing is told so in the handshake; what is shown and is not valid is told apart in `refusal`.
+      rejectUnauthorized: clientCertificates === "require",
       minVersion: versionNumbers[versionMin],
       // As in the handshake: each with its length before it.
       ALPNProtocols: Uint8Array.of(protocol.length, ...Buffer.from(protocol)),

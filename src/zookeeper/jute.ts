@@ -1,5 +1,4 @@
 /** Jute, ZooKeeper's serialization: big-endian numbers, length-prefixed buffers and strings, counted vectors. */
-import { assert } from "../base/assert.ts";
 import { decodeUtf8, encodeUtf8, readUint32 } from "../base/bytes.ts";
 
 /** Thrown when bytes end early or a length is impossible: the peer is no ZooKeeper server. */
@@ -101,7 +100,7 @@ export class JuteReader {
   long(): number {
     const at = this.#take(8);
     const value = (readUint32(this.#bytes, at) | 0) * 2 ** 32 + readUint32(this.#bytes, at + 4);
-    assert(Number.isSafeInteger(value), "a 64-bit number of ZooKeeper's does not fit into 53 bits");
+    if (!Number.isSafeInteger(value)) throw new JuteError("a 64-bit number does not fit into 53 bits");
     return value;
   }
 
@@ -128,7 +127,11 @@ export class JuteReader {
     const length = this.int();
     if (length <= 0) return "";
     const at = this.#take(length);
-    return decodeUtf8(this.#bytes, at, at + length);
+    try {
+      return decodeUtf8(this.#bytes, at, at + length);
+    } catch {
+      throw new JuteError("a text is not UTF-8");
+    }
   }
 
   vector<Item>(read: (from: this) => Item): Item[] {

@@ -205,7 +205,7 @@ test("files that change: rules for who is connected, users who are removed, and 
   broker.server.reload();
   expect((await alice.take("disconnect")).reasonCode).toBe(0x87);
   await bob.ping();
-  write("users", "bob:plain");
+  write("users", `bob:${hashes.bob}\neve:plain`);
   write("acl", "nonsense");
   broker.server.reload();
   expect(await login(broker.port, as("bob"))).toBe(0);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { brokerArguments, freePort, untilListening } from "../bench/brokers.ts";
 import { eventually, startBroker } from "../support/broker.ts";
-import { type BrokerProcess, executable, startBrokerProcess } from "../support/process.ts";
+import { type BrokerProcess, type Ended, executable, runExecutable, startBrokerProcess } from "../support/process.ts";
 import { connectPacket, RawClient } from "../support/raw-client.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-cli-"));
@@ -19,17 +19,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-interface Ended {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-async function run(args: readonly string[], env: Record<string, string> = {}): Promise<Ended> {
-  const child = Bun.spawn([executable, ...args], { stdout: "pipe", stderr: "pipe", env: { ...process.env, ...env } });
-  const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
-  return { code: await child.exited, out, err };
-}
+const run = (args: readonly string[], env: Record<string, string> = {}): Promise<Ended> => runExecutable(args, { env });
 
 function expectOneLine({ code, err }: Ended, pattern: RegExp): void {
   expect(err).toMatch(pattern);

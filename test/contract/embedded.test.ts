@@ -1,4 +1,5 @@
 /** The embedded store keeps the coordinator's contract, and what it has said was committed. */
+import { Database } from "bun:sqlite";
 import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,6 +7,7 @@ import { join } from "node:path";
 import { noBytes } from "../../src/base/bytes.ts";
 import { TreeDatabase } from "../../src/embedded/database.ts";
 import { EmbeddedCoordinator } from "../../src/embedded/embedded-coordinator.ts";
+import { eventually } from "../support/broker.ts";
 import { coordinatorContract, type Store, write } from "./coordinator.ts";
 
 const root = mkdtempSync(join(tmpdir(), "mqttzoo-store-"));
@@ -110,3 +112,20 @@ test("submissions that wait go into one transaction together", async () => {
   expect(performance.now() - startedAt).toBeLessThan(2000);
   await new Promise<void>((resolve) => coordinator.close(resolve));
 });
+
+test("a tool that locks the store for a while is waited for, longer than SQLite itself would wait", async () => {
+  const folder = join(root, "locked");
+  const coordinator = await EmbeddedCoordinator.open(folder);
+  const troubles: string[] = [];
+  coordinator.onState((state, why) => troubles.push(`${state} ${why ?? ""}`));
+  const tool = new Database(join(folder, "tree.db"));
+  tool.exec("BEGIN IMMEDIATE");
+  const written = write(coordinator, { kind: "create", path: "/a", data: noBytes, mode: "persistent" });
+  await eventually(() => troubles.length > 0, "it is said that the store cannot write", 10_000);
+  expect(troubles[0]).toMatch(/SUSPENDED .*locked/);
+  tool.exec("ROLLBACK");
+  tool.close();
+  await written;
+  expect(troubles.at(-1)).toStartWith("CONNECTED");
+  await new Promise<void>((done) => coordinator.close(done));
+}, 20_000);

@@ -10,7 +10,7 @@ export interface Cluster {
   /** With chroot. */
   readonly zk: string;
   port(index: number): number;
-  add(id: string): Promise<Server>;
+  add(id: string, more?: Partial<BrokerOptions>): Promise<Server>;
   stop(): Promise<void>;
 }
 
@@ -18,9 +18,9 @@ let clusters = 0;
 const log = process.env.MQTTZOO_TEST_LOG === undefined ? silentLog : createLog({ level: "debug", format: "text" });
 
 export async function startCluster(ids: readonly string[], options: Partial<BrokerOptions> = {}): Promise<Cluster> {
-  const zk = `${(await sharedZooKeeper()).connect}/cluster-${process.pid}-${++clusters}`;
+  const zk = options.zk ?? `${(await sharedZooKeeper()).connect}/cluster-${process.pid}-${++clusters}`;
   const brokers: Server[] = [];
-  const add = async (id: string): Promise<Server> => {
+  const add = async (id: string, more: Partial<BrokerOptions> = {}): Promise<Server> => {
     const all = {
       ...defaultOptions,
       host: "127.0.0.1",
@@ -32,6 +32,7 @@ export async function startCluster(ids: readonly string[], options: Partial<Brok
       zkSessionTimeout: 8,
       drainTime: 0,
       ...options,
+      ...more,
       zk,
       id,
     };

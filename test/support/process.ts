@@ -9,20 +9,47 @@ if (!existsSync(executable))
 
 export interface BrokerProcess {
   readonly port: number;
+  readonly pid: number;
   /** Resolves with the exit code. */
   kill(signal: NodeJS.Signals): Promise<number>;
 }
 
-export async function startBrokerProcess(data: string, options: { port?: number } = {}): Promise<BrokerProcess> {
+export async function startBrokerProcess(
+  data: string,
+  options: { port?: number; args?: readonly string[] } = {},
+): Promise<BrokerProcess> {
   const port = options.port ?? (await freePort());
-  const command = [executable, ...brokerArguments(port, data), "--id", "test"];
+  const command = [executable, ...brokerArguments(port, data), "--id", "test", ...(options.args ?? [])];
   const child = Bun.spawn(command, { stdout: "ignore", stderr: "ignore" });
   await untilListening(port);
   return {
     port,
+    pid: child.pid,
     async kill(signal) {
       child.kill(signal);
       return child.exited;
     },
   };
+}
+
+export interface Ended {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs it to its end; without `input` its standard input is empty. */
+export async function runExecutable(
+  args: readonly string[],
+  { env = {}, input = "" }: { readonly env?: Record<string, string>; readonly input?: string } = {},
+): Promise<Ended> {
+  const stdin = Buffer.from(input);
+  const child = Bun.spawn([executable, ...args], {
+    stdin,
+    stdout: "pipe",
+    stderr: "pipe",
+    env: { ...process.env, ...env },
+  });
+  const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+  return { code: await child.exited, out, err };
 }

@@ -201,12 +201,14 @@ test("the order of those who decide, and who is asked not at all", async () => {
     status: 200,
     body: '{"result":"allow","acl":{"all":["h/#"]}}',
   };
+  const warned: string[] = [];
   const hook = new Hook("http://hook", (_, body) => {
     asked.push(JSON.parse(body));
     return Promise.resolve(reply);
   });
-  const access = new Access({ allowAnonymous: false, hook }, clock);
-  access.load({ passwords: `alice:${await hashPassword("pw")}` });
+  const access = new Access({ allowAnonymous: false, hook, warn: (why) => void warned.push(why) }, clock);
+  access.load({ passwords: `alice:${await hashPassword("pw")}\nmallory:plain` });
+  expect(warned).toEqual([expect.stringContaining("line 2: the password is not hashed")]);
   const login = (username?: string, password?: string, certificate?: string) =>
     new Promise<string>((resolve) => {
       const applicant = {
@@ -221,6 +223,8 @@ test("the order of those who decide, and who is asked not at all", async () => {
   expect(await login("alice", "pw")).toBe("welcome alice");
   expect(await login("alice", "no")).toBe("refused");
   expect(await login("alice")).toBe("refused");
+  expect(await login("alice", "")).toBe("refused");
+  expect(await login(undefined, undefined, "")).toBe("refused");
   expect(await login(undefined, undefined, "cert")).toBe("welcome cert");
   expect(asked.length).toBe(0);
   expect(await login("bob", "x")).toBe("welcome bob");

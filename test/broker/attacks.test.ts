@@ -1,0 +1,195 @@
+/**
+ * Attacks from the network, each with a bystander who must not notice: his messages go on, in time, and the broker's memory
+ * stays within bounds.
+ */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import mqttPacket from "mqtt-packet";
+import { eventually } from "../support/broker.ts";
+import { type Bystander, startBystander } from "../support/bystander.ts";
+import { type BrokerProcess, startBrokerProcess } from "../support/process.ts";
+import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
+
+/** What a bystander waits for an answer at most, in ms; the machine that runs the tests has two cores. */
+const noticedMs = 500;
+
+const folder = mkdtempSync(join(tmpdir(), "mqttzoo-attacks-"));
+let broker: BrokerProcess;
+let bystander: Bystander;
+
+beforeAll(async () => {
+  broker = await startBrokerProcess(folder, { args: ["--bank-capital", "1000000"] });
+  bystander = await startBystander(broker.port);
+});
+
+afterAll(async () => {
+  bystander.stop();
+  await broker.kill("SIGKILL");
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function residentMB(): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${broker.pid}/status`, "utf8"))![1]) / 1024;
+}
+
+/** Attacks, and then looks at what the bystander has seen and what the broker has grown by. */
+async function attack(growthMaxMB: number, how: () => Promise<void>): Promise<void> {
+  const before = residentMB();
+  await bystander.worst();
+  await how();
+  expect(await bystander.worst()).toBeLessThan(noticedMs);
+  expect(residentMB() - before).toBeLessThan(growthMaxMB);
+}
+
+const encode = (packet: AnyPacket, version = 5): Buffer => mqttPacket.generate(packet, { protocolVersion: version });
+
+test(
+  "half-open connections and slow ones: a CONNECT byte by byte, or never",
+  () =>
+    attack(60, async () => {
+      const silent = await Promise.all(Array.from({ length: 500 }, () => RawClient.dial(broker.port)));
+      const slow = await Promise.all(Array.from({ length: 50 }, () => RawClient.dial(broker.port)));
+      const bytes = encode(connectPacket({ protocolVersion: 5 }));
+      for (const byte of bytes.subarray(0, bytes.length - 1)) {
+        for (const client of slow) client.write(Uint8Array.of(byte));
+        await Bun.sleep(1);
+      }
+      await eventually(() => [...silent, ...slow].every(({ closed }) => closed), "all are closed in time", 20_000);
+    }),
+  40_000,
+);
+
+test(
+  "giants: a CONNECT of 256 MB, a packet of 256 MB, and one that stops in the middle",
+  () =>
+    attack(80, async () => {
+      const stranger = await RawClient.dial(broker.port);
+      stranger.write(Uint8Array.of(0x10, 0xff, 0xff, 0xff, 0x7f, 0, 4, 0x4d, 0x51, 0x54, 0x54, 5));
+      await stranger.untilClosed();
+      const client = await RawClient.connect(broker.port, { protocolVersion: 5 });
+      client.write(Uint8Array.of(0x30, 0xff, 0xff, 0xff, 0x7f, 0, 1, 0x61));
+      expect((await client.take("disconnect")).reasonCode).toBe(0x95);
+      const half = await Promise.all(Array.from({ length: 20 }, () => RawClient.connect(broker.port)));
+      for (const each of half)
+        each.write(Buffer.concat([Uint8Array.of(0x30, 0x80, 0x80, 0x80, 2), Buffer.alloc(1000)]));
+      for (const each of half) each.abort();
+    }),
+  20_000,
+);
+
+test(
+  "bombs of subscriptions: many, deep, and all at once",
+  () =>
+    attack(250, async () => {
+      const client = await RawClient.connect(broker.port, { protocolVersion: 5 });
+      const deep = (at: number): string => `${"x/".repeat(150)}${at}`;
+      for (let round = 0; round < 20; round++) {
+        const subscriptions = Array.from({ length: 500 }, (_, at) => ({ topic: deep(round * 500 + at), qos: 0 }));
+        client.send({ cmd: "subscribe", messageId: round + 1, subscriptions });
+      }
+      for (let round = 0; round < 20; round++)
+        expect((await client.take("suback")).granted).toEqual(new Array(500).fill(0));
+      client.send({ cmd: "subscribe", messageId: 30, subscriptions: [{ topic: "x/".repeat(300), qos: 0 }] });
+      expect((await client.take("suback")).granted).toEqual([0x8f]);
+      // Every wildcard that there is, and a topic that all of them match.
+      const wild = Array.from({ length: 512 }, (_, bits) =>
+        [...bits.toString(2).padStart(9, "0")].map((bit) => (bit === "0" ? "+" : "y")).join("/"),
+      );
+      client.send({ cmd: "subscribe", messageId: 31, subscriptions: wild.map((topic) => ({ topic, qos: 0 })) });
+      await client.take("suback");
+      for (let at = 0; at < 50; at++) client.publish("y/y/y/y/y/y/y/y/y", "x");
+      await client.takeMany("publish", 50);
+      client.abort();
+    }),
+  30_000,
+);
+
+test(
+  "bombs of retained messages: the bank ends them",
+  () =>
+    attack(400, async () => {
+      const client = await RawClient.connect(broker.port, { protocolVersion: 5 });
+      let refused = 0;
+      for (let round = 0; round < 10; round++) {
+        for (let at = 0; at < 50; at++) {
+          client.publish(`bomb/${round}/${at}`, "x".repeat(100_000), { qos: 1, retain: true, messageId: at + 1 });
+        }
+        for (const { reasonCode } of await client.takeMany("puback", 50)) if (reasonCode === 0x97) refused++;
+      }
+      // A million credits keep 25 MB.
+      expect(refused).toBeGreaterThan(200);
+      client.abort();
+    }),
+  90_000,
+);
+
+test(
+  "a storm of wills",
+  () =>
+    attack(150, async () => {
+      const watcher = await RawClient.connect(broker.port);
+      await watcher.subscribe("wills/#");
+      const names = Array.from({ length: 500 }, (_, at) => `doomed-${at}`);
+      const doomed = await Promise.all(
+        names.map((clientId) =>
+          RawClient.connect(broker.port, {
+            clientId,
+            will: { topic: `wills/${clientId}`, payload: "x".repeat(10_000), qos: 1 },
+          }),
+        ),
+      );
+      for (const client of doomed) client.abort();
+      await watcher.takeMany("publish", 500);
+      watcher.abort();
+    }),
+  30_000,
+);
+
+test(
+  "aliases beyond the limit, ids that are taken, acks for nothing",
+  () =>
+    attack(60, async () => {
+      const closedWith = async (what: (client: RawClient) => void): Promise<number> => {
+        const client = await RawClient.connect(broker.port, { protocolVersion: 5 });
+        what(client);
+        return (await client.take("disconnect")).reasonCode;
+      };
+      const alias =
+        (topicAlias: number, topic = "a") =>
+        (client: RawClient) =>
+          client.publish(topic, "x", { properties: { topicAlias } });
+      expect(await closedWith(alias(65))).toBe(0x94);
+      expect(await closedWith(alias(3, ""))).toBe(0x82);
+      expect(
+        await closedWith((client) => {
+          for (let messageId = 1; messageId <= 3000; messageId++) client.publish("ids", "x", { qos: 2, messageId });
+        }),
+      ).toBe(0x93);
+      const client = await RawClient.connect(broker.port, { protocolVersion: 5 });
+      for (let messageId = 1; messageId <= 2000; messageId++) {
+        for (const cmd of ["puback", "pubrec", "pubrel", "pubcomp"]) client.send({ cmd, messageId, reasonCode: 0 });
+      }
+      await client.ping();
+      client.abort();
+    }),
+  20_000,
+);
+
+test(
+  "a client that connects and leaves without end, and one that takes its id each time",
+  () =>
+    attack(80, async () => {
+      for (let round = 0; round < 20; round++) {
+        const clients = await Promise.all(Array.from({ length: 50 }, () => RawClient.dial(broker.port, 5)));
+        for (const client of clients)
+          client.send(connectPacket({ protocolVersion: 5, clientId: "contended", clean: false }));
+        await Promise.all(
+          clients.map((client) => client.until(() => client.packets.length > 0 || client.closed, "an answer")),
+        );
+        for (const client of clients) client.abort();
+      }
+    }),
+  30_000,
+);
