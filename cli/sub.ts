@@ -28,6 +28,7 @@ export function subCommand(): Command {
 Examples:
   mqttzoo sub -t 'home/#' -v
   mqttzoo sub -t home/door -t home/window -q 1 -C 1 -W 10
+  mqttzoo sub -h localhost --cafile server.crt -u alice --pw-file secret -t 'home/#'
   mqttzoo sub -t '$SYS/#' -v                       what the broker counts`,
     )
     .action(run);

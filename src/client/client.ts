@@ -13,8 +13,8 @@ import { decodeFromServer, encodeControl, type Packet } from "../mqtt/control.ts
 import { Framer } from "../mqtt/framer.ts";
 import { Envelope, makePublish, Publish, parsePublish, writePublish } from "../mqtt/publish.ts";
 import { describeReason, Reason } from "../mqtt/reason.ts";
-import { dialTcp } from "../net/tcp.ts";
-import type { Transport } from "../net/transport.ts";
+import { dialTcp, type TlsOptions } from "../net/tcp.ts";
+import type { Transport, TransportEvents } from "../net/transport.ts";
 import { Turn, Writer } from "../net/writer.ts";
 import { ClientSession, type Unacknowledged } from "./client-session.ts";
 
@@ -30,6 +30,8 @@ export interface ClientOptions {
   readonly host: string;
   readonly port: number;
   readonly clientId?: string;
+  /** Speaks TLS. */
+  readonly tls?: TlsOptions;
   /** 5 unless set. */
   readonly version?: ProtocolVersion;
   /** Seconds until the broker must have answered CONNECT; 30 unless set. */
@@ -62,12 +64,13 @@ export async function connect(options: ClientOptions): Promise<MqttClient> {
   const client = new MqttClient(options);
   const seconds = options.connectTimeout ?? 30;
   const giveUp = setTimeout(() => client.abort(`no answer from the broker within ${seconds} s`), seconds * 1000);
-  const dialled = dialTcp<MqttClient>(options.host, options.port, {
+  const events: TransportEvents<MqttClient> = {
     opened: (transport) => client.opened(transport),
     received: (_, bytes) => client.received(bytes),
     drained: () => client.drained(),
     closed: (_, error) => client.closed(error ?? "the broker closed the connection"),
-  });
+  };
+  const dialled = dialTcp(options.host, options.port, events, { tls: options.tls });
   dialled.catch(() => {});
   try {
     // Whichever fails first: the dial, or the patience with it.

@@ -1,8 +1,10 @@
 /** The brokers that are measured, each started alone on a free port of the loopback interface. */
+import { createHash, randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { makeAuthority } from "../support/certificates.ts";
 
 export interface Running {
   readonly name: string;
@@ -14,10 +16,26 @@ export interface Running {
 export const brokerNames = ["mqttzoo", "mosquitto", "aedes"] as const;
 export type BrokerName = (typeof brokerNames)[number];
 
-export async function start(name: BrokerName): Promise<Running> {
+/** plain: everybody may do everything. tls: the same, encrypted. guarded: with a password and an access list. */
+export type How = "plain" | "tls" | "guarded";
+
+export const login = { username: "bench", password: "bench" } as const;
+
+/** What both brokers read. */
+function writeFiles(folder: string): void {
+  const salt = randomBytes(12);
+  const hash = createHash("sha512").update(login.password).update(salt).digest("base64");
+  writeFileSync(join(folder, "users"), `${login.username}:$6$${salt.toString("base64")}$${hash}\n`);
+  const others = Array.from({ length: 100 }, (_, at) => `topic readwrite other/${at}/#\n`).join("");
+  writeFileSync(join(folder, "acl"), `user ${login.username}\n${others}topic readwrite #\n`);
+}
+
+export async function start(name: BrokerName, how: How = "plain"): Promise<Running> {
   const folder = mkdtempSync(join(tmpdir(), "mqttzoo-bench-"));
   const port = await freePort();
-  const child = Bun.spawn(commandOf(name, port, folder), { stdout: "ignore", stderr: "inherit", cwd: folder });
+  if (how === "tls") makeAuthority(folder).issue("server");
+  if (how === "guarded") writeFiles(folder);
+  const child = Bun.spawn(commandOf(name, port, { folder, how }), { stdout: "ignore", stderr: "inherit", cwd: folder });
   await untilListening(port);
   return {
     name,
@@ -36,17 +54,35 @@ export function brokerArguments(port: number, data: string): string[] {
   return ["broker", "--host", "127.0.0.1", "--port", String(port), "--data", data];
 }
 
-function commandOf(name: BrokerName, port: number, folder: string): string[] {
+function commandOf(name: BrokerName, port: number, { folder, how }: { folder: string; how: How }): string[] {
   const root = join(import.meta.dir, "../..");
   if (name === "mqttzoo") {
-    return [join(root, "dist/mqttzoo"), ...brokerArguments(port, join(folder, "data")), "--log-level", "error"];
+    const more = {
+      plain: [],
+      tls: ["--port", "none", "--tls-port", String(port), "--tls-cert", "server.crt", "--tls-key", "server.key"],
+      guarded: ["--password-file", "users", "--acl-file", "acl"],
+    }[how];
+    return [
+      join(root, "dist/mqttzoo"),
+      ...brokerArguments(port, join(folder, "data")),
+      "--log-level",
+      "error",
+      ...more,
+    ];
   }
   if (name === "aedes") return [process.execPath, join(import.meta.dir, "aedes.ts"), String(port)];
   // No limits that ours does not have: what is lost is lost for want of speed.
   const config = join(folder, "mosquitto.conf");
   const limits =
     "max_inflight_messages 1024\nmax_queued_messages 0\nset_tcp_nodelay true\npersistence false\nlog_type none\n";
-  writeFileSync(config, `listener ${port} 127.0.0.1\nallow_anonymous true\n${limits}`);
+  const more = {
+    plain: "allow_anonymous true\n",
+    tls: "allow_anonymous true\ncertfile server.crt\nkeyfile server.key\n",
+    guarded: "password_file users\nacl_file acl\n",
+  }[how];
+  // It would give up root's rights before it reads its files.
+  const user = process.getuid?.() === 0 ? "user root\n" : "";
+  writeFileSync(config, `${user}listener ${port} 127.0.0.1\n${more}${limits}`);
   return ["mosquitto", "-c", config];
 }
 

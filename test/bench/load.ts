@@ -13,6 +13,8 @@ export interface Scenario {
   /** Subscribers have sessions that outlive their connections. */
   readonly keepSessions?: boolean;
   readonly brokerPids: readonly number[];
+  readonly tls?: boolean;
+  readonly login?: { readonly username: string; readonly password: string };
   readonly publishers: number;
   readonly subscribers: number;
   /** one: all share a topic. pairs: publisher i and subscriber i share one. */
@@ -57,8 +59,13 @@ const perMessage = scenario.topics === "one" ? scenario.subscribers : 1;
 
 function connectPacket(id: string, keepSession: boolean): Uint8Array {
   const name = Buffer.from(id);
-  const head = [0x10, 12 + name.length, 0, 4, 77, 81, 84, 84, 4, keepSession ? 0 : 2, 0, 0, 0, name.length];
-  return Buffer.concat([Buffer.from(head), name]);
+  const { username, password } = scenario.login ?? {};
+  const login = [username, password].flatMap((text) =>
+    text === undefined ? [] : [0, text.length, ...Buffer.from(text)],
+  );
+  const flags = (keepSession ? 0 : 2) | (login.length > 0 ? 0xc0 : 0);
+  const head = [0x10, 12 + name.length + login.length, 0, 4, 77, 81, 84, 84, 4, flags, 0, 0, 0, name.length];
+  return Buffer.concat([Buffer.from(head), name, Buffer.from(login)]);
 }
 
 function subscribePacket(topic: string, qos: number): Uint8Array {
@@ -118,6 +125,7 @@ async function dial(id: string, port: number, keepSession = false): Promise<Wire
   wire.socket = await Bun.connect<Wire>({
     hostname: "127.0.0.1",
     port,
+    ...(scenario.tls ? { tls: { rejectUnauthorized: false } } : {}),
     data: wire,
     socket: {
       data: (socket, bytes) => socket.data.receive(bytes),

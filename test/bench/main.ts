@@ -2,7 +2,7 @@
  * `bun run bench`: mqttzoo, mosquitto and aedes in turn, in one run, on this machine. What counts are the
  * ratios: machines are shared and noisy. `bun run bench --quick` takes short runs, `--only NAME` one scenario.
  */
-import { type BrokerName, brokerNames, type Running, start } from "./brokers.ts";
+import { type BrokerName, brokerNames, type How, login, type Running, start } from "./brokers.ts";
 import type { ConnectionsResult } from "./connections.ts";
 import type { Result, Scenario } from "./load.ts";
 import { inChild, residentBytes } from "./process.ts";
@@ -12,6 +12,7 @@ type Shape = Pick<Scenario, "publishers" | "subscribers" | "topics" | "qos" | "p
 interface Row {
   readonly name: string;
   readonly shape: Shape;
+  readonly how?: How;
   /** What we mean to reach, against mosquitto. */
   readonly target: number;
 }
@@ -29,6 +30,13 @@ const rows: readonly Row[] = [
   },
   { name: "QoS 1, 10 to 10", shape: { ...base, publishers: 10, subscribers: 10, topics: "pairs", qos: 1 }, target: 4 },
   { name: "QoS 2, 10 to 10", shape: { ...base, publishers: 10, subscribers: 10, topics: "pairs", qos: 2 }, target: 4 },
+  ...([0, 1] as const).flatMap((qos): Row[] => {
+    const shape: Shape = { ...base, publishers: 10, subscribers: 10, topics: "pairs", qos };
+    return [
+      { name: `QoS ${qos}, TLS`, shape, how: "tls", target: qos === 0 ? 8 : 4 },
+      { name: `QoS ${qos}, access list`, shape, how: "guarded", target: qos === 0 ? 8 : 4 },
+    ];
+  }),
 ];
 const latencyShape: Shape = { ...base, rate: 5000, publishers: 10, subscribers: 10, topics: "pairs", qos: 0 };
 
@@ -39,8 +47,12 @@ const latencyRounds = quick ? 1 : 5;
 const idleConnections = quick ? 2000 : 10_000;
 const brokers = process.argv.includes("--no-aedes") ? brokerNames.slice(0, 2) : brokerNames;
 
-async function withBroker<Output>(name: BrokerName, use: (broker: Running) => Promise<Output>): Promise<Output> {
-  const broker = await start(name);
+async function withBroker<Output>(
+  name: BrokerName,
+  use: (broker: Running) => Promise<Output>,
+  how: How = "plain",
+): Promise<Output> {
+  const broker = await start(name, how);
   try {
     return await use(broker);
   } finally {
@@ -48,8 +60,9 @@ async function withBroker<Output>(name: BrokerName, use: (broker: Running) => Pr
   }
 }
 
-function measure(broker: Running, shape: Shape): Promise<Result> {
-  const scenario: Scenario = { ...shape, port: broker.port, brokerPids: [broker.pid], seconds };
+function measure(broker: Running, shape: Shape, how: How = "plain"): Promise<Result> {
+  const more = { plain: {}, tls: { tls: true }, guarded: { login } }[how];
+  const scenario: Scenario = { ...shape, ...more, port: broker.port, brokerPids: [broker.pid], seconds };
   return inChild<Result>("load.ts", [JSON.stringify(scenario)]);
 }
 
@@ -67,10 +80,12 @@ function thousands(value: number): string {
 
 async function throughput(): Promise<void> {
   printLine(["deliveries/s", ...brokers, "ratio", "target"]);
-  for (const { name, shape, target } of rows) {
+  for (const { name, shape, target, how } of rows) {
     if (only !== undefined && !name.includes(only)) continue;
     const results: Result[] = [];
-    for (const broker of brokers) results.push(await withBroker(broker, (running) => measure(running, shape)));
+    // aedes has neither TLS nor an access list of its own.
+    for (const broker of how === undefined ? brokers : brokers.slice(0, 2))
+      results.push(await withBroker(broker, (running) => measure(running, shape, how), how));
     const ratio = results[0]!.perSecond / results[1]!.perSecond;
     printLine([
       name,

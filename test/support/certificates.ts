@@ -17,8 +17,7 @@ export interface Pair {
   readonly key: string;
 }
 
-export function makeAuthority(): Authority {
-  const folder = mkdtempSync(join(tmpdir(), "mqttzoo-ca-"));
+export function makeAuthority(folder = mkdtempSync(join(tmpdir(), "mqttzoo-ca-"))): Authority {
   const path = (name: string): string => join(folder, name);
   const openssl = (...args: string[]): void => {
     const { exitCode, stderr } = Bun.spawnSync(["openssl", ...args], { cwd: folder, stderr: "pipe" });
