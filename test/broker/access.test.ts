@@ -213,12 +213,12 @@ test("files that change: rules for who is connected, users who are removed, and 
 });
 
 /** The client's side of SCRAM-SHA-256. */
-function scramClient(username: string, password: string) {
+function scramClient(username: string, password: string, gs2Header = "n,,") {
   const nonce = "rOprNGfwEbeRWgbNEkqO";
   const bare = `n=${username},r=${nonce}`;
   let serverSignature = "";
   return {
-    first: Buffer.from(`n,,${bare}`),
+    first: Buffer.from(`${gs2Header}${bare}`),
     final(serverFirst: Buffer): Buffer {
       const [, r, s, i] = /^r=([^,]+),s=([^,]+),i=(\d+)$/.exec(serverFirst.toString())!;
       const salted = pbkdf2Sync(password, Buffer.from(s!, "base64"), Number(i), 32, "sha256");
@@ -281,6 +281,11 @@ test("SCRAM: both prove the password, in CONNECT and again later; others are ref
     await go(client, wrong);
     expect((await client.take("connack")).reasonCode).toBe(0x87);
   }
+  // It has the password, and says in its proof that it began otherwise than it did.
+  const twisted = scramClient("bob", "bob-pw", "y,,");
+  const downgraded = await begin(twisted);
+  await go(downgraded, twisted);
+  expect((await downgraded.take("connack")).reasonCode).toBe(0x87);
   const other = scramClient("bob", "wrong");
   bob.send({
     cmd: "auth",

@@ -1,0 +1,134 @@
+/** Faults in who comes in and what they may do: each would let somebody do what he may not. */
+import type { Fault } from "./faults.ts";
+
+const access = "test/unit/access.test.ts test/broker/access.test.ts";
+
+export const faultsOfDoors: readonly Fault[] = [
+  {
+    what: "doors: a wrong password is remembered as a right one",
+    file: "src/access/access.ts",
+    find: "if (!(await isPasswordOf(hash, password))) return false;",
+    replace: "await isPasswordOf(hash, password);",
+    tests: access,
+  },
+  {
+    what: "doors: SCRAM does not look at the binding",
+    file: "src/access/scram.ts",
+    find: 'if (Buffer.from(binding!, "base64").toString("latin1") !== this.#gs2Header) return refused;',
+    replace: "void binding;",
+    tests: access,
+  },
+  {
+    what: "doors: a public key serves as a secret",
+    file: "src/access/tokens.ts",
+    find: 'return { kind: "one", key, algorithms: asymmetric };',
+    replace:
+      'return { kind: "one", key: createSecretKey(Buffer.from(trimmed)), algorithms: [...symmetric, ...asymmetric] };',
+    tests: access,
+  },
+  {
+    what: "doors: a hook that does not answer lets in",
+    file: "src/access/hook.ts",
+    find: 'if (reply === undefined) return deny("does not answer");',
+    replace: 'if (reply === undefined) return { result: "allow", username: undefined, topics: undefined };',
+    tests: access,
+  },
+  {
+    what: "doors: a client id becomes a wildcard",
+    file: "src/access/acl.ts",
+    find: "/[+#/]/.test(value)",
+    replace: "/[#/]/.test(value)",
+    tests: access,
+  },
+  {
+    what: "doors: routes are worked out for who may not read",
+    file: "src/router/router.ts",
+    find: "else if (this.mayReceive(subscriber as Here, route.topic))",
+    replace: "else",
+    tests: access,
+  },
+  {
+    what: "doors: retained messages for who may not read them",
+    file: "src/broker/retained-feed.ts",
+    find: "    if (!client.mayReceive(publish)) return true;\n",
+    replace: "",
+    tests: access,
+  },
+  {
+    what: "doors: mail for who may not read it any more",
+    file: "src/broker/client.ts",
+    find: " && this.mayReceive(publish);",
+    replace: ";",
+    tests: access,
+  },
+  {
+    what: "doors: a shared subscription chooses who may not read",
+    file: "src/broker/fanout.ts",
+    find: "    if (member.permissions?.mayReceive(topicOf(publish)) === false) return 0;\n",
+    replace: "",
+    tests: access,
+  },
+  {
+    what: "doors: what was allowed once is allowed after the rules have changed",
+    file: "src/broker/admitting.ts",
+    find: "      connection.allowed = undefined;\n",
+    replace: "",
+    tests: access,
+  },
+  {
+    what: "doors: routes outlive a change of the rules",
+    file: "src/broker/admitting.ts",
+    find: "    router.touch();\n",
+    replace: "    void router;\n",
+    tests: access,
+  },
+  {
+    what: "doors: a will that is not allowed any more",
+    file: "src/broker/publishing.ts",
+    find: " || publisher?.permissions?.mayPublish(route.topic) === false",
+    replace: "",
+    tests: access,
+  },
+  {
+    what: "doors: a connection over TLS has no address",
+    file: "src/net/tcp.ts",
+    find: "const { remoteAddress, remotePort } = socket;",
+    replace: "const { remoteAddress, remotePort } = {} as typeof socket;",
+    tests: "test/broker/doors.test.ts",
+  },
+  {
+    what: "doors: a certificate of another authority",
+    file: "src/net/tls.ts",
+    find: "if (isShown) return",
+    replace: 'if (isShown && clientCertificates === "off") return',
+    tests: "test/broker/doors.test.ts",
+  },
+  {
+    what: "doors: a stranger at the link port may say much",
+    file: "src/link/frames.ts",
+    find: "frameBytesMax = linkStrangerBytesMax;",
+    replace: "frameBytesMax = 300 * 1024 * 1024;",
+    tests: "test/cluster/secrets.test.ts",
+  },
+  {
+    what: "doors: links without a secret",
+    file: "src/broker/server.ts",
+    find: "linkSecret: await linkSecretOf(options, coordinator),",
+    replace: "linkSecret: undefined,",
+    tests: "test/cluster/secrets.test.ts",
+  },
+  {
+    what: "doors: znodes that anybody may read",
+    file: "src/zookeeper/client.ts",
+    find: 'request.kind === "create" ? { acl: this.#acl, ...request } : request',
+    replace: "request",
+    tests: "test/cluster/secrets.test.ts",
+  },
+  {
+    what: "doors: a client that is too fast loses what it sends",
+    file: "src/broker/inbound.ts",
+    find: "timers.set(new Timer(() => this.resume(connection, Hold.rate)), now + wait);",
+    replace: "timers.set(new Timer(() => connection.transport.abort()), now + wait);",
+    tests: "test/broker/limits.test.ts",
+  },
+];
