@@ -2,7 +2,7 @@
 import { noBytes } from "../base/bytes.ts";
 import { parentPath, retainedPath, topicOfPath, topicPath } from "../coordinator/paths.ts";
 import type { Payment } from "../mail/ledger.ts";
-import type { JournalOperation } from "../mail/operations.ts";
+import type { JournalOperation, Outcome } from "../mail/operations.ts";
 import { readStored } from "../mail/parts.ts";
 import { decodeMessageHead } from "../mail/records.ts";
 import type { Publish } from "../mqtt/publish.ts";
@@ -68,9 +68,9 @@ export class Retaining {
     if (publish.payloadLength === 0) {
       if (!retained.delete(topic)) return [];
       this.#write(path, undefined);
-      const after = (how: "committed" | "refused"): void => {
+      const after = (how: Outcome): void => {
         this.#written(path, how);
-        this.#prune(parentPath(path));
+        if (how === "committed") this.#prune(parentPath(path));
       };
       return [{ kind: "remove", path, isCurrent: () => retained.get(topic) === undefined, after }];
     }
@@ -80,7 +80,7 @@ export class Retaining {
     const credits = this.priceOf(kept);
     const writing = this.#write(path, payment && { credits, payment });
     const isCurrent = (): boolean => retained.get(topic)?.publish === kept;
-    const after = (how: "committed" | "refused"): void => this.#written(path, how);
+    const after = (how: Outcome): void => this.#written(path, how);
     const { data, checks, parts } = mail.retain(kept, credits);
     writing.parts = parts?.id;
     return [...checks, { kind: "put", path, data, exists, isCurrent, after }];
@@ -95,8 +95,8 @@ export class Retaining {
     return writing;
   }
 
-  /** The oldest write that is under way is over: what stood there before is paid for no longer. */
-  #written(path: string, how: "committed" | "refused"): void {
+  /** The oldest write that is under way is over. If it was committed, what stood there before is paid for no longer. */
+  #written(path: string, how: Outcome): void {
     const { account } = this.#context.banking;
     const writings = this.#writing.get(path)!;
     const { bill, parts } = writings.shift()!;
@@ -111,7 +111,8 @@ export class Retaining {
     bill?.payment.close();
     // What is in memory is not what is in the store.
     if (how === "refused") this.#mirror.refresh(path);
-    if (how === "refused" && parts !== undefined) this.#context.slips.removeParts(parts);
+    // Its own payload stands nowhere; what stands there is what the next write, or the last one, has left.
+    if (how !== "committed" && parts !== undefined) this.#context.slips.removeParts(parts);
   }
 
   /** What stood at a path in parts stands there no longer. */

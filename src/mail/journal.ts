@@ -12,7 +12,15 @@ import { journalBytesLow, journalBytesMax, journalRetriesMax } from "../base/lim
 import type { Coordinator, CoordinatorError, WriteOperation, WriteResult } from "../coordinator/coordinator.ts";
 import { nameOf, parentPath } from "../coordinator/paths.ts";
 import { Levels, levelMode } from "./levels.ts";
-import { expectedBy, isOvertaken, type JournalOperation, mayWait, pagesOf, toWrite } from "./operations.ts";
+import {
+  expectedBy,
+  isOvertaken,
+  type JournalOperation,
+  mayWait,
+  type Outcome,
+  pagesOf,
+  toWrite,
+} from "./operations.ts";
 
 /** `versions[i]`: what operation i has left behind as data version; -1 where there is none or it is not known. */
 export type JournalDone = (versions: readonly number[], zxid: number) => void;
@@ -39,7 +47,9 @@ interface Unit {
   /** What `check` and `set` expect: as it was when the unit was committed. */
   readonly expected: readonly number[];
   readonly bytes: number;
-  readonly after: readonly ((how: "committed" | "refused") => void)[] | undefined;
+  readonly after: readonly { readonly index: number; readonly call: (how: Outcome) => void }[] | undefined;
+  /** Operations that were left out, by their places. */
+  overtaken: Set<number> | undefined;
   readonly submittedAt: number;
   /** Units are taken up in the order of their numbers. */
   readonly number: number;
@@ -103,12 +113,12 @@ export class Journal {
   commit(operations: readonly JournalOperation[], done: JournalDone = () => {}, refused?: JournalRefused): void {
     if (operations.length === 0) return done([], 0);
     let bytes = 0;
-    let after: ((how: "committed" | "refused") => void)[] | undefined;
-    for (const operation of operations) {
+    let after: { index: number; call: (how: Outcome) => void }[] | undefined;
+    for (const [index, operation] of operations.entries()) {
       bytes += operation.path.length + ("data" in operation ? operation.data.length : 0);
       if (!("after" in operation) || operation.after === undefined) continue;
       after ??= [];
-      after.push(operation.after);
+      after.push({ index, call: operation.after });
     }
     const unit: Unit = {
       operations: [...operations],
@@ -117,6 +127,7 @@ export class Journal {
       expected: operations.map(expectedBy),
       bytes,
       after,
+      overtaken: undefined,
       submittedAt: this.#clock.now(),
       number: ++this.#lastNumber,
       mustWait: false,
@@ -272,7 +283,7 @@ export class Journal {
   #retire(unit: Unit, how: "committed" | "refused"): void {
     this.#pendingBytes -= unit.bytes;
     this.#pending.delete(unit);
-    if (unit.after !== undefined) for (const after of unit.after) after(how);
+    for (const { index, call } of unit.after ?? []) call(unit.overtaken?.has(index) ? "overtaken" : how);
     if (this.#relieved === undefined || this.#pendingBytes > journalBytesLow) return;
     const relieved = this.#relieved;
     this.#relieved = undefined;
@@ -291,7 +302,12 @@ export class Journal {
     const repaired =
       part.kind === "own" ? this.#repairOwn(unit, part.index, error) : this.#repairLevel(unit, part, error);
     if (!repaired) return false;
-    unit.operations = unit.operations.map((operation) => (isOvertaken(operation) ? undefined : operation));
+    unit.operations.forEach((operation, index) => {
+      if (!isOvertaken(operation)) return;
+      unit.operations[index] = undefined;
+      unit.overtaken ??= new Set();
+      unit.overtaken.add(index);
+    });
     return unit.operations.some((operation) => operation !== undefined);
   }
 

@@ -2,6 +2,9 @@
 import { pageBytesMax, pageOperationsMax } from "../base/limits.ts";
 import type { CreateMode, WriteOperation } from "../coordinator/coordinator.ts";
 
+/** What has become of an operation. overtaken: it was left out, for a later one. */
+export type Outcome = "committed" | "refused" | "overtaken";
+
 /** `isCurrent` is asked before a retry: what later units have overtaken is left out. */
 export type JournalOperation =
   | {
@@ -22,7 +25,7 @@ export type JournalOperation =
       readonly exists: boolean;
       readonly isCurrent?: () => boolean;
       /** Called when it is written or overtaken, or the unit is refused: nothing of it is under way any more. */
-      readonly after?: (how: "committed" | "refused") => void;
+      readonly after?: (how: Outcome) => void;
     }
   /** Creates an ephemeral node of this session, in place of one that an earlier session has left. */
   | { readonly kind: "announce"; readonly path: string; readonly data: Uint8Array; readonly isCurrent?: () => boolean }
@@ -31,7 +34,7 @@ export type JournalOperation =
       readonly kind: "remove";
       readonly path: string;
       readonly isCurrent?: () => boolean;
-      readonly after?: (how: "committed" | "refused") => void;
+      readonly after?: (how: Outcome) => void;
     }
   /** Deletes; if it is not there the unit is refused: somebody else has done it. */
   | { readonly kind: "take"; readonly path: string }

@@ -188,6 +188,16 @@ async function zooKeeperLeader(): Promise<string> {
   return fail("no ZooKeeper server says that it leads");
 }
 
+/** Has everything leave the node of a pod, as for its maintenance, and lets it come back; on a cluster of one nobody could. */
+async function drainNode(pod: string): Promise<void> {
+  const nodes = get("nodes").items.length;
+  if (nodes === 1) return say("there is one node only: none is drained");
+  const node: string = get("pod", pod).spec.nodeName;
+  run(["kubectl", "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=300s"]);
+  for (const set of ["zookeeper", "mqttzoo"]) rollout(set);
+  run(["kubectl", "uncordon", node]);
+}
+
 async function main(): Promise<void> {
   const load = option("--load") ?? fail("name the command that loads an image archive: --load 'COMMAND {}'");
   loadImages(load);
@@ -229,6 +239,7 @@ async function main(): Promise<void> {
       "the ZooKeeper leader's pod is killed",
       async () => kubectl("delete", "pod", await zooKeeperLeader(), "--grace-period=0", "--force"),
     ],
+    ["a node is drained", () => drainNode("mqttzoo-1")],
     ["rolling update", async () => kubectl("rollout", "restart", "statefulset/mqttzoo")],
     ["three brokers become two", async () => kubectl("scale", "statefulset/mqttzoo", "--replicas=2")],
     ["and three again", async () => kubectl("scale", "statefulset/mqttzoo", "--replicas=3")],

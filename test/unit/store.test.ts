@@ -171,8 +171,16 @@ test("put and remove do not care what is there; what is overtaken is left out of
   journal.commit([{ kind: "remove", path: "/r/a" }]);
   expect(tree.nodes.get("/r/a")).toBe("");
   journal.commit([{ kind: "remove", path: "/r/none" }]);
-  journal.commit([put("/r/a/b", "old", false, () => false)]);
+  const outcomes: string[] = [];
+  const after = (how: string): void => void outcomes.push(how);
+  journal.commit([
+    { ...put("/r/a/b", "old", false, () => false), after },
+    { ...put("/r/a", "4", true), after },
+  ]);
   expect(tree.nodes.get("/r/a/b")).toBe("3");
+  expect(tree.nodes.get("/r/a")).toBe("4");
+  journal.commit([{ ...put("/r/a/b", "old", false, () => false), after }]);
+  expect(outcomes).toEqual(["overtaken", "committed", "overtaken"]);
 });
 
 test("the writer loses nothing and keeps the order, however little the kernel takes", () => {
