@@ -3,6 +3,7 @@
  * `pattern … FILTER` with %u and %c. Rules before the first `user` are for clients without a user name; patterns are for all.
  */
 import { OperatingError } from "../base/errors.ts";
+import { permissionsSharedMax } from "../base/limits.ts";
 import { parseFilter } from "../mqtt/topic.ts";
 import { Permissions, type Rule } from "./permissions.ts";
 
@@ -28,6 +29,9 @@ export class Acl {
   /** By user name; "" cannot be one: clients without. */
   readonly #users = new Map<string, Rule[]>();
   readonly #patterns: readonly Rule[];
+  /** Of all clients of a user, unless a pattern looks at the client id. */
+  readonly #shared = new Map<string | undefined, Permissions>();
+  readonly #looksAtClient: boolean;
 
   /** Throws `OperatingError` that names the line. */
   constructor(text: string) {
@@ -53,12 +57,18 @@ export class Acl {
       }
     });
     this.#patterns = patterns;
+    this.#looksAtClient = patterns.some(({ levels }) => levels.some((level) => level.includes("%c")));
   }
 
   /** A user's own rules before the patterns, and among each the denials first, as mosquitto asks them. */
   permissionsOf(subject: Subject): Permissions {
+    const before = this.#looksAtClient ? undefined : this.#shared.get(subject.username);
+    if (before !== undefined) return before;
     const own = this.#users.get(subject.username ?? "") ?? [];
-    return new Permissions([...deniesFirst(own), ...deniesFirst(fillIn(this.#patterns, subject))]);
+    const permissions = new Permissions([...deniesFirst(own), ...deniesFirst(fillIn(this.#patterns, subject))]);
+    if (!this.#looksAtClient && this.#shared.size < permissionsSharedMax)
+      this.#shared.set(subject.username, permissions);
+    return permissions;
   }
 }
 

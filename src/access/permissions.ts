@@ -9,8 +9,8 @@ export interface Rule {
   readonly write: boolean;
 }
 
-/** What is remembered of a topic, as bits. */
-const Known = { publish: 1, mayPublish: 2, receive: 4, mayReceive: 8 } as const;
+/** What is remembered of a topic, as bits: it is known, and it is so. */
+const bits = { write: { known: 1, yes: 2 }, read: { known: 4, yes: 8 } } as const;
 
 export class Permissions {
   /** In the order in which they are asked: the first that matches decides. */
@@ -22,19 +22,11 @@ export class Permissions {
   }
 
   mayPublish(topic: string): boolean {
-    const known = this.#known.get(topic) ?? 0;
-    if ((known & Known.publish) !== 0) return (known & Known.mayPublish) !== 0;
-    const may = this.#decide(topic, "write");
-    this.#remember(topic, known | Known.publish | (may ? Known.mayPublish : 0));
-    return may;
+    return this.#may(topic, "write");
   }
 
   mayReceive(topic: string): boolean {
-    const known = this.#known.get(topic) ?? 0;
-    if ((known & Known.receive) !== 0) return (known & Known.mayReceive) !== 0;
-    const may = this.#decide(topic, "read");
-    this.#remember(topic, known | Known.receive | (may ? Known.mayReceive : 0));
-    return may;
+    return this.#may(topic, "read");
   }
 
   /** True if there may be a topic that the filter matches and the client may read: each delivery is asked for again. */
@@ -47,6 +39,16 @@ export class Permissions {
     return false;
   }
 
+  #may(topic: string, action: "read" | "write"): boolean {
+    const { known, yes } = bits[action];
+    const before = this.#known.get(topic) ?? 0;
+    if ((before & known) !== 0) return (before & yes) !== 0;
+    const may = this.#decide(topic, action);
+    if (this.#known.size >= permissionsCachedMax) this.#known.clear();
+    this.#known.set(topic, before | known | (may ? yes : 0));
+    return may;
+  }
+
   #decide(topic: string, action: "read" | "write"): boolean {
     const levels = topic.split("/");
     for (const rule of this.#rules) {
@@ -55,11 +57,6 @@ export class Permissions {
       if (rule[action]) return true;
     }
     return false;
-  }
-
-  #remember(topic: string, bits: number): void {
-    if (this.#known.size >= permissionsCachedMax) this.#known.clear();
-    this.#known.set(topic, bits);
   }
 }
 

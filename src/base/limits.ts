@@ -114,6 +114,8 @@ export const movedWillMs = 10_000;
 export const refusedConnectionsMax = 1_000;
 /** Topics of which is remembered what a client may do with them. */
 export const permissionsCachedMax = 1_000;
+/** Users whose clients share what is remembered of them. */
+export const permissionsSharedMax = 10_000;
 /** Passwords that are being checked, or wait for that; who comes then is told to come later. */
 export const loginsPendingMax = 10_000;
 /** Logins that were right, remembered so that a device that comes back costs no slow hash. */

@@ -5,7 +5,7 @@
 import { noBytes } from "../base/bytes.ts";
 import { proxyHeaderBytesMax, proxyHeaderMs } from "../base/limits.ts";
 import type { Certificate } from "./tls.ts";
-import type { Transport, TransportEvents } from "./transport.ts";
+import { Over, type Transport, type TransportEvents } from "./transport.ts";
 
 const signature = Uint8Array.of(0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a);
 /** Types of additional information: TLS, and in it the common name of the client's certificate. */
@@ -41,37 +41,25 @@ export function behindProxy<Owner>(events: TransportEvents<Owner>): TransportEve
   };
 }
 
-class ProxiedTransport implements Transport {
-  readonly address: string;
-  readonly remote: string;
-  readonly certificate: Certificate | undefined;
-  readonly #inner: Transport;
+class ProxiedTransport extends Over {
+  readonly #from: ProxiedFrom;
 
   constructor(inner: Transport, from: ProxiedFrom) {
-    this.#inner = inner;
-    this.address = from.address === "" ? inner.address : from.address;
-    this.remote = from.address === "" ? inner.remote : `${from.address}:${from.port}`;
-    this.certificate = from.certificate;
+    super(inner);
+    this.#from = from;
   }
 
-  write(bytes: Uint8Array, start: number, end: number): number {
-    return this.#inner.write(bytes, start, end);
+  override get address(): string {
+    return this.#from.address || this.inner.address;
   }
 
-  pause(): void {
-    this.#inner.pause();
+  override get remote(): string {
+    const { address, port } = this.#from;
+    return address === "" ? this.inner.remote : `${address}:${port}`;
   }
 
-  resume(): void {
-    this.#inner.resume();
-  }
-
-  close(): void {
-    this.#inner.close();
-  }
-
-  abort(): void {
-    this.#inner.abort();
+  override get certificate(): Certificate | undefined {
+    return this.#from.certificate;
   }
 }
 

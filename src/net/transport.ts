@@ -26,3 +26,44 @@ export interface TransportEvents<Owner> {
   drained(owner: Owner): void;
   closed(owner: Owner, error: string | undefined): void;
 }
+
+/** A transport over another one, which does all that it does not do itself. */
+export class Over implements Transport {
+  readonly inner: Transport;
+
+  constructor(inner: Transport) {
+    this.inner = inner;
+  }
+
+  get remote(): string {
+    return this.inner.remote;
+  }
+
+  get address(): string {
+    return this.inner.address;
+  }
+
+  get certificate(): Certificate | undefined {
+    return this.inner.certificate;
+  }
+
+  write(bytes: Uint8Array, start: number, end: number): number {
+    return this.inner.write(bytes, start, end);
+  }
+
+  pause(): void {
+    this.inner.pause();
+  }
+
+  resume(): void {
+    this.inner.resume();
+  }
+
+  close(): void {
+    this.inner.close();
+  }
+
+  abort(): void {
+    this.inner.abort();
+  }
+}

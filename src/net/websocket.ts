@@ -5,8 +5,7 @@
 import { createHash } from "node:crypto";
 import { noBytes } from "../base/bytes.ts";
 import { webSocketFrameBytes, webSocketRequestBytesMax } from "../base/limits.ts";
-import type { Certificate } from "./tls.ts";
-import type { Transport, TransportEvents } from "./transport.ts";
+import { Over, type Transport, type TransportEvents } from "./transport.ts";
 import { FrameError, FrameParser, writeFrameHead } from "./websocket-frames.ts";
 
 export interface WebSocketOptions {
@@ -36,11 +35,10 @@ const closeCodes = { normal: 1000, protocolError: 1002, wrongData: 1003 } as con
 /** One frame's head and as much of its payload as fits, so that small ones leave in one write. */
 const scratch = new Uint8Array(webSocketFrameBytes + 4);
 
-export class WebSocketEnd<Owner> implements Transport {
+export class WebSocketEnd<Owner> extends Over {
   readonly owner: Owner;
   /** What the peer did wrong. */
   error: string | undefined;
-  readonly #inner: Transport;
   readonly #events: TransportEvents<Owner>;
   readonly #options: WebSocketOptions;
   /** upgrading: the request has not come whole. closing: nothing more is read. */
@@ -55,43 +53,19 @@ export class WebSocketEnd<Owner> implements Transport {
   #afterFrame: Uint8Array[] = [];
 
   constructor(inner: Transport, events: TransportEvents<Owner>, options: WebSocketOptions) {
-    this.#inner = inner;
+    super(inner);
     this.#events = events;
     this.#options = options;
     this.owner = events.opened(this);
   }
 
-  get remote(): string {
-    return this.#inner.remote;
-  }
-
-  get address(): string {
-    return this.#inner.address;
-  }
-
-  get certificate(): Certificate | undefined {
-    return this.#inner.certificate;
-  }
-
-  pause(): void {
-    this.#inner.pause();
-  }
-
-  resume(): void {
-    this.#inner.resume();
-  }
-
-  abort(): void {
-    this.#inner.abort();
-  }
-
-  close(): void {
+  override close(): void {
     if (this.#state === "open" && this.#frameLeft === 0) this.#sendControl(opcodes.close, closeCode(closeCodes.normal));
     this.#state = "closing";
-    this.#inner.close();
+    this.inner.close();
   }
 
-  write(bytes: Uint8Array, start: number, end: number): number {
+  override write(bytes: Uint8Array, start: number, end: number): number {
     if (!this.#writeAhead()) return 0;
     let at = start;
     while (at < end) {
@@ -130,7 +104,7 @@ export class WebSocketEnd<Owner> implements Transport {
       if (this.#state === "closing") return;
       if (this.#frameLeft === 0) this.#sendControl(opcodes.close, payload.subarray(0, 2));
       this.#state = "closing";
-      this.#inner.close();
+      this.inner.close();
     });
   }
 
@@ -138,7 +112,7 @@ export class WebSocketEnd<Owner> implements Transport {
     this.error = `WebSocket: ${why}`;
     if (this.#frameLeft === 0) this.#sendControl(opcodes.close, closeCode(code));
     this.#state = "closing";
-    this.#inner.close();
+    this.inner.close();
   }
 
   /** Head and first payload bytes of a frame for all there is; returns how far the payload has gone. */
@@ -146,7 +120,7 @@ export class WebSocketEnd<Owner> implements Transport {
     const count = Math.min(end - start, webSocketFrameBytes);
     const head = writeFrameHead(scratch, opcodes.binary, count);
     scratch.set(bytes.subarray(start, start + count), head);
-    const taken = this.#inner.write(scratch, 0, head + count);
+    const taken = this.inner.write(scratch, 0, head + count);
     if (taken === 0) return start;
     if (taken < head) this.#ahead = scratch.slice(taken, head);
     const sent = Math.max(0, taken - head);
@@ -155,7 +129,7 @@ export class WebSocketEnd<Owner> implements Transport {
   }
 
   #goOn(bytes: Uint8Array, start: number, end: number): number {
-    const taken = this.#inner.write(bytes, start, Math.min(end, start + this.#frameLeft));
+    const taken = this.inner.write(bytes, start, Math.min(end, start + this.#frameLeft));
     this.#frameLeft -= taken;
     return start + taken;
   }
@@ -170,7 +144,7 @@ export class WebSocketEnd<Owner> implements Transport {
 
   #writeAhead(): boolean {
     if (this.#ahead.length === 0) return true;
-    const taken = this.#inner.write(this.#ahead, 0, this.#ahead.length);
+    const taken = this.inner.write(this.#ahead, 0, this.#ahead.length);
     this.#ahead = this.#ahead.subarray(taken);
     return this.#ahead.length === 0;
   }
@@ -215,7 +189,7 @@ export class WebSocketEnd<Owner> implements Transport {
     const body = `${why}\n`;
     this.#ahead = Buffer.from(`${head}Content-Length: ${body.length}\r\n\r\n${body}`, "latin1");
     this.#writeAhead();
-    this.#inner.close();
+    this.inner.close();
   }
 }
 
