@@ -21,7 +21,8 @@ export function administrate(question: Question, broker: Broker, token: string |
       ...text(401, "Authorization: Bearer TOKEN is missing, or wrong\n"),
       headers: { "www-authenticate": "Bearer" },
     };
-  const name = decodeURIComponent(rest.join("/"));
+  const name = decodeName(rest.join("/"));
+  if (name === undefined) return text(400, "the name is not percent-encoded UTF-8\n");
   const { log, clients, bans, clock } = broker.context;
   switch (`${question.method} ${what}`) {
     case "GET log-level":
@@ -47,6 +48,14 @@ export function administrate(question: Question, broker: Broker, token: string |
       return bans.lift(name) ? text(200, "lifted\n") : text(404, "that address is not banned\n");
     default:
       return text(405, usage);
+  }
+}
+
+function decodeName(encoded: string): string | undefined {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    return undefined;
   }
 }
 

@@ -291,7 +291,9 @@ export class Broker {
     connection.timer = new Timer(() => {
       const { phase } = connection.channel;
       // [MQTT-3.1.4-6]
-      if (phase === "new" || phase === "authenticating") this.#sessions.lose(connection, "no CONNECT in time");
+      if (phase !== "new" && phase !== "authenticating") return;
+      metrics.turnedAway.deadline++;
+      this.#sessions.lose(connection, "no CONNECT in time");
     });
     timers.set(connection.timer, clock.now() + connectDeadlineMs);
     if (this.#admitting.arrived(connection)) return;

@@ -5,6 +5,7 @@
 import { Registry } from "prom-client";
 import { milli } from "../bank/price.ts";
 import type { Histogram } from "../base/histogram.ts";
+import { describeReason } from "../mqtt/reason.ts";
 import type { TlsIdentity } from "../net/tls.ts";
 import type { Context } from "./context.ts";
 import { watchLag } from "./lag.ts";
@@ -119,8 +120,8 @@ function trafficOf({ metrics, turn }: Context): readonly Family[] {
     counter("mqttzoo_messages_arrived_total", "Messages taken from other brokers.", () => plain(metrics.arrived)),
     counter("mqttzoo_received_bytes_total", "Bytes from clients.", () => plain(metrics.bytesReceived)),
     counter("mqttzoo_sent_bytes_total", "Bytes to clients and other brokers.", () => plain(turn.bytesWritten)),
-    counter("mqttzoo_protocol_errors_total", "Connections closed for breaking the protocol.", () =>
-      plain(metrics.protocolErrors),
+    counter("mqttzoo_protocol_errors_total", "Connections closed for breaking the protocol, or a limit of it.", () =>
+      [...metrics.protocolErrors].map(([reason, value]) => ({ value, labels: { reason: describeReason(reason) } })),
     ),
     histogram(
       "mqttzoo_fanout_receivers",

@@ -38,9 +38,10 @@ export class Metrics {
   refused = 0;
   /** ... because the bank could not pay. */
   refusedByBank = 0;
-  protocolErrors = 0;
-  /** Connections that were turned away, by limit. */
-  readonly turnedAway = { connections: 0, address: 0, connect_rate: 0, banned: 0 };
+  /** Connections that were closed for breaking the protocol or a limit, by reason code. */
+  readonly protocolErrors = new Map<number, number>();
+  /** Connections that were turned away, by limit; deadline: they had not said CONNECT in time. */
+  readonly turnedAway = { connections: 0, address: 0, connect_rate: 0, banned: 0, deadline: 0 };
   loginsFailed = 0;
   /** What a client was not allowed to do. */
   readonly forbidden = { publish: 0, subscribe: 0, receive: 0, will: 0 };

@@ -59,7 +59,8 @@ export class Sessions {
   /** The client broke the protocol. */
   fail(connection: Connection, error: ProtocolError): void {
     const { channel } = connection;
-    this.#context.metrics.protocolErrors++;
+    const { protocolErrors } = this.#context.metrics;
+    protocolErrors.set(error.reason, (protocolErrors.get(error.reason) ?? 0) + 1);
     this.#log(connection, "info", `protocol error, ${describeReason(error.reason)}: ${error.message}`);
     if (channel.phase === "new" || channel.phase === "connecting" || channel.phase === "authenticating") {
       this.refuse(connection, error.reason);

@@ -118,8 +118,14 @@ export class Sys {
       ["bank/holders", JSON.stringify(holdersOf(this.#context, holdersShown))],
       ["bytes/received", metrics.bytesReceived],
       ["bytes/sent", turn.bytesWritten],
-      ["protocol errors", metrics.protocolErrors],
+      ["protocol errors", sum(metrics.protocolErrors.values())],
       ["memory/resident", process.memoryUsage.rss()],
     ];
   }
+}
+
+function sum(numbers: Iterable<number>): number {
+  let total = 0;
+  for (const number of numbers) total += number;
+  return total;
 }

@@ -28,6 +28,11 @@ export function serveHttp(host: string, port: number, answer: (question: Questio
       hostname: host,
       port,
       maxRequestBodySize: httpBodyBytesMax,
+      // Or an error would be shown with its source.
+      development: false,
+      // Bun would share the port then with whoever has it.
+      reusePort: false,
+      error: () => new Response("the broker could not answer\n", { status: 500 }),
       async fetch(request) {
         const { status, type, body, headers } = await answer({
           method: request.method,

@@ -7,8 +7,10 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import mqttPacket from "mqtt-packet";
+import { freePort } from "../bench/brokers.ts";
 import { eventually } from "../support/broker.ts";
 import { type Bystander, startBystander } from "../support/bystander.ts";
+import { type Authority, makeAuthority } from "../support/certificates.ts";
 import { type BrokerProcess, startBrokerProcess } from "../support/process.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
 
@@ -18,15 +20,23 @@ const noticedMs = 500;
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-attacks-"));
 let broker: BrokerProcess;
 let bystander: Bystander;
+let authority: Authority;
+let tlsPort = 0;
+let wsPort = 0;
 
 beforeAll(async () => {
-  broker = await startBrokerProcess(folder, { args: ["--bank-capital", "1000000"] });
+  authority = makeAuthority();
+  const { cert, key } = authority.issue("server");
+  [tlsPort, wsPort] = [await freePort(), await freePort()];
+  const doors = ["--tls-port", String(tlsPort), "--tls-cert", cert, "--tls-key", key, "--ws-port", String(wsPort)];
+  broker = await startBrokerProcess(folder, { args: ["--bank-capital", "1000000", ...doors] });
   bystander = await startBystander(broker.port);
 });
 
 afterAll(async () => {
   bystander.stop();
   await broker.kill("SIGKILL");
+  authority.remove();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -49,14 +59,27 @@ test(
   "half-open connections and slow ones: a CONNECT byte by byte, or never",
   () =>
     attack(60, async () => {
-      const silent = await Promise.all(Array.from({ length: 500 }, () => RawClient.dial(broker.port)));
+      const silent = await Promise.all(
+        [broker.port, tlsPort, wsPort].flatMap((port) => Array.from({ length: 200 }, () => RawClient.dial(port))),
+      );
       const slow = await Promise.all(Array.from({ length: 50 }, () => RawClient.dial(broker.port)));
       const bytes = encode(connectPacket({ protocolVersion: 5 }));
-      for (const byte of bytes.subarray(0, bytes.length - 1)) {
-        for (const client of slow) client.write(Uint8Array.of(byte));
+      // The beginnings of a handshake and of an upgrade that never end.
+      const drops: [RawClient, Uint8Array][] = slow.map((client) => [client, bytes.subarray(0, bytes.length - 1)]);
+      for (const [port, start] of [
+        [tlsPort, "160301020001"],
+        [wsPort, Buffer.from("GET /mqtt HTTP").toString("hex")],
+      ] as const)
+        for (let at = 0; at < 50; at++) drops.push([await RawClient.dial(port), Buffer.from(start, "hex")]);
+      for (let at = 0; at < bytes.length; at++) {
+        for (const [client, words] of drops) client.write(words.subarray(at, at + 1));
         await Bun.sleep(1);
       }
-      await eventually(() => [...silent, ...slow].every(({ closed }) => closed), "all are closed in time", 20_000);
+      await eventually(
+        () => [...silent, ...drops.map(([client]) => client)].every(({ closed }) => closed),
+        "all are closed in time",
+        20_000,
+      );
     }),
   40_000,
 );

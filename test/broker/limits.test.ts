@@ -139,6 +139,7 @@ test("failed logins have an address banned, for a while; an administrator may li
     expect(await ask("DELETE", "/bans/127.0.0.1")).toBe("200 lifted");
     const client = await RawClient.connect(port, { ...alice, clientId: "a/b", protocolVersion: 5 });
     expect(await ask("DELETE", "/clients/nobody")).toStartWith("404 ");
+    expect(await ask("DELETE", "/clients/%E0%A4%A")).toStartWith("400 ");
     expect(await ask("DELETE", "/clients/a%2Fb")).toStartWith("200 ");
     expect((await client.take("disconnect")).reasonCode).toBe(0x98);
     expect(await ask("PUT", "/log-level", "loud")).toStartWith("400 ");

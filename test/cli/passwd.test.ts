@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isPasswordOf } from "../../src/access/hashes.ts";
 import { parsePasswordFile } from "../../src/access/password-file.ts";
-import { executable, runExecutable } from "../support/process.ts";
+import { eventually } from "../support/broker.ts";
+import { executable, runExecutable, startBrokerProcess } from "../support/process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-passwd-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -76,4 +77,35 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`;
   const seen = await new Response(child.stdout).text();
   expect([await child.exited, await fits("dora", "sesame")]).toEqual([0, true]);
   expect(seen).not.toContain("sesam");
+});
+
+test("SIGHUP has a running broker read the file at once", async () => {
+  await passwd("erin", [], "first");
+  const broker = await startBrokerProcess(join(folder, "data"), {
+    args: ["--password-file", users, "--ban-after", "0"],
+  });
+  const pub = async (password: string): Promise<number> =>
+    (
+      await runExecutable([
+        "pub",
+        "-p",
+        String(broker.port),
+        "-t",
+        "t",
+        "-m",
+        "x",
+        "-q",
+        "1",
+        "-u",
+        "erin",
+        "-P",
+        password,
+      ])
+    ).code;
+  expect([await pub("first"), await pub("second")]).toEqual([0, 1]);
+  await passwd("erin", [], "second");
+  process.kill(broker.pid, "SIGHUP");
+  await eventually(async () => (await pub("second")) === 0, "the new password is right");
+  expect(await pub("first")).toBe(1);
+  await broker.kill("SIGTERM");
 });
