@@ -1,68 +1,223 @@
-/** The flags that `pub` and `sub` share, as mosquitto's clients have them. */
-import { type Command, InvalidArgumentError } from "commander";
+/** The flags that `pub` and `sub` share, as mosquitto's clients have them; what we cannot do is refused in words. */
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
-import { readSecret, readText } from "../src/broker/files.ts";
-import type { ClientOptions } from "../src/client/client.ts";
-import type { ProtocolVersion, QoS } from "../src/mqtt/constants.ts";
+import { systemRandom } from "../src/base/random.ts";
+import { isThere, listTexts, readSecret, readText } from "../src/broker/files.ts";
+import type { ClientOptions } from "../src/client/options.ts";
+import { type ProtocolVersion, type QoS, sessionNeverExpires } from "../src/mqtt/constants.ts";
+import { isTopicName } from "../src/mqtt/topic.ts";
+import { type GivenProperties, readProperties } from "./properties.ts";
 
 export interface ConnectionFlags {
-  readonly host: string;
+  readonly host?: string;
   readonly port?: number;
+  readonly unix?: string;
+  readonly url?: string;
   readonly qos: QoS;
   readonly id?: string;
+  readonly idPrefix?: string;
+  readonly keepalive: number;
+  readonly disableCleanSession?: boolean;
+  readonly sessionExpiryInterval?: number;
   readonly username?: string;
   readonly pw?: string;
   readonly pwFile?: string;
+  readonly protocolVersion: ProtocolVersion;
+  readonly property?: readonly string[];
+  readonly debug?: boolean;
+  readonly quiet?: boolean;
+  readonly willTopic?: string;
+  readonly willPayload?: string;
+  readonly willQos: QoS;
+  readonly willRetain?: boolean;
   readonly cafile?: string;
+  readonly capath?: string;
   readonly cert?: string;
   readonly key?: string;
-  readonly insecure?: boolean;
+  readonly ciphers?: string;
+  readonly tlsVersion?: string;
+  readonly tlsAlpn?: string;
   readonly tlsUseOsCerts?: boolean;
-  readonly protocolVersion: ProtocolVersion;
+  readonly insecure?: boolean;
 }
 
+/** Of mosquitto's clients, and not here. */
+const missing: Record<string, string> = {
+  "-A, --bind <ADDRESS>": "outgoing connections take the address that the system chooses",
+  "--psk <KEY>": "TLS with a shared key is not to be had here; give --cafile",
+  "--psk-identity <NAME>": "TLS with a shared key is not to be had here; give --cafile",
+  "--tls-engine <ENGINE>": "keys are read from files; give --key",
+  "--tls-engine-kpass-sha1 <HASH>": "keys are read from files; give --key",
+  "--proxy <URL>": "SOCKS is not spoken here",
+};
+
 export function addConnectionOptions(command: Command): Command {
-  return command
+  command
     .helpOption("--help", "print this help")
-    .option("-h, --host <HOST>", "broker to connect to", "localhost")
+    .option(
+      "-h, --host <HOST>",
+      "broker to connect to; several, separated by commas, are tried in turn (default: localhost)",
+    )
     .option("-p, --port <PORT>", "its port (default: 1883, or 8883 with TLS)", wholeNumber(1, 65_535))
+    .option("--unix <PATH>", "Unix socket of the broker, instead of host and port")
+    .option("-L, --url <URL>", "all at once: mqtt(s)://[user[:password]@]host[:port]/topic")
     .option("-q, --qos <QOS>", "quality of service: 0, 1 or 2", wholeNumber(0, 2), 0)
     .option("-i, --id <ID>", "client id (default: the broker assigns one)")
+    .option("-I, --id-prefix <PREFIX>", "client id is this and the process id")
+    .option(
+      "-k, --keepalive <SECONDS>",
+      "how often the connection is tried when nothing is sent",
+      wholeNumber(0, 65_535),
+      60,
+    )
+    .option("-c, --disable-clean-session", "go on with the session of this client id, and leave it at the broker")
+    .option("-x, --session-expiry-interval <SECONDS>", "how long the broker keeps the session; -1: for ever", expiry)
     .option("-u, --username <NAME>", "user name")
     .option("-P, --pw <PASSWORD>", "password; others can see it in the list of processes, so rather:")
     .option("--pw-file <FILE>", "file with the password (also env: MQTTZOO_PASSWORD)")
+    .option("-V, --protocol-version <VERSION>", "5, 311 or 31, also as mqttv5, mqttv311, mqttv31", protocolVersion, 5)
+    .option("-D, --property <WORDS...>", "property of a packet: -D publish content-type text/plain")
+    .option("--will-topic <TOPIC>", "topic of the message that the broker publishes when we vanish")
+    .option("--will-payload <TEXT>", "... what it says")
+    .option("--will-qos <QOS>", "... its quality of service", wholeNumber(0, 2), 0)
+    .option("--will-retain", "... have the broker keep it")
     .option("--cafile <FILE>", "TLS: who has signed the broker's certificate, PEM")
+    .option("--capath <DIR>", "TLS: folder with such files")
     .option("--tls-use-os-certs", "TLS: trust whom the system trusts")
     .option("--cert <FILE>", "TLS: certificate to show, PEM")
     .option("--key <FILE>", "TLS: its private key, PEM")
     .option("--insecure", "TLS: believe the broker whatever its certificate says")
-    .option("-V, --protocol-version <VERSION>", "5, 311 or 31, also as mqttv5, mqttv311, mqttv31", protocolVersion, 5);
+    .option("--ciphers <LIST>", "TLS: ciphers to offer")
+    .option("--tls-version <VERSION>", "TLS: tlsv1.2 or tlsv1.3", tlsVersion)
+    .option("--tls-alpn <PROTOCOL>", "TLS: protocol to ask for (ALPN)")
+    .option("-d, --debug", "say on stderr what happens")
+    .option("--quiet", "do not say what goes wrong");
+  command.addOption(new Option("--nodelay", "taken for mosquitto's sake: output never waits").hideHelp());
+  command.addOption(new Option("--keyform <FORM>", "pem").choices(["pem"]).hideHelp());
+  for (const [flags, why] of Object.entries(missing)) {
+    const refuse = (): never => {
+      throw new InvalidArgumentError(`It is not supported: ${why}.`);
+    };
+    command.addOption(new Option(flags, why).argParser(refuse).hideHelp());
+  }
+  return command;
 }
 
-/** Throws `OperatingError` for a file that cannot be read. */
-export function toClientOptions(flags: ConnectionFlags): ClientOptions {
-  const tls = tlsOf(flags);
-  const password = flags.pw ?? readSecret(flags.pwFile ?? "") ?? process.env.MQTTZOO_PASSWORD;
-  return {
-    host: flags.host,
-    port: flags.port ?? (tls === undefined ? 1883 : 8883),
+/** One broker of `-h`, or what `--unix` names. */
+export type Where = Pick<ClientOptions, "host" | "port" | "socket">;
+
+export interface Connection {
+  readonly places: readonly Where[];
+  readonly options: Omit<ClientOptions, "host" | "port">;
+  readonly properties: GivenProperties;
+  /** Of `-L`. */
+  readonly topic: string | undefined;
+}
+
+/** Throws `OperatingError` for what does not go together, and for a file that cannot be read. */
+export function readConnection(flags: ConnectionFlags): Connection {
+  const url = flags.url === undefined ? undefined : readUrl(flags.url);
+  const tls = tlsOf(flags, url?.isTls ?? false);
+  const properties = readProperties(flags.property ?? []);
+  const version = flags.protocolVersion;
+  if (version !== 5 && flags.property !== undefined) usage("-D needs MQTT 5: leave -V away");
+  if (flags.id !== undefined && flags.idPrefix !== undefined) usage("-i and -I do not go together");
+  const id = flags.idPrefix === undefined ? flags.id : `${flags.idPrefix}${process.pid}`;
+  if (flags.disableCleanSession === true && id === undefined) usage("-c needs a client id: give -i");
+  const username = flags.username ?? url?.username;
+  const password = flags.pw ?? url?.password ?? readSecret(flags.pwFile ?? "") ?? process.env.MQTTZOO_PASSWORD;
+  if (password !== undefined && username === undefined && version !== 5) usage("a password needs a user name: give -u");
+  const port = flags.port ?? url?.port ?? (tls === undefined ? 1883 : 8883);
+  const expiry = flags.sessionExpiryInterval ?? (flags.disableCleanSession === true ? sessionNeverExpires : undefined);
+  const options = {
+    version,
+    // Before MQTT 5 no broker has to make up a client id, and 3.1 has none.
+    clientId: id ?? (version === 5 ? "" : `mqttzoo-${systemRandom.hex(6)}`),
+    clean: flags.disableCleanSession !== true,
+    keepAlive: flags.keepalive,
     ...(tls === undefined ? {} : { tls }),
-    version: flags.protocolVersion,
-    ...(flags.id === undefined ? {} : { clientId: flags.id }),
-    ...(flags.username === undefined ? {} : { username: flags.username }),
+    ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
+    ...(expiry === undefined ? {} : { sessionExpiryInterval: expiry }),
+    ...(properties.connect === undefined ? {} : { properties: properties.connect }),
+    ...willOf(flags, properties),
+  };
+  return { places: placesOf(flags, url?.host, port), options, properties, topic: url?.topic };
+}
+
+function usage(why: string): never {
+  throw new OperatingError("EUSAGE", why);
+}
+
+function placesOf(flags: ConnectionFlags, urlHost: string | undefined, port: number): Where[] {
+  if (flags.unix !== undefined) return [{ host: "", port: 0, socket: flags.unix }];
+  return (flags.host ?? urlHost ?? "localhost").split(",").map((place) => {
+    const [, host, own] = /^(.*?)(?::(\d+))?$/.exec(place)!;
+    // More colons: an IPv6 address.
+    return place.split(":").length > 2 || own === undefined
+      ? { host: place, port }
+      : { host: host!, port: Number(own) };
+  });
+}
+
+function willOf({ willTopic: topic, willPayload, willQos: qos, willRetain }: ConnectionFlags, given: GivenProperties) {
+  if (topic === undefined) {
+    if (willPayload !== undefined || willRetain === true || given.will !== undefined)
+      usage("a will needs --will-topic");
+    return {};
+  }
+  if (!isTopicName(topic)) usage(`${JSON.stringify(topic)} is not a topic: it must not be empty nor hold + or #`);
+  const properties = given.will === undefined ? {} : { properties: given.will };
+  return { will: { topic, payload: willPayload ?? "", qos, retain: willRetain === true, ...properties } };
+}
+
+function readUrl(text: string) {
+  const match = /^(mqtts?):\/\/(?:([^:@/]*)(?::([^@/]*))?@)?(\[[^\]]*\]|[^:/]+)(?::(\d+))?\/(.*)$/.exec(text);
+  if (match === null) return usage(`${JSON.stringify(text)} is not mqtt(s)://[user[:password]@]host[:port]/topic`);
+  const [, scheme, username, password, host, port, topic] = match;
+  return {
+    isTls: scheme === "mqtts",
+    username: username && decodeURIComponent(username),
+    password: password && decodeURIComponent(password),
+    host: host!.replace(/^\[(.*)\]$/, "$1"),
+    port: port === undefined ? undefined : Number(port),
+    topic: topic!,
   };
 }
 
 /** TLS is spoken where anything is said of it. */
-function tlsOf({ cafile, cert, key, insecure, tlsUseOsCerts }: ConnectionFlags): ClientOptions["tls"] {
-  if ((cert === undefined) !== (key === undefined)) throw new OperatingError("EUSAGE", "--cert and --key go together");
-  if (cafile === undefined && cert === undefined && insecure !== true && tlsUseOsCerts !== true) return undefined;
+function tlsOf(flags: ConnectionFlags, isAsked: boolean): ClientOptions["tls"] {
+  const { cafile, capath, cert, key, insecure, tlsUseOsCerts, ciphers, tlsVersion, tlsAlpn } = flags;
+  if ((cert === undefined) !== (key === undefined)) usage("--cert and --key go together");
+  const authorities = [
+    ...(cafile === undefined ? [] : [readText(cafile)]),
+    ...(capath === undefined ? [] : listTexts(capath)),
+  ];
+  const says = authorities.length > 0 || cert !== undefined || insecure === true || tlsUseOsCerts === true;
+  if (!says && !isAsked) return undefined;
   return {
-    ...(cafile === undefined ? {} : { ca: readText(cafile) }),
+    ...(authorities.length === 0 || tlsUseOsCerts === true ? {} : { ca: authorities.join("\n") }),
     ...(cert === undefined ? {} : { cert: readText(cert), key: readText(key!) }),
     ...(insecure === true ? { isInsecure: true } : {}),
+    ...(ciphers === undefined ? {} : { ciphers }),
+    ...(tlsVersion === undefined ? {} : { version: tlsVersion as "1.2" | "1.3" }),
+    ...(tlsAlpn === undefined ? {} : { protocol: tlsAlpn }),
   };
+}
+
+/** What stands in the file of one's own, to go before the command line: a line is a flag and what belongs to it. */
+export function ownArguments(command: string, env: Record<string, string | undefined>): string[] {
+  const folder = env.XDG_CONFIG_HOME ?? (env.HOME === undefined ? undefined : `${env.HOME}/.config`);
+  const path = `${folder}/mqttzoo_${command}`;
+  if (folder === undefined || !isThere(path)) return [];
+  return readText(path)
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "" && !line.startsWith("#"))
+    .flatMap((line) => {
+      const [, flag, rest] = /^(\S+)\s*(.*)$/.exec(line)!;
+      return rest === "" ? [flag!] : [flag!, ...(/^(-D|--property)$/.test(flag!) ? rest!.split(/\s+/) : [rest!])];
+    });
 }
 
 export function wholeNumber(min: number, max: number): (text: string) => number {
@@ -72,6 +227,16 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
       throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
     return value;
   };
+}
+
+function expiry(text: string): number {
+  return text === "-1" || text === "∞" ? sessionNeverExpires : wholeNumber(0, sessionNeverExpires)(text);
+}
+
+function tlsVersion(text: string): string {
+  const version = { "tlsv1.2": "1.2", "tlsv1.3": "1.3" }[text];
+  if (version === undefined) throw new InvalidArgumentError("It must be tlsv1.2 or tlsv1.3.");
+  return version;
 }
 
 function protocolVersion(text: string): ProtocolVersion {

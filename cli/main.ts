@@ -5,6 +5,7 @@ import { version } from "../src/broker/version.ts";
 import { bankCommand } from "./bank.ts";
 import { brokerCommand } from "./broker.ts";
 import { completionCommand } from "./completion.ts";
+import { ownArguments } from "./connection-options.ts";
 import { healthCommand } from "./health.ts";
 import { passwdCommand } from "./passwd.ts";
 import { pubCommand } from "./pub.ts";
@@ -60,11 +61,18 @@ function explain(error: unknown): number {
   return error.code === "EUSAGE" ? usageExitCode : 1;
 }
 
+/** Of pub and sub, what stands in a file of the user's goes before the command line. */
+function withOwnArguments([runtime = "", script = "", command, ...words]: readonly string[]): string[] {
+  if (command === undefined) return [runtime, script];
+  const own = command === "pub" || command === "sub" ? ownArguments(command, process.env) : [];
+  return [runtime, script, command, ...own, ...words];
+}
+
 async function main(): Promise<void> {
   useOneLine(program);
   try {
     if (process.argv.length <= 2) program.help();
-    await program.parseAsync();
+    await program.parseAsync(withOwnArguments(process.argv));
   } catch (error) {
     const code = explain(error);
     if (code !== 0) process.exit(code);

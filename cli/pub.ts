@@ -1,54 +1,148 @@
-/** `mqttzoo pub`: publishes one message. */
+/** `mqttzoo pub`: publishes messages, with mosquitto_pub's flags. */
 import { Command } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
-import { connect } from "../src/client/client.ts";
+import { readBytes } from "../src/broker/files.ts";
+import type { MqttClient } from "../src/client/client.ts";
 import { describeReason, Reason } from "../src/mqtt/reason.ts";
 import { isTopicName } from "../src/mqtt/topic.ts";
-import { addConnectionOptions, type ConnectionFlags, toClientOptions } from "./connection-options.ts";
+import { addConnectionOptions, type ConnectionFlags, readConnection, wholeNumber } from "./connection-options.ts";
+import { connectAny } from "./staying.ts";
 
 interface PubFlags extends ConnectionFlags {
-  readonly topic: string;
+  readonly topic?: string;
+  readonly file?: string;
+  readonly stdinLine?: boolean;
   readonly message?: string;
+  readonly maxInflight: number;
   readonly nullMessage?: boolean;
   readonly retain?: boolean;
+  readonly stdinFile?: boolean;
+  readonly repeat: number;
+  readonly repeatDelay: number;
 }
 
 export function pubCommand(): Command {
-  return addConnectionOptions(new Command("pub").description("Publish a message."))
-    .requiredOption("-t, --topic <TOPIC>", "topic to publish to")
+  return addConnectionOptions(new Command("pub").description("Publish messages."))
+    .option("-t, --topic <TOPIC>", "topic to publish to")
     .option("-m, --message <TEXT>", "message")
+    .option("-f, --file <FILE>", "message: the contents of a file")
+    .option("-s, --stdin-file", "message: all of standard input")
+    .option("-l, --stdin-line", "messages: each line of standard input")
     .option("-n, --null-message", "publish an empty message")
     .option("-r, --retain", "have the broker keep it for later subscribers")
+    .option("-M, --max-inflight <N>", "messages at QoS 1 and 2 that are not acknowledged", wholeNumber(1, 65_535), 20)
+    .option("--repeat <N>", "publish it so often", wholeNumber(1, Number.MAX_SAFE_INTEGER), 1)
+    .option("--repeat-delay <SECONDS>", "... with so much time between", seconds, 0)
     .addHelpText(
       "after",
       `
-Ends with 0 when the broker has taken the message over, with its reason code when it has refused it.
+Ends with 0 when the broker has taken the messages over, with its reason code when it has refused one.
+What stands in ~/.config/mqttzoo_pub, a flag a line, goes before the command line.
 
 Examples:
   mqttzoo pub -t home/kitchen/temp -m 21.5
-  mqttzoo pub -h broker.example.org -t home/door -m open -q 2 -r
+  mqttzoo pub -h a.example.org,b.example.org -t home/door -m open -q 2 -r
+  mqttzoo pub -L mqtts://alice@broker.example.org/home/door --pw-file secret -m open
+  tail -f log | mqttzoo pub -t logs -l -q 1
+  mqttzoo pub -t jobs -m now -q 1 -D publish message-expiry-interval 60 -D publish user-property from shell
   mqttzoo pub -t home/door -n -r                   clear the retained message`,
     )
     .action(run);
 }
 
 async function run(flags: PubFlags): Promise<void> {
-  if (flags.message === undefined && flags.nullMessage !== true) {
-    throw new OperatingError("EUSAGE", "nothing to publish: give the message with -m, or -n for an empty one");
-  }
-  if (!isTopicName(flags.topic)) {
-    throw new OperatingError(
-      "EUSAGE",
-      `${JSON.stringify(flags.topic)} is not a topic: it must not be empty nor hold + or #`,
-    );
-  }
-  const client = await connect(toClientOptions(flags));
-  const reason = await client.publish(flags.topic, flags.message ?? "", {
-    qos: flags.qos,
-    retain: flags.retain === true,
+  const connection = readConnection(flags);
+  const topic = flags.topic ?? connection.topic ?? usage("no topic: give one with -t");
+  if (!isTopicName(topic)) usage(`${JSON.stringify(topic)} is not a topic: it must not be empty nor hold + or #`);
+  const messages = messagesOf(flags);
+  const client = await connectAny(connection, {});
+  if (flags.debug === true) process.stderr.write(`connected to ${connection.places.map(({ host }) => host).join()}\n`);
+  const refusals = await publishAll(client, messages, {
+    topic,
+    inflight: flags.maxInflight,
+    options: {
+      qos: flags.qos,
+      retain: flags.retain === true,
+      ...(connection.properties.publish && { properties: connection.properties.publish }),
+    },
   });
-  client.disconnect();
-  if (reason < Reason.unspecifiedError) return;
-  process.stderr.write(`mqttzoo: the broker refused the message: ${describeReason(reason)}\n`);
-  process.exitCode = reason;
+  client.disconnect(connection.properties.disconnect);
+  const [first] = refusals;
+  if (first === undefined) return;
+  if (flags.quiet !== true) {
+    const many = refusals.length === 1 ? "the message" : `${refusals.length} messages`;
+    process.stderr.write(`mqttzoo: the broker refused ${many}: ${describeReason(first)}\n`);
+  }
+  process.exitCode = first;
+}
+
+function usage(why: string): never {
+  throw new OperatingError("EUSAGE", why);
+}
+
+/** Throws `OperatingError` unless there is exactly one source. */
+function messagesOf(flags: PubFlags): AsyncIterable<Uint8Array | string> {
+  const { message, file, stdinLine, stdinFile, nullMessage } = flags;
+  const sources = [message, file, stdinLine, stdinFile, nullMessage].filter((source) => source !== undefined);
+  if (sources.length === 0) usage("nothing to publish: give the message with -m, -f, -s or -l, or -n for an empty one");
+  if (sources.length > 1) usage("-m, -f, -s, -l and -n do not go together");
+  if (stdinLine === true) return linesOf(process.stdin);
+  const payload = file === undefined ? (message ?? "") : readBytes(file);
+  return repeated(stdinFile === true ? () => Bun.stdin.bytes() : () => Promise.resolve(payload), flags);
+}
+
+async function* repeated(
+  read: () => Promise<Uint8Array | string>,
+  { repeat, repeatDelay }: PubFlags,
+): AsyncGenerator<Uint8Array | string> {
+  const payload = await read();
+  for (let left = repeat; left > 0; left--) {
+    yield payload;
+    if (left > 1 && repeatDelay > 0) await Bun.sleep(repeatDelay * 1000);
+  }
+}
+
+/** Lines as bytes, without what ends them; what follows the last end counts if it is not empty. */
+async function* linesOf(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let rest = Buffer.alloc(0);
+  for await (const chunk of input) {
+    rest = Buffer.concat([rest, chunk]);
+    for (let end = rest.indexOf(10); end !== -1; end = rest.indexOf(10)) {
+      yield rest.subarray(0, rest[end - 1] === 13 ? end - 1 : end);
+      rest = rest.subarray(end + 1);
+    }
+  }
+  if (rest.length > 0) yield rest;
+}
+
+interface Publishing {
+  readonly topic: string;
+  readonly inflight: number;
+  readonly options: Parameters<MqttClient["publish"]>[2];
+}
+
+/** Resolves with the reasons of those that were refused. */
+async function publishAll(
+  client: MqttClient,
+  messages: AsyncIterable<Uint8Array | string>,
+  { topic, inflight, options }: Publishing,
+): Promise<number[]> {
+  const refusals: number[] = [];
+  const open = new Set<Promise<void>>();
+  for await (const message of messages) {
+    const publish = client.publish(topic, message, options).then((reason) => {
+      open.delete(publish);
+      if (reason >= Reason.unspecifiedError) refusals.push(reason);
+    });
+    open.add(publish);
+    if (open.size >= inflight) await Promise.race(open);
+  }
+  await Promise.all(open);
+  return refusals;
+}
+
+function seconds(text: string): number {
+  const value = /^\d*\.?\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isFinite(value)) throw new OperatingError("EUSAGE", `${JSON.stringify(text)} is no number of seconds`);
+  return value;
 }

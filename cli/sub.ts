@@ -1,16 +1,42 @@
-/** `mqttzoo sub`: prints what is published. */
-import { Command } from "commander";
-import { OperatingError } from "../src/base/errors.ts";
-import { connect, type Message } from "../src/client/client.ts";
+/** `mqttzoo sub`: prints what is published, with mosquitto_sub's flags. */
+import { Command, InvalidArgumentError } from "commander";
+import { systemClock } from "../src/base/clock.ts";
+import { messageOf, OperatingError } from "../src/base/errors.ts";
+import { systemRandom } from "../src/base/random.ts";
+import type { MqttClient } from "../src/client/client.ts";
+import { ClientSession } from "../src/client/client-session.ts";
+import type { Message } from "../src/client/options.ts";
 import { describeReason, Reason } from "../src/mqtt/reason.ts";
-import { parseFilter } from "../src/mqtt/topic.ts";
-import { addConnectionOptions, type ConnectionFlags, toClientOptions, wholeNumber } from "./connection-options.ts";
+import { type Filter, filterMatches, parseFilter } from "../src/mqtt/topic.ts";
+import {
+  addConnectionOptions,
+  type Connection,
+  type ConnectionFlags,
+  readConnection,
+  wholeNumber,
+} from "./connection-options.ts";
+import { formatMessage, NoJson, parseFormat } from "./format.ts";
+import { connectAgain, connectAny } from "./staying.ts";
 
 interface SubFlags extends ConnectionFlags {
-  readonly topic: readonly string[];
+  readonly topic?: readonly string[];
+  readonly filterOut?: readonly string[];
+  readonly unsubscribe?: readonly string[];
   readonly verbose?: boolean;
+  readonly format?: ReturnType<typeof parseFormat>;
+  readonly pretty?: boolean;
+  /** `-N`. */
+  readonly eol: boolean;
   readonly count?: number;
   readonly wait?: number;
+  /** `-E`. */
+  readonly exitAfterSuback?: boolean;
+  /** `-R`. */
+  readonly skipRetained?: boolean;
+  readonly retainedOnly?: boolean;
+  readonly removeRetained?: boolean;
+  readonly retainAsPublished?: boolean;
+  readonly randomFilter?: number;
 }
 
 /** As mosquitto_sub ends when `-W` has run out. */
@@ -18,16 +44,35 @@ const timeoutExitCode = 27;
 
 export function subCommand(): Command {
   return addConnectionOptions(new Command("sub").description("Subscribe to topics and print their messages."))
-    .requiredOption("-t, --topic <FILTER>", "topic filter; may be given several times", collect)
+    .option("-t, --topic <FILTER>", "topic filter; may be given several times", collect)
+    .option("-T, --filter-out <FILTER>", "do not print what it matches; may be given several times", collect)
+    .option("-U, --unsubscribe <FILTER>", "unsubscribe from it first; may be given several times", collect)
     .option("-v, --verbose", "print the topic before each message")
+    .option("-F, --format <FORMAT>", "how to print a message, see below", format)
+    .option("--pretty", "JSON over several lines")
+    .option("-N, --no-eol", "print nothing after a message")
     .option("-C, --count <N>", "end after this many messages", wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .option("-W, --wait <SECONDS>", `end after this long, with exit code ${timeoutExitCode}`, wholeNumber(1, 2_000_000))
+    .option("-E, --exit-after-suback", "end when the broker has taken the subscriptions")
+    .option("-R, --skip-retained", "do not print retained messages")
+    .option("--retained-only", "end with the first message that is not retained")
+    .option("--remove-retained", "clear each retained message that comes")
+    .option("--retain-as-published", "let the retain flag of new messages stand")
+    .option("--random-filter <PERCENT>", "print so many of a hundred messages", percent)
     .addHelpText(
       "after",
       `
+When the connection is lost it connects again, to the next broker of -h, and subscribes again.
+What stands in ~/.config/mqttzoo_sub, a flag a line, goes before the command line.
+
+-F: %t topic  %p payload  %x %X payload in hex  %l its length  %q QoS  %r retain  %m packet id  %j JSON  %J with JSON payload
+    %I ISO time  %U Unix time  @X strftime's %X  and of MQTT 5: %A alias  %C content type  %D correlation data  %E expiry
+    %F payload format  %P user properties  %R response topic  %S subscription id;  %-20t %08l %.5t;  \\n \\t \\0 \\\\ %% @@
+
 Examples:
   mqttzoo sub -t 'home/#' -v
   mqttzoo sub -t home/door -t home/window -q 1 -C 1 -W 10
+  mqttzoo sub -h a.example.org,b.example.org -i logger -c -q 1 -t 'logs/#' -F '@Y-@m-@d @H:@M:@S %t %p'
   mqttzoo sub -h localhost --cafile server.crt -u alice --pw-file secret -t 'home/#'
   mqttzoo sub -t '$SYS/#' -v                       what the broker counts`,
     )
@@ -35,45 +80,158 @@ Examples:
 }
 
 async function run(flags: SubFlags): Promise<void> {
-  for (const topic of flags.topic) {
-    if (parseFilter(topic) === undefined) {
-      throw new OperatingError(
-        "EUSAGE",
-        `${JSON.stringify(topic)} is not a topic filter: + stands for a whole level, # for the last ones`,
-      );
-    }
-  }
+  const connection = readConnection(flags);
+  const topics = flags.topic ?? (connection.topic === undefined ? [] : [connection.topic]);
+  if (topics.length === 0 && flags.unsubscribe === undefined) usage("no topic: give one with -t");
+  for (const topic of [...topics, ...(flags.unsubscribe ?? [])]) filterOf(topic);
   if (flags.wait !== undefined) setTimeout(() => process.exit(timeoutExitCode), flags.wait * 1000);
-  let left = flags.count ?? Infinity;
-  const ended = Promise.withResolvers<void>();
-  const onMessage = (message: Message): void => {
-    if (left <= 0) return;
-    print(message, flags.verbose === true);
-    left--;
-    if (left === 0) setImmediate(() => ended.resolve());
-  };
-  const onClose = (why: string): void => ended.reject(new OperatingError("ECLOSED", why));
-  const client = await connect({ ...toClientOptions(flags), onMessage, onClose });
-  const granted = await client.subscribe(flags.topic, { qos: flags.qos });
-  const refused = granted.findIndex((code) => code >= Reason.unspecifiedError);
-  if (refused !== -1) {
-    throw new OperatingError(
-      "EREFUSED",
-      `the broker refused ${flags.topic[refused]}: ${describeReason(granted[refused]!)}`,
-    );
-  }
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => ended.resolve());
-  await ended.promise;
-  client.disconnect();
-  process.exit(0);
+  await new Subscriber(flags, connection, topics).run();
+  process.exit();
 }
 
-function print({ topic, payload }: Message, verbose: boolean): void {
-  if (verbose) process.stdout.write(`${topic} `);
-  process.stdout.write(payload);
-  process.stdout.write("\n");
+class Subscriber {
+  readonly #flags: SubFlags;
+  readonly #connection: Connection;
+  readonly #topics: readonly string[];
+  readonly #filterOut: readonly Filter[];
+  readonly #session = new ClientSession();
+  readonly #ended = Promise.withResolvers<void>();
+  #client: MqttClient | undefined;
+  #left: number;
+  #isEnding = false;
+
+  constructor(flags: SubFlags, connection: Connection, topics: readonly string[]) {
+    this.#flags = flags;
+    this.#connection = connection;
+    this.#topics = topics;
+    this.#filterOut = (flags.filterOut ?? []).map(filterOf);
+    this.#left = flags.count ?? Infinity;
+  }
+
+  /** Resolves when it is to end. Rejects with `OperatingError` if there is no broker at the start, or none of the topics is granted. */
+  async run(): Promise<void> {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => this.#end());
+    this.#client = await connectAny(this.#connection, this.#callbacks());
+    await this.#begin();
+    await this.#ended.promise;
+    this.#client?.disconnect(this.#connection.properties.disconnect);
+  }
+
+  #callbacks() {
+    return {
+      session: this.#session,
+      // At once: what comes right behind it is not printed any more.
+      onGranted: () => {
+        if (this.#flags.exitAfterSuback === true) this.#isEnding = true;
+      },
+      onMessage: (message: Message) => this.#receive(message),
+      onClose: (why: string) => void this.#comeBack(why).catch(this.#ended.reject),
+    };
+  }
+
+  async #begin(): Promise<void> {
+    const { unsubscribe, qos, retainAsPublished = false, exitAfterSuback } = this.#flags;
+    const { properties } = this.#connection;
+    if (unsubscribe !== undefined) await this.#client!.unsubscribe(unsubscribe, properties.unsubscribe);
+    if (this.#topics.length > 0) {
+      const granted = await this.#client!.subscribe(this.#topics, {
+        qos,
+        retainAsPublished,
+        ...(properties.subscribe && { properties: properties.subscribe }),
+      });
+      this.#judge(granted);
+    }
+    if (exitAfterSuback === true || this.#topics.length === 0) this.#end();
+  }
+
+  /** Some topics may be refused, but not all. */
+  #judge(granted: readonly number[]): void {
+    const refused = granted.flatMap((code, index) => (code >= Reason.unspecifiedError ? [{ code, index }] : []));
+    const words = refused.map(({ code, index }) => `${this.#topics[index]}: ${describeReason(code)}`).join("; ");
+    if (refused.length > 0 && refused.length === granted.length)
+      throw new OperatingError("EREFUSED", `the broker refused ${words}`);
+    if (refused.length > 0) this.#tell(`the broker refused ${words}`);
+  }
+
+  async #comeBack(why: string): Promise<void> {
+    // While there is none yet, whoever connects is told what goes wrong.
+    if (this.#isEnding || this.#client === undefined) return;
+    this.#client = undefined;
+    this.#tell(`${why}; connecting again`);
+    this.#client = await connectAgain(this.#connection, this.#callbacks(), (what) => this.#tell(what));
+    await this.#begin();
+  }
+
+  #receive(message: Message): void {
+    if (this.#isEnding) return;
+    const { retainedOnly, removeRetained, skipRetained, randomFilter = 100 } = this.#flags;
+    if (retainedOnly === true && !message.retain) return this.#end();
+    const levels = message.topic.split("/");
+    if (this.#filterOut.some((filter) => filterMatches(filter.levels, levels))) return;
+    if (removeRetained === true && message.retain)
+      void this.#client?.publish(message.topic, "", { qos: 1, retain: true }).catch(() => {});
+    if (skipRetained === true && message.retain) return;
+    if (randomFilter === 100 || systemRandom.next() * 100 < randomFilter) this.#print(message);
+    this.#left--;
+    if (this.#left === 0) this.#end();
+  }
+
+  #print(message: Message): void {
+    const { verbose, eol, format, pretty } = this.#flags;
+    if (format !== undefined) {
+      try {
+        process.stdout.write(
+          formatMessage(format, message, { isPretty: pretty === true, now: new Date(systemClock.wall()) }),
+        );
+      } catch (error) {
+        if (!(error instanceof NoJson)) throw error;
+        this.#tell(error.message);
+      }
+    } else {
+      // As mosquitto_sub has it: an empty message is nothing to print, unless its topic is.
+      if (verbose !== true && message.payload.length === 0) return;
+      if (verbose === true) process.stdout.write(`${message.topic} `);
+      process.stdout.write(verbose === true && message.payload.length === 0 ? "(null)" : message.payload);
+    }
+    if (eol) process.stdout.write("\n");
+  }
+
+  /** After what has come is acknowledged. */
+  #end(): void {
+    this.#isEnding = true;
+    setImmediate(() => this.#ended.resolve());
+  }
+
+  #tell(what: string): void {
+    if (this.#flags.quiet !== true) process.stderr.write(`mqttzoo: ${what}\n`);
+  }
+}
+
+function usage(why: string): never {
+  throw new OperatingError("EUSAGE", why);
+}
+
+function filterOf(text: string): Filter {
+  const filter = parseFilter(text);
+  return (
+    filter ?? usage(`${JSON.stringify(text)} is not a topic filter: + stands for a whole level, # for the last ones`)
+  );
 }
 
 function collect(topic: string, topics: readonly string[] | undefined): string[] {
   return [...(topics ?? []), topic];
+}
+
+function format(text: string): ReturnType<typeof parseFormat> {
+  try {
+    return parseFormat(text);
+  } catch (error) {
+    throw new InvalidArgumentError(`${messageOf(error)}.`);
+  }
+}
+
+function percent(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0.1 && value <= 100)) throw new InvalidArgumentError("It must be a number from 0.1 to 100.");
+  return value;
 }

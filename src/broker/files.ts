@@ -2,7 +2,7 @@
  * The operator's files: read at the start, and again when they change or SIGHUP comes. A file that is no good is named in the
  * log, and what was read before stays in use. Looked at by name, so that Kubernetes' swap of a link is seen as well.
  */
-import { chownSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chownSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { filesLookMs } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
@@ -80,11 +80,27 @@ function read(paths: readonly string[], use: (texts: readonly string[]) => void)
 
 /** Throws `OperatingError`. */
 export function readText(path: string): string {
+  return Buffer.from(readBytes(path)).toString("utf8");
+}
+
+/** Throws `OperatingError`. */
+export function readBytes(path: string): Uint8Array {
   try {
-    return readFileSync(path, "utf8");
+    return readFileSync(path);
   } catch (error) {
     throw new OperatingError("EUSAGE", `cannot read ${path}: ${messageOf(error)}`);
   }
+}
+
+/** The texts of all files in a folder. Throws `OperatingError`. */
+export function listTexts(folder: string): string[] {
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch (error) {
+    throw new OperatingError("EUSAGE", `cannot read ${folder}: ${messageOf(error)}`);
+  }
+  return names.map((name) => readText(`${folder}/${name}`));
 }
 
 function stampOf(paths: readonly string[]): string {

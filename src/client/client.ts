@@ -2,62 +2,30 @@
  * The MQTT client that `pub`, `sub` and applications use. Promises mean what MQTT means: `publish` resolves when
  * the broker has taken the message over (PUBACK, or PUBREC and PUBCOMP), `subscribe` when it has said SUBACK.
  */
-import type { IConnackPacket, IConnectPacket, ISubackPacket, ISubscribePacket } from "mqtt-packet";
-import { decodeUtf8, encodeUtf8, ownBytes } from "../base/bytes.ts";
+import type {
+  IConnackPacket,
+  IConnectPacket,
+  IDisconnectPacket,
+  IPublishPacket,
+  ISubackPacket,
+  ISubscribePacket,
+  IUnsubscribePacket,
+} from "mqtt-packet";
+import { decodeUtf8, encodeUtf8, noBytes, ownBytes } from "../base/bytes.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { remainingLengthMax } from "../base/limits.ts";
 import { systemRandom } from "../base/random.ts";
 import { ackReason, parseAck, writeAck } from "../mqtt/acks.ts";
-import { PacketType, type ProtocolVersion, type QoS } from "../mqtt/constants.ts";
+import { PacketType, type ProtocolVersion } from "../mqtt/constants.ts";
 import { decodeFromServer, encodeControl, type Packet } from "../mqtt/control.ts";
 import { Framer } from "../mqtt/framer.ts";
 import { Envelope, makePublish, Publish, parsePublish, writePublish } from "../mqtt/publish.ts";
 import { describeReason, Reason } from "../mqtt/reason.ts";
-import { dialTcp, type TlsOptions } from "../net/tcp.ts";
+import { dialTcp, dialUnix } from "../net/tcp.ts";
 import type { Transport, TransportEvents } from "../net/transport.ts";
 import { Turn, Writer } from "../net/writer.ts";
 import { ClientSession, type Unacknowledged } from "./client-session.ts";
-
-export interface Message {
-  readonly topic: string;
-  readonly payload: Uint8Array;
-  readonly qos: QoS;
-  readonly retain: boolean;
-  readonly dup: boolean;
-}
-
-export interface ClientOptions {
-  readonly host: string;
-  readonly port: number;
-  readonly clientId?: string;
-  /** Speaks TLS. */
-  readonly tls?: TlsOptions;
-  /** 5 unless set. */
-  readonly version?: ProtocolVersion;
-  /** Seconds until the broker must have answered CONNECT; 30 unless set. */
-  readonly connectTimeout?: number;
-  /** Start without what the broker may hold for this client id; true unless set. */
-  readonly clean?: boolean;
-  /** Seconds; 60 unless set, 0: none. */
-  readonly keepAlive?: number;
-  readonly username?: string;
-  readonly password?: string;
-  /** Seconds for which the session outlives the connection (MQTT 5). */
-  readonly sessionExpiryInterval?: number;
-  readonly will?: { readonly topic: string; readonly payload: string; readonly qos: QoS; readonly retain: boolean };
-  /** What both sides must remember of each other across connections; a new one unless set. */
-  readonly session?: ClientSession;
-  /** When output is written; at the end of the event loop's turn unless set. */
-  readonly turn?: Turn;
-  /** Called for each message before it is acknowledged. */
-  readonly onMessage?: (message: Message) => void;
-  readonly onClose?: (why: string) => void;
-}
-
-export interface PublishOptions {
-  readonly qos?: QoS;
-  readonly retain?: boolean;
-}
+import type { ClientOptions, PublishOptions, PublishProperties, SubscribeOptions } from "./options.ts";
 
 /** Dials and connects. Rejects with `OperatingError`: unreachable, or `EREFUSED` with the broker's reason. */
 export async function connect(options: ClientOptions): Promise<MqttClient> {
@@ -70,7 +38,8 @@ export async function connect(options: ClientOptions): Promise<MqttClient> {
     drained: () => client.drained(),
     closed: (_, error) => client.closed(error ?? "the broker closed the connection"),
   };
-  const dialled = dialTcp(options.host, options.port, events, { tls: options.tls });
+  const { host, port, socket, tls } = options;
+  const dialled = socket === undefined ? dialTcp(host, port, events, { tls }) : dialUnix(socket, events);
   dialled.catch(() => {});
   try {
     // Whichever fails first: the dial, or the patience with it.
@@ -114,10 +83,11 @@ export class MqttClient {
   publish(
     topic: string,
     payload: Uint8Array | string,
-    { qos = 0, retain = false }: PublishOptions = {},
+    { qos = 0, retain = false, properties }: PublishOptions = {},
   ): Promise<number> {
     const bytes = typeof payload === "string" ? encodeUtf8(payload) : payload;
-    const message = makePublish(encodeUtf8(topic), bytes, { qos, retain });
+    const section = properties === undefined ? noBytes : encodeProperties(properties);
+    const message = makePublish(encodeUtf8(topic), bytes, { qos, retain, properties: section });
     if (this.#why !== undefined) return Promise.reject(new OperatingError("ECLOSED", this.#why));
     if (qos === 0) {
       this.#write(message, 0, false);
@@ -129,23 +99,31 @@ export class MqttClient {
   }
 
   /** Resolves with the granted QoS, or a reason of 0x80 and above, of each filter. */
-  subscribe(filters: readonly string[], { qos = 0 }: { qos?: QoS } = {}): Promise<readonly number[]> {
+  subscribe(filters: readonly string[], options: SubscribeOptions = {}): Promise<readonly number[]> {
     const messageId = this.#session.takeId();
-    const subscriptions = filters.map((topic) => ({ topic, qos }));
-    this.#send({ cmd: "subscribe", messageId, subscriptions } as ISubscribePacket);
+    const {
+      qos = 0,
+      noLocal: nl = false,
+      retainAsPublished: rap = false,
+      retainHandling: rh = 0,
+      properties,
+    } = options;
+    const subscriptions = filters.map((topic) => (this.#version === 5 ? { topic, qos, nl, rap, rh } : { topic, qos }));
+    this.#send({ cmd: "subscribe", messageId, subscriptions, ...(properties && { properties }) } as ISubscribePacket);
     return this.#wait(this.#answers, messageId);
   }
 
-  unsubscribe(filters: readonly string[]): Promise<readonly number[]> {
+  unsubscribe(filters: readonly string[], properties?: IUnsubscribePacket["properties"]): Promise<readonly number[]> {
     const messageId = this.#session.takeId();
-    this.#send({ cmd: "unsubscribe", messageId, unsubscriptions: [...filters] } as Packet);
+    const unsubscriptions = [...filters];
+    this.#send({ cmd: "unsubscribe", messageId, unsubscriptions, ...(properties && { properties }) } as Packet);
     return this.#wait(this.#answers, messageId);
   }
 
   /** Leaves properly: no will is published. */
-  disconnect(): void {
+  disconnect(properties?: IDisconnectPacket["properties"]): void {
     if (this.#why !== undefined) return;
-    this.#send({ cmd: "disconnect" } as Packet);
+    this.#send({ cmd: "disconnect", ...(properties && { reasonCode: 0, properties }) } as Packet);
     this.#writer!.flush();
     this.#transport!.close();
     this.closed("disconnected");
@@ -173,6 +151,10 @@ export class MqttClient {
       will,
       sessionExpiryInterval,
     } = this.#options;
+    const properties = {
+      ...this.#options.properties,
+      ...(sessionExpiryInterval === undefined ? {} : { sessionExpiryInterval }),
+    };
     this.#send({
       cmd: "connect",
       protocolId: this.#version === 3 ? "MQIsdp" : "MQTT",
@@ -181,9 +163,9 @@ export class MqttClient {
       clean,
       keepalive: keepAlive,
       ...(username === undefined ? {} : { username }),
-      ...(password === undefined ? {} : { password: Buffer.from(password) }),
-      ...(will === undefined ? {} : { will: { ...will, payload: Buffer.from(will.payload) } }),
-      ...(this.#version === 5 && sessionExpiryInterval !== undefined ? { properties: { sessionExpiryInterval } } : {}),
+      ...(password === undefined ? {} : { password: Buffer.from(password as Uint8Array) }),
+      ...(will === undefined ? {} : { will: { ...will, payload: Buffer.from(will.payload as Uint8Array) } }),
+      ...(this.#version === 5 && Object.keys(properties).length > 0 ? { properties } : {}),
     } as IConnectPacket);
     return this;
   }
@@ -227,8 +209,11 @@ export class MqttClient {
     switch (packet.cmd) {
       case "connack":
         return this.#receiveConnack(packet);
-      case "suback":
-        return this.#answer(packet.messageId!, (packet as ISubackPacket).granted as number[]);
+      case "suback": {
+        const granted = (packet as ISubackPacket).granted as number[];
+        this.#options.onGranted?.(granted);
+        return this.#answer(packet.messageId!, granted);
+      }
       case "unsuback":
         return this.#answer(packet.messageId!, (packet as unknown as { granted?: number[] }).granted ?? []);
       case "disconnect": {
@@ -279,7 +264,12 @@ export class MqttClient {
     if (!isRepeat) {
       const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
       const payload = ownBytes(publish.payloadBytes, publish.payloadStart, publish.payloadEnd);
-      this.#options.onMessage?.({ topic, payload, qos, retain, dup });
+      // What is taken out of the section as it is read counts as well.
+      const hasProperties = publish.propertiesEnd > publish.propertiesStart || !publish.verbatim;
+      const properties = hasProperties
+        ? (decodeFromServer(this.#framer, this.#version) as IPublishPacket).properties
+        : undefined;
+      this.#options.onMessage?.({ topic, payload, qos, retain, dup, packetId, properties });
     }
     if (qos > 0) writeAck(this.#writer!, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, 0);
   }
@@ -326,6 +316,18 @@ export class MqttClient {
     envelope.version5 = this.#version === 5;
     writePublish(this.#writer!, publish, envelope, 0);
   }
+}
+
+/** The section of a PUBLISH, as mqtt-packet encodes it. */
+function encodeProperties(properties: PublishProperties): Uint8Array {
+  const packet = { cmd: "publish", topic: "t", payload: "", qos: 0, dup: false, retain: false, properties };
+  const bytes = encodeControl(packet as IPublishPacket, 5);
+  const framer = new Framer(remainingLengthMax + 5);
+  framer.feed(bytes);
+  framer.next();
+  const publish = new Publish();
+  parsePublish(publish, bytes, bytes[framer.start]!, framer.body, framer.end, 5);
+  return ownBytes(publish.propertyBytes, publish.propertiesStart, publish.propertiesEnd);
 }
 
 interface Waiting<Value> {

@@ -3,7 +3,7 @@ import { chmodSync, rmSync } from "node:fs";
 import type { Socket, SocketHandler, TCPSocketListener, UnixSocketListener } from "bun";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { lingerMs } from "../base/limits.ts";
-import { type Certificate, certificateOf, type TlsIdentity } from "./tls.ts";
+import { alpnOf, type Certificate, certificateOf, type TlsIdentity, type TlsVersion, versionNumbers } from "./tls.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 
 interface Attached<Owner> {
@@ -207,6 +207,12 @@ export interface TlsOptions {
   readonly serverName?: string;
   /** Believes whoever answers, whatever its certificate: for tests of a network, not for use. */
   readonly isInsecure?: boolean;
+  /** OpenSSL's list. */
+  readonly ciphers?: string;
+  /** This one alone. */
+  readonly version?: TlsVersion;
+  /** To be agreed on (ALPN). */
+  readonly protocol?: string;
 }
 
 export interface DialOptions {
@@ -242,11 +248,13 @@ async function dialTls<Owner>(
 ): Promise<Owner> {
   const { promise, resolve, reject } = Promise.withResolvers<Owner>();
   const plain = handlers(events);
-  const { isInsecure = false, ...given } = tls;
+  const { isInsecure = false, version, protocol, ...given } = tls;
+  const only = version && { minVersion: versionNumbers[version], maxVersion: versionNumbers[version] };
+  const alpn = protocol === undefined ? undefined : { ALPNProtocols: alpnOf(protocol) };
   await Bun.connect<Attached<Owner>>({
     hostname: host,
     port,
-    tls: { serverName: host, rejectUnauthorized: !isInsecure, ...given },
+    tls: { serverName: host, rejectUnauthorized: !isInsecure, ...given, ...only, ...alpn } as object,
     socket: {
       ...plain,
       open() {},

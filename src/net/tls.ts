@@ -33,7 +33,8 @@ export interface TlsPolicy {
 
 export type TlsVersion = "1.2" | "1.3";
 
-const versionNumbers: Record<TlsVersion, number> = { "1.2": 0x0303, "1.3": 0x0304 };
+/** As they stand in the handshake. */
+export const versionNumbers: Record<TlsVersion, number> = { "1.2": 0x0303, "1.3": 0x0304 };
 
 /** OpenSSL's words for a client that has shown no certificate: Bun's says this, its type nothing. */
 const nothingShown = "UNABLE_TO_GET_ISSUER_CERT";
@@ -70,8 +71,7 @@ export class TlsIdentity {
       // Who shows nothing is told so in the handshake; what is shown and is not valid is told apart in `refusal`.
       rejectUnauthorized: clientCertificates === "require",
       minVersion: versionNumbers[versionMin],
-      // As in the handshake: each with its length before it.
-      ALPNProtocols: Uint8Array.of(protocol.length, ...Buffer.from(protocol)),
+      ALPNProtocols: alpnOf(protocol),
     };
   }
 
@@ -92,6 +92,11 @@ export class TlsIdentity {
     if (isShown) return `TLS: the client's certificate is not valid: ${messageOf(error)}`;
     return clientCertificates === "require" ? "TLS: the client shows no certificate" : undefined;
   }
+}
+
+/** As in the handshake: with its length before it. */
+export function alpnOf(protocol: string): Uint8Array {
+  return Uint8Array.of(protocol.length, ...Buffer.from(protocol));
 }
 
 /** When the certificate ends. Throws `OperatingError` if the files do not belong together. */

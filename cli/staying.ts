@@ -1,0 +1,47 @@
+/** One of several brokers: the first that takes us, and another one when it is gone. */
+import { messageOf, OperatingError } from "../src/base/errors.ts";
+import { systemRandom } from "../src/base/random.ts";
+import { connect, type MqttClient } from "../src/client/client.ts";
+import type { ClientOptions } from "../src/client/options.ts";
+import type { Connection } from "./connection-options.ts";
+
+/** A broker that takes a connection and says nothing is given up for another one; in s. */
+const patience = 5;
+/** Between rounds of trying all brokers: from here, doubling, to there; in ms. */
+const backoffMin = 250;
+const backoffMax = 30_000;
+
+/** Rejects with `OperatingError` that says what the last of them said. */
+export async function connectAny({ places, options }: Connection, more: Partial<ClientOptions>): Promise<MqttClient> {
+  let last: unknown;
+  for (const place of places) {
+    try {
+      return await connect({
+        ...options,
+        ...more,
+        ...place,
+        ...(places.length > 1 ? { connectTimeout: patience } : {}),
+      });
+    } catch (error) {
+      last = error;
+    }
+  }
+  throw last;
+}
+
+/** Connects until it can be done, after a connection is lost; with full jitter, so that not all come at once. */
+export async function connectAgain(
+  connection: Connection,
+  more: Partial<ClientOptions>,
+  tell: (why: string) => void,
+): Promise<MqttClient> {
+  for (let backoff = backoffMin; ; backoff = Math.min(backoffMax, backoff * 2)) {
+    await Bun.sleep(backoff * systemRandom.next());
+    try {
+      return await connectAny(connection, { ...more, connectTimeout: patience });
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      tell(messageOf(error));
+    }
+  }
+}

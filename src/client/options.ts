@@ -1,0 +1,77 @@
+/** What the client is told, and what it tells: options of its calls, and messages. */
+import type { IConnectPacket, IPublishPacket, ISubscribePacket } from "mqtt-packet";
+import type { ProtocolVersion, QoS } from "../mqtt/constants.ts";
+import type { TlsOptions } from "../net/tcp.ts";
+import type { Turn } from "../net/writer.ts";
+import type { ClientSession } from "./client-session.ts";
+
+export interface Message {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly dup: boolean;
+  /** 0 at QoS 0. */
+  readonly packetId: number;
+  readonly properties: PublishProperties | undefined;
+}
+
+export type PublishProperties = NonNullable<IPublishPacket["properties"]>;
+export type ConnectProperties = NonNullable<IConnectPacket["properties"]>;
+export type WillProperties = NonNullable<NonNullable<IConnectPacket["will"]>["properties"]>;
+
+export interface ClientOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Path of a Unix socket, instead of host and port. */
+  readonly socket?: string;
+  readonly clientId?: string;
+  /** Speaks TLS. */
+  readonly tls?: TlsOptions;
+  /** 5 unless set. */
+  readonly version?: ProtocolVersion;
+  /** Seconds until the broker must have answered CONNECT; 30 unless set. */
+  readonly connectTimeout?: number;
+  /** Start without what the broker may hold for this client id; true unless set. */
+  readonly clean?: boolean;
+  /** Seconds; 60 unless set, 0: none. */
+  readonly keepAlive?: number;
+  readonly username?: string;
+  readonly password?: string | Uint8Array;
+  /** Seconds for which the session outlives the connection (MQTT 5). */
+  readonly sessionExpiryInterval?: number;
+  /** Of CONNECT, besides the session's expiry (MQTT 5). */
+  readonly properties?: ConnectProperties;
+  readonly will?: {
+    readonly topic: string;
+    readonly payload: string | Uint8Array;
+    readonly qos: QoS;
+    readonly retain: boolean;
+    readonly properties?: WillProperties;
+  };
+  /** What both sides must remember of each other across connections; a new one unless set. */
+  readonly session?: ClientSession;
+  /** When output is written; at the end of the event loop's turn unless set. */
+  readonly turn?: Turn;
+  /** Called for each message before it is acknowledged. */
+  readonly onMessage?: (message: Message) => void;
+  /** Called with SUBACK's codes before anything that has come behind it is looked at. */
+  readonly onGranted?: (granted: readonly number[]) => void;
+  readonly onClose?: (why: string) => void;
+}
+
+export interface PublishOptions {
+  readonly qos?: QoS;
+  readonly retain?: boolean;
+  readonly properties?: PublishProperties;
+}
+
+export interface SubscribeOptions {
+  readonly qos?: QoS;
+  /** The rest is MQTT 5's. */
+  readonly noLocal?: boolean;
+  readonly retainAsPublished?: boolean;
+  /** Retained messages: 0 always, 1 for a new subscription, 2 never. */
+  readonly retainHandling?: 0 | 1 | 2;
+  readonly properties?: ISubscribePacket["properties"];
+}
