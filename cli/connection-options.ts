@@ -86,7 +86,7 @@ export function addConnectionOptions(command: Command): Command {
     .option("--tls-use-os-certs", "TLS: trust whom the system trusts")
     .option("--cert <FILE>", "TLS: certificate to show, PEM")
     .option("--key <FILE>", "TLS: its private key, PEM")
-    .option("--insecure", "TLS: believe the broker whatever its certificate says")
+    .option("--insecure", "TLS: whatever name the certificate bears; without --cafile, whatever certificate")
     .option("--ciphers <LIST>", "TLS: ciphers to offer")
     .option("--tls-version <VERSION>", "TLS: tlsv1.2 or tlsv1.3", tlsVersion)
     .option("--tls-alpn <PROTOCOL>", "TLS: protocol to ask for (ALPN)")

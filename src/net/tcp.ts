@@ -205,7 +205,7 @@ export interface TlsOptions {
   readonly key?: string;
   /** The name that the other side's certificate must bear; the host's by default. */
   readonly serverName?: string;
-  /** Believes whoever answers, whatever its certificate: for tests of a network, not for use. */
+  /** Believes any name in a certificate that `ca` has signed; without `ca`, whoever answers. For tests of a network, not for use. */
   readonly isInsecure?: boolean;
   /** OpenSSL's list. */
   readonly ciphers?: string;
@@ -239,6 +239,13 @@ export async function dialTcp<Owner>(
   }
 }
 
+/** The certificate is valid, and another host's. */
+const otherName = "ERR_TLS_CERT_ALTNAME_INVALID";
+
+function codeOf(error: Error): string | undefined {
+  return (error as { code?: string }).code;
+}
+
 /** A connection is opened when the other side has proved who it is, not before. */
 async function dialTls<Owner>(
   host: string,
@@ -249,6 +256,7 @@ async function dialTls<Owner>(
   const { promise, resolve, reject } = Promise.withResolvers<Owner>();
   const plain = handlers(events);
   const { isInsecure = false, version, protocol, ...given } = tls;
+  const namesAuthority = given.ca !== undefined;
   const only = version && { minVersion: versionNumbers[version], maxVersion: versionNumbers[version] };
   const alpn = protocol === undefined ? undefined : { ALPNProtocols: alpnOf(protocol) };
   await Bun.connect<Attached<Owner>>({
@@ -259,7 +267,11 @@ async function dialTls<Owner>(
       ...plain,
       open() {},
       handshake(socket, isTrusted, error) {
-        if (!isTrusted && !isInsecure) return reject(new Error(`TLS: ${error?.message ?? "the handshake failed"}`));
+        const isBelieved = error === null ? isTrusted : isInsecure && (!namesAuthority || codeOf(error) === otherName);
+        if (!isBelieved) {
+          reject(new Error(`TLS: ${error?.message ?? "the handshake failed"}`));
+          return socket.terminate();
+        }
         plain.open!(socket);
         resolve(socket.data.owner);
       },

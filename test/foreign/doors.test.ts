@@ -77,6 +77,10 @@ test("ours, when the broker is not who it should be, or does not let us in", asy
     1,
     expect.stringMatching(/^mqttzoo: cannot connect to localhost:\d+: TLS: .*certificate/),
   ]);
+  // Another name is believed then, another authority is not.
+  const loose = ["-u", login.username, "-P", login.password, "--insecure"];
+  expect((await run([executable, "pub", ...at, ...loose, "--cafile", authority.ca])).code).toBe(0);
+  expect((await run([executable, "pub", ...at, ...loose, "--cafile", stranger.ca])).code).toBe(1);
   const insecure = await run([executable, "pub", ...at, "--insecure", "-u", login.username, "-P", login.password]);
   expect(insecure).toEqual({ out: "", code: 0 });
   const nameless = await run([executable, "pub", ...at, "--cafile", authority.ca]);
