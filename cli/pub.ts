@@ -5,7 +5,14 @@ import { readBytes } from "../src/broker/files.ts";
 import type { MqttClient } from "../src/client/client.ts";
 import { describeReason, Reason } from "../src/mqtt/reason.ts";
 import { isTopicName } from "../src/mqtt/topic.ts";
-import { addConnectionOptions, type ConnectionFlags, readConnection, wholeNumber } from "./connection-options.ts";
+import {
+  addConnectionOptions,
+  type Connection,
+  type ConnectionFlags,
+  readConnection,
+  wholeNumber,
+} from "./connection-options.ts";
+import { asksForTopic, Request } from "./requests.ts";
 import { connectAny } from "./staying.ts";
 
 interface PubFlags extends ConnectionFlags {
@@ -19,7 +26,12 @@ interface PubFlags extends ConnectionFlags {
   readonly stdinFile?: boolean;
   readonly repeat: number;
   readonly repeatDelay: number;
+  readonly request?: boolean;
+  readonly wait: number;
 }
+
+/** As `sub` ends when `-W` has run out. */
+const timeoutExitCode = 27;
 
 export function pubCommand(): Command {
   return addConnectionOptions(new Command("pub").description("Publish messages."))
@@ -33,6 +45,8 @@ export function pubCommand(): Command {
     .option("-M, --max-inflight <N>", "messages at QoS 1 and 2 that are not acknowledged", wholeNumber(1, 65_535), 20)
     .option("--repeat <N>", "publish it so often", wholeNumber(1, Number.MAX_SAFE_INTEGER), 1)
     .option("--repeat-delay <SECONDS>", "... with so much time between", seconds, 0)
+    .option("--request", "wait for the answer, and print it (MQTT 5)")
+    .option("-W, --wait <SECONDS>", `... so long; then end with ${timeoutExitCode}`, wholeNumber(1, 2_000_000), 30)
     .addHelpText(
       "after",
       `
@@ -45,6 +59,7 @@ Examples:
   mqttzoo pub -L mqtts://alice@broker.example.org/home/door --pw-file secret -m open
   tail -f log | mqttzoo pub -t logs -l -q 1
   mqttzoo pub -t jobs -m now -q 1 -D publish message-expiry-interval 60 -D publish user-property from shell
+  mqttzoo pub -t time -n --request                 ask, see mqttzoo sub --respond
   mqttzoo pub -t home/door -n -r                   clear the retained message`,
     )
     .action(run);
@@ -55,6 +70,7 @@ async function run(flags: PubFlags): Promise<void> {
   const topic = flags.topic ?? connection.topic ?? usage("no topic: give one with -t");
   if (!isTopicName(topic)) usage(`${JSON.stringify(topic)} is not a topic: it must not be empty nor hold + or #`);
   const messages = messagesOf(flags);
+  if (flags.request === true) return request(connection, topic, messages, flags);
   const client = await connectAny(connection, {});
   if (flags.debug === true) process.stderr.write(`connected to ${connection.places.map(({ host }) => host).join()}\n`);
   const refusals = await publishAll(client, messages, {
@@ -74,6 +90,31 @@ async function run(flags: PubFlags): Promise<void> {
     process.stderr.write(`mqttzoo: the broker refused ${many}: ${describeReason(first)}\n`);
   }
   process.exitCode = first;
+}
+
+/** One question, one answer. */
+async function request(
+  connection: Connection,
+  topic: string,
+  messages: AsyncIterable<Uint8Array | string>,
+  { qos, wait, protocolVersion }: PubFlags,
+): Promise<void> {
+  if (protocolVersion !== 5) usage("--request needs MQTT 5: leave -V away");
+  setTimeout(() => process.exit(timeoutExitCode), wait * 1000).unref();
+  const { properties } = connection.options;
+  const asked = new Request();
+  const client = await connectAny(connection, {
+    properties: { ...properties, ...asksForTopic },
+    onMessage: asked.hear,
+  });
+  const given = connection.properties.publish;
+  for await (const question of messages) {
+    const answer = await asked.ask(client, topic, question, { qos, ...(given && { properties: given }) });
+    process.stdout.write(answer.payload);
+    process.stdout.write("\n");
+    break;
+  }
+  client.disconnect(connection.properties.disconnect);
 }
 
 function usage(why: string): never {

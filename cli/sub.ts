@@ -16,6 +16,7 @@ import {
   wholeNumber,
 } from "./connection-options.ts";
 import { formatMessage, NoJson, parseFormat } from "./format.ts";
+import { respond } from "./requests.ts";
 import { connectAgain, connectAny } from "./staying.ts";
 
 interface SubFlags extends ConnectionFlags {
@@ -37,6 +38,7 @@ interface SubFlags extends ConnectionFlags {
   readonly removeRetained?: boolean;
   readonly retainAsPublished?: boolean;
   readonly randomFilter?: number;
+  readonly respond?: string;
 }
 
 /** As mosquitto_sub ends when `-W` has run out. */
@@ -58,6 +60,7 @@ export function subCommand(): Command {
     .option("--retained-only", "end with the first message that is not retained")
     .option("--remove-retained", "clear each retained message that comes")
     .option("--retain-as-published", "let the retain flag of new messages stand")
+    .option("--respond <COMMAND>", "answer each request with what this command prints; see mqttzoo pub --request")
     .option("--random-filter <PERCENT>", "print so many of a hundred messages", percent)
     .addHelpText(
       "after",
@@ -74,6 +77,7 @@ Examples:
   mqttzoo sub -t home/door -t home/window -q 1 -C 1 -W 10
   mqttzoo sub -h a.example.org,b.example.org -i logger -c -q 1 -t 'logs/#' -F '@Y-@m-@d @H:@M:@S %t %p'
   mqttzoo sub -h localhost --cafile server.crt -u alice --pw-file secret -t 'home/#'
+  mqttzoo sub -t time --respond date --quiet       answer whoever asks
   mqttzoo sub -t '$SYS/#' -v                       what the broker counts`,
     )
     .action(run);
@@ -164,12 +168,14 @@ class Subscriber {
 
   #receive(message: Message): void {
     if (this.#isEnding) return;
-    const { retainedOnly, removeRetained, skipRetained, randomFilter = 100 } = this.#flags;
+    const { retainedOnly, removeRetained, skipRetained, respond: respondWith, randomFilter = 100 } = this.#flags;
     if (retainedOnly === true && !message.retain) return this.#end();
     const levels = message.topic.split("/");
     if (this.#filterOut.some((filter) => filterMatches(filter.levels, levels))) return;
     if (removeRetained === true && message.retain)
       void this.#client?.publish(message.topic, "", { qos: 1, retain: true }).catch(() => {});
+    if (respondWith !== undefined && this.#client !== undefined)
+      void respond(this.#client, respondWith, message).catch((error) => this.#tell(messageOf(error)));
     if (skipRetained === true && message.retain) return;
     if (randomFilter === 100 || systemRandom.next() * 100 < randomFilter) this.#print(message);
     this.#left--;

@@ -101,7 +101,7 @@ const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   { what: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, only: ["src/base/clock.ts"] },
   { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts"] },
   // Timers of the edges: the machines' alarm, a closing socket, the store's retry, patience with a first contact,
-  // a client's ping, -W of sub, a balancer's header, a look at the operator's files.
+  // a client's ping, -W of sub and pub, a balancer's header, a look at the operator's files.
   {
     what: /\bsetTimeout\(|\bsetInterval\(/,
     only: [
@@ -113,6 +113,7 @@ const doors: readonly { what: RegExp; only: readonly string[] }[] = [
       "src/embedded/worker.ts",
       "src/client/client.ts",
       "cli/sub.ts",
+      "cli/pub.ts",
     ],
   },
 ];

@@ -54,6 +54,8 @@ export async function connect(options: ClientOptions): Promise<MqttClient> {
 export class MqttClient {
   readonly ready: Promise<void>;
   sessionPresent = false;
+  /** What the broker wants response topics to begin with, if it was asked for that (MQTT 5). */
+  responseInformation: string | undefined;
   readonly #options: ClientOptions;
   readonly #version: ProtocolVersion;
   readonly #session: ClientSession;
@@ -235,6 +237,7 @@ export class MqttClient {
       return this.closed("refused");
     }
     this.sessionPresent = packet.sessionPresent;
+    this.responseInformation = packet.properties?.responseInformation;
     if (!packet.sessionPresent) this.#session.brokerForgot();
     const seconds = packet.properties?.serverKeepAlive ?? this.#options.keepAlive ?? 60;
     if (seconds > 0) this.#ping = setInterval(() => this.#sayPing(), seconds * 1000);

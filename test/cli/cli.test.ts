@@ -275,6 +275,21 @@ describe("pub and sub", () => {
     await full.stop();
   });
 
+  test("pub --request, sub --respond: an answer, nobody to answer, and an answer that is late", async () => {
+    const command = ["sub", ...to(), "-t", "ask/#", "-q", "1", "--respond", 'printf "%s:" "$MQTT_TOPIC"; tr a-z A-Z'];
+    const responder = Bun.spawn([executable, ...command], { stdout: "ignore" });
+    const ask = (topic: string): Promise<Ended> =>
+      run(["pub", ...to(), "-t", topic, "-m", "hello", "-q", "1", "--request", "-W", "5"]);
+    await eventually(async () => (await ask("ask/me")).out === "ask/me:HELLO\n", "it is answered", 10_000);
+    responder.kill();
+    await responder.exited;
+    expectOneLine(await ask("ask/me"), /nobody is subscribed to ask\/me/);
+    const silent = await RawClient.connect(broker.port);
+    await silent.subscribe("silent");
+    expect((await run(["pub", ...to(), "-t", "silent", "-n", "-q", "1", "--request", "-W", "1"])).code).toBe(27);
+    silent.abort();
+  }, 30_000);
+
   test("sub says when the broker goes away, and comes back", async () => {
     const mine = await startBrokerProcess(join(folder, "gone"));
     const address = ["-h", "127.0.0.1", "-p", String(mine.port)];

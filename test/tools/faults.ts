@@ -59,8 +59,8 @@ export const faults: readonly Fault[] = [
   {
     what: "the writer forgets what the kernel did not take",
     file: "src/net/writer.ts",
-    find: "        this.#blocked = true;\n        return;",
-    replace: "        this.#sent = this.#length;",
+    find: "this.#blocked = this.#sent < this.#length;",
+    replace: "this.#blocked = false;",
     tests: "test/unit/store.test.ts",
   },
   {
