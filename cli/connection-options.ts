@@ -2,13 +2,15 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
 import { systemRandom } from "../src/base/random.ts";
-import { isThere, listTexts, readSecret, readText } from "../src/broker/files.ts";
+import { isThere, type KeeperFiles, listTexts, readSecret, readText } from "../src/broker/files.ts";
 import type { ClientOptions } from "../src/client/options.ts";
 import { type ProtocolVersion, type QoS, sessionNeverExpires } from "../src/mqtt/constants.ts";
 import { isTopicName } from "../src/mqtt/topic.ts";
+import { findBrokers } from "./nearest.ts";
 import { type GivenProperties, readProperties } from "./properties.ts";
 
-export interface ConnectionFlags {
+export interface ConnectionFlags extends KeeperFiles {
+  readonly zk?: string;
   readonly host?: string;
   readonly port?: number;
   readonly unix?: string;
@@ -59,6 +61,11 @@ export function addConnectionOptions(command: Command): Command {
       "broker to connect to; several, separated by commas, are tried in turn (default: localhost)",
     )
     .option("-p, --port <PORT>", "its port (default: 1883, or 8883 with TLS)", wholeNumber(1, 65_535))
+    .option("--zk <HOSTS>", "find the brokers of a cluster through ZooKeeper; the first that answers is taken")
+    .option("--zk-auth-file <FILE>", "... file with user:password for ZooKeeper")
+    .option("--zk-tls-ca <FILE>", "... who signs ZooKeeper's certificates: TLS")
+    .option("--zk-tls-cert <FILE>", "... certificate to show to ZooKeeper")
+    .option("--zk-tls-key <FILE>", "... its private key")
     .option("--unix <PATH>", "Unix socket of the broker, instead of host and port")
     .option("-L, --url <URL>", "all at once: mqtt(s)://[user[:password]@]host[:port]/topic")
     .option("-q, --qos <QOS>", "quality of service: 0, 1 or 2", wholeNumber(0, 2), 0)
@@ -107,7 +114,8 @@ export function addConnectionOptions(command: Command): Command {
 export type Where = Pick<ClientOptions, "host" | "port" | "socket">;
 
 export interface Connection {
-  readonly places: readonly Where[];
+  /** Where to try, in this order; asked again when a connection is lost. Rejects with `OperatingError`. */
+  readonly places: () => Promise<readonly Where[]>;
   readonly options: Omit<ClientOptions, "host" | "port">;
   readonly properties: GivenProperties;
   /** Of `-L`. */
@@ -142,7 +150,12 @@ export function readConnection(flags: ConnectionFlags): Connection {
     ...(properties.connect === undefined ? {} : { properties: properties.connect }),
     ...willOf(flags, properties),
   };
-  return { places: placesOf(flags, url?.host, port), options, properties, topic: url?.topic };
+  const { zk } = flags;
+  if (zk !== undefined && (flags.host ?? flags.unix ?? url) !== undefined)
+    usage("--zk does not go with -h, -L or --unix");
+  const fixed = placesOf(flags, url?.host, port);
+  const places = zk === undefined ? () => Promise.resolve(fixed) : () => findBrokers(zk, flags);
+  return { places, options, properties, topic: url?.topic };
 }
 
 function usage(why: string): never {

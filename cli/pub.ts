@@ -59,6 +59,7 @@ Examples:
   mqttzoo pub -L mqtts://alice@broker.example.org/home/door --pw-file secret -m open
   tail -f log | mqttzoo pub -t logs -l -q 1
   mqttzoo pub -t jobs -m now -q 1 -D publish message-expiry-interval 60 -D publish user-property from shell
+  mqttzoo pub --zk zk1:2181,zk2:2181 -t home/door -m open
   mqttzoo pub -t time -n --request                 ask, see mqttzoo sub --respond
   mqttzoo pub -t home/door -n -r                   clear the retained message`,
     )
@@ -72,7 +73,7 @@ async function run(flags: PubFlags): Promise<void> {
   const messages = messagesOf(flags);
   if (flags.request === true) return request(connection, topic, messages, flags);
   const client = await connectAny(connection, {});
-  if (flags.debug === true) process.stderr.write(`connected to ${connection.places.map(({ host }) => host).join()}\n`);
+  if (flags.debug === true) process.stderr.write(`connected to ${client.remote}\n`);
   const refusals = await publishAll(client, messages, {
     topic,
     inflight: flags.maxInflight,

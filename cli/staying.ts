@@ -12,7 +12,9 @@ const backoffMin = 250;
 const backoffMax = 30_000;
 
 /** Rejects with `OperatingError` that says what the last of them said. */
-export async function connectAny({ places, options }: Connection, more: Partial<ClientOptions>): Promise<MqttClient> {
+export async function connectAny(connection: Connection, more: Partial<ClientOptions>): Promise<MqttClient> {
+  const { options } = connection;
+  const places = await connection.places();
   let last: unknown;
   for (const place of places) {
     try {

@@ -116,6 +116,7 @@ class Subscriber {
   async run(): Promise<void> {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => this.#end());
     this.#client = await connectAny(this.#connection, this.#callbacks());
+    if (this.#flags.debug === true) process.stderr.write(`connected to ${this.#client.remote}\n`);
     await this.#begin();
     await this.#ended.promise;
     this.#client?.disconnect(this.#connection.properties.disconnect);

@@ -51,6 +51,23 @@ export async function connect(options: ClientOptions): Promise<MqttClient> {
   return client;
 }
 
+/** True if somebody takes a connection there within `ms`; it is closed again at once. */
+export function dialable(host: string, port: number, ms: number): Promise<boolean> {
+  const opened = dialTcp<void>(host, port, {
+    opened: (transport) => transport.abort(),
+    received() {},
+    drained() {},
+    closed() {},
+  });
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const giveUp = setTimeout(() => resolve(false), ms);
+  opened.then(
+    () => resolve(true),
+    () => resolve(false),
+  );
+  return promise.finally(() => clearTimeout(giveUp));
+}
+
 export class MqttClient {
   readonly ready: Promise<void>;
   sessionPresent = false;
@@ -79,6 +96,11 @@ export class MqttClient {
       this.#settleReady = { resolve, reject };
     });
     this.ready.catch(() => {});
+  }
+
+  /** For people: who is at the other end. */
+  get remote(): string {
+    return this.#transport?.remote ?? "nobody";
   }
 
   /** Resolves with the broker's reason code when the message is settled; 0x80 and above mean that it was refused. */
