@@ -67,6 +67,10 @@ export function openAccess(
   const isOpen = !isExposed(options) && !hasCredentials(options);
   const allowAnonymous = options.allowAnonymous || isOpen;
   if (allowAnonymous && !hasCredentials(options) && aclFile === "") return undefined;
+  if (!hasCredentials(options))
+    warn(
+      "nobody's name is checked: who calls himself by a name in --acl-file has its rights; give --password-file, say",
+    );
   const hook = authHook === "" ? undefined : new Hook(authHook, postHttp);
   const access = new Access({ allowAnonymous, hook, warn }, systemClock);
   const follow = (path: string, load: (text: string) => void): void => {
