@@ -117,7 +117,7 @@ class Subscriber {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => this.#end());
     this.#client = await connectAny(this.#connection, this.#callbacks());
     if (this.#flags.debug === true) process.stderr.write(`connected to ${this.#client.remote}\n`);
-    await this.#begin();
+    await this.#begin(this.#client);
     await this.#ended.promise;
     this.#client?.disconnect(this.#connection.properties.disconnect);
   }
@@ -134,12 +134,21 @@ class Subscriber {
     };
   }
 
-  async #begin(): Promise<void> {
+  /** A connection that is lost meanwhile is not its trouble: whoever is told of that connects again, and begins again. */
+  async #begin(client: MqttClient): Promise<void> {
+    try {
+      await this.#subscribe(client);
+    } catch (error) {
+      if (!(error instanceof OperatingError) || error.code !== "ECLOSED") throw error;
+    }
+  }
+
+  async #subscribe(client: MqttClient): Promise<void> {
     const { unsubscribe, qos, retainAsPublished = false, exitAfterSuback } = this.#flags;
     const { properties } = this.#connection;
-    if (unsubscribe !== undefined) await this.#client!.unsubscribe(unsubscribe, properties.unsubscribe);
+    if (unsubscribe !== undefined) await client.unsubscribe(unsubscribe, properties.unsubscribe);
     if (this.#topics.length > 0) {
-      const granted = await this.#client!.subscribe(this.#topics, {
+      const granted = await client.subscribe(this.#topics, {
         qos,
         retainAsPublished,
         ...(properties.subscribe && { properties: properties.subscribe }),
@@ -163,8 +172,11 @@ class Subscriber {
     if (this.#isEnding || this.#client === undefined) return;
     this.#client = undefined;
     this.#tell(`${why}; connecting again`);
-    this.#client = await connectAgain(this.#connection, this.#callbacks(), (what) => this.#tell(what));
-    await this.#begin();
+    const client = await connectAgain(this.#connection, this.#callbacks(), (what) => this.#tell(what));
+    this.#client = client;
+    // It may be gone already, and nobody was told: there was no client yet.
+    if (client.whyClosed !== undefined) return this.#comeBack(client.whyClosed);
+    await this.#begin(client);
   }
 
   #receive(message: Message): void {

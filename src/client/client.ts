@@ -98,6 +98,11 @@ export class MqttClient {
     this.ready.catch(() => {});
   }
 
+  /** Undefined: it is not closed. */
+  get whyClosed(): string | undefined {
+    return this.#why;
+  }
+
   /** For people: who is at the other end. */
   get remote(): string {
     return this.#transport?.remote ?? "nobody";
@@ -322,6 +327,7 @@ export class MqttClient {
   }
 
   #wait<Value>(where: Map<number, Waiting<Value>>, packetId: number): Promise<Value> {
+    if (this.#why !== undefined) return Promise.reject(new OperatingError("ECLOSED", this.#why));
     return new Promise((resolve, reject) => {
       where.set(packetId, { resolve, reject });
     });
