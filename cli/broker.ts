@@ -39,7 +39,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   const log = createLog({ level: options.logLevel, format: options.logFormat });
   const server = await startServer(options, log);
   const host = hostOf(options);
-  const address = host === "0.0.0.0" || host === "::" ? "localhost" : host;
+  const address = ["0.0.0.0", "::", "127.0.0.1"].includes(host) ? "localhost" : host;
   const store = options.zk === "" ? { data: options.data } : { zk: options.zk };
   log.info({ host, ...openPorts(server), ...store, id: options.id }, "broker is ready");
   const command = commandToType();
