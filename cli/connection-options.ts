@@ -43,6 +43,9 @@ export interface ConnectionFlags extends KeeperFiles {
   readonly insecure?: boolean;
 }
 
+/** As mosquitto_sub ends when `-W` has run out. */
+export const timeoutExitCode = 27;
+
 /** Of mosquitto's clients, and not here. */
 const missing: Record<string, string> = {
   "-A, --bind <ADDRESS>": "outgoing connections take the address that the system chooses",
@@ -158,8 +161,13 @@ export function readConnection(flags: ConnectionFlags): Connection {
   return { places, options, properties, topic: url?.topic };
 }
 
-function usage(why: string): never {
+export function usage(why: string): never {
   throw new OperatingError("EUSAGE", why);
+}
+
+/** Throws `OperatingError`. */
+export function checkTopic(topic: string): void {
+  if (!isTopicName(topic)) usage(`${JSON.stringify(topic)} is not a topic: it must not be empty nor hold + or #`);
 }
 
 function placesOf(flags: ConnectionFlags, urlHost: string | undefined, port: number): Where[] {
@@ -179,7 +187,7 @@ function willOf({ willTopic: topic, willPayload, willQos: qos, willRetain }: Con
       usage("a will needs --will-topic");
     return {};
   }
-  if (!isTopicName(topic)) usage(`${JSON.stringify(topic)} is not a topic: it must not be empty nor hold + or #`);
+  checkTopic(topic);
   const properties = given.will === undefined ? {} : { properties: given.will };
   return { will: { topic, payload: willPayload ?? "", qos, retain: willRetain === true, ...properties } };
 }

@@ -7,9 +7,8 @@ import type { KeeperFiles } from "../src/broker/files.ts";
 import type { BrokerFacts } from "../src/broker/peer.ts";
 import { dialable } from "../src/client/client.ts";
 import { brokersPath } from "../src/coordinator/paths.ts";
-import { ZooKeeperError } from "../src/zookeeper/codes.ts";
 import type { Where } from "./connection-options.ts";
-import { connectKeeper } from "./tree.ts";
+import { withCluster } from "./tree.ts";
 
 /** A broker that has not taken a connection by then goes to the end of the line; in ms. */
 const patience = 1000;
@@ -28,23 +27,16 @@ export async function findBrokers(zk: string, files: KeeperFiles): Promise<Where
 }
 
 async function readPlaces(zk: string, files: KeeperFiles): Promise<Where[]> {
-  const zookeeper = await connectKeeper(zk, files);
-  try {
+  const facts = await withCluster({ zk, what: "brokers", ...files }, async (zookeeper) => {
     const { children } = await zookeeper.children(brokersPath);
-    const facts = await Promise.all(
+    return Promise.all(
       children.map(async (name) => {
         const node = await zookeeper.get(`${brokersPath}/${name}`).catch(() => undefined);
         return node === undefined ? [] : [JSON.parse(decodeUtf8(node.data)) as BrokerFacts];
       }),
     );
-    const places = facts.flat().filter(({ draining, port }) => !draining && port > 0);
-    if (places.length > 0) return places.map(({ host, port }) => ({ host, port }));
-  } catch (error) {
-    if (!(error instanceof ZooKeeperError)) throw error;
-    const why = error.code === "NoNode" ? "there is no cluster at this chroot" : error.message;
-    throw new OperatingError("EZOOKEEPER", `cannot read the brokers at ${zk}: ${why}`);
-  } finally {
-    await zookeeper.close();
-  }
-  throw new OperatingError("EZOOKEEPER", `there is no broker in the cluster at ${zk} now`);
+  });
+  const places = facts.flat().filter(({ draining, port }) => !draining && port > 0);
+  if (places.length === 0) throw new OperatingError("EZOOKEEPER", `there is no broker in the cluster at ${zk} now`);
+  return places.map(({ host, port }) => ({ host, port }));
 }

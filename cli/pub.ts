@@ -4,12 +4,14 @@ import { OperatingError } from "../src/base/errors.ts";
 import { readBytes } from "../src/broker/files.ts";
 import type { MqttClient } from "../src/client/client.ts";
 import { describeReason, Reason } from "../src/mqtt/reason.ts";
-import { isTopicName } from "../src/mqtt/topic.ts";
 import {
   addConnectionOptions,
   type Connection,
   type ConnectionFlags,
+  checkTopic,
   readConnection,
+  timeoutExitCode,
+  usage,
   wholeNumber,
 } from "./connection-options.ts";
 import { asksForTopic, Request } from "./requests.ts";
@@ -29,9 +31,6 @@ interface PubFlags extends ConnectionFlags {
   readonly request?: boolean;
   readonly wait: number;
 }
-
-/** As `sub` ends when `-W` has run out. */
-const timeoutExitCode = 27;
 
 export function pubCommand(): Command {
   return addConnectionOptions(new Command("pub").description("Publish messages."))
@@ -69,7 +68,7 @@ Examples:
 async function run(flags: PubFlags): Promise<void> {
   const connection = readConnection(flags);
   const topic = flags.topic ?? connection.topic ?? usage("no topic: give one with -t");
-  if (!isTopicName(topic)) usage(`${JSON.stringify(topic)} is not a topic: it must not be empty nor hold + or #`);
+  checkTopic(topic);
   const messages = messagesOf(flags);
   if (flags.request === true) return request(connection, topic, messages, flags);
   const client = await connectAny(connection, {});
@@ -116,10 +115,6 @@ async function request(
     break;
   }
   client.disconnect(connection.properties.disconnect);
-}
-
-function usage(why: string): never {
-  throw new OperatingError("EUSAGE", why);
 }
 
 /** Throws `OperatingError` unless there is exactly one source. */

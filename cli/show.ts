@@ -16,10 +16,9 @@ import {
   topicOfPath,
 } from "../src/coordinator/paths.ts";
 import { decodeSession } from "../src/mail/records.ts";
-import { ZooKeeperError } from "../src/zookeeper/codes.ts";
 import type { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
 import { printRows, type Row } from "./table.ts";
-import { connectKeeper, type Flags, withKeeper } from "./tree.ts";
+import { type Flags, withCluster, withKeeper } from "./tree.ts";
 
 const views: Record<string, (zookeeper: ZooKeeper) => Promise<Row[]>> = {
   brokers: showBrokers,
@@ -56,17 +55,7 @@ Examples:
 async function run(what: string, { zk, json, ...files }: Flags): Promise<void> {
   if (zk === undefined)
     throw new OperatingError("EUSAGE", "name the ZooKeeper servers with --zk zk1:2181,zk2:2181,zk3:2181");
-  const zookeeper = await connectKeeper(zk, files);
-  try {
-    const rows = await views[what]!(zookeeper);
-    printRows(rows, json === true);
-  } catch (error) {
-    if (!(error instanceof ZooKeeperError)) throw error;
-    const why = error.code === "NoNode" ? "there is no cluster at this chroot" : error.message;
-    throw new OperatingError("EZOOKEEPER", `cannot read the cluster at ${zk}: ${why}`);
-  } finally {
-    await zookeeper.close();
-  }
+  printRows(await withCluster({ zk, what: "cluster", ...files }, views[what]!), json === true);
 }
 
 async function showBrokers(zookeeper: ZooKeeper): Promise<Row[]> {

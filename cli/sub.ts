@@ -13,6 +13,8 @@ import {
   type Connection,
   type ConnectionFlags,
   readConnection,
+  timeoutExitCode,
+  usage,
   wholeNumber,
 } from "./connection-options.ts";
 import { formatMessage, NoJson, parseFormat } from "./format.ts";
@@ -40,9 +42,6 @@ interface SubFlags extends ConnectionFlags {
   readonly randomFilter?: number;
   readonly respond?: string;
 }
-
-/** As mosquitto_sub ends when `-W` has run out. */
-const timeoutExitCode = 27;
 
 export function subCommand(): Command {
   return addConnectionOptions(new Command("sub").description("Subscribe to topics and print their messages."))
@@ -224,10 +223,6 @@ class Subscriber {
   #tell(what: string): void {
     if (this.#flags.quiet !== true) process.stderr.write(`mqttzoo: ${what}\n`);
   }
-}
-
-function usage(why: string): never {
-  throw new OperatingError("EUSAGE", why);
 }
 
 function filterOf(text: string): Filter {

@@ -11,6 +11,7 @@ import type { Coordinator } from "../src/coordinator/coordinator.ts";
 import { bankPath } from "../src/coordinator/paths.ts";
 import { EmbeddedCoordinator } from "../src/embedded/embedded-coordinator.ts";
 import { openReader } from "../src/embedded/reader.ts";
+import { ZooKeeperError } from "../src/zookeeper/codes.ts";
 import { PlainStore } from "../src/zookeeper/plain-store.ts";
 import { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
 
@@ -73,8 +74,25 @@ export function addCommand(to: Command, name: string, description: string): Comm
   return withPlace(command).option("--json", "print one JSON object a line");
 }
 
-export function connectKeeper(zk: string, files: KeeperFiles): Promise<ZooKeeper> {
+function connectKeeper(zk: string, files: KeeperFiles): Promise<ZooKeeper> {
   return ZooKeeper.connect(zk.includes("/") ? zk : `${zk}/mqttzoo`, readKeeperFiles(files));
+}
+
+/** Reads what ZooKeeper knows of a cluster, `what` in words. Rejects with `OperatingError`. */
+export async function withCluster<Result>(
+  { zk, what, ...files }: KeeperFiles & { readonly zk: string; readonly what: string },
+  use: (zookeeper: ZooKeeper) => Promise<Result>,
+): Promise<Result> {
+  const zookeeper = await connectKeeper(zk, files);
+  try {
+    return await use(zookeeper);
+  } catch (error) {
+    if (!(error instanceof ZooKeeperError)) throw error;
+    const why = error.code === "NoNode" ? "there is no cluster at this chroot" : error.message;
+    throw new OperatingError("EZOOKEEPER", `cannot read the ${what} at ${zk}: ${why}`);
+  } finally {
+    await zookeeper.close();
+  }
 }
 
 /** How ZooKeeper is reached, as the broker has it. */

@@ -25,12 +25,6 @@ export interface Listeners {
   close(): void;
 }
 
-export interface Identities {
-  /** For MQTT over TLS, and for WebSocket over TLS: they agree on different protocols. */
-  readonly tls: TlsIdentity;
-  readonly wss: TlsIdentity;
-}
-
 const loopback = "127.0.0.1";
 const anywhere = "0.0.0.0";
 /** "/" is where clients come whose users have named no path. */
@@ -87,34 +81,29 @@ export function openAccess(
 }
 
 /** Undefined: there is no port for TLS. Throws `OperatingError`. */
-export function openIdentities(options: BrokerOptions, files: Files): Identities | undefined {
+export function openIdentity(options: BrokerOptions, files: Files): TlsIdentity | undefined {
   if (options.tlsPort === -1 && options.wssPort === -1) return undefined;
   const { tlsCert, tlsKey, tlsCa, tlsClientCert: clientCertificates, tlsVersionMin: versionMin } = options;
-  let identities: Identities | undefined;
+  let identity: TlsIdentity | undefined;
   files.follow([tlsCert, tlsKey, ...(tlsCa === "" ? [] : [tlsCa])], ([cert, key, ca]) => {
     const texts = { cert: cert!, key: key!, ca };
-    if (identities === undefined) {
-      const of = (protocol: string): TlsIdentity =>
-        new TlsIdentity(texts, { clientCertificates, versionMin, protocol });
-      identities = { tls: of("mqtt"), wss: of("http/1.1") };
-    } else {
-      identities.tls.change(texts);
-      identities.wss.change(texts);
-    }
+    if (identity === undefined) identity = new TlsIdentity(texts, { clientCertificates, versionMin });
+    else identity.change(texts);
   });
-  return identities;
+  return identity;
 }
 
 /** Throws `OperatingError`: a port is in use, say. What was opened before that is closed again. */
 export function openListeners<Owner>(
   options: BrokerOptions,
   events: TransportEvents<Owner>,
-  identities: Identities | undefined,
+  identity: TlsIdentity | undefined,
 ): Listeners {
   const host = hostOf(options);
   const opened: Listener[] = [];
-  const listen = <End>(port: number, end: TransportEvents<End>, tls?: TlsIdentity): number => {
+  const listen = <End>(port: number, end: TransportEvents<End>, protocol?: string): number => {
     if (port === -1) return -1;
+    const tls = identity && protocol !== undefined ? { identity, protocol } : undefined;
     const listener =
       options.proxyProtocol && tls === undefined
         ? listenTcp(host, port, behindProxy(end))
@@ -129,9 +118,9 @@ export function openListeners<Owner>(
     const overWeb = overWebSocket(events, webSocket);
     const ports: Ports = {
       tcp: listen(options.port, events),
-      tls: listen(options.tlsPort, events, identities?.tls),
+      tls: listen(options.tlsPort, events, "mqtt"),
       ws: listen(options.wsPort, overWeb),
-      wss: listen(options.wssPort, overWeb, identities?.wss),
+      wss: listen(options.wssPort, overWeb, "http/1.1"),
     };
     if (options.socket !== "") opened.push(listenUnix(options.socket, events));
     return { ports, close };

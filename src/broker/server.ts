@@ -9,6 +9,7 @@ import type { Coordinator } from "../coordinator/coordinator.ts";
 import { EmbeddedCoordinator } from "../embedded/embedded-coordinator.ts";
 import { serveHttp } from "../net/http.ts";
 import { dialTcp, type Listener, listenTcp } from "../net/tcp.ts";
+import type { TlsIdentity } from "../net/tls.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { Turn } from "../net/writer.ts";
 import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
@@ -19,15 +20,7 @@ import { openControl } from "./control.ts";
 import { Files, readKeeperFiles, readSecret } from "./files.ts";
 import { Health } from "./health.ts";
 import { type DialLink, LinkConnection } from "./links.ts";
-import {
-  checkDoors,
-  type Identities,
-  type Listeners,
-  openAccess,
-  openIdentities,
-  openListeners,
-  type Ports,
-} from "./listeners.ts";
+import { checkDoors, type Listeners, openAccess, openIdentity, openListeners, type Ports } from "./listeners.ts";
 import { sharedSecret } from "./membership.ts";
 import type { BrokerOptions } from "./options.ts";
 
@@ -62,7 +55,7 @@ export async function startServer(options: BrokerOptions, log: Log): Promise<Ser
 async function serve(options: BrokerOptions, log: Log, { health, http }: Serving): Promise<Server> {
   const files = new Files(log);
   const server: { broker: Broker | undefined } = { broker: undefined };
-  const identities = openIdentities(options, files);
+  const identity = openIdentity(options, files);
   const access = openAccess(options, files, {
     changed: () => server.broker?.handle({ kind: "accessChanged" }),
     warn: (why) => log.warn(why),
@@ -88,7 +81,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
   });
   server.broker = broker;
   health.started(broker.context);
-  http?.started(broker, identities);
+  http?.started(broker, identity);
   const control = options.zk === "" ? openControl(options.data, coordinator, log) : undefined;
   const alarm = setAlarm(
     { nextDeadline: () => broker.nextDeadline(), tick: () => broker.handle({ kind: "tick" }) },
@@ -97,7 +90,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
   broker.onSooner(() => alarm.wake());
   let listeners: Listeners;
   try {
-    listeners = openListeners(options, clientEvents(broker, turn), identities);
+    listeners = openListeners(options, clientEvents(broker, turn), identity);
   } catch (error) {
     await new Promise<void>((resolve) => coordinator.close(resolve));
     throw error;
@@ -128,7 +121,7 @@ interface Serving {
 }
 
 interface Http {
-  started(broker: Broker, identities: Identities | undefined): void;
+  started(broker: Broker, identity: TlsIdentity | undefined): void;
   close(): void;
 }
 
@@ -149,9 +142,9 @@ async function openHttp({ httpHost, httpPort, httpTokenFile }: BrokerOptions, he
     return health.answer(path) ?? missing;
   });
   return {
-    started(started, identities) {
+    started(started, identity) {
       broker = started;
-      exposition = new Exposition(broker.context, identities?.tls);
+      exposition = new Exposition(broker.context, identity);
     },
     close: () => http.close(),
   };

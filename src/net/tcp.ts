@@ -99,7 +99,10 @@ interface ServerUpgrade<Data> {
  * TLS over connections that are accepted as plain ones: so each handshake uses the certificate that is the newest then,
  * and what the broker counts and limits begins before the handshake.
  */
-function secureHandlers<Owner>(events: TransportEvents<Owner>, identity: TlsIdentity): SocketHandler<Attached<Owner>> {
+function secureHandlers<Owner>(
+  events: TransportEvents<Owner>,
+  { identity, protocol }: ServerTls,
+): SocketHandler<Attached<Owner>> {
   const plain = handlers(events);
   const secure: SocketHandler<Attached<Owner>> = {
     ...plain,
@@ -117,7 +120,7 @@ function secureHandlers<Owner>(events: TransportEvents<Owner>, identity: TlsIden
       // Asked now: afterwards the plain socket knows it no more.
       const { remoteAddress, remotePort } = socket;
       const upgrade: ServerUpgrade<Attached<Owner>> = {
-        tls: identity.options(),
+        tls: identity.options(protocol),
         isServer: true,
         data: undefined as unknown as Attached<Owner>,
         socket: secure,
@@ -142,7 +145,13 @@ export interface Listener {
 }
 
 export interface ListenOptions {
-  readonly tls?: TlsIdentity | undefined;
+  readonly tls?: ServerTls | undefined;
+}
+
+export interface ServerTls {
+  readonly identity: TlsIdentity;
+  /** What is spoken there (ALPN). */
+  readonly protocol: string;
 }
 
 /** Listens. Throws `OperatingError` with the system's code: EADDRINUSE, EACCES, EADDRNOTAVAIL. */

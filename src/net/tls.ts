@@ -26,8 +26,6 @@ export interface TlsFiles {
 
 export interface TlsPolicy {
   readonly clientCertificates: ClientCertificates;
-  /** The protocol to agree on with clients that ask (ALPN); who asks for none of ours is refused. */
-  readonly protocol: string;
   readonly versionMin: TlsVersion;
 }
 
@@ -59,9 +57,9 @@ export class TlsIdentity {
     this.#files = files;
   }
 
-  /** What Bun wants to know. */
-  options(): object {
-    const { clientCertificates, protocol, versionMin } = this.#policy;
+  /** What Bun wants to know. `protocol`: to agree on with clients that ask (ALPN); who asks for none of ours is refused. */
+  options(protocol: string): object {
+    const { clientCertificates, versionMin } = this.#policy;
     const { cert, key, ca } = this.#files;
     return {
       cert,
