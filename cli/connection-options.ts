@@ -3,7 +3,8 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
 import { systemRandom } from "../src/base/random.ts";
 import { isThere, type KeeperFiles, listTexts, readSecret, readText } from "../src/broker/files.ts";
-import type { ClientOptions } from "../src/client/options.ts";
+import type { ConnectionOptions } from "../src/client/connection-options.ts";
+import type { Place } from "../src/client/dial.ts";
 import { type ProtocolVersion, type QoS, sessionNeverExpires } from "../src/mqtt/constants.ts";
 import { isTopicName } from "../src/mqtt/topic.ts";
 import { findBrokers } from "./nearest.ts";
@@ -113,13 +114,10 @@ export function addConnectionOptions(command: Command): Command {
   return command;
 }
 
-/** One broker of `-h`, or what `--unix` names. */
-export type Where = Pick<ClientOptions, "host" | "port" | "socket">;
-
 export interface Connection {
   /** Where to try, in this order; asked again when a connection is lost. Rejects with `OperatingError`. */
-  readonly places: () => Promise<readonly Where[]>;
-  readonly options: Omit<ClientOptions, "host" | "port">;
+  readonly places: () => Promise<readonly Place[]>;
+  readonly options: ConnectionOptions;
   readonly properties: GivenProperties;
   /** Of `-L`. */
   readonly topic: string | undefined;
@@ -170,7 +168,7 @@ export function checkTopic(topic: string): void {
   if (!isTopicName(topic)) usage(`${JSON.stringify(topic)} is not a topic: it must not be empty nor hold + or #`);
 }
 
-function placesOf(flags: ConnectionFlags, urlHost: string | undefined, port: number): Where[] {
+function placesOf(flags: ConnectionFlags, urlHost: string | undefined, port: number): Place[] {
   if (flags.unix !== undefined) return [{ host: "", port: 0, socket: flags.unix }];
   return (flags.host ?? urlHost ?? "localhost").split(",").map((place) => {
     const [, host, own] = /^(.*?)(?::(\d+))?$/.exec(place)!;
@@ -207,7 +205,7 @@ function readUrl(text: string) {
 }
 
 /** TLS is spoken where anything is said of it. */
-function tlsOf(flags: ConnectionFlags, isAsked: boolean): ClientOptions["tls"] {
+function tlsOf(flags: ConnectionFlags, isAsked: boolean): ConnectionOptions["tls"] {
   const { cafile, capath, cert, key, insecure, tlsUseOsCerts, ciphers, tlsVersion, tlsAlpn } = flags;
   if ((cert === undefined) !== (key === undefined)) usage("--cert and --key go together");
   const authorities = [

@@ -1,6 +1,6 @@
 /** `sub -F FORMAT`: how a message is printed, in mosquitto_sub's terms: %t, %-10t, %08x, @H, \n. */
 import strftime from "strftime";
-import type { Message } from "../src/client/options.ts";
+import type { Message } from "../src/client/connection-options.ts";
 
 interface Field {
   readonly what: string;

@@ -5,16 +5,15 @@ import { systemClock } from "../src/base/clock.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import type { KeeperFiles } from "../src/broker/files.ts";
 import type { BrokerFacts } from "../src/broker/peer.ts";
-import { dialable } from "../src/client/client.ts";
+import { dialable, type Place } from "../src/client/dial.ts";
 import { brokersPath } from "../src/coordinator/paths.ts";
-import type { Where } from "./connection-options.ts";
 import { withCluster } from "./tree.ts";
 
 /** A broker that has not taken a connection by then goes to the end of the line; in ms. */
 const patience = 1000;
 
 /** Those that are about to leave are left out. A busy broker takes connections later, so the order goes by load as well. Throws `OperatingError`. */
-export async function findBrokers(zk: string, files: KeeperFiles): Promise<Where[]> {
+export async function findBrokers(zk: string, files: KeeperFiles): Promise<Place[]> {
   const places = await readPlaces(zk, files);
   const timed = await Promise.all(
     places.map(async (place) => {
@@ -26,7 +25,7 @@ export async function findBrokers(zk: string, files: KeeperFiles): Promise<Where
   return timed.sort((a, b) => a.ms - b.ms).map(({ place }) => place);
 }
 
-async function readPlaces(zk: string, files: KeeperFiles): Promise<Where[]> {
+async function readPlaces(zk: string, files: KeeperFiles): Promise<Place[]> {
   const facts = await withCluster({ zk, what: "brokers", ...files }, async (zookeeper) => {
     const { children } = await zookeeper.children(brokersPath);
     return Promise.all(

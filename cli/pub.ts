@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
 import { readBytes } from "../src/broker/files.ts";
-import type { MqttClient } from "../src/client/client.ts";
+import type { MqttConnection } from "../src/client/connection.ts";
 import { describeReason, Reason } from "../src/mqtt/reason.ts";
 import {
   addConnectionOptions,
@@ -155,12 +155,12 @@ async function* linesOf(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
 interface Publishing {
   readonly topic: string;
   readonly inflight: number;
-  readonly options: Parameters<MqttClient["publish"]>[2];
+  readonly options: Parameters<MqttConnection["publish"]>[2];
 }
 
 /** Resolves with the reasons of those that were refused. */
 async function publishAll(
-  client: MqttClient,
+  client: MqttConnection,
   messages: AsyncIterable<Uint8Array | string>,
   { topic, inflight, options }: Publishing,
 ): Promise<number[]> {

@@ -1,8 +1,8 @@
 /** Request and response (MQTT 5, 4.10): a question with the topic on which its answer is awaited. */
 import { OperatingError } from "../src/base/errors.ts";
 import { systemRandom } from "../src/base/random.ts";
-import type { MqttClient } from "../src/client/client.ts";
-import type { Message, PublishOptions } from "../src/client/options.ts";
+import type { MqttConnection } from "../src/client/connection.ts";
+import type { Message, PublishOptions } from "../src/client/connection-options.ts";
 import { describeReason, Reason } from "../src/mqtt/reason.ts";
 
 /** What is asked for of the broker in CONNECT: a topic of one's own. */
@@ -21,12 +21,12 @@ export class Request {
 
   /** Resolves with the answer. Rejects with `OperatingError` if the topic or the question is refused, or nobody is there to answer. */
   async ask(
-    client: MqttClient,
+    client: MqttConnection,
     topic: string,
     question: Uint8Array | string,
     options: PublishOptions,
   ): Promise<Message> {
-    const responseTopic = `${client.responseInformation ?? "response/"}${systemRandom.hex(8)}`;
+    const responseTopic = `${client.granted.responseInformation ?? "response/"}${systemRandom.hex(8)}`;
     const [granted = 0x80] = await client.subscribe([responseTopic], { qos: options.qos ?? 0 });
     if (granted >= Reason.unspecifiedError)
       throw new OperatingError("EREFUSED", `the broker refused ${responseTopic}: ${describeReason(granted)}`);
@@ -41,7 +41,7 @@ export class Request {
 }
 
 /** Has a command of the shell answer what is asked: the payload on its standard input, the topic in MQTT_TOPIC. */
-export async function respond(client: MqttClient, command: string, message: Message): Promise<void> {
+export async function respond(client: MqttConnection, command: string, message: Message): Promise<void> {
   const { responseTopic, correlationData } = message.properties ?? {};
   if (responseTopic === undefined) return;
   const child = Bun.spawn(["sh", "-c", command], {

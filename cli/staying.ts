@@ -1,8 +1,9 @@
 /** One of several brokers: the first that takes us, and another one when it is gone. */
 import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { systemRandom } from "../src/base/random.ts";
-import { connect, type MqttClient } from "../src/client/client.ts";
-import type { ClientOptions } from "../src/client/options.ts";
+import type { MqttConnection } from "../src/client/connection.ts";
+import type { ConnectionOptions } from "../src/client/connection-options.ts";
+import { connect } from "../src/client/dial.ts";
 import type { Connection } from "./connection-options.ts";
 
 /** A broker that takes a connection and says nothing is given up for another one; in s. */
@@ -12,7 +13,7 @@ const backoffMin = 250;
 const backoffMax = 30_000;
 
 /** Rejects with `OperatingError` that says what the last of them said. */
-export async function connectAny(connection: Connection, more: Partial<ClientOptions>): Promise<MqttClient> {
+export async function connectAny(connection: Connection, more: Partial<ConnectionOptions>): Promise<MqttConnection> {
   const { options } = connection;
   const places = await connection.places();
   let last: unknown;
@@ -34,9 +35,9 @@ export async function connectAny(connection: Connection, more: Partial<ClientOpt
 /** Connects until it can be done, after a connection is lost; with full jitter, so that not all come at once. */
 export async function connectAgain(
   connection: Connection,
-  more: Partial<ClientOptions>,
+  more: Partial<ConnectionOptions>,
   tell: (why: string) => void,
-): Promise<MqttClient> {
+): Promise<MqttConnection> {
   for (let backoff = backoffMin; ; backoff = Math.min(backoffMax, backoff * 2)) {
     await Bun.sleep(backoff * systemRandom.next());
     try {

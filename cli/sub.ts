@@ -3,9 +3,9 @@ import { Command, InvalidArgumentError } from "commander";
 import { systemClock } from "../src/base/clock.ts";
 import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { systemRandom } from "../src/base/random.ts";
-import type { MqttClient } from "../src/client/client.ts";
 import { ClientSession } from "../src/client/client-session.ts";
-import type { Message } from "../src/client/options.ts";
+import type { MqttConnection } from "../src/client/connection.ts";
+import type { Message } from "../src/client/connection-options.ts";
 import { describeReason, Reason } from "../src/mqtt/reason.ts";
 import { type Filter, filterMatches, parseFilter } from "../src/mqtt/topic.ts";
 import {
@@ -99,7 +99,7 @@ class Subscriber {
   readonly #filterOut: readonly Filter[];
   readonly #session = new ClientSession();
   readonly #ended = Promise.withResolvers<void>();
-  #client: MqttClient | undefined;
+  #client: MqttConnection | undefined;
   #left: number;
   #isEnding = false;
 
@@ -134,7 +134,7 @@ class Subscriber {
   }
 
   /** A connection that is lost meanwhile is not its trouble: whoever is told of that connects again, and begins again. */
-  async #begin(client: MqttClient): Promise<void> {
+  async #begin(client: MqttConnection): Promise<void> {
     try {
       await this.#subscribe(client);
     } catch (error) {
@@ -142,7 +142,7 @@ class Subscriber {
     }
   }
 
-  async #subscribe(client: MqttClient): Promise<void> {
+  async #subscribe(client: MqttConnection): Promise<void> {
     const { unsubscribe, qos, retainAsPublished = false, exitAfterSuback } = this.#flags;
     const { properties } = this.#connection;
     if (unsubscribe !== undefined) await client.unsubscribe(unsubscribe, properties.unsubscribe);

@@ -70,7 +70,8 @@ const floors: Record<string, readonly string[]> = {
     "src/zookeeper",
     "src/embedded",
   ],
-  "src/client": ["src/base", "src/mqtt", "src/net", "src/session"],
+  // bank: what a refusal says, and what a message costs.
+  "src/client": ["src/base", "src/mqtt", "src/net", "src/session", "src/bank"],
   // mqtt: the flags speak of QoS, reasons and filters, which are the protocol's words; zookeeper: of its servers.
   cli: [
     "src/base",
@@ -89,8 +90,8 @@ const floors: Record<string, readonly string[]> = {
 /** The door in each row is the only place for what its pattern names. */
 const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   {
-    what: /\bBun\.(listen|connect|udpSocket|serve)\b|"node:(net|tls|dgram|http)"/,
-    only: ["src/net/tcp.ts", "src/net/http.ts"],
+    what: /\bBun\.(listen|connect|udpSocket|serve)\b|"node:(net|tls|dgram|http)"|\bnew WebSocket\b/,
+    only: ["src/net/tcp.ts", "src/net/http.ts", "src/net/node-tcp.ts", "src/net/web-socket-client.ts"],
   },
   // The operator's configuration is a file that the command line reads, his certificates and passwords the broker; a Unix
   // socket is a file, too.
@@ -101,7 +102,7 @@ const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   { what: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, only: ["src/base/clock.ts"] },
   { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts"] },
   // Timers of the edges: the machines' alarm, a closing socket, the store's retry, patience with a first contact,
-  // a client's ping, -W of sub and pub, a balancer's header, a look at the operator's files.
+  // a client's ping and its patience, -W of sub and pub, a balancer's header, a look at the operator's files.
   {
     what: /\bsetTimeout\(|\bsetInterval\(/,
     only: [
@@ -111,7 +112,11 @@ const doors: readonly { what: RegExp; only: readonly string[] }[] = [
       "src/net/proxy-protocol.ts",
       "src/broker/files.ts",
       "src/embedded/worker.ts",
-      "src/client/client.ts",
+      "src/net/node-tcp.ts",
+      "src/net/web-socket-client.ts",
+      "src/client/connection.ts",
+      "src/client/dial.ts",
+      "src/client/patience.ts",
       "cli/sub.ts",
       "cli/pub.ts",
     ],
@@ -169,8 +174,9 @@ describe("tidy", () => {
       reached.add(path);
       for (const { target } of byPath.get(path)?.imports ?? []) visit(target);
     };
-    // The worker is started by its URL.
-    for (const entry of ["cli/main.ts", "src/embedded/worker.ts"]) visit(entry);
+    // The worker is started by its URL; the package has an entry for each runtime.
+    const packaged = ["bun", "node", "browsers"].map((runtime) => `src/client/for-${runtime}.ts`);
+    for (const entry of ["cli/main.ts", "src/embedded/worker.ts", ...packaged]) visit(entry);
     expect(product.map(({ path }) => path).filter((path) => !reached.has(path))).toEqual([]);
   });
 

@@ -21,6 +21,16 @@ export const topicAliasMax = 64;
 /** User names, client ids and the like in log lines are cut at this many characters. */
 export const logTextMax = 128;
 
+/** How often a WebSocket that has too much unsent is asked whether it has less. */
+export const webSocketDrainCheckMs = 10;
+/** Server References that a client follows before it turns to the brokers that it was given. */
+export const referencesFollowedMax = 8;
+/** Messages of a client that wait to be sent, in bytes: a program that publishes faster than the broker takes it, and does not wait. */
+export const backlogBytesMax = 256 * 1024 * 1024;
+/** Topics that a client remembers as text, and for which it remembers whom they interest. */
+export const topicTextsMax = 1024;
+export const topicInterestsMax = 4096;
+
 /** Topics whose route is cached. At this many the cache starts anew. */
 export const routeCacheEntriesMax = 65_536;
 export const routeCacheBytesMax = 16 * 1024 * 1024;

@@ -8,5 +8,6 @@ export interface Random {
 
 export const systemRandom: Random = {
   next: () => Math.random(),
-  hex: (count) => Buffer.from(crypto.getRandomValues(new Uint8Array(count))).toString("hex"),
+  hex: (count) =>
+    Array.from(crypto.getRandomValues(new Uint8Array(count)), (byte) => byte.toString(16).padStart(2, "0")).join(""),
 };

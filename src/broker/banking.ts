@@ -7,6 +7,7 @@
 import type { Accounts, Standing } from "../bank/accounts.ts";
 import { Branch, type Reservation } from "../bank/branch.ts";
 import { drawTtl, milli, type Pricing, priceOf, retainedPriceOf } from "../bank/price.ts";
+import { describeShortage } from "../bank/shortage.ts";
 import {
   bankAskMs,
   bankLookMs,
@@ -120,6 +121,11 @@ export class Banking implements Ledger {
     return this.#capital;
   }
 
+  /** What it costs to have a message stored here. */
+  get pricing(): Pricing {
+    return this.#pricing;
+  }
+
   /** What the vault held when it was last asked. */
   get vault(): number {
     return this.#vault;
@@ -133,9 +139,8 @@ export class Banking implements Ledger {
 
   /** Why a publish is refused, for whoever has sent it. */
   describe(price: number): string {
-    const credits = (amount: number): string => (amount / milli).toFixed(1);
     const balance = Math.max(0, this.account.free);
-    return `the bank cannot pay: price ${credits(price)}, balance ${credits(balance)} credits; credits come back as messages are read or expire, try again in ${retrySeconds} s`;
+    return describeShortage({ price: price / milli, balance: balance / milli, retryAfter: retrySeconds });
   }
 
   guard(): JournalOperation {

@@ -1,7 +1,8 @@
 /** What an operator may set, with defaults. The command line, the environment and the file all end here. */
 import { hostname } from "node:os";
 import type { LogFormat, LogLevel } from "../base/log.ts";
-import type { ClientCertificates, TlsVersion } from "../net/tls.ts";
+import type { ClientCertificates } from "../net/tls.ts";
+import type { TlsVersion } from "../net/transport.ts";
 
 export interface BrokerOptions {
   /** "": this machine alone, or everywhere once clients are told apart or anybody is welcome. */

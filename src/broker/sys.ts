@@ -113,6 +113,7 @@ export class Sys {
       ["bank/bound", account.bound / milli],
       ["bank/free", account.free / milli],
       ["bank/messages", account.messages],
+      ["bank/pricing", JSON.stringify(banking.pricing)],
       ["bank/vault", banking.vault / milli],
       ["bank/refused", metrics.refusedByBank],
       ["bank/holders", JSON.stringify(holdersOf(this.#context, holdersShown))],

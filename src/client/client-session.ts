@@ -8,16 +8,19 @@ export interface Unacknowledged {
   released: boolean;
 }
 
+/** Told how a publish ended: the reason code, and the broker's words if it has any. */
+export type OnSettled = (unacknowledged: Unacknowledged, reason: number, text: string | undefined) => void;
+
 export class ClientSession {
   /** In the order of their first sending. */
   readonly outgoing = new Map<number, Unacknowledged>();
   /** QoS 2 messages received and not released. */
   readonly incoming = new Set<number>();
-  readonly #onSettled: (publish: Publish, reason: number) => void;
+  readonly #onSettled: OnSettled;
   #lastId = 0;
 
   /** `onSettled` is told of every publish that the broker has taken over, or refused, in whichever connection. */
-  constructor(onSettled: (publish: Publish, reason: number) => void = () => {}) {
+  constructor(onSettled: OnSettled = () => {}) {
     this.#onSettled = onSettled;
   }
 
@@ -33,11 +36,11 @@ export class ClientSession {
     return id;
   }
 
-  settle(id: number, reason: number): void {
+  settle(id: number, reason: number, text: string | undefined): void {
     const unacknowledged = this.outgoing.get(id);
     if (unacknowledged === undefined) return;
     this.outgoing.delete(id);
-    this.#onSettled(unacknowledged.publish, reason);
+    this.#onSettled(unacknowledged, reason, text);
   }
 
   /** The broker has no session: what it had half received it has forgotten; what we had too. */

@@ -1,376 +1,303 @@
 /**
- * The MQTT client that `pub`, `sub` and applications use. Promises mean what MQTT means: `publish` resolves when
- * the broker has taken the message over (PUBACK, or PUBREC and PUBCOMP), `subscribe` when it has said SUBACK.
+ * The client that applications use: it outlives its connections. What goes out and what comes in are machines of their own
+ * (`outbox.ts`, `inbox.ts`); `lifeline.ts` gives both a connection, and another one when it is lost.
  */
-import type {
-  IConnackPacket,
-  IConnectPacket,
-  IDisconnectPacket,
-  IPublishPacket,
-  ISubackPacket,
-  ISubscribePacket,
-  IUnsubscribePacket,
-} from "mqtt-packet";
-import { decodeUtf8, encodeUtf8, noBytes, ownBytes } from "../base/bytes.ts";
-import { messageOf, OperatingError } from "../base/errors.ts";
-import { remainingLengthMax } from "../base/limits.ts";
+import { encodeUtf8 } from "../base/bytes.ts";
 import { systemRandom } from "../base/random.ts";
-import { ackReason, parseAck, writeAck } from "../mqtt/acks.ts";
-import { PacketType, type ProtocolVersion } from "../mqtt/constants.ts";
-import { decodeFromServer, encodeControl, type Packet } from "../mqtt/control.ts";
-import { Framer } from "../mqtt/framer.ts";
-import { Envelope, makePublish, Publish, parsePublish, writePublish } from "../mqtt/publish.ts";
-import { describeReason, Reason } from "../mqtt/reason.ts";
-import { dialTcp, dialUnix } from "../net/tcp.ts";
-import type { Transport, TransportEvents } from "../net/transport.ts";
-import { Turn, Writer } from "../net/writer.ts";
-import { ClientSession, type Unacknowledged } from "./client-session.ts";
-import type { ClientOptions, PublishOptions, PublishProperties, SubscribeOptions } from "./options.ts";
+import { sessionNeverExpires } from "../mqtt/constants.ts";
+import { Turn } from "../net/writer.ts";
+import { parseTarget, type Target } from "./address.ts";
+import { BankDesk } from "./bank-desk.ts";
+import type {
+  ClientOptions,
+  Payload,
+  Published,
+  PublishOptions,
+  SchemaOption,
+  Status,
+  Will,
+} from "./client-options.ts";
+import type { MqttConnection } from "./connection.ts";
+import type { ConnectionOptions } from "./connection-options.ts";
+import { ClientClosed } from "./errors.ts";
+import { Inbox } from "./inbox.ts";
+import { type Dialer, Lifeline } from "./lifeline.ts";
+import type { Message } from "./message.ts";
+import { Outbox } from "./outbox.ts";
+import { toPublish } from "./outgoing-publish.ts";
+import { within } from "./patience.ts";
+import { type Answer, type RequestOptions, Requests, Responder, type RespondOptions } from "./requests.ts";
+import { State, type StateOptions } from "./retained-state.ts";
+import { validate } from "./standard-schema.ts";
+import type { Subscription, SubscriptionOptions } from "./subscription.ts";
+import type { Params } from "./topic-pattern.ts";
 
-/** Dials and connects. Rejects with `OperatingError`: unreachable, or `EREFUSED` with the broker's reason. */
-export async function connect(options: ClientOptions): Promise<MqttClient> {
-  const client = new MqttClient(options);
-  const seconds = options.connectTimeout ?? 30;
-  const giveUp = setTimeout(() => client.abort(`no answer from the broker within ${seconds} s`), seconds * 1000);
-  const events: TransportEvents<MqttClient> = {
-    opened: (transport) => client.opened(transport),
-    received: (_, bytes) => client.received(bytes),
-    drained: () => client.drained(),
-    closed: (_, error) => client.closed(error ?? "the broker closed the connection"),
-  };
-  const { host, port, socket, tls } = options;
-  const dialled = socket === undefined ? dialTcp(host, port, events, { tls }) : dialUnix(socket, events);
-  dialled.catch(() => {});
-  try {
-    // Whichever fails first: the dial, or the patience with it.
-    await Promise.race([dialled, client.ready]);
-    await client.ready;
-  } finally {
-    clearTimeout(giveUp);
-  }
+/**
+ * What differs between runtimes.
+ * @internal
+ */
+export interface Runtime {
+  readonly dialer: (options: ClientOptions) => Dialer;
+  /** Runs something at the end of the event loop's turn. */
+  readonly nextTurn: (run: () => void) => void;
+}
+
+export interface EndOptions {
+  /** Milliseconds that messages under way are waited for; 5,000 unless set. */
+  readonly timeoutMs?: number;
+}
+
+const receiveMaximumDefault = 256;
+const keepAliveDefault = 30;
+const connectTimeoutDefault = 10;
+const endTimeoutMsDefault = 5000;
+
+/**
+ * Resolves with a client that is connected. Rejects with `ConnectFailed`. Throws a `TypeError` for what cannot be meant.
+ * @internal
+ */
+export async function connectOn(
+  runtime: Runtime,
+  urls: string | readonly string[],
+  options: ClientOptions,
+): Promise<Client> {
+  const client = new Client(runtime, parseTarget(urls), options);
+  await client.start();
   return client;
 }
 
-/** True if somebody takes a connection there within `ms`; it is closed again at once. */
-export function dialable(host: string, port: number, ms: number): Promise<boolean> {
-  const opened = dialTcp<void>(host, port, {
-    opened: (transport) => transport.abort(),
-    received() {},
-    drained() {},
-    closed() {},
-  });
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const giveUp = setTimeout(() => resolve(false), ms);
-  opened.then(
-    () => resolve(true),
-    () => resolve(false),
-  );
-  return promise.finally(() => clearTimeout(giveUp));
-}
-
-export class MqttClient {
-  readonly ready: Promise<void>;
-  sessionPresent = false;
-  /** What the broker wants response topics to begin with, if it was asked for that (MQTT 5). */
-  responseInformation: string | undefined;
+export class Client implements AsyncDisposable {
+  /** What it costs to have a message stored. */
+  readonly bank = new BankDesk(this);
   readonly #options: ClientOptions;
-  readonly #version: ProtocolVersion;
-  readonly #session: ClientSession;
-  readonly #framer = new Framer(remainingLengthMax + 5);
-  readonly #publish = new Publish();
-  readonly #answers = new Map<number, Waiting<readonly number[]>>();
-  readonly #acks = new Map<number, Waiting<number>>();
-  #transport: Transport | undefined;
-  #writer: Writer | undefined;
-  #settleReady: Waiting<void> | undefined;
-  #ping: ReturnType<typeof setInterval> | undefined;
-  /** Something has come since the last ping. */
-  #heard = true;
-  #why: string | undefined;
+  readonly #inbox = new Inbox();
+  readonly #outbox: Outbox;
+  readonly #requests = new Requests(this);
+  readonly #lifeline: Lifeline;
+  readonly #clientId: string;
+  #connection: MqttConnection | undefined;
+  #isFirst = true;
 
-  constructor(options: ClientOptions) {
+  /** @internal */
+  constructor(runtime: Runtime, target: Target, options: ClientOptions) {
+    checkOptions(options);
     this.#options = options;
-    this.#version = options.version ?? 5;
-    this.#session = options.session ?? new ClientSession();
-    this.ready = new Promise((resolve, reject) => {
-      this.#settleReady = { resolve, reject };
+    this.#outbox = new Outbox(options.offline);
+    // Before MQTT 5 no broker has to make up a client id.
+    this.#clientId = options.clientId ?? (options.version === 4 ? `mqttzoo-${systemRandom.hex(6)}` : "");
+    const turn = new Turn(runtime.nextTurn);
+    const { reconnect = {} } = options;
+    this.#lifeline = new Lifeline({
+      addresses: target.addresses,
+      dialer: runtime.dialer(options),
+      connection: async () => ({ ...(await this.#connectionOptions(target)), turn }),
+      connectTimeoutMs: (options.connectTimeout ?? connectTimeoutDefault) * 1000,
+      reconnect: reconnect === false ? undefined : reconnect,
+      random: systemRandom,
+      onConnected: (connection) => this.#connected(connection),
+      onDisconnected: () => this.#disconnected(),
+      onStatus: (status) => options.onStatus?.(status),
+      onEnded: (error) => this.#ended(error),
     });
-    this.ready.catch(() => {});
   }
 
-  /** Undefined: it is not closed. */
-  get whyClosed(): string | undefined {
-    return this.#why;
+  /** @internal */
+  start(): Promise<void> {
+    return this.#lifeline.start(this.#options.signal);
   }
 
-  /** For people: who is at the other end. */
-  get remote(): string {
-    return this.#transport?.remote ?? "nobody";
+  get status(): Status {
+    return this.#lifeline.status;
   }
 
-  /** Resolves with the broker's reason code when the message is settled; 0x80 and above mean that it was refused. */
+  /** The name of the session: as given, or as the broker has made it up. */
+  get clientId(): string {
+    return this.#connection?.granted.assignedClientIdentifier ?? this.#clientId;
+  }
+
+  /** Messages published and not settled. */
+  get pending(): number {
+    return this.#outbox.pending;
+  }
+
+  /** Messages that the broker has kept for a subscription from before this process, and nobody has asked for: they wait for `messages`. */
+  get unclaimed(): number {
+    return this.#inbox.unclaimed;
+  }
+
+  /** What the broker wants topics of answers to begin with. */
+  get responseInformation(): string | undefined {
+    return this.#connection?.granted.responseInformation;
+  }
+
+  /**
+   * Resolves when the message is settled: at QoS 0 when it is written, at 1 and 2 when the broker has taken it over, also in a
+   * later connection. Rejects with `PublishRefused` (`QuotaExceeded`: the bank cannot pay), `QueueFull`, `ClientClosed`. The payload's
+   * bytes must not change until then.
+   */
+  publish(topic: string, payload: Payload, options?: PublishOptions): Promise<Published>;
+  publish<Input>(topic: string, value: Input, options: PublishOptions & SchemaOption<Input>): Promise<Published>;
   publish(
     topic: string,
-    payload: Uint8Array | string,
-    { qos = 0, retain = false, properties }: PublishOptions = {},
-  ): Promise<number> {
-    const bytes = typeof payload === "string" ? encodeUtf8(payload) : payload;
-    const section = properties === undefined ? noBytes : encodeProperties(properties);
-    const message = makePublish(encodeUtf8(topic), bytes, { qos, retain, properties: section });
-    if (this.#why !== undefined) return Promise.reject(new OperatingError("ECLOSED", this.#why));
-    if (qos === 0) {
-      this.#write(message, 0, false);
-      return Promise.resolve(Reason.success);
-    }
-    const packetId = this.#session.add({ publish: message, released: false });
-    this.#write(message, packetId, false);
-    return this.#wait(this.#acks, packetId);
-  }
-
-  /** Resolves with the granted QoS, or a reason of 0x80 and above, of each filter. */
-  subscribe(filters: readonly string[], options: SubscribeOptions = {}): Promise<readonly number[]> {
-    const messageId = this.#session.takeId();
-    const {
-      qos = 0,
-      noLocal: nl = false,
-      retainAsPublished: rap = false,
-      retainHandling: rh = 0,
-      properties,
-    } = options;
-    const subscriptions = filters.map((topic) => (this.#version === 5 ? { topic, qos, nl, rap, rh } : { topic, qos }));
-    this.#send({ cmd: "subscribe", messageId, subscriptions, ...(properties && { properties }) } as ISubscribePacket);
-    return this.#wait(this.#answers, messageId);
-  }
-
-  unsubscribe(filters: readonly string[], properties?: IUnsubscribePacket["properties"]): Promise<readonly number[]> {
-    const messageId = this.#session.takeId();
-    const unsubscriptions = [...filters];
-    this.#send({ cmd: "unsubscribe", messageId, unsubscriptions, ...(properties && { properties }) } as Packet);
-    return this.#wait(this.#answers, messageId);
-  }
-
-  /** Leaves properly: no will is published. */
-  disconnect(properties?: IDisconnectPacket["properties"]): void {
-    if (this.#why !== undefined) return;
-    this.#send({ cmd: "disconnect", ...(properties && { reasonCode: 0, properties }) } as Packet);
-    this.#writer!.flush();
-    this.#transport!.close();
-    this.closed("disconnected");
-  }
-
-  /** Cuts the connection, as a crash would. */
-  abort(why = "aborted"): void {
-    this.#transport?.abort();
-    this.closed(why);
-  }
-
-  opened(transport: Transport): MqttClient {
-    this.#transport = transport;
-    if (this.#why !== undefined) {
-      transport.abort();
-      return this;
-    }
-    this.#writer = new Writer(transport, this.#options.turn ?? new Turn((flush) => void setImmediate(flush)));
-    const {
-      clientId = "",
-      clean = true,
-      keepAlive = 60,
-      username,
-      password,
-      will,
-      sessionExpiryInterval,
-    } = this.#options;
-    const properties = {
-      ...this.#options.properties,
-      ...(sessionExpiryInterval === undefined ? {} : { sessionExpiryInterval }),
-    };
-    this.#send({
-      cmd: "connect",
-      protocolId: this.#version === 3 ? "MQIsdp" : "MQTT",
-      protocolVersion: this.#version,
-      clientId: clientId === "" && this.#version === 3 ? `mqttzoo-${systemRandom.hex(4)}` : clientId,
-      clean,
-      keepalive: keepAlive,
-      ...(username === undefined ? {} : { username }),
-      ...(password === undefined ? {} : { password: Buffer.from(password as Uint8Array) }),
-      ...(will === undefined ? {} : { will: { ...will, payload: Buffer.from(will.payload as Uint8Array) } }),
-      ...(this.#version === 5 && Object.keys(properties).length > 0 ? { properties } : {}),
-    } as IConnectPacket);
-    return this;
-  }
-
-  received(bytes: Uint8Array): void {
-    this.#heard = true;
+    value: unknown,
+    options: PublishOptions & Partial<SchemaOption<unknown>> = noOptions,
+  ): Promise<Published> {
+    const { signal, schema } = options;
+    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    if (schema !== undefined) return this.#publishValid(topic, value, { ...options, schema });
     try {
-      this.#framer.feed(bytes);
-      while (this.#why === undefined && this.#framer.next()) this.#receive();
-      if (!this.#framer.pending) this.#framer.release();
+      return this.#outbox.publish(toPublish(topic, value as Payload, options), signal);
     } catch (error) {
-      this.#transport?.abort();
-      this.closed(messageOf(error));
+      return Promise.reject(error);
     }
   }
 
-  drained(): void {
-    this.#writer?.drained();
+  /**
+   * Subscribes, and hands out the messages: `for await (const message of client.messages("room/{id}/temp"))`. Messages of QoS 1 and 2
+   * are acknowledged as they are taken, so the broker sends no faster than that (`receiveMaximum`).
+   */
+  messages<const Pattern extends string, Data = undefined>(
+    pattern: Pattern,
+    options: SubscriptionOptions<Data> = {},
+  ): Subscription<Params<Pattern>, Data> {
+    this.#throwIfEnded();
+    return this.#inbox.subscribe<Params<Pattern>, Data>(pattern, options);
   }
 
-  closed(why: string): void {
-    if (this.#why !== undefined) return;
-    this.#why = why;
-    clearInterval(this.#ping);
-    this.#writer?.close();
-    const error = new OperatingError("ECLOSED", why);
-    this.#settleReady?.reject(error);
-    for (const waiting of [...this.#acks.values(), ...this.#answers.values()]) waiting.reject(error);
-    this.#options.onClose?.(why);
+  /** The same, when the broker has taken the subscription. Rejects with `SubscribeRefused`. */
+  async subscribe<const Pattern extends string, Data = undefined>(
+    pattern: Pattern,
+    options: SubscriptionOptions<Data> = {},
+  ): Promise<Subscription<Params<Pattern>, Data>> {
+    const subscription = this.messages(pattern, options);
+    await subscription.ready;
+    return subscription;
   }
 
-  #receive(): void {
-    const { bytes, start, body, end } = this.#framer;
-    const type = bytes[start]! >> 4;
-    if (type === PacketType.publish) return this.#receivePublish(bytes[start]!);
-    if (type >= PacketType.puback && type <= PacketType.pubcomp) {
-      const packetId = parseAck(bytes, body, end, { type, version: this.#version });
-      return this.#receiveAck(type, packetId, ackReason(bytes, body, end));
+  /** Publishes a question and resolves with the answer (MQTT 5). Rejects with `RequestFailed`, `TimedOut`, or as `publish` does. */
+  request(topic: string, payload: Payload, options: RequestOptions = {}): Promise<Message> {
+    return this.#requests.request(topic, payload, options);
+  }
+
+  /** Answers what is asked on topics, until it is ended (MQTT 5). What the function throws, the one who asked is told. */
+  respond<const Pattern extends string>(
+    pattern: Pattern,
+    answer: (request: Message<Params<Pattern>>) => Answer | Promise<Answer>,
+    options: RespondOptions = {},
+  ): Responder<Params<Pattern>> {
+    const subscription = this.messages(pattern, Responder.subscription(options));
+    return new Responder(this, subscription, { answer, options });
+  }
+
+  /** The retained message of a topic as a value. */
+  state<Value = string>(topic: string, options: StateOptions<Value> = {}): State<Value> {
+    return new State<Value>(this, topic, options);
+  }
+
+  /** Resolves when the broker has read, and answered, everything that was sent before; at once if there is no connection. */
+  async flush({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    if (this.#connection !== undefined)
+      await within(
+        this.#connection.ping().catch(() => {}),
+        { signal },
+      );
+  }
+
+  /** Waits for what is under way, and leaves: no will is published. A session that outlives its connection stays at the broker. */
+  async end({ timeoutMs = endTimeoutMsDefault }: EndOptions = {}): Promise<void> {
+    if (this.status.state === "closed") return;
+    if (this.#connection !== undefined) {
+      const late = (): Error => new Error("late");
+      await within(this.#outbox.idle(), { ms: timeoutMs, late }).catch(() => {});
     }
-    const packet = decodeFromServer(this.#framer, this.#version);
-    switch (packet.cmd) {
-      case "connack":
-        return this.#receiveConnack(packet);
-      case "suback": {
-        const granted = (packet as ISubackPacket).granted as number[];
-        this.#options.onGranted?.(granted);
-        return this.#answer(packet.messageId!, granted);
-      }
-      case "unsuback":
-        return this.#answer(packet.messageId!, (packet as unknown as { granted?: number[] }).granted ?? []);
-      case "disconnect": {
-        const text = packet.properties?.reasonString;
-        this.#transport!.close();
-        return this.closed(
-          `the broker closed the connection: ${describeReason(packet.reasonCode ?? 0)}${text === undefined ? "" : `: ${text}`}`,
-        );
-      }
-    }
+    this.#connection?.disconnect();
+    this.#lifeline.end(new ClientClosed("the client was ended"));
   }
 
-  #receiveConnack(packet: IConnackPacket): void {
-    const code = this.#version === 5 ? (packet.reasonCode ?? 0) : (packet.returnCode ?? 0);
-    if (code !== 0) {
-      const words = this.#version === 5 ? describeReason(code) : (refusals[code] ?? `return code ${code}`);
-      this.#settleReady?.reject(new OperatingError("EREFUSED", `the broker refused the connection: ${words}`));
-      this.#transport!.close();
-      return this.closed("refused");
-    }
-    this.sessionPresent = packet.sessionPresent;
-    this.responseInformation = packet.properties?.responseInformation;
-    if (!packet.sessionPresent) this.#session.brokerForgot();
-    const seconds = packet.properties?.serverKeepAlive ?? this.#options.keepAlive ?? 60;
-    if (seconds > 0) this.#ping = setInterval(() => this.#sayPing(), seconds * 1000);
-    for (const [packetId, unacknowledged] of this.#session.outgoing) this.#resend(packetId, unacknowledged);
-    this.#settleReady?.resolve();
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.end();
   }
 
-  #sayPing(): void {
-    if (!this.#heard) return this.abort("the broker does not answer");
-    this.#heard = false;
-    this.#send({ cmd: "pingreq" } as Packet);
+  async #publishValid(
+    topic: string,
+    value: unknown,
+    { schema, ...options }: PublishOptions & SchemaOption<unknown>,
+  ): Promise<Published> {
+    await validate(schema, value, `the value for ${topic}`);
+    const publish = toPublish(topic, JSON.stringify(value), { contentType: "application/json", ...options });
+    return this.#outbox.publish(publish, options.signal);
   }
 
-  #resend(packetId: number, { publish, released }: Unacknowledged): void {
-    if (released) writeAck(this.#writer!, PacketType.pubrel, packetId, 0);
-    else this.#write(publish, packetId, true);
-    this.#wait(this.#acks, packetId).catch(() => {});
+  async #connectionOptions(target: Target): Promise<ConnectionOptions> {
+    const { version = 5, will, sessionExpiry = 0, clean = false, keepAlive = keepAliveDefault } = this.#options;
+    const given = this.#options.password;
+    const password = typeof given === "function" ? await given() : (given ?? target.password);
+    const username = this.#options.username ?? target.username;
+    const isClean = sessionExpiry === 0 || (clean && this.#isFirst);
+    return {
+      version,
+      clientId: this.#clientId,
+      clean: isClean,
+      keepAlive,
+      session: this.#outbox.session,
+      ...(username === undefined ? {} : { username }),
+      ...(password === undefined ? {} : { password }),
+      ...(will === undefined ? {} : { will: toWill(will) }),
+      ...(version === 5 && sessionExpiry > 0
+        ? { sessionExpiryInterval: Math.min(sessionExpiry, sessionNeverExpires) }
+        : {}),
+      properties: {
+        receiveMaximum: this.#options.receiveMaximum ?? receiveMaximumDefault,
+        requestResponseInformation: true,
+        ...(this.#options.packetBytesMax === undefined ? {} : { maximumPacketSize: this.#options.packetBytesMax }),
+      },
+      onPublish: (publish, isRepeat) => this.#inbox.receive(publish, isRepeat),
+      onReleased: (packetId) => this.#inbox.released(packetId),
+      onDrained: () => this.#outbox.drained(),
+    };
   }
 
-  #receivePublish(firstByte: number): void {
-    const { bytes, body, end } = this.#framer;
-    const publish = this.#publish;
-    parsePublish(publish, bytes, firstByte, body, end, this.#version);
-    const { qos, packetId, retain, dup } = publish;
-    const isRepeat = qos === 2 && this.#session.incoming.has(packetId);
-    if (qos === 2) this.#session.incoming.add(packetId);
-    if (!isRepeat) {
-      const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
-      const payload = ownBytes(publish.payloadBytes, publish.payloadStart, publish.payloadEnd);
-      // What is taken out of the section as it is read counts as well.
-      const hasProperties = publish.propertiesEnd > publish.propertiesStart || !publish.verbatim;
-      const properties = hasProperties
-        ? (decodeFromServer(this.#framer, this.#version) as IPublishPacket).properties
-        : undefined;
-      this.#options.onMessage?.({ topic, payload, qos, retain, dup, packetId, properties });
-    }
-    if (qos > 0) writeAck(this.#writer!, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, 0);
+  #connected(connection: MqttConnection): void {
+    this.#isFirst = false;
+    this.#connection = connection;
+    this.#inbox.connected(connection);
+    this.#outbox.connected(connection);
   }
 
-  #receiveAck(type: number, packetId: number, reason: number): void {
-    if (type === PacketType.pubrel) {
-      this.#session.incoming.delete(packetId);
-      return writeAck(this.#writer!, PacketType.pubcomp, packetId, 0);
-    }
-    if (type === PacketType.pubrec && reason < Reason.unspecifiedError) {
-      const unacknowledged = this.#session.outgoing.get(packetId);
-      if (unacknowledged !== undefined) unacknowledged.released = true;
-      return writeAck(this.#writer!, PacketType.pubrel, packetId, 0);
-    }
-    // After PUBREC the message is taken over, whatever PUBCOMP says: 0x92 only means that it was said before.
-    const verdict = type === PacketType.pubcomp ? Reason.success : reason;
-    this.#session.settle(packetId, verdict);
-    this.#acks.get(packetId)?.resolve(verdict);
-    this.#acks.delete(packetId);
+  #disconnected(): void {
+    this.#connection = undefined;
+    this.#inbox.disconnected();
+    this.#outbox.disconnected();
   }
 
-  #answer(packetId: number, codes: readonly number[]): void {
-    this.#answers.get(packetId)?.resolve(codes);
-    this.#answers.delete(packetId);
+  #ended(error: ClientClosed): void {
+    this.#connection = undefined;
+    this.#outbox.close(error);
+    // Who has ended the client has ended its subscriptions.
+    this.#inbox.close(error.cause === undefined && error.message === "the client was ended" ? undefined : error);
   }
 
-  #wait<Value>(where: Map<number, Waiting<Value>>, packetId: number): Promise<Value> {
-    if (this.#why !== undefined) return Promise.reject(new OperatingError("ECLOSED", this.#why));
-    return new Promise((resolve, reject) => {
-      where.set(packetId, { resolve, reject });
-    });
-  }
-
-  #send(packet: Packet): void {
-    const bytes = encodeControl(packet, this.#version);
-    this.#writer!.append(bytes, 0, bytes.length);
-  }
-
-  #write(publish: Publish, packetId: number, dup: boolean): void {
-    const envelope = new Envelope();
-    envelope.qos = publish.qos;
-    envelope.retain = publish.retain;
-    envelope.dup = dup;
-    envelope.packetId = packetId;
-    envelope.version5 = this.#version === 5;
-    writePublish(this.#writer!, publish, envelope, 0);
+  #throwIfEnded(): void {
+    if (this.status.state === "closed") throw new ClientClosed(this.status.why);
   }
 }
 
-/** The section of a PUBLISH, as mqtt-packet encodes it. */
-function encodeProperties(properties: PublishProperties): Uint8Array {
-  const packet = { cmd: "publish", topic: "t", payload: "", qos: 0, dup: false, retain: false, properties };
-  const bytes = encodeControl(packet as IPublishPacket, 5);
-  const framer = new Framer(remainingLengthMax + 5);
-  framer.feed(bytes);
-  framer.next();
-  const publish = new Publish();
-  parsePublish(publish, bytes, bytes[framer.start]!, framer.body, framer.end, 5);
-  return ownBytes(publish.propertyBytes, publish.propertiesStart, publish.propertiesEnd);
+const noOptions: PublishOptions = {};
+
+function toWill({ topic, payload, qos = 0, retain = false, delay }: Will): NonNullable<ConnectionOptions["will"]> {
+  const bytes = typeof payload === "string" ? encodeUtf8(payload) : payload;
+  return {
+    topic,
+    payload: bytes,
+    qos,
+    retain,
+    ...(delay === undefined ? {} : { properties: { willDelayInterval: delay } }),
+  };
 }
 
-interface Waiting<Value> {
-  readonly resolve: (value: Value) => void;
-  readonly reject: (error: Error) => void;
+function checkOptions({ sessionExpiry = 0, clientId, version = 5 }: ClientOptions): void {
+  if (sessionExpiry > 0 && clientId === undefined)
+    throw new TypeError("a session that outlives its connection needs a clientId");
+  if (!(sessionExpiry >= 0)) throw new TypeError(`sessionExpiry must be seconds, not ${sessionExpiry}`);
+  if (version !== 4 && version !== 5) throw new TypeError(`version must be 4 or 5, not ${String(version)}`);
 }
-
-/** CONNACK's return codes before MQTT 5 (3.2.2.3). */
-const refusals: Record<number, string> = {
-  1: "unacceptable protocol version",
-  2: "client identifier rejected",
-  3: "server unavailable",
-  4: "bad user name or password",
-  5: "not authorised",
-};

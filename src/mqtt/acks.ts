@@ -1,5 +1,5 @@
 /** PUBACK, PUBREC, PUBREL, PUBCOMP by hand: two bytes of packet id and, in MQTT 5, sometimes a reason. */
-import { encodeUtf8, readUint16, varintSize, writeUint16, writeVarint } from "../base/bytes.ts";
+import { decodeUtf8, encodeUtf8, readUint16, varintSize, writeUint16, writeVarint } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { PacketType, Property, type ProtocolVersion } from "./constants.ts";
 import { malformed, sectionRange, walkProperties } from "./properties.ts";
@@ -29,6 +29,18 @@ export interface AckHead {
 /** The reason code of a body that `parseAck` accepted; 0 if it was left out. */
 export function ackReason(bytes: Uint8Array, body: number, end: number): number {
   return end - body > 2 ? bytes[body + 2]! : Reason.success;
+}
+
+/** The Reason String of a body that `parseAck` accepted, if it has one. */
+export function ackText(bytes: Uint8Array, body: number, end: number): string | undefined {
+  if (end - body <= 4) return undefined;
+  const { start } = sectionRange(bytes, body + 3, end);
+  let text: string | undefined;
+  const visit = (id: number, from: number, to: number): void => {
+    if (id === Property.reasonString) text = decodeUtf8(bytes, from + 3, to);
+  };
+  walkProperties(bytes, start, end, { packetType: PacketType.puback, visit });
+  return text;
 }
 
 const publishReasons: ReadonlySet<number> = new Set([0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]);

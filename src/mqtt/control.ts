@@ -3,6 +3,7 @@
  * mqtt-packet sees only what it decodes rightly; an error from it all the same closes the connection.
  */
 
+import { Buffer } from "node:buffer";
 import type {
   IAuthPacket,
   IConnectPacket,

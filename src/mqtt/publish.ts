@@ -181,6 +181,15 @@ function parseSection(to: Publish, bytes: Uint8Array, at: number, end: number): 
     return at + 1;
   }
   const section = sectionRange(bytes, at, end);
+  // What a server sends most: one subscription identifier, and nothing else.
+  const isLone = section.end - section.start <= 5 && bytes[section.start] === Property.subscriptionIdentifier;
+  const id = isLone ? readVarint(bytes, section.start + 1, section.end) : -1;
+  if (id > 0 && section.start + 1 + varintSize(id) === section.end) {
+    to.subscriptionIds.push(id);
+    to.propertiesStart = to.propertiesEnd = section.end;
+    to.verbatim = false;
+    return section.end;
+  }
   to.propertiesStart = section.start;
   to.propertiesEnd = section.end;
   readProperties(to, bytes, section, PacketType.publish);

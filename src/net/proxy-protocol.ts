@@ -4,7 +4,7 @@
  */
 import { noBytes } from "../base/bytes.ts";
 import { proxyHeaderBytesMax, proxyHeaderMs } from "../base/limits.ts";
-import type { Certificate } from "./tls.ts";
+import type { Certificate } from "./transport.ts";
 import { Over, type Transport, type TransportEvents } from "./transport.ts";
 
 const signature = Uint8Array.of(0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a);

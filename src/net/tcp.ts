@@ -3,8 +3,9 @@ import { chmodSync, rmSync } from "node:fs";
 import type { Socket, SocketHandler, TCPSocketListener, UnixSocketListener } from "bun";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { lingerMs } from "../base/limits.ts";
-import { alpnOf, type Certificate, certificateOf, type TlsIdentity, type TlsVersion, versionNumbers } from "./tls.ts";
-import type { Transport, TransportEvents } from "./transport.ts";
+import { alpnOf, certificateOf, type TlsIdentity, versionNumbers } from "./tls.ts";
+import type { Certificate } from "./transport.ts";
+import { believes, type TlsOptions, type Transport, type TransportEvents } from "./transport.ts";
 
 interface Attached<Owner> {
   readonly owner: Owner;
@@ -207,23 +208,6 @@ function explain(code: string, port: number): string | undefined {
   return undefined;
 }
 
-/** How to speak TLS to the other side: PEM texts. Without `ca` the system's authorities are trusted. */
-export interface TlsOptions {
-  readonly ca?: string;
-  readonly cert?: string;
-  readonly key?: string;
-  /** The name that the other side's certificate must bear; the host's by default. */
-  readonly serverName?: string;
-  /** Believes any name in a certificate that `ca` has signed; without `ca`, whoever answers. For tests of a network, not for use. */
-  readonly isInsecure?: boolean;
-  /** OpenSSL's list. */
-  readonly ciphers?: string;
-  /** This one alone. */
-  readonly version?: TlsVersion;
-  /** To be agreed on (ALPN). */
-  readonly protocol?: string;
-}
-
 export interface DialOptions {
   readonly tls?: TlsOptions | undefined;
 }
@@ -248,13 +232,6 @@ export async function dialTcp<Owner>(
   }
 }
 
-/** The certificate is valid, and another host's. */
-const otherName = "ERR_TLS_CERT_ALTNAME_INVALID";
-
-function codeOf(error: Error): string | undefined {
-  return (error as { code?: string }).code;
-}
-
 /** A connection is opened when the other side has proved who it is, not before. */
 async function dialTls<Owner>(
   host: string,
@@ -265,7 +242,6 @@ async function dialTls<Owner>(
   const { promise, resolve, reject } = Promise.withResolvers<Owner>();
   const plain = handlers(events);
   const { isInsecure = false, version, protocol, ...given } = tls;
-  const namesAuthority = given.ca !== undefined;
   const only = version && { minVersion: versionNumbers[version], maxVersion: versionNumbers[version] };
   const alpn = protocol === undefined ? undefined : { ALPNProtocols: alpnOf(protocol) };
   await Bun.connect<Attached<Owner>>({
@@ -276,8 +252,7 @@ async function dialTls<Owner>(
       ...plain,
       open() {},
       handshake(socket, isTrusted, error) {
-        const isBelieved = error === null ? isTrusted : isInsecure && (!namesAuthority || codeOf(error) === otherName);
-        if (!isBelieved) {
+        if (error === null ? !isTrusted : !believes(tls, error)) {
           reject(new Error(`TLS: ${error?.message ?? "the handshake failed"}`));
           return socket.terminate();
         }

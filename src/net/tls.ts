@@ -5,14 +5,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { Socket } from "bun";
 import { messageOf, OperatingError } from "../base/errors.ts";
-
-/** What a verified certificate says of its owner. */
-export interface Certificate {
-  /** Subject's common name; undefined: it has none. */
-  readonly commonName: string | undefined;
-  /** Subject's alternative names: DNS names, e-mail and IP addresses, URIs. */
-  readonly alternativeNames: readonly string[];
-}
+import type { Certificate, TlsVersion } from "./transport.ts";
 
 /** off: not asked for; request: may be shown; require: no connection without one. What is shown must be valid. */
 export type ClientCertificates = "off" | "request" | "require";
@@ -28,8 +21,6 @@ export interface TlsPolicy {
   readonly clientCertificates: ClientCertificates;
   readonly versionMin: TlsVersion;
 }
-
-export type TlsVersion = "1.2" | "1.3";
 
 /** As they stand in the handshake. */
 export const versionNumbers: Record<TlsVersion, number> = { "1.2": 0x0303, "1.3": 0x0304 };

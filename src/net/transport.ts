@@ -1,5 +1,12 @@
 /** The door to sockets, as the rest of the house sees it. TCP is one implementation, WebSocket over it another. */
-import type { Certificate } from "./tls.ts";
+
+/** What a verified certificate says of its owner. */
+export interface Certificate {
+  /** Subject's common name; undefined: it has none. */
+  readonly commonName: string | undefined;
+  /** Subject's alternative names: DNS names, e-mail and IP addresses, URIs. */
+  readonly alternativeNames: readonly string[];
+}
 
 export interface Transport {
   /** For people: address and port of the other side. */
@@ -66,4 +73,31 @@ export class Over implements Transport {
   abort(): void {
     this.inner.abort();
   }
+}
+
+export type TlsVersion = "1.2" | "1.3";
+
+/** How to speak TLS to the other side: PEM texts. Without `ca` the system's authorities are trusted. */
+export interface TlsOptions {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  /** The name that the other side's certificate must bear; the host's by default. */
+  readonly serverName?: string;
+  /** Believes any name in a certificate that `ca` has signed; without `ca`, whoever answers. For tests of a network, not for use. */
+  readonly isInsecure?: boolean;
+  /** OpenSSL's list. */
+  readonly ciphers?: string;
+  /** This one alone. */
+  readonly version?: TlsVersion;
+  /** To be agreed on (ALPN). */
+  readonly protocol?: string;
+}
+
+/** The certificate is valid, and another host's. */
+const otherName = "ERR_TLS_CERT_ALTNAME_INVALID";
+
+/** True if the other side is spoken to although its certificate was not found valid. */
+export function believes({ isInsecure = false, ca }: TlsOptions, error: Error): boolean {
+  return isInsecure && (ca === undefined || (error as { code?: string }).code === otherName);
 }

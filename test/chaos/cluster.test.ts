@@ -7,8 +7,9 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { audit } from "../../src/bank/audit.ts";
 import { sweepMs } from "../../src/base/limits.ts";
 import { takePicture } from "../../src/broker/picture.ts";
-import { connect, type MqttClient } from "../../src/client/client.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
+import type { MqttConnection } from "../../src/client/connection.ts";
+import { connect } from "../../src/client/dial.ts";
 import { PlainStore } from "../../src/zookeeper/plain-store.ts";
 import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
 import { eventually } from "../support/broker.ts";
@@ -83,7 +84,7 @@ async function bystander({ port }: BrokerSeat) {
   let closed: string | undefined;
   let heard = 0;
   let longestMs = 0;
-  const client: MqttClient = await connect({
+  const client: MqttConnection = await connect({
     host: "127.0.0.1",
     port,
     keepAlive: 5,

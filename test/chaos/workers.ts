@@ -1,7 +1,8 @@
 /** Clients that come back with their sessions whenever a broker does, and a history of what they did and saw. */
 import { decodeUtf8 } from "../../src/base/bytes.ts";
-import { connect, type MqttClient } from "../../src/client/client.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
+import type { MqttConnection } from "../../src/client/connection.ts";
+import { connect } from "../../src/client/dial.ts";
 import type { QoS } from "../../src/mqtt/constants.ts";
 import type { History } from "./history.ts";
 
@@ -23,7 +24,7 @@ export class Worker {
   readonly name: string;
   readonly session: ClientSession;
   readonly history: History;
-  client: MqttClient | undefined;
+  client: MqttConnection | undefined;
   port = 0;
   up = false;
   #coming = false;
@@ -76,7 +77,7 @@ export class Publisher extends Worker {
 
   constructor(name: string, options: Omit<WorkerOptions, "session"> & { readonly qos: QoS; readonly prefix: string }) {
     const { history, qos, prefix } = options;
-    const session = new ClientSession((publish, reason) => {
+    const session = new ClientSession(({ publish }, reason) => {
       if (reason < 0x80)
         history.acknowledge(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd));
     });

@@ -1,7 +1,7 @@
 /** Clients of the simulated world: they come back with their sessions, and tell the history what they did and saw. */
 import { decodeUtf8 } from "../../src/base/bytes.ts";
-import { MqttClient } from "../../src/client/client.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
+import { MqttConnection } from "../../src/client/connection.ts";
 import type { QoS } from "../../src/mqtt/constants.ts";
 import { Turn } from "../../src/net/writer.ts";
 import type { History } from "../chaos/history.ts";
@@ -27,7 +27,7 @@ export class Actor {
   readonly session: ClientSession;
   readonly history: History;
   readonly world: World;
-  client: MqttClient | undefined;
+  client: MqttConnection | undefined;
   up = false;
   /** It must not come back now. */
   isAway = false;
@@ -83,9 +83,7 @@ export class Actor {
     const ids = [...this.world.nodes.keys()];
     const node = this.world.node(ids[Math.floor(this.world.random.next() * ids.length)]!);
     const attempt = ++this.#attempt;
-    const client = new MqttClient({
-      host: node.id,
-      port: 0,
+    const client = new MqttConnection({
       clientId: this.name,
       clean: this.#isBrief,
       keepAlive: 0,
@@ -118,7 +116,7 @@ export class Actor {
     );
   }
 
-  async #subscribe(client: MqttClient, filter: string): Promise<void> {
+  async #subscribe(client: MqttConnection, filter: string): Promise<void> {
     const codes = await client.subscribe([filter], { qos: 2 }).catch(() => undefined);
     if (codes !== undefined && codes[0]! < 0x80) this.#isSubscribed = true;
   }
@@ -131,7 +129,7 @@ export class PublishingActor extends Actor {
 
   constructor(name: string, options: { world: World; history: History; qos: QoS }) {
     const { history } = options;
-    const session = new ClientSession((publish, reason) => {
+    const session = new ClientSession(({ publish }, reason) => {
       if (reason < 0x80)
         history.acknowledge(unpadded(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd)));
     });

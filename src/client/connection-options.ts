@@ -1,9 +1,11 @@
-/** What the client is told, and what it tells: options of its calls, and messages. */
+/** What a connection is told, and what it tells: options of its calls, and messages. */
 import type { IConnectPacket, IPublishPacket, ISubscribePacket } from "mqtt-packet";
 import type { ProtocolVersion, QoS } from "../mqtt/constants.ts";
-import type { TlsOptions } from "../net/tcp.ts";
+import type { Publish } from "../mqtt/publish.ts";
+import type { TlsOptions } from "../net/transport.ts";
 import type { Turn } from "../net/writer.ts";
 import type { ClientSession } from "./client-session.ts";
+import type { MqttConnection } from "./connection.ts";
 
 export interface Message {
   readonly topic: string;
@@ -20,11 +22,7 @@ export type PublishProperties = NonNullable<IPublishPacket["properties"]>;
 export type ConnectProperties = NonNullable<IConnectPacket["properties"]>;
 export type WillProperties = NonNullable<NonNullable<IConnectPacket["will"]>["properties"]>;
 
-export interface ClientOptions {
-  readonly host: string;
-  readonly port: number;
-  /** Path of a Unix socket, instead of host and port. */
-  readonly socket?: string;
+export interface ConnectionOptions {
   readonly clientId?: string;
   /** Speaks TLS. */
   readonly tls?: TlsOptions;
@@ -58,6 +56,17 @@ export interface ClientOptions {
   /** Called with SUBACK's codes before anything that has come behind it is looked at. */
   readonly onGranted?: (granted: readonly number[]) => void;
   readonly onClose?: (why: string) => void;
+  /** Called with CONNACK, before anything that has come behind it is looked at. */
+  readonly onReady?: (connection: MqttConnection) => void;
+  /** The transport takes bytes again. */
+  readonly onDrained?: () => void;
+  /**
+   * Called instead of `onMessage`, with a view that is valid until it returns; acknowledging is the callee's business.
+   * `isRepeat`: at QoS 2, it has been called with it before.
+   */
+  readonly onPublish?: (publish: Publish, isRepeat: boolean) => void;
+  /** The broker will not send the QoS 2 message of that packet id again. */
+  readonly onReleased?: (packetId: number) => void;
 }
 
 export interface PublishOptions {

@@ -1,0 +1,54 @@
+/** What an application may ask of the bank: what it costs to have a message stored, and whether that can be paid now. */
+import { milli, type Pricing, priceOf } from "../bank/price.ts";
+import type { Client } from "./client.ts";
+import { MqttError } from "./errors.ts";
+
+export interface Quote {
+  /** Credits that one stored copy costs: the least, and the most, since without an expiry the time to live is drawn. */
+  readonly least: number;
+  readonly most: number;
+  /** Credits that this broker has free, and those in the vault, which it may ask for; a few seconds old. */
+  readonly balance: number;
+  readonly vault: number;
+  /** All copies could be paid now, whatever is drawn. */
+  readonly isAffordable: boolean;
+}
+
+export interface QuoteOptions {
+  /** Seconds, as it will be published with. */
+  readonly expiry?: number;
+  /** Subscribers that may be away, each of which costs a copy; 1 unless set. */
+  readonly copies?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Where a broker tells what it takes; below `$SYS/broker/bank/`. */
+const topics = ["pricing", "free", "vault"] as const;
+
+export class BankDesk {
+  readonly #client: Client;
+
+  /** @internal */
+  constructor(client: Client) {
+    this.#client = client;
+  }
+
+  /** `bytes`: of topic, properties and payload together. Rejects with `MqttError` if the broker has no bank, or does not tell. */
+  async quote(bytes: number, { expiry, copies = 1, signal }: QuoteOptions = {}): Promise<Quote> {
+    const states = topics.map((name) => this.#client.state(`$SYS/broker/bank/${name}`, { qos: 0 }));
+    try {
+      const [text, free, inVault] = await Promise.all(states.map((state) => state.get(signal ? { signal } : {})));
+      if (text === undefined) throw new MqttError("this broker does not tell what it takes for a stored message");
+      const pricing = JSON.parse(text) as Pricing;
+      const price = (ttlMs: number): number => (copies * priceOf(bytes, ttlMs, pricing)) / milli;
+      const ttlMs = expiry === undefined ? undefined : expiry * 1000;
+      const least = price(ttlMs ?? (pricing.ttl === "max" ? pricing.ttlMaxMs : pricing.ttlMinMs));
+      const most = price(ttlMs ?? pricing.ttlMaxMs);
+      const balance = Number(free ?? 0);
+      const vault = Number(inVault ?? 0);
+      return { least, most, balance, vault, isAffordable: most <= balance + vault };
+    } finally {
+      await Promise.all(states.map((state) => state.end()));
+    }
+  }
+}

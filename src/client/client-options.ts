@@ -1,0 +1,101 @@
+/** What an application tells the client, and is told. */
+import type { QoS } from "../mqtt/constants.ts";
+import type { TlsOptions } from "../net/transport.ts";
+import type { StandardSchema } from "./standard-schema.ts";
+
+export type Payload = string | Uint8Array;
+
+export interface ClientOptions {
+  /** Names the session at the broker; without one, the broker makes one up. */
+  readonly clientId?: string;
+  /**
+   * Seconds for which the broker keeps the session after the connection has ended: subscriptions, and messages of QoS 1 and 2
+   * for them. 0 unless set: it ends with the connection. Infinity: for ever. Needs a `clientId`.
+   */
+  readonly sessionExpiry?: number;
+  /** Begins without what the broker may have kept of the session. */
+  readonly clean?: boolean;
+  /** Seconds after which the broker must have been heard of; 30 unless set, 0: never. */
+  readonly keepAlive?: number;
+  readonly username?: string;
+  /** A function is asked before each connection: tokens expire. */
+  readonly password?: Payload | (() => Payload | Promise<Payload>);
+  /** 5 unless set; 4 is MQTT 3.1.1, which has no reasons, no properties and no expiry. */
+  readonly version?: 4 | 5;
+  /** For `mqtts://`, in Node and Bun; browsers trust whom they trust. */
+  readonly tls?: TlsOptions;
+  /** Published by the broker when the connection is lost and not left by `end()`. */
+  readonly will?: Will;
+  /** Messages of QoS 1 and 2 that the broker sends before they are acknowledged; 256 unless set. MQTT 5. */
+  readonly receiveMaximum?: number;
+  /** Largest packet that is taken, in bytes. MQTT 5. */
+  readonly packetBytesMax?: number;
+  /** Seconds until a broker must have answered; 10 unless set. */
+  readonly connectTimeout?: number;
+  /** false: a connection that is lost is the end. */
+  readonly reconnect?: false | ReconnectOptions;
+  /** Publishes while there is no connection. */
+  readonly offline?: OfflineOptions;
+  readonly onStatus?: (status: Status) => void;
+  /** Gives up the first connection. */
+  readonly signal?: AbortSignal;
+}
+
+export interface Will {
+  readonly topic: string;
+  readonly payload: Payload;
+  readonly qos?: QoS;
+  readonly retain?: boolean;
+  /** Seconds until it is published, should the client not come back. MQTT 5. */
+  readonly delay?: number;
+}
+
+/** All but `qos`, `retain` and `signal` are MQTT 5's. */
+export interface PublishOptions {
+  /** 0 (unless set): at most once; 1: at least once; 2: exactly once. */
+  readonly qos?: QoS;
+  /** The broker keeps it for later subscribers, in place of the one before; an empty payload removes that. */
+  readonly retain?: boolean;
+  /** Seconds after which nobody wants it any more. */
+  readonly expiry?: number;
+  readonly contentType?: string;
+  /** Tells subscribers that the payload is UTF-8. */
+  readonly isText?: boolean;
+  readonly responseTopic?: string;
+  readonly correlationData?: Uint8Array;
+  /** Pairs, where a name stands more than once. */
+  readonly userProperties?: Readonly<Record<string, string>> | readonly (readonly [string, string])[];
+  /** Stops waiting; what has been sent cannot be taken back. */
+  readonly signal?: AbortSignal;
+}
+
+export interface SchemaOption<Input> {
+  /** What is published must be of this shape; it leaves as JSON. */
+  readonly schema: StandardSchema<Input, unknown>;
+}
+
+/** How a publish ended well. */
+export interface Published {
+  /** The broker has told us that nobody is subscribed (MQTT 5, QoS 1 and 2; brokers need not tell). */
+  readonly noSubscribers: boolean;
+}
+
+export interface OfflineOptions {
+  /** Messages that may wait while there is no connection; 1,000 unless set, 0: none. */
+  readonly messagesMax?: number;
+  /** What a message does that is one too many: it is refused with `QueueFull`, or the oldest one is. */
+  readonly whenFull?: "reject" | "drop-oldest";
+}
+
+export interface ReconnectOptions {
+  /** Waits are drawn between 0 and this many milliseconds, doubled with each attempt in vain; 250 unless set. */
+  readonly minMs?: number;
+  /** ... up to this many; 30,000 unless set. */
+  readonly maxMs?: number;
+}
+
+export type Status =
+  | { readonly state: "connecting" }
+  | { readonly state: "connected"; readonly broker: string; readonly sessionPresent: boolean }
+  | { readonly state: "reconnecting"; readonly why: string; readonly inMs: number }
+  | { readonly state: "closed"; readonly why: string };

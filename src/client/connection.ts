@@ -1,0 +1,399 @@
+/**
+ * One connection to a broker, from CONNECT to its end; `client.ts` makes a client that outlives it. Promises mean what MQTT
+ * means: `publish` resolves when the broker has taken the message over (PUBACK, or PUBREC and PUBCOMP), `subscribe` when it
+ * has said SUBACK.
+ */
+
+import { Buffer } from "node:buffer";
+import type {
+  IConnackPacket,
+  IConnectPacket,
+  IDisconnectPacket,
+  IPublishPacket,
+  ISubackPacket,
+  ISubscribePacket,
+  IUnsubscribePacket,
+} from "mqtt-packet";
+import { decodeUtf8, encodeUtf8, ownBytes } from "../base/bytes.ts";
+import { systemClock } from "../base/clock.ts";
+import { messageOf, OperatingError } from "../base/errors.ts";
+import { remainingLengthMax } from "../base/limits.ts";
+import { ackReason, ackText, parseAck, writeAck } from "../mqtt/acks.ts";
+import { PacketType, type ProtocolVersion } from "../mqtt/constants.ts";
+import { decodeFromServer, encodeControl, type Packet } from "../mqtt/control.ts";
+import { Framer } from "../mqtt/framer.ts";
+import { Envelope, makePublish, Publish, parsePublish, writePublish } from "../mqtt/publish.ts";
+import { describeReason, Reason } from "../mqtt/reason.ts";
+import type { Sink } from "../mqtt/sink.ts";
+import type { Transport, TransportEvents } from "../net/transport.ts";
+import { Turn, Writer } from "../net/writer.ts";
+import { ClientSession, type Unacknowledged } from "./client-session.ts";
+import type { ConnectionOptions, PublishOptions, SubscribeOptions } from "./connection-options.ts";
+import { sectionOf } from "./publish-properties.ts";
+
+/** Opens a transport whose owner is what `events.opened` returns. */
+export type Dial = (events: TransportEvents<MqttConnection>) => Promise<unknown>;
+
+/** Dials and connects. Rejects with what `dial` rejects with, or with `OperatingError`: `EREFUSED` with the broker's reason. */
+export async function establish(options: ConnectionOptions, dial: Dial): Promise<MqttConnection> {
+  const connection = new MqttConnection(options);
+  const seconds = options.connectTimeout ?? 30;
+  const giveUp = setTimeout(() => connection.abort(`no answer from the broker within ${seconds} s`), seconds * 1000);
+  const dialled = dial({
+    opened: (transport) => connection.opened(transport),
+    received: (_, bytes) => connection.received(bytes),
+    drained: () => connection.drained(),
+    closed: (_, error) => connection.closed(error ?? "the broker closed the connection"),
+  });
+  dialled.catch(() => {});
+  try {
+    // Whichever fails first: the dial, or the patience with it.
+    await Promise.race([dialled, connection.ready]);
+    await connection.ready;
+  } finally {
+    clearTimeout(giveUp);
+  }
+  return connection;
+}
+
+/** What the broker said when it would not go on: in CONNACK or DISCONNECT. */
+export interface Farewell {
+  /** Reason code of MQTT 5; of older CONNACKs, what comes nearest. */
+  readonly reason: number;
+  readonly text: string | undefined;
+  /** Where to go instead. */
+  readonly serverReference: string | undefined;
+}
+
+export class MqttConnection {
+  readonly ready: Promise<void>;
+  sessionPresent = false;
+  /** What the broker grants and can do (CONNACK's properties); empty before MQTT 5. */
+  granted: NonNullable<IConnackPacket["properties"]> = {};
+  /** Undefined: the broker has not said anything of that kind. */
+  farewell: Farewell | undefined;
+  readonly #options: ConnectionOptions;
+  readonly version: ProtocolVersion;
+  readonly #session: ClientSession;
+  readonly #framer = new Framer(remainingLengthMax + 5);
+  readonly #publish = new Publish();
+  readonly #envelope = new Envelope();
+  readonly #answers = new Map<number, Waiting<readonly number[]>>();
+  readonly #acks = new Map<number, Waiting<number>>();
+  #transport: Transport | undefined;
+  #writer: Writer | undefined;
+  #settleReady: Waiting<void> | undefined;
+  /** Of our own PINGREQs none is remembered: an answer to one of them comes first, if there is one under way. */
+  #pings: (Waiting<void> | undefined)[] = [];
+  #ping: ReturnType<typeof setInterval> | undefined;
+  /** Something has come since the last ping. */
+  #heard = true;
+  #why: string | undefined;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.version = options.version ?? 5;
+    this.#envelope.version5 = this.version === 5;
+    this.#session = options.session ?? new ClientSession();
+    this.ready = new Promise((resolve, reject) => {
+      this.#settleReady = { resolve, reject };
+    });
+    this.ready.catch(() => {});
+  }
+
+  /** Undefined: it is not closed. */
+  get whyClosed(): string | undefined {
+    return this.#why;
+  }
+
+  /** For people: who is at the other end. */
+  get remote(): string {
+    return this.#transport?.remote ?? "nobody";
+  }
+
+  /** Bytes that the transport has not taken. */
+  get unsent(): number {
+    return this.#writer?.unsent ?? 0;
+  }
+
+  /** For acks that somebody else owes. */
+  get sink(): Sink {
+    return this.#writer!;
+  }
+
+  /** Resolves with the broker's reason code when the message is settled; 0x80 and above mean that it was refused. */
+  publish(
+    topic: string,
+    payload: Uint8Array | string,
+    { qos = 0, retain = false, properties }: PublishOptions = {},
+  ): Promise<number> {
+    const bytes = typeof payload === "string" ? encodeUtf8(payload) : payload;
+    const message = makePublish(encodeUtf8(topic), bytes, { qos, retain, properties: sectionOf(properties) });
+    const expiry = properties?.messageExpiryInterval;
+    if (expiry !== undefined) message.expiresAt = systemClock.wall() + expiry * 1000;
+    if (this.#why !== undefined) return Promise.reject(new OperatingError("ECLOSED", this.#why));
+    if (qos === 0) {
+      this.write(message, 0, false);
+      return Promise.resolve(Reason.success);
+    }
+    const packetId = this.#session.add({ publish: message, released: false });
+    this.write(message, packetId, false);
+    return this.#wait(this.#acks, packetId);
+  }
+
+  /** Writes a PUBLISH; what becomes of it the session is told. Its bytes must not change before the turn's end. */
+  write(publish: Publish, packetId: number, dup: boolean): void {
+    const envelope = this.#envelope;
+    envelope.qos = publish.qos;
+    envelope.retain = publish.retain;
+    envelope.dup = dup;
+    envelope.packetId = packetId;
+    writePublish(this.#writer!, publish, envelope, publish.expiresAt === Infinity ? 0 : systemClock.wall());
+  }
+
+  /** Resolves when the broker has answered everything that it could answer at once. */
+  ping(): Promise<void> {
+    if (this.#why !== undefined) return Promise.reject(new OperatingError("ECLOSED", this.#why));
+    this.#send({ cmd: "pingreq" } as Packet);
+    return new Promise((resolve, reject) => this.#pings.push({ resolve, reject }));
+  }
+
+  /** Resolves with the granted QoS, or a reason of 0x80 and above, of each filter. */
+  subscribe(filters: readonly string[], options: SubscribeOptions = {}): Promise<readonly number[]> {
+    const messageId = this.#session.takeId();
+    const {
+      qos = 0,
+      noLocal: nl = false,
+      retainAsPublished: rap = false,
+      retainHandling: rh = 0,
+      properties,
+    } = options;
+    const subscriptions = filters.map((topic) => (this.version === 5 ? { topic, qos, nl, rap, rh } : { topic, qos }));
+    this.#send({ cmd: "subscribe", messageId, subscriptions, ...(properties && { properties }) } as ISubscribePacket);
+    return this.#wait(this.#answers, messageId);
+  }
+
+  unsubscribe(filters: readonly string[], properties?: IUnsubscribePacket["properties"]): Promise<readonly number[]> {
+    const messageId = this.#session.takeId();
+    const unsubscriptions = [...filters];
+    this.#send({ cmd: "unsubscribe", messageId, unsubscriptions, ...(properties && { properties }) } as Packet);
+    return this.#wait(this.#answers, messageId);
+  }
+
+  /** Leaves properly: no will is published. */
+  disconnect(properties?: IDisconnectPacket["properties"]): void {
+    if (this.#why !== undefined) return;
+    this.#send({ cmd: "disconnect", ...(properties && { reasonCode: 0, properties }) } as Packet);
+    this.#writer!.flush();
+    this.#transport!.close();
+    this.closed("disconnected");
+  }
+
+  /** Cuts the connection, as a crash would. */
+  abort(why = "aborted"): void {
+    this.#transport?.abort();
+    this.closed(why);
+  }
+
+  opened(transport: Transport): MqttConnection {
+    this.#transport = transport;
+    if (this.#why !== undefined) {
+      transport.abort();
+      return this;
+    }
+    this.#writer = new Writer(transport, this.#options.turn ?? new Turn((flush) => void setImmediate(flush)));
+    const {
+      clientId = "",
+      clean = true,
+      keepAlive = 60,
+      username,
+      password,
+      will,
+      sessionExpiryInterval,
+    } = this.#options;
+    const properties = {
+      ...this.#options.properties,
+      ...(sessionExpiryInterval === undefined ? {} : { sessionExpiryInterval }),
+    };
+    this.#send({
+      cmd: "connect",
+      protocolId: this.version === 3 ? "MQIsdp" : "MQTT",
+      protocolVersion: this.version,
+      clientId,
+      clean,
+      keepalive: keepAlive,
+      ...(username === undefined ? {} : { username }),
+      ...(password === undefined ? {} : { password: Buffer.from(password as Uint8Array) }),
+      ...(will === undefined ? {} : { will: { ...will, payload: Buffer.from(will.payload as Uint8Array) } }),
+      ...(this.version === 5 && Object.keys(properties).length > 0 ? { properties } : {}),
+    } as IConnectPacket);
+    return this;
+  }
+
+  received(bytes: Uint8Array): void {
+    this.#heard = true;
+    try {
+      this.#framer.feed(bytes);
+      while (this.#why === undefined && this.#framer.next()) this.#receive();
+      if (!this.#framer.pending) this.#framer.release();
+    } catch (error) {
+      this.#transport?.abort();
+      this.closed(messageOf(error));
+    }
+  }
+
+  drained(): void {
+    this.#writer?.drained();
+    this.#options.onDrained?.();
+  }
+
+  closed(why: string): void {
+    if (this.#why !== undefined) return;
+    this.#why = why;
+    clearInterval(this.#ping);
+    this.#writer?.close();
+    const error = new OperatingError("ECLOSED", why);
+    this.#settleReady?.reject(error);
+    for (const waiting of [...this.#acks.values(), ...this.#answers.values(), ...this.#pings]) waiting?.reject(error);
+    this.#options.onClose?.(why);
+  }
+
+  #receive(): void {
+    const { bytes, start, body, end } = this.#framer;
+    const type = bytes[start]! >> 4;
+    if (type === PacketType.publish) return this.#receivePublish(bytes[start]!);
+    if (type >= PacketType.puback && type <= PacketType.pubcomp) {
+      const packetId = parseAck(bytes, body, end, { type, version: this.version });
+      return this.#receiveAck(type, packetId, ackReason(bytes, body, end), ackText(bytes, body, end));
+    }
+    const packet = decodeFromServer(this.#framer, this.version);
+    switch (packet.cmd) {
+      case "connack":
+        return this.#receiveConnack(packet);
+      case "suback": {
+        const granted = (packet as ISubackPacket).granted as number[];
+        this.#options.onGranted?.(granted);
+        return this.#answer(packet.messageId!, granted);
+      }
+      case "unsuback":
+        return this.#answer(packet.messageId!, (packet as unknown as { granted?: number[] }).granted ?? []);
+      case "pingresp":
+        return this.#pings.shift()?.resolve();
+      case "disconnect": {
+        this.#hearFarewell(packet.reasonCode ?? 0, packet.properties);
+        const { reason, text } = this.farewell!;
+        this.#transport!.close();
+        return this.closed(
+          `the broker closed the connection: ${describeReason(reason)}${text === undefined ? "" : `: ${text}`}`,
+        );
+      }
+    }
+  }
+
+  #receiveConnack(packet: IConnackPacket): void {
+    const code = this.version === 5 ? (packet.reasonCode ?? 0) : (packet.returnCode ?? 0);
+    if (code !== 0) {
+      const refusal = this.version === 5 ? undefined : refusals[code];
+      this.#hearFarewell(this.version === 5 ? code : (refusal?.reason ?? Reason.unspecifiedError), packet.properties);
+      const words = this.version === 5 ? describeReason(code) : (refusal?.words ?? `return code ${code}`);
+      this.#settleReady?.reject(new OperatingError("EREFUSED", `the broker refused the connection: ${words}`));
+      this.#transport!.close();
+      return this.closed("refused");
+    }
+    this.sessionPresent = packet.sessionPresent;
+    this.granted = packet.properties ?? {};
+    if (!packet.sessionPresent) this.#session.brokerForgot();
+    const seconds = packet.properties?.serverKeepAlive ?? this.#options.keepAlive ?? 60;
+    if (seconds > 0) this.#ping = setInterval(() => this.#sayPing(), seconds * 1000);
+    for (const [packetId, unacknowledged] of this.#session.outgoing) this.#resend(packetId, unacknowledged);
+    this.#options.onReady?.(this);
+    this.#settleReady?.resolve();
+  }
+
+  #hearFarewell(reason: number, said: { reasonString?: string; serverReference?: string } | undefined): void {
+    this.farewell = { reason, text: said?.reasonString, serverReference: said?.serverReference };
+  }
+
+  #sayPing(): void {
+    if (!this.#heard) return this.abort("the broker does not answer");
+    this.#heard = false;
+    this.#pings.push(undefined);
+    this.#send({ cmd: "pingreq" } as Packet);
+  }
+
+  #resend(packetId: number, { publish, released }: Unacknowledged): void {
+    if (released) writeAck(this.#writer!, PacketType.pubrel, packetId, 0);
+    else this.write(publish, packetId, true);
+    this.#wait(this.#acks, packetId).catch(() => {});
+  }
+
+  #receivePublish(firstByte: number): void {
+    const { bytes, body, end } = this.#framer;
+    const publish = this.#publish;
+    parsePublish(publish, bytes, firstByte, body, end, this.version);
+    const { qos, packetId, retain, dup } = publish;
+    const isRepeat = qos === 2 && this.#session.incoming.has(packetId);
+    if (qos === 2) this.#session.incoming.add(packetId);
+    if (this.#options.onPublish !== undefined) return this.#options.onPublish(publish, isRepeat);
+    if (!isRepeat) {
+      const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
+      const payload = ownBytes(publish.payloadBytes, publish.payloadStart, publish.payloadEnd);
+      // What is taken out of the section as it is read counts as well.
+      const hasProperties = publish.propertiesEnd > publish.propertiesStart || !publish.verbatim;
+      const properties = hasProperties
+        ? (decodeFromServer(this.#framer, this.version) as IPublishPacket).properties
+        : undefined;
+      this.#options.onMessage?.({ topic, payload, qos, retain, dup, packetId, properties });
+    }
+    if (qos > 0) writeAck(this.#writer!, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, 0);
+  }
+
+  #receiveAck(type: number, packetId: number, reason: number, text: string | undefined): void {
+    if (type === PacketType.pubrel) {
+      this.#session.incoming.delete(packetId);
+      this.#options.onReleased?.(packetId);
+      return writeAck(this.#writer!, PacketType.pubcomp, packetId, 0);
+    }
+    if (type === PacketType.pubrec && reason < Reason.unspecifiedError) {
+      const unacknowledged = this.#session.outgoing.get(packetId);
+      if (unacknowledged !== undefined) unacknowledged.released = true;
+      return writeAck(this.#writer!, PacketType.pubrel, packetId, 0);
+    }
+    // After PUBREC the message is taken over, whatever PUBCOMP says: 0x92 only means that it was said before.
+    const verdict = type === PacketType.pubcomp ? Reason.success : reason;
+    this.#session.settle(packetId, verdict, text);
+    this.#acks.get(packetId)?.resolve(verdict);
+    this.#acks.delete(packetId);
+  }
+
+  #answer(packetId: number, codes: readonly number[]): void {
+    this.#answers.get(packetId)?.resolve(codes);
+    this.#answers.delete(packetId);
+  }
+
+  #wait<Value>(where: Map<number, Waiting<Value>>, packetId: number): Promise<Value> {
+    if (this.#why !== undefined) return Promise.reject(new OperatingError("ECLOSED", this.#why));
+    return new Promise((resolve, reject) => {
+      where.set(packetId, { resolve, reject });
+    });
+  }
+
+  #send(packet: Packet): void {
+    const bytes = encodeControl(packet, this.version);
+    this.#writer!.append(bytes, 0, bytes.length);
+  }
+}
+
+interface Waiting<Value> {
+  readonly resolve: (value: Value) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** CONNACK's return codes before MQTT 5 (3.2.2.3), and the reason codes that say the same. */
+const refusals: Record<number, { readonly words: string; readonly reason: number }> = {
+  1: { words: "unacceptable protocol version", reason: Reason.unsupportedProtocolVersion },
+  2: { words: "client identifier rejected", reason: Reason.clientIdentifierNotValid },
+  3: { words: "server unavailable", reason: Reason.serverUnavailable },
+  4: { words: "bad user name or password", reason: Reason.badUserNameOrPassword },
+  5: { words: "not authorised", reason: Reason.notAuthorized },
+};

@@ -1,0 +1,187 @@
+/**
+ * Keeps a connection: dials the brokers in turn, and again when a connection is lost, with full jitter so that not all clients
+ * of a broker that died come at once; goes where a broker sends it (Server Reference, 4.11).
+ */
+import { messageOf } from "../base/errors.ts";
+import { referencesFollowedMax } from "../base/limits.ts";
+import type { Random } from "../base/random.ts";
+import { Reason } from "../mqtt/reason.ts";
+import type { TransportEvents } from "../net/transport.ts";
+import { type Address, nameOf, parseReference } from "./address.ts";
+import type { ReconnectOptions, Status } from "./client-options.ts";
+import { type Farewell, MqttConnection } from "./connection.ts";
+import type { ConnectionOptions } from "./connection-options.ts";
+import { ClientClosed, ConnectFailed } from "./errors.ts";
+import { defer, pause, within } from "./patience.ts";
+
+/** Opens a transport; rejects if it cannot be had. */
+export type Dialer = (address: Address, events: TransportEvents<MqttConnection>) => Promise<unknown>;
+
+export interface LifelineOptions {
+  readonly addresses: readonly Address[];
+  readonly dialer: Dialer;
+  /** Of one connection; asked before each, since passwords may be tokens that expire. */
+  readonly connection: () => Promise<ConnectionOptions>;
+  readonly connectTimeoutMs: number;
+  /** Undefined: a connection that is lost is the end. */
+  readonly reconnect: ReconnectOptions | undefined;
+  readonly random: Random;
+  readonly onConnected: (connection: MqttConnection) => void;
+  readonly onDisconnected: () => void;
+  readonly onStatus: (status: Status) => void;
+  readonly onEnded: (error: ClientClosed) => void;
+}
+
+/** Another connection of this client id has taken its place, or it will never be let in: trying again would be a fight. */
+const finalReasons: ReadonlySet<number> = new Set([
+  Reason.unsupportedProtocolVersion,
+  Reason.clientIdentifierNotValid,
+  Reason.badUserNameOrPassword,
+  Reason.notAuthorized,
+  Reason.badAuthenticationMethod,
+  Reason.sessionTakenOver,
+]);
+
+export class Lifeline {
+  status: Status = { state: "connecting" };
+  readonly #options: LifelineOptions;
+  readonly #ending = new AbortController();
+  /** Where a broker has sent us; tried before the others, once. */
+  #references: Address[] = [];
+  #next = 0;
+  #connection: MqttConnection | undefined;
+  #isEnded = false;
+
+  constructor(options: LifelineOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves with the first connection. Rejects with `ConnectFailed` when no broker takes us, or with the signal's reason. */
+  async start(signal: AbortSignal | undefined): Promise<void> {
+    const abort = (): void => this.end(new ClientClosed("aborted"));
+    signal?.addEventListener("abort", abort);
+    try {
+      signal?.throwIfAborted();
+      const { connection, lost } = await this.#dialAny();
+      signal?.throwIfAborted();
+      void this.#live(connection, lost);
+    } catch (error) {
+      this.end(new ClientClosed("it never connected"));
+      signal?.throwIfAborted();
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /** For good; the connection is cut unless it has been left properly before. */
+  end(error: ClientClosed): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#ending.abort();
+    this.#connection?.abort(error.message);
+    this.#say({ state: "closed", why: error.message });
+    this.#options.onEnded(error);
+  }
+
+  async #live(first: MqttConnection, firstLost: Promise<string>): Promise<void> {
+    let connection = first;
+    let lost = firstLost;
+    for (;;) {
+      const why = await lost;
+      this.#connection = undefined;
+      this.#options.onDisconnected();
+      if (this.#isEnded) return;
+      const { reconnect } = this.#options;
+      const { farewell } = connection;
+      if (reconnect === undefined || finalReasons.has(farewell?.reason ?? 0)) return this.end(new ClientClosed(why));
+      this.#follow(farewell);
+      const again = await this.#dialAgain(why, reconnect);
+      if (again === undefined) return;
+      ({ connection, lost } = again);
+    }
+  }
+
+  async #dialAgain(lost: string, { minMs = 250, maxMs = 30_000 }: ReconnectOptions) {
+    let why = lost;
+    for (let most = minMs; !this.#isEnded; most = Math.min(maxMs, most * 2)) {
+      const inMs = Math.round(this.#options.random.next() * most);
+      this.#say({ state: "reconnecting", why, inMs });
+      await pause(inMs, this.#ending.signal);
+      try {
+        return await this.#dialAny();
+      } catch (error) {
+        why = messageOf(error);
+        if (error instanceof ConnectFailed && finalReasons.has(error.reasonCode ?? 0)) {
+          this.end(new ClientClosed(why, { cause: error }));
+          return undefined;
+        }
+      }
+    }
+    return undefined;
+  }
+
+  /** One round: each broker once, beginning after the one that was last. Rejects with what the last of them said. */
+  async #dialAny(): Promise<{ connection: MqttConnection; lost: Promise<string> }> {
+    const { addresses } = this.#options;
+    let last: unknown;
+    // Brokers that send us to each other are asked so often, and no more.
+    let referencesLeft = referencesFollowedMax;
+    for (let left = addresses.length; left > 0; ) {
+      if (this.#isEnded) throw new ClientClosed("it has ended");
+      const reference = referencesLeft-- > 0 ? this.#references.shift() : undefined;
+      if (reference === undefined) left--;
+      const address = reference ?? addresses[this.#next++ % addresses.length]!;
+      try {
+        return await this.#dial(address);
+      } catch (error) {
+        last = error;
+      }
+    }
+    throw last;
+  }
+
+  async #dial(address: Address): Promise<{ connection: MqttConnection; lost: Promise<string> }> {
+    const { dialer, connectTimeoutMs, onConnected } = this.#options;
+    const name = nameOf(address);
+    const lost = defer<string>();
+    const connection = new MqttConnection({
+      ...(await this.#options.connection()),
+      onClose: lost.resolve,
+      onReady: (ready) => {
+        this.#connection = ready;
+        onConnected(ready);
+        this.#say({ state: "connected", broker: name, sessionPresent: ready.sessionPresent });
+      },
+    });
+    const dialled = dialer(address, {
+      opened: (transport) => connection.opened(transport),
+      received: (_, bytes) => connection.received(bytes),
+      drained: () => connection.drained(),
+      closed: (_, error) => connection.closed(error ?? "the broker closed the connection"),
+    });
+    dialled.catch(() => {});
+    const late = (): Error => new Error(`no answer within ${connectTimeoutMs / 1000} s`);
+    try {
+      const ready = Promise.race([dialled.then(() => connection.ready), connection.ready]);
+      await within(ready, { ms: connectTimeoutMs, late, signal: this.#ending.signal });
+    } catch (error) {
+      connection.abort(messageOf(error));
+      this.#follow(connection.farewell);
+      const { farewell } = connection;
+      const said = farewell?.text === undefined ? "" : `: ${farewell.text}`;
+      throw new ConnectFailed(`${name}: ${messageOf(error)}${said}`, farewell?.reason);
+    }
+    return { connection, lost: lost.promise };
+  }
+
+  #follow(farewell: Farewell | undefined): void {
+    const like = this.#options.addresses[0]!;
+    if (farewell?.serverReference !== undefined) this.#references = parseReference(farewell.serverReference, like);
+  }
+
+  #say(status: Status): void {
+    this.status = status;
+    this.#options.onStatus(status);
+  }
+}

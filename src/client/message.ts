@@ -1,0 +1,185 @@
+/** A message as an application gets it, and the acknowledgement that is owed for it. */
+import { writeAck } from "../mqtt/acks.ts";
+import { PacketType, type QoS } from "../mqtt/constants.ts";
+import { readSection, type Section } from "../mqtt/publish-section.ts";
+import { Reason } from "../mqtt/reason.ts";
+import type { OwedAck, OwedAcks } from "../session/owed-acks.ts";
+import type { MqttConnection } from "./connection.ts";
+import { parseJson } from "./standard-schema.ts";
+import { type AnyParams, paramsOf, type TopicPattern } from "./topic-pattern.ts";
+
+/**
+ * An ack that is owed to the broker until everybody here who has the message is done with it.
+ * @internal
+ */
+export class Receipt {
+  readonly packetId: number;
+  readonly qos: QoS;
+  /** Of those who have the message, how many are not done. */
+  left = 0;
+  #owed!: OwedAck;
+  #acks!: OwedAcks;
+  #connection!: MqttConnection;
+  #isDetached = false;
+
+  constructor(packetId: number, qos: QoS) {
+    this.packetId = packetId;
+    this.qos = qos;
+  }
+
+  /** The message has come, maybe again, over this connection. Acks leave in the order in which messages have come [MQTT-4.6.0-2]. */
+  owe(acks: OwedAcks, connection: MqttConnection): void {
+    this.#acks = acks;
+    this.#connection = connection;
+    this.#isDetached = false;
+    this.#owed = acks.owe(this.#type, [this.packetId], 0);
+  }
+
+  /** One of those who have the message is done with it. */
+  done(): void {
+    this.left--;
+    if (this.left <= 0) this.settle();
+  }
+
+  settle(): void {
+    // A connection that has ended is owed nothing: the broker will send the message again.
+    if (this.#connection.whyClosed !== undefined) return;
+    const { sink } = this.#connection;
+    if (this.#isDetached) writeAck(sink, this.#type, this.packetId, Reason.success);
+    else this.#acks.settle(this.#owed, { reason: Reason.success }, sink);
+  }
+
+  /** Nobody knows when somebody will be done with it: the acks behind it do not wait. */
+  detach(): void {
+    if (this.#isDetached || this.#connection.whyClosed !== undefined) return;
+    this.#isDetached = true;
+    this.#acks.forgo(this.#owed, this.#connection.sink);
+  }
+
+  get #type(): number {
+    return this.qos === 1 ? PacketType.puback : PacketType.pubrec;
+  }
+}
+
+/**
+ * What one packet says; several messages are made of it where several subscriptions match.
+ * @internal
+ */
+export interface Arrival {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly dup: boolean;
+  /** MQTT 5's properties as bytes; undefined: none. */
+  readonly section: Uint8Array | undefined;
+  /** Seconds until it expires; undefined: it does not. */
+  readonly expiry: number | undefined;
+  /** Undefined: QoS 0. */
+  readonly receipt: Receipt | undefined;
+}
+
+/** `Params` are the places that the topic pattern names; `Data` is what the schema makes of the payload. */
+export class Message<Params = AnyParams, Data = undefined> {
+  readonly #arrival: Arrival;
+  readonly #pattern: TopicPattern;
+  #params: Params | undefined;
+  #section: Section | undefined;
+  #isAcknowledged = false;
+  /** The payload as the schema has it; undefined without a schema. */
+  readonly data: Data = undefined as Data;
+
+  /** @internal */
+  constructor(arrival: Arrival, pattern: TopicPattern) {
+    this.#arrival = arrival;
+    this.#pattern = pattern;
+  }
+
+  get topic(): string {
+    return this.#arrival.topic;
+  }
+
+  get payload(): Uint8Array {
+    return this.#arrival.payload;
+  }
+
+  get qos(): QoS {
+    return this.#arrival.qos;
+  }
+
+  /** It was stored on its topic before this subscription began. */
+  get retain(): boolean {
+    return this.#arrival.retain;
+  }
+
+  /** The broker may have sent it before. */
+  get dup(): boolean {
+    return this.#arrival.dup;
+  }
+
+  /** What stands in the named places of the pattern. */
+  get params(): Params {
+    this.#params ??= paramsOf(this.#pattern, this.topic) as Params;
+    return this.#params;
+  }
+
+  /** The payload as UTF-8; bytes that are none become U+FFFD. */
+  get text(): string {
+    return lenientDecoder.decode(this.payload);
+  }
+
+  /** The payload as JSON. Throws `ValidationFailed`. */
+  json(): unknown {
+    return parseJson(this.text, `the message on ${this.topic}`);
+  }
+
+  /** Seconds until it expires, as the broker said when it sent it; undefined: it does not. */
+  get expiry(): number | undefined {
+    return this.#arrival.expiry;
+  }
+
+  get contentType(): string | undefined {
+    return this.#properties.contentType;
+  }
+
+  /** Where an answer is awaited: see `client.respond`. */
+  get responseTopic(): string | undefined {
+    return this.#properties.responseTopic;
+  }
+
+  get correlationData(): Uint8Array | undefined {
+    return this.#properties.correlationData;
+  }
+
+  /** Names may stand more than once. */
+  get userProperties(): readonly (readonly [name: string, value: string])[] {
+    return this.#properties.userProperties;
+  }
+
+  /** The publisher says that the payload is UTF-8. */
+  get isText(): boolean {
+    return this.#properties.isText;
+  }
+
+  get #properties(): Section {
+    this.#section ??= readSection(this.#arrival.section);
+    return this.#section;
+  }
+
+  /** Done with it: the broker may forget it. To be called where the subscription says `ack: "manual"`; again, it does nothing. */
+  ack(): void {
+    if (this.#isAcknowledged) return;
+    this.#isAcknowledged = true;
+    this.#arrival.receipt?.done();
+  }
+
+  /**
+   * It is not taken: the broker keeps it, and sends it again in another connection, or to another member of the group.
+   * @internal
+   */
+  letGo(): void {
+    this.#arrival.receipt?.detach();
+  }
+}
+
+const lenientDecoder = new TextDecoder();

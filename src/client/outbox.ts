@@ -1,0 +1,245 @@
+/**
+ * What goes out: publishes that wait for a connection or for room in the broker's window, those under way, and how each
+ * ended. What is under way when a connection is lost is sent again in the next one.
+ */
+import { backlogBytesMax, outputBytesHigh, outputBytesLow } from "../base/limits.ts";
+import { Ring } from "../base/ring.ts";
+import type { QoS } from "../mqtt/constants.ts";
+import { Envelope, type Publish, publishSize, topicOf } from "../mqtt/publish.ts";
+import { Reason } from "../mqtt/reason.ts";
+import type { OfflineOptions, Published } from "./client-options.ts";
+import { ClientSession, type OnSettled, type Unacknowledged } from "./client-session.ts";
+import type { MqttConnection } from "./connection.ts";
+import { type ClientClosed, MqttError, publishRefused, QueueFull } from "./errors.ts";
+
+const delivered: Published = Object.freeze({ noSubscribers: false });
+const unheard: Published = Object.freeze({ noSubscribers: true });
+/** One promise for all that have nothing to wait for. */
+const handedOver = Promise.resolve(delivered);
+const messagesMaxDefault = 1000;
+/** Receive Maximum, where the broker names none (3.2.2.3.3). */
+const windowDefault = 65_535;
+
+class Pending implements Unacknowledged {
+  readonly publish: Publish;
+  released = false;
+  /** Nobody waits for it any more: if it has not been sent, it is not. */
+  isAborted = false;
+  readonly #resolve: (published: Published) => void;
+  readonly #reject: (error: unknown) => void;
+  #signal: AbortSignal | undefined;
+
+  constructor(publish: Publish, resolve: (published: Published) => void, reject: (error: unknown) => void) {
+    this.publish = publish;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  resolve(published: Published): void {
+    this.#signal?.removeEventListener("abort", this.#abort);
+    this.#resolve(published);
+  }
+
+  reject(error: unknown): void {
+    this.#signal?.removeEventListener("abort", this.#abort);
+    this.#reject(error);
+  }
+
+  watch(signal: AbortSignal): void {
+    this.#signal = signal;
+    signal.addEventListener("abort", this.#abort);
+  }
+
+  readonly #abort = (): void => {
+    this.isAborted = true;
+    this.reject(this.#signal!.reason);
+  };
+}
+
+class OutboxSession extends ClientSession {
+  readonly #onForgotten: () => void;
+
+  constructor(onSettled: OnSettled, onForgotten: () => void) {
+    super(onSettled);
+    this.#onForgotten = onForgotten;
+  }
+
+  override brokerForgot(): void {
+    this.incoming.clear();
+    this.#onForgotten();
+  }
+}
+
+export class Outbox {
+  readonly session: ClientSession = new OutboxSession(
+    (pending, reason, text) => this.#settled(pending as Pending, reason, text),
+    () => this.#beginAnew(),
+  );
+  readonly #queue = new Ring<Pending>();
+  readonly #offline: OfflineOptions;
+  #queuedBytes = 0;
+  #connection: MqttConnection | undefined;
+  /** Publishes of QoS 1 and 2 that the broker takes unacknowledged. */
+  #window = windowDefault;
+  #packetBytesMax = Infinity;
+  #qosMax: QoS = 2;
+  /** Publishers at QoS 0 who wait until the kernel has taken what was written. */
+  #blocked: (() => void)[] = [];
+  /** Who waits for everything to be settled. */
+  #idle: (() => void)[] = [];
+  #why: unknown;
+
+  constructor(offline: OfflineOptions = {}) {
+    this.#offline = offline;
+  }
+
+  /** Messages that have not been sent, or not been acknowledged. */
+  get pending(): number {
+    return this.#queue.length + this.session.outgoing.size;
+  }
+
+  /**
+   * Resolves when the message is settled: at QoS 0 when it is written, at 1 and 2 when the broker has taken it over. Its bytes must not change
+   * until then.
+   */
+  publish(publish: Publish, signal: AbortSignal | undefined): Promise<Published> {
+    const connection = this.#connection;
+    if (this.#why !== undefined) return Promise.reject(this.#why);
+    if (connection !== undefined && publish.qos === 0) return this.#writeUnpromised(publish, connection);
+    if (connection === undefined && !this.#makeRoom())
+      return Promise.reject(new QueueFull("too many messages wait for a connection"));
+    if (this.#queuedBytes + publish.size > backlogBytesMax)
+      return Promise.reject(new QueueFull("too many bytes wait to be sent"));
+    return new Promise((resolve, reject) => {
+      const pending = new Pending(publish, resolve, reject);
+      if (signal !== undefined) pending.watch(signal);
+      if (connection !== undefined && this.#queue.length === 0 && this.session.outgoing.size < this.#window)
+        return this.#send(pending, connection);
+      this.#queue.push(pending);
+      this.#queuedBytes += publish.size;
+    });
+  }
+
+  connected(connection: MqttConnection): void {
+    const { receiveMaximum, maximumPacketSize, maximumQoS } = connection.granted;
+    this.#connection = connection;
+    this.#window = receiveMaximum ?? windowDefault;
+    this.#packetBytesMax = maximumPacketSize ?? Infinity;
+    this.#qosMax = (maximumQoS ?? 2) as QoS;
+    this.#pump();
+  }
+
+  disconnected(): void {
+    this.#connection = undefined;
+    this.#release();
+  }
+
+  /** The kernel takes bytes again. */
+  drained(): void {
+    if (this.#blocked.length > 0 && (this.#connection?.unsent ?? 0) <= outputBytesLow) this.#release();
+  }
+
+  /** Resolves when nothing is pending. */
+  idle(): Promise<void> {
+    if (this.pending === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Nothing goes out any more; what is pending rejects with `error`. */
+  close(error: ClientClosed): void {
+    this.#why = error;
+    this.#connection = undefined;
+    for (const pending of this.#queue.drain()) pending.reject(error);
+    for (const pending of this.session.outgoing.values()) (pending as Pending).reject(error);
+    this.session.outgoing.clear();
+    this.#release();
+    this.#tellIdle();
+  }
+
+  #writeUnpromised(publish: Publish, connection: MqttConnection): Promise<Published> {
+    const problem = this.#problemOf(publish);
+    if (problem !== undefined) return Promise.reject(problem);
+    connection.write(publish, 0, false);
+    if (connection.unsent < outputBytesHigh) return handedOver;
+    return new Promise((resolve) => this.#blocked.push(() => resolve(delivered)));
+  }
+
+  #send(pending: Pending, connection: MqttConnection): void {
+    const problem = this.#problemOf(pending.publish);
+    if (problem !== undefined) return pending.reject(problem);
+    if (pending.publish.qos === 0) {
+      connection.write(pending.publish, 0, false);
+      return pending.resolve(delivered);
+    }
+    connection.write(pending.publish, this.session.add(pending), false);
+  }
+
+  /** What the broker has said that it would not take. */
+  #problemOf(publish: Publish): MqttError | undefined {
+    if (publish.qos > this.#qosMax)
+      return new MqttError(`the broker takes no more than QoS ${this.#qosMax} (${topicOf(publish)})`);
+    if (this.#packetBytesMax === Infinity) return undefined;
+    const envelope = new Envelope();
+    envelope.qos = publish.qos;
+    envelope.version5 = true;
+    const bytes = publishSize(publish, envelope);
+    return bytes > this.#packetBytesMax
+      ? new MqttError(`a message of ${bytes} bytes on ${topicOf(publish)}; the broker takes ${this.#packetBytesMax}`)
+      : undefined;
+  }
+
+  /** False: too many wait, and none of them goes for a new one. */
+  #makeRoom(): boolean {
+    const { messagesMax = messagesMaxDefault, whenFull = "reject" } = this.#offline;
+    if (this.#queue.length < messagesMax) return true;
+    const oldest = whenFull === "drop-oldest" ? this.#queue.shift() : undefined;
+    if (oldest === undefined) return false;
+    this.#queuedBytes -= oldest.publish.size;
+    oldest.reject(new QueueFull("newer messages have taken its place"));
+    return true;
+  }
+
+  /** The broker has no session any more: what was under way is sent as new, except what it had taken over. */
+  #beginAnew(): void {
+    const { outgoing } = this.session;
+    const again: Pending[] = [];
+    for (const unacknowledged of outgoing.values()) {
+      const pending = unacknowledged as Pending;
+      if (pending.released) pending.resolve(delivered);
+      else if (!pending.isAborted) again.push(pending);
+    }
+    outgoing.clear();
+    for (const pending of again.reverse()) {
+      this.#queue.unshift(pending);
+      this.#queuedBytes += pending.publish.size;
+    }
+  }
+
+  #pump(): void {
+    const connection = this.#connection;
+    while (connection !== undefined && this.session.outgoing.size < this.#window) {
+      const pending = this.#queue.shift();
+      if (pending === undefined) return;
+      this.#queuedBytes -= pending.publish.size;
+      if (!pending.isAborted) this.#send(pending, connection);
+    }
+  }
+
+  #settled(pending: Pending, reason: number, text: string | undefined): void {
+    if (reason < Reason.unspecifiedError)
+      pending.resolve(reason === Reason.noMatchingSubscribers ? unheard : delivered);
+    else pending.reject(publishRefused(topicOf(pending.publish), reason, text));
+    if (this.#queue.length > 0) this.#pump();
+    if (this.#idle.length > 0 && this.pending === 0) this.#tellIdle();
+  }
+
+  #release(): void {
+    const blocked = this.#blocked;
+    this.#blocked = [];
+    for (const resume of blocked) resume();
+  }
+
+  #tellIdle(): void {
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+}

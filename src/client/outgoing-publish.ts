@@ -1,0 +1,56 @@
+/** What an application publishes, made into a packet. */
+import { encodeUtf8, noBytes } from "../base/bytes.ts";
+import { systemClock } from "../base/clock.ts";
+import { topicTextsMax } from "../base/limits.ts";
+import { Publish } from "../mqtt/publish.ts";
+import { encodeSection } from "../mqtt/publish-section.ts";
+import { isTopicName } from "../mqtt/topic.ts";
+import type { Payload, PublishOptions } from "./client-options.ts";
+
+/** Topics that have been checked and encoded. */
+const topics = new Map<string, Uint8Array>();
+
+/** Throws a `TypeError` if it is no topic. */
+function topicBytes(topic: string): Uint8Array {
+  const known = topics.get(topic);
+  if (known !== undefined) return known;
+  if (typeof topic !== "string" || !isTopicName(topic))
+    throw new TypeError(`${JSON.stringify(topic)} is not a topic: it must not be empty nor hold + or #`);
+  if (topics.size >= topicTextsMax) topics.clear();
+  const bytes = encodeUtf8(topic);
+  if (bytes.length > 0xffff) throw new TypeError(`a topic of ${bytes.length} bytes; 65,535 is the most`);
+  topics.set(topic, bytes);
+  return bytes;
+}
+
+/** The packet refers to the payload's bytes, and does not copy them. Throws a `TypeError` for what cannot be published. */
+export function toPublish(topic: string, payload: Payload, options: PublishOptions): Publish {
+  const publish = new Publish();
+  const { qos = 0, retain = false, expiry } = options;
+  if (qos !== 0 && qos !== 1 && qos !== 2) throw new TypeError(`qos must be 0, 1 or 2, not ${String(qos)}`);
+  const bytes = typeof payload === "string" ? encodeUtf8(payload) : payload;
+  if (!(bytes instanceof Uint8Array)) throw new TypeError("a payload must be a string or a Uint8Array");
+  publish.qos = qos;
+  publish.retain = retain;
+  publish.topicBytes = topicBytes(topic);
+  publish.topicEnd = publish.topicBytes.length;
+  publish.payloadBytes = bytes;
+  publish.payloadEnd = bytes.length;
+  if (expiry !== undefined) publish.expiresAt = systemClock.wall() + expiry * 1000;
+  publish.propertyBytes = sectionOf(options);
+  publish.propertiesEnd = publish.propertyBytes.length;
+  return publish;
+}
+
+function sectionOf({
+  contentType,
+  responseTopic,
+  correlationData,
+  userProperties,
+  isText,
+}: PublishOptions): Uint8Array {
+  if ((contentType ?? responseTopic ?? correlationData ?? userProperties ?? isText) === undefined) return noBytes;
+  if (responseTopic !== undefined) topicBytes(responseTopic);
+  const pairs = Array.isArray(userProperties) ? userProperties : Object.entries(userProperties ?? {});
+  return encodeSection({ contentType, responseTopic, correlationData, userProperties: pairs, isText: isText === true });
+}

@@ -1,0 +1,32 @@
+/** What the package `mqttzoo` exports on every runtime, besides `connect`. */
+export type { BankDesk, Quote, QuoteOptions } from "./bank-desk.ts";
+export type { Client, EndOptions } from "./client.ts";
+export type {
+  ClientOptions,
+  OfflineOptions,
+  Payload,
+  Published,
+  PublishOptions,
+  ReconnectOptions,
+  SchemaOption,
+  Status,
+  Will,
+} from "./client-options.ts";
+export {
+  ClientClosed,
+  ConnectFailed,
+  MqttError,
+  PublishRefused,
+  QueueFull,
+  QuotaExceeded,
+  RequestFailed,
+  SubscribeRefused,
+  TimedOut,
+  ValidationFailed,
+} from "./errors.ts";
+export type { Message } from "./message.ts";
+export type { Answer, RequestOptions, Responder, RespondOptions } from "./requests.ts";
+export type { State, StateOptions } from "./retained-state.ts";
+export type { SchemaResult, StandardSchema } from "./standard-schema.ts";
+export type { Subscription, SubscriptionOptions } from "./subscription.ts";
+export type { Params } from "./topic-pattern.ts";

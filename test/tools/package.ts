@@ -1,0 +1,109 @@
+/**
+ * Builds `dist/mqttzoo-VERSION.tgz`, the client library for Bun, Node and browsers: one file for each, types for all. It depends
+ * on mqtt-packet alone; the file for browsers has that, and what it needs of Node, in it.
+ */
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import manifest from "../../package.json" with { type: "json" };
+
+const root = join(import.meta.dir, "../..");
+const folder = join(root, "dist/package");
+const entries = [
+  { runtime: "bun", entry: "for-bun", external: ["mqtt-packet"] },
+  { runtime: "node", entry: "for-node", external: ["mqtt-packet"] },
+  { runtime: "browser", entry: "for-browsers", external: [] },
+] as const;
+
+async function bundle(): Promise<void> {
+  for (const { runtime, entry, external } of entries) {
+    const result = await Bun.build({
+      entrypoints: [join(root, `src/client/${entry}.ts`)],
+      target: runtime,
+      format: "esm",
+      external: [...external],
+      minify: runtime === "browser",
+      naming: `${runtime}.js`,
+      outdir: folder,
+      throw: false,
+    });
+    for (const log of result.logs) console.error(String(log));
+    if (!result.success) process.exit(1);
+    console.log(`dist/package/${runtime}.js  ${(statSync(join(folder, `${runtime}.js`)).size / 1000).toFixed(0)} KB`);
+  }
+}
+
+function run(command: readonly string[], cwd: string): void {
+  const { exitCode } = Bun.spawnSync([process.execPath, ...command], { cwd, stdout: "ignore", stderr: "inherit" });
+  if (exitCode !== 0) process.exit(1);
+}
+
+function describeTypes(): void {
+  const config = {
+    extends: "../../tsconfig.json",
+    compilerOptions: {
+      noEmit: false,
+      declaration: true,
+      emitDeclarationOnly: true,
+      stripInternal: true,
+      rootDir: "../../src",
+      outDir: "types",
+    },
+    include: [],
+    files: entries.map(({ entry }) => `../../src/client/${entry}.ts`),
+  };
+  const path = join(folder, "tsconfig.json");
+  writeFileSync(path, JSON.stringify(config));
+  run(["x", "tsc", "--project", path], root);
+  rmSync(path);
+  keepReached(entries.map(({ entry }) => join(folder, "types/client", `${entry}.d.ts`)));
+}
+
+/** What applications cannot see of our types is not theirs. */
+function keepReached(from: readonly string[]): void {
+  const reached = new Set<string>();
+  const visit = (path: string): void => {
+    if (reached.has(path)) return;
+    reached.add(path);
+    const imports = readFileSync(path, "utf8").matchAll(/from "(\.[^"]+)\.ts"/g);
+    for (const [, target] of imports) visit(join(dirname(path), `${target}.d.ts`));
+  };
+  for (const path of from) visit(path);
+  for (const name of readdirSync(join(folder, "types"), { recursive: true, encoding: "utf8" })) {
+    const path = join(folder, "types", name);
+    if (name.endsWith(".d.ts") && !reached.has(path)) rmSync(path);
+  }
+}
+
+function describePackage(): void {
+  const types = (entry: string): string => `./types/client/${entry}.d.ts`;
+  const exports = entries.map(({ runtime, entry }) => [
+    // Who knows none of them takes Node's.
+    runtime === "node" ? "default" : runtime,
+    { types: types(entry), default: `./${runtime}.js` },
+  ]);
+  const text = {
+    name: manifest.name,
+    version: manifest.version,
+    description: "MQTT for applications: typed topics, acknowledged messages, requests, retained state",
+    keywords: ["mqtt", "iot", "pubsub", "client"],
+    type: "module",
+    sideEffects: false,
+    engines: { node: ">=20", bun: ">=1.4" },
+    exports: { ".": Object.fromEntries(exports.toSorted(([a]) => (a === "default" ? 1 : -1))) },
+    types: types("for-node"),
+    main: "./node.js",
+    browser: "./browser.js",
+    dependencies: { "mqtt-packet": manifest.dependencies["mqtt-packet"] },
+  };
+  writeFileSync(join(folder, "package.json"), `${JSON.stringify(text, undefined, 2)}\n`);
+}
+
+rmSync(folder, { recursive: true, force: true });
+mkdirSync(folder, { recursive: true });
+await bundle();
+describeTypes();
+describePackage();
+copyFileSync(join(root, "src/client/README.md"), join(folder, "README.md"));
+run(["pm", "pack", "--destination", join(root, "dist")], folder);
+const archive = `dist/${manifest.name}-${manifest.version}.tgz`;
+console.log(`${archive}  ${(statSync(join(root, archive)).size / 1000).toFixed(0)} KB`);
