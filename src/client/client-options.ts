@@ -6,7 +6,7 @@ import type { StandardSchema } from "./standard-schema.ts";
 export type Payload = string | Uint8Array;
 
 export interface ClientOptions {
-  /** Names the session at the broker; without one, the broker makes one up. */
+  /** Names the session at the broker; made up unless set. */
   readonly clientId?: string;
   /**
    * Seconds for which the broker keeps the session after the connection has ended: subscriptions, and messages of QoS 1 and 2
@@ -20,7 +20,7 @@ export interface ClientOptions {
   readonly username?: string;
   /** A function is asked before each connection: tokens expire. */
   readonly password?: Payload | (() => Payload | Promise<Payload>);
-  /** 5 unless set; 4 is MQTT 3.1.1, which has no reasons, no properties and no expiry. */
+  /** 5 unless set, or 4 where the broker does not speak it: MQTT 3.1.1 has no reasons, no properties and no expiry. */
   readonly version?: 4 | 5;
   /** For `mqtts://`, in Node and Bun; browsers trust whom they trust. */
   readonly tls?: TlsOptions;

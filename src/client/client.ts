@@ -84,7 +84,7 @@ export class Client implements AsyncDisposable {
     this.#options = options;
     this.#outbox = new Outbox(options.offline);
     // Before MQTT 5 no broker has to make up a client id.
-    this.#clientId = options.clientId ?? (options.version === 4 ? `mqttzoo-${systemRandom.hex(6)}` : "");
+    this.#clientId = options.clientId ?? `mqttzoo-${systemRandom.hex(8)}`;
     const turn = new Turn(runtime.nextTurn);
     const { reconnect = {} } = options;
     this.#lifeline = new Lifeline({
@@ -110,9 +110,14 @@ export class Client implements AsyncDisposable {
     return this.#lifeline.status;
   }
 
-  /** The name of the session: as given, or as the broker has made it up. */
+  /** The name of the session: as given, or made up. */
   get clientId(): string {
-    return this.#connection?.granted.assignedClientIdentifier ?? this.#clientId;
+    return this.#clientId;
+  }
+
+  /** What is spoken with the broker: 5 is MQTT 5, 4 is MQTT 3.1.1; undefined while there is no connection. */
+  get version(): 4 | 5 | undefined {
+    return this.#connection?.version as 4 | 5 | undefined;
   }
 
   /** Messages published and not settled. */
@@ -229,13 +234,13 @@ export class Client implements AsyncDisposable {
   }
 
   async #connectionOptions(target: Target): Promise<ConnectionOptions> {
-    const { version = 5, will, sessionExpiry = 0, clean = false, keepAlive = keepAliveDefault } = this.#options;
+    const { version, will, sessionExpiry = 0, clean = false, keepAlive = keepAliveDefault } = this.#options;
     const given = this.#options.password;
     const password = typeof given === "function" ? await given() : (given ?? target.password);
     const username = this.#options.username ?? target.username;
     const isClean = sessionExpiry === 0 || (clean && this.#isFirst);
     return {
-      version,
+      ...(version === undefined ? {} : { version }),
       clientId: this.#clientId,
       clean: isClean,
       keepAlive,
@@ -243,9 +248,7 @@ export class Client implements AsyncDisposable {
       ...(username === undefined ? {} : { username }),
       ...(password === undefined ? {} : { password }),
       ...(will === undefined ? {} : { will: toWill(will) }),
-      ...(version === 5 && sessionExpiry > 0
-        ? { sessionExpiryInterval: Math.min(sessionExpiry, sessionNeverExpires) }
-        : {}),
+      ...(sessionExpiry > 0 ? { sessionExpiryInterval: Math.min(sessionExpiry, sessionNeverExpires) } : {}),
       properties: {
         receiveMaximum: this.#options.receiveMaximum ?? receiveMaximumDefault,
         requestResponseInformation: true,

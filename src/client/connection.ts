@@ -293,9 +293,10 @@ export class MqttConnection {
   #receiveConnack(packet: IConnackPacket): void {
     const code = this.version === 5 ? (packet.reasonCode ?? 0) : (packet.returnCode ?? 0);
     if (code !== 0) {
-      const refusal = this.version === 5 ? undefined : refusals[code];
-      this.#hearFarewell(this.version === 5 ? code : (refusal?.reason ?? Reason.unspecifiedError), packet.properties);
-      const words = this.version === 5 ? describeReason(code) : (refusal?.words ?? `return code ${code}`);
+      // Brokers that do not know MQTT 5 say so in words of before.
+      const refusal = code < Reason.unspecifiedError ? refusals[code] : undefined;
+      this.#hearFarewell(refusal?.reason ?? Math.max(code, Reason.unspecifiedError), packet.properties);
+      const words = refusal?.words ?? (this.version === 5 ? describeReason(code) : `return code ${code}`);
       this.#settleReady?.reject(new OperatingError("EREFUSED", `the broker refused the connection: ${words}`));
       this.#transport!.close();
       return this.closed("refused");

@@ -8,7 +8,6 @@ import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { filterMatches } from "../mqtt/topic.ts";
-import { OwedAcks } from "../session/owed-acks.ts";
 import type { MqttConnection } from "./connection.ts";
 import { SubscribeRefused } from "./errors.ts";
 import { Interest, idOf } from "./interest.ts";
@@ -33,7 +32,6 @@ export class Inbox {
   #unclaimed: Arrival[] = [];
   /** Filters that the broker's session has and nobody listens to any more. */
   readonly #unwanted = new Set<string>();
-  #acks = new OwedAcks();
   #connection: MqttConnection | undefined;
 
   /** Messages of this client's session that no subscription has asked for. */
@@ -70,7 +68,6 @@ export class Inbox {
   /** A connection has begun; what comes in over it is handed to `receive`. */
   connected(connection: MqttConnection): void {
     this.#connection = connection;
-    this.#acks = new OwedAcks();
     if (!connection.sessionPresent) {
       this.#unreleased.clear();
       this.#unwanted.clear();
@@ -135,19 +132,15 @@ export class Inbox {
   }
 
   #owe(packetId: number, qos: QoS): Receipt {
-    const receipt = new Receipt(packetId, qos);
-    receipt.owe(this.#acks, this.#connection!);
+    const receipt = new Receipt(packetId, qos, this.#connection!);
     if (qos === 2) this.#unreleased.set(packetId, receipt);
     return receipt;
   }
 
   /** Whoever has it acknowledges it here when he is done with it; if he is, it is acknowledged now. */
   #receiveAgain({ packetId, qos }: Publish): void {
-    const known = this.#unreleased.get(packetId);
-    const receipt = known ?? new Receipt(packetId, qos);
-    receipt.owe(this.#acks, this.#connection!);
-    if (receipt.left <= 0) receipt.settle();
-    else if (this.#unclaimed.some((arrival) => arrival.receipt === receipt)) receipt.detach();
+    const receipt = this.#unreleased.get(packetId) ?? this.#owe(packetId, qos);
+    receipt.moveTo(this.#connection!);
   }
 
   #interestsOf({ subscriptionIds }: Publish, topic: string): readonly Interest[] {
@@ -171,7 +164,6 @@ export class Inbox {
     const receipt = arrival.receipt!;
     if (!this.#connection!.sessionPresent) return receipt.settle();
     receipt.left = 1;
-    receipt.detach();
     this.#unclaimed.push(arrival);
   }
 

@@ -2,9 +2,12 @@
  * Keeps a connection: dials the brokers in turn, and again when a connection is lost, with full jitter so that not all clients
  * of a broker that died come at once; goes where a broker sends it (Server Reference, 4.11).
  */
+
+import { systemClock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import { referencesFollowedMax } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
+import type { ProtocolVersion } from "../mqtt/constants.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { type Address, nameOf, parseReference } from "./address.ts";
@@ -32,6 +35,9 @@ export interface LifelineOptions {
   readonly onEnded: (error: ClientClosed) => void;
 }
 
+/** A connection that has lasted for so long was a good one. */
+const steadyMs = 5000;
+
 /** Another connection of this client id has taken its place, or it will never be let in: trying again would be a fight. */
 const finalReasons: ReadonlySet<number> = new Set([
   Reason.unsupportedProtocolVersion,
@@ -49,6 +55,10 @@ export class Lifeline {
   /** Where a broker has sent us; tried before the others, once. */
   #references: Address[] = [];
   #next = 0;
+  /** The longest that the next wait may be; 0: none was needed yet. */
+  #backoffMs = 0;
+  /** 4, where brokers have said that they do not speak MQTT 5, and the application has not asked for it. */
+  #version: ProtocolVersion | undefined;
   #connection: MqttConnection | undefined;
   #isEnded = false;
 
@@ -88,6 +98,7 @@ export class Lifeline {
     let connection = first;
     let lost = firstLost;
     for (;;) {
+      const startedAt = systemClock.now();
       const why = await lost;
       this.#connection = undefined;
       this.#options.onDisconnected();
@@ -96,6 +107,8 @@ export class Lifeline {
       const { farewell } = connection;
       if (reconnect === undefined || finalReasons.has(farewell?.reason ?? 0)) return this.end(new ClientClosed(why));
       this.#follow(farewell);
+      // A broker that lets us in and drops us at once is not to be asked more and more.
+      if (this.#backoffMs === 0 || systemClock.now() - startedAt >= steadyMs) this.#backoffMs = reconnect.minMs ?? 250;
       const again = await this.#dialAgain(why, reconnect);
       if (again === undefined) return;
       ({ connection, lost } = again);
@@ -104,8 +117,9 @@ export class Lifeline {
 
   async #dialAgain(lost: string, { minMs = 250, maxMs = 30_000 }: ReconnectOptions) {
     let why = lost;
-    for (let most = minMs; !this.#isEnded; most = Math.min(maxMs, most * 2)) {
-      const inMs = Math.round(this.#options.random.next() * most);
+    while (!this.#isEnded) {
+      const inMs = Math.round(this.#options.random.next() * this.#backoffMs);
+      this.#backoffMs = Math.min(maxMs, Math.max(minMs, this.#backoffMs * 2));
       this.#say({ state: "reconnecting", why, inMs });
       await pause(inMs, this.#ending.signal);
       try {
@@ -145,8 +159,10 @@ export class Lifeline {
     const { dialer, connectTimeoutMs, onConnected } = this.#options;
     const name = nameOf(address);
     const lost = defer<string>();
+    const options = await this.#options.connection();
     const connection = new MqttConnection({
-      ...(await this.#options.connection()),
+      ...options,
+      ...(this.#version && { version: this.#version }),
       onClose: lost.resolve,
       onReady: (ready) => {
         this.#connection = ready;
@@ -169,6 +185,11 @@ export class Lifeline {
       connection.abort(messageOf(error));
       this.#follow(connection.farewell);
       const { farewell } = connection;
+      const isTooNew = farewell?.reason === Reason.unsupportedProtocolVersion;
+      if (isTooNew && options.version === undefined && this.#version === undefined) {
+        this.#version = 4;
+        return this.#dial(address);
+      }
       const said = farewell?.text === undefined ? "" : `: ${farewell.text}`;
       throw new ConnectFailed(`${name}: ${messageOf(error)}${said}`, farewell?.reason);
     }

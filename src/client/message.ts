@@ -3,13 +3,14 @@ import { writeAck } from "../mqtt/acks.ts";
 import { PacketType, type QoS } from "../mqtt/constants.ts";
 import { readSection, type Section } from "../mqtt/publish-section.ts";
 import { Reason } from "../mqtt/reason.ts";
-import type { OwedAck, OwedAcks } from "../session/owed-acks.ts";
 import type { MqttConnection } from "./connection.ts";
 import { parseJson } from "./standard-schema.ts";
 import { type AnyParams, paramsOf, type TopicPattern } from "./topic-pattern.ts";
 
 /**
- * An ack that is owed to the broker until everybody here who has the message is done with it.
+ * An ack that is owed to the broker until everybody here who has the message is done with it. Acks leave as they are given: MQTT
+ * wants them in the order of arrival [MQTT-4.6.0-2], which a loop keeps; but one busy loop would hold up all others if
+ * theirs had to wait for it, and brokers do not mind.
  * @internal
  */
 export class Receipt {
@@ -17,22 +18,12 @@ export class Receipt {
   readonly qos: QoS;
   /** Of those who have the message, how many are not done. */
   left = 0;
-  #owed!: OwedAck;
-  #acks!: OwedAcks;
-  #connection!: MqttConnection;
-  #isDetached = false;
+  #connection: MqttConnection;
 
-  constructor(packetId: number, qos: QoS) {
+  constructor(packetId: number, qos: QoS, connection: MqttConnection) {
     this.packetId = packetId;
     this.qos = qos;
-  }
-
-  /** The message has come, maybe again, over this connection. Acks leave in the order in which messages have come [MQTT-4.6.0-2]. */
-  owe(acks: OwedAcks, connection: MqttConnection): void {
-    this.#acks = acks;
     this.#connection = connection;
-    this.#isDetached = false;
-    this.#owed = acks.owe(this.#type, [this.packetId], 0);
   }
 
   /** One of those who have the message is done with it. */
@@ -44,20 +35,14 @@ export class Receipt {
   settle(): void {
     // A connection that has ended is owed nothing: the broker will send the message again.
     if (this.#connection.whyClosed !== undefined) return;
-    const { sink } = this.#connection;
-    if (this.#isDetached) writeAck(sink, this.#type, this.packetId, Reason.success);
-    else this.#acks.settle(this.#owed, { reason: Reason.success }, sink);
+    const type = this.qos === 1 ? PacketType.puback : PacketType.pubrec;
+    writeAck(this.#connection.sink, type, this.packetId, Reason.success);
   }
 
-  /** Nobody knows when somebody will be done with it: the acks behind it do not wait. */
-  detach(): void {
-    if (this.#isDetached || this.#connection.whyClosed !== undefined) return;
-    this.#isDetached = true;
-    this.#acks.forgo(this.#owed, this.#connection.sink);
-  }
-
-  get #type(): number {
-    return this.qos === 1 ? PacketType.puback : PacketType.pubrec;
+  /** It has come again over another connection; if everybody is done with it, it is acknowledged there. */
+  moveTo(connection: MqttConnection): void {
+    this.#connection = connection;
+    if (this.left <= 0) this.settle();
   }
 }
 
@@ -171,14 +156,6 @@ export class Message<Params = AnyParams, Data = undefined> {
     if (this.#isAcknowledged) return;
     this.#isAcknowledged = true;
     this.#arrival.receipt?.done();
-  }
-
-  /**
-   * It is not taken: the broker keeps it, and sends it again in another connection, or to another member of the group.
-   * @internal
-   */
-  letGo(): void {
-    this.#arrival.receipt?.detach();
   }
 }
 

@@ -65,6 +65,7 @@ export class Requests {
   }
 
   async #ask(topic: string, payload: Payload, options: PublishOptions): Promise<void> {
+    if (this.#client.version === 4) throw new RequestFailed("requests need MQTT 5, which this broker does not speak");
     this.#answers ??= this.#listen();
     const responseTopic = await this.#answers;
     const { noSubscribers } = await this.#client.publish(topic, payload, { ...options, responseTopic });

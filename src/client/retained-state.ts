@@ -88,8 +88,10 @@ export class State<Value> implements AsyncIterable<Awaited<Value> | undefined>, 
     this.#subscription = subscription;
     void this.#hear(subscription);
     await subscription.ready;
-    // A broker sends what is stored behind SUBACK: what it answers after that, it answers after the value.
+    // Most brokers send what is stored right behind SUBACK, so what they answer after that comes after the value; some
+    // look it up meanwhile, and have it when they are asked once more. MQTT has no word for "there is none".
     await this.#client.flush();
+    if (this.#version === 0) await this.#client.flush();
   }
 
   async #hear(subscription: Subscription): Promise<void> {

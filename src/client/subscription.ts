@@ -90,12 +90,11 @@ export class Subscription<Params = AnyParams, Data = undefined>
 
   /** Called when a loop is left. */
   async return(): Promise<IteratorResult<Message<Params, Data>, undefined>> {
-    this.#finish();
     await this.unsubscribe();
     return { value: undefined, done: true };
   }
 
-  /** Ends the subscription. What waits to be taken is nobody's any more; of a shared one, it goes to another member of the group. */
+  /** Ends the subscription. What waits to be taken is nobody's any more. */
   unsubscribe(): Promise<void> {
     return this.#leave(undefined);
   }
@@ -198,11 +197,9 @@ export class Subscription<Params = AnyParams, Data = undefined>
   }
 
   #leave(why: unknown): Promise<void> {
-    const isShared = this.pattern.filter.group !== undefined;
-    for (const message of this.#ring.drain()) {
-      if (isShared) message.letGo();
-      else message.ack();
-    }
+    this.#finish();
+    // What is not acknowledged of a shared one goes to another member of the group.
+    if (this.pattern.filter.group === undefined) for (const message of this.#ring.drain()) message.ack();
     this.fail(why);
     return this.#home.leave(this as unknown as Subscription<never, never>);
   }

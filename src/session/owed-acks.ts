@@ -16,8 +16,6 @@ export interface OwedAck {
   reason: number;
   /** Says in words why, where the reason is not success. */
   text: string | undefined;
-  /** It is not written, and those behind it do not wait for it. */
-  isForgone: boolean;
 }
 
 export class OwedAcks {
@@ -35,17 +33,11 @@ export class OwedAcks {
 
   /** One ack, or several that are settled together. */
   owe(type: number, packetIds: readonly number[], bytes: number): OwedAck {
-    const ack: OwedAck = { type, packetIds, bytes, settled: false, reason: 0, text: undefined, isForgone: false };
+    const ack: OwedAck = { type, packetIds, bytes, settled: false, reason: 0, text: undefined };
     this.#acks.push(ack);
     this.#count += packetIds.length;
     this.#bytes += bytes;
     return ack;
-  }
-
-  /** It will not be settled in its turn. */
-  forgo(ack: OwedAck, sink: Sink): void {
-    ack.isForgone = true;
-    this.settle(ack, { reason: 0 }, sink);
   }
 
   /** Marks one as settled and writes all that need not wait any more. */
@@ -57,7 +49,6 @@ export class OwedAcks {
       this.#acks.shift();
       this.#bytes -= head.bytes;
       this.#count -= head.packetIds.length;
-      if (head.isForgone) continue;
       for (const packetId of head.packetIds) writeVerdict(sink, head.type, packetId, head);
     }
   }
