@@ -18,6 +18,11 @@ const programs: readonly { readonly name: string; readonly package: string; read
     isThere: () =>
       existsSync("/usr/bin/python3") && run(["/usr/bin/python3", "-c", "import paho.mqtt.client"], "quiet") === 0,
   },
+  {
+    name: "Chromium",
+    package: "chromium",
+    isThere: () => (Bun.which("chromium") ?? Bun.which("chromium-browser")) !== null,
+  },
   { name: "openssl", package: "openssl", isThere: () => Bun.which("openssl") !== null },
   // Node with npm, a compiler and Python: what the npm package `zookeeper` is built with and runs under.
   { name: "Node.js", package: "nodejs", isThere: () => Bun.which("node") !== null },

@@ -6,6 +6,8 @@ export interface Unacknowledged {
   readonly publish: Publish;
   /** PUBREC has come: only PUBREL is sent again. */
   released: boolean;
+  /** ... and what it said. */
+  reason: number;
 }
 
 /** Told how a publish ended: the reason code, and the broker's words if it has any. */

@@ -29,6 +29,7 @@ import type { Transport, TransportEvents } from "../net/transport.ts";
 import { Turn, Writer } from "../net/writer.ts";
 import { ClientSession, type Unacknowledged } from "./client-session.ts";
 import type { ConnectionOptions, PublishOptions, SubscribeOptions } from "./connection-options.ts";
+import { type Farewell, refusals } from "./farewell.ts";
 import { sectionOf } from "./publish-properties.ts";
 
 /** Opens a transport whose owner is what `events.opened` returns. */
@@ -54,15 +55,6 @@ export async function establish(options: ConnectionOptions, dial: Dial): Promise
     clearTimeout(giveUp);
   }
   return connection;
-}
-
-/** What the broker said when it would not go on: in CONNACK or DISCONNECT. */
-export interface Farewell {
-  /** Reason code of MQTT 5; of older CONNACKs, what comes nearest. */
-  readonly reason: number;
-  readonly text: string | undefined;
-  /** Where to go instead. */
-  readonly serverReference: string | undefined;
 }
 
 export class MqttConnection {
@@ -136,7 +128,7 @@ export class MqttConnection {
       this.write(message, 0, false);
       return Promise.resolve(Reason.success);
     }
-    const packetId = this.#session.add({ publish: message, released: false });
+    const packetId = this.#session.add({ publish: message, released: false, reason: Reason.success });
     this.write(message, packetId, false);
     return this.#wait(this.#acks, packetId);
   }
@@ -357,11 +349,11 @@ export class MqttConnection {
     }
     if (type === PacketType.pubrec && reason < Reason.unspecifiedError) {
       const unacknowledged = this.#session.outgoing.get(packetId);
-      if (unacknowledged !== undefined) unacknowledged.released = true;
+      if (unacknowledged !== undefined) Object.assign(unacknowledged, { released: true, reason });
       return writeAck(this.#writer!, PacketType.pubrel, packetId, 0);
     }
     // After PUBREC the message is taken over, whatever PUBCOMP says: 0x92 only means that it was said before.
-    const verdict = type === PacketType.pubcomp ? Reason.success : reason;
+    const verdict = type === PacketType.pubcomp ? (this.#session.outgoing.get(packetId)?.reason ?? 0) : reason;
     this.#session.settle(packetId, verdict, text);
     this.#acks.get(packetId)?.resolve(verdict);
     this.#acks.delete(packetId);
@@ -389,12 +381,3 @@ interface Waiting<Value> {
   readonly resolve: (value: Value) => void;
   readonly reject: (error: Error) => void;
 }
-
-/** CONNACK's return codes before MQTT 5 (3.2.2.3), and the reason codes that say the same. */
-const refusals: Record<number, { readonly words: string; readonly reason: number }> = {
-  1: { words: "unacceptable protocol version", reason: Reason.unsupportedProtocolVersion },
-  2: { words: "client identifier rejected", reason: Reason.clientIdentifierNotValid },
-  3: { words: "server unavailable", reason: Reason.serverUnavailable },
-  4: { words: "bad user name or password", reason: Reason.badUserNameOrPassword },
-  5: { words: "not authorised", reason: Reason.notAuthorized },
-};

@@ -12,9 +12,10 @@ import { Reason } from "../mqtt/reason.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { type Address, nameOf, parseReference } from "./address.ts";
 import type { ReconnectOptions, Status } from "./client-options.ts";
-import { type Farewell, MqttConnection } from "./connection.ts";
+import { MqttConnection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
 import { ClientClosed, ConnectFailed } from "./errors.ts";
+import type { Farewell } from "./farewell.ts";
 import { defer, pause, within } from "./patience.ts";
 
 /** Opens a transport; rejects if it cannot be had. */

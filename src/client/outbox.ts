@@ -23,6 +23,7 @@ const windowDefault = 65_535;
 class Pending implements Unacknowledged {
   readonly publish: Publish;
   released = false;
+  reason: number = Reason.success;
   /** Nobody waits for it any more: if it has not been sent, it is not. */
   isAborted = false;
   readonly #resolve: (published: Published) => void;

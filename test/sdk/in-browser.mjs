@@ -9,7 +9,7 @@ try {
   tab.on("pageerror", (error) => console.error(error));
   await tab.goto(page);
   const results = await tab.evaluate(async (stage) => {
-    const [lib, { allScenarios, play }] = await Promise.all([import("/mqttzoo.js"), import("/scenarios.mjs")]);
+    const [lib, { allScenarios, play }] = await Promise.all([import("/main.js"), import("/scenarios.mjs")]);
     return play(allScenarios, { ...stage, lib, connect: lib.connect });
   }, JSON.parse(given));
   console.log(JSON.stringify(results));

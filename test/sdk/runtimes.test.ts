@@ -50,7 +50,7 @@ async function resultsOf(command: readonly string[]): Promise<unknown> {
 test.each(["mqtt", "ws"] as const)(
   "Bun, %s",
   async (scheme) => {
-    const lib = await import(join(builtPackage(), "bun.js"));
+    const lib = await import(join(builtPackage(), "bun/main.js"));
     const results = await play(allScenarios, { ...stage(scheme), lib, connect: lib.connect });
     expect(results).toEqual(allWell);
   },
@@ -61,7 +61,7 @@ test("Node, mqtt", async () => {
   const results = await resultsOf([
     "node",
     "on-node.mjs",
-    join(builtPackage(), "node.js"),
+    join(builtPackage(), "node/main.js"),
     JSON.stringify(stage("mqtt")),
   ]);
   expect(results).toEqual(allWell);
@@ -70,18 +70,15 @@ test("Node, mqtt", async () => {
 test("a headless Chromium, ws", async () => {
   const browser = Bun.which("chromium") ?? Bun.which("chromium-browser");
   if (browser === null) throw new Error("no chromium: install it (on Debian: apt-get install chromium)");
-  const files: Record<string, string> = {
-    "/mqttzoo.js": join(builtPackage(), "browser.js"),
-    "/scenarios.mjs": join(import.meta.dir, "scenarios.mjs"),
-  };
   const pages = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
     fetch({ url }) {
-      const path = files[new URL(url).pathname];
-      return path === undefined
-        ? new Response("<!doctype html>", { headers: { "content-type": "text/html" } })
-        : new Response(Bun.file(path), { headers: { "content-type": "text/javascript" } });
+      const { pathname } = new URL(url);
+      if (pathname === "/") return new Response("<!doctype html>", { headers: { "content-type": "text/html" } });
+      if (!/\.m?js$/.test(pathname)) return new Response("", { status: 404 });
+      const folder = pathname === "/scenarios.mjs" ? import.meta.dir : join(builtPackage(), "browser");
+      return new Response(Bun.file(join(folder, pathname)), { headers: { "content-type": "text/javascript" } });
     },
   });
   try {
@@ -100,7 +97,7 @@ test.each([
 ] as const)(
   "Bun, at %s",
   async (name, played) => {
-    const lib = await import(join(builtPackage(), "bun.js"));
+    const lib = await import(join(builtPackage(), "bun/main.js"));
     const other = await start(name as BrokerName);
     try {
       const stage = { url: `mqtt://127.0.0.1:${other.port}`, lib, connect: lib.connect };

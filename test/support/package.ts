@@ -10,7 +10,7 @@ export function builtPackage(): string {
   if (folder !== undefined) return folder;
   const built = Bun.spawnSync([process.execPath, "test/tools/package.ts"], { cwd: root, stderr: "pipe" });
   folder = join(root, "dist/package");
-  if (built.exitCode !== 0 || !existsSync(join(folder, "node.js")))
+  if (built.exitCode !== 0 || !existsSync(join(folder, "node/main.js")))
     throw new Error(`the package cannot be built: ${built.stderr}`);
   return folder;
 }

@@ -5,6 +5,7 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
+import * as errors from "../../src/client/public.ts";
 
 const root = join(import.meta.dir, "../..");
 const folder = join(root, "dist/package");
@@ -17,18 +18,24 @@ const entries = [
 async function bundle(): Promise<void> {
   for (const { runtime, entry, external } of entries) {
     const result = await Bun.build({
-      entrypoints: [join(root, `src/client/${entry}.ts`)],
+      // Errors apart: a bundle of a program that only asks what has gone wrong is not given the rest.
+      entrypoints: [join(root, `src/client/${entry}.ts`), join(root, "src/client/errors.ts")],
+      splitting: true,
       target: runtime,
       format: "esm",
       external: [...external],
       minify: runtime === "browser",
-      naming: `${runtime}.js`,
-      outdir: folder,
+      outdir: join(folder, runtime),
       throw: false,
     });
     for (const log of result.logs) console.error(String(log));
     if (!result.success) process.exit(1);
-    console.log(`dist/package/${runtime}.js  ${(statSync(join(folder, `${runtime}.js`)).size / 1000).toFixed(0)} KB`);
+    writeFileSync(
+      join(folder, runtime, "main.js"),
+      `export { connect } from "./${entry}.js";\nexport { ${Object.keys(errors).join(", ")} } from "./errors.js";\n`,
+    );
+    const bytes = result.outputs.reduce((sum, { size }) => sum + size, 0);
+    console.log(`dist/package/${runtime}  ${(bytes / 1000).toFixed(0)} KB`);
   }
 }
 
@@ -79,7 +86,7 @@ function describePackage(): void {
   const exports = entries.map(({ runtime, entry }) => [
     // Who knows none of them takes Node's.
     runtime === "node" ? "default" : runtime,
-    { types: types(entry), default: `./${runtime}.js` },
+    { types: types(entry), default: `./${runtime}/main.js` },
   ]);
   const text = {
     name: manifest.name,
@@ -91,8 +98,8 @@ function describePackage(): void {
     engines: { node: ">=20", bun: ">=1.4" },
     exports: { ".": Object.fromEntries(exports.toSorted(([a]) => (a === "default" ? 1 : -1))) },
     types: types("for-node"),
-    main: "./node.js",
-    browser: "./browser.js",
+    main: "./node/main.js",
+    browser: "./browser/main.js",
     dependencies: { "mqtt-packet": manifest.dependencies["mqtt-packet"] },
   };
   writeFileSync(join(folder, "package.json"), `${JSON.stringify(text, undefined, 2)}\n`);
