@@ -10,7 +10,7 @@ import { isTopicName } from "../src/mqtt/topic.ts";
 import { findBrokers } from "./nearest.ts";
 import { type GivenProperties, readProperties } from "./properties.ts";
 
-export interface ConnectionFlags extends KeeperFiles {
+export interface ConnectionFlags extends KeeperFiles, TlsFlags {
   readonly zk?: string;
   readonly host?: string;
   readonly port?: number;
@@ -33,6 +33,9 @@ export interface ConnectionFlags extends KeeperFiles {
   readonly willPayload?: string;
   readonly willQos: QoS;
   readonly willRetain?: boolean;
+}
+
+interface TlsFlags {
   readonly cafile?: string;
   readonly capath?: string;
   readonly cert?: string;
@@ -134,7 +137,7 @@ export function readConnection(flags: ConnectionFlags): Connection {
   const id = flags.idPrefix === undefined ? flags.id : `${flags.idPrefix}${process.pid}`;
   if (flags.disableCleanSession === true && id === undefined) usage("-c needs a client id: give -i");
   const username = flags.username ?? url?.username;
-  const password = flags.pw ?? url?.password ?? readSecret(flags.pwFile ?? "") ?? process.env.MQTTZOO_PASSWORD;
+  const password = secretOf(flags.pw ?? url?.password, flags.pwFile);
   if (password !== undefined && username === undefined && version !== 5) usage("a password needs a user name: give -u");
   const port = flags.port ?? url?.port ?? (tls === undefined ? 1883 : 8883);
   const expiry = flags.sessionExpiryInterval ?? (flags.disableCleanSession === true ? sessionNeverExpires : undefined);
@@ -154,9 +157,17 @@ export function readConnection(flags: ConnectionFlags): Connection {
   const { zk } = flags;
   if (zk !== undefined && (flags.host ?? flags.unix ?? url) !== undefined)
     usage("--zk does not go with -h, -L or --unix");
-  const fixed = placesOf(flags, url?.host, port);
+  const fixed =
+    flags.unix === undefined
+      ? placesOf({ host: flags.host ?? url?.host, port })
+      : [{ host: "", port: 0, socket: flags.unix }];
   const places = zk === undefined ? () => Promise.resolve(fixed) : () => findBrokers(zk, flags);
   return { places, options, properties, topic: url?.topic };
+}
+
+/** A password: as given, from a file, from the environment. Throws `OperatingError`. */
+export function secretOf(given: string | undefined, file: string | undefined): string | undefined {
+  return given ?? readSecret(file ?? "") ?? process.env.MQTTZOO_PASSWORD;
 }
 
 export function usage(why: string): never {
@@ -168,9 +179,9 @@ export function checkTopic(topic: string): void {
   if (!isTopicName(topic)) usage(`${JSON.stringify(topic)} is not a topic: it must not be empty nor hold + or #`);
 }
 
-function placesOf(flags: ConnectionFlags, urlHost: string | undefined, port: number): Place[] {
-  if (flags.unix !== undefined) return [{ host: "", port: 0, socket: flags.unix }];
-  return (flags.host ?? urlHost ?? "localhost").split(",").map((place) => {
+/** Hosts with commas between, each maybe with a port of its own. */
+export function placesOf({ host: hosts = "localhost", port }: { host?: string | undefined; port: number }): Place[] {
+  return hosts.split(",").map((place) => {
     const [, host, own] = /^(.*?)(?::(\d+))?$/.exec(place)!;
     // More colons: an IPv6 address.
     return place.split(":").length > 2 || own === undefined
@@ -205,7 +216,7 @@ function readUrl(text: string) {
 }
 
 /** TLS is spoken where anything is said of it. */
-function tlsOf(flags: ConnectionFlags, isAsked: boolean): ConnectionOptions["tls"] {
+export function tlsOf(flags: TlsFlags, isAsked: boolean): ConnectionOptions["tls"] {
   const { cafile, capath, cert, key, insecure, tlsUseOsCerts, ciphers, tlsVersion, tlsAlpn } = flags;
   if ((cert === undefined) !== (key === undefined)) usage("--cert and --key go together");
   const authorities = [
@@ -258,8 +269,8 @@ function tlsVersion(text: string): string {
   return version;
 }
 
-function protocolVersion(text: string): ProtocolVersion {
-  const version = { "5": 5, mqttv5: 5, "311": 4, mqttv311: 4, "31": 3, mqttv31: 3 }[text];
+export function protocolVersion(text: string): ProtocolVersion {
+  const version = { "5": 5, mqttv5: 5, "311": 4, mqttv311: 4, "4": 4, "31": 3, mqttv31: 3, "3": 3 }[text];
   if (version === undefined) throw new InvalidArgumentError("It must be 5, 311 or 31.");
   return version as ProtocolVersion;
 }

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { version } from "../src/broker/version.ts";
 import { bankCommand } from "./bank.ts";
+import { benchCommand, benchWorkerCommand } from "./bench.ts";
 import { brokerCommand } from "./broker.ts";
 import { completionCommand } from "./completion.ts";
 import { ownArguments } from "./connection-options.ts";
@@ -29,6 +30,7 @@ Examples:
   mqttzoo broker                                   start a broker on port 1883
   mqttzoo sub -t 'home/#' -v                       print what is published below home
   mqttzoo pub -t home/kitchen/temp -m 21.5 -q 1    publish one message
+  mqttzoo bench e2e -c 10 -I 0                     how much goes through
   mqttzoo show brokers --zk zk1:2181               print who is in a cluster
   mqttzoo bank balance                             print what may still be stored
   mqttzoo health --http-port 8080                  ask a broker how it is
@@ -36,6 +38,7 @@ Examples:
 mqttzoo COMMAND --help tells more.`,
   );
 program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subCommand()).addCommand(showCommand());
+program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: true });
 program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand());
 program.addCommand(completionCommand(program));
 

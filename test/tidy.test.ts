@@ -53,6 +53,7 @@ const floors: Record<string, readonly string[]> = {
   "src/bank": ["src/base", "src/coordinator"],
   "src/link": ["src/base", "src/mqtt"],
   "src/access": ["src/base", "src/mqtt"],
+  "src/load": ["src/base", "src/mqtt"],
   // net: its client.ts alone.
   "src/zookeeper": ["src/base", "src/coordinator", "src/net"],
   "src/embedded": ["src/base", "src/coordinator"],
@@ -78,6 +79,7 @@ const floors: Record<string, readonly string[]> = {
     "src/mqtt",
     "src/broker",
     "src/client",
+    "src/load",
     "src/access",
     "src/zookeeper",
     "src/coordinator",

@@ -256,3 +256,9 @@ export const adoptAfterMs = 200;
 export const fencePatienceMs = 2_000;
 /** How often a broker without contact looks whether there is contact again. */
 export const fencedLookMs = 100;
+
+/** Messages of a load that one publisher writes in a turn, and unsent output with which it waits. */
+export const loadBatchMax = 256;
+export const loadUnsentBytesMax = 256 * 1024;
+/** Sequences that a load remembers of one publisher as not received; beyond it what comes late counts as a duplicate. */
+export const gapsPerStreamMax = 65_536;

@@ -1,0 +1,343 @@
+/** `mqttzoo bench`: load for any broker, with emqtt_bench's habits, and what it came to. */
+import { Command, Option } from "commander";
+import { systemClock } from "../src/base/clock.ts";
+import type { Place } from "../src/client/dial.ts";
+import { fill, type Plan, receiversOf, unlimited } from "../src/load/plan.ts";
+import { type Preset, presetNames, presetPayloadBytes, presetQos, readPreset } from "../src/load/presets.ts";
+import { publishersMax } from "../src/load/stamp.ts";
+import type { Counts } from "../src/load/worker.ts";
+import type { ProtocolVersion, QoS } from "../src/mqtt/constants.ts";
+import { isTopicName } from "../src/mqtt/topic.ts";
+import { type Crew, OtherCrew, OwnCrew, serveCrew, type Task, workerCommand } from "./bench-crew.ts";
+import { addCounts, brokenPromise, expectedOf, makeReport, progressOf, toJson, toLines } from "./bench-report.ts";
+import { placesOf, protocolVersion, secretOf, tlsOf, usage, wholeNumber } from "./connection-options.ts";
+
+interface BenchFlags {
+  readonly host?: string;
+  readonly port?: number;
+  readonly count?: number;
+  readonly publishers?: number;
+  readonly subscribers?: number;
+  readonly startnumber: number;
+  readonly interval?: number;
+  readonly connrate?: number;
+  readonly topic?: string;
+  readonly filter?: string;
+  readonly size: number;
+  readonly message?: string;
+  readonly qos: QoS;
+  readonly retain?: boolean;
+  readonly intervalOfMsg?: number;
+  readonly rate?: number;
+  readonly limit: number;
+  readonly inflight: number;
+  readonly duration?: number;
+  readonly processes: number;
+  readonly prefix: string;
+  readonly username?: string;
+  readonly password?: string;
+  readonly pwFile?: string;
+  readonly keepalive: number;
+  readonly clean: boolean;
+  readonly protocolVersion: ProtocolVersion;
+  readonly ssl?: boolean;
+  readonly cafile?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly insecure?: boolean;
+  readonly json?: boolean;
+}
+
+type Mode = "conn" | "pub" | "sub" | "e2e";
+
+const descriptions: Record<Mode, string> = {
+  conn: "Connect clients, and hold the connections.",
+  pub: "Publish.",
+  sub: "Subscribe, and count what comes.",
+  e2e: "Publish and subscribe: nothing may be lost, come twice, or out of order.",
+};
+/** As emqtt_bench has them: so many clients, so many ms between two messages of one. */
+const countDefault = 200;
+const intervalDefault = 1000;
+const durationDefault = 10;
+/** After the last message: how long what is under way may need, and how long nothing may come before it is given up; in s. */
+const drainMax = 30;
+const silenceMax = 2;
+const pollMs = 20;
+
+export function benchCommand(): Command {
+  const bench = new Command("bench")
+    .description("Put load on a broker: connections, publishers, subscribers.")
+    .helpOption("--help", "print this help")
+    .argument("[SCENARIO]", `of the Open MQTT Benchmark Suite: ${presetNames.join(", ")}, or with other numbers`);
+  addFlags(bench, "e2e").action((name: string | undefined, flags: BenchFlags) => runPreset(name, flags));
+  for (const mode of Object.keys(descriptions) as Mode[]) {
+    const command = new Command(mode).description(descriptions[mode]).helpOption("--help", "print this help");
+    bench.addCommand(addFlags(command, mode).action((flags: BenchFlags) => run(mode, planOf(mode, flags), flags)));
+  }
+  return bench.enablePositionalOptions().addHelpText(
+    "after",
+    `
+Ends with 1 if a connection failed, a message was refused, or one was lost, came twice or out of order where its QoS forbids it.
+
+Examples:
+  mqttzoo bench e2e -c 10 -I 0 -q 1               as fast as it goes, ten publishers to ten subscribers
+  mqttzoo bench pub -c 100 -t 'home/%i/temp' -I 10 -h broker.example.org
+  mqttzoo bench sub -c 5 -t '$share/group/home/#' -q 1 -d 60
+  mqttzoo bench conn -c 10000 -R 500 -d 30        10,000 connections, 500 a second
+  mqttzoo bench fanout-1-1K-1-1K --json           a scenario of the Open MQTT Benchmark Suite
+  mqttzoo bench e2e -c 1000 --rate 100000 --processes 4`,
+  );
+}
+
+/** For processes that a load starts. */
+export function benchWorkerCommand(): Command {
+  return new Command(workerCommand).action(serveCrew);
+}
+
+function addFlags(command: Command, mode: Mode): Command {
+  const publishes = mode === "pub" || mode === "e2e";
+  const has = publishes || mode === "sub";
+  command
+    .option("-h, --host <HOST>", "broker; several, separated by commas, are taken in turn (default: localhost)")
+    .option("-p, --port <PORT>", "its port (default: 1883, or 8883 with TLS)", wholeNumber(1, 65_535))
+    .option("-c, --count <N>", `clients (default: ${countDefault})`, wholeNumber(1, publishersMax))
+    .option("-n, --startnumber <N>", "number of the first one", wholeNumber(0, publishersMax), 0)
+    .option("-i, --interval <MS>", "between two connections (default: none)", wholeNumber(0, 3_600_000))
+    .option("-R, --connrate <N>", "connections a second, instead", wholeNumber(1, 1_000_000));
+  if (mode === "e2e") {
+    command
+      .option(
+        "--publishers <N>",
+        "publishers, where there are not as many as subscribers",
+        wholeNumber(1, publishersMax),
+      )
+      .option("--subscribers <N>", "subscribers", wholeNumber(1, publishersMax));
+  }
+  if (has) {
+    command.option(
+      "-t, --topic <TOPIC>",
+      "%i: number of the client, %c: its id, %u: its user name (default: bench/%i)",
+    );
+    command.option("-q, --qos <QOS>", "quality of service: 0, 1 or 2", wholeNumber(0, 2), 0);
+  }
+  if (mode === "e2e") command.option("--filter <FILTER>", "what is subscribed to (default: the topic)");
+  if (publishes) {
+    command
+      .option("-s, --size <BYTES>", "payload", wholeNumber(0, 268_435_000), 256)
+      .option("-m, --message <TEXT>", "payload; then nothing is found out about loss, order and latency")
+      .option("-r, --retain", "retained")
+      .option(
+        "-I, --interval-of-msg <MS>",
+        "between two messages of one client; 0: as fast as it goes (default: 1000)",
+        wholeNumber(0, 3_600_000),
+      )
+      .option("--rate <N>", "messages a second of all clients together, instead", wholeNumber(1, 1_000_000_000))
+      .option("-L, --limit <N>", "messages of each client; then it ends", wholeNumber(1, unlimited), unlimited)
+      .option(
+        "-F, --inflight <N>",
+        "messages of one client that are not acknowledged, at QoS 1 and 2",
+        wholeNumber(1, 65_535),
+        100,
+      );
+  }
+  return command
+    .option(
+      "-d, --duration <SECONDS>",
+      `how long; 0: until ^C (default: ${durationDefault})`,
+      wholeNumber(0, 31_536_000),
+    )
+    .option("--processes <N>", "processes that share the clients, where one core is not enough", wholeNumber(1, 256), 1)
+    .option("--prefix <TEXT>", "client ids begin with it", "bench")
+    .option("-u, --username <NAME>", "user name; %i: number of the client")
+    .option("-P, --password <PASSWORD>", "password; others can see it in the list of processes, so rather:")
+    .option("--pw-file <FILE>", "file with the password (also env: MQTTZOO_PASSWORD)")
+    .option("-k, --keepalive <SECONDS>", "keep alive", wholeNumber(0, 65_535), 300)
+    .option("--no-clean", "go on with the sessions of these client ids")
+    .option("-V, --protocol-version <VERSION>", "5, 311 or 31, also 4 and 3", protocolVersion, 5)
+    .option("-S, --ssl", "TLS, trusting whom the system trusts")
+    .option("--cafile <FILE>", "TLS: who has signed the broker's certificate, PEM")
+    .option("--cert <FILE>", "TLS: certificate to show, PEM")
+    .option("--key <FILE>", "TLS: its private key, PEM")
+    .option("--insecure", "TLS: whatever certificate")
+    .addOption(new Option("--json", "print one JSON object"));
+}
+
+async function runPreset(name: string | undefined, flags: BenchFlags): Promise<void> {
+  if (name === undefined) usage(`name conn, pub, sub, e2e or a scenario: ${presetNames.join(", ")}`);
+  const preset = readPreset(name!);
+  if (preset === undefined)
+    usage(`there is no scenario ${name}; there are ${presetNames.join(", ")}, and the like with other numbers`);
+  await run(name!, planOfPreset(preset!, flags), preset!.isTls ? { ...flags, ssl: true } : flags);
+}
+
+function planOfPreset(preset: Preset, flags: BenchFlags): Plan {
+  const { isTls: _, ...parties } = preset;
+  const common = planOf("e2e", flags);
+  return {
+    ...common,
+    ...parties,
+    qos: presetQos,
+    payloadBytes: presetPayloadBytes,
+    payload: undefined,
+    limit: unlimited,
+  };
+}
+
+function planOf(mode: Mode, flags: BenchFlags): Plan {
+  const { count = countDefault, topic = "bench/%i", username, connrate, interval = 0, limit = unlimited } = flags;
+  const publishers = mode === "pub" ? count : mode === "e2e" ? (flags.publishers ?? count) : 0;
+  const subscribers = mode === "sub" ? count : mode === "e2e" ? (flags.subscribers ?? count) : 0;
+  const { intervalOfMsg = intervalDefault } = flags;
+  const rate = flags.rate ?? (intervalOfMsg === 0 ? 0 : (publishers * 1000) / intervalOfMsg);
+  const plan: Plan = {
+    version: flags.protocolVersion,
+    publishers,
+    subscribers,
+    idle: mode === "conn" ? count : 0,
+    firstNumber: flags.startnumber,
+    prefix: flags.prefix,
+    username,
+    password: secretOf(flags.password, flags.pwFile),
+    topic,
+    filter: flags.filter ?? topic,
+    qos: flags.qos ?? 0,
+    retain: flags.retain === true,
+    payloadBytes: flags.message === undefined ? (flags.size ?? 0) : Buffer.byteLength(flags.message),
+    payload: flags.message,
+    rate,
+    limit,
+    inflight: flags.inflight ?? 1,
+    connectRate: connrate ?? (interval === 0 ? 0 : 1000 / interval),
+    keepAlive: flags.keepalive,
+    clean: flags.clean,
+  };
+  if (publishers > 0 && !isTopicName(fill(plan, topic, "pub", 0)))
+    usage(`${JSON.stringify(topic)} is not a topic: it must not be empty nor hold + or #`);
+  if (receiversOf({ ...plan, subscribers: Math.min(1, subscribers), publishers: 0 }) === undefined)
+    usage(`${JSON.stringify(plan.filter)} is not a topic filter`);
+  return plan;
+}
+
+async function run(name: string, plan: Plan, flags: BenchFlags): Promise<void> {
+  const task = (at: number): Task => ({
+    plan,
+    share: { at, of: flags.processes },
+    places: places(flags),
+    tls: tlsOf(flags, flags.ssl === true) ?? null,
+  });
+  const crews: Crew[] =
+    flags.processes === 1
+      ? [new OwnCrew(task(0))]
+      : Array.from({ length: flags.processes }, (_, at) => new OtherCrew(task(at)));
+  const interrupted = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => interrupted.abort());
+  const load = new Load(name, plan, crews, { signal: interrupted.signal, isQuiet: flags.json === true });
+  const report = await load.run(flags.duration ?? (plan.limit === unlimited ? durationDefault : 0));
+  if (flags.json === true) console.log(JSON.stringify(toJson(report)));
+  else for (const line of toLines(report)) console.log(line);
+  const broken = brokenPromise(report);
+  if (broken !== undefined) process.stderr.write(`mqttzoo: ${broken}\n`);
+  process.exit(broken === undefined ? 0 : 1);
+}
+
+function places({ host, port, ssl, cafile, cert, insecure }: BenchFlags): Place[] {
+  const isTls = (ssl ?? cafile ?? cert ?? insecure) !== undefined;
+  return placesOf({ host, port: port ?? (isTls ? 8883 : 1883) });
+}
+
+/** From the first connection to the report. */
+class Load {
+  readonly #name: string;
+  readonly #plan: Plan;
+  readonly #crews: readonly Crew[];
+  readonly #signal: AbortSignal;
+  readonly #isQuiet: boolean;
+  #startedAt = systemClock.now();
+  #said: { counts: Counts; at: number } | undefined;
+
+  constructor(
+    name: string,
+    plan: Plan,
+    crews: readonly Crew[],
+    { signal, isQuiet }: { readonly signal: AbortSignal; readonly isQuiet: boolean },
+  ) {
+    this.#name = name;
+    this.#plan = plan;
+    this.#crews = crews;
+    this.#signal = signal;
+    this.#isQuiet = isQuiet;
+  }
+
+  /** `seconds`: 0: until its messages are sent, or it is interrupted. */
+  async run(seconds: number): Promise<ReturnType<typeof makeReport>> {
+    const connecting = this.#all((crew) => crew.connect());
+    let isConnected = false;
+    void connecting.finally(() => {
+      isConnected = true;
+    });
+    await this.#watch(() => isConnected);
+    if (this.#signal.aborted) await this.#all((crew) => crew.stop());
+    await connecting;
+    const connectSeconds = (systemClock.now() - this.#startedAt) / 1000;
+    this.#startedAt = systemClock.now();
+    this.#said = undefined;
+    await this.#all((crew) => crew.go());
+    const isOver = (): boolean => seconds > 0 && systemClock.now() - this.#startedAt >= seconds * 1000;
+    const publishes = this.#plan.publishers > 0;
+    await this.#watch((isDone) => isOver() || (isDone && publishes));
+    const published = (systemClock.now() - this.#startedAt) / 1000;
+    await this.#all((crew) => crew.stop());
+    await this.#drain();
+    const outcomes = await this.#all((crew) => crew.outcome());
+    await this.#all((crew) => crew.end());
+    this.#clear();
+    return makeReport({ name: this.#name, plan: this.#plan, connectSeconds, seconds: published }, outcomes);
+  }
+
+  /** What is under way may still arrive. */
+  async #drain(): Promise<void> {
+    const giveUpAt = systemClock.now() + drainMax * 1000;
+    let last = -1;
+    let silentSince = systemClock.now();
+    while (systemClock.now() < giveUpAt) {
+      const standings = await this.#all((crew) => crew.standing());
+      const { received } = addCounts(standings.map(({ counts }) => counts));
+      const expected = expectedOf(this.#plan, await this.#all((crew) => crew.outcome()));
+      if (standings.every(({ isDone }) => isDone) && (expected === undefined || received >= expected)) return;
+      if (received !== last) silentSince = systemClock.now();
+      else if (systemClock.now() - silentSince > silenceMax * 1000) return;
+      last = received;
+      await Bun.sleep(pollMs);
+    }
+  }
+
+  /** Until something is so, or it is interrupted; with a line each second. */
+  async #watch(isOver: (isDone: boolean) => boolean): Promise<void> {
+    for (;;) {
+      const standings = await this.#all((crew) => crew.standing());
+      if (this.#signal.aborted || isOver(standings.every(({ isDone }) => isDone))) return;
+      this.#say(addCounts(standings.map(({ counts }) => counts)));
+      await Bun.sleep(pollMs);
+    }
+  }
+
+  #say(counts: Counts): void {
+    if (this.#isQuiet) return;
+    const now = systemClock.now();
+    this.#said ??= { counts, at: now };
+    const seconds = (now - this.#said.at) / 1000;
+    if (seconds < 1) return;
+    const line = progressOf(counts, this.#said.counts, { at: (now - this.#startedAt) / 1000, seconds });
+    process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${line}` : `${line}\n`);
+    this.#said = { counts, at: now };
+  }
+
+  #clear(): void {
+    if (!this.#isQuiet && process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  }
+
+  #all<Value>(tell: (crew: Crew) => Promise<Value>): Promise<Value[]> {
+    return Promise.all(this.#crews.map(tell));
+  }
+}

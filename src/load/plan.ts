@@ -1,0 +1,97 @@
+/** What a load consists of: who connects, who publishes what how fast, who subscribes to what; and how much must arrive. */
+import type { ProtocolVersion, QoS } from "../mqtt/constants.ts";
+import { filterMatches, parseFilter } from "../mqtt/topic.ts";
+
+export interface Plan {
+  readonly version: ProtocolVersion;
+  readonly publishers: number;
+  readonly subscribers: number;
+  /** Connections that do neither. */
+  readonly idle: number;
+  /** Number of the first client of each kind. */
+  readonly firstNumber: number;
+  readonly prefix: string;
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+  /** %i: number of the client, %c: its id, %u: its user name. */
+  readonly topic: string;
+  readonly filter: string;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly payloadBytes: number;
+  /** Undefined: payloads are stamped, and filled up. */
+  readonly payload: string | undefined;
+  /** Messages per second of all publishers together; 0: as fast as it goes. */
+  readonly rate: number;
+  /** Messages of each publisher; `unlimited`: until time is up. */
+  readonly limit: number;
+  /** Publishes at QoS 1 and 2 of one publisher that are not acknowledged, at most. */
+  readonly inflight: number;
+  /** Connections per second; 0: as fast as it goes. */
+  readonly connectRate: number;
+  readonly keepAlive: number;
+  readonly clean: boolean;
+}
+
+/** A plan is told as JSON, which has no Infinity. */
+export const unlimited = Number.MAX_SAFE_INTEGER;
+
+/** Which of a plan's clients one process is: number n of each kind is where n modulo `of` is `at`. */
+export interface Share {
+  readonly at: number;
+  readonly of: number;
+}
+
+export type Kind = "pub" | "sub" | "idle";
+
+export function clientIdOf({ prefix, firstNumber }: Plan, kind: Kind, index: number): string {
+  return `${prefix}_${kind}_${firstNumber + index}`;
+}
+
+/** Puts a client's names into a template. */
+export function fill(plan: Plan, template: string, kind: Kind, index: number): string {
+  const names: Record<string, string> = {
+    "%i": String(plan.firstNumber + index),
+    "%c": clientIdOf(plan, kind, index),
+    "%u": fillUsername(plan, index) ?? "",
+  };
+  return template.replace(/%[icu]/g, (place) => names[place]!);
+}
+
+export function fillUsername({ username, firstNumber }: Plan, index: number): string | undefined {
+  return username?.replaceAll("%i", String(firstNumber + index));
+}
+
+/** The indices of a share's clients. */
+export function* indicesOf(count: number, { at, of }: Share): Generator<number> {
+  for (let index = at; index < count; index += of) yield index;
+}
+
+/** For each publisher, how many deliveries one message of his comes to. Undefined: a filter or topic is none. */
+export function receiversOf(plan: Plan): number[] | undefined {
+  const filters = new Map<string, { readonly levels: readonly string[]; isGroup: boolean; count: number }>();
+  for (let index = 0; index < plan.subscribers; index++) {
+    const text = fill(plan, plan.filter, "sub", index);
+    const known = filters.get(text);
+    if (known !== undefined) {
+      known.count++;
+      continue;
+    }
+    const filter = parseFilter(text);
+    if (filter === undefined) return undefined;
+    filters.set(text, { levels: filter.levels, isGroup: filter.group !== undefined, count: 1 });
+  }
+  const exact = new Map([...filters].filter(([text]) => !/[+#$]/.test(text)));
+  const others = [...filters].filter(([text]) => /[+#$]/.test(text)).map(([, filter]) => filter);
+  const byTopic = new Map<string, number>();
+  return Array.from({ length: plan.publishers }, (_, index) => {
+    const topic = fill(plan, plan.topic, "pub", index);
+    const known = byTopic.get(topic);
+    if (known !== undefined) return known;
+    const levels = topic.split("/");
+    let count = exact.get(topic)?.count ?? 0;
+    for (const other of others) if (filterMatches(other.levels, levels)) count += other.isGroup ? 1 : other.count;
+    byTopic.set(topic, count);
+    return count;
+  });
+}
