@@ -1,7 +1,6 @@
 /** `mqttzoo bench`: load for any broker, with emqtt_bench's habits, and what it came to. */
 import { Command, Option } from "commander";
 import { systemClock } from "../src/base/clock.ts";
-import type { Place } from "../src/client/dial.ts";
 import { fill, type Plan, receiversOf, unlimited } from "../src/load/plan.ts";
 import { type Preset, presetNames, presetPayloadBytes, presetQos, readPreset } from "../src/load/presets.ts";
 import { publishersMax } from "../src/load/stamp.ts";
@@ -10,11 +9,18 @@ import type { ProtocolVersion, QoS } from "../src/mqtt/constants.ts";
 import { isTopicName } from "../src/mqtt/topic.ts";
 import { type Crew, OtherCrew, OwnCrew, serveCrew, type Task, workerCommand } from "./bench-crew.ts";
 import { addCounts, brokenPromise, expectedOf, makeReport, progressOf, toJson, toLines } from "./bench-report.ts";
-import { placesOf, protocolVersion, secretOf, tlsOf, usage, wholeNumber } from "./connection-options.ts";
+import {
+  addPlaceOptions,
+  type PlaceFlags,
+  placesOf,
+  protocolVersion,
+  secretOf,
+  tlsOf,
+  usage,
+  wholeNumber,
+} from "./connection-options.ts";
 
-interface BenchFlags {
-  readonly host?: string;
-  readonly port?: number;
+interface BenchFlags extends PlaceFlags {
   readonly count?: number;
   readonly publishers?: number;
   readonly subscribers?: number;
@@ -29,22 +35,15 @@ interface BenchFlags {
   readonly retain?: boolean;
   readonly intervalOfMsg?: number;
   readonly rate?: number;
-  readonly limit: number;
+  readonly limit?: number;
   readonly inflight: number;
   readonly duration?: number;
   readonly processes: number;
   readonly prefix: string;
-  readonly username?: string;
-  readonly password?: string;
-  readonly pwFile?: string;
   readonly keepalive: number;
   readonly clean: boolean;
   readonly protocolVersion: ProtocolVersion;
   readonly ssl?: boolean;
-  readonly cafile?: string;
-  readonly cert?: string;
-  readonly key?: string;
-  readonly insecure?: boolean;
   readonly json?: boolean;
 }
 
@@ -68,11 +67,10 @@ const pollMs = 20;
 export function benchCommand(): Command {
   const bench = new Command("bench")
     .description("Put load on a broker: connections, publishers, subscribers.")
-    .helpOption("--help", "print this help")
     .argument("[SCENARIO]", `of the Open MQTT Benchmark Suite: ${presetNames.join(", ")}, or with other numbers`);
   addFlags(bench, "e2e").action((name: string | undefined, flags: BenchFlags) => runPreset(name, flags));
   for (const mode of Object.keys(descriptions) as Mode[]) {
-    const command = new Command(mode).description(descriptions[mode]).helpOption("--help", "print this help");
+    const command = new Command(mode).description(descriptions[mode]);
     bench.addCommand(addFlags(command, mode).action((flags: BenchFlags) => run(mode, planOf(mode, flags), flags)));
   }
   return bench.enablePositionalOptions().addHelpText(
@@ -98,9 +96,7 @@ export function benchWorkerCommand(): Command {
 function addFlags(command: Command, mode: Mode): Command {
   const publishes = mode === "pub" || mode === "e2e";
   const has = publishes || mode === "sub";
-  command
-    .option("-h, --host <HOST>", "broker; several, separated by commas, are taken in turn (default: localhost)")
-    .option("-p, --port <PORT>", "its port (default: 1883, or 8883 with TLS)", wholeNumber(1, 65_535))
+  addPlaceOptions(command)
     .option("-c, --count <N>", `clients (default: ${countDefault})`, wholeNumber(1, publishersMax))
     .option("-n, --startnumber <N>", "number of the first one", wholeNumber(0, publishersMax), 0)
     .option("-i, --interval <MS>", "between two connections (default: none)", wholeNumber(0, 3_600_000))
@@ -133,7 +129,7 @@ function addFlags(command: Command, mode: Mode): Command {
         wholeNumber(0, 3_600_000),
       )
       .option("--rate <N>", "messages a second of all clients together, instead", wholeNumber(1, 1_000_000_000))
-      .option("-L, --limit <N>", "messages of each client; then it ends", wholeNumber(1, unlimited), unlimited)
+      .option("-L, --limit <N>", "messages of each client; then it ends (default: none)", wholeNumber(1, unlimited))
       .option(
         "-F, --inflight <N>",
         "messages of one client that are not acknowledged, at QoS 1 and 2",
@@ -148,18 +144,11 @@ function addFlags(command: Command, mode: Mode): Command {
       wholeNumber(0, 31_536_000),
     )
     .option("--processes <N>", "processes that share the clients, where one core is not enough", wholeNumber(1, 256), 1)
-    .option("--prefix <TEXT>", "client ids begin with it", "bench")
-    .option("-u, --username <NAME>", "user name; %i: number of the client")
-    .option("-P, --password <PASSWORD>", "password; others can see it in the list of processes, so rather:")
-    .option("--pw-file <FILE>", "file with the password (also env: MQTTZOO_PASSWORD)")
+    .option("--prefix <TEXT>", "client ids begin with it; %i in a user name is the number of the client", "bench")
     .option("-k, --keepalive <SECONDS>", "keep alive", wholeNumber(0, 65_535), 300)
     .option("--no-clean", "go on with the sessions of these client ids")
     .option("-V, --protocol-version <VERSION>", "5, 311 or 31, also 4 and 3", protocolVersion, 5)
     .option("-S, --ssl", "TLS, trusting whom the system trusts")
-    .option("--cafile <FILE>", "TLS: who has signed the broker's certificate, PEM")
-    .option("--cert <FILE>", "TLS: certificate to show, PEM")
-    .option("--key <FILE>", "TLS: its private key, PEM")
-    .option("--insecure", "TLS: whatever certificate")
     .addOption(new Option("--json", "print one JSON object"));
 }
 
@@ -198,7 +187,7 @@ function planOf(mode: Mode, flags: BenchFlags): Plan {
     firstNumber: flags.startnumber,
     prefix: flags.prefix,
     username,
-    password: secretOf(flags.password, flags.pwFile),
+    password: secretOf(flags.pw, flags.pwFile),
     topic,
     filter: flags.filter ?? topic,
     qos: flags.qos ?? 0,
@@ -220,12 +209,9 @@ function planOf(mode: Mode, flags: BenchFlags): Plan {
 }
 
 async function run(name: string, plan: Plan, flags: BenchFlags): Promise<void> {
-  const task = (at: number): Task => ({
-    plan,
-    share: { at, of: flags.processes },
-    places: places(flags),
-    tls: tlsOf(flags, flags.ssl === true) ?? null,
-  });
+  const tls = tlsOf(flags, flags.ssl === true);
+  const places = placesOf({ host: flags.host, port: flags.port ?? (tls === undefined ? 1883 : 8883) });
+  const task = (at: number): Task => ({ plan, share: { at, of: flags.processes }, places, tls: tls ?? null });
   const crews: Crew[] =
     flags.processes === 1
       ? [new OwnCrew(task(0))]
@@ -239,11 +225,6 @@ async function run(name: string, plan: Plan, flags: BenchFlags): Promise<void> {
   const broken = brokenPromise(report);
   if (broken !== undefined) process.stderr.write(`mqttzoo: ${broken}\n`);
   process.exit(broken === undefined ? 0 : 1);
-}
-
-function places({ host, port, ssl, cafile, cert, insecure }: BenchFlags): Place[] {
-  const isTls = (ssl ?? cafile ?? cert ?? insecure) !== undefined;
-  return placesOf({ host, port: port ?? (isTls ? 8883 : 1883) });
 }
 
 /** From the first connection to the report. */

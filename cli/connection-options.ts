@@ -10,10 +10,8 @@ import { isTopicName } from "../src/mqtt/topic.ts";
 import { findBrokers } from "./nearest.ts";
 import { type GivenProperties, readProperties } from "./properties.ts";
 
-export interface ConnectionFlags extends KeeperFiles, TlsFlags {
+export interface ConnectionFlags extends KeeperFiles, PlaceFlags {
   readonly zk?: string;
-  readonly host?: string;
-  readonly port?: number;
   readonly unix?: string;
   readonly url?: string;
   readonly qos: QoS;
@@ -22,9 +20,6 @@ export interface ConnectionFlags extends KeeperFiles, TlsFlags {
   readonly keepalive: number;
   readonly disableCleanSession?: boolean;
   readonly sessionExpiryInterval?: number;
-  readonly username?: string;
-  readonly pw?: string;
-  readonly pwFile?: string;
   readonly protocolVersion: ProtocolVersion;
   readonly property?: readonly string[];
   readonly debug?: boolean;
@@ -35,7 +30,14 @@ export interface ConnectionFlags extends KeeperFiles, TlsFlags {
   readonly willRetain?: boolean;
 }
 
-interface TlsFlags {
+/** Of `addPlaceOptions`. */
+export interface PlaceFlags {
+  readonly host?: string;
+  readonly port?: number;
+  readonly username?: string;
+  readonly pw?: string;
+  readonly pwFile?: string;
+
   readonly cafile?: string;
   readonly capath?: string;
   readonly cert?: string;
@@ -60,14 +62,31 @@ const missing: Record<string, string> = {
   "--proxy <URL>": "SOCKS is not spoken here",
 };
 
-export function addConnectionOptions(command: Command): Command {
-  command
+/** Where a broker is, who we are, TLS: what all who connect need. */
+export function addPlaceOptions(command: Command): Command {
+  return command
     .helpOption("--help", "print this help")
     .option(
       "-h, --host <HOST>",
       "broker to connect to; several, separated by commas, are tried in turn (default: localhost)",
     )
     .option("-p, --port <PORT>", "its port (default: 1883, or 8883 with TLS)", wholeNumber(1, 65_535))
+    .option("-u, --username <NAME>", "user name")
+    .option("-P, --pw <PASSWORD>", "password; others can see it in the list of processes, so rather:")
+    .option("--pw-file <FILE>", "file with the password (also env: MQTTZOO_PASSWORD)")
+    .option("--cafile <FILE>", "TLS: who has signed the broker's certificate, PEM")
+    .option("--capath <DIR>", "TLS: folder with such files")
+    .option("--tls-use-os-certs", "TLS: trust whom the system trusts")
+    .option("--cert <FILE>", "TLS: certificate to show, PEM")
+    .option("--key <FILE>", "TLS: its private key, PEM")
+    .option("--insecure", "TLS: whatever name the certificate bears; without --cafile, whatever certificate")
+    .option("--ciphers <LIST>", "TLS: ciphers to offer")
+    .option("--tls-version <VERSION>", "TLS: tlsv1.2 or tlsv1.3", tlsVersion)
+    .option("--tls-alpn <PROTOCOL>", "TLS: protocol to ask for (ALPN)");
+}
+
+export function addConnectionOptions(command: Command): Command {
+  addPlaceOptions(command)
     .option("--zk <HOSTS>", "find the brokers of a cluster through ZooKeeper; the first that answers is taken")
     .option("--zk-auth-file <FILE>", "... file with user:password for ZooKeeper")
     .option("--zk-tls-ca <FILE>", "... who signs ZooKeeper's certificates: TLS")
@@ -86,24 +105,12 @@ export function addConnectionOptions(command: Command): Command {
     )
     .option("-c, --disable-clean-session", "go on with the session of this client id, and leave it at the broker")
     .option("-x, --session-expiry-interval <SECONDS>", "how long the broker keeps the session; -1: for ever", expiry)
-    .option("-u, --username <NAME>", "user name")
-    .option("-P, --pw <PASSWORD>", "password; others can see it in the list of processes, so rather:")
-    .option("--pw-file <FILE>", "file with the password (also env: MQTTZOO_PASSWORD)")
     .option("-V, --protocol-version <VERSION>", "5, 311 or 31, also as mqttv5, mqttv311, mqttv31", protocolVersion, 5)
     .option("-D, --property <WORDS...>", "property of a packet: -D publish content-type text/plain")
     .option("--will-topic <TOPIC>", "topic of the message that the broker publishes when we vanish")
     .option("--will-payload <TEXT>", "... what it says")
     .option("--will-qos <QOS>", "... its quality of service", wholeNumber(0, 2), 0)
     .option("--will-retain", "... have the broker keep it")
-    .option("--cafile <FILE>", "TLS: who has signed the broker's certificate, PEM")
-    .option("--capath <DIR>", "TLS: folder with such files")
-    .option("--tls-use-os-certs", "TLS: trust whom the system trusts")
-    .option("--cert <FILE>", "TLS: certificate to show, PEM")
-    .option("--key <FILE>", "TLS: its private key, PEM")
-    .option("--insecure", "TLS: whatever name the certificate bears; without --cafile, whatever certificate")
-    .option("--ciphers <LIST>", "TLS: ciphers to offer")
-    .option("--tls-version <VERSION>", "TLS: tlsv1.2 or tlsv1.3", tlsVersion)
-    .option("--tls-alpn <PROTOCOL>", "TLS: protocol to ask for (ALPN)")
     .option("-d, --debug", "say on stderr what happens")
     .option("--quiet", "do not say what goes wrong");
   command.addOption(new Option("--nodelay", "taken for mosquitto's sake: output never waits").hideHelp());
@@ -216,7 +223,7 @@ function readUrl(text: string) {
 }
 
 /** TLS is spoken where anything is said of it. */
-export function tlsOf(flags: TlsFlags, isAsked: boolean): ConnectionOptions["tls"] {
+export function tlsOf(flags: PlaceFlags, isAsked: boolean): ConnectionOptions["tls"] {
   const { cafile, capath, cert, key, insecure, tlsUseOsCerts, ciphers, tlsVersion, tlsAlpn } = flags;
   if ((cert === undefined) !== (key === undefined)) usage("--cert and --key go together");
   const authorities = [

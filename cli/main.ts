@@ -7,6 +7,7 @@ import { benchCommand, benchWorkerCommand } from "./bench.ts";
 import { brokerCommand } from "./broker.ts";
 import { completionCommand } from "./completion.ts";
 import { ownArguments } from "./connection-options.ts";
+import { doctorCommand } from "./doctor.ts";
 import { healthCommand } from "./health.ts";
 import { passwdCommand } from "./passwd.ts";
 import { pubCommand } from "./pub.ts";
@@ -31,6 +32,7 @@ Examples:
   mqttzoo sub -t 'home/#' -v                       print what is published below home
   mqttzoo pub -t home/kitchen/temp -m 21.5 -q 1    publish one message
   mqttzoo bench e2e -c 10 -I 0                     how much goes through
+  mqttzoo doctor broker.example.org                what any broker can do, and what is wrong
   mqttzoo show brokers --zk zk1:2181               print who is in a cluster
   mqttzoo bank balance                             print what may still be stored
   mqttzoo health --http-port 8080                  ask a broker how it is
@@ -38,7 +40,7 @@ Examples:
 mqttzoo COMMAND --help tells more.`,
   );
 program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subCommand()).addCommand(showCommand());
-program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: true });
+program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: true }).addCommand(doctorCommand());
 program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand());
 program.addCommand(completionCommand(program));
 
@@ -71,8 +73,15 @@ function withOwnArguments([runtime = "", script = "", command, ...words]: readon
   return [runtime, script, command, ...own, ...words];
 }
 
+/** Whoever reads what we print may have had enough: `mqttzoo sub ... | head -1`. */
+function endWithReader(error: Error & { code?: string }): void {
+  if (error.code !== "EPIPE") throw error;
+  process.exit();
+}
+
 async function main(): Promise<void> {
   useOneLine(program);
+  process.stdout.on("error", endWithReader);
   try {
     if (process.argv.length <= 2) program.help();
     await program.parseAsync(withOwnArguments(process.argv));

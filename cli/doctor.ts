@@ -1,0 +1,89 @@
+/** `mqttzoo doctor`: what a broker can do, how it behaves, what is wrong, and what to do. Works with any broker. */
+import { Command } from "commander";
+import { messageOf, OperatingError } from "../src/base/errors.ts";
+import {
+  addPlaceOptions,
+  checkTopic,
+  type PlaceFlags,
+  placesOf,
+  secretOf,
+  tlsOf,
+  usage,
+} from "./connection-options.ts";
+import { type Check, checks, type Finding, lookAtVersions, type Result } from "./doctor-checks.ts";
+import { Patient } from "./doctor-patient.ts";
+import { printRows, type Row } from "./table.ts";
+
+interface DoctorFlags extends PlaceFlags {
+  readonly topic: string;
+  readonly json?: boolean;
+}
+
+export function doctorCommand(): Command {
+  const command = addPlaceOptions(
+    new Command("doctor").description("Find out what a broker can do, and what is wrong."),
+  );
+  return command
+    .argument("[HOST]", "the same as -h, or mqtt(s)://host[:port]")
+    .option("-t, --topic <TOPIC>", "where messages for trial are published", "mqttzoo-doctor")
+    .option("--json", "print one JSON object a line")
+    .addHelpText(
+      "after",
+      `
+Publishes below that topic, and leaves nothing behind. Ends with 1 if something is broken.
+
+Examples:
+  mqttzoo doctor
+  mqttzoo doctor broker.example.org -p 8883 --tls-use-os-certs -u alice --pw-file secret
+  mqttzoo doctor mqtts://test.mosquitto.org:8886 --json`,
+    )
+    .action(run);
+}
+
+async function run(host: string | undefined, flags: DoctorFlags): Promise<void> {
+  checkTopic(flags.topic);
+  const url = /^(mqtts?):\/\/([^/@]+)\/?$/.exec(host ?? "");
+  if (host?.includes("://") && url === null) usage(`${JSON.stringify(host)} is not mqtt(s)://host[:port]`);
+  const tls = tlsOf(flags, url?.[1] === "mqtts");
+  const hosts = url?.[2] ?? host ?? flags.host;
+  const [place] = placesOf({ host: hosts, port: flags.port ?? (tls === undefined ? 1883 : 8883) });
+  const password = secretOf(flags.pw, flags.pwFile);
+  const patient = new Patient(
+    place!,
+    {
+      ...(tls === undefined ? {} : { tls }),
+      ...(flags.username === undefined ? {} : { username: flags.username }),
+      ...(password === undefined ? {} : { password }),
+    },
+    flags.topic,
+  );
+  const rows = await examine(patient);
+  printRows(rows, flags.json === true);
+  patient.leave();
+  const broken = rows.filter(({ result }) => result === ("fail" satisfies Result)).length;
+  if (broken > 0) process.stderr.write(`mqttzoo: ${broken === 1 ? "one thing is" : `${broken} things are`} broken\n`);
+  process.exit(broken === 0 ? 0 : 1);
+}
+
+/** Rejects with `OperatingError` if it cannot be reached, or does not let us in. */
+async function examine(patient: Patient): Promise<Row[]> {
+  const rows = [rowOf("versions", await lookAtVersions(patient))];
+  for (const check of checks) {
+    if (check.needs5 === true && patient.version !== 5) continue;
+    rows.push(rowOf(check.name, await look(check, patient)));
+  }
+  return rows;
+}
+
+async function look({ look: lookAt, advice }: Check, patient: Patient): Promise<Finding> {
+  try {
+    return await lookAt(patient);
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    return { result: "fail", found: messageOf(error), advice };
+  }
+}
+
+function rowOf(check: string, { result, found, advice }: Finding): Row {
+  return { check, result, found, advice: advice ?? null };
+}
