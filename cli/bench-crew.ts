@@ -54,6 +54,7 @@ export class OwnCrew implements Crew {
         ...(plan.password === undefined ? {} : { password: plan.password }),
         onPublish: events.onPublish,
         onClose: events.onClose,
+        onDrained: events.onDrained,
       });
       return { connection, add: (inFlight) => session.add(inFlight) };
     };
@@ -93,8 +94,19 @@ export class OwnCrew implements Crew {
   async #work(): Promise<void> {
     while (!this.#isEnded) {
       if (this.#worker.work()) await new Promise((resolve) => setImmediate(resolve));
-      else await Bun.sleep(pauseMs);
+      else await this.#untilThereIsWork();
     }
+  }
+
+  /** Time has passed, or the broker has made room. */
+  #untilThereIsWork(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, pauseMs);
+      this.#worker.onRoom = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 }
 

@@ -1,7 +1,10 @@
 /** `mqttzoo bench`: load for any broker, with emqtt_bench's habits, and what it came to. */
 import { Command, Option } from "commander";
 import { systemClock } from "../src/base/clock.ts";
-import { fill, type Plan, receiversOf, unlimited } from "../src/load/plan.ts";
+import { OperatingError } from "../src/base/errors.ts";
+import type { ConnectionOptions } from "../src/client/connection-options.ts";
+import type { Place } from "../src/client/dial.ts";
+import { fill, fillUsername, type Plan, receiversOf, unlimited } from "../src/load/plan.ts";
 import { type Preset, presetNames, presetPayloadBytes, presetQos, readPreset } from "../src/load/presets.ts";
 import { publishersMax } from "../src/load/stamp.ts";
 import type { Counts } from "../src/load/worker.ts";
@@ -19,6 +22,7 @@ import {
   usage,
   wholeNumber,
 } from "./connection-options.ts";
+import { connectAsItCan } from "./staying.ts";
 
 interface BenchFlags extends PlaceFlags {
   readonly count?: number;
@@ -42,7 +46,7 @@ interface BenchFlags extends PlaceFlags {
   readonly prefix: string;
   readonly keepalive: number;
   readonly clean: boolean;
-  readonly protocolVersion: ProtocolVersion;
+  readonly protocolVersion?: ProtocolVersion;
   readonly ssl?: boolean;
   readonly json?: boolean;
 }
@@ -147,7 +151,11 @@ function addFlags(command: Command, mode: Mode): Command {
     .option("--prefix <TEXT>", "client ids begin with it; %i in a user name is the number of the client", "bench")
     .option("-k, --keepalive <SECONDS>", "keep alive", wholeNumber(0, 65_535), 300)
     .option("--no-clean", "go on with the sessions of these client ids")
-    .option("-V, --protocol-version <VERSION>", "5, 311 or 31, also 4 and 3", protocolVersion, 5)
+    .option(
+      "-V, --protocol-version <VERSION>",
+      "5, 311 or 31, also 4 and 3 (default: 5, and 311 where it is not spoken)",
+      protocolVersion,
+    )
     .option("-S, --ssl", "TLS, trusting whom the system trusts")
     .addOption(new Option("--json", "print one JSON object"));
 }
@@ -180,7 +188,7 @@ function planOf(mode: Mode, flags: BenchFlags): Plan {
   const { intervalOfMsg = intervalDefault } = flags;
   const rate = flags.rate ?? (intervalOfMsg === 0 ? 0 : (publishers * 1000) / intervalOfMsg);
   const plan: Plan = {
-    version: flags.protocolVersion,
+    version: flags.protocolVersion ?? 5,
     publishers,
     subscribers,
     idle: mode === "conn" ? count : 0,
@@ -211,7 +219,13 @@ function planOf(mode: Mode, flags: BenchFlags): Plan {
 async function run(name: string, plan: Plan, flags: BenchFlags): Promise<void> {
   const tls = tlsOf(flags, flags.ssl === true);
   const places = placesOf({ host: flags.host, port: flags.port ?? (tls === undefined ? 1883 : 8883) });
-  const task = (at: number): Task => ({ plan, share: { at, of: flags.processes }, places, tls: tls ?? null });
+  const version = flags.protocolVersion ?? (await versionOf(plan, { ...places[0]!, ...(tls && { tls }) }));
+  const task = (at: number): Task => ({
+    plan: { ...plan, version },
+    share: { at, of: flags.processes },
+    places,
+    tls: tls ?? null,
+  });
   const crews: Crew[] =
     flags.processes === 1
       ? [new OwnCrew(task(0))]
@@ -225,6 +239,25 @@ async function run(name: string, plan: Plan, flags: BenchFlags): Promise<void> {
   const broken = brokenPromise(report);
   if (broken !== undefined) process.stderr.write(`mqttzoo: ${broken}\n`);
   process.exit(broken === undefined ? 0 : 1);
+}
+
+/** What the broker speaks; who is not let in finds out why when the load begins. */
+async function versionOf(plan: Plan, where: ConnectionOptions & Place): Promise<ProtocolVersion> {
+  const { password } = plan;
+  const username = fillUsername(plan, 0);
+  try {
+    const connection = await connectAsItCan({
+      ...where,
+      clientId: `${plan.prefix}_version`,
+      ...(username === undefined ? {} : { username }),
+      ...(password === undefined ? {} : { password }),
+    });
+    connection.disconnect();
+    return connection.version;
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    return plan.version;
+  }
 }
 
 /** From the first connection to the report. */

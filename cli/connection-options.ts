@@ -13,6 +13,8 @@ import { type GivenProperties, readProperties } from "./properties.ts";
 export interface ConnectionFlags extends KeeperFiles, PlaceFlags {
   readonly zk?: string;
   readonly unix?: string;
+  readonly bind?: string;
+  readonly proxy?: Place["proxy"];
   readonly url?: string;
   readonly qos: QoS;
   readonly id?: string;
@@ -20,7 +22,7 @@ export interface ConnectionFlags extends KeeperFiles, PlaceFlags {
   readonly keepalive: number;
   readonly disableCleanSession?: boolean;
   readonly sessionExpiryInterval?: number;
-  readonly protocolVersion: ProtocolVersion;
+  readonly protocolVersion?: ProtocolVersion;
   readonly property?: readonly string[];
   readonly debug?: boolean;
   readonly quiet?: boolean;
@@ -54,12 +56,10 @@ export const timeoutExitCode = 27;
 
 /** Of mosquitto's clients, and not here. */
 const missing: Record<string, string> = {
-  "-A, --bind <ADDRESS>": "outgoing connections take the address that the system chooses",
   "--psk <KEY>": "TLS with a shared key is not to be had here; give --cafile",
   "--psk-identity <NAME>": "TLS with a shared key is not to be had here; give --cafile",
   "--tls-engine <ENGINE>": "keys are read from files; give --key",
   "--tls-engine-kpass-sha1 <HASH>": "keys are read from files; give --key",
-  "--proxy <URL>": "SOCKS is not spoken here",
 };
 
 /** Where a broker is, who we are, TLS: what all who connect need. */
@@ -92,10 +92,12 @@ export function addConnectionOptions(command: Command): Command {
     .option("--zk-tls-ca <FILE>", "... who signs ZooKeeper's certificates: TLS")
     .option("--zk-tls-cert <FILE>", "... certificate to show to ZooKeeper")
     .option("--zk-tls-key <FILE>", "... its private key")
+    .option("-A, --bind <ADDRESS>", "address of this machine that connections come from")
+    .option("--proxy <URL>", "SOCKS 5: socks5h://[user[:password]@]host[:port]", proxy)
     .option("--unix <PATH>", "Unix socket of the broker, instead of host and port")
     .option("-L, --url <URL>", "all at once: mqtt(s)://[user[:password]@]host[:port]/topic")
     .option("-q, --qos <QOS>", "quality of service: 0, 1 or 2", wholeNumber(0, 2), 0)
-    .option("-i, --id <ID>", "client id (default: the broker assigns one)")
+    .option("-i, --id <ID>", "client id (default: made up)")
     .option("-I, --id-prefix <PREFIX>", "client id is this and the process id")
     .option(
       "-k, --keepalive <SECONDS>",
@@ -105,7 +107,11 @@ export function addConnectionOptions(command: Command): Command {
     )
     .option("-c, --disable-clean-session", "go on with the session of this client id, and leave it at the broker")
     .option("-x, --session-expiry-interval <SECONDS>", "how long the broker keeps the session; -1: for ever", expiry)
-    .option("-V, --protocol-version <VERSION>", "5, 311 or 31, also as mqttv5, mqttv311, mqttv31", protocolVersion, 5)
+    .option(
+      "-V, --protocol-version <VERSION>",
+      "5, 311 or 31, also as mqttv5, mqttv311, mqttv31 (default: 5, and 311 where it is not spoken)",
+      protocolVersion,
+    )
     .option("-D, --property <WORDS...>", "property of a packet: -D publish content-type text/plain")
     .option("--will-topic <TOPIC>", "topic of the message that the broker publishes when we vanish")
     .option("--will-payload <TEXT>", "... what it says")
@@ -138,20 +144,22 @@ export function readConnection(flags: ConnectionFlags): Connection {
   const url = flags.url === undefined ? undefined : readUrl(flags.url);
   const tls = tlsOf(flags, url?.isTls ?? false);
   const properties = readProperties(flags.property ?? []);
-  const version = flags.protocolVersion;
-  if (version !== 5 && flags.property !== undefined) usage("-D needs MQTT 5: leave -V away");
+  // -D is of MQTT 5 alone.
+  const version = flags.protocolVersion ?? (flags.property === undefined ? undefined : 5);
+  if (version !== undefined && version !== 5 && flags.property !== undefined) usage("-D needs MQTT 5: leave -V away");
   if (flags.id !== undefined && flags.idPrefix !== undefined) usage("-i and -I do not go together");
   const id = flags.idPrefix === undefined ? flags.id : `${flags.idPrefix}${process.pid}`;
   if (flags.disableCleanSession === true && id === undefined) usage("-c needs a client id: give -i");
   const username = flags.username ?? url?.username;
   const password = secretOf(flags.pw ?? url?.password, flags.pwFile);
-  if (password !== undefined && username === undefined && version !== 5) usage("a password needs a user name: give -u");
+  if (password !== undefined && username === undefined && version !== undefined && version !== 5)
+    usage("a password needs a user name: give -u");
   const port = flags.port ?? url?.port ?? (tls === undefined ? 1883 : 8883);
   const expiry = flags.sessionExpiryInterval ?? (flags.disableCleanSession === true ? sessionNeverExpires : undefined);
   const options = {
-    version,
-    // Before MQTT 5 no broker has to make up a client id, and 3.1 has none.
-    clientId: id ?? (version === 5 ? "" : `mqttzoo-${systemRandom.hex(6)}`),
+    ...(version === undefined ? {} : { version }),
+    // Before MQTT 5 no broker has to make up a client id; 3.1 has ids of up to 23 characters.
+    clientId: id ?? `mqttzoo-${systemRandom.hex(6)}`,
     clean: flags.disableCleanSession !== true,
     keepAlive: flags.keepalive,
     ...(tls === undefined ? {} : { tls }),
@@ -168,7 +176,11 @@ export function readConnection(flags: ConnectionFlags): Connection {
     flags.unix === undefined
       ? placesOf({ host: flags.host ?? url?.host, port })
       : [{ host: "", port: 0, socket: flags.unix }];
-  const places = zk === undefined ? () => Promise.resolve(fixed) : () => findBrokers(zk, flags);
+  const way = { ...(flags.bind && { localAddress: flags.bind }), ...(flags.proxy && { proxy: flags.proxy }) };
+  const places = async (): Promise<readonly Place[]> => {
+    const found = zk === undefined ? fixed : await findBrokers(zk, flags);
+    return found.map((place) => ({ ...place, ...way }));
+  };
   return { places, options, properties, topic: url?.topic };
 }
 
@@ -268,6 +280,15 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
 
 function expiry(text: string): number {
   return text === "-1" || text === "∞" ? sessionNeverExpires : wholeNumber(0, sessionNeverExpires)(text);
+}
+
+function proxy(text: string): Place["proxy"] {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (!/^socks5h?:$/.test(url?.protocol ?? "") || url!.hostname === "")
+    throw new InvalidArgumentError("It must be socks5h://[user[:password]@]host[:port].");
+  const [username, password] = [url!.username, url!.password].map((part) => decodeURIComponent(part) || undefined);
+  const host = url!.hostname.replace(/^\[(.*)\]$/, "$1");
+  return { host, port: Number(url!.port || 1080), username, password };
 }
 
 function tlsVersion(text: string): string {

@@ -99,11 +99,12 @@ async function request(
   messages: AsyncIterable<Uint8Array | string>,
   { qos, wait, protocolVersion }: PubFlags,
 ): Promise<void> {
-  if (protocolVersion !== 5) usage("--request needs MQTT 5: leave -V away");
+  if ((protocolVersion ?? 5) !== 5) usage("--request needs MQTT 5: leave -V away");
   setTimeout(() => process.exit(timeoutExitCode), wait * 1000).unref();
   const { properties } = connection.options;
   const asked = new Request();
   const client = await connectAny(connection, {
+    version: 5,
     properties: { ...properties, ...asksForTopic },
     onMessage: asked.hear,
   });
@@ -152,6 +153,9 @@ async function* linesOf(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
   if (rest.length > 0) yield rest;
 }
 
+/** Bytes that may wait for a broker that takes them slowly. */
+const unsentMax = 1024 * 1024;
+
 interface Publishing {
   readonly topic: string;
   readonly inflight: number;
@@ -165,16 +169,30 @@ async function publishAll(
   { topic, inflight, options }: Publishing,
 ): Promise<number[]> {
   const refusals: number[] = [];
-  const open = new Set<Promise<void>>();
+  let open = 0;
+  let failure: { readonly error: unknown } | undefined;
+  let settled = (): void => {};
+  const untilFewer = async (most: number): Promise<void> => {
+    while (open > most && failure === undefined) await new Promise<void>((resolve) => (settled = resolve));
+    if (failure !== undefined) throw failure.error;
+  };
   for await (const message of messages) {
-    const publish = client.publish(topic, message, options).then((reason) => {
-      open.delete(publish);
-      if (reason >= Reason.unspecifiedError) refusals.push(reason);
-    });
-    open.add(publish);
-    if (open.size >= inflight) await Promise.race(open);
+    open++;
+    client.publish(topic, message, options).then(
+      (reason) => {
+        open--;
+        if (reason >= Reason.unspecifiedError) refusals.push(reason);
+        settled();
+      },
+      (error) => {
+        failure = { error };
+        settled();
+      },
+    );
+    await untilFewer(inflight - 1);
+    if (client.unsent > unsentMax) await client.ping();
   }
-  await Promise.all(open);
+  await untilFewer(0);
   return refusals;
 }
 

@@ -119,6 +119,7 @@ const doors: readonly { what: RegExp; only: readonly string[] }[] = [
       "src/client/connection.ts",
       "src/client/dial.ts",
       "src/client/patience.ts",
+      "cli/bench-crew.ts",
       "cli/sub.ts",
       "cli/pub.ts",
     ],

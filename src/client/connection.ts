@@ -289,7 +289,8 @@ export class MqttConnection {
       const refusal = code < Reason.unspecifiedError ? refusals[code] : undefined;
       this.#hearFarewell(refusal?.reason ?? Math.max(code, Reason.unspecifiedError), packet.properties);
       const words = refusal?.words ?? (this.version === 5 ? describeReason(code) : `return code ${code}`);
-      this.#settleReady?.reject(new OperatingError("EREFUSED", `the broker refused the connection: ${words}`));
+      const kind = this.farewell!.reason === Reason.unsupportedProtocolVersion ? "EVERSION" : "EREFUSED";
+      this.#settleReady?.reject(new OperatingError(kind, `the broker refused the connection: ${words}`));
       this.#transport!.close();
       return this.closed("refused");
     }

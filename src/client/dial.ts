@@ -1,4 +1,5 @@
 /** Connections for programs on Bun: over TCP, TLS, a Unix socket. */
+import type { SocksProxy } from "../net/socks.ts";
 import { dialTcp, dialUnix } from "../net/tcp.ts";
 import { establish, type MqttConnection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
@@ -9,12 +10,27 @@ export interface Place {
   readonly port: number;
   /** Path of a Unix socket, instead of host and port. */
   readonly socket?: string;
+  /** Address of this machine that the connection comes from; the system chooses unless set. */
+  readonly localAddress?: string;
+  readonly proxy?: SocksProxy;
 }
 
-/** Dials and connects. Rejects with `OperatingError`: unreachable, or `EREFUSED` with the broker's reason. */
-export function connect({ host, port, socket, ...options }: ConnectionOptions & Place): Promise<MqttConnection> {
+/**
+ * Dials and connects. Rejects with `OperatingError`: unreachable, or `EREFUSED` with the broker's reason, `EVERSION` if
+ * it does not speak this version.
+ */
+export function connect({
+  host,
+  port,
+  socket,
+  localAddress,
+  proxy,
+  ...options
+}: ConnectionOptions & Place): Promise<MqttConnection> {
   return establish(options, (events) =>
-    socket === undefined ? dialTcp(host, port, events, { tls: options.tls }) : dialUnix(socket, events),
+    socket === undefined
+      ? dialTcp(host, port, events, { tls: options.tls, localAddress, proxy })
+      : dialUnix(socket, events),
   );
 }
 

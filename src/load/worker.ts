@@ -32,6 +32,7 @@ export interface LoadEvents {
   /** A publish of ours has ended; its packet id is free again. */
   readonly onSettled: (unacknowledged: InFlight, reason: number) => void;
   readonly onClose: (why: string) => void;
+  readonly onDrained: () => void;
 }
 
 export interface Dialled {
@@ -92,6 +93,8 @@ class Publisher {
 }
 
 export class LoadWorker {
+  /** The broker has taken something: there may be more to do than when `work` was called last. */
+  onRoom: () => void = () => {};
   readonly #plan: Plan;
   readonly #share: Share;
   readonly #dial: DialLoad;
@@ -216,7 +219,11 @@ export class LoadWorker {
       dialled = await this.#dial(kind, index, {
         onPublish: (publish) => this.#receive(publish, streams, dialled!.connection),
         onSettled: (inFlight, reason) => this.#settled(publisher!, inFlight, reason),
-        onClose: (why) => this.#fail(why),
+        // Before that it has failed as it was dialled.
+        onClose: (why) => {
+          if (dialled !== undefined) this.#fail(why);
+        },
+        onDrained: () => this.onRoom(),
       });
       this.#connecting.record(this.#clock.now() - startedAt);
       this.#counts.connected++;
@@ -286,6 +293,7 @@ export class LoadWorker {
     if (reason >= Reason.unspecifiedError) this.#counts.refused++;
     else this.#counts.acked++;
     this.#acking.record(this.#clock.wall() - sentAt);
+    this.onRoom();
   }
 
   #receive(publish: Publish, streams: Streams, connection: LoadConnection): void {

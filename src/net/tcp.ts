@@ -3,6 +3,7 @@ import { chmodSync, rmSync } from "node:fs";
 import type { Socket, SocketHandler, TCPSocketListener, UnixSocketListener } from "bun";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { lingerMs } from "../base/limits.ts";
+import { SocksHandshake, type SocksProxy } from "./socks.ts";
 import { alpnOf, certificateOf, type TlsIdentity, versionNumbers } from "./tls.ts";
 import type { Certificate } from "./transport.ts";
 import { believes, type TlsOptions, type Transport, type TransportEvents } from "./transport.ts";
@@ -210,6 +211,9 @@ function explain(code: string, port: number): string | undefined {
 
 export interface DialOptions {
   readonly tls?: TlsOptions | undefined;
+  /** Address of this machine that the connection comes from; the system chooses unless set. */
+  readonly localAddress?: string | undefined;
+  readonly proxy?: SocksProxy | undefined;
 }
 
 /** Dials. The promise rejects with `OperatingError`. */
@@ -217,53 +221,115 @@ export async function dialTcp<Owner>(
   host: string,
   port: number,
   events: TransportEvents<Owner>,
-  { tls }: DialOptions = {},
+  options: DialOptions = {},
 ): Promise<Owner> {
+  const { tls, proxy } = options;
   try {
-    if (tls !== undefined) return await dialTls(host, port, events, tls);
-    const socket = await Bun.connect<Attached<Owner>>({ hostname: host, port, socket: handlers(events) });
+    if (proxy !== undefined) return await dialThrough(proxy, { host, port }, events, options);
+    if (tls !== undefined) return await dialTls(host, port, events, options);
+    const where = placeOf(host, port, options);
+    const socket = await Bun.connect<Attached<Owner>>({ ...where, socket: handlers(events) });
     return socket.data.owner;
   } catch (error) {
-    const code = (error as { code?: string }).code ?? "EUNKNOWN";
-    throw new OperatingError(
-      code,
-      `cannot connect to ${host}:${port}: ${code === "EUNKNOWN" ? messageOf(error) : code}`,
-    );
+    const code = codeOf(error);
+    const why = code === "EUNKNOWN" || code === "EPROXY" ? messageOf(error) : code;
+    throw new OperatingError(code, `cannot connect to ${host}:${port}: ${why}`);
   }
 }
 
-/** A connection is opened when the other side has proved who it is, not before. */
-async function dialTls<Owner>(
-  host: string,
-  port: number,
-  events: TransportEvents<Owner>,
-  tls: TlsOptions,
-): Promise<Owner> {
+function codeOf(error: unknown): string {
+  return (error as { code?: string }).code ?? "EUNKNOWN";
+}
+
+/** Bun takes `localAddress`, though its types do not say so. */
+function placeOf(hostname: string, port: number, { localAddress }: DialOptions) {
+  return { hostname, port, ...(localAddress === undefined ? {} : { localAddress }) };
+}
+
+/** What speaks TLS to the other side. A connection is opened when that has proved who it is, not before. */
+function secureClient<Owner>(events: TransportEvents<Owner>, host: string, tls: TlsOptions) {
   const { promise, resolve, reject } = Promise.withResolvers<Owner>();
   const plain = handlers(events);
   const { isInsecure = false, version, protocol, ...given } = tls;
   const only = version && { minVersion: versionNumbers[version], maxVersion: versionNumbers[version] };
   const alpn = protocol === undefined ? undefined : { ALPNProtocols: alpnOf(protocol) };
+  const socket: SocketHandler<Attached<Owner>> = {
+    ...plain,
+    open() {},
+    handshake(socket, isTrusted, error) {
+      if (error === null ? !isTrusted : !believes(tls, error)) {
+        reject(new Error(`TLS: ${error?.message ?? "the handshake failed"}`));
+        return socket.terminate();
+      }
+      plain.open!(socket);
+      resolve(socket.data.owner);
+    },
+    close(socket, error) {
+      reject(error ?? new Error("TLS: the other side has hung up"));
+      plain.close!(socket, error);
+    },
+  };
+  const options = { serverName: host, rejectUnauthorized: !isInsecure, ...given, ...only, ...alpn } as object;
+  return { opened: promise, socket, options };
+}
+
+async function dialTls<Owner>(
+  host: string,
+  port: number,
+  events: TransportEvents<Owner>,
+  options: DialOptions,
+): Promise<Owner> {
+  const secure = secureClient(events, host, options.tls!);
+  const where = placeOf(host, port, options);
+  await Bun.connect<Attached<Owner>>({ ...where, tls: secure.options, socket: secure.socket });
+  return secure.opened;
+}
+
+/** Has a proxy connect, and goes on as if it were the host. */
+async function dialThrough<Owner>(
+  proxy: SocksProxy,
+  target: { readonly host: string; readonly port: number },
+  events: TransportEvents<Owner>,
+  options: DialOptions,
+): Promise<Owner> {
+  const { promise, resolve, reject } = Promise.withResolvers<Owner>();
+  const handshake = new SocksHandshake(proxy, target);
+  const goOn = (socket: Socket<Attached<Owner>>): void => {
+    if (options.tls !== undefined) {
+      const secure = secureClient(events, target.host, options.tls);
+      const data = undefined as unknown as Attached<Owner>;
+      socket.upgradeTLS<Attached<Owner>>({ tls: secure.options, data, socket: secure.socket });
+      secure.opened.then(resolve, reject);
+      return;
+    }
+    const plain = handlers(events);
+    socket.reload({ socket: plain });
+    plain.open!(socket);
+    resolve(socket.data.owner);
+    if (handshake.rest.length > 0) events.received(socket.data.owner, handshake.rest);
+  };
   await Bun.connect<Attached<Owner>>({
-    hostname: host,
-    port,
-    tls: { serverName: host, rejectUnauthorized: !isInsecure, ...given, ...only, ...alpn } as object,
+    ...placeOf(proxy.host, proxy.port, options),
     socket: {
-      ...plain,
-      open() {},
-      handshake(socket, isTrusted, error) {
-        if (error === null ? !isTrusted : !believes(tls, error)) {
-          reject(new Error(`TLS: ${error?.message ?? "the handshake failed"}`));
+      binaryType: "uint8array" as "buffer",
+      open(socket) {
+        socket.write(handshake.greeting);
+      },
+      data(socket, bytes) {
+        try {
+          socket.write(handshake.receive(bytes));
+        } catch (error) {
+          reject(error);
           return socket.terminate();
         }
-        plain.open!(socket);
-        resolve(socket.data.owner);
+        if (handshake.isDone) goOn(socket);
       },
-      close(socket, error) {
-        reject(error ?? new Error("TLS: the other side has hung up"));
-        plain.close!(socket, error);
+      close() {
+        reject(new OperatingError("EPROXY", "the proxy has hung up"));
       },
     },
+  }).catch((error) => {
+    throw new OperatingError("EPROXY", `the proxy ${proxy.host}:${proxy.port} cannot be reached: ${codeOf(error)}`);
   });
   return promise;
 }

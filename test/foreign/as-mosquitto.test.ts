@@ -80,6 +80,10 @@ const scripts: readonly [string, string][] = [
     `${kept("-m x", "-V mqttv5 -q 1 -D publish content-type text/plain -D publish user-property a b -D publish user-property a c -D publish response-topic back -D publish correlation-data id7 -D publish payload-format-indicator 1")}; SUB -V mqttv5 -t TOPIC -C 1 -F '%C|%P|%R|%D|%F|%E|%A|%S|%10C|%-10C|%3F|%3E|'`,
   ],
   [
+    "-D publish message-expiry-interval",
+    `${kept("-m x", "-V mqttv5 -q 1 -D publish message-expiry-interval 600")}; SUB -V mqttv5 -t TOPIC -C 1 -F '%E'`,
+  ],
+  [
     "-D subscribe subscription-identifier",
     `${kept("-m x", "-V mqttv5")}; SUB -V mqttv5 -t TOPIC -C 1 -D subscribe subscription-identifier 42 -F '%S %4S %04S'`,
   ],
