@@ -90,6 +90,8 @@ test("it brings mqtt-packet and what that needs, and nothing else; types are who
   expect(Object.keys(installed.dependencies)).toEqual(["mqttzoo"]);
   expect(Object.keys(installed.dependencies.mqttzoo.dependencies)).toEqual(["mqtt-packet"]);
   writeFileSync(join(withNpm, "types.ts"), typed);
+  const [, ofReadme] = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, "README.md"), "utf8"))!;
+  writeFileSync(join(withNpm, "readme.ts"), ofReadme!);
   const compilerOptions = {
     module: "nodenext",
     target: "esnext",
@@ -101,7 +103,7 @@ test("it brings mqtt-packet and what that needs, and nothing else; types are who
     // All of it, the package's declarations included.
     skipLibCheck: false,
   };
-  writeFileSync(join(withNpm, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["types.ts"] }));
+  writeFileSync(join(withNpm, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["types.ts", "readme.ts"] }));
   await run([process.execPath, join(root, "node_modules/typescript/bin/tsc"), "--project", withNpm], root);
 });
 

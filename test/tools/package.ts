@@ -110,7 +110,8 @@ mkdirSync(folder, { recursive: true });
 await bundle();
 describeTypes();
 describePackage();
-copyFileSync(join(root, "src/client/README.md"), join(folder, "README.md"));
+for (const page of ["README.md", "synchronous.md", "asynchronous.md"])
+  copyFileSync(join(root, "src/client", page), join(folder, page));
 run(["pm", "pack", "--destination", join(root, "dist")], folder);
 const archive = `dist/${manifest.name}-${manifest.version}.tgz`;
 console.log(`${archive}  ${(statSync(join(root, archive)).size / 1000).toFixed(0)} KB`);
