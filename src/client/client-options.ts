@@ -26,7 +26,10 @@ export interface ClientOptions {
   readonly tls?: TlsOptions;
   /** Published by the broker when the connection is lost and not left by `end()`. */
   readonly will?: Will;
-  /** Messages of QoS 1 and 2 that the broker sends before they are acknowledged; 256 unless set. MQTT 5. */
+  /**
+   * Messages of QoS 1 and 2 that the broker sends before they are acknowledged; 65,535 unless set. What comes beyond it waits at the
+   * broker: for a session that outlives its connection in its mailbox, for others in a queue that may run over. MQTT 5.
+   */
   readonly receiveMaximum?: number;
   /** Largest packet that is taken, in bytes. MQTT 5. */
   readonly packetBytesMax?: number;

@@ -47,7 +47,6 @@ export interface EndOptions {
   readonly timeoutMs?: number;
 }
 
-const receiveMaximumDefault = 256;
 const keepAliveDefault = 30;
 const connectTimeoutDefault = 10;
 const endTimeoutMsDefault = 5000;
@@ -96,7 +95,7 @@ export class Client implements AsyncDisposable {
       random: systemRandom,
       onConnected: (connection) => this.#connected(connection),
       onDisconnected: () => this.#disconnected(),
-      onStatus: (status) => options.onStatus?.(status),
+      onStatus: (status) => this.#tell(status),
       onEnded: (error) => this.#ended(error),
     });
   }
@@ -250,7 +249,7 @@ export class Client implements AsyncDisposable {
       ...(will === undefined ? {} : { will: toWill(will) }),
       ...(sessionExpiry > 0 ? { sessionExpiryInterval: Math.min(sessionExpiry, sessionNeverExpires) } : {}),
       properties: {
-        receiveMaximum: this.#options.receiveMaximum ?? receiveMaximumDefault,
+        ...(this.#options.receiveMaximum === undefined ? {} : { receiveMaximum: this.#options.receiveMaximum }),
         requestResponseInformation: true,
         ...(this.#options.packetBytesMax === undefined ? {} : { maximumPacketSize: this.#options.packetBytesMax }),
       },
@@ -278,6 +277,17 @@ export class Client implements AsyncDisposable {
     this.#outbox.close(error);
     // Who has ended the client has ended its subscriptions.
     this.#inbox.close(error.cause === undefined && error.message === "the client was ended" ? undefined : error);
+  }
+
+  /** What goes wrong there is the application's, and must not look like a broken connection. */
+  #tell(status: Status): void {
+    try {
+      this.#options.onStatus?.(status);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
   }
 
   #throwIfEnded(): void {

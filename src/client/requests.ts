@@ -10,6 +10,7 @@ import type { Message } from "./message.ts";
 import { type Deferred, defer, within } from "./patience.ts";
 import type { Subscription, SubscriptionOptions } from "./subscription.ts";
 
+/** `qos`: 1 unless set. */
 export interface RequestOptions extends Omit<PublishOptions, "responseTopic" | "correlationData" | "retain"> {
   /** Milliseconds until the answer must have come; 30,000 unless set. */
   readonly timeoutMs?: number;
@@ -54,7 +55,8 @@ export class Requests {
     this.#waiting.set(id, answer);
     const late = (): Error => new TimedOut(`no answer on ${topic} within ${timeoutMs} ms`);
     try {
-      const asked = this.#ask(topic, payload, { ...rest, correlationData: encodeUtf8(id) });
+      // At QoS 1 the broker says at once if there is nobody to answer.
+      const asked = this.#ask(topic, payload, { qos: 1, ...rest, correlationData: encodeUtf8(id) });
       return await within(
         asked.then(() => answer.promise),
         { ms: timeoutMs, signal, late },

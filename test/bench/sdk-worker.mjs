@@ -23,7 +23,7 @@ async function publishAll(publish) {
 
 async function ours() {
   const { connect } = await import(library);
-  const options = { version, receiveMaximum: 65_535 };
+  const options = { version };
   const [publisher, subscriber] = await Promise.all([connect(url, options), connect(url, options)]);
   const messages = await subscriber.subscribe(topic, { qos, bufferMax: count });
   return {

@@ -6,6 +6,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Fault, faults } from "./faults.ts";
+import { faultsOfClients } from "./faults-of-clients.ts";
 import { faultsOfDoors } from "./faults-of-doors.ts";
 
 const root = join(import.meta.dir, "../..");
@@ -36,7 +37,7 @@ function isCaught(fault: Fault): boolean {
 let missed = 0;
 /** `bun run test:faults WORD`: only those whose description holds the word. */
 const word = process.argv[2] ?? "";
-const chosen = [...faults, ...faultsOfDoors].filter(({ what }) => what.includes(word));
+const chosen = [...faults, ...faultsOfDoors, ...faultsOfClients].filter(({ what }) => what.includes(word));
 for (const fault of chosen) {
   const caught = isCaught(fault);
   if (!caught) missed++;
