@@ -21,7 +21,8 @@ Examples:
   mqttzoo completion fish > ~/.config/fish/completions/mqttzoo.fish`,
     )
     .action((shell: string) => {
-      const commands = program.commands.map(wordsOf);
+      // As the help has them: those that only we call are hidden.
+      const commands = program.createHelp().visibleCommands(program).map(wordsOf);
       const write = { bash, zsh, fish }[shell]!;
       console.log(write(commands));
     });

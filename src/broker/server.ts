@@ -112,7 +112,12 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
     });
     await Promise.race([flushed, Bun.sleep(shutdownWaitMs)]);
   };
-  return { port: ports.tcp, ports, broker, stop, reload: () => files.reload() };
+  let stopped: Promise<void> | undefined;
+  const stopOnce = (): Promise<void> => {
+    stopped ??= stop();
+    return stopped;
+  };
+  return { port: ports.tcp, ports, broker, stop: stopOnce, reload: () => files.reload() };
 }
 
 interface Serving {

@@ -177,7 +177,11 @@ export class Lifeline {
       drained: () => connection.drained(),
       closed: (_, error) => connection.closed(error ?? "the broker closed the connection"),
     });
-    dialled.catch(() => {});
+    // What goes wrong there says itself where it was.
+    let place = `${name}: `;
+    dialled.catch(() => {
+      place = "";
+    });
     const late = (): Error => new Error(`no answer within ${connectTimeoutMs / 1000} s`);
     try {
       const ready = Promise.race([dialled.then(() => connection.ready), connection.ready]);
@@ -192,7 +196,7 @@ export class Lifeline {
         return this.#dial(address);
       }
       const said = farewell?.text === undefined ? "" : `: ${farewell.text}`;
-      throw new ConnectFailed(`${name}: ${messageOf(error)}${said}`, farewell?.reason);
+      throw new ConnectFailed(`${place}${messageOf(error)}${said}`, farewell?.reason);
     }
     return { connection, lost: lost.promise };
   }

@@ -393,6 +393,8 @@ export const scenariosOfOurBroker = {
   },
 
   async "who may not is told so"({ connect, guardedUrl, lib }) {
+    const nobody = await rejected(connect(guardedUrl.replace(/:\d+$/, ":1")), "nobody there");
+    equal([nobody instanceof lib.ConnectFailed, nobody.reasonCode], [true, undefined], String(nobody));
     const stranger = await rejected(connect(guardedUrl), "a stranger");
     equal([stranger instanceof lib.ConnectFailed, stranger.reasonCode], [true, 0x87], String(stranger));
     const asked = [];
