@@ -45,6 +45,8 @@ export interface Runtime {
 export interface EndOptions {
   /** Milliseconds that messages under way are waited for; 5,000 unless set. */
   readonly timeoutMs?: number;
+  /** Leaves at once. */
+  readonly signal?: AbortSignal;
 }
 
 const keepAliveDefault = 30;
@@ -208,11 +210,11 @@ export class Client implements AsyncDisposable {
   }
 
   /** Waits for what is under way, and leaves: no will is published. A session that outlives its connection stays at the broker. */
-  async end({ timeoutMs = endTimeoutMsDefault }: EndOptions = {}): Promise<void> {
+  async end({ timeoutMs = endTimeoutMsDefault, signal }: EndOptions = {}): Promise<void> {
     if (this.status.state === "closed") return;
     if (this.#connection !== undefined) {
       const late = (): Error => new Error("late");
-      await within(this.#outbox.idle(), { ms: timeoutMs, late }).catch(() => {});
+      await within(this.#outbox.idle(), { ms: timeoutMs, late, signal }).catch(() => {});
     }
     this.#connection?.disconnect();
     this.#lifeline.end(new ClientClosed("the client was ended"));

@@ -1,6 +1,6 @@
 /** What a topic's retained message says: a value that is shared by all who know the topic. */
 import type { Client } from "./client.ts";
-import type { Payload, PublishOptions, SchemaOption } from "./client-options.ts";
+import type { PublishOptions, SchemaOption } from "./client-options.ts";
 import { ValidationFailed } from "./errors.ts";
 import type { Message } from "./message.ts";
 import { within } from "./patience.ts";
@@ -55,8 +55,8 @@ export class State<Value> implements AsyncIterable<Awaited<Value> | undefined>, 
   }
 
   /** Resolves when the broker has removed it. */
-  async clear(): Promise<void> {
-    await this.#client.publish(this.topic, "" satisfies Payload, { qos: this.#options.qos ?? 1, retain: true });
+  async clear(options: Omit<PublishOptions, "retain"> = {}): Promise<void> {
+    await this.#client.publish(this.topic, "", { qos: this.#options.qos ?? 1, ...options, retain: true });
   }
 
   /** The value, and each that comes after it; of several that come while nobody looks, the newest. */
