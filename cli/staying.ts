@@ -1,6 +1,7 @@
 /** One of several brokers: the first that takes us, and another one when it is gone. */
 import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { systemRandom } from "../src/base/random.ts";
+import { Backoff } from "../src/client/backoff.ts";
 import type { MqttConnection } from "../src/client/connection.ts";
 import type { ConnectionOptions } from "../src/client/connection-options.ts";
 import { connect, type Place } from "../src/client/dial.ts";
@@ -8,9 +9,6 @@ import type { Connection } from "./connection-options.ts";
 
 /** A broker that takes a connection and says nothing is given up for another one; in s. */
 const patience = 5;
-/** Between rounds of trying all brokers: from here, doubling, to there; in ms. */
-const backoffMin = 250;
-const backoffMax = 30_000;
 
 /** Rejects with `OperatingError` that says what the last of them said. */
 export async function connectAny(connection: Connection, more: Partial<ConnectionOptions>): Promise<MqttConnection> {
@@ -44,8 +42,9 @@ export async function connectAgain(
   more: Partial<ConnectionOptions>,
   tell: (why: string) => void,
 ): Promise<MqttConnection> {
-  for (let backoff = backoffMin; ; backoff = Math.min(backoffMax, backoff * 2)) {
-    await Bun.sleep(backoff * systemRandom.next());
+  const backoff = new Backoff({}, systemRandom);
+  for (;;) {
+    await Bun.sleep(backoff.next());
     try {
       return await connectAny(connection, { ...more, connectTimeout: patience });
     } catch (error) {

@@ -2,7 +2,6 @@
  * Keeps a connection: dials the brokers in turn, and again when a connection is lost, with full jitter so that not all clients
  * of a broker that died come at once; goes where a broker sends it (Server Reference, 4.11).
  */
-
 import { systemClock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import { referencesFollowedMax } from "../base/limits.ts";
@@ -11,6 +10,7 @@ import type { ProtocolVersion } from "../mqtt/constants.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { type Address, nameOf, parseReference } from "./address.ts";
+import { Backoff } from "./backoff.ts";
 import type { ReconnectOptions, Status } from "./client-options.ts";
 import { MqttConnection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
@@ -56,8 +56,7 @@ export class Lifeline {
   /** Where a broker has sent us; tried before the others, once. */
   #references: Address[] = [];
   #next = 0;
-  /** The longest that the next wait may be; 0: none was needed yet. */
-  #backoffMs = 0;
+  readonly #backoff: Backoff;
   /** 4, where brokers have said that they do not speak MQTT 5, and the application has not asked for it. */
   #version: ProtocolVersion | undefined;
   #connection: MqttConnection | undefined;
@@ -65,6 +64,7 @@ export class Lifeline {
 
   constructor(options: LifelineOptions) {
     this.#options = options;
+    this.#backoff = new Backoff(options.reconnect ?? {}, options.random);
   }
 
   /** Resolves with the first connection. Rejects with `ConnectFailed` when no broker takes us, or with the signal's reason. */
@@ -109,18 +109,17 @@ export class Lifeline {
       if (reconnect === undefined || finalReasons.has(farewell?.reason ?? 0)) return this.end(new ClientClosed(why));
       this.#follow(farewell);
       // A broker that lets us in and drops us at once is not to be asked more and more.
-      if (this.#backoffMs === 0 || systemClock.now() - startedAt >= steadyMs) this.#backoffMs = reconnect.minMs ?? 250;
-      const again = await this.#dialAgain(why, reconnect);
+      if (systemClock.now() - startedAt >= steadyMs) this.#backoff.reset();
+      const again = await this.#dialAgain(why);
       if (again === undefined) return;
       ({ connection, lost } = again);
     }
   }
 
-  async #dialAgain(lost: string, { minMs = 250, maxMs = 30_000 }: ReconnectOptions) {
+  async #dialAgain(lost: string) {
     let why = lost;
     while (!this.#isEnded) {
-      const inMs = Math.round(this.#options.random.next() * this.#backoffMs);
-      this.#backoffMs = Math.min(maxMs, Math.max(minMs, this.#backoffMs * 2));
+      const inMs = this.#backoff.next();
       this.#say({ state: "reconnecting", why, inMs });
       await pause(inMs, this.#ending.signal);
       try {

@@ -220,18 +220,18 @@ export class Outbox {
     const connection = this.#connection;
     while (connection !== undefined && this.session.outgoing.size < this.#window) {
       const pending = this.#queue.shift();
-      if (pending === undefined) return;
+      if (pending === undefined) break;
       this.#queuedBytes -= pending.publish.size;
       if (!pending.isAborted) this.#send(pending, connection);
     }
+    if (this.#idle.length > 0 && this.pending === 0) this.#tellIdle();
   }
 
   #settled(pending: Pending, reason: number, text: string | undefined): void {
     if (reason < Reason.unspecifiedError)
       pending.resolve(reason === Reason.noMatchingSubscribers ? unheard : delivered);
     else pending.reject(publishRefused(topicOf(pending.publish), reason, text));
-    if (this.#queue.length > 0) this.#pump();
-    if (this.#idle.length > 0 && this.pending === 0) this.#tellIdle();
+    if (this.#queue.length > 0 || this.#idle.length > 0) this.#pump();
   }
 
   #release(): void {

@@ -57,9 +57,9 @@ export const faultsOfClients: readonly Fault[] = [
   },
   {
     what: "client: waits are not drawn",
-    file: "src/client/lifeline.ts",
-    find: "this.#options.random.next() * this.#backoffMs",
-    replace: "this.#backoffMs",
+    file: "src/client/backoff.ts",
+    find: "this.#random.next() * this.#boundMs",
+    replace: "this.#boundMs",
     tests: reconnect,
   },
   {
