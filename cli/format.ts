@@ -121,7 +121,7 @@ function formatField(field: Field, message: Message, { isPretty, now }: FormatOp
     case "A":
       return padNumber(properties.topicAlias, field);
     case "C":
-      return properties.contentType === undefined ? Buffer.alloc(0) : padText(properties.contentType, field);
+      return padText(properties.contentType ?? "", field);
     case "D":
       return Buffer.from(properties.correlationData ?? "");
     case "E":

@@ -26,6 +26,7 @@ const rules: Record<string, Rule> = {
   "authentication-data": { kind: "bytes", commands: ["connect"] },
   "request-problem-information": { kind: "flag", commands: ["connect"] },
   "request-response-information": { kind: "flag", commands: ["connect"] },
+  "reason-string": { kind: "text", commands: ["disconnect"] },
   "will-delay-interval": { kind: "number", commands: ["will"] },
   "receive-maximum": { kind: "number", commands: ["connect"], max: 65_535 },
   "topic-alias-maximum": { kind: "number", commands: ["connect"], max: 65_535 },

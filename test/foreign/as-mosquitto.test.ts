@@ -84,6 +84,39 @@ const scripts: readonly [string, string][] = [
     `${kept("-m x", "-V mqttv5 -q 1 -D publish message-expiry-interval 600")}; SUB -V mqttv5 -t TOPIC -C 1 -F '%E'`,
   ],
   [
+    "-F of what is not there",
+    `${kept("-m x", "-V mqttv5")}; SUB -V mqttv5 -t TOPIC -C 1 -F '|%C|%5C|%-5C|%E|%5E|%-5E|%05E|%A|%5A|%F|%2F|%02F|%R|%5R|%S|%4S|%D|%P|'`,
+  ],
+  [
+    "-D of every packet",
+    `SUB -V mqttv5 -t TOPIC -U other --will-topic TOPIC/will --will-payload w -E ${[
+      "connect maximum-packet-size 0191",
+      "connect receive-maximum 1000",
+      "connect request-problem-information 1",
+      "connect request-response-information 1",
+      "connect session-expiry-interval 39",
+      "connect topic-alias-maximum 123",
+      "connect user-property connect up",
+      "will content-type application/json",
+      "will correlation-data some-data",
+      "will message-expiry-interval 59",
+      "will payload-format-indicator 1",
+      "will response-topic /dev/null",
+      "will user-property will up",
+      "will will-delay-interval 100",
+      "subscribe subscription-identifier 1",
+      "subscribe user-property subscribe up",
+      "unsubscribe user-property unsubscribe up",
+      "disconnect reason-string reason",
+      "disconnect session-expiry-interval 40",
+      "disconnect user-property disconnect up",
+    ]
+      .map((words) => `-D ${words}`)
+      .join(
+        " ",
+      )}; echo $?; ${kept("-m x", "-V mqttv5 -D publish topic-alias 4 -D publish response-topic back")}; SUB -V mqttv5 -t TOPIC -C 1 -F '%R %A %p'`,
+  ],
+  [
     "-D subscribe subscription-identifier",
     `${kept("-m x", "-V mqttv5")}; SUB -V mqttv5 -t TOPIC -C 1 -D subscribe subscription-identifier 42 -F '%S %4S %04S'`,
   ],
