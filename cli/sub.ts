@@ -102,6 +102,8 @@ class Subscriber {
   #client: MqttConnection | undefined;
   #left: number;
   #isEnding = false;
+  /** The broker is not read until what was printed is taken. */
+  #isHeld = false;
 
   constructor(flags: SubFlags, connection: Connection, topics: readonly string[]) {
     this.#flags = flags;
@@ -195,23 +197,39 @@ class Subscriber {
   }
 
   #print(message: Message): void {
+    const bytes = this.#bytesOf(message);
+    if (bytes === undefined || process.stdout.write(bytes) || this.#isHeld) return;
+    // Whoever reads what we print is slower than the broker: so it has to wait, and not our memory to grow.
+    this.#isHeld = true;
+    this.#client?.pause();
+    process.stdout.once("drain", () => {
+      this.#isHeld = false;
+      this.#client?.resume();
+    });
+  }
+
+  /** Undefined: there is nothing to print. */
+  #bytesOf(message: Message): Uint8Array | undefined {
     const { verbose, eol, format, pretty } = this.#flags;
+    const end = eol ? "\n" : "";
     if (format !== undefined) {
+      const options = { isPretty: pretty === true, now: new Date(systemClock.wall()) };
       try {
-        process.stdout.write(
-          formatMessage(format, message, { isPretty: pretty === true, now: new Date(systemClock.wall()) }),
-        );
+        return Buffer.concat([formatMessage(format, message, options), Buffer.from(end)]);
       } catch (error) {
         if (!(error instanceof NoJson)) throw error;
         this.#tell(error.message);
+        return Buffer.from(end);
       }
-    } else {
-      // As mosquitto_sub has it: an empty message is nothing to print, unless its topic is.
-      if (verbose !== true && message.payload.length === 0) return;
-      if (verbose === true) process.stdout.write(`${message.topic} `);
-      process.stdout.write(verbose === true && message.payload.length === 0 ? "(null)" : message.payload);
     }
-    if (eol) process.stdout.write("\n");
+    // As mosquitto_sub has it: an empty message is nothing to print, unless its topic is.
+    const isEmpty = message.payload.length === 0;
+    if (verbose !== true) return isEmpty ? undefined : Buffer.concat([message.payload, Buffer.from(end)]);
+    return Buffer.concat([
+      Buffer.from(`${message.topic} `),
+      isEmpty ? Buffer.from("(null)") : message.payload,
+      Buffer.from(end),
+    ]);
   }
 
   /** After what has come is acknowledged. */

@@ -80,6 +80,7 @@ export class MqttConnection {
   #ping: ReturnType<typeof setInterval> | undefined;
   /** Something has come since the last ping. */
   #heard = true;
+  #isPaused = false;
   #why: string | undefined;
 
   constructor(options: ConnectionOptions) {
@@ -141,6 +142,19 @@ export class MqttConnection {
     envelope.dup = dup;
     envelope.packetId = packetId;
     writePublish(this.#writer!, publish, envelope, publish.expiresAt === Infinity ? 0 : systemClock.wall());
+  }
+
+  /** Nothing is read until `resume`: the broker feels it. */
+  pause(): void {
+    this.#isPaused = true;
+    this.#transport?.pause();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    // What it has said meanwhile has not been read.
+    this.#heard = true;
+    this.#transport?.resume();
   }
 
   /** Resolves when the broker has answered everything that it could answer at once. */
@@ -309,7 +323,7 @@ export class MqttConnection {
   }
 
   #sayPing(): void {
-    if (!this.#heard) return this.abort("the broker does not answer");
+    if (!this.#heard && !this.#isPaused) return this.abort("the broker does not answer");
     this.#heard = false;
     this.#pings.push(undefined);
     this.#send({ cmd: "pingreq" } as Packet);
