@@ -2,8 +2,7 @@
 import { Command } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
 import { readBytes } from "../src/broker/files.ts";
-import type { MqttConnection } from "../src/client/connection.ts";
-import { describeReason, Reason } from "../src/mqtt/reason.ts";
+import { describeReason } from "../src/mqtt/reason.ts";
 import {
   addConnectionOptions,
   type Connection,
@@ -14,6 +13,7 @@ import {
   usage,
   wholeNumber,
 } from "./connection-options.ts";
+import { Publishing } from "./publishing.ts";
 import { asksForTopic, Request } from "./requests.ts";
 import { connectAny } from "./staying.ts";
 
@@ -50,6 +50,7 @@ export function pubCommand(): Command {
       "after",
       `
 Ends with 0 when the broker has taken the messages over, with its reason code when it has refused one.
+When the connection is lost it goes on at the next broker of -h, or at one that --zk finds.
 What stands in ~/.config/mqttzoo_pub, a flag a line, goes before the command line.
 
 Examples:
@@ -71,18 +72,19 @@ async function run(flags: PubFlags): Promise<void> {
   checkTopic(topic);
   const messages = messagesOf(flags);
   if (flags.request === true) return request(connection, topic, messages, flags);
-  const client = await connectAny(connection, {});
-  if (flags.debug === true) process.stderr.write(`connected to ${client.remote}\n`);
-  const refusals = await publishAll(client, messages, {
+  const say = (text: string): void => void process.stderr.write(`${text}\n`);
+  const publishing = new Publishing(connection, {
     topic,
     inflight: flags.maxInflight,
-    options: {
+    publish: {
       qos: flags.qos,
       retain: flags.retain === true,
       ...(connection.properties.publish && { properties: connection.properties.publish }),
     },
+    onConnected: (remote) => flags.debug === true && say(`connected to ${remote}`),
+    onLost: (why) => flags.quiet !== true && say(`mqttzoo: ${why}`),
   });
-  client.disconnect(connection.properties.disconnect);
+  const refusals = await publishing.run(messages);
   const [first] = refusals;
   if (first === undefined) return;
   if (flags.quiet !== true) {
@@ -151,49 +153,6 @@ async function* linesOf(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
     }
   }
   if (rest.length > 0) yield rest;
-}
-
-/** Bytes that may wait for a broker that takes them slowly. */
-const unsentMax = 1024 * 1024;
-
-interface Publishing {
-  readonly topic: string;
-  readonly inflight: number;
-  readonly options: Parameters<MqttConnection["publish"]>[2];
-}
-
-/** Resolves with the reasons of those that were refused. */
-async function publishAll(
-  client: MqttConnection,
-  messages: AsyncIterable<Uint8Array | string>,
-  { topic, inflight, options }: Publishing,
-): Promise<number[]> {
-  const refusals: number[] = [];
-  let open = 0;
-  let failure: { readonly error: unknown } | undefined;
-  let settled = (): void => {};
-  const untilFewer = async (most: number): Promise<void> => {
-    while (open > most && failure === undefined) await new Promise<void>((resolve) => (settled = resolve));
-    if (failure !== undefined) throw failure.error;
-  };
-  for await (const message of messages) {
-    open++;
-    client.publish(topic, message, options).then(
-      (reason) => {
-        open--;
-        if (reason >= Reason.unspecifiedError) refusals.push(reason);
-        settled();
-      },
-      (error) => {
-        failure = { error };
-        settled();
-      },
-    );
-    await untilFewer(inflight - 1);
-    if (client.unsent > unsentMax) await client.ping();
-  }
-  await untilFewer(0);
-  return refusals;
 }
 
 function seconds(text: string): number {
