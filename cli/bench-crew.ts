@@ -2,6 +2,7 @@
 import { fineClock } from "../src/base/clock.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { ClientSession } from "../src/client/client-session.ts";
+import type { MqttConnection } from "../src/client/connection.ts";
 import type { ConnectionOptions } from "../src/client/connection-options.ts";
 import { connect, type Place } from "../src/client/dial.ts";
 import { clientIdOf, fillUsername, type Plan, type Share } from "../src/load/plan.ts";
@@ -42,17 +43,22 @@ export class OwnCrew implements Crew {
     const dial: DialLoad = async (kind, index, events) => {
       const session = new ClientSession((inFlight, reason) => events.onSettled(inFlight as InFlight, reason));
       const username = fillUsername(plan, index);
+      let ready: MqttConnection;
       const connection = await connect({
         ...places[index % places.length]!,
         version: plan.version,
         clientId: clientIdOf(plan, kind, index),
         clean: plan.clean,
         keepAlive: plan.keepAlive,
+        ...(plan.sessionExpiry === 0 ? {} : { sessionExpiryInterval: plan.sessionExpiry }),
         session,
         ...(tls ? { tls } : {}),
         ...(username === undefined ? {} : { username }),
         ...(plan.password === undefined ? {} : { password: plan.password }),
-        onPublish: events.onPublish,
+        onReady: (connection) => {
+          ready = connection;
+        },
+        onPublish: (publish) => events.onPublish(publish, ready),
         onClose: events.onClose,
         onDrained: events.onDrained,
       });

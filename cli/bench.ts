@@ -46,6 +46,7 @@ interface BenchFlags extends PlaceFlags {
   readonly prefix: string;
   readonly keepalive: number;
   readonly clean: boolean;
+  readonly sessionExpiry: number;
   readonly protocolVersion?: ProtocolVersion;
   readonly ssl?: boolean;
   readonly json?: boolean;
@@ -99,7 +100,7 @@ export function benchWorkerCommand(): Command {
 
 function addFlags(command: Command, mode: Mode): Command {
   const publishes = mode === "pub" || mode === "e2e";
-  const has = publishes || mode === "sub";
+  const hasTopics = publishes || mode === "sub";
   addPlaceOptions(command)
     .option("-c, --count <N>", `clients (default: ${countDefault})`, wholeNumber(1, publishersMax))
     .option("-n, --startnumber <N>", "number of the first one", wholeNumber(0, publishersMax), 0)
@@ -114,7 +115,7 @@ function addFlags(command: Command, mode: Mode): Command {
       )
       .option("--subscribers <N>", "subscribers", wholeNumber(1, publishersMax));
   }
-  if (has) {
+  if (hasTopics) {
     command.option(
       "-t, --topic <TOPIC>",
       "%i: number of the client, %c: its id, %u: its user name (default: bench/%i)",
@@ -151,6 +152,12 @@ function addFlags(command: Command, mode: Mode): Command {
     .option("--prefix <TEXT>", "client ids begin with it; %i in a user name is the number of the client", "bench")
     .option("-k, --keepalive <SECONDS>", "keep alive", wholeNumber(0, 65_535), 300)
     .option("--no-clean", "go on with the sessions of these client ids")
+    .option(
+      "-x, --session-expiry <SECONDS>",
+      "how long the broker keeps the sessions (MQTT 5)",
+      wholeNumber(0, 0xffff_ffff),
+      0,
+    )
     .option(
       "-V, --protocol-version <VERSION>",
       "5, 311 or 31, also 4 and 3 (default: 5, and 311 where it is not spoken)",
@@ -208,6 +215,7 @@ function planOf(mode: Mode, flags: BenchFlags): Plan {
     connectRate: connrate ?? (interval === 0 ? 0 : 1000 / interval),
     keepAlive: flags.keepalive,
     clean: flags.clean,
+    sessionExpiry: flags.sessionExpiry,
   };
   if (publishers > 0 && !isTopicName(fill(plan, topic, "pub", 0)))
     usage(`${JSON.stringify(topic)} is not a topic: it must not be empty nor hold + or #`);

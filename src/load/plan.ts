@@ -31,6 +31,8 @@ export interface Plan {
   readonly connectRate: number;
   readonly keepAlive: number;
   readonly clean: boolean;
+  /** Seconds for which sessions outlive their connections (MQTT 5). */
+  readonly sessionExpiry: number;
 }
 
 /** A plan is told as JSON, which has no Infinity. */

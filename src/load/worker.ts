@@ -26,9 +26,9 @@ export interface LoadConnection {
   disconnect(): void;
 }
 
-/** What a connection tells. At the start nothing comes before `DialLoad` has resolved. */
+/** What a connection tells; of a session that was kept, messages may come before `DialLoad` has resolved. */
 export interface LoadEvents {
-  readonly onPublish: (publish: Publish) => void;
+  readonly onPublish: (publish: Publish, connection: LoadConnection) => void;
   /** A publish of ours has ended; its packet id is free again. */
   readonly onSettled: (unacknowledged: InFlight, reason: number) => void;
   readonly onClose: (why: string) => void;
@@ -217,7 +217,7 @@ export class LoadWorker {
     let dialled: Dialled | undefined;
     try {
       dialled = await this.#dial(kind, index, {
-        onPublish: (publish) => this.#receive(publish, streams, dialled!.connection),
+        onPublish: (publish, connection) => this.#receive(publish, streams, connection),
         onSettled: (inFlight, reason) => this.#settled(publisher!, inFlight, reason),
         // Before that it has failed as it was dialled.
         onClose: (why) => {

@@ -87,6 +87,14 @@ test("pub in one process is measured by sub in another", async () => {
   expect(subscribed.received).toBeGreaterThan(100);
 });
 
+test("sessions that outlive the load keep what comes meanwhile for the next one", async () => {
+  const kept = ["-c", "2", "--no-clean", "-x", "60", "-t", "kept/#", "-q", "1"];
+  await measured(ours.port, ["sub", ...kept, "-d", "1"]);
+  await measured(ours.port, ["pub", "-c", "1", "-t", "kept/x", "-q", "1", "-L", "50", "-I", "1"]);
+  const back = await measured(ours.port, ["sub", ...kept, "-d", "1"]);
+  expect(back).toMatchObject({ code: 0, connected: 2, received: 100, duplicates: 0, outOfOrder: 0 });
+});
+
 test("connections: so many, so fast", async () => {
   const result = await measured(ours.port, ["conn", "-c", "100", "-R", "200", "-d", "1"]);
   expect(result).toMatchObject({ code: 0, connected: 100, failed: 0 });

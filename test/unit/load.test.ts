@@ -29,6 +29,7 @@ const plan: Plan = {
   connectRate: 0,
   keepAlive: 0,
   clean: true,
+  sessionExpiry: 0,
 };
 
 describe("latencies", () => {
