@@ -1,7 +1,6 @@
 /** What a load has come to: a line while it runs, then figures and a picture of the latencies; or JSON. */
 import { Latencies } from "../src/load/latencies.ts";
-import { type Plan, receiversOf } from "../src/load/plan.ts";
-import { stampBytes } from "../src/load/stamp.ts";
+import { isShared, isStamped, type Plan, receiversOf } from "../src/load/plan.ts";
 import type { Counts, Outcome } from "../src/load/worker.ts";
 
 export interface Report {
@@ -36,7 +35,7 @@ export function addCounts(all: readonly Counts[]): Counts {
 
 /** Brings together what the processes say. `outcomes` are in the order of their shares. */
 export function makeReport(
-  { name, plan, connectSeconds, seconds }: Pick<Report, "name" | "plan" | "connectSeconds" | "seconds">,
+  known: Pick<Report, "name" | "plan" | "connectSeconds" | "seconds" | "expected">,
   outcomes: readonly Outcome[],
 ): Report {
   const merged = (what: "connecting" | "acking" | "delivering"): Latencies => {
@@ -45,27 +44,28 @@ export function makeReport(
     return all;
   };
   return {
-    name,
-    plan,
-    connectSeconds,
-    seconds,
+    ...known,
     counts: addCounts(outcomes.map(({ counts }) => counts)),
-    expected: expectedOf(plan, outcomes),
     connecting: merged("connecting"),
     acking: merged("acking"),
     delivering: merged("delivering"),
   };
 }
 
+/** Deliveries that what was sent must come to; undefined: others publish, or subscribe, or nobody can tell. */
 export function expectedOf(plan: Plan, outcomes: readonly Outcome[]): number | undefined {
-  const hasStamps = plan.payload === undefined && plan.payloadBytes >= stampBytes;
-  if (plan.publishers === 0 || plan.subscribers === 0 || !hasStamps) return undefined;
-  const receivers = receiversOf(plan)!;
+  if (plan.publishers === 0 || plan.subscribers === 0 || !isStamped(plan)) return undefined;
+  const receivers = receiversOf(plan);
   return outcomes.reduce(
     (total, { sentBy }, at) =>
       total + sentBy.reduce((sum, sent, index) => sum + sent * receivers[at + index * outcomes.length]!, 0),
     0,
   );
+}
+
+/** Also what others have sent. */
+function receivedOf({ received, foreign }: Counts): number {
+  return received + foreign;
 }
 
 export function lostOf({ expected, counts }: Report): number {
@@ -79,20 +79,17 @@ export function brokenPromise(report: Report): string | undefined {
   if (counts.refused > 0) return `${counts.refused} messages were refused`;
   if (plan.qos > 0 && lostOf(report) > 0) return `${lostOf(report)} messages of QoS ${plan.qos} were lost`;
   if (plan.qos === 2 && counts.duplicates > 0) return `${counts.duplicates} messages of QoS 2 came twice`;
-  if (counts.outOfOrder > 0 && !plan.filter.startsWith("$share/"))
-    return `${counts.outOfOrder} messages came out of order`;
+  if (counts.outOfOrder > 0 && !isShared(plan)) return `${counts.outOfOrder} messages came out of order`;
   return undefined;
 }
 
 /** One line, each second. */
 export function progressOf(now: Counts, before: Counts, { at, seconds }: { at: number; seconds: number }): string {
-  const rate = (what: "sent" | "acked" | "received" | "foreign"): string =>
-    `${thousands((now[what] - before[what]) / seconds)}/s`;
+  const rate = (count: (counts: Counts) => number): string => `${thousands((count(now) - count(before)) / seconds)}/s`;
   const parts = [`${String(Math.round(at)).padStart(4)} s  connected ${thousands(now.connected)}`];
-  if (now.sent > 0) parts.push(`sent ${rate("sent")}`);
-  if (now.acked > 0) parts.push(`acknowledged ${rate("acked")}`);
-  if (now.received + now.foreign > 0)
-    parts.push(`received ${thousands((now.received + now.foreign - before.received - before.foreign) / seconds)}/s`);
+  if (now.sent > 0) parts.push(`sent ${rate(({ sent }) => sent)}`);
+  if (now.acked > 0) parts.push(`acknowledged ${rate(({ acked }) => acked)}`);
+  if (receivedOf(now) > 0) parts.push(`received ${rate(receivedOf)}`);
   if (now.failed > 0) parts.push(`failed ${thousands(now.failed)}`);
   return parts.join("  ");
 }
@@ -124,8 +121,8 @@ export function toJson(report: Report): object {
     sentPerSecond: Math.round(counts.sent / seconds),
     acknowledged: counts.acked,
     refused: counts.refused,
-    received: counts.received + counts.foreign,
-    receivedPerSecond: Math.round((counts.received + counts.foreign) / seconds),
+    received: receivedOf(counts),
+    receivedPerSecond: Math.round(receivedOf(counts) / seconds),
     expected,
     lost: expected === undefined ? undefined : lostOf(report),
     duplicates: counts.duplicates,
@@ -151,7 +148,7 @@ export function toLines(report: Report): string[] {
   if (counts.sent > 0) lines.push(row("sent", thousands(counts.sent), perSecond(counts.sent), megabytes(counts.sent)));
   if (counts.acked > 0) lines.push(row("acknowledged", thousands(counts.acked), perSecond(counts.acked)));
   if (counts.refused > 0) lines.push(row("refused", thousands(counts.refused)));
-  const received = counts.received + counts.foreign;
+  const received = receivedOf(counts);
   if (plan.subscribers > 0) lines.push(row("received", thousands(received), perSecond(received), megabytes(received)));
   if (expected !== undefined) lines.push(row("lost", `${thousands(lostOf(report))} of ${thousands(expected)}`));
   if (counts.received > 0)

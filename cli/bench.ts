@@ -4,16 +4,17 @@ import { systemClock } from "../src/base/clock.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import type { ConnectionOptions } from "../src/client/connection-options.ts";
 import type { Place } from "../src/client/dial.ts";
-import { fill, fillUsername, type Plan, receiversOf, unlimited } from "../src/load/plan.ts";
+import { fill, fillUsername, type Plan, unlimited } from "../src/load/plan.ts";
 import { type Preset, presetNames, presetPayloadBytes, presetQos, readPreset } from "../src/load/presets.ts";
 import { publishersMax } from "../src/load/stamp.ts";
 import type { Counts } from "../src/load/worker.ts";
 import type { ProtocolVersion, QoS } from "../src/mqtt/constants.ts";
-import { isTopicName } from "../src/mqtt/topic.ts";
 import { type Crew, OtherCrew, OwnCrew, serveCrew, type Task, workerCommand } from "./bench-crew.ts";
 import { addCounts, brokenPromise, expectedOf, makeReport, progressOf, toJson, toLines } from "./bench-report.ts";
 import {
   addPlaceOptions,
+  checkTopic,
+  filterOf,
   type PlaceFlags,
   placesOf,
   protocolVersion,
@@ -217,10 +218,8 @@ function planOf(mode: Mode, flags: BenchFlags): Plan {
     clean: flags.clean,
     sessionExpiry: flags.sessionExpiry,
   };
-  if (publishers > 0 && !isTopicName(fill(plan, topic, "pub", 0)))
-    usage(`${JSON.stringify(topic)} is not a topic: it must not be empty nor hold + or #`);
-  if (receiversOf({ ...plan, subscribers: Math.min(1, subscribers), publishers: 0 }) === undefined)
-    usage(`${JSON.stringify(plan.filter)} is not a topic filter`);
+  if (publishers > 0) checkTopic(fill(plan, topic, "pub", 0));
+  if (subscribers > 0) filterOf(fill(plan, plan.filter, "sub", 0));
   return plan;
 }
 
@@ -310,22 +309,23 @@ class Load {
     await this.#watch((isDone) => isOver() || (isDone && publishes));
     const published = (systemClock.now() - this.#startedAt) / 1000;
     await this.#all((crew) => crew.stop());
-    await this.#drain();
+    const sent = await this.#all((crew) => crew.outcome());
+    const expected = expectedOf(this.#plan, sent);
+    await this.#drain(expected);
     const outcomes = await this.#all((crew) => crew.outcome());
     await this.#all((crew) => crew.end());
     this.#clear();
-    return makeReport({ name: this.#name, plan: this.#plan, connectSeconds, seconds: published }, outcomes);
+    return makeReport({ name: this.#name, plan: this.#plan, connectSeconds, seconds: published, expected }, outcomes);
   }
 
   /** What is under way may still arrive. */
-  async #drain(): Promise<void> {
+  async #drain(expected: number | undefined): Promise<void> {
     const giveUpAt = systemClock.now() + drainMax * 1000;
     let last = -1;
     let silentSince = systemClock.now();
     while (systemClock.now() < giveUpAt) {
       const standings = await this.#all((crew) => crew.standing());
       const { received } = addCounts(standings.map(({ counts }) => counts));
-      const expected = expectedOf(this.#plan, await this.#all((crew) => crew.outcome()));
       if (standings.every(({ isDone }) => isDone) && (expected === undefined || received >= expected)) return;
       if (received !== last) silentSince = systemClock.now();
       else if (systemClock.now() - silentSince > silenceMax * 1000) return;

@@ -6,7 +6,7 @@ import { isThere, type KeeperFiles, listTexts, readSecret, readText } from "../s
 import type { ConnectionOptions } from "../src/client/connection-options.ts";
 import type { Place } from "../src/client/dial.ts";
 import { type ProtocolVersion, type QoS, sessionNeverExpires } from "../src/mqtt/constants.ts";
-import { isTopicName } from "../src/mqtt/topic.ts";
+import { type Filter, isTopicName, parseFilter } from "../src/mqtt/topic.ts";
 import { findBrokers } from "./nearest.ts";
 import { type GivenProperties, readProperties } from "./properties.ts";
 
@@ -198,6 +198,14 @@ export function usage(why: string): never {
 /** Throws `OperatingError`. */
 export function checkTopic(topic: string): void {
   if (!isTopicName(topic)) usage(`${JSON.stringify(topic)} is not a topic: it must not be empty nor hold + or #`);
+}
+
+/** Throws `OperatingError`. */
+export function filterOf(text: string): Filter {
+  const filter = parseFilter(text);
+  return (
+    filter ?? usage(`${JSON.stringify(text)} is not a topic filter: + stands for a whole level, # for the last ones`)
+  );
 }
 
 /** Hosts with commas between, each maybe with a port of its own. */

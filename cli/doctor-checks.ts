@@ -1,6 +1,7 @@
 /** What the doctor looks at, one thing each. A check that throws `OperatingError` has found that it does not work. */
 import { systemClock } from "../src/base/clock.ts";
 import { OperatingError } from "../src/base/errors.ts";
+import { Latencies } from "../src/load/latencies.ts";
 import { sessionNeverExpires } from "../src/mqtt/constants.ts";
 import { type Patient, textOf, type Visit } from "./doctor-patient.ts";
 
@@ -314,29 +315,24 @@ async function lookAtLatency(patient: Patient): Promise<Finding> {
   const visit = await patient.visit();
   const topic = patient.topic("latency");
   await visit.subscribe(topic);
-  const times: number[] = [];
+  const latencies = new Latencies();
   for (let at = 0; at < roundTrips; at++) {
     const startedAt = systemClock.now();
     await visit.publish(topic, "");
     await visit.next(topic);
-    times.push(systemClock.now() - startedAt);
+    latencies.record(systemClock.now() - startedAt);
   }
-  const [p50, p99] = [50, 99].map(
-    (percent) => times.toSorted((a, b) => a - b)[Math.floor((roundTrips * percent) / 100)]!,
-  );
-  const found = `there and back p50 ${p50!.toFixed(2)} ms, p99 ${p99!.toFixed(2)} ms`;
-  return p50! > 200 ? warn(found, "slow: look at the network, and at the broker's load") : ok(found);
+  const [p50, p99] = [latencies.percentile(50), latencies.percentile(99)];
+  const found = `there and back p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms`;
+  return p50 > 200 ? warn(found, "slow: look at the network, and at the broker's load") : ok(found);
 }
 
 async function lookAtBank(patient: Patient): Promise<Finding> {
   const values = await lookAtSys(patient, "$SYS/broker/bank/+");
   if (!values.has("capital")) return note("none that is shown: what is stored is not paid for");
-  const [capital, inBranch, inVault] = ["capital", "free", "vault"].map((name) => Number(values.get(name))) as [
-    number,
-    number,
-    number,
-  ];
-  const free = inBranch + inVault;
+  const credits = (name: string): number => Number(values.get(name));
+  const capital = credits("capital");
+  const free = credits("free") + credits("vault");
   const percent = Math.round((100 * free) / capital);
   const refused = values.get("refused") ?? "0";
   const found = `${percent}% of ${capital.toLocaleString("en")} credits free, ${refused} publishes refused`;

@@ -6,6 +6,7 @@ import { systemRandom } from "../src/base/random.ts";
 import type { MqttConnection } from "../src/client/connection.ts";
 import type { ConnectionOptions, Message, PublishOptions, SubscribeOptions } from "../src/client/connection-options.ts";
 import { connect, type Place } from "../src/client/dial.ts";
+import { within } from "../src/client/patience.ts";
 import type { ProtocolVersion } from "../src/mqtt/constants.ts";
 import { describeReason, Reason } from "../src/mqtt/reason.ts";
 
@@ -57,7 +58,10 @@ export class Visit {
       if (at !== -1) return this.#messages.splice(at, 1)[0];
       const left = giveUpAt - systemClock.now();
       if (left <= 0) return undefined;
-      await Promise.race([Bun.sleep(left), new Promise<void>((resolve) => (this.#wake = resolve))]);
+      const woken = new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      await within(woken, { ms: left, late: () => new Error("late") }).catch(() => {});
     }
   }
 
@@ -129,10 +133,7 @@ export function textOf({ payload }: Message): string {
   return decodeUtf8(payload);
 }
 
-async function inTime<Value>(promise: Promise<Value>, what: string): Promise<Value> {
-  const late = Bun.sleep(patienceMs).then(() => {
-    throw new OperatingError("ELATE", `${what} did not come within ${patienceMs / 1000} s`);
-  });
-  late.catch(() => {});
-  return Promise.race([promise, late]);
+function inTime<Value>(promise: Promise<Value>, what: string): Promise<Value> {
+  const late = (): Error => new OperatingError("ELATE", `${what} did not come within ${patienceMs / 1000} s`);
+  return within(promise, { ms: patienceMs, late });
 }

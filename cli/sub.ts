@@ -7,11 +7,12 @@ import { ClientSession } from "../src/client/client-session.ts";
 import type { MqttConnection } from "../src/client/connection.ts";
 import type { Message } from "../src/client/connection-options.ts";
 import { describeReason, Reason } from "../src/mqtt/reason.ts";
-import { type Filter, filterMatches, parseFilter } from "../src/mqtt/topic.ts";
+import { type Filter, filterMatches } from "../src/mqtt/topic.ts";
 import {
   addConnectionOptions,
   type Connection,
   type ConnectionFlags,
+  filterOf,
   readConnection,
   timeoutExitCode,
   usage,
@@ -241,13 +242,6 @@ class Subscriber {
   #tell(what: string): void {
     if (this.#flags.quiet !== true) process.stderr.write(`mqttzoo: ${what}\n`);
   }
-}
-
-function filterOf(text: string): Filter {
-  const filter = parseFilter(text);
-  return (
-    filter ?? usage(`${JSON.stringify(text)} is not a topic filter: + stands for a whole level, # for the last ones`)
-  );
 }
 
 function collect(topic: string, topics: readonly string[] | undefined): string[] {

@@ -117,7 +117,6 @@ const doors: readonly { what: RegExp; only: readonly string[] }[] = [
       "src/net/node-tcp.ts",
       "src/net/web-socket-client.ts",
       "src/client/connection.ts",
-      "src/client/dial.ts",
       "src/client/patience.ts",
       "cli/bench-crew.ts",
       "cli/sub.ts",

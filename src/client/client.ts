@@ -5,8 +5,10 @@
 import { encodeUtf8 } from "../base/bytes.ts";
 import { systemRandom } from "../base/random.ts";
 import { sessionNeverExpires } from "../mqtt/constants.ts";
+import type { TlsOptions, TransportEvents } from "../net/transport.ts";
+import { dialWebSocket } from "../net/web-socket-client.ts";
 import { Turn } from "../net/writer.ts";
-import { parseTarget, type Target } from "./address.ts";
+import { type Address, parseTarget, type Target, webSocketUrl } from "./address.ts";
 import { BankDesk } from "./bank-desk.ts";
 import type {
   ClientOptions,
@@ -37,7 +39,12 @@ import type { Params } from "./topic-pattern.ts";
  * @internal
  */
 export interface Runtime {
-  readonly dialer: (options: ClientOptions) => Dialer;
+  /** Opens a TCP connection; `tls`: with TLS over it. */
+  readonly dialSocket: (
+    address: Address,
+    events: TransportEvents<MqttConnection>,
+    tls: TlsOptions | undefined,
+  ) => Promise<unknown>;
   /** Runs something at the end of the event loop's turn. */
   readonly nextTurn: (run: () => void) => void;
 }
@@ -90,7 +97,7 @@ export class Client implements AsyncDisposable {
     const { reconnect = {} } = options;
     this.#lifeline = new Lifeline({
       addresses: target.addresses,
-      dialer: runtime.dialer(options),
+      dialer: dialerOf(runtime, options),
       connection: async () => ({ ...(await this.#connectionOptions(target)), turn }),
       connectTimeoutMs: (options.connectTimeout ?? connectTimeoutDefault) * 1000,
       reconnect: reconnect === false ? undefined : reconnect,
@@ -298,6 +305,13 @@ export class Client implements AsyncDisposable {
 }
 
 const noOptions: PublishOptions = {};
+
+function dialerOf({ dialSocket }: Runtime, { tls = {} }: ClientOptions): Dialer {
+  return (address, events) => {
+    if (address.scheme.startsWith("ws")) return dialWebSocket(webSocketUrl(address), events);
+    return dialSocket(address, events, address.scheme === "mqtts" ? tls : undefined);
+  };
+}
 
 function toWill({ topic, payload, qos = 0, retain = false, delay }: Will): NonNullable<ConnectionOptions["will"]> {
   const bytes = typeof payload === "string" ? encodeUtf8(payload) : payload;

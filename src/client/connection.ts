@@ -32,29 +32,14 @@ import type { ConnectionOptions, PublishOptions, SubscribeOptions } from "./conn
 import { type Farewell, refusals } from "./farewell.ts";
 import { sectionOf } from "./publish-properties.ts";
 
-/** Opens a transport whose owner is what `events.opened` returns. */
-export type Dial = (events: TransportEvents<MqttConnection>) => Promise<unknown>;
-
-/** Dials and connects. Rejects with what `dial` rejects with, or with `OperatingError`: `EREFUSED` with the broker's reason. */
-export async function establish(options: ConnectionOptions, dial: Dial): Promise<MqttConnection> {
-  const connection = new MqttConnection(options);
-  const seconds = options.connectTimeout ?? 30;
-  const giveUp = setTimeout(() => connection.abort(`no answer from the broker within ${seconds} s`), seconds * 1000);
-  const dialled = dial({
+/** What a transport tells its connection. */
+export function eventsOf(connection: MqttConnection): TransportEvents<MqttConnection> {
+  return {
     opened: (transport) => connection.opened(transport),
     received: (_, bytes) => connection.received(bytes),
     drained: () => connection.drained(),
     closed: (_, error) => connection.closed(error ?? "the broker closed the connection"),
-  });
-  dialled.catch(() => {});
-  try {
-    // Whichever fails first: the dial, or the patience with it.
-    await Promise.race([dialled, connection.ready]);
-    await connection.ready;
-  } finally {
-    clearTimeout(giveUp);
-  }
-  return connection;
+  };
 }
 
 export class MqttConnection {

@@ -1,8 +1,10 @@
 /** Connections for programs on Bun: over TCP, TLS, a Unix socket. */
+import { OperatingError } from "../base/errors.ts";
 import type { SocksProxy } from "../net/socks.ts";
 import { dialTcp, dialUnix } from "../net/tcp.ts";
-import { establish, type MqttConnection } from "./connection.ts";
+import { eventsOf, MqttConnection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
+import { within } from "./patience.ts";
 
 /** Where a broker is. */
 export interface Place {
@@ -19,7 +21,7 @@ export interface Place {
  * Dials and connects. Rejects with `OperatingError`: unreachable, or `EREFUSED` with the broker's reason, `EVERSION` if
  * it does not speak this version.
  */
-export function connect({
+export async function connect({
   host,
   port,
   socket,
@@ -27,11 +29,22 @@ export function connect({
   proxy,
   ...options
 }: ConnectionOptions & Place): Promise<MqttConnection> {
-  return establish(options, (events) =>
+  const connection = new MqttConnection(options);
+  const events = eventsOf(connection);
+  const dialled =
     socket === undefined
       ? dialTcp(host, port, events, { tls: options.tls, localAddress, proxy })
-      : dialUnix(socket, events),
-  );
+      : dialUnix(socket, events);
+  const seconds = options.connectTimeout ?? 30;
+  const late = (): Error => {
+    const why = `no answer from the broker within ${seconds} s`;
+    connection.abort(why);
+    return new OperatingError("ECLOSED", why);
+  };
+  // Whichever fails first: the dial, or the patience with it.
+  const ready = Promise.race([dialled.then(() => connection.ready), connection.ready]);
+  await within(ready, { ms: seconds * 1000, late });
+  return connection;
 }
 
 /** True if somebody takes a connection there within `ms`; it is closed again at once. */
@@ -42,11 +55,9 @@ export function dialable(host: string, port: number, ms: number): Promise<boolea
     drained() {},
     closed() {},
   });
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const giveUp = setTimeout(() => resolve(false), ms);
-  opened.then(
-    () => resolve(true),
-    () => resolve(false),
+  const late = (): Error => new Error("late");
+  return within(opened, { ms, late }).then(
+    () => true,
+    () => false,
   );
-  return promise.finally(() => clearTimeout(giveUp));
 }

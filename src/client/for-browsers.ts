@@ -1,6 +1,4 @@
 /** The package `mqttzoo` in browsers, which speak WebSocket and nothing else. */
-import { dialWebSocket } from "../net/web-socket-client.ts";
-import { webSocketUrl } from "./address.ts";
 import { type Client, connectOn, type Runtime } from "./client.ts";
 import type { ClientOptions } from "./client-options.ts";
 import { ConnectFailed } from "./errors.ts";
@@ -12,12 +10,8 @@ const channel = new MessageChannel();
 channel.port1.onmessage = () => turns.shift()!();
 
 const browser: Runtime = {
-  dialer: () => (address, events) => {
-    if (address.scheme.startsWith("ws")) return dialWebSocket(webSocketUrl(address), events);
-    return Promise.reject(
-      new ConnectFailed(`${address.scheme}:// cannot be had in a browser: use ws:// or wss://`, undefined),
-    );
-  },
+  dialSocket: ({ scheme }) =>
+    Promise.reject(new ConnectFailed(`${scheme}:// cannot be had in a browser: use ws:// or wss://`, undefined)),
   // Timers are slowed down in browsers; messages are not.
   nextTurn: (run) => {
     turns.push(run);

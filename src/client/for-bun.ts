@@ -1,19 +1,12 @@
 /** The package `mqttzoo` on Bun. */
 import { dialTcp } from "../net/tcp.ts";
-import { dialWebSocket } from "../net/web-socket-client.ts";
-import { webSocketUrl } from "./address.ts";
 import { type Client, connectOn, type Runtime } from "./client.ts";
 import type { ClientOptions } from "./client-options.ts";
 
 export * from "./public.ts";
 
 const bun: Runtime = {
-  dialer: (options) => (address, events) => {
-    if (address.scheme.startsWith("ws")) return dialWebSocket(webSocketUrl(address), events);
-    return dialTcp(address.host, address.port, events, {
-      tls: address.scheme === "mqtts" ? (options.tls ?? {}) : undefined,
-    });
-  },
+  dialSocket: ({ host, port }, events, tls) => dialTcp(host, port, events, { tls }),
   nextTurn: setImmediate,
 };
 

@@ -12,7 +12,7 @@ import type { TransportEvents } from "../net/transport.ts";
 import { type Address, nameOf, parseReference } from "./address.ts";
 import { Backoff } from "./backoff.ts";
 import type { ReconnectOptions, Status } from "./client-options.ts";
-import { MqttConnection } from "./connection.ts";
+import { eventsOf, MqttConnection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
 import { ClientClosed, ConnectFailed } from "./errors.ts";
 import type { Farewell } from "./farewell.ts";
@@ -170,12 +170,7 @@ export class Lifeline {
         this.#say({ state: "connected", broker: name, sessionPresent: ready.sessionPresent });
       },
     });
-    const dialled = dialer(address, {
-      opened: (transport) => connection.opened(transport),
-      received: (_, bytes) => connection.received(bytes),
-      drained: () => connection.drained(),
-      closed: (_, error) => connection.closed(error ?? "the broker closed the connection"),
-    });
+    const dialled = dialer(address, eventsOf(connection));
     // What goes wrong there says itself where it was.
     let place = `${name}: `;
     dialled.catch(() => {

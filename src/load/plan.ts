@@ -1,6 +1,7 @@
 /** What a load consists of: who connects, who publishes what how fast, who subscribes to what; and how much must arrive. */
 import type { ProtocolVersion, QoS } from "../mqtt/constants.ts";
 import { filterMatches, parseFilter } from "../mqtt/topic.ts";
+import { stampBytes } from "./stamp.ts";
 
 export interface Plan {
   readonly version: ProtocolVersion;
@@ -69,8 +70,18 @@ export function* indicesOf(count: number, { at, of }: Share): Generator<number> 
   for (let index = at; index < count; index += of) yield index;
 }
 
-/** For each publisher, how many deliveries one message of his comes to. Undefined: a filter or topic is none. */
-export function receiversOf(plan: Plan): number[] | undefined {
+/** Payloads say who has sent them, as which of his and when. */
+export function isStamped({ payload, payloadBytes }: Plan): boolean {
+  return payload === undefined && payloadBytes >= stampBytes;
+}
+
+/** The subscribers are a group of which each message comes to one. */
+export function isShared({ filter }: Plan): boolean {
+  return filter.startsWith("$share/");
+}
+
+/** For each publisher, how many deliveries one message of his comes to. Whose filter is none gets nothing. */
+export function receiversOf(plan: Plan): number[] {
   const filters = new Map<string, { readonly levels: readonly string[]; isGroup: boolean; count: number }>();
   for (let index = 0; index < plan.subscribers; index++) {
     const text = fill(plan, plan.filter, "sub", index);
@@ -80,7 +91,7 @@ export function receiversOf(plan: Plan): number[] | undefined {
       continue;
     }
     const filter = parseFilter(text);
-    if (filter === undefined) return undefined;
+    if (filter === undefined) continue;
     filters.set(text, { levels: filter.levels, isGroup: filter.group !== undefined, count: 1 });
   }
   const exact = new Map([...filters].filter(([text]) => !/[+#$]/.test(text)));

@@ -11,8 +11,8 @@ import { Publish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Sink } from "../mqtt/sink.ts";
 import { Latencies, type LatenciesJson } from "./latencies.ts";
-import { fill, indicesOf, type Kind, type Plan, type Share } from "./plan.ts";
-import { Stamp, stampBytes } from "./stamp.ts";
+import { fill, indicesOf, isShared, isStamped, type Kind, type Plan, type Share } from "./plan.ts";
+import { Stamp } from "./stamp.ts";
 import { Streams } from "./streams.ts";
 
 /** A connection, as the load needs it. */
@@ -97,6 +97,7 @@ export class LoadWorker {
   onRoom: () => void = () => {};
   readonly #plan: Plan;
   readonly #share: Share;
+  readonly #isStamped: boolean;
   readonly #dial: DialLoad;
   readonly #clock: Clock;
   readonly #publishers: Publisher[] = [];
@@ -117,6 +118,7 @@ export class LoadWorker {
   constructor(plan: Plan, share: Share, { dial, clock }: { dial: DialLoad; clock: Clock }) {
     this.#plan = plan;
     this.#share = share;
+    this.#isStamped = isStamped(plan);
     this.#dial = dial;
     this.#clock = clock;
   }
@@ -211,8 +213,7 @@ export class LoadWorker {
   async #connectOne(kind: Kind, index: number): Promise<void> {
     const startedAt = this.#clock.now();
     const plan = this.#plan;
-    const isShared = kind === "sub" && plan.filter.startsWith("$share/");
-    const streams = new Streams(isShared);
+    const streams = new Streams(isShared(plan));
     let publisher: Publisher | undefined;
     let dialled: Dialled | undefined;
     try {
@@ -274,13 +275,13 @@ export class LoadWorker {
   }
 
   #publishOne(publisher: Publisher): void {
-    const { payload, payloadBytes, qos } = this.#plan;
+    const { qos } = this.#plan;
     const stamp = this.#stamp;
     stamp.publisher = publisher.index;
     stamp.sequence = publisher.sent++;
     this.#counts.sent++;
     const { connection, add } = publisher.dialled;
-    if (payload === undefined && payloadBytes >= stampBytes) stamp.write(publisher.publish.payloadBytes);
+    if (this.#isStamped) stamp.write(publisher.publish.payloadBytes);
     if (qos === 0) return connection.write(publisher.publish, 0, false);
     // It is not sent again, so it need not be kept; when it was sent is.
     publisher.inFlight++;

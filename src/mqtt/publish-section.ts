@@ -1,5 +1,5 @@
 /** The properties of a PUBLISH as values: read only when somebody asks for them, and written by whoever publishes. */
-import { decodeUtf8, encodeUtf8, noBytes, ownBytes, writeUint16 } from "../base/bytes.ts";
+import { decodeUtf8, encodeUtf8, noBytes, ownBytes, readUint16, writeUint16 } from "../base/bytes.ts";
 import { PacketType, Property } from "./constants.ts";
 import { walkProperties } from "./properties.ts";
 import { MemorySink } from "./sink.ts";
@@ -56,7 +56,7 @@ export function readSection(bytes: Uint8Array = noBytes): Section {
     else if (id === Property.correlationData) section.correlationData = ownBytes(bytes, start + 3, end);
     else if (id === Property.payloadFormatIndicator) section.isText = bytes[start + 1] === 1;
     else if (id === Property.userProperty) {
-      const nameEnd = start + 3 + ((bytes[start + 1]! << 8) | bytes[start + 2]!);
+      const nameEnd = start + 3 + readUint16(bytes, start + 1);
       section.userProperties.push([decodeUtf8(bytes, start + 3, nameEnd), decodeUtf8(bytes, nameEnd + 2, end)]);
     }
   };

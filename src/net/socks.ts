@@ -10,7 +10,7 @@ export interface SocksProxy {
 }
 
 const version = 5;
-const methods = { none: 0, password: 2, noneOfThese: 0xff } as const;
+const methods = { none: 0, password: 2 } as const;
 const passwordVersion = 1;
 const connectCommand = 1;
 const addressTypes = { ipv4: 1, name: 3, ipv6: 4 } as const;

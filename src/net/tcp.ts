@@ -5,8 +5,7 @@ import { messageOf, OperatingError } from "../base/errors.ts";
 import { lingerMs } from "../base/limits.ts";
 import { SocksHandshake, type SocksProxy } from "./socks.ts";
 import { alpnOf, certificateOf, type TlsIdentity, versionNumbers } from "./tls.ts";
-import type { Certificate } from "./transport.ts";
-import { believes, type TlsOptions, type Transport, type TransportEvents } from "./transport.ts";
+import { believes, type Certificate, type TlsOptions, type Transport, type TransportEvents } from "./transport.ts";
 
 interface Attached<Owner> {
   readonly owner: Owner;

@@ -1,8 +1,16 @@
 /** What the client library keeps when connections are lost, packet by packet at a broker that does what the test says. */
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { ClientClosed, connect, MqttError, QueueFull, type Status } from "../../src/client/for-bun.ts";
+import {
+  type Client,
+  ClientClosed,
+  type ClientOptions,
+  connect,
+  MqttError,
+  QueueFull,
+  type Status,
+} from "../../src/client/for-bun.ts";
 import { eventually } from "../support/broker.ts";
-import { ScriptedBroker } from "../support/scripted-broker.ts";
+import { ScriptedBroker, type ScriptedConnection } from "../support/scripted-broker.ts";
 
 let broker: ScriptedBroker;
 beforeEach(() => {
@@ -15,6 +23,14 @@ const session = { clientId: "c", sessionExpiry: 600, ...soon };
 
 function url(...brokers: readonly ScriptedBroker[]): string {
   return `mqtt://${brokers.map(({ port }) => `127.0.0.1:${port}`).join(",")}`;
+}
+
+/** A client, and the connection that it has begun with. */
+async function begin(options: ClientOptions, granted?: object): Promise<[Client, ScriptedConnection]> {
+  const connecting = connect(url(broker), options);
+  const connection = await broker.next();
+  await connection.admit(granted);
+  return [await connecting, connection];
 }
 
 test("with its session: what is in flight is sent again under its packet id, and settles in the later connection", async () => {
@@ -41,10 +57,7 @@ test("with its session: what is in flight is sent again under its packet id, and
 });
 
 test("without its session: filters are asked for again, what is in flight is sent as new, in its order", async () => {
-  const connecting = connect(url(broker), soon);
-  const first = await broker.next();
-  await first.admit();
-  const client = await connecting;
+  const [client, first] = await begin(soon);
   const messages = client.messages("in/{x}", { qos: 1 });
   const asked = await first.grant();
   await messages.ready;
@@ -68,10 +81,7 @@ test("without its session: filters are asked for again, what is in flight is sen
 });
 
 test("messages of QoS 2 come once, and are released in the connection that there is; of QoS 1 what was not taken comes again, once", async () => {
-  const connecting = connect(url(broker), session);
-  const first = await broker.next();
-  await first.admit();
-  const client = await connecting;
+  const [client, first] = await begin(session);
   const messages = client.messages("in", { qos: 2 });
   const { properties } = await first.grant();
   await messages.ready;
@@ -192,10 +202,7 @@ test("offline, so many messages wait and no more; which one goes is a choice", a
 });
 
 test("no more is in flight than the broker takes, nothing larger, and no better QoS", async () => {
-  const connecting = connect(url(broker));
-  const connection = await broker.next();
-  await connection.admit({ receiveMaximum: 2, maximumPacketSize: 1000, maximumQoS: 1 });
-  const client = await connecting;
+  const [client, connection] = await begin({}, { receiveMaximum: 2, maximumPacketSize: 1000, maximumQoS: 1 });
   const published = ["a", "b", "c"].map((text) => client.publish("t", text, { qos: 1 }));
   // What is written after them comes before the third.
   await client.publish("t", "at QoS 0");
@@ -212,10 +219,7 @@ test("no more is in flight than the broker takes, nothing larger, and no better 
 });
 
 test("an aborted publish that was not sent is not sent; end() waits for what is under way, and lets go of the rest", async () => {
-  const connecting = connect(url(broker));
-  const connection = await broker.next();
-  await connection.admit({ receiveMaximum: 1 });
-  const client = await connecting;
+  const [client, connection] = await begin({}, { receiveMaximum: 1 });
   const aborting = new AbortController();
   const first = client.publish("t", "first", { qos: 1 });
   const aborted = client.publish("t", "aborted", { qos: 1, signal: aborting.signal });
