@@ -5,7 +5,7 @@ const reconnect = "test/sdk/reconnect.test.ts";
 const runtimes = "test/sdk/runtimes.test.ts";
 const load = "test/unit/load.test.ts";
 
-export const faultsOfClients: readonly Fault[] = [
+export const faults: readonly Fault[] = [
   {
     what: "client: filters are not asked for again when the session is gone",
     file: "src/client/inbox.ts",

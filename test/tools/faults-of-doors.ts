@@ -3,7 +3,7 @@ import type { Fault } from "./faults.ts";
 
 const access = "test/unit/access.test.ts test/broker/access.test.ts";
 
-export const faultsOfDoors: readonly Fault[] = [
+export const faults: readonly Fault[] = [
   {
     what: "doors: a wrong password is remembered as a right one",
     file: "src/access/access.ts",

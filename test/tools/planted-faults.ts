@@ -2,12 +2,10 @@
  * `bun run test:faults`: does the net catch fish? Plants one fault at a time in a copy of the tree, runs the
  * tests that must notice, and fails if any of them stays green. Some faults need many seeds of the simulation: the whole takes up to an hour.
  */
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Fault, faults } from "./faults.ts";
-import { faultsOfClients } from "./faults-of-clients.ts";
-import { faultsOfDoors } from "./faults-of-doors.ts";
+import type { Fault } from "./faults.ts";
 
 const root = join(import.meta.dir, "../..");
 
@@ -37,7 +35,12 @@ function isCaught(fault: Fault): boolean {
 let missed = 0;
 /** `bun run test:faults WORD`: only those whose description holds the word. */
 const word = process.argv[2] ?? "";
-const chosen = [...faults, ...faultsOfDoors, ...faultsOfClients].filter(({ what }) => what.includes(word));
+/** Each part of the product has a list of its own beside this file. */
+const lists = readdirSync(import.meta.dir).filter((name) => /^faults.*\.ts$/.test(name));
+const all = await Promise.all(
+  lists.sort().map(async (name) => ((await import(`./${name}`)) as { faults: readonly Fault[] }).faults),
+);
+const chosen = all.flat().filter(({ what }) => what.includes(word));
 for (const fault of chosen) {
   const caught = isCaught(fault);
   if (!caught) missed++;
