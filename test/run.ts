@@ -2,9 +2,9 @@
  * `bun run test`: one gate. Installs what the tests need and this machine lacks, builds the executable, then
  * types, lint and format, and all tests. Ends with "N passed, N failed".
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 const root = join(import.meta.dir, "..");
 
@@ -76,7 +76,16 @@ function install(): void {
 function buildAddon(): void {
   if (existsSync(join(root, "node_modules/zookeeper/build/Release/zookeeper.node"))) return;
   console.log("Building the npm package zookeeper, the reference that our ZooKeeper client is compared with ...");
-  run(["npm", "rebuild", "zookeeper", "--foreground-scripts"], "quiet");
+  // Without the headers that Node was installed with, node-gyp would fetch them: a machine may not reach that far.
+  const prefix = nodePrefix();
+  const headers = existsSync(join(prefix, "include/node/node.h")) ? { npm_config_nodedir: prefix } : {};
+  run(["npm", "rebuild", "zookeeper", "--foreground-scripts"], "quiet", headers);
+}
+
+/** The folder below which Node.js was installed: its executable lies in `bin`, its headers in `include`. */
+function nodePrefix(): string {
+  const node = Bun.which("node");
+  return node === null ? "/usr" : dirname(dirname(realpathSync(node)));
 }
 
 interface Count {
