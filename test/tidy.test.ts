@@ -54,7 +54,7 @@ const floors: Record<string, readonly string[]> = {
   "src/link": ["src/base", "src/mqtt"],
   "src/access": ["src/base", "src/mqtt"],
   "src/load": ["src/base", "src/mqtt"],
-  // net: its client.ts alone.
+  // net: its options.ts, which has the doors, and its client.ts.
   "src/zookeeper": ["src/base", "src/coordinator", "src/net"],
   "src/embedded": ["src/base", "src/coordinator"],
   "src/broker": [
@@ -103,13 +103,12 @@ const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   },
   { what: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, only: ["src/base/clock.ts"] },
   { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts"] },
-  // Timers of the edges: the machines' alarm, a closing socket, the store's retry, patience with a first contact,
+  // Timers of the edges: the machines' alarm, a closing socket, the store's retry,
   // a client's ping and its patience, -W of sub and pub, a balancer's header, a look at the operator's files.
   {
     what: /\bsetTimeout\(|\bsetInterval\(/,
     only: [
       "src/base/alarm.ts",
-      "src/zookeeper/client.ts",
       "src/net/tcp.ts",
       "src/net/proxy-protocol.ts",
       "src/broker/files.ts",

@@ -6,7 +6,7 @@ import { chownSync, readdirSync, readFileSync, renameSync, rmSync, statSync, wri
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { filesLookMs } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
-import type { ZooKeeperOptions } from "../zookeeper/client.ts";
+import type { ZooKeeperOptions } from "../zookeeper/options.ts";
 
 interface Followed {
   readonly paths: readonly string[];

@@ -2,19 +2,18 @@
  * A ZooKeeper client: a keeper session with its doors open. Operations take effect and are answered in their order, by
  * callback; `zookeeper.ts` has them as promises.
  */
-import { setAlarm } from "../base/alarm.ts";
 import { encodeUtf8, noBytes } from "../base/bytes.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { keeperPacketBytesMax } from "../base/limits.ts";
-import { type Random, systemRandom } from "../base/random.ts";
-import { dialTcp } from "../net/tcp.ts";
+import { systemRandom } from "../base/random.ts";
 import type { TlsOptions, Transport } from "../net/transport.ts";
 import { Turn, Writer } from "../net/writer.ts";
 import { OpCode, ZooKeeperError } from "./codes.ts";
 import { parseConnectString, type Server } from "./connect-string.ts";
 import type { JuteReader, JuteWriter } from "./jute.ts";
 import { KeeperSession, type KeeperState } from "./keeper-session.ts";
+import { type KeeperDoors, systemDoors, type ZooKeeperOptions } from "./options.ts";
 import {
   type Acl,
   creatorAcl,
@@ -34,20 +33,6 @@ import {
 } from "./records.ts";
 import type { KeeperEvent, WatchListener } from "./watches.ts";
 
-export interface ZooKeeperOptions {
-  /** Keeper session timeout to ask for, in ms. */
-  readonly sessionTimeoutMs?: number;
-  /** How long `connect` looks for a server, in ms. */
-  readonly connectTimeoutMs?: number;
-  /** The servers' jute.maxbuffer, in bytes. */
-  readonly packetBytesMax?: number;
-  readonly tls?: TlsOptions | undefined;
-  /** `user:password` for the digest scheme: what is created then is closed to everybody else. */
-  readonly credentials?: string | undefined;
-  readonly clock?: Clock;
-  readonly random?: Random;
-}
-
 export type Done<Result> = (error: ZooKeeperError | undefined, result: Result, zxid: number) => void;
 
 /** persistent: a node and its children. recursive: a node and everything below it (ZooKeeper 3.6). */
@@ -60,6 +45,7 @@ export class ZooKeeperClient {
   /** Of what is created without one of its own; undefined: everybody may do everything. */
   readonly #acl: readonly Acl[] | undefined;
   readonly #clock: Clock;
+  readonly #doors: KeeperDoors;
   readonly #alarm;
   readonly #turn = new Turn((flush) => queueMicrotask(flush));
   readonly #stateListeners: ((state: KeeperState, why: string | undefined) => void)[] = [];
@@ -74,6 +60,7 @@ export class ZooKeeperClient {
     this.#tls = options.tls;
     this.#acl = options.credentials === undefined ? undefined : creatorAcl;
     this.#clock = options.clock ?? systemClock;
+    this.#doors = options.doors ?? systemDoors;
     this.#session = new KeeperSession(
       {
         servers,
@@ -93,7 +80,7 @@ export class ZooKeeperClient {
     );
     if (options.credentials !== undefined) this.addAuth("digest", encodeUtf8(options.credentials));
     const tick = (): void => this.#session.tick(this.#clock.now());
-    this.#alarm = setAlarm({ nextDeadline: () => this.#session.nextDeadline(), tick }, this.#clock);
+    this.#alarm = this.#doors.setAlarm({ nextDeadline: () => this.#session.nextDeadline(), tick }, this.#clock);
   }
 
   /** Resolves when there is a session. Rejects with `OperatingError` that says what every server has said. */
@@ -101,16 +88,20 @@ export class ZooKeeperClient {
     const client = new ZooKeeperClient(connectString, options);
     const { promise, resolve, reject } = Promise.withResolvers<ZooKeeperClient>();
     const said = new Set<string>();
-    const giveUp = setTimeout(() => {
+    let until = client.#clock.now() + (options.connectTimeoutMs ?? 10_000);
+    const giveUp = (): void => {
+      if (client.#clock.now() < until) return;
+      until = Infinity;
       client.#session.close(() => {});
       client.#alarm.stop();
       const what = [...said].join("; ") || "no answer";
       reject(new OperatingError("EZOOKEEPER", `cannot reach ZooKeeper at ${connectString}: ${what}`));
-    }, options.connectTimeoutMs ?? 10_000);
+    };
+    const patience = client.#doors.setAlarm({ nextDeadline: () => until, tick: giveUp }, client.#clock);
     client.onState((state, why) => {
       if (why !== undefined) said.add(why);
       if (state !== "CONNECTED") return;
-      clearTimeout(giveUp);
+      patience.stop();
       resolve(client);
     });
     return promise;
@@ -330,13 +321,12 @@ export class ZooKeeperClient {
     return this.chroot !== "" && path.startsWith(this.chroot) ? path.slice(this.chroot.length) || "/" : path;
   }
 
-  #open({ host, port }: Server): void {
+  #open(server: Server): void {
     const dial = ++this.#dial;
     const session = this.#session;
     const isOurs = (): boolean => this.#dial === dial;
-    const dialled = dialTcp<Transport>(
-      host,
-      port,
+    const dialled = this.#doors.dial(
+      server,
       {
         opened: (transport) => transport,
         received: (_, bytes) => {

@@ -25,9 +25,10 @@ import {
   type WriteOperation,
 } from "../coordinator/coordinator.ts";
 import { commitPath, commitsPath } from "../coordinator/paths.ts";
-import { ZooKeeperClient, type ZooKeeperOptions } from "./client.ts";
+import { ZooKeeperClient } from "./client.ts";
 import { ZooKeeperError } from "./codes.ts";
 import { Group, type Write } from "./group.ts";
+import type { ZooKeeperOptions } from "./options.ts";
 import type { WriteRequest, WriteResponse } from "./records.ts";
 import { isDoubtful, sizeOf, toCode, toReadRequest, toReadResult, toStat } from "./translate.ts";
 import { ZooKeeper } from "./zookeeper.ts";

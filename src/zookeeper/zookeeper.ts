@@ -3,9 +3,10 @@
  * what was asked may have happened all the same.
  */
 import { encodeUtf8, noBytes } from "../base/bytes.ts";
-import { type Done, type WatchMode, ZooKeeperClient, type ZooKeeperOptions } from "./client.ts";
+import { type Done, type WatchMode, ZooKeeperClient } from "./client.ts";
 import { OpCode } from "./codes.ts";
 import type { JuteReader } from "./jute.ts";
+import type { ZooKeeperOptions } from "./options.ts";
 import {
   type Acl,
   decodeAcl,
