@@ -28,6 +28,7 @@ import {
   bySettlement,
   Outgoing,
   type OutgoingTarget,
+  onlyHoldsId,
   plainQoS1,
   plainQoS2,
   plainReleased,
@@ -81,7 +82,7 @@ export class Client {
   }
 
   get inflight(): Inflight<Outgoing> {
-    this.#inflight ??= new Inflight(this.#receiveMaximum);
+    this.#inflight ??= new Inflight(this.#receiveMaximum, onlyHoldsId);
     return this.#inflight;
   }
 
@@ -166,9 +167,9 @@ export class Client {
     return this.connection === undefined || this.#fits(this.connection, publish, target, target.qos);
   }
 
-  /** False for what is too old or too large for the client, or not for it to read. */
-  isOwed(publish: Publish, target: OutgoingTarget): boolean {
-    return !this.isExpired(publish) && this.fits(publish, target) && this.mayReceive(publish);
+  /** False for what is too large for the client, or not for it to read; and too old, if it was never sent to it. */
+  isOwed(publish: Publish, target: OutgoingTarget, wasSent: boolean): boolean {
+    return (wasSent || !this.isExpired(publish)) && this.fits(publish, target) && this.mayReceive(publish);
   }
 
   /** False, and counted, if the client may not read the topic. */

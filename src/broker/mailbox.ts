@@ -7,10 +7,9 @@ import { Ring } from "../base/ring.ts";
 import type { Lying } from "../mail/mail.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { checkOf, type Slip, type SlipDraft, unreadSlip } from "../mail/slips.ts";
-import { writeAck } from "../mqtt/acks.ts";
-import { PacketType } from "../mqtt/constants.ts";
 import type { Client } from "./client.ts";
 import { Outgoing, type OutgoingTarget, reserved } from "./outgoing.ts";
+import { SentBefore } from "./sent-before.ts";
 import { byNumber, SlipNames } from "./slip-names.ts";
 
 /** A message that lies in a mail drop, as the session gets it. */
@@ -39,14 +38,14 @@ export class Mailbox {
   /** Counts how often the mailbox was read anew. */
   #reading = 0;
   #fetching = false;
-  /** Packet ids under which slips were sent at QoS 1 in the last connection [MQTT-4.4.0-1]. */
-  #sentIds = new Map<string, number>();
+  readonly #sentBefore: SentBefore;
   readonly #names = new SlipNames();
   /** Bytes of a message, on average of the last page. */
   #messageBytes = mailPageBytesMax / 32;
 
   constructor(client: Client) {
     this.#client = client;
+    this.#sentBefore = new SentBefore(client);
   }
 
   /**
@@ -92,7 +91,7 @@ export class Mailbox {
         if (this.#client.connection !== connection) return;
         this.#loading = this.#fetching = false;
         this.#reading++;
-        for (const slip of first) this.#reserve(slip);
+        for (const slip of first) this.#sentBefore.reserve(slip);
         const newer = this.#waiting.drain().filter((slip) => !slip.committed || !this.#isListed(slip.name, listed));
         // What was known and is not there any more has gone while there was no contact.
         this.#names.know([...sent, ...[...slips, ...newer].map(({ name }) => name)]);
@@ -137,28 +136,13 @@ export class Mailbox {
     this.pump();
   }
 
-  /** Packet ids under which messages were sent before must not be given to others before those are sent again. */
-  #reserve(slip: Slip): void {
-    const before = this.#idBefore(slip);
-    if (before !== undefined) this.#client.inflight.restore(before, reserved);
-  }
-
-  /** The packet id under which a slip was sent in an earlier connection. */
-  #idBefore({ name, record }: Slip): number | undefined {
-    if (record === undefined) return undefined;
-    return record.state === "waiting" ? this.#sentIds.get(name ?? "") : record.packetId;
-  }
-
   /** The connection is gone: slips stay in the store and are read again when the client comes back. */
   detach(unacknowledged: readonly Outgoing[]): void {
     this.#loading = this.#fetching = this.#mustReload = false;
     this.#waiting.clear();
     this.#line.clear();
     this.#names.clear();
-    for (const { slip, packetId, qos } of unacknowledged) {
-      if (slip?.record?.state === "waiting" && qos === 1 && slip.name !== undefined)
-        this.#sentIds.set(slip.name, packetId);
-    }
+    this.#sentBefore.remember(unacknowledged);
   }
 
   /**
@@ -278,7 +262,7 @@ export class Mailbox {
 
   discard(slip: Slip): void {
     this.count--;
-    if (slip.name !== undefined) this.#sentIds.delete(slip.name);
+    this.#sentBefore.forget(slip);
     this.#client.context.slips.discard(slip);
   }
 
@@ -287,8 +271,8 @@ export class Mailbox {
     while (!this.#loading && !this.#fetching) {
       const slip = this.#waiting.peek();
       if (slip === undefined || !slip.committed) return;
-      // What has its packet id has its place in the window already.
-      if (!(this.#idBefore(slip) === undefined ? this.#client.hasRoom : this.#client.isOpen)) return;
+      // The window is this connection's: what is sent again takes room in it, too; PUBREL does not [MQTT-4.9.0-1].
+      if (!(slip.record?.state === "released" ? this.#client.isOpen : this.#client.hasRoom)) return;
       if (slip.record === undefined || (slip.publish === undefined && slip.record.state !== "released")) {
         return this.#fetchPage();
       }
@@ -330,21 +314,21 @@ export class Mailbox {
       return false;
     }
     if (slip.publish !== undefined || slip.record.state === "released") return true;
-    this.discard(slip);
+    this.#dismiss(slip);
     return false;
   }
 
   #send(slip: Slip): void {
     const client = this.#client;
     const record = slip.record!;
+    if (record.state === "released") return this.#sentBefore.resume(slip);
+    const before = this.#sentBefore.idOf(slip);
     const outgoing = new Outgoing(client, { ...record, group: undefined }, slip.publish);
     outgoing.slip = slip;
     outgoing.takenCareOf = true;
     slip.publish = undefined;
-    if (record.state === "released") return this.#resume(outgoing, record.packetId);
-    if (!client.isOwed(outgoing.publish!, outgoing)) return this.#drop(slip);
-    const before = this.#idBefore(slip);
-    this.#sentIds.delete(slip.name ?? "");
+    if (!client.isOwed(outgoing.publish!, outgoing, before !== undefined)) return this.#dismiss(slip);
+    this.#sentBefore.forget(slip);
     if (before !== undefined && client.inflight.claim(before, outgoing, reserved)) {
       outgoing.packetId = before;
       client.transmit(outgoing, true);
@@ -358,10 +342,10 @@ export class Mailbox {
     else this.#advance();
   }
 
-  /** A slip that will not be sent, nor keep its packet id. */
-  #drop(slip: Slip): void {
-    const before = this.#idBefore(slip);
-    if (before !== undefined && this.#client.inflight.get(before) === reserved) this.#client.inflight.remove(before);
+  /** The client will not get the message of a slip, which may have been sent to it before. */
+  #dismiss(slip: Slip): void {
+    if (slip.record!.state === "sent") return this.#sentBefore.giveUp(slip);
+    this.#sentBefore.free(slip);
     this.discard(slip);
   }
 
@@ -387,13 +371,5 @@ export class Mailbox {
       this.#client.transmit(place.outgoing, false);
       place.outgoing.publish = undefined;
     }
-  }
-
-  /** The client had the message before: only PUBREL and PUBCOMP are left. */
-  #resume(outgoing: Outgoing, packetId: number): void {
-    if (!this.#client.inflight.claim(packetId, outgoing, reserved)) return this.discard(outgoing.slip!);
-    outgoing.packetId = packetId;
-    outgoing.released = true;
-    writeAck(this.#client.connection!.writer, PacketType.pubrel, packetId, 0);
   }
 }

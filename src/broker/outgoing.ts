@@ -19,6 +19,8 @@ export class Outgoing implements LiveRecipient {
   packetId = 0;
   /** PUBREC has come: only PUBREL and PUBCOMP are left. */
   released = false;
+  /** ... and its PUBLISH was sent in an earlier connection, or never will be: it takes no room in this one's window. */
+  onlyReleased = false;
   takenCareOf = false;
   /** Its slip is being committed after it was sent. */
   isBeingBanked = false;
@@ -73,6 +75,11 @@ plainReleased.released = true;
 
 /** Holds the packet id of a message that is in the mailbox and will be sent again under it. */
 export const reserved = new Outgoing(undefined, nothing, undefined);
+
+/** True for what takes no room in the window: no PUBLISH of it is unacknowledged in this connection. */
+export function onlyHoldsId(outgoing: Outgoing): boolean {
+  return outgoing === reserved || outgoing.onlyReleased;
+}
 
 /** In the order of the publishes. */
 export function bySettlement(a: Outgoing, b: Outgoing): number {

@@ -40,8 +40,11 @@ export function walkRetained(
   });
 }
 
-export function walkSlips(store: Store, visit: (path: string, record: SlipRecord) => void): Promise<void> {
-  return walk(store, sessionsPath, (path, { data }) => {
-    if (isMailbox(parentPath(path)) && data.length > 0) visit(path, decodeSlip(data));
+export function walkSlips(
+  store: Store,
+  visit: (path: string, record: SlipRecord, node: MirrorNode) => void,
+): Promise<void> {
+  return walk(store, sessionsPath, (path, node) => {
+    if (isMailbox(parentPath(path)) && node.data.length > 0) visit(path, decodeSlip(node.data), node);
   });
 }

@@ -128,10 +128,12 @@ export class Teller {
   /** Slips of messages whose time is over go, and the messages with the last of them. */
   async #sweepMail({ now }: Sweep): Promise<void> {
     const { coordinator, slips } = this.#context;
-    await walkSlips(coordinator, (path, record) => {
+    await walkSlips(coordinator, (path, record, { stat }) => {
       if (record.keepUntil >= now || record.state === "released") return;
       const clientId = decodeName(nameOf(parentPath(parentPath(path))));
-      slips.discard({ ...unreadSlip(clientId, nameOf(path)), record });
+      const slip = { ...unreadSlip(clientId, nameOf(path)), record };
+      if (record.state === "sent") slips.lapse(slip, stat.version);
+      else slips.discard(slip);
     });
   }
 

@@ -104,6 +104,18 @@ export class Slips {
     this.#journal.commit([take, ...leaveMessage(record)], (versions) => this.#left(record, versions[1] ?? -1), gone);
   }
 
+  /**
+   * The message of a slip that was sent at QoS 2 has outlived its time: only the packet id is still needed, until the
+   * client has given it back. `version`: the slip's, as it was read.
+   */
+  lapse(slip: Slip, version: number): void {
+    const record = slip.record!;
+    const data = encodeSlip({ ...record, state: "released" });
+    const set: JournalOperation = { kind: "set", path: slipPath(slip), data, version: () => version };
+    const changed = (): void => {};
+    this.#journal.commit([set, ...leaveMessage(record)], (versions) => this.#left(record, versions[1] ?? -1), changed);
+  }
+
   /** The slips of a mailbox, oldest first, not yet read. */
   list(clientId: string, done: (slips: Slip[]) => void): void {
     this.#coordinator.read([{ kind: "children", path: mailPath(clientId) }], (error, [result]) => {

@@ -7,22 +7,27 @@ const packetIdMax = 65_535;
 
 export class Inflight<Entry> {
   /** At most this many at once: the client's Receive Maximum, and the broker's own limit. */
-  limit: number;
+  readonly limit: number;
+  /** Entries that only hold their packet ids: nothing of them is under way, so they take no room. */
+  readonly #isHolder: (entry: Entry) => boolean;
   #entries: (Entry | undefined)[] = [];
   #ids = new Uint16Array(0);
   #size = 0;
+  #holders = 0;
   #lastId = 0;
 
-  constructor(limit: number) {
+  constructor(limit: number, isHolder: (entry: Entry) => boolean = () => false) {
     this.limit = limit;
+    this.#isHolder = isHolder;
   }
 
   get size(): number {
     return this.#size;
   }
 
+  /** True if nothing more may be sent before something is acknowledged [MQTT-3.3.4-9]. */
   get full(): boolean {
-    return this.#size >= this.limit;
+    return this.#size - this.#holders >= this.limit || this.#size >= packetIdMax;
   }
 
   /** Takes the next free packet id for an entry. The window must not be full. */
@@ -63,14 +68,19 @@ export class Inflight<Entry> {
 
   /** Replaces the entry of an id that is taken. */
   replace(id: number, entry: Entry): void {
-    this.#entries[id & (this.#entries.length - 1)] = entry;
+    const slot = id & (this.#entries.length - 1);
+    this.#countHolder(this.#entries[slot]!, -1);
+    this.#entries[slot] = entry;
+    this.#countHolder(entry, 1);
   }
 
   remove(id: number): void {
     const slot = id & (this.#entries.length - 1);
-    if (this.#ids[slot] !== id || this.#entries[slot] === undefined) return;
+    const entry = this.#entries[slot];
+    if (this.#ids[slot] !== id || entry === undefined) return;
     this.#entries[slot] = undefined;
     this.#size--;
+    this.#countHolder(entry, -1);
   }
 
   /** All entries, in no order. */
@@ -87,7 +97,7 @@ export class Inflight<Entry> {
     }
     this.#entries = [];
     this.#ids = new Uint16Array(0);
-    this.#size = 0;
+    this.#size = this.#holders = 0;
     return all;
   }
 
@@ -96,6 +106,11 @@ export class Inflight<Entry> {
     this.#entries[slot] = entry;
     this.#ids[slot] = id;
     this.#size++;
+    this.#countHolder(entry, 1);
+  }
+
+  #countHolder(entry: Entry, by: 1 | -1): void {
+    if (this.#isHolder(entry)) this.#holders += by;
   }
 
   #grow(): void {
@@ -104,7 +119,7 @@ export class Inflight<Entry> {
     const capacity = Math.max(16, entries.length * 2);
     this.#entries = new Array(capacity);
     this.#ids = new Uint16Array(capacity);
-    this.#size = 0;
+    this.#size = this.#holders = 0;
     for (let slot = 0; slot < entries.length; slot++) {
       const entry = entries[slot];
       if (entry !== undefined) this.#place(ids[slot]!, entry);
