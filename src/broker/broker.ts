@@ -9,6 +9,7 @@ import { Accounts } from "../bank/accounts.ts";
 import { unreachable } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import type { OperatingError } from "../base/errors.ts";
+import { formats } from "../base/formats.ts";
 import { connectDeadlineMs } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
@@ -52,6 +53,7 @@ import { Subscribing } from "./subscribing.ts";
 import { Sys } from "./sys.ts";
 import { TakeOver } from "./take-over.ts";
 import { Teller } from "./teller.ts";
+import { refuseCluster } from "./tree-format.ts";
 import { version } from "./version.ts";
 import { Wills } from "./wills.ts";
 
@@ -123,7 +125,7 @@ export class Broker {
       clients: new Map(),
       elsewhere: new Map(),
       peers: new Map(),
-      self: { epoch, isJoining: false, isFenced: false, isDraining: false, orphansUntil: 0 },
+      self: { epoch, isJoining: false, isFenced: false, isDraining: false, format: formats.oldest, orphansUntil: 0 },
       evict: (client) => this.#sessions.evict(client),
     };
     const { context } = this;
@@ -222,7 +224,9 @@ export class Broker {
       mailDrops,
       serverReference,
       draining: false,
+      formats,
     };
+    await refuseCluster(doors.coordinator);
     const epoch = await joinTree(doors.coordinator, id, facts);
     const broker = new Broker(doors, epoch, facts);
     await broker.#start();

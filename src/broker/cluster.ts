@@ -23,6 +23,7 @@ import type { BrokerFacts, Peer } from "./peer.ts";
 import type { Publishers } from "./publishers.ts";
 import type { Sessions } from "./sessions.ts";
 import type { TakeOver } from "./take-over.ts";
+import { sayFormat } from "./tree-format.ts";
 import type { Wills } from "./wills.ts";
 
 export interface ClusterParts {
@@ -84,6 +85,11 @@ export class Cluster implements LinkFlows, MembershipFlows {
       if (peer.epoch === undefined && membership.isLowest && !this.#context.self.isFenced) this.#adopt();
     });
     this.#context.timers.set(timer, this.#context.clock.now() + adoptAfterMs);
+  }
+
+  formatChanged(): void {
+    const { journal, self } = this.#context;
+    journal.commit([sayFormat(self.format)]);
   }
 
   linkUp(peer: Peer): void {

@@ -33,6 +33,8 @@ export interface Self {
   isDraining: boolean;
   /** The lease is over, or the session is: other brokers may keep the persistent sessions by now. */
   isFenced: boolean;
+  /** The format in which records are written: the newest that all live brokers read. `Membership` sets it. */
+  format: number;
   /** Until then, by the clock, there may be sessions of dead brokers that nobody keeps yet. */
   orphansUntil: number;
 }

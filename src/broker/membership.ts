@@ -4,6 +4,7 @@
  */
 import { decodeUtf8, encodeUtf8, noBytes } from "../base/bytes.ts";
 import { OperatingError } from "../base/errors.ts";
+import { formats } from "../base/formats.ts";
 import type { Coordinator, WriteOperation } from "../coordinator/coordinator.ts";
 import {
   brokerPath,
@@ -16,18 +17,22 @@ import {
 } from "../coordinator/paths.ts";
 import type { Context } from "./context.ts";
 import { Mirror, read } from "./mirror.ts";
-import { type BrokerFacts, Peer } from "./peer.ts";
+import { type BrokerFacts, decodeFacts, Peer } from "./peer.ts";
 
 export interface MembershipFlows {
   joined(peer: Peer): void;
   /** An incarnation of a broker is gone. */
   left(peer: Peer, epoch: number): void;
+  /** From now on records are written in another format, `self.format`; before it was `before`. */
+  formatChanged(before: number): void;
 }
 
 export class Membership {
   readonly #context: Context;
   readonly #flows: MembershipFlows;
   readonly #mirror: Mirror;
+  /** All that live have been read once. */
+  #hasRead = false;
 
   constructor(context: Context, flows: MembershipFlows) {
     this.#context = context;
@@ -38,16 +43,19 @@ export class Membership {
       needsData: () => true,
       apply: (path, node) => {
         const id = decodeName(nameOf(path));
-        const facts = typeof node === "object" ? (JSON.parse(decodeUtf8(node.data)) as BrokerFacts) : undefined;
         const epoch = typeof node === "object" ? node.stat.czxid : undefined;
-        if (id === context.options.id) this.#seeSelf(epoch);
-        else this.#see(id, epoch, facts);
+        if (id === context.options.id) return this.#seeSelf(epoch);
+        const facts = typeof node === "object" ? decodeFacts(node.data) : undefined;
+        if (epoch !== undefined && facts === undefined) context.log.warn({ path }, "this is no broker of ours");
+        this.#see(id, facts === undefined ? undefined : epoch, facts);
       },
     });
   }
 
-  start(): Promise<void> {
-    return this.#mirror.start();
+  async start(): Promise<void> {
+    await this.#mirror.start();
+    this.#hasRead = true;
+    this.#chooseFormat();
   }
 
   /** The broker of a name, whether it is a member now or not. */
@@ -87,10 +95,22 @@ export class Membership {
       this.#context.log.info({ peer: id }, "a broker has left");
       this.#flows.left(peer, before);
     }
-    if (epoch === undefined) return;
     peer.epoch = epoch;
+    this.#chooseFormat();
+    if (epoch === undefined) return;
     this.#context.log.info({ peer: id, link: `${facts!.linkHost}:${facts!.linkPort}` }, "a broker has joined");
     this.#flows.joined(peer);
+  }
+
+  /** The newest format that all live brokers read. Until they have been read it stays the oldest. */
+  #chooseFormat(): void {
+    const { self, log } = this.#context;
+    if (!this.#hasRead) return;
+    const before = self.format;
+    self.format = Math.min(formats.newest, ...this.members().map((peer) => peer.formats.newest));
+    if (self.format === before) return;
+    log.info({ format: self.format }, "records are written in another format: that of the oldest live broker");
+    this.#flows.formatChanged(before);
   }
 
   #seeSelf(epoch: number | undefined): void {

@@ -1,4 +1,6 @@
 /** The rest of the cluster as this broker sees it: other brokers, and persistent sessions that it does not keep. */
+import { decodeUtf8 } from "../base/bytes.ts";
+import { type FormatRange, formatsBefore, readFormats } from "../base/formats.ts";
 import { Ring } from "../base/ring.ts";
 import type { Link } from "../link/link.ts";
 import type { Settlement } from "../mail/settlement.ts";
@@ -24,6 +26,21 @@ export interface BrokerFacts {
   readonly draining: boolean;
   /** Filters of the mail drops that it asks for. */
   readonly mailDrops: readonly string[];
+  /** The formats that it knows; brokers of format 1 do not say. */
+  readonly formats?: FormatRange;
+}
+
+/** What a broker says of itself; undefined if it is not what brokers say. */
+export function decodeFacts(data: Uint8Array): BrokerFacts | undefined {
+  let facts: unknown;
+  try {
+    facts = JSON.parse(decodeUtf8(data));
+  } catch {
+    return undefined;
+  }
+  if (typeof facts !== "object" || facts === null) return undefined;
+  const { linkHost, linkPort } = facts as Partial<Record<keyof BrokerFacts, unknown>>;
+  return typeof linkHost === "string" && typeof linkPort === "number" ? (facts as BrokerFacts) : undefined;
 }
 
 export type Remote = Peer | RemoteSession;
@@ -82,6 +99,11 @@ export class Peer implements Elsewhere {
 
   constructor(id: string) {
     this.id = id;
+  }
+
+  /** The formats that it knows. */
+  get formats(): FormatRange {
+    return this.facts === undefined ? formatsBefore : readFormats(this.facts.formats);
   }
 
   get isLinked(): boolean {

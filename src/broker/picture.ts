@@ -5,11 +5,16 @@ import { bankPath, branchesPath, decodeName, messageMark, nameOf } from "../coor
 import type { MessageHead } from "../mail/records.ts";
 import { read, type Store, walk } from "./mirror.ts";
 import { walkMessages, walkRetained, walkSlips } from "./stored.ts";
+import { refuseNewer } from "./tree-format.ts";
 
 type Where = Pick<StoredMessage, "bytes" | "isRetained">;
 
-/** Undefined: there is no bank. A tree that is written meanwhile is seen at several times. */
+/**
+ * Undefined: there is no bank. A tree that is written meanwhile is seen at several times. Rejects with `OperatingError`
+ * if it is written in a format that is newer than what this executable reads.
+ */
 export async function takePicture(store: Store, now: number): Promise<Picture | undefined> {
+  await refuseNewer(store);
   const grants = new Map<string, number>();
   const refused = new Map<string, number>();
   const messages: StoredMessage[] = [];

@@ -22,6 +22,9 @@ export const dropsPath = `${bankPath}/drops`;
 /** One node a broker; its version counts the broker's commits. ZooKeeper only. */
 export const commitsPath = "/commits";
 
+/** The format in which the tree was last written. */
+export const formatPath = "/format";
+
 /** What brokers prove to each other that they know, where no file says it. */
 export const linkSecretPath = "/link-secret";
 
