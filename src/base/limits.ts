@@ -108,6 +108,10 @@ export const mirrorPageBytesMax = 4 * 1024 * 1024;
 export const sessionShards = 256;
 /** `$SYS` is refreshed this often. */
 export const sysIntervalMs = 10_000;
+/** The clocks of brokers and of ZooKeeper may differ by so much; a broker whose clock differs by more goes by ZooKeeper's ... */
+export const clockToleranceMs = 5_000;
+/** ... and says so this often. */
+export const clockReportMs = 600_000;
 /** How often it is measured how late the event loop is, where metrics are served. */
 export const lagLookMs = 500;
 /** A connection that we have closed is given this long to be closed by the peer. */

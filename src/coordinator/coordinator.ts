@@ -98,6 +98,13 @@ export interface WatchEvent {
 /** SUSPENDED: no contact, perhaps for a moment. LOST: the session is over, its ephemeral nodes are gone. */
 export type CoordinatorState = "CONNECTED" | "SUSPENDED" | "LOST";
 
+/** The store's own time of day, in ms since 1970, at some moment between two of this machine's clock (`Clock.now`). */
+export interface StoreTime {
+  readonly wall: number;
+  readonly from: number;
+  readonly to: number;
+}
+
 export interface Coordinator {
   readonly state: CoordinatorState;
   /** Events of all transactions up to this one have been told. */
@@ -106,6 +113,8 @@ export interface Coordinator {
   readonly leaseUntil: number;
   /** What all operations of one submission may hold together, in bytes. */
   readonly submissionBytesMax: number;
+  /** As it was told with the last commit; undefined: not yet, or the store goes by this machine's clock. */
+  readonly storeTime?: StoreTime | undefined;
   write(operations: readonly WriteOperation[], done: WriteDone, repair?: Repair): void;
   read(operations: readonly ReadOperation[], done: ReadDone): void;
   /** When `done` is called, everything that anybody had committed before is seen: its events have been told. */

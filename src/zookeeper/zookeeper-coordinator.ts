@@ -5,6 +5,7 @@
  * fences: whoever writes under the same name makes the other one's multis fail.
  */
 import { noBytes } from "../base/bytes.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
 import { OperatingError } from "../base/errors.ts";
 import {
   keeperGroupBytesMax,
@@ -20,6 +21,7 @@ import {
   type ReadOperation,
   type ReadResult,
   type Repair,
+  type StoreTime,
   type WatchEvent,
   type WriteDone,
   type WriteOperation,
@@ -57,6 +59,9 @@ export interface ZooKeeperCoordinatorOptions extends ZooKeeperOptions {
 
 export class ZooKeeperCoordinator implements Coordinator {
   readonly submissionBytesMax: number;
+  /** The clock of the server that leads: it stamps each transaction. */
+  storeTime: StoreTime | undefined;
+  readonly #clock: Clock;
   readonly #client: ZooKeeperClient;
   readonly #commitPath: string;
   readonly #onFatal: (error: OperatingError) => void;
@@ -75,6 +80,7 @@ export class ZooKeeperCoordinator implements Coordinator {
 
   private constructor(client: ZooKeeperClient, options: ZooKeeperCoordinatorOptions) {
     this.#client = client;
+    this.#clock = options.clock ?? systemClock;
     this.#commitPath = commitPath(options.id);
     this.#onFatal = options.onFatal;
     // Room for headers and for the operation that every group has besides.
@@ -201,8 +207,13 @@ export class ZooKeeperCoordinator implements Coordinator {
     this.#group = group;
     const count: WriteRequest = { kind: "setData", path: this.#commitPath, data: noBytes, version: this.#commits };
     const requests = [count, ...group.requests];
+    const from = this.#clock.now();
     this.#client.submitWrite(requests, (error, responses, zxid) => {
-      if (error === undefined) return this.#committed(group, responses.slice(1), zxid);
+      if (error === undefined) {
+        const { stat } = responses[0]!;
+        if (stat !== undefined) this.storeTime = { wall: stat.mtime, from, to: this.#clock.now() };
+        return this.#committed(group, responses.slice(1), zxid);
+      }
       if (isDoubtful(error)) {
         this.#inDoubt = true;
         if (this.#client.state === "CONNECTED") this.#resume();

@@ -58,7 +58,7 @@ export interface WorldOptions {
   readonly bankCapital?: number;
   /** Some messages are larger than what the keeper takes at once. */
   readonly hasLarge?: boolean | undefined;
-  /** Brokers' wall clocks are set, by less than the shortest time to live. */
+  /** A broker's wall clock is hours ahead or behind for a while. */
   readonly hasJumps?: boolean | undefined;
 }
 
@@ -75,6 +75,8 @@ export class World {
   readonly hasJumps: boolean;
   /** Filters of mail drops, for brokers that are started from now on. */
   mailDrop: readonly string[];
+  /** How much the keeper's wall clock is ahead, in ms. */
+  wallOffset = 0;
   #now = 1000;
   #happenings: Happening[] = [];
   #number = 0;
@@ -93,6 +95,7 @@ export class World {
       scheduler: this,
       latency: () => this.latency(),
       sessionTimeoutMs,
+      wall: (time) => wallStart + time + this.wallOffset,
       ...(this.hasLarge ? { submissionBytesMax: smallSubmissionBytes } : {}),
     });
   }
