@@ -293,8 +293,8 @@ export const specs: readonly OptionSpec[] = [
   {
     key: "bankTtl",
     value: "HOW",
-    help: "random: between the two; max: always the longest",
-    parse: oneOf(["random", "max"]),
+    help: "drops: by chance between the two in mail drops, the longest for sessions; random: by chance; max: the longest",
+    parse: oneOf(["drops", "random", "max"]),
   },
   {
     key: "bankWait",

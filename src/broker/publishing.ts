@@ -145,7 +145,7 @@ export class Publishing {
       return this.#context.journal.commit(operations, done, done);
     }
     const { payment, retainedPayment } = admission;
-    const laid = route.isMailDrop ? this.#lay(publish, publisher, payment) : nothingLaid;
+    const laid = route.isMailDrop ? this.#lay(publish, route, { publisher, payment }) : nothingLaid;
     const kept = publish.retain ? this.#retaining.retain(publish, route.topic, retainedPayment) : [];
     // Refused: another broker has published it, or its session is another broker's.
     const how = { operations: [...operations, ...kept, ...laid.operations], refused: laid.withdrawn, payment };
@@ -187,7 +187,7 @@ export class Publishing {
     if ("why" in admission) return this.#refuse(connection, publish, admission, route);
     const { payment, retainedPayment } = admission;
     const client = connection.client!;
-    const laid = route.isMailDrop ? this.#lay(publish, client, payment) : nothingLaid;
+    const laid = route.isMailDrop ? this.#lay(publish, route, { publisher: client, payment }) : nothingLaid;
     const operations: JournalOperation[] = [];
     if (route.isMailDrop) operations.push(...laid.operations);
     if (publish.retain) operations.push(...this.#retaining.retain(publish, route.topic, retainedPayment));
@@ -214,9 +214,15 @@ export class Publishing {
   }
 
   /** What puts a message into a mail drop. */
-  #lay(publish: Publish, publisher: Client | undefined, payment: Payment | undefined): Laid {
+  #lay(
+    publish: Publish,
+    route: ClusterRoute,
+    from: { publisher: Client | undefined; payment: Payment | undefined },
+  ): Laid {
     const { mail, metrics } = this.#context;
-    const laid = mail.lay(publish, publisher?.session.clientId ?? "", payment);
+    const publisher = from.publisher?.session.clientId ?? "";
+    const keeping = this.#fanout.keepingOf(route, publish.qos);
+    const laid = mail.lay(publish, { publisher, payment: from.payment, keeping });
     metrics.stored++;
     return { operations: laid.operations, withdrawn: () => mail.withdrawn(laid) };
   }
@@ -237,8 +243,7 @@ export class Publishing {
         why: `the broker holds its maximum of ${options.maxRetained} retained messages`,
         isHopeful: false,
       };
-    const copies = this.#fanout.copiesOf(route, publish.qos);
-    const copiesPrice = copies === 0 ? 0 : copies * banking.termsOf(publish).credits;
+    const copiesPrice = this.#priceOf(publish, route);
     const retainedPrice = publish.retain ? this.#retaining.priceOf(publish) : 0;
     if (copiesPrice + retainedPrice === 0) return { payment: undefined, retainedPayment: undefined };
     const payment = banking.reserve(copiesPrice);
@@ -247,6 +252,16 @@ export class Publishing {
     payment?.close();
     retainedPayment?.close();
     return { cause: "bank", why: banking.describe(copiesPrice + retainedPrice), isHopeful: banking.isHopeful };
+  }
+
+  /** What all copies of a publish cost that may have to be stored, in milli-credits. */
+  #priceOf(publish: Publish, route: ClusterRoute): number {
+    const { banking } = this.#context;
+    const copies = this.#fanout.copiesOf(route, publish.qos);
+    const mail = copies === 0 ? 0 : copies * banking.termsOf(publish, "mailbox").credits;
+    return route.isMailDrop
+      ? mail + banking.termsOf(publish, this.#fanout.keepingOf(route, publish.qos)).credits
+      : mail;
   }
 
   #receiveIncoming(client: Client, packetId: number, operations: JournalOperation[]): void {

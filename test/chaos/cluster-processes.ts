@@ -94,8 +94,7 @@ async function takeSeat({ id, index, ensemble, folder, arguments_, environment }
   const zk = `${keeperProxies.map((proxy) => `127.0.0.1:${proxy.port}`).join(",")}/chaos`;
   const command = [executable, "broker", "--host", "127.0.0.1", "--port", String(port), "--id", id, "--zk", zk];
   command.push("--link-host", "127.0.0.1", "--link-port", String(linkPort), "--advertise", advertised);
-  // A time to live that chance draws may be over before an outage is: what is lost then is lost by right, and not looked for.
-  command.push("--zk-session-timeout", String(sessionTimeout), "--drain-time", "2", "--bank-ttl", "max", ...arguments_);
+  command.push("--zk-session-timeout", String(sessionTimeout), "--drain-time", "2", ...arguments_);
   const log = process.env.MQTTZOO_CHAOS_LOG;
   const words: string[] = [];
   const badEnds: string[] = [];
