@@ -14,6 +14,8 @@ export const remainingLengthMax = 268_435_455;
 export const topicLevelsMax = 200;
 /** ... and with so many bytes in all the paths from its first level to each of them: each is a znode. */
 export const topicTreeBytesMax = 256 * 1024;
+/** Sessions that have expired and are erased at the same time; the others wait for their turn. */
+export const expiringMax = 256;
 /** Filters in one session together, in characters. Beyond it SUBACK carries 0x97 (Quota exceeded). */
 export const subscriptionTextPerSessionMax = 16 * 1024 * 1024;
 /** Topic aliases that a client may set [MQTT-3.2.2.3.8]; as many may the broker set, if the client allows. */

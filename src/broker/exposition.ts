@@ -211,6 +211,9 @@ function storeOf({ journal, coordinator, banking, metrics, self }: Context): rea
       plain(self.isFenced ? 1 : 0),
     ),
     gauge("mqttzoo_store_pending_commits", "Units that wait to be committed.", () => plain(journal.pendingUnits)),
+    counter("mqttzoo_store_repairs_total", "Units that the store refused as they were, and that were tried anew.", () =>
+      plain(journal.repairs),
+    ),
     histogram("mqttzoo_store_commit_seconds", "From a unit's submission to its commit.", journal.latency),
     counter("mqttzoo_messages_stored_total", "Messages committed to mailboxes and mail drops.", () =>
       plain(metrics.stored),

@@ -55,6 +55,8 @@ interface Unit {
   readonly number: number;
   /** A check has failed that may be waited for. */
   mustWait: boolean;
+  /** Who waits until it has been handed to the store. */
+  submitted: (() => void)[] | undefined;
   /** Who waits for it and all before it. */
   barriers: (() => void)[] | undefined;
   readonly done: JournalDone;
@@ -68,6 +70,8 @@ export class Journal {
   /** Units that wait until it is known which level nodes exist. */
   #incoming: Unit[] = [];
   #looking = false;
+  /** The last unit that came in. */
+  #lastCame: Unit | undefined;
   readonly #pending = new Set<Unit>();
   /** The youngest unit. Units end in their order, so it is pending as long as any is. */
   #last: Unit | undefined;
@@ -83,6 +87,8 @@ export class Journal {
   /** Told once when the pending bytes have fallen low after `full` was true. */
   onRelief: () => void = () => {};
 
+  /** How often a unit was refused and tried anew: each time what came after it waited. */
+  repairs = 0;
   /** From submission to commit. */
   readonly latency = new Histogram(timeEnds);
   readonly #clock: Pick<Clock, "now">;
@@ -131,6 +137,7 @@ export class Journal {
       submittedAt: this.#clock.now(),
       number: ++this.#lastNumber,
       mustWait: false,
+      submitted: undefined,
       barriers: undefined,
       done,
       refused,
@@ -139,6 +146,7 @@ export class Journal {
     this.#pendingBytes += bytes;
     this.#pending.add(unit);
     this.#last = unit;
+    this.#lastCame = unit;
     this.#incoming.push(unit);
     if (!this.#looking) this.#look();
   }
@@ -160,6 +168,16 @@ export class Journal {
       this.commit(unit, index === pages.length - 1 ? done : () => {}, refused && refuse);
     });
     if (pages.length === 0) done([], 0);
+  }
+
+  /**
+   * Calls back, at once if it can, when all that was handed to the journal has been handed to the store: what the store is asked
+   * then, it answers as that has left it.
+   */
+  whenSubmitted(go: () => void): void {
+    if (!this.#looking) return go();
+    this.#lastCame!.submitted ??= [];
+    this.#lastCame!.submitted.push(go);
   }
 
   /** Calls back when everything that is pending now has been committed or refused. */
@@ -203,6 +221,7 @@ export class Journal {
         for (const unit of units) {
           unit.levels = this.#levels.above(unit.operations);
           this.#submit(unit);
+          for (const go of unit.submitted ?? []) go();
         }
         if (this.#incoming.length > 0) this.#look();
       },
@@ -297,6 +316,7 @@ export class Journal {
   /** Makes the unit such that it may succeed; false if it must be refused, or nothing is left of it. */
   #repair(unit: Unit, part: Part, error: CoordinatorError): boolean {
     unit.attempts++;
+    this.repairs++;
     const tries = journalRetriesMax + 4 * (unit.operations.length + unit.levels.length);
     assert(unit.attempts <= tries, `the store keeps refusing: ${error.message}`);
     const repaired =
