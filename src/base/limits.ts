@@ -163,6 +163,8 @@ export const shutdownWaitMs = 5_000;
 
 /** Requests to ZooKeeper that wait for a connection. */
 export const keeperQueuedMax = 100_000;
+/** What ZooKeeper refuses for a reason of its own (a quota, or that it is overloaded) is asked again after this. */
+export const keeperRefusedMs = 500;
 /** The largest answer that is taken from ZooKeeper. */
 export const keeperReplyBytesMax = 256 * 1024 * 1024;
 /** ZooKeeper's own limit on a request, jute.maxbuffer, as it is by default. */

@@ -2,7 +2,7 @@
  * A part of the tree, mirrored in memory: read once, then kept up by its watch. After lost contact it is read anew,
  * and what has vanished meanwhile is told as gone.
  */
-import { OperatingError } from "../base/errors.ts";
+import { ignoreTheWorld, OperatingError } from "../base/errors.ts";
 import { mirrorPageBytesMax, mirrorPageMax, mirrorPageMin } from "../base/limits.ts";
 import type { Coordinator, ReadOperation, ReadResult, Stat, WatchEvent } from "../coordinator/coordinator.ts";
 
@@ -81,7 +81,7 @@ export class Mirror {
   #hear({ type, path }: WatchEvent): void {
     if (type === "missed") {
       this.#options.completed?.(false);
-      void this.#read().catch(() => {});
+      void this.#read().catch(ignoreTheWorld);
       return;
     }
     if (path === this.#options.root || !this.#options.concerns(path)) return;
