@@ -42,6 +42,8 @@ export type CoordinatorErrorCode =
   | "InvalidPath"
   | "TooLarge"
   | "NoAuth"
+  /** To tools only: the store takes nothing just now. A broker's submission waits. */
+  | "Unavailable"
   | "Closed";
 
 export class CoordinatorError extends Error {
