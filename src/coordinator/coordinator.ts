@@ -108,6 +108,8 @@ export interface StoreTime {
 }
 
 export interface Coordinator {
+  /** True if nobody else writes to the store: what this broker knows of it is never behind. */
+  readonly isAlone?: boolean;
   readonly state: CoordinatorState;
   /** Events of all transactions up to this one have been told. */
   readonly seenZxid: number;

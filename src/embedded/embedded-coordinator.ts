@@ -32,6 +32,7 @@ export class EmbeddedCoordinator implements Coordinator {
   seenZxid = 0;
   /** Its session ends with the process. */
   readonly leaseUntil = Infinity;
+  readonly isAlone = true;
   readonly submissionBytesMax = Infinity;
   readonly #worker: Worker;
   readonly #watches = new Map<string, Set<(event: WatchEvent) => void>>();
