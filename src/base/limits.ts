@@ -100,8 +100,10 @@ export const refusedRetryMs = 250;
 
 /** So long the embedded store waits for a tool that has it locked; then the commit is tried again. */
 export const storeBusyMs = 2_000;
-/** Container znodes that are empty are removed about this often, as ZooKeeper does. */
-export const containerSweepMs = 60_000;
+/** Level nodes that are empty are removed when they have been so for this long, or twice as long, ... */
+export const emptyLevelsMs = 1_000;
+/** ... so many in one commit. */
+export const emptyLevelsSweptMax = 500;
 /** Znodes read at once where a whole part of the tree is read: as many as there are bytes in them, about. */
 export const mirrorPageMax = 512;
 export const mirrorPageMin = 16;

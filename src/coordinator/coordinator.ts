@@ -125,6 +125,8 @@ export interface Coordinator {
   sync(done: () => void): void;
   /** Events of a node and everything below it, until the returned function is called. */
   watch(path: string, listener: (event: WatchEvent) => void): () => void;
+  /** Has a listener told of the empty containers that the store has removed, where it does so by itself and says so. */
+  onSwept?(listener: (paths: readonly string[]) => void): void;
   /** `why` says in words what is wrong, where that is known. */
   onState(listener: (state: CoordinatorState, why: string | undefined) => void): void;
   /** Ends the session after what was submitted: ephemeral nodes vanish. */

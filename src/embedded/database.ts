@@ -16,6 +16,7 @@ import type {
   WriteOperation,
   WriteResult,
 } from "../coordinator/coordinator.ts";
+import { EmptyLevels } from "./empty-levels.ts";
 
 export type Request =
   /** If it is refused and can be repaired, nothing is run after it. */
@@ -80,7 +81,10 @@ export class TreeDatabase {
   readonly #savepoint: Statement;
   readonly #release: Statement;
   readonly #hasChild: Statement<unknown, [string]>;
+  readonly #list: Statement<{ parent: string; name: string; mode: number; czxid: number }, [string, string, number]>;
   #zxid: number;
+  /** The last transaction of the life before this one. */
+  readonly #startedAt: number;
   /** A check that holds, as long as nothing but creates has come after it: many requests bring the same one. */
   #held: WriteOperation | undefined;
   /** Modes of nodes that have children, by path: looked at for every child that is made. */
@@ -88,8 +92,10 @@ export class TreeDatabase {
   /** Next numbers of sequential nodes, by parent; those that must be written before the commit. */
   readonly #sequences = new Map<string, number>();
   readonly #unwritten = new Set<string>();
-  /** Parents that have lost a child since the last sweep: they may be empty containers. */
-  #bereaved = new Set<string>();
+  /** Parents that have lost a child, and may be empty containers. */
+  readonly #empty = new EmptyLevels();
+  /** Where the search for what an earlier life has left goes on; undefined: it is over. */
+  #searchAfter: { readonly parent: string; readonly name: string } | undefined = { parent: "", name: "" };
 
   /**
    * Opens or creates the store in a folder; to "read" it, though a broker may own it. Throws `OperatingError` in words for
@@ -125,7 +131,11 @@ export class TreeDatabase {
     this.#savepoint = this.#db.prepare("SAVEPOINT multi");
     this.#release = this.#db.prepare("RELEASE multi");
     this.#hasChild = this.#db.prepare("SELECT 1 FROM node WHERE parent = ? LIMIT 1");
+    this.#list = this.#db.prepare(
+      "SELECT parent, name, mode, czxid FROM node WHERE (parent, name) > (?, ?) ORDER BY parent, name LIMIT ?",
+    );
     this.#zxid = (this.#db.prepare("SELECT zxid FROM counter").get() as { zxid: number }).zxid;
+    this.#startedAt = this.#zxid;
     if (how === "own") this.endSession();
   }
 
@@ -160,20 +170,52 @@ export class TreeDatabase {
     }
   }
 
-  /** Removes containers that have become empty, and their parents in turn; returns their paths. */
-  sweepContainers(): string[] {
+  /** True if there are containers to be looked at by `sweepContainers`. */
+  get mustSweep(): boolean {
+    return this.#empty.isDue || this.#searchAfter !== undefined;
+  }
+
+  /** Time has passed: containers that were emptied until now go with the next calls of `sweepContainers`. */
+  ageContainers(): void {
+    this.#empty.look();
+  }
+
+  /**
+   * Looks at so many containers that may have become empty, and at the parents of those that had; removes the empty ones in one
+   * transaction and returns their paths. Throws `OperatingError` if the disk is full or fails: they come again later.
+   */
+  sweepContainers(most: number): string[] {
     const removed: string[] = [];
-    for (const path of this.#bereaved) {
-      for (let at = path; at !== "/"; at = split(at)[0]) {
-        const [parent, name] = split(at);
-        if (modes[this.#find.get(parent, name)?.mode ?? 0] !== "container" || this.#hasChild.get(at) !== null) break;
+    this.#search(most);
+    try {
+      this.#db.exec("BEGIN IMMEDIATE");
+      for (const path of this.#empty.take(most)) {
+        const [parent, name] = split(path);
+        if (path === "/" || modes[this.#find.get(parent, name)?.mode ?? 0] !== "container") continue;
+        if (this.#hasChild.get(path) !== null) continue;
         this.#remove.run(parent, name);
-        this.#forget(at);
-        removed.push(at);
+        this.#forget(path);
+        this.#empty.hurry(parent);
+        removed.push(path);
       }
+      this.#db.exec("COMMIT");
+      return removed;
+    } catch (error) {
+      if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
+      for (const path of removed) this.#empty.note(path);
+      throw error instanceof SQLiteError ? new OperatingError("ESTORE", error.message) : error;
     }
-    this.#bereaved.clear();
-    return removed;
+  }
+
+  /** Goes on through the whole tree, once: an earlier life may have ended before it removed what was empty. */
+  #search(most: number): void {
+    const after = this.#searchAfter;
+    if (after === undefined) return;
+    const rows = this.#list.all(after.parent, after.name, most);
+    for (const { parent, name, mode, czxid } of rows)
+      if (modes[mode] === "container" && czxid <= this.#startedAt)
+        this.#empty.hurry(parent === "/" ? `/${name}` : `${parent}/${name}`);
+    this.#searchAfter = rows.length < most ? undefined : rows.at(-1);
   }
 
   /** What the end of a session does: its ephemeral nodes vanish. */
@@ -230,7 +272,7 @@ export class TreeDatabase {
       if (this.#hasChild.get(path) !== null) throw new Refusal("NotEmpty");
       this.#remove.run(parent, name);
       this.#forget(path);
-      this.#bereaved.add(parent);
+      this.#empty.note(parent);
     } else this.#held = operation;
     return checked;
   }

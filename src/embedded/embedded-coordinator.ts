@@ -26,6 +26,8 @@ interface Submission {
 
 /** Requests in one transaction, so that one transaction does not hold up the next for long. */
 const transactionRequestsMax = 4096;
+/** A transaction ends at the first request that is to be repaired: the more of them there are the fewer are sent at once. */
+const transactionRequestsMin = 64;
 
 export class EmbeddedCoordinator implements Coordinator {
   state: CoordinatorState = "CONNECTED";
@@ -39,7 +41,9 @@ export class EmbeddedCoordinator implements Coordinator {
   /** How many watched paths begin with each first level. */
   readonly #watchedRoots = new Map<string, number>();
   readonly #stateListeners: ((state: CoordinatorState, why: string | undefined) => void)[] = [];
+  readonly #sweptListeners: ((paths: readonly string[]) => void)[] = [];
   #queue: Submission[] = [];
+  #requestsMax = transactionRequestsMax;
   #running: Submission[] | undefined;
   #scheduled = false;
   #closing: (() => void) | undefined;
@@ -120,6 +124,10 @@ export class EmbeddedCoordinator implements Coordinator {
     };
   }
 
+  onSwept(listener: (paths: readonly string[]) => void): void {
+    this.#sweptListeners.push(listener);
+  }
+
   onState(listener: (state: CoordinatorState, why: string | undefined) => void): void {
     this.#stateListeners.push(listener);
   }
@@ -152,7 +160,7 @@ export class EmbeddedCoordinator implements Coordinator {
   #post(): void {
     if (this.#running !== undefined || this.#closed) return;
     if (this.#queue.length > 0) {
-      this.#running = this.#queue.splice(0, transactionRequestsMax);
+      this.#running = this.#queue.splice(0, this.#requestsMax);
       const requests = encodeRequests(this.#running.map((submission) => submission.request));
       this.#worker.postMessage({ kind: "run", requests } satisfies ToWorker, [requests.buffer]);
     } else if (this.#closing !== undefined) {
@@ -174,11 +182,13 @@ export class EmbeddedCoordinator implements Coordinator {
         this.#setState("CONNECTED");
         const unanswered = submissions.slice(replies.length);
         if (unanswered.length === 0 && replies.at(-1)?.kind !== "failed") {
+          this.#requestsMax = Math.min(transactionRequestsMax, 2 * this.#requestsMax);
           // The next transaction starts before the callbacks of this one: disk and event loop work side by side.
           this.#post();
           for (let index = 0; index < replies.length; index++) submissions[index]!.settle(replies[index]!);
           return;
         }
+        this.#requestsMax = Math.max(transactionRequestsMin, this.#requestsMax >> 1);
         // What was refused is repaired, and tried again before what came after it.
         const last = replies.length - 1;
         for (let index = 0; index < last; index++) submissions[index]!.settle(replies[index]!);
@@ -187,7 +197,9 @@ export class EmbeddedCoordinator implements Coordinator {
         return this.#post();
       }
       case "swept":
+        if (this.#running === undefined) this.#setState("CONNECTED");
         for (const path of message.paths) this.#notify("delete", path);
+        for (const listener of this.#sweptListeners) listener(message.paths);
         return;
       case "trouble":
         return this.#setState("SUSPENDED", message.message);

@@ -1,7 +1,7 @@
 /** The worker around the database: one message in is one transaction, one message out its replies. */
 
 import { messageOf, OperatingError } from "../base/errors.ts";
-import { containerSweepMs } from "../base/limits.ts";
+import { emptyLevelsMs, emptyLevelsSweptMax } from "../base/limits.ts";
 import { decodeRequests, encodeReplies } from "./codec.ts";
 import { type Request, TreeDatabase } from "./database.ts";
 
@@ -22,6 +22,8 @@ declare const self: Worker;
 
 const retryMs = 1000;
 let database: TreeDatabase | undefined;
+/** The next few levels are about to be swept. */
+let isSweeping = false;
 
 function send(message: FromWorker): void {
   if (message.kind === "ran") self.postMessage(message, [message.replies.buffer as ArrayBuffer]);
@@ -34,7 +36,10 @@ function open(folder: string): void {
   } catch (error) {
     return send({ kind: "refused", message: messageOf(error), code: (error as { code?: string }).code ?? "ESTORE" });
   }
-  setInterval(sweep, containerSweepMs);
+  setInterval(() => {
+    database?.ageContainers();
+    sweep();
+  }, emptyLevelsMs);
   send({ kind: "opened" });
 }
 
@@ -49,14 +54,22 @@ function run(requests: readonly Request[]): void {
   }
 }
 
+/** Emptied levels go a few at a time: whatever has been asked meanwhile comes between. */
 function sweep(): void {
+  if (isSweeping || database?.mustSweep !== true) return;
   try {
-    const paths = database!.sweepContainers();
+    const paths = database.sweepContainers(emptyLevelsSweptMax);
     if (paths.length > 0) send({ kind: "swept", paths });
   } catch (error) {
     // They are looked at again the next time.
-    send({ kind: "trouble", message: messageOf(error) });
+    return send({ kind: "trouble", message: messageOf(error) });
   }
+  if (!database.mustSweep) return;
+  isSweeping = true;
+  setTimeout(() => {
+    isSweeping = false;
+    sweep();
+  }, 1);
 }
 
 self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
@@ -67,6 +80,7 @@ self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
       return run(decodeRequests(message.requests));
     case "close":
       database?.close();
+      database = undefined;
       return send({ kind: "closed" });
   }
 };
