@@ -53,11 +53,8 @@ export class Inbound {
     connection.framer.feed(bytes);
     if (this.#flows.stalls.holdIfBehind(connection)) return;
     this.#context.turn.begin();
-    try {
-      this.process(connection);
-    } finally {
-      this.#context.turn.end();
-    }
+    this.process(connection);
+    this.#context.turn.end();
   }
 
   /** A reason to hold the connection is gone: what waits is handled, then it is read again. */
