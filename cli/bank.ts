@@ -133,8 +133,6 @@ function balance({ capital, vault, grants, messages, refused }: Picture): Row[] 
 
 async function runAudit(flags: Flags): Promise<void> {
   const wrong = await withTree(flags, "read", async (tree) => {
-    const damage = tree.damage();
-    if (damage.length > 0) return [...damage];
     let persistent: string[] | undefined;
     for (let tries = 0; tries < auditTries; tries++) {
       const found = audit(await pictureOf(tree), { graceMs: 2 * sweepMs });
@@ -177,14 +175,24 @@ function holderOf(message: StoredMessage, by: string, now: number): string {
 }
 
 function quote(bytes: number, { ttl, json }: { ttl?: number; json?: boolean }): void {
-  const { bankTtlMin, bankTtlMax } = defaultOptions;
-  const pricing = { ttlMinMs: bankTtlMin * 1000, ttlMaxMs: bankTtlMax * 1000, ttl: "random" } as const;
+  const { bankTtlMin, bankTtlMax, bankTtl } = defaultOptions;
+  const pricing = { ttlMinMs: bankTtlMin * 1000, ttlMaxMs: bankTtlMax * 1000, ttl: bankTtl };
   const price = (seconds: number): number => inCredits(priceOf(bytes, seconds * 1000, pricing));
-  const row =
+  const row = (least: number, most: number): Row => ({
+    bytes,
+    ttl: least === most ? least : `${least}..${most}`,
+    least: price(least),
+    most: price(most),
+  });
+  // Without an expiry the time is the longest for a session, and drawn in a mail drop.
+  const rows =
     ttl === undefined
-      ? { bytes, ttl: `${bankTtlMin}..${bankTtlMax}`, least: price(bankTtlMin), most: price(bankTtlMax) }
-      : { bytes, ttl, least: price(ttl), most: price(ttl) };
-  printRows([row], json === true);
+      ? [
+          { kept: "for a session", ...row(bankTtlMax, bankTtlMax) },
+          { kept: "in a mail drop", ...row(bankTtlMin, bankTtlMax) },
+        ]
+      : [row(ttl, ttl)];
+  printRows(rows, json === true);
 }
 
 async function change(credits: number, flags: Flags): Promise<void> {

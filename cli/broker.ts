@@ -1,9 +1,13 @@
 /** `mqttzoo broker`: starts a broker and ends it in order. */
 import { Command } from "commander";
-import { createLog } from "../src/base/log.ts";
+import { messageOf, OperatingError } from "../src/base/errors.ts";
+import { createLog, type Log } from "../src/base/log.ts";
 import { hostOf } from "../src/broker/listeners.ts";
 import { type Server, startServer } from "../src/broker/server.ts";
 import { addBrokerOptions, resolveOptions, toBrokerOptions } from "./options.ts";
+
+/** What is printed of where an error of our own came from. */
+const stackLinesMax = 8;
 
 export function brokerCommand(): Command {
   const command = new Command("broker")
@@ -37,6 +41,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   }
   const options = toBrokerOptions(resolved);
   const log = createLog({ level: options.logLevel, format: options.logFormat });
+  endLoudly(log);
   const server = await startServer(options, log);
   const host = hostOf(options);
   const address = ["0.0.0.0", "::", "127.0.0.1"].includes(host) ? "localhost" : host;
@@ -61,6 +66,26 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   });
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
+}
+
+/** An error of our own ends the broker with one line: what it had not acknowledged its clients send again. */
+function endLoudly(log: Log): void {
+  const end = (error: unknown): void => {
+    if (error instanceof OperatingError) log.fatal(error.message);
+    else log.fatal({ stack: stackOf(error) }, `a fault of the broker's own ends it: ${messageOf(error)}`);
+    process.exit(1);
+  };
+  process.on("uncaughtException", end);
+  process.on("unhandledRejection", end);
+}
+
+function stackOf(error: unknown): string {
+  const lines = error instanceof Error ? (error.stack ?? "").split("\n") : [];
+  return lines
+    .map((line) => line.trim())
+    .filter((line) => line.startsWith("at "))
+    .slice(0, stackLinesMax)
+    .join(", ");
 }
 
 /** The ports that are open, by the names of their options. */

@@ -36,7 +36,7 @@ export function resolveOptions(
 ): ResolvedOption[] {
   const path = (flags.config as string | undefined) ?? env.MQTTZOO_CONFIG;
   const file = path === undefined ? {} : readConfigFile(path);
-  return specs.map((spec) => {
+  const resolved = specs.map((spec): ResolvedOption => {
     const name = nameOf(spec.key);
     const candidates: readonly [Source, unknown, string][] = [
       ["flag", flags[spec.key], `--${name}`],
@@ -51,6 +51,17 @@ export function resolveOptions(
     const texts: readonly unknown[] = Array.isArray(value) ? value : String(value).split(/\s+/).filter(Boolean);
     return { name, value: texts.map((text) => String(parseOne(String(text)))), source };
   });
+  checkOrder(resolved, "bankTtlMin", "bankTtlMax");
+  return resolved;
+}
+
+/** Throws `OperatingError` if the option that is the least of two is above the other. */
+function checkOrder(resolved: readonly ResolvedOption[], least: keyof BrokerOptions, most: keyof BrokerOptions): void {
+  const find = (key: string): ResolvedOption => resolved[specs.findIndex((spec) => spec.key === key)]!;
+  const [low, high] = [find(least), find(most)];
+  if (Number(low.value) <= Number(high.value)) return;
+  const describe = ({ name, value, source }: ResolvedOption): string => `--${name} ${value} (${source})`;
+  throw new OperatingError("EUSAGE", `${describe(low)} is above ${describe(high)}`);
 }
 
 export function toBrokerOptions(resolved: readonly ResolvedOption[]): BrokerOptions {

@@ -12,9 +12,14 @@ export interface Pricing {
   readonly ttlMinMs: number;
   /** The longest one that is drawn, and the one from which on time costs no more, in ms. */
   readonly ttlMaxMs: number;
-  /** random: between the two. max: always the longest. */
-  readonly ttl: "random" | "max";
+  readonly ttl: TtlPolicy;
 }
+
+/** Whose time to live is drawn where the publisher gave none. drops: mail drops' only. random: everybody's. max: nobody's. */
+export type TtlPolicy = "drops" | "random" | "max";
+
+/** Where a message is kept. mailbox: it is owed to a session. drop: it lies in a mail drop, for whoever comes. */
+export type Keeping = "mailbox" | "drop";
 
 /** The price of a message of so many bytes (topic, properties and payload) that is kept for so long, in milli-credits. */
 export function priceOf(bytes: number, ttlMs: number, { ttlMinMs, ttlMaxMs }: Pricing): number {
@@ -27,7 +32,13 @@ export function retainedPriceOf(bytes: number): number {
   return byteCredits * bytes;
 }
 
+/** True if chance decides how long a message is kept whose publisher does not say; false: it is kept for the longest time. */
+export function isDrawn({ ttl }: Pick<Pricing, "ttl">, keeping: Keeping): boolean {
+  return ttl === "random" || (ttl === "drops" && keeping === "drop");
+}
+
 /** A time to live for a message whose publisher gave none, in ms. `chance`: 0…1. */
-export function drawTtl({ ttlMinMs, ttlMaxMs, ttl }: Pricing, chance: number): number {
-  return ttl === "max" ? ttlMaxMs : Math.round(ttlMinMs + chance * (ttlMaxMs - ttlMinMs));
+export function drawTtl(pricing: Pricing, keeping: Keeping, chance: number): number {
+  const { ttlMinMs, ttlMaxMs } = pricing;
+  return isDrawn(pricing, keeping) ? Math.round(ttlMinMs + chance * (ttlMaxMs - ttlMinMs)) : ttlMaxMs;
 }

@@ -2,6 +2,7 @@
  * The three kinds of errors: our bug (`assert.ts`, crashes), the peer's fault (`ProtocolError`, closes that
  * connection and nothing else), the world (`OperatingError`, handled where policy lives).
  */
+import { crash } from "./assert.ts";
 
 /** The peer broke the protocol. `reason` is the MQTT 5 reason code its connection is closed with. */
 export class ProtocolError extends Error {
@@ -23,6 +24,11 @@ export class OperatingError extends Error {
     super(message);
     this.code = code;
   }
+}
+
+/** For a promise whose failure is of no interest as long as it is the world's: an error of our own ends the process. */
+export function ignoreTheWorld(error: unknown): void {
+  if (!(error instanceof OperatingError)) crash(error);
 }
 
 /** The message of anything that was thrown. */

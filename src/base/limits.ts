@@ -14,6 +14,8 @@ export const remainingLengthMax = 268_435_455;
 export const topicLevelsMax = 200;
 /** ... and with so many bytes in all the paths from its first level to each of them: each is a znode. */
 export const topicTreeBytesMax = 256 * 1024;
+/** Sessions that have expired and are erased at the same time; the others wait for their turn. */
+export const expiringMax = 256;
 /** Filters in one session together, in characters. Beyond it SUBACK carries 0x97 (Quota exceeded). */
 export const subscriptionTextPerSessionMax = 16 * 1024 * 1024;
 /** Topic aliases that a client may set [MQTT-3.2.2.3.8]; as many may the broker set, if the client allows. */
@@ -98,17 +100,10 @@ export const refusedRetryMs = 250;
 
 /** So long the embedded store waits for a tool that has it locked; then the commit is tried again. */
 export const storeBusyMs = 2_000;
-/** Rows of the embedded store that are read at once while all of it is verified, and bytes. */
-export const scanRowsMax = 1_000;
-export const scanBytesMax = 4 * 1024 * 1024;
-/** A store larger than this is not read as a whole after a clean end: its rows are verified as they are read. */
-export const scanStoreBytesMax = 2 * 1024 * 1024 * 1024;
-/** While it is, it is told this often how far it has come. */
-export const scanTellMs = 2_000;
-/** How far acknowledged commits went is brought to disk, beside the commits themselves, no later than this. */
-export const witnessSyncMs = 500;
-/** Container znodes that are empty are removed about this often, as ZooKeeper does. */
-export const containerSweepMs = 60_000;
+/** Level nodes that are empty are removed when they have been so for this long, or twice as long, ... */
+export const emptyLevelsMs = 1_000;
+/** ... so many in one commit. */
+export const emptyLevelsSweptMax = 500;
 /** Znodes read at once where a whole part of the tree is read: as many as there are bytes in them, about. */
 export const mirrorPageMax = 512;
 export const mirrorPageMin = 16;
@@ -117,6 +112,10 @@ export const mirrorPageBytesMax = 4 * 1024 * 1024;
 export const sessionShards = 256;
 /** `$SYS` is refreshed this often. */
 export const sysIntervalMs = 10_000;
+/** The clocks of brokers and of ZooKeeper may differ by so much; a broker whose clock differs by more goes by ZooKeeper's ... */
+export const clockToleranceMs = 5_000;
+/** ... and says so this often. */
+export const clockReportMs = 600_000;
 /** How often it is measured how late the event loop is, where metrics are served. */
 export const lagLookMs = 500;
 /** A connection that we have closed is given this long to be closed by the peer. */
@@ -166,6 +165,8 @@ export const shutdownWaitMs = 5_000;
 
 /** Requests to ZooKeeper that wait for a connection. */
 export const keeperQueuedMax = 100_000;
+/** What ZooKeeper refuses for a reason of its own (a quota, or that it is overloaded) is asked again after this. */
+export const keeperRefusedMs = 500;
 /** The largest answer that is taken from ZooKeeper. */
 export const keeperReplyBytesMax = 256 * 1024 * 1024;
 /** ZooKeeper's own limit on a request, jute.maxbuffer, as it is by default. */

@@ -2,6 +2,7 @@
  * Sessions that nobody keeps: those that this broker kept in an earlier life, and those of brokers that have died. They
  * are taken into memory, wait for their clients or for their end, and the wills of lost connections are published.
  */
+import { ignoreTheWorld } from "../base/errors.ts";
 import { adoptionPageMax, movedWillMs, orphansMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import {
@@ -158,7 +159,7 @@ export class Adoption {
       else this.#publish(will, path);
     };
     // The store is closing: whoever finds it next does the same.
-    timers.set(new Timer(() => void look().catch(() => {})), clock.now() + Math.min(left, movedWillMs));
+    timers.set(new Timer(() => void look().catch(ignoreTheWorld)), clock.now() + Math.min(left, movedWillMs));
   }
 
   /** True if a client is connected somewhere: here, with a session that outlives its connection, or with a will. */

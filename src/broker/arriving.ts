@@ -128,7 +128,7 @@ export class Arriving {
     };
     const copies = whom.handles.size + whom.groups.size;
     const isFree = id === 0 || copies === 0;
-    const price = isFree ? 0 : copies * banking.termsOf(publish).credits;
+    const price = isFree ? 0 : copies * banking.termsOf(publish, "mailbox").credits;
     const payment = isFree || peer.sentBack > 0 ? undefined : banking.reserve(price);
     // What may have to be stored and cannot be paid for here goes back to whoever has published it, and pays for it.
     const isUnpaid = !isFree && payment === undefined;

@@ -6,7 +6,7 @@
 
 import type { Accounts, Standing } from "../bank/accounts.ts";
 import { Branch, type Reservation } from "../bank/branch.ts";
-import { drawTtl, milli, type Pricing, priceOf, retainedPriceOf } from "../bank/price.ts";
+import { drawTtl, isDrawn, type Keeping, milli, type Pricing, priceOf, retainedPriceOf } from "../bank/price.ts";
 import { describeShortage } from "../bank/shortage.ts";
 import {
   bankAskMs,
@@ -34,7 +34,8 @@ export class Banking implements Ledger {
   readonly account = new Branch();
   readonly #pricing: Pricing;
   readonly #path: string;
-  readonly #terms = new WeakMap<Publish, Terms>();
+  /** What was settled for each message; drawn: where chance decided how long it is kept. */
+  readonly #terms = { drawn: new WeakMap<Publish, Terms>(), longest: new WeakMap<Publish, Terms>() };
   readonly #accounts: Accounts;
   #context!: Context;
   /** Tells other brokers which of the messages that they pay for are gone. */
@@ -86,15 +87,16 @@ export class Banking implements Ledger {
     await new Promise<void>((done) => this.#balance(0, done));
   }
 
-  termsOf(publish: Publish): Terms {
+  termsOf(publish: Publish, keeping: Keeping): Terms {
     const kept = publish.kept();
-    let terms = this.#terms.get(kept);
+    const settled = isDrawn(this.#pricing, keeping) ? this.#terms.drawn : this.#terms.longest;
+    let terms = settled.get(kept);
     if (terms === undefined) {
-      const now = this.#context.clock.wall();
-      const ttl =
-        kept.expiresAt === Infinity ? drawTtl(this.#pricing, this.#context.random.next()) : kept.expiresAt - now;
+      const { clock, random } = this.#context;
+      const now = clock.wall();
+      const ttl = kept.expiresAt === Infinity ? drawTtl(this.#pricing, keeping, random.next()) : kept.expiresAt - now;
       terms = { credits: priceOf(kept.size, ttl, this.#pricing), keepUntil: Math.round(now + ttl) };
-      this.#terms.set(kept, terms);
+      settled.set(kept, terms);
     }
     return terms;
   }

@@ -15,6 +15,7 @@ import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import { Timer, Timers } from "../base/timers.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
+import { StoreClock } from "../coordinator/store-clock.ts";
 import { Journal } from "../mail/journal.ts";
 import { Mail } from "../mail/mail.ts";
 import { Settlements } from "../mail/settlement.ts";
@@ -103,14 +104,20 @@ export class Broker {
   readonly #start: () => Promise<void>;
 
   private constructor(doors: Doors, epoch: number, facts: BrokerFacts) {
-    const journal = new Journal(doors.coordinator, doors.clock);
-    const { coordinator, options } = doors;
+    const { coordinator, options, log } = doors;
+    const clock = new StoreClock({
+      clock: doors.clock,
+      coordinator,
+      onApart: (aheadMs) => log.warn({ aheadMs }, "this machine's clock is not ZooKeeper's: ZooKeeper's time is taken"),
+    });
+    const journal = new Journal(coordinator, clock);
     const banking = new Banking(options, new Accounts(coordinator));
     const slips = new Slips({ coordinator, journal, ledger: banking });
     const mail = new Mail({ journal, ledger: banking, slips, epoch });
     const timers = new Timers();
     this.context = {
       ...doors,
+      clock,
       access: doors.access,
       bans: new Bans({ failures: options.banAfter, ms: options.banTime * 1000 }),
       journal,

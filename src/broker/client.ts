@@ -54,6 +54,8 @@ export class Client {
   handle = 0;
   /** Its session has been let go of: nothing that comes of this object counts any more. */
   isReleased = false;
+  /** Its session's time is over: it is erased when it is its turn, or when its client comes back before that. */
+  isOver = false;
   /** Ends the watch on the session's znodes. */
   unwatch: (() => void) | undefined;
   will: WillRecord | undefined;

@@ -4,7 +4,7 @@
  */
 import { unreachable } from "../base/assert.ts";
 import { encodeUtf8 } from "../base/bytes.ts";
-import { messageOf } from "../base/errors.ts";
+import { ignoreTheWorld, messageOf } from "../base/errors.ts";
 import { adoptAfterMs, fencedLookMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import type { CoordinatorState } from "../coordinator/coordinator.ts";
@@ -193,9 +193,10 @@ export class Cluster implements LinkFlows, MembershipFlows {
     if (coordinator.state === "CONNECTED" && !self.isFenced) return;
     if (coordinator.state === "CONNECTED" && coordinator.leaseUntil > now) {
       if (!self.isJoining)
-        void this.#return().catch((error) =>
-          this.#context.log.error({ why: messageOf(error) }, "cannot return to the cluster"),
-        );
+        void this.#return().catch((error) => {
+          ignoreTheWorld(error);
+          this.#context.log.error({ why: messageOf(error) }, "cannot return to the cluster");
+        });
       return;
     }
     timers.set(this.#timer, now + fencedLookMs);
@@ -235,8 +236,9 @@ export class Cluster implements LinkFlows, MembershipFlows {
   }
 
   #adopt(): void {
-    this.#parts.adoption
-      .adopt()
-      .catch((error) => this.#context.log.warn({ why: messageOf(error) }, "cannot adopt sessions"));
+    this.#parts.adoption.adopt().catch((error) => {
+      ignoreTheWorld(error);
+      this.#context.log.warn({ why: messageOf(error) }, "cannot adopt sessions");
+    });
   }
 }

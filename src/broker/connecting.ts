@@ -152,7 +152,7 @@ export class Connecting {
     if (before?.connection !== undefined) {
       this.#sessions.expel(before.connection, Reason.sessionTakenOver, "another connection has the same client id");
     }
-    if (wanted.packet.clean && before?.will !== undefined) this.#wills.fireNow(before);
+    if (before?.will !== undefined && startsAnew(before, wanted)) this.#wills.fireNow(before);
     this.takeOver.claim(clientId, wanted.packet.clean === true, (granted) => {
       if (connection.channel.phase !== "connecting") return this.#forgetPending(connection, clientId);
       if (!granted) {
@@ -172,7 +172,7 @@ export class Connecting {
     const use = (found: Client | undefined): void => {
       if (found?.record === undefined && found !== undefined && found !== clients.get(clientId))
         return this.#eraseThenUse(found, use);
-      if (found !== undefined && wanted.packet.clean) return this.#eraseThenUse(found, use);
+      if (found !== undefined && startsAnew(found, wanted)) return this.#eraseThenUse(found, use);
       this.#record(connection, wanted, { client: found, tries });
     };
     if (old !== undefined) return use(old);
@@ -329,6 +329,11 @@ export class Connecting {
     connection.timer = timer;
     timers.set(timer, clock.now() + silenceMs);
   }
+}
+
+/** True if nothing is to be left of a session that is found: the client says so, or its time is over. */
+function startsAnew(found: Client, { packet }: Wanted): boolean {
+  return packet.clean === true || found.isOver;
 }
 
 interface Obtaining {

@@ -2,6 +2,8 @@
  * From a route to its receivers. QoS 0 is copied into each receiver's output; QoS 1 and 2 end in a settlement
  * that says when everybody is taken care of.
  */
+
+import type { Keeping } from "../bank/price.ts";
 import { noBytes } from "../base/bytes.ts";
 import { outputBytesHigh } from "../base/limits.ts";
 import type { Payment } from "../mail/ledger.ts";
@@ -193,17 +195,18 @@ export class Fanout {
     else promise.settlement.whenSettled(done);
   }
 
-  /** How many copies of a message may have to be stored at most: one for each receiver that outlives its connection. */
+  /**
+   * How many copies of a message may have to be stored at most, besides what lies in a mail drop: one for each receiver
+   * that outlives its connection.
+   */
   copiesOf(route: ClusterRoute, qos: QoS): number {
-    // In a mail drop one copy lies for all.
-    if (route.isMailDrop) return 1 + (qos === 0 ? 0 : route.groups.length);
     if (qos === 0) return 0;
-    let copies = 0;
-    for (const { subscriber, qos: granted } of route.targets)
-      if (subscriber.mailbox !== undefined && granted > 0) copies++;
-    for (const { subscriber, qos: granted } of route.elsewhere)
-      if (isRemoteSession(subscriber) && granted > 0) copies++;
-    return copies + route.groups.length;
+    return route.groups.length + (route.isMailDrop ? 0 : lastingOf(route));
+  }
+
+  /** How a message lies in a mail drop: as in a mailbox, if a session that outlives its connection is owed it. */
+  keepingOf(route: ClusterRoute, qos: QoS): Keeping {
+    return qos > 0 && lastingOf(route) > 0 ? "mailbox" : "drop";
   }
 
   /** The persistent session among the receivers whose mailbox has no room; then the publish is refused. */
@@ -316,6 +319,14 @@ function isPassedOn({ topic, isMailDrop }: ClusterRoute): boolean {
 /** Only the broker publishes below `$SYS`. */
 export function isOwnTopic(topic: string): boolean {
   return topic.startsWith("$SYS/");
+}
+
+/** How many receivers that outlive their connections are promised what is published on a route. */
+function lastingOf({ targets, elsewhere }: ClusterRoute): number {
+  let count = 0;
+  for (const { subscriber, qos } of targets) if (subscriber.mailbox !== undefined && qos > 0) count++;
+  for (const { subscriber, qos } of elsewhere) if (isRemoteSession(subscriber) && qos > 0) count++;
+  return count;
 }
 
 function noteOf(route: ClusterRoute): number {

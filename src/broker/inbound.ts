@@ -53,8 +53,11 @@ export class Inbound {
     connection.framer.feed(bytes);
     if (this.#flows.stalls.holdIfBehind(connection)) return;
     this.#context.turn.begin();
-    this.process(connection);
-    this.#context.turn.end();
+    try {
+      this.process(connection);
+    } finally {
+      this.#context.turn.end();
+    }
   }
 
   /** A reason to hold the connection is gone: what waits is handled, then it is read again. */

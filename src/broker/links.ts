@@ -154,8 +154,9 @@ export class Links {
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#close(connection, error.message);
+    } finally {
+      turn.end();
     }
-    turn.end();
   }
 
   drained(connection: LinkConnection): void {

@@ -135,12 +135,6 @@ export class MailDrops {
     for (const text of [...(client.dropFeeds?.keys() ?? [])]) this.#closeFeed(client, text);
   }
 
-  /** What a session leaves behind when it ends. */
-  async cursorPathsOf(clientId: string): Promise<string[]> {
-    const names = await children(this.#context.coordinator, cursorsPath(clientId));
-    return names.map((name) => `${cursorsPath(clientId)}/${name}`);
-  }
-
   /**
    * For the teller: filters that no live broker has asked for for long are closed, and go when nothing lies there any more.
    * `wanted`: what live brokers ask for; `topics`: on which something lies.
@@ -246,7 +240,8 @@ export class MailDrops {
   }
 
   async #readCursors({ session }: Client): Promise<Map<string, Cursor>> {
-    const paths = await this.cursorPathsOf(session.clientId);
+    const above = cursorsPath(session.clientId);
+    const paths = (await children(this.#context.coordinator, above)).map((name) => `${above}/${name}`);
     const results = await read(
       this.#context.coordinator,
       paths.map((path) => ({ kind: "get", path })),

@@ -1,8 +1,12 @@
 /**
  * A part of the tree, mirrored in memory: read once, then kept up by its watch. After lost contact it is read anew,
  * and what has vanished meanwhile is told as gone.
+ *
+ * Answers, events and outcomes of writes come in the order in which the store has seen them, so an answer is never older
+ * than what was told before it. But it may be older than what this broker has begun to write since it asked.
+ * Invariant: whether a node is of interest is asked when an answer is applied, and not only when it is asked for.
  */
-import { OperatingError } from "../base/errors.ts";
+import { ignoreTheWorld, OperatingError } from "../base/errors.ts";
 import { mirrorPageBytesMax, mirrorPageMax, mirrorPageMin } from "../base/limits.ts";
 import type { Coordinator, ReadOperation, ReadResult, Stat, WatchEvent } from "../coordinator/coordinator.ts";
 
@@ -16,7 +20,7 @@ export interface MirrorNode {
 
 export interface MirrorOptions {
   readonly root: string;
-  /** False for nodes whose coming and going is of no interest. */
+  /** False for nodes whose coming and going is of no interest, or not now: what this broker is writing is newer. */
   readonly concerns: (path: string) => boolean;
   /** True if data is needed; otherwise `apply` is called with a node as soon as it is known to exist. */
   readonly needsData: (path: string) => boolean;
@@ -37,6 +41,9 @@ export class Mirror {
   #unseen = new Set<string>();
   /** Counts how often everything was read: only the last one makes it complete. */
   #readings = 0;
+  #isComplete = false;
+  /** Who waits until everything has been read anew. */
+  #waiting: (() => void)[] = [];
   #unwatch: () => void = () => {};
 
   constructor(coordinator: Coordinator, options: MirrorOptions) {
@@ -63,25 +70,35 @@ export class Mirror {
     this.#unseen.delete(path);
   }
 
-  /** Reads a node anew. */
+  /** Reads a node anew: what was told of it meanwhile may have been left aside. */
   refresh(path: string): void {
     this.#coordinator.read([{ kind: "get", path }], (error, [result]) => {
       if (error !== undefined || !this.#options.concerns(path)) return;
-      if (typeof result === "object" && "data" in result) this.#found(path, result);
-      else if (this.#known.delete(path)) this.#options.apply(path, undefined);
+      if (isNode(result)) return this.#found(path, this.#options.needsData(path) ? result : "exists");
+      this.#known.delete(path);
+      this.#options.apply(path, undefined);
     });
   }
 
-  /** Calls back when everything that was told before has been applied. */
+  /**
+   * Calls back when everything that was told before has been applied; after lost contact not before all has been read
+   * anew, for what was missed may be what is waited for.
+   */
   settled(done: () => void): void {
+    if (!this.#isComplete) this.#waiting.push(done);
+    else this.#caughtUp(() => (this.#isComplete ? done() : this.#waiting.push(done)));
+  }
+
+  #caughtUp(done: () => void): void {
     this.#fetch();
     this.#coordinator.read([], () => done());
   }
 
   #hear({ type, path }: WatchEvent): void {
     if (type === "missed") {
+      this.#isComplete = false;
       this.#options.completed?.(false);
-      void this.#read().catch(() => {});
+      void this.#read().catch(ignoreTheWorld);
       return;
     }
     if (path === this.#options.root || !this.#options.concerns(path)) return;
@@ -111,13 +128,14 @@ export class Mirror {
         paths.forEach((path, index) => {
           const result = results[index];
           // Gone again: its event has come, or will.
-          if (typeof result === "object" && "data" in result) this.#found(path, result);
+          if (isNode(result)) this.#found(path, result);
         });
       },
     );
   }
 
   #found(path: string, node: MirrorNode | "exists"): void {
+    if (!this.#options.concerns(path)) return;
     this.note(path);
     this.#options.apply(path, node);
   }
@@ -129,16 +147,25 @@ export class Mirror {
     this.#unseen = unseen;
     await walk(this.#coordinator, this.#options.root, (path, node) => {
       unseen.delete(path);
-      if (reading !== this.#readings || !this.#options.concerns(path)) return;
+      if (reading !== this.#readings) return;
       this.#found(path, this.#options.needsData(path) ? node : "exists");
     });
     if (reading !== this.#readings) return;
-    for (const path of unseen) if (this.#known.delete(path)) this.#options.apply(path, undefined);
+    for (const path of unseen) {
+      if (this.#options.concerns(path) && this.#known.delete(path)) this.#options.apply(path, undefined);
+    }
     // What was heard of meanwhile may be older than what was found.
-    this.settled(() => {
-      if (reading === this.#readings) this.#options.completed?.(true);
+    this.#caughtUp(() => {
+      if (reading !== this.#readings) return;
+      this.#isComplete = true;
+      this.#options.completed?.(true);
+      for (const done of this.#waiting.splice(0)) done();
     });
   }
+}
+
+function isNode(result: ReadResult | undefined): result is MirrorNode {
+  return typeof result === "object" && "data" in result;
 }
 
 /**
@@ -165,9 +192,9 @@ export function walk(coordinator: Store, root: string, visit: (path: string, nod
         try {
           page.forEach((path, index) => {
             const node = results[2 * index]!;
-            if (typeof node === "object" && "data" in node) bytes += node.data.length;
+            if (isNode(node)) bytes += node.data.length;
             const below = results[2 * index + 1]!;
-            if (path !== root && typeof node === "object" && "data" in node) visit(path, node);
+            if (path !== root && isNode(node)) visit(path, node);
             if (typeof below !== "object" || !("children" in below)) return;
             for (const name of below.children) found.push(`${path}/${name}`);
           });

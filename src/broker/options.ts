@@ -1,5 +1,6 @@
 /** What an operator may set, with defaults. The command line, the environment and the file all end here. */
 import { hostname } from "node:os";
+import type { TtlPolicy } from "../bank/price.ts";
 import type { LogFormat, LogLevel } from "../base/log.ts";
 import type { ClientCertificates } from "../net/tls.ts";
 import type { TlsVersion } from "../net/transport.ts";
@@ -34,8 +35,6 @@ export interface BrokerOptions {
   readonly allowAnonymous: boolean;
   /** Folder of the embedded store. */
   readonly data: string;
-  /** Serve what is whole of an embedded store that is damaged. */
-  readonly acceptDamage: boolean;
   readonly id: string;
   /** ZooKeeper servers and chroot; empty: the embedded store. */
   readonly zk: string;
@@ -97,8 +96,8 @@ export interface BrokerOptions {
   /** Shortest and longest time to live of a stored message whose publisher gave none, in seconds. */
   readonly bankTtlMin: number;
   readonly bankTtlMax: number;
-  /** random: between the two; max: always the longest. */
-  readonly bankTtl: "random" | "max";
+  /** Whose time is drawn between the two. drops: mail drops' only; random: all; max: none, it is always the longest. */
+  readonly bankTtl: TtlPolicy;
   /** So long a publish that the bank cannot pay is held before MQTT 5, in seconds. */
   readonly bankWait: number;
   /** Filters of topics whose messages are stored for whoever subscribes later. */
@@ -129,7 +128,6 @@ export const defaultOptions: BrokerOptions = {
   authHook: "",
   allowAnonymous: false,
   data: "mqttzoo-data",
-  acceptDamage: false,
   id: hostname(),
   zk: "",
   zkSessionTimeout: 10,
@@ -165,7 +163,7 @@ export const defaultOptions: BrokerOptions = {
   bankCapital: 10_000_000,
   bankTtlMin: 30,
   bankTtlMax: 86_400,
-  bankTtl: "random",
+  bankTtl: "drops",
   bankWait: 30,
   mailDrop: [],
   settleAfter: 20,

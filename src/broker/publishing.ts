@@ -29,7 +29,8 @@ import type { Client } from "./client.ts";
 import { type Connection, Hold } from "./connection.ts";
 import type { ClusterRoute, Context } from "./context.ts";
 import { emptyRun, type Fanout, isOwnTopic, type Run } from "./fanout.ts";
-import { type RefusalCause, Refusals } from "./refusals.ts";
+import { type Denial, PublishAdmission } from "./publish-admission.ts";
+import { Refusals } from "./refusals.ts";
 import type { Retaining } from "./retaining.ts";
 
 export class Publishing {
@@ -38,6 +39,7 @@ export class Publishing {
   readonly #retaining: Retaining;
   readonly #resume: (connection: Connection, reason: number) => void;
   readonly #refusals: Refusals;
+  readonly #admission: PublishAdmission;
   readonly #waitingForJournal = new Set<Connection>();
   readonly #bundle: Run = emptyRun();
   /** Packet ids of what is in the bundle. */
@@ -55,6 +57,7 @@ export class Publishing {
     this.#fanout = parts.fanout;
     this.#retaining = parts.retaining;
     this.#refusals = new Refusals(context);
+    this.#admission = new PublishAdmission(context, parts);
     this.#resume = parts.resume;
     context.journal.onRelief = () => this.#journalRelieved();
   }
@@ -138,14 +141,14 @@ export class Publishing {
     // What a client was allowed when it set its will may not be allowed any more.
     if (route === undefined || publisher?.permissions?.mayPublish(route.topic) === false)
       return this.#context.journal.commit(operations, done);
-    const admission = this.#admit(publish, route);
+    const admission = this.#admission.admit(publish, route);
     if ("why" in admission) {
       const clientId = publisher?.session.clientId ?? "";
       this.#refusals.note(admission.cause, `of the will on ${route.topic}: ${admission.why}`, clientId);
       return this.#context.journal.commit(operations, done, done);
     }
     const { payment, retainedPayment } = admission;
-    const laid = route.isMailDrop ? this.#lay(publish, publisher, payment) : nothingLaid;
+    const laid = route.isMailDrop ? this.#lay(publish, route, { publisher, payment }) : nothingLaid;
     const kept = publish.retain ? this.#retaining.retain(publish, route.topic, retainedPayment) : [];
     // Refused: another broker has published it, or its session is another broker's.
     const how = { operations: [...operations, ...kept, ...laid.operations], refused: laid.withdrawn, payment };
@@ -183,11 +186,11 @@ export class Publishing {
 
   #attempt(connection: Connection, publish: Publish, route: ClusterRoute): void {
     if (fixedBytesOf(publish) > this.#context.journal.unitBytesMax) return this.#refuseLarge(connection, publish);
-    const admission = this.#admit(publish, route);
+    const admission = this.#admission.admit(publish, route);
     if ("why" in admission) return this.#refuse(connection, publish, admission, route);
     const { payment, retainedPayment } = admission;
     const client = connection.client!;
-    const laid = route.isMailDrop ? this.#lay(publish, client, payment) : nothingLaid;
+    const laid = route.isMailDrop ? this.#lay(publish, route, { publisher: client, payment }) : nothingLaid;
     const operations: JournalOperation[] = [];
     if (route.isMailDrop) operations.push(...laid.operations);
     if (publish.retain) operations.push(...this.#retaining.retain(publish, route.topic, retainedPayment));
@@ -214,39 +217,17 @@ export class Publishing {
   }
 
   /** What puts a message into a mail drop. */
-  #lay(publish: Publish, publisher: Client | undefined, payment: Payment | undefined): Laid {
+  #lay(
+    publish: Publish,
+    route: ClusterRoute,
+    from: { publisher: Client | undefined; payment: Payment | undefined },
+  ): Laid {
     const { mail, metrics } = this.#context;
-    const laid = mail.lay(publish, publisher?.session.clientId ?? "", payment);
+    const publisher = from.publisher?.session.clientId ?? "";
+    const keeping = this.#fanout.keepingOf(route, publish.qos);
+    const laid = mail.lay(publish, { publisher, payment: from.payment, keeping });
     metrics.stored++;
     return { operations: laid.operations, withdrawn: () => mail.withdrawn(laid) };
-  }
-
-  /** Sets aside what a publish may cost; or says in words why it cannot be taken now. */
-  #admit(publish: Publish, route: ClusterRoute): Admission | Denial {
-    const { banking, options } = this.#context;
-    const full = publish.qos === 0 ? undefined : this.#fanout.fullMailbox(route, publish.qos);
-    if (full !== undefined)
-      return {
-        cause: "mailbox",
-        why: `the mailbox of ${full} holds its maximum of ${options.maxQueued} messages`,
-        isHopeful: false,
-      };
-    if (publish.retain && this.#retaining.isFull(publish, route.topic))
-      return {
-        cause: "retained",
-        why: `the broker holds its maximum of ${options.maxRetained} retained messages`,
-        isHopeful: false,
-      };
-    const copies = this.#fanout.copiesOf(route, publish.qos);
-    const copiesPrice = copies === 0 ? 0 : copies * banking.termsOf(publish).credits;
-    const retainedPrice = publish.retain ? this.#retaining.priceOf(publish) : 0;
-    if (copiesPrice + retainedPrice === 0) return { payment: undefined, retainedPayment: undefined };
-    const payment = banking.reserve(copiesPrice);
-    const retainedPayment = banking.reserve(retainedPrice);
-    if (payment !== undefined && retainedPayment !== undefined) return { payment, retainedPayment };
-    payment?.close();
-    retainedPayment?.close();
-    return { cause: "bank", why: banking.describe(copiesPrice + retainedPrice), isHopeful: banking.isHopeful };
   }
 
   #receiveIncoming(client: Client, packetId: number, operations: JournalOperation[]): void {
@@ -335,7 +316,7 @@ export class Publishing {
     const retry = new Timer((now) => {
       if (connection.channel.phase !== "open") return;
       const route = this.#context.router.refresh(first);
-      const admission = this.#admit(kept, route);
+      const admission = this.#admission.admit(kept, route);
       if (!("why" in admission)) {
         // What was set aside to see whether it can be is set aside again by the attempt.
         admission.payment?.close();
@@ -377,19 +358,3 @@ interface Laid {
 }
 
 const nothingLaid: Laid = { operations: [], withdrawn: () => {} };
-
-/** Why a publish cannot be taken now. */
-interface Denial {
-  readonly cause: RefusalCause;
-  /** In words. */
-  readonly why: string;
-  /** It may be otherwise in a moment. */
-  readonly isHopeful: boolean;
-}
-
-/** What is set aside for a publish; undefined where nothing may have to be stored. */
-interface Admission {
-  /** For the copies of it in mailboxes. */
-  readonly payment: Payment | undefined;
-  readonly retainedPayment: Payment | undefined;
-}

@@ -72,7 +72,7 @@ export class RetainedFeeds {
   /** To a session that outlives its connection; what the bank cannot pay is left out. */
   #promise(client: Client, publish: Publish, target: OutgoingTarget): void {
     const { banking, mail, metrics } = client.context;
-    const payment = banking.reserve(banking.termsOf(publish).credits);
+    const payment = banking.reserve(banking.termsOf(publish, "mailbox").credits);
     if (payment === undefined) {
       metrics.refused++;
       return;

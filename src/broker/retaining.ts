@@ -1,13 +1,17 @@
-/** Retained messages: in memory for look-ups, in the store for good, and mirrored from what other brokers write there. */
+/**
+ * Retained messages: in memory for look-ups, in the store for good, and mirrored from what other brokers write there. All
+ * brokers come to hold what the store holds, which is what was committed last. While this broker writes a message, what is
+ * told of it is older and is left aside; when it cannot be sure of that any more, it reads what stands there.
+ */
 import { noBytes } from "../base/bytes.ts";
 import { parentPath, retainedPath, topicOfPath, topicPath } from "../coordinator/paths.ts";
 import type { Payment } from "../mail/ledger.ts";
 import type { JournalOperation, Outcome } from "../mail/operations.ts";
 import { readStored } from "../mail/parts.ts";
 import { decodeMessageHead } from "../mail/records.ts";
-import type { Publish } from "../mqtt/publish.ts";
+import { isSameMessage, type Publish } from "../mqtt/publish.ts";
 import type { Context } from "./context.ts";
-import { Mirror, read } from "./mirror.ts";
+import { Mirror, type MirrorNode, read } from "./mirror.ts";
 
 /** What pays for a message that is being written. */
 interface Bill {
@@ -26,7 +30,7 @@ export class Retaining {
   readonly #context: Context;
   readonly #mirror: Mirror;
   /** Writes of this broker that are under way, by path: until they are done, what others wrote is older. */
-  readonly #writing = new Map<string, Writing[]>();
+  readonly #writing = new Map<string, Set<Writing>>();
   /** Messages whose payloads are being read. */
   #reading = 0;
   /** Ids of payloads in parts, by the paths of the messages that stand in the store. */
@@ -38,7 +42,7 @@ export class Retaining {
       root: retainedPath,
       concerns: (path) => !this.#writing.has(path),
       needsData: () => true,
-      apply: (path, node) => this.#apply(path, node === "exists" ? undefined : node?.data),
+      apply: (path, node) => this.#apply(path, node === "exists" ? undefined : node),
     });
   }
 
@@ -63,14 +67,18 @@ export class Retaining {
 
   /** Changes the retained message in memory, and returns what changes it in the store. */
   retain(publish: Publish, topic: string, payment: Payment | undefined): JournalOperation[] {
-    const { retained, mail } = this.#context;
+    const { retained, mail, coordinator } = this.#context;
     const path = topicPath(retainedPath, topic);
     if (publish.payloadLength === 0) {
-      if (!retained.delete(topic)) return [];
-      this.#write(path, undefined);
+      const isKnown = retained.delete(topic);
+      // Another broker may have committed one that has not been told here yet.
+      if (!isKnown && coordinator.isAlone && !this.#writing.has(path)) return [];
+      const writing = this.#write(path, undefined);
       const after = (how: Outcome): void => {
-        this.#written(path, how);
+        this.#written(path, writing, how);
         if (how === "committed") this.#prune(parentPath(path));
+        // Those below it may have gone meanwhile, and have left it as it was.
+        else if (how === "emptied" || how === "doubted") this.#prune(path);
       };
       return [{ kind: "remove", path, isCurrent: () => retained.get(topic) === undefined, after }];
     }
@@ -80,7 +88,7 @@ export class Retaining {
     const credits = this.priceOf(kept);
     const writing = this.#write(path, payment && { credits, payment });
     const isCurrent = (): boolean => retained.get(topic)?.publish === kept;
-    const after = (how: Outcome): void => this.#written(path, how);
+    const after = (how: Outcome): void => this.#written(path, writing, how);
     const { data, checks, parts } = mail.retain(kept, credits);
     writing.parts = parts?.id;
     return [...checks, { kind: "put", path, data, exists, isCurrent, after }];
@@ -88,20 +96,22 @@ export class Retaining {
 
   #write(path: string, bill: Bill | undefined): Writing {
     const writing: Writing = { bill, parts: undefined };
-    const before = this.#writing.get(path);
-    if (before === undefined) this.#writing.set(path, [writing]);
-    else before.push(writing);
+    const others = this.#writing.get(path);
+    if (others === undefined) this.#writing.set(path, new Set([writing]));
+    else others.add(writing);
     this.#mirror.note(path);
     return writing;
   }
 
-  /** The oldest write that is under way is over. If it was committed, what stood there before is paid for no longer. */
-  #written(path: string, how: Outcome): void {
+  /** A write is over. If it was committed, what stood there before is paid for no longer. */
+  #written(path: string, writing: Writing, how: Outcome): void {
     const { account } = this.#context.banking;
-    const writings = this.#writing.get(path)!;
-    const { bill, parts } = writings.shift()!;
-    if (writings.length === 0) this.#writing.delete(path);
-    if (how === "committed") {
+    const { bill, parts } = writing;
+    const others = this.#writing.get(path)!;
+    others.delete(writing);
+    if (others.size === 0) this.#writing.delete(path);
+    const isDone = how !== "refused" && how !== "overtaken";
+    if (isDone) {
       this.#mirror.note(path);
       this.#removeParts(path);
       this.#standsInParts(path, parts);
@@ -109,10 +119,10 @@ export class Retaining {
       if (bill !== undefined) account.keep(path, bill.credits, bill.payment);
     }
     bill?.payment.close();
-    // What is in memory is not what is in the store.
-    if (how === "refused") this.#mirror.refresh(path);
+    // What others have written since may have been left aside; or what is in memory is not what is in the store.
+    if (how !== "committed" && how !== "emptied" && others.size === 0) this.#mirror.refresh(path);
     // Its own payload stands nowhere; what stands there is what the next write, or the last one, has left.
-    if (how !== "committed" && parts !== undefined) this.#context.slips.removeParts(parts);
+    if (!isDone && parts !== undefined) this.#context.slips.removeParts(parts);
   }
 
   /** What stood at a path in parts stands there no longer. */
@@ -127,31 +137,28 @@ export class Retaining {
     else this.#inParts.set(path, id);
   }
 
-  #apply(path: string, data: Uint8Array | undefined): void {
+  #apply(path: string, node: MirrorNode | undefined): void {
     const { retained, coordinator, banking } = this.#context;
-    const head = data && decodeMessageHead(data);
+    const head = node && decodeMessageHead(node.data);
     if (head?.branch !== banking.branch) banking.account.freed(path);
     const parts = head?.parts?.id;
     this.#standsInParts(path, parts);
     const topic = topicOfPath(retainedPath, path);
     // Empty: a level above others, or a message that was cleared while others stood below it.
-    if (data === undefined || data.length === 0) {
+    if (node === undefined || node.data.length === 0) {
       retained.delete(topic);
       return;
     }
     this.#reading++;
-    readStored(coordinator, topic, data, (publish) => {
+    readStored(coordinator, topic, node.data, (publish) => {
       this.#reading--;
       // Replaced while its payload was read.
       if (publish === undefined || this.#inParts.get(path) !== parts || this.#writing.has(path)) return;
-      this.#found(path, topic, publish);
+      if (publish.expiresAt <= this.#context.clock.wall()) return this.expire(path, node.stat.version);
+      // It may only have been read anew: who is being sent it must not take it for another one.
+      const known = retained.get(topic)?.publish;
+      if (known === undefined || !isSameMessage(known, publish)) retained.set(topic, publish);
     });
-  }
-
-  #found(path: string, topic: string, publish: Publish): void {
-    const { retained, clock, journal } = this.#context;
-    if (publish.expiresAt > clock.wall()) retained.set(topic, publish);
-    else journal.commit([{ kind: "remove", path }], () => this.#removeParts(path));
   }
 
   /** The time of a retained message is over: it goes, if it is still the one that was seen. */
@@ -173,6 +180,7 @@ export class Retaining {
     const { coordinator } = this.#context;
     if (path === retainedPath) return;
     coordinator.read([{ kind: "get", path }], (_, [node]) => {
+      if (node === "NoNode") return this.#prune(parentPath(path));
       if (typeof node !== "object" || !("data" in node) || node.data.length > 0 || node.stat.childCount > 0) return;
       coordinator.write([{ kind: "delete", path, version: node.stat.version }], (error) => {
         if (error === undefined) this.#prune(parentPath(path));

@@ -175,13 +175,7 @@ function clientEvents(broker: Broker, turn: Turn): TransportEvents<Connection> {
 }
 
 function openCoordinator(options: BrokerOptions, log: Log): Promise<Coordinator> {
-  if (options.zk === "") {
-    return EmbeddedCoordinator.open(options.data, {
-      acceptDamage: options.acceptDamage,
-      tell: (words) => log.warn(words),
-      foundDamaged: (words) => log.error(words),
-    });
-  }
+  if (options.zk === "") return EmbeddedCoordinator.open(options.data);
   return ZooKeeperCoordinator.open({
     connect: options.zk.includes("/") ? options.zk : `${options.zk}${defaultChroot}`,
     id: options.id,

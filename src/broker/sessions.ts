@@ -6,17 +6,16 @@ import type { IDisconnectPacket } from "mqtt-packet";
 import { ProtocolError } from "../base/errors.ts";
 import { logTextMax } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
-import { incomingPath, mailPath, subscriberPath } from "../coordinator/paths.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { encodeSession } from "../mail/records.ts";
 import { Settlement } from "../mail/settlement.ts";
-import { checkOf } from "../mail/slips.ts";
 import { encodeControl } from "../mqtt/control.ts";
 import { connackReturnCode, describeReason, Reason } from "../mqtt/reason.ts";
 import type { Client } from "./client.ts";
 import type { Connection } from "./connection.ts";
 import type { Context } from "./context.ts";
 import type { Directory } from "./directory.ts";
+import { Erasing } from "./erasing.ts";
 import type { Fanout } from "./fanout.ts";
 import type { Hosting } from "./hosting.ts";
 import type { MailDrops } from "./mail-drops.ts";
@@ -33,8 +32,7 @@ export class Sessions {
   readonly #directory: Directory;
   readonly #hosting: Hosting;
   readonly #drops: MailDrops;
-  /** Who waits until a session is gone, by client id. */
-  readonly #erasing = new Map<string, (() => void)[]>();
+  readonly #erasing: Erasing;
 
   constructor(
     context: Context,
@@ -54,6 +52,7 @@ export class Sessions {
     this.#directory = parts.directory;
     this.#hosting = parts.hosting;
     this.#drops = parts.drops;
+    this.#erasing = new Erasing(context, parts.directory);
   }
 
   /** The client broke the protocol. */
@@ -163,44 +162,23 @@ export class Sessions {
   expireIn(client: Client, ms: number): void {
     if (client.session.neverExpires) return;
     client.expiryTimer = new Timer(() => {
-      this.#context.log.debug({ client: client.session.clientId.slice(0, logTextMax) }, "session expired");
-      this.#wills.fireNow(client);
-      this.erase(client, () => {});
+      client.isOver = true;
+      this.#erasing.inTurn((done) => this.#expire(client, done));
     });
     this.#context.timers.set(client.expiryTimer, this.#context.clock.now() + ms);
   }
 
+  #expire(client: Client, done: () => void): void {
+    // Its client has come back meanwhile, or another broker has it: it is gone already.
+    if (this.#context.clients.get(client.session.clientId) !== client) return done();
+    this.#context.log.debug({ client: client.session.clientId.slice(0, logTextMax) }, "session expired");
+    this.#wills.fireNow(client);
+    this.erase(client, done);
+  }
+
   /** Ends a session for good: its subscriptions, its mail and its record. `done` when nothing is left of it. */
   erase(client: Client, done: () => void): void {
-    const { clients, router, journal, slips, timers } = this.#context;
-    const { session, mailbox } = client;
-    if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
-    if (clients.get(session.clientId) === client) clients.delete(session.clientId);
-    const removals: JournalOperation[] = [];
-    for (const [text, subscription] of session.subscriptions) {
-      router.unsubscribe(client, subscription);
-      if (mailbox === undefined) removals.push(...this.#directory.unsubscribed(text));
-      else removals.push({ kind: "remove", path: subscriberPath(text, session.clientId) });
-    }
-    if (mailbox === undefined) return journal.commitAll(removals, { done });
-    const { clientId } = session;
-    const waiting = [done];
-    this.#erasing.set(clientId, waiting);
-    const erased = (): void => {
-      if (this.#erasing.get(clientId) === waiting) this.#erasing.delete(clientId);
-      for (const go of waiting) go();
-    };
-    for (const packetId of session.incomingIds())
-      removals.push({ kind: "remove", path: `${incomingPath(clientId)}/${packetId}` });
-    const finish = (cursors: readonly string[]): void => {
-      const nodes = [...cursors, incomingPath(clientId), mailPath(clientId), client.owned.path];
-      const rest = nodes.map((path) => ({ kind: "remove", path }) as const);
-      const guard = checkOf(client.owned);
-      // The record goes last: what is found without the rest is erased by whoever finds it.
-      journal.commitAll([...removals, ...rest], { guard, done: erased, refused: erased });
-    };
-    // The store is closing: whoever finds the session then erases it.
-    slips.empty(clientId, () => void this.#drops.cursorPathsOf(clientId).then(finish, () => {}));
+    this.#erasing.erase(client, done);
   }
 
   /** Another broker claims a client id: its connection here ends, and its session is that broker's, or is erased. */
@@ -253,9 +231,7 @@ export class Sessions {
 
   /** Calls back when no earlier session of a client id is being erased: at once, mostly. */
   whenErased(clientId: string, go: () => void): void {
-    const waiting = this.#erasing.get(clientId);
-    if (waiting === undefined) go();
-    else waiting.push(go);
+    this.#erasing.whenErased(clientId, go);
   }
 
   /** Sends what is pending and closes. */

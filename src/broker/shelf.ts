@@ -4,6 +4,7 @@
  *
  * Invariant: while it is complete, whatever is added comes after all that lies on it.
  */
+import { ignoreTheWorld } from "../base/errors.ts";
 import { partBytesMax } from "../base/limits.ts";
 import { messageMark, nameOf } from "../coordinator/paths.ts";
 import type { Lying } from "../mail/mail.ts";
@@ -55,7 +56,7 @@ export class Shelf {
       completed: (isComplete) => this.#complete(isComplete),
     });
     // The store is closing: nobody is handed anything any more.
-    this.#mirror.start().catch(() => {});
+    this.#mirror.start().catch(ignoreTheWorld);
   }
 
   get isComplete(): boolean {

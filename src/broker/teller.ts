@@ -4,6 +4,7 @@
  */
 
 import { Accounts } from "../bank/accounts.ts";
+import { ignoreTheWorld, messageOf } from "../base/errors.ts";
 import { branchCloseMs, orphanPartsBusyMs, orphanPartsMs, sweepGraceMs, sweepMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import type { WriteOperation } from "../coordinator/coordinator.ts";
@@ -68,7 +69,10 @@ export class Teller {
     if (!isTeller || this.#isSweeping) return timers.set(this.#timer, now + sweepMs);
     this.#isSweeping = true;
     this.#sweep()
-      .catch((error: Error) => log.warn({ why: error.message }, "the teller cannot look through the store"))
+      .catch((error) => {
+        ignoreTheWorld(error);
+        log.warn({ why: messageOf(error) }, "the teller cannot look through the store");
+      })
       .finally(() => {
         this.#isSweeping = false;
         // Through a large tree it goes less often: it must not keep the store busy.

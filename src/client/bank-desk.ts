@@ -1,5 +1,5 @@
 /** What an application may ask of the bank: what it costs to have a message stored, and whether that can be paid now. */
-import { milli, type Pricing, priceOf } from "../bank/price.ts";
+import { isDrawn, milli, type Pricing, priceOf } from "../bank/price.ts";
 import type { Client } from "./client.ts";
 import { MqttError } from "./errors.ts";
 
@@ -42,7 +42,8 @@ export class BankDesk {
       const pricing = JSON.parse(text) as Pricing;
       const price = (ttlMs: number): number => (copies * priceOf(bytes, ttlMs, pricing)) / milli;
       const ttlMs = expiry === undefined ? undefined : expiry * 1000;
-      const least = price(ttlMs ?? (pricing.ttl === "max" ? pricing.ttlMaxMs : pricing.ttlMinMs));
+      // For sessions' mail: what only lies in a mail drop may cost less, never more.
+      const least = price(ttlMs ?? (isDrawn(pricing, "mailbox") ? pricing.ttlMinMs : pricing.ttlMaxMs));
       const most = price(ttlMs ?? pricing.ttlMaxMs);
       const balance = Number(free ?? 0);
       const vault = Number(inVault ?? 0);

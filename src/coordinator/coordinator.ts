@@ -42,6 +42,8 @@ export type CoordinatorErrorCode =
   | "InvalidPath"
   | "TooLarge"
   | "NoAuth"
+  /** To tools only: the store takes nothing just now. A broker's submission waits. */
+  | "Unavailable"
   | "Closed";
 
 export class CoordinatorError extends Error {
@@ -98,7 +100,16 @@ export interface WatchEvent {
 /** SUSPENDED: no contact, perhaps for a moment. LOST: the session is over, its ephemeral nodes are gone. */
 export type CoordinatorState = "CONNECTED" | "SUSPENDED" | "LOST";
 
+/** The store's own time of day, in ms since 1970, at some moment between two of this machine's clock (`Clock.now`). */
+export interface StoreTime {
+  readonly wall: number;
+  readonly from: number;
+  readonly to: number;
+}
+
 export interface Coordinator {
+  /** True if nobody else writes to the store: what this broker knows of it is never behind. */
+  readonly isAlone?: boolean;
   readonly state: CoordinatorState;
   /** Events of all transactions up to this one have been told. */
   readonly seenZxid: number;
@@ -106,14 +117,16 @@ export interface Coordinator {
   readonly leaseUntil: number;
   /** What all operations of one submission may hold together, in bytes. */
   readonly submissionBytesMax: number;
-  /** Records that were found damaged since the start and are not served; only where the store is a file of our own. */
-  readonly damagedRecords?: number;
+  /** As it was told with the last commit; undefined: not yet, or the store goes by this machine's clock. */
+  readonly storeTime?: StoreTime | undefined;
   write(operations: readonly WriteOperation[], done: WriteDone, repair?: Repair): void;
   read(operations: readonly ReadOperation[], done: ReadDone): void;
   /** When `done` is called, everything that anybody had committed before is seen: its events have been told. */
   sync(done: () => void): void;
   /** Events of a node and everything below it, until the returned function is called. */
   watch(path: string, listener: (event: WatchEvent) => void): () => void;
+  /** Has a listener told of the empty containers that the store has removed, where it does so by itself and says so. */
+  onSwept?(listener: (paths: readonly string[]) => void): void;
   /** `why` says in words what is wrong, where that is known. */
   onState(listener: (state: CoordinatorState, why: string | undefined) => void): void;
   /** Ends the session after what was submitted: ephemeral nodes vanish. */

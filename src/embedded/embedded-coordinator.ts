@@ -24,43 +24,33 @@ interface Submission {
   readonly settle: (reply: Reply) => Submission | undefined;
 }
 
-export interface EmbeddedOptions {
-  /** Serve what is whole of a damaged store. */
-  readonly acceptDamage: boolean;
-  /** Hears what the operator should know. */
-  readonly tell: (words: string) => void;
-  /** A record was found damaged while the store was in use, and was set aside. */
-  readonly foundDamaged: (words: string) => void;
-}
-
-const defaultOptions: EmbeddedOptions = { acceptDamage: false, tell() {}, foundDamaged() {} };
-
 /** Requests in one transaction, so that one transaction does not hold up the next for long. */
 const transactionRequestsMax = 4096;
+/** A transaction ends at the first request that is to be repaired: the more of them there are the fewer are sent at once. */
+const transactionRequestsMin = 64;
 
 export class EmbeddedCoordinator implements Coordinator {
   state: CoordinatorState = "CONNECTED";
   seenZxid = 0;
   /** Its session ends with the process. */
   readonly leaseUntil = Infinity;
+  readonly isAlone = true;
   readonly submissionBytesMax = Infinity;
-  damagedRecords = 0;
   readonly #worker: Worker;
   readonly #watches = new Map<string, Set<(event: WatchEvent) => void>>();
   /** How many watched paths begin with each first level. */
   readonly #watchedRoots = new Map<string, number>();
   readonly #stateListeners: ((state: CoordinatorState, why: string | undefined) => void)[] = [];
+  readonly #sweptListeners: ((paths: readonly string[]) => void)[] = [];
   #queue: Submission[] = [];
+  #requestsMax = transactionRequestsMax;
   #running: Submission[] | undefined;
   #scheduled = false;
   #closing: (() => void) | undefined;
   #closed = false;
 
-  readonly #options: EmbeddedOptions;
-
-  private constructor(worker: Worker, options: EmbeddedOptions) {
+  private constructor(worker: Worker) {
     this.#worker = worker;
-    this.#options = options;
     // Our bug: without its store the broker must not go on. The next start finds what was committed.
     worker.onerror = (event) => {
       throw new Error(`the store's worker failed: ${event.message}`);
@@ -68,19 +58,17 @@ export class EmbeddedCoordinator implements Coordinator {
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
   }
 
-  /** Opens the store in a folder. Rejects with `OperatingError` if the folder cannot be used, or what is in it is damaged. */
-  static open(folder: string, options = defaultOptions): Promise<EmbeddedCoordinator> {
-    const { acceptDamage } = options;
+  /** Opens the store in a folder. Rejects with `OperatingError` if the folder cannot be used. */
+  static open(folder: string): Promise<EmbeddedCoordinator> {
     const worker = new Worker(workerUrl());
     return new Promise((resolve, reject) => {
       worker.onerror = (event) => reject(new OperatingError("ESTORE", `the store's worker failed: ${event.message}`));
       worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
-        if (data.kind === "told") return options.tell(data.words);
-        if (data.kind === "opened") return resolve(new EmbeddedCoordinator(worker, options));
+        if (data.kind === "opened") return resolve(new EmbeddedCoordinator(worker));
         worker.terminate();
         reject(data.kind === "refused" ? new OperatingError(data.code, data.message) : new Error(data.kind));
       };
-      worker.postMessage({ kind: "open", folder, acceptDamage } satisfies ToWorker);
+      worker.postMessage({ kind: "open", folder } satisfies ToWorker);
     });
   }
 
@@ -136,6 +124,10 @@ export class EmbeddedCoordinator implements Coordinator {
     };
   }
 
+  onSwept(listener: (paths: readonly string[]) => void): void {
+    this.#sweptListeners.push(listener);
+  }
+
   onState(listener: (state: CoordinatorState, why: string | undefined) => void): void {
     this.#stateListeners.push(listener);
   }
@@ -168,7 +160,7 @@ export class EmbeddedCoordinator implements Coordinator {
   #post(): void {
     if (this.#running !== undefined || this.#closed) return;
     if (this.#queue.length > 0) {
-      this.#running = this.#queue.splice(0, transactionRequestsMax);
+      this.#running = this.#queue.splice(0, this.#requestsMax);
       const requests = encodeRequests(this.#running.map((submission) => submission.request));
       this.#worker.postMessage({ kind: "run", requests } satisfies ToWorker, [requests.buffer]);
     } else if (this.#closing !== undefined) {
@@ -190,11 +182,13 @@ export class EmbeddedCoordinator implements Coordinator {
         this.#setState("CONNECTED");
         const unanswered = submissions.slice(replies.length);
         if (unanswered.length === 0 && replies.at(-1)?.kind !== "failed") {
+          this.#requestsMax = Math.min(transactionRequestsMax, 2 * this.#requestsMax);
           // The next transaction starts before the callbacks of this one: disk and event loop work side by side.
           this.#post();
           for (let index = 0; index < replies.length; index++) submissions[index]!.settle(replies[index]!);
           return;
         }
+        this.#requestsMax = Math.max(transactionRequestsMin, this.#requestsMax >> 1);
         // What was refused is repaired, and tried again before what came after it.
         const last = replies.length - 1;
         for (let index = 0; index < last; index++) submissions[index]!.settle(replies[index]!);
@@ -203,15 +197,12 @@ export class EmbeddedCoordinator implements Coordinator {
         return this.#post();
       }
       case "swept":
+        if (this.#running === undefined) this.#setState("CONNECTED");
         for (const path of message.paths) this.#notify("delete", path);
+        for (const listener of this.#sweptListeners) listener(message.paths);
         return;
       case "trouble":
         return this.#setState("SUSPENDED", message.message);
-      case "told":
-        return this.#options.tell(message.words);
-      case "damaged":
-        this.damagedRecords++;
-        return this.#options.foundDamaged(message.words);
       case "closed":
         this.#worker.terminate();
         return this.#closing?.();

@@ -1,13 +1,12 @@
 /** The worker around the database: one message in is one transaction, one message out its replies. */
 
 import { messageOf, OperatingError } from "../base/errors.ts";
-import { containerSweepMs, witnessSyncMs } from "../base/limits.ts";
+import { emptyLevelsMs, emptyLevelsSweptMax } from "../base/limits.ts";
 import { decodeRequests, encodeReplies } from "./codec.ts";
-import { DamagedRow } from "./damage.ts";
-import { type Reply, type Request, TreeDatabase } from "./database.ts";
+import { type Request, TreeDatabase } from "./database.ts";
 
 export type ToWorker =
-  | { readonly kind: "open"; readonly folder: string; readonly acceptDamage: boolean }
+  | { readonly kind: "open"; readonly folder: string }
   | { readonly kind: "run"; readonly requests: Uint8Array }
   | { readonly kind: "close" };
 
@@ -17,17 +16,14 @@ export type FromWorker =
   | { readonly kind: "ran"; readonly replies: Uint8Array }
   | { readonly kind: "swept"; readonly paths: readonly string[] }
   | { readonly kind: "trouble"; readonly message: string }
-  /** For the operator's log. */
-  | { readonly kind: "told"; readonly words: string }
-  /** A record was found damaged and has been set aside, since the operator accepts that. */
-  | { readonly kind: "damaged"; readonly words: string }
   | { readonly kind: "closed" };
 
 declare const self: Worker;
 
 const retryMs = 1000;
 let database: TreeDatabase | undefined;
-let acceptDamage = false;
+/** The next few levels are about to be swept. */
+let isSweeping = false;
 
 function send(message: FromWorker): void {
   if (message.kind === "ran") self.postMessage(message, [message.replies.buffer as ArrayBuffer]);
@@ -36,22 +32,21 @@ function send(message: FromWorker): void {
 
 function open(folder: string): void {
   try {
-    database = new TreeDatabase(folder, "own", { acceptDamage, tell: (words) => send({ kind: "told", words }) });
+    database = new TreeDatabase(folder);
   } catch (error) {
     return send({ kind: "refused", message: messageOf(error), code: (error as { code?: string }).code ?? "ESTORE" });
   }
-  setInterval(sweep, containerSweepMs);
-  setInterval(() => database?.syncWitness(), witnessSyncMs);
+  setInterval(() => {
+    database?.ageContainers();
+    sweep();
+  }, emptyLevelsMs);
   send({ kind: "opened" });
 }
 
-/**
- * A disk that is full or fails is waited for: nothing is acknowledged meanwhile, nothing is given up. So is a record that is damaged, which
- * the operator must decide about.
- */
+/** A disk that is full or fails is waited for: nothing is acknowledged meanwhile, nothing is given up. */
 function run(requests: readonly Request[]): void {
   try {
-    send({ kind: "ran", replies: encodeReplies(answer(requests)) });
+    send({ kind: "ran", replies: encodeReplies(database!.run(requests)) });
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
     send({ kind: "trouble", message: error.message });
@@ -59,32 +54,27 @@ function run(requests: readonly Request[]): void {
   }
 }
 
-function answer(requests: readonly Request[]): Reply[] {
-  for (;;) {
-    try {
-      return database!.run(requests);
-    } catch (error) {
-      if (!acceptDamage || !(error instanceof DamagedRow)) throw error;
-      database!.setAside(error);
-      send({ kind: "damaged", words: error.message });
-    }
-  }
-}
-
+/** Emptied levels go a few at a time: whatever has been asked meanwhile comes between. */
 function sweep(): void {
+  if (isSweeping || database?.mustSweep !== true) return;
   try {
-    const paths = database!.sweepContainers();
+    const paths = database.sweepContainers(emptyLevelsSweptMax);
     if (paths.length > 0) send({ kind: "swept", paths });
   } catch (error) {
     // They are looked at again the next time.
-    send({ kind: "trouble", message: messageOf(error) });
+    return send({ kind: "trouble", message: messageOf(error) });
   }
+  if (!database.mustSweep) return;
+  isSweeping = true;
+  setTimeout(() => {
+    isSweeping = false;
+    sweep();
+  }, 1);
 }
 
 self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
   switch (message.kind) {
     case "open":
-      ({ acceptDamage } = message);
       return open(message.folder);
     case "run":
       return run(decodeRequests(message.requests));

@@ -14,8 +14,8 @@ export interface Payment {
 export interface Ledger {
   /** The name of this broker's branch. */
   readonly branch: string;
-  /** Price and end of a message: drawn once, the same whenever it is asked. */
-  termsOf(publish: Publish): Terms;
+  /** Price and end of a message where it is kept: settled once, the same whenever it is asked. */
+  termsOf(publish: Publish, keeping: "mailbox" | "drop"): Terms;
   /** Stands in every unit that stores a message: this broker's branch has not been closed. */
   guard(): JournalOperation;
   /** A message will be stored. Without payment it is counted all the same. */

@@ -15,6 +15,9 @@ export class Levels {
 
   constructor(coordinator: Coordinator) {
     this.#coordinator = coordinator;
+    coordinator.onSwept?.((paths) => {
+      for (const path of paths) this.#known.delete(path);
+    });
   }
 
   /** Calls back, at once if it can, when it is known which levels above all of these are missing. */

@@ -58,7 +58,7 @@ export class Mail {
         bytes += slipOverhead + 3 * clientId.length + path.length + 4 * subscriptionIds.length;
       }
       units.push(this.#store(publish, path, drafts.slice(from, to)));
-      this.#ledger.keep(path, this.#ledger.termsOf(publish).credits, payment);
+      this.#ledger.keep(path, this.#ledger.termsOf(publish, "mailbox").credits, payment);
       from = to;
     }
     return units;
@@ -66,7 +66,7 @@ export class Mail {
 
   #store(publish: Publish, path: string, drafts: readonly SlipDraft[]): StoredMail {
     const { branch } = this.#ledger;
-    const terms = this.#ledger.termsOf(publish);
+    const terms = this.#ledger.termsOf(publish, "mailbox");
     const recipients = drafts.length;
     const { data, checks, parts } = this.#encode(publish, idOfMessage(path), { ...terms, branch, recipients });
     const operations: JournalOperation[] = [...checks, { kind: "create", path, data, mode: "persistent" }];
@@ -90,10 +90,10 @@ export class Mail {
   }
 
   /** What puts a message into a mail drop, where it lies until its time is over: for whoever comes, without slips. */
-  lay(given: Publish, publisher: string, payment: Payment | undefined): Omit<StoredMail, "slips"> {
+  lay(given: Publish, { publisher, payment, keeping }: Laying): Omit<StoredMail, "slips"> {
     const publish = given.kept();
     const { branch } = this.#ledger;
-    const terms = this.#ledger.termsOf(publish);
+    const terms = this.#ledger.termsOf(publish, keeping);
     const path = pathOf(publish, this.#nextName());
     const head = { ...terms, branch, recipients: 0, publisher };
     const { data, checks, parts } = this.#encode(publish, idOfMessage(path), head);
@@ -165,6 +165,15 @@ export interface MessageName {
   readonly order: number;
   /** Sets apart slips that are stored for one message at different times. */
   readonly from: number;
+}
+
+/** How a message is put into a mail drop. */
+export interface Laying {
+  /** Client id; empty: the broker itself. */
+  readonly publisher: string;
+  readonly payment: Payment | undefined;
+  /** mailbox: a session is owed it, so it lies there as long as if it were in that one's mailbox. */
+  readonly keeping: "mailbox" | "drop";
 }
 
 /** A message in a mail drop. */

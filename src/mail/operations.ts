@@ -2,8 +2,12 @@
 import { pageBytesMax, pageOperationsMax } from "../base/limits.ts";
 import type { CreateMode, WriteOperation } from "../coordinator/coordinator.ts";
 
-/** What has become of an operation. overtaken: it was left out, for a later one. */
-export type Outcome = "committed" | "refused" | "overtaken";
+/**
+ * What has become of an operation. emptied: there were others below what was to be removed. doubted: it was committed, but
+ * contact was lost over it, or there was nothing to do; what others have committed since may have been told before this is.
+ * overtaken: it was left out, for a later one.
+ */
+export type Outcome = "committed" | "emptied" | "doubted" | "refused" | "overtaken";
 
 /** `isCurrent` is asked before a retry: what later units have overtaken is left out. */
 export type JournalOperation =

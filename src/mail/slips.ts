@@ -135,7 +135,9 @@ export class Slips {
     const page = slips.slice(at, at + mailPageSlips);
     this.readRecords(page, () => {
       for (const slip of page) if (slip.record !== undefined) this.discard(slip);
-      this.#emptyFrom(slips, at + mailPageSlips, done);
+      if (page.length < mailPageSlips) return done();
+      // A long mailbox must not fill the journal.
+      this.#journal.settled(() => this.#emptyFrom(slips, at + mailPageSlips, done));
     });
   }
 

@@ -5,6 +5,7 @@
 import {
   copyBytes,
   decodeUtf8,
+  equalRange,
   isMqttText,
   noBytes,
   readUint16,
@@ -110,6 +111,22 @@ export class Publish {
   get size(): number {
     return this.topicEnd - this.topicStart + (this.propertiesEnd - this.propertiesStart) + this.payloadLength;
   }
+}
+
+/** True if two messages on one topic say the same: one of them may only have been read anew from the store. */
+export function isSameMessage(a: Publish, b: Publish): boolean {
+  // The store keeps whole milliseconds.
+  const isSameTime = a.expiresAt === b.expiresAt || Math.abs(a.expiresAt - b.expiresAt) < 1;
+  return a.qos === b.qos && isSameTime && a.copyUntil === b.copyUntil && hasSameBytes(a, b);
+}
+
+function hasSameBytes(a: Publish, b: Publish): boolean {
+  const length = a.propertiesEnd - a.propertiesStart;
+  if (a.payloadLength !== b.payloadLength || length !== b.propertiesEnd - b.propertiesStart) return false;
+  return (
+    equalRange(a.propertyBytes, a.propertiesStart, b.propertyBytes, b.propertiesStart, length) &&
+    equalRange(a.payloadBytes, a.payloadStart, b.payloadBytes, b.payloadStart, a.payloadLength)
+  );
 }
 
 /** A message of the broker's own, or of its client library. */

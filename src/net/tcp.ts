@@ -1,11 +1,19 @@
 /** TCP and Unix sockets, on Bun's, with TLS where it is asked for: listening and dialling. */
 import { chmodSync, rmSync } from "node:fs";
 import type { Socket, SocketHandler, TCPSocketListener, UnixSocketListener } from "bun";
+import { orCrash } from "../base/assert.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { lingerMs } from "../base/limits.ts";
 import { SocksHandshake, type SocksProxy } from "./socks.ts";
 import { alpnOf, certificateOf, type TlsIdentity, versionNumbers } from "./tls.ts";
-import { believes, type Certificate, type TlsOptions, type Transport, type TransportEvents } from "./transport.ts";
+import {
+  believes,
+  type Certificate,
+  loudly,
+  type TlsOptions,
+  type Transport,
+  type TransportEvents,
+} from "./transport.ts";
 
 interface Attached<Owner> {
   readonly owner: Owner;
@@ -59,7 +67,8 @@ class TcpTransport implements Transport {
   }
 }
 
-function handlers<Owner>(events: TransportEvents<Owner>): SocketHandler<Attached<Owner>> {
+function handlers<Owner>(given: TransportEvents<Owner>): SocketHandler<Attached<Owner>> {
+  const events = loudly(given);
   return {
     // Bun's type for the handler of Uint8Arrays does not fit its own Bun.listen.
     binaryType: "uint8array" as "buffer",
@@ -80,9 +89,8 @@ function handlers<Owner>(events: TransportEvents<Owner>): SocketHandler<Attached
       transport.isClosed = true;
       events.closed(owner, transport.handshakeError ?? (error && messageOf(error)));
     },
-    error(socket, error) {
-      // An exception out of our own handlers arrives here as well: that is our bug and must not be hidden.
-      if (!("code" in error)) throw error;
+    error(socket) {
+      // An exception out of our own handlers would arrive here as well: those are `loudly`'s. What is left is the network's.
       socket.terminate();
     },
   };
@@ -109,9 +117,11 @@ function secureHandlers<Owner>(
     ...plain,
     open() {},
     handshake(socket, isDone, error) {
-      const { transport } = socket.data;
-      transport.handshakeError = identity.refusal(socket, isDone ? undefined : (error ?? undefined));
-      if (transport.handshakeError !== undefined) socket.terminate();
+      orCrash(() => {
+        const { transport } = socket.data;
+        transport.handshakeError = identity.refusal(socket, isDone ? undefined : (error ?? undefined));
+        if (transport.handshakeError !== undefined) socket.terminate();
+      });
     },
   };
   return {

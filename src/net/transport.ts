@@ -1,5 +1,7 @@
 /** The door to sockets, as the rest of the house sees it. TCP is one implementation, WebSocket over it another. */
 
+import { crash, orCrash } from "../base/assert.ts";
+
 /** What a verified certificate says of its owner. */
 export interface Certificate {
   /** Subject's common name; undefined: it has none. */
@@ -32,6 +34,26 @@ export interface TransportEvents<Owner> {
   received(owner: Owner, bytes: Uint8Array): void;
   drained(owner: Owner): void;
   closed(owner: Owner, error: string | undefined): void;
+}
+
+/**
+ * The same events, with whose exceptions no socket has anything to do. Bun gives what a handler throws to the socket's own
+ * `error`, as if the network had failed; an error of ours ends the process instead.
+ */
+export function loudly<Owner>(events: TransportEvents<Owner>): TransportEvents<Owner> {
+  return {
+    opened(transport) {
+      try {
+        return events.opened(transport);
+      } catch (error) {
+        crash(error);
+        throw error;
+      }
+    },
+    received: (owner, bytes) => orCrash(() => events.received(owner, bytes)),
+    drained: (owner) => orCrash(() => events.drained(owner)),
+    closed: (owner, error) => orCrash(() => events.closed(owner, error)),
+  };
 }
 
 /** A transport over another one, which does all that it does not do itself. */

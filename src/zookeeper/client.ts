@@ -253,9 +253,9 @@ export class ZooKeeperClient {
     this.#transport?.abort();
   }
 
-  /** Cuts the connection, not the session; for tests. */
-  cut(): void {
-    this.#transport?.abort();
+  /** Hangs up on a server that will not answer; after a while another one is asked, in the same session. */
+  leave(why: string): void {
+    this.#session.leave(why);
   }
 
   /** getData and getChildren with a watch that goes with its first event. */
@@ -332,8 +332,11 @@ export class ZooKeeperClient {
         received: (_, bytes) => {
           if (!isOurs()) return;
           this.#turn.begin();
-          session.received(bytes, this.#clock.now());
-          this.#turn.end();
+          try {
+            session.received(bytes, this.#clock.now());
+          } finally {
+            this.#turn.end();
+          }
         },
         drained: () => this.#writer?.drained(),
         closed: (_, error) => {

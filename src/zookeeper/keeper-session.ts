@@ -2,8 +2,8 @@
  * A keeper session, without IO: handshake, pipelined requests in strict order, pings, moving to another server,
  * expiry. A session outlives its connection; when it is over, a new one begins by itself.
  */
-import { readUint32 } from "../base/bytes.ts";
-import { keeperQueuedMax, keeperReplyBytesMax, keeperWatchesBytesMax } from "../base/limits.ts";
+import { concatBytes, readUint32 } from "../base/bytes.ts";
+import { keeperQueuedMax, keeperRefusedMs, keeperReplyBytesMax, keeperWatchesBytesMax } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
 import { Ring } from "../base/ring.ts";
 import { errorCode, OpCode, Xid, ZooKeeperError } from "./codes.ts";
@@ -181,10 +181,17 @@ export class KeeperSession {
     for (const request of lost) this.#fail(request, "ConnectionLoss");
   }
 
+  /** The server is of no use, though it answers: it is hung up on, and the next one is dialled after a while. */
+  leave(why: string): void {
+    if (this.#phase !== "connected") return;
+    this.#drop(why);
+    this.#dialAt = this.#deadline = this.#now + keeperRefusedMs;
+  }
+
   received(bytes: Uint8Array, now: number): void {
     this.#now = now;
     this.#lastReceivedAt = now;
-    const all = this.#partial === undefined ? bytes : joined(this.#partial, bytes);
+    const all = this.#partial === undefined ? bytes : concatBytes([this.#partial, bytes]);
     this.#partial = undefined;
     let at = 0;
     try {
@@ -388,11 +395,4 @@ const readOnly = "it is in read-only mode: it has lost contact with the other se
 function whyRefused({ err }: ReplyHeader): string {
   const code = errorCode(err);
   return code === "NotReadOnly" ? readOnly : `it refuses the session: ${code}`;
-}
-
-function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const whole = new Uint8Array(a.length + b.length);
-  whole.set(a);
-  whole.set(b, a.length);
-  return whole;
 }

@@ -7,7 +7,8 @@ import {
   type WriteOperation,
 } from "../coordinator/coordinator.ts";
 import type { ZooKeeperError } from "./codes.ts";
-import { toCode, toReadRequest, toReadResult, toRequest, toWriteResults } from "./translate.ts";
+import type { ReadResponse } from "./records.ts";
+import { toCode, toReadRequest, toReadResults, toRequest, toWriteResults } from "./translate.ts";
 import type { ZooKeeper } from "./zookeeper.ts";
 
 export class PlainStore {
@@ -20,7 +21,7 @@ export class PlainStore {
   /** No `exists`: it has no place in a multi-read. */
   read(operations: readonly ReadOperation[], done: ReadDone): void {
     this.#zookeeper.client.submitRead(operations.map(toReadRequest), (error, responses) => {
-      if (error === undefined) done(undefined, responses.map(toReadResult));
+      if (error === undefined) answer(responses, done);
       else done(refusal(error), []);
     });
   }
@@ -32,6 +33,13 @@ export class PlainStore {
   }
 }
 
+function answer(responses: readonly ReadResponse[], done: ReadDone): void {
+  const results = toReadResults(responses);
+  if (results === undefined) done(new CoordinatorError("Unavailable", "/", 0), []);
+  else done(undefined, results);
+}
+
+/** A tool does not try again: it ends, and says why. */
 function refusal(error: ZooKeeperError): CoordinatorError {
-  return new CoordinatorError(toCode(error), error.path, error.index);
+  return new CoordinatorError(toCode(error) ?? "Unavailable", error.path, error.index);
 }

@@ -1,5 +1,4 @@
 /** Between the port's terms and ZooKeeper's: operations, results and error codes. */
-import { OperatingError } from "../base/errors.ts";
 import type {
   CoordinatorErrorCode,
   ReadOperation,
@@ -17,8 +16,11 @@ const modes = {
   sequential: "persistentSequential",
 } as const;
 
-/** What a ZooKeeper error means to whoever only knows the port. */
-const codes: Partial<Record<ZooKeeperErrorCode, CoordinatorErrorCode>> = {
+/**
+ * What a ZooKeeper error means to whoever only knows the port. unknown: the answer is lost, what was asked may have happened.
+ * trouble: ZooKeeper says it of itself or of us, not of the tree: what was asked is asked again, until it is answered.
+ */
+const codes: Record<ZooKeeperErrorCode, CoordinatorErrorCode | "unknown" | "trouble"> = {
   NoNode: "NoNode",
   NodeExists: "NodeExists",
   BadVersion: "BadVersion",
@@ -30,10 +32,35 @@ const codes: Partial<Record<ZooKeeperErrorCode, CoordinatorErrorCode>> = {
   NoAuth: "NoAuth",
   InvalidAcl: "NoAuth",
   Closed: "Closed",
+  ConnectionLoss: "unknown",
+  OperationTimeout: "unknown",
+  RequestTimeout: "unknown",
+  SessionExpired: "unknown",
+  SessionMoved: "unknown",
+  // Of a request that is not sent, since too many wait for a connection: it waits for contact too.
+  QueueFull: "unknown",
+  SystemError: "trouble",
+  RuntimeInconsistency: "trouble",
+  DataInconsistency: "trouble",
+  Unimplemented: "trouble",
+  NewConfigNoQuorum: "trouble",
+  ReconfigInProgress: "trouble",
+  ReconfigDisabled: "trouble",
+  ApiError: "trouble",
+  InvalidCallback: "trouble",
+  AuthFailed: "trouble",
+  NotReadOnly: "trouble",
+  EphemeralOnLocalSession: "trouble",
+  NoWatcher: "trouble",
+  SessionClosedRequireSaslAuth: "trouble",
+  QuotaExceeded: "trouble",
+  ThrottledOp: "trouble",
+  UnknownError: "trouble",
 };
 
+/** True if what was asked may have happened all the same. */
 export function isDoubtful(error: ZooKeeperError): boolean {
-  return error.outcomeUnknown || error.code === "SessionExpired" || error.code === "SessionMoved";
+  return codes[error.code] === "unknown";
 }
 
 export function sizeOf(operation: WriteOperation): number {
@@ -67,14 +94,23 @@ export function toStat({ czxid, mzxid, version, numChildren }: Stat) {
   return { czxid, mzxid, version, childCount: numChildren };
 }
 
-/** The port's code. Throws `OperatingError` for what ZooKeeper says of itself or of us, not of the tree. */
-export function toCode(error: ZooKeeperError): CoordinatorErrorCode {
-  const code = codes[error.code];
-  if (code === undefined) throw new OperatingError("EZOOKEEPER", `ZooKeeper refused a request: ${error.message}`);
-  return code;
+/** The port's code; undefined for what says nothing of the tree. */
+export function toCode({ code: given }: Pick<ZooKeeperError, "code">): CoordinatorErrorCode | undefined {
+  const code = codes[given];
+  return code === "unknown" || code === "trouble" ? undefined : code;
 }
 
-export function toReadResult(response: ReadResponse): ReadResult {
-  if (typeof response === "string") return codes[response] ?? "NoNode";
+/** Undefined if one of the answers says nothing of the tree: then none of them counts. */
+export function toReadResults(responses: readonly ReadResponse[]): ReadResult[] | undefined {
+  const results: ReadResult[] = [];
+  for (const response of responses) {
+    const result = typeof response === "string" ? toCode({ code: response }) : toFound(response);
+    if (result === undefined) return undefined;
+    results.push(result);
+  }
+  return results;
+}
+
+function toFound(response: Exclude<ReadResponse, string>): ReadResult {
   return "data" in response ? { data: response.data, stat: toStat(response.stat) } : response;
 }

@@ -1,17 +1,20 @@
 /**
  * The coordinator on ZooKeeper. What is submitted while a commit is under way goes into the next `multi`
- * together (group commit). Every multi also sets this broker's `/commits/<id>`, whose version counts them: after
- * lost contact that number tells whether the multi in doubt has happened, so nothing is lost or done twice. And it
- * fences: whoever writes under the same name makes the other one's multis fail.
+ * together (group commit). Every multi also sets this broker's `/commits/<id>`, whose version counts them: so after
+ * lost contact it can be found out whether the multi in doubt has happened (`commit-count.ts`), and nothing is lost or done
+ * twice. And it fences: whoever writes under the same name makes the other one's multis fail.
  */
-import { noBytes } from "../base/bytes.ts";
+import type { Alarm } from "../base/alarm.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
 import { OperatingError } from "../base/errors.ts";
 import {
   keeperGroupBytesMax,
   keeperGroupOperationsMax,
   keeperPacketBytesMax,
   keeperReadOperationsMax,
+  keeperRefusedMs,
 } from "../base/limits.ts";
+import { systemRandom } from "../base/random.ts";
 import {
   type Coordinator,
   CoordinatorError,
@@ -20,31 +23,21 @@ import {
   type ReadOperation,
   type ReadResult,
   type Repair,
+  type StoreTime,
   type WatchEvent,
   type WriteDone,
   type WriteOperation,
 } from "../coordinator/coordinator.ts";
-import { commitPath, commitsPath } from "../coordinator/paths.ts";
+import { commitsPath } from "../coordinator/paths.ts";
 import { ZooKeeperClient } from "./client.ts";
 import { ZooKeeperError } from "./codes.ts";
+import { type Asked, CommitCount, type Verdict } from "./commit-count.ts";
 import { Group, type Write } from "./group.ts";
-import type { ZooKeeperOptions } from "./options.ts";
-import type { WriteRequest, WriteResponse } from "./records.ts";
-import { isDoubtful, sizeOf, toCode, toReadRequest, toReadResult, toStat } from "./translate.ts";
+import { systemDoors, type ZooKeeperOptions } from "./options.ts";
+import type { WriteResponse } from "./records.ts";
+import { makeWrite, pathOf, type Read, refuse, type Submission, type Sync } from "./submissions.ts";
+import { isDoubtful, toCode, toReadRequest, toReadResults, toStat } from "./translate.ts";
 import { ZooKeeper } from "./zookeeper.ts";
-
-interface Read {
-  readonly kind: "read";
-  readonly operations: readonly ReadOperation[];
-  readonly done: ReadDone;
-}
-
-interface Sync {
-  readonly kind: "sync";
-  readonly done: () => void;
-}
-
-type Submission = Write | Read | Sync;
 
 export interface ZooKeeperCoordinatorOptions extends ZooKeeperOptions {
   /** Hosts and chroot. */
@@ -57,8 +50,11 @@ export interface ZooKeeperCoordinatorOptions extends ZooKeeperOptions {
 
 export class ZooKeeperCoordinator implements Coordinator {
   readonly submissionBytesMax: number;
+  /** The clock of the server that leads: it stamps each transaction. */
+  storeTime: StoreTime | undefined;
+  readonly #clock: Clock;
   readonly #client: ZooKeeperClient;
-  readonly #commitPath: string;
+  readonly #count: CommitCount;
   readonly #onFatal: (error: OperatingError) => void;
   readonly #stateListeners: ((state: CoordinatorState, why: string | undefined) => void)[] = [];
   #queue: Submission[] = [];
@@ -68,19 +64,27 @@ export class ZooKeeperCoordinator implements Coordinator {
   #reading: (Read | Sync)[] = [];
   /** Grows and shrinks: a server may take less at once than it should. */
   #groupBytesMax = keeperGroupBytesMax;
-  #commits = 0;
-  #inDoubt = false;
+  /** The attempt whose outcome must be found out, as soon as there is contact. */
+  #doubt: Asked | undefined;
+  /** What ZooKeeper has refused, for a reason of its own, is asked again then, in the clock's ms; undefined: nothing. */
+  #retryAt: number | undefined;
+  readonly #alarm: Alarm;
   #scheduled = false;
   #closing: (() => void) | undefined;
 
   private constructor(client: ZooKeeperClient, options: ZooKeeperCoordinatorOptions) {
     this.#client = client;
-    this.#commitPath = commitPath(options.id);
+    this.#clock = options.clock ?? systemClock;
+    const incarnation = (options.random ?? systemRandom).hex(16);
+    this.#count = new CommitCount(client, { id: options.id, incarnation });
     this.#onFatal = options.onFatal;
+    const nextDeadline = (): number => (this.#doubt === undefined ? Infinity : (this.#retryAt ?? Infinity));
+    this.#alarm = (options.doors ?? systemDoors).setAlarm({ nextDeadline, tick: () => this.#askAgain() }, this.#clock);
     // Room for headers and for the operation that every group has besides.
     this.submissionBytesMax = (options.packetBytesMax ?? keeperPacketBytesMax) - 16 * 1024;
     client.onState((state, why) => {
-      for (const listener of this.#stateListeners) listener(state, why);
+      this.#hasRetried();
+      this.#tell(state, why);
       if (state === "CONNECTED") this.#resume();
     });
   }
@@ -92,7 +96,7 @@ export class ZooKeeperCoordinator implements Coordinator {
       const zookeeper = new ZooKeeper(client);
       await zookeeper.ensureChroot();
       const coordinator = new ZooKeeperCoordinator(client, options);
-      coordinator.#commits = await countCommits(zookeeper, coordinator.#commitPath);
+      await coordinator.#count.begin(zookeeper);
       // Known since 3.6, as are the watches of whole trees.
       await zookeeper.multiRead([{ kind: "getData", path: commitsPath }]);
       return coordinator;
@@ -106,7 +110,7 @@ export class ZooKeeperCoordinator implements Coordinator {
   }
 
   get state(): CoordinatorState {
-    return this.#client.state;
+    return this.#retryAt === undefined ? this.#client.state : "SUSPENDED";
   }
 
   get seenZxid(): number {
@@ -150,6 +154,7 @@ export class ZooKeeperCoordinator implements Coordinator {
 
   /** Vanishes without a word, as a crash would; for tests. */
   terminate(): void {
+    this.#alarm.stop();
     this.#client.terminate();
   }
 
@@ -179,6 +184,7 @@ export class ZooKeeperCoordinator implements Coordinator {
     if (this.#closing === undefined || (!idle && this.#client.state === "CONNECTED")) return;
     const closed = this.#closing;
     this.#closing = () => {};
+    this.#alarm.stop();
     void this.#client.close().then(closed);
   }
 
@@ -199,22 +205,26 @@ export class ZooKeeperCoordinator implements Coordinator {
 
   #commit(group: Group): void {
     this.#group = group;
-    const count: WriteRequest = { kind: "setData", path: this.#commitPath, data: noBytes, version: this.#commits };
-    const requests = [count, ...group.requests];
+    const requests = [this.#count.next(), ...group.requests];
+    const { attempt } = this.#count;
+    const from = this.#clock.now();
     this.#client.submitWrite(requests, (error, responses, zxid) => {
-      if (error === undefined) return this.#committed(group, responses.slice(1), zxid);
-      if (isDoubtful(error)) {
-        this.#inDoubt = true;
-        if (this.#client.state === "CONNECTED") this.#resume();
-        return;
+      if (error === undefined) {
+        const { stat } = responses[0]!;
+        if (stat !== undefined) this.storeTime = { wall: stat.mtime, from, to: this.#clock.now() };
+        this.#count.counted();
+        this.#committed(group, responses.slice(1), zxid);
+      } else if (isDoubtful(error)) {
+        this.#wait({ attempt, inDoubt: true }, error);
+      } else {
+        this.#refused(group, attempt, error);
       }
-      this.#refused(group, error);
     });
   }
 
   #committed(group: Group, responses: readonly WriteResponse[] | undefined, zxid: number): void {
-    this.#commits++;
     this.#group = undefined;
+    if (this.#hasRetried()) this.#tell(this.#client.state, undefined);
     this.#groupBytesMax = Math.min(keeperGroupBytesMax, this.#groupBytesMax + keeperGroupBytesMax / 64);
     // The next group leaves before the callbacks of this one: network and event loop work side by side.
     this.#pump();
@@ -225,13 +235,17 @@ export class ZooKeeperCoordinator implements Coordinator {
   }
 
   /** One submission of a group is refused: it hears of it, the others are tried again without it, in their order. */
-  #refused(group: Group, error: ZooKeeperError): void {
-    this.#group = undefined;
+  #refused(group: Group, attempt: number, error: ZooKeeperError): void {
     const isTooLarge = error.code === "PacketTooLarge";
-    if (!isTooLarge && error.index < 1) return this.#disown(error);
+    const isOfCount = !isTooLarge && error.index < 1;
+    if (isOfCount && error.code === "BadVersion")
+      return this.#count.look({ attempt, inDoubt: false }, (verdict) => this.#judged(attempt, verdict));
+    const code = toCode(error);
+    if (isOfCount || code === undefined) return this.#wait({ attempt, inDoubt: true }, error);
+    this.#group = undefined;
     const { write: guilty, index } = group.placeOf(isTooLarge ? 0 : error.index - 1);
     const { operations, done, repair } = group.writes[guilty]!;
-    const refusal = new CoordinatorError(toCode(error), operations[index]!.path, index);
+    const refusal = new CoordinatorError(code, operations[index]!.path, index);
     const instead = repair?.(refusal);
     // One that stays refused is answered in its turn.
     const answer = makeWrite([], () => done(refusal, undefined, 0), undefined);
@@ -243,34 +257,63 @@ export class ZooKeeperCoordinator implements Coordinator {
     this.#pump();
   }
 
-  /** Somebody else commits under this name. */
-  #disown(error: ZooKeeperError): void {
-    const why = `another broker uses the name of this one (${this.#commitPath}: ${error.code}); give each its own --id`;
-    this.#client.terminate();
-    this.#onFatal(new OperatingError("EFENCED", why));
-  }
-
   /** Contact again: first the outcome of the group in doubt, then everything else. */
   #resume(): void {
     this.#queue.unshift(...this.#reading.splice(0));
-    if (!this.#inDoubt) return this.#pump();
-    this.#inDoubt = false;
+    if (this.#doubt === undefined) this.#pump();
+    else this.#endDoubt();
+  }
+
+  #endDoubt(): void {
+    const { attempt } = this.#doubt!;
+    this.#doubt = undefined;
+    this.#count.resolve(attempt, (verdict) => this.#judged(attempt, verdict));
+  }
+
+  #judged(attempt: number, verdict: Verdict): void {
     const group = this.#group!;
-    this.#client.submitRead([{ kind: "getData", path: this.#commitPath }], (error, responses) => {
-      const [found] = responses ?? [];
-      if (error !== undefined || typeof found !== "object" || !("data" in found)) {
-        this.#inDoubt = true;
-        return;
-      }
-      const { version, mzxid } = found.stat;
-      if (version === this.#commits + 1) return this.#committed(group, undefined, mzxid);
-      if (version !== this.#commits) return this.#disown(new ZooKeeperError("BadVersion", this.#commitPath));
-      this.#group = undefined;
-      // A server whose packet limit is lower than ours hangs up on what is too large for it, again and again.
-      this.#groupBytesMax = Math.min(this.#groupBytesMax, group.bytes) / 2;
-      this.#queue.unshift(...group.writes);
-      this.#pump();
-    });
+    switch (verdict.kind) {
+      case "committed":
+        return this.#committed(group, undefined, verdict.zxid);
+      case "unknown":
+        return this.#wait({ attempt, inDoubt: true }, verdict.error);
+      case "rival":
+        this.#client.terminate();
+        return this.#onFatal(new OperatingError("EFENCED", verdict.why));
+      case "never":
+        this.#group = undefined;
+        // A server whose packet limit is lower than ours hangs up on what is too large for it, again and again.
+        this.#groupBytesMax = Math.min(this.#groupBytesMax, group.bytes) / 2;
+        this.#queue.unshift(...group.writes);
+        this.#pump();
+    }
+  }
+
+  /**
+   * The outcome of an attempt is found out when there is contact again. Where there is, ZooKeeper would not, for a reason of its
+   * own (a quota, say, or that it is overloaded): that is said, and it is asked again in a while.
+   */
+  #wait(doubt: Asked, error: ZooKeeperError): void {
+    this.#doubt = doubt;
+    if (this.#client.state !== "CONNECTED") return;
+    this.#retryAt = this.#clock.now() + keeperRefusedMs;
+    this.#alarm.wake();
+    this.#tell("SUSPENDED", `ZooKeeper refuses what it is asked: ${error.message}`);
+  }
+
+  /** What was refused is asked again, or done: true if there was something. */
+  #hasRetried(): boolean {
+    if (this.#retryAt === undefined) return false;
+    this.#retryAt = undefined;
+    return true;
+  }
+
+  #askAgain(): void {
+    if (this.#doubt !== undefined && this.#client.state === "CONNECTED") this.#endDoubt();
+  }
+
+  #tell(state: CoordinatorState, why: string | undefined): void {
+    for (const listener of this.#stateListeners) listener(state, why);
   }
 
   #ask(submission: Read | Sync): void {
@@ -278,8 +321,12 @@ export class ZooKeeperCoordinator implements Coordinator {
     const answer = (error: ZooKeeperError | undefined, settle: () => void): void => {
       // What waits for contact is asked again, in its order.
       if (error !== undefined && isDoubtful(error)) return;
+      const code = error && toCode(error);
+      // Another server may answer; what is on its way to this one is asked again there.
+      if (error !== undefined && code === undefined)
+        return this.#client.leave(`it refuses what it is asked: ${error.message}`);
       this.#reading.splice(this.#reading.indexOf(submission), 1);
-      if (error !== undefined) refuse(submission, new CoordinatorError(toCode(error), error.path, 0));
+      if (code !== undefined) refuse(submission, new CoordinatorError(code, error!.path, 0));
       else settle();
       if (this.#closing !== undefined) this.#pump();
     };
@@ -320,41 +367,16 @@ export class ZooKeeperCoordinator implements Coordinator {
       this.#client.submitRead(
         page.map((index) => toReadRequest(operations[index]!)),
         (error, responses) => {
-          if (error === undefined) {
-            for (let index = 0; index < page.length; index++) results[page[index]!] = toReadResult(responses[index]!);
-          }
-          settle(error);
+          const found = error === undefined ? toReadResults(responses) : [];
+          found?.forEach((result, index) => {
+            results[page[index]!] = result;
+          });
+          settle(found === undefined ? new ZooKeeperError("UnknownError", operations[page[0]!]!.path) : error);
         },
       );
     }
     // Nothing is asked, but in its turn: who asks waits for the answers before it.
-    if (operations.length === 0) this.#client.submitExists(this.#commitPath, undefined, settle);
+    if (operations.length === 0) this.#client.submitExists(this.#count.path, undefined, settle);
     else settle(undefined);
   }
-}
-
-function makeWrite(operations: readonly WriteOperation[], done: WriteDone, repair: Repair | undefined): Write {
-  let bytes = 0;
-  for (const operation of operations) bytes += sizeOf(operation);
-  return { kind: "write", operations, bytes, done, repair };
-}
-
-function refuse(submission: Submission, error: CoordinatorError): void {
-  if (submission.kind === "write") submission.done(error, undefined, 0);
-  else if (submission.kind === "read") submission.done(error, []);
-}
-
-function pathOf(submission: Submission): string {
-  return submission.kind === "sync" ? "/" : (submission.operations[0]?.path ?? "/");
-}
-
-/** How often this broker has committed, in all its lives; and one more. */
-async function countCommits(zookeeper: ZooKeeper, path: string): Promise<number> {
-  for (const node of [commitsPath, path]) {
-    await zookeeper.create(node).catch((error) => {
-      if (error.code !== "NodeExists") throw error;
-    });
-  }
-  // From here on what an earlier life has sent and the server has not yet handled is refused.
-  return (await zookeeper.set(path, noBytes)).version;
 }

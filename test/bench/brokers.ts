@@ -95,7 +95,7 @@ export async function freePort(): Promise<number> {
 }
 
 export async function untilListening(port: number): Promise<void> {
-  for (let tries = 0; tries < 500; tries++) {
+  for (let tries = 0; tries < 1500; tries++) {
     try {
       const socket = await Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } });
       socket.end();

@@ -1,5 +1,7 @@
 /** What the bank means to clients: what is refused, what is held, what goes on, and what comes back. */
 import { expect, test } from "bun:test";
+import { walkMessages } from "../../src/broker/stored.ts";
+import { topicOfMessage } from "../../src/mail/slips.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { type AnyPacket, RawClient } from "../support/raw-client.ts";
 
@@ -106,6 +108,43 @@ test("with every subscriber at home nothing is bound in the end", async () => {
   await eventually(() => account.bound === 0, "nothing is set aside any more");
   await broker.stop();
 });
+
+test("what is acknowledged for a session is kept for the longest time or its own expiry; chance decides in mail drops only", async () => {
+  const broker = await startBroker({ bankTtlMin: 30, bankTtlMax: 100_000, mailDrop: ["drop/#"] });
+  await away(broker, "reader", "#");
+  const publisher = await RawClient.connect(broker.port, { protocolVersion: 5 });
+  await settle(publisher, "mail/plain");
+  await settle(publisher, "mail/brief", { properties: { messageExpiryInterval: 500 } });
+  await settle(publisher, "mail/long", { properties: { messageExpiryInterval: 200_000 } });
+  await settle(publisher, "drop/owed");
+  const back = await RawClient.connect(broker.port, { clean: false, clientId: "reader" });
+  back.send({ cmd: "unsubscribe", unsubscriptions: ["#"], messageId: 9 });
+  await back.take("unsuback");
+  for (let index = 0; index < 20; index++) await settle(publisher, `drop/nobody${index}`);
+  const seconds = await timesKept(broker);
+  // What has passed since is not much.
+  const kept = (topic: string): number => 100 * Math.round(seconds.get(topic)! / 100);
+  expect([kept("mail/plain"), kept("mail/brief"), kept("mail/long")]).toEqual([100_000, 500, 200_000]);
+  // A session is owed what lies there, so it lies there as long.
+  expect(kept("drop/owed")).toBe(100_000);
+  const drawn = [...seconds].filter(([topic]) => topic.startsWith("drop/nobody")).map(([, time]) => time);
+  expect(drawn.length).toBe(20);
+  expect(new Set(drawn).size).toBeGreaterThan(10);
+  expect(drawn.every((time) => time >= 0 && time <= 100_000)).toBe(true);
+  await broker.stop();
+});
+
+/** For how many seconds stored messages are kept from now on, by their topics. */
+async function timesKept(broker: TestBroker): Promise<Map<string, number>> {
+  const times = new Map<string, number>();
+  const { coordinator, clock } = broker.server.broker.context;
+  await walkMessages(coordinator, {
+    message: (path, { keepUntil }) => {
+      times.set(topicOfMessage(path), (keepUntil - clock.wall()) / 1000);
+    },
+  });
+  return times;
+}
 
 test("a store that another version has written is refused in words", async () => {
   const first = await startBroker();

@@ -1,12 +1,15 @@
-/** Three brokers as processes on three ZooKeeper servers, with proxies where something can be cut. */
-import { mkdtempSync, rmSync } from "node:fs";
+/**
+ * Three brokers as processes on three ZooKeeper servers, with proxies where something can be cut. How each broker ends, and
+ * what it says, is judged: none may end unless it is told to, or say what only a bug of ours would.
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
 import { freePort, untilListening } from "../bench/brokers.ts";
 import { executable } from "../support/process.ts";
 import { startProxy, type TcpProxy } from "../support/proxy.ts";
-import { type Ensemble, startEnsemble } from "../support/zookeeper.ts";
+import { type Ensemble, type EnsembleOptions, startEnsemble } from "../support/zookeeper.ts";
 
 /** Keeper session timeout, in seconds. */
 export const sessionTimeout = 2;
@@ -14,6 +17,7 @@ export const sessionTimeout = 2;
 export interface BrokerSeat {
   readonly id: string;
   readonly port: number;
+  readonly pid: number;
   /** Between the broker and ZooKeeper. */
   readonly keeperProxies: readonly TcpProxy[];
   /** Between the other brokers, which dial it, and itself. */
@@ -22,26 +26,44 @@ export interface BrokerSeat {
   signal(signal: NodeJS.Signals): void;
   /** Ends it and waits until it has ended. */
   end(signal: NodeJS.Signals): Promise<void>;
+  /** Everything that is wrong with how its processes have ended, and what they have said. */
+  wrong(): string[];
 }
+
+/** What a broker says only when our code has failed: a stack, or an invariant that does not hold. */
+const wordsOfBugs = /^\s+at .+:\d+:\d+|assertion failed|\b(?:Type|Range|Reference|Syntax)Error\b|Unhandled|panic/m;
 
 export interface ClusterProcesses {
   readonly ensemble: Ensemble;
   readonly seats: readonly BrokerSeat[];
+  /** Everything that is wrong with how brokers have ended, and what they have said. */
+  wrong(): string[];
   stop(): Promise<void>;
+}
+
+export interface ClusterOptions {
+  readonly arguments?: readonly string[];
+  readonly ensemble?: EnsembleOptions;
+  /** More variables for the environment of each broker. */
+  readonly environment?: (id: string) => Record<string, string>;
 }
 
 export async function startClusterProcesses(
   ids: readonly string[],
-  arguments_: readonly string[] = [],
+  options: ClusterOptions = {},
 ): Promise<ClusterProcesses> {
-  const ensemble = await startEnsemble(3);
+  const ensemble = await startEnsemble(3, options.ensemble);
   const folder = mkdtempSync(join(tmpdir(), "mqttzoo-chaos-"));
   const seats: BrokerSeat[] = [];
-  for (const [index, id] of ids.entries()) seats.push(await takeSeat({ id, index, ensemble, folder, arguments_ }));
+  for (const [index, id] of ids.entries()) {
+    const environment = options.environment?.(id) ?? {};
+    seats.push(await takeSeat({ id, index, ensemble, folder, arguments_: options.arguments ?? [], environment }));
+  }
   for (const seat of seats) await seat.start();
   return {
     ensemble,
     seats,
+    wrong: () => seats.flatMap((seat) => seat.wrong()),
     async stop() {
       await Promise.all(seats.map((seat) => seat.end("SIGKILL")));
       for (const { keeperProxies, linkProxy } of seats) for (const proxy of [...keeperProxies, linkProxy]) proxy.stop();
@@ -57,9 +79,10 @@ interface SeatOptions {
   readonly ensemble: Ensemble;
   readonly folder: string;
   readonly arguments_: readonly string[];
+  readonly environment: Record<string, string>;
 }
 
-async function takeSeat({ id, index, ensemble, folder, arguments_ }: SeatOptions): Promise<BrokerSeat> {
+async function takeSeat({ id, index, ensemble, folder, arguments_, environment }: SeatOptions): Promise<BrokerSeat> {
   const port = await freePort();
   const linkPort = await freePort();
   // The same port under another loopback address: the one that the others are told.
@@ -71,21 +94,37 @@ async function takeSeat({ id, index, ensemble, folder, arguments_ }: SeatOptions
   const zk = `${keeperProxies.map((proxy) => `127.0.0.1:${proxy.port}`).join(",")}/chaos`;
   const command = [executable, "broker", "--host", "127.0.0.1", "--port", String(port), "--id", id, "--zk", zk];
   command.push("--link-host", "127.0.0.1", "--link-port", String(linkPort), "--advertise", advertised);
-  // A time to live that chance draws may be over before an outage is: what is lost then is lost by right, and not looked for.
-  command.push("--zk-session-timeout", String(sessionTimeout), "--drain-time", "2", "--bank-ttl", "max", ...arguments_);
+  command.push("--zk-session-timeout", String(sessionTimeout), "--drain-time", "2", ...arguments_);
   const log = process.env.MQTTZOO_CHAOS_LOG;
+  const words: string[] = [];
+  const badEnds: string[] = [];
   let child: Subprocess | undefined;
+  /** What it is told to end by, if it is. */
+  let told: NodeJS.Signals | undefined;
   return {
     id,
     port,
     keeperProxies,
     linkProxy,
+    get pid() {
+      return child!.pid;
+    },
     async start() {
-      const stderr = log === undefined ? "ignore" : Bun.file(join(log, `${id}-${Date.now()}.log`));
-      child = Bun.spawn([...command, ...(log === undefined ? [] : ["--log-level", "debug"])], {
+      const path = join(log ?? folder, `${id}-${words.length}.log`);
+      words.push(path);
+      const started = Bun.spawn([...command, ...(log === undefined ? [] : ["--log-level", "debug"])], {
         stdout: "ignore",
-        stderr,
+        stderr: Bun.file(path),
         cwd: folder,
+        env: { ...process.env, ...environment },
+      });
+      child = started;
+      told = undefined;
+      void started.exited.then((code) => {
+        if (child !== started) return;
+        const how = started.signalCode ?? code;
+        if (told === undefined) badEnds.push(`broker ${id} has ended by itself: ${how}`);
+        else if (told === "SIGTERM" && how !== 0) badEnds.push(`broker ${id} was told to end, and ended with ${how}`);
       });
       await untilListening(port);
     },
@@ -93,8 +132,18 @@ async function takeSeat({ id, index, ensemble, folder, arguments_ }: SeatOptions
       child?.kill(signal);
     },
     async end(signal) {
+      told = signal;
       child?.kill(signal);
       await child?.exited;
+    },
+    wrong() {
+      const said = words.flatMap((path) => {
+        const found = existsSync(path) ? wordsOfBugs.exec(readFileSync(path, "utf8")) : null;
+        return found === null
+          ? []
+          : [`broker ${id} says in ${path}: ${found.input.slice(found.index, found.index + 300)}`];
+      });
+      return [...badEnds, ...said];
     },
   };
 }

@@ -161,6 +161,8 @@ async function suffer(name: string, { happen, healthy, repair }: Fault): Promise
   if (seen !== undefined) expect(seen.longestMs).toBeLessThan(2500);
   expect(wrong()).toEqual([]);
   expect(await auditBank()).toEqual([]);
+  expect(cluster.wrong()).toEqual([]);
+  expect(history.sent.length).toBeGreaterThan(sentBefore);
   await repair?.();
 }
 

@@ -219,6 +219,10 @@ test("the console, on a terminal", async () => {
 
 test("a quote, and mistakes in one line", async () => {
   expect(await rows("quote", "256", "--ttl", "30")).toEqual([{ bytes: 256, ttl: 30, least: 10.2, most: 10.2 }]);
+  expect(await rows("quote", "256")).toEqual([
+    { kept: "for a session", bytes: 256, ttl: 86_400, least: 110.2, most: 110.2 },
+    { kept: "in a mail drop", bytes: 256, ttl: "30..86400", least: 10.2, most: 110.2 },
+  ]);
   for (const words of [
     ["quote", "many"],
     ["audit", "--data", `${folder}-none`],

@@ -139,6 +139,21 @@ test("times to live may be given with a unit", async () => {
   expectOneLine(await run(["broker", "--bank-ttl-max", "24x"]), /--bank-ttl-max: "24x" is no time/);
 });
 
+test("the shortest time to live must not be above the longest, wherever the two come from", async () => {
+  const said = /^mqttzoo: --bank-ttl-min 100 \(\w+\) is above --bank-ttl-max 50 \(\w+\)$/m;
+  const most = ["broker", "--bank-ttl-max", "50"];
+  expectOneLine(await run([...most, "--bank-ttl-min", "100"]), said);
+  expectOneLine(await run(most, { MQTTZOO_BANK_TTL_MIN: "100s" }), said);
+  writeFileSync(join(folder, "ttl.yaml"), "bank-ttl-min: 100\n");
+  expectOneLine(await run([...most, "--config", join(folder, "ttl.yaml")]), said);
+  expectOneLine(
+    await run(["broker", "--bank-ttl-max", "20"]),
+    /--bank-ttl-min 30 \(default\) is above --bank-ttl-max 20/,
+  );
+  const { out } = await run(["broker", "--print-config", "--bank-ttl-min", "50", "--bank-ttl-max", "50"]);
+  expect(out).toMatch(/^bank-ttl: drops +# default$/m);
+});
+
 test.each(["SIGTERM", "SIGINT"] as const)("%s: clients are told, the store is flushed, exit code 0", async (signal) => {
   const data = join(folder, signal);
   const mine = await startBrokerProcess(data);

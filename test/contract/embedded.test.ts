@@ -5,8 +5,12 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { noBytes } from "../../src/base/bytes.ts";
+import { systemClock } from "../../src/base/clock.ts";
+import { emptyLevelsSweptMax } from "../../src/base/limits.ts";
 import { TreeDatabase } from "../../src/embedded/database.ts";
 import { EmbeddedCoordinator } from "../../src/embedded/embedded-coordinator.ts";
+import { Journal } from "../../src/mail/journal.ts";
+import type { JournalOperation } from "../../src/mail/operations.ts";
 import { eventually } from "../support/broker.ts";
 import { coordinatorContract, type Store, write } from "./coordinator.ts";
 
@@ -71,7 +75,7 @@ test("empty containers go, others stay", () => {
       ],
     },
   ]);
-  expect(database.sweepContainers()).toEqual([]);
+  expect(database.sweepContainers(10)).toEqual([]);
   database.run([
     {
       kind: "write",
@@ -82,7 +86,10 @@ test("empty containers go, others stay", () => {
       ],
     },
   ]);
-  expect(database.sweepContainers()).toEqual(["/c/d", "/c"]);
+  expect(database.sweepContainers(10)).toEqual([]);
+  database.ageContainers();
+  expect(database.sweepContainers(10)).toEqual(["/c/d", "/c"]);
+  expect(database.mustSweep).toBe(false);
   expect(
     database.run([
       {
@@ -94,6 +101,74 @@ test("empty containers go, others stay", () => {
       },
     ]),
   ).toMatchObject([{ results: [{ stat: {} }, { stat: {} }] }]);
+  database.close();
+});
+
+/** Makes levels with a topic each, and removes the topics. */
+async function emptyLevels(coordinator: EmbeddedCoordinator, count: number): Promise<void> {
+  const paths = Array.from({ length: count }, (_, index) => `/t/${index}`);
+  await write(coordinator, { kind: "create", path: "/t", data: noBytes, mode: "persistent" });
+  const create = (path: string, mode: "container" | "persistent") =>
+    ({ kind: "create", path, data: noBytes, mode }) as const;
+  await Promise.all(
+    paths.map((path) => write(coordinator, create(path, "container"), create(`${path}/x`, "persistent"))),
+  );
+  await Promise.all(paths.map((path) => write(coordinator, { kind: "delete", path: `${path}/x`, version: -1 })));
+}
+
+test("45,000 levels that become empty go a few at a time, and what is written meanwhile does not wait for them", async () => {
+  const coordinator = await EmbeddedCoordinator.open(join(root, "emptied"));
+  const count = 45_000;
+  let swept = 0;
+  let most = 0;
+  coordinator.onSwept((paths) => {
+    swept += paths.length;
+    most = Math.max(most, paths.length);
+  });
+  await emptyLevels(coordinator, count);
+  let slices = 0;
+  while (swept < count) {
+    const before = swept;
+    await write(coordinator, { kind: "set", path: "/t", data: noBytes, version: -1 });
+    if (swept > before) slices++;
+    await Bun.sleep(1);
+  }
+  expect(most).toBeLessThanOrEqual(emptyLevelsSweptMax);
+  // Whoever wrote came between them again and again.
+  expect(slices).toBeGreaterThan(count / emptyLevelsSweptMax / 4);
+  await new Promise<void>((resolve) => coordinator.close(resolve));
+}, 60_000);
+
+test("the journal hears of levels that have gone, and does not build on them", async () => {
+  const coordinator = await EmbeddedCoordinator.open(join(root, "swept"));
+  const journal = new Journal(coordinator, systemClock);
+  const swept: string[] = [];
+  coordinator.onSwept((paths) => swept.push(...paths));
+  const committed = (operation: JournalOperation): Promise<void> =>
+    new Promise((done) => journal.commit([operation], () => done()));
+  const path = "/topics/a/b/=1";
+  for (const round of [1, 2]) {
+    await committed({ kind: "create", path, data: noBytes, mode: "persistent" });
+    await committed({ kind: "remove", path });
+    await eventually(() => swept.length === 2 * round, "its levels are gone", 20_000);
+  }
+  expect(journal.repairs).toBe(0);
+  await new Promise<void>((resolve) => coordinator.close(resolve));
+}, 60_000);
+
+test("levels that were empty when an earlier life ended go, those with something below them stay", () => {
+  const folder = join(root, "left");
+  const create = (path: string, mode: "container" | "persistent") =>
+    ({ kind: "create", path, data: noBytes, mode }) as const;
+  const earlier = new TreeDatabase(folder);
+  const left = Array.from({ length: 25 }, (_, index) => create(`/left${index}`, "container"));
+  const operations = [...left, create("/kept", "container"), create("/kept/x", "persistent")];
+  earlier.run([{ kind: "write", canBeRepaired: false, operations }]);
+  earlier.close();
+  const database = new TreeDatabase(folder);
+  const removed: string[] = [];
+  for (let tries = 0; database.mustSweep && tries < 100; tries++) removed.push(...database.sweepContainers(10));
+  expect(removed.sort()).toEqual(left.map(({ path }) => path).sort());
   database.close();
 });
 

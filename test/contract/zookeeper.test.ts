@@ -1,5 +1,5 @@
 /** The coordinator on a real ZooKeeper keeps the contract, on one server and on an ensemble of three. */
-import { afterAll, beforeAll } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
 import { ZooKeeperCoordinator } from "../../src/zookeeper/zookeeper-coordinator.ts";
 import { eventually } from "../support/broker.ts";
@@ -55,3 +55,27 @@ coordinatorContract(
   "ZooKeeper, an ensemble of three",
   storeOn(async () => ensemble.connect),
 );
+
+test("it tells the time of ZooKeeper's clock, between the moments of request and answer", async () => {
+  const { connect: at } = await sharedZooKeeper();
+  const id = "timed";
+  const timed = await ZooKeeperCoordinator.open({
+    connect: `${at}/contract-${++roots}`,
+    id,
+    sessionTimeoutMs: 1000,
+    onFatal,
+  });
+  open.push(timed);
+  expect(timed.storeTime).toBeUndefined();
+  const [wall, now] = [Date.now(), performance.now()];
+  const data = new Uint8Array(0);
+  await new Promise<void>((done) =>
+    timed.write([{ kind: "create", path: "/timed", data, mode: "persistent" }], () => done()),
+  );
+  const said = timed.storeTime!;
+  expect(said.from).toBeGreaterThanOrEqual(now);
+  expect(said.to).toBeGreaterThan(said.from);
+  // Both run on this machine.
+  expect(said.wall).toBeGreaterThanOrEqual(wall - 1);
+  expect(said.wall).toBeLessThanOrEqual(wall + (said.to - now) + 2);
+});

@@ -1,5 +1,6 @@
 /** The bank when a broker is gone for long: its branch is closed, and opened again when it wakes up. */
 import { expect, test } from "bun:test";
+import { noBytes } from "../../src/base/bytes.ts";
 import { History } from "../chaos/history.ts";
 import { Actor, PublishingActor } from "./actors.ts";
 import { lostCredits, overdrawn } from "./checkers.ts";
@@ -75,7 +76,8 @@ test("clocks that jump by a year, forth or back: what has outlived its time goes
     const stored = (): number => [...world.keeper.tree.nodes.keys()].filter(isMessage).length;
     const before = stored();
     expect(before).toBeGreaterThan(5);
-    for (const node of world.nodes.values()) node.wallOffset = offset;
+    for (const clock of [world, ...world.nodes.values()]) clock.wallOffset = offset;
+    await hearStoreTime(world);
     await world.pass(200_000);
     expect(stored()).toBe(offset > 0 ? 0 : before);
     reader.isAway = false;
@@ -84,8 +86,39 @@ test("clocks that jump by a year, forth or back: what has outlived its time goes
     if (offset > 0) expect(history.receivedCount("reader")).toBe(0);
     await world.pass(5000, () => stored() === 0);
     expect(stored()).toBe(0);
-    for (const node of world.nodes.values()) node.wallOffset = 0;
+    for (const clock of [world, ...world.nodes.values()]) clock.wallOffset = 0;
+    await hearStoreTime(world);
     await world.pass(5000);
     expect([...(await overdrawn(world)), ...(await lostCredits(world))]).toEqual([]);
   }
 }, 60_000);
+
+test("one broker's clock that is wrong by a year ends nothing early, neither what others keep nor what it stores", async () => {
+  const year = 365 * 86_400_000;
+  for (const [seed, offset] of [
+    [3, year],
+    [4, -year],
+  ] as const) {
+    const { world, history, reader, publishers } = await worldWithMail(seed);
+    // The broker with the lowest id is the teller.
+    world.node("a").wallOffset = offset;
+    await hearStoreTime(world);
+    for (const publisher of publishers) publisher.isBusy = true;
+    await world.pass(1000);
+    for (const publisher of publishers) publisher.isBusy = false;
+    expect(await world.pass(5000, () => publishers.every(({ isSettled }) => isSettled))).toBe(true);
+    expect(history.acknowledgedCount).toBeGreaterThan(5);
+    await world.pass(200_000);
+    reader.isAway = false;
+    expect(await world.pass(20_000, () => reader.up && history.judge("reader").length === 0)).toBe(true);
+    expect([...(await overdrawn(world)), ...(await lostCredits(world))]).toEqual([]);
+  }
+}, 60_000);
+
+/** Brokers hear what time it is in the store with each commit. */
+async function hearStoreTime(world: World): Promise<void> {
+  let heard = 0;
+  for (const { broker } of world.nodes.values())
+    broker!.context.journal.commit([{ kind: "put", path: "/bank/drops", data: noBytes, exists: true }], () => heard++);
+  expect(await world.pass(5000, () => heard === world.nodes.size)).toBe(true);
+}

@@ -10,7 +10,8 @@ import { decodeMessageHead } from "../../src/mail/records.ts";
 import type { Publish } from "../../src/mqtt/publish.ts";
 import type { History } from "../chaos/history.ts";
 import { unpadded } from "./actors.ts";
-import { type World, wallStart } from "./world.ts";
+import { wallStart } from "./broker-node.ts";
+import type { World } from "./world.ts";
 
 /** Brokers' clocks differ by less than this. */
 const lyingMs = 15_000;
@@ -21,14 +22,14 @@ export function leftovers(world: World): string[] {
     if (/^\/topics\/.*\/=[^/]+$/.test(path)) return decodeMessageHead(data)?.publisher === undefined;
     return /^\/sessions\/..\/[^/]+\/(mail|in)\/./.test(path);
   };
-  return [...world.keeper.tree.nodes].filter(([path, { data }]) => isLeft(path, data)).map(([path]) => path);
+  return [...world.tree.nodes].filter(([path, { data }]) => isLeft(path, data)).map(([path]) => path);
 }
 
 /** Pieces of payloads that no message names. */
 export function orphanParts(world: World): string[] {
   const named = new Set<string>();
   const found = new Set<string>();
-  for (const [path, { data }] of world.keeper.tree.nodes) {
+  for (const [path, { data }] of world.tree.nodes) {
     if (/^\/parts\/[^/]+\/[^/]+$/.test(path)) found.add(path.split("/")[2]!);
     const isMessage = /^\/topics\/.*\/=[^/]+$/.test(path) || path.startsWith("/retained/");
     const parts = isMessage ? decodeMessageHead(data)?.parts : undefined;
@@ -40,7 +41,7 @@ export function orphanParts(world: World): string[] {
 /** What lies in mail drops and will lie there for a while, oldest first. */
 export function lying(world: World): string[] {
   const found: { czxid: number; path: string; data: Uint8Array }[] = [];
-  for (const [path, { data, czxid }] of world.keeper.tree.nodes) {
+  for (const [path, { data, czxid }] of world.tree.nodes) {
     const head = /^\/topics\/.*\/=[^/]+$/.test(path) ? decodeMessageHead(data) : undefined;
     if (head?.publisher !== undefined && head.keepUntil > wallStart + world.now() + lyingMs)
       found.push({ czxid, path, data });
@@ -70,7 +71,7 @@ export function wrongOwners(world: World): string[] {
       homes.set(clientId, id);
     }
   }
-  for (const [path, { data }] of world.keeper.tree.nodes) {
+  for (const [path, { data }] of world.tree.nodes) {
     if (!/^\/sessions\/..\/[^/]+$/.test(path) || data.length === 0) continue;
     const clientId = path.slice(path.lastIndexOf("/") + 1);
     const { owner, connected } = JSON.parse(decodeUtf8(data));
@@ -102,7 +103,7 @@ export function unsettled(world: World): string[] {
 export function unequalRetained(world: World, history: History): string[] {
   const wrong: string[] = [];
   for (const [topic, allowed] of history.retainable()) {
-    const stored = world.keeper.tree.nodes.get(`/retained/${topic}`)?.data;
+    const stored = world.tree.nodes.get(`/retained/${topic}`)?.data;
     const kept = stored && lastWords(world, stored);
     const values = new Map([["the store", kept]]);
     for (const { id, broker } of world.nodes.values()) {
@@ -137,7 +138,7 @@ export async function lostCredits(world: World): Promise<string[]> {
 }
 
 function pictureOf(world: World): Promise<Picture | undefined> {
-  const { tree } = world.keeper;
+  const { tree } = world;
   const read: Store["read"] = (operations, done) =>
     done(
       undefined,
@@ -151,11 +152,11 @@ function textOf({ payloadBytes, payloadStart, payloadEnd }: Publish): string {
 }
 
 /** The payload of a stored message: what follows its head and its properties, as `src/README.md` has it. */
-function lastWords({ keeper }: World, bytes: Uint8Array): string {
+function lastWords({ tree }: World, bytes: Uint8Array): string {
   const parts = decodeMessageHead(bytes)?.parts;
   const pieces = Array.from({ length: parts?.count ?? 0 }, (_, number) => partPath(parts!.id, number));
   if (pieces.length > 0)
-    return unpadded(pieces.map((path) => decodeUtf8(keeper.tree.nodes.get(path)?.data ?? noBytes)).join(""));
+    return unpadded(pieces.map((path) => decodeUtf8(tree.nodes.get(path)?.data ?? noBytes)).join(""));
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const texts = view.getUint16(26) + view.getUint16(28) + view.getUint16(30);
   const copy = (bytes[17]! & 32) === 0 ? 0 : 8;

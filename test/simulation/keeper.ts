@@ -9,6 +9,7 @@ import {
   type ReadDone,
   type ReadOperation,
   type Repair,
+  type StoreTime,
   type WatchEvent,
   type WriteDone,
   type WriteOperation,
@@ -28,6 +29,8 @@ export interface KeeperOptions {
   readonly sessionTimeoutMs: number;
   /** What one submission may hold. */
   readonly submissionBytesMax?: number;
+  /** What its clock says at a time of the scheduler, in ms since 1970. */
+  readonly wall?: (time: number) => number;
 }
 
 export class SimulatedKeeper {
@@ -66,6 +69,7 @@ export class KeeperClient implements Coordinator {
   readonly submissionBytesMax: number;
   state: CoordinatorState = "CONNECTED";
   seenZxid = 0;
+  storeTime: StoreTime | undefined;
   leaseUntil = Infinity;
   readonly #keeper: SimulatedKeeper;
   readonly #local: (time: number) => number;
@@ -98,6 +102,8 @@ export class KeeperClient implements Coordinator {
     // What has been repaired, or given up, stays so when it is sent again.
     let writes: readonly WriteOperation[] | undefined = operations;
     let refusal: CoordinatorError | undefined;
+    const { scheduler, wall } = this.#keeper.options;
+    const from = this.#local(scheduler.now());
     const submission: Submission = {
       isWrite: true,
       outcome: "unknown",
@@ -111,7 +117,11 @@ export class KeeperClient implements Coordinator {
             this.#onNextCommit?.();
             this.#onNextCommit = undefined;
             this.#keeper.afterWrite(this, writes);
-            return this.#reply(submission, () => done(undefined, results, zxid));
+            const at = wall?.(scheduler.now());
+            return this.#reply(submission, () => {
+              if (at !== undefined) this.storeTime = { wall: at, from, to: this.#local(scheduler.now()) };
+              done(undefined, results, zxid);
+            });
           }
           refusal = new CoordinatorError(results.code, writes[results.index]!.path, results.index);
           writes = repair?.(refusal);

@@ -114,9 +114,10 @@ export class MemoryTree {
       how.events.push({ type: "deleted", path });
       return { path, version: -1 };
     }
-    const { data, mzxid } = node;
-    how.undo.push(() => Object.assign(node, { data, mzxid, version: node.version - 1 }));
-    Object.assign(node, { data: operation.data.slice(), mzxid: this.zxid, version: node.version + 1 });
+    const { data, mzxid, version } = node;
+    how.undo.push(() => Object.assign(node, { data, mzxid, version }));
+    // In 32 bits, as ZooKeeper counts.
+    Object.assign(node, { data: operation.data.slice(), mzxid: this.zxid, version: (version + 1) | 0 });
     how.events.push({ type: "changed", path });
     return { path, version: node.version };
   }

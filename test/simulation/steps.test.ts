@@ -9,9 +9,10 @@ import { orphanPartsBusyMs, sweepMs } from "../../src/base/limits.ts";
 import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { History } from "../chaos/history.ts";
 import { Actor, PublishingActor } from "./actors.ts";
+import type { BrokerNode } from "./broker-node.ts";
 import { leftovers, lostCredits, orphanParts, overdrawn } from "./checkers.ts";
 import type { KeeperClient } from "./keeper.ts";
-import { type BrokerNode, World } from "./world.ts";
+import { World } from "./world.ts";
 
 const faults = ["killed before", "killed after", "no keeper after"] as const;
 const kinds = ["store", "deliver", "refund", "grant", "close"] as const;

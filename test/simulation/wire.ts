@@ -1,6 +1,6 @@
 /** The simulated network: connections that take time, that can be cut, and that break when something was lost. */
 import type { Transport } from "../../src/net/transport.ts";
-import type { World } from "./world.ts";
+import type { Scheduler } from "./keeper.ts";
 
 /** What one end of a wire tells its owner. */
 export interface End {
@@ -8,17 +8,23 @@ export interface End {
   closed(why: string): void;
 }
 
+/** The world as a wire sees it. */
+export interface Network extends Scheduler {
+  /** How long a message takes, in ms; asked for each. */
+  latency(): number;
+}
+
 /** A connection: two transports, each delivering to the other's end, in order. */
 export class Wire {
-  /** Nothing passes, and nobody is told. */
-  isCut: () => boolean = () => false;
-  readonly #world: World;
+  /** Nothing passes that comes from this side, and nobody is told. */
+  isCut: (from: 0 | 1) => boolean = () => false;
+  readonly #world: Network;
   readonly #ends: [End | undefined, End | undefined] = [undefined, undefined];
   readonly #arrivals: [number, number] = [0, 0];
   #closed = false;
   #hasLost = false;
 
-  constructor(world: World) {
+  constructor(world: Network) {
     this.#world = world;
   }
 
@@ -75,7 +81,7 @@ export class Wire {
     this.#arrivals[side] = Math.max(this.#arrivals[side], world.now() + world.latency());
     world.after(this.#arrivals[side] - world.now(), () => {
       if (this.#closed) return;
-      if (this.isCut()) this.#hasLost = true;
+      if (this.isCut(side)) this.#hasLost = true;
       // TCP loses nothing within a connection: what could not be sent again in time breaks it.
       else if (this.#hasLost) this.reset();
       else deliver();

@@ -14,13 +14,15 @@ export interface BrokerProcess {
   kill(signal: NodeJS.Signals): Promise<number>;
 }
 
+/** `within`: a command that runs the broker, such as `prlimit`; `stderr`: the file for what it says. */
 export async function startBrokerProcess(
   data: string,
-  options: { port?: number; args?: readonly string[] } = {},
+  options: { port?: number; args?: readonly string[]; within?: readonly string[]; stderr?: string } = {},
 ): Promise<BrokerProcess> {
   const port = options.port ?? (await freePort());
-  const command = [executable, ...brokerArguments(port, data), "--id", "test", ...(options.args ?? [])];
-  const child = Bun.spawn(command, { stdout: "ignore", stderr: "ignore" });
+  const broker = [executable, ...brokerArguments(port, data), "--id", "test", ...(options.args ?? [])];
+  const stderr = options.stderr === undefined ? "ignore" : Bun.file(options.stderr);
+  const child = Bun.spawn([...(options.within ?? []), ...broker], { stdout: "ignore", stderr });
   await untilListening(port);
   return {
     port,

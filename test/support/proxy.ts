@@ -14,22 +14,33 @@ interface Side {
   waiting: Uint8Array[];
 }
 
+/** Which bytes are lost where something is cut: all, those of whoever dialled, or those of whoever was dialled. */
+export type CutWays = "both" | "from dialler" | "to dialler";
+
 export interface TcpProxy {
   readonly port: number;
   /** Cuts connections, and those to come, whose first bytes hold a text. */
-  cut(text: string): void;
+  cut(text: string, ways?: CutWays): void;
   heal(): void;
+  /** Breaks all connections, and both sides hear of it. */
+  reset(): void;
   stop(): void;
 }
 
 export function startProxy(near: { host: string; port: number }, far: { host: string; port: number }): TcpProxy {
   const pairs = new Set<Pair>();
-  let cuts: string[] = [];
-  const isCut = ({ first }: Pair): boolean => cuts.some((text) => first.includes(text));
+  let cuts: { readonly text: string; readonly ways: CutWays }[] = [];
+  const isCut = ({ first }: Pair): boolean => cuts.some(({ text }) => first.includes(text));
+  const isLost = ({ first }: Pair, way: CutWays): boolean =>
+    cuts.some(({ text, ways }) => (ways === "both" || ways === way) && first.includes(text));
+  const terminate = ({ near: a, far: b }: Pair): void => {
+    a.terminate();
+    b?.terminate();
+  };
   const forward = (socket: Socket<Side>, bytes: Uint8Array): void => {
     const { pair, other } = socket.data;
     if (socket === pair.near && pair.first.length < 4096) pair.first += Buffer.from(bytes).toString("latin1");
-    if (isCut(pair)) return;
+    if (isLost(pair, socket === pair.near ? "from dialler" : "to dialler")) return;
     const to = other();
     if (to === undefined) socket.data.waiting.push(Uint8Array.from(bytes));
     else send(to, bytes);
@@ -61,7 +72,7 @@ export function startProxy(near: { host: string; port: number }, far: { host: st
             ...handlers,
             open(other) {
               pair.far = other;
-              for (const bytes of socket.data.waiting.splice(0)) if (!isCut(pair)) send(other, bytes);
+              for (const bytes of socket.data.waiting.splice(0)) if (!isLost(pair, "from dialler")) send(other, bytes);
             },
           },
         });
@@ -71,17 +82,17 @@ export function startProxy(near: { host: string; port: number }, far: { host: st
   });
   return {
     port: listener.port,
-    cut(text) {
-      cuts.push(text);
+    cut(text, ways = "both") {
+      cuts.push({ text, ways });
     },
     heal() {
       // What was cut has lost bytes: such connections are of no use any more.
       const broken = [...pairs].filter(isCut);
       cuts = [];
-      for (const { near: a, far: b } of broken) {
-        a.terminate();
-        b?.terminate();
-      }
+      for (const pair of broken) terminate(pair);
+    },
+    reset() {
+      for (const pair of [...pairs]) terminate(pair);
     },
     stop() {
       listener.stop(true);

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Subprocess } from "bun";
 import { freePort } from "../bench/brokers.ts";
 import { eventually } from "./broker.ts";
+import { startProxy, type TcpProxy } from "./proxy.ts";
 
 export const zookeeperJar = "/usr/share/java/zookeeper.jar";
 /** Besides what its manifest names: what Netty, which TLS needs, was split into. */
@@ -29,6 +30,10 @@ export interface Ensemble {
   /** For clients, without chroot. */
   readonly connect: string;
   leader(): Promise<ZooKeeperServer>;
+  /** Cuts a server off from the other servers, not from its clients; only with `canBeParted`. */
+  part(server: ZooKeeperServer): void;
+  /** All servers reach each other again. */
+  rejoin(): void;
   ready(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -38,17 +43,23 @@ export interface EnsembleOptions {
   readonly config?: readonly string[];
   /** More properties for the Java machine. */
   readonly properties?: readonly string[];
+  /** The servers reach each other through proxies, which can be cut. */
+  readonly canBeParted?: boolean;
+  /** More variables for the environment of each server, by its place. */
+  readonly environment?: (at: number) => Record<string, string>;
 }
+
+type Ports = { readonly client: number; readonly peer: number; readonly election: number };
 
 export async function startEnsemble(size: number, options: EnsembleOptions = {}): Promise<Ensemble> {
   const root = mkdtempSync(join(tmpdir(), "mqttzoo-zk-"));
-  const ports: { client: number; peer: number; election: number }[] = [];
+  const ports: Ports[] = [];
   for (let id = 1; id <= size; id++) {
     ports.push({ client: await freePort(), peer: await freePort(), election: await freePort() });
   }
-  const members =
-    size === 1 ? [] : ports.map(({ peer, election }, at) => `server.${at + 1}=127.0.0.1:${peer}:${election}`);
+  const between = new Passages(options.canBeParted === true);
   const servers = ports.map(({ client }, at) => {
+    const members = size === 1 ? [] : ports.map((own, to) => `server.${to + 1}=${between.address(at, to, own)}`);
     const folder = join(root, String(at + 1));
     mkdirSync(folder);
     writeFileSync(join(folder, "myid"), `${at + 1}\n`);
@@ -67,7 +78,8 @@ export async function startEnsemble(size: number, options: EnsembleOptions = {})
     ];
     const path = join(folder, "zoo.cfg");
     writeFileSync(path, `${config.join("\n")}\n`);
-    return makeServer(client, path, options.properties ?? []);
+    const environment = options.environment?.(at) ?? {};
+    return makeServer({ port: client, config: path, properties: options.properties ?? [], environment });
   });
   for (const server of servers) server.start();
   const ensemble: Ensemble = {
@@ -88,8 +100,11 @@ export async function startEnsemble(size: number, options: EnsembleOptions = {})
         "all ZooKeeper servers serve",
         60_000,
       ),
+    part: (server) => between.part(servers.indexOf(server)),
+    rejoin: () => between.rejoin(),
     async stop() {
       await Promise.all(servers.map((server) => server.kill()));
+      between.stop();
       rmSync(root, { recursive: true, force: true });
     },
   };
@@ -97,7 +112,49 @@ export async function startEnsemble(size: number, options: EnsembleOptions = {})
   return ensemble;
 }
 
-function makeServer(port: number, config: string, properties: readonly string[]): ZooKeeperServer {
+/** The ways from each server to each other one. */
+class Passages {
+  readonly #canBeParted: boolean;
+  readonly #proxies: { readonly from: number; readonly to: number; readonly proxy: TcpProxy }[] = [];
+
+  constructor(canBeParted: boolean) {
+    this.#canBeParted = canBeParted;
+  }
+
+  /** Under which address one server finds another one, or itself. */
+  address(from: number, to: number, { peer, election }: Ports): string {
+    if (!this.#canBeParted || from === to) return `127.0.0.1:${peer}:${election}`;
+    const through = [peer, election].map((port) => {
+      const proxy = startProxy({ host: "127.0.0.1", port: 0 }, { host: "127.0.0.1", port });
+      this.#proxies.push({ from, to, proxy });
+      return proxy.port;
+    });
+    return `127.0.0.1:${through.join(":")}`;
+  }
+
+  part(server: number): void {
+    if (!this.#canBeParted) throw new Error("this ensemble was started without canBeParted");
+    for (const { from, to, proxy } of this.#proxies) if (from === server || to === server) proxy.cut("");
+  }
+
+  rejoin(): void {
+    for (const { proxy } of this.#proxies) proxy.heal();
+  }
+
+  stop(): void {
+    for (const { proxy } of this.#proxies) proxy.stop();
+  }
+}
+
+interface ServerOptions {
+  readonly port: number;
+  /** The path of its configuration file. */
+  readonly config: string;
+  readonly properties: readonly string[];
+  readonly environment: Record<string, string>;
+}
+
+function makeServer({ port, config, properties, environment }: ServerOptions): ZooKeeperServer {
   let child: Subprocess | undefined;
   const command = [
     "java",
@@ -117,7 +174,7 @@ function makeServer(port: number, config: string, properties: readonly string[])
     address: `127.0.0.1:${port}`,
     ask: (words) => fourLetters(port, words),
     start() {
-      child = Bun.spawn(command, { stdout: "ignore", stderr: "ignore" });
+      child = Bun.spawn(command, { stdout: "ignore", stderr: "ignore", env: { ...process.env, ...environment } });
     },
     async kill(signal = "SIGKILL") {
       child?.kill(signal);

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { Accounts } from "../../src/bank/accounts.ts";
 import { audit, type Picture } from "../../src/bank/audit.ts";
 import { Branch, type Reservation } from "../../src/bank/branch.ts";
-import { drawTtl, priceOf } from "../../src/bank/price.ts";
+import { drawTtl, type Keeping, priceOf, type TtlPolicy } from "../../src/bank/price.ts";
 import { takePicture } from "../../src/broker/picture.ts";
 import { World } from "../simulation/world.ts";
 
@@ -16,8 +16,16 @@ test("the price: .04 credits a byte, and up to 100 for the time", () => {
   // Less than the least, and more than the most, cost as much as those.
   expect(priceOf(0, 1000, pricing)).toBe(0);
   expect(priceOf(0, 1e12, pricing)).toBe(100_000);
-  expect([drawTtl(pricing, 0), drawTtl(pricing, 1)]).toEqual([30_000, 86_400_000]);
-  expect(drawTtl({ ...pricing, ttl: "max" }, 0)).toBe(86_400_000);
+});
+
+test("the time to live: by chance where the policy says so, else the longest", () => {
+  const drawn = (ttl: TtlPolicy, keeping: Keeping): number[] =>
+    [0, 0.5, 1].map((chance) => drawTtl({ ...pricing, ttl }, keeping, chance));
+  const byChance = [30_000, 43_215_000, 86_400_000];
+  const longest = [86_400_000, 86_400_000, 86_400_000];
+  expect([drawn("random", "mailbox"), drawn("random", "drop")]).toEqual([byChance, byChance]);
+  expect([drawn("drops", "mailbox"), drawn("drops", "drop")]).toEqual([longest, byChance]);
+  expect([drawn("max", "mailbox"), drawn("max", "drop")]).toEqual([longest, longest]);
 });
 
 const pathOf = (number: number): string => `/topics/t${number % 4}/=m${number}`;

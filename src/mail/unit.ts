@@ -1,0 +1,156 @@
+/**
+ * A unit of the journal: operations that are committed as a whole, with what must be done before them; and how it is repaired
+ * when the store refuses it. Level nodes may have vanished, or have been made by another broker; `put` and `remove` do not
+ * care whether the node is there.
+ */
+import { assert } from "../base/assert.ts";
+import { noBytes } from "../base/bytes.ts";
+import { journalRetriesMax } from "../base/limits.ts";
+import type { CoordinatorError, WriteOperation } from "../coordinator/coordinator.ts";
+import { parentPath } from "../coordinator/paths.ts";
+import { levelMode } from "./levels.ts";
+import { isOvertaken, type JournalOperation, type Outcome, toWrite } from "./operations.ts";
+
+/** What is written besides the caller's operations: level nodes, and what stands where a node must be announced. */
+export type Part =
+  | { readonly kind: "own"; readonly index: number }
+  | { readonly kind: "level"; readonly path: string }
+  | { readonly kind: "clear"; readonly path: string };
+
+/** Operations that are committed as a whole, on their way into the store. */
+export interface Unit {
+  operations: (JournalOperation | undefined)[];
+  /** Level nodes to create first. */
+  levels: string[];
+  /** Announcements that must clear the place first. */
+  occupied: Set<string> | undefined;
+  /** What `check` and `set` expect: as it was when the unit was committed. */
+  readonly expected: readonly number[];
+  readonly bytes: number;
+  readonly after: readonly { readonly index: number; readonly call: (how: Outcome) => void }[] | undefined;
+  /** Operations that were left out, by their places; and nodes that stay as levels of others. */
+  overtaken: Set<number> | undefined;
+  emptied: Set<number> | undefined;
+  readonly submittedAt: number;
+  /** Units are taken up in the order of their numbers. */
+  readonly number: number;
+  /** A check has failed that may be waited for. */
+  mustWait: boolean;
+  /** Who waits until it has been handed to the store. */
+  submitted: (() => void)[] | undefined;
+  readonly done: (versions: readonly number[], zxid: number) => void;
+  readonly refused: ((error: CoordinatorError) => void) | undefined;
+  attempts: number;
+}
+
+/** What a unit comes to: its operations, and what must be done before them. */
+export function writesOf(unit: Unit): { writes: WriteOperation[]; parts: Part[] } {
+  const writes: WriteOperation[] = [];
+  const parts: Part[] = [];
+  for (const path of unit.levels) {
+    writes.push({ kind: "create", path, data: noBytes, mode: levelMode(path) });
+    parts.push({ kind: "level", path });
+  }
+  unit.operations.forEach((operation, index) => {
+    if (operation === undefined) return;
+    if (unit.occupied?.has(operation.path)) {
+      writes.push({ kind: "delete", path: operation.path, version: -1 });
+      parts.push({ kind: "clear", path: operation.path });
+    }
+    writes.push(toWrite(operation, unit.expected[index]!));
+    parts.push({ kind: "own", index });
+  });
+  return { writes, parts };
+}
+
+/** Makes the unit such that it may succeed; false if it must be refused, or nothing is left of it. */
+export function repair(unit: Unit, part: Part, error: CoordinatorError): boolean {
+  unit.attempts++;
+  const tries = journalRetriesMax + 4 * (unit.operations.length + unit.levels.length);
+  assert(unit.attempts <= tries, `the store keeps refusing: ${error.message}`);
+  const repaired = part.kind === "own" ? repairOwn(unit, part.index, error) : repairLevel(unit, part, error);
+  if (!repaired) return false;
+  leaveOut(unit);
+  return unit.operations.some((operation) => operation !== undefined);
+}
+
+function repairLevel(unit: Unit, part: Part & { path: string }, { code, message }: CoordinatorError): boolean {
+  if (part.kind === "clear" && code === "NoNode") unit.occupied?.delete(part.path);
+  else if (part.kind === "level" && code === "NodeExists")
+    unit.levels = unit.levels.filter((path) => path !== part.path);
+  else if (part.kind === "level" && code === "NoNode") addLevelAbove(unit, part.path);
+  else throw new Error(`assertion failed: the store refused a level: ${message}`);
+  return true;
+}
+
+function repairOwn(unit: Unit, index: number, { code, message }: CoordinatorError): boolean {
+  const operation = unit.operations[index]!;
+  switch (`${operation.kind} ${code}`) {
+    case "put NodeExists":
+      unit.operations[index] = { ...operation, exists: true } as JournalOperation;
+      return true;
+    case "put NoNode": {
+      // It is not there, or what it should stand below is not.
+      const { exists } = operation as { exists: boolean };
+      if (exists) unit.operations[index] = { ...operation, exists: false } as JournalOperation;
+      else addLevelAbove(unit, operation.path);
+      return true;
+    }
+    case "announce NodeExists":
+      unit.occupied ??= new Set();
+      unit.occupied.add(operation.path);
+      return true;
+    case "create NoNode":
+    case "announce NoNode":
+      addLevelAbove(unit, operation.path);
+      return true;
+    case "remove NotEmpty":
+      unit.operations[index] = { kind: "set", path: operation.path, data: noBytes };
+      unit.emptied ??= new Set();
+      unit.emptied.add(index);
+      return true;
+    case "set NoNode":
+      if ("version" in operation) return false;
+      unit.operations[index] = undefined;
+      return true;
+    case "remove NoNode":
+      unit.operations[index] = undefined;
+      return true;
+    case "check BadVersion":
+    case "check NoNode":
+    case "set BadVersion":
+    case "take NoNode":
+    case "create NodeExists":
+      return false;
+    default:
+      if (code === "TooLarge" || code === "NoAuth") return false;
+      throw new Error(`assertion failed: the store refused ${operation.kind}: ${message}`);
+  }
+}
+
+/** Leaves out what later units have overtaken. */
+export function leaveOut(unit: Unit): void {
+  unit.operations.forEach((operation, index) => {
+    if (!isOvertaken(operation)) return;
+    unit.operations[index] = undefined;
+    unit.overtaken ??= new Set();
+    unit.overtaken.add(index);
+  });
+}
+
+/** What has become of one of its operations, when all of it has ended. */
+export function outcomeOf({ operations, overtaken, emptied }: Unit, index: number, how: Outcome): Outcome {
+  if (overtaken?.has(index)) return "overtaken";
+  // It was left out, since the node was not there: when others had made one was not asked any more.
+  if (how === "committed" && operations[index] === undefined) return "doubted";
+  return how === "committed" && emptied?.has(index) ? "emptied" : how;
+}
+
+/** The level above a node has vanished, or was never there: it is made in the same commit. */
+function addLevelAbove(unit: Unit, path: string): void {
+  const level = parentPath(path);
+  if (unit.levels.includes(level)) return;
+  unit.levels.push(level);
+  // Parents first: a path is longer than those above it.
+  unit.levels.sort((a, b) => a.length - b.length);
+}

@@ -1,0 +1,39 @@
+/** What is asked of the coordinator on ZooKeeper and waits for its turn. */
+import type {
+  CoordinatorError,
+  ReadDone,
+  ReadOperation,
+  Repair,
+  WriteDone,
+  WriteOperation,
+} from "../coordinator/coordinator.ts";
+import type { Write } from "./group.ts";
+import { sizeOf } from "./translate.ts";
+
+export interface Read {
+  readonly kind: "read";
+  readonly operations: readonly ReadOperation[];
+  readonly done: ReadDone;
+}
+
+export interface Sync {
+  readonly kind: "sync";
+  readonly done: () => void;
+}
+
+export type Submission = Write | Read | Sync;
+
+export function makeWrite(operations: readonly WriteOperation[], done: WriteDone, repair: Repair | undefined): Write {
+  let bytes = 0;
+  for (const operation of operations) bytes += sizeOf(operation);
+  return { kind: "write", operations, bytes, done, repair };
+}
+
+export function refuse(submission: Submission, error: CoordinatorError): void {
+  if (submission.kind === "write") submission.done(error, undefined, 0);
+  else if (submission.kind === "read") submission.done(error, []);
+}
+
+export function pathOf(submission: Submission): string {
+  return submission.kind === "sync" ? "/" : (submission.operations[0]?.path ?? "/");
+}

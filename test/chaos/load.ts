@@ -1,0 +1,130 @@
+/** The load of the long trials: publishers, subscribers and devices that come back whenever they must; and its judges. */
+import { audit } from "../../src/bank/audit.ts";
+import { sweepMs } from "../../src/base/limits.ts";
+import type { Random } from "../../src/base/random.ts";
+import { takePicture } from "../../src/broker/picture.ts";
+import { ClientSession } from "../../src/client/client-session.ts";
+import { PlainStore } from "../../src/zookeeper/plain-store.ts";
+import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
+import { eventually } from "../support/broker.ts";
+import type { ClusterProcesses } from "./cluster-processes.ts";
+import { History } from "./history.ts";
+import { Device, Watcher } from "./presence.ts";
+import { Publisher, Worker } from "./workers.ts";
+
+/** Everything must have healed so long after the last misfortune, on a machine that is busy. */
+export const healMaxMs = 40_000;
+const devicesCount = 12;
+const subscriberNames = ["home-1", "home-2", "visitor"] as const;
+
+/** Devices, publishers and subscribers, kept busy. */
+export class Load {
+  readonly history = new History();
+  readonly #random: Random;
+  readonly #publishers: readonly Publisher[];
+  readonly #workers: readonly Worker[];
+  readonly #devices: readonly Device[];
+  readonly #watcher: Watcher;
+  #state: "busy" | "paused" | "ended" = "paused";
+  #visitorMovesAt = 0;
+  #isVisitorAway = false;
+
+  constructor(cluster: ClusterProcesses, random: Random) {
+    this.#random = random;
+    const { history } = this;
+    const where = (): number => cluster.seats[Math.floor(random.next() * cluster.seats.length)]!.port;
+    this.#publishers = [1, 2, 1, 2].map(
+      (qos, at) => new Publisher(`p${at + 1}`, { qos: qos as 1 | 2, prefix: "nemesis", history, where }),
+    );
+    const listeners = subscriberNames.map((name) => new Worker(name, { session: new ClientSession(), history, where }));
+    this.#workers = [...this.#publishers, ...listeners];
+    this.#devices = Array.from({ length: devicesCount }, (_, at) => new Device(`device-${at + 1}`, where));
+    this.#watcher = new Watcher(this.#devices, where);
+  }
+
+  async begin(): Promise<void> {
+    void this.#loop();
+    const isUp = (): boolean => this.#workers.every(({ up }) => up);
+    await eventually(isUp, "everybody connects", healMaxMs);
+    for (const worker of this.#workers.slice(this.#publishers.length))
+      await worker.client!.subscribe(["nemesis/#"], { qos: 2 });
+    await eventually(() => this.#watcher.isReady, "the watcher subscribes", healMaxMs);
+    this.goOn();
+  }
+
+  goOn(): void {
+    this.#state = "busy";
+  }
+
+  pause(): void {
+    this.#state = "paused";
+    this.#isVisitorAway = false;
+  }
+
+  end(): void {
+    this.#state = "ended";
+  }
+
+  async #loop(): Promise<void> {
+    const visitor = this.#workers.at(-1)!;
+    while (this.#state !== "ended") {
+      for (const worker of this.#workers)
+        if (!worker.up && !(worker === visitor && this.#isVisitorAway)) void worker.comeBack();
+      if (!this.#watcher.isReady) void this.#watcher.comeBack();
+      // Without a watcher nobody hears of the first lives.
+      if (this.#watcher.isReady) for (const device of this.#devices) if (!device.isUp) void device.comeBack();
+      if (this.#state === "busy") this.#work(visitor);
+      await Bun.sleep(8);
+    }
+  }
+
+  #work(visitor: Worker): void {
+    for (const publisher of this.#publishers) publisher.pump(2);
+    if (this.#random.next() < 0.01) this.#devices[Math.floor(this.#random.next() * this.#devices.length)]!.vanish();
+    if (performance.now() < this.#visitorMovesAt) return;
+    this.#visitorMovesAt = performance.now() + 300 + this.#random.next() * 500;
+    this.#isVisitorAway = !this.#isVisitorAway;
+    if (this.#isVisitorAway && visitor.up) visitor.client!.disconnect();
+  }
+
+  #lost(): string[] {
+    return subscriberNames.flatMap((name) => this.history.judge(name));
+  }
+
+  isAtRest(): boolean {
+    return (
+      this.#workers.every(({ up }) => up) &&
+      this.#publishers.every(({ isSettled }) => isSettled) &&
+      this.#watcher.isRight &&
+      this.#lost().length === 0
+    );
+  }
+
+  /** Why it is not at rest. */
+  restless(): string[] {
+    const states = this.#workers.map(
+      ({ name, up, session }) => `${name}:${up ? "up" : "down"}:${session.outgoing.size}`,
+    );
+    const presence = this.#watcher.isRight ? "presence is right" : this.#watcher.describe();
+    return [`not at rest after ${healMaxMs} ms: ${states.join(" ")}; ${presence}`];
+  }
+
+  /** What is wrong with what was received, and with what was said of the devices. */
+  wrong(): string[] {
+    return [...this.#lost().slice(0, 10), ...this.#watcher.wrong()];
+  }
+}
+
+/** No overdraft, no slip without its message. */
+export async function auditOf({ ensemble }: ClusterProcesses): Promise<string[]> {
+  const zookeeper = await ZooKeeper.connect(`${ensemble.connect}/chaos`);
+  // The tree may change while it is read: what is wrong must be wrong every time.
+  let wrong: string[] | undefined;
+  for (let look = 0; look < 5 && wrong?.length !== 0; look++) {
+    const picture = await takePicture(new PlainStore(zookeeper), Date.now());
+    const found = audit(picture!, { graceMs: 2 * sweepMs });
+    wrong = wrong?.filter((what) => found.includes(what)) ?? found;
+  }
+  await zookeeper.close();
+  return wrong!;
+}

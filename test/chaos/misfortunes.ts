@@ -1,0 +1,138 @@
+/** What can happen to a cluster of processes: each begins, lasts as long as the nemesis wants, and is made good. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Random } from "../../src/base/random.ts";
+import type { CutWays } from "../support/proxy.ts";
+import type { ZooKeeperServer } from "../support/zookeeper.ts";
+import type { BrokerSeat, ClusterProcesses } from "./cluster-processes.ts";
+
+export interface Victim {
+  readonly cluster: ClusterProcesses;
+  readonly random: Random;
+  /** The folder of the files that say how wrong the brokers' clocks are. */
+  readonly skews: string;
+}
+
+/** Under way; `end` makes it good. Things that cannot be done to one victim at once share a name in `holds`. */
+export interface Misfortune {
+  readonly what: string;
+  readonly holds: readonly string[];
+  readonly end: () => Promise<void>;
+}
+
+type Begin = (victim: Victim) => Promise<Misfortune | undefined>;
+
+const skewMsMax = 25_000;
+const ways: readonly CutWays[] = ["both", "from dialler", "to dialler"];
+
+function pick<Item>(random: Random, items: readonly Item[]): Item {
+  return items[Math.floor(random.next() * items.length)]!;
+}
+
+/** A server of the ensemble, with its part in it. */
+async function pickServer({ cluster, random }: Victim): Promise<{ server: ZooKeeperServer; name: string }> {
+  const { ensemble } = cluster;
+  const leader = random.next() < 0.5 ? await ensemble.leader().catch(() => undefined) : undefined;
+  const server = leader ?? pick(random, ensemble.servers);
+  const name = `ZooKeeper server ${ensemble.servers.indexOf(server) + 1}${server === leader ? " (leader)" : ""}`;
+  return { server, name };
+}
+
+async function restart(seat: BrokerSeat): Promise<void> {
+  await seat.start();
+}
+
+const onBroker =
+  (begin: (seat: BrokerSeat, victim: Victim) => Promise<Omit<Misfortune, "holds">>): Begin =>
+  async (victim) => {
+    const seat = pick(victim.random, victim.cluster.seats);
+    return { ...(await begin(seat, victim)), holds: [`broker ${seat.id}`] };
+  };
+
+const onServer =
+  (begin: (server: ZooKeeperServer, name: string, victim: Victim) => Promise<Omit<Misfortune, "holds">>): Begin =>
+  async (victim) => {
+    const { server, name } = await pickServer(victim);
+    // A majority stays: without one there is nothing to be seen but waiting.
+    return { ...(await begin(server, name, victim)), holds: ["ensemble"] };
+  };
+
+export const misfortunes: readonly Begin[] = [
+  onBroker(async (seat) => {
+    await seat.end("SIGKILL");
+    return { what: `kill -9 of broker ${seat.id}`, end: () => restart(seat) };
+  }),
+  onBroker(async (seat) => {
+    await seat.end("SIGTERM");
+    return { what: `restart of broker ${seat.id}`, end: () => restart(seat) };
+  }),
+  onBroker(async (seat) => {
+    seat.signal("SIGSTOP");
+    return { what: `SIGSTOP of broker ${seat.id}`, end: async () => seat.signal("SIGCONT") };
+  }),
+  onBroker(async (seat, { cluster, random }) => {
+    const other = pick(
+      random,
+      cluster.seats.filter((one) => one !== seat),
+    );
+    const way = pick(random, ways);
+    // Of two brokers the lower id dials.
+    const [dialler, dialled] = [seat, other].sort((a, b) => (a.id < b.id ? -1 : 1)) as [BrokerSeat, BrokerSeat];
+    dialled.linkProxy.cut(`"id":"${dialler.id}"`, way);
+    return {
+      what: `link from broker ${dialler.id} to ${dialled.id} cut (${way})`,
+      end: async () => dialled.linkProxy.heal(),
+    };
+  }),
+  onBroker(async (seat, { random }) => {
+    const way = pick(random, ways);
+    for (const proxy of seat.keeperProxies) proxy.cut("", way);
+    return {
+      what: `broker ${seat.id} cut off from ZooKeeper (${way})`,
+      end: async () => {
+        for (const proxy of seat.keeperProxies) proxy.heal();
+      },
+    };
+  }),
+  onBroker(async (seat) => {
+    const resets = setInterval(() => {
+      for (const proxy of seat.keeperProxies) proxy.reset();
+    }, 700);
+    return {
+      what: `connection of broker ${seat.id} to ZooKeeper reset again and again`,
+      end: async () => clearInterval(resets),
+    };
+  }),
+  onBroker(async (seat, { random, skews }) => {
+    const skew = Math.round((2 * random.next() - 1) * skewMsMax);
+    writeFileSync(join(skews, seat.id), String(skew));
+    return {
+      what: `clock of broker ${seat.id} wrong by ${skew} ms`,
+      end: async () => writeFileSync(join(skews, seat.id), "0"),
+    };
+  }),
+  onServer(async (server, name, { cluster }) => {
+    await server.kill();
+    return {
+      what: `kill -9 of ${name}`,
+      end: async () => {
+        server.start();
+        await cluster.ensemble.ready();
+      },
+    };
+  }),
+  onServer(async (server, name) => {
+    server.signal("SIGSTOP");
+    return { what: `SIGSTOP of ${name}`, end: async () => server.signal("SIGCONT") };
+  }),
+  onServer(async (server, name, { cluster }) => {
+    cluster.ensemble.part(server);
+    return {
+      what: `${name} cut off from the other servers`,
+      end: async () => {
+        cluster.ensemble.rejoin();
+        await cluster.ensemble.ready();
+      },
+    };
+  }),
+];

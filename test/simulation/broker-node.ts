@@ -1,0 +1,267 @@
+/** A machine for a broker of the simulated world: the broker on it may die, sleep, be cut off and be started again. */
+import { messageOf, type OperatingError } from "../../src/base/errors.ts";
+import { Broker } from "../../src/broker/broker.ts";
+import { Connection } from "../../src/broker/connection.ts";
+import { type DialLink, LinkConnection } from "../../src/broker/links.ts";
+import { defaultOptions } from "../../src/broker/options.ts";
+import type { Transport } from "../../src/net/transport.ts";
+import { Turn } from "../../src/net/writer.ts";
+import type { KeeperClient } from "./keeper.ts";
+import { EnsembleLine, type KeeperLine, PortLine, type Way } from "./keeper-line.ts";
+import { type End, Wire } from "./wire.ts";
+import type { World } from "./world.ts";
+
+/** The world begins then, in ms since 1970. */
+export const wallStart = 1_800_000_000_000;
+/** Clocks of brokers run faster or slower than the world's by up to this part. */
+const driftMax = 0.02;
+
+export class BrokerNode {
+  readonly id: string;
+  readonly #world: World;
+  readonly #line: KeeperLine;
+  broker: Broker | undefined;
+  /** Counts lives: what an earlier one is still told is lost. */
+  #life = 0;
+  #asleep = false;
+  #missed: (() => void)[] = [];
+  readonly #wires = new Set<Wire>();
+  readonly #clientWires = new Set<Wire>();
+  readonly #rate: number;
+  /** Other brokers that this one cannot reach. */
+  readonly cutFrom = new Set<string>();
+  /** How much the wall clock here is ahead, in ms. */
+  wallOffset = 0;
+
+  constructor(world: World, id: string) {
+    this.#world = world;
+    this.id = id;
+    this.#rate = 1 + (2 * world.random.next() - 1) * driftMax;
+    const machine = {
+      id,
+      local: (time: number) => this.#local(time),
+      now: () => this.#local(world.now()),
+      wall: () => this.#wall(),
+      at: (time: number, run: () => void) => {
+        if (time !== Infinity) world.at(this.#worldTime(time) + 1e-6, this.#guard(run));
+      },
+      guard: <Arguments extends readonly unknown[]>(run: (...given: Arguments) => void) => this.#guard(run),
+      end: (error: OperatingError) => this.#end(error),
+    };
+    this.#line = world.ensemble === undefined ? new PortLine(world, machine) : new EnsembleLine(world, machine);
+  }
+
+  /** What the clock here says at a time of the world; and the reverse. */
+  #local(time: number): number {
+    return time * this.#rate;
+  }
+
+  #worldTime(local: number): number {
+    return local / this.#rate;
+  }
+
+  #wall(): number {
+    return wallStart + this.#local(this.#world.now()) + this.wallOffset;
+  }
+
+  /** True if that is its session with the keeper. */
+  owns(client: KeeperClient): boolean {
+    return this.#line instanceof PortLine && this.#line.client === client;
+  }
+
+  get isUp(): boolean {
+    return this.broker !== undefined;
+  }
+
+  /** Starts, and lets the time pass that it takes: it reads the tree. */
+  async startIn(world: World): Promise<void> {
+    let started = false;
+    void this.start().then(() => {
+      started = true;
+    });
+    await world.pass(30_000, () => started);
+  }
+
+  async start(): Promise<void> {
+    const life = ++this.#life;
+    const world = this.#world;
+    const opened = this.#line.open();
+    // Not a moment is lost where there is none to wait for: old seeds replay exactly.
+    const coordinator = opened instanceof Promise ? await opened : opened;
+    if (this.#life !== life) return;
+    const broker = await Broker.start({
+      options: {
+        ...defaultOptions,
+        id: this.id,
+        advertise: this.id,
+        zkSessionTimeout: world.sessionTimeoutMs / 1000,
+        bankCapital: world.bankCapital,
+        bankTtlMax: world.bankTtlMax,
+        mailDrop: world.mailDrop,
+      },
+      coordinator,
+      clock: { now: () => this.#local(world.now()), wall: () => this.#wall() },
+      random: world.random,
+      log: world.log.child({ on: this.id }),
+      turn: new Turn((flush) => queueMicrotask(flush)),
+      linkSecret: "secret",
+      fatal: (error) => {
+        if (this.#life === life) this.#end(error);
+      },
+      dialLink: ({ host }, told) => this.#dialLink(host, told),
+    });
+    if (this.#life !== life) return;
+    this.broker = broker;
+    this.#tickAtDeadlines(broker, life);
+  }
+
+  /** Another broker has dialled. */
+  accept(wire: Wire): void {
+    const connection = new LinkConnection(wire.transport(1, "peer"), this.broker!.context.turn, {
+      dialled: false,
+      nonce: this.#world.random.hex(8),
+    });
+    this.#carry(wire, 1, connection);
+    this.#do(() => this.broker?.handle({ kind: "linkOpened", connection }));
+  }
+
+  /** A client dials; undefined if nobody listens. */
+  dial(end: End): Transport | undefined {
+    if (this.broker === undefined) return undefined;
+    const wire = new Wire(this.#world);
+    const life = this.#life;
+    const connection = new Connection(wire.transport(1, "client"), this.broker.context.turn);
+    wire.attach(0, end);
+    wire.attach(1, {
+      received: (bytes) => this.#do(() => this.broker?.handle({ kind: "received", connection, bytes }), life),
+      closed: (why) => this.#do(() => this.broker?.handle({ kind: "closed", connection, why }), life),
+    });
+    this.#wires.add(wire);
+    this.#clientWires.add(wire);
+    this.#do(() => this.broker?.handle({ kind: "opened", connection }));
+    return wire.transport(0, this.id);
+  }
+
+  /** Dies; its connections break, its keeper session ends when it has been silent for long enough. */
+  kill(): void {
+    this.#life++;
+    this.broker = undefined;
+    this.#asleep = false;
+    this.#missed = [];
+    this.#line.crash();
+    for (const wire of this.#wires) wire.reset();
+    this.#wires.clear();
+    this.#clientWires.clear();
+  }
+
+  /** The connections of all clients here are half-open: nothing passes, and nobody is told. */
+  cutClients(): void {
+    for (const wire of this.#clientWires) wire.isCut = () => true;
+  }
+
+  healClients(): void {
+    for (const wire of this.#clientWires) {
+      wire.isCut = () => false;
+      wire.heal();
+    }
+  }
+
+  /** Stops, and knows nothing of it. */
+  sleep(): void {
+    this.#asleep = true;
+    this.#line.sleep();
+  }
+
+  wakeUp(): void {
+    if (!this.#asleep) return;
+    this.#asleep = false;
+    const missed = this.#missed;
+    this.#missed = [];
+    // What has come meanwhile is handled first; that the session is over is heard later.
+    for (const run of missed) run();
+    this.#line.wake();
+  }
+
+  cutKeeper(way: Way = "both"): void {
+    this.#line.cut(way);
+  }
+
+  healKeeper(): void {
+    if (!this.#asleep) this.#line.heal();
+  }
+
+  resetKeeper(): void {
+    this.#line.reset();
+  }
+
+  loseNextAnswer(forMs: number): void {
+    this.#line.loseNextAnswer(forMs);
+  }
+
+  #tickAtDeadlines(broker: Broker, life: number): void {
+    const world = this.#world;
+    let alarmAt = Infinity;
+    const wake = (): void => {
+      const deadline = broker.nextDeadline();
+      if (deadline >= alarmAt) return;
+      alarmAt = deadline;
+      // Not a moment before it, whatever the division has lost.
+      world.at(this.#worldTime(deadline) + 1e-6, () => {
+        if (this.#life !== life || alarmAt !== deadline) return;
+        alarmAt = Infinity;
+        this.#do(() => {
+          broker.handle({ kind: "tick" });
+          wake();
+        });
+      });
+    };
+    broker.onSooner(wake);
+    wake();
+  }
+
+  #dialLink(host: string, { opened, failed }: Parameters<DialLink>[1]): void {
+    const world = this.#world;
+    const life = this.#life;
+    world.after(world.latency(), () => {
+      if (this.#life !== life) return;
+      const other = world.nodes.get(host);
+      const isCut = (): boolean => this.cutFrom.has(host) || other!.cutFrom.has(this.id);
+      if (other?.broker === undefined || isCut()) return failed("no answer");
+      const wire = new Wire(world);
+      wire.isCut = isCut;
+      const connection = opened(wire.transport(0, host));
+      this.#carry(wire, 0, connection);
+      other.accept(wire);
+      this.#do(() => this.broker?.handle({ kind: "linkOpened", connection }));
+    });
+  }
+
+  /** The broker has said that it must end. */
+  #end(error: OperatingError): void {
+    const life = this.#life;
+    this.#world.ended.push(`${this.id} has ended itself: ${messageOf(error)}`);
+    this.#world.after(0, () => {
+      if (this.#life === life) this.kill();
+    });
+  }
+
+  #carry(wire: Wire, side: 0 | 1, connection: LinkConnection): void {
+    const life = this.#life;
+    this.#wires.add(wire);
+    wire.attach(side, {
+      received: (bytes) => this.#do(() => this.broker?.handle({ kind: "linkReceived", connection, bytes }), life),
+      closed: (why) => this.#do(() => this.broker?.handle({ kind: "linkClosed", connection, why }), life),
+    });
+  }
+
+  #guard<Arguments extends readonly unknown[]>(run: (...given: Arguments) => void): (...given: Arguments) => void {
+    const life = this.#life;
+    return (...given) => this.#do(() => run(...given), life);
+  }
+
+  #do(run: () => void, life = this.#life): void {
+    if (life !== this.#life) return;
+    if (this.#asleep) this.#missed.push(run);
+    else run();
+  }
+}

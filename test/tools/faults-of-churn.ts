@@ -1,0 +1,50 @@
+/** Faults in what devices that come and go leave behind, and in what they make the store do. */
+import type { Fault } from "./faults.ts";
+
+const devices = "test/broker/churn.test.ts";
+const store = "test/contract/embedded.test.ts";
+
+export const faults: readonly Fault[] = [
+  {
+    what: "churn: what may be there of a session is removed unseen",
+    file: "src/broker/erasing.ts",
+    find: "filter((path) => names.includes(path.slice(client.owned.path.length + 1)))",
+    replace: "filter(() => true)",
+    tests: devices,
+  },
+  {
+    what: "churn: a session that has expired never gives up its turn",
+    file: "src/broker/erasing.ts",
+    find: "    this.#expiring--;\n",
+    replace: "",
+    tests: devices,
+  },
+  {
+    what: "churn: emptied levels all go in one commit",
+    file: "src/embedded/empty-levels.ts",
+    find: "      if (taken++ === most) return;\n",
+    replace: "      taken++;\n",
+    tests: store,
+  },
+  {
+    what: "churn: levels that an earlier life has left empty stay for ever",
+    file: "src/embedded/database.ts",
+    find: "    this.#search(most);\n",
+    replace: "    this.#searchAfter = undefined;\n",
+    tests: store,
+  },
+  {
+    what: "churn: only the lowest of levels that are empty goes",
+    file: "src/embedded/database.ts",
+    find: "        this.#empty.hurry(parent);\n",
+    replace: "",
+    tests: store,
+  },
+  {
+    what: "churn: the journal builds on levels that are gone",
+    file: "src/mail/levels.ts",
+    find: "      for (const path of paths) this.#known.delete(path);\n",
+    replace: "      void paths;\n",
+    tests: store,
+  },
+];

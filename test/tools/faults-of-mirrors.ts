@@ -1,0 +1,49 @@
+/** Faults in what brokers hold in memory of the store: answers that are older than what is known, and mail that is forgotten. */
+import type { Fault } from "./faults.ts";
+
+const retained = "test/simulation/retained.test.ts";
+
+export const faults: readonly Fault[] = [
+  {
+    what: "mirrors: an answer is applied though this broker has begun to write",
+    file: "src/broker/mirror.ts",
+    find: "    if (!this.#options.concerns(path)) return;\n    this.note",
+    replace: "    this.note",
+    tests: retained,
+  },
+  {
+    what: "mirrors: what is not known here is not cleared",
+    file: "src/broker/retaining.ts",
+    find: "if (!isKnown && coordinator.isAlone && ",
+    replace: "if (!isKnown && ",
+    tests: retained,
+  },
+  {
+    what: "mirrors: what was left aside during a write in doubt is not read",
+    file: "src/broker/retaining.ts",
+    find: 'if (how !== "committed" && how !== "emptied" && others.size === 0)',
+    replace: 'if (how === "refused")',
+    tests: retained,
+  },
+  {
+    what: "mirrors: a level whose message was cleared stays when those below it go",
+    file: "src/broker/retaining.ts",
+    find: 'else if (how === "emptied" || how === "doubted") this.#prune(path);',
+    replace: "",
+    tests: retained,
+  },
+  {
+    what: "mirrors: a parked message comes back after it was cleared",
+    file: "src/mail/journal.ts",
+    find: "      leaveOut(unit);\n      this.#submit(unit);",
+    replace: "      this.#submit(unit);",
+    tests: "test/unit/parked.test.ts",
+  },
+  {
+    what: "mirrors: who waits for the journal waits for what is parked, for ever",
+    file: "src/mail/journal.ts",
+    find: "      if (oldest !== undefined && oldest.number <= barrier.upTo) return;",
+    replace: "      if (oldest !== undefined) return;",
+    tests: "test/unit/parked.test.ts",
+  },
+];
