@@ -4,6 +4,7 @@
  */
 import { encodeUtf8, hashBytes } from "../base/bytes.ts";
 import { sessionShards } from "../base/limits.ts";
+import { isValidPath } from "./valid-path.ts";
 
 export const brokersPath = "/brokers";
 export const subscribersPath = "/subscribers";
@@ -51,21 +52,34 @@ export function encodeName(level: string): string {
   return name === "." || name === ".." ? name.replaceAll(".", "%2E") : name;
 }
 
+/** What `encodeName` was given. A name that it did not make, for it is a stranger's, stands for itself where it stands for nothing. */
 export function decodeName(name: string): string {
-  return name === emptyLevel ? "" : decodeURIComponent(name);
+  if (name === emptyLevel) return "";
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
+/** True for a name that `encodeName` makes. Others are strangers': they stand for what has another name already. */
+export function isEncoded(name: string): boolean {
+  return encodeName(decodeName(name)) === name;
+}
+
+/**
+ * A path in which what is above U+FFFF is encoded too: format 1 of the embedded store did not do that, and messages are named by
+ * their paths in its slips.
+ */
+export function encodeAstral(path: string): string {
+  return /[\ud800-\udfff]/.test(path) ? path.replace(/[\ud800-\udbff][\udc00-\udfff]/g, percent) : path;
 }
 
 function mustEncode(char: string, first: boolean): boolean {
   if (char === "%" || char === "/") return true;
   if (first && (char === "@" || char === "~" || char === "=")) return true;
-  const code = char.codePointAt(0)!;
-  // ZooKeeper's PathUtils: control characters, surrogates, private use and specials.
-  return (
-    code < 0x20 ||
-    (code >= 0x7f && code <= 0x9f) ||
-    (code >= 0xd800 && code <= 0xf8ff) ||
-    (code >= 0xfff0 && code <= 0xffff)
-  );
+  // What is more than one unit of UTF-16 is made of two that no path may hold.
+  return !isValidPath(`/_${char}`);
 }
 
 function percent(char: string): string {

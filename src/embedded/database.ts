@@ -16,7 +16,9 @@ import type {
   WriteOperation,
   WriteResult,
 } from "../coordinator/coordinator.ts";
+import { isValidPath, mayBeLookedFor } from "../coordinator/valid-path.ts";
 import { EmptyLevels } from "./empty-levels.ts";
+import { encodeNames } from "./encode-names.ts";
 
 export type Request =
   /** If it is refused and can be repaired, nothing is run after it. */
@@ -64,6 +66,9 @@ const schema = `
   INSERT INTO counter SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM counter);
 `;
 
+/** What SQLite keeps as `user_version`. 1: all that is above U+FFFF is encoded in names. */
+const storeFormat = 1;
+
 /** A tool that opens or leaves the store locks it for a moment. */
 const busyTimeout = `PRAGMA busy_timeout=${storeBusyMs}`;
 
@@ -110,6 +115,7 @@ export class TreeDatabase {
         this.#db.exec(busyTimeout);
         this.#db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;");
         this.#db.exec(schema);
+        migrate(this.#db);
       } else {
         this.#db = new Database(join(folder, "tree.db"), { readonly: true });
         this.#db.exec(busyTimeout);
@@ -256,8 +262,9 @@ export class TreeDatabase {
   }
 
   #writeOne(operation: WriteOperation): WriteResult {
-    if (operation.kind === "create") return this.#create(operation);
     if (operation === this.#held) return checked;
+    if (!mayBeLookedFor(operation)) throw new Refusal("InvalidPath");
+    if (operation.kind === "create") return this.#create(operation);
     this.#held = undefined;
     const { path } = operation;
     const [parent, name] = split(path);
@@ -280,6 +287,9 @@ export class TreeDatabase {
   #create({ path: asked, data, mode }: Extract<WriteOperation, { kind: "create" }>): WriteResult {
     const [parent, prefix] = split(asked);
     const isParent = this.#isParent(parent);
+    // In ZooKeeper's order: a missing parent comes before a wrong name.
+    if (isParent !== "NoNode" && !isValidPath(mode === "sequential" ? `${asked}0` : asked))
+      throw new Refusal("InvalidPath");
     let name = prefix;
     if (mode === "sequential") {
       if (isParent !== undefined) throw new Refusal(isParent);
@@ -340,6 +350,16 @@ export class TreeDatabase {
 }
 
 const checked: WriteResult = { path: "", version: -1 };
+
+/** Brings the store of an earlier version to what this one expects, in one transaction. */
+function migrate(db: Database): void {
+  const { user_version: format } = db.prepare("PRAGMA user_version").get() as { user_version: number };
+  if (format >= storeFormat) return;
+  db.transaction(() => {
+    encodeNames(db);
+    db.exec(`PRAGMA user_version = ${storeFormat}`);
+  })();
+}
 
 /** Parent and name: the table's key. */
 function split(path: string): [parent: string, name: string] {

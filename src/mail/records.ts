@@ -17,6 +17,7 @@ import {
   writeUint64,
 } from "../base/bytes.ts";
 import { OperatingError } from "../base/errors.ts";
+import { encodeAstral } from "../coordinator/paths.ts";
 import type { ProtocolVersion, QoS } from "../mqtt/constants.ts";
 import { makePublish, Publish } from "../mqtt/publish.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
@@ -231,7 +232,7 @@ export function decodeSlip(bytes: Uint8Array): SlipRecord {
     keepUntil: until === 0 ? Infinity : until,
     subscriptionIds: Array.from({ length: count }, (_, index) => readUint32(bytes, slipHeadBytes + 4 * index)),
     branch: decodeUtf8(bytes, branchAt, pathAt),
-    messagePath: decodeUtf8(bytes, pathAt),
+    messagePath: encodeAstral(decodeUtf8(bytes, pathAt)),
   };
 }
 

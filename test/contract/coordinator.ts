@@ -12,6 +12,7 @@ import type {
   WriteOperation,
   WriteResult,
 } from "../../src/coordinator/coordinator.ts";
+import { namesContract } from "./names.ts";
 
 export interface Store {
   /** A new keeper session on the same tree. */
@@ -36,23 +37,23 @@ export function read(coordinator: Coordinator, ...operations: ReadOperation[]): 
   return new Promise((resolve) => coordinator.read(operations, (_, results) => resolve(results)));
 }
 
-const create = (path: string, text = "", mode: CreateMode = "persistent"): WriteOperation => ({
+export const create = (path: string, text = "", mode: CreateMode = "persistent"): WriteOperation => ({
   kind: "create",
   path,
   data: encodeUtf8(text),
   mode,
 });
-const set = (path: string, text: string, version = -1): WriteOperation => ({
+export const set = (path: string, text: string, version = -1): WriteOperation => ({
   kind: "set",
   path,
   data: encodeUtf8(text),
   version,
 });
-const remove = (path: string, version = -1): WriteOperation => ({ kind: "delete", path, version });
-const check = (path: string, version: number): WriteOperation => ({ kind: "check", path, version });
+export const remove = (path: string, version = -1): WriteOperation => ({ kind: "delete", path, version });
+export const check = (path: string, version: number): WriteOperation => ({ kind: "check", path, version });
 const get = (path: string): ReadOperation => ({ kind: "get", path });
 
-async function codeOf(written: Promise<Written>): Promise<string | undefined> {
+export async function codeOf(written: Promise<Written>): Promise<string | undefined> {
   return (await written).error?.code;
 }
 
@@ -66,6 +67,8 @@ export function coordinatorContract(name: string, open: () => Promise<Store>): v
   const one = async (): Promise<Coordinator> => (await open()).connect();
 
   describe(`${name}: the coordinator's contract`, () => {
+    namesContract(one);
+
     test("create, get, set, exists, delete", async () => {
       const coordinator = await one();
       const { results } = await write(coordinator, create("/a", "one"));

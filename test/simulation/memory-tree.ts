@@ -8,6 +8,7 @@ import type {
   WriteResult,
 } from "../../src/coordinator/coordinator.ts";
 import { nameOf, parentPath as parentOf } from "../../src/coordinator/paths.ts";
+import { isValidPath, mayBeLookedFor } from "../../src/coordinator/valid-path.ts";
 
 /** Whom an ephemeral node belongs to. */
 export type Owner = object;
@@ -101,6 +102,7 @@ export class MemoryTree {
     operation: WriteOperation,
     how: { owner: Owner; undo: (() => void)[]; events: WatchEvent[] },
   ): WriteResult | CoordinatorErrorCode {
+    if (!mayBeLookedFor(operation)) return "InvalidPath";
     if (operation.kind === "create") return this.#create(operation, how);
     const { path } = operation;
     const node = this.nodes.get(path);
@@ -128,9 +130,10 @@ export class MemoryTree {
   ): WriteResult | CoordinatorErrorCode {
     const parent = this.nodes.get(parentOf(asked));
     if (parent === undefined) return this.nodes.has(asked) ? "NodeExists" : "NoNode";
-    if (parent.owner !== undefined) return "NoChildrenForEphemerals";
     const path = mode === "sequential" ? asked + String(parent.sequence).padStart(10, "0") : asked;
+    if (!isValidPath(path)) return "InvalidPath";
     if (this.nodes.has(path)) return "NodeExists";
+    if (parent.owner !== undefined) return "NoChildrenForEphemerals";
     const before = parent.sequence;
     parent.sequence++;
     this.#link(path, this.#make(mode === "ephemeral" ? owner : undefined, mode === "container", data.slice()));

@@ -31,4 +31,32 @@ export const faults: readonly Fault[] = [
     replace: "",
     tests: "test/zookeeper/doubt.test.ts",
   },
+  {
+    what: "tree: what is above U+FFFF stands in names as it is",
+    file: "src/coordinator/paths.ts",
+    find: "  // What is more than one unit of UTF-16",
+    replace: "  if (char.length > 1) return false;\n  //",
+    tests: "test/broker/names.test.ts",
+  },
+  {
+    what: "tree: a name that is no UTF-8 when it is decoded throws",
+    file: "src/coordinator/paths.ts",
+    find: "  } catch {\n    return name;\n  }",
+    replace: "  } finally {\n  }",
+    tests: "test/unit/paths.test.ts",
+  },
+  {
+    what: "tree: the embedded store takes names that ZooKeeper refuses",
+    file: "src/coordinator/valid-path.ts",
+    find: "\\ud800-\\uf8ff",
+    replace: "\\ue000-\\uf8ff",
+    tests: "test/contract/zookeeper.test.ts",
+  },
+  {
+    what: "tree: names that an earlier version has stored are not found any more",
+    file: "src/embedded/encode-names.ts",
+    find: "rename.run(encodeAstral(parent), encodeAstral(name), parent, name)",
+    replace: "rename.run(parent, encodeAstral(name), parent, name)",
+    tests: "test/broker/names.test.ts",
+  },
 ];
