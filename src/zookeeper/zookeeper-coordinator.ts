@@ -11,7 +11,6 @@ import {
   keeperGroupBytesMax,
   keeperGroupOperationsMax,
   keeperPacketBytesMax,
-  keeperReadOperationsMax,
   keeperRefusedMs,
 } from "../base/limits.ts";
 import { systemRandom } from "../base/random.ts";
@@ -21,7 +20,6 @@ import {
   type CoordinatorState,
   type ReadDone,
   type ReadOperation,
-  type ReadResult,
   type Repair,
   type StoreTime,
   type WatchEvent,
@@ -32,11 +30,13 @@ import { commitsPath } from "../coordinator/paths.ts";
 import { ZooKeeperClient } from "./client.ts";
 import { ZooKeeperError } from "./codes.ts";
 import { type Asked, CommitCount, type Verdict } from "./commit-count.ts";
+import { answer, nodesOf, repairAll } from "./foresight.ts";
 import { Group, type Write } from "./group.ts";
 import { systemDoors, type ZooKeeperOptions } from "./options.ts";
+import { lookAt, readAll } from "./reads.ts";
 import type { WriteResponse } from "./records.ts";
 import { makeWrite, pathOf, type Read, refuse, type Submission, type Sync } from "./submissions.ts";
-import { isDoubtful, toCode, toReadRequest, toReadResults, toStat } from "./translate.ts";
+import { isDoubtful, toCode } from "./translate.ts";
 import { ZooKeeper } from "./zookeeper.ts";
 
 export interface ZooKeeperCoordinatorOptions extends ZooKeeperOptions {
@@ -62,6 +62,8 @@ export class ZooKeeperCoordinator implements Coordinator {
   #group: Group | undefined;
   /** Reads whose answers are awaited. */
   #reading: (Read | Sync)[] = [];
+  /** How often one after the other was refused. */
+  #refusals = 0;
   /** Grows and shrinks: a server may take less at once than it should. */
   #groupBytesMax = keeperGroupBytesMax;
   /** The attempt whose outcome must be found out, as soon as there is contact. */
@@ -224,6 +226,7 @@ export class ZooKeeperCoordinator implements Coordinator {
 
   #committed(group: Group, responses: readonly WriteResponse[] | undefined, zxid: number): void {
     this.#group = undefined;
+    this.#refusals = 0;
     if (this.#hasRetried()) this.#tell(this.#client.state, undefined);
     this.#groupBytesMax = Math.min(keeperGroupBytesMax, this.#groupBytesMax + keeperGroupBytesMax / 64);
     // The next group leaves before the callbacks of this one: network and event loop work side by side.
@@ -242,18 +245,25 @@ export class ZooKeeperCoordinator implements Coordinator {
       return this.#count.look({ attempt, inDoubt: false }, (verdict) => this.#judged(attempt, verdict));
     const code = toCode(error);
     if (isOfCount || code === undefined) return this.#wait({ attempt, inDoubt: true }, error);
-    this.#group = undefined;
     const { write: guilty, index } = group.placeOf(isTooLarge ? 0 : error.index - 1);
-    const { operations, done, repair } = group.writes[guilty]!;
-    const refusal = new CoordinatorError(code, operations[index]!.path, index);
-    const instead = repair?.(refusal);
+    const write = group.writes[guilty]!;
+    const refusal = new CoordinatorError(code, write.operations[index]!.path, index);
+    const instead = write.repair?.(refusal);
     // One that stays refused is answered in its turn.
-    const answer = makeWrite([], () => done(refusal, undefined, 0), undefined);
-    const again = group.writes.map((write, at) => {
-      if (at !== guilty) return write;
-      return instead === undefined ? answer : makeWrite(instead, done, repair);
-    });
-    this.#queue.unshift(...again);
+    const repaired = instead === undefined ? answer(write, refusal) : makeWrite(instead, write.done, write.repair);
+    const again = group.writes.with(guilty, repaired);
+    this.#refusals++;
+    // Where two fail there are often many.
+    if (this.#refusals < 2 || isTooLarge) return this.#tryAgain(again);
+    lookAt(this.#client, [...nodesOf(again)], (found) =>
+      this.#tryAgain(found === undefined ? again : repairAll(again, found)),
+    );
+  }
+
+  /** Before everything else. */
+  #tryAgain(writes: readonly Write[]): void {
+    this.#group = undefined;
+    this.#queue.unshift(...writes);
     this.#pump();
   }
 
@@ -281,11 +291,9 @@ export class ZooKeeperCoordinator implements Coordinator {
         this.#client.terminate();
         return this.#onFatal(new OperatingError("EFENCED", verdict.why));
       case "never":
-        this.#group = undefined;
         // A server whose packet limit is lower than ours hangs up on what is too large for it, again and again.
         this.#groupBytesMax = Math.min(this.#groupBytesMax, group.bytes) / 2;
-        this.#queue.unshift(...group.writes);
-        this.#pump();
+        this.#tryAgain(group.writes);
     }
   }
 
@@ -333,50 +341,8 @@ export class ZooKeeperCoordinator implements Coordinator {
     if (submission.kind === "sync") {
       return this.#client.submitSync((error) => answer(error, submission.done));
     }
-    this.#read(submission.operations, (error, results) => answer(error, () => submission.done(undefined, results)));
-  }
-
-  /** `exists` has no place in a multi-read, so it is asked beside it; all are pipelined. */
-  #read(
-    operations: readonly ReadOperation[],
-    done: (error: ZooKeeperError | undefined, results: ReadResult[]) => void,
-  ): void {
-    const results: ReadResult[] = new Array(operations.length);
-    let open = 1;
-    let failed: ZooKeeperError | undefined;
-    const settle = (error: ZooKeeperError | undefined): void => {
-      failed ??= error;
-      open--;
-      if (open === 0) done(failed, results);
-    };
-    const indexes: number[] = [];
-    operations.forEach((operation, index) => {
-      if (operation.kind !== "exists") {
-        indexes.push(index);
-        return;
-      }
-      open++;
-      this.#client.submitExists(operation.path, undefined, (error, stat) => {
-        results[index] = stat === undefined ? "NoNode" : { stat: toStat(stat) };
-        settle(error);
-      });
-    });
-    for (let at = 0; at < indexes.length; at += keeperReadOperationsMax) {
-      const page = indexes.slice(at, at + keeperReadOperationsMax);
-      open++;
-      this.#client.submitRead(
-        page.map((index) => toReadRequest(operations[index]!)),
-        (error, responses) => {
-          const found = error === undefined ? toReadResults(responses) : [];
-          found?.forEach((result, index) => {
-            results[page[index]!] = result;
-          });
-          settle(found === undefined ? new ZooKeeperError("UnknownError", operations[page[0]!]!.path) : error);
-        },
-      );
-    }
-    // Nothing is asked, but in its turn: who asks waits for the answers before it.
-    if (operations.length === 0) this.#client.submitExists(this.#count.path, undefined, settle);
-    else settle(undefined);
+    readAll(this.#client, submission.operations, (error, results) =>
+      answer(error, () => submission.done(undefined, results)),
+    );
   }
 }

@@ -46,4 +46,18 @@ export const faults: readonly Fault[] = [
     replace: "      if (oldest !== undefined) return;",
     tests: "test/unit/parked.test.ts",
   },
+  {
+    what: "mirrors: what is refused of a group is found out one by one",
+    file: "src/zookeeper/zookeeper-coordinator.ts",
+    find: "if (this.#refusals < 2 || isTooLarge)",
+    replace: "if (this.#refusals < Infinity || isTooLarge)",
+    tests: "test/zookeeper/refusals.test.ts",
+  },
+  {
+    what: "mirrors: nodes that the group itself changes are judged by how they were before",
+    file: "src/zookeeper/foresight.ts",
+    find: "if (!found.has(path) || before.nodes.has(path) || own.nodes.has(path))",
+    replace: "if (!found.has(path))",
+    tests: "test/zookeeper/refusals.test.ts",
+  },
 ];

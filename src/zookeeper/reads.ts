@@ -1,0 +1,73 @@
+/** Reads as the port knows them, made of what ZooKeeper takes; all of one call are on their way at once. */
+import { keeperReadOperationsMax } from "../base/limits.ts";
+import type { ReadOperation, ReadResult } from "../coordinator/coordinator.ts";
+import { commitsPath } from "../coordinator/paths.ts";
+import type { ZooKeeperClient } from "./client.ts";
+import { ZooKeeperError } from "./codes.ts";
+import { type Found, foundOf } from "./foresight.ts";
+import { toReadRequest, toReadResults, toStat } from "./translate.ts";
+
+/** `exists` has no place in a multi-read, so it is asked beside it. */
+export function readAll(
+  client: ZooKeeperClient,
+  operations: readonly ReadOperation[],
+  done: (error: ZooKeeperError | undefined, results: ReadResult[]) => void,
+): void {
+  const results: ReadResult[] = new Array(operations.length);
+  let open = 1;
+  let failed: ZooKeeperError | undefined;
+  const settle = (error: ZooKeeperError | undefined): void => {
+    failed ??= error;
+    open--;
+    if (open === 0) done(failed, results);
+  };
+  const indexes: number[] = [];
+  operations.forEach((operation, index) => {
+    if (operation.kind !== "exists") {
+      indexes.push(index);
+      return;
+    }
+    open++;
+    client.submitExists(operation.path, undefined, (error, stat) => {
+      results[index] = stat === undefined ? "NoNode" : { stat: toStat(stat) };
+      settle(error);
+    });
+  });
+  for (let at = 0; at < indexes.length; at += keeperReadOperationsMax) {
+    const page = indexes.slice(at, at + keeperReadOperationsMax);
+    open++;
+    client.submitRead(
+      page.map((index) => toReadRequest(operations[index]!)),
+      (error, responses) => {
+        const found = error === undefined ? toReadResults(responses) : [];
+        found?.forEach((result, index) => {
+          results[page[index]!] = result;
+        });
+        settle(found === undefined ? new ZooKeeperError("UnknownError", operations[page[0]!]!.path) : error);
+      },
+    );
+  }
+  // Nothing is asked, but in its turn: who asks waits for the answers before it.
+  if (operations.length === 0) client.submitExists(commitsPath, undefined, settle);
+  else settle(undefined);
+}
+
+/** Looks at nodes as they are now, after all that anybody has committed; undefined if that was not to be had. */
+export function lookAt(
+  client: ZooKeeperClient,
+  paths: readonly string[],
+  done: (found: Map<string, Found> | undefined) => void,
+): void {
+  let isSynced = false;
+  client.submitSync((error) => {
+    isSynced = error === undefined;
+  });
+  readAll(
+    client,
+    paths.map((path) => ({ kind: "exists", path })),
+    (error, results) => {
+      const entry = (result: ReadResult, at: number) => [paths[at]!, foundOf(result)] as const;
+      done(error === undefined && isSynced ? new Map(results.map(entry)) : undefined);
+    },
+  );
+}
