@@ -1,10 +1,11 @@
 /** `mqttzoo bank`: what the bank has, who holds it, whether it balances; and the mail that it pays for. */
 import { Command, Option } from "commander";
-import { Accounts } from "../src/bank/accounts.ts";
+import { Accounts, type CapitalChange } from "../src/bank/accounts.ts";
 import { audit, boundBy, type Picture, type StoredMessage } from "../src/bank/audit.ts";
 import { milli, priceOf } from "../src/bank/price.ts";
+import { type Repair, repairAccounts } from "../src/bank/repair.ts";
 import { OperatingError } from "../src/base/errors.ts";
-import { sweepMs } from "../src/base/limits.ts";
+import { bankCapitalCreditsMax, sweepMs } from "../src/base/limits.ts";
 import { defaultOptions } from "../src/broker/options.ts";
 import { clientOf, drop, list, type MailFlags, mailCommand, show, sweep, topicOf } from "./mail.ts";
 import { integer } from "./parsers.ts";
@@ -33,21 +34,25 @@ export function bankCommand(): Command {
     .command("quote")
     .description("what it costs to store a message")
     .helpOption("--help", "print this help")
-    .argument("<BYTES>", "topic, properties and payload together", parsed("BYTES", 268_435_460))
-    .addOption(new Option("--ttl <SECONDS>", "Message Expiry Interval").argParser(parsed("--ttl", 0xffff_ffff)))
+    .argument("<BYTES>", "topic, properties and payload together", bytesOf)
+    .addOption(new Option("--ttl <SECONDS>", "Message Expiry Interval").argParser(ttlOf))
     .option("--json", "print one JSON object a line")
     .action(quote);
   bank.addCommand(mailCommand());
   addCommand(bank, "sweep", "remove what has outlived its time now, as brokers do now and then").action(sweep);
   withPlace(bank).enablePositionalOptions().action(openConsole);
-  for (const [name, sign] of [
-    ["deposit", 1],
-    ["withdraw", -1],
-  ] as const) {
-    addCommand(bank, name, sign > 0 ? "raise the capital" : "lower the capital, as far as the vault holds it")
-      .argument("<CREDITS>", "credits", parsed("CREDITS", 1_000_000_000_000))
-      .action((credits: number, flags: Flags) => change(sign * credits, flags));
-  }
+  addCommand(bank, "deposit", "raise the capital")
+    .argument("<CREDITS>", "credits", creditsOf)
+    .action((credits: number, flags: Flags) => change("deposit", credits, flags));
+  addCommand(bank, "withdraw", "lower the capital, by credits that the vault holds")
+    .argument("<CREDITS>", "credits", creditsOf)
+    .option("--force", "if the vault holds fewer, all that it holds")
+    .action((credits: number, flags: ChangeFlags) => change("withdraw", credits, flags));
+  addCommand(bank, "repair", "mend accounts that the audit has found damaged, or not to balance")
+    .addOption(
+      new Option("--capital <CREDITS>", "the capital, if the tree does not tell any more").argParser(creditsOf),
+    )
+    .action(repair);
   addCommand(bank, "watch", "a live view: balance over time, the next expiries").action((flags: Flags) =>
     watchBank(flags),
   );
@@ -65,6 +70,14 @@ Examples:
   );
 }
 
+interface ChangeFlags extends Flags {
+  readonly force?: boolean;
+}
+
+const bytesOf = parsed("BYTES", 268_435_460);
+const ttlOf = parsed("--ttl", 0xffff_ffff);
+const creditsOf = parsed("CREDITS", bankCapitalCreditsMax);
+
 /** Without a command, on a terminal. */
 async function openConsole(where: Flags): Promise<void> {
   if (!process.stdin.isTTY)
@@ -75,13 +88,13 @@ async function openConsole(where: Flags): Promise<void> {
     balance: () => withPicture(balance)(where),
     audit: () => runAudit(where),
     statement: (by = "topic") => withPicture(statement)({ ...where, by, top: 20 }),
-    quote: (bytes, ttl) => quote(bytes, ttl === undefined ? {} : { ttl }),
+    quote: (bytes, ttl) => quote(bytesOf(bytes), ttl === undefined ? {} : { ttl: ttlOf(ttl) }),
     list: (filter = "#", client) => list(filter, withClient(client)),
     show: (path) => show(path, where),
     drop: (filter, client) => drop(filter, withClient(client)),
     sweep: () => sweep(where),
     watch: () => watchBank(where),
-    change: (credits) => change(credits, where),
+    change: (how, credits) => change(how, creditsOf(credits), where),
   });
 }
 
@@ -102,7 +115,9 @@ function withPicture<Own extends Flags>(show: (picture: Picture, flags: Own) => 
   };
 }
 
-function balance({ capital, vault, grants, messages, refused }: Picture): Row[] {
+function balance({ damaged, capital, vault, grants, messages, refused }: Picture): Row[] {
+  if (damaged.size > 0)
+    throw new OperatingError("EBANK", `damaged: ${[...damaged.keys()].join(", ")}; "mqttzoo bank audit" says more`);
   const bound = boundBy(messages);
   const count = (branch: string): number => messages.filter((message) => message.branch === branch).length;
   const branches = [...grants].sort().map(([branch, grant]) => {
@@ -195,15 +210,25 @@ function quote(bytes: number, { ttl, json }: { ttl?: number; json?: boolean }): 
   printRows(rows, json === true);
 }
 
-async function change(credits: number, flags: Flags): Promise<void> {
+async function change(how: "deposit" | "withdraw", credits: number, flags: ChangeFlags): Promise<void> {
+  const asFarAs = flags.force === true ? "possible" : "asked";
   await withTree(flags, "write", async (tree) => {
-    const before = await pictureOf(tree);
-    const changed = await new Promise<number>((done) => new Accounts(tree).deposit(credits * milli, done));
-    if (changed !== credits * milli && changed === 0 && credits < 0)
-      throw new OperatingError(
-        "EBANK",
-        "the vault is empty: what the branches hold comes back as messages are read or expire",
-      );
-    printRows([{ changed: inCredits(changed), capital: inCredits(before.capital + changed) }], flags.json === true);
+    const change = await new Promise<CapitalChange>((done) =>
+      new Accounts(tree).changeCapital((how === "deposit" ? milli : -milli) * credits, { asFarAs }, done),
+    );
+    if ("refused" in change) throw new OperatingError("EBANK", change.refused);
+    const { changed, capital } = change;
+    printRows([{ changed: inCredits(changed), capital: inCredits(capital) }], flags.json === true);
+  });
+}
+
+async function repair(flags: Flags & { readonly capital?: number }): Promise<void> {
+  const capital = flags.capital === undefined ? undefined : flags.capital * milli;
+  await withTree(flags, "write", async (tree) => {
+    const bound = boundBy((await pictureOf(tree)).messages);
+    const done = await new Promise<Repair>((told) => repairAccounts(tree, { bound, capital }, told));
+    if ("refused" in done) throw new OperatingError("EBANK", done.refused);
+    const rows = [...done.mended].map(([account, amount]) => ({ account, holds: inCredits(amount) }));
+    printRows(rows, flags.json === true);
   });
 }

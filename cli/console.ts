@@ -6,21 +6,26 @@ export interface BankActions {
   balance(): Promise<void>;
   audit(): Promise<void>;
   statement(by: string | undefined): Promise<void>;
-  quote(bytes: number, ttl: number | undefined): void;
+  quote(bytes: string, ttl: string | undefined): void;
   list(filter: string | undefined, client: string | undefined): Promise<void>;
   show(path: string): Promise<void>;
   drop(filter: string, client: string | undefined): Promise<void>;
   sweep(): Promise<void>;
   watch(): Promise<void>;
-  change(credits: number): Promise<void>;
+  /** As typed: whoever takes it says what is wrong with it. */
+  change(how: "deposit" | "withdraw", credits: string): Promise<void>;
 }
 
 const names = [
   "balance",
   "audit",
   "statement",
+  ...["topic", "client", "branch", "age"].map((by) => `statement ${by}`),
   "quote",
   "mail",
+  "mail list",
+  "mail show",
+  "mail drop",
   "sweep",
   "watch",
   "deposit",
@@ -31,11 +36,10 @@ const names = [
 
 /** Cliffy keeps its line editor to itself; completion is set on it. */
 interface LineEditor {
-  readonly readline: { completer: (line: string) => [string[], string] };
+  readonly readline: { completer: (line: string, done: (error: null, found: [string[], string]) => void) => void };
 }
 
 export function startConsole(actions: BankActions): void {
-  const number = (label: string) => ({ label, type: "number" as const });
   const cli = new CLI({ quietBlank: true })
     .setName("mqttzoo bank")
     .setInfo('The bank that pays for stored messages. Quote what holds a slash: mail list "home/#". Ctrl-C ends.')
@@ -49,7 +53,7 @@ export function startConsole(actions: BankActions): void {
     })
     .addCommand("quote", {
       description: "what it costs to store a message",
-      parameters: [number("bytes"), { ...number("ttl"), optional: true }],
+      parameters: ["bytes", { label: "ttl", optional: true }],
       action: ({ bytes, ttl }) => safely(() => actions.quote(bytes, ttl))(),
     })
     .addCommand("mail", {
@@ -57,14 +61,11 @@ export function startConsole(actions: BankActions): void {
       action: () => console.log('mail list ["FILTER" [CLIENT]], mail show "PATH", mail drop "FILTER" [CLIENT]'),
       subcommands: mailCommands(actions),
     });
-  for (const [name, sign] of [
-    ["deposit", 1],
-    ["withdraw", -1],
-  ] as const) {
+  for (const name of ["deposit", "withdraw"] as const) {
     cli.addCommand(name, {
-      description: sign > 0 ? "raise the capital" : "lower the capital",
-      parameters: [number("credits")],
-      action: ({ credits }) => safely(() => actions.change(sign * credits))(),
+      description: name === "deposit" ? "raise the capital" : "lower the capital",
+      parameters: ["credits"],
+      action: ({ credits }) => safely(() => actions.change(name, credits))(),
     });
   }
   cli.addCommand("sweep", { description: "remove what has outlived its time now", action: safely(actions.sweep) });
@@ -73,9 +74,9 @@ export function startConsole(actions: BankActions): void {
     action: safely(actions.watch),
   });
   cli.addCommand("quit", { description: "end", action: () => process.exit(0) });
-  (cli as unknown as LineEditor).readline.completer = (line) => {
+  (cli as unknown as LineEditor).readline.completer = (line, done) => {
     const fitting = names.filter((name) => name.startsWith(line));
-    return [fitting.length > 0 ? fitting : names, line];
+    done(null, [fitting, line]);
   };
   cli.showHelp();
   cli.show();

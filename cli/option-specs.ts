@@ -1,4 +1,5 @@
 /** The broker's options, each once: its name, what stands behind it, what it means. */
+import { bankCapitalCreditsMax } from "../src/base/limits.ts";
 import { logLevels } from "../src/base/log.ts";
 import type { BrokerOptions } from "../src/broker/options.ts";
 import {
@@ -276,7 +277,7 @@ export const specs: readonly OptionSpec[] = [
     key: "bankCapital",
     value: "CREDITS",
     help: "credits that a new bank begins with; 1 credit keeps 25 bytes",
-    parse: integer(1, 1_000_000_000_000),
+    parse: integer(1, bankCapitalCreditsMax),
   },
   {
     key: "bankTtlMin",

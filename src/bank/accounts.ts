@@ -4,46 +4,35 @@
  * Invariant: vault + Σ grants = capital, for every change of one changes the other in the same commit, from the versions
  * that were read.
  */
-import { decodeUtf8, encodeUtf8, noBytes } from "../base/bytes.ts";
+import { noBytes } from "../base/bytes.ts";
 import type { Coordinator, ReadResult, WriteOperation } from "../coordinator/coordinator.ts";
 import { bankPath, branchesPath, branchPath, estatePath } from "../coordinator/paths.ts";
+import {
+  capitalMax,
+  decodeGrant,
+  decodeVault,
+  encodeGrant,
+  encodeVault,
+  type GrantRecord,
+  type VaultRecord,
+} from "./account-records.ts";
+import { milli } from "./price.ts";
 
-/** In milli-credits, as JSON. */
-export interface VaultRecord {
-  readonly capital: number;
-  readonly vault: number;
-}
-
-/** In milli-credits, as JSON. */
-export interface GrantRecord {
-  readonly grant: number;
-  /** How many publishes the broker has refused since it was started because the bank could not pay. */
-  readonly refused?: number;
-}
-
-export interface Node<Record> {
-  readonly record: Record;
+interface Account<Record> {
+  /** Undefined: it is damaged. Nothing is reckoned from it, and nothing written to it, until it is repaired. */
+  readonly record: Record | undefined;
   readonly version: number;
 }
 
-export function encodeAccount(record: VaultRecord | GrantRecord): Uint8Array {
-  return encodeUtf8(JSON.stringify(record));
+/** One that is whole. */
+interface Sound<Record> extends Account<Record> {
+  readonly record: Record;
 }
 
-export function decodeVault(data: Uint8Array): VaultRecord {
-  const { capital, vault } = JSON.parse(decodeUtf8(data)) as VaultRecord;
-  return { capital, vault };
-}
-
-export function decodeGrant(data: Uint8Array): GrantRecord {
-  const { grant, refused = 0 } = JSON.parse(decodeUtf8(data)) as GrantRecord;
-  return { grant, refused };
-}
-
-function nodeOf<Record>(
+function accountOf<Record>(
   result: ReadResult | undefined,
-  decode: (data: Uint8Array) => Record,
-): Node<Record> | undefined {
+  decode: (data: Uint8Array) => Record | undefined,
+): Account<Record> | undefined {
   if (typeof result !== "object" || !("data" in result)) return undefined;
   return { record: decode(result.data), version: result.stat.version };
 }
@@ -56,11 +45,14 @@ export interface Standing {
 }
 
 interface Found {
-  readonly vault: Node<VaultRecord> | undefined;
-  readonly branch: Node<GrantRecord> | undefined;
+  readonly vault: Account<VaultRecord> | undefined;
+  readonly branch: Account<GrantRecord> | undefined;
   /** What is still bound by messages of that broker after its branch was closed. */
-  readonly estate: Node<GrantRecord> | undefined;
+  readonly estate: Account<GrantRecord> | undefined;
 }
+
+/** What has become of a change of the capital, by so many milli-credits; or in words why it was refused. */
+export type CapitalChange = { readonly changed: number; readonly capital: number } | { readonly refused: string };
 
 /** Times that a change is tried again when another broker was faster. */
 const triesMax = 100;
@@ -80,7 +72,7 @@ export class Accounts {
       data,
       mode: "persistent",
     });
-    const operations = [create(bankPath, encodeAccount({ capital, vault: capital })), create(branchesPath, noBytes)];
+    const operations = [create(bankPath, encodeVault({ capital, vault: capital })), create(branchesPath, noBytes)];
     this.#coordinator.write(operations, (error) => {
       if (error?.code === "Closed") return;
       done();
@@ -91,16 +83,25 @@ export class Accounts {
   open(id: string, done: (standing: Standing) => void): void {
     this.#change(
       id,
-      ({ vault, branch, estate }) => {
-        const grant = branch?.record.grant ?? estate?.record.grant ?? 0;
-        const result = { grant, vault: vault?.record.vault ?? 0, capital: vault?.record.capital ?? 0 };
-        if (branch !== undefined) return { operations: [], result };
+      (found) => {
+        const { branch, estate } = found;
+        const grant = estate?.record?.grant ?? 0;
+        if (branch !== undefined) return { operations: [], result: standingOf(found) };
         const operations: WriteOperation[] = [
-          { kind: "create", path: branchPath(id), data: encodeAccount({ grant }), mode: "persistent" },
+          { kind: "create", path: branchPath(id), data: encodeGrant({ grant }), mode: "persistent" },
         ];
-        if (estate !== undefined) operations.push({ kind: "delete", path: estatePath(id), version: estate.version });
-        return { operations, result };
+        if (isSound(estate)) operations.push({ kind: "delete", path: estatePath(id), version: estate.version });
+        return { operations, result: { ...standingOf(found), grant } };
       },
+      done,
+    );
+  }
+
+  /** Tells how a branch and the vault stand, and changes nothing. `done` is told nothing if the branch is closed. */
+  look(id: string, done: (standing: Standing | undefined) => void): void {
+    this.#change(
+      id,
+      (found) => ({ operations: [], result: found.branch === undefined ? undefined : standingOf(found) }),
       done,
     );
   }
@@ -112,13 +113,16 @@ export class Accounts {
   move(id: string, credits: number, done: (standing: Standing | undefined) => void): void {
     this.#change<Standing | undefined>(
       id,
-      ({ vault, branch }) => {
+      (found) => {
+        const { vault, branch } = found;
         if (vault === undefined || branch === undefined) return { operations: [], result: undefined };
-        const moved = Math.max(-branch.record.grant, Math.min(credits, vault.record.vault));
-        const grant = branch.record.grant + moved;
-        const result = { grant, vault: vault.record.vault - moved, capital: vault.record.capital };
-        if (moved === 0) return { operations: [], result };
-        return { operations: [withVault(vault, -moved), setGrant(branchPath(id), branch, grant)], result };
+        const standing = standingOf(found);
+        if (!isSound(vault) || !isSound(branch)) return { operations: [], result: standing };
+        const moved = Math.max(-standing.grant, Math.min(credits, standing.vault));
+        if (moved === 0) return { operations: [], result: standing };
+        const result = { ...standing, grant: standing.grant + moved, vault: standing.vault - moved };
+        const operations = [withVault(vault, -moved), setGrant(branchPath(id), branch, result.grant)];
+        return { operations, result };
       },
       done,
     );
@@ -131,8 +135,7 @@ export class Accounts {
   close(id: string, bound: number, checks: readonly WriteOperation[], done: (isClosed: boolean) => void): void {
     this.#coordinator.read(reads(id), (error, results) => {
       const { vault, branch, estate } = foundIn(results);
-      if (error !== undefined || vault === undefined || branch === undefined || estate !== undefined)
-        return done(false);
+      if (error !== undefined || !isSound(vault) || !isSound(branch) || estate !== undefined) return done(false);
       const kept = Math.min(bound, branch.record.grant);
       const operations: WriteOperation[] = [
         ...checks,
@@ -143,7 +146,7 @@ export class Accounts {
         operations.push({
           kind: "create",
           path: estatePath(id),
-          data: encodeAccount({ grant: kept }),
+          data: encodeGrant({ grant: kept }),
           mode: "persistent",
         });
       this.#coordinator.write(operations, (refused) => done(refused === undefined));
@@ -155,8 +158,8 @@ export class Accounts {
     this.#change<void>(
       id,
       ({ branch }) => {
-        if (branch === undefined) return { operations: [], result: undefined };
-        const data = encodeAccount({ grant: branch.record.grant, refused });
+        if (!isSound(branch)) return { operations: [], result: undefined };
+        const data = encodeGrant({ grant: branch.record.grant, refused });
         return {
           operations: [{ kind: "set", path: branchPath(id), data, version: branch.version }],
           result: undefined,
@@ -171,7 +174,7 @@ export class Accounts {
     this.#change(
       id,
       ({ vault, estate }) => {
-        if (vault === undefined || estate === undefined || estate.record.grant <= bound)
+        if (!isSound(vault) || !isSound(estate) || estate.record.grant <= bound)
           return { operations: [], result: undefined };
         const change: WriteOperation =
           bound === 0
@@ -183,21 +186,35 @@ export class Accounts {
     );
   }
 
-  /** Raises the capital by so much, or lowers it, as far as the vault holds it; tells what it was changed by. */
-  deposit(credits: number, done: (changed: number) => void): void {
-    this.#change(
+  /**
+   * Raises the capital by so many milli-credits, or lowers it if they are negative: by no more than the vault holds, or with
+   * `asFarAs` "possible" by what it holds.
+   */
+  changeCapital(
+    credits: number,
+    { asFarAs = "asked" }: { readonly asFarAs?: "asked" | "possible" },
+    done: (change: CapitalChange) => void,
+  ): void {
+    if (!Number.isSafeInteger(credits)) return done({ refused: `${credits} is no whole number of milli-credits` });
+    this.#change<CapitalChange>(
       "",
       ({ vault }) => {
-        if (vault === undefined) return { operations: [], result: 0 };
-        const changed = Math.max(-vault.record.vault, credits);
-        const record = { capital: vault.record.capital + changed, vault: vault.record.vault + changed };
+        const refuse = (refused: string) => ({ operations: [], result: { refused } });
+        if (vault === undefined) return refuse("there is no bank here: no broker has been started on it yet");
+        if (!isSound(vault)) return refuse(`${bankPath} is damaged: "mqttzoo bank repair" mends it`);
+        const { capital, vault: held } = vault.record;
+        if (held + credits < 0 && asFarAs === "asked")
+          return refuse(`the vault holds ${held / milli} credits: branches give back what they need no longer`);
+        const changed = Math.max(-held, credits);
+        if (capital + changed > capitalMax) return refuse(`a bank has ${capitalMax / milli} credits at most`);
+        const record = { capital: capital + changed, vault: held + changed };
         const operation: WriteOperation = {
           kind: "set",
           path: bankPath,
-          data: encodeAccount(record),
+          data: encodeVault(record),
           version: vault.version,
         };
-        return { operations: [operation], result: changed };
+        return { operations: [operation], result: { changed, capital: record.capital } };
       },
       done,
     );
@@ -228,17 +245,30 @@ function reads(id: string) {
 
 function foundIn(results: readonly ReadResult[]): Found {
   return {
-    vault: nodeOf(results[0], decodeVault),
-    branch: nodeOf(results[1], decodeGrant),
-    estate: nodeOf(results[2], decodeGrant),
+    vault: accountOf(results[0], decodeVault),
+    branch: accountOf(results[1], decodeGrant),
+    estate: accountOf(results[2], decodeGrant),
   };
 }
 
-function withVault({ record, version }: Node<VaultRecord>, credits: number): WriteOperation {
-  const data = encodeAccount({ ...record, vault: record.vault + credits });
+function isSound<Record>(account: Account<Record> | undefined): account is Sound<Record> {
+  return account?.record !== undefined;
+}
+
+/** What is damaged counts for nothing. */
+function standingOf({ vault, branch }: Found): Standing {
+  return {
+    grant: branch?.record?.grant ?? 0,
+    vault: vault?.record?.vault ?? 0,
+    capital: vault?.record?.capital ?? 0,
+  };
+}
+
+function withVault({ record, version }: Sound<VaultRecord>, credits: number): WriteOperation {
+  const data = encodeVault({ ...record, vault: record.vault + credits });
   return { kind: "set", path: bankPath, data, version };
 }
 
-function setGrant(path: string, { record, version }: Node<GrantRecord>, grant: number): WriteOperation {
-  return { kind: "set", path, data: encodeAccount({ ...record, grant }), version };
+function setGrant(path: string, { record, version }: Sound<GrantRecord>, grant: number): WriteOperation {
+  return { kind: "set", path, data: encodeGrant({ ...record, grant }), version };
 }

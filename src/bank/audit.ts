@@ -3,6 +3,8 @@
  * whoever can read the tree can run it.
  */
 export interface Picture {
+  /** Accounts that hold no amounts, by their paths, with what they hold instead; they count for nothing below. */
+  readonly damaged: ReadonlyMap<string, string>;
   readonly capital: number;
   readonly vault: number;
   /** Grants by the names of branches; what is left of a closed one counts for its broker. In milli-credits. */
@@ -44,13 +46,17 @@ export interface AuditOptions {
 
 /** Everything that is wrong, in words; empty if nothing is. */
 export function audit(picture: Picture, { graceMs }: AuditOptions): string[] {
-  const { capital, vault, grants, messages, slips, takenAt } = picture;
+  const { damaged, capital, vault, grants, messages, slips, takenAt } = picture;
   const wrong: string[] = [];
-  const granted = [...grants.values()].reduce((sum, grant) => sum + grant, 0);
-  if (vault + granted !== capital) wrong.push(`vault ${vault} + grants ${granted} is not the capital ${capital}`);
+  const granted = grantedIn(picture);
+  for (const [path, data] of damaged) wrong.push(`${path} holds no amounts, but ${data}${howToMend}`);
+  // What is damaged counts for nothing, so nothing can be said of the rest.
+  const isWhole = damaged.size === 0;
+  if (isWhole && vault + granted !== capital)
+    wrong.push(`vault ${vault} + grants ${granted} is not the capital ${capital}${howToMend}`);
   if (vault < 0) wrong.push(`the vault is overdrawn: ${vault}`);
   const bound = boundBy(messages);
-  for (const [branch, credits] of bound) {
+  for (const [branch, credits] of isWhole ? bound : []) {
     const grant = grants.get(branch);
     if (grant === undefined) wrong.push(`messages of ${branch} bind ${credits}, and it has no branch`);
     else if (credits > grant) wrong.push(`branch ${branch} is overdrawn: messages bind ${credits} of ${grant}`);
@@ -65,6 +71,13 @@ export function audit(picture: Picture, { graceMs }: AuditOptions): string[] {
   for (const { path, messagePath, isReleased } of slips)
     if (!isReleased && !paths.has(messagePath)) wrong.push(`${path} names ${messagePath}, which is not there`);
   return wrong;
+}
+
+const howToMend = ': "mqttzoo bank repair" mends it';
+
+/** Milli-credits that all branches have been granted. */
+export function grantedIn({ grants }: Pick<Picture, "grants">): number {
+  return [...grants.values()].reduce((sum, grant) => sum + grant, 0);
 }
 
 /** Milli-credits that messages bind, by branch. */

@@ -193,6 +193,8 @@ export const publisherTopicsMax = 10_000;
 /** ... until nobody has published on them for so long. */
 export const publisherForgetMs = 600_000;
 
+/** Credits that a bank may have: in thousandths, and with prices added, they are exact in a double. */
+export const bankCapitalCreditsMax = 1_000_000_000_000;
 /** A branch of the bank asks the vault for more when less than this part of the capital is free here. */
 export const bankLowPartMin = 1 / 64;
 /** How often it asks the other brokers for what they do not need, when the vault is empty. */

@@ -190,8 +190,19 @@ export class Banking implements Ledger {
   #look(now: number): void {
     this.#context.timers.set(this.#timer, now + bankLookMs);
     if (this.#context.coordinator.state !== "CONNECTED" || !this.account.isOpen) return;
-    this.#balance();
+    this.#lookAtAccounts();
     this.#verify();
+  }
+
+  /** The capital may have been changed, or what was damaged mended. */
+  #lookAtAccounts(): void {
+    if (this.#isAsking) return;
+    this.#accounts.look(this.branch, (standing) => {
+      // What is being changed is told when it is.
+      if (this.#isAsking) return;
+      if (standing !== undefined) this.#stand(standing);
+      this.#balance();
+    });
   }
 
   /** Asks for more at low water, or when `needed` cannot be paid; gives back what is far above it. */

@@ -1,11 +1,14 @@
 /** A picture of everything that the bank's audit, and whoever asks for a statement, wants to know of the tree. */
-import { decodeGrant, decodeVault } from "../bank/accounts.ts";
+import { decodeGrant, decodeVault } from "../bank/account-records.ts";
 import type { Picture, StoredMessage, StoredSlip } from "../bank/audit.ts";
 import { bankPath, branchesPath, decodeName, messageMark, nameOf } from "../coordinator/paths.ts";
 import type { MessageHead } from "../mail/records.ts";
 import { read, type Store, walk } from "./mirror.ts";
 import { walkMessages, walkRetained, walkSlips } from "./stored.ts";
 import { refuseNewer } from "./tree-format.ts";
+
+/** Bytes of what stands where an account should be. */
+const damagedShown = 80;
 
 type Where = Pick<StoredMessage, "bytes" | "isRetained">;
 
@@ -29,14 +32,21 @@ export async function takePicture(store: Store, now: number): Promise<Picture | 
     message: (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: false }),
   });
   await walkRetained(store, (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: true }));
+  const damaged = new Map<string, string>();
+  const note = (path: string, data: Uint8Array): void => {
+    damaged.set(path, JSON.stringify(Buffer.from(data.subarray(0, damagedShown)).toString("latin1")));
+  };
   const [bank] = await read(store, [{ kind: "get", path: bankPath }]);
   if (typeof bank !== "object" || !("data" in bank)) return undefined;
+  const vault = decodeVault(bank.data);
+  if (vault === undefined) note(bankPath, bank.data);
   await walk(store, branchesPath, (path, { data }) => {
     const name = nameOf(path);
     const broker = decodeName(name.startsWith(messageMark) ? name.slice(1) : name);
     const record = decodeGrant(data);
-    grants.set(broker, (grants.get(broker) ?? 0) + record.grant);
-    refused.set(broker, (refused.get(broker) ?? 0) + (record.refused ?? 0));
+    if (record === undefined) note(path, data);
+    grants.set(broker, (grants.get(broker) ?? 0) + (record?.grant ?? 0));
+    refused.set(broker, (refused.get(broker) ?? 0) + (record?.refused ?? 0));
   });
-  return { ...decodeVault(bank.data), grants, refused, messages, slips, takenAt: now };
+  return { ...(vault ?? { capital: 0, vault: 0 }), damaged, grants, refused, messages, slips, takenAt: now };
 }

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Moment, plot, sparkline } from "../../cli/watch.ts";
+import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { brokerArguments, freePort, untilListening } from "../bench/brokers.ts";
 import { eventually } from "../support/broker.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
@@ -207,6 +208,19 @@ test("the console, on a terminal", async () => {
   await say("help mail", "mail drop");
   await say("quote 256 30", "10.2");
   await say("audit", "it balances");
+  for (const [command, amount] of [
+    ["deposit", "abc"],
+    ["withdraw", "abc"],
+    ["deposit", "1.5"],
+    ["quote", "many"],
+  ])
+    await say(`${command} ${amount}`, `"${amount}" is not a whole number`);
+  await say("balance", "(vault)");
+  await say("audit", "it balances");
+  child.stdin.write("bal\t");
+  await child.stdin.flush();
+  await eventually(() => /bal\S*ance/.test(seen.slice(seen.lastIndexOf("bank>"))), "Tab completes it", 10_000);
+  await say("", "(capital)");
   await say("statement nobody", "is none of topic, client, branch, age");
   await say("nonsense", "Invalid Command");
   child.stdin.write("quit\n");
@@ -215,6 +229,40 @@ test("the console, on a terminal", async () => {
   await reading;
   const alone = await bank();
   expect([alone.code, alone.err]).toEqual([2, "mqttzoo: name a command; without one the console needs a terminal\n"]);
+}, 60_000);
+
+test("a damaged account is named, spreads nowhere, and is mended; amounts that are none are refused", async () => {
+  const where = ["--zk", cluster.zk];
+  for (const amount of ["abc", "-5", "1.5", "NaN", "1e999", ""]) {
+    const { code, err } = await bank("deposit", ...where, "--", amount);
+    expect([code, err]).toEqual([2, expect.stringContaining("is not a whole number")]);
+  }
+  const [capital, vault] = await rows("balance", ...where);
+  const tooMuch = String(Math.ceil(vault.granted) + 1000);
+  const refused = await bank("withdraw", tooMuch, ...where);
+  expect(refused.code).not.toBe(0);
+  expect(refused.err).toMatch(/^mqttzoo: the vault holds [\d.]+ credits/);
+  const { coordinator, banking } = cluster.brokers[0]!.broker.context;
+  const spoilt: WriteOperation = {
+    kind: "set",
+    path: "/bank",
+    data: Buffer.from('{"capital":null,"vault":null}'),
+    version: -1,
+  };
+  await new Promise<void>((done) => coordinator.write([spoilt], () => done()));
+  await eventually(() => banking.capital === 0, "the broker sees it", 10_000);
+  const said = await bank("audit", ...where);
+  expect([said.code === 0, said.out]).toEqual([false, expect.stringContaining('"mqttzoo bank repair" mends it')]);
+  expect((await bank("balance", ...where)).err).toBe('mqttzoo: damaged: /bank; "mqttzoo bank audit" says more\n');
+  expect((await bank("deposit", "5", ...where)).err).toContain('"mqttzoo bank repair" mends it');
+  expect((await bank("repair", ...where)).err).toContain("give it with --capital CREDITS");
+  const [mended] = await rows("repair", "--capital", String(capital.granted), ...where);
+  expect(mended.account).toBe("/bank");
+  expect((await bank("audit", ...where)).out).toBe("it balances\n");
+  await eventually(() => banking.capital === capital.granted * 1000, "the broker goes on with it", 10_000);
+  const [taken] = await rows("withdraw", tooMuch, "--force", ...where);
+  expect(taken.changed).toBeLessThanOrEqual(0);
+  expect((await bank("audit", ...where)).out).toBe("it balances\n");
 }, 60_000);
 
 test("a quote, and mistakes in one line", async () => {

@@ -111,6 +111,8 @@ test("one broker's clock that is wrong by a year ends nothing early, neither wha
     await world.pass(200_000);
     reader.isAway = false;
     expect(await world.pass(20_000, () => reader.up && history.judge("reader").length === 0)).toBe(true);
+    // Whoever pays is told, or looks for what is gone.
+    await world.pass(100_000);
     expect([...(await overdrawn(world)), ...(await lostCredits(world))]).toEqual([]);
   }
 }, 60_000);

@@ -31,4 +31,32 @@ export const faults: readonly Fault[] = [
     tests: "test/cli/cli.test.ts",
     needsBuild: true,
   },
+  {
+    what: "bank: what is no amount is reckoned with",
+    file: "src/bank/account-records.ts",
+    find: "return isAmount(grant) ? {",
+    replace: "return grant !== undefined ? {",
+    tests: "test/unit/bank.test.ts",
+  },
+  {
+    what: "bank: any number may be deposited",
+    file: "src/bank/accounts.ts",
+    find: "if (!Number.isSafeInteger(credits)) return",
+    replace: "if (credits === null) return",
+    tests: "test/unit/bank.test.ts",
+  },
+  {
+    what: "bank: more is withdrawn than was asked for",
+    file: "src/bank/accounts.ts",
+    find: 'if (held + credits < 0 && asFarAs === "asked")',
+    replace: 'if (held + credits < 0 && asFarAs !== "asked")',
+    tests: "test/unit/bank.test.ts",
+  },
+  {
+    what: "bank: what is damaged is not repaired",
+    file: "src/bank/repair.ts",
+    find: "else this.#grant(path, version);",
+    replace: "else this.#granted += 0;",
+    tests: "test/unit/bank.test.ts",
+  },
 ];

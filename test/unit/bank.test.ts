@@ -1,11 +1,14 @@
 /** The bank against a naive model: prices, accounts that several branches change at once, and what the audit finds. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { Accounts } from "../../src/bank/accounts.ts";
+import { capitalMax, encodeGrant, encodeVault } from "../../src/bank/account-records.ts";
+import { Accounts, type CapitalChange, type Standing } from "../../src/bank/accounts.ts";
 import { audit, type Picture } from "../../src/bank/audit.ts";
 import { Branch, type Reservation } from "../../src/bank/branch.ts";
 import { drawTtl, type Keeping, priceOf, type TtlPolicy } from "../../src/bank/price.ts";
+import { type Repair, repairAccounts } from "../../src/bank/repair.ts";
 import { takePicture } from "../../src/broker/picture.ts";
+import type { KeeperClient } from "../simulation/keeper.ts";
 import { World } from "../simulation/world.ts";
 
 const pricing = { ttlMinMs: 30_000, ttlMaxMs: 86_400_000, ttl: "random" } as const;
@@ -99,7 +102,7 @@ describe("accounts", () => {
         else if (chance < 0.75) own.close(ids[Math.floor(world.random.next() * 3)]!, Math.abs(amount), [], () => {});
         else if (chance < 0.85) own.open(id, () => {});
         else if (chance < 0.95) own.settleEstate(id, Math.floor(world.random.next() * 10_000), () => {});
-        else own.deposit(amount, () => {});
+        else own.changeCapital(amount, { asFarAs: "possible" }, () => {});
         if (world.now() < 1600) world.after(world.random.next() * 2, act);
       };
       act();
@@ -123,6 +126,140 @@ describe("accounts", () => {
   });
 });
 
+describe("damaged accounts", () => {
+  const garbage = [
+    "",
+    "{}",
+    "null",
+    "no JSON",
+    '"5"',
+    "\xff",
+    '{"grant":null}',
+    '{"grant":-1}',
+    '{"grant":1.5}',
+    '{"grant":1e300}',
+  ];
+
+  async function bankOf(): Promise<{
+    world: World;
+    client: KeeperClient;
+    accounts: Accounts;
+    at: (path: string) => string;
+  }> {
+    const world = new World(1);
+    const client = world.keeper.connect();
+    const accounts = new Accounts(client);
+    accounts.found(100_000, () => {});
+    for (const id of ["a", "b", "gone"]) accounts.open(id, () => {});
+    await world.pass(50);
+    for (const id of ["a", "gone"]) accounts.move(id, 10_000, () => {});
+    await world.pass(50);
+    accounts.close("gone", 4000, [], () => {});
+    await world.pass(50);
+    return {
+      world,
+      client,
+      accounts,
+      at: (path) => Buffer.from(world.keeper.tree.nodes.get(path)!.data).toString("latin1"),
+    };
+  }
+
+  function spoil(world: World, path: string, text: string): void {
+    const node = world.keeper.tree.nodes.get(path)!;
+    world.keeper.tree.nodes.set(path, { ...node, data: Buffer.from(text, "latin1") });
+  }
+
+  async function auditOf(client: KeeperClient, world: World): Promise<string[]> {
+    let found: string[] | undefined;
+    void takePicture(client, 0).then((picture) => {
+      found = audit(picture!, { graceMs: 0 });
+    });
+    await world.pass(500, () => found !== undefined);
+    return found!;
+  }
+
+  test.each(["/bank", "/bank/branches/a", "/bank/branches/=gone"])(
+    "%s: nothing is reckoned from it, and it is mended",
+    async (path) => {
+      for (const text of garbage) {
+        const { world, client, accounts, at } = await bankOf();
+        const bank = path === "/bank";
+        const spoiled = bank ? text.replace("grant", "vault") : text;
+        spoil(world, path, spoiled);
+        const before = new Map(
+          [...world.keeper.tree.nodes.keys()]
+            .filter((name) => name.startsWith("/bank/"))
+            .map((name) => [name, at(name)]),
+        );
+        const told: Standing[] = [];
+        const note = (standing: Standing | undefined): unknown => standing !== undefined && told.push(standing);
+        for (const credits of [5000, -5000]) accounts.move("a", credits, note);
+        accounts.open("a", note);
+        accounts.look("a", note);
+        accounts.tellRefused("a", 3);
+        accounts.close("a", 0, [], () => {});
+        accounts.settleEstate("gone", 0, () => {});
+        await world.pass(200);
+        expect(told.length).toBe(4);
+        for (const { grant, vault, capital } of told)
+          expect([grant, vault, capital].every(Number.isSafeInteger)).toBe(true);
+        expect(at(path)).toBe(spoiled);
+        if (bank)
+          expect([before.get("/bank/branches/=gone"), at("/bank/branches/a")]).toEqual([
+            at("/bank/branches/=gone"),
+            '{"grant":10000,"refused":3}',
+          ]);
+        expect((await auditOf(client, world)).join()).toContain(`${path} holds no amounts, but`);
+        expect((await auditOf(client, world)).join()).toContain('"mqttzoo bank repair" mends it');
+        const repair = async (capital: number | undefined): Promise<Repair> => {
+          const { promise, resolve } = Promise.withResolvers<Repair>();
+          repairAccounts(
+            client,
+            {
+              bound: new Map([
+                ["a", 2000],
+                ["gone", 4000],
+              ]),
+              capital,
+            },
+            resolve,
+          );
+          await world.pass(200);
+          return promise;
+        };
+        if (bank)
+          expect(await repair(undefined)).toEqual({
+            refused: "nobody knows the capital any more: give it with --capital CREDITS",
+          });
+        if (bank)
+          expect(await repair(9000)).toEqual({ refused: expect.stringContaining("--capital must not be less") });
+        expect(await repair(bank ? 100_000 : undefined)).toHaveProperty("mended");
+        expect(await auditOf(client, world)).toEqual([]);
+        expect(await repair(undefined)).toEqual({ mended: new Map() });
+      }
+    },
+  );
+
+  test("the capital is changed by whole numbers, within bounds, and lowered by no more than the vault holds", async () => {
+    const { world, client, accounts, at } = await bankOf();
+    const change = async (credits: number, how: { asFarAs?: "possible" } = {}): Promise<CapitalChange> => {
+      const { promise, resolve } = Promise.withResolvers<CapitalChange>();
+      accounts.changeCapital(credits, how, resolve);
+      await world.pass(50);
+      return promise;
+    };
+    const before = at("/bank");
+    for (const credits of [Number.NaN, Infinity, 1.5, 2 ** 60, -86_001, capitalMax])
+      expect(await change(credits)).toHaveProperty("refused");
+    expect(at("/bank")).toBe(before);
+    expect(await change(-86_001, { asFarAs: "possible" })).toEqual({ changed: -86_000, capital: 14_000 });
+    expect(await change(500)).toEqual({ changed: 500, capital: 14_500 });
+    expect(await auditOf(client, world)).toEqual([]);
+    expect(() => encodeVault({ capital: Number.NaN, vault: 0 })).toThrow("no amounts");
+    expect(() => encodeGrant({ grant: -1 })).toThrow("no amount");
+  });
+});
+
 test("the audit finds what is wrong, and names it", () => {
   const message = {
     path: "/topics/x/=1",
@@ -134,6 +271,7 @@ test("the audit finds what is wrong, and names it", () => {
     parts: undefined,
   };
   const fine: Picture = {
+    damaged: new Map(),
     capital: 100,
     vault: 40,
     grants: new Map([["a", 60]]),
@@ -144,7 +282,7 @@ test("the audit finds what is wrong, and names it", () => {
   };
   const found = (changes: Partial<Picture>): string => audit({ ...fine, ...changes }, { graceMs: 1000 }).join("; ");
   expect(found({})).toBe("");
-  expect(found({ vault: 41 })).toBe("vault 41 + grants 60 is not the capital 100");
+  expect(found({ vault: 41 })).toBe('vault 41 + grants 60 is not the capital 100: "mqttzoo bank repair" mends it');
   expect(found({ vault: -1, capital: 59 })).toContain("the vault is overdrawn");
   expect(found({ messages: [message, { ...message, path: "/topics/x/=2", credits: 1 }] })).toContain(
     "branch a is overdrawn: messages bind 61 of 60",
