@@ -2,9 +2,11 @@
 import { decodeUtf8 } from "../../src/base/bytes.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
 import { MqttConnection } from "../../src/client/connection.ts";
+import type { ConnectionOptions, Message } from "../../src/client/connection-options.ts";
 import type { QoS } from "../../src/mqtt/constants.ts";
 import { Turn } from "../../src/net/writer.ts";
 import type { History } from "../chaos/history.ts";
+import type { Wire } from "./wire.ts";
 import type { World } from "./world.ts";
 
 /** Publishes of one publisher that are not acknowledged, at most. */
@@ -14,12 +16,13 @@ const patienceMs = 3000;
 
 /** Now and then a message is larger than what the keeper takes at once, where the world has such. */
 const largeEvery = 6;
-const largeBytes = 60_000;
+/** Larger than what one commit takes: of the keeper at the port, and of an ensemble. */
+const largeBytes = [60_000, 1_060_000];
 
 /** The payload without what makes it large; damaged, if it is neither small nor whole. */
 export function unpadded(text: string): string {
   const payload = text.replace(/\.+$/, "");
-  return text.length === payload.length || text.length === largeBytes ? payload : `${payload} damaged`;
+  return text.length === payload.length || largeBytes.includes(text.length) ? payload : `${payload} damaged`;
 }
 
 export class Actor {
@@ -32,17 +35,27 @@ export class Actor {
   /** It must not come back now. */
   isAway = false;
   readonly #isBrief: boolean;
+  readonly #connection: Partial<ConnectionOptions>;
   #subscribedTo: string | undefined;
   #isSubscribed = false;
   #attempt = 0;
+  #wire: Wire | undefined;
 
   /** `isBrief`: its session ends with its connection. */
   constructor(
     name: string,
-    options: { world: World; history: History; subscribe?: string; session?: ClientSession; isBrief?: boolean },
+    options: {
+      world: World;
+      history: History;
+      subscribe?: string;
+      session?: ClientSession;
+      isBrief?: boolean;
+      connection?: Partial<ConnectionOptions>;
+    },
   ) {
     this.name = name;
     this.#isBrief = options.isBrief === true;
+    this.#connection = options.connection ?? {};
     this.world = options.world;
     this.history = options.history;
     this.session = options.session ?? new ClientSession();
@@ -74,9 +87,42 @@ export class Actor {
     this.#connect();
   }
 
+  /** Is somewhere else all of a sudden: the broker that it was connected to does not hear of it. */
+  roam(): void {
+    if (!this.up) return;
+    if (this.#wire !== undefined) this.#wire.isCut = () => true;
+    this.hop();
+  }
+
+  /** Does not read for so long, in ms. */
+  dawdle(forMs: number): void {
+    const { client } = this;
+    if (client === undefined || !this.up) return;
+    client.pause();
+    this.world.after(forMs, () => client.resume());
+  }
+
+  /** What the next connection is to be like, besides the rest. */
+  protected nextConnection(): Partial<ConnectionOptions> {
+    return {};
+  }
+
+  /** A connection is up, or over. */
+  protected connected(_client: MqttConnection): void {}
+  protected disconnected(): void {}
+  /** It has subscribed. */
+  protected granted(): void {}
+
+  protected received({ payload }: Message): void {
+    this.history.receive(this.name, unpadded(decodeUtf8(payload)));
+  }
+
   #gone(): void {
+    const wasUp = this.up;
     this.up = false;
     this.client = undefined;
+    if (this.#isBrief) this.#isSubscribed = false;
+    if (wasUp) this.disconnected();
   }
 
   #connect(): void {
@@ -90,18 +136,22 @@ export class Actor {
       sessionExpiryInterval: this.#isBrief ? 0 : 0xffff_ffff,
       session: this.session,
       turn: new Turn((flush) => queueMicrotask(flush)),
-      onMessage: ({ payload }) => this.history.receive(this.name, unpadded(decodeUtf8(payload))),
+      ...this.#connection,
+      ...this.nextConnection(),
+      onMessage: (message) => this.received(message),
       onClose: () => {
         if (this.#attempt === attempt) this.#gone();
       },
     });
-    const transport = node.dial({
+    const wire = node.dialWire({
       received: (bytes) => client.received(bytes),
       closed: (why) => client.closed(why),
+      drained: () => client.drained(),
     });
-    if (transport === undefined) return;
+    if (wire === undefined) return;
+    this.#wire = wire;
     this.client = client;
-    client.opened(transport);
+    client.opened(wire.transport(0, node.id));
     const isOurs = (): boolean => this.client === client;
     this.world.after(patienceMs, () => {
       if (isOurs() && !this.up) client.abort("no answer");
@@ -110,6 +160,7 @@ export class Actor {
       () => {
         if (!isOurs()) return;
         this.up = true;
+        this.connected(client);
         if (this.#subscribedTo !== undefined && !this.#isSubscribed) void this.#subscribe(client, this.#subscribedTo);
       },
       () => {},
@@ -118,16 +169,20 @@ export class Actor {
 
   async #subscribe(client: MqttConnection, filter: string): Promise<void> {
     const codes = await client.subscribe([filter], { qos: 2 }).catch(() => undefined);
-    if (codes !== undefined && codes[0]! < 0x80) this.#isSubscribed = true;
+    if (codes === undefined || codes[0]! >= 0x80 || this.client !== client) return;
+    this.#isSubscribed = true;
+    this.granted();
   }
 }
 
 export class PublishingActor extends Actor {
   readonly #qos: QoS;
+  /** A message comes within so many ms. */
+  readonly #pace: number;
   #sequence = 0;
   isBusy = false;
 
-  constructor(name: string, options: { world: World; history: History; qos: QoS }) {
+  constructor(name: string, options: { world: World; history: History; qos: QoS; pace?: number }) {
     const { history } = options;
     const session = new ClientSession(({ publish }, reason) => {
       if (reason < 0x80)
@@ -135,6 +190,7 @@ export class PublishingActor extends Actor {
     });
     super(name, { ...options, session });
     this.#qos = options.qos;
+    this.#pace = options.pace ?? 60;
   }
 
   get isSettled(): boolean {
@@ -149,9 +205,10 @@ export class PublishingActor extends Actor {
       const retain = this.world.random.next() < 0.1;
       if (retain) this.history.retain(topic, payload);
       const isLarge = this.world.hasLarge && this.#sequence % largeEvery === 0;
-      const text = isLarge ? payload.padEnd(largeBytes, ".") : payload;
+      const bytes = largeBytes[this.world.ensemble === undefined ? 0 : 1]!;
+      const text = isLarge ? payload.padEnd(bytes, ".") : payload;
       this.client!.publish(topic, text, { qos: this.#qos, retain }).catch(() => {});
     }
-    this.world.after(this.world.random.next() * 60, () => this.work());
+    this.world.after(this.world.random.next() * this.#pace, () => this.work());
   }
 }

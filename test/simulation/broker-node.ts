@@ -1,5 +1,6 @@
 /** A machine for a broker of the simulated world: the broker on it may die, sleep, be cut off and be started again. */
 import { messageOf, type OperatingError } from "../../src/base/errors.ts";
+import { shutdownWaitMs } from "../../src/base/limits.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { Connection } from "../../src/broker/connection.ts";
 import { type DialLink, LinkConnection } from "../../src/broker/links.ts";
@@ -30,6 +31,12 @@ export class BrokerNode {
   readonly #rate: number;
   /** Other brokers that this one cannot reach. */
   readonly cutFrom = new Set<string>();
+  /** Other brokers whose words do not come through, though they hear this one. */
+  readonly deafTo = new Set<string>();
+  /** A broker that ends, or cannot start, is started again after so long, in ms; undefined: it is not. */
+  restartsAfter: number | undefined;
+  #isLeaving = false;
+  #isStarting = false;
   /** How much the wall clock here is ahead, in ms. */
   wallOffset = 0;
 
@@ -82,8 +89,27 @@ export class BrokerNode {
     await world.pass(30_000, () => started);
   }
 
+  /** Starts, however often that fails, as an init system does it. */
+  live(): void {
+    if (this.isUp || this.#isStarting) return;
+    this.#isStarting = true;
+    const starting = this.#life + 1;
+    this.start().then(
+      () => {
+        if (this.#life === starting) this.#isStarting = false;
+      },
+      (error) => {
+        if (this.#life !== starting) return;
+        this.#world.failedStarts.push(`${this.id}: ${messageOf(error)}`);
+        this.kill();
+        this.#restart();
+      },
+    );
+  }
+
   async start(): Promise<void> {
     const life = ++this.#life;
+    this.#isLeaving = false;
     const world = this.#world;
     const opened = this.#line.open();
     // Not a moment is lost where there is none to wait for: old seeds replay exactly.
@@ -98,6 +124,7 @@ export class BrokerNode {
         bankCapital: world.bankCapital,
         bankTtlMax: world.bankTtlMax,
         mailDrop: world.mailDrop,
+        ...world.brokerOptions,
       },
       coordinator,
       clock: { now: () => this.#local(world.now()), wall: () => this.#wall() },
@@ -127,7 +154,12 @@ export class BrokerNode {
 
   /** A client dials; undefined if nobody listens. */
   dial(end: End): Transport | undefined {
-    if (this.broker === undefined) return undefined;
+    return this.dialWire(end)?.transport(0, this.id);
+  }
+
+  /** The same, for who wants to cut what it has dialled: the client has side 0. */
+  dialWire(end: End): Wire | undefined {
+    if (this.broker === undefined || this.#isLeaving) return undefined;
     const wire = new Wire(this.#world);
     const life = this.#life;
     const connection = new Connection(wire.transport(1, "client"), this.broker.context.turn);
@@ -135,23 +167,46 @@ export class BrokerNode {
     wire.attach(1, {
       received: (bytes) => this.#do(() => this.broker?.handle({ kind: "received", connection, bytes }), life),
       closed: (why) => this.#do(() => this.broker?.handle({ kind: "closed", connection, why }), life),
+      drained: () => this.#do(() => this.broker?.handle({ kind: "drained", connection }), life),
     });
+    wire.bytesMax = this.#world.wireBytesMax;
     this.#wires.add(wire);
     this.#clientWires.add(wire);
     this.#do(() => this.broker?.handle({ kind: "opened", connection }));
-    return wire.transport(0, this.id);
+    return wire;
   }
 
   /** Dies; its connections break, its keeper session ends when it has been silent for long enough. */
   kill(): void {
     this.#life++;
     this.broker = undefined;
-    this.#asleep = false;
+    this.#asleep = this.#isStarting = false;
     this.#missed = [];
     this.#line.crash();
     for (const wire of this.#wires) wire.reset();
     this.#wires.clear();
     this.#clientWires.clear();
+  }
+
+  /** Is asked to leave (SIGTERM), and does so in its own time. */
+  drain(): void {
+    const { broker } = this;
+    if (broker === undefined || this.#isLeaving) return;
+    this.#isLeaving = true;
+    const life = this.#life;
+    const end = (): void => {
+      if (this.#life !== life) return;
+      this.kill();
+      this.#restart();
+    };
+    const done = (): void => {
+      this.#do(() => {
+        broker.handle({ kind: "shutdown" });
+        broker.context.journal.settled(() => broker.context.coordinator.close(end));
+        this.#world.after(shutdownWaitMs, end);
+      }, life);
+    };
+    this.#do(() => broker.handle({ kind: "drain", done }), life);
   }
 
   /** The connections of all clients here are half-open: nothing passes, and nobody is told. */
@@ -225,10 +280,11 @@ export class BrokerNode {
     world.after(world.latency(), () => {
       if (this.#life !== life) return;
       const other = world.nodes.get(host);
-      const isCut = (): boolean => this.cutFrom.has(host) || other!.cutFrom.has(this.id);
-      if (other?.broker === undefined || isCut()) return failed("no answer");
+      if (other?.broker === undefined || this.#linkIsCut(other, 0) || this.#linkIsCut(other, 1))
+        return failed("no answer");
       const wire = new Wire(world);
-      wire.isCut = isCut;
+      wire.isCut = (from) => this.#linkIsCut(other, from);
+      wire.bytesMax = world.wireBytesMax;
       const connection = opened(wire.transport(0, host));
       this.#carry(wire, 0, connection);
       other.accept(wire);
@@ -236,12 +292,28 @@ export class BrokerNode {
     });
   }
 
+  /** Whether what this side says does not come through: 0 is who has dialled. */
+  #linkIsCut(other: BrokerNode, from: 0 | 1): boolean {
+    const isCut = this.cutFrom.has(other.id) || other.cutFrom.has(this.id);
+    return isCut || (from === 0 ? other.deafTo.has(this.id) : this.deafTo.has(other.id));
+  }
+
   /** The broker has said that it must end. */
   #end(error: OperatingError): void {
     const life = this.#life;
     this.#world.ended.push(`${this.id} has ended itself: ${messageOf(error)}`);
     this.#world.after(0, () => {
-      if (this.#life === life) this.kill();
+      if (this.#life !== life) return;
+      this.kill();
+      this.#restart();
+    });
+  }
+
+  #restart(): void {
+    const life = this.#life;
+    if (this.restartsAfter === undefined) return;
+    this.#world.after(this.restartsAfter, () => {
+      if (this.#life === life) this.live();
     });
   }
 
@@ -251,6 +323,7 @@ export class BrokerNode {
     wire.attach(side, {
       received: (bytes) => this.#do(() => this.broker?.handle({ kind: "linkReceived", connection, bytes }), life),
       closed: (why) => this.#do(() => this.broker?.handle({ kind: "linkClosed", connection, why }), life),
+      drained: () => this.#do(() => this.broker?.handle({ kind: "linkDrained", connection }), life),
     });
   }
 

@@ -103,17 +103,22 @@ export function unsettled(world: World): string[] {
 export function unequalRetained(world: World, history: History): string[] {
   const wrong: string[] = [];
   for (const [topic, allowed] of history.retainable()) {
-    const stored = world.tree.nodes.get(`/retained/${topic}`)?.data;
-    const kept = stored && lastWords(world, stored);
-    const values = new Map([["the store", kept]]);
-    for (const { id, broker } of world.nodes.values()) {
-      const publish = broker?.context.retained.get(topic)?.publish;
-      values.set(id, publish && unpadded(textOf(publish)));
-    }
-    if (new Set(values.values()).size > 1 || !allowed.includes(kept))
+    const values = retainedTexts(world, topic);
+    if (new Set(values.values()).size > 1 || !allowed.includes(values.get("the store")))
       wrong.push(`retained ${topic}: ${[...values].map((entry) => entry.join(" has ")).join(", ")}; due ${allowed[0]}`);
   }
   return wrong;
+}
+
+/** What is retained on a topic: in the store, and at each broker. */
+export function retainedTexts(world: World, topic: string): Map<string, string | undefined> {
+  const stored = world.tree.nodes.get(`/retained/${topic}`)?.data;
+  const values = new Map([["the store", stored && lastWords(world, stored)]]);
+  for (const { id, broker } of world.nodes.values()) {
+    const publish = broker?.context.retained.get(topic)?.publish;
+    values.set(id, publish && unpadded(textOf(publish)));
+  }
+  return values;
 }
 
 /** The bank's audit, on the tree as it is at one moment. */

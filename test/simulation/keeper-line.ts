@@ -176,6 +176,7 @@ export class EnsembleLine implements KeeperLine {
     );
     const greet = machine.guard((transport: Transport) => resolve(transport));
     const received = machine.guard((transport: Transport, bytes: Uint8Array) => events.received(transport, bytes));
+    const drained = machine.guard((transport: Transport) => events.drained(transport));
     const closed = machine.guard((transport: Transport, why: string) => events.closed(transport, why));
     const server = this.#ensemble.server(host);
     world.after(world.latency(), () => {
@@ -189,6 +190,7 @@ export class EnsembleLine implements KeeperLine {
       const connection = server.accept(wire.transport(1, machine.id));
       wire.attach(0, {
         received: (bytes) => received(transport, bytes),
+        drained: () => drained(transport),
         closed: (why) => {
           this.#wires.delete(wire);
           closed(transport, why);

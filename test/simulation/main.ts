@@ -1,27 +1,37 @@
 /**
- * `bun test/simulation/main.ts [SEED [COUNT [drops] [large] [jumps]]]`: runs seeds of the simulation, with mail drops, messages
- * that are too large for one commit or clocks that jump if asked for, and says what was wrong with which.
+ * `bun test/simulation/main.ts [SEED [COUNT [drops] [large] [jumps] | wide [presence] [shrink]]]`: runs seeds of the simulation, and says what was
+ * wrong with which. drops, large, jumps: with mail drops, messages that are too large for one commit, clocks that jump. wide:
+ * the wide world, with the faults that were played; shrink: and which of them it takes.
  */
 import { createLog } from "../../src/base/log.ts";
 import { dropsOf, run } from "./scenario.ts";
+import { runWide, shrink } from "./wide.ts";
 
 const first = Number(process.argv[2] ?? 1);
 const count = Number(process.argv[3] ?? 1);
 const log = process.env.MQTTZOO_SIM_LOG === undefined ? undefined : createLog({ level: "debug", format: "text" });
-const hasDrops = process.argv.includes("drops");
-const hasJumps = process.argv.includes("jumps");
-const hasLarge = process.argv.includes("large");
+const has = (word: string): boolean => process.argv.includes(word);
+const wide = { log, judgesPresence: has("presence") };
+const linesMax = 10;
+
 let bad = 0;
 for (let seed = first; seed < first + count; seed++) {
-  const { sent, transactions, wrong } = await run(seed, {
-    log,
-    mailDrop: hasDrops ? dropsOf(seed) : [],
-    hasLarge,
-    hasJumps,
-  });
+  const { sent, transactions, wrong, played } = has("wide") ? await runWide(seed, wide) : await runNarrow(seed);
   console.log(`seed ${seed}: ${sent} sent, ${transactions} transactions, ${wrong.length} wrong`);
-  for (const line of wrong.slice(0, 10)) console.log(`  ${line}`);
-  if (wrong.length > 0) bad++;
+  if (wrong.length === 0) continue;
+  bad++;
+  for (const line of wrong.slice(0, linesMax)) console.log(`  ${line}`);
+  for (const line of played) console.log(`    ${line}`);
+  if (!has("shrink")) continue;
+  const smaller = await shrink(seed, wide);
+  console.log(`  it takes ${smaller.played.length} of them: ${smaller.wrong[0]}`);
+  for (const line of smaller.played) console.log(`    ${line}`);
 }
 console.log(`${count - bad} of ${count} seeds are right`);
 process.exit(bad === 0 ? 0 : 1);
+
+async function runNarrow(seed: number) {
+  const mailDrop = has("drops") ? dropsOf(seed) : [];
+  const outcome = await run(seed, { log, mailDrop, hasLarge: has("large"), hasJumps: has("jumps") });
+  return { ...outcome, played: [] };
+}

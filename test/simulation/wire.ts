@@ -6,6 +6,8 @@ import type { Scheduler } from "./keeper.ts";
 export interface End {
   received(bytes: Uint8Array): void;
   closed(why: string): void;
+  /** What was not taken is taken again. */
+  drained?(): void;
 }
 
 /** The world as a wire sees it. */
@@ -14,13 +16,27 @@ export interface Network extends Scheduler {
   latency(): number;
 }
 
+/** What goes one way: what is under way, and what lies at the other end unread. */
+interface Direction {
+  arrivesAt: number;
+  /** Bytes written and not read. */
+  unread: number;
+  /** Something was not taken. */
+  isFull: boolean;
+  /** Its reader does not read just now; what has come meanwhile. */
+  isPaused: boolean;
+  readonly arrived: (() => void)[];
+}
+
 /** A connection: two transports, each delivering to the other's end, in order. */
 export class Wire {
   /** Nothing passes that comes from this side, and nobody is told. */
   isCut: (from: 0 | 1) => boolean = () => false;
+  /** What each side may write before the other has read, in bytes. */
+  bytesMax = Infinity;
   readonly #world: Network;
   readonly #ends: [End | undefined, End | undefined] = [undefined, undefined];
-  readonly #arrivals: [number, number] = [0, 0];
+  readonly #ways: [Direction, Direction] = [newDirection(), newDirection()];
   #closed = false;
   #hasLost = false;
 
@@ -37,13 +53,11 @@ export class Wire {
       remote,
       address: "",
       certificate: undefined,
-      write: (bytes, start, end) => {
-        const copy = bytes.slice(start, end);
-        this.#send(side, () => this.#ends[1 - side]?.received(copy));
-        return end - start;
+      write: (bytes, start, end) => this.#write(side, bytes.slice(start, end)),
+      pause: () => {
+        this.#ways[other(side)].isPaused = true;
       },
-      pause() {},
-      resume() {},
+      resume: () => this.#resume(other(side)),
       close: () => this.close(side, "closed by the other side"),
       abort: () => this.close(side, "reset by the other side"),
     };
@@ -55,7 +69,7 @@ export class Wire {
     const own = this.#ends[side];
     this.#ends[side] = undefined;
     this.#world.after(0, () => own.closed("closed"));
-    this.#send(side, () => this.#end((1 - side) as 0 | 1, why));
+    this.#send(side, () => this.#end(other(side), why));
   }
 
   /** What was cut passes again: what was lost meanwhile breaks the connection, though nobody sends any more. */
@@ -76,15 +90,54 @@ export class Wire {
     end?.closed(why);
   }
 
+  /** Takes what there is room for, as a socket does. */
+  #write(side: 0 | 1, bytes: Uint8Array): number {
+    const way = this.#ways[side];
+    const taken = Math.min(bytes.length, this.bytesMax - way.unread);
+    way.isFull ||= taken < bytes.length;
+    if (taken <= 0) return 0;
+    way.unread += taken;
+    const copy = taken === bytes.length ? bytes : bytes.slice(0, taken);
+    this.#send(side, () => this.#read(side, copy));
+    return taken;
+  }
+
+  /** What a side has written is read by the other one. */
+  #read(side: 0 | 1, bytes: Uint8Array): void {
+    const way = this.#ways[side];
+    way.unread -= bytes.length;
+    this.#ends[other(side)]?.received(bytes);
+    if (!way.isFull || way.unread * 2 > this.bytesMax) return;
+    way.isFull = false;
+    // Who wrote hears of it when the word has come back.
+    this.#send(other(side), () => this.#ends[side]?.drained?.());
+  }
+
+  #resume(from: 0 | 1): void {
+    const way = this.#ways[from];
+    way.isPaused = false;
+    while (way.arrived.length > 0 && !way.isPaused) way.arrived.shift()!();
+  }
+
   #send(side: 0 | 1, deliver: () => void): void {
     const world = this.#world;
-    this.#arrivals[side] = Math.max(this.#arrivals[side], world.now() + world.latency());
-    world.after(this.#arrivals[side] - world.now(), () => {
+    const way = this.#ways[side];
+    way.arrivesAt = Math.max(way.arrivesAt, world.now() + world.latency());
+    world.after(way.arrivesAt - world.now(), () => {
       if (this.#closed) return;
       if (this.isCut(side)) this.#hasLost = true;
       // TCP loses nothing within a connection: what could not be sent again in time breaks it.
       else if (this.#hasLost) this.reset();
+      else if (way.isPaused) way.arrived.push(deliver);
       else deliver();
     });
   }
+}
+
+function other(side: 0 | 1): 0 | 1 {
+  return side === 0 ? 1 : 0;
+}
+
+function newDirection(): Direction {
+  return { arrivesAt: 0, unread: 0, isFull: false, isPaused: false, arrived: [] };
 }

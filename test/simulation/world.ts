@@ -5,7 +5,7 @@
 import { keeperPacketBytesMax } from "../../src/base/limits.ts";
 import { type Log, silentLog } from "../../src/base/log.ts";
 import type { Random } from "../../src/base/random.ts";
-import { defaultOptions } from "../../src/broker/options.ts";
+import { type BrokerOptions, defaultOptions } from "../../src/broker/options.ts";
 import { BrokerNode, wallStart } from "./broker-node.ts";
 import { Ensemble, type EnsembleOptions } from "./ensemble/ensemble.ts";
 import { SimulatedKeeper } from "./keeper.ts";
@@ -56,6 +56,10 @@ export interface WorldOptions {
   readonly hasJumps?: boolean | undefined;
   /** The store is an ensemble of servers, to which brokers speak as to ZooKeeper. */
   readonly ensemble?: Partial<EnsembleOptions> | undefined;
+  /** What a connection takes until it is read, in bytes; unlimited unless set. */
+  readonly wireBytesMax?: number | undefined;
+  /** Of all brokers, besides what the world sets. */
+  readonly brokerOptions?: Partial<BrokerOptions> | undefined;
 }
 
 /** The store's tree, as checkers look at it. */
@@ -72,6 +76,11 @@ export class World {
   readonly nodes = new Map<string, BrokerNode>();
   /** Brokers that have ended themselves, and why. */
   readonly ended: string[] = [];
+  /** Starts that have failed, and why. */
+  readonly failedStarts: string[] = [];
+  /** What is written to a connection and not read, at most, in bytes. */
+  readonly wireBytesMax: number;
+  readonly brokerOptions: Partial<BrokerOptions>;
   readonly log: Log;
   /** In a third of all worlds the bank is. */
   readonly isPoor: boolean;
@@ -90,6 +99,8 @@ export class World {
   constructor(seed: number, options: WorldOptions = {}) {
     const { log = silentLog, mailDrop = [], bankTtlMax = defaultOptions.bankTtlMax } = options;
     this.bankTtlMax = bankTtlMax;
+    this.wireBytesMax = options.wireBytesMax ?? Infinity;
+    this.brokerOptions = options.brokerOptions ?? {};
     this.random = seeded(seed);
     this.log = log;
     this.mailDrop = mailDrop;

@@ -1,0 +1,69 @@
+/** What holds for sessions that share a subscription, and for those that end with their connections. */
+import { decodeUtf8 } from "../../src/base/bytes.ts";
+import type { Message } from "../../src/client/connection-options.ts";
+import { History, type Sent } from "../chaos/history.ts";
+import { Actor, unpadded } from "./actors.ts";
+
+/** The history, and when what happened. */
+export class TimedHistory extends History {
+  readonly #now: () => number;
+  readonly sentAt = new Map<string, number>();
+  readonly acknowledgedAt = new Map<string, number>();
+
+  constructor(now: () => number) {
+    super();
+    this.#now = now;
+  }
+
+  override send(message: Sent): string {
+    const payload = super.send(message);
+    this.sentAt.set(payload, this.#now());
+    return payload;
+  }
+
+  override acknowledge(payload: string): void {
+    super.acknowledge(payload);
+    if (!this.acknowledgedAt.has(payload)) this.acknowledgedAt.set(payload, this.#now());
+  }
+}
+
+/** What was acknowledged reaches one member of a group at least. */
+export function lostToGroup(history: TimedHistory, members: readonly Actor[], since: number): string[] {
+  const received = new Set(members.flatMap(({ name }) => history.receivedBy(name)));
+  return [...history.acknowledgedAt.keys()]
+    .filter((payload) => history.sentAt.get(payload)! >= since && !received.has(payload))
+    .map((payload) => `no member of the group has got ${payload}`);
+}
+
+/** A subscriber whose session ends with its connection; it remembers while it was there. */
+export class BriefActor extends Actor {
+  #since: number | undefined;
+  readonly #stays: { readonly from: number; readonly to: number }[] = [];
+  readonly #got = new Set<string>();
+
+  protected override granted(): void {
+    this.#since = this.world.now();
+  }
+
+  protected override disconnected(): void {
+    if (this.#since !== undefined) this.#stays.push({ from: this.#since, to: this.world.now() });
+    this.#since = undefined;
+  }
+
+  protected override received(message: Message): void {
+    this.#got.add(unpadded(decodeUtf8(message.payload)));
+    super.received(message);
+  }
+
+  /** What was sent when it was there, and acknowledged long before it went, and has not come. */
+  missed(history: TimedHistory, graceMs: number): string[] {
+    const stays =
+      this.#since === undefined ? this.#stays : [...this.#stays, { from: this.#since, to: this.world.now() }];
+    return [...history.acknowledgedAt]
+      .filter(([payload, at]) => {
+        const sentAt = history.sentAt.get(payload)!;
+        return !this.#got.has(payload) && stays.some(({ from, to }) => sentAt >= from && at <= to - graceMs);
+      })
+      .map(([payload]) => `${this.name} was there and has not got ${payload}`);
+  }
+}
