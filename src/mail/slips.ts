@@ -12,6 +12,7 @@ import type { Ledger } from "./ledger.ts";
 import type { JournalOperation } from "./operations.ts";
 import { isData, readStored } from "./parts.ts";
 import { decodeSlip, emptyRecord, encodeSlip, type MessageHead, type SlipRecord } from "./records.ts";
+import { SlipSearch } from "./slip-search.ts";
 
 /** What a recipient's slip will say. */
 export interface SlipDraft {
@@ -47,11 +48,15 @@ export class Slips {
   readonly #ledger: Ledger;
   /** To be removed as soon as their number is known. */
   readonly #unwanted = new Set<Slip>();
+  readonly #search: SlipSearch;
+  /** Messages whose removal is under way, by their paths. */
+  readonly #removing = new Set<string>();
 
   constructor(parts: { coordinator: Coordinator; journal: Journal; ledger: Ledger }) {
     this.#coordinator = parts.coordinator;
     this.#journal = parts.journal;
     this.#ledger = parts.ledger;
+    this.#search = new SlipSearch(parts.coordinator);
   }
 
   /** A slip that is about to be stored, and what stores it. */
@@ -187,16 +192,13 @@ export class Slips {
     });
   }
 
-  /** A slip was stored, but contact was lost before its number was told: it is the one that names its message. */
+  /** It was stored, but contact was lost before its number was told. */
   #find(slip: Slip): void {
-    const { messagePath } = slip.record!;
-    this.list(slip.clientId, (slips) => {
-      this.readRecords(slips, () => {
-        const found = slips.find(({ record }) => record?.messagePath === messagePath);
-        slip.name = found?.name;
-        if (found !== undefined && this.#unwanted.delete(slip)) this.discard(slip);
-      });
-    });
+    const found = (name: string | undefined): void => {
+      slip.name = name;
+      if (this.#unwanted.delete(slip) && name !== undefined) this.discard(slip);
+    };
+    this.#search.find({ clientId: slip.clientId, messagePath: slip.record!.messagePath, found });
   }
 
   #readAll(paths: readonly string[], done: (results: readonly ReadResult[]) => void): void {
@@ -228,8 +230,14 @@ export class Slips {
   /** Removes a message that nobody needs any more. */
   remove(message: CountedMessage): void {
     const { path, recipients } = message;
+    // Its last recipient has it just now, and whoever sweeps sees it.
+    if (this.#removing.has(path)) return;
+    this.#removing.add(path);
     const counter: JournalOperation[] = recipients > 1 ? [{ kind: "remove", path: counterPath(path) }] : [];
-    this.#journal.commit([...counter, { kind: "remove", path }], () => this.#removed(message));
+    this.#journal.commit([...counter, { kind: "remove", path }], () => {
+      this.#removing.delete(path);
+      this.#removed(message);
+    });
   }
 
   #removed({ path, branch, hasParts }: CountedMessage): void {

@@ -1,11 +1,11 @@
 /**
  * What ZooKeeper would refuse of a group: it names only the first operation that fails in a `multi`, so a group with hundreds of
- * them would have to be tried hundreds of times, with everything else waiting behind it (seen: two brokers that remove the
- * same five hundred messages, and a mailbox that was not read for twelve seconds). Instead the nodes are looked at, and all of
- * it is repaired at once. What changes between the look and the commit is refused as ever.
+ * them would have to be tried hundreds of times, with everything else waiting behind it (seen: brokers that remove the same
+ * five hundred messages, and a mailbox that was not read for twelve seconds). Instead the nodes are looked at, and all of it
+ * is repaired at once. What changes between the look and the commit is refused as ever.
  *
- * Invariant: what is said of a node holds for the moment of the look, after all that this broker has committed. Nodes that
- * earlier operations of the group change are not judged.
+ * Invariant: nothing is repaired for what an earlier submission of the group would do, for that may be refused itself: where
+ * this would be needed the group ends, and the rest of it is looked at when the first part is committed.
  */
 import {
   CoordinatorError,
@@ -27,34 +27,68 @@ export function foundOf(result: ReadResult): Found {
 /** The nodes that decide whether submissions succeed. */
 export function nodesOf(writes: readonly Write[]): Set<string> {
   const paths = new Set<string>();
-  for (const { operations } of writes) {
-    for (const operation of operations) {
-      if (!isSequential(operation)) paths.add(operation.path);
-      if (operation.kind === "create") paths.add(parentPath(operation.path));
-    }
-  }
+  for (const { operations } of writes)
+    for (const operation of operations) for (const path of nodesOfOne(operation)) paths.add(path);
   return paths;
 }
 
-/** What earlier operations change: nodes themselves, and what is below nodes. */
-interface Changes {
-  readonly nodes: Set<string>;
-  readonly below: Set<string>;
+/** Nodes as they are after some operations. */
+class Overlay {
+  readonly changed = new Map<string, Found>();
+  readonly #below: { readonly get: (path: string) => Found; readonly has: (path: string) => boolean };
+
+  constructor(below: Overlay | ReadonlyMap<string, Found>) {
+    this.#below = below;
+  }
+
+  get(path: string): Found {
+    return this.changed.has(path) ? this.changed.get(path) : this.#below.get(path);
+  }
+
+  /** False: it was not looked at. */
+  has(path: string): boolean {
+    return this.changed.has(path) || this.#below.has(path);
+  }
+
+  apply(operation: WriteOperation): void {
+    const { kind, path } = operation;
+    const node = this.get(path);
+    if (kind === "check") return;
+    if (kind === "set") {
+      if (node !== undefined) this.changed.set(path, { ...node, version: node.version + 1 });
+      return;
+    }
+    if (!isSequential(operation)) this.changed.set(path, kind === "create" ? newNode : undefined);
+    const above = this.get(parentPath(path));
+    const more = kind === "create" ? 1 : -1;
+    if (above !== undefined) this.changed.set(parentPath(path), { ...above, childCount: above.childCount + more });
+  }
+}
+
+const newNode: Found = { version: 0, childCount: 0 };
+
+/** What can be tried together now, and what after that. */
+export interface Parts {
+  readonly now: readonly Write[];
+  readonly later: readonly Write[];
 }
 
 /** The submissions as they may succeed; those that stay refused are answered in their turn. */
-export function repairAll(writes: readonly Write[], found: ReadonlyMap<string, Found>): Write[] {
-  const before: Changes = { nodes: new Set(), below: new Set() };
-  return writes.map((write) => {
-    let current = write;
-    for (let refusal = judge(current, found, before); refusal !== undefined; refusal = judge(current, found, before)) {
-      const instead = current.repair?.(refusal);
-      if (instead === undefined) return answer(current, refusal);
-      current = makeWrite(instead, current.done, current.repair);
+export function repairAll(writes: readonly Write[], found: ReadonlyMap<string, Found>): Parts {
+  const before = new Overlay(found);
+  const now: Write[] = [];
+  for (let at = 0; at < writes.length; at++) {
+    let write = writes[at]!;
+    for (let refusal = judge(write, before); refusal !== undefined; refusal = judge(write, before)) {
+      const isOwnDoing = refusal.nodes.some((path) => before.changed.has(path));
+      if (isOwnDoing && now.length > 0) return { now, later: writes.with(at, write).slice(at) };
+      const instead = write.repair?.(refusal.error);
+      write = instead === undefined ? answer(write, refusal.error) : makeWrite(instead, write.done, write.repair);
     }
-    for (const operation of current.operations) note(operation, before);
-    return current;
-  });
+    for (const operation of write.operations) before.apply(operation);
+    now.push(write);
+  }
+  return { now, later: [] };
 }
 
 /** Stands in the place of a submission that is refused for good. */
@@ -62,56 +96,42 @@ export function answer({ done }: Write, refusal: CoordinatorError): Write {
   return makeWrite([], () => done(refusal, undefined, 0), undefined);
 }
 
+interface Refusal {
+  readonly error: CoordinatorError;
+  /** The nodes that it follows from. */
+  readonly nodes: readonly string[];
+}
+
 /** Why a submission would be refused; undefined if it would not, or that is not known. */
-function judge(
-  { operations }: Write,
-  found: ReadonlyMap<string, Found>,
-  before: Changes,
-): CoordinatorError | undefined {
-  const own: Changes = { nodes: new Set(), below: new Set() };
-  const look = (path: string): Look => {
-    if (!found.has(path) || before.nodes.has(path) || own.nodes.has(path)) return "unknown";
-    return { node: found.get(path), isChangedBelow: before.below.has(path) || own.below.has(path) };
-  };
+function judge({ operations }: Write, before: Overlay): Refusal | undefined {
+  const own = new Overlay(before);
   for (let index = 0; index < operations.length; index++) {
     const operation = operations[index]!;
-    const code =
-      operation.kind === "create" ? judgeCreate(operation, look) : judgeOther(operation, look(operation.path));
+    const nodes = nodesOfOne(operation);
     // It may be what is refused first.
-    if (code === "unknown") return undefined;
-    if (code !== "fine") return new CoordinatorError(code, operation.path, index);
-    note(operation, own);
+    if (!nodes.every((path) => own.has(path))) return undefined;
+    const code = judgeOne(operation, own);
+    if (code !== undefined) return { error: new CoordinatorError(code, operation.path, index), nodes };
+    own.apply(operation);
   }
   return undefined;
 }
 
-type Look = { readonly node: Found; readonly isChangedBelow: boolean } | "unknown";
-type Verdict = CoordinatorErrorCode | "fine" | "unknown";
-
-function judgeCreate(operation: WriteOperation, look: (path: string) => Look): Verdict {
-  const parent = look(parentPath(operation.path));
-  if (parent === "unknown") return parent;
-  if (parent.node === undefined) return "NoNode";
-  if (isSequential(operation)) return "fine";
-  const known = look(operation.path);
-  if (known === "unknown") return known;
-  return known.node === undefined ? "fine" : "NodeExists";
-}
-
-function judgeOther(operation: Exclude<WriteOperation, { kind: "create" }>, known: Look): Verdict {
-  if (known === "unknown") return known;
-  const { node, isChangedBelow } = known;
+function judgeOne(operation: WriteOperation, tree: Overlay): CoordinatorErrorCode | undefined {
+  const node = tree.get(operation.path);
+  if (operation.kind === "create") {
+    if (tree.get(parentPath(operation.path)) === undefined) return "NoNode";
+    return node === undefined || isSequential(operation) ? undefined : "NodeExists";
+  }
   if (node === undefined) return "NoNode";
   if (operation.version !== -1 && operation.version !== node.version) return "BadVersion";
-  if (operation.kind !== "delete") return "fine";
-  if (isChangedBelow) return "unknown";
-  return node.childCount > 0 ? "NotEmpty" : "fine";
+  return operation.kind === "delete" && node.childCount > 0 ? "NotEmpty" : undefined;
 }
 
-function note({ kind, path }: WriteOperation, { nodes, below }: Changes): void {
-  if (kind === "check") return;
-  nodes.add(path);
-  if (kind !== "set") below.add(parentPath(path));
+function nodesOfOne(operation: WriteOperation): string[] {
+  const { kind, path } = operation;
+  if (kind !== "create") return [path];
+  return isSequential(operation) ? [parentPath(path)] : [parentPath(path), path];
 }
 
 function isSequential(operation: WriteOperation): boolean {

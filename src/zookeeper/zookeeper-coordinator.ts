@@ -62,6 +62,8 @@ export class ZooKeeperCoordinator implements Coordinator {
   #group: Group | undefined;
   /** Reads whose answers are awaited. */
   #reading: (Read | Sync)[] = [];
+  /** What is not tried before what stands before it is committed. */
+  #groupEnd: Write | undefined;
   /** How often one after the other was refused. */
   #refusals = 0;
   /** Grows and shrinks: a server may take less at once than it should. */
@@ -195,7 +197,7 @@ export class ZooKeeperCoordinator implements Coordinator {
     let bytes = 0;
     let operations = 0;
     for (const submission of this.#queue) {
-      if (submission.kind !== "write") break;
+      if (submission.kind !== "write" || (submission === this.#groupEnd && group.length > 0)) break;
       bytes += submission.bytes;
       operations += submission.operations.length;
       if (group.length > 0 && (bytes > this.#groupBytesMax || operations > keeperGroupOperationsMax)) break;
@@ -255,9 +257,11 @@ export class ZooKeeperCoordinator implements Coordinator {
     this.#refusals++;
     // Where two fail there are often many.
     if (this.#refusals < 2 || isTooLarge) return this.#tryAgain(again);
-    lookAt(this.#client, [...nodesOf(again)], (found) =>
-      this.#tryAgain(found === undefined ? again : repairAll(again, found)),
-    );
+    lookAt(this.#client, [...nodesOf(again)], (found) => {
+      const { now, later } = found === undefined ? { now: again, later: [] } : repairAll(again, found);
+      this.#groupEnd = later[0];
+      this.#tryAgain([...now, ...later]);
+    });
   }
 
   /** Before everything else. */

@@ -54,10 +54,10 @@ export const faults: readonly Fault[] = [
     tests: "test/zookeeper/refusals.test.ts",
   },
   {
-    what: "mirrors: nodes that the group itself changes are judged by how they were before",
+    what: "mirrors: what follows from an earlier submission of the group is repaired as if that had been committed",
     file: "src/zookeeper/foresight.ts",
-    find: "if (!found.has(path) || before.nodes.has(path) || own.nodes.has(path))",
-    replace: "if (!found.has(path))",
+    find: "for (const operation of write.operations) before.apply(operation);",
+    replace: "",
     tests: "test/zookeeper/refusals.test.ts",
   },
 ];
