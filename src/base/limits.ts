@@ -63,9 +63,12 @@ export const queueBytesMax = 64 * 1024 * 1024;
 export const owedBytesMax = 16 * 1024 * 1024;
 /** Unsettled publishes of one connection; beyond it the connection is not read. */
 export const owedAcksMax = 4096;
-/** Bytes handed to the store and not yet committed; beyond it publishers that need the store are not read. */
+/** Bytes handed to the store and not yet committed; beyond it clients that need the store are not read, ... */
 export const journalBytesMax = 32 * 1024 * 1024;
 export const journalBytesLow = 8 * 1024 * 1024;
+/** ... nor beyond so many units. */
+export const journalUnitsMax = 16_384;
+export const journalUnitsMin = 4_096;
 /** Kept free in a unit, besides messages and what their topics need. */
 export const unitBytesReserve = 64 * 1024;
 /** A payload that does not fit into a unit is stored in pieces of so many bytes, or smaller ones, */

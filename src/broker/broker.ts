@@ -27,10 +27,11 @@ import { Router } from "../router/router.ts";
 import { Admitting } from "./admitting.ts";
 import { Adoption } from "./adoption.ts";
 import { Arriving } from "./arriving.ts";
+import { Backpressure } from "./backpressure.ts";
 import { Banking } from "./banking.ts";
 import { Cluster } from "./cluster.ts";
 import { Connecting } from "./connecting.ts";
-import { type Connection, Hold } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import type { Context } from "./context.ts";
 import { Directory } from "./directory.ts";
 import { Drain } from "./drain.ts";
@@ -96,6 +97,7 @@ export class Broker {
   readonly #sessions: Sessions;
   readonly #admitting: Admitting;
   readonly #stalls: Stalls;
+  readonly #backpressure: Backpressure;
   readonly #wills: Wills;
   readonly #links: Links;
   readonly #leaving: Drain;
@@ -163,13 +165,23 @@ export class Broker {
     });
     const fanout = new Fanout(context, stalls, forwarding);
     const retaining = new Retaining(context);
-    const publishing = new Publishing(context, { fanout, retaining, resume });
+    const backpressure = new Backpressure(journal, resume);
+    const publishing = new Publishing(context, { fanout, retaining, backpressure, resume });
     const publishers = new Publishers(context);
     const wills = new Wills(context, publishing);
     const drops = new MailDrops(context);
     const sessions = new Sessions(context, { fanout, stalls, wills, directory, hosting, drops });
     const admitting = new Admitting(context, sessions);
-    const connecting = new Connecting(context, { sessions, admitting, wills, hosting, directory, drops, resume });
+    const connecting = new Connecting(context, {
+      sessions,
+      admitting,
+      wills,
+      hosting,
+      directory,
+      drops,
+      backpressure,
+      resume,
+    });
     const whenConnected = (clientId: string, go: () => void): void => connecting.whenConnected(clientId, go);
     const takeOver = new TakeOver(context, { links, membership, directory, sessions, whenConnected });
     connecting.takeOver = takeOver;
@@ -196,10 +208,20 @@ export class Broker {
       takeOver,
       wills,
     });
-    this.#inbound = new Inbound(context, { connecting, admitting, publishing, subscribing, sessions, fanout, stalls });
+    this.#inbound = new Inbound(context, {
+      connecting,
+      admitting,
+      publishing,
+      subscribing,
+      sessions,
+      fanout,
+      stalls,
+      backpressure,
+    });
     this.#admitting = admitting;
     this.#sessions = sessions;
     this.#stalls = stalls;
+    this.#backpressure = backpressure;
     this.#wills = wills;
     this.#links = links;
     this.#leaving = new Drain(context, { membership, sessions, connections: this.#connections });
@@ -321,12 +343,22 @@ export class Broker {
   #close(connection: Connection, why: string | undefined): void {
     this.#connections.delete(connection);
     this.#admitting.left(connection);
-    // What the client sent before it closed counts, once its CONNECT is answered.
-    if (connection.channel.phase === "connecting" && connection.isHeldBy(Hold.connecting)) {
+    if (this.#mustGoOn(connection)) {
       connection.ended = true;
+      connection.writer.close();
+      this.context.metrics.connections--;
       return;
     }
+    this.#backpressure.forget(connection);
     this.#sessions.lose(connection, why ?? "closed by the client");
+  }
+
+  /** What a client sent before it closed counts, when what holds it is over: DISCONNECT may be among it. */
+  #mustGoOn(connection: Connection): boolean {
+    const { phase } = connection.channel;
+    if (!connection.isHeld || !connection.framer.pending) return false;
+    // Nobody waits any more for the answer to a CONNECT that the store has not heard of.
+    return phase === "open" || (phase === "connecting" && !this.#backpressure.isWaiting(connection));
   }
 
   #tick(): void {

@@ -10,6 +10,7 @@ import { Reason } from "../mqtt/reason.ts";
 import { Session } from "../session/session.ts";
 import type { Admitting, Guest } from "./admitting.ts";
 import { type Asked, askedBy, meterOf } from "./asked.ts";
+import type { Backpressure } from "./backpressure.ts";
 import { Client } from "./client.ts";
 import { type Connection, Hold } from "./connection.ts";
 import type { Context } from "./context.ts";
@@ -40,6 +41,7 @@ export class Connecting {
   readonly #hosting: Hosting;
   readonly #directory: Directory;
   readonly #drops: MailDrops;
+  readonly #backpressure: Backpressure;
   /** Set once all parts are there: it asks this one who is connecting. */
   takeOver!: TakeOver;
   readonly #resume: (connection: Connection, reason: number) => void;
@@ -57,6 +59,7 @@ export class Connecting {
       hosting: Hosting;
       directory: Directory;
       drops: MailDrops;
+      backpressure: Backpressure;
       resume: (connection: Connection, reason: number) => void;
     },
   ) {
@@ -67,6 +70,7 @@ export class Connecting {
     this.#hosting = parts.hosting;
     this.#directory = parts.directory;
     this.#drops = parts.drops;
+    this.#backpressure = parts.backpressure;
     this.#resume = parts.resume;
   }
 
@@ -91,20 +95,26 @@ export class Connecting {
     if (connection.channel.phase === "connecting") connection.hold(Hold.connecting);
   }
 
-  /** It is known who comes. */
+  /** It is known who comes. What needs the store waits until that has caught up. */
   #enter(connection: Connection, wanted: Wanted): void {
+    if (wanted.will === undefined && wanted.expiryInterval === 0) this.#settle(connection, wanted);
+    else this.#backpressure.pass(connection, () => this.#settle(connection, wanted));
+    this.#holdUntilAnswered(connection);
+  }
+
+  #settle(connection: Connection, wanted: Wanted): void {
     const { will, guest } = wanted;
+    if (connection.channel.phase !== "connecting") return;
     try {
       if (will !== undefined && guest.permissions?.mayPublish(topicOf(will.publish)) === false) {
         this.#context.metrics.forbidden.will++;
         throw new ProtocolError(Reason.notAuthorized, "it may not publish its will");
       }
-      this.#settle(connection, wanted);
+      this.#claim(connection, wanted);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      return this.#sessions.fail(connection, error);
+      this.#sessions.fail(connection, error);
     }
-    this.#holdUntilAnswered(connection);
   }
 
   #decode(connection: Connection, frame: Frame): Connect {
@@ -134,7 +144,7 @@ export class Connecting {
   }
 
   /** Makes the client id this connection's alone: here, and in the cluster. */
-  #settle(connection: Connection, wanted: Wanted): void {
+  #claim(connection: Connection, wanted: Wanted): void {
     const { clients, self } = this.#context;
     const { clientId } = wanted;
     if (self.isDraining) return this.#sessions.refuse(connection, Reason.useAnotherServer);

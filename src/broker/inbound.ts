@@ -14,6 +14,7 @@ import { Publish, parsePublish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { checkHeaderFlags } from "../mqtt/validate.ts";
 import type { Admitting } from "./admitting.ts";
+import type { Backpressure } from "./backpressure.ts";
 import type { Connecting } from "./connecting.ts";
 import { type Connection, Hold, type Meter } from "./connection.ts";
 import type { ClusterRoute, Context } from "./context.ts";
@@ -31,6 +32,7 @@ export interface Flows {
   readonly sessions: Sessions;
   readonly fanout: Fanout;
   readonly stalls: Stalls;
+  readonly backpressure: Backpressure;
 }
 
 export class Inbound {
@@ -91,6 +93,8 @@ export class Inbound {
         } else {
           this.#copyRun(connection);
           this.#receiveOther(connection, firstByte);
+          // Subscriptions, acks: most of what else a client says is written down.
+          if (channel.phase === "open") this.#flows.backpressure.hold(connection);
         }
       }
     } finally {

@@ -25,6 +25,7 @@ import { Publish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Channel } from "../session/channel.ts";
 import type { Verdict } from "../session/owed-acks.ts";
+import type { Backpressure } from "./backpressure.ts";
 import type { Client } from "./client.ts";
 import { type Connection, Hold } from "./connection.ts";
 import type { ClusterRoute, Context } from "./context.ts";
@@ -40,7 +41,7 @@ export class Publishing {
   readonly #resume: (connection: Connection, reason: number) => void;
   readonly #refusals: Refusals;
   readonly #admission: PublishAdmission;
-  readonly #waitingForJournal = new Set<Connection>();
+  readonly #backpressure: Backpressure;
   readonly #bundle: Run = emptyRun();
   /** Packet ids of what is in the bundle. */
   #bundleIds: number[] = [];
@@ -50,6 +51,7 @@ export class Publishing {
     parts: {
       fanout: Fanout;
       retaining: Retaining;
+      backpressure: Backpressure;
       resume: (connection: Connection, reason: number) => void;
     },
   ) {
@@ -59,7 +61,7 @@ export class Publishing {
     this.#refusals = new Refusals(context);
     this.#admission = new PublishAdmission(context, parts);
     this.#resume = parts.resume;
-    context.journal.onRelief = () => this.#journalRelieved();
+    this.#backpressure = parts.backpressure;
   }
 
   /** A client's publish at QoS 1 or 2, or retained. Throws `ProtocolError`. */
@@ -205,10 +207,7 @@ export class Publishing {
     };
     const how = { operations, connection, guard, refused, payment };
     const { receivers, settlement } = this.#fanout.promise(publish, route, client, how);
-    if (this.#context.journal.full) {
-      connection.hold(Hold.journal);
-      this.#waitingForJournal.add(connection);
-    }
+    this.#backpressure.hold(connection);
     if (publish.qos === 0) return;
     const reason =
       receivers === 0 && !publish.retain && !route.isMailDrop ? Reason.noMatchingSubscribers : Reason.success;
@@ -340,12 +339,6 @@ export class Publishing {
     if (connection.channel.version === 5 || publish.qos === 0)
       this.#answer(connection, publish, { reason: Reason.quotaExceeded, text: why });
     else connection.transport.close();
-  }
-
-  #journalRelieved(): void {
-    const waiting = [...this.#waitingForJournal];
-    this.#waitingForJournal.clear();
-    for (const connection of waiting) this.#resume(connection, Hold.journal);
   }
 }
 

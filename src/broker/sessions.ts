@@ -246,7 +246,7 @@ export class Sessions {
     this.#stalls.forget(connection);
     if (connection.timer !== undefined) timers.cancel(connection.timer);
     if (connection.loginTimer !== undefined) timers.cancel(connection.loginTimer);
-    metrics.connections--;
+    if (!connection.ended) metrics.connections--;
     // A connection that was taken over, or refused, is no longer its client's.
     if (client === undefined || client.connection !== connection) return;
     this.#hosting.end(client);

@@ -6,7 +6,7 @@
  */
 import type { Clock } from "../base/clock.ts";
 import { Histogram, timeEnds } from "../base/histogram.ts";
-import { journalBytesLow, journalBytesMax } from "../base/limits.ts";
+import { journalBytesLow, journalBytesMax, journalUnitsMax, journalUnitsMin } from "../base/limits.ts";
 import { Ring } from "../base/ring.ts";
 import type { Coordinator, CoordinatorError, WriteResult } from "../coordinator/coordinator.ts";
 import { nameOf } from "../coordinator/paths.ts";
@@ -43,7 +43,7 @@ export class Journal {
   #parked: Unit[] = [];
   /** Told when the first unit is parked: `unpark` must be called when its check holds again. */
   onPark: () => void = () => {};
-  /** Told once when the pending bytes have fallen low after `full` was true. */
+  /** Told once when little is pending again after `full` was true. */
   onRelief: () => void = () => {};
 
   /** How often a unit was refused and tried anew: each time what came after it waited. */
@@ -60,7 +60,7 @@ export class Journal {
 
   /** True while more is pending than a healthy store would leave: publishers should not be read. */
   get full(): boolean {
-    if (this.#pendingBytes < journalBytesMax) return false;
+    if (this.#pendingBytes < journalBytesMax && this.#pending.size < journalUnitsMax) return false;
     this.#relieved = this.onRelief;
     return true;
   }
@@ -241,7 +241,8 @@ export class Journal {
     this.#pendingBytes -= unit.bytes;
     this.#pending.delete(unit);
     for (const { index, call } of unit.after ?? []) call(outcomeOf(unit, index, how));
-    if (this.#relieved === undefined || this.#pendingBytes > journalBytesLow) return;
+    if (this.#relieved === undefined) return;
+    if (this.#pendingBytes > journalBytesLow || this.#pending.size > journalUnitsMin) return;
     const relieved = this.#relieved;
     this.#relieved = undefined;
     relieved();

@@ -73,7 +73,7 @@ export class Writer {
   /** Writes what there is. */
   flush(): void {
     this.#scheduled = false;
-    if (this.#closed) return;
+    if (this.#closed) return this.#giveBack();
     if (this.#blocked || !this.#writeAll()) return this.#count();
     this.#giveBack();
     if (this.#counted !== 0) this.#count();

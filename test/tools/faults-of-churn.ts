@@ -2,6 +2,7 @@
 import type { Fault } from "./faults.ts";
 
 const devices = "test/broker/churn.test.ts";
+const behind = "test/broker/backpressure.test.ts";
 const store = "test/contract/embedded.test.ts";
 
 export const faults: readonly Fault[] = [
@@ -46,5 +47,47 @@ export const faults: readonly Fault[] = [
     find: "      for (const path of paths) this.#known.delete(path);\n",
     replace: "      void paths;\n",
     tests: store,
+  },
+  {
+    what: "churn: a CONNECT does not wait for a store that is behind",
+    file: "src/broker/connecting.ts",
+    find: "    else this.#backpressure.pass(connection, () => this.#settle(connection, wanted));\n",
+    replace: "    else this.#settle(connection, wanted);\n",
+    tests: behind,
+  },
+  {
+    what: "churn: who subscribes is read while the store is behind",
+    file: "src/broker/inbound.ts",
+    find: '          if (channel.phase === "open") this.#flows.backpressure.hold(connection);\n',
+    replace: "",
+    tests: behind,
+  },
+  {
+    what: "churn: a CONNECT is kept though its client has gone",
+    file: "src/broker/broker.ts",
+    find: " && !this.#backpressure.isWaiting(connection)",
+    replace: "",
+    tests: behind,
+  },
+  {
+    what: "churn: a DISCONNECT behind what is held is not read when the connection has closed",
+    file: "src/broker/broker.ts",
+    find: 'return phase === "open" || (',
+    replace: "return (",
+    tests: behind,
+  },
+  {
+    what: "churn: a connection that has closed is counted until the store has caught up",
+    file: "src/broker/broker.ts",
+    find: "      this.context.metrics.connections--;\n",
+    replace: "",
+    tests: behind,
+  },
+  {
+    what: "churn: units that wait are not counted",
+    file: "src/mail/journal.ts",
+    find: " && this.#pending.size < journalUnitsMax",
+    replace: "",
+    tests: behind,
   },
 ];
