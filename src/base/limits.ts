@@ -163,6 +163,8 @@ export const webSocketFrameBytes = 32 * 1024;
 export const proxyHeaderMs = 5_000;
 /** ... in no more than this. */
 export const proxyHeaderBytesMax = 4 * 1024;
+/** A broker that ends removes what it has announced for so long; others remove the rest. */
+export const leaveTidyMs = 2_500;
 /** An orderly end waits this long for the store and for clients' sockets. */
 export const shutdownWaitMs = 5_000;
 
@@ -193,6 +195,8 @@ export const publisherLookMs = 5_000;
 export const publisherBatchMax = 500;
 /** ... so many in all, */
 export const publisherTopicsMax = 10_000;
+/** ... and so many bytes of the tree, where each level is a node of its own, */
+export const publisherTreeBytesMax = 4 * 1024 * 1024;
 /** ... until nobody has published on them for so long. */
 export const publisherForgetMs = 600_000;
 
@@ -269,6 +273,14 @@ export const orphansMs = 60_000;
 export const adoptAfterMs = 200;
 /** SUBACK waits no longer than this, beyond the keeper session timeout, for a broker that does not answer. */
 export const fencePatienceMs = 2_000;
+/** Filters that a broker announces anew, or no longer, in one page; the next one waits until it is committed. */
+export const interestPageMax = 500;
+/** Filters of another broker that are passed over in one turn when it has come back as a new incarnation. */
+export const interestSweepMax = 10_000;
+/** What an earlier life of a broker, or a dead broker, has left in the tree is removed when nobody has come back for so long ... */
+export const leftoversAfterMs = 10_000;
+/** ... in pages of so many nodes. */
+export const leftoversPageMax = 500;
 /** How often a broker without contact looks whether there is contact again. */
 export const fencedLookMs = 100;
 

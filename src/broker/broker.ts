@@ -40,12 +40,14 @@ import { Fences } from "./fences.ts";
 import { Forwarding } from "./forwarding.ts";
 import { Hosting } from "./hosting.ts";
 import { Inbound } from "./inbound.ts";
+import { Interest } from "./interest.ts";
+import { Leftovers } from "./leftovers.ts";
 import { type DialLink, type LinkConnection, Links } from "./links.ts";
 import { MailDrops } from "./mail-drops.ts";
 import { joinTree, Membership } from "./membership.ts";
 import { Metrics } from "./metrics.ts";
 import type { BrokerOptions } from "./options.ts";
-import { type BrokerFacts, Peer } from "./peer.ts";
+import { type BrokerFacts, isPeer, Peer } from "./peer.ts";
 import { Publishers } from "./publishers.ts";
 import { Publishing } from "./publishing.ts";
 import { Retaining } from "./retaining.ts";
@@ -74,7 +76,8 @@ export type BrokerEvent =
   | { readonly kind: "accessChanged" }
   /** Clients are sent to other brokers; `done`: nobody is here any more. */
   | { readonly kind: "drain"; readonly done: () => void }
-  | { readonly kind: "shutdown" };
+  /** The broker leaves the tree; `done`: with all that it has announced there, as far as there is time. */
+  | { readonly kind: "shutdown"; readonly done: () => void };
 
 export interface Doors {
   readonly options: BrokerOptions;
@@ -139,6 +142,7 @@ export class Broker {
     };
     const { context } = this;
     context.router.mayReceive = (client, topic) => client.permissions?.mayReceive(topic) !== false;
+    context.router.isThere = (remote) => !isPeer(remote) || remote.isMember;
     const resume = (connection: Connection, reason: number): void => this.#inbound.resume(connection, reason);
     const cluster = new Cluster(context, facts);
     const links = new Links(context, cluster);
@@ -153,7 +157,8 @@ export class Broker {
         for (const peer of membership.members()) links.say(peer, { say: "short" });
       },
     });
-    const directory = new Directory(context, membership);
+    const interest = new Interest(context);
+    const directory = new Directory(context, { membership, interest });
     const hosting = new Hosting(context, { links, membership });
     const fences = new Fences(context, { links, membership, directory });
     const forwarding = new Forwarding(context, resume);
@@ -170,7 +175,7 @@ export class Broker {
     const publishers = new Publishers(context);
     const wills = new Wills(context, publishing);
     const drops = new MailDrops(context);
-    const sessions = new Sessions(context, { fanout, stalls, wills, directory, hosting, drops });
+    const sessions = new Sessions(context, { fanout, stalls, wills, directory, interest, hosting, drops });
     const admitting = new Admitting(context, sessions);
     const connecting = new Connecting(context, {
       sessions,
@@ -185,7 +190,7 @@ export class Broker {
     const whenConnected = (clientId: string, go: () => void): void => connecting.whenConnected(clientId, go);
     const takeOver = new TakeOver(context, { links, membership, directory, sessions, whenConnected });
     connecting.takeOver = takeOver;
-    const subscribing = new Subscribing(context, { directory, fences, drops });
+    const subscribing = new Subscribing(context, { interest, fences, drops });
     const arriving = new Arriving(context, { fanout, hosting });
     const adoption = new Adoption(context, {
       membership,
@@ -201,6 +206,8 @@ export class Broker {
       fences,
       forwarding,
       hosting,
+      interest,
+      leftovers: new Leftovers(context, { membership, publishers }),
       links,
       membership,
       publishers,
@@ -293,7 +300,7 @@ export class Broker {
       case "drain":
         return this.#drainAway(event.done);
       case "shutdown":
-        return this.#shutDown();
+        return this.#shutDown(event.done);
       default:
         return unreachable(event);
     }
@@ -374,11 +381,12 @@ export class Broker {
   }
 
   /** Tells every client; sessions and wills stay in the store. */
-  #shutDown(): void {
+  #shutDown(done: () => void): void {
     this.#wills.retire();
     for (const connection of this.#connections) {
       this.#sessions.expel(connection, Reason.serverShuttingDown, "the broker is shutting down");
     }
     this.#links.retire();
+    this.#cluster.leave(done);
   }
 }

@@ -5,7 +5,7 @@
 import { unreachable } from "../base/assert.ts";
 import { encodeUtf8 } from "../base/bytes.ts";
 import { ignoreTheWorld, messageOf } from "../base/errors.ts";
-import { adoptAfterMs, fencedLookMs } from "../base/limits.ts";
+import { adoptAfterMs, fencedLookMs, leaveTidyMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import type { CoordinatorState } from "../coordinator/coordinator.ts";
 import { brokerPath } from "../coordinator/paths.ts";
@@ -17,6 +17,8 @@ import type { Directory } from "./directory.ts";
 import type { Fences } from "./fences.ts";
 import type { Forwarding } from "./forwarding.ts";
 import type { Hosting } from "./hosting.ts";
+import type { Interest } from "./interest.ts";
+import type { Leftovers } from "./leftovers.ts";
 import type { LinkFlows, Links } from "./links.ts";
 import { joinTree, type Membership, type MembershipFlows } from "./membership.ts";
 import type { BrokerFacts, Peer } from "./peer.ts";
@@ -33,6 +35,8 @@ export interface ClusterParts {
   readonly fences: Fences;
   readonly forwarding: Forwarding;
   readonly hosting: Hosting;
+  readonly interest: Interest;
+  readonly leftovers: Leftovers;
   readonly links: Links;
   readonly membership: Membership;
   readonly publishers: Publishers;
@@ -67,19 +71,36 @@ export class Cluster implements LinkFlows, MembershipFlows {
     journal.commit([{ kind: "set", path: brokerPath(options.id), data: encodeUtf8(JSON.stringify(this.facts)) }]);
   }
 
+  /** Leaves the tree: first by name, so that nobody routes here, then with what was announced, as far as there is time. */
+  leave(done: () => void): void {
+    const { journal, options, timers, clock } = this.#context;
+    const { interest, publishers } = this.#parts;
+    let isOver = false;
+    const over = (): void => {
+      if (!isOver) done();
+      isOver = true;
+    };
+    journal.commit([{ kind: "remove", path: brokerPath(options.id) }]);
+    interest.whenTidy(() => publishers.retire(over));
+    timers.set(new Timer(over), clock.now() + leaveTidyMs);
+  }
+
   joined(peer: Peer): void {
+    this.#context.router.touch();
+    this.#parts.directory.joined(peer);
     this.#parts.links.join(peer);
     this.#parts.hosting.tellAll(peer);
   }
 
   left(peer: Peer): void {
-    const { adoption, arriving, fences, forwarding, links, membership, takeOver } = this.#parts;
+    const { adoption, arriving, fences, forwarding, leftovers, links, membership, takeOver } = this.#parts;
     links.leave(peer);
     arriving.left(peer);
     forwarding.left(peer);
     fences.left(peer);
     takeOver.left(peer);
     adoption.expectOrphans();
+    leftovers.expect();
     // It may come back at once, under the same name: then it looks after its sessions itself.
     const timer = new Timer(() => {
       if (peer.epoch === undefined && membership.isLowest && !this.#context.self.isFenced) this.#adopt();
@@ -209,11 +230,13 @@ export class Cluster implements LinkFlows, MembershipFlows {
     try {
       if (this.#isLost) {
         this.#isLost = false;
+        this.facts = { ...this.facts, since: this.facts.since ?? self.epoch };
         self.epoch = await joinTree(coordinator, options.id, this.facts);
         this.#renewLinks();
         this.#parts.publishers.renew();
         this.#context.banking.reopen();
-        journal.commitAll([...this.#parts.directory.announceAll(), ...this.#parts.wills.renew()], {});
+        this.#parts.interest.renew();
+        journal.commitAll(this.#parts.wills.renew(), {});
       }
       if (this.#isLost || clock.now() > coordinator.leaseUntil) return;
       self.isFenced = false;

@@ -1,27 +1,20 @@
 /**
- * Who subscribes to what in the whole cluster: `/subscribers`, mirrored into the router. And what this broker says of
- * itself there: the filters of its sessions that end with their connections, each once.
+ * Who subscribes to what in the whole cluster: `/subscribers`, mirrored into the router. What other brokers say there of
+ * their sessions that end with their connections counts while the incarnation lives that it names.
  */
-import { noBytes } from "../base/bytes.ts";
-import {
-  brokerMark,
-  decodeName,
-  interestPath,
-  nameOf,
-  parentPath,
-  subscriberMark,
-  subscribersPath,
-  topicOfPath,
-} from "../coordinator/paths.ts";
-import type { JournalOperation } from "../mail/operations.ts";
+import { interestSweepMax } from "../base/limits.ts";
+import { Timer } from "../base/timers.ts";
+import { brokerMark, decodeName, encodeName, nameOf, subscriberMark, subscribersPath } from "../coordinator/paths.ts";
 import { decodeSubscription } from "../mail/records.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { parseFilter } from "../mqtt/topic.ts";
 import type { Client } from "./client.ts";
 import type { Context } from "./context.ts";
+import { filterOf, type Interest } from "./interest.ts";
 import type { Membership } from "./membership.ts";
 import { Mirror, type MirrorNode } from "./mirror.ts";
-import { RemoteSession } from "./peer.ts";
+import { type Announced, type Peer, RemoteSession } from "./peer.ts";
+import { decodeStamp, type Stamp } from "./stamps.ts";
 
 export class Directory {
   readonly #context: Context;
@@ -31,22 +24,30 @@ export class Directory {
   onAdopted: (remote: RemoteSession) => void = () => {};
   /** A session that was kept here is kept elsewhere: the same. */
   onReleased: (remote: RemoteSession) => void = () => {};
-  /** How many sessions here that end with their connection have each filter. */
-  readonly #interest = new Map<string, number>();
+  readonly #interest: Interest;
+  /** The tree is being read for the first time: what is found of this broker's own is of an earlier life. */
+  #isStarting = true;
 
-  constructor(context: Context, membership: Membership) {
+  constructor(context: Context, { membership, interest }: { membership: Membership; interest: Interest }) {
     this.#context = context;
     this.#membership = membership;
+    this.#interest = interest;
     this.#mirror = new Mirror(context.coordinator, {
       root: subscribersPath,
       concerns: (path) => this.#concerns(nameOf(path)),
-      needsData: (path) => nameOf(path).startsWith(subscriberMark),
+      needsData: () => true,
       apply: (path, node) => this.#apply(path, node),
     });
   }
 
-  start(): Promise<void> {
-    return this.#mirror.start();
+  async start(): Promise<void> {
+    const { coordinator, options } = this.#context;
+    const own = `/${brokerMark}${encodeName(options.id)}`;
+    coordinator.watch(subscribersPath, ({ type, path }) => {
+      if (type === "deleted" && path.endsWith(own)) this.#interest.gone(filterOf(path));
+    });
+    await this.#mirror.start();
+    this.#isStarting = false;
   }
 
   /** Calls back when what was told before has been applied. */
@@ -54,33 +55,23 @@ export class Directory {
     this.#mirror.settled(done);
   }
 
-  /** One more subscription of a session that ends with its connection: what must be written for it. */
-  subscribed(text: string): JournalOperation[] {
-    const count = (this.#interest.get(text) ?? 0) + 1;
-    this.#interest.set(text, count);
-    return count === 1 ? [this.#announcement(text)] : [];
-  }
-
-  /** One less. */
-  unsubscribed(text: string): JournalOperation[] {
-    const count = (this.#interest.get(text) ?? 0) - 1;
-    if (count > 0) {
-      this.#interest.set(text, count);
-      return [];
-    }
-    this.#interest.delete(text);
-    const path = interestPath(text, this.#context.options.id);
-    return [{ kind: "remove", path, isCurrent: () => !this.#interest.has(text) }];
-  }
-
-  /** Everything again, for a new keeper session: the ephemeral nodes of the old one are gone. */
-  announceAll(): JournalOperation[] {
-    return [...this.#interest.keys()].map((text) => this.#announcement(text));
-  }
-
-  /** Whether the filter is announced already, so that nobody has to be waited for. */
-  isKnown(text: string): boolean {
-    return this.#interest.has(text);
+  /** A broker is there, or there again: what names an earlier incarnation does not count, however much that is. */
+  joined(peer: Peer): void {
+    const { router, timers, clock } = this.#context;
+    const { epoch } = peer;
+    const left = peer.interest.values();
+    const sweep = new Timer(() => {
+      if (peer.epoch !== epoch) return;
+      for (let count = 0; count < interestSweepMax; count++) {
+        const { value: announced, done } = left.next();
+        if (done === true) return;
+        if (peer.mayCount(announced.stamp) || !announced.isRouted) continue;
+        announced.isRouted = false;
+        router.unsubscribe(peer, announced.subscription);
+      }
+      timers.set(sweep, clock.now() + 1);
+    });
+    sweep.fire(clock.now());
   }
 
   /** A persistent session that is kept elsewhere. */
@@ -135,16 +126,17 @@ export class Directory {
 
   #concerns(name: string): boolean {
     if (name.startsWith(subscriberMark)) return !this.#context.clients.has(decodeName(name.slice(1)));
-    return name.startsWith(brokerMark) && decodeName(name.slice(1)) !== this.#context.options.id;
+    if (!name.startsWith(brokerMark)) return false;
+    return this.#isStarting || decodeName(name.slice(1)) !== this.#context.options.id;
   }
 
   #apply(path: string, node: MirrorNode | "exists" | undefined): void {
     const name = nameOf(path);
     // It may have become this broker's own while its data was read.
     if (!this.#concerns(name)) return;
-    const text = topicOfPath(subscribersPath, parentPath(path));
+    const text = filterOf(path);
     const who = decodeName(name.slice(1));
-    if (name.startsWith(brokerMark)) return this.#applyInterest(who, text, node !== undefined);
+    if (name.startsWith(brokerMark)) return this.#applyInterest(who, text, node);
     if (node === undefined) {
       const remote = this.#context.elsewhere.get(who);
       if (remote === undefined) return;
@@ -157,28 +149,33 @@ export class Directory {
     }
   }
 
-  #applyInterest(id: string, text: string, exists: boolean): void {
+  #applyInterest(id: string, text: string, node: MirrorNode | "exists" | undefined): void {
+    const stamp = typeof node === "object" ? decodeStamp(node.data) : undefined;
+    if (id === this.#context.options.id) {
+      if (node !== undefined) this.#interest.found(text, stamp);
+      return;
+    }
     const peer = this.#membership.peer(id);
     const before = peer.interest.get(text);
-    if (!exists) {
-      if (before === undefined) return;
+    if (stamp === undefined) {
       peer.interest.delete(text);
-      return this.#context.router.unsubscribe(peer, before);
+      if (before?.isRouted) this.#context.router.unsubscribe(peer, before.subscription);
+      return;
     }
-    if (before !== undefined) return;
-    const filter = parseFilter(text);
-    if (filter === undefined) return;
-    // The broker there knows what its subscribers asked for.
-    const subscription: Subscription = {
-      filter,
-      qos: 2,
-      noLocal: false,
-      retainAsPublished: true,
-      retainHandling: 2,
-      id: 0,
-    };
-    peer.interest.set(text, subscription);
-    this.#context.router.subscribe(peer, subscription);
+    const announced = before ?? announcedOf(text, stamp);
+    if (announced === undefined) return;
+    announced.stamp = stamp;
+    if (before === undefined) peer.interest.set(text, announced);
+    this.#route(peer, announced);
+  }
+
+  /** Routes by it, if the incarnation lives that it names, or may be about to join. */
+  #route(peer: Peer, announced: Announced): void {
+    const mayCount = peer.mayCount(announced.stamp);
+    if (mayCount === announced.isRouted) return;
+    announced.isRouted = mayCount;
+    if (mayCount) this.#context.router.subscribe(peer, announced.subscription);
+    else this.#context.router.unsubscribe(peer, announced.subscription);
   }
 
   #subscribe(remote: RemoteSession, text: string, subscription: Subscription): void {
@@ -192,9 +189,20 @@ export class Directory {
     remote.subscriptions.delete(text);
     this.#context.router.unsubscribe(remote, subscription);
   }
+}
 
-  #announcement(text: string): JournalOperation {
-    const path = interestPath(text, this.#context.options.id);
-    return { kind: "announce", path, data: noBytes, isCurrent: () => this.#interest.has(text) };
-  }
+/** Undefined: that is no filter. */
+function announcedOf(text: string, stamp: Exclude<Stamp, undefined>): Announced | undefined {
+  const filter = parseFilter(text);
+  if (filter === undefined) return undefined;
+  // The broker there knows what its subscribers asked for.
+  const subscription: Subscription = {
+    filter,
+    qos: 2,
+    noLocal: false,
+    retainAsPublished: true,
+    retainHandling: 2,
+    id: 0,
+  };
+  return { subscription, stamp, isRouted: false };
 }

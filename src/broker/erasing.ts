@@ -9,11 +9,11 @@ import type { JournalOperation } from "../mail/operations.ts";
 import { checkOf } from "../mail/slips.ts";
 import type { Client } from "./client.ts";
 import type { Context } from "./context.ts";
-import type { Directory } from "./directory.ts";
+import type { Interest } from "./interest.ts";
 
 export class Erasing {
   readonly #context: Context;
-  readonly #directory: Directory;
+  readonly #interest: Interest;
   /** Who waits until a session is gone, by client id. */
   readonly #waiting = new Map<string, (() => void)[]>();
   /** Sessions that have expired and wait for their turn, oldest first from `#at` on. */
@@ -21,9 +21,9 @@ export class Erasing {
   #at = 0;
   #expiring = 0;
 
-  constructor(context: Context, directory: Directory) {
+  constructor(context: Context, interest: Interest) {
     this.#context = context;
-    this.#directory = directory;
+    this.#interest = interest;
   }
 
   /** Has a session that has expired go when it is its turn: `erase` is called then, and calls back when it is gone. */
@@ -48,10 +48,10 @@ export class Erasing {
     const removals: JournalOperation[] = [];
     for (const [text, subscription] of session.subscriptions) {
       router.unsubscribe(client, subscription);
-      if (mailbox === undefined) removals.push(...this.#directory.unsubscribed(text));
+      if (mailbox === undefined) this.#interest.unsubscribed(text);
       else removals.push({ kind: "remove", path: subscriberPath(text, session.clientId) });
     }
-    if (mailbox === undefined) return journal.commitAll(removals, { done });
+    if (mailbox === undefined) return done();
     const { clientId } = session;
     const waiting = [done];
     this.#waiting.set(clientId, waiting);

@@ -85,6 +85,11 @@ export class Membership {
     return this.members().every(({ id }) => id > this.#context.options.id);
   }
 
+  /** The same, of those that know a format. */
+  isLowestOf(format: number): boolean {
+    return this.members().every(({ id, formats }) => id > this.#context.options.id || formats.newest < format);
+  }
+
   #see(id: string, epoch: number | undefined, facts: BrokerFacts | undefined): void {
     const peer = this.peer(id);
     peer.facts = facts ?? peer.facts;

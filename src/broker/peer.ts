@@ -11,6 +11,7 @@ import type { Elsewhere, SharedGroup } from "../router/router.ts";
 import type { Client } from "./client.ts";
 import type { Connection } from "./connection.ts";
 import type { LinkConnection } from "./links.ts";
+import type { Stamp } from "./stamps.ts";
 
 /** What a broker says of itself in its znode. */
 export interface BrokerFacts {
@@ -26,6 +27,8 @@ export interface BrokerFacts {
   readonly draining: boolean;
   /** Filters of the mail drops that it asks for. */
   readonly mailDrops: readonly string[];
+  /** What names an epoch from this one on is right: the broker has lost its keeper session, but not its clients. */
+  readonly since?: number;
   /** The formats that it knows; brokers of format 1 do not say. */
   readonly formats?: FormatRange;
 }
@@ -68,6 +71,15 @@ export interface RemoteTarget {
   readonly mustBeStored?: true;
 }
 
+/** A filter that stands in the tree under a broker's name. */
+export interface Announced {
+  readonly subscription: Subscription;
+  /** What it names. */
+  stamp: Exclude<Stamp, undefined>;
+  /** It is in the router. While the broker is not a member the router passes it over. */
+  isRouted: boolean;
+}
+
 export class Peer implements Elsewhere {
   readonly isElsewhere = true;
   readonly id: string;
@@ -77,8 +89,8 @@ export class Peer implements Elsewhere {
   /** What is owed between us, in this incarnation of both. */
   link: Link | undefined;
   connection: LinkConnection | undefined;
-  /** Filters of its sessions that end with their connections. */
-  readonly interest = new Map<string, Subscription>();
+  /** Filters of its sessions that end with their connections, of this incarnation and of earlier ones. */
+  readonly interest = new Map<string, Announced>();
   /** Persistent sessions that are connected there, by the numbers it gave them. */
   readonly hosted = new Map<number, RemoteSession>();
   /** Deliveries that it has not settled, in their order. */
@@ -104,6 +116,16 @@ export class Peer implements Elsewhere {
   /** The formats that it knows. */
   get formats(): FormatRange {
     return this.facts === undefined ? formatsBefore : readFormats(this.facts.formats);
+  }
+
+  /** True if what names that epoch is right, or may be as soon as the broker is known to be a member. */
+  mayCount(stamp: Stamp): boolean {
+    if (stamp === undefined) return false;
+    return stamp === "unnamed" || this.epoch === undefined || stamp >= (this.facts?.since ?? this.epoch);
+  }
+
+  get isMember(): boolean {
+    return this.epoch !== undefined;
   }
 
   get isLinked(): boolean {

@@ -1,19 +1,38 @@
 /**
  * Who publishes what: `/publishers`, for people who look at the tree, not for routing. Topics are registered now and then,
- * all new ones together, and forgotten when nobody here has published on them for long.
+ * all new ones together, and forgotten when nobody here has published on them for long. One broker registers no more
+ * than fits into a fixed part of the tree, whatever its clients publish on.
  */
-import { noBytes } from "../base/bytes.ts";
-import { publisherBatchMax, publisherForgetMs, publisherLookMs, publisherTopicsMax } from "../base/limits.ts";
+import {
+  publisherBatchMax,
+  publisherForgetMs,
+  publisherLookMs,
+  publisherTopicsMax,
+  publisherTreeBytesMax,
+} from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
-import { publisherPath } from "../coordinator/paths.ts";
+import { parentPath, publisherPath, publishersPath, topicOfPath } from "../coordinator/paths.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import type { Context } from "./context.ts";
 import { isOwnTopic } from "./fanout.ts";
+import { stampAll } from "./stamps.ts";
+
+/** What a znode takes besides its path, about. */
+const levelBytes = 64;
+
+interface Registered {
+  /** When it was last seen that somebody publishes on it. */
+  seenAt: number;
+  /** What it takes of the tree, levels included. */
+  readonly bytes: number;
+}
 
 export class Publishers {
   readonly #context: Context;
-  /** Topics that are registered, and when it was last seen that somebody publishes on them. */
-  readonly #seenAt = new Map<string, number>();
+  readonly #registered = new Map<string, Registered>();
+  #bytes = 0;
+  /** A batch is under way. */
+  #isBusy = false;
   readonly #timer = new Timer((now) => this.#look(now));
 
   constructor(context: Context) {
@@ -21,43 +40,87 @@ export class Publishers {
     context.timers.set(this.#timer, context.clock.now() + publisherLookMs);
   }
 
-  /** The ephemeral nodes of the old keeper session are gone: what is still published on is registered anew. */
+  /** The broker was taken for dead, and what it has registered may be gone: what is still published on is registered anew. */
   renew(): void {
-    this.#seenAt.clear();
+    this.#registered.clear();
+    this.#bytes = 0;
+  }
+
+  /** True if a node of this broker is right. */
+  isRegistered(path: string): boolean {
+    return this.#registered.has(topicOf(path));
+  }
+
+  /** Removes everything, a batch at a time, and calls back: the broker is about to end. */
+  retire(done: () => void): void {
+    this.#context.timers.cancel(this.#timer);
+    const batch = [...this.#registered.keys()].slice(0, publisherBatchMax);
+    if (batch.length === 0) return done();
+    this.#context.journal.commitAll(
+      batch.map((topic) => this.#removal(topic)),
+      { done: () => this.retire(done) },
+    );
   }
 
   #look(now: number): void {
-    const { coordinator, journal, timers } = this.#context;
+    const { coordinator, timers, journal } = this.#context;
     timers.set(this.#timer, now + publisherLookMs);
-    if (coordinator.state !== "CONNECTED") return;
-    const operations = [...this.#register(now), ...this.#forget(now)];
-    if (operations.length > 0) journal.commit(operations);
+    if (coordinator.state !== "CONNECTED" || this.#isBusy) return;
+    const removals = this.#forget(now);
+    const fresh = this.#register(now).map((topic) => this.#path(topic));
+    if (removals.length + fresh.length === 0) return;
+    this.#isBusy = true;
+    const finished = (): void => {
+      this.#isBusy = false;
+    };
+    stampAll(this.#context, fresh, (path) => this.isRegistered(path)).then(
+      (operations) => journal.commitAll([...removals, ...operations], { done: finished, refused: finished }),
+      finished,
+    );
   }
 
-  /** What does not fit is found again when it is published on again. */
-  #register(now: number): JournalOperation[] {
-    const operations: JournalOperation[] = [];
+  /** Topics that are new. What does not fit is found again when it is published on again. */
+  #register(now: number): string[] {
+    const fresh: string[] = [];
     for (const topic of this.#context.router.takePublished()) {
-      const isKnown = this.#seenAt.has(topic);
-      const isFull = operations.length >= publisherBatchMax || this.#seenAt.size >= publisherTopicsMax;
-      if (isOwnTopic(topic) || (!isKnown && isFull)) continue;
-      this.#seenAt.set(topic, now);
-      if (!isKnown) operations.push({ kind: "announce", path: this.#path(topic), data: noBytes });
+      const known = this.#registered.get(topic);
+      if (known !== undefined) known.seenAt = now;
+      if (known !== undefined || isOwnTopic(topic)) continue;
+      if (fresh.length >= publisherBatchMax || this.#registered.size >= publisherTopicsMax) continue;
+      const bytes = treeBytesOf(topic);
+      if (this.#bytes + bytes > publisherTreeBytesMax) continue;
+      this.#registered.set(topic, { seenAt: now, bytes });
+      this.#bytes += bytes;
+      fresh.push(topic);
     }
-    return operations;
+    return fresh;
   }
 
   #forget(now: number): JournalOperation[] {
-    const operations: JournalOperation[] = [];
-    for (const [topic, seenAt] of this.#seenAt) {
-      if (now - seenAt < publisherForgetMs) continue;
-      this.#seenAt.delete(topic);
-      operations.push({ kind: "remove", path: this.#path(topic) });
-    }
-    return operations;
+    const old = [...this.#registered].filter(([, { seenAt }]) => now - seenAt >= publisherForgetMs);
+    return old.slice(0, publisherBatchMax).map(([topic]) => this.#removal(topic));
+  }
+
+  #removal(topic: string): JournalOperation {
+    this.#bytes -= this.#registered.get(topic)!.bytes;
+    this.#registered.delete(topic);
+    return { kind: "remove", path: this.#path(topic), isCurrent: () => !this.#registered.has(topic) };
   }
 
   #path(topic: string): string {
     return publisherPath(topic, this.#context.options.id);
+  }
+}
+
+function topicOf(path: string): string {
+  return topicOfPath(publishersPath, parentPath(path));
+}
+
+/** What a topic's levels take of the tree together, about: each is a node with its whole path. */
+function treeBytesOf(topic: string): number {
+  let bytes = 0;
+  for (let slash = topic.indexOf("/"); ; slash = topic.indexOf("/", slash + 1)) {
+    bytes += levelBytes + (slash === -1 ? topic.length : slash);
+    if (slash === -1) return bytes;
   }
 }

@@ -106,9 +106,9 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
     linkListener?.close();
     control?.close();
     http?.close();
-    broker.handle({ kind: "shutdown" });
     const flushed = new Promise<void>((resolve) => {
-      broker.context.journal.settled(() => coordinator.close(resolve));
+      const close = (): void => broker.context.journal.settled(() => coordinator.close(resolve));
+      broker.handle({ kind: "shutdown", done: close });
     });
     await Promise.race([flushed, Bun.sleep(shutdownWaitMs)]);
   };

@@ -18,6 +18,7 @@ import type { Directory } from "./directory.ts";
 import { Erasing } from "./erasing.ts";
 import type { Fanout } from "./fanout.ts";
 import type { Hosting } from "./hosting.ts";
+import type { Interest } from "./interest.ts";
 import type { MailDrops } from "./mail-drops.ts";
 import { bySettlement, type Outgoing } from "./outgoing.ts";
 import { isPeer, isRemoteSession, type Remote } from "./peer.ts";
@@ -41,6 +42,7 @@ export class Sessions {
       stalls: Stalls;
       wills: Wills;
       directory: Directory;
+      interest: Interest;
       hosting: Hosting;
       drops: MailDrops;
     },
@@ -52,7 +54,7 @@ export class Sessions {
     this.#directory = parts.directory;
     this.#hosting = parts.hosting;
     this.#drops = parts.drops;
-    this.#erasing = new Erasing(context, parts.directory);
+    this.#erasing = new Erasing(context, parts.interest);
   }
 
   /** The client broke the protocol. */

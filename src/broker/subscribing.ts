@@ -11,20 +11,20 @@ import { parseFilter } from "../mqtt/topic.ts";
 import type { Client } from "./client.ts";
 import type { Connection } from "./connection.ts";
 import type { Context } from "./context.ts";
-import type { Directory } from "./directory.ts";
 import type { Fences } from "./fences.ts";
+import type { Interest } from "./interest.ts";
 import type { MailDrops } from "./mail-drops.ts";
 
 export class Subscribing {
   readonly #context: Context;
-  readonly #directory: Directory;
+  readonly #interest: Interest;
   readonly #fences: Fences;
   readonly #drops: MailDrops;
 
-  constructor(context: Context, parts: { directory: Directory; fences: Fences; drops: MailDrops }) {
+  constructor(context: Context, parts: { interest: Interest; fences: Fences; drops: MailDrops }) {
     this.#context = context;
     this.#drops = parts.drops;
-    this.#directory = parts.directory;
+    this.#interest = parts.interest;
     this.#fences = parts.fences;
   }
 
@@ -48,7 +48,7 @@ export class Subscribing {
       }
       this.#context.router.subscribe(client, subscription);
       if (client.mailbox !== undefined) operations.push(storeOperation(client, subscription, before));
-      else if (before === undefined) operations.push(...this.#directory.subscribed(text));
+      else if (before === undefined) operations.push(...this.#interest.subscribed(text));
       if (before === undefined) operations.push(...this.#drops.entering(client, subscription));
       taken.push({ subscription, isOwedRetained: wantsRetained(subscription, before) });
       return subscription.qos;
@@ -75,7 +75,7 @@ export class Subscribing {
       if (client.mailbox !== undefined) {
         const path = subscriberPath(text, client.session.clientId);
         operations.push({ kind: "remove", path, isCurrent: () => !client.session.subscriptions.has(text) });
-      } else operations.push(...this.#directory.unsubscribed(text));
+      } else this.#interest.unsubscribed(text);
       operations.push(...this.#drops.leaving(client, text));
       return Reason.success;
     });

@@ -11,7 +11,7 @@ import { Ring } from "../base/ring.ts";
 import type { Coordinator, CoordinatorError, WriteResult } from "../coordinator/coordinator.ts";
 import { nameOf } from "../coordinator/paths.ts";
 import { Levels } from "./levels.ts";
-import { expectedBy, type JournalOperation, mayWait, type Outcome, pagesOf } from "./operations.ts";
+import { expectedBy, type JournalOperation, mayWait, type Outcome, occupiedIn, pagesOf } from "./operations.ts";
 import { leaveOut, outcomeOf, type Part, repair, type Unit, writesOf } from "./unit.ts";
 
 /** `versions[i]`: what operation i has left behind as data version; -1 where there is none or it is not known. */
@@ -88,7 +88,7 @@ export class Journal {
     const unit: Unit = {
       operations: [...operations],
       levels: [],
-      occupied: undefined,
+      occupied: occupiedIn(operations),
       expected: operations.map(expectedBy),
       bytes,
       after,

@@ -31,8 +31,14 @@ export type JournalOperation =
       /** Called when it is written or overtaken, or the unit is refused: nothing of it is under way any more. */
       readonly after?: (how: Outcome) => void;
     }
-  /** Creates an ephemeral node of this session, in place of one that an earlier session has left. */
-  | { readonly kind: "announce"; readonly path: string; readonly data: Uint8Array; readonly isCurrent?: () => boolean }
+  /** Creates, in place of a node that an earlier life of the broker has left; `isOccupied` is a guess. */
+  | {
+      readonly kind: "announce";
+      readonly path: string;
+      readonly data: Uint8Array;
+      readonly isOccupied: boolean;
+      readonly isCurrent?: () => boolean;
+    }
   /** Deletes if it is there; a node with children is emptied instead. */
   | {
       readonly kind: "remove";
@@ -77,6 +83,17 @@ export function madeBy(operations: readonly (JournalOperation | undefined)[]): S
   return new Set(operations.flatMap((operation) => (operation?.kind === "create" ? [operation.path] : [])));
 }
 
+/** Places that must be cleared first, as far as is known. */
+export function occupiedIn(operations: readonly JournalOperation[]): Set<string> | undefined {
+  let occupied: Set<string> | undefined;
+  for (const operation of operations) {
+    if (operation.kind !== "announce" || !operation.isOccupied) continue;
+    occupied ??= new Set();
+    occupied.add(operation.path);
+  }
+  return occupied;
+}
+
 export function isOvertaken(operation: JournalOperation | undefined): boolean {
   return operation !== undefined && "isCurrent" in operation && operation.isCurrent?.() === false;
 }
@@ -101,7 +118,7 @@ export function toWrite(operation: JournalOperation, version: number): WriteOper
     case "create":
       return { kind, path, data: operation.data, mode: operation.mode };
     case "announce":
-      return { kind: "create", path, data: operation.data, mode: "ephemeral" };
+      return { kind: "create", path, data: operation.data, mode: "persistent" };
     case "set":
       return { kind, path, data: operation.data, version };
     case "remove":

@@ -67,6 +67,9 @@ export class Router<Here extends object, There extends Elsewhere> {
   /** Whether a topic is a mail drop's. `touch` when that has changed. */
   isMailDrop: (topic: string) => boolean = () => false;
 
+  /** Whether somebody elsewhere is there. `touch` when that has changed. */
+  isThere: (subscriber: There) => boolean = () => true;
+
   /** Whether a subscriber may be sent what is published on a topic. `touch` when that has changed. */
   mayReceive: (subscriber: Here, topic: string) => boolean = () => true;
 
@@ -131,8 +134,9 @@ export class Router<Here extends object, There extends Elsewhere> {
     const targets: Target<Here>[] = [];
     const elsewhere: Target<There>[] = [];
     for (const [subscriber, parts] of merged) {
-      if ("isElsewhere" in subscriber) elsewhere.push(makeTarget(subscriber as There, parts));
-      else if (this.mayReceive(subscriber as Here, route.topic)) targets.push(makeTarget(subscriber as Here, parts));
+      if ("isElsewhere" in subscriber) {
+        if (this.isThere(subscriber as There)) elsewhere.push(makeTarget(subscriber as There, parts));
+      } else if (this.mayReceive(subscriber as Here, route.topic)) targets.push(makeTarget(subscriber as Here, parts));
     }
     route.targets = targets;
     route.elsewhere = elsewhere;

@@ -155,7 +155,7 @@ test("links: whoever has not shaken hands can say what it likes", async () => {
     expect(connection.isUp).toBe(false);
     broker.handle({ kind: "linkClosed", connection, why: undefined });
   });
-  broker.handle({ kind: "shutdown" });
+  broker.handle({ kind: "shutdown", done: () => {} });
 });
 
 test("what a ZooKeeper server says", () => {

@@ -201,8 +201,8 @@ export class BrokerNode {
     };
     const done = (): void => {
       this.#do(() => {
-        broker.handle({ kind: "shutdown" });
-        broker.context.journal.settled(() => broker.context.coordinator.close(end));
+        const close = (): void => broker.context.journal.settled(() => broker.context.coordinator.close(end));
+        broker.handle({ kind: "shutdown", done: close });
         this.#world.after(shutdownWaitMs, end);
       }, life);
     };
