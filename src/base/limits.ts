@@ -131,6 +131,12 @@ export const drainOwedMs = 1_000;
 export const drainSettleMs = 5_000;
 /** A client that was sent to another broker has this long to come there; then its will is published. */
 export const movedWillMs = 10_000;
+/** ... and one whose broker has died, or was restarted, has this long from when that was noticed. */
+export const willGraceMs = 5_000;
+/** A will that is due while nobody knows whether its client is back is looked at again so late. */
+export const willRetryMs = 500;
+/** Clients of a cluster that have connected last: so many are remembered, for when a broker dies. */
+export const arrivalsRememberedMax = 100_000;
 /** Connections that are kept only until they have been told why they are turned away; beyond it they are just closed. */
 export const refusedConnectionsMax = 1_000;
 /** Topics of which is remembered what a client may do with them. */

@@ -47,6 +47,7 @@ import { MailDrops } from "./mail-drops.ts";
 import { joinTree, Membership } from "./membership.ts";
 import { Metrics } from "./metrics.ts";
 import type { BrokerOptions } from "./options.ts";
+import { OrphanedWills } from "./orphaned-wills.ts";
 import { type BrokerFacts, isPeer, Peer } from "./peer.ts";
 import { Publishers } from "./publishers.ts";
 import { Publishing } from "./publishing.ts";
@@ -177,10 +178,13 @@ export class Broker {
     const drops = new MailDrops(context);
     const sessions = new Sessions(context, { fanout, stalls, wills, directory, interest, hosting, drops });
     const admitting = new Admitting(context, sessions);
+    const isObtaining = (clientId: string): boolean => connecting.isObtaining(clientId);
+    const orphanedWills = new OrphanedWills(context, { membership, wills, isObtaining });
     const connecting = new Connecting(context, {
       sessions,
       admitting,
       wills,
+      orphanedWills,
       hosting,
       directory,
       drops,
@@ -188,17 +192,19 @@ export class Broker {
       resume,
     });
     const whenConnected = (clientId: string, go: () => void): void => connecting.whenConnected(clientId, go);
-    const takeOver = new TakeOver(context, { links, membership, directory, sessions, whenConnected });
-    connecting.takeOver = takeOver;
-    const subscribing = new Subscribing(context, { interest, fences, drops });
-    const arriving = new Arriving(context, { fanout, hosting });
-    const adoption = new Adoption(context, {
+    const takeOver = new TakeOver(context, {
+      links,
       membership,
       directory,
       sessions,
       wills,
-      isObtaining: (clientId) => connecting.isObtaining(clientId),
+      orphanedWills,
+      whenConnected,
     });
+    connecting.takeOver = takeOver;
+    const subscribing = new Subscribing(context, { interest, fences, drops });
+    const arriving = new Arriving(context, { fanout, hosting });
+    const adoption = new Adoption(context, { membership, directory, sessions, orphanedWills, isObtaining });
     cluster.begin({
       adoption,
       arriving,
@@ -210,6 +216,7 @@ export class Broker {
       leftovers: new Leftovers(context, { membership, publishers }),
       links,
       membership,
+      orphanedWills,
       publishers,
       sessions,
       takeOver,

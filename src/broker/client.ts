@@ -59,6 +59,8 @@ export class Client {
   /** Ends the watch on the session's znodes. */
   unwatch: (() => void) | undefined;
   will: WillRecord | undefined;
+  /** It is in the store, or on its way there, under this broker's name. */
+  isWillStored = false;
   /** As whom it was let in last, and what it may do; undefined: everything, or it has not been here. */
   identity: Identity | undefined;
   permissions: Permissions | undefined;

@@ -21,6 +21,7 @@ import type { Interest } from "./interest.ts";
 import type { Leftovers } from "./leftovers.ts";
 import type { LinkFlows, Links } from "./links.ts";
 import { joinTree, type Membership, type MembershipFlows } from "./membership.ts";
+import type { OrphanedWills } from "./orphaned-wills.ts";
 import type { BrokerFacts, Peer } from "./peer.ts";
 import type { Publishers } from "./publishers.ts";
 import type { Sessions } from "./sessions.ts";
@@ -39,6 +40,7 @@ export interface ClusterParts {
   readonly leftovers: Leftovers;
   readonly links: Links;
   readonly membership: Membership;
+  readonly orphanedWills: OrphanedWills;
   readonly publishers: Publishers;
   readonly sessions: Sessions;
   readonly takeOver: TakeOver;
@@ -90,6 +92,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
     this.#parts.directory.joined(peer);
     this.#parts.links.join(peer);
     this.#parts.hosting.tellAll(peer);
+    this.#parts.takeOver.joined(peer);
   }
 
   left(peer: Peer): void {
@@ -99,7 +102,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
     forwarding.left(peer);
     fences.left(peer);
     takeOver.left(peer);
-    adoption.expectOrphans();
+    adoption.expectOrphans(peer.id);
     leftovers.expect();
     // It may come back at once, under the same name: then it looks after its sessions itself.
     const timer = new Timer(() => {
@@ -205,6 +208,8 @@ export class Cluster implements LinkFlows, MembershipFlows {
     self.isFenced = true;
     log.error({ why }, "persistent sessions are not served until there is contact again");
     this.#parts.sessions.fence();
+    this.#parts.wills.fence();
+    this.#parts.orphanedWills.fence();
     timers.set(this.#timer, clock.now() + fencedLookMs);
   }
 
@@ -225,7 +230,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
 
   /** Contact again: in the same keeper session, or as a new incarnation. */
   async #return(): Promise<void> {
-    const { self, log, options, coordinator, journal, clock, timers } = this.#context;
+    const { self, log, options, coordinator, clock, timers } = this.#context;
     self.isJoining = true;
     try {
       if (this.#isLost) {
@@ -236,7 +241,6 @@ export class Cluster implements LinkFlows, MembershipFlows {
         this.#parts.publishers.renew();
         this.#context.banking.reopen();
         this.#parts.interest.renew();
-        journal.commitAll(this.#parts.wills.renew(), {});
       }
       if (this.#isLost || clock.now() > coordinator.leaseUntil) return;
       self.isFenced = false;

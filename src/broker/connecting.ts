@@ -17,6 +17,7 @@ import type { Context } from "./context.ts";
 import type { Directory } from "./directory.ts";
 import type { Hosting } from "./hosting.ts";
 import type { MailDrops } from "./mail-drops.ts";
+import type { OrphanedWills } from "./orphaned-wills.ts";
 import type { Sessions } from "./sessions.ts";
 import type { TakeOver } from "./take-over.ts";
 import type { Wills } from "./wills.ts";
@@ -31,6 +32,8 @@ const connackResumed = encodeControl({ cmd: "connack", sessionPresent: true, ret
 /** ... with who it is. */
 interface Wanted extends Asked {
   readonly guest: Guest;
+  /** Brokers that could not be asked to let go of the client. */
+  readonly silent: readonly string[];
 }
 
 export class Connecting {
@@ -38,6 +41,7 @@ export class Connecting {
   readonly #sessions: Sessions;
   readonly #admitting: Admitting;
   readonly #wills: Wills;
+  readonly #orphanedWills: OrphanedWills;
   readonly #hosting: Hosting;
   readonly #directory: Directory;
   readonly #drops: MailDrops;
@@ -56,6 +60,7 @@ export class Connecting {
       sessions: Sessions;
       admitting: Admitting;
       wills: Wills;
+      orphanedWills: OrphanedWills;
       hosting: Hosting;
       directory: Directory;
       drops: MailDrops;
@@ -67,6 +72,7 @@ export class Connecting {
     this.#sessions = parts.sessions;
     this.#admitting = parts.admitting;
     this.#wills = parts.wills;
+    this.#orphanedWills = parts.orphanedWills;
     this.#hosting = parts.hosting;
     this.#directory = parts.directory;
     this.#drops = parts.drops;
@@ -86,7 +92,9 @@ export class Connecting {
     const { packet, clientId } = asked;
     channel.phase = "connecting";
     channel.wantsReasons = packet.properties?.requestProblemInformation !== false;
-    this.#admitting.login(connection, packet, clientId, (guest) => this.#enter(connection, { ...asked, guest }));
+    this.#admitting.login(connection, packet, clientId, (guest) =>
+      this.#enter(connection, { ...asked, guest, silent: [] }),
+    );
     this.#holdUntilAnswered(connection);
   }
 
@@ -148,10 +156,10 @@ export class Connecting {
     const { clients, self } = this.#context;
     const { clientId } = wanted;
     if (self.isDraining) return this.#sessions.refuse(connection, Reason.useAnotherServer);
-    if (self.isFenced && wanted.expiryInterval > 0) {
+    if (self.isFenced && (wanted.expiryInterval > 0 || wanted.will !== undefined)) {
       throw new ProtocolError(
         Reason.serverUnavailable,
-        "no contact with ZooKeeper: persistent sessions are not served",
+        "no contact with ZooKeeper: persistent sessions and wills are not served",
       );
     }
     const rival = this.#pending.get(clientId);
@@ -163,14 +171,15 @@ export class Connecting {
       this.#sessions.expel(before.connection, Reason.sessionTakenOver, "another connection has the same client id");
     }
     if (before?.will !== undefined && startsAnew(before, wanted)) this.#wills.fireNow(before);
-    this.takeOver.claim(clientId, wanted.packet.clean === true, (granted) => {
+    this.takeOver.claim(clientId, wanted.packet.clean === true, (granted, silent) => {
       if (connection.channel.phase !== "connecting") return this.#forgetPending(connection, clientId);
       if (!granted) {
         this.#forgetPending(connection, clientId);
         return this.#sessions.refuse(connection, Reason.serverBusy);
       }
       this.#obtaining.set(clientId, { connection, waiting: this.#obtaining.get(clientId)?.waiting ?? [] });
-      this.#obtain(connection, wanted, obtainTriesMax);
+      // Nothing may be said in the name of its earlier connection after it has been let in.
+      this.#wills.whenFired(clientId, () => this.#obtain(connection, { ...wanted, silent }, obtainTriesMax));
     });
   }
 
@@ -210,7 +219,8 @@ export class Connecting {
       // It was let go of meanwhile, by an earlier write that was refused: what the store says now counts.
       if (client.isReleased && tries > 1) return this.#obtain(connection, wanted, tries - 1);
       // The lease has ended meanwhile: whoever adopts sessions then, this broker or another, finds this one too.
-      if (this.#context.self.isFenced && client.mailbox !== undefined) {
+      if (this.#context.self.isFenced && (client.mailbox !== undefined || client.will !== undefined)) {
+        this.#wills.abandon(client);
         this.#sessions.refuse(connection, Reason.serverUnavailable);
         if (clients.get(clientId) === client) this.#context.evict(client);
         return this.#finishObtaining(connection, clientId);
@@ -224,7 +234,7 @@ export class Connecting {
     journal.commit(operations, open, () => {
       // Another broker was faster: what it has made of the session is looked at anew.
       this.#context.evict(client);
-      client.will = undefined;
+      this.#wills.withdrawn(client);
       if (tries > 1 && connection.channel.phase === "connecting") return this.#obtain(connection, wanted, tries - 1);
       this.#forgetPending(connection, clientId);
       this.#sessions.refuse(connection, Reason.serverBusy);
@@ -245,12 +255,14 @@ export class Connecting {
   }
 
   #prepare(client: Client, wanted: Wanted): JournalOperation[] {
-    const { timers } = this.#context;
+    const { timers, options } = this.#context;
     const { session } = client;
     session.version = wanted.version;
     session.expiryInterval = wanted.expiryInterval;
     if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
-    const operations = this.#wills.set(client, wanted.will);
+    const { clientId, silent, will } = wanted;
+    const earlier = this.#orphanedWills.cameBack(clientId, { by: options.id, silent });
+    const operations = [...earlier, ...this.#wills.set(client, will)];
     if (client.mailbox !== undefined) operations.unshift(this.#sessions.record(client, "connected"));
     return operations;
   }

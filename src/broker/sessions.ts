@@ -102,7 +102,8 @@ export class Sessions {
       client.session.expiryInterval = Math.min(expiry, this.#context.options.sessionExpiryMax);
     }
     this.#log(connection, "debug", "client left");
-    this.#end(connection, packet.reasonCode === Reason.disconnectWithWill ? "abnormally" : "normally");
+    // [MQTT-3.14.4-3]: every other reason leaves the will to be published.
+    this.#end(connection, (packet.reasonCode ?? 0) === Reason.success ? "normally" : "abnormally");
   }
 
   /** The connection is gone without DISCONNECT. */
@@ -213,21 +214,25 @@ export class Sessions {
     if (clients.get(clientId) !== client || client.mailbox === undefined) return;
     log.info({ client: clientId.slice(0, logTextMax) }, "another broker keeps this session now");
     if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
+    // It is connected there by now.
+    this.#wills.forget(client);
     this.#directory.release(client);
     if (client.connection !== undefined)
       this.expel(client.connection, Reason.sessionTakenOver, "its session is kept elsewhere");
   }
 
-  /** The lease is over: others may keep the persistent sessions by now, so this broker stops serving them. */
+  /**
+   * The lease is over: others may keep the persistent sessions by now, so this broker stops serving them. And they may take
+   * whoever has a will for gone: nobody is declared dead who is still connected here.
+   */
   fence(): void {
     for (const client of [...this.#context.clients.values()]) {
-      if (client.mailbox === undefined) continue;
-      // Whoever keeps the session now publishes the will of its lost connection.
-      client.will = undefined;
+      if (client.mailbox === undefined && client.will === undefined) continue;
+      this.#wills.abandon(client);
       if (client.expiryTimer !== undefined) this.#context.timers.cancel(client.expiryTimer);
-      this.#directory.release(client);
+      if (client.mailbox !== undefined) this.#directory.release(client);
       if (client.connection !== undefined)
-        this.expel(client.connection, Reason.serverUnavailable, "no contact with ZooKeeper");
+        this.expel(client.connection, Reason.useAnotherServer, "no contact with ZooKeeper");
     }
   }
 

@@ -15,22 +15,31 @@ import type { Context } from "./context.ts";
 import type { Directory } from "./directory.ts";
 import type { Links } from "./links.ts";
 import type { Membership } from "./membership.ts";
+import type { OrphanedWills } from "./orphaned-wills.ts";
 import type { Peer } from "./peer.ts";
 import type { Sessions } from "./sessions.ts";
+import type { Wills } from "./wills.ts";
 
 interface Claim {
   readonly clientId: string;
   readonly stamp: number;
   readonly waitingFor: Set<Peer>;
-  readonly decided: (granted: boolean) => void;
+  /** Brokers that have died before they answered. */
+  readonly silent: Peer[];
+  readonly decided: Decided;
   timer: Timer;
 }
+
+/** `silent`: brokers that have not answered; what they still hold of the client's must not harm it. */
+type Decided = (granted: boolean, silent: readonly string[]) => void;
 
 export interface TakeOverParts {
   readonly links: Links;
   readonly membership: Membership;
   readonly directory: Directory;
   readonly sessions: Sessions;
+  readonly wills: Wills;
+  readonly orphanedWills: OrphanedWills;
   /** Calls back when no connection of that client id waits for the store. */
   readonly whenConnected: (clientId: string, go: () => void) => void;
 }
@@ -49,20 +58,20 @@ export class TakeOver {
   }
 
   /** Asks all other brokers to let go of a client id. `decided(false)`: it connects elsewhere, and later. */
-  claim(clientId: string, clean: boolean, decided: (granted: boolean) => void): void {
+  claim(clientId: string, clean: boolean, decided: Decided): void {
     const members = this.#parts.membership.members();
-    if (members.length === 0) return decided(true);
+    if (members.length === 0) return decided(true, []);
     const { clock, timers } = this.#context;
     const number = ++this.#lastNumber;
     // Later claims of this broker are later, whatever the clock does.
     this.#lastStamp = Math.max(clock.wall(), this.#lastStamp + 1);
     const stamp = this.#lastStamp;
     const timer = new Timer(() => this.#decide(claim, true));
-    const finished = (granted: boolean): void => {
+    const finished: Decided = (granted, silent) => {
       this.#byNumber.delete(number);
-      decided(granted);
+      decided(granted, silent);
     };
-    const claim: Claim = { clientId, stamp, waitingFor: new Set(members), decided: finished, timer };
+    const claim: Claim = { clientId, stamp, waitingFor: new Set(members), silent: [], decided: finished, timer };
     // An earlier one of the same client here has been refused by whoever makes this one.
     this.#claims.set(clientId, claim);
     this.#byNumber.set(number, claim);
@@ -82,8 +91,10 @@ export class TakeOver {
       if (own.stamp > stamp || (own.stamp === stamp && this.#context.options.id > peer.id)) return answer(false);
       this.#decide(own, false);
     }
-    this.#parts.whenConnected(clientId, () =>
-      this.#parts.sessions.letGo(clientId, { clean, done: () => answer(true) }),
+    const { sessions, wills, orphanedWills, whenConnected } = this.#parts;
+    const isSettled = (): void => wills.whenFired(clientId, () => answer(true));
+    this.#context.journal.commit(orphanedWills.cameBack(clientId, { by: peer.id }), () =>
+      whenConnected(clientId, () => sessions.letGo(clientId, { clean, done: isSettled })),
     );
   }
 
@@ -94,8 +105,18 @@ export class TakeOver {
     this.#grantedBy(claim, peer);
   }
 
+  /** A broker has come back: clients that have connected here while it was gone are not its own any more. */
+  joined(peer: Peer): void {
+    // Answers to number 0 are waited for by nobody.
+    for (const { clientId, wall } of this.#parts.orphanedWills.cameBackWithout(peer.id))
+      this.#parts.links.say(peer, { say: "claim", number: 0, clientId, stamp: wall, clean: false });
+  }
+
   left(peer: Peer): void {
-    for (const claim of [...this.#byNumber.values()]) this.#grantedBy(claim, peer);
+    for (const claim of [...this.#byNumber.values()]) {
+      if (claim.waitingFor.has(peer)) claim.silent.push(peer);
+      this.#grantedBy(claim, peer);
+    }
   }
 
   /** True if the store may hold a session of this client that this broker does not keep. */
@@ -152,8 +173,9 @@ export class TakeOver {
   #decide(claim: Claim, granted: boolean): void {
     this.#context.timers.cancel(claim.timer);
     if (this.#claims.get(claim.clientId) === claim) this.#claims.delete(claim.clientId);
+    const silent = [...claim.silent, ...claim.waitingFor].map(({ id }) => id);
     claim.waitingFor.clear();
-    claim.decided(granted);
+    claim.decided(granted, silent);
   }
 }
 

@@ -278,13 +278,15 @@ export interface WillRecord {
   readonly epoch: number;
   /** When that broker sent the client to another one, in ms since 1970: it is expected there. */
   readonly movedAt?: number | undefined;
+  /** When the connection was lost, in ms since 1970, if the delay has begun. */
+  readonly lostAt?: number | undefined;
 }
 
-/** A will: length of the JSON (u32), JSON of topic, retain, delay, expiry, the broker's epoch and when the client was sent elsewhere, then the message as stored. */
-export function encodeWill({ publish, delay, expiryMs, epoch, movedAt }: WillRecord): Uint8Array {
+/** A will: length of the JSON (u32), JSON of topic, retain, delay, expiry, the broker's epoch, when the client was sent elsewhere or lost, then the message as stored. */
+export function encodeWill({ publish, delay, expiryMs, epoch, movedAt, lostAt }: WillRecord): Uint8Array {
   const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
   const expiry = expiryMs === Infinity ? null : expiryMs;
-  const head = encodeUtf8(JSON.stringify({ topic, retain: publish.retain, delay, expiry, epoch, movedAt }));
+  const head = encodeUtf8(JSON.stringify({ topic, retain: publish.retain, delay, expiry, epoch, movedAt, lostAt }));
   const length = new Uint8Array(4);
   new DataView(length.buffer).setUint32(0, head.length);
   return concatBytes([length, head, encodeMessage(publish, willHead)]);
@@ -299,6 +301,7 @@ export function decodeWill(bytes: Uint8Array): WillRecord {
     expiry: number | null;
     epoch: number;
     movedAt?: number;
+    lostAt?: number;
   };
   const stored = decodeMessage(head.topic, bytes.slice(headEnd));
   const publish = makePublish(stored.topicBytes, stored.payloadBytes.slice(stored.payloadStart), {
@@ -306,7 +309,8 @@ export function decodeWill(bytes: Uint8Array): WillRecord {
     retain: head.retain,
     properties: stored.propertyBytes.slice(stored.propertiesStart, stored.propertiesEnd),
   });
-  return { publish, delay: head.delay, expiryMs: head.expiry ?? Infinity, epoch: head.epoch, movedAt: head.movedAt };
+  const { delay, expiry, epoch, movedAt, lostAt } = head;
+  return { publish, delay, expiryMs: expiry ?? Infinity, epoch, movedAt, lostAt };
 }
 
 /** A will costs nothing while it waits for its connection to end. */

@@ -137,14 +137,3 @@ test("a will keeps its properties in their order", async () => {
   ]);
   expect(message.properties.messageExpiryInterval).toBe(60);
 });
-
-test("the will of a client is published after the broker has died", async () => {
-  let mine = await startBroker();
-  const watcher = await RawClient.connect(mine.port, { clientId: "w", clean: false });
-  await watcher.subscribe("died", { qos: 1 });
-  await RawClient.connect(mine.port, { will: will("died") });
-  mine = await mine.restart();
-  const back = await RawClient.connect(mine.port, { clientId: "w", clean: false });
-  expect((await back.take("publish")).payload.toString()).toBe("gone");
-  await mine.stop();
-});

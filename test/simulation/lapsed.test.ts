@@ -16,9 +16,9 @@ test("a packet id that was sent at QoS 2 outlives its message in the store", asy
   const { messageId } = await first.take("publish");
   first.abort();
   await world.pass(4 * sweepMs);
-  const slips = [...world.keeper.tree.nodes].filter(([path]) => /\/mail\/\d+$/.test(path));
+  const slips = [...world.tree.nodes].filter(([path]) => /\/mail\/\d+$/.test(path));
   expect(slips.map(([, { data }]) => decodeSlip(data).state)).toEqual(["released"]);
-  expect([...world.keeper.tree.nodes.keys()].filter((path) => path.includes("/="))).toEqual([]);
+  expect([...world.tree.nodes.keys()].filter((path) => path.includes("/="))).toEqual([]);
   publisher.send({ cmd: "pubrel", messageId: 1 });
   publisher.publish("t", "second", { qos: 2, messageId: 2 });
   const second = await Device.connect(world, "a", session);

@@ -32,8 +32,8 @@ export async function startCluster(ids: readonly string[], options: Partial<Brok
       zkSessionTimeout: 8,
       drainTime: 0,
       ...options,
-      ...more,
       zk,
+      ...more,
       id,
     };
     const server = await startServer(all, log);
