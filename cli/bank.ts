@@ -148,6 +148,8 @@ function balance({ damaged, capital, vault, grants, messages, refused }: Picture
 
 async function runAudit(flags: Flags): Promise<void> {
   const wrong = await withTree(flags, "read", async (tree) => {
+    const damage = tree.damage();
+    if (damage.length > 0) return [...damage];
     let persistent: string[] | undefined;
     for (let tries = 0; tries < auditTries; tries++) {
       const found = audit(await pictureOf(tree), { graceMs: 2 * sweepMs });

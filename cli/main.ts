@@ -11,6 +11,7 @@ import { doctorCommand } from "./doctor.ts";
 import { healthCommand } from "./health.ts";
 import { passwdCommand } from "./passwd.ts";
 import { pubCommand } from "./pub.ts";
+import { repairCommand } from "./repair.ts";
 import { showCommand } from "./show.ts";
 import { subCommand } from "./sub.ts";
 
@@ -35,13 +36,14 @@ Examples:
   mqttzoo doctor broker.example.org                what any broker can do, and what is wrong
   mqttzoo show brokers --zk zk1:2181               print who is in a cluster
   mqttzoo bank balance                             print what may still be stored
+  mqttzoo repair --data mqttzoo-data               keep what is whole of a damaged store
   mqttzoo health --http-port 8080                  ask a broker how it is
 
 mqttzoo COMMAND --help tells more.`,
   );
 program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subCommand()).addCommand(showCommand());
 program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: true }).addCommand(doctorCommand());
-program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand());
+program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand()).addCommand(repairCommand());
 program.addCommand(completionCommand(program));
 
 function useOneLine(command: Command): void {

@@ -107,6 +107,11 @@ export const specs: readonly OptionSpec[] = [
   },
   { key: "allowAnonymous", help: "let in clients that give no user name", parse: parseFlag },
   { key: "data", value: "DIR", help: "folder of the embedded store", parse: parseText },
+  {
+    key: "acceptDamage",
+    help: "serve what is whole of a damaged embedded store, and say what is lost: what mqttzoo repair does, at each start",
+    parse: parseFlag,
+  },
   { key: "id", value: "NAME", help: "this broker's name", parse: parseText, shown: "the host name" },
   {
     key: "zk",

@@ -26,6 +26,8 @@ export interface Where extends KeeperFiles {
 }
 
 export interface Tree extends Pick<Coordinator, "read" | "write"> {
+  /** What is damaged in the store itself, each in words; ZooKeeper looks after its own. */
+  damage(): readonly string[];
   close(): Promise<void>;
 }
 
@@ -38,19 +40,20 @@ export async function openTree({ zk, data, ...files }: Where, how: "read" | "wri
     return {
       read: (operations, done) => store.read(operations, done),
       write: (operations, done) => store.write(operations, done),
+      damage: () => [],
       close: () => zookeeper.close(),
     };
   }
   const folder = data ?? "mqttzoo-data";
   if (how === "read") {
-    const { read } = openReader(folder);
+    const { read, verify } = openReader(folder);
     const write = (): never => {
       throw new Error("assertion failed: the tree was opened for reading");
     };
-    return { read, write, close: () => Promise.resolve() };
+    return { read, write, damage: () => verify()?.findings ?? [], close: () => Promise.resolve() };
   }
   const control = await dialControl(folder);
-  if (control !== undefined) return { ...control, close: () => Promise.resolve(control.close()) };
+  if (control !== undefined) return { ...control, damage: () => [], close: () => Promise.resolve(control.close()) };
   const store = await EmbeddedCoordinator.open(folder).catch((error: OperatingError) => {
     if (error.code !== "EBUSY") throw error;
     throw new OperatingError("EBUSY", `a broker is using ${folder} and cannot be asked: end it first`);
@@ -58,6 +61,7 @@ export async function openTree({ zk, data, ...files }: Where, how: "read" | "wri
   return {
     read: (operations, done) => store.read(operations, done),
     write: (operations, done) => store.write(operations, done),
+    damage: () => [],
     close: () => new Promise((resolve) => store.close(resolve)),
   };
 }

@@ -107,6 +107,15 @@ export const storeBusyMs = 2_000;
 export const emptyLevelsMs = 1_000;
 /** ... so many in one commit. */
 export const emptyLevelsSweptMax = 500;
+/** Rows of the embedded store that are read at once while all of it is verified, and bytes. */
+export const scanRowsMax = 1_000;
+export const scanBytesMax = 4 * 1024 * 1024;
+/** A store larger than this is not read as a whole after a clean end: its rows are verified as they are read. */
+export const scanStoreBytesMax = 2 * 1024 * 1024 * 1024;
+/** While it is, it is told this often how far it has come. */
+export const scanTellMs = 2_000;
+/** How far acknowledged commits went is brought to disk, beside the commits themselves, no later than this. */
+export const witnessSyncMs = 500;
 /** Znodes read at once where a whole part of the tree is read: as many as there are bytes in them, about. */
 export const mirrorPageMax = 512;
 export const mirrorPageMin = 16;

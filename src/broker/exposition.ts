@@ -210,6 +210,9 @@ function storeOf({ journal, coordinator, banking, metrics, self }: Context): rea
     gauge("mqttzoo_store_fenced", "1 if contact was lost for so long that persistent sessions are not served.", () =>
       plain(self.isFenced ? 1 : 0),
     ),
+    counter("mqttzoo_store_damaged_records_total", "Records found damaged since the start, and not served.", () =>
+      plain(coordinator.damagedRecords ?? 0),
+    ),
     gauge("mqttzoo_store_pending_commits", "Units that wait to be committed.", () => plain(journal.pendingUnits)),
     counter("mqttzoo_store_repairs_total", "Units that the store refused as they were, and that were tried anew.", () =>
       plain(journal.repairs),

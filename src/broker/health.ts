@@ -2,6 +2,7 @@
  * What probes ask, in words: does the event loop turn, has everything been read, may clients come? Each answer names its
  * reasons, so that whoever is woken at night knows where to look.
  */
+import type { Coordinator } from "../coordinator/coordinator.ts";
 import { type Answer, getHttp } from "../net/http.ts";
 import type { Context } from "./context.ts";
 
@@ -49,7 +50,9 @@ export class Health {
       {
         name: "store",
         ok: isConnected,
-        why: isConnected ? "it answers" : `no contact; what needs it waits, unacknowledged: ${this.#storeTrouble}`,
+        why: isConnected
+          ? wellOf(coordinator)
+          : `no contact; what needs it waits, unacknowledged: ${this.#storeTrouble}`,
       },
       {
         name: "sessions",
@@ -82,6 +85,11 @@ export async function askHealth(
 ): Promise<readonly Check[] | undefined> {
   const answer = await getHttp(`http://${host}:${port}${probes[probe]}`, patienceMs);
   return answer && (JSON.parse(answer.body) as { checks: readonly Check[] }).checks;
+}
+
+/** A store that works, though not all of it is served. */
+function wellOf({ damagedRecords = 0 }: Coordinator): string {
+  return damagedRecords === 0 ? "it answers" : `it answers; ${damagedRecords} damaged records are not served`;
 }
 
 function answerOf(checks: readonly Check[]): Answer {

@@ -35,6 +35,8 @@ export interface BrokerOptions {
   readonly allowAnonymous: boolean;
   /** Folder of the embedded store. */
   readonly data: string;
+  /** Serve what is whole of an embedded store that is damaged. */
+  readonly acceptDamage: boolean;
   readonly id: string;
   /** ZooKeeper servers and chroot; empty: the embedded store. */
   readonly zk: string;
@@ -128,6 +130,7 @@ export const defaultOptions: BrokerOptions = {
   authHook: "",
   allowAnonymous: false,
   data: "mqttzoo-data",
+  acceptDamage: false,
   id: hostname(),
   zk: "",
   zkSessionTimeout: 10,

@@ -175,7 +175,13 @@ function clientEvents(broker: Broker, turn: Turn): TransportEvents<Connection> {
 }
 
 function openCoordinator(options: BrokerOptions, log: Log): Promise<Coordinator> {
-  if (options.zk === "") return EmbeddedCoordinator.open(options.data);
+  if (options.zk === "") {
+    return EmbeddedCoordinator.open(options.data, {
+      acceptDamage: options.acceptDamage,
+      tell: (words) => log.warn(words),
+      foundDamaged: (words) => log.error(words),
+    });
+  }
   return ZooKeeperCoordinator.open({
     connect: options.zk.includes("/") ? options.zk : `${options.zk}${defaultChroot}`,
     id: options.id,

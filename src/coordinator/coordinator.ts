@@ -119,6 +119,8 @@ export interface Coordinator {
   readonly submissionBytesMax: number;
   /** As it was told with the last commit; undefined: not yet, or the store goes by this machine's clock. */
   readonly storeTime?: StoreTime | undefined;
+  /** Records that were found damaged since the start and are not served; only where the store is a file of our own. */
+  readonly damagedRecords?: number;
   write(operations: readonly WriteOperation[], done: WriteDone, repair?: Repair): void;
   read(operations: readonly ReadOperation[], done: ReadDone): void;
   /** When `done` is called, everything that anybody had committed before is seen: its events have been told. */

@@ -2,11 +2,7 @@
  * The door to disk: the tree of znodes in one SQLite table. Runs in a worker, so that an fsync never holds up
  * the event loop that serves clients. WAL with `synchronous=FULL`: what `run` has returned for is on disk.
  */
-import { Database, SQLiteError, type Statement } from "bun:sqlite";
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
-import { messageOf, OperatingError } from "../base/errors.ts";
-import { storeBusyMs } from "../base/limits.ts";
+import type { Database, Statement } from "bun:sqlite";
 import type {
   CoordinatorErrorCode,
   CreateMode,
@@ -17,8 +13,18 @@ import type {
   WriteResult,
 } from "../coordinator/coordinator.ts";
 import { isValidPath, mayBeLookedFor } from "../coordinator/valid-path.ts";
+import type { Row, Totals } from "./checksum.ts";
+import type { DamagedRow } from "./damage.ts";
 import { EmptyLevels } from "./empty-levels.ts";
-import { encodeNames } from "./encode-names.ts";
+import { NodeTable } from "./node-table.ts";
+import {
+  defaultOpenOptions,
+  inWords,
+  type OpenOptions,
+  type OwnStore,
+  openForReading,
+  openStore,
+} from "./open-store.ts";
 
 export type Request =
   /** If it is refused and can be repaired, nothing is run after it. */
@@ -37,14 +43,6 @@ const modes: readonly CreateMode[] = ["persistent", "ephemeral", "container"];
 /** Nodes whose modes are remembered, since children are made below them. */
 const cachedParentsMax = 100_000;
 
-interface Row {
-  readonly data: Uint8Array;
-  readonly mode: number;
-  readonly version: number;
-  readonly czxid: number;
-  readonly mzxid: number;
-}
-
 /** Thrown inside a multi, to undo it. */
 class Refusal extends Error {
   readonly code: CoordinatorErrorCode;
@@ -55,37 +53,12 @@ class Refusal extends Error {
   }
 }
 
-const schema = `
-  CREATE TABLE IF NOT EXISTS node (
-    parent TEXT NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL, mode INTEGER NOT NULL,
-    version INTEGER NOT NULL, czxid INTEGER NOT NULL, mzxid INTEGER NOT NULL, sequence INTEGER NOT NULL,
-    PRIMARY KEY (parent, name)
-  ) WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS ephemeral ON node (parent, name) WHERE mode = 1;
-  CREATE TABLE IF NOT EXISTS counter (zxid INTEGER NOT NULL);
-  INSERT INTO counter SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM counter);
-`;
-
-/** What SQLite keeps as `user_version`. 1: all that is above U+FFFF is encoded in names. */
-const storeFormat = 1;
-
-/** A tool that opens or leaves the store locks it for a moment. */
-const busyTimeout = `PRAGMA busy_timeout=${storeBusyMs}`;
-
 export class TreeDatabase {
   readonly #db: Database;
-  readonly #lock: Database | undefined;
-  readonly #find: Statement<Row, [string, string]>;
-  readonly #insert: Statement;
-  readonly #update: Statement;
-  readonly #remove: Statement;
-  readonly #sequenceOf: Statement<{ sequence: number }, [string, string]>;
-  readonly #setSequence: Statement;
-  readonly #children: Statement<{ name: string }, [string]>;
-  readonly #count: Statement<{ count: number }, [string]>;
+  readonly #store: OwnStore | undefined;
+  readonly #table: NodeTable;
   readonly #savepoint: Statement;
   readonly #release: Statement;
-  readonly #hasChild: Statement<unknown, [string]>;
   readonly #list: Statement<{ parent: string; name: string; mode: number; czxid: number }, [string, string, number]>;
   #zxid: number;
   /** The last transaction of the life before this one. */
@@ -106,41 +79,20 @@ export class TreeDatabase {
    * Opens or creates the store in a folder; to "read" it, though a broker may own it. Throws `OperatingError` in words for
    * the operator.
    */
-  constructor(folder: string, how: "own" | "read" = "own") {
+  constructor(folder: string, how: "own" | "read" = "own", options: OpenOptions = defaultOpenOptions) {
+    this.#store = how === "own" ? openStore(folder, options) : undefined;
     try {
-      if (how === "own") {
-        mkdirSync(folder, { recursive: true });
-        this.#lock = lockFolder(folder);
-        this.#db = new Database(join(folder, "tree.db"));
-        this.#db.exec(busyTimeout);
-        this.#db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;");
-        this.#db.exec(schema);
-        migrate(this.#db);
-      } else {
-        this.#db = new Database(join(folder, "tree.db"), { readonly: true });
-        this.#db.exec(busyTimeout);
-      }
+      this.#db = this.#store?.db ?? openForReading(folder);
+      this.#table = new NodeTable(this.#db);
+      this.#savepoint = this.#db.query("SAVEPOINT multi");
+      this.#release = this.#db.query("RELEASE multi");
+      this.#list = this.#db.query(
+        "SELECT parent, name, mode, czxid FROM node WHERE (parent, name) > (?, ?) ORDER BY parent, name LIMIT ?",
+      );
+      this.#zxid = this.#db.query<{ zxid: number }, []>("SELECT zxid FROM counter").get()!.zxid;
     } catch (error) {
-      if (error instanceof OperatingError) throw error;
-      throw new OperatingError("ESTORE", `cannot use the data folder ${folder}: ${messageOf(error)}`);
+      throw inWords(error, folder);
     }
-    this.#find = this.#db.prepare("SELECT data, mode, version, czxid, mzxid FROM node WHERE parent = ? AND name = ?");
-    this.#insert = this.#db.prepare("INSERT OR IGNORE INTO node VALUES (?, ?, ?, ?, 0, ?, ?, 0)");
-    this.#update = this.#db.prepare(
-      "UPDATE node SET data = ?, version = version + 1, mzxid = ? WHERE parent = ? AND name = ?",
-    );
-    this.#sequenceOf = this.#db.prepare("SELECT sequence FROM node WHERE parent = ? AND name = ?");
-    this.#setSequence = this.#db.prepare("UPDATE node SET sequence = ? WHERE parent = ? AND name = ?");
-    this.#remove = this.#db.prepare("DELETE FROM node WHERE parent = ? AND name = ?");
-    this.#children = this.#db.prepare("SELECT name FROM node WHERE parent = ? ORDER BY name");
-    this.#count = this.#db.prepare("SELECT COUNT(*) AS count FROM node WHERE parent = ?");
-    this.#savepoint = this.#db.prepare("SAVEPOINT multi");
-    this.#release = this.#db.prepare("RELEASE multi");
-    this.#hasChild = this.#db.prepare("SELECT 1 FROM node WHERE parent = ? LIMIT 1");
-    this.#list = this.#db.prepare(
-      "SELECT parent, name, mode, czxid FROM node WHERE (parent, name) > (?, ?) ORDER BY parent, name LIMIT ?",
-    );
-    this.#zxid = (this.#db.prepare("SELECT zxid FROM counter").get() as { zxid: number }).zxid;
     this.#startedAt = this.#zxid;
     if (how === "own") this.endSession();
   }
@@ -152,6 +104,7 @@ export class TreeDatabase {
   run(requests: readonly Request[]): Reply[] {
     const writes = requests.some((request) => request.kind === "write");
     const zxid = this.#zxid;
+    const { totals } = this.#table;
     this.#held = undefined;
     try {
       if (writes) this.#db.exec("BEGIN IMMEDIATE");
@@ -162,18 +115,33 @@ export class TreeDatabase {
         if (reply.kind === "failed" && request.kind === "write" && request.canBeRepaired) break;
       }
       if (writes) {
-        for (const parent of this.#unwritten) this.#setSequence.run(this.#sequences.get(parent)!, ...split(parent));
-        this.#unwritten.clear();
-        this.#db.exec(`UPDATE counter SET zxid = ${this.#zxid}`);
-        this.#db.exec("COMMIT");
+        this.#writeSequences();
+        this.#commit();
+        this.#store?.witness.committed(this.#zxid);
       }
       return replies;
     } catch (error) {
       this.#zxid = zxid;
       this.#forgetAll();
-      if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
-      throw error instanceof SQLiteError ? new OperatingError("ESTORE", error.message) : error;
+      this.#undo(totals);
+      throw inWords(error);
     }
+  }
+
+  #commit(): void {
+    this.#table.saveTotals(this.#zxid);
+    this.#db.exec("COMMIT");
+  }
+
+  #undo(totals: Totals): void {
+    this.#table.totals = totals;
+    if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
+  }
+
+  #writeSequences(): void {
+    for (const parent of this.#unwritten)
+      this.#table.update(this.#table.find(...split(parent))!, { sequence: this.#sequences.get(parent)! });
+    this.#unwritten.clear();
   }
 
   /** True if there are containers to be looked at by `sweepContainers`. */
@@ -194,22 +162,22 @@ export class TreeDatabase {
     const removed: string[] = [];
     this.#search(most);
     try {
-      this.#db.exec("BEGIN IMMEDIATE");
-      for (const path of this.#empty.take(most)) {
-        const [parent, name] = split(path);
-        if (path === "/" || modes[this.#find.get(parent, name)?.mode ?? 0] !== "container") continue;
-        if (this.#hasChild.get(path) !== null) continue;
-        this.#remove.run(parent, name);
-        this.#forget(path);
-        this.#empty.hurry(parent);
-        removed.push(path);
-      }
-      this.#db.exec("COMMIT");
+      this.#inTransaction(() => {
+        for (const path of this.#empty.take(most)) {
+          if (path === "/") continue;
+          const [parent, name] = split(path);
+          const row = this.#table.find(parent, name);
+          if (row === null || modes[row.mode] !== "container" || this.#table.hasChild(path)) continue;
+          this.#table.remove(row);
+          this.#forget(path);
+          this.#empty.hurry(parent);
+          removed.push(path);
+        }
+      });
       return removed;
     } catch (error) {
-      if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
       for (const path of removed) this.#empty.note(path);
-      throw error instanceof SQLiteError ? new OperatingError("ESTORE", error.message) : error;
+      throw error;
     }
   }
 
@@ -226,13 +194,40 @@ export class TreeDatabase {
 
   /** What the end of a session does: its ephemeral nodes vanish. */
   endSession(): void {
-    this.#db.exec("DELETE FROM node WHERE mode = 1");
+    const rows = this.#db.query<Row, []>("SELECT * FROM node WHERE mode = 1").all();
+    if (rows.length === 0) return;
+    this.#inTransaction(() => {
+      for (const row of rows) this.#table.remove(row);
+    });
+  }
+
+  #inTransaction(change: () => void): void {
+    const { totals } = this.#table;
+    try {
+      this.#db.exec("BEGIN IMMEDIATE");
+      change();
+      this.#commit();
+    } catch (error) {
+      this.#undo(totals);
+      throw inWords(error);
+    }
+  }
+
+  /** Takes out a record that was found damaged while the store is in use; the next start says so again if there is more. */
+  setAside({ parent, row }: DamagedRow): void {
+    this.#inTransaction(() => this.#table.removeDamaged(parent, row));
+    this.#forgetAll();
+  }
+
+  /** Brings to disk how far acknowledged commits went. */
+  syncWitness(): void {
+    this.#store?.witness.sync();
   }
 
   close(): void {
+    if (this.#store === undefined) return this.#db.close();
     this.endSession();
-    this.#db.close();
-    this.#lock?.close();
+    this.#store.close(this.#zxid);
   }
 
   #answer(request: Request): Reply {
@@ -247,11 +242,13 @@ export class TreeDatabase {
     const alone = operations.length === 1;
     if (!alone) this.#savepoint.run();
     this.#zxid++;
+    const { totals } = this.#table;
     try {
       for (const operation of operations) results.push(this.#writeOne(operation));
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       if (!alone) this.#db.exec("ROLLBACK TO multi; RELEASE multi");
+      this.#table.totals = totals;
       // What was made and is undone must not be taken for a parent.
       this.#parents.clear();
       this.#held = undefined;
@@ -268,16 +265,17 @@ export class TreeDatabase {
     this.#held = undefined;
     const { path } = operation;
     const [parent, name] = split(path);
-    const row = this.#find.get(parent, name);
+    const row = this.#table.find(parent, name);
     if (row === null) throw new Refusal("NoNode");
     if (operation.version !== -1 && operation.version !== row.version) throw new Refusal("BadVersion");
     if (operation.kind === "set") {
-      this.#update.run(operation.data, this.#zxid, parent, name);
-      return { path: "", version: row.version + 1 };
+      const version = row.version + 1;
+      this.#table.update(row, { data: operation.data, version, mzxid: this.#zxid });
+      return { path: "", version };
     }
     if (operation.kind === "delete") {
-      if (this.#hasChild.get(path) !== null) throw new Refusal("NotEmpty");
-      this.#remove.run(parent, name);
+      if (this.#table.hasChild(path)) throw new Refusal("NotEmpty");
+      this.#table.remove(row);
       this.#forget(path);
       this.#empty.note(parent);
     } else this.#held = operation;
@@ -295,11 +293,11 @@ export class TreeDatabase {
       if (isParent !== undefined) throw new Refusal(isParent);
       name += String(this.#nextNumber(parent)).padStart(10, "0");
     } else if (isParent !== undefined) {
-      throw new Refusal(this.#find.get(parent, name) === null ? isParent : "NodeExists");
+      throw new Refusal(this.#table.find(parent, name) === null ? isParent : "NodeExists");
     }
     const kind = Math.max(0, modes.indexOf(mode));
-    const { changes } = this.#insert.run(parent, name, data, kind, this.#zxid, this.#zxid);
-    if (changes === 0) throw new Refusal("NodeExists");
+    const row = { parent, name, data, mode: kind, version: 0, czxid: this.#zxid, mzxid: this.#zxid, sequence: 0 };
+    if (!this.#table.insert(row)) throw new Refusal("NodeExists");
     if (mode !== "sequential") return { path: "", version: 0 };
     return { path: parent === "/" ? `/${name}` : `${parent}/${name}`, version: 0 };
   }
@@ -309,7 +307,7 @@ export class TreeDatabase {
     if (path === "/") return undefined;
     let mode = this.#parents.get(path);
     if (mode === undefined) {
-      const row = this.#find.get(...split(path));
+      const row = this.#table.find(...split(path));
       if (row === null) return "NoNode";
       mode = modes[row.mode]!;
       if (this.#parents.size >= cachedParentsMax) this.#parents.clear();
@@ -319,7 +317,7 @@ export class TreeDatabase {
   }
 
   #nextNumber(parent: string): number {
-    const number = this.#sequences.get(parent) ?? this.#sequenceOf.get(...split(parent))!.sequence;
+    const number = this.#sequences.get(parent) ?? this.#table.find(...split(parent))!.sequence;
     this.#sequences.set(parent, number + 1);
     this.#unwritten.add(parent);
     return number;
@@ -338,47 +336,19 @@ export class TreeDatabase {
   }
 
   #readOne(operation: ReadOperation): ReadResult {
-    const row = this.#find.get(...split(operation.path));
+    const row = this.#table.find(...split(operation.path));
     if (row === null) return "NoNode";
-    if (operation.kind === "children") {
-      return { children: this.#children.all(operation.path).map((child) => child.name) };
-    }
+    if (operation.kind === "children") return { children: this.#table.children(operation.path) };
     const { czxid, mzxid, version } = row;
-    const stat: Stat = { czxid, mzxid, version, childCount: this.#count.get(operation.path)!.count };
+    const stat: Stat = { czxid, mzxid, version, childCount: this.#table.count(operation.path) };
     return operation.kind === "get" ? { data: row.data, stat } : { stat };
   }
 }
 
 const checked: WriteResult = { path: "", version: -1 };
 
-/** Brings the store of an earlier version to what this one expects, in one transaction. */
-function migrate(db: Database): void {
-  const { user_version: format } = db.prepare("PRAGMA user_version").get() as { user_version: number };
-  if (format >= storeFormat) return;
-  db.transaction(() => {
-    encodeNames(db);
-    db.exec(`PRAGMA user_version = ${storeFormat}`);
-  })();
-}
-
 /** Parent and name: the table's key. */
 function split(path: string): [parent: string, name: string] {
   const slash = path.lastIndexOf("/");
   return [slash === 0 ? "/" : path.slice(0, slash), path.slice(slash + 1)];
-}
-
-/** The lock goes with the process, also by kill -9: it is a file lock that SQLite holds. */
-function lockFolder(folder: string): Database {
-  const lock = new Database(join(folder, "lock.db"));
-  try {
-    lock.exec("PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE");
-    return lock;
-  } catch (error) {
-    lock.close();
-    if (!/locked|busy/i.test(messageOf(error))) throw error;
-    throw new OperatingError(
-      "EBUSY",
-      `the data folder ${folder} is in use by another broker; choose another with --data`,
-    );
-  }
 }

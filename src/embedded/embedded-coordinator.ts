@@ -24,6 +24,17 @@ interface Submission {
   readonly settle: (reply: Reply) => Submission | undefined;
 }
 
+export interface EmbeddedOptions {
+  /** Serve what is whole of a damaged store. */
+  readonly acceptDamage: boolean;
+  /** Hears what the operator should know. */
+  readonly tell: (words: string) => void;
+  /** A record was found damaged while the store was in use, and was set aside. */
+  readonly foundDamaged: (words: string) => void;
+}
+
+const defaultOptions: EmbeddedOptions = { acceptDamage: false, tell() {}, foundDamaged() {} };
+
 /** Requests in one transaction, so that one transaction does not hold up the next for long. */
 const transactionRequestsMax = 4096;
 /** A transaction ends at the first request that is to be repaired: the more of them there are the fewer are sent at once. */
@@ -36,6 +47,7 @@ export class EmbeddedCoordinator implements Coordinator {
   readonly leaseUntil = Infinity;
   readonly isAlone = true;
   readonly submissionBytesMax = Infinity;
+  damagedRecords = 0;
   readonly #worker: Worker;
   readonly #watches = new Map<string, Set<(event: WatchEvent) => void>>();
   /** How many watched paths begin with each first level. */
@@ -49,8 +61,11 @@ export class EmbeddedCoordinator implements Coordinator {
   #closing: (() => void) | undefined;
   #closed = false;
 
-  private constructor(worker: Worker) {
+  readonly #options: EmbeddedOptions;
+
+  private constructor(worker: Worker, options: EmbeddedOptions) {
     this.#worker = worker;
+    this.#options = options;
     // Our bug: without its store the broker must not go on. The next start finds what was committed.
     worker.onerror = (event) => {
       throw new Error(`the store's worker failed: ${event.message}`);
@@ -58,17 +73,19 @@ export class EmbeddedCoordinator implements Coordinator {
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
   }
 
-  /** Opens the store in a folder. Rejects with `OperatingError` if the folder cannot be used. */
-  static open(folder: string): Promise<EmbeddedCoordinator> {
+  /** Opens the store in a folder. Rejects with `OperatingError` if the folder cannot be used, or what is in it is damaged. */
+  static open(folder: string, options = defaultOptions): Promise<EmbeddedCoordinator> {
+    const { acceptDamage } = options;
     const worker = new Worker(workerUrl());
     return new Promise((resolve, reject) => {
       worker.onerror = (event) => reject(new OperatingError("ESTORE", `the store's worker failed: ${event.message}`));
       worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
-        if (data.kind === "opened") return resolve(new EmbeddedCoordinator(worker));
+        if (data.kind === "told") return options.tell(data.words);
+        if (data.kind === "opened") return resolve(new EmbeddedCoordinator(worker, options));
         worker.terminate();
         reject(data.kind === "refused" ? new OperatingError(data.code, data.message) : new Error(data.kind));
       };
-      worker.postMessage({ kind: "open", folder } satisfies ToWorker);
+      worker.postMessage({ kind: "open", folder, acceptDamage } satisfies ToWorker);
     });
   }
 
@@ -203,6 +220,11 @@ export class EmbeddedCoordinator implements Coordinator {
         return;
       case "trouble":
         return this.#setState("SUSPENDED", message.message);
+      case "told":
+        return this.#options.tell(message.words);
+      case "damaged":
+        this.damagedRecords++;
+        return this.#options.foundDamaged(message.words);
       case "closed":
         this.#worker.terminate();
         return this.#closing?.();

@@ -13,7 +13,7 @@ interface Key {
 /** Runs inside the caller's transaction. In UTF-8 such characters begin with F0 to F4, and no other does. */
 export function encodeNames(db: Database): void {
   const parts = ["F0", "F1", "F2", "F3", "F4"].map((byte) => `instr(CAST(parent || name AS BLOB), x'${byte}') > 0`);
-  const keys = db.prepare<Key, []>(`SELECT parent, name FROM node WHERE ${parts.join(" OR ")}`).all();
-  const rename = db.prepare("UPDATE OR REPLACE node SET parent = ?, name = ? WHERE parent = ? AND name = ?");
+  const keys = db.query<Key, []>(`SELECT parent, name FROM node WHERE ${parts.join(" OR ")}`).all();
+  const rename = db.query("UPDATE OR REPLACE node SET parent = ?, name = ? WHERE parent = ? AND name = ?");
   for (const { parent, name } of keys) rename.run(encodeAstral(parent), encodeAstral(name), parent, name);
 }

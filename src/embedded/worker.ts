@@ -1,12 +1,13 @@
 /** The worker around the database: one message in is one transaction, one message out its replies. */
 
 import { messageOf, OperatingError } from "../base/errors.ts";
-import { emptyLevelsMs, emptyLevelsSweptMax } from "../base/limits.ts";
+import { emptyLevelsMs, emptyLevelsSweptMax, witnessSyncMs } from "../base/limits.ts";
 import { decodeRequests, encodeReplies } from "./codec.ts";
-import { type Request, TreeDatabase } from "./database.ts";
+import { DamagedRow } from "./damage.ts";
+import { type Reply, type Request, TreeDatabase } from "./database.ts";
 
 export type ToWorker =
-  | { readonly kind: "open"; readonly folder: string }
+  | { readonly kind: "open"; readonly folder: string; readonly acceptDamage: boolean }
   | { readonly kind: "run"; readonly requests: Uint8Array }
   | { readonly kind: "close" };
 
@@ -16,6 +17,10 @@ export type FromWorker =
   | { readonly kind: "ran"; readonly replies: Uint8Array }
   | { readonly kind: "swept"; readonly paths: readonly string[] }
   | { readonly kind: "trouble"; readonly message: string }
+  /** For the operator's log. */
+  | { readonly kind: "told"; readonly words: string }
+  /** A record was found damaged and has been set aside, since the operator accepts that. */
+  | { readonly kind: "damaged"; readonly words: string }
   | { readonly kind: "closed" };
 
 declare const self: Worker;
@@ -24,6 +29,7 @@ const retryMs = 1000;
 let database: TreeDatabase | undefined;
 /** The next few levels are about to be swept. */
 let isSweeping = false;
+let acceptDamage = false;
 
 function send(message: FromWorker): void {
   if (message.kind === "ran") self.postMessage(message, [message.replies.buffer as ArrayBuffer]);
@@ -32,7 +38,7 @@ function send(message: FromWorker): void {
 
 function open(folder: string): void {
   try {
-    database = new TreeDatabase(folder);
+    database = new TreeDatabase(folder, "own", { acceptDamage, tell: (words) => send({ kind: "told", words }) });
   } catch (error) {
     return send({ kind: "refused", message: messageOf(error), code: (error as { code?: string }).code ?? "ESTORE" });
   }
@@ -40,17 +46,33 @@ function open(folder: string): void {
     database?.ageContainers();
     sweep();
   }, emptyLevelsMs);
+  setInterval(() => database?.syncWitness(), witnessSyncMs);
   send({ kind: "opened" });
 }
 
-/** A disk that is full or fails is waited for: nothing is acknowledged meanwhile, nothing is given up. */
+/**
+ * A disk that is full or fails is waited for: nothing is acknowledged meanwhile, nothing is given up. So is a record that is damaged, which
+ * the operator must decide about.
+ */
 function run(requests: readonly Request[]): void {
   try {
-    send({ kind: "ran", replies: encodeReplies(database!.run(requests)) });
+    send({ kind: "ran", replies: encodeReplies(answer(requests)) });
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
     send({ kind: "trouble", message: error.message });
     setTimeout(() => run(requests), retryMs);
+  }
+}
+
+function answer(requests: readonly Request[]): Reply[] {
+  for (;;) {
+    try {
+      return database!.run(requests);
+    } catch (error) {
+      if (!acceptDamage || !(error instanceof DamagedRow)) throw error;
+      database!.setAside(error);
+      send({ kind: "damaged", words: error.message });
+    }
   }
 }
 
@@ -75,6 +97,7 @@ function sweep(): void {
 self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
   switch (message.kind) {
     case "open":
+      ({ acceptDamage } = message);
       return open(message.folder);
     case "run":
       return run(decodeRequests(message.requests));

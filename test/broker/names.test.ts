@@ -18,17 +18,18 @@ test.each(words)("%j is every name that a client may give", async (word) => {
 function decodeNames(folder: string): number {
   const db = new Database(join(folder, "tree.db"));
   const decode = (text: string): string => text.replaceAll("%F0%9F%98%80", "😀");
-  const rows = db.prepare<{ parent: string; name: string; data: Uint8Array }, []>("SELECT * FROM node").all();
+  const rows = db.query<{ parent: string; name: string; data: Uint8Array }, []>("SELECT * FROM node").all();
   let changed = 0;
   for (const { parent, name, data } of rows) {
     // A path at the end of a slip has no length of its own before it.
     const text = Buffer.from(data).toString("latin1").replaceAll("%F0%9F%98%80", Buffer.from("😀").toString("latin1"));
     const change = db
-      .prepare("UPDATE node SET parent = ?, name = ?, data = ? WHERE parent = ? AND name = ?")
+      .query("UPDATE node SET parent = ?, name = ?, data = ? WHERE parent = ? AND name = ?")
       .run(decode(parent), decode(name), Buffer.from(text, "latin1"), parent, name);
     if (decode(parent + name) !== parent + name || text.length !== data.length) changed += change.changes;
   }
-  db.exec("PRAGMA user_version = 0");
+  db.exec("ALTER TABLE node DROP COLUMN checksum; PRAGMA user_version = 0");
+  for (const column of ["rows", "digest", "checksum"]) db.exec(`ALTER TABLE counter DROP COLUMN ${column}`);
   db.close();
   return changed;
 }

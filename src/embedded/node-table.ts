@@ -1,0 +1,101 @@
+/**
+ * The one table: a row a znode, each with its checksum, which is looked at whenever the row is read. What the rows are in all is kept
+ * beside them, so that rows that have vanished are missed.
+ */
+import type { Database, Statement } from "bun:sqlite";
+import { checksumOf, checksumOfTotals, isWhole, type Row, type Totals, withoutRow, withRow } from "./checksum.ts";
+import { DamagedRow } from "./damage.ts";
+import { hasChecksums } from "./formats.ts";
+
+export type Key = [parent: string, name: string];
+
+export class NodeTable {
+  readonly #find: Statement<Row, Key>;
+  readonly #insert: Statement;
+  readonly #update: Statement;
+  readonly #remove: Statement;
+  readonly #children: Statement<{ name: string }, [string]>;
+  readonly #count: Statement<{ count: number }, [string]>;
+  readonly #hasChild: Statement<unknown, [string]>;
+  readonly #saveTotals: Statement;
+  readonly #hasChecksums: boolean;
+  /** As of the statements that were run, committed or not. */
+  totals: Totals;
+
+  /** Of a store whose format is one that this program writes, or, for reading, an older one. */
+  constructor(db: Database) {
+    this.#hasChecksums = hasChecksums(db);
+    const checksum = this.#hasChecksums ? "checksum" : "NULL AS checksum";
+    this.#find = db.query(
+      `SELECT parent, name, data, mode, version, czxid, mzxid, sequence, ${checksum} FROM node WHERE parent = ? AND name = ?`,
+    );
+    this.#children = db.query("SELECT name FROM node WHERE parent = ? ORDER BY name");
+    this.#count = db.query("SELECT COUNT(*) AS count FROM node WHERE parent = ?");
+    this.#hasChild = db.query("SELECT 1 FROM node WHERE parent = ? LIMIT 1");
+    this.#remove = db.query("DELETE FROM node WHERE parent = ? AND name = ?");
+    const [insert, update, save] = this.#hasChecksums
+      ? [
+          "INSERT OR IGNORE INTO node VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+          "UPDATE node SET data = ?, version = ?, mzxid = ?, sequence = ?, checksum = ? WHERE parent = ? AND name = ?",
+          "UPDATE counter SET zxid = ?, rows = ?, digest = ?, checksum = ?",
+        ]
+      : ["SELECT 1", "SELECT 1", "SELECT 1"];
+    this.#insert = db.query(insert!);
+    this.#update = db.query(update!);
+    this.#saveTotals = db.query(save!);
+    const columns = this.#hasChecksums ? "rows, digest" : "0 AS rows, 0 AS digest";
+    this.totals = db.query<Totals, []>(`SELECT ${columns} FROM counter`).get()!;
+  }
+
+  /** Throws `DamagedRow` if it is not as it was written. */
+  find(parent: string, name: string): Row | null {
+    const row = this.#find.get(parent, name);
+    if (row !== null && this.#hasChecksums && !isWhole(row)) throw new DamagedRow(parent, name);
+    return row;
+  }
+
+  /** False: there is one of that name. */
+  insert(row: Omit<Row, "checksum">): boolean {
+    const checksum = checksumOf(row);
+    const { parent, name, data, mode, version, czxid, mzxid, sequence } = row;
+    const { changes } = this.#insert.run(parent, name, data, mode, version, czxid, mzxid, sequence, checksum);
+    if (changes > 0) this.totals = withRow(this.totals, checksum);
+    return changes > 0;
+  }
+
+  update(before: Row, change: Partial<Omit<Row, "checksum" | "parent" | "name">>): void {
+    const row = { ...before, ...change };
+    const checksum = checksumOf(row);
+    this.#update.run(row.data, row.version, row.mzxid, row.sequence, checksum, row.parent, row.name);
+    this.totals = withRow(withoutRow(this.totals, before.checksum!), checksum);
+  }
+
+  remove({ parent, name, checksum }: Pick<Row, "parent" | "name" | "checksum">): void {
+    this.#remove.run(parent, name);
+    this.totals = withoutRow(this.totals, checksum!);
+  }
+
+  /** Takes out a row that is damaged: of its checksum only what stands there is known. */
+  removeDamaged(parent: string, name: string): void {
+    const row = this.#find.get(parent, name);
+    if (row !== null) this.remove({ parent, name, checksum: Number(row.checksum) });
+  }
+
+  /** Belongs into every transaction that changes rows. */
+  saveTotals(zxid: number): void {
+    const { rows, digest } = this.totals;
+    this.#saveTotals.run(zxid, rows, digest, checksumOfTotals(this.totals, zxid));
+  }
+
+  children(path: string): string[] {
+    return this.#children.all(path).map(({ name }) => name);
+  }
+
+  count(path: string): number {
+    return this.#count.get(path)!.count;
+  }
+
+  hasChild(path: string): boolean {
+    return this.#hasChild.get(path) !== null;
+  }
+}

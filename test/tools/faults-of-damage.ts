@@ -1,0 +1,92 @@
+/** Faults in how the embedded store knows that it is as it was written: each would serve less, or something else, in silence. */
+import type { Fault } from "./faults.ts";
+
+const tests = "test/unit/damage.test.ts";
+const formats = "test/unit/formats.test.ts";
+
+export const faults: readonly Fault[] = [
+  {
+    what: "damage: a record's checksum is not looked at when it is read",
+    file: "src/embedded/node-table.ts",
+    find: "&& !isWhole(row)) throw",
+    replace: "&& !isWhole(row) && row.version < 0) throw",
+    tests,
+  },
+  {
+    what: "damage: the checksum leaves out the data",
+    file: "src/embedded/checksum.ts",
+    find: "return Bun.hash.crc32(data, head);",
+    replace: "return Bun.hash.crc32(new Uint8Array(data.length), head);",
+    tests,
+  },
+  {
+    what: "damage: records that are older than they should be are not missed",
+    file: "src/embedded/scan.ts",
+    find: "totals.rows !== counter.rows || totals.digest !== counter.digest",
+    replace: "totals.rows !== counter.rows",
+    tests,
+  },
+  {
+    what: "damage: SQLite's word is taken for where the log ends",
+    file: "src/embedded/wal.ts",
+    find: 'return { state: "damaged", frames, readable };',
+    replace: 'return { state: "torn", frames, readable };',
+    tests,
+  },
+  {
+    what: "damage: the torn end of a crash is taken for damage",
+    file: "src/embedded/wal.ts",
+    find: "if (!this.#isCommit(index) || !this.#hasSalts(index + 1)) continue;",
+    replace: "if (!this.#hasSalts(index + 1)) continue;",
+    tests,
+  },
+  {
+    what: "damage: nobody asks how far acknowledged commits went",
+    file: "src/embedded/assess.ts",
+    find: "zxid < testimony.zxid)",
+    replace: "zxid < 0)",
+    tests,
+  },
+  {
+    what: "damage: the witness is not told of a commit",
+    file: "src/embedded/database.ts",
+    find: "        this.#store?.witness.committed(this.#zxid);\n",
+    replace: "",
+    tests,
+  },
+  {
+    what: "damage: what is salvaged ends where the log is damaged",
+    file: "src/embedded/assess.ts",
+    find: "  rechainWal(walPath(folder), walPath(copy));\n",
+    replace: "  if (existsSync(walPath(folder))) copyFileSync(walPath(folder), walPath(copy));\n  void rechainWal;\n",
+    tests,
+  },
+  {
+    what: "damage: a damaged record is salvaged",
+    file: "src/embedded/salvage.ts",
+    find: ": isWhole(row);",
+    replace: ": isWhole(row) || row.data.length > 0;",
+    tests,
+  },
+  {
+    what: "formats: an older store is brought up without a copy",
+    file: "src/embedded/open-store.ts",
+    find: ".new`, copy);",
+    replace: ".new`, copy.toUpperCase());",
+    tests: formats,
+  },
+  {
+    what: "formats: the copy goes at the next start, whatever the end was",
+    file: "src/embedded/open-store.ts",
+    find: "else if (wasClean) removeCopies(folder);",
+    replace: "else removeCopies(folder);",
+    tests: formats,
+  },
+  {
+    what: "formats: a newer store is opened as if it were known",
+    file: "src/embedded/formats.ts",
+    find: "if (format <= currentFormat) return;",
+    replace: "if (format <= currentFormat + 1) return;",
+    tests: formats,
+  },
+];
