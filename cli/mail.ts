@@ -14,7 +14,7 @@ import {
   topicOfPath,
   topicsPath,
 } from "../src/coordinator/paths.ts";
-import { isData, readStored } from "../src/mail/parts.ts";
+import { decodeStored, isData, readPieces } from "../src/mail/parts.ts";
 import type { Publish } from "../src/mqtt/publish.ts";
 import { filterMatches, parseFilter } from "../src/mqtt/topic.ts";
 import { inCredits, printRows } from "./table.ts";
@@ -75,7 +75,13 @@ export async function show(path: string, flags: Flags): Promise<void> {
   const publish = await withTree(flags, "read", async (tree) => {
     const [result] = await read(tree, [{ kind: "get", path }]);
     const message = isData(result)
-      ? await new Promise<Publish | undefined>((done) => readStored(tree, "", result.data, done))
+      ? await new Promise<Publish | undefined>((done) =>
+          readPieces(
+            tree,
+            decodeStored(topicOf({ path, isRetained: path.startsWith(`${retainedPath}/`) }), result.data),
+            done,
+          ),
+        )
       : undefined;
     if (message === undefined) throw new OperatingError("EBANK", `there is no message ${path}`);
     return message;
@@ -152,7 +158,7 @@ interface Removal {
   readonly client: string;
 }
 
-export function topicOf({ path, isRetained }: StoredMessage): string {
+export function topicOf({ path, isRetained }: Pick<StoredMessage, "path" | "isRetained">): string {
   return isRetained ? topicOfPath(retainedPath, path) : topicOfPath(topicsPath, parentPath(path));
 }
 

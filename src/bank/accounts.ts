@@ -59,9 +59,12 @@ const triesMax = 100;
 
 export class Accounts {
   readonly #coordinator: Pick<Coordinator, "read" | "write">;
+  /** Told of the path of an account that is damaged. */
+  readonly #damaged: (path: string) => void;
 
-  constructor(coordinator: Pick<Coordinator, "read" | "write">) {
+  constructor(coordinator: Pick<Coordinator, "read" | "write">, damaged: (path: string) => void = () => {}) {
     this.#coordinator = coordinator;
+    this.#damaged = damaged;
   }
 
   /** Founds the bank with so much capital, unless it is there. */
@@ -134,7 +137,7 @@ export class Accounts {
    */
   close(id: string, bound: number, checks: readonly WriteOperation[], done: (isClosed: boolean) => void): void {
     this.#coordinator.read(reads(id), (error, results) => {
-      const { vault, branch, estate } = foundIn(results);
+      const { vault, branch, estate } = this.#find(id, results);
       if (error !== undefined || !isSound(vault) || !isSound(branch) || estate !== undefined) return done(false);
       const kept = Math.min(bound, branch.record.grant);
       const operations: WriteOperation[] = [
@@ -220,6 +223,16 @@ export class Accounts {
     );
   }
 
+  #find(id: string, results: readonly ReadResult[]): Found {
+    const found = foundIn(results);
+    const accounts = [found.vault, found.branch, found.estate];
+    pathsOf(id).forEach((path, index) => {
+      const account = accounts[index];
+      if (account !== undefined && account.record === undefined) this.#damaged(path);
+    });
+    return found;
+  }
+
   /** Reads, decides, writes; and again, if somebody else has changed the same meanwhile. */
   #change<Result>(
     id: string,
@@ -229,7 +242,7 @@ export class Accounts {
   ): void {
     this.#coordinator.read(reads(id), (error, results) => {
       if (error !== undefined) return;
-      const { operations, result } = decide(foundIn(results));
+      const { operations, result } = decide(this.#find(id, results));
       if (operations.length === 0) return done(result);
       this.#coordinator.write(operations, (refused) => {
         if (refused === undefined) return done(result);
@@ -239,8 +252,12 @@ export class Accounts {
   }
 }
 
+function pathsOf(id: string): string[] {
+  return [bankPath, branchPath(id), estatePath(id)];
+}
+
 function reads(id: string) {
-  return [bankPath, branchPath(id), estatePath(id)].map((path) => ({ kind: "get", path }) as const);
+  return pathsOf(id).map((path) => ({ kind: "get", path }) as const);
 }
 
 function foundIn(results: readonly ReadResult[]): Found {

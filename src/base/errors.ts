@@ -26,6 +26,15 @@ export class OperatingError extends Error {
   }
 }
 
+/** What stands in the store, or in a file, is not what we write there. `why` completes "it ...". */
+export function badFormat(why: string): OperatingError {
+  return new OperatingError("EFORMAT", why);
+}
+
+export function isBadFormat(error: unknown): error is OperatingError {
+  return error instanceof OperatingError && error.code === "EFORMAT";
+}
+
 /** For a promise whose failure is of no interest as long as it is the world's: an error of our own ends the process. */
 export function ignoreTheWorld(error: unknown): void {
   if (!(error instanceof OperatingError)) crash(error);

@@ -122,6 +122,10 @@ export const mirrorPageMin = 16;
 export const mirrorPageBytesMax = 4 * 1024 * 1024;
 /** The sessions' shards: no listing of clients grows without bound. */
 export const sessionShards = 256;
+/** Znodes of strangers that are told apart, ... */
+export const strangersMax = 1_000;
+/** ... and how often the log names one. */
+export const strangersLogMs = 10_000;
 /** `$SYS` is refreshed this often. */
 export const sysIntervalMs = 10_000;
 /** The clocks of brokers and of ZooKeeper may differ by so much; a broker whose clock differs by more goes by ZooKeeper's ... */

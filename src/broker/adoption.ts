@@ -82,10 +82,12 @@ export class Adoption {
     ids.forEach((clientId, index) => {
       const three = results.slice(3 * index, 3 * index + 3);
       if (typeof three[0] !== "object" || !("data" in three[0]!) || clients.has(clientId)) return;
-      if (this.#parts.isObtaining(clientId)) return;
+      if (this.#parts.isObtaining(clientId) || !this.#isOurs(paths[index]!, clientId)) return;
       const client = makeClient(this.#context, clientId, three);
       const { record } = client;
       if (record === undefined) {
+        // What is not ours is left alone; whoever connects under that id takes its place.
+        if (three[0].data.length > 0) return;
         this.#parts.sessions.erase(client, () => {});
         return;
       }
@@ -94,6 +96,13 @@ export class Adoption {
       adopted.push({ client, record });
     });
     for (const { client, record } of adopted) this.#rest(client, record);
+  }
+
+  /** A session that stands where its client would look for it. */
+  #isOurs(path: string, clientId: string): boolean {
+    if (sessionPath(clientId) === path) return true;
+    this.#context.strangers.note(path, "is no session: it is not where one of that name would be");
+    return false;
   }
 
   #rest(client: Client, record: SessionRecord): void {
@@ -112,10 +121,13 @@ export class Adoption {
 
   /** Messages whose last recipient has them, and whose broker died before it could remove them. */
   async #sweepMessages(): Promise<void> {
-    const { coordinator, slips } = this.#context;
-    await walkMessages(coordinator, {
-      counted: (path, head, times) => slips.removeIfDone(countedOf(path, head), times),
-    });
+    const { coordinator, slips, strangers } = this.#context;
+    await walkMessages(
+      { store: coordinator, reader: strangers },
+      {
+        counted: (path, head, times) => slips.removeIfDone(countedOf(path, head), times),
+      },
+    );
   }
 
   /** Subscriptions of sessions that were erased while their broker died. */

@@ -74,14 +74,15 @@ export class Banking implements Ledger {
 
   /** Founds the bank, opens the branch, and counts what it pays for. Rejects with `OperatingError`. */
   async start(): Promise<void> {
-    const { coordinator, options, timers, clock } = this.#context;
+    const { coordinator, options, timers, clock, strangers } = this.#context;
     await new Promise<void>((done) => this.#accounts.found(options.bankCapital * milli, done));
     this.#stand(await new Promise<Standing>((done) => this.#accounts.open(this.branch, done)));
     const count = (path: string, { branch, credits }: MessageHead): void => {
       if (branch === this.branch) this.account.found(path, credits);
     };
-    await walkMessages(coordinator, { message: count });
-    await walkRetained(coordinator, count);
+    const walked = { store: coordinator, reader: strangers };
+    await walkMessages(walked, { message: count });
+    await walkRetained(walked, count);
     this.account.isOpen = true;
     timers.set(this.#timer, clock.now() + bankLookMs);
     await new Promise<void>((done) => this.#balance(0, done));

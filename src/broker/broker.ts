@@ -35,6 +35,7 @@ import type { Connection } from "./connection.ts";
 import type { Context } from "./context.ts";
 import { Directory } from "./directory.ts";
 import { Drain } from "./drain.ts";
+import type { BrokerEvent } from "./events.ts";
 import { Fanout } from "./fanout.ts";
 import { Fences } from "./fences.ts";
 import { Forwarding } from "./forwarding.ts";
@@ -42,7 +43,7 @@ import { Hosting } from "./hosting.ts";
 import { Inbound } from "./inbound.ts";
 import { Interest } from "./interest.ts";
 import { Leftovers } from "./leftovers.ts";
-import { type DialLink, type LinkConnection, Links } from "./links.ts";
+import { type DialLink, Links } from "./links.ts";
 import { MailDrops } from "./mail-drops.ts";
 import { joinTree, Membership } from "./membership.ts";
 import { Metrics } from "./metrics.ts";
@@ -54,6 +55,7 @@ import { Publishing } from "./publishing.ts";
 import { Retaining } from "./retaining.ts";
 import { Sessions } from "./sessions.ts";
 import { Stalls } from "./stalls.ts";
+import { Strangers } from "./strangers.ts";
 import { Subscribing } from "./subscribing.ts";
 import { Sys } from "./sys.ts";
 import { TakeOver } from "./take-over.ts";
@@ -61,24 +63,6 @@ import { Teller } from "./teller.ts";
 import { refuseCluster } from "./tree-format.ts";
 import { version } from "./version.ts";
 import { Wills } from "./wills.ts";
-
-/** Everything that can happen to a broker. What the store answers comes back through `Coordinator`'s callbacks. */
-export type BrokerEvent =
-  | { readonly kind: "opened"; readonly connection: Connection }
-  | { readonly kind: "received"; readonly connection: Connection; readonly bytes: Uint8Array }
-  | { readonly kind: "drained"; readonly connection: Connection }
-  | { readonly kind: "closed"; readonly connection: Connection; readonly why: string | undefined }
-  | { readonly kind: "linkOpened"; readonly connection: LinkConnection }
-  | { readonly kind: "linkReceived"; readonly connection: LinkConnection; readonly bytes: Uint8Array }
-  | { readonly kind: "linkDrained"; readonly connection: LinkConnection }
-  | { readonly kind: "linkClosed"; readonly connection: LinkConnection; readonly why: string | undefined }
-  | { readonly kind: "tick" }
-  /** Who may do what has changed. */
-  | { readonly kind: "accessChanged" }
-  /** Clients are sent to other brokers; `done`: nobody is here any more. */
-  | { readonly kind: "drain"; readonly done: () => void }
-  /** The broker leaves the tree; `done`: with all that it has announced there, as far as there is time. */
-  | { readonly kind: "shutdown"; readonly done: () => void };
 
 export interface Doors {
   readonly options: BrokerOptions;
@@ -117,8 +101,13 @@ export class Broker {
       onApart: (aheadMs) => log.warn({ aheadMs }, "this machine's clock is not ZooKeeper's: ZooKeeper's time is taken"),
     });
     const journal = new Journal(coordinator, clock);
-    const banking = new Banking(options, new Accounts(coordinator));
-    const slips = new Slips({ coordinator, journal, ledger: banking });
+    const strangers = new Strangers({ clock, log });
+    const banking = new Banking(
+      options,
+      new Accounts(coordinator, (path) => strangers.note(path, "is no account of the bank")),
+    );
+    journal.onObstacle = ({ code, path }) => strangers.note(path, `is in the way of a commit: ${code}`);
+    const slips = new Slips({ coordinator, journal, ledger: banking, reader: strangers });
     const mail = new Mail({ journal, ledger: banking, slips, epoch });
     const timers = new Timers();
     this.context = {
@@ -129,6 +118,7 @@ export class Broker {
       journal,
       mail,
       slips,
+      strangers,
       settlements: new Settlements({ mail, journal, timers, settleAfterMs: options.settleAfter }),
       banking,
       timers,

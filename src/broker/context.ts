@@ -20,6 +20,7 @@ import type { DialLink } from "./links.ts";
 import type { Metrics } from "./metrics.ts";
 import type { BrokerOptions } from "./options.ts";
 import type { Peer, Remote, RemoteSession } from "./peer.ts";
+import type { Strangers } from "./strangers.ts";
 
 export type ClusterRoute = Route<Client, Remote>;
 
@@ -68,6 +69,8 @@ export interface Context {
   /** Who may come in and do what; undefined: everybody everything. */
   readonly access: Access | undefined;
   readonly bans: Bans;
+  /** Znodes that are not ours. */
+  readonly strangers: Strangers;
   /** The broker must end. */
   readonly fatal: (error: OperatingError) => void;
   /** A session that this broker kept is another one's. */

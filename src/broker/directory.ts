@@ -4,7 +4,17 @@
  */
 import { interestSweepMax } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
-import { brokerMark, decodeName, encodeName, nameOf, subscriberMark, subscribersPath } from "../coordinator/paths.ts";
+import {
+  brokerMark,
+  decodeName,
+  encodeName,
+  isEncoded,
+  isEncodedPath,
+  nameOf,
+  parentPath,
+  subscriberMark,
+  subscribersPath,
+} from "../coordinator/paths.ts";
 import { decodeSubscription } from "../mail/records.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { parseFilter } from "../mqtt/topic.ts";
@@ -34,7 +44,7 @@ export class Directory {
     this.#interest = interest;
     this.#mirror = new Mirror(context.coordinator, {
       root: subscribersPath,
-      concerns: (path) => this.#concerns(nameOf(path)),
+      concerns: (path) => this.#concerns(path),
       needsData: () => true,
       apply: (path, node) => this.#apply(path, node),
     });
@@ -124,7 +134,9 @@ export class Directory {
     this.#context.elsewhere.delete(remote.clientId);
   }
 
-  #concerns(name: string): boolean {
+  #concerns(path: string): boolean {
+    const name = nameOf(path);
+    if (!isEncodedPath(subscribersPath, parentPath(path)) || !isEncoded(name.slice(1))) return false;
     if (name.startsWith(subscriberMark)) return !this.#context.clients.has(decodeName(name.slice(1)));
     if (!name.startsWith(brokerMark)) return false;
     return this.#isStarting || decodeName(name.slice(1)) !== this.#context.options.id;
@@ -133,7 +145,7 @@ export class Directory {
   #apply(path: string, node: MirrorNode | "exists" | undefined): void {
     const name = nameOf(path);
     // It may have become this broker's own while its data was read.
-    if (!this.#concerns(name)) return;
+    if (!this.#concerns(path)) return;
     const text = filterOf(path);
     const who = decodeName(name.slice(1));
     if (name.startsWith(brokerMark)) return this.#applyInterest(who, text, node);
@@ -143,9 +155,11 @@ export class Directory {
       this.#unsubscribe(remote, text);
       this.#forget(remote);
     } else if (node !== "exists") {
+      const subscription = this.#context.strangers.read(path, () => decodeSubscription(text, node.data));
+      if (subscription === undefined) return;
       const remote = this.session(who);
       this.#unsubscribe(remote, text);
-      this.#subscribe(remote, text, decodeSubscription(text, node.data));
+      this.#subscribe(remote, text, subscription);
     }
   }
 

@@ -201,7 +201,7 @@ function doorsOf({ metrics, bans, turn }: Context, tls: TlsIdentity | undefined)
   ];
 }
 
-function storeOf({ journal, coordinator, banking, metrics, self }: Context): readonly Family[] {
+function storeOf({ journal, coordinator, banking, metrics, self, strangers }: Context): readonly Family[] {
   const { account } = banking;
   return [
     gauge("mqttzoo_store_connected", "1 if there is contact with the store: ZooKeeper, or the embedded one.", () =>
@@ -212,6 +212,9 @@ function storeOf({ journal, coordinator, banking, metrics, self }: Context): rea
     ),
     counter("mqttzoo_store_damaged_records_total", "Records found damaged since the start, and not served.", () =>
       plain(coordinator.damagedRecords ?? 0),
+    ),
+    gauge("mqttzoo_store_strangers", "Znodes that are not ours, or newer than what this broker reads.", () =>
+      plain(strangers.count),
     ),
     gauge("mqttzoo_store_pending_commits", "Units that wait to be committed.", () => plain(journal.pendingUnits)),
     counter("mqttzoo_store_repairs_total", "Units that the store refused as they were, and that were tried anew.", () =>

@@ -43,7 +43,7 @@ export class Health {
   #ready(): Check[] {
     const start = this.#start();
     if (this.#context === undefined) return [start];
-    const { coordinator, self, banking } = this.#context;
+    const { coordinator, self, banking, strangers } = this.#context;
     const isConnected = coordinator.state === "CONNECTED";
     return [
       start,
@@ -65,6 +65,12 @@ export class Health {
         name: "bank",
         ok: banking.account.isOpen,
         why: banking.account.isOpen ? "the branch is open" : "the branch is being opened: nothing can be stored",
+      },
+      {
+        name: "tree",
+        // What others have left there keeps nobody from being served.
+        ok: true,
+        why: strangers.count === 0 ? "all of it is ours" : `${strangers.count} znodes are left out: ${strangers.words}`,
       },
       {
         name: "drain",

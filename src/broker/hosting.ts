@@ -4,7 +4,7 @@
  */
 
 import type { WatchEvent } from "../coordinator/coordinator.ts";
-import { nameOf, sessionPath } from "../coordinator/paths.ts";
+import { isSlipName, nameOf, sessionPath } from "../coordinator/paths.ts";
 import { decodeSession } from "../mail/records.ts";
 import type { Client } from "./client.ts";
 import type { Context } from "./context.ts";
@@ -58,6 +58,7 @@ export class Hosting {
 
   #hear(client: Client, path: string, { type, path: at }: WatchEvent): void {
     if (at.startsWith(`${path}/mail/`)) {
+      if (!isSlipName(at.slice(`${path}/mail/`.length))) return;
       if (type === "created") client.mailbox!.hear(nameOf(at));
       else if (type === "deleted") client.mailbox!.forget(nameOf(at));
       return;
@@ -79,8 +80,9 @@ export class Hosting {
     this.#context.coordinator.read([{ kind: "get", path }], (error, [node]) => {
       if (error !== undefined || client.handle === 0) return;
       if (typeof node === "object" && "data" in node && node.data.length > 0) {
-        const { owner, epoch } = decodeSession(node.data);
-        if (owner === this.#context.options.id && epoch === this.#context.self.epoch) return;
+        const { options, self, strangers } = this.#context;
+        const record = strangers.read(path, () => decodeSession(node.data));
+        if (record?.owner === options.id && record.epoch === self.epoch) return;
       }
       this.#context.evict(client);
     });

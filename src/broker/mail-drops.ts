@@ -3,17 +3,20 @@
  * say which they are stand in the tree, for all brokers must agree; what is published on such a topic goes into the store
  * only, and every subscriber gets it from there (`drop-feed.ts`).
  */
-import { decodeUtf8, encodeUtf8, noBytes } from "../base/bytes.ts";
-import { OperatingError } from "../base/errors.ts";
+import { encodeUtf8, noBytes } from "../base/bytes.ts";
+import { badFormat, OperatingError } from "../base/errors.ts";
 import { dropCloseMs } from "../base/limits.ts";
 import type { CoordinatorError } from "../coordinator/coordinator.ts";
+import { Fields } from "../coordinator/fields.ts";
 import {
   cursorPath,
   cursorsPath,
   decodeName,
   dropPath,
   dropsPath,
+  isEncodedPath,
   nameOf,
+  parentPath,
   topicPath,
   topicsPath,
 } from "../coordinator/paths.ts";
@@ -24,7 +27,7 @@ import { filterMatches, filtersOverlap, parseFilter } from "../mqtt/topic.ts";
 import type { Client } from "./client.ts";
 import type { Context } from "./context.ts";
 import { cursorOperation, DropFeed } from "./drop-feed.ts";
-import { children, Mirror, read } from "./mirror.ts";
+import { children, Mirror, type MirrorNode, read } from "./mirror.ts";
 import { type Cursor, Shelf } from "./shelf.ts";
 
 /** A mail drop's filter, as its znode says. */
@@ -56,16 +59,15 @@ export class MailDrops {
     context.router.isMailDrop = (topic) => this.#isOpenFor(topic);
     this.#mirror = new Mirror(context.coordinator, {
       root: dropsPath,
-      concerns: () => true,
+      concerns: (path) => parentPath(path) === dropsPath && isEncodedPath(dropsPath, path),
       needsData: () => true,
       apply: (path, node) => {
         const text = decodeName(nameOf(path));
         const levels = parseFilter(text)?.levels;
-        if (node === undefined || node === "exists" || levels === undefined) this.#filters.delete(text);
-        else {
-          const record = JSON.parse(decodeUtf8(node.data)) as DropRecord;
-          this.#filters.set(text, { ...record, levels, czxid: node.stat.czxid });
-        }
+        const record =
+          typeof node === "object" ? context.strangers.read(path, () => decodeDrop(levels, node.data)) : undefined;
+        if (record === undefined) this.#filters.delete(text);
+        else this.#filters.set(text, { ...record, czxid: (node as MirrorNode).stat.czxid });
         this.#changed();
       },
     });
@@ -249,7 +251,9 @@ export class MailDrops {
     const cursors = new Map<string, Cursor>();
     results.forEach((result, index) => {
       if (!isData(result)) return;
-      cursors.set(decodeName(nameOf(paths[index]!)), JSON.parse(decodeUtf8(result.data)) as Cursor);
+      const path = paths[index]!;
+      const cursor = this.#context.strangers.read(path, () => decodeCursor(result.data));
+      if (cursor !== undefined) cursors.set(decodeName(nameOf(path)), cursor);
     });
     return cursors;
   }
@@ -261,6 +265,17 @@ export class MailDrops {
       this.#context.journal.commit([{ kind: "put", path, data, exists: false }], () => resolve(), refused);
     });
   }
+}
+
+/** Throws `OperatingError` with EFORMAT, as `decodeCursor` does. */
+function decodeDrop(levels: readonly string[] | undefined, data: Uint8Array) {
+  if (levels === undefined) throw badFormat("is named by what is no filter");
+  return { isOpen: new Fields(data).flag("isOpen"), levels };
+}
+
+function decodeCursor(data: Uint8Array): Cursor {
+  const fields = new Fields(data);
+  return { czxid: fields.whole("czxid"), name: fields.text("name") };
 }
 
 /** The level of the tree below which all is that a subscription may match. */

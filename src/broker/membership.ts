@@ -2,7 +2,7 @@
  * Who is in the cluster: `/brokers`, mirrored. And what this broker is itself: its own znode, which lives as long as its
  * keeper session, and the lease that it may trust while it has no contact.
  */
-import { decodeUtf8, encodeUtf8, noBytes } from "../base/bytes.ts";
+import { encodeUtf8, noBytes } from "../base/bytes.ts";
 import { OperatingError } from "../base/errors.ts";
 import { formats } from "../base/formats.ts";
 import type { Coordinator, WriteOperation } from "../coordinator/coordinator.ts";
@@ -10,6 +10,7 @@ import {
   brokerPath,
   brokersPath,
   decodeName,
+  isEncodedPath,
   linkSecretPath,
   nameOf,
   parentPath,
@@ -39,14 +40,17 @@ export class Membership {
     this.#flows = flows;
     this.#mirror = new Mirror(context.coordinator, {
       root: brokersPath,
-      concerns: (path) => parentPath(path) === brokersPath,
+      concerns: (path) => parentPath(path) === brokersPath && isEncodedPath(brokersPath, path),
       needsData: () => true,
       apply: (path, node) => {
         const id = decodeName(nameOf(path));
         const epoch = typeof node === "object" ? node.stat.czxid : undefined;
         if (id === context.options.id) return this.#seeSelf(epoch);
-        const facts = typeof node === "object" ? decodeFacts(node.data) : undefined;
-        if (epoch !== undefined && facts === undefined) context.log.warn({ path }, "this is no broker of ours");
+        // One that does not go with its session would be waited for, and never answer.
+        const isLasting = typeof node === "object" && node.stat.isEphemeral === false;
+        const facts = typeof node === "object" && !isLasting ? decodeFacts(node.data) : undefined;
+        if (epoch === undefined) context.strangers.forget(path);
+        else if (facts === undefined) context.strangers.note(path, "is no broker of ours");
         this.#see(id, facts === undefined ? undefined : epoch, facts);
       },
     });
@@ -164,5 +168,17 @@ export async function sharedSecret(coordinator: Coordinator, fresh: string): Pro
   const [node] = await read(coordinator, [{ kind: "get", path: linkSecretPath }]);
   if (typeof node !== "object" || !("data" in node))
     throw new OperatingError("ESTORE", `${linkSecretPath} is gone from the tree`);
-  return decodeUtf8(node.data);
+  // An empty one would be no secret. Who is refused finds that of another broker, which was faster.
+  if (node.data.length === 0) {
+    const set: WriteOperation = {
+      kind: "set",
+      path: linkSecretPath,
+      data: encodeUtf8(fresh),
+      version: node.stat.version,
+    };
+    await write(coordinator, [set], "BadVersion");
+    return sharedSecret(coordinator, fresh);
+  }
+  // Whatever bytes stand there, all brokers take them for the same text.
+  return Buffer.from(node.data).toString();
 }

@@ -10,7 +10,7 @@ import type { ReadResult } from "../coordinator/coordinator.ts";
 import { decodeName, parentPath, sessionPath, willPath, willsPath } from "../coordinator/paths.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { isData } from "../mail/parts.ts";
-import { decodeSession, decodeWill, type WillRecord } from "../mail/records.ts";
+import { decodeSession, decodeWill, type SessionRecord, type WillRecord } from "../mail/records.ts";
 import { Session } from "../session/session.ts";
 import { Client } from "./client.ts";
 import type { Context } from "./context.ts";
@@ -114,7 +114,7 @@ export class OrphanedWills {
   }
 
   async #lookAt(brokerId: string, clientIds: readonly string[]): Promise<void> {
-    const { coordinator, log } = this.#context;
+    const { coordinator } = this.#context;
     const results = await read(
       coordinator,
       clientIds.flatMap((clientId) => [
@@ -126,10 +126,12 @@ export class OrphanedWills {
       const node = results[2 * index];
       if (!isData(node)) return;
       const path = willPath(brokerId, clientId);
-      const will = readWill(node.data);
-      if (will === undefined) log.warn({ path }, "this is no will: it is left where it is");
+      const will = this.#readWill(path, node.data);
       if (will === undefined || this.#isHeld(brokerId, clientId, will)) return;
-      this.#found({ clientId, brokerId, path, version: node.stat.version }, this.#waitOf(will, results[2 * index + 1]));
+      this.#found(
+        { clientId, brokerId, path, version: node.stat.version },
+        this.#waitOf(will, this.#readSession(clientId, results[2 * index + 1])),
+      );
     });
   }
 
@@ -153,7 +155,7 @@ export class OrphanedWills {
   }
 
   /** How long it is waited for the client, in ms: for the delay too, or until the session ends [MQTT-3.1.3-9]. */
-  #waitOf({ delay, lostAt, movedAt }: WillRecord, session: ReadResult | undefined): number {
+  #waitOf({ delay, lostAt, movedAt }: WillRecord, session: SessionRecord | undefined): number {
     const wall = this.#context.clock.wall();
     const since = movedAt ?? lostAt ?? wall;
     const delayMs = 1000 * Math.min(delay, lifeOf(session, wall));
@@ -189,7 +191,8 @@ export class OrphanedWills {
     if (!this.#isExpected(orphan)) return;
     this.#forget(orphan);
     if (!isData(node) || node.stat.version !== version) return;
-    const will = readWill(node.data)!;
+    const will = this.#readWill(path, node.data);
+    if (will === undefined) return;
     // Its broker may have come back just when the will was found.
     if (this.#isHeld(orphan.brokerId, clientId, will)) return;
     const check: JournalOperation = { kind: "check", path, version: () => version };
@@ -209,12 +212,10 @@ export class OrphanedWills {
     const { membership } = this.#parts;
     const { options } = this.#context;
     if (this.#isHere(clientId)) return true;
-    if (isData(session) && session.data.length > 0) {
-      const { connected, owner, epoch } = decodeSession(session.data);
-      if (connected && owner !== options.id && membership.isAlive(owner, epoch)) return true;
-    }
+    const record = this.#readSession(clientId, session);
+    if (record?.connected && record.owner !== options.id && membership.isAlive(record.owner, record.epoch)) return true;
     return others.some(({ id, node }) => {
-      const will = isData(node) ? readWill(node.data) : undefined;
+      const will = isData(node) ? this.#readWill(willPath(id, clientId), node.data) : undefined;
       return will !== undefined && this.#isHeld(id, clientId, will);
     });
   }
@@ -239,6 +240,16 @@ export class OrphanedWills {
     return this.#orphans.get(orphan.clientId)?.includes(orphan) === true;
   }
 
+  /** Undefined for what somebody else has written there. */
+  #readWill(path: string, data: Uint8Array): WillRecord | undefined {
+    return this.#context.strangers.read(path, () => decodeWill(data));
+  }
+
+  #readSession(clientId: string, node: ReadResult | undefined): SessionRecord | undefined {
+    if (!isData(node) || node.data.length === 0) return undefined;
+    return this.#context.strangers.read(sessionPath(clientId), () => decodeSession(node.data));
+  }
+
   #forget(orphan: Orphan): void {
     const others = this.#orphans.get(orphan.clientId)!.filter((other) => other !== orphan);
     if (others.length === 0) this.#orphans.delete(orphan.clientId);
@@ -246,19 +257,10 @@ export class OrphanedWills {
   }
 }
 
-/** Undefined for what somebody else has written there. */
-function readWill(bytes: Uint8Array): WillRecord | undefined {
-  try {
-    return decodeWill(bytes);
-  } catch {
-    return undefined;
-  }
-}
-
 /** How long a session goes on from now if its client does not come back, in seconds; 0: it has ended with its connection. */
-function lifeOf(session: ReadResult | undefined, wall: number): number {
-  if (!isData(session) || session.data.length === 0) return 0;
-  const { connected, expiryInterval, expiresAt } = decodeSession(session.data);
+function lifeOf(session: SessionRecord | undefined, wall: number): number {
+  if (session === undefined) return 0;
+  const { connected, expiryInterval, expiresAt } = session;
   if (connected) return expiryInterval;
   return expiresAt === null ? Infinity : Math.max(0, (expiresAt - wall) / 1000);
 }

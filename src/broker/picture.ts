@@ -2,6 +2,7 @@
 import { decodeGrant, decodeVault } from "../bank/account-records.ts";
 import type { Picture, StoredMessage, StoredSlip } from "../bank/audit.ts";
 import { bankPath, branchesPath, decodeName, messageMark, nameOf } from "../coordinator/paths.ts";
+import { quietReader } from "../mail/record-reader.ts";
 import type { MessageHead } from "../mail/records.ts";
 import { read, type Store, walk } from "./mirror.ts";
 import { walkMessages, walkRetained, walkSlips } from "./stored.ts";
@@ -22,16 +23,17 @@ export async function takePicture(store: Store, now: number): Promise<Picture | 
   const refused = new Map<string, number>();
   const messages: StoredMessage[] = [];
   const slips: StoredSlip[] = [];
-  await walkSlips(store, (path, { messagePath, state, recipients }) =>
+  const walked = { store, reader: quietReader };
+  await walkSlips(walked, (path, { messagePath, state, recipients }) =>
     slips.push({ path, messagePath, isReleased: state === "released", recipients }),
   );
   const add = (path: string, { branch, credits, keepUntil, parts }: MessageHead, where: Where): void => {
     messages.push({ path, branch, credits, expiresAt: keepUntil === Infinity ? 0 : keepUntil, parts, ...where });
   };
-  await walkMessages(store, {
+  await walkMessages(walked, {
     message: (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: false }),
   });
-  await walkRetained(store, (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: true }));
+  await walkRetained(walked, (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: true }));
   const damaged = new Map<string, string>();
   const note = (path: string, data: Uint8Array): void => {
     damaged.set(path, JSON.stringify(Buffer.from(data.subarray(0, damagedShown)).toString("latin1")));

@@ -4,10 +4,10 @@
  * told of it is older and is left aside; when it cannot be sure of that any more, it reads what stands there.
  */
 import { noBytes } from "../base/bytes.ts";
-import { parentPath, retainedPath, topicOfPath, topicPath } from "../coordinator/paths.ts";
+import { isEncodedPath, parentPath, retainedPath, topicOfPath, topicPath } from "../coordinator/paths.ts";
 import type { Payment } from "../mail/ledger.ts";
 import type { JournalOperation, Outcome } from "../mail/operations.ts";
-import { readStored } from "../mail/parts.ts";
+import { decodeStored, readPieces } from "../mail/parts.ts";
 import { decodeMessageHead } from "../mail/records.ts";
 import { isSameMessage, type Publish } from "../mqtt/publish.ts";
 import type { Context } from "./context.ts";
@@ -40,7 +40,7 @@ export class Retaining {
     this.#context = context;
     this.#mirror = new Mirror(context.coordinator, {
       root: retainedPath,
-      concerns: (path) => !this.#writing.has(path),
+      concerns: (path) => !this.#writing.has(path) && isEncodedPath(retainedPath, path),
       needsData: () => true,
       apply: (path, node) => this.#apply(path, node === "exists" ? undefined : node),
     });
@@ -138,19 +138,22 @@ export class Retaining {
   }
 
   #apply(path: string, node: MirrorNode | undefined): void {
-    const { retained, coordinator, banking } = this.#context;
-    const head = node && decodeMessageHead(node.data);
+    const { retained, coordinator, banking, strangers } = this.#context;
+    const topic = topicOfPath(retainedPath, path);
+    const isMessage = node !== undefined && node.data.length > 0;
+    if (!isMessage) strangers.forget(path);
+    const stored = isMessage ? strangers.read(path, () => decodeStored(topic, node.data)) : undefined;
+    const head = stored && decodeMessageHead(node!.data);
     if (head?.branch !== banking.branch) banking.account.freed(path);
     const parts = head?.parts?.id;
     this.#standsInParts(path, parts);
-    const topic = topicOfPath(retainedPath, path);
     // Empty: a level above others, or a message that was cleared while others stood below it.
-    if (node === undefined || node.data.length === 0) {
+    if (node === undefined || stored === undefined) {
       retained.delete(topic);
       return;
     }
     this.#reading++;
-    readStored(coordinator, topic, node.data, (publish) => {
+    readPieces(coordinator, stored, (publish) => {
       this.#reading--;
       // Replaced while its payload was read.
       if (publish === undefined || this.#inParts.get(path) !== parts || this.#writing.has(path)) return;

@@ -6,8 +6,9 @@
  */
 import { ignoreTheWorld } from "../base/errors.ts";
 import { partBytesMax } from "../base/limits.ts";
-import { messageMark, nameOf } from "../coordinator/paths.ts";
+import { isEncodedPath, messageMark, nameOf, parentPath, topicsPath } from "../coordinator/paths.ts";
 import type { Lying } from "../mail/mail.ts";
+import type { RecordReader } from "../mail/record-reader.ts";
 import { decodeMessage, decodeMessageHead } from "../mail/records.ts";
 import { topicOfMessage } from "../mail/slips.ts";
 import type { QoS } from "../mqtt/constants.ts";
@@ -39,15 +40,17 @@ export interface LyingMessage extends Lying, Cursor {
 export class Shelf {
   readonly feeds = new Set<DropFeed>();
   readonly #mirror: Mirror;
+  readonly #reader: RecordReader;
   #messages: LyingMessage[] = [];
   readonly #byPath = new Map<string, LyingMessage>();
   #isComplete = false;
   #fresh: LyingMessage[] = [];
 
-  constructor({ coordinator }: Context, root: string) {
+  constructor({ coordinator, strangers }: Context, root: string) {
+    this.#reader = strangers;
     this.#mirror = new Mirror(coordinator, {
       root,
-      concerns: (path) => nameOf(path).startsWith(messageMark),
+      concerns: (path) => nameOf(path).startsWith(messageMark) && isEncodedPath(topicsPath, parentPath(path)),
       needsData: () => true,
       apply: (path, node) => {
         if (node === undefined) this.#remove(path);
@@ -80,10 +83,14 @@ export class Shelf {
   }
 
   #add(path: string, { data, stat }: MirrorNode): void {
-    const head = decodeMessageHead(data);
-    if (head?.publisher === undefined || this.#byPath.has(path)) return;
+    if (this.#byPath.has(path)) return;
     const topic = topicOfMessage(path);
-    const publish = decodeMessage(topic, data);
+    const stored = this.#reader.read(path, () => ({
+      head: decodeMessageHead(data),
+      publish: decodeMessage(topic, data),
+    }));
+    if (stored?.head?.publisher === undefined) return;
+    const { head, publish } = stored;
     const message: LyingMessage = {
       path,
       czxid: stat.czxid,
@@ -92,7 +99,7 @@ export class Shelf {
       levels: topic.split("/"),
       qos: publish.qos,
       retain: publish.retain,
-      publisher: head.publisher,
+      publisher: stored.head.publisher,
       branch: head.branch,
       keepUntil: head.keepUntil,
       bytes: data.length + (head.parts?.count ?? 0) * partBytesMax,

@@ -1,6 +1,7 @@
 /** Walks over what is stored: whoever counts it, sweeps it or audits it goes through the tree the same way. */
 import {
   isMailbox,
+  isSlipName,
   messageMark,
   nameOf,
   parentPath,
@@ -8,8 +9,15 @@ import {
   sessionsPath,
   topicsPath,
 } from "../coordinator/paths.ts";
+import type { RecordReader } from "../mail/record-reader.ts";
 import { decodeMessageHead, decodeSlip, type MessageHead, type SlipRecord } from "../mail/records.ts";
 import { type MirrorNode, type Store, walk } from "./mirror.ts";
+
+/** What is walked over, and who leaves out what is not ours. */
+export interface Walked {
+  readonly store: Store;
+  readonly reader: RecordReader;
+}
 
 /** Is told of every stored message; and of how many recipients have it, if it has several. */
 export interface MessageVisitor {
@@ -17,10 +25,11 @@ export interface MessageVisitor {
   counted?(path: string, head: MessageHead, times: number): void;
 }
 
-export async function walkMessages(store: Store, visitor: MessageVisitor): Promise<void> {
+export async function walkMessages({ store, reader }: Walked, visitor: MessageVisitor): Promise<void> {
   const heads = new Map<string, MessageHead>();
   await walk(store, topicsPath, (path, node) => {
-    const head = nameOf(path).startsWith(messageMark) ? decodeMessageHead(node.data) : undefined;
+    const isMessage = nameOf(path).startsWith(messageMark);
+    const head = isMessage ? reader.read(path, () => decodeMessageHead(node.data)) : undefined;
     if (head !== undefined) {
       if (head.recipients > 1) heads.set(path, head);
       visitor.message?.(path, head, node);
@@ -31,20 +40,22 @@ export async function walkMessages(store: Store, visitor: MessageVisitor): Promi
 }
 
 export function walkRetained(
-  store: Store,
+  { store, reader }: Walked,
   visit: (path: string, head: MessageHead, node: MirrorNode) => void,
 ): Promise<void> {
   return walk(store, retainedPath, (path, node) => {
-    const head = decodeMessageHead(node.data);
+    const head = reader.read(path, () => decodeMessageHead(node.data));
     if (head !== undefined) visit(path, head, node);
   });
 }
 
 export function walkSlips(
-  store: Store,
+  { store, reader }: Walked,
   visit: (path: string, record: SlipRecord, node: MirrorNode) => void,
 ): Promise<void> {
   return walk(store, sessionsPath, (path, node) => {
-    if (isMailbox(parentPath(path)) && node.data.length > 0) visit(path, decodeSlip(node.data), node);
+    if (!isMailbox(parentPath(path)) || !isSlipName(nameOf(path))) return;
+    const record = reader.read(path, () => decodeSlip(node.data));
+    if (record !== undefined) visit(path, record, node);
   });
 }

@@ -73,7 +73,7 @@ export class Sys {
   }
 
   #values(now: number): [string, string | number][] {
-    const { metrics, clients, retained, router, turn, journal, banking, coordinator, peers } = this.#context;
+    const { metrics, clients, retained, router, turn, journal, banking, coordinator, peers, strangers } = this.#context;
     const { account } = banking;
     return [
       ["version", `mqttzoo ${version}`],
@@ -106,6 +106,7 @@ export class Sys {
       ["store/pending", journal.pendingUnits],
       ["store/messages/count", banking.account.messages],
       ["store/state", coordinator.state],
+      ["store/strangers", strangers.count],
       ["links/up", [...peers.values()].filter(({ isLinked }) => isLinked).length],
       ...this.#loads(),
       ["bank/capital", banking.capital / milli],

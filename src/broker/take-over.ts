@@ -159,7 +159,7 @@ export class TakeOver {
     this.#context.coordinator.read([{ kind: "children", path }], (error, [result]) => {
       if (error !== undefined) return;
       if (typeof result === "object" && "children" in result) {
-        for (const name of result.children) client.session.addIncoming(Number(name));
+        for (const id of packetIdsOf(result.children)) client.session.addIncoming(id);
       }
       done();
     });
@@ -184,17 +184,23 @@ export function makeClient(context: Context, clientId: string, results: readonly
   const [node, mail, incoming] = results;
   if (typeof node !== "object" || !("data" in node)) throw new Error("assertion failed: no session was read");
   // Mail that was stored while the session was erased has made an empty node; it holds nothing that anybody wants.
-  const isGarbage = node.data.length === 0;
-  const record: SessionRecord = isGarbage ? nobody : decodeSession(node.data);
+  const path = sessionPath(clientId);
+  const found = node.data.length > 0 ? context.strangers.read(path, () => decodeSession(node.data)) : undefined;
+  // What a stranger has put there is overwritten by whoever has that id; what stands below is this session's.
+  const record: SessionRecord = found ?? nobody;
   const client = new Client(context, new Session(clientId, record.version, record.expiryInterval));
-  client.record = isGarbage ? undefined : record;
+  client.record = found;
   client.isRecorded = true;
   client.owned.version = node.stat.version;
   if (typeof mail === "object" && "stat" in mail) client.mailbox!.count = mail.stat.childCount;
   if (typeof incoming === "object" && "children" in incoming) {
-    for (const name of incoming.children) client.session.addIncoming(Number(name));
+    for (const id of packetIdsOf(incoming.children)) client.session.addIncoming(id);
   }
   return client;
+}
+
+function packetIdsOf(names: readonly string[]): number[] {
+  return names.filter((name) => /^[1-9]\d{0,4}$/.test(name)).map(Number);
 }
 
 const nobody: SessionRecord = { owner: "", epoch: 0, connected: false, version: 4, expiryInterval: 1, expiresAt: 0 };

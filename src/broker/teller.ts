@@ -24,7 +24,7 @@ import type { MailDrops } from "./mail-drops.ts";
 import type { Membership } from "./membership.ts";
 import { children, read } from "./mirror.ts";
 import type { Retaining } from "./retaining.ts";
-import { walkMessages, walkRetained, walkSlips } from "./stored.ts";
+import { type Walked, walkMessages, walkRetained, walkSlips } from "./stored.ts";
 
 export interface TellerParts {
   readonly membership: Membership;
@@ -59,8 +59,15 @@ export class Teller {
   constructor(context: Context, parts: TellerParts) {
     this.#context = context;
     this.#parts = parts;
-    this.#accounts = new Accounts(context.coordinator);
+    this.#accounts = new Accounts(context.coordinator, (path) =>
+      context.strangers.note(path, "is no account of the bank"),
+    );
     context.timers.set(this.#timer, context.clock.now() + sweepMs);
+  }
+
+  get #walked(): Walked {
+    const { coordinator, strangers } = this.#context;
+    return { store: coordinator, reader: strangers };
   }
 
   #look(now: number): void {
@@ -131,8 +138,8 @@ export class Teller {
 
   /** Slips of messages whose time is over go, and the messages with the last of them. */
   async #sweepMail({ now }: Sweep): Promise<void> {
-    const { coordinator, slips } = this.#context;
-    await walkSlips(coordinator, (path, record, { stat }) => {
+    const { slips } = this.#context;
+    await walkSlips(this.#walked, (path, record, { stat }) => {
       if (record.keepUntil >= now || record.state === "released") return;
       const clientId = decodeName(nameOf(parentPath(parentPath(path))));
       const slip = { ...unreadSlip(clientId, nameOf(path)), record };
@@ -148,8 +155,8 @@ export class Teller {
   }
 
   async #sweepMessages({ now, bound, droppedOn, parts }: Sweep): Promise<void> {
-    const { coordinator, slips } = this.#context;
-    await walkMessages(coordinator, {
+    const { slips } = this.#context;
+    await walkMessages(this.#walked, {
       message: (path, head) => {
         bound.set(head.branch, (bound.get(head.branch) ?? 0) + head.credits);
         if (head.parts !== undefined) parts.add(head.parts.id);
@@ -184,7 +191,7 @@ export class Teller {
   }
 
   async #sweepRetained({ now, bound, parts }: Sweep): Promise<void> {
-    await walkRetained(this.#context.coordinator, (path, head, { stat }) => {
+    await walkRetained(this.#walked, (path, head, { stat }) => {
       bound.set(head.branch, (bound.get(head.branch) ?? 0) + head.credits);
       if (head.parts !== undefined) parts.add(head.parts.id);
       if (head.keepUntil < now) this.#parts.retaining.expire(path, stat.version);

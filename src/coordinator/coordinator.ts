@@ -30,6 +30,8 @@ export interface Stat {
   /** How often its data was set. */
   readonly version: number;
   readonly childCount: number;
+  /** Whether it goes with the session that has created it; undefined where the store does not say. */
+  readonly isEphemeral?: boolean;
 }
 
 /** The codes that both ZooKeeper and the embedded store give. */

@@ -67,6 +67,18 @@ export function isEncoded(name: string): boolean {
   return encodeName(decodeName(name)) === name;
 }
 
+/** True for a path whose levels below `root` are all encoded as ours are. */
+export function isEncodedPath(root: string, path: string): boolean {
+  const below = path.slice(root.length);
+  if (!/%|\/[@~=]/.test(below)) return true;
+  return below.split("/").slice(1).every(isEncoded);
+}
+
+/** Slips are numbered by the store, which counts in 32 bits. */
+export function isSlipName(name: string): boolean {
+  return /^-?\d{10}$/.test(name);
+}
+
 /**
  * A path in which what is above U+FFFF is encoded too: format 1 of the embedded store did not do that, and messages are named by
  * their paths in its slips.

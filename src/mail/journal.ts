@@ -4,6 +4,7 @@
  * `remove` do not care whether the node is there. A unit whose `check` fails is refused: what it speaks for is no
  * longer this broker's.
  */
+import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import { Histogram, timeEnds } from "../base/histogram.ts";
 import { journalBytesLow, journalBytesMax, journalUnitsMax, journalUnitsMin } from "../base/limits.ts";
@@ -12,7 +13,7 @@ import type { Coordinator, CoordinatorError, WriteResult } from "../coordinator/
 import { nameOf } from "../coordinator/paths.ts";
 import { Levels } from "./levels.ts";
 import { expectedBy, type JournalOperation, mayWait, type Outcome, occupiedIn, pagesOf } from "./operations.ts";
-import { leaveOut, outcomeOf, type Part, repair, type Unit, writesOf } from "./unit.ts";
+import { isInTheWay, leaveOut, outcomeOf, type Part, repair, type Unit, writesOf } from "./unit.ts";
 
 /** `versions[i]`: what operation i has left behind as data version; -1 where there is none or it is not known. */
 export type JournalDone = (versions: readonly number[], zxid: number) => void;
@@ -43,6 +44,8 @@ export class Journal {
   #parked: Unit[] = [];
   /** Told when the first unit is parked: `unpark` must be called when its check holds again. */
   onPark: () => void = () => {};
+  /** Told of a unit that is given up, since what stands in the tree, or the store's limit, is in its way. */
+  onObstacle: (error: CoordinatorError) => void = () => {};
   /** Told once when little is pending again after `full` was true. */
   onRelief: () => void = () => {};
 
@@ -214,8 +217,9 @@ export class Journal {
   }
 
   #refuse(unit: Unit, error: CoordinatorError): void {
-    if (unit.refused === undefined) throw new Error(`assertion failed: the store refused a unit: ${error.message}`);
-    unit.refused(error);
+    if (isInTheWay(error.code)) this.onObstacle(error);
+    else assert(unit.refused !== undefined, `the store refused a unit: ${error.message}`);
+    unit.refused?.(error);
   }
 
   #collect(unit: Unit, parts: readonly Part[], results: readonly WriteResult[] | undefined): number[] {

@@ -27,15 +27,23 @@ export function checkOfParts({ id, count }: Parts): JournalOperation {
   return { kind: "check", path: partPath(id, count - 1), version: () => -1 };
 }
 
-/** Makes a message of what its znode holds; undefined if pieces of it are gone. */
-export function readStored(
+/** A message as its znode has it: without its payload, if that is in parts. */
+export interface StoredMessage {
+  readonly publish: Publish;
+  readonly parts: Parts | undefined;
+}
+
+/** Throws `OperatingError` with EFORMAT. */
+export function decodeStored(topic: string, data: Uint8Array): StoredMessage {
+  return { publish: decodeMessage(topic, data), parts: decodeMessageHead(data)?.parts };
+}
+
+/** Completes a message; undefined if pieces of it are gone. */
+export function readPieces(
   store: StoredAt,
-  topic: string,
-  data: Uint8Array,
+  { publish, parts }: StoredMessage,
   done: (publish: Publish | undefined) => void,
 ): void {
-  const publish = decodeMessage(topic, data);
-  const parts = decodeMessageHead(data)?.parts;
   if (parts === undefined) return done(publish);
   const pieces: Uint8Array[] = [];
   const next = (): void => {

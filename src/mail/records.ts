@@ -16,12 +16,14 @@ import {
   writeUint32,
   writeUint64,
 } from "../base/bytes.ts";
-import { OperatingError } from "../base/errors.ts";
-import { encodeAstral } from "../coordinator/paths.ts";
-import type { ProtocolVersion, QoS } from "../mqtt/constants.ts";
+import { badFormat, ProtocolError } from "../base/errors.ts";
+import { Fields } from "../coordinator/fields.ts";
+import { encodeAstral, messageMark, nameOf, topicsPath } from "../coordinator/paths.ts";
+import { PacketType, type ProtocolVersion, type QoS } from "../mqtt/constants.ts";
+import { walkProperties } from "../mqtt/properties.ts";
 import { makePublish, Publish } from "../mqtt/publish.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
-import { parseFilter } from "../mqtt/topic.ts";
+import { isTopicName, parseFilter } from "../mqtt/topic.ts";
 
 const messageHeadBytes = 34;
 const formatVersion = 3;
@@ -113,36 +115,72 @@ function encodeBranch(text: string): Uint8Array {
   return branchBytes;
 }
 
+/** Where the texts of a message end, and its properties. */
+interface Layout {
+  readonly branchEnd: number;
+  readonly publisherEnd: number;
+  readonly textsEnd: number;
+  readonly propertiesStart: number;
+  readonly propertiesEnd: number;
+}
+
+/** Throws `OperatingError` with EFORMAT for what no broker of ours has written, or a newer one. */
+function layoutOf(bytes: Uint8Array): Layout {
+  if (bytes.length < messageHeadBytes) throw badFormat("is too short for a message");
+  if (bytes[16] !== formatVersion) throw badFormat(`is a message of format ${bytes[16]}, not ${formatVersion}`);
+  const branchEnd = messageHeadBytes + readUint16(bytes, 26);
+  const publisherEnd = branchEnd + readUint16(bytes, 28);
+  const textsEnd = publisherEnd + readUint16(bytes, 30);
+  const propertiesStart = textsEnd + ((bytes[17]! & copyFlag) === 0 ? 0 : 8);
+  const propertiesEnd = propertiesStart + readUint32(bytes, 22);
+  if (propertiesEnd > bytes.length) throw badFormat("is a message that ends early");
+  if ((bytes[17]! & 3) === 3) throw badFormat("is a message at QoS 3");
+  if (!Number.isSafeInteger(readUint64(bytes, 0)) || !Number.isSafeInteger(readUint64(bytes, 8)))
+    throw badFormat("is a message with numbers beyond 2^53");
+  return { branchEnd, publisherEnd, textsEnd, propertiesStart, propertiesEnd };
+}
+
 /**
  * What a message costs and who pays for it; undefined: the bytes are no message, but a level above others. Throws
- * `OperatingError` for bytes that another version has written.
+ * `OperatingError` with EFORMAT for bytes that no broker of ours has written, or a newer one.
  */
 export function decodeMessageHead(bytes: Uint8Array): MessageHead | undefined {
   if (bytes.length === 0) return undefined;
-  if (bytes.length < messageHeadBytes || bytes[16] !== formatVersion)
-    throw new OperatingError(
-      "EFORMAT",
-      `the store holds messages of another version (${bytes[16]}, not ${formatVersion})`,
-    );
+  const { branchEnd, publisherEnd, textsEnd } = layoutOf(bytes);
   const until = readUint64(bytes, 8);
-  const branchEnd = messageHeadBytes + readUint16(bytes, 26);
-  const publisherEnd = branchEnd + readUint16(bytes, 28);
-  const partsEnd = publisherEnd + readUint16(bytes, 30);
+  const partsId = textIn(bytes, publisherEnd, textsEnd);
   return {
     credits: readUint64(bytes, 0),
     keepUntil: until === 0 ? Infinity : until,
     recipients: readUint32(bytes, 18),
-    branch: decodeUtf8(bytes, messageHeadBytes, branchEnd),
-    publisher: (bytes[17]! & inDropFlag) === 0 ? undefined : decodeUtf8(bytes, branchEnd, publisherEnd),
-    parts:
-      partsEnd === publisherEnd
-        ? undefined
-        : { id: decodeUtf8(bytes, publisherEnd, partsEnd), count: readUint16(bytes, 32) },
+    branch: textIn(bytes, messageHeadBytes, branchEnd),
+    publisher: (bytes[17]! & inDropFlag) === 0 ? undefined : textIn(bytes, branchEnd, publisherEnd),
+    parts: partsId === "" ? undefined : { id: checkPartsId(partsId), count: readUint16(bytes, 32) },
   };
 }
 
-/** Reads what `encodeMessage` wrote; its topic comes from its path. A payload in parts is left empty. */
+function textIn(bytes: Uint8Array, start: number, end: number): string {
+  try {
+    return decodeUtf8(bytes, start, end);
+  } catch {
+    throw badFormat("holds a text that is not UTF-8");
+  }
+}
+
+/** It is part of a path, below which all is removed with the message. */
+function checkPartsId(id: string): string {
+  if (!/^[\w-]+$/.test(id)) throw badFormat("names parts that are none");
+  return id;
+}
+
+/**
+ * Reads what `encodeMessage` wrote; its topic comes from its path. A payload in parts is left empty. Throws `OperatingError`
+ * with EFORMAT.
+ */
 export function decodeMessage(topic: string, bytes: Uint8Array): Publish {
+  const { textsEnd, propertiesStart, propertiesEnd } = layoutOf(bytes);
+  if (!isTopicName(topic)) throw badFormat("is a message on what is no topic");
+  checkProperties(bytes, propertiesStart, propertiesEnd);
   const publish = new Publish();
   const until = readUint64(bytes, 8);
   const flags = bytes[17]!;
@@ -153,13 +191,21 @@ export function decodeMessage(topic: string, bytes: Uint8Array): Publish {
   publish.topicBytes = encodeUtf8(topic);
   publish.topicEnd = publish.topicBytes.length;
   publish.propertyBytes = publish.payloadBytes = bytes;
-  const textsEnd = messageHeadBytes + readUint16(bytes, 26) + readUint16(bytes, 28) + readUint16(bytes, 30);
-  const hasCopy = (flags & copyFlag) !== 0;
-  if (hasCopy) publish.copyUntil = readUint64(bytes, textsEnd);
-  publish.propertiesStart = textsEnd + (hasCopy ? 8 : 0);
-  publish.propertiesEnd = publish.payloadStart = publish.propertiesStart + readUint32(bytes, 22);
+  if ((flags & copyFlag) !== 0) publish.copyUntil = readUint64(bytes, textsEnd);
+  publish.propertiesStart = propertiesStart;
+  publish.propertiesEnd = publish.payloadStart = propertiesEnd;
   publish.payloadEnd = bytes.length;
   return publish;
+}
+
+function checkProperties(bytes: Uint8Array, start: number, end: number): void {
+  if (start === end) return;
+  try {
+    walkProperties(bytes, start, end, { packetType: PacketType.publish });
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    throw badFormat(`is a message whose properties are wrong: ${error.message}`);
+  }
 }
 
 /** Gives a message its payload, whose pieces have been read. */
@@ -217,13 +263,21 @@ export function encodeSlip(slip: SlipRecord): Uint8Array {
   return bytes;
 }
 
+/** Throws `OperatingError` with EFORMAT. Only what is below `/topics` is removed with a slip. */
 export function decodeSlip(bytes: Uint8Array): SlipRecord {
+  if (bytes.length < slipHeadBytes) throw badFormat("is too short for a slip");
   const count = readUint16(bytes, 16);
   const branchAt = slipHeadBytes + 4 * count;
   const pathAt = branchAt + readUint16(bytes, 18);
+  if (pathAt > bytes.length) throw badFormat("is a slip that ends early");
+  const state = slipStates[bytes[0]!];
+  if (state === undefined || (bytes[1]! & 3) === 3) throw badFormat("is a slip in no state that there is");
   const until = readUint64(bytes, 8);
+  const messagePath = encodeAstral(textIn(bytes, pathAt, bytes.length));
+  if (!messagePath.startsWith(`${topicsPath}/`) || !nameOf(messagePath).startsWith(messageMark))
+    throw badFormat("is a slip for what is no message");
   return {
-    state: slipStates[bytes[0]!]!,
+    state,
     qos: (bytes[1]! & 3) as QoS,
     retain: (bytes[1]! & 4) !== 0,
     hasParts: (bytes[1]! & 8) !== 0,
@@ -231,8 +285,8 @@ export function decodeSlip(bytes: Uint8Array): SlipRecord {
     recipients: readUint32(bytes, 4),
     keepUntil: until === 0 ? Infinity : until,
     subscriptionIds: Array.from({ length: count }, (_, index) => readUint32(bytes, slipHeadBytes + 4 * index)),
-    branch: decodeUtf8(bytes, branchAt, pathAt),
-    messagePath: encodeAstral(decodeUtf8(bytes, pathAt)),
+    branch: textIn(bytes, branchAt, pathAt),
+    messagePath,
   };
 }
 
@@ -253,18 +307,36 @@ export function encodeSession(record: SessionRecord): Uint8Array {
   return encodeUtf8(JSON.stringify(record));
 }
 
+/** Throws `OperatingError` with EFORMAT. */
 export function decodeSession(bytes: Uint8Array): SessionRecord {
-  return JSON.parse(decodeUtf8(bytes)) as SessionRecord;
+  const fields = new Fields(bytes);
+  return {
+    owner: fields.text("owner"),
+    epoch: fields.whole("epoch"),
+    connected: fields.flag("connected"),
+    version: fields.whole("version", 3, 5) as ProtocolVersion,
+    expiryInterval: fields.amount("expiryInterval"),
+    expiresAt: fields.amountOrNull("expiresAt"),
+  };
 }
 
 export function encodeSubscription({ filter, ...options }: Subscription): Uint8Array {
   return encodeUtf8(JSON.stringify(options));
 }
 
+/** Throws `OperatingError` with EFORMAT. */
 export function decodeSubscription(filterText: string, bytes: Uint8Array): Subscription {
   const filter = parseFilter(filterText);
-  if (filter === undefined) throw new Error(`the store holds the filter ${JSON.stringify(filterText)}, which is none`);
-  return { filter, ...(JSON.parse(decodeUtf8(bytes)) as Omit<Subscription, "filter">) };
+  if (filter === undefined) throw badFormat("is below what is no filter");
+  const fields = new Fields(bytes);
+  return {
+    filter,
+    qos: fields.whole("qos", 0, 2) as QoS,
+    noLocal: fields.flag("noLocal"),
+    retainAsPublished: fields.flag("retainAsPublished"),
+    retainHandling: fields.whole("retainHandling", 0, 2) as Subscription["retainHandling"],
+    id: fields.whole("id", 0),
+  };
 }
 
 /** A will that waits for its connection to end. */
@@ -292,25 +364,27 @@ export function encodeWill({ publish, delay, expiryMs, epoch, movedAt, lostAt }:
   return concatBytes([length, head, encodeMessage(publish, willHead)]);
 }
 
+/** Throws `OperatingError` with EFORMAT. */
 export function decodeWill(bytes: Uint8Array): WillRecord {
-  const headEnd = 4 + new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
-  const head = JSON.parse(decodeUtf8(bytes, 4, headEnd)) as {
-    topic: string;
-    retain: boolean;
-    delay: number;
-    expiry: number | null;
-    epoch: number;
-    movedAt?: number;
-    lostAt?: number;
-  };
-  const stored = decodeMessage(head.topic, bytes.slice(headEnd));
+  if (bytes.length < 4) throw badFormat("is too short for a will");
+  const headEnd = 4 + readUint32(bytes, 0);
+  if (headEnd > bytes.length) throw badFormat("is a will that ends early");
+  const fields = new Fields(bytes, 4, headEnd);
+  const stored = decodeMessage(fields.text("topic"), bytes.slice(headEnd));
   const publish = makePublish(stored.topicBytes, stored.payloadBytes.slice(stored.payloadStart), {
     qos: stored.qos,
-    retain: head.retain,
+    retain: fields.flag("retain"),
     properties: stored.propertyBytes.slice(stored.propertiesStart, stored.propertiesEnd),
   });
-  const { delay, expiry, epoch, movedAt, lostAt } = head;
-  return { publish, delay, expiryMs: expiry ?? Infinity, epoch, movedAt, lostAt };
+  const optional = (name: string): number | undefined => (fields.has(name) ? fields.amount(name) : undefined);
+  return {
+    publish,
+    delay: fields.amount("delay"),
+    expiryMs: fields.amountOrNull("expiry") ?? Infinity,
+    epoch: fields.whole("epoch"),
+    movedAt: optional("movedAt"),
+    lostAt: optional("lostAt"),
+  };
 }
 
 /** A will costs nothing while it waits for its connection to end. */

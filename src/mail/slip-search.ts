@@ -5,8 +5,9 @@
  */
 import { mailPageSlips } from "../base/limits.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
-import { mailPath } from "../coordinator/paths.ts";
+import { isSlipName, mailPath } from "../coordinator/paths.ts";
 import { isData } from "./parts.ts";
+import type { RecordReader } from "./record-reader.ts";
 import { decodeSlip } from "./records.ts";
 
 /** A slip whose number is not known. */
@@ -22,8 +23,11 @@ export class SlipSearch {
   /** By client ids whose mailboxes are being searched: what has come meanwhile, for the next search. */
   readonly #searches = new Map<string, Nameless[]>();
 
-  constructor(coordinator: Pick<Coordinator, "read">) {
+  readonly #reader: RecordReader;
+
+  constructor(coordinator: Pick<Coordinator, "read">, reader: RecordReader) {
     this.#coordinator = coordinator;
+    this.#reader = reader;
   }
 
   find(slip: Nameless): void {
@@ -49,7 +53,7 @@ export class SlipSearch {
     const path = mailPath(clientId);
     this.#coordinator.read([{ kind: "children", path }], (error, [result]) => {
       if (error !== undefined) return;
-      const names = typeof result === "object" && "children" in result ? [...result.children].sort() : [];
+      const names = typeof result === "object" && "children" in result ? result.children.filter(isSlipName).sort() : [];
       this.#searchBack(clientId, { names, wanted });
     });
   }
@@ -65,12 +69,12 @@ export class SlipSearch {
       for (let index = page.length - 1; index >= 0; index--) {
         const result = results[index];
         if (!isData(result)) continue;
-        const { messagePath } = decodeSlip(result.data);
-        const same = wanted.get(messagePath);
-        if (same === undefined) continue;
+        const slip = this.#reader.read(operations[index]!.path, () => decodeSlip(result.data));
+        const same = slip && wanted.get(slip.messagePath);
+        if (slip === undefined || same === undefined) continue;
         // Slips are numbered in the order in which they are stored: the last one is the newest.
         same.pop()?.found(page[index]!);
-        if (same.length === 0) wanted.delete(messagePath);
+        if (same.length === 0) wanted.delete(slip.messagePath);
       }
       this.#searchBack(clientId, search);
     });

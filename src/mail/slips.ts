@@ -4,13 +4,22 @@
  */
 import { mailPageSlips } from "../base/limits.ts";
 import type { Coordinator, ReadResult } from "../coordinator/coordinator.ts";
-import { idOfMessage, mailPath, parentPath, partsPath, topicOfPath, topicsPath } from "../coordinator/paths.ts";
+import {
+  idOfMessage,
+  isSlipName,
+  mailPath,
+  parentPath,
+  partsPath,
+  topicOfPath,
+  topicsPath,
+} from "../coordinator/paths.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { Journal } from "./journal.ts";
 import type { Ledger } from "./ledger.ts";
 import type { JournalOperation } from "./operations.ts";
-import { isData, readStored } from "./parts.ts";
+import { decodeStored, isData, readPieces } from "./parts.ts";
+import type { RecordReader } from "./record-reader.ts";
 import { decodeSlip, emptyRecord, encodeSlip, type MessageHead, type SlipRecord } from "./records.ts";
 import { SlipSearch } from "./slip-search.ts";
 
@@ -42,21 +51,25 @@ export interface Owned {
   version: number;
 }
 
+export type MessagesRead = (messages: readonly (Publish | undefined)[], strangers: ReadonlySet<number>) => void;
+
 export class Slips {
   readonly #coordinator: Coordinator;
   readonly #journal: Journal;
   readonly #ledger: Ledger;
+  readonly #reader: RecordReader;
   /** To be removed as soon as their number is known. */
   readonly #unwanted = new Set<Slip>();
   readonly #search: SlipSearch;
   /** Messages whose removal is under way, by their paths. */
   readonly #removing = new Set<string>();
 
-  constructor(parts: { coordinator: Coordinator; journal: Journal; ledger: Ledger }) {
+  constructor(parts: { coordinator: Coordinator; journal: Journal; ledger: Ledger; reader: RecordReader }) {
     this.#coordinator = parts.coordinator;
     this.#journal = parts.journal;
     this.#ledger = parts.ledger;
-    this.#search = new SlipSearch(parts.coordinator);
+    this.#search = new SlipSearch(parts.coordinator, parts.reader);
+    this.#reader = parts.reader;
   }
 
   /** A slip that is about to be stored, and what stores it. */
@@ -125,7 +138,7 @@ export class Slips {
   list(clientId: string, done: (slips: Slip[]) => void): void {
     this.#coordinator.read([{ kind: "children", path: mailPath(clientId) }], (error, [result]) => {
       if (error !== undefined) return;
-      const names = isChildren(result) ? [...result.children].sort() : [];
+      const names = isChildren(result) ? result.children.filter(isSlipName).sort() : [];
       done(names.map((name) => unreadSlip(clientId, name)));
     });
   }
@@ -154,9 +167,11 @@ export class Slips {
       );
       this.readMessages(
         empty.map((slip) => slip.record!.messagePath),
-        (messages) => {
+        (messages, strangers) => {
           empty.forEach((slip, index) => {
             slip.publish = messages[index];
+            // A slip is not removed for a message that a newer broker may read.
+            if (strangers.has(index)) slip.record = undefined;
           });
           done();
         },
@@ -164,19 +179,30 @@ export class Slips {
     });
   }
 
-  /** Reads stored messages; undefined for one that is gone. */
-  readMessages(paths: readonly string[], done: (messages: readonly (Publish | undefined)[]) => void): void {
+  /** Reads stored messages; undefined for one that is gone. `strangers`: what stands at these places is not ours. */
+  readMessages(paths: readonly string[], done: MessagesRead): void {
     this.#readAll(paths, (results) => {
       const messages: (Publish | undefined)[] = new Array(paths.length).fill(undefined);
-      const there = results.flatMap((result, index) => (isData(result) ? [{ index, data: result.data }] : []));
-      if (there.length === 0) return done(messages);
-      let left = there.length;
-      for (const { index, data } of there) {
-        readStored(this.#coordinator, topicOfMessage(paths[index]!), data, (message) => {
+      const strangers = new Set<number>();
+      let left = 1;
+      const settle = (): void => {
+        if (--left === 0) done(messages, strangers);
+      };
+      for (const [index, result] of results.entries()) {
+        if (!isData(result)) continue;
+        const path = paths[index]!;
+        const stored = this.#reader.read(path, () => decodeStored(topicOfMessage(path), result.data));
+        if (stored === undefined) {
+          strangers.add(index);
+          continue;
+        }
+        left++;
+        readPieces(this.#coordinator, stored, (message) => {
           messages[index] = message;
-          if (--left === 0) done(messages);
+          settle();
         });
       }
+      settle();
     });
   }
 
@@ -186,7 +212,9 @@ export class Slips {
     this.#readAll(unread.map(slipPath), (results) => {
       for (let index = 0; index < unread.length; index++) {
         const result = results[index];
-        if (isData(result)) unread[index]!.record = decodeSlip(result.data);
+        if (!isData(result)) continue;
+        const slip = unread[index]!;
+        slip.record = this.#reader.read(slipPath(slip), () => decodeSlip(result.data));
       }
       done();
     });

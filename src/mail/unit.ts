@@ -6,7 +6,7 @@
 import { assert } from "../base/assert.ts";
 import { noBytes } from "../base/bytes.ts";
 import { journalRetriesMax } from "../base/limits.ts";
-import type { CoordinatorError, WriteOperation } from "../coordinator/coordinator.ts";
+import type { CoordinatorError, CoordinatorErrorCode, WriteOperation } from "../coordinator/coordinator.ts";
 import { parentPath } from "../coordinator/paths.ts";
 import { levelMode } from "./levels.ts";
 import { isOvertaken, type JournalOperation, type Outcome, toWrite } from "./operations.ts";
@@ -79,6 +79,7 @@ function repairLevel(unit: Unit, part: Part & { path: string }, { code, message 
   else if (part.kind === "level" && code === "NodeExists")
     unit.levels = unit.levels.filter((path) => path !== part.path);
   else if (part.kind === "level" && code === "NoNode") addLevelAbove(unit, part.path);
+  else if (isInTheWay(code)) return false;
   else throw new Error(`assertion failed: the store refused a level: ${message}`);
   return true;
 }
@@ -123,10 +124,23 @@ function repairOwn(unit: Unit, index: number, { code, message }: CoordinatorErro
     case "create NodeExists":
       return false;
     default:
-      if (code === "TooLarge" || code === "NoAuth") return false;
+      if (isInTheWay(code)) return false;
       throw new Error(`assertion failed: the store refused ${operation.kind}: ${message}`);
   }
 }
+
+/** What others have put into the tree keeps a unit from being committed; or it is more than the store takes. */
+export function isInTheWay(code: CoordinatorErrorCode): boolean {
+  return inTheWay.includes(code);
+}
+
+const inTheWay: readonly CoordinatorErrorCode[] = [
+  "TooLarge",
+  "NoAuth",
+  "InvalidPath",
+  "NoChildrenForEphemerals",
+  "NotEmpty",
+];
 
 /** Leaves out what later units have overtaken. */
 export function leaveOut(unit: Unit): void {

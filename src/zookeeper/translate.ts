@@ -90,8 +90,13 @@ function versionOf({ kind }: WriteOperation, stat: Stat | undefined): number {
   return kind === "create" ? 0 : kind === "set" ? stat!.version : -1;
 }
 
-export function toStat({ czxid, mzxid, version, numChildren }: Stat) {
-  return { czxid, mzxid, version, childCount: numChildren };
+export function toStat({ czxid, mzxid, version, numChildren, ephemeralOwner }: Stat) {
+  return { czxid, mzxid, version, childCount: numChildren, isEphemeral: isSession(ephemeralOwner) };
+}
+
+/** Containers have the lowest number there is as their owner, nodes with a time to live one whose first byte is 255. */
+function isSession(owner: bigint): boolean {
+  return owner !== 0n && owner !== -(1n << 63n) && owner >> 56n !== -1n;
 }
 
 /** The port's code; undefined for what says nothing of the tree. */

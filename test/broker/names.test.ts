@@ -17,6 +17,7 @@ test.each(words)("%j is every name that a client may give", async (word) => {
 /** As the first format had it: characters above U+FFFF stand as they are, in names and in what names them. */
 function decodeNames(folder: string): number {
   const db = new Database(join(folder, "tree.db"));
+  db.exec("PRAGMA busy_timeout = 5000");
   const decode = (text: string): string => text.replaceAll("%F0%9F%98%80", "😀");
   const rows = db.query<{ parent: string; name: string; data: Uint8Array }, []>("SELECT * FROM node").all();
   let changed = 0;

@@ -65,7 +65,8 @@ export class MemoryTree {
     if (node === undefined) return "NoNode";
     if (kind === "children") return { children: [...node.children] };
     const { czxid, mzxid, version } = node;
-    const stat = { czxid, mzxid, version, childCount: node.children.size };
+    const isEphemeral = node.owner !== undefined;
+    const stat = { czxid, mzxid, version, childCount: node.children.size, isEphemeral };
     return kind === "get" ? { data: node.data.slice(), stat } : { stat };
   }
 

@@ -59,4 +59,32 @@ export const faults: readonly Fault[] = [
     replace: "rename.run(parent, encodeAstral(name), parent, name)",
     tests: "test/broker/names.test.ts",
   },
+  {
+    what: "tree: a stranger's record is read without a look at its lengths",
+    file: "src/mail/records.ts",
+    find: '  if (propertiesEnd > bytes.length) throw badFormat("is a message that ends early");\n',
+    replace: "",
+    tests: "test/unit/strangers.test.ts",
+  },
+  {
+    what: "tree: a slip may name anything to be removed with it",
+    file: "src/mail/records.ts",
+    find: 'throw badFormat("is a slip for what is no message");',
+    replace: "0;",
+    tests: "test/unit/strangers.test.ts",
+  },
+  {
+    what: "tree: a stranger's record is an error of our own",
+    file: "src/broker/strangers.ts",
+    find: "if (!isBadFormat(error)) throw error;",
+    replace: "if (error !== undefined) throw error;",
+    tests: "test/unit/strangers.test.ts",
+  },
+  {
+    what: "tree: what stands in the way of a commit ends the broker",
+    file: "src/mail/unit.ts",
+    find: "return inTheWay.includes(code);",
+    replace: 'return code === "TooLarge" && inTheWay.includes(code);',
+    tests: "test/broker/strangers.test.ts",
+  },
 ];

@@ -4,6 +4,7 @@ import { noBytes } from "../../src/base/bytes.ts";
 import { mailPageSlips } from "../../src/base/limits.ts";
 import type { Coordinator, ReadOperation, WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { mailPath, sessionPath } from "../../src/coordinator/paths.ts";
+import { quietReader } from "../../src/mail/record-reader.ts";
 import { encodeSlip, type SlipRecord } from "../../src/mail/records.ts";
 import { SlipSearch } from "../../src/mail/slip-search.ts";
 import { MemoryTree } from "../simulation/memory-tree.ts";
@@ -78,7 +79,7 @@ function mailboxOf(clientId: string): CountingStore {
 test("three hundred slips in doubt cost two listings of their mailbox, and reads of what is newest", async () => {
   const store = mailboxOf("away");
   for (let number = 0; number < 20_000; number++) store.put("away", `/topics/t/=old${number}`);
-  const search = new SlipSearch(store);
+  const search = new SlipSearch(store, quietReader);
   const found = new Map<string, string | undefined>();
   const due = new Map<string, string | undefined>();
   const stored = Array.from({ length: 300 }, (_, number) => `/topics/t/=new${number}`);
@@ -100,7 +101,7 @@ test("what is not there any more is told as gone, after one search; slips for on
   const store = mailboxOf("away");
   for (let number = 0; number < 1000; number++) store.put("away", `/topics/t/=old${number}`);
   const names = [store.put("away", "/topics/t/=twice"), store.put("away", "/topics/t/=twice")];
-  const search = new SlipSearch(store);
+  const search = new SlipSearch(store, quietReader);
   const found: [string, string | undefined][] = [];
   for (const messagePath of ["/topics/t/=gone", "/topics/t/=twice", "/topics/t/=twice"])
     search.find({ clientId: "away", messagePath, found: (name) => found.push([messagePath, name]) });
