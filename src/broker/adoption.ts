@@ -51,6 +51,8 @@ export class Adoption {
 
   /** Takes all sessions that nobody keeps, and the wills of brokers' incarnations that are gone. */
   async adopt(): Promise<void> {
+    // What others have changed of their subscriptions, while there was no contact.
+    await new Promise<void>((done) => this.#parts.directory.settled(done));
     await this.#adoptSessions();
     await this.#parts.orphanedWills.look();
     await this.#sweepSubscriptions();

@@ -151,8 +151,8 @@ export class TakeOver {
   }
 
   /**
-   * Reads the ids of half-received publishes: after the session is this broker's, for until then the broker that had it
-   * may still have committed some.
+   * Reads the ids of half-received publishes, and waits for what is told of subscriptions: after the session is this broker's,
+   * for until then the broker that had it may still have committed some.
    */
   readIncoming(client: Client, done: () => void): void {
     const path = incomingPath(client.session.clientId);
@@ -161,7 +161,7 @@ export class TakeOver {
       if (typeof result === "object" && "children" in result) {
         for (const id of packetIdsOf(result.children)) client.session.addIncoming(id);
       }
-      done();
+      this.#parts.directory.settled(done);
     });
   }
 
