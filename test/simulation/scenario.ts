@@ -12,6 +12,7 @@ import {
   unsettled,
   wrongOwners,
 } from "./checkers.ts";
+import { Liveness } from "./liveness.ts";
 import { World, type WorldOptions } from "./world.ts";
 
 /** Simulated time in which everything must come to rest after the last fault. */
@@ -41,6 +42,7 @@ export interface Outcome {
 export async function run(seed: number, options: WorldOptions = {}): Promise<Outcome> {
   const world = new World(seed, options);
   const history = new History();
+  const liveness = new Liveness(world);
   history.isOrdered = !world.isPoor;
   for (const id of ["a", "b", "c"]) world.node(id);
   for (const node of world.nodes.values()) await node.startIn(world);
@@ -99,7 +101,8 @@ export async function run(seed: number, options: WorldOptions = {}): Promise<Out
   return end([...wrong(), ...wrongLate, ...restless, ...state]);
 
   function end(found: string[]): Outcome {
-    return { seed, sent: history.sent.length, transactions: world.keeper.tree.transactions, wrong: found };
+    const wrong = [...found, ...liveness.end()];
+    return { seed, sent: history.sent.length, transactions: world.keeper.tree.transactions, wrong };
   }
 }
 

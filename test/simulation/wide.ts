@@ -8,6 +8,7 @@ import { defaultOptions } from "../../src/broker/options.ts";
 import { Actor, PublishingActor } from "./actors.ts";
 import { leftovers, lostCredits, orphanParts, overdrawn, unequalRetained, unsettled, wrongOwners } from "./checkers.ts";
 import { BriefActor, lostToGroup, TimedHistory } from "./groups.ts";
+import { Liveness } from "./liveness.ts";
 import { healAll, type Plan, planOf } from "./plan.ts";
 import { StatusActor, StatusWatcher, untruePresence } from "./presence.ts";
 import { seeded, World } from "./world.ts";
@@ -55,6 +56,7 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
   const { world, plan } = wideWorld(seed, options);
   const played: string[] = [];
   const history = new TimedHistory(() => world.now());
+  const liveness = new Liveness(world);
   history.isOrdered = !plan.traits.isPoor;
   for (const id of ["a", "b", "c"]) {
     const node = world.node(id);
@@ -108,7 +110,7 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
     const { ended, failedStarts, ensemble } = world;
     const destroyed = ensemble!.destroyed === undefined ? [] : [`the ensemble is lost: ${ensemble!.destroyed}`];
     const refused = failedStarts.filter((why) => !why.includes("cannot reach ZooKeeper"));
-    const wrong = [...destroyed, ...ended, ...refused, ...found];
+    const wrong = [...destroyed, ...ended, ...refused, ...liveness.end(), ...found];
     return { seed, sent: history.sent.length, transactions: ensemble!.log.length, played, wrong };
   }
 }
