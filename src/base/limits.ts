@@ -91,6 +91,10 @@ export const journalRetriesMax = 10;
 export const mailPageSlips = 256;
 /** ... fewer where messages are large, so that they stay below this; */
 export const mailPageBytesMax = 4 * 1024 * 1024;
+
+/** How often each connected session is looked at whether mail waits for it that nobody sends; and how many at once. */
+export const mailWatchMs = 10_000;
+export const mailWatchMax = 256;
 /** ... and fetched ahead only while the session's output is below this. */
 export const pumpOutputBytesMax = 256 * 1024;
 

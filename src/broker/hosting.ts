@@ -9,6 +9,7 @@ import { decodeSession } from "../mail/records.ts";
 import type { Client } from "./client.ts";
 import type { Context } from "./context.ts";
 import type { Links } from "./links.ts";
+import { MailWatch } from "./mail-watch.ts";
 import type { Membership } from "./membership.ts";
 import type { Peer } from "./peer.ts";
 
@@ -17,11 +18,13 @@ export class Hosting {
   readonly #parts: { readonly links: Links; readonly membership: Membership };
   /** By the numbers that deliveries name them by. */
   readonly #hosted = new Map<number, Client>();
+  readonly #mailWatch: MailWatch;
   #lastHandle = 0;
 
   constructor(context: Context, parts: { links: Links; membership: Membership }) {
     this.#context = context;
     this.#parts = parts;
+    this.#mailWatch = new MailWatch(context, this.#hosted);
   }
 
   has(handle: number): boolean {
@@ -32,6 +35,7 @@ export class Hosting {
     const { clientId } = client.session;
     client.handle = ++this.#lastHandle;
     this.#hosted.set(client.handle, client);
+    this.#mailWatch.wake();
     const path = sessionPath(clientId);
     client.unwatch = this.#context.coordinator.watch(path, (event) => this.#hear(client, path, event));
     for (const peer of this.#parts.membership.members()) {

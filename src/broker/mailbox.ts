@@ -40,6 +40,8 @@ export class Mailbox {
   #fetching = false;
   readonly #sentBefore: SentBefore;
   readonly #names = new SlipNames();
+  /** Grows with everything that comes in and goes out: while it stays, nothing moves. */
+  moves = 0;
   /** Bytes of a message, on average of the last page. */
   #messageBytes = mailPageBytesMax / 32;
 
@@ -56,9 +58,12 @@ export class Mailbox {
   }
 
   get #isFirst(): boolean {
-    const { state } = this.#client.context.coordinator;
-    const isIdle = this.#waiting.length === 0 && this.#line.length === 0 && this.#names.isQuiet;
-    return !this.#loading && isIdle && state === "CONNECTED";
+    return this.isIdle && this.#client.context.coordinator.state === "CONNECTED";
+  }
+
+  /** True if nothing is known here that waits to be sent. */
+  get isIdle(): boolean {
+    return !this.#loading && this.#waiting.length === 0 && this.#line.length === 0 && this.#names.isQuiet;
   }
 
   /**
@@ -91,6 +96,7 @@ export class Mailbox {
         if (this.#client.connection !== connection) return;
         this.#loading = this.#fetching = false;
         this.#reading++;
+        this.moves++;
         for (const slip of first) this.#sentBefore.reserve(slip);
         const newer = this.#waiting.drain().filter((slip) => !slip.committed || !this.#isListed(slip.name, listed));
         // What was known and is not there any more has gone while there was no contact.
@@ -131,6 +137,7 @@ export class Mailbox {
     if (connection === undefined || names.length === 0) return;
     const { clientId } = session;
     this.count += names.length;
+    this.moves += names.length;
     const slips = names.map((name) => unreadSlip(clientId, name));
     for (const slip of slips) this.#waiting.insert(slip, (a, b) => byNumber(a, b) < 0);
     this.pump();
@@ -167,6 +174,7 @@ export class Mailbox {
 
   /** The slip is committed. `connection` is the client's when the draft was made. */
   committed(outgoing: Outgoing, connection: Client["connection"]): void {
+    this.moves++;
     outgoing.slip!.committed = true;
     this.arrived(
       outgoing.slip!,
@@ -262,6 +270,7 @@ export class Mailbox {
 
   discard(slip: Slip): void {
     this.count--;
+    this.moves++;
     this.#sentBefore.forget(slip);
     this.#client.context.slips.discard(slip);
   }
@@ -319,6 +328,7 @@ export class Mailbox {
   }
 
   #send(slip: Slip): void {
+    this.moves++;
     const client = this.#client;
     const record = slip.record!;
     if (record.state === "released") return this.#sentBefore.resume(slip);

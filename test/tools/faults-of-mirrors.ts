@@ -60,4 +60,18 @@ export const faults: readonly Fault[] = [
     replace: "",
     tests: "test/zookeeper/refusals.test.ts",
   },
+  {
+    what: "mirrors: nobody looks after a session that is forgotten",
+    file: "src/broker/mail-watch.ts",
+    find: "    mailbox.load();",
+    replace: "",
+    tests: "test/simulation/liveness.test.ts",
+  },
+  {
+    what: "mirrors: each slip in doubt is searched for by itself",
+    file: "src/mail/slip-search.ts",
+    find: "      coming.push(slip);\n      return;",
+    replace: "      coming.push(slip);\n      queueMicrotask(() => this.#search(clientId));\n      return;",
+    tests: "test/unit/slip-search.test.ts",
+  },
 ];
