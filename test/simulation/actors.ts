@@ -94,6 +94,11 @@ export class Actor {
     this.hop();
   }
 
+  /** What it had subscribed to is no more. */
+  protected beginsAnew(): void {
+    this.#isSubscribed = false;
+  }
+
   /** Does not read for so long, in ms. */
   dawdle(forMs: number): void {
     const { client } = this;
@@ -179,10 +184,23 @@ export class PublishingActor extends Actor {
   readonly #qos: QoS;
   /** A message comes within so many ms. */
   readonly #pace: number;
+  readonly #topic: string;
+  readonly #expiry: number | undefined;
   #sequence = 0;
   isBusy = false;
 
-  constructor(name: string, options: { world: World; history: History; qos: QoS; pace?: number }) {
+  constructor(
+    name: string,
+    options: {
+      world: World;
+      history: History;
+      qos: QoS;
+      pace?: number;
+      topic?: string;
+      /** Seconds that its messages live. */
+      expiry?: number;
+    },
+  ) {
     const { history } = options;
     const session = new ClientSession(({ publish }, reason) => {
       if (reason < 0x80)
@@ -191,6 +209,8 @@ export class PublishingActor extends Actor {
     super(name, { ...options, session });
     this.#qos = options.qos;
     this.#pace = options.pace ?? 60;
+    this.#topic = options.topic ?? `sim/${name}`;
+    this.#expiry = options.expiry;
   }
 
   get isSettled(): boolean {
@@ -199,15 +219,16 @@ export class PublishingActor extends Actor {
 
   work(): void {
     if (this.isBusy && this.up && this.session.outgoing.size < window) {
-      const topic = `sim/${this.name}`;
+      const topic = this.#topic;
       const payload = this.history.send({ publisher: this.name, topic, sequence: this.#sequence++, qos: this.#qos });
       // Now and then it is retained: everything of a topic is in one order, whether it is kept or not.
-      const retain = this.world.random.next() < 0.1;
+      const retain = this.world.random.next() < 0.1 && this.#expiry === undefined;
       if (retain) this.history.retain(topic, payload);
+      const properties = this.#expiry === undefined ? {} : { properties: { messageExpiryInterval: this.#expiry } };
       const isLarge = this.world.hasLarge && this.#sequence % largeEvery === 0;
       const bytes = largeBytes[this.world.ensemble === undefined ? 0 : 1]!;
       const text = isLarge ? payload.padEnd(bytes, ".") : payload;
-      this.client!.publish(topic, text, { qos: this.#qos, retain }).catch(() => {});
+      this.client!.publish(topic, text, { qos: this.#qos, retain, ...properties }).catch(() => {});
     }
     this.world.after(this.world.random.next() * this.#pace, () => this.work());
   }

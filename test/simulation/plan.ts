@@ -7,8 +7,8 @@ import type { BrokerNode } from "./broker-node.ts";
 import type { KeeperServer } from "./ensemble/server.ts";
 import { seeded, type World } from "./world.ts";
 
-/** Begins a fault, and returns what ends it. */
-type Begin = (world: World, random: Random) => () => void;
+/** Begins a fault that lasts for so long, in ms, and returns what ends it. */
+type Begin = (world: World, random: Random, forMs: number) => () => void;
 
 export interface Fault {
   readonly name: string;
@@ -23,6 +23,8 @@ interface Misfortune {
   readonly name: string;
   readonly weight: number;
   readonly longest: number;
+  /** What is in a broker's memory is lost. */
+  readonly endsBrokers?: boolean;
   readonly begin: Begin;
 }
 
@@ -31,6 +33,7 @@ const nothing = (): void => {};
 const misfortunes: readonly Misfortune[] = [
   {
     name: "a broker is killed, and starts again",
+    endsBrokers: true,
     weight: 4,
     longest: 5000,
     begin: (world, random) => {
@@ -41,6 +44,7 @@ const misfortunes: readonly Misfortune[] = [
   },
   {
     name: "a broker is killed, and starts again at once",
+    endsBrokers: true,
     weight: 2,
     longest: 200,
     begin: (world, random) => {
@@ -64,10 +68,11 @@ const misfortunes: readonly Misfortune[] = [
   },
   {
     name: "all brokers are restarted, one after the other",
+    endsBrokers: true,
     weight: 2,
     longest: 9000,
-    begin: (world, random) => {
-      const each = 500 + random.next() * 2500;
+    begin: (world, random, forMs) => {
+      const each = forMs / world.nodes.size;
       const isOrderly = random.next() < 0.5;
       [...world.nodes.values()].forEach((node, turn) => {
         world.after(turn * each, () => {
@@ -259,6 +264,8 @@ export interface Traits {
   readonly observers: number;
   readonly sequenceStart: number;
   readonly wireBytesMax: number;
+  /** A member of the shared group has a session that ends with its connection; what its broker has confirmed dies with it. */
+  readonly hasBriefMember: boolean;
 }
 
 export interface Plan {
@@ -268,7 +275,7 @@ export interface Plan {
   readonly totalMs: number;
 }
 
-export function planOf(random: Random): Plan {
+export function planOf(random: Random, { hasBriefMembers = false }: { hasBriefMembers?: boolean } = {}): Plan {
   const chance = (part: number): boolean => random.next() < part;
   const traits: Traits = {
     isPoor: chance(0.2),
@@ -279,8 +286,10 @@ export function planOf(random: Random): Plan {
     observers: chance(0.3) ? 1 + Math.floor(random.next() * 2) : 0,
     sequenceStart: 0,
     wireBytesMax: chance(0.3) ? 2048 + Math.floor(random.next() * 64 * 1024) : Infinity,
+    hasBriefMember: hasBriefMembers && chance(0.4),
   };
-  const choice = traits.hasJumps ? [...misfortunes, jump] : misfortunes;
+  const possible = traits.hasBriefMember ? misfortunes.filter(({ endsBrokers }) => endsBrokers !== true) : misfortunes;
+  const choice = traits.hasJumps ? [...possible, jump] : possible;
   const count = 2 + Math.floor(random.next() * 5);
   const faults: Fault[] = traits.isLong ? [drawFault(random, longSleep, 1000)] : [];
   let at = 300;
@@ -305,7 +314,7 @@ function drawFault(random: Random, { name, longest, begin }: Misfortune, at: num
   // What is drawn while it is played is its own, so that it is the same without the others.
   const own = Math.floor(random.next() * 2 ** 32);
   const forMs = longest > 60_000 ? 60_000 + random.next() * (longest - 60_000) : random.next() * longest;
-  return { name, at, forMs, begin: (world) => begin(world, seeded(own)) };
+  return { name, at, forMs, begin: (world) => begin(world, seeded(own), forMs) };
 }
 
 function pickNode(world: World, random: Random): BrokerNode {

@@ -1,0 +1,27 @@
+/** What brokers remember at rest: no more than there is, or it would grow for ever. */
+import type { World } from "./world.ts";
+
+/** What lives is `clients` of the world; the rest is what the broker has kept of who has gone. */
+export function hoards(world: World, clients: number): string[] {
+  const wrong: string[] = [];
+  for (const { id, broker } of world.nodes.values()) {
+    if (broker === undefined) continue;
+    const { context } = broker;
+    const online = [...context.clients.values()].filter(({ connection }) => connection !== undefined).length;
+    const sizes: readonly (readonly [what: string, size: number, most: number])[] = [
+      ["sessions", context.clients.size, clients],
+      ["sessions elsewhere", context.elsewhere.size, clients],
+      ["other brokers", context.peers.size, world.nodes.size - 1],
+      ["connections", context.metrics.connections, online],
+      ["units of the journal", context.journal.pendingUnits, 0],
+    ];
+    for (const [what, size, most] of sizes)
+      if (size > most) wrong.push(`${id} remembers ${size} ${what}; ${most} are there`);
+    for (const client of context.clients.values())
+      if (client.inflight.size > 0)
+        wrong.push(`${id} has ${client.inflight.size} in flight to ${client.session.clientId}`);
+    for (const peer of context.peers.values())
+      if (peer.pending.size > 0) wrong.push(`${id} has ${peer.pending.size} pending at ${peer.id}`);
+  }
+  return wrong;
+}

@@ -1,0 +1,107 @@
+/** Clients with habits of their own: one that always begins anew, one that takes back what it has subscribed to, one whose session is short. */
+import { decodeUtf8 } from "../../src/base/bytes.ts";
+import type { MqttConnection } from "../../src/client/connection.ts";
+import type { ConnectionOptions, Message } from "../../src/client/connection-options.ts";
+import { Actor, unpadded } from "./actors.ts";
+import type { TimedHistory } from "./groups.ts";
+
+/** The session begins anew with each connection: nothing of an earlier one comes. */
+export class FreshActor extends Actor {
+  readonly wrong: string[] = [];
+  readonly #times: TimedHistory;
+  #connectedAt = 0;
+
+  constructor(name: string, options: ConstructorParameters<typeof Actor>[1] & { readonly history: TimedHistory }) {
+    super(name, options);
+    this.#times = options.history;
+  }
+
+  protected override nextConnection(): Partial<ConnectionOptions> {
+    this.#connectedAt = this.world.now();
+    this.beginsAnew();
+    return { clean: true };
+  }
+
+  protected override connected({ sessionPresent }: MqttConnection): void {
+    if (sessionPresent) this.wrong.push(`${this.name} began anew, and was told of a session`);
+  }
+
+  protected override received(message: Message): void {
+    const payload = unpadded(decodeUtf8(message.payload));
+    const at = this.#times.acknowledgedAt.get(payload);
+    if (at !== undefined && at < this.#connectedAt && !message.retain)
+      this.wrong.push(`${this.name} began anew at ${this.#connectedAt} and got ${payload}, settled at ${at}`);
+    super.received(message);
+  }
+}
+
+/** Subscribes and unsubscribes: what was settled while it was subscribed comes, sooner or later. */
+export class FickleActor extends Actor {
+  readonly #filter: string;
+  readonly #stays: { readonly from: number; readonly to: number }[] = [];
+  #since: number | undefined;
+
+  constructor(name: string, options: ConstructorParameters<typeof Actor>[1] & { readonly filter: string }) {
+    super(name, options);
+    this.#filter = options.filter;
+  }
+
+  /** Changes its mind, if it is connected. */
+  change(): void {
+    const { client, world } = this;
+    if (!this.up || client === undefined) return;
+    if (this.#since !== undefined) {
+      this.#stays.push({ from: this.#since, to: world.now() });
+      this.#since = undefined;
+      client.unsubscribe([this.#filter]).catch(() => {});
+      return;
+    }
+    client
+      .subscribe([this.#filter], { qos: 1 })
+      .then(([code]) => {
+        if (code! < 0x80) this.#since = world.now();
+      })
+      .catch(() => {});
+  }
+
+  /** Of a publisher's messages. */
+  missed(history: TimedHistory, publisher: string): string[] {
+    const got = new Set(history.receivedBy(this.name));
+    const stays = this.#since === undefined ? this.#stays : [...this.#stays, { from: this.#since, to: Infinity }];
+    return [...history.acknowledgedAt]
+      .filter(([payload, at]) => {
+        const sentAt = history.sentAt.get(payload)!;
+        const isDue = stays.some(({ from, to }) => sentAt >= from && at <= to);
+        return isDue && payload.startsWith(`${publisher} `) && !got.has(payload);
+      })
+      .map(([payload]) => `${this.name} had subscribed and has not got ${payload}`);
+  }
+}
+
+/** Receives what lives a short time only: nothing is begun to be sent when that is over. */
+export class SlumberActor extends Actor {
+  readonly wrong: string[] = [];
+  readonly #times: TimedHistory;
+  readonly #forMs: number;
+
+  constructor(
+    name: string,
+    options: ConstructorParameters<typeof Actor>[1] & { readonly history: TimedHistory; readonly forMs: number },
+  ) {
+    super(name, options);
+    this.#times = options.history;
+    this.#forMs = options.forMs;
+  }
+
+  protected override received(message: Message): void {
+    const payload = decodeUtf8(message.payload);
+    const at = this.#times.acknowledgedAt.get(payload);
+    const late = at === undefined ? 0 : this.world.now() - at - this.#forMs;
+    // What was sent in time and not acknowledged may be sent again.
+    if (late > slackMs && !message.dup) this.wrong.push(`${this.name} got ${payload} ${late} ms after its time`);
+    super.received(message);
+  }
+}
+
+/** Clocks drift, and what is sent is under way for a while. */
+const slackMs = 1500;

@@ -1,0 +1,203 @@
+/** The clients of a wide world: who publishes, who reads, who shares, who tells whether it is there, who has habits. */
+import { Actor, PublishingActor } from "./actors.ts";
+import { BriefActor, lostToGroup, TimedHistory } from "./groups.ts";
+import { FickleActor, FreshActor, SlumberActor } from "./habits.ts";
+import type { Plan } from "./plan.ts";
+import { StatusActor, StatusWatcher, untruePresence } from "./presence.ts";
+import type { World } from "./world.ts";
+
+export interface PeopleOptions {
+  readonly world: World;
+  readonly history: TimedHistory;
+  readonly plan: Plan;
+  readonly judgesPresence: boolean;
+  readonly hasPoorGroups: boolean;
+  readonly judgesBrief: boolean;
+}
+
+/** Messages of one publisher, about, however long the faults take. */
+const messagesEach = 120;
+/** Seconds that some messages, and some sessions, live. */
+const shortSeconds = 2;
+/** A brief session is promised what was settled so long before its end: others may have taken its broker for dead meanwhile. */
+const briefGraceMs = 8000;
+
+export class People {
+  readonly actors: readonly Actor[];
+  readonly #options: PeopleOptions;
+  readonly #publishers: readonly PublishingActor[];
+  readonly #subscribers: readonly Actor[];
+  readonly #visitors: readonly Actor[];
+  readonly #members: readonly Actor[];
+  readonly #brief: BriefActor;
+  readonly #fresh: FreshActor;
+  readonly #fickle: FickleActor;
+  readonly #slumber: SlumberActor;
+  /** Its session is over soon after its connection. */
+  readonly #guest: Actor;
+  readonly #devices: readonly StatusActor[];
+  readonly #watcher: StatusWatcher;
+  #isRestless = true;
+
+  constructor(options: PeopleOptions) {
+    const { world, history, plan } = options;
+    this.#options = options;
+    const { isPoor } = plan.traits;
+    const pace = Math.max(60, (2 * plan.totalMs) / messagesEach);
+    const all = { world, history };
+    const fleeting = new TimedHistory(() => world.now());
+    const publishers = [1, 2, 1, 2].map(
+      (qos, index) => new PublishingActor(`p${index + 1}`, { ...all, qos: qos as 1 | 2, pace }),
+    );
+    const hasty = { world, history: fleeting, qos: 1, pace, topic: "fleeting/p5", expiry: shortSeconds } as const;
+    this.#publishers = [...publishers, new PublishingActor("p5", hasty)];
+    const narrow = { connection: { properties: { receiveMaximum: 2 } } };
+    this.#subscribers = ["s1", "s2", "visitor"].map(
+      (name) => new Actor(name, { ...all, subscribe: "sim/#", ...(name === "s2" ? narrow : {}) }),
+    );
+    this.#members = groupOf(options).map(
+      (name) => new Actor(name, { ...all, subscribe: "$share/g/sim/#", isBrief: name === "g3" }),
+    );
+    this.#brief = new BriefActor("brief", { ...all, subscribe: "sim/#", isBrief: true });
+    this.#fresh = new FreshActor("fresh", { ...all, subscribe: "sim/p1" });
+    this.#fickle = new FickleActor("fickle", { ...all, filter: "sim/p3" });
+    const forMs = shortSeconds * 1000;
+    this.#slumber = new SlumberActor("slumber", { world, history: fleeting, subscribe: "fleeting/#", forMs });
+    const short = { connection: { sessionExpiryInterval: shortSeconds } };
+    this.#guest = new Actor("guest", { ...all, ...short, subscribe: "guests/#" });
+    this.#visitors = [this.#subscribers[2]!, ...this.#members.slice(1, 2), this.#slumber, this.#guest];
+    // A poor bank refuses what they say.
+    this.#devices = Array.from(
+      { length: isPoor ? 0 : 4 },
+      (_, index) => new StatusActor(`d${index}`, { ...all, isBrief: index % 2 === 0, willDelay: index < 2 ? 0 : 2 }),
+    );
+    this.#watcher = new StatusWatcher("watcher", { ...all, subscribe: "status/#" });
+    const others = [this.#brief, this.#fresh, this.#fickle, this.#slumber, this.#guest, this.#watcher];
+    this.actors = [...this.#publishers, ...this.#subscribers, ...this.#members, ...others, ...this.#devices];
+  }
+
+  begin(): void {
+    for (const publisher of this.#publishers) {
+      publisher.isBusy = true;
+      publisher.work();
+    }
+    for (const publisher of this.#publishers) this.#wander(publisher, 4000);
+    for (const device of this.#devices) this.#wander(device, 6000);
+    for (const visitor of this.#visitors) this.#visit(visitor);
+    this.#wander(this.#brief, 9000);
+    this.#wander(this.#fresh, 4000);
+    if (this.#members[2] !== undefined) this.#wander(this.#members[2], 5000);
+    for (const reader of this.#subscribers) this.#dawdle(reader);
+    this.#change();
+  }
+
+  /** Nobody begins anything new; some devices go for good. */
+  settle(): void {
+    const { random } = this.#options.world;
+    this.#isRestless = false;
+    for (const visitor of this.#visitors) visitor.isAway = false;
+    for (const publisher of this.#publishers) publisher.isBusy = false;
+    const [first, second] = this.#devices;
+    const go = (device: StatusActor, how: "with a word" | "without a word"): void => {
+      device.goForGood(how);
+      if (!device.isAway) this.#options.world.after(100, () => go(device, how));
+    };
+    if (first !== undefined) this.#options.world.after(random.next() * 3000, () => go(first, "without a word"));
+    if (second !== undefined) this.#options.world.after(random.next() * 3000, () => go(second, "with a word"));
+  }
+
+  /** Those whose sessions are over soon go, too. */
+  sendGuestsHome(): void {
+    this.#guest.isAway = true;
+    this.#guest.leave();
+  }
+
+  get isAtRest(): boolean {
+    return (
+      this.actors.every(({ up, isAway }) => up || isAway) &&
+      this.#publishers.every(({ isSettled }) => isSettled) &&
+      this.#devices.every(({ isSettled }) => isSettled) &&
+      this.#devices.slice(0, 2).every(({ isAway }) => isAway)
+    );
+  }
+
+  states(): string {
+    return this.actors
+      .map(({ name, up, session }) => `${name}:${up ? "up" : "down"}:${session.outgoing.size}`)
+      .join(" ");
+  }
+
+  /** What is wrong with what they have got; `since`: everybody had subscribed. */
+  wrong(since: number): string[] {
+    const { world, history, plan, judgesPresence, judgesBrief } = this.#options;
+    const { hasJumps } = plan.traits;
+    return [
+      ...this.#subscribers.flatMap(({ name }) => history.judge(name)),
+      ...(this.#members.length > 0 ? lostToGroup(history, this.#members, since) : []),
+      ...this.#fresh.wrong,
+      ...this.#fickle.missed(history, "p3"),
+      ...(hasJumps ? [] : this.#slumber.wrong),
+      ...(judgesBrief ? this.#brief.missed(history, briefGraceMs) : []),
+      ...(judgesPresence ? untruePresence(world, this.#devices, this.#watcher) : []),
+      ...this.#overdue(),
+    ];
+  }
+
+  /** Sessions that are over. */
+  #overdue(): string[] {
+    const { tree } = this.#options.world;
+    const left = [...tree.nodes.keys()].filter((path) => /^\/sessions\/..\/guest$/.test(path));
+    return this.#guest.isAway ? left.map((path) => `${path} is there, long after its time`) : [];
+  }
+
+  /** Changes brokers at once, now and then; the old one hears of it, or does not. */
+  #wander(actor: Actor, everyMs: number): void {
+    const { random } = this.#options.world;
+    this.#later(500 + random.next() * everyMs, () => {
+      if (random.next() < 0.4) actor.roam();
+      else actor.hop();
+      this.#wander(actor, everyMs);
+    });
+  }
+
+  /** Comes and goes. */
+  #visit(visitor: Actor): void {
+    if (!this.#isRestless) return;
+    visitor.isAway = !visitor.isAway;
+    if (visitor.isAway) visitor.leave();
+    const { random } = this.#options.world;
+    const longest = visitor === this.#slumber ? 6000 : 600;
+    const ms = visitor.isAway ? 100 + random.next() * longest : 400 + random.next() * 1500;
+    this.#options.world.after(ms * this.#slowness, () => this.#visit(visitor));
+  }
+
+  /** Does not read for a while, now and then. */
+  #dawdle(reader: Actor): void {
+    const { random } = this.#options.world;
+    this.#later(1000 + random.next() * 8000, () => {
+      reader.dawdle(random.next() * 1500);
+      this.#dawdle(reader);
+    });
+  }
+
+  #change(): void {
+    this.#fickle.change();
+    this.#later(300 + this.#options.world.random.next() * 2500, () => this.#change());
+  }
+
+  /** Where the faults take minutes, people take their time. */
+  #later(ms: number, run: () => void): void {
+    this.#options.world.after(ms * this.#slowness, () => {
+      if (this.#isRestless) run();
+    });
+  }
+
+  get #slowness(): number {
+    return Math.max(1, this.#options.plan.totalMs / 20_000);
+  }
+}
+
+function groupOf({ plan: { traits }, hasPoorGroups }: PeopleOptions): readonly string[] {
+  if (traits.isPoor && !hasPoorGroups) return [];
+  return traits.hasBriefMember ? ["g1", "g2", "g3"] : ["g1", "g2"];
+}
