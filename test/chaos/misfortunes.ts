@@ -20,7 +20,7 @@ export interface Misfortune {
   readonly end: () => Promise<void>;
 }
 
-type Begin = (victim: Victim) => Promise<Misfortune | undefined>;
+type Begin = (victim: Victim) => Promise<Misfortune>;
 
 const skewMsMax = 25_000;
 const ways: readonly CutWays[] = ["both", "from dialler", "to dialler"];
@@ -57,20 +57,21 @@ const onServer =
     return { ...(await begin(server, name, victim)), holds: ["ensemble"] };
   };
 
-export const misfortunes: readonly Begin[] = [
-  onBroker(async (seat) => {
+/** By the word that chooses one of them. */
+export const misfortunes: Readonly<Record<string, Begin>> = {
+  kill: onBroker(async (seat) => {
     await seat.end("SIGKILL");
     return { what: `kill -9 of broker ${seat.id}`, end: () => restart(seat) };
   }),
-  onBroker(async (seat) => {
+  restart: onBroker(async (seat) => {
     await seat.end("SIGTERM");
     return { what: `restart of broker ${seat.id}`, end: () => restart(seat) };
   }),
-  onBroker(async (seat) => {
+  pause: onBroker(async (seat) => {
     seat.signal("SIGSTOP");
     return { what: `SIGSTOP of broker ${seat.id}`, end: async () => seat.signal("SIGCONT") };
   }),
-  onBroker(async (seat, { cluster, random }) => {
+  "cut-link": onBroker(async (seat, { cluster, random }) => {
     const other = pick(
       random,
       cluster.seats.filter((one) => one !== seat),
@@ -84,7 +85,7 @@ export const misfortunes: readonly Begin[] = [
       end: async () => dialled.linkProxy.heal(),
     };
   }),
-  onBroker(async (seat, { random }) => {
+  "cut-keeper": onBroker(async (seat, { random }) => {
     const way = pick(random, ways);
     for (const proxy of seat.keeperProxies) proxy.cut("", way);
     return {
@@ -94,7 +95,7 @@ export const misfortunes: readonly Begin[] = [
       },
     };
   }),
-  onBroker(async (seat) => {
+  "reset-keeper": onBroker(async (seat) => {
     const resets = setInterval(() => {
       for (const proxy of seat.keeperProxies) proxy.reset();
     }, 700);
@@ -103,7 +104,7 @@ export const misfortunes: readonly Begin[] = [
       end: async () => clearInterval(resets),
     };
   }),
-  onBroker(async (seat, { random, skews }) => {
+  skew: onBroker(async (seat, { random, skews }) => {
     const skew = Math.round((2 * random.next() - 1) * skewMsMax);
     writeFileSync(join(skews, seat.id), String(skew));
     return {
@@ -111,7 +112,7 @@ export const misfortunes: readonly Begin[] = [
       end: async () => writeFileSync(join(skews, seat.id), "0"),
     };
   }),
-  onServer(async (server, name, { cluster }) => {
+  "kill-server": onServer(async (server, name, { cluster }) => {
     await server.kill();
     return {
       what: `kill -9 of ${name}`,
@@ -121,11 +122,11 @@ export const misfortunes: readonly Begin[] = [
       },
     };
   }),
-  onServer(async (server, name) => {
+  "pause-server": onServer(async (server, name) => {
     server.signal("SIGSTOP");
     return { what: `SIGSTOP of ${name}`, end: async () => server.signal("SIGCONT") };
   }),
-  onServer(async (server, name, { cluster }) => {
+  "part-server": onServer(async (server, name, { cluster }) => {
     cluster.ensemble.part(server);
     return {
       what: `${name} cut off from the other servers`,
@@ -135,4 +136,4 @@ export const misfortunes: readonly Begin[] = [
       },
     };
   }),
-];
+};

@@ -3,18 +3,17 @@
  * long as is wanted. After each round everything must heal, and is judged: what was acknowledged, who was declared dead, the
  * bank, how brokers have ended and what they have said; at the end, whether memory and znodes have stayed what they were.
  *
- *     bun run test:nemesis -- --minutes 60 --seed 7
+ *     bun run test:nemesis -- --minutes 60 --seed 7 --only pause
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Random } from "../../src/base/random.ts";
 import { seeded } from "../simulation/world.ts";
 import { eventually } from "../support/broker.ts";
 import { compilePreload } from "../support/preload.ts";
 import { type ClusterProcesses, startClusterProcesses } from "./cluster-processes.ts";
 import { auditOf, healMaxMs, Load } from "./load.ts";
-import { type Misfortune, misfortunes } from "./misfortunes.ts";
+import { type Misfortune, misfortunes, type Victim } from "./misfortunes.ts";
 
 /** Memory may grow by this part and this much from the first third of a long run to its last. */
 const memoryGrowthMax = 1.25;
@@ -26,6 +25,8 @@ export interface NemesisOptions {
   readonly seed: number;
   readonly minutes: number;
   readonly say: (line: string) => void;
+  /** Only this misfortune, by its word in `misfortunes.ts`. */
+  readonly only?: string | undefined;
 }
 
 /** What was measured at rest, after a round. */
@@ -36,7 +37,7 @@ interface Rest {
 }
 
 /** Returns everything that is wrong; stops after the first round in which something is. */
-export async function torment({ seed, minutes, say }: NemesisOptions): Promise<string[]> {
+export async function torment({ seed, minutes, say, only }: NemesisOptions): Promise<string[]> {
   const random = seeded(seed);
   const folder = mkdtempSync(join(tmpdir(), "mqttzoo-nemesis-"));
   const skews = join(folder, "skews");
@@ -57,7 +58,7 @@ export async function torment({ seed, minutes, say }: NemesisOptions): Promise<s
     const endAt = performance.now() + minutes * 60_000;
     for (let round = 1; performance.now() < endAt && wrong.length === 0; round++) {
       const before = load.history.sent.length;
-      const names = await suffer({ cluster, random, skews });
+      const names = await suffer({ cluster, random, skews }, only);
       const startedAt = performance.now();
       load.pause();
       await eventually(() => load.isAtRest(), "healing", healMaxMs).catch(() => wrong.push(...load.restless()));
@@ -88,17 +89,17 @@ export async function torment({ seed, minutes, say }: NemesisOptions): Promise<s
 }
 
 /** One or two misfortunes, which overlap; resolves when all is made good, with their names. */
-async function suffer(victim: { cluster: ClusterProcesses; random: Random; skews: string }): Promise<string[]> {
+async function suffer(victim: Victim, only: string | undefined): Promise<string[]> {
   const { random } = victim;
+  const words = Object.keys(misfortunes);
   const under: Misfortune[] = [];
   const names: string[] = [];
   for (let count = random.next() < 0.4 ? 2 : 1; count > 0; count--) {
     await Bun.sleep(300 + random.next() * 1200);
-    const begin = misfortunes[Math.floor(random.next() * misfortunes.length)]!;
+    const word = only ?? words[Math.floor(random.next() * words.length)]!;
     const busy = new Set(under.flatMap(({ holds }) => holds));
     // What would hit the same victim is left out: it cannot be killed twice.
-    const misfortune = await begin({ ...victim, cluster: without(victim.cluster, busy) });
-    if (misfortune === undefined) continue;
+    const misfortune = await misfortunes[word]!({ ...victim, cluster: without(victim.cluster, busy) });
     under.push(misfortune);
     names.push(misfortune.what);
   }
@@ -154,8 +155,14 @@ function numberAfter(flag: string, otherwise: number): number {
 if (import.meta.main) {
   const seed = numberAfter("--seed", Math.floor(Math.random() * 1_000_000) + 1);
   const minutes = numberAfter("--minutes", 60);
+  const at = process.argv.indexOf("--only");
+  const only = at === -1 ? undefined : process.argv[at + 1];
+  if (at !== -1 && misfortunes[only ?? ""] === undefined) {
+    console.error(`test:nemesis: --only needs one of ${Object.keys(misfortunes).join(", ")}`);
+    process.exit(1);
+  }
   console.log(`seed ${seed}, ${minutes} minutes`);
-  const wrong = await torment({ seed, minutes, say: console.log });
+  const wrong = await torment({ seed, minutes, say: console.log, only });
   for (const what of wrong) console.log(what);
   console.log(wrong.length === 0 ? "nothing is wrong" : `${wrong.length} wrong`);
   process.exit(wrong.length === 0 ? 0 : 1);

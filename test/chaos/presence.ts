@@ -31,6 +31,8 @@ export class Device {
     if (this.isUp || this.#isComing) return;
     this.#isComing = true;
     const life = ++this.life;
+    // It may be closed again before anybody is told that it was open.
+    let isClosed = false;
     try {
       const client = await connect({
         host: "127.0.0.1",
@@ -41,11 +43,12 @@ export class Device {
         connectTimeout: 3,
         will: { topic: `${topic}/${this.name}`, payload: `down ${life}`, qos: 1, retain: false },
         onClose: () => {
+          isClosed = true;
           if (this.life === life) this.isUp = false;
         },
       });
       this.client = client;
-      this.isUp = true;
+      this.isUp = !isClosed;
       await client.publish(`${topic}/${this.name}`, `up ${life}`, { qos: 1 });
     } catch {
       // Its broker has died meanwhile: it comes again.
@@ -90,6 +93,7 @@ export class Watcher {
     this.#isComing = true;
     try {
       if (!this.isUp) {
+        let isClosed = false;
         this.client = await connect({
           host: "127.0.0.1",
           port: this.#where(),
@@ -101,10 +105,11 @@ export class Watcher {
           session: this.session,
           onMessage: ({ topic: of, payload }) => this.#hear(of.slice(topic.length + 1), decodeUtf8(payload)),
           onClose: () => {
+            isClosed = true;
             this.isUp = false;
           },
         });
-        this.isUp = true;
+        this.isUp = !isClosed;
       }
       if (!this.#isSubscribed) await this.client!.subscribe([`${topic}/#`], { qos: 1 });
       this.#isSubscribed = true;

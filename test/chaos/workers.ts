@@ -45,6 +45,8 @@ export class Worker {
     if (this.up || this.#coming) return;
     this.#coming = true;
     this.port = this.#where();
+    // It may be closed again before anybody is told that it was open.
+    let isClosed = false;
     try {
       this.client = await connect({
         host: this.#host,
@@ -58,10 +60,11 @@ export class Worker {
         ...this.#login,
         onMessage: ({ payload }) => this.history.receive(this.name, decodeUtf8(payload)),
         onClose: () => {
+          isClosed = true;
           this.up = false;
         },
       });
-      this.up = true;
+      this.up = !isClosed;
     } catch {
       // The broker was killed while we connected, or does not answer.
     } finally {
