@@ -118,6 +118,16 @@ export const scanBytesMax = 4 * 1024 * 1024;
 export const scanStoreBytesMax = 2 * 1024 * 1024 * 1024;
 /** While it is, it is told this often how far it has come. */
 export const scanTellMs = 2_000;
+/** Place on the embedded store's disk that is kept for acks and deletions when it is full: so much, ... */
+export const diskReserveBytesMax = 64 * 1024 * 1024;
+export const diskReserveBytesMin = 2 * 1024 * 1024;
+/** ... on a small disk this part of it. It is filled in steps. */
+export const diskReservePartMax = 1 / 8;
+export const diskReserveStepBytes = 1024 * 1024;
+/** How often it is looked how much room the disk has, for the reserve too. */
+export const diskLookMs = 250;
+/** Pages that the embedded store's log grows to before it is written into the database. */
+export const logPagesMax = 4_000;
 /** How far acknowledged commits went is brought to disk, beside the commits themselves, no later than this. */
 export const witnessSyncMs = 500;
 /** Znodes read at once where a whole part of the tree is read: as many as there are bytes in them, about. */

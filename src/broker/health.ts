@@ -94,7 +94,8 @@ export async function askHealth(
 }
 
 /** A store that works, though not all of it is served. */
-function wellOf({ damagedRecords = 0 }: Coordinator): string {
+function wellOf({ damagedRecords = 0, isFull = false }: Coordinator): string {
+  if (isFull) return "its disk is nearly full: nothing new is stored until there is room";
   return damagedRecords === 0 ? "it answers" : `it answers; ${damagedRecords} damaged records are not served`;
 }
 

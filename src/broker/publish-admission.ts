@@ -35,7 +35,7 @@ export class PublishAdmission {
 
   /** Sets aside what a publish may cost; or says in words why it cannot be taken now. */
   admit(publish: Publish, route: ClusterRoute): Admission | Denial {
-    const { banking, options } = this.#context;
+    const { banking, coordinator, options } = this.#context;
     const full = publish.qos === 0 ? undefined : this.#fanout.fullMailbox(route, publish.qos);
     if (full !== undefined)
       return {
@@ -52,6 +52,9 @@ export class PublishAdmission {
     const copiesPrice = this.#priceOf(publish, route);
     const retainedPrice = publish.retain ? this.#retaining.priceOf(publish) : 0;
     if (copiesPrice + retainedPrice === 0) return { payment: undefined, retainedPayment: undefined };
+    // To be empty again the store needs the room that is left.
+    if (coordinator.isFull === true)
+      return { cause: "disk", why: "the disk of the broker's store is full", isHopeful: false };
     const payment = banking.reserve(copiesPrice);
     const retainedPayment = banking.reserve(retainedPrice);
     if (payment !== undefined && retainedPayment !== undefined) return { payment, retainedPayment };

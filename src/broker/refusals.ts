@@ -8,8 +8,8 @@ import { Timer } from "../base/timers.ts";
 import { retainedPath, topicOfPath, topicsPath } from "../coordinator/paths.ts";
 import type { Context } from "./context.ts";
 
-/** bank: it cannot be paid. mailbox: one that it would go into is full. size: the store takes nothing so large. retained: there are too many. */
-export type RefusalCause = "bank" | "mailbox" | "size" | "retained";
+/** bank: it cannot be paid. mailbox: one that it would go into is full. size: the store takes nothing so large. retained: there are too many. disk: the store's is full. */
+export type RefusalCause = "bank" | "mailbox" | "size" | "retained" | "disk";
 
 export interface Holder {
   readonly topic: string;
@@ -21,8 +21,8 @@ const holdersLogged = 3;
 export class Refusals {
   readonly #context: Context;
   /** Since the last line. */
-  readonly #unlogged = { bank: 0, mailbox: 0, size: 0, retained: 0 };
-  readonly #loggedAt = { bank: -Infinity, mailbox: -Infinity, size: -Infinity, retained: -Infinity };
+  readonly #unlogged = { bank: 0, mailbox: 0, size: 0, retained: 0, disk: 0 };
+  readonly #loggedAt = { bank: -Infinity, mailbox: -Infinity, size: -Infinity, retained: -Infinity, disk: -Infinity };
   #told = 0;
   readonly #timer = new Timer(() => this.#tell());
 

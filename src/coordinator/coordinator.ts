@@ -123,6 +123,8 @@ export interface Coordinator {
   readonly storeTime?: StoreTime | undefined;
   /** Records that were found damaged since the start and are not served; only where the store is a file of our own. */
   readonly damagedRecords?: number;
+  /** Its disk is full: nothing new should be stored, so that what is stored can be fetched and removed. */
+  readonly isFull?: boolean;
   write(operations: readonly WriteOperation[], done: WriteDone, repair?: Repair): void;
   read(operations: readonly ReadOperation[], done: ReadDone): void;
   /** When `done` is called, everything that anybody had committed before is seen: its events have been told. */

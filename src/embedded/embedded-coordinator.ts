@@ -33,6 +33,10 @@ export interface EmbeddedOptions {
   readonly foundDamaged: (words: string) => void;
 }
 
+const fullWords =
+  "the disk of the store is nearly full: nothing new is stored until there is room; what is stored can be fetched";
+const roomWords = "the disk of the store has room again";
+
 const defaultOptions: EmbeddedOptions = { acceptDamage: false, tell() {}, foundDamaged() {} };
 
 /** Requests in one transaction, so that one transaction does not hold up the next for long. */
@@ -48,6 +52,7 @@ export class EmbeddedCoordinator implements Coordinator {
   readonly isAlone = true;
   readonly submissionBytesMax = Infinity;
   damagedRecords = 0;
+  isFull = false;
   readonly #worker: Worker;
   readonly #watches = new Map<string, Set<(event: WatchEvent) => void>>();
   /** How many watched paths begin with each first level. */
@@ -222,6 +227,9 @@ export class EmbeddedCoordinator implements Coordinator {
         return this.#setState("SUSPENDED", message.message);
       case "told":
         return this.#options.tell(message.words);
+      case "space":
+        this.isFull = message.isFull;
+        return this.#options.tell(message.isFull ? fullWords : roomWords);
       case "damaged":
         this.damagedRecords++;
         return this.#options.foundDamaged(message.words);

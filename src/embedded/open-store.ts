@@ -6,6 +6,7 @@ import { Database, SQLiteError } from "bun:sqlite";
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, OperatingError } from "../base/errors.ts";
+import { logPagesMax } from "../base/limits.ts";
 import { assess, busyTimeout, storePath } from "./assess.ts";
 import { damageCode, refusal, summary } from "./damage.ts";
 import { create, currentFormat, formatOf, isEmpty, migrate } from "./formats.ts";
@@ -68,11 +69,17 @@ export function tryLock(folder: string): Database | undefined {
   }
 }
 
+/** The disk is full. */
+export const fullCode = "EFULL";
+
 /** An error of SQLite or of the disk as one for the operator; others are our bugs and stay as they are. */
 export function inWords(error: unknown, folder?: string): unknown {
   if (error instanceof OperatingError) return error;
   if (!(error instanceof SQLiteError) && (error as { syscall?: string }).syscall === undefined) return error;
   const where = folder === undefined ? "" : `cannot use the data folder ${folder}: `;
+  const { code } = error as { code?: string };
+  if (code === "ENOSPC" || /^SQLITE_(FULL|IOERR_SHMSIZE)/.test(code ?? ""))
+    return new OperatingError(fullCode, `${where}the disk is full`);
   if (isDamage(error)) return new OperatingError(damageCode, `${where}the store is damaged (${messageOf(error)})`);
   return new OperatingError("ESTORE", `${where}${messageOf(error)}`);
 }
@@ -91,7 +98,7 @@ function open(folder: string, { acceptDamage, tell }: OpenOptions, lock: Databas
   const db = new Database(storePath(folder));
   try {
     db.exec(busyTimeout);
-    db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;");
+    db.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=${logPagesMax};`);
     if (isEmpty(db)) create(db);
     if (formatOf(db) < currentFormat) migrateWithCopy(db, folder, tell);
     else if (wasClean) removeCopies(folder);
@@ -101,8 +108,6 @@ function open(folder: string, { acceptDamage, tell }: OpenOptions, lock: Databas
       db,
       witness,
       close(last) {
-        // Closing does it, too, but not while a statement is still prepared.
-        db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
         db.close();
         witness.close(last);
         lock.close();

@@ -1,10 +1,13 @@
 /** The worker around the database: one message in is one transaction, one message out its replies. */
 
 import { messageOf, OperatingError } from "../base/errors.ts";
-import { emptyLevelsMs, emptyLevelsSweptMax, witnessSyncMs } from "../base/limits.ts";
+import { diskLookMs, emptyLevelsMs, emptyLevelsSweptMax, witnessSyncMs } from "../base/limits.ts";
 import { decodeRequests, encodeReplies } from "./codec.ts";
 import { DamagedRow } from "./damage.ts";
 import { type Reply, type Request, TreeDatabase } from "./database.ts";
+import { DiskSpace } from "./disk-space.ts";
+import { fullCode } from "./open-store.ts";
+import { Room } from "./room.ts";
 
 export type ToWorker =
   | { readonly kind: "open"; readonly folder: string; readonly acceptDamage: boolean }
@@ -19,6 +22,8 @@ export type FromWorker =
   | { readonly kind: "trouble"; readonly message: string }
   /** For the operator's log. */
   | { readonly kind: "told"; readonly words: string }
+  /** The disk has become full, and nothing new should be stored; or there is room again. */
+  | { readonly kind: "space"; readonly isFull: boolean }
   /** A record was found damaged and has been set aside, since the operator accepts that. */
   | { readonly kind: "damaged"; readonly words: string }
   | { readonly kind: "closed" };
@@ -30,6 +35,7 @@ let database: TreeDatabase | undefined;
 /** The next few levels are about to be swept. */
 let isSweeping = false;
 let acceptDamage = false;
+let room: Room | undefined;
 
 function send(message: FromWorker): void {
   if (message.kind === "ran") self.postMessage(message, [message.replies.buffer as ArrayBuffer]);
@@ -37,17 +43,35 @@ function send(message: FromWorker): void {
 }
 
 function open(folder: string): void {
+  const tell = (words: string): void => send({ kind: "told", words });
   try {
-    database = new TreeDatabase(folder, "own", { acceptDamage, tell: (words) => send({ kind: "told", words }) });
+    database = withRoom(folder, () => new TreeDatabase(folder, "own", { acceptDamage, tell }));
+    room = new Room(new DiskSpace(folder), database, (isFull) => send({ kind: "space", isFull }));
   } catch (error) {
     return send({ kind: "refused", message: messageOf(error), code: (error as { code?: string }).code ?? "ESTORE" });
   }
+  setInterval(() => room?.look(), diskLookMs);
   setInterval(() => {
     database?.ageContainers();
     sweep();
   }, emptyLevelsMs);
   setInterval(() => database?.syncWitness(), witnessSyncMs);
   send({ kind: "opened" });
+}
+
+/** Even to open it takes some room: the reserve is there from earlier, or not. */
+function withRoom<Opened>(folder: string, open: () => Opened): Opened {
+  for (;;) {
+    try {
+      return open();
+    } catch (error) {
+      if (!isFull(error) || !new DiskSpace(folder).release()) throw error;
+    }
+  }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof OperatingError && error.code === fullCode;
 }
 
 /**
@@ -57,8 +81,11 @@ function open(folder: string): void {
 function run(requests: readonly Request[]): void {
   try {
     send({ kind: "ran", replies: encodeReplies(answer(requests)) });
+    room?.committed();
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
+    // While anything of the reserve is left, what has been promised already is stored.
+    if (isFull(error) && room?.ranOut() === true) return run(requests);
     send({ kind: "trouble", message: error.message });
     setTimeout(() => run(requests), retryMs);
   }
@@ -84,6 +111,7 @@ function sweep(): void {
     if (paths.length > 0) send({ kind: "swept", paths });
   } catch (error) {
     // They are looked at again the next time.
+    if (isFull(error)) return void room?.ranOut();
     return send({ kind: "trouble", message: messageOf(error) });
   }
   if (!database.mustSweep) return;
@@ -102,6 +130,7 @@ self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
     case "run":
       return run(decodeRequests(message.requests));
     case "close":
+      room = undefined;
       database?.close();
       database = undefined;
       return send({ kind: "closed" });

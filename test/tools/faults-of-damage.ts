@@ -4,6 +4,10 @@ import type { Fault } from "./faults.ts";
 const tests = "test/unit/damage.test.ts";
 const formats = "test/unit/formats.test.ts";
 
+const power = "test/chaos/disk.test.ts -t losses";
+const full = "test/chaos/disk.test.ts -t full";
+const filled = "test/chaos/disk.test.ts -t others";
+
 export const faults: readonly Fault[] = [
   {
     what: "damage: a record's checksum is not looked at when it is read",
@@ -88,5 +92,37 @@ export const faults: readonly Fault[] = [
     find: "if (format <= currentFormat) return;",
     replace: "if (format <= currentFormat + 1) return;",
     tests: formats,
+  },
+  {
+    what: "disk: commits are not synced",
+    file: "src/embedded/open-store.ts",
+    find: "PRAGMA synchronous=FULL",
+    replace: "PRAGMA synchronous=OFF",
+    tests: power,
+    needsBuild: true,
+  },
+  {
+    what: "disk: a full disk takes what is new",
+    file: "src/broker/publish-admission.ts",
+    find: "if (coordinator.isFull === true)",
+    replace: "if (coordinator.isFull === undefined)",
+    tests: full,
+    needsBuild: true,
+  },
+  {
+    what: "disk: what is refused when the disk was full once is refused for ever",
+    file: "src/embedded/room.ts",
+    find: "if (this.#isReserved) this.#become(false);",
+    replace: "",
+    tests: full,
+    needsBuild: true,
+  },
+  {
+    what: "disk: the reserve is kept, whatever happens",
+    file: "src/embedded/disk-space.ts",
+    find: "      if (size === 0) return false;\n",
+    replace: "      if (size >= 0) return false;\n",
+    tests: filled,
+    needsBuild: true,
   },
 ];

@@ -1,0 +1,73 @@
+/**
+ * Room on the disk for what makes room: acks and deletions are commits too, and a full disk could never be emptied by its readers. A file
+ * of nothing is kept in the store's folder; when the disk is full it gives its place away, bit by bit, while nothing new is taken. It is
+ * filled again when there is room.
+ */
+import { closeSync, fstatSync, ftruncateSync, openSync, statfsSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { diskReserveBytesMax, diskReserveBytesMin, diskReservePartMax, diskReserveStepBytes } from "../base/limits.ts";
+
+export class DiskSpace {
+  readonly #folder: string;
+  readonly #path: string;
+  /** As large as the reserve shall be, in bytes. */
+  readonly target: number;
+
+  /** Throws what the file system throws. */
+  constructor(folder: string) {
+    this.#folder = folder;
+    this.#path = join(folder, "tree.reserve");
+    const { blocks, bsize } = statfsSync(folder);
+    const part = Math.floor(blocks * bsize * diskReservePartMax);
+    this.target = Math.max(diskReserveBytesMin, Math.min(diskReserveBytesMax, part));
+  }
+
+  /** What others could still write, in bytes. */
+  get free(): number {
+    const { bavail, bsize } = statfsSync(this.#folder);
+    return bavail * bsize;
+  }
+
+  /** Adds to the reserve, a step at a time; true when it is complete. False: not yet, or there is no room for it. */
+  fill(): boolean {
+    const file = openSync(this.#path, "a");
+    try {
+      const { size } = fstatSync(file);
+      if (size >= this.target) return true;
+      if (this.free < diskReserveStepBytes) return false;
+      writeSync(file, nothing());
+      return size + diskReserveStepBytes >= this.target;
+    } catch {
+      // Whoever was faster has the room.
+      return false;
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  /** Gives a quarter of the reserve away; false: it is used up. */
+  release(): boolean {
+    const file = openSync(this.#path, "a");
+    try {
+      const { size } = fstatSync(file);
+      if (size === 0) return false;
+      ftruncateSync(file, Math.max(0, size - Math.ceil(this.target / 4)));
+      return true;
+    } finally {
+      closeSync(file);
+    }
+  }
+}
+
+let step: Uint8Array | undefined;
+
+/** No file system makes holes of it, or little of much. */
+function nothing(): Uint8Array {
+  if (step !== undefined) return step;
+  step = new Uint8Array(diskReserveStepBytes);
+  for (let at = 0, value = 1; at < step.length; at++) {
+    value = (Math.imul(value, 1_103_515_245) + 12_345) >>> 0;
+    step[at] = value >>> 16;
+  }
+  return step;
+}
