@@ -13,8 +13,10 @@ import {
   nameOf,
   parentPath,
   subscriberMark,
+  subscriberPath,
   subscribersPath,
 } from "../coordinator/paths.ts";
+import { isData } from "../mail/parts.ts";
 import { decodeSubscription } from "../mail/records.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { parseFilter } from "../mqtt/topic.ts";
@@ -35,6 +37,8 @@ export class Directory {
   /** A session that was kept here is kept elsewhere: the same. */
   onReleased: (remote: RemoteSession) => void = () => {};
   readonly #interest: Interest;
+  /** Subscriptions of sessions kept here that were changed, and not from here, while it is looked whose the session is. */
+  readonly #foreign = new Map<Client, Set<string>>();
   /** The tree is being read for the first time: what is found of this broker's own is of an earlier life. */
   #isStarting = true;
 
@@ -46,6 +50,7 @@ export class Directory {
       root: subscribersPath,
       concerns: (path) => this.#concerns(path),
       needsData: () => true,
+      leftAside: (path, exists) => this.#lookWhose(path, exists),
       apply: (path, node) => this.#apply(path, node),
     });
   }
@@ -125,6 +130,48 @@ export class Directory {
       router.unsubscribe(client, subscription);
       this.#subscribe(remote, text, subscription);
     }
+  }
+
+  /**
+   * The session has been taken by another broker, and it is not known when: what that one has changed of its subscriptions
+   * may have been left aside.
+   */
+  lose(client: Client): void {
+    const { session } = client;
+    const texts = [...session.subscriptions.keys()];
+    const paths = new Set([...texts.map((text) => subscriberPath(text, session.clientId)), ...this.#foreignOf(client)]);
+    this.release(client);
+    const { state } = this.#context.coordinator;
+    for (const path of paths) {
+      this.#mirror.note(path);
+      // Without contact all is read anew when there is contact again.
+      if (state === "CONNECTED") this.#mirror.refresh(path);
+    }
+  }
+
+  #foreignOf(client: Client): ReadonlySet<string> {
+    return this.#foreign.get(client) ?? new Set();
+  }
+
+  /** A subscription of a session that is kept here has changed: if that was not done here, it may be another broker's by now. */
+  #lookWhose(path: string, exists: boolean): void {
+    const { clients, coordinator } = this.#context;
+    const name = nameOf(path);
+    if (!name.startsWith(subscriberMark) || !isEncoded(name.slice(1))) return;
+    const client = clients.get(decodeName(name.slice(1)));
+    if (client === undefined || client.session.subscriptions.has(filterOf(path)) === exists) return;
+    const foreign = this.#foreign.get(client);
+    if (foreign !== undefined) {
+      foreign.add(path);
+      return;
+    }
+    this.#foreign.set(client, new Set([path]));
+    coordinator.read([{ kind: "get", path: client.owned.path }], (error, [node]) => {
+      // Its record is written at each change of hands: what this broker has written last, or is writing, is the newest.
+      const isOwn = error !== undefined || (isData(node) && node.stat.version <= client.owned.version);
+      if (!isOwn) this.#context.evict(client);
+      this.#foreign.delete(client);
+    });
   }
 
   /** A session without subscriptions, connections or messages under way is not remembered. */

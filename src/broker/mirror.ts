@@ -24,6 +24,8 @@ export interface MirrorOptions {
   readonly concerns: (path: string) => boolean;
   /** True if data is needed; otherwise `apply` is called with a node as soon as it is known to exist. */
   readonly needsData: (path: string) => boolean;
+  /** Told of events that were of no interest; `exists`: what the node is since. */
+  readonly leftAside?: (path: string, exists: boolean) => void;
   /** Undefined: the node is gone. */
   readonly apply: (path: string, node: MirrorNode | "exists" | undefined) => void;
   /** False: contact was lost, and something may be missing. True: everything up to what was last applied is there. */
@@ -101,7 +103,8 @@ export class Mirror {
       void this.#read().catch(ignoreTheWorld);
       return;
     }
-    if (path === this.#options.root || !this.#options.concerns(path)) return;
+    if (path === this.#options.root) return;
+    if (!this.#options.concerns(path)) return this.#options.leftAside?.(path, type !== "deleted");
     if (type === "deleted") {
       this.#dirty.delete(path);
       this.#known.delete(path);

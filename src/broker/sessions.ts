@@ -216,7 +216,7 @@ export class Sessions {
     if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
     // It is connected there by now.
     this.#wills.forget(client);
-    this.#directory.release(client);
+    this.#directory.lose(client);
     if (client.connection !== undefined)
       this.expel(client.connection, Reason.sessionTakenOver, "its session is kept elsewhere");
   }
@@ -230,7 +230,7 @@ export class Sessions {
       if (client.mailbox === undefined && client.will === undefined) continue;
       this.#wills.abandon(client);
       if (client.expiryTimer !== undefined) this.#context.timers.cancel(client.expiryTimer);
-      if (client.mailbox !== undefined) this.#directory.release(client);
+      if (client.mailbox !== undefined) this.#directory.lose(client);
       if (client.connection !== undefined)
         this.expel(client.connection, Reason.useAnotherServer, "no contact with ZooKeeper");
     }

@@ -74,4 +74,18 @@ export const faults: readonly Fault[] = [
     replace: "      coming.push(slip);\n      queueMicrotask(() => this.#search(clientId));\n      return;",
     tests: "test/unit/slip-search.test.ts",
   },
+  {
+    what: "mirrors: what is told of a session kept here is left aside, whoever has done it",
+    file: "src/broker/directory.ts",
+    find: "if (!isOwn) this.#context.evict(client);",
+    replace: "void isOwn;",
+    tests: "test/simulation/released.test.ts",
+  },
+  {
+    what: "mirrors: what was left aside before a session was lost is not read",
+    file: "src/broker/directory.ts",
+    find: 'if (state === "CONNECTED") this.#mirror.refresh(path);',
+    replace: "void state;",
+    tests: "test/simulation/released.test.ts",
+  },
 ];
