@@ -107,6 +107,8 @@ export const refusedRetryMs = 250;
 
 /** So long the embedded store waits for a tool that has it locked; then the commit is tried again. */
 export const storeBusyMs = 2_000;
+/** Where others write too, the journal takes a level for granted so long after it has put something below it. */
+export const levelsKnownMs = 500;
 /** Level nodes that are empty are removed when they have been so for this long, or twice as long, ... */
 export const emptyLevelsMs = 1_000;
 /** ... so many in one commit. */

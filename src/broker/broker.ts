@@ -43,6 +43,7 @@ import { Hosting } from "./hosting.ts";
 import { Inbound } from "./inbound.ts";
 import { Interest } from "./interest.ts";
 import { Leftovers } from "./leftovers.ts";
+import { LevelSweep } from "./level-sweep.ts";
 import { type DialLink, Links } from "./links.ts";
 import { MailDrops } from "./mail-drops.ts";
 import { joinTree, Membership } from "./membership.ts";
@@ -152,7 +153,7 @@ export class Broker {
     const directory = new Directory(context, { membership, interest });
     const hosting = new Hosting(context, { links, membership });
     const fences = new Fences(context, { links, membership, directory });
-    const forwarding = new Forwarding(context, resume);
+    const forwarding = new Forwarding(context, { resume, idle: (session) => directory.forget(session) });
     directory.onAdopted = (remote) => forwarding.moveToMailbox(remote);
     directory.onReleased = (remote) => forwarding.waitForMailbox(remote);
     const stalls = new Stalls(context.timers, () => doors.clock.now(), {
@@ -160,7 +161,7 @@ export class Broker {
       holdPeer: (peer) => links.say(peer, { say: "hold" }),
     });
     const fanout = new Fanout(context, stalls, forwarding);
-    const retaining = new Retaining(context);
+    const retaining = new Retaining(context, new LevelSweep(context));
     const backpressure = new Backpressure(journal, resume);
     const publishing = new Publishing(context, { fanout, retaining, backpressure, resume });
     const publishers = new Publishers(context);

@@ -114,7 +114,7 @@ export class Directory {
     }
     remote.subscriptions.clear();
     this.onAdopted(remote);
-    this.#forget(remote);
+    this.forget(remote);
   }
 
   /** The session is kept elsewhere from now on. */
@@ -125,11 +125,11 @@ export class Directory {
     if (clients.get(clientId) === client) clients.delete(clientId);
     if (subscriptions.size === 0) return;
     const remote = this.session(clientId);
-    this.onReleased(remote);
     for (const [text, subscription] of subscriptions) {
       router.unsubscribe(client, subscription);
       this.#subscribe(remote, text, subscription);
     }
+    this.onReleased(remote);
   }
 
   /**
@@ -175,7 +175,7 @@ export class Directory {
   }
 
   /** A session without subscriptions, connections or messages under way is not remembered. */
-  #forget(remote: RemoteSession): void {
+  forget(remote: RemoteSession): void {
     if (remote.subscriptions.size > 0 || remote.underWay > 0 || remote.moving.length > 0 || remote.host !== undefined)
       return;
     this.#context.elsewhere.delete(remote.clientId);
@@ -200,7 +200,7 @@ export class Directory {
       const remote = this.#context.elsewhere.get(who);
       if (remote === undefined) return;
       this.#unsubscribe(remote, text);
-      this.#forget(remote);
+      this.forget(remote);
     } else if (node !== "exists") {
       const subscription = this.#context.strangers.read(path, () => decodeSubscription(text, node.data));
       if (subscription === undefined) return;

@@ -16,10 +16,10 @@ import { bundleFrame, deliveryFrame, FrameType, type Packets, type Remain, write
 import type { Settlement } from "../mail/settlement.ts";
 import type { SlipDraft } from "../mail/slips.ts";
 import type { QoS } from "../mqtt/constants.ts";
-import { Envelope, type Publish, writePublish } from "../mqtt/publish.ts";
-import { MemorySink } from "../mqtt/sink.ts";
+import type { Publish } from "../mqtt/publish.ts";
 import { type Connection, Hold } from "./connection.ts";
 import type { ClusterRoute, Context } from "./context.ts";
+import { linkPacket } from "./link-packet.ts";
 import { type Group, isPeer, type Moving, type Peer, type RemoteSession, type RemoteTarget } from "./peer.ts";
 
 /** What one broker is to do with a message. */
@@ -32,6 +32,7 @@ export interface Share {
 export class Forwarding {
   readonly #context: Context;
   readonly #resume: (connection: Connection, reason: number) => void;
+  readonly #idle: (session: RemoteSession) => void;
   /** Chooses another member for a message that the chosen one's broker could not place. */
   reassign: (group: Group, settlement: Settlement, except: Peer, done: () => void) => void = (
     _group,
@@ -40,9 +41,17 @@ export class Forwarding {
     done,
   ) => done();
 
-  constructor(context: Context, resume: (connection: Connection, reason: number) => void) {
+  constructor(
+    context: Context,
+    how: {
+      readonly resume: (connection: Connection, reason: number) => void;
+      /** Nothing is under way to a session, or nobody has it connected any more. */
+      readonly idle: (session: RemoteSession) => void;
+    },
+  ) {
     this.#context = context;
-    this.#resume = resume;
+    this.#resume = how.resume;
+    this.#idle = how.idle;
   }
 
   /** The brokers that messages without a promise go to. */
@@ -209,8 +218,7 @@ export class Forwarding {
   left(peer: Peer): void {
     const pending = [...peer.pending.values()];
     peer.pending.clear();
-    for (const session of peer.hosted.values()) if (session.host === peer) session.host = undefined;
-    peer.hosted.clear();
+    for (const handle of [...peer.hosted.keys()]) this.#unhost(peer, handle);
     this.#context.router.touch();
     for (const { settlement, sessions, groups } of pending) {
       this.#store(settlement, [...sessions.values()]);
@@ -237,12 +245,16 @@ export class Forwarding {
   }
 
   unhosting(peer: Peer, handles: readonly number[]): void {
-    for (const handle of handles) {
-      const session = peer.hosted.get(handle);
-      peer.hosted.delete(handle);
-      if (session?.host === peer && session.handle === handle) session.host = undefined;
-    }
+    for (const handle of handles) this.#unhost(peer, handle);
     this.#context.router.touch();
+  }
+
+  #unhost(peer: Peer, handle: number): void {
+    const session = peer.hosted.get(handle);
+    peer.hosted.delete(handle);
+    if (session?.host !== peer || session.handle !== handle) return;
+    session.host = undefined;
+    this.#idle(session);
   }
 
   /**
@@ -290,12 +302,7 @@ export class Forwarding {
 
   /** The message as an MQTT 5 packet: what a link carries. */
   encode(publish: Publish, qos: QoS): Uint8Array {
-    const sink = new MemorySink();
-    envelope.qos = qos;
-    envelope.retain = publish.retain;
-    envelope.packetId = qos === 0 ? 0 : 1;
-    writePublish(sink, publish, envelope, publish.expiresAt === Infinity ? 0 : this.#context.clock.wall());
-    return sink.take();
+    return linkPacket(publish, qos, this.#context.clock);
   }
 
   #hold(publisher: Connection, peer: Peer): void {
@@ -308,6 +315,7 @@ export class Forwarding {
     session.underWay--;
     if (session.underWay > 0) return;
     for (const { target, settlement } of inOrder(session.moving.drain())) this.#move(target, settlement);
+    this.#idle(session);
   }
 
   #move(target: RemoteTarget, settlement: Settlement): void {
@@ -384,7 +392,3 @@ function inOrder(moving: Moving[]): Moving[] {
 export function draftOf({ session: { clientId }, qos, retain, subscriptionIds }: RemoteTarget): SlipDraft {
   return { clientId, qos, retain, subscriptionIds, packetId: 0 };
 }
-
-/** One envelope for all: it is filled in and used up within a call. */
-const envelope = new Envelope();
-envelope.version5 = true;

@@ -72,6 +72,11 @@ export class Mirror {
     this.#unseen.delete(path);
   }
 
+  /** A node that this broker has removed itself. */
+  forget(path: string): void {
+    this.#known.delete(path);
+  }
+
   /** Reads a node anew: what was told of it meanwhile may have been left aside. */
   refresh(path: string): void {
     this.#coordinator.read([{ kind: "get", path }], (error, [result]) => {

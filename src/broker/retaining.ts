@@ -11,6 +11,7 @@ import { decodeStored, readPieces } from "../mail/parts.ts";
 import { decodeMessageHead } from "../mail/records.ts";
 import { isSameMessage, type Publish } from "../mqtt/publish.ts";
 import type { Context } from "./context.ts";
+import type { LevelSweep } from "./level-sweep.ts";
 import { Mirror, type MirrorNode, read } from "./mirror.ts";
 
 /** What pays for a message that is being written. */
@@ -28,6 +29,7 @@ interface Writing {
 
 export class Retaining {
   readonly #context: Context;
+  readonly #sweep: LevelSweep;
   readonly #mirror: Mirror;
   /** Writes of this broker that are under way, by path: until they are done, what others wrote is older. */
   readonly #writing = new Map<string, Set<Writing>>();
@@ -36,8 +38,9 @@ export class Retaining {
   /** Ids of payloads in parts, by the paths of the messages that stand in the store. */
   readonly #inParts = new Map<string, string>();
 
-  constructor(context: Context) {
+  constructor(context: Context, sweep: LevelSweep) {
     this.#context = context;
+    this.#sweep = sweep;
     this.#mirror = new Mirror(context.coordinator, {
       root: retainedPath,
       concerns: (path) => !this.#writing.has(path) && isEncodedPath(retainedPath, path),
@@ -76,9 +79,11 @@ export class Retaining {
       const writing = this.#write(path, undefined);
       const after = (how: Outcome): void => {
         this.#written(path, writing, how);
-        if (how === "committed") this.#prune(parentPath(path));
+        if (how === "committed" && !this.#writing.has(path)) this.#mirror.forget(path);
         // Those below it may have gone meanwhile, and have left it as it was.
-        else if (how === "emptied" || how === "doubted") this.#prune(path);
+        if (how !== "emptied" && how !== "doubted") return;
+        this.#sweep.note(path);
+        this.#sweep.note(parentPath(path));
       };
       return [{ kind: "remove", path, isCurrent: () => retained.get(topic) === undefined, after }];
     }
@@ -168,26 +173,10 @@ export class Retaining {
   expire(path: string, version: number): void {
     this.#context.coordinator.write([{ kind: "delete", path, version }], (error) => {
       if (error === undefined || error.code === "NotEmpty") this.#removeParts(path);
-      if (error === undefined) this.#prune(parentPath(path));
+      if (error === undefined) this.#sweep.note(parentPath(path));
       // There are others below it: it stays as their level.
       else if (error.code === "NotEmpty")
         this.#context.coordinator.write([{ kind: "set", path, data: noBytes, version }], () => {});
-    });
-  }
-
-  /**
-   * Levels of retained messages are no containers: a container that is given a message would vanish with the last
-   * one below it. So the empty ones are removed here, each only as it was seen.
-   */
-  #prune(path: string): void {
-    const { coordinator } = this.#context;
-    if (path === retainedPath) return;
-    coordinator.read([{ kind: "get", path }], (_, [node]) => {
-      if (node === "NoNode") return this.#prune(parentPath(path));
-      if (typeof node !== "object" || !("data" in node) || node.data.length > 0 || node.stat.childCount > 0) return;
-      coordinator.write([{ kind: "delete", path, version: node.stat.version }], (error) => {
-        if (error === undefined) this.#prune(parentPath(path));
-      });
     });
   }
 }

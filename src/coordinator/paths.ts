@@ -197,6 +197,20 @@ export function estatePath(id: string): string {
   return `${branchesPath}/${messageMark}${encodeName(id)}`;
 }
 
+/** True for a level of retained messages, which may hold one itself. */
+export function isRetainedLevel(path: string): boolean {
+  return path.startsWith(`${retainedPath}/`);
+}
+
+/** True for a level that is there only for what stands below it, and is one of many. */
+export function isContainerLevel(path: string): boolean {
+  const name = nameOf(path);
+  if (path.startsWith(`${sessionsPath}/`)) return path.split("/").length === 5 && (name === "in" || name === "drops");
+  if (path.startsWith(`${partsPath}/`)) return true;
+  const isTopic = [topicsPath, subscribersPath, publishersPath].some((root) => path.startsWith(`${root}/`));
+  return isTopic && !name.startsWith(messageMark) && !name.startsWith(subscriberMark) && !name.startsWith(brokerMark);
+}
+
 export function parentPath(path: string): string {
   return path.slice(0, path.lastIndexOf("/")) || "/";
 }

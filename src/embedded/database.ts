@@ -12,10 +12,10 @@ import type {
   WriteOperation,
   WriteResult,
 } from "../coordinator/coordinator.ts";
+import { EmptyLevels } from "../coordinator/empty-levels.ts";
 import { isValidPath, mayBeLookedFor } from "../coordinator/valid-path.ts";
 import type { Row, Totals } from "./checksum.ts";
 import type { DamagedRow } from "./damage.ts";
-import { EmptyLevels } from "./empty-levels.ts";
 import { NodeTable } from "./node-table.ts";
 import {
   defaultOpenOptions,
@@ -373,8 +373,9 @@ export class TreeDatabase {
     if (row === null) return "NoNode";
     if (operation.kind === "children") return { children: this.#table.children(operation.path) };
     const { czxid, mzxid, version } = row;
-    const stat: Stat = { czxid, mzxid, version, childCount: this.#table.count(operation.path) };
-    return operation.kind === "get" ? { data: row.data, stat } : { stat };
+    const stat = (childCount: number): Stat => ({ czxid, mzxid, version, childCount });
+    if (operation.kind === "exists") return { stat: stat(this.#table.count(operation.path)) };
+    return { data: row.data, stat: stat(this.#table.hasChild(operation.path) ? 1 : 0) };
   }
 }
 

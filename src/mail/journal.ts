@@ -49,6 +49,9 @@ export class Journal {
   /** Told once when little is pending again after `full` was true. */
   onRelief: () => void = () => {};
 
+  /** Told of each node that a unit has removed. */
+  onRemoved: (path: string) => void = () => {};
+
   /** How often a unit was refused and tried anew: each time what came after it waited. */
   repairs = 0;
   /** From submission to commit. */
@@ -58,7 +61,7 @@ export class Journal {
   constructor(coordinator: Coordinator, clock: Pick<Clock, "now">) {
     this.#coordinator = coordinator;
     this.#clock = clock;
-    this.#levels = new Levels(coordinator);
+    this.#levels = new Levels(coordinator, clock);
   }
 
   /** True while more is pending than a healthy store would leave: publishers should not be read. */
@@ -145,6 +148,11 @@ export class Journal {
   settled(done: () => void): void {
     if (this.#pending.size === 0) return done();
     this.#barriers.push({ upTo: this.#lastNumber, done });
+  }
+
+  /** Levels that are about to be removed, since nothing is below them: what comes next looks for them. */
+  forgetLevels(levels: readonly string[]): void {
+    this.#levels.forget(levels);
   }
 
   /** What was parked is submitted again, in its order. */
@@ -237,6 +245,8 @@ export class Journal {
   #finish(unit: Unit, { versions, zxid, how }: { versions: readonly number[]; zxid: number; how: Outcome }): void {
     this.#retire(unit, how);
     this.latency.observe(this.#clock.now() - unit.submittedAt);
+    for (const operation of unit.operations)
+      if (operation?.kind === "remove" || operation?.kind === "take") this.onRemoved(operation.path);
     unit.done(versions, zxid);
     this.#lower();
   }

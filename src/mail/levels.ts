@@ -2,7 +2,8 @@
  * Level nodes: what stands above the nodes that the journal creates. Those that are known to exist are remembered; others
  * are looked for from above, for below what is missing everything is.
  */
-import { journalKnownNodesMax } from "../base/limits.ts";
+import type { Clock } from "../base/clock.ts";
+import { journalKnownNodesMax, levelsKnownMs } from "../base/limits.ts";
 import type { Coordinator, CreateMode } from "../coordinator/coordinator.ts";
 import { isMailbox, parentPath, retainedPath } from "../coordinator/paths.ts";
 import { type JournalOperation, madeBy, mayCreate } from "./operations.ts";
@@ -11,13 +12,19 @@ type Operations = readonly (JournalOperation | undefined)[];
 
 export class Levels {
   readonly #coordinator: Coordinator;
-  readonly #known = new Set<string>();
+  readonly #clock: Pick<Clock, "now">;
+  /** When each was last known to have something below it. */
+  readonly #known = new Map<string, number>();
 
-  constructor(coordinator: Coordinator) {
+  constructor(coordinator: Coordinator, clock: Pick<Clock, "now">) {
     this.#coordinator = coordinator;
-    coordinator.onSwept?.((paths) => {
-      for (const path of paths) this.#known.delete(path);
-    });
+    this.#clock = clock;
+    coordinator.onSwept?.((paths) => this.forget(paths));
+  }
+
+  /** They are being removed, or are gone. */
+  forget(levels: readonly string[]): void {
+    for (const level of levels) this.#known.delete(level);
   }
 
   /** Calls back, at once if it can, when it is known which levels above all of these are missing. */
@@ -42,35 +49,67 @@ export class Levels {
     const levels: string[] = [];
     let made: Set<string> | undefined;
     for (const operation of operations) {
-      if (operation === undefined || !mayCreate(operation) || this.#known.has(parentPath(operation.path))) continue;
-      made ??= madeBy(operations);
-      for (const level of levelsAbove(operation.path)) {
-        if (this.#known.has(level) || made.has(level)) continue;
-        levels.push(level);
-        this.#remember(level);
+      if (operation === undefined || !mayCreate(operation)) continue;
+      const parent = parentPath(operation.path);
+      if (!this.#isKnown(parent)) {
+        made ??= madeBy(operations);
+        for (const level of levelsAbove(operation.path)) {
+          if (this.#isKnown(level) || made.has(level)) continue;
+          levels.push(level);
+          this.#remember(level);
+        }
       }
+      this.#use(parent);
     }
     return levels;
   }
 
+  /** What must be asked for next: of each node the topmost level that is not known; and at first the lowest, which mostly tells. */
   #unknown(units: readonly Operations[], missing: ReadonlySet<string>): Set<string> {
     const unknown = new Set<string>();
     for (const operations of units) {
       let made: Set<string> | undefined;
       for (const operation of operations) {
-        if (operation === undefined || !mayCreate(operation) || this.#known.has(parentPath(operation.path))) continue;
+        if (operation === undefined || !mayCreate(operation)) continue;
+        const parent = parentPath(operation.path);
+        if (this.#isKnown(parent)) continue;
         made ??= madeBy(operations);
-        const first = levelsAbove(operation.path).find((level) => !this.#known.has(level) && !made!.has(level));
-        if (first !== undefined && !missing.has(first)) unknown.add(first);
+        const first = levelsAbove(operation.path).find((level) => !this.#isKnown(level) && !made!.has(level));
+        if (first === undefined || missing.has(first)) continue;
+        unknown.add(first);
+        if (this.#known.has(parent) && !missing.has(parent)) unknown.add(parent);
       }
     }
     return unknown;
   }
 
+  /**
+   * Where others write too, a level that nothing was put below for a while may have been removed by them. One that was there a
+   * moment ago still is: an empty level stays longer than that.
+   */
+  #isKnown(level: string): boolean {
+    const at = this.#known.get(level);
+    if (at === undefined) return false;
+    return this.#coordinator.isAlone === true || isRoot(level) || this.#clock.now() - at < levelsKnownMs;
+  }
+
+  #use(level: string): void {
+    if (this.#coordinator.isAlone !== true && this.#known.has(level)) this.#known.set(level, this.#clock.now());
+  }
+
   #remember(level: string): void {
     if (this.#known.size > journalKnownNodesMax) this.#known.clear();
-    this.#known.add(level);
+    const now = this.#clock.now();
+    this.#known.set(level, now);
+    if (this.#coordinator.isAlone === true) return;
+    // What stands above it is there too.
+    for (let at = level; !isRoot(at); at = parentPath(at)) this.#known.set(parentPath(at), now);
   }
+}
+
+/** The tree's own: they are never removed. */
+function isRoot(level: string): boolean {
+  return level.lastIndexOf("/") === 0;
 }
 
 /** All nodes above a path, from the root's children down. */
@@ -86,6 +125,6 @@ function levelsAbove(path: string): string[] {
  * with what is below it. A mailbox stays as long as its session: a new one would number its slips from 0 again.
  */
 export function levelMode(path: string): CreateMode {
-  const isContainer = path.lastIndexOf("/") > 0 && !path.startsWith(`${retainedPath}/`) && !isMailbox(path);
+  const isContainer = !isRoot(path) && !path.startsWith(`${retainedPath}/`) && !isMailbox(path);
   return isContainer ? "container" : "persistent";
 }

@@ -3,6 +3,7 @@ import type { Fault } from "./faults.ts";
 
 const devices = "test/broker/churn.test.ts";
 const behind = "test/broker/backpressure.test.ts";
+const cluster = "test/cluster/churn.test.ts";
 const store = "test/contract/embedded.test.ts";
 
 export const faults: readonly Fault[] = [
@@ -22,7 +23,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "churn: emptied levels all go in one commit",
-    file: "src/embedded/empty-levels.ts",
+    file: "src/coordinator/empty-levels.ts",
     find: "      if (taken++ === most) return;\n",
     replace: "      taken++;\n",
     tests: store,
@@ -89,5 +90,33 @@ export const faults: readonly Fault[] = [
     find: " && this.#pending.size < journalUnitsMax",
     replace: "",
     tests: behind,
+  },
+  {
+    what: "churn: a session elsewhere is remembered for ever when its connection has ended last",
+    file: "src/broker/forwarding.ts",
+    find: "    session.host = undefined;\n    this.#idle(session);\n",
+    replace: "    session.host = undefined;\n",
+    tests: cluster,
+  },
+  {
+    what: "churn: ZooKeeper is left to remove emptied levels",
+    file: "src/broker/level-sweep.ts",
+    find: " || (coordinator.isAlone !== true && isContainerLevel(path));",
+    replace: ";",
+    tests: cluster,
+  },
+  {
+    what: "churn: levels of retained messages stay",
+    file: "src/broker/level-sweep.ts",
+    find: "isRetainedLevel(path) || (",
+    replace: "(",
+    tests: devices,
+  },
+  {
+    what: "churn: a session that is let go of is forgotten before its subscriptions are handed over",
+    file: "src/broker/directory.ts",
+    find: "    const remote = this.session(clientId);\n    for",
+    replace: "    const remote = this.session(clientId);\n    this.onReleased(remote);\n    for",
+    tests: "test/simulation/simulation.test.ts",
   },
 ];
