@@ -98,6 +98,11 @@ export const mailWatchMax = 256;
 /** ... and fetched ahead only while the session's output is below this. */
 export const pumpOutputBytesMax = 256 * 1024;
 
+/** A mailbox whose slips have reached this number is made anew when it is empty; */
+export const slipNumberOldMin = 2 ** 30;
+/** ... with this one, shortly before the store can count no further, it is full until then. */
+export const slipNumberMax = 2 ** 31 - 2 ** 20;
+
 /** Refused publishes are told of in a line no more often than this, for each cause; */
 export const refusalsLogMs = 10_000;
 /** ... and the tree how many there were. */
@@ -207,6 +212,8 @@ export const shutdownWaitMs = 5_000;
 export const keeperQueuedMax = 100_000;
 /** What ZooKeeper refuses for a reason of its own (a quota, or that it is overloaded) is asked again after this. */
 export const keeperRefusedMs = 500;
+/** Times that what a broker asks at its start is asked again when contact is lost over it. */
+export const keeperInsistMax = 20;
 /** The largest answer that is taken from ZooKeeper. */
 export const keeperReplyBytesMax = 256 * 1024 * 1024;
 /** ZooKeeper's own limit on a request, jute.maxbuffer, as it is by default. */

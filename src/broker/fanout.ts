@@ -266,9 +266,10 @@ export class Fanout {
 
   #isFull(member: Client | Remote): boolean {
     if (isPeer(member)) return false;
-    const { maxQueued } = this.#context.options;
-    if (isRemoteSession(member)) return member.mailCount >= maxQueued;
-    return member.mailbox !== undefined && member.mailbox.count >= maxQueued;
+    const { options, slips } = this.#context;
+    if (isRemoteSession(member)) return member.mailCount >= options.maxQueued || slips.numbers.isSpent(member.clientId);
+    if (member.mailbox === undefined) return false;
+    return member.mailbox.count >= options.maxQueued || slips.numbers.isSpent(member.session.clientId);
   }
 
   #promise(promised: Promised): PromiseInMaking {

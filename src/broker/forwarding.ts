@@ -105,7 +105,7 @@ export class Forwarding {
       const { link } = peer;
       // It has left: its sessions that end with their connections have ended.
       if (link === undefined) continue;
-      const id = ++peer.lastDeliveryId;
+      const id = peer.nextDeliveryId();
       peer.pending.set(id, { settlement, sessions: nobody, groups: [] });
       settlement.waitFor();
       link.send(bundleFrame(id, packets));
@@ -116,7 +116,7 @@ export class Forwarding {
 
   /** Hands a message to another broker; `settlement` waits for it. */
   deliver(peer: Peer, share: Share, settlement: Settlement, packet: Uint8Array, publisher?: Connection): void {
-    const id = ++peer.lastDeliveryId;
+    const id = peer.nextDeliveryId();
     // At QoS 0 a session that is not there gets nothing.
     const promised = share.sessions.filter(({ qos }) => qos > 0);
     const sessions = new Map(promised.map((target) => [target.session.handle, target]));

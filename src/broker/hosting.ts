@@ -33,7 +33,7 @@ export class Hosting {
 
   begin(client: Client): void {
     const { clientId } = client.session;
-    client.handle = ++this.#lastHandle;
+    client.handle = this.#nextHandle();
     this.#hosted.set(client.handle, client);
     this.#mailWatch.wake();
     const path = sessionPath(clientId);
@@ -41,6 +41,13 @@ export class Hosting {
     for (const peer of this.#parts.membership.members()) {
       this.#parts.links.say(peer, { say: "hosting", sessions: [[client.handle, clientId]] });
     }
+  }
+
+  /** In 32 bits, as frames carry it; 0 is none. */
+  #nextHandle(): number {
+    do this.#lastHandle = (this.#lastHandle % 0xffff_ffff) + 1;
+    while (this.#hosted.has(this.#lastHandle));
+    return this.#lastHandle;
   }
 
   end(client: Client): void {

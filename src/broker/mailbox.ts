@@ -115,7 +115,7 @@ export class Mailbox {
 
   /** Without a name it is listed, for what is on its way was waited for. */
   #isListed(name: string | undefined, listed: readonly Slip[]): boolean {
-    return name === undefined || (listed.length > 0 && name <= listed.at(-1)!.name!);
+    return name === undefined || listed.some((slip) => slip.name === name);
   }
 
   /** The store tells of a slip: one of our own, or another broker's. */

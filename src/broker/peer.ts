@@ -95,7 +95,7 @@ export class Peer implements Elsewhere {
   readonly hosted = new Map<number, RemoteSession>();
   /** Deliveries that it has not settled, in their order. */
   readonly pending = new Map<number, Forwarded>();
-  lastDeliveryId = 0;
+  #lastDeliveryId = 0;
   /** Publishers that wait until it has room. */
   readonly waiting = new Set<Connection>();
   /** It has asked us to send less: a subscriber there is behind, but drains fast. */
@@ -109,8 +109,10 @@ export class Peer implements Elsewhere {
   /** Cuts runs into packets. */
   framer: Framer | undefined;
 
-  constructor(id: string) {
+  /** `deliveries`: how many it has been sent already; a test begins near the limit. */
+  constructor(id: string, deliveries = 0) {
     this.id = id;
+    this.#lastDeliveryId = deliveries;
   }
 
   /** The formats that it knows. */
@@ -122,6 +124,12 @@ export class Peer implements Elsewhere {
   mayCount(stamp: Stamp): boolean {
     if (stamp === undefined) return false;
     return stamp === "unnamed" || this.epoch === undefined || stamp >= (this.facts?.since ?? this.epoch);
+  }
+
+  /** In 32 bits, as frames carry it; 0 is none. */
+  nextDeliveryId(): number {
+    this.#lastDeliveryId = (this.#lastDeliveryId % 0xffff_ffff) + 1;
+    return this.#lastDeliveryId;
   }
 
   get isMember(): boolean {

@@ -324,7 +324,7 @@ export class TreeDatabase {
     let name = prefix;
     if (mode === "sequential") {
       if (isParent !== undefined) throw new Refusal(isParent);
-      name += String(this.#nextNumber(parent)).padStart(10, "0");
+      name += String(Math.min(this.#nextNumber(parent), sequenceMax)).padStart(10, "0");
     } else if (isParent !== undefined) {
       throw new Refusal(this.#table.find(parent, name) === null ? isParent : "NodeExists");
     }
@@ -382,6 +382,9 @@ export class TreeDatabase {
 const freeBytesOf = "SELECT freelist_count * page_size AS bytes FROM pragma_freelist_count(), pragma_page_size()";
 const usedBytesOf = `SELECT (page_count - freelist_count) * page_size AS bytes
   FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()`;
+
+/** As in ZooKeeper, which counts in 32 bits, and then no further: the next name is the last one again. */
+const sequenceMax = 2 ** 31 - 1;
 
 const checked: WriteResult = { path: "", version: -1 };
 

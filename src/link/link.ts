@@ -16,20 +16,22 @@ export interface Carrier extends Sink {
 
 export class Link {
   readonly peerEpoch: number;
-  /** Numbered frames received, ever. */
+  /** Numbered frames received, ever; in 32 bits, as it is told to the other side. */
   received = 0;
   carrier: Carrier | undefined;
   readonly #unacknowledged = new Ring<Uint8Array>();
   #bytes = 0;
-  /** Numbered frames that the other side has acknowledged. */
+  /** Numbered frames that the other side has acknowledged, in 32 bits too. */
   #acknowledged = 0;
   #acknowledgedToPeer = 0;
   /** Told when there is room again after `full` was true. */
   onRelief: () => void = () => {};
   #wasFull = false;
 
-  constructor(peerEpoch: number) {
+  /** `counted`: with how many frames both sides begin; a test begins near the limit. */
+  constructor(peerEpoch: number, counted = 0) {
     this.peerEpoch = peerEpoch;
+    this.received = this.#acknowledged = this.#acknowledgedToPeer = counted;
   }
 
   get isUp(): boolean {
@@ -67,10 +69,11 @@ export class Link {
 
   /** The other side has received so many numbered frames. */
   acknowledged(count: number): void {
-    for (; this.#acknowledged < count; this.#acknowledged++) {
-      const bytes = this.#unacknowledged.shift();
-      if (bytes === undefined) return;
-      this.#bytes -= bytes.length;
+    const news = (count - this.#acknowledged) >>> 0;
+    // An earlier connection's word, or more than was ever sent.
+    if (news <= this.#unacknowledged.length) {
+      for (let left = news; left > 0; left--) this.#bytes -= this.#unacknowledged.shift()!.length;
+      this.#acknowledged = count >>> 0;
     }
     if (!this.#wasFull || this.#bytes > linkUnacknowledgedBytesMax / 2) return;
     this.#wasFull = false;
@@ -79,7 +82,7 @@ export class Link {
 
   /** A frame has come. */
   count(type: number): void {
-    if (isNumbered(type)) this.received++;
+    if (isNumbered(type)) this.received = (this.received + 1) >>> 0;
   }
 
   /** Acknowledges what has come since the last time. */

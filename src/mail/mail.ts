@@ -25,7 +25,7 @@ export class Mail {
     this.#journal = journal;
     this.#ledger = ledger;
     this.#slips = slips;
-    this.#epoch = epoch.toString(36).padStart(epochDigits, "0");
+    this.#epoch = nameOfEpoch(epoch);
   }
 
   /** A number for a message. */
@@ -39,7 +39,7 @@ export class Mail {
 
   /** Names sort as the messages' numbers do, and after all names given by earlier lives of this broker. */
   #nameOf({ order, from }: MessageName): string {
-    return `${this.#epoch}${order.toString(36).padStart(8, "0")}-${from}`;
+    return `${this.#epoch}${order.toString(36).padStart(orderDigits, "0")}-${from}`;
   }
 
   /**
@@ -136,10 +136,23 @@ export class Mail {
 }
 
 const epochDigits = 8;
+/** What any number below 2^53 fits into. */
+const wideDigits = 11;
+const orderDigits = 8;
 
-/** The epoch of the broker that has given a message its id. */
+/**
+ * An epoch as ids begin with it: in eight digits of base 36, as long as it fits; after 656 of ZooKeeper's elections in eleven,
+ * behind a mark that sorts after all digits.
+ */
+function nameOfEpoch(epoch: number): string {
+  const digits = epoch.toString(36);
+  return digits.length <= epochDigits ? digits.padStart(epochDigits, "0") : `~${digits.padStart(wideDigits, "0")}`;
+}
+
+/** The epoch of the broker that has given a message its id; NaN if none has. */
 export function epochOfId(id: string): number {
-  return Number.parseInt(id.slice(0, epochDigits), 36);
+  const [, digits] = /^~?([0-9a-z]+)[0-9a-z]{8}-\d+$/.exec(id) ?? [];
+  return digits === undefined ? Number.NaN : Number.parseInt(digits, 36);
 }
 
 /** Bytes of a slip's znode and the request that makes it, besides names. */

@@ -169,7 +169,7 @@ function textIn(bytes: Uint8Array, start: number, end: number): string {
 
 /** It is part of a path, below which all is removed with the message. */
 function checkPartsId(id: string): string {
-  if (!/^[\w-]+$/.test(id)) throw badFormat("names parts that are none");
+  if (!/^[\w~-]+$/.test(id)) throw badFormat("names parts that are none");
   return id;
 }
 

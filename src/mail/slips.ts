@@ -17,6 +17,7 @@ import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { Journal } from "./journal.ts";
 import type { Ledger } from "./ledger.ts";
+import { MailboxNumbers } from "./mailbox-numbers.ts";
 import type { JournalOperation } from "./operations.ts";
 import { decodeStored, isData, readPieces } from "./parts.ts";
 import type { RecordReader } from "./record-reader.ts";
@@ -54,6 +55,7 @@ export interface Owned {
 export type MessagesRead = (messages: readonly (Publish | undefined)[], strangers: ReadonlySet<number>) => void;
 
 export class Slips {
+  readonly numbers: MailboxNumbers;
   readonly #coordinator: Coordinator;
   readonly #journal: Journal;
   readonly #ledger: Ledger;
@@ -66,6 +68,7 @@ export class Slips {
 
   constructor(parts: { coordinator: Coordinator; journal: Journal; ledger: Ledger; reader: RecordReader }) {
     this.#coordinator = parts.coordinator;
+    this.numbers = new MailboxNumbers(parts.coordinator);
     this.#journal = parts.journal;
     this.#ledger = parts.ledger;
     this.#search = new SlipSearch(parts.coordinator, parts.reader);
@@ -81,6 +84,7 @@ export class Slips {
     const slip: Slip = { clientId, name: undefined, record, publish, committed: false };
     const named = (given: string | undefined): void => {
       slip.name = given;
+      if (given !== undefined) this.numbers.seen(clientId, given);
       if (given === undefined) this.#find(slip);
     };
     const path = `${mailPath(clientId)}/`;
@@ -117,9 +121,14 @@ export class Slips {
       return;
     }
     const take: JournalOperation = { kind: "take", path: slipPath(slip) };
-    const gone = (): void => {};
-    if (record.state === "released") return this.#journal.commit([take], gone, gone);
-    this.#journal.commit([take, ...leaveMessage(record)], (versions) => this.#left(record, versions[1] ?? -1), gone);
+    const gone = (): void => this.numbers.left(slip.clientId);
+    const others = (): void => {};
+    if (record.state === "released") return this.#journal.commit([take], gone, others);
+    const left = (versions: readonly number[]): void => {
+      this.#left(record, versions[1] ?? -1);
+      gone();
+    };
+    this.#journal.commit([take, ...leaveMessage(record)], left, others);
   }
 
   /**
@@ -139,6 +148,7 @@ export class Slips {
     this.#coordinator.read([{ kind: "children", path: mailPath(clientId) }], (error, [result]) => {
       if (error !== undefined) return;
       const names = isChildren(result) ? result.children.filter(isSlipName).sort() : [];
+      if (names.length > 0) this.numbers.seen(clientId, names.at(-1)!);
       done(names.map((name) => unreadSlip(clientId, name)));
     });
   }

@@ -84,6 +84,14 @@ export function errorCode(number: number): ZooKeeperErrorCode {
   return (errorNames as Record<number, ZooKeeperErrorCode>)[number] ?? "UnknownError";
 }
 
+export const readOnly = "it is in read-only mode: it has lost contact with the other servers";
+
+/** What it means, in words, that a server answers a handshake with this number. */
+export function whyRefused(number: number): string {
+  const code = errorCode(number);
+  return code === "NotReadOnly" ? readOnly : `it refuses the session: ${code}`;
+}
+
 /** What a request to ZooKeeper failed with. */
 export class ZooKeeperError extends Error {
   override readonly name = "ZooKeeperError";

@@ -6,7 +6,7 @@ import { concatBytes, readUint32 } from "../base/bytes.ts";
 import { keeperQueuedMax, keeperRefusedMs, keeperReplyBytesMax, keeperWatchesBytesMax } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
 import { Ring } from "../base/ring.ts";
-import { errorCode, OpCode, Xid, ZooKeeperError } from "./codes.ts";
+import { errorCode, OpCode, readOnly, whyRefused, Xid, ZooKeeperError } from "./codes.ts";
 import type { Server } from "./connect-string.ts";
 import { JuteError, JuteReader, type JuteWriter } from "./jute.ts";
 import {
@@ -87,6 +87,8 @@ export class KeeperSession {
   #pingSentAt = 0;
   #leaseUntil = 0;
   #setWatchesOpen = 0;
+  /** Seen on this connection before what was missed had been told. */
+  #untoldZxid = 0;
   readonly #sent = new Ring<Request>();
   readonly #queued = new Ring<Request>();
   readonly #credentials: { readonly scheme: string; readonly credentials: Uint8Array }[] = [];
@@ -288,7 +290,7 @@ export class KeeperSession {
 
   #shakeHands(from: JuteReader): void {
     // Instead of a response, an answer to a request that nobody has made: no new session.
-    if (from.remaining === replyHeaderBytes) return this.#drop(whyRefused(decodeReplyHeader(from)));
+    if (from.remaining === replyHeaderBytes) return this.#drop(whyRefused(decodeReplyHeader(from).err));
     const response = decodeConnectResponse(from);
     // First of all: such a server knows nothing of sessions, and may call a living one expired.
     if (response.readOnly) return this.#drop(readOnly);
@@ -303,7 +305,7 @@ export class KeeperSession {
     this.#deadline = this.#now;
     this.#outbox.sooner();
     for (const { scheme, credentials } of this.#credentials) this.#outbox.send(encodeAuth(scheme, credentials));
-    this.#setWatchesOpen = 0;
+    this.#setWatchesOpen = this.#untoldZxid = 0;
     for (const table of this.watches.tables(Math.min(keeperWatchesBytesMax, this.#options.packetBytesMax / 2))) {
       this.#setWatchesOpen++;
       this.#send({
@@ -329,6 +331,7 @@ export class KeeperSession {
     this.#setWatchesOpen--;
     if (this.#setWatchesOpen > 0) return;
     if (zxid > this.#zxidBeforeLoss) this.watches.fireMissed();
+    this.#seenZxid = Math.max(this.#seenZxid, this.#untoldZxid);
   }
 
   #reply(header: ReplyHeader, from: JuteReader): void {
@@ -345,8 +348,10 @@ export class KeeperSession {
     if (code === "SessionMoved") this.#drop("the session has moved to another connection");
   }
 
+  /** What was missed without contact is told first: until then nobody must believe that it was seen. */
   #see(zxid: number, sentAt: number): void {
-    if (zxid > this.#seenZxid) this.#seenZxid = zxid;
+    if (this.#setWatchesOpen > 0) this.#untoldZxid = Math.max(this.#untoldZxid, zxid);
+    else if (zxid > this.#seenZxid) this.#seenZxid = zxid;
     this.#leaseUntil = Math.max(this.#leaseUntil, sentAt + this.#timeoutMs);
   }
 
@@ -388,11 +393,4 @@ export class KeeperSession {
   #fail(request: Request, code: ZooKeeperError["code"]): void {
     request.done(new ZooKeeperError(code, request.path), emptyReply, 0);
   }
-}
-
-const readOnly = "it is in read-only mode: it has lost contact with the other servers";
-
-function whyRefused({ err }: ReplyHeader): string {
-  const code = errorCode(err);
-  return code === "NotReadOnly" ? readOnly : `it refuses the session: ${code}`;
 }

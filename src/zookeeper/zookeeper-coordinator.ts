@@ -10,6 +10,7 @@ import { OperatingError } from "../base/errors.ts";
 import {
   keeperGroupBytesMax,
   keeperGroupOperationsMax,
+  keeperInsistMax,
   keeperPacketBytesMax,
   keeperRefusedMs,
 } from "../base/limits.ts";
@@ -98,11 +99,11 @@ export class ZooKeeperCoordinator implements Coordinator {
     const client = await ZooKeeperClient.connect(options.connect, options);
     try {
       const zookeeper = new ZooKeeper(client);
-      await zookeeper.ensureChroot();
+      await insist(() => zookeeper.ensureChroot());
       const coordinator = new ZooKeeperCoordinator(client, options);
-      await coordinator.#count.begin(zookeeper);
+      await insist(() => coordinator.#count.begin(zookeeper));
       // Known since 3.6, as are the watches of whole trees.
-      await zookeeper.multiRead([{ kind: "getData", path: commitsPath }]);
+      await insist(() => zookeeper.multiRead([{ kind: "getData", path: commitsPath }]));
       return coordinator;
     } catch (error) {
       client.terminate();
@@ -348,5 +349,15 @@ export class ZooKeeperCoordinator implements Coordinator {
     readAll(this.#client, submission.operations, (error, results) =>
       answer(error, () => submission.done(undefined, results)),
     );
+  }
+}
+
+/** Asks again what may be done twice, as long as contact is lost over it: it waits for contact then. */
+async function insist<Result>(ask: () => Promise<Result>, tries = keeperInsistMax): Promise<Result> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (tries === 0 || !(error instanceof ZooKeeperError) || !isDoubtful(error)) throw error;
+    return insist(ask, tries - 1);
   }
 }

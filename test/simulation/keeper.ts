@@ -219,8 +219,9 @@ export class KeeperClient implements Coordinator {
     const open = this.#open;
     this.#open = [];
     for (const [path, listeners] of this.#watches) {
-      for (const listener of [...listeners]) this.post(() => listener({ type: "missed", path }));
+      for (const listener of [...listeners]) this.post(() => listener({ type: "missed", path }), 0);
     }
+    this.post(() => {});
     for (const submission of open) {
       if (submission.outcome === "committed") this.post(submission.again);
       else {

@@ -29,6 +29,9 @@ interface Refusal {
   readonly index: number;
 }
 
+/** ZooKeeper counts children in 32 bits, and then no further: the next name is the last one again. */
+const sequenceMax = 2 ** 31 - 1;
+
 export class MemoryTree {
   readonly nodes = new Map<string, Node>([["/", this.#make(undefined, false)]]);
   zxid = 0;
@@ -131,7 +134,8 @@ export class MemoryTree {
   ): WriteResult | CoordinatorErrorCode {
     const parent = this.nodes.get(parentOf(asked));
     if (parent === undefined) return this.nodes.has(asked) ? "NodeExists" : "NoNode";
-    const path = mode === "sequential" ? asked + String(parent.sequence).padStart(10, "0") : asked;
+    const path =
+      mode === "sequential" ? asked + String(Math.min(parent.sequence, sequenceMax)).padStart(10, "0") : asked;
     if (!isValidPath(path)) return "InvalidPath";
     if (this.nodes.has(path)) return "NodeExists";
     if (parent.owner !== undefined) return "NoChildrenForEphemerals";

@@ -125,6 +125,26 @@ test("the end of a doubt may be in doubt itself, again and again", async () => {
   expect(fatal).toEqual([]);
 }, 30_000);
 
+test("contact that is lost again and again while a broker begins", async () => {
+  const keeper = new FakeZooKeeper();
+  let cuts = 0;
+  keeper.onWrite = () => {
+    if (++cuts > 6) return "serve";
+    keeper.cut();
+    return cuts % 2 === 0 ? "hold" : "serve";
+  };
+  const onFatal = (error: OperatingError): never => {
+    throw error;
+  };
+  const coordinator = await ZooKeeperCoordinator.open({ connect: keeper.connect, id: "b", onFatal });
+  await makeLog(coordinator);
+  keeper.release();
+  expect(await append(coordinator, "one")).toBeUndefined();
+  expect(written(keeper)).toEqual(["one"]);
+  coordinator.terminate();
+  keeper.stop();
+}, 20_000);
+
 test("another broker under the same name is a rival; what a stranger writes there is not, nor that the node is gone", async () => {
   const { keeper, coordinator, fatal } = await stage();
   await makeLog(coordinator);
@@ -208,3 +228,21 @@ test("reads that it refuses are asked again, in their order", async () => {
   expect(said.some(({ why }) => why?.includes("it refuses what it is asked"))).toBe(true);
   expect(fatal).toEqual([]);
 }, 60_000);
+
+test("what was missed without contact is told before it counts as seen", async () => {
+  const { keeper, coordinator } = await stage();
+  await makeLog(coordinator);
+  await append(coordinator, "one");
+  const told: { readonly type: string; readonly seenZxid: number }[] = [];
+  for (const path of ["/log", "/brokers"])
+    coordinator.watch(path, ({ type }) => told.push({ type, seenZxid: coordinator.seenZxid }));
+  await new Promise<void>((resolve) => coordinator.sync(resolve));
+  keeper.cut();
+  keeper.tree.write([{ kind: "create", path: "/log/other", data: noBytes, mode: "persistent" }], {});
+  const { zxid } = keeper.tree;
+  await eventually(() => told.length === 2, "it is told", 5000);
+  expect(told.map(({ type }) => type)).toEqual(["missed", "missed"]);
+  for (const { seenZxid } of told) expect(seenZxid).toBeLessThan(zxid);
+  await new Promise<void>((resolve) => coordinator.sync(resolve));
+  expect(coordinator.seenZxid).toBeGreaterThanOrEqual(zxid);
+}, 20_000);
