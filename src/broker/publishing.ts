@@ -15,7 +15,6 @@ import {
 import { Timer } from "../base/timers.ts";
 import { incomingPath } from "../coordinator/paths.ts";
 import type { Payment } from "../mail/ledger.ts";
-import { fixedBytesOf } from "../mail/mail.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { emptyRecord } from "../mail/records.ts";
 import { Settlement } from "../mail/settlement.ts";
@@ -187,7 +186,7 @@ export class Publishing {
   }
 
   #attempt(connection: Connection, publish: Publish, route: ClusterRoute): void {
-    if (fixedBytesOf(publish) > this.#context.journal.unitBytesMax) return this.#refuseLarge(connection, publish);
+    if (!this.#context.mail.fits(publish)) return this.#refuseLarge(connection, publish);
     const admission = this.#admission.admit(publish, route);
     if ("why" in admission) return this.#refuse(connection, publish, admission, route);
     const { payment, retainedPayment } = admission;

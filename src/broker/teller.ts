@@ -18,6 +18,7 @@ import {
   partsPath,
 } from "../coordinator/paths.ts";
 import { epochOfId } from "../mail/mail.ts";
+import { isData } from "../mail/parts.ts";
 import { countedOf, topicOfMessage, unreadSlip } from "../mail/slips.ts";
 import type { Context } from "./context.ts";
 import type { MailDrops } from "./mail-drops.ts";
@@ -43,6 +44,8 @@ interface Sweep {
   readonly droppedOn: Set<string>;
   /** Ids of payloads in parts that messages name. */
   readonly parts: Set<string>;
+  /** Versions of the nodes above parts, as they were before messages were looked at. */
+  readonly claims: ReadonlyMap<string, number>;
 }
 
 export class Teller {
@@ -91,11 +94,12 @@ export class Teller {
   async #sweep(): Promise<void> {
     const { clock } = this.#context;
     const dead = await this.#deadBranches();
-    const sweep: Sweep = { now: clock.wall(), bound: new Map(), droppedOn: new Set(), parts: new Set() };
+    const claims = await this.#claims();
+    const sweep: Sweep = { now: clock.wall(), bound: new Map(), droppedOn: new Set(), parts: new Set(), claims };
     await this.#sweepMail(sweep);
     await this.#sweepMessages(sweep);
     await this.#sweepRetained(sweep);
-    await this.#sweepParts(sweep);
+    this.#sweepParts(sweep);
     this.#parts.drops.sweep(this.#wantedDrops(), sweep.droppedOn);
     for (const { id, checks } of dead) this.#accounts.close(id, sweep.bound.get(id) ?? 0, checks, () => {});
     for (const id of await this.#estates()) {
@@ -169,17 +173,36 @@ export class Teller {
     });
   }
 
-  /** Pieces of payloads whose message was never stored, or whose remover has died. */
-  async #sweepParts({ parts }: Sweep): Promise<void> {
-    const { coordinator, slips, clock } = this.#context;
+  /** Payloads in parts, and how often a message has claimed them. */
+  async #claims(): Promise<Map<string, number>> {
+    const { coordinator } = this.#context;
+    const ids = await children(coordinator, partsPath);
+    const nodes = await read(
+      coordinator,
+      ids.map((id) => ({ kind: "get", path: `${partsPath}/${id}` })),
+    );
+    const found = ids.flatMap((id, index): [string, number][] => {
+      const node = nodes[index];
+      return isData(node) ? [[id, node.stat.version]] : [];
+    });
+    return new Map(found);
+  }
+
+  /**
+   * Pieces of payloads whose message was never stored, or whose remover has died. A message may be stored while they are looked
+   * at: it claims them, and then they stay.
+   */
+  #sweepParts({ parts, claims }: Sweep): void {
+    const { slips, clock } = this.#context;
     const now = clock.now();
-    const orphans = (await children(coordinator, partsPath)).filter((id) => !parts.has(id));
+    const orphans = [...claims.keys()].filter((id) => !parts.has(id));
     for (const id of this.#orphans.keys()) if (!orphans.includes(id)) this.#orphans.delete(id);
     for (const id of orphans) {
       const since = this.#orphans.get(id) ?? now;
       this.#orphans.set(id, since);
       // Whoever lives may still be about to store the message.
-      if (now - since >= (this.#isOfTheLiving(id) ? orphanPartsBusyMs : orphanPartsMs)) slips.removeParts(id);
+      if (now - since >= (this.#isOfTheLiving(id) ? orphanPartsBusyMs : orphanPartsMs))
+        slips.removeParts(id, { unclaimedAt: claims.get(id)! });
     }
   }
 

@@ -12,7 +12,15 @@ import { Ring } from "../base/ring.ts";
 import type { Coordinator, CoordinatorError, WriteResult } from "../coordinator/coordinator.ts";
 import { nameOf } from "../coordinator/paths.ts";
 import { Levels } from "./levels.ts";
-import { expectedBy, type JournalOperation, mayWait, type Outcome, occupiedIn, pagesOf } from "./operations.ts";
+import {
+  expectedBy,
+  type JournalOperation,
+  mayWait,
+  menderOf,
+  type Outcome,
+  occupiedIn,
+  pagesOf,
+} from "./operations.ts";
 import { isInTheWay, leaveOut, outcomeOf, type Part, repair, type Unit, writesOf } from "./unit.ts";
 
 /** `versions[i]`: what operation i has left behind as data version; -1 where there is none or it is not known. */
@@ -40,9 +48,16 @@ export class Journal {
   #pendingBytes = 0;
   #relieved: (() => void) | undefined;
   #lastNumber = 0;
-  /** Units whose check may hold again, until `unpark`. */
+  /** Units whose check may hold again, and what would overtake them, until `unpark`. */
   #parked: Unit[] = [];
-  /** Told when the first unit is parked: `unpark` must be called when its check holds again. */
+  /**
+   * A unit under way whose check may have to be mended, or is being. What came later and may wait is parked meanwhile: the store
+   * would take it before.
+   */
+  #mending: Unit | undefined;
+  /** `onPark` was called, and `unpark` has not been. */
+  #isParking = false;
+  /** Told when a check has failed that somebody else makes hold again: then `unpark` must be called. */
   onPark: () => void = () => {};
   /** Told of a unit that is given up, since what stands in the tree, or the store's limit, is in its way. */
   onObstacle: (error: CoordinatorError) => void = () => {};
@@ -102,7 +117,7 @@ export class Journal {
       emptied: undefined,
       submittedAt: this.#clock.now(),
       number: ++this.#lastNumber,
-      mustWait: false,
+      waitsFor: undefined,
       submitted: undefined,
       done,
       refused,
@@ -157,10 +172,12 @@ export class Journal {
 
   /** What was parked is submitted again, in its order. */
   unpark(): void {
+    this.#isParking = false;
+    if (this.#mending !== undefined) return;
     const units = this.#parked.sort((a, b) => a.number - b.number);
     this.#parked = [];
     for (const unit of units) {
-      unit.mustWait = false;
+      unit.waitsFor = undefined;
       unit.attempts = 0;
       // What needs no credits was not held up: a message that was cleared meanwhile must not come back.
       leaveOut(unit);
@@ -168,9 +185,30 @@ export class Journal {
     }
   }
 
-  #park(unit: Unit): void {
+  /** A check has failed that may hold again. */
+  #wait(unit: Unit): void {
     this.#parked.push(unit);
-    if (this.#parked.length === 1) this.onPark();
+    const mend = menderOf(unit.waitsFor);
+    if (mend !== undefined) {
+      this.#mending = unit;
+      return mend((error) => this.#mended(error === undefined ? undefined : { unit, error }));
+    }
+    if (this.#isParking) return;
+    this.#isParking = true;
+    this.onPark();
+  }
+
+  /** `failed`: it cannot be, so the unit is refused. */
+  #mended(failed?: { readonly unit: Unit; readonly error: CoordinatorError }): void {
+    this.#mending = undefined;
+    if (failed !== undefined) {
+      this.#parked = this.#parked.filter((unit) => unit !== failed.unit);
+      this.#retire(failed.unit, "refused");
+      this.#refuse(failed.unit, failed.error);
+      this.#lower();
+    }
+    // It is parked for another check as well.
+    if (!this.#isParking) this.unpark();
   }
 
   /** Submits what came in, in its order, when it is known which levels are missing. */
@@ -193,28 +231,38 @@ export class Journal {
   }
 
   #submit(unit: Unit): void {
-    if (this.#parked.length > 0 && unit.operations.some(mayWait)) return this.#park(unit);
+    const isHeld = this.#parked.length > 0 || this.#mending !== undefined;
+    if (isHeld && unit.operations.some(mayWait)) {
+      this.#parked.push(unit);
+      return;
+    }
+    if (unit.operations.some(menderOf)) this.#mending = unit;
     let { writes, parts } = writesOf(unit);
     this.#coordinator.write(
       writes,
       (error, results, zxid) => {
+        const isMended = this.#mending === unit;
+        if (isMended) this.#mending = undefined;
         if (error === undefined) {
           const versions = this.#collect(unit, parts, results);
-          return this.#finish(unit, { versions, zxid, how: results === undefined ? "doubted" : "committed" });
+          this.#finish(unit, { versions, zxid, how: results === undefined ? "doubted" : "committed" });
+          return isMended ? this.#mended() : undefined;
         }
         // An orderly end: nothing more is committed, nothing more is acknowledged.
         if (error.code === "Closed") return;
-        if (unit.mustWait) return this.#park(unit);
+        if (unit.waitsFor !== undefined) return this.#wait(unit);
         const isRefused = unit.operations.some((operation) => operation !== undefined);
         this.#retire(unit, isRefused ? "refused" : "doubted");
         if (isRefused) this.#refuse(unit, error);
         else unit.done(new Array(unit.operations.length).fill(-1), 0);
         this.#lower();
+        if (isMended) this.#mended();
       },
       (error) => {
         const part = parts[error.index]!;
-        unit.mustWait = error.code === "NoNode" && part.kind === "own" && mayWait(unit.operations[part.index]);
-        if (unit.mustWait) return undefined;
+        const operation = part.kind === "own" ? unit.operations[part.index] : undefined;
+        unit.waitsFor = error.code === "NoNode" && mayWait(operation) ? operation : undefined;
+        if (unit.waitsFor !== undefined) return undefined;
         if (error.code === "Closed") return undefined;
         this.repairs++;
         if (!repair(unit, part, error)) return undefined;

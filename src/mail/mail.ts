@@ -9,7 +9,7 @@ import { type Publish, topicOf } from "../mqtt/publish.ts";
 import type { Journal } from "./journal.ts";
 import type { Ledger, Payment } from "./ledger.ts";
 import type { JournalOperation } from "./operations.ts";
-import { checkOfParts, piecesOf } from "./parts.ts";
+import { claimBytesOf, claimOf, piecesOf } from "./parts.ts";
 import { emptyRecord, encodeMessage, type MessageHead, type Parts, type SlipRecord } from "./records.ts";
 import { counterPath, type Slip, type SlipDraft, type Slips } from "./slips.ts";
 
@@ -47,8 +47,7 @@ export class Mail {
    * slips. Slips are numbered by the store, in the order of their commits, whoever commits them.
    */
   store(publish: Publish, name: MessageName, drafts: readonly SlipDraft[], payment?: Payment): StoredMail[] {
-    const payloadBytes = this.#isLarge(publish) ? 0 : publish.payloadLength;
-    const room = this.#journal.unitBytesMax - fixedBytesOf(publish) - payloadBytes;
+    const room = this.#journal.unitBytesMax - this.#bytesOf(publish);
     const units: StoredMail[] = [];
     for (let from = 0; from < drafts.length; ) {
       const path = pathOf(publish, this.#nameOf({ order: name.order, from: name.from + from }));
@@ -121,7 +120,20 @@ export class Mail {
     const pieces = piecesOf(publish, id, this.#journal.unitBytesMax);
     for (const piece of pieces) this.#journal.commit([this.#ledger.guard(), piece]);
     const parts = { id, count: pieces.length };
-    return { data: encodeMessage(publish, { ...head, parts }), checks: [...checks, checkOfParts(parts)], parts };
+    const claim = claimOf(parts, (done) => this.#slips.rewriteParts(pieces, done));
+    return { data: encodeMessage(publish, { ...head, parts }), checks: [...checks, ...claim], parts };
+  }
+
+  /** True if the store can take a message, whatever it takes. */
+  fits(publish: Publish): boolean {
+    return this.#bytesOf(publish) <= this.#journal.unitBytesMax;
+  }
+
+  /** What a message takes in its unit besides slips. */
+  #bytesOf(publish: Publish): number {
+    const { unitBytesMax } = this.#journal;
+    const { payloadLength } = publish;
+    return fixedBytesOf(publish) + (this.#isLarge(publish) ? claimBytesOf(payloadLength, unitBytesMax) : payloadLength);
   }
 
   #isLarge(publish: Publish): boolean {
@@ -163,7 +175,7 @@ function pathOf(publish: Publish, id: string): string {
 }
 
 /** What a message takes in a unit at least, besides its payload and slips. */
-export function fixedBytesOf(publish: Publish): number {
+function fixedBytesOf(publish: Publish): number {
   return publish.size - publish.payloadLength + topicBytesMax(publish) + unitBytesReserve;
 }
 

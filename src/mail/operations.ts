@@ -1,6 +1,6 @@
 /** What may be asked of the journal, and what it comes to in the store's terms. */
 import { pageBytesMax, pageOperationsMax } from "../base/limits.ts";
-import type { CreateMode, WriteOperation } from "../coordinator/coordinator.ts";
+import type { CoordinatorError, CreateMode, WriteOperation } from "../coordinator/coordinator.ts";
 
 /**
  * What has become of an operation. emptied: there were others below what was to be removed. doubted: it was committed, but
@@ -8,6 +8,9 @@ import type { CreateMode, WriteOperation } from "../coordinator/coordinator.ts";
  * overtaken: it was left out, for a later one.
  */
 export type Outcome = "committed" | "emptied" | "doubted" | "refused" | "overtaken";
+
+/** Makes a check hold, and calls back; with an error if the store does not let it. */
+export type Mend = (done: (error?: CoordinatorError) => void) => void;
 
 /** `isCurrent` is asked before a retry: what later units have overtaken is left out. */
 export type JournalOperation =
@@ -55,6 +58,8 @@ export type JournalOperation =
       readonly version: () => number;
       /** Instead of being refused the unit waits, in its order, until `Journal.unpark`. */
       readonly mayWait?: true;
+      /** The same, but it is called then: it makes the check hold, and the unit is tried again. */
+      readonly mend?: Mend;
     };
 
 /** Operations that need not be committed together, in pieces that can be. */
@@ -105,7 +110,12 @@ export function mayCreate(operation: JournalOperation): boolean {
 }
 
 export function mayWait(operation: JournalOperation | undefined): boolean {
-  return operation?.kind === "check" && operation.mayWait === true;
+  return operation?.kind === "check" && (operation.mayWait === true || operation.mend !== undefined);
+}
+
+/** What makes a check hold again; undefined: somebody else does, or nobody can. */
+export function menderOf(operation: JournalOperation | undefined): Mend | undefined {
+  return operation?.kind === "check" ? operation.mend : undefined;
 }
 
 export function expectedBy(operation: JournalOperation): number {

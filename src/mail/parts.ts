@@ -2,19 +2,27 @@
  * Payloads that are too large for one commit, in pieces: each a znode of its own, written before the message that names them.
  * The message appears with all of its payload, or not at all; pieces that no message names are nobody's, and are swept.
  */
+import { noBytes } from "../base/bytes.ts";
 import { partBytesMax, partsReadMax, unitBytesReserve } from "../base/limits.ts";
 import type { Coordinator, ReadResult } from "../coordinator/coordinator.ts";
-import { partPath } from "../coordinator/paths.ts";
+import { partPath, partsPath } from "../coordinator/paths.ts";
 import type { Publish } from "../mqtt/publish.ts";
-import type { JournalOperation } from "./operations.ts";
+import type { JournalOperation, Mend } from "./operations.ts";
 import { decodeMessage, decodeMessageHead, type Parts, setPayload } from "./records.ts";
+
+/** What writes a piece. */
+export type Piece = Extract<JournalOperation, { kind: "create" }>;
 
 export type StoredAt = Pick<Coordinator, "read">;
 
 /** What writes the pieces of a payload, each a unit of its own; `unitBytesMax`: what a unit may hold. */
-export function piecesOf({ payloadBytes, payloadStart, payloadEnd }: Publish, id: string, unitBytesMax: number) {
-  const size = Math.min(partBytesMax, Math.floor((unitBytesMax - unitBytesReserve) / 2));
-  const pieces: JournalOperation[] = [];
+export function piecesOf(
+  { payloadBytes, payloadStart, payloadEnd }: Publish,
+  id: string,
+  unitBytesMax: number,
+): Piece[] {
+  const size = pieceBytesOf(unitBytesMax);
+  const pieces: Piece[] = [];
   for (let at = payloadStart; at < payloadEnd; at += size) {
     const data = payloadBytes.subarray(at, Math.min(payloadEnd, at + size));
     pieces.push({ kind: "create", path: partPath(id, pieces.length), data, mode: "persistent" });
@@ -22,10 +30,30 @@ export function piecesOf({ payloadBytes, payloadStart, payloadEnd }: Publish, id
   return pieces;
 }
 
-/** The pieces are there still: whoever swept them took their message for one that would never come. */
-export function checkOfParts({ id, count }: Parts): JournalOperation {
-  return { kind: "check", path: partPath(id, count - 1), version: () => -1 };
+/** Bytes of a piece where a unit may hold so many. */
+function pieceBytesOf(unitBytesMax: number): number {
+  return Math.min(partBytesMax, Math.floor((unitBytesMax - unitBytesReserve) / 2));
 }
+
+/**
+ * What is committed with the message: all pieces are there, since whoever sweeps may have taken them for nobody's while this
+ * broker slept; and the node above them is set, so that who has not seen the message yet does not sweep them now. `mend`
+ * writes anew what is not there.
+ */
+export function claimOf({ id, count }: Parts, mend: Mend): JournalOperation[] {
+  const checks = Array.from({ length: count }, (_, number): JournalOperation => {
+    return { kind: "check", path: partPath(id, number), version: () => -1, mend };
+  });
+  return [...checks, { kind: "set", path: `${partsPath}/${id}`, data: noBytes }];
+}
+
+/** What `claimOf` takes in a unit at most. */
+export function claimBytesOf(payloadLength: number, unitBytesMax: number): number {
+  return (Math.ceil(payloadLength / pieceBytesOf(unitBytesMax)) + 1) * claimBytes;
+}
+
+/** Of one check: its path, the chroot before it, and what is around them. */
+const claimBytes = 128;
 
 /** A message as its znode has it: without its payload, if that is in parts. */
 export interface StoredMessage {

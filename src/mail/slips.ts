@@ -3,7 +3,7 @@
  * more than one recipient a counter beside it is set at each removal, and its version tells the last one that it is the last.
  */
 import { mailPageSlips } from "../base/limits.ts";
-import type { Coordinator, ReadResult } from "../coordinator/coordinator.ts";
+import type { Coordinator, CoordinatorError, ReadResult } from "../coordinator/coordinator.ts";
 import {
   idOfMessage,
   isSlipName,
@@ -19,7 +19,7 @@ import type { Journal } from "./journal.ts";
 import type { Ledger } from "./ledger.ts";
 import { MailboxNumbers } from "./mailbox-numbers.ts";
 import type { JournalOperation } from "./operations.ts";
-import { decodeStored, isData, readPieces } from "./parts.ts";
+import { decodeStored, isData, type Piece, readPieces } from "./parts.ts";
 import type { RecordReader } from "./record-reader.ts";
 import { decodeSlip, emptyRecord, encodeSlip, type MessageHead, type SlipRecord } from "./records.ts";
 import { SlipSearch } from "./slip-search.ts";
@@ -283,17 +283,43 @@ export class Slips {
     if (hasParts) this.removeParts(idOfMessage(path));
   }
 
-  /** Removes the parts of a payload whose message is gone. The last one goes first: it is the one that is checked for. */
-  removeParts(id: string): void {
+  /**
+   * Removes the parts of a payload whose message is gone. The last one goes first: brokers of an older version look for that one
+   * only. With `unclaimedAt` they are removed only as long as that is the version of the node above them: no message has claimed them.
+   */
+  removeParts(id: string, { unclaimedAt }: { readonly unclaimedAt?: number } = {}): void {
     const path = `${partsPath}/${id}`;
     this.#coordinator.read([{ kind: "children", path }], (error, [result]) => {
       if (error !== undefined || !isChildren(result)) return;
       const names = [...result.children].sort().reverse();
+      const guard: JournalOperation | undefined =
+        unclaimedAt === undefined ? undefined : { kind: "check", path, version: () => unclaimedAt };
       this.#journal.commitAll(
         names.map((name) => ({ kind: "remove", path: `${path}/${name}` })),
-        {},
+        { guard, refused: () => {} },
       );
     });
+  }
+
+  /** Writes those parts anew that are not there, whoever has removed them. */
+  rewriteParts(pieces: readonly Piece[], done: (error?: CoordinatorError) => void): void {
+    this.#coordinator.read(
+      pieces.map(({ path }) => ({ kind: "exists", path })),
+      (error, results) => {
+        if (error !== undefined) return;
+        const missing = pieces.filter((_, index) => results[index] === "NoNode");
+        let left = missing.length;
+        if (left === 0) return done();
+        let failed: CoordinatorError | undefined;
+        const ended = (why?: CoordinatorError): void => {
+          failed ??= why;
+          left--;
+          if (left === 0) done(failed);
+        };
+        for (const { path, data } of missing)
+          this.#journal.commit([{ kind: "put", path, data, exists: false }], () => ended(), ended);
+      },
+    );
   }
 }
 

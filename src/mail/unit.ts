@@ -34,8 +34,8 @@ export interface Unit {
   readonly submittedAt: number;
   /** Units are taken up in the order of their numbers. */
   readonly number: number;
-  /** A check has failed that may be waited for. */
-  mustWait: boolean;
+  /** A check that has failed and may be waited for. */
+  waitsFor: JournalOperation | undefined;
   /** Who waits until it has been handed to the store. */
   submitted: (() => void)[] | undefined;
   readonly done: (versions: readonly number[], zxid: number) => void;

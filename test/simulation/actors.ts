@@ -25,6 +25,17 @@ export function unpadded(text: string): string {
   return text.length === payload.length || largeBytes.includes(text.length) ? payload : `${payload} damaged`;
 }
 
+export interface ActorOptions {
+  readonly world: World;
+  readonly history: History;
+  /** Its session ends with its connection. */
+  readonly isBrief?: boolean;
+  /** Brokers that it connects to; undefined: all. */
+  readonly at?: readonly string[];
+  /** What else it asks for when it connects. */
+  readonly connection?: Partial<ConnectionOptions>;
+}
+
 export class Actor {
   readonly name: string;
   readonly session: ClientSession;
@@ -36,24 +47,16 @@ export class Actor {
   isAway = false;
   readonly #isBrief: boolean;
   readonly #connection: Partial<ConnectionOptions>;
+  /** Brokers that it connects to; undefined: all. */
+  readonly #at: readonly string[] | undefined;
   #subscribedTo: string | undefined;
   #isSubscribed = false;
   #attempt = 0;
   #wire: Wire | undefined;
 
-  /** `isBrief`: its session ends with its connection. */
-  constructor(
-    name: string,
-    options: {
-      world: World;
-      history: History;
-      subscribe?: string;
-      session?: ClientSession;
-      isBrief?: boolean;
-      connection?: Partial<ConnectionOptions>;
-    },
-  ) {
+  constructor(name: string, options: ActorOptions & { subscribe?: string; session?: ClientSession }) {
     this.name = name;
+    this.#at = options.at;
     this.#isBrief = options.isBrief === true;
     this.#connection = options.connection ?? {};
     this.world = options.world;
@@ -131,7 +134,7 @@ export class Actor {
   }
 
   #connect(): void {
-    const ids = [...this.world.nodes.keys()];
+    const ids = this.#at ?? [...this.world.nodes.keys()];
     const node = this.world.node(ids[Math.floor(this.world.random.next() * ids.length)]!);
     const attempt = ++this.#attempt;
     const client = new MqttConnection({
@@ -191,9 +194,7 @@ export class PublishingActor extends Actor {
 
   constructor(
     name: string,
-    options: {
-      world: World;
-      history: History;
+    options: ActorOptions & {
       qos: QoS;
       pace?: number;
       topic?: string;

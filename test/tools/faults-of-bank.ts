@@ -59,4 +59,25 @@ export const faults: readonly Fault[] = [
     replace: "else this.#granted += 0;",
     tests: "test/unit/bank.test.ts",
   },
+  {
+    what: "bank: a message is stored though only its last part is sure to be there",
+    file: "src/mail/parts.ts",
+    find: "return [...checks, {",
+    replace: "return [checks.at(-1)!, {",
+    tests: "test/simulation/large.test.ts",
+  },
+  {
+    what: "bank: what came later overtakes a message whose parts are written anew",
+    file: "src/mail/journal.ts",
+    find: "if (unit.operations.some(menderOf)) this.#mending = unit;",
+    replace: "",
+    tests: "test/simulation/large.test.ts",
+  },
+  {
+    what: "bank: parts are swept though a message has claimed them",
+    file: "src/mail/slips.ts",
+    find: "unclaimedAt === undefined ? undefined : {",
+    replace: 'unclaimedAt === undefined || id !== "" ? undefined : {',
+    tests: "test/unit/parts.test.ts",
+  },
 ];

@@ -1,8 +1,9 @@
 /** What the journal owes to those who wait, and to what came later, while some of its units are parked. */
 import { expect, test } from "bun:test";
 import { encodeUtf8 } from "../../src/base/bytes.ts";
+import { CoordinatorError } from "../../src/coordinator/coordinator.ts";
 import { Journal } from "../../src/mail/journal.ts";
-import type { Outcome } from "../../src/mail/operations.ts";
+import type { JournalOperation, Outcome } from "../../src/mail/operations.ts";
 import { World } from "../simulation/world.ts";
 
 /** A branch that is not there: units that check it are parked until it is. */
@@ -59,4 +60,34 @@ test("what was parked and is overtaken is not written", async () => {
     ["set", "overtaken"],
   ]);
   expect(world.keeper.tree.nodes.has("/message")).toBe(false);
+});
+
+test("a check that cannot be mended has its unit refused, and what waited behind it goes on", async () => {
+  const world = new World(1);
+  const store = world.keeper.connect();
+  const journal = new Journal(store, world);
+  const told: string[] = [];
+  let fails: ((error: CoordinatorError) => void) | undefined;
+  const hopeless: JournalOperation = {
+    kind: "check",
+    path: "/part",
+    version: () => -1,
+    mend: (done) => {
+      fails = done;
+    },
+  };
+  const put = (path: string): JournalOperation => ({ kind: "put", path, data: encodeUtf8("x"), exists: false });
+  store.write([{ kind: "create", path: "/branch", data: encodeUtf8(""), mode: "persistent" }], () => {});
+  const guard = { kind: "check", path: "/branch", version: () => -1, mayWait: true } as const;
+  journal.commit(
+    [guard, hopeless, put("/large")],
+    () => {},
+    ({ code }) => told.push(code),
+  );
+  journal.commit([guard, put("/behind")], () => told.push("behind"));
+  await world.pass(100);
+  expect([told, fails === undefined]).toEqual([[], false]);
+  fails!(new CoordinatorError("TooLarge", "/part", 0));
+  await world.pass(100);
+  expect(told).toEqual(["TooLarge", "behind"]);
 });
