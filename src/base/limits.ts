@@ -155,6 +155,12 @@ export const clockToleranceMs = 5_000;
 export const clockReportMs = 600_000;
 /** How often it is measured how late the event loop is, where metrics are served. */
 export const lagLookMs = 500;
+/** How often it is looked whether the broker can go on by itself; */
+export const livenessBeatMs = 10_000;
+/** ... how many looks long the same thing may stand still though there is contact with the store: five minutes, */
+export const livenessBeatsMax = 30;
+/** ... and how many a start may take: an hour. */
+export const startBeatsMax = 360;
 /** A connection that we have closed is given this long to be closed by the peer. */
 export const lingerMs = 1_000;
 /** How often a broker that is about to leave looks whom it may send away; */

@@ -5,6 +5,7 @@
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { type Answer, getHttp } from "../net/http.ts";
 import type { Context } from "./context.ts";
+import type { Liveness } from "./liveness.ts";
 
 export interface Check {
   readonly name: string;
@@ -16,11 +17,18 @@ export interface Check {
 export class Health {
   /** Undefined while the broker starts. */
   #context: Context | undefined;
+  /** Undefined until the store is open. */
+  #liveness: Liveness | undefined;
   /** What the store says, where it is not well. */
   #storeTrouble = "";
 
+  opened(liveness: Liveness): void {
+    this.#liveness = liveness;
+  }
+
   started(context: Context): void {
     this.#context = context;
+    this.#liveness?.started(context);
     context.coordinator.onState((state, why) => {
       this.#storeTrouble = state === "CONNECTED" ? "" : (why ?? state);
     });
@@ -28,7 +36,8 @@ export class Health {
 
   /** Undefined: nothing is to be found there. */
   answer(path: string): Answer | undefined {
-    if (path === "/livez") return answerOf([{ name: "event loop", ok: true, why: "it turns" }]);
+    if (path === "/livez")
+      return answerOf([{ name: "event loop", ok: true, why: "it turns" }, ...(this.#liveness?.checks ?? [])]);
     if (path === "/startupz") return answerOf([this.#start()]);
     if (path === "/readyz") return answerOf(this.#ready());
     return undefined;

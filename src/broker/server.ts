@@ -1,5 +1,5 @@
 /** The broker with its doors open: sockets, the embedded store, the clock. */
-import { setAlarm } from "../base/alarm.ts";
+import { type Alarm, setAlarm } from "../base/alarm.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, type OperatingError } from "../base/errors.ts";
 import { shutdownWaitMs } from "../base/limits.ts";
@@ -21,6 +21,7 @@ import { Files, readKeeperFiles, readSecret } from "./files.ts";
 import { Health } from "./health.ts";
 import { type DialLink, LinkConnection } from "./links.ts";
 import { checkDoors, type Listeners, openAccess, openIdentity, openListeners, type Ports } from "./listeners.ts";
+import { Liveness } from "./liveness.ts";
 import { sharedSecret } from "./membership.ts";
 import type { BrokerOptions } from "./options.ts";
 
@@ -65,6 +66,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
     if (state === "CONNECTED") log.info("the store works again");
     else log.error({ state, why }, "the store cannot write; what needs it waits, unacknowledged");
   });
+  const beat = watchLife(coordinator, health);
   const turn = new Turn((flush) => void setImmediate(flush), options.maxQueueMemory);
   const linkListener = options.zk === "" ? undefined : listenForLinks(options, server, turn);
   const broker = await Broker.start({
@@ -92,6 +94,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
   try {
     listeners = openListeners(options, clientEvents(broker, turn), identity);
   } catch (error) {
+    beat.stop();
     await new Promise<void>((resolve) => coordinator.close(resolve));
     throw error;
   }
@@ -101,6 +104,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
   if (told !== options.port) broker.listening(told);
   const stop = async (): Promise<void> => {
     files.close();
+    beat.stop();
     listeners.close();
     await new Promise<void>((done) => broker.handle({ kind: "drain", done }));
     linkListener?.close();
@@ -118,6 +122,12 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
     return stopped;
   };
   return { port: ports.tcp, ports, broker, stop: stopOnce, reload: () => files.reload() };
+}
+
+function watchLife(coordinator: Coordinator, health: Health): Alarm {
+  const liveness = new Liveness(coordinator, systemClock);
+  health.opened(liveness);
+  return setAlarm(liveness, systemClock);
 }
 
 interface Serving {

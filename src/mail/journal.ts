@@ -90,6 +90,13 @@ export class Journal {
     return this.#pending.size;
   }
 
+  /** The number of the unit that has been pending for longest; undefined: none is, or some wait for the bank. */
+  get oldestPending(): number | undefined {
+    if (this.#parked.length > 0) return undefined;
+    const [oldest] = this.#pending;
+    return oldest?.number;
+  }
+
   /** What one unit may hold, in bytes. */
   get unitBytesMax(): number {
     return this.#coordinator.submissionBytesMax;

@@ -122,4 +122,11 @@ export const faults: readonly Fault[] = [
     replace: "Math.max(0, count - this.#acknowledged)",
     tests: "test/unit/numbers.test.ts",
   },
+  {
+    what: "tree: a broker that is stuck says that it lives",
+    file: "src/broker/liveness.ts",
+    find: "sign !== undefined && sign === seen.sign ? seen.beats + 1 : 0",
+    replace: "sign !== undefined && sign !== seen.sign ? seen.beats + 1 : 0",
+    tests: "test/broker/liveness.test.ts",
+  },
 ];
