@@ -131,7 +131,10 @@ export class Publishing {
     settlement.done();
   }
 
-  /** A message of the broker's own making, or a will. `done` is called when it is settled. */
+  /**
+   * A message of the broker's own making, or a will. `done` is called when it is settled, or refused by the store with
+   * `operations`.
+   */
   publish(
     publish: Publish,
     publisher: Client | undefined,
@@ -151,8 +154,12 @@ export class Publishing {
     const { payment, retainedPayment } = admission;
     const laid = route.isMailDrop ? this.#lay(publish, route, { publisher, payment }) : nothingLaid;
     const kept = publish.retain ? this.#retaining.retain(publish, route.topic, retainedPayment) : [];
-    // Refused: another broker has published it, or its session is another broker's.
-    const how = { operations: [...operations, ...kept, ...laid.operations], refused: laid.withdrawn, payment };
+    // Another broker has published it, or its session is another broker's.
+    const refused = (): void => {
+      laid.withdrawn();
+      done();
+    };
+    const how = { operations: [...operations, ...kept, ...laid.operations], refused, payment };
     const { settlement } = this.#fanout.promise(publish, route, publisher, how);
     if (settlement === undefined || settlement.isSettled) done();
     else settlement.whenSettled(done);

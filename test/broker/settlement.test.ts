@@ -1,5 +1,6 @@
 /** Settlement step by step: with a store that answers when the test says so, and time that the test moves. */
 import { expect, test } from "bun:test";
+import { CoordinatorError } from "../../src/coordinator/coordinator.ts";
 import { instantCoordinator } from "../support/instant-coordinator.ts";
 import { machine } from "../support/machine.ts";
 
@@ -88,4 +89,28 @@ test("QoS 2 is committed before it is sent, and released before PUBREL", async (
   coordinator.release();
   await Promise.resolve();
   expect(hex(subscriber)).toBe("62020001");
+});
+
+test("a will that the store refuses, since another broker has removed it, does not keep its client out", async () => {
+  const coordinator = instantCoordinator();
+  const { write } = coordinator;
+  coordinator.write = function (operations, done, repair) {
+    const index = operations.findIndex(({ kind, path }) => kind === "delete" && path.startsWith("/wills/"));
+    if (index === -1) return write.call(this, operations, done, repair);
+    const error = new CoordinatorError("NoNode", operations[index]!.path, index);
+    if (repair?.(error) === undefined) done(error, undefined, 0);
+  };
+  const { broker, dial } = await machine(coordinator);
+  // MQTT 3.1.1, clean session, with a will at QoS 1 on "t".
+  const connectWithWill = "1013 0004 4d515454 04 0e 0000 0001 64 0001 74 0001 78";
+  const lost = dial();
+  lost.send(connectWithWill);
+  await Promise.resolve();
+  expect(Buffer.from(lost.state.sent).toString("hex")).toBe("20020000");
+  broker.handle({ kind: "closed", connection: lost.connection, why: "reset" });
+  await Promise.resolve();
+  const back = dial();
+  back.send(connectWithWill);
+  await Promise.resolve();
+  expect(Buffer.from(back.state.sent).toString("hex")).toBe("20020000");
 });

@@ -274,4 +274,11 @@ export const faults: readonly Fault[] = [
     replace: "    this.#known.add(path);",
     tests: "test/simulation/steps.test.ts",
   },
+  {
+    what: "a will that the store refuses is on its way for ever, and its client is kept out",
+    file: "src/broker/publishing.ts",
+    find: "      laid.withdrawn();\n      done();",
+    replace: "      laid.withdrawn();",
+    tests: "test/broker/settlement.test.ts",
+  },
 ];
