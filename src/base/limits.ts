@@ -337,3 +337,6 @@ export const loadBatchMax = 256;
 export const loadUnsentBytesMax = 256 * 1024;
 /** Sequences that a load remembers of one publisher as not received; beyond it what comes late counts as a duplicate. */
 export const gapsPerStreamMax = 65_536;
+
+/** Who subscribes waits no longer than this for what others have just retained; then it gets what is held here. */
+export const retainedPatienceMs = 1_000;

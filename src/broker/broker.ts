@@ -193,7 +193,7 @@ export class Broker {
       whenConnected,
     });
     connecting.takeOver = takeOver;
-    const subscribing = new Subscribing(context, { interest, fences, drops });
+    const subscribing = new Subscribing(context, { interest, fences, drops, retaining });
     const arriving = new Arriving(context, { fanout, hosting });
     const adoption = new Adoption(context, { membership, directory, sessions, orphanedWills, isObtaining });
     cluster.begin({

@@ -10,6 +10,7 @@ import type { JournalOperation, Outcome } from "../mail/operations.ts";
 import { decodeStored, readPieces } from "../mail/parts.ts";
 import { decodeMessageHead } from "../mail/records.ts";
 import { isSameMessage, type Publish } from "../mqtt/publish.ts";
+import { CatchingUp } from "./catching-up.ts";
 import type { Context } from "./context.ts";
 import type { LevelSweep } from "./level-sweep.ts";
 import { Mirror, type MirrorNode, read } from "./mirror.ts";
@@ -31,6 +32,7 @@ export class Retaining {
   readonly #context: Context;
   readonly #sweep: LevelSweep;
   readonly #mirror: Mirror;
+  readonly #catchingUp: CatchingUp;
   /** Writes of this broker that are under way, by path: until they are done, what others wrote is older. */
   readonly #writing = new Map<string, Set<Writing>>();
   /** Messages whose payloads are being read. */
@@ -47,6 +49,18 @@ export class Retaining {
       needsData: () => true,
       apply: (path, node) => this.#apply(path, node === "exists" ? undefined : node),
     });
+    this.#catchingUp = new CatchingUp(context, (done) => this.#mirror.settled(() => this.#whenRead(done)));
+  }
+
+  /** Calls back when what anybody had committed before is held here; see `CatchingUp`. */
+  caughtUp(done: () => void): void {
+    this.#catchingUp.pass(done);
+  }
+
+  /** Calls back when no payload is being read. */
+  #whenRead(done: () => void): void {
+    if (this.#reading === 0) done();
+    else this.#context.coordinator.read([], () => this.#whenRead(done));
   }
 
   async start(): Promise<void> {

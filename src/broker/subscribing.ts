@@ -14,15 +14,18 @@ import type { Context } from "./context.ts";
 import type { Fences } from "./fences.ts";
 import type { Interest } from "./interest.ts";
 import type { MailDrops } from "./mail-drops.ts";
+import type { Retaining } from "./retaining.ts";
 
 export class Subscribing {
   readonly #context: Context;
   readonly #interest: Interest;
   readonly #fences: Fences;
   readonly #drops: MailDrops;
+  readonly #retaining: Retaining;
 
-  constructor(context: Context, parts: { interest: Interest; fences: Fences; drops: MailDrops }) {
+  constructor(context: Context, parts: { interest: Interest; fences: Fences; drops: MailDrops; retaining: Retaining }) {
     this.#context = context;
+    this.#retaining = parts.retaining;
     this.#drops = parts.drops;
     this.#interest = parts.interest;
     this.#fences = parts.fences;
@@ -54,12 +57,22 @@ export class Subscribing {
       return subscription.qos;
     });
     const codes = connection.channel.version === 5 ? granted : granted.map((code) => (code > 2 ? 0x80 : code));
-    this.#answer(connection, operations, { cmd: "suback", messageId: packet.messageId!, granted: codes }, () => {
+    const then = (): void => {
       for (const { subscription, isOwedRetained } of taken) {
         this.#drops.subscribed(client, subscription);
-        if (isOwedRetained) client.feed(subscription);
+        const isCurrent = client.session.subscriptions.get(subscription.filter.text) === subscription;
+        if (isOwedRetained && isCurrent) client.feed(subscription);
       }
-    });
+    };
+    const isOwed = taken.some(({ isOwedRetained }) => isOwedRetained);
+    // What follows SUBACK is what others have been acknowledged by then, and not what was held here a moment ago.
+    const before = isOwed ? (go: () => void): void => this.#retaining.caughtUp(go) : undefined;
+    this.#answer(
+      connection,
+      operations,
+      { cmd: "suback", messageId: packet.messageId!, granted: codes },
+      { before, then },
+    );
   }
 
   unsubscribe(connection: Connection, packet: UnsubscribePacket): void {
@@ -79,22 +92,23 @@ export class Subscribing {
       operations.push(...this.#drops.leaving(client, text));
       return Reason.success;
     });
-    this.#answer(
-      connection,
-      operations,
-      { cmd: "unsuback", messageId: packet.messageId!, granted } as Packet,
-      () => {},
-    );
+    this.#answer(connection, operations, { cmd: "unsuback", messageId: packet.messageId!, granted } as Packet, {});
   }
 
-  #answer(connection: Connection, operations: readonly JournalOperation[], answer: Packet, then: () => void): void {
+  #answer(
+    connection: Connection,
+    operations: readonly JournalOperation[],
+    answer: Packet,
+    { before = (go) => go(), then = () => {} }: Around,
+  ): void {
     const { channel } = connection;
     const bytes = encodeControl(answer, channel.version);
-    const send = (): void => {
-      if (channel.phase !== "open") return;
-      connection.send(bytes);
-      then();
-    };
+    const send = (): void =>
+      before(() => {
+        if (channel.phase !== "open") return;
+        connection.send(bytes);
+        then();
+      });
     const client = connection.client!;
     // Another subscriber here may have announced the filter a moment ago: its commit counts for this one too.
     if (operations.length === 0) return this.#context.journal.settled(() => this.#fences.passed(send));
@@ -104,6 +118,13 @@ export class Subscribing {
       refused: () => this.#context.evict(client),
     });
   }
+}
+
+/** What is done around an answer. */
+interface Around {
+  /** Calls back when it may be sent. */
+  readonly before?: ((go: () => void) => void) | undefined;
+  readonly then?: () => void;
 }
 
 function readSubscription(

@@ -88,4 +88,11 @@ export const faults: readonly Fault[] = [
     replace: "void state;",
     tests: "test/simulation/released.test.ts",
   },
+  {
+    what: "mirrors: who subscribes gets what is held here, though others have been acknowledged newer messages",
+    file: "src/broker/catching-up.ts",
+    find: "    this.#waiting.push(done);\n",
+    replace: "    done();\n",
+    tests: retained,
+  },
 ];
