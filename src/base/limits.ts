@@ -36,6 +36,8 @@ export const topicInterestsMax = 4096;
 /** Topics whose route is cached. At this many the cache starts anew. */
 export const routeCacheEntriesMax = 65_536;
 export const routeCacheBytesMax = 16 * 1024 * 1024;
+/** Cached routes that are looked at when a subscription ends: those that are stale are forgotten. */
+export const routesCleanedMax = 8;
 
 /** A connection's output buffer begins with this many bytes and grows by doubling. */
 export const writerBytesMin = 2 * 1024;
@@ -254,8 +256,6 @@ export const bankCapitalCreditsMax = 1_000_000_000_000;
 export const bankLowPartMin = 1 / 64;
 /** How often it asks the other brokers for what they do not need, when the vault is empty. */
 export const bankAskMs = 50;
-/** Who was asked leaves the vault so long to those who are short, unless it cannot pay for what is published here. */
-export const bankYieldMs = 3_000;
 /** A publish that may be paid for in a moment, when the vault has answered, is held so long. */
 export const bankHopeMs = 1_000;
 export const bankHopeRetryMs = 20;

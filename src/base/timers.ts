@@ -17,29 +17,44 @@ export class Timer {
 
 function nothing(): void {}
 
+/** Entries that count no more are not looked for while there are so few of them. */
+const deadEntriesMin = 1024;
+
 interface Entry {
   readonly timer: Timer;
   readonly at: number;
 }
 
 export class Timers {
-  readonly #heap: Entry[] = [];
+  #heap: Entry[] = [];
+  /** Entries of the heap that count no more. */
+  #dead = 0;
   /** Called when the next deadline has become sooner than it was. */
   onSooner: () => void = () => {};
 
   set(timer: Timer, dueAt: number): void {
     timer.dueAt = dueAt;
     if (timer.entry !== undefined && timer.entry.at <= dueAt) return;
+    if (timer.entry !== undefined) this.#dead++;
     timer.entry = { timer, at: dueAt };
     const sooner = dueAt < this.nextDeadline();
     this.#push(timer.entry);
     if (sooner) this.onSooner();
   }
 
-  /** For good. The heap meets the timer when its time comes; what it would have touched can go before. */
+  /** For good. Its entry goes when its time comes, or when most of the heap is such entries; what it would have touched can go before. */
   cancel(timer: Timer): void {
     timer.dueAt = Infinity;
     timer.fire = nothing;
+    if (timer.entry === undefined) return;
+    timer.entry = undefined;
+    this.#dead++;
+    if (this.#dead > deadEntriesMin && this.#dead > this.#heap.length / 2) this.#clean();
+  }
+
+  /** Entries in the heap, those that count no more among them. */
+  get size(): number {
+    return this.#heap.length;
   }
 
   nextDeadline(): number {
@@ -51,7 +66,10 @@ export class Timers {
     for (let top = this.#heap[0]; top !== undefined && top.at <= now; top = this.#heap[0]) {
       this.#pop();
       const timer = top.timer;
-      if (timer.entry !== top) continue;
+      if (timer.entry !== top) {
+        this.#dead--;
+        continue;
+      }
       timer.entry = undefined;
       if (timer.dueAt === Infinity) continue;
       if (timer.dueAt > now) {
@@ -61,6 +79,13 @@ export class Timers {
       timer.dueAt = Infinity;
       timer.fire(now);
     }
+  }
+
+  /** Connections that last a moment leave deadlines that are far away: they must not gather. */
+  #clean(): void {
+    // What is sorted is a heap.
+    this.#heap = this.#heap.filter((entry) => entry.timer.entry === entry).sort((a, b) => a.at - b.at);
+    this.#dead = 0;
   }
 
   #push(entry: Entry): void {

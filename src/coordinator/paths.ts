@@ -119,10 +119,16 @@ export function commitPath(id: string): string {
   return `${commitsPath}/${encodeName(id)}`;
 }
 
+/** The path that was made last: whatever happens to a session asks for it several times in a row. */
+let lastSession = { clientId: "", path: "" };
+
 export function sessionPath(clientId: string): string {
+  if (lastSession.path !== "" && lastSession.clientId === clientId) return lastSession.path;
   const bytes = encodeUtf8(clientId);
   const shard = hashBytes(bytes, 0, bytes.length) % sessionShards;
-  return `${sessionsPath}/${shard.toString(16).padStart(2, "0")}/${encodeName(clientId)}`;
+  const path = `${sessionsPath}/${shard.toString(16).padStart(2, "0")}/${encodeName(clientId)}`;
+  lastSession = { clientId, path };
+  return path;
 }
 
 export function mailPath(clientId: string): string {

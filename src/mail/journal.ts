@@ -300,8 +300,11 @@ export class Journal {
   #finish(unit: Unit, { versions, zxid, how }: { versions: readonly number[]; zxid: number; how: Outcome }): void {
     this.#retire(unit, how);
     this.latency.observe(this.#clock.now() - unit.submittedAt);
-    for (const operation of unit.operations)
-      if (operation?.kind === "remove" || operation?.kind === "take") this.onRemoved(operation.path);
+    for (const operation of unit.operations) {
+      if (operation?.kind !== "remove" && operation?.kind !== "take") continue;
+      this.#levels.forget([operation.path]);
+      this.onRemoved(operation.path);
+    }
     unit.done(versions, zxid);
     this.#lower();
   }

@@ -68,20 +68,40 @@ export function decodeFromServer(frame: Frame, version: ProtocolVersion): Packet
   return decode(frame, version);
 }
 
-function decode(frame: Frame, version: ProtocolVersion): Packet {
+/** A parser of mqtt-packet, and what came of the last packet. */
+interface Decoder {
+  readonly parser: mqttPacket.Parser;
+  decoded: Packet | undefined;
+  failure: string | undefined;
+}
+
+/** To make one costs several times what decoding does. One that has failed is not used again: something may be left in it. */
+const decoders = new Map<ProtocolVersion, Decoder>();
+
+function newDecoder(version: ProtocolVersion): Decoder {
   const parser = mqttPacket.parser({ protocolVersion: version });
-  let decoded: Packet | undefined;
-  let failure: string | undefined;
+  const decoder: Decoder = { parser, decoded: undefined, failure: undefined };
   parser.on("packet", (packet) => {
-    decoded = packet;
+    decoder.decoded = packet;
   });
   parser.on("error", (error: unknown) => {
-    failure = messageOf(error);
+    decoder.failure = messageOf(error);
   });
+  return decoder;
+}
+
+function decode(frame: Frame, version: ProtocolVersion): Packet {
+  const decoder = decoders.get(version) ?? newDecoder(version);
+  decoders.delete(version);
   const { bytes, start, end } = frame;
-  parser.parse(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start));
+  const left = decoder.parser.parse(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start));
+  const { decoded, failure } = decoder;
   if (failure !== undefined) throw malformed(failure);
   if (decoded === undefined) throw malformed("the packet's parts do not add up to its length");
+  decoder.decoded = undefined;
+  // What a CONNECT has said would count for the packets after it.
+  (decoder.parser as unknown as { settings: object }).settings = { protocolVersion: version };
+  if (left === 0) decoders.set(version, decoder);
   return decoded;
 }
 

@@ -3,7 +3,7 @@
  * generation number makes all cached routes stale at once when a subscription changes.
  */
 import { decodeUtf8, equalRange, hashBytes, ownBytes } from "../base/bytes.ts";
-import { routeCacheBytesMax, routeCacheEntriesMax, topicLevelsMax } from "../base/limits.ts";
+import { routeCacheBytesMax, routeCacheEntriesMax, routesCleanedMax, topicLevelsMax } from "../base/limits.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import { isTopicBytes } from "../mqtt/publish.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
@@ -64,6 +64,8 @@ export class Router<Here extends object, There extends Elsewhere> {
   #cached = 0;
   #cachedBytes = 0;
   #generation = 0;
+  /** Where the search for stale routes goes on. */
+  #cleaned: MapIterator<[number, Route<Here, There>]> | undefined;
   /** Whether a topic is a mail drop's. `touch` when that has changed. */
   isMailDrop: (topic: string) => boolean = () => false;
 
@@ -72,6 +74,11 @@ export class Router<Here extends object, There extends Elsewhere> {
 
   /** Whether a subscriber may be sent what is published on a topic. `touch` when that has changed. */
   mayReceive: (subscriber: Here, topic: string) => boolean = () => true;
+
+  /** Topics whose routes are remembered. */
+  get routes(): number {
+    return this.#cached;
+  }
 
   get subscriptions(): number {
     return this.#trie.size;
@@ -83,7 +90,9 @@ export class Router<Here extends object, There extends Elsewhere> {
   }
 
   unsubscribe(subscriber: Here | There, subscription: Subscription): void {
-    if (this.#trie.remove(subscriber, subscription)) this.#generation++;
+    if (!this.#trie.remove(subscriber, subscription)) return;
+    this.#generation++;
+    this.#clean();
   }
 
   /** Something about a subscriber has changed that routes may have noted. */
@@ -149,9 +158,39 @@ export class Router<Here extends object, There extends Elsewhere> {
     return route;
   }
 
+  /**
+   * Forgets a few routes that are stale: each names its receivers, whose sessions may have ended, and nobody may ever publish on
+   * its topic again.
+   */
+  #clean(): void {
+    this.#cleaned ??= this.#cache.entries();
+    for (let step = 0; step < routesCleanedMax; step++) {
+      const { value, done } = this.#cleaned.next();
+      if (done) {
+        this.#cleaned = undefined;
+        return;
+      }
+      const [hash, first] = value;
+      if (!this.#mayForget(first)) continue;
+      this.#cache.delete(hash);
+      for (let route: Route<Here, There> | undefined = first; route !== undefined; route = route.next) {
+        this.#cached--;
+        this.#cachedBytes -= route.bytes.length;
+      }
+    }
+  }
+
+  /** What has been published on is still to be told of. */
+  #mayForget(first: Route<Here, There>): boolean {
+    for (let route: Route<Here, There> | undefined = first; route !== undefined; route = route.next)
+      if (route.wasPublished || this.isFresh(route)) return false;
+    return true;
+  }
+
   #remember(hash: number, route: Route<Here, There>): void {
     if (this.#cached >= routeCacheEntriesMax || this.#cachedBytes >= routeCacheBytesMax) {
       this.#cache = new Map();
+      this.#cleaned = undefined;
       this.#cached = this.#cachedBytes = 0;
     }
     this.#cache.set(hash, route);

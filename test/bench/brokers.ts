@@ -16,8 +16,11 @@ export interface Running {
 export const brokerNames = ["mqttzoo", "mosquitto", "aedes"] as const;
 export type BrokerName = (typeof brokerNames)[number];
 
-/** plain: everybody may do everything. tls: the same, encrypted. guarded: with a password and an access list. */
-export type How = "plain" | "tls" | "guarded";
+/**
+ * plain: everybody may do everything. tls: the same, encrypted. guarded: with a password and an access list. stored: mosquitto
+ * keeps what it must not forget in a file too, which it writes once a second.
+ */
+export type How = "plain" | "tls" | "guarded" | "stored";
 
 export const login = { username: "bench", password: "bench" } as const;
 
@@ -30,12 +33,14 @@ function writeFiles(folder: string): void {
   writeFileSync(join(folder, "acl"), `user ${login.username}\n${others}topic readwrite #\n`);
 }
 
-export async function start(name: BrokerName, how: How = "plain"): Promise<Running> {
+/** `flags`: for a broker of ours. */
+export async function start(name: BrokerName, how: How = "plain", flags: readonly string[] = []): Promise<Running> {
   const folder = mkdtempSync(join(tmpdir(), "mqttzoo-bench-"));
   const port = await freePort();
   if (how === "tls") makeAuthority(folder).issue("server");
   if (how === "guarded") writeFiles(folder);
-  const child = Bun.spawn(commandOf(name, port, { folder, how }), { stdout: "ignore", stderr: "inherit", cwd: folder });
+  const command = [...commandOf(name, port, { folder, how }), ...flags];
+  const child = Bun.spawn(command, { stdout: "ignore", stderr: "inherit", cwd: folder });
   await untilListening(port);
   return {
     name,
@@ -59,6 +64,7 @@ function commandOf(name: BrokerName, port: number, { folder, how }: { folder: st
   if (name === "mqttzoo") {
     const more = {
       plain: [],
+      stored: [],
       tls: ["--port", "none", "--tls-port", String(port), "--tls-cert", "server.crt", "--tls-key", "server.key"],
       guarded: ["--password-file", "users", "--acl-file", "acl"],
     }[how];
@@ -73,12 +79,13 @@ function commandOf(name: BrokerName, port: number, { folder, how }: { folder: st
   if (name === "aedes") return [process.execPath, join(import.meta.dir, "aedes.ts"), String(port)];
   // No limits that ours does not have: what is lost is lost for want of speed.
   const config = join(folder, "mosquitto.conf");
-  const limits =
-    "max_inflight_messages 1024\nmax_queued_messages 0\nset_tcp_nodelay true\npersistence false\nlog_type none\n";
+  const limits = "max_inflight_messages 1024\nmax_queued_messages 0\nset_tcp_nodelay true\nlog_type none\n";
+  const stored = `persistence true\npersistence_location ${folder}/\nautosave_interval 1\n`;
   const more = {
     plain: "allow_anonymous true\n",
     tls: "allow_anonymous true\ncertfile server.crt\nkeyfile server.key\n",
     guarded: "password_file users\nacl_file acl\n",
+    stored: `allow_anonymous true\n${stored}`,
   }[how];
   // It would give up root's rights before it reads its files.
   const user = process.getuid?.() === 0 ? "user root\n" : "";

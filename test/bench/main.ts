@@ -61,7 +61,7 @@ async function withBroker<Output>(
 }
 
 function measure(broker: Running, shape: Shape, how: How = "plain"): Promise<Result> {
-  const more = { plain: {}, tls: { tls: true }, guarded: { login } }[how];
+  const more = { plain: {}, stored: {}, tls: { tls: true }, guarded: { login } }[how];
   const scenario: Scenario = { ...shape, ...more, port: broker.port, brokerPids: [broker.pid], seconds };
   return inChild<Result>("load.ts", [JSON.stringify(scenario)]);
 }

@@ -119,4 +119,25 @@ export const faults: readonly Fault[] = [
     replace: "    const remote = this.session(clientId);\n    this.onReleased(remote);\n    for",
     tests: "test/simulation/simulation.test.ts",
   },
+  {
+    what: "churn: deadlines that were cancelled gather until their time",
+    file: "src/base/timers.ts",
+    find: "this.#dead > deadEntriesMin && ",
+    replace: "this.#dead > Infinity && ",
+    tests: "test/unit/session.test.ts",
+  },
+  {
+    what: "churn: what a CONNECT has said counts for the packets of others",
+    file: "src/mqtt/control.ts",
+    find: "  (decoder.parser as unknown as { settings: object }).settings = { protocolVersion: version };\n",
+    replace: "",
+    tests: "test/unit/codec.test.ts",
+  },
+  {
+    what: "churn: routes to subscribers that have gone are kept",
+    file: "src/router/router.ts",
+    find: "    this.#generation++;\n    this.#clean();\n",
+    replace: "    this.#generation++;\n",
+    tests: "test/unit/router.test.ts",
+  },
 ];

@@ -151,3 +151,24 @@ test("overlapping subscriptions become one target, and no local takes only its o
   expect(x!.own).toMatchObject({ qos: 2, subscriptionIds: [6] });
   expect(y!.own).toBeUndefined();
 });
+
+test("routes to subscribers that have gone are forgotten, those that are used are not", () => {
+  const router = new Router<Named, never>();
+  const lasting = subscription("lasting/#");
+  router.subscribe(named("x"), lasting);
+  for (let number = 0; number < 10_000; number++) {
+    const passing = subscription(`passing/${number}`);
+    router.subscribe(named("y"), passing);
+    expect(route(router, `passing/${number}`)).toEqual(["y"]);
+    router.unsubscribe(named("y"), passing);
+    expect(route(router, "lasting/topic")).toEqual(["x"]);
+  }
+  expect(router.routes).toBeLessThan(100);
+  const bytes = encodeUtf8("published");
+  router.route(bytes, 0, bytes.length)!.wasPublished = true;
+  for (let number = 0; number < 100; number++) {
+    router.subscribe(named("y"), lasting);
+    router.unsubscribe(named("y"), lasting);
+  }
+  expect([...router.takePublished()]).toEqual(["published"]);
+});

@@ -132,3 +132,17 @@ test("timers fire once, in order, when they were last set for", () => {
   expect(fired).toEqual(["a", "b"]);
   expect(timers.nextDeadline()).toBe(Infinity);
 });
+
+test("deadlines that are cancelled do not gather, and the others are met in their order", () => {
+  const timers = new Timers();
+  const fired: number[] = [];
+  for (let number = 0; number < 100_000; number++) {
+    const timer = new Timer(() => fired.push(number));
+    timers.set(timer, 1_000_000 - number);
+    if (number % 1000 !== 0) timers.cancel(timer);
+  }
+  expect(timers.size).toBeLessThan(5000);
+  timers.tick(1_000_000);
+  expect(fired).toEqual(Array.from({ length: 100 }, (_, index) => 99_000 - index * 1000));
+  expect(timers.size).toBe(0);
+});

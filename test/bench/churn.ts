@@ -1,0 +1,84 @@
+/**
+ * `bun run bench:churn [SECONDS] [DEVICES]`: devices that come and go (`churn-load.ts`), so many at the same time, at ours on
+ * the embedded store, at ours on one ZooKeeper server, and at mosquitto with persistence: how many in a second, what
+ * CPU time each cost, how the memory grew, and how soon afterwards the broker was at rest.
+ */
+import { type BrokerName, freePort, start } from "./brokers.ts";
+import type { ChurnResult } from "./churn-load.ts";
+import { type ClusterBroker, startBenchCluster } from "./cluster-brokers.ts";
+import { cpuSeconds, inChild, residentBytes } from "./process.ts";
+
+const seconds = Number(process.argv[2] ?? 15);
+const concurrent = Number(process.argv[3] ?? 400);
+/** So long the brokers' code is compiled while it runs. */
+const warmSeconds = 5;
+/** Sessions of three seconds end, and what they leave is removed. */
+const restSeconds = 30;
+
+interface Subject {
+  readonly name: string;
+  readonly pid: number;
+  readonly port: number;
+  /** How many connections, sessions and commits there are; undefined: it does not say. */
+  readonly pending: (() => Promise<number>) | undefined;
+}
+
+function play(port: number, ms: number): Promise<ChurnResult> {
+  return inChild<ChurnResult>("churn-load.ts", [String(port), String(concurrent), String(ms)]);
+}
+
+async function measure({ name, pid, port, pending }: Subject): Promise<number> {
+  await play(port, warmSeconds * 1000);
+  const before = { cpu: cpuSeconds(pid), bytes: residentBytes(pid) };
+  const { devices, failed, seconds: took } = await play(port, seconds * 1000);
+  const endedAt = performance.now();
+  while (pending !== undefined && (await pending()) > 0 && performance.now() - endedAt < restSeconds * 1000)
+    await Bun.sleep(100);
+  const rest = pending === undefined ? "" : `at rest after ${((performance.now() - endedAt) / 1000).toFixed(1)} s`;
+  const perDevice = ((cpuSeconds(pid) - before.cpu) / devices) * 1000;
+  const perSecond = devices / took;
+  const megabytes = [before.bytes, residentBytes(pid)].map((bytes) => Math.round(bytes / 1024 / 1024)).join(" → ");
+  const shown = `${Math.round(perSecond).toLocaleString("en").padStart(8)} devices/s  ${perDevice.toFixed(2)} ms CPU each`;
+  console.log(`${name.padEnd(32)}${shown}  ${megabytes} MB  ${failed} failed  ${rest}`);
+  return perSecond;
+}
+
+/** What a broker of ours says of itself. */
+async function pendingAt(httpPort: number): Promise<number> {
+  const text = await (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text();
+  const of = (name: string): number => Number(new RegExp(`^mqttzoo_${name} (\\d+)`, "m").exec(text)?.[1] ?? 0);
+  return of("connections") + of("sessions") + of("store_pending_commits");
+}
+
+async function alone(name: BrokerName): Promise<number> {
+  const httpPort = name === "mqttzoo" ? await freePort() : 0;
+  const running = await start(name, "stored", httpPort === 0 ? [] : ["--http-port", String(httpPort)]);
+  const pending = httpPort === 0 ? undefined : () => pendingAt(httpPort);
+  const what = name === "mqttzoo" ? "mqttzoo, embedded store" : `${name}, saving each second`;
+  const result = await measure({ name: what, pid: running.pid, port: running.port, pending });
+  await running.stop();
+  return result;
+}
+
+async function onZooKeeper(): Promise<number> {
+  const httpPort = await freePort();
+  const cluster = await startBenchCluster(1, 1, ["--http-port", String(httpPort)]);
+  const [{ pid, port }] = cluster.brokers as [ClusterBroker];
+  const result = await measure({ name: "mqttzoo, one ZooKeeper", pid, port, pending: () => pendingAt(httpPort) });
+  await cluster.stop();
+  return result;
+}
+
+const mosquitto = await alone("mosquitto");
+const embedded = await alone("mqttzoo");
+const zookeeper = await onZooKeeper();
+const checks: readonly [string, number, number][] = [
+  ["embedded, devices/s", embedded, 2000],
+  ["one ZooKeeper, devices/s", zookeeper, 1000],
+];
+for (const [what, value, target] of checks)
+  console.log(
+    `${what.padEnd(32)}${Math.round(value).toString().padStart(8)}  target ${target}  ${value >= target ? "reached" : "MISSED"}`,
+  );
+console.log(`embedded : mosquitto            ${(embedded / mosquitto).toFixed(2).padStart(8)}`);
+process.exit(0);
