@@ -22,7 +22,8 @@ export interface BrokerSeat {
   readonly keeperProxies: readonly TcpProxy[];
   /** Between the other brokers, which dial it, and itself. */
   readonly linkProxy: TcpProxy;
-  start(): Promise<void>;
+  /** Starts it; `another`: that executable, from now on. */
+  start(another?: string): Promise<void>;
   signal(signal: NodeJS.Signals): void;
   /** Ends it and waits until it has ended. */
   end(signal: NodeJS.Signals): Promise<void>;
@@ -44,6 +45,8 @@ export interface ClusterProcesses {
 export interface ClusterOptions {
   readonly arguments?: readonly string[];
   readonly ensemble?: EnsembleOptions;
+  /** What the brokers are at first; this project's executable, if it is not given. */
+  readonly executable?: string;
   /** More variables for the environment of each broker. */
   readonly environment?: (id: string) => Record<string, string>;
 }
@@ -57,7 +60,10 @@ export async function startClusterProcesses(
   const seats: BrokerSeat[] = [];
   for (const [index, id] of ids.entries()) {
     const environment = options.environment?.(id) ?? {};
-    seats.push(await takeSeat({ id, index, ensemble, folder, arguments_: options.arguments ?? [], environment }));
+    const program = options.executable ?? executable;
+    seats.push(
+      await takeSeat({ id, index, ensemble, folder, arguments_: options.arguments ?? [], environment, program }),
+    );
   }
   for (const seat of seats) await seat.start();
   return {
@@ -80,9 +86,11 @@ interface SeatOptions {
   readonly folder: string;
   readonly arguments_: readonly string[];
   readonly environment: Record<string, string>;
+  readonly program: string;
 }
 
-async function takeSeat({ id, index, ensemble, folder, arguments_, environment }: SeatOptions): Promise<BrokerSeat> {
+async function takeSeat(options: SeatOptions): Promise<BrokerSeat> {
+  const { id, index, ensemble, folder, arguments_, environment } = options;
   const port = await freePort();
   const linkPort = await freePort();
   // The same port under another loopback address: the one that the others are told.
@@ -92,13 +100,14 @@ async function takeSeat({ id, index, ensemble, folder, arguments_, environment }
     startProxy({ host: "127.0.0.1", port: 0 }, { host: "127.0.0.1", port: server.port }),
   );
   const zk = `${keeperProxies.map((proxy) => `127.0.0.1:${proxy.port}`).join(",")}/chaos`;
-  const command = [executable, "broker", "--host", "127.0.0.1", "--port", String(port), "--id", id, "--zk", zk];
+  const command = ["broker", "--host", "127.0.0.1", "--port", String(port), "--id", id, "--zk", zk];
   command.push("--link-host", "127.0.0.1", "--link-port", String(linkPort), "--advertise", advertised);
   command.push("--zk-session-timeout", String(sessionTimeout), "--drain-time", "2", ...arguments_);
   const log = process.env.MQTTZOO_CHAOS_LOG;
   const words: string[] = [];
   const badEnds: string[] = [];
   let child: Subprocess | undefined;
+  let program = options.program;
   /** What it is told to end by, if it is. */
   let told: NodeJS.Signals | undefined;
   return {
@@ -109,10 +118,11 @@ async function takeSeat({ id, index, ensemble, folder, arguments_, environment }
     get pid() {
       return child!.pid;
     },
-    async start() {
+    async start(another) {
+      program = another ?? program;
       const path = join(log ?? folder, `${id}-${words.length}.log`);
       words.push(path);
-      const started = Bun.spawn([...command, ...(log === undefined ? [] : ["--log-level", "debug"])], {
+      const started = Bun.spawn([program, ...command, ...(log === undefined ? [] : ["--log-level", "debug"])], {
         stdout: "ignore",
         stderr: Bun.file(path),
         cwd: folder,

@@ -57,6 +57,10 @@ export class History {
     list.push(payload);
   }
 
+  isAcknowledged(payload: string): boolean {
+    return this.#acknowledged.has(payload);
+  }
+
   get acknowledgedCount(): number {
     return this.#acknowledged.size;
   }

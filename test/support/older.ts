@@ -1,0 +1,46 @@
+/** The executable of an earlier commit, built from it once and kept among the machine's temporary files. */
+import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const root = join(import.meta.dir, "../..");
+
+/** The last commit whose brokers know format 1 alone. */
+export const lastOfFormat1 = "b043979ba7930445c483fde6247f4c9d7cd0ee67";
+
+/** The path of its executable. Rejects if this clone does not have the commit, or it cannot be built. */
+export async function executableOf(commit: string): Promise<string> {
+  const kept = join(tmpdir(), `mqttzoo-${commit.slice(0, 12)}`);
+  const path = join(kept, "mqttzoo");
+  if (existsSync(path)) return path;
+  const folder = mkdtempSync(join(tmpdir(), "mqttzoo-older-"));
+  try {
+    const isThere = await run(["git", "cat-file", "-e", `${commit}^{commit}`], root);
+    if (isThere.code !== 0)
+      throw new Error(`commit ${commit} is not in this clone, a shallow one perhaps: run git fetch --unshallow`);
+    await must(["sh", "-c", `git archive ${commit} | tar -x -C '${folder}'`], root);
+    const areSame = (await run(["git", "diff", "--quiet", commit, "--", "bun.lock"], root)).code === 0;
+    // What it needs is here already, mostly.
+    if (areSame) symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+    else await must([process.execPath, "install", "--frozen-lockfile"], folder);
+    await must([process.execPath, "test/tools/build.ts"], folder);
+    // Two tests that build it at once must not see half of it.
+    mkdirSync(kept, { recursive: true });
+    cpSync(join(folder, "dist/mqttzoo"), `${path}-${process.pid}`);
+    renameSync(`${path}-${process.pid}`, path);
+    return path;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function run(command: readonly string[], cwd: string): Promise<{ code: number; said: string }> {
+  const child = Bun.spawn([...command], { cwd, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+  return { code: await child.exited, said: out + err };
+}
+
+async function must(command: readonly string[], cwd: string): Promise<void> {
+  const { code, said } = await run(command, cwd);
+  if (code !== 0) throw new Error(`${command.join(" ")} has failed:\n${said}`);
+}
