@@ -78,6 +78,24 @@ export class FickleActor extends Actor {
   }
 }
 
+/** Subscribes to many filters, and publishes on as many topics: what one keeper session cannot own. */
+export class ManyActor extends Actor {
+  readonly #count: number;
+
+  constructor(name: string, options: ConstructorParameters<typeof Actor>[1] & { readonly count: number }) {
+    super(name, { ...options, isBrief: true });
+    this.#count = options.count;
+  }
+
+  protected override connected(client: MqttConnection): void {
+    const names = Array.from({ length: this.#count }, (_, number) => `many/${number}/${"long".repeat(longTimes)}`);
+    client.subscribe(names, { qos: 0 }).catch(() => {});
+    for (const topic of names) client.publish(topic, "", { qos: 0 }).catch(() => {});
+  }
+}
+
+const longTimes = 12;
+
 /** Receives what lives a short time only: nothing is begun to be sent when that is over. */
 export class SlumberActor extends Actor {
   readonly wrong: string[] = [];

@@ -1,5 +1,5 @@
 /**
- * `bun test/simulation/main.ts [SEED [COUNT [drops] [large] [jumps] | wide [presence] [brief] [members] [poor] [shrink]]]`: runs seeds of the simulation, and says what was
+ * `bun test/simulation/main.ts [SEED [COUNT [drops] [large] [jumps] | wide [presence] [brief] [members] [poor] [late] [shrink]]]`: runs seeds of the simulation, and says what was
  * wrong with which. drops, large, jumps: with mail drops, messages that are too large for one commit, clocks that jump. wide:
  * the wide world, with the faults that were played; shrink: and which of them it takes.
  */

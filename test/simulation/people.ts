@@ -1,7 +1,7 @@
 /** The clients of a wide world: who publishes, who reads, who shares, who tells whether it is there, who has habits. */
 import { Actor, PublishingActor } from "./actors.ts";
 import { BriefActor, lostToGroup, TimedHistory } from "./groups.ts";
-import { FickleActor, FreshActor, SlumberActor } from "./habits.ts";
+import { FickleActor, FreshActor, ManyActor, SlumberActor } from "./habits.ts";
 import type { Plan } from "./plan.ts";
 import { StatusActor, StatusWatcher, untruePresence } from "./presence.ts";
 import type { World } from "./world.ts";
@@ -73,7 +73,9 @@ export class People {
     );
     this.#watcher = new StatusWatcher("watcher", { ...all, subscribe: "status/#" });
     const others = [this.#brief, this.#fresh, this.#fickle, this.#slumber, this.#guest, this.#watcher];
-    this.actors = [...this.#publishers, ...this.#subscribers, ...this.#members, ...others, ...this.#devices];
+    const { filters } = plan.traits;
+    const many = filters > 0 ? [new ManyActor("many", { ...all, count: filters })] : [];
+    this.actors = [...this.#publishers, ...this.#subscribers, ...this.#members, ...others, ...many, ...this.#devices];
   }
 
   begin(): void {
@@ -130,11 +132,12 @@ export class People {
   /** What is wrong with what they have got; `since`: everybody had subscribed. */
   wrong(since: number): string[] {
     const { world, history, plan, judgesPresence, judgesBrief } = this.#options;
-    const { hasJumps } = plan.traits;
+    const { hasJumps, hasDrops } = plan.traits;
     return [
       ...this.#subscribers.flatMap(({ name }) => history.judge(name)),
       ...(this.#members.length > 0 ? lostToGroup(history, this.#members, since) : []),
-      ...this.#fresh.wrong,
+      // Whoever subscribes anew is handed what lies in mail drops.
+      ...(hasDrops ? [] : this.#fresh.wrong),
       ...this.#fickle.missed(history, "p3"),
       ...(hasJumps ? [] : this.#slumber.wrong),
       ...(judgesBrief ? this.#brief.missed(history, briefGraceMs) : []),

@@ -266,6 +266,13 @@ export interface Traits {
   readonly wireBytesMax: number;
   /** A member of the shared group has a session that ends with its connection; what its broker has confirmed dies with it. */
   readonly hasBriefMember: boolean;
+  /** So many does one client subscribe to, and so many topics are published on: more than one transaction may name. */
+  readonly filters: number;
+}
+
+export interface PlanOptions {
+  readonly hasBriefMembers?: boolean | undefined;
+  readonly hasLateNumbers?: boolean | undefined;
 }
 
 export interface Plan {
@@ -275,7 +282,7 @@ export interface Plan {
   readonly totalMs: number;
 }
 
-export function planOf(random: Random, { hasBriefMembers = false }: { hasBriefMembers?: boolean } = {}): Plan {
+export function planOf(random: Random, { hasBriefMembers = false, hasLateNumbers = false }: PlanOptions = {}): Plan {
   const chance = (part: number): boolean => random.next() < part;
   const traits: Traits = {
     isPoor: chance(0.2),
@@ -284,7 +291,9 @@ export function planOf(random: Random, { hasBriefMembers = false }: { hasBriefMe
     hasDrops: chance(0.15),
     isLong: chance(0.06),
     observers: chance(0.3) ? 1 + Math.floor(random.next() * 2) : 0,
-    sequenceStart: 0,
+    // Sequential names are numbered in 32 bits.
+    sequenceStart: hasLateNumbers && chance(0.1) ? 2 ** 31 - 1 - Math.floor(random.next() * 60) : 0,
+    filters: chance(0.1) ? 300 + Math.floor(random.next() * 300) : 0,
     wireBytesMax: chance(0.3) ? 2048 + Math.floor(random.next() * 64 * 1024) : Infinity,
     hasBriefMember: hasBriefMembers && chance(0.4),
   };

@@ -69,9 +69,13 @@ export class StatusActor extends Actor {
 /** Sees what devices say, and their wills. */
 export class StatusWatcher extends Actor {
   readonly last = new Map<string, string>();
+  readonly #seen = new Set<string>();
 
   protected override received({ topic, payload }: Message): void {
-    this.last.set(topic, decodeUtf8(payload));
+    const text = decodeUtf8(payload);
+    // At QoS 1 something may come once more, later: each is something of its own.
+    if (!this.#seen.has(`${topic} ${text}`)) this.last.set(topic, text);
+    this.#seen.add(`${topic} ${text}`);
   }
 }
 

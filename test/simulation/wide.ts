@@ -10,10 +10,10 @@ import { leftovers, lostCredits, orphanParts, overdrawn, unequalRetained, unsett
 import { TimedHistory } from "./groups.ts";
 import { Liveness } from "./liveness.ts";
 import { People } from "./people.ts";
-import { healAll, type Plan, planOf } from "./plan.ts";
+import { healAll, type Plan, type PlanOptions, planOf } from "./plan.ts";
 import { seeded, World } from "./world.ts";
 
-export interface WideOptions {
+export interface WideOptions extends PlanOptions {
   readonly log?: Log | undefined;
   /** Plays these of the plan's faults alone, by their numbers. */
   readonly only?: readonly number[] | undefined;
@@ -21,8 +21,6 @@ export interface WideOptions {
   readonly judgesPresence?: boolean | undefined;
   /** Judges what sessions miss that end with their connections. */
   readonly judgesBrief?: boolean | undefined;
-  /** In some worlds a member of the group has a session that ends with its connection. */
-  readonly hasBriefMembers?: boolean | undefined;
   /** There are shared groups where the bank is poor, too. */
   readonly hasPoorGroups?: boolean | undefined;
 }
@@ -43,11 +41,8 @@ const tellerMs = 70_000;
 /** A session owns a handful of ephemeral nodes, whatever clients do. */
 const transactionBytesMax = 16 * 1024;
 
-export function wideWorld(
-  seed: number,
-  { log, hasBriefMembers = false }: WideOptions = {},
-): { world: World; plan: Plan } {
-  const plan = planOf(seeded(seed ^ 0x5eed), { hasBriefMembers });
+export function wideWorld(seed: number, { log, ...options }: WideOptions = {}): { world: World; plan: Plan } {
+  const plan = planOf(seeded(seed ^ 0x5eed), options);
   const { traits } = plan;
   const world = new World(seed, {
     log,
