@@ -11,6 +11,7 @@ import { journalBytesLow, journalBytesMax, journalUnitsMax, journalUnitsMin } fr
 import { Ring } from "../base/ring.ts";
 import type { Coordinator, CoordinatorError, WriteResult } from "../coordinator/coordinator.ts";
 import { nameOf } from "../coordinator/paths.ts";
+import { HeldPaths } from "./held-paths.ts";
 import { Levels } from "./levels.ts";
 import {
   expectedBy,
@@ -55,6 +56,8 @@ export class Journal {
    * would take it before.
    */
   #mending: Unit | undefined;
+  /** What both of them count on. */
+  readonly #heldPaths = new HeldPaths();
   /** `onPark` was called, and `unpark` has not been. */
   #isParking = false;
   /** Told when a check has failed that somebody else makes hold again: then `unpark` must be called. */
@@ -183,6 +186,7 @@ export class Journal {
     if (this.#mending !== undefined) return;
     const units = this.#parked.sort((a, b) => a.number - b.number);
     this.#parked = [];
+    this.#heldPaths.clear();
     for (const unit of units) {
       unit.waitsFor = undefined;
       unit.attempts = 0;
@@ -192,9 +196,14 @@ export class Journal {
     }
   }
 
+  #hold(unit: Unit): void {
+    this.#parked.push(unit);
+    this.#heldPaths.add(unit.operations);
+  }
+
   /** A check has failed that may hold again. */
   #wait(unit: Unit): void {
-    this.#parked.push(unit);
+    this.#hold(unit);
     const mend = menderOf(unit.waitsFor);
     if (mend !== undefined) {
       this.#mending = unit;
@@ -239,11 +248,14 @@ export class Journal {
 
   #submit(unit: Unit): void {
     const isHeld = this.#parked.length > 0 || this.#mending !== undefined;
-    if (isHeld && unit.operations.some(mayWait)) {
-      this.#parked.push(unit);
+    if (isHeld && (unit.operations.some(mayWait) || this.#heldPaths.concerns(unit.operations))) {
+      this.#hold(unit);
       return;
     }
-    if (unit.operations.some(menderOf)) this.#mending = unit;
+    if (unit.operations.some(menderOf)) {
+      this.#mending = unit;
+      this.#heldPaths.add(unit.operations);
+    }
     let { writes, parts } = writesOf(unit);
     this.#coordinator.write(
       writes,

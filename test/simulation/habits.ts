@@ -71,7 +71,7 @@ export class FickleActor extends Actor {
     return [...history.acknowledgedAt]
       .filter(([payload, at]) => {
         const sentAt = history.sentAt.get(payload)!;
-        const isDue = stays.some(({ from, to }) => sentAt >= from && at <= to);
+        const isDue = stays.some(({ from, to }) => sentAt >= from && at <= to - graceMs);
         return isDue && payload.startsWith(`${publisher} `) && !got.has(payload);
       })
       .map(([payload]) => `${this.name} had subscribed and has not got ${payload}`);
@@ -121,5 +121,7 @@ export class SlumberActor extends Actor {
   }
 }
 
+/** Who takes back what it has subscribed to may do without what has only just been stored for it. */
+const graceMs = 1500;
 /** Clocks drift, and what is sent is under way for a while. */
 const slackMs = 1500;

@@ -1,6 +1,6 @@
 /** What the journal owes to those who wait, and to what came later, while some of its units are parked. */
 import { expect, test } from "bun:test";
-import { encodeUtf8 } from "../../src/base/bytes.ts";
+import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { CoordinatorError } from "../../src/coordinator/coordinator.ts";
 import { Journal } from "../../src/mail/journal.ts";
 import type { JournalOperation, Outcome } from "../../src/mail/operations.ts";
@@ -90,4 +90,25 @@ test("a check that cannot be mended has its unit refused, and what waited behind
   fails!(new CoordinatorError("TooLarge", "/part", 0));
   await world.pass(100);
   expect(told).toEqual(["TooLarge", "behind"]);
+});
+
+test("what changes the version that a parked unit counts on waits behind it; what changes others does not", async () => {
+  const { world, journal, guard, open } = await makeParked();
+  const told: string[] = [];
+  const make = (path: string): JournalOperation => ({ kind: "create", path, data: noBytes, mode: "persistent" });
+  const set = (path: string): JournalOperation => ({ kind: "set", path, data: noBytes, version: () => 0 });
+  journal.commit([make("/session"), make("/other")]);
+  await world.pass(100);
+  const mine = { kind: "check", path: "/session", version: () => 0 } as const;
+  const refused = ({ code, path }: CoordinatorError): void => void told.push(`${code} ${path}`);
+  journal.commit([guard, mine, make("/published")], () => told.push("published"), refused);
+  await world.pass(100);
+  journal.commit([set("/session")], () => told.push("connected again"), refused);
+  journal.commit([{ ...mine, version: () => 1 }, make("/next")], () => told.push("next"), refused);
+  journal.commit([set("/other")], () => told.push("other"), refused);
+  await world.pass(100);
+  expect(told).toEqual(["other"]);
+  open();
+  await world.pass(100);
+  expect(told).toEqual(["other", "published", "connected again", "next"]);
 });
