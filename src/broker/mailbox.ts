@@ -102,7 +102,7 @@ export class Mailbox {
         // What was known and is not there any more has gone while there was no contact.
         this.#names.know([...sent, ...[...slips, ...newer].map(({ name }) => name)]);
         for (const slip of [...slips, ...newer].sort(byNumber)) this.#waiting.push(slip);
-        this.count = Math.max(this.count, this.#names.size);
+        this.count = this.#names.size;
         this.#look();
         if (this.#mustReload) {
           this.#mustReload = false;

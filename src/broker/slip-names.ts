@@ -12,8 +12,9 @@ export class SlipNames {
   /** Slips of our own that are being committed. */
   #unnamed = 0;
 
+  /** Slips in the mailbox: those that are known, and those of our own whose names are not told yet. */
   get size(): number {
-    return this.#known.size;
+    return this.#known.size + this.#unnamed;
   }
 
   /** True if the store has told of nothing that has not been taken up. */

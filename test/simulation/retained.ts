@@ -147,7 +147,7 @@ export async function runRetained(seed: number, { isCalm = false }: RetainedOpti
   const isAtRest = (): boolean =>
     writers.every(({ up, session }) => up && session.outgoing.size === 0) && unsettled(world).length === 0;
   const rests = await world.pass(20_000, isAtRest);
-  await world.pass(1000);
+  await world.pass(3000);
   const wrong = rests ? [] : ["not at rest"];
   wrong.push(...unlike(world), ...outdated(world, writers), ...(isCalm ? emptyLevels(world) : []));
   // Who comes back reads what the store holds, and nothing else.

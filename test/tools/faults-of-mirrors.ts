@@ -28,7 +28,7 @@ export const faults: readonly Fault[] = [
   {
     what: "mirrors: a level whose message was cleared stays when those below it go",
     file: "src/broker/retaining.ts",
-    find: 'else if (how === "emptied" || how === "doubted") this.#prune(path);',
+    find: "        this.#sweep.note(path);\n",
     replace: "",
     tests: retained,
   },
