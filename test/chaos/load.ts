@@ -12,7 +12,7 @@ import { History } from "./history.ts";
 import { Device, Watcher } from "./presence.ts";
 import { Publisher, Worker } from "./workers.ts";
 
-/** Everything must have healed so long after the last misfortune, on a machine that is busy. */
+/** Everything must go on within so long, on a machine that is busy. */
 export const healMaxMs = 40_000;
 const devicesCount = 12;
 const subscriberNames = ["home-1", "home-2", "visitor"] as const;
@@ -91,6 +91,7 @@ export class Load {
     return subscriberNames.flatMap((name) => this.history.judge(name));
   }
 
+  /** True if everybody has what is theirs, and the watcher knows who is there. */
   isAtRest(): boolean {
     return (
       this.#workers.every(({ up }) => up) &&
@@ -100,13 +101,29 @@ export class Load {
     );
   }
 
+  /** Waits until it is at rest; false if it is not, and nothing has become better for a long time. */
+  async heals(): Promise<boolean> {
+    let fewest = Infinity;
+    for (let betterAt = performance.now(); performance.now() < betterAt + healMaxMs; await Bun.sleep(250)) {
+      if (this.isAtRest()) return true;
+      // A long backlog takes its time: as long as it becomes shorter nobody is forgotten.
+      const missing = this.#lost().length;
+      if (missing >= fewest) continue;
+      fewest = missing;
+      betterAt = performance.now();
+    }
+    return false;
+  }
+
   /** Why it is not at rest. */
   restless(): string[] {
     const states = this.#workers.map(
       ({ name, up, session }) => `${name}:${up ? "up" : "down"}:${session.outgoing.size}`,
     );
     const presence = this.#watcher.isRight ? "presence is right" : this.#watcher.describe();
-    return [`not at rest after ${healMaxMs} ms: ${states.join(" ")}; ${presence}`];
+    const lost = this.#lost();
+    const missing = `${lost.length} missing or wrong, as ${lost.slice(0, 3).join(", ")}`;
+    return [`not at rest: ${states.join(" ")}; ${presence}; ${missing}`];
   }
 
   /** What is wrong with what was received, and with what was said of the devices. */
@@ -127,4 +144,21 @@ export async function auditOf({ ensemble }: ClusterProcesses): Promise<string[]>
   }
   await zookeeper.close();
   return wrong!;
+}
+
+/** How many slips lie in the mailboxes of sessions that have any, in words. */
+export async function describeMail({ ensemble }: ClusterProcesses): Promise<string[]> {
+  const zookeeper = await ZooKeeper.connect(`${ensemble.connect}/chaos`);
+  const found: string[] = [];
+  for (const shard of (await zookeeper.children("/sessions")).children) {
+    for (const name of (await zookeeper.children(`/sessions/${shard}`)).children) {
+      const path = `/sessions/${shard}/${name}`;
+      const stat = await zookeeper.exists(`${path}/mail`);
+      if (stat === undefined || stat.numChildren === 0) continue;
+      const record = Buffer.from((await zookeeper.get(path)).data).toString();
+      found.push(`${stat.numChildren} slips of ${name}, whose record is ${record}`);
+    }
+  }
+  await zookeeper.close();
+  return found;
 }

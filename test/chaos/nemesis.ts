@@ -12,7 +12,7 @@ import { seeded } from "../simulation/world.ts";
 import { eventually } from "../support/broker.ts";
 import { compilePreload } from "../support/preload.ts";
 import { type ClusterProcesses, startClusterProcesses } from "./cluster-processes.ts";
-import { auditOf, healMaxMs, Load } from "./load.ts";
+import { auditOf, describeMail, healMaxMs, Load } from "./load.ts";
 import { type Misfortune, misfortunes, type Victim } from "./misfortunes.ts";
 
 /** Memory may grow by this part and this much from the first third of a long run to its last. */
@@ -58,13 +58,13 @@ export async function torment({ seed, minutes, say, only }: NemesisOptions): Pro
     const endAt = performance.now() + minutes * 60_000;
     for (let round = 1; performance.now() < endAt && wrong.length === 0; round++) {
       const before = load.history.sent.length;
+      await eventually(() => load.history.sent.length > before, "the load goes on", healMaxMs);
       const names = await suffer({ cluster, random, skews }, only);
       const startedAt = performance.now();
       load.pause();
-      await eventually(() => load.isAtRest(), "healing", healMaxMs).catch(() => wrong.push(...load.restless()));
+      if (!(await load.heals())) wrong.push(...load.restless(), ...(await describeMail(cluster)));
       wrong.push(...load.wrong(), ...cluster.wrong(), ...(await auditOf(cluster)));
       const sent = load.history.sent.length - before;
-      if (sent === 0) wrong.push("nothing was sent meanwhile");
       rests.push(await measure(cluster));
       const { megabytes, znodes } = rests.at(-1)!;
       const healed = Math.round(performance.now() - startedAt);
