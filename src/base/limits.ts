@@ -311,6 +311,10 @@ export const linkPatienceMs = 2_000;
 export const claimPatienceMs = 3_000;
 /** ... and no longer than this when a link is down: then the versions of the sessions' znodes decide alone. */
 export const claimUnlinkedMs = 300;
+/** A message for a shared subscription that no member's broker takes is given to others so often; then it is stored. */
+export const reassignmentsMax = 4;
+/** Messages of members that are gone, which wait for another member, or for credits: in bytes; beyond it they are dropped. */
+export const regroupBytesMax = 16 * 1024 * 1024;
 /** Messages that wait for a session on the move. */
 export const movingMessagesMax = 10_000;
 /** Slips that are stored in another broker's session's mailbox before the mailbox is counted again. */

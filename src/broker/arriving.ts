@@ -132,7 +132,7 @@ export class Arriving {
     const payment = isFree || peer.sentBack > 0 ? undefined : banking.reserve(price);
     // What may have to be stored and cannot be paid for here goes back to whoever has published it, and pays for it.
     const isUnpaid = !isFree && payment === undefined;
-    const here = isUnpaid ? { ...whom, handles: new Set<number>(), groups: new Set<string>() } : whom;
+    const here = isUnpaid ? { ...whom, handles: new Set<number>(), isUnpaid } : whom;
     const settlement = route && this.#fanout.promiseHere(publish, route, here, payment).settlement;
     if (route === undefined) payment?.close();
     if (id === 0) return;
@@ -141,10 +141,11 @@ export class Arriving {
       whom.handles.size === 0 ? none : [...whom.handles].filter((handle) => isUnpaid || !this.#hosting.has(handle));
     const groups = whom.groups.size === 0 ? none : [...whom.groups];
     const { link } = peer;
-    if (isUnpaid) peer.sentBack++;
+    const isSentBack = isUnpaid && handles.length + groups.length > 0;
+    if (isSentBack) peer.sentBack++;
     const settle = (): void => {
       if (peer.link !== link || link === undefined) return;
-      if (isUnpaid) link.send(remainFrame({ id, handles, groups, unpaid: true }));
+      if (isSentBack) link.send(remainFrame({ id, handles, groups, unpaid: true }));
       else if (handles.length + groups.length > 0) link.send(remainFrame({ id, handles, groups }));
       else this.#settled(peer, id);
     };

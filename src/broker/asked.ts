@@ -2,7 +2,7 @@
 import { Bucket } from "../base/bucket.ts";
 import { encodeUtf8, ownBytes } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
-import type { WillRecord } from "../mail/records.ts";
+import type { WillRecord } from "../mail/will-record.ts";
 import { type ProtocolVersion, sessionNeverExpires } from "../mqtt/constants.ts";
 import type { Connect, ConnectPacket, Frame } from "../mqtt/control.ts";
 import { willSection } from "../mqtt/properties.ts";

@@ -53,6 +53,7 @@ import { OrphanedWills } from "./orphaned-wills.ts";
 import { type BrokerFacts, isPeer, Peer } from "./peer.ts";
 import { Publishers } from "./publishers.ts";
 import { Publishing } from "./publishing.ts";
+import { Regrouping } from "./regrouping.ts";
 import { Retaining } from "./retaining.ts";
 import { Sessions } from "./sessions.ts";
 import { Stalls } from "./stalls.ts";
@@ -161,13 +162,14 @@ export class Broker {
       holdPeer: (peer) => links.say(peer, { say: "hold" }),
     });
     const fanout = new Fanout(context, stalls, forwarding);
+    const regrouping = new Regrouping(context, { fanout, forwarding });
     const retaining = new Retaining(context, new LevelSweep(context));
     const backpressure = new Backpressure(journal, resume);
     const publishing = new Publishing(context, { fanout, retaining, backpressure, resume });
     const publishers = new Publishers(context);
     const wills = new Wills(context, publishing);
     const drops = new MailDrops(context);
-    const sessions = new Sessions(context, { fanout, stalls, wills, directory, interest, hosting, drops });
+    const sessions = new Sessions(context, { regrouping, stalls, wills, directory, interest, hosting, drops });
     const admitting = new Admitting(context, sessions);
     const isObtaining = (clientId: string): boolean => connecting.isObtaining(clientId);
     const orphanedWills = new OrphanedWills(context, { membership, wills, isObtaining });

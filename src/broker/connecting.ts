@@ -295,7 +295,8 @@ export class Connecting {
     );
     // The store is asked, not the count: what it holds must be sent before anything newer.
     if (client.mailbox !== undefined) this.#hosting.begin(client);
-    if (sessionPresent) {
+    if (!sessionPresent) this.#sessions.emptyOfBefore(client);
+    else {
       client.mailbox?.load();
       this.#drops.resume(client);
     }

@@ -5,14 +5,17 @@
  */
 import { expiringMax } from "../base/limits.ts";
 import { cursorsPath, incomingPath, mailPath, subscriberPath } from "../coordinator/paths.ts";
+import { emptyMailbox, type HandOn } from "../mail/emptying.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { checkOf } from "../mail/slips.ts";
 import type { Client } from "./client.ts";
 import type { Context } from "./context.ts";
 import type { Interest } from "./interest.ts";
+import type { Regrouping } from "./regrouping.ts";
 
 export class Erasing {
   readonly #context: Context;
+  readonly #regrouping: Regrouping;
   readonly #interest: Interest;
   /** Who waits until a session is gone, by client id. */
   readonly #waiting = new Map<string, (() => void)[]>();
@@ -21,9 +24,10 @@ export class Erasing {
   #at = 0;
   #expiring = 0;
 
-  constructor(context: Context, interest: Interest) {
+  constructor(context: Context, parts: { interest: Interest; regrouping: Regrouping }) {
     this.#context = context;
-    this.#interest = interest;
+    this.#interest = parts.interest;
+    this.#regrouping = parts.regrouping;
   }
 
   /** Has a session that has expired go when it is its turn: `erase` is called then, and calls back when it is gone. */
@@ -69,7 +73,7 @@ export class Erasing {
 
   /** Empties the mailbox, and calls back with what else stands below a session's record, deepest first. */
   #findRest(client: Client, found: (paths: readonly string[]) => void): void {
-    const { slips, journal } = this.#context;
+    const { journal } = this.#context;
     const { clientId } = client.session;
     const incoming = incomingPath(clientId);
     const cursors = cursorsPath(clientId);
@@ -78,7 +82,7 @@ export class Erasing {
     journal.whenSubmitted(() => {
       this.#childrenOf([client.owned.path], ([names = []]) => {
         const levels = [cursors, incoming].filter((path) => names.includes(path.slice(client.owned.path.length + 1)));
-        const empty = (go: () => void): void => (names.includes("mail") ? slips.empty(clientId, go) : go());
+        const empty = (go: () => void): void => (names.includes("mail") ? this.emptyMailbox(clientId, go) : go());
         empty(() =>
           this.#childrenOf(levels, (below) => {
             const paths = levels.flatMap((level, index) => [...below[index]!.map((name) => `${level}/${name}`), level]);
@@ -87,6 +91,13 @@ export class Erasing {
         );
       });
     });
+  }
+
+  /** What was stored for a shared subscription goes to another member, the rest nowhere. */
+  emptyMailbox(clientId: string, done: () => void): void {
+    const { slips, journal } = this.#context;
+    const handOn: HandOn = (slip, gone) => this.#regrouping.handOn(clientId, slip, gone);
+    emptyMailbox(clientId, { slips, journal, handOn, done });
   }
 
   /** If the store is closing nothing is called: whoever finds the session then erases it. */

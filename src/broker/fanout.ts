@@ -55,11 +55,6 @@ export class Fanout {
     this.#context = context;
     this.#stalls = stalls;
     this.#forwarding = forwarding;
-    forwarding.reassign = (group, { publish, payment }, except, done) => {
-      const target = this.choose(group, publish, { except });
-      if (target === undefined) done();
-      else this.redeliver(publish, target, { done, payment: context.banking.lend(payment) });
-    };
   }
 
   /** True if QoS 0 packets of a publisher of this kind (MQTT 5, or before) may be copied to all as they are. */
@@ -169,6 +164,11 @@ export class Fanout {
 
   /** A promised message that has come over a link, for these receivers here. */
   promiseHere(publish: Publish, route: ClusterRoute, whom: Whom, payment: Payment | undefined): Delivery {
+    // What cannot be paid for may still go to members whose sessions end with their connections: it is never stored for them.
+    // At QoS 2 the publishing broker stores for all others, in one commit with the packet id that it came with.
+    const isOnlyForBrief = whom.isUnpaid === true || publish.qos === 2;
+    const isUnfit = (member: Client | Remote): boolean =>
+      "isElsewhere" in member || (isOnlyForBrief && member.mailbox !== undefined);
     const promise = this.#promise({ publish, payment, guard: undefined });
     for (const target of route.targets) {
       const { mailbox, handle } = target.subscriber;
@@ -176,7 +176,7 @@ export class Fanout {
     }
     for (const group of route.groups) {
       if (!whom.groups.has(group.text)) continue;
-      const target = this.choose(group, publish, { where: "here" });
+      const target = this.choose(group, publish, isUnfit);
       if (target === undefined) continue;
       whom.groups.delete(group.text);
       promise.addAny(target);
@@ -185,11 +185,11 @@ export class Fanout {
     return promise;
   }
 
-  /** A message that another member of a shared subscription has not acknowledged. */
-  redeliver(publish: Publish, target: Target<Client | Remote>, how: Redelivery): void {
-    const { done, payment } = how;
-    const promise = this.#promise({ publish, payment, guard: undefined });
-    promise.addAny(target);
+  /** A message that another member of a shared subscription has not acknowledged, or cannot be given. */
+  redeliver(publish: Publish, target: Target<Client | Remote>, { done, payment, reassigned, how }: Redelivery): void {
+    const promise = this.#promise({ publish, payment, guard: undefined, reassigned });
+    if (how === "stored") promise.addStored(target);
+    else promise.addAny(target);
     promise.commit([], {});
     if (promise.settlement === undefined || promise.settlement.isSettled) done();
     else promise.settlement.whenSettled(done);
@@ -227,12 +227,12 @@ export class Fanout {
 
   /**
    * Whose turn it is in a group: members take turns; one with room goes before one without, and that before one away.
-   * Another broker stands for its members that end with their connections; "here": for a message it has handed on.
+   * Another broker stands for its members that end with their connections. `isUnfit`: who must not be chosen.
    */
   choose(
     group: Group,
     publish: Publish,
-    { except, where = "anywhere" }: { except?: Client | Remote | undefined; where?: "here" | "anywhere" } = {},
+    isUnfit: (member: Client | Remote) => boolean = () => false,
   ): Target<Client | Remote> | undefined {
     group.order ??= [...group.members.keys()];
     const members = group.order;
@@ -242,8 +242,7 @@ export class Fanout {
     for (let step = 0; step < members.length; step++) {
       const at = (group.turn + step) % members.length;
       const member = members[at]!;
-      const excluded = member === except || (where === "here" && "isElsewhere" in member);
-      const rank = excluded ? 0 : this.#rankOf(member, publish);
+      const rank = isUnfit(member) ? 0 : this.#rankOf(member, publish);
       if (rank <= bestRank) continue;
       best = member;
       bestRank = rank;
@@ -303,6 +302,10 @@ export interface Redelivery {
   readonly done: () => void;
   /** Pays for the copy that may have to be stored. */
   readonly payment: Payment | undefined;
+  /** How often the message has been given to another member. */
+  readonly reassigned: number;
+  /** stored: into the mailbox of a session that outlives its connection, wherever that is. */
+  readonly how: "sent" | "stored";
 }
 
 /** Who is meant by a delivery. What is found here is taken out. */
@@ -310,6 +313,8 @@ export interface Whom {
   readonly toInterest: boolean;
   readonly handles: Set<number>;
   readonly groups: Set<string>;
+  /** Nothing can be stored for them. */
+  readonly isUnpaid?: boolean;
 }
 
 /** What comes in on it goes to its receivers as it is: it is neither the broker's own nor a mail drop's. */

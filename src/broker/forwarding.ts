@@ -14,13 +14,21 @@ import { Timer } from "../base/timers.ts";
 import { mailPath } from "../coordinator/paths.ts";
 import { bundleFrame, deliveryFrame, FrameType, type Packets, type Remain, writeRun } from "../link/frames.ts";
 import type { Settlement } from "../mail/settlement.ts";
-import type { SlipDraft } from "../mail/slips.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import { type Connection, Hold } from "./connection.ts";
 import type { ClusterRoute, Context } from "./context.ts";
 import { linkPacket } from "./link-packet.ts";
-import { type Group, isPeer, type Moving, type Peer, type RemoteSession, type RemoteTarget } from "./peer.ts";
+import {
+  draftOf,
+  type Group,
+  type GroupsEnd,
+  isPeer,
+  type Moving,
+  type Peer,
+  type RemoteSession,
+  type RemoteTarget,
+} from "./peer.ts";
 
 /** What one broker is to do with a message. */
 export interface Share {
@@ -33,13 +41,8 @@ export class Forwarding {
   readonly #context: Context;
   readonly #resume: (connection: Connection, reason: number) => void;
   readonly #idle: (session: RemoteSession) => void;
-  /** Chooses another member for a message that the chosen one's broker could not place. */
-  reassign: (group: Group, settlement: Settlement, except: Peer, done: () => void) => void = (
-    _group,
-    _settlement,
-    _except,
-    done,
-  ) => done();
+  /** `Regrouping` puts itself here. */
+  groupsEnd: GroupsEnd = { notPlaced() {}, inDoubt: () => false };
 
   constructor(
     context: Context,
@@ -165,6 +168,12 @@ export class Forwarding {
     }
   }
 
+  /** A slip that was another session's has been put into its mailbox. */
+  slipMoved(session: RemoteSession, zxid: number): void {
+    session.mailZxid = Math.max(session.mailZxid, zxid);
+    session.mailCount++;
+  }
+
   /** They will not be committed: whoever published them is another broker's, and publishes them there. */
   withdrawn(targets: readonly RemoteTarget[]): void {
     for (const { session, qos } of targets) if (qos === 1) this.#arrived(session);
@@ -192,7 +201,8 @@ export class Forwarding {
       if (missing.has(handle)) this.wait(unpaid ? { ...target, mustBeStored: true } : target, settlement);
       this.#arrived(target.session);
     }
-    for (const group of forwarded.groups) if (groups.includes(group.text)) this.#reassign(settlement, group, peer);
+    for (const group of forwarded.groups)
+      if (groups.includes(group.text)) this.groupsEnd.notPlaced(settlement, group, peer);
     settlement.done();
   }
 
@@ -207,8 +217,10 @@ export class Forwarding {
     const timer = new Timer(() => {
       if (peer.link !== link || peer.isLinked) return;
       for (const forwarded of peer.pending.values()) {
-        this.#store(forwarded.settlement, [...forwarded.sessions.values()]);
+        const { settlement, sessions, groups } = forwarded;
+        this.#store(settlement, [...sessions.values()]);
         forwarded.sessions = new Map();
+        forwarded.groups = groups.filter((group) => !this.groupsEnd.inDoubt(settlement, group, peer));
       }
     });
     this.#context.timers.set(timer, this.#context.clock.now() + linkPatienceMs);
@@ -222,7 +234,7 @@ export class Forwarding {
     this.#context.router.touch();
     for (const { settlement, sessions, groups } of pending) {
       this.#store(settlement, [...sessions.values()]);
-      for (const group of groups) this.#reassign(settlement, group, peer);
+      for (const group of groups) this.groupsEnd.inDoubt(settlement, group, peer);
       settlement.done();
     }
     this.release(peer);
@@ -368,11 +380,6 @@ export class Forwarding {
     }
   }
 
-  #reassign(settlement: Settlement, group: Group, except: Peer): void {
-    settlement.waitFor();
-    this.reassign(group, settlement, except, () => settlement.done());
-  }
-
   /** Counts a mailbox now and then, so that one that nobody empties does not grow without bound. */
   #count(session: RemoteSession): void {
     if (++session.mailedSinceCount < mailCountEveryMax) return;
@@ -387,8 +394,4 @@ const nobody: ReadonlyMap<number, RemoteTarget> = new Map();
 
 function inOrder(moving: Moving[]): Moving[] {
   return moving.sort((a, b) => a.settlement.order - b.settlement.order);
-}
-
-export function draftOf({ session: { clientId }, qos, retain, subscriptionIds }: RemoteTarget): SlipDraft {
-  return { clientId, qos, retain, subscriptionIds, packetId: 0 };
 }

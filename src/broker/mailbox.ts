@@ -6,7 +6,7 @@ import { mailPageBytesMax, mailPageSlips } from "../base/limits.ts";
 import { Ring } from "../base/ring.ts";
 import type { Lying } from "../mail/mail.ts";
 import type { JournalOperation } from "../mail/operations.ts";
-import { checkOf, type Slip, type SlipDraft, unreadSlip } from "../mail/slips.ts";
+import { checkOf, isHeldByClient, type Slip, type SlipDraft, unreadSlip } from "../mail/slips.ts";
 import type { Client } from "./client.ts";
 import { Outgoing, type OutgoingTarget, reserved } from "./outgoing.ts";
 import { SentBefore } from "./sent-before.ts";
@@ -248,7 +248,7 @@ export class Mailbox {
     const { context, connection, session } = client;
     const operations: JournalOperation[] = [checkOf(client.owned)];
     const slips = messages.map(({ message, target: { qos, retain, subscriptionIds } }) => {
-      const draft = { clientId: session.clientId, qos, retain, subscriptionIds, packetId: 0 };
+      const draft = { clientId: session.clientId, qos, retain, subscriptionIds, packetId: 0, groupMark: 0 };
       const { slip, operation } = context.mail.slipFor(draft, message);
       operations.push(operation);
       this.expect();
@@ -354,7 +354,7 @@ export class Mailbox {
 
   /** The client will not get the message of a slip, which may have been sent to it before. */
   #dismiss(slip: Slip): void {
-    if (slip.record!.state === "sent") return this.#sentBefore.giveUp(slip);
+    if (isHeldByClient(slip)) return this.#sentBefore.giveUp(slip);
     this.#sentBefore.free(slip);
     this.discard(slip);
   }

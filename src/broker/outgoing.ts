@@ -1,5 +1,6 @@
 /** A message on its way to one client: in its window, or waiting for room in it. */
 
+import { groupMarkOf } from "../mail/records.ts";
 import type { LiveRecipient, Settlement } from "../mail/settlement.ts";
 import type { Slip, SlipDraft } from "../mail/slips.ts";
 import type { QoS } from "../mqtt/constants.ts";
@@ -40,10 +41,11 @@ export class Outgoing implements LiveRecipient {
 
   /** What its slip will say; the mailbox counts it from now on. */
   draft(): SlipDraft {
-    const { qos, retain, subscriptionIds, packetId } = this;
+    const { qos, retain, subscriptionIds, packetId, group } = this;
     this.client!.mailbox!.expect();
     this.isBeingBanked = this.settlement !== undefined;
-    return { clientId: this.client!.session.clientId, qos, retain, subscriptionIds, packetId };
+    const groupMark = groupMarkOf(group?.text);
+    return { clientId: this.client!.session.clientId, qos, retain, subscriptionIds, packetId, groupMark };
   }
 
   banked(slip: Slip): void {

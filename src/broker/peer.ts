@@ -3,7 +3,9 @@ import { decodeUtf8 } from "../base/bytes.ts";
 import { type FormatRange, formatsBefore, readFormats } from "../base/formats.ts";
 import { Ring } from "../base/ring.ts";
 import type { Link } from "../link/link.ts";
+import { groupMarkOf } from "../mail/records.ts";
 import type { Settlement } from "../mail/settlement.ts";
+import type { SlipDraft } from "../mail/slips.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Framer } from "../mqtt/framer.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
@@ -57,7 +59,7 @@ export interface Forwarded {
    * into their mailboxes.
    */
   sessions: ReadonlyMap<number, RemoteTarget>;
-  readonly groups: readonly Group[];
+  groups: readonly Group[];
 }
 
 export interface RemoteTarget {
@@ -78,6 +80,14 @@ export interface Announced {
   stamp: Exclude<Stamp, undefined>;
   /** It is in the router. While the broker is not a member the router passes it over. */
   isRouted: boolean;
+}
+
+/** What becomes of a message for a shared subscription that another broker was to place with a member there. */
+export interface GroupsEnd {
+  /** It has not. */
+  notPlaced(settlement: Settlement, group: Group, from: Peer): void;
+  /** It may have, or may not. False if no other member is to have it. */
+  inDoubt(settlement: Settlement, group: Group, from: Peer): boolean;
 }
 
 export class Peer implements Elsewhere {
@@ -184,4 +194,9 @@ export function isPeer(subscriber: Client | Remote): subscriber is Peer {
 
 export function isRemoteSession(subscriber: Client | Remote): subscriber is RemoteSession {
   return subscriber instanceof RemoteSession;
+}
+
+/** What its slip will say, if it goes into the mailbox. */
+export function draftOf({ session: { clientId }, qos, retain, subscriptionIds, group }: RemoteTarget): SlipDraft {
+  return { clientId, qos, retain, subscriptionIds, packetId: 0, groupMark: groupMarkOf(group?.text) };
 }

@@ -12,9 +12,9 @@ import type { Target } from "../router/router.ts";
 import type { Client } from "./client.ts";
 import type { Connection } from "./connection.ts";
 import type { Context } from "./context.ts";
-import { draftOf, type Forwarding, type Share } from "./forwarding.ts";
+import type { Forwarding, Share } from "./forwarding.ts";
 import { Outgoing, type OutgoingTarget } from "./outgoing.ts";
-import { type Group, isPeer, type Peer, type Remote, type RemoteTarget } from "./peer.ts";
+import { draftOf, type Group, isPeer, isRemoteSession, type Peer, type Remote, type RemoteTarget } from "./peer.ts";
 
 export interface Delivery {
   /** How many receivers there are. */
@@ -45,6 +45,8 @@ export interface Promised {
   readonly payment: Payment | undefined;
   /** What must hold for anything to be committed: the publisher's session is still this broker's. */
   readonly guard: Guard | undefined;
+  /** How often it has been given to another member of a shared subscription. */
+  readonly reassigned?: number;
 }
 
 export interface Guard {
@@ -71,6 +73,7 @@ export class PromiseInMaking implements Delivery {
   readonly #publish: Publish;
   readonly #payment: Payment | undefined;
   readonly #guard: Guard | undefined;
+  readonly #reassigned: number;
   #stored: Outgoing[] | undefined;
   /** Sessions kept elsewhere that get it into their mailboxes. */
   #mailed: RemoteTarget[] | undefined;
@@ -82,6 +85,7 @@ export class PromiseInMaking implements Delivery {
     this.#publish = what.publish;
     this.#payment = what.payment;
     this.#guard = what.guard;
+    this.#reassigned = what.reassigned ?? 0;
   }
 
   addAny(target: Target<Client | Remote> | undefined): void {
@@ -131,6 +135,23 @@ export class PromiseInMaking implements Delivery {
     }
   }
 
+  /** Into a mailbox, paid for here. */
+  addStored(target: Target<Client | Remote>): void {
+    if (!isRemoteSession(target.subscriber)) return this.addAny(target);
+    this.receivers++;
+    const { subscriber: session, subscriptionIds } = target;
+    const qos = Math.min(this.#publish.qos, target.qos) as QoS;
+    const retain = this.#publish.retain && target.retainAsPublished;
+    const group = target.group as Group | undefined;
+    this.#addMailed({ session, qos, retain, subscriptionIds, group, mustBeStored: true });
+  }
+
+  #addMailed(target: RemoteTarget): void {
+    if (this.#forwarding.wayTo(target) === "wait") return this.#forwarding.wait(target, this.#settle());
+    this.#mailed ??= [];
+    this.#mailed.push(target);
+  }
+
   add(target: Target<Client> | undefined): void {
     if (target === undefined) return;
     this.receivers++;
@@ -171,6 +192,7 @@ export class PromiseInMaking implements Delivery {
     const withdraw = (): void => {
       // First of all: what follows from it must know.
       refused?.();
+      settlement.isRefused = true;
       if (message !== undefined) this.#context.mail.withdrawn(message);
       settlement.payment?.close();
       for (const outgoing of stored) outgoing.client!.mailbox!.withdrawn(outgoing);
@@ -247,6 +269,7 @@ export class PromiseInMaking implements Delivery {
     if (this.settlement === undefined) {
       this.settlement = new Settlement(this.#publish.kept(), this.#context.mail.nextOrder());
       this.settlement.payment = this.#payment;
+      this.settlement.reassigned = this.#reassigned;
       this.settlement.guard = this.#guard?.check;
       if (this.#guard !== undefined) this.settlement.isRevoked = this.#guard.isRevoked;
     }

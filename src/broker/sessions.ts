@@ -16,18 +16,17 @@ import type { Connection } from "./connection.ts";
 import type { Context } from "./context.ts";
 import type { Directory } from "./directory.ts";
 import { Erasing } from "./erasing.ts";
-import type { Fanout } from "./fanout.ts";
 import type { Hosting } from "./hosting.ts";
 import type { Interest } from "./interest.ts";
 import type { MailDrops } from "./mail-drops.ts";
 import { bySettlement, type Outgoing } from "./outgoing.ts";
-import { isPeer, isRemoteSession, type Remote } from "./peer.ts";
+import type { Regrouping } from "./regrouping.ts";
 import type { Stalls } from "./stalls.ts";
 import type { Wills } from "./wills.ts";
 
 export class Sessions {
   readonly #context: Context;
-  readonly #fanout: Fanout;
+  readonly #regrouping: Regrouping;
   readonly #stalls: Stalls;
   readonly #wills: Wills;
   readonly #directory: Directory;
@@ -38,7 +37,7 @@ export class Sessions {
   constructor(
     context: Context,
     parts: {
-      fanout: Fanout;
+      regrouping: Regrouping;
       stalls: Stalls;
       wills: Wills;
       directory: Directory;
@@ -48,13 +47,13 @@ export class Sessions {
     },
   ) {
     this.#context = context;
-    this.#fanout = parts.fanout;
+    this.#regrouping = parts.regrouping;
     this.#stalls = parts.stalls;
     this.#wills = parts.wills;
     this.#directory = parts.directory;
     this.#hosting = parts.hosting;
     this.#drops = parts.drops;
-    this.#erasing = new Erasing(context, parts.interest);
+    this.#erasing = new Erasing(context, parts);
   }
 
   /** The client broke the protocol. */
@@ -184,6 +183,15 @@ export class Sessions {
     this.#erasing.erase(client, done);
   }
 
+  /**
+   * A session has just begun. What is found in its mailbox was stored for an earlier one, by a broker that had not heard yet
+   * that it has ended.
+   */
+  emptyOfBefore(client: Client): void {
+    const isAlone = [...this.#context.peers.values()].every(({ epoch }) => epoch === undefined);
+    if (client.mailbox !== undefined && !isAlone) this.#erasing.emptyMailbox(client.session.clientId, () => {});
+  }
+
   /** Another broker claims a client id: its connection here ends, and its session is that broker's, or is erased. */
   letGo(clientId: string, { clean, done }: { clean: boolean; done: () => void }): void {
     const { clients, journal } = this.#context;
@@ -274,7 +282,7 @@ export class Sessions {
     const { settlements, mail } = this.#context;
     for (const outgoing of unacknowledged.toSorted(bySettlement)) {
       // One without a client only holds a packet id.
-      if (outgoing.client === undefined || outgoing.takenCareOf || this.#moveOn(outgoing)) continue;
+      if (outgoing.client === undefined || outgoing.takenCareOf || this.#regrouping.moveOn(outgoing, "there")) continue;
       // A retained message that was sent has no settlement of its own yet.
       const settlement = outgoing.settlement ?? new Settlement(outgoing.publish!, mail.nextOrder());
       if (outgoing.settlement === undefined) settlement.waitFor(outgoing);
@@ -287,26 +295,11 @@ export class Sessions {
     this.erase(client, () => {});
     for (const outgoing of unacknowledged) {
       if (outgoing.client === undefined) continue;
-      if (!outgoing.takenCareOf && !this.#moveOn(outgoing) && outgoing.settlement !== undefined) {
+      if (!outgoing.takenCareOf && !this.#regrouping.moveOn(outgoing, "anyone") && outgoing.settlement !== undefined) {
         outgoing.takenCareOf = true;
         outgoing.settlement.done();
       }
     }
-  }
-
-  /**
-   * Unacknowledged messages of a shared subscription go to another member that is there. Not what was sent at
-   * QoS 2: it might arrive twice [MQTT-4.8.2-5].
-   */
-  #moveOn(outgoing: Outgoing): boolean {
-    const { group, client, publish } = outgoing;
-    if (group === undefined || publish === undefined || (outgoing.qos === 2 && outgoing.packetId !== 0)) return false;
-    const target = this.#fanout.choose(group, publish, { except: client });
-    if (target === undefined || !isThere(target.subscriber)) return false;
-    outgoing.takenCareOf = true;
-    const payment = this.#context.banking.lend(outgoing.settlement?.payment);
-    this.#fanout.redeliver(publish, target, { done: () => outgoing.settlement?.done(), payment });
-    return true;
   }
 
   #log(connection: Connection, level: "info" | "debug", message: string): void {
@@ -318,10 +311,4 @@ export class Sessions {
       message,
     );
   }
-}
-
-/** True if the member of a shared subscription can be sent a message now, here or elsewhere. */
-function isThere(member: Client | Remote): boolean {
-  if (isPeer(member)) return member.isLinked;
-  return isRemoteSession(member) ? member.host !== undefined : member.connection !== undefined;
 }

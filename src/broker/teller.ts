@@ -19,7 +19,7 @@ import {
 } from "../coordinator/paths.ts";
 import { epochOfId } from "../mail/mail.ts";
 import { isData } from "../mail/parts.ts";
-import { countedOf, topicOfMessage, unreadSlip } from "../mail/slips.ts";
+import { countedOf, isHeldByClient, topicOfMessage, unreadSlip } from "../mail/slips.ts";
 import type { Context } from "./context.ts";
 import type { MailDrops } from "./mail-drops.ts";
 import type { Membership } from "./membership.ts";
@@ -147,7 +147,7 @@ export class Teller {
       if (record.keepUntil >= now || record.state === "released") return;
       const clientId = decodeName(nameOf(parentPath(parentPath(path))));
       const slip = { ...unreadSlip(clientId, nameOf(path)), record };
-      if (record.state === "sent") slips.lapse(slip, stat.version);
+      if (isHeldByClient(slip)) slips.lapse(slip, stat.version);
       else slips.discard(slip);
     });
   }

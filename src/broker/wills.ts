@@ -7,7 +7,7 @@ import { claimPatienceMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { willPath } from "../coordinator/paths.ts";
 import type { JournalOperation } from "../mail/operations.ts";
-import { encodeWill, type WillRecord } from "../mail/records.ts";
+import { encodeWill, type WillRecord } from "../mail/will-record.ts";
 import type { Client } from "./client.ts";
 import type { Context } from "./context.ts";
 import type { Publishing } from "./publishing.ts";

@@ -8,6 +8,7 @@ import {
   copyBytes,
   decodeUtf8,
   encodeUtf8,
+  hashBytes,
   noBytes,
   readUint16,
   readUint32,
@@ -21,7 +22,7 @@ import { Fields } from "../coordinator/fields.ts";
 import { encodeAstral, messageMark, nameOf, topicsPath } from "../coordinator/paths.ts";
 import { PacketType, type ProtocolVersion, type QoS } from "../mqtt/constants.ts";
 import { walkProperties } from "../mqtt/properties.ts";
-import { makePublish, Publish } from "../mqtt/publish.ts";
+import { Publish } from "../mqtt/publish.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { isTopicName, parseFilter } from "../mqtt/topic.ts";
 
@@ -235,12 +236,27 @@ export interface SlipRecord {
   readonly messagePath: string;
   /** The message's payload is in parts, which go with it. */
   readonly hasParts: boolean;
+  /** Tells for which shared subscription the message was stored, as `groupMarkOf` says; 0: for none. */
+  readonly groupMark: number;
+}
+
+/** Of what a slip's flags have room for: brokers that know nothing of it read past it. */
+const groupMarks = 15;
+
+/**
+ * Tells the shared subscriptions of a topic apart, in four bits: from 1 on. Two of one topic may have the same, one in fifteen:
+ * then a message may go to a member of the other one.
+ */
+export function groupMarkOf(text: string | undefined): number {
+  if (text === undefined) return 0;
+  const bytes = encodeUtf8(text);
+  return 1 + (hashBytes(bytes, 0, bytes.length) % groupMarks);
 }
 
 const slipHeadBytes = 20;
 
 /**
- * A slip: state (u8), QoS, retain and whether the payload is in parts (u8: bit 0-1, bit 2, bit 3), packet id (u16), recipients (u32), until when the message is kept
+ * A slip: state (u8), QoS, retain, whether the payload is in parts, and the mark of a group (u8: bits 0-1, bit 2, bit 3, bits 4-7), packet id (u16), recipients (u32), until when the message is kept
  * in ms since 1970 (u64, 0: never ends), number of subscription identifiers (u16), length of the branch's name (u16), each
  * identifier (u32), that name and the message's path in UTF-8. Big-endian.
  */
@@ -251,7 +267,7 @@ export function encodeSlip(slip: SlipRecord): Uint8Array {
   const branchAt = slipHeadBytes + 4 * ids.length;
   const bytes = new Uint8Array(branchAt + branch.length + path.length);
   bytes[0] = slipStates.indexOf(slip.state);
-  bytes[1] = slip.qos | (slip.retain ? 4 : 0) | (slip.hasParts ? 8 : 0);
+  bytes[1] = slip.qos | (slip.retain ? 4 : 0) | (slip.hasParts ? 8 : 0) | (slip.groupMark << 4);
   writeUint16(bytes, 2, slip.packetId);
   writeUint32(bytes, 4, slip.recipients);
   writeUint64(bytes, 8, slip.keepUntil === Infinity ? 0 : slip.keepUntil);
@@ -281,6 +297,7 @@ export function decodeSlip(bytes: Uint8Array): SlipRecord {
     qos: (bytes[1]! & 3) as QoS,
     retain: (bytes[1]! & 4) !== 0,
     hasParts: (bytes[1]! & 8) !== 0,
+    groupMark: bytes[1]! >> 4,
     packetId: readUint16(bytes, 2),
     recipients: readUint32(bytes, 4),
     keepUntil: until === 0 ? Infinity : until,
@@ -338,56 +355,5 @@ export function decodeSubscription(filterText: string, bytes: Uint8Array): Subsc
     id: fields.whole("id", 0),
   };
 }
-
-/** A will that waits for its connection to end. */
-export interface WillRecord {
-  readonly publish: Publish;
-  /** Will Delay Interval in seconds. */
-  readonly delay: number;
-  /** Message Expiry Interval in ms, counted from its publication; Infinity: never. */
-  readonly expiryMs: number;
-  /** The incarnation of the broker that holds the connection. */
-  readonly epoch: number;
-  /** When that broker sent the client to another one, in ms since 1970: it is expected there. */
-  readonly movedAt?: number | undefined;
-  /** When the connection was lost, in ms since 1970, if the delay has begun. */
-  readonly lostAt?: number | undefined;
-}
-
-/** A will: length of the JSON (u32), JSON of topic, retain, delay, expiry, the broker's epoch, when the client was sent elsewhere or lost, then the message as stored. */
-export function encodeWill({ publish, delay, expiryMs, epoch, movedAt, lostAt }: WillRecord): Uint8Array {
-  const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
-  const expiry = expiryMs === Infinity ? null : expiryMs;
-  const head = encodeUtf8(JSON.stringify({ topic, retain: publish.retain, delay, expiry, epoch, movedAt, lostAt }));
-  const length = new Uint8Array(4);
-  new DataView(length.buffer).setUint32(0, head.length);
-  return concatBytes([length, head, encodeMessage(publish, willHead)]);
-}
-
-/** Throws `OperatingError` with EFORMAT. */
-export function decodeWill(bytes: Uint8Array): WillRecord {
-  if (bytes.length < 4) throw badFormat("is too short for a will");
-  const headEnd = 4 + readUint32(bytes, 0);
-  if (headEnd > bytes.length) throw badFormat("is a will that ends early");
-  const fields = new Fields(bytes, 4, headEnd);
-  const stored = decodeMessage(fields.text("topic"), bytes.slice(headEnd));
-  const publish = makePublish(stored.topicBytes, stored.payloadBytes.slice(stored.payloadStart), {
-    qos: stored.qos,
-    retain: fields.flag("retain"),
-    properties: stored.propertyBytes.slice(stored.propertiesStart, stored.propertiesEnd),
-  });
-  const optional = (name: string): number | undefined => (fields.has(name) ? fields.amount(name) : undefined);
-  return {
-    publish,
-    delay: fields.amount("delay"),
-    expiryMs: fields.amountOrNull("expiry") ?? Infinity,
-    epoch: fields.whole("epoch"),
-    movedAt: optional("movedAt"),
-    lostAt: optional("lostAt"),
-  };
-}
-
-/** A will costs nothing while it waits for its connection to end. */
-const willHead: MessageHead = { credits: 0, keepUntil: Infinity, branch: "", recipients: 0 };
 
 export const emptyRecord = noBytes;

@@ -27,12 +27,16 @@ export class Settlement {
   readonly order: number;
   readonly live: LiveRecipient[] = [];
   dueAt = 0;
+  /** How often the message has been given to another member of a shared subscription. */
+  reassigned = 0;
   /** Slips made for this message so far. */
   slips = 0;
   /** What must hold for anything to be stored for the first time: the publisher's session is still this broker's. */
   guard: JournalOperation | undefined;
   /** That does not hold any more. */
   isRevoked: () => boolean = () => false;
+  /** A unit of it has been refused: its publisher publishes it elsewhere. */
+  isRefused = false;
   /** Credits set aside for the copies that may have to be stored. */
   payment: Payment | undefined;
   #open = 0;

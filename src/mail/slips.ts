@@ -2,7 +2,6 @@
  * Slips: what each mailbox says of the messages that are stored for it. Whoever removes the last slip removes the message: with
  * more than one recipient a counter beside it is set at each removal, and its version tells the last one that it is the last.
  */
-import { mailPageSlips } from "../base/limits.ts";
 import type { Coordinator, CoordinatorError, ReadResult } from "../coordinator/coordinator.ts";
 import {
   idOfMessage,
@@ -32,6 +31,8 @@ export interface SlipDraft {
   readonly subscriptionIds: readonly number[];
   /** 0: not sent yet. */
   readonly packetId: number;
+  /** The mark of the shared subscription that it is stored for; 0: for none. */
+  readonly groupMark: number;
 }
 
 /** A slip in memory. */
@@ -150,22 +151,6 @@ export class Slips {
       const names = isChildren(result) ? result.children.filter(isSlipName).sort() : [];
       if (names.length > 0) this.numbers.seen(clientId, names.at(-1)!);
       done(names.map((name) => unreadSlip(clientId, name)));
-    });
-  }
-
-  /** Removes everything from a mailbox. */
-  empty(clientId: string, done: () => void): void {
-    this.list(clientId, (slips) => this.#emptyFrom(slips, 0, done));
-  }
-
-  #emptyFrom(slips: readonly Slip[], at: number, done: () => void): void {
-    if (at >= slips.length) return done();
-    const page = slips.slice(at, at + mailPageSlips);
-    this.readRecords(page, () => {
-      for (const slip of page) if (slip.record !== undefined) this.discard(slip);
-      if (page.length < mailPageSlips) return done();
-      // A long mailbox must not fill the journal.
-      this.#journal.settled(() => this.#emptyFrom(slips, at + mailPageSlips, done));
     });
   }
 
@@ -348,7 +333,12 @@ export function unreadSlip(clientId: string, name: string): Slip {
   return { clientId, name, record: undefined, publish: undefined, committed: true };
 }
 
-function slipPath(slip: Slip): string {
+/** True if the client may know the packet id of a slip as that of a message it has, and takes another for a repetition. */
+export function isHeldByClient({ record }: Slip): boolean {
+  return record?.qos === 2 && record.state === "sent";
+}
+
+export function slipPath(slip: Slip): string {
   return `${mailPath(slip.clientId)}/${slip.name}`;
 }
 

@@ -82,6 +82,14 @@ test("QoS 2 that was sent and is too large now is released, and its packet id st
   expect(seen(third)).toEqual([]);
 });
 
+test("QoS 1 that was sent and is too large now counts as delivered [MQTT-3.1.2-25]", async () => {
+  await leaveUnacknowledged("shrunk-1", 1, ["x".repeat(500)]);
+  await publish("shrunk-1", "small", 1);
+  const second = await connect("shrunk-1", { maximumPacketSize: 100 });
+  expect((await second.take("publish")).payload.toString()).toBe("small");
+  expect(seen(second)).toEqual([]);
+});
+
 test("QoS 2 whose message has been swept away while its client was away is released", async () => {
   const [id] = await leaveUnacknowledged("swept", 2, ["gone"]);
   const { coordinator } = broker.server.broker.context;

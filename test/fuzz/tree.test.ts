@@ -5,7 +5,8 @@
 import { expect, test } from "bun:test";
 import { encodeUtf8 } from "../../src/base/bytes.ts";
 import { cursorsPath, incomingPath, mailPath, sessionPath } from "../../src/coordinator/paths.ts";
-import { encodeMessage, encodeSession, encodeSlip, encodeWill } from "../../src/mail/records.ts";
+import { encodeMessage, encodeSession, encodeSlip } from "../../src/mail/records.ts";
+import { encodeWill } from "../../src/mail/will-record.ts";
 import { makePublish } from "../../src/mqtt/publish.ts";
 import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
 import { eventually } from "../support/broker.ts";
@@ -35,6 +36,7 @@ const slip = {
   branch: "a",
   messagePath: "/topics/t/x/=nothing",
   hasParts: false,
+  groupMark: 0,
 } as const;
 const session = { owner: "a", epoch: 1, connected: true, version: 5, expiryInterval: 60, expiresAt: null } as const;
 const records = [

@@ -65,6 +65,7 @@ const blank: SlipRecord = {
   subscriptionIds: [],
   messagePath: "",
   hasParts: false,
+  groupMark: 0,
 };
 
 function mailboxOf(clientId: string): CountingStore {

@@ -18,12 +18,11 @@ import {
   decodeMessage,
   decodeSlip,
   decodeSubscription,
-  decodeWill,
   encodeMessage,
   encodeSlip,
   encodeSubscription,
-  encodeWill,
 } from "../../src/mail/records.ts";
+import { decodeWill, encodeWill } from "../../src/mail/will-record.ts";
 import { makePublish } from "../../src/mqtt/publish.ts";
 import { parseFilter } from "../../src/mqtt/topic.ts";
 import { Turn, Writer } from "../../src/net/writer.ts";
@@ -60,6 +59,7 @@ test("messages, slips, subscriptions and wills come back as they were", () => {
   const slip = {
     state: "released",
     hasParts: true,
+    groupMark: 15,
     qos: 2,
     retain: true,
     packetId: 65_535,

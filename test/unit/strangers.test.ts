@@ -11,12 +11,11 @@ import {
   decodeSession,
   decodeSlip,
   decodeSubscription,
-  decodeWill,
   encodeMessage,
   encodeSession,
   encodeSlip,
-  encodeWill,
 } from "../../src/mail/records.ts";
+import { decodeWill, encodeWill } from "../../src/mail/will-record.ts";
 import { makePublish } from "../../src/mqtt/publish.ts";
 
 // A content type, and a user property.
@@ -34,6 +33,7 @@ const slip = {
   branch: "b",
   messagePath: "/topics/t/=x",
   hasParts: false,
+  groupMark: 0,
 } as const;
 const session = { owner: "b", epoch: 3, connected: false, version: 5, expiryInterval: 60, expiresAt: null } as const;
 const json = (value: unknown): Uint8Array => encodeUtf8(JSON.stringify(value));

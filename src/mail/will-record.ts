@@ -1,0 +1,59 @@
+/** The bytes of a will's znode: it waits in the store for its connection to end. */
+import { concatBytes, decodeUtf8, encodeUtf8, readUint32 } from "../base/bytes.ts";
+import { badFormat } from "../base/errors.ts";
+import { Fields } from "../coordinator/fields.ts";
+import { makePublish, type Publish } from "../mqtt/publish.ts";
+import { decodeMessage, encodeMessage, type MessageHead } from "./records.ts";
+
+export interface WillRecord {
+  readonly publish: Publish;
+  /** Will Delay Interval in seconds. */
+  readonly delay: number;
+  /** Message Expiry Interval in ms, counted from its publication; Infinity: never. */
+  readonly expiryMs: number;
+  /** The incarnation of the broker that holds the connection. */
+  readonly epoch: number;
+  /** When that broker sent the client to another one, in ms since 1970: it is expected there. */
+  readonly movedAt?: number | undefined;
+  /** When the connection was lost, in ms since 1970, if the delay has begun. */
+  readonly lostAt?: number | undefined;
+}
+
+/** A will costs nothing while it waits for its connection to end. */
+const willHead: MessageHead = { credits: 0, keepUntil: Infinity, branch: "", recipients: 0 };
+
+/**
+ * A will: length of the JSON (u32), JSON of topic, retain, delay, expiry, the broker's epoch, when the client was sent elsewhere
+ * or lost, then the message as stored.
+ */
+export function encodeWill({ publish, delay, expiryMs, epoch, movedAt, lostAt }: WillRecord): Uint8Array {
+  const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
+  const expiry = expiryMs === Infinity ? null : expiryMs;
+  const head = encodeUtf8(JSON.stringify({ topic, retain: publish.retain, delay, expiry, epoch, movedAt, lostAt }));
+  const length = new Uint8Array(4);
+  new DataView(length.buffer).setUint32(0, head.length);
+  return concatBytes([length, head, encodeMessage(publish, willHead)]);
+}
+
+/** Throws `OperatingError` with EFORMAT. */
+export function decodeWill(bytes: Uint8Array): WillRecord {
+  if (bytes.length < 4) throw badFormat("is too short for a will");
+  const headEnd = 4 + readUint32(bytes, 0);
+  if (headEnd > bytes.length) throw badFormat("is a will that ends early");
+  const fields = new Fields(bytes, 4, headEnd);
+  const stored = decodeMessage(fields.text("topic"), bytes.slice(headEnd));
+  const publish = makePublish(stored.topicBytes, stored.payloadBytes.slice(stored.payloadStart), {
+    qos: stored.qos,
+    retain: fields.flag("retain"),
+    properties: stored.propertyBytes.slice(stored.propertiesStart, stored.propertiesEnd),
+  });
+  const optional = (name: string): number | undefined => (fields.has(name) ? fields.amount(name) : undefined);
+  return {
+    publish,
+    delay: fields.amount("delay"),
+    expiryMs: fields.amountOrNull("expiry") ?? Infinity,
+    epoch: fields.whole("epoch"),
+    movedAt: optional("movedAt"),
+    lostAt: optional("lostAt"),
+  };
+}
