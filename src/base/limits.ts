@@ -147,7 +147,10 @@ export const mirrorPageBytesMax = 4 * 1024 * 1024;
 export const sessionShards = 256;
 /** Znodes of strangers that are told apart, ... */
 export const strangersMax = 1_000;
-/** ... and how often the log names one. */
+/** ... how many of them /readyz names, */
+export const strangersShownMax = 5;
+/** ... and how many the log, within this time. */
+export const strangersLoggedMax = 10;
 export const strangersLogMs = 10_000;
 /** `$SYS` is refreshed this often. */
 export const sysIntervalMs = 10_000;

@@ -3,14 +3,16 @@
  * alone and left out, counted, and named in the log and on `/readyz`; what they stand beside goes on.
  */
 import { isBadFormat } from "../base/errors.ts";
-import { logTextMax, strangersLogMs, strangersMax } from "../base/limits.ts";
+import { logTextMax, strangersLoggedMax, strangersLogMs, strangersMax, strangersShownMax } from "../base/limits.ts";
 import type { Context } from "./context.ts";
 
 export class Strangers {
   readonly #context: Pick<Context, "clock" | "log">;
   /** What is wrong with each, by its path; no more than `strangersMax`. */
   readonly #known = new Map<string, string>();
-  #logAt = Number.NEGATIVE_INFINITY;
+  /** Until then no more than `strangersLoggedMax` are named in the log. */
+  #logUntil = Number.NEGATIVE_INFINITY;
+  #logged = 0;
   #unlogged = 0;
   /** All that were found, each as often as it was. */
   found = 0;
@@ -24,10 +26,10 @@ export class Strangers {
     return this.#known.size;
   }
 
-  /** The first of them in words. */
+  /** The first of them in words, `strangersShownMax` at most. */
   get words(): string {
-    const [first] = this.#known;
-    return first === undefined ? "" : `${shown(first[0])} ${first[1]}`;
+    const first = [...this.#known].slice(0, strangersShownMax);
+    return first.map(([path, why]) => `${shown(path)} ${why}`).join("; ");
   }
 
   /** `why` completes "it ...". */
@@ -35,11 +37,20 @@ export class Strangers {
     this.found++;
     if (this.#known.get(path) === why) return;
     if (this.#known.size < strangersMax || this.#known.has(path)) this.#known.set(path, why);
-    this.#unlogged++;
+    this.#log(path, why);
+  }
+
+  #log(path: string, why: string): void {
     const now = this.#context.clock.now();
-    if (now < this.#logAt) return;
-    this.#logAt = now + strangersLogMs;
-    const facts = { path: shown(path), why, found: this.#unlogged };
+    if (now >= this.#logUntil) {
+      this.#logUntil = now + strangersLogMs;
+      this.#logged = 0;
+    }
+    if (++this.#logged > strangersLoggedMax) {
+      this.#unlogged++;
+      return;
+    }
+    const facts = { path: shown(path), why, unnamed: this.#unlogged };
     this.#context.log.warn(facts, "a znode is not ours, or newer than what this broker reads: it is left out");
     this.#unlogged = 0;
   }
