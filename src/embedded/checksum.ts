@@ -27,35 +27,42 @@ export interface Totals {
 
 export const noRows: Totals = { rows: 0, digest: 0 };
 
-/** CRC-32 of a row. */
-export function checksumOf({
-  parent,
-  name,
-  data,
-  mode,
-  version,
-  czxid,
-  mzxid,
-  sequence,
-}: Omit<Row, "checksum">): number {
-  const head = Bun.hash.crc32(`${parent}\0${name}\0${mode} ${version} ${czxid} ${mzxid} ${sequence}`);
-  return Bun.hash.crc32(data, head);
+const numbers = new Float64Array(5);
+/** Rows that follow each other have the same parent, mostly. */
+let lastParent = "";
+let parentSum = Bun.hash.crc32("");
+
+/** CRC-32 of a row, as a signed number of 32 bits: SQLite is handed such ones fastest. */
+export function checksumOf(row: Omit<Row, "checksum">): number {
+  if (row.parent !== lastParent) {
+    lastParent = row.parent;
+    parentSum = Bun.hash.crc32(`${lastParent}\0`);
+  }
+  numbers[0] = row.mode;
+  numbers[1] = row.version;
+  numbers[2] = row.czxid;
+  numbers[3] = row.mzxid;
+  numbers[4] = row.sequence;
+  return Bun.hash.crc32(row.data, Bun.hash.crc32(numbers, Bun.hash.crc32(row.name, parentSum))) | 0;
 }
 
-/** A damaged row may hold anything, also another type than its column's. */
+/** A damaged row may hold anything, also another type than its column's: null would count as 0. */
 export function isWhole(row: Row): boolean {
-  return row.data instanceof Uint8Array && row.checksum === checksumOf(row);
+  const { parent, name, data, mode, version, czxid, mzxid, sequence, checksum } = row;
+  if (typeof parent !== "string" || typeof name !== "string" || !(data instanceof Uint8Array)) return false;
+  if (typeof mode !== "number" || typeof version !== "number" || typeof sequence !== "number") return false;
+  return typeof czxid === "number" && typeof mzxid === "number" && checksum === checksumOf(row);
 }
 
 /** CRC-32 of the totals and of the last transaction's number. */
 export function checksumOfTotals({ rows, digest }: Totals, zxid: number): number {
-  return Bun.hash.crc32(`${zxid} ${rows} ${digest}`);
+  return Bun.hash.crc32(`${zxid} ${rows} ${digest}`) | 0;
 }
 
 export function withRow({ rows, digest }: Totals, checksum: number): Totals {
-  return { rows: rows + 1, digest: (digest ^ checksum) >>> 0 };
+  return { rows: rows + 1, digest: digest ^ checksum };
 }
 
 export function withoutRow({ rows, digest }: Totals, checksum: number): Totals {
-  return { rows: rows - 1, digest: (digest ^ checksum) >>> 0 };
+  return { rows: rows - 1, digest: digest ^ checksum };
 }

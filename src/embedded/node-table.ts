@@ -9,8 +9,10 @@ import { hasChecksums } from "./formats.ts";
 
 export type Key = [parent: string, name: string];
 
+type Found = Omit<Row, "parent" | "name">;
+
 export class NodeTable {
-  readonly #find: Statement<Row, Key>;
+  readonly #find: Statement<Found, Key>;
   readonly #insert: Statement;
   readonly #update: Statement;
   readonly #remove: Statement;
@@ -27,7 +29,7 @@ export class NodeTable {
     this.#hasChecksums = hasChecksums(db);
     const checksum = this.#hasChecksums ? "checksum" : "NULL AS checksum";
     this.#find = db.query(
-      `SELECT parent, name, data, mode, version, czxid, mzxid, sequence, ${checksum} FROM node WHERE parent = ? AND name = ?`,
+      `SELECT data, mode, version, czxid, mzxid, sequence, ${checksum} FROM node WHERE parent = ? AND name = ?`,
     );
     this.#children = db.query("SELECT name FROM node WHERE parent = ? ORDER BY name");
     this.#count = db.query("SELECT COUNT(*) AS count FROM node WHERE parent = ?");
@@ -49,8 +51,11 @@ export class NodeTable {
 
   /** Throws `DamagedRow` if it is not as it was written. */
   find(parent: string, name: string): Row | null {
-    const row = this.#find.get(parent, name);
-    if (row !== null && this.#hasChecksums && !isWhole(row)) throw new DamagedRow(parent, name);
+    const found = this.#find.get(parent, name);
+    if (found === null) return null;
+    const { data, mode, version, czxid, mzxid, sequence, checksum } = found;
+    const row: Row = { parent, name, data, mode, version, czxid, mzxid, sequence, checksum };
+    if (this.#hasChecksums && !isWhole(row)) throw new DamagedRow(parent, name);
     return row;
   }
 

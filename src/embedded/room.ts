@@ -45,9 +45,10 @@ export class Room {
   }
 
   #recover(): void {
-    const { target } = this.#space;
-    // What lies free within the file is given back when what is left is little.
-    if (this.#store.freeBytes > 3 * this.#store.usedBytes && this.#space.free < target) this.#store.compact();
+    const { target, free } = this.#space;
+    const { freeBytes, usedBytes } = this.#store;
+    // What lies free within the file is given back when what is left is little, and finds room for a copy.
+    if (free < target && freeBytes > 3 * usedBytes && usedBytes < free / 2) this.#store.compact();
     this.#store.truncateLog();
     if (this.#spare < target) return;
     this.#isReserved = this.#space.fill();

@@ -33,7 +33,7 @@ import { isWhole, type Row } from "./checksum.ts";
 import { pathOf, whatIs } from "./damage.ts";
 import { create, isEmpty } from "./formats.ts";
 import { NodeTable } from "./node-table.ts";
-import { isUnreadable, walkRows } from "./scan.ts";
+import { isUnreadable, slipIn, walkRows } from "./scan.ts";
 import { readWitness, witnessPath } from "./witness.ts";
 
 export interface Salvage {
@@ -159,6 +159,16 @@ function mend(db: Database, table: NodeTable): Dropped[] {
     else if (!exists(parent) && below.all(parent).length > 0) ensure(parent);
   }
   for (const row of db.query<Row, [number]>("SELECT * FROM node WHERE mode = ?").all(ephemeralMode)) table.remove(row);
+  // A place in a mailbox for a message that is lost is nothing, either.
+  for (const row of db.query<Row, [string]>("SELECT * FROM node WHERE parent GLOB ?").all(`${sessionsPath}/*/mail`)) {
+    const slip = slipIn(row);
+    if (slip === undefined || exists(slip.message)) continue;
+    table.remove(row);
+    dropped.push({
+      path: pathOf(row.parent, row.name),
+      words: `${whatIs(slip.message)} for client ${JSON.stringify(slip.client)}`,
+    });
+  }
   return dropped;
 }
 

@@ -3,7 +3,7 @@ import type { Database } from "bun:sqlite";
 import { messageOf } from "../base/errors.ts";
 import { scanBytesMax, scanRowsMax } from "../base/limits.ts";
 import { messageMark, sessionsPath, topicsPath } from "../coordinator/paths.ts";
-import { checksumOf, checksumOfTotals, isWhole, noRows, type Row, type Totals, withRow } from "./checksum.ts";
+import { checksumOfTotals, isWhole, noRows, type Row, type Totals, withRow } from "./checksum.ts";
 import { pathOf, whatIs } from "./damage.ts";
 import { hasChecksums } from "./formats.ts";
 
@@ -78,8 +78,7 @@ function scanFast(db: Database, counter: Counter, progress: (rows: number) => vo
       if (rows.length === 0) break;
       let bytes = 0;
       for (const [parent, name, data, mode, version, czxid, mzxid, sequence, checksum] of rows) {
-        if (!(data instanceof Uint8Array)) return undefined;
-        if (checksumOf({ parent, name, data, mode, version, czxid, mzxid, sequence }) !== checksum) return undefined;
+        if (!isWhole({ parent, name, data, mode, version, czxid, mzxid, sequence, checksum })) return undefined;
         totals = withRow(totals, checksum);
         bytes += data.length;
       }
@@ -146,6 +145,15 @@ export function walkRows(db: Database, visit: (row: Row) => void): { readonly ma
   return { malformed };
 }
 
+/** Whose mailbox a row lies in, and which message it owes; undefined: it is no slip of a stored message. */
+export function slipIn({ parent, data }: Row): { readonly client: string; readonly message: string } | undefined {
+  const [, root, , client, mail] = parent.split("/");
+  if (`/${root}` !== sessionsPath || mail !== "mail") return undefined;
+  // A slip ends with the path of its message.
+  const at = Buffer.from(data.buffer, data.byteOffset, data.length).indexOf(`${topicsPath}/`);
+  return at === -1 ? undefined : { client: client!, message: Buffer.from(data.subarray(at)).toString() };
+}
+
 /** Collects what is lost, and for whom it was. */
 class Lost {
   readonly bad: string[] = [];
@@ -157,15 +165,13 @@ class Lost {
     this.bad.push(pathOf(parent, name));
   }
 
-  whole({ parent, name, data }: Row): void {
+  whole(row: Row): void {
+    const { parent, name } = row;
     if (name.startsWith(messageMark) && parent.startsWith(`${topicsPath}/`)) this.#messages.add(pathOf(parent, name));
-    const [, root, , client, mail] = parent.split("/");
-    if (`/${root}` !== sessionsPath || mail !== "mail") return;
-    // A slip ends with the path of its message.
-    const at = Buffer.from(data.buffer, data.byteOffset, data.length).indexOf(`${topicsPath}/`);
-    if (at === -1) return;
-    const message = Buffer.from(data.subarray(at)).toString();
-    this.#waiting.set(message, (this.#waiting.get(message) ?? new Set()).add(client!));
+    const slip = slipIn(row);
+    if (slip === undefined) return;
+    const { message, client } = slip;
+    this.#waiting.set(message, (this.#waiting.get(message) ?? new Set()).add(client));
   }
 
   /** Damaged records, and messages that somebody waits for and that are not there. */

@@ -19,8 +19,8 @@ export const faults: readonly Fault[] = [
   {
     what: "damage: the checksum leaves out the data",
     file: "src/embedded/checksum.ts",
-    find: "return Bun.hash.crc32(data, head);",
-    replace: "return Bun.hash.crc32(new Uint8Array(data.length), head);",
+    find: "Bun.hash.crc32(row.data, Bun",
+    replace: "Bun.hash.crc32(new Uint8Array(row.data.length), Bun",
     tests,
   },
   {

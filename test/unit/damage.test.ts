@@ -235,4 +235,4 @@ test(`random damage, seeds from ${firstSeed}: everything is served, or the damag
   }
   console.log(`seeds from ${firstSeed}: ${outcomes.served} served whole, ${outcomes.refused} refused`);
   expect(outcomes.refused).toBeGreaterThan(rounds / 10);
-});
+}, 60_000);
