@@ -15,10 +15,12 @@ import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
 import { eventually } from "../support/broker.ts";
 import { type BrokerSeat, type ClusterProcesses, sessionTimeout, startClusterProcesses } from "./cluster-processes.ts";
 import { History } from "./history.ts";
+import { untilHealed } from "./liveness.ts";
 import { Publisher, Worker } from "./workers.ts";
 
-/** Everything must have healed so long after a fault's end. */
-const healMaxMs = 10_000;
+/** After a fault's end nothing may stand still for so long, and everything must have healed in so long. */
+const stallMs = 10_000;
+const healMaxMs = 60_000;
 const outageMs = Number(process.env.MQTTZOO_OUTAGE_SECONDS ?? 60) * 1000;
 const longerThanSessionMs = sessionTimeout * 1000 * 2.5;
 
@@ -50,7 +52,7 @@ beforeAll(async () => {
     await eventually(isUp, `${worker.name} connects`, 10_000);
   }
   for (const listener of listeners) await listener.client!.subscribe(["chaos/#"], { qos: 2 });
-}, 90_000);
+}, 150_000);
 afterAll(() => cluster.stop());
 
 /** Keeps everybody busy until told otherwise. */
@@ -73,6 +75,11 @@ async function load(): Promise<void> {
 async function everybodyIsBackAndSettled(): Promise<boolean> {
   for (const worker of workers) if (!worker.up) void worker.comeBack();
   return workers.every(({ up }) => up) && publishers.every(({ isSettled }) => isSettled) && wrong().length === 0;
+}
+
+/** Grows with what is acknowledged and received. */
+function moved(): number {
+  return subscribers.reduce((sum, name) => sum + history.receivedCount(name), history.acknowledgedCount);
 }
 
 function wrong(): string[] {
@@ -145,7 +152,8 @@ async function suffer(name: string, { happen, healthy, repair }: Fault): Promise
   const overAt = performance.now();
   busy = false;
   await loading;
-  await eventually(everybodyIsBackAndSettled, `${name}: everything heals`, healMaxMs).catch((error) => {
+  const patience = { progress: moved, stallMs, mostMs: healMaxMs };
+  await untilHealed(everybodyIsBackAndSettled, `${name}: everything heals`, patience).catch((error) => {
     const states = workers.map(
       (worker) => `${worker.name}:${worker.up ? "up" : "down"}@${worker.port}:${worker.session.outgoing.size}`,
     );
@@ -177,7 +185,7 @@ test("kill -9 of a broker under load", async () => {
     healthy: seats[second]!,
     repair: () => seats[first]!.start(),
   });
-}, 60_000);
+}, 120_000);
 
 test("kill -9 of a broker that comes back at once", async () => {
   await suffer("kill -9 and restart", {
@@ -187,7 +195,7 @@ test("kill -9 of a broker that comes back at once", async () => {
     },
     healthy: seats[third]!,
   });
-}, 60_000);
+}, 120_000);
 
 test("kill -9 of the ZooKeeper leader", async () => {
   const leader = await cluster.ensemble.leader();
@@ -199,7 +207,7 @@ test("kill -9 of the ZooKeeper leader", async () => {
       await cluster.ensemble.ready();
     },
   });
-}, 60_000);
+}, 120_000);
 
 test("SIGSTOP of a broker for longer than its keeper session", async () => {
   await suffer("SIGSTOP of a broker", {
@@ -210,7 +218,7 @@ test("SIGSTOP of a broker for longer than its keeper session", async () => {
     },
     healthy: seats[first]!,
   });
-}, 60_000);
+}, 120_000);
 
 test("a cut link between two brokers that both see ZooKeeper", async () => {
   await suffer("a cut link", {
@@ -221,7 +229,7 @@ test("a cut link between two brokers that both see ZooKeeper", async () => {
     },
     healthy: seats[third]!,
   });
-}, 60_000);
+}, 120_000);
 
 test("a broker cut off from ZooKeeper only", async () => {
   await suffer("no ZooKeeper for one broker", {
@@ -232,7 +240,7 @@ test("a broker cut off from ZooKeeper only", async () => {
     },
     healthy: seats[second]!,
   });
-}, 60_000);
+}, 120_000);
 
 test(`the whole ensemble is away for ${outageMs / 1000} s`, async () => {
   await suffer("no ZooKeeper for anybody", {
@@ -256,7 +264,7 @@ test("rolling restart of all brokers", async () => {
       }
     },
   });
-}, 90_000);
+}, 150_000);
 
 test("restart of everything at once", async () => {
   await suffer("restart of everything", {
@@ -286,7 +294,8 @@ test("nothing is left over: no mail without a recipient, every session with one 
     left.push(...(await below("/sessions")).filter((path) => /\/(mail|in)\//.test(path)));
     return left.length === 0;
   };
-  await eventually(isEmpty, "mailboxes and messages are gone", 10_000).catch(() => {});
+  const patience = { progress: () => left.length, stallMs, mostMs: healMaxMs };
+  await untilHealed(isEmpty, "mailboxes and messages are gone", patience).catch(() => {});
   expect(left).toEqual([]);
   const records = await Promise.all(
     (await below("/sessions"))
@@ -302,4 +311,4 @@ test("nothing is left over: no mail without a recipient, every session with one 
     expect(connected).toBe(true);
   }
   await zookeeper.close();
-}, 30_000);
+}, 100_000);

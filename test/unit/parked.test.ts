@@ -1,4 +1,4 @@
-/** What the journal owes to those who wait, and to what came later, while some of its units are parked. */
+/** What the journal says of its units: to those who wait, and to what came later, while some are parked or in doubt. */
 import { expect, test } from "bun:test";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { CoordinatorError } from "../../src/coordinator/coordinator.ts";
@@ -111,4 +111,21 @@ test("what changes the version that a parked unit counts on waits behind it; wha
   open();
   await world.pass(100);
   expect(told).toEqual(["other", "published", "connected again", "next"]);
+});
+
+test("what has been committed, but is told late, is told as doubted; what others wrote since may have been told before", async () => {
+  const world = new World(2);
+  const store = world.keeper.connect();
+  const journal = new Journal(store, world);
+  const outcomes: Outcome[] = [];
+  const put = (text: string): void =>
+    journal.commit([
+      { kind: "put", path: "/message", data: encodeUtf8(text), exists: false, after: (how) => outcomes.push(how) },
+    ]);
+  put("told");
+  await world.pass(100);
+  store.loseNextAnswer(50);
+  put("lost");
+  await world.pass(500);
+  expect(outcomes).toEqual(["committed", "doubted"]);
 });
