@@ -1,10 +1,9 @@
 /** The brokers of a cluster, as ZooKeeper knows them, those that answer soonest first. */
 
-import { decodeUtf8 } from "../src/base/bytes.ts";
 import { systemClock } from "../src/base/clock.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import type { KeeperFiles } from "../src/broker/files.ts";
-import type { BrokerFacts } from "../src/broker/peer.ts";
+import { decodeFacts } from "../src/broker/peer.ts";
 import { dialable, type Place } from "../src/client/dial.ts";
 import { brokersPath } from "../src/coordinator/paths.ts";
 import { withCluster } from "./tree.ts";
@@ -31,7 +30,8 @@ async function readPlaces(zk: string, files: KeeperFiles): Promise<Place[]> {
     return Promise.all(
       children.map(async (name) => {
         const node = await zookeeper.get(`${brokersPath}/${name}`).catch(() => undefined);
-        return node === undefined ? [] : [JSON.parse(decodeUtf8(node.data)) as BrokerFacts];
+        const said = node && decodeFacts(node.data);
+        return said === undefined ? [] : [said];
       }),
     );
   });

@@ -1,7 +1,8 @@
 /** `mqttzoo show`: what ZooKeeper knows of a cluster: its brokers, its sessions, who subscribes to what and where. */
+
 import { Argument, Command } from "commander";
-import { decodeUtf8 } from "../src/base/bytes.ts";
 import { OperatingError } from "../src/base/errors.ts";
+import { decodeFacts } from "../src/broker/peer.ts";
 import {
   brokerMark,
   brokersPath,
@@ -15,6 +16,7 @@ import {
   subscribersPath,
   topicOfPath,
 } from "../src/coordinator/paths.ts";
+import { quietReader } from "../src/mail/record-reader.ts";
 import { decodeSession } from "../src/mail/records.ts";
 import type { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
 import { printRows, type Row } from "./table.ts";
@@ -60,13 +62,17 @@ async function run(what: string, { zk, json, ...files }: Flags): Promise<void> {
 
 async function showBrokers(zookeeper: ZooKeeper): Promise<Row[]> {
   const names = (await zookeeper.children(brokersPath)).children.sort();
-  return Promise.all(
+  const rows = await Promise.all(
     names.map(async (name) => {
       const { data, stat } = await zookeeper.get(`${brokersPath}/${name}`);
-      const { host, port, linkPort, version, startedAt, draining } = JSON.parse(decodeUtf8(data));
-      return { id: decodeName(name), host, port, linkPort, version, startedAt, draining, epoch: stat.czxid };
+      const facts = decodeFacts(data);
+      // What is no broker of ours is not shown.
+      if (facts === undefined) return [];
+      const { host, port, linkPort, version, startedAt, draining } = facts;
+      return [{ id: decodeName(name), host, port, linkPort, version, startedAt, draining, epoch: stat.czxid }];
     }),
   );
+  return rows.flat();
 }
 
 async function showClients(zookeeper: ZooKeeper): Promise<Row[]> {
@@ -82,7 +88,9 @@ async function showClients(zookeeper: ZooKeeper): Promise<Row[]> {
       page.forEach((path, index) => {
         const record = records[index];
         if (typeof record !== "object" || !("data" in record) || record.data.length === 0) return;
-        const { owner, connected, expiresAt } = decodeSession(record.data);
+        const session = quietReader.read(path, () => decodeSession(record.data));
+        if (session === undefined) return;
+        const { owner, connected, expiresAt } = session;
         const expires = expiresAt === null ? null : new Date(expiresAt).toISOString();
         rows.push({
           client: decodeName(nameOf(path)),

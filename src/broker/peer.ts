@@ -44,8 +44,13 @@ export function decodeFacts(data: Uint8Array): BrokerFacts | undefined {
     return undefined;
   }
   if (typeof facts !== "object" || facts === null) return undefined;
-  const { linkHost, linkPort } = facts as Partial<Record<keyof BrokerFacts, unknown>>;
-  return typeof linkHost === "string" && typeof linkPort === "number" ? (facts as BrokerFacts) : undefined;
+  const { host, port, linkHost, linkPort, mailDrops } = facts as Partial<Record<keyof BrokerFacts, unknown>>;
+  const isPlaced = typeof host === "string" && isPort(port) && typeof linkHost === "string" && isPort(linkPort);
+  return isPlaced && Array.isArray(mailDrops) ? (facts as BrokerFacts) : undefined;
+}
+
+function isPort(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) >= -1 && (value as number) <= 65_535;
 }
 
 export type Remote = Peer | RemoteSession;

@@ -1,5 +1,5 @@
 /** HTTP on Bun's server: for probes and metrics. Knows nothing of what is asked. */
-import { messageOf, OperatingError } from "../base/errors.ts";
+import { ignoreTheWorld, messageOf, OperatingError } from "../base/errors.ts";
 import { hookAnswerBytesMax, httpBodyBytesMax } from "../base/limits.ts";
 
 export interface Question {
@@ -34,11 +34,16 @@ export function serveHttp(host: string, port: number, answer: (question: Questio
       reusePort: false,
       error: () => new Response("the broker could not answer\n", { status: 500 }),
       async fetch(request) {
-        const { status, type, body, headers } = await answer({
+        const question = {
           method: request.method,
           path: new URL(request.url).pathname,
           body: await request.text(),
           authorization: request.headers.get("authorization"),
+        };
+        const { status, type, body, headers } = await answer(question).catch((error) => {
+          // Whoever has asked is told that there is no answer; an error of our own is more than that.
+          ignoreTheWorld(error);
+          throw error;
         });
         return new Response(body, { status, headers: { "content-type": type, ...headers } });
       },

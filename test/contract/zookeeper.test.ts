@@ -1,10 +1,12 @@
 /** The coordinator on a real ZooKeeper keeps the contract, on one server and on an ensemble of three. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
 import { ZooKeeperCoordinator } from "../../src/zookeeper/zookeeper-coordinator.ts";
 import { eventually } from "../support/broker.ts";
+import { startProxy } from "../support/proxy.ts";
 import { type Ensemble, sharedZooKeeper, startEnsemble } from "../support/zookeeper.ts";
-import { coordinatorContract, type Store } from "./coordinator.ts";
+import { coordinatorContract, read, type Store, write } from "./coordinator.ts";
 
 let ensemble: Ensemble;
 let roots = 0;
@@ -79,3 +81,29 @@ test("it tells the time of ZooKeeper's clock, between the moments of request and
   expect(said.wall).toBeGreaterThanOrEqual(wall - 1);
   expect(said.wall).toBeLessThanOrEqual(wall + (said.to - now) + 2);
 });
+
+test("connections that are reset at any moment: each write happens once, in its order, and nobody is a rival of himself", async () => {
+  const proxies = ensemble.servers.map(({ port }) =>
+    startProxy({ host: "127.0.0.1", port: 0 }, { host: "127.0.0.1", port }),
+  );
+  const connect = `${proxies.map(({ port }) => `127.0.0.1:${port}`).join(",")}/resets-${++roots}`;
+  const coordinator = await ZooKeeperCoordinator.open({ connect, id: "r", sessionTimeoutMs: 4000, onFatal });
+  open.push(coordinator);
+  await write(coordinator, { kind: "create", path: "/log", data: noBytes, mode: "persistent" });
+  const done: Promise<unknown>[] = [];
+  for (let round = 0; round < 40; round++) {
+    for (let index = 0; index < 5; index++) {
+      const data = encodeUtf8(String(done.length));
+      done.push(write(coordinator, { kind: "create", path: "/log/", data, mode: "sequential" }));
+    }
+    await Bun.sleep(Math.random() * 15);
+    for (const proxy of proxies) proxy.reset();
+  }
+  await Promise.all(done);
+  const [listed] = await read(coordinator, { kind: "children", path: "/log" });
+  const names = [...(listed as { children: readonly string[] }).children].sort();
+  const nodes = await read(coordinator, ...names.map((name) => ({ kind: "get", path: `/log/${name}` }) as const));
+  const words = nodes.map((node) => Number(Buffer.from((node as { data: Uint8Array }).data).toString()));
+  expect(words).toEqual(done.map((_, index) => index));
+  for (const proxy of proxies) proxy.stop();
+}, 120_000);
