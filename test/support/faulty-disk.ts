@@ -7,6 +7,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  truncateSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -32,6 +33,8 @@ interface Entry {
 const blockBytes = 4096;
 
 export interface FaultyDiskOptions {
+  /** Names are never lost: ZooKeeper syncs no folders, and relies on file systems that need no such sync. */
+  readonly keepsNames?: boolean;
   /** So that `losePower` can take back what was not synced; it makes writes slower, and syncs fast. */
   readonly remembers?: boolean;
 }
@@ -40,12 +43,14 @@ export class FaultyDisk {
   readonly #folder: string;
   readonly #side = mkdtempSync(join(tmpdir(), "mqttzoo-disk-"));
   readonly #remembers: boolean;
+  readonly #keepsNames: boolean;
 
   /** Of everything in a folder. */
-  constructor(folder: string, { remembers = false }: FaultyDiskOptions = {}) {
+  constructor(folder: string, { remembers = false, keepsNames = false }: FaultyDiskOptions = {}) {
     library ??= compilePreload("faulty-disk");
     this.#folder = folder;
     this.#remembers = remembers;
+    this.#keepsNames = keepsNames;
     this.set("");
   }
 
@@ -68,6 +73,11 @@ export class FaultyDisk {
     renameSync(`${path}.new`, path);
   }
 
+  /** All that was written so far comes to disk, as it does after half a minute without a sync. */
+  writeBack(): void {
+    for (const name of readdirSync(this.#side)) if (name.startsWith("journal-")) truncateSync(join(this.#side, name));
+  }
+
   /**
    * What all processes that used it, and are dead now, had not synced: each block of it is gone, or has come to disk, as `isKept` says
    * for each. Names too.
@@ -77,7 +87,8 @@ export class FaultyDisk {
       const entries = unsynced(readEntries(join(this.#side, name)));
       const paths = new Set(entries.filter(({ kind }) => kind === kinds.changed).map(({ path }) => path));
       const last = new Map([...paths].map((path) => [path, existsSync(path) ? readFileSync(path) : undefined]));
-      for (const entry of entries.toReversed()) takeBack(entry, isKept);
+      for (const entry of entries.toReversed())
+        if (entry.kind === kinds.changed || !this.#keepsNames) takeBack(entry, isKept);
       for (const [path, bytes] of last) {
         if (bytes === undefined || !existsSync(path)) continue;
         writeFileSync(path, mixed(readFileSync(path), bytes, isKept));

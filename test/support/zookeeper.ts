@@ -45,8 +45,8 @@ export interface EnsembleOptions {
   readonly properties?: readonly string[];
   /** The servers reach each other through proxies, which can be cut. */
   readonly canBeParted?: boolean;
-  /** More variables for the environment of each server, by its place. */
-  readonly environment?: (at: number) => Record<string, string>;
+  /** A command before each start of a server, by its place and the folder of its files: a faulty disk, say. */
+  readonly within?: (at: number, folder: string) => readonly string[];
 }
 
 type Ports = { readonly client: number; readonly peer: number; readonly election: number };
@@ -78,8 +78,8 @@ export async function startEnsemble(size: number, options: EnsembleOptions = {})
     ];
     const path = join(folder, "zoo.cfg");
     writeFileSync(path, `${config.join("\n")}\n`);
-    const environment = options.environment?.(at) ?? {};
-    return makeServer({ port: client, config: path, properties: options.properties ?? [], environment });
+    const within = (): readonly string[] => options.within?.(at, folder) ?? [];
+    return makeServer({ port: client, config: path, properties: options.properties ?? [], within });
   });
   for (const server of servers) server.start();
   const ensemble: Ensemble = {
@@ -151,10 +151,10 @@ interface ServerOptions {
   /** The path of its configuration file. */
   readonly config: string;
   readonly properties: readonly string[];
-  readonly environment: Record<string, string>;
+  readonly within: () => readonly string[];
 }
 
-function makeServer({ port, config, properties, environment }: ServerOptions): ZooKeeperServer {
+function makeServer({ port, config, properties, within }: ServerOptions): ZooKeeperServer {
   let child: Subprocess | undefined;
   const command = [
     "java",
@@ -174,7 +174,7 @@ function makeServer({ port, config, properties, environment }: ServerOptions): Z
     address: `127.0.0.1:${port}`,
     ask: (words) => fourLetters(port, words),
     start() {
-      child = Bun.spawn(command, { stdout: "ignore", stderr: "ignore", env: { ...process.env, ...environment } });
+      child = Bun.spawn([...within(), ...command], { stdout: "ignore", stderr: "ignore" });
     },
     async kill(signal = "SIGKILL") {
       child?.kill(signal);
