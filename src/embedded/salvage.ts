@@ -33,7 +33,9 @@ import { isWhole, type Row } from "./checksum.ts";
 import { pathOf, whatIs } from "./damage.ts";
 import { create, isEmpty } from "./formats.ts";
 import { NodeTable } from "./node-table.ts";
+import { readPages } from "./pages.ts";
 import { isUnreadable, slipIn, walkRows } from "./scan.ts";
+import { applyWal } from "./wal.ts";
 import { readWitness, witnessPath } from "./witness.ts";
 
 export interface Salvage {
@@ -114,17 +116,39 @@ function isUsable(row: Row): boolean {
   return row.checksum === null ? row.data instanceof Uint8Array : isWhole(row);
 }
 
+/** Each row that can be found, once: as SQLite reads them, and where it cannot, as they lie in the pages. */
 function eachRow(folder: string, visit: (row: Row) => void): void {
+  const seen = new Set<string>();
+  const once = (row: Row): void => {
+    const key = `${row.parent}\0${row.name}`;
+    if (seen.has(key)) return;
+    seen.add(key);
+    visit(row);
+  };
+  if (walk(folder, once) || !existsSync(storePath(folder))) return;
+  applyWal(walPath(folder), storePath(folder));
+  const newest = new Map<string, Row>();
+  readPages(storePath(folder), (row) => {
+    const key = `${row.parent}\0${row.name}`;
+    const other = newest.get(key);
+    if (other === undefined || row.mzxid > other.mzxid) newest.set(key, row);
+  });
+  for (const row of newest.values()) once(row);
+}
+
+/** True if SQLite has read all. */
+function walk(folder: string, visit: (row: Row) => void): boolean {
   try {
-    const db = new Database(storePath(folder));
+    const db = new Database(storePath(folder), { readonly: true });
     try {
-      if (!isEmpty(db)) walkRows(db, visit);
+      // One without our table has lost it.
+      return !isEmpty(db) && walkRows(db, visit).malformed === undefined;
     } finally {
       db.close();
     }
   } catch (error) {
-    // Not even the beginning can be read: nothing of it can be kept.
     if (!isUnreadable(error)) throw error;
+    return false;
   }
 }
 

@@ -6,7 +6,7 @@
  * The format is SQLite's (https://sqlite.org/fileformat2.html, "The Write-Ahead Log"). The checksum of a frame goes on from the one that
  * stands in the frame before, so a frame can be judged whatever lies further ahead.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 
 const headerBytes = 32;
 const frameHeaderBytes = 24;
@@ -35,6 +35,18 @@ export function rechainWal(path: string, to: string): void {
   const wal = read(path);
   if (wal === undefined) return;
   writeFileSync(to, wal.rechained());
+}
+
+/** Puts the pages of a log that is whole where they belong in a database file, as SQLite would. */
+export function applyWal(path: string, database: string): void {
+  const wal = read(path);
+  if (wal === undefined) return;
+  const file = openSync(database, "r+");
+  try {
+    for (const { at, bytes } of wal.pages()) writeSync(file, bytes, 0, bytes.length, at);
+  } finally {
+    closeSync(file);
+  }
 }
 
 function read(path: string): Wal | undefined {
@@ -103,6 +115,15 @@ class Wal {
     if (this.#isChained(index)) return true;
     const page = this.#view.getUint32(this.#at(index));
     return page > 0 && page <= this.#view.getUint32(this.#at(end - 1) + 4);
+  }
+
+  /** Each page that a frame holds, and where it belongs in the file. */
+  *pages(): Generator<{ readonly at: number; readonly bytes: Uint8Array }> {
+    for (let index = 0; index < this.#count; index++) {
+      const at = this.#at(index);
+      const bytes = this.#bytes.subarray(at + frameHeaderBytes, this.#at(index + 1));
+      yield { at: (this.#view.getUint32(at) - 1) * this.#pageBytes, bytes };
+    }
   }
 
   #rechain(end: number, [salt1, salt2]: Sum): void {

@@ -122,16 +122,21 @@ function readEntries(path: string): Entry[] {
   return entries;
 }
 
-/** A sync of a file makes what was written to it safe, and of a folder the names in it. */
+/** A sync of a file makes what was written to it safe, and its name if it is new (as ext4 and xfs do); of a folder the names in it. */
 function unsynced(entries: readonly Entry[]): Entry[] {
   const left: Entry[] = [];
   const synced = new Set<string>();
   for (const entry of entries.toReversed()) {
     const { kind, path } = entry;
     if (kind === kinds.synced) synced.add(path);
-    else if (!synced.has(kind === kinds.changed ? path : path.slice(0, path.lastIndexOf("/")))) left.push(entry);
+    else if (!isSafe(entry, synced)) left.push(entry);
   }
   return left.reverse();
+}
+
+function isSafe({ kind, path }: Entry, synced: ReadonlySet<string>): boolean {
+  if (kind === kinds.changed) return synced.has(path);
+  return synced.has(path.slice(0, path.lastIndexOf("/"))) || (kind === kinds.created && synced.has(path));
 }
 
 function takeBack({ kind, path, offset, size, data }: Entry, isKept: () => boolean): void {

@@ -162,6 +162,35 @@ test("a changed record is named, kept from everybody, and the others survive it"
   expect(repair(folder)).toBeUndefined();
 });
 
+test("what lies in pages that are still there is saved, whatever SQLite makes of the file", () => {
+  const folder = newFolder();
+  const store = new TreeDatabase(folder);
+  commit(store, create("/topics"), create("/topics/t"));
+  // Some are so long that they go on in other pages.
+  const text = (index: number): string => (index % 10 === 0 ? `${textOf(index)}${"x".repeat(9000)}` : textOf(index));
+  for (let index = 0; index < 300; index++) commit(store, create(`/topics/t/=${index}`, text(index)));
+  for (let index = 0; index < 300; index += 3)
+    commit(store, { kind: "delete", path: `/topics/t/=${index}`, version: -1 });
+  store.close();
+  const whole = readFileSync(file(folder));
+  // A file without its beginning, and one without its end.
+  for (const harmed of [
+    Buffer.concat([Buffer.alloc(100), whole.subarray(100)]),
+    whole.subarray(0, whole.length * 0.75),
+  ]) {
+    writeFileSync(file(folder), harmed);
+    const copy = newFolder();
+    cpSync(folder, copy, { recursive: true });
+    expect(() => served(copy)).toThrow(/damaged/);
+    const messages = served(copy, true);
+    for (const [name, said] of messages) expect(said).toBe(text(Number(name.slice(1))));
+    expect(messages.size).toBeGreaterThan(harmed.length === whole.length ? 150 : 50);
+    // What was removed stays away, as far as the list of free pages is there.
+    if (harmed.length < whole.length)
+      for (let index = 0; index < 300; index += 3) expect(messages.has(`=${index}`)).toBe(false);
+  }
+});
+
 test("a page that is as it was some time ago is missed, though each of its records is whole", () => {
   const folder = newFolder();
   const store = new TreeDatabase(folder);
