@@ -3,9 +3,14 @@
  * and are cut off (MQTTZOO_GROUP_SEEDS sets how many seeds, MQTTZOO_GROUP_SEED the first).
  */
 import { expect, test } from "bun:test";
+import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { createLog } from "../../src/base/log.ts";
+import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
+import { encodeMessage, encodeSlip, groupMarkOf } from "../../src/mail/records.ts";
+import { makePublish } from "../../src/mqtt/publish.ts";
 import { PublishingActor } from "./actors.ts";
 import { leftovers, lostCredits, overdrawn, unsettled } from "./checkers.ts";
+import { Device } from "./device.ts";
 import { TimedHistory } from "./groups.ts";
 import { GroupMember, type MemberKind } from "./members.ts";
 import { World } from "./world.ts";
@@ -139,3 +144,37 @@ test(`${seeds} seeds`, async () => {
     wrong.push(...(await run(seed)).map((what) => `seed ${seed}: ${what}`));
   expect(wrong).toEqual([]);
 }, 900_000);
+
+test("what is stored for a session just when it begins anew goes to another member", async () => {
+  const world = new World(1, { bankCapital: 10_000_000 });
+  for (const id of ["a", "b"]) await world.node(id).startIn(world);
+  const member = await Device.connect(world, "b");
+  await member.subscribe("$share/g/t", { qos: 1 });
+  const { tree } = world.keeper;
+  // Another broker has not heard yet that the session before it has ended.
+  world.keeper.afterWrite = (_, operations) => {
+    const record = operations.find(({ kind, path }) => kind === "create" && /^\/sessions\/..\/fresh$/.test(path));
+    if (record === undefined) return;
+    const create = (path: string, data: Uint8Array = noBytes): WriteOperation => ({
+      kind: "create",
+      path,
+      data,
+      mode: "persistent",
+    });
+    const messagePath = "/topics/t/=late";
+    const slip = {
+      ...({ state: "waiting", qos: 1, retain: false, packetId: 0, recipients: 1, keepUntil: Infinity } as const),
+      ...{ subscriptionIds: [], branch: "a", messagePath, hasParts: false, groupMark: groupMarkOf("$share/g/t") },
+    };
+    const message = makePublish(encodeUtf8("t"), encodeUtf8("late"), { qos: 1, retain: false });
+    const head = { credits: 1, keepUntil: Infinity, branch: "a", recipients: 1 };
+    tree.write([create("/topics/t"), create(messagePath, encodeMessage(message, head))], {});
+    tree.write([create(`${record.path}/mail`), create(`${record.path}/mail/0000000000`, encodeSlip(slip))], {});
+  };
+  const session = { clientId: "fresh", clean: true, properties: { sessionExpiryInterval: 1000 } };
+  const fresh = await Device.connect(world, "a", session);
+  expect((await member.take("publish")).payload.toString()).toBe("late");
+  await world.pass(1000);
+  expect(fresh.packets).toEqual([]);
+  expect([...tree.nodes.keys()].filter((path) => path.includes("/mail/") || path.includes("/="))).toEqual([]);
+});
