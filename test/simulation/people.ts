@@ -16,7 +16,7 @@ export interface PeopleOptions {
 }
 
 /** Messages of one publisher, about, however long the faults take. */
-const messagesEach = 120;
+const messagesEach = 50;
 /** Seconds that some messages, and some sessions, live. */
 const shortSeconds = 2;
 /** A brief session is promised what was settled so long before its end: others may have taken its broker for dead meanwhile. */
@@ -42,7 +42,7 @@ export class People {
   constructor(options: PeopleOptions) {
     const { world, history, plan } = options;
     this.#options = options;
-    const { isPoor } = plan.traits;
+    const { isPoor, filters, hasHabits, hasDevices } = plan.traits;
     const pace = Math.max(60, (2 * plan.totalMs) / messagesEach);
     const all = { world, history };
     const fleeting = new TimedHistory(() => world.now());
@@ -50,7 +50,7 @@ export class People {
       (qos, index) => new PublishingActor(`p${index + 1}`, { ...all, qos: qos as 1 | 2, pace }),
     );
     const hasty = { world, history: fleeting, qos: 1, pace, topic: "fleeting/p5", expiry: shortSeconds } as const;
-    this.#publishers = [...publishers, new PublishingActor("p5", hasty)];
+    this.#publishers = [...publishers, ...(hasHabits ? [new PublishingActor("p5", hasty)] : [])];
     const narrow = { connection: { properties: { receiveMaximum: 2 } } };
     this.#subscribers = ["s1", "s2", "visitor"].map(
       (name) => new Actor(name, { ...all, subscribe: "sim/#", ...(name === "s2" ? narrow : {}) }),
@@ -65,17 +65,18 @@ export class People {
     this.#slumber = new SlumberActor("slumber", { world, history: fleeting, subscribe: "fleeting/#", forMs });
     const short = { connection: { sessionExpiryInterval: shortSeconds } };
     this.#guest = new Actor("guest", { ...all, ...short, subscribe: "guests/#" });
-    this.#visitors = [this.#subscribers[2]!, ...this.#members.slice(1, 2), this.#slumber, this.#guest];
+    const habits = [this.#brief, this.#fresh, this.#fickle, this.#slumber, this.#guest];
+    const visitors = hasHabits ? [this.#slumber, this.#guest] : [];
+    this.#visitors = [this.#subscribers[2]!, ...this.#members.slice(1, 2), ...visitors];
     // A poor bank refuses what they say.
     this.#devices = Array.from(
-      { length: isPoor ? 0 : 4 },
+      { length: isPoor || !hasDevices ? 0 : 4 },
       (_, index) => new StatusActor(`d${index}`, { ...all, isBrief: index % 2 === 0, willDelay: index < 2 ? 0 : 2 }),
     );
     this.#watcher = new StatusWatcher("watcher", { ...all, subscribe: "status/#" });
-    const others = [this.#brief, this.#fresh, this.#fickle, this.#slumber, this.#guest, this.#watcher];
-    const { filters } = plan.traits;
     const many = filters > 0 ? [new ManyActor("many", { ...all, count: filters })] : [];
-    this.actors = [...this.#publishers, ...this.#subscribers, ...this.#members, ...others, ...many, ...this.#devices];
+    const others = [...(hasHabits ? habits : []), ...many, ...(this.#devices.length > 0 ? [this.#watcher] : [])];
+    this.actors = [...this.#publishers, ...this.#subscribers, ...this.#members, ...others, ...this.#devices];
   }
 
   begin(): void {
@@ -86,11 +87,13 @@ export class People {
     for (const publisher of this.#publishers) this.#wander(publisher, 4000);
     for (const device of this.#devices) this.#wander(device, 6000);
     for (const visitor of this.#visitors) this.#visit(visitor);
-    this.#wander(this.#brief, 9000);
-    this.#wander(this.#fresh, 4000);
+    if (this.#options.plan.traits.hasHabits) {
+      this.#wander(this.#brief, 9000);
+      this.#wander(this.#fresh, 4000);
+      this.#change();
+    }
     if (this.#members[2] !== undefined) this.#wander(this.#members[2], 5000);
     for (const reader of this.#subscribers) this.#dawdle(reader);
-    this.#change();
   }
 
   /** Nobody begins anything new; some devices go for good. */
@@ -201,6 +204,6 @@ export class People {
 }
 
 function groupOf({ plan: { traits }, hasPoorGroups }: PeopleOptions): readonly string[] {
-  if (traits.isPoor && !hasPoorGroups) return [];
+  if (!traits.hasGroup || (traits.isPoor && !hasPoorGroups)) return [];
   return traits.hasBriefMember ? ["g1", "g2", "g3"] : ["g1", "g2"];
 }

@@ -266,6 +266,10 @@ export interface Traits {
   readonly wireBytesMax: number;
   /** A member of the shared group has a session that ends with its connection; what its broker has confirmed dies with it. */
   readonly hasBriefMember: boolean;
+  /** Who is there besides publishers and readers: a shared group; devices with a status; clients with habits. */
+  readonly hasGroup: boolean;
+  readonly hasDevices: boolean;
+  readonly hasHabits: boolean;
   /** So many does one client subscribe to, and so many topics are published on: more than one transaction may name. */
   readonly filters: number;
 }
@@ -293,6 +297,9 @@ export function planOf(random: Random, { hasBriefMembers = false, hasLateNumbers
     observers: chance(0.3) ? 1 + Math.floor(random.next() * 2) : 0,
     // Sequential names are numbered in 32 bits.
     sequenceStart: hasLateNumbers && chance(0.1) ? 2 ** 31 - 1 - Math.floor(random.next() * 60) : 0,
+    hasGroup: chance(0.5),
+    hasDevices: chance(0.5),
+    hasHabits: chance(0.5),
     filters: chance(0.1) ? 300 + Math.floor(random.next() * 300) : 0,
     wireBytesMax: chance(0.3) ? 2048 + Math.floor(random.next() * 64 * 1024) : Infinity,
     hasBriefMember: hasBriefMembers && chance(0.4),

@@ -11,14 +11,14 @@ test(`${seeds} seeds of the wide world`, async () => {
   const wrong: string[] = [];
   let sent = 0;
   for (let seed = 1; seed <= seeds && wrong.length === 0; seed++) {
-    const outcome = await runWide(seed);
+    const outcome = await runWide(seed, { judgesPresence: true });
     sent += outcome.sent;
     wrong.push(...outcome.wrong.map((what) => `seed ${seed}: ${what}`));
     if (outcome.wrong.length > 0) wrong.push(...outcome.played);
   }
   console.log(`${seeds} seeds, ${sent} messages`);
   expect(wrong).toEqual([]);
-  expect(sent).toBeGreaterThan(seeds * 50);
+  expect(sent).toBeGreaterThan(seeds * 30);
 }, 900_000);
 
 test("a seed of the wide world replays exactly", async () => {

@@ -2,7 +2,7 @@
  * A client's connection to a server of the simulated ensemble, in ZooKeeper's protocol. Requests are answered in their order:
  * writes when this server has applied them, reads from what it has applied, after the session's writes before them.
  */
-import { readUint32 } from "../../../src/base/bytes.ts";
+import { concatBytes, readUint32 } from "../../../src/base/bytes.ts";
 import type { Transport } from "../../../src/net/transport.ts";
 import { OpCode, Xid } from "../../../src/zookeeper/codes.ts";
 import { JuteReader, JuteWriter } from "../../../src/zookeeper/jute.ts";
@@ -37,6 +37,7 @@ export class KeeperConnection {
   readonly #watches: ServerWatches;
   readonly #pending: Pending[] = [];
   #partial = new Uint8Array(0);
+  #unsent: Uint8Array[] = [];
   #isGreeted = false;
   #isOver = false;
 
@@ -72,6 +73,7 @@ export class KeeperConnection {
   /** The server closes it. */
   hangUp(_why: string): void {
     if (this.#isOver) return;
+    this.#flush();
     this.closed();
     this.#transport.close();
   }
@@ -276,8 +278,15 @@ export class KeeperConnection {
 
   #send(head: JuteWriter, body?: JuteWriter): void {
     if (this.#isOver) return;
-    const bytes = packetOf(head, body);
-    this.#transport.write(bytes, 0, bytes.length);
+    this.#unsent.push(packetOf(head, body));
+    // What is said in one instant leaves together.
+    if (this.#unsent.length === 1) queueMicrotask(() => this.#flush());
+  }
+
+  #flush(): void {
+    const bytes = concatBytes(this.#unsent);
+    this.#unsent = [];
+    if (bytes.length > 0) this.#transport.write(bytes, 0, bytes.length);
   }
 }
 

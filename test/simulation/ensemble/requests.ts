@@ -1,5 +1,6 @@
 /** Requests of ZooKeeper's protocol as a server reads them, and whether they may be done (PrepRequestProcessor). */
 import { parentPath } from "../../../src/coordinator/paths.ts";
+import { isValidPath, mayBeLookedFor } from "../../../src/coordinator/valid-path.ts";
 import { OpCode } from "../../../src/zookeeper/codes.ts";
 import type { JuteReader } from "../../../src/zookeeper/jute.ts";
 import { createModes, decodeAcl } from "../../../src/zookeeper/records.ts";
@@ -67,7 +68,9 @@ export function readMulti<Part>(from: JuteReader, readPart: (from: JuteReader, t
 }
 
 export function prepare(tree: Znodes, operation: Operation, session: bigint): Prepared {
-  if (isCreate(operation)) return prepareCreate(tree, operation, session);
+  const kind = isCreate(operation) ? "create" : operation.type === OpCode.delete ? "delete" : "set";
+  if (!mayBeLookedFor({ kind, path: operation.path })) return Err.badArguments;
+  if (kind === "create") return prepareCreate(tree, operation, session);
   const { path, version, type, data } = operation;
   const node = tree.nodes.get(path);
   if (node === undefined) return Err.noNode;
@@ -81,8 +84,8 @@ function prepareCreate(tree: Znodes, { path: asked, data, mode }: Operation, ses
   const parent = tree.nodes.get(parentPath(asked));
   const isSequential = mode === "persistentSequential" || mode === "ephemeralSequential";
   const path = isSequential ? asked + sequenceText(parent?.created ?? 0) : asked;
-  if (!isPath(path)) return Err.badArguments;
   if (parent === undefined) return Err.noNode;
+  if (!isValidPath(path)) return Err.badArguments;
   if (tree.nodes.has(path)) return Err.nodeExists;
   if (parent.owner !== 0n) return Err.noChildrenForEphemerals;
   const owner = mode === "ephemeral" || mode === "ephemeralSequential" ? session : 0n;
@@ -93,18 +96,4 @@ function prepareCreate(tree: Znodes, { path: asked, data, mode }: Operation, ses
 function sequenceText(created: number): string {
   const number = created | 0;
   return number < 0 ? `-${String(-number).padStart(9, "0")}` : String(number).padStart(10, "0");
-}
-
-/** ZooKeeper's PathUtils.validatePath, which looks at UTF-16 units. */
-export function isPath(path: string): boolean {
-  if (path === "/") return true;
-  if (!path.startsWith("/") || path.endsWith("/")) return false;
-  const names = path.slice(1).split("/");
-  if (names.some((name) => name === "" || name === "." || name === "..")) return false;
-  for (let at = 0; at < path.length; at++) {
-    const unit = path.charCodeAt(at);
-    if (unit <= 0x1f || (unit >= 0x7f && unit <= 0x9f)) return false;
-    if ((unit >= 0xd800 && unit <= 0xf8ff) || unit >= 0xfff0) return false;
-  }
-  return true;
 }
