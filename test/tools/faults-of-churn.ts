@@ -45,8 +45,8 @@ export const faults: readonly Fault[] = [
   {
     what: "churn: the journal builds on levels that are gone",
     file: "src/mail/levels.ts",
-    find: "      for (const path of paths) this.#known.delete(path);\n",
-    replace: "      void paths;\n",
+    find: "    coordinator.onSwept?.((paths) => this.forget(paths));\n",
+    replace: "",
     tests: store,
   },
   {
