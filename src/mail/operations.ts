@@ -64,6 +64,8 @@ export type JournalOperation =
 
 /** Operations that need not be committed together, in pieces that can be. */
 export function pagesOf(operations: readonly JournalOperation[]): JournalOperation[][] {
+  // Mostly it is one.
+  if (operations.length <= 1) return operations.map((operation) => [operation]);
   const pages: JournalOperation[][] = [];
   let page: JournalOperation[] = [];
   let bytes = 0;
