@@ -85,7 +85,7 @@ export const orphanPartsBusyMs = 600_000;
 export const pageOperationsMax = 250;
 export const pageBytesMax = 256 * 1024;
 /** Level nodes that the journal remembers as existing. At this many it starts anew. */
-export const journalKnownNodesMax = 100_000;
+export const journalKnownNodesMax = 300_000;
 /** Times that a unit whose parents vanish under it is tried again before that counts as our bug. */
 export const journalRetriesMax = 10;
 

@@ -46,20 +46,26 @@ export class Directory {
     this.#context = context;
     this.#membership = membership;
     this.#interest = interest;
+    const { levels } = context.journal;
     this.#mirror = new Mirror(context.coordinator, {
       root: subscribersPath,
       concerns: (path) => this.#concerns(path),
       needsData: () => true,
       leftAside: (path, exists) => this.#lookWhose(path, exists),
+      visited: (path) => isLevel(path) && levels.found(path),
+      completed: (isComplete) => (isComplete ? levels.watch(subscribersPath) : levels.unwatch()),
       apply: (path, node) => this.#apply(path, node),
     });
   }
 
   async start(): Promise<void> {
-    const { coordinator, options } = this.#context;
+    const { coordinator, journal, options } = this.#context;
     const own = `/${brokerMark}${encodeName(options.id)}`;
     coordinator.watch(subscribersPath, ({ type, path }) => {
-      if (type === "deleted" && path.endsWith(own)) this.#interest.gone(filterOf(path));
+      if (type === "created" && isLevel(path)) journal.levels.found(path);
+      if (type !== "deleted") return;
+      if (isLevel(path)) journal.levels.forget([path]);
+      else if (path.endsWith(own)) this.#interest.gone(filterOf(path));
     });
     await this.#mirror.start();
     this.#isStarting = false;
@@ -266,4 +272,10 @@ function announcedOf(text: string, stamp: Exclude<Stamp, undefined>): Announced 
     id: 0,
   };
   return { subscription, stamp, isRouted: false };
+}
+
+/** True for what stands above subscriptions: it bears none of their marks. */
+function isLevel(path: string): boolean {
+  const mark = path[path.lastIndexOf("/") + 1];
+  return mark !== brokerMark && mark !== subscriberMark;
 }

@@ -3,6 +3,7 @@
  * Announcing is part of SUBSCRIBE. What nobody here wants any more is removed page by page beside everything else: a
  * client with a hundred thousand filters that leaves holds nobody up, and one that comes back at once finds them still there.
  */
+import { ignoreTheWorld } from "../base/errors.ts";
 import { interestPageMax, leftoversAfterMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { interestPath, parentPath, subscribersPath, topicOfPath } from "../coordinator/paths.ts";
@@ -109,8 +110,11 @@ export class Interest {
     const wanted = new Map(texts.map((text) => [this.#path(text), text]));
     stampAll(this.#context, [...wanted.keys()], (path) => this.#counts.has(wanted.get(path)!)).then(
       (operations) => this.#context.journal.commitAll(operations, { done: () => this.#finished() }),
-      // The store is closing.
-      () => {},
+      (error) => {
+        // The store is closing, or did not answer: what comes next goes on.
+        ignoreTheWorld(error);
+        this.#isBusy = false;
+      },
     );
   }
 

@@ -56,7 +56,7 @@ export class LevelSweep {
   #remove(removals: readonly WriteOperation[]): void {
     const { coordinator, journal } = this.#context;
     if (removals.length === 0) return this.#sweep();
-    journal.forgetLevels(removals.map(({ path }) => path));
+    journal.levels.forget(removals.map(({ path }) => path));
     let left = removals;
     coordinator.write(
       left,

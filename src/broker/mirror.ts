@@ -26,6 +26,8 @@ export interface MirrorOptions {
   readonly needsData: (path: string) => boolean;
   /** Told of events that were of no interest; `exists`: what the node is since. */
   readonly leftAside?: (path: string, exists: boolean) => void;
+  /** Told of every node below the root while all is read. */
+  readonly visited?: (path: string) => void;
   /** Undefined: the node is gone. */
   readonly apply: (path: string, node: MirrorNode | "exists" | undefined) => void;
   /** False: contact was lost, and something may be missing. True: everything up to what was last applied is there. */
@@ -156,6 +158,7 @@ export class Mirror {
     await walk(this.#coordinator, this.#options.root, (path, node) => {
       unseen.delete(path);
       if (reading !== this.#readings) return;
+      this.#options.visited?.(path);
       this.#found(path, this.#options.needsData(path) ? node : "exists");
     });
     if (reading !== this.#readings) return;

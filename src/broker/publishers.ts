@@ -3,6 +3,7 @@
  * all new ones together, and forgotten when nobody here has published on them for long. One broker registers no more
  * than fits into a fixed part of the tree, whatever its clients publish on.
  */
+import { ignoreTheWorld } from "../base/errors.ts";
 import {
   publisherBatchMax,
   publisherForgetMs,
@@ -75,7 +76,10 @@ export class Publishers {
     };
     stampAll(this.#context, fresh, (path) => this.isRegistered(path)).then(
       (operations) => journal.commitAll([...removals, ...operations], { done: finished, refused: finished }),
-      finished,
+      (error) => {
+        ignoreTheWorld(error);
+        finished();
+      },
     );
   }
 

@@ -36,7 +36,7 @@ export interface CommitAll {
 
 export class Journal {
   readonly #coordinator: Coordinator;
-  readonly #levels: Levels;
+  readonly levels: Levels;
   /** Units that wait until it is known which level nodes exist. */
   #incoming: Unit[] = [];
   #looking = false;
@@ -79,7 +79,7 @@ export class Journal {
   constructor(coordinator: Coordinator, clock: Pick<Clock, "now">) {
     this.#coordinator = coordinator;
     this.#clock = clock;
-    this.#levels = new Levels(coordinator, clock);
+    this.levels = new Levels(coordinator, clock);
   }
 
   /** True while more is pending than a healthy store would leave: publishers should not be read. */
@@ -175,11 +175,6 @@ export class Journal {
     this.#barriers.push({ upTo: this.#lastNumber, done });
   }
 
-  /** Levels that are about to be removed, since nothing is below them: what comes next looks for them. */
-  forgetLevels(levels: readonly string[]): void {
-    this.#levels.forget(levels);
-  }
-
   /** What was parked is submitted again, in its order. */
   unpark(): void {
     this.#isParking = false;
@@ -232,12 +227,12 @@ export class Journal {
     const units = this.#incoming;
     this.#incoming = [];
     this.#looking = true;
-    this.#levels.lookFor(
+    this.levels.lookFor(
       units.map(({ operations }) => operations),
       () => {
         this.#looking = false;
         for (const unit of units) {
-          unit.levels = this.#levels.above(unit.operations);
+          unit.levels = this.levels.above(unit.operations);
           this.#submit(unit);
           for (const go of unit.submitted ?? []) go();
         }
@@ -314,7 +309,7 @@ export class Journal {
     this.latency.observe(this.#clock.now() - unit.submittedAt);
     for (const operation of unit.operations) {
       if (operation?.kind !== "remove" && operation?.kind !== "take") continue;
-      this.#levels.forget([operation.path]);
+      this.levels.forget([operation.path]);
       this.onRemoved(operation.path);
     }
     unit.done(versions, zxid);

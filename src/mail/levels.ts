@@ -1,6 +1,7 @@
 /**
  * Level nodes: what stands above the nodes that the journal creates. Those that are known to exist are remembered; others
- * are looked for from above, for below what is missing everything is.
+ * are looked for from above, for below what is missing everything is. Where somebody watches a part of the tree as a whole
+ * nothing is looked for: what was not told of is missing.
  */
 import type { Clock } from "../base/clock.ts";
 import { journalKnownNodesMax, levelsKnownMs } from "../base/limits.ts";
@@ -15,6 +16,10 @@ export class Levels {
   readonly #clock: Pick<Clock, "now">;
   /** When each was last known to have something below it. */
   readonly #known = new Map<string, number>();
+  /** What the paths begin with of that part of the tree whose levels are all known; undefined: of none. */
+  #watched: string | undefined;
+  /** There are too many to be remembered. */
+  #isOverfull = false;
 
   constructor(coordinator: Coordinator, clock: Pick<Clock, "now">) {
     this.#coordinator = coordinator;
@@ -25,6 +30,24 @@ export class Levels {
   /** They are being removed, or are gone. */
   forget(levels: readonly string[]): void {
     for (const level of levels) this.#known.delete(level);
+  }
+
+  /** A level is there, in a part of the tree that is watched. */
+  found(level: string): void {
+    this.#makeRoom();
+    this.#known.set(level, this.#clock.now());
+  }
+
+  /** All levels below a node have been told of, and each change will be. */
+  watch(root: string): void {
+    if (!this.#isOverfull) this.#watched = `${root}/`;
+  }
+
+  /** What was told is wrong by now, perhaps: all of it will be told anew. */
+  unwatch(): void {
+    this.#watched = undefined;
+    this.#isOverfull = false;
+    this.#known.clear();
   }
 
   /** Calls back, at once if it can, when it is known which levels above all of these are missing. */
@@ -75,7 +98,7 @@ export class Levels {
         if (this.#isKnown(parent)) continue;
         made ??= madeBy(operations);
         const first = levelsAbove(operation.path).find((level) => !this.#isKnown(level) && !made!.has(level));
-        if (first === undefined || missing.has(first)) continue;
+        if (first === undefined || missing.has(first) || this.#isTold(first)) continue;
         unknown.add(first);
         if (this.#known.has(parent) && !missing.has(parent)) unknown.add(parent);
       }
@@ -90,15 +113,28 @@ export class Levels {
   #isKnown(level: string): boolean {
     const at = this.#known.get(level);
     if (at === undefined) return false;
-    return this.#coordinator.isAlone === true || isRoot(level) || this.#clock.now() - at < levelsKnownMs;
+    if (this.#coordinator.isAlone === true || isRoot(level) || this.#isTold(level)) return true;
+    return this.#clock.now() - at < levelsKnownMs;
+  }
+
+  /** True if whatever happens to a level is told. */
+  #isTold(level: string): boolean {
+    return this.#watched !== undefined && level.startsWith(this.#watched);
   }
 
   #use(level: string): void {
     if (this.#coordinator.isAlone !== true && this.#known.has(level)) this.#known.set(level, this.#clock.now());
   }
 
+  #makeRoom(): void {
+    if (this.#known.size <= journalKnownNodesMax) return;
+    this.#known.clear();
+    this.#isOverfull = true;
+    this.#watched = undefined;
+  }
+
   #remember(level: string): void {
-    if (this.#known.size > journalKnownNodesMax) this.#known.clear();
+    this.#makeRoom();
     const now = this.#clock.now();
     this.#known.set(level, now);
     if (this.#coordinator.isAlone === true) return;

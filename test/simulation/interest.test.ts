@@ -220,3 +220,35 @@ test("who publishes on what takes a bounded part of the tree", async () => {
   expect(count()).toBeGreaterThan(10_000);
   expect(count()).toBeLessThan(50_000);
 });
+
+test("levels of a part of the tree that is watched are not looked for; those that others have made or removed are known", async () => {
+  const world = await worldOf(11, ["a", "b"]);
+  const { tree } = world.keeper;
+  const read = tree.read.bind(tree);
+  let asked: string[] = [];
+  tree.read = (operation) => {
+    if (operation.path.startsWith("/subscribers/") && !operation.path.includes("@")) asked.push(operation.path);
+    return read(operation);
+  };
+  const [one, two] = [await Device.connect(world, "a"), await Device.connect(world, "b", { clientId: "two" })];
+  for (let n = 0; n < 100; n++) await one.subscribe(`x/y/${n}/z`);
+  await world.pass(100);
+  for (let n = 0; n < 100; n++) await two.subscribe(`x/y/${n}/z`);
+  expect(asked).toEqual([]);
+  const repairs = (): number => world.node("a").broker!.context.journal.repairs;
+  const before = repairs();
+  one.leave();
+  two.leave();
+  // Emptied levels are swept, by the one or the other.
+  const levels = (): string[] => [...tree.nodes.keys()].filter((path) => path.startsWith("/subscribers/"));
+  expect(await world.pass(20_000, () => levels().length === 0)).toBe(true);
+  await world.pass(100);
+  asked = [];
+  const again = await Device.connect(world, "a", { clientId: "again" });
+  const subscriptions = Array.from({ length: 100 }, (_, n) => ({ topic: `x/y/${n}/z`, qos: 0 }));
+  again.send({ cmd: "subscribe", messageId: 1, subscriptions });
+  await again.take("suback");
+  expect(asked).toEqual([]);
+  expect(repairs() - before).toBeLessThan(10);
+  expect(routedBy(world, "b", "x/y/7/z")).toEqual(["a"]);
+});

@@ -72,4 +72,18 @@ export const faults: readonly Fault[] = [
     replace: "",
     tests: "test/simulation/interest.test.ts",
   },
+  {
+    what: "watched levels are looked for before each commit",
+    file: "src/mail/levels.ts",
+    find: " || this.#isTold(first)) continue;",
+    replace: ") continue;",
+    tests: "test/simulation/interest.test.ts",
+  },
+  {
+    what: "watched levels that others have removed are taken for granted",
+    file: "src/broker/directory.ts",
+    find: "if (isLevel(path)) journal.levels.forget([path]);",
+    replace: "if (isLevel(path)) return;",
+    tests: "test/simulation/interest.test.ts",
+  },
 ];
