@@ -264,7 +264,7 @@ export const bankHopeMs = 1_000;
 export const bankHopeRetryMs = 20;
 /** How often a branch looks at its account: whether it has too little or too much, and whether messages are gone. */
 export const bankLookMs = 1_000;
-/** Messages that it looks for each time, and when its credits are short. */
+/** Messages that it looks for each time, at once, and how many in all when its credits are short. */
 export const bankVerifyMax = 200;
 export const bankVerifyBusyMax = 5_000;
 /** Messages that other brokers are told to be gone, in one frame. */

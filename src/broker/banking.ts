@@ -41,6 +41,7 @@ export class Banking implements Ledger {
   /** Tells other brokers which of the messages that they pay for are gone. */
   #tell: (branch: string, paths: readonly string[]) => void = () => {};
   readonly #gone = new Map<string, string[]>();
+  #isVerifying = false;
   #isAsking = false;
   #askedAt = -Infinity;
   /** As they were when the vault was last asked. */
@@ -183,6 +184,10 @@ export class Banking implements Ledger {
     this.#gone.clear();
   }
 
+  get #isShort(): boolean {
+    return this.account.free < this.#lowWater;
+  }
+
   /** Below it the vault is asked for more, while there is still something to work with. */
   get #lowWater(): number {
     return Math.ceil(this.#capital * bankLowPartMin);
@@ -192,7 +197,7 @@ export class Banking implements Ledger {
     this.#context.timers.set(this.#timer, now + bankLookMs);
     if (this.#context.coordinator.state !== "CONNECTED" || !this.account.isOpen) return;
     this.#lookAtAccounts();
-    this.#verify();
+    if (!this.#isVerifying) this.#verify();
   }
 
   /** The capital may have been changed, or what was damaged mended. */
@@ -253,10 +258,10 @@ export class Banking implements Ledger {
   }
 
   /** Looks whether messages are still there that others may have removed without a word: more of them when credits are short. */
-  #verify(): void {
+  #verify(left = Math.min(this.account.messages, this.#isShort ? bankVerifyBusyMax : bankVerifyMax)): void {
     const { coordinator } = this.#context;
-    const isShort = this.account.free < this.#lowWater;
-    const paths = this.account.takeSome(isShort ? bankVerifyBusyMax : bankVerifyMax);
+    const paths = this.account.takeSome(Math.min(left, bankVerifyMax));
+    this.#isVerifying = paths.length > 0;
     if (paths.length === 0) return;
     // What is on its way into the store is not missed there.
     this.#context.journal.settled(() =>
@@ -267,6 +272,8 @@ export class Banking implements Ledger {
           paths.forEach((path, index) => {
             if (results[index] === "NoNode") this.account.freed(path);
           });
+          // One page after the other: what else is asked, and the keeper session's pings, would wait behind all of them.
+          this.#verify(left - paths.length);
         },
       ),
     );

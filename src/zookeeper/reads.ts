@@ -52,22 +52,29 @@ export function readAll(
   else settle(undefined);
 }
 
-/** Looks at nodes as they are now, after all that anybody has committed; undefined if that was not to be had. */
+/**
+ * Looks at nodes as they are now, after all that anybody has committed; undefined if that was not to be had. One page after the
+ * other: the session's pings would wait behind all of them.
+ */
 export function lookAt(
   client: ZooKeeperClient,
   paths: readonly string[],
   done: (found: Map<string, Found> | undefined) => void,
 ): void {
+  const found = new Map<string, Found>();
   let isSynced = false;
   client.submitSync((error) => {
     isSynced = error === undefined;
   });
-  readAll(
-    client,
-    paths.map((path) => ({ kind: "exists", path })),
-    (error, results) => {
-      const entry = (result: ReadResult, at: number) => [paths[at]!, foundOf(result)] as const;
-      done(error === undefined && isSynced ? new Map(results.map(entry)) : undefined);
-    },
-  );
+  const next = (from: number): void => {
+    const page = paths.slice(from, from + keeperReadOperationsMax);
+    const operations = page.map((path) => ({ kind: "exists", path }) as const);
+    readAll(client, operations, (error, results) => {
+      if (error !== undefined || !isSynced) return done(undefined);
+      for (const [at, path] of page.entries()) found.set(path, foundOf(results[at]!));
+      if (from + page.length < paths.length) next(from + page.length);
+      else done(found);
+    });
+  };
+  next(0);
 }
