@@ -9,7 +9,7 @@ import mqttPacket, { type Packet } from "mqtt-packet";
 export type AnyPacket = any;
 
 /** Waiting for a packet that does not come fails after this long. */
-const patienceMs = 5000;
+const patienceMs = 20_000;
 
 export class RawClient {
   readonly packets: AnyPacket[] = [];
