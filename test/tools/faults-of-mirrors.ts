@@ -40,7 +40,7 @@ export const faults: readonly Fault[] = [
     tests: "test/unit/parked.test.ts",
   },
   {
-    what: "mirrors: who waits for the journal waits for what is parked, for ever",
+    what: "mirrors: who waits for the journal waits for what came later, too",
     file: "src/mail/journal.ts",
     find: "      if (oldest !== undefined && oldest.number <= barrier.upTo) return;",
     replace: "      if (oldest !== undefined) return;",

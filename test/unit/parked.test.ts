@@ -129,3 +129,15 @@ test("what has been committed, but is told late, is told as doubted; what others
   await world.pass(500);
   expect(outcomes).toEqual(["committed", "doubted"]);
 });
+
+test("who waits for what was pending does not wait for what came later and is parked", async () => {
+  const { world, journal, guard } = await makeParked();
+  const told: string[] = [];
+  journal.commit([{ kind: "put", path: "/first", data: encodeUtf8("x"), exists: false }], () => told.push("first"));
+  journal.settled(() => told.push("settled"));
+  journal.commit([guard, { kind: "put", path: "/parked", data: encodeUtf8("x"), exists: false }], () =>
+    told.push("parked"),
+  );
+  await world.pass(100);
+  expect(told).toEqual(["first", "settled"]);
+});
