@@ -144,7 +144,7 @@ export class Publishing {
     const route = this.#context.router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
     // What a client was allowed when it set its will may not be allowed any more.
     if (route === undefined || publisher?.permissions?.mayPublish(route.topic) === false)
-      return this.#context.journal.commit(operations, done);
+      return this.#context.journal.commit(operations, done, done);
     const admission = this.#admission.admit(publish, route);
     if ("why" in admission) {
       const clientId = publisher?.session.clientId ?? "";
