@@ -3,6 +3,7 @@
  * the event loop that serves clients. WAL with `synchronous=FULL`: what `run` has returned for is on disk.
  */
 import type { Database, Statement } from "bun:sqlite";
+import { OperatingError } from "../base/errors.ts";
 import type {
   CoordinatorErrorCode,
   CreateMode,
@@ -25,6 +26,7 @@ import {
   openForReading,
   openStore,
 } from "./open-store.ts";
+import { StoreFile } from "./store-file.ts";
 
 export type Request =
   /** If it is refused and can be repaired, nothing is run after it. */
@@ -54,6 +56,8 @@ class Refusal extends Error {
 }
 
 export class TreeDatabase {
+  /** The place that it takes on the disk. */
+  readonly file: StoreFile;
   readonly #db: Database;
   readonly #store: OwnStore | undefined;
   readonly #table: NodeTable;
@@ -83,6 +87,7 @@ export class TreeDatabase {
     this.#store = how === "own" ? openStore(folder, options) : undefined;
     try {
       this.#db = this.#store?.db ?? openForReading(folder);
+      this.file = new StoreFile(this.#db);
       this.#table = new NodeTable(this.#db);
       this.#savepoint = this.#db.query("SAVEPOINT multi");
       this.#release = this.#db.query("RELEASE multi");
@@ -219,39 +224,6 @@ export class TreeDatabase {
     this.#forgetAll();
   }
 
-  /** Pages of the file that hold nothing now, in bytes. */
-  get freeBytes(): number {
-    return this.#db.query<{ bytes: number }, []>(freeBytesOf).get()!.bytes;
-  }
-
-  /** Pages of the file that hold something, in bytes. */
-  get usedBytes(): number {
-    return this.#db.query<{ bytes: number }, []>(usedBytesOf).get()!.bytes;
-  }
-
-  /** Gives pages that hold nothing back to the disk; takes as long as writing what is left. Where that fails all stays as it is. */
-  compact(): void {
-    try {
-      this.#db.exec("VACUUM");
-    } catch {
-      // There is no room for it.
-    }
-  }
-
-  /** So many pages the log may grow to, about. */
-  limitLog(pages: number): void {
-    this.#db.exec(`PRAGMA wal_autocheckpoint=${pages}`);
-  }
-
-  /** Writes the log into the database, and gives its place back. Where that fails now it may succeed later. */
-  truncateLog(): void {
-    try {
-      this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-    } catch {
-      // The log stays as it is.
-    }
-  }
-
   /** Brings to disk how far acknowledged commits went. */
   syncWitness(): void {
     this.#store?.witness.sync();
@@ -259,8 +231,15 @@ export class TreeDatabase {
 
   close(): void {
     if (this.#store === undefined) return this.#db.close();
-    this.endSession();
-    this.#store.close(this.#zxid);
+    let isClean = true;
+    try {
+      this.endSession();
+    } catch (error) {
+      // A disk that fails just now: the next start finds what is left of the session.
+      if (!(error instanceof OperatingError)) throw error;
+      isClean = false;
+    }
+    this.#store.close(this.#zxid, isClean);
   }
 
   #answer(request: Request): Reply {
@@ -378,10 +357,6 @@ export class TreeDatabase {
     return { data: row.data, stat: stat(this.#table.hasChild(operation.path) ? 1 : 0) };
   }
 }
-
-const freeBytesOf = "SELECT freelist_count * page_size AS bytes FROM pragma_freelist_count(), pragma_page_size()";
-const usedBytesOf = `SELECT (page_count - freelist_count) * page_size AS bytes
-  FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()`;
 
 /** As in ZooKeeper, which counts in 32 bits, and then no further: the next name is the last one again. */
 const sequenceMax = 2 ** 31 - 1;

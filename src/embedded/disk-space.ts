@@ -22,37 +22,44 @@ export class DiskSpace {
     this.target = Math.max(diskReserveBytesMin, Math.min(diskReserveBytesMax, part));
   }
 
-  /** What others could still write, in bytes. */
+  /** What others could still write, in bytes; without a limit where that cannot be known: the commits themselves will show it. */
   get free(): number {
-    const { bavail, bsize } = statfsSync(this.#folder);
-    return bavail * bsize;
+    try {
+      const { bavail, bsize } = statfsSync(this.#folder);
+      return bavail * bsize;
+    } catch {
+      return Infinity;
+    }
   }
 
   /** Adds to the reserve, a step at a time; true when it is complete. False: not yet, or there is no room for it. */
   fill(): boolean {
-    const file = openSync(this.#path, "a");
     try {
-      const { size } = fstatSync(file);
-      if (size >= this.target) return true;
-      if (this.free < diskReserveStepBytes) return false;
-      writeSync(file, nothing());
-      return size + diskReserveStepBytes >= this.target;
+      return this.#change((file, size) => {
+        if (size >= this.target) return true;
+        if (this.free < diskReserveStepBytes) return false;
+        writeSync(file, nothing());
+        return size + diskReserveStepBytes >= this.target;
+      });
     } catch {
       // Whoever was faster has the room.
       return false;
-    } finally {
-      closeSync(file);
     }
   }
 
   /** Gives a quarter of the reserve away; false: it is used up. */
   release(): boolean {
-    const file = openSync(this.#path, "a");
-    try {
-      const { size } = fstatSync(file);
+    return this.#change((file, size) => {
       if (size === 0) return false;
       ftruncateSync(file, Math.max(0, size - Math.ceil(this.target / 4)));
       return true;
+    });
+  }
+
+  #change(change: (file: number, size: number) => boolean): boolean {
+    const file = openSync(this.#path, "a");
+    try {
+      return change(file, fstatSync(file).size);
     } finally {
       closeSync(file);
     }

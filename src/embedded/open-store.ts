@@ -27,8 +27,8 @@ export const defaultOpenOptions: OpenOptions = { acceptDamage: false, tell() {} 
 export interface OwnStore {
   readonly db: Database;
   readonly witness: Witness;
-  /** After the last commit, with its number. */
-  close(zxid: number): void;
+  /** After the last commit, with its number; whether all was committed that belongs to an end in order. */
+  close(zxid: number, isClean: boolean): void;
 }
 
 /** Opens or creates the store in a folder, and owns it. Throws `OperatingError` in words for the operator. */
@@ -99,17 +99,21 @@ function open(folder: string, { acceptDamage, tell }: OpenOptions, lock: Databas
   try {
     db.exec(busyTimeout);
     db.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=${logPagesMax};`);
+    // An old store has no witness yet.
+    const isNew = damage !== undefined || isEmpty(db) || formatOf(db) < currentFormat;
     if (isEmpty(db)) create(db);
     if (formatOf(db) < currentFormat) migrateWithCopy(db, folder, tell);
     else if (wasClean) removeCopies(folder);
+    if (readWitness(folder) === undefined && !isNew)
+      tell("tree.witness is missing: whether the last commits of the store are there cannot be told");
     const { zxid } = db.query<{ zxid: number }, []>("SELECT zxid FROM counter").get()!;
     const witness = new Witness(folder, zxid);
     return {
       db,
       witness,
-      close(last) {
+      close(last, isClean) {
         db.close();
-        witness.close(last);
+        if (isClean) witness.close(last);
         lock.close();
       },
     };

@@ -3,26 +3,24 @@
  * that make room; when enough has gone, and the reserve is there again, everything is as it was.
  */
 import { logPagesMax } from "../base/limits.ts";
-import type { TreeDatabase } from "./database.ts";
 import type { DiskSpace } from "./disk-space.ts";
+import type { StoreFile } from "./store-file.ts";
 
 const pageBytes = 4096;
-
-type Store = Pick<TreeDatabase, "freeBytes" | "usedBytes" | "limitLog" | "truncateLog" | "compact">;
 
 export class Room {
   /** Nothing new should be stored. */
   isFull = false;
   readonly #space: DiskSpace;
-  readonly #store: Store;
+  readonly #file: StoreFile;
   readonly #changed: (isFull: boolean) => void;
   #isReserved = false;
 
-  constructor(space: DiskSpace, store: Store, changed: (isFull: boolean) => void) {
+  constructor(space: DiskSpace, file: StoreFile, changed: (isFull: boolean) => void) {
     this.#space = space;
-    this.#store = store;
+    this.#file = file;
     this.#changed = changed;
-    store.limitLog(this.#logPages);
+    file.limitLog(this.#logPages);
   }
 
   /** A commit has failed for want of room. True: there is some now, try again. */
@@ -46,10 +44,10 @@ export class Room {
 
   #recover(): void {
     const { target, free } = this.#space;
-    const { freeBytes, usedBytes } = this.#store;
+    const { freeBytes, usedBytes } = this.#file;
     // What lies free within the file is given back when what is left is little, and finds room for a copy.
-    if (free < target && freeBytes > 3 * usedBytes && usedBytes < free / 2) this.#store.compact();
-    this.#store.truncateLog();
+    if (free < target && freeBytes > 3 * usedBytes && usedBytes < free / 2) this.#file.compact();
+    this.#file.truncateLog();
     if (this.#spare < target) return;
     this.#isReserved = this.#space.fill();
     if (this.#isReserved) this.#become(false);
@@ -57,7 +55,7 @@ export class Room {
 
   /** What can still be stored: on the disk, and in pages of the file that hold nothing. */
   get #spare(): number {
-    return this.#space.free + this.#store.freeBytes;
+    return this.#space.free + this.#file.freeBytes;
   }
 
   /** The log must find its place in the reserve, too. */
@@ -69,7 +67,7 @@ export class Room {
     if (isFull === this.isFull) return;
     this.isFull = isFull;
     // While it is full the log is written into the database at once, so that it does not grow.
-    this.#store.limitLog(isFull ? 1 : this.#logPages);
+    this.#file.limitLog(isFull ? 1 : this.#logPages);
     this.#changed(isFull);
   }
 }

@@ -81,9 +81,14 @@ export class Witness {
 
   /** The store has been closed in order. */
   close(zxid: number): void {
-    this.#write({ zxid, isClean: true });
-    fsyncSync(this.#file);
-    closeSync(this.#file);
+    try {
+      this.#write({ zxid, isClean: true });
+      fsyncSync(this.#file);
+    } catch {
+      // Then it was no end in order.
+    } finally {
+      closeSync(this.#file);
+    }
   }
 
   #write({ zxid, isClean }: Testimony): void {

@@ -46,7 +46,7 @@ function open(folder: string): void {
   const tell = (words: string): void => send({ kind: "told", words });
   try {
     database = withRoom(folder, () => new TreeDatabase(folder, "own", { acceptDamage, tell }));
-    room = new Room(new DiskSpace(folder), database, (isFull) => send({ kind: "space", isFull }));
+    room = new Room(new DiskSpace(folder), database.file, (isFull) => send({ kind: "space", isFull }));
   } catch (error) {
     return send({ kind: "refused", message: messageOf(error), code: (error as { code?: string }).code ?? "ESTORE" });
   }

@@ -145,6 +145,21 @@ test("a log that was cut is missed, at whatever place, and so is one that is gon
   expect(served(folder, true).size).toBeLessThan(300);
 });
 
+test("a witness that is gone is said to be; one that is damaged is damage", () => {
+  const folder = killed(20);
+  const path = join(folder, "tree.witness");
+  writeFileSync(path, readFileSync(path).fill(0, 8, 20).fill(0, 520, 532));
+  expect(() => served(folder)).toThrow(/tree.witness is damaged/);
+  rmSync(path);
+  const said: string[] = [];
+  new TreeDatabase(folder, "own", { acceptDamage: false, tell: (words) => said.push(words) }).close();
+  expect(said.join()).toContain("tree.witness is missing");
+  said.length = 0;
+  new TreeDatabase(folder, "own", { acceptDamage: false, tell: (words) => said.push(words) }).close();
+  expect(said).toEqual([]);
+  expectAll(served(folder), 20);
+});
+
 test("a changed record is named, kept from everybody, and the others survive it", () => {
   const folder = killed(300);
   checkpoint(folder);
