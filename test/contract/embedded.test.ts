@@ -15,7 +15,12 @@ import { eventually } from "../support/broker.ts";
 import { coordinatorContract, type Store, write } from "./coordinator.ts";
 
 const root = mkdtempSync(join(tmpdir(), "mqttzoo-store-"));
-afterAll(() => rmSync(root, { recursive: true, force: true }));
+/** What looks at its folder now and then must not outlive it. */
+const opened: EmbeddedCoordinator[] = [];
+afterAll(() => {
+  for (const coordinator of opened) coordinator.terminate();
+  rmSync(root, { recursive: true, force: true });
+});
 let folders = 0;
 
 async function open(): Promise<Store> {
@@ -24,6 +29,7 @@ async function open(): Promise<Store> {
   return {
     async connect() {
       last = await EmbeddedCoordinator.open(folder);
+      opened.push(last);
       return last;
     },
     // The lock goes with the process; in this process it goes with the worker.

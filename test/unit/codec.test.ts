@@ -6,6 +6,7 @@ import { concatBytes, encodeUtf8, isMqttText, readVarint, varintSize, writeVarin
 import { ProtocolError } from "../../src/base/errors.ts";
 import { ackReason, parseAck, writeAck, writeAckWithText } from "../../src/mqtt/acks.ts";
 import type { ProtocolVersion, QoS } from "../../src/mqtt/constants.ts";
+import { decodeConnect, decodeControl } from "../../src/mqtt/control.ts";
 import { Framer } from "../../src/mqtt/framer.ts";
 import { Envelope, makePublish, Publish, parsePublish, publishSize, writePublish } from "../../src/mqtt/publish.ts";
 import { MemorySink } from "../../src/mqtt/sink.ts";
@@ -194,4 +195,20 @@ test("memory for a packet grows with what has come, not with what was announced"
   expect(small.next()).toBe(false);
   small.feed(Uint8Array.of(0x7f));
   expect(() => small.next()).toThrow(ProtocolError);
+});
+
+test("what a bridge's CONNECT has said does not count for the packets of others", () => {
+  const frameOf = (hex: string): Framer => {
+    const framer = new Framer(1000);
+    framer.feed(new Uint8Array(Buffer.from(hex.replaceAll(" ", ""), "hex")));
+    expect(framer.next()).toBe(true);
+    return framer;
+  };
+  const plain = { topic: "t", qos: 1 };
+  for (let round = 0; round < 3; round++) {
+    expect(decodeConnect(frameOf("100d 0004 4d515454 84 02 0000 0001 62")).facts).toMatchObject({ bridge: true });
+    const packet = decodeControl(frameOf("8206 0001 0001 74 01"), 4);
+    expect(packet).toMatchObject({ subscriptions: [plain] });
+    expect(Object.keys((packet as { subscriptions: object[] }).subscriptions[0]!).sort()).toEqual(["qos", "topic"]);
+  }
 });
