@@ -1,5 +1,5 @@
 /**
- * `bun test/simulation/main.ts [SEED [COUNT [drops] [large] [jumps] | wide [presence] [brief] [members] [poor] [late] [shrink]]]`: runs seeds of the simulation, and says what was
+ * `bun test/simulation/main.ts [SEED [COUNT [drops] [large] [jumps] | wide [shrink]]]`: runs seeds of the simulation, and says what was
  * wrong with which. drops, large, jumps: with mail drops, messages that are too large for one commit, clocks that jump. wide:
  * the wide world, with the faults that were played; shrink: and which of them it takes.
  */
@@ -11,13 +11,7 @@ const first = Number(process.argv[2] ?? 1);
 const count = Number(process.argv[3] ?? 1);
 const log = process.env.MQTTZOO_SIM_LOG === undefined ? undefined : createLog({ level: "debug", format: "text" });
 const has = (word: string): boolean => process.argv.includes(word);
-const wide = {
-  log,
-  judgesPresence: has("presence"),
-  judgesBrief: has("brief"),
-  hasBriefMembers: has("members"),
-  hasPoorGroups: has("poor"),
-};
+const wide = { log };
 const linesMax = 10;
 
 let bad = 0;

@@ -2,7 +2,7 @@
 import { Actor, PublishingActor } from "./actors.ts";
 import { BriefActor, lostToGroup, TimedHistory } from "./groups.ts";
 import { FickleActor, FreshActor, ManyActor, SlumberActor } from "./habits.ts";
-import type { Plan } from "./plan.ts";
+import type { Plan, Traits } from "./plan.ts";
 import { StatusActor, StatusWatcher, untruePresence } from "./presence.ts";
 import type { World } from "./world.ts";
 
@@ -10,9 +10,6 @@ export interface PeopleOptions {
   readonly world: World;
   readonly history: TimedHistory;
   readonly plan: Plan;
-  readonly judgesPresence: boolean;
-  readonly hasPoorGroups: boolean;
-  readonly judgesBrief: boolean;
 }
 
 /** Messages of one publisher, about, however long the faults take. */
@@ -55,7 +52,7 @@ export class People {
     this.#subscribers = ["s1", "s2", "visitor"].map(
       (name) => new Actor(name, { ...all, subscribe: "sim/#", ...(name === "s2" ? narrow : {}) }),
     );
-    this.#members = groupOf(options).map(
+    this.#members = groupOf(plan.traits).map(
       (name) => new Actor(name, { ...all, subscribe: "$share/g/sim/#", isBrief: name === "g3" }),
     );
     this.#brief = new BriefActor("brief", { ...all, subscribe: "sim/#", isBrief: true });
@@ -134,17 +131,19 @@ export class People {
 
   /** What is wrong with what they have got; `since`: everybody had subscribed. */
   wrong(since: number): string[] {
-    const { world, history, plan, judgesPresence, judgesBrief } = this.#options;
-    const { hasJumps, hasDrops } = plan.traits;
+    const { world, history, plan } = this.#options;
+    // Its broker must not have been taken for dead.
+    const judgesBrief = plan.faults.every(({ feignsDeath }) => !feignsDeath);
+    const { hasJumps, hasDrops, hasBriefMember } = plan.traits;
     return [
       ...this.#subscribers.flatMap(({ name }) => history.judge(name)),
-      ...(this.#members.length > 0 ? lostToGroup(history, this.#members, since) : []),
+      ...(this.#members.length > 0 ? lostToGroup(history, this.#members, { since, isDoubtful: hasBriefMember }) : []),
       // Whoever subscribes anew is handed what lies in mail drops.
       ...(hasDrops ? [] : this.#fresh.wrong),
       ...this.#fickle.missed(history, "p3"),
       ...(hasJumps ? [] : this.#slumber.wrong),
       ...(judgesBrief ? this.#brief.missed(history, briefGraceMs) : []),
-      ...(judgesPresence ? untruePresence(world, this.#devices, this.#watcher) : []),
+      ...untruePresence(world, this.#devices, this.#watcher),
       ...this.#overdue(),
     ];
   }
@@ -203,7 +202,7 @@ export class People {
   }
 }
 
-function groupOf({ plan: { traits }, hasPoorGroups }: PeopleOptions): readonly string[] {
-  if (!traits.hasGroup || (traits.isPoor && !hasPoorGroups)) return [];
-  return traits.hasBriefMember ? ["g1", "g2", "g3"] : ["g1", "g2"];
+function groupOf({ hasGroup, hasBriefMember }: Traits): readonly string[] {
+  if (!hasGroup) return [];
+  return hasBriefMember ? ["g1", "g2", "g3"] : ["g1", "g2"];
 }

@@ -15,6 +15,7 @@ export interface Fault {
   /** When it begins, and how long it lasts, in ms. */
   readonly at: number;
   readonly forMs: number;
+  readonly feignsDeath: boolean;
   readonly begin: (world: World) => () => void;
 }
 
@@ -25,6 +26,8 @@ interface Misfortune {
   readonly longest: number;
   /** What is in a broker's memory is lost. */
   readonly endsBrokers?: boolean;
+  /** The others may take a broker for dead that lives, with clients that do not notice. */
+  readonly feignsDeath?: boolean;
   readonly begin: Begin;
 }
 
@@ -89,6 +92,7 @@ const misfortunes: readonly Misfortune[] = [
   },
   {
     name: "a broker sleeps",
+    feignsDeath: true,
     weight: 3,
     longest: 6000,
     begin: (world, random) => {
@@ -99,6 +103,7 @@ const misfortunes: readonly Misfortune[] = [
   },
   {
     name: "brokers cannot reach each other",
+    feignsDeath: true,
     weight: 2,
     longest: 6000,
     begin: (world, random) => {
@@ -109,6 +114,7 @@ const misfortunes: readonly Misfortune[] = [
   },
   {
     name: "a broker does not hear another one, which hears it",
+    feignsDeath: true,
     weight: 2,
     longest: 6000,
     begin: (world, random) => {
@@ -119,6 +125,7 @@ const misfortunes: readonly Misfortune[] = [
   },
   {
     name: "a broker has no contact with the keeper",
+    feignsDeath: true,
     weight: 3,
     longest: 6000,
     begin: (world, random) => {
@@ -130,6 +137,7 @@ const misfortunes: readonly Misfortune[] = [
   },
   {
     name: "no broker has contact with the keeper",
+    feignsDeath: true,
     weight: 1,
     longest: 5000,
     begin: (world) => {
@@ -179,6 +187,7 @@ const misfortunes: readonly Misfortune[] = [
   },
   {
     name: "a keeper server is cut off from the others",
+    feignsDeath: true,
     weight: 2,
     longest: 5000,
     begin: (world, random) => {
@@ -189,6 +198,7 @@ const misfortunes: readonly Misfortune[] = [
   },
   {
     name: "the keeper's leader is cut off",
+    feignsDeath: true,
     weight: 2,
     longest: 5000,
     begin: (world) => {
@@ -233,6 +243,7 @@ const misfortunes: readonly Misfortune[] = [
 /** A broker sleeps for longer than anything that is swept now and then. */
 const longSleep: Misfortune = {
   name: "a broker sleeps for minutes",
+  feignsDeath: true,
   weight: 1,
   longest: 700_000,
   begin: (world, random) => {
@@ -274,11 +285,6 @@ export interface Traits {
   readonly filters: number;
 }
 
-export interface PlanOptions {
-  readonly hasBriefMembers?: boolean | undefined;
-  readonly hasLateNumbers?: boolean | undefined;
-}
-
 export interface Plan {
   readonly traits: Traits;
   readonly faults: readonly Fault[];
@@ -286,7 +292,7 @@ export interface Plan {
   readonly totalMs: number;
 }
 
-export function planOf(random: Random, { hasBriefMembers = false, hasLateNumbers = false }: PlanOptions = {}): Plan {
+export function planOf(random: Random): Plan {
   const chance = (part: number): boolean => random.next() < part;
   const traits: Traits = {
     isPoor: chance(0.2),
@@ -296,13 +302,13 @@ export function planOf(random: Random, { hasBriefMembers = false, hasLateNumbers
     isLong: chance(0.06),
     observers: chance(0.3) ? 1 + Math.floor(random.next() * 2) : 0,
     // Sequential names are numbered in 32 bits.
-    sequenceStart: hasLateNumbers && chance(0.1) ? 2 ** 31 - 1 - Math.floor(random.next() * 60) : 0,
+    sequenceStart: chance(0.1) ? 2 ** 31 - 1 - Math.floor(random.next() * 60) : 0,
     hasGroup: chance(0.5),
     hasDevices: chance(0.5),
     hasHabits: chance(0.5),
     filters: chance(0.1) ? 300 + Math.floor(random.next() * 300) : 0,
     wireBytesMax: chance(0.3) ? 2048 + Math.floor(random.next() * 64 * 1024) : Infinity,
-    hasBriefMember: hasBriefMembers && chance(0.4),
+    hasBriefMember: chance(0.4),
   };
   const possible = traits.hasBriefMember ? misfortunes.filter(({ endsBrokers }) => endsBrokers !== true) : misfortunes;
   const choice = traits.hasJumps ? [...possible, jump] : possible;
@@ -326,11 +332,12 @@ function drawn(random: Random, choice: readonly Misfortune[]): Misfortune {
   return choice[0]!;
 }
 
-function drawFault(random: Random, { name, longest, begin }: Misfortune, at: number): Fault {
+function drawFault(random: Random, misfortune: Misfortune, at: number): Fault {
+  const { name, longest, feignsDeath = false, begin } = misfortune;
   // What is drawn while it is played is its own, so that it is the same without the others.
   const own = Math.floor(random.next() * 2 ** 32);
   const forMs = longest > 60_000 ? 60_000 + random.next() * (longest - 60_000) : random.next() * longest;
-  return { name, at, forMs, begin: (world) => begin(world, seeded(own), forMs) };
+  return { name, at, forMs, feignsDeath, begin: (world) => begin(world, seeded(own), forMs) };
 }
 
 function pickNode(world: World, random: Random): BrokerNode {

@@ -10,19 +10,13 @@ import { leftovers, lostCredits, orphanParts, overdrawn, unequalRetained, unsett
 import { TimedHistory } from "./groups.ts";
 import { Liveness } from "./liveness.ts";
 import { People } from "./people.ts";
-import { healAll, type Plan, type PlanOptions, planOf } from "./plan.ts";
+import { healAll, type Plan, planOf } from "./plan.ts";
 import { seeded, World } from "./world.ts";
 
-export interface WideOptions extends PlanOptions {
+export interface WideOptions {
   readonly log?: Log | undefined;
   /** Plays these of the plan's faults alone, by their numbers. */
   readonly only?: readonly number[] | undefined;
-  /** Judges what is said of devices too: whether they are there. */
-  readonly judgesPresence?: boolean | undefined;
-  /** Judges what sessions miss that end with their connections. */
-  readonly judgesBrief?: boolean | undefined;
-  /** There are shared groups where the bank is poor, too. */
-  readonly hasPoorGroups?: boolean | undefined;
 }
 
 export interface WideOutcome {
@@ -41,8 +35,8 @@ const tellerMs = 70_000;
 /** A session owns a handful of ephemeral nodes, whatever clients do. */
 const transactionBytesMax = 16 * 1024;
 
-export function wideWorld(seed: number, { log, ...options }: WideOptions = {}): { world: World; plan: Plan } {
-  const plan = planOf(seeded(seed ^ 0x5eed), options);
+export function wideWorld(seed: number, { log }: WideOptions = {}): { world: World; plan: Plan } {
+  const plan = planOf(seeded(seed ^ 0x5eed));
   const { traits } = plan;
   const world = new World(seed, {
     log,
@@ -68,8 +62,7 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
     await world.pass(30_000, () => node.isUp);
     node.restartsAfter = 1000;
   }
-  const { judgesPresence = false, judgesBrief = false, hasPoorGroups = false } = options;
-  const people = new People({ world, history, plan, judgesPresence, judgesBrief, hasPoorGroups });
+  const people = new People({ world, history, plan });
   const { actors } = people;
   for (const actor of actors) actor.live();
   const ready = await world.pass(20_000, () => actors.every(({ isReady }) => isReady));
