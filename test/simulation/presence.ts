@@ -59,8 +59,8 @@ export class StatusActor extends Actor {
     const number = this.#number;
     client
       .publish(topicOf(this.name), `online ${number}`, { qos: 1, retain: true })
-      .then(() => {
-        this.#isTold ||= this.#number === number;
+      .then((reason) => {
+        this.#isTold ||= this.#number === number && reason < 0x80;
       })
       .catch(() => {});
   }

@@ -24,7 +24,7 @@ export interface EnsembleOptions {
   readonly transactionBytesMax: number;
   /** How long a server that is alone goes on before it notices, in ms. */
   readonly syncMs: number;
-  /** Where the numbers of sequential names begin; they end at 2^31 - 1. */
+  /** Where the numbers of sequential names begin below what is made at the beginning; they end at 2^31 - 1. */
   readonly sequenceStart: number;
 }
 
@@ -180,7 +180,7 @@ export class Ensemble {
   sweepContainers(): void {
     if (this.leader === undefined) return;
     for (const [path, { isContainer, children, created }] of [...this.head.nodes]) {
-      if (!isContainer || children.size > 0 || created === this.options.sequenceStart) continue;
+      if (!isContainer || children.size > 0 || created === 0 || created === this.options.sequenceStart) continue;
       const done: Change = { kind: "delete", path };
       this.#append(undefined, {
         parts: [{ operation: undefined, done }],

@@ -43,6 +43,9 @@ export interface Znode {
 
 const noEphemerals: ReadonlySet<string> = new Set();
 
+/** What is made by then has numbers that begin late; who makes it anew begins with 0. */
+const lateUntilZxid = 2 ** 32 + 400;
+
 /** ZooKeeper's mark of a container, in the place of an ephemeral's owner. */
 const containerOwner = -(2n ** 63n);
 
@@ -103,8 +106,9 @@ export class Znodes {
 
   #make({ zxid, time }: When, made: Pick<Znode, "data" | "owner" | "isContainer">): Znode {
     const { data, owner, isContainer } = made;
+    const created = zxid < lateUntilZxid ? this.#sequenceStart : 0;
     const zxids = { czxid: zxid, mzxid: zxid, pzxid: zxid, ctime: time, mtime: time };
-    return { data, ...zxids, version: 0, created: this.#sequenceStart, owner, isContainer, children: new Set() };
+    return { data, ...zxids, version: 0, created, owner, isContainer, children: new Set() };
   }
 
   #link(path: string, node: Znode): void {
