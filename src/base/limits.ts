@@ -259,6 +259,8 @@ export const bankCapitalCreditsMax = 1_000_000_000_000;
 export const bankLowPartMin = 1 / 64;
 /** How often it asks the other brokers for what they do not need, when the vault is empty. */
 export const bankAskMs = 50;
+/** Who was asked leaves the vault so long to those who are short, unless it cannot pay for what is published here. */
+export const bankYieldMs = 3_000;
 /** A publish that may be paid for in a moment, when the vault has answered, is held so long. */
 export const bankHopeMs = 1_000;
 export const bankHopeRetryMs = 20;

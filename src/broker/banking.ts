@@ -14,6 +14,7 @@ import {
   bankLowPartMin,
   bankVerifyBusyMax,
   bankVerifyMax,
+  bankYieldMs,
   freedPathsMax,
 } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
@@ -44,6 +45,10 @@ export class Banking implements Ledger {
   #isVerifying = false;
   #isAsking = false;
   #askedAt = -Infinity;
+  /** When that question was asked that the vault has answered last. */
+  #answeredFrom = -Infinity;
+  /** Until then others may have what this broker could only keep in reserve: they are short. */
+  #yieldsUntil = -Infinity;
   /** As they were when the vault was last asked. */
   #vault = 0;
   #capital = 0;
@@ -136,15 +141,24 @@ export class Banking implements Ledger {
   }
 
   /** The vault, or another broker, may have what is missing here: a moment's patience may be enough. */
-  get isHopeful(): boolean {
+  mayPay(price: number): boolean {
     const isAlone = this.#context.peers.size === 0;
-    return !this.account.isOpen || this.#vault > 0 || !isAlone;
+    return !this.account.isOpen || price <= this.#payable || !isAlone;
+  }
+
+  /** The vault has answered a question that was asked at that time or later, by the clock's `now`. */
+  hasAnswered(since: number): boolean {
+    return this.#answeredFrom >= since;
+  }
+
+  /** What is free here, and what the vault would give besides; once the others were asked it has what they do not need. */
+  get #payable(): number {
+    return Math.max(0, this.account.free) + this.#vault;
   }
 
   /** Why a publish is refused, for whoever has sent it. */
   describe(price: number): string {
-    const balance = Math.max(0, this.account.free);
-    return describeShortage({ price: price / milli, balance: balance / milli, retryAfter: retrySeconds });
+    return describeShortage({ price: price / milli, balance: this.#payable / milli, retryAfter: retrySeconds });
   }
 
   guard(): JournalOperation {
@@ -214,8 +228,10 @@ export class Banking implements Ledger {
   /** Asks for more at low water, or when `needed` cannot be paid; gives back what is far above it. */
   #balance(needed = 0, done: () => void = () => {}): void {
     const { account } = this;
+    const now = this.#context.clock.now();
     const low = this.#lowWater;
-    const isShort = account.free < Math.max(low, needed);
+    const least = Math.max(now < this.#yieldsUntil ? 0 : low, needed);
+    const isShort = account.free < least;
     const isRich = account.free > 8 * low;
     if (this.#isAsking || (!isShort && !isRich)) return done();
     this.#isAsking = true;
@@ -223,9 +239,10 @@ export class Banking implements Ledger {
       Math.max(needed, isShort ? Math.max(4 * low, Math.round(account.bound / 2)) : 4 * low) - account.free;
     this.#accounts.move(this.branch, wanted, (standing) => {
       this.#isAsking = false;
+      this.#answeredFrom = now;
       if (standing !== undefined) this.#stand(standing);
       // The vault is empty: others may have what they do not need.
-      if (account.free < Math.max(low, needed)) this.#askOthers();
+      if (account.free < least) this.#askOthers();
       done();
     });
     // What is given back is not spent meanwhile.
@@ -248,6 +265,7 @@ export class Banking implements Ledger {
   /** Another broker is short, and the vault is empty: half of what is free here goes back. */
   share(): void {
     const credits = Math.floor(this.account.free / 2);
+    this.#yieldsUntil = this.#context.clock.now() + bankYieldMs;
     if (this.#isAsking || !this.account.isOpen || credits <= 0) return;
     this.#isAsking = true;
     this.account.grant -= credits;

@@ -60,7 +60,8 @@ export class PublishAdmission {
     if (payment !== undefined && retainedPayment !== undefined) return { payment, retainedPayment };
     payment?.close();
     retainedPayment?.close();
-    return { cause: "bank", why: banking.describe(copiesPrice + retainedPrice), isHopeful: banking.isHopeful };
+    const price = copiesPrice + retainedPrice;
+    return { cause: "bank", why: banking.describe(price), isHopeful: banking.mayPay(price) };
   }
 
   /** What all copies of a publish cost that may have to be stored, in milli-credits. */

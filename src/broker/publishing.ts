@@ -316,7 +316,8 @@ export class Publishing {
     connection.hold(Hold.refused);
     const kept = publish.kept();
     kept.packetId = publish.packetId;
-    const giveUpAt = clock.now() + (isTold ? bankHopeMs : options.bankWait * 1000);
+    const heldAt = clock.now();
+    let giveUpAt = isTold ? Infinity : heldAt + options.bankWait * 1000;
     const retryMs = isTold ? bankHopeRetryMs : refusedRetryMs;
     const retry = new Timer((now) => {
       if (connection.channel.phase !== "open") return;
@@ -329,10 +330,11 @@ export class Publishing {
         this.#attempt(connection, kept, route);
         return this.#resume(connection, Hold.refused);
       }
-      // Without the store nobody knows what the bank has; what needs it waits.
+      // Without the store, and before it has answered, nobody knows what the bank has; what needs it waits.
+      const isKnown = admission.cause !== "bank" || this.#context.banking.hasAnswered(heldAt);
       const isAway = this.#context.coordinator.state !== "CONNECTED";
-      const isVain = isTold && !admission.isHopeful;
-      if ((now < giveUpAt && !isVain) || isAway) return timers.set(retry, now + retryMs);
+      if (isTold && isKnown) giveUpAt = admission.isHopeful ? Math.min(giveUpAt, now + bankHopeMs) : now;
+      if (now < giveUpAt || !isKnown || isAway) return timers.set(retry, now + retryMs);
       this.#deny(connection, kept, admission);
       this.#resume(connection, Hold.refused);
     });

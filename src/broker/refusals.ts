@@ -24,6 +24,7 @@ export class Refusals {
   readonly #unlogged = { bank: 0, mailbox: 0, size: 0, retained: 0, disk: 0 };
   readonly #loggedAt = { bank: -Infinity, mailbox: -Infinity, size: -Infinity, retained: -Infinity, disk: -Infinity };
   #told = 0;
+  #toldAt = -Infinity;
   readonly #timer = new Timer(() => this.#tell());
 
   constructor(context: Context) {
@@ -36,7 +37,8 @@ export class Refusals {
     this.#unlogged[cause]++;
     if (cause === "bank") {
       metrics.refusedByBank++;
-      if (this.#timer.dueAt === Infinity) timers.set(this.#timer, clock.now() + refusalsTellMs);
+      // The first at once, then all that came meanwhile together.
+      if (this.#timer.dueAt === Infinity) timers.set(this.#timer, Math.max(clock.now(), this.#toldAt + refusalsTellMs));
     }
     if (clock.now() < this.#loggedAt[cause] + refusalsLogMs) return;
     const facts = { client: clientId.slice(0, logTextMax), refused: this.#unlogged[cause] };
@@ -53,9 +55,10 @@ export class Refusals {
   }
 
   #tell(): void {
-    const { metrics, banking } = this.#context;
+    const { metrics, banking, clock } = this.#context;
     if (metrics.refusedByBank === this.#told) return;
     this.#told = metrics.refusedByBank;
+    this.#toldAt = clock.now();
     banking.tellRefused(this.#told);
   }
 }

@@ -1,6 +1,9 @@
 /** What the bank means to clients: what is refused, what is held, what goes on, and what comes back. */
 import { expect, test } from "bun:test";
+import { readShortage } from "../../src/bank/shortage.ts";
 import { walkMessages } from "../../src/broker/stored.ts";
+import type { ReadResult } from "../../src/coordinator/coordinator.ts";
+import { isData } from "../../src/mail/parts.ts";
 import { quietReader } from "../../src/mail/record-reader.ts";
 import { topicOfMessage } from "../../src/mail/slips.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
@@ -109,6 +112,43 @@ test("with every subscriber at home nothing is bound in the end", async () => {
   await eventually(() => account.bound === 0, "nothing is set aside any more");
   await broker.stop();
 });
+
+test("a message that is dearer than what is free at hand asks the vault, however long that takes; the refusal names all there is", async () => {
+  const broker = await startBroker({ bankCapital: 10_000 });
+  await away(broker, "gone", "big/#");
+  const { coordinator, banking } = broker.server.broker.context;
+  const read = coordinator.read.bind(coordinator);
+  // The store is busy: the vault answers later than anybody would hope.
+  coordinator.read = (operations, done) => {
+    if (operations[0]?.path !== "/bank") return read(operations, done);
+    setTimeout(() => read(operations, done), 1100);
+  };
+  const publisher = await RawClient.connect(broker.port, { protocolVersion: 5 });
+  const large = "x".repeat(100_000);
+  // Each costs about two fifths of the capital, and more than a branch has in reserve.
+  const publish = async (): Promise<AnyPacket> => {
+    publisher.publish("big/x", large, { qos: 1, messageId: 1 });
+    await eventually(() => publisher.packets.length > 0, "an answer", 30_000);
+    return publisher.take("puback");
+  };
+  for (let index = 0; index < 2; index++) expect((await publish()).reasonCode).toBe(0);
+  const refused = await publish();
+  expect(refused.reasonCode).toBe(0x97);
+  const { balance } = readShortage(refused.properties.reasonString)!;
+  expect(balance).toBeCloseTo((banking.capital - banking.account.bound) / 1000, 0);
+  expect(balance).toBeGreaterThan(1000);
+  await eventually(
+    async () => {
+      const [node] = await new Promise<readonly ReadResult[]>((done) =>
+        read([{ kind: "get", path: "/bank/branches/test" }], (_, results) => done(results)),
+      );
+      return isData(node) && JSON.parse(Buffer.from(node.data).toString()).refused === 1;
+    },
+    "the tree is told that one was refused",
+    20_000,
+  );
+  await broker.stop();
+}, 120_000);
 
 test("what is acknowledged for a session is kept for the longest time or its own expiry; chance decides in mail drops only", async () => {
   const broker = await startBroker({ bankTtlMin: 30, bankTtlMax: 100_000, mailDrop: ["drop/#"] });

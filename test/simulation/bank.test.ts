@@ -117,6 +117,40 @@ test("one broker's clock that is wrong by a year ends nothing early, neither wha
   }
 }, 60_000);
 
+test("a message that costs most of the capital is paid from the vault and from what idle brokers have in reserve", async () => {
+  for (let seed = 1; seed <= 5; seed++) {
+    const world = new World(seed, { bankCapital: 10_000 });
+    const history = new History();
+    const ids = ["a", "b", "c", "d", "e", "f"];
+    for (const id of ids) await world.node(id).startIn(world);
+    const reader = new Actor("reader", { world, history, subscribe: "dear/#", at: ["a"] });
+    const publisher = new PublishingActor("p1", { world, history, qos: 1, at: ["f"] });
+    for (const actor of [reader, publisher]) actor.live();
+    expect(await world.pass(20_000, () => reader.isReady && publisher.isReady)).toBe(true);
+    reader.isAway = true;
+    reader.leave();
+    await world.pass(5000);
+    const { banking } = world.node("f").broker!.context;
+    const others = ids.slice(0, -1).reduce((sum, id) => sum + world.node(id).broker!.context.banking.account.free, 0);
+    // 8,100 to 8,200 credits: more than the vault has and is free here together.
+    const payload = "x".repeat(202_000);
+    expect(banking.vault + banking.account.free).toBeLessThan(8_080_000);
+    expect(others).toBeGreaterThan(2_000_000);
+    let reason: number | undefined;
+    publisher.client!.publish("dear/x", payload, { qos: 1 }).then(
+      (answer) => {
+        reason = answer;
+      },
+      (error) => {
+        reason = error;
+      },
+    );
+    expect(await world.pass(10_000, () => reason !== undefined)).toBe(true);
+    expect(reason).toBe(0);
+    expect(await overdrawn(world)).toEqual([]);
+  }
+}, 60_000);
+
 /** Brokers hear what time it is in the store with each commit. */
 async function hearStoreTime(world: World): Promise<void> {
   let heard = 0;

@@ -80,4 +80,18 @@ export const faults: readonly Fault[] = [
     replace: 'unclaimedAt === undefined || id !== "" ? undefined : {',
     tests: "test/unit/parts.test.ts",
   },
+  {
+    what: "bank: a publish is refused before the vault has answered",
+    file: "src/broker/publishing.ts",
+    find: "const isKnown = admission.cause",
+    replace: "const isKnown = heldAt > 0 || admission.cause",
+    tests: "test/broker/bank.test.ts",
+  },
+  {
+    what: "bank: idle brokers are not asked for what they have in reserve",
+    file: "src/broker/banking.ts",
+    find: "if (account.free < least) this.#askOthers();",
+    replace: "",
+    tests: "test/simulation/bank.test.ts",
+  },
 ];
