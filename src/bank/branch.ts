@@ -125,8 +125,10 @@ export class Branch {
   /** Some of the messages it pays for, in turn: those that were looked at come last. */
   takeSome(count: number): string[] {
     const paths: string[] = [];
+    // What was put at the end is not come to again: to ask for one message many times would keep the store busy.
+    const most = Math.min(count, this.#kept.size);
     for (const [path, credits] of this.#kept) {
-      if (paths.length >= count) break;
+      if (paths.length >= most) break;
       paths.push(path);
       this.#kept.delete(path);
       this.#kept.set(path, credits);

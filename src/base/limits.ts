@@ -112,6 +112,8 @@ export const refusalsTellMs = 2_000;
 /** How often a held publish is tried again. */
 export const refusedRetryMs = 250;
 
+/** What the embedded store takes at once, in one submission and, unless a single one is larger, in one transaction. */
+export const storeUnitBytesMax = 4 * 1024 * 1024;
 /** So long the embedded store waits for a tool that has it locked; then the commit is tried again. */
 export const storeBusyMs = 2_000;
 /** Where others write too, the journal takes a level for granted so long after it has put something below it. */

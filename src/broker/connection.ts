@@ -107,7 +107,7 @@ export class Connection {
   }
 
   checkOutput(): void {
-    if (this.writer.unsent > outputBytesMax + outputBytesReserve) {
+    if (this.writer.buffered > outputBytesMax + outputBytesReserve) {
       throw new ProtocolError(Reason.quotaExceeded, "the client does not read what it is sent");
     }
   }

@@ -109,6 +109,7 @@ export class Inbound {
     const publish = this.#publish;
     const { bytes, start, end } = framer;
     parsePublish(publish, bytes, firstByte, framer.body, end, channel.version);
+    publish.isApart = framer.isApart;
     const route = this.#routeOf(connection, publish);
     this.#context.metrics.publishesReceived++;
     if (connection.meter !== undefined) this.#measure(connection, connection.meter, end - start);

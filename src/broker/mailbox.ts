@@ -297,11 +297,15 @@ export class Mailbox {
     const size = Math.max(1, Math.min(mailPageSlips, Math.floor(mailPageBytesMax / this.#messageBytes)));
     const page: Slip[] = [];
     for (let slip = this.#waiting.at(0); slip?.committed && page.length < size; slip = this.#waiting.at(page.length)) {
+      // A message in parts may be as large as all others together: it comes alone.
+      const isLarge = slip.record?.hasParts === true;
+      if (isLarge && page.length > 0) break;
       page.push(slip);
+      if (isLarge) break;
     }
     this.#fetching = true;
     const reading = this.#reading;
-    context.slips.fetch(page, () => {
+    const fetched = (): void => {
       // Another connection, or the mailbox was read anew meanwhile.
       if (this.#client.connection !== connection || this.#reading !== reading) return;
       this.#fetching = false;
@@ -313,7 +317,8 @@ export class Mailbox {
       }
       this.#messageBytes = Math.max(1, bytes / page.length);
       this.pump();
-    });
+    };
+    context.slips.fetch(page, fetched, () => this.moves++);
   }
 
   /** False for a slip that is gone, or whose message is. */

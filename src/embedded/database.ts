@@ -26,6 +26,7 @@ import {
   openForReading,
   openStore,
 } from "./open-store.ts";
+import { expectVersion, Refusal } from "./refusal.ts";
 import { StoreFile } from "./store-file.ts";
 
 export type Request =
@@ -44,16 +45,6 @@ const modes: readonly CreateMode[] = ["persistent", "ephemeral", "container"];
 
 /** Nodes whose modes are remembered, since children are made below them. */
 const cachedParentsMax = 100_000;
-
-/** Thrown inside a multi, to undo it. */
-class Refusal extends Error {
-  readonly code: CoordinatorErrorCode;
-
-  constructor(code: CoordinatorErrorCode) {
-    super(code);
-    this.code = code;
-  }
-}
 
 export class TreeDatabase {
   /** The place that it takes on the disk. */
@@ -277,20 +268,21 @@ export class TreeDatabase {
     this.#held = undefined;
     const { path } = operation;
     const [parent, name] = split(path);
-    const row = this.#table.find(parent, name);
-    if (row === null) throw new Refusal("NoNode");
-    if (operation.version !== -1 && operation.version !== row.version) throw new Refusal("BadVersion");
+    if (operation.kind === "check") {
+      expectVersion(this.#table.look(parent, name), operation.version);
+      this.#held = operation;
+      return checked;
+    }
+    const row = expectVersion(this.#table.find(parent, name), operation.version);
     if (operation.kind === "set") {
       const version = row.version + 1;
       this.#table.update(row, { data: operation.data, version, mzxid: this.#zxid });
       return { path: "", version };
     }
-    if (operation.kind === "delete") {
-      if (this.#table.hasChild(path)) throw new Refusal("NotEmpty");
-      this.#table.remove(row);
-      this.#forget(path);
-      this.#empty.note(parent);
-    } else this.#held = operation;
+    if (this.#table.hasChild(path)) throw new Refusal("NotEmpty");
+    this.#table.remove(row);
+    this.#forget(path);
+    this.#empty.note(parent);
     return checked;
   }
 
@@ -348,12 +340,14 @@ export class TreeDatabase {
   }
 
   #readOne(operation: ReadOperation): ReadResult {
-    const row = this.#table.find(...split(operation.path));
-    if (row === null) return "NoNode";
+    const key = split(operation.path);
+    const head = operation.kind === "exists" ? this.#table.look(...key) : undefined;
+    const row = head === undefined ? this.#table.find(...key) : undefined;
+    if (head === null || row === null) return "NoNode";
     if (operation.kind === "children") return { children: this.#table.children(operation.path) };
-    const { czxid, mzxid, version } = row;
+    const { czxid, mzxid, version } = (head ?? row)!;
     const stat = (childCount: number): Stat => ({ czxid, mzxid, version, childCount });
-    if (operation.kind === "exists") return { stat: stat(this.#table.count(operation.path)) };
+    if (row === undefined) return { stat: stat(this.#table.count(operation.path)) };
     return { data: row.data, stat: stat(this.#table.hasChild(operation.path) ? 1 : 0) };
   }
 }

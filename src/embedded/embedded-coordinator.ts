@@ -3,6 +3,7 @@
  * under way, go into the next transaction together: one sync for many (group commit).
  */
 import { OperatingError } from "../base/errors.ts";
+import { storeUnitBytesMax } from "../base/limits.ts";
 import {
   type Coordinator,
   CoordinatorError,
@@ -50,7 +51,8 @@ export class EmbeddedCoordinator implements Coordinator {
   /** Its session ends with the process. */
   readonly leaseUntil = Infinity;
   readonly isAlone = true;
-  readonly submissionBytesMax = Infinity;
+  /** Larger messages are stored in parts: what goes to the worker and comes from it is copied, and that must not take long. */
+  readonly submissionBytesMax = storeUnitBytesMax;
   damagedRecords = 0;
   isFull = false;
   readonly #worker: Worker;
@@ -179,10 +181,20 @@ export class EmbeddedCoordinator implements Coordinator {
     });
   }
 
+  /** Requests of one transaction: as many as may be, and no more bytes than may be copied at once. */
+  #takeSome(): Submission[] {
+    let count = 0;
+    for (let bytes = 0; count < this.#requestsMax && count < this.#queue.length; count++) {
+      bytes += bytesOf(this.#queue[count]!.request);
+      if (count > 0 && bytes > storeUnitBytesMax) break;
+    }
+    return this.#queue.splice(0, count);
+  }
+
   #post(): void {
     if (this.#running !== undefined || this.#closed) return;
     if (this.#queue.length > 0) {
-      this.#running = this.#queue.splice(0, this.#requestsMax);
+      this.#running = this.#takeSome();
       const requests = encodeRequests(this.#running.map((submission) => submission.request));
       this.#worker.postMessage({ kind: "run", requests } satisfies ToWorker, [requests.buffer]);
     } else if (this.#closing !== undefined) {
@@ -279,4 +291,11 @@ function workerUrl(): string {
 function errorOf(reply: Reply): CoordinatorError {
   if (reply.kind !== "failed") throw new Error(`a ${reply.kind} reply to another kind of request`);
   return new CoordinatorError(reply.code, reply.path, reply.index);
+}
+
+/** Of what is written, without names. */
+function bytesOf({ operations }: Request): number {
+  let bytes = 0;
+  for (const operation of operations) if ("data" in operation) bytes += operation.data.length;
+  return bytes;
 }

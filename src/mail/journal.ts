@@ -15,6 +15,7 @@ import { HeldPaths } from "./held-paths.ts";
 import { Levels } from "./levels.ts";
 import {
   expectedBy,
+  isPiece,
   type JournalOperation,
   mayWait,
   menderOf,
@@ -111,7 +112,7 @@ export class Journal {
     let bytes = 0;
     let after: { index: number; call: (how: Outcome) => void }[] | undefined;
     for (const [index, operation] of operations.entries()) {
-      bytes += operation.path.length + ("data" in operation ? operation.data.length : 0);
+      bytes += operation.path.length + (isPiece(operation) || !("data" in operation) ? 0 : operation.data.length);
       if (!("after" in operation) || operation.after === undefined) continue;
       after ??= [];
       after.push({ index, call: operation.after });

@@ -21,6 +21,8 @@ export type JournalOperation =
       readonly mode: CreateMode;
       /** Told the name that the store gave a sequential node; undefined: it was created, its name is not known. */
       readonly named?: (name: string | undefined) => void;
+      /** A piece of a payload: it takes no memory of its own, and does not make others wait. */
+      readonly isPiece?: true;
     }
   /** Sets; with a `version`, only that one, or the unit is refused. */
   | { readonly kind: "set"; readonly path: string; readonly data: Uint8Array; readonly version?: () => number }
@@ -109,6 +111,10 @@ export function mayCreate(operation: JournalOperation): boolean {
   return (
     operation.kind === "create" || operation.kind === "announce" || (operation.kind === "put" && !operation.exists)
   );
+}
+
+export function isPiece(operation: JournalOperation): boolean {
+  return operation.kind === "create" && operation.isPiece === true;
 }
 
 export function mayWait(operation: JournalOperation | undefined): boolean {

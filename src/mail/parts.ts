@@ -3,7 +3,7 @@
  * The message appears with all of its payload, or not at all; pieces that no message names are nobody's, and are swept.
  */
 import { noBytes } from "../base/bytes.ts";
-import { partBytesMax, partsReadMax, unitBytesReserve } from "../base/limits.ts";
+import { partBytesMax, partsReadMax, remainingLengthMax, unitBytesReserve } from "../base/limits.ts";
 import type { Coordinator, ReadResult } from "../coordinator/coordinator.ts";
 import { partPath, partsPath } from "../coordinator/paths.ts";
 import type { Publish } from "../mqtt/publish.ts";
@@ -25,7 +25,7 @@ export function piecesOf(
   const pieces: Piece[] = [];
   for (let at = payloadStart; at < payloadEnd; at += size) {
     const data = payloadBytes.subarray(at, Math.min(payloadEnd, at + size));
-    pieces.push({ kind: "create", path: partPath(id, pieces.length), data, mode: "persistent" });
+    pieces.push({ kind: "create", path: partPath(id, pieces.length), data, mode: "persistent", isPiece: true });
   }
   return pieces;
 }
@@ -66,18 +66,19 @@ export function decodeStored(topic: string, data: Uint8Array): StoredMessage {
   return { publish: decodeMessage(topic, data), parts: decodeMessageHead(data)?.parts };
 }
 
-/** Completes a message; undefined if pieces of it are gone. */
+/** Completes a message; undefined if pieces of it are gone. `progress` is called as they come. */
 export function readPieces(
   store: StoredAt,
   { publish, parts }: StoredMessage,
   done: (publish: Publish | undefined) => void,
+  progress: () => void = () => {},
 ): void {
   if (parts === undefined) return done(publish);
-  const pieces: Uint8Array[] = [];
-  const next = (): void => {
-    const from = pieces.length;
+  let payload = noBytes;
+  let length = 0;
+  const next = (from: number): void => {
     if (from === parts.count) {
-      setPayload(publish, pieces);
+      setPayload(publish, payload.subarray(0, length));
       return done(publish);
     }
     const count = Math.min(partsReadMax, parts.count - from);
@@ -88,11 +89,19 @@ export function readPieces(
       if (error !== undefined) return;
       const found = results.flatMap((result) => (isData(result) ? [result.data] : []));
       if (found.length < count) return done(undefined);
-      pieces.push(...found);
-      next();
+      // There is room for all of it at once, for to join it in the end would be to copy all of it in one turn.
+      if (from === 0) payload = new Uint8Array(Math.min(remainingLengthMax, parts.count * found[0]!.length));
+      for (const piece of found) {
+        // Others have written to it: pieces are of one length, but for the last.
+        if (length + piece.length > payload.length) return done(undefined);
+        payload.set(piece, length);
+        length += piece.length;
+      }
+      progress();
+      next(from + count);
     });
   };
-  next();
+  next(0);
 }
 
 export function isData(result: ReadResult | undefined): result is Extract<ReadResult, { data: Uint8Array }> {

@@ -4,7 +4,6 @@
  * to read is JSON.
  */
 import {
-  concatBytes,
   copyBytes,
   decodeUtf8,
   encodeUtf8,
@@ -183,6 +182,7 @@ export function decodeMessage(topic: string, bytes: Uint8Array): Publish {
   if (!isTopicName(topic)) throw badFormat("is a message on what is no topic");
   checkProperties(bytes, propertiesStart, propertiesEnd);
   const publish = new Publish();
+  publish.isApart = true;
   const until = readUint64(bytes, 8);
   const flags = bytes[17]!;
   publish.keepUntil = until === 0 ? Infinity : until;
@@ -209,11 +209,11 @@ function checkProperties(bytes: Uint8Array, start: number, end: number): void {
   }
 }
 
-/** Gives a message its payload, whose pieces have been read. */
-export function setPayload(publish: Publish, pieces: readonly Uint8Array[]): void {
-  publish.payloadBytes = concatBytes(pieces);
+/** Gives a message its payload, which was read apart from it. */
+export function setPayload(publish: Publish, payload: Uint8Array): void {
+  publish.payloadBytes = payload;
   publish.payloadStart = 0;
-  publish.payloadEnd = publish.payloadBytes.length;
+  publish.payloadEnd = payload.length;
 }
 
 /** waiting: not sent. sent: under its packet id. released: PUBREC has come, PUBCOMP has not. */

@@ -155,7 +155,7 @@ export class Slips {
   }
 
   /** Reads records and messages that are not in memory. A slip whose record stays undefined is gone. */
-  fetch(slips: readonly Slip[], done: () => void): void {
+  fetch(slips: readonly Slip[], done: () => void, progress?: () => void): void {
     this.readRecords(slips, () => {
       const empty = slips.filter(
         (slip) => slip.publish === undefined && slip.record && slip.record.state !== "released",
@@ -170,12 +170,13 @@ export class Slips {
           });
           done();
         },
+        progress,
       );
     });
   }
 
   /** Reads stored messages; undefined for one that is gone. `strangers`: what stands at these places is not ours. */
-  readMessages(paths: readonly string[], done: MessagesRead): void {
+  readMessages(paths: readonly string[], done: MessagesRead, progress?: () => void): void {
     this.#readAll(paths, (results) => {
       const messages: (Publish | undefined)[] = new Array(paths.length).fill(undefined);
       const strangers = new Set<number>();
@@ -192,10 +193,11 @@ export class Slips {
           continue;
         }
         left++;
-        readPieces(this.#coordinator, stored, (message) => {
+        const completed = (message: Publish | undefined): void => {
           messages[index] = message;
           settle();
-        });
+        };
+        readPieces(this.#coordinator, stored, completed, progress);
       }
       settle();
     });

@@ -11,12 +11,18 @@ import { Reason } from "./reason.ts";
 /** First byte and up to four bytes of length. */
 const headerBytesMax = 5;
 
+/** When this part of a packet has come, there is room for all of it: memory that nothing was written to costs nothing. */
+const announcedPart = 64;
+
 export class Framer {
   /** The packet that `next` found: `bytes[start]` is its first byte, its body is `body`…`end`. */
   bytes: Uint8Array = noBytes;
   start = 0;
   body = 0;
   end = 0;
+
+  /** True if the packet lies in memory of its own, which nothing else will be written to. */
+  isApart = false;
 
   /** Larger packets are refused with 0x95 as soon as their length is known; in bytes, header included. */
   packetBytesMax: number;
@@ -67,6 +73,7 @@ export class Framer {
       if (end - start > this.packetBytesMax) throw tooLarge(end - start, this.packetBytesMax);
       if (end <= chunk.length) {
         this.bytes = chunk;
+        this.isApart = false;
         this.start = start;
         this.body = body;
         this.end = end;
@@ -101,9 +108,10 @@ export class Framer {
 
   #gather(total: number, length: number): boolean {
     if (total > this.packetBytesMax) throw tooLarge(total, this.packetBytesMax);
-    this.#hold(Math.min(total - this.#heldLength, this.#chunk.length - this.#at));
+    this.#hold(Math.min(total - this.#heldLength, this.#chunk.length - this.#at), total);
     if (this.#heldLength < total) return false;
     this.bytes = this.#held!;
+    this.isApart = this.bytes.length === total;
     this.start = 0;
     this.body = 1 + varintSize(length);
     this.end = total;
@@ -112,10 +120,13 @@ export class Framer {
     return true;
   }
 
-  #hold(count: number): void {
+  /** `total`: what the packet will come to, if that is known. */
+  #hold(count: number, total = Infinity): void {
     const needed = this.#heldLength + count;
     if (needed > this.#held!.length) {
-      const grown = new Uint8Array(Math.max(needed, this.#held!.length * 2));
+      // To double the memory of a large packet again and again would be to copy all of it in one turn.
+      const isSure = needed >= total / announcedPart;
+      const grown = new Uint8Array(isSure ? total : Math.max(needed, this.#held!.length * 2));
       grown.set(this.#held!.subarray(0, this.#heldLength));
       this.#held = grown;
     }

@@ -58,6 +58,8 @@ export class Publish {
   verbatim = false;
   /** The kind that `verbatim` speaks of. */
   hasSection = false;
+  /** True if its bytes are its own and never change: they need not be copied to be kept, or to be sent later. */
+  isApart = false;
   #kept: Publish | undefined;
 
   get payloadLength(): number {
@@ -83,6 +85,8 @@ export class Publish {
     kept.keepUntil = this.keepUntil;
     kept.copyUntil = this.copyUntil;
     kept.#kept = kept;
+    kept.isApart = true;
+    if (this.isApart) return kept.#share(this);
     if (this.topicBytes === this.payloadBytes && this.propertyBytes === this.payloadBytes) {
       // As it came: one copy, of the packet without its head.
       const from = this.topicStart;
@@ -105,6 +109,19 @@ export class Publish {
     kept.propertiesEnd = kept.payloadStart = topicLength + propertiesLength;
     kept.payloadEnd = bytes.length;
     return kept;
+  }
+
+  #share(from: Publish): Publish {
+    this.topicBytes = from.topicBytes;
+    this.topicStart = from.topicStart;
+    this.topicEnd = from.topicEnd;
+    this.propertyBytes = from.propertyBytes;
+    this.propertiesStart = from.propertiesStart;
+    this.propertiesEnd = from.propertiesEnd;
+    this.payloadBytes = from.payloadBytes;
+    this.payloadStart = from.payloadStart;
+    this.payloadEnd = from.payloadEnd;
+    return this;
   }
 
   /** Bytes of memory that a kept copy holds, about. */
@@ -324,7 +341,9 @@ export function writePublish(sink: Sink, publish: Publish, envelope: Envelope, w
     at += 2;
   }
   if (envelope.version5) at = writeSection(out, at, publish, envelope, wall);
-  if (payloadApart) sink.append(publish.payloadBytes, publish.payloadStart, publish.payloadEnd);
+  const { payloadBytes, payloadStart, payloadEnd } = publish;
+  if (payloadApart && publish.isApart) sink.lend(payloadBytes, payloadStart, payloadEnd);
+  else if (payloadApart) sink.append(payloadBytes, payloadStart, payloadEnd);
   else copyBytes(out, at, publish.payloadBytes, publish.payloadStart, publish.payloadEnd);
 }
 

@@ -6,6 +6,8 @@ export interface Sink {
   reserve(count: number): number;
   /** Appends a range. It is read before the turn ends, so the bytes must not change until then. */
   append(bytes: Uint8Array, start: number, end: number): void;
+  /** Appends a range that never changes: it may be read long after. */
+  lend(bytes: Uint8Array, start: number, end: number): void;
 }
 
 /** A sink that keeps everything, for packets that are encoded once and sent elsewhere, and for tests. */
@@ -27,6 +29,10 @@ export class MemorySink implements Sink {
   append(bytes: Uint8Array, start: number, end: number): void {
     const at = this.reserve(end - start);
     this.buffer.set(bytes.subarray(start, end), at);
+  }
+
+  lend(bytes: Uint8Array, start: number, end: number): void {
+    this.append(bytes, start, end);
   }
 
   take(): Uint8Array {

@@ -15,6 +15,18 @@ import type { Transport } from "./transport.ts";
 
 /** A range of at least this size that is the turn's first output is not copied but lent until the flush. */
 const loanBytesMin = 1024;
+/** A range that never changes is lent, not copied, from this size on. */
+const lendBytesMin = 64 * 1024;
+/** So much of it is handed to the kernel at once, at most. */
+const writeBytesMax = 1024 * 1024;
+
+interface Segment {
+  readonly bytes: Uint8Array;
+  start: number;
+  readonly end: number;
+  /** Somebody else's memory; else a buffer that goes back to the pool. */
+  readonly isLent: boolean;
+}
 
 export class Writer {
   buffer: Uint8Array = noBytes;
@@ -28,6 +40,10 @@ export class Writer {
   #loanStart = 0;
   #loanEnd = 0;
   #scheduled = false;
+  /** Output that comes before the loan and `buffer`: ranges that were lent for as long as it takes, and what was buffered before each. */
+  #queue: Segment[] = [];
+  #queuedBytes = 0;
+  #lentBytes = 0;
   /** The kernel's buffer is full: wait for `drained`. */
   #blocked = false;
   #closed = false;
@@ -44,7 +60,12 @@ export class Writer {
 
   /** Bytes that the kernel has not taken. */
   get unsent(): number {
-    return this.#length - this.#sent + (this.#loanEnd - this.#loanStart);
+    return this.#queuedBytes + this.#length - this.#sent + (this.#loanEnd - this.#loanStart);
+  }
+
+  /** ... without those that lie elsewhere, and may be a single large message. */
+  get buffered(): number {
+    return this.unsent - this.#lentBytes;
   }
 
   reserve(count: number): number {
@@ -70,6 +91,30 @@ export class Writer {
     copyBytes(this.buffer, at, bytes, start, end);
   }
 
+  /** Appends a range that never changes: it is written from where it lies, however long that takes. */
+  lend(bytes: Uint8Array, start: number, end: number): void {
+    if (end - start < lendBytesMin || this.#closed) return this.append(bytes, start, end);
+    if (this.#loan !== undefined) this.#ownLoan();
+    if (this.#length > this.#sent)
+      this.#enqueue({ bytes: this.buffer, start: this.#sent, end: this.#length, isLent: false });
+    else returnBuffer(this.buffer);
+    this.buffer = noBytes;
+    this.#length = this.#sent = 0;
+    this.#enqueue({ bytes, start, end, isLent: true });
+    if (!this.#scheduled) this.#schedule();
+  }
+
+  #enqueue(segment: Segment): void {
+    this.#queue.push(segment);
+    this.#took(segment, segment.start - segment.end);
+  }
+
+  /** So many bytes of a segment have been written; negative: are to be written. */
+  #took({ isLent }: Segment, count: number): void {
+    this.#queuedBytes -= count;
+    if (isLent) this.#lentBytes -= count;
+  }
+
   /** Writes what there is. */
   flush(): void {
     this.#scheduled = false;
@@ -90,16 +135,38 @@ export class Writer {
     this.#closed = true;
     this.#loan = undefined;
     this.#loanStart = this.#loanEnd = 0;
+    this.#queue = [];
+    this.#queuedBytes = this.#lentBytes = 0;
     this.#giveBack();
     this.#count();
   }
 
   /** False if the kernel takes no more. */
   #writeAll(): boolean {
+    if (this.#queue.length > 0 && !this.#writeQueue()) return false;
     if (this.#loan !== undefined && !this.#writeLoan()) return false;
     if (this.#length > this.#sent) this.#sent += this.#write(this.buffer, this.#sent, this.#length);
     this.#blocked = this.#sent < this.#length;
     return !this.#blocked;
+  }
+
+  /** False if the kernel takes no more: then what is lent for this turn only is copied. */
+  #writeQueue(): boolean {
+    for (let segment = this.#queue[0]; segment !== undefined; segment = this.#queue[0]) {
+      while (segment.start < segment.end) {
+        const end = Math.min(segment.end, segment.start + writeBytesMax);
+        const taken = this.#write(segment.bytes, segment.start, end);
+        segment.start += taken;
+        this.#took(segment, taken);
+        if (segment.start === end) continue;
+        this.#blocked = true;
+        if (this.#loan !== undefined) this.#ownLoan();
+        return false;
+      }
+      this.#queue.shift();
+      if (!segment.isLent) returnBuffer(segment.bytes);
+    }
+    return true;
   }
 
   #count(): void {

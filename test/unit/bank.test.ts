@@ -82,6 +82,16 @@ test("a branch never spends more than its grant, and counts like a naive ledger"
   );
 });
 
+test("some of the messages are taken in turn, each once however many are asked for", () => {
+  const branch = new Branch();
+  branch.grant = 100;
+  for (let number = 0; number < 5; number++) branch.found(pathOf(number), 1);
+  const all = [0, 1, 2, 3, 4].map(pathOf);
+  expect(branch.takeSome(200)).toEqual(all);
+  expect(branch.takeSome(2)).toEqual(all.slice(0, 2));
+  expect(branch.takeSome(4)).toEqual([...all.slice(2), all[0]!]);
+});
+
 describe("accounts", () => {
   test("vault and grants are the capital, whatever several branches do at once, and whoever is closed", async () => {
     for (let seed = 1; seed <= 30; seed++) {
