@@ -3,6 +3,7 @@
 import { Argument, Command } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
 import { decodeFacts } from "../src/broker/peer.ts";
+import { decodeStamp } from "../src/broker/stamps.ts";
 import {
   brokerMark,
   brokersPath,
@@ -106,16 +107,48 @@ async function showClients(zookeeper: ZooKeeper): Promise<Row[]> {
 }
 
 async function showSubscriptions(zookeeper: ZooKeeper): Promise<Row[]> {
-  const rows = (await marked(zookeeper, subscribersPath)).map(subscriptionRow);
+  const rows = (await whatCounts(zookeeper, subscribersPath)).map(subscriptionRow);
   return rows.sort((a, b) => (`${a.filter} ${a.client}` < `${b.filter} ${b.client}` ? -1 : 1));
 }
 
 async function showPublishers(zookeeper: ZooKeeper): Promise<Row[]> {
-  const rows = (await marked(zookeeper, publishersPath)).map((path) => ({
+  const rows = (await whatCounts(zookeeper, publishersPath)).map((path) => ({
     topic: topicOfPath(publishersPath, parentPath(path)),
     broker: decodeName(nameOf(path).slice(1)),
   }));
   return rows.sort((a, b) => (`${a.topic} ${a.broker}` < `${b.topic} ${b.broker}` ? -1 : 1));
+}
+
+/** The same without what brokers have left that are gone. */
+async function whatCounts(zookeeper: ZooKeeper, root: string): Promise<string[]> {
+  const paths = await marked(zookeeper, root);
+  const since = await liveSince(zookeeper);
+  const isBrokers = (path: string): boolean => nameOf(path).startsWith(brokerMark);
+  const found = paths.filter((path) => !isBrokers(path));
+  const ofBrokers = paths.filter((path) => isBrokers(path) && since.has(decodeName(nameOf(path).slice(1))));
+  for (let at = 0; at < ofBrokers.length; at += pageNodes) {
+    const page = ofBrokers.slice(at, at + pageNodes);
+    const nodes = await zookeeper.multiRead(page.map((path) => ({ kind: "getData", path })));
+    page.forEach((path, index) => {
+      const node = nodes[index];
+      const stamp = typeof node === "object" && "data" in node ? decodeStamp(node.data) : undefined;
+      if (stamp === "unnamed" || (stamp ?? -1) >= since.get(decodeName(nameOf(path).slice(1)))!) found.push(path);
+    });
+  }
+  return found;
+}
+
+/** From which epoch on what each live broker has written counts. */
+async function liveSince(zookeeper: ZooKeeper): Promise<Map<string, number>> {
+  const since = new Map<string, number>();
+  const names = (await zookeeper.children(brokersPath)).children;
+  const nodes = await zookeeper.multiRead(names.map((name) => ({ kind: "getData", path: `${brokersPath}/${name}` })));
+  nodes.forEach((node, index) => {
+    if (typeof node !== "object" || !("data" in node)) return;
+    const facts = decodeFacts(node.data);
+    if (facts !== undefined) since.set(decodeName(names[index]!), facts.since ?? Number(node.stat.czxid));
+  });
+  return since;
 }
 
 /** Paths below a root whose names bear the mark of a broker or a subscriber: all others are levels. */

@@ -1,5 +1,7 @@
 /** `mqttzoo show` against a real cluster. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
+import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
 import { eventually } from "../support/broker.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { executable } from "../support/process.ts";
@@ -16,6 +18,13 @@ beforeAll(async () => {
   passes.publish("home/kitchen/temp", "21");
   keeps.publish("home/kitchen/temp", "22");
   keeps.publish("home//odd", "23", { qos: 1, messageId: 1 });
+  // What a broker that is gone has left, and an earlier life of one that is there, counts for nothing.
+  const zookeeper = await ZooKeeper.connect(cluster.zk);
+  await zookeeper.create("/subscribers/home/#/@gone", encodeUtf8("1"));
+  await zookeeper.create("/subscribers/home/#/@left", encodeUtf8("1"));
+  await zookeeper.create("/publishers/left-over", noBytes);
+  await zookeeper.create("/publishers/left-over/@gone", encodeUtf8("1"));
+  await zookeeper.close();
 }, 60_000);
 afterAll(() => cluster.stop());
 
