@@ -90,7 +90,7 @@ test("what is no broker of ours below /brokers ends nobody, at a start either", 
     ["other", encodeUtf8('{"linkHost":7}')],
     ["bytes", new Uint8Array([0xff, 0xfe])],
   ] as const)
-    await write(world, store, [{ kind: "create", path: brokerPath(name), data, mode: "persistent" }]);
+    await write(world, store, [{ kind: "create", path: brokerPath(name), data, mode: "ephemeral" }]);
   await world.pass(1000);
   await world.node("b").startIn(world);
   await world.pass(1000);

@@ -19,8 +19,8 @@ export const faults: readonly Fault[] = [
   {
     what: "a foreign node below /brokers counts as a broker",
     file: "src/broker/peer.ts",
-    find: 'return typeof linkHost === "string" && typeof linkPort === "number" ? (facts as BrokerFacts) : undefined;',
-    replace: "return facts as BrokerFacts;",
+    find: "return isPlaced && Array.isArray(mailDrops) ? (facts as BrokerFacts) : undefined;",
+    replace: "return isPlaced ? (facts as BrokerFacts) : (facts as BrokerFacts);",
     tests: "test/simulation/formats.test.ts",
   },
   {
