@@ -201,7 +201,12 @@ export class Directory {
     if (!this.#concerns(path)) return;
     const text = filterOf(path);
     const who = decodeName(name.slice(1));
-    if (name.startsWith(brokerMark)) return this.#applyInterest(who, text, node);
+    if (name.startsWith(brokerMark)) {
+      const stamp = typeof node === "object" ? decodeStamp(node.data) : undefined;
+      if (node !== undefined && stamp === undefined) this.#context.strangers.note(path, "names no epoch");
+      else this.#context.strangers.forget(path);
+      return this.#applyInterest(who, text, node === undefined ? "none" : stamp);
+    }
     if (node === undefined) {
       const remote = this.#context.elsewhere.get(who);
       if (remote === undefined) return;
@@ -216,15 +221,14 @@ export class Directory {
     }
   }
 
-  #applyInterest(id: string, text: string, node: MirrorNode | "exists" | undefined): void {
-    const stamp = typeof node === "object" ? decodeStamp(node.data) : undefined;
+  #applyInterest(id: string, text: string, stamp: Stamp | "none"): void {
     if (id === this.#context.options.id) {
-      if (node !== undefined) this.#interest.found(text, stamp);
+      if (stamp !== "none") this.#interest.found(text, stamp);
       return;
     }
     const peer = this.#membership.peer(id);
     const before = peer.interest.get(text);
-    if (stamp === undefined) {
+    if (stamp === undefined || stamp === "none") {
       peer.interest.delete(text);
       if (before?.isRouted) this.#context.router.unsubscribe(peer, before.subscription);
       return;

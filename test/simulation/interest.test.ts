@@ -167,6 +167,7 @@ test("what a broker of format 1 says counts while it stands there; what no broke
   });
   await world.pass(500);
   expect(await forwardedBy(world, "a", "f0")).toBe(1);
+  expect(world.node("a").broker!.context.strangers.count).toBe(foreign.length);
   for (let index = 1; index < nodes.length; index++) expect(await forwardedBy(world, "a", `f${index}`)).toBe(0);
   store.crash();
   await world.pass(world.sessionTimeoutMs + 500);
