@@ -108,7 +108,10 @@ export async function startEnsemble(size: number, options: EnsembleOptions = {})
       rmSync(root, { recursive: true, force: true });
     },
   };
-  await ensemble.ready();
+  await ensemble.ready().catch(async (error) => {
+    await ensemble.stop();
+    throw error;
+  });
   return ensemble;
 }
 
