@@ -19,6 +19,8 @@ const loanBytesMin = 1024;
 const lendBytesMin = 64 * 1024;
 /** So much of it is handed to the kernel at once, at most. */
 const writeBytesMax = 1024 * 1024;
+/** ... and in one turn. */
+const turnBytesMax = 4 * 1024 * 1024;
 
 interface Segment {
   readonly bytes: Uint8Array;
@@ -150,16 +152,20 @@ export class Writer {
     return !this.#blocked;
   }
 
-  /** False if the kernel takes no more: then what is lent for this turn only is copied. */
+  /** False if the kernel takes no more, or has taken much: then what is lent for this turn only is copied. */
   #writeQueue(): boolean {
+    let room = turnBytesMax;
     for (let segment = this.#queue[0]; segment !== undefined; segment = this.#queue[0]) {
       while (segment.start < segment.end) {
         const end = Math.min(segment.end, segment.start + writeBytesMax);
         const taken = this.#write(segment.bytes, segment.start, end);
         segment.start += taken;
         this.#took(segment, taken);
-        if (segment.start === end) continue;
-        this.#blocked = true;
+        room -= taken;
+        this.#blocked = segment.start < end;
+        if (!this.#blocked && room > 0) continue;
+        // A reader as fast as we are would keep us from everybody else.
+        if (!this.#blocked && !this.#scheduled) this.#schedule();
         if (this.#loan !== undefined) this.#ownLoan();
         return false;
       }
