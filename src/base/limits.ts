@@ -314,7 +314,10 @@ export const linkBackoffMaxMs = 1_000;
 export const linkHandshakeMs = 3_000;
 /** When a link has been down for so long, messages for persistent sessions there go to their mailboxes. */
 export const linkPatienceMs = 2_000;
-/** A client that connects waits no longer than this for brokers that do not answer. */
+/**
+ * A client whose session ends with its connection waits no longer than this for brokers that do not answer. Others wait
+ * for as long as SUBACK may: the keeper session timeout and `fencePatienceMs`.
+ */
 export const claimPatienceMs = 3_000;
 /** ... and no longer than this when a link is down: then the versions of the sessions' znodes decide alone. */
 export const claimUnlinkedMs = 300;

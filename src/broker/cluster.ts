@@ -123,6 +123,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
 
   linkDown(peer: Peer): void {
     this.#parts.forwarding.linkDown(peer);
+    this.#parts.takeOver.linkDown(peer);
   }
 
   linkDrained(peer: Peer): void {

@@ -171,7 +171,8 @@ export class Connecting {
       this.#sessions.expel(before.connection, Reason.sessionTakenOver, "another connection has the same client id");
     }
     if (before?.will !== undefined && startsAnew(before, wanted)) this.#wills.fireNow(before);
-    this.takeOver.claim(clientId, wanted.packet.clean === true, (granted, silent) => {
+    const claimed = { clientId, clean: wanted.packet.clean === true, lasts: wanted.expiryInterval > 0 };
+    this.takeOver.claim(claimed, (granted, silent) => {
       if (connection.channel.phase !== "connecting") return this.#forgetPending(connection, clientId);
       if (!granted) {
         this.#forgetPending(connection, clientId);

@@ -3,7 +3,7 @@
  * session lets go of it, with everything committed, before the claim is granted. Of two claims at once the later one
  * is granted. What no broker keeps is read from the store; there the version of the session's znode decides.
  */
-import { claimPatienceMs, claimUnlinkedMs } from "../base/limits.ts";
+import { claimPatienceMs, claimUnlinkedMs, fencePatienceMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import type { ReadResult } from "../coordinator/coordinator.ts";
 import { incomingPath, mailPath, sessionPath } from "../coordinator/paths.ts";
@@ -44,6 +44,15 @@ export interface TakeOverParts {
   readonly whenConnected: (clientId: string, go: () => void) => void;
 }
 
+/** What is claimed of the other brokers. */
+export interface Claimed {
+  readonly clientId: string;
+  /** What is left of an earlier session ends. */
+  readonly clean: boolean;
+  /** The session outlives its connection. */
+  readonly lasts: boolean;
+}
+
 export class TakeOver {
   readonly #context: Context;
   readonly #parts: TakeOverParts;
@@ -58,10 +67,10 @@ export class TakeOver {
   }
 
   /** Asks all other brokers to let go of a client id. `decided(false)`: it connects elsewhere, and later. */
-  claim(clientId: string, clean: boolean, decided: Decided): void {
+  claim({ clientId, clean, lasts }: Claimed, decided: Decided): void {
     const members = this.#parts.membership.members();
     if (members.length === 0) return decided(true, []);
-    const { clock, timers } = this.#context;
+    const { clock, timers, options } = this.#context;
     const number = ++this.#lastNumber;
     // Later claims of this broker are later, whatever the clock does.
     this.#lastStamp = Math.max(clock.wall(), this.#lastStamp + 1);
@@ -75,9 +84,12 @@ export class TakeOver {
     // An earlier one of the same client here has been refused by whoever makes this one.
     this.#claims.set(clientId, claim);
     this.#byNumber.set(number, claim);
+    // A broker that is alive and slow may still be storing what it has sent to a session: what others store meanwhile would
+    // overtake that. It answers, or its keeper session ends.
+    const patienceMs = lasts ? options.zkSessionTimeout * 1000 + fencePatienceMs : claimPatienceMs;
     // Whom a link that is down belongs to may come back in a moment; not every client can wait for it for long.
     const areLinked = members.every(({ isLinked }) => isLinked);
-    timers.set(timer, clock.now() + (areLinked ? claimPatienceMs : claimUnlinkedMs));
+    timers.set(timer, clock.now() + (areLinked ? patienceMs : claimUnlinkedMs));
     for (const peer of members) this.#parts.links.say(peer, { say: "claim", number, clientId, stamp, clean });
   }
 
@@ -110,6 +122,16 @@ export class TakeOver {
     // Answers to number 0 are waited for by nobody.
     for (const { clientId, wall } of this.#parts.orphanedWills.cameBackWithout(peer.id))
       this.#parts.links.say(peer, { say: "claim", number: 0, clientId, stamp: wall, clean: false });
+  }
+
+  /** A broker does not answer at all any more: those who wait for nobody else do not wait long. */
+  linkDown(peer: Peer): void {
+    const { clock, timers } = this.#context;
+    const dueAt = clock.now() + claimUnlinkedMs;
+    for (const { waitingFor, timer } of this.#byNumber.values()) {
+      if (!waitingFor.has(peer) || [...waitingFor].some(({ isLinked }) => isLinked) || timer.dueAt <= dueAt) continue;
+      timers.set(timer, dueAt);
+    }
   }
 
   left(peer: Peer): void {

@@ -281,4 +281,11 @@ export const faults: readonly Fault[] = [
     replace: "      laid.withdrawn();",
     tests: "test/broker/settlement.test.ts",
   },
+  {
+    what: "a session is taken from a slow broker while that is still storing what it has sent",
+    file: "src/broker/take-over.ts",
+    find: "lasts ? options.zkSessionTimeout * 1000 + fencePatienceMs : claimPatienceMs",
+    replace: "lasts ? claimPatienceMs : claimPatienceMs",
+    tests: "test/unit/take-over.test.ts",
+  },
 ];

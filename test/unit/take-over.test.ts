@@ -1,0 +1,67 @@
+/** How long a client that connects waits for brokers that do not answer. */
+import { expect, test } from "bun:test";
+import { claimPatienceMs, claimUnlinkedMs, fencePatienceMs } from "../../src/base/limits.ts";
+import { Timers } from "../../src/base/timers.ts";
+import type { Context } from "../../src/broker/context.ts";
+import { defaultOptions } from "../../src/broker/options.ts";
+import type { Peer } from "../../src/broker/peer.ts";
+import { TakeOver, type TakeOverParts } from "../../src/broker/take-over.ts";
+
+/** Two other brokers, which are asked and never answer. */
+function scene() {
+  let now = 1000;
+  const timers = new Timers();
+  const peers = ["b", "c"].map((id) => ({ id, isLinked: true }) as { id: string; isLinked: boolean });
+  const asked: string[] = [];
+  const context = { options: defaultOptions, clock: { now: () => now, wall: () => now }, timers };
+  const parts = {
+    membership: { members: () => peers },
+    links: { say: ({ id }: Peer) => void asked.push(id) },
+  };
+  const takeOver = new TakeOver(context as unknown as Context, parts as unknown as TakeOverParts);
+  const decided: string[][] = [];
+  const claim = (lasts: boolean): void =>
+    takeOver.claim({ clientId: "client", clean: false, lasts }, (_, silent) => void decided.push([...silent]));
+  const pass = (ms: number): void => {
+    now += ms;
+    timers.tick(now);
+  };
+  const linkDown = (at: number): void => {
+    peers[at]!.isLinked = false;
+    takeOver.linkDown(peers[at] as unknown as Peer);
+  };
+  return { asked, claim, decided, linkDown, pass };
+}
+
+test("a client whose session lasts waits until a slow broker answers, or its keeper session must have ended", () => {
+  const { asked, claim, decided, pass } = scene();
+  claim(true);
+  expect(asked).toEqual(["b", "c"]);
+  pass(defaultOptions.zkSessionTimeout * 1000 + fencePatienceMs - 1);
+  expect(decided).toEqual([]);
+  pass(1);
+  expect(decided).toEqual([["b", "c"]]);
+});
+
+test("a client whose session ends with its connection does not wait for long", () => {
+  const { claim, decided, pass } = scene();
+  claim(false);
+  pass(claimPatienceMs - 1);
+  expect(decided).toEqual([]);
+  pass(1);
+  expect(decided).toEqual([["b", "c"]]);
+});
+
+test("nobody waits long for brokers that are not reached any more", () => {
+  const { claim, decided, linkDown, pass } = scene();
+  claim(true);
+  pass(100);
+  linkDown(0);
+  pass(claimUnlinkedMs);
+  expect(decided).toEqual([]);
+  linkDown(1);
+  pass(claimUnlinkedMs - 1);
+  expect(decided).toEqual([]);
+  pass(1);
+  expect(decided).toEqual([["b", "c"]]);
+});
