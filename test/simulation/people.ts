@@ -56,7 +56,8 @@ export class People {
       (name) => new Actor(name, { ...all, subscribe: "$share/g/sim/#", isBrief: name === "g3" }),
     );
     this.#brief = new BriefActor("brief", { ...all, subscribe: "sim/#", isBrief: true });
-    this.#fresh = new FreshActor("fresh", { ...all, subscribe: "sim/p1" });
+    // At QoS 2: at QoS 1 what a publisher has sent twice may come late.
+    this.#fresh = new FreshActor("fresh", { ...all, subscribe: "sim/p2" });
     this.#fickle = new FickleActor("fickle", { ...all, filter: "sim/p3" });
     const forMs = shortSeconds * 1000;
     this.#slumber = new SlumberActor("slumber", { world, history: fleeting, subscribe: "fleeting/#", forMs });
