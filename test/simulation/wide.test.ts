@@ -9,7 +9,8 @@ const seeds = Number(process.env.MQTTZOO_SEEDS ?? 100);
 
 /**
  * Seeds that show faults which are open; each is taken out of here when it is right. 60: a connection is there whose client the
- * broker does not keep. 61: who begins anew is sent what was settled before.
+ * broker does not keep. 61: a will is not published though its
+ * client has gone.
  */
 const open: readonly number[] = [60, 61];
 
