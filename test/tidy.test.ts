@@ -3,8 +3,9 @@
  * wrong is changed here, with its reason, in the commit that needs it.
  */
 import { describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
+import type { Fault } from "./tools/faults.ts";
 
 const root = join(import.meta.dir, "..");
 
@@ -249,5 +250,19 @@ describe("tidy", () => {
     for (const [, key] of options) {
       expect(readme).toContain(`--${key!.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
     }
+  });
+
+  test("planted faults still have their places, and their tests are there", async () => {
+    const wrong: string[] = [];
+    for (const list of readdirSync(join(root, "test/tools")).filter((name) => /^faults.*\.ts$/.test(name))) {
+      const { faults } = (await import(join(root, "test/tools", list))) as { faults: readonly Fault[] };
+      for (const { what, file, find, tests } of faults) {
+        if (!existsSync(join(root, file)) || !readFileSync(join(root, file), "utf8").includes(find))
+          wrong.push(`${list}: ${what}: not in ${file}`);
+        for (const path of tests.split(" ").filter((word) => word.endsWith(".ts")))
+          if (!existsSync(join(root, path))) wrong.push(`${list}: ${what}: no ${path}`);
+      }
+    }
+    expect(wrong).toEqual([]);
   });
 });

@@ -116,9 +116,14 @@ export class Membership {
     const { self, log } = this.#context;
     if (!this.#hasRead) return;
     const before = self.format;
-    self.format = Math.min(formats.newest, ...this.members().map((peer) => peer.formats.newest));
+    const members = this.members();
+    self.format = Math.min(formats.newest, ...members.map((peer) => peer.formats.newest));
     if (self.format === before) return;
-    log.info({ format: self.format }, "records are written in another format: that of the oldest live broker");
+    // A broker without others writes the newest: nobody needs to be told.
+    log[members.length === 0 ? "debug" : "info"](
+      { format: self.format },
+      "records are written in another format: the newest that all live brokers read",
+    );
     this.#flows.formatChanged(before);
   }
 

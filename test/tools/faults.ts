@@ -45,8 +45,8 @@ export const faults: readonly Fault[] = [
   {
     what: "cached routes outlive an unsubscription",
     file: "src/router/router.ts",
-    find: "if (this.#trie.remove(subscriber, subscription)) this.#generation++;",
-    replace: "this.#trie.remove(subscriber, subscription);",
+    find: "if (!this.#trie.remove(subscriber, subscription)) return;\n    this.#generation++;",
+    replace: "if (!this.#trie.remove(subscriber, subscription)) return;",
     tests: "test/unit/router.test.ts",
   },
   {
@@ -72,9 +72,9 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "unacknowledged shared messages stay with the member that left",
-    file: "src/broker/sessions.ts",
-    find: "if (target === undefined || !isThere(target.subscriber)) return false;",
-    replace: "if (target === undefined || isThere(target.subscriber)) return false;",
+    file: "src/broker/regrouping.ts",
+    find: "if (target === undefined) return false;\n    outgoing.takenCareOf = true;",
+    replace: "if (target === undefined || to !== undefined) return false;\n    outgoing.takenCareOf = true;",
     tests: "test/broker/mqtt5.test.ts",
   },
   {
@@ -156,10 +156,10 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "interest that nobody has any more is not taken back",
-    file: "src/broker/directory.ts",
-    find: "    this.#interest.delete(text);\n",
-    replace: "    this.#interest.delete(text);\n    if (text !== undefined) return [];\n",
-    tests: "test/cluster/cluster.test.ts",
+    file: "src/broker/interest.ts",
+    find: "    this.#counts.delete(text);\n    this.#unwanted.add(text);",
+    replace: "    this.#counts.delete(text);",
+    tests: "test/cluster/cluster.test.ts test/simulation/interest.test.ts",
   },
   {
     what: "a branch spends what it does not have",
