@@ -1,20 +1,27 @@
 /**
- * Connections that wait while the store is behind: whoever makes work for it goes on when it has caught up, so what waits for the
- * store is bounded.
+ * Connections that wait while the store is behind or away: whoever makes work for it goes on when it has caught up, so what waits
+ * for the store is bounded. And a CONNECT whose client has gone to another broker meanwhile is never carried out.
  */
+import type { Coordinator } from "../coordinator/coordinator.ts";
 import type { Journal } from "../mail/journal.ts";
 import { type Connection, Hold } from "./connection.ts";
 
 export class Backpressure {
   readonly #journal: Journal;
+  readonly #coordinator: Pick<Coordinator, "state">;
   readonly #resume: (connection: Connection, reason: number) => void;
   /** How each goes on. */
   readonly #waiting = new Map<Connection, () => void>();
 
-  constructor(journal: Journal, resume: (connection: Connection, reason: number) => void) {
-    this.#journal = journal;
+  constructor(
+    store: { readonly journal: Journal; readonly coordinator: Pick<Coordinator, "state" | "onState"> },
+    resume: (connection: Connection, reason: number) => void,
+  ) {
+    this.#journal = store.journal;
+    this.#coordinator = store.coordinator;
     this.#resume = resume;
-    journal.onRelief = () => this.#relieved();
+    store.journal.onRelief = () => this.#relieved();
+    store.coordinator.onState(() => this.#relieved());
   }
 
   /** Has a connection that has made work for the store not be read while the store is behind. */
@@ -24,10 +31,14 @@ export class Backpressure {
     this.#waiting.set(connection, () => this.#resume(connection, Hold.journal));
   }
 
-  /** Calls back when the store is not behind: at once, mostly. */
+  /** Calls back when the store is there and not behind: at once, mostly. */
   pass(connection: Connection, go: () => void): void {
-    if (this.#journal.full) this.#waiting.set(connection, go);
+    if (this.#mustWait) this.#waiting.set(connection, go);
     else go();
+  }
+
+  get #mustWait(): boolean {
+    return this.#coordinator.state !== "CONNECTED" || this.#journal.full;
   }
 
   isWaiting(connection: Connection): boolean {
@@ -42,7 +53,7 @@ export class Backpressure {
   /** They go on in the order in which they came, until there is too much again. */
   #relieved(): void {
     for (const [connection, go] of this.#waiting) {
-      if (this.#journal.full) return;
+      if (this.#mustWait) return;
       this.#waiting.delete(connection);
       go();
     }

@@ -164,7 +164,7 @@ export class Broker {
     const fanout = new Fanout(context, stalls, forwarding);
     const regrouping = new Regrouping(context, { fanout, forwarding });
     const retaining = new Retaining(context, new LevelSweep(context));
-    const backpressure = new Backpressure(journal, resume);
+    const backpressure = new Backpressure({ journal, coordinator }, resume);
     const publishing = new Publishing(context, { fanout, retaining, backpressure, resume });
     const publishers = new Publishers(context);
     const wills = new Wills(context, publishing);

@@ -126,9 +126,10 @@ export class Load {
     return [`not at rest: ${states.join(" ")}; ${presence}; ${missing}`];
   }
 
-  /** What is wrong with what was received, and with what was said of the devices. */
-  wrong(): string[] {
-    return [...this.#lost().slice(0, 10), ...this.#watcher.wrong()];
+  /** What is wrong with what was received, and with what was said of the devices; `hasCuts`: links were cut meanwhile. */
+  wrong({ hasCuts = false }: { readonly hasCuts?: boolean } = {}): string[] {
+    const late = this.#watcher.takeLate();
+    return [...this.#lost().slice(0, 10), ...this.#watcher.wrong(), ...(hasCuts ? [] : late)];
   }
 }
 

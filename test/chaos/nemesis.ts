@@ -63,7 +63,11 @@ export async function torment({ seed, minutes, say, only }: NemesisOptions): Pro
       const startedAt = performance.now();
       load.pause();
       if (!(await load.heals())) wrong.push(...load.restless(), ...(await describeMail(cluster)));
-      wrong.push(...load.wrong(), ...cluster.wrong(), ...(await auditOf(cluster)));
+      wrong.push(
+        ...load.wrong({ hasCuts: names.some((name) => name.startsWith("link")) }),
+        ...cluster.wrong(),
+        ...(await auditOf(cluster)),
+      );
       const sent = load.history.sent.length - before;
       rests.push(await measure(cluster));
       const { megabytes, znodes } = rests.at(-1)!;

@@ -73,6 +73,8 @@ export class Watcher {
   readonly #down = new Map<string, Set<number>>();
   readonly #doubts: { readonly device: Device; readonly life: number; readonly at: number }[] = [];
   readonly #wrong: string[] = [];
+  /** What was true when it was said, and came after what has been said since. */
+  #late: string[] = [];
   client: MqttConnection | undefined;
   isUp = false;
   #isComing = false;
@@ -135,7 +137,7 @@ export class Watcher {
     if (downs.has(life)) return;
     downs.add(life);
     const up = this.#up.get(name) ?? 0;
-    if (up > life) this.#wrong.push(`${name} was declared dead as ${life} after it had come back as ${up}`);
+    if (up > life) this.#late.push(`${name} was declared dead as ${life} after it had come back as ${up}`);
     if (device.isUp && device.life === life) this.#doubts.push({ device, life, at: performance.now() });
   }
 
@@ -145,6 +147,16 @@ export class Watcher {
       const isDown = this.#down.get(name)?.has(life) === true;
       return isUp ? this.#up.get(name) === life && !isDown : isDown;
     });
+  }
+
+  /**
+   * What came too late since it was last asked: a will that waited on a link that was cut, while its client came back at a
+   * third broker, is overtaken by rights.
+   */
+  takeLate(): string[] {
+    const late = this.#late;
+    this.#late = [];
+    return late;
   }
 
   /** What was said and is not true. */

@@ -5,7 +5,7 @@ export const faults: readonly Fault[] = [
   {
     what: "the newest broker decides on the format, not the oldest",
     file: "src/broker/membership.ts",
-    find: "Math.min(formats.newest, ...this.members().map((peer) => peer.formats.newest))",
+    find: "Math.min(formats.newest, ...members.map((peer) => peer.formats.newest))",
     replace: "formats.newest",
     tests: "test/simulation/formats.test.ts",
   },
