@@ -16,8 +16,9 @@ import type { Client } from "./client.ts";
 import type { Connection } from "./connection.ts";
 import type { ClusterRoute, Context } from "./context.ts";
 import type { Forwarding } from "./forwarding.ts";
+import { recount } from "./mail-count.ts";
 import type { OutgoingTarget } from "./outgoing.ts";
-import { type Group, isPeer, isRemoteSession, type Peer, type Remote } from "./peer.ts";
+import { type Group, isPeer, isRemoteSession, type Peer, type Remote, type RemoteSession } from "./peer.ts";
 import { type Delivery, type Guard, type Promised, PromiseInMaking } from "./promise.ts";
 import type { Held, Stalls } from "./stalls.ts";
 
@@ -266,9 +267,19 @@ export class Fanout {
   #isFull(member: Client | Remote): boolean {
     if (isPeer(member)) return false;
     const { options, slips } = this.#context;
-    if (isRemoteSession(member)) return member.mailCount >= options.maxQueued || slips.numbers.isSpent(member.clientId);
+    if (isRemoteSession(member)) return this.#isFullElsewhere(member);
     if (member.mailbox === undefined) return false;
     return member.mailbox.count >= options.maxQueued || slips.numbers.isSpent(member.session.clientId);
+  }
+
+  /** A mailbox that was full is looked at anew, or it would be full for ever: its session is served by another broker. */
+  #isFullElsewhere(session: RemoteSession): boolean {
+    const { options, slips } = this.#context;
+    const isFull = session.mailCount >= options.maxQueued;
+    if (isFull) recount(this.#context, session);
+    const isSpent = slips.numbers.isSpent(session.clientId);
+    if (isSpent) slips.numbers.look(session.clientId);
+    return isFull || isSpent;
   }
 
   #promise(promised: Promised): PromiseInMaking {

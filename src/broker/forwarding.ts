@@ -3,15 +3,8 @@
  * mailboxes of sessions that are away. A delivery with a promise is kept until the other broker has settled it; if
  * that broker dies, or cannot be reached for long, its persistent receivers get the message into their mailboxes.
  */
-import {
-  linkPatienceMs,
-  mailCountEveryMax,
-  movingMessagesMax,
-  outputBytesHigh,
-  outputBytesMax,
-} from "../base/limits.ts";
+import { linkPatienceMs, movingMessagesMax, outputBytesHigh, outputBytesMax } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
-import { mailPath } from "../coordinator/paths.ts";
 import { bundleFrame, deliveryFrame, FrameType, type Packets, type Remain, writeRun } from "../link/frames.ts";
 import type { Settlement } from "../mail/settlement.ts";
 import type { QoS } from "../mqtt/constants.ts";
@@ -19,6 +12,7 @@ import type { Publish } from "../mqtt/publish.ts";
 import { type Connection, Hold } from "./connection.ts";
 import type { ClusterRoute, Context } from "./context.ts";
 import { linkPacket } from "./link-packet.ts";
+import { countStored } from "./mail-count.ts";
 import {
   draftOf,
   type Group,
@@ -163,7 +157,7 @@ export class Forwarding {
     for (const { session, qos } of targets) {
       session.mailZxid = Math.max(session.mailZxid, zxid);
       session.mailCount++;
-      this.#count(session);
+      countStored(this.#context, session);
       if (qos === 1) this.#arrived(session);
     }
   }
@@ -378,15 +372,6 @@ export class Forwarding {
       };
       journal.commit(guard === undefined ? operations : [guard, ...operations], done, guard && refused);
     }
-  }
-
-  /** Counts a mailbox now and then, so that one that nobody empties does not grow without bound. */
-  #count(session: RemoteSession): void {
-    if (++session.mailedSinceCount < mailCountEveryMax) return;
-    session.mailedSinceCount = 0;
-    this.#context.coordinator.read([{ kind: "exists", path: mailPath(session.clientId) }], (_, [result]) => {
-      if (typeof result === "object" && "stat" in result) session.mailCount = result.stat.childCount;
-    });
   }
 }
 

@@ -70,8 +70,10 @@ export class Hosting {
   #hear(client: Client, path: string, { type, path: at }: WatchEvent): void {
     if (at.startsWith(`${path}/mail/`)) {
       if (!isSlipName(at.slice(`${path}/mail/`.length))) return;
-      if (type === "created") client.mailbox!.hear(nameOf(at));
-      else if (type === "deleted") client.mailbox!.forget(nameOf(at));
+      if (type === "created") {
+        this.#context.slips.numbers.seen(client.session.clientId, nameOf(at));
+        client.mailbox!.hear(nameOf(at));
+      } else if (type === "deleted") client.mailbox!.forget(nameOf(at));
       return;
     }
     if (type === "missed") {

@@ -188,7 +188,7 @@ export class Mailbox {
       if (!this.#client.hasRoom || this.#waiting.peek() !== outgoing.slip) outgoing.slip!.publish = undefined;
     } else {
       this.#committing--;
-      if (connection !== undefined && this.#client.connection === connection) this.#client.transmit(outgoing, false);
+      if (connection !== undefined && this.#client.connection === connection) this.#sendFirst(outgoing);
       outgoing.slip!.publish = outgoing.publish = undefined;
     }
     this.pump();
@@ -383,8 +383,16 @@ export class Mailbox {
   #advance(): void {
     for (let place = this.#line.peek(); place?.isReady; place = this.#line.peek()) {
       this.#line.shift();
-      this.#client.transmit(place.outgoing, false);
+      this.#sendFirst(place.outgoing);
       place.outgoing.publish = undefined;
     }
+  }
+
+  /** Sends a message for the first time, unless its time has ended while the store was asked: nobody has its packet id then. */
+  #sendFirst(outgoing: Outgoing): void {
+    const client = this.#client;
+    if (!client.isExpired(outgoing.publish!)) return client.transmit(outgoing, false);
+    client.inflight.remove(outgoing.packetId);
+    this.discard(outgoing.slip!);
   }
 }

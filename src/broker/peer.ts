@@ -187,6 +187,7 @@ export class RemoteSession implements Elsewhere {
   mailCount = 0;
   /** Slips stored from here since the mailbox was counted. */
   mailedSinceCount = Infinity;
+  isBeingCounted = false;
 
   constructor(clientId: string) {
     this.clientId = clientId;

@@ -126,6 +126,7 @@ export class Journal {
       after,
       overtaken: undefined,
       emptied: undefined,
+      skips: undefined,
       submittedAt: this.#clock.now(),
       number: ++this.#lastNumber,
       waitsFor: undefined,

@@ -6,16 +6,16 @@
 
 import { slipNumberMax, slipNumberOldMin } from "../base/limits.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
-import { mailPath } from "../coordinator/paths.ts";
+import { isSlipName, mailPath } from "../coordinator/paths.ts";
 
 export class MailboxNumbers {
-  readonly #coordinator: Pick<Coordinator, "write">;
+  readonly #coordinator: Pick<Coordinator, "read" | "write">;
   /** The last number that is known, of mailboxes that have counted far, by client ids. */
   readonly #high = new Map<string, number>();
-  /** Mailboxes that may be about to be made anew. */
+  /** Mailboxes that may be about to be made anew, or are looked at. */
   readonly #trying = new Set<string>();
 
-  constructor(coordinator: Pick<Coordinator, "write">) {
+  constructor(coordinator: Pick<Coordinator, "read" | "write">) {
     this.#coordinator = coordinator;
   }
 
@@ -38,6 +38,18 @@ export class MailboxNumbers {
       this.#trying.delete(clientId);
       // NotEmpty: the next time.
       if (error === undefined || error.code === "NoNode") this.#high.delete(clientId);
+    });
+  }
+
+  /** Looks whether a mailbox that was spent has been made anew: by the broker that serves its session, which does not tell. */
+  look(clientId: string): void {
+    if (this.#trying.has(clientId)) return;
+    this.#trying.add(clientId);
+    this.#coordinator.read([{ kind: "children", path: mailPath(clientId) }], (error, [result]) => {
+      this.#trying.delete(clientId);
+      if (error !== undefined) return;
+      const names = typeof result === "object" && "children" in result ? result.children.filter(isSlipName) : [];
+      if (names.every((name) => Number(name) < slipNumberOldMin)) this.#high.delete(clientId);
     });
   }
 }

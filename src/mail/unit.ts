@@ -15,7 +15,8 @@ import { isOvertaken, type JournalOperation, type Outcome, toWrite } from "./ope
 export type Part =
   | { readonly kind: "own"; readonly index: number }
   | { readonly kind: "level"; readonly path: string }
-  | { readonly kind: "clear"; readonly path: string };
+  | { readonly kind: "clear"; readonly path: string }
+  | { readonly kind: "skip"; readonly path: string };
 
 /** Operations that are committed as a whole, on their way into the store. */
 export interface Unit {
@@ -24,6 +25,8 @@ export interface Unit {
   levels: string[];
   /** Announcements that must clear the place first. */
   occupied: Set<string> | undefined;
+  /** How many numbers a sequential node must pass over, by its place: somebody else's nodes bear them. */
+  skips: Map<number, number> | undefined;
   /** What `check` and `set` expect: as it was when the unit was committed. */
   readonly expected: readonly number[];
   readonly bytes: number;
@@ -57,10 +60,18 @@ export function writesOf(unit: Unit): { writes: WriteOperation[]; parts: Part[] 
       writes.push({ kind: "delete", path: operation.path, version: -1 });
       parts.push({ kind: "clear", path: operation.path });
     }
+    for (let skip = unit.skips?.get(index) ?? 0; skip > 0; skip--) passOver(operation.path, { writes, parts });
     writes.push(toWrite(operation, unit.expected[index]!));
     parts.push({ kind: "own", index });
   });
   return { writes, parts };
+}
+
+/** A child that comes and goes: the numbers of sequential children grow with every child of their parent. */
+function passOver(asked: string, { writes, parts }: { writes: WriteOperation[]; parts: Part[] }): void {
+  const path = `${parentPath(asked)}/=skip`;
+  writes.push({ kind: "create", path, data: noBytes, mode: "persistent" }, { kind: "delete", path, version: -1 });
+  parts.push({ kind: "skip", path }, { kind: "skip", path });
 }
 
 /** Makes the unit such that it may succeed; false if it must be refused, or nothing is left of it. */
@@ -78,7 +89,7 @@ function repairLevel(unit: Unit, part: Part & { path: string }, { code, message 
   if (part.kind === "clear" && code === "NoNode") unit.occupied?.delete(part.path);
   else if (part.kind === "level" && code === "NodeExists")
     unit.levels = unit.levels.filter((path) => path !== part.path);
-  else if (part.kind === "level" && code === "NoNode") addLevelAbove(unit, part.path);
+  else if (part.kind !== "clear" && code === "NoNode") addLevelAbove(unit, part.path);
   else if (isInTheWay(code)) return false;
   else throw new Error(`assertion failed: the store refused a level: ${message}`);
   return true;
@@ -117,11 +128,16 @@ function repairOwn(unit: Unit, index: number, { code, message }: CoordinatorErro
     case "remove NoNode":
       unit.operations[index] = undefined;
       return true;
+    case "create NodeExists": {
+      if ((operation as { mode: string }).mode !== "sequential") return false;
+      unit.skips ??= new Map();
+      unit.skips.set(index, Math.max(1, 2 * (unit.skips.get(index) ?? 0)));
+      return true;
+    }
     case "check BadVersion":
     case "check NoNode":
     case "set BadVersion":
     case "take NoNode":
-    case "create NodeExists":
       return false;
     default:
       if (isInTheWay(code)) return false;

@@ -114,3 +114,19 @@ test("a will that the store refuses, since another broker has removed it, does n
   await Promise.resolve();
   expect(Buffer.from(back.state.sent).toString("hex")).toBe("20020000");
 });
+
+test("QoS 2 whose time ends while the store is asked is not sent, and its packet id is free", async () => {
+  const { coordinator, dial, pass, subscriber, hex, broker } = await scene();
+  const publisher = dial();
+  // MQTT 5, client id "v"; PUBLISH at QoS 2 on "t" with a Message Expiry Interval of one second.
+  publisher.send("100e 0004 4d515454 05 02 0000 00 0001 76");
+  publisher.send("340c 0001 74 0003 05 02 00000001 62");
+  await Promise.resolve();
+  pass(2000);
+  coordinator.answers = true;
+  coordinator.release();
+  await Promise.resolve();
+  expect(hex(subscriber)).toBe("");
+  const client = broker.context.clients.get("s")!;
+  expect(client.inflight.size).toBe(0);
+});

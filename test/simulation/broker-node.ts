@@ -15,7 +15,7 @@ import type { World } from "./world.ts";
 /** The world begins then, in ms since 1970. */
 export const wallStart = 1_800_000_000_000;
 /** Clocks of brokers run faster or slower than the world's by up to this part. */
-const driftMax = 0.02;
+export const driftMax = 0.02;
 
 export class BrokerNode {
   readonly id: string;

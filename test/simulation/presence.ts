@@ -11,6 +11,9 @@ import type { World } from "./world.ts";
 
 const topicOf = (name: string): string => `status/${name}`;
 
+/** A publish that was refused is tried again after so long. */
+const retryMs = 500;
+
 export class StatusActor extends Actor {
   /** Counts connections: each has a will of its own. */
   #number = 0;
@@ -56,11 +59,17 @@ export class StatusActor extends Actor {
   }
 
   protected override connected(client: MqttConnection): void {
-    const number = this.#number;
+    this.#tell(client, this.#number);
+  }
+
+  /** Says that it is online; again, if the bank cannot pay for it just now. */
+  #tell(client: MqttConnection, number: number): void {
     client
       .publish(topicOf(this.name), `online ${number}`, { qos: 1, retain: true })
       .then((reason) => {
-        this.#isTold ||= this.#number === number && reason < 0x80;
+        if (!this.up || this.#number !== number) return;
+        if (reason < 0x80) this.#isTold = true;
+        else this.world.after(retryMs, () => this.up && this.#number === number && this.#tell(client, number));
       })
       .catch(() => {});
   }

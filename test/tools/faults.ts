@@ -288,4 +288,25 @@ export const faults: readonly Fault[] = [
     replace: "lasts ? claimPatienceMs : claimPatienceMs",
     tests: "test/unit/take-over.test.ts",
   },
+  {
+    what: "a mailbox that was full is full for ever, where another broker empties it",
+    file: "src/broker/fanout.ts",
+    find: "if (isFull) recount(this.#context, session);",
+    replace: "",
+    tests: "test/cluster/full-mailbox.test.ts",
+  },
+  {
+    what: "a number that somebody else's node bears ends the broker",
+    file: "src/mail/unit.ts",
+    find: 'if ((operation as { mode: string }).mode !== "sequential") return false;',
+    replace: "if (unit.attempts > 0) return false;",
+    tests: "test/unit/parked.test.ts",
+  },
+  {
+    what: "a message whose time ends while the store is asked is sent",
+    file: "src/broker/mailbox.ts",
+    find: "if (!client.isExpired(outgoing.publish!)) return client.transmit(outgoing, false);",
+    replace: "if (outgoing !== undefined) return client.transmit(outgoing, false);",
+    tests: "test/broker/settlement.test.ts",
+  },
 ];

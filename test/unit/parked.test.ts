@@ -141,3 +141,30 @@ test("who waits for what was pending does not wait for what came later and is pa
   await world.pass(100);
   expect(told).toEqual(["first", "settled"]);
 });
+
+test("numbers that somebody else's nodes bear are passed over", async () => {
+  const world = new World(1);
+  const store = world.keeper.connect();
+  const journal = new Journal(store, world);
+  const names: (string | undefined)[] = [];
+  const slip = (): JournalOperation => ({
+    kind: "create",
+    path: "/box/",
+    data: noBytes,
+    mode: "sequential",
+    named: (name) => names.push(name),
+  });
+  journal.commit([slip()]);
+  await world.pass(100);
+  // The next numbers, whatever these nodes themselves count for.
+  const taken = Array.from({ length: 12 }, (_, index) => `/box/${String(index + 13).padStart(10, "0")}`);
+  for (const path of taken) store.write([{ kind: "create", path, data: noBytes, mode: "persistent" }], () => {});
+  await world.pass(100);
+  journal.commit([slip(), slip()]);
+  await world.pass(100);
+  expect(names).toHaveLength(3);
+  expect(Number(names[0])).toBe(0);
+  expect(Number(names[1])).toBeGreaterThanOrEqual(25);
+  expect(Number(names[2])).toBeGreaterThan(Number(names[1]));
+  expect(world.keeper.tree.nodes.has("/box/=skip")).toBe(false);
+});
