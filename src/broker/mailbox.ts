@@ -50,9 +50,7 @@ export class Mailbox {
     this.#sentBefore = new SentBefore(client);
   }
 
-  /**
-   * True if nothing waits: what is published now may be sent now. Without contact nobody knows what others have stored.
-   */
+  /** True if nothing waits: what is published now may be sent now. Without contact nobody knows what others have stored. */
   get isEmpty(): boolean {
     return this.#isFirst && this.#committing === 0;
   }
@@ -98,7 +96,9 @@ export class Mailbox {
         this.#reading++;
         this.moves++;
         for (const slip of first) this.#sentBefore.reserve(slip);
-        const newer = this.#waiting.drain().filter((slip) => !slip.committed || !this.#isListed(slip.name, listed));
+        // Without a name it is listed, for what is on its way was waited for.
+        const known = new Set([undefined, ...listed.map(({ name }) => name)]);
+        const newer = this.#waiting.drain().filter((slip) => !slip.committed || !known.has(slip.name));
         // What was known and is not there any more has gone while there was no contact.
         this.#names.know([...sent, ...[...slips, ...newer].map(({ name }) => name)]);
         for (const slip of [...slips, ...newer].sort(byNumber)) this.#waiting.push(slip);
@@ -111,11 +111,6 @@ export class Mailbox {
         this.pump();
       });
     });
-  }
-
-  /** Without a name it is listed, for what is on its way was waited for. */
-  #isListed(name: string | undefined, listed: readonly Slip[]): boolean {
-    return name === undefined || listed.some((slip) => slip.name === name);
   }
 
   /** The store tells of a slip: one of our own, or another broker's. */
@@ -135,10 +130,9 @@ export class Mailbox {
     if (this.#loading) return;
     const names = this.#names.takeNews(upTo);
     if (connection === undefined || names.length === 0) return;
-    const { clientId } = session;
     this.count += names.length;
     this.moves += names.length;
-    const slips = names.map((name) => unreadSlip(clientId, name));
+    const slips = names.map((name) => unreadSlip(session.clientId, name));
     for (const slip of slips) this.#waiting.insert(slip, (a, b) => byNumber(a, b) < 0);
     this.pump();
   }
@@ -223,9 +217,16 @@ export class Mailbox {
   }
 
   /** The store has named it. placed: it has its place in this connection, so its name is not news any more. */
-  arrived({ name }: Slip, where: "placed" | "elsewhere"): void {
-    this.#names.arrived(name, where);
-    this.#look(name);
+  arrived(slip: Slip, where: "placed" | "elsewhere"): void {
+    if (this.#names.arrived(slip.name, where)) this.#giveUpPlace(slip);
+    this.#look(slip.name);
+  }
+
+  /** A slip waits no longer; if it does not wait, the one that was read of the same name does not. */
+  #giveUpPlace(slip: Slip): void {
+    const all = this.#waiting.drain();
+    const isWaiting = slip.name === undefined || all.includes(slip);
+    for (const other of all) if (isWaiting ? other !== slip : other.name !== slip.name) this.#waiting.push(other);
   }
 
   /** Stores a message on its own, for this mailbox alone. */

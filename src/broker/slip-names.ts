@@ -37,10 +37,16 @@ export class SlipNames {
     this.#unnamed++;
   }
 
-  /** The store has named it, or it will not be stored. placed: it has its place, so its name is not news. */
-  arrived(name: string | undefined, where: "placed" | "elsewhere"): void {
+  /**
+   * The store has named it, or it will not be stored. placed: it has its place, so its name is not news. True if it has two: a
+   * reading that was asked for before it was stored, and answered after contact had been lost, has found it too.
+   */
+  arrived(name: string | undefined, where: "placed" | "elsewhere"): boolean {
     this.#unnamed--;
-    if (name !== undefined && where === "placed") this.#known.add(name);
+    if (name === undefined || where === "elsewhere") return false;
+    const isTwin = this.#known.has(name);
+    this.#known.add(name);
+    return isTwin;
   }
 
   /** The mailbox has been read: these are in it. */
