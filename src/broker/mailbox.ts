@@ -273,7 +273,7 @@ export class Mailbox {
     this.count--;
     this.moves++;
     this.#sentBefore.forget(slip);
-    this.#client.context.slips.discard(slip);
+    this.#client.context.slips.discard(slip, this.#client.owned);
   }
 
   /** Sends what waits, in order, as far as there is room. */

@@ -62,7 +62,7 @@ export class Slips {
   readonly #ledger: Ledger;
   readonly #reader: RecordReader;
   /** To be removed as soon as their number is known. */
-  readonly #unwanted = new Set<Slip>();
+  readonly #unwanted = new Map<Slip, Owned | undefined>();
   readonly #search: SlipSearch;
   /** Messages whose removal is under way, by their paths. */
   readonly #removing = new Set<string>();
@@ -113,23 +113,27 @@ export class Slips {
     this.#journal.commit([checkOf(how.owned), set, ...leaveMessage(record)], done, how.refused);
   }
 
-  /** Removes a slip whose recipient has the message, or will never want it, with all that is left of it. */
-  discard(slip: Slip): void {
+  /**
+   * Removes a slip whose recipient has the message, or will never want it, with all that is left of it. `owned`: only as long
+   * as the session is this broker's; one that has begun anew numbers its slips from 0, and the name may be another one's.
+   */
+  discard(slip: Slip, owned?: Owned): void {
     const record = slip.record!;
     // Its number is being found out; it is removed when that is known.
     if (slip.name === undefined) {
-      this.#unwanted.add(slip);
+      this.#unwanted.set(slip, owned);
       return;
     }
+    const guard = owned === undefined ? [] : [checkOf(owned)];
     const take: JournalOperation = { kind: "take", path: slipPath(slip) };
     const gone = (): void => this.numbers.left(slip.clientId);
     const others = (): void => {};
-    if (record.state === "released") return this.#journal.commit([take], gone, others);
+    if (record.state === "released") return this.#journal.commit([...guard, take], gone, others);
     const left = (versions: readonly number[]): void => {
-      this.#left(record, versions[1] ?? -1);
+      this.#left(record, versions[guard.length + 1] ?? -1);
       gone();
     };
-    this.#journal.commit([take, ...leaveMessage(record)], left, others);
+    this.#journal.commit([...guard, take, ...leaveMessage(record)], left, others);
   }
 
   /**
@@ -221,7 +225,8 @@ export class Slips {
   #find(slip: Slip): void {
     const found = (name: string | undefined): void => {
       slip.name = name;
-      if (this.#unwanted.delete(slip) && name !== undefined) this.discard(slip);
+      const owned = this.#unwanted.get(slip);
+      if (this.#unwanted.delete(slip) && name !== undefined) this.discard(slip, owned);
     };
     this.#search.find({ clientId: slip.clientId, messagePath: slip.record!.messagePath, found });
   }

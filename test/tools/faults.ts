@@ -309,4 +309,11 @@ export const faults: readonly Fault[] = [
     replace: "if (outgoing !== undefined) return client.transmit(outgoing, false);",
     tests: "test/broker/settlement.test.ts",
   },
+  {
+    what: "a removal that waited takes the slip of a session that has begun anew",
+    file: "src/mail/slips.ts",
+    find: "const guard = owned === undefined ? [] : [checkOf(owned)];",
+    replace: "const guard: JournalOperation[] = [];",
+    tests: "test/simulation/groups.test.ts",
+  },
 ];
