@@ -57,8 +57,8 @@ export class EmbeddedCoordinator implements Coordinator {
   isFull = false;
   readonly #worker: Worker;
   readonly #watches = new Map<string, Set<(event: WatchEvent) => void>>();
-  /** How many watched paths begin with each first level. */
-  readonly #watchedRoots = new Map<string, number>();
+  /** How many watched paths there are of each length, by their first level: nodes far below are not asked level by level. */
+  readonly #watchedLengths = new Map<string, Map<number, number>>();
   readonly #stateListeners: ((state: CoordinatorState, why: string | undefined) => void)[] = [];
   readonly #sweptListeners: ((paths: readonly string[]) => void)[] = [];
   #queue: Submission[] = [];
@@ -139,12 +139,12 @@ export class EmbeddedCoordinator implements Coordinator {
 
   watch(path: string, listener: (event: WatchEvent) => void): () => void {
     const listeners = this.#watches.get(path) ?? new Set();
-    if (listeners.size === 0) this.#countRoot(path, 1);
+    if (listeners.size === 0) this.#countWatch(path, 1);
     this.#watches.set(path, listeners.add(listener));
     return () => {
       if (!listeners.delete(listener) || listeners.size > 0) return;
       this.#watches.delete(path);
-      this.#countRoot(path, -1);
+      this.#countWatch(path, -1);
     };
   }
 
@@ -257,29 +257,35 @@ export class EmbeddedCoordinator implements Coordinator {
     for (const listener of this.#stateListeners) listener(state, why);
   }
 
+  /** Tells whoever watches a node, or one above it. There may be a watch for each client, so they are looked up. */
   #notify(kind: WriteOperation["kind"], path: string): void {
-    if (kind === "check" || !this.#mayBeWatched(path)) return;
+    if (kind === "check") return;
+    const lengths = this.#watchedLengths.get(rootOf(path));
+    if (lengths === undefined) return;
     const type = kind === "create" ? "created" : kind === "set" ? "changed" : "deleted";
-    // Whoever watches a node above it: there may be a watch for each client, so they are looked up.
-    for (let at = path; ; at = at.slice(0, at.lastIndexOf("/")) || "/") {
-      for (const listener of [...(this.#watches.get(at) ?? [])]) listener({ type, path });
-      if (at === "/") break;
+    for (const length of [...lengths.keys()]) {
+      if (path.length !== length && path.charCodeAt(length) !== slash) continue;
+      for (const listener of [...(this.#watches.get(path.slice(0, length)) ?? [])]) listener({ type, path });
     }
   }
 
-  /** Most of what is written lies in a part of the tree that nobody watches just now. */
-  #mayBeWatched(path: string): boolean {
-    for (const root of this.#watchedRoots.keys()) if (path.startsWith(root)) return true;
-    return false;
+  #countWatch(path: string, more: 1 | -1): void {
+    const root = rootOf(path);
+    const lengths = this.#watchedLengths.get(root) ?? new Map<number, number>();
+    this.#watchedLengths.set(root, lengths);
+    const count = (lengths.get(path.length) ?? 0) + more;
+    if (count > 0) lengths.set(path.length, count);
+    else lengths.delete(path.length);
+    if (lengths.size === 0) this.#watchedLengths.delete(root);
   }
+}
 
-  #countRoot(path: string, more: 1 | -1): void {
-    const end = path.indexOf("/", 1);
-    const root = end === -1 ? path : path.slice(0, end);
-    const count = (this.#watchedRoots.get(root) ?? 0) + more;
-    if (count === 0) this.#watchedRoots.delete(root);
-    else this.#watchedRoots.set(root, count);
-  }
+const slash = 0x2f;
+
+/** The first level of a path. */
+function rootOf(path: string): string {
+  const end = path.indexOf("/", 1);
+  return end === -1 ? path : path.slice(0, end);
 }
 
 /** In the compiled executable all modules are one, and the worker lies where the build has put it. */
