@@ -16,6 +16,7 @@ import { eventually } from "../support/broker.ts";
 import { type BrokerSeat, type ClusterProcesses, sessionTimeout, startClusterProcesses } from "./cluster-processes.ts";
 import { History } from "./history.ts";
 import { untilHealed } from "./liveness.ts";
+import { auditOf } from "./load.ts";
 import { Publisher, Worker } from "./workers.ts";
 
 /** After a fault's end nothing may stand still for so long, and everything must have healed in so long. */
@@ -128,20 +129,6 @@ interface Fault {
   readonly repair?: () => Promise<void>;
 }
 
-/** No overdraft, no slip without its message: at any moment, whatever has just died. */
-async function auditBank(): Promise<string[]> {
-  const zookeeper = await ZooKeeper.connect(`${cluster.ensemble.connect}/chaos`);
-  // The tree changes while it is read: what is wrong must be wrong every time.
-  let wrong: string[] | undefined;
-  for (let look = 0; look < 5 && wrong?.length !== 0; look++) {
-    const picture = await takePicture(new PlainStore(zookeeper), Date.now());
-    const found = audit(picture!, { graceMs: 2 * sweepMs });
-    wrong = wrong?.filter((what) => found.includes(what)) ?? found;
-  }
-  await zookeeper.close();
-  return wrong!;
-}
-
 async function suffer(name: string, { happen, healthy, repair }: Fault): Promise<void> {
   busy = true;
   const loading = load();
@@ -168,7 +155,7 @@ async function suffer(name: string, { happen, healthy, repair }: Fault): Promise
   if (seen !== undefined) expect(seen).toMatchObject({ closed: undefined, heard: true });
   if (seen !== undefined) expect(seen.longestMs).toBeLessThan(2500);
   expect(wrong()).toEqual([]);
-  expect(await auditBank()).toEqual([]);
+  expect(await auditOf(cluster)).toEqual([]);
   expect(cluster.wrong()).toEqual([]);
   expect(history.sent.length).toBeGreaterThan(sentBefore);
   await repair?.();

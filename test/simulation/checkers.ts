@@ -142,6 +142,22 @@ export async function lostCredits(world: World): Promise<string[]> {
   return wrong;
 }
 
+/** Looks at the credits of a world at rest, after which some may still be on their way. */
+export const creditLooksMax = 50;
+
+/**
+ * Credits that are lost still after some more looks: where a bank is poor its branches go on asking each other, and some
+ * credits may be on their way at the first.
+ */
+export async function creditsStillLost(world: World, looksMax: number): Promise<string[]> {
+  let lost = await lostCredits(world);
+  for (let look = 0; lost.length > 0 && look < looksMax; look++) {
+    await world.pass(77);
+    lost = await lostCredits(world);
+  }
+  return lost;
+}
+
 function pictureOf(world: World): Promise<Picture | undefined> {
   const { tree } = world;
   const read: Store["read"] = (operations, done) =>

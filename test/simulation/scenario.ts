@@ -3,8 +3,9 @@ import { orphanPartsBusyMs, sweepMs } from "../../src/base/limits.ts";
 import { History } from "../chaos/history.ts";
 import { Actor, PublishingActor } from "./actors.ts";
 import {
+  creditLooksMax,
+  creditsStillLost,
   leftovers,
-  lostCredits,
   orphanParts,
   overdrawn,
   unequalRetained,
@@ -88,12 +89,7 @@ export async function run(seed: number, options: WorldOptions = {}): Promise<Out
   // The teller has looked through everything, and what was not told has been found out.
   await world.pass(tellerMs);
   state.push(...(await overdrawn(world)));
-  // Where a bank is poor its branches go on asking each other: some credits may be on their way just now.
-  let lost = await lostCredits(world);
-  for (let look = 0; healed && lost.length > 0 && look < 50; look++) {
-    await world.pass(77);
-    lost = await lostCredits(world);
-  }
+  const lost = await creditsStillLost(world, healed ? creditLooksMax : 0);
   if (healed) state.push(...lost);
   // Nobody's parts are removed when it is sure that nobody will ever name them.
   await world.pass(partsMs, () => orphanParts(world).length === 0);

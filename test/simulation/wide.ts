@@ -6,7 +6,16 @@ import { orphanPartsBusyMs, sweepMs } from "../../src/base/limits.ts";
 import type { Log } from "../../src/base/log.ts";
 import { defaultOptions } from "../../src/broker/options.ts";
 import { hoards } from "./bounds.ts";
-import { leftovers, lostCredits, orphanParts, overdrawn, unequalRetained, unsettled, wrongOwners } from "./checkers.ts";
+import {
+  creditLooksMax,
+  creditsStillLost,
+  leftovers,
+  orphanParts,
+  overdrawn,
+  unequalRetained,
+  unsettled,
+  wrongOwners,
+} from "./checkers.ts";
 import { TimedHistory } from "./groups.ts";
 import { Liveness } from "./liveness.ts";
 import { People } from "./people.ts";
@@ -101,12 +110,7 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
   // The teller has looked through everything, and what was not told has been found out.
   await world.pass(tellerMs);
   state.push(...(await overdrawn(world)));
-  // Where a bank is poor its branches go on asking each other: some credits may be on their way just now.
-  let lost = await lostCredits(world);
-  for (let look = 0; healed && lost.length > 0 && look < 50; look++) {
-    await world.pass(77);
-    lost = await lostCredits(world);
-  }
+  const lost = await creditsStillLost(world, healed ? creditLooksMax : 0);
   if (healed) state.push(...lost);
   // Nobody's parts are removed when it is sure that nobody will ever name them.
   await world.pass(orphanPartsBusyMs + 3 * sweepMs, () => orphanParts(world).length === 0);
