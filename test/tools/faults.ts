@@ -316,4 +316,18 @@ export const faults: readonly Fault[] = [
     replace: "const guard: JournalOperation[] = [];",
     tests: "test/simulation/groups.test.ts",
   },
+  {
+    what: "a CONNECT is carried out that waited for a store that was away",
+    file: "src/broker/backpressure.ts",
+    find: 'return this.#coordinator.state !== "CONNECTED" || this.#journal.full;',
+    replace: "return this.#journal.full;",
+    tests: "test/simulation/wide.test.ts",
+  },
+  {
+    what: "a slip that was read before its commit was told has two places",
+    file: "src/broker/mailbox.ts",
+    find: "if (this.#names.arrived(slip.name, where)) this.#giveUpPlace(slip);",
+    replace: "this.#names.arrived(slip.name, where);",
+    tests: "test/simulation/wide.test.ts",
+  },
 ];
