@@ -1,16 +1,16 @@
 /** `mqttzoo bank`: what the bank has, who holds it, whether it balances; and the mail that it pays for. */
 import { Command, Option } from "commander";
+import { audit, boundBy, type Picture, type StoredMessage } from "../src/audit/audit.ts";
 import { Accounts, type CapitalChange } from "../src/bank/accounts.ts";
-import { audit, boundBy, type Picture, type StoredMessage } from "../src/bank/audit.ts";
 import { milli, priceOf } from "../src/bank/price.ts";
 import { type Repair, repairAccounts } from "../src/bank/repair.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { bankCapitalCreditsMax, sweepMs } from "../src/base/limits.ts";
-import { defaultOptions } from "../src/broker/options.ts";
+import { defaultOptions } from "../src/broker/core/options.ts";
+import { addCommand, type Flags, pictureOf, withPlace, withTree } from "./cluster/tree.ts";
+import { integer } from "./flags/parsers.ts";
 import { clientOf, drop, list, type MailFlags, mailCommand, show, sweep, topicOf } from "./mail.ts";
-import { integer } from "./parsers.ts";
-import { inCredits, printRows, type Row } from "./table.ts";
-import { addCommand, type Flags, pictureOf, withPlace, withTree } from "./tree.ts";
+import { inCredits, printRows, type Row } from "./output/table.ts";
 import { watchBank } from "./watch.ts";
 
 const holders = ["topic", "client", "branch", "age"];
@@ -82,7 +82,7 @@ const creditsOf = parsed("CREDITS", bankCapitalCreditsMax);
 async function openConsole(where: Flags): Promise<void> {
   if (!process.stdin.isTTY)
     throw new OperatingError("EUSAGE", "name a command; without one the console needs a terminal");
-  const { startConsole } = await import("./console.ts");
+  const { startConsole } = await import("./bank/console.ts");
   const withClient = (client: string | undefined): MailFlags => (client === undefined ? where : { ...where, client });
   startConsole({
     balance: () => withPicture(balance)(where),

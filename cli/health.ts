@@ -1,9 +1,9 @@
 /** `mqttzoo health`: asks a broker on this machine how it is; for probes where there is no shell. */
 import { Command, Option } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
-import { askHealth, probes } from "../src/broker/health.ts";
-import { integer } from "./parsers.ts";
-import { printRows } from "./table.ts";
+import { askHealth, probes } from "../src/server/health.ts";
+import { integer } from "./flags/parsers.ts";
+import { printRows } from "./output/table.ts";
 
 interface Flags {
   readonly httpHost: string;

@@ -1,10 +1,10 @@
 /** `mqttzoo bank mail` and `bank sweep`: the stored messages themselves. */
 import { Command, Option } from "commander";
-import type { Picture, StoredMessage } from "../src/bank/audit.ts";
+import type { Picture, StoredMessage } from "../src/audit/audit.ts";
 import { decodeUtf8, noBytes } from "../src/base/bytes.ts";
 import { OperatingError } from "../src/base/errors.ts";
-import { read } from "../src/broker/mirror.ts";
 import type { WriteOperation } from "../src/coordinator/coordinator.ts";
+import { read } from "../src/coordinator/mirror.ts";
 import {
   decodeName,
   nameOf,
@@ -17,8 +17,8 @@ import {
 import { decodeStored, isData, readPieces } from "../src/mail/parts.ts";
 import type { Publish } from "../src/mqtt/publish.ts";
 import { filterMatches, parseFilter } from "../src/mqtt/topic.ts";
-import { inCredits, printRows } from "./table.ts";
-import { addCommand, type Flags, pictureOf, type Tree, withTree } from "./tree.ts";
+import { addCommand, type Flags, pictureOf, type Tree, withTree } from "./cluster/tree.ts";
+import { inCredits, printRows } from "./output/table.ts";
 
 export interface MailFlags extends Flags {
   readonly client?: string;

@@ -1,13 +1,13 @@
 /** `mqttzoo`: one executable, one subcommand a file. What is not needed is not loaded. */
 import { Command, CommanderError } from "commander";
 import { messageOf, OperatingError } from "../src/base/errors.ts";
-import { version } from "../src/broker/version.ts";
+import { version } from "../src/broker/core/version.ts";
 import { bankCommand } from "./bank.ts";
 import { benchCommand, benchWorkerCommand } from "./bench.ts";
 import { brokerCommand } from "./broker.ts";
 import { completionCommand } from "./completion.ts";
-import { ownArguments } from "./connection-options.ts";
 import { doctorCommand } from "./doctor.ts";
+import { ownArguments } from "./flags/connection-options.ts";
 import { healthCommand } from "./health.ts";
 import { passwdCommand } from "./passwd.ts";
 import { pubCommand } from "./pub.ts";

@@ -1,8 +1,8 @@
 /** `mqttzoo pub`: publishes messages, with mosquitto_pub's flags. */
 import { Command } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
-import { readBytes } from "../src/broker/files.ts";
 import { describeReason } from "../src/mqtt/reason.ts";
+import { readBytes } from "../src/server/files.ts";
 import {
   addConnectionOptions,
   type Connection,
@@ -12,10 +12,10 @@ import {
   timeoutExitCode,
   usage,
   wholeNumber,
-} from "./connection-options.ts";
-import { Publishing } from "./publishing.ts";
-import { asksForTopic, Request } from "./requests.ts";
-import { connectAny } from "./staying.ts";
+} from "./flags/connection-options.ts";
+import { Publishing } from "./pubsub/publishing.ts";
+import { asksForTopic, Request } from "./pubsub/requests.ts";
+import { connectAny } from "./pubsub/staying.ts";
 
 interface PubFlags extends ConnectionFlags {
   readonly topic?: string;

@@ -1,6 +1,6 @@
 /** `mqttzoo repair`: says what is damaged in the store of a broker that runs alone, and makes a whole one of what is left. */
 import { Command, Option } from "commander";
-import { defaultOptions } from "../src/broker/options.ts";
+import { defaultOptions } from "../src/broker/core/options.ts";
 import { examine, repair } from "../src/embedded/repair.ts";
 
 interface RepairFlags {

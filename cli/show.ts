@@ -2,8 +2,8 @@
 
 import { Argument, Command } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
-import { decodeFacts } from "../src/broker/peer.ts";
-import { decodeStamp } from "../src/broker/stamps.ts";
+import { decodeFacts } from "../src/broker/peers/peer.ts";
+import { decodeStamp } from "../src/broker/peers/stamps.ts";
 import {
   brokerMark,
   brokersPath,
@@ -20,8 +20,8 @@ import {
 import { quietReader } from "../src/mail/record-reader.ts";
 import { decodeSession } from "../src/mail/records.ts";
 import type { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
-import { printRows, type Row } from "./table.ts";
-import { type Flags, withCluster, withKeeper } from "./tree.ts";
+import { type Flags, withCluster, withKeeper } from "./cluster/tree.ts";
+import { printRows, type Row } from "./output/table.ts";
 
 const views: Record<string, (zookeeper: ZooKeeper) => Promise<Row[]>> = {
   brokers: showBrokers,

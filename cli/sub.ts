@@ -17,10 +17,10 @@ import {
   timeoutExitCode,
   usage,
   wholeNumber,
-} from "./connection-options.ts";
-import { formatMessage, NoJson, parseFormat } from "./format.ts";
-import { respond } from "./requests.ts";
-import { connectAgain, connectAny } from "./staying.ts";
+} from "./flags/connection-options.ts";
+import { formatMessage, NoJson, parseFormat } from "./output/format.ts";
+import { respond } from "./pubsub/requests.ts";
+import { connectAgain, connectAny } from "./pubsub/staying.ts";
 
 interface SubFlags extends ConnectionFlags {
   readonly topic?: readonly string[];

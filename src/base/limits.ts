@@ -1,6 +1,6 @@
 /**
  * Every limit that is not an option of the broker: each queue, window, batch, buffer, cache and wait has its
- * constant here, with its unit in its name. Options and their defaults stand in `src/broker/options.ts`.
+ * constant here, with its unit in its name. Options and their defaults stand in `src/broker/core/options.ts`.
  */
 
 /** A client that has connected must have sent its whole CONNECT by then. */

@@ -13,15 +13,15 @@ import { malformed } from "../mqtt/properties.ts";
 import { Publish, parsePublish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { checkHeaderFlags } from "../mqtt/validate.ts";
-import type { Admitting } from "./admitting.ts";
-import type { Backpressure } from "./backpressure.ts";
-import type { Connecting } from "./connecting.ts";
-import { type Connection, Hold, type Meter } from "./connection.ts";
-import type { ClusterRoute, Context } from "./context.ts";
-import { emptyRun, type Fanout, isOwnTopic, type Run } from "./fanout.ts";
-import type { Publishing } from "./publishing.ts";
-import type { Sessions } from "./sessions.ts";
-import type { Stalls } from "./stalls.ts";
+import type { Admitting } from "./connect/admitting.ts";
+import type { Connecting } from "./connect/connecting.ts";
+import type { Sessions } from "./connect/sessions.ts";
+import type { Backpressure } from "./delivery/backpressure.ts";
+import { type Connection, Hold, type Meter } from "./delivery/connection.ts";
+import type { ClusterRoute, Context } from "./peers/context.ts";
+import { emptyRun, type Fanout, isOwnTopic, type Run } from "./publish/fanout.ts";
+import type { Publishing } from "./publish/publishing.ts";
+import type { Stalls } from "./publish/stalls.ts";
 import type { Subscribing } from "./subscribing.ts";
 
 export interface Flows {

@@ -8,13 +8,13 @@ import { encodeControl, type Packet, type SubscribePacket, type UnsubscribePacke
 import { Reason } from "../mqtt/reason.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { parseFilter } from "../mqtt/topic.ts";
-import type { Client } from "./client.ts";
-import type { Connection } from "./connection.ts";
-import type { Context } from "./context.ts";
-import type { Fences } from "./fences.ts";
-import type { Interest } from "./interest.ts";
-import type { MailDrops } from "./mail-drops.ts";
-import type { Retaining } from "./retaining.ts";
+import type { Client } from "./delivery/client.ts";
+import type { Connection } from "./delivery/connection.ts";
+import type { MailDrops } from "./drops/mail-drops.ts";
+import type { Context } from "./peers/context.ts";
+import type { Fences } from "./peers/fences.ts";
+import type { Interest } from "./peers/interest.ts";
+import type { Retaining } from "./publish/retaining.ts";
 
 export class Subscribing {
   readonly #context: Context;

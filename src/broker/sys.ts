@@ -5,10 +5,10 @@ import { encodeUtf8 } from "../base/bytes.ts";
 import { sysIntervalMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { makePublish } from "../mqtt/publish.ts";
-import type { Context } from "./context.ts";
-import type { Fanout } from "./fanout.ts";
-import { holdersOf } from "./refusals.ts";
-import { version } from "./version.ts";
+import { version } from "./core/version.ts";
+import type { Context } from "./peers/context.ts";
+import type { Fanout } from "./publish/fanout.ts";
+import { holdersOf } from "./publish/refusals.ts";
 
 /** Topics that hold the most credits of this broker's branch. */
 const holdersShown = 10;

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SignJWT } from "jose";
 import { hashForScram, hashPassword } from "../../src/access/hashes.ts";
-import type { BrokerOptions } from "../../src/broker/options.ts";
+import type { BrokerOptions } from "../../src/broker/core/options.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
 

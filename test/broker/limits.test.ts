@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hashPassword } from "../../src/access/hashes.ts";
-import type { BrokerOptions } from "../../src/broker/options.ts";
+import type { BrokerOptions } from "../../src/broker/core/options.ts";
 import { freePort } from "../bench/brokers.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";

@@ -1,9 +1,9 @@
 /** /livez: a broker that only another life can help says so; one that waits for the store does not. */
 import { expect, test } from "bun:test";
 import { livenessBeatMs, livenessBeatsMax, startBeatsMax } from "../../src/base/limits.ts";
-import { Health } from "../../src/broker/health.ts";
-import { Liveness } from "../../src/broker/liveness.ts";
 import type { CoordinatorState, ReadDone } from "../../src/coordinator/coordinator.ts";
+import { Health } from "../../src/server/health.ts";
+import { Liveness } from "../../src/server/liveness.ts";
 
 function stage() {
   let now = 0;

@@ -3,7 +3,7 @@
  * with which ZooKeeper ends a keeper session: it dies, and nobody notices but those who routed to it.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { walk } from "../../src/broker/mirror.ts";
+import { walk } from "../../src/coordinator/mirror.ts";
 import { brokerPath, interestPath } from "../../src/coordinator/paths.ts";
 import { ZooKeeperClient } from "../../src/zookeeper/client.ts";
 import { PlainStore } from "../../src/zookeeper/plain-store.ts";

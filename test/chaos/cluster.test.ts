@@ -4,9 +4,9 @@
  * MQTTZOO_OUTAGE_SECONDS sets how long the whole ensemble is away.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { audit } from "../../src/bank/audit.ts";
+import { audit } from "../../src/audit/audit.ts";
+import { takePicture } from "../../src/audit/picture.ts";
 import { sweepMs } from "../../src/base/limits.ts";
-import { takePicture } from "../../src/broker/picture.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
 import type { MqttConnection } from "../../src/client/connection.ts";
 import { connect } from "../../src/client/dial.ts";

@@ -1,8 +1,8 @@
 /** The load of the long trials: publishers, subscribers and devices that come back whenever they must; and its judges. */
-import { audit } from "../../src/bank/audit.ts";
+import { audit } from "../../src/audit/audit.ts";
+import { takePicture } from "../../src/audit/picture.ts";
 import { sweepMs } from "../../src/base/limits.ts";
 import type { Random } from "../../src/base/random.ts";
-import { takePicture } from "../../src/broker/picture.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
 import { PlainStore } from "../../src/zookeeper/plain-store.ts";
 import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";

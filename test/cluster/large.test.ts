@@ -1,7 +1,7 @@
 /** Messages that are larger than what ZooKeeper takes at once: they are stored in parts, and appear whole or not at all. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { walk } from "../../src/broker/mirror.ts";
+import { walk } from "../../src/coordinator/mirror.ts";
 import { eventually } from "../support/broker.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { type AnyPacket, RawClient } from "../support/raw-client.ts";

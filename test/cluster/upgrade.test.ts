@@ -3,9 +3,9 @@
  * that was acknowledged is lost, at no stage, and everybody hears everybody.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { audit } from "../../src/bank/audit.ts";
+import { audit } from "../../src/audit/audit.ts";
+import { takePicture } from "../../src/audit/picture.ts";
 import { sweepMs } from "../../src/base/limits.ts";
-import { takePicture } from "../../src/broker/picture.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
 import { PlainStore } from "../../src/zookeeper/plain-store.ts";
 import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";

@@ -1,5 +1,5 @@
 /** What must hold of manifests together, besides their types: what names something, names what is there. */
-import { defaultOptions } from "../../src/broker/options.ts";
+import { defaultOptions } from "../../src/broker/core/options.ts";
 import type { Manifest } from "./kustomize.ts";
 
 /** What comes before the drain, and what follows it: the last commits, and connections that linger. */

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { version } from "../../src/broker/version.ts";
+import { version } from "../../src/broker/core/version.ts";
 import { freePort } from "../bench/brokers.ts";
 import { startBroker } from "../support/broker.ts";
 import { faultsOf } from "./checks.ts";

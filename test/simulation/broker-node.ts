@@ -2,9 +2,9 @@
 import { messageOf, type OperatingError } from "../../src/base/errors.ts";
 import { shutdownWaitMs } from "../../src/base/limits.ts";
 import { Broker } from "../../src/broker/broker.ts";
-import { Connection } from "../../src/broker/connection.ts";
-import { type DialLink, LinkConnection } from "../../src/broker/links.ts";
-import { defaultOptions } from "../../src/broker/options.ts";
+import { defaultOptions } from "../../src/broker/core/options.ts";
+import { Connection } from "../../src/broker/delivery/connection.ts";
+import { type DialLink, LinkConnection } from "../../src/broker/peers/links.ts";
 import type { Transport } from "../../src/net/transport.ts";
 import { Turn } from "../../src/net/writer.ts";
 import type { KeeperClient } from "./keeper.ts";

@@ -1,10 +1,10 @@
 /** What must hold when the simulated world has come to rest, besides what the history says. */
 
-import { audit, boundBy, type Picture } from "../../src/bank/audit.ts";
+import { audit, boundBy, type Picture } from "../../src/audit/audit.ts";
+import { takePicture } from "../../src/audit/picture.ts";
 import { decodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { sweepMs } from "../../src/base/limits.ts";
-import type { Store } from "../../src/broker/mirror.ts";
-import { takePicture } from "../../src/broker/picture.ts";
+import type { Store } from "../../src/coordinator/mirror.ts";
 import { nameOf, partPath } from "../../src/coordinator/paths.ts";
 import { decodeMessageHead } from "../../src/mail/records.ts";
 import type { Publish } from "../../src/mqtt/publish.ts";

@@ -1,9 +1,9 @@
 /** Which format brokers write: the newest that all who live read; and a tree that is too new for this executable. */
 import { expect, test } from "bun:test";
+import { takePicture } from "../../src/audit/picture.ts";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { formats } from "../../src/base/formats.ts";
-import { takePicture } from "../../src/broker/picture.ts";
-import { formatOf, refuseCluster } from "../../src/broker/tree-format.ts";
+import { formatOf, refuseCluster } from "../../src/broker/peers/tree-format.ts";
 import type { Coordinator, WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { brokerPath, formatPath } from "../../src/coordinator/paths.ts";
 import type { KeeperClient } from "./keeper.ts";

@@ -5,8 +5,8 @@
 import { expect, test } from "bun:test";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { leftoversAfterMs, publisherLookMs } from "../../src/base/limits.ts";
-import { isPeer } from "../../src/broker/peer.ts";
-import { decodeStamp, type Stamp } from "../../src/broker/stamps.ts";
+import { isPeer } from "../../src/broker/peers/peer.ts";
+import { decodeStamp, type Stamp } from "../../src/broker/peers/stamps.ts";
 import { brokerPath, interestPath, publisherPath } from "../../src/coordinator/paths.ts";
 import { Device } from "./device.ts";
 import { World } from "./world.ts";

@@ -4,7 +4,7 @@
  */
 import { orphanPartsBusyMs, sweepMs } from "../../src/base/limits.ts";
 import type { Log } from "../../src/base/log.ts";
-import { defaultOptions } from "../../src/broker/options.ts";
+import { defaultOptions } from "../../src/broker/core/options.ts";
 import { hoards } from "./bounds.ts";
 import {
   creditLooksMax,

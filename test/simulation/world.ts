@@ -5,7 +5,7 @@
 import { keeperPacketBytesMax } from "../../src/base/limits.ts";
 import { type Log, silentLog } from "../../src/base/log.ts";
 import type { Random } from "../../src/base/random.ts";
-import { type BrokerOptions, defaultOptions } from "../../src/broker/options.ts";
+import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
 import { BrokerNode, wallStart } from "./broker-node.ts";
 import { Ensemble, type EnsembleOptions } from "./ensemble/ensemble.ts";
 import { SimulatedKeeper } from "./keeper.ts";

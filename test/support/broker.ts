@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLog } from "../../src/base/log.ts";
-import { type BrokerOptions, defaultOptions } from "../../src/broker/options.ts";
-import { type Server, startServer } from "../../src/broker/server.ts";
+import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
+import { type Server, startServer } from "../../src/server/server.ts";
 
 export interface TestBroker {
   readonly port: number;

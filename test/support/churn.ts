@@ -1,8 +1,8 @@
 /** Plays devices that come and go, and looks at what is left of them. */
 import { expect } from "bun:test";
-import { walk } from "../../src/broker/mirror.ts";
-import type { Server } from "../../src/broker/server.ts";
+import { walk } from "../../src/coordinator/mirror.ts";
 import { publishersPath, rootPaths } from "../../src/coordinator/paths.ts";
+import type { Server } from "../../src/server/server.ts";
 import { churn } from "../bench/churn-load.ts";
 import { eventually } from "./broker.ts";
 

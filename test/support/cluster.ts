@@ -1,7 +1,7 @@
 /** Brokers of one cluster in this process, on a real ZooKeeper. */
 import { createLog, silentLog } from "../../src/base/log.ts";
-import { type BrokerOptions, defaultOptions } from "../../src/broker/options.ts";
-import { type Server, startServer } from "../../src/broker/server.ts";
+import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
+import { type Server, startServer } from "../../src/server/server.ts";
 import { eventually } from "./broker.ts";
 import { sharedZooKeeper } from "./zookeeper.ts";
 

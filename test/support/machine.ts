@@ -2,8 +2,8 @@
 import { silentLog } from "../../src/base/log.ts";
 import { systemRandom } from "../../src/base/random.ts";
 import { Broker } from "../../src/broker/broker.ts";
-import { Connection } from "../../src/broker/connection.ts";
-import { defaultOptions } from "../../src/broker/options.ts";
+import { defaultOptions } from "../../src/broker/core/options.ts";
+import { Connection } from "../../src/broker/delivery/connection.ts";
 import type { Coordinator } from "../../src/coordinator/coordinator.ts";
 import { Turn } from "../../src/net/writer.ts";
 import { instantCoordinator } from "./instant-coordinator.ts";

@@ -11,7 +11,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "bank: what a session is owed lies in a mail drop for a time that chance decides",
-    file: "src/broker/fanout.ts",
+    file: "src/broker/publish/fanout.ts",
     find: 'return qos > 0 && lastingOf(route) > 0 ? "mailbox" : "drop";',
     replace: 'return qos > 0 && lastingOf(route) < 0 ? "mailbox" : "drop";',
     tests: "test/broker/bank.test.ts",
@@ -25,7 +25,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "bank: the shortest time to live may be above the longest",
-    file: "cli/options.ts",
+    file: "cli/flags/options.ts",
     find: "if (Number(low.value) <= Number(high.value)) return;",
     replace: "if (low !== high) return;",
     tests: "test/cli/cli.test.ts",
@@ -82,14 +82,14 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "bank: a publish is refused before the vault has answered",
-    file: "src/broker/publishing.ts",
+    file: "src/broker/publish/publishing.ts",
     find: "const isKnown = admission.cause",
     replace: "const isKnown = heldAt > 0 || admission.cause",
     tests: "test/broker/bank.test.ts",
   },
   {
     what: "bank: idle brokers are not asked for what they have in reserve",
-    file: "src/broker/banking.ts",
+    file: "src/broker/core/banking.ts",
     find: "if (account.free < least) this.#askOthers();",
     replace: "",
     tests: "test/simulation/bank.test.ts",

@@ -113,7 +113,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "load: what is lost is not counted",
-    file: "cli/bench-report.ts",
+    file: "cli/bench/bench-report.ts",
     find: "Math.max(0, (expected ?? 0) - counts.received)",
     replace: "Math.max(0, Math.min(0, (expected ?? 0) - counts.received))",
     tests: "test/cli/bench.test.ts",
@@ -121,7 +121,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "doctor: a message that comes twice is not seen",
-    file: "cli/doctor-checks.ts",
+    file: "cli/doctor/doctor-checks.ts",
     find: "if (qos === 2 && (await to.nextIfAny(topic, silenceMs)) !== undefined)",
     replace: "if (qos === 2 && to === undefined)",
     tests: "test/cli/doctor.test.ts",

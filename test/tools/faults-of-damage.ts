@@ -103,7 +103,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "disk: a full disk takes what is new",
-    file: "src/broker/publish-admission.ts",
+    file: "src/broker/publish/publish-admission.ts",
     find: "if (coordinator.isFull === true)",
     replace: "if (coordinator.isFull === undefined)",
     tests: full,

@@ -6,14 +6,14 @@ const retained = "test/simulation/retained.test.ts";
 export const faults: readonly Fault[] = [
   {
     what: "mirrors: an answer is applied though this broker has begun to write",
-    file: "src/broker/mirror.ts",
+    file: "src/coordinator/mirror.ts",
     find: "    if (!this.#options.concerns(path)) return;\n    this.note",
     replace: "    this.note",
     tests: retained,
   },
   {
     what: "mirrors: what is not known here is not cleared",
-    file: "src/broker/retaining.ts",
+    file: "src/broker/publish/retaining.ts",
     find: "if (!isKnown && coordinator.isAlone && ",
     replace: "if (!isKnown && ",
     tests: retained,
@@ -27,7 +27,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "mirrors: a level whose message was cleared stays when those below it go",
-    file: "src/broker/retaining.ts",
+    file: "src/broker/publish/retaining.ts",
     find: "        this.#sweep.note(path);\n",
     replace: "",
     tests: retained,
@@ -62,7 +62,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "mirrors: nobody looks after a session that is forgotten",
-    file: "src/broker/mail-watch.ts",
+    file: "src/broker/delivery/mail-watch.ts",
     find: "    mailbox.load();",
     replace: "",
     tests: "test/simulation/liveness.test.ts",
@@ -76,21 +76,21 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "mirrors: what is told of a session kept here is left aside, whoever has done it",
-    file: "src/broker/directory.ts",
+    file: "src/broker/peers/directory.ts",
     find: "if (!isOwn) this.#context.evict(client);",
     replace: "void isOwn;",
     tests: "test/simulation/released.test.ts",
   },
   {
     what: "mirrors: what was left aside before a session was lost is not read",
-    file: "src/broker/directory.ts",
+    file: "src/broker/peers/directory.ts",
     find: 'if (state === "CONNECTED") this.#mirror.refresh(path);',
     replace: "void state;",
     tests: "test/simulation/released.test.ts",
   },
   {
     what: "mirrors: who subscribes gets what is held here, though others have been acknowledged newer messages",
-    file: "src/broker/catching-up.ts",
+    file: "src/broker/publish/catching-up.ts",
     find: "    this.#waiting.push(done);\n",
     replace: "    done();\n",
     tests: retained,

@@ -75,7 +75,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "tree: a stranger's record is an error of our own",
-    file: "src/broker/strangers.ts",
+    file: "src/broker/core/strangers.ts",
     find: "if (!isBadFormat(error)) throw error;",
     replace: "if (error !== undefined) throw error;",
     tests: "test/unit/strangers.test.ts",
@@ -124,7 +124,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "tree: a broker that is stuck says that it lives",
-    file: "src/broker/liveness.ts",
+    file: "src/server/liveness.ts",
     find: "sign !== undefined && sign === seen.sign ? seen.beats + 1 : 0",
     replace: "sign !== undefined && sign !== seen.sign ? seen.beats + 1 : 0",
     tests: "test/broker/liveness.test.ts",

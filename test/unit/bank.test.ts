@@ -1,13 +1,13 @@
 /** The bank against a naive model: prices, accounts that several branches change at once, and what the audit finds. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { audit, type Picture } from "../../src/audit/audit.ts";
+import { takePicture } from "../../src/audit/picture.ts";
 import { capitalMax, encodeGrant, encodeVault } from "../../src/bank/account-records.ts";
 import { Accounts, type CapitalChange, type Standing } from "../../src/bank/accounts.ts";
-import { audit, type Picture } from "../../src/bank/audit.ts";
 import { Branch, type Reservation } from "../../src/bank/branch.ts";
 import { drawTtl, type Keeping, priceOf, type TtlPolicy } from "../../src/bank/price.ts";
 import { type Repair, repairAccounts } from "../../src/bank/repair.ts";
-import { takePicture } from "../../src/broker/picture.ts";
 import type { KeeperClient } from "../simulation/keeper.ts";
 import { World } from "../simulation/world.ts";
 

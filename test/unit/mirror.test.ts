@@ -1,7 +1,7 @@
 /** A mirror holds what its part of the tree holds, whatever happens while it is read, and after contact was lost. */
 import { expect, test } from "bun:test";
 import { decodeUtf8, encodeUtf8 } from "../../src/base/bytes.ts";
-import { Mirror } from "../../src/broker/mirror.ts";
+import { Mirror } from "../../src/coordinator/mirror.ts";
 import type { SimulatedKeeper } from "../simulation/keeper.ts";
 import { World } from "../simulation/world.ts";
 

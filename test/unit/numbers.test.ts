@@ -1,7 +1,7 @@
 /** Numbers that grow: what is counted in 32 bits, or written in so many digits, goes on beyond them. */
 import { expect, test } from "bun:test";
 import { readUint32 } from "../../src/base/bytes.ts";
-import { Peer } from "../../src/broker/peer.ts";
+import { Peer } from "../../src/broker/peers/peer.ts";
 import { FrameType } from "../../src/link/frames.ts";
 import { Link } from "../../src/link/link.ts";
 import { epochOfId, Mail } from "../../src/mail/mail.ts";

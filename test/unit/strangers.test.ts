@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { encodeUtf8 } from "../../src/base/bytes.ts";
 import { isBadFormat } from "../../src/base/errors.ts";
 import { createLog } from "../../src/base/log.ts";
-import { Strangers } from "../../src/broker/strangers.ts";
+import { Strangers } from "../../src/broker/core/strangers.ts";
 import { decodeStored } from "../../src/mail/parts.ts";
 import {
   decodeMessageHead,

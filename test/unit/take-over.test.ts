@@ -2,10 +2,10 @@
 import { expect, test } from "bun:test";
 import { claimPatienceMs, claimUnlinkedMs, fencePatienceMs } from "../../src/base/limits.ts";
 import { Timers } from "../../src/base/timers.ts";
-import type { Context } from "../../src/broker/context.ts";
-import { defaultOptions } from "../../src/broker/options.ts";
-import type { Peer } from "../../src/broker/peer.ts";
-import { TakeOver, type TakeOverParts } from "../../src/broker/take-over.ts";
+import { TakeOver, type TakeOverParts } from "../../src/broker/connect/take-over.ts";
+import { defaultOptions } from "../../src/broker/core/options.ts";
+import type { Context } from "../../src/broker/peers/context.ts";
+import type { Peer } from "../../src/broker/peers/peer.ts";
 
 /** Two other brokers, which are asked and never answer. */
 function scene() {

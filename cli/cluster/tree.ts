@@ -1,0 +1,141 @@
+/** Where a tool finds the tree: on ZooKeeper, or in the data folder of a broker that runs alone. */
+import { type Command, Option } from "commander";
+import type { Picture } from "../../src/audit/audit.ts";
+import { takePicture } from "../../src/audit/picture.ts";
+import { systemClock } from "../../src/base/clock.ts";
+import { OperatingError } from "../../src/base/errors.ts";
+import type { Coordinator } from "../../src/coordinator/coordinator.ts";
+import { read } from "../../src/coordinator/mirror.ts";
+import { bankPath } from "../../src/coordinator/paths.ts";
+import { EmbeddedCoordinator } from "../../src/embedded/embedded-coordinator.ts";
+import { openReader } from "../../src/embedded/reader.ts";
+import { dialControl } from "../../src/server/control.ts";
+import { type KeeperFiles, readKeeperFiles } from "../../src/server/files.ts";
+import { ZooKeeperError } from "../../src/zookeeper/codes.ts";
+import { PlainStore } from "../../src/zookeeper/plain-store.ts";
+import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
+
+/** Where a tool looks, and how it prints. */
+export interface Flags extends Where {
+  readonly json?: boolean;
+}
+
+export interface Where extends KeeperFiles {
+  readonly zk?: string;
+  readonly data?: string;
+}
+
+export interface Tree extends Pick<Coordinator, "read" | "write"> {
+  /** What is damaged in the store itself, each in words; ZooKeeper looks after its own. */
+  damage(): readonly string[];
+  close(): Promise<void>;
+}
+
+/** Opens the tree. Throws `OperatingError`. `how` "write": a broker that runs on the folder does it, for only it may write there. */
+export async function openTree({ zk, data, ...files }: Where, how: "read" | "write"): Promise<Tree> {
+  if (zk !== undefined) {
+    const zookeeper = await connectKeeper(zk, files);
+    const store = new PlainStore(zookeeper);
+    await checkRights(store, zk).catch((error) => zookeeper.close().then(() => Promise.reject(error)));
+    return {
+      read: (operations, done) => store.read(operations, done),
+      write: (operations, done) => store.write(operations, done),
+      damage: () => [],
+      close: () => zookeeper.close(),
+    };
+  }
+  const folder = data ?? "mqttzoo-data";
+  if (how === "read") {
+    const { read, verify } = openReader(folder);
+    const write = (): never => {
+      throw new Error("assertion failed: the tree was opened for reading");
+    };
+    return { read, write, damage: () => verify()?.findings ?? [], close: () => Promise.resolve() };
+  }
+  const control = await dialControl(folder);
+  if (control !== undefined) return { ...control, damage: () => [], close: () => Promise.resolve(control.close()) };
+  const store = await EmbeddedCoordinator.open(folder).catch((error: OperatingError) => {
+    if (error.code !== "EBUSY") throw error;
+    throw new OperatingError("EBUSY", `a broker is using ${folder} and cannot be asked: end it first`);
+  });
+  return {
+    read: (operations, done) => store.read(operations, done),
+    write: (operations, done) => store.write(operations, done),
+    damage: () => [],
+    close: () => new Promise((resolve) => store.close(resolve)),
+  };
+}
+
+/** What may not be read looks like what is not there: better no picture than a false one. */
+async function checkRights(store: PlainStore, zk: string): Promise<void> {
+  const [bank] = await read(store, [{ kind: "get", path: bankPath }]);
+  if (bank === "NoAuth")
+    throw new OperatingError("ENOAUTH", `the tree at ${zk} is closed to us: give the brokers' --zk-auth-file`);
+}
+
+export function addCommand(to: Command, name: string, description: string): Command {
+  const command = to.command(name).description(description).helpOption("--help", "print this help");
+  return withPlace(command).option("--json", "print one JSON object a line");
+}
+
+function connectKeeper(zk: string, files: KeeperFiles): Promise<ZooKeeper> {
+  return ZooKeeper.connect(zk.includes("/") ? zk : `${zk}/mqttzoo`, readKeeperFiles(files));
+}
+
+/** Reads what ZooKeeper knows of a cluster, `what` in words. Rejects with `OperatingError`. */
+export async function withCluster<Result>(
+  { zk, what, ...files }: KeeperFiles & { readonly zk: string; readonly what: string },
+  use: (zookeeper: ZooKeeper) => Promise<Result>,
+): Promise<Result> {
+  const zookeeper = await connectKeeper(zk, files);
+  try {
+    return await use(zookeeper);
+  } catch (error) {
+    if (!(error instanceof ZooKeeperError)) throw error;
+    const why = error.code === "NoNode" ? "there is no cluster at this chroot" : error.message;
+    throw new OperatingError("EZOOKEEPER", `cannot read the ${what} at ${zk}: ${why}`);
+  } finally {
+    await zookeeper.close();
+  }
+}
+
+/** How ZooKeeper is reached, as the broker has it. */
+export function withKeeper(command: Command): Command {
+  const option = (flags: string, help: string, variable: string): Option =>
+    new Option(flags, `${help} (env: ${variable})`).env(variable);
+  return command
+    .addOption(option("--zk <HOSTS>", "ZooKeeper servers, and the cluster's chroot", "MQTTZOO_ZK"))
+    .addOption(option("--zk-auth-file <FILE>", "file with user:password for ZooKeeper", "MQTTZOO_ZK_AUTH_FILE"))
+    .addOption(option("--zk-tls-ca <FILE>", "who signs ZooKeeper's certificates: TLS", "MQTTZOO_ZK_TLS_CA"))
+    .addOption(option("--zk-tls-cert <FILE>", "certificate to show to ZooKeeper", "MQTTZOO_ZK_TLS_CERT"))
+    .addOption(option("--zk-tls-key <FILE>", "its private key", "MQTTZOO_ZK_TLS_KEY"));
+}
+
+/** Where the tree is. */
+export function withPlace(command: Command): Command {
+  return withKeeper(command).addOption(
+    new Option("--data <DIR>", "folder of a broker that runs alone (default: mqttzoo-data; env: MQTTZOO_DATA)").env(
+      "MQTTZOO_DATA",
+    ),
+  );
+}
+
+export async function withTree<Result>(
+  where: Where,
+  how: "read" | "write",
+  use: (tree: Tree) => Promise<Result>,
+): Promise<Result> {
+  const tree = await openTree(where, how);
+  try {
+    return await use(tree);
+  } finally {
+    await tree.close();
+  }
+}
+
+export async function pictureOf(tree: Tree): Promise<Picture> {
+  const taken = await takePicture(tree, systemClock.wall());
+  if (taken === undefined)
+    throw new OperatingError("EBANK", "there is no bank here: no broker has been started on it yet");
+  return taken;
+}

@@ -1,0 +1,144 @@
+/** The broker that the doctor looks at: connections to it, and messages through it, each with its patience. */
+import { decodeUtf8 } from "../../src/base/bytes.ts";
+import { systemClock } from "../../src/base/clock.ts";
+import { OperatingError } from "../../src/base/errors.ts";
+import { systemRandom } from "../../src/base/random.ts";
+import type { MqttConnection } from "../../src/client/connection.ts";
+import type {
+  ConnectionOptions,
+  Message,
+  PublishOptions,
+  SubscribeOptions,
+} from "../../src/client/connection-options.ts";
+import { connect, type Place } from "../../src/client/dial.ts";
+import { within } from "../../src/client/patience.ts";
+import type { ProtocolVersion } from "../../src/mqtt/constants.ts";
+import { describeReason, Reason } from "../../src/mqtt/reason.ts";
+
+/** What does not come by then does not come; in ms. */
+const patienceMs = 2000;
+/** Seconds until CONNECT must be answered. */
+const connectPatience = 5;
+
+/** One connection that remembers what has come. */
+export class Visit {
+  readonly connection: MqttConnection;
+  readonly #messages: Message[];
+  #wake: () => void = () => {};
+
+  constructor(connection: MqttConnection, messages: Message[]) {
+    this.connection = connection;
+    this.#messages = messages;
+  }
+
+  /** A message has come. */
+  readonly heard = (): void => this.#wake();
+
+  /** Rejects with `OperatingError` if the broker refuses it. Resolves with the granted QoS. */
+  async subscribe(filter: string, options: SubscribeOptions = {}): Promise<number> {
+    const [code = Reason.unspecifiedError] = await inTime(this.connection.subscribe([filter], options), "SUBACK");
+    if (code >= Reason.unspecifiedError) throw new OperatingError("EREFUSED", `SUBACK says ${describeReason(code)}`);
+    return code;
+  }
+
+  /** Rejects with `OperatingError` if the broker refuses it. */
+  async publish(topic: string, text: string | Uint8Array, options: PublishOptions = {}): Promise<void> {
+    const reason = await inTime(this.connection.publish(topic, text, options), "the acknowledgement of a publish");
+    if (reason >= Reason.unspecifiedError)
+      throw new OperatingError("EREFUSED", `PUBACK says ${describeReason(reason)}`);
+  }
+
+  /** The next message on a topic that begins so, or any; rejects if none comes. */
+  async next(topicStart = ""): Promise<Message> {
+    const found = await this.nextIfAny(topicStart, patienceMs);
+    if (found === undefined) throw new OperatingError("ENOTHING", "no message came");
+    return found;
+  }
+
+  /** ... or undefined, if none comes within `ms`. */
+  async nextIfAny(topicStart: string, ms: number): Promise<Message | undefined> {
+    const giveUpAt = systemClock.now() + ms;
+    for (;;) {
+      const at = this.#messages.findIndex(({ topic }) => topic.startsWith(topicStart));
+      if (at !== -1) return this.#messages.splice(at, 1)[0];
+      const left = giveUpAt - systemClock.now();
+      if (left <= 0) return undefined;
+      const woken = new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      await within(woken, { ms: left, late: () => new Error("late") }).catch(() => {});
+    }
+  }
+
+  leave(): void {
+    this.connection.disconnect();
+  }
+}
+
+export class Patient {
+  readonly place: Place;
+  /** The best version that it speaks. */
+  version: ProtocolVersion = 5;
+  readonly #options: ConnectionOptions;
+  readonly #visits: Visit[] = [];
+  readonly #root: string;
+
+  constructor(place: Place, options: ConnectionOptions, root: string) {
+    this.place = place;
+    this.#options = options;
+    this.#root = `${root}/${systemRandom.hex(4)}`;
+  }
+
+  get isLocal(): boolean {
+    return /^(localhost|127\.|::1$)/.test(this.place.host) || this.place.socket !== undefined;
+  }
+
+  get isEncrypted(): boolean {
+    return this.#options.tls !== undefined;
+  }
+
+  get hasLogin(): boolean {
+    return (this.#options.username ?? this.#options.password ?? this.#options.tls?.cert) !== undefined;
+  }
+
+  /** A topic that nobody else uses. */
+  topic(name: string): string {
+    return `${this.#root}/${name}`;
+  }
+
+  /** Rejects with `OperatingError`. */
+  async visit(more: ConnectionOptions = {}): Promise<Visit> {
+    const messages: Message[] = [];
+    const visits: Visit[] = [];
+    const connection = await connect({
+      ...this.#options,
+      ...this.place,
+      version: this.version,
+      connectTimeout: connectPatience,
+      clientId: `doctor-${systemRandom.hex(6)}`,
+      clean: true,
+      ...more,
+      onMessage: (message) => {
+        messages.push(message);
+        visits[0]?.heard();
+      },
+    });
+    const visit = new Visit(connection, messages);
+    visits.push(visit);
+    this.#visits.push(visit);
+    return visit;
+  }
+
+  leave(): void {
+    for (const visit of this.#visits) visit.leave();
+  }
+}
+
+export function textOf({ payload }: Message): string {
+  return decodeUtf8(payload);
+}
+
+function inTime<Value>(promise: Promise<Value>, what: string): Promise<Value> {
+  const late = (): Error => new OperatingError("ELATE", `${what} did not come within ${patienceMs / 1000} s`);
+  return within(promise, { ms: patienceMs, late });
+}

@@ -1,0 +1,104 @@
+/**
+ * Where the broker's options come from: a flag, an environment variable `MQTTZOO_…`, a key of the configuration file. A flag
+ * beats a variable beats the file beats the default.
+ */
+import { readFileSync } from "node:fs";
+import { type Command, Option } from "commander";
+import { messageOf, OperatingError } from "../../src/base/errors.ts";
+import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
+import { type OptionSpec, specs } from "./option-specs.ts";
+
+export type Source = "flag" | "environment" | "file" | "default";
+
+export interface ResolvedOption {
+  readonly name: string;
+  readonly value: string | number | boolean | readonly string[];
+  readonly source: Source;
+}
+
+export function addBrokerOptions(command: Command): Command {
+  for (const spec of specs) {
+    const help = `${spec.help} (default: ${spec.shown ?? defaultOptions[spec.key]}; env: ${variableOf(spec.key)})`;
+    const flag = spec.value === undefined ? "" : ` <${spec.value}>`;
+    const option = new Option(`--${nameOf(spec.key)}${flag}`, help);
+    if (spec.isList) option.argParser((text: string, before: readonly string[] = []) => [...before, text]);
+    command.addOption(option);
+  }
+  return command.addOption(
+    new Option("--config <FILE>", "YAML file with any of these options, by their long names (env: MQTTZOO_CONFIG)"),
+  );
+}
+
+/** Brings flags, variables and file together. Throws `OperatingError` that names the source of a bad value. */
+export function resolveOptions(
+  flags: Record<string, unknown>,
+  env: Record<string, string | undefined>,
+): ResolvedOption[] {
+  const path = (flags.config as string | undefined) ?? env.MQTTZOO_CONFIG;
+  const file = path === undefined ? {} : readConfigFile(path);
+  const resolved = specs.map((spec): ResolvedOption => {
+    const name = nameOf(spec.key);
+    const candidates: readonly [Source, unknown, string][] = [
+      ["flag", flags[spec.key], `--${name}`],
+      ["environment", env[variableOf(spec.key)], variableOf(spec.key)],
+      ["file", file[name], `${name} in ${path}`],
+    ];
+    const found = candidates.find(([, value]) => value !== undefined);
+    if (found === undefined) return { name, value: defaultOptions[spec.key], source: "default" };
+    const [source, value, place] = found;
+    const parseOne = (text: string): string | number | boolean => parseValue(spec, text, place);
+    if (!spec.isList) return { name, value: parseOne(String(value)), source };
+    const texts: readonly unknown[] = Array.isArray(value) ? value : String(value).split(/\s+/).filter(Boolean);
+    return { name, value: texts.map((text) => String(parseOne(String(text)))), source };
+  });
+  checkOrder(resolved, "bankTtlMin", "bankTtlMax");
+  return resolved;
+}
+
+/** Throws `OperatingError` if the option that is the least of two is above the other. */
+function checkOrder(resolved: readonly ResolvedOption[], least: keyof BrokerOptions, most: keyof BrokerOptions): void {
+  const find = (key: string): ResolvedOption => resolved[specs.findIndex((spec) => spec.key === key)]!;
+  const [low, high] = [find(least), find(most)];
+  if (Number(low.value) <= Number(high.value)) return;
+  const describe = ({ name, value, source }: ResolvedOption): string => `--${name} ${value} (${source})`;
+  throw new OperatingError("EUSAGE", `${describe(low)} is above ${describe(high)}`);
+}
+
+export function toBrokerOptions(resolved: readonly ResolvedOption[]): BrokerOptions {
+  return Object.fromEntries(specs.map((spec, index) => [spec.key, resolved[index]!.value])) as unknown as BrokerOptions;
+}
+
+function readConfigFile(path: string): Record<string, unknown> {
+  let parsed: unknown;
+  try {
+    parsed = Bun.YAML.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new OperatingError("EUSAGE", `cannot read the configuration ${path}: ${messageOf(error)}`);
+  }
+  if (parsed === null || parsed === undefined) return {};
+  if (typeof parsed !== "object" || Array.isArray(parsed)) {
+    throw new OperatingError("EUSAGE", `the configuration ${path} must be lines of "option: value"`);
+  }
+  const known = new Set(specs.map((spec) => nameOf(spec.key)));
+  for (const key of Object.keys(parsed)) {
+    if (!known.has(key))
+      throw new OperatingError("EUSAGE", `unknown option ${key} in ${path}; known are ${[...known].join(", ")}`);
+  }
+  return parsed as Record<string, unknown>;
+}
+
+function parseValue(spec: OptionSpec, text: string, place: string): string | number | boolean {
+  try {
+    return spec.parse(text);
+  } catch (error) {
+    throw new OperatingError("EUSAGE", `${place}: ${messageOf(error)}`);
+  }
+}
+
+function nameOf(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+function variableOf(key: string): string {
+  return `MQTTZOO_${nameOf(key).replaceAll("-", "_").toUpperCase()}`;
+}

@@ -1,0 +1,77 @@
+/** What stands behind flags: texts become values, or an error that says what would have been right. */
+import { parseFilter } from "../../src/mqtt/topic.ts";
+import { parseConnectString } from "../../src/zookeeper/connect-string.ts";
+
+export function parseText(text: string): string {
+  if (text === "") throw new Error("must not be empty");
+  return text;
+}
+
+export function parseFlag(text: string): boolean {
+  if (["true", "1", "yes", "on"].includes(text)) return true;
+  if (["false", "0", "no", "off", ""].includes(text)) return false;
+  throw new Error(`${JSON.stringify(text)} is neither true nor false`);
+}
+
+/** -1: none. */
+export function parsePort(text: string): number {
+  return text === "none" ? -1 : integer(0, 65_535)(text);
+}
+
+export function parseUrl(text: string): string {
+  if (!URL.canParse(text) || !/^https?:/.test(text))
+    throw new Error(`${JSON.stringify(text)} is no http:// or https:// URL`);
+  return text;
+}
+
+export function parseDrop(text: string): string {
+  const filter = parseFilter(text);
+  if (filter === undefined || filter.group !== undefined || text.startsWith("$"))
+    throw new Error(`${JSON.stringify(text)} is no topic filter of a mail drop`);
+  return text;
+}
+
+export function parseServers(text: string): string {
+  parseConnectString(text);
+  return text;
+}
+
+export function integer(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max))
+      throw new Error(`${JSON.stringify(text)} is not a whole number from ${min} to ${max}`);
+    return value;
+  };
+}
+
+/** Whole seconds, or with a unit: 30, 30s, 10m, 24h, 7d. */
+export function duration(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const match = /^(\d+)([smhd]?)$/.exec(text);
+    const unit = { "": 1, s: 1, m: 60, h: 3600, d: 86_400 }[(match?.[2] ?? "") as "" | "s" | "m" | "h" | "d"];
+    const value = match === null ? Number.NaN : Number(match[1]) * unit;
+    if (!(value >= min && value <= max))
+      throw new Error(`${JSON.stringify(text)} is no time from ${min} to ${max} seconds; write 30, 30s, 10m or 24h`);
+    return value;
+  };
+}
+
+const sizeUnits = { "": 1, k: 1024, M: 1024 ** 2, G: 1024 ** 3 };
+
+export function size(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const match = /^(\d+)([kMG]?)i?B?$/.exec(text);
+    const value = match === null ? Number.NaN : Number(match[1]) * sizeUnits[match[2] as keyof typeof sizeUnits];
+    if (!(value >= min && value <= max))
+      throw new Error(`${JSON.stringify(text)} is not a size from ${min} to ${max} bytes; write 65536, 64k or 8M`);
+    return value;
+  };
+}
+
+export function oneOf(values: readonly string[]): (text: string) => string {
+  return (text) => {
+    if (!values.includes(text)) throw new Error(`${JSON.stringify(text)} is none of ${values.join(", ")}`);
+    return text;
+  };
+}

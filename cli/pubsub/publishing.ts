@@ -1,0 +1,107 @@
+/**
+ * Publishes messages one after the other, so many at once. Where there are several brokers it goes on at another one when the
+ * connection is lost; what was under way is sent again there.
+ */
+import { OperatingError } from "../../src/base/errors.ts";
+import { ClientSession } from "../../src/client/client-session.ts";
+import type { MqttConnection } from "../../src/client/connection.ts";
+import type { PublishOptions } from "../../src/client/connection-options.ts";
+import { Reason } from "../../src/mqtt/reason.ts";
+import type { Connection } from "../flags/connection-options.ts";
+import { connectAgain, connectAny } from "./staying.ts";
+
+/** Bytes that may wait for a broker that takes them slowly. */
+const unsentMax = 1024 * 1024;
+
+export interface PublishingOptions {
+  readonly topic: string;
+  /** Publishes at QoS 1 and 2 that are not acknowledged, at most. */
+  readonly inflight: number;
+  readonly publish: PublishOptions;
+  /** Told for people what happens: at which broker it is, and why it is there no more. */
+  readonly onConnected: (remote: string) => void;
+  readonly onLost: (why: string) => void;
+}
+
+export class Publishing {
+  readonly #connection: Connection;
+  readonly #options: PublishingOptions;
+  readonly #session = new ClientSession((_, reason) => this.#settled(reason));
+  readonly #refusals: number[] = [];
+  /** Undefined: there is none now. */
+  #client: MqttConnection | undefined;
+  #failure: OperatingError | undefined;
+  /** Something has changed that somebody may wait for. */
+  #changed: () => void = () => {};
+
+  constructor(connection: Connection, options: PublishingOptions) {
+    this.#connection = connection;
+    this.#options = options;
+  }
+
+  /** Resolves with the reasons of those that were refused. Rejects with `OperatingError`. */
+  async run(messages: AsyncIterable<Uint8Array | string>): Promise<readonly number[]> {
+    const { topic, inflight, publish } = this.#options;
+    this.#use(await connectAny(this.#connection, this.#callbacks));
+    for await (const message of messages) {
+      const client = await this.#connected();
+      // What becomes of it, `#settled` and `#lost` are told.
+      client.publish(topic, message, publish).catch(() => {});
+      await this.#until(() => this.#session.outgoing.size < inflight);
+      if (client.unsent > unsentMax) await client.ping().catch(() => {});
+    }
+    await this.#until(() => this.#session.outgoing.size === 0);
+    const client = this.#client;
+    this.#client = undefined;
+    client?.disconnect(this.#connection.properties.disconnect);
+    return this.#refusals;
+  }
+
+  get #callbacks() {
+    return { session: this.#session, onClose: (why: string) => this.#lost(why) };
+  }
+
+  #use(client: MqttConnection): void {
+    this.#client = client;
+    this.#options.onConnected(client.remote);
+    this.#changed();
+    // It may be gone already, and nobody was told: there was no client yet.
+    if (client.whyClosed !== undefined) this.#lost(client.whyClosed);
+  }
+
+  #lost(why: string): void {
+    // While there is none, whoever connects is told what goes wrong.
+    if (this.#client === undefined) return;
+    this.#client = undefined;
+    if (!this.#connection.hasOthers) return this.#fail(new OperatingError("ECLOSED", why));
+    this.#options.onLost(`${why}; connecting again`);
+    connectAgain(this.#connection, this.#callbacks, this.#options.onLost).then(
+      (client) => this.#use(client),
+      (error) => this.#fail(error),
+    );
+  }
+
+  #settled(reason: number): void {
+    if (reason >= Reason.unspecifiedError) this.#refusals.push(reason);
+    this.#changed();
+  }
+
+  #fail(error: OperatingError): void {
+    this.#failure = error;
+    this.#changed();
+  }
+
+  async #connected(): Promise<MqttConnection> {
+    await this.#until(() => this.#client !== undefined);
+    return this.#client!;
+  }
+
+  async #until(isSo: () => boolean): Promise<void> {
+    while (!isSo()) {
+      if (this.#failure !== undefined) throw this.#failure;
+      await new Promise<void>((resolve) => {
+        this.#changed = resolve;
+      });
+    }
+  }
+}

@@ -1,0 +1,55 @@
+/** One of several brokers: the first that takes us, and another one when it is gone. */
+import { messageOf, OperatingError } from "../../src/base/errors.ts";
+import { systemRandom } from "../../src/base/random.ts";
+import { Backoff } from "../../src/client/backoff.ts";
+import type { MqttConnection } from "../../src/client/connection.ts";
+import type { ConnectionOptions } from "../../src/client/connection-options.ts";
+import { connect, type Place } from "../../src/client/dial.ts";
+import type { Connection } from "../flags/connection-options.ts";
+
+/** A broker that takes a connection and says nothing is given up for another one; in s. */
+const patience = 5;
+
+/** Rejects with `OperatingError` that says what the last of them said. */
+export async function connectAny(connection: Connection, more: Partial<ConnectionOptions>): Promise<MqttConnection> {
+  const { options } = connection;
+  const places = await connection.places();
+  let last: unknown;
+  for (const place of places) {
+    const all = { ...options, ...more, ...place, ...(places.length > 1 ? { connectTimeout: patience } : {}) };
+    try {
+      return await connectAsItCan(all);
+    } catch (error) {
+      last = error;
+    }
+  }
+  throw last;
+}
+
+/** Connects with MQTT 5, or with 3.1.1 where a broker knows nothing newer and nobody has said which. */
+export async function connectAsItCan(options: ConnectionOptions & Place): Promise<MqttConnection> {
+  try {
+    return await connect(options);
+  } catch (error) {
+    if (options.version !== undefined || !(error instanceof OperatingError) || error.code !== "EVERSION") throw error;
+    return connect({ ...options, version: 4 });
+  }
+}
+
+/** Connects until it can be done, after a connection is lost; with full jitter, so that not all come at once. */
+export async function connectAgain(
+  connection: Connection,
+  more: Partial<ConnectionOptions>,
+  tell: (why: string) => void,
+): Promise<MqttConnection> {
+  const backoff = new Backoff({}, systemRandom);
+  for (;;) {
+    await Bun.sleep(backoff.next());
+    try {
+      return await connectAny(connection, { ...more, connectTimeout: patience });
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      tell(messageOf(error));
+    }
+  }
+}

@@ -1,0 +1,54 @@
+/** A picture of everything that the bank's audit, and whoever asks for a statement, wants to know of the tree. */
+import { decodeGrant, decodeVault } from "../bank/account-records.ts";
+import { refuseNewer } from "../broker/peers/tree-format.ts";
+import { read, type Store, walk } from "../coordinator/mirror.ts";
+import { bankPath, branchesPath, decodeName, messageMark, nameOf } from "../coordinator/paths.ts";
+import { quietReader } from "../mail/record-reader.ts";
+import type { MessageHead } from "../mail/records.ts";
+import type { Picture, StoredMessage, StoredSlip } from "./audit.ts";
+import { walkMessages, walkRetained, walkSlips } from "./stored.ts";
+
+/** Bytes of what stands where an account should be. */
+const damagedShown = 80;
+
+type Where = Pick<StoredMessage, "bytes" | "isRetained">;
+
+/**
+ * Undefined: there is no bank. A tree that is written meanwhile is seen at several times. Rejects with `OperatingError`
+ * if it is written in a format that is newer than what this executable reads.
+ */
+export async function takePicture(store: Store, now: number): Promise<Picture | undefined> {
+  await refuseNewer(store);
+  const grants = new Map<string, number>();
+  const refused = new Map<string, number>();
+  const messages: StoredMessage[] = [];
+  const slips: StoredSlip[] = [];
+  const walked = { store, reader: quietReader };
+  await walkSlips(walked, (path, { messagePath, state, recipients }) =>
+    slips.push({ path, messagePath, isReleased: state === "released", recipients }),
+  );
+  const add = (path: string, { branch, credits, keepUntil, parts }: MessageHead, where: Where): void => {
+    messages.push({ path, branch, credits, expiresAt: keepUntil === Infinity ? 0 : keepUntil, parts, ...where });
+  };
+  await walkMessages(walked, {
+    message: (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: false }),
+  });
+  await walkRetained(walked, (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: true }));
+  const damaged = new Map<string, string>();
+  const note = (path: string, data: Uint8Array): void => {
+    damaged.set(path, JSON.stringify(Buffer.from(data.subarray(0, damagedShown)).toString("latin1")));
+  };
+  const [bank] = await read(store, [{ kind: "get", path: bankPath }]);
+  if (typeof bank !== "object" || !("data" in bank)) return undefined;
+  const vault = decodeVault(bank.data);
+  if (vault === undefined) note(bankPath, bank.data);
+  await walk(store, branchesPath, (path, { data }) => {
+    const name = nameOf(path);
+    const broker = decodeName(name.startsWith(messageMark) ? name.slice(1) : name);
+    const record = decodeGrant(data);
+    if (record === undefined) note(path, data);
+    grants.set(broker, (grants.get(broker) ?? 0) + (record?.grant ?? 0));
+    refused.set(broker, (refused.get(broker) ?? 0) + (record?.refused ?? 0));
+  });
+  return { ...(vault ?? { capital: 0, vault: 0 }), damaged, grants, refused, messages, slips, takenAt: now };
+}

@@ -1,0 +1,62 @@
+/** Walks over what is stored: whoever counts it, sweeps it or audits it goes through the tree the same way. */
+
+import { type MirrorNode, type Store, walk } from "../coordinator/mirror.ts";
+import {
+  isMailbox,
+  isSlipName,
+  messageMark,
+  nameOf,
+  parentPath,
+  retainedPath,
+  sessionsPath,
+  topicsPath,
+} from "../coordinator/paths.ts";
+import type { RecordReader } from "../mail/record-reader.ts";
+import { decodeMessageHead, decodeSlip, type MessageHead, type SlipRecord } from "../mail/records.ts";
+
+/** What is walked over, and who leaves out what is not ours. */
+export interface Walked {
+  readonly store: Store;
+  readonly reader: RecordReader;
+}
+
+/** Is told of every stored message; and of how many recipients have it, if it has several. */
+export interface MessageVisitor {
+  message?(path: string, head: MessageHead, node: MirrorNode): void;
+  counted?(path: string, head: MessageHead, times: number): void;
+}
+
+export async function walkMessages({ store, reader }: Walked, visitor: MessageVisitor): Promise<void> {
+  const heads = new Map<string, MessageHead>();
+  await walk(store, topicsPath, (path, node) => {
+    const isMessage = nameOf(path).startsWith(messageMark);
+    const head = isMessage ? reader.read(path, () => decodeMessageHead(node.data)) : undefined;
+    if (head !== undefined) {
+      if (head.recipients > 1) heads.set(path, head);
+      visitor.message?.(path, head, node);
+    }
+    const above = heads.get(parentPath(path));
+    if (above !== undefined) visitor.counted?.(parentPath(path), above, node.stat.version);
+  });
+}
+
+export function walkRetained(
+  { store, reader }: Walked,
+  visit: (path: string, head: MessageHead, node: MirrorNode) => void,
+): Promise<void> {
+  return walk(store, retainedPath, (path, node) => {
+    const head = reader.read(path, () => decodeMessageHead(node.data));
+    if (head !== undefined) visit(path, head, node);
+  });
+}
+
+export function walkSlips(
+  { store, reader }: Walked,
+  visit: (path: string, record: SlipRecord, node: MirrorNode) => void,
+): Promise<void> {
+  return walk(store, sessionsPath, (path, node) => {
+    if (!isMailbox(parentPath(path)) || !isSlipName(nameOf(path))) return;
+    const record = reader.read(path, () => decodeSlip(node.data));
+    if (record !== undefined) visit(path, record, node);
+  });
+}

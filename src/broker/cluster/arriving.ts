@@ -1,0 +1,182 @@
+/** What comes over a link: messages for receivers here, settled as if they had been published here. */
+import { readVarint, varintSize } from "../../base/bytes.ts";
+import { ProtocolError } from "../../base/errors.ts";
+import {
+  type Delivery,
+  decodeBundle,
+  decodeDelivery,
+  decodeRun,
+  type Packets,
+  settledFrame,
+} from "../../link/frames.ts";
+import { Publish, parsePublish } from "../../mqtt/publish.ts";
+import { Reason } from "../../mqtt/reason.ts";
+import type { Context } from "../peers/context.ts";
+import type { Hosting } from "../peers/hosting.ts";
+import { remainFrame } from "../peers/links.ts";
+import type { Peer } from "../peers/peer.ts";
+import type { Fanout } from "../publish/fanout.ts";
+
+/** What waits until the mailboxes here are as new as the other broker knows them, and what has come after it. */
+interface Deferred {
+  readonly zxid: number;
+  readonly take: () => void;
+}
+
+export class Arriving {
+  readonly #context: Context;
+  readonly #fanout: Fanout;
+  readonly #hosting: Hosting;
+  readonly #deferred = new Map<Peer, Deferred[]>();
+  readonly #publish = new Publish();
+
+  constructor(context: Context, parts: { fanout: Fanout; hosting: Hosting }) {
+    this.#context = context;
+    this.#fanout = parts.fanout;
+    this.#hosting = parts.hosting;
+  }
+
+  /** QoS 0 packets on one topic: copied as one where everybody takes them as they are. */
+  run(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
+    const packets = decodeRun(bytes, start, end);
+    const publish = this.#publish;
+    const { router, metrics } = this.#context;
+    metrics.arrived += packets.count;
+    let at = this.#parse(packets, packets.start);
+    const route = router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
+    if (route === undefined) return;
+    if (packets.count > 1 && this.#fanout.takesVerbatim(route, packets.version5)) {
+      return this.#fanout.copyRunHere({ route, ...packets }, peer);
+    }
+    for (;;) {
+      if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
+      this.#fanout.liveHere(publish, route, peer);
+      if (at >= end) return;
+      at = this.#parse(packets, at);
+    }
+  }
+
+  /** Reads one packet of a run; returns where the next one begins. */
+  #parse({ bytes, end, version5 }: Packets, at: number): number {
+    const body = bodyOf(bytes, at, end);
+    const next = body.start + body.length;
+    parsePublish(this.#publish, bytes, bytes[at]!, body.start, next, version5 ? 5 : 4);
+    return next;
+  }
+
+  /** QoS 1 packets on one topic, for sessions here that end with their connections. */
+  bundle(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
+    const { id, ...packets } = decodeBundle(bytes, start, end);
+    const waiting = this.#deferred.get(peer);
+    if (waiting === undefined) return this.#takeBundle(peer, id, packets);
+    const kept = { ...packets, bytes: bytes.slice(packets.start, end), start: 0, end: end - packets.start };
+    waiting.push({ zxid: 0, take: () => this.#takeBundle(peer, id, kept) });
+  }
+
+  delivery(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
+    const delivery = decodeDelivery(bytes, start, end);
+    // Only mailboxes can be behind.
+    const zxid = delivery.handles.length === 0 ? 0 : delivery.zxid;
+    const waiting = this.#deferred.get(peer);
+    if (waiting === undefined && zxid <= this.#context.coordinator.seenZxid)
+      return this.#deliver(peer, delivery, bytes, end);
+    const kept = bytes.slice(delivery.packetStart, end);
+    const deferred = { zxid, take: () => this.#deliver(peer, { ...delivery, packetStart: 0 }, kept, kept.length) };
+    if (waiting !== undefined) waiting.push(deferred);
+    else this.#defer(peer, [deferred]);
+  }
+
+  /** The other broker has left, or is another incarnation: what it wanted delivered it will see to otherwise. */
+  left(peer: Peer): void {
+    this.#deferred.delete(peer);
+    peer.settled = [];
+    peer.sentBack = 0;
+  }
+
+  #defer(peer: Peer, deferred: Deferred[]): void {
+    this.#deferred.set(peer, deferred);
+    this.#context.coordinator.sync(() => {
+      if (this.#deferred.get(peer) !== deferred) return;
+      this.#deferred.delete(peer);
+      for (let index = 0; index < deferred.length; index++) {
+        const { zxid, take } = deferred[index]!;
+        if (zxid > this.#context.coordinator.seenZxid) return this.#defer(peer, deferred.slice(index));
+        take();
+      }
+    });
+  }
+
+  #takeBundle(peer: Peer, id: number, packets: Packets): void {
+    const publish = this.#publish;
+    const { router, metrics } = this.#context;
+    metrics.arrived += packets.count;
+    let at = this.#parse(packets, packets.start);
+    const route = router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
+    for (; route !== undefined; at = this.#parse(packets, at)) {
+      this.#fanout.offerHere(publish, route);
+      if (at >= packets.end) break;
+    }
+    this.#settled(peer, id);
+  }
+
+  #deliver(peer: Peer, delivery: Delivery & { packetStart: number }, bytes: Uint8Array, end: number): void {
+    const { packetStart, id } = delivery;
+    const publish = this.#publish;
+    const body = bodyOf(bytes, packetStart, end);
+    parsePublish(publish, bytes, bytes[packetStart]!, body.start, end, 5);
+    if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
+    const { router, metrics, banking } = this.#context;
+    const route = router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
+    metrics.arrived++;
+    const whom = {
+      toInterest: delivery.toInterest,
+      handles: new Set(delivery.handles),
+      groups: new Set(delivery.groups),
+    };
+    const copies = whom.handles.size + whom.groups.size;
+    const isFree = id === 0 || copies === 0;
+    const price = isFree ? 0 : copies * banking.termsOf(publish, "mailbox").credits;
+    const payment = isFree || peer.sentBack > 0 ? undefined : banking.reserve(price);
+    // What may have to be stored and cannot be paid for here goes back to whoever has published it, and pays for it.
+    const isUnpaid = !isFree && payment === undefined;
+    const here = isUnpaid ? { ...whom, handles: new Set<number>(), isUnpaid } : whom;
+    const settlement = route && this.#fanout.promiseHere(publish, route, here, payment).settlement;
+    if (route === undefined) payment?.close();
+    if (id === 0) return;
+    // Whoever is here and no longer subscribes has nothing to get.
+    const handles =
+      whom.handles.size === 0 ? none : [...whom.handles].filter((handle) => isUnpaid || !this.#hosting.has(handle));
+    const groups = whom.groups.size === 0 ? none : [...whom.groups];
+    const { link } = peer;
+    const isSentBack = isUnpaid && handles.length + groups.length > 0;
+    if (isSentBack) peer.sentBack++;
+    const settle = (): void => {
+      if (peer.link !== link || link === undefined) return;
+      if (isSentBack) link.send(remainFrame({ id, handles, groups, unpaid: true }));
+      else if (handles.length + groups.length > 0) link.send(remainFrame({ id, handles, groups }));
+      else this.#settled(peer, id);
+    };
+    if (settlement === undefined || settlement.isSettled) settle();
+    else settlement.whenSettled(settle);
+  }
+
+  /** What is settled in one turn is told in one frame. */
+  #settled(peer: Peer, id: number): void {
+    peer.settled.push(id);
+    if (peer.settled.length > 1) return;
+    queueMicrotask(() => {
+      if (peer.settled.length > 0) peer.link?.send(settledFrame(peer.settled));
+      peer.settled = [];
+    });
+  }
+}
+
+const none: readonly never[] = [];
+
+function bodyOf(bytes: Uint8Array, at: number, end: number): { start: number; length: number } {
+  const length = readVarint(bytes, at + 1, end);
+  const start = at + 1 + varintSize(Math.max(0, length));
+  if (length < 0 || start + length > end)
+    throw new ProtocolError(Reason.malformedPacket, "a packet in a frame ends early");
+  return { start, length };
+}

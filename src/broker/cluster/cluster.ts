@@ -1,0 +1,272 @@
+/**
+ * This broker as a member of the cluster: what happens when others join and leave, what comes over the links, and what
+ * it does when its own lease or keeper session ends.
+ */
+import { unreachable } from "../../base/assert.ts";
+import { encodeUtf8 } from "../../base/bytes.ts";
+import { ignoreTheWorld, messageOf } from "../../base/errors.ts";
+import { adoptAfterMs, fencedLookMs, leaveTidyMs } from "../../base/limits.ts";
+import { Timer } from "../../base/timers.ts";
+import type { CoordinatorState } from "../../coordinator/coordinator.ts";
+import { brokerPath } from "../../coordinator/paths.ts";
+import type { Control, Remain } from "../../link/frames.ts";
+import type { OrphanedWills } from "../connect/orphaned-wills.ts";
+import type { Sessions } from "../connect/sessions.ts";
+import type { TakeOver } from "../connect/take-over.ts";
+import type { Wills } from "../connect/wills.ts";
+import type { Context } from "../peers/context.ts";
+import type { Directory } from "../peers/directory.ts";
+import type { Fences } from "../peers/fences.ts";
+import type { Forwarding } from "../peers/forwarding.ts";
+import type { Hosting } from "../peers/hosting.ts";
+import type { Interest } from "../peers/interest.ts";
+import type { LinkFlows, Links } from "../peers/links.ts";
+import { joinTree, type Membership, type MembershipFlows } from "../peers/membership.ts";
+import type { BrokerFacts, Peer } from "../peers/peer.ts";
+import { sayFormat } from "../peers/tree-format.ts";
+import type { Adoption } from "./adoption.ts";
+import type { Arriving } from "./arriving.ts";
+import type { Leftovers } from "./leftovers.ts";
+import type { Publishers } from "./publishers.ts";
+
+export interface ClusterParts {
+  readonly adoption: Adoption;
+  readonly arriving: Arriving;
+  readonly directory: Directory;
+  readonly fences: Fences;
+  readonly forwarding: Forwarding;
+  readonly hosting: Hosting;
+  readonly interest: Interest;
+  readonly leftovers: Leftovers;
+  readonly links: Links;
+  readonly membership: Membership;
+  readonly orphanedWills: OrphanedWills;
+  readonly publishers: Publishers;
+  readonly sessions: Sessions;
+  readonly takeOver: TakeOver;
+  readonly wills: Wills;
+}
+
+export class Cluster implements LinkFlows, MembershipFlows {
+  readonly #context: Context;
+  /** What this broker says of itself, as it is now. */
+  facts: BrokerFacts;
+  #parts!: ClusterParts;
+  #isLost = false;
+  readonly #timer = new Timer((now) => this.#lookForContact(now));
+
+  constructor(context: Context, facts: BrokerFacts) {
+    this.#context = context;
+    this.facts = facts;
+  }
+
+  /** All parts are there. From now on states of the coordinator are acted on. */
+  begin(parts: ClusterParts): void {
+    this.#parts = parts;
+    this.#context.coordinator.onState((state) => this.#stateChanged(state));
+  }
+
+  /** Changes what this broker says of itself. */
+  tell(changes: Partial<BrokerFacts>): void {
+    const { journal, options } = this.#context;
+    this.facts = { ...this.facts, ...changes };
+    journal.commit([{ kind: "set", path: brokerPath(options.id), data: encodeUtf8(JSON.stringify(this.facts)) }]);
+  }
+
+  /** Leaves the tree: first by name, so that nobody routes here, then with what was announced, as far as there is time. */
+  leave(done: () => void): void {
+    const { journal, options, timers, clock } = this.#context;
+    const { interest, publishers } = this.#parts;
+    let isOver = false;
+    const over = (): void => {
+      if (!isOver) done();
+      isOver = true;
+    };
+    journal.commit([{ kind: "remove", path: brokerPath(options.id) }]);
+    interest.whenTidy(() => publishers.retire(over));
+    timers.set(new Timer(over), clock.now() + leaveTidyMs);
+  }
+
+  joined(peer: Peer): void {
+    this.#context.router.touch();
+    this.#parts.directory.joined(peer);
+    this.#parts.links.join(peer);
+    this.#parts.hosting.tellAll(peer);
+    this.#parts.takeOver.joined(peer);
+  }
+
+  left(peer: Peer): void {
+    const { adoption, arriving, fences, forwarding, leftovers, links, membership, takeOver } = this.#parts;
+    links.leave(peer);
+    arriving.left(peer);
+    forwarding.left(peer);
+    fences.left(peer);
+    takeOver.left(peer);
+    adoption.expectOrphans(peer.id);
+    leftovers.expect();
+    // It may come back at once, under the same name: then it looks after its sessions itself.
+    const timer = new Timer(() => {
+      if (peer.epoch === undefined && membership.isLowest && !this.#context.self.isFenced) this.#adopt();
+    });
+    this.#context.timers.set(timer, this.#context.clock.now() + adoptAfterMs);
+  }
+
+  formatChanged(): void {
+    const { journal, self } = this.#context;
+    journal.commit([sayFormat(self.format)]);
+  }
+
+  linkUp(peer: Peer): void {
+    this.#context.router.touch();
+    this.#parts.forwarding.linkUp(peer);
+  }
+
+  linkDown(peer: Peer): void {
+    this.#parts.forwarding.linkDown(peer);
+    this.#parts.takeOver.linkDown(peer);
+  }
+
+  linkDrained(peer: Peer): void {
+    if (!peer.asksToWait) this.#parts.forwarding.release(peer);
+  }
+
+  run(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
+    this.#parts.arriving.run(peer, bytes, start, end);
+  }
+
+  bundle(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
+    this.#parts.arriving.bundle(peer, bytes, start, end);
+  }
+
+  delivery(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
+    this.#parts.arriving.delivery(peer, bytes, start, end);
+  }
+
+  settled(peer: Peer, ids: readonly number[]): void {
+    this.#parts.forwarding.settled(peer, ids);
+  }
+
+  remain(peer: Peer, remain: Remain): void {
+    if (remain.unpaid) this.#parts.links.say(peer, { say: "remained" });
+    this.#parts.forwarding.remain(peer, remain);
+  }
+
+  control(peer: Peer, control: Control): void {
+    const { directory, fences, forwarding, takeOver } = this.#parts;
+    switch (control.say) {
+      case "claim":
+        return takeOver.receive(peer, control);
+      case "claimed":
+        return takeOver.answered(peer, control);
+      case "hosting":
+        for (const [, clientId] of control.sessions) {
+          const own = this.#context.clients.get(clientId);
+          if (own?.mailbox !== undefined) this.#parts.hosting.contest(own);
+        }
+        return forwarding.hosting(peer, control.sessions, (clientId) => directory.session(clientId));
+      case "unhosting":
+        return forwarding.unhosting(peer, control.handles);
+      case "see":
+        return fences.see(peer, control.number, control.zxid);
+      case "seen":
+        return fences.seen(peer, control.number);
+      case "freed":
+        return this.#context.banking.hear(control.paths);
+      case "remained":
+        peer.sentBack--;
+        return;
+      case "short":
+        return this.#context.banking.share();
+      case "hold":
+        peer.asksToWait = true;
+        return;
+      case "go":
+        peer.asksToWait = false;
+        return forwarding.release(peer);
+      default:
+        return unreachable(control);
+    }
+  }
+
+  /** Before anything is handled: a broker that has slept, or has had no contact for too long, is not what it was. */
+  checkLease(now: number): void {
+    if (!this.#context.self.isFenced && now > this.#context.coordinator.leaseUntil)
+      this.#fence("no contact with ZooKeeper for longer than the session timeout");
+  }
+
+  #stateChanged(state: CoordinatorState): void {
+    if (state === "LOST") {
+      this.#isLost = true;
+      this.#fence("the keeper session has expired");
+    } else if (state === "SUSPENDED") {
+      this.#lookForContact(this.#context.clock.now());
+    }
+  }
+
+  #fence(why: string): void {
+    const { self, log, timers, clock } = this.#context;
+    if (self.isFenced) return;
+    self.isFenced = true;
+    log.error({ why }, "persistent sessions are not served until there is contact again");
+    this.#parts.sessions.fence();
+    this.#parts.wills.fence();
+    this.#parts.orphanedWills.fence();
+    timers.set(this.#timer, clock.now() + fencedLookMs);
+  }
+
+  #lookForContact(now: number): void {
+    const { coordinator, self, timers } = this.#context;
+    this.checkLease(now);
+    if (coordinator.state === "CONNECTED" && !self.isFenced) return;
+    if (coordinator.state === "CONNECTED" && coordinator.leaseUntil > now) {
+      if (!self.isJoining)
+        void this.#return().catch((error) => {
+          ignoreTheWorld(error);
+          this.#context.log.error({ why: messageOf(error) }, "cannot return to the cluster");
+        });
+      return;
+    }
+    timers.set(this.#timer, now + fencedLookMs);
+  }
+
+  /** Contact again: in the same keeper session, or as a new incarnation. */
+  async #return(): Promise<void> {
+    const { self, log, options, coordinator, clock, timers } = this.#context;
+    self.isJoining = true;
+    try {
+      if (this.#isLost) {
+        this.#isLost = false;
+        this.facts = { ...this.facts, since: this.facts.since ?? self.epoch };
+        self.epoch = await joinTree(coordinator, options.id, this.facts);
+        this.#renewLinks();
+        this.#parts.publishers.renew();
+        this.#context.banking.reopen();
+        this.#parts.interest.renew();
+      }
+      if (this.#isLost || clock.now() > coordinator.leaseUntil) return;
+      self.isFenced = false;
+      log.info({ epoch: self.epoch }, "there is contact again");
+      await this.#parts.adoption.adopt();
+    } finally {
+      self.isJoining = false;
+      if (self.isFenced) timers.set(this.#timer, clock.now() + fencedLookMs);
+    }
+  }
+
+  /** What was under way between this broker and the others was between its earlier incarnation and them. */
+  #renewLinks(): void {
+    for (const peer of this.#parts.membership.members()) {
+      this.#parts.links.leave(peer);
+      this.#parts.arriving.left(peer);
+      this.#parts.forwarding.left(peer);
+      this.joined(peer);
+    }
+  }
+
+  #adopt(): void {
+    this.#parts.adoption.adopt().catch((error) => {
+      ignoreTheWorld(error);
+      this.#context.log.warn({ why: messageOf(error) }, "cannot adopt sessions");
+    });
+  }
+}

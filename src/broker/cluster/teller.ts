@@ -1,0 +1,223 @@
+/**
+ * The teller: one broker of the cluster, which walks through the tree now and then. What has outlived its time is removed
+ * and its credits come back, also where nobody else looks; and the branches of brokers that are gone are closed.
+ */
+
+import { type Walked, walkMessages, walkRetained, walkSlips } from "../../audit/stored.ts";
+import { Accounts } from "../../bank/accounts.ts";
+import { ignoreTheWorld, messageOf } from "../../base/errors.ts";
+import { branchCloseMs, orphanPartsBusyMs, orphanPartsMs, sweepGraceMs, sweepMs } from "../../base/limits.ts";
+import { Timer } from "../../base/timers.ts";
+import type { WriteOperation } from "../../coordinator/coordinator.ts";
+import { children, read } from "../../coordinator/mirror.ts";
+import {
+  branchesPath,
+  commitPath,
+  decodeName,
+  messageMark,
+  nameOf,
+  parentPath,
+  partsPath,
+} from "../../coordinator/paths.ts";
+import { epochOfId } from "../../mail/mail.ts";
+import { isData } from "../../mail/parts.ts";
+import { countedOf, isHeldByClient, topicOfMessage, unreadSlip } from "../../mail/slips.ts";
+import type { MailDrops } from "../drops/mail-drops.ts";
+import type { Context } from "../peers/context.ts";
+import type { Membership } from "../peers/membership.ts";
+import type { Retaining } from "../publish/retaining.ts";
+
+export interface TellerParts {
+  readonly membership: Membership;
+  readonly retaining: Retaining;
+  readonly drops: MailDrops;
+}
+
+/** The teller rests so many times as long as it has worked. */
+const sweepPause = 10;
+
+interface Sweep {
+  readonly now: number;
+  /** Milli-credits that messages bind, by the names of branches. */
+  readonly bound: Map<string, number>;
+  /** On which something lies in a mail drop. */
+  readonly droppedOn: Set<string>;
+  /** Ids of payloads in parts that messages name. */
+  readonly parts: Set<string>;
+  /** Versions of the nodes above parts, as they were before messages were looked at. */
+  readonly claims: ReadonlyMap<string, number>;
+}
+
+export class Teller {
+  readonly #context: Context;
+  readonly #parts: TellerParts;
+  readonly #accounts: Accounts;
+  /** Since when brokers that have a branch are gone, as far as this one has looked. */
+  readonly #goneSince = new Map<string, number>();
+  /** Payloads in parts that no message names, and since when. */
+  readonly #orphans = new Map<string, number>();
+  #isSweeping = false;
+  readonly #timer = new Timer((now) => this.#look(now));
+
+  constructor(context: Context, parts: TellerParts) {
+    this.#context = context;
+    this.#parts = parts;
+    this.#accounts = new Accounts(context.coordinator, (path) =>
+      context.strangers.note(path, "is no account of the bank"),
+    );
+    context.timers.set(this.#timer, context.clock.now() + sweepMs);
+  }
+
+  get #walked(): Walked {
+    const { coordinator, strangers } = this.#context;
+    return { store: coordinator, reader: strangers };
+  }
+
+  #look(now: number): void {
+    const { coordinator, self, timers, log, clock } = this.#context;
+    const isTeller = this.#parts.membership.isLowest && coordinator.state === "CONNECTED" && !self.isFenced;
+    if (!isTeller || this.#isSweeping) return timers.set(this.#timer, now + sweepMs);
+    this.#isSweeping = true;
+    this.#sweep()
+      .catch((error) => {
+        ignoreTheWorld(error);
+        log.warn({ why: messageOf(error) }, "the teller cannot look through the store");
+      })
+      .finally(() => {
+        this.#isSweeping = false;
+        // Through a large tree it goes less often: it must not keep the store busy.
+        const took = clock.now() - now;
+        timers.set(this.#timer, clock.now() + Math.max(sweepMs, sweepPause * took));
+      });
+  }
+
+  async #sweep(): Promise<void> {
+    const { clock } = this.#context;
+    const dead = await this.#deadBranches();
+    const claims = await this.#claims();
+    const sweep: Sweep = { now: clock.wall(), bound: new Map(), droppedOn: new Set(), parts: new Set(), claims };
+    await this.#sweepMail(sweep);
+    await this.#sweepMessages(sweep);
+    await this.#sweepRetained(sweep);
+    this.#sweepParts(sweep);
+    this.#parts.drops.sweep(this.#wantedDrops(), sweep.droppedOn);
+    for (const { id, checks } of dead) this.#accounts.close(id, sweep.bound.get(id) ?? 0, checks, () => {});
+    for (const id of await this.#estates()) {
+      await new Promise<void>((done) => this.#accounts.settleEstate(id, sweep.bound.get(id) ?? 0, done));
+    }
+  }
+
+  /**
+   * Branches of brokers that are gone for long. Each commit of a broker changes its node in `/commits`: one that comes
+   * back, and stores something after its messages have been counted here, keeps its branch.
+   */
+  async #deadBranches(): Promise<{ id: string; checks: WriteOperation[] }[]> {
+    const { coordinator, options, peers, clock } = this.#context;
+    const now = clock.now();
+    const dead: string[] = [];
+    for (const name of await children(coordinator, branchesPath)) {
+      const id = decodeName(name);
+      const isGone = !name.startsWith(messageMark) && id !== options.id && peers.get(id)?.epoch === undefined;
+      if (!isGone) this.#goneSince.delete(id);
+      else if (!this.#goneSince.has(id)) this.#goneSince.set(id, now);
+      else if (now - this.#goneSince.get(id)! >= branchCloseMs) dead.push(id);
+    }
+    const nodes = await read(
+      coordinator,
+      dead.map((id) => ({ kind: "exists", path: commitPath(id) })),
+    );
+    return dead.map((id, index) => {
+      const node = nodes[index]!;
+      const isCounted = typeof node === "object" && "stat" in node;
+      return { id, checks: isCounted ? [{ kind: "check", path: commitPath(id), version: node.stat.version }] : [] };
+    });
+  }
+
+  async #estates(): Promise<string[]> {
+    const names = await children(this.#context.coordinator, branchesPath);
+    const open = new Set(names);
+    const closed = names.filter((name) => name.startsWith(messageMark)).map((name) => name.slice(1));
+    return closed.filter((name) => !open.has(name)).map(decodeName);
+  }
+
+  /** Slips of messages whose time is over go, and the messages with the last of them. */
+  async #sweepMail({ now }: Sweep): Promise<void> {
+    const { slips } = this.#context;
+    await walkSlips(this.#walked, (path, record, { stat }) => {
+      if (record.keepUntil >= now || record.state === "released") return;
+      const clientId = decodeName(nameOf(parentPath(parentPath(path))));
+      const slip = { ...unreadSlip(clientId, nameOf(path)), record };
+      if (isHeldByClient(slip)) slips.lapse(slip, stat.version);
+      else slips.discard(slip);
+    });
+  }
+
+  /** The filters of mail drops that live brokers ask for. */
+  #wantedDrops(): Set<string> {
+    const others = this.#parts.membership.members().flatMap(({ facts }) => facts?.mailDrops ?? []);
+    return new Set([...this.#context.options.mailDrop, ...others]);
+  }
+
+  async #sweepMessages({ now, bound, droppedOn, parts }: Sweep): Promise<void> {
+    const { slips } = this.#context;
+    await walkMessages(this.#walked, {
+      message: (path, head) => {
+        bound.set(head.branch, (bound.get(head.branch) ?? 0) + head.credits);
+        if (head.parts !== undefined) parts.add(head.parts.id);
+        // Nobody removes it from a mail drop before; elsewhere, whoever should have removed it is gone.
+        const graceMs = head.publisher === undefined ? sweepGraceMs : 0;
+        if (head.keepUntil + graceMs < now) slips.remove(countedOf(path, head));
+        else if (head.publisher !== undefined) droppedOn.add(topicOfMessage(path));
+      },
+      counted: (path, head, times) => slips.removeIfDone(countedOf(path, head), times),
+    });
+  }
+
+  /** Payloads in parts, and how often a message has claimed them. */
+  async #claims(): Promise<Map<string, number>> {
+    const { coordinator } = this.#context;
+    const ids = await children(coordinator, partsPath);
+    const nodes = await read(
+      coordinator,
+      ids.map((id) => ({ kind: "get", path: `${partsPath}/${id}` })),
+    );
+    const found = ids.flatMap((id, index): [string, number][] => {
+      const node = nodes[index];
+      return isData(node) ? [[id, node.stat.version]] : [];
+    });
+    return new Map(found);
+  }
+
+  /**
+   * Pieces of payloads whose message was never stored, or whose remover has died. A message may be stored while they are looked
+   * at: it claims them, and then they stay.
+   */
+  #sweepParts({ parts, claims }: Sweep): void {
+    const { slips, clock } = this.#context;
+    const now = clock.now();
+    const orphans = [...claims.keys()].filter((id) => !parts.has(id));
+    for (const id of this.#orphans.keys()) if (!orphans.includes(id)) this.#orphans.delete(id);
+    for (const id of orphans) {
+      const since = this.#orphans.get(id) ?? now;
+      this.#orphans.set(id, since);
+      // Whoever lives may still be about to store the message.
+      if (now - since >= (this.#isOfTheLiving(id) ? orphanPartsBusyMs : orphanPartsMs))
+        slips.removeParts(id, { unclaimedAt: claims.get(id)! });
+    }
+  }
+
+  /** True if the broker's incarnation that has given that id lives. */
+  #isOfTheLiving(id: string): boolean {
+    const { self } = this.#context;
+    const epochs = [self.epoch, ...this.#parts.membership.members().map(({ epoch }) => epoch)];
+    return epochs.includes(epochOfId(id));
+  }
+
+  async #sweepRetained({ now, bound, parts }: Sweep): Promise<void> {
+    await walkRetained(this.#walked, (path, head, { stat }) => {
+      bound.set(head.branch, (bound.get(head.branch) ?? 0) + head.credits);
+      if (head.parts !== undefined) parts.add(head.parts.id);
+      if (head.keepUntil < now) this.#parts.retaining.expire(path, stat.version);
+    });
+  }
+}

@@ -1,0 +1,237 @@
+/**
+ * Who comes in: limits at the door and bans, logins, enhanced authentication (MQTT 5, 4.12), and what follows when the
+ * operator has changed who may do what.
+ */
+import type { IAuthPacket } from "mqtt-packet";
+import type { Identity, Verdict } from "../../access/access.ts";
+import { networkOf } from "../../access/bans.ts";
+import type { Permissions } from "../../access/permissions.ts";
+import { scramMethod } from "../../access/scram.ts";
+import { Bucket } from "../../base/bucket.ts";
+import { ProtocolError } from "../../base/errors.ts";
+import { logTextMax, refusedConnectionsMax } from "../../base/limits.ts";
+import { Timer } from "../../base/timers.ts";
+import { type ConnectPacket, encodeControl } from "../../mqtt/control.ts";
+import { Reason } from "../../mqtt/reason.ts";
+import type { Connection } from "../delivery/connection.ts";
+import type { Context } from "../peers/context.ts";
+import type { Sessions } from "./sessions.ts";
+
+/** Somebody who has been let in. */
+export interface Guest {
+  readonly identity: Identity;
+  /** Undefined: he may do everything. */
+  readonly permissions: Permissions | undefined;
+  /** The last word of an enhanced authentication, for CONNACK. */
+  readonly proof: { readonly authenticationMethod: string; readonly authenticationData: Buffer } | undefined;
+}
+
+const nobody: Identity = { username: undefined, topics: undefined, expiresAt: Infinity, isFromFile: false };
+
+/** AUTH's reason codes (3.15.2.1). */
+const Auth = { success: 0x00, continue: 0x18, reauthenticate: 0x19 } as const;
+
+export class Admitting {
+  readonly #context: Context;
+  readonly #sessions: Sessions;
+  readonly #connects: Bucket | undefined;
+  /** Connections by address, where that is limited. */
+  readonly #byAddress = new Map<string, number>();
+  /** Connections that are only kept until they have been told why. */
+  #refused = 0;
+
+  constructor(context: Context, sessions: Sessions) {
+    this.#context = context;
+    this.#sessions = sessions;
+    const { connectRate } = context.options;
+    if (connectRate > 0) this.#connects = new Bucket(connectRate, context.clock.now());
+  }
+
+  /** A connection has been opened. What it may not is told in the answer to CONNECT; false: there are too many of those. */
+  arrived(connection: Connection): boolean {
+    const { metrics, options, clock, bans } = this.#context;
+    const { address } = connection.transport;
+    if (options.maxConnectionsPerAddress > 0 && address !== "") {
+      const key = networkOf(address);
+      const count = (this.#byAddress.get(key) ?? 0) + 1;
+      this.#byAddress.set(key, count);
+      connection.countedAs = key;
+      if (count > options.maxConnectionsPerAddress) this.#turnAway(connection, Reason.quotaExceeded, "address");
+    }
+    if (metrics.connections > options.maxConnections) this.#turnAway(connection, Reason.quotaExceeded, "connections");
+    if (this.#connects?.takeIfThere(clock.now()) === false)
+      this.#turnAway(connection, Reason.connectionRateExceeded, "connect_rate");
+    if (bans.isBanned(address, clock.now())) this.#turnAway(connection, Reason.banned, "banned");
+    return connection.refusal === undefined || this.#refused <= refusedConnectionsMax;
+  }
+
+  /** It is gone. */
+  left(connection: Connection): void {
+    if (connection.refusal !== undefined) this.#refused--;
+    const { countedAs } = connection;
+    if (countedAs === undefined) return;
+    const count = this.#byAddress.get(countedAs)! - 1;
+    if (count === 0) this.#byAddress.delete(countedAs);
+    else this.#byAddress.set(countedAs, count);
+  }
+
+  /** CONNECT has come. `admitted` is called when it is known who that is, maybe before this returns. */
+  login(connection: Connection, packet: ConnectPacket, clientId: string, admitted: (guest: Guest) => void): void {
+    const { access } = this.#context;
+    if (connection.refusal !== undefined) return this.#sessions.refuse(connection, connection.refusal);
+    const method = packet.properties?.authenticationMethod;
+    if (method !== undefined) return this.#beginExchange(connection, packet, clientId, admitted);
+    if (access === undefined) return admitted({ identity: nobody, permissions: undefined, proof: undefined });
+    const { address, certificate } = connection.transport;
+    const applicant = {
+      clientId,
+      username: packet.username,
+      password: packet.password,
+      address,
+      certificate: certificate && this.#nameOf(certificate),
+    };
+    access.authenticate(applicant, (verdict) => this.#decided(connection, verdict, clientId, admitted));
+  }
+
+  /** AUTH has come. Throws `ProtocolError`. */
+  auth(connection: Connection, packet: IAuthPacket): void {
+    const { exchange, channel } = connection;
+    const { properties, reasonCode = Auth.success } = packet;
+    const data = properties?.authenticationData ?? Buffer.alloc(0);
+    const method = connection.authenticationMethod;
+    // [MQTT-4.12.0-6]
+    if (method === undefined || properties?.authenticationMethod !== method)
+      throw new ProtocolError(
+        Reason.protocolError,
+        "AUTH without, or of another, authentication method than CONNECT's",
+      );
+    if (reasonCode === Auth.reauthenticate && channel.phase === "open" && exchange === undefined)
+      return this.#reauthenticate(connection, data);
+    if (reasonCode !== Auth.continue || exchange === undefined)
+      throw new ProtocolError(Reason.protocolError, "AUTH out of its turn");
+    connection.exchange = undefined;
+    const step = exchange.scram.final(data);
+    if (step.kind !== "done") return exchange.refused(step.kind === "refused" ? step.why : "it does not end");
+    exchange.done(step.username, step.data);
+  }
+
+  /** Who may do what has changed: everybody is looked at anew, and who is not known any more must go. */
+  reloaded(): void {
+    const { access, clients, router } = this.#context;
+    for (const client of [...clients.values()]) {
+      const { identity, connection } = client;
+      if (identity === undefined || access === undefined) continue;
+      client.permissions = access.permissionsOf(identity, client.session.clientId);
+      if (connection === undefined) continue;
+      connection.allowed = undefined;
+      if (!access.stillKnows(identity))
+        this.#sessions.expel(connection, Reason.notAuthorized, "its user has been removed");
+    }
+    router.touch();
+  }
+
+  /** Somebody who was let in until a certain time must go then. */
+  watch(connection: Connection, { expiresAt }: Identity): void {
+    if (expiresAt === Infinity) return;
+    const { timers, clock } = this.#context;
+    connection.loginTimer = new Timer(() =>
+      this.#sessions.expel(connection, Reason.notAuthorized, "its token has expired"),
+    );
+    timers.set(connection.loginTimer, clock.now() + Math.max(0, expiresAt - clock.wall()));
+  }
+
+  #turnAway(connection: Connection, reason: number, why: keyof Context["metrics"]["turnedAway"]): void {
+    if (connection.refusal !== undefined) return;
+    connection.refusal = reason;
+    this.#refused++;
+    this.#context.metrics.turnedAway[why]++;
+  }
+
+  #nameOf({ commonName, alternativeNames }: { commonName: string | undefined; alternativeNames: readonly string[] }) {
+    const { tlsIdentity } = this.#context.options;
+    if (tlsIdentity === "none") return undefined;
+    return (tlsIdentity === "cn" ? commonName : alternativeNames[0]) ?? "";
+  }
+
+  #decided(connection: Connection, verdict: Verdict, clientId: string, admitted: (guest: Guest) => void): void {
+    const { access, bans } = this.#context;
+    if (connection.channel.phase !== "connecting") return;
+    if (verdict.kind !== "welcome") {
+      if (verdict.kind === "busy") return this.#sessions.refuse(connection, Reason.serverBusy);
+      return this.#refuse(connection, verdict.why, clientId);
+    }
+    bans.succeeded(connection.transport.address);
+    const { identity } = verdict;
+    admitted({ identity, permissions: access!.permissionsOf(identity, clientId), proof: undefined });
+  }
+
+  #refuse(connection: Connection, why: string, clientId: string): void {
+    this.#failed(connection, why, clientId);
+    this.#sessions.refuse(connection, Reason.notAuthorized);
+  }
+
+  #failed(connection: Connection, why: string, clientId: string): void {
+    const { metrics, bans, clock, log, options } = this.#context;
+    const { remote, address } = connection.transport;
+    metrics.loginsFailed++;
+    log.info({ remote, client: clientId.slice(0, logTextMax) }, `login refused: ${why}`);
+    if (bans.failed(address, clock.now()))
+      log.warn({ address }, `banned for ${options.banTime} s after ${options.banAfter} failed logins`);
+  }
+
+  #beginExchange(
+    connection: Connection,
+    packet: ConnectPacket,
+    clientId: string,
+    admitted: (guest: Guest) => void,
+  ): void {
+    const { access, random } = this.#context;
+    const { authenticationMethod: method, authenticationData: data } = packet.properties!;
+    const scram = method === scramMethod ? access?.scram(random.hex(18)) : undefined;
+    if (scram === undefined)
+      throw new ProtocolError(Reason.badAuthenticationMethod, `authentication by ${method} is not offered here`);
+    connection.authenticationMethod = method;
+    const step = scram.first(data ?? Buffer.alloc(0));
+    if (step.kind !== "continue") return this.#refuse(connection, step.kind === "refused" ? step.why : "", clientId);
+    connection.channel.phase = "authenticating";
+    connection.exchange = {
+      scram,
+      refused: (why) => this.#refuse(connection, why, clientId),
+      done: (username, last) => {
+        connection.channel.phase = "connecting";
+        const identity = { ...nobody, username, isFromFile: true };
+        const permissions = access!.permissionsOf(identity, clientId);
+        admitted({ identity, permissions, proof: { authenticationMethod: scramMethod, authenticationData: last } });
+      },
+    };
+    this.#say(connection, Auth.continue, step.data);
+  }
+
+  /** The client proves anew who it is, while everything goes on (4.12.1). */
+  #reauthenticate(connection: Connection, data: Uint8Array): void {
+    const { access, random } = this.#context;
+    const client = connection.client!;
+    const { clientId } = client.session;
+    const refused = (why: string): void => {
+      this.#failed(connection, why, clientId);
+      this.#sessions.expel(connection, Reason.notAuthorized, why);
+    };
+    const scram = access?.scram(random.hex(18));
+    const step = scram?.first(data);
+    if (scram === undefined || step?.kind !== "continue") return refused("no beginning of an exchange");
+    connection.exchange = {
+      scram,
+      refused,
+      done: (username, last) => {
+        if (username !== client.identity?.username) return refused("it is another user now");
+        this.#say(connection, Auth.success, last);
+      },
+    };
+    this.#say(connection, Auth.continue, step.data);
+  }
+
+  #say(connection: Connection, reasonCode: number, authenticationData: Buffer): void {
+    const properties = { authenticationMethod: scramMethod, authenticationData };
+    connection.send(encodeControl({ cmd: "auth", reasonCode, properties } as IAuthPacket, 5));
+  }
+}

@@ -1,0 +1,79 @@
+/** What CONNECT asks for, with the broker's limits applied. */
+import { Bucket } from "../../base/bucket.ts";
+import { encodeUtf8, ownBytes } from "../../base/bytes.ts";
+import { ProtocolError } from "../../base/errors.ts";
+import type { WillRecord } from "../../mail/will-record.ts";
+import { type ProtocolVersion, sessionNeverExpires } from "../../mqtt/constants.ts";
+import type { Connect, ConnectPacket, Frame } from "../../mqtt/control.ts";
+import { willSection } from "../../mqtt/properties.ts";
+import { makePublish, Publish, readProperties } from "../../mqtt/publish.ts";
+import { Reason } from "../../mqtt/reason.ts";
+import { isTopicName } from "../../mqtt/topic.ts";
+import type { Meter } from "../delivery/connection.ts";
+import type { Context } from "../peers/context.ts";
+
+export interface Asked {
+  readonly packet: ConnectPacket;
+  readonly version: ProtocolVersion;
+  readonly clientId: string;
+  readonly assigned: boolean;
+  readonly expiryInterval: number;
+  readonly keepAlive: number;
+  readonly will: AskedWill | undefined;
+}
+
+type AskedWill = Omit<WillRecord, "epoch">;
+
+/** Throws `ProtocolError` where CONNECT asks for what there is not. */
+export function askedBy({ packet, facts }: Connect, frame: Frame, by: Pick<Context, "options" | "random">): Asked {
+  const { options, random } = by;
+  const { version } = facts;
+  const assigned = packet.clientId === "";
+  // [MQTT-3.1.3-8] of 3.1.1; 3.1 has no empty client ids.
+  if (assigned && (version === 3 || (version === 4 && !packet.clean))) {
+    throw new ProtocolError(Reason.clientIdentifierNotValid, "an empty client identifier with clean session 0");
+  }
+  const expiry =
+    version === 5 ? (packet.properties?.sessionExpiryInterval ?? 0) : packet.clean ? 0 : sessionNeverExpires;
+  return {
+    packet,
+    version,
+    clientId: assigned ? `auto-${random.hex(16)}` : packet.clientId,
+    assigned,
+    expiryInterval: Math.min(expiry, options.sessionExpiryMax),
+    // Before MQTT 5 a client cannot be told of a shorter keep alive, so it keeps its own.
+    keepAlive: version === 5 ? capKeepAlive(packet.keepalive ?? 0, options.keepaliveMax) : (packet.keepalive ?? 0),
+    will: packet.will === undefined ? undefined : readWill(packet, facts.willProperties, frame.bytes),
+  };
+}
+
+function capKeepAlive(asked: number, max: number): number {
+  const uncapped = max === 65_535;
+  return uncapped || (asked !== 0 && asked <= max) ? asked : max;
+}
+
+/** Undefined: the client may send as much as it likes. */
+export function meterOf({ maxMessageRate, maxByteRate }: Context["options"], now: number): Meter | undefined {
+  if (maxMessageRate === 0 && maxByteRate === 0) return undefined;
+  return {
+    messages: maxMessageRate === 0 ? undefined : new Bucket(maxMessageRate, now),
+    bytes: maxByteRate === 0 ? undefined : new Bucket(maxByteRate, now),
+  };
+}
+
+function readWill(packet: ConnectPacket, section: { start: number; end: number }, bytes: Uint8Array): AskedWill {
+  const will = packet.will!;
+  if (!isTopicName(will.topic))
+    throw new ProtocolError(Reason.topicNameInvalid, "the will's topic is not a topic name");
+  const properties = new Publish();
+  properties.propertyBytes = bytes;
+  properties.propertiesStart = section.start;
+  properties.propertiesEnd = section.end;
+  if (section.end > section.start) readProperties(properties, bytes, section, willSection);
+  const publish = makePublish(encodeUtf8(will.topic), Buffer.from(will.payload), {
+    qos: will.qos ?? 0,
+    retain: will.retain ?? false,
+    properties: ownBytes(properties.propertyBytes, properties.propertiesStart, properties.propertiesEnd),
+  });
+  return { publish, delay: will.properties?.willDelayInterval ?? 0, expiryMs: properties.expiresAt };
+}

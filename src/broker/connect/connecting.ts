@@ -1,0 +1,371 @@
+/** CONNECT: who comes, with what limits, to which session; and the answer once the store knows it too. */
+import type { IConnackPacket } from "mqtt-packet";
+import { ProtocolError } from "../../base/errors.ts";
+import { logTextMax, topicAliasMax } from "../../base/limits.ts";
+import { Timer } from "../../base/timers.ts";
+import type { JournalOperation } from "../../mail/operations.ts";
+import { type Connect, decodeConnect, encodeControl, type Frame } from "../../mqtt/control.ts";
+import { topicOf } from "../../mqtt/publish.ts";
+import { Reason } from "../../mqtt/reason.ts";
+import { Session } from "../../session/session.ts";
+import type { Backpressure } from "../delivery/backpressure.ts";
+import { Client } from "../delivery/client.ts";
+import { type Connection, Hold } from "../delivery/connection.ts";
+import type { MailDrops } from "../drops/mail-drops.ts";
+import type { Context } from "../peers/context.ts";
+import type { Directory } from "../peers/directory.ts";
+import type { Hosting } from "../peers/hosting.ts";
+import type { Admitting, Guest } from "./admitting.ts";
+import { type Asked, askedBy, meterOf } from "./asked.ts";
+import type { OrphanedWills } from "./orphaned-wills.ts";
+import type { Sessions } from "./sessions.ts";
+import type { TakeOver } from "./take-over.ts";
+import type { Wills } from "./wills.ts";
+
+/** How often a session's record is looked at anew when another broker has changed it meanwhile. */
+const obtainTriesMax = 5;
+
+/** CONNACK before MQTT 5 says so little that it is encoded once. */
+const connackNew = encodeControl({ cmd: "connack", sessionPresent: false, returnCode: 0 }, 4);
+const connackResumed = encodeControl({ cmd: "connack", sessionPresent: true, returnCode: 0 }, 4);
+
+/** ... with who it is. */
+interface Wanted extends Asked {
+  readonly guest: Guest;
+  /** Brokers that could not be asked to let go of the client. */
+  readonly silent: readonly string[];
+}
+
+export class Connecting {
+  readonly #context: Context;
+  readonly #sessions: Sessions;
+  readonly #admitting: Admitting;
+  readonly #wills: Wills;
+  readonly #orphanedWills: OrphanedWills;
+  readonly #hosting: Hosting;
+  readonly #directory: Directory;
+  readonly #drops: MailDrops;
+  readonly #backpressure: Backpressure;
+  /** Set once all parts are there: it asks this one who is connecting. */
+  takeOver!: TakeOver;
+  readonly #resume: (connection: Connection, reason: number) => void;
+  /** Connections whose answer waits for other brokers or for the store, by client id. */
+  readonly #pending = new Map<string, Connection>();
+  /** Connections that have been granted their client id and wait for the store; and who waits for them. */
+  readonly #obtaining = new Map<string, { readonly connection: Connection; readonly waiting: (() => void)[] }>();
+
+  constructor(
+    context: Context,
+    parts: {
+      sessions: Sessions;
+      admitting: Admitting;
+      wills: Wills;
+      orphanedWills: OrphanedWills;
+      hosting: Hosting;
+      directory: Directory;
+      drops: MailDrops;
+      backpressure: Backpressure;
+      resume: (connection: Connection, reason: number) => void;
+    },
+  ) {
+    this.#context = context;
+    this.#sessions = parts.sessions;
+    this.#admitting = parts.admitting;
+    this.#wills = parts.wills;
+    this.#orphanedWills = parts.orphanedWills;
+    this.#hosting = parts.hosting;
+    this.#directory = parts.directory;
+    this.#drops = parts.drops;
+    this.#backpressure = parts.backpressure;
+    this.#resume = parts.resume;
+  }
+
+  /** Handles CONNECT. Throws `ProtocolError`, which `Sessions.fail` answers as the client's version allows. */
+  receive(connection: Connection, frame: Frame): void {
+    const connect = this.#decode(connection, frame);
+    const { channel } = connection;
+    channel.version = connect.facts.version;
+    channel.bridge = connect.facts.bridge;
+    connection.mayAnswerConnect = true;
+    const { options, random } = this.#context;
+    const asked = askedBy(connect, frame, { options, random });
+    const { packet, clientId } = asked;
+    channel.phase = "connecting";
+    channel.wantsReasons = packet.properties?.requestProblemInformation !== false;
+    this.#admitting.login(connection, packet, clientId, (guest) =>
+      this.#enter(connection, { ...asked, guest, silent: [] }),
+    );
+    this.#holdUntilAnswered(connection);
+  }
+
+  /** Until CONNECT is answered nothing more is read. */
+  #holdUntilAnswered(connection: Connection): void {
+    if (connection.channel.phase === "connecting") connection.hold(Hold.connecting);
+  }
+
+  /** It is known who comes. What needs the store waits until that has caught up. */
+  #enter(connection: Connection, wanted: Wanted): void {
+    if (wanted.will === undefined && wanted.expiryInterval === 0) this.#settle(connection, wanted);
+    else this.#backpressure.pass(connection, () => this.#settle(connection, wanted));
+    this.#holdUntilAnswered(connection);
+  }
+
+  #settle(connection: Connection, wanted: Wanted): void {
+    const { will, guest } = wanted;
+    if (connection.channel.phase !== "connecting") return;
+    try {
+      if (will !== undefined && guest.permissions?.mayPublish(topicOf(will.publish)) === false) {
+        this.#context.metrics.forbidden.will++;
+        throw new ProtocolError(Reason.notAuthorized, "it may not publish its will");
+      }
+      this.#claim(connection, wanted);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#sessions.fail(connection, error);
+    }
+  }
+
+  #decode(connection: Connection, frame: Frame): Connect {
+    try {
+      return decodeConnect(frame);
+    } catch (error) {
+      // A client of MQTT 5, or of a later version, may be told; the version stands behind the protocol name.
+      const { bytes, body, end } = frame;
+      const isMqtt = end - body > 6 && bytes[body + 1] === 4 && bytes[body + 2] === 0x4d;
+      if (isMqtt && bytes[body + 6]! >= 5) connection.channel.version = 5;
+      const reason = error instanceof ProtocolError ? error.reason : 0;
+      connection.mayAnswerConnect = connection.channel.version === 5 || reason === Reason.unsupportedProtocolVersion;
+      throw error;
+    }
+  }
+
+  /** Calls back when no connection of a client id waits for the store. */
+  whenConnected(clientId: string, go: () => void): void {
+    const obtaining = this.#obtaining.get(clientId);
+    if (obtaining === undefined) go();
+    else obtaining.waiting.push(go);
+  }
+
+  /** True while a client id has been granted to a connection that waits for the store: its session is being taken. */
+  isObtaining(clientId: string): boolean {
+    return this.#obtaining.has(clientId);
+  }
+
+  /** Makes the client id this connection's alone: here, and in the cluster. */
+  #claim(connection: Connection, wanted: Wanted): void {
+    const { clients, self } = this.#context;
+    const { clientId } = wanted;
+    if (self.isDraining) return this.#sessions.refuse(connection, Reason.useAnotherServer);
+    if (self.isFenced && (wanted.expiryInterval > 0 || wanted.will !== undefined)) {
+      throw new ProtocolError(
+        Reason.serverUnavailable,
+        "no contact with ZooKeeper: persistent sessions and wills are not served",
+      );
+    }
+    const rival = this.#pending.get(clientId);
+    if (rival !== undefined) this.#sessions.refuse(rival, Reason.serverBusy);
+    this.#pending.set(clientId, connection);
+    const before = clients.get(clientId);
+    // [MQTT-3.1.4-3]
+    if (before?.connection !== undefined) {
+      this.#sessions.expel(before.connection, Reason.sessionTakenOver, "another connection has the same client id");
+    }
+    if (before?.will !== undefined && startsAnew(before, wanted)) this.#wills.fireNow(before);
+    const claimed = { clientId, clean: wanted.packet.clean === true, lasts: wanted.expiryInterval > 0 };
+    this.takeOver.claim(claimed, (granted, silent) => {
+      if (connection.channel.phase !== "connecting") return this.#forgetPending(connection, clientId);
+      if (!granted) {
+        this.#forgetPending(connection, clientId);
+        return this.#sessions.refuse(connection, Reason.serverBusy);
+      }
+      this.#obtaining.set(clientId, { connection, waiting: this.#obtaining.get(clientId)?.waiting ?? [] });
+      // Nothing may be said in the name of its earlier connection after it has been let in.
+      this.#wills.whenFired(clientId, () => this.#obtain(connection, { ...wanted, silent }, obtainTriesMax));
+    });
+  }
+
+  /** Finds the session, here or in the store, or makes one. */
+  #obtain(connection: Connection, wanted: Wanted, tries: number): void {
+    const { clients } = this.#context;
+    const { clientId } = wanted;
+    const old = clients.get(clientId);
+    const use = (found: Client | undefined): void => {
+      if (found?.record === undefined && found !== undefined && found !== clients.get(clientId))
+        return this.#eraseThenUse(found, use);
+      if (found !== undefined && startsAnew(found, wanted)) return this.#eraseThenUse(found, use);
+      this.#record(connection, wanted, { client: found, tries });
+    };
+    if (old !== undefined) return use(old);
+    this.#sessions.whenErased(clientId, () => {
+      // It may have been adopted while it was read.
+      if (!this.takeOver.mustLook(wanted.expiryInterval > 0)) use(undefined);
+      else this.takeOver.read(clientId, (found) => use(clients.get(clientId) ?? found));
+    });
+  }
+
+  #eraseThenUse(found: Client, use: (client: undefined) => void): void {
+    this.#directory.adopt(found);
+    this.#sessions.erase(found, () => use(undefined));
+  }
+
+  /** Has the store know whose the session is, before the client does. */
+  #record(connection: Connection, wanted: Wanted, { client: found, tries }: Obtaining): void {
+    const { journal, clients } = this.#context;
+    const { clientId } = wanted;
+    if (connection.channel.phase !== "connecting") return this.#finishObtaining(connection, clientId);
+    const client = found ?? this.#create(wanted);
+    const operations = this.#prepare(client, wanted);
+    const isRead = found !== undefined && clients.get(clientId) !== found;
+    const enter = (): void => {
+      // It was let go of meanwhile, by an earlier write that was refused: what the store says now counts.
+      if (client.isReleased && tries > 1) return this.#obtain(connection, wanted, tries - 1);
+      // The lease has ended meanwhile: whoever adopts sessions then, this broker or another, finds this one too.
+      if (this.#context.self.isFenced && (client.mailbox !== undefined || client.will !== undefined)) {
+        this.#wills.abandon(client);
+        this.#sessions.refuse(connection, Reason.serverUnavailable);
+        if (clients.get(clientId) === client) this.#context.evict(client);
+        return this.#finishObtaining(connection, clientId);
+      }
+      if (isRead) this.#directory.adopt(found);
+      this.#open(connection, client, { wanted, sessionPresent: found !== undefined });
+      this.#finishObtaining(connection, clientId);
+    };
+    const open = isRead ? (): void => this.takeOver.readIncoming(found, enter) : enter;
+    if (operations.length === 0) return open();
+    journal.commit(operations, open, () => {
+      // Another broker was faster: what it has made of the session is looked at anew.
+      this.#context.evict(client);
+      this.#wills.withdrawn(client);
+      if (tries > 1 && connection.channel.phase === "connecting") return this.#obtain(connection, wanted, tries - 1);
+      this.#forgetPending(connection, clientId);
+      this.#sessions.refuse(connection, Reason.serverBusy);
+      this.#finishObtaining(connection, clientId);
+    });
+  }
+
+  #finishObtaining(connection: Connection, clientId: string): void {
+    this.#forgetPending(connection, clientId);
+    const obtaining = this.#obtaining.get(clientId);
+    if (obtaining?.connection !== connection) return;
+    this.#obtaining.delete(clientId);
+    for (const go of obtaining.waiting) go();
+  }
+
+  #create(wanted: Wanted): Client {
+    return new Client(this.#context, new Session(wanted.clientId, wanted.version, wanted.expiryInterval));
+  }
+
+  #prepare(client: Client, wanted: Wanted): JournalOperation[] {
+    const { timers, options } = this.#context;
+    const { session } = client;
+    session.version = wanted.version;
+    session.expiryInterval = wanted.expiryInterval;
+    if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
+    const { clientId, silent, will } = wanted;
+    const earlier = this.#orphanedWills.cameBack(clientId, { by: options.id, silent });
+    const operations = [...earlier, ...this.#wills.set(client, will)];
+    if (client.mailbox !== undefined) operations.unshift(this.#sessions.record(client, "connected"));
+    return operations;
+  }
+
+  #open(connection: Connection, client: Client, { wanted, sessionPresent }: Opening): void {
+    const { clients, router, log, options, clock } = this.#context;
+    const { channel } = connection;
+    this.#forgetPending(connection, wanted.clientId);
+    if (channel.phase !== "connecting") return this.#abandon(client);
+    clients.set(wanted.clientId, client);
+    channel.phase = "open";
+    channel.silenceMs = wanted.keepAlive * 1500;
+    const properties = wanted.packet.properties;
+    const receiveMaximum = Math.min(properties?.receiveMaximum ?? options.maxInflight, options.maxInflight);
+    channel.packetBytesMax = properties?.maximumPacketSize ?? Infinity;
+    channel.allowAliases(Math.min(properties?.topicAliasMaximum ?? 0, topicAliasMax));
+    connection.framer.packetBytesMax = options.maxPacketSize;
+    connection.client = client;
+    client.identity = wanted.guest.identity;
+    client.permissions = wanted.guest.permissions;
+    this.#admitting.watch(connection, client.identity);
+    connection.meter = meterOf(options, clock.now());
+    client.attach(connection, receiveMaximum);
+    if (client.session.subscriptions.size > 0) router.touch();
+    connection.send(this.#connack(wanted, sessionPresent));
+    this.#watchSilence(connection);
+    log.debug(
+      { remote: connection.transport.remote, client: wanted.clientId.slice(0, logTextMax) },
+      "client connected",
+    );
+    // The store is asked, not the count: what it holds must be sent before anything newer.
+    if (client.mailbox !== undefined) this.#hosting.begin(client);
+    if (!sessionPresent) this.#sessions.emptyOfBefore(client);
+    else {
+      client.mailbox?.load();
+      this.#drops.resume(client);
+    }
+    client.pump();
+    this.#resume(connection, Hold.connecting);
+  }
+
+  #forgetPending(connection: Connection, clientId: string): void {
+    if (this.#pending.get(clientId) === connection) this.#pending.delete(clientId);
+  }
+
+  /** The client has gone before it was answered: its session waits as if it had left. */
+  #abandon(client: Client): void {
+    const { clientId } = client.session;
+    if (this.#pending.has(clientId)) return;
+    this.#wills.forget(client);
+    if (client.mailbox === undefined) return;
+    this.#context.clients.set(clientId, client);
+    this.#sessions.rest(client);
+  }
+
+  #connack(wanted: Wanted, sessionPresent: boolean): Uint8Array {
+    const { version, packet } = wanted;
+    // MQTT 3.1 has no session present flag.
+    if (version < 5) return version === 4 && sessionPresent ? connackResumed : connackNew;
+    const { options } = this.#context;
+    const asked = packet.properties?.sessionExpiryInterval ?? 0;
+    const properties: NonNullable<IConnackPacket["properties"]> = {
+      receiveMaximum: options.maxInflight,
+      topicAliasMaximum: topicAliasMax,
+      maximumPacketSize: options.maxPacketSize,
+    };
+    if (wanted.assigned) properties.assignedClientIdentifier = wanted.clientId;
+    if (wanted.keepAlive !== (packet.keepalive ?? 0)) properties.serverKeepAlive = wanted.keepAlive;
+    if (wanted.expiryInterval !== asked) properties.sessionExpiryInterval = wanted.expiryInterval;
+    Object.assign(properties, wanted.guest.proof);
+    if (packet.properties?.requestResponseInformation) properties.responseInformation = `response/${wanted.clientId}/`;
+    return encodeControl({ cmd: "connack", sessionPresent, reasonCode: 0, properties }, 5);
+  }
+
+  /** Keep alive: a client that is silent for one and a half times as long is gone [MQTT-3.1.2-22]. */
+  #watchSilence(connection: Connection): void {
+    const { timers, clock } = this.#context;
+    if (connection.timer !== undefined) timers.cancel(connection.timer);
+    const { silenceMs } = connection.channel;
+    if (silenceMs === 0) return;
+    const timer = new Timer((now) => {
+      // Whoever is not read by us cannot be blamed for silence.
+      const silentSince = connection.isHeld ? now : connection.lastReceivedAt;
+      if (now - silentSince < silenceMs) return timers.set(timer, silentSince + silenceMs);
+      this.#sessions.expel(connection, Reason.keepAliveTimeout, "no packet within one and a half times the keep alive");
+    });
+    connection.timer = timer;
+    timers.set(timer, clock.now() + silenceMs);
+  }
+}
+
+/** True if nothing is to be left of a session that is found: the client says so, or its time is over. */
+function startsAnew(found: Client, { packet }: Wanted): boolean {
+  return packet.clean === true || found.isOver;
+}
+
+interface Obtaining {
+  readonly client: Client | undefined;
+  readonly tries: number;
+}
+
+interface Opening {
+  readonly wanted: Wanted;
+  readonly sessionPresent: boolean;
+}

@@ -1,0 +1,127 @@
+/**
+ * The end of sessions in the store: subscriptions, mail and record are removed, and exactly what is there, for what is
+ * removed in vain costs the whole group of commits another try. Sessions that have expired are erased a bounded number
+ * at a time, so that a fleet whose sessions end together holds nobody up.
+ */
+import { expiringMax } from "../../base/limits.ts";
+import { cursorsPath, incomingPath, mailPath, subscriberPath } from "../../coordinator/paths.ts";
+import { emptyMailbox, type HandOn } from "../../mail/emptying.ts";
+import type { JournalOperation } from "../../mail/operations.ts";
+import { checkOf } from "../../mail/slips.ts";
+import type { Client } from "../delivery/client.ts";
+import type { Context } from "../peers/context.ts";
+import type { Interest } from "../peers/interest.ts";
+import type { Regrouping } from "../publish/regrouping.ts";
+
+export class Erasing {
+  readonly #context: Context;
+  readonly #regrouping: Regrouping;
+  readonly #interest: Interest;
+  /** Who waits until a session is gone, by client id. */
+  readonly #waiting = new Map<string, (() => void)[]>();
+  /** Sessions that have expired and wait for their turn, oldest first from `#at` on. */
+  #expired: (() => void)[] = [];
+  #at = 0;
+  #expiring = 0;
+
+  constructor(context: Context, parts: { interest: Interest; regrouping: Regrouping }) {
+    this.#context = context;
+    this.#interest = parts.interest;
+    this.#regrouping = parts.regrouping;
+  }
+
+  /** Has a session that has expired go when it is its turn: `erase` is called then, and calls back when it is gone. */
+  inTurn(erase: (done: () => void) => void): void {
+    this.#expired.push(() => erase(() => this.#oneLess()));
+    this.#next();
+  }
+
+  /** Calls back when no earlier session of a client id is being erased: at once, mostly. */
+  whenErased(clientId: string, go: () => void): void {
+    const waiting = this.#waiting.get(clientId);
+    if (waiting === undefined) go();
+    else waiting.push(go);
+  }
+
+  /** Ends a session for good: its subscriptions, its mail and its record. `done` when nothing is left of it. */
+  erase(client: Client, done: () => void): void {
+    const { clients, router, journal, timers } = this.#context;
+    const { session, mailbox } = client;
+    if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
+    if (clients.get(session.clientId) === client) clients.delete(session.clientId);
+    const removals: JournalOperation[] = [];
+    for (const [text, subscription] of session.subscriptions) {
+      router.unsubscribe(client, subscription);
+      if (mailbox === undefined) this.#interest.unsubscribed(text);
+      else removals.push({ kind: "remove", path: subscriberPath(text, session.clientId) });
+    }
+    if (mailbox === undefined) return done();
+    const { clientId } = session;
+    const waiting = [done];
+    this.#waiting.set(clientId, waiting);
+    const erased = (): void => {
+      if (this.#waiting.get(clientId) === waiting) this.#waiting.delete(clientId);
+      for (const go of waiting) go();
+    };
+    this.#findRest(client, (rest) => {
+      const guard = checkOf(client.owned);
+      // The record goes last: what is found without the rest is erased by whoever finds it.
+      const all = [...rest, client.owned.path].map((path) => ({ kind: "remove", path }) as const);
+      journal.commitAll([...removals, ...all], { guard, done: erased, refused: erased });
+    });
+  }
+
+  /** Empties the mailbox, and calls back with what else stands below a session's record, deepest first. */
+  #findRest(client: Client, found: (paths: readonly string[]) => void): void {
+    const { journal } = this.#context;
+    const { clientId } = client.session;
+    const incoming = incomingPath(clientId);
+    const cursors = cursorsPath(clientId);
+    const mail = mailPath(clientId);
+    // What was written in its name a moment ago is there when the store is asked.
+    journal.whenSubmitted(() => {
+      this.#childrenOf([client.owned.path], ([names = []]) => {
+        const levels = [cursors, incoming].filter((path) => names.includes(path.slice(client.owned.path.length + 1)));
+        const empty = (go: () => void): void => (names.includes("mail") ? this.emptyMailbox(clientId, go) : go());
+        empty(() =>
+          this.#childrenOf(levels, (below) => {
+            const paths = levels.flatMap((level, index) => [...below[index]!.map((name) => `${level}/${name}`), level]);
+            found(names.includes("mail") ? [...paths, mail] : paths);
+          }),
+        );
+      });
+    });
+  }
+
+  /** What was stored for a shared subscription goes to another member, the rest nowhere. */
+  emptyMailbox(clientId: string, done: () => void): void {
+    const { slips, journal } = this.#context;
+    const handOn: HandOn = (slip, gone) => this.#regrouping.handOn(clientId, slip, gone);
+    emptyMailbox(clientId, { slips, journal, handOn, done });
+  }
+
+  /** If the store is closing nothing is called: whoever finds the session then erases it. */
+  #childrenOf(paths: readonly string[], done: (names: (readonly string[])[]) => void): void {
+    if (paths.length === 0) return done([]);
+    const operations = paths.map((path) => ({ kind: "children", path }) as const);
+    this.#context.coordinator.read(operations, (error, results) => {
+      if (error !== undefined) return;
+      done(results.map((result) => (typeof result === "object" && "children" in result ? result.children : [])));
+    });
+  }
+
+  #oneLess(): void {
+    this.#expiring--;
+    this.#next();
+  }
+
+  #next(): void {
+    while (this.#expiring < expiringMax && this.#at < this.#expired.length) {
+      this.#expiring++;
+      this.#expired[this.#at++]!();
+    }
+    if (this.#at < this.#expired.length) return;
+    this.#expired = [];
+    this.#at = 0;
+  }
+}

@@ -1,0 +1,267 @@
+/**
+ * Wills in the store that no connection stands behind any more: those of brokers that have died, or were fenced, and of
+ * clients that were sent to other brokers. Their clients have a while to come back, here or elsewhere: every broker hears of
+ * a client that connects anywhere, since it is claimed from all. The wills of those that do not are published.
+ */
+import { ignoreTheWorld } from "../../base/errors.ts";
+import { adoptionPageMax, arrivalsRememberedMax, movedWillMs, willGraceMs, willRetryMs } from "../../base/limits.ts";
+import { Timer } from "../../base/timers.ts";
+import type { ReadResult } from "../../coordinator/coordinator.ts";
+import { children, read } from "../../coordinator/mirror.ts";
+import { decodeName, parentPath, sessionPath, willPath, willsPath } from "../../coordinator/paths.ts";
+import type { JournalOperation } from "../../mail/operations.ts";
+import { isData } from "../../mail/parts.ts";
+import { decodeSession, type SessionRecord } from "../../mail/records.ts";
+import { decodeWill, type WillRecord } from "../../mail/will-record.ts";
+import { Session } from "../../session/session.ts";
+import { Client } from "../delivery/client.ts";
+import type { Context } from "../peers/context.ts";
+import type { Membership } from "../peers/membership.ts";
+import type { Wills } from "./wills.ts";
+
+export interface OrphanedWillsParts {
+  readonly membership: Membership;
+  readonly wills: Wills;
+  /** True while a connection here is taking that client's session. */
+  readonly isObtaining: (clientId: string) => boolean;
+}
+
+interface Orphan {
+  readonly clientId: string;
+  readonly brokerId: string;
+  readonly path: string;
+  /** Of its znode, as it was read: a will that was set anew is another one. */
+  readonly version: number;
+  readonly timer: Timer;
+}
+
+interface Arrival {
+  /** The broker where it has connected. */
+  readonly by: string;
+  /** By the clock; and by the wall, in ms since 1970. */
+  readonly at: number;
+  readonly wall: number;
+}
+
+export class OrphanedWills {
+  readonly #context: Context;
+  readonly #parts: OrphanedWillsParts;
+  readonly #orphans = new Map<string, Orphan[]>();
+  /**
+   * Clients that have connected anywhere of late, the last ones last: when a broker dies, they may be back before that is
+   * known here, or before its wills have been found.
+   */
+  readonly #arrivals = new Map<string, Arrival>();
+  /** When brokers have died, by the clock. */
+  readonly #diedAt = new Map<string, number>();
+
+  constructor(context: Context, parts: OrphanedWillsParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  /** A broker's incarnation is gone: clients that were there last are not back. */
+  died(brokerId: string): void {
+    this.#diedAt.set(brokerId, this.#context.clock.now());
+    this.#forgetArrivals(brokerId);
+  }
+
+  /**
+   * A broker has come back. Returns the clients that have connected here since it died: it could not be asked for them, and
+   * may find their wills.
+   */
+  *cameBackWithout(brokerId: string): Generator<{ readonly clientId: string; readonly wall: number }> {
+    const { options } = this.#context;
+    const diedAt = this.#diedAt.get(brokerId);
+    if (diedAt === undefined) return;
+    this.#diedAt.delete(brokerId);
+    for (const [clientId, { by, at, wall }] of this.#arrivals)
+      if (by === options.id && at >= diedAt) yield { clientId, wall };
+  }
+
+  /** The lease is over: connections here have ended, and what is found when there is contact again counts. */
+  fence(): void {
+    const { options, timers } = this.#context;
+    for (const orphans of this.#orphans.values()) for (const { timer } of orphans) timers.cancel(timer);
+    this.#orphans.clear();
+    this.#forgetArrivals(options.id);
+  }
+
+  /**
+   * A client connects: at this broker, or at one that claims it. Returns what removes its earlier wills. `by`: which broker;
+   * `silent`: brokers that could not be asked, where it may have been connected.
+   */
+  cameBack(clientId: string, { by, silent = [] }: { by: string; silent?: readonly string[] }): JournalOperation[] {
+    const { timers } = this.#context;
+    this.#remember(clientId, by);
+    const paths = new Set(silent.map((brokerId) => willPath(brokerId, clientId)));
+    for (const { path, timer } of this.#orphans.get(clientId) ?? []) {
+      timers.cancel(timer);
+      paths.add(path);
+    }
+    this.#orphans.delete(clientId);
+    return [...paths].map((path) => ({ kind: "remove", path }) as const);
+  }
+
+  /** Looks for them in the store. Rejects with `OperatingError`. */
+  async look(): Promise<void> {
+    const { coordinator } = this.#context;
+    for (const name of await children(coordinator, willsPath)) {
+      const brokerId = decodeName(name);
+      const clientIds = (await children(coordinator, parentPath(willPath(brokerId, "x")))).map(decodeName);
+      for (let at = 0; at < clientIds.length; at += adoptionPageMax)
+        await this.#lookAt(brokerId, clientIds.slice(at, at + adoptionPageMax));
+    }
+  }
+
+  async #lookAt(brokerId: string, clientIds: readonly string[]): Promise<void> {
+    const { coordinator } = this.#context;
+    const results = await read(
+      coordinator,
+      clientIds.flatMap((clientId) => [
+        { kind: "get", path: willPath(brokerId, clientId) } as const,
+        { kind: "get", path: sessionPath(clientId) } as const,
+      ]),
+    );
+    clientIds.forEach((clientId, index) => {
+      const node = results[2 * index];
+      if (!isData(node)) return;
+      const path = willPath(brokerId, clientId);
+      const will = this.#readWill(path, node.data);
+      if (will === undefined || this.#isHeld(brokerId, clientId, will)) return;
+      this.#found(
+        { clientId, brokerId, path, version: node.stat.version },
+        this.#waitOf(will, this.#readSession(clientId, results[2 * index + 1])),
+      );
+    });
+  }
+
+  /** True if a connection stands behind it, as far as is known. */
+  #isHeld(brokerId: string, clientId: string, { epoch }: WillRecord): boolean {
+    const { membership, wills, isObtaining } = this.#parts;
+    if (brokerId !== this.#context.options.id) return membership.isAlive(brokerId, epoch);
+    return wills.holds(clientId) || isObtaining(clientId);
+  }
+
+  #found(orphan: Omit<Orphan, "timer">, waitMs: number): void {
+    const { clientId, path, version } = orphan;
+    const { timers, clock, journal } = this.#context;
+    const known = this.#orphans.get(clientId) ?? [];
+    if (known.some((other) => other.path === path && other.version === version)) return;
+    if (this.#isHere(clientId) || this.#arrivals.has(clientId)) return journal.commit([{ kind: "remove", path }]);
+    const found: Orphan = { ...orphan, timer: new Timer(() => this.#due(found)) };
+    for (const other of known) if (other.path === path) timers.cancel(other.timer);
+    this.#orphans.set(clientId, [...known.filter((other) => other.path !== path), found]);
+    timers.set(found.timer, clock.now() + waitMs);
+  }
+
+  /** How long it is waited for the client, in ms: for the delay too, or until the session ends [MQTT-3.1.3-9]. */
+  #waitOf({ delay, lostAt, movedAt }: WillRecord, session: SessionRecord | undefined): number {
+    const wall = this.#context.clock.wall();
+    const since = movedAt ?? lostAt ?? wall;
+    const delayMs = 1000 * Math.min(delay, lifeOf(session, wall));
+    const grace = movedAt === undefined ? willGraceMs : movedWillMs;
+    // Clocks differ: it never waits longer than from now on.
+    const left = (ms: number, from: number): number => Math.min(ms, Math.max(0, from + ms - wall));
+    return Math.max(left(grace, movedAt ?? wall), left(delayMs, since));
+  }
+
+  /** It is due: if its client is still nowhere to be seen, it is published. */
+  #due(orphan: Orphan): void {
+    const { coordinator, self, timers, clock } = this.#context;
+    const later = (): void => timers.set(orphan.timer, clock.now() + willRetryMs);
+    if (self.isFenced || coordinator.state !== "CONNECTED") return later();
+    coordinator.sync(() => {
+      this.#publish(orphan).catch((error) => {
+        ignoreTheWorld(error);
+        if (this.#isExpected(orphan)) later();
+      });
+    });
+  }
+
+  /** Rejects with `OperatingError`. */
+  async #publish(orphan: Orphan): Promise<void> {
+    const { coordinator, journal } = this.#context;
+    const { clientId, path, version } = orphan;
+    const ids = [this.#context.options.id, ...this.#parts.membership.members().map(({ id }) => id)];
+    const [node, session, ...elsewhere] = await read(coordinator, [
+      { kind: "get", path },
+      { kind: "get", path: sessionPath(clientId) },
+      ...ids.map((id) => ({ kind: "get", path: willPath(id, clientId) }) as const),
+    ]);
+    if (!this.#isExpected(orphan)) return;
+    this.#forget(orphan);
+    if (!isData(node) || node.stat.version !== version) return;
+    const will = this.#readWill(path, node.data);
+    if (will === undefined) return;
+    // Its broker may have come back just when the will was found.
+    if (this.#isHeld(orphan.brokerId, clientId, will)) return;
+    const check: JournalOperation = { kind: "check", path, version: () => version };
+    const unless = (): void => {};
+    const others = ids.map((id, index) => ({ id, node: elsewhere[index] })).filter(({ id }) => id !== orphan.brokerId);
+    if (this.#isBack(clientId, session, others)) return journal.commit([check, { kind: "take", path }], unless, unless);
+    const client = new Client(this.#context, new Session(clientId, 4, 0));
+    this.#parts.wills.fireOrphan(client, will, [check, { kind: "take", path }]);
+  }
+
+  /** True if a client is connected somewhere: here, with a session that outlives its connection, or with a will. */
+  #isBack(
+    clientId: string,
+    session: ReadResult | undefined,
+    others: readonly { readonly id: string; readonly node: ReadResult | undefined }[],
+  ): boolean {
+    const { membership } = this.#parts;
+    const { options } = this.#context;
+    if (this.#isHere(clientId)) return true;
+    const record = this.#readSession(clientId, session);
+    if (record?.connected && record.owner !== options.id && membership.isAlive(record.owner, record.epoch)) return true;
+    return others.some(({ id, node }) => {
+      const will = isData(node) ? this.#readWill(willPath(id, clientId), node.data) : undefined;
+      return will !== undefined && this.#isHeld(id, clientId, will);
+    });
+  }
+
+  #remember(clientId: string, by: string): void {
+    const { clock, peers } = this.#context;
+    if (peers.size === 0) return;
+    this.#arrivals.delete(clientId);
+    this.#arrivals.set(clientId, { by, at: clock.now(), wall: clock.wall() });
+    if (this.#arrivals.size > arrivalsRememberedMax) this.#arrivals.delete(this.#arrivals.keys().next().value!);
+  }
+
+  #forgetArrivals(brokerId: string): void {
+    for (const [clientId, { by }] of this.#arrivals) if (by === brokerId) this.#arrivals.delete(clientId);
+  }
+
+  #isHere(clientId: string): boolean {
+    return this.#context.clients.get(clientId)?.connection !== undefined || this.#parts.isObtaining(clientId);
+  }
+
+  #isExpected(orphan: Orphan): boolean {
+    return this.#orphans.get(orphan.clientId)?.includes(orphan) === true;
+  }
+
+  /** Undefined for what somebody else has written there. */
+  #readWill(path: string, data: Uint8Array): WillRecord | undefined {
+    return this.#context.strangers.read(path, () => decodeWill(data));
+  }
+
+  #readSession(clientId: string, node: ReadResult | undefined): SessionRecord | undefined {
+    if (!isData(node) || node.data.length === 0) return undefined;
+    return this.#context.strangers.read(sessionPath(clientId), () => decodeSession(node.data));
+  }
+
+  #forget(orphan: Orphan): void {
+    const others = this.#orphans.get(orphan.clientId)!.filter((other) => other !== orphan);
+    if (others.length === 0) this.#orphans.delete(orphan.clientId);
+    else this.#orphans.set(orphan.clientId, others);
+  }
+}
+
+/** How long a session goes on from now if its client does not come back, in seconds; 0: it has ended with its connection. */
+function lifeOf(session: SessionRecord | undefined, wall: number): number {
+  if (session === undefined) return 0;
+  const { connected, expiryInterval, expiresAt } = session;
+  if (connected) return expiryInterval;
+  return expiresAt === null ? Infinity : Math.max(0, (expiresAt - wall) / 1000);
+}

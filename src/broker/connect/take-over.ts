@@ -1,0 +1,228 @@
+/**
+ * A client id is live once in the cluster. Whoever connects is claimed from all other brokers: the one that has its
+ * session lets go of it, with everything committed, before the claim is granted. Of two claims at once the later one
+ * is granted. What no broker keeps is read from the store; there the version of the session's znode decides.
+ */
+import { claimPatienceMs, claimUnlinkedMs, fencePatienceMs } from "../../base/limits.ts";
+import { Timer } from "../../base/timers.ts";
+import type { ReadResult } from "../../coordinator/coordinator.ts";
+import { incomingPath, mailPath, sessionPath } from "../../coordinator/paths.ts";
+import type { Control } from "../../link/frames.ts";
+import { decodeSession, type SessionRecord } from "../../mail/records.ts";
+import { Session } from "../../session/session.ts";
+import { Client } from "../delivery/client.ts";
+import type { Context } from "../peers/context.ts";
+import type { Directory } from "../peers/directory.ts";
+import type { Links } from "../peers/links.ts";
+import type { Membership } from "../peers/membership.ts";
+import type { Peer } from "../peers/peer.ts";
+import type { OrphanedWills } from "./orphaned-wills.ts";
+import type { Sessions } from "./sessions.ts";
+import type { Wills } from "./wills.ts";
+
+interface Claim {
+  readonly clientId: string;
+  readonly stamp: number;
+  readonly waitingFor: Set<Peer>;
+  /** Brokers that have died before they answered. */
+  readonly silent: Peer[];
+  readonly decided: Decided;
+  timer: Timer;
+}
+
+/** `silent`: brokers that have not answered; what they still hold of the client's must not harm it. */
+type Decided = (granted: boolean, silent: readonly string[]) => void;
+
+export interface TakeOverParts {
+  readonly links: Links;
+  readonly membership: Membership;
+  readonly directory: Directory;
+  readonly sessions: Sessions;
+  readonly wills: Wills;
+  readonly orphanedWills: OrphanedWills;
+  /** Calls back when no connection of that client id waits for the store. */
+  readonly whenConnected: (clientId: string, go: () => void) => void;
+}
+
+/** What is claimed of the other brokers. */
+export interface Claimed {
+  readonly clientId: string;
+  /** What is left of an earlier session ends. */
+  readonly clean: boolean;
+  /** The session outlives its connection. */
+  readonly lasts: boolean;
+}
+
+export class TakeOver {
+  readonly #context: Context;
+  readonly #parts: TakeOverParts;
+  readonly #claims = new Map<string, Claim>();
+  readonly #byNumber = new Map<number, Claim>();
+  #lastNumber = 0;
+  #lastStamp = 0;
+
+  constructor(context: Context, parts: TakeOverParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  /** Asks all other brokers to let go of a client id. `decided(false)`: it connects elsewhere, and later. */
+  claim({ clientId, clean, lasts }: Claimed, decided: Decided): void {
+    const members = this.#parts.membership.members();
+    if (members.length === 0) return decided(true, []);
+    const { clock, timers, options } = this.#context;
+    const number = ++this.#lastNumber;
+    // Later claims of this broker are later, whatever the clock does.
+    this.#lastStamp = Math.max(clock.wall(), this.#lastStamp + 1);
+    const stamp = this.#lastStamp;
+    const timer = new Timer(() => this.#decide(claim, true));
+    const finished: Decided = (granted, silent) => {
+      this.#byNumber.delete(number);
+      decided(granted, silent);
+    };
+    const claim: Claim = { clientId, stamp, waitingFor: new Set(members), silent: [], decided: finished, timer };
+    // An earlier one of the same client here has been refused by whoever makes this one.
+    this.#claims.set(clientId, claim);
+    this.#byNumber.set(number, claim);
+    // A broker that is alive and slow may still be storing what it has sent to a session: what others store meanwhile would
+    // overtake that. It answers, or its keeper session ends.
+    const patienceMs = lasts ? options.zkSessionTimeout * 1000 + fencePatienceMs : claimPatienceMs;
+    // Whom a link that is down belongs to may come back in a moment; not every client can wait for it for long.
+    const areLinked = members.every(({ isLinked }) => isLinked);
+    timers.set(timer, clock.now() + (areLinked ? patienceMs : claimUnlinkedMs));
+    for (const peer of members) this.#parts.links.say(peer, { say: "claim", number, clientId, stamp, clean });
+  }
+
+  receive(peer: Peer, { number, clientId, stamp, clean }: Extract<Control, { say: "claim" }>): void {
+    const own = this.#claims.get(clientId);
+    const { link } = peer;
+    const answer = (granted: boolean): void => {
+      if (peer.link === link) this.#parts.links.say(peer, { say: "claimed", number, granted });
+    };
+    if (own !== undefined) {
+      if (own.stamp > stamp || (own.stamp === stamp && this.#context.options.id > peer.id)) return answer(false);
+      this.#decide(own, false);
+    }
+    const { sessions, wills, orphanedWills, whenConnected } = this.#parts;
+    const isSettled = (): void => wills.whenFired(clientId, () => answer(true));
+    this.#context.journal.commit(orphanedWills.cameBack(clientId, { by: peer.id }), () =>
+      whenConnected(clientId, () => sessions.letGo(clientId, { clean, done: isSettled })),
+    );
+  }
+
+  answered(peer: Peer, { number, granted }: Extract<Control, { say: "claimed" }>): void {
+    const claim = this.#byNumber.get(number);
+    if (claim === undefined) return;
+    if (!granted) return this.#decide(claim, false);
+    this.#grantedBy(claim, peer);
+  }
+
+  /** A broker has come back: clients that have connected here while it was gone are not its own any more. */
+  joined(peer: Peer): void {
+    // Answers to number 0 are waited for by nobody.
+    for (const { clientId, wall } of this.#parts.orphanedWills.cameBackWithout(peer.id))
+      this.#parts.links.say(peer, { say: "claim", number: 0, clientId, stamp: wall, clean: false });
+  }
+
+  /** A broker does not answer at all any more: those who wait for nobody else do not wait long. */
+  linkDown(peer: Peer): void {
+    const { clock, timers } = this.#context;
+    const dueAt = clock.now() + claimUnlinkedMs;
+    for (const { waitingFor, timer } of this.#byNumber.values()) {
+      if (!waitingFor.has(peer) || [...waitingFor].some(({ isLinked }) => isLinked) || timer.dueAt <= dueAt) continue;
+      timers.set(timer, dueAt);
+    }
+  }
+
+  left(peer: Peer): void {
+    for (const claim of [...this.#byNumber.values()]) {
+      if (claim.waitingFor.has(peer)) claim.silent.push(peer);
+      this.#grantedBy(claim, peer);
+    }
+  }
+
+  /** True if the store may hold a session of this client that this broker does not keep. */
+  mustLook(persistent: boolean): boolean {
+    const orphans = this.#context.clock.now() < this.#context.self.orphansUntil;
+    return orphans || (persistent && this.#parts.membership.members().length > 0);
+  }
+
+  /**
+   * Reads a session that nobody keeps: its client, with subscriptions, mailbox count and half-received QoS 2 publishes;
+   * undefined if there is none. The client is not this broker's before its znode has been set by it.
+   */
+  read(clientId: string, done: (client: Client | undefined) => void): void {
+    const { coordinator } = this.#context;
+    // Whoever let go of the session has told the store so before; this broker's server may be behind.
+    coordinator.sync(() => {
+      coordinator.read(
+        [
+          { kind: "get", path: sessionPath(clientId) },
+          { kind: "exists", path: mailPath(clientId) },
+          { kind: "children", path: incomingPath(clientId) },
+        ],
+        (error, results) => {
+          if (error !== undefined) return;
+          const node = results[0]!;
+          if (typeof node !== "object" || !("data" in node)) return done(undefined);
+          const client = makeClient(this.#context, clientId, results);
+          this.#parts.directory.settled(() => done(client));
+        },
+      );
+    });
+  }
+
+  /**
+   * Reads the ids of half-received publishes, and waits for what is told of subscriptions: after the session is this broker's,
+   * for until then the broker that had it may still have committed some.
+   */
+  readIncoming(client: Client, done: () => void): void {
+    const path = incomingPath(client.session.clientId);
+    this.#context.coordinator.read([{ kind: "children", path }], (error, [result]) => {
+      if (error !== undefined) return;
+      if (typeof result === "object" && "children" in result) {
+        for (const id of packetIdsOf(result.children)) client.session.addIncoming(id);
+      }
+      this.#parts.directory.settled(done);
+    });
+  }
+
+  #grantedBy(claim: Claim, peer: Peer): void {
+    claim.waitingFor.delete(peer);
+    if (claim.waitingFor.size === 0) this.#decide(claim, true);
+  }
+
+  #decide(claim: Claim, granted: boolean): void {
+    this.#context.timers.cancel(claim.timer);
+    if (this.#claims.get(claim.clientId) === claim) this.#claims.delete(claim.clientId);
+    const silent = [...claim.silent, ...claim.waitingFor].map(({ id }) => id);
+    claim.waitingFor.clear();
+    claim.decided(granted, silent);
+  }
+}
+
+/** A client from what the store holds: session record, mailbox, half-received publishes, as `results` in this order. */
+export function makeClient(context: Context, clientId: string, results: readonly ReadResult[]): Client {
+  const [node, mail, incoming] = results;
+  if (typeof node !== "object" || !("data" in node)) throw new Error("assertion failed: no session was read");
+  // Mail that was stored while the session was erased has made an empty node; it holds nothing that anybody wants.
+  const path = sessionPath(clientId);
+  const found = node.data.length > 0 ? context.strangers.read(path, () => decodeSession(node.data)) : undefined;
+  // What a stranger has put there is overwritten by whoever has that id; what stands below is this session's.
+  const record: SessionRecord = found ?? nobody;
+  const client = new Client(context, new Session(clientId, record.version, record.expiryInterval));
+  client.record = found;
+  client.isRecorded = true;
+  client.owned.version = node.stat.version;
+  if (typeof mail === "object" && "stat" in mail) client.mailbox!.count = mail.stat.childCount;
+  if (typeof incoming === "object" && "children" in incoming) {
+    for (const id of packetIdsOf(incoming.children)) client.session.addIncoming(id);
+  }
+  return client;
+}
+
+function packetIdsOf(names: readonly string[]): number[] {
+  return names.filter((name) => /^[1-9]\d{0,4}$/.test(name)).map(Number);
+}
+
+const nobody: SessionRecord = { owner: "", epoch: 0, connected: false, version: 4, expiryInterval: 1, expiresAt: 0 };

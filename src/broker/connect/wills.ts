@@ -1,0 +1,209 @@
+/**
+ * Wills of clients that are connected here, or were until a moment ago: published when, and only when, a connection has
+ * ended without DISCONNECT 0x00, after their delay (3.1.2.5, 3.1.3.2.2). Each lies in the store from CONNECT on, and goes
+ * with its publication: whoever removes it is the one that publishes it.
+ */
+import { claimPatienceMs } from "../../base/limits.ts";
+import { Timer } from "../../base/timers.ts";
+import { willPath } from "../../coordinator/paths.ts";
+import type { JournalOperation } from "../../mail/operations.ts";
+import { encodeWill, type WillRecord } from "../../mail/will-record.ts";
+import type { Client } from "../delivery/client.ts";
+import type { Context } from "../peers/context.ts";
+import type { Publishing } from "../publish/publishing.ts";
+
+/**
+ * checking: the store is asked whether it still holds the will. publishing: it is on its way to its receivers. over: it has
+ * arrived, or is not published.
+ */
+interface Firing {
+  phase: "checking" | "publishing" | "over";
+  readonly waiting: (() => void)[];
+}
+
+export class Wills {
+  readonly #context: Context;
+  readonly #publishing: Publishing;
+  /** By client ids. */
+  readonly #firing = new Map<string, Firing>();
+  /** Clients that were sent to other brokers and are not known to be there. */
+  readonly #moved = new Set<string>();
+  #isRetired = false;
+
+  constructor(context: Context, publishing: Publishing) {
+    this.#context = context;
+    this.#publishing = publishing;
+  }
+
+  /** What CONNECT's will, or its absence, changes in the store: a will is a promise too. */
+  set(client: Client, asked: Omit<WillRecord, "epoch"> | undefined): JournalOperation[] {
+    this.#stopTimer(client);
+    if (asked === undefined) return this.#forgotten(client);
+    const will: WillRecord = { ...asked, epoch: this.#context.self.epoch };
+    const exists = client.isWillStored;
+    client.will = will;
+    client.isWillStored = true;
+    const path = this.#pathOf(client.session.clientId);
+    return [{ kind: "put", path, data: encodeWill(will), exists, isCurrent: () => client.will === will }];
+  }
+
+  /** What was to be set has been refused with the rest of CONNECT. */
+  withdrawn(client: Client): void {
+    client.will = undefined;
+    client.isWillStored = false;
+  }
+
+  /** The client left properly, or is another broker's: its will is not published [MQTT-3.1.2-10]. */
+  forget(client: Client): void {
+    this.#stopTimer(client);
+    this.#context.journal.commit(this.#forgotten(client));
+  }
+
+  /**
+   * The lease is over: whoever finds the wills of this broker's clients in the store publishes them, unless the clients come
+   * back. The connections must be closed first.
+   */
+  abandon(client: Client): void {
+    this.#stopTimer(client);
+    client.will = undefined;
+    client.isWillStored = false;
+  }
+
+  /** The lease is over: nothing is published that others may be about to publish. */
+  fence(): void {
+    for (const [clientId, firing] of this.#firing) if (firing.phase === "checking") this.#end(clientId, firing);
+  }
+
+  /** From now on wills stay in the store, for the broker's next life to publish. */
+  retire(): void {
+    this.#isRetired = true;
+  }
+
+  /** True if the will in the store that bears this broker's name and that of the client is in its care. */
+  holds(clientId: string): boolean {
+    const client = this.#context.clients.get(clientId);
+    return client?.isWillStored === true || this.#firing.has(clientId) || this.#moved.has(clientId);
+  }
+
+  connectionLost(client: Client): void {
+    const { will, session } = client;
+    const { self, clock, timers, journal } = this.#context;
+    if (will === undefined || this.#isRetired) return;
+    if (self.isDraining) return this.#handOver(client, will);
+    // [MQTT-3.1.3-9]: the will waits for its delay, or the end of the session if that is earlier.
+    const delay = Math.min(will.delay, session.expiryInterval);
+    if (delay === 0) return this.fireNow(client);
+    client.willTimer = new Timer(() => this.fireNow(client));
+    timers.set(client.willTimer, clock.now() + delay * 1000);
+    // Should this broker die meanwhile, the delay does not begin anew.
+    const waiting = { ...will, lostAt: clock.wall() };
+    client.will = waiting;
+    // Not if it is gone: then its client is back at another broker.
+    journal.commit([{ kind: "set", path: this.#pathOf(session.clientId), data: encodeWill(waiting) }]);
+  }
+
+  /**
+   * The client was sent to another broker, where it sets its will anew. Until then this one stays in the store: whoever
+   * finds it there publishes it if the client does not come.
+   */
+  #handOver(client: Client, will: WillRecord): void {
+    const { clientId } = client.session;
+    this.abandon(client);
+    this.#moved.add(clientId);
+    const data = encodeWill({ ...will, movedAt: this.#context.clock.wall() });
+    this.#context.journal.commit([{ kind: "set", path: this.#pathOf(clientId), data }]);
+  }
+
+  /** A client that was sent elsewhere is there. */
+  cameBack(clientId: string): void {
+    if (this.#moved.delete(clientId)) this.#context.journal.commit([{ kind: "remove", path: this.#pathOf(clientId) }]);
+  }
+
+  /** Publishes a will that waits, unless it is gone from the store: then the client is back at another broker. */
+  fireNow(client: Client): void {
+    const { will } = client;
+    if (will === undefined) return;
+    this.abandon(client);
+    const { clientId } = client.session;
+    const path = this.#pathOf(clientId);
+    const firing = this.#begin(clientId, "checking");
+    const publish = (): void => {
+      if (firing.phase !== "checking") return;
+      if (this.#context.self.isFenced) this.#end(clientId, firing);
+      else this.#publish(client, will, firing, [{ kind: "take", path }]);
+    };
+    if (this.#isAlone()) return publish();
+    // It is sent to whoever is connected while it is being removed, so it is asked for before.
+    const check: JournalOperation = { kind: "check", path, version: () => -1 };
+    this.#context.journal.commit([check], publish, () => this.#end(clientId, firing));
+  }
+
+  /** Publishes a will that no connection stands behind any more, with what removes it from the store. */
+  fireOrphan(client: Client, will: WillRecord, operations: JournalOperation[]): void {
+    this.#publish(client, will, this.#begin(client.session.clientId, "publishing"), operations);
+  }
+
+  /**
+   * Calls back when no earlier will of a client is on its way any more: what the client says next must not be overtaken by
+   * it. A will that waits for contact with the store does not wait any longer, for its client is back.
+   */
+  whenFired(clientId: string, go: () => void): void {
+    const { coordinator, journal, timers, clock } = this.#context;
+    const firing = this.#firing.get(clientId);
+    if (firing?.phase === "checking" && coordinator.state !== "CONNECTED") {
+      journal.commit([{ kind: "remove", path: this.#pathOf(clientId) }]);
+      this.#end(clientId, firing);
+      return go();
+    }
+    if (firing === undefined) return go();
+    const timer = new Timer(() => {
+      firing.waiting.splice(firing.waiting.indexOf(goOn), 1);
+      go();
+    });
+    const goOn = (): void => {
+      timers.cancel(timer);
+      go();
+    };
+    firing.waiting.push(goOn);
+    timers.set(timer, clock.now() + claimPatienceMs);
+  }
+
+  #begin(clientId: string, phase: Firing["phase"]): Firing {
+    const firing: Firing = { phase, waiting: [] };
+    this.#firing.set(clientId, firing);
+    return firing;
+  }
+
+  #publish(client: Client, { publish, expiryMs }: WillRecord, firing: Firing, operations: JournalOperation[]): void {
+    firing.phase = "publishing";
+    if (expiryMs !== Infinity) publish.expiresAt = this.#context.clock.wall() + expiryMs;
+    this.#publishing.publish(publish, client, operations, () => this.#end(client.session.clientId, firing));
+  }
+
+  #end(clientId: string, firing: Firing): void {
+    firing.phase = "over";
+    if (this.#firing.get(clientId) === firing) this.#firing.delete(clientId);
+    for (const go of firing.waiting.splice(0)) go();
+  }
+
+  #forgotten(client: Client): JournalOperation[] {
+    const { isWillStored, session } = client;
+    client.will = undefined;
+    client.isWillStored = false;
+    return isWillStored ? [{ kind: "remove", path: this.#pathOf(session.clientId) }] : [];
+  }
+
+  #pathOf(clientId: string): string {
+    return willPath(this.#context.options.id, clientId);
+  }
+
+  /** True if no other broker could have the client. */
+  #isAlone(): boolean {
+    return [...this.#context.peers.values()].every(({ epoch }) => epoch === undefined);
+  }
+
+  #stopTimer(client: Client): void {
+    if (client.willTimer !== undefined) this.#context.timers.cancel(client.willTimer);
+    client.willTimer = undefined;
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * Levels of the tree that nothing stands below any more are removed, a second after that, in bounded commits. The embedded store
+ * does that itself for containers; ZooKeeper would take a minute and more, and one commit for each. Levels of retained messages are
+ * no containers anywhere: a container that is given a message would vanish with the last one below it.
+ */
+import { emptyLevelsMs, emptyLevelsSweptMax } from "../../base/limits.ts";
+import { Timer } from "../../base/timers.ts";
+import type { ReadResult, WriteOperation } from "../../coordinator/coordinator.ts";
+import { EmptyLevels } from "../../coordinator/empty-levels.ts";
+import { isContainerLevel, isRetainedLevel, parentPath } from "../../coordinator/paths.ts";
+import type { Context } from "../peers/context.ts";
+
+export class LevelSweep {
+  readonly #context: Context;
+  readonly #levels = new EmptyLevels();
+  readonly #timer = new Timer(() => this.#look());
+  #isSweeping = false;
+
+  constructor(context: Context) {
+    this.#context = context;
+    context.journal.onRemoved = (path) => this.note(parentPath(path));
+  }
+
+  /** A node may have lost the last one below it. */
+  note(path: string): void {
+    const { coordinator, timers, clock } = this.#context;
+    const isOurs = isRetainedLevel(path) || (coordinator.isAlone !== true && isContainerLevel(path));
+    if (!isOurs) return;
+    this.#levels.note(path);
+    if (this.#timer.dueAt === Infinity) timers.set(this.#timer, clock.now() + emptyLevelsMs);
+  }
+
+  #look(): void {
+    const { timers, clock } = this.#context;
+    this.#levels.look();
+    if (this.#levels.isDue) timers.set(this.#timer, clock.now() + emptyLevelsMs);
+    if (!this.#isSweeping) this.#sweep();
+  }
+
+  /** One page after the other: the next is read when the one before is removed. */
+  #sweep(): void {
+    const { coordinator } = this.#context;
+    const paths = [...this.#levels.take(emptyLevelsSweptMax)];
+    this.#isSweeping = paths.length > 0;
+    if (paths.length === 0) return;
+    coordinator.read(
+      paths.map((path) => ({ kind: "get", path })),
+      (error, results) => {
+        if (error === undefined) this.#remove(paths.flatMap((path, index) => removalOf(path, results[index])));
+        else this.#isSweeping = false;
+      },
+    );
+  }
+
+  /** Each only as it was seen: what has been put there or below it meanwhile stays. */
+  #remove(removals: readonly WriteOperation[]): void {
+    const { coordinator, journal } = this.#context;
+    if (removals.length === 0) return this.#sweep();
+    journal.levels.forget(removals.map(({ path }) => path));
+    let left = removals;
+    coordinator.write(
+      left,
+      (error) => {
+        if (error === undefined) for (const { path } of left) this.#emptied(parentPath(path));
+        this.#sweep();
+      },
+      ({ code, index }) => {
+        if (code === "Closed") return undefined;
+        left = left.toSpliced(index, 1);
+        return left.length > 0 ? left : undefined;
+      },
+    );
+  }
+
+  /** Its last child was an empty level, perhaps: it need not wait. */
+  #emptied(path: string): void {
+    if (isRetainedLevel(path) || isContainerLevel(path)) this.#levels.hurry(path);
+  }
+}
+
+function removalOf(path: string, node: ReadResult | undefined): WriteOperation[] {
+  if (typeof node !== "object" || !("data" in node)) return [];
+  const isEmpty = node.data.length === 0 && node.stat.childCount === 0;
+  return isEmpty ? [{ kind: "delete", path, version: node.stat.version }] : [];
+}

@@ -1,0 +1,357 @@
+/**
+ * A client as the broker sees it: its session, its connection if there is one, and everything on its way to
+ * it. Messages for a session that ends with its connection wait in memory, within limits; those for a session
+ * that outlives it wait in its mailbox.
+ */
+import type { Identity } from "../../access/access.ts";
+import type { Permissions } from "../../access/permissions.ts";
+import { ProtocolError } from "../../base/errors.ts";
+import { outputBytesHigh, queueBytesMax } from "../../base/limits.ts";
+import { Ring } from "../../base/ring.ts";
+import type { Timer } from "../../base/timers.ts";
+import { sessionPath } from "../../coordinator/paths.ts";
+import type { SessionRecord } from "../../mail/records.ts";
+import type { Owned, Slip } from "../../mail/slips.ts";
+import type { WillRecord } from "../../mail/will-record.ts";
+import { writeAck } from "../../mqtt/acks.ts";
+import { PacketType, type QoS } from "../../mqtt/constants.ts";
+import { Envelope, type Publish, publishSize, topicOf, writePublish } from "../../mqtt/publish.ts";
+import { Reason } from "../../mqtt/reason.ts";
+import type { Subscription } from "../../mqtt/subscription.ts";
+import { Inflight } from "../../session/inflight.ts";
+import type { Verdict } from "../../session/owed-acks.ts";
+import type { Session } from "../../session/session.ts";
+import type { DropFeed } from "../drops/drop-feed.ts";
+import type { Context } from "../peers/context.ts";
+import type { Connection } from "./connection.ts";
+import { Mailbox } from "./mailbox.ts";
+import {
+  bySettlement,
+  Outgoing,
+  type OutgoingTarget,
+  onlyHoldsId,
+  plainQoS1,
+  plainQoS2,
+  plainReleased,
+  reserved,
+} from "./outgoing.ts";
+import { RetainedFeeds } from "./retained-feed.ts";
+
+/** One envelope for all: it is filled in and used up within a call. */
+const envelope = new Envelope();
+
+export class Client {
+  readonly session: Session;
+  readonly context: Context;
+  connection: Connection | undefined;
+  /** Only a session that outlives its connection has one. */
+  mailbox: Mailbox | undefined;
+  /** Its session has a znode. */
+  isRecorded = false;
+  /** What that znode said when it was read. */
+  record: SessionRecord | undefined;
+  readonly owned: Owned;
+  /** The number that other brokers name it by, while a persistent session is connected; 0: none. */
+  handle = 0;
+  /** Its session has been let go of: nothing that comes of this object counts any more. */
+  isReleased = false;
+  /** Its session's time is over: it is erased when it is its turn, or when its client comes back before that. */
+  isOver = false;
+  /** Ends the watch on the session's znodes. */
+  unwatch: (() => void) | undefined;
+  will: WillRecord | undefined;
+  /** It is in the store, or on its way there, under this broker's name. */
+  isWillStored = false;
+  /** As whom it was let in last, and what it may do; undefined: everything, or it has not been here. */
+  identity: Identity | undefined;
+  permissions: Permissions | undefined;
+  /** Fires when the session expires, while its client is away. */
+  expiryTimer: Timer | undefined;
+  /** Fires when the will of a lost connection is due. */
+  willTimer: Timer | undefined;
+  /** While it is connected: its ways along what lies in mail drops, by the filters of its subscriptions. */
+  dropFeeds: Map<string, DropFeed> | undefined;
+  /** QoS 2 publishes of this client that are not settled: how to acknowledge each when it is. */
+  unsettled: Map<number, (verdict: Verdict) => void> | undefined;
+  #inflight: Inflight<Outgoing> | undefined;
+  #receiveMaximum = 0;
+  #queue: Ring<Outgoing> | undefined;
+  #queueBytes = 0;
+  #feeds: RetainedFeeds | undefined;
+
+  constructor(context: Context, session: Session) {
+    this.context = context;
+    this.session = session;
+    this.owned = { path: sessionPath(session.clientId), version: 0 };
+    if (session.persistent) this.mailbox = new Mailbox(this);
+  }
+
+  get inflight(): Inflight<Outgoing> {
+    this.#inflight ??= new Inflight(this.#receiveMaximum, onlyHoldsId);
+    return this.#inflight;
+  }
+
+  /** True if one more QoS 1 or 2 message may be sent now. */
+  get hasRoom(): boolean {
+    return this.isOpen && !this.inflight.full;
+  }
+
+  /** True if the client is there and reads. */
+  get isOpen(): boolean {
+    const { connection } = this;
+    const outputMax = Math.min(outputBytesHigh, this.context.turn.outputBytesMax);
+    return connection?.channel.phase === "open" && connection.writer.unsent < outputMax;
+  }
+
+  attach(connection: Connection, receiveMaximum: number): void {
+    this.connection = connection;
+    this.#receiveMaximum = receiveMaximum;
+    this.#inflight = undefined;
+  }
+
+  /** The connection is gone. Returns what was sent and not acknowledged, with what still waited in memory. */
+  detach(): Outgoing[] {
+    this.connection = undefined;
+    const unacknowledged = this.#inflight?.drain() ?? [];
+    this.#inflight = undefined;
+    this.mailbox?.detach(unacknowledged.map(([, outgoing]) => outgoing));
+    const queued = this.#queue?.drain() ?? [];
+    this.#queue = undefined;
+    this.#countQueued(-this.#queueBytes);
+    if (this.mailbox === undefined) this.#feeds = undefined;
+    return [...unacknowledged.map(([, outgoing]) => outgoing), ...queued];
+  }
+
+  /** QoS 0: now or never. */
+  sendQoS0(publish: Publish, target: OutgoingTarget): void {
+    const { connection } = this;
+    if (connection === undefined || connection.channel.phase !== "open") return;
+    if (connection.writer.unsent > this.context.turn.outputBytesMax) {
+      this.context.metrics.droppedOutput++;
+      return;
+    }
+    if (this.#fits(connection, publish, target, 0)) this.write(publish, target, 0);
+  }
+
+  /** QoS 1 or 2 for a session that ends with its connection. */
+  offer(publish: Publish, target: OutgoingTarget): void {
+    const { connection } = this;
+    const { qos } = target;
+    if (connection === undefined || !this.#fits(connection, publish, target, qos)) return;
+    if (this.hasRoom && (this.#queue === undefined || this.#queue.length === 0)) {
+      const plain = target.group !== undefined ? this.#outgoing(publish, target) : qos === 1 ? plainQoS1 : plainQoS2;
+      plain.packetId = this.inflight.add(plain);
+      this.write(publish, target, plain.packetId);
+      return;
+    }
+    this.#queue ??= new Ring();
+    const size = publish.size;
+    const { options, metrics } = this.context;
+    const isFull = this.#queue.length >= options.maxQueued || this.#queueBytes + size > queueBytesMax;
+    if (isFull || metrics.queuedBytes + size > options.maxQueueMemory) {
+      metrics.droppedQueue++;
+      return;
+    }
+    this.#countQueued(size);
+    this.#queue.push(this.#outgoing(publish, target));
+  }
+
+  /** QoS 1 for a persistent session that is connected and has room: sent at once, kept until acknowledged. */
+  sendLive(outgoing: Outgoing): void {
+    outgoing.packetId = this.inflight.add(outgoing);
+    this.transmit(outgoing, false);
+  }
+
+  /** Writes a message that has its packet id. */
+  transmit(outgoing: Outgoing, dup: boolean): void {
+    this.write(outgoing.publish!, outgoing, outgoing.packetId, dup);
+  }
+
+  /** True unless the client said that it takes no packet so large: then it counts as delivered [MQTT-3.1.2-25]. */
+  fits(publish: Publish, target: OutgoingTarget): boolean {
+    return this.connection === undefined || this.#fits(this.connection, publish, target, target.qos);
+  }
+
+  /** False for what is too large for the client, or not for it to read; and too old, if it was never sent to it. */
+  isOwed(publish: Publish, target: OutgoingTarget, wasSent: boolean): boolean {
+    return (wasSent || !this.isExpired(publish)) && this.fits(publish, target) && this.mayReceive(publish);
+  }
+
+  /** False, and counted, if the client may not read the topic. */
+  mayReceive(publish: Publish): boolean {
+    if (this.permissions === undefined || this.permissions.mayReceive(topicOf(publish))) return true;
+    this.context.metrics.forbidden.receive++;
+    return false;
+  }
+
+  isExpired(publish: Publish): boolean {
+    const until = Math.min(publish.expiresAt, publish.keepUntil);
+    if (until === Infinity || until > this.context.clock.wall()) return false;
+    this.context.metrics.droppedExpired++;
+    return true;
+  }
+
+  /** PUBACK, PUBREC or PUBCOMP has come. Throws `ProtocolError` for one of the wrong kind. */
+  acknowledge(type: number, packetId: number, reason: number): void {
+    const outgoing = this.#inflight?.get(packetId);
+    if (outgoing === undefined || outgoing === reserved || outgoing.acknowledged) {
+      if (type === PacketType.pubrec) this.#sendPubrel(packetId, Reason.packetIdentifierNotFound);
+      return;
+    }
+    if ((type === PacketType.puback) !== (outgoing.qos === 1) || (type === PacketType.pubcomp && !outgoing.released)) {
+      throw new ProtocolError(Reason.protocolError, `the wrong ack for packet identifier ${packetId}`);
+    }
+    if (type === PacketType.pubrec && reason < Reason.unspecifiedError) return this.#receiveMessage(outgoing, packetId);
+    if (outgoing.client === undefined) this.inflight.remove(packetId);
+    else this.#finish(outgoing);
+    this.pump();
+  }
+
+  /**
+   * Messages that were sent and are not acknowledged go to the mailbox now, before one that must not come ahead of them
+   * there.
+   */
+  bankLive(): void {
+    const live: Outgoing[] = [];
+    for (const outgoing of this.#inflight?.all() ?? []) {
+      if (outgoing.settlement !== undefined && !outgoing.takenCareOf && !outgoing.acknowledged) live.push(outgoing);
+    }
+    for (const outgoing of live.sort(bySettlement)) this.context.settlements.bank(outgoing.settlement!, [outgoing]);
+  }
+
+  /** Names of the slips whose messages were sent in this connection. */
+  slipsInFlight(): Set<string> {
+    const names = new Set<string>();
+    for (const { slip } of this.#inflight?.all() ?? []) if (slip?.name !== undefined) names.add(slip.name);
+    return names;
+  }
+
+  /** True if it was sent in this connection and holds its packet id. */
+  isInFlight(outgoing: Outgoing): boolean {
+    return this.#inflight?.get(outgoing.packetId) === outgoing;
+  }
+
+  /** The slip of a message that was acknowledged while it was being committed. */
+  bankedTooLate(outgoing: Outgoing, slip: Slip): void {
+    this.discard(slip);
+    if (this.#inflight?.get(outgoing.packetId) === outgoing) this.#inflight.remove(outgoing.packetId);
+    this.pump();
+  }
+
+  /** Sends what waits, as far as there is room. */
+  pump(): void {
+    this.#feeds?.pump();
+    if (this.#queue !== undefined && this.#queue.length > 0) this.#pumpQueue(this.#queue);
+    this.mailbox?.pump();
+    if (this.dropFeeds !== undefined) for (const feed of this.dropFeeds.values()) feed.pump();
+  }
+
+  /** Streams the retained messages of a new subscription. */
+  feed(subscription: Subscription): void {
+    this.#feeds ??= new RetainedFeeds(this);
+    this.#feeds.add(subscription);
+    this.#feeds.pump();
+  }
+
+  /** The slip's recipient has its message. */
+  discard(slip: Slip): void {
+    this.mailbox!.discard(slip);
+  }
+
+  #countQueued(bytes: number): void {
+    this.#queueBytes += bytes;
+    this.context.metrics.queuedBytes += bytes;
+  }
+
+  #outgoing(publish: Publish, { qos, retain, subscriptionIds, group }: OutgoingTarget): Outgoing {
+    // The target that is handed in is used again for the next receiver.
+    return new Outgoing(this, { qos, retain, subscriptionIds, group }, publish.kept());
+  }
+
+  #receiveMessage(outgoing: Outgoing, packetId: number): void {
+    if (outgoing === plainQoS2) this.inflight.replace(packetId, plainReleased);
+    if (outgoing.slip === undefined || outgoing.released) {
+      if (outgoing.client !== undefined) outgoing.released = true;
+      return this.#sendPubrel(packetId, Reason.success);
+    }
+    outgoing.released = true;
+    const { connection } = this;
+    this.context.slips.release(outgoing.slip, {
+      owned: this.owned,
+      done: () => {
+        if (this.connection === connection) this.#sendPubrel(packetId, Reason.success);
+      },
+      refused: () => this.context.evict(this),
+    });
+  }
+
+  #finish(outgoing: Outgoing): void {
+    outgoing.acknowledged = true;
+    if (outgoing.settlement !== undefined && !outgoing.takenCareOf) {
+      outgoing.takenCareOf = true;
+      outgoing.settlement.done();
+    }
+    // Its slip is on its way into the store: the packet id is not free before it is on its way out again. After a
+    // crash two messages would claim the id otherwise.
+    if (outgoing.slip === undefined && outgoing.isBeingBanked) return;
+    if (outgoing.slip !== undefined) this.discard(outgoing.slip);
+    this.inflight.remove(outgoing.packetId);
+  }
+
+  #sendPubrel(packetId: number, reason: number): void {
+    const { writer, channel } = this.connection!;
+    writeAck(writer, PacketType.pubrel, packetId, channel.version === 5 ? reason : 0);
+  }
+
+  #pumpQueue(queue: Ring<Outgoing>): void {
+    while (this.hasRoom) {
+      const outgoing = queue.shift();
+      if (outgoing === undefined) return;
+      const publish = outgoing.publish!;
+      this.#countQueued(-publish.size);
+      if (this.isExpired(publish)) continue;
+      const plain = outgoing.group !== undefined ? outgoing : outgoing.qos === 1 ? plainQoS1 : plainQoS2;
+      plain.packetId = this.inflight.add(plain);
+      this.write(publish, outgoing, plain.packetId);
+    }
+  }
+
+  #fits(connection: Connection, publish: Publish, target: OutgoingTarget, qos: QoS): boolean {
+    const { channel } = connection;
+    if (channel.packetBytesMax === Infinity) return true;
+    envelope.version5 = channel.version === 5;
+    envelope.qos = qos;
+    envelope.subscriptionIds = target.subscriptionIds;
+    // Room for an alias is reserved: whether one is given is decided when the packet is written.
+    envelope.alias = channel.outgoingAliases === undefined ? 0 : 1;
+    envelope.aliasKnown = false;
+    if (publishSize(publish, envelope) <= channel.packetBytesMax) return true;
+    this.context.metrics.droppedSize++;
+    return false;
+  }
+
+  /** Writes a message to the client, who is there. */
+  write(publish: Publish, target: OutgoingTarget, packetId: number, dup = false): void {
+    const { channel, writer } = this.connection!;
+    const { qos } = target;
+    envelope.qos = qos;
+    envelope.retain = target.retain;
+    envelope.dup = dup;
+    envelope.packetId = packetId;
+    envelope.version5 = channel.version === 5;
+    envelope.subscriptionIds = target.subscriptionIds;
+    envelope.alias = 0;
+    envelope.aliasKnown = false;
+    if (channel.outgoingAliases !== undefined) {
+      const { alias, known } = channel.outgoingAliases.assign(publish);
+      envelope.alias = alias;
+      envelope.aliasKnown = known;
+    }
+    const wall = publish.expiresAt === Infinity ? 0 : this.context.clock.wall();
+    writePublish(writer, publish, envelope, wall);
+    const { metrics } = this.context;
+    metrics.publishesSent++;
+    if (qos === 1) metrics.sentQoS1++;
+    else if (qos === 2) metrics.sentQoS2++;
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * One subscription's way along what lies in mail drops: first what is there already, oldest first, then what comes. All of
+ * it comes the same way, from the store, so nothing is missed, nothing comes twice and nothing overtakes.
+ *
+ * A session that outlives its connection gets slips for what is promised to it, committed together with how far it has
+ * come: wherever it goes on, it goes on there. While it is away nothing has to be done for it at all.
+ */
+import { encodeUtf8 } from "../../base/bytes.ts";
+import { dropFetchBytesMax, dropFetchMax, dropSaveMs, dropTakeMax, pumpOutputBytesMax } from "../../base/limits.ts";
+import { Timer } from "../../base/timers.ts";
+import { cursorPath } from "../../coordinator/paths.ts";
+import type { JournalOperation } from "../../mail/operations.ts";
+import { checkOf } from "../../mail/slips.ts";
+import type { QoS } from "../../mqtt/constants.ts";
+import type { Publish } from "../../mqtt/publish.ts";
+import type { Subscription } from "../../mqtt/subscription.ts";
+import { filterMatches } from "../../mqtt/topic.ts";
+import type { Client } from "../delivery/client.ts";
+import type { OutgoingTarget } from "../delivery/outgoing.ts";
+import type { Cursor, LyingMessage, Shelf } from "./shelf.ts";
+
+export class DropFeed {
+  /** Replaced when the client subscribes anew. */
+  subscription: Subscription;
+  readonly #client: Client;
+  readonly #shelf: Shelf;
+  /** How far the client has been handed what lies there. */
+  #cursor: Cursor;
+  /** What has been read for it from the store, by path. */
+  #fetched = new Map<string, Publish | undefined>();
+  /** Something is being read from the store. */
+  #isReading = false;
+  #isClosed = false;
+  /** The cursor in the store is behind: what was sent without a promise is not worth a commit each. */
+  #isUnsaved = false;
+  readonly #timer = new Timer(() => this.#save());
+
+  constructor(client: Client, subscription: Subscription, from: { shelf: Shelf; cursor: Cursor }) {
+    this.#client = client;
+    this.subscription = subscription;
+    this.#shelf = from.shelf;
+    this.#cursor = from.cursor;
+  }
+
+  get shelf(): Shelf {
+    return this.#shelf;
+  }
+
+  /** Ends it; the session goes on from here when it comes back. */
+  close(): void {
+    this.#isClosed = true;
+    this.#client.context.timers.cancel(this.#timer);
+    if (this.#isUnsaved && !this.#client.isReleased) this.#save();
+  }
+
+  /** Hands on what comes next, as far as there is room. */
+  pump(): void {
+    while (!this.#isReading && !this.#isClosed && this.#shelf.isComplete && this.#client.isOpen) {
+      const message = this.#next();
+      if (message === undefined) return;
+      const isTaken = this.#client.mailbox !== undefined && this.#qosOf(message) > 0;
+      if (!(isTaken ? this.#take() : this.#send(message))) return;
+    }
+  }
+
+  /** The next one that it gets. What it does not get it goes past. */
+  #next(): LyingMessage | undefined {
+    for (const message of this.#shelf.after(this.#cursor)) {
+      if (this.#wants(message)) return message;
+      this.#goTo(message);
+    }
+    return undefined;
+  }
+
+  /** All that it gets of what is there, from where it is. */
+  *#ahead(): Generator<LyingMessage> {
+    for (const message of this.#shelf.after(this.#cursor)) if (this.#wants(message)) yield message;
+  }
+
+  #wants(message: LyingMessage): boolean {
+    const { subscription } = this;
+    const { session, context } = this.#client;
+    if (!filterMatches(subscription.filter.levels, message.levels)) return false;
+    if (subscription.noLocal && message.publisher === session.clientId) return false;
+    return message.keepUntil > context.clock.wall();
+  }
+
+  /** A message without a promise, or for a session that ends with its connection. False if there is no room, or it must be read. */
+  #send(message: LyingMessage): boolean {
+    const client = this.#client;
+    const qos = this.#qosOf(message);
+    const hasRoom = qos === 0 ? client.connection!.writer.unsent <= pumpOutputBytesMax : client.hasRoom;
+    if (!hasRoom) return false;
+    const publish = message.publish ?? this.#fetched.get(message.path);
+    if (publish === undefined && !this.#fetched.has(message.path)) {
+      this.#fetch();
+      return false;
+    }
+    this.#fetched.delete(message.path);
+    // Gone meanwhile: undefined.
+    if (publish !== undefined && client.mayReceive(publish)) {
+      if (qos === 0) client.sendQoS0(publish, this.#targetOf(message));
+      else client.offer(publish, this.#targetOf(message));
+    }
+    this.#goTo(message);
+    this.#isUnsaved = client.mailbox !== undefined;
+    const { timers, clock } = client.context;
+    if (this.#isUnsaved && this.#timer.dueAt === Infinity) timers.set(this.#timer, clock.now() + dropSaveMs);
+    return true;
+  }
+
+  #fetch(): void {
+    const page: LyingMessage[] = [];
+    let bytes = 0;
+    for (const message of this.#ahead()) {
+      page.push(message);
+      bytes += message.bytes;
+      if (page.length >= dropFetchMax || bytes >= dropFetchBytesMax) break;
+    }
+    const paths = page.map(({ path }) => path);
+    this.#isReading = true;
+    this.#client.context.slips.readMessages(paths, (messages) => {
+      this.#isReading = false;
+      this.#fetched = new Map(paths.map((path, index) => [path, messages[index]]));
+      this.pump();
+    });
+  }
+
+  /** Has what is promised to the session put into its mailbox. False if there is enough in it. */
+  #take(): boolean {
+    const client = this.#client;
+    const mailbox = client.mailbox!;
+    if (mailbox.count > client.context.options.maxInflight / 2) return false;
+    const page: LyingMessage[] = [];
+    for (const message of this.#ahead()) {
+      if (this.#qosOf(message) === 0 || page.length >= dropTakeMax) break;
+      page.push(message);
+    }
+    this.#goTo(page.at(-1)!);
+    this.#isUnsaved = false;
+    const taken = page.map((message) => ({ message, target: this.#targetOf(message) }));
+    mailbox.take(taken, this.#saving());
+    return true;
+  }
+
+  #qosOf({ qos }: LyingMessage): QoS {
+    return Math.min(qos, this.subscription.qos) as QoS;
+  }
+
+  #targetOf(message: LyingMessage): OutgoingTarget {
+    const { id, retainAsPublished } = this.subscription;
+    const retain = message.retain && retainAsPublished;
+    return { qos: this.#qosOf(message), retain, subscriptionIds: id === 0 ? [] : [id], group: undefined };
+  }
+
+  #goTo({ czxid, name }: Cursor): void {
+    this.#cursor = { czxid, name };
+  }
+
+  #saving(): JournalOperation {
+    return { ...cursorOperation(this.#client, this.subscription, this.#cursor), exists: true };
+  }
+
+  #save(): void {
+    const { context, owned } = this.#client;
+    if (!this.#isUnsaved) return;
+    this.#isUnsaved = false;
+    context.journal.commit([checkOf(owned), this.#saving()], undefined, () => context.evict(this.#client));
+  }
+}
+
+/** What writes down how far a session has come with a subscription. */
+export function cursorOperation({ session }: Client, { filter }: Subscription, cursor: Cursor) {
+  const path = cursorPath(session.clientId, filter.text);
+  return { kind: "put", path, data: encodeUtf8(JSON.stringify(cursor)), exists: false } as const;
+}

@@ -1,0 +1,93 @@
+/**
+ * SUBACK is sent when every live broker routes by the subscription: each is asked to say when it has seen the
+ * transaction that made it. Requests that come while one is under way are asked together.
+ */
+import { fencePatienceMs } from "../../base/limits.ts";
+import { Timer } from "../../base/timers.ts";
+import type { Context } from "./context.ts";
+import type { Directory } from "./directory.ts";
+import type { Links } from "./links.ts";
+import type { Membership } from "./membership.ts";
+import type { Peer } from "./peer.ts";
+
+interface Round {
+  readonly number: number;
+  readonly waitingFor: Set<Peer>;
+  readonly done: readonly (() => void)[];
+  timer: Timer;
+}
+
+export class Fences {
+  readonly #context: Context;
+  readonly #parts: { readonly links: Links; readonly membership: Membership; readonly directory: Directory };
+  #round: Round | undefined;
+  #queued: (() => void)[] = [];
+  #zxid = 0;
+  #lastNumber = 0;
+
+  constructor(context: Context, parts: { links: Links; membership: Membership; directory: Directory }) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  /** Calls back when all other brokers have seen a transaction. */
+  pass(zxid: number, done: () => void): void {
+    if (zxid === 0 || this.#parts.membership.members().length === 0) return done();
+    this.#zxid = Math.max(this.#zxid, zxid);
+    this.#queued.push(done);
+    if (this.#round === undefined) this.#begin();
+  }
+
+  /** Calls back when what is being asked for now has passed. */
+  passed(done: () => void): void {
+    if (this.#round === undefined) done();
+    else this.#queued.push(done);
+  }
+
+  /** Another broker asks: what it has committed must be routed by here. */
+  see(peer: Peer, number: number, zxid: number): void {
+    const { coordinator } = this.#context;
+    const { link } = peer;
+    const answer = (): void =>
+      this.#parts.directory.settled(() => {
+        if (peer.link === link) this.#parts.links.say(peer, { say: "seen", number });
+      });
+    if (coordinator.seenZxid >= zxid) answer();
+    else coordinator.sync(answer);
+  }
+
+  seen(peer: Peer, number: number): void {
+    if (this.#round?.number === number) this.#passedBy(peer);
+  }
+
+  left(peer: Peer): void {
+    if (this.#round !== undefined) this.#passedBy(peer);
+  }
+
+  #begin(): void {
+    const { clock, timers, options } = this.#context;
+    const number = ++this.#lastNumber;
+    const members = this.#parts.membership.members();
+    // A broker that has seen nothing for so long is out of the cluster: its keeper session is over.
+    const timer = new Timer(() => this.#end());
+    this.#round = { number, waitingFor: new Set(members), done: this.#queued, timer };
+    this.#queued = [];
+    timers.set(timer, clock.now() + options.zkSessionTimeout * 1000 + fencePatienceMs);
+    for (const peer of members) this.#parts.links.say(peer, { say: "see", number, zxid: this.#zxid });
+    if (members.length === 0) this.#end();
+  }
+
+  #passedBy(peer: Peer): void {
+    this.#round!.waitingFor.delete(peer);
+    if (this.#round!.waitingFor.size === 0) this.#end();
+  }
+
+  #end(): void {
+    const round = this.#round;
+    if (round === undefined) return;
+    this.#context.timers.cancel(round.timer);
+    this.#round = undefined;
+    for (const done of round.done) done();
+    if (this.#queued.length > 0 && this.#round === undefined) this.#begin();
+  }
+}

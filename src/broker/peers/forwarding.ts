@@ -1,0 +1,382 @@
+/**
+ * What is published here for receivers elsewhere: once over the link to each broker that needs it, or into the
+ * mailboxes of sessions that are away. A delivery with a promise is kept until the other broker has settled it; if
+ * that broker dies, or cannot be reached for long, its persistent receivers get the message into their mailboxes.
+ */
+import { linkPatienceMs, movingMessagesMax, outputBytesHigh, outputBytesMax } from "../../base/limits.ts";
+import { Timer } from "../../base/timers.ts";
+import { bundleFrame, deliveryFrame, FrameType, type Packets, type Remain, writeRun } from "../../link/frames.ts";
+import type { Settlement } from "../../mail/settlement.ts";
+import type { QoS } from "../../mqtt/constants.ts";
+import type { Publish } from "../../mqtt/publish.ts";
+import { type Connection, Hold } from "../delivery/connection.ts";
+import type { ClusterRoute, Context } from "./context.ts";
+import { linkPacket } from "./link-packet.ts";
+import { countStored } from "./mail-count.ts";
+import {
+  draftOf,
+  type Group,
+  type GroupsEnd,
+  isPeer,
+  type Moving,
+  type Peer,
+  type RemoteSession,
+  type RemoteTarget,
+} from "./peer.ts";
+
+/** What one broker is to do with a message. */
+export interface Share {
+  toInterest: boolean;
+  readonly sessions: RemoteTarget[];
+  readonly groups: Group[];
+}
+
+export class Forwarding {
+  readonly #context: Context;
+  readonly #resume: (connection: Connection, reason: number) => void;
+  readonly #idle: (session: RemoteSession) => void;
+  /** `Regrouping` puts itself here. */
+  groupsEnd: GroupsEnd = { notPlaced() {}, inDoubt: () => false };
+
+  constructor(
+    context: Context,
+    how: {
+      readonly resume: (connection: Connection, reason: number) => void;
+      /** Nothing is under way to a session, or nobody has it connected any more. */
+      readonly idle: (session: RemoteSession) => void;
+    },
+  ) {
+    this.#context = context;
+    this.#resume = how.resume;
+    this.#idle = how.idle;
+  }
+
+  /** The brokers that messages without a promise go to. */
+  linksOf(route: ClusterRoute): readonly Peer[] {
+    if (route.links === undefined) {
+      const peers = new Set<Peer>();
+      for (const { subscriber } of route.elsewhere) {
+        if (isPeer(subscriber)) peers.add(subscriber);
+        else if (subscriber.host !== undefined) peers.add(subscriber.host);
+      }
+      route.links = [...peers];
+    }
+    return route.links as readonly Peer[];
+  }
+
+  /** QoS 0 packets as they came. */
+  run(peers: readonly Peer[], packets: Packets, publisher: Connection | undefined): void {
+    for (const peer of peers) {
+      const writer = peer.connection?.writer;
+      if (writer === undefined || !peer.isLinked || writer.unsent > outputBytesMax) {
+        this.#context.metrics.droppedLink += packets.count;
+        continue;
+      }
+      writeRun(writer, packets);
+      this.#context.metrics.forwarded += packets.count;
+      if (publisher !== undefined && (peer.asksToWait || writer.unsent > outputBytesHigh)) this.#hold(publisher, peer);
+    }
+  }
+
+  /** QoS 0, one message of the broker's own form. */
+  live(publish: Publish, peers: readonly Peer[], publisher: Connection | undefined): void {
+    if (peers.length === 0) return;
+    const bytes = this.encode(publish, 0);
+    this.run(peers, { bytes, start: 0, end: bytes.length, count: 1, version5: true }, publisher);
+  }
+
+  /** QoS 0 for a member of a shared subscription at another broker. */
+  offer(publish: Publish, group: Group, peer: Peer): void {
+    const { connection } = peer;
+    if (connection === undefined || connection.writer.unsent > outputBytesMax) {
+      this.#context.metrics.droppedLink++;
+      return;
+    }
+    const delivery = { id: 0, zxid: 0, toInterest: false, handles: [], groups: [group.text] };
+    connection.send(deliveryFrame(FrameType.offer, delivery, this.encode(publish, 0)));
+  }
+
+  /** QoS 1 packets for sessions that end with their connections: `settlement` waits for each broker's word. */
+  bundle(peers: readonly Peer[], packets: Packets, settlement: Settlement, publisher: Connection): void {
+    for (const peer of peers) {
+      const { link } = peer;
+      // It has left: its sessions that end with their connections have ended.
+      if (link === undefined) continue;
+      const id = peer.nextDeliveryId();
+      peer.pending.set(id, { settlement, sessions: nobody, groups: [] });
+      settlement.waitFor();
+      link.send(bundleFrame(id, packets));
+      this.#context.metrics.forwarded += packets.count;
+      if (peer.asksToWait || link.full) this.#hold(publisher, peer);
+    }
+  }
+
+  /** Hands a message to another broker; `settlement` waits for it. */
+  deliver(peer: Peer, share: Share, settlement: Settlement, packet: Uint8Array, publisher?: Connection): void {
+    const id = peer.nextDeliveryId();
+    // At QoS 0 a session that is not there gets nothing.
+    const promised = share.sessions.filter(({ qos }) => qos > 0);
+    const sessions = new Map(promised.map((target) => [target.session.handle, target]));
+    peer.pending.set(id, { settlement, sessions, groups: share.groups });
+    settlement.waitFor();
+    let zxid = 0;
+    for (const { session } of share.sessions) zxid = Math.max(zxid, session.mailZxid);
+    const delivery = {
+      id,
+      zxid,
+      toInterest: share.toInterest,
+      handles: share.sessions.map(({ session }) => session.handle),
+      groups: share.groups.map(({ text }) => text),
+    };
+    peer.link!.send(deliveryFrame(FrameType.publish, delivery, packet));
+    this.#context.metrics.forwarded++;
+    if (publisher !== undefined && (peer.asksToWait || peer.link!.full)) this.#hold(publisher, peer);
+  }
+
+  /** Which way a message to a session goes; "wait": after what is under way another way. At QoS 2 it is always stored. */
+  wayTo({ session, qos, mustBeStored }: RemoteTarget): "link" | "mail" | "wait" {
+    if (qos === 2) return "mail";
+    const way = session.host?.isLinked === true && !mustBeStored ? session.host : "mail";
+    const isSameWay = session.way === way && (way === "mail" || session.wayHandle === session.handle);
+    if (session.moving.length > 0 || (session.underWay > 0 && !isSameWay)) return "wait";
+    session.way = way;
+    session.wayHandle = session.handle;
+    session.underWay++;
+    return way === "mail" ? "mail" : "link";
+  }
+
+  wait(target: RemoteTarget, settlement: Settlement): void {
+    settlement.waitFor();
+    target.session.moving.push({ target, settlement });
+    if (target.session.moving.length > movingMessagesMax)
+      this.#context.log.warn({ client: target.session.clientId }, "many messages wait for a session on the move");
+  }
+
+  /** Messages have been committed to mailboxes of sessions kept elsewhere. */
+  mailed(targets: readonly RemoteTarget[], zxid: number): void {
+    for (const { session, qos } of targets) {
+      session.mailZxid = Math.max(session.mailZxid, zxid);
+      session.mailCount++;
+      countStored(this.#context, session);
+      if (qos === 1) this.#arrived(session);
+    }
+  }
+
+  /** A slip that was another session's has been put into its mailbox. */
+  slipMoved(session: RemoteSession, zxid: number): void {
+    session.mailZxid = Math.max(session.mailZxid, zxid);
+    session.mailCount++;
+  }
+
+  /** They will not be committed: whoever published them is another broker's, and publishes them there. */
+  withdrawn(targets: readonly RemoteTarget[]): void {
+    for (const { session, qos } of targets) if (qos === 1) this.#arrived(session);
+  }
+
+  settled(peer: Peer, ids: readonly number[]): void {
+    for (const id of ids) {
+      const forwarded = peer.pending.get(id);
+      if (forwarded === undefined) continue;
+      peer.pending.delete(id);
+      for (const { session } of forwarded.sessions.values()) this.#arrived(session);
+      forwarded.settlement.done();
+    }
+  }
+
+  /** Some receivers were not there: they get it another way, and then it is settled. */
+  remain(peer: Peer, { id, handles, groups, unpaid }: Remain): void {
+    const forwarded = peer.pending.get(id);
+    if (forwarded === undefined) return;
+    peer.pending.delete(id);
+    const { settlement, sessions } = forwarded;
+    const missing = new Set(handles);
+    for (const [handle, target] of sessions) {
+      // Earlier ones may still be under way: it waits for them, and goes another way in its turn.
+      if (missing.has(handle)) this.wait(unpaid ? { ...target, mustBeStored: true } : target, settlement);
+      this.#arrived(target.session);
+    }
+    for (const group of forwarded.groups)
+      if (groups.includes(group.text)) this.groupsEnd.notPlaced(settlement, group, peer);
+    settlement.done();
+  }
+
+  linkUp(peer: Peer): void {
+    peer.link!.onRelief = () => this.release(peer);
+    this.release(peer);
+  }
+
+  linkDown(peer: Peer): void {
+    this.release(peer);
+    const { link } = peer;
+    const timer = new Timer(() => {
+      if (peer.link !== link || peer.isLinked) return;
+      for (const forwarded of peer.pending.values()) {
+        const { settlement, sessions, groups } = forwarded;
+        this.#store(settlement, [...sessions.values()]);
+        forwarded.sessions = new Map();
+        forwarded.groups = groups.filter((group) => !this.groupsEnd.inDoubt(settlement, group, peer));
+      }
+    });
+    this.#context.timers.set(timer, this.#context.clock.now() + linkPatienceMs);
+  }
+
+  /** That incarnation of a broker is gone, and with it the sessions there that end with their connections. */
+  left(peer: Peer): void {
+    const pending = [...peer.pending.values()];
+    peer.pending.clear();
+    for (const handle of [...peer.hosted.keys()]) this.#unhost(peer, handle);
+    this.#context.router.touch();
+    for (const { settlement, sessions, groups } of pending) {
+      this.#store(settlement, [...sessions.values()]);
+      for (const group of groups) this.groupsEnd.inDoubt(settlement, group, peer);
+      settlement.done();
+    }
+    this.release(peer);
+  }
+
+  hosting(
+    peer: Peer,
+    sessions: readonly (readonly [number, string])[],
+    find: (clientId: string) => RemoteSession,
+  ): void {
+    for (const [handle, clientId] of sessions) {
+      const session = find(clientId);
+      session.host = peer;
+      session.handle = handle;
+      peer.hosted.set(handle, session);
+      // Where it was before nobody can be reached: nothing will be heard of what is under way to there.
+      if (session.way !== "mail" && session.way !== peer && !session.way.isLinked) this.moveToMailbox(session);
+    }
+    this.#context.router.touch();
+  }
+
+  unhosting(peer: Peer, handles: readonly number[]): void {
+    for (const handle of handles) this.#unhost(peer, handle);
+    this.#context.router.touch();
+  }
+
+  #unhost(peer: Peer, handle: number): void {
+    const session = peer.hosted.get(handle);
+    peer.hosted.delete(handle);
+    if (session?.host !== peer || session.handle !== handle) return;
+    session.host = undefined;
+    this.#idle(session);
+  }
+
+  /**
+   * A session has a new home, and what is under way to the old one cannot be waited for: all of it, and what waits behind
+   * it, goes into the mailbox, in order. What the old home has delivered all the same arrives twice, as QoS 1 may.
+   */
+  moveToMailbox(session: RemoteSession): void {
+    if (session.underWay === 0) return;
+    const found = session.moving.drain();
+    session.underWay += found.length;
+    for (const forwarded of session.way === "mail" ? [] : session.way.pending.values()) {
+      const { settlement } = forwarded;
+      const others = new Map(forwarded.sessions);
+      for (const [handle, target] of forwarded.sessions) {
+        if (target.session !== session) continue;
+        others.delete(handle);
+        settlement.waitFor();
+        found.push({ target, settlement });
+      }
+      forwarded.sessions = others;
+    }
+    for (const { target, settlement } of inOrder(found)) {
+      this.#store(settlement, [target]);
+      settlement.done();
+    }
+  }
+
+  /** A session has been let go of: what was stored for it here may still be on its way into its mailbox. */
+  waitForMailbox(session: RemoteSession): void {
+    const { journal, coordinator } = this.#context;
+    session.way = "mail";
+    session.underWay++;
+    journal.settled(() => {
+      session.mailZxid = Math.max(session.mailZxid, coordinator.seenZxid);
+      this.#arrived(session);
+    });
+  }
+
+  /** Publishers that wait for a broker may go on. */
+  release(peer: Peer): void {
+    const waiting = [...peer.waiting];
+    peer.waiting.clear();
+    for (const connection of waiting) this.#resume(connection, Hold.link);
+  }
+
+  /** The message as an MQTT 5 packet: what a link carries. */
+  encode(publish: Publish, qos: QoS): Uint8Array {
+    return linkPacket(publish, qos, this.#context.clock);
+  }
+
+  #hold(publisher: Connection, peer: Peer): void {
+    publisher.hold(Hold.link);
+    peer.waiting.add(publisher);
+  }
+
+  /** One message to a session has arrived, one way or the other. */
+  #arrived(session: RemoteSession): void {
+    session.underWay--;
+    if (session.underWay > 0) return;
+    for (const { target, settlement } of inOrder(session.moving.drain())) this.#move(target, settlement);
+    this.#idle(session);
+  }
+
+  #move(target: RemoteTarget, settlement: Settlement): void {
+    // What was before it has been refused: its publisher publishes all of it elsewhere.
+    if (settlement.isRevoked()) return settlement.payment?.close();
+    const way = this.wayTo(target);
+    if (way === "wait") {
+      target.session.moving.push({ target, settlement });
+      return;
+    }
+    if (way === "mail") {
+      // Counted again when it is committed, as all that is stored.
+      this.#store(settlement, [target]);
+    } else {
+      const packet = this.encode(settlement.publish, settlement.publish.qos);
+      const share = { toInterest: false, sessions: [target], groups: target.group === undefined ? [] : [target.group] };
+      this.deliver(target.session.host!, share, settlement, packet);
+    }
+    settlement.done();
+  }
+
+  /**
+   * Stores a message for sessions that it could not be delivered to. They count as under way already: into the mailbox
+   * from now on, so that what is sent over a link meanwhile does not overtake it.
+   */
+  #store(settlement: Settlement, targets: readonly RemoteTarget[]): void {
+    if (targets.length === 0) return;
+    for (const { session } of targets) session.way = "mail";
+    const { mail, journal } = this.#context;
+    const name = { order: settlement.order, from: settlement.slips };
+    settlement.slips += targets.length;
+    let at = 0;
+    const { guard } = settlement;
+    for (const unit of mail.store(settlement.publish, name, targets.map(draftOf), settlement.payment)) {
+      const { operations, slips } = unit;
+      const stored = targets.slice(at, at + slips.length);
+      at += slips.length;
+      settlement.waitFor();
+      const done = (_: readonly number[], zxid: number): void => {
+        this.mailed(stored, zxid);
+        settlement.done();
+      };
+      // Its publisher is another broker's, and publishes it there: in one order with what was before it.
+      const refused = (): void => {
+        mail.withdrawn(unit);
+        settlement.payment?.close();
+        this.withdrawn(stored);
+      };
+      journal.commit(guard === undefined ? operations : [guard, ...operations], done, guard && refused);
+    }
+  }
+}
+
+const nobody: ReadonlyMap<number, RemoteTarget> = new Map();
+
+function inOrder(moving: Moving[]): Moving[] {
+  return moving.sort((a, b) => a.settlement.order - b.settlement.order);
+}

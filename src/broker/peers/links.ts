@@ -1,0 +1,342 @@
+/**
+ * The links to the other brokers: who dials whom, the handshake, silence, and what each frame is for. The lower id
+ * dials; a link that breaks is dialled again, by name, so that a broker may come back under another address.
+ */
+
+import { readUint32 } from "../../base/bytes.ts";
+import { ProtocolError } from "../../base/errors.ts";
+import {
+  linkBackoffMaxMs,
+  linkBackoffMinMs,
+  linkFrameBytesMax,
+  linkHandshakeMs,
+  linkPingMs,
+  linkSilenceMs,
+  linkStrangersMax,
+  outputBytesLow,
+} from "../../base/limits.ts";
+import { Timer } from "../../base/timers.ts";
+import {
+  type Confirm,
+  type Control,
+  decodeJson,
+  decodeSettled,
+  FrameReader,
+  FrameType,
+  type Hello,
+  jsonFrame,
+  type Remain,
+  type Welcome,
+  writePing,
+} from "../../link/frames.ts";
+import { Link } from "../../link/link.ts";
+import { isSameProof, proofOf } from "../../link/proof.ts";
+import { Reason } from "../../mqtt/reason.ts";
+import type { Transport } from "../../net/transport.ts";
+import { type Turn, Writer } from "../../net/writer.ts";
+import type { Context } from "./context.ts";
+import type { Peer } from "./peer.ts";
+
+const protocol = "mqttzoo-link-1";
+
+/** One TCP connection between brokers. */
+export class LinkConnection {
+  readonly transport: Transport;
+  readonly writer: Writer;
+  readonly reader = new FrameReader();
+  /** We have dialled it. */
+  readonly dialled: boolean;
+  readonly nonce: string;
+  peer: Peer | undefined;
+  hello: Hello | undefined;
+  isUp = false;
+  isClosed = false;
+  openedAt = 0;
+  lastReceivedAt = 0;
+
+  constructor(transport: Transport, turn: Turn, options: { dialled: boolean; nonce: string }) {
+    this.transport = transport;
+    this.writer = new Writer(transport, turn);
+    this.dialled = options.dialled;
+    this.nonce = options.nonce;
+  }
+
+  send(bytes: Uint8Array): void {
+    this.writer.append(bytes, 0, bytes.length);
+  }
+}
+
+/** Opens a connection to another broker; `opened` returns its owner, `failed` says why there is none. */
+export type DialLink = (
+  endpoint: { readonly host: string; readonly port: number },
+  how: { readonly opened: (transport: Transport) => LinkConnection; readonly failed: (why: string) => void },
+) => void;
+
+/** Who handles what comes over a link. */
+export interface LinkFlows {
+  linkUp(peer: Peer): void;
+  linkDown(peer: Peer): void;
+  /** The other broker has taken what was sent: there is room again. */
+  linkDrained(peer: Peer): void;
+  run(peer: Peer, bytes: Uint8Array, start: number, end: number): void;
+  bundle(peer: Peer, bytes: Uint8Array, start: number, end: number): void;
+  delivery(peer: Peer, bytes: Uint8Array, start: number, end: number): void;
+  settled(peer: Peer, ids: readonly number[]): void;
+  remain(peer: Peer, remain: Remain): void;
+  control(peer: Peer, control: Control): void;
+}
+
+export class Links {
+  readonly #context: Context;
+  readonly #flows: LinkFlows;
+  readonly #dialling = new Map<Peer, { failures: number; timer: Timer }>();
+  readonly #shaking = new Set<LinkConnection>();
+  readonly #timer = new Timer((now) => this.#watchSilence(now));
+  #retired = false;
+
+  constructor(context: Context, flows: LinkFlows) {
+    this.#context = context;
+    this.#flows = flows;
+    context.timers.set(this.#timer, context.clock.now() + linkPingMs);
+  }
+
+  /** A broker has become a member, in this incarnation. */
+  join(peer: Peer): void {
+    peer.link = new Link(peer.epoch!);
+    peer.downSince = this.#context.clock.now();
+    this.#dialSoon(peer, 0);
+  }
+
+  /** A broker is no member any more, or not in this incarnation, or we are in a new one ourselves. */
+  leave(peer: Peer): void {
+    const dialling = this.#dialling.get(peer);
+    if (dialling !== undefined) this.#context.timers.cancel(dialling.timer);
+    this.#dialling.delete(peer);
+    if (peer.connection !== undefined) this.#close(peer.connection, "it left the cluster");
+    peer.link = undefined;
+  }
+
+  /** No more dials, no more links: the broker ends. */
+  retire(): void {
+    this.#retired = true;
+    for (const peer of this.#context.peers.values()) this.leave(peer);
+  }
+
+  /** A numbered frame: it arrives, over this connection or a later one, while both incarnations live. */
+  send(peer: Peer, bytes: Uint8Array): void {
+    peer.link?.send(bytes);
+  }
+
+  say(peer: Peer, control: Control): void {
+    this.send(peer, jsonFrame(FrameType.control, control));
+  }
+
+  opened(connection: LinkConnection): void {
+    connection.openedAt = connection.lastReceivedAt = this.#context.clock.now();
+    if (!connection.dialled && this.#shaking.size >= linkStrangersMax)
+      return this.#close(connection, "too many connections that have not shaken hands");
+    this.#shaking.add(connection);
+    if (connection.dialled) connection.send(jsonFrame(FrameType.hello, this.#hello(connection)));
+  }
+
+  received(connection: LinkConnection, bytes: Uint8Array): void {
+    if (connection.isClosed) return;
+    connection.lastReceivedAt = this.#context.clock.now();
+    const { turn } = this.#context;
+    turn.begin();
+    try {
+      connection.reader.feed(bytes, (type, chunk, start, end) => {
+        if (!connection.isClosed) this.#frame(connection, type, chunk, start, end);
+      });
+      if (connection.isUp) {
+        connection.peer!.link?.acknowledge();
+      }
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#close(connection, error.message);
+    } finally {
+      turn.end();
+    }
+  }
+
+  drained(connection: LinkConnection): void {
+    const { writer, peer, isUp } = connection;
+    writer.drained();
+    if (isUp && writer.unsent <= outputBytesLow) this.#flows.linkDrained(peer!);
+  }
+
+  closed(connection: LinkConnection, why: string | undefined): void {
+    this.#close(connection, why ?? "closed by the other side");
+  }
+
+  #frame(connection: LinkConnection, type: number, bytes: Uint8Array, start: number, end: number): void {
+    if (!connection.isUp) return this.#shakeHands(connection, type, bytes, start, end);
+    const peer = connection.peer!;
+    const link = peer.link!;
+    link.count(type);
+    switch (type) {
+      case FrameType.ack:
+        return link.acknowledged(readUint32(bytes, start));
+      case FrameType.ping:
+        return;
+      case FrameType.run:
+        return this.#flows.run(peer, bytes, start, end);
+      case FrameType.offer:
+      case FrameType.publish:
+        return this.#flows.delivery(peer, bytes, start, end);
+      case FrameType.bundle:
+        return this.#flows.bundle(peer, bytes, start, end);
+      case FrameType.settled:
+        return this.#flows.settled(peer, decodeSettled(bytes, start, end));
+      case FrameType.remain:
+        return this.#flows.remain(peer, decodeJson<Remain>(bytes, start, end));
+      case FrameType.control:
+        return this.#flows.control(peer, decodeJson<Control>(bytes, start, end));
+      default:
+        throw new ProtocolError(Reason.protocolError, `a frame of type ${type}`);
+    }
+  }
+
+  #shakeHands(connection: LinkConnection, type: number, bytes: Uint8Array, start: number, end: number): void {
+    if (type === FrameType.hello && !connection.dialled)
+      return this.#welcome(connection, decodeJson<Hello>(bytes, start, end));
+    if (type === FrameType.welcome && connection.dialled)
+      return this.#confirm(connection, decodeJson<Welcome>(bytes, start, end));
+    if (type === FrameType.confirm && connection.hello !== undefined) {
+      return this.#confirmed(connection, decodeJson<Confirm>(bytes, start, end));
+    }
+    throw new ProtocolError(Reason.protocolError, "no handshake");
+  }
+
+  #hello({ nonce }: LinkConnection): Hello {
+    return { protocol, id: this.#context.options.id, epoch: this.#context.self.epoch, nonce };
+  }
+
+  /** Who dials is a member that we know, in the incarnation that we know: otherwise it dials again when we do. */
+  #welcome(connection: LinkConnection, hello: Hello): void {
+    const peer = this.#context.peers.get(hello.id);
+    if (hello.protocol !== protocol || peer?.link === undefined || peer.epoch !== hello.epoch) {
+      return this.#close(connection, `${hello.id} is not known in this incarnation`);
+    }
+    connection.hello = hello;
+    connection.peer = peer;
+    const proof = proofOf(this.#context.linkSecret, "acceptor", [hello.nonce, connection.nonce]);
+    const welcome: Welcome = { ...this.#hello(connection), received: peer.link.received, proof };
+    connection.send(jsonFrame(FrameType.welcome, welcome));
+  }
+
+  #confirm(connection: LinkConnection, welcome: Welcome): void {
+    const peer = connection.peer!;
+    const nonces = [connection.nonce, welcome.nonce] as const;
+    if (!this.#proves(welcome.proof, "acceptor", nonces))
+      return this.#close(connection, `${peer.id} does not prove the secret`);
+    if (welcome.id !== peer.id || welcome.epoch !== peer.epoch || peer.link === undefined) {
+      return this.#close(connection, `${welcome.id} answers where ${peer.id} was dialled`);
+    }
+    const proof = proofOf(this.#context.linkSecret, "dialler", nonces);
+    connection.send(jsonFrame(FrameType.confirm, { received: peer.link.received, proof } satisfies Confirm));
+    this.#up(connection, welcome.received);
+  }
+
+  #confirmed(connection: LinkConnection, confirm: Confirm): void {
+    const nonces = [connection.hello!.nonce, connection.nonce] as const;
+    const peer = connection.peer!;
+    if (!this.#proves(confirm.proof, "dialler", nonces))
+      return this.#close(connection, `${peer.id} does not prove the secret`);
+    if (peer.link === undefined || peer.epoch !== connection.hello!.epoch)
+      return this.#close(connection, "it has left");
+    this.#up(connection, confirm.received);
+  }
+
+  #proves(proof: string, speaker: "dialler" | "acceptor", nonces: readonly [string, string]): boolean {
+    return isSameProof(proof, proofOf(this.#context.linkSecret, speaker, nonces));
+  }
+
+  #up(connection: LinkConnection, received: number): void {
+    const peer = connection.peer!;
+    if (peer.connection !== undefined) this.#close(peer.connection, "another connection has taken its place");
+    this.#shaking.delete(connection);
+    connection.isUp = true;
+    connection.reader.frameBytesMax = linkFrameBytesMax;
+    peer.connection = connection;
+    peer.asksToWait = false;
+    const dialling = this.#dialling.get(peer);
+    if (dialling !== undefined) dialling.failures = 0;
+    this.#context.log.info({ peer: peer.id, remote: connection.transport.remote }, "link is up");
+    peer.link!.up(connection.writer, received);
+    this.#flows.linkUp(peer);
+  }
+
+  #close(connection: LinkConnection, why: string): void {
+    if (connection.isClosed) return;
+    connection.isClosed = true;
+    this.#shaking.delete(connection);
+    connection.writer.flush();
+    connection.writer.close();
+    connection.transport.abort();
+    const { peer } = connection;
+    if (!connection.isUp) {
+      this.#context.log.debug({ remote: connection.transport.remote, why }, "no link");
+      if (peer !== undefined && connection.dialled) this.#failed(peer, why);
+      return;
+    }
+    if (peer?.connection !== connection) return;
+    peer.connection = undefined;
+    peer.link?.down();
+    peer.downSince = this.#context.clock.now();
+    if (!this.#retired) this.#context.log.warn({ peer: peer.id, why }, "link is down");
+    this.#flows.linkDown(peer);
+    this.#dialSoon(peer, 0);
+  }
+
+  #dialSoon(peer: Peer, failures: number): void {
+    const { options, timers, clock, random } = this.#context;
+    if (this.#retired || peer.link === undefined || options.id > peer.id) return;
+    const before = this.#dialling.get(peer);
+    if (before !== undefined) timers.cancel(before.timer);
+    const backoff = failures === 0 ? 0 : Math.min(linkBackoffMaxMs, linkBackoffMinMs * 2 ** Math.min(failures - 1, 10));
+    const timer = new Timer(() => this.#dial(peer));
+    this.#dialling.set(peer, { failures, timer });
+    timers.set(timer, clock.now() + backoff * (0.5 + 0.5 * random.next()));
+  }
+
+  #dial(peer: Peer): void {
+    const { link, facts } = peer;
+    if (link === undefined || facts === undefined || peer.connection !== undefined) return;
+    const opened = (transport: Transport): LinkConnection => {
+      const connection = new LinkConnection(transport, this.#context.turn, {
+        dialled: true,
+        nonce: this.#context.random.hex(16),
+      });
+      connection.peer = peer;
+      return connection;
+    };
+    const failed = (why: string): void => {
+      if (peer.link === link) this.#failed(peer, why);
+    };
+    this.#context.dialLink({ host: facts.linkHost, port: facts.linkPort }, { opened, failed });
+  }
+
+  #failed(peer: Peer, why: string): void {
+    if (peer.connection !== undefined || peer.link === undefined) return;
+    const failures = (this.#dialling.get(peer)?.failures ?? 0) + 1;
+    if (failures % 10 === 5) this.#context.log.warn({ peer: peer.id, why }, "cannot link to another broker");
+    this.#dialSoon(peer, failures);
+  }
+
+  #watchSilence(now: number): void {
+    for (const { connection } of this.#context.peers.values()) {
+      if (connection === undefined) continue;
+      if (now - connection.lastReceivedAt > linkSilenceMs) this.#close(connection, "nothing came for too long");
+      else writePing(connection.writer);
+    }
+    for (const connection of this.#shaking) {
+      if (now - connection.openedAt > linkHandshakeMs) this.#close(connection, "no handshake in time");
+    }
+    this.#context.timers.set(this.#timer, now + linkPingMs);
+  }
+}
+
+export function remainFrame(remain: Remain): Uint8Array {
+  return jsonFrame(FrameType.remain, remain);
+}

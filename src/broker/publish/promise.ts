@@ -1,0 +1,286 @@
+/**
+ * A message that is promised to its receivers, in the making: each receiver is added, then what must be committed is,
+ * and what goes to other brokers leaves. What comes out is a settlement, or nothing if nobody has to be waited for.
+ */
+import type { Payment } from "../../mail/ledger.ts";
+import type { StoredMail } from "../../mail/mail.ts";
+import type { JournalOperation } from "../../mail/operations.ts";
+import { Settlement } from "../../mail/settlement.ts";
+import type { QoS } from "../../mqtt/constants.ts";
+import type { Publish } from "../../mqtt/publish.ts";
+import type { Target } from "../../router/router.ts";
+import type { Client } from "../delivery/client.ts";
+import type { Connection } from "../delivery/connection.ts";
+import { Outgoing, type OutgoingTarget } from "../delivery/outgoing.ts";
+import type { Context } from "../peers/context.ts";
+import type { Forwarding, Share } from "../peers/forwarding.ts";
+import {
+  draftOf,
+  type Group,
+  isPeer,
+  isRemoteSession,
+  type Peer,
+  type Remote,
+  type RemoteTarget,
+} from "../peers/peer.ts";
+
+export interface Delivery {
+  /** How many receivers there are. */
+  readonly receivers: number;
+  /** Undefined if nothing has to be waited for. */
+  readonly settlement: Settlement | undefined;
+}
+
+/** One target for all: it is filled in and used up within a call. */
+const to: { -readonly [Key in keyof OutgoingTarget]: OutgoingTarget[Key] } = {
+  qos: 0,
+  retain: false,
+  subscriptionIds: [],
+  group: undefined,
+};
+
+interface Committing {
+  /** The publisher's connection: it is held when another broker has too much to take. */
+  readonly connection?: Connection | undefined;
+  /** Called instead of settling: it does not hold. */
+  readonly refused?: () => void;
+}
+
+/** What is promised. */
+export interface Promised {
+  readonly publish: Publish;
+  /** Pays for the copies that may have to be stored. */
+  readonly payment: Payment | undefined;
+  /** What must hold for anything to be committed: the publisher's session is still this broker's. */
+  readonly guard: Guard | undefined;
+  /** How often it has been given to another member of a shared subscription. */
+  readonly reassigned?: number;
+}
+
+export interface Guard {
+  readonly check: JournalOperation;
+  /** It is known not to hold any more. */
+  readonly isRevoked: () => boolean;
+}
+
+/** What is committed at once. */
+interface Unit {
+  /** The message, if one is stored. */
+  readonly message: StoredMail | undefined;
+  readonly operations: JournalOperation[];
+  readonly stored: readonly Outgoing[];
+  readonly mailed: readonly RemoteTarget[];
+}
+
+/** A promised message while its receivers are gone through. */
+export class PromiseInMaking implements Delivery {
+  receivers = 0;
+  settlement: Settlement | undefined;
+  readonly #context: Context;
+  readonly #forwarding: Forwarding;
+  readonly #publish: Publish;
+  readonly #payment: Payment | undefined;
+  readonly #guard: Guard | undefined;
+  readonly #reassigned: number;
+  #stored: Outgoing[] | undefined;
+  /** Sessions kept elsewhere that get it into their mailboxes. */
+  #mailed: RemoteTarget[] | undefined;
+  #shares: Map<Peer, Share> | undefined;
+
+  constructor(context: Context, forwarding: Forwarding, what: Promised) {
+    this.#context = context;
+    this.#forwarding = forwarding;
+    this.#publish = what.publish;
+    this.#payment = what.payment;
+    this.#guard = what.guard;
+    this.#reassigned = what.reassigned ?? 0;
+  }
+
+  addAny(target: Target<Client | Remote> | undefined): void {
+    if (target === undefined) return;
+    if ("isElsewhere" in target.subscriber) this.addElsewhere(target as Target<Remote>);
+    else this.add(target as Target<Client>);
+  }
+
+  addElsewhere({ subscriber, qos: granted, retainAsPublished, subscriptionIds, group }: Target<Remote>): void {
+    this.receivers++;
+    if (isPeer(subscriber)) {
+      // Its filters are announced before it is known as a member, and for a moment after it has left.
+      if (subscriber.link === undefined) return;
+      const share = this.#shareOf(subscriber);
+      if (group === undefined) share.toInterest = true;
+      else share.groups.push(group as Group);
+      return;
+    }
+    const qos = Math.min(this.#publish.qos, granted) as QoS;
+    const retain = this.#publish.retain && retainAsPublished;
+    const target: RemoteTarget = {
+      session: subscriber,
+      qos,
+      retain,
+      subscriptionIds,
+      group: group as Group | undefined,
+    };
+    // Any member where it is connected will do. Not at QoS 2: should that broker die, it might arrive twice.
+    if (target.group !== undefined && qos < 2 && subscriber.host?.isLinked) {
+      this.#shareOf(subscriber.host).groups.push(target.group);
+      return;
+    }
+    if (qos === 0) {
+      if (subscriber.host?.isLinked) this.#shareOf(subscriber.host).sessions.push(target);
+      return;
+    }
+    switch (this.#forwarding.wayTo(target)) {
+      case "link":
+        this.#shareOf(subscriber.host!).sessions.push(target);
+        return;
+      case "mail":
+        this.#mailed ??= [];
+        this.#mailed.push(target);
+        return;
+      case "wait":
+        return this.#forwarding.wait(target, this.#settle());
+    }
+  }
+
+  /** Into a mailbox, paid for here. */
+  addStored(target: Target<Client | Remote>): void {
+    if (!isRemoteSession(target.subscriber)) return this.addAny(target);
+    this.receivers++;
+    const { subscriber: session, subscriptionIds } = target;
+    const qos = Math.min(this.#publish.qos, target.qos) as QoS;
+    const retain = this.#publish.retain && target.retainAsPublished;
+    const group = target.group as Group | undefined;
+    this.#addMailed({ session, qos, retain, subscriptionIds, group, mustBeStored: true });
+  }
+
+  #addMailed(target: RemoteTarget): void {
+    if (this.#forwarding.wayTo(target) === "wait") return this.#forwarding.wait(target, this.#settle());
+    this.#mailed ??= [];
+    this.#mailed.push(target);
+  }
+
+  add(target: Target<Client> | undefined): void {
+    if (target === undefined) return;
+    this.receivers++;
+    const client = target.subscriber;
+    to.qos = Math.min(this.#publish.qos, target.qos) as QoS;
+    to.retain = this.#publish.retain && target.retainAsPublished;
+    to.subscriptionIds = target.subscriptionIds;
+    to.group = target.group as Group | undefined;
+    if (to.qos === 0) client.sendQoS0(this.#publish, to);
+    else if (client.mailbox === undefined) client.offer(this.#publish, to);
+    else if (client.fits(this.#publish, to)) this.#addPersistent(client, to);
+  }
+
+  /** Commits what must be committed: the caller's operations, and the mail for those who cannot be sent it now. */
+  commit(operations: JournalOperation[], how: Committing): void {
+    const { settlements, clock } = this.#context;
+    const units = this.#units(operations);
+    for (const unit of units) this.#commitUnit(unit, how);
+    if (this.#shares !== undefined) this.#forward(this.#shares, how.connection);
+    const live = this.settlement !== undefined && this.settlement.live.length > 0;
+    if (live) settlements.watch(this.settlement!, clock.now());
+    if (this.settlement === undefined || this.settlement.isSettled) this.#payment?.close();
+  }
+
+  #commitUnit({ message, operations, stored, mailed }: Unit, { refused }: Committing): void {
+    const guard = this.#guard?.check;
+    const settlement = this.#settle();
+    settlement.waitFor();
+    const connections = stored.map((outgoing) => outgoing.client!.connection);
+    const done = (_: readonly number[], zxid: number): void => {
+      for (let index = 0; index < stored.length; index++) {
+        const outgoing = stored[index]!;
+        outgoing.client!.mailbox!.committed(outgoing, connections[index]);
+      }
+      this.#forwarding.mailed(mailed, zxid);
+      settlement.done();
+    };
+    const withdraw = (): void => {
+      // First of all: what follows from it must know.
+      refused?.();
+      settlement.isRefused = true;
+      if (message !== undefined) this.#context.mail.withdrawn(message);
+      settlement.payment?.close();
+      for (const outgoing of stored) outgoing.client!.mailbox!.withdrawn(outgoing);
+      this.#forwarding.withdrawn(mailed);
+    };
+    const guarded = guard === undefined ? operations : [guard, ...operations];
+    this.#context.journal.commit(guarded, done, refused && withdraw);
+  }
+
+  /**
+   * What must be committed: mostly one unit, several where the slips of all recipients are too many for one. The caller's
+   * operations go with the last: a publish is not known as received before everybody has it.
+   */
+  #units(operations: JournalOperation[]): Unit[] {
+    const stored = this.#stored ?? [];
+    const mailed = this.#mailed ?? [];
+    if (stored.length + mailed.length === 0)
+      return operations.length === 0 ? [] : [{ message: undefined, operations, stored: [], mailed: [] }];
+    const { mail, metrics } = this.#context;
+    const settlement = this.#settle();
+    const drafts = [...stored.map((outgoing) => outgoing.client!.mailbox!.draft(outgoing)), ...mailed.map(draftOf)];
+    const name = { order: settlement.order, from: settlement.slips };
+    settlement.slips += drafts.length;
+    metrics.stored += drafts.length;
+    const units: Unit[] = [];
+    let at = 0;
+    for (const part of mail.store(settlement.publish, name, drafts, settlement.payment)) {
+      const end = at + part.slips.length;
+      for (let index = at; index < Math.min(end, stored.length); index++)
+        stored[index]!.client!.mailbox!.placed(stored[index]!, part.slips[index - at]!);
+      const remote = mailed.slice(Math.max(0, at - stored.length), Math.max(0, end - stored.length));
+      units.push({
+        message: part,
+        operations: part.operations,
+        stored: stored.slice(at, end),
+        mailed: remote,
+      });
+      at = end;
+    }
+    const last = units.pop()!;
+    return [...units, { ...last, operations: [...operations, ...last.operations] }];
+  }
+
+  #forward(shares: Map<Peer, Share>, publisher: Connection | undefined): void {
+    const packet = this.#forwarding.encode(this.#publish, this.#publish.qos);
+    for (const [peer, share] of shares) this.#forwarding.deliver(peer, share, this.#settle(), packet, publisher);
+  }
+
+  #shareOf(peer: Peer): Share {
+    this.#shares ??= new Map();
+    let share = this.#shares.get(peer);
+    if (share === undefined) {
+      share = { toInterest: false, sessions: [], groups: [] };
+      this.#shares.set(peer, share);
+    }
+    return share;
+  }
+
+  #addPersistent(client: Client, target: OutgoingTarget): void {
+    const settlement = this.#settle();
+    const outgoing = new Outgoing(client, target, settlement.publish);
+    if (target.qos === 1 && client.mailbox!.isEmpty && client.hasRoom) {
+      outgoing.settlement = settlement;
+      settlement.waitFor(outgoing);
+      client.sendLive(outgoing);
+    } else {
+      if (target.qos === 1) client.bankLive();
+      this.#stored ??= [];
+      this.#stored.push(outgoing);
+    }
+  }
+
+  #settle(): Settlement {
+    if (this.settlement === undefined) {
+      this.settlement = new Settlement(this.#publish.kept(), this.#context.mail.nextOrder());
+      this.settlement.payment = this.#payment;
+      this.settlement.reassigned = this.#reassigned;
+      this.settlement.guard = this.#guard?.check;
+      if (this.#guard !== undefined) this.settlement.isRevoked = this.#guard.isRevoked;
+    }
+    return this.settlement;
+  }
+}

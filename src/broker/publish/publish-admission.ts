@@ -1,0 +1,76 @@
+/** Whether a publish may be taken: nothing that it would go into is full, and the bank can pay for all of it. */
+import type { Payment } from "../../mail/ledger.ts";
+import type { Publish } from "../../mqtt/publish.ts";
+import type { ClusterRoute, Context } from "../peers/context.ts";
+import type { Fanout } from "./fanout.ts";
+import type { RefusalCause } from "./refusals.ts";
+import type { Retaining } from "./retaining.ts";
+
+/** Why a publish cannot be taken now. */
+export interface Denial {
+  readonly cause: RefusalCause;
+  /** In words. */
+  readonly why: string;
+  /** It may be otherwise in a moment. */
+  readonly isHopeful: boolean;
+}
+
+/** What is set aside for a publish; undefined where nothing may have to be stored. */
+export interface Admission {
+  /** For the copies of it in mailboxes. */
+  readonly payment: Payment | undefined;
+  readonly retainedPayment: Payment | undefined;
+}
+
+export class PublishAdmission {
+  readonly #context: Context;
+  readonly #fanout: Fanout;
+  readonly #retaining: Retaining;
+
+  constructor(context: Context, { fanout, retaining }: { fanout: Fanout; retaining: Retaining }) {
+    this.#context = context;
+    this.#fanout = fanout;
+    this.#retaining = retaining;
+  }
+
+  /** Sets aside what a publish may cost; or says in words why it cannot be taken now. */
+  admit(publish: Publish, route: ClusterRoute): Admission | Denial {
+    const { banking, coordinator, options } = this.#context;
+    const full = publish.qos === 0 ? undefined : this.#fanout.fullMailbox(route, publish.qos);
+    if (full !== undefined)
+      return {
+        cause: "mailbox",
+        why: `the mailbox of ${full} holds its maximum of ${options.maxQueued} messages`,
+        isHopeful: false,
+      };
+    if (publish.retain && this.#retaining.isFull(publish, route.topic))
+      return {
+        cause: "retained",
+        why: `the broker holds its maximum of ${options.maxRetained} retained messages`,
+        isHopeful: false,
+      };
+    const copiesPrice = this.#priceOf(publish, route);
+    const retainedPrice = publish.retain ? this.#retaining.priceOf(publish) : 0;
+    if (copiesPrice + retainedPrice === 0) return { payment: undefined, retainedPayment: undefined };
+    // To be empty again the store needs the room that is left.
+    if (coordinator.isFull === true)
+      return { cause: "disk", why: "the disk of the broker's store is full", isHopeful: false };
+    const payment = banking.reserve(copiesPrice);
+    const retainedPayment = banking.reserve(retainedPrice);
+    if (payment !== undefined && retainedPayment !== undefined) return { payment, retainedPayment };
+    payment?.close();
+    retainedPayment?.close();
+    const price = copiesPrice + retainedPrice;
+    return { cause: "bank", why: banking.describe(price), isHopeful: banking.mayPay(price) };
+  }
+
+  /** What all copies of a publish cost that may have to be stored, in milli-credits. */
+  #priceOf(publish: Publish, route: ClusterRoute): number {
+    const { banking } = this.#context;
+    const copies = this.#fanout.copiesOf(route, publish.qos);
+    const mail = copies === 0 ? 0 : copies * banking.termsOf(publish, "mailbox").credits;
+    return route.isMailDrop
+      ? mail + banking.termsOf(publish, this.#fanout.keepingOf(route, publish.qos)).credits
+      : mail;
+  }
+}

@@ -1,0 +1,361 @@
+/**
+ * What comes in as PUBLISH with a promise: QoS 1, QoS 2, retained. The ack goes out when the publish is
+ * settled, never before (DESIGN, the promise).
+ */
+import { noBytes } from "../../base/bytes.ts";
+import { ProtocolError } from "../../base/errors.ts";
+import {
+  bankHopeMs,
+  bankHopeRetryMs,
+  linkRunBytesMax,
+  owedAcksMax,
+  owedBytesMax,
+  refusedRetryMs,
+} from "../../base/limits.ts";
+import { Timer } from "../../base/timers.ts";
+import { incomingPath } from "../../coordinator/paths.ts";
+import type { Payment } from "../../mail/ledger.ts";
+import type { JournalOperation } from "../../mail/operations.ts";
+import { emptyRecord } from "../../mail/records.ts";
+import { Settlement } from "../../mail/settlement.ts";
+import { checkOf } from "../../mail/slips.ts";
+import { PacketType } from "../../mqtt/constants.ts";
+import { Publish } from "../../mqtt/publish.ts";
+import { Reason } from "../../mqtt/reason.ts";
+import type { Channel } from "../../session/channel.ts";
+import type { Verdict } from "../../session/owed-acks.ts";
+import type { Backpressure } from "../delivery/backpressure.ts";
+import type { Client } from "../delivery/client.ts";
+import { type Connection, Hold } from "../delivery/connection.ts";
+import type { ClusterRoute, Context } from "../peers/context.ts";
+import { emptyRun, type Fanout, isOwnTopic, type Run } from "./fanout.ts";
+import { type Denial, PublishAdmission } from "./publish-admission.ts";
+import { Refusals } from "./refusals.ts";
+import type { Retaining } from "./retaining.ts";
+
+export class Publishing {
+  readonly #context: Context;
+  readonly #fanout: Fanout;
+  readonly #retaining: Retaining;
+  readonly #resume: (connection: Connection, reason: number) => void;
+  readonly #refusals: Refusals;
+  readonly #admission: PublishAdmission;
+  readonly #backpressure: Backpressure;
+  readonly #bundle: Run = emptyRun();
+  /** Packet ids of what is in the bundle. */
+  #bundleIds: number[] = [];
+
+  constructor(
+    context: Context,
+    parts: {
+      fanout: Fanout;
+      retaining: Retaining;
+      backpressure: Backpressure;
+      resume: (connection: Connection, reason: number) => void;
+    },
+  ) {
+    this.#context = context;
+    this.#fanout = parts.fanout;
+    this.#retaining = parts.retaining;
+    this.#refusals = new Refusals(context);
+    this.#admission = new PublishAdmission(context, parts);
+    this.#resume = parts.resume;
+    this.#backpressure = parts.backpressure;
+  }
+
+  /** A client's publish at QoS 1 or 2, or retained. Throws `ProtocolError`. */
+  receive(connection: Connection, publish: Publish, route: ClusterRoute): void {
+    const { channel } = connection;
+    const client = connection.client!;
+    if (publish.qos === 2 && client.session.hasIncoming(publish.packetId))
+      return this.#repeat(connection, publish.packetId);
+    if (publish.qos > 0) this.#countOutstanding(channel);
+    if (isOwnTopic(route.topic)) {
+      return this.#answer(connection, publish, { reason: Reason.notAuthorized, text: "$SYS is the broker's own" });
+    }
+    this.#attempt(connection, publish, route);
+  }
+
+  /** A client's publish on a topic that it may not publish on: it reaches nobody, and MQTT 5 is told so. */
+  forbid(connection: Connection, publish: Publish): void {
+    const { metrics } = this.#context;
+    metrics.forbidden.publish++;
+    if (publish.qos === 0) return;
+    this.#countOutstanding(connection.channel);
+    // Before MQTT 5 there is no such answer: it is acknowledged and forgotten [MQTT-3.3.5-2 of 3.1.1].
+    this.#answer(connection, publish, { reason: Reason.notAuthorized, text: "the access list does not allow it" });
+  }
+
+  /**
+   * QoS 1 on a route for which `Fanout.takesBundles` holds: receivers here have it at once, the other brokers get what has
+   * been gathered when `flush` is called. `start`: where the packet begins.
+   */
+  gather(connection: Connection, publish: Publish, route: ClusterRoute, start: number): void {
+    const bundle = this.#bundle;
+    const { payloadBytes: bytes, payloadEnd: end } = publish;
+    const follows = bundle.route === route && bundle.bytes === bytes && bundle.end === start;
+    if (bundle.count > 0 && (!follows || end - bundle.start > linkRunBytesMax)) this.flush(connection);
+    this.#countOutstanding(connection.channel);
+    if (bundle.count === 0) {
+      Object.assign(bundle, { route, bytes, start, version5: publish.hasSection });
+      this.#bundleIds = [];
+    }
+    bundle.end = end;
+    bundle.count++;
+    this.#bundleIds.push(publish.packetId);
+    this.#fanout.offerHere(publish, route);
+  }
+
+  /** Sends what was gathered of a connection's chunk. */
+  flush(connection: Connection): void {
+    const bundle = this.#bundle;
+    if (bundle.count === 0) return;
+    const { channel, writer } = connection;
+    const ids = this.#bundleIds;
+    // Nobody among its receivers can ever be stored for: the message itself is not needed any more.
+    const settlement = new Settlement(noMessage, this.#context.mail.nextOrder());
+    settlement.waitFor();
+    this.#fanout.bundle(bundle, settlement, connection);
+    const settle = channel.owe(writer, PacketType.puback, ids, bundle.end - bundle.start);
+    this.#holdIfOwed(connection);
+    const { clock, metrics } = this.#context;
+    const owedAt = clock.now();
+    settlement.whenSettled(() => {
+      metrics.settling.observe(clock.now() - owedAt);
+      channel.outstanding -= ids.length;
+      settle({ reason: Reason.success });
+      this.#resumeIfPaid(connection);
+    });
+    bundle.count = 0;
+    bundle.bytes = noBytes;
+    settlement.done();
+  }
+
+  /**
+   * A message of the broker's own making, or a will. `done` is called when it is settled, or refused by the store with
+   * `operations`.
+   */
+  publish(
+    publish: Publish,
+    publisher: Client | undefined,
+    operations: JournalOperation[] = [],
+    done: () => void = () => {},
+  ): void {
+    const route = this.#context.router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
+    // What a client was allowed when it set its will may not be allowed any more.
+    if (route === undefined || publisher?.permissions?.mayPublish(route.topic) === false)
+      return this.#context.journal.commit(operations, done, done);
+    const admission = this.#admission.admit(publish, route);
+    if ("why" in admission) {
+      const clientId = publisher?.session.clientId ?? "";
+      this.#refusals.note(admission.cause, `of the will on ${route.topic}: ${admission.why}`, clientId);
+      return this.#context.journal.commit(operations, done, done);
+    }
+    const { payment, retainedPayment } = admission;
+    const laid = route.isMailDrop ? this.#lay(publish, route, { publisher, payment }) : nothingLaid;
+    const kept = publish.retain ? this.#retaining.retain(publish, route.topic, retainedPayment) : [];
+    // Another broker has published it, or its session is another broker's.
+    const refused = (): void => {
+      laid.withdrawn();
+      done();
+    };
+    const how = { operations: [...operations, ...kept, ...laid.operations], refused, payment };
+    const { settlement } = this.#fanout.promise(publish, route, publisher, how);
+    if (settlement === undefined || settlement.isSettled) done();
+    else settlement.whenSettled(done);
+  }
+
+  /** PUBREL: the client knows that we have the message. */
+  release(connection: Connection, packetId: number): void {
+    const { channel } = connection;
+    const client = connection.client!;
+    const { session } = client;
+    const pubcomp = (reason: number): void =>
+      channel.ackNow(connection.writer, PacketType.pubcomp, packetId, { reason });
+    if (!session.removeIncoming(packetId)) return pubcomp(Reason.packetIdentifierNotFound);
+    channel.outstanding = Math.max(0, channel.outstanding - 1);
+    if (client.mailbox === undefined) return pubcomp(Reason.success);
+    // After PUBCOMP the client may use the id for another message: the store must have forgotten it by then.
+    const remove: JournalOperation = { kind: "remove", path: `${incomingPath(session.clientId)}/${packetId}` };
+    const done = (): void => {
+      if (channel.phase === "open") pubcomp(Reason.success);
+    };
+    this.#context.journal.commit([checkOf(client.owned), remove], done, () => this.#context.evict(client));
+  }
+
+  /** The same QoS 2 message again: it is not delivered twice [MQTT-4.3.3-10]. */
+  #repeat(connection: Connection, packetId: number): void {
+    const { unsettled } = connection.client!;
+    if (unsettled?.has(packetId) !== true) {
+      return connection.channel.ackNow(connection.writer, PacketType.pubrec, packetId, { reason: Reason.success });
+    }
+    unsettled.set(packetId, connection.channel.owe(connection.writer, PacketType.pubrec, [packetId], 0));
+  }
+
+  #attempt(connection: Connection, publish: Publish, route: ClusterRoute): void {
+    if (!this.#context.mail.fits(publish)) return this.#refuseLarge(connection, publish);
+    const admission = this.#admission.admit(publish, route);
+    if ("why" in admission) return this.#refuse(connection, publish, admission, route);
+    const { payment, retainedPayment } = admission;
+    const client = connection.client!;
+    const laid = route.isMailDrop ? this.#lay(publish, route, { publisher: client, payment }) : nothingLaid;
+    const operations: JournalOperation[] = [];
+    if (route.isMailDrop) operations.push(...laid.operations);
+    if (publish.retain) operations.push(...this.#retaining.retain(publish, route.topic, retainedPayment));
+    if (publish.qos === 2) this.#receiveIncoming(client, publish.packetId, operations);
+    // A broker that has slept must not bring back what its client has long published elsewhere: all of it, or some of it
+    // would be overtaken.
+    const isRevoked = (): boolean => client.isReleased;
+    const guard = client.mailbox === undefined ? undefined : { check: checkOf(client.owned), isRevoked };
+    const refused = (): void => {
+      this.#context.evict(client);
+      laid.withdrawn();
+    };
+    const how = { operations, connection, guard, refused, payment };
+    const { receivers, settlement } = this.#fanout.promise(publish, route, client, how);
+    this.#backpressure.hold(connection);
+    if (publish.qos === 0) return;
+    const reason =
+      receivers === 0 && !publish.retain && !route.isMailDrop ? Reason.noMatchingSubscribers : Reason.success;
+    if (settlement === undefined || settlement.isSettled) return this.#answer(connection, publish, { reason });
+    this.#oweAnswer(connection, publish, (settle) => settlement.whenSettled(() => settle({ reason })));
+  }
+
+  /** What puts a message into a mail drop. */
+  #lay(
+    publish: Publish,
+    route: ClusterRoute,
+    from: { publisher: Client | undefined; payment: Payment | undefined },
+  ): Laid {
+    const { mail, metrics } = this.#context;
+    const publisher = from.publisher?.session.clientId ?? "";
+    const keeping = this.#fanout.keepingOf(route, publish.qos);
+    const laid = mail.lay(publish, { publisher, payment: from.payment, keeping });
+    metrics.stored++;
+    return { operations: laid.operations, withdrawn: () => mail.withdrawn(laid) };
+  }
+
+  #receiveIncoming(client: Client, packetId: number, operations: JournalOperation[]): void {
+    client.session.addIncoming(packetId);
+    if (client.mailbox === undefined) return;
+    const path = `${incomingPath(client.session.clientId)}/${packetId}`;
+    operations.push({ kind: "create", path, data: emptyRecord, mode: "persistent" });
+  }
+
+  #answer(connection: Connection, { qos, packetId }: Publish, verdict: Verdict): void {
+    const { channel, writer } = connection;
+    if (qos === 0) return;
+    const refused = verdict.reason >= Reason.unspecifiedError;
+    if (qos === 1 || refused) channel.outstanding--;
+    channel.ack(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, verdict);
+  }
+
+  #oweAnswer(connection: Connection, publish: Publish, wait: (settle: (verdict: Verdict) => void) => void): void {
+    const { channel, writer } = connection;
+    const { qos, packetId, size } = publish;
+    const client = connection.client!;
+    const settle = channel.owe(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, [packetId], size);
+    if (qos === 2) {
+      client.unsettled ??= new Map();
+      client.unsettled.set(packetId, settle);
+    }
+    this.#holdIfOwed(connection);
+    const { clock, metrics } = this.#context;
+    const owedAt = clock.now();
+    wait((verdict) => {
+      metrics.settling.observe(clock.now() - owedAt);
+      if (qos === 1) {
+        channel.outstanding--;
+        settle(verdict);
+      } else {
+        // The client may have come back and repeated the publish: then the newer connection is answered.
+        client.unsettled?.get(packetId)?.(verdict);
+        client.unsettled?.delete(packetId);
+      }
+      this.#resumeIfPaid(connection);
+    });
+  }
+
+  #countOutstanding(channel: Channel): void {
+    const { maxInflight } = this.#context.options;
+    channel.outstanding++;
+    if (channel.version === 5 && channel.outstanding > maxInflight)
+      throw new ProtocolError(Reason.receiveMaximumExceeded, `more than ${maxInflight} unacknowledged publishes`);
+  }
+
+  #holdIfOwed(connection: Connection): void {
+    const { owedCount, owedBytes } = connection.channel;
+    if (owedCount >= owedAcksMax || owedBytes >= owedBytesMax) connection.hold(Hold.owed);
+  }
+
+  #resumeIfPaid(connection: Connection): void {
+    const { owedCount, owedBytes } = connection.channel;
+    if (!connection.isHeldBy(Hold.owed) || owedCount >= owedAcksMax / 2 || owedBytes >= owedBytesMax / 2) return;
+    this.#resume(connection, Hold.owed);
+  }
+
+  /** What the store could not take, should it have to, is not promised to anybody. */
+  #refuseLarge(connection: Connection, publish: Publish): void {
+    const text = "topic and properties are larger than what the store takes at once";
+    this.#refusals.note("size", text, connection.client!.session.clientId);
+    if (connection.channel.version === 5) this.#answer(connection, publish, { reason: Reason.quotaExceeded, text });
+    else connection.transport.close();
+  }
+
+  /**
+   * A publish that cannot be stored, should it have to, reaches nobody. MQTT 5 is told so; before MQTT 5 there is no such
+   * answer, so the client is not read for a while, and then its connection is closed so that it tries again.
+   */
+  #refuse(connection: Connection, publish: Publish, denial: Denial, first: ClusterRoute): void {
+    const { options, timers, clock } = this.#context;
+    const isTold = connection.channel.version === 5 || publish.qos === 0;
+    // What was never promised is not waited for, unless the vault has what is missing here.
+    const isLight = publish.qos === 0 && !publish.retain && this.#context.banking.vault === 0;
+    if (isTold && (!denial.isHopeful || isLight) && this.#context.coordinator.state === "CONNECTED")
+      return this.#deny(connection, publish, denial);
+    connection.hold(Hold.refused);
+    const kept = publish.kept();
+    kept.packetId = publish.packetId;
+    const heldAt = clock.now();
+    let giveUpAt = isTold ? Infinity : heldAt + options.bankWait * 1000;
+    const retryMs = isTold ? bankHopeRetryMs : refusedRetryMs;
+    const retry = new Timer((now) => {
+      if (connection.channel.phase !== "open") return;
+      const route = this.#context.router.refresh(first);
+      const admission = this.#admission.admit(kept, route);
+      if (!("why" in admission)) {
+        // What was set aside to see whether it can be is set aside again by the attempt.
+        admission.payment?.close();
+        admission.retainedPayment?.close();
+        this.#attempt(connection, kept, route);
+        return this.#resume(connection, Hold.refused);
+      }
+      // Without the store, and before it has answered, nobody knows what the bank has; what needs it waits.
+      const isKnown = admission.cause !== "bank" || this.#context.banking.hasAnswered(heldAt);
+      const isAway = this.#context.coordinator.state !== "CONNECTED";
+      if (isTold && isKnown) giveUpAt = admission.isHopeful ? Math.min(giveUpAt, now + bankHopeMs) : now;
+      if (now < giveUpAt || !isKnown || isAway) return timers.set(retry, now + retryMs);
+      this.#deny(connection, kept, admission);
+      this.#resume(connection, Hold.refused);
+    });
+    timers.set(retry, clock.now() + retryMs);
+  }
+
+  /** Says so to MQTT 5, and to nobody at QoS 0; before MQTT 5 the connection is closed, so that the client tries again. */
+  #deny(connection: Connection, publish: Publish, { cause, why }: Denial): void {
+    this.#refusals.note(cause, why, connection.client!.session.clientId);
+    if (connection.channel.version === 5 || publish.qos === 0)
+      this.#answer(connection, publish, { reason: Reason.quotaExceeded, text: why });
+    else connection.transport.close();
+  }
+}
+
+const noMessage = new Publish();
+
+interface Laid {
+  readonly operations: readonly JournalOperation[];
+  /** It will not lie there after all. */
+  readonly withdrawn: () => void;
+}
+
+const nothingLaid: Laid = { operations: [], withdrawn: () => {} };

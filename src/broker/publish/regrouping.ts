@@ -1,0 +1,225 @@
+/**
+ * Shared subscriptions keep the promise of their group: what one member has not acknowledged when its session ends, or what
+ * its broker cannot take, goes to another member. What was sent at QoS 2 does not: it might arrive twice [MQTT-4.8.2-5].
+ */
+import { encodeUtf8, noBytes } from "../../base/bytes.ts";
+import { reassignmentsMax, refusedRetryMs, regroupBytesMax } from "../../base/limits.ts";
+import { Timer } from "../../base/timers.ts";
+import { mailPath } from "../../coordinator/paths.ts";
+import type { Payment } from "../../mail/ledger.ts";
+import { encodeSlip, groupMarkOf } from "../../mail/records.ts";
+import type { Settlement } from "../../mail/settlement.ts";
+import { type Slip, slipPath, topicOfMessage } from "../../mail/slips.ts";
+import type { QoS } from "../../mqtt/constants.ts";
+import { makePublish, type Publish } from "../../mqtt/publish.ts";
+import type { Target } from "../../router/router.ts";
+import type { Client } from "../delivery/client.ts";
+import type { Outgoing } from "../delivery/outgoing.ts";
+import type { Context } from "../peers/context.ts";
+import type { Forwarding } from "../peers/forwarding.ts";
+import { type Group, type GroupsEnd, isPeer, isRemoteSession, type Peer, type Remote } from "../peers/peer.ts";
+import type { Fanout } from "./fanout.ts";
+
+type Member = Client | Remote;
+
+/** A message on its way from one member to another. */
+interface Handover {
+  readonly group: Group;
+  readonly publish: Publish;
+  /** What may pay for a copy, if one must be stored; without it this broker's branch does, if it can. */
+  readonly payment: Payment | undefined;
+  /** How often it has been given to another member. */
+  readonly reassigned: number;
+  readonly done: () => void;
+}
+
+export class Regrouping implements GroupsEnd {
+  readonly #context: Context;
+  readonly #fanout: Fanout;
+  readonly #forwarding: Forwarding;
+  /** What nobody can pay for now: it was sent to sessions that have ended with their connections. */
+  #waiting: Handover[] = [];
+  #waitingBytes = 0;
+  readonly #timer = new Timer(() => this.#retry());
+
+  constructor(context: Context, parts: { fanout: Fanout; forwarding: Forwarding }) {
+    this.#context = context;
+    this.#fanout = parts.fanout;
+    this.#forwarding = parts.forwarding;
+    parts.forwarding.groupsEnd = this;
+  }
+
+  /**
+   * An unacknowledged message of a member that has lost its connection goes to another one; false if there is none. there: to
+   * one that can be sent it now, for the member itself may come back. anyone: its session has ended.
+   */
+  moveOn(outgoing: Outgoing, to: "there" | "anyone"): boolean {
+    const { client, publish, settlement } = outgoing;
+    if (outgoing.group === undefined || publish === undefined || (outgoing.qos === 2 && outgoing.packetId !== 0))
+      return false;
+    // The group that the message was chosen from may have ended, and begun anew.
+    const group = this.#groupsOf(publish).find(({ text }) => text === outgoing.group!.text);
+    if (group === undefined) return false;
+    const done = (): void => settlement?.done();
+    const payment = this.#context.banking.lend(settlement?.payment);
+    const handover = { group, publish, payment, reassigned: 0, done };
+    const isUnfit = (member: Member): boolean => member === client || (to === "there" && !isThere(member));
+    const target = this.#fanout.choose(group, publish, isUnfit);
+    if (target === undefined) return false;
+    outgoing.takenCareOf = true;
+    this.#hand(handover, target, "sent");
+    return true;
+  }
+
+  /**
+   * The session ends in whose mailbox a slip lies: its message goes to another member of the group that it was stored for.
+   * `done(true)`: the slip is gone; `done(false)`: nobody else needs it.
+   */
+  handOn(clientId: string, slip: Slip, done: (isGone: boolean) => void): void {
+    const heir = this.#heirOf(clientId, slip);
+    if (heir === undefined) return done(false);
+    if (isKeeping(heir)) return this.#moveSlip(slip, heir, done);
+    this.#context.slips.fetch([slip], () => {
+      // It may have gone meanwhile.
+      const target = this.#heirOf(clientId, slip);
+      if (slip.publish === undefined || target === undefined) return done(false);
+      if (isKeeping(target)) return this.#moveSlip(slip, target, done);
+      const handover = { publish: slip.publish, payment: undefined, reassigned: 0, done: () => done(false) };
+      this.#hand({ ...handover, group: target.group as Group }, target, "sent");
+    });
+  }
+
+  /** Who gets what was stored for a member whose session ends. */
+  #heirOf(clientId: string, { record }: Slip): Target<Member> | undefined {
+    const { groupMark, messagePath, state, qos } = record!;
+    if (groupMark === 0 || (qos === 2 && state !== "waiting")) return undefined;
+    const about = makePublish(encodeUtf8(topicOfMessage(messagePath)), noBytes, { qos, retain: false });
+    const group = this.#groupsOf(about).find(({ text }) => groupMarkOf(text) === groupMark);
+    if (group === undefined) return undefined;
+    const isUnfit = (member: Member): boolean => idOf(member) === clientId;
+    const isBrief = (member: Member): boolean => isUnfit(member) || !isLasting(member);
+    // At QoS 2 one commit hands it over, or a crash would let it arrive twice.
+    const lasting = qos === 2 ? this.#fanout.choose(group, about, isBrief) : undefined;
+    return lasting ?? this.#fanout.choose(group, about, isUnfit);
+  }
+
+  /** The message stays where it is stored, and paid for. */
+  #moveSlip(slip: Slip, target: Target<Member>, done: (isGone: boolean) => void): void {
+    const { subscriber, qos, subscriptionIds, retainAsPublished } = target;
+    const record = slip.record!;
+    const data = encodeSlip({
+      ...record,
+      state: "waiting",
+      packetId: 0,
+      qos: Math.min(record.qos, qos) as QoS,
+      retain: record.retain && retainAsPublished,
+      subscriptionIds,
+    });
+    const path = `${mailPath(idOf(subscriber)!)}/`;
+    const moved = (_: readonly number[], zxid: number): void => {
+      if (isRemoteSession(subscriber)) this.#forwarding.slipMoved(subscriber, zxid);
+      done(true);
+    };
+    this.#context.journal.commit(
+      [
+        { kind: "take", path: slipPath(slip) },
+        { kind: "create", path, data, mode: "sequential" },
+      ],
+      moved,
+      () => done(true),
+    );
+  }
+
+  /** At QoS 2 it must be known first that its publisher does not publish it elsewhere. */
+  notPlaced(settlement: Settlement, group: Group, from: Peer): void {
+    if (settlement.publish.qos < 2) return void this.#giveOn(settlement, group, from);
+    settlement.waitFor();
+    this.#context.journal.settled(() => {
+      if (!settlement.isRefused) this.#giveOn(settlement, group, from);
+      settlement.done();
+    });
+  }
+
+  /** At QoS 1 it may arrive twice, at QoS 2 it must not. */
+  inDoubt(settlement: Settlement, group: Group, from: Peer): boolean {
+    return settlement.publish.qos < 2 && this.#giveOn(settlement, group, from);
+  }
+
+  /** To another member, if there is one. */
+  #giveOn(settlement: Settlement, group: Group, from: Peer): boolean {
+    const { publish, payment, reassigned } = settlement;
+    const lent = this.#context.banking.lend(payment);
+    const done = (): void => settlement.done();
+    const handover = { group, publish, payment: lent, reassigned: reassigned + 1, done };
+    const isAtItsBroker = (member: Member): boolean =>
+      member === from || (isRemoteSession(member) && member.host === from);
+    const next = reassigned < reassignmentsMax ? this.#fanout.choose(group, publish, isAtItsBroker) : undefined;
+    // Where no broker takes it, it is stored from here, for a member that will come for it.
+    const lasting = next ?? this.#fanout.choose(group, publish, (member) => !isLasting(member));
+    if (lasting === undefined) return false;
+    settlement.waitFor();
+    this.#hand(handover, lasting, next === undefined ? "stored" : "sent");
+    return true;
+  }
+
+  #hand(handover: Handover, target: Target<Member>, how: "sent" | "stored"): void {
+    const { publish, done, payment, reassigned } = handover;
+    const { banking } = this.#context;
+    const mayBeStored = isLasting(target.subscriber) && Math.min(publish.qos, target.qos) > 0;
+    const mustPay = mayBeStored && payment === undefined;
+    const own = mustPay ? banking.reserve(banking.termsOf(publish, "mailbox").credits) : undefined;
+    if (mustPay && own === undefined) this.#wait(handover);
+    else this.#fanout.redeliver(publish, target, { done, payment: payment ?? own, reassigned, how });
+  }
+
+  /** It may have to be stored, and cannot be paid for now. */
+  #wait(handover: Handover): void {
+    const { metrics, timers, clock } = this.#context;
+    const { size } = handover.publish;
+    if (this.#waitingBytes + size > regroupBytesMax) {
+      metrics.refused++;
+      return handover.done();
+    }
+    this.#waiting.push(handover);
+    this.#waitingBytes += size;
+    if (this.#timer.dueAt === Infinity) timers.set(this.#timer, clock.now() + refusedRetryMs);
+  }
+
+  /** Credits may have come back, or another member. */
+  #retry(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    for (const handover of waiting) {
+      const group = this.#groupsOf(handover.publish).find(({ text }) => text === handover.group.text);
+      const target = group && this.#fanout.choose(group, handover.publish);
+      if (group === undefined || target === undefined) handover.done();
+      else this.#hand({ ...handover, group }, target, "sent");
+    }
+  }
+
+  #groupsOf({ topicBytes, topicStart, topicEnd }: Publish): readonly Group[] {
+    return this.#context.router.route(topicBytes, topicStart, topicEnd)?.groups ?? [];
+  }
+}
+
+/** True if the member of a shared subscription can be sent a message now, here or elsewhere. */
+function isThere(member: Member): boolean {
+  if (isPeer(member)) return member.isLinked;
+  return isRemoteSession(member) ? member.host !== undefined : member.connection !== undefined;
+}
+
+/** True if a message for it can lie in a mailbox. */
+function isKeeping({ subscriber, qos }: Target<Member>): boolean {
+  return isLasting(subscriber) && qos > 0;
+}
+
+/** True for a session that outlives its connection. */
+function isLasting(member: Member): boolean {
+  return isRemoteSession(member) || (!isPeer(member) && member.mailbox !== undefined);
+}
+
+function idOf(member: Member): string | undefined {
+  if (isPeer(member)) return undefined;
+  return isRemoteSession(member) ? member.clientId : member.session.clientId;
+}

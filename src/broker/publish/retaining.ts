@@ -1,0 +1,196 @@
+/**
+ * Retained messages: in memory for look-ups, in the store for good, and mirrored from what other brokers write there. All
+ * brokers come to hold what the store holds, which is what was committed last. While this broker writes a message, what is
+ * told of it is older and is left aside; when it cannot be sure of that any more, it reads what stands there.
+ */
+import { noBytes } from "../../base/bytes.ts";
+import { Mirror, type MirrorNode, read } from "../../coordinator/mirror.ts";
+import { isEncodedPath, parentPath, retainedPath, topicOfPath, topicPath } from "../../coordinator/paths.ts";
+import type { Payment } from "../../mail/ledger.ts";
+import type { JournalOperation, Outcome } from "../../mail/operations.ts";
+import { decodeStored, readPieces } from "../../mail/parts.ts";
+import { decodeMessageHead } from "../../mail/records.ts";
+import { isSameMessage, type Publish } from "../../mqtt/publish.ts";
+import type { LevelSweep } from "../core/level-sweep.ts";
+import type { Context } from "../peers/context.ts";
+import { CatchingUp } from "./catching-up.ts";
+
+/** What pays for a message that is being written. */
+interface Bill {
+  readonly credits: number;
+  readonly payment: Payment;
+}
+
+/** A write that is under way. */
+interface Writing {
+  readonly bill: Bill | undefined;
+  /** The id of its payload, if that is in parts. */
+  parts: string | undefined;
+}
+
+export class Retaining {
+  readonly #context: Context;
+  readonly #sweep: LevelSweep;
+  readonly #mirror: Mirror;
+  readonly #catchingUp: CatchingUp;
+  /** Writes of this broker that are under way, by path: until they are done, what others wrote is older. */
+  readonly #writing = new Map<string, Set<Writing>>();
+  /** Messages whose payloads are being read. */
+  #reading = 0;
+  /** Ids of payloads in parts, by the paths of the messages that stand in the store. */
+  readonly #inParts = new Map<string, string>();
+
+  constructor(context: Context, sweep: LevelSweep) {
+    this.#context = context;
+    this.#sweep = sweep;
+    this.#mirror = new Mirror(context.coordinator, {
+      root: retainedPath,
+      concerns: (path) => !this.#writing.has(path) && isEncodedPath(retainedPath, path),
+      needsData: () => true,
+      apply: (path, node) => this.#apply(path, node === "exists" ? undefined : node),
+    });
+    this.#catchingUp = new CatchingUp(context, (done) => this.#mirror.settled(() => this.#whenRead(done)));
+  }
+
+  /** Calls back when what anybody had committed before is held here; see `CatchingUp`. */
+  caughtUp(done: () => void): void {
+    this.#catchingUp.pass(done);
+  }
+
+  /** Calls back when no payload is being read. */
+  #whenRead(done: () => void): void {
+    if (this.#reading === 0) done();
+    else this.#context.coordinator.read([], () => this.#whenRead(done));
+  }
+
+  async start(): Promise<void> {
+    await this.#mirror.start();
+    while (this.#reading > 0) await read(this.#context.coordinator, [{ kind: "exists", path: retainedPath }]);
+  }
+
+  /** What keeping a message costs; clearing costs nothing. */
+  priceOf(publish: Publish): number {
+    return publish.payloadLength === 0 ? 0 : this.#context.banking.retainedPriceOf(publish);
+  }
+
+  /** True if a message would be one retained message too many. */
+  isFull(publish: Publish, topic: string): boolean {
+    const { retained, options, metrics } = this.#context;
+    if (options.maxRetained === 0 || publish.payloadLength === 0) return false;
+    if (retained.clientsSize < options.maxRetained || retained.get(topic) !== undefined) return false;
+    metrics.beyondLimit.retained++;
+    return true;
+  }
+
+  /** Changes the retained message in memory, and returns what changes it in the store. */
+  retain(publish: Publish, topic: string, payment: Payment | undefined): JournalOperation[] {
+    const { retained, mail, coordinator } = this.#context;
+    const path = topicPath(retainedPath, topic);
+    if (publish.payloadLength === 0) {
+      const isKnown = retained.delete(topic);
+      // Another broker may have committed one that has not been told here yet.
+      if (!isKnown && coordinator.isAlone && !this.#writing.has(path)) return [];
+      const writing = this.#write(path, undefined);
+      const after = (how: Outcome): void => {
+        this.#written(path, writing, how);
+        if (how === "committed" && !this.#writing.has(path)) this.#mirror.forget(path);
+        // Those below it may have gone meanwhile, and have left it as it was.
+        if (how !== "emptied" && how !== "doubted") return;
+        this.#sweep.note(path);
+        this.#sweep.note(parentPath(path));
+      };
+      return [{ kind: "remove", path, isCurrent: () => retained.get(topic) === undefined, after }];
+    }
+    const exists = retained.hasNode(topic);
+    const kept = publish.kept();
+    retained.set(topic, kept);
+    const credits = this.priceOf(kept);
+    const writing = this.#write(path, payment && { credits, payment });
+    const isCurrent = (): boolean => retained.get(topic)?.publish === kept;
+    const after = (how: Outcome): void => this.#written(path, writing, how);
+    const { data, checks, parts } = mail.retain(kept, credits);
+    writing.parts = parts?.id;
+    return [...checks, { kind: "put", path, data, exists, isCurrent, after }];
+  }
+
+  #write(path: string, bill: Bill | undefined): Writing {
+    const writing: Writing = { bill, parts: undefined };
+    const others = this.#writing.get(path);
+    if (others === undefined) this.#writing.set(path, new Set([writing]));
+    else others.add(writing);
+    this.#mirror.note(path);
+    return writing;
+  }
+
+  /** A write is over. If it was committed, what stood there before is paid for no longer. */
+  #written(path: string, writing: Writing, how: Outcome): void {
+    const { account } = this.#context.banking;
+    const { bill, parts } = writing;
+    const others = this.#writing.get(path)!;
+    others.delete(writing);
+    if (others.size === 0) this.#writing.delete(path);
+    const isDone = how !== "refused" && how !== "overtaken";
+    if (isDone) {
+      this.#mirror.note(path);
+      this.#removeParts(path);
+      this.#standsInParts(path, parts);
+      account.freed(path);
+      if (bill !== undefined) account.keep(path, bill.credits, bill.payment);
+    }
+    bill?.payment.close();
+    // What others have written since may have been left aside; or what is in memory is not what is in the store.
+    if (how !== "committed" && how !== "emptied" && others.size === 0) this.#mirror.refresh(path);
+    // Its own payload stands nowhere; what stands there is what the next write, or the last one, has left.
+    if (!isDone && parts !== undefined) this.#context.slips.removeParts(parts);
+  }
+
+  /** What stood at a path in parts stands there no longer. */
+  #removeParts(path: string): void {
+    const id = this.#inParts.get(path);
+    this.#inParts.delete(path);
+    if (id !== undefined) this.#context.slips.removeParts(id);
+  }
+
+  #standsInParts(path: string, id: string | undefined): void {
+    if (id === undefined) this.#inParts.delete(path);
+    else this.#inParts.set(path, id);
+  }
+
+  #apply(path: string, node: MirrorNode | undefined): void {
+    const { retained, coordinator, banking, strangers } = this.#context;
+    const topic = topicOfPath(retainedPath, path);
+    const isMessage = node !== undefined && node.data.length > 0;
+    if (!isMessage) strangers.forget(path);
+    const stored = isMessage ? strangers.read(path, () => decodeStored(topic, node.data)) : undefined;
+    const head = stored && decodeMessageHead(node!.data);
+    if (head?.branch !== banking.branch) banking.account.freed(path);
+    const parts = head?.parts?.id;
+    this.#standsInParts(path, parts);
+    // Empty: a level above others, or a message that was cleared while others stood below it.
+    if (node === undefined || stored === undefined) {
+      retained.delete(topic);
+      return;
+    }
+    this.#reading++;
+    readPieces(coordinator, stored, (publish) => {
+      this.#reading--;
+      // Replaced while its payload was read.
+      if (publish === undefined || this.#inParts.get(path) !== parts || this.#writing.has(path)) return;
+      if (publish.expiresAt <= this.#context.clock.wall()) return this.expire(path, node.stat.version);
+      // It may only have been read anew: who is being sent it must not take it for another one.
+      const known = retained.get(topic)?.publish;
+      if (known === undefined || !isSameMessage(known, publish)) retained.set(topic, publish);
+    });
+  }
+
+  /** The time of a retained message is over: it goes, if it is still the one that was seen. */
+  expire(path: string, version: number): void {
+    this.#context.coordinator.write([{ kind: "delete", path, version }], (error) => {
+      if (error === undefined || error.code === "NotEmpty") this.#removeParts(path);
+      if (error === undefined) this.#sweep.note(parentPath(path));
+      // There are others below it: it stays as their level.
+      else if (error.code === "NotEmpty")
+        this.#context.coordinator.write([{ kind: "set", path, data: noBytes, version }], () => {});
+    });
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * Publishers held back for subscribers that are behind. A subscriber that drains fast is worth waiting for:
+ * nothing is lost, and the publisher feels it as TCP back-pressure. One that does not drain is not: its QoS 0
+ * is dropped at its limit, and nobody else notices.
+ */
+import { outputBytesHigh, outputBytesLow, stallCheckMs, stallProgressBytesMin } from "../../base/limits.ts";
+import { Timer, type Timers } from "../../base/timers.ts";
+import { type Connection, Hold } from "../delivery/connection.ts";
+import { Peer } from "../peers/peer.ts";
+
+/** Whoever can be held back: a client's connection, or another broker, which passes it on to its publishers. */
+export type Held = Connection | Peer;
+
+interface Stall {
+  readonly publishers: Set<Held>;
+  /** Bytes that the subscriber had taken at the last look. */
+  taken: number;
+}
+
+export class Stalls {
+  readonly #timers: Timers;
+  readonly #now: () => number;
+  readonly #resume: (publisher: Held, reason: number) => void;
+  /** Tells another broker to send less. */
+  readonly #holdPeer: (peer: Peer) => void;
+  readonly #stalls = new Map<Connection, Stall>();
+  /** Subscribers that were waited for in vain: not again before they have caught up. */
+  readonly #slow = new Set<Connection>();
+  readonly #timer = new Timer(() => this.#look());
+
+  constructor(
+    timers: Timers,
+    now: () => number,
+    how: { readonly resume: (publisher: Held, reason: number) => void; readonly holdPeer: (peer: Peer) => void },
+  ) {
+    this.#timers = timers;
+    this.#now = now;
+    this.#resume = how.resume;
+    this.#holdPeer = how.holdPeer;
+  }
+
+  hold(publisher: Held, subscriber: Connection): void {
+    if (this.#slow.has(subscriber) || publisher === subscriber) return;
+    let stall = this.#stalls.get(subscriber);
+    if (stall === undefined) {
+      if (this.#stalls.size === 0) this.#timers.set(this.#timer, this.#now() + stallCheckMs);
+      stall = { publishers: new Set(), taken: subscriber.writer.taken };
+      this.#stalls.set(subscriber, stall);
+    }
+    if (stall.publishers.has(publisher)) return;
+    stall.publishers.add(publisher);
+    if (publisher instanceof Peer) this.#holdPeer(publisher);
+    else publisher.hold(Hold.stalled);
+  }
+
+  /**
+   * Holds a publisher before its chunk is looked at, if a receiver of what it published last is behind. Many
+   * sockets may have become readable in one turn, before the first of them was held.
+   */
+  holdIfBehind(publisher: Connection): boolean {
+    if (this.#stalls.size === 0 || publisher.route === undefined) return false;
+    for (const { subscriber } of publisher.route.targets) {
+      const { connection } = subscriber;
+      if (connection === undefined || !this.#stalls.has(connection)) continue;
+      if (connection.writer.unsent <= outputBytesHigh) continue;
+      this.hold(publisher, connection);
+      return true;
+    }
+    return false;
+  }
+
+  /** A subscriber's socket takes bytes again: its publishers go on in turn, as long as there is room. */
+  drained(subscriber: Connection): void {
+    const { writer } = subscriber;
+    if (writer.unsent <= outputBytesLow) this.#slow.delete(subscriber);
+    const stall = this.#stalls.get(subscriber);
+    if (stall === undefined) return;
+    while (writer.unsent <= outputBytesHigh) {
+      const [publisher] = stall.publishers;
+      if (publisher === undefined) {
+        this.#stalls.delete(subscriber);
+        return;
+      }
+      stall.publishers.delete(publisher);
+      this.#release(publisher);
+    }
+  }
+
+  /** A connection has ended. */
+  forget(connection: Connection): void {
+    this.#slow.delete(connection);
+    this.#end(connection);
+    for (const stall of this.#stalls.values()) stall.publishers.delete(connection);
+  }
+
+  #look(): void {
+    for (const [subscriber, stall] of [...this.#stalls]) {
+      const { taken } = subscriber.writer;
+      if (taken - stall.taken < stallProgressBytesMin) {
+        this.#slow.add(subscriber);
+        this.#end(subscriber);
+      }
+      stall.taken = taken;
+    }
+    if (this.#stalls.size > 0) this.#timers.set(this.#timer, this.#now() + stallCheckMs);
+  }
+
+  #end(subscriber: Connection): void {
+    const stall = this.#stalls.get(subscriber);
+    if (stall === undefined) return;
+    this.#stalls.delete(subscriber);
+    for (const publisher of stall.publishers) this.#release(publisher);
+  }
+
+  #release(publisher: Held): void {
+    for (const stall of this.#stalls.values()) if (stall.publishers.has(publisher)) return;
+    this.#resume(publisher, Hold.stalled);
+  }
+}

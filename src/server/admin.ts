@@ -1,0 +1,70 @@
+/** What may be changed over HTTP by whoever shows the token: how much is logged, who is connected, who is banned. */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { type LogLevel, logLevels } from "../base/log.ts";
+import type { Broker } from "../broker/broker.ts";
+import { Reason } from "../mqtt/reason.ts";
+import type { Answer, Question } from "../net/http.ts";
+
+const usage = `PUT /log-level            ${logLevels.join(", ")}
+DELETE /clients/CLIENT-ID  disconnects it
+GET /bans                 addresses that are banned
+DELETE /bans/ADDRESS      lifts a ban
+`;
+
+/** Undefined: it is not for this door. */
+export function administrate(question: Question, broker: Broker, token: string | undefined): Answer | undefined {
+  const [, what = "", ...rest] = question.path.split("/");
+  if (!["log-level", "clients", "bans"].includes(what)) return undefined;
+  if (token === undefined) return text(403, "nothing may be changed here: the broker has no --http-token-file\n");
+  if (!isToken(question.authorization, token))
+    return {
+      ...text(401, "Authorization: Bearer TOKEN is missing, or wrong\n"),
+      headers: { "www-authenticate": "Bearer" },
+    };
+  const name = decodeName(rest.join("/"));
+  if (name === undefined) return text(400, "the name is not percent-encoded UTF-8\n");
+  const { log, clients, bans, clock } = broker.context;
+  switch (`${question.method} ${what}`) {
+    case "GET log-level":
+      return text(200, `${log.level}\n`);
+    case "PUT log-level": {
+      const level = question.body.trim();
+      if (!logLevels.includes(level as LogLevel)) return text(400, `the level is one of ${logLevels.join(", ")}\n`);
+      log.level = level;
+      log.info(`the log level is ${level} now`);
+      return text(200, `${level}\n`);
+    }
+    case "DELETE clients": {
+      const connection = clients.get(name)?.connection;
+      if (connection === undefined) return text(404, "no such client is connected to this broker\n");
+      broker.expel(connection, Reason.administrativeAction, "an administrator has disconnected it");
+      return text(200, "disconnected\n");
+    }
+    case "GET bans": {
+      const rows = [...bans.list(clock.now())].map(({ address, ms }) => ({ address, seconds: Math.ceil(ms / 1000) }));
+      return { status: 200, type: "application/json", body: `${JSON.stringify(rows)}\n` };
+    }
+    case "DELETE bans":
+      return bans.lift(name) ? text(200, "lifted\n") : text(404, "that address is not banned\n");
+    default:
+      return text(405, usage);
+  }
+}
+
+function decodeName(encoded: string): string | undefined {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    return undefined;
+  }
+}
+
+function text(status: number, body: string): Answer {
+  return { status, type: "text/plain", body };
+}
+
+/** In a time that does not depend on where they differ. */
+function isToken(authorization: string | null, token: string): boolean {
+  const hash = (text: string): Buffer => createHash("sha256").update(text).digest();
+  return timingSafeEqual(hash(authorization ?? ""), hash(`Bearer ${token}`));
+}

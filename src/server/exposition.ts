@@ -1,0 +1,247 @@
+/**
+ * The broker's counters as Prometheus reads them: names and units by its conventions, formatted by prom-client. Everything is
+ * read when it is asked for; counting itself stays plain numbers.
+ */
+import { Registry } from "prom-client";
+import { milli } from "../bank/price.ts";
+import type { Histogram } from "../base/histogram.ts";
+import { version } from "../broker/core/version.ts";
+import type { Context } from "../broker/peers/context.ts";
+import { describeReason } from "../mqtt/reason.ts";
+import type { TlsIdentity } from "../net/tls.ts";
+import { watchLag } from "./lag.ts";
+
+type Labels = Record<string, string>;
+
+interface Sample {
+  readonly value: number;
+  readonly labels?: Labels;
+  /** Where it is not the family's own. */
+  readonly metricName?: string;
+}
+
+interface Family {
+  readonly name: string;
+  readonly type: "counter" | "gauge" | "histogram";
+  readonly help: string;
+  readonly samples: () => readonly Sample[];
+}
+
+const plain = (value: number): readonly Sample[] => [{ value }];
+const by = (label: string, values: Record<string, number>): readonly Sample[] =>
+  Object.entries(values).map(([name, value]) => ({ value, labels: { [label]: name } }));
+
+export class Exposition {
+  readonly #registry = new Registry();
+
+  constructor(context: Context, tls: TlsIdentity | undefined) {
+    watchLag(context);
+    for (const { name, type, help, samples } of [...familiesOf(context), ...doorsOf(context, tls)]) {
+      const metric = {
+        name,
+        help,
+        get: async () => ({
+          name,
+          help,
+          type,
+          aggregator: "sum",
+          values: samples().map((sample) => ({ labels: {}, ...sample })),
+        }),
+      };
+      // Whatever has a name and can be got is a metric to the registry, whatever its types say.
+      this.#registry.registerMetric(metric as never);
+    }
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+}
+
+function familiesOf(context: Context): readonly Family[] {
+  return [...trafficOf(context), ...stateOf(context), ...storeOf(context), ...processOf()];
+}
+
+function counter(name: string, help: string, samples: () => readonly Sample[]): Family {
+  return { name, type: "counter", help, samples };
+}
+
+function gauge(name: string, help: string, samples: () => readonly Sample[]): Family {
+  return { name, type: "gauge", help, samples };
+}
+
+/** `unit`: what Prometheus' is in ours, 1000 ms for a second. */
+function histogram(name: string, help: string, of: Histogram, unit = 1000): Family {
+  const samples = (): Sample[] => {
+    let below = 0;
+    const buckets = of.counts.map((count, at): Sample => {
+      below += count;
+      const le = at < of.ends.length ? String(of.ends[at]! / unit) : "+Inf";
+      return { metricName: `${name}_bucket`, labels: { le }, value: below };
+    });
+    return [
+      ...buckets,
+      { metricName: `${name}_sum`, value: of.sum / unit },
+      { metricName: `${name}_count`, value: of.count },
+    ];
+  };
+  return { name, type: "histogram", help, samples };
+}
+
+function trafficOf({ metrics, turn }: Context): readonly Family[] {
+  const byQos = (all: number, one: number, two: number) => by("qos", { 0: all - one - two, 1: one, 2: two });
+  return [
+    counter("mqttzoo_connections_opened_total", "Connections that clients have opened.", () =>
+      plain(metrics.connectionsTotal),
+    ),
+    counter("mqttzoo_messages_received_total", "PUBLISH packets from clients.", () =>
+      byQos(metrics.publishesReceived, metrics.receivedQoS1, metrics.receivedQoS2),
+    ),
+    counter("mqttzoo_messages_sent_total", "PUBLISH packets to clients.", () =>
+      byQos(metrics.publishesSent, metrics.sentQoS1, metrics.sentQoS2),
+    ),
+    counter("mqttzoo_messages_dropped_total", "Deliveries that were given up.", () =>
+      by("reason", {
+        output_full: metrics.droppedOutput,
+        queue_full: metrics.droppedQueue,
+        link_down_or_full: metrics.droppedLink,
+        too_large: metrics.droppedSize,
+        expired: metrics.droppedExpired,
+      }),
+    ),
+    counter("mqttzoo_messages_refused_total", "Publishes that were refused and have reached nobody.", () =>
+      by("reason", { bank: metrics.refusedByBank, other: metrics.refused - metrics.refusedByBank }),
+    ),
+    counter("mqttzoo_messages_forwarded_total", "Messages handed to other brokers.", () => plain(metrics.forwarded)),
+    counter("mqttzoo_messages_arrived_total", "Messages taken from other brokers.", () => plain(metrics.arrived)),
+    counter("mqttzoo_received_bytes_total", "Bytes from clients.", () => plain(metrics.bytesReceived)),
+    counter("mqttzoo_sent_bytes_total", "Bytes to clients and other brokers.", () => plain(turn.bytesWritten)),
+    counter("mqttzoo_protocol_errors_total", "Connections closed for breaking the protocol, or a limit of it.", () =>
+      [...metrics.protocolErrors].map(([reason, value]) => ({ value, labels: { reason: describeReason(reason) } })),
+    ),
+    histogram(
+      "mqttzoo_fanout_receivers",
+      "Receivers of a PUBLISH: sessions here, and elsewhere brokers or persistent sessions.",
+      metrics.fanout,
+      1,
+    ),
+    histogram(
+      "mqttzoo_settle_seconds",
+      "From a promised PUBLISH to its acknowledgement, where that had to wait for somebody.",
+      metrics.settling,
+    ),
+  ];
+}
+
+function stateOf(context: Context): readonly Family[] {
+  const { metrics, clients, router, retained, peers, options, self } = context;
+  return [
+    gauge("mqttzoo_info", "Version and name of the broker.", () => [
+      { value: 1, labels: { version, broker: options.id } },
+    ]),
+    gauge("mqttzoo_connections", "Connections of clients.", () => plain(metrics.connections)),
+    gauge("mqttzoo_sessions", "Sessions that this broker keeps, with or without their clients.", () =>
+      plain(clients.size),
+    ),
+    gauge("mqttzoo_subscriptions", "Subscriptions that this broker routes by, of the whole cluster.", () =>
+      plain(router.subscriptions),
+    ),
+    gauge("mqttzoo_retained_messages", "Retained messages.", () => plain(retained.size)),
+    gauge("mqttzoo_retained_bytes", "Bytes of retained messages, in memory.", () => plain(retained.bytes)),
+    gauge("mqttzoo_link_up", "1 if the link to another broker is up.", () =>
+      [...peers.values()]
+        .filter(({ epoch }) => epoch !== undefined)
+        .map(({ id, isLinked }) => ({ value: isLinked ? 1 : 0, labels: { peer: id } })),
+    ),
+    gauge("mqttzoo_link_unsettled", "Deliveries that another broker has not settled.", () =>
+      [...peers.values()].map(({ id, pending }) => ({ value: pending.size, labels: { peer: id } })),
+    ),
+    gauge("mqttzoo_mailbox_messages", "Messages in the mailboxes of sessions that this broker keeps.", () => {
+      let messages = 0;
+      for (const { mailbox } of clients.values()) messages += mailbox?.count ?? 0;
+      return plain(messages);
+    }),
+    histogram("mqttzoo_event_loop_lag_seconds", "How late the event loop was, twice a second.", metrics.lag),
+    gauge("mqttzoo_draining", "1 while clients are sent to other brokers.", () => plain(self.isDraining ? 1 : 0)),
+  ];
+}
+
+/** Who is kept out, and why. */
+function doorsOf({ metrics, bans, turn }: Context, tls: TlsIdentity | undefined): readonly Family[] {
+  return [
+    counter("mqttzoo_connections_refused_total", "Connections turned away, by the limit that they met.", () =>
+      by("limit", metrics.turnedAway),
+    ),
+    counter("mqttzoo_logins_failed_total", "Logins refused.", () => plain(metrics.loginsFailed)),
+    counter("mqttzoo_bans_total", "Addresses banned for failed logins.", () => plain(bans.total)),
+    counter("mqttzoo_forbidden_total", "What the access list has not allowed.", () => by("action", metrics.forbidden)),
+    counter(
+      "mqttzoo_slowed_down_total",
+      "Times that a client sent more than it may, and was not read for a while.",
+      () => plain(metrics.slowedDown),
+    ),
+    counter("mqttzoo_limit_reached_total", "Subscriptions and retained messages refused for their number.", () =>
+      by("limit", metrics.beyondLimit),
+    ),
+    gauge("mqttzoo_queue_bytes", "Bytes that wait in memory for clients.", () =>
+      by("where", { queue: metrics.queuedBytes, output: turn.unsent }),
+    ),
+    ...(tls === undefined
+      ? []
+      : [
+          gauge("mqttzoo_tls_certificate_expiry_timestamp_seconds", "When the broker's certificate ends.", () =>
+            plain(tls.expiresAt / 1000),
+          ),
+          counter("mqttzoo_tls_handshakes_failed_total", "TLS handshakes that have failed.", () => plain(tls.failures)),
+        ]),
+  ];
+}
+
+function storeOf({ journal, coordinator, banking, metrics, self, strangers }: Context): readonly Family[] {
+  const { account } = banking;
+  return [
+    gauge("mqttzoo_store_connected", "1 if there is contact with the store: ZooKeeper, or the embedded one.", () =>
+      plain(coordinator.state === "CONNECTED" ? 1 : 0),
+    ),
+    gauge("mqttzoo_store_fenced", "1 if contact was lost for so long that persistent sessions are not served.", () =>
+      plain(self.isFenced ? 1 : 0),
+    ),
+    counter("mqttzoo_store_damaged_records_total", "Records found damaged since the start, and not served.", () =>
+      plain(coordinator.damagedRecords ?? 0),
+    ),
+    gauge("mqttzoo_store_strangers", "Znodes that are not ours, or newer than what this broker reads.", () =>
+      plain(strangers.count),
+    ),
+    gauge("mqttzoo_store_pending_commits", "Units that wait to be committed.", () => plain(journal.pendingUnits)),
+    counter("mqttzoo_store_repairs_total", "Units that the store refused as they were, and that were tried anew.", () =>
+      plain(journal.repairs),
+    ),
+    histogram("mqttzoo_store_commit_seconds", "From a unit's submission to its commit.", journal.latency),
+    counter("mqttzoo_messages_stored_total", "Messages committed to mailboxes and mail drops.", () =>
+      plain(metrics.stored),
+    ),
+    gauge("mqttzoo_bank_capital_credits", "The bank's capital, as far as this broker knows.", () =>
+      plain(banking.capital / milli),
+    ),
+    gauge("mqttzoo_bank_vault_credits", "What nobody needs now.", () => plain(banking.vault / milli)),
+    gauge("mqttzoo_bank_granted_credits", "What this broker's branch has been granted.", () =>
+      plain(account.grant / milli),
+    ),
+    gauge("mqttzoo_bank_bound_credits", "What its messages bind.", () => plain(account.bound / milli)),
+    gauge("mqttzoo_bank_messages", "Messages that it pays for.", () => plain(account.messages)),
+  ];
+}
+
+function processOf(): readonly Family[] {
+  return [
+    gauge("process_resident_memory_bytes", "Resident memory.", () => plain(process.memoryUsage.rss())),
+    counter("process_cpu_seconds_total", "CPU time, user and system.", () => {
+      const { user, system } = process.cpuUsage();
+      return plain((user + system) / 1e6);
+    }),
+  ];
+}

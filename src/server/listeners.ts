@@ -1,0 +1,147 @@
+/** Where clients come in: TCP, TLS, WebSocket, WebSocket over TLS, a Unix socket; and who may come in there at all. */
+import { Access } from "../access/access.ts";
+import { Hook } from "../access/hook.ts";
+import { systemClock } from "../base/clock.ts";
+import { OperatingError } from "../base/errors.ts";
+import type { BrokerOptions } from "../broker/core/options.ts";
+import { postHttp } from "../net/http.ts";
+import { behindProxy } from "../net/proxy-protocol.ts";
+import { type Listener, listenTcp, listenUnix } from "../net/tcp.ts";
+import { TlsIdentity } from "../net/tls.ts";
+import type { TransportEvents } from "../net/transport.ts";
+import { overWebSocket } from "../net/websocket.ts";
+import type { Files } from "./files.ts";
+
+/** The ports that are listened on, also where the options said 0; -1: none. */
+export interface Ports {
+  readonly tcp: number;
+  readonly tls: number;
+  readonly ws: number;
+  readonly wss: number;
+}
+
+export interface Listeners {
+  readonly ports: Ports;
+  close(): void;
+}
+
+const loopback = "127.0.0.1";
+const anywhere = "0.0.0.0";
+/** "/" is where clients come whose users have named no path. */
+const webSocket = { paths: ["/mqtt", "/"], protocols: ["mqtt", "mqttv3.1"] };
+
+/** Throws `OperatingError` where options do not go together, or would let everybody in unasked. */
+export function checkDoors(options: BrokerOptions): void {
+  const { tlsPort, wssPort, tlsCert, tlsKey, tlsCa, tlsClientCert, proxyProtocol } = options;
+  const wrong = (why: string): never => {
+    throw new OperatingError("EUSAGE", why);
+  };
+  const isTls = tlsPort !== -1 || wssPort !== -1;
+  if (isTls && (tlsCert === "" || tlsKey === "")) wrong("--tls-port and --wss-port need --tls-cert and --tls-key");
+  if (isTls && tlsClientCert !== "off" && tlsCa === "")
+    wrong("--tls-client-cert needs --tls-ca: who has signed the clients' certificates");
+  if (isTls && proxyProtocol)
+    wrong("--proxy-protocol is for balancers that end TLS themselves: leave out --tls-port and --wss-port");
+  if (options.port === -1 && tlsPort === -1 && options.wsPort === -1 && wssPort === -1 && options.socket === "")
+    wrong("nothing to listen on: give --port, --tls-port, --ws-port, --wss-port or --socket");
+  if (isExposed(options) && !hasCredentials(options) && !options.allowAnonymous)
+    wrong(
+      `anybody who reaches ${options.host} could publish and subscribe: give --password-file, --jwt-key, --auth-hook or ` +
+        "--tls-client-cert, or say --allow-anonymous",
+    );
+}
+
+/** Undefined: whoever comes may do everything. */
+export function openAccess(
+  options: BrokerOptions,
+  files: Files,
+  { changed, warn }: { readonly changed: () => void; readonly warn: (why: string) => void },
+): Access | undefined {
+  const { passwordFile, aclFile, jwtKey, authHook } = options;
+  const isOpen = !isExposed(options) && !hasCredentials(options);
+  const allowAnonymous = options.allowAnonymous || isOpen;
+  if (allowAnonymous && !hasCredentials(options) && aclFile === "") return undefined;
+  if (!hasCredentials(options))
+    warn(
+      "nobody's name is checked: who calls himself by a name in --acl-file has its rights; give --password-file, say",
+    );
+  const hook = authHook === "" ? undefined : new Hook(authHook, postHttp);
+  const access = new Access({ allowAnonymous, hook, warn }, systemClock);
+  const follow = (path: string, load: (text: string) => void): void => {
+    if (path === "") return;
+    files.follow([path], ([text]) => {
+      load(text!);
+      changed();
+    });
+  };
+  follow(passwordFile, (passwords) => access.load({ passwords }));
+  follow(aclFile, (acl) => access.load({ acl }));
+  follow(jwtKey, (tokenKey) => access.load({ tokenKey }));
+  return access;
+}
+
+/** Undefined: there is no port for TLS. Throws `OperatingError`. */
+export function openIdentity(options: BrokerOptions, files: Files): TlsIdentity | undefined {
+  if (options.tlsPort === -1 && options.wssPort === -1) return undefined;
+  const { tlsCert, tlsKey, tlsCa, tlsClientCert: clientCertificates, tlsVersionMin: versionMin } = options;
+  let identity: TlsIdentity | undefined;
+  files.follow([tlsCert, tlsKey, ...(tlsCa === "" ? [] : [tlsCa])], ([cert, key, ca]) => {
+    const texts = { cert: cert!, key: key!, ca };
+    if (identity === undefined) identity = new TlsIdentity(texts, { clientCertificates, versionMin });
+    else identity.change(texts);
+  });
+  return identity;
+}
+
+/** Throws `OperatingError`: a port is in use, say. What was opened before that is closed again. */
+export function openListeners<Owner>(
+  options: BrokerOptions,
+  events: TransportEvents<Owner>,
+  identity: TlsIdentity | undefined,
+): Listeners {
+  const host = hostOf(options);
+  const opened: Listener[] = [];
+  const listen = <End>(port: number, end: TransportEvents<End>, protocol?: string): number => {
+    if (port === -1) return -1;
+    const tls = identity && protocol !== undefined ? { identity, protocol } : undefined;
+    const listener =
+      options.proxyProtocol && tls === undefined
+        ? listenTcp(host, port, behindProxy(end))
+        : listenTcp(host, port, end, { tls });
+    opened.push(listener);
+    return listener.port;
+  };
+  const close = (): void => {
+    for (const listener of opened) listener.close();
+  };
+  try {
+    const overWeb = overWebSocket(events, webSocket);
+    const ports: Ports = {
+      tcp: listen(options.port, events),
+      tls: listen(options.tlsPort, events, "mqtt"),
+      ws: listen(options.wsPort, overWeb),
+      wss: listen(options.wssPort, overWeb, "http/1.1"),
+    };
+    if (options.socket !== "") opened.push(listenUnix(options.socket, events));
+    return { ports, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** Without a word of the operator's, only this machine gets in where nobody is told apart. */
+export function hostOf(options: BrokerOptions): string {
+  if (options.host !== "") return options.host;
+  return hasCredentials(options) || options.allowAnonymous ? anywhere : loopback;
+}
+
+function isExposed(options: BrokerOptions): boolean {
+  const host = hostOf(options);
+  return !(host === "localhost" || host === "::1" || /^127\./.test(host));
+}
+
+function hasCredentials({ passwordFile, jwtKey, authHook, tlsClientCert, tlsPort, wssPort }: BrokerOptions): boolean {
+  const hasCertificates = tlsClientCert !== "off" && (tlsPort !== -1 || wssPort !== -1);
+  return passwordFile !== "" || jwtKey !== "" || authHook !== "" || hasCertificates;
+}

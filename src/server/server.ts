@@ -1,0 +1,256 @@
+/** The broker with its doors open: sockets, the embedded store, the clock. */
+import { type Alarm, setAlarm } from "../base/alarm.ts";
+import { systemClock } from "../base/clock.ts";
+import { messageOf, type OperatingError } from "../base/errors.ts";
+import { shutdownWaitMs } from "../base/limits.ts";
+import type { Log } from "../base/log.ts";
+import { systemRandom } from "../base/random.ts";
+import { Broker } from "../broker/broker.ts";
+import type { BrokerOptions } from "../broker/core/options.ts";
+import { Connection } from "../broker/delivery/connection.ts";
+import { type DialLink, LinkConnection } from "../broker/peers/links.ts";
+import { sharedSecret } from "../broker/peers/membership.ts";
+import type { Coordinator } from "../coordinator/coordinator.ts";
+import { EmbeddedCoordinator } from "../embedded/embedded-coordinator.ts";
+import { serveHttp } from "../net/http.ts";
+import { dialTcp, type Listener, listenTcp } from "../net/tcp.ts";
+import type { TlsIdentity } from "../net/tls.ts";
+import type { TransportEvents } from "../net/transport.ts";
+import { Turn } from "../net/writer.ts";
+import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
+import { administrate } from "./admin.ts";
+import { openControl } from "./control.ts";
+import { Files, readKeeperFiles, readSecret } from "./files.ts";
+import { Health } from "./health.ts";
+import { checkDoors, type Listeners, openAccess, openIdentity, openListeners, type Ports } from "./listeners.ts";
+import { Liveness } from "./liveness.ts";
+
+export interface Server {
+  /** The TCP port that is listened on, also where the options said 0; -1: none. */
+  readonly port: number;
+  readonly ports: Ports;
+  readonly broker: Broker;
+  /** Reads the operator's files again. */
+  reload(): void;
+  /** Ends in order: clients are told, the store is flushed. */
+  stop(): Promise<void>;
+}
+
+/** Where the tree begins on a ZooKeeper that the operator gave no chroot for. */
+const defaultChroot = "/mqttzoo";
+
+/** Starts a broker. Rejects with `OperatingError`: a port in use, a folder that cannot be written. */
+export async function startServer(options: BrokerOptions, log: Log): Promise<Server> {
+  checkDoors(options);
+  const health = new Health();
+  // Probes are answered first: it may take a while until the store can be reached.
+  const http = options.httpPort === 0 ? undefined : await openHttp(options, health);
+  try {
+    return await serve(options, log, { health, http });
+  } catch (error) {
+    http?.close();
+    throw error;
+  }
+}
+
+async function serve(options: BrokerOptions, log: Log, { health, http }: Serving): Promise<Server> {
+  const files = new Files(log);
+  const server: { broker: Broker | undefined } = { broker: undefined };
+  const identity = openIdentity(options, files);
+  const access = openAccess(options, files, {
+    changed: () => server.broker?.handle({ kind: "accessChanged" }),
+    warn: (why) => log.warn(why),
+  });
+  const coordinator = await openCoordinator(options, log);
+  coordinator.onState((state, why) => {
+    if (state === "CONNECTED") log.info("the store works again");
+    else log.error({ state, why }, "the store cannot write; what needs it waits, unacknowledged");
+  });
+  const beat = watchLife(coordinator, health);
+  const turn = new Turn((flush) => void setImmediate(flush), options.maxQueueMemory);
+  const linkListener = options.zk === "" ? undefined : listenForLinks(options, server, turn);
+  const broker = await Broker.start({
+    options: { ...options, linkPort: linkListener?.port ?? options.linkPort },
+    coordinator,
+    log,
+    turn,
+    clock: systemClock,
+    random: systemRandom,
+    dialLink: (endpoint, how) => void dialLink(endpoint, how, server),
+    linkSecret: await linkSecretOf(options, coordinator),
+    access,
+    fatal: (error) => end(error, log),
+  });
+  server.broker = broker;
+  health.started(broker.context);
+  http?.started(broker, identity);
+  const control = options.zk === "" ? openControl(options.data, coordinator, log) : undefined;
+  const alarm = setAlarm(
+    { nextDeadline: () => broker.nextDeadline(), tick: () => broker.handle({ kind: "tick" }) },
+    systemClock,
+  );
+  broker.onSooner(() => alarm.wake());
+  let listeners: Listeners;
+  try {
+    listeners = openListeners(options, clientEvents(broker, turn), identity);
+  } catch (error) {
+    beat.stop();
+    await new Promise<void>((resolve) => coordinator.close(resolve));
+    throw error;
+  }
+  const { ports } = listeners;
+  // What others are told is a port that clients can use.
+  const told = [ports.tcp, ports.tls, ports.ws, ports.wss].find((port) => port > 0) ?? 0;
+  if (told !== options.port) broker.listening(told);
+  const stop = async (): Promise<void> => {
+    files.close();
+    beat.stop();
+    listeners.close();
+    await new Promise<void>((done) => broker.handle({ kind: "drain", done }));
+    linkListener?.close();
+    control?.close();
+    http?.close();
+    const flushed = new Promise<void>((resolve) => {
+      const close = (): void => broker.context.journal.settled(() => coordinator.close(resolve));
+      broker.handle({ kind: "shutdown", done: close });
+    });
+    await Promise.race([flushed, Bun.sleep(shutdownWaitMs)]);
+  };
+  let stopped: Promise<void> | undefined;
+  const stopOnce = (): Promise<void> => {
+    stopped ??= stop();
+    return stopped;
+  };
+  return { port: ports.tcp, ports, broker, stop: stopOnce, reload: () => files.reload() };
+}
+
+function watchLife(coordinator: Coordinator, health: Health): Alarm {
+  const liveness = new Liveness(coordinator, systemClock);
+  health.opened(liveness);
+  return setAlarm(liveness, systemClock);
+}
+
+interface Serving {
+  readonly health: Health;
+  readonly http: Http | undefined;
+}
+
+interface Http {
+  started(broker: Broker, identity: TlsIdentity | undefined): void;
+  close(): void;
+}
+
+/** Probes are answered from the first moment on, metrics when the broker has started. */
+async function openHttp({ httpHost, httpPort, httpTokenFile }: BrokerOptions, health: Health): Promise<Http> {
+  const { Exposition } = await import("./exposition.ts");
+  const token = readSecret(httpTokenFile);
+  let exposition: InstanceType<typeof Exposition> | undefined;
+  let broker: Broker | undefined;
+  const http = serveHttp(httpHost, httpPort, async (question) => {
+    const { method, path } = question;
+    const changed = broker && administrate(question, broker, token);
+    if (changed !== undefined) return changed;
+    if (method !== "GET" && method !== "HEAD") return { status: 405, type: "text/plain", body: "only GET\n" };
+    if (path === "/metrics" && exposition !== undefined)
+      return { status: 200, type: exposition.contentType, body: await exposition.text() };
+    const missing = { status: 404, type: "text/plain", body: "there are /livez, /readyz, /startupz and /metrics\n" };
+    return health.answer(path) ?? missing;
+  });
+  return {
+    started(started, identity) {
+      broker = started;
+      exposition = new Exposition(broker.context, identity);
+    },
+    close: () => http.close(),
+  };
+}
+
+function clientEvents(broker: Broker, turn: Turn): TransportEvents<Connection> {
+  return {
+    opened(transport) {
+      const connection = new Connection(transport, turn);
+      broker.handle({ kind: "opened", connection });
+      return connection;
+    },
+    received(connection, bytes) {
+      broker.handle({ kind: "received", connection, bytes });
+    },
+    drained(connection) {
+      broker.handle({ kind: "drained", connection });
+    },
+    closed(connection, why) {
+      broker.handle({ kind: "closed", connection, why });
+    },
+  };
+}
+
+function openCoordinator(options: BrokerOptions, log: Log): Promise<Coordinator> {
+  if (options.zk === "") {
+    return EmbeddedCoordinator.open(options.data, {
+      acceptDamage: options.acceptDamage,
+      tell: (words) => log.warn(words),
+      foundDamaged: (words) => log.error(words),
+    });
+  }
+  return ZooKeeperCoordinator.open({
+    connect: options.zk.includes("/") ? options.zk : `${options.zk}${defaultChroot}`,
+    id: options.id,
+    sessionTimeoutMs: options.zkSessionTimeout * 1000,
+    connectTimeoutMs: options.zkWait * 1000,
+    ...readKeeperFiles(options),
+    onFatal: (error) => end(error, log),
+  });
+}
+
+/** What brokers prove to each other that they know: the operator's secret, or one that whoever may write the tree may read. */
+async function linkSecretOf(options: BrokerOptions, coordinator: Coordinator): Promise<string | undefined> {
+  if (options.zk === "") return undefined;
+  return readSecret(options.linkSecretFile) ?? (await sharedSecret(coordinator, systemRandom.hex(32)));
+}
+
+/** The broker cannot go on: what it has not acknowledged its clients send again, to another one. */
+function end(error: OperatingError, log: Log): never {
+  log.fatal(error.message);
+  process.exit(1);
+}
+
+/** Connections that come before the broker is ready are dialled again. */
+function listenForLinks(options: BrokerOptions, server: { broker: Broker | undefined }, turn: Turn): Listener {
+  return listenTcp<LinkConnection>(options.linkHost, options.linkPort, {
+    ...linkEvents(server),
+    opened(transport) {
+      const connection = new LinkConnection(transport, turn, { dialled: false, nonce: systemRandom.hex(16) });
+      if (server.broker === undefined) transport.abort();
+      else server.broker.handle({ kind: "linkOpened", connection });
+      return connection;
+    },
+  });
+}
+
+function linkEvents(server: { broker: Broker | undefined }): Omit<TransportEvents<LinkConnection>, "opened"> {
+  return {
+    received: (connection, bytes) => server.broker?.handle({ kind: "linkReceived", connection, bytes }),
+    drained: (connection) => server.broker?.handle({ kind: "linkDrained", connection }),
+    closed: (connection, why) => server.broker?.handle({ kind: "linkClosed", connection, why }),
+  };
+}
+
+async function dialLink(
+  { host, port }: Parameters<DialLink>[0],
+  { opened, failed }: Parameters<DialLink>[1],
+  server: { broker: Broker | undefined },
+): Promise<void> {
+  try {
+    await dialTcp<LinkConnection>(host, port, {
+      ...linkEvents(server),
+      opened(transport) {
+        const connection = opened(transport);
+        // The owner must be known before its first event.
+        queueMicrotask(() => server.broker?.handle({ kind: "linkOpened", connection }));
+        return connection;
+      },
+    });
+  } catch (error) {
+    failed(messageOf(error));
+  }
+}
