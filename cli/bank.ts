@@ -7,7 +7,7 @@ import { type Repair, repairAccounts } from "../src/bank/repair.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { bankCapitalCreditsMax, sweepMs } from "../src/base/limits.ts";
 import { defaultOptions } from "../src/broker/core/options.ts";
-import { addCommand, type Flags, pictureOf, withPlace, withTree } from "./cluster/tree.ts";
+import { addCommand, type Flags, pictureOf, withPlace, withTree } from "./cluster/open-tree.ts";
 import { integer } from "./flags/parsers.ts";
 import { clientOf, drop, list, type MailFlags, mailCommand, show, sweep, topicOf } from "./mail.ts";
 import { inCredits, printRows, type Row } from "./output/table.ts";

@@ -9,8 +9,8 @@ import { type Preset, presetNames, presetPayloadBytes, presetQos, readPreset } f
 import { publishersMax } from "../src/load/stamp.ts";
 import type { Counts } from "../src/load/worker.ts";
 import type { ProtocolVersion, QoS } from "../src/mqtt/constants.ts";
-import { type Crew, OtherCrew, OwnCrew, serveCrew, type Task, workerCommand } from "./bench/bench-crew.ts";
-import { addCounts, brokenPromise, expectedOf, makeReport, progressOf, toJson, toLines } from "./bench/bench-report.ts";
+import { type Crew, OtherCrew, OwnCrew, serveCrew, type Task, workerCommand } from "./bench/crew.ts";
+import { addCounts, brokenPromise, expectedOf, makeReport, progressOf, toJson, toLines } from "./bench/report.ts";
 import {
   addPlaceOptions,
   checkTopic,
@@ -22,8 +22,8 @@ import {
   tlsOf,
   usage,
   wholeNumber,
-} from "./flags/connection-options.ts";
-import { connectAsItCan } from "./pubsub/staying.ts";
+} from "./flags/client-flags.ts";
+import { connectAsItCan } from "./pubsub/reconnect.ts";
 
 interface BenchFlags extends PlaceFlags {
   readonly count?: number;

@@ -4,7 +4,7 @@ import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { createLog, type Log } from "../src/base/log.ts";
 import { hostOf } from "../src/server/listeners.ts";
 import { type Server, startServer } from "../src/server/server.ts";
-import { addBrokerOptions, resolveOptions, toBrokerOptions } from "./flags/options.ts";
+import { addBrokerOptions, resolveOptions, toBrokerOptions } from "./flags/broker-config.ts";
 
 /** What is printed of where an error of our own came from. */
 const stackLinesMax = 8;

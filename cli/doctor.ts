@@ -1,8 +1,8 @@
 /** `mqttzoo doctor`: what a broker can do, how it behaves, what is wrong, and what to do. Works with any broker. */
 import { Command } from "commander";
 import { messageOf, OperatingError } from "../src/base/errors.ts";
-import { type Check, checks, type Finding, lookAtVersions, type Result } from "./doctor/doctor-checks.ts";
-import { Patient } from "./doctor/doctor-patient.ts";
+import { type Check, checks, type Finding, lookAtVersions, type Result } from "./doctor/checks.ts";
+import { Patient } from "./doctor/patient.ts";
 import {
   addPlaceOptions,
   checkTopic,
@@ -11,7 +11,7 @@ import {
   secretOf,
   tlsOf,
   usage,
-} from "./flags/connection-options.ts";
+} from "./flags/client-flags.ts";
 import { printRows, type Row } from "./output/table.ts";
 
 interface DoctorFlags extends PlaceFlags {

@@ -17,7 +17,7 @@ import {
 import { decodeStored, isData, readPieces } from "../src/mail/parts.ts";
 import type { Publish } from "../src/mqtt/publish.ts";
 import { filterMatches, parseFilter } from "../src/mqtt/topic.ts";
-import { addCommand, type Flags, pictureOf, type Tree, withTree } from "./cluster/tree.ts";
+import { addCommand, type Flags, pictureOf, type Tree, withTree } from "./cluster/open-tree.ts";
 import { inCredits, printRows } from "./output/table.ts";
 
 export interface MailFlags extends Flags {

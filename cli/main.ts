@@ -7,7 +7,7 @@ import { benchCommand, benchWorkerCommand } from "./bench.ts";
 import { brokerCommand } from "./broker.ts";
 import { completionCommand } from "./completion.ts";
 import { doctorCommand } from "./doctor.ts";
-import { ownArguments } from "./flags/connection-options.ts";
+import { ownArguments } from "./flags/client-flags.ts";
 import { healthCommand } from "./health.ts";
 import { passwdCommand } from "./passwd.ts";
 import { pubCommand } from "./pub.ts";

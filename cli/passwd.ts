@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { hashForScram, hashPassword } from "../src/access/hashes.ts";
 import { parsePasswordFile, whyNoUserName, withUser } from "../src/access/password-file.ts";
 import { OperatingError } from "../src/base/errors.ts";
-import { isThere, readText, replaceText } from "../src/server/files.ts";
+import { isThere, readText, replaceText } from "../src/server/operator-files.ts";
 
 interface Flags {
   readonly delete?: boolean;

@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
 import { describeReason } from "../src/mqtt/reason.ts";
-import { readBytes } from "../src/server/files.ts";
+import { readBytes } from "../src/server/operator-files.ts";
 import {
   addConnectionOptions,
   type Connection,
@@ -12,10 +12,10 @@ import {
   timeoutExitCode,
   usage,
   wholeNumber,
-} from "./flags/connection-options.ts";
-import { Publishing } from "./pubsub/publishing.ts";
+} from "./flags/client-flags.ts";
+import { Publishing } from "./pubsub/publisher.ts";
+import { connectAny } from "./pubsub/reconnect.ts";
 import { asksForTopic, Request } from "./pubsub/requests.ts";
-import { connectAny } from "./pubsub/staying.ts";
 
 interface PubFlags extends ConnectionFlags {
   readonly topic?: string;

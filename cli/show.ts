@@ -20,7 +20,7 @@ import {
 import { quietReader } from "../src/mail/record-reader.ts";
 import { decodeSession } from "../src/mail/records.ts";
 import type { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
-import { type Flags, withCluster, withKeeper } from "./cluster/tree.ts";
+import { type Flags, withCluster, withKeeper } from "./cluster/open-tree.ts";
 import { printRows, type Row } from "./output/table.ts";
 
 const views: Record<string, (zookeeper: ZooKeeper) => Promise<Row[]>> = {

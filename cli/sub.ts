@@ -17,10 +17,10 @@ import {
   timeoutExitCode,
   usage,
   wholeNumber,
-} from "./flags/connection-options.ts";
+} from "./flags/client-flags.ts";
 import { formatMessage, NoJson, parseFormat } from "./output/format.ts";
+import { connectAgain, connectAny } from "./pubsub/reconnect.ts";
 import { respond } from "./pubsub/requests.ts";
-import { connectAgain, connectAny } from "./pubsub/staying.ts";
 
 interface SubFlags extends ConnectionFlags {
   readonly topic?: readonly string[];

@@ -13,16 +13,16 @@ import { malformed } from "../mqtt/properties.ts";
 import { Publish, parsePublish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { checkHeaderFlags } from "../mqtt/validate.ts";
-import type { Admitting } from "./connect/admitting.ts";
-import type { Connecting } from "./connect/connecting.ts";
-import type { Sessions } from "./connect/sessions.ts";
-import type { Backpressure } from "./delivery/backpressure.ts";
+import type { Admitting } from "./connect/admission.ts";
+import type { Sessions } from "./connect/connection-end.ts";
+import type { Connecting } from "./connect/handle-connect.ts";
 import { type Connection, Hold, type Meter } from "./delivery/connection.ts";
-import type { ClusterRoute, Context } from "./peers/context.ts";
+import type { Backpressure } from "./delivery/store-back-pressure.ts";
+import type { Subscribing } from "./handle-subscribe.ts";
+import type { ClusterRoute, Context } from "./peers/cluster-context.ts";
+import type { Stalls } from "./publish/back-pressure.ts";
 import { emptyRun, type Fanout, isOwnTopic, type Run } from "./publish/fanout.ts";
-import type { Publishing } from "./publish/publishing.ts";
-import type { Stalls } from "./publish/stalls.ts";
-import type { Subscribing } from "./subscribing.ts";
+import type { Publishing } from "./publish/handle-publish.ts";
 
 export interface Flows {
   readonly connecting: Connecting;

@@ -1,6 +1,6 @@
 /**
  * The client that applications use: it outlives its connections. What goes out and what comes in are machines of their own
- * (`outbox.ts`, `inbox.ts`); `lifeline.ts` gives both a connection, and another one when it is lost.
+ * (`outbox.ts`, `inbox.ts`); `reconnector.ts` gives both a connection, and another one when it is lost.
  */
 import { encodeUtf8 } from "../base/bytes.ts";
 import { systemRandom } from "../base/random.ts";
@@ -21,13 +21,13 @@ import type {
 } from "./client-options.ts";
 import type { MqttConnection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
+import { within } from "./deadlines.ts";
 import { ClientClosed } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
-import { type Dialer, Lifeline } from "./lifeline.ts";
 import type { Message } from "./message.ts";
 import { Outbox } from "./outbox.ts";
 import { toPublish } from "./outgoing-publish.ts";
-import { within } from "./patience.ts";
+import { type Dialer, Lifeline } from "./reconnector.ts";
 import { type Answer, type RequestOptions, Requests, Responder, type RespondOptions } from "./requests.ts";
 import { State, type StateOptions } from "./retained-state.ts";
 import { validate } from "./standard-schema.ts";

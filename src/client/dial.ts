@@ -4,7 +4,7 @@ import type { SocksProxy } from "../net/socks.ts";
 import { dialTcp, dialUnix } from "../net/tcp.ts";
 import { eventsOf, MqttConnection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
-import { within } from "./patience.ts";
+import { within } from "./deadlines.ts";
 
 /** Where a broker is. */
 export interface Place {

@@ -5,9 +5,9 @@ import { systemRandom } from "../base/random.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Client } from "./client.ts";
 import type { Payload, PublishOptions } from "./client-options.ts";
+import { type Deferred, defer, within } from "./deadlines.ts";
 import { RequestFailed, TimedOut } from "./errors.ts";
 import type { Message } from "./message.ts";
-import { type Deferred, defer, within } from "./patience.ts";
 import type { Subscription, SubscriptionOptions } from "./subscription.ts";
 
 /** `qos`: 1 unless set. */

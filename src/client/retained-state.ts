@@ -1,9 +1,9 @@
 /** What a topic's retained message says: a value that is shared by all who know the topic. */
 import type { Client } from "./client.ts";
 import type { PublishOptions, SchemaOption } from "./client-options.ts";
+import { within } from "./deadlines.ts";
 import { ValidationFailed } from "./errors.ts";
 import type { Message } from "./message.ts";
-import { within } from "./patience.ts";
 import { type StandardSchema, validate } from "./standard-schema.ts";
 import type { Subscription } from "./subscription.ts";
 

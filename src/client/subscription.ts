@@ -1,9 +1,9 @@
 /** One subscription of the application's: the messages that have come for it, in their order, until it takes them. */
 import { Ring } from "../base/ring.ts";
 import type { QoS } from "../mqtt/constants.ts";
+import { type Deferred, defer } from "./deadlines.ts";
 import { ClientClosed, ValidationFailed } from "./errors.ts";
 import { type Arrival, Message } from "./message.ts";
-import { type Deferred, defer } from "./patience.ts";
 import { type StandardSchema, validate } from "./standard-schema.ts";
 import type { AnyParams, TopicPattern } from "./topic-pattern.ts";
 

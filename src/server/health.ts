@@ -3,7 +3,7 @@
  * reasons, so that whoever is woken at night knows where to look.
  */
 
-import type { Context } from "../broker/peers/context.ts";
+import type { Context } from "../broker/peers/cluster-context.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { type Answer, getHttp } from "../net/http.ts";
 import type { Liveness } from "./liveness.ts";

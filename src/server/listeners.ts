@@ -10,7 +10,7 @@ import { type Listener, listenTcp, listenUnix } from "../net/tcp.ts";
 import { TlsIdentity } from "../net/tls.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { overWebSocket } from "../net/websocket.ts";
-import type { Files } from "./files.ts";
+import type { Files } from "./operator-files.ts";
 
 /** The ports that are listened on, also where the options said 0; -1: none. */
 export interface Ports {

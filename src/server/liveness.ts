@@ -7,7 +7,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import { livenessBeatMs, livenessBeatsMax, startBeatsMax } from "../base/limits.ts";
-import type { Context } from "../broker/peers/context.ts";
+import type { Context } from "../broker/peers/cluster-context.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { brokersPath } from "../coordinator/paths.ts";
 import type { Check } from "./health.ts";

@@ -18,12 +18,12 @@ import type { TlsIdentity } from "../net/tls.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { Turn } from "../net/writer.ts";
 import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
-import { administrate } from "./admin.ts";
-import { openControl } from "./control.ts";
-import { Files, readKeeperFiles, readSecret } from "./files.ts";
+import { administrate } from "./admin-api.ts";
 import { Health } from "./health.ts";
 import { checkDoors, type Listeners, openAccess, openIdentity, openListeners, type Ports } from "./listeners.ts";
 import { Liveness } from "./liveness.ts";
+import { Files, readKeeperFiles, readSecret } from "./operator-files.ts";
+import { openControl } from "./tool-socket.ts";
 
 export interface Server {
   /** The TCP port that is listened on, also where the options said 0; -1: none. */
@@ -142,7 +142,7 @@ interface Http {
 
 /** Probes are answered from the first moment on, metrics when the broker has started. */
 async function openHttp({ httpHost, httpPort, httpTokenFile }: BrokerOptions, health: Health): Promise<Http> {
-  const { Exposition } = await import("./exposition.ts");
+  const { Exposition } = await import("./prometheus.ts");
   const token = readSecret(httpTokenFile);
   let exposition: InstanceType<typeof Exposition> | undefined;
   let broker: Broker | undefined;

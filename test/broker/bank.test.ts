@@ -1,6 +1,6 @@
 /** What the bank means to clients: what is refused, what is held, what goes on, and what comes back. */
 import { expect, test } from "bun:test";
-import { walkMessages } from "../../src/audit/stored.ts";
+import { walkMessages } from "../../src/audit/scan.ts";
 import { readShortage } from "../../src/bank/shortage.ts";
 import type { ReadResult } from "../../src/coordinator/coordinator.ts";
 import { isData } from "../../src/mail/parts.ts";

@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { audit } from "../../src/audit/audit.ts";
-import { takePicture } from "../../src/audit/picture.ts";
+import { takePicture } from "../../src/audit/snapshot.ts";
 import { decodeUtf8 } from "../../src/base/bytes.ts";
 import { sweepMs } from "../../src/base/limits.ts";
 import { ClientSession } from "../../src/client/client-session.ts";

@@ -1,6 +1,6 @@
 /** The load of the long trials: publishers, subscribers and devices that come back whenever they must; and its judges. */
 import { audit } from "../../src/audit/audit.ts";
-import { takePicture } from "../../src/audit/picture.ts";
+import { takePicture } from "../../src/audit/snapshot.ts";
 import { sweepMs } from "../../src/base/limits.ts";
 import type { Random } from "../../src/base/random.ts";
 import { ClientSession } from "../../src/client/client-session.ts";

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { audit } from "../../src/audit/audit.ts";
-import { takePicture } from "../../src/audit/picture.ts";
+import { takePicture } from "../../src/audit/snapshot.ts";
 import { sweepMs } from "../../src/base/limits.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
 import { PlainStore } from "../../src/zookeeper/plain-store.ts";

@@ -1,7 +1,7 @@
 /** What must hold when the simulated world has come to rest, besides what the history says. */
 
 import { audit, boundBy, type Picture } from "../../src/audit/audit.ts";
-import { takePicture } from "../../src/audit/picture.ts";
+import { takePicture } from "../../src/audit/snapshot.ts";
 import { decodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { sweepMs } from "../../src/base/limits.ts";
 import type { Store } from "../../src/coordinator/mirror.ts";

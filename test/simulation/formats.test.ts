@@ -1,6 +1,6 @@
 /** Which format brokers write: the newest that all who live read; and a tree that is too new for this executable. */
 import { expect, test } from "bun:test";
-import { takePicture } from "../../src/audit/picture.ts";
+import { takePicture } from "../../src/audit/snapshot.ts";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { formats } from "../../src/base/formats.ts";
 import { formatOf, refuseCluster } from "../../src/broker/peers/tree-format.ts";

@@ -4,7 +4,7 @@
  * made good what was wrong.
  */
 
-import type { Client } from "../../src/broker/delivery/client.ts";
+import type { Client } from "../../src/broker/delivery/local-session.ts";
 import { mailPath } from "../../src/coordinator/paths.ts";
 import type { World } from "./world.ts";
 

@@ -25,7 +25,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "bank: the shortest time to live may be above the longest",
-    file: "cli/flags/options.ts",
+    file: "cli/flags/broker-config.ts",
     find: "if (Number(low.value) <= Number(high.value)) return;",
     replace: "if (low !== high) return;",
     tests: "test/cli/cli.test.ts",
@@ -82,14 +82,14 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "bank: a publish is refused before the vault has answered",
-    file: "src/broker/publish/publishing.ts",
+    file: "src/broker/publish/handle-publish.ts",
     find: "const isKnown = admission.cause",
     replace: "const isKnown = heldAt > 0 || admission.cause",
     tests: "test/broker/bank.test.ts",
   },
   {
     what: "bank: idle brokers are not asked for what they have in reserve",
-    file: "src/broker/core/banking.ts",
+    file: "src/broker/core/bank-account.ts",
     find: "if (account.free < least) this.#askOthers();",
     replace: "",
     tests: "test/simulation/bank.test.ts",

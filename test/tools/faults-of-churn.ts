@@ -9,14 +9,14 @@ const store = "test/contract/embedded.test.ts";
 export const faults: readonly Fault[] = [
   {
     what: "churn: what may be there of a session is removed unseen",
-    file: "src/broker/connect/erasing.ts",
+    file: "src/broker/connect/session-erasure.ts",
     find: "filter((path) => names.includes(path.slice(client.owned.path.length + 1)))",
     replace: "filter(() => true)",
     tests: devices,
   },
   {
     what: "churn: a session that has expired never gives up its turn",
-    file: "src/broker/connect/erasing.ts",
+    file: "src/broker/connect/session-erasure.ts",
     find: "    this.#expiring--;\n",
     replace: "",
     tests: devices,
@@ -51,7 +51,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "churn: a CONNECT does not wait for a store that is behind",
-    file: "src/broker/connect/connecting.ts",
+    file: "src/broker/connect/handle-connect.ts",
     find: "    else this.#backpressure.pass(connection, () => this.#settle(connection, wanted));\n",
     replace: "    else this.#settle(connection, wanted);\n",
     tests: behind,
@@ -114,7 +114,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "churn: a session that is let go of is forgotten before its subscriptions are handed over",
-    file: "src/broker/peers/directory.ts",
+    file: "src/broker/peers/subscription-directory.ts",
     find: "    const remote = this.session(clientId);\n    for",
     replace: "    const remote = this.session(clientId);\n    this.onReleased(remote);\n    for",
     tests: "test/simulation/simulation.test.ts",

@@ -64,14 +64,14 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "client: it fights for a session that another one has taken over",
-    file: "src/client/lifeline.ts",
+    file: "src/client/reconnector.ts",
     find: "  Reason.sessionTakenOver,\n",
     replace: "",
     tests: runtimes,
   },
   {
     what: "client: where a broker sends it is not where it goes",
-    file: "src/client/lifeline.ts",
+    file: "src/client/reconnector.ts",
     find: "this.#references = parseReference(",
     replace: "void parseReference(",
     tests: reconnect,
@@ -113,7 +113,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "load: what is lost is not counted",
-    file: "cli/bench/bench-report.ts",
+    file: "cli/bench/report.ts",
     find: "Math.max(0, (expected ?? 0) - counts.received)",
     replace: "Math.max(0, Math.min(0, (expected ?? 0) - counts.received))",
     tests: "test/cli/bench.test.ts",
@@ -121,7 +121,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "doctor: a message that comes twice is not seen",
-    file: "cli/doctor/doctor-checks.ts",
+    file: "cli/doctor/checks.ts",
     find: "if (qos === 2 && (await to.nextIfAny(topic, silenceMs)) !== undefined)",
     replace: "if (qos === 2 && to === undefined)",
     tests: "test/cli/doctor.test.ts",

@@ -4,7 +4,7 @@ import type { Fault } from "./faults.ts";
 export const faults: readonly Fault[] = [
   {
     what: "resume: what was sent before it expired is dropped with its packet id",
-    file: "src/broker/delivery/client.ts",
+    file: "src/broker/delivery/local-session.ts",
     find: "(wasSent || !this.isExpired(publish))",
     replace: "(wasSent === undefined || !this.isExpired(publish))",
     tests: "test/broker/resume.test.ts",
@@ -25,28 +25,28 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "resume: packet ids that are only held take room in the window",
-    file: "src/broker/delivery/outgoing.ts",
+    file: "src/broker/delivery/outgoing-message.ts",
     find: "return outgoing === reserved || outgoing.onlyReleased;",
     replace: "return outgoing !== reserved && outgoing.onlyReleased && outgoing.qos === 0;",
     tests: "test/broker/resume.test.ts",
   },
   {
     what: "resume: the sweep forgets packet ids that were sent at QoS 2",
-    file: "src/broker/cluster/teller.ts",
+    file: "src/broker/cluster/sweeper.ts",
     find: "if (isHeldByClient(slip)) slips.lapse(slip, stat.version);\n      else slips",
     replace: "slips",
     tests: "test/simulation/lapsed.test.ts",
   },
   {
     what: "wills: a DISCONNECT with a reason deletes the will",
-    file: "src/broker/connect/sessions.ts",
+    file: "src/broker/connect/connection-end.ts",
     find: "(packet.reasonCode ?? 0) === Reason.success",
     replace: "(packet.reasonCode ?? 0) !== Reason.disconnectWithWill",
     tests: "test/broker/wills.test.ts",
   },
   {
     what: "wills: a client is let in before the will of its earlier connection is out",
-    file: "src/broker/connect/connecting.ts",
+    file: "src/broker/connect/handle-connect.ts",
     find: "this.#wills.whenFired(clientId, () => this.#obtain(connection, { ...wanted, silent }, obtainTriesMax));",
     replace: "this.#obtain(connection, { ...wanted, silent }, obtainTriesMax);",
     tests: "test/simulation/wills.test.ts",
@@ -60,7 +60,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "wills: connections with wills outlive the lease",
-    file: "src/broker/connect/sessions.ts",
+    file: "src/broker/connect/connection-end.ts",
     find: "if (client.mailbox === undefined && client.will === undefined) continue;",
     replace: "if (client.mailbox === undefined) continue;",
     tests: "test/simulation/wills.test.ts",
@@ -74,7 +74,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "wills: brokers that could not be asked keep the wills of clients that are back",
-    file: "src/broker/connect/connecting.ts",
+    file: "src/broker/connect/handle-connect.ts",
     find: "{ by: options.id, silent }",
     replace: "{ by: options.id, silent: silent.slice(0, 0) }",
     tests: "test/simulation/wills.test.ts",
@@ -144,7 +144,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "groups: a session that begins keeps what lay there before",
-    file: "src/broker/connect/connecting.ts",
+    file: "src/broker/connect/handle-connect.ts",
     find: "if (!sessionPresent) this.#sessions.emptyOfBefore(client);\n    else {",
     replace: "if (sessionPresent) {",
     tests: "test/simulation/groups.test.ts",

@@ -56,7 +56,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "doors: mail for who may not read it any more",
-    file: "src/broker/delivery/client.ts",
+    file: "src/broker/delivery/local-session.ts",
     find: " && this.mayReceive(publish);",
     replace: ";",
     tests: access,
@@ -70,21 +70,21 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "doors: what was allowed once is allowed after the rules have changed",
-    file: "src/broker/connect/admitting.ts",
+    file: "src/broker/connect/admission.ts",
     find: "      connection.allowed = undefined;\n",
     replace: "",
     tests: access,
   },
   {
     what: "doors: routes outlive a change of the rules",
-    file: "src/broker/connect/admitting.ts",
+    file: "src/broker/connect/admission.ts",
     find: "    router.touch();\n",
     replace: "    void router;\n",
     tests: access,
   },
   {
     what: "doors: a will that is not allowed any more",
-    file: "src/broker/publish/publishing.ts",
+    file: "src/broker/publish/handle-publish.ts",
     find: " || publisher?.permissions?.mayPublish(route.topic) === false",
     replace: "",
     tests: access,

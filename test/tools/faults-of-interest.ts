@@ -81,7 +81,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "watched levels that others have removed are taken for granted",
-    file: "src/broker/peers/directory.ts",
+    file: "src/broker/peers/subscription-directory.ts",
     find: "if (isLevel(path)) journal.levels.forget([path]);",
     replace: "if (isLevel(path)) return;",
     tests: "test/simulation/interest.test.ts",

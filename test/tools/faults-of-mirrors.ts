@@ -13,7 +13,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "mirrors: what is not known here is not cleared",
-    file: "src/broker/publish/retaining.ts",
+    file: "src/broker/publish/retained-store.ts",
     find: "if (!isKnown && coordinator.isAlone && ",
     replace: "if (!isKnown && ",
     tests: retained,
@@ -27,7 +27,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "mirrors: a level whose message was cleared stays when those below it go",
-    file: "src/broker/publish/retaining.ts",
+    file: "src/broker/publish/retained-store.ts",
     find: "        this.#sweep.note(path);\n",
     replace: "",
     tests: retained,
@@ -76,14 +76,14 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "mirrors: what is told of a session kept here is left aside, whoever has done it",
-    file: "src/broker/peers/directory.ts",
+    file: "src/broker/peers/subscription-directory.ts",
     find: "if (!isOwn) this.#context.evict(client);",
     replace: "void isOwn;",
     tests: "test/simulation/released.test.ts",
   },
   {
     what: "mirrors: what was left aside before a session was lost is not read",
-    file: "src/broker/peers/directory.ts",
+    file: "src/broker/peers/subscription-directory.ts",
     find: 'if (state === "CONNECTED") this.#mirror.refresh(path);',
     replace: "void state;",
     tests: "test/simulation/released.test.ts",

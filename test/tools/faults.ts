@@ -14,7 +14,7 @@ export interface Fault {
 export const faults: readonly Fault[] = [
   {
     what: "ack before commit",
-    file: "src/broker/publish/promise.ts",
+    file: "src/broker/publish/delivery-plan.ts",
     find: "      settlement.done();\n    };\n    const withdraw",
     replace: "    };\n    queueMicrotask(() => settlement.done());\n    const withdraw",
     tests: "test/chaos/kill.test.ts",
@@ -22,7 +22,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "the id of an incoming QoS 2 message is not committed",
-    file: "src/broker/publish/publishing.ts",
+    file: "src/broker/publish/handle-publish.ts",
     find: "if (client.mailbox === undefined) return;\n    const path",
     replace: "if (client.mailbox !== undefined || client.mailbox === undefined) return;\n    const path",
     tests: "test/chaos/kill.test.ts",
@@ -30,14 +30,14 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "new messages overtake the mailbox",
-    file: "src/broker/publish/promise.ts",
+    file: "src/broker/publish/delivery-plan.ts",
     find: "client.mailbox!.isEmpty && client.hasRoom",
     replace: "client.hasRoom",
     tests: "test/broker/session.test.ts test/simulation/simulation.test.ts",
   },
   {
     what: "a retained message is not written to the store",
-    file: "src/broker/publish/retaining.ts",
+    file: "src/broker/publish/retained-store.ts",
     find: 'return [...checks, { kind: "put", path,',
     replace: 'if (exists || !exists) return [];\n    return [...checks, { kind: "put", path,',
     tests: "test/broker/session.test.ts",
@@ -65,7 +65,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "a will is published though its client has left",
-    file: "src/broker/connect/sessions.ts",
+    file: "src/broker/connect/connection-end.ts",
     find: 'if (how === "abnormally") this.#wills',
     replace: "if (how !== undefined) this.#wills",
     tests: "test/broker/retained-and-wills.test.ts",
@@ -86,7 +86,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "mail from another broker is not heard of",
-    file: "src/broker/delivery/slip-names.ts",
+    file: "src/broker/delivery/mailbox-names.ts",
     find: "this.#heard.add(name);",
     replace: "if (name === undefined) this.#heard.add(name);",
     tests: "test/simulation/simulation.test.ts",
@@ -107,28 +107,28 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "what is under way to a session is overtaken where it is taken over",
-    file: "src/broker/peers/directory.ts",
+    file: "src/broker/peers/subscription-directory.ts",
     find: "    this.onAdopted(remote);\n",
     replace: "",
     tests: "test/simulation/simulation.test.ts",
   },
   {
     what: "a session is let go of before its mail is in",
-    file: "src/broker/peers/directory.ts",
+    file: "src/broker/peers/subscription-directory.ts",
     find: "    this.onReleased(remote);\n",
     replace: "",
     tests: "test/simulation/simulation.test.ts",
   },
   {
     what: "a refused publish leaves its slips waiting",
-    file: "src/broker/publish/promise.ts",
+    file: "src/broker/publish/delivery-plan.ts",
     find: "refused && withdraw",
     replace: "refused && (() => refused())",
     tests: "test/simulation/simulation.test.ts",
   },
   {
     what: "a broker that has slept brings back old messages",
-    file: "src/broker/publish/publishing.ts",
+    file: "src/broker/publish/handle-publish.ts",
     find: "client.mailbox === undefined ? undefined : { check: checkOf(client.owned), isRevoked };",
     replace: "isRevoked() ? undefined : undefined;",
     tests: "test/simulation/simulation.test.ts",
@@ -191,7 +191,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "half-received publishes are read before the session is this broker's",
-    file: "src/broker/connect/connecting.ts",
+    file: "src/broker/connect/handle-connect.ts",
     find: "isRead ? (): void => this.takeOver.readIncoming(found, enter) : enter",
     replace: "enter",
     tests: "test/simulation/simulation.test.ts",
@@ -213,7 +213,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "SUBACK does not wait for the other brokers",
-    file: "src/broker/subscribing.ts",
+    file: "src/broker/handle-subscribe.ts",
     find: "(_, zxid) => this.#fences.pass(zxid, send)",
     replace: "() => send()",
     tests: "test/cluster/cluster.test.ts",
@@ -241,7 +241,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "what lies in a mail drop is handed out as it was found",
-    file: "src/broker/drops/shelf.ts",
+    file: "src/broker/drops/drop-log.ts",
     find: ".sort((a, b) => (isAfter(a, b) ? 1 : -1))",
     replace: "",
     tests: "test/broker/mail-drops.test.ts test/simulation/variants.test.ts",
@@ -262,7 +262,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "parts that no message names are not swept",
-    file: "src/broker/cluster/teller.ts",
+    file: "src/broker/cluster/sweeper.ts",
     find: "slips.removeParts(id, {",
     replace: "void (slips, {",
     tests: "test/simulation/steps.test.ts",
@@ -276,7 +276,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "a will that the store refuses is on its way for ever, and its client is kept out",
-    file: "src/broker/publish/publishing.ts",
+    file: "src/broker/publish/handle-publish.ts",
     find: "      laid.withdrawn();\n      done();",
     replace: "      laid.withdrawn();",
     tests: "test/broker/settlement.test.ts",
@@ -318,7 +318,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "a CONNECT is carried out that waited for a store that was away",
-    file: "src/broker/delivery/backpressure.ts",
+    file: "src/broker/delivery/store-back-pressure.ts",
     find: 'return this.#coordinator.state !== "CONNECTED" || this.#journal.full;',
     replace: "return this.#journal.full;",
     tests: "test/simulation/wide.test.ts",

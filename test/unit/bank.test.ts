@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { audit, type Picture } from "../../src/audit/audit.ts";
-import { takePicture } from "../../src/audit/picture.ts";
+import { takePicture } from "../../src/audit/snapshot.ts";
 import { capitalMax, encodeGrant, encodeVault } from "../../src/bank/account-records.ts";
 import { Accounts, type CapitalChange, type Standing } from "../../src/bank/accounts.ts";
 import { Branch, type Reservation } from "../../src/bank/branch.ts";

@@ -4,7 +4,7 @@ import { claimPatienceMs, claimUnlinkedMs, fencePatienceMs } from "../../src/bas
 import { Timers } from "../../src/base/timers.ts";
 import { TakeOver, type TakeOverParts } from "../../src/broker/connect/take-over.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
-import type { Context } from "../../src/broker/peers/context.ts";
+import type { Context } from "../../src/broker/peers/cluster-context.ts";
 import type { Peer } from "../../src/broker/peers/peer.ts";
 
 /** Two other brokers, which are asked and never answer. */

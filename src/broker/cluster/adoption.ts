@@ -3,7 +3,7 @@
  * are taken into memory, and wait for their clients or for their end.
  */
 
-import { walkMessages } from "../../audit/stored.ts";
+import { walkMessages } from "../../audit/scan.ts";
 import { adoptionPageMax, orphansMs } from "../../base/limits.ts";
 import { children, read } from "../../coordinator/mirror.ts";
 import {
@@ -17,13 +17,13 @@ import {
 } from "../../coordinator/paths.ts";
 import type { SessionRecord } from "../../mail/records.ts";
 import { countedOf } from "../../mail/slips.ts";
+import type { Sessions } from "../connect/connection-end.ts";
 import type { OrphanedWills } from "../connect/orphaned-wills.ts";
-import type { Sessions } from "../connect/sessions.ts";
 import { makeClient } from "../connect/take-over.ts";
-import type { Client } from "../delivery/client.ts";
-import type { Context } from "../peers/context.ts";
-import type { Directory } from "../peers/directory.ts";
+import type { Client } from "../delivery/local-session.ts";
+import type { Context } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
+import type { Directory } from "../peers/subscription-directory.ts";
 
 export interface AdoptionParts {
   readonly membership: Membership;

@@ -11,10 +11,10 @@ import {
 } from "../../link/frames.ts";
 import { Publish, parsePublish } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
-import type { Context } from "../peers/context.ts";
-import type { Hosting } from "../peers/hosting.ts";
+import type { Context } from "../peers/cluster-context.ts";
 import { remainFrame } from "../peers/links.ts";
 import type { Peer } from "../peers/peer.ts";
+import type { Hosting } from "../peers/session-registry.ts";
 import type { Fanout } from "../publish/fanout.ts";
 
 /** What waits until the mailboxes here are as new as the other broker knows them, and what has come after it. */

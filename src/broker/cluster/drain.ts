@@ -5,9 +5,9 @@
  */
 import { drainLookMs, drainOwedMs, drainSettleMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
-import type { Sessions } from "../connect/sessions.ts";
+import type { Sessions } from "../connect/connection-end.ts";
 import type { Connection } from "../delivery/connection.ts";
-import type { Context } from "../peers/context.ts";
+import type { Context } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
 import type { BrokerFacts } from "../peers/peer.ts";
 

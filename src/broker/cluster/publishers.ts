@@ -14,7 +14,7 @@ import {
 import { Timer } from "../../base/timers.ts";
 import { parentPath, publisherPath, publishersPath, topicOfPath } from "../../coordinator/paths.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import type { Context } from "../peers/context.ts";
+import type { Context } from "../peers/cluster-context.ts";
 import { stampAll } from "../peers/stamps.ts";
 import { isOwnTopic } from "../publish/fanout.ts";
 

@@ -14,8 +14,8 @@ import { isData } from "../../mail/parts.ts";
 import { decodeSession, type SessionRecord } from "../../mail/records.ts";
 import { decodeWill, type WillRecord } from "../../mail/will-record.ts";
 import { Session } from "../../session/session.ts";
-import { Client } from "../delivery/client.ts";
-import type { Context } from "../peers/context.ts";
+import { Client } from "../delivery/local-session.ts";
+import type { Context } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
 import type { Wills } from "./wills.ts";
 

@@ -10,14 +10,14 @@ import { incomingPath, mailPath, sessionPath } from "../../coordinator/paths.ts"
 import type { Control } from "../../link/frames.ts";
 import { decodeSession, type SessionRecord } from "../../mail/records.ts";
 import { Session } from "../../session/session.ts";
-import { Client } from "../delivery/client.ts";
-import type { Context } from "../peers/context.ts";
-import type { Directory } from "../peers/directory.ts";
+import { Client } from "../delivery/local-session.ts";
+import type { Context } from "../peers/cluster-context.ts";
 import type { Links } from "../peers/links.ts";
 import type { Membership } from "../peers/membership.ts";
 import type { Peer } from "../peers/peer.ts";
+import type { Directory } from "../peers/subscription-directory.ts";
+import type { Sessions } from "./connection-end.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
-import type { Sessions } from "./sessions.ts";
 import type { Wills } from "./wills.ts";
 
 interface Claim {

@@ -8,9 +8,9 @@ import { Timer } from "../../base/timers.ts";
 import { willPath } from "../../coordinator/paths.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { encodeWill, type WillRecord } from "../../mail/will-record.ts";
-import type { Client } from "../delivery/client.ts";
-import type { Context } from "../peers/context.ts";
-import type { Publishing } from "../publish/publishing.ts";
+import type { Client } from "../delivery/local-session.ts";
+import type { Context } from "../peers/cluster-context.ts";
+import type { Publishing } from "../publish/handle-publish.ts";
 
 /**
  * checking: the store is asked whether it still holds the will. publishing: it is on its way to its receivers. over: it has

@@ -8,7 +8,7 @@ import { Timer } from "../../base/timers.ts";
 import type { ReadResult, WriteOperation } from "../../coordinator/coordinator.ts";
 import { EmptyLevels } from "../../coordinator/empty-levels.ts";
 import { isContainerLevel, isRetainedLevel, parentPath } from "../../coordinator/paths.ts";
-import type { Context } from "../peers/context.ts";
+import type { Context } from "../peers/cluster-context.ts";
 
 export class LevelSweep {
   readonly #context: Context;

@@ -4,7 +4,7 @@
  */
 import { isBadFormat } from "../../base/errors.ts";
 import { logTextMax, strangersLoggedMax, strangersLogMs, strangersMax, strangersShownMax } from "../../base/limits.ts";
-import type { Context } from "../peers/context.ts";
+import type { Context } from "../peers/cluster-context.ts";
 
 export class Strangers {
   readonly #context: Pick<Context, "clock" | "log">;

@@ -11,8 +11,8 @@ import { Reason } from "../../mqtt/reason.ts";
 import type { Transport } from "../../net/transport.ts";
 import { type Turn, Writer } from "../../net/writer.ts";
 import { Channel } from "../../session/channel.ts";
-import type { ClusterRoute } from "../peers/context.ts";
-import type { Client } from "./client.ts";
+import type { ClusterRoute } from "../peers/cluster-context.ts";
+import type { Client } from "./local-session.ts";
 
 /** Why a connection is not read, as bits; it is read again when none is left. */
 export const Hold = {

@@ -6,8 +6,8 @@
 import { logTextMax, mailWatchMax, mailWatchMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { mailPath } from "../../coordinator/paths.ts";
-import type { Context } from "../peers/context.ts";
-import type { Client } from "./client.ts";
+import type { Context } from "../peers/cluster-context.ts";
+import type { Client } from "./local-session.ts";
 
 export class MailWatch {
   readonly #context: Context;

@@ -7,10 +7,10 @@ import { Ring } from "../../base/ring.ts";
 import type { Lying } from "../../mail/mail.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { checkOf, isHeldByClient, type Slip, type SlipDraft, unreadSlip } from "../../mail/slips.ts";
-import type { Client } from "./client.ts";
-import { Outgoing, type OutgoingTarget, reserved } from "./outgoing.ts";
+import type { Client } from "./local-session.ts";
+import { byNumber, SlipNames } from "./mailbox-names.ts";
+import { Outgoing, type OutgoingTarget, reserved } from "./outgoing-message.ts";
 import { SentBefore } from "./sent-before.ts";
-import { byNumber, SlipNames } from "./slip-names.ts";
 
 /** A message that lies in a mail drop, as the session gets it. */
 export interface Taken {

@@ -6,8 +6,8 @@ import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import type { RetainedMessage } from "../../router/retained.ts";
-import type { Client } from "./client.ts";
-import { Outgoing, type OutgoingTarget, plainQoS1, plainQoS2 } from "./outgoing.ts";
+import type { Client } from "./local-session.ts";
+import { Outgoing, type OutgoingTarget, plainQoS1, plainQoS2 } from "./outgoing-message.ts";
 
 /** They are looked up when its turn comes. */
 interface Feed {

@@ -5,8 +5,8 @@
 import type { Slip } from "../../mail/slips.ts";
 import { writeAck } from "../../mqtt/acks.ts";
 import { PacketType } from "../../mqtt/constants.ts";
-import type { Client } from "./client.ts";
-import { Outgoing, reserved } from "./outgoing.ts";
+import type { Client } from "./local-session.ts";
+import { Outgoing, reserved } from "./outgoing-message.ts";
 
 export class SentBefore {
   readonly #client: Client;

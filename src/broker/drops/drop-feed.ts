@@ -15,9 +15,9 @@ import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import { filterMatches } from "../../mqtt/topic.ts";
-import type { Client } from "../delivery/client.ts";
-import type { OutgoingTarget } from "../delivery/outgoing.ts";
-import type { Cursor, LyingMessage, Shelf } from "./shelf.ts";
+import type { Client } from "../delivery/local-session.ts";
+import type { OutgoingTarget } from "../delivery/outgoing-message.ts";
+import type { Cursor, LyingMessage, Shelf } from "./drop-log.ts";
 
 export class DropFeed {
   /** Replaced when the client subscribes anew. */

@@ -25,10 +25,10 @@ import type { JournalOperation } from "../../mail/operations.ts";
 import { isData } from "../../mail/parts.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import { filterMatches, filtersOverlap, parseFilter } from "../../mqtt/topic.ts";
-import type { Client } from "../delivery/client.ts";
-import type { Context } from "../peers/context.ts";
+import type { Client } from "../delivery/local-session.ts";
+import type { Context } from "../peers/cluster-context.ts";
 import { cursorOperation, DropFeed } from "./drop-feed.ts";
-import { type Cursor, Shelf } from "./shelf.ts";
+import { type Cursor, Shelf } from "./drop-log.ts";
 
 /** A mail drop's filter, as its znode says. */
 interface DropRecord {

@@ -10,7 +10,7 @@ import type { Settlement } from "../../mail/settlement.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import { type Connection, Hold } from "../delivery/connection.ts";
-import type { ClusterRoute, Context } from "./context.ts";
+import type { ClusterRoute, Context } from "./cluster-context.ts";
 import { linkPacket } from "./link-packet.ts";
 import { countStored } from "./mail-count.ts";
 import {

@@ -8,7 +8,7 @@ import { interestPageMax, leftoversAfterMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { interestPath, parentPath, subscribersPath, topicOfPath } from "../../coordinator/paths.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import type { Context } from "./context.ts";
+import type { Context } from "./cluster-context.ts";
 import { encodeStamp, type Stamp, stampAll, stampOver } from "./stamps.ts";
 
 export class Interest {

@@ -34,7 +34,7 @@ import { isSameProof, proofOf } from "../../link/proof.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Transport } from "../../net/transport.ts";
 import { type Turn, Writer } from "../../net/writer.ts";
-import type { Context } from "./context.ts";
+import type { Context } from "./cluster-context.ts";
 import type { Peer } from "./peer.ts";
 
 const protocol = "mqttzoo-link-1";

@@ -4,7 +4,7 @@
  */
 import { mailCountEveryMax } from "../../base/limits.ts";
 import { mailPath } from "../../coordinator/paths.ts";
-import type { Context } from "./context.ts";
+import type { Context } from "./cluster-context.ts";
 import type { RemoteSession } from "./peer.ts";
 
 /** One more has been stored from here. */

@@ -17,7 +17,7 @@ import {
   parentPath,
   rootPaths,
 } from "../../coordinator/paths.ts";
-import type { Context } from "./context.ts";
+import type { Context } from "./cluster-context.ts";
 import { type BrokerFacts, decodeFacts, Peer } from "./peer.ts";
 
 export interface MembershipFlows {

@@ -10,8 +10,8 @@ import type { QoS } from "../../mqtt/constants.ts";
 import type { Framer } from "../../mqtt/framer.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import type { Elsewhere, SharedGroup } from "../../router/router.ts";
-import type { Client } from "../delivery/client.ts";
 import type { Connection } from "../delivery/connection.ts";
+import type { Client } from "../delivery/local-session.ts";
 import type { LinkConnection } from "./links.ts";
 import type { Stamp } from "./stamps.ts";
 

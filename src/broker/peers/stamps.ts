@@ -6,7 +6,7 @@
 import { encodeUtf8 } from "../../base/bytes.ts";
 import { read } from "../../coordinator/mirror.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import type { Context } from "./context.ts";
+import type { Context } from "./cluster-context.ts";
 
 /** The epoch that a node names; "unnamed": it was written in format 1; undefined: it was written by no broker. */
 export type Stamp = number | "unnamed" | undefined;

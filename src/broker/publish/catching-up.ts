@@ -5,7 +5,7 @@
  */
 import { retainedPatienceMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
-import type { Context } from "../peers/context.ts";
+import type { Context } from "../peers/cluster-context.ts";
 
 export class CatchingUp {
   readonly #context: Context;

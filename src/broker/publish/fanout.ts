@@ -12,15 +12,15 @@ import type { Settlement } from "../../mail/settlement.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import { type Publish, topicOf } from "../../mqtt/publish.ts";
 import { memberTarget, type Target } from "../../router/router.ts";
-import type { Client } from "../delivery/client.ts";
 import type { Connection } from "../delivery/connection.ts";
-import type { OutgoingTarget } from "../delivery/outgoing.ts";
-import type { ClusterRoute, Context } from "../peers/context.ts";
+import type { Client } from "../delivery/local-session.ts";
+import type { OutgoingTarget } from "../delivery/outgoing-message.ts";
+import type { ClusterRoute, Context } from "../peers/cluster-context.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
 import { recount } from "../peers/mail-count.ts";
 import { type Group, isPeer, isRemoteSession, type Peer, type Remote, type RemoteSession } from "../peers/peer.ts";
-import { type Delivery, type Guard, type Promised, PromiseInMaking } from "./promise.ts";
-import type { Held, Stalls } from "./stalls.ts";
+import type { Held, Stalls } from "./back-pressure.ts";
+import { type Delivery, type Guard, type Promised, PromiseInMaking } from "./delivery-plan.ts";
 
 /** What `Route.note` says: whether all receivers here take the packets of a publisher of one kind as they came. */
 const Note = { unknown: 0, mixed: 1, all5: 2, allBefore5: 3, none: 4 } as const;

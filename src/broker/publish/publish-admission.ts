@@ -1,10 +1,10 @@
 /** Whether a publish may be taken: nothing that it would go into is full, and the bank can pay for all of it. */
 import type { Payment } from "../../mail/ledger.ts";
 import type { Publish } from "../../mqtt/publish.ts";
-import type { ClusterRoute, Context } from "../peers/context.ts";
+import type { ClusterRoute, Context } from "../peers/cluster-context.ts";
 import type { Fanout } from "./fanout.ts";
 import type { RefusalCause } from "./refusals.ts";
-import type { Retaining } from "./retaining.ts";
+import type { Retaining } from "./retained-store.ts";
 
 /** Why a publish cannot be taken now. */
 export interface Denial {

@@ -6,7 +6,7 @@ import { milli } from "../../bank/price.ts";
 import { logTextMax, refusalsLogMs, refusalsTellMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { retainedPath, topicOfPath, topicsPath } from "../../coordinator/paths.ts";
-import type { Context } from "../peers/context.ts";
+import type { Context } from "../peers/cluster-context.ts";
 
 /** bank: it cannot be paid. mailbox: one that it would go into is full. size: the store takes nothing so large. retained: there are too many. disk: the store's is full. */
 export type RefusalCause = "bank" | "mailbox" | "size" | "retained" | "disk";

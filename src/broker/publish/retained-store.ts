@@ -12,7 +12,7 @@ import { decodeStored, readPieces } from "../../mail/parts.ts";
 import { decodeMessageHead } from "../../mail/records.ts";
 import { isSameMessage, type Publish } from "../../mqtt/publish.ts";
 import type { LevelSweep } from "../core/level-sweep.ts";
-import type { Context } from "../peers/context.ts";
+import type { Context } from "../peers/cluster-context.ts";
 import { CatchingUp } from "./catching-up.ts";
 
 /** What pays for a message that is being written. */

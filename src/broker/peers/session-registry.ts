@@ -6,9 +6,9 @@
 import type { WatchEvent } from "../../coordinator/coordinator.ts";
 import { isSlipName, nameOf, sessionPath } from "../../coordinator/paths.ts";
 import { decodeSession } from "../../mail/records.ts";
-import type { Client } from "../delivery/client.ts";
+import type { Client } from "../delivery/local-session.ts";
 import { MailWatch } from "../delivery/mail-watch.ts";
-import type { Context } from "./context.ts";
+import type { Context } from "./cluster-context.ts";
 import type { Links } from "./links.ts";
 import type { Membership } from "./membership.ts";
 import type { Peer } from "./peer.ts";

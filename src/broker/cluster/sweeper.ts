@@ -3,7 +3,7 @@
  * and its credits come back, also where nobody else looks; and the branches of brokers that are gone are closed.
  */
 
-import { type Walked, walkMessages, walkRetained, walkSlips } from "../../audit/stored.ts";
+import { type Walked, walkMessages, walkRetained, walkSlips } from "../../audit/scan.ts";
 import { Accounts } from "../../bank/accounts.ts";
 import { ignoreTheWorld, messageOf } from "../../base/errors.ts";
 import { branchCloseMs, orphanPartsBusyMs, orphanPartsMs, sweepGraceMs, sweepMs } from "../../base/limits.ts";
@@ -23,9 +23,9 @@ import { epochOfId } from "../../mail/mail.ts";
 import { isData } from "../../mail/parts.ts";
 import { countedOf, isHeldByClient, topicOfMessage, unreadSlip } from "../../mail/slips.ts";
 import type { MailDrops } from "../drops/mail-drops.ts";
-import type { Context } from "../peers/context.ts";
+import type { Context } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
-import type { Retaining } from "../publish/retaining.ts";
+import type { Retaining } from "../publish/retained-store.ts";
 
 export interface TellerParts {
   readonly membership: Membership;

@@ -4,11 +4,11 @@
  */
 import { fencePatienceMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
-import type { Context } from "./context.ts";
-import type { Directory } from "./directory.ts";
+import type { Context } from "./cluster-context.ts";
 import type { Links } from "./links.ts";
 import type { Membership } from "./membership.ts";
 import type { Peer } from "./peer.ts";
+import type { Directory } from "./subscription-directory.ts";
 
 interface Round {
   readonly number: number;

@@ -14,9 +14,9 @@ import { Backoff } from "./backoff.ts";
 import type { ReconnectOptions, Status } from "./client-options.ts";
 import { eventsOf, MqttConnection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
+import { defer, pause, within } from "./deadlines.ts";
 import { ClientClosed, ConnectFailed } from "./errors.ts";
 import type { Farewell } from "./farewell.ts";
-import { defer, pause, within } from "./patience.ts";
 
 /** Opens a transport; rejects if it cannot be had. */
 export type Dialer = (address: Address, events: TransportEvents<MqttConnection>) => Promise<unknown>;

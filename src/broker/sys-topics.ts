@@ -6,7 +6,7 @@ import { sysIntervalMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { makePublish } from "../mqtt/publish.ts";
 import { version } from "./core/version.ts";
-import type { Context } from "./peers/context.ts";
+import type { Context } from "./peers/cluster-context.ts";
 import type { Fanout } from "./publish/fanout.ts";
 import { holdersOf } from "./publish/refusals.ts";
 

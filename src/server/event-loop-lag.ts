@@ -1,7 +1,7 @@
 /** How late the event loop is: what a timer says when it rings. */
 import { lagLookMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
-import type { Context } from "../broker/peers/context.ts";
+import type { Context } from "../broker/peers/cluster-context.ts";
 
 export function watchLag({ timers, clock, metrics }: Context): void {
   let dueAt = clock.now() + lagLookMs;

@@ -4,7 +4,7 @@
  * that it pays for are gone.
  */
 
-import { walkMessages, walkRetained } from "../../audit/stored.ts";
+import { walkMessages, walkRetained } from "../../audit/scan.ts";
 import type { Accounts, Standing } from "../../bank/accounts.ts";
 import { Branch, type Reservation } from "../../bank/branch.ts";
 import { drawTtl, isDrawn, type Keeping, milli, type Pricing, priceOf, retainedPriceOf } from "../../bank/price.ts";
@@ -24,7 +24,7 @@ import type { Ledger, Payment } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { MessageHead, Terms } from "../../mail/records.ts";
 import type { Publish } from "../../mqtt/publish.ts";
-import type { Context } from "../peers/context.ts";
+import type { Context } from "../peers/cluster-context.ts";
 import type { BrokerOptions } from "./options.ts";
 
 /** When a refused publish is worth another try: branches look at their accounts more often than that. */

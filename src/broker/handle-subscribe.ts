@@ -8,13 +8,13 @@ import { encodeControl, type Packet, type SubscribePacket, type UnsubscribePacke
 import { Reason } from "../mqtt/reason.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { parseFilter } from "../mqtt/topic.ts";
-import type { Client } from "./delivery/client.ts";
 import type { Connection } from "./delivery/connection.ts";
+import type { Client } from "./delivery/local-session.ts";
 import type { MailDrops } from "./drops/mail-drops.ts";
-import type { Context } from "./peers/context.ts";
-import type { Fences } from "./peers/fences.ts";
+import type { Context } from "./peers/cluster-context.ts";
 import type { Interest } from "./peers/interest.ts";
-import type { Retaining } from "./publish/retaining.ts";
+import type { Fences } from "./peers/subscription-barrier.ts";
+import type { Retaining } from "./publish/retained-store.ts";
 
 export class Subscribing {
   readonly #context: Context;

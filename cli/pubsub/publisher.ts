@@ -7,8 +7,8 @@ import { ClientSession } from "../../src/client/client-session.ts";
 import type { MqttConnection } from "../../src/client/connection.ts";
 import type { PublishOptions } from "../../src/client/connection-options.ts";
 import { Reason } from "../../src/mqtt/reason.ts";
-import type { Connection } from "../flags/connection-options.ts";
-import { connectAgain, connectAny } from "./staying.ts";
+import type { Connection } from "../flags/client-flags.ts";
+import { connectAgain, connectAny } from "./reconnect.ts";
 
 /** Bytes that may wait for a broker that takes them slowly. */
 const unsentMax = 1024 * 1024;

@@ -6,7 +6,7 @@ import { bankPath, branchesPath, decodeName, messageMark, nameOf } from "../coor
 import { quietReader } from "../mail/record-reader.ts";
 import type { MessageHead } from "../mail/records.ts";
 import type { Picture, StoredMessage, StoredSlip } from "./audit.ts";
-import { walkMessages, walkRetained, walkSlips } from "./stored.ts";
+import { walkMessages, walkRetained, walkSlips } from "./scan.ts";
 
 /** Bytes of what stands where an account should be. */
 const damagedShown = 80;

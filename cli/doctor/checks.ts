@@ -3,7 +3,7 @@ import { systemClock } from "../../src/base/clock.ts";
 import { OperatingError } from "../../src/base/errors.ts";
 import { Latencies } from "../../src/load/latencies.ts";
 import { sessionNeverExpires } from "../../src/mqtt/constants.ts";
-import { type Patient, textOf, type Visit } from "./doctor-patient.ts";
+import { type Patient, textOf, type Visit } from "./patient.ts";
 
 /** ok · note: good to know · warn: may hurt · fail: what MQTT or the operator promises is not so. */
 export type Result = "ok" | "note" | "warn" | "fail";

@@ -22,7 +22,7 @@ import { Inflight } from "../../session/inflight.ts";
 import type { Verdict } from "../../session/owed-acks.ts";
 import type { Session } from "../../session/session.ts";
 import type { DropFeed } from "../drops/drop-feed.ts";
-import type { Context } from "../peers/context.ts";
+import type { Context } from "../peers/cluster-context.ts";
 import type { Connection } from "./connection.ts";
 import { Mailbox } from "./mailbox.ts";
 import {
@@ -34,7 +34,7 @@ import {
   plainQoS2,
   plainReleased,
   reserved,
-} from "./outgoing.ts";
+} from "./outgoing-message.ts";
 import { RetainedFeeds } from "./retained-feed.ts";
 
 /** One envelope for all: it is filled in and used up within a call. */

@@ -9,10 +9,10 @@ import { Settlement } from "../../mail/settlement.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Target } from "../../router/router.ts";
-import type { Client } from "../delivery/client.ts";
 import type { Connection } from "../delivery/connection.ts";
-import { Outgoing, type OutgoingTarget } from "../delivery/outgoing.ts";
-import type { Context } from "../peers/context.ts";
+import type { Client } from "../delivery/local-session.ts";
+import { Outgoing, type OutgoingTarget } from "../delivery/outgoing-message.ts";
+import type { Context } from "../peers/cluster-context.ts";
 import type { Forwarding, Share } from "../peers/forwarding.ts";
 import {
   draftOf,

@@ -11,17 +11,17 @@ import { encodeSession } from "../../mail/records.ts";
 import { Settlement } from "../../mail/settlement.ts";
 import { encodeControl } from "../../mqtt/control.ts";
 import { connackReturnCode, describeReason, Reason } from "../../mqtt/reason.ts";
-import type { Client } from "../delivery/client.ts";
 import type { Connection } from "../delivery/connection.ts";
-import { bySettlement, type Outgoing } from "../delivery/outgoing.ts";
+import type { Client } from "../delivery/local-session.ts";
+import { bySettlement, type Outgoing } from "../delivery/outgoing-message.ts";
 import type { MailDrops } from "../drops/mail-drops.ts";
-import type { Context } from "../peers/context.ts";
-import type { Directory } from "../peers/directory.ts";
-import type { Hosting } from "../peers/hosting.ts";
+import type { Context } from "../peers/cluster-context.ts";
 import type { Interest } from "../peers/interest.ts";
+import type { Hosting } from "../peers/session-registry.ts";
+import type { Directory } from "../peers/subscription-directory.ts";
+import type { Stalls } from "../publish/back-pressure.ts";
 import type { Regrouping } from "../publish/regrouping.ts";
-import type { Stalls } from "../publish/stalls.ts";
-import { Erasing } from "./erasing.ts";
+import { Erasing } from "./session-erasure.ts";
 import type { Wills } from "./wills.ts";
 
 export class Sessions {

@@ -8,8 +8,8 @@ import { cursorsPath, incomingPath, mailPath, subscriberPath } from "../../coord
 import { emptyMailbox, type HandOn } from "../../mail/emptying.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { checkOf } from "../../mail/slips.ts";
-import type { Client } from "../delivery/client.ts";
-import type { Context } from "../peers/context.ts";
+import type { Client } from "../delivery/local-session.ts";
+import type { Context } from "../peers/cluster-context.ts";
 import type { Interest } from "../peers/interest.ts";
 import type { Regrouping } from "../publish/regrouping.ts";
 

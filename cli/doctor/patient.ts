@@ -10,8 +10,8 @@ import type {
   PublishOptions,
   SubscribeOptions,
 } from "../../src/client/connection-options.ts";
+import { within } from "../../src/client/deadlines.ts";
 import { connect, type Place } from "../../src/client/dial.ts";
-import { within } from "../../src/client/patience.ts";
 import type { ProtocolVersion } from "../../src/mqtt/constants.ts";
 import { describeReason, Reason } from "../../src/mqtt/reason.ts";
 

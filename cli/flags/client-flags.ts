@@ -6,9 +6,9 @@ import type { ConnectionOptions } from "../../src/client/connection-options.ts";
 import type { Place } from "../../src/client/dial.ts";
 import { type ProtocolVersion, type QoS, sessionNeverExpires } from "../../src/mqtt/constants.ts";
 import { type Filter, isTopicName, parseFilter } from "../../src/mqtt/topic.ts";
-import { isThere, type KeeperFiles, listTexts, readSecret, readText } from "../../src/server/files.ts";
-import { findBrokers } from "../cluster/nearest.ts";
-import { type GivenProperties, readProperties } from "./properties.ts";
+import { isThere, type KeeperFiles, listTexts, readSecret, readText } from "../../src/server/operator-files.ts";
+import { findBrokers } from "../cluster/find-brokers.ts";
+import { type GivenProperties, readProperties } from "./property-flags.ts";
 
 export interface ConnectionFlags extends KeeperFiles, PlaceFlags {
   readonly zk?: string;

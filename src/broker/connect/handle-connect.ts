@@ -8,17 +8,17 @@ import { type Connect, decodeConnect, encodeControl, type Frame } from "../../mq
 import { topicOf } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import { Session } from "../../session/session.ts";
-import type { Backpressure } from "../delivery/backpressure.ts";
-import { Client } from "../delivery/client.ts";
 import { type Connection, Hold } from "../delivery/connection.ts";
+import { Client } from "../delivery/local-session.ts";
+import type { Backpressure } from "../delivery/store-back-pressure.ts";
 import type { MailDrops } from "../drops/mail-drops.ts";
-import type { Context } from "../peers/context.ts";
-import type { Directory } from "../peers/directory.ts";
-import type { Hosting } from "../peers/hosting.ts";
-import type { Admitting, Guest } from "./admitting.ts";
-import { type Asked, askedBy, meterOf } from "./asked.ts";
+import type { Context } from "../peers/cluster-context.ts";
+import type { Hosting } from "../peers/session-registry.ts";
+import type { Directory } from "../peers/subscription-directory.ts";
+import type { Admitting, Guest } from "./admission.ts";
+import { type Asked, askedBy, meterOf } from "./connect-request.ts";
+import type { Sessions } from "./connection-end.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
-import type { Sessions } from "./sessions.ts";
 import type { TakeOver } from "./take-over.ts";
 import type { Wills } from "./wills.ts";
 

@@ -14,8 +14,8 @@ import { Timer } from "../../base/timers.ts";
 import { type ConnectPacket, encodeControl } from "../../mqtt/control.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Connection } from "../delivery/connection.ts";
-import type { Context } from "../peers/context.ts";
-import type { Sessions } from "./sessions.ts";
+import type { Context } from "../peers/cluster-context.ts";
+import type { Sessions } from "./connection-end.ts";
 
 /** Somebody who has been let in. */
 export interface Guest {

@@ -6,10 +6,10 @@ import { Registry } from "prom-client";
 import { milli } from "../bank/price.ts";
 import type { Histogram } from "../base/histogram.ts";
 import { version } from "../broker/core/version.ts";
-import type { Context } from "../broker/peers/context.ts";
+import type { Context } from "../broker/peers/cluster-context.ts";
 import { describeReason } from "../mqtt/reason.ts";
 import type { TlsIdentity } from "../net/tls.ts";
-import { watchLag } from "./lag.ts";
+import { watchLag } from "./event-loop-lag.ts";
 
 type Labels = Record<string, string>;
 

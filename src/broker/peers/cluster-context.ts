@@ -14,11 +14,11 @@ import type { Slips } from "../../mail/slips.ts";
 import type { Turn } from "../../net/writer.ts";
 import type { RetainedMessages } from "../../router/retained.ts";
 import type { Route, Router } from "../../router/router.ts";
-import type { Banking } from "../core/banking.ts";
+import type { Banking } from "../core/bank-account.ts";
 import type { Metrics } from "../core/metrics.ts";
 import type { BrokerOptions } from "../core/options.ts";
 import type { Strangers } from "../core/strangers.ts";
-import type { Client } from "../delivery/client.ts";
+import type { Client } from "../delivery/local-session.ts";
 import type { DialLink } from "./links.ts";
 import type { Peer, Remote, RemoteSession } from "./peer.ts";
 

@@ -14,7 +14,7 @@ import { decodeMessage, decodeMessageHead } from "../../mail/records.ts";
 import { topicOfMessage } from "../../mail/slips.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
-import type { Context } from "../peers/context.ts";
+import type { Context } from "../peers/cluster-context.ts";
 import type { DropFeed } from "./drop-feed.ts";
 
 /** A place in the order: everything up to it, itself included. */

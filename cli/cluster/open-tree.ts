@@ -1,7 +1,7 @@
 /** Where a tool finds the tree: on ZooKeeper, or in the data folder of a broker that runs alone. */
 import { type Command, Option } from "commander";
 import type { Picture } from "../../src/audit/audit.ts";
-import { takePicture } from "../../src/audit/picture.ts";
+import { takePicture } from "../../src/audit/snapshot.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { OperatingError } from "../../src/base/errors.ts";
 import type { Coordinator } from "../../src/coordinator/coordinator.ts";
@@ -9,8 +9,8 @@ import { read } from "../../src/coordinator/mirror.ts";
 import { bankPath } from "../../src/coordinator/paths.ts";
 import { EmbeddedCoordinator } from "../../src/embedded/embedded-coordinator.ts";
 import { openReader } from "../../src/embedded/reader.ts";
-import { dialControl } from "../../src/server/control.ts";
-import { type KeeperFiles, readKeeperFiles } from "../../src/server/files.ts";
+import { type KeeperFiles, readKeeperFiles } from "../../src/server/operator-files.ts";
+import { dialControl } from "../../src/server/tool-socket.ts";
 import { ZooKeeperError } from "../../src/zookeeper/codes.ts";
 import { PlainStore } from "../../src/zookeeper/plain-store.ts";
 import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";

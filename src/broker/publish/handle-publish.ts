@@ -24,14 +24,14 @@ import { Publish } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Channel } from "../../session/channel.ts";
 import type { Verdict } from "../../session/owed-acks.ts";
-import type { Backpressure } from "../delivery/backpressure.ts";
-import type { Client } from "../delivery/client.ts";
 import { type Connection, Hold } from "../delivery/connection.ts";
-import type { ClusterRoute, Context } from "../peers/context.ts";
+import type { Client } from "../delivery/local-session.ts";
+import type { Backpressure } from "../delivery/store-back-pressure.ts";
+import type { ClusterRoute, Context } from "../peers/cluster-context.ts";
 import { emptyRun, type Fanout, isOwnTopic, type Run } from "./fanout.ts";
 import { type Denial, PublishAdmission } from "./publish-admission.ts";
 import { Refusals } from "./refusals.ts";
-import type { Retaining } from "./retaining.ts";
+import type { Retaining } from "./retained-store.ts";
 
 export class Publishing {
   readonly #context: Context;

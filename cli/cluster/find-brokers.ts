@@ -5,8 +5,8 @@ import { OperatingError } from "../../src/base/errors.ts";
 import { decodeFacts } from "../../src/broker/peers/peer.ts";
 import { dialable, type Place } from "../../src/client/dial.ts";
 import { brokersPath } from "../../src/coordinator/paths.ts";
-import type { KeeperFiles } from "../../src/server/files.ts";
-import { withCluster } from "./tree.ts";
+import type { KeeperFiles } from "../../src/server/operator-files.ts";
+import { withCluster } from "./open-tree.ts";
 
 /** A broker that has not taken a connection by then goes to the end of the line; in ms. */
 const patience = 1000;

@@ -5,7 +5,7 @@ import { Backoff } from "../../src/client/backoff.ts";
 import type { MqttConnection } from "../../src/client/connection.ts";
 import type { ConnectionOptions } from "../../src/client/connection-options.ts";
 import { connect, type Place } from "../../src/client/dial.ts";
-import type { Connection } from "../flags/connection-options.ts";
+import type { Connection } from "../flags/client-flags.ts";
 
 /** A broker that takes a connection and says nothing is given up for another one; in s. */
 const patience = 5;

@@ -10,7 +10,7 @@ import { makePublish, Publish, readProperties } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import { isTopicName } from "../../mqtt/topic.ts";
 import type { Meter } from "../delivery/connection.ts";
-import type { Context } from "../peers/context.ts";
+import type { Context } from "../peers/cluster-context.ts";
 
 export interface Asked {
   readonly packet: ConnectPacket;

@@ -7,7 +7,7 @@ import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Target } from "../../router/router.ts";
 import type { Group } from "../peers/peer.ts";
-import type { Client } from "./client.ts";
+import type { Client } from "./local-session.ts";
 
 export class Outgoing implements LiveRecipient {
   readonly client: Client | undefined;
