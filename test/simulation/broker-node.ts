@@ -80,6 +80,10 @@ export class BrokerNode {
     return this.broker !== undefined;
   }
 
+  get isAsleep(): boolean {
+    return this.#asleep;
+  }
+
   /** Starts, and lets the time pass that it takes: it reads the tree. */
   async startIn(world: World): Promise<void> {
     let started = false;

@@ -6,6 +6,7 @@
 
 import type { Client } from "../../src/broker/delivery/local-session.ts";
 import { mailPath } from "../../src/coordinator/paths.ts";
+import type { BrokerNode } from "./broker-node.ts";
 import type { World } from "./world.ts";
 
 const lookMs = 500;
@@ -41,18 +42,18 @@ export class Liveness {
   }
 
   #look(): void {
-    for (const { id, broker } of this.#world.nodes.values()) {
-      for (const client of broker?.context.clients.values() ?? []) this.#lookAt(id, client);
+    for (const node of this.#world.nodes.values()) {
+      for (const client of node.broker?.context.clients.values() ?? []) this.#lookAt(node, client);
     }
   }
 
-  #lookAt(broker: string, client: Client): void {
+  #lookAt({ id: broker, isAsleep }: BrokerNode, client: Client): void {
     const { clientId } = client.session;
     const key = `${broker} ${clientId}`;
-    const names = [...(this.#world.keeper.tree.nodes.get(mailPath(clientId))?.children ?? [])].sort();
+    const names = [...(this.#world.tree.nodes.get(mailPath(clientId))?.children ?? [])].sort();
     const oldest = names.find((name) => !client.slipsInFlight().has(name));
     const before = this.#waiting.get(key);
-    if (oldest === undefined || !mayTake(client)) {
+    if (oldest === undefined || isAsleep || !mayTake(client)) {
       this.#waiting.delete(key);
       return;
     }

@@ -62,9 +62,15 @@ export interface WorldOptions {
   readonly brokerOptions?: Partial<BrokerOptions> | undefined;
 }
 
+interface NodeView {
+  readonly data: Uint8Array;
+  readonly czxid: number;
+  readonly children: ReadonlySet<string>;
+}
+
 /** The store's tree, as checkers look at it. */
 export type TreeView = Pick<MemoryTree, "read"> & {
-  readonly nodes: ReadonlyMap<string, { readonly data: Uint8Array; readonly czxid: number }>;
+  readonly nodes: ReadonlyMap<string, NodeView>;
 };
 
 export class World {
