@@ -137,6 +137,8 @@ export const diskReservePartMax = 1 / 8;
 export const diskReserveStepBytes = 1024 * 1024;
 /** How often it is looked how much room the disk has, for the reserve too. */
 export const diskLookMs = 250;
+/** While the disk is full, a client that comes back to its stored session may bring a will of so many bytes. */
+export const fullDiskWillBytesMax = 4096;
 /** Pages that the embedded store's log grows to before it is written into the database. */
 export const logPagesMax = 4_000;
 /** How far acknowledged commits went is brought to disk, beside the commits themselves, no later than this. */

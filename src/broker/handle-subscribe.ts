@@ -8,6 +8,7 @@ import { encodeControl, type Packet, type SubscribePacket, type UnsubscribePacke
 import { Reason } from "../mqtt/reason.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { parseFilter } from "../mqtt/topic.ts";
+import { fullDiskWords } from "./core/full-disk.ts";
 import type { Connection } from "./delivery/connection.ts";
 import type { Client } from "./delivery/local-session.ts";
 import type { MailDrops } from "./drops/mail-drops.ts";
@@ -36,6 +37,7 @@ export class Subscribing {
     const operations: JournalOperation[] = [];
     const taken: { subscription: Subscription; isOwedRetained: boolean }[] = [];
     const id = packet.properties?.subscriptionIdentifier ?? 0;
+    let isRefusedByDisk = false;
     const granted = packet.subscriptions.map((asked) => {
       const subscription = readSubscription(asked, { id, bridge: connection.channel.bridge });
       if (typeof subscription === "number") return subscription;
@@ -45,6 +47,10 @@ export class Subscribing {
         return Reason.notAuthorized;
       }
       const before = client.session.subscriptions.get(text);
+      if (before === undefined && this.#lacksRoomFor(client, text)) {
+        isRefusedByDisk = true;
+        return Reason.quotaExceeded;
+      }
       if (!client.session.subscribe(subscription, this.#context.options.maxSubscriptions)) {
         this.#context.metrics.beyondLimit.subscriptions++;
         return Reason.quotaExceeded;
@@ -70,9 +76,14 @@ export class Subscribing {
     this.#answer(
       connection,
       operations,
-      { cmd: "suback", messageId: packet.messageId!, granted: codes },
+      { cmd: "suback", messageId: packet.messageId!, granted: codes, ...reasonOf(connection, isRefusedByDisk) },
       { before, then },
     );
+  }
+
+  /** The disk of the store is full, and a new subscription would have to be written. */
+  #lacksRoomFor({ mailbox }: Client, text: string): boolean {
+    return this.#context.coordinator.isFull === true && (mailbox !== undefined || !this.#interest.announces(text));
   }
 
   unsubscribe(connection: Connection, packet: UnsubscribePacket): void {
@@ -118,6 +129,14 @@ export class Subscribing {
       refused: () => this.#context.evict(client),
     });
   }
+}
+
+/** Says why subscriptions are refused, to whom may be told. */
+function reasonOf({ channel }: Connection, isRefusedByDisk: boolean): { properties?: { reasonString: string } } {
+  // 3.9.2.1.2: not where the packet might become larger than the client takes.
+  if (!isRefusedByDisk || channel.version < 5 || !channel.wantsReasons || channel.packetBytesMax !== Infinity)
+    return {};
+  return { properties: { reasonString: `${fullDiskWords}: it takes no new subscriptions` } };
 }
 
 /** What is done around an answer. */

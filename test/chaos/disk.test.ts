@@ -108,6 +108,8 @@ test("a full disk refuses what is new, is emptied by its readers, and takes what
     await eventually(isFilled, "the disk is full", 60_000);
     console.log(`round ${round}: ${acknowledged.length} messages of 8 KB until the disk of 48 MB was full`);
     expect(bench.said).toContain("the disk of the store is nearly full");
+    // What is left is for whoever comes for what is stored.
+    await expect(bench.connect(`newcomer-${round}`)).rejects.toThrow(/disk of the broker's store is full|0x97|quota/i);
     // The second time it ends in between, with the disk full, and dies.
     for (const signal of round === 2 ? (["SIGTERM", "SIGKILL"] as const) : []) {
       await bench.kill(signal);

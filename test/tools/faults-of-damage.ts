@@ -6,6 +6,7 @@ const formats = "test/unit/formats.test.ts";
 
 const power = "test/chaos/disk.test.ts -t losses";
 const full = "test/chaos/disk.test.ts -t full";
+const newcomers = "test/broker/full-disk.test.ts";
 const filled = "test/chaos/disk.test.ts -t others";
 
 export const faults: readonly Fault[] = [
@@ -108,6 +109,34 @@ export const faults: readonly Fault[] = [
     replace: "if (coordinator.isFull === undefined)",
     tests: full,
     needsBuild: true,
+  },
+  {
+    what: "disk: a full disk takes new sessions and wills",
+    file: "src/broker/core/full-disk.ts",
+    find: "if (isFull !== true) return undefined;",
+    replace: "if (isFull !== undefined) return undefined;",
+    tests: newcomers,
+  },
+  {
+    what: "disk: whoever comes back to a full disk brings a will of any size",
+    file: "src/broker/core/full-disk.ts",
+    find: "isStored ? fullDiskWillBytesMax : 0;",
+    replace: "isStored ? Infinity : 0;",
+    tests: newcomers,
+  },
+  {
+    what: "disk: a full disk takes new subscriptions",
+    file: "src/broker/handle-subscribe.ts",
+    find: "coordinator.isFull === true && (mailbox",
+    replace: "coordinator.isFull === undefined && (mailbox",
+    tests: newcomers,
+  },
+  {
+    what: "mqtt: CONNACK says why, however little its client takes",
+    file: "src/mqtt/control.ts",
+    find: "return bytes.length <= bytesMax ? bytes",
+    replace: "return bytes.length > 0 ? bytes",
+    tests: newcomers,
   },
   {
     what: "disk: what is refused when the disk was full once is refused for ever",

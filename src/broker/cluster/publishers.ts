@@ -68,7 +68,8 @@ export class Publishers {
     timers.set(this.#timer, now + publisherLookMs);
     if (coordinator.state !== "CONNECTED" || this.#isBusy) return;
     const removals = this.#forget(now);
-    const fresh = this.#register(now).map((topic) => this.#path(topic));
+    // A full disk has better things to keep: they are found again when they are published on again.
+    const fresh = coordinator.isFull === true ? [] : this.#register(now).map((topic) => this.#path(topic));
     if (removals.length + fresh.length === 0) return;
     this.#isBusy = true;
     const finished = (): void => {

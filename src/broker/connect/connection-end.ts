@@ -9,7 +9,7 @@ import { Timer } from "../../base/timers.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { encodeSession } from "../../mail/records.ts";
 import { Settlement } from "../../mail/settlement.ts";
-import { encodeControl } from "../../mqtt/control.ts";
+import { encodeControl, encodeRefusal } from "../../mqtt/control.ts";
 import { connackReturnCode, describeReason, Reason } from "../../mqtt/reason.ts";
 import type { Connection } from "../delivery/connection.ts";
 import type { Client } from "../delivery/local-session.ts";
@@ -63,24 +63,23 @@ export class Sessions {
     protocolErrors.set(error.reason, (protocolErrors.get(error.reason) ?? 0) + 1);
     this.#log(connection, "info", `protocol error, ${describeReason(error.reason)}: ${error.message}`);
     if (channel.phase === "new" || channel.phase === "connecting" || channel.phase === "authenticating") {
-      this.refuse(connection, error.reason);
+      this.refuse(connection, error.reason, error.message);
     } else if (channel.phase !== "closed") {
       connection.sayGoodbye(error.reason, { reasonString: error.message });
       this.#end(connection, "abnormally");
     }
   }
 
-  /** Answers CONNECT with a refusal, where the client's version has one, and closes. */
-  refuse(connection: Connection, reason: number): void {
+  /** Answers CONNECT with a refusal, where the client's version has one, and closes. `why`: in words, where it has them. */
+  refuse(connection: Connection, reason: number, why?: string): void {
     const { channel, writer } = connection;
     if (channel.phase === "closed") return;
     const returnCode = channel.version === 5 ? reason : connackReturnCode(reason);
     if (returnCode !== undefined && connection.mayAnswerConnect) {
-      const head = { cmd: "connack", sessionPresent: false } as const;
       const bytes =
         channel.version === 5
-          ? encodeControl({ ...head, reasonCode: reason }, 5)
-          : encodeControl({ ...head, returnCode }, channel.version);
+          ? encodeRefusal(reason, channel.wantsReasons ? why : undefined, channel.packetBytesMax)
+          : encodeControl({ cmd: "connack", sessionPresent: false, returnCode }, channel.version);
       writer.append(bytes, 0, bytes.length);
     }
     this.#end(connection, "abnormally");

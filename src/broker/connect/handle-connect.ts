@@ -8,6 +8,7 @@ import { type Connect, decodeConnect, encodeControl, type Frame } from "../../mq
 import { topicOf } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import { Session } from "../../session/session.ts";
+import { connectRefusal } from "../core/full-disk.ts";
 import { type Connection, Hold } from "../delivery/connection.ts";
 import { Client } from "../delivery/local-session.ts";
 import type { Backpressure } from "../delivery/store-back-pressure.ts";
@@ -91,6 +92,7 @@ export class Connecting {
     const asked = askedBy(connect, frame, { options, random });
     const { packet, clientId } = asked;
     channel.phase = "connecting";
+    channel.packetBytesMax = packet.properties?.maximumPacketSize ?? Infinity;
     channel.wantsReasons = packet.properties?.requestProblemInformation !== false;
     this.#admitting.login(connection, packet, clientId, (guest) =>
       this.#enter(connection, { ...asked, guest, silent: [] }),
@@ -186,7 +188,7 @@ export class Connecting {
 
   /** Finds the session, here or in the store, or makes one. */
   #obtain(connection: Connection, wanted: Wanted, tries: number): void {
-    const { clients } = this.#context;
+    const { clients, coordinator } = this.#context;
     const { clientId } = wanted;
     const old = clients.get(clientId);
     const use = (found: Client | undefined): void => {
@@ -195,11 +197,17 @@ export class Connecting {
       if (found !== undefined && startsAnew(found, wanted)) return this.#eraseThenUse(found, use);
       this.#record(connection, wanted, { client: found, tries });
     };
-    if (old !== undefined) return use(old);
+    const useIfThereIsRoom = (found: Client | undefined): void => {
+      const refusal = connectRefusal(coordinator, { ...wanted, isStored: found?.mailbox !== undefined });
+      if (refusal === undefined) return use(found);
+      this.#sessions.fail(connection, new ProtocolError(Reason.quotaExceeded, refusal));
+      this.#finishObtaining(connection, clientId);
+    };
+    if (old !== undefined) return useIfThereIsRoom(old);
     this.#sessions.whenErased(clientId, () => {
       // It may have been adopted while it was read.
-      if (!this.takeOver.mustLook(wanted.expiryInterval > 0)) use(undefined);
-      else this.takeOver.read(clientId, (found) => use(clients.get(clientId) ?? found));
+      if (!this.takeOver.mustLook(wanted.expiryInterval > 0)) useIfThereIsRoom(undefined);
+      else this.takeOver.read(clientId, (found) => useIfThereIsRoom(clients.get(clientId) ?? found));
     });
   }
 
@@ -278,7 +286,6 @@ export class Connecting {
     channel.silenceMs = wanted.keepAlive * 1500;
     const properties = wanted.packet.properties;
     const receiveMaximum = Math.min(properties?.receiveMaximum ?? options.maxInflight, options.maxInflight);
-    channel.packetBytesMax = properties?.maximumPacketSize ?? Infinity;
     channel.allowAliases(Math.min(properties?.topicAliasMaximum ?? 0, topicAliasMax));
     connection.framer.packetBytesMax = options.maxPacketSize;
     connection.client = client;

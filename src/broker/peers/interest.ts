@@ -48,6 +48,11 @@ export class Interest {
     return [stampOver(before, { path: this.#path(text), data, isCurrent: () => this.#counts.has(text) })];
   }
 
+  /** True if nothing must be written for one more subscription with this filter. */
+  announces(text: string): boolean {
+    return this.#counts.has(text) || this.#unwanted.has(text);
+  }
+
   /** One less. */
   unsubscribed(text: string): void {
     const count = (this.#counts.get(text) ?? 0) - 1;

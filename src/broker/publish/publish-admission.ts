@@ -1,6 +1,7 @@
 /** Whether a publish may be taken: nothing that it would go into is full, and the bank can pay for all of it. */
 import type { Payment } from "../../mail/ledger.ts";
 import type { Publish } from "../../mqtt/publish.ts";
+import { fullDiskWords } from "../core/full-disk.ts";
 import type { ClusterRoute, Context } from "../peers/cluster-context.ts";
 import type { Fanout } from "./fanout.ts";
 import type { RefusalCause } from "./refusals.ts";
@@ -53,8 +54,7 @@ export class PublishAdmission {
     const retainedPrice = publish.retain ? this.#retaining.priceOf(publish) : 0;
     if (copiesPrice + retainedPrice === 0) return { payment: undefined, retainedPayment: undefined };
     // To be empty again the store needs the room that is left.
-    if (coordinator.isFull === true)
-      return { cause: "disk", why: "the disk of the broker's store is full", isHopeful: false };
+    if (coordinator.isFull === true) return { cause: "disk", why: fullDiskWords, isHopeful: false };
     const payment = banking.reserve(copiesPrice);
     const retainedPayment = banking.reserve(retainedPrice);
     if (payment !== undefined && retainedPayment !== undefined) return { payment, retainedPayment };
