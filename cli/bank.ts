@@ -1,13 +1,13 @@
 /** `mqttzoo bank`: what the bank has, who holds it, whether it balances; and the mail that it pays for. */
 import { Command, Option } from "commander";
-import { audit, boundBy, type Picture, type StoredMessage } from "../src/audit/audit.ts";
+import { audit, boundBy, type Snapshot, type StoredMessage } from "../src/audit/audit.ts";
 import { Accounts, type CapitalChange } from "../src/bank/accounts.ts";
 import { milli, priceOf } from "../src/bank/price.ts";
 import { type Repair, repairAccounts } from "../src/bank/repair.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { bankCapitalCreditsMax, sweepMs } from "../src/base/limits.ts";
 import { defaultOptions } from "../src/broker/core/options.ts";
-import { addCommand, type Flags, pictureOf, withPlace, withTree } from "./cluster/open-tree.ts";
+import { addCommand, type Flags, snapshotOf, withPlace, withTree } from "./cluster/open-tree.ts";
 import { integer } from "./flags/parsers.ts";
 import { clientOf, drop, list, type MailFlags, mailCommand, show, sweep, topicOf } from "./mail.ts";
 import { inCredits, printRows, type Row } from "./output/table.ts";
@@ -23,13 +23,13 @@ export function bankCommand(): Command {
     .description("The bank that pays for stored messages: balance, audit, who holds the credits, and the mail.")
     .helpOption("--help", "print this help")
     .helpCommand(false);
-  addCommand(bank, "balance", "capital, vault, and each branch").action(withPicture(balance));
+  addCommand(bank, "balance", "capital, vault, and each branch").action(withSnapshot(balance));
   addCommand(bank, "audit", "prove that it balances; exit code 1 and what is wrong, if it does not").action(runAudit);
   const groups = new Option("--by <WHAT>", "who holds the credits").choices(holders).default("topic");
   addCommand(bank, "statement", "who holds the credits")
     .addOption(groups)
     .addOption(new Option("--top <N>", "the largest only").default(20).argParser(parsed("--top", 1_000_000)))
-    .action(withPicture(statement));
+    .action(withSnapshot(statement));
   bank
     .command("quote")
     .description("what it costs to store a message")
@@ -85,9 +85,9 @@ async function openConsole(where: Flags): Promise<void> {
   const { startConsole } = await import("./bank/console.ts");
   const withClient = (client: string | undefined): MailFlags => (client === undefined ? where : { ...where, client });
   startConsole({
-    balance: () => withPicture(balance)(where),
+    balance: () => withSnapshot(balance)(where),
     audit: () => runAudit(where),
-    statement: (by = "topic") => withPicture(statement)({ ...where, by, top: 20 }),
+    statement: (by = "topic") => withSnapshot(statement)({ ...where, by, top: 20 }),
     quote: (bytes, ttl) => quote(bytesOf(bytes), ttl === undefined ? {} : { ttl: ttlOf(ttl) }),
     list: (filter = "#", client) => list(filter, withClient(client)),
     show: (path) => show(path, where),
@@ -108,14 +108,16 @@ function parsed(what: string, max: number): (text: string) => number {
   };
 }
 
-function withPicture<Own extends Flags>(show: (picture: Picture, flags: Own) => Row[]): (flags: Own) => Promise<void> {
+function withSnapshot<Own extends Flags>(
+  show: (snapshot: Snapshot, flags: Own) => Row[],
+): (flags: Own) => Promise<void> {
   return async (flags) => {
-    const taken = await withTree(flags, "read", pictureOf);
+    const taken = await withTree(flags, "read", snapshotOf);
     printRows(show(taken, flags), flags.json === true);
   };
 }
 
-function balance({ damaged, capital, vault, grants, messages, refused }: Picture): Row[] {
+function balance({ damaged, capital, vault, grants, messages, refused }: Snapshot): Row[] {
   if (damaged.size > 0)
     throw new OperatingError("EBANK", `damaged: ${[...damaged.keys()].join(", ")}; "mqttzoo bank audit" says more`);
   const bound = boundBy(messages);
@@ -152,7 +154,7 @@ async function runAudit(flags: Flags): Promise<void> {
     if (damage.length > 0) return [...damage];
     let persistent: string[] | undefined;
     for (let tries = 0; tries < auditTries; tries++) {
-      const found = audit(await pictureOf(tree), { graceMs: 2 * sweepMs });
+      const found = audit(await snapshotOf(tree), { graceMs: 2 * sweepMs });
       persistent = persistent === undefined ? found : persistent.filter((what) => found.includes(what));
       if (persistent.length === 0) break;
     }
@@ -163,7 +165,7 @@ async function runAudit(flags: Flags): Promise<void> {
   if (wrong.length > 0) throw new OperatingError("EAUDIT", `the audit has found ${wrong.length} faults`);
 }
 
-function statement(taken: Picture, { by, top }: Flags & { by: string; top: number }): Row[] {
+function statement(taken: Snapshot, { by, top }: Flags & { by: string; top: number }): Row[] {
   if (!holders.includes(by))
     throw new OperatingError("EUSAGE", `${JSON.stringify(by)} is none of ${holders.join(", ")}`);
   const sums = new Map<string, { credits: number; messages: number }>();
@@ -227,7 +229,7 @@ async function change(how: "deposit" | "withdraw", credits: number, flags: Chang
 async function repair(flags: Flags & { readonly capital?: number }): Promise<void> {
   const capital = flags.capital === undefined ? undefined : flags.capital * milli;
   await withTree(flags, "write", async (tree) => {
-    const bound = boundBy((await pictureOf(tree)).messages);
+    const bound = boundBy((await snapshotOf(tree)).messages);
     const done = await new Promise<Repair>((told) => repairAccounts(tree, { bound, capital }, told));
     if ("refused" in done) throw new OperatingError("EBANK", done.refused);
     const rows = [...done.mended].map(([account, amount]) => ({ account, holds: inCredits(amount) }));

@@ -1,6 +1,6 @@
 /** `mqttzoo bank mail` and `bank sweep`: the stored messages themselves. */
 import { Command, Option } from "commander";
-import type { Picture, StoredMessage } from "../src/audit/audit.ts";
+import type { Snapshot, StoredMessage } from "../src/audit/audit.ts";
 import { decodeUtf8, noBytes } from "../src/base/bytes.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import type { WriteOperation } from "../src/coordinator/coordinator.ts";
@@ -17,7 +17,7 @@ import {
 import { decodeStored, isData, readPieces } from "../src/mail/parts.ts";
 import type { Publish } from "../src/mqtt/publish.ts";
 import { filterMatches, parseFilter } from "../src/mqtt/topic.ts";
-import { addCommand, type Flags, pictureOf, type Tree, withTree } from "./cluster/open-tree.ts";
+import { addCommand, type Flags, snapshotOf, type Tree, withTree } from "./cluster/open-tree.ts";
 import { inCredits, printRows } from "./output/table.ts";
 
 export interface MailFlags extends Flags {
@@ -45,7 +45,7 @@ export function mailCommand(): Command {
 }
 
 /** Messages whose topic matches a filter, and that wait for a client if one is named. */
-function matching({ messages, slips }: Picture, text: string, client: string | undefined): StoredMessage[] {
+function matching({ messages, slips }: Snapshot, text: string, client: string | undefined): StoredMessage[] {
   const filter = parseFilter(text);
   if (filter === undefined) throw new OperatingError("EUSAGE", `${JSON.stringify(text)} is no topic filter`);
   const theirs = new Set(slips.filter(({ path }) => clientOf(path) === client).map(({ messagePath }) => messagePath));
@@ -56,7 +56,7 @@ function matching({ messages, slips }: Picture, text: string, client: string | u
 }
 
 export async function list(filter: string, flags: MailFlags): Promise<void> {
-  const taken = await withTree(flags, "read", pictureOf);
+  const taken = await withTree(flags, "read", snapshotOf);
   const waiting = new Map<string, number>();
   for (const { messagePath } of taken.slips) waiting.set(messagePath, (waiting.get(messagePath) ?? 0) + 1);
   const rows = matching(taken, filter, flags.client).map((message) => ({
@@ -91,7 +91,7 @@ export async function show(path: string, flags: Flags): Promise<void> {
 
 export async function drop(filter: string, flags: MailFlags): Promise<void> {
   await withTree(flags, "write", async (tree) => {
-    const taken = await pictureOf(tree);
+    const taken = await snapshotOf(tree);
     const messages = matching(taken, filter, flags.client);
     const dropped =
       flags.client === undefined
@@ -127,7 +127,7 @@ function write(tree: Tree, operations: readonly WriteOperation[]): Promise<reado
 }
 
 /** Removes messages with the slips that name them; their branches find out, and have their credits back. */
-async function remove(tree: Tree, { slips }: Picture, messages: readonly StoredMessage[]): Promise<number> {
+async function remove(tree: Tree, { slips }: Snapshot, messages: readonly StoredMessage[]): Promise<number> {
   const bySlips = new Map<string, string[]>();
   for (const { path, messagePath } of slips) {
     const paths = bySlips.get(messagePath) ?? [];
@@ -146,14 +146,14 @@ async function remove(tree: Tree, { slips }: Picture, messages: readonly StoredM
 /** What the teller does by itself every now and then. */
 export async function sweep(flags: Flags): Promise<void> {
   await withTree(flags, "write", async (tree) => {
-    const taken = await pictureOf(tree);
+    const taken = await snapshotOf(tree);
     const isOver = ({ expiresAt }: StoredMessage): boolean => expiresAt !== 0 && expiresAt < taken.takenAt;
     printRows([{ swept: await remove(tree, taken, taken.messages.filter(isOver)) }], flags.json === true);
   });
 }
 
 interface Removal {
-  readonly taken: Picture;
+  readonly taken: Snapshot;
   readonly messages: readonly StoredMessage[];
   readonly client: string;
 }

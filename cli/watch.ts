@@ -1,7 +1,7 @@
 /** `mqttzoo bank watch`: the bank in the terminal, drawn anew every second, until Ctrl-C. */
 
-import { boundBy, type Picture } from "../src/audit/audit.ts";
-import { takePicture } from "../src/audit/snapshot.ts";
+import { boundBy, type Snapshot } from "../src/audit/audit.ts";
+import { takeSnapshot } from "../src/audit/snapshot.ts";
 import { milli } from "../src/bank/price.ts";
 import { systemClock } from "../src/base/clock.ts";
 import { OperatingError } from "../src/base/errors.ts";
@@ -30,9 +30,9 @@ export interface Moment {
 export async function watchBank(flags: Where & { readonly json?: boolean }): Promise<void> {
   const tree = await openTree(flags, "read");
   const past: Moment[] = [];
-  let before: Picture | undefined;
+  let before: Snapshot | undefined;
   for (;;) {
-    const taken = await takePicture(tree, systemClock.wall());
+    const taken = await takeSnapshot(tree, systemClock.wall());
     if (taken === undefined)
       throw new OperatingError("EBANK", "there is no bank here: no broker has been started on it yet");
     past.push(momentOf(taken, before));
@@ -44,9 +44,9 @@ export async function watchBank(flags: Where & { readonly json?: boolean }): Pro
   }
 }
 
-export function momentOf(taken: Picture, before: Picture | undefined): Moment {
+export function momentOf(taken: Snapshot, before: Snapshot | undefined): Moment {
   const sum = (amounts: Iterable<number>): number => [...amounts].reduce((all, amount) => all + amount, 0);
-  const flow = (from: Picture, to: Picture): number => {
+  const flow = (from: Snapshot, to: Snapshot): number => {
     const known = new Set(from.messages.map(({ path, credits }) => `${path} ${credits}`));
     return sum(to.messages.map(({ path, credits }) => (known.has(`${path} ${credits}`) ? 0 : credits)));
   };
@@ -69,7 +69,7 @@ export function momentOf(taken: Picture, before: Picture | undefined): Moment {
 }
 
 /** What is drawn. */
-function linesOf(taken: Picture, past: readonly Moment[]): string[] {
+function linesOf(taken: Snapshot, past: readonly Moment[]): string[] {
   const width = Math.max(20, (process.stdout.columns ?? 80) - 24);
   const shown = past.slice(-width);
   const { capital, vault, bound, messages, refused, ...flows } = past.at(-1)!;

@@ -1,7 +1,7 @@
 /** Where a tool finds the tree: on ZooKeeper, or in the data folder of a broker that runs alone. */
 import { type Command, Option } from "commander";
-import type { Picture } from "../../src/audit/audit.ts";
-import { takePicture } from "../../src/audit/snapshot.ts";
+import type { Snapshot } from "../../src/audit/audit.ts";
+import { takeSnapshot } from "../../src/audit/snapshot.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { OperatingError } from "../../src/base/errors.ts";
 import type { Coordinator } from "../../src/coordinator/coordinator.ts";
@@ -133,8 +133,8 @@ export async function withTree<Result>(
   }
 }
 
-export async function pictureOf(tree: Tree): Promise<Picture> {
-  const taken = await takePicture(tree, systemClock.wall());
+export async function snapshotOf(tree: Tree): Promise<Snapshot> {
+  const taken = await takeSnapshot(tree, systemClock.wall());
   if (taken === undefined)
     throw new OperatingError("EBANK", "there is no bank here: no broker has been started on it yet");
   return taken;

@@ -2,7 +2,7 @@
  * The audit: reads a picture of the tree and says what is wrong with the bank, if anything is. It knows nothing of brokers:
  * whoever can read the tree can run it.
  */
-export interface Picture {
+export interface Snapshot {
   /** Accounts that hold no amounts, by their paths, with what they hold instead; they count for nothing below. */
   readonly damaged: ReadonlyMap<string, string>;
   readonly capital: number;
@@ -45,10 +45,10 @@ export interface AuditOptions {
 }
 
 /** Everything that is wrong, in words; empty if nothing is. */
-export function audit(picture: Picture, { graceMs }: AuditOptions): string[] {
-  const { damaged, capital, vault, grants, messages, slips, takenAt } = picture;
+export function audit(snapshot: Snapshot, { graceMs }: AuditOptions): string[] {
+  const { damaged, capital, vault, grants, messages, slips, takenAt } = snapshot;
   const wrong: string[] = [];
-  const granted = grantedIn(picture);
+  const granted = grantedIn(snapshot);
   for (const [path, data] of damaged) wrong.push(`${path} holds no amounts, but ${data}${howToMend}`);
   // What is damaged counts for nothing, so nothing can be said of the rest.
   const isWhole = damaged.size === 0;
@@ -76,7 +76,7 @@ export function audit(picture: Picture, { graceMs }: AuditOptions): string[] {
 const howToMend = ': "mqttzoo bank repair" mends it';
 
 /** Milli-credits that all branches have been granted. */
-export function grantedIn({ grants }: Pick<Picture, "grants">): number {
+export function grantedIn({ grants }: Pick<Snapshot, "grants">): number {
   return [...grants.values()].reduce((sum, grant) => sum + grant, 0);
 }
 

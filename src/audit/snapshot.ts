@@ -5,7 +5,7 @@ import { read, type Store, walk } from "../coordinator/mirror.ts";
 import { bankPath, branchesPath, decodeName, messageMark, nameOf } from "../coordinator/paths.ts";
 import { quietReader } from "../mail/record-reader.ts";
 import type { MessageHead } from "../mail/records.ts";
-import type { Picture, StoredMessage, StoredSlip } from "./audit.ts";
+import type { Snapshot, StoredMessage, StoredSlip } from "./audit.ts";
 import { walkMessages, walkRetained, walkSlips } from "./scan.ts";
 
 /** Bytes of what stands where an account should be. */
@@ -17,7 +17,7 @@ type Where = Pick<StoredMessage, "bytes" | "isRetained">;
  * Undefined: there is no bank. A tree that is written meanwhile is seen at several times. Rejects with `OperatingError`
  * if it is written in a format that is newer than what this executable reads.
  */
-export async function takePicture(store: Store, now: number): Promise<Picture | undefined> {
+export async function takeSnapshot(store: Store, now: number): Promise<Snapshot | undefined> {
   await refuseNewer(store);
   const grants = new Map<string, number>();
   const refused = new Map<string, number>();

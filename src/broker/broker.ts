@@ -30,24 +30,24 @@ import { Cluster } from "./cluster/cluster.ts";
 import { Drain } from "./cluster/drain.ts";
 import { Leftovers } from "./cluster/leftovers.ts";
 import { Publishers } from "./cluster/publishers.ts";
-import { Teller } from "./cluster/sweeper.ts";
-import { Admitting } from "./connect/admission.ts";
+import { Sweeper } from "./cluster/sweeper.ts";
+import { Admission } from "./connect/admission.ts";
 import { Sessions } from "./connect/connection-end.ts";
-import { Connecting } from "./connect/handle-connect.ts";
+import { ConnectHandler } from "./connect/handle-connect.ts";
 import { OrphanedWills } from "./connect/orphaned-wills.ts";
 import { TakeOver } from "./connect/take-over.ts";
 import { Wills } from "./connect/wills.ts";
-import { Banking } from "./core/bank-account.ts";
+import { BankAccount } from "./core/bank-account.ts";
 import { LevelSweep } from "./core/level-sweep.ts";
 import { Metrics } from "./core/metrics.ts";
 import type { BrokerOptions } from "./core/options.ts";
 import { Strangers } from "./core/strangers.ts";
 import { version } from "./core/version.ts";
 import type { Connection } from "./delivery/connection.ts";
-import { Backpressure } from "./delivery/store-back-pressure.ts";
+import { StoreBackPressure } from "./delivery/store-back-pressure.ts";
 import { MailDrops } from "./drops/mail-drops.ts";
 import type { BrokerEvent } from "./events.ts";
-import { Subscribing } from "./handle-subscribe.ts";
+import { SubscribeHandler } from "./handle-subscribe.ts";
 import { Inbound } from "./inbound.ts";
 import type { Context } from "./peers/cluster-context.ts";
 import { Forwarding } from "./peers/forwarding.ts";
@@ -55,16 +55,16 @@ import { Interest } from "./peers/interest.ts";
 import { type DialLink, Links } from "./peers/links.ts";
 import { joinTree, Membership } from "./peers/membership.ts";
 import { type BrokerFacts, isPeer, Peer } from "./peers/peer.ts";
-import { Hosting } from "./peers/session-registry.ts";
-import { Fences } from "./peers/subscription-barrier.ts";
-import { Directory } from "./peers/subscription-directory.ts";
+import { SessionRegistry } from "./peers/session-registry.ts";
+import { SubscriptionBarrier } from "./peers/subscription-barrier.ts";
+import { SubscriptionDirectory } from "./peers/subscription-directory.ts";
 import { refuseCluster } from "./peers/tree-format.ts";
-import { Stalls } from "./publish/back-pressure.ts";
+import { BackPressure } from "./publish/back-pressure.ts";
 import { Fanout } from "./publish/fanout.ts";
-import { Publishing } from "./publish/handle-publish.ts";
+import { PublishHandler } from "./publish/handle-publish.ts";
 import { Regrouping } from "./publish/regrouping.ts";
-import { Retaining } from "./publish/retained-store.ts";
-import { Sys } from "./sys-topics.ts";
+import { RetainedStore } from "./publish/retained-store.ts";
+import { SysTopics } from "./sys-topics.ts";
 
 export interface Doors {
   readonly options: BrokerOptions;
@@ -85,9 +85,9 @@ export class Broker {
   readonly #connections = new Set<Connection>();
   readonly #inbound: Inbound;
   readonly #sessions: Sessions;
-  readonly #admitting: Admitting;
-  readonly #stalls: Stalls;
-  readonly #backpressure: Backpressure;
+  readonly #admission: Admission;
+  readonly #backPressure: BackPressure;
+  readonly #storeBackPressure: StoreBackPressure;
   readonly #wills: Wills;
   readonly #links: Links;
   readonly #leaving: Drain;
@@ -104,13 +104,13 @@ export class Broker {
     });
     const journal = new Journal(coordinator, clock);
     const strangers = new Strangers({ clock, log });
-    const banking = new Banking(
+    const bankAccount = new BankAccount(
       options,
       new Accounts(coordinator, (path) => strangers.note(path, "is no account of the bank")),
     );
     journal.onObstacle = ({ code, path }) => strangers.note(path, `is in the way of a commit: ${code}`);
-    const slips = new Slips({ coordinator, journal, ledger: banking, reader: strangers });
-    const mail = new Mail({ journal, ledger: banking, slips, epoch });
+    const slips = new Slips({ coordinator, journal, ledger: bankAccount, reader: strangers });
+    const mail = new Mail({ journal, ledger: bankAccount, slips, epoch });
     const timers = new Timers();
     this.context = {
       ...doors,
@@ -122,13 +122,13 @@ export class Broker {
       slips,
       strangers,
       settlements: new Settlements({ mail, journal, timers, settleAfterMs: options.settleAfter }),
-      banking,
+      bankAccount,
       timers,
       metrics: new Metrics(),
       router: new Router(),
       retained: new RetainedMessages(),
-      clients: new Map(),
-      elsewhere: new Map(),
+      localSessions: new Map(),
+      remoteSessions: new Map(),
       peers: new Map(),
       self: { epoch, isJoining: false, isFenced: false, isDraining: false, format: formats.oldest, orphansUntil: 0 },
       evict: (client) => this.#sessions.evict(client),
@@ -140,7 +140,7 @@ export class Broker {
     const cluster = new Cluster(context, facts);
     const links = new Links(context, cluster);
     const membership = new Membership(context, cluster);
-    banking.begin(context, {
+    bankAccount.begin(context, {
       tell: (branch, paths) => {
         const peer = context.peers.get(branch);
         // Who is not there counts anew when it comes.
@@ -151,40 +151,40 @@ export class Broker {
       },
     });
     const interest = new Interest(context);
-    const directory = new Directory(context, { membership, interest });
-    const hosting = new Hosting(context, { links, membership });
-    const fences = new Fences(context, { links, membership, directory });
+    const directory = new SubscriptionDirectory(context, { membership, interest });
+    const registry = new SessionRegistry(context, { links, membership });
+    const barrier = new SubscriptionBarrier(context, { links, membership, directory });
     const forwarding = new Forwarding(context, { resume, idle: (session) => directory.forget(session) });
     directory.onAdopted = (remote) => forwarding.moveToMailbox(remote);
     directory.onReleased = (remote) => forwarding.waitForMailbox(remote);
-    const stalls = new Stalls(context.timers, () => doors.clock.now(), {
+    const backPressure = new BackPressure(context.timers, () => doors.clock.now(), {
       resume: (held, reason) => (held instanceof Peer ? links.say(held, { say: "go" }) : resume(held, reason)),
       holdPeer: (peer) => links.say(peer, { say: "hold" }),
     });
-    const fanout = new Fanout(context, stalls, forwarding);
+    const fanout = new Fanout(context, backPressure, forwarding);
     const regrouping = new Regrouping(context, { fanout, forwarding });
-    const retaining = new Retaining(context, new LevelSweep(context));
-    const backpressure = new Backpressure({ journal, coordinator }, resume);
-    const publishing = new Publishing(context, { fanout, retaining, backpressure, resume });
+    const retainedStore = new RetainedStore(context, new LevelSweep(context));
+    const storeBackPressure = new StoreBackPressure({ journal, coordinator }, resume);
+    const publishHandler = new PublishHandler(context, { fanout, retainedStore, storeBackPressure, resume });
     const publishers = new Publishers(context);
-    const wills = new Wills(context, publishing);
+    const wills = new Wills(context, publishHandler);
     const drops = new MailDrops(context);
-    const sessions = new Sessions(context, { regrouping, stalls, wills, directory, interest, hosting, drops });
-    const admitting = new Admitting(context, sessions);
-    const isObtaining = (clientId: string): boolean => connecting.isObtaining(clientId);
+    const sessions = new Sessions(context, { regrouping, backPressure, wills, directory, interest, registry, drops });
+    const admission = new Admission(context, sessions);
+    const isObtaining = (clientId: string): boolean => connectHandler.isObtaining(clientId);
     const orphanedWills = new OrphanedWills(context, { membership, wills, isObtaining });
-    const connecting = new Connecting(context, {
+    const connectHandler = new ConnectHandler(context, {
       sessions,
-      admitting,
+      admission,
       wills,
       orphanedWills,
-      hosting,
+      registry,
       directory,
       drops,
-      backpressure,
+      storeBackPressure,
       resume,
     });
-    const whenConnected = (clientId: string, go: () => void): void => connecting.whenConnected(clientId, go);
+    const whenConnected = (clientId: string, go: () => void): void => connectHandler.whenConnected(clientId, go);
     const takeOver = new TakeOver(context, {
       links,
       membership,
@@ -194,17 +194,17 @@ export class Broker {
       orphanedWills,
       whenConnected,
     });
-    connecting.takeOver = takeOver;
-    const subscribing = new Subscribing(context, { interest, fences, drops, retaining });
-    const arriving = new Arriving(context, { fanout, hosting });
+    connectHandler.takeOver = takeOver;
+    const subscribeHandler = new SubscribeHandler(context, { interest, barrier, drops, retainedStore });
+    const arriving = new Arriving(context, { fanout, registry });
     const adoption = new Adoption(context, { membership, directory, sessions, orphanedWills, isObtaining });
     cluster.begin({
       adoption,
       arriving,
       directory,
-      fences,
+      barrier,
       forwarding,
-      hosting,
+      registry,
       interest,
       leftovers: new Leftovers(context, { membership, publishers }),
       links,
@@ -216,34 +216,34 @@ export class Broker {
       wills,
     });
     this.#inbound = new Inbound(context, {
-      connecting,
-      admitting,
-      publishing,
-      subscribing,
+      connectHandler,
+      admission,
+      publishHandler,
+      subscribeHandler,
       sessions,
       fanout,
-      stalls,
-      backpressure,
+      backPressure,
+      storeBackPressure,
     });
-    this.#admitting = admitting;
+    this.#admission = admission;
     this.#sessions = sessions;
-    this.#stalls = stalls;
-    this.#backpressure = backpressure;
+    this.#backPressure = backPressure;
+    this.#storeBackPressure = storeBackPressure;
     this.#wills = wills;
     this.#links = links;
     this.#leaving = new Drain(context, { membership, sessions, connections: this.#connections });
     this.#cluster = cluster;
-    const sys = new Sys(context, fanout);
+    const sys = new SysTopics(context, fanout);
     this.#start = async () => {
       await directory.start();
-      await retaining.start();
+      await retainedStore.start();
       await membership.start();
-      await banking.start();
+      await bankAccount.start();
       await drops.start();
       await adoption.adopt();
       sys.start();
     };
-    new Teller(context, { membership, retaining, drops });
+    new Sweeper(context, { membership, retainedStore, drops });
   }
 
   /** Joins the tree and recovers what an earlier life has left. Rejects with `OperatingError`. */
@@ -296,7 +296,7 @@ export class Broker {
       case "tick":
         return this.#tick();
       case "accessChanged":
-        return this.#admitting.reloaded();
+        return this.#admission.reloaded();
       case "drain":
         return this.#drainAway(event.done);
       case "shutdown":
@@ -336,27 +336,27 @@ export class Broker {
       this.#sessions.lose(connection, "no CONNECT in time");
     });
     timers.set(connection.timer, clock.now() + connectDeadlineMs);
-    if (this.#admitting.arrived(connection)) return;
+    if (this.#admission.arrived(connection)) return;
     this.#sessions.lose(connection, "turned away");
     connection.transport.abort();
   }
 
   #drain(connection: Connection): void {
     connection.writer.drained();
-    this.#stalls.drained(connection);
+    this.#backPressure.drained(connection);
     connection.client?.pump();
   }
 
   #close(connection: Connection, why: string | undefined): void {
     this.#connections.delete(connection);
-    this.#admitting.left(connection);
+    this.#admission.left(connection);
     if (this.#mustGoOn(connection)) {
       connection.ended = true;
       connection.writer.close();
       this.context.metrics.connections--;
       return;
     }
-    this.#backpressure.forget(connection);
+    this.#storeBackPressure.forget(connection);
     this.#sessions.lose(connection, why ?? "closed by the client");
   }
 
@@ -365,7 +365,7 @@ export class Broker {
     const { phase } = connection.channel;
     if (!connection.isHeld || !connection.framer.pending) return false;
     // Nobody waits any more for the answer to a CONNECT that the store has not heard of.
-    return phase === "open" || (phase === "connecting" && !this.#backpressure.isWaiting(connection));
+    return phase === "open" || (phase === "connecting" && !this.#storeBackPressure.isWaiting(connection));
   }
 
   #tick(): void {

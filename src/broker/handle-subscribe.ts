@@ -3,33 +3,36 @@ import { ProtocolError } from "../base/errors.ts";
 import { subscriberPath } from "../coordinator/paths.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { encodeSubscription } from "../mail/records.ts";
-import { checkOf } from "../mail/slips.ts";
+import { fence } from "../mail/slips.ts";
 import { encodeControl, type Packet, type SubscribePacket, type UnsubscribePacket } from "../mqtt/control.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { parseFilter } from "../mqtt/topic.ts";
 import { fullDiskWords } from "./core/full-disk.ts";
 import type { Connection } from "./delivery/connection.ts";
-import type { Client } from "./delivery/local-session.ts";
+import type { LocalSession } from "./delivery/local-session.ts";
 import type { MailDrops } from "./drops/mail-drops.ts";
 import type { Context } from "./peers/cluster-context.ts";
 import type { Interest } from "./peers/interest.ts";
-import type { Fences } from "./peers/subscription-barrier.ts";
-import type { Retaining } from "./publish/retained-store.ts";
+import type { SubscriptionBarrier } from "./peers/subscription-barrier.ts";
+import type { RetainedStore } from "./publish/retained-store.ts";
 
-export class Subscribing {
+export class SubscribeHandler {
   readonly #context: Context;
   readonly #interest: Interest;
-  readonly #fences: Fences;
+  readonly #barrier: SubscriptionBarrier;
   readonly #drops: MailDrops;
-  readonly #retaining: Retaining;
+  readonly #retainedStore: RetainedStore;
 
-  constructor(context: Context, parts: { interest: Interest; fences: Fences; drops: MailDrops; retaining: Retaining }) {
+  constructor(
+    context: Context,
+    parts: { interest: Interest; barrier: SubscriptionBarrier; drops: MailDrops; retainedStore: RetainedStore },
+  ) {
     this.#context = context;
-    this.#retaining = parts.retaining;
+    this.#retainedStore = parts.retainedStore;
     this.#drops = parts.drops;
     this.#interest = parts.interest;
-    this.#fences = parts.fences;
+    this.#barrier = parts.barrier;
   }
 
   subscribe(connection: Connection, packet: SubscribePacket): void {
@@ -72,7 +75,7 @@ export class Subscribing {
     };
     const isOwed = taken.some(({ isOwedRetained }) => isOwedRetained);
     // What follows SUBACK is what others have been acknowledged by then, and not what was held here a moment ago.
-    const before = isOwed ? (go: () => void): void => this.#retaining.caughtUp(go) : undefined;
+    const before = isOwed ? (go: () => void): void => this.#retainedStore.caughtUp(go) : undefined;
     this.#answer(
       connection,
       operations,
@@ -82,7 +85,7 @@ export class Subscribing {
   }
 
   /** The disk of the store is full, and a new subscription would have to be written. */
-  #lacksRoomFor({ mailbox }: Client, text: string): boolean {
+  #lacksRoomFor({ mailbox }: LocalSession, text: string): boolean {
     return this.#context.coordinator.isFull === true && (mailbox !== undefined || !this.#interest.announces(text));
   }
 
@@ -122,10 +125,10 @@ export class Subscribing {
       });
     const client = connection.client!;
     // Another subscriber here may have announced the filter a moment ago: its commit counts for this one too.
-    if (operations.length === 0) return this.#context.journal.settled(() => this.#fences.passed(send));
+    if (operations.length === 0) return this.#context.journal.drained(() => this.#barrier.passed(send));
     this.#context.journal.commitAll(operations, {
-      guard: client.mailbox === undefined ? undefined : checkOf(client.owned),
-      done: (_, zxid) => this.#fences.pass(zxid, send),
+      guard: client.mailbox === undefined ? undefined : fence(client.fencingToken),
+      done: (_, zxid) => this.#barrier.pass(zxid, send),
       refused: () => this.#context.evict(client),
     });
   }
@@ -168,7 +171,7 @@ function wantsRetained({ filter, retainHandling }: Subscription, before: Subscri
 }
 
 function storeOperation(
-  client: Client,
+  client: LocalSession,
   subscription: Subscription,
   before: Subscription | undefined,
 ): JournalOperation {

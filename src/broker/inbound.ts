@@ -13,26 +13,26 @@ import { malformed } from "../mqtt/properties.ts";
 import { Publish, parsePublish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { checkHeaderFlags } from "../mqtt/validate.ts";
-import type { Admitting } from "./connect/admission.ts";
+import type { Admission } from "./connect/admission.ts";
 import type { Sessions } from "./connect/connection-end.ts";
-import type { Connecting } from "./connect/handle-connect.ts";
-import { type Connection, Hold, type Meter } from "./delivery/connection.ts";
-import type { Backpressure } from "./delivery/store-back-pressure.ts";
-import type { Subscribing } from "./handle-subscribe.ts";
+import type { ConnectHandler } from "./connect/handle-connect.ts";
+import { type Connection, type Meter, PauseReason } from "./delivery/connection.ts";
+import type { StoreBackPressure } from "./delivery/store-back-pressure.ts";
+import type { SubscribeHandler } from "./handle-subscribe.ts";
 import type { ClusterRoute, Context } from "./peers/cluster-context.ts";
-import type { Stalls } from "./publish/back-pressure.ts";
+import type { BackPressure } from "./publish/back-pressure.ts";
 import { emptyRun, type Fanout, isOwnTopic, type Run } from "./publish/fanout.ts";
-import type { Publishing } from "./publish/handle-publish.ts";
+import type { PublishHandler } from "./publish/handle-publish.ts";
 
 export interface Flows {
-  readonly connecting: Connecting;
-  readonly admitting: Admitting;
-  readonly publishing: Publishing;
-  readonly subscribing: Subscribing;
+  readonly connectHandler: ConnectHandler;
+  readonly admission: Admission;
+  readonly publishHandler: PublishHandler;
+  readonly subscribeHandler: SubscribeHandler;
   readonly sessions: Sessions;
   readonly fanout: Fanout;
-  readonly stalls: Stalls;
-  readonly backpressure: Backpressure;
+  readonly backPressure: BackPressure;
+  readonly storeBackPressure: StoreBackPressure;
 }
 
 export class Inbound {
@@ -53,7 +53,7 @@ export class Inbound {
     this.#context.metrics.bytesReceived += bytes.length;
     connection.lastReceivedAt = this.#context.clock.now();
     connection.framer.feed(bytes);
-    if (this.#flows.stalls.holdIfBehind(connection)) return;
+    if (this.#flows.backPressure.holdIfBehind(connection)) return;
     this.#context.turn.begin();
     try {
       this.process(connection);
@@ -94,7 +94,7 @@ export class Inbound {
           this.#copyRun(connection);
           this.#receiveOther(connection, firstByte);
           // Subscriptions, acks: most of what else a client says is written down.
-          if (channel.phase === "open") this.#flows.backpressure.hold(connection);
+          if (channel.phase === "open") this.#flows.storeBackPressure.hold(connection);
         }
       }
     } finally {
@@ -115,18 +115,18 @@ export class Inbound {
     if (connection.meter !== undefined) this.#measure(connection, connection.meter, end - start);
     if (route !== connection.allowed && !this.#isAllowed(connection, route)) {
       this.#copyRun(connection);
-      return this.#flows.publishing.forbid(connection, publish);
+      return this.#flows.publishHandler.forbid(connection, publish);
     }
     if (publish.qos > 0 || publish.retain) {
       if (publish.qos === 1) this.#context.metrics.receivedQoS1++;
       else if (publish.qos === 2) this.#context.metrics.receivedQoS2++;
       if (publish.qos === 1 && !publish.retain && publish.verbatim && end - start < linkRunBytesMax) {
         if (this.#flows.fanout.takesBundles(route))
-          return this.#flows.publishing.gather(connection, publish, route, start);
+          return this.#flows.publishHandler.gather(connection, publish, route, start);
       }
       this.#copyRun(connection);
       if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
-      return this.#flows.publishing.receive(connection, publish, route);
+      return this.#flows.publishHandler.receive(connection, publish, route);
     }
     const run = this.#run;
     if (publish.verbatim && run.count > 0 && run.route === route && run.end === start && run.bytes === bytes) {
@@ -147,7 +147,7 @@ export class Inbound {
       return;
     }
     if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
-    if (route.isMailDrop) return this.#flows.publishing.receive(connection, publish, route);
+    if (route.isMailDrop) return this.#flows.publishHandler.receive(connection, publish, route);
     if (!isOwnTopic(route.topic)) this.#flows.fanout.live(publish, route, connection);
   }
 
@@ -162,10 +162,10 @@ export class Inbound {
     const { clock, timers, metrics } = this.#context;
     const now = clock.now();
     const wait = Math.max(messages?.take(1, now) ?? 0, bytes?.take(count, now) ?? 0);
-    if (wait === 0 || connection.isHeldBy(Hold.rate)) return;
+    if (wait === 0 || connection.isHeldBy(PauseReason.rate)) return;
     metrics.slowedDown++;
-    connection.hold(Hold.rate);
-    timers.set(new Timer(() => this.resume(connection, Hold.rate)), now + wait);
+    connection.hold(PauseReason.rate);
+    timers.set(new Timer(() => this.resume(connection, PauseReason.rate)), now + wait);
   }
 
   #routeOf(connection: Connection, publish: Publish): ClusterRoute {
@@ -191,7 +191,7 @@ export class Inbound {
   }
 
   #copyRun(connection: Connection): void {
-    this.#flows.publishing.flush(connection);
+    this.#flows.publishHandler.flush(connection);
     const run = this.#run;
     if (run.count === 0) return;
     this.#flows.fanout.copyRun(run, connection);
@@ -204,7 +204,7 @@ export class Inbound {
     const type = firstByte >> 4;
     if (channel.phase === "new") {
       if (type !== PacketType.connect) throw new ProtocolError(Reason.protocolError, "the first packet is not CONNECT"); // [MQTT-3.1.0-1]
-      return this.#flows.connecting.receive(connection, framer);
+      return this.#flows.connectHandler.receive(connection, framer);
     }
     if (type >= PacketType.puback && type <= PacketType.pubcomp && channel.phase === "open")
       return this.#receiveAck(connection, firstByte);
@@ -218,15 +218,15 @@ export class Inbound {
     }
     switch (packet.cmd) {
       case "subscribe":
-        return this.#flows.subscribing.subscribe(connection, packet);
+        return this.#flows.subscribeHandler.subscribe(connection, packet);
       case "unsubscribe":
-        return this.#flows.subscribing.unsubscribe(connection, packet);
+        return this.#flows.subscribeHandler.unsubscribe(connection, packet);
       case "pingreq":
         return connection.send(pingrespBytes);
       case "disconnect":
         return this.#flows.sessions.leave(connection, packet);
       case "auth":
-        return this.#flows.admitting.auth(connection, packet);
+        return this.#flows.admission.auth(connection, packet);
     }
   }
 
@@ -235,7 +235,7 @@ export class Inbound {
     const type = firstByte >> 4;
     checkHeaderFlags(firstByte);
     const packetId = parseAck(framer.bytes, framer.body, framer.end, { type, version: channel.version });
-    if (type === PacketType.pubrel) return this.#flows.publishing.release(connection, packetId);
+    if (type === PacketType.pubrel) return this.#flows.publishHandler.release(connection, packetId);
     connection.client!.acknowledge(type, packetId, ackReason(framer.bytes, framer.body, framer.end));
   }
 }

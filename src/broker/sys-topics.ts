@@ -16,7 +16,7 @@ const holdersShown = 10;
 /** In minutes. */
 const windows = [1, 5, 15];
 
-export class Sys {
+export class SysTopics {
   readonly #context: Context;
   readonly #fanout: Fanout;
   readonly #startedAt: number;
@@ -73,15 +73,16 @@ export class Sys {
   }
 
   #values(now: number): [string, string | number][] {
-    const { metrics, clients, retained, router, turn, journal, banking, coordinator, peers, strangers } = this.#context;
-    const { account } = banking;
+    const { metrics, localSessions, retained, router, turn, journal, bankAccount, coordinator, peers, strangers } =
+      this.#context;
+    const { account } = bankAccount;
     return [
       ["version", `mqttzoo ${version}`],
       ["uptime", `${Math.floor((now - this.#startedAt) / 1000)} seconds`],
       ["clients/connected", metrics.connections],
       ["clients/maximum", metrics.connectionsMaximum],
-      ["clients/total", clients.size],
-      ["clients/disconnected", Math.max(0, clients.size - metrics.connections)],
+      ["clients/total", localSessions.size],
+      ["clients/disconnected", Math.max(0, localSessions.size - metrics.connections)],
       ["connections/total", metrics.connectionsTotal],
       ["subscriptions/count", router.subscriptions],
       ["retained messages/count", retained.size],
@@ -104,18 +105,18 @@ export class Sys {
       ["publish/messages/refused", metrics.refused],
       ["store/messages/stored", metrics.stored],
       ["store/pending", journal.pendingUnits],
-      ["store/messages/count", banking.account.messages],
+      ["store/messages/count", bankAccount.account.messages],
       ["store/state", coordinator.state],
       ["store/strangers", strangers.count],
       ["links/up", [...peers.values()].filter(({ isLinked }) => isLinked).length],
       ...this.#loads(),
-      ["bank/capital", banking.capital / milli],
+      ["bank/capital", bankAccount.capital / milli],
       ["bank/granted", account.grant / milli],
       ["bank/bound", account.bound / milli],
       ["bank/free", account.free / milli],
       ["bank/messages", account.messages],
-      ["bank/pricing", JSON.stringify(banking.pricing)],
-      ["bank/vault", banking.vault / milli],
+      ["bank/pricing", JSON.stringify(bankAccount.pricing)],
+      ["bank/vault", bankAccount.vault / milli],
       ["bank/refused", metrics.refusedByBank],
       ["bank/holders", JSON.stringify(holdersOf(this.#context, holdersShown))],
       ["bytes/received", metrics.bytesReceived],

@@ -27,7 +27,7 @@ import { Inbox } from "./inbox.ts";
 import type { Message } from "./message.ts";
 import { Outbox } from "./outbox.ts";
 import { toPublish } from "./outgoing-publish.ts";
-import { type Dialer, Lifeline } from "./reconnector.ts";
+import { type Dialer, Reconnector } from "./reconnector.ts";
 import { type Answer, type RequestOptions, Requests, Responder, type RespondOptions } from "./requests.ts";
 import { State, type StateOptions } from "./retained-state.ts";
 import { validate } from "./standard-schema.ts";
@@ -81,7 +81,7 @@ export class Client implements AsyncDisposable {
   readonly #inbox = new Inbox();
   readonly #outbox: Outbox;
   readonly #requests = new Requests(this);
-  readonly #lifeline: Lifeline;
+  readonly #reconnector: Reconnector;
   readonly #clientId: string;
   #connection: MqttConnection | undefined;
   #isFirst = true;
@@ -95,7 +95,7 @@ export class Client implements AsyncDisposable {
     this.#clientId = options.clientId ?? `mqttzoo-${systemRandom.hex(8)}`;
     const turn = new Turn(runtime.nextTurn);
     const { reconnect = {} } = options;
-    this.#lifeline = new Lifeline({
+    this.#reconnector = new Reconnector({
       addresses: target.addresses,
       dialer: dialerOf(runtime, options),
       connection: async () => ({ ...(await this.#connectionOptions(target)), turn }),
@@ -111,11 +111,11 @@ export class Client implements AsyncDisposable {
 
   /** @internal */
   start(): Promise<void> {
-    return this.#lifeline.start(this.#options.signal);
+    return this.#reconnector.start(this.#options.signal);
   }
 
   get status(): Status {
-    return this.#lifeline.status;
+    return this.#reconnector.status;
   }
 
   /** The name of the session: as given, or made up. */
@@ -224,7 +224,7 @@ export class Client implements AsyncDisposable {
       await within(this.#outbox.idle(), { ms: timeoutMs, late, signal }).catch(() => {});
     }
     this.#connection?.disconnect();
-    this.#lifeline.end(new ClientClosed("the client was ended"));
+    this.#reconnector.end(new ClientClosed("the client was ended"));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

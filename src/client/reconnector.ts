@@ -49,7 +49,7 @@ const finalReasons: ReadonlySet<number> = new Set([
   Reason.sessionTakenOver,
 ]);
 
-export class Lifeline {
+export class Reconnector {
   status: Status = { state: "connecting" };
   readonly #options: LifelineOptions;
   readonly #ending = new AbortController();

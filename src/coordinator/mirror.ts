@@ -93,7 +93,7 @@ export class Mirror {
    * Calls back when everything that was told before has been applied; after lost contact not before all has been read
    * anew, for what was missed may be what is waited for.
    */
-  settled(done: () => void): void {
+  caughtUp(done: () => void): void {
     if (!this.#isComplete) this.#waiting.push(done);
     else this.#caughtUp(() => (this.#isComplete ? done() : this.#waiting.push(done)));
   }

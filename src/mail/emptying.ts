@@ -25,7 +25,7 @@ function emptyFrom(listed: readonly Slip[], at: number, emptying: Emptying): voi
   const next = (): void => {
     if (page.length < mailPageSlips) return done();
     // A long mailbox must not fill the journal.
-    journal.settled(() => emptyFrom(listed, at + mailPageSlips, emptying));
+    journal.drained(() => emptyFrom(listed, at + mailPageSlips, emptying));
   };
   slips.readRecords(page, () => {
     const found = page.filter(({ record }) => record !== undefined);

@@ -172,7 +172,7 @@ export class Journal {
   }
 
   /** Calls back when everything that is pending now has been committed or refused. */
-  settled(done: () => void): void {
+  drained(done: () => void): void {
     if (this.#pending.size === 0) return done();
     this.#barriers.push({ upTo: this.#lastNumber, done });
   }

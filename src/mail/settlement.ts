@@ -18,7 +18,7 @@ export interface LiveRecipient {
   takenCareOf: boolean;
   draft(): SlipDraft;
   /** Its slip is committed. */
-  banked(slip: Slip): void;
+  stored(slip: Slip): void;
 }
 
 export class Settlement {
@@ -99,12 +99,12 @@ export class Settlements {
       this.#due.shift();
       if (head.isSettled) continue;
       const waiting = head.live.filter((recipient) => !recipient.takenCareOf);
-      this.bank(head, waiting);
+      this.store(head, waiting);
     }
   }
 
   /** Commits a message to the mailboxes of recipients that have not acknowledged it. */
-  bank(settlement: Settlement, recipients: readonly LiveRecipient[]): void {
+  store(settlement: Settlement, recipients: readonly LiveRecipient[]): void {
     if (recipients.length === 0) return;
     for (const recipient of recipients) recipient.takenCareOf = true;
     const drafts = recipients.map((recipient) => recipient.draft());
@@ -117,7 +117,7 @@ export class Settlements {
       this.#journal.commit(operations, () => {
         for (let index = 0; index < slips.length; index++) {
           slips[index]!.committed = true;
-          recipients[from + index]!.banked(slips[index]!);
+          recipients[from + index]!.stored(slips[index]!);
         }
         settlement.done(slips.length);
       });

@@ -48,7 +48,7 @@ export interface Slip {
 }
 
 /** The znode of a session, as this broker last set it: whoever writes in its name must find it so. */
-export interface Owned {
+export interface FencingToken {
   readonly path: string;
   version: number;
 }
@@ -62,7 +62,7 @@ export class Slips {
   readonly #ledger: Ledger;
   readonly #reader: RecordReader;
   /** To be removed as soon as their number is known. */
-  readonly #unwanted = new Map<Slip, Owned | undefined>();
+  readonly #unwanted = new Map<Slip, FencingToken | undefined>();
   readonly #search: SlipSearch;
   /** Messages whose removal is under way, by their paths. */
   readonly #removing = new Set<string>();
@@ -98,7 +98,7 @@ export class Slips {
     record.state = "sent";
     record.packetId = packetId;
     const set: JournalOperation = { kind: "set", path: slipPath(slip), data: encodeSlip(record) };
-    this.#journal.commit([checkOf(how.owned), set], how.done, how.refused);
+    this.#journal.commit([fence(how.fencingToken), set], how.done, how.refused);
   }
 
   /** Commits that the recipient has the message (PUBREC): only its packet id is still needed. */
@@ -110,21 +110,21 @@ export class Slips {
       this.#left(record, versions[2] ?? -1);
       how.done();
     };
-    this.#journal.commit([checkOf(how.owned), set, ...leaveMessage(record)], done, how.refused);
+    this.#journal.commit([fence(how.fencingToken), set, ...leaveMessage(record)], done, how.refused);
   }
 
   /**
    * Removes a slip whose recipient has the message, or will never want it, with all that is left of it. `owned`: only as long
    * as the session is this broker's; one that has begun anew numbers its slips from 0, and the name may be another one's.
    */
-  discard(slip: Slip, owned?: Owned): void {
+  discard(slip: Slip, fencingToken?: FencingToken): void {
     const record = slip.record!;
     // Its number is being found out; it is removed when that is known.
     if (slip.name === undefined) {
-      this.#unwanted.set(slip, owned);
+      this.#unwanted.set(slip, fencingToken);
       return;
     }
-    const guard = owned === undefined ? [] : [checkOf(owned)];
+    const guard = fencingToken === undefined ? [] : [fence(fencingToken)];
     const take: JournalOperation = { kind: "take", path: slipPath(slip) };
     const gone = (): void => this.numbers.left(slip.clientId);
     const others = (): void => {};
@@ -225,8 +225,8 @@ export class Slips {
   #find(slip: Slip): void {
     const found = (name: string | undefined): void => {
       slip.name = name;
-      const owned = this.#unwanted.get(slip);
-      if (this.#unwanted.delete(slip) && name !== undefined) this.discard(slip, owned);
+      const fencingToken = this.#unwanted.get(slip);
+      if (this.#unwanted.delete(slip) && name !== undefined) this.discard(slip, fencingToken);
     };
     this.#search.find({ clientId: slip.clientId, messagePath: slip.record!.messagePath, found });
   }
@@ -317,7 +317,7 @@ export class Slips {
 
 /** How something is written in a session's name. */
 export interface Settling {
-  readonly owned: Owned;
+  readonly fencingToken: FencingToken;
   readonly done: () => void;
   /** The session is another broker's. */
   readonly refused: () => void;
@@ -350,8 +350,8 @@ export function slipPath(slip: Slip): string {
 }
 
 /** Whoever has lost a session must not write in its name. */
-export function checkOf(owned: Owned): JournalOperation {
-  return { kind: "check", path: owned.path, version: () => owned.version };
+export function fence(fencingToken: FencingToken): JournalOperation {
+  return { kind: "check", path: fencingToken.path, version: () => fencingToken.version };
 }
 
 export function counterPath(messagePath: string): string {

@@ -23,7 +23,7 @@ export function administrate(question: Question, broker: Broker, token: string |
     };
   const name = decodeName(rest.join("/"));
   if (name === undefined) return text(400, "the name is not percent-encoded UTF-8\n");
-  const { log, clients, bans, clock } = broker.context;
+  const { log, localSessions, bans, clock } = broker.context;
   switch (`${question.method} ${what}`) {
     case "GET log-level":
       return text(200, `${log.level}\n`);
@@ -35,7 +35,7 @@ export function administrate(question: Question, broker: Broker, token: string |
       return text(200, `${level}\n`);
     }
     case "DELETE clients": {
-      const connection = clients.get(name)?.connection;
+      const connection = localSessions.get(name)?.connection;
       if (connection === undefined) return text(404, "no such client is connected to this broker\n");
       broker.expel(connection, Reason.administrativeAction, "an administrator has disconnected it");
       return text(200, "disconnected\n");

@@ -53,7 +53,7 @@ export class Health {
   #ready(): Check[] {
     const start = this.#start();
     if (this.#context === undefined) return [start];
-    const { coordinator, self, banking, strangers } = this.#context;
+    const { coordinator, self, bankAccount, strangers } = this.#context;
     const isConnected = coordinator.state === "CONNECTED";
     return [
       start,
@@ -73,8 +73,8 @@ export class Health {
       },
       {
         name: "bank",
-        ok: banking.account.isOpen,
-        why: banking.account.isOpen ? "the branch is open" : "the branch is being opened: nothing can be stored",
+        ok: bankAccount.account.isOpen,
+        why: bankAccount.account.isOpen ? "the branch is open" : "the branch is being opened: nothing can be stored",
       },
       {
         name: "tree",

@@ -10,7 +10,7 @@ import { type Listener, listenTcp, listenUnix } from "../net/tcp.ts";
 import { TlsIdentity } from "../net/tls.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { overWebSocket } from "../net/websocket.ts";
-import type { Files } from "./operator-files.ts";
+import type { OperatorFiles } from "./operator-files.ts";
 
 /** The ports that are listened on, also where the options said 0; -1: none. */
 export interface Ports {
@@ -54,7 +54,7 @@ export function checkDoors(options: BrokerOptions): void {
 /** Undefined: whoever comes may do everything. */
 export function openAccess(
   options: BrokerOptions,
-  files: Files,
+  files: OperatorFiles,
   { changed, warn }: { readonly changed: () => void; readonly warn: (why: string) => void },
 ): Access | undefined {
   const { passwordFile, aclFile, jwtKey, authHook } = options;
@@ -81,7 +81,7 @@ export function openAccess(
 }
 
 /** Undefined: there is no port for TLS. Throws `OperatingError`. */
-export function openIdentity(options: BrokerOptions, files: Files): TlsIdentity | undefined {
+export function openIdentity(options: BrokerOptions, files: OperatorFiles): TlsIdentity | undefined {
   if (options.tlsPort === -1 && options.wssPort === -1) return undefined;
   const { tlsCert, tlsKey, tlsCa, tlsClientCert: clientCertificates, tlsVersionMin: versionMin } = options;
   let identity: TlsIdentity | undefined;

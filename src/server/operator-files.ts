@@ -16,7 +16,7 @@ interface Followed {
   lastStamp: string;
 }
 
-export class Files {
+export class OperatorFiles {
   readonly #log: Log;
   readonly #followed: Followed[] = [];
   #timer: NodeJS.Timeout | undefined;

@@ -31,7 +31,7 @@ const plain = (value: number): readonly Sample[] => [{ value }];
 const by = (label: string, values: Record<string, number>): readonly Sample[] =>
   Object.entries(values).map(([name, value]) => ({ value, labels: { [label]: name } }));
 
-export class Exposition {
+export class PrometheusMetrics {
   readonly #registry = new Registry();
 
   constructor(context: Context, tls: TlsIdentity | undefined) {
@@ -138,14 +138,14 @@ function trafficOf({ metrics, turn }: Context): readonly Family[] {
 }
 
 function stateOf(context: Context): readonly Family[] {
-  const { metrics, clients, router, retained, peers, options, self } = context;
+  const { metrics, localSessions, router, retained, peers, options, self } = context;
   return [
     gauge("mqttzoo_info", "Version and name of the broker.", () => [
       { value: 1, labels: { version, broker: options.id } },
     ]),
     gauge("mqttzoo_connections", "Connections of clients.", () => plain(metrics.connections)),
     gauge("mqttzoo_sessions", "Sessions that this broker keeps, with or without their clients.", () =>
-      plain(clients.size),
+      plain(localSessions.size),
     ),
     gauge("mqttzoo_subscriptions", "Subscriptions that this broker routes by, of the whole cluster.", () =>
       plain(router.subscriptions),
@@ -162,7 +162,7 @@ function stateOf(context: Context): readonly Family[] {
     ),
     gauge("mqttzoo_mailbox_messages", "Messages in the mailboxes of sessions that this broker keeps.", () => {
       let messages = 0;
-      for (const { mailbox } of clients.values()) messages += mailbox?.count ?? 0;
+      for (const { mailbox } of localSessions.values()) messages += mailbox?.count ?? 0;
       return plain(messages);
     }),
     histogram("mqttzoo_event_loop_lag_seconds", "How late the event loop was, twice a second.", metrics.lag),
@@ -201,8 +201,8 @@ function doorsOf({ metrics, bans, turn }: Context, tls: TlsIdentity | undefined)
   ];
 }
 
-function storeOf({ journal, coordinator, banking, metrics, self, strangers }: Context): readonly Family[] {
-  const { account } = banking;
+function storeOf({ journal, coordinator, bankAccount, metrics, self, strangers }: Context): readonly Family[] {
+  const { account } = bankAccount;
   return [
     gauge("mqttzoo_store_connected", "1 if there is contact with the store: ZooKeeper, or the embedded one.", () =>
       plain(coordinator.state === "CONNECTED" ? 1 : 0),
@@ -225,9 +225,9 @@ function storeOf({ journal, coordinator, banking, metrics, self, strangers }: Co
       plain(metrics.stored),
     ),
     gauge("mqttzoo_bank_capital_credits", "The bank's capital, as far as this broker knows.", () =>
-      plain(banking.capital / milli),
+      plain(bankAccount.capital / milli),
     ),
-    gauge("mqttzoo_bank_vault_credits", "What nobody needs now.", () => plain(banking.vault / milli)),
+    gauge("mqttzoo_bank_vault_credits", "What nobody needs now.", () => plain(bankAccount.vault / milli)),
     gauge("mqttzoo_bank_granted_credits", "What this broker's branch has been granted.", () =>
       plain(account.grant / milli),
     ),

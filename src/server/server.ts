@@ -22,8 +22,8 @@ import { administrate } from "./admin-api.ts";
 import { Health } from "./health.ts";
 import { checkDoors, type Listeners, openAccess, openIdentity, openListeners, type Ports } from "./listeners.ts";
 import { Liveness } from "./liveness.ts";
-import { Files, readKeeperFiles, readSecret } from "./operator-files.ts";
-import { openControl } from "./tool-socket.ts";
+import { OperatorFiles, readKeeperFiles, readSecret } from "./operator-files.ts";
+import { openToolSocket } from "./tool-socket.ts";
 
 export interface Server {
   /** The TCP port that is listened on, also where the options said 0; -1: none. */
@@ -54,7 +54,7 @@ export async function startServer(options: BrokerOptions, log: Log): Promise<Ser
 }
 
 async function serve(options: BrokerOptions, log: Log, { health, http }: Serving): Promise<Server> {
-  const files = new Files(log);
+  const files = new OperatorFiles(log);
   const server: { broker: Broker | undefined } = { broker: undefined };
   const identity = openIdentity(options, files);
   const access = openAccess(options, files, {
@@ -84,7 +84,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
   server.broker = broker;
   health.started(broker.context);
   http?.started(broker, identity);
-  const control = options.zk === "" ? openControl(options.data, coordinator, log) : undefined;
+  const control = options.zk === "" ? openToolSocket(options.data, coordinator, log) : undefined;
   const alarm = setAlarm(
     { nextDeadline: () => broker.nextDeadline(), tick: () => broker.handle({ kind: "tick" }) },
     systemClock,
@@ -111,7 +111,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
     control?.close();
     http?.close();
     const flushed = new Promise<void>((resolve) => {
-      const close = (): void => broker.context.journal.settled(() => coordinator.close(resolve));
+      const close = (): void => broker.context.journal.drained(() => coordinator.close(resolve));
       broker.handle({ kind: "shutdown", done: close });
     });
     await Promise.race([flushed, Bun.sleep(shutdownWaitMs)]);
@@ -142,24 +142,24 @@ interface Http {
 
 /** Probes are answered from the first moment on, metrics when the broker has started. */
 async function openHttp({ httpHost, httpPort, httpTokenFile }: BrokerOptions, health: Health): Promise<Http> {
-  const { Exposition } = await import("./prometheus.ts");
+  const { PrometheusMetrics } = await import("./prometheus.ts");
   const token = readSecret(httpTokenFile);
-  let exposition: InstanceType<typeof Exposition> | undefined;
+  let prometheus: InstanceType<typeof PrometheusMetrics> | undefined;
   let broker: Broker | undefined;
   const http = serveHttp(httpHost, httpPort, async (question) => {
     const { method, path } = question;
     const changed = broker && administrate(question, broker, token);
     if (changed !== undefined) return changed;
     if (method !== "GET" && method !== "HEAD") return { status: 405, type: "text/plain", body: "only GET\n" };
-    if (path === "/metrics" && exposition !== undefined)
-      return { status: 200, type: exposition.contentType, body: await exposition.text() };
+    if (path === "/metrics" && prometheus !== undefined)
+      return { status: 200, type: prometheus.contentType, body: await prometheus.text() };
     const missing = { status: 404, type: "text/plain", body: "there are /livez, /readyz, /startupz and /metrics\n" };
     return health.answer(path) ?? missing;
   });
   return {
     started(started, identity) {
       broker = started;
-      exposition = new Exposition(broker.context, identity);
+      prometheus = new PrometheusMetrics(broker.context, identity);
     },
     close: () => http.close(),
   };

@@ -24,7 +24,7 @@ import { Turn, Writer } from "../net/writer.ts";
 
 type Store = Pick<Coordinator, "read" | "write">;
 
-export function controlPath(folder: string): string {
+export function toolSocketPath(folder: string): string {
   return join(folder, "control.sock");
 }
 
@@ -61,8 +61,8 @@ class End {
 }
 
 /** Opens the door; without it the broker goes on, and tools are told to end it first. */
-export function openControl(folder: string, store: Store, log: Log): { close(): void } {
-  const path = controlPath(folder);
+export function openToolSocket(folder: string, store: Store, log: Log): { close(): void } {
+  const path = toolSocketPath(folder);
   const events: TransportEvents<End> = {
     opened: (transport) => new End(transport),
     received: (end, bytes) => {
@@ -115,7 +115,7 @@ export async function dialControl(folder: string): Promise<(Store & { close(): v
       for (const settle of waiting.splice(0)) settle(closed);
     },
   };
-  const end = await dialUnix(controlPath(folder), events).catch(() => undefined);
+  const end = await dialUnix(toolSocketPath(folder), events).catch(() => undefined);
   if (end === undefined) return undefined;
   const ask = (request: Request, settle: (reply: Reply) => void): void => {
     waiting.push(settle);

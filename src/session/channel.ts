@@ -2,7 +2,7 @@
 import type { ProtocolVersion } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { Sink } from "../mqtt/sink.ts";
-import { OwedAcks, type Verdict, writeVerdict } from "./owed-acks.ts";
+import { type AckOutcome, OwedAcks, writeAckOutcome } from "./owed-acks.ts";
 import { IncomingAliases, OutgoingAliases } from "./topic-aliases.ts";
 
 /**
@@ -53,18 +53,18 @@ export class Channel {
   }
 
   /** Acks at once, whatever is owed: for what is not the first answer to a publish. */
-  ackNow(sink: Sink, type: number, packetId: number, verdict: Verdict): void {
-    writeVerdict(sink, type, packetId, this.#say(verdict));
+  ackNow(sink: Sink, type: number, packetId: number, verdict: AckOutcome): void {
+    writeAckOutcome(sink, type, packetId, this.#say(verdict));
   }
 
   /** Answers a publish: now, or behind the answers that are owed already. */
-  ack(sink: Sink, type: number, packetId: number, verdict: Verdict): void {
+  ack(sink: Sink, type: number, packetId: number, verdict: AckOutcome): void {
     if (this.owedCount === 0) return this.ackNow(sink, type, packetId, verdict);
     this.#owed!.settle(this.#owed!.owe(type, [packetId], 0), this.#say(verdict), sink);
   }
 
   /** Owes an ack, or several that are settled together, and returns how to settle them. */
-  owe(sink: Sink, type: number, packetIds: readonly number[], bytes: number): (verdict: Verdict) => void {
+  owe(sink: Sink, type: number, packetIds: readonly number[], bytes: number): (verdict: AckOutcome) => void {
     this.#owed ??= new OwedAcks();
     const owed = this.#owed;
     const ack = owed.owe(type, packetIds, bytes);
@@ -74,10 +74,10 @@ export class Channel {
   }
 
   /** Before MQTT 5 there are no reasons; texts are for who wants them. */
-  #say(verdict: Verdict): Verdict {
+  #say(verdict: AckOutcome): AckOutcome {
     if (this.version < 5) return success;
     return this.wantsReasons || verdict.text === undefined ? verdict : { reason: verdict.reason };
   }
 }
 
-const success: Verdict = { reason: 0 };
+const success: AckOutcome = { reason: 0 };

@@ -41,7 +41,7 @@ export class OwedAcks {
   }
 
   /** Marks one as settled and writes all that need not wait any more. */
-  settle(ack: OwedAck, verdict: Verdict, sink: Sink): void {
+  settle(ack: OwedAck, verdict: AckOutcome, sink: Sink): void {
     ack.settled = true;
     ack.reason = verdict.reason;
     ack.text = verdict.text;
@@ -49,18 +49,18 @@ export class OwedAcks {
       this.#acks.shift();
       this.#bytes -= head.bytes;
       this.#count -= head.packetIds.length;
-      for (const packetId of head.packetIds) writeVerdict(sink, head.type, packetId, head);
+      for (const packetId of head.packetIds) writeAckOutcome(sink, head.type, packetId, head);
     }
   }
 }
 
 /** How a publish ended. */
-export interface Verdict {
+export interface AckOutcome {
   readonly reason: number;
   readonly text?: string | undefined;
 }
 
-export function writeVerdict(sink: Sink, type: number, packetId: number, { reason, text }: Verdict): void {
+export function writeAckOutcome(sink: Sink, type: number, packetId: number, { reason, text }: AckOutcome): void {
   if (text === undefined) writeAck(sink, type, packetId, reason);
   else writeAckWithText(sink, type, packetId, { reason, text });
 }

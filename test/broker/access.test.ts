@@ -158,7 +158,7 @@ test("each delivery is asked for: wildcards, retained, shared, mail, mail drops;
   await again.ping();
   // Once more through the group, of which she is the only member for that topic.
   expect(topicsOf(again).filter((topic) => topic !== "a/live")).toEqual([]);
-  const mailbox = broker.server.broker.context.clients.get("durable")!.mailbox!;
+  const mailbox = broker.server.broker.context.localSessions.get("durable")!.mailbox!;
   await eventually(() => mailbox.count <= 2, "what may not be read is not kept");
   await broker.stop();
 });

@@ -17,7 +17,7 @@ const connack = "20020000";
 async function scene() {
   const coordinator = instantCoordinator();
   const { broker, dial } = await machine(coordinator);
-  const { journal, metrics, clients } = broker.context;
+  const { journal, metrics, localSessions } = broker.context;
   const hex = (peer: ReturnType<typeof dial>): string => Buffer.from(peer.state.sent.splice(0)).toString("hex");
   const close = ({ connection }: ReturnType<typeof dial>): void =>
     broker.handle({ kind: "closed", connection, why: undefined });
@@ -30,11 +30,11 @@ async function scene() {
     coordinator.release();
     await Promise.resolve();
   };
-  return { dial, hex, close, stop, goOn, journal, metrics, clients };
+  return { dial, hex, close, stop, goOn, journal, metrics, localSessions };
 }
 
 test("a CONNECT that needs the store waits, one that does not is answered; who has gone is not waited for", async () => {
-  const { dial, hex, close, stop, goOn, journal, metrics, clients } = await scene();
+  const { dial, hex, close, stop, goOn, journal, metrics, localSessions } = await scene();
   stop();
   const devices = Array.from({ length: 100 }, (_, index) => {
     const device = dial();
@@ -51,7 +51,7 @@ test("a CONNECT that needs the store waits, one that does not is answered; who h
   expect(devices.filter(({ connection }) => connection.channel.phase === "connecting")).toHaveLength(50);
   await goOn();
   expect(devices.map(hex)).toEqual(devices.map((_, index) => (index < 50 ? "" : `${connack}9003000100`)));
-  expect(clients.size).toBe(51);
+  expect(localSessions.size).toBe(51);
   expect(journal.pendingUnits).toBe(0);
 });
 
@@ -82,7 +82,7 @@ test("units are counted, not only bytes", () => {
 
 test("a DISCONNECT that was sent before the connection closed counts, though nobody had read it", async () => {
   for (const leaves of [true, false]) {
-    const { dial, hex, close, stop, goOn, metrics, clients } = await scene();
+    const { dial, hex, close, stop, goOn, metrics, localSessions } = await scene();
     const watcher = dial();
     watcher.send(connectPlain + subscribe("0001"));
     const device = dial();
@@ -96,7 +96,7 @@ test("a DISCONNECT that was sent before the connection closed counts, though nob
     expect(metrics.connections).toBe(1);
     await goOn();
     expect(hex(watcher)).toBe(leaves ? "" : "30040001 7767".replace(" ", ""));
-    expect(clients.size).toBe(1);
+    expect(localSessions.size).toBe(1);
     expect(metrics.connections).toBe(1);
   }
 });

@@ -76,7 +76,7 @@ test("before MQTT 5 the connection is closed when no credits come back in time",
 test("credits come back when a retained message is replaced or cleared, and after a restart all is as it was", async () => {
   const first = await startBroker({ bankCapital: 10_000 });
   const publisher = await RawClient.connect(first.port, { protocolVersion: 5 });
-  const bound = (broker: TestBroker): number => broker.server.broker.context.banking.account.bound;
+  const bound = (broker: TestBroker): number => broker.server.broker.context.bankAccount.account.bound;
   for (let round = 0; round < 5; round++) await settle(publisher, "kept/a", { retain: true });
   // .04 credits for each of 1,006 bytes, in thousandths.
   expect(bound(first)).toBe(40 * 1006);
@@ -99,7 +99,7 @@ test("credits come back when a retained message is replaced or cleared, and afte
 
 test("with every subscriber at home nothing is bound in the end", async () => {
   const broker = await startBroker({ bankCapital: 1000 });
-  const { account } = broker.server.broker.context.banking;
+  const { account } = broker.server.broker.context.bankAccount;
   const subscriber = await RawClient.connect(broker.port, { clean: false, clientId: "home" });
   await subscriber.subscribe("home/x", { qos: 1 });
   const publisher = await RawClient.connect(broker.port);
@@ -116,7 +116,7 @@ test("with every subscriber at home nothing is bound in the end", async () => {
 test("a message that is dearer than what is free at hand asks the vault, however long that takes; the refusal names all there is", async () => {
   const broker = await startBroker({ bankCapital: 10_000 });
   await away(broker, "gone", "big/#");
-  const { coordinator, banking } = broker.server.broker.context;
+  const { coordinator, bankAccount } = broker.server.broker.context;
   const read = coordinator.read.bind(coordinator);
   // The store is busy: the vault answers later than anybody would hope.
   coordinator.read = (operations, done) => {
@@ -135,7 +135,7 @@ test("a message that is dearer than what is free at hand asks the vault, however
   const refused = await publish();
   expect(refused.reasonCode).toBe(0x97);
   const { balance } = readShortage(refused.properties.reasonString)!;
-  expect(balance).toBeCloseTo((banking.capital - banking.account.bound) / 1000, 0);
+  expect(balance).toBeCloseTo((bankAccount.capital - bankAccount.account.bound) / 1000, 0);
   expect(balance).toBeGreaterThan(1000);
   await eventually(
     async () => {

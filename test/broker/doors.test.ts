@@ -124,7 +124,7 @@ test("clients' certificates: required ones give the user's name, others are refu
   expect((await client.subscribeAsync(["d7/x", "d8/x"], { qos: 0 }).catch((error) => error)).message).toContain(
     "Not authorized",
   );
-  const [connected] = strict.server.broker.context.clients.values();
+  const [connected] = strict.server.broker.context.localSessions.values();
   expect(connected!.connection!.transport.address).toBe("127.0.0.1");
   await client.publishAsync("d7/x", "hi", { qos: 1 });
   expect((await client.publishAsync("d8/x", "hi", { qos: 1 }).catch((error: Error) => error)) as Error).toBeInstanceOf(

@@ -128,14 +128,14 @@ test("a session that outlives its connection goes on where it was: nothing twice
 
 test("what has outlived its time is not handed out, and its credits come back", async () => {
   const broker = await drop();
-  const { banking } = broker.server.broker.context;
+  const { bankAccount } = broker.server.broker.context;
   const publisher = await RawClient.connect(broker.port, five);
   publisher.publish("drop/brief", "gone soon", { qos: 1, messageId: 1, properties: { messageExpiryInterval: 1 } });
   await publisher.take("puback");
   publisher.publish("drop/brief", "stays", { qos: 1, messageId: 2 });
   await publisher.take("puback");
-  expect(banking.account.messages).toBe(2);
-  await eventually(() => Date.now() > 0 && banking.account.messages === 2, "both are there");
+  expect(bankAccount.account.messages).toBe(2);
+  await eventually(() => Date.now() > 0 && bankAccount.account.messages === 2, "both are there");
   const until = Date.now() + 1100;
   await eventually(() => Date.now() > until, "a second is over");
   const late = await RawClient.connect(broker.port);

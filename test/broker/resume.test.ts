@@ -32,7 +32,10 @@ async function leaveUnacknowledged(clientId: string, qos: 1 | 2, payloads: reado
   for (const payload of payloads) await publish(clientId, payload, qos, properties);
   for (const { messageId } of await first.takeMany("publish", payloads.length)) ids.push(messageId);
   first.abort();
-  await eventually(() => broker.server.broker.context.clients.get(clientId)?.connection === undefined, "it is gone");
+  await eventually(
+    () => broker.server.broker.context.localSessions.get(clientId)?.connection === undefined,
+    "it is gone",
+  );
   return ids;
 }
 

@@ -128,7 +128,7 @@ test("the publisher's ack waits for the mailbox when a connected session does no
   publisher.publish("silent", "x", { qos: 1, messageId: 1 });
   await client.take("publish");
   await publisher.take("puback");
-  expect(broker.server.broker.context.clients.get("silent")?.mailbox?.count).toBe(1);
+  expect(broker.server.broker.context.localSessions.get("silent")?.mailbox?.count).toBe(1);
 });
 
 test("take-over: the older connection is told and closed", async () => {
@@ -159,10 +159,10 @@ test("sessions expire, and their subscriptions with them", async () => {
   const client = await connect({ ...durable("mortal"), properties: { sessionExpiryInterval: 1 } });
   await client.subscribe("mortal", { qos: 1 });
   client.disconnect();
-  const { clients } = broker.server.broker.context;
+  const { localSessions } = broker.server.broker.context;
   const giveUpAt = performance.now() + 5000;
-  while (clients.has("mortal") && performance.now() < giveUpAt) await Bun.sleep(20);
-  expect(clients.has("mortal")).toBe(false);
+  while (localSessions.has("mortal") && performance.now() < giveUpAt) await Bun.sleep(20);
+  expect(localSessions.has("mortal")).toBe(false);
   const again = await connect(durable("mortal"));
   expect(again.connack.sessionPresent).toBe(false);
 });

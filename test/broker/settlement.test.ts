@@ -72,7 +72,7 @@ test("a packet id is not given anew while a slip that names it is on its way int
   expect([before > 65_000, id]).toEqual([true, 2]);
   // Now the slip is on its way out again, and id 1 free with it.
   coordinator.release();
-  expect(broker.context.clients.get("s")!.inflight.get(1)).toBeUndefined();
+  expect(broker.context.localSessions.get("s")!.inflight.get(1)).toBeUndefined();
 });
 
 test("QoS 2 is committed before it is sent, and released before PUBREL", async () => {
@@ -127,6 +127,6 @@ test("QoS 2 whose time ends while the store is asked is not sent, and its packet
   coordinator.release();
   await Promise.resolve();
   expect(hex(subscriber)).toBe("");
-  const client = broker.context.clients.get("s")!;
+  const client = broker.context.localSessions.get("s")!;
   expect(client.inflight.size).toBe(0);
 });

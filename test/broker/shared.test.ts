@@ -24,7 +24,8 @@ async function publish(topic: string, payload: string, qos: 1 | 2 = 1): Promise<
   publisher.disconnect();
 }
 
-const isAway = (clientId: string) => () => broker.server.broker.context.clients.get(clientId)?.connection === undefined;
+const isAway = (clientId: string) => () =>
+  broker.server.broker.context.localSessions.get(clientId)?.connection === undefined;
 
 /** A member with a message that it has not acknowledged, whose connection is lost; `waits`: it came when it was away. */
 async function leaveBehind(name: string, how: "in flight" | "waits", { qos = 1, expiry = 1000 } = {}): Promise<void> {
@@ -62,7 +63,7 @@ test.each(cases)("a session that ends by %s: what is %s goes to a connected memb
   expect([message.payload.toString(), message.qos]).toEqual(["kept", 1]);
   other.send({ cmd: "puback", messageId: message.messageId });
   // It was stored once, and is gone.
-  await eventually(() => broker.server.broker.context.banking.account.bound === 0, "nothing is left of it");
+  await eventually(() => broker.server.broker.context.bankAccount.account.bound === 0, "nothing is left of it");
 });
 
 test.each([1, 2] as const)(
@@ -70,7 +71,7 @@ test.each([1, 2] as const)(
   async (qos) => {
     const name = `away-${qos}`;
     await leaveBehind(name, "waits", { qos });
-    const { account } = broker.server.broker.context.banking;
+    const { account } = broker.server.broker.context.bankAccount;
     const bound = account.bound;
     const other = await connect(lasting(`${name}-other`));
     await other.subscribe(`$share/g/${name}`, { qos: 2 });
@@ -139,6 +140,6 @@ test("what was stored for an ordinary subscription, or another group, goes with 
 test("the last member's message goes with it", async () => {
   await leaveBehind("last", "waits");
   (await connect({ ...lasting("last"), clean: true })).disconnect();
-  const { account } = broker.server.broker.context.banking;
+  const { account } = broker.server.broker.context.bankAccount;
   await eventually(() => account.holders(10).every(({ path }) => !path.includes("last")), "nothing is left of it");
 });

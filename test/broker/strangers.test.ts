@@ -39,7 +39,7 @@ test("an ephemeral znode where levels should be refuses what would be below it, 
 test("a bank that is not ours: nothing is stored, all else goes on, until it is put right", async () => {
   const first = await startBroker();
   const set = (text: string): WriteOperation => ({ kind: "set", path: "/bank", data: encodeUtf8(text), version: -1 });
-  const capital = first.server.broker.context.banking.capital;
+  const capital = first.server.broker.context.bankAccount.capital;
   expect(await write(storeOf(first), set("junk"))).toBeUndefined();
   const broker = await first.restart();
   const subscriber = await RawClient.connect(broker.port);

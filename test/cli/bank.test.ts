@@ -242,7 +242,7 @@ test("a damaged account is named, spreads nowhere, and is mended; amounts that a
   const refused = await bank("withdraw", tooMuch, ...where);
   expect(refused.code).not.toBe(0);
   expect(refused.err).toMatch(/^mqttzoo: the vault holds [\d.]+ credits/);
-  const { coordinator, banking } = cluster.brokers[0]!.broker.context;
+  const { coordinator, bankAccount } = cluster.brokers[0]!.broker.context;
   const spoilt: WriteOperation = {
     kind: "set",
     path: "/bank",
@@ -250,7 +250,7 @@ test("a damaged account is named, spreads nowhere, and is mended; amounts that a
     version: -1,
   };
   await new Promise<void>((done) => coordinator.write([spoilt], () => done()));
-  await eventually(() => banking.capital === 0, "the broker sees it", 10_000);
+  await eventually(() => bankAccount.capital === 0, "the broker sees it", 10_000);
   const said = await bank("audit", ...where);
   expect([said.code === 0, said.out]).toEqual([false, expect.stringContaining('"mqttzoo bank repair" mends it')]);
   expect((await bank("balance", ...where)).err).toBe('mqttzoo: damaged: /bank; "mqttzoo bank audit" says more\n');
@@ -259,7 +259,7 @@ test("a damaged account is named, spreads nowhere, and is mended; amounts that a
   const [mended] = await rows("repair", "--capital", String(capital.granted), ...where);
   expect(mended.account).toBe("/bank");
   expect((await bank("audit", ...where)).out).toBe("it balances\n");
-  await eventually(() => banking.capital === capital.granted * 1000, "the broker goes on with it", 10_000);
+  await eventually(() => bankAccount.capital === capital.granted * 1000, "the broker goes on with it", 10_000);
   const [taken] = await rows("withdraw", tooMuch, "--force", ...where);
   expect(taken.changed).toBeLessThanOrEqual(0);
   expect((await bank("audit", ...where)).out).toBe("it balances\n");

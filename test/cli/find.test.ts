@@ -22,7 +22,8 @@ test("--zk: a broker is found, and another one when it has gone; no cluster is s
     await eventually(publish, `${text} is heard`, 20_000);
   };
   await hears("one");
-  const hosts = (server: (typeof cluster.brokers)[number]): boolean => server.broker.context.clients.has("finder");
+  const hosts = (server: (typeof cluster.brokers)[number]): boolean =>
+    server.broker.context.localSessions.has("finder");
   const first = cluster.brokers.find(hosts)!;
   await first.stop();
   await hears("two");
@@ -60,7 +61,7 @@ test("pub -l goes on at another broker when one dies: every line arrives, in ord
   };
   write(0, 20);
   while (seen.length < 20) await hear();
-  expect(a!.broker.context.clients.has("lines")).toBe(true);
+  expect(a!.broker.context.localSessions.has("lines")).toBe(true);
   await a!.stop();
   write(20, 40);
   child.stdin.end();

@@ -44,7 +44,7 @@ test("without a file brokers make a secret and keep it in the tree; one with ano
 
 test("a stranger at the link port is not believed, whatever it says", async () => {
   const cluster = await startCluster(["a", "b"]);
-  const { options, metrics, clients } = cluster.brokers[0]!.broker.context;
+  const { options, metrics, localSessions } = cluster.brokers[0]!.broker.context;
   const port = options.linkPort;
   const publish = Buffer.from([0x30, 5, 0, 1, 0x61, 0x68, 0x69]);
   const forged: Uint8Array[] = [
@@ -70,7 +70,7 @@ test("a stranger at the link port is not believed, whatever it says", async () =
   expect(performance.now() - dialledAt).toBeLessThan(1500);
   await subscriber.ping();
   expect(subscriber.packets).toEqual([]);
-  expect([metrics.arrived, clients.size, linked(cluster.brokers[0]!.broker)]).toEqual([0, 1, 1]);
+  expect([metrics.arrived, localSessions.size, linked(cluster.brokers[0]!.broker)]).toEqual([0, 1, 1]);
   await cluster.stop();
 }, 30_000);
 

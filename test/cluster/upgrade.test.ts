@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { audit } from "../../src/audit/audit.ts";
-import { takePicture } from "../../src/audit/snapshot.ts";
+import { takeSnapshot } from "../../src/audit/snapshot.ts";
 import { sweepMs } from "../../src/base/limits.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
 import { PlainStore } from "../../src/zookeeper/plain-store.ts";
@@ -156,7 +156,7 @@ async function bankIsRight(): Promise<string[]> {
   // The tree changes while it is read: what is wrong must be wrong every time.
   let found: string[] | undefined;
   for (let look = 0; look < 5 && found?.length !== 0; look++) {
-    const now = audit((await takePicture(new PlainStore(zookeeper), Date.now()))!, { graceMs: 2 * sweepMs });
+    const now = audit((await takeSnapshot(new PlainStore(zookeeper), Date.now()))!, { graceMs: 2 * sweepMs });
     found = found?.filter((what) => now.includes(what)) ?? now;
   }
   await zookeeper.close();

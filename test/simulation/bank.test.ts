@@ -130,11 +130,13 @@ test("a message that costs most of the capital is paid from the vault and from w
     reader.isAway = true;
     reader.leave();
     await world.pass(5000);
-    const { banking } = world.node("f").broker!.context;
-    const others = ids.slice(0, -1).reduce((sum, id) => sum + world.node(id).broker!.context.banking.account.free, 0);
+    const { bankAccount } = world.node("f").broker!.context;
+    const others = ids
+      .slice(0, -1)
+      .reduce((sum, id) => sum + world.node(id).broker!.context.bankAccount.account.free, 0);
     // 8,100 to 8,200 credits: more than the vault has and is free here together.
     const payload = "x".repeat(202_000);
-    expect(banking.vault + banking.account.free).toBeLessThan(8_080_000);
+    expect(bankAccount.vault + bankAccount.account.free).toBeLessThan(8_080_000);
     expect(others).toBeGreaterThan(2_000_000);
     let reason: number | undefined;
     publisher.client!.publish("dear/x", payload, { qos: 1 }).then(

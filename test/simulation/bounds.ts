@@ -7,17 +7,17 @@ export function hoards(world: World, clients: number): string[] {
   for (const { id, broker } of world.nodes.values()) {
     if (broker === undefined) continue;
     const { context } = broker;
-    const online = [...context.clients.values()].filter(({ connection }) => connection !== undefined).length;
+    const online = [...context.localSessions.values()].filter(({ connection }) => connection !== undefined).length;
     const sizes: readonly (readonly [what: string, size: number, most: number])[] = [
-      ["sessions", context.clients.size, clients],
-      ["sessions elsewhere", context.elsewhere.size, clients],
+      ["sessions", context.localSessions.size, clients],
+      ["sessions elsewhere", context.remoteSessions.size, clients],
       ["other brokers", context.peers.size, world.nodes.size - 1],
       ["connections", context.metrics.connections, online],
       ["units of the journal", context.journal.pendingUnits, 0],
     ];
     for (const [what, size, most] of sizes)
       if (size > most) wrong.push(`${id} remembers ${size} ${what}; ${most} are there`);
-    for (const client of context.clients.values())
+    for (const client of context.localSessions.values())
       if (client.inflight.size > 0)
         wrong.push(`${id} has ${client.inflight.size} in flight to ${client.session.clientId}`);
     for (const peer of context.peers.values())

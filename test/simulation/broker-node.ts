@@ -205,7 +205,7 @@ export class BrokerNode {
     };
     const done = (): void => {
       this.#do(() => {
-        const close = (): void => broker.context.journal.settled(() => broker.context.coordinator.close(end));
+        const close = (): void => broker.context.journal.drained(() => broker.context.coordinator.close(end));
         broker.handle({ kind: "shutdown", done: close });
         this.#world.after(shutdownWaitMs, end);
       }, life);

@@ -1,7 +1,7 @@
 /** What must hold when the simulated world has come to rest, besides what the history says. */
 
-import { audit, boundBy, type Picture } from "../../src/audit/audit.ts";
-import { takePicture } from "../../src/audit/snapshot.ts";
+import { audit, boundBy, type Snapshot } from "../../src/audit/audit.ts";
+import { takeSnapshot } from "../../src/audit/snapshot.ts";
 import { decodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { sweepMs } from "../../src/base/limits.ts";
 import type { Store } from "../../src/coordinator/mirror.ts";
@@ -65,7 +65,7 @@ export function wrongOwners(world: World): string[] {
   const wrong: string[] = [];
   const homes = new Map<string, string>();
   for (const { id, broker } of world.nodes.values()) {
-    for (const [clientId, client] of broker?.context.clients ?? []) {
+    for (const [clientId, client] of broker?.context.localSessions ?? []) {
       if (client.connection === undefined) continue;
       if (homes.has(clientId)) wrong.push(`${clientId} is connected to ${homes.get(clientId)} and ${id}`);
       homes.set(clientId, id);
@@ -86,11 +86,11 @@ export function unsettled(world: World): string[] {
   const wrong: string[] = [];
   for (const { id, broker } of world.nodes.values()) {
     if (broker === undefined) continue;
-    const { journal, peers, elsewhere } = broker.context;
+    const { journal, peers, remoteSessions } = broker.context;
     if (journal.pendingUnits > 0) wrong.push(`${id}: ${journal.pendingUnits} commits are pending`);
     for (const peer of peers.values())
       if (peer.pending.size > 0) wrong.push(`${id}: ${peer.pending.size} deliveries to ${peer.id} are pending`);
-    for (const session of elsewhere.values()) {
+    for (const session of remoteSessions.values()) {
       const { clientId, underWay, moving } = session;
       if (underWay !== 0 || moving.length > 0)
         wrong.push(`${id}: ${underWay} messages under way to ${clientId}, ${moving.length} wait`);
@@ -123,21 +123,21 @@ export function retainedTexts(world: World, topic: string): Map<string, string |
 
 /** The bank's audit, on the tree as it is at one moment. */
 export async function overdrawn(world: World): Promise<string[]> {
-  const picture = await pictureOf(world);
-  return picture === undefined ? [] : audit(picture, { graceMs: 2 * sweepMs }).map((what) => `audit: ${what}`);
+  const snapshot = await snapshotOf(world);
+  return snapshot === undefined ? [] : audit(snapshot, { graceMs: 2 * sweepMs }).map((what) => `audit: ${what}`);
 }
 
 /** No credit is lost for good: what a branch takes for bound is bound by its messages, to the milli-credit. */
 export async function lostCredits(world: World): Promise<string[]> {
-  const picture = await pictureOf(world);
-  const bound = boundBy(picture?.messages ?? []);
+  const snapshot = await snapshotOf(world);
+  const bound = boundBy(snapshot?.messages ?? []);
   const wrong: string[] = [];
   for (const { id, broker } of world.nodes.values()) {
-    const account = broker?.context.banking.account;
+    const account = broker?.context.bankAccount.account;
     if (account !== undefined && account.bound !== (bound.get(id) ?? 0))
       wrong.push(`${id} takes ${account.bound} for bound, its messages bind ${bound.get(id) ?? 0}`);
-    if (account !== undefined && account.grant !== picture?.grants.get(id))
-      wrong.push(`${id} takes ${account.grant} for its grant, the store says ${picture?.grants.get(id)}`);
+    if (account !== undefined && account.grant !== snapshot?.grants.get(id))
+      wrong.push(`${id} takes ${account.grant} for its grant, the store says ${snapshot?.grants.get(id)}`);
   }
   return wrong;
 }
@@ -158,14 +158,14 @@ export async function creditsStillLost(world: World, looksMax: number): Promise<
   return lost;
 }
 
-function pictureOf(world: World): Promise<Picture | undefined> {
+function snapshotOf(world: World): Promise<Snapshot | undefined> {
   const { tree } = world;
   const read: Store["read"] = (operations, done) =>
     done(
       undefined,
       operations.map((operation) => tree.read(operation)),
     );
-  return takePicture({ read }, wallStart + world.now());
+  return takeSnapshot({ read }, wallStart + world.now());
 }
 
 function textOf({ payloadBytes, payloadStart, payloadEnd }: Publish): string {

@@ -1,6 +1,6 @@
 /** Which format brokers write: the newest that all who live read; and a tree that is too new for this executable. */
 import { expect, test } from "bun:test";
-import { takePicture } from "../../src/audit/snapshot.ts";
+import { takeSnapshot } from "../../src/audit/snapshot.ts";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { formats } from "../../src/base/formats.ts";
 import { formatOf, refuseCluster } from "../../src/broker/peers/tree-format.ts";
@@ -110,7 +110,7 @@ test("a tree in a newer format is refused in words, unless who lives there can w
   ]);
   const words = `the tree is written in format ${newer}, and this executable reads 1 to ${formats.newest}: use a newer one`;
   await expect(inWorld(world, refuseCluster(store))).rejects.toThrow(words);
-  await expect(inWorld(world, takePicture(store, 0))).rejects.toThrow(words);
+  await expect(inWorld(world, takeSnapshot(store, 0))).rejects.toThrow(words);
   await join(world, store, "strict", { ...old, formats: { oldest: newer, newest: newer } });
   await expect(inWorld(world, refuseCluster(store))).rejects.toThrow(words);
   await join(world, store, "able", { ...old, formats: { oldest: formats.newest, newest: newer } });

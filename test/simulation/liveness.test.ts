@@ -22,14 +22,16 @@ test.each(stores)(
     for (const actor of [subscriber, publisher]) actor.live();
     await world.pass(5000, () => subscriber.isReady && publisher.isReady);
     const homeOf = (name: string) =>
-      [...world.nodes.values()].find(({ broker }) => broker?.context.clients.get(name)?.connection !== undefined)!;
+      [...world.nodes.values()].find(
+        ({ broker }) => broker?.context.localSessions.get(name)?.connection !== undefined,
+      )!;
     for (let hops = 0; homeOf("p") === homeOf("s") && hops < 50; hops++) {
       publisher.hop();
       await world.pass(1000, () => publisher.isReady);
     }
     expect(homeOf("p")).not.toBe(homeOf("s"));
     // What the other broker stores is not heard of.
-    const mailbox = homeOf("s").broker!.context.clients.get("s")!.mailbox!;
+    const mailbox = homeOf("s").broker!.context.localSessions.get("s")!.mailbox!;
     mailbox.hear = () => {};
     publisher.isBusy = true;
     publisher.work();

@@ -4,7 +4,7 @@
  * made good what was wrong.
  */
 
-import type { Client } from "../../src/broker/delivery/local-session.ts";
+import type { LocalSession } from "../../src/broker/delivery/local-session.ts";
 import { mailPath } from "../../src/coordinator/paths.ts";
 import type { BrokerNode } from "./broker-node.ts";
 import type { World } from "./world.ts";
@@ -15,7 +15,7 @@ const patienceMs = 8000;
 
 interface Waiting {
   readonly oldest: string;
-  readonly connection: Client["connection"];
+  readonly connection: LocalSession["connection"];
   readonly since: number;
   isTold: boolean;
 }
@@ -43,11 +43,11 @@ export class Liveness {
 
   #look(): void {
     for (const node of this.#world.nodes.values()) {
-      for (const client of node.broker?.context.clients.values() ?? []) this.#lookAt(node, client);
+      for (const client of node.broker?.context.localSessions.values() ?? []) this.#lookAt(node, client);
     }
   }
 
-  #lookAt({ id: broker, isAsleep }: BrokerNode, client: Client): void {
+  #lookAt({ id: broker, isAsleep }: BrokerNode, client: LocalSession): void {
     const { clientId } = client.session;
     const key = `${broker} ${clientId}`;
     const names = [...(this.#world.tree.nodes.get(mailPath(clientId))?.children ?? [])].sort();
@@ -69,7 +69,7 @@ export class Liveness {
 }
 
 /** True if nothing but the broker keeps it from sending: the client has room, and there is contact with the store. */
-function mayTake(client: Client): boolean {
+function mayTake(client: LocalSession): boolean {
   const { context, mailbox } = client;
   return mailbox !== undefined && client.hasRoom && context.coordinator.state === "CONNECTED" && !context.self.isFenced;
 }

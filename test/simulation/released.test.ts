@@ -39,8 +39,8 @@ async function moveAlong(seed: number): Promise<string[]> {
   await world.pass(3000);
   const due = [...world.keeper.tree.nodes.keys()].filter((path) => path.endsWith("/~nomad")).length;
   return [...world.nodes.values()].flatMap(({ id, broker }) => {
-    const { clients, elsewhere } = broker!.context;
-    const held = clients.get("nomad")?.session.subscriptions ?? elsewhere.get("nomad")?.subscriptions;
+    const { localSessions, remoteSessions } = broker!.context;
+    const held = localSessions.get("nomad")?.session.subscriptions ?? remoteSessions.get("nomad")?.subscriptions;
     return held?.size === due ? [] : [`seed ${seed}: ${id} knows ${[...(held?.keys() ?? [])]}, and there are ${due}`];
   });
 }

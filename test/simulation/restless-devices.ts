@@ -279,7 +279,7 @@ export function strayWills(world: World): string[] {
   return [...world.tree.nodes.keys()].filter((path) => {
     const [, root, id, name] = path.split("/");
     if (root !== "wills" || name === undefined) return false;
-    return world.nodes.get(id!)?.broker?.context.clients.get(name)?.connection === undefined;
+    return world.nodes.get(id!)?.broker?.context.localSessions.get(name)?.connection === undefined;
   });
 }
 

@@ -21,8 +21,8 @@ export async function churnLeavesNothing(servers: readonly Server[], devicesMax:
   for (const result of await Promise.all(played)) expect(result).toMatchObject({ devices: devicesMax, failed: 0 });
   const isRid = ({ broker: { context } }: Server): boolean =>
     context.metrics.connections === 0 &&
-    context.clients.size === 0 &&
-    context.elsewhere.size === 0 &&
+    context.localSessions.size === 0 &&
+    context.remoteSessions.size === 0 &&
     context.journal.pendingUnits === 0;
   await eventually(() => servers.every(isRid), "nothing is pending, and nobody is known", 20_000);
   let left: string[] = [];

@@ -31,7 +31,7 @@ export async function machine(coordinator: Coordinator = instantCoordinator()) {
     ...alone,
   });
   // Its store remembers no bank.
-  broker.context.banking.account.grant = Number.MAX_SAFE_INTEGER;
+  broker.context.bankAccount.account.grant = Number.MAX_SAFE_INTEGER;
   const dial = () => {
     const sent: number[] = [];
     const state = { closed: false, sent };

@@ -10,8 +10,8 @@ export const faults: readonly Fault[] = [
   {
     what: "churn: what may be there of a session is removed unseen",
     file: "src/broker/connect/session-erasure.ts",
-    find: "filter((path) => names.includes(path.slice(client.owned.path.length + 1)))",
-    replace: "filter(() => true)",
+    find: "names.includes(path.slice(client.fencingToken.path.length + 1)),",
+    replace: "path.length > 0,",
     tests: devices,
   },
   {
@@ -52,21 +52,21 @@ export const faults: readonly Fault[] = [
   {
     what: "churn: a CONNECT does not wait for a store that is behind",
     file: "src/broker/connect/handle-connect.ts",
-    find: "    else this.#backpressure.pass(connection, () => this.#settle(connection, wanted));\n",
-    replace: "    else this.#settle(connection, wanted);\n",
+    find: "    else this.#storeBackPressure.pass(connection, () => this.#claimClientId(connection, wanted));\n",
+    replace: "    else this.#claimClientId(connection, wanted);\n",
     tests: behind,
   },
   {
     what: "churn: who subscribes is read while the store is behind",
     file: "src/broker/inbound.ts",
-    find: '          if (channel.phase === "open") this.#flows.backpressure.hold(connection);\n',
+    find: '          if (channel.phase === "open") this.#flows.storeBackPressure.hold(connection);\n',
     replace: "",
     tests: behind,
   },
   {
     what: "churn: a CONNECT is kept though its client has gone",
     file: "src/broker/broker.ts",
-    find: " && !this.#backpressure.isWaiting(connection)",
+    find: " && !this.#storeBackPressure.isWaiting(connection)",
     replace: "",
     tests: behind,
   },

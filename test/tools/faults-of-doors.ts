@@ -127,7 +127,7 @@ export const faults: readonly Fault[] = [
   {
     what: "doors: a client that is too fast loses what it sends",
     file: "src/broker/inbound.ts",
-    find: "timers.set(new Timer(() => this.resume(connection, Hold.rate)), now + wait);",
+    find: "timers.set(new Timer(() => this.resume(connection, PauseReason.rate)), now + wait);",
     replace: "timers.set(new Timer(() => connection.transport.abort()), now + wait);",
     tests: "test/broker/limits.test.ts",
   },

@@ -129,7 +129,7 @@ export const faults: readonly Fault[] = [
   {
     what: "a broker that has slept brings back old messages",
     file: "src/broker/publish/handle-publish.ts",
-    find: "client.mailbox === undefined ? undefined : { check: checkOf(client.owned), isRevoked };",
+    find: "client.mailbox === undefined ? undefined : { check: fence(client.fencingToken), isRevoked };",
     replace: "isRevoked() ? undefined : undefined;",
     tests: "test/simulation/simulation.test.ts",
   },
@@ -214,7 +214,7 @@ export const faults: readonly Fault[] = [
   {
     what: "SUBACK does not wait for the other brokers",
     file: "src/broker/handle-subscribe.ts",
-    find: "(_, zxid) => this.#fences.pass(zxid, send)",
+    find: "(_, zxid) => this.#barrier.pass(zxid, send)",
     replace: "() => send()",
     tests: "test/cluster/cluster.test.ts",
   },
@@ -235,7 +235,7 @@ export const faults: readonly Fault[] = [
   {
     what: "what lies in a mail drop is handed out before all of it is known",
     file: "src/broker/drops/drop-feed.ts",
-    find: " && this.#shelf.isComplete &&",
+    find: " && this.#dropLog.isComplete &&",
     replace: " &&",
     tests: "test/simulation/variants.test.ts",
   },
@@ -249,8 +249,8 @@ export const faults: readonly Fault[] = [
   {
     what: "a live path beside the mail drop",
     file: "src/broker/publish/fanout.ts",
-    find: "    if (!route.isMailDrop) {\n      for (const target of route.targets) promise",
-    replace: "    if (route !== undefined) {\n      for (const target of route.targets) promise",
+    find: "    if (!route.isMailDrop) {\n      for (const target of route.targets) plan",
+    replace: "    if (route !== undefined) {\n      for (const target of route.targets) plan",
     tests: "test/broker/mail-drops.test.ts",
   },
   {
@@ -312,7 +312,7 @@ export const faults: readonly Fault[] = [
   {
     what: "a removal that waited takes the slip of a session that has begun anew",
     file: "src/mail/slips.ts",
-    find: "const guard = owned === undefined ? [] : [checkOf(owned)];",
+    find: "const guard = fencingToken === undefined ? [] : [fence(fencingToken)];",
     replace: "const guard: JournalOperation[] = [];",
     tests: "test/simulation/groups.test.ts",
   },

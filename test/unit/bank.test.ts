@@ -1,8 +1,8 @@
 /** The bank against a naive model: prices, accounts that several branches change at once, and what the audit finds. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { audit, type Picture } from "../../src/audit/audit.ts";
-import { takePicture } from "../../src/audit/snapshot.ts";
+import { audit, type Snapshot } from "../../src/audit/audit.ts";
+import { takeSnapshot } from "../../src/audit/snapshot.ts";
 import { capitalMax, encodeGrant, encodeVault } from "../../src/bank/account-records.ts";
 import { Accounts, type CapitalChange, type Standing } from "../../src/bank/accounts.ts";
 import { Branch, type Reservation } from "../../src/bank/branch.ts";
@@ -123,8 +123,8 @@ describe("accounts", () => {
           read: (ops: Parameters<typeof read>[0][], done: (e: undefined, r: ReturnType<typeof read>[]) => void) =>
             done(undefined, ops.map(read)),
         };
-        const picture = (await takePicture(store as never, 0))!;
-        expect(audit(picture, { graceMs: 0 })).toEqual([]);
+        const snapshot = (await takeSnapshot(store as never, 0))!;
+        expect(audit(snapshot, { graceMs: 0 })).toEqual([]);
         looks++;
       };
       for (let round = 0; round < 20; round++) {
@@ -181,8 +181,8 @@ describe("damaged accounts", () => {
 
   async function auditOf(client: KeeperClient, world: World): Promise<string[]> {
     let found: string[] | undefined;
-    void takePicture(client, 0).then((picture) => {
-      found = audit(picture!, { graceMs: 0 });
+    void takeSnapshot(client, 0).then((snapshot) => {
+      found = audit(snapshot!, { graceMs: 0 });
     });
     await world.pass(500, () => found !== undefined);
     return found!;
@@ -280,7 +280,7 @@ test("the audit finds what is wrong, and names it", () => {
     isRetained: false,
     parts: undefined,
   };
-  const fine: Picture = {
+  const fine: Snapshot = {
     damaged: new Map(),
     capital: 100,
     vault: 40,
@@ -290,7 +290,7 @@ test("the audit finds what is wrong, and names it", () => {
     slips: [{ path: "/sessions/00/c/mail/1", messagePath: "/topics/x/=1", isReleased: false, recipients: 1 }],
     takenAt: 4000,
   };
-  const found = (changes: Partial<Picture>): string => audit({ ...fine, ...changes }, { graceMs: 1000 }).join("; ");
+  const found = (changes: Partial<Snapshot>): string => audit({ ...fine, ...changes }, { graceMs: 1000 }).join("; ");
   expect(found({})).toBe("");
   expect(found({ vault: 41 })).toBe('vault 41 + grants 60 is not the capital 100: "mqttzoo bank repair" mends it');
   expect(found({ vault: -1, capital: 59 })).toContain("the vault is overdrawn");

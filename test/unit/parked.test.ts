@@ -27,7 +27,7 @@ test("who waits for everything waits for what is parked, and no longer, though l
   );
   journal.commit([{ kind: "put", path: "/later", data: encodeUtf8("x"), exists: false }], () => told.push("later"));
   await world.pass(100);
-  journal.settled(() => told.push("settled"));
+  journal.drained(() => told.push("settled"));
   journal.commit([{ kind: "put", path: "/last", data: encodeUtf8("x"), exists: false }], () => told.push("last"));
   await world.pass(100);
   expect(told).toEqual(["later", "last"]);
@@ -134,7 +134,7 @@ test("who waits for what was pending does not wait for what came later and is pa
   const { world, journal, guard } = await makeParked();
   const told: string[] = [];
   journal.commit([{ kind: "put", path: "/first", data: encodeUtf8("x"), exists: false }], () => told.push("first"));
-  journal.settled(() => told.push("settled"));
+  journal.drained(() => told.push("settled"));
   journal.commit([guard, { kind: "put", path: "/parked", data: encodeUtf8("x"), exists: false }], () =>
     told.push("parked"),
   );

@@ -20,14 +20,14 @@ import { countedOf } from "../../mail/slips.ts";
 import type { Sessions } from "../connect/connection-end.ts";
 import type { OrphanedWills } from "../connect/orphaned-wills.ts";
 import { makeClient } from "../connect/take-over.ts";
-import type { Client } from "../delivery/local-session.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
 import type { Context } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
-import type { Directory } from "../peers/subscription-directory.ts";
+import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
 
 export interface AdoptionParts {
   readonly membership: Membership;
-  readonly directory: Directory;
+  readonly directory: SubscriptionDirectory;
   readonly sessions: Sessions;
   readonly orphanedWills: OrphanedWills;
   /** True while a connection here is taking that client's session. */
@@ -53,7 +53,7 @@ export class Adoption {
   /** Takes all sessions that nobody keeps, and the wills of brokers' incarnations that are gone. */
   async adopt(): Promise<void> {
     // What others have changed of their subscriptions, while there was no contact.
-    await new Promise<void>((done) => this.#parts.directory.settled(done));
+    await new Promise<void>((done) => this.#parts.directory.caughtUp(done));
     await this.#adoptSessions();
     await this.#parts.orphanedWills.look();
     await this.#sweepSubscriptions();
@@ -71,7 +71,7 @@ export class Adoption {
   }
 
   async #adoptPage(paths: readonly string[]): Promise<void> {
-    const { coordinator, clients } = this.#context;
+    const { coordinator, localSessions } = this.#context;
     const ids = paths.map((path) => decodeName(nameOf(path)));
     const results = await read(
       coordinator,
@@ -81,10 +81,10 @@ export class Adoption {
         { kind: "children", path: incomingPath(ids[index]!) } as const,
       ]),
     );
-    const adopted: { client: Client; record: SessionRecord }[] = [];
+    const adopted: { client: LocalSession; record: SessionRecord }[] = [];
     ids.forEach((clientId, index) => {
       const three = results.slice(3 * index, 3 * index + 3);
-      if (typeof three[0] !== "object" || !("data" in three[0]!) || clients.has(clientId)) return;
+      if (typeof three[0] !== "object" || !("data" in three[0]!) || localSessions.has(clientId)) return;
       if (this.#parts.isObtaining(clientId) || !this.#isOurs(paths[index]!, clientId)) return;
       const client = makeClient(this.#context, clientId, three);
       const { record } = client;
@@ -108,7 +108,7 @@ export class Adoption {
     return false;
   }
 
-  #rest(client: Client, record: SessionRecord): void {
+  #rest(client: LocalSession, record: SessionRecord): void {
     const { sessions } = this.#parts;
     const { options, clock } = this.#context;
     if (record.connected || record.owner !== options.id) sessions.rest(client);
@@ -135,8 +135,8 @@ export class Adoption {
 
   /** Subscriptions of sessions that were erased while their broker died. */
   async #sweepSubscriptions(): Promise<void> {
-    const { coordinator, elsewhere, journal } = this.#context;
-    const remotes = [...elsewhere.values()];
+    const { coordinator, remoteSessions, journal } = this.#context;
+    const remotes = [...remoteSessions.values()];
     const results = await read(
       coordinator,
       remotes.map(({ clientId }) => ({ kind: "get", path: sessionPath(clientId) })),

@@ -14,7 +14,7 @@ import { Reason } from "../../mqtt/reason.ts";
 import type { Context } from "../peers/cluster-context.ts";
 import { remainFrame } from "../peers/links.ts";
 import type { Peer } from "../peers/peer.ts";
-import type { Hosting } from "../peers/session-registry.ts";
+import type { SessionRegistry } from "../peers/session-registry.ts";
 import type { Fanout } from "../publish/fanout.ts";
 
 /** What waits until the mailboxes here are as new as the other broker knows them, and what has come after it. */
@@ -26,14 +26,14 @@ interface Deferred {
 export class Arriving {
   readonly #context: Context;
   readonly #fanout: Fanout;
-  readonly #hosting: Hosting;
+  readonly #registry: SessionRegistry;
   readonly #deferred = new Map<Peer, Deferred[]>();
   readonly #publish = new Publish();
 
-  constructor(context: Context, parts: { fanout: Fanout; hosting: Hosting }) {
+  constructor(context: Context, parts: { fanout: Fanout; registry: SessionRegistry }) {
     this.#context = context;
     this.#fanout = parts.fanout;
-    this.#hosting = parts.hosting;
+    this.#registry = parts.registry;
   }
 
   /** QoS 0 packets on one topic: copied as one where everybody takes them as they are. */
@@ -125,7 +125,7 @@ export class Arriving {
     const body = bodyOf(bytes, packetStart, end);
     parsePublish(publish, bytes, bytes[packetStart]!, body.start, end, 5);
     if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
-    const { router, metrics, banking } = this.#context;
+    const { router, metrics, bankAccount } = this.#context;
     const route = router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
     metrics.arrived++;
     const whom = {
@@ -135,8 +135,8 @@ export class Arriving {
     };
     const copies = whom.handles.size + whom.groups.size;
     const isFree = id === 0 || copies === 0;
-    const price = isFree ? 0 : copies * banking.termsOf(publish, "mailbox").credits;
-    const payment = isFree || peer.sentBack > 0 ? undefined : banking.reserve(price);
+    const price = isFree ? 0 : copies * bankAccount.termsOf(publish, "mailbox").credits;
+    const payment = isFree || peer.sentBack > 0 ? undefined : bankAccount.reserve(price);
     // What may have to be stored and cannot be paid for here goes back to whoever has published it, and pays for it.
     const isUnpaid = !isFree && payment === undefined;
     const here = isUnpaid ? { ...whom, handles: new Set<number>(), isUnpaid } : whom;
@@ -145,7 +145,7 @@ export class Arriving {
     if (id === 0) return;
     // Whoever is here and no longer subscribes has nothing to get.
     const handles =
-      whom.handles.size === 0 ? none : [...whom.handles].filter((handle) => isUnpaid || !this.#hosting.has(handle));
+      whom.handles.size === 0 ? none : [...whom.handles].filter((handle) => isUnpaid || !this.#registry.has(handle));
     const groups = whom.groups.size === 0 ? none : [...whom.groups];
     const { link } = peer;
     const isSentBack = isUnpaid && handles.length + groups.length > 0;

@@ -20,9 +20,9 @@ import type { Interest } from "../peers/interest.ts";
 import type { LinkFlows, Links } from "../peers/links.ts";
 import { joinTree, type Membership, type MembershipFlows } from "../peers/membership.ts";
 import type { BrokerFacts, Peer } from "../peers/peer.ts";
-import type { Hosting } from "../peers/session-registry.ts";
-import type { Fences } from "../peers/subscription-barrier.ts";
-import type { Directory } from "../peers/subscription-directory.ts";
+import type { SessionRegistry } from "../peers/session-registry.ts";
+import type { SubscriptionBarrier } from "../peers/subscription-barrier.ts";
+import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
 import { sayFormat } from "../peers/tree-format.ts";
 import type { Adoption } from "./adoption.ts";
 import type { Arriving } from "./arriving.ts";
@@ -32,10 +32,10 @@ import type { Publishers } from "./publishers.ts";
 export interface ClusterParts {
   readonly adoption: Adoption;
   readonly arriving: Arriving;
-  readonly directory: Directory;
-  readonly fences: Fences;
+  readonly directory: SubscriptionDirectory;
+  readonly barrier: SubscriptionBarrier;
   readonly forwarding: Forwarding;
-  readonly hosting: Hosting;
+  readonly registry: SessionRegistry;
   readonly interest: Interest;
   readonly leftovers: Leftovers;
   readonly links: Links;
@@ -91,16 +91,16 @@ export class Cluster implements LinkFlows, MembershipFlows {
     this.#context.router.touch();
     this.#parts.directory.joined(peer);
     this.#parts.links.join(peer);
-    this.#parts.hosting.tellAll(peer);
+    this.#parts.registry.tellAll(peer);
     this.#parts.takeOver.joined(peer);
   }
 
   left(peer: Peer): void {
-    const { adoption, arriving, fences, forwarding, leftovers, links, membership, takeOver } = this.#parts;
+    const { adoption, arriving, barrier, forwarding, leftovers, links, membership, takeOver } = this.#parts;
     links.leave(peer);
     arriving.left(peer);
     forwarding.left(peer);
-    fences.left(peer);
+    barrier.left(peer);
     takeOver.left(peer);
     adoption.expectOrphans(peer.id);
     leftovers.expect();
@@ -152,7 +152,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
   }
 
   control(peer: Peer, control: Control): void {
-    const { directory, fences, forwarding, takeOver } = this.#parts;
+    const { directory, barrier, forwarding, takeOver } = this.#parts;
     switch (control.say) {
       case "claim":
         return takeOver.receive(peer, control);
@@ -160,23 +160,23 @@ export class Cluster implements LinkFlows, MembershipFlows {
         return takeOver.answered(peer, control);
       case "hosting":
         for (const [, clientId] of control.sessions) {
-          const own = this.#context.clients.get(clientId);
-          if (own?.mailbox !== undefined) this.#parts.hosting.contest(own);
+          const own = this.#context.localSessions.get(clientId);
+          if (own?.mailbox !== undefined) this.#parts.registry.contest(own);
         }
-        return forwarding.hosting(peer, control.sessions, (clientId) => directory.session(clientId));
+        return forwarding.registry(peer, control.sessions, (clientId) => directory.session(clientId));
       case "unhosting":
         return forwarding.unhosting(peer, control.handles);
       case "see":
-        return fences.see(peer, control.number, control.zxid);
+        return barrier.see(peer, control.number, control.zxid);
       case "seen":
-        return fences.seen(peer, control.number);
+        return barrier.seen(peer, control.number);
       case "freed":
-        return this.#context.banking.hear(control.paths);
+        return this.#context.bankAccount.hear(control.paths);
       case "remained":
         peer.sentBack--;
         return;
       case "short":
-        return this.#context.banking.share();
+        return this.#context.bankAccount.share();
       case "hold":
         peer.asksToWait = true;
         return;
@@ -240,7 +240,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
         self.epoch = await joinTree(coordinator, options.id, this.facts);
         this.#renewLinks();
         this.#parts.publishers.renew();
-        this.#context.banking.reopen();
+        this.#context.bankAccount.reopen();
         this.#parts.interest.renew();
       }
       if (this.#isLost || clock.now() > coordinator.leaseUntil) return;

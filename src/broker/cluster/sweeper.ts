@@ -25,11 +25,11 @@ import { countedOf, isHeldByClient, topicOfMessage, unreadSlip } from "../../mai
 import type { MailDrops } from "../drops/mail-drops.ts";
 import type { Context } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
-import type { Retaining } from "../publish/retained-store.ts";
+import type { RetainedStore } from "../publish/retained-store.ts";
 
-export interface TellerParts {
+export interface SweeperParts {
   readonly membership: Membership;
-  readonly retaining: Retaining;
+  readonly retainedStore: RetainedStore;
   readonly drops: MailDrops;
 }
 
@@ -48,9 +48,9 @@ interface Sweep {
   readonly claims: ReadonlyMap<string, number>;
 }
 
-export class Teller {
+export class Sweeper {
   readonly #context: Context;
-  readonly #parts: TellerParts;
+  readonly #parts: SweeperParts;
   readonly #accounts: Accounts;
   /** Since when brokers that have a branch are gone, as far as this one has looked. */
   readonly #goneSince = new Map<string, number>();
@@ -59,7 +59,7 @@ export class Teller {
   #isSweeping = false;
   readonly #timer = new Timer((now) => this.#look(now));
 
-  constructor(context: Context, parts: TellerParts) {
+  constructor(context: Context, parts: SweeperParts) {
     this.#context = context;
     this.#parts = parts;
     this.#accounts = new Accounts(context.coordinator, (path) =>
@@ -217,7 +217,7 @@ export class Teller {
     await walkRetained(this.#walked, (path, head, { stat }) => {
       bound.set(head.branch, (bound.get(head.branch) ?? 0) + head.credits);
       if (head.parts !== undefined) parts.add(head.parts.id);
-      if (head.keepUntil < now) this.#parts.retaining.expire(path, stat.version);
+      if (head.keepUntil < now) this.#parts.retainedStore.expire(path, stat.version);
     });
   }
 }

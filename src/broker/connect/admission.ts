@@ -18,7 +18,7 @@ import type { Context } from "../peers/cluster-context.ts";
 import type { Sessions } from "./connection-end.ts";
 
 /** Somebody who has been let in. */
-export interface Guest {
+export interface Login {
   readonly identity: Identity;
   /** Undefined: he may do everything. */
   readonly permissions: Permissions | undefined;
@@ -31,7 +31,7 @@ const nobody: Identity = { username: undefined, topics: undefined, expiresAt: In
 /** AUTH's reason codes (3.15.2.1). */
 const Auth = { success: 0x00, continue: 0x18, reauthenticate: 0x19 } as const;
 
-export class Admitting {
+export class Admission {
   readonly #context: Context;
   readonly #sessions: Sessions;
   readonly #connects: Bucket | undefined;
@@ -76,7 +76,7 @@ export class Admitting {
   }
 
   /** CONNECT has come. `admitted` is called when it is known who that is, maybe before this returns. */
-  login(connection: Connection, packet: ConnectPacket, clientId: string, admitted: (guest: Guest) => void): void {
+  login(connection: Connection, packet: ConnectPacket, clientId: string, admitted: (guest: Login) => void): void {
     const { access } = this.#context;
     if (connection.refusal !== undefined) return this.#sessions.refuse(connection, connection.refusal);
     const method = packet.properties?.authenticationMethod;
@@ -117,8 +117,8 @@ export class Admitting {
 
   /** Who may do what has changed: everybody is looked at anew, and who is not known any more must go. */
   reloaded(): void {
-    const { access, clients, router } = this.#context;
-    for (const client of [...clients.values()]) {
+    const { access, localSessions, router } = this.#context;
+    for (const client of [...localSessions.values()]) {
       const { identity, connection } = client;
       if (identity === undefined || access === undefined) continue;
       client.permissions = access.permissionsOf(identity, client.session.clientId);
@@ -153,7 +153,7 @@ export class Admitting {
     return (tlsIdentity === "cn" ? commonName : alternativeNames[0]) ?? "";
   }
 
-  #decided(connection: Connection, verdict: Verdict, clientId: string, admitted: (guest: Guest) => void): void {
+  #decided(connection: Connection, verdict: Verdict, clientId: string, admitted: (guest: Login) => void): void {
     const { access, bans } = this.#context;
     if (connection.channel.phase !== "connecting") return;
     if (verdict.kind !== "welcome") {
@@ -183,7 +183,7 @@ export class Admitting {
     connection: Connection,
     packet: ConnectPacket,
     clientId: string,
-    admitted: (guest: Guest) => void,
+    admitted: (guest: Login) => void,
   ): void {
     const { access, random } = this.#context;
     const { authenticationMethod: method, authenticationData: data } = packet.properties!;

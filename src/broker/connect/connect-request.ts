@@ -12,7 +12,7 @@ import { isTopicName } from "../../mqtt/topic.ts";
 import type { Meter } from "../delivery/connection.ts";
 import type { Context } from "../peers/cluster-context.ts";
 
-export interface Asked {
+export interface RequestedTerms {
   readonly packet: ConnectPacket;
   readonly version: ProtocolVersion;
   readonly clientId: string;
@@ -25,7 +25,11 @@ export interface Asked {
 type AskedWill = Omit<WillRecord, "epoch">;
 
 /** Throws `ProtocolError` where CONNECT asks for what there is not. */
-export function askedBy({ packet, facts }: Connect, frame: Frame, by: Pick<Context, "options" | "random">): Asked {
+export function readConnectRequest(
+  { packet, facts }: Connect,
+  frame: Frame,
+  by: Pick<Context, "options" | "random">,
+): RequestedTerms {
   const { options, random } = by;
   const { version } = facts;
   const assigned = packet.clientId === "";

@@ -12,48 +12,48 @@ import { Settlement } from "../../mail/settlement.ts";
 import { encodeControl, encodeRefusal } from "../../mqtt/control.ts";
 import { connackReturnCode, describeReason, Reason } from "../../mqtt/reason.ts";
 import type { Connection } from "../delivery/connection.ts";
-import type { Client } from "../delivery/local-session.ts";
-import { bySettlement, type Outgoing } from "../delivery/outgoing-message.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
+import { bySettlement, type OutgoingMessage } from "../delivery/outgoing-message.ts";
 import type { MailDrops } from "../drops/mail-drops.ts";
 import type { Context } from "../peers/cluster-context.ts";
 import type { Interest } from "../peers/interest.ts";
-import type { Hosting } from "../peers/session-registry.ts";
-import type { Directory } from "../peers/subscription-directory.ts";
-import type { Stalls } from "../publish/back-pressure.ts";
+import type { SessionRegistry } from "../peers/session-registry.ts";
+import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
+import type { BackPressure } from "../publish/back-pressure.ts";
 import type { Regrouping } from "../publish/regrouping.ts";
-import { Erasing } from "./session-erasure.ts";
+import { SessionErasure } from "./session-erasure.ts";
 import type { Wills } from "./wills.ts";
 
 export class Sessions {
   readonly #context: Context;
   readonly #regrouping: Regrouping;
-  readonly #stalls: Stalls;
+  readonly #backPressure: BackPressure;
   readonly #wills: Wills;
-  readonly #directory: Directory;
-  readonly #hosting: Hosting;
+  readonly #directory: SubscriptionDirectory;
+  readonly #registry: SessionRegistry;
   readonly #drops: MailDrops;
-  readonly #erasing: Erasing;
+  readonly #erasure: SessionErasure;
 
   constructor(
     context: Context,
     parts: {
       regrouping: Regrouping;
-      stalls: Stalls;
+      backPressure: BackPressure;
       wills: Wills;
-      directory: Directory;
+      directory: SubscriptionDirectory;
       interest: Interest;
-      hosting: Hosting;
+      registry: SessionRegistry;
       drops: MailDrops;
     },
   ) {
     this.#context = context;
     this.#regrouping = parts.regrouping;
-    this.#stalls = parts.stalls;
+    this.#backPressure = parts.backPressure;
     this.#wills = parts.wills;
     this.#directory = parts.directory;
-    this.#hosting = parts.hosting;
+    this.#registry = parts.registry;
     this.#drops = parts.drops;
-    this.#erasing = new Erasing(context, parts);
+    this.#erasure = new SessionErasure(context, parts);
   }
 
   /** The client broke the protocol. */
@@ -133,8 +133,8 @@ export class Sessions {
    * What must be in the store while a session is connected, or from now on while it is away. A record that another
    * broker has changed meanwhile is not overwritten: the session is that one's.
    */
-  record(client: Client, state: "connected" | "away"): JournalOperation {
-    const { session, owned } = client;
+  record(client: LocalSession, state: "connected" | "away"): JournalOperation {
+    const { session, fencingToken } = client;
     const { options, clock, self } = this.#context;
     const away = state === "away";
     const data = encodeSession({
@@ -147,78 +147,78 @@ export class Sessions {
     });
     if (!client.isRecorded) {
       client.isRecorded = true;
-      return { kind: "create", path: owned.path, data, mode: "persistent" };
+      return { kind: "create", path: fencingToken.path, data, mode: "persistent" };
     }
-    const expected = owned.version++;
-    return { kind: "set", path: owned.path, data, version: () => expected };
+    const expected = fencingToken.version++;
+    return { kind: "set", path: fencingToken.path, data, version: () => expected };
   }
 
   /** A session waits in the store for its client. */
-  rest(client: Client): void {
+  rest(client: LocalSession): void {
     this.#context.journal.commit([this.record(client, "away")], undefined, () => this.evict(client));
     this.expireIn(client, client.session.expiryInterval * 1000);
   }
 
   /** Lets the session of an absent client expire in `ms`. */
-  expireIn(client: Client, ms: number): void {
+  expireIn(client: LocalSession, ms: number): void {
     if (client.session.neverExpires) return;
     client.expiryTimer = new Timer(() => {
       client.isOver = true;
-      this.#erasing.inTurn((done) => this.#expire(client, done));
+      this.#erasure.inTurn((done) => this.#expire(client, done));
     });
     this.#context.timers.set(client.expiryTimer, this.#context.clock.now() + ms);
   }
 
-  #expire(client: Client, done: () => void): void {
+  #expire(client: LocalSession, done: () => void): void {
     // Its client has come back meanwhile, or another broker has it: it is gone already.
-    if (this.#context.clients.get(client.session.clientId) !== client) return done();
+    if (this.#context.localSessions.get(client.session.clientId) !== client) return done();
     this.#context.log.debug({ client: client.session.clientId.slice(0, logTextMax) }, "session expired");
     this.#wills.fireNow(client);
     this.erase(client, done);
   }
 
   /** Ends a session for good: its subscriptions, its mail and its record. `done` when nothing is left of it. */
-  erase(client: Client, done: () => void): void {
-    this.#erasing.erase(client, done);
+  erase(client: LocalSession, done: () => void): void {
+    this.#erasure.erase(client, done);
   }
 
   /**
    * A session has just begun. What is found in its mailbox was stored for an earlier one, by a broker that had not heard yet
    * that it has ended.
    */
-  emptyOfBefore(client: Client): void {
+  emptyOfBefore(client: LocalSession): void {
     const isAlone = [...this.#context.peers.values()].every(({ epoch }) => epoch === undefined);
-    if (client.mailbox !== undefined && !isAlone) this.#erasing.emptyMailbox(client.session.clientId, () => {});
+    if (client.mailbox !== undefined && !isAlone) this.#erasure.emptyMailbox(client.session.clientId, () => {});
   }
 
   /** Another broker claims a client id: its connection here ends, and its session is that broker's, or is erased. */
   letGo(clientId: string, { clean, done }: { clean: boolean; done: () => void }): void {
-    const { clients, journal } = this.#context;
+    const { localSessions, journal } = this.#context;
     this.#wills.cameBack(clientId);
-    const client = clients.get(clientId);
+    const client = localSessions.get(clientId);
     if (client === undefined) return this.whenErased(clientId, done);
     const { connection } = client;
     if (connection !== undefined)
       this.expel(connection, Reason.sessionTakenOver, "its client has connected to another broker");
     // It ended with its connection, as most do.
-    if (clients.get(clientId) !== client) return this.whenErased(clientId, () => journal.settled(done));
+    if (localSessions.get(clientId) !== client) return this.whenErased(clientId, () => journal.drained(done));
     if (clean) {
       this.#wills.fireNow(client);
       return this.erase(client, done);
     }
     this.#wills.forget(client);
     if (client.expiryTimer !== undefined) this.#context.timers.cancel(client.expiryTimer);
-    journal.settled(() => {
-      if (clients.get(clientId) === client) this.#directory.release(client);
+    journal.drained(() => {
+      if (localSessions.get(clientId) === client) this.#directory.release(client);
       done();
     });
   }
 
   /** A session that this broker kept is another one's: nothing more is done in its name. */
-  evict(client: Client): void {
-    const { clients, log, timers } = this.#context;
+  evict(client: LocalSession): void {
+    const { localSessions, log, timers } = this.#context;
     const { clientId } = client.session;
-    if (clients.get(clientId) !== client || client.mailbox === undefined) return;
+    if (localSessions.get(clientId) !== client || client.mailbox === undefined) return;
     log.info({ client: clientId.slice(0, logTextMax) }, "another broker keeps this session now");
     if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
     // It is connected there by now.
@@ -233,7 +233,7 @@ export class Sessions {
    * whoever has a will for gone: nobody is declared dead who is still connected here.
    */
   fence(): void {
-    for (const client of [...this.#context.clients.values()]) {
+    for (const client of [...this.#context.localSessions.values()]) {
       if (client.mailbox === undefined && client.will === undefined) continue;
       this.#wills.abandon(client);
       if (client.expiryTimer !== undefined) this.#context.timers.cancel(client.expiryTimer);
@@ -245,7 +245,7 @@ export class Sessions {
 
   /** Calls back when no earlier session of a client id is being erased: at once, mostly. */
   whenErased(clientId: string, go: () => void): void {
-    this.#erasing.whenErased(clientId, go);
+    this.#erasure.whenErased(clientId, go);
   }
 
   /** Sends what is pending and closes. */
@@ -257,19 +257,19 @@ export class Sessions {
     connection.writer.close();
     connection.transport.close();
     connection.framer.release();
-    this.#stalls.forget(connection);
+    this.#backPressure.forget(connection);
     if (connection.timer !== undefined) timers.cancel(connection.timer);
     if (connection.loginTimer !== undefined) timers.cancel(connection.loginTimer);
     if (!connection.ended) metrics.connections--;
     // A connection that was taken over, or refused, is no longer its client's.
     if (client === undefined || client.connection !== connection) return;
-    this.#hosting.end(client);
+    this.#registry.end(client);
     this.#drops.detach(client);
     const unacknowledged = client.detach();
     if (client.session.subscriptions.size > 0) router.touch();
-    const isKept = this.#context.clients.get(client.session.clientId) === client;
+    const isKept = this.#context.localSessions.get(client.session.clientId) === client;
     if (client.mailbox !== undefined && (client.session.persistent || !isKept)) {
-      this.#bank(unacknowledged);
+      this.#storeUnacknowledged(unacknowledged);
       if (isKept) this.rest(client);
     } else this.#finish(client, unacknowledged);
     if (how === "abnormally") this.#wills.connectionLost(client);
@@ -277,7 +277,7 @@ export class Sessions {
   }
 
   /** The session outlives the connection: whatever its client has not acknowledged goes to the mailbox. */
-  #bank(unacknowledged: readonly Outgoing[]): void {
+  #storeUnacknowledged(unacknowledged: readonly OutgoingMessage[]): void {
     const { settlements, mail } = this.#context;
     for (const outgoing of unacknowledged.toSorted(bySettlement)) {
       // One without a client only holds a packet id.
@@ -285,12 +285,12 @@ export class Sessions {
       // A retained message that was sent has no settlement of its own yet.
       const settlement = outgoing.settlement ?? new Settlement(outgoing.publish!, mail.nextOrder());
       if (outgoing.settlement === undefined) settlement.waitFor(outgoing);
-      settlements.bank(settlement, [outgoing]);
+      settlements.store(settlement, [outgoing]);
     }
   }
 
   /** The session ends with the connection. */
-  #finish(client: Client, unacknowledged: readonly Outgoing[]): void {
+  #finish(client: LocalSession, unacknowledged: readonly OutgoingMessage[]): void {
     this.erase(client, () => {});
     for (const outgoing of unacknowledged) {
       if (outgoing.client === undefined) continue;

@@ -9,15 +9,15 @@ import { topicOf } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import { Session } from "../../session/session.ts";
 import { connectRefusal } from "../core/full-disk.ts";
-import { type Connection, Hold } from "../delivery/connection.ts";
-import { Client } from "../delivery/local-session.ts";
-import type { Backpressure } from "../delivery/store-back-pressure.ts";
+import { type Connection, PauseReason } from "../delivery/connection.ts";
+import { LocalSession } from "../delivery/local-session.ts";
+import type { StoreBackPressure } from "../delivery/store-back-pressure.ts";
 import type { MailDrops } from "../drops/mail-drops.ts";
 import type { Context } from "../peers/cluster-context.ts";
-import type { Hosting } from "../peers/session-registry.ts";
-import type { Directory } from "../peers/subscription-directory.ts";
-import type { Admitting, Guest } from "./admission.ts";
-import { type Asked, askedBy, meterOf } from "./connect-request.ts";
+import type { SessionRegistry } from "../peers/session-registry.ts";
+import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
+import type { Admission, Login } from "./admission.ts";
+import { meterOf, type RequestedTerms, readConnectRequest } from "./connect-request.ts";
 import type { Sessions } from "./connection-end.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
 import type { TakeOver } from "./take-over.ts";
@@ -31,22 +31,22 @@ const connackNew = encodeControl({ cmd: "connack", sessionPresent: false, return
 const connackResumed = encodeControl({ cmd: "connack", sessionPresent: true, returnCode: 0 }, 4);
 
 /** ... with who it is. */
-interface Wanted extends Asked {
-  readonly guest: Guest;
+interface ConnectRequest extends RequestedTerms {
+  readonly guest: Login;
   /** Brokers that could not be asked to let go of the client. */
   readonly silent: readonly string[];
 }
 
-export class Connecting {
+export class ConnectHandler {
   readonly #context: Context;
   readonly #sessions: Sessions;
-  readonly #admitting: Admitting;
+  readonly #admission: Admission;
   readonly #wills: Wills;
   readonly #orphanedWills: OrphanedWills;
-  readonly #hosting: Hosting;
-  readonly #directory: Directory;
+  readonly #registry: SessionRegistry;
+  readonly #directory: SubscriptionDirectory;
   readonly #drops: MailDrops;
-  readonly #backpressure: Backpressure;
+  readonly #storeBackPressure: StoreBackPressure;
   /** Set once all parts are there: it asks this one who is connecting. */
   takeOver!: TakeOver;
   readonly #resume: (connection: Connection, reason: number) => void;
@@ -59,25 +59,25 @@ export class Connecting {
     context: Context,
     parts: {
       sessions: Sessions;
-      admitting: Admitting;
+      admission: Admission;
       wills: Wills;
       orphanedWills: OrphanedWills;
-      hosting: Hosting;
-      directory: Directory;
+      registry: SessionRegistry;
+      directory: SubscriptionDirectory;
       drops: MailDrops;
-      backpressure: Backpressure;
+      storeBackPressure: StoreBackPressure;
       resume: (connection: Connection, reason: number) => void;
     },
   ) {
     this.#context = context;
     this.#sessions = parts.sessions;
-    this.#admitting = parts.admitting;
+    this.#admission = parts.admission;
     this.#wills = parts.wills;
     this.#orphanedWills = parts.orphanedWills;
-    this.#hosting = parts.hosting;
+    this.#registry = parts.registry;
     this.#directory = parts.directory;
     this.#drops = parts.drops;
-    this.#backpressure = parts.backpressure;
+    this.#storeBackPressure = parts.storeBackPressure;
     this.#resume = parts.resume;
   }
 
@@ -89,12 +89,12 @@ export class Connecting {
     channel.bridge = connect.facts.bridge;
     connection.mayAnswerConnect = true;
     const { options, random } = this.#context;
-    const asked = askedBy(connect, frame, { options, random });
+    const asked = readConnectRequest(connect, frame, { options, random });
     const { packet, clientId } = asked;
     channel.phase = "connecting";
     channel.packetBytesMax = packet.properties?.maximumPacketSize ?? Infinity;
     channel.wantsReasons = packet.properties?.requestProblemInformation !== false;
-    this.#admitting.login(connection, packet, clientId, (guest) =>
+    this.#admission.login(connection, packet, clientId, (guest) =>
       this.#enter(connection, { ...asked, guest, silent: [] }),
     );
     this.#holdUntilAnswered(connection);
@@ -102,17 +102,17 @@ export class Connecting {
 
   /** Until CONNECT is answered nothing more is read. */
   #holdUntilAnswered(connection: Connection): void {
-    if (connection.channel.phase === "connecting") connection.hold(Hold.connecting);
+    if (connection.channel.phase === "connecting") connection.hold(PauseReason.connecting);
   }
 
   /** It is known who comes. What needs the store waits until that has caught up. */
-  #enter(connection: Connection, wanted: Wanted): void {
-    if (wanted.will === undefined && wanted.expiryInterval === 0) this.#settle(connection, wanted);
-    else this.#backpressure.pass(connection, () => this.#settle(connection, wanted));
+  #enter(connection: Connection, wanted: ConnectRequest): void {
+    if (wanted.will === undefined && wanted.expiryInterval === 0) this.#claimClientId(connection, wanted);
+    else this.#storeBackPressure.pass(connection, () => this.#claimClientId(connection, wanted));
     this.#holdUntilAnswered(connection);
   }
 
-  #settle(connection: Connection, wanted: Wanted): void {
+  #claimClientId(connection: Connection, wanted: ConnectRequest): void {
     const { will, guest } = wanted;
     if (connection.channel.phase !== "connecting") return;
     try {
@@ -154,8 +154,8 @@ export class Connecting {
   }
 
   /** Makes the client id this connection's alone: here, and in the cluster. */
-  #claim(connection: Connection, wanted: Wanted): void {
-    const { clients, self } = this.#context;
+  #claim(connection: Connection, wanted: ConnectRequest): void {
+    const { localSessions, self } = this.#context;
     const { clientId } = wanted;
     if (self.isDraining) return this.#sessions.refuse(connection, Reason.useAnotherServer);
     if (self.isFenced && (wanted.expiryInterval > 0 || wanted.will !== undefined)) {
@@ -167,7 +167,7 @@ export class Connecting {
     const rival = this.#pending.get(clientId);
     if (rival !== undefined) this.#sessions.refuse(rival, Reason.serverBusy);
     this.#pending.set(clientId, connection);
-    const before = clients.get(clientId);
+    const before = localSessions.get(clientId);
     // [MQTT-3.1.4-3]
     if (before?.connection !== undefined) {
       this.#sessions.expel(before.connection, Reason.sessionTakenOver, "another connection has the same client id");
@@ -187,17 +187,17 @@ export class Connecting {
   }
 
   /** Finds the session, here or in the store, or makes one. */
-  #obtain(connection: Connection, wanted: Wanted, tries: number): void {
-    const { clients, coordinator } = this.#context;
+  #obtain(connection: Connection, wanted: ConnectRequest, tries: number): void {
+    const { localSessions, coordinator } = this.#context;
     const { clientId } = wanted;
-    const old = clients.get(clientId);
-    const use = (found: Client | undefined): void => {
-      if (found?.record === undefined && found !== undefined && found !== clients.get(clientId))
+    const old = localSessions.get(clientId);
+    const use = (found: LocalSession | undefined): void => {
+      if (found?.record === undefined && found !== undefined && found !== localSessions.get(clientId))
         return this.#eraseThenUse(found, use);
       if (found !== undefined && startsAnew(found, wanted)) return this.#eraseThenUse(found, use);
       this.#record(connection, wanted, { client: found, tries });
     };
-    const useIfThereIsRoom = (found: Client | undefined): void => {
+    const useIfThereIsRoom = (found: LocalSession | undefined): void => {
       const refusal = connectRefusal(coordinator, { ...wanted, isStored: found?.mailbox !== undefined });
       if (refusal === undefined) return use(found);
       this.#sessions.fail(connection, new ProtocolError(Reason.quotaExceeded, refusal));
@@ -207,23 +207,23 @@ export class Connecting {
     this.#sessions.whenErased(clientId, () => {
       // It may have been adopted while it was read.
       if (!this.takeOver.mustLook(wanted.expiryInterval > 0)) useIfThereIsRoom(undefined);
-      else this.takeOver.read(clientId, (found) => useIfThereIsRoom(clients.get(clientId) ?? found));
+      else this.takeOver.read(clientId, (found) => useIfThereIsRoom(localSessions.get(clientId) ?? found));
     });
   }
 
-  #eraseThenUse(found: Client, use: (client: undefined) => void): void {
+  #eraseThenUse(found: LocalSession, use: (client: undefined) => void): void {
     this.#directory.adopt(found);
     this.#sessions.erase(found, () => use(undefined));
   }
 
   /** Has the store know whose the session is, before the client does. */
-  #record(connection: Connection, wanted: Wanted, { client: found, tries }: Obtaining): void {
-    const { journal, clients } = this.#context;
+  #record(connection: Connection, wanted: ConnectRequest, { client: found, tries }: Obtaining): void {
+    const { journal, localSessions } = this.#context;
     const { clientId } = wanted;
     if (connection.channel.phase !== "connecting") return this.#finishObtaining(connection, clientId);
     const client = found ?? this.#create(wanted);
     const operations = this.#prepare(client, wanted);
-    const isRead = found !== undefined && clients.get(clientId) !== found;
+    const isRead = found !== undefined && localSessions.get(clientId) !== found;
     const enter = (): void => {
       // It was let go of meanwhile, by an earlier write that was refused: what the store says now counts.
       if (client.isReleased && tries > 1) return this.#obtain(connection, wanted, tries - 1);
@@ -231,7 +231,7 @@ export class Connecting {
       if (this.#context.self.isFenced && (client.mailbox !== undefined || client.will !== undefined)) {
         this.#wills.abandon(client);
         this.#sessions.refuse(connection, Reason.serverUnavailable);
-        if (clients.get(clientId) === client) this.#context.evict(client);
+        if (localSessions.get(clientId) === client) this.#context.evict(client);
         return this.#finishObtaining(connection, clientId);
       }
       if (isRead) this.#directory.adopt(found);
@@ -259,11 +259,11 @@ export class Connecting {
     for (const go of obtaining.waiting) go();
   }
 
-  #create(wanted: Wanted): Client {
-    return new Client(this.#context, new Session(wanted.clientId, wanted.version, wanted.expiryInterval));
+  #create(wanted: ConnectRequest): LocalSession {
+    return new LocalSession(this.#context, new Session(wanted.clientId, wanted.version, wanted.expiryInterval));
   }
 
-  #prepare(client: Client, wanted: Wanted): JournalOperation[] {
+  #prepare(client: LocalSession, wanted: ConnectRequest): JournalOperation[] {
     const { timers, options } = this.#context;
     const { session } = client;
     session.version = wanted.version;
@@ -276,12 +276,12 @@ export class Connecting {
     return operations;
   }
 
-  #open(connection: Connection, client: Client, { wanted, sessionPresent }: Opening): void {
-    const { clients, router, log, options, clock } = this.#context;
+  #open(connection: Connection, client: LocalSession, { wanted, sessionPresent }: Opening): void {
+    const { localSessions, router, log, options, clock } = this.#context;
     const { channel } = connection;
     this.#forgetPending(connection, wanted.clientId);
     if (channel.phase !== "connecting") return this.#abandon(client);
-    clients.set(wanted.clientId, client);
+    localSessions.set(wanted.clientId, client);
     channel.phase = "open";
     channel.silenceMs = wanted.keepAlive * 1500;
     const properties = wanted.packet.properties;
@@ -291,7 +291,7 @@ export class Connecting {
     connection.client = client;
     client.identity = wanted.guest.identity;
     client.permissions = wanted.guest.permissions;
-    this.#admitting.watch(connection, client.identity);
+    this.#admission.watch(connection, client.identity);
     connection.meter = meterOf(options, clock.now());
     client.attach(connection, receiveMaximum);
     if (client.session.subscriptions.size > 0) router.touch();
@@ -302,14 +302,14 @@ export class Connecting {
       "client connected",
     );
     // The store is asked, not the count: what it holds must be sent before anything newer.
-    if (client.mailbox !== undefined) this.#hosting.begin(client);
+    if (client.mailbox !== undefined) this.#registry.begin(client);
     if (!sessionPresent) this.#sessions.emptyOfBefore(client);
     else {
       client.mailbox?.load();
       this.#drops.resume(client);
     }
     client.pump();
-    this.#resume(connection, Hold.connecting);
+    this.#resume(connection, PauseReason.connecting);
   }
 
   #forgetPending(connection: Connection, clientId: string): void {
@@ -317,16 +317,16 @@ export class Connecting {
   }
 
   /** The client has gone before it was answered: its session waits as if it had left. */
-  #abandon(client: Client): void {
+  #abandon(client: LocalSession): void {
     const { clientId } = client.session;
     if (this.#pending.has(clientId)) return;
     this.#wills.forget(client);
     if (client.mailbox === undefined) return;
-    this.#context.clients.set(clientId, client);
+    this.#context.localSessions.set(clientId, client);
     this.#sessions.rest(client);
   }
 
-  #connack(wanted: Wanted, sessionPresent: boolean): Uint8Array {
+  #connack(wanted: ConnectRequest, sessionPresent: boolean): Uint8Array {
     const { version, packet } = wanted;
     // MQTT 3.1 has no session present flag.
     if (version < 5) return version === 4 && sessionPresent ? connackResumed : connackNew;
@@ -363,16 +363,16 @@ export class Connecting {
 }
 
 /** True if nothing is to be left of a session that is found: the client says so, or its time is over. */
-function startsAnew(found: Client, { packet }: Wanted): boolean {
+function startsAnew(found: LocalSession, { packet }: ConnectRequest): boolean {
   return packet.clean === true || found.isOver;
 }
 
 interface Obtaining {
-  readonly client: Client | undefined;
+  readonly client: LocalSession | undefined;
   readonly tries: number;
 }
 
 interface Opening {
-  readonly wanted: Wanted;
+  readonly wanted: ConnectRequest;
   readonly sessionPresent: boolean;
 }

@@ -14,7 +14,7 @@ import { isData } from "../../mail/parts.ts";
 import { decodeSession, type SessionRecord } from "../../mail/records.ts";
 import { decodeWill, type WillRecord } from "../../mail/will-record.ts";
 import { Session } from "../../session/session.ts";
-import { Client } from "../delivery/local-session.ts";
+import { LocalSession } from "../delivery/local-session.ts";
 import type { Context } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
 import type { Wills } from "./wills.ts";
@@ -200,7 +200,7 @@ export class OrphanedWills {
     const unless = (): void => {};
     const others = ids.map((id, index) => ({ id, node: elsewhere[index] })).filter(({ id }) => id !== orphan.brokerId);
     if (this.#isBack(clientId, session, others)) return journal.commit([check, { kind: "take", path }], unless, unless);
-    const client = new Client(this.#context, new Session(clientId, 4, 0));
+    const client = new LocalSession(this.#context, new Session(clientId, 4, 0));
     this.#parts.wills.fireOrphan(client, will, [check, { kind: "take", path }]);
   }
 
@@ -234,7 +234,7 @@ export class OrphanedWills {
   }
 
   #isHere(clientId: string): boolean {
-    return this.#context.clients.get(clientId)?.connection !== undefined || this.#parts.isObtaining(clientId);
+    return this.#context.localSessions.get(clientId)?.connection !== undefined || this.#parts.isObtaining(clientId);
   }
 
   #isExpected(orphan: Orphan): boolean {

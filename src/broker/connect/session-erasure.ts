@@ -7,13 +7,13 @@ import { expiringMax } from "../../base/limits.ts";
 import { cursorsPath, incomingPath, mailPath, subscriberPath } from "../../coordinator/paths.ts";
 import { emptyMailbox, type HandOn } from "../../mail/emptying.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import { checkOf } from "../../mail/slips.ts";
-import type { Client } from "../delivery/local-session.ts";
+import { fence } from "../../mail/slips.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
 import type { Context } from "../peers/cluster-context.ts";
 import type { Interest } from "../peers/interest.ts";
 import type { Regrouping } from "../publish/regrouping.ts";
 
-export class Erasing {
+export class SessionErasure {
   readonly #context: Context;
   readonly #regrouping: Regrouping;
   readonly #interest: Interest;
@@ -44,11 +44,11 @@ export class Erasing {
   }
 
   /** Ends a session for good: its subscriptions, its mail and its record. `done` when nothing is left of it. */
-  erase(client: Client, done: () => void): void {
-    const { clients, router, journal, timers } = this.#context;
+  erase(client: LocalSession, done: () => void): void {
+    const { localSessions, router, journal, timers } = this.#context;
     const { session, mailbox } = client;
     if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
-    if (clients.get(session.clientId) === client) clients.delete(session.clientId);
+    if (localSessions.get(session.clientId) === client) localSessions.delete(session.clientId);
     const removals: JournalOperation[] = [];
     for (const [text, subscription] of session.subscriptions) {
       router.unsubscribe(client, subscription);
@@ -64,15 +64,15 @@ export class Erasing {
       for (const go of waiting) go();
     };
     this.#findRest(client, (rest) => {
-      const guard = checkOf(client.owned);
+      const guard = fence(client.fencingToken);
       // The record goes last: what is found without the rest is erased by whoever finds it.
-      const all = [...rest, client.owned.path].map((path) => ({ kind: "remove", path }) as const);
+      const all = [...rest, client.fencingToken.path].map((path) => ({ kind: "remove", path }) as const);
       journal.commitAll([...removals, ...all], { guard, done: erased, refused: erased });
     });
   }
 
   /** Empties the mailbox, and calls back with what else stands below a session's record, deepest first. */
-  #findRest(client: Client, found: (paths: readonly string[]) => void): void {
+  #findRest(client: LocalSession, found: (paths: readonly string[]) => void): void {
     const { journal } = this.#context;
     const { clientId } = client.session;
     const incoming = incomingPath(clientId);
@@ -80,8 +80,10 @@ export class Erasing {
     const mail = mailPath(clientId);
     // What was written in its name a moment ago is there when the store is asked.
     journal.whenSubmitted(() => {
-      this.#childrenOf([client.owned.path], ([names = []]) => {
-        const levels = [cursors, incoming].filter((path) => names.includes(path.slice(client.owned.path.length + 1)));
+      this.#childrenOf([client.fencingToken.path], ([names = []]) => {
+        const levels = [cursors, incoming].filter((path) =>
+          names.includes(path.slice(client.fencingToken.path.length + 1)),
+        );
         const empty = (go: () => void): void => (names.includes("mail") ? this.emptyMailbox(clientId, go) : go());
         empty(() =>
           this.#childrenOf(levels, (below) => {

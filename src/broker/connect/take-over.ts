@@ -10,12 +10,12 @@ import { incomingPath, mailPath, sessionPath } from "../../coordinator/paths.ts"
 import type { Control } from "../../link/frames.ts";
 import { decodeSession, type SessionRecord } from "../../mail/records.ts";
 import { Session } from "../../session/session.ts";
-import { Client } from "../delivery/local-session.ts";
+import { LocalSession } from "../delivery/local-session.ts";
 import type { Context } from "../peers/cluster-context.ts";
 import type { Links } from "../peers/links.ts";
 import type { Membership } from "../peers/membership.ts";
 import type { Peer } from "../peers/peer.ts";
-import type { Directory } from "../peers/subscription-directory.ts";
+import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
 import type { Sessions } from "./connection-end.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
 import type { Wills } from "./wills.ts";
@@ -36,7 +36,7 @@ type Decided = (granted: boolean, silent: readonly string[]) => void;
 export interface TakeOverParts {
   readonly links: Links;
   readonly membership: Membership;
-  readonly directory: Directory;
+  readonly directory: SubscriptionDirectory;
   readonly sessions: Sessions;
   readonly wills: Wills;
   readonly orphanedWills: OrphanedWills;
@@ -151,7 +151,7 @@ export class TakeOver {
    * Reads a session that nobody keeps: its client, with subscriptions, mailbox count and half-received QoS 2 publishes;
    * undefined if there is none. The client is not this broker's before its znode has been set by it.
    */
-  read(clientId: string, done: (client: Client | undefined) => void): void {
+  read(clientId: string, done: (client: LocalSession | undefined) => void): void {
     const { coordinator } = this.#context;
     // Whoever let go of the session has told the store so before; this broker's server may be behind.
     coordinator.sync(() => {
@@ -166,7 +166,7 @@ export class TakeOver {
           const node = results[0]!;
           if (typeof node !== "object" || !("data" in node)) return done(undefined);
           const client = makeClient(this.#context, clientId, results);
-          this.#parts.directory.settled(() => done(client));
+          this.#parts.directory.caughtUp(() => done(client));
         },
       );
     });
@@ -176,14 +176,14 @@ export class TakeOver {
    * Reads the ids of half-received publishes, and waits for what is told of subscriptions: after the session is this broker's,
    * for until then the broker that had it may still have committed some.
    */
-  readIncoming(client: Client, done: () => void): void {
+  readIncoming(client: LocalSession, done: () => void): void {
     const path = incomingPath(client.session.clientId);
     this.#context.coordinator.read([{ kind: "children", path }], (error, [result]) => {
       if (error !== undefined) return;
       if (typeof result === "object" && "children" in result) {
         for (const id of packetIdsOf(result.children)) client.session.addIncoming(id);
       }
-      this.#parts.directory.settled(done);
+      this.#parts.directory.caughtUp(done);
     });
   }
 
@@ -202,7 +202,7 @@ export class TakeOver {
 }
 
 /** A client from what the store holds: session record, mailbox, half-received publishes, as `results` in this order. */
-export function makeClient(context: Context, clientId: string, results: readonly ReadResult[]): Client {
+export function makeClient(context: Context, clientId: string, results: readonly ReadResult[]): LocalSession {
   const [node, mail, incoming] = results;
   if (typeof node !== "object" || !("data" in node)) throw new Error("assertion failed: no session was read");
   // Mail that was stored while the session was erased has made an empty node; it holds nothing that anybody wants.
@@ -210,10 +210,10 @@ export function makeClient(context: Context, clientId: string, results: readonly
   const found = node.data.length > 0 ? context.strangers.read(path, () => decodeSession(node.data)) : undefined;
   // What a stranger has put there is overwritten by whoever has that id; what stands below is this session's.
   const record: SessionRecord = found ?? nobody;
-  const client = new Client(context, new Session(clientId, record.version, record.expiryInterval));
+  const client = new LocalSession(context, new Session(clientId, record.version, record.expiryInterval));
   client.record = found;
   client.isRecorded = true;
-  client.owned.version = node.stat.version;
+  client.fencingToken.version = node.stat.version;
   if (typeof mail === "object" && "stat" in mail) client.mailbox!.count = mail.stat.childCount;
   if (typeof incoming === "object" && "children" in incoming) {
     for (const id of packetIdsOf(incoming.children)) client.session.addIncoming(id);

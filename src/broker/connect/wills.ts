@@ -8,9 +8,9 @@ import { Timer } from "../../base/timers.ts";
 import { willPath } from "../../coordinator/paths.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { encodeWill, type WillRecord } from "../../mail/will-record.ts";
-import type { Client } from "../delivery/local-session.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
 import type { Context } from "../peers/cluster-context.ts";
-import type { Publishing } from "../publish/handle-publish.ts";
+import type { PublishHandler } from "../publish/handle-publish.ts";
 
 /**
  * checking: the store is asked whether it still holds the will. publishing: it is on its way to its receivers. over: it has
@@ -23,20 +23,20 @@ interface Firing {
 
 export class Wills {
   readonly #context: Context;
-  readonly #publishing: Publishing;
+  readonly #publishHandler: PublishHandler;
   /** By client ids. */
   readonly #firing = new Map<string, Firing>();
   /** Clients that were sent to other brokers and are not known to be there. */
   readonly #moved = new Set<string>();
   #isRetired = false;
 
-  constructor(context: Context, publishing: Publishing) {
+  constructor(context: Context, publishHandler: PublishHandler) {
     this.#context = context;
-    this.#publishing = publishing;
+    this.#publishHandler = publishHandler;
   }
 
   /** What CONNECT's will, or its absence, changes in the store: a will is a promise too. */
-  set(client: Client, asked: Omit<WillRecord, "epoch"> | undefined): JournalOperation[] {
+  set(client: LocalSession, asked: Omit<WillRecord, "epoch"> | undefined): JournalOperation[] {
     this.#stopTimer(client);
     if (asked === undefined) return this.#forgotten(client);
     const will: WillRecord = { ...asked, epoch: this.#context.self.epoch };
@@ -48,13 +48,13 @@ export class Wills {
   }
 
   /** What was to be set has been refused with the rest of CONNECT. */
-  withdrawn(client: Client): void {
+  withdrawn(client: LocalSession): void {
     client.will = undefined;
     client.isWillStored = false;
   }
 
   /** The client left properly, or is another broker's: its will is not published [MQTT-3.1.2-10]. */
-  forget(client: Client): void {
+  forget(client: LocalSession): void {
     this.#stopTimer(client);
     this.#context.journal.commit(this.#forgotten(client));
   }
@@ -63,7 +63,7 @@ export class Wills {
    * The lease is over: whoever finds the wills of this broker's clients in the store publishes them, unless the clients come
    * back. The connections must be closed first.
    */
-  abandon(client: Client): void {
+  abandon(client: LocalSession): void {
     this.#stopTimer(client);
     client.will = undefined;
     client.isWillStored = false;
@@ -81,11 +81,11 @@ export class Wills {
 
   /** True if the will in the store that bears this broker's name and that of the client is in its care. */
   holds(clientId: string): boolean {
-    const client = this.#context.clients.get(clientId);
+    const client = this.#context.localSessions.get(clientId);
     return client?.isWillStored === true || this.#firing.has(clientId) || this.#moved.has(clientId);
   }
 
-  connectionLost(client: Client): void {
+  connectionLost(client: LocalSession): void {
     const { will, session } = client;
     const { self, clock, timers, journal } = this.#context;
     if (will === undefined || this.#isRetired) return;
@@ -106,7 +106,7 @@ export class Wills {
    * The client was sent to another broker, where it sets its will anew. Until then this one stays in the store: whoever
    * finds it there publishes it if the client does not come.
    */
-  #handOver(client: Client, will: WillRecord): void {
+  #handOver(client: LocalSession, will: WillRecord): void {
     const { clientId } = client.session;
     this.abandon(client);
     this.#moved.add(clientId);
@@ -120,7 +120,7 @@ export class Wills {
   }
 
   /** Publishes a will that waits, unless it is gone from the store: then the client is back at another broker. */
-  fireNow(client: Client): void {
+  fireNow(client: LocalSession): void {
     const { will } = client;
     if (will === undefined) return;
     this.abandon(client);
@@ -139,7 +139,7 @@ export class Wills {
   }
 
   /** Publishes a will that no connection stands behind any more, with what removes it from the store. */
-  fireOrphan(client: Client, will: WillRecord, operations: JournalOperation[]): void {
+  fireOrphan(client: LocalSession, will: WillRecord, operations: JournalOperation[]): void {
     this.#publish(client, will, this.#begin(client.session.clientId, "publishing"), operations);
   }
 
@@ -174,10 +174,15 @@ export class Wills {
     return firing;
   }
 
-  #publish(client: Client, { publish, expiryMs }: WillRecord, firing: Firing, operations: JournalOperation[]): void {
+  #publish(
+    client: LocalSession,
+    { publish, expiryMs }: WillRecord,
+    firing: Firing,
+    operations: JournalOperation[],
+  ): void {
     firing.phase = "publishing";
     if (expiryMs !== Infinity) publish.expiresAt = this.#context.clock.wall() + expiryMs;
-    this.#publishing.publish(publish, client, operations, () => this.#end(client.session.clientId, firing));
+    this.#publishHandler.publish(publish, client, operations, () => this.#end(client.session.clientId, firing));
   }
 
   #end(clientId: string, firing: Firing): void {
@@ -186,7 +191,7 @@ export class Wills {
     for (const go of firing.waiting.splice(0)) go();
   }
 
-  #forgotten(client: Client): JournalOperation[] {
+  #forgotten(client: LocalSession): JournalOperation[] {
     const { isWillStored, session } = client;
     client.will = undefined;
     client.isWillStored = false;
@@ -202,7 +207,7 @@ export class Wills {
     return [...this.#context.peers.values()].every(({ epoch }) => epoch === undefined);
   }
 
-  #stopTimer(client: Client): void {
+  #stopTimer(client: LocalSession): void {
     if (client.willTimer !== undefined) this.#context.timers.cancel(client.willTimer);
     client.willTimer = undefined;
   }

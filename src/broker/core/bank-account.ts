@@ -30,7 +30,7 @@ import type { BrokerOptions } from "./options.ts";
 /** When a refused publish is worth another try: branches look at their accounts more often than that. */
 const retrySeconds = 5;
 
-export class Banking implements Ledger {
+export class BankAccount implements Ledger {
   readonly branch: string;
   readonly account = new Branch();
   readonly #pricing: Pricing;
@@ -282,7 +282,7 @@ export class Banking implements Ledger {
     this.#isVerifying = paths.length > 0;
     if (paths.length === 0) return;
     // What is on its way into the store is not missed there.
-    this.#context.journal.settled(() =>
+    this.#context.journal.drained(() =>
       coordinator.read(
         paths.map((path) => ({ kind: "exists", path })),
         (error, results) => {

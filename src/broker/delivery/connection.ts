@@ -12,10 +12,10 @@ import type { Transport } from "../../net/transport.ts";
 import { type Turn, Writer } from "../../net/writer.ts";
 import { Channel } from "../../session/channel.ts";
 import type { ClusterRoute } from "../peers/cluster-context.ts";
-import type { Client } from "./local-session.ts";
+import type { LocalSession } from "./local-session.ts";
 
 /** Why a connection is not read, as bits; it is read again when none is left. */
-export const Hold = {
+export const PauseReason = {
   /** The answer to CONNECT waits for the store. */
   connecting: 1,
   /** A subscriber that drains fast is behind. */
@@ -50,7 +50,7 @@ export class Connection {
   readonly writer: Writer;
   readonly framer = new Framer(connectBytesMax);
   readonly channel = new Channel();
-  client: Client | undefined;
+  client: LocalSession | undefined;
   /** The route of its last publish: most publishers stay with a topic. */
   route: ClusterRoute | undefined;
   lastReceivedAt = 0;

@@ -11,7 +11,7 @@ import { Ring } from "../../base/ring.ts";
 import type { Timer } from "../../base/timers.ts";
 import { sessionPath } from "../../coordinator/paths.ts";
 import type { SessionRecord } from "../../mail/records.ts";
-import type { Owned, Slip } from "../../mail/slips.ts";
+import type { FencingToken, Slip } from "../../mail/slips.ts";
 import type { WillRecord } from "../../mail/will-record.ts";
 import { writeAck } from "../../mqtt/acks.ts";
 import { PacketType, type QoS } from "../../mqtt/constants.ts";
@@ -19,7 +19,7 @@ import { Envelope, type Publish, publishSize, topicOf, writePublish } from "../.
 import { Reason } from "../../mqtt/reason.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import { Inflight } from "../../session/inflight.ts";
-import type { Verdict } from "../../session/owed-acks.ts";
+import type { AckOutcome } from "../../session/owed-acks.ts";
 import type { Session } from "../../session/session.ts";
 import type { DropFeed } from "../drops/drop-feed.ts";
 import type { Context } from "../peers/cluster-context.ts";
@@ -27,7 +27,7 @@ import type { Connection } from "./connection.ts";
 import { Mailbox } from "./mailbox.ts";
 import {
   bySettlement,
-  Outgoing,
+  OutgoingMessage,
   type OutgoingTarget,
   onlyHoldsId,
   plainQoS1,
@@ -40,7 +40,7 @@ import { RetainedFeeds } from "./retained-feed.ts";
 /** One envelope for all: it is filled in and used up within a call. */
 const envelope = new Envelope();
 
-export class Client {
+export class LocalSession {
   readonly session: Session;
   readonly context: Context;
   connection: Connection | undefined;
@@ -50,7 +50,7 @@ export class Client {
   isRecorded = false;
   /** What that znode said when it was read. */
   record: SessionRecord | undefined;
-  readonly owned: Owned;
+  readonly fencingToken: FencingToken;
   /** The number that other brokers name it by, while a persistent session is connected; 0: none. */
   handle = 0;
   /** Its session has been let go of: nothing that comes of this object counts any more. */
@@ -72,21 +72,21 @@ export class Client {
   /** While it is connected: its ways along what lies in mail drops, by the filters of its subscriptions. */
   dropFeeds: Map<string, DropFeed> | undefined;
   /** QoS 2 publishes of this client that are not settled: how to acknowledge each when it is. */
-  unsettled: Map<number, (verdict: Verdict) => void> | undefined;
-  #inflight: Inflight<Outgoing> | undefined;
+  unsettled: Map<number, (verdict: AckOutcome) => void> | undefined;
+  #inflight: Inflight<OutgoingMessage> | undefined;
   #receiveMaximum = 0;
-  #queue: Ring<Outgoing> | undefined;
+  #queue: Ring<OutgoingMessage> | undefined;
   #queueBytes = 0;
   #feeds: RetainedFeeds | undefined;
 
   constructor(context: Context, session: Session) {
     this.context = context;
     this.session = session;
-    this.owned = { path: sessionPath(session.clientId), version: 0 };
+    this.fencingToken = { path: sessionPath(session.clientId), version: 0 };
     if (session.persistent) this.mailbox = new Mailbox(this);
   }
 
-  get inflight(): Inflight<Outgoing> {
+  get inflight(): Inflight<OutgoingMessage> {
     this.#inflight ??= new Inflight(this.#receiveMaximum, onlyHoldsId);
     return this.#inflight;
   }
@@ -110,7 +110,7 @@ export class Client {
   }
 
   /** The connection is gone. Returns what was sent and not acknowledged, with what still waited in memory. */
-  detach(): Outgoing[] {
+  detach(): OutgoingMessage[] {
     this.connection = undefined;
     const unacknowledged = this.#inflight?.drain() ?? [];
     this.#inflight = undefined;
@@ -157,13 +157,13 @@ export class Client {
   }
 
   /** QoS 1 for a persistent session that is connected and has room: sent at once, kept until acknowledged. */
-  sendLive(outgoing: Outgoing): void {
+  sendLive(outgoing: OutgoingMessage): void {
     outgoing.packetId = this.inflight.add(outgoing);
     this.transmit(outgoing, false);
   }
 
   /** Writes a message that has its packet id. */
-  transmit(outgoing: Outgoing, dup: boolean): void {
+  transmit(outgoing: OutgoingMessage, dup: boolean): void {
     this.write(outgoing.publish!, outgoing, outgoing.packetId, dup);
   }
 
@@ -211,12 +211,12 @@ export class Client {
    * Messages that were sent and are not acknowledged go to the mailbox now, before one that must not come ahead of them
    * there.
    */
-  bankLive(): void {
-    const live: Outgoing[] = [];
+  storeUnacknowledged(): void {
+    const live: OutgoingMessage[] = [];
     for (const outgoing of this.#inflight?.all() ?? []) {
       if (outgoing.settlement !== undefined && !outgoing.takenCareOf && !outgoing.acknowledged) live.push(outgoing);
     }
-    for (const outgoing of live.sort(bySettlement)) this.context.settlements.bank(outgoing.settlement!, [outgoing]);
+    for (const outgoing of live.sort(bySettlement)) this.context.settlements.store(outgoing.settlement!, [outgoing]);
   }
 
   /** Names of the slips whose messages were sent in this connection. */
@@ -227,12 +227,12 @@ export class Client {
   }
 
   /** True if it was sent in this connection and holds its packet id. */
-  isInFlight(outgoing: Outgoing): boolean {
+  isInFlight(outgoing: OutgoingMessage): boolean {
     return this.#inflight?.get(outgoing.packetId) === outgoing;
   }
 
   /** The slip of a message that was acknowledged while it was being committed. */
-  bankedTooLate(outgoing: Outgoing, slip: Slip): void {
+  bankedTooLate(outgoing: OutgoingMessage, slip: Slip): void {
     this.discard(slip);
     if (this.#inflight?.get(outgoing.packetId) === outgoing) this.#inflight.remove(outgoing.packetId);
     this.pump();
@@ -263,12 +263,12 @@ export class Client {
     this.context.metrics.queuedBytes += bytes;
   }
 
-  #outgoing(publish: Publish, { qos, retain, subscriptionIds, group }: OutgoingTarget): Outgoing {
+  #outgoing(publish: Publish, { qos, retain, subscriptionIds, group }: OutgoingTarget): OutgoingMessage {
     // The target that is handed in is used again for the next receiver.
-    return new Outgoing(this, { qos, retain, subscriptionIds, group }, publish.kept());
+    return new OutgoingMessage(this, { qos, retain, subscriptionIds, group }, publish.kept());
   }
 
-  #receiveMessage(outgoing: Outgoing, packetId: number): void {
+  #receiveMessage(outgoing: OutgoingMessage, packetId: number): void {
     if (outgoing === plainQoS2) this.inflight.replace(packetId, plainReleased);
     if (outgoing.slip === undefined || outgoing.released) {
       if (outgoing.client !== undefined) outgoing.released = true;
@@ -277,7 +277,7 @@ export class Client {
     outgoing.released = true;
     const { connection } = this;
     this.context.slips.release(outgoing.slip, {
-      owned: this.owned,
+      fencingToken: this.fencingToken,
       done: () => {
         if (this.connection === connection) this.#sendPubrel(packetId, Reason.success);
       },
@@ -285,7 +285,7 @@ export class Client {
     });
   }
 
-  #finish(outgoing: Outgoing): void {
+  #finish(outgoing: OutgoingMessage): void {
     outgoing.acknowledged = true;
     if (outgoing.settlement !== undefined && !outgoing.takenCareOf) {
       outgoing.takenCareOf = true;
@@ -293,7 +293,7 @@ export class Client {
     }
     // Its slip is on its way into the store: the packet id is not free before it is on its way out again. After a
     // crash two messages would claim the id otherwise.
-    if (outgoing.slip === undefined && outgoing.isBeingBanked) return;
+    if (outgoing.slip === undefined && outgoing.isBeingStored) return;
     if (outgoing.slip !== undefined) this.discard(outgoing.slip);
     this.inflight.remove(outgoing.packetId);
   }
@@ -303,7 +303,7 @@ export class Client {
     writeAck(writer, PacketType.pubrel, packetId, channel.version === 5 ? reason : 0);
   }
 
-  #pumpQueue(queue: Ring<Outgoing>): void {
+  #pumpQueue(queue: Ring<OutgoingMessage>): void {
     while (this.hasRoom) {
       const outgoing = queue.shift();
       if (outgoing === undefined) return;

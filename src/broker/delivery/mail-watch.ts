@@ -7,19 +7,19 @@ import { logTextMax, mailWatchMax, mailWatchMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { mailPath } from "../../coordinator/paths.ts";
 import type { Context } from "../peers/cluster-context.ts";
-import type { Client } from "./local-session.ts";
+import type { LocalSession } from "./local-session.ts";
 
 export class MailWatch {
   readonly #context: Context;
-  readonly #hosted: ReadonlyMap<number, Client>;
+  readonly #hosted: ReadonlyMap<number, LocalSession>;
   /** Where the round has come to; it begins anew not before `#nextRoundAt`. */
-  #round: Iterator<Client> | undefined;
+  #round: Iterator<LocalSession> | undefined;
   #nextRoundAt = 0;
   /** Clients whose mailboxes did not move in the last round, though there was something in them: how far they had come. */
-  readonly #suspects = new WeakMap<Client, number>();
+  readonly #suspects = new WeakMap<LocalSession, number>();
   readonly #timer = new Timer((now) => this.#look(now));
 
-  constructor(context: Context, hosted: ReadonlyMap<number, Client>) {
+  constructor(context: Context, hosted: ReadonlyMap<number, LocalSession>) {
     this.#context = context;
     this.#hosted = hosted;
   }
@@ -55,8 +55,8 @@ export class MailWatch {
   }
 
   /** Clients that take what they are sent: where one is slow, its mail waits by right. */
-  #nextPage(round: Iterator<Client>): Client[] {
-    const page: Client[] = [];
+  #nextPage(round: Iterator<LocalSession>): LocalSession[] {
+    const page: LocalSession[] = [];
     while (page.length < mailWatchMax) {
       const { value: client, done } = round.next();
       if (done === true) {
@@ -68,7 +68,7 @@ export class MailWatch {
     return page;
   }
 
-  #judge(client: Client, stored: number, moves: number): void {
+  #judge(client: LocalSession, stored: number, moves: number): void {
     const mailbox = client.mailbox!;
     // What is on its way to the client is in the store, too.
     const isWaiting = client.handle !== 0 && client.hasRoom && stored > client.slipsInFlight().size;

@@ -4,7 +4,7 @@
  */
 import type { Slip } from "../../mail/slips.ts";
 
-export class SlipNames {
+export class MailboxNames {
   /** Of all slips that are known. */
   readonly #known = new Set<string>();
   /** Told by the store, and perhaps of slips stored from here. */

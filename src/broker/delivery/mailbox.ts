@@ -6,10 +6,10 @@ import { mailPageBytesMax, mailPageSlips } from "../../base/limits.ts";
 import { Ring } from "../../base/ring.ts";
 import type { Lying } from "../../mail/mail.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import { checkOf, isHeldByClient, type Slip, type SlipDraft, unreadSlip } from "../../mail/slips.ts";
-import type { Client } from "./local-session.ts";
-import { byNumber, SlipNames } from "./mailbox-names.ts";
-import { Outgoing, type OutgoingTarget, reserved } from "./outgoing-message.ts";
+import { fence, isHeldByClient, type Slip, type SlipDraft, unreadSlip } from "../../mail/slips.ts";
+import type { LocalSession } from "./local-session.ts";
+import { byNumber, MailboxNames } from "./mailbox-names.ts";
+import { OutgoingMessage, type OutgoingTarget, reserved } from "./outgoing-message.ts";
 import { SentBefore } from "./sent-before.ts";
 
 /** A message that lies in a mail drop, as the session gets it. */
@@ -19,14 +19,14 @@ export interface Taken {
 }
 
 interface InLine {
-  readonly outgoing: Outgoing;
+  readonly outgoing: OutgoingMessage;
   isReady: boolean;
 }
 
 export class Mailbox {
   /** Slips in the store, those included whose commit is under way. */
   count = 0;
-  readonly #client: Client;
+  readonly #client: LocalSession;
   /** While connected: slips that have no packet id in this connection. */
   readonly #waiting = new Ring<Slip>();
   /** What has its packet id and is sent in this order, each as soon as it may be. */
@@ -39,13 +39,13 @@ export class Mailbox {
   #reading = 0;
   #fetching = false;
   readonly #sentBefore: SentBefore;
-  readonly #names = new SlipNames();
+  readonly #names = new MailboxNames();
   /** Grows with everything that comes in and goes out: while it stays, nothing moves. */
   moves = 0;
   /** Bytes of a message, on average of the last page. */
   #messageBytes = mailPageBytesMax / 32;
 
-  constructor(client: Client) {
+  constructor(client: LocalSession) {
     this.#client = client;
     this.#sentBefore = new SentBefore(client);
   }
@@ -77,7 +77,7 @@ export class Mailbox {
       return;
     }
     this.#loading = true;
-    context.journal.settled(() => {
+    context.journal.drained(() => {
       if (this.#client.connection === connection) this.#list();
     });
   }
@@ -138,7 +138,7 @@ export class Mailbox {
   }
 
   /** The connection is gone: slips stay in the store and are read again when the client comes back. */
-  detach(unacknowledged: readonly Outgoing[]): void {
+  detach(unacknowledged: readonly OutgoingMessage[]): void {
     this.#loading = this.#fetching = this.#mustReload = false;
     this.#waiting.clear();
     this.#line.clear();
@@ -150,7 +150,7 @@ export class Mailbox {
    * What the store must hold before an outgoing message may be sent. At QoS 2 it gets its packet id now if
    * nothing waits before it, so that one commit does for both.
    */
-  draft(outgoing: Outgoing): SlipDraft {
+  draft(outgoing: OutgoingMessage): SlipDraft {
     outgoing.takenCareOf = true;
     if (outgoing.qos === 2 && this.#isFirst && this.#client.hasRoom) {
       outgoing.packetId = this.#client.inflight.add(outgoing);
@@ -160,14 +160,14 @@ export class Mailbox {
   }
 
   /** The draft has become a slip, whose commit is under way. */
-  placed(outgoing: Outgoing, slip: Slip): void {
+  placed(outgoing: OutgoingMessage, slip: Slip): void {
     outgoing.slip = slip;
     if (outgoing.packetId === 0 && this.#client.connection !== undefined) this.#waiting.push(slip);
     else if (outgoing.packetId === 0) slip.publish = undefined;
   }
 
   /** The slip is committed. `connection` is the client's when the draft was made. */
-  committed(outgoing: Outgoing, connection: Client["connection"]): void {
+  committed(outgoing: OutgoingMessage, connection: LocalSession["connection"]): void {
     this.moves++;
     outgoing.slip!.committed = true;
     this.arrived(
@@ -189,7 +189,7 @@ export class Mailbox {
   }
 
   /** It is in the mailbox, but its name was not told since contact was lost over its commit, or it is not its turn. */
-  #readBack(outgoing: Outgoing): void {
+  #readBack(outgoing: OutgoingMessage): void {
     if (outgoing.packetId !== 0) {
       this.#committing--;
       if (this.#client.isInFlight(outgoing)) this.#client.inflight.replace(outgoing.packetId, reserved);
@@ -198,7 +198,7 @@ export class Mailbox {
   }
 
   /** It will not be committed: whoever published it is another broker's, and publishes it there. */
-  withdrawn(outgoing: Outgoing): void {
+  withdrawn(outgoing: OutgoingMessage): void {
     this.count--;
     this.#names.arrived(undefined, "elsewhere");
     if (outgoing.packetId !== 0) {
@@ -230,7 +230,7 @@ export class Mailbox {
   }
 
   /** Stores a message on its own, for this mailbox alone. */
-  store(outgoing: Outgoing): void {
+  store(outgoing: OutgoingMessage): void {
     const { context, connection } = this.#client;
     const settlement = outgoing.settlement!;
     outgoing.settlement = undefined;
@@ -247,7 +247,7 @@ export class Mailbox {
   take(messages: readonly Taken[], saving: JournalOperation): void {
     const client = this.#client;
     const { context, connection, session } = client;
-    const operations: JournalOperation[] = [checkOf(client.owned)];
+    const operations: JournalOperation[] = [fence(client.fencingToken)];
     const slips = messages.map(({ message, target: { qos, retain, subscriptionIds } }) => {
       const draft = { clientId: session.clientId, qos, retain, subscriptionIds, packetId: 0, groupMark: 0 };
       const { slip, operation } = context.mail.slipFor(draft, message);
@@ -273,7 +273,7 @@ export class Mailbox {
     this.count--;
     this.moves++;
     this.#sentBefore.forget(slip);
-    this.#client.context.slips.discard(slip, this.#client.owned);
+    this.#client.context.slips.discard(slip, this.#client.fencingToken);
   }
 
   /** Sends what waits, in order, as far as there is room. */
@@ -339,7 +339,7 @@ export class Mailbox {
     const record = slip.record!;
     if (record.state === "released") return this.#sentBefore.resume(slip);
     const before = this.#sentBefore.idOf(slip);
-    const outgoing = new Outgoing(client, { ...record, group: undefined }, slip.publish);
+    const outgoing = new OutgoingMessage(client, { ...record, group: undefined }, slip.publish);
     outgoing.slip = slip;
     outgoing.takenCareOf = true;
     slip.publish = undefined;
@@ -370,7 +370,7 @@ export class Mailbox {
     const client = this.#client;
     const { connection } = client;
     client.context.slips.markSent(slip, place.outgoing.packetId, {
-      owned: client.owned,
+      fencingToken: client.fencingToken,
       done: () => {
         place.isReady = true;
         if (client.connection !== connection) return;
@@ -390,7 +390,7 @@ export class Mailbox {
   }
 
   /** Sends a message for the first time, unless its time has ended while the store was asked: nobody has its packet id then. */
-  #sendFirst(outgoing: Outgoing): void {
+  #sendFirst(outgoing: OutgoingMessage): void {
     const client = this.#client;
     if (!client.isExpired(outgoing.publish!)) return client.transmit(outgoing, false);
     client.inflight.remove(outgoing.packetId);

@@ -7,10 +7,10 @@ import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Target } from "../../router/router.ts";
 import type { Group } from "../peers/peer.ts";
-import type { Client } from "./local-session.ts";
+import type { LocalSession } from "./local-session.ts";
 
-export class Outgoing implements LiveRecipient {
-  readonly client: Client | undefined;
+export class OutgoingMessage implements LiveRecipient {
+  readonly client: LocalSession | undefined;
   readonly qos: QoS;
   readonly retain: boolean;
   readonly subscriptionIds: readonly number[];
@@ -24,13 +24,13 @@ export class Outgoing implements LiveRecipient {
   onlyReleased = false;
   takenCareOf = false;
   /** Its slip is being committed after it was sent. */
-  isBeingBanked = false;
+  isBeingStored = false;
   /** The client has acknowledged it. */
   acknowledged = false;
   settlement: Settlement | undefined;
   slip: Slip | undefined;
 
-  constructor(client: Client | undefined, target: OutgoingTarget, publish: Publish | undefined) {
+  constructor(client: LocalSession | undefined, target: OutgoingTarget, publish: Publish | undefined) {
     this.client = client;
     this.qos = target.qos;
     this.retain = target.retain;
@@ -43,14 +43,14 @@ export class Outgoing implements LiveRecipient {
   draft(): SlipDraft {
     const { qos, retain, subscriptionIds, packetId, group } = this;
     this.client!.mailbox!.expect();
-    this.isBeingBanked = this.settlement !== undefined;
+    this.isBeingStored = this.settlement !== undefined;
     const groupMark = groupMarkOf(group?.text);
     return { clientId: this.client!.session.clientId, qos, retain, subscriptionIds, packetId, groupMark };
   }
 
-  banked(slip: Slip): void {
+  stored(slip: Slip): void {
     this.slip = slip;
-    this.isBeingBanked = false;
+    this.isBeingStored = false;
     // From here on the store holds the message.
     slip.publish = undefined;
     const isPlaced = this.acknowledged || this.client!.isInFlight(this);
@@ -59,7 +59,7 @@ export class Outgoing implements LiveRecipient {
   }
 }
 
-export interface OutgoingTarget extends Pick<Target<Client>, "qos" | "subscriptionIds"> {
+export interface OutgoingTarget extends Pick<Target<LocalSession>, "qos" | "subscriptionIds"> {
   readonly group: Group | undefined;
   readonly retain: boolean;
 }
@@ -70,20 +70,20 @@ const nothing: OutgoingTarget = { qos: 1, retain: false, subscriptionIds: [], gr
  * Entries for messages that need not be kept: their session ends with its connection, so they are never sent
  * again. One object each serves all windows.
  */
-export const plainQoS1 = new Outgoing(undefined, nothing, undefined);
-export const plainQoS2 = new Outgoing(undefined, { ...nothing, qos: 2 }, undefined);
-export const plainReleased = new Outgoing(undefined, { ...nothing, qos: 2 }, undefined);
+export const plainQoS1 = new OutgoingMessage(undefined, nothing, undefined);
+export const plainQoS2 = new OutgoingMessage(undefined, { ...nothing, qos: 2 }, undefined);
+export const plainReleased = new OutgoingMessage(undefined, { ...nothing, qos: 2 }, undefined);
 plainReleased.released = true;
 
 /** Holds the packet id of a message that is in the mailbox and will be sent again under it. */
-export const reserved = new Outgoing(undefined, nothing, undefined);
+export const reserved = new OutgoingMessage(undefined, nothing, undefined);
 
 /** True for what takes no room in the window: no PUBLISH of it is unacknowledged in this connection. */
-export function onlyHoldsId(outgoing: Outgoing): boolean {
+export function onlyHoldsId(outgoing: OutgoingMessage): boolean {
   return outgoing === reserved || outgoing.onlyReleased;
 }
 
 /** In the order of the publishes. */
-export function bySettlement(a: Outgoing, b: Outgoing): number {
+export function bySettlement(a: OutgoingMessage, b: OutgoingMessage): number {
   return (a.settlement?.order ?? 0) - (b.settlement?.order ?? 0);
 }

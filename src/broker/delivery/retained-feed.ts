@@ -6,8 +6,8 @@ import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import type { RetainedMessage } from "../../router/retained.ts";
-import type { Client } from "./local-session.ts";
-import { Outgoing, type OutgoingTarget, plainQoS1, plainQoS2 } from "./outgoing-message.ts";
+import type { LocalSession } from "./local-session.ts";
+import { OutgoingMessage, type OutgoingTarget, plainQoS1, plainQoS2 } from "./outgoing-message.ts";
 
 /** They are looked up when its turn comes. */
 interface Feed {
@@ -17,10 +17,10 @@ interface Feed {
 }
 
 export class RetainedFeeds {
-  readonly #client: Client;
+  readonly #client: LocalSession;
   readonly #feeds = new Ring<Feed>();
 
-  constructor(client: Client) {
+  constructor(client: LocalSession) {
     this.#client = client;
   }
 
@@ -70,14 +70,14 @@ export class RetainedFeeds {
   }
 
   /** To a session that outlives its connection; what the bank cannot pay is left out. */
-  #promise(client: Client, publish: Publish, target: OutgoingTarget): void {
-    const { banking, mail, metrics } = client.context;
-    const payment = banking.reserve(banking.termsOf(publish, "mailbox").credits);
+  #promise(client: LocalSession, publish: Publish, target: OutgoingTarget): void {
+    const { bankAccount, mail, metrics } = client.context;
+    const payment = bankAccount.reserve(bankAccount.termsOf(publish, "mailbox").credits);
     if (payment === undefined) {
       metrics.refused++;
       return;
     }
-    const outgoing = new Outgoing(client, target, publish);
+    const outgoing = new OutgoingMessage(client, target, publish);
     outgoing.settlement = new Settlement(publish, mail.nextOrder());
     outgoing.settlement.payment = payment;
     outgoing.settlement.waitFor(outgoing);

@@ -5,15 +5,15 @@
 import type { Slip } from "../../mail/slips.ts";
 import { writeAck } from "../../mqtt/acks.ts";
 import { PacketType } from "../../mqtt/constants.ts";
-import type { Client } from "./local-session.ts";
-import { Outgoing, reserved } from "./outgoing-message.ts";
+import type { LocalSession } from "./local-session.ts";
+import { OutgoingMessage, reserved } from "./outgoing-message.ts";
 
 export class SentBefore {
-  readonly #client: Client;
+  readonly #client: LocalSession;
   /** Packet ids under which slips were sent at QoS 1 in the last connection; at QoS 2 the slip itself says it. */
   #ids = new Map<string, number>();
 
-  constructor(client: Client) {
+  constructor(client: LocalSession) {
     this.#client = client;
   }
 
@@ -30,7 +30,7 @@ export class SentBefore {
   }
 
   /** The connection is gone, and these were not acknowledged in it. */
-  remember(unacknowledged: readonly Outgoing[]): void {
+  remember(unacknowledged: readonly OutgoingMessage[]): void {
     for (const { slip, packetId, qos } of unacknowledged) {
       if (slip?.record?.state === "waiting" && qos === 1 && slip.name !== undefined) this.#ids.set(slip.name, packetId);
     }
@@ -60,9 +60,9 @@ export class SentBefore {
    */
   giveUp(slip: Slip): void {
     if (!this.#claim(slip)) return;
-    const { context, owned, connection } = this.#client;
+    const { context, fencingToken, connection } = this.#client;
     context.slips.release(slip, {
-      owned,
+      fencingToken,
       done: () => {
         if (this.#client.connection === connection) this.#sendPubrel(slip);
       },
@@ -74,7 +74,7 @@ export class SentBefore {
   #claim(slip: Slip): boolean {
     const client = this.#client;
     const { packetId, qos, retain, subscriptionIds } = slip.record!;
-    const outgoing = new Outgoing(client, { qos, retain, subscriptionIds, group: undefined }, undefined);
+    const outgoing = new OutgoingMessage(client, { qos, retain, subscriptionIds, group: undefined }, undefined);
     Object.assign(outgoing, { slip, packetId, takenCareOf: true, released: true, onlyReleased: true });
     const isClaimed = client.inflight.claim(packetId, outgoing, reserved);
     if (!isClaimed) client.discard(slip);

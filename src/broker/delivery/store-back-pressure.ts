@@ -4,9 +4,9 @@
  */
 import type { Coordinator } from "../../coordinator/coordinator.ts";
 import type { Journal } from "../../mail/journal.ts";
-import { type Connection, Hold } from "./connection.ts";
+import { type Connection, PauseReason } from "./connection.ts";
 
-export class Backpressure {
+export class StoreBackPressure {
   readonly #journal: Journal;
   readonly #coordinator: Pick<Coordinator, "state">;
   readonly #resume: (connection: Connection, reason: number) => void;
@@ -27,8 +27,8 @@ export class Backpressure {
   /** Has a connection that has made work for the store not be read while the store is behind. */
   hold(connection: Connection): void {
     if (!this.#journal.full) return;
-    connection.hold(Hold.journal);
-    this.#waiting.set(connection, () => this.#resume(connection, Hold.journal));
+    connection.hold(PauseReason.journal);
+    this.#waiting.set(connection, () => this.#resume(connection, PauseReason.journal));
   }
 
   /** Calls back when the store is there and not behind: at once, mostly. */

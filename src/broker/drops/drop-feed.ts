@@ -10,20 +10,20 @@ import { dropFetchBytesMax, dropFetchMax, dropSaveMs, dropTakeMax, pumpOutputByt
 import { Timer } from "../../base/timers.ts";
 import { cursorPath } from "../../coordinator/paths.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import { checkOf } from "../../mail/slips.ts";
+import { fence } from "../../mail/slips.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import { filterMatches } from "../../mqtt/topic.ts";
-import type { Client } from "../delivery/local-session.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
 import type { OutgoingTarget } from "../delivery/outgoing-message.ts";
-import type { Cursor, LyingMessage, Shelf } from "./drop-log.ts";
+import type { Cursor, DropLog, DropMessage } from "./drop-log.ts";
 
 export class DropFeed {
   /** Replaced when the client subscribes anew. */
   subscription: Subscription;
-  readonly #client: Client;
-  readonly #shelf: Shelf;
+  readonly #client: LocalSession;
+  readonly #dropLog: DropLog;
   /** How far the client has been handed what lies there. */
   #cursor: Cursor;
   /** What has been read for it from the store, by path. */
@@ -35,15 +35,15 @@ export class DropFeed {
   #isUnsaved = false;
   readonly #timer = new Timer(() => this.#save());
 
-  constructor(client: Client, subscription: Subscription, from: { shelf: Shelf; cursor: Cursor }) {
+  constructor(client: LocalSession, subscription: Subscription, from: { dropLog: DropLog; cursor: Cursor }) {
     this.#client = client;
     this.subscription = subscription;
-    this.#shelf = from.shelf;
+    this.#dropLog = from.dropLog;
     this.#cursor = from.cursor;
   }
 
-  get shelf(): Shelf {
-    return this.#shelf;
+  get dropLog(): DropLog {
+    return this.#dropLog;
   }
 
   /** Ends it; the session goes on from here when it comes back. */
@@ -55,7 +55,7 @@ export class DropFeed {
 
   /** Hands on what comes next, as far as there is room. */
   pump(): void {
-    while (!this.#isReading && !this.#isClosed && this.#shelf.isComplete && this.#client.isOpen) {
+    while (!this.#isReading && !this.#isClosed && this.#dropLog.isComplete && this.#client.isOpen) {
       const message = this.#next();
       if (message === undefined) return;
       const isTaken = this.#client.mailbox !== undefined && this.#qosOf(message) > 0;
@@ -64,8 +64,8 @@ export class DropFeed {
   }
 
   /** The next one that it gets. What it does not get it goes past. */
-  #next(): LyingMessage | undefined {
-    for (const message of this.#shelf.after(this.#cursor)) {
+  #next(): DropMessage | undefined {
+    for (const message of this.#dropLog.after(this.#cursor)) {
       if (this.#wants(message)) return message;
       this.#goTo(message);
     }
@@ -73,11 +73,11 @@ export class DropFeed {
   }
 
   /** All that it gets of what is there, from where it is. */
-  *#ahead(): Generator<LyingMessage> {
-    for (const message of this.#shelf.after(this.#cursor)) if (this.#wants(message)) yield message;
+  *#ahead(): Generator<DropMessage> {
+    for (const message of this.#dropLog.after(this.#cursor)) if (this.#wants(message)) yield message;
   }
 
-  #wants(message: LyingMessage): boolean {
+  #wants(message: DropMessage): boolean {
     const { subscription } = this;
     const { session, context } = this.#client;
     if (!filterMatches(subscription.filter.levels, message.levels)) return false;
@@ -86,7 +86,7 @@ export class DropFeed {
   }
 
   /** A message without a promise, or for a session that ends with its connection. False if there is no room, or it must be read. */
-  #send(message: LyingMessage): boolean {
+  #send(message: DropMessage): boolean {
     const client = this.#client;
     const qos = this.#qosOf(message);
     const hasRoom = qos === 0 ? client.connection!.writer.unsent <= pumpOutputBytesMax : client.hasRoom;
@@ -110,7 +110,7 @@ export class DropFeed {
   }
 
   #fetch(): void {
-    const page: LyingMessage[] = [];
+    const page: DropMessage[] = [];
     let bytes = 0;
     for (const message of this.#ahead()) {
       page.push(message);
@@ -131,7 +131,7 @@ export class DropFeed {
     const client = this.#client;
     const mailbox = client.mailbox!;
     if (mailbox.count > client.context.options.maxInflight / 2) return false;
-    const page: LyingMessage[] = [];
+    const page: DropMessage[] = [];
     for (const message of this.#ahead()) {
       if (this.#qosOf(message) === 0 || page.length >= dropTakeMax) break;
       page.push(message);
@@ -143,11 +143,11 @@ export class DropFeed {
     return true;
   }
 
-  #qosOf({ qos }: LyingMessage): QoS {
+  #qosOf({ qos }: DropMessage): QoS {
     return Math.min(qos, this.subscription.qos) as QoS;
   }
 
-  #targetOf(message: LyingMessage): OutgoingTarget {
+  #targetOf(message: DropMessage): OutgoingTarget {
     const { id, retainAsPublished } = this.subscription;
     const retain = message.retain && retainAsPublished;
     return { qos: this.#qosOf(message), retain, subscriptionIds: id === 0 ? [] : [id], group: undefined };
@@ -162,15 +162,15 @@ export class DropFeed {
   }
 
   #save(): void {
-    const { context, owned } = this.#client;
+    const { context, fencingToken } = this.#client;
     if (!this.#isUnsaved) return;
     this.#isUnsaved = false;
-    context.journal.commit([checkOf(owned), this.#saving()], undefined, () => context.evict(this.#client));
+    context.journal.commit([fence(fencingToken), this.#saving()], undefined, () => context.evict(this.#client));
   }
 }
 
 /** What writes down how far a session has come with a subscription. */
-export function cursorOperation({ session }: Client, { filter }: Subscription, cursor: Cursor) {
+export function cursorOperation({ session }: LocalSession, { filter }: Subscription, cursor: Cursor) {
   const path = cursorPath(session.clientId, filter.text);
   return { kind: "put", path, data: encodeUtf8(JSON.stringify(cursor)), exists: false } as const;
 }

@@ -24,7 +24,7 @@ export interface Cursor {
   readonly name: string;
 }
 
-export interface LyingMessage extends Lying, Cursor {
+export interface DropMessage extends Lying, Cursor {
   readonly topic: string;
   readonly levels: readonly string[];
   readonly qos: QoS;
@@ -37,14 +37,14 @@ export interface LyingMessage extends Lying, Cursor {
   isGone: boolean;
 }
 
-export class Shelf {
+export class DropLog {
   readonly feeds = new Set<DropFeed>();
   readonly #mirror: Mirror;
   readonly #reader: RecordReader;
-  #messages: LyingMessage[] = [];
-  readonly #byPath = new Map<string, LyingMessage>();
+  #messages: DropMessage[] = [];
+  readonly #byPath = new Map<string, DropMessage>();
   #isComplete = false;
-  #fresh: LyingMessage[] = [];
+  #fresh: DropMessage[] = [];
 
   constructor({ coordinator, strangers }: Context, root: string) {
     this.#reader = strangers;
@@ -71,7 +71,7 @@ export class Shelf {
   }
 
   /** What comes next after a place; undefined at the end. */
-  *after(cursor: Cursor): Generator<LyingMessage> {
+  *after(cursor: Cursor): Generator<DropMessage> {
     const messages = this.#messages;
     let low = 0;
     for (let high = messages.length; low < high; ) {
@@ -91,7 +91,7 @@ export class Shelf {
     }));
     if (stored?.head?.publisher === undefined) return;
     const { head, publish } = stored;
-    const message: LyingMessage = {
+    const message: DropMessage = {
       path,
       czxid: stat.czxid,
       name: nameOf(path),

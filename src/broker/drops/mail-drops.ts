@@ -25,10 +25,10 @@ import type { JournalOperation } from "../../mail/operations.ts";
 import { isData } from "../../mail/parts.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import { filterMatches, filtersOverlap, parseFilter } from "../../mqtt/topic.ts";
-import type { Client } from "../delivery/local-session.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
 import type { Context } from "../peers/cluster-context.ts";
 import { cursorOperation, DropFeed } from "./drop-feed.ts";
-import { type Cursor, Shelf } from "./drop-log.ts";
+import { type Cursor, DropLog } from "./drop-log.ts";
 
 /** A mail drop's filter, as its znode says. */
 interface DropRecord {
@@ -50,7 +50,7 @@ export class MailDrops {
   readonly #mirror: Mirror;
   readonly #filters = new Map<string, DropFilter>();
   /** By the path that they begin at. */
-  readonly #shelves = new Map<string, Shelf>();
+  readonly #shelves = new Map<string, DropLog>();
   /** Since when no live broker has asked for a filter, as far as this one has looked. */
   readonly #unwantedSince = new Map<string, number>();
 
@@ -89,20 +89,20 @@ export class MailDrops {
   }
 
   /** What must be committed with a new subscription. */
-  entering(client: Client, subscription: Subscription): JournalOperation[] {
+  entering(client: LocalSession, subscription: Subscription): JournalOperation[] {
     if (client.mailbox === undefined || !this.concerns(subscription)) return [];
     return [cursorOperation(client, subscription, this.#startOf(subscription))];
   }
 
   /** ... and with the end of one. */
-  leaving(client: Client, filter: string): JournalOperation[] {
+  leaving(client: LocalSession, filter: string): JournalOperation[] {
     this.#closeFeed(client, filter);
     if (client.mailbox === undefined || this.#filters.size === 0) return [];
     return [{ kind: "remove", path: cursorPath(client.session.clientId, filter) }];
   }
 
   /** A client has subscribed: it is handed what lies there. */
-  subscribed(client: Client, subscription: Subscription): void {
+  subscribed(client: LocalSession, subscription: Subscription): void {
     if (client.connection === undefined || !this.concerns(subscription)) return;
     const feed =
       client.dropFeeds?.get(subscription.filter.text) ?? this.#open(client, subscription, this.#startOf(subscription));
@@ -111,12 +111,12 @@ export class MailDrops {
   }
 
   /** A client has come back to its session: it goes on where it was. */
-  resume(client: Client): void {
+  resume(client: LocalSession): void {
     const { journal } = this.#context;
     if (![...client.session.subscriptions.values()].some((subscription) => this.concerns(subscription))) return;
     const { connection } = client;
     // How far it has come may just be on its way into the store.
-    journal.settled(() => {
+    journal.drained(() => {
       this.#readCursors(client).then(
         (cursors) => {
           if (client.connection !== connection) return;
@@ -133,7 +133,7 @@ export class MailDrops {
   }
 
   /** The connection is gone. */
-  detach(client: Client): void {
+  detach(client: LocalSession): void {
     for (const text of [...(client.dropFeeds?.keys() ?? [])]) this.#closeFeed(client, text);
   }
 
@@ -185,12 +185,12 @@ export class MailDrops {
 
   /** Routes know which topics are mail drops'; and who has long subscribed gets from now on what lies there. */
   #changed(): void {
-    const { router, clients } = this.#context;
+    const { router, localSessions } = this.#context;
     router.touch();
-    for (const client of clients.values()) if (client.connection !== undefined) this.#reach(client);
+    for (const client of localSessions.values()) if (client.connection !== undefined) this.#reach(client);
   }
 
-  #reach(client: Client): void {
+  #reach(client: LocalSession): void {
     if (client.mailbox !== undefined) return this.resume(client);
     for (const [text, subscription] of client.session.subscriptions) {
       if (!client.dropFeeds?.has(text) && this.concerns(subscription))
@@ -198,34 +198,34 @@ export class MailDrops {
     }
   }
 
-  #open(client: Client, subscription: Subscription, cursor: Cursor): DropFeed {
-    const shelf = this.#shelfOf(subscription);
-    const feed = new DropFeed(client, subscription, { shelf, cursor });
+  #open(client: LocalSession, subscription: Subscription, cursor: Cursor): DropFeed {
+    const dropLog = this.#shelfOf(subscription);
+    const feed = new DropFeed(client, subscription, { dropLog, cursor });
     client.dropFeeds ??= new Map();
     client.dropFeeds.set(subscription.filter.text, feed);
-    shelf.feeds.add(feed);
+    dropLog.feeds.add(feed);
     return feed;
   }
 
-  #closeFeed(client: Client, text: string): void {
+  #closeFeed(client: LocalSession, text: string): void {
     const feed = client.dropFeeds?.get(text);
     if (feed === undefined) return;
     client.dropFeeds!.delete(text);
     feed.close();
-    feed.shelf.feeds.delete(feed);
-    if (feed.shelf.feeds.size > 0) return;
-    feed.shelf.stop();
+    feed.dropLog.feeds.delete(feed);
+    if (feed.dropLog.feeds.size > 0) return;
+    feed.dropLog.stop();
     this.#shelves.delete(rootOf(feed.subscription));
   }
 
-  #shelfOf(subscription: Subscription): Shelf {
+  #shelfOf(subscription: Subscription): DropLog {
     const root = rootOf(subscription);
-    let shelf = this.#shelves.get(root);
-    if (shelf === undefined) {
-      shelf = new Shelf(this.#context, root);
-      this.#shelves.set(root, shelf);
+    let dropLog = this.#shelves.get(root);
+    if (dropLog === undefined) {
+      dropLog = new DropLog(this.#context, root);
+      this.#shelves.set(root, dropLog);
     }
-    return shelf;
+    return dropLog;
   }
 
   /** A new subscription gets all that lies there; unless it wants nothing of the past, as with retained messages. */
@@ -241,7 +241,7 @@ export class MailDrops {
     return { czxid, name: lastName };
   }
 
-  async #readCursors({ session }: Client): Promise<Map<string, Cursor>> {
+  async #readCursors({ session }: LocalSession): Promise<Map<string, Cursor>> {
     const above = cursorsPath(session.clientId);
     const paths = (await children(this.#context.coordinator, above)).map((name) => `${above}/${name}`);
     const results = await read(

@@ -14,15 +14,15 @@ import type { Slips } from "../../mail/slips.ts";
 import type { Turn } from "../../net/writer.ts";
 import type { RetainedMessages } from "../../router/retained.ts";
 import type { Route, Router } from "../../router/router.ts";
-import type { Banking } from "../core/bank-account.ts";
+import type { BankAccount } from "../core/bank-account.ts";
 import type { Metrics } from "../core/metrics.ts";
 import type { BrokerOptions } from "../core/options.ts";
 import type { Strangers } from "../core/strangers.ts";
-import type { Client } from "../delivery/local-session.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
 import type { DialLink } from "./links.ts";
 import type { Peer, Remote, RemoteSession } from "./peer.ts";
 
-export type ClusterRoute = Route<Client, Remote>;
+export type ClusterRoute = Route<LocalSession, Remote>;
 
 /** What this broker is in the cluster now. */
 export interface Self {
@@ -53,13 +53,13 @@ export interface Context {
   readonly mail: Mail;
   readonly slips: Slips;
   readonly settlements: Settlements;
-  readonly banking: Banking;
-  readonly router: Router<Client, Remote>;
+  readonly bankAccount: BankAccount;
+  readonly router: Router<LocalSession, Remote>;
   readonly retained: RetainedMessages;
   /** Everybody whose session this broker keeps, by client id. */
-  readonly clients: Map<string, Client>;
+  readonly localSessions: Map<string, LocalSession>;
   /** Persistent sessions that are kept elsewhere, by client id. */
-  readonly elsewhere: Map<string, RemoteSession>;
+  readonly remoteSessions: Map<string, RemoteSession>;
   /** The other brokers, by id. */
   readonly peers: Map<string, Peer>;
   readonly self: Self;
@@ -74,5 +74,5 @@ export interface Context {
   /** The broker must end. */
   readonly fatal: (error: OperatingError) => void;
   /** A session that this broker kept is another one's. */
-  readonly evict: (client: Client) => void;
+  readonly evict: (client: LocalSession) => void;
 }

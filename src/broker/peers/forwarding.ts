@@ -9,7 +9,7 @@ import { bundleFrame, deliveryFrame, FrameType, type Packets, type Remain, write
 import type { Settlement } from "../../mail/settlement.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
-import { type Connection, Hold } from "../delivery/connection.ts";
+import { type Connection, PauseReason } from "../delivery/connection.ts";
 import type { ClusterRoute, Context } from "./cluster-context.ts";
 import { linkPacket } from "./link-packet.ts";
 import { countStored } from "./mail-count.ts";
@@ -234,7 +234,7 @@ export class Forwarding {
     this.release(peer);
   }
 
-  hosting(
+  registry(
     peer: Peer,
     sessions: readonly (readonly [number, string])[],
     find: (clientId: string) => RemoteSession,
@@ -293,7 +293,7 @@ export class Forwarding {
     const { journal, coordinator } = this.#context;
     session.way = "mail";
     session.underWay++;
-    journal.settled(() => {
+    journal.drained(() => {
       session.mailZxid = Math.max(session.mailZxid, coordinator.seenZxid);
       this.#arrived(session);
     });
@@ -303,7 +303,7 @@ export class Forwarding {
   release(peer: Peer): void {
     const waiting = [...peer.waiting];
     peer.waiting.clear();
-    for (const connection of waiting) this.#resume(connection, Hold.link);
+    for (const connection of waiting) this.#resume(connection, PauseReason.link);
   }
 
   /** The message as an MQTT 5 packet: what a link carries. */
@@ -312,7 +312,7 @@ export class Forwarding {
   }
 
   #hold(publisher: Connection, peer: Peer): void {
-    publisher.hold(Hold.link);
+    publisher.hold(PauseReason.link);
     peer.waiting.add(publisher);
   }
 

@@ -11,7 +11,7 @@ import type { Framer } from "../../mqtt/framer.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import type { Elsewhere, SharedGroup } from "../../router/router.ts";
 import type { Connection } from "../delivery/connection.ts";
-import type { Client } from "../delivery/local-session.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
 import type { LinkConnection } from "./links.ts";
 import type { Stamp } from "./stamps.ts";
 
@@ -54,7 +54,7 @@ function isPort(value: unknown): boolean {
 }
 
 export type Remote = Peer | RemoteSession;
-export type Group = SharedGroup<Client | Remote>;
+export type Group = SharedGroup<LocalSession | Remote>;
 
 /** Receivers at another broker that a delivery waits for. */
 export interface Forwarded {
@@ -194,11 +194,11 @@ export class RemoteSession implements Elsewhere {
   }
 }
 
-export function isPeer(subscriber: Client | Remote): subscriber is Peer {
+export function isPeer(subscriber: LocalSession | Remote): subscriber is Peer {
   return subscriber instanceof Peer;
 }
 
-export function isRemoteSession(subscriber: Client | Remote): subscriber is RemoteSession {
+export function isRemoteSession(subscriber: LocalSession | Remote): subscriber is RemoteSession {
   return subscriber instanceof RemoteSession;
 }
 

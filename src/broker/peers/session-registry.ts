@@ -6,18 +6,18 @@
 import type { WatchEvent } from "../../coordinator/coordinator.ts";
 import { isSlipName, nameOf, sessionPath } from "../../coordinator/paths.ts";
 import { decodeSession } from "../../mail/records.ts";
-import type { Client } from "../delivery/local-session.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
 import { MailWatch } from "../delivery/mail-watch.ts";
 import type { Context } from "./cluster-context.ts";
 import type { Links } from "./links.ts";
 import type { Membership } from "./membership.ts";
 import type { Peer } from "./peer.ts";
 
-export class Hosting {
+export class SessionRegistry {
   readonly #context: Context;
   readonly #parts: { readonly links: Links; readonly membership: Membership };
   /** By the numbers that deliveries name them by. */
-  readonly #hosted = new Map<number, Client>();
+  readonly #hosted = new Map<number, LocalSession>();
   readonly #mailWatch: MailWatch;
   #lastHandle = 0;
 
@@ -31,7 +31,7 @@ export class Hosting {
     return this.#hosted.has(handle);
   }
 
-  begin(client: Client): void {
+  begin(client: LocalSession): void {
     const { clientId } = client.session;
     client.handle = this.#nextHandle();
     this.#hosted.set(client.handle, client);
@@ -50,7 +50,7 @@ export class Hosting {
     return this.#lastHandle;
   }
 
-  end(client: Client): void {
+  end(client: LocalSession): void {
     if (client.handle === 0) return;
     const { handle } = client;
     this.#hosted.delete(handle);
@@ -67,7 +67,7 @@ export class Hosting {
     this.#parts.links.say(peer, { say: "hosting", sessions });
   }
 
-  #hear(client: Client, path: string, { type, path: at }: WatchEvent): void {
+  #hear(client: LocalSession, path: string, { type, path: at }: WatchEvent): void {
     if (at.startsWith(`${path}/mail/`)) {
       if (!isSlipName(at.slice(`${path}/mail/`.length))) return;
       if (type === "created") {
@@ -83,13 +83,13 @@ export class Hosting {
   }
 
   /** Another broker says that it serves a client: if that one is connected here too, the record tells whose it is. */
-  contest(client: Client): void {
+  contest(client: LocalSession): void {
     if (client.handle === 0) this.#context.evict(client);
-    else this.#checkOwner(client, client.owned.path);
+    else this.#checkOwner(client, client.fencingToken.path);
   }
 
   /** The record has changed: by this broker, or by one that has taken the session. */
-  #checkOwner(client: Client, path: string): void {
+  #checkOwner(client: LocalSession, path: string): void {
     this.#context.coordinator.read([{ kind: "get", path }], (error, [node]) => {
       if (error !== undefined || client.handle === 0) return;
       if (typeof node === "object" && "data" in node && node.data.length > 0) {

@@ -8,7 +8,7 @@ import type { Context } from "./cluster-context.ts";
 import type { Links } from "./links.ts";
 import type { Membership } from "./membership.ts";
 import type { Peer } from "./peer.ts";
-import type { Directory } from "./subscription-directory.ts";
+import type { SubscriptionDirectory } from "./subscription-directory.ts";
 
 interface Round {
   readonly number: number;
@@ -17,15 +17,19 @@ interface Round {
   timer: Timer;
 }
 
-export class Fences {
+export class SubscriptionBarrier {
   readonly #context: Context;
-  readonly #parts: { readonly links: Links; readonly membership: Membership; readonly directory: Directory };
+  readonly #parts: {
+    readonly links: Links;
+    readonly membership: Membership;
+    readonly directory: SubscriptionDirectory;
+  };
   #round: Round | undefined;
   #queued: (() => void)[] = [];
   #zxid = 0;
   #lastNumber = 0;
 
-  constructor(context: Context, parts: { links: Links; membership: Membership; directory: Directory }) {
+  constructor(context: Context, parts: { links: Links; membership: Membership; directory: SubscriptionDirectory }) {
     this.#context = context;
     this.#parts = parts;
   }
@@ -49,7 +53,7 @@ export class Fences {
     const { coordinator } = this.#context;
     const { link } = peer;
     const answer = (): void =>
-      this.#parts.directory.settled(() => {
+      this.#parts.directory.caughtUp(() => {
         if (peer.link === link) this.#parts.links.say(peer, { say: "seen", number });
       });
     if (coordinator.seenZxid >= zxid) answer();

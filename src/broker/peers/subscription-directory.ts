@@ -21,14 +21,14 @@ import { isData } from "../../mail/parts.ts";
 import { decodeSubscription } from "../../mail/records.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import { parseFilter } from "../../mqtt/topic.ts";
-import type { Client } from "../delivery/local-session.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
 import type { Context } from "./cluster-context.ts";
 import { filterOf, type Interest } from "./interest.ts";
 import type { Membership } from "./membership.ts";
 import { type Announced, type Peer, RemoteSession } from "./peer.ts";
 import { decodeStamp, type Stamp } from "./stamps.ts";
 
-export class Directory {
+export class SubscriptionDirectory {
   readonly #context: Context;
   readonly #membership: Membership;
   readonly #mirror: Mirror;
@@ -38,7 +38,7 @@ export class Directory {
   onReleased: (remote: RemoteSession) => void = () => {};
   readonly #interest: Interest;
   /** Subscriptions of sessions kept here that were changed, and not from here, while it is looked whose the session is. */
-  readonly #foreign = new Map<Client, Set<string>>();
+  readonly #foreign = new Map<LocalSession, Set<string>>();
   /** The tree is being read for the first time: what is found of this broker's own is of an earlier life. */
   #isStarting = true;
 
@@ -72,8 +72,8 @@ export class Directory {
   }
 
   /** Calls back when what was told before has been applied. */
-  settled(done: () => void): void {
-    this.#mirror.settled(done);
+  caughtUp(done: () => void): void {
+    this.#mirror.caughtUp(done);
   }
 
   /** A broker is there, or there again: what names an earlier incarnation does not count, however much that is. */
@@ -97,21 +97,21 @@ export class Directory {
 
   /** A persistent session that is kept elsewhere. */
   session(clientId: string): RemoteSession {
-    const { elsewhere } = this.#context;
-    let session = elsewhere.get(clientId);
+    const { remoteSessions } = this.#context;
+    let session = remoteSessions.get(clientId);
     if (session === undefined) {
       session = new RemoteSession(clientId);
-      elsewhere.set(clientId, session);
+      remoteSessions.set(clientId, session);
     }
     return session;
   }
 
   /** This broker keeps the session from now on: its subscriptions become the client's. */
-  adopt(client: Client): void {
-    const { clients, elsewhere, router } = this.#context;
+  adopt(client: LocalSession): void {
+    const { localSessions, remoteSessions, router } = this.#context;
     const { clientId } = client.session;
-    clients.set(clientId, client);
-    const remote = elsewhere.get(clientId);
+    localSessions.set(clientId, client);
+    const remote = remoteSessions.get(clientId);
     if (remote === undefined) return;
     for (const subscription of remote.subscriptions.values()) {
       router.unsubscribe(remote, subscription);
@@ -124,11 +124,11 @@ export class Directory {
   }
 
   /** The session is kept elsewhere from now on. */
-  release(client: Client): void {
-    const { clients, router } = this.#context;
+  release(client: LocalSession): void {
+    const { localSessions, router } = this.#context;
     const { clientId, subscriptions } = client.session;
     client.isReleased = true;
-    if (clients.get(clientId) === client) clients.delete(clientId);
+    if (localSessions.get(clientId) === client) localSessions.delete(clientId);
     if (subscriptions.size === 0) return;
     const remote = this.session(clientId);
     for (const [text, subscription] of subscriptions) {
@@ -142,7 +142,7 @@ export class Directory {
    * The session has been taken by another broker, and it is not known when: what that one has changed of its subscriptions
    * may have been left aside.
    */
-  lose(client: Client): void {
+  lose(client: LocalSession): void {
     const { session } = client;
     const texts = [...session.subscriptions.keys()];
     const paths = new Set([...texts.map((text) => subscriberPath(text, session.clientId)), ...this.#foreignOf(client)]);
@@ -155,16 +155,16 @@ export class Directory {
     }
   }
 
-  #foreignOf(client: Client): ReadonlySet<string> {
+  #foreignOf(client: LocalSession): ReadonlySet<string> {
     return this.#foreign.get(client) ?? new Set();
   }
 
   /** A subscription of a session that is kept here has changed: if that was not done here, it may be another broker's by now. */
   #lookWhose(path: string, exists: boolean): void {
-    const { clients, coordinator } = this.#context;
+    const { localSessions, coordinator } = this.#context;
     const name = nameOf(path);
     if (!name.startsWith(subscriberMark) || !isEncoded(name.slice(1))) return;
-    const client = clients.get(decodeName(name.slice(1)));
+    const client = localSessions.get(decodeName(name.slice(1)));
     if (client === undefined || client.session.subscriptions.has(filterOf(path)) === exists) return;
     const foreign = this.#foreign.get(client);
     if (foreign !== undefined) {
@@ -172,9 +172,9 @@ export class Directory {
       return;
     }
     this.#foreign.set(client, new Set([path]));
-    coordinator.read([{ kind: "get", path: client.owned.path }], (error, [node]) => {
+    coordinator.read([{ kind: "get", path: client.fencingToken.path }], (error, [node]) => {
       // Its record is written at each change of hands: what this broker has written last, or is writing, is the newest.
-      const isOwn = error !== undefined || (isData(node) && node.stat.version <= client.owned.version);
+      const isOwn = error !== undefined || (isData(node) && node.stat.version <= client.fencingToken.version);
       if (!isOwn) this.#context.evict(client);
       this.#foreign.delete(client);
     });
@@ -184,13 +184,13 @@ export class Directory {
   forget(remote: RemoteSession): void {
     if (remote.subscriptions.size > 0 || remote.underWay > 0 || remote.moving.length > 0 || remote.host !== undefined)
       return;
-    this.#context.elsewhere.delete(remote.clientId);
+    this.#context.remoteSessions.delete(remote.clientId);
   }
 
   #concerns(path: string): boolean {
     const name = nameOf(path);
     if (!isEncodedPath(subscribersPath, parentPath(path)) || !isEncoded(name.slice(1))) return false;
-    if (name.startsWith(subscriberMark)) return !this.#context.clients.has(decodeName(name.slice(1)));
+    if (name.startsWith(subscriberMark)) return !this.#context.localSessions.has(decodeName(name.slice(1)));
     if (!name.startsWith(brokerMark)) return false;
     return this.#isStarting || decodeName(name.slice(1)) !== this.#context.options.id;
   }
@@ -208,7 +208,7 @@ export class Directory {
       return this.#applyInterest(who, text, node === undefined ? "none" : stamp);
     }
     if (node === undefined) {
-      const remote = this.#context.elsewhere.get(who);
+      const remote = this.#context.remoteSessions.get(who);
       if (remote === undefined) return;
       this.#unsubscribe(remote, text);
       this.forget(remote);

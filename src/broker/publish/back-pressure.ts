@@ -5,7 +5,7 @@
  */
 import { outputBytesHigh, outputBytesLow, stallCheckMs, stallProgressBytesMin } from "../../base/limits.ts";
 import { Timer, type Timers } from "../../base/timers.ts";
-import { type Connection, Hold } from "../delivery/connection.ts";
+import { type Connection, PauseReason } from "../delivery/connection.ts";
 import { Peer } from "../peers/peer.ts";
 
 /** Whoever can be held back: a client's connection, or another broker, which passes it on to its publishers. */
@@ -17,13 +17,13 @@ interface Stall {
   taken: number;
 }
 
-export class Stalls {
+export class BackPressure {
   readonly #timers: Timers;
   readonly #now: () => number;
   readonly #resume: (publisher: Held, reason: number) => void;
   /** Tells another broker to send less. */
   readonly #holdPeer: (peer: Peer) => void;
-  readonly #stalls = new Map<Connection, Stall>();
+  readonly #backPressure = new Map<Connection, Stall>();
   /** Subscribers that were waited for in vain: not again before they have caught up. */
   readonly #slow = new Set<Connection>();
   readonly #timer = new Timer(() => this.#look());
@@ -41,16 +41,16 @@ export class Stalls {
 
   hold(publisher: Held, subscriber: Connection): void {
     if (this.#slow.has(subscriber) || publisher === subscriber) return;
-    let stall = this.#stalls.get(subscriber);
+    let stall = this.#backPressure.get(subscriber);
     if (stall === undefined) {
-      if (this.#stalls.size === 0) this.#timers.set(this.#timer, this.#now() + stallCheckMs);
+      if (this.#backPressure.size === 0) this.#timers.set(this.#timer, this.#now() + stallCheckMs);
       stall = { publishers: new Set(), taken: subscriber.writer.taken };
-      this.#stalls.set(subscriber, stall);
+      this.#backPressure.set(subscriber, stall);
     }
     if (stall.publishers.has(publisher)) return;
     stall.publishers.add(publisher);
     if (publisher instanceof Peer) this.#holdPeer(publisher);
-    else publisher.hold(Hold.stalled);
+    else publisher.hold(PauseReason.stalled);
   }
 
   /**
@@ -58,10 +58,10 @@ export class Stalls {
    * sockets may have become readable in one turn, before the first of them was held.
    */
   holdIfBehind(publisher: Connection): boolean {
-    if (this.#stalls.size === 0 || publisher.route === undefined) return false;
+    if (this.#backPressure.size === 0 || publisher.route === undefined) return false;
     for (const { subscriber } of publisher.route.targets) {
       const { connection } = subscriber;
-      if (connection === undefined || !this.#stalls.has(connection)) continue;
+      if (connection === undefined || !this.#backPressure.has(connection)) continue;
       if (connection.writer.unsent <= outputBytesHigh) continue;
       this.hold(publisher, connection);
       return true;
@@ -73,12 +73,12 @@ export class Stalls {
   drained(subscriber: Connection): void {
     const { writer } = subscriber;
     if (writer.unsent <= outputBytesLow) this.#slow.delete(subscriber);
-    const stall = this.#stalls.get(subscriber);
+    const stall = this.#backPressure.get(subscriber);
     if (stall === undefined) return;
     while (writer.unsent <= outputBytesHigh) {
       const [publisher] = stall.publishers;
       if (publisher === undefined) {
-        this.#stalls.delete(subscriber);
+        this.#backPressure.delete(subscriber);
         return;
       }
       stall.publishers.delete(publisher);
@@ -90,11 +90,11 @@ export class Stalls {
   forget(connection: Connection): void {
     this.#slow.delete(connection);
     this.#end(connection);
-    for (const stall of this.#stalls.values()) stall.publishers.delete(connection);
+    for (const stall of this.#backPressure.values()) stall.publishers.delete(connection);
   }
 
   #look(): void {
-    for (const [subscriber, stall] of [...this.#stalls]) {
+    for (const [subscriber, stall] of [...this.#backPressure]) {
       const { taken } = subscriber.writer;
       if (taken - stall.taken < stallProgressBytesMin) {
         this.#slow.add(subscriber);
@@ -102,18 +102,18 @@ export class Stalls {
       }
       stall.taken = taken;
     }
-    if (this.#stalls.size > 0) this.#timers.set(this.#timer, this.#now() + stallCheckMs);
+    if (this.#backPressure.size > 0) this.#timers.set(this.#timer, this.#now() + stallCheckMs);
   }
 
   #end(subscriber: Connection): void {
-    const stall = this.#stalls.get(subscriber);
+    const stall = this.#backPressure.get(subscriber);
     if (stall === undefined) return;
-    this.#stalls.delete(subscriber);
+    this.#backPressure.delete(subscriber);
     for (const publisher of stall.publishers) this.#release(publisher);
   }
 
   #release(publisher: Held): void {
-    for (const stall of this.#stalls.values()) if (stall.publishers.has(publisher)) return;
-    this.#resume(publisher, Hold.stalled);
+    for (const stall of this.#backPressure.values()) if (stall.publishers.has(publisher)) return;
+    this.#resume(publisher, PauseReason.stalled);
   }
 }

@@ -10,16 +10,16 @@ import type { Context } from "../peers/cluster-context.ts";
 export class CatchingUp {
   readonly #context: Context;
   /** Calls back when everything that was told has been applied. */
-  readonly #settled: (done: () => void) => void;
+  readonly #caughtUp: (done: () => void) => void;
   #waiting: (() => void)[] = [];
   #asked: (() => void)[] = [];
   /** Counts questions: an answer that comes too late is nobody's. */
   #round = 0;
   readonly #timer = new Timer(() => this.#go());
 
-  constructor(context: Context, settled: (done: () => void) => void) {
+  constructor(context: Context, caughtUp: (done: () => void) => void) {
     this.#context = context;
-    this.#settled = settled;
+    this.#caughtUp = caughtUp;
   }
 
   /** Calls back at once if nobody else writes, or there is no contact. */
@@ -37,7 +37,7 @@ export class CatchingUp {
     const round = ++this.#round;
     timers.set(this.#timer, clock.now() + retainedPatienceMs);
     coordinator.sync(() =>
-      this.#settled(() => {
+      this.#caughtUp(() => {
         if (round === this.#round) this.#go();
       }),
     );

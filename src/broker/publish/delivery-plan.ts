@@ -10,8 +10,8 @@ import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Target } from "../../router/router.ts";
 import type { Connection } from "../delivery/connection.ts";
-import type { Client } from "../delivery/local-session.ts";
-import { Outgoing, type OutgoingTarget } from "../delivery/outgoing-message.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
+import { OutgoingMessage, type OutgoingTarget } from "../delivery/outgoing-message.ts";
 import type { Context } from "../peers/cluster-context.ts";
 import type { Forwarding, Share } from "../peers/forwarding.ts";
 import {
@@ -68,12 +68,12 @@ interface Unit {
   /** The message, if one is stored. */
   readonly message: StoredMail | undefined;
   readonly operations: JournalOperation[];
-  readonly stored: readonly Outgoing[];
+  readonly stored: readonly OutgoingMessage[];
   readonly mailed: readonly RemoteTarget[];
 }
 
 /** A promised message while its receivers are gone through. */
-export class PromiseInMaking implements Delivery {
+export class DeliveryPlan implements Delivery {
   receivers = 0;
   settlement: Settlement | undefined;
   readonly #context: Context;
@@ -82,7 +82,7 @@ export class PromiseInMaking implements Delivery {
   readonly #payment: Payment | undefined;
   readonly #guard: Guard | undefined;
   readonly #reassigned: number;
-  #stored: Outgoing[] | undefined;
+  #stored: OutgoingMessage[] | undefined;
   /** Sessions kept elsewhere that get it into their mailboxes. */
   #mailed: RemoteTarget[] | undefined;
   #shares: Map<Peer, Share> | undefined;
@@ -96,10 +96,10 @@ export class PromiseInMaking implements Delivery {
     this.#reassigned = what.reassigned ?? 0;
   }
 
-  addAny(target: Target<Client | Remote> | undefined): void {
+  addAny(target: Target<LocalSession | Remote> | undefined): void {
     if (target === undefined) return;
     if ("isElsewhere" in target.subscriber) this.addElsewhere(target as Target<Remote>);
-    else this.add(target as Target<Client>);
+    else this.add(target as Target<LocalSession>);
   }
 
   addElsewhere({ subscriber, qos: granted, retainAsPublished, subscriptionIds, group }: Target<Remote>): void {
@@ -144,7 +144,7 @@ export class PromiseInMaking implements Delivery {
   }
 
   /** Into a mailbox, paid for here. */
-  addStored(target: Target<Client | Remote>): void {
+  addStored(target: Target<LocalSession | Remote>): void {
     if (!isRemoteSession(target.subscriber)) return this.addAny(target);
     this.receivers++;
     const { subscriber: session, subscriptionIds } = target;
@@ -160,7 +160,7 @@ export class PromiseInMaking implements Delivery {
     this.#mailed.push(target);
   }
 
-  add(target: Target<Client> | undefined): void {
+  add(target: Target<LocalSession> | undefined): void {
     if (target === undefined) return;
     this.receivers++;
     const client = target.subscriber;
@@ -259,15 +259,15 @@ export class PromiseInMaking implements Delivery {
     return share;
   }
 
-  #addPersistent(client: Client, target: OutgoingTarget): void {
+  #addPersistent(client: LocalSession, target: OutgoingTarget): void {
     const settlement = this.#settle();
-    const outgoing = new Outgoing(client, target, settlement.publish);
+    const outgoing = new OutgoingMessage(client, target, settlement.publish);
     if (target.qos === 1 && client.mailbox!.isEmpty && client.hasRoom) {
       outgoing.settlement = settlement;
       settlement.waitFor(outgoing);
       client.sendLive(outgoing);
     } else {
-      if (target.qos === 1) client.bankLive();
+      if (target.qos === 1) client.storeUnacknowledged();
       this.#stored ??= [];
       this.#stored.push(outgoing);
     }

@@ -13,14 +13,14 @@ import type { QoS } from "../../mqtt/constants.ts";
 import { type Publish, topicOf } from "../../mqtt/publish.ts";
 import { memberTarget, type Target } from "../../router/router.ts";
 import type { Connection } from "../delivery/connection.ts";
-import type { Client } from "../delivery/local-session.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
 import type { OutgoingTarget } from "../delivery/outgoing-message.ts";
 import type { ClusterRoute, Context } from "../peers/cluster-context.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
 import { recount } from "../peers/mail-count.ts";
 import { type Group, isPeer, isRemoteSession, type Peer, type Remote, type RemoteSession } from "../peers/peer.ts";
-import type { Held, Stalls } from "./back-pressure.ts";
-import { type Delivery, type Guard, type Promised, PromiseInMaking } from "./delivery-plan.ts";
+import type { BackPressure, Held } from "./back-pressure.ts";
+import { type Delivery, DeliveryPlan, type Guard, type Promised } from "./delivery-plan.ts";
 
 /** What `Route.note` says: whether all receivers here take the packets of a publisher of one kind as they came. */
 const Note = { unknown: 0, mixed: 1, all5: 2, allBefore5: 3, none: 4 } as const;
@@ -49,12 +49,12 @@ const to: { -readonly [Key in keyof OutgoingTarget]: OutgoingTarget[Key] } = {
 
 export class Fanout {
   readonly #context: Context;
-  readonly #stalls: Stalls;
+  readonly #backPressure: BackPressure;
   readonly #forwarding: Forwarding;
 
-  constructor(context: Context, stalls: Stalls, forwarding: Forwarding) {
+  constructor(context: Context, backPressure: BackPressure, forwarding: Forwarding) {
     this.#context = context;
-    this.#stalls = stalls;
+    this.#backPressure = backPressure;
     this.#forwarding = forwarding;
   }
 
@@ -85,7 +85,7 @@ export class Fanout {
       }
       writer.append(run.bytes, run.start, run.end);
       metrics.publishesSent += run.count;
-      if (writer.unsent > outputBytesHigh) this.#stalls.hold(publisher, connection);
+      if (writer.unsent > outputBytesHigh) this.#backPressure.hold(publisher, connection);
     }
   }
 
@@ -140,10 +140,10 @@ export class Fanout {
    * A message that is promised to its receivers, together with operations that must be committed for it. The
    * settlement, if there is one, is not settled yet.
    */
-  promise(
+  deliver(
     publish: Publish,
     route: ClusterRoute,
-    publisher: Client | undefined,
+    publisher: LocalSession | undefined,
     how: {
       readonly operations: JournalOperation[];
       readonly connection?: Connection | undefined;
@@ -152,15 +152,15 @@ export class Fanout {
       readonly refused?: () => void;
     },
   ): Delivery {
-    const promise = this.#promise({ publish, payment: how.payment, guard: how.guard });
+    const plan = this.#plan({ publish, payment: how.payment, guard: how.guard });
     if (!route.isMailDrop) {
-      for (const target of route.targets) promise.add(target.subscriber === publisher ? target.own : target);
-      for (const target of route.elsewhere) promise.addElsewhere(target);
+      for (const target of route.targets) plan.add(target.subscriber === publisher ? target.own : target);
+      for (const target of route.elsewhere) plan.addElsewhere(target);
     }
-    for (const group of route.groups) promise.addAny(this.choose(group, publish));
-    promise.commit(how.operations, how);
-    this.#context.metrics.fanout.observe(promise.receivers);
-    return promise;
+    for (const group of route.groups) plan.addAny(this.choose(group, publish));
+    plan.commit(how.operations, how);
+    this.#context.metrics.fanout.observe(plan.receivers);
+    return plan;
   }
 
   /** A promised message that has come over a link, for these receivers here. */
@@ -168,32 +168,36 @@ export class Fanout {
     // What cannot be paid for may still go to members whose sessions end with their connections: it is never stored for them.
     // At QoS 2 the publishing broker stores for all others, in one commit with the packet id that it came with.
     const isOnlyForBrief = whom.isUnpaid === true || publish.qos === 2;
-    const isUnfit = (member: Client | Remote): boolean =>
+    const isUnfit = (member: LocalSession | Remote): boolean =>
       "isElsewhere" in member || (isOnlyForBrief && member.mailbox !== undefined);
-    const promise = this.#promise({ publish, payment, guard: undefined });
+    const plan = this.#plan({ publish, payment, guard: undefined });
     for (const target of route.targets) {
       const { mailbox, handle } = target.subscriber;
-      if (mailbox === undefined ? whom.toInterest : whom.handles.delete(handle)) promise.add(target);
+      if (mailbox === undefined ? whom.toInterest : whom.handles.delete(handle)) plan.add(target);
     }
     for (const group of route.groups) {
       if (!whom.groups.has(group.text)) continue;
       const target = this.choose(group, publish, isUnfit);
       if (target === undefined) continue;
       whom.groups.delete(group.text);
-      promise.addAny(target);
+      plan.addAny(target);
     }
-    promise.commit([], {});
-    return promise;
+    plan.commit([], {});
+    return plan;
   }
 
   /** A message that another member of a shared subscription has not acknowledged, or cannot be given. */
-  redeliver(publish: Publish, target: Target<Client | Remote>, { done, payment, reassigned, how }: Redelivery): void {
-    const promise = this.#promise({ publish, payment, guard: undefined, reassigned });
-    if (how === "stored") promise.addStored(target);
-    else promise.addAny(target);
-    promise.commit([], {});
-    if (promise.settlement === undefined || promise.settlement.isSettled) done();
-    else promise.settlement.whenSettled(done);
+  redeliver(
+    publish: Publish,
+    target: Target<LocalSession | Remote>,
+    { done, payment, reassigned, how }: Redelivery,
+  ): void {
+    const plan = this.#plan({ publish, payment, guard: undefined, reassigned });
+    if (how === "stored") plan.addStored(target);
+    else plan.addAny(target);
+    plan.commit([], {});
+    if (plan.settlement === undefined || plan.settlement.isSettled) done();
+    else plan.settlement.whenSettled(done);
   }
 
   /**
@@ -233,11 +237,11 @@ export class Fanout {
   choose(
     group: Group,
     publish: Publish,
-    isUnfit: (member: Client | Remote) => boolean = () => false,
-  ): Target<Client | Remote> | undefined {
+    isUnfit: (member: LocalSession | Remote) => boolean = () => false,
+  ): Target<LocalSession | Remote> | undefined {
     group.order ??= [...group.members.keys()];
     const members = group.order;
-    let best: Client | Remote | undefined;
+    let best: LocalSession | Remote | undefined;
     let bestRank = 0;
     let bestAt = 0;
     for (let step = 0; step < members.length; step++) {
@@ -255,7 +259,7 @@ export class Fanout {
     return memberTarget(group, best, group.members.get(best)!);
   }
 
-  #rankOf(member: Client | Remote, publish: Publish): number {
+  #rankOf(member: LocalSession | Remote, publish: Publish): number {
     if (isPeer(member)) return member.isLinked ? 3 : 0;
     if (this.#isFull(member)) return 0;
     if (isRemoteSession(member)) return member.host === undefined ? 1 : member.host.isLinked ? 3 : 2;
@@ -264,7 +268,7 @@ export class Fanout {
     return member.hasRoom && (member.mailbox?.isEmpty ?? true) ? 3 : 2;
   }
 
-  #isFull(member: Client | Remote): boolean {
+  #isFull(member: LocalSession | Remote): boolean {
     if (isPeer(member)) return false;
     const { options, slips } = this.#context;
     if (isRemoteSession(member)) return this.#isFullElsewhere(member);
@@ -282,8 +286,8 @@ export class Fanout {
     return isFull || isSpent;
   }
 
-  #promise(promised: Promised): PromiseInMaking {
-    return new PromiseInMaking(this.#context, this.#forwarding, promised);
+  #plan(promised: Promised): DeliveryPlan {
+    return new DeliveryPlan(this.#context, this.#forwarding, promised);
   }
 
   #liveToMember(publish: Publish, group: Group, publisher: Connection | undefined): void {
@@ -292,10 +296,10 @@ export class Fanout {
     const { subscriber } = target;
     if (isPeer(subscriber)) this.#forwarding.offer(publish, group, subscriber);
     else if (isRemoteSession(subscriber)) subscriber.host && this.#forwarding.offer(publish, group, subscriber.host);
-    else this.#liveTo(publish, target as Target<Client>, publisher);
+    else this.#liveTo(publish, target as Target<LocalSession>, publisher);
   }
 
-  #liveTo(publish: Publish, target: Target<Client> | undefined, publisher: Held | undefined): void {
+  #liveTo(publish: Publish, target: Target<LocalSession> | undefined, publisher: Held | undefined): void {
     if (target === undefined) return;
     to.qos = 0;
     to.retain = publish.retain && target.retainAsPublished;
@@ -304,7 +308,7 @@ export class Fanout {
     target.subscriber.sendQoS0(publish, to);
     const { connection } = target.subscriber;
     if (publisher !== undefined && connection !== undefined && connection.writer.unsent > outputBytesHigh) {
-      this.#stalls.hold(publisher, connection);
+      this.#backPressure.hold(publisher, connection);
     }
   }
 }

@@ -18,29 +18,29 @@ import type { Payment } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { emptyRecord } from "../../mail/records.ts";
 import { Settlement } from "../../mail/settlement.ts";
-import { checkOf } from "../../mail/slips.ts";
+import { fence } from "../../mail/slips.ts";
 import { PacketType } from "../../mqtt/constants.ts";
 import { Publish } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Channel } from "../../session/channel.ts";
-import type { Verdict } from "../../session/owed-acks.ts";
-import { type Connection, Hold } from "../delivery/connection.ts";
-import type { Client } from "../delivery/local-session.ts";
-import type { Backpressure } from "../delivery/store-back-pressure.ts";
+import type { AckOutcome } from "../../session/owed-acks.ts";
+import { type Connection, PauseReason } from "../delivery/connection.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
+import type { StoreBackPressure } from "../delivery/store-back-pressure.ts";
 import type { ClusterRoute, Context } from "../peers/cluster-context.ts";
 import { emptyRun, type Fanout, isOwnTopic, type Run } from "./fanout.ts";
 import { type Denial, PublishAdmission } from "./publish-admission.ts";
 import { Refusals } from "./refusals.ts";
-import type { Retaining } from "./retained-store.ts";
+import type { RetainedStore } from "./retained-store.ts";
 
-export class Publishing {
+export class PublishHandler {
   readonly #context: Context;
   readonly #fanout: Fanout;
-  readonly #retaining: Retaining;
+  readonly #retainedStore: RetainedStore;
   readonly #resume: (connection: Connection, reason: number) => void;
   readonly #refusals: Refusals;
   readonly #admission: PublishAdmission;
-  readonly #backpressure: Backpressure;
+  readonly #storeBackPressure: StoreBackPressure;
   readonly #bundle: Run = emptyRun();
   /** Packet ids of what is in the bundle. */
   #bundleIds: number[] = [];
@@ -49,18 +49,18 @@ export class Publishing {
     context: Context,
     parts: {
       fanout: Fanout;
-      retaining: Retaining;
-      backpressure: Backpressure;
+      retainedStore: RetainedStore;
+      storeBackPressure: StoreBackPressure;
       resume: (connection: Connection, reason: number) => void;
     },
   ) {
     this.#context = context;
     this.#fanout = parts.fanout;
-    this.#retaining = parts.retaining;
+    this.#retainedStore = parts.retainedStore;
     this.#refusals = new Refusals(context);
     this.#admission = new PublishAdmission(context, parts);
     this.#resume = parts.resume;
-    this.#backpressure = parts.backpressure;
+    this.#storeBackPressure = parts.storeBackPressure;
   }
 
   /** A client's publish at QoS 1 or 2, or retained. Throws `ProtocolError`. */
@@ -137,7 +137,7 @@ export class Publishing {
    */
   publish(
     publish: Publish,
-    publisher: Client | undefined,
+    publisher: LocalSession | undefined,
     operations: JournalOperation[] = [],
     done: () => void = () => {},
   ): void {
@@ -153,14 +153,14 @@ export class Publishing {
     }
     const { payment, retainedPayment } = admission;
     const laid = route.isMailDrop ? this.#lay(publish, route, { publisher, payment }) : nothingLaid;
-    const kept = publish.retain ? this.#retaining.retain(publish, route.topic, retainedPayment) : [];
+    const kept = publish.retain ? this.#retainedStore.retain(publish, route.topic, retainedPayment) : [];
     // Another broker has published it, or its session is another broker's.
     const refused = (): void => {
       laid.withdrawn();
       done();
     };
     const how = { operations: [...operations, ...kept, ...laid.operations], refused, payment };
-    const { settlement } = this.#fanout.promise(publish, route, publisher, how);
+    const { settlement } = this.#fanout.deliver(publish, route, publisher, how);
     if (settlement === undefined || settlement.isSettled) done();
     else settlement.whenSettled(done);
   }
@@ -180,7 +180,7 @@ export class Publishing {
     const done = (): void => {
       if (channel.phase === "open") pubcomp(Reason.success);
     };
-    this.#context.journal.commit([checkOf(client.owned), remove], done, () => this.#context.evict(client));
+    this.#context.journal.commit([fence(client.fencingToken), remove], done, () => this.#context.evict(client));
   }
 
   /** The same QoS 2 message again: it is not delivered twice [MQTT-4.3.3-10]. */
@@ -201,19 +201,19 @@ export class Publishing {
     const laid = route.isMailDrop ? this.#lay(publish, route, { publisher: client, payment }) : nothingLaid;
     const operations: JournalOperation[] = [];
     if (route.isMailDrop) operations.push(...laid.operations);
-    if (publish.retain) operations.push(...this.#retaining.retain(publish, route.topic, retainedPayment));
+    if (publish.retain) operations.push(...this.#retainedStore.retain(publish, route.topic, retainedPayment));
     if (publish.qos === 2) this.#receiveIncoming(client, publish.packetId, operations);
     // A broker that has slept must not bring back what its client has long published elsewhere: all of it, or some of it
     // would be overtaken.
     const isRevoked = (): boolean => client.isReleased;
-    const guard = client.mailbox === undefined ? undefined : { check: checkOf(client.owned), isRevoked };
+    const guard = client.mailbox === undefined ? undefined : { check: fence(client.fencingToken), isRevoked };
     const refused = (): void => {
       this.#context.evict(client);
       laid.withdrawn();
     };
     const how = { operations, connection, guard, refused, payment };
-    const { receivers, settlement } = this.#fanout.promise(publish, route, client, how);
-    this.#backpressure.hold(connection);
+    const { receivers, settlement } = this.#fanout.deliver(publish, route, client, how);
+    this.#storeBackPressure.hold(connection);
     if (publish.qos === 0) return;
     const reason =
       receivers === 0 && !publish.retain && !route.isMailDrop ? Reason.noMatchingSubscribers : Reason.success;
@@ -225,7 +225,7 @@ export class Publishing {
   #lay(
     publish: Publish,
     route: ClusterRoute,
-    from: { publisher: Client | undefined; payment: Payment | undefined },
+    from: { publisher: LocalSession | undefined; payment: Payment | undefined },
   ): Laid {
     const { mail, metrics } = this.#context;
     const publisher = from.publisher?.session.clientId ?? "";
@@ -235,14 +235,14 @@ export class Publishing {
     return { operations: laid.operations, withdrawn: () => mail.withdrawn(laid) };
   }
 
-  #receiveIncoming(client: Client, packetId: number, operations: JournalOperation[]): void {
+  #receiveIncoming(client: LocalSession, packetId: number, operations: JournalOperation[]): void {
     client.session.addIncoming(packetId);
     if (client.mailbox === undefined) return;
     const path = `${incomingPath(client.session.clientId)}/${packetId}`;
     operations.push({ kind: "create", path, data: emptyRecord, mode: "persistent" });
   }
 
-  #answer(connection: Connection, { qos, packetId }: Publish, verdict: Verdict): void {
+  #answer(connection: Connection, { qos, packetId }: Publish, verdict: AckOutcome): void {
     const { channel, writer } = connection;
     if (qos === 0) return;
     const refused = verdict.reason >= Reason.unspecifiedError;
@@ -250,7 +250,7 @@ export class Publishing {
     channel.ack(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, verdict);
   }
 
-  #oweAnswer(connection: Connection, publish: Publish, wait: (settle: (verdict: Verdict) => void) => void): void {
+  #oweAnswer(connection: Connection, publish: Publish, wait: (settle: (verdict: AckOutcome) => void) => void): void {
     const { channel, writer } = connection;
     const { qos, packetId, size } = publish;
     const client = connection.client!;
@@ -285,13 +285,13 @@ export class Publishing {
 
   #holdIfOwed(connection: Connection): void {
     const { owedCount, owedBytes } = connection.channel;
-    if (owedCount >= owedAcksMax || owedBytes >= owedBytesMax) connection.hold(Hold.owed);
+    if (owedCount >= owedAcksMax || owedBytes >= owedBytesMax) connection.hold(PauseReason.owed);
   }
 
   #resumeIfPaid(connection: Connection): void {
     const { owedCount, owedBytes } = connection.channel;
-    if (!connection.isHeldBy(Hold.owed) || owedCount >= owedAcksMax / 2 || owedBytes >= owedBytesMax / 2) return;
-    this.#resume(connection, Hold.owed);
+    if (!connection.isHeldBy(PauseReason.owed) || owedCount >= owedAcksMax / 2 || owedBytes >= owedBytesMax / 2) return;
+    this.#resume(connection, PauseReason.owed);
   }
 
   /** What the store could not take, should it have to, is not promised to anybody. */
@@ -310,10 +310,10 @@ export class Publishing {
     const { options, timers, clock } = this.#context;
     const isTold = connection.channel.version === 5 || publish.qos === 0;
     // What was never promised is not waited for, unless the vault has what is missing here.
-    const isLight = publish.qos === 0 && !publish.retain && this.#context.banking.vault === 0;
+    const isLight = publish.qos === 0 && !publish.retain && this.#context.bankAccount.vault === 0;
     if (isTold && (!denial.isHopeful || isLight) && this.#context.coordinator.state === "CONNECTED")
       return this.#deny(connection, publish, denial);
-    connection.hold(Hold.refused);
+    connection.hold(PauseReason.refused);
     const kept = publish.kept();
     kept.packetId = publish.packetId;
     const heldAt = clock.now();
@@ -328,15 +328,15 @@ export class Publishing {
         admission.payment?.close();
         admission.retainedPayment?.close();
         this.#attempt(connection, kept, route);
-        return this.#resume(connection, Hold.refused);
+        return this.#resume(connection, PauseReason.refused);
       }
       // Without the store, and before it has answered, nobody knows what the bank has; what needs it waits.
-      const isKnown = admission.cause !== "bank" || this.#context.banking.hasAnswered(heldAt);
+      const isKnown = admission.cause !== "bank" || this.#context.bankAccount.hasAnswered(heldAt);
       const isAway = this.#context.coordinator.state !== "CONNECTED";
       if (isTold && isKnown) giveUpAt = admission.isHopeful ? Math.min(giveUpAt, now + bankHopeMs) : now;
       if (now < giveUpAt || !isKnown || isAway) return timers.set(retry, now + retryMs);
       this.#deny(connection, kept, admission);
-      this.#resume(connection, Hold.refused);
+      this.#resume(connection, PauseReason.refused);
     });
     timers.set(retry, clock.now() + retryMs);
   }

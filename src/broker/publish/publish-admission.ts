@@ -5,7 +5,7 @@ import { fullDiskWords } from "../core/full-disk.ts";
 import type { ClusterRoute, Context } from "../peers/cluster-context.ts";
 import type { Fanout } from "./fanout.ts";
 import type { RefusalCause } from "./refusals.ts";
-import type { Retaining } from "./retained-store.ts";
+import type { RetainedStore } from "./retained-store.ts";
 
 /** Why a publish cannot be taken now. */
 export interface Denial {
@@ -17,7 +17,7 @@ export interface Denial {
 }
 
 /** What is set aside for a publish; undefined where nothing may have to be stored. */
-export interface Admission {
+export interface AdmittedPublish {
   /** For the copies of it in mailboxes. */
   readonly payment: Payment | undefined;
   readonly retainedPayment: Payment | undefined;
@@ -26,17 +26,17 @@ export interface Admission {
 export class PublishAdmission {
   readonly #context: Context;
   readonly #fanout: Fanout;
-  readonly #retaining: Retaining;
+  readonly #retainedStore: RetainedStore;
 
-  constructor(context: Context, { fanout, retaining }: { fanout: Fanout; retaining: Retaining }) {
+  constructor(context: Context, { fanout, retainedStore }: { fanout: Fanout; retainedStore: RetainedStore }) {
     this.#context = context;
     this.#fanout = fanout;
-    this.#retaining = retaining;
+    this.#retainedStore = retainedStore;
   }
 
   /** Sets aside what a publish may cost; or says in words why it cannot be taken now. */
-  admit(publish: Publish, route: ClusterRoute): Admission | Denial {
-    const { banking, coordinator, options } = this.#context;
+  admit(publish: Publish, route: ClusterRoute): AdmittedPublish | Denial {
+    const { bankAccount, coordinator, options } = this.#context;
     const full = publish.qos === 0 ? undefined : this.#fanout.fullMailbox(route, publish.qos);
     if (full !== undefined)
       return {
@@ -44,33 +44,33 @@ export class PublishAdmission {
         why: `the mailbox of ${full} holds its maximum of ${options.maxQueued} messages`,
         isHopeful: false,
       };
-    if (publish.retain && this.#retaining.isFull(publish, route.topic))
+    if (publish.retain && this.#retainedStore.isFull(publish, route.topic))
       return {
         cause: "retained",
         why: `the broker holds its maximum of ${options.maxRetained} retained messages`,
         isHopeful: false,
       };
     const copiesPrice = this.#priceOf(publish, route);
-    const retainedPrice = publish.retain ? this.#retaining.priceOf(publish) : 0;
+    const retainedPrice = publish.retain ? this.#retainedStore.priceOf(publish) : 0;
     if (copiesPrice + retainedPrice === 0) return { payment: undefined, retainedPayment: undefined };
     // To be empty again the store needs the room that is left.
     if (coordinator.isFull === true) return { cause: "disk", why: fullDiskWords, isHopeful: false };
-    const payment = banking.reserve(copiesPrice);
-    const retainedPayment = banking.reserve(retainedPrice);
+    const payment = bankAccount.reserve(copiesPrice);
+    const retainedPayment = bankAccount.reserve(retainedPrice);
     if (payment !== undefined && retainedPayment !== undefined) return { payment, retainedPayment };
     payment?.close();
     retainedPayment?.close();
     const price = copiesPrice + retainedPrice;
-    return { cause: "bank", why: banking.describe(price), isHopeful: banking.mayPay(price) };
+    return { cause: "bank", why: bankAccount.describe(price), isHopeful: bankAccount.mayPay(price) };
   }
 
   /** What all copies of a publish cost that may have to be stored, in milli-credits. */
   #priceOf(publish: Publish, route: ClusterRoute): number {
-    const { banking } = this.#context;
+    const { bankAccount } = this.#context;
     const copies = this.#fanout.copiesOf(route, publish.qos);
-    const mail = copies === 0 ? 0 : copies * banking.termsOf(publish, "mailbox").credits;
+    const mail = copies === 0 ? 0 : copies * bankAccount.termsOf(publish, "mailbox").credits;
     return route.isMailDrop
-      ? mail + banking.termsOf(publish, this.#fanout.keepingOf(route, publish.qos)).credits
+      ? mail + bankAccount.termsOf(publish, this.#fanout.keepingOf(route, publish.qos)).credits
       : mail;
   }
 }

@@ -55,17 +55,17 @@ export class Refusals {
   }
 
   #tell(): void {
-    const { metrics, banking, clock } = this.#context;
+    const { metrics, bankAccount, clock } = this.#context;
     if (metrics.refusedByBank === this.#told) return;
     this.#told = metrics.refusedByBank;
     this.#toldAt = clock.now();
-    banking.tellRefused(this.#told);
+    bankAccount.tellRefused(this.#told);
   }
 }
 
 /** The topics whose messages bind the most of this broker's branch, in credits. */
-export function holdersOf({ banking }: Context, count: number): Holder[] {
-  return banking.account.holders(count).map(({ path, credits }) => {
+export function holdersOf({ bankAccount }: Context, count: number): Holder[] {
+  return bankAccount.account.holders(count).map(({ path, credits }) => {
     const root = path.startsWith(`${topicsPath}/`) ? topicsPath : retainedPath;
     return { topic: topicOfPath(root, path), credits: Math.round(credits / (milli / 10)) / 10 };
   });

@@ -13,14 +13,14 @@ import { type Slip, slipPath, topicOfMessage } from "../../mail/slips.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import { makePublish, type Publish } from "../../mqtt/publish.ts";
 import type { Target } from "../../router/router.ts";
-import type { Client } from "../delivery/local-session.ts";
-import type { Outgoing } from "../delivery/outgoing-message.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
+import type { OutgoingMessage } from "../delivery/outgoing-message.ts";
 import type { Context } from "../peers/cluster-context.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
 import { type Group, type GroupsEnd, isPeer, isRemoteSession, type Peer, type Remote } from "../peers/peer.ts";
 import type { Fanout } from "./fanout.ts";
 
-type Member = Client | Remote;
+type Member = LocalSession | Remote;
 
 /** A message on its way from one member to another. */
 interface Handover {
@@ -53,7 +53,7 @@ export class Regrouping implements GroupsEnd {
    * An unacknowledged message of a member that has lost its connection goes to another one; false if there is none. there: to
    * one that can be sent it now, for the member itself may come back. anyone: its session has ended.
    */
-  moveOn(outgoing: Outgoing, to: "there" | "anyone"): boolean {
+  moveOn(outgoing: OutgoingMessage, to: "there" | "anyone"): boolean {
     const { client, publish, settlement } = outgoing;
     if (outgoing.group === undefined || publish === undefined || (outgoing.qos === 2 && outgoing.packetId !== 0))
       return false;
@@ -61,7 +61,7 @@ export class Regrouping implements GroupsEnd {
     const group = this.#groupsOf(publish).find(({ text }) => text === outgoing.group!.text);
     if (group === undefined) return false;
     const done = (): void => settlement?.done();
-    const payment = this.#context.banking.lend(settlement?.payment);
+    const payment = this.#context.bankAccount.lend(settlement?.payment);
     const handover = { group, publish, payment, reassigned: 0, done };
     const isUnfit = (member: Member): boolean => member === client || (to === "there" && !isThere(member));
     const target = this.#fanout.choose(group, publish, isUnfit);
@@ -134,7 +134,7 @@ export class Regrouping implements GroupsEnd {
   notPlaced(settlement: Settlement, group: Group, from: Peer): void {
     if (settlement.publish.qos < 2) return void this.#giveOn(settlement, group, from);
     settlement.waitFor();
-    this.#context.journal.settled(() => {
+    this.#context.journal.drained(() => {
       if (!settlement.isRefused) this.#giveOn(settlement, group, from);
       settlement.done();
     });
@@ -148,7 +148,7 @@ export class Regrouping implements GroupsEnd {
   /** To another member, if there is one. */
   #giveOn(settlement: Settlement, group: Group, from: Peer): boolean {
     const { publish, payment, reassigned } = settlement;
-    const lent = this.#context.banking.lend(payment);
+    const lent = this.#context.bankAccount.lend(payment);
     const done = (): void => settlement.done();
     const handover = { group, publish, payment: lent, reassigned: reassigned + 1, done };
     const isAtItsBroker = (member: Member): boolean =>
@@ -164,10 +164,10 @@ export class Regrouping implements GroupsEnd {
 
   #hand(handover: Handover, target: Target<Member>, how: "sent" | "stored"): void {
     const { publish, done, payment, reassigned } = handover;
-    const { banking } = this.#context;
+    const { bankAccount } = this.#context;
     const mayBeStored = isLasting(target.subscriber) && Math.min(publish.qos, target.qos) > 0;
     const mustPay = mayBeStored && payment === undefined;
-    const own = mustPay ? banking.reserve(banking.termsOf(publish, "mailbox").credits) : undefined;
+    const own = mustPay ? bankAccount.reserve(bankAccount.termsOf(publish, "mailbox").credits) : undefined;
     if (mustPay && own === undefined) this.#wait(handover);
     else this.#fanout.redeliver(publish, target, { done, payment: payment ?? own, reassigned, how });
   }

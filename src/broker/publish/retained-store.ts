@@ -28,7 +28,7 @@ interface Writing {
   parts: string | undefined;
 }
 
-export class Retaining {
+export class RetainedStore {
   readonly #context: Context;
   readonly #sweep: LevelSweep;
   readonly #mirror: Mirror;
@@ -49,7 +49,7 @@ export class Retaining {
       needsData: () => true,
       apply: (path, node) => this.#apply(path, node === "exists" ? undefined : node),
     });
-    this.#catchingUp = new CatchingUp(context, (done) => this.#mirror.settled(() => this.#whenRead(done)));
+    this.#catchingUp = new CatchingUp(context, (done) => this.#mirror.caughtUp(() => this.#whenRead(done)));
   }
 
   /** Calls back when what anybody had committed before is held here; see `CatchingUp`. */
@@ -70,7 +70,7 @@ export class Retaining {
 
   /** What keeping a message costs; clearing costs nothing. */
   priceOf(publish: Publish): number {
-    return publish.payloadLength === 0 ? 0 : this.#context.banking.retainedPriceOf(publish);
+    return publish.payloadLength === 0 ? 0 : this.#context.bankAccount.retainedPriceOf(publish);
   }
 
   /** True if a message would be one retained message too many. */
@@ -124,7 +124,7 @@ export class Retaining {
 
   /** A write is over. If it was committed, what stood there before is paid for no longer. */
   #written(path: string, writing: Writing, how: Outcome): void {
-    const { account } = this.#context.banking;
+    const { account } = this.#context.bankAccount;
     const { bill, parts } = writing;
     const others = this.#writing.get(path)!;
     others.delete(writing);
@@ -157,13 +157,13 @@ export class Retaining {
   }
 
   #apply(path: string, node: MirrorNode | undefined): void {
-    const { retained, coordinator, banking, strangers } = this.#context;
+    const { retained, coordinator, bankAccount, strangers } = this.#context;
     const topic = topicOfPath(retainedPath, path);
     const isMessage = node !== undefined && node.data.length > 0;
     if (!isMessage) strangers.forget(path);
     const stored = isMessage ? strangers.read(path, () => decodeStored(topic, node.data)) : undefined;
     const head = stored && decodeMessageHead(node!.data);
-    if (head?.branch !== banking.branch) banking.account.freed(path);
+    if (head?.branch !== bankAccount.branch) bankAccount.account.freed(path);
     const parts = head?.parts?.id;
     this.#standsInParts(path, parts);
     // Empty: a level above others, or a message that was cleared while others stood below it.
