@@ -1,7 +1,8 @@
 /** What an application may ask of the bank: what it costs to have a message stored, and whether that can be paid now. */
 import { isDrawn, milli, type Pricing, priceOf } from "../bank/price.ts";
-import type { Client } from "./client.ts";
 import { MqttError } from "./errors.ts";
+import type { Messaging } from "./messaging.ts";
+import { State } from "./retained-state.ts";
 
 export interface Quote {
   /** Credits that one stored copy costs: the least, and the most, since without an expiry the time to live is drawn. */
@@ -26,16 +27,16 @@ export interface QuoteOptions {
 const topics = ["pricing", "free", "vault"] as const;
 
 export class BankDesk {
-  readonly #client: Client;
+  readonly #client: Messaging;
 
   /** @internal */
-  constructor(client: Client) {
+  constructor(client: Messaging) {
     this.#client = client;
   }
 
   /** `bytes`: of topic, properties and payload together. Rejects with `MqttError` if the broker has no bank, or does not tell. */
   async quote(bytes: number, { expiry, copies = 1, signal }: QuoteOptions = {}): Promise<Quote> {
-    const states = topics.map((name) => this.#client.state(`$SYS/broker/bank/${name}`, { qos: 0 }));
+    const states = topics.map((name) => new State<string>(this.#client, `$SYS/broker/bank/${name}`, { qos: 0 }));
     try {
       const [text, free, inVault] = await Promise.all(states.map((state) => state.get(signal ? { signal } : {})));
       if (text === undefined) throw new MqttError("this broker does not tell what it takes for a stored message");

@@ -25,6 +25,7 @@ import { within } from "./deadlines.ts";
 import { ClientClosed } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
 import type { Message } from "./message.ts";
+import type { Messaging } from "./messaging.ts";
 import { Outbox } from "./outbox.ts";
 import { toPublish } from "./outgoing-publish.ts";
 import { type Dialer, Reconnector } from "./reconnector.ts";
@@ -74,7 +75,7 @@ export async function connectOn(
   return client;
 }
 
-export class Client implements AsyncDisposable {
+export class Client implements Messaging, AsyncDisposable {
   /** What it costs to have a message stored. */
   readonly bank = new BankDesk(this);
   readonly #options: ClientOptions;

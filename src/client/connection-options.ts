@@ -5,7 +5,6 @@ import type { Publish } from "../mqtt/publish.ts";
 import type { TlsOptions } from "../net/transport.ts";
 import type { Turn } from "../net/writer.ts";
 import type { ClientSession } from "./client-session.ts";
-import type { MqttConnection } from "./connection.ts";
 
 export interface Message {
   readonly topic: string;
@@ -22,7 +21,8 @@ export type PublishProperties = NonNullable<IPublishPacket["properties"]>;
 export type ConnectProperties = NonNullable<IConnectPacket["properties"]>;
 export type WillProperties = NonNullable<NonNullable<IConnectPacket["will"]>["properties"]>;
 
-export interface ConnectionOptions {
+/** The options of a connection; `Connection` is what is handed to `onReady`. */
+export interface ConnectionOptions<Connection = unknown> {
   readonly clientId?: string;
   /** Speaks TLS. */
   readonly tls?: TlsOptions;
@@ -57,7 +57,7 @@ export interface ConnectionOptions {
   readonly onGranted?: (granted: readonly number[]) => void;
   readonly onClose?: (why: string) => void;
   /** Called with CONNACK, before anything that has come behind it is looked at. */
-  readonly onReady?: (connection: MqttConnection) => void;
+  readonly onReady?: (connection: Connection) => void;
   /** The transport takes bytes again. */
   readonly onDrained?: () => void;
   /**

@@ -49,7 +49,7 @@ export class MqttConnection {
   granted: NonNullable<IConnackPacket["properties"]> = {};
   /** Undefined: the broker has not said anything of that kind. */
   farewell: Farewell | undefined;
-  readonly #options: ConnectionOptions;
+  readonly #options: ConnectionOptions<MqttConnection>;
   readonly version: ProtocolVersion;
   readonly #session: ClientSession;
   readonly #framer = new Framer(remainingLengthMax + 5);
@@ -68,7 +68,7 @@ export class MqttConnection {
   #isPaused = false;
   #why: string | undefined;
 
-  constructor(options: ConnectionOptions) {
+  constructor(options: ConnectionOptions<MqttConnection>) {
     this.#options = options;
     this.version = options.version ?? 5;
     this.#envelope.version5 = this.version === 5;

@@ -28,7 +28,7 @@ export async function connect({
   localAddress,
   proxy,
   ...options
-}: ConnectionOptions & Place): Promise<MqttConnection> {
+}: ConnectionOptions<MqttConnection> & Place): Promise<MqttConnection> {
   const connection = new MqttConnection(options);
   const events = eventsOf(connection);
   const dialled =

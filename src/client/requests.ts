@@ -3,11 +3,11 @@ import { encodeUtf8 } from "../base/bytes.ts";
 import { messageOf } from "../base/errors.ts";
 import { systemRandom } from "../base/random.ts";
 import type { QoS } from "../mqtt/constants.ts";
-import type { Client } from "./client.ts";
 import type { Payload, PublishOptions } from "./client-options.ts";
 import { type Deferred, defer, within } from "./deadlines.ts";
 import { RequestFailed, TimedOut } from "./errors.ts";
 import type { Message } from "./message.ts";
+import type { Messaging } from "./messaging.ts";
 import type { Subscription, SubscriptionOptions } from "./subscription.ts";
 
 /** `qos`: 1 unless set. */
@@ -37,12 +37,12 @@ const concurrencyDefault = 16;
 
 /** @internal */
 export class Requests {
-  readonly #client: Client;
+  readonly #client: Messaging;
   readonly #waiting = new Map<string, Deferred<Message>>();
   #answers: Promise<string> | undefined;
   #sequence = 0;
 
-  constructor(client: Client) {
+  constructor(client: Messaging) {
     this.#client = client;
   }
 
@@ -109,7 +109,7 @@ export class Requests {
 
 /** Answers requests until it is ended; resolves with the end. */
 export class Responder<Params> implements AsyncDisposable {
-  readonly #client: Client;
+  readonly #client: Messaging;
   readonly #subscription: Subscription<Params>;
   readonly #answer: Answering<Params>;
   readonly #options: RespondOptions;
@@ -117,7 +117,7 @@ export class Responder<Params> implements AsyncDisposable {
 
   /** @internal */
   constructor(
-    client: Client,
+    client: Messaging,
     subscription: Subscription<Params>,
     { answer, options }: { answer: Answering<Params>; options: RespondOptions },
   ) {

@@ -1,9 +1,9 @@
 /** What a topic's retained message says: a value that is shared by all who know the topic. */
-import type { Client } from "./client.ts";
 import type { PublishOptions, SchemaOption } from "./client-options.ts";
 import { within } from "./deadlines.ts";
 import { ValidationFailed } from "./errors.ts";
 import type { Message } from "./message.ts";
+import type { Messaging } from "./messaging.ts";
 import { type StandardSchema, validate } from "./standard-schema.ts";
 import type { Subscription } from "./subscription.ts";
 
@@ -20,7 +20,7 @@ export interface StateOptions<Value> {
 /** Follows the topic from its first use on, until it is ended. */
 export class State<Value> implements AsyncIterable<Awaited<Value> | undefined>, AsyncDisposable {
   readonly topic: string;
-  readonly #client: Client;
+  readonly #client: Messaging;
   readonly #options: StateOptions<Value>;
   #following: Promise<void> | undefined;
   #subscription: Subscription | undefined;
@@ -32,7 +32,7 @@ export class State<Value> implements AsyncIterable<Awaited<Value> | undefined>, 
   #watchers: (() => void)[] = [];
 
   /** @internal */
-  constructor(client: Client, topic: string, options: StateOptions<Value>) {
+  constructor(client: Messaging, topic: string, options: StateOptions<Value>) {
     this.#client = client;
     this.topic = topic;
     this.#options = options;
