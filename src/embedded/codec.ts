@@ -3,6 +3,7 @@
  * objects for every transaction costs more than to commit them.
  */
 import { readUint32, writeUint32 } from "../base/bytes.ts";
+import { GrowingBytes } from "../base/growing-bytes.ts";
 import type {
   CoordinatorErrorCode,
   CreateMode,
@@ -26,15 +27,18 @@ const anyVersion = 0xffff_ffff;
 /** The same check as the last one: most requests of a block begin with it. */
 const checkAgain = writeKinds.length;
 
-class BlockWriter {
+class BlockWriter extends GrowingBytes {
   /** The last check that was written. */
   check: WriteOperation | undefined;
-  #bytes = Buffer.allocUnsafe(64 * 1024);
-  #at = 0;
+
+  constructor() {
+    super(64 * 1024);
+  }
 
   int(value: number): this {
-    const at = this.#reserve(4);
-    writeUint32(this.#bytes, at, value >>> 0);
+    // Room first: it may replace the buffer.
+    const at = this.reserve(4);
+    writeUint32(this.bytes, at, value);
     return this;
   }
 
@@ -44,34 +48,19 @@ class BlockWriter {
   }
 
   text(value: string): this {
-    const at = this.#reserve(4 + 3 * value.length);
-    const written = this.#bytes.write(value, at + 4);
-    writeUint32(this.#bytes, at, written);
-    this.#at = at + 4 + written;
+    const at = this.reserve(4 + 3 * value.length);
+    const written = this.bytes.write(value, at + 4);
+    writeUint32(this.bytes, at, written);
+    // Less is needed than was reserved, where not every character takes three bytes.
+    this.length = at + 4 + written;
     return this;
   }
 
   data(value: Uint8Array): this {
     this.int(value.length);
-    const at = this.#reserve(value.length);
-    this.#bytes.set(value, at);
+    const at = this.reserve(value.length);
+    this.bytes.set(value, at);
     return this;
-  }
-
-  /** In a buffer of its own, which may be handed over. */
-  take(): Uint8Array<ArrayBuffer> {
-    return new Uint8Array(this.#bytes.subarray(0, this.#at));
-  }
-
-  #reserve(count: number): number {
-    const at = this.#at;
-    this.#at += count;
-    if (this.#at > this.#bytes.length) {
-      const grown = Buffer.allocUnsafe(Math.max(this.#at, 2 * this.#bytes.length));
-      this.#bytes.copy(grown, 0, 0, at);
-      this.#bytes = grown;
-    }
-    return at;
   }
 }
 
@@ -123,7 +112,7 @@ export function encodeRequests(requests: readonly Request[]): Uint8Array<ArrayBu
     if (request.kind === "write") for (const operation of request.operations) writeWrite(to, operation);
     else for (const { kind: asked, path } of request.operations) to.int(readKinds.indexOf(asked)).text(path);
   }
-  return to.take();
+  return to.copy();
 }
 
 function writeWrite(to: BlockWriter, operation: WriteOperation): void {
@@ -183,7 +172,7 @@ export function encodeReplies(replies: readonly Reply[]): Uint8Array<ArrayBuffer
       for (const result of reply.results) writeResult(to, result);
     }
   }
-  return to.take();
+  return to.copy();
 }
 
 export function decodeReplies(bytes: Uint8Array): Reply[] {

@@ -1,48 +1,45 @@
 /** Jute, ZooKeeper's serialization: big-endian numbers, length-prefixed buffers and strings, counted vectors. */
-import { decodeUtf8, encodeUtf8, readUint32 } from "../base/bytes.ts";
+import { decodeUtf8, encodeUtf8, readUint32, writeUint32 } from "../base/bytes.ts";
+import { GrowingBytes } from "../base/growing-bytes.ts";
 
 /** Thrown when bytes end early or a length is impossible: the peer is no ZooKeeper server. */
 export class JuteError extends Error {
   override readonly name = "JuteError";
 }
 
-export class JuteWriter {
-  #bytes = new Uint8Array(256);
-  #view = new DataView(this.#bytes.buffer);
-  #length = 0;
-
-  get length(): number {
-    return this.#length;
+export class JuteWriter extends GrowingBytes {
+  constructor() {
+    super(256);
   }
 
   int(value: number): this {
-    // Room first: it may replace the view.
-    const at = this.#reserve(4);
-    this.#view.setInt32(at, value);
+    // Room first: it may replace the buffer.
+    const at = this.reserve(4);
+    writeUint32(this.bytes, at, value);
     return this;
   }
 
   /** A 64-bit number; zxids fit into a number's 53 bits for two million leader elections. */
   long(value: number | bigint): this {
-    const at = this.#reserve(8);
-    if (typeof value === "bigint") this.#view.setBigInt64(at, value);
+    const at = this.reserve(8);
+    if (typeof value === "bigint") this.bytes.writeBigInt64BE(value, at);
     else {
-      this.#view.setInt32(at, Math.floor(value / 2 ** 32));
-      this.#view.setUint32(at + 4, value >>> 0);
+      writeUint32(this.bytes, at, Math.floor(value / 2 ** 32));
+      writeUint32(this.bytes, at + 4, value);
     }
     return this;
   }
 
   bool(value: boolean): this {
-    const at = this.#reserve(1);
-    this.#bytes[at] = value ? 1 : 0;
+    const at = this.reserve(1);
+    this.bytes[at] = value ? 1 : 0;
     return this;
   }
 
   buffer(value: Uint8Array): this {
     this.int(value.length);
-    const at = this.#reserve(value.length);
-    this.#bytes.set(value, at);
+    const at = this.reserve(value.length);
+    this.bytes.set(value, at);
     return this;
   }
 
@@ -58,22 +55,10 @@ export class JuteWriter {
 
   /** The bytes as one packet: its length in four bytes, then itself. */
   packet(): Uint8Array {
-    const packet = new Uint8Array(4 + this.#length);
-    new DataView(packet.buffer).setInt32(0, this.#length);
-    packet.set(this.#bytes.subarray(0, this.#length), 4);
+    const packet = new Uint8Array(4 + this.length);
+    writeUint32(packet, 0, this.length);
+    packet.set(this.bytes.subarray(0, this.length), 4);
     return packet;
-  }
-
-  #reserve(count: number): number {
-    const at = this.#length;
-    this.#length += count;
-    if (this.#length > this.#bytes.length) {
-      const grown = new Uint8Array(Math.max(this.#length, this.#bytes.length * 2));
-      grown.set(this.#bytes);
-      this.#bytes = grown;
-      this.#view = new DataView(grown.buffer);
-    }
-    return at;
   }
 }
 
