@@ -3,48 +3,100 @@
  * constant here, with its unit in its name. Options and their defaults stand in `src/broker/core/options.ts`.
  */
 
-/** A client that has connected must have sent its whole CONNECT by then. */
+// --- Packets and connections ---
+/** The time in which a client that has connected must have sent its whole CONNECT. */
 export const connectDeadlineMs = 10_000;
-/** CONNECT must not be larger than this, whatever `--max-packet-size` says: it comes from strangers. */
+/** The largest CONNECT, whatever `--max-packet-size` says: it comes from strangers. */
 export const connectBytesMax = 256 * 1024;
 /** MQTT's own limit on a packet's remaining length [MQTT-2.1.4]. */
 export const remainingLengthMax = 268_435_455;
-
-/** A topic or filter with more levels is refused; the recursion of the trie is bounded by it. */
-export const topicLevelsMax = 200;
-/** ... and with so many bytes in all the paths from its first level to each of them: each is a znode. */
-export const topicTreeBytesMax = 256 * 1024;
-/** Sessions that have expired and are erased at the same time; the others wait for their turn. */
-export const expiringMax = 256;
-/** Filters in one session together, in characters. Beyond it SUBACK carries 0x97 (Quota exceeded). */
-export const subscriptionTextPerSessionMax = 16 * 1024 * 1024;
 /** Topic aliases that a client may set [MQTT-3.2.2.3.8]; as many may the broker set, if the client allows. */
 export const topicAliasMax = 64;
-/** User names, client ids and the like in log lines are cut at this many characters. */
+/** Characters at which user names, client ids and the like are cut in log lines. */
 export const logTextMax = 128;
+/** The time that a peer is given to close a connection that we have closed. */
+export const lingerMs = 1_000;
+/** Connections that are kept only until they have been told why they are turned away; others are just closed. */
+export const refusedConnectionsMax = 1_000;
 
+// --- WebSocket, PROXY headers, HTTP ---
 /** How often a WebSocket that has too much unsent is asked whether it has less. */
 export const webSocketDrainCheckMs = 10;
+/** The longest HTTP request with which a WebSocket may begin. */
+export const webSocketRequestBytesMax = 8 * 1024;
+/** The payload of one WebSocket frame that we send; its length fits into two bytes. */
+export const webSocketFrameBytes = 32 * 1024;
+/** The time in which a load balancer must have said for whom it speaks. */
+export const proxyHeaderMs = 5_000;
+/** The longest header in which a load balancer may say so. */
+export const proxyHeaderBytesMax = 4 * 1024;
+/** The longest body of a request to the HTTP port. */
+export const httpBodyBytesMax = 64 * 1024;
+
+// --- Who may come in ---
+/** Passwords that are being checked, or wait for that; a login beyond it is told to come later. */
+export const loginsPendingMax = 10_000;
+/** Logins that were right, remembered so that a device that comes back costs no slow hash. */
+export const loginsCachedMax = 100_000;
+/** How long it is remembered what a hook has allowed. */
+export const hookCacheMs = 60_000;
+/** The time in which a hook must answer. */
+export const hookPatienceMs = 5_000;
+/** The longest answer that is taken from a hook. */
+export const hookAnswerBytesMax = 256 * 1024;
+/** The most by which the clocks of those who issue tokens may differ from ours. */
+export const tokenLeewayMs = 5_000;
+/** Addresses whose failed logins are remembered. */
+export const bansMax = 50_000;
+/** Topics for which it is remembered what a client may do with them. */
+export const permissionsCachedMax = 1_000;
+/** Users whose clients share what is remembered of them. */
+export const permissionsSharedMax = 10_000;
+/** How often it is looked whether the operator's files have changed; a change counts when it has stood so long. */
+export const filesLookMs = 1_000;
+
+// --- The client library, and bench ---
 /** Server References that a client follows before it turns to the brokers that it was given. */
 export const referencesFollowedMax = 8;
-/** Messages of a client that wait to be sent, in bytes: a program that publishes faster than the broker takes it, and does not wait. */
+/** A client's unsent messages, where a program publishes faster than the broker takes it, and does not wait. */
 export const backlogBytesMax = 256 * 1024 * 1024;
-/** Topics that a client remembers as text, and for which it remembers whom they interest. */
+/** Topics that a client remembers as text. */
 export const topicTextsMax = 1024;
+/** Topics of which a client remembers whom they interest. */
 export const topicInterestsMax = 4096;
+/** Messages of a load that one publisher writes in a turn. */
+export const loadBatchMax = 256;
+/** Unsent output with which a publisher of a load waits. */
+export const loadUnsentBytesMax = 256 * 1024;
+/** Sequences that a load remembers of one publisher as not received; what comes later counts as a duplicate. */
+export const gapsPerStreamMax = 65_536;
 
+// --- Topics, subscriptions and routes ---
+/** Levels of a topic or filter; one with more is refused, so the recursion of the trie is bounded. */
+export const topicLevelsMax = 200;
+/** Bytes in all the paths from a topic's first level to each of its levels, since each is a znode; more is refused. */
+export const topicTreeBytesMax = 256 * 1024;
+/** Filters in one session together, in characters. Beyond it SUBACK carries 0x97 (Quota exceeded). */
+export const subscriptionTextPerSessionMax = 16 * 1024 * 1024;
 /** Topics whose route is cached. At this many the cache starts anew. */
 export const routeCacheEntriesMax = 65_536;
+/** Bytes of the topics whose route is cached. At this many the cache starts anew. */
 export const routeCacheBytesMax = 16 * 1024 * 1024;
 /** Cached routes that are looked at when a subscription ends: those that are stale are forgotten. */
 export const routesCleanedMax = 8;
+/** The longest that SUBACK waits, beyond the keeper session timeout, for a broker that does not answer. */
+export const fencePatienceMs = 2_000;
+/** The longest that a subscription waits for what others have just retained; then it gets what is held here. */
+export const retainedPatienceMs = 1_000;
 
+// --- Output to clients, and slow subscribers ---
 /** A connection's output buffer begins with this many bytes and grows by doubling. */
 export const writerBytesMin = 2 * 1024;
 /** Output larger than this is written at once instead of at the end of the turn. */
 export const writerFlushBytes = 64 * 1024;
-/** Buffers kept for reuse, of each size class; larger buffers are never kept. */
+/** Buffers kept for reuse, of each size class. */
 export const writerPoolBytesMax = 4 * 1024 * 1024;
+/** The largest buffer that is kept for reuse. */
 export const writerPooledBufferBytesMax = 256 * 1024;
 /** QoS 0 for a subscriber that has this much unsent output is dropped and counted. */
 export const outputBytesMax = 16 * 1024 * 1024;
@@ -54,175 +106,168 @@ export const outputBytesReserve = 4 * 1024 * 1024;
 export const outputBytesHigh = 1024 * 1024;
 /** A subscriber that was found slow is waited for again when its output has fallen to this. */
 export const outputBytesLow = 256 * 1024;
-/** Fast means: at least this much left the output since the last look ... */
+/** A subscriber drains fast if at least this much has left its output since the last look. */
 export const stallProgressBytesMin = 256 * 1024;
-/** ... and this is how often we look: a publisher waits no longer for a subscriber that is stuck. */
+/** How often that is looked at: a publisher waits no longer for a subscriber that is stuck. */
 export const stallCheckMs = 250;
-
 /** Deliveries that wait in memory for a session that ends with its connection, in bytes of payload. */
 export const queueBytesMax = 64 * 1024 * 1024;
+
+// --- From PUBLISH to the store: owed acks, the journal ---
 /** Unsettled publishes of one connection, in bytes; beyond it the connection is not read. */
 export const owedBytesMax = 16 * 1024 * 1024;
 /** Unsettled publishes of one connection; beyond it the connection is not read. */
 export const owedAcksMax = 4096;
-/** Bytes handed to the store and not yet committed; beyond it clients that need the store are not read, ... */
+/** Bytes handed to the store and not yet committed; beyond Max clients that need the store are not read, until Low. */
 export const journalBytesMax = 32 * 1024 * 1024;
 export const journalBytesLow = 8 * 1024 * 1024;
-/** ... nor beyond so many units. */
+/** Units handed to the store and not yet committed; beyond Max such clients are not read, until Min. */
 export const journalUnitsMax = 16_384;
 export const journalUnitsMin = 4_096;
-/** Kept free in a unit, besides messages and what their topics need. */
+/** Room kept free in a unit, besides messages and what their topics need. */
 export const unitBytesReserve = 64 * 1024;
-/** A payload that does not fit into a unit is stored in pieces of so many bytes, or smaller ones, */
+/** The largest piece of a payload that does not fit into a unit and is stored in pieces. */
 export const partBytesMax = 512 * 1024;
-/** ... of which so many are read at once. */
+/** Pieces of a payload that are read at once. */
 export const partsReadMax = 8;
-/** Pieces that no message names are removed when that has been so for so long, and their broker is gone ... */
+/** Pieces that no message names are removed when that has been so for so long, and their broker is gone. */
 export const orphanPartsMs = 60_000;
-/** ... or lives: it may still be about to store the message. */
+/** The same, where their broker lives: it may still be about to store the message. */
 export const orphanPartsBusyMs = 600_000;
-/** Operations, and bytes, of one unit where many may be committed in several: subscriptions, removals. */
+/** Operations of one unit where many may be committed in several: subscriptions, removals. */
 export const pageOperationsMax = 250;
+/** Bytes of such a unit. */
 export const pageBytesMax = 256 * 1024;
 /** Level nodes that the journal remembers as existing. At this many it starts anew. */
 export const journalKnownNodesMax = 300_000;
 /** Times that a unit whose parents vanish under it is tried again before that counts as our bug. */
 export const journalRetriesMax = 10;
-
-/** Mail fetched from the store at once, for a session that has come back. */
-export const mailPageSlips = 256;
-/** ... fewer where messages are large, so that they stay below this; */
-export const mailPageBytesMax = 4 * 1024 * 1024;
-
-/** How often each connected session is looked at whether mail waits for it that nobody sends; and how many at once. */
-export const mailWatchMs = 10_000;
-export const mailWatchMax = 256;
-/** ... and fetched ahead only while the session's output is below this. */
-export const pumpOutputBytesMax = 256 * 1024;
-
-/** A mailbox whose slips have reached this number is made anew when it is empty; */
-export const slipNumberOldMin = 2 ** 30;
-/** ... with this one, shortly before the store can count no further, it is full until then. */
-export const slipNumberMax = 2 ** 31 - 2 ** 20;
-
-/** Refused publishes are told of in a line no more often than this, for each cause; */
+/** The journal takes a level for granted so long after it has put something below it, where others write too. */
+export const levelsKnownMs = 500;
+/** Refused publishes are told of in a line of the log no more often than this, for each cause. */
 export const refusalsLogMs = 10_000;
-/** ... and the tree how many there were. */
+/** The number of refused publishes is written into the tree no more often than this. */
 export const refusalsTellMs = 2_000;
 /** How often a held publish is tried again. */
 export const refusedRetryMs = 250;
 
-/** What the embedded store takes at once, in one submission and, unless a single one is larger, in one transaction. */
-export const storeUnitBytesMax = 4 * 1024 * 1024;
-/** So long the embedded store waits for a tool that has it locked; then the commit is tried again. */
-export const storeBusyMs = 2_000;
-/** Where others write too, the journal takes a level for granted so long after it has put something below it. */
-export const levelsKnownMs = 500;
-/** Level nodes that are empty are removed when they have been so for this long, or twice as long, ... */
+// --- Mail ---
+/** Mail fetched from the store at once, for a session that has come back. */
+export const mailPageSlips = 256;
+/** Bytes of mail fetched at once: fewer messages where they are large. */
+export const mailPageBytesMax = 4 * 1024 * 1024;
+/** Mail is fetched ahead only while the session's output is below this. */
+export const pumpOutputBytesMax = 256 * 1024;
+/** How often each connected session is looked at whether mail waits for it that nobody sends. */
+export const mailWatchMs = 10_000;
+/** Sessions that are looked at for that at once. */
+export const mailWatchMax = 256;
+/** A mailbox whose slips have reached this number is made anew when it is empty. */
+export const slipNumberOldMin = 2 ** 30;
+/** A mailbox whose slips have reached this number is full until then: the store can hardly count further. */
+export const slipNumberMax = 2 ** 31 - 2 ** 20;
+/** Slips that are stored in another broker's session's mailbox before the mailbox is counted again. */
+export const mailCountEveryMax = 500;
+
+// --- Mail drops ---
+/** Messages in mail drops, and their bytes, that are read from the store for a subscriber at once. */
+export const dropFetchMax = 64;
+export const dropFetchBytesMax = 1024 * 1024;
+/** Messages from mail drops that are put into a mailbox at once. */
+export const dropTakeMax = 128;
+/** The delay with which it is written down how far a session has come with what is not promised to it. */
+export const dropSaveMs = 500;
+/** A mail drop is closed when no live broker has asked for it for so long. */
+export const dropCloseMs = 60_000;
+
+// --- The bank ---
+/** Credits that a bank may have: in thousandths, and with prices added, they are exact in a double. */
+export const bankCapitalCreditsMax = 1_000_000_000_000;
+/** A branch of the bank asks the vault for more when less than this part of the capital is free here. */
+export const bankLowPartMin = 1 / 64;
+/** How often a branch asks the other brokers for what they do not need, when the vault is empty. */
+export const bankAskMs = 50;
+/** A branch that was asked leaves the vault to others so long, unless it cannot pay for what is published here. */
+export const bankYieldMs = 3_000;
+/** A publish that may be paid for in a moment, when the vault has answered, is held so long, and tried so often. */
+export const bankHopeMs = 1_000;
+export const bankHopeRetryMs = 20;
+/** How often a branch looks at its account: whether it has too little or too much, and whether messages are gone. */
+export const bankLookMs = 1_000;
+/** Messages that a branch looks for each time, to see whether they are gone. */
+export const bankVerifyMax = 200;
+/** Messages that it looks for in all when its credits are short. */
+export const bankVerifyBusyMax = 5_000;
+/** Messages that other brokers are told to be gone, in one frame. */
+export const freedPathsMax = 500;
+/** How often the teller walks through the tree. */
+export const sweepMs = 30_000;
+/** A broker's branch is closed when it has been gone for so long. */
+export const branchCloseMs = 60_000;
+/** A message that nobody has removed is removed by the teller when its time has been over for so long. */
+export const sweepGraceMs = 60_000;
+
+// --- The tree ---
+/** The sessions' shards: no listing of clients grows without bound. */
+export const sessionShards = 256;
+/** Level nodes that are empty are removed when they have been so for this long, or twice as long. */
 export const emptyLevelsMs = 1_000;
-/** ... so many in one commit. */
+/** Level nodes that are removed in one commit. */
 export const emptyLevelsSweptMax = 500;
-/** Rows of the embedded store that are read at once while all of it is verified, and bytes. */
+/** Znodes read at once where a whole part of the tree is read: the larger they are, the fewer. */
+export const mirrorPageMax = 512;
+export const mirrorPageMin = 16;
+/** Bytes that are read at once there, about. */
+export const mirrorPageBytesMax = 4 * 1024 * 1024;
+/** Znodes of strangers that are told apart. */
+export const strangersMax = 1_000;
+/** Znodes of strangers that `/readyz` names. */
+export const strangersShownMax = 5;
+/** Znodes of strangers that the log names within `strangersLogMs`. */
+export const strangersLoggedMax = 10;
+export const strangersLogMs = 10_000;
+/** How often it is looked for topics that are published on, to register them. */
+export const publisherLookMs = 5_000;
+/** Topics that are registered at once. */
+export const publisherBatchMax = 500;
+/** Topics that are registered in all. */
+export const publisherTopicsMax = 10_000;
+/** Bytes of the tree that registered topics take, where each level is a node of its own. */
+export const publisherTreeBytesMax = 4 * 1024 * 1024;
+/** A topic is registered until nobody has published on it for so long. */
+export const publisherForgetMs = 600_000;
+
+// --- The embedded store, and its disk ---
+/** Bytes that the embedded store takes in one submission and, unless a single one is larger, in one transaction. */
+export const storeUnitBytesMax = 4 * 1024 * 1024;
+/** The time for which the embedded store waits for a tool that has it locked; then the commit is tried again. */
+export const storeBusyMs = 2_000;
+/** Rows of the embedded store, and their bytes, that are read at once while all of it is verified. */
 export const scanRowsMax = 1_000;
 export const scanBytesMax = 4 * 1024 * 1024;
 /** A store larger than this is not read as a whole after a clean end: its rows are verified as they are read. */
 export const scanStoreBytesMax = 2 * 1024 * 1024 * 1024;
-/** While it is, it is told this often how far it has come. */
+/** While a store is read as a whole, it is told this often how far that has come. */
 export const scanTellMs = 2_000;
-/** Place on the embedded store's disk that is kept for acks and deletions when it is full: so much, ... */
+/** Place on the embedded store's disk that is kept for acks and deletions when it is full. */
 export const diskReserveBytesMax = 64 * 1024 * 1024;
 export const diskReserveBytesMin = 2 * 1024 * 1024;
-/** ... on a small disk this part of it. It is filled in steps. */
+/** The part of a small disk that is kept. */
 export const diskReservePartMax = 1 / 8;
+/** The steps in which that place is filled. */
 export const diskReserveStepBytes = 1024 * 1024;
 /** How often it is looked how much room the disk has, for the reserve too. */
 export const diskLookMs = 250;
-/** While the disk is full, a client that comes back to its stored session may bring a will of so many bytes. */
+/** The largest will that a client which comes back to its stored session may bring while the disk is full. */
 export const fullDiskWillBytesMax = 4096;
 /** Pages that the embedded store's log grows to before it is written into the database. */
 export const logPagesMax = 4_000;
 /** How far acknowledged commits went is brought to disk, beside the commits themselves, no later than this. */
 export const witnessSyncMs = 500;
-/** Znodes read at once where a whole part of the tree is read: as many as there are bytes in them, about. */
-export const mirrorPageMax = 512;
-export const mirrorPageMin = 16;
-export const mirrorPageBytesMax = 4 * 1024 * 1024;
-/** The sessions' shards: no listing of clients grows without bound. */
-export const sessionShards = 256;
-/** Znodes of strangers that are told apart, ... */
-export const strangersMax = 1_000;
-/** ... how many of them /readyz names, */
-export const strangersShownMax = 5;
-/** ... and how many the log, within this time. */
-export const strangersLoggedMax = 10;
-export const strangersLogMs = 10_000;
-/** `$SYS` is refreshed this often. */
-export const sysIntervalMs = 10_000;
-/** The clocks of brokers and of ZooKeeper may differ by so much; a broker whose clock differs by more goes by ZooKeeper's ... */
-export const clockToleranceMs = 5_000;
-/** ... and says so this often. */
-export const clockReportMs = 600_000;
-/** How often it is measured how late the event loop is, where metrics are served. */
-export const lagLookMs = 500;
-/** How often it is looked whether the broker can go on by itself; */
-export const livenessBeatMs = 10_000;
-/** ... how many looks long the same thing may stand still though there is contact with the store: five minutes, */
-export const livenessBeatsMax = 30;
-/** ... and how many a start may take: an hour. */
-export const startBeatsMax = 360;
-/** A connection that we have closed is given this long to be closed by the peer. */
-export const lingerMs = 1_000;
-/** How often a broker that is about to leave looks whom it may send away; */
-export const drainLookMs = 20;
-/** ... how long a client may wait for what it is owed, before it is; */
-export const drainOwedMs = 1_000;
-/** ... and how long is waited, when the last has gone, for what is on its way into the store or to other brokers. */
-export const drainSettleMs = 5_000;
-/** A client that was sent to another broker has this long to come there; then its will is published. */
-export const movedWillMs = 10_000;
-/** ... and one whose broker has died, or was restarted, has this long from when that was noticed. */
-export const willGraceMs = 5_000;
-/** A will that is due while nobody knows whether its client is back is looked at again so late. */
-export const willRetryMs = 500;
-/** Clients of a cluster that have connected last: so many are remembered, for when a broker dies. */
-export const arrivalsRememberedMax = 100_000;
-/** Connections that are kept only until they have been told why they are turned away; beyond it they are just closed. */
-export const refusedConnectionsMax = 1_000;
-/** Topics of which is remembered what a client may do with them. */
-export const permissionsCachedMax = 1_000;
-/** Users whose clients share what is remembered of them. */
-export const permissionsSharedMax = 10_000;
-/** Passwords that are being checked, or wait for that; who comes then is told to come later. */
-export const loginsPendingMax = 10_000;
-/** Logins that were right, remembered so that a device that comes back costs no slow hash. */
-export const loginsCachedMax = 100_000;
-/** What a hook has allowed is remembered so long, */
-export const hookCacheMs = 60_000;
-/** ... and it must answer by then. */
-export const hookPatienceMs = 5_000;
-/** A request to the HTTP port must not be longer. */
-export const httpBodyBytesMax = 64 * 1024;
-/** The longest answer that is taken from a hook. */
-export const hookAnswerBytesMax = 256 * 1024;
-/** Clocks of those who issue tokens may differ from ours by this. */
-export const tokenLeewayMs = 5_000;
-/** Addresses whose failed logins are remembered. */
-export const bansMax = 50_000;
-/** How often it is looked whether the operator's files have changed; a change counts when it has stood so long. */
-export const filesLookMs = 1_000;
-/** The request with which a WebSocket begins must not be longer. */
-export const webSocketRequestBytesMax = 8 * 1024;
-/** Payload of one WebSocket frame that we send; its length fits into two bytes. */
-export const webSocketFrameBytes = 32 * 1024;
-/** A load balancer must have said for whom it speaks by then, ... */
-export const proxyHeaderMs = 5_000;
-/** ... in no more than this. */
-export const proxyHeaderBytesMax = 4 * 1024;
-/** A broker that ends removes what it has announced for so long; others remove the rest. */
-export const leaveTidyMs = 2_500;
-/** An orderly end waits this long for the store and for clients' sockets. */
-export const shutdownWaitMs = 5_000;
+/** One block between a tool and the broker that it asks. */
+export const controlFrameBytesMax = 512 * 1024 * 1024;
 
+// --- ZooKeeper ---
 /** Requests to ZooKeeper that wait for a connection. */
 export const keeperQueuedMax = 100_000;
 /** What ZooKeeper refuses for a reason of its own (a quota, or that it is overloaded) is asked again after this. */
@@ -235,126 +280,104 @@ export const keeperReplyBytesMax = 256 * 1024 * 1024;
 export const keeperPacketBytesMax = 1024 * 1024 - 1;
 /** Paths of watches in one packet after a reconnect, as ZooKeeper's own client splits them. */
 export const keeperWatchesBytesMax = 128 * 1024;
-/** Between rounds of dialling all ZooKeeper servers: from here, doubling ... */
+/** Waits between rounds of dialling all ZooKeeper servers: each is twice the one before, with jitter. */
 export const keeperBackoffMinMs = 50;
-/** ... to here, with jitter. */
 export const keeperBackoffMaxMs = 1_000;
-/** Submissions that are committed together, in bytes (a single one may be larger) ... */
+/** Submissions that are committed together, in bytes (a single one may be larger). */
 export const keeperGroupBytesMax = 512 * 1024;
-/** ... and operations. */
+/** Operations of submissions that are committed together. */
 export const keeperGroupOperationsMax = 2_000;
 /** Reads in one multi-read. */
 export const keeperReadOperationsMax = 512;
 
-/** How often it is looked for topics that are published on, to register them ... */
-export const publisherLookMs = 5_000;
-/** ... so many at once, */
-export const publisherBatchMax = 500;
-/** ... so many in all, */
-export const publisherTopicsMax = 10_000;
-/** ... and so many bytes of the tree, where each level is a node of its own, */
-export const publisherTreeBytesMax = 4 * 1024 * 1024;
-/** ... until nobody has published on them for so long. */
-export const publisherForgetMs = 600_000;
-
-/** Credits that a bank may have: in thousandths, and with prices added, they are exact in a double. */
-export const bankCapitalCreditsMax = 1_000_000_000_000;
-/** A branch of the bank asks the vault for more when less than this part of the capital is free here. */
-export const bankLowPartMin = 1 / 64;
-/** How often it asks the other brokers for what they do not need, when the vault is empty. */
-export const bankAskMs = 50;
-/** Who was asked leaves the vault so long to those who are short, unless it cannot pay for what is published here. */
-export const bankYieldMs = 3_000;
-/** A publish that may be paid for in a moment, when the vault has answered, is held so long. */
-export const bankHopeMs = 1_000;
-export const bankHopeRetryMs = 20;
-/** How often a branch looks at its account: whether it has too little or too much, and whether messages are gone. */
-export const bankLookMs = 1_000;
-/** Messages that it looks for each time, at once, and how many in all when its credits are short. */
-export const bankVerifyMax = 200;
-export const bankVerifyBusyMax = 5_000;
-/** Messages that other brokers are told to be gone, in one frame. */
-export const freedPathsMax = 500;
-/** How often the teller walks through the tree. */
-export const sweepMs = 30_000;
-/** A broker's branch is closed when it has been gone for so long. */
-export const branchCloseMs = 60_000;
-/** A message that nobody has removed is removed by the teller when its time has been over for so long. */
-export const sweepGraceMs = 60_000;
-
-/** What lies in mail drops is read from the store for a subscriber in so many messages at once, or bytes ... */
-export const dropFetchMax = 64;
-export const dropFetchBytesMax = 1024 * 1024;
-/** ... and put into a mailbox in so many. */
-export const dropTakeMax = 128;
-/** How far a session has come with what is not promised to it is written down so late. */
-export const dropSaveMs = 500;
-/** A mail drop is closed when no live broker has asked for it for so long. */
-export const dropCloseMs = 60_000;
-
-/** One block between a tool and the broker that it asks. */
-export const controlFrameBytesMax = 512 * 1024 * 1024;
+// --- Links between brokers ---
 /** One frame between brokers: the largest packet, with what is written around it. */
 export const linkFrameBytesMax = 300 * 1024 * 1024;
-/** ... and from somebody who has not proved yet to be a broker. */
+/** One frame from somebody who has not proved yet to be a broker. */
 export const linkStrangerBytesMax = 64 * 1024;
 /** Connections to the link port that have not shaken hands. */
 export const linkStrangersMax = 256;
+/** The time in which a connection between brokers must have shaken hands. */
+export const linkHandshakeMs = 3_000;
 /** QoS 0 packets that travel in one frame. */
 export const linkRunBytesMax = 32 * 1024;
 /** Frames that another broker has not acknowledged; beyond it publishers that send to it are not read. */
 export const linkUnacknowledgedBytesMax = 16 * 1024 * 1024;
-/** A link that is silent is pinged this often ... */
+/** How often a link that is silent is pinged. */
 export const linkPingMs = 1_000;
-/** ... and given up when nothing came for so long. */
+/** A link is given up when nothing came for so long. */
 export const linkSilenceMs = 4_000;
-/** Between dials of a broker that does not answer: from here, doubling ... */
+/** Waits between dials of a broker that does not answer: each is twice the one before, with jitter. */
 export const linkBackoffMinMs = 25;
-/** ... to here, with jitter. */
 export const linkBackoffMaxMs = 1_000;
-/** A connection between brokers must have shaken hands by then. */
-export const linkHandshakeMs = 3_000;
 /** When a link has been down for so long, messages for persistent sessions there go to their mailboxes. */
 export const linkPatienceMs = 2_000;
+
+// --- Sessions and subscriptions of other brokers ---
 /**
- * A client whose session ends with its connection waits no longer than this for brokers that do not answer. Others wait
+ * The longest that a client whose session ends with its connection waits for brokers that do not answer. Others wait
  * for as long as SUBACK may: the keeper session timeout and `fencePatienceMs`.
  */
 export const claimPatienceMs = 3_000;
-/** ... and no longer than this when a link is down: then the versions of the sessions' znodes decide alone. */
+/** The longest that it waits when a link is down: then the versions of the sessions' znodes decide alone. */
 export const claimUnlinkedMs = 300;
-/** A message for a shared subscription that no member's broker takes is given to others so often; then it is stored. */
+/** Members to which a message for a shared subscription that no member's broker takes is given; then it is stored. */
 export const reassignmentsMax = 4;
-/** Messages of members that are gone, which wait for another member, or for credits: in bytes; beyond it they are dropped. */
+/** Messages of members that are gone, which wait for another member, or for credits; beyond it they are dropped. */
 export const regroupBytesMax = 16 * 1024 * 1024;
 /** Messages that wait for a session on the move. */
 export const movingMessagesMax = 10_000;
-/** Slips that are stored in another broker's session's mailbox before the mailbox is counted again. */
-export const mailCountEveryMax = 500;
 /** Sessions read at once while those without a keeper are looked for. */
 export const adoptionPageMax = 170;
 /** After a broker has gone, another one adopts its sessions well within this time. */
 export const orphansMs = 60_000;
-/** A broker that has gone may come back under its name at once; then it adopts its sessions itself. */
+/** A broker that has gone may come back under its name within this time; then it adopts its sessions itself. */
 export const adoptAfterMs = 200;
-/** SUBACK waits no longer than this, beyond the keeper session timeout, for a broker that does not answer. */
-export const fencePatienceMs = 2_000;
+/** Sessions that have expired and are erased at the same time; the others wait for their turn. */
+export const expiringMax = 256;
 /** Filters that a broker announces anew, or no longer, in one page; the next one waits until it is committed. */
 export const interestPageMax = 500;
 /** Filters of another broker that are passed over in one turn when it has come back as a new incarnation. */
 export const interestSweepMax = 10_000;
-/** What an earlier life of a broker, or a dead broker, has left in the tree is removed when nobody has come back for so long ... */
+/** What a broker that is gone has left in the tree is removed when it has not come back for so long. */
 export const leftoversAfterMs = 10_000;
-/** ... in pages of so many nodes. */
+/** Nodes of it that are removed in one page. */
 export const leftoversPageMax = 500;
 /** How often a broker without contact looks whether there is contact again. */
 export const fencedLookMs = 100;
 
-/** Messages of a load that one publisher writes in a turn, and unsent output with which it waits. */
-export const loadBatchMax = 256;
-export const loadUnsentBytesMax = 256 * 1024;
-/** Sequences that a load remembers of one publisher as not received; beyond it what comes late counts as a duplicate. */
-export const gapsPerStreamMax = 65_536;
+// --- Wills, and leaving ---
+/** The time in which a client that was sent to another broker must come there; then its will is published. */
+export const movedWillMs = 10_000;
+/** The same for a client whose broker has died, or was restarted, from when that was noticed. */
+export const willGraceMs = 5_000;
+/** A will that is due while nobody knows whether its client is back is looked at again so late. */
+export const willRetryMs = 500;
+/** Clients of a cluster that have connected last and are remembered, for when a broker dies. */
+export const arrivalsRememberedMax = 100_000;
+/** How often a broker that is about to leave looks which clients it may send away. */
+export const drainLookMs = 20;
+/** The time for which a client may wait for what it is owed before it is sent away. */
+export const drainOwedMs = 1_000;
+/** The wait, when the last client has gone, for what is on its way into the store or to other brokers. */
+export const drainSettleMs = 5_000;
+/** A broker that ends removes what it has announced for so long; others remove the rest. */
+export const leaveTidyMs = 2_500;
+/** The longest that an orderly end waits for the store and for clients' sockets. */
+export const shutdownWaitMs = 5_000;
 
-/** Who subscribes waits no longer than this for what others have just retained; then it gets what is held here. */
-export const retainedPatienceMs = 1_000;
+// --- Clocks, probes, figures ---
+/** The most by which the clocks of brokers and of ZooKeeper may differ; a broker beyond it goes by ZooKeeper's. */
+export const clockToleranceMs = 5_000;
+/** How often a broker says so. */
+export const clockReportMs = 600_000;
+/** How often `$SYS` is refreshed. */
+export const sysIntervalMs = 10_000;
+/** How often it is measured how late the event loop is, where metrics are served. */
+export const lagLookMs = 500;
+/** How often it is looked whether the broker can go on by itself. */
+export const livenessBeatMs = 10_000;
+/** Looks for which the same thing may stand still though there is contact with the store: five minutes. */
+export const livenessBeatsMax = 30;
+/** Looks that a start may take: an hour. */
+export const startBeatsMax = 360;
