@@ -248,7 +248,7 @@ async function run(name: string, plan: Plan, flags: BenchFlags): Promise<void> {
   process.exit(broken === undefined ? 0 : 1);
 }
 
-/** What the broker speaks; who is not let in finds out why when the load begins. */
+/** The newest version that the broker speaks; a client that is not let in finds out why when the load begins. */
 async function versionOf(plan: Plan, where: ConnectionOptions & Place): Promise<ProtocolVersion> {
   const { password } = plan;
   const username = fillUsername(plan, 0);
@@ -318,7 +318,7 @@ class Load {
     return makeReport({ name: this.#name, plan: this.#plan, connectSeconds, seconds: published, expected }, outcomes);
   }
 
-  /** What is under way may still arrive. */
+  /** Waits for messages under way, which may still arrive. */
   async #drain(expected: number | undefined): Promise<void> {
     const giveUpAt = systemClock.now() + drainMax * 1000;
     let last = -1;

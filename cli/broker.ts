@@ -6,7 +6,7 @@ import { hostOf } from "../src/server/listeners.ts";
 import { type Server, startServer } from "../src/server/server.ts";
 import { addBrokerOptions, resolveOptions, toBrokerOptions } from "./flags/broker-config.ts";
 
-/** What is printed of where an error of our own came from. */
+/** Lines of the stack that are printed of an error of our own. */
 const stackLinesMax = 8;
 
 export function brokerCommand(): Command {

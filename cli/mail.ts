@@ -143,7 +143,7 @@ async function remove(tree: Tree, { slips }: Snapshot, messages: readonly Stored
   return messages.length;
 }
 
-/** What the teller does by itself every now and then. */
+/** Does what the teller does by itself every now and then. */
 export async function sweep(flags: Flags): Promise<void> {
   await withTree(flags, "write", async (tree) => {
     const taken = await snapshotOf(tree);

@@ -75,7 +75,7 @@ function withOwnArguments([runtime = "", script = "", command, ...words]: readon
   return [runtime, script, command, ...own, ...words];
 }
 
-/** Whoever reads what we print may have had enough: `mqttzoo sub ... | head -1`. */
+/** Ends quietly when the reader of our output has had enough: `mqttzoo sub ... | head -1`. */
 function endWithReader(error: Error & { code?: string }): void {
   if (error.code !== "EPIPE") throw error;
   process.exit();

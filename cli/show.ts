@@ -119,7 +119,7 @@ async function showPublishers(zookeeper: ZooKeeper): Promise<Row[]> {
   return rows.sort((a, b) => (`${a.topic} ${a.broker}` < `${b.topic} ${b.broker}` ? -1 : 1));
 }
 
-/** The same without what brokers have left that are gone. */
+/** Lists the marked paths without those that brokers which are gone have left. */
 async function whatCounts(zookeeper: ZooKeeper, root: string): Promise<string[]> {
   const paths = await marked(zookeeper, root);
   const since = await liveSince(zookeeper);

@@ -20,7 +20,7 @@ export interface Moment {
   readonly vault: number;
   readonly bound: number;
   readonly messages: number;
-  /** What messages have come to bind since then, and what has come back. */
+  /** Milli-credits that messages have come to bind since then, and that have come back. */
   readonly in: number;
   readonly out: number;
   /** Publishes that could not be paid since then. */
@@ -68,7 +68,7 @@ export function momentOf(taken: Snapshot, before: Snapshot | undefined): Moment 
   };
 }
 
-/** What is drawn. */
+/** The lines of the picture. */
 function linesOf(taken: Snapshot, past: readonly Moment[]): string[] {
   const width = Math.max(20, (process.stdout.columns ?? 80) - 24);
   const shown = past.slice(-width);

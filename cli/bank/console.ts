@@ -105,7 +105,7 @@ function mailCommands(actions: BankActions): Commands {
   };
 }
 
-/** What goes wrong is said in one line, and the prompt comes again. */
+/** Wraps a command of the console: its error is said in one line, and the prompt comes again. */
 function safely(run: () => void | Promise<void>): () => Promise<void> {
   return async () => {
     try {

@@ -1,4 +1,4 @@
-/** Who carries a load: this process, or several that it starts. Both are told the same, and tell the same. */
+/** The crew that carries a load: this process, or several that it starts. Both are told the same, and tell the same. */
 import { fineClock } from "../../src/base/clock.ts";
 import { OperatingError } from "../../src/base/errors.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
@@ -8,7 +8,7 @@ import { connect, type Place } from "../../src/client/dial.ts";
 import { clientIdOf, fillUsername, type Plan, type Share } from "../../src/load/plan.ts";
 import { type Counts, type DialLoad, type InFlight, LoadWorker, type Outcome } from "../../src/load/worker.ts";
 
-/** What a process must know to carry its share. */
+/** The order for one process: its share of the load. */
 export interface Task {
   readonly plan: Plan;
   readonly share: Share;

@@ -1,4 +1,4 @@
-/** What a load has come to: a line while it runs, then figures and a picture of the latencies; or JSON. */
+/** The report of a load: a line while it runs, then figures and a picture of the latencies; or JSON. */
 import { Latencies } from "../../src/load/latencies.ts";
 import { isShared, isStamped, type Plan, receiversOf } from "../../src/load/plan.ts";
 import type { Counts, Outcome } from "../../src/load/worker.ts";
@@ -72,7 +72,7 @@ export function lostOf({ expected, counts }: Report): number {
   return Math.max(0, (expected ?? 0) - counts.received);
 }
 
-/** What the broker's promise does not allow, in words; undefined: nothing. */
+/** Says in words what the broker's promise does not allow; undefined: nothing of the kind. */
 export function brokenPromise(report: Report): string | undefined {
   const { plan, counts } = report;
   if (counts.failed > 0) return `${counts.failed} connections failed: ${counts.failure}`;

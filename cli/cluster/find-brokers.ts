@@ -11,7 +11,10 @@ import { withCluster } from "./open-tree.ts";
 /** A broker that has not taken a connection by then goes to the end of the line; in ms. */
 const patience = 1000;
 
-/** Those that are about to leave are left out. A busy broker takes connections later, so the order goes by load as well. Throws `OperatingError`. */
+/**
+ * Lists the brokers of a cluster, the quickest first; those that are about to leave are left out. A busy broker takes
+ * connections later, so the order goes by load as well. Throws `OperatingError`.
+ */
 export async function findBrokers(zk: string, files: KeeperFiles): Promise<Place[]> {
   const places = await readPlaces(zk, files);
   const timed = await Promise.all(

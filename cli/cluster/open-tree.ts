@@ -26,7 +26,7 @@ export interface Where extends KeeperFiles {
 }
 
 export interface Tree extends Pick<Coordinator, "read" | "write"> {
-  /** What is damaged in the store itself, each in words; ZooKeeper looks after its own. */
+  /** The damage to the store itself, each in words; ZooKeeper looks after its own. */
   damage(): readonly string[];
   close(): Promise<void>;
 }
@@ -66,7 +66,7 @@ export async function openTree({ zk, data, ...files }: Where, how: "read" | "wri
   };
 }
 
-/** What may not be read looks like what is not there: better no picture than a false one. */
+/** Throws `OperatingError` if the tree may not be read: what may not be read looks like what is not there. */
 async function checkRights(store: PlainStore, zk: string): Promise<void> {
   const [bank] = await read(store, [{ kind: "get", path: bankPath }]);
   if (bank === "NoAuth")

@@ -1,4 +1,4 @@
-/** What the doctor looks at, one thing each. A check that throws `OperatingError` has found that it does not work. */
+/** The doctor's checks, one thing each. A check that throws `OperatingError` has found that it does not work. */
 import { systemClock } from "../../src/base/clock.ts";
 import { OperatingError } from "../../src/base/errors.ts";
 import { Latencies } from "../../src/load/latencies.ts";
@@ -18,7 +18,7 @@ export interface Check {
   readonly name: string;
   /** Only where MQTT 5 is spoken. */
   readonly needs5?: boolean;
-  /** What to do where it throws. */
+  /** Advice for when it throws. */
   readonly advice: string;
   readonly look: (patient: Patient) => Promise<Finding>;
 }
@@ -68,7 +68,10 @@ export const checks: readonly Check[] = [
   { name: "bank", advice: "only MQTTZoo has one", look: lookAtBank },
 ];
 
-/** Which versions it speaks; the best is spoken from then on. Rejects with `OperatingError` if it speaks none. */
+/**
+ * Finds the versions that a broker speaks; the best is spoken from then on. Rejects with `OperatingError` if it speaks
+ * none.
+ */
 export async function lookAtVersions(patient: Patient): Promise<Finding> {
   const spoken: (3 | 4 | 5)[] = [];
   let failure: unknown;
@@ -114,7 +117,7 @@ async function lookAtVersion(patient: Patient): Promise<Finding> {
   return version === undefined ? note("it does not say what it is") : ok(version);
 }
 
-/** What the broker says of itself, by the last level of the topics; nothing, where it says nothing or may not be asked. */
+/** Reads the broker's `$SYS` topics, by their last level; empty where it says nothing or may not be asked. */
 async function lookAtSys(patient: Patient, filter: string): Promise<Map<string, string>> {
   const visit = await patient.visit();
   const values = new Map<string, string>();

@@ -15,7 +15,7 @@ import { connect, type Place } from "../../src/client/dial.ts";
 import type { ProtocolVersion } from "../../src/mqtt/constants.ts";
 import { describeReason, Reason } from "../../src/mqtt/reason.ts";
 
-/** What does not come by then does not come; in ms. */
+/** The time after which a message is not waited for any longer, in ms. */
 const patienceMs = 2000;
 /** Seconds until CONNECT must be answered. */
 const connectPatience = 5;
@@ -55,7 +55,7 @@ export class Visit {
     return found;
   }
 
-  /** ... or undefined, if none comes within `ms`. */
+  /** The next message on a topic that begins so, or undefined if none comes within `ms`. */
   async nextIfAny(topicStart: string, ms: number): Promise<Message | undefined> {
     const giveUpAt = systemClock.now() + ms;
     for (;;) {

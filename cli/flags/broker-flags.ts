@@ -17,7 +17,7 @@ import {
 
 export interface OptionSpec {
   readonly key: keyof BrokerOptions;
-  /** What stands behind the flag; undefined: nothing, it is on or off. */
+  /** The name of the value behind the flag; undefined: there is none, it is on or off. */
   readonly value?: string;
   readonly help: string;
   readonly parse: (text: string) => string | number | boolean;

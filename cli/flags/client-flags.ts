@@ -264,7 +264,7 @@ export function tlsOf(flags: PlaceFlags, isAsked: boolean): ConnectionOptions["t
   };
 }
 
-/** What stands in the file of one's own, to go before the command line: a line is a flag and what belongs to it. */
+/** Reads the user's own file of flags, to go before the command line: a line is a flag and what belongs to it. */
 export function ownArguments(command: string, env: Record<string, string | undefined>): string[] {
   const folder = env.XDG_CONFIG_HOME ?? (env.HOME === undefined ? undefined : `${env.HOME}/.config`);
   const path = `${folder}/mqttzoo_${command}`;

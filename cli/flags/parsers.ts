@@ -1,4 +1,4 @@
-/** What stands behind flags: texts become values, or an error that says what would have been right. */
+/** Parsers for the values of flags: texts become values, or an error that says what would have been right. */
 import { parseFilter } from "../../src/mqtt/topic.ts";
 import { parseConnectString } from "../../src/zookeeper/connect-string.ts";
 

@@ -226,7 +226,7 @@ function padText(text: string, { width, isLeft, pad, precision }: Field): Buffer
   return Buffer.from(isLeft ? shown.padEnd(width) : shown.padStart(width, pad));
 }
 
-/** What is not there is blank. */
+/** Pads a number to a field's width; undefined is blank. */
 function padNumber(value: number | undefined, { width, isLeft, pad }: Field): Buffer {
   if (value === undefined) return Buffer.alloc(width, pad);
   const text = String(value);

@@ -5,7 +5,7 @@ import type { MqttConnection } from "../../src/client/connection.ts";
 import type { Message, PublishOptions } from "../../src/client/connection-options.ts";
 import { describeReason, Reason } from "../../src/mqtt/reason.ts";
 
-/** What is asked for of the broker in CONNECT: a topic of one's own. */
+/** The CONNECT property that asks the broker for a response topic of one's own. */
 export const asksForTopic = { requestResponseInformation: true } as const;
 
 /** One question whose answer is awaited. */

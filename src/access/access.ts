@@ -1,6 +1,7 @@
 /**
- * Who may come in, and as whom. Asked in this order, the first that knows the client decides: a certificate, a token, the
- * password file, the hook. Who says nothing of himself is let in only where the operator has said so.
+ * Authenticates clients: decides who may come in, and as whom. Asked in this order, the first that knows the client
+ * decides: a certificate, a token, the password file, the hook. A client that says nothing of itself is let in only
+ * where the operator has said so.
  */
 import { createHmac, randomBytes } from "node:crypto";
 import { decodeUtf8 } from "../base/bytes.ts";
@@ -15,7 +16,7 @@ import type { Permissions } from "./permissions.ts";
 import { ScramExchange } from "./scram.ts";
 import { looksLikeToken, type TokenFacts, Tokens } from "./tokens.ts";
 
-/** Who somebody is, once that is known. */
+/** An authenticated client: who it is, and what follows from that. */
 export interface Identity {
   readonly username: string | undefined;
   /** Undefined: the ACL file says what he may do. */
@@ -31,7 +32,7 @@ export interface Applicant {
   readonly username: string | undefined;
   readonly password: Uint8Array | undefined;
   readonly address: string;
-  /** What a verified certificate gives as a user name; "": it has nothing of the kind. */
+  /** The user name that a verified certificate gives; "": it has nothing of the kind. */
   readonly certificate: string | undefined;
 }
 
@@ -66,7 +67,7 @@ export class Access {
   readonly #secret = randomBytes(32);
   /** Names, hashes and passwords that were found to fit, themselves hashed with the secret. */
   #fitting = new Set<string>();
-  /** What is checked for users that are not there, so that they take as long. */
+  /** A hash that is checked for users that are not there, so that they take as long. */
   #decoy: Promise<string> | undefined;
 
   constructor(policy: AccessPolicy, clock: Clock) {
@@ -94,7 +95,7 @@ export class Access {
     return this.#users !== undefined || this.#tokens !== undefined || this.#policy.hook !== undefined;
   }
 
-  /** What a client may do; undefined: everything. */
+  /** Returns the rules for a client; undefined: it may do everything. */
   permissionsOf(identity: Identity, clientId: string): Permissions | undefined {
     const subject = { username: identity.username, clientId };
     if (identity.topics !== undefined) return permissionsFrom(identity.topics, subject);

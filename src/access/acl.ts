@@ -1,6 +1,7 @@
 /**
- * Who may do what, in the format of mosquitto's acl_file: `user NAME`, `topic [read|write|readwrite|deny] FILTER`,
- * `pattern … FILTER` with %u and %c. Rules before the first `user` are for clients without a user name; patterns are for all.
+ * The access list, in the format of mosquitto's acl_file: `user NAME`, `topic [read|write|readwrite|deny] FILTER`,
+ * `pattern … FILTER` with %u and %c. Rules before the first `user` are for clients without a user name; patterns are
+ * for all.
  */
 import { OperatingError } from "../base/errors.ts";
 import { permissionsSharedMax } from "../base/limits.ts";

@@ -53,7 +53,7 @@ export class Bans {
     return this.#failures.delete(networkOf(address));
   }
 
-  /** Who is banned, and for how many ms more. */
+  /** Lists the banned addresses, and for how many more milliseconds. */
   *list(now: number): Generator<{ readonly address: string; readonly ms: number }> {
     for (const [address, { isBanned, until }] of this.#failures)
       if (isBanned && until > now) yield { address, ms: until - now };

@@ -27,7 +27,7 @@ export type Post = (url: string, body: string, ms: number) => Promise<{ status: 
 export class Hook {
   readonly #url: string;
   readonly #post: Post;
-  /** What was allowed a moment ago, by a hash of the question: it holds a password. */
+  /** Answers that were given a moment ago, by a hash of the question: it holds a password. */
   readonly #remembered = new Map<string, { readonly answer: HookAnswer; readonly until: number }>();
   readonly #secret = randomBytes(32);
 

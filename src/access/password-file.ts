@@ -4,7 +4,10 @@ import { isHash } from "./hashes.ts";
 
 export type Users = ReadonlyMap<string, string>;
 
-/** What is wrong with a line is told, without what stands in it; the line is left out then. */
+/**
+ * Reads a password file. A line that is wrong is told, without its content, and left out; unless `tell` is given it
+ * throws `OperatingError`.
+ */
 export function parsePasswordFile(text: string, tell: (why: string) => void = refuse): Users {
   const users = new Map<string, string>();
   text.split("\n").forEach((line, index) => {
@@ -41,7 +44,7 @@ export function withUser(text: string, name: string, hash: string | undefined): 
   return lines.map((line) => `${line}\n`).join("");
 }
 
-/** Why a name cannot be a user's; undefined: it can. */
+/** Says why a name cannot be a user's; undefined: it can. */
 export function whyNoUserName(name: string): string | undefined {
   if (name === "") return "a user name must not be empty";
   if (/[:\n\r\0]/.test(name)) return "a user name must not hold a colon or a line break";

@@ -1,4 +1,7 @@
-/** What one client may do: rules over topics, asked at publish, at subscribe and at each delivery, with a memory. */
+/**
+ * The topics that one client may publish on and read: rules, asked at publish, at subscribe and at each delivery, with
+ * a memory.
+ */
 import { permissionsCachedMax } from "../base/limits.ts";
 import { filterMatches, filtersOverlap } from "../mqtt/topic.ts";
 
@@ -9,7 +12,7 @@ export interface Rule {
   readonly write: boolean;
 }
 
-/** What is remembered of a topic, as bits: it is known, and it is so. */
+/** The bits that are remembered of a topic: that the answer is known, and that it is yes. */
 const bits = { write: { known: 1, yes: 2 }, read: { known: 4, yes: 8 } } as const;
 
 export class Permissions {

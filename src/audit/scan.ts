@@ -14,7 +14,7 @@ import {
 import type { RecordReader } from "../mail/record-reader.ts";
 import { decodeMessageHead, decodeSlip, type MessageHead, type SlipRecord } from "../mail/records.ts";
 
-/** What is walked over, and who leaves out what is not ours. */
+/** The store that is walked over, and the reader that leaves out strangers' znodes. */
 export interface Walked {
   readonly store: Store;
   readonly reader: RecordReader;

@@ -41,7 +41,10 @@ export function encodeGrant({ grant, refused }: GrantRecord): Uint8Array {
   return encodeUtf8(JSON.stringify({ grant, refused }));
 }
 
-/** What is read is an amount, and so sums and differences of it are within these bounds. */
+/**
+ * True for amounts that may be stored. Amounts that are read pass the same test, so their sums and differences are safe
+ * too.
+ */
 function isWritable(amount: number): boolean {
   return Number.isSafeInteger(amount) && amount >= 0;
 }

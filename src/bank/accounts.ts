@@ -47,11 +47,11 @@ export interface Standing {
 interface Found {
   readonly vault: Account<VaultRecord> | undefined;
   readonly branch: Account<GrantRecord> | undefined;
-  /** What is still bound by messages of that broker after its branch was closed. */
+  /** The account of the credits that messages of that broker still bind after its branch was closed. */
   readonly estate: Account<GrantRecord> | undefined;
 }
 
-/** What has become of a change of the capital, by so many milli-credits; or in words why it was refused. */
+/** The outcome of a change of the capital, in milli-credits; or in words why it was refused. */
 export type CapitalChange = { readonly changed: number; readonly capital: number } | { readonly refused: string };
 
 /** Times that a change is tried again when another broker was faster. */
@@ -272,7 +272,7 @@ function isSound<Record>(account: Account<Record> | undefined): account is Sound
   return account?.record !== undefined;
 }
 
-/** What is damaged counts for nothing. */
+/** Returns the amounts of vault and branch. A damaged account counts for nothing. */
 function standingOf({ vault, branch }: Found): Standing {
   return {
     grant: branch?.record?.grant ?? 0,

@@ -32,12 +32,12 @@ export class Reservation {
 }
 
 export class Branch {
-  /** What the vault has granted, in milli-credits. */
+  /** Milli-credits that the vault has granted. */
   grant = 0;
   /** False while its znode may be gone: then nothing may be stored. */
   isOpen = false;
   #bound = 0;
-  /** What is set aside where nothing has to be paid. */
+  /** The reservation where nothing has to be paid. */
   readonly #nothing = new Reservation(this, 0);
   readonly #kept = new Map<string, number>();
   /** Milli-credits that messages of each topic bind, by the paths that they stand at or below. */

@@ -1,4 +1,4 @@
-/** What it costs to keep a message: integer milli-credits, drawn once and stored with it (DESIGN, the bank). */
+/** The price of keeping a message: integer milli-credits, drawn once and stored with it. */
 
 /** Milli-credits. A credit is a thousand of them. */
 export const milli = 1000;
@@ -15,7 +15,10 @@ export interface Pricing {
   readonly ttl: TtlPolicy;
 }
 
-/** Whose time to live is drawn where the publisher gave none. drops: mail drops' only. random: everybody's. max: nobody's. */
+/**
+ * The messages whose time to live is drawn where the publisher gave none. drops: mail drops' only. random: all. max:
+ * none.
+ */
 export type TtlPolicy = "drops" | "random" | "max";
 
 /** Where a message is kept. mailbox: it is owed to a session. drop: it lies in a mail drop, for whoever comes. */

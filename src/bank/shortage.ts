@@ -1,4 +1,6 @@
-/** What a publisher is told when the bank cannot pay, and how its client reads it: the two ends of one Reason String. */
+/**
+ * The Reason String that a publisher is sent when the bank cannot pay: how it is written, and how a client reads it.
+ */
 
 export interface Shortage {
   /** Credits that the message would have cost. */

@@ -26,7 +26,7 @@ export class OperatingError extends Error {
   }
 }
 
-/** What stands in the store, or in a file, is not what we write there. `why` completes "it ...". */
+/** Makes the error for bytes in the store, or in a file, that are not what we write there. `why` completes "it ...". */
 export function badFormat(why: string): OperatingError {
   return new OperatingError("EFORMAT", why);
 }

@@ -9,13 +9,13 @@ export interface FormatRange {
   readonly newest: number;
 }
 
-/** Those of this executable. */
+/** The formats of this executable. */
 export const formats: FormatRange = { oldest: 1, newest: 2 };
 
-/** Those of brokers that do not say. */
+/** The formats of brokers that do not say theirs. */
 export const formatsBefore: FormatRange = { oldest: 1, newest: 1 };
 
-/** What somebody says of the formats that it knows; those of brokers that do not say, if that makes no sense. */
+/** Reads the formats that another broker says it knows; `formatsBefore` where that makes no sense. */
 export function readFormats(value: unknown): FormatRange {
   const { oldest, newest } = (value ?? {}) as Partial<Record<keyof FormatRange, unknown>>;
   if (typeof oldest !== "number" || typeof newest !== "number") return formatsBefore;

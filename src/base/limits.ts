@@ -132,7 +132,9 @@ export const partBytesMax = 512 * 1024;
 export const partsReadMax = 8;
 /** Pieces that no message names are removed when that has been so for so long, and their broker is gone. */
 export const orphanPartsMs = 60_000;
-/** The same, where their broker lives: it may still be about to store the message. */
+/**
+ * Pieces that no message names are removed after this where their broker lives: it may be about to store the message.
+ */
 export const orphanPartsBusyMs = 600_000;
 /** Operations of one unit where many may be committed in several: subscriptions, removals. */
 export const pageOperationsMax = 250;
@@ -270,7 +272,7 @@ export const controlFrameBytesMax = 512 * 1024 * 1024;
 // --- ZooKeeper ---
 /** Requests to ZooKeeper that wait for a connection. */
 export const keeperQueuedMax = 100_000;
-/** What ZooKeeper refuses for a reason of its own (a quota, or that it is overloaded) is asked again after this. */
+/** A request that ZooKeeper refuses for a reason of its own (a quota, or overload) is sent again after this. */
 export const keeperRefusedMs = 500;
 /** Times that what a broker asks at its start is asked again when contact is lost over it. */
 export const keeperInsistMax = 20;
@@ -339,7 +341,7 @@ export const expiringMax = 256;
 export const interestPageMax = 500;
 /** Filters of another broker that are passed over in one turn when it has come back as a new incarnation. */
 export const interestSweepMax = 10_000;
-/** What a broker that is gone has left in the tree is removed when it has not come back for so long. */
+/** Znodes that a broker left in the tree are removed when it has not come back for so long. */
 export const leftoversAfterMs = 10_000;
 /** Nodes of it that are removed in one page. */
 export const leftoversPageMax = 500;
@@ -349,7 +351,7 @@ export const fencedLookMs = 100;
 // --- Wills, and leaving ---
 /** The time in which a client that was sent to another broker must come there; then its will is published. */
 export const movedWillMs = 10_000;
-/** The same for a client whose broker has died, or was restarted, from when that was noticed. */
+/** The time that a client has to come back when its broker has died, or was restarted, from when that was noticed. */
 export const willGraceMs = 5_000;
 /** A will that is due while nobody knows whether its client is back is looked at again so late. */
 export const willRetryMs = 500;

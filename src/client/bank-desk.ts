@@ -1,4 +1,4 @@
-/** What an application may ask of the bank: what it costs to have a message stored, and whether that can be paid now. */
+/** Quotes for applications: how much it costs to have a message stored, and whether the bank can pay that now. */
 import { isDrawn, milli, type Pricing, priceOf } from "../bank/price.ts";
 import { MqttError } from "./errors.ts";
 import type { Messaging } from "./messaging.ts";

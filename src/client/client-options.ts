@@ -1,4 +1,4 @@
-/** What an application tells the client, and is told. */
+/** The options that an application gives the client, and the states that it is told. */
 import type { QoS } from "../mqtt/constants.ts";
 import type { TlsOptions } from "../net/transport.ts";
 import type { StandardSchema } from "./standard-schema.ts";
@@ -73,7 +73,7 @@ export interface PublishOptions {
 }
 
 export interface SchemaOption<Input> {
-  /** What is published must be of this shape; it leaves as JSON. */
+  /** The shape that a published value must have; it leaves as JSON. */
   readonly schema: StandardSchema<Input, unknown>;
 }
 
@@ -86,14 +86,14 @@ export interface Published {
 export interface OfflineOptions {
   /** Messages that may wait while there is no connection; 1,000 unless set, 0: none. */
   readonly messagesMax?: number;
-  /** What a message does that is one too many: it is refused with `QueueFull`, or the oldest one is. */
+  /** The message that is refused with `QueueFull` when there is one too many: the new one, or the oldest. */
   readonly whenFull?: "reject" | "drop-oldest";
 }
 
 export interface ReconnectOptions {
   /** Waits are drawn between 0 and this many milliseconds, doubled with each attempt in vain; 250 unless set. */
   readonly minMs?: number;
-  /** ... up to this many; 30,000 unless set. */
+  /** The largest that this doubled bound becomes; 30,000 unless set. */
   readonly maxMs?: number;
 }
 

@@ -1,4 +1,4 @@
-/** What a client must remember across connections so that QoS 1 and 2 keep their word (4.1, 4.4). */
+/** The state that a client keeps across connections so that QoS 1 and 2 keep their word (4.1, 4.4). */
 import type { Publish } from "../mqtt/publish.ts";
 
 /** A publish that the broker has not taken over yet. */
@@ -6,7 +6,7 @@ export interface Unacknowledged {
   readonly publish: Publish;
   /** PUBREC has come: only PUBREL is sent again. */
   released: boolean;
-  /** ... and what it said. */
+  /** The reason code of PUBREC. */
   reason: number;
 }
 

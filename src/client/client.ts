@@ -36,7 +36,7 @@ import type { Subscription, SubscriptionOptions } from "./subscription.ts";
 import type { Params } from "./topic-pattern.ts";
 
 /**
- * What differs between runtimes.
+ * The doors to the outside, which differ between runtimes.
  * @internal
  */
 export interface Runtime {
@@ -76,7 +76,7 @@ export async function connectOn(
 }
 
 export class Client implements Messaging, AsyncDisposable {
-  /** What it costs to have a message stored. */
+  /** Quotes: how much it costs to have a message stored. */
   readonly bank = new BankDesk(this);
   readonly #options: ClientOptions;
   readonly #inbox = new Inbox();
@@ -124,7 +124,9 @@ export class Client implements Messaging, AsyncDisposable {
     return this.#clientId;
   }
 
-  /** What is spoken with the broker: 5 is MQTT 5, 4 is MQTT 3.1.1; undefined while there is no connection. */
+  /**
+   * The protocol that is spoken with the broker: 5 is MQTT 5, 4 is MQTT 3.1.1; undefined while there is no connection.
+   */
   get version(): 4 | 5 | undefined {
     return this.#connection?.version as 4 | 5 | undefined;
   }
@@ -139,7 +141,7 @@ export class Client implements Messaging, AsyncDisposable {
     return this.#inbox.unclaimed;
   }
 
-  /** What the broker wants topics of answers to begin with. */
+  /** The text that the broker wants response topics to begin with; undefined: it has said nothing. */
   get responseInformation(): string | undefined {
     return this.#connection?.granted.responseInformation;
   }
@@ -178,7 +180,10 @@ export class Client implements Messaging, AsyncDisposable {
     return this.#inbox.subscribe<Params<Pattern>, Data>(pattern, options);
   }
 
-  /** The same, when the broker has taken the subscription. Rejects with `SubscribeRefused`. */
+  /**
+   * Subscribes as `messages` does, and resolves when the broker has taken the subscription. Rejects with
+   * `SubscribeRefused`.
+   */
   async subscribe<const Pattern extends string, Data = undefined>(
     pattern: Pattern,
     options: SubscriptionOptions<Data> = {},
@@ -289,7 +294,9 @@ export class Client implements Messaging, AsyncDisposable {
     this.#inbox.close(error.cause === undefined && error.message === "the client was ended" ? undefined : error);
   }
 
-  /** What goes wrong there is the application's, and must not look like a broken connection. */
+  /**
+   * Tells the application of a status. An error there is the application's, and must not look like a broken connection.
+   */
   #tell(status: Status): void {
     try {
       this.#options.onStatus?.(status);

@@ -1,4 +1,4 @@
-/** What a connection is told, and what it tells: options of its calls, and messages. */
+/** The options of a connection and of its calls, and the messages that it hands out. */
 import type { IConnectPacket, IPublishPacket, ISubscribePacket } from "mqtt-packet";
 import type { ProtocolVersion, QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
@@ -47,7 +47,7 @@ export interface ConnectionOptions<Connection = unknown> {
     readonly retain: boolean;
     readonly properties?: WillProperties;
   };
-  /** What both sides must remember of each other across connections; a new one unless set. */
+  /** The state that both sides keep across connections; a new one unless set. */
   readonly session?: ClientSession;
   /** When output is written; at the end of the event loop's turn unless set. */
   readonly turn?: Turn;

@@ -32,7 +32,7 @@ import type { ConnectionOptions, PublishOptions, SubscribeOptions } from "./conn
 import { type Farewell, refusals } from "./farewell.ts";
 import { sectionOf } from "./publish-properties.ts";
 
-/** What a transport tells its connection. */
+/** The events by which a transport drives its connection. */
 export function eventsOf(connection: MqttConnection): TransportEvents<MqttConnection> {
   return {
     opened: (transport) => connection.opened(transport),
@@ -45,7 +45,7 @@ export function eventsOf(connection: MqttConnection): TransportEvents<MqttConnec
 export class MqttConnection {
   readonly ready: Promise<void>;
   sessionPresent = false;
-  /** What the broker grants and can do (CONNACK's properties); empty before MQTT 5. */
+  /** The broker's limits and abilities (CONNACK's properties); empty before MQTT 5. */
   granted: NonNullable<IConnackPacket["properties"]> = {};
   /** Undefined: the broker has not said anything of that kind. */
   farewell: Farewell | undefined;

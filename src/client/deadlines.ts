@@ -18,11 +18,11 @@ export interface Patience {
   readonly signal?: AbortSignal | undefined;
   /** Infinity: for ever. */
   readonly ms?: number;
-  /** What to reject with when time is up. */
+  /** The error to reject with when time is up. */
   readonly late?: () => Error;
 }
 
-/** What `promise` settles to, unless patience ends first: then it rejects, with the signal's reason or `late`. */
+/** Settles as `promise` does, unless patience ends first: then it rejects, with the signal's reason or `late`. */
 export function within<Value>(promise: Promise<Value>, { signal, ms = Infinity, late }: Patience): Promise<Value> {
   if (signal === undefined && ms === Infinity) return promise;
   return new Promise((resolve, reject) => {

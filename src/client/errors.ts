@@ -1,6 +1,6 @@
 /**
- * What can go wrong for an application. Every error of the client's own is an `MqttError`; what a signal aborts rejects with
- * the signal's reason, and what was asked for wrongly (a topic with a wildcard) throws a `TypeError`.
+ * The errors of the client library. Every error of the client's own is an `MqttError`; a call that a signal aborts
+ * rejects with the signal's reason, and one that cannot be meant (a topic with a wildcard) throws a `TypeError`.
  */
 import { readShortage } from "../bank/shortage.ts";
 import { describeReason, Reason } from "../mqtt/reason.ts";
@@ -42,7 +42,7 @@ export class PublishRefused extends MqttError {
   }
 }
 
-/** ... since it could not be stored, should it have to: the bank is empty, or a mailbox is full (0x97). */
+/** The broker could not store a message, should it have to: the bank is empty, or a mailbox is full (0x97). */
 export class QuotaExceeded extends PublishRefused {
   override readonly name: string = "QuotaExceeded";
   /** Credits that the message would have cost; undefined, as what follows: it was not for want of credits. */
@@ -88,7 +88,7 @@ export class QueueFull extends MqttError {
   override readonly name: string = "QueueFull";
 }
 
-/** What was asked for has not come within its time. */
+/** An answer has not come within its time. */
 export class TimedOut extends MqttError {
   override readonly name: string = "TimedOut";
 }

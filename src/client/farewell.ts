@@ -1,7 +1,7 @@
 /** How brokers say no: in CONNACK and DISCONNECT, in words of MQTT 5 and of before. */
 import { Reason } from "../mqtt/reason.ts";
 
-/** What the broker said when it would not go on: in CONNACK or DISCONNECT. */
+/** The broker's last words when it would not go on: in CONNACK or DISCONNECT. */
 export interface Farewell {
   /** Reason code of MQTT 5; of older CONNACKs, what comes nearest. */
   readonly reason: number;

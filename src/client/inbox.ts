@@ -1,6 +1,6 @@
 /**
- * What comes in: which filters the broker has been asked for, who of the application listens to each, and the way of a message
- * to them. Filters are asked for again when a connection begins without its session.
+ * Incoming messages: which filters the broker has been asked for, who of the application listens to each, and the way
+ * of a message to them. Filters are asked for again when a connection begins without its session.
  */
 import { ownBytes } from "../base/bytes.ts";
 import { topicInterestsMax } from "../base/limits.ts";
@@ -23,7 +23,7 @@ const retainHandling = { send: 0, new: 1, never: 2 } as const;
 export class Inbox {
   readonly #interests = new Map<string, Interest>();
   readonly #byId = new Map<number, Interest>();
-  /** Whom a topic interests, where the broker does not say it. */
+  /** The interests that match a topic, where the broker does not say it. */
   readonly #byTopic = new Map<string, readonly Interest[]>();
   readonly #topics = new TopicTexts();
   /** QoS 2 messages that the broker may send again. */
@@ -137,7 +137,7 @@ export class Inbox {
     return receipt;
   }
 
-  /** Whoever has it acknowledges it here when he is done with it; if he is, it is acknowledged now. */
+  /** Moves a receipt to this connection: it is acknowledged here when its message is done with, or now if it is. */
   #receiveAgain({ packetId, qos }: Publish): void {
     const receipt = this.#unreleased.get(packetId) ?? this.#owe(packetId, qos);
     receipt.moveTo(this.#connection!);

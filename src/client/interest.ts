@@ -13,7 +13,7 @@ export class Interest {
   readonly id: number;
   readonly filter: Filter;
   readonly listeners = new Set<Listener>();
-  /** Who has asked last: stored messages that come now are for him alone; undefined: for all. */
+  /** The listener that asked last: stored messages that come now are for it alone; undefined: for all. */
   newest: Listener | undefined;
   /** The broker's session has it. */
   isGranted = false;
@@ -35,7 +35,7 @@ export class Interest {
     for (const listener of this.listeners) listener.push(arrival);
   }
 
-  /** What is asked for of the broker, so that every listener has what he wants. */
+  /** The options to subscribe with, so that every listener has what it wants. */
   wanted(): SubscriptionOptions<never> {
     const all = [...this.listeners].map(({ options }) => options);
     const best = all.reduce((best, options) => ((options.qos ?? 0) > (best.qos ?? 0) ? options : best));

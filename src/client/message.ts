@@ -47,7 +47,7 @@ export class Receipt {
 }
 
 /**
- * What one packet says; several messages are made of it where several subscriptions match.
+ * One PUBLISH that has come; several messages are made of it where several subscriptions match.
  * @internal
  */
 export interface Arrival {
@@ -102,7 +102,7 @@ export class Message<Params = AnyParams, Data = undefined> {
     return this.#arrival.dup;
   }
 
-  /** What stands in the named places of the pattern. */
+  /** The texts in the named places of the pattern. */
   get params(): Params {
     this.#params ??= paramsOf(this.#pattern, this.topic) as Params;
     return this.#params;

@@ -10,7 +10,7 @@ import type { Params } from "./topic-pattern.ts";
 export interface Messaging {
   /** The protocol that is spoken: 5 is MQTT 5, 4 is MQTT 3.1.1; undefined while there is no connection. */
   readonly version: 4 | 5 | undefined;
-  /** What the broker wants response topics to begin with; undefined: it has said nothing. */
+  /** The text that the broker wants response topics to begin with; undefined: it has said nothing. */
   readonly responseInformation: string | undefined;
 
   /** Resolves when the message is settled; rejects with `PublishRefused`, `QueueFull` or `ClientClosed`. */

@@ -1,6 +1,6 @@
 /**
- * What goes out: publishes that wait for a connection or for room in the broker's window, those under way, and how each
- * ended. What is under way when a connection is lost is sent again in the next one.
+ * Outgoing publishes: those that wait for a connection or for room in the broker's window, those under way, and how
+ * each ended. Publishes under way when a connection is lost are sent again in the next one.
  */
 import { backlogBytesMax, outputBytesHigh, outputBytesLow } from "../base/limits.ts";
 import { Ring } from "../base/ring.ts";
@@ -86,7 +86,7 @@ export class Outbox {
   #qosMax: QoS = 2;
   /** Publishers at QoS 0 who wait until the kernel has taken what was written. */
   #blocked: (() => void)[] = [];
-  /** Who waits for everything to be settled. */
+  /** Callbacks that wait for everything to be settled. */
   #idle: (() => void)[] = [];
   #why: unknown;
 
@@ -175,7 +175,7 @@ export class Outbox {
     connection.write(pending.publish, this.session.add(pending), false);
   }
 
-  /** What the broker has said that it would not take. */
+  /** The error for a message that the broker has said it would not take; undefined: it takes it. */
   #problemOf(publish: Publish): MqttError | undefined {
     if (publish.qos > this.#qosMax)
       return new MqttError(`the broker takes no more than QoS ${this.#qosMax} (${topicOf(publish)})`);

@@ -1,4 +1,4 @@
-/** What an application publishes, made into a packet. */
+/** Makes a packet of what an application publishes. */
 import { encodeUtf8, noBytes } from "../base/bytes.ts";
 import { systemClock } from "../base/clock.ts";
 import { topicTextsMax } from "../base/limits.ts";

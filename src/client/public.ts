@@ -1,4 +1,4 @@
-/** What the package `mqttzoo` exports on every runtime, besides `connect`. */
+/** The exports of the package `mqttzoo` on every runtime, besides `connect`. */
 export type { BankDesk, Quote, QuoteOptions } from "./bank-desk.ts";
 export type { Client, EndOptions } from "./client.ts";
 export type {

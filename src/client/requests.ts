@@ -25,7 +25,7 @@ export interface RespondOptions {
   readonly onError?: (error: unknown, request: Message) => void;
 }
 
-/** What a responder answers with. */
+/** The answer of a responder. */
 export type Answer = Payload | { readonly payload: Payload; readonly options?: PublishOptions };
 
 type Answering<Params> = (request: Message<Params>) => Answer | Promise<Answer>;

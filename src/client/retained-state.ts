@@ -1,4 +1,4 @@
-/** What a topic's retained message says: a value that is shared by all who know the topic. */
+/** A topic's retained message as a value that is shared by all who know the topic. */
 import type { PublishOptions, SchemaOption } from "./client-options.ts";
 import { within } from "./deadlines.ts";
 import { ValidationFailed } from "./errors.ts";
@@ -12,7 +12,7 @@ export interface StateOptions<Value> {
   readonly qos?: 0 | 1 | 2;
   /** Values are JSON of this shape; without it, they are the payload as text. */
   readonly schema?: StandardSchema<unknown, Value>;
-  /** What is not of that shape is passed over. */
+  /** Told of values that are not of that shape, which are passed over. */
   readonly onInvalid?: (error: ValidationFailed) => void;
   readonly signal?: AbortSignal;
 }

@@ -18,7 +18,7 @@ export interface SubscriptionOptions<Data = undefined> {
   /** Payloads are JSON of this shape, in `message.data`; others are not delivered, but acknowledged and told to `onInvalid`. */
   readonly schema?: StandardSchema<unknown, Data>;
   readonly onInvalid?: (message: Message<never, undefined>, error: ValidationFailed) => void;
-  /** What is stored on the topics: send it (unless set), only if the filter was not subscribed to before, or never. MQTT 5. */
+  /** Retained messages: send them (unless set), only if the filter was not subscribed to before, or never. MQTT 5. */
   readonly retained?: "send" | "new" | "never";
   /** Messages of this client's own are not wanted. MQTT 5. */
   readonly noLocal?: boolean;
@@ -29,7 +29,7 @@ export interface SubscriptionOptions<Data = undefined> {
 }
 
 /**
- * What stands between a subscription and the broker.
+ * The inbox as a subscription sees it.
  * @internal
  */
 export interface SubscriptionHome {

@@ -14,7 +14,7 @@ type NameOf<Level extends string> = Level extends `{...${infer Name}}`
     ? Name
     : never;
 
-/** What a topic has in the places that a pattern names: `{ id: string }` for `room/{id}/temp`. */
+/** The texts that a topic has in the places that a pattern names: `{ id: string }` for `room/{id}/temp`. */
 export type Params<Pattern extends string> = { readonly [Name in Names<Pattern>]: string };
 
 /** Where the pattern is not known when types are checked. */

@@ -53,7 +53,7 @@ export class CoordinatorError extends Error {
   override readonly name = "CoordinatorError";
   readonly code: CoordinatorErrorCode;
   readonly path: string;
-  /** Which operation of the submission failed. */
+  /** The place of the operation that failed in its submission. */
   readonly index: number;
 
   constructor(code: CoordinatorErrorCode, path: string, index: number) {
@@ -118,7 +118,7 @@ export interface Coordinator {
   readonly seenZxid: number;
   /** Until then, by the clock's `now`, the session lives for sure, and the ephemeral nodes with it. */
   readonly leaseUntil: number;
-  /** What all operations of one submission may hold together, in bytes. */
+  /** Bytes that all operations of one submission may hold together. */
   readonly submissionBytesMax: number;
   /** As it was told with the last commit; undefined: not yet, or the store goes by this machine's clock. */
   readonly storeTime?: StoreTime | undefined;

@@ -10,7 +10,7 @@ import { ignoreTheWorld, OperatingError } from "../base/errors.ts";
 import { mirrorPageBytesMax, mirrorPageMax, mirrorPageMin } from "../base/limits.ts";
 import type { Coordinator, ReadOperation, ReadResult, Stat, WatchEvent } from "./coordinator.ts";
 
-/** What is enough to read a tree. */
+/** The part of a coordinator that is enough to read a tree. */
 export type Store = Pick<Coordinator, "read">;
 
 export interface MirrorNode {
@@ -46,7 +46,7 @@ export class Mirror {
   /** Counts how often everything was read: only the last one makes it complete. */
   #readings = 0;
   #isComplete = false;
-  /** Who waits until everything has been read anew. */
+  /** Callbacks that wait until everything has been read anew. */
   #waiting: (() => void)[] = [];
   #unwatch: () => void = () => {};
 

@@ -26,7 +26,7 @@ export const commitsPath = "/commits";
 /** The format in which the tree was last written. */
 export const formatPath = "/format";
 
-/** What brokers prove to each other that they know, where no file says it. */
+/** The secret that brokers prove to each other that they know, where no file gives one. */
 export const linkSecretPath = "/link-secret";
 
 export const rootPaths = [
@@ -52,7 +52,7 @@ export function encodeName(level: string): string {
   return name === "." || name === ".." ? name.replaceAll(".", "%2E") : name;
 }
 
-/** What `encodeName` was given. A name that it did not make, for it is a stranger's, stands for itself where it stands for nothing. */
+/** Undoes `encodeName`. A name that it did not make, a stranger's, is returned as it is where it cannot be decoded. */
 export function decodeName(name: string): string {
   if (name === emptyLevel) return "";
   try {
@@ -193,12 +193,12 @@ export function willPath(brokerId: string, clientId: string): string {
   return `${willsPath}/${encodeName(brokerId)}/${encodeName(clientId)}`;
 }
 
-/** What a broker's branch has been granted. */
+/** The znode that says how much a broker's branch has been granted. */
 export function branchPath(id: string): string {
   return `${branchesPath}/${encodeName(id)}`;
 }
 
-/** What the messages of a broker still bind after its branch was closed. */
+/** The znode that says how much the messages of a broker still bind after its branch was closed. */
 export function estatePath(id: string): string {
   return `${branchesPath}/${messageMark}${encodeName(id)}`;
 }

@@ -1,6 +1,6 @@
 /**
- * Which paths a store takes: those that ZooKeeper takes, so that what works alone works in a cluster (PathUtils.java). ZooKeeper
- * looks at UTF-16 units: a character above U+FFFF is two that it forbids.
+ * The paths that a store takes: those that ZooKeeper takes, so that what works alone works in a cluster
+ * (PathUtils.java). ZooKeeper looks at UTF-16 units: a character above U+FFFF is two that it forbids.
  */
 
 import type { WriteOperation } from "./coordinator.ts";

@@ -23,8 +23,8 @@ export function walPath(folder: string): string {
 }
 
 /**
- * What is damaged in a store that nobody has open; undefined: nothing. `tell` hears in words how far it has come. Throws
- * `OperatingError` if the store is of a newer format.
+ * Looks for damage in a store that nobody has open; undefined: there is none. `tell` hears in words how far it has
+ * come. Throws `OperatingError` if the store is of a newer format.
  */
 export function assess(folder: string, tell: (words: string) => void): Damage | undefined {
   const witness = readWitness(folder);
@@ -46,7 +46,7 @@ export function assess(folder: string, tell: (words: string) => void): Damage | 
   }
 }
 
-/** The same of a store that a broker is using: its log is the broker's business, and may grow meanwhile. */
+/** Looks for damage in a store that a broker is using, whose log is the broker's business and may grow meanwhile. */
 export function assessRunning(folder: string): Damage | undefined {
   const witness = readWitness(folder);
   const testimony = witness === undefined || witness === "damaged" ? undefined : { ...witness, isClean: false };

@@ -18,7 +18,7 @@ export interface Row {
   readonly checksum: number | null;
 }
 
-/** What the table holds in all: changed with every row, committed with it. */
+/** The sums over all rows of the table: changed with every row, committed with it. */
 export interface Totals {
   readonly rows: number;
   /** Exclusive or of all rows' checksums, whatever their order. */

@@ -24,7 +24,7 @@ const resultKinds = ["data", "children", "stat", "code"] as const;
 /** A version that matches any, in 32 bits. */
 const anyVersion = 0xffff_ffff;
 
-/** The same check as the last one: most requests of a block begin with it. */
+/** Stands for the last check once more: most requests of a block begin with the same one. */
 const checkAgain = writeKinds.length;
 
 class BlockWriter extends GrowingBytes {

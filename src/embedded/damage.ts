@@ -1,4 +1,4 @@
-/** What is said of a store that is not as it was written: what is wrong, and whose it was, as far as that can be known. */
+/** Describes a store that is not as it was written: what is wrong, and whose it was, as far as that can be known. */
 import { OperatingError } from "../base/errors.ts";
 import {
   bankPath,
@@ -28,9 +28,9 @@ export class DamagedRow extends OperatingError {
 }
 
 export interface Damage {
-  /** What is wrong, each in words. */
+  /** The damage, each in words. */
   readonly findings: readonly string[];
-  /** What is lost, each in words, as far as it can be told. */
+  /** Messages and the like that are lost, each in words, as far as it can be told. */
   readonly lost: readonly string[];
 }
 
@@ -56,7 +56,7 @@ export function pathOf(parent: unknown, name: unknown): string {
   return parent === "/" ? `/${name}` : `${parent}/${name}`;
 }
 
-/** What lies at a path, for people. */
+/** Names for people what lies at a path. */
 export function whatIs(path: string): string {
   const levels = path.split("/").slice(1).map(nameFrom);
   const [, second = "", third = "", fourth, fifth] = levels;

@@ -188,7 +188,7 @@ export class TreeDatabase {
     this.#searchAfter = rows.length < most ? undefined : rows.at(-1);
   }
 
-  /** What the end of a session does: its ephemeral nodes vanish. */
+  /** Removes the ephemeral nodes of a session that has ended. */
   endSession(): void {
     const rows = this.#db.query<Row, []>("SELECT * FROM node WHERE mode = 1").all();
     if (rows.length === 0) return;
@@ -306,7 +306,7 @@ export class TreeDatabase {
     return { path: parent === "/" ? `/${name}` : `${parent}/${name}`, version: 0 };
   }
 
-  /** Why a node cannot have children; undefined: it can. */
+  /** Returns the refusal for a child of this node; undefined: it can have children. */
   #isParent(path: string): CoordinatorErrorCode | undefined {
     if (path === "/") return undefined;
     let mode = this.#parents.get(path);

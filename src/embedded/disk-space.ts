@@ -22,7 +22,7 @@ export class DiskSpace {
     this.target = Math.max(diskReserveBytesMin, Math.min(diskReserveBytesMax, part));
   }
 
-  /** What others could still write, in bytes; without a limit where that cannot be known: the commits themselves will show it. */
+  /** Bytes that others could still write; Infinity where that cannot be known: the commits themselves will show it. */
   get free(): number {
     try {
       const { bavail, bsize } = statfsSync(this.#folder);

@@ -7,7 +7,7 @@ import { OperatingError } from "../base/errors.ts";
 import { checksumOf, checksumOfTotals, noRows, type Row, type Totals, withRow } from "./checksum.ts";
 import { encodeNames } from "./encode-names.ts";
 
-/** What SQLite keeps as `user_version`. The first format had none: 0. */
+/** The format that SQLite keeps as `user_version`. The first format had none: 0. */
 export const currentFormat = 2;
 
 interface Step {

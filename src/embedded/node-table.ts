@@ -62,7 +62,7 @@ export class NodeTable {
     return row;
   }
 
-  /** What a row says besides its data, which is not read: so nobody learns whether that is damaged. */
+  /** Reads a row without its data, so damage to the data goes unnoticed. */
   look(parent: string, name: string): Head | null {
     return this.#look.get(parent, name);
   }

@@ -1,4 +1,4 @@
-/** What the store refuses of a write, and why. */
+/** The error with which the store refuses a write. */
 import type { CoordinatorErrorCode } from "../coordinator/coordinator.ts";
 
 /** Thrown inside a multi, to undo it. */

@@ -7,7 +7,7 @@ import { inWords, tryLock } from "./open-store.ts";
 import { type Salvage, salvage } from "./salvage.ts";
 import { witnessPath } from "./witness.ts";
 
-/** What is damaged; undefined: nothing. Throws `OperatingError` if there is no store, or a broker uses it. */
+/** Looks for damage; undefined: there is none. Throws `OperatingError` if there is no store, or a broker uses it. */
 export function examine(folder: string): Damage | undefined {
   return alone(folder, () => assess(folder, () => {}));
 }

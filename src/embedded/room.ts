@@ -53,7 +53,7 @@ export class Room {
     if (this.#isReserved) this.#become(false);
   }
 
-  /** What can still be stored: on the disk, and in pages of the file that hold nothing. */
+  /** Bytes that can still be stored: on the disk, and in pages of the file that hold nothing. */
   get #spare(): number {
     return this.#space.free + this.#file.freeBytes;
   }

@@ -8,7 +8,7 @@ import { pathOf, whatIs } from "./damage.ts";
 import { hasChecksums } from "./formats.ts";
 
 export interface Scan {
-  /** What is wrong, each in words; empty: nothing. */
+  /** The damage, each in words; empty: there is none. */
   readonly findings: readonly string[];
   readonly lost: readonly string[];
   /** Rows that are as they were written. */
@@ -51,7 +51,7 @@ export function isDamage(error: unknown): boolean {
   return /^SQLITE_(CORRUPT|NOTADB)/.test(codeOf(error)) || /malformed|not a database/i.test(messageOf(error));
 }
 
-/** The same of statements that are right if the tables are: one that lacks a table or a column is damaged, too. */
+/** True if a statement that is right failed because of damage: one that lacks a table or a column is damaged, too. */
 export function isUnreadable(error: unknown): boolean {
   return isDamage(error) || codeOf(error) === "SQLITE_ERROR";
 }
@@ -145,7 +145,9 @@ export function walkRows(db: Database, visit: (row: Row) => void): { readonly ma
   return { malformed };
 }
 
-/** Whose mailbox a row lies in, and which message it owes; undefined: it is no slip of a stored message. */
+/**
+ * The client whose mailbox a row lies in, and the message that it owes; undefined: it is no slip of a stored message.
+ */
 export function slipIn({ parent, data }: Row): { readonly client: string; readonly message: string } | undefined {
   const [, root, , client, mail] = parent.split("/");
   if (`/${root}` !== sessionsPath || mail !== "mail") return undefined;
@@ -158,7 +160,7 @@ export function slipIn({ parent, data }: Row): { readonly client: string; readon
 class Lost {
   readonly bad: string[] = [];
   readonly #messages = new Set<string>();
-  /** Which clients wait for a message, by its path. */
+  /** The clients that wait for a message, by its path. */
   readonly #waiting = new Map<string, Set<string>>();
 
   damaged({ parent, name }: Row): void {

@@ -1,6 +1,6 @@
 /**
- * What brokers say to each other: length (u32), type (u8), body, big-endian. Publishes travel as the MQTT packets
- * they are; what is rare is JSON.
+ * The frames that brokers send each other: length (u32), type (u8), body, big-endian. Publishes travel as the MQTT
+ * packets they are; rare frames are JSON.
  */
 import { decodeUtf8, encodeUtf8, readUint16, readUint32, writeUint16, writeUint32 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
@@ -59,7 +59,7 @@ export interface Confirm {
   readonly proof: string;
 }
 
-/** What is said rarely. */
+/** The frames that are rare enough to be JSON. */
 export type Control =
   /** A client has come to the sender: whoever has its session lets go of it. */
   | {
@@ -103,8 +103,8 @@ export interface Delivery {
 export interface Remain {
   readonly id: number;
   /**
-   * What may have to be stored could not be paid for there. It is answered with `remained`: until then everything else for
-   * persistent sessions is sent back as well, so that nothing overtakes.
+   * The other broker could not pay for what may have to be stored. It is answered with `remained`: until then
+   * everything else for persistent sessions is sent back as well, so that nothing overtakes.
    */
   readonly unpaid?: true;
   readonly handles: readonly number[];
@@ -264,7 +264,7 @@ export class FrameReader {
   /** The beginning of a frame, in a buffer of its size once that is known; and how much of it is there. */
   #pending: Uint8Array | undefined;
   #filled = 0;
-  /** Who has not shaken hands yet may not make us keep room for much. */
+  /** The largest frame that is taken. A peer that has not shaken hands yet may not make us keep room for much. */
   frameBytesMax = linkStrangerBytesMax;
 
   /** Calls `visit` with each whole frame: its type, and where its body lies. Throws `ProtocolError` for impossible lengths. */

@@ -1,4 +1,4 @@
-/** What a load consists of: who connects, who publishes what how fast, who subscribes to what; and how much must arrive. */
+/** The plan of a load: who connects, who publishes what how fast, who subscribes to what; and how much must arrive. */
 import type { ProtocolVersion, QoS } from "../mqtt/constants.ts";
 import { filterMatches, parseFilter } from "../mqtt/topic.ts";
 import { stampBytes } from "./stamp.ts";
@@ -39,7 +39,7 @@ export interface Plan {
 /** A plan is told as JSON, which has no Infinity. */
 export const unlimited = Number.MAX_SAFE_INTEGER;
 
-/** Which of a plan's clients one process is: number n of each kind is where n modulo `of` is `at`. */
+/** The part of a plan's clients that one process is: number n of each kind where n modulo `of` is `at`. */
 export interface Share {
   readonly at: number;
   readonly of: number;

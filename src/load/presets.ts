@@ -1,7 +1,7 @@
 /** The scenarios of the Open MQTT Benchmark Suite by their names: `p2p-1K-1K-1K-1K` and the like, with whatever numbers. */
 import type { Plan } from "./plan.ts";
 
-/** What a name stands for; the rest of a plan is the caller's. */
+/** The part of a plan that a preset's name stands for; the rest is the caller's. */
 export type Preset = Pick<Plan, "publishers" | "subscribers" | "idle" | "topic" | "filter" | "rate"> &
   Partial<Pick<Plan, "connectRate">> & { readonly isTls: boolean };
 

@@ -1,4 +1,4 @@
-/** What a message of the load says of itself: who sent it, as which of his, and when. It takes the first bytes of the payload. */
+/** The stamp at the beginning of a load's payload: who sent the message, as which of his, and when. */
 import { readUint16, readUint32, writeUint16, writeUint32 } from "../base/bytes.ts";
 
 /** Tells such payloads from others. */

@@ -1,4 +1,4 @@
-/** What a subscriber has had of each publisher: finds what came twice, and what came behind what was sent after it. */
+/** Finds, for one subscriber, messages that came twice, and messages that came behind what was sent after them. */
 import { gapsPerStreamMax } from "../base/limits.ts";
 
 interface Stream {

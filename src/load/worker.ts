@@ -26,7 +26,7 @@ export interface LoadConnection {
   disconnect(): void;
 }
 
-/** What a connection tells; of a session that was kept, messages may come before `DialLoad` has resolved. */
+/** The events of a connection; of a session that was kept, messages may come before `DialLoad` has resolved. */
 export interface LoadEvents {
   readonly onPublish: (publish: Publish, connection: LoadConnection) => void;
   /** A publish of ours has ended; its packet id is free again. */
@@ -51,12 +51,12 @@ export interface InFlight {
   readonly sentAt: number;
 }
 
-/** What has happened so far. */
+/** Counts since the load began. */
 export interface Counts {
   connected: number;
   /** Connections that could not be made, or were lost. */
   failed: number;
-  /** What the last of them said. */
+  /** The reason that the last of those connections gave. */
   failure: string | undefined;
   sent: number;
   /** Acknowledged by the broker. */
@@ -110,7 +110,7 @@ export class LoadWorker {
   readonly #seen = new Stamp();
   readonly #counts = { connected: 0, failed: 0, sent: 0, acked: 0, refused: 0, foreign: 0 };
   #failure: string | undefined;
-  /** Whose turn it is. */
+  /** The publisher whose turn it is. */
   #turn = 0;
   #isStopped = false;
   #startedAt = 0;

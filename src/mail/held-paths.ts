@@ -1,6 +1,7 @@
 /**
- * What units that are held back count on. A later unit must not pass them by where it changes what they check, or checks what
- * they change: a client that connects again changes its session's version, and what it published before would be refused.
+ * The paths that units which are held back count on. A later unit must not pass them by where it changes what they
+ * check, or checks what they change: a client that connects again changes its session's version, and what it published
+ * before would be refused.
  */
 import { type JournalOperation, mayWait } from "./operations.ts";
 

@@ -45,7 +45,7 @@ export class Journal {
   #lastCame: Unit | undefined;
   /** In the order of their numbers. Units end in that order, except where some are parked. */
   readonly #pending = new Set<Unit>();
-  /** Who waits for all units up to a number. */
+  /** Callbacks that wait for all units up to a number. */
   readonly #barriers = new Ring<{ readonly upTo: number; readonly done: () => void }>();
   #pendingBytes = 0;
   #relieved: (() => void) | undefined;
@@ -57,7 +57,7 @@ export class Journal {
    * would take it before.
    */
   #mending: Unit | undefined;
-  /** What both of them count on. */
+  /** The paths that parked and mended units count on. */
   readonly #heldPaths = new HeldPaths();
   /** `onPark` was called, and `unpark` has not been. */
   #isParking = false;
@@ -101,7 +101,7 @@ export class Journal {
     return oldest?.number;
   }
 
-  /** What one unit may hold, in bytes. */
+  /** Bytes that one unit may hold. */
   get unitBytesMax(): number {
     return this.#coordinator.submissionBytesMax;
   }
@@ -177,7 +177,7 @@ export class Journal {
     this.#barriers.push({ upTo: this.#lastNumber, done });
   }
 
-  /** What was parked is submitted again, in its order. */
+  /** Submits the parked units again, in their order. */
   unpark(): void {
     this.#isParking = false;
     if (this.#mending !== undefined) return;

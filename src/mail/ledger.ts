@@ -1,4 +1,4 @@
-/** Who pays for what is stored: the port of the mail to the bank. */
+/** The port of the mail to the bank, which pays for what is stored. */
 import type { Publish } from "../mqtt/publish.ts";
 import type { JournalOperation } from "./operations.ts";
 import type { Terms } from "./records.ts";

@@ -16,7 +16,9 @@ export class Levels {
   readonly #clock: Pick<Clock, "now">;
   /** When each was last known to have something below it. */
   readonly #known = new Map<string, number>();
-  /** What the paths begin with of that part of the tree whose levels are all known; undefined: of none. */
+  /**
+   * The beginning of all paths in that part of the tree whose levels are all known; undefined: there is no such part.
+   */
   #watched: string | undefined;
   /** There are too many to be remembered. */
   #isOverfull = false;
@@ -27,7 +29,7 @@ export class Levels {
     coordinator.onSwept?.((paths) => this.forget(paths));
   }
 
-  /** They are being removed, or are gone. */
+  /** Forgets levels that are being removed, or are gone. */
   forget(levels: readonly string[]): void {
     for (const level of levels) this.#known.delete(level);
   }
@@ -43,7 +45,7 @@ export class Levels {
     if (!this.#isOverfull) this.#watched = `${root}/`;
   }
 
-  /** What was told is wrong by now, perhaps: all of it will be told anew. */
+  /** Forgets everything: it may be wrong by now, and all of it will be told anew. */
   unwatch(): void {
     this.#watched = undefined;
     this.#isOverfull = false;
@@ -87,7 +89,10 @@ export class Levels {
     return levels;
   }
 
-  /** What must be asked for next: of each node the topmost level that is not known; and at first the lowest, which mostly tells. */
+  /**
+   * The paths to ask for next: of each node the topmost level that is not known; and at first the lowest, which mostly
+   * tells.
+   */
   #unknown(units: readonly Operations[], missing: ReadonlySet<string>): Set<string> {
     const unknown = new Set<string>();
     for (const operations of units) {

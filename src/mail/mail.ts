@@ -1,5 +1,5 @@
 /**
- * What stores messages: a message is stored once, and each recipient's mailbox gets a slip in the same commit; or it lies in
+ * Stores messages: a message is stored once, and each recipient's mailbox gets a slip in the same commit; or it lies in
  * a mail drop, or is retained.
  */
 
@@ -43,8 +43,8 @@ export class Mail {
   }
 
   /**
-   * What stores a message with a slip for each draft: one unit, or several with a copy each where one could not hold all
-   * slips. Slips are numbered by the store, in the order of their commits, whoever commits them.
+   * Prepares a message with a slip for each draft: one unit, or several with a copy each where one could not hold all
+   * slips. Slips are numbered by the store, in the order of their commits, whichever broker commits them.
    */
   store(publish: Publish, name: MessageName, drafts: readonly SlipDraft[], payment?: Payment): StoredMail[] {
     const room = this.#journal.unitBytesMax - this.#bytesOf(publish);
@@ -88,7 +88,7 @@ export class Mail {
     return { path, parts, operations, slips };
   }
 
-  /** What puts a message into a mail drop, where it lies until its time is over: for whoever comes, without slips. */
+  /** Prepares a message for a mail drop, where it lies, without slips, until its time is over. */
   lay(given: Publish, { publisher, payment, keeping }: Laying): Omit<StoredMail, "slips"> {
     const publish = given.kept();
     const { branch } = this.#ledger;
@@ -113,7 +113,10 @@ export class Mail {
     return this.#encode(publish, this.#nextName(), head);
   }
 
-  /** What does not fit into a unit is on its way in parts when this returns, each in a unit of its own. */
+  /**
+   * Encodes a message. If it does not fit into a unit its payload is on its way in parts, each in a unit of its own,
+   * when this returns.
+   */
   #encode(publish: Publish, id: string, head: MessageHead): Encoded {
     const checks = [this.#ledger.guard()];
     if (!this.#isLarge(publish)) return { data: encodeMessage(publish, head), checks, parts: undefined };
@@ -129,7 +132,7 @@ export class Mail {
     return this.#bytesOf(publish) <= this.#journal.unitBytesMax;
   }
 
-  /** What a message takes in its unit besides slips. */
+  /** Bytes that a message takes in its unit besides slips. */
   #bytesOf(publish: Publish): number {
     const { unitBytesMax } = this.#journal;
     const { payloadLength } = publish;
@@ -140,7 +143,7 @@ export class Mail {
     return fixedBytesOf(publish) + publish.payloadLength > this.#journal.unitBytesMax;
   }
 
-  /** What was to be stored will not be. */
+  /** Gives back the credits, and the parts, of a message that was to be stored and will not be. */
   withdrawn({ path, parts }: Pick<StoredMail, "path" | "parts">): void {
     this.#ledger.freed(path, this.#ledger.branch);
     if (parts !== undefined) this.#slips.removeParts(parts.id);
@@ -148,7 +151,7 @@ export class Mail {
 }
 
 const epochDigits = 8;
-/** What any number below 2^53 fits into. */
+/** Digits into which any number below 2^53 fits. */
 const wideDigits = 11;
 const orderDigits = 8;
 
@@ -174,12 +177,12 @@ function pathOf(publish: Publish, id: string): string {
   return messagePath(topicOf(publish), id);
 }
 
-/** What a message takes in a unit at least, besides its payload and slips. */
+/** Bytes that a message takes in a unit at least, besides its payload and slips. */
 function fixedBytesOf(publish: Publish): number {
   return publish.size - publish.payloadLength + topicBytesMax(publish) + unitBytesReserve;
 }
 
-/** What the levels of a topic, and the paths below them, may take in a unit at most. */
+/** Bytes that the levels of a topic, and the paths below them, may take in a unit at most. */
 function topicBytesMax({ topicBytes, topicStart, topicEnd }: Publish): number {
   let levels = 1;
   for (let at = topicStart; at < topicEnd; at++) if (topicBytes[at] === 0x2f) levels++;
@@ -204,7 +207,7 @@ export interface Laying {
 /** A message in a mail drop. */
 export interface Lying {
   readonly path: string;
-  /** Who pays for it. */
+  /** The branch that pays for it. */
   readonly branch: string;
   /** Until when it lies there, in ms since 1970. */
   readonly keepUntil: number;
@@ -220,7 +223,7 @@ export interface StoredMail {
 
 export interface Encoded {
   readonly data: Uint8Array;
-  /** What must hold when they are written. */
+  /** Checks that must hold when they are written. */
   readonly checks: readonly JournalOperation[];
   readonly parts: Parts | undefined;
 }

@@ -1,11 +1,11 @@
-/** What may be asked of the journal, and what it comes to in the store's terms. */
+/** The operations that the journal takes, and the store's operations that they become. */
 import { pageBytesMax, pageOperationsMax } from "../base/limits.ts";
 import type { CoordinatorError, CreateMode, WriteOperation } from "../coordinator/coordinator.ts";
 
 /**
- * What has become of an operation. emptied: there were others below what was to be removed. doubted: it was committed, but
- * contact was lost over it, or there was nothing to do; what others have committed since may have been told before this is.
- * overtaken: it was left out, for a later one.
+ * The outcome of an operation. emptied: there were others below what was to be removed. doubted: it was committed, but
+ * contact was lost over it, or there was nothing to do; what others have committed since may have been told before this
+ * is. overtaken: it was left out, for a later one.
  */
 export type Outcome = "committed" | "emptied" | "doubted" | "refused" | "overtaken";
 
@@ -60,7 +60,10 @@ export type JournalOperation =
       readonly version: () => number;
       /** Instead of being refused the unit waits, in its order, until `Journal.unpark`. */
       readonly mayWait?: true;
-      /** The same, but it is called then: it makes the check hold, and the unit is tried again. */
+      /**
+       * Instead of being refused the unit waits, and this is called: it makes the check hold, and the unit is tried
+       * again.
+       */
       readonly mend?: Mend;
     };
 
@@ -121,7 +124,7 @@ export function mayWait(operation: JournalOperation | undefined): boolean {
   return operation?.kind === "check" && (operation.mayWait === true || operation.mend !== undefined);
 }
 
-/** What makes a check hold again; undefined: somebody else does, or nobody can. */
+/** Returns what makes a check hold again; undefined: somebody else does, or nobody can. */
 export function menderOf(operation: JournalOperation | undefined): Mend | undefined {
   return operation?.kind === "check" ? operation.mend : undefined;
 }

@@ -10,12 +10,15 @@ import type { Publish } from "../mqtt/publish.ts";
 import type { JournalOperation, Mend } from "./operations.ts";
 import { decodeMessage, decodeMessageHead, type Parts, setPayload } from "./records.ts";
 
-/** What writes a piece. */
+/** The operation that writes one piece of a payload. */
 export type Piece = Extract<JournalOperation, { kind: "create" }>;
 
 export type StoredAt = Pick<Coordinator, "read">;
 
-/** What writes the pieces of a payload, each a unit of its own; `unitBytesMax`: what a unit may hold. */
+/**
+ * Returns the operations that write the pieces of a payload, each a unit of its own; `unitBytesMax`: the bytes that a
+ * unit may hold.
+ */
 export function piecesOf(
   { payloadBytes, payloadStart, payloadEnd }: Publish,
   id: string,
@@ -36,9 +39,9 @@ function pieceBytesOf(unitBytesMax: number): number {
 }
 
 /**
- * What is committed with the message: all pieces are there, since whoever sweeps may have taken them for nobody's while this
- * broker slept; and the node above them is set, so that who has not seen the message yet does not sweep them now. `mend`
- * writes anew what is not there.
+ * Returns the operations that are committed with the message: all pieces are there, since a sweep may have taken them
+ * for nobody's while this broker slept; and the node above them is set, so that a broker which has not seen the message
+ * yet does not sweep them now. `mend` writes anew what is not there.
  */
 export function claimOf({ id, count }: Parts, mend: Mend): JournalOperation[] {
   const checks = Array.from({ length: count }, (_, number): JournalOperation => {
@@ -47,7 +50,7 @@ export function claimOf({ id, count }: Parts, mend: Mend): JournalOperation[] {
   return [...checks, { kind: "set", path: `${partsPath}/${id}`, data: noBytes }];
 }
 
-/** What `claimOf` takes in a unit at most. */
+/** Bytes that `claimOf` takes in a unit at most. */
 export function claimBytesOf(payloadLength: number, unitBytesMax: number): number {
   return (Math.ceil(payloadLength / pieceBytesOf(unitBytesMax)) + 1) * claimBytes;
 }

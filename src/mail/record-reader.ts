@@ -1,8 +1,11 @@
-/** Who takes what stands in the store for a record: strangers may have written it. */
+/** The port through which records are read from the store: strangers may have written there. */
 import { isBadFormat } from "../base/errors.ts";
 
 export interface RecordReader {
-  /** What `decode` returns; undefined if it throws EFORMAT: then nobody of ours has written that. Everything else it throws is thrown. */
+  /**
+   * Returns what `decode` does; undefined if it throws EFORMAT: then no broker has written that. Other errors are
+   * thrown on.
+   */
   read<Record>(path: string, decode: () => Record): Record | undefined;
 }
 

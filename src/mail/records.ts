@@ -34,7 +34,7 @@ const copyFlag = 32;
 
 /** On what terms a message is kept. */
 export interface Terms {
-  /** What it costs while it is kept, in milli-credits. */
+  /** The price of keeping it, in milli-credits. */
   readonly credits: number;
   /** Until when it is kept, in ms since 1970; Infinity: as long as it is needed. */
   readonly keepUntil: number;
@@ -141,7 +141,7 @@ function layoutOf(bytes: Uint8Array): Layout {
 }
 
 /**
- * What a message costs and who pays for it; undefined: the bytes are no message, but a level above others. Throws
+ * Reads a message's price, and who pays it; undefined: the bytes are no message, but a level above others. Throws
  * `OperatingError` with EFORMAT for bytes that no broker of ours has written, or a newer one.
  */
 export function decodeMessageHead(bytes: Uint8Array): MessageHead | undefined {
@@ -220,7 +220,7 @@ export function setPayload(publish: Publish, payload: Uint8Array): void {
 export type SlipState = "waiting" | "sent" | "released";
 const slipStates: readonly SlipState[] = ["waiting", "sent", "released"];
 
-/** What one mailbox says of one stored message. */
+/** A slip: what one mailbox says of one stored message. */
 export interface SlipRecord {
   state: SlipState;
   readonly qos: QoS;

@@ -31,9 +31,12 @@ export class Settlement {
   reassigned = 0;
   /** Slips made for this message so far. */
   slips = 0;
-  /** What must hold for anything to be stored for the first time: the publisher's session is still this broker's. */
+  /**
+   * The check that must hold for anything to be stored for the first time: the publisher's session is still this
+   * broker's.
+   */
   guard: JournalOperation | undefined;
-  /** That does not hold any more. */
+  /** True once `guard` does not hold any more. */
   isRevoked: () => boolean = () => false;
   /** A unit of it has been refused: its publisher publishes it elsewhere. */
   isRefused = false;

@@ -23,7 +23,7 @@ import type { RecordReader } from "./record-reader.ts";
 import { decodeSlip, emptyRecord, encodeSlip, type MessageHead, type SlipRecord } from "./records.ts";
 import { SlipSearch } from "./slip-search.ts";
 
-/** What a recipient's slip will say. */
+/** A slip that is to be written into a recipient's mailbox. */
 export interface SlipDraft {
   readonly clientId: string;
   readonly qos: QoS;
@@ -325,7 +325,7 @@ export interface Settling {
 
 export interface CountedMessage {
   readonly path: string;
-  /** Who pays for it. */
+  /** The branch that pays for it. */
   readonly branch: string;
   readonly recipients: number;
   readonly hasParts: boolean;
@@ -349,7 +349,7 @@ export function slipPath(slip: Slip): string {
   return `${mailPath(slip.clientId)}/${slip.name}`;
 }
 
-/** Whoever has lost a session must not write in its name. */
+/** The check that keeps a broker which has lost a session from writing in its name. */
 export function fence(fencingToken: FencingToken): JournalOperation {
   return { kind: "check", path: fencingToken.path, version: () => fencingToken.version };
 }

@@ -11,7 +11,7 @@ import { parentPath } from "../coordinator/paths.ts";
 import { levelMode } from "./levels.ts";
 import { isOvertaken, type JournalOperation, type Outcome, toWrite } from "./operations.ts";
 
-/** What is written besides the caller's operations: level nodes, and what stands where a node must be announced. */
+/** The parts of a submission: the caller's operations, level nodes, and removals that make room for a node. */
 export type Part =
   | { readonly kind: "own"; readonly index: number }
   | { readonly kind: "level"; readonly path: string }
@@ -27,7 +27,7 @@ export interface Unit {
   occupied: Set<string> | undefined;
   /** How many numbers a sequential node must pass over, by its place: somebody else's nodes bear them. */
   skips: Map<number, number> | undefined;
-  /** What `check` and `set` expect: as it was when the unit was committed. */
+  /** Versions that `check` and `set` expect: as they were when the unit was committed. */
   readonly expected: readonly number[];
   readonly bytes: number;
   readonly after: readonly { readonly index: number; readonly call: (how: Outcome) => void }[] | undefined;
@@ -39,14 +39,14 @@ export interface Unit {
   readonly number: number;
   /** A check that has failed and may be waited for. */
   waitsFor: JournalOperation | undefined;
-  /** Who waits until it has been handed to the store. */
+  /** Callbacks that wait until it has been handed to the store. */
   submitted: (() => void)[] | undefined;
   readonly done: (versions: readonly number[], zxid: number) => void;
   readonly refused: ((error: CoordinatorError) => void) | undefined;
   attempts: number;
 }
 
-/** What a unit comes to: its operations, and what must be done before them. */
+/** Returns the store's operations for a unit: its own, and those that must be done before them. */
 export function writesOf(unit: Unit): { writes: WriteOperation[]; parts: Part[] } {
   const writes: WriteOperation[] = [];
   const parts: Part[] = [];
@@ -145,7 +145,9 @@ function repairOwn(unit: Unit, index: number, { code, message }: CoordinatorErro
   }
 }
 
-/** What others have put into the tree keeps a unit from being committed; or it is more than the store takes. */
+/**
+ * True if a unit was refused because of what others have put into the tree, or since it is more than the store takes.
+ */
 export function isInTheWay(code: CoordinatorErrorCode): boolean {
   return inTheWay.includes(code);
 }
@@ -168,7 +170,7 @@ export function leaveOut(unit: Unit): void {
   });
 }
 
-/** What has become of one of its operations, when all of it has ended. */
+/** The outcome of one operation of a unit, when the whole unit has ended. */
 export function outcomeOf({ operations, overtaken, emptied }: Unit, index: number, how: Outcome): Outcome {
   if (overtaken?.has(index)) return "overtaken";
   // It was left out, since the node was not there: when others had made one was not asked any more.

@@ -110,7 +110,7 @@ export function encodeControl(packet: Packet, version: ProtocolVersion): Uint8Ar
   return mqttPacket.generate(packet, { protocolVersion: version });
 }
 
-/** What a DISCONNECT may say besides its reason code. */
+/** The content of a DISCONNECT besides its reason code. */
 export interface Farewell {
   /** For people. */
   readonly reasonString?: string | undefined;

@@ -1,4 +1,4 @@
-/** What a client asked for with one topic filter. */
+/** A subscription: one topic filter, and what the client asked for with it. */
 import type { QoS } from "./constants.ts";
 import type { Filter } from "./topic.ts";
 

@@ -9,7 +9,7 @@ import { PacketType, type ProtocolVersion } from "./constants.ts";
 import { binaryEnd, malformed, sectionRange, textEnd, walkProperties, willSection } from "./properties.ts";
 import { Reason } from "./reason.ts";
 
-/** What CONNECT's bytes say that its decoded form no longer does. */
+/** Facts of CONNECT's bytes that its decoded form no longer tells. */
 export interface ConnectFacts {
   readonly version: ProtocolVersion;
   /** A bridge of mosquitto's kind: the version's high bit is set. */

@@ -98,7 +98,7 @@ function tlsOptionsOf(host: string, port: number, tls: TlsOptions) {
   };
 }
 
-/** Why the other side is not who it should be; undefined: it is. */
+/** Returns why the other side's certificate is not trusted; undefined: it is. */
 function distrust(socket: TLSSocket, tls: TlsOptions): Error | undefined {
   if (socket.authorized) return undefined;
   // Node says either what is wrong, or only its code.

@@ -14,7 +14,7 @@ const methods = { none: 0, password: 2 } as const;
 const passwordVersion = 1;
 const connectCommand = 1;
 const addressTypes = { ipv4: 1, name: 3, ipv6: 4 } as const;
-/** What the proxy says when it could not connect (RFC 1928, 6). */
+/** The proxy's reasons for not having connected (RFC 1928, 6). */
 const refusals = [
   "",
   "general failure",
@@ -38,7 +38,7 @@ export class SocksHandshake {
     this.#target = target;
   }
 
-  /** What is sent first. */
+  /** The bytes to send first: the methods of authentication that are offered. */
   get greeting(): Uint8Array {
     const offered = this.#proxy.username === undefined ? [methods.none] : [methods.none, methods.password];
     return Uint8Array.of(version, offered.length, ...offered);

@@ -25,7 +25,7 @@ class TcpTransport implements Transport {
   readonly remote: string;
   /** The socket is closed on both sides: nothing is left to do. */
   isClosed = false;
-  /** Why the TLS handshake failed. */
+  /** The reason why the TLS handshake failed. */
   handshakeError: string | undefined;
   /** The socket itself, or what speaks TLS over it. */
   readonly #socket: Socket<unknown>;
@@ -161,7 +161,7 @@ export interface ListenOptions {
 
 export interface ServerTls {
   readonly identity: TlsIdentity;
-  /** What is spoken there (ALPN). */
+  /** The protocol that is spoken there (ALPN). */
   readonly protocol: string;
 }
 
@@ -255,7 +255,10 @@ function placeOf(hostname: string, port: number, { localAddress }: DialOptions) 
   return { hostname, port, ...(localAddress === undefined ? {} : { localAddress }) };
 }
 
-/** What speaks TLS to the other side. A connection is opened when that has proved who it is, not before. */
+/**
+ * Returns the handlers that speak TLS to a server. The connection counts as opened when that has proved who it is, not
+ * before.
+ */
 function secureClient<Owner>(events: TransportEvents<Owner>, host: string, tls: TlsOptions) {
   const { promise, resolve, reject } = Promise.withResolvers<Owner>();
   const plain = handlers(events);

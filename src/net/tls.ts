@@ -1,6 +1,6 @@
 /**
- * Who a listener is, by certificate and key, and whom it lets in. The texts may be changed while it listens: handshakes that
- * begin then use the new ones. Versions before TLS 1.2 are not spoken.
+ * The identity of a TLS listener: its certificate and key, and the authorities whose clients it lets in. The texts may
+ * be changed while it listens: handshakes that begin then use the new ones. Versions before TLS 1.2 are not spoken.
  */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { Socket } from "bun";
@@ -48,7 +48,10 @@ export class TlsIdentity {
     this.#files = files;
   }
 
-  /** What Bun wants to know. `protocol`: to agree on with clients that ask (ALPN); who asks for none of ours is refused. */
+  /**
+   * Options for Bun's listener. `protocol`: to agree on with clients that ask (ALPN); one that asks for none of ours is
+   * refused.
+   */
   options(protocol: string): object {
     const { clientCertificates, versionMin } = this.#policy;
     const { cert, key, ca } = this.#files;
@@ -64,7 +67,7 @@ export class TlsIdentity {
     };
   }
 
-  /** Why a connection whose handshake is over is refused; undefined: it is not. */
+  /** Returns why a connection whose handshake is over is refused; undefined: it is not. */
   refusal(socket: Socket<unknown>, failure: Error | undefined): string | undefined {
     const why = this.#whyNot(socket, failure);
     if (why !== undefined) this.failures++;
@@ -113,7 +116,7 @@ function readCertificate(pem: string, what: string): X509Certificate {
   }
 }
 
-/** What the other side has proved; undefined: nothing. */
+/** Returns the certificate that the other side has proved; undefined: it has none. */
 export function certificateOf(socket: Socket<unknown>): Certificate | undefined {
   if (!socket.authorized) return undefined;
   const shown = socket.getPeerCertificate() as unknown as {

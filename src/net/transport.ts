@@ -2,7 +2,7 @@
 
 import { crash, orCrash } from "../base/assert.ts";
 
-/** What a verified certificate says of its owner. */
+/** The names in a verified certificate. */
 export interface Certificate {
   /** Subject's common name; undefined: it has none. */
   readonly commonName: string | undefined;
@@ -15,7 +15,7 @@ export interface Transport {
   readonly remote: string;
   /** The IP address of the other side; "": it has none. */
   readonly address: string;
-  /** Who the other side is, where it has proved that with a certificate. */
+  /** The other side's certificate, where it has proved that it is its owner. */
   readonly certificate: Certificate | undefined;
   /** Hands bytes to the kernel and returns how many it took; the rest must be given again after `drained`. */
   write(bytes: Uint8Array, start: number, end: number): number;
@@ -28,7 +28,9 @@ export interface Transport {
   abort(): void;
 }
 
-/** What a listener or dialer tells the owner of its connections. `Owner` is whatever `opened` returned. */
+/**
+ * The events by which a listener or dialer tells the owner of its connections. `Owner` is whatever `opened` returned.
+ */
 export interface TransportEvents<Owner> {
   opened(transport: Transport): Owner;
   received(owner: Owner, bytes: Uint8Array): void;
@@ -37,8 +39,8 @@ export interface TransportEvents<Owner> {
 }
 
 /**
- * The same events, with whose exceptions no socket has anything to do. Bun gives what a handler throws to the socket's own
- * `error`, as if the network had failed; an error of ours ends the process instead.
+ * Returns the same events, but an exception in them ends the process. Bun gives what a handler throws to the socket's
+ * own `error`, as if the network had failed.
  */
 export function loudly<Owner>(events: TransportEvents<Owner>): TransportEvents<Owner> {
   return {

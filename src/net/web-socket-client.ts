@@ -43,7 +43,7 @@ class WebSocketTransport<Owner> implements Transport {
     return end - start;
   }
 
-  /** What comes cannot be held back. */
+  /** Does nothing: browsers give no way to hold back what comes. */
   pause(): void {}
 
   resume(): void {}

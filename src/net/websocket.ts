@@ -37,7 +37,7 @@ const scratch = new Uint8Array(webSocketFrameBytes + 4);
 
 export class WebSocketEnd<Owner> extends Over {
   readonly owner: Owner;
-  /** What the peer did wrong. */
+  /** The peer's fault, in words. */
   error: string | undefined;
   readonly #events: TransportEvents<Owner>;
   readonly #options: WebSocketOptions;
@@ -47,7 +47,7 @@ export class WebSocketEnd<Owner> extends Over {
   readonly #parser = new FrameParser();
   /** Bytes of the frame that is being written which its writer has not handed over yet. */
   #frameLeft = 0;
-  /** What must go before anything else: the rest of a head, pongs between frames, an answer to the upgrade. */
+  /** Bytes that must go before anything else: the rest of a head, pongs between frames, an answer to the upgrade. */
   #ahead: Uint8Array = noBytes;
   /** Control frames that wait for the end of the frame. */
   #afterFrame: Uint8Array[] = [];

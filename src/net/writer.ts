@@ -19,7 +19,7 @@ const loanBytesMin = 1024;
 const lendBytesMin = 64 * 1024;
 /** So much of it is handed to the kernel at once, at most. */
 const writeBytesMax = 1024 * 1024;
-/** ... and in one turn. */
+/** Bytes of it that are handed to the kernel in one turn, at most. */
 const turnBytesMax = 4 * 1024 * 1024;
 
 interface Segment {
@@ -49,7 +49,7 @@ export class Writer {
   /** The kernel's buffer is full: wait for `drained`. */
   #blocked = false;
   #closed = false;
-  /** What the turn has been told of `unsent`. */
+  /** The part of `unsent` that the turn has been told of. */
   #counted = 0;
 
   constructor(transport: Transport, turn: Turn) {
@@ -65,7 +65,7 @@ export class Writer {
     return this.#queuedBytes + this.#length - this.#sent + (this.#loanEnd - this.#loanStart);
   }
 
-  /** ... without those that lie elsewhere, and may be a single large message. */
+  /** Unsent bytes in this writer's own buffers, without those that are lent, which may be a single large message. */
   get buffered(): number {
     return this.unsent - this.#lentBytes;
   }
@@ -246,10 +246,10 @@ export class Turn {
   readonly #schedule: (flush: () => void) => void;
   #writers: Writer[] = [];
   #begun = false;
-  /** What all writers' kernels have not taken, about, and how much of it is too much. */
+  /** Bytes that all writers' kernels have not taken, about. */
   #unsent = 0;
   readonly #unsentBytesMax: number;
-  /** What one subscriber's unsent output may come to at QoS 0: less when all together have too much. */
+  /** Unsent output that one subscriber may have at QoS 0: less when all together have too much. */
   outputBytesMax = outputBytesMax;
   /** Bytes that all its writers have written, ever. */
   bytesWritten = 0;

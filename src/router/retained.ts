@@ -14,7 +14,7 @@ export interface RetainedMessage {
 export class RetainedMessages {
   readonly #root: Level = { children: new Map(), entry: undefined };
   #size = 0;
-  /** Those below `$`: the broker's own. */
+  /** Messages below `$`: the broker's own. */
   #ownSize = 0;
   #bytes = 0;
 

@@ -18,7 +18,7 @@ export interface Target<Subscriber> {
   readonly qos: QoS;
   readonly retainAsPublished: boolean;
   readonly subscriptionIds: readonly number[];
-  /** What holds if the receiver is the publisher (No Local); undefined: it gets nothing. */
+  /** The target if the receiver is the publisher (No Local); undefined: it gets nothing. */
   readonly own: Target<Subscriber> | undefined;
   /** The shared subscription this is a choice of. */
   readonly group: SharedGroup<unknown> | undefined;
@@ -39,11 +39,11 @@ export class Route<Here, There extends Elsewhere> {
   groups: readonly SharedGroup<Here | There>[] = [];
   /** A client of this broker has published on it since `takePublished`. */
   wasPublished = false;
-  /** What is published on it lies in a mail drop, and reaches its receivers from there. */
+  /** True if messages on the topic lie in a mail drop, and reach their receivers from there. */
   isMailDrop = false;
   /** Room for what the fan-out knows about all targets; it goes stale with the generation. */
   note = 0;
-  /** The same; undefined after a change. */
+  /** Room for another note of the fan-out; undefined after a change. */
   bundles: boolean | undefined;
   /** Room for where messages without a promise go, besides `targets`; undefined after a change. */
   links: readonly unknown[] | undefined;
@@ -180,7 +180,7 @@ export class Router<Here extends object, There extends Elsewhere> {
     }
   }
 
-  /** What has been published on is still to be told of. */
+  /** False for routes whose publishing is still to be told of, or that are fresh. */
   #mayForget(first: Route<Here, There>): boolean {
     for (let route: Route<Here, There> | undefined = first; route !== undefined; route = route.next)
       if (route.wasPublished || this.isFresh(route)) return false;

@@ -86,13 +86,13 @@ export function errorCode(number: number): ZooKeeperErrorCode {
 
 export const readOnly = "it is in read-only mode: it has lost contact with the other servers";
 
-/** What it means, in words, that a server answers a handshake with this number. */
+/** Describes the number with which a server answers a handshake. */
 export function whyRefused(number: number): string {
   const code = errorCode(number);
   return code === "NotReadOnly" ? readOnly : `it refuses the session: ${code}`;
 }
 
-/** What a request to ZooKeeper failed with. */
+/** The error that a request to ZooKeeper fails with. */
 export class ZooKeeperError extends Error {
   override readonly name = "ZooKeeperError";
   readonly code: ZooKeeperErrorCode;

@@ -15,7 +15,7 @@ import { ZooKeeperError } from "./codes.ts";
 import type { ReadResponse, WriteRequest } from "./records.ts";
 import type { ZooKeeper } from "./zookeeper.ts";
 
-/** What has become of an attempt. unknown: the answer was lost, or ZooKeeper would not answer; to be asked again. */
+/** The outcome of an attempt. unknown: the answer was lost, or ZooKeeper would not answer; to be asked again. */
 export type Verdict =
   | { readonly kind: "committed"; readonly zxid: number }
   /** It has not happened and never will. */
@@ -64,7 +64,7 @@ export class CommitCount {
     this.#version = (await zookeeper.set(this.path, this.#stamp())).version;
   }
 
-  /** What is committed with a group. */
+  /** The write that is committed with a group. */
   next(): WriteRequest {
     return { kind: "setData", path: this.path, data: this.#stamp(), version: this.#version };
   }
@@ -90,7 +90,7 @@ export class CommitCount {
     });
   }
 
-  /** Whose the version is that was not expected. */
+  /** Finds out who has written the version that was not expected. */
   look(asked: Asked, done: (verdict: Verdict) => void): void {
     let owner: bigint | undefined;
     let failed: ZooKeeperError | undefined;
@@ -123,7 +123,10 @@ export class CommitCount {
     return this.#adopt(stat.version, inDoubt || owner === undefined);
   }
 
-  /** Whoever has written there is no broker. What was in doubt has not happened if he has written once: it was his version. */
+  /**
+   * Takes over a version that no broker has written. An attempt in doubt has not happened if the stranger wrote once:
+   * it was his version.
+   */
   #adopt(version: number, isOnce: boolean): Verdict {
     const expected = this.#version;
     this.#version = version;

@@ -1,11 +1,12 @@
 /**
- * What ZooKeeper would refuse of a group: it names only the first operation that fails in a `multi`, so a group with hundreds of
- * them would have to be tried hundreds of times, with everything else waiting behind it (seen: brokers that remove the same
- * five hundred messages, and a mailbox that was not read for twelve seconds). Instead the nodes are looked at, and all of it
- * is repaired at once. What changes between the look and the commit is refused as ever.
+ * Foresees what ZooKeeper would refuse of a group: it names only the first operation that fails in a `multi`, so a
+ * group with hundreds of them would have to be tried hundreds of times, with everything else waiting behind it (seen:
+ * brokers that remove the same five hundred messages, and a mailbox that was not read for twelve seconds). Instead the
+ * nodes are looked at, and all of it is repaired at once. What changes between the look and the commit is refused as
+ * ever.
  *
- * Invariant: nothing is repaired for what an earlier submission of the group would do, for that may be refused itself: where
- * this would be needed the group ends, and the rest of it is looked at when the first part is committed.
+ * Invariant: nothing is repaired for what an earlier submission of the group would do, for that may be refused itself:
+ * where this would be needed the group ends, and the rest of it is looked at when the first part is committed.
  */
 import {
   CoordinatorError,
@@ -67,7 +68,7 @@ class Overlay {
 
 const newNode: Found = { version: 0, childCount: 0 };
 
-/** What can be tried together now, and what after that. */
+/** The submissions that can be tried together now, and those for after that. */
 export interface Parts {
   readonly now: readonly Write[];
   readonly later: readonly Write[];
@@ -102,7 +103,7 @@ interface Refusal {
   readonly nodes: readonly string[];
 }
 
-/** Why a submission would be refused; undefined if it would not, or that is not known. */
+/** Returns why a submission would be refused; undefined if it would not, or that is not known. */
 function judge({ operations }: Write, before: Overlay): Refusal | undefined {
   const own = new Overlay(before);
   for (let index = 0; index < operations.length; index++) {

@@ -14,7 +14,7 @@ export interface Write {
   readonly repair: Repair | undefined;
 }
 
-/** Which operation of which submission a request is. */
+/** The submission, and the operation in it, that a request stands for. */
 interface Place {
   readonly write: number;
   readonly index: number;
@@ -52,7 +52,7 @@ export class Group {
     return this.#places[request]!;
   }
 
-  /** What each operation of each submission has left behind. */
+  /** Returns the results of each operation of each submission. */
   resultsOf(responses: readonly WriteResponse[]): WriteResult[][] {
     let at = 0;
     return this.writes.map(({ operations }, write) => {

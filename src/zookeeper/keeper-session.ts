@@ -26,7 +26,7 @@ import { Watches } from "./watches.ts";
 /** SUSPENDED: no contact, perhaps for a moment. LOST: the session is over, its ephemeral nodes are gone. */
 export type KeeperState = "CONNECTED" | "SUSPENDED" | "LOST";
 
-/** What the session wants done; its driver answers with `dialled` or `closed`, and with `received`. */
+/** The orders of a keeper session to its driver, which answers with `dialled` or `closed`, and with `received`. */
 export interface KeeperOutbox {
   dial(server: Server): void;
   send(packet: Uint8Array): void;
@@ -348,7 +348,9 @@ export class KeeperSession {
     if (code === "SessionMoved") this.#drop("the session has moved to another connection");
   }
 
-  /** What was missed without contact is told first: until then nobody must believe that it was seen. */
+  /**
+   * Notes a zxid as seen. Events that were missed without contact are told first: until then it must not count as seen.
+   */
   #see(zxid: number, sentAt: number): void {
     if (this.#setWatchesOpen > 0) this.#untoldZxid = Math.max(this.#untoldZxid, zxid);
     else if (zxid > this.#seenZxid) this.#seenZxid = zxid;

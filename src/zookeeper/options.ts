@@ -1,4 +1,4 @@
-/** What the ZooKeeper client is given: how long, how much, with which credentials, and through which doors. */
+/** The ZooKeeper client's options: how long, how much, with which credentials, and through which doors. */
 import { setAlarm } from "../base/alarm.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";

@@ -28,7 +28,7 @@ export interface Acl {
   readonly id: string;
 }
 
-/** Who has created it, by the credentials of his connection, and nobody else. */
+/** Grants everything to the creator, by the credentials of his connection, and nothing to others. */
 export const creatorAcl: readonly Acl[] = [{ perms: 31, scheme: "auth", id: "" }];
 export const openAcl: readonly Acl[] = [{ perms: 31, scheme: "world", id: "anyone" }];
 

@@ -1,4 +1,4 @@
-/** What is asked of the coordinator on ZooKeeper and waits for its turn. */
+/** Submissions to the coordinator on ZooKeeper, which wait for their turn. */
 import type {
   CoordinatorError,
   ReadDone,

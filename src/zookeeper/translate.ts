@@ -17,7 +17,7 @@ const modes = {
 } as const;
 
 /**
- * What a ZooKeeper error means to whoever only knows the port. unknown: the answer is lost, what was asked may have happened.
+ * The meaning of a ZooKeeper error to users of the port. unknown: the answer is lost, what was asked may have happened.
  * trouble: ZooKeeper says it of itself or of us, not of the tree: what was asked is asked again, until it is answered.
  */
 const codes: Record<ZooKeeperErrorCode, CoordinatorErrorCode | "unknown" | "trouble"> = {
@@ -78,7 +78,7 @@ export function toReadRequest({ kind, path }: ReadOperation): ReadRequest {
   return { kind: kind === "get" ? "getData" : "getChildren", path };
 }
 
-/** What each operation has left behind. */
+/** Returns the result of each operation. */
 export function toWriteResults(
   operations: readonly WriteOperation[],
   responses: readonly WriteResponse[],

@@ -1,5 +1,5 @@
 /**
- * Who watches what. One-shot watches go with their first event; persistent and persistent recursive ones
+ * The watches of a keeper session. One-shot watches go with their first event; persistent and persistent recursive ones
  * (ZooKeeper 3.6) stay until they are removed, also over reconnects.
  */
 import { EventType } from "./codes.ts";
@@ -64,7 +64,7 @@ export class Watches {
     return this.#kinds[kind].has(path);
   }
 
-  /** What the server says has happened. Unknown types (a watch was removed) are nobody's business. */
+  /** Tells the watchers of an event of the server. Unknown types (a watch was removed) are nobody's business. */
   fire({ type: number, path }: WatcherEvent): void {
     const type = eventTypes[number];
     if (type === undefined) return;

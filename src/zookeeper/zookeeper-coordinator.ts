@@ -63,7 +63,7 @@ export class ZooKeeperCoordinator implements Coordinator {
   #group: Group | undefined;
   /** Reads whose answers are awaited. */
   #reading: (Read | Sync)[] = [];
-  /** What is not tried before what stands before it is committed. */
+  /** The first submission that is not tried before those in front of it are committed. */
   #groupEnd: Write | undefined;
   /** How often one after the other was refused. */
   #refusals = 0;
@@ -71,7 +71,10 @@ export class ZooKeeperCoordinator implements Coordinator {
   #groupBytesMax = keeperGroupBytesMax;
   /** The attempt whose outcome must be found out, as soon as there is contact. */
   #doubt: Asked | undefined;
-  /** What ZooKeeper has refused, for a reason of its own, is asked again then, in the clock's ms; undefined: nothing. */
+  /**
+   * The time at which requests that ZooKeeper has refused for a reason of its own are sent again, in the clock's ms;
+   * undefined: there are none.
+   */
   #retryAt: number | undefined;
   readonly #alarm: Alarm;
   #scheduled = false;
@@ -314,7 +317,7 @@ export class ZooKeeperCoordinator implements Coordinator {
     this.#tell("SUSPENDED", `ZooKeeper refuses what it is asked: ${error.message}`);
   }
 
-  /** What was refused is asked again, or done: true if there was something. */
+  /** True if there was something refused, which is to be asked again or is done. */
   #hasRetried(): boolean {
     if (this.#retryAt === undefined) return false;
     this.#retryAt = undefined;
