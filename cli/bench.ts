@@ -94,7 +94,7 @@ Examples:
   );
 }
 
-/** For processes that a load starts. */
+/** The hidden subcommand of the processes that a load starts. */
 export function benchWorkerCommand(): Command {
   return new Command(workerCommand).action(serveCrew);
 }
@@ -267,7 +267,7 @@ async function versionOf(plan: Plan, where: ConnectionOptions & Place): Promise<
   }
 }
 
-/** From the first connection to the report. */
+/** A load, from the first connection to the report. */
 class Load {
   readonly #name: string;
   readonly #plan: Plan;
@@ -334,7 +334,7 @@ class Load {
     }
   }
 
-  /** Until something is so, or it is interrupted; with a line each second. */
+  /** Waits until something is so, or it is interrupted; with a line each second. */
   async #watch(isOver: (isDone: boolean) => boolean): Promise<void> {
     for (;;) {
       const standings = await this.#all((crew) => crew.standing());

@@ -68,7 +68,7 @@ function explain(error: unknown): number {
   return error.code === "EUSAGE" ? usageExitCode : 1;
 }
 
-/** Of pub and sub, what stands in a file of the user's goes before the command line. */
+/** Puts the flags of a file of the user's before those of the command line, for pub and sub. */
 function withOwnArguments([runtime = "", script = "", command, ...words]: readonly string[]): string[] {
   if (command === undefined) return [runtime, script];
   const own = command === "pub" || command === "sub" ? ownArguments(command, process.env) : [];

@@ -138,7 +138,7 @@ async function whatCounts(zookeeper: ZooKeeper, root: string): Promise<string[]>
   return found;
 }
 
-/** From which epoch on what each live broker has written counts. */
+/** The epoch of each live broker, from which on what it has written counts. */
 async function liveSince(zookeeper: ZooKeeper): Promise<Map<string, number>> {
   const since = new Map<string, number>();
   const names = (await zookeeper.children(brokersPath)).children;

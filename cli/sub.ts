@@ -233,7 +233,7 @@ class Subscriber {
     ]);
   }
 
-  /** After what has come is acknowledged. */
+  /** Ends when all messages that have come are acknowledged. */
   #end(): void {
     this.#isEnding = true;
     setImmediate(() => this.#ended.resolve());

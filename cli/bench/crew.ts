@@ -170,7 +170,7 @@ export class OtherCrew implements Crew {
   }
 }
 
-/** For processes that a load starts; nobody else calls it. */
+/** The name of the subcommand for processes that a load starts; nobody else calls it. */
 export const workerCommand = "bench-worker";
 
 /** The other end of `OtherCrew`. Answers leave in the order of what was asked. */

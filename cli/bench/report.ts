@@ -63,7 +63,7 @@ export function expectedOf(plan: Plan, outcomes: readonly Outcome[]): number | u
   );
 }
 
-/** Also what others have sent. */
+/** Counts all messages received, also those that others have sent. */
 function receivedOf({ received, foreign }: Counts): number {
   return received + foreign;
 }

@@ -32,7 +32,7 @@ export interface ConnectionFlags extends KeeperFiles, PlaceFlags {
   readonly willRetain?: boolean;
 }
 
-/** Of `addPlaceOptions`. */
+/** The flags of `addPlaceOptions`. */
 export interface PlaceFlags {
   readonly host?: string;
   readonly port?: number;
@@ -54,7 +54,7 @@ export interface PlaceFlags {
 /** As mosquitto_sub ends when `-W` has run out. */
 export const timeoutExitCode = 27;
 
-/** Of mosquitto's clients, and not here. */
+/** Flags of mosquitto's clients that are not here, and what to do instead. */
 const missing: Record<string, string> = {
   "--psk <KEY>": "TLS with a shared key is not to be had here; give --cafile",
   "--psk-identity <NAME>": "TLS with a shared key is not to be had here; give --cafile",
@@ -133,11 +133,11 @@ export function addConnectionOptions(command: Command): Command {
 export interface Connection {
   /** Where to try, in this order; asked again when a connection is lost. Rejects with `OperatingError`. */
   readonly places: () => Promise<readonly Place[]>;
-  /** There may be more than one broker. */
+  /** True if there may be more than one broker. */
   readonly hasOthers: boolean;
   readonly options: ConnectionOptions;
   readonly properties: GivenProperties;
-  /** Of `-L`. */
+  /** The topic of `-L`. */
   readonly topic: string | undefined;
 }
 

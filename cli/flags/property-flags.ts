@@ -35,7 +35,7 @@ const rules: Record<string, Rule> = {
   "user-property": { kind: "pair", commands: propertyCommands },
 };
 
-/** By packet, under the names that mqtt-packet uses. */
+/** Properties by packet, under the names that mqtt-packet uses. */
 export type GivenProperties = Partial<Record<Command, Record<string, unknown>>>;
 
 /** Reads the words behind all `-D`, one after the other. Throws `OperatingError` that says what is wrong with which. */

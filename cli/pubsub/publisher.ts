@@ -31,7 +31,7 @@ export class Publishing {
   /** Undefined: there is none now. */
   #client: MqttConnection | undefined;
   #failure: OperatingError | undefined;
-  /** Something has changed that somebody may wait for. */
+  /** Called when something has changed that somebody may wait for. */
   #changed: () => void = () => {};
 
   constructor(connection: Connection, options: PublishingOptions) {

@@ -13,7 +13,7 @@ export class Request {
   readonly #correlation = Buffer.from(systemRandom.hex(8));
   readonly #answer = Promise.withResolvers<Message>();
 
-  /** For the client's `onMessage`. */
+  /** Takes the messages of the client's `onMessage`. */
   readonly hear = (message: Message): void => {
     const { correlationData } = message.properties ?? {};
     if (correlationData !== undefined && this.#correlation.equals(correlationData)) this.#answer.resolve(message);
@@ -40,7 +40,7 @@ export class Request {
   }
 }
 
-/** Has a command of the shell answer what is asked: the payload on its standard input, the topic in MQTT_TOPIC. */
+/** Lets a command of the shell answer a request: the payload on its standard input, the topic in MQTT_TOPIC. */
 export async function respond(client: MqttConnection, command: string, message: Message): Promise<void> {
   const { responseTopic, correlationData } = message.properties ?? {};
   if (responseTopic === undefined) return;

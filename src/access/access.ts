@@ -21,7 +21,7 @@ export interface Identity {
   readonly username: string | undefined;
   /** Undefined: the ACL file says what he may do. */
   readonly topics: Topics | undefined;
-  /** Until then, in ms since 1970. */
+  /** The time until which this holds, in ms since 1970. */
   readonly expiresAt: number;
   /** He stands in the password file: when he does not any more, he must go. */
   readonly isFromFile: boolean;
@@ -63,7 +63,7 @@ export class Access {
   #acl: Acl | undefined;
   #tokens: Tokens | undefined;
   #pending = 0;
-  /** For what must not be guessed from outside, while this process lives. */
+  /** The key for hashes that must not be guessed from outside, while this process lives. */
   readonly #secret = randomBytes(32);
   /** Names, hashes and passwords that were found to fit, themselves hashed with the secret. */
   #fitting = new Set<string>();

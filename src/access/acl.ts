@@ -27,10 +27,10 @@ const accesses: Record<string, Pick<Rule, "read" | "write">> = {
 };
 
 export class Acl {
-  /** By user name; "" cannot be one: clients without. */
+  /** Rules by user name; "", which cannot be a name, stands for clients without one. */
   readonly #users = new Map<string, Rule[]>();
   readonly #patterns: readonly Rule[];
-  /** Of all clients of a user, unless a pattern looks at the client id. */
+  /** Permissions that all clients of a user share, unless a pattern looks at the client id. */
   readonly #shared = new Map<string | undefined, Permissions>();
   readonly #looksAtClient: boolean;
 

@@ -47,7 +47,7 @@ export function hashPassword(password: string): Promise<string> {
   return Bun.password.hash(password, argon2);
 }
 
-/** For clients that prove their password without sending it; it serves for the others as well. */
+/** Hashes a password for clients that prove it without sending it (SCRAM); the hash serves for others as well. */
 export async function hashForScram(
   password: string,
   { iterations, salt } = { iterations: scramIterations, salt: randomBytes(16) },

@@ -16,7 +16,7 @@ export interface Rule {
 const bits = { write: { known: 1, yes: 2 }, read: { known: 4, yes: 8 } } as const;
 
 export class Permissions {
-  /** In the order in which they are asked: the first that matches decides. */
+  /** The rules in the order in which they are asked: the first that matches decides. */
   readonly #rules: readonly Rule[];
   readonly #known = new Map<string, number>();
 

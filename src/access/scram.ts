@@ -13,7 +13,7 @@ export type ScramStep =
 /** One exchange: `first`, then `final`. */
 export class ScramExchange {
   readonly #users: Users;
-  /** For salts of users that are not there: always the same, and unguessable. */
+  /** The key for salts of users that are not there: always the same, and unguessable. */
   readonly #secret: Uint8Array;
   readonly #nonce: string;
   #username = "";

@@ -66,7 +66,9 @@ export function looksLikeToken(text: string): boolean {
   }
 }
 
-/** In a set each key says itself for what it may be used; what no key is for is not taken. */
+/**
+ * The algorithms that a token may use. In a key set each key says so itself; a token that no key is for is not taken.
+ */
 function algorithmsFor(token: string): string[] {
   const { alg } = decodeProtectedHeader(token);
   return alg !== undefined && [...symmetric, ...asymmetric].includes(alg) ? [alg] : [];

@@ -21,7 +21,7 @@ export interface StoredMessage {
   readonly path: string;
   readonly branch: string;
   readonly credits: number;
-  /** Of its znode's data. */
+  /** Bytes of its znode's data. */
   readonly bytes: number;
   /** Milliseconds since 1970; 0: never. */
   readonly expiresAt: number;

@@ -20,7 +20,7 @@ export interface Walked {
   readonly reader: RecordReader;
 }
 
-/** Is told of every stored message; and of how many recipients have it, if it has several. */
+/** Called with every stored message; and with the number of recipients that have it, if it has several. */
 export interface MessageVisitor {
   message?(path: string, head: MessageHead, node: MirrorNode): void;
   counted?(path: string, head: MessageHead, times: number): void;

@@ -7,13 +7,13 @@ import { decodeUtf8, encodeUtf8 } from "../base/bytes.ts";
 import { bankCapitalCreditsMax } from "../base/limits.ts";
 import { milli } from "./price.ts";
 
-/** In milli-credits, as JSON. */
+/** The vault's znode: milli-credits, as JSON. */
 export interface VaultRecord {
   readonly capital: number;
   readonly vault: number;
 }
 
-/** In milli-credits, as JSON. */
+/** A branch's znode: milli-credits, as JSON. */
 export interface GrantRecord {
   readonly grant: number;
   /** How many publishes the broker has refused since it was started because the bank could not pay. */

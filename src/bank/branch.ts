@@ -24,7 +24,7 @@ export class Reservation {
     return credits - paid;
   }
 
-  /** Nothing more will be stored: what is left is free. */
+  /** Frees what is left: nothing more will be stored. */
   close(): void {
     this.#branch.release(this.#left);
     this.#left = 0;

@@ -2,7 +2,7 @@
 import type { Clock } from "./clock.ts";
 
 export interface Sleeper {
-  /** In the clock's milliseconds; Infinity: none. */
+  /** The time of the next tick, in the clock's milliseconds; Infinity: none. */
   nextDeadline(): number;
   tick(): void;
 }

@@ -25,7 +25,7 @@ export function orCrash(run: () => void): void {
   }
 }
 
-/** For the `default` of a switch over a closed union: the compiler proves that it is never reached. */
+/** Fails in the `default` of a switch over a closed union: the compiler proves that it is never reached. */
 export function unreachable(value: never): never {
   throw new Error(`assertion failed: unexpected ${JSON.stringify(value)}`);
 }

@@ -12,8 +12,8 @@ export const systemClock: Clock = {
 };
 
 /**
- * For measuring between processes of one machine: the time of day to the microsecond. It does not follow corrections of the system's
- * clock while the process runs.
+ * A clock for measuring between processes of one machine: the time of day to the microsecond. It does not follow
+ * corrections of the system's clock while the process runs.
  */
 export const fineClock: Clock = {
   now: () => performance.now(),

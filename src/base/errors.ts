@@ -35,7 +35,10 @@ export function isBadFormat(error: unknown): error is OperatingError {
   return error instanceof OperatingError && error.code === "EFORMAT";
 }
 
-/** For a promise whose failure is of no interest as long as it is the world's: an error of our own ends the process. */
+/**
+ * Handles a promise's failure that is of no interest as long as it is the world's: an error of our own ends the
+ * process.
+ */
 export function ignoreTheWorld(error: unknown): void {
   if (!(error instanceof OperatingError)) crash(error);
 }

@@ -8,7 +8,7 @@ export const fanoutEnds: readonly number[] = [0, 1, 2, 5, 10, 25, 50, 100, 1000,
 export class Histogram {
   /** Upper ends of the buckets; what is larger is counted too. */
   readonly ends: readonly number[];
-  /** Of each bucket alone, not of those below it. */
+  /** Counts of each bucket alone, not of those below it. */
   readonly counts: number[];
   sum = 0;
   count = 0;

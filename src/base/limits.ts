@@ -331,7 +331,7 @@ export const regroupBytesMax = 16 * 1024 * 1024;
 export const movingMessagesMax = 10_000;
 /** Sessions read at once while those without a keeper are looked for. */
 export const adoptionPageMax = 170;
-/** After a broker has gone, another one adopts its sessions well within this time. */
+/** The time in which another broker adopts a broker's sessions after it has gone. */
 export const orphansMs = 60_000;
 /** A broker that has gone may come back under its name within this time; then it adopts its sessions itself. */
 export const adoptAfterMs = 200;

@@ -42,7 +42,10 @@ export class Timers {
     if (sooner) this.onSooner();
   }
 
-  /** For good. Its entry goes when its time comes, or when most of the heap is such entries; what it would have touched can go before. */
+  /**
+   * Cancels a timer for good. Its entry goes when its time comes, or when most of the heap is such entries; what it
+   * would have touched can go before.
+   */
   cancel(timer: Timer): void {
     timer.dueAt = Infinity;
     timer.fire = nothing;

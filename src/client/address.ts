@@ -8,7 +8,7 @@ export interface Address {
   readonly scheme: Scheme;
   readonly host: string;
   readonly port: number;
-  /** Of a WebSocket. */
+  /** The path of a WebSocket. */
   readonly path: string;
 }
 
@@ -64,7 +64,7 @@ export function parseReference(reference: string, like: Address): Address[] {
   });
 }
 
-/** For people. */
+/** The address as people read it. */
 export function nameOf({ scheme, host, port }: Address): string {
   return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }

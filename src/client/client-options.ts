@@ -22,7 +22,7 @@ export interface ClientOptions {
   readonly password?: Payload | (() => Payload | Promise<Payload>);
   /** 5 unless set, or 4 where the broker does not speak it: MQTT 3.1.1 has no reasons, no properties and no expiry. */
   readonly version?: 4 | 5;
-  /** For `mqtts://`, in Node and Bun; browsers trust whom they trust. */
+  /** Options for `mqtts://`, in Node and Bun; browsers trust whom they trust. */
   readonly tls?: TlsOptions;
   /** Published by the broker when the connection is lost and not left by `end()`. */
   readonly will?: Will;

@@ -14,7 +14,7 @@ export interface Unacknowledged {
 export type OnSettled = (unacknowledged: Unacknowledged, reason: number, text: string | undefined) => void;
 
 export class ClientSession {
-  /** In the order of their first sending. */
+  /** Publishes under way, by packet id, in the order of their first sending. */
   readonly outgoing = new Map<number, Unacknowledged>();
   /** QoS 2 messages received and not released. */
   readonly incoming = new Set<number>();

@@ -38,7 +38,7 @@ export interface ConnectionOptions<Connection = unknown> {
   readonly password?: string | Uint8Array;
   /** Seconds for which the session outlives the connection (MQTT 5). */
   readonly sessionExpiryInterval?: number;
-  /** Of CONNECT, besides the session's expiry (MQTT 5). */
+  /** Properties of CONNECT, besides the session's expiry (MQTT 5). */
   readonly properties?: ConnectProperties;
   readonly will?: {
     readonly topic: string;

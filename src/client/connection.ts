@@ -60,10 +60,13 @@ export class MqttConnection {
   #transport: Transport | undefined;
   #writer: Writer | undefined;
   #settleReady: Waiting<void> | undefined;
-  /** Of our own PINGREQs none is remembered: an answer to one of them comes first, if there is one under way. */
+  /**
+   * Pings that wait for their answers. Our own PINGREQs are not among them: an answer to one of them comes first, if
+   * there is one under way.
+   */
   #pings: (Waiting<void> | undefined)[] = [];
   #ping: ReturnType<typeof setInterval> | undefined;
-  /** Something has come since the last ping. */
+  /** True if something has come since the last ping. */
   #heard = true;
   #isPaused = false;
   #why: string | undefined;
@@ -84,7 +87,7 @@ export class MqttConnection {
     return this.#why;
   }
 
-  /** For people: who is at the other end. */
+  /** The other end, as people read it. */
   get remote(): string {
     return this.#transport?.remote ?? "nobody";
   }
@@ -94,7 +97,7 @@ export class MqttConnection {
     return this.#writer?.unsent ?? 0;
   }
 
-  /** For acks that somebody else owes. */
+  /** The way out for acks that somebody else owes. */
   get sink(): Sink {
     return this.#writer!;
   }
@@ -129,7 +132,7 @@ export class MqttConnection {
     writePublish(this.#writer!, publish, envelope, publish.expiresAt === Infinity ? 0 : systemClock.wall());
   }
 
-  /** Nothing is read until `resume`: the broker feels it. */
+  /** Stops reading until `resume`: the broker feels it. */
   pause(): void {
     this.#isPaused = true;
     this.#transport?.pause();

@@ -28,7 +28,7 @@ export class Inbox {
   readonly #topics = new TopicTexts();
   /** QoS 2 messages that the broker may send again. */
   readonly #unreleased = new Map<number, Receipt>();
-  /** Of a session from before this process: what nobody has asked for yet waits, unacknowledged. */
+  /** Messages of a session from before this process that nobody has asked for yet: they wait, unacknowledged. */
   #unclaimed: Arrival[] = [];
   /** Filters that the broker's session has and nobody listens to any more. */
   readonly #unwanted = new Set<string>();
@@ -159,7 +159,7 @@ export class Inbox {
     return interests;
   }
 
-  /** Nobody listens: it may be what has waited for a client that has just begun again, and is about to ask for it. */
+  /** Keeps a message that nobody listens for: the client may have just begun again, and be about to ask for it. */
   #keep(arrival: Arrival): void {
     const receipt = arrival.receipt!;
     if (!this.#connection!.sessionPresent) return receipt.settle();

@@ -17,7 +17,7 @@ export class Interest {
   newest: Listener | undefined;
   /** The broker's session has it. */
   isGranted = false;
-  /** This one in a list, so that none is made for each message. */
+  /** A list of this one alone, so that none is made for each message. */
   readonly alone: readonly Interest[] = [this];
 
   constructor(id: number, filter: Filter) {

@@ -16,7 +16,7 @@ import { type AnyParams, paramsOf, type TopicPattern } from "./topic-pattern.ts"
 export class Receipt {
   readonly packetId: number;
   readonly qos: QoS;
-  /** Of those who have the message, how many are not done. */
+  /** Number of those who have the message and are not done with it. */
   left = 0;
   #connection: MqttConnection;
 
@@ -39,7 +39,10 @@ export class Receipt {
     writeAck(this.#connection.sink, type, this.packetId, Reason.success);
   }
 
-  /** It has come again over another connection; if everybody is done with it, it is acknowledged there. */
+  /**
+   * Notes that the message has come again over another connection; if everybody is done with it, it is acknowledged
+   * there.
+   */
   moveTo(connection: MqttConnection): void {
     this.#connection = connection;
     if (this.left <= 0) this.settle();
@@ -92,7 +95,7 @@ export class Message<Params = AnyParams, Data = undefined> {
     return this.#arrival.qos;
   }
 
-  /** It was stored on its topic before this subscription began. */
+  /** True if the message was stored on its topic before this subscription began. */
   get retain(): boolean {
     return this.#arrival.retain;
   }

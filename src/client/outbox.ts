@@ -24,7 +24,7 @@ class Pending implements Unacknowledged {
   readonly publish: Publish;
   released = false;
   reason: number = Reason.success;
-  /** Nobody waits for it any more: if it has not been sent, it is not. */
+  /** True if nobody waits for it any more: if it has not been sent, it is not. */
   isAborted = false;
   readonly #resolve: (published: Published) => void;
   readonly #reject: (error: unknown) => void;
@@ -146,7 +146,7 @@ export class Outbox {
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
-  /** Nothing goes out any more; what is pending rejects with `error`. */
+  /** Ends: nothing goes out any more, and what is pending rejects with `error`. */
   close(error: ClientClosed): void {
     this.#why = error;
     this.#connection = undefined;

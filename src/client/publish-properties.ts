@@ -3,7 +3,7 @@ import { noBytes } from "../base/bytes.ts";
 import { encodeSection } from "../mqtt/publish-section.ts";
 import type { PublishProperties } from "./connection-options.ts";
 
-/** Their bytes, without expiry, which is told anew whenever the message is sent. */
+/** Encodes the properties, without expiry, which is told anew whenever the message is sent. */
 export function sectionOf(properties: PublishProperties | undefined): Uint8Array {
   if (properties === undefined) return noBytes;
   const { contentType, responseTopic, correlationData, userProperties, payloadFormatIndicator } = properties;

@@ -24,7 +24,7 @@ export type Dialer = (address: Address, events: TransportEvents<MqttConnection>)
 export interface LifelineOptions {
   readonly addresses: readonly Address[];
   readonly dialer: Dialer;
-  /** Of one connection; asked before each, since passwords may be tokens that expire. */
+  /** The options of one connection; asked before each, since passwords may be tokens that expire. */
   readonly connection: () => Promise<ConnectionOptions>;
   readonly connectTimeoutMs: number;
   /** Undefined: a connection that is lost is the end. */
@@ -85,7 +85,7 @@ export class Reconnector {
     }
   }
 
-  /** For good; the connection is cut unless it has been left properly before. */
+  /** Ends for good; the connection is cut unless it has been left properly before. */
   end(error: ClientClosed): void {
     if (this.#isEnded) return;
     this.#isEnded = true;

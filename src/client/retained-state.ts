@@ -114,7 +114,7 @@ export class State<Value> implements AsyncIterable<Awaited<Value> | undefined>, 
     this.#wake();
   }
 
-  /** Nothing, where it was cleared. */
+  /** The value of a message; undefined: the topic was cleared. */
   #valueOf(message: Message): Value | undefined | Promise<Value> {
     const { schema } = this.#options;
     if (message.payload.length === 0) return undefined;

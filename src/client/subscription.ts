@@ -38,7 +38,7 @@ export interface SubscriptionHome {
 
 const bufferMaxDefault = 65_536;
 
-/** Its messages are taken with `for await`, or `next()`. Leaving the loop unsubscribes. */
+/** A subscription's messages, taken with `for await`, or `next()`. Leaving the loop unsubscribes. */
 export class Subscription<Params = AnyParams, Data = undefined>
   implements AsyncIterableIterator<Message<Params, Data>>, AsyncDisposable
 {
@@ -52,7 +52,7 @@ export class Subscription<Params = AnyParams, Data = undefined>
   readonly #home: SubscriptionHome;
   readonly #ready = defer<QoS>();
   readonly #ring = new Ring<Message<Params, Data>>();
-  /** Of QoS 0 in the ring. */
+  /** Number of messages of QoS 0 in the ring. */
   #unpromised = 0;
   #taken: Message<Params, Data> | undefined;
   readonly #waiting: Deferred<IteratorResult<Message<Params, Data>, undefined>>[] = [];
@@ -116,8 +116,7 @@ export class Subscription<Params = AnyParams, Data = undefined>
   }
 
   /**
-   * It has ended: in order (`undefined`), or with an error. What was not taken stays unacknowledged.
-   * @internal
+   * Ends the subscription: in order (`undefined`), or with an error. Messages not taken stay unacknowledged. @internal
    */
   fail(error: unknown): void {
     if (this.#end !== undefined) return;

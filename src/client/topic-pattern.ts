@@ -24,7 +24,7 @@ interface Place {
   readonly name: string;
   /** Level of the topic. */
   readonly level: number;
-  /** It stands for all levels from there on. */
+  /** True if it stands for all levels from there on. */
   readonly isRest: boolean;
 }
 

@@ -8,7 +8,7 @@ interface Known {
 }
 
 export class TopicTexts {
-  /** By hash; the newest of those that share one stays. */
+  /** Slots by hash; the newest of those topics that share one stays. */
   readonly #slots: (Known | undefined)[] = new Array(topicTextsMax);
   #last: Known | undefined;
 

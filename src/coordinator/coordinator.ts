@@ -116,7 +116,7 @@ export interface Coordinator {
   readonly state: CoordinatorState;
   /** Events of all transactions up to this one have been told. */
   readonly seenZxid: number;
-  /** Until then, by the clock's `now`, the session lives for sure, and the ephemeral nodes with it. */
+  /** The time until which, by the clock's `now`, the session lives for sure, and the ephemeral nodes with it. */
   readonly leaseUntil: number;
   /** Bytes that all operations of one submission may hold together. */
   readonly submissionBytesMax: number;
@@ -124,7 +124,7 @@ export interface Coordinator {
   readonly storeTime?: StoreTime | undefined;
   /** Records that were found damaged since the start and are not served; only where the store is a file of our own. */
   readonly damagedRecords?: number;
-  /** Its disk is full: nothing new should be stored, so that what is stored can be fetched and removed. */
+  /** True if its disk is full: nothing new should be stored, so that what is stored can be fetched and removed. */
   readonly isFull?: boolean;
   write(operations: readonly WriteOperation[], done: WriteDone, repair?: Repair): void;
   read(operations: readonly ReadOperation[], done: ReadDone): void;
@@ -132,7 +132,9 @@ export interface Coordinator {
   sync(done: () => void): void;
   /** Events of a node and everything below it, until the returned function is called. */
   watch(path: string, listener: (event: WatchEvent) => void): () => void;
-  /** Has a listener told of the empty containers that the store has removed, where it does so by itself and says so. */
+  /**
+   * Registers a listener for the empty containers that the store has removed, where it does so by itself and says so.
+   */
   onSwept?(listener: (paths: readonly string[]) => void): void;
   /** `why` says in words what is wrong, where that is known. */
   onState(listener: (state: CoordinatorState, why: string | undefined) => void): void;

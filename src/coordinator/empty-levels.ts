@@ -26,7 +26,7 @@ export class EmptyLevels {
     this.#young.clear();
   }
 
-  /** Its turn at once: a level whose last child was an empty level, or one that an earlier life has left. */
+  /** Gives a level its turn at once: its last child was an empty level, or an earlier life has left it. */
   hurry(path: string): void {
     this.#due.add(path);
   }

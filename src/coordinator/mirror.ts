@@ -61,7 +61,7 @@ export class Mirror {
     await this.#read();
   }
 
-  /** Nothing is applied any more. */
+  /** Ends: nothing is applied any more. */
   stop(): void {
     this.#readings++;
     this.#unwatch();

@@ -7,7 +7,7 @@ import { clockReportMs, clockToleranceMs } from "../base/limits.ts";
 import type { Coordinator, StoreTime } from "./coordinator.ts";
 
 export interface StoreClockParts {
-  /** This machine's own. */
+  /** This machine's own clock. */
   readonly clock: Clock;
   readonly coordinator: Pick<Coordinator, "storeTime">;
   /** Told now and then, while it is so, by how many ms this machine's wall clock is ahead of the store's; negative: behind. */

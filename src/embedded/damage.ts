@@ -45,7 +45,7 @@ export function refusal(folder: string, damage: Damage): OperatingError {
   );
 }
 
-/** In one line. */
+/** The damage in one line. */
 export function summary({ findings, lost }: Damage): string {
   const more = lost.length > namedMax ? `, and ${lost.length - namedMax} more` : "";
   const named = lost.length === 0 ? "" : ` (lost: ${lost.slice(0, namedMax).join(", ")}${more})`;

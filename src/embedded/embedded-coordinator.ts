@@ -48,7 +48,7 @@ const transactionRequestsMin = 64;
 export class EmbeddedCoordinator implements Coordinator {
   state: CoordinatorState = "CONNECTED";
   seenZxid = 0;
-  /** Its session ends with the process. */
+  /** Infinity: its session ends with the process. */
   readonly leaseUntil = Infinity;
   readonly isAlone = true;
   /** Larger messages are stored in parts: what goes to the worker and comes from it is copied, and that must not take long. */
@@ -288,7 +288,7 @@ function rootOf(path: string): string {
   return end === -1 ? path : path.slice(0, end);
 }
 
-/** In the compiled executable all modules are one, and the worker lies where the build has put it. */
+/** The worker's URL. In the compiled executable all modules are one, and the worker lies where the build has put it. */
 function workerUrl(): string {
   const compiled = import.meta.url.includes("/$bunfs/");
   return compiled ? "/$bunfs/root/src/embedded/worker.js" : new URL("./worker.ts", import.meta.url).href;
@@ -299,7 +299,7 @@ function errorOf(reply: Reply): CoordinatorError {
   return new CoordinatorError(reply.code, reply.path, reply.index);
 }
 
-/** Of what is written, without names. */
+/** Bytes that are written, without names. */
 function bytesOf({ operations }: Request): number {
   let bytes = 0;
   for (const operation of operations) if ("data" in operation) bytes += operation.data.length;

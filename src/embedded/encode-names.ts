@@ -1,6 +1,6 @@
 /**
- * From format 0 to 1 of the store: names in which what is above U+FFFF stood as it is, which ZooKeeper refuses, are encoded as all
- * names are now. They are keys: a topic, or a session, would not be found under its name any more.
+ * Brings a store from format 0 to 1: names in which what is above U+FFFF stood as it is, which ZooKeeper refuses, are
+ * encoded as all names are now. They are keys: a topic, or a session, would not be found under its name any more.
  */
 import type { Database } from "bun:sqlite";
 import { encodeAstral } from "../coordinator/paths.ts";

@@ -17,7 +17,7 @@ interface Step {
   readonly change: (db: Database) => void;
 }
 
-/** In their order: each begins where the one before it ends. */
+/** The steps in their order: each begins where the one before it ends. */
 const steps: readonly Step[] = [
   { from: 0, to: 1, change: encodeNames },
   { from: 1, to: 2, change: addChecksums },
@@ -50,7 +50,7 @@ export function formatOf(db: Database): number {
   return db.query<{ user_version: number }, []>("PRAGMA user_version").get()!.user_version;
 }
 
-/** Nothing has been written to it yet. */
+/** True if nothing has been written to it yet. */
 export function isEmpty(db: Database): boolean {
   return db.query("SELECT 1 FROM sqlite_schema WHERE name = 'node'").get() === null;
 }

@@ -26,7 +26,7 @@ export class NodeTable {
   /** As of the statements that were run, committed or not. */
   totals: Totals;
 
-  /** Of a store whose format is one that this program writes, or, for reading, an older one. */
+  /** Opens the table of a store whose format is one that this program writes, or, for reading, an older one. */
   constructor(db: Database) {
     this.#hasChecksums = hasChecksums(db);
     const checksum = this.#hasChecksums ? "checksum" : "NULL AS checksum";

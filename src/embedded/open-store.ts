@@ -27,7 +27,7 @@ export const defaultOpenOptions: OpenOptions = { acceptDamage: false, tell() {} 
 export interface OwnStore {
   readonly db: Database;
   readonly witness: Witness;
-  /** After the last commit, with its number; whether all was committed that belongs to an end in order. */
+  /** Notes the last commit, by its number; and whether all was committed that belongs to an end in order. */
   close(zxid: number, isClean: boolean): void;
 }
 

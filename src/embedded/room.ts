@@ -9,7 +9,7 @@ import type { StoreFile } from "./store-file.ts";
 const pageBytes = 4096;
 
 export class Room {
-  /** Nothing new should be stored. */
+  /** True if nothing new should be stored. */
   isFull = false;
   readonly #space: DiskSpace;
   readonly #file: StoreFile;
@@ -30,12 +30,12 @@ export class Room {
     return this.#space.release();
   }
 
-  /** After commits: whether there is still room for what may be on its way here. */
+  /** Looks after commits whether there is still room for what may be on its way here. */
   committed(): void {
     if (!this.isFull && this.#spare < this.#space.target / 2) this.#become(true);
   }
 
-  /** Now and then. */
+  /** Looks at the disk; called now and then. */
   look(): void {
     this.committed();
     if (this.isFull) this.#recover();

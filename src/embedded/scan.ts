@@ -95,7 +95,7 @@ function scanFast(db: Database, counter: Counter, progress: (rows: number) => vo
   return { findings: [], lost: [], whole: totals.rows, zxid: counter.zxid };
 }
 
-/** Something is wrong: reads every row that can be reached, and finds out what. */
+/** Reads every row that can be reached, since something is wrong, and finds out what. */
 function scanThoroughly(db: Database, counter: Counter | undefined): Scan {
   const findings: string[] = [];
   const lost = new Lost();

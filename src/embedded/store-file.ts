@@ -31,7 +31,7 @@ export class StoreFile {
     }
   }
 
-  /** So many pages the log may grow to, about. */
+  /** Sets the pages that the log may grow to, about. */
   limitLog(pages: number): void {
     this.#db.exec(`PRAGMA wal_autocheckpoint=${pages}`);
   }

@@ -20,7 +20,7 @@ export type FromWorker =
   | { readonly kind: "ran"; readonly replies: Uint8Array }
   | { readonly kind: "swept"; readonly paths: readonly string[] }
   | { readonly kind: "trouble"; readonly message: string }
-  /** For the operator's log. */
+  /** Words for the operator's log. */
   | { readonly kind: "told"; readonly words: string }
   /** The disk has become full, and nothing new should be stored; or there is room again. */
   | { readonly kind: "space"; readonly isFull: boolean }

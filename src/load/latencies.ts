@@ -8,11 +8,11 @@ const doublings = 28;
 export class Latencies {
   readonly #counts = new Uint32Array(parts * doublings);
   count = 0;
-  /** In ms. */
+  /** The longest latency, in ms. */
   max = 0;
   #sum = 0;
 
-  /** In ms; what is below a microsecond counts as one. */
+  /** Counts one latency, in ms; anything below a microsecond counts as one. */
   record(ms: number): void {
     const micros = Math.max(1, ms * 1000);
     const exponent = 31 - Math.clz32(micros);
@@ -68,7 +68,7 @@ export interface LatenciesJson {
   readonly max: number;
 }
 
-/** In ms. */
+/** The upper end of a bucket, in ms. */
 function upperEnd(bucket: number): number {
   return (2 ** Math.floor(bucket / parts) * (1 + ((bucket % parts) + 1) / parts)) / 1000;
 }

@@ -80,7 +80,9 @@ export function isShared({ filter }: Plan): boolean {
   return filter.startsWith("$share/");
 }
 
-/** For each publisher, how many deliveries one message of his comes to. Whose filter is none gets nothing. */
+/**
+ * For each publisher, the deliveries that one message of his comes to. A subscriber whose filter is none gets nothing.
+ */
 export function receiversOf(plan: Plan): number[] {
   const filters = new Map<string, { readonly levels: readonly string[]; isGroup: boolean; count: number }>();
   for (let index = 0; index < plan.subscribers; index++) {

@@ -5,7 +5,7 @@ import type { Plan } from "./plan.ts";
 export type Preset = Pick<Plan, "publishers" | "subscribers" | "idle" | "topic" | "filter" | "rate"> &
   Partial<Pick<Plan, "connectRate">> & { readonly isTls: boolean };
 
-/** In the suite's scenarios with messages: QoS 1, 16 bytes. */
+/** The QoS of the suite's scenarios with messages; their payloads have 16 bytes. */
 export const presetQos = 1;
 export const presetPayloadBytes = 16;
 

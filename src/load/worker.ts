@@ -62,7 +62,7 @@ export interface Counts {
   /** Acknowledged by the broker. */
   acked: number;
   refused: number;
-  /** For the first time. */
+  /** Messages received for the first time. */
   received: number;
   duplicates: number;
   outOfOrder: number;
@@ -201,7 +201,7 @@ export class LoadWorker {
     return this.#counts.sent > before;
   }
 
-  /** Nothing is published from now on. */
+  /** Publishes nothing from now on. */
   stop(): void {
     this.#isStopped = true;
   }

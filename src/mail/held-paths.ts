@@ -20,7 +20,7 @@ export class HeldPaths {
     }
   }
 
-  /** Nothing is held back any more. */
+  /** Forgets all paths: nothing is held back any more. */
   clear(): void {
     this.#checked.clear();
     this.#changed.clear();

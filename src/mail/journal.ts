@@ -43,7 +43,7 @@ export class Journal {
   #looking = false;
   /** The last unit that came in. */
   #lastCame: Unit | undefined;
-  /** In the order of their numbers. Units end in that order, except where some are parked. */
+  /** Units under way, in the order of their numbers. They end in that order, except where some are parked. */
   readonly #pending = new Set<Unit>();
   /** Callbacks that wait for all units up to a number. */
   readonly #barriers = new Ring<{ readonly upTo: number; readonly done: () => void }>();
@@ -73,7 +73,7 @@ export class Journal {
 
   /** How often a unit was refused and tried anew: each time what came after it waited. */
   repairs = 0;
-  /** From submission to commit. */
+  /** Times from submission to commit. */
   readonly latency = new Histogram(timeEnds);
   readonly #clock: Pick<Clock, "now">;
 

@@ -7,7 +7,7 @@ import type { Terms } from "./records.ts";
 export interface Payment {
   /** A part of it pays for a copy; returns what it lacks. */
   take(credits: number): number;
-  /** Nothing more will be stored for it: what is left is free again. */
+  /** Frees what is left: nothing more will be stored for it. */
   close(): void;
 }
 

@@ -20,7 +20,7 @@ export class Levels {
    * The beginning of all paths in that part of the tree whose levels are all known; undefined: there is no such part.
    */
   #watched: string | undefined;
-  /** There are too many to be remembered. */
+  /** True if there are too many levels to be remembered. */
   #isOverfull = false;
 
   constructor(coordinator: Coordinator, clock: Pick<Clock, "now">) {

@@ -209,7 +209,7 @@ export interface Lying {
   readonly path: string;
   /** The branch that pays for it. */
   readonly branch: string;
-  /** Until when it lies there, in ms since 1970. */
+  /** The time until which it lies there, in ms since 1970. */
   readonly keepUntil: number;
 }
 

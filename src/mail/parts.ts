@@ -55,7 +55,7 @@ export function claimBytesOf(payloadLength: number, unitBytesMax: number): numbe
   return (Math.ceil(payloadLength / pieceBytesOf(unitBytesMax)) + 1) * claimBytes;
 }
 
-/** Of one check: its path, the chroot before it, and what is around them. */
+/** Bytes of one check: its path, the chroot before it, and what is around them. */
 const claimBytes = 128;
 
 /** A message as its znode has it: without its payload, if that is in parts. */

@@ -36,7 +36,7 @@ const copyFlag = 32;
 export interface Terms {
   /** The price of keeping it, in milli-credits. */
   readonly credits: number;
-  /** Until when it is kept, in ms since 1970; Infinity: as long as it is needed. */
+  /** The time until which it is kept, in ms since 1970; Infinity: as long as it is needed. */
   readonly keepUntil: number;
 }
 
@@ -45,7 +45,7 @@ export interface MessageHead extends Terms {
   readonly branch: string;
   /** With how many slips it was stored. */
   readonly recipients: number;
-  /** It lies in a mail drop: until its time is over, whoever has it. The client that has published it; "": none. */
+  /** For a message in a mail drop, which lies there until its time is over: the client that published it; "": none. */
   readonly publisher?: string | undefined;
   /** Where its payload is, if it is too large to stand in one znode. */
   readonly parts?: Parts | undefined;
@@ -167,7 +167,10 @@ function textIn(bytes: Uint8Array, start: number, end: number): string {
   }
 }
 
-/** It is part of a path, below which all is removed with the message. */
+/**
+ * Throws `OperatingError` (EFORMAT) for an id that is none: it is part of a path, below which all is removed with the
+ * message.
+ */
 function checkPartsId(id: string): string {
   if (!/^[\w~-]+$/.test(id)) throw badFormat("names parts that are none");
   return id;
@@ -228,7 +231,7 @@ export interface SlipRecord {
   packetId: number;
   /** How many slips the message has been stored with. */
   readonly recipients: number;
-  /** Until when the message is kept, in ms since 1970; Infinity: as long as it is needed. */
+  /** The time until which the message is kept, in ms since 1970; Infinity: as long as it is needed. */
   readonly keepUntil: number;
   readonly subscriptionIds: readonly number[];
   /** The broker whose branch pays for the message. */
@@ -240,7 +243,7 @@ export interface SlipRecord {
   readonly groupMark: number;
 }
 
-/** Of what a slip's flags have room for: brokers that know nothing of it read past it. */
+/** The marks that a slip's flags have room for: brokers that know nothing of them read past them. */
 const groupMarks = 15;
 
 /**

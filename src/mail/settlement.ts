@@ -14,10 +14,10 @@ import type { Slip, SlipDraft } from "./slips.ts";
 
 /** A recipient that was sent the message and has not acknowledged it. */
 export interface LiveRecipient {
-  /** It has acknowledged, or its slip is being committed: no longer the settlement's business. */
+  /** True if its client has acknowledged, or its slip is being committed: it is no longer the settlement's business. */
   takenCareOf: boolean;
   draft(): SlipDraft;
-  /** Its slip is committed. */
+  /** Called when its slip is committed. */
   stored(slip: Slip): void;
 }
 

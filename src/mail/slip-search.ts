@@ -20,7 +20,7 @@ export interface Nameless {
 
 export class SlipSearch {
   readonly #coordinator: Pick<Coordinator, "read">;
-  /** By client ids whose mailboxes are being searched: what has come meanwhile, for the next search. */
+  /** Slips that have come for the next search, by the client ids whose mailboxes are being searched. */
   readonly #searches = new Map<string, Nameless[]>();
 
   readonly #reader: RecordReader;

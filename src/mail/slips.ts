@@ -38,7 +38,7 @@ export interface SlipDraft {
 /** A slip in memory. */
 export interface Slip {
   readonly clientId: string;
-  /** Its number in the mailbox; undefined until the store has given it one. */
+  /** The slip's number in the mailbox; undefined until the store has given it one. */
   name: string | undefined;
   /** Undefined until it has been read from the store. */
   record: SlipRecord | undefined;
@@ -61,7 +61,7 @@ export class Slips {
   readonly #journal: Journal;
   readonly #ledger: Ledger;
   readonly #reader: RecordReader;
-  /** To be removed as soon as their number is known. */
+  /** Slips to be removed as soon as their number is known. */
   readonly #unwanted = new Map<Slip, FencingToken | undefined>();
   readonly #search: SlipSearch;
   /** Messages whose removal is under way, by their paths. */
@@ -221,7 +221,7 @@ export class Slips {
     });
   }
 
-  /** It was stored, but contact was lost before its number was told. */
+  /** Finds the number of a slip that was stored, but contact was lost before its number was told. */
   #find(slip: Slip): void {
     const found = (name: string | undefined): void => {
       slip.name = name;

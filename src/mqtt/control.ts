@@ -75,7 +75,10 @@ interface Decoder {
   failure: string | undefined;
 }
 
-/** To make one costs several times what decoding does. One that has failed is not used again: something may be left in it. */
+/**
+ * Decoders that are used again: to make one costs several times what decoding does. One that has failed is not:
+ * something may be left in it.
+ */
 const decoders = new Map<ProtocolVersion, Decoder>();
 
 function newDecoder(version: ProtocolVersion): Decoder {
@@ -112,7 +115,7 @@ export function encodeControl(packet: Packet, version: ProtocolVersion): Uint8Ar
 
 /** The content of a DISCONNECT besides its reason code. */
 export interface Farewell {
-  /** For people. */
+  /** The reason in words, for people. */
   readonly reasonString?: string | undefined;
   /** Where to go instead: `host:port`. */
   readonly serverReference?: string | undefined;

@@ -36,9 +36,9 @@ export class Publish {
   subscriptionIds: number[] = [];
   /** When the message expires, in milliseconds since 1970; Infinity: never. */
   expiresAt = Infinity;
-  /** Until when a stored copy is kept, in milliseconds since 1970; Infinity: as long as it is needed. */
+  /** The time until which a stored copy is kept, in ms since 1970; Infinity: as long as it is needed. */
   keepUntil = Infinity;
-  /** Until when a copy of a retained message lies in a mail drop, in milliseconds since 1970; 0: there is none. */
+  /** The time until which a copy of a retained message lies in a mail drop, in ms since 1970; 0: there is none. */
   copyUntil = 0;
 
   topicBytes: Uint8Array = noBytes;

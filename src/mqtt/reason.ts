@@ -64,7 +64,7 @@ const names = new Map<number, string>(
   Object.entries(Reason).map(([name, code]) => [code, name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)]),
 );
 
-/** For people: "0x97 quota exceeded". */
+/** Describes a reason code for people: "0x97 quota exceeded". */
 export function describeReason(reason: number): string {
   return `0x${reason.toString(16).padStart(2, "0")} ${names.get(reason) ?? "unknown reason"}`;
 }

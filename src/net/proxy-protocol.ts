@@ -31,7 +31,7 @@ export function readProxyHeader(bytes: Uint8Array): ProxyHeader | undefined {
   return bytes[0] === 0x50 ? readText(bytes) : readBinary(bytes);
 }
 
-/** Has the header read off connections before anybody hears of them. */
+/** Reads the header off connections before the owner hears of them. */
 export function behindProxy<Owner>(events: TransportEvents<Owner>): TransportEvents<ProxiedEnd<Owner>> {
   return {
     opened: (transport) => new ProxiedEnd(transport, events),

@@ -297,7 +297,7 @@ async function dialTls<Owner>(
   return secure.opened;
 }
 
-/** Has a proxy connect, and goes on as if it were the host. */
+/** Dials a proxy, has it connect, and goes on as if it were the host. */
 async function dialThrough<Owner>(
   proxy: SocksProxy,
   target: { readonly host: string; readonly port: number },

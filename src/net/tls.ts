@@ -42,7 +42,7 @@ export class TlsIdentity {
     this.change(files);
   }
 
-  /** From now on. Throws `OperatingError`, and stays with what it has. */
+  /** Uses these files from now on. Throws `OperatingError`, and stays with what it has. */
   change(files: TlsFiles): void {
     this.expiresAt = checkFiles(files);
     this.#files = files;

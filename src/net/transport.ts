@@ -11,7 +11,7 @@ export interface Certificate {
 }
 
 export interface Transport {
-  /** For people: address and port of the other side. */
+  /** Address and port of the other side, as people read them. */
   readonly remote: string;
   /** The IP address of the other side; "": it has none. */
   readonly address: string;
@@ -112,9 +112,9 @@ export interface TlsOptions {
   readonly isInsecure?: boolean;
   /** OpenSSL's list. */
   readonly ciphers?: string;
-  /** This one alone. */
+  /** The only TLS version to speak. */
   readonly version?: TlsVersion;
-  /** To be agreed on (ALPN). */
+  /** The protocol to be agreed on (ALPN). */
   readonly protocol?: string;
 }
 

@@ -2,7 +2,7 @@
 
 /** The peer has broken the protocol. */
 export class FrameError extends Error {
-  /** It sent text, where bytes are spoken [MQTT-6.0.0-1]. */
+  /** True if it sent text, where bytes are spoken [MQTT-6.0.0-1]. */
   readonly isWrongData: boolean;
 
   constructor(message: string, isWrongData = false) {
@@ -17,7 +17,7 @@ const opcodeCloseMin = 8;
 const opcodePongMax = 10;
 const controlBytesMax = 125;
 const headBytesMax = 14;
-/** From so many bytes on it pays to unmask them four at once. */
+/** Bytes from which on it pays to unmask four at once. */
 const wordsBytesMin = 64;
 
 /** Writes the head of an unmasked, final frame; returns its length. */

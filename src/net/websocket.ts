@@ -15,7 +15,7 @@ export interface WebSocketOptions {
   readonly protocols: readonly string[];
 }
 
-/** Has what comes over another transport's connections read as WebSocket. */
+/** Reads WebSocket from another transport's connections, and writes it. */
 export function overWebSocket<Owner>(
   events: TransportEvents<Owner>,
   options: WebSocketOptions,

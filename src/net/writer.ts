@@ -17,7 +17,7 @@ import type { Transport } from "./transport.ts";
 const loanBytesMin = 1024;
 /** A range that never changes is lent, not copied, from this size on. */
 const lendBytesMin = 64 * 1024;
-/** So much of it is handed to the kernel at once, at most. */
+/** Bytes of such a range that are handed to the kernel at once, at most. */
 const writeBytesMax = 1024 * 1024;
 /** Bytes of it that are handed to the kernel in one turn, at most. */
 const turnBytesMax = 4 * 1024 * 1024;
@@ -26,7 +26,7 @@ interface Segment {
   readonly bytes: Uint8Array;
   start: number;
   readonly end: number;
-  /** Somebody else's memory; else a buffer that goes back to the pool. */
+  /** True if it is somebody else's memory; else it is a buffer that goes back to the pool. */
   readonly isLent: boolean;
 }
 
@@ -111,7 +111,7 @@ export class Writer {
     this.#took(segment, segment.start - segment.end);
   }
 
-  /** So many bytes of a segment have been written; negative: are to be written. */
+  /** Counts bytes of a segment that have been written; negative: that are to be written. */
   #took({ isLent }: Segment, count: number): void {
     this.#queuedBytes -= count;
     if (isLent) this.#lentBytes -= count;
@@ -263,7 +263,7 @@ export class Turn {
     return this.#unsent;
   }
 
-  /** So much more, or less, is unsent. */
+  /** Counts a change of the unsent bytes. */
   count(change: number): void {
     this.#unsent += change;
     this.outputBytesMax = this.#unsent > this.#unsentBytesMax ? outputBytesLow : outputBytesMax;

@@ -1,6 +1,7 @@
 /**
- * From a topic to its receivers: those that this broker serves, and those elsewhere in the cluster. A route is worked out once per topic and cached under the topic's bytes; a
- * generation number makes all cached routes stale at once when a subscription changes.
+ * Finds a topic's receivers: those that this broker serves, and those elsewhere in the cluster. A route is worked out
+ * once per topic and cached under the topic's bytes; a generation number makes all cached routes stale at once when a
+ * subscription changes.
  */
 import { decodeUtf8, equalRange, hashBytes, ownBytes } from "../base/bytes.ts";
 import { routeCacheBytesMax, routeCacheEntriesMax, routesCleanedMax, topicLevelsMax } from "../base/limits.ts";
@@ -95,7 +96,7 @@ export class Router<Here extends object, There extends Elsewhere> {
     this.#clean();
   }
 
-  /** Something about a subscriber has changed that routes may have noted. */
+  /** Makes cached routes stale: something about a subscriber has changed that they may have noted. */
   touch(): void {
     this.#generation++;
   }

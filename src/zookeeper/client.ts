@@ -42,7 +42,7 @@ export class ZooKeeperClient {
   readonly chroot: string;
   readonly #session: KeeperSession;
   readonly #tls: TlsOptions | undefined;
-  /** Of what is created without one of its own; undefined: everybody may do everything. */
+  /** The ACL of nodes that are created without one of their own; undefined: everybody may do everything. */
   readonly #acl: readonly Acl[] | undefined;
   readonly #clock: Clock;
   readonly #doors: KeeperDoors;

@@ -97,7 +97,7 @@ export class ZooKeeperError extends Error {
   override readonly name = "ZooKeeperError";
   readonly code: ZooKeeperErrorCode;
   readonly path: string;
-  /** In a multi: which operation failed. */
+  /** The place of the operation that failed in a multi. */
   readonly index: number;
 
   constructor(code: ZooKeeperErrorCode, path: string, index = 0) {

@@ -26,7 +26,7 @@ export type Verdict =
 
 export interface Asked {
   readonly attempt: number;
-  /** Its answer was lost; otherwise it was refused. */
+  /** True if its answer was lost; otherwise it was refused. */
   readonly inDoubt: boolean;
 }
 
@@ -36,7 +36,7 @@ export class CommitCount {
   readonly path: string;
   readonly #client: ZooKeeperClient;
   readonly #brokerPath: string;
-  /** This life of the broker. */
+  /** The name of this life of the broker. */
   readonly #incarnation: string;
   /** Attempts are numbered, so that the one that has happened is known from its number. */
   #attempt = 0;
@@ -135,7 +135,7 @@ export class CommitCount {
     return { kind: "rival", why };
   }
 
-  /** Somebody has removed the node. */
+  /** Makes the node anew: somebody has removed it. */
   #restore(done: (error: ZooKeeperError | undefined) => void): void {
     const create = { kind: "create", path: this.path, data: this.#stamp(), mode: "persistent" } as const;
     this.#client.submitWrite([create], (error) => {

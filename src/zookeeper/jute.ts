@@ -89,7 +89,7 @@ export class JuteReader {
     return value;
   }
 
-  /** For ids, which use all 64 bits. */
+  /** A 64-bit number that uses all its bits, as ids do. */
   bigLong(): bigint {
     const at = this.#take(8);
     const high = BigInt(readUint32(this.#bytes, at));

@@ -120,7 +120,7 @@ export class KeeperSession {
     return this.#seenZxid;
   }
 
-  /** Until then, by the clock of `tick`, the server cannot have ended the session for want of contact. */
+  /** The time until which, by the clock of `tick`, the server cannot have ended the session for want of contact. */
   get leaseUntil(): number {
     return this.#leaseUntil;
   }
