@@ -65,7 +65,10 @@ const descriptions: Record<Mode, string> = {
 const countDefault = 200;
 const intervalDefault = 1000;
 const durationDefault = 10;
-/** After the last message: how long what is under way may need, and how long nothing may come before it is given up; in s. */
+/**
+ * After the last message: how long what is under way may need, and how long nothing may come before it is given up; in
+ * s.
+ */
 const drainMax = 30;
 const silenceMax = 2;
 const pollMs = 20;

@@ -1,4 +1,7 @@
-/** `mqttzoo repair`: says what is damaged in the store of a broker that runs alone, and makes a whole one of what is left. */
+/**
+ * `mqttzoo repair`: says what is damaged in the store of a broker that runs alone, and makes a whole one of what is
+ * left.
+ */
 import { Command, Option } from "commander";
 import { defaultOptions } from "../src/broker/core/options.ts";
 import { examine, repair } from "../src/embedded/repair.ts";

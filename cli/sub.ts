@@ -114,7 +114,10 @@ class Subscriber {
     this.#left = flags.count ?? Infinity;
   }
 
-  /** Resolves when it is to end. Rejects with `OperatingError` if there is no broker at the start, or none of the topics is granted. */
+  /**
+   * Resolves when it is to end. Rejects with `OperatingError` if there is no broker at the start, or none of the topics
+   * is granted.
+   */
   async run(): Promise<void> {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => this.#end());
     this.#client = await connectAny(this.#connection, this.#callbacks());
@@ -136,7 +139,9 @@ class Subscriber {
     };
   }
 
-  /** A connection that is lost meanwhile is not its trouble: whoever is told of that connects again, and begins again. */
+  /**
+   * A connection that is lost meanwhile is not its trouble: whoever is told of that connects again, and begins again.
+   */
   async #begin(client: MqttConnection): Promise<void> {
     try {
       await this.#subscribe(client);

@@ -57,7 +57,9 @@ const belowBroker = [
   "src/access",
 ];
 
-/** The broker's rooms, from the bottom up: each may import those that its row names, and the floors below the broker. */
+/**
+ * The broker's rooms, from the bottom up: each may import those that its row names, and the floors below the broker.
+ */
 const rooms: Record<string, readonly string[]> = {
   core: [],
   delivery: ["core"],
@@ -143,8 +145,8 @@ const doors: readonly { what: RegExp; only: readonly string[] }[] = [
     what: /\bBun\.(listen|connect|udpSocket|serve)\b|"node:(net|tls|dgram|http)"|\bnew WebSocket\b/,
     only: ["src/net/tcp.ts", "src/net/http.ts", "src/net/node-tcp.ts", "src/net/web-socket-client.ts"],
   },
-  // The operator's configuration is a file that the command line reads, his certificates and passwords the broker; a Unix
-  // socket is a file, too.
+  // The operator's configuration is a file that the command line reads, his certificates and passwords the broker; a
+  // Unix socket is a file, too.
   {
     what: /"bun:sqlite"|"node:fs"|\bBun\.(file|write)\b/,
     only: ["src/embedded/", "cli/flags/broker-config.ts", "src/net/tcp.ts", "src/server/operator-files.ts"],

@@ -31,7 +31,10 @@ export interface Tree extends Pick<Coordinator, "read" | "write"> {
   close(): Promise<void>;
 }
 
-/** Opens the tree. Throws `OperatingError`. `how` "write": a broker that runs on the folder does it, for only it may write there. */
+/**
+ * Opens the tree. Throws `OperatingError`. `how` "write": a broker that runs on the folder does it, for only it may
+ * write there.
+ */
 export async function openTree({ zk, data, ...files }: Where, how: "read" | "write"): Promise<Tree> {
   if (zk !== undefined) {
     const zookeeper = await connectKeeper(zk, files);

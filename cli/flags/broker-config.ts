@@ -1,6 +1,6 @@
 /**
- * Where the broker's options come from: a flag, an environment variable `MQTTZOO_…`, a key of the configuration file. A flag
- * beats a variable beats the file beats the default.
+ * Where the broker's options come from: a flag, an environment variable `MQTTZOO_…`, a key of the configuration file. A
+ * flag beats a variable beats the file beats the default.
  */
 import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";

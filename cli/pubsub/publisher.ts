@@ -1,6 +1,6 @@
 /**
- * Publishes messages one after the other, so many at once. Where there are several brokers it goes on at another one when the
- * connection is lost; what was under way is sent again there.
+ * Publishes messages one after the other, so many at once. Where there are several brokers it goes on at another one
+ * when the connection is lost; what was under way is sent again there.
  */
 import { OperatingError } from "../../src/base/errors.ts";
 import { ClientSession } from "../../src/client/client-session.ts";

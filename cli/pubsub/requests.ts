@@ -19,7 +19,10 @@ export class Request {
     if (correlationData !== undefined && this.#correlation.equals(correlationData)) this.#answer.resolve(message);
   };
 
-  /** Resolves with the answer. Rejects with `OperatingError` if the topic or the question is refused, or nobody is there to answer. */
+  /**
+   * Resolves with the answer. Rejects with `OperatingError` if the topic or the question is refused, or nobody is there
+   * to answer.
+   */
   async ask(
     client: MqttConnection,
     topic: string,

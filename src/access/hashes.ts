@@ -1,6 +1,6 @@
 /**
- * Passwords as they are kept: argon2id (RFC 9106), PostgreSQL's form of SCRAM-SHA-256 verifiers (RFC 5803), and mosquitto's
- * $7$ (PBKDF2 with SHA-512) and $6$ (one round of SHA-512).
+ * Passwords as they are kept: argon2id (RFC 9106), PostgreSQL's form of SCRAM-SHA-256 verifiers (RFC 5803), and
+ * mosquitto's $7$ (PBKDF2 with SHA-512) and $6$ (one round of SHA-512).
  */
 import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from "node:crypto";
 

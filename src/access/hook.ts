@@ -1,6 +1,6 @@
 /**
- * Asks a service of the operator's whether a client may come in: POST with JSON. Whatever is not a clear yes is a no: no
- * answer in time, another status, an answer that is not understood.
+ * Asks a service of the operator's whether a client may come in: POST with JSON. Whatever is not a clear yes is a no:
+ * no answer in time, another status, an answer that is not understood.
  */
 import { createHmac, randomBytes } from "node:crypto";
 import { hookCacheMs, hookPatienceMs, loginsCachedMax } from "../base/limits.ts";

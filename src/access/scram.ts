@@ -1,4 +1,6 @@
-/** SCRAM-SHA-256 (RFC 5802, 7677), the server's side: a client proves its password without sending it. No IO, no time. */
+/**
+ * SCRAM-SHA-256 (RFC 5802, 7677), the server's side: a client proves its password without sending it. No IO, no time.
+ */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { type ScramVerifier, scramVerifierOf } from "./hashes.ts";
 import type { Users } from "./password-file.ts";

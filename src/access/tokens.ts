@@ -1,6 +1,6 @@
 /**
- * JSON Web Tokens as passwords, checked by jose: HS, RS, PS, ES and EdDSA. The key's kind says which algorithms are taken, so
- * that a public key can never serve as a secret.
+ * JSON Web Tokens as passwords, checked by jose: HS, RS, PS, ES and EdDSA. The key's kind says which algorithms are
+ * taken, so that a public key can never serve as a secret.
  */
 import { createPublicKey, createSecretKey, X509Certificate } from "node:crypto";
 import { createLocalJWKSet, decodeProtectedHeader, type JSONWebKeySet, type JWTPayload, jwtVerify } from "jose";

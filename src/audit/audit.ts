@@ -1,6 +1,6 @@
 /**
- * The audit: reads a picture of the tree and says what is wrong with the bank, if anything is. It knows nothing of brokers:
- * whoever can read the tree can run it.
+ * The audit: reads a picture of the tree and says what is wrong with the bank, if anything is. It knows nothing of
+ * brokers: whoever can read the tree can run it.
  */
 export interface Snapshot {
   /** Accounts that hold no amounts, by their paths, with what they hold instead; they count for nothing below. */

@@ -1,6 +1,6 @@
 /**
- * The bytes of the bank's znodes. An amount is a whole number of milli-credits; nothing else is written, and what others
- * wrote that is none is told apart from it, so that it spreads nowhere.
+ * The bytes of the bank's znodes. An amount is a whole number of milli-credits; nothing else is written, and what
+ * others wrote that is none is told apart from it, so that it spreads nowhere.
  */
 import { assert } from "../base/assert.ts";
 import { decodeUtf8, encodeUtf8 } from "../base/bytes.ts";

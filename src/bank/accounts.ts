@@ -1,8 +1,8 @@
 /**
  * The bank's znodes: `/bank` holds capital and vault, each node below `/bank/branches` what a branch has been granted.
  *
- * Invariant: vault + Σ grants = capital, for every change of one changes the other in the same commit, from the versions
- * that were read.
+ * Invariant: vault + Σ grants = capital, for every change of one changes the other in the same commit, from the
+ * versions that were read.
  */
 import { noBytes } from "../base/bytes.ts";
 import type { Coordinator, ReadResult, WriteOperation } from "../coordinator/coordinator.ts";
@@ -132,8 +132,8 @@ export class Accounts {
   }
 
   /**
-   * Closes a broker's branch: only what its messages bind stays, as its estate; the rest goes back to the vault. `checks`
-   * must hold in the same commit. `done(false)`: they did not, or there is no such branch.
+   * Closes a broker's branch: only what its messages bind stays, as its estate; the rest goes back to the vault.
+   * `checks` must hold in the same commit. `done(false)`: they did not, or there is no such branch.
    */
   close(id: string, bound: number, checks: readonly WriteOperation[], done: (isClosed: boolean) => void): void {
     this.#coordinator.read(reads(id), (error, results) => {
@@ -190,8 +190,8 @@ export class Accounts {
   }
 
   /**
-   * Raises the capital by so many milli-credits, or lowers it if they are negative: by no more than the vault holds, or with
-   * `asFarAs` "possible" by what it holds.
+   * Raises the capital by so many milli-credits, or lowers it if they are negative: by no more than the vault holds, or
+   * with `asFarAs` "possible" by what it holds.
    */
   changeCapital(
     credits: number,

@@ -1,6 +1,6 @@
 /**
- * A branch of the bank: what this broker may store, by local arithmetic. Credits are reserved before a message is promised,
- * bound when it is stored, and free again when it is gone.
+ * A branch of the bank: what this broker may store, by local arithmetic. Credits are reserved before a message is
+ * promised, bound when it is stored, and free again when it is gone.
  *
  * Invariant: what is bound and reserved never exceeds the grant, but after the branch was closed.
  */

@@ -24,7 +24,9 @@ export type TtlPolicy = "drops" | "random" | "max";
 /** Where a message is kept. mailbox: it is owed to a session. drop: it lies in a mail drop, for whoever comes. */
 export type Keeping = "mailbox" | "drop";
 
-/** The price of a message of so many bytes (topic, properties and payload) that is kept for so long, in milli-credits. */
+/**
+ * The price of a message of so many bytes (topic, properties and payload) that is kept for so long, in milli-credits.
+ */
 export function priceOf(bytes: number, ttlMs: number, { ttlMinMs, ttlMaxMs }: Pricing): number {
   const part = ttlMaxMs === ttlMinMs ? 0 : (ttlMs - ttlMinMs) / (ttlMaxMs - ttlMinMs);
   return byteCredits * bytes + Math.round(timeCreditsMax * Math.min(1, Math.max(0, part)));
@@ -35,7 +37,10 @@ export function retainedPriceOf(bytes: number): number {
   return byteCredits * bytes;
 }
 
-/** True if chance decides how long a message is kept whose publisher does not say; false: it is kept for the longest time. */
+/**
+ * True if chance decides how long a message is kept whose publisher does not say; false: it is kept for the longest
+ * time.
+ */
 export function isDrawn({ ttl }: Pick<Pricing, "ttl">, keeping: Keeping): boolean {
   return ttl === "random" || (ttl === "drops" && keeping === "drop");
 }

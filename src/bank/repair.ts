@@ -1,6 +1,6 @@
 /**
- * Mends accounts that hold no amounts, or that do not balance. What messages bind is counted from the messages, so a damaged
- * branch is granted just that; the vault gets what the branches do not have of the capital.
+ * Mends accounts that hold no amounts, or that do not balance. What messages bind is counted from the messages, so a
+ * damaged branch is granted just that; the vault gets what the branches do not have of the capital.
  */
 import type { Coordinator, ReadResult, WriteOperation } from "../coordinator/coordinator.ts";
 import { bankPath, branchesPath, decodeName, messageMark } from "../coordinator/paths.ts";

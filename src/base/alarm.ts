@@ -1,4 +1,6 @@
-/** Wakes a machine at its next deadline: the one place where machines that are told the time meet the system's timers. */
+/**
+ * Wakes a machine at its next deadline: the one place where machines that are told the time meet the system's timers.
+ */
 import type { Clock } from "./clock.ts";
 
 export interface Sleeper {

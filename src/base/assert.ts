@@ -7,8 +7,8 @@ export function assert(condition: boolean, message: string): asserts condition {
 }
 
 /**
- * Ends the process with an error of our own that was caught where it would be taken for something else: by a socket, which
- * would be closed for it, or by a promise that nobody looks at. It is thrown again where nothing stands above it.
+ * Ends the process with an error of our own that was caught where it would be taken for something else: by a socket,
+ * which would be closed for it, or by a promise that nobody looks at. It is thrown again where nothing stands above it.
  */
 export function crash(error: unknown): void {
   queueMicrotask(() => {

@@ -1,8 +1,14 @@
-/** Bytes that are put one behind the other, in a buffer that grows by doubling: what the writers of binary formats share. */
+/**
+ * Bytes that are put one behind the other, in a buffer that grows by doubling: what the writers of binary formats
+ * share.
+ */
 import { Buffer } from "node:buffer";
 
 export class GrowingBytes {
-  /** The buffer that is written to, `length` bytes of which are taken. Valid until the next `reserve`, which may replace it. */
+  /**
+   * The buffer that is written to, `length` bytes of which are taken. Valid until the next `reserve`, which may replace
+   * it.
+   */
   bytes: Buffer;
   length = 0;
 

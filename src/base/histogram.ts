@@ -1,4 +1,7 @@
-/** How long things take, or how many they are: counts in buckets, as Prometheus wants them. Counting costs next to nothing. */
+/**
+ * How long things take, or how many they are: counts in buckets, as Prometheus wants them. Counting costs next to
+ * nothing.
+ */
 
 /** Upper ends of the buckets of times, in ms. */
 export const timeEnds: readonly number[] = [0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];

@@ -1,4 +1,7 @@
-/** How long to wait before the next attempt: drawn between 0 and a bound that doubles, so that not all come at once (full jitter). */
+/**
+ * How long to wait before the next attempt: drawn between 0 and a bound that doubles, so that not all come at once
+ * (full jitter).
+ */
 import type { Random } from "../base/random.ts";
 import type { ReconnectOptions } from "./client-options.ts";
 

@@ -34,7 +34,10 @@ export class BankDesk {
     this.#client = client;
   }
 
-  /** `bytes`: of topic, properties and payload together. Rejects with `MqttError` if the broker has no bank, or does not tell. */
+  /**
+   * `bytes`: of topic, properties and payload together. Rejects with `MqttError` if the broker has no bank, or does not
+   * tell.
+   */
   async quote(bytes: number, { expiry, copies = 1, signal }: QuoteOptions = {}): Promise<Quote> {
     const states = topics.map((name) => new State<string>(this.#client, `$SYS/broker/bank/${name}`, { qos: 0 }));
     try {

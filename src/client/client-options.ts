@@ -9,8 +9,8 @@ export interface ClientOptions {
   /** Names the session at the broker; made up unless set. */
   readonly clientId?: string;
   /**
-   * Seconds for which the broker keeps the session after the connection has ended: subscriptions, and messages of QoS 1 and 2
-   * for them. 0 unless set: it ends with the connection. Infinity: for ever. Needs a `clientId`.
+   * Seconds for which the broker keeps the session after the connection has ended: subscriptions, and messages of QoS 1
+   * and 2 for them. 0 unless set: it ends with the connection. Infinity: for ever. Needs a `clientId`.
    */
   readonly sessionExpiry?: number;
   /** Begins without what the broker may have kept of the session. */
@@ -27,8 +27,9 @@ export interface ClientOptions {
   /** Published by the broker when the connection is lost and not left by `end()`. */
   readonly will?: Will;
   /**
-   * Messages of QoS 1 and 2 that the broker sends before they are acknowledged; 65,535 unless set. What comes beyond it waits at the
-   * broker: for a session that outlives its connection in its mailbox, for others in a queue that may run over. MQTT 5.
+   * Messages of QoS 1 and 2 that the broker sends before they are acknowledged; 65,535 unless set. What comes beyond it
+   * waits at the broker: for a session that outlives its connection in its mailbox, for others in a queue that may run
+   * over. MQTT 5.
    */
   readonly receiveMaximum?: number;
   /** Largest packet that is taken, in bytes. MQTT 5. */

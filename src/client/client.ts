@@ -1,6 +1,6 @@
 /**
- * The client that applications use: it outlives its connections. What goes out and what comes in are machines of their own
- * (`outbox.ts`, `inbox.ts`); `reconnector.ts` gives both a connection, and another one when it is lost.
+ * The client that applications use: it outlives its connections. What goes out and what comes in are machines of their
+ * own (`outbox.ts`, `inbox.ts`); `reconnector.ts` gives both a connection, and another one when it is lost.
  */
 import { encodeUtf8 } from "../base/bytes.ts";
 import { systemRandom } from "../base/random.ts";
@@ -62,7 +62,8 @@ const connectTimeoutDefault = 10;
 const endTimeoutMsDefault = 5000;
 
 /**
- * Resolves with a client that is connected. Rejects with `ConnectFailed`. Throws a `TypeError` for what cannot be meant.
+ * Resolves with a client that is connected. Rejects with `ConnectFailed`. Throws a `TypeError` for what cannot be
+ * meant.
  * @internal
  */
 export async function connectOn(
@@ -136,7 +137,10 @@ export class Client implements Messaging, AsyncDisposable {
     return this.#outbox.pending;
   }
 
-  /** Messages that the broker has kept for a subscription from before this process, and nobody has asked for: they wait for `messages`. */
+  /**
+   * Messages that the broker has kept for a subscription from before this process, and nobody has asked for: they wait
+   * for `messages`.
+   */
   get unclaimed(): number {
     return this.#inbox.unclaimed;
   }
@@ -147,9 +151,9 @@ export class Client implements Messaging, AsyncDisposable {
   }
 
   /**
-   * Resolves when the message is settled: at QoS 0 when it is written, at 1 and 2 when the broker has taken it over, also in a
-   * later connection. Rejects with `PublishRefused` (`QuotaExceeded`: the bank cannot pay), `QueueFull`, `ClientClosed`. The payload's
-   * bytes must not change until then.
+   * Resolves when the message is settled: at QoS 0 when it is written, at 1 and 2 when the broker has taken it over,
+   * also in a later connection. Rejects with `PublishRefused` (`QuotaExceeded`: the bank cannot pay), `QueueFull`,
+   * `ClientClosed`. The payload's bytes must not change until then.
    */
   publish(topic: string, payload: Payload, options?: PublishOptions): Promise<Published>;
   publish<Input>(topic: string, value: Input, options: PublishOptions & SchemaOption<Input>): Promise<Published>;
@@ -169,8 +173,8 @@ export class Client implements Messaging, AsyncDisposable {
   }
 
   /**
-   * Subscribes, and hands out the messages: `for await (const message of client.messages("room/{id}/temp"))`. Messages of QoS 1 and 2
-   * are acknowledged as they are taken, so the broker sends no faster than that (`receiveMaximum`).
+   * Subscribes, and hands out the messages: `for await (const message of client.messages("room/{id}/temp"))`. Messages
+   * of QoS 1 and 2 are acknowledged as they are taken, so the broker sends no faster than that (`receiveMaximum`).
    */
   messages<const Pattern extends string, Data = undefined>(
     pattern: Pattern,
@@ -193,12 +197,17 @@ export class Client implements Messaging, AsyncDisposable {
     return subscription;
   }
 
-  /** Publishes a question and resolves with the answer (MQTT 5). Rejects with `RequestFailed`, `TimedOut`, or as `publish` does. */
+  /**
+   * Publishes a question and resolves with the answer (MQTT 5). Rejects with `RequestFailed`, `TimedOut`, or as
+   * `publish` does.
+   */
   request(topic: string, payload: Payload, options: RequestOptions = {}): Promise<Message> {
     return this.#requests.request(topic, payload, options);
   }
 
-  /** Answers what is asked on topics, until it is ended (MQTT 5). What the function throws, the one who asked is told. */
+  /**
+   * Answers what is asked on topics, until it is ended (MQTT 5). What the function throws, the one who asked is told.
+   */
   respond<const Pattern extends string>(
     pattern: Pattern,
     answer: (request: Message<Params<Pattern>>) => Answer | Promise<Answer>,
@@ -213,7 +222,10 @@ export class Client implements Messaging, AsyncDisposable {
     return new State<Value>(this, topic, options);
   }
 
-  /** Resolves when the broker has read, and answered, everything that was sent before; at once if there is no connection. */
+  /**
+   * Resolves when the broker has read, and answered, everything that was sent before; at once if there is no
+   * connection.
+   */
   async flush({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
     if (this.#connection !== undefined)
       await within(
@@ -222,7 +234,10 @@ export class Client implements Messaging, AsyncDisposable {
       );
   }
 
-  /** Waits for what is under way, and leaves: no will is published. A session that outlives its connection stays at the broker. */
+  /**
+   * Waits for what is under way, and leaves: no will is published. A session that outlives its connection stays at the
+   * broker.
+   */
   async end({ timeoutMs = endTimeoutMsDefault, signal }: EndOptions = {}): Promise<void> {
     if (this.status.state === "closed") return;
     if (this.#connection !== undefined) {

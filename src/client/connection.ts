@@ -1,7 +1,7 @@
 /**
- * One connection to a broker, from CONNECT to its end; `client.ts` makes a client that outlives it. Promises mean what MQTT
- * means: `publish` resolves when the broker has taken the message over (PUBACK, or PUBREC and PUBCOMP), `subscribe` when it
- * has said SUBACK.
+ * One connection to a broker, from CONNECT to its end; `client.ts` makes a client that outlives it. Promises mean what
+ * MQTT means: `publish` resolves when the broker has taken the message over (PUBACK, or PUBREC and PUBCOMP),
+ * `subscribe` when it has said SUBACK.
  */
 
 import { Buffer } from "node:buffer";

@@ -11,8 +11,9 @@ const bun: Runtime = {
 };
 
 /**
- * Connects to a broker: `mqtt://host`, `mqtts://`, `ws://`, `wss://`; several (`mqtt://a,b:1884`, or a list of URLs) are tried in turn, and
- * when one is lost, the next. Rejects with `ConnectFailed`; throws a `TypeError` for what cannot be meant.
+ * Connects to a broker: `mqtt://host`, `mqtts://`, `ws://`, `wss://`; several (`mqtt://a,b:1884`, or a list of URLs)
+ * are tried in turn, and when one is lost, the next. Rejects with `ConnectFailed`; throws a `TypeError` for what cannot
+ * be meant.
  */
 export function connect(urls: string | readonly string[], options: ClientOptions = {}): Promise<Client> {
   return connectOn(bun, urls, options);

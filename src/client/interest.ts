@@ -45,8 +45,8 @@ export class Interest {
 }
 
 /**
- * A filter's identifier: the same in every process, so that what a session has kept from an earlier one comes to the same
- * filter. `isTaken`: by another filter.
+ * A filter's identifier: the same in every process, so that what a session has kept from an earlier one comes to the
+ * same filter. `isTaken`: by another filter.
  */
 export function idOf(filter: string, isTaken: (id: number) => boolean): number {
   const bytes = encodeUtf8(filter);

@@ -8,9 +8,9 @@ import { parseJson } from "./standard-schema.ts";
 import { type AnyParams, paramsOf, type TopicPattern } from "./topic-pattern.ts";
 
 /**
- * An ack that is owed to the broker until everybody here who has the message is done with it. Acks leave as they are given: MQTT
- * wants them in the order of arrival [MQTT-4.6.0-2], which a loop keeps; but one busy loop would hold up all others if
- * theirs had to wait for it, and brokers do not mind.
+ * An ack that is owed to the broker until everybody here who has the message is done with it. Acks leave as they are
+ * given: MQTT wants them in the order of arrival [MQTT-4.6.0-2], which a loop keeps; but one busy loop would hold up
+ * all others if theirs had to wait for it, and brokers do not mind.
  * @internal
  */
 export class Receipt {
@@ -154,7 +154,10 @@ export class Message<Params = AnyParams, Data = undefined> {
     return this.#section;
   }
 
-  /** Done with it: the broker may forget it. To be called where the subscription says `ack: "manual"`; again, it does nothing. */
+  /**
+   * Done with it: the broker may forget it. To be called where the subscription says `ack: "manual"`; again, it does
+   * nothing.
+   */
   ack(): void {
     if (this.#isAcknowledged) return;
     this.#isAcknowledged = true;

@@ -1,6 +1,6 @@
 /**
- * The messaging that requests, states and the bank's quotes are made of: the part of the client that they use, so that they need
- * not know the whole of it.
+ * The messaging that requests, states and the bank's quotes are made of: the part of the client that they use, so that
+ * they need not know the whole of it.
  */
 import type { Payload, Published, PublishOptions, SchemaOption } from "./client-options.ts";
 import type { Subscription, SubscriptionOptions } from "./subscription.ts";

@@ -23,7 +23,9 @@ function topicBytes(topic: string): Uint8Array {
   return bytes;
 }
 
-/** The packet refers to the payload's bytes, and does not copy them. Throws a `TypeError` for what cannot be published. */
+/**
+ * The packet refers to the payload's bytes, and does not copy them. Throws a `TypeError` for what cannot be published.
+ */
 export function toPublish(topic: string, payload: Payload, options: PublishOptions): Publish {
   const publish = new Publish();
   const { qos = 0, retain = false, expiry } = options;

@@ -1,6 +1,6 @@
 /**
- * Keeps a connection: dials the brokers in turn, and again when a connection is lost, with full jitter so that not all clients
- * of a broker that died come at once; goes where a broker sends it (Server Reference, 4.11).
+ * Keeps a connection: dials the brokers in turn, and again when a connection is lost, with full jitter so that not all
+ * clients of a broker that died come at once; goes where a broker sends it (Server Reference, 4.11).
  */
 import { systemClock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
@@ -39,7 +39,9 @@ export interface LifelineOptions {
 /** A connection that has lasted for so long was a good one. */
 const steadyMs = 5000;
 
-/** Another connection of this client id has taken its place, or it will never be let in: trying again would be a fight. */
+/**
+ * Another connection of this client id has taken its place, or it will never be let in: trying again would be a fight.
+ */
 const finalReasons: ReadonlySet<number> = new Set([
   Reason.unsupportedProtocolVersion,
   Reason.clientIdentifierNotValid,
@@ -67,7 +69,10 @@ export class Reconnector {
     this.#backoff = new Backoff(options.reconnect ?? {}, options.random);
   }
 
-  /** Resolves with the first connection. Rejects with `ConnectFailed` when no broker takes us, or with the signal's reason. */
+  /**
+   * Resolves with the first connection. Rejects with `ConnectFailed` when no broker takes us, or with the signal's
+   * reason.
+   */
   async start(signal: AbortSignal | undefined): Promise<void> {
     const abort = (): void => this.end(new ClientClosed("aborted"));
     signal?.addEventListener("abort", abort);

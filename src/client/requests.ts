@@ -1,4 +1,7 @@
-/** Request and response over MQTT 5 (4.10): a question, the topic on which its answer is awaited, and the data that joins the two. */
+/**
+ * Request and response over MQTT 5 (4.10): a question, the topic on which its answer is awaited, and the data that
+ * joins the two.
+ */
 import { encodeUtf8 } from "../base/bytes.ts";
 import { messageOf } from "../base/errors.ts";
 import { systemRandom } from "../base/random.ts";

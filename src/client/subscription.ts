@@ -11,18 +11,24 @@ export interface SubscriptionOptions<Data = undefined> {
   /** The best that messages are delivered with; 0 unless set. */
   readonly qos?: QoS;
   /**
-   * When a message of QoS 1 or 2 is acknowledged. auto: when the next one is asked for, that is, when the body of the loop is
-   * through with it. manual: by `message.ack()`. Until then the broker counts it against `receiveMaximum`.
+   * When a message of QoS 1 or 2 is acknowledged. auto: when the next one is asked for, that is, when the body of the
+   * loop is through with it. manual: by `message.ack()`. Until then the broker counts it against `receiveMaximum`.
    */
   readonly ack?: "auto" | "manual";
-  /** Payloads are JSON of this shape, in `message.data`; others are not delivered, but acknowledged and told to `onInvalid`. */
+  /**
+   * Payloads are JSON of this shape, in `message.data`; others are not delivered, but acknowledged and told to
+   * `onInvalid`.
+   */
   readonly schema?: StandardSchema<unknown, Data>;
   readonly onInvalid?: (message: Message<never, undefined>, error: ValidationFailed) => void;
   /** Retained messages: send them (unless set), only if the filter was not subscribed to before, or never. MQTT 5. */
   readonly retained?: "send" | "new" | "never";
   /** Messages of this client's own are not wanted. MQTT 5. */
   readonly noLocal?: boolean;
-  /** Messages of QoS 0 that wait to be taken; beyond it the oldest are dropped, and counted in `dropped`. 65,536 unless set. */
+  /**
+   * Messages of QoS 0 that wait to be taken; beyond it the oldest are dropped, and counted in `dropped`. 65,536 unless
+   * set.
+   */
   readonly bufferMax?: number;
   /** Ends the subscription. */
   readonly signal?: AbortSignal;
@@ -80,7 +86,9 @@ export class Subscription<Params = AnyParams, Data = undefined>
     return this.#ring.length;
   }
 
-  /** The next message; when the subscription has ended, `done`. Rejects with what has ended it, if that was an error. */
+  /**
+   * The next message; when the subscription has ended, `done`. Rejects with what has ended it, if that was an error.
+   */
   next(): Promise<IteratorResult<Message<Params, Data>, undefined>> {
     this.#finish();
     if (this.options.schema !== undefined) return this.#nextValid(this.options.schema);

@@ -29,7 +29,10 @@ export interface Stat {
   readonly mzxid: number;
   /** How often its data was set. */
   readonly version: number;
-  /** Where a node is got, and not asked only whether it exists, perhaps just 1 for many: the embedded store had to count them. */
+  /**
+   * Where a node is got, and not asked only whether it exists, perhaps just 1 for many: the embedded store had to count
+   * them.
+   */
   readonly childCount: number;
   /** Whether it goes with the session that has created it; undefined where the store does not say. */
   readonly isEphemeral?: boolean;

@@ -1,7 +1,7 @@
 /**
- * Levels that may have become empty, until they are looked at. A level that has just lost its last child is often used again
- * at once, so each waits for one look at least; then they come in the order in which they were noted, as many at a
- * time as are asked for: so nothing waits behind the removal of many.
+ * Levels that may have become empty, until they are looked at. A level that has just lost its last child is often used
+ * again at once, so each waits for one look at least; then they come in the order in which they were noted, as many at
+ * a time as are asked for: so nothing waits behind the removal of many.
  */
 export class EmptyLevels {
   /** Noted since the last look. */

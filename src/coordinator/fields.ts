@@ -1,6 +1,6 @@
 /**
- * A record that is JSON, read field by field: strangers may have written it. Fields that nobody asks for may stand there, for a
- * newer version may have put them there. Each method throws `OperatingError` with EFORMAT.
+ * A record that is JSON, read field by field: strangers may have written it. Fields that nobody asks for may stand
+ * there, for a newer version may have put them there. Each method throws `OperatingError` with EFORMAT.
  */
 import { decodeUtf8 } from "../base/bytes.ts";
 import { badFormat } from "../base/errors.ts";

@@ -2,8 +2,8 @@
  * A part of the tree, mirrored in memory: read once, then kept up by its watch. After lost contact it is read anew,
  * and what has vanished meanwhile is told as gone.
  *
- * Answers, events and outcomes of writes come in the order in which the store has seen them, so an answer is never older
- * than what was told before it. But it may be older than what this broker has begun to write since it asked.
+ * Answers, events and outcomes of writes come in the order in which the store has seen them, so an answer is never
+ * older than what was told before it. But it may be older than what this broker has begun to write since it asked.
  * Invariant: whether a node is of interest is asked when an answer is applied, and not only when it is asked for.
  */
 import { ignoreTheWorld, OperatingError } from "../base/errors.ts";
@@ -41,7 +41,9 @@ export class Mirror {
   /** Nodes whose data must be read. */
   #dirty = new Set<string>();
   #scheduled = false;
-  /** While everything is read anew: what was known and has not been seen since. What is made meanwhile is not missed. */
+  /**
+   * While everything is read anew: what was known and has not been seen since. What is made meanwhile is not missed.
+   */
   #unseen = new Set<string>();
   /** Counts how often everything was read: only the last one makes it complete. */
   #readings = 0;

@@ -80,8 +80,8 @@ export function isSlipName(name: string): boolean {
 }
 
 /**
- * A path in which what is above U+FFFF is encoded too: format 1 of the embedded store did not do that, and messages are named by
- * their paths in its slips.
+ * A path in which what is above U+FFFF is encoded too: format 1 of the embedded store did not do that, and messages are
+ * named by their paths in its slips.
  */
 export function encodeAstral(path: string): string {
   return /[\ud800-\udfff]/.test(path) ? path.replace(/[\ud800-\udbff][\udc00-\udfff]/g, percent) : path;

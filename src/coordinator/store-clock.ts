@@ -1,6 +1,6 @@
 /**
- * The clock by which what lies in the store begins and ends. Brokers of a cluster must agree on it, or one whose clock is
- * ahead would end what others have promised; so where the store has a clock of its own, all go by that one.
+ * The clock by which what lies in the store begins and ends. Brokers of a cluster must agree on it, or one whose clock
+ * is ahead would end what others have promised; so where the store has a clock of its own, all go by that one.
  */
 import type { Clock } from "../base/clock.ts";
 import { clockReportMs, clockToleranceMs } from "../base/limits.ts";
@@ -10,14 +10,18 @@ export interface StoreClockParts {
   /** This machine's own clock. */
   readonly clock: Clock;
   readonly coordinator: Pick<Coordinator, "storeTime">;
-  /** Told now and then, while it is so, by how many ms this machine's wall clock is ahead of the store's; negative: behind. */
+  /**
+   * Told now and then, while it is so, by how many ms this machine's wall clock is ahead of the store's; negative:
+   * behind.
+   */
   readonly onApart: (aheadMs: number) => void;
 }
 
 /**
  * Tells this machine's time of day as long as it is about the store's, else the nearest that is.
  *
- * Invariant: what it tells is never further from the store's time than `clockToleranceMs` and the time that a commit takes.
+ * Invariant: what it tells is never further from the store's time than `clockToleranceMs` and the time that a commit
+ * takes.
  */
 export class StoreClock implements Clock {
   readonly #parts: StoreClockParts;
@@ -46,7 +50,10 @@ export class StoreClock implements Clock {
   }
 }
 
-/** The store said its time at some moment from `from` to `to`; what it may be now, with some tolerance, bounds what we say. */
+/**
+ * The store said its time at some moment from `from` to `to`; what it may be now, with some tolerance, bounds what we
+ * say.
+ */
 function nearestTo(own: number, { wall, from, to }: StoreTime, now: number): number {
   const earliest = wall + (now - to) - clockToleranceMs;
   const latest = wall + (now - from) + clockToleranceMs;

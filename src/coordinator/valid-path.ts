@@ -14,8 +14,8 @@ export function isValidPath(path: string): boolean {
 }
 
 /**
- * False for what is refused before anything is looked for. Of what is to be created or removed ZooKeeper looks for the parent first:
- * a path that it would refuse may get NoNode.
+ * False for what is refused before anything is looked for. Of what is to be created or removed ZooKeeper looks for the
+ * parent first: a path that it would refuse may get NoNode.
  */
 export function mayBeLookedFor({ kind, path }: Pick<WriteOperation, "kind" | "path">): boolean {
   return kind === "create" || kind === "delete" ? !path.includes("\0") : isValidPath(path);

@@ -1,4 +1,7 @@
-/** Judges a store before anybody serves it, and without changing it: what is damaged stays as it was found, for whoever repairs it. */
+/**
+ * Judges a store before anybody serves it, and without changing it: what is damaged stays as it was found, for whoever
+ * repairs it.
+ */
 import { Database } from "bun:sqlite";
 import { copyFileSync, existsSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";

@@ -1,6 +1,7 @@
 /**
- * The checksums of the store's own: one in each row, over everything that the row says, and one over all of them together. A disk that
- * changes a bit is found by the first, one that loses or brings back whole pages by the second. SQLite itself has none in its database.
+ * The checksums of the store's own: one in each row, over everything that the row says, and one over all of them
+ * together. A disk that changes a bit is found by the first, one that loses or brings back whole pages by the second.
+ * SQLite itself has none in its database.
  */
 
 /** A znode as it lies in the table; `mode` indexes the modes of `database.ts`. */

@@ -71,8 +71,8 @@ export class TreeDatabase {
   #searchAfter: { readonly parent: string; readonly name: string } | undefined = { parent: "", name: "" };
 
   /**
-   * Opens or creates the store in a folder; to "read" it, though a broker may own it. Throws `OperatingError` in words for
-   * the operator.
+   * Opens or creates the store in a folder; to "read" it, though a broker may own it. Throws `OperatingError` in words
+   * for the operator.
    */
   constructor(folder: string, how: "own" | "read" = "own", options: OpenOptions = defaultOpenOptions) {
     this.#store = how === "own" ? openStore(folder, options) : undefined;
@@ -94,8 +94,8 @@ export class TreeDatabase {
   }
 
   /**
-   * Runs requests in order, in one transaction and one sync; as many replies as were run. Throws `OperatingError` if the disk is full or
-   * fails; then nothing happened, and the same may be tried again.
+   * Runs requests in order, in one transaction and one sync; as many replies as were run. Throws `OperatingError` if
+   * the disk is full or fails; then nothing happened, and the same may be tried again.
    */
   run(requests: readonly Request[]): Reply[] {
     const writes = requests.some((request) => request.kind === "write");
@@ -151,8 +151,9 @@ export class TreeDatabase {
   }
 
   /**
-   * Looks at so many containers that may have become empty, and at the parents of those that had; removes the empty ones in one
-   * transaction and returns their paths. Throws `OperatingError` if the disk is full or fails: they come again later.
+   * Looks at so many containers that may have become empty, and at the parents of those that had; removes the empty
+   * ones in one transaction and returns their paths. Throws `OperatingError` if the disk is full or fails: they come
+   * again later.
    */
   sweepContainers(most: number): string[] {
     const removed: string[] = [];
@@ -209,7 +210,9 @@ export class TreeDatabase {
     }
   }
 
-  /** Takes out a record that was found damaged while the store is in use; the next start says so again if there is more. */
+  /**
+   * Takes out a record that was found damaged while the store is in use; the next start says so again if there is more.
+   */
   setAside({ parent, row }: DamagedRow): void {
     this.#inTransaction(() => this.#table.removeDamaged(parent, row));
     this.#forgetAll();

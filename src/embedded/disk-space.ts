@@ -1,7 +1,7 @@
 /**
- * Room on the disk for what makes room: acks and deletions are commits too, and a full disk could never be emptied by its readers. A file
- * of nothing is kept in the store's folder; when the disk is full it gives its place away, bit by bit, while nothing new is taken. It is
- * filled again when there is room.
+ * Room on the disk for what makes room: acks and deletions are commits too, and a full disk could never be emptied by
+ * its readers. A file of nothing is kept in the store's folder; when the disk is full it gives its place away, bit by
+ * bit, while nothing new is taken. It is filled again when there is room.
  */
 import { closeSync, fstatSync, ftruncateSync, openSync, statfsSync, writeSync } from "node:fs";
 import { join } from "node:path";

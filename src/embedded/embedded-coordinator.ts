@@ -42,7 +42,10 @@ const defaultOptions: EmbeddedOptions = { acceptDamage: false, tell() {}, foundD
 
 /** Requests in one transaction, so that one transaction does not hold up the next for long. */
 const transactionRequestsMax = 4096;
-/** A transaction ends at the first request that is to be repaired: the more of them there are the fewer are sent at once. */
+/**
+ * A transaction ends at the first request that is to be repaired: the more of them there are the fewer are sent at
+ * once.
+ */
 const transactionRequestsMin = 64;
 
 export class EmbeddedCoordinator implements Coordinator {
@@ -51,13 +54,19 @@ export class EmbeddedCoordinator implements Coordinator {
   /** Infinity: its session ends with the process. */
   readonly leaseUntil = Infinity;
   readonly isAlone = true;
-  /** Larger messages are stored in parts: what goes to the worker and comes from it is copied, and that must not take long. */
+  /**
+   * Larger messages are stored in parts: what goes to the worker and comes from it is copied, and that must not take
+   * long.
+   */
   readonly submissionBytesMax = storeUnitBytesMax;
   damagedRecords = 0;
   isFull = false;
   readonly #worker: Worker;
   readonly #watches = new Map<string, Set<(event: WatchEvent) => void>>();
-  /** How many watched paths there are of each length, by their first level: nodes far below are not asked level by level. */
+  /**
+   * How many watched paths there are of each length, by their first level: nodes far below are not asked level by
+   * level.
+   */
   readonly #watchedLengths = new Map<string, Map<number, number>>();
   readonly #stateListeners: ((state: CoordinatorState, why: string | undefined) => void)[] = [];
   readonly #sweptListeners: ((paths: readonly string[]) => void)[] = [];
@@ -80,7 +89,10 @@ export class EmbeddedCoordinator implements Coordinator {
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
   }
 
-  /** Opens the store in a folder. Rejects with `OperatingError` if the folder cannot be used, or what is in it is damaged. */
+  /**
+   * Opens the store in a folder. Rejects with `OperatingError` if the folder cannot be used, or what is in it is
+   * damaged.
+   */
   static open(folder: string, options = defaultOptions): Promise<EmbeddedCoordinator> {
     const { acceptDamage } = options;
     const worker = new Worker(workerUrl());

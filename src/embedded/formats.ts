@@ -1,6 +1,7 @@
 /**
- * The formats that a store has had, and how it gets from one to the next. A store of an older format is brought up in one transaction when
- * a broker opens it, and a copy of it is kept until the next clean start, for an older program to go back to. A newer one is refused.
+ * The formats that a store has had, and how it gets from one to the next. A store of an older format is brought up in
+ * one transaction when a broker opens it, and a copy of it is kept until the next clean start, for an older program to
+ * go back to. A newer one is refused.
  */
 import type { Database } from "bun:sqlite";
 import { OperatingError } from "../base/errors.ts";

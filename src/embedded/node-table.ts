@@ -1,6 +1,6 @@
 /**
- * The one table: a row a znode, each with its checksum, which is looked at whenever the row is read. What the rows are in all is kept
- * beside them, so that rows that have vanished are missed.
+ * The one table: a row a znode, each with its checksum, which is looked at whenever the row is read. What the rows are
+ * in all is kept beside them, so that rows that have vanished are missed.
  */
 import type { Database, Statement } from "bun:sqlite";
 import { checksumOf, checksumOfTotals, isWhole, type Row, type Totals, withoutRow, withRow } from "./checksum.ts";

@@ -1,6 +1,6 @@
 /**
- * How the embedded store is opened: locked, judged before anything is changed, brought to the current format. A damaged one is refused
- * unless the operator has said that what is whole of it shall be served.
+ * How the embedded store is opened: locked, judged before anything is changed, brought to the current format. A damaged
+ * one is refused unless the operator has said that what is whole of it shall be served.
  */
 import { Database, SQLiteError } from "bun:sqlite";
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from "node:fs";
@@ -56,7 +56,10 @@ export function openForReading(folder: string): Database {
   return db;
 }
 
-/** The lock goes with the process, also by kill -9: it is a file lock that SQLite holds. Undefined: another process has it. */
+/**
+ * The lock goes with the process, also by kill -9: it is a file lock that SQLite holds. Undefined: another process has
+ * it.
+ */
 export function tryLock(folder: string): Database | undefined {
   const lock = new Database(join(folder, "lock.db"));
   try {

@@ -1,9 +1,10 @@
 /**
- * Reads rows out of the database file itself, page by page, where SQLite gives up: a page that is damaged hides none but its own rows.
- * Only rows whose checksum is right are taken, so whatever else looks like one does no harm. What lies in free pages was removed.
+ * Reads rows out of the database file itself, page by page, where SQLite gives up: a page that is damaged hides none
+ * but its own rows. Only rows whose checksum is right are taken, so whatever else looks like one does no harm. What
+ * lies in free pages was removed.
  *
- * The format is SQLite's (https://sqlite.org/fileformat2.html, "B-tree Pages", "Record Format", "The Freelist"): the table has no rowid,
- * so its tree is that of an index, whose inner pages hold rows too.
+ * The format is SQLite's (https://sqlite.org/fileformat2.html, "B-tree Pages", "Record Format", "The Freelist"): the
+ * table has no rowid, so its tree is that of an index, whose inner pages hold rows too.
  */
 import { readFileSync } from "node:fs";
 import { isWhole, type Row } from "./checksum.ts";
@@ -99,7 +100,10 @@ class PageFile {
   }
 }
 
-/** Seven bits a byte, the first bit says whether more follow. Returns the number and where it ends; beyond the end it is 0. */
+/**
+ * Seven bits a byte, the first bit says whether more follow. Returns the number and where it ends; beyond the end it is
+ * 0.
+ */
 function varint(bytes: Buffer, at: number): [value: number, end: number] {
   let value = 0;
   for (let index = at; index < at + 9; index++) {

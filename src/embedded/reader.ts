@@ -13,8 +13,8 @@ export interface Reader {
 }
 
 /**
- * Throws `OperatingError` if there is no store in the folder, or it is damaged; so does each read that meets a damaged record. While a
- * broker runs only what is read is judged, and `verify` judges all.
+ * Throws `OperatingError` if there is no store in the folder, or it is damaged; so does each read that meets a damaged
+ * record. While a broker runs only what is read is judged, and `verify` judges all.
  */
 export function openReader(folder: string): Reader {
   const lock = existsSync(storePath(folder)) ? tryLock(folder) : undefined;

@@ -1,7 +1,9 @@
 /**
- * Makes a whole store of a damaged one: everything that is as it was written goes into a new file, and the damaged files are kept aside.
+ * Makes a whole store of a damaged one: everything that is as it was written goes into a new file, and the damaged
+ * files are kept aside.
  *
- * Invariant: the damaged files are aside before anything changes, and a crash in between leaves a store that is refused, or the new one.
+ * Invariant: the damaged files are aside before anything changes, and a crash in between leaves a store that is
+ * refused, or the new one.
  */
 import { Database } from "bun:sqlite";
 import {

@@ -23,8 +23,8 @@ interface Counter extends Totals {
 }
 
 /**
- * Scans a store of the current format in one snapshot. `progress` is told now and then how many rows have been read. Damage is a result;
- * other trouble with the disk is thrown.
+ * Scans a store of the current format in one snapshot. `progress` is told now and then how many rows have been read.
+ * Damage is a result; other trouble with the disk is thrown.
  */
 export function scan(db: Database, progress: (rows: number) => void = () => {}): Scan {
   db.exec("BEGIN");
@@ -120,8 +120,8 @@ function scanThoroughly(db: Database, counter: Counter | undefined): Scan {
 }
 
 /**
- * Visits each row that SQLite can reach: from the beginning, and where it cannot go on, from the end. Says what SQLite says if it does
- * not reach all.
+ * Visits each row that SQLite can reach: from the beginning, and where it cannot go on, from the end. Says what SQLite
+ * says if it does not reach all.
  */
 export function walkRows(db: Database, visit: (row: Row) => void): { readonly malformed: string | undefined } {
   const columns = hasChecksums(db) ? rowColumns : rowColumns.replace("checksum", "NULL AS checksum");

@@ -22,7 +22,10 @@ export class StoreFile {
     return this.#db.query<{ bytes: number }, []>(usedBytesOf).get()!.bytes;
   }
 
-  /** Gives pages that hold nothing back to the disk; takes as long as writing what is left. Where that fails all stays as it is. */
+  /**
+   * Gives pages that hold nothing back to the disk; takes as long as writing what is left. Where that fails all stays
+   * as it is.
+   */
   compact(): void {
     try {
       this.#db.exec("VACUUM");

@@ -1,10 +1,10 @@
 /**
- * SQLite's write-ahead log, examined before SQLite sees it. SQLite takes the first frame whose checksum is wrong for the torn end of a
- * crash, and forgets in silence whatever was committed after it. But each commit is synced before the next one begins: so a frame that is
- * wrong, with a whole commit and more behind it, was whole once.
+ * SQLite's write-ahead log, examined before SQLite sees it. SQLite takes the first frame whose checksum is wrong for
+ * the torn end of a crash, and forgets in silence whatever was committed after it. But each commit is synced before the
+ * next one begins: so a frame that is wrong, with a whole commit and more behind it, was whole once.
  *
- * The format is SQLite's (https://sqlite.org/fileformat2.html, "The Write-Ahead Log"). The checksum of a frame goes on from the one that
- * stands in the frame before, so a frame can be judged whatever lies further ahead.
+ * The format is SQLite's (https://sqlite.org/fileformat2.html, "The Write-Ahead Log"). The checksum of a frame goes on
+ * from the one that stands in the frame before, so a frame can be judged whatever lies further ahead.
  */
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 
@@ -28,8 +28,8 @@ export function examineWal(path: string): WalReport {
 }
 
 /**
- * Writes a log that SQLite reads to its last commit: the frames as they are, with checksums that are right. What was wrong in them is
- * left to the rows' own checksums.
+ * Writes a log that SQLite reads to its last commit: the frames as they are, with checksums that are right. What was
+ * wrong in them is left to the rows' own checksums.
  */
 export function rechainWal(path: string, to: string): void {
   const wal = read(path);

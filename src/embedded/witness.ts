@@ -1,10 +1,11 @@
 /**
- * The witness: a file beside the store that says how far acknowledged commits went. SQLite's log cannot know that its own end is
- * missing; whoever finds less in the store than is written here finds it damaged.
+ * The witness: a file beside the store that says how far acknowledged commits went. SQLite's log cannot know that its
+ * own end is missing; whoever finds less in the store than is written here finds it damaged.
  *
- * It is written after each commit and before anybody hears of it, without a sync of its own: so after kill -9 it knows every acknowledged
- * commit. It is synced once in `witnessSyncMs`: so after a loss of power it may lack what was committed since, and the loss of no more
- * than that would stay unseen. It is never ahead of the store: the commit was synced before.
+ * It is written after each commit and before anybody hears of it, without a sync of its own: so after kill -9 it knows
+ * every acknowledged commit. It is synced once in `witnessSyncMs`: so after a loss of power it may lack what was
+ * committed since, and the loss of no more than that would stay unseen. It is never ahead of the store: the commit was
+ * synced before.
  */
 import { closeSync, fdatasync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";

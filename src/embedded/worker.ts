@@ -75,8 +75,8 @@ function isFull(error: unknown): boolean {
 }
 
 /**
- * A disk that is full or fails is waited for: nothing is acknowledged meanwhile, nothing is given up. So is a record that is damaged, which
- * the operator must decide about.
+ * A disk that is full or fails is waited for: nothing is acknowledged meanwhile, nothing is given up. So is a record
+ * that is damaged, which the operator must decide about.
  */
 function run(requests: readonly Request[]): void {
   try {

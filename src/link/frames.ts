@@ -267,7 +267,10 @@ export class FrameReader {
   /** The largest frame that is taken. A peer that has not shaken hands yet may not make us keep room for much. */
   frameBytesMax = linkStrangerBytesMax;
 
-  /** Calls `visit` with each whole frame: its type, and where its body lies. Throws `ProtocolError` for impossible lengths. */
+  /**
+   * Calls `visit` with each whole frame: its type, and where its body lies. Throws `ProtocolError` for impossible
+   * lengths.
+   */
   feed(chunk: Uint8Array, visit: FrameVisitor): void {
     let at = this.#pending === undefined ? 0 : this.#complete(chunk, visit);
     while (at + frameHeadBytes <= chunk.length) {

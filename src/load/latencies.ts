@@ -1,4 +1,7 @@
-/** How long things took: counts in buckets that grow with the value, so that a microsecond and a minute fit, each within 3 %. */
+/**
+ * How long things took: counts in buckets that grow with the value, so that a microsecond and a minute fit, each within
+ * 3 %.
+ */
 
 /** Buckets for each doubling. */
 const parts = 32;

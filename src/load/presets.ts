@@ -1,4 +1,6 @@
-/** The scenarios of the Open MQTT Benchmark Suite by their names: `p2p-1K-1K-1K-1K` and the like, with whatever numbers. */
+/**
+ * The scenarios of the Open MQTT Benchmark Suite by their names: `p2p-1K-1K-1K-1K` and the like, with whatever numbers.
+ */
 import type { Plan } from "./plan.ts";
 
 /** The part of a plan that a preset's name stands for; the rest is the caller's. */

@@ -1,6 +1,6 @@
 /**
- * One process's share of a load: its clients, what they have sent and seen. It is told when to go and when to stop; connections
- * are made by whoever runs it.
+ * One process's share of a load: its clients, what they have sent and seen. It is told when to go and when to stop;
+ * connections are made by whoever runs it.
  */
 import { encodeUtf8 } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";

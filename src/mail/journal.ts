@@ -1,6 +1,6 @@
 /**
- * The only writer to the store. A unit of operations is committed as a whole, or repaired and tried again in its place: level
- * nodes may vanish under it (ZooKeeper removes empty containers) or be made by another broker, and `put` and
+ * The only writer to the store. A unit of operations is committed as a whole, or repaired and tried again in its place:
+ * level nodes may vanish under it (ZooKeeper removes empty containers) or be made by another broker, and `put` and
  * `remove` do not care whether the node is there. A unit whose `check` fails is refused: what it speaks for is no
  * longer this broker's.
  */
@@ -53,8 +53,8 @@ export class Journal {
   /** Units whose check may hold again, and what would overtake them, until `unpark`. */
   #parked: Unit[] = [];
   /**
-   * A unit under way whose check may have to be mended, or is being. What came later and may wait is parked meanwhile: the store
-   * would take it before.
+   * A unit under way whose check may have to be mended, or is being. What came later and may wait is parked meanwhile:
+   * the store would take it before.
    */
   #mending: Unit | undefined;
   /** The paths that parked and mended units count on. */
@@ -143,8 +143,8 @@ export class Journal {
   }
 
   /**
-   * Commits in as many units as are needed, in their order, each with `guard`. `done` is called when all of it is durable;
-   * `refused`, once, if a unit was: those before it stay.
+   * Commits in as many units as are needed, in their order, each with `guard`. `done` is called when all of it is
+   * durable; `refused`, once, if a unit was: those before it stay.
    */
   commitAll(operations: readonly JournalOperation[], how: CommitAll): void {
     const pages = pagesOf(operations);
@@ -162,8 +162,8 @@ export class Journal {
   }
 
   /**
-   * Calls back, at once if it can, when all that was handed to the journal has been handed to the store: what the store is asked
-   * then, it answers as that has left it.
+   * Calls back, at once if it can, when all that was handed to the journal has been handed to the store: what the store
+   * is asked then, it answers as that has left it.
    */
   whenSubmitted(go: () => void): void {
     if (!this.#looking) return go();

@@ -1,7 +1,7 @@
 /**
- * Level nodes: what stands above the nodes that the journal creates. Those that are known to exist are remembered; others
- * are looked for from above, for below what is missing everything is. Where somebody watches a part of the tree as a whole
- * nothing is looked for: what was not told of is missing.
+ * Level nodes: what stands above the nodes that the journal creates. Those that are known to exist are remembered;
+ * others are looked for from above, for below what is missing everything is. Where somebody watches a part of the tree
+ * as a whole nothing is looked for: what was not told of is missing.
  */
 import type { Clock } from "../base/clock.ts";
 import { journalKnownNodesMax, levelsKnownMs } from "../base/limits.ts";
@@ -112,8 +112,8 @@ export class Levels {
   }
 
   /**
-   * Where others write too, a level that nothing was put below for a while may have been removed by them. One that was there a
-   * moment ago still is: an empty level stays longer than that.
+   * Where others write too, a level that nothing was put below for a while may have been removed by them. One that was
+   * there a moment ago still is: an empty level stays longer than that.
    */
   #isKnown(level: string): boolean {
     const at = this.#known.get(level);

@@ -156,8 +156,8 @@ const wideDigits = 11;
 const orderDigits = 8;
 
 /**
- * An epoch as ids begin with it: in eight digits of base 36, as long as it fits; after 656 of ZooKeeper's elections in eleven,
- * behind a mark that sorts after all digits.
+ * An epoch as ids begin with it: in eight digits of base 36, as long as it fits; after 656 of ZooKeeper's elections in
+ * eleven, behind a mark that sorts after all digits.
  */
 function nameOfEpoch(epoch: number): string {
   const digits = epoch.toString(36);

@@ -1,7 +1,8 @@
 /**
- * Slips are numbered by the store, which counts in 32 bits for each mailbox: 25 days, at a thousand messages a second. So a mailbox
- * that has counted far is made anew when it is empty, and its slips are numbered from 0 again; nothing is there then that they
- * could be out of order with. One that does not become empty in all that time counts as full at last.
+ * Slips are numbered by the store, which counts in 32 bits for each mailbox: 25 days, at a thousand messages a second.
+ * So a mailbox that has counted far is made anew when it is empty, and its slips are numbered from 0 again; nothing is
+ * there then that they could be out of order with. One that does not become empty in all that time counts as full at
+ * last.
  */
 
 import { slipNumberMax, slipNumberOldMin } from "../base/limits.ts";
@@ -41,7 +42,10 @@ export class MailboxNumbers {
     });
   }
 
-  /** Looks whether a mailbox that was spent has been made anew: by the broker that serves its session, which does not tell. */
+  /**
+   * Looks whether a mailbox that was spent has been made anew: by the broker that serves its session, which does not
+   * tell.
+   */
   look(clientId: string): void {
     if (this.#trying.has(clientId)) return;
     this.#trying.add(clientId);

@@ -1,6 +1,7 @@
 /**
- * Payloads that are too large for one commit, in pieces: each a znode of its own, written before the message that names them.
- * The message appears with all of its payload, or not at all; pieces that no message names are nobody's, and are swept.
+ * Payloads that are too large for one commit, in pieces: each a znode of its own, written before the message that names
+ * them. The message appears with all of its payload, or not at all; pieces that no message names are nobody's, and are
+ * swept.
  */
 import { noBytes } from "../base/bytes.ts";
 import { partBytesMax, partsReadMax, remainingLengthMax, unitBytesReserve } from "../base/limits.ts";

@@ -58,12 +58,13 @@ export interface Parts {
 }
 
 /**
- * A stored or retained message: credits in milli-credits (u64), until when it is kept in ms since 1970 (u64, 0: never ends),
- * format (u8), flags (u8: QoS in bits 0-1, bit 2: that end is the publisher's, bit 3: it lies in a mail drop, bit 4: it was
- * published as retained, bit 5: a copy of it lies in a mail drop), recipients (u32), length of the properties (u32), lengths of three texts (u16 each), number of parts
- * (u16), the texts in UTF-8 (the branch's name, the publisher's client id, the parts' id), properties as MQTT 5 encodes them
- * (without expiry and alias), and the payload, unless it is in parts. With bit 5 a u64 stands before the properties: until
- * when the copy lies there, in ms since 1970. Big-endian.
+ * A stored or retained message: credits in milli-credits (u64), until when it is kept in ms since 1970 (u64, 0: never
+ * ends), format (u8), flags (u8: QoS in bits 0-1, bit 2: that end is the publisher's, bit 3: it lies in a mail drop,
+ * bit 4: it was published as retained, bit 5: a copy of it lies in a mail drop), recipients (u32), length of the
+ * properties (u32), lengths of three texts (u16 each), number of parts (u16), the texts in UTF-8 (the branch's name,
+ * the publisher's client id, the parts' id), properties as MQTT 5 encodes them (without expiry and alias), and the
+ * payload, unless it is in parts. With bit 5 a u64 stands before the properties: until when the copy lies there, in ms
+ * since 1970. Big-endian.
  */
 export function encodeMessage(publish: Publish, head: MessageHead): Uint8Array {
   const propertiesLength = publish.propertiesEnd - publish.propertiesStart;
@@ -177,8 +178,8 @@ function checkPartsId(id: string): string {
 }
 
 /**
- * Reads what `encodeMessage` wrote; its topic comes from its path. A payload in parts is left empty. Throws `OperatingError`
- * with EFORMAT.
+ * Reads what `encodeMessage` wrote; its topic comes from its path. A payload in parts is left empty. Throws
+ * `OperatingError` with EFORMAT.
  */
 export function decodeMessage(topic: string, bytes: Uint8Array): Publish {
   const { textsEnd, propertiesStart, propertiesEnd } = layoutOf(bytes);
@@ -247,8 +248,8 @@ export interface SlipRecord {
 const groupMarks = 15;
 
 /**
- * Tells the shared subscriptions of a topic apart, in four bits: from 1 on. Two of one topic may have the same, one in fifteen:
- * then a message may go to a member of the other one.
+ * Tells the shared subscriptions of a topic apart, in four bits: from 1 on. Two of one topic may have the same, one in
+ * fifteen: then a message may go to a member of the other one.
  */
 export function groupMarkOf(text: string | undefined): number {
   if (text === undefined) return 0;
@@ -259,9 +260,10 @@ export function groupMarkOf(text: string | undefined): number {
 const slipHeadBytes = 20;
 
 /**
- * A slip: state (u8), QoS, retain, whether the payload is in parts, and the mark of a group (u8: bits 0-1, bit 2, bit 3, bits 4-7), packet id (u16), recipients (u32), until when the message is kept
- * in ms since 1970 (u64, 0: never ends), number of subscription identifiers (u16), length of the branch's name (u16), each
- * identifier (u32), that name and the message's path in UTF-8. Big-endian.
+ * A slip: state (u8), QoS, retain, whether the payload is in parts, and the mark of a group (u8: bits 0-1, bit 2, bit
+ * 3, bits 4-7), packet id (u16), recipients (u32), until when the message is kept in ms since 1970 (u64, 0: never
+ * ends), number of subscription identifiers (u16), length of the branch's name (u16), each identifier (u32), that name
+ * and the message's path in UTF-8. Big-endian.
  */
 export function encodeSlip(slip: SlipRecord): Uint8Array {
   const path = encodeUtf8(slip.messagePath);

@@ -1,7 +1,8 @@
 /**
- * Finds the numbers of slips whose commit was in doubt: they were stored, but contact was lost before their numbers were told. One
- * search goes through a mailbox at a time, for all of its slips that are looked for, and it begins with the newest: those
- * that were just stored. So what a doubt costs grows neither with the slips in doubt nor, mostly, with the mailbox.
+ * Finds the numbers of slips whose commit was in doubt: they were stored, but contact was lost before their numbers
+ * were told. One search goes through a mailbox at a time, for all of its slips that are looked for, and it begins with
+ * the newest: those that were just stored. So what a doubt costs grows neither with the slips in doubt nor, mostly,
+ * with the mailbox.
  */
 import { mailPageSlips } from "../base/limits.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";

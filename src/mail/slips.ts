@@ -1,6 +1,7 @@
 /**
- * Slips: what each mailbox says of the messages that are stored for it. Whoever removes the last slip removes the message: with
- * more than one recipient a counter beside it is set at each removal, and its version tells the last one that it is the last.
+ * Slips: what each mailbox says of the messages that are stored for it. Whoever removes the last slip removes the
+ * message: with more than one recipient a counter beside it is set at each removal, and its version tells the last one
+ * that it is the last.
  */
 import type { Coordinator, CoordinatorError, ReadResult } from "../coordinator/coordinator.ts";
 import {
@@ -114,8 +115,9 @@ export class Slips {
   }
 
   /**
-   * Removes a slip whose recipient has the message, or will never want it, with all that is left of it. `owned`: only as long
-   * as the session is this broker's; one that has begun anew numbers its slips from 0, and the name may be another one's.
+   * Removes a slip whose recipient has the message, or will never want it, with all that is left of it. `owned`: only
+   * as long as the session is this broker's; one that has begun anew numbers its slips from 0, and the name may be
+   * another one's.
    */
   discard(slip: Slip, fencingToken?: FencingToken): void {
     const record = slip.record!;
@@ -276,8 +278,9 @@ export class Slips {
   }
 
   /**
-   * Removes the parts of a payload whose message is gone. The last one goes first: brokers of an older version look for that one
-   * only. With `unclaimedAt` they are removed only as long as that is the version of the node above them: no message has claimed them.
+   * Removes the parts of a payload whose message is gone. The last one goes first: brokers of an older version look for
+   * that one only. With `unclaimedAt` they are removed only as long as that is the version of the node above them: no
+   * message has claimed them.
    */
   removeParts(id: string, { unclaimedAt }: { readonly unclaimedAt?: number } = {}): void {
     const path = `${partsPath}/${id}`;
@@ -340,7 +343,9 @@ export function unreadSlip(clientId: string, name: string): Slip {
   return { clientId, name, record: undefined, publish: undefined, committed: true };
 }
 
-/** True if the client may know the packet id of a slip as that of a message it has, and takes another for a repetition. */
+/**
+ * True if the client may know the packet id of a slip as that of a message it has, and takes another for a repetition.
+ */
 export function isHeldByClient({ record }: Slip): boolean {
   return record?.qos === 2 && record.state === "sent";
 }

@@ -1,7 +1,7 @@
 /**
- * A unit of the journal: operations that are committed as a whole, with what must be done before them; and how it is repaired
- * when the store refuses it. Level nodes may have vanished, or have been made by another broker; `put` and `remove` do not
- * care whether the node is there.
+ * A unit of the journal: operations that are committed as a whole, with what must be done before them; and how it is
+ * repaired when the store refuses it. Level nodes may have vanished, or have been made by another broker; `put` and
+ * `remove` do not care whether the node is there.
  */
 import { assert } from "../base/assert.ts";
 import { noBytes } from "../base/bytes.ts";

@@ -23,8 +23,8 @@ export interface WillRecord {
 const willHead: MessageHead = { credits: 0, keepUntil: Infinity, branch: "", recipients: 0 };
 
 /**
- * A will: length of the JSON (u32), JSON of topic, retain, delay, expiry, the broker's epoch, when the client was sent elsewhere
- * or lost, then the message as stored.
+ * A will: length of the JSON (u32), JSON of topic, retain, delay, expiry, the broker's epoch, when the client was sent
+ * elsewhere or lost, then the message as stored.
  */
 export function encodeWill({ publish, delay, expiryMs, epoch, movedAt, lostAt }: WillRecord): Uint8Array {
   const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);

@@ -130,7 +130,10 @@ export function encodeDisconnect(reason: number, { reasonString, serverReference
   return encodeControl({ cmd: "disconnect", reasonCode: reason, properties } as Packet, 5);
 }
 
-/** CONNACK of MQTT 5 that refuses. `reasonString` is left out where the packet would be larger than `bytesMax` [MQTT-3.2.2-19]. */
+/**
+ * CONNACK of MQTT 5 that refuses. `reasonString` is left out where the packet would be larger than `bytesMax`
+ * [MQTT-3.2.2-19].
+ */
 export function encodeRefusal(reason: number, reasonString: string | undefined, bytesMax: number): Uint8Array {
   const refusal = { cmd: "connack", sessionPresent: false, reasonCode: reason } as const;
   if (reasonString === undefined) return encodeControl(refusal, 5);

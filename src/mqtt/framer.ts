@@ -11,7 +11,9 @@ import { Reason } from "./reason.ts";
 /** First byte and up to four bytes of length. */
 const headerBytesMax = 5;
 
-/** When this part of a packet has come, there is room for all of it: memory that nothing was written to costs nothing. */
+/**
+ * When this part of a packet has come, there is room for all of it: memory that nothing was written to costs nothing.
+ */
 const announcedPart = 64;
 
 export class Framer {

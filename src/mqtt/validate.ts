@@ -105,7 +105,8 @@ function checkFilters(bytes: Uint8Array, start: number, end: number, { type, ver
 function checkSubscriptionOptions(bytes: Uint8Array, at: number, end: number, version: ProtocolVersion): number {
   if (at >= end) throw malformed("the subscription options are missing");
   const options = bytes[at]!;
-  if ((options & (version === 5 ? 0xc0 : 0xfc)) !== 0) throw malformed("reserved subscription options are set"); // [MQTT-3.8.3-5]
+  // [MQTT-3.8.3-5]
+  if ((options & (version === 5 ? 0xc0 : 0xfc)) !== 0) throw malformed("reserved subscription options are set");
   if ((options & 0x03) === 3) throw malformed("subscription QoS 3");
   if ((options & 0x30) === 0x30) throw new ProtocolError(Reason.protocolError, "retain handling 3");
   return at + 1;

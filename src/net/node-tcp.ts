@@ -1,4 +1,7 @@
-/** TCP and TLS for programs on Node: dialling, which is all that a client needs. `tcp.ts` is the same on Bun, where it is faster. */
+/**
+ * TCP and TLS for programs on Node: dialling, which is all that a client needs. `tcp.ts` is the same on Bun, where it
+ * is faster.
+ */
 import { connect, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { OperatingError } from "../base/errors.ts";
@@ -17,7 +20,9 @@ class NodeTransport implements Transport {
     this.remote = `${this.address}:${socket.remotePort}`;
   }
 
-  /** Node keeps what it is given until the kernel takes it, and the writer uses its memory again: so it is given a copy. */
+  /**
+   * Node keeps what it is given until the kernel takes it, and the writer uses its memory again: so it is given a copy.
+   */
   write(bytes: Uint8Array, start: number, end: number): number {
     if (this.#socket.writableNeedDrain || this.#socket.destroyed) return 0;
     this.#socket.write(Uint8Array.prototype.slice.call(bytes, start, end));

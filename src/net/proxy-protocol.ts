@@ -1,6 +1,6 @@
 /**
- * PROXY protocol, versions 1 and 2 (haproxy.org/download/2.9/doc/proxy-protocol.txt): a load balancer says first for whom it
- * speaks. Whoever does not begin with such a header is refused: else anybody could take any address.
+ * PROXY protocol, versions 1 and 2 (haproxy.org/download/2.9/doc/proxy-protocol.txt): a load balancer says first for
+ * whom it speaks. Whoever does not begin with such a header is refused: else anybody could take any address.
  */
 import { noBytes } from "../base/bytes.ts";
 import { proxyHeaderBytesMax, proxyHeaderMs } from "../base/limits.ts";

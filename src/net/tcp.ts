@@ -90,7 +90,8 @@ function handlers<Owner>(given: TransportEvents<Owner>): SocketHandler<Attached<
       events.closed(owner, transport.handshakeError ?? (error && messageOf(error)));
     },
     error(socket) {
-      // An exception out of our own handlers would arrive here as well: those are `loudly`'s. What is left is the network's.
+      // An exception out of our own handlers would arrive here as well: those are `loudly`'s. What is left is the
+      // network's.
       socket.terminate();
     },
   };
@@ -184,8 +185,8 @@ export function listenTcp<Owner>(
 }
 
 /**
- * Listens on a Unix socket that only its own user may open, in place of one of an earlier life. Throws `OperatingError` with
- * the system's code.
+ * Listens on a Unix socket that only its own user may open, in place of one of an earlier life. Throws `OperatingError`
+ * with the system's code.
  */
 export function listenUnix<Owner>(path: string, events: TransportEvents<Owner>): Listener {
   let listener: UnixSocketListener<Attached<Owner>>;

@@ -108,7 +108,10 @@ export interface TlsOptions {
   readonly key?: string;
   /** The name that the other side's certificate must bear; the host's by default. */
   readonly serverName?: string;
-  /** Believes any name in a certificate that `ca` has signed; without `ca`, whoever answers. For tests of a network, not for use. */
+  /**
+   * Believes any name in a certificate that `ca` has signed; without `ca`, whoever answers. For tests of a network, not
+   * for use.
+   */
   readonly isInsecure?: boolean;
   /** OpenSSL's list. */
   readonly ciphers?: string;

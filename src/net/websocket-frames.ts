@@ -47,8 +47,8 @@ export class FrameParser {
   #control: Uint8Array | undefined;
 
   /**
-   * Moves the payloads of data frames in `bytes`, unmasked, to its beginning, and returns how many bytes they are; control
-   * frames are handed out as they end. Throws `FrameError`.
+   * Moves the payloads of data frames in `bytes`, unmasked, to its beginning, and returns how many bytes they are;
+   * control frames are handed out as they end. Throws `FrameError`.
    */
   unwrap(bytes: Uint8Array, onControl: (opcode: number, payload: Uint8Array) => void): number {
     let at = 0;
@@ -119,7 +119,8 @@ export class FrameParser {
     this.#maskAt = 0;
     if (opcode >= opcodeCloseMin) {
       if (opcode > opcodePongMax) throw new FrameError(`opcode ${opcode}`);
-      if (!isFinal || length > controlBytesMax) throw new FrameError("a control frame that is fragmented or too long"); // 5.5
+      // 5.5
+      if (!isFinal || length > controlBytesMax) throw new FrameError("a control frame that is fragmented or too long");
       this.#control = new Uint8Array(length);
       return;
     }

@@ -1,6 +1,7 @@
 /**
- * WebSocket (RFC 6455) over another transport, the server's side: the upgrade, then frames whose payloads are one stream of
- * bytes to whoever owns the connection. No extensions. Back-pressure reaches the peer, which Bun's own server could not do.
+ * WebSocket (RFC 6455) over another transport, the server's side: the upgrade, then frames whose payloads are one
+ * stream of bytes to whoever owns the connection. No extensions. Back-pressure reaches the peer, which Bun's own server
+ * could not do.
  */
 import { createHash } from "node:crypto";
 import { noBytes } from "../base/bytes.ts";

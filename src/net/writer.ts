@@ -42,7 +42,10 @@ export class Writer {
   #loanStart = 0;
   #loanEnd = 0;
   #scheduled = false;
-  /** Output that comes before the loan and `buffer`: ranges that were lent for as long as it takes, and what was buffered before each. */
+  /**
+   * Output that comes before the loan and `buffer`: ranges that were lent for as long as it takes, and what was
+   * buffered before each.
+   */
   #queue: Segment[] = [];
   #queuedBytes = 0;
   #lentBytes = 0;

@@ -160,8 +160,8 @@ export class Router<Here extends object, There extends Elsewhere> {
   }
 
   /**
-   * Forgets a few routes that are stale: each names its receivers, whose sessions may have ended, and nobody may ever publish on
-   * its topic again.
+   * Forgets a few routes that are stale: each names its receivers, whose sessions may have ended, and nobody may ever
+   * publish on its topic again.
    */
   #clean(): void {
     this.#cleaned ??= this.#cache.entries();

@@ -1,6 +1,6 @@
 /**
- * What probes ask, in words: does the event loop turn, has everything been read, may clients come? Each answer names its
- * reasons, so that whoever is woken at night knows where to look.
+ * What probes ask, in words: does the event loop turn, has everything been read, may clients come? Each answer names
+ * its reasons, so that whoever is woken at night knows where to look.
  */
 
 import type { Context } from "../broker/peers/cluster-context.ts";

@@ -1,6 +1,7 @@
 /**
- * Whether a broker can go on by itself. What waits for the store, or for another server, is no reason to start it again; but a
- * broker that has contact and in which the same thing stands still for minutes, only another life can help.
+ * Whether a broker can go on by itself. What waits for the store, or for another server, is no reason to start it
+ * again; but a broker that has contact and in which the same thing stands still for minutes, only another life can
+ * help.
  *
  * It is looked at in beats, and beats are counted, not time: a process that has slept is not to blame for that.
  */

@@ -1,6 +1,7 @@
 /**
- * The operator's files: read at the start, and again when they change or SIGHUP comes. A file that is no good is named in the
- * log, and what was read before stays in use. Looked at by name, so that Kubernetes' swap of a link is seen as well.
+ * The operator's files: read at the start, and again when they change or SIGHUP comes. A file that is no good is named
+ * in the log, and what was read before stays in use. Looked at by name, so that Kubernetes' swap of a link is seen as
+ * well.
  */
 import { chownSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { messageOf, OperatingError } from "../base/errors.ts";
@@ -25,7 +26,9 @@ export class OperatorFiles {
     this.#log = log;
   }
 
-  /** Hands over the texts of files that belong together, now and whenever they have changed. Throws `OperatingError`. */
+  /**
+   * Hands over the texts of files that belong together, now and whenever they have changed. Throws `OperatingError`.
+   */
   follow(paths: readonly string[], use: (texts: readonly string[]) => void): void {
     const stamp = stampOf(paths);
     read(paths, use);
@@ -120,7 +123,9 @@ export function readSecret(path: string): string | undefined {
   return secret;
 }
 
-/** Replaces a file at once, so that nobody finds half of it; a new one is its owner's alone. Throws `OperatingError`. */
+/**
+ * Replaces a file at once, so that nobody finds half of it; a new one is its owner's alone. Throws `OperatingError`.
+ */
 export function replaceText(path: string, text: string): void {
   const next = `${path}.${process.pid}.new`;
   try {

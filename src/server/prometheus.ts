@@ -1,6 +1,6 @@
 /**
- * The broker's counters as Prometheus reads them: names and units by its conventions, formatted by prom-client. Everything is
- * read when it is asked for; counting itself stays plain numbers.
+ * The broker's counters as Prometheus reads them: names and units by its conventions, formatted by prom-client.
+ * Everything is read when it is asked for; counting itself stays plain numbers.
  */
 import { Registry } from "prom-client";
 import { milli } from "../bank/price.ts";

@@ -202,7 +202,10 @@ function openCoordinator(options: BrokerOptions, log: Log): Promise<Coordinator>
   });
 }
 
-/** What brokers prove to each other that they know: the operator's secret, or one that whoever may write the tree may read. */
+/**
+ * What brokers prove to each other that they know: the operator's secret, or one that whoever may write the tree may
+ * read.
+ */
 async function linkSecretOf(options: BrokerOptions, coordinator: Coordinator): Promise<string | undefined> {
   if (options.zk === "") return undefined;
   return readSecret(options.linkSecretFile) ?? (await sharedSecret(coordinator, systemRandom.hex(32)));

@@ -1,7 +1,7 @@
 /**
- * The door for tools on the same machine, while a broker runs alone: only the broker may write to its store, so tools ask it
- * to, over a socket in its data folder that nobody else's user may open. Requests and replies are blocks, as between the
- * broker's thread and the store's, each with its length (u32) before it.
+ * The door for tools on the same machine, while a broker runs alone: only the broker may write to its store, so tools
+ * ask it to, over a socket in its data folder that nobody else's user may open. Requests and replies are blocks, as
+ * between the broker's thread and the store's, each with its length (u32) before it.
  */
 import { join } from "node:path";
 import { concatBytes, noBytes, readUint32, writeUint32 } from "../base/bytes.ts";

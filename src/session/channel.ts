@@ -6,8 +6,8 @@ import { type AckOutcome, OwedAcks, writeAckOutcome } from "./owed-acks.ts";
 import { IncomingAliases, OutgoingAliases } from "./topic-aliases.ts";
 
 /**
- * new: nothing but CONNECT is allowed. authenticating: nothing but AUTH is. connecting: CONNECT has come, its answer waits for the store.
- * open: CONNACK has been sent. closed: nothing is read or written any more.
+ * new: nothing but CONNECT is allowed. authenticating: nothing but AUTH is. connecting: CONNECT has come, its answer
+ * waits for the store. open: CONNACK has been sent. closed: nothing is read or written any more.
  */
 export type Phase = "new" | "authenticating" | "connecting" | "open" | "closed";
 

@@ -189,7 +189,9 @@ export class ZooKeeperClient {
     );
   }
 
-  /** The server has caught up with the leader when this is answered: reads after it see what was committed before it. */
+  /**
+   * The server has caught up with the leader when this is answered: reads after it see what was committed before it.
+   */
   submitSync(done: Done<string>): void {
     const path = this.#full("/");
     this.#ask({ type: OpCode.sync, path, write: (to) => to.text(path), decode: (from) => from.text() }, done);

@@ -1,4 +1,6 @@
-/** The numbers of ZooKeeper's protocol: operation types, error codes, event types (ZooDefs.java, KeeperException.java). */
+/**
+ * The numbers of ZooKeeper's protocol: operation types, error codes, event types (ZooDefs.java, KeeperException.java).
+ */
 
 export const OpCode = {
   create: 1,

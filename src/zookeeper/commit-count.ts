@@ -1,12 +1,12 @@
 /**
- * How often this broker has committed: the data version of its `/commits` node, which every group sets, expecting what the last
- * one left. Its data says who has set it last, and with which attempt: so a commit in doubt is resolved by what stands there,
- * and nobody is taken for a rival without proof.
+ * How often this broker has committed: the data version of its `/commits` node, which every group sets, expecting what
+ * the last one left. Its data says who has set it last, and with which attempt: so a commit in doubt is resolved by
+ * what stands there, and nobody is taken for a rival without proof.
  *
- * A doubt is ended by a write of our own with the version that the group in doubt expects. It is not enough to read: what an
- * earlier connection has sent may still be on its way to the leader, or proposed and not committed, and a server that has been
- * cut off from the others says what was. Of the two writes only one can happen, whichever server they come through; the
- * other's version is wrong then, and its answer comes after the first one is seen there.
+ * A doubt is ended by a write of our own with the version that the group in doubt expects. It is not enough to read:
+ * what an earlier connection has sent may still be on its way to the leader, or proposed and not committed, and a
+ * server that has been cut off from the others says what was. Of the two writes only one can happen, whichever server
+ * they come through; the other's version is wrong then, and its answer comes after the first one is seen there.
  */
 import { decodeUtf8, encodeUtf8 } from "../base/bytes.ts";
 import { brokerPath, commitPath, commitsPath } from "../coordinator/paths.ts";
@@ -54,7 +54,10 @@ export class CommitCount {
     return this.#attempt;
   }
 
-  /** Begins where earlier lives have ended. What they have sent and the server has not yet handled is refused from here on. */
+  /**
+   * Begins where earlier lives have ended. What they have sent and the server has not yet handled is refused from here
+   * on.
+   */
   async begin(zookeeper: ZooKeeper): Promise<void> {
     for (const node of [commitsPath, this.path]) {
       await zookeeper.create(node).catch((error) => {

@@ -1,6 +1,6 @@
 /**
- * Submissions that are committed together, as one `multi`. Many of them check the same thing, each for itself: what has been
- * checked, and not been changed in the group since, holds, and is not asked again.
+ * Submissions that are committed together, as one `multi`. Many of them check the same thing, each for itself: what has
+ * been checked, and not been changed in the group since, holds, and is not asked again.
  */
 import type { Repair, WriteDone, WriteOperation, WriteResult } from "../coordinator/coordinator.ts";
 import type { WriteRequest, WriteResponse } from "./records.ts";

@@ -62,7 +62,9 @@ export class JuteWriter extends GrowingBytes {
   }
 }
 
-/** Reads a range of bytes. Numbers are put together by hand: a view for every small packet costs more than its content. */
+/**
+ * Reads a range of bytes. Numbers are put together by hand: a view for every small packet costs more than its content.
+ */
 export class JuteReader {
   readonly #bytes: Uint8Array;
   readonly #end: number;

@@ -53,8 +53,8 @@ export function readAll(
 }
 
 /**
- * Looks at nodes as they are now, after all that anybody has committed; undefined if that was not to be had. One page after the
- * other: the session's pings would wait behind all of them.
+ * Looks at nodes as they are now, after all that anybody has committed; undefined if that was not to be had. One page
+ * after the other: the session's pings would wait behind all of them.
  */
 export function lookAt(
   client: ZooKeeperClient,

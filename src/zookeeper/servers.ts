@@ -39,7 +39,9 @@ export class Servers {
     this.#failures = 0;
   }
 
-  /** Milliseconds until the next one is dialled: after a round of all longer and longer, and never all brokers at once. */
+  /**
+   * Milliseconds until the next one is dialled: after a round of all longer and longer, and never all brokers at once.
+   */
   failed(): number {
     this.#failures++;
     const rounds = Math.floor(this.#failures / this.#servers.length);

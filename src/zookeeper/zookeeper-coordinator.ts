@@ -1,8 +1,8 @@
 /**
  * The coordinator on ZooKeeper. What is submitted while a commit is under way goes into the next `multi`
  * together (group commit). Every multi also sets this broker's `/commits/<id>`, whose version counts them: so after
- * lost contact it can be found out whether the multi in doubt has happened (`commit-count.ts`), and nothing is lost or done
- * twice. And it fences: whoever writes under the same name makes the other one's multis fail.
+ * lost contact it can be found out whether the multi in doubt has happened (`commit-count.ts`), and nothing is lost or
+ * done twice. And it fences: whoever writes under the same name makes the other one's multis fail.
  */
 import type { Alarm } from "../base/alarm.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
@@ -306,8 +306,8 @@ export class ZooKeeperCoordinator implements Coordinator {
   }
 
   /**
-   * The outcome of an attempt is found out when there is contact again. Where there is, ZooKeeper would not, for a reason of its
-   * own (a quota, say, or that it is overloaded): that is said, and it is asked again in a while.
+   * The outcome of an attempt is found out when there is contact again. Where there is, ZooKeeper would not, for a
+   * reason of its own (a quota, say, or that it is overloaded): that is said, and it is asked again in a while.
    */
   #wait(doubt: Asked, error: ZooKeeperError): void {
     this.#doubt = doubt;

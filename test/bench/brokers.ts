@@ -17,8 +17,8 @@ export const brokerNames = ["mqttzoo", "mosquitto", "aedes"] as const;
 export type BrokerName = (typeof brokerNames)[number];
 
 /**
- * plain: everybody may do everything. tls: the same, encrypted. guarded: with a password and an access list. stored: mosquitto
- * keeps what it must not forget in a file too, which it writes once a second.
+ * plain: everybody may do everything. tls: the same, encrypted. guarded: with a password and an access list. stored:
+ * mosquitto keeps what it must not forget in a file too, which it writes once a second.
  */
 export type How = "plain" | "tls" | "guarded" | "stored";
 

@@ -1,7 +1,8 @@
 /**
- * Devices that come and go, played at a broker: each is a client id of its own with a will, a subscription of its own and a
- * retained message that it sets and clears; every second one has a session of three seconds, and every second one leaves
- * without DISCONNECT. A device goes on when all it has sent is acknowledged, and acknowledges nothing that it is sent.
+ * Devices that come and go, played at a broker: each is a client id of its own with a will, a subscription of its own
+ * and a retained message that it sets and clears; every second one has a session of three seconds, and every second one
+ * leaves without DISCONNECT. A device goes on when all it has sent is acknowledged, and acknowledges nothing that it is
+ * sent.
  */
 import type { Socket } from "bun";
 

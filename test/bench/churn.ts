@@ -1,7 +1,7 @@
 /**
- * `bun run bench:churn [SECONDS] [DEVICES]`: devices that come and go (`churn-load.ts`), so many at the same time, at ours on
- * the embedded store, at ours on one ZooKeeper server, and at mosquitto with persistence: how many in a second, what
- * CPU time each cost, how the memory grew, and how soon afterwards the broker was at rest.
+ * `bun run bench:churn [SECONDS] [DEVICES]`: devices that come and go (`churn-load.ts`), so many at the same time, at
+ * ours on the embedded store, at ours on one ZooKeeper server, and at mosquitto with persistence: how many in a second,
+ * what CPU time each cost, how the memory grew, and how soon afterwards the broker was at rest.
  */
 import { type BrokerName, freePort, start } from "./brokers.ts";
 import type { ChurnResult } from "./churn-load.ts";

@@ -1,6 +1,6 @@
 /**
- * `bun run bench:scale`: how many subscriptions a second a cluster of three takes, how soon a broker joins it, and what a
- * subscription costs one broker that holds a million of them.
+ * `bun run bench:scale`: how many subscriptions a second a cluster of three takes, how soon a broker joins it, and what
+ * a subscription costs one broker that holds a million of them.
  */
 import { RawClient } from "../support/raw-client.ts";
 import { start } from "./brokers.ts";

@@ -1,6 +1,6 @@
 /**
- * `bun run bench:sdk`: our client library and MQTT.js at our broker, each in a process of its own that publishes and receives, on
- * Bun and on Node, in turn; the median of three rounds counts. `--mosquitto` takes that broker instead.
+ * `bun run bench:sdk`: our client library and MQTT.js at our broker, each in a process of its own that publishes and
+ * receives, on Bun and on Node, in turn; the median of three rounds counts. `--mosquitto` takes that broker instead.
  */
 import { join } from "node:path";
 import { builtPackage } from "../support/package.ts";

@@ -1,7 +1,7 @@
 /**
- * `bun run bench:store`: messages of 256 bytes for sessions that are away, acknowledged when they are committed, and how fast
- * they are fetched back: on the embedded store, on ZooKeeper (one server, three), and mosquitto with persistence. Beside it,
- * what one ZooKeeper server does when each message is committed for itself.
+ * `bun run bench:store`: messages of 256 bytes for sessions that are away, acknowledged when they are committed, and
+ * how fast they are fetched back: on the embedded store, on ZooKeeper (one server, three), and mosquitto with
+ * persistence. Beside it, what one ZooKeeper server does when each message is committed for itself.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,7 @@
-/** Who gets in, and what they may do there, packet by packet: logins of every kind, the access list wherever messages go. */
+/**
+ * Who gets in, and what they may do there, packet by packet: logins of every kind, the access list wherever messages
+ * go.
+ */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { createHash, createHmac, pbkdf2Sync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

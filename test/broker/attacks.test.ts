@@ -1,6 +1,6 @@
 /**
- * Attacks from the network, each with a bystander who must not notice: his messages go on, in time, and the broker's memory
- * stays within bounds.
+ * Attacks from the network, each with a bystander who must not notice: his messages go on, in time, and the broker's
+ * memory stays within bounds.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * A store whose disk is nearly full: what is left of it serves acks and deletions. Whatever would be new there, not publishes
- * only, is refused in words; whoever comes for what is stored is let in.
+ * A store whose disk is nearly full: what is left of it serves acks and deletions. Whatever would be new there, not
+ * publishes only, is refused in words; whoever comes for what is stored is let in.
  */
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { children } from "../../src/coordinator/mirror.ts";

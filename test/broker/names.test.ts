@@ -1,4 +1,7 @@
-/** All of UTF-8 is a topic, a filter, a client id: also what ZooKeeper forbids in a name, on the store that is no ZooKeeper. */
+/**
+ * All of UTF-8 is a topic, a filter, a client id: also what ZooKeeper forbids in a name, on the store that is no
+ * ZooKeeper.
+ */
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * A mailbox whose slips have been numbered nearly as far as the store can count: it is made anew when it is empty, in order, and
- * takes no more before the store would give one number twice.
+ * A mailbox whose slips have been numbered nearly as far as the store can count: it is made anew when it is empty, in
+ * order, and takes no more before the store would give one number twice.
  */
 import { expect, test } from "bun:test";
 import mqttPacket from "mqtt-packet";

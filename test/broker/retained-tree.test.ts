@@ -1,6 +1,6 @@
 /**
- * Retained messages on topics that lie below each other, set and cleared in any order without waiting: what a new subscriber
- * gets is what was acknowledged last on each topic, now and after a restart.
+ * Retained messages on topics that lie below each other, set and cleared in any order without waiting: what a new
+ * subscriber gets is what was acknowledged last on each topic, now and after a restart.
  */
 import { expect, test } from "bun:test";
 import { seeded } from "../simulation/world.ts";

@@ -27,7 +27,9 @@ async function publish(topic: string, payload: string, qos: 1 | 2 = 1): Promise<
 const isAway = (clientId: string) => () =>
   broker.server.broker.context.localSessions.get(clientId)?.connection === undefined;
 
-/** A member with a message that it has not acknowledged, whose connection is lost; `waits`: it came when it was away. */
+/**
+ * A member with a message that it has not acknowledged, whose connection is lost; `waits`: it came when it was away.
+ */
 async function leaveBehind(name: string, how: "in flight" | "waits", { qos = 1, expiry = 1000 } = {}): Promise<void> {
   const member = await connect(lasting(name, expiry));
   await member.subscribe(`$share/g/${name}`, { qos });

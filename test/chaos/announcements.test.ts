@@ -1,6 +1,6 @@
 /**
- * A broker with so many filters, and so many topics published on, that their names would not fit into the one transaction
- * with which ZooKeeper ends a keeper session: it dies, and nobody notices but those who routed to it.
+ * A broker with so many filters, and so many topics published on, that their names would not fit into the one
+ * transaction with which ZooKeeper ends a keeper session: it dies, and nobody notices but those who routed to it.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { walk } from "../../src/coordinator/mirror.ts";

@@ -1,6 +1,6 @@
 /**
- * Three brokers as processes on three ZooKeeper servers, with proxies where something can be cut. How each broker ends, and
- * what it says, is judged: none may end unless it is told to, or say what only a bug of ours would.
+ * Three brokers as processes on three ZooKeeper servers, with proxies where something can be cut. How each broker ends,
+ * and what it says, is judged: none may end unless it is told to, or say what only a bug of ours would.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

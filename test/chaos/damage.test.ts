@@ -1,6 +1,7 @@
 /**
- * A broker alone, as a process, that finds its files changed after kill -9: bits have flipped, or a file was cut. Everything that was
- * acknowledged is delivered as it was, or the damage is named and nothing is served; `repair` and --accept-damage save the rest.
+ * A broker alone, as a process, that finds its files changed after kill -9: bits have flipped, or a file was cut.
+ * Everything that was acknowledged is delivered as it was, or the damage is named and nothing is served; `repair` and
+ * --accept-damage save the rest.
  */
 import { Database } from "bun:sqlite";
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";

@@ -1,6 +1,6 @@
 /**
- * A broker alone, as a process, on a disk that is full, fails, is slow, or forgets what was not synced: nothing that was acknowledged is
- * lost, and it goes on by itself when the disk does.
+ * A broker alone, as a process, on a disk that is full, fails, is slow, or forgets what was not synced: nothing that
+ * was acknowledged is lost, and it goes on by itself when the disk does.
  */
 import { afterEach, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";

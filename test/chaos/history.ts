@@ -13,7 +13,9 @@ export interface Sent {
 
 export class History {
   readonly sent: Sent[] = [];
-  /** False where publishes are refused: a refusal that is lost with its connection lets the client send it again, later. */
+  /**
+   * False where publishes are refused: a refusal that is lost with its connection lets the client send it again, later.
+   */
   isOrdered = true;
   readonly #acknowledged = new Set<string>();
   readonly #received = new Map<string, string[]>();

@@ -1,6 +1,6 @@
 /**
- * ZooKeeper's disks are slow, fail, are damaged, or forget what was not synced, all at once: what was acknowledged stays, or
- * is refused, and nobody is served anything else.
+ * ZooKeeper's disks are slow, fail, are damaged, or forget what was not synced, all at once: what was acknowledged
+ * stays, or is refused, and nobody is served anything else.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";

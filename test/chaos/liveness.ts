@@ -1,6 +1,6 @@
 /**
- * Nobody is forgotten: what has to heal goes on healing, however slow the machine. Where nothing moves any more for a while,
- * somebody waits for a message that nobody will send.
+ * Nobody is forgotten: what has to heal goes on healing, however slow the machine. Where nothing moves any more for a
+ * while, somebody waits for a message that nobody will send.
  */
 
 export interface Patience {

@@ -1,4 +1,6 @@
-/** The load of the long trials: publishers, subscribers and devices that come back whenever they must; and its judges. */
+/**
+ * The load of the long trials: publishers, subscribers and devices that come back whenever they must; and its judges.
+ */
 import { audit } from "../../src/audit/audit.ts";
 import { takeSnapshot } from "../../src/audit/snapshot.ts";
 import { sweepMs } from "../../src/base/limits.ts";
@@ -126,7 +128,9 @@ export class Load {
     return [`not at rest: ${states.join(" ")}; ${presence}; ${missing}`];
   }
 
-  /** What is wrong with what was received, and with what was said of the devices; `hasCuts`: links were cut meanwhile. */
+  /**
+   * What is wrong with what was received, and with what was said of the devices; `hasCuts`: links were cut meanwhile.
+   */
   wrong({ hasCuts = false }: { readonly hasCuts?: boolean } = {}): string[] {
     const late = this.#watcher.takeLate();
     return [...this.#lost().slice(0, 10), ...this.#watcher.wrong(), ...(hasCuts ? [] : late)];

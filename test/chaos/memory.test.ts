@@ -1,4 +1,7 @@
-/** A broker that may have only so much memory, with a backlog of stored messages for sessions that come back all at once. */
+/**
+ * A broker that may have only so much memory, with a backlog of stored messages for sessions that come back all at
+ * once.
+ */
 import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

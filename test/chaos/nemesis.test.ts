@@ -1,6 +1,6 @@
 /**
- * A minute of the nemesis, from a seed that is printed (MQTTZOO_NEMESIS_SEED plays another one); an hour of it on demand:
- * `bun run test:nemesis -- --minutes 60`.
+ * A minute of the nemesis, from a seed that is printed (MQTTZOO_NEMESIS_SEED plays another one); an hour of it on
+ * demand: `bun run test:nemesis -- --minutes 60`.
  */
 import { expect, test } from "bun:test";
 import { torment } from "./nemesis.ts";

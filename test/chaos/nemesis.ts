@@ -1,7 +1,8 @@
 /**
- * The nemesis: misfortunes by chance, one or two at a time, on three brokers and three ZooKeeper servers under load, for as
- * long as is wanted. After each round everything must heal, and is judged: what was acknowledged, who was declared dead, the
- * bank, how brokers have ended and what they have said; at the end, whether memory and znodes have stayed what they were.
+ * The nemesis: misfortunes by chance, one or two at a time, on three brokers and three ZooKeeper servers under load,
+ * for as long as is wanted. After each round everything must heal, and is judged: what was acknowledged, who was
+ * declared dead, the bank, how brokers have ended and what they have said; at the end, whether memory and znodes have
+ * stayed what they were.
  *
  *     bun run test:nemesis -- --minutes 60 --seed 7 --only pause
  */

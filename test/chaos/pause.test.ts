@@ -1,4 +1,7 @@
-/** A broker that is stopped for more than a minute in the middle of its commits, with every timeout over when it goes on. */
+/**
+ * A broker that is stopped for more than a minute in the middle of its commits, with every timeout over when it goes
+ * on.
+ */
 import { expect, test } from "bun:test";
 import { seeded } from "../simulation/world.ts";
 import { eventually } from "../support/broker.ts";

@@ -1,6 +1,6 @@
 /**
- * Devices that say when they come, with wills that say when they are gone, and a watcher who believes them: whoever is up must
- * not be declared dead, and whoever is gone must be.
+ * Devices that say when they come, with wills that say when they are gone, and a watcher who believes them: whoever is
+ * up must not be declared dead, and whoever is gone must be.
  */
 import { decodeUtf8 } from "../../src/base/bytes.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
@@ -150,8 +150,8 @@ export class Watcher {
   }
 
   /**
-   * What came too late since it was last asked: a will that waited on a link that was cut, while its client came back at a
-   * third broker, is overtaken by rights.
+   * What came too late since it was last asked: a will that waited on a link that was cut, while its client came back
+   * at a third broker, is overtaken by rights.
    */
   takeLate(): string[] {
     const late = this.#late;

@@ -1,4 +1,7 @@
-/** Messages that are larger than what anything takes at once, at the executable: stored, fetched, and nobody else held up. */
+/**
+ * Messages that are larger than what anything takes at once, at the executable: stored, fetched, and nobody else held
+ * up.
+ */
 import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +13,10 @@ import { executable } from "../support/process.ts";
 const bytes = 64 * 1024 * 1024;
 /** Each costs more than a branch has in reserve, and three of them most of the capital. */
 const count = 3;
-/** What a copy of all of it in one turn, or of what goes to the store, would take on a machine that is busy with other tests too. */
+/**
+ * What a copy of all of it in one turn, or of what goes to the store, would take on a machine that is busy with other
+ * tests too.
+ */
 const heldUpMsMax = 2000;
 
 test("three messages of 64 MB for a session that is away: stored one after the other, fetched whole, and a bystander goes on", async () => {

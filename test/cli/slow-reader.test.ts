@@ -1,4 +1,7 @@
-/** `mqttzoo sub` whose output nobody reads: the broker has to wait, our memory does not grow, and it goes on where it was. */
+/**
+ * `mqttzoo sub` whose output nobody reads: the broker has to wait, our memory does not grow, and it goes on where it
+ * was.
+ */
 import { expect, test } from "bun:test";
 import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,6 @@
-/** A broker that leaves in order: its clients are sent to others, and nothing is lost, and no will is published wrongly. */
+/**
+ * A broker that leaves in order: its clients are sent to others, and nothing is lost, and no will is published wrongly.
+ */
 import { expect, test } from "bun:test";
 import { freePort, untilListening } from "../bench/brokers.ts";
 import { eventually } from "../support/broker.ts";

@@ -1,4 +1,7 @@
-/** A mailbox that is full and is emptied at another broker: nobody who publishes here is told of it, and goes on all the same. */
+/**
+ * A mailbox that is full and is emptied at another broker: nobody who publishes here is told of it, and goes on all the
+ * same.
+ */
 import { expect, test } from "bun:test";
 import { ClientSession } from "../../src/client/client-session.ts";
 import { connect } from "../../src/client/dial.ts";

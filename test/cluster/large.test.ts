@@ -1,4 +1,6 @@
-/** Messages that are larger than what ZooKeeper takes at once: they are stored in parts, and appear whole or not at all. */
+/**
+ * Messages that are larger than what ZooKeeper takes at once: they are stored in parts, and appear whole or not at all.
+ */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { walk } from "../../src/coordinator/mirror.ts";

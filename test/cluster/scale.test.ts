@@ -1,6 +1,6 @@
 /**
- * Large numbers in a cluster of processes: many filters subscribed at once at three brokers, a broker that joins when they
- * are there, and a flood over a link that is slower than its publisher. `bun run bench:scale` measures more.
+ * Large numbers in a cluster of processes: many filters subscribed at once at three brokers, a broker that joins when
+ * they are there, and a flood over a link that is slower than its publisher. `bun run bench:scale` measures more.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { type BenchCluster, startBenchCluster } from "../bench/cluster-brokers.ts";

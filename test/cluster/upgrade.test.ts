@@ -1,6 +1,6 @@
 /**
- * A cluster under load is upgraded from the executable of format 1 to this one, one broker at a time, and rolled back: nothing
- * that was acknowledged is lost, at no stage, and everybody hears everybody.
+ * A cluster under load is upgraded from the executable of format 1 to this one, one broker at a time, and rolled back:
+ * nothing that was acknowledged is lost, at no stage, and everybody hears everybody.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { audit } from "../../src/audit/audit.ts";

@@ -1,4 +1,7 @@
-/** Scripts written for mosquitto's clients: the same command lines through theirs and ours, output and exit code compared. */
+/**
+ * Scripts written for mosquitto's clients: the same command lines through theirs and ours, output and exit code
+ * compared.
+ */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,6 @@
-/** Every door with clients in processes of their own: mosquitto's, MQTT.js under Node, our own; with passwords and TLS. */
+/**
+ * Every door with clients in processes of their own: mosquitto's, MQTT.js under Node, our own; with passwords and TLS.
+ */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** The ways to a broker that are not the straight one: through a proxy, from an address of one's own, to a broker that is old. */
+/**
+ * The ways to a broker that are not the straight one: through a proxy, from an address of one's own, to a broker that
+ * is old.
+ */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { start } from "../bench/brokers.ts";
 import { startBroker, type TestBroker } from "../support/broker.ts";

@@ -1,6 +1,6 @@
 /**
- * Everything else that reads what strangers, or careless operators, have written: bent, cut and random bytes may be refused in
- * each parser's own words, and nothing else may come of them. fast-check prints the seed of a failure.
+ * Everything else that reads what strangers, or careless operators, have written: bent, cut and random bytes may be
+ * refused in each parser's own words, and nothing else may come of them. fast-check prints the seed of a failure.
  */
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";

@@ -1,8 +1,8 @@
 /**
- * `bun run test:k8s -- --load 'COMMAND {}' [--keep]`: on the cluster of the current kubectl context, which must be one that
- * nobody needs: builds the images (ZooKeeper's from Debian's package), has COMMAND load their archives, applies the manifests in
- * an overlay for a small machine, and then deletes pods, restarts the brokers in turn and scales them while clients outside
- * publish and subscribe through the service. The history is judged by the chaos tests' judges.
+ * `bun run test:k8s -- --load 'COMMAND {}' [--keep]`: on the cluster of the current kubectl context, which must be one
+ * that nobody needs: builds the images (ZooKeeper's from Debian's package), has COMMAND load their archives, applies
+ * the manifests in an overlay for a small machine, and then deletes pods, restarts the brokers in turn and scales them
+ * while clients outside publish and subscribe through the service. The history is judged by the chaos tests' judges.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -188,7 +188,10 @@ async function zooKeeperLeader(): Promise<string> {
   return fail("no ZooKeeper server says that it leads");
 }
 
-/** Has everything leave the node of a pod, as for its maintenance, and lets it come back; on a cluster of one nobody could. */
+/**
+ * Has everything leave the node of a pod, as for its maintenance, and lets it come back; on a cluster of one nobody
+ * could.
+ */
 async function drainNode(pod: string): Promise<void> {
   const nodes = get("nodes").items.length;
   if (nodes === 1) return say("there is one node only: none is drained");

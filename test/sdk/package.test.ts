@@ -1,4 +1,7 @@
-/** The packed client library as strangers meet it: installed in fresh folders by npm and by Bun, its pages run, its types used. */
+/**
+ * The packed client library as strangers meet it: installed in fresh folders by npm and by Bun, its pages run, its
+ * types used.
+ */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,6 @@
-/** What the client library keeps when connections are lost, packet by packet at a broker that does what the test says. */
+/**
+ * What the client library keeps when connections are lost, packet by packet at a broker that does what the test says.
+ */
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import {
   type Client,

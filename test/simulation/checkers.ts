@@ -99,7 +99,9 @@ export function unsettled(world: World): string[] {
   return wrong;
 }
 
-/** The retained message is the last one committed: the same in the store and at every broker, and not older than an ack. */
+/**
+ * The retained message is the last one committed: the same in the store and at every broker, and not older than an ack.
+ */
 export function unequalRetained(world: World, history: History): string[] {
   const wrong: string[] = [];
   for (const [topic, allowed] of history.retainable()) {
@@ -146,8 +148,8 @@ export async function lostCredits(world: World): Promise<string[]> {
 export const creditLooksMax = 50;
 
 /**
- * Credits that are lost still after some more looks: where a bank is poor its branches go on asking each other, and some
- * credits may be on their way at the first.
+ * Credits that are lost still after some more looks: where a bank is poor its branches go on asking each other, and
+ * some credits may be on their way at the first.
  */
 export async function creditsStillLost(world: World, looksMax: number): Promise<string[]> {
   let lost = await lostCredits(world);

@@ -1,4 +1,7 @@
-/** The simulated ensemble does what ZooKeeper does where it hurts: the wide world's faults are in it, not only in its plan. */
+/**
+ * The simulated ensemble does what ZooKeeper does where it hurts: the wide world's faults are in it, not only in its
+ * plan.
+ */
 import { expect, test } from "bun:test";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import type { Coordinator, WriteOperation } from "../../src/coordinator/coordinator.ts";

@@ -1,6 +1,6 @@
 /**
- * Shared subscriptions: members of all kinds come and go over three brokers, whose banks are rich or poor, while brokers die
- * and are cut off (MQTTZOO_GROUP_SEEDS sets how many seeds, MQTTZOO_GROUP_SEED the first).
+ * Shared subscriptions: members of all kinds come and go over three brokers, whose banks are rich or poor, while
+ * brokers die and are cut off (MQTTZOO_GROUP_SEEDS sets how many seeds, MQTTZOO_GROUP_SEED the first).
  */
 import { expect, test } from "bun:test";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
@@ -23,8 +23,8 @@ const healMs = 40_000;
 const forwardsPerMessageMax = 12;
 
 /**
- * In a third of all worlds all sessions outlive everything: there QoS 2 arrives exactly once. In another some end with their
- * connections: what they have been sent dies with their broker, so no broker dies there.
+ * In a third of all worlds all sessions outlive everything: there QoS 2 arrives exactly once. In another some end with
+ * their connections: what they have been sent dies with their broker, so no broker dies there.
  */
 const kinds: readonly (readonly MemberKind[])[] = [
   ["lasting", "lasting", "lasting"],

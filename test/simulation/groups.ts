@@ -28,8 +28,9 @@ export class TimedHistory extends History {
 }
 
 /**
- * What was acknowledged since all had subscribed reaches one member of a group at least. `isDoubtful`: a member's session may have
- * died with its broker, and then nobody knows whether it had got what was under way at QoS 2, which must not come twice.
+ * What was acknowledged since all had subscribed reaches one member of a group at least. `isDoubtful`: a member's
+ * session may have died with its broker, and then nobody knows whether it had got what was under way at QoS 2, which
+ * must not come twice.
  */
 export function lostToGroup(
   history: TimedHistory,

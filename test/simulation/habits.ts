@@ -1,4 +1,7 @@
-/** Clients with habits of their own: one that always begins anew, one that takes back what it has subscribed to, one whose session is short. */
+/**
+ * Clients with habits of their own: one that always begins anew, one that takes back what it has subscribed to, one
+ * whose session is short.
+ */
 import { decodeUtf8 } from "../../src/base/bytes.ts";
 import type { MqttConnection } from "../../src/client/connection.ts";
 import type { ConnectionOptions, Message } from "../../src/client/connection-options.ts";

@@ -1,6 +1,6 @@
 /**
- * What brokers say in the tree of what their clients subscribe to and publish on: it outlives them, counts only while they
- * live, and is removed when they are gone.
+ * What brokers say in the tree of what their clients subscribe to and publish on: it outlives them, counts only while
+ * they live, and is removed when they are gone.
  */
 import { expect, test } from "bun:test";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";

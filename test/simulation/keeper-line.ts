@@ -1,6 +1,6 @@
 /**
- * How a simulated broker is connected to its store: at the coordinator's port, to a keeper without servers; or, as in the real
- * world, through the product's ZooKeeper client to the servers of an ensemble.
+ * How a simulated broker is connected to its store: at the coordinator's port, to a keeper without servers; or, as in
+ * the real world, through the product's ZooKeeper client to the servers of an ensemble.
  */
 import { OperatingError } from "../../src/base/errors.ts";
 import type { Coordinator } from "../../src/coordinator/coordinator.ts";

@@ -1,6 +1,7 @@
 /**
- * Messages in parts whose broker sleeps in the middle of them, longer than any sweep; or whose parts are gone for another reason
- * before their message names them. What is acknowledged is there with all of its parts, and in its order.
+ * Messages in parts whose broker sleeps in the middle of them, longer than any sweep; or whose parts are gone for
+ * another reason before their message names them. What is acknowledged is there with all of its parts, and in its
+ * order.
  */
 import { expect, test } from "bun:test";
 import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
@@ -21,7 +22,10 @@ interface Trial {
   readonly history: History;
   readonly reader: Actor;
   readonly publisher: PublishingActor;
-  /** Calls back, once, when so many parts of a message have been written at the publisher's broker, at their last commit. */
+  /**
+   * Calls back, once, when so many parts of a message have been written at the publisher's broker, at their last
+   * commit.
+   */
   onPart(number: number, then: (id: string) => void): void;
 }
 

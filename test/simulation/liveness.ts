@@ -1,7 +1,7 @@
 /**
- * Nobody is forgotten: while a session is connected and its client takes what it is sent, the oldest message in its mailbox
- * does not stay there. Looked at all the time, and not only at the end, when a restart or a client that came back may have
- * made good what was wrong.
+ * Nobody is forgotten: while a session is connected and its client takes what it is sent, the oldest message in its
+ * mailbox does not stay there. Looked at all the time, and not only at the end, when a restart or a client that came
+ * back may have made good what was wrong.
  */
 
 import type { LocalSession } from "../../src/broker/delivery/local-session.ts";

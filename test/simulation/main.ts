@@ -1,7 +1,7 @@
 /**
- * `bun test/simulation/main.ts [SEED [COUNT [drops] [large] [jumps] | wide [shrink]]]`: runs seeds of the simulation, and says what was
- * wrong with which. drops, large, jumps: with mail drops, messages that are too large for one commit, clocks that jump. wide:
- * the wide world, with the faults that were played; shrink: and which of them it takes.
+ * `bun test/simulation/main.ts [SEED [COUNT [drops] [large] [jumps] | wide [shrink]]]`: runs seeds of the simulation,
+ * and says what was wrong with which. drops, large, jumps: with mail drops, messages that are too large for one commit,
+ * clocks that jump. wide: the wide world, with the faults that were played; shrink: and which of them it takes.
  */
 import { createLog } from "../../src/base/log.ts";
 import { dropsOf, run } from "./scenario.ts";

@@ -1,4 +1,7 @@
-/** Members of a shared subscription in the simulated world: their sessions outlive their connections, or end in one way or another. */
+/**
+ * Members of a shared subscription in the simulated world: their sessions outlive their connections, or end in one way
+ * or another.
+ */
 import type { AnyPacket } from "../support/raw-client.ts";
 import { Device } from "./device.ts";
 import type { World } from "./world.ts";
@@ -9,8 +12,8 @@ const patienceMs = 3500;
 const shortSeconds = 2;
 
 /**
- * lasting: its session never ends. short: it ends when the client stays away. fresh: the client starts anew each time. brief: it
- * ends with the connection.
+ * lasting: its session never ends. short: it ends when the client stays away. fresh: the client starts anew each time.
+ * brief: it ends with the connection.
  */
 export type MemberKind = "lasting" | "short" | "fresh" | "brief";
 

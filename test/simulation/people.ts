@@ -16,7 +16,10 @@ export interface PeopleOptions {
 const messagesEach = 50;
 /** Seconds that some messages, and some sessions, live. */
 const shortSeconds = 2;
-/** A brief session is promised what was settled so long before its end: others may have taken its broker for dead meanwhile. */
+/**
+ * A brief session is promised what was settled so long before its end: others may have taken its broker for dead
+ * meanwhile.
+ */
 const briefGraceMs = 8000;
 
 export class People {

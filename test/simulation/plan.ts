@@ -1,6 +1,6 @@
 /**
- * What happens to a wide world, drawn from its seed before it begins: its traits, and its faults, of which two may happen at
- * once. A plan can be played without some of its faults, to find out which of them matter.
+ * What happens to a wide world, drawn from its seed before it begins: its traits, and its faults, of which two may
+ * happen at once. A plan can be played without some of its faults, to find out which of them matter.
  */
 import type { Random } from "../../src/base/random.ts";
 import type { BrokerNode } from "./broker-node.ts";
@@ -275,7 +275,10 @@ export interface Traits {
   readonly observers: number;
   readonly sequenceStart: number;
   readonly wireBytesMax: number;
-  /** A member of the shared group has a session that ends with its connection; what its broker has confirmed dies with it. */
+  /**
+   * A member of the shared group has a session that ends with its connection; what its broker has confirmed dies with
+   * it.
+   */
   readonly hasBriefMember: boolean;
   /** Who is there besides publishers and readers: a shared group; devices with a status; clients with habits. */
   readonly hasGroup: boolean;

@@ -1,6 +1,6 @@
 /**
- * Devices with a retained status: each says that it is online when it has connected, and its will says that it is not. What
- * stands there in the end must be true, and the same for everybody.
+ * Devices with a retained status: each says that it is online when it has connected, and its will says that it is not.
+ * What stands there in the end must be true, and the same for everybody.
  */
 import { decodeUtf8 } from "../../src/base/bytes.ts";
 import type { MqttConnection } from "../../src/client/connection.ts";

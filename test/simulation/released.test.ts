@@ -1,6 +1,6 @@
 /**
- * A session that another broker takes while the link between the two is cut: what it subscribes to there is routed by at the
- * broker that had it, too, which hears of it from the store alone.
+ * A session that another broker takes while the link between the two is cut: what it subscribes to there is routed by
+ * at the broker that had it, too, which hears of it from the store alone.
  */
 import { expect, test } from "bun:test";
 import { History } from "../chaos/history.ts";

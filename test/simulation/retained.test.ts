@@ -1,4 +1,7 @@
-/** Retained messages converge: on all brokers, in the store and with what was acknowledged (MQTTZOO_SEEDS: how many worlds). */
+/**
+ * Retained messages converge: on all brokers, in the store and with what was acknowledged (MQTTZOO_SEEDS: how many
+ * worlds).
+ */
 import { expect, test } from "bun:test";
 import { MqttConnection } from "../../src/client/connection.ts";
 import { Turn } from "../../src/net/writer.ts";

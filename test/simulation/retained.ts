@@ -1,6 +1,7 @@
 /**
- * Worlds in which retained messages are set and cleared on topics that lie below each other, from several brokers at once,
- * while brokers die and lose contact. At rest every broker holds what the store holds, and that is what was acknowledged last.
+ * Worlds in which retained messages are set and cleared on topics that lie below each other, from several brokers at
+ * once, while brokers die and lose contact. At rest every broker holds what the store holds, and that is what was
+ * acknowledged last.
  */
 import { decodeUtf8 } from "../../src/base/bytes.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
@@ -57,7 +58,8 @@ class Writer extends Actor {
   #write(): void {
     if (!this.isBusy || !this.up || this.session.outgoing.size >= window) return;
     const { random } = this.world;
-    // Few are written on each branch of the tree, so what goes wrong with the first of them is not made good by later ones.
+    // Few are written on each branch of the tree, so what goes wrong with the first of them is not made good by later
+    // ones.
     if (random.next() < 0.2) this.world.branch++;
     const owner = random.next() < 0.5 ? this.name : "all";
     const topic = `${owner}/${this.world.branch}${shapes[Math.floor(random.next() * shapes.length)]!}`;

@@ -1,6 +1,7 @@
 /**
- * A hundred seeds of the simulated world (MQTTZOO_SEEDS sets another number): whatever dies, nothing acknowledged is lost,
- * QoS 2 arrives once, order is kept, and everything comes to rest. `bun test/simulation/main.ts SEED` replays one.
+ * A hundred seeds of the simulated world (MQTTZOO_SEEDS sets another number): whatever dies, nothing acknowledged is
+ * lost, QoS 2 arrives once, order is kept, and everything comes to rest. `bun test/simulation/main.ts SEED` replays
+ * one.
  */
 import { expect, test } from "bun:test";
 import { run } from "./scenario.ts";

@@ -1,8 +1,8 @@
 /**
- * Every step of store, deliver, refund, grant and close, and whoever takes it dies there: a plain story is told once to count
- * the writes that reach the keeper, and then again for each of them: with the broker killed just before the write takes
- * effect, just after it, before it hears of it, and with all brokers cut off from the keeper at that moment. Afterwards
- * nothing acknowledged is lost, the audit balances, and no credit is lost for good.
+ * Every step of store, deliver, refund, grant and close, and whoever takes it dies there: a plain story is told once to
+ * count the writes that reach the keeper, and then again for each of them: with the broker killed just before the write
+ * takes effect, just after it, before it hears of it, and with all brokers cut off from the keeper at that moment.
+ * Afterwards nothing acknowledged is lost, the audit balances, and no credit is lost for good.
  */
 import { expect, test } from "bun:test";
 import { orphanPartsBusyMs, sweepMs } from "../../src/base/limits.ts";

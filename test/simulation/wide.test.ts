@@ -1,6 +1,7 @@
 /**
- * Seeds of the wide world: an ensemble with servers that lag, crash and are cut off, clients of all kinds, and faults of which
- * two may happen at once (MQTTZOO_SEEDS sets how many seeds). `bun test/simulation/main.ts SEED 1 wide` replays one.
+ * Seeds of the wide world: an ensemble with servers that lag, crash and are cut off, clients of all kinds, and faults
+ * of which two may happen at once (MQTTZOO_SEEDS sets how many seeds). `bun test/simulation/main.ts SEED 1 wide`
+ * replays one.
  */
 import { expect, test } from "bun:test";
 import { runWide } from "./wide.ts";

@@ -1,6 +1,7 @@
 /**
- * One run of the wide world: brokers that speak to an ensemble through the product's own client, clients of all kinds, and
- * faults by the seed's plan, of which two may happen at once; then healing, and everything that is wrong at the end.
+ * One run of the wide world: brokers that speak to an ensemble through the product's own client, clients of all kinds,
+ * and faults by the seed's plan, of which two may happen at once; then healing, and everything that is wrong at the
+ * end.
  */
 import { orphanPartsBusyMs, sweepMs } from "../../src/base/limits.ts";
 import type { Log } from "../../src/base/log.ts";

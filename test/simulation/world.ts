@@ -1,6 +1,6 @@
 /**
- * A world in one thread, from one seed: simulated time, a network of connections that can be cut, a simulated keeper and
- * brokers that die, sleep and are cut off. The same seed gives the same world.
+ * A world in one thread, from one seed: simulated time, a network of connections that can be cut, a simulated keeper
+ * and brokers that die, sleep and are cut off. The same seed gives the same world.
  */
 import { keeperPacketBytesMax } from "../../src/base/limits.ts";
 import { type Log, silentLog } from "../../src/base/log.ts";

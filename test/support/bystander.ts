@@ -1,6 +1,6 @@
 /**
- * Somebody who publishes to himself all the time, in a process of his own: the worst that he has waited for an answer tells what
- * others do to him. Run by itself with a port it tells over IPC what it is asked.
+ * Somebody who publishes to himself all the time, in a process of his own: the worst that he has waited for an answer
+ * tells what others do to him. Run by itself with a port it tells over IPC what it is asked.
  */
 import { RawClient } from "./raw-client.ts";
 

@@ -14,7 +14,9 @@ async function nodesOf({ broker }: Server): Promise<string[]> {
   return paths.filter((path) => !/^\/(sessions|wills|brokers)\/[^/]+$|^\/retained\/\$SYS/.test(path));
 }
 
-/** As many devices at each broker: when their sessions have ended, no broker has anything of them, nor has the store. */
+/**
+ * As many devices at each broker: when their sessions have ended, no broker has anything of them, nor has the store.
+ */
 export async function churnLeavesNothing(servers: readonly Server[], devicesMax: number): Promise<void> {
   const before = new Set(await nodesOf(servers[0]!));
   const played = servers.map(({ port }) => churn({ port, concurrent: 40, devicesMax }));

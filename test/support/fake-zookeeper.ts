@@ -1,6 +1,7 @@
 /**
- * A ZooKeeper of one server in this process, on the simulation's tree and the real protocol, that can be made to do what a real
- * one does once in a million times: hold a write that its client has given up, answer from an old state, refuse for no reason.
+ * A ZooKeeper of one server in this process, on the simulation's tree and the real protocol, that can be made to do
+ * what a real one does once in a million times: hold a write that its client has given up, answer from an old state,
+ * refuse for no reason.
  */
 import type { Socket } from "bun";
 import { noBytes } from "../../src/base/bytes.ts";

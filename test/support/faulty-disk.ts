@@ -79,8 +79,8 @@ export class FaultyDisk {
   }
 
   /**
-   * What all processes that used it, and are dead now, had not synced: each block of it is gone, or has come to disk, as `isKept` says
-   * for each. Names too.
+   * What all processes that used it, and are dead now, had not synced: each block of it is gone, or has come to disk,
+   * as `isKept` says for each. Names too.
    */
   losePower(isKept: () => boolean): void {
     for (const name of readdirSync(this.#side).filter((one) => /^journal-\d+$/.test(one))) {
@@ -122,7 +122,10 @@ function readEntries(path: string): Entry[] {
   return entries;
 }
 
-/** A sync of a file makes what was written to it safe, and its name if it is new (as ext4 and xfs do); of a folder the names in it. */
+/**
+ * A sync of a file makes what was written to it safe, and its name if it is new (as ext4 and xfs do); of a folder the
+ * names in it.
+ */
 function unsynced(entries: readonly Entry[]): Entry[] {
   const left: Entry[] = [];
   const synced = new Set<string>();

@@ -1,4 +1,6 @@
-/** Real ZooKeeper servers, from Debian's package: one, or an ensemble, on free loopback ports and folders of their own. */
+/**
+ * Real ZooKeeper servers, from Debian's package: one, or an ensemble, on free loopback ports and folders of their own.
+ */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

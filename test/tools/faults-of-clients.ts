@@ -1,4 +1,7 @@
-/** Faults in the client library, in what measures a load, and in the doctor: each would lose something, or not see what is lost. */
+/**
+ * Faults in the client library, in what measures a load, and in the doctor: each would lose something, or not see what
+ * is lost.
+ */
 import type { Fault } from "./faults.ts";
 
 const reconnect = "test/sdk/reconnect.test.ts";

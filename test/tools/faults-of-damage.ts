@@ -1,4 +1,7 @@
-/** Faults in how the embedded store knows that it is as it was written: each would serve less, or something else, in silence. */
+/**
+ * Faults in how the embedded store knows that it is as it was written: each would serve less, or something else, in
+ * silence.
+ */
 import type { Fault } from "./faults.ts";
 
 const tests = "test/unit/damage.test.ts";

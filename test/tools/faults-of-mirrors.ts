@@ -1,4 +1,7 @@
-/** Faults in what brokers hold in memory of the store: answers that are older than what is known, and mail that is forgotten. */
+/**
+ * Faults in what brokers hold in memory of the store: answers that are older than what is known, and mail that is
+ * forgotten.
+ */
 import type { Fault } from "./faults.ts";
 
 const retained = "test/simulation/retained.test.ts";

@@ -1,7 +1,8 @@
 /**
- * `bun run image [--arch amd64|arm64] [TAG]`: builds the container image with whichever of docker, podman and buildah works,
- * and prints its size. The executable and the shared libraries that it needs are all that is in it. For another kind of
- * processor than this machine's the libraries come out of Debian's package, which apt fetches without installing it.
+ * `bun run image [--arch amd64|arm64] [TAG]`: builds the container image with whichever of docker, podman and buildah
+ * works, and prints its size. The executable and the shared libraries that it needs are all that is in it. For another
+ * kind of processor than this machine's the libraries come out of Debian's package, which apt fetches without
+ * installing it.
  */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

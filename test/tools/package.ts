@@ -1,6 +1,6 @@
 /**
- * Builds `dist/mqttzoo-VERSION.tgz`, the client library for Bun, Node and browsers: one file for each, types for all. It depends
- * on mqtt-packet alone; the file for browsers has that, and what it needs of Node, in it.
+ * Builds `dist/mqttzoo-VERSION.tgz`, the client library for Bun, Node and browsers: one file for each, types for all.
+ * It depends on mqtt-packet alone; the file for browsers has that, and what it needs of Node, in it.
  */
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -1,7 +1,8 @@
 /**
  * `bun run test:faults`: does the net catch fish? Plants one fault at a time in a copy of the tree, runs the
- * tests that must notice, and fails if any of them stays green, or is red without a fault. Some faults need many seeds of the
- * simulation: the whole takes some hours. `bun run test:faults WORD`: only those whose description holds the word.
+ * tests that must notice, and fails if any of them stays green, or is red without a fault. Some faults need many seeds
+ * of the simulation: the whole takes some hours. `bun run test:faults WORD`: only those whose description holds the
+ * word.
  */
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,6 @@
-/** The root file system of an image, gathered from this machine: what is named, and the shared libraries that it needs. */
+/**
+ * The root file system of an image, gathered from this machine: what is named, and the shared libraries that it needs.
+ */
 import {
   chmodSync,
   cpSync,

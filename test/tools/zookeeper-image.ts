@@ -1,6 +1,6 @@
 /**
- * `bun test/tools/zookeeper-image.ts [TAG]`: an image with what Debian's `zookeeper` package has installed on this machine,
- * and an entry point that takes what the official image's takes: for clusters that cannot pull that one.
+ * `bun test/tools/zookeeper-image.ts [TAG]`: an image with what Debian's `zookeeper` package has installed on this
+ * machine, and an entry point that takes what the official image's takes: for clusters that cannot pull that one.
  */
 import { realpathSync } from "node:fs";
 import { fail, findBuilder, RootFs, run } from "./rootfs.ts";

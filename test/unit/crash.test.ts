@@ -1,4 +1,7 @@
-/** An error of our own in a socket's callback ends the process: it is not taken for the network's, whatever it looks like. */
+/**
+ * An error of our own in a socket's callback ends the process: it is not taken for the network's, whatever it looks
+ * like.
+ */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 

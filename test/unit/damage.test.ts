@@ -1,6 +1,7 @@
 /**
- * The embedded store and a disk that cannot be trusted: bits that flip, files that are cut, pages that are old, in every file of the
- * store. What is served is what was written; otherwise the damage is named and nothing is served until somebody accepts it.
+ * The embedded store and a disk that cannot be trusted: bits that flip, files that are cut, pages that are old, in
+ * every file of the store. What is served is what was written; otherwise the damage is named and nothing is served
+ * until somebody accepts it.
  */
 import { Database } from "bun:sqlite";
 import { afterAll, expect, test } from "bun:test";

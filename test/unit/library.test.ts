@@ -1,4 +1,7 @@
-/** The small parts of the client library, each against what it must agree with: mqtt-packet, the standard's matcher, the broker. */
+/**
+ * The small parts of the client library, each against what it must agree with: mqtt-packet, the standard's matcher, the
+ * broker.
+ */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import mqttPacket, { type IPublishPacket } from "mqtt-packet";

@@ -1,4 +1,7 @@
-/** What measures a load must itself be right: percentiles, stamps, what counts as lost, twice, late; how much must arrive. */
+/**
+ * What measures a load must itself be right: percentiles, stamps, what counts as lost, twice, late; how much must
+ * arrive.
+ */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Latencies } from "../../src/load/latencies.ts";

@@ -1,4 +1,6 @@
-/** Paths and records there and back; the journal when nodes come and go under it; the writer when the kernel is full. */
+/**
+ * Paths and records there and back; the journal when nodes come and go under it; the writer when the kernel is full.
+ */
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";

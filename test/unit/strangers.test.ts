@@ -1,4 +1,7 @@
-/** What strangers write where records stand: each decoder says that it is none of ours, in one kind of error, and in no other. */
+/**
+ * What strangers write where records stand: each decoder says that it is none of ours, in one kind of error, and in no
+ * other.
+ */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { encodeUtf8 } from "../../src/base/bytes.ts";

@@ -1,6 +1,6 @@
 /**
- * Commits whose outcome is in doubt, and refusals that say nothing of the tree: each write happens once, in its order, whatever
- * comes late, and no broker takes its own past for a rival.
+ * Commits whose outcome is in doubt, and refusals that say nothing of the tree: each write happens once, in its order,
+ * whatever comes late, and no broker takes its own past for a rival.
  */
 import { afterEach, expect, test } from "bun:test";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";

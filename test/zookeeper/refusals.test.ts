@@ -1,4 +1,7 @@
-/** Groups of which much is refused: what each submission comes to is the same as if it had been alone, and it costs few commits. */
+/**
+ * Groups of which much is refused: what each submission comes to is the same as if it had been alone, and it costs few
+ * commits.
+ */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import fc from "fast-check";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
@@ -27,7 +30,9 @@ const group = fc.array(unit, { minLength: 1, maxLength: 12 });
 
 type Units = readonly (readonly [readonly WriteOperation[], boolean])[];
 
-/** Submissions that note what becomes of them; some leave out what is refused, as the journal does with what is gone. */
+/**
+ * Submissions that note what becomes of them; some leave out what is refused, as the journal does with what is gone.
+ */
 function submissionsOf(units: Units, outcomes: Map<number, CoordinatorErrorCode | "done">): Write[] {
   return units.map(([operations, isRepaired], number) => {
     let left = operations;

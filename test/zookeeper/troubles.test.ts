@@ -1,4 +1,7 @@
-/** What the ZooKeeper client says when ZooKeeper is not there, is not what it should be, or does not want what it is asked. */
+/**
+ * What the ZooKeeper client says when ZooKeeper is not there, is not what it should be, or does not want what it is
+ * asked.
+ */
 import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

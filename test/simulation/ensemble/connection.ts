@@ -1,6 +1,7 @@
 /**
- * A client's connection to a server of the simulated ensemble, in ZooKeeper's protocol. Requests are answered in their order:
- * writes when this server has applied them, reads from what it has applied, after the session's writes before them.
+ * A client's connection to a server of the simulated ensemble, in ZooKeeper's protocol. Requests are answered in their
+ * order: writes when this server has applied them, reads from what it has applied, after the session's writes before
+ * them.
  */
 import { concatBytes, readUint32 } from "../../../src/base/bytes.ts";
 import type { Transport } from "../../../src/net/transport.ts";

@@ -1,7 +1,7 @@
 /**
- * A simulated ZooKeeper ensemble: servers that apply what a leader has had committed, each in its own time. What is proposed
- * when the leader is lost may be committed later or never; sessions live as long as the leader hears of them; and a
- * transaction that no server could read again is the ensemble's end, as it is ZooKeeper's.
+ * A simulated ZooKeeper ensemble: servers that apply what a leader has had committed, each in its own time. What is
+ * proposed when the leader is lost may be committed later or never; sessions live as long as the leader hears of them;
+ * and a transaction that no server could read again is the ensemble's end, as it is ZooKeeper's.
  */
 import type { Random } from "../../../src/base/random.ts";
 import type { Scheduler } from "../keeper.ts";

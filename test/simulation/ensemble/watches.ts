@@ -41,8 +41,8 @@ export class ServerWatches {
   }
 
   /**
-   * A client has come from another server: one-shot watches tell at once what they have missed; persistent ones are set, and
-   * tell nothing of it.
+   * A client has come from another server: one-shot watches tell at once what they have missed; persistent ones are
+   * set, and tell nothing of it.
    */
   restore(tree: Znodes, since: number, tables: readonly (readonly string[])[]): void {
     kinds.forEach((kind, at) => {

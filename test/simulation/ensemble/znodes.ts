@@ -1,6 +1,6 @@
 /**
- * The replicated state of the simulated ensemble: a tree of znodes. The leader has one in which everything proposed is done
- * already, each server one with what it has applied.
+ * The replicated state of the simulated ensemble: a tree of znodes. The leader has one in which everything proposed is
+ * done already, each server one with what it has applied.
  */
 import type { ReadOperation, ReadResult } from "../../../src/coordinator/coordinator.ts";
 import { nameOf, parentPath } from "../../../src/coordinator/paths.ts";
