@@ -126,19 +126,6 @@ const floors: Record<string, readonly string[]> = {
   ],
 };
 
-/** Imports against the table, from before there was one. None may be added. */
-const exceptions = new Set<string>([
-  "src/audit/snapshot.ts src/broker/peers/tree-format.ts",
-  "src/broker/core/bank-account.ts src/broker/peers/cluster-context.ts",
-  "src/broker/core/level-sweep.ts src/broker/peers/cluster-context.ts",
-  "src/broker/core/strangers.ts src/broker/peers/cluster-context.ts",
-  "src/broker/delivery/local-session.ts src/broker/drops/drop-feed.ts",
-  "src/broker/delivery/local-session.ts src/broker/peers/cluster-context.ts",
-  "src/broker/delivery/connection.ts src/broker/peers/cluster-context.ts",
-  "src/broker/delivery/mail-watch.ts src/broker/peers/cluster-context.ts",
-  "src/broker/delivery/outgoing-message.ts src/broker/peers/peer.ts",
-]);
-
 /** The door in each row is the only place for what its pattern names. */
 const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   {
@@ -190,7 +177,7 @@ describe("tidy", () => {
       for (const { target } of imports) {
         if (!target.startsWith("src/") && !target.startsWith("cli/")) continue;
         const to = folderOf(target);
-        const isAllowed = to === from || floors[from]?.includes(to) || exceptions.has(`${path} ${target}`);
+        const isAllowed = to === from || floors[from]?.includes(to);
         if (!isAllowed) wrong.push(`${path} ${target}`);
         if (!paths.has(target)) wrong.push(`${path} imports ${target}, which is not there`);
       }

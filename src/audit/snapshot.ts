@@ -1,8 +1,8 @@
 /** A picture of everything that the bank's audit, and whoever asks for a statement, wants to know of the tree. */
 import { decodeGrant, decodeVault } from "../bank/account-records.ts";
-import { refuseNewer } from "../broker/peers/tree-format.ts";
 import { read, type Store, walk } from "../coordinator/mirror.ts";
 import { bankPath, branchesPath, decodeName, messageMark, nameOf } from "../coordinator/paths.ts";
+import { refuseNewer } from "../coordinator/tree-format.ts";
 import { quietReader } from "../mail/record-reader.ts";
 import type { MessageHead } from "../mail/records.ts";
 import type { Snapshot, StoredMessage, StoredSlip } from "./audit.ts";

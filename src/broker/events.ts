@@ -1,6 +1,6 @@
 /** What comes to a broker from outside: the one switch through which every input goes is in `broker.ts`. */
 import type { Connection } from "./delivery/connection.ts";
-import type { LinkConnection } from "./peers/links.ts";
+import type { LinkConnection } from "./peers/link-connection.ts";
 
 /** Everything that can happen to a broker. What the store answers comes back through `Coordinator`'s callbacks. */
 export type BrokerEvent =

@@ -12,20 +12,20 @@ import { fullDiskWords } from "./core/full-disk.ts";
 import type { Connection } from "./delivery/connection.ts";
 import type { LocalSession } from "./delivery/local-session.ts";
 import type { MailDrops } from "./drops/mail-drops.ts";
-import type { Context } from "./peers/cluster-context.ts";
+import type { ClusterContext } from "./peers/cluster-context.ts";
 import type { Interest } from "./peers/interest.ts";
 import type { SubscriptionBarrier } from "./peers/subscription-barrier.ts";
 import type { RetainedStore } from "./publish/retained-store.ts";
 
 export class SubscribeHandler {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #interest: Interest;
   readonly #barrier: SubscriptionBarrier;
   readonly #drops: MailDrops;
   readonly #retainedStore: RetainedStore;
 
   constructor(
-    context: Context,
+    context: ClusterContext,
     parts: { interest: Interest; barrier: SubscriptionBarrier; drops: MailDrops; retainedStore: RetainedStore },
   ) {
     this.#context = context;

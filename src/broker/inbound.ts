@@ -19,7 +19,7 @@ import type { ConnectHandler } from "./connect/handle-connect.ts";
 import { type Connection, type Meter, PauseReason } from "./delivery/connection.ts";
 import type { StoreBackPressure } from "./delivery/store-back-pressure.ts";
 import type { SubscribeHandler } from "./handle-subscribe.ts";
-import type { ClusterRoute, Context } from "./peers/cluster-context.ts";
+import type { ClusterContext, ClusterRoute } from "./peers/cluster-context.ts";
 import type { BackPressure } from "./publish/back-pressure.ts";
 import { emptyRun, type Fanout, isOwnTopic, type Run } from "./publish/fanout.ts";
 import type { PublishHandler } from "./publish/handle-publish.ts";
@@ -36,13 +36,13 @@ export interface Flows {
 }
 
 export class Inbound {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #flows: Flows;
   /** The view that every PUBLISH is read into. */
   readonly #publish = new Publish();
   readonly #run: Run = emptyRun();
 
-  constructor(context: Context, flows: Flows) {
+  constructor(context: ClusterContext, flows: Flows) {
     this.#context = context;
     this.#flows = flows;
   }
@@ -176,7 +176,8 @@ export class Inbound {
     }
     if (publish.alias !== 0) connection.channel.resolveAlias(publish, topicAliasMax);
     const { topicBytes, topicStart, topicEnd } = publish;
-    const last = connection.route;
+    // What a connection remembers, this broker's router has made.
+    const last = connection.route as ClusterRoute | undefined;
     if (last !== undefined && last.bytes.length === topicEnd - topicStart) {
       if (equalRange(last.bytes, 0, topicBytes, topicStart, topicEnd - topicStart)) {
         last.wasPublished = true;

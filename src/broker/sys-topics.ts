@@ -6,7 +6,7 @@ import { sysIntervalMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { makePublish } from "../mqtt/publish.ts";
 import { version } from "./core/version.ts";
-import type { Context } from "./peers/cluster-context.ts";
+import type { ClusterContext } from "./peers/cluster-context.ts";
 import type { Fanout } from "./publish/fanout.ts";
 import { holdersOf } from "./publish/refusals.ts";
 
@@ -17,13 +17,13 @@ const holdersShown = 10;
 const windows = [1, 5, 15];
 
 export class SysTopics {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #fanout: Fanout;
   readonly #startedAt: number;
   readonly #load = new Map<string, { count: number; averages: number[] }>();
   readonly #timer = new Timer((now) => this.#refresh(now));
 
-  constructor(context: Context, fanout: Fanout) {
+  constructor(context: ClusterContext, fanout: Fanout) {
     this.#context = context;
     this.#fanout = fanout;
     this.#startedAt = context.clock.now();

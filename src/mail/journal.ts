@@ -29,6 +29,18 @@ import { isInTheWay, leaveOut, outcomeOf, type Part, repair, type Unit, writesOf
 export type JournalDone = (versions: readonly number[], zxid: number) => void;
 export type JournalRefused = (error: CoordinatorError) => void;
 
+/** What the journal tells others of. */
+export interface JournalSignals {
+  /** A check has failed that somebody else makes hold again: then `unpark` must be called. */
+  readonly parked?: () => void;
+  /** A unit is given up, since what stands in the tree, or the store's limit, is in its way. */
+  readonly obstructed?: (error: CoordinatorError) => void;
+  /** Little is pending again after `full` was true; told once. */
+  readonly relieved?: () => void;
+  /** A unit has removed a node. */
+  readonly removed?: (path: string) => void;
+}
+
 export interface CommitAll {
   readonly guard?: JournalOperation | undefined;
   readonly done?: JournalDone;
@@ -48,7 +60,8 @@ export class Journal {
   /** Callbacks that wait for all units up to a number. */
   readonly #barriers = new Ring<{ readonly upTo: number; readonly done: () => void }>();
   #pendingBytes = 0;
-  #relieved: (() => void) | undefined;
+  /** `full` was true: relief is told. */
+  #owesRelief = false;
   #lastNumber = 0;
   /** Units whose check may hold again, and what would overtake them, until `unpark`. */
   #parked: Unit[] = [];
@@ -59,34 +72,26 @@ export class Journal {
   #mending: Unit | undefined;
   /** The paths that parked and mended units count on. */
   readonly #heldPaths = new HeldPaths();
-  /** `onPark` was called, and `unpark` has not been. */
+  /** `parked` was told, and `unpark` has not been called. */
   #isParking = false;
-  /** Told when a check has failed that somebody else makes hold again: then `unpark` must be called. */
-  onPark: () => void = () => {};
-  /** Told of a unit that is given up, since what stands in the tree, or the store's limit, is in its way. */
-  onObstacle: (error: CoordinatorError) => void = () => {};
-  /** Told once when little is pending again after `full` was true. */
-  onRelief: () => void = () => {};
-
-  /** Told of each node that a unit has removed. */
-  onRemoved: (path: string) => void = () => {};
-
   /** How often a unit was refused and tried anew: each time what came after it waited. */
   repairs = 0;
   /** Times from submission to commit. */
   readonly latency = new Histogram(timeEnds);
   readonly #clock: Pick<Clock, "now">;
+  readonly #signals: JournalSignals;
 
-  constructor(coordinator: Coordinator, clock: Pick<Clock, "now">) {
+  constructor(coordinator: Coordinator, clock: Pick<Clock, "now">, signals: JournalSignals = {}) {
     this.#coordinator = coordinator;
     this.#clock = clock;
+    this.#signals = signals;
     this.levels = new Levels(coordinator, clock);
   }
 
   /** True while more is pending than a healthy store would leave: publishers should not be read. */
   get full(): boolean {
     if (this.#pendingBytes < journalBytesMax && this.#pending.size < journalUnitsMax) return false;
-    this.#relieved = this.onRelief;
+    this.#owesRelief = true;
     return true;
   }
 
@@ -208,7 +213,7 @@ export class Journal {
     }
     if (this.#isParking) return;
     this.#isParking = true;
-    this.onPark();
+    this.#signals.parked?.();
   }
 
   /** `failed`: it cannot be, so the unit is refused. */
@@ -289,7 +294,7 @@ export class Journal {
   }
 
   #refuse(unit: Unit, error: CoordinatorError): void {
-    if (isInTheWay(error.code)) this.onObstacle(error);
+    if (isInTheWay(error.code)) this.#signals.obstructed?.(error);
     else assert(unit.refused !== undefined, `the store refused a unit: ${error.message}`);
     unit.refused?.(error);
   }
@@ -312,7 +317,7 @@ export class Journal {
     for (const operation of unit.operations) {
       if (operation?.kind !== "remove" && operation?.kind !== "take") continue;
       this.levels.forget([operation.path]);
-      this.onRemoved(operation.path);
+      this.#signals.removed?.(operation.path);
     }
     unit.done(versions, zxid);
     this.#lower();
@@ -322,11 +327,10 @@ export class Journal {
     this.#pendingBytes -= unit.bytes;
     this.#pending.delete(unit);
     for (const { index, call } of unit.after ?? []) call(outcomeOf(unit, index, how));
-    if (this.#relieved === undefined) return;
+    if (!this.#owesRelief) return;
     if (this.#pendingBytes > journalBytesLow || this.#pending.size > journalUnitsMin) return;
-    const relieved = this.#relieved;
-    this.#relieved = undefined;
-    relieved();
+    this.#owesRelief = false;
+    this.#signals.relieved?.();
   }
 
   /** Tells those who have waited for nothing but what has ended now. */

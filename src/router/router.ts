@@ -56,6 +56,16 @@ export class Route<Here, There extends Elsewhere> {
   }
 }
 
+/** What routes depend on beside subscriptions; `touch` when an answer has changed. Each is asked when a route is worked out. */
+export interface RoutingRules<Here, There> {
+  /** What is published on the topic lies in a mail drop. Without: never. */
+  readonly isMailDrop?: (topic: string) => boolean;
+  /** The subscriber elsewhere can be reached. Without: always. */
+  readonly isThere?: (subscriber: There) => boolean;
+  /** The subscriber may be sent what is published on the topic. Without: always. */
+  readonly mayReceive?: (subscriber: Here, topic: string) => boolean;
+}
+
 /** Topics whose hashes collide; longer chains are an attack, and are not cached. */
 const chainLengthMax = 8;
 
@@ -67,14 +77,12 @@ export class Router<Here extends object, There extends Elsewhere> {
   #generation = 0;
   /** Where the search for stale routes goes on. */
   #cleaned: MapIterator<[number, Route<Here, There>]> | undefined;
-  /** Whether a topic is a mail drop's. `touch` when that has changed. */
-  isMailDrop: (topic: string) => boolean = () => false;
+  readonly #rules: Required<RoutingRules<Here, There>>;
 
-  /** Whether somebody elsewhere is there. `touch` when that has changed. */
-  isThere: (subscriber: There) => boolean = () => true;
-
-  /** Whether a subscriber may be sent what is published on a topic. `touch` when that has changed. */
-  mayReceive: (subscriber: Here, topic: string) => boolean = () => true;
+  constructor(rules: RoutingRules<Here, There> = {}) {
+    const always = (): boolean => true;
+    this.#rules = { isMailDrop: () => false, isThere: always, mayReceive: always, ...rules };
+  }
 
   /** Topics whose routes are remembered. */
   get routes(): number {
@@ -145,15 +153,16 @@ export class Router<Here extends object, There extends Elsewhere> {
     const elsewhere: Target<There>[] = [];
     for (const [subscriber, parts] of merged) {
       if ("isElsewhere" in subscriber) {
-        if (this.isThere(subscriber as There)) elsewhere.push(makeTarget(subscriber as There, parts));
-      } else if (this.mayReceive(subscriber as Here, route.topic)) targets.push(makeTarget(subscriber as Here, parts));
+        if (this.#rules.isThere(subscriber as There)) elsewhere.push(makeTarget(subscriber as There, parts));
+      } else if (this.#rules.mayReceive(subscriber as Here, route.topic))
+        targets.push(makeTarget(subscriber as Here, parts));
     }
     route.targets = targets;
     route.elsewhere = elsewhere;
     route.links = undefined;
     route.bundles = undefined;
     route.groups = groups;
-    route.isMailDrop = this.isMailDrop(route.topic);
+    route.isMailDrop = this.#rules.isMailDrop(route.topic);
     route.generation = this.#generation;
     route.note = 0;
     return route;

@@ -23,7 +23,8 @@ export function administrate(question: Question, broker: Broker, token: string |
     };
   const name = decodeName(rest.join("/"));
   if (name === undefined) return text(400, "the name is not percent-encoded UTF-8\n");
-  const { log, localSessions, bans, clock } = broker.context;
+  const { bans } = broker;
+  const { log, localSessions, clock } = broker.context;
   switch (`${question.method} ${what}`) {
     case "GET log-level":
       return text(200, `${log.level}\n`);

@@ -1,9 +1,9 @@
 /** How late the event loop is: what a timer says when it rings. */
 import { lagLookMs } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
-import type { Context } from "../broker/peers/cluster-context.ts";
+import type { Runtime } from "../broker/core/runtime.ts";
 
-export function watchLag({ timers, clock, metrics }: Context): void {
+export function watchLag({ timers, clock, metrics }: Runtime): void {
   let dueAt = clock.now() + lagLookMs;
   const timer = new Timer((now) => {
     metrics.lag.observe(now - dueAt);

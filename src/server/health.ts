@@ -3,7 +3,7 @@
  * its reasons, so that whoever is woken at night knows where to look.
  */
 
-import type { Context } from "../broker/peers/cluster-context.ts";
+import type { ClusterContext } from "../broker/peers/cluster-context.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { type Answer, getHttp } from "../net/http.ts";
 import type { Liveness } from "./liveness.ts";
@@ -17,7 +17,7 @@ export interface Check {
 
 export class Health {
   /** Undefined while the broker starts. */
-  #context: Context | undefined;
+  #context: ClusterContext | undefined;
   /** Undefined until the store is open. */
   #liveness: Liveness | undefined;
   /** What the store says, where it is not well. */
@@ -27,7 +27,7 @@ export class Health {
     this.#liveness = liveness;
   }
 
-  started(context: Context): void {
+  started(context: ClusterContext): void {
     this.#context = context;
     this.#liveness?.started(context);
     context.coordinator.onState((state, why) => {

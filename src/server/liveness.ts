@@ -8,7 +8,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import { livenessBeatMs, livenessBeatsMax, startBeatsMax } from "../base/limits.ts";
-import type { Context } from "../broker/peers/cluster-context.ts";
+import type { ClusterContext } from "../broker/peers/cluster-context.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { brokersPath } from "../coordinator/paths.ts";
 import type { Check } from "./health.ts";
@@ -30,7 +30,7 @@ export class Liveness {
   #beats = 0;
   /** The beat at which the store was asked something that it has not answered. */
   #askedAt: number | undefined;
-  #context: Pick<Context, "journal" | "self"> | undefined;
+  #context: Pick<ClusterContext, "journal" | "self"> | undefined;
   readonly #symptoms: readonly Symptom[] = [
     {
       name: "start",
@@ -72,7 +72,7 @@ export class Liveness {
   }
 
   /** The start has ended. */
-  started(context: Pick<Context, "journal" | "self">): void {
+  started(context: Pick<ClusterContext, "journal" | "self">): void {
     this.#context = context;
   }
 

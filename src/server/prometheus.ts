@@ -2,11 +2,14 @@
  * The broker's counters as Prometheus reads them: names and units by its conventions, formatted by prom-client.
  * Everything is read when it is asked for; counting itself stays plain numbers.
  */
+
 import { Registry } from "prom-client";
+import type { Bans } from "../access/bans.ts";
 import { milli } from "../bank/price.ts";
 import type { Histogram } from "../base/histogram.ts";
+import type { Broker } from "../broker/broker.ts";
 import { version } from "../broker/core/version.ts";
-import type { Context } from "../broker/peers/cluster-context.ts";
+import type { ClusterContext } from "../broker/peers/cluster-context.ts";
 import { describeReason } from "../mqtt/reason.ts";
 import type { TlsIdentity } from "../net/tls.ts";
 import { watchLag } from "./event-loop-lag.ts";
@@ -34,9 +37,9 @@ const by = (label: string, values: Record<string, number>): readonly Sample[] =>
 export class PrometheusMetrics {
   readonly #registry = new Registry();
 
-  constructor(context: Context, tls: TlsIdentity | undefined) {
+  constructor({ context, bans }: Pick<Broker, "context" | "bans">, tls: TlsIdentity | undefined) {
     watchLag(context);
-    for (const { name, type, help, samples } of [...familiesOf(context), ...doorsOf(context, tls)]) {
+    for (const { name, type, help, samples } of [...familiesOf(context), ...doorsOf(context, bans, tls)]) {
       const metric = {
         name,
         help,
@@ -62,7 +65,7 @@ export class PrometheusMetrics {
   }
 }
 
-function familiesOf(context: Context): readonly Family[] {
+function familiesOf(context: ClusterContext): readonly Family[] {
   return [...trafficOf(context), ...stateOf(context), ...storeOf(context), ...processOf()];
 }
 
@@ -92,7 +95,7 @@ function histogram(name: string, help: string, of: Histogram, unit = 1000): Fami
   return { name, type: "histogram", help, samples };
 }
 
-function trafficOf({ metrics, turn }: Context): readonly Family[] {
+function trafficOf({ metrics, turn }: ClusterContext): readonly Family[] {
   const byQos = (all: number, one: number, two: number) => by("qos", { 0: all - one - two, 1: one, 2: two });
   return [
     counter("mqttzoo_connections_opened_total", "Connections that clients have opened.", () =>
@@ -137,7 +140,7 @@ function trafficOf({ metrics, turn }: Context): readonly Family[] {
   ];
 }
 
-function stateOf(context: Context): readonly Family[] {
+function stateOf(context: ClusterContext): readonly Family[] {
   const { metrics, localSessions, router, retained, peers, options, self } = context;
   return [
     gauge("mqttzoo_info", "Version and name of the broker.", () => [
@@ -171,7 +174,7 @@ function stateOf(context: Context): readonly Family[] {
 }
 
 /** Who is kept out, and why. */
-function doorsOf({ metrics, bans, turn }: Context, tls: TlsIdentity | undefined): readonly Family[] {
+function doorsOf({ metrics, turn }: ClusterContext, bans: Bans, tls: TlsIdentity | undefined): readonly Family[] {
   return [
     counter("mqttzoo_connections_refused_total", "Connections turned away, by the limit that they met.", () =>
       by("limit", metrics.turnedAway),
@@ -201,7 +204,7 @@ function doorsOf({ metrics, bans, turn }: Context, tls: TlsIdentity | undefined)
   ];
 }
 
-function storeOf({ journal, coordinator, bankAccount, metrics, self, strangers }: Context): readonly Family[] {
+function storeOf({ journal, coordinator, bankAccount, metrics, self, strangers }: ClusterContext): readonly Family[] {
   const { account } = bankAccount;
   return [
     gauge("mqttzoo_store_connected", "1 if there is contact with the store: ZooKeeper, or the embedded one.", () =>

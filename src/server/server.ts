@@ -8,7 +8,7 @@ import { systemRandom } from "../base/random.ts";
 import { Broker } from "../broker/broker.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
 import { Connection } from "../broker/delivery/connection.ts";
-import { type DialLink, LinkConnection } from "../broker/peers/links.ts";
+import { type DialLink, LinkConnection } from "../broker/peers/link-connection.ts";
 import { sharedSecret } from "../broker/peers/membership.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { EmbeddedCoordinator } from "../embedded/embedded-coordinator.ts";
@@ -159,7 +159,7 @@ async function openHttp({ httpHost, httpPort, httpTokenFile }: BrokerOptions, he
   return {
     started(started, identity) {
       broker = started;
-      prometheus = new PrometheusMetrics(broker.context, identity);
+      prometheus = new PrometheusMetrics(broker, identity);
     },
     close: () => http.close(),
   };

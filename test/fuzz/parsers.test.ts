@@ -18,7 +18,7 @@ import { silentLog } from "../../src/base/log.ts";
 import { systemRandom } from "../../src/base/random.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
-import { LinkConnection } from "../../src/broker/peers/links.ts";
+import { LinkConnection } from "../../src/broker/peers/link-connection.ts";
 import { FrameType, jsonFrame } from "../../src/link/frames.ts";
 import { readProxyHeader } from "../../src/net/proxy-protocol.ts";
 import type { Transport } from "../../src/net/transport.ts";

@@ -4,7 +4,7 @@ import { shutdownWaitMs } from "../../src/base/limits.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
 import { Connection } from "../../src/broker/delivery/connection.ts";
-import { type DialLink, LinkConnection } from "../../src/broker/peers/links.ts";
+import { type DialLink, LinkConnection } from "../../src/broker/peers/link-connection.ts";
 import type { Transport } from "../../src/net/transport.ts";
 import { Turn } from "../../src/net/writer.ts";
 import type { KeeperClient } from "./keeper.ts";

@@ -3,9 +3,10 @@ import { expect, test } from "bun:test";
 import { takeSnapshot } from "../../src/audit/snapshot.ts";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { formats } from "../../src/base/formats.ts";
-import { formatOf, refuseCluster } from "../../src/broker/peers/tree-format.ts";
+import { refuseCluster } from "../../src/broker/peers/tree-format.ts";
 import type { Coordinator, WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { brokerPath, formatPath } from "../../src/coordinator/paths.ts";
+import { formatOf } from "../../src/coordinator/tree-format.ts";
 import type { KeeperClient } from "./keeper.ts";
 import { World } from "./world.ts";
 

@@ -47,13 +47,14 @@ export class Liveness {
     }
   }
 
-  #lookAt({ id: broker, isAsleep }: BrokerNode, client: LocalSession): void {
+  #lookAt(node: BrokerNode, client: LocalSession): void {
+    const { id: broker, isAsleep } = node;
     const { clientId } = client.session;
     const key = `${broker} ${clientId}`;
     const names = [...(this.#world.tree.nodes.get(mailPath(clientId))?.children ?? [])].sort();
     const oldest = names.find((name) => !client.slipsInFlight().has(name));
     const before = this.#waiting.get(key);
-    if (oldest === undefined || isAsleep || !mayTake(client)) {
+    if (oldest === undefined || isAsleep || node.broker?.context.self.isFenced || !mayTake(client)) {
       this.#waiting.delete(key);
       return;
     }
@@ -71,5 +72,5 @@ export class Liveness {
 /** True if nothing but the broker keeps it from sending: the client has room, and there is contact with the store. */
 function mayTake(client: LocalSession): boolean {
   const { context, mailbox } = client;
-  return mailbox !== undefined && client.hasRoom && context.coordinator.state === "CONNECTED" && !context.self.isFenced;
+  return mailbox !== undefined && client.hasRoom && context.coordinator.state === "CONNECTED";
 }

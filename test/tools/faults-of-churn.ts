@@ -66,7 +66,7 @@ export const faults: readonly Fault[] = [
   {
     what: "churn: a CONNECT is kept though its client has gone",
     file: "src/broker/broker.ts",
-    find: " && !this.#storeBackPressure.isWaiting(connection)",
+    find: " && !this.#parts.storeBackPressure.isWaiting(connection)",
     replace: "",
     tests: behind,
   },

@@ -43,7 +43,7 @@ export const faults: readonly Fault[] = [
   {
     what: "doors: routes are worked out for who may not read",
     file: "src/router/router.ts",
-    find: "else if (this.mayReceive(subscriber as Here, route.topic))",
+    find: "else if (this.#rules.mayReceive(subscriber as Here, route.topic))",
     replace: "else",
     tests: access,
   },

@@ -32,7 +32,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "the announcements of a dead broker are routed by",
-    file: "src/broker/broker.ts",
+    file: "src/broker/assembly.ts",
     find: "!isPeer(remote) || remote.isMember",
     replace: "!isPeer(remote) || remote.id !== undefined",
     tests: "test/simulation/interest.test.ts",

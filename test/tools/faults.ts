@@ -108,14 +108,14 @@ export const faults: readonly Fault[] = [
   {
     what: "what is under way to a session is overtaken where it is taken over",
     file: "src/broker/peers/subscription-directory.ts",
-    find: "    this.onAdopted(remote);\n",
+    find: "    this.#moves.adopted(remote);\n",
     replace: "",
     tests: "test/simulation/simulation.test.ts",
   },
   {
     what: "a session is let go of before its mail is in",
     file: "src/broker/peers/subscription-directory.ts",
-    find: "    this.onReleased(remote);\n",
+    find: "    this.#moves.released(remote);\n",
     replace: "",
     tests: "test/simulation/simulation.test.ts",
   },
@@ -192,7 +192,7 @@ export const faults: readonly Fault[] = [
   {
     what: "half-received publishes are read before the session is this broker's",
     file: "src/broker/connect/handle-connect.ts",
-    find: "isRead ? (): void => this.takeOver.readIncoming(found, enter) : enter",
+    find: "isRead ? (): void => this.#takeOver.readIncoming(found, enter) : enter",
     replace: "enter",
     tests: "test/simulation/simulation.test.ts",
   },

@@ -4,7 +4,7 @@ import { claimPatienceMs, claimUnlinkedMs, fencePatienceMs } from "../../src/bas
 import { Timers } from "../../src/base/timers.ts";
 import { TakeOver, type TakeOverParts } from "../../src/broker/connect/take-over.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
-import type { Context } from "../../src/broker/peers/cluster-context.ts";
+import type { ClusterContext } from "../../src/broker/peers/cluster-context.ts";
 import type { Peer } from "../../src/broker/peers/peer.ts";
 
 /** Two other brokers, which are asked and never answer. */
@@ -18,7 +18,7 @@ function scene() {
     membership: { members: () => peers },
     links: { say: ({ id }: Peer) => void asked.push(id) },
   };
-  const takeOver = new TakeOver(context as unknown as Context, parts as unknown as TakeOverParts);
+  const takeOver = new TakeOver(context as unknown as ClusterContext, parts as unknown as TakeOverParts);
   const decided: string[][] = [];
   const claim = (lasts: boolean): void =>
     takeOver.claim({ clientId: "client", clean: false, lasts }, (_, silent) => void decided.push([...silent]));

@@ -21,7 +21,7 @@ import type { Sessions } from "../connect/connection-end.ts";
 import type { OrphanedWills } from "../connect/orphaned-wills.ts";
 import { makeClient } from "../connect/take-over.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
 import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
 
@@ -35,10 +35,10 @@ export interface AdoptionParts {
 }
 
 export class Adoption {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #parts: AdoptionParts;
 
-  constructor(context: Context, parts: AdoptionParts) {
+  constructor(context: ClusterContext, parts: AdoptionParts) {
     this.#context = context;
     this.#parts = parts;
   }

@@ -11,7 +11,7 @@ import {
 } from "../../link/frames.ts";
 import { Publish, parsePublish } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import { remainFrame } from "../peers/links.ts";
 import type { Peer } from "../peers/peer.ts";
 import type { SessionRegistry } from "../peers/session-registry.ts";
@@ -24,13 +24,13 @@ interface Deferred {
 }
 
 export class Arriving {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #fanout: Fanout;
   readonly #registry: SessionRegistry;
   readonly #deferred = new Map<Peer, Deferred[]>();
   readonly #publish = new Publish();
 
-  constructor(context: Context, parts: { fanout: Fanout; registry: SessionRegistry }) {
+  constructor(context: ClusterContext, parts: { fanout: Fanout; registry: SessionRegistry }) {
     this.#context = context;
     this.#fanout = parts.fanout;
     this.#registry = parts.registry;

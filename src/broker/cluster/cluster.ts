@@ -14,7 +14,7 @@ import type { Sessions } from "../connect/connection-end.ts";
 import type { OrphanedWills } from "../connect/orphaned-wills.ts";
 import type { TakeOver } from "../connect/take-over.ts";
 import type { Wills } from "../connect/wills.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
 import type { Interest } from "../peers/interest.ts";
 import type { LinkFlows, Links } from "../peers/links.ts";
@@ -48,22 +48,19 @@ export interface ClusterParts {
 }
 
 export class Cluster implements LinkFlows, MembershipFlows {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   /** What this broker says of itself, as it is now. */
   facts: BrokerFacts;
-  #parts!: ClusterParts;
+  readonly #parts: ClusterParts;
   #isLost = false;
   readonly #timer = new Timer((now) => this.#lookForContact(now));
 
-  constructor(context: Context, facts: BrokerFacts) {
+  /** `facts`: what this broker says of itself. */
+  constructor(context: ClusterContext, facts: BrokerFacts, parts: ClusterParts) {
     this.#context = context;
     this.facts = facts;
-  }
-
-  /** All parts are there. From now on states of the coordinator are acted on. */
-  begin(parts: ClusterParts): void {
     this.#parts = parts;
-    this.#context.coordinator.onState((state) => this.#stateChanged(state));
+    context.coordinator.onState((state) => this.#stateChanged(state));
   }
 
   /** Changes what this broker says of itself. */

@@ -7,7 +7,7 @@ import { drainLookMs, drainOwedMs, drainSettleMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { Sessions } from "../connect/connection-end.ts";
 import type { Connection } from "../delivery/connection.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
 import type { BrokerFacts } from "../peers/peer.ts";
 
@@ -21,7 +21,7 @@ export interface DrainParts {
 const sendingPart = 0.8;
 
 export class Drain {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #parts: DrainParts;
   /** When each connection is told, by the clock; and until when it may wait for its acknowledgements. */
   readonly #dueAt = new Map<Connection, number>();
@@ -30,7 +30,7 @@ export class Drain {
   #done: () => void = () => {};
   readonly #timer = new Timer((now) => this.#look(now));
 
-  constructor(context: Context, parts: DrainParts) {
+  constructor(context: ClusterContext, parts: DrainParts) {
     this.#context = context;
     this.#parts = parts;
   }

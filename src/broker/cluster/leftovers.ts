@@ -16,7 +16,7 @@ import {
   publishersPath,
 } from "../../coordinator/paths.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
 import type { Peer } from "../peers/peer.ts";
 import { decodeStamp } from "../peers/stamps.ts";
@@ -33,12 +33,12 @@ const restPart = 1;
 const sinceFormat = 2;
 
 export class Leftovers {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #parts: LeftoversParts;
   #isBusy = false;
   readonly #timer = new Timer(() => this.#look());
 
-  constructor(context: Context, parts: LeftoversParts) {
+  constructor(context: ClusterContext, parts: LeftoversParts) {
     this.#context = context;
     this.#parts = parts;
     this.expect();

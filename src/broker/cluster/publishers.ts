@@ -14,7 +14,7 @@ import {
 import { Timer } from "../../base/timers.ts";
 import { parentPath, publisherPath, publishersPath, topicOfPath } from "../../coordinator/paths.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import { stampAll } from "../peers/stamps.ts";
 import { isOwnTopic } from "../publish/fanout.ts";
 
@@ -29,14 +29,14 @@ interface Registered {
 }
 
 export class Publishers {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #registered = new Map<string, Registered>();
   #bytes = 0;
   /** A batch is under way. */
   #isBusy = false;
   readonly #timer = new Timer((now) => this.#look(now));
 
-  constructor(context: Context) {
+  constructor(context: ClusterContext) {
     this.#context = context;
     context.timers.set(this.#timer, context.clock.now() + publisherLookMs);
   }

@@ -23,7 +23,7 @@ import { epochOfId } from "../../mail/mail.ts";
 import { isData } from "../../mail/parts.ts";
 import { countedOf, isHeldByClient, topicOfMessage, unreadSlip } from "../../mail/slips.ts";
 import type { MailDrops } from "../drops/mail-drops.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
 import type { RetainedStore } from "../publish/retained-store.ts";
 
@@ -49,7 +49,7 @@ interface Sweep {
 }
 
 export class Sweeper {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #parts: SweeperParts;
   readonly #accounts: Accounts;
   /** Since when brokers that have a branch are gone, as far as this one has looked. */
@@ -59,7 +59,7 @@ export class Sweeper {
   #isSweeping = false;
   readonly #timer = new Timer((now) => this.#look(now));
 
-  constructor(context: Context, parts: SweeperParts) {
+  constructor(context: ClusterContext, parts: SweeperParts) {
     this.#context = context;
     this.#parts = parts;
     this.#accounts = new Accounts(context.coordinator, (path) =>

@@ -3,8 +3,8 @@
  * operator has changed who may do what.
  */
 import type { IAuthPacket } from "mqtt-packet";
-import type { Identity, Verdict } from "../../access/access.ts";
-import { networkOf } from "../../access/bans.ts";
+import type { Access, Identity, Verdict } from "../../access/access.ts";
+import { type Bans, networkOf } from "../../access/bans.ts";
 import type { Permissions } from "../../access/permissions.ts";
 import { scramMethod } from "../../access/scram.ts";
 import { Bucket } from "../../base/bucket.ts";
@@ -14,7 +14,7 @@ import { Timer } from "../../base/timers.ts";
 import { type ConnectPacket, encodeControl } from "../../mqtt/control.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Connection } from "../delivery/connection.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Sessions } from "./connection-end.ts";
 
 /** Somebody who has been let in. */
@@ -32,24 +32,32 @@ const nobody: Identity = { username: undefined, topics: undefined, expiresAt: In
 const Auth = { success: 0x00, continue: 0x18, reauthenticate: 0x19 } as const;
 
 export class Admission {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #sessions: Sessions;
+  readonly #access: Access | undefined;
+  readonly #bans: Bans;
   readonly #connects: Bucket | undefined;
   /** Connections by address, where that is limited. */
   readonly #byAddress = new Map<string, number>();
   /** Connections that are only kept until they have been told why. */
   #refused = 0;
 
-  constructor(context: Context, sessions: Sessions) {
+  constructor(
+    context: ClusterContext,
+    /** `access` undefined: everybody may come in and do everything. */
+    parts: { readonly sessions: Sessions; readonly access: Access | undefined; readonly bans: Bans },
+  ) {
     this.#context = context;
-    this.#sessions = sessions;
+    this.#sessions = parts.sessions;
+    this.#access = parts.access;
+    this.#bans = parts.bans;
     const { connectRate } = context.options;
     if (connectRate > 0) this.#connects = new Bucket(connectRate, context.clock.now());
   }
 
   /** A connection has been opened. What it may not is told in the answer to CONNECT; false: there are too many of those. */
   arrived(connection: Connection): boolean {
-    const { metrics, options, clock, bans } = this.#context;
+    const { metrics, options, clock } = this.#context;
     const { address } = connection.transport;
     if (options.maxConnectionsPerAddress > 0 && address !== "") {
       const key = networkOf(address);
@@ -61,7 +69,7 @@ export class Admission {
     if (metrics.connections > options.maxConnections) this.#turnAway(connection, Reason.quotaExceeded, "connections");
     if (this.#connects?.takeIfThere(clock.now()) === false)
       this.#turnAway(connection, Reason.connectionRateExceeded, "connect_rate");
-    if (bans.isBanned(address, clock.now())) this.#turnAway(connection, Reason.banned, "banned");
+    if (this.#bans.isBanned(address, clock.now())) this.#turnAway(connection, Reason.banned, "banned");
     return connection.refusal === undefined || this.#refused <= refusedConnectionsMax;
   }
 
@@ -77,7 +85,7 @@ export class Admission {
 
   /** CONNECT has come. `admitted` is called when it is known who that is, maybe before this returns. */
   login(connection: Connection, packet: ConnectPacket, clientId: string, admitted: (guest: Login) => void): void {
-    const { access } = this.#context;
+    const access = this.#access;
     if (connection.refusal !== undefined) return this.#sessions.refuse(connection, connection.refusal);
     const method = packet.properties?.authenticationMethod;
     if (method !== undefined) return this.#beginExchange(connection, packet, clientId, admitted);
@@ -117,7 +125,8 @@ export class Admission {
 
   /** Who may do what has changed: everybody is looked at anew, and who is not known any more must go. */
   reloaded(): void {
-    const { access, localSessions, router } = this.#context;
+    const { localSessions, router } = this.#context;
+    const access = this.#access;
     for (const client of [...localSessions.values()]) {
       const { identity, connection } = client;
       if (identity === undefined || access === undefined) continue;
@@ -140,7 +149,7 @@ export class Admission {
     timers.set(connection.loginTimer, clock.now() + Math.max(0, expiresAt - clock.wall()));
   }
 
-  #turnAway(connection: Connection, reason: number, why: keyof Context["metrics"]["turnedAway"]): void {
+  #turnAway(connection: Connection, reason: number, why: keyof ClusterContext["metrics"]["turnedAway"]): void {
     if (connection.refusal !== undefined) return;
     connection.refusal = reason;
     this.#refused++;
@@ -154,15 +163,14 @@ export class Admission {
   }
 
   #decided(connection: Connection, verdict: Verdict, clientId: string, admitted: (guest: Login) => void): void {
-    const { access, bans } = this.#context;
     if (connection.channel.phase !== "connecting") return;
     if (verdict.kind !== "welcome") {
       if (verdict.kind === "busy") return this.#sessions.refuse(connection, Reason.serverBusy);
       return this.#refuse(connection, verdict.why, clientId);
     }
-    bans.succeeded(connection.transport.address);
+    this.#bans.succeeded(connection.transport.address);
     const { identity } = verdict;
-    admitted({ identity, permissions: access!.permissionsOf(identity, clientId), proof: undefined });
+    admitted({ identity, permissions: this.#access!.permissionsOf(identity, clientId), proof: undefined });
   }
 
   #refuse(connection: Connection, why: string, clientId: string): void {
@@ -171,11 +179,11 @@ export class Admission {
   }
 
   #failed(connection: Connection, why: string, clientId: string): void {
-    const { metrics, bans, clock, log, options } = this.#context;
+    const { metrics, clock, log, options } = this.#context;
     const { remote, address } = connection.transport;
     metrics.loginsFailed++;
     log.info({ remote, client: clientId.slice(0, logTextMax) }, `login refused: ${why}`);
-    if (bans.failed(address, clock.now()))
+    if (this.#bans.failed(address, clock.now()))
       log.warn({ address }, `banned for ${options.banTime} s after ${options.banAfter} failed logins`);
   }
 
@@ -185,9 +193,9 @@ export class Admission {
     clientId: string,
     admitted: (guest: Login) => void,
   ): void {
-    const { access, random } = this.#context;
+    const { random } = this.#context;
     const { authenticationMethod: method, authenticationData: data } = packet.properties!;
-    const scram = method === scramMethod ? access?.scram(random.hex(18)) : undefined;
+    const scram = method === scramMethod ? this.#access?.scram(random.hex(18)) : undefined;
     if (scram === undefined)
       throw new ProtocolError(Reason.badAuthenticationMethod, `authentication by ${method} is not offered here`);
     connection.authenticationMethod = method;
@@ -200,7 +208,7 @@ export class Admission {
       done: (username, last) => {
         connection.channel.phase = "connecting";
         const identity = { ...nobody, username, isFromFile: true };
-        const permissions = access!.permissionsOf(identity, clientId);
+        const permissions = this.#access!.permissionsOf(identity, clientId);
         admitted({ identity, permissions, proof: { authenticationMethod: scramMethod, authenticationData: last } });
       },
     };
@@ -209,14 +217,14 @@ export class Admission {
 
   /** The client proves anew who it is, while everything goes on (4.12.1). */
   #reauthenticate(connection: Connection, data: Uint8Array): void {
-    const { access, random } = this.#context;
+    const { random } = this.#context;
     const client = connection.client!;
     const { clientId } = client.session;
     const refused = (why: string): void => {
       this.#failed(connection, why, clientId);
       this.#sessions.expel(connection, Reason.notAuthorized, why);
     };
-    const scram = access?.scram(random.hex(18));
+    const scram = this.#access?.scram(random.hex(18));
     const step = scram?.first(data);
     if (scram === undefined || step?.kind !== "continue") return refused("no beginning of an exchange");
     connection.exchange = {

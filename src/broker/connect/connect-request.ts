@@ -9,8 +9,8 @@ import { willSection } from "../../mqtt/properties.ts";
 import { makePublish, Publish, readProperties } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import { isTopicName } from "../../mqtt/topic.ts";
+import type { Runtime } from "../core/runtime.ts";
 import type { Meter } from "../delivery/connection.ts";
-import type { Context } from "../peers/cluster-context.ts";
 
 export interface RequestedTerms {
   readonly packet: ConnectPacket;
@@ -28,7 +28,7 @@ type AskedWill = Omit<WillRecord, "epoch">;
 export function readConnectRequest(
   { packet, facts }: Connect,
   frame: Frame,
-  by: Pick<Context, "options" | "random">,
+  by: Pick<Runtime, "options" | "random">,
 ): RequestedTerms {
   const { options, random } = by;
   const { version } = facts;
@@ -57,7 +57,7 @@ function capKeepAlive(asked: number, max: number): number {
 }
 
 /** Undefined: the client may send as much as it likes. */
-export function meterOf({ maxMessageRate, maxByteRate }: Context["options"], now: number): Meter | undefined {
+export function meterOf({ maxMessageRate, maxByteRate }: Runtime["options"], now: number): Meter | undefined {
   if (maxMessageRate === 0 && maxByteRate === 0) return undefined;
   return {
     messages: maxMessageRate === 0 ? undefined : new Bucket(maxMessageRate, now),

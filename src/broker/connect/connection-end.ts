@@ -15,7 +15,7 @@ import type { Connection } from "../delivery/connection.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import { bySettlement, type OutgoingMessage } from "../delivery/outgoing-message.ts";
 import type { MailDrops } from "../drops/mail-drops.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Interest } from "../peers/interest.ts";
 import type { SessionRegistry } from "../peers/session-registry.ts";
 import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
@@ -25,7 +25,7 @@ import { SessionErasure } from "./session-erasure.ts";
 import type { Wills } from "./wills.ts";
 
 export class Sessions {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #regrouping: Regrouping;
   readonly #backPressure: BackPressure;
   readonly #wills: Wills;
@@ -35,7 +35,7 @@ export class Sessions {
   readonly #erasure: SessionErasure;
 
   constructor(
-    context: Context,
+    context: ClusterContext,
     parts: {
       regrouping: Regrouping;
       backPressure: BackPressure;

@@ -13,7 +13,7 @@ import { type Connection, PauseReason } from "../delivery/connection.ts";
 import { LocalSession } from "../delivery/local-session.ts";
 import type { StoreBackPressure } from "../delivery/store-back-pressure.ts";
 import type { MailDrops } from "../drops/mail-drops.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { SessionRegistry } from "../peers/session-registry.ts";
 import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
 import type { Admission, Login } from "./admission.ts";
@@ -38,7 +38,7 @@ interface ConnectRequest extends RequestedTerms {
 }
 
 export class ConnectHandler {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #sessions: Sessions;
   readonly #admission: Admission;
   readonly #wills: Wills;
@@ -47,8 +47,7 @@ export class ConnectHandler {
   readonly #directory: SubscriptionDirectory;
   readonly #drops: MailDrops;
   readonly #storeBackPressure: StoreBackPressure;
-  /** Set once all parts are there: it asks this one who is connecting. */
-  takeOver!: TakeOver;
+  readonly #takeOver: TakeOver;
   readonly #resume: (connection: Connection, reason: number) => void;
   /** Connections whose answer waits for other brokers or for the store, by client id. */
   readonly #pending = new Map<string, Connection>();
@@ -56,12 +55,13 @@ export class ConnectHandler {
   readonly #obtaining = new Map<string, { readonly connection: Connection; readonly waiting: (() => void)[] }>();
 
   constructor(
-    context: Context,
+    context: ClusterContext,
     parts: {
       sessions: Sessions;
       admission: Admission;
       wills: Wills;
       orphanedWills: OrphanedWills;
+      takeOver: TakeOver;
       registry: SessionRegistry;
       directory: SubscriptionDirectory;
       drops: MailDrops;
@@ -74,6 +74,7 @@ export class ConnectHandler {
     this.#admission = parts.admission;
     this.#wills = parts.wills;
     this.#orphanedWills = parts.orphanedWills;
+    this.#takeOver = parts.takeOver;
     this.#registry = parts.registry;
     this.#directory = parts.directory;
     this.#drops = parts.drops;
@@ -174,7 +175,7 @@ export class ConnectHandler {
     }
     if (before?.will !== undefined && startsAnew(before, wanted)) this.#wills.fireNow(before);
     const claimed = { clientId, clean: wanted.packet.clean === true, lasts: wanted.expiryInterval > 0 };
-    this.takeOver.claim(claimed, (granted, silent) => {
+    this.#takeOver.claim(claimed, (granted, silent) => {
       if (connection.channel.phase !== "connecting") return this.#forgetPending(connection, clientId);
       if (!granted) {
         this.#forgetPending(connection, clientId);
@@ -206,8 +207,8 @@ export class ConnectHandler {
     if (old !== undefined) return useIfThereIsRoom(old);
     this.#sessions.whenErased(clientId, () => {
       // It may have been adopted while it was read.
-      if (!this.takeOver.mustLook(wanted.expiryInterval > 0)) useIfThereIsRoom(undefined);
-      else this.takeOver.read(clientId, (found) => useIfThereIsRoom(localSessions.get(clientId) ?? found));
+      if (!this.#takeOver.mustLook(wanted.expiryInterval > 0)) useIfThereIsRoom(undefined);
+      else this.#takeOver.read(clientId, (found) => useIfThereIsRoom(localSessions.get(clientId) ?? found));
     });
   }
 
@@ -238,7 +239,7 @@ export class ConnectHandler {
       this.#open(connection, client, { wanted, sessionPresent: found !== undefined });
       this.#finishObtaining(connection, clientId);
     };
-    const open = isRead ? (): void => this.takeOver.readIncoming(found, enter) : enter;
+    const open = isRead ? (): void => this.#takeOver.readIncoming(found, enter) : enter;
     if (operations.length === 0) return open();
     journal.commit(operations, open, () => {
       // Another broker was faster: what it has made of the session is looked at anew.

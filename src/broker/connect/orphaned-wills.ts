@@ -15,7 +15,7 @@ import { decodeSession, type SessionRecord } from "../../mail/records.ts";
 import { decodeWill, type WillRecord } from "../../mail/will-record.ts";
 import { Session } from "../../session/session.ts";
 import { LocalSession } from "../delivery/local-session.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
 import type { Wills } from "./wills.ts";
 
@@ -44,7 +44,7 @@ interface Arrival {
 }
 
 export class OrphanedWills {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #parts: OrphanedWillsParts;
   readonly #orphans = new Map<string, Orphan[]>();
   /**
@@ -55,7 +55,7 @@ export class OrphanedWills {
   /** When brokers have died, by the clock. */
   readonly #diedAt = new Map<string, number>();
 
-  constructor(context: Context, parts: OrphanedWillsParts) {
+  constructor(context: ClusterContext, parts: OrphanedWillsParts) {
     this.#context = context;
     this.#parts = parts;
   }

@@ -9,12 +9,12 @@ import { emptyMailbox, type HandOn } from "../../mail/emptying.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { fence } from "../../mail/slips.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Interest } from "../peers/interest.ts";
 import type { Regrouping } from "../publish/regrouping.ts";
 
 export class SessionErasure {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #regrouping: Regrouping;
   readonly #interest: Interest;
   /** Who waits until a session is gone, by client id. */
@@ -24,7 +24,7 @@ export class SessionErasure {
   #at = 0;
   #expiring = 0;
 
-  constructor(context: Context, parts: { interest: Interest; regrouping: Regrouping }) {
+  constructor(context: ClusterContext, parts: { interest: Interest; regrouping: Regrouping }) {
     this.#context = context;
     this.#interest = parts.interest;
     this.#regrouping = parts.regrouping;

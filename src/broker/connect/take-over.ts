@@ -11,7 +11,7 @@ import type { Control } from "../../link/frames.ts";
 import { decodeSession, type SessionRecord } from "../../mail/records.ts";
 import { Session } from "../../session/session.ts";
 import { LocalSession } from "../delivery/local-session.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Links } from "../peers/links.ts";
 import type { Membership } from "../peers/membership.ts";
 import type { Peer } from "../peers/peer.ts";
@@ -54,14 +54,14 @@ export interface Claimed {
 }
 
 export class TakeOver {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #parts: TakeOverParts;
   readonly #claims = new Map<string, Claim>();
   readonly #byNumber = new Map<number, Claim>();
   #lastNumber = 0;
   #lastStamp = 0;
 
-  constructor(context: Context, parts: TakeOverParts) {
+  constructor(context: ClusterContext, parts: TakeOverParts) {
     this.#context = context;
     this.#parts = parts;
   }
@@ -202,7 +202,7 @@ export class TakeOver {
 }
 
 /** A client from what the store holds: session record, mailbox, half-received publishes, as `results` in this order. */
-export function makeClient(context: Context, clientId: string, results: readonly ReadResult[]): LocalSession {
+export function makeClient(context: ClusterContext, clientId: string, results: readonly ReadResult[]): LocalSession {
   const [node, mail, incoming] = results;
   if (typeof node !== "object" || !("data" in node)) throw new Error("assertion failed: no session was read");
   // Mail that was stored while the session was erased has made an empty node; it holds nothing that anybody wants.

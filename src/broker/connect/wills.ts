@@ -9,7 +9,7 @@ import { willPath } from "../../coordinator/paths.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { encodeWill, type WillRecord } from "../../mail/will-record.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { PublishHandler } from "../publish/handle-publish.ts";
 
 /**
@@ -22,7 +22,7 @@ interface Firing {
 }
 
 export class Wills {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #publishHandler: PublishHandler;
   /** By client ids. */
   readonly #firing = new Map<string, Firing>();
@@ -30,7 +30,7 @@ export class Wills {
   readonly #moved = new Set<string>();
   #isRetired = false;
 
-  constructor(context: Context, publishHandler: PublishHandler) {
+  constructor(context: ClusterContext, publishHandler: PublishHandler) {
     this.#context = context;
     this.#publishHandler = publishHandler;
   }

@@ -20,15 +20,25 @@ import {
 } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { branchPath } from "../../coordinator/paths.ts";
+import type { Journal } from "../../mail/journal.ts";
 import type { Ledger, Payment } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { MessageHead, Terms } from "../../mail/records.ts";
 import type { Publish } from "../../mqtt/publish.ts";
-import type { Context } from "../peers/cluster-context.ts";
-import type { BrokerOptions } from "./options.ts";
+import type { Runtime } from "./runtime.ts";
 
 /** When a refused publish is worth another try: branches look at their accounts more often than that. */
 const retrySeconds = 5;
+
+/** The other brokers, whose branches have credits and messages of their own. */
+export interface OtherBranches {
+  /** True if there are any. */
+  areThere(): boolean;
+  /** Tells one of them which of the messages that it pays for are gone. */
+  tell(branch: string, paths: readonly string[]): void;
+  /** Tells all of them that credits are short here. */
+  ask(): void;
+}
 
 export class BankAccount implements Ledger {
   readonly branch: string;
@@ -38,9 +48,9 @@ export class BankAccount implements Ledger {
   /** What was settled for each message; drawn: where chance decided how long it is kept. */
   readonly #terms = { drawn: new WeakMap<Publish, Terms>(), longest: new WeakMap<Publish, Terms>() };
   readonly #accounts: Accounts;
-  #context!: Context;
-  /** Tells other brokers which of the messages that they pay for are gone. */
-  #tell: (branch: string, paths: readonly string[]) => void = () => {};
+  readonly #runtime: Runtime;
+  readonly #journal: Journal;
+  readonly #others: OtherBranches;
   readonly #gone = new Map<string, string[]>();
   #isVerifying = false;
   #isAsking = false;
@@ -52,11 +62,13 @@ export class BankAccount implements Ledger {
   /** As they were when the vault was last asked. */
   #vault = 0;
   #capital = 0;
-  /** Tells the other brokers that credits are short here. */
-  #ask: () => void = () => {};
   readonly #timer = new Timer((now) => this.#look(now));
 
-  constructor(options: BrokerOptions, accounts: Accounts) {
+  constructor(runtime: Runtime, parts: { journal: Journal; accounts: Accounts; others: OtherBranches }) {
+    const { options } = runtime;
+    this.#runtime = runtime;
+    this.#journal = parts.journal;
+    this.#others = parts.others;
     this.branch = options.id;
     this.#path = branchPath(options.id);
     this.#pricing = {
@@ -64,23 +76,12 @@ export class BankAccount implements Ledger {
       ttlMaxMs: options.bankTtlMax * 1000,
       ttl: options.bankTtl,
     };
-    this.#accounts = accounts;
-  }
-
-  /** All parts are there. */
-  begin(context: Context, others: { tell: (branch: string, paths: readonly string[]) => void; ask: () => void }): void {
-    this.#context = context;
-    this.#tell = others.tell;
-    this.#ask = others.ask;
-    context.journal.onPark = () => {
-      context.log.warn({ branch: this.branch }, "the bank has closed this broker's branch; it is opened again");
-      this.reopen();
-    };
+    this.#accounts = parts.accounts;
   }
 
   /** Founds the bank, opens the branch, and counts what it pays for. Rejects with `OperatingError`. */
   async start(): Promise<void> {
-    const { coordinator, options, timers, clock, strangers } = this.#context;
+    const { coordinator, options, timers, clock, strangers } = this.#runtime;
     await new Promise<void>((done) => this.#accounts.found(options.bankCapital * milli, done));
     this.#stand(await new Promise<Standing>((done) => this.#accounts.open(this.branch, done)));
     const count = (path: string, { branch, credits }: MessageHead): void => {
@@ -99,7 +100,7 @@ export class BankAccount implements Ledger {
     const settled = isDrawn(this.#pricing, keeping) ? this.#terms.drawn : this.#terms.longest;
     let terms = settled.get(kept);
     if (terms === undefined) {
-      const { clock, random } = this.#context;
+      const { clock, random } = this.#runtime;
       const now = clock.wall();
       const ttl = kept.expiresAt === Infinity ? drawTtl(this.#pricing, keeping, random.next()) : kept.expiresAt - now;
       terms = { credits: priceOf(kept.size, ttl, this.#pricing), keepUntil: Math.round(now + ttl) };
@@ -142,7 +143,7 @@ export class BankAccount implements Ledger {
 
   /** The vault, or another broker, may have what is missing here: a moment's patience may be enough. */
   mayPay(price: number): boolean {
-    const isAlone = this.#context.peers.size === 0;
+    const isAlone = !this.#others.areThere();
     return !this.account.isOpen || price <= this.#payable || !isAlone;
   }
 
@@ -193,7 +194,8 @@ export class BankAccount implements Ledger {
 
   #tellGone(): void {
     for (const [branch, paths] of this.#gone) {
-      for (let at = 0; at < paths.length; at += freedPathsMax) this.#tell(branch, paths.slice(at, at + freedPathsMax));
+      for (let at = 0; at < paths.length; at += freedPathsMax)
+        this.#others.tell(branch, paths.slice(at, at + freedPathsMax));
     }
     this.#gone.clear();
   }
@@ -208,8 +210,8 @@ export class BankAccount implements Ledger {
   }
 
   #look(now: number): void {
-    this.#context.timers.set(this.#timer, now + bankLookMs);
-    if (this.#context.coordinator.state !== "CONNECTED" || !this.account.isOpen) return;
+    this.#runtime.timers.set(this.#timer, now + bankLookMs);
+    if (this.#runtime.coordinator.state !== "CONNECTED" || !this.account.isOpen) return;
     this.#lookAtAccounts();
     if (!this.#isVerifying) this.#verify();
   }
@@ -228,7 +230,7 @@ export class BankAccount implements Ledger {
   /** Asks for more at low water, or when `needed` cannot be paid; gives back what is far above it. */
   #balance(needed = 0, done: () => void = () => {}): void {
     const { account } = this;
-    const now = this.#context.clock.now();
+    const now = this.#runtime.clock.now();
     const low = this.#lowWater;
     const least = Math.max(now < this.#yieldsUntil ? 0 : low, needed);
     const isShort = account.free < least;
@@ -256,16 +258,16 @@ export class BankAccount implements Ledger {
   }
 
   #askOthers(): void {
-    const now = this.#context.clock.now();
+    const now = this.#runtime.clock.now();
     if (now < this.#askedAt + bankAskMs) return;
     this.#askedAt = now;
-    this.#ask();
+    this.#others.ask();
   }
 
   /** Another broker is short, and the vault is empty: half of what is free here goes back. */
   share(): void {
     const credits = Math.floor(this.account.free / 2);
-    this.#yieldsUntil = this.#context.clock.now() + bankYieldMs;
+    this.#yieldsUntil = this.#runtime.clock.now() + bankYieldMs;
     if (this.#isAsking || !this.account.isOpen || credits <= 0) return;
     this.#isAsking = true;
     this.account.grant -= credits;
@@ -277,12 +279,12 @@ export class BankAccount implements Ledger {
 
   /** Looks whether messages are still there that others may have removed without a word: more of them when credits are short. */
   #verify(left = Math.min(this.account.messages, this.#isShort ? bankVerifyBusyMax : bankVerifyMax)): void {
-    const { coordinator } = this.#context;
+    const { coordinator } = this.#runtime;
     const paths = this.account.takeSome(Math.min(left, bankVerifyMax));
     this.#isVerifying = paths.length > 0;
     if (paths.length === 0) return;
     // What is on its way into the store is not missed there.
-    this.#context.journal.drained(() =>
+    this.#journal.drained(() =>
       coordinator.read(
         paths.map((path) => ({ kind: "exists", path })),
         (error, results) => {
@@ -295,6 +297,12 @@ export class BankAccount implements Ledger {
         },
       ),
     );
+  }
+
+  /** Commits wait, since the bank has closed this broker's branch: it was thought to be dead. */
+  closed(): void {
+    this.#runtime.log.warn({ branch: this.branch }, "the bank has closed this broker's branch; it is opened again");
+    this.reopen();
   }
 
   /** The branch may have been closed while this broker was thought to be dead: it is opened again, and what waits is stored. */
@@ -311,7 +319,7 @@ export class BankAccount implements Ledger {
     const missing = -this.account.free;
     if (missing <= 0) {
       this.account.isOpen = true;
-      return this.#context.journal.unpark();
+      return this.#journal.unpark();
     }
     this.#accounts.move(this.branch, missing, (standing) => {
       if (standing === undefined) return this.reopen();
@@ -319,7 +327,7 @@ export class BankAccount implements Ledger {
       if (this.account.free >= 0) return this.#payUp();
       this.#askOthers();
       const again = new Timer(() => this.#payUp());
-      this.#context.timers.set(again, this.#context.clock.now() + bankLookMs);
+      this.#runtime.timers.set(again, this.#runtime.clock.now() + bankLookMs);
     });
   }
 }

@@ -8,22 +8,29 @@ import { Timer } from "../../base/timers.ts";
 import type { ReadResult, WriteOperation } from "../../coordinator/coordinator.ts";
 import { EmptyLevels } from "../../coordinator/empty-levels.ts";
 import { isContainerLevel, isRetainedLevel, parentPath } from "../../coordinator/paths.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { Journal } from "../../mail/journal.ts";
+import type { Runtime } from "./runtime.ts";
 
 export class LevelSweep {
-  readonly #context: Context;
+  readonly #runtime: Runtime;
+  readonly #journal: Journal;
   readonly #levels = new EmptyLevels();
   readonly #timer = new Timer(() => this.#look());
   #isSweeping = false;
 
-  constructor(context: Context) {
-    this.#context = context;
-    context.journal.onRemoved = (path) => this.note(parentPath(path));
+  constructor(runtime: Runtime, journal: Journal) {
+    this.#runtime = runtime;
+    this.#journal = journal;
+  }
+
+  /** A node is gone: the one above it may have lost its last child. */
+  removed(path: string): void {
+    this.note(parentPath(path));
   }
 
   /** A node may have lost the last one below it. */
   note(path: string): void {
-    const { coordinator, timers, clock } = this.#context;
+    const { coordinator, timers, clock } = this.#runtime;
     const isOurs = isRetainedLevel(path) || (coordinator.isAlone !== true && isContainerLevel(path));
     if (!isOurs) return;
     this.#levels.note(path);
@@ -31,7 +38,7 @@ export class LevelSweep {
   }
 
   #look(): void {
-    const { timers, clock } = this.#context;
+    const { timers, clock } = this.#runtime;
     this.#levels.look();
     if (this.#levels.isDue) timers.set(this.#timer, clock.now() + emptyLevelsMs);
     if (!this.#isSweeping) this.#sweep();
@@ -39,7 +46,7 @@ export class LevelSweep {
 
   /** One page after the other: the next is read when the one before is removed. */
   #sweep(): void {
-    const { coordinator } = this.#context;
+    const { coordinator } = this.#runtime;
     const paths = [...this.#levels.take(emptyLevelsSweptMax)];
     this.#isSweeping = paths.length > 0;
     if (paths.length === 0) return;
@@ -54,9 +61,9 @@ export class LevelSweep {
 
   /** Each only as it was seen: what has been put there or below it meanwhile stays. */
   #remove(removals: readonly WriteOperation[]): void {
-    const { coordinator, journal } = this.#context;
+    const { coordinator } = this.#runtime;
     if (removals.length === 0) return this.#sweep();
-    journal.levels.forget(removals.map(({ path }) => path));
+    this.#journal.levels.forget(removals.map(({ path }) => path));
     let left = removals;
     coordinator.write(
       left,

@@ -4,10 +4,10 @@
  */
 import { isBadFormat } from "../../base/errors.ts";
 import { logTextMax, strangersLoggedMax, strangersLogMs, strangersMax, strangersShownMax } from "../../base/limits.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { Runtime } from "./runtime.ts";
 
 export class Strangers {
-  readonly #context: Pick<Context, "clock" | "log">;
+  readonly #runtime: Pick<Runtime, "clock" | "log">;
   /** What is wrong with each, by its path; no more than `strangersMax`. */
   readonly #known = new Map<string, string>();
   /** Until then no more than `strangersLoggedMax` are named in the log. */
@@ -17,8 +17,8 @@ export class Strangers {
   /** All that were found, each as often as it was. */
   found = 0;
 
-  constructor(context: Pick<Context, "clock" | "log">) {
-    this.#context = context;
+  constructor(runtime: Pick<Runtime, "clock" | "log">) {
+    this.#runtime = runtime;
   }
 
   /** How many are known now; beyond `strangersMax` they are not told apart. */
@@ -41,7 +41,7 @@ export class Strangers {
   }
 
   #log(path: string, why: string): void {
-    const now = this.#context.clock.now();
+    const now = this.#runtime.clock.now();
     if (now >= this.#logUntil) {
       this.#logUntil = now + strangersLogMs;
       this.#logged = 0;
@@ -51,7 +51,7 @@ export class Strangers {
       return;
     }
     const facts = { path: shown(path), why, unnamed: this.#unlogged };
-    this.#context.log.warn(facts, "a znode is not ours, or newer than what this broker reads: it is left out");
+    this.#runtime.log.warn(facts, "a znode is not ours, or newer than what this broker reads: it is left out");
     this.#unlogged = 0;
   }
 

@@ -10,8 +10,8 @@ import { Framer } from "../../mqtt/framer.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Transport } from "../../net/transport.ts";
 import { type Turn, Writer } from "../../net/writer.ts";
+import type { Elsewhere, Route } from "../../router/router.ts";
 import { Channel } from "../../session/channel.ts";
-import type { ClusterRoute } from "../peers/cluster-context.ts";
 import type { LocalSession } from "./local-session.ts";
 
 /** Why a connection is not read, as bits; it is read again when none is left. */
@@ -52,7 +52,7 @@ export class Connection {
   readonly channel = new Channel();
   client: LocalSession | undefined;
   /** The route of its last publish: most publishers stay with a topic. */
-  route: ClusterRoute | undefined;
+  route: Route<LocalSession, Elsewhere> | undefined;
   lastReceivedAt = 0;
   /** Keep alive, or the deadline of CONNECT before that. */
   timer: Timer | undefined;
@@ -68,7 +68,7 @@ export class Connection {
   /** Ends it when its login ends. */
   loginTimer: Timer | undefined;
   /** The last route on which its client was found to be allowed to publish. */
-  allowed: ClusterRoute | undefined;
+  allowed: Route<LocalSession, Elsewhere> | undefined;
   /** What it may send; undefined: as much as it likes. */
   meter: Meter | undefined;
   /** The peer has closed while packets still wait to be handled. */

@@ -21,9 +21,8 @@ import type { Subscription } from "../../mqtt/subscription.ts";
 import { Inflight } from "../../session/inflight.ts";
 import type { AckOutcome } from "../../session/owed-acks.ts";
 import type { Session } from "../../session/session.ts";
-import type { DropFeed } from "../drops/drop-feed.ts";
-import type { Context } from "../peers/cluster-context.ts";
 import type { Connection } from "./connection.ts";
+import type { DeliveryContext } from "./delivery-context.ts";
 import { Mailbox } from "./mailbox.ts";
 import {
   bySettlement,
@@ -40,9 +39,16 @@ import { RetainedFeeds } from "./retained-feed.ts";
 /** One envelope for all: it is filled in and used up within a call. */
 const envelope = new Envelope();
 
+/** A client's ways along what lies in mail drops, by the filters of its subscriptions. */
+export interface DropFeeds {
+  has(filter: string): boolean;
+  /** Hands on what comes next, as far as there is room. */
+  pump(): void;
+}
+
 export class LocalSession {
   readonly session: Session;
-  readonly context: Context;
+  readonly context: DeliveryContext;
   connection: Connection | undefined;
   /** Only a session that outlives its connection has one. */
   mailbox: Mailbox | undefined;
@@ -69,8 +75,6 @@ export class LocalSession {
   expiryTimer: Timer | undefined;
   /** Fires when the will of a lost connection is due. */
   willTimer: Timer | undefined;
-  /** While it is connected: its ways along what lies in mail drops, by the filters of its subscriptions. */
-  dropFeeds: Map<string, DropFeed> | undefined;
   /** QoS 2 publishes of this client that are not settled: how to acknowledge each when it is. */
   unsettled: Map<number, (verdict: AckOutcome) => void> | undefined;
   #inflight: Inflight<OutgoingMessage> | undefined;
@@ -78,8 +82,9 @@ export class LocalSession {
   #queue: Ring<OutgoingMessage> | undefined;
   #queueBytes = 0;
   #feeds: RetainedFeeds | undefined;
+  #dropFeeds: DropFeeds | undefined;
 
-  constructor(context: Context, session: Session) {
+  constructor(context: DeliveryContext, session: Session) {
     this.context = context;
     this.session = session;
     this.fencingToken = { path: sessionPath(session.clientId), version: 0 };
@@ -243,7 +248,7 @@ export class LocalSession {
     this.#feeds?.pump();
     if (this.#queue !== undefined && this.#queue.length > 0) this.#pumpQueue(this.#queue);
     this.mailbox?.pump();
-    if (this.dropFeeds !== undefined) for (const feed of this.dropFeeds.values()) feed.pump();
+    this.#dropFeeds?.pump();
   }
 
   /** Streams the retained messages of a new subscription. */
@@ -251,6 +256,16 @@ export class LocalSession {
     this.#feeds ??= new RetainedFeeds(this);
     this.#feeds.add(subscription);
     this.#feeds.pump();
+  }
+
+  /** From now on it is handed what lies in mail drops as well; undefined: no more. */
+  followDrops(feeds: DropFeeds | undefined): void {
+    this.#dropFeeds = feeds;
+  }
+
+  /** True if what matches a filter of its subscriptions and lies in a mail drop reaches it from there. */
+  followsDrops(filter: string): boolean {
+    return this.#dropFeeds?.has(filter) === true;
   }
 
   /** The slip's recipient has its message. */

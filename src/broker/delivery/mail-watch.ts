@@ -6,11 +6,11 @@
 import { logTextMax, mailWatchMax, mailWatchMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { mailPath } from "../../coordinator/paths.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { Runtime } from "../core/runtime.ts";
 import type { LocalSession } from "./local-session.ts";
 
 export class MailWatch {
-  readonly #context: Context;
+  readonly #context: Runtime;
   readonly #hosted: ReadonlyMap<number, LocalSession>;
   /** Where the round has come to; it begins anew not before `#nextRoundAt`. */
   #round: Iterator<LocalSession> | undefined;
@@ -19,7 +19,7 @@ export class MailWatch {
   readonly #suspects = new WeakMap<LocalSession, number>();
   readonly #timer = new Timer((now) => this.#look(now));
 
-  constructor(context: Context, hosted: ReadonlyMap<number, LocalSession>) {
+  constructor(context: Runtime, hosted: ReadonlyMap<number, LocalSession>) {
     this.#context = context;
     this.#hosted = hosted;
   }

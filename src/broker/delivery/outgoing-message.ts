@@ -5,8 +5,7 @@ import type { LiveRecipient, Settlement } from "../../mail/settlement.ts";
 import type { Slip, SlipDraft } from "../../mail/slips.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
-import type { Target } from "../../router/router.ts";
-import type { Group } from "../peers/peer.ts";
+import type { SharedGroup, Target } from "../../router/router.ts";
 import type { LocalSession } from "./local-session.ts";
 
 export class OutgoingMessage implements LiveRecipient {
@@ -14,7 +13,7 @@ export class OutgoingMessage implements LiveRecipient {
   readonly qos: QoS;
   readonly retain: boolean;
   readonly subscriptionIds: readonly number[];
-  readonly group: Group | undefined;
+  readonly group: SharedGroup<unknown> | undefined;
   /** Kept as long as it may have to be sent again. */
   publish: Publish | undefined;
   packetId = 0;
@@ -60,7 +59,7 @@ export class OutgoingMessage implements LiveRecipient {
 }
 
 export interface OutgoingTarget extends Pick<Target<LocalSession>, "qos" | "subscriptionIds"> {
-  readonly group: Group | undefined;
+  readonly group: SharedGroup<unknown> | undefined;
   readonly retain: boolean;
 }
 

@@ -50,7 +50,7 @@ export class RetainedFeeds {
     if (context.retained.get(topic)?.publish !== publish || client.isExpired(publish)) return true;
     if (!client.mayReceive(publish)) return true;
     // It lies in a mail drop too, and comes from there in its turn.
-    if (publish.copyUntil > context.clock.wall() && client.dropFeeds?.has(subscription.filter.text)) return true;
+    if (publish.copyUntil > context.clock.wall() && client.followsDrops(subscription.filter.text)) return true;
     const qos = Math.min(publish.qos, subscription.qos) as QoS;
     const subscriptionIds = subscription.id === 0 ? [] : [subscription.id];
     const target: OutgoingTarget = { qos, retain: true, subscriptionIds, group: undefined };

@@ -20,8 +20,7 @@ export class StoreBackPressure {
     this.#journal = store.journal;
     this.#coordinator = store.coordinator;
     this.#resume = resume;
-    store.journal.onRelief = () => this.#relieved();
-    store.coordinator.onState(() => this.#relieved());
+    store.coordinator.onState(() => this.relieved());
   }
 
   /** Has a connection that has made work for the store not be read while the store is behind. */
@@ -50,8 +49,8 @@ export class StoreBackPressure {
     this.#waiting.delete(connection);
   }
 
-  /** They go on in the order in which they came, until there is too much again. */
-  #relieved(): void {
+  /** Little waits for the store: connections go on in the order in which they came, until there is too much again. */
+  relieved(): void {
     for (const [connection, go] of this.#waiting) {
       if (this.#mustWait) return;
       this.#waiting.delete(connection);

@@ -14,7 +14,7 @@ import { decodeMessage, decodeMessageHead } from "../../mail/records.ts";
 import { topicOfMessage } from "../../mail/slips.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { Runtime } from "../core/runtime.ts";
 import type { DropFeed } from "./drop-feed.ts";
 
 /** A place in the order: everything up to it, itself included. */
@@ -46,7 +46,7 @@ export class DropLog {
   #isComplete = false;
   #fresh: DropMessage[] = [];
 
-  constructor({ coordinator, strangers }: Context, root: string) {
+  constructor({ coordinator, strangers }: Runtime, root: string) {
     this.#reader = strangers;
     this.#mirror = new Mirror(coordinator, {
       root,

@@ -25,8 +25,8 @@ import type { JournalOperation } from "../../mail/operations.ts";
 import { isData } from "../../mail/parts.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import { filterMatches, filtersOverlap, parseFilter } from "../../mqtt/topic.ts";
-import type { LocalSession } from "../delivery/local-session.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { DropFeeds, LocalSession } from "../delivery/local-session.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import { cursorOperation, DropFeed } from "./drop-feed.ts";
 import { type Cursor, DropLog } from "./drop-log.ts";
 
@@ -45,18 +45,25 @@ const start: Cursor = { czxid: 0, name: "" };
 /** After all names. */
 const lastName = "~";
 
+class FeedsByFilter extends Map<string, DropFeed> implements DropFeeds {
+  pump(): void {
+    for (const feed of this.values()) feed.pump();
+  }
+}
+
 export class MailDrops {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #mirror: Mirror;
   readonly #filters = new Map<string, DropFilter>();
+  /** Of clients that are connected. */
+  readonly #feeds = new Map<LocalSession, FeedsByFilter>();
   /** By the path that they begin at. */
-  readonly #shelves = new Map<string, DropLog>();
+  readonly #logs = new Map<string, DropLog>();
   /** Since when no live broker has asked for a filter, as far as this one has looked. */
   readonly #unwantedSince = new Map<string, number>();
 
-  constructor(context: Context) {
+  constructor(context: ClusterContext) {
     this.#context = context;
-    context.router.isMailDrop = (topic) => this.#isOpenFor(topic);
     this.#mirror = new Mirror(context.coordinator, {
       root: dropsPath,
       concerns: (path) => parentPath(path) === dropsPath && isEncodedPath(dropsPath, path),
@@ -105,7 +112,8 @@ export class MailDrops {
   subscribed(client: LocalSession, subscription: Subscription): void {
     if (client.connection === undefined || !this.concerns(subscription)) return;
     const feed =
-      client.dropFeeds?.get(subscription.filter.text) ?? this.#open(client, subscription, this.#startOf(subscription));
+      this.#feeds.get(client)?.get(subscription.filter.text) ??
+      this.#open(client, subscription, this.#startOf(subscription));
     feed.subscription = subscription;
     feed.pump();
   }
@@ -121,7 +129,7 @@ export class MailDrops {
         (cursors) => {
           if (client.connection !== connection) return;
           for (const [text, subscription] of client.session.subscriptions) {
-            if (!client.dropFeeds?.has(text) && this.concerns(subscription))
+            if (!client.followsDrops(text) && this.concerns(subscription))
               this.#open(client, subscription, cursors.get(text) ?? this.#beginningOf(subscription));
           }
           client.pump();
@@ -134,7 +142,7 @@ export class MailDrops {
 
   /** The connection is gone. */
   detach(client: LocalSession): void {
-    for (const text of [...(client.dropFeeds?.keys() ?? [])]) this.#closeFeed(client, text);
+    for (const text of [...(this.#feeds.get(client)?.keys() ?? [])]) this.#closeFeed(client, text);
   }
 
   /**
@@ -176,7 +184,8 @@ export class MailDrops {
     });
   }
 
-  #isOpenFor(topic: string): boolean {
+  /** True if what is published on the topic goes into a mail drop. */
+  isOpenFor(topic: string): boolean {
     if (this.#filters.size === 0) return false;
     const levels = topic.split("/");
     for (const filter of this.#filters.values()) if (filter.isOpen && filterMatches(filter.levels, levels)) return true;
@@ -193,37 +202,44 @@ export class MailDrops {
   #reach(client: LocalSession): void {
     if (client.mailbox !== undefined) return this.resume(client);
     for (const [text, subscription] of client.session.subscriptions) {
-      if (!client.dropFeeds?.has(text) && this.concerns(subscription))
+      if (!client.followsDrops(text) && this.concerns(subscription))
         this.#open(client, subscription, this.#beginningOf(subscription)).pump();
     }
   }
 
   #open(client: LocalSession, subscription: Subscription, cursor: Cursor): DropFeed {
-    const dropLog = this.#shelfOf(subscription);
+    const dropLog = this.#logOf(subscription);
     const feed = new DropFeed(client, subscription, { dropLog, cursor });
-    client.dropFeeds ??= new Map();
-    client.dropFeeds.set(subscription.filter.text, feed);
+    const feeds = this.#feeds.get(client) ?? new FeedsByFilter();
+    feeds.set(subscription.filter.text, feed);
+    this.#feeds.set(client, feeds);
+    client.followDrops(feeds);
     dropLog.feeds.add(feed);
     return feed;
   }
 
   #closeFeed(client: LocalSession, text: string): void {
-    const feed = client.dropFeeds?.get(text);
-    if (feed === undefined) return;
-    client.dropFeeds!.delete(text);
+    const feeds = this.#feeds.get(client);
+    const feed = feeds?.get(text);
+    if (feeds === undefined || feed === undefined) return;
+    feeds.delete(text);
+    if (feeds.size === 0) {
+      this.#feeds.delete(client);
+      client.followDrops(undefined);
+    }
     feed.close();
     feed.dropLog.feeds.delete(feed);
     if (feed.dropLog.feeds.size > 0) return;
     feed.dropLog.stop();
-    this.#shelves.delete(rootOf(feed.subscription));
+    this.#logs.delete(rootOf(feed.subscription));
   }
 
-  #shelfOf(subscription: Subscription): DropLog {
+  #logOf(subscription: Subscription): DropLog {
     const root = rootOf(subscription);
-    let dropLog = this.#shelves.get(root);
+    let dropLog = this.#logs.get(root);
     if (dropLog === undefined) {
       dropLog = new DropLog(this.#context, root);
-      this.#shelves.set(root, dropLog);
+      this.#logs.set(root, dropLog);
     }
     return dropLog;
   }

@@ -1,25 +1,7 @@
-/** What all flows of the broker share. */
-import type { Access } from "../../access/access.ts";
-import type { Bans } from "../../access/bans.ts";
-import type { Clock } from "../../base/clock.ts";
-import type { OperatingError } from "../../base/errors.ts";
-import type { Log } from "../../base/log.ts";
-import type { Random } from "../../base/random.ts";
-import type { Timers } from "../../base/timers.ts";
-import type { Coordinator } from "../../coordinator/coordinator.ts";
-import type { Journal } from "../../mail/journal.ts";
-import type { Mail } from "../../mail/mail.ts";
-import type { Settlements } from "../../mail/settlement.ts";
-import type { Slips } from "../../mail/slips.ts";
-import type { Turn } from "../../net/writer.ts";
-import type { RetainedMessages } from "../../router/retained.ts";
+/** What the flows of a cluster share: beside what delivers messages, whose sessions are where, and who the others are. */
 import type { Route, Router } from "../../router/router.ts";
-import type { BankAccount } from "../core/bank-account.ts";
-import type { Metrics } from "../core/metrics.ts";
-import type { BrokerOptions } from "../core/options.ts";
-import type { Strangers } from "../core/strangers.ts";
+import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
-import type { DialLink } from "./links.ts";
 import type { Peer, Remote, RemoteSession } from "./peer.ts";
 
 export type ClusterRoute = Route<LocalSession, Remote>;
@@ -40,39 +22,13 @@ export interface Self {
   orphansUntil: number;
 }
 
-export interface Context {
-  readonly options: BrokerOptions;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-  readonly turn: Turn;
-  readonly timers: Timers;
-  readonly metrics: Metrics;
-  readonly coordinator: Coordinator;
-  readonly journal: Journal;
-  readonly mail: Mail;
-  readonly slips: Slips;
-  readonly settlements: Settlements;
-  readonly bankAccount: BankAccount;
+export interface ClusterContext extends DeliveryContext {
   readonly router: Router<LocalSession, Remote>;
-  readonly retained: RetainedMessages;
-  /** Everybody whose session this broker keeps, by client id. */
+  /** All clients whose sessions this broker keeps, by client id. */
   readonly localSessions: Map<string, LocalSession>;
   /** Persistent sessions that are kept elsewhere, by client id. */
   readonly remoteSessions: Map<string, RemoteSession>;
   /** The other brokers, by id. */
   readonly peers: Map<string, Peer>;
   readonly self: Self;
-  readonly dialLink: DialLink;
-  /** What all brokers of the cluster know; undefined: links are not authenticated. */
-  readonly linkSecret: string | undefined;
-  /** Who may come in and do what; undefined: everybody everything. */
-  readonly access: Access | undefined;
-  readonly bans: Bans;
-  /** Znodes that are not ours. */
-  readonly strangers: Strangers;
-  /** The broker must end. */
-  readonly fatal: (error: OperatingError) => void;
-  /** A session that this broker kept is another one's. */
-  readonly evict: (client: LocalSession) => void;
 }

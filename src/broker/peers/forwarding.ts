@@ -10,7 +10,7 @@ import type { Settlement } from "../../mail/settlement.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import { type Connection, PauseReason } from "../delivery/connection.ts";
-import type { ClusterRoute, Context } from "./cluster-context.ts";
+import type { ClusterContext, ClusterRoute } from "./cluster-context.ts";
 import { linkPacket } from "./link-packet.ts";
 import { countStored } from "./mail-count.ts";
 import {
@@ -32,23 +32,24 @@ export interface Share {
 }
 
 export class Forwarding {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #resume: (connection: Connection, reason: number) => void;
   readonly #idle: (session: RemoteSession) => void;
-  /** `Regrouping` puts itself here. */
-  groupsEnd: GroupsEnd = { notPlaced() {}, inDoubt: () => false };
+  readonly #groupsEnd: GroupsEnd;
 
   constructor(
-    context: Context,
+    context: ClusterContext,
     how: {
       readonly resume: (connection: Connection, reason: number) => void;
       /** Nothing is under way to a session, or nobody has it connected any more. */
       readonly idle: (session: RemoteSession) => void;
+      readonly groupsEnd: GroupsEnd;
     },
   ) {
     this.#context = context;
     this.#resume = how.resume;
     this.#idle = how.idle;
+    this.#groupsEnd = how.groupsEnd;
   }
 
   /** The brokers that messages without a promise go to. */
@@ -196,7 +197,7 @@ export class Forwarding {
       this.#arrived(target.session);
     }
     for (const group of forwarded.groups)
-      if (groups.includes(group.text)) this.groupsEnd.notPlaced(settlement, group, peer);
+      if (groups.includes(group.text)) this.#groupsEnd.notPlaced(settlement, group, peer);
     settlement.done();
   }
 
@@ -214,7 +215,7 @@ export class Forwarding {
         const { settlement, sessions, groups } = forwarded;
         this.#store(settlement, [...sessions.values()]);
         forwarded.sessions = new Map();
-        forwarded.groups = groups.filter((group) => !this.groupsEnd.inDoubt(settlement, group, peer));
+        forwarded.groups = groups.filter((group) => !this.#groupsEnd.inDoubt(settlement, group, peer));
       }
     });
     this.#context.timers.set(timer, this.#context.clock.now() + linkPatienceMs);
@@ -228,7 +229,7 @@ export class Forwarding {
     this.#context.router.touch();
     for (const { settlement, sessions, groups } of pending) {
       this.#store(settlement, [...sessions.values()]);
-      for (const group of groups) this.groupsEnd.inDoubt(settlement, group, peer);
+      for (const group of groups) this.#groupsEnd.inDoubt(settlement, group, peer);
       settlement.done();
     }
     this.release(peer);

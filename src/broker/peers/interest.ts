@@ -8,11 +8,11 @@ import { interestPageMax, leftoversAfterMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { interestPath, parentPath, subscribersPath, topicOfPath } from "../../coordinator/paths.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import type { Context } from "./cluster-context.ts";
+import type { ClusterContext } from "./cluster-context.ts";
 import { encodeStamp, type Stamp, stampAll, stampOver } from "./stamps.ts";
 
 export class Interest {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   /** How many sessions here that end with their connection have each filter. */
   readonly #counts = new Map<string, number>();
   /** Filters that stand in the tree from an earlier life, and what stands there. */
@@ -28,7 +28,7 @@ export class Interest {
   #mayTidy = false;
   #whenTidy: (() => void)[] = [];
 
-  constructor(context: Context) {
+  constructor(context: ClusterContext) {
     this.#context = context;
     const timer = new Timer(() => {
       this.#mayTidy = true;

@@ -21,7 +21,6 @@ import {
   type Control,
   decodeJson,
   decodeSettled,
-  FrameReader,
   FrameType,
   type Hello,
   jsonFrame,
@@ -33,44 +32,11 @@ import { Link } from "../../link/link.ts";
 import { isSameProof, proofOf } from "../../link/proof.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Transport } from "../../net/transport.ts";
-import { type Turn, Writer } from "../../net/writer.ts";
-import type { Context } from "./cluster-context.ts";
+import type { ClusterContext } from "./cluster-context.ts";
+import { type DialLink, LinkConnection } from "./link-connection.ts";
 import type { Peer } from "./peer.ts";
 
 const protocol = "mqttzoo-link-1";
-
-/** One TCP connection between brokers. */
-export class LinkConnection {
-  readonly transport: Transport;
-  readonly writer: Writer;
-  readonly reader = new FrameReader();
-  /** We have dialled it. */
-  readonly dialled: boolean;
-  readonly nonce: string;
-  peer: Peer | undefined;
-  hello: Hello | undefined;
-  isUp = false;
-  isClosed = false;
-  openedAt = 0;
-  lastReceivedAt = 0;
-
-  constructor(transport: Transport, turn: Turn, options: { dialled: boolean; nonce: string }) {
-    this.transport = transport;
-    this.writer = new Writer(transport, turn);
-    this.dialled = options.dialled;
-    this.nonce = options.nonce;
-  }
-
-  send(bytes: Uint8Array): void {
-    this.writer.append(bytes, 0, bytes.length);
-  }
-}
-
-/** Opens a connection to another broker; `opened` returns its owner, `failed` says why there is none. */
-export type DialLink = (
-  endpoint: { readonly host: string; readonly port: number },
-  how: { readonly opened: (transport: Transport) => LinkConnection; readonly failed: (why: string) => void },
-) => void;
 
 /** Who handles what comes over a link. */
 export interface LinkFlows {
@@ -87,16 +53,28 @@ export interface LinkFlows {
 }
 
 export class Links {
-  readonly #context: Context;
-  readonly #flows: LinkFlows;
+  readonly #context: ClusterContext;
+  readonly #flows: () => LinkFlows;
+  readonly #dialLink: DialLink;
+  readonly #secret: string | undefined;
   readonly #dialling = new Map<Peer, { failures: number; timer: Timer }>();
   readonly #shaking = new Set<LinkConnection>();
   readonly #timer = new Timer((now) => this.#watchSilence(now));
   #retired = false;
 
-  constructor(context: Context, flows: LinkFlows) {
+  constructor(
+    context: ClusterContext,
+    how: {
+      readonly flows: () => LinkFlows;
+      readonly dial: DialLink;
+      /** What all brokers of the cluster know; undefined: links are not authenticated. */
+      readonly secret: string | undefined;
+    },
+  ) {
     this.#context = context;
-    this.#flows = flows;
+    this.#flows = how.flows;
+    this.#dialLink = how.dial;
+    this.#secret = how.secret;
     context.timers.set(this.#timer, context.clock.now() + linkPingMs);
   }
 
@@ -162,7 +140,7 @@ export class Links {
   drained(connection: LinkConnection): void {
     const { writer, peer, isUp } = connection;
     writer.drained();
-    if (isUp && writer.unsent <= outputBytesLow) this.#flows.linkDrained(peer!);
+    if (isUp && writer.unsent <= outputBytesLow) this.#flows().linkDrained(peer!);
   }
 
   closed(connection: LinkConnection, why: string | undefined): void {
@@ -180,18 +158,18 @@ export class Links {
       case FrameType.ping:
         return;
       case FrameType.run:
-        return this.#flows.run(peer, bytes, start, end);
+        return this.#flows().run(peer, bytes, start, end);
       case FrameType.offer:
       case FrameType.publish:
-        return this.#flows.delivery(peer, bytes, start, end);
+        return this.#flows().delivery(peer, bytes, start, end);
       case FrameType.bundle:
-        return this.#flows.bundle(peer, bytes, start, end);
+        return this.#flows().bundle(peer, bytes, start, end);
       case FrameType.settled:
-        return this.#flows.settled(peer, decodeSettled(bytes, start, end));
+        return this.#flows().settled(peer, decodeSettled(bytes, start, end));
       case FrameType.remain:
-        return this.#flows.remain(peer, decodeJson<Remain>(bytes, start, end));
+        return this.#flows().remain(peer, decodeJson<Remain>(bytes, start, end));
       case FrameType.control:
-        return this.#flows.control(peer, decodeJson<Control>(bytes, start, end));
+        return this.#flows().control(peer, decodeJson<Control>(bytes, start, end));
       default:
         throw new ProtocolError(Reason.protocolError, `a frame of type ${type}`);
     }
@@ -220,7 +198,7 @@ export class Links {
     }
     connection.hello = hello;
     connection.peer = peer;
-    const proof = proofOf(this.#context.linkSecret, "acceptor", [hello.nonce, connection.nonce]);
+    const proof = proofOf(this.#secret, "acceptor", [hello.nonce, connection.nonce]);
     const welcome: Welcome = { ...this.#hello(connection), received: peer.link.received, proof };
     connection.send(jsonFrame(FrameType.welcome, welcome));
   }
@@ -233,7 +211,7 @@ export class Links {
     if (welcome.id !== peer.id || welcome.epoch !== peer.epoch || peer.link === undefined) {
       return this.#close(connection, `${welcome.id} answers where ${peer.id} was dialled`);
     }
-    const proof = proofOf(this.#context.linkSecret, "dialler", nonces);
+    const proof = proofOf(this.#secret, "dialler", nonces);
     connection.send(jsonFrame(FrameType.confirm, { received: peer.link.received, proof } satisfies Confirm));
     this.#up(connection, welcome.received);
   }
@@ -249,7 +227,7 @@ export class Links {
   }
 
   #proves(proof: string, speaker: "dialler" | "acceptor", nonces: readonly [string, string]): boolean {
-    return isSameProof(proof, proofOf(this.#context.linkSecret, speaker, nonces));
+    return isSameProof(proof, proofOf(this.#secret, speaker, nonces));
   }
 
   #up(connection: LinkConnection, received: number): void {
@@ -264,7 +242,7 @@ export class Links {
     if (dialling !== undefined) dialling.failures = 0;
     this.#context.log.info({ peer: peer.id, remote: connection.transport.remote }, "link is up");
     peer.link!.up(connection.writer, received);
-    this.#flows.linkUp(peer);
+    this.#flows().linkUp(peer);
   }
 
   #close(connection: LinkConnection, why: string): void {
@@ -285,7 +263,7 @@ export class Links {
     peer.link?.down();
     peer.downSince = this.#context.clock.now();
     if (!this.#retired) this.#context.log.warn({ peer: peer.id, why }, "link is down");
-    this.#flows.linkDown(peer);
+    this.#flows().linkDown(peer);
     this.#dialSoon(peer, 0);
   }
 
@@ -314,7 +292,7 @@ export class Links {
     const failed = (why: string): void => {
       if (peer.link === link) this.#failed(peer, why);
     };
-    this.#context.dialLink({ host: facts.linkHost, port: facts.linkPort }, { opened, failed });
+    this.#dialLink({ host: facts.linkHost, port: facts.linkPort }, { opened, failed });
   }
 
   #failed(peer: Peer, why: string): void {

@@ -4,16 +4,16 @@
  */
 import { mailCountEveryMax } from "../../base/limits.ts";
 import { mailPath } from "../../coordinator/paths.ts";
-import type { Context } from "./cluster-context.ts";
+import type { Runtime } from "../core/runtime.ts";
 import type { RemoteSession } from "./peer.ts";
 
 /** One more has been stored from here. */
-export function countStored(context: Context, session: RemoteSession): void {
+export function countStored(context: Runtime, session: RemoteSession): void {
   if (++session.mailedSinceCount >= mailCountEveryMax) recount(context, session);
 }
 
 /** Counts anew, unless that is under way. */
-export function recount({ coordinator }: Context, session: RemoteSession): void {
+export function recount({ coordinator }: Runtime, session: RemoteSession): void {
   if (session.isBeingCounted) return;
   session.isBeingCounted = true;
   session.mailedSinceCount = 0;

@@ -17,7 +17,7 @@ import {
   parentPath,
   rootPaths,
 } from "../../coordinator/paths.ts";
-import type { Context } from "./cluster-context.ts";
+import type { ClusterContext } from "./cluster-context.ts";
 import { type BrokerFacts, decodeFacts, Peer } from "./peer.ts";
 
 export interface MembershipFlows {
@@ -29,15 +29,21 @@ export interface MembershipFlows {
 }
 
 export class Membership {
-  readonly #context: Context;
-  readonly #flows: MembershipFlows;
+  readonly #context: ClusterContext;
+  readonly #flows: () => MembershipFlows;
+  readonly #fatal: (error: OperatingError) => void;
   readonly #mirror: Mirror;
   /** All that live have been read once. */
   #hasRead = false;
 
-  constructor(context: Context, flows: MembershipFlows) {
+  constructor(
+    context: ClusterContext,
+    /** `fatal`: the broker must end. */
+    how: { readonly flows: () => MembershipFlows; readonly fatal: (error: OperatingError) => void },
+  ) {
     this.#context = context;
-    this.#flows = flows;
+    this.#flows = how.flows;
+    this.#fatal = how.fatal;
     this.#mirror = new Mirror(context.coordinator, {
       root: brokersPath,
       concerns: (path) => parentPath(path) === brokersPath && isEncodedPath(brokersPath, path),
@@ -102,13 +108,13 @@ export class Membership {
     if (before !== undefined) {
       peer.epoch = undefined;
       this.#context.log.info({ peer: id }, "a broker has left");
-      this.#flows.left(peer, before);
+      this.#flows().left(peer, before);
     }
     peer.epoch = epoch;
     this.#chooseFormat();
     if (epoch === undefined) return;
     this.#context.log.info({ peer: id, link: `${facts!.linkHost}:${facts!.linkPort}` }, "a broker has joined");
-    this.#flows.joined(peer);
+    this.#flows().joined(peer);
   }
 
   /** The newest format that all live brokers read. Until they have been read it stays the oldest. */
@@ -124,14 +130,14 @@ export class Membership {
       { format: self.format },
       "records are written in another format: the newest that all live brokers read",
     );
-    this.#flows.formatChanged(before);
+    this.#flows().formatChanged(before);
   }
 
   #seeSelf(epoch: number | undefined): void {
-    const { self, coordinator, options, fatal } = this.#context;
+    const { self, coordinator, options } = this.#context;
     // Of an earlier session of ours that is being replaced, or of the one that is ending.
     if (epoch === undefined || epoch <= self.epoch || coordinator.state !== "CONNECTED" || self.isJoining) return;
-    fatal(
+    this.#fatal(
       new OperatingError("EFENCED", `another broker has joined under the name ${options.id}; give each its own --id`),
     );
   }

@@ -12,7 +12,7 @@ import type { Subscription } from "../../mqtt/subscription.ts";
 import type { Elsewhere, SharedGroup } from "../../router/router.ts";
 import type { Connection } from "../delivery/connection.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
-import type { LinkConnection } from "./links.ts";
+import type { LinkConnection } from "./link-connection.ts";
 import type { Stamp } from "./stamps.ts";
 
 /** What a broker says of itself in its znode. */

@@ -8,20 +8,20 @@ import { isSlipName, nameOf, sessionPath } from "../../coordinator/paths.ts";
 import { decodeSession } from "../../mail/records.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import { MailWatch } from "../delivery/mail-watch.ts";
-import type { Context } from "./cluster-context.ts";
+import type { ClusterContext } from "./cluster-context.ts";
 import type { Links } from "./links.ts";
 import type { Membership } from "./membership.ts";
 import type { Peer } from "./peer.ts";
 
 export class SessionRegistry {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #parts: { readonly links: Links; readonly membership: Membership };
   /** By the numbers that deliveries name them by. */
   readonly #hosted = new Map<number, LocalSession>();
   readonly #mailWatch: MailWatch;
   #lastHandle = 0;
 
-  constructor(context: Context, parts: { links: Links; membership: Membership }) {
+  constructor(context: ClusterContext, parts: { links: Links; membership: Membership }) {
     this.#context = context;
     this.#parts = parts;
     this.#mailWatch = new MailWatch(context, this.#hosted);

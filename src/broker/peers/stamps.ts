@@ -6,7 +6,7 @@
 import { encodeUtf8 } from "../../base/bytes.ts";
 import { read } from "../../coordinator/mirror.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import type { Context } from "./cluster-context.ts";
+import type { ClusterContext } from "./cluster-context.ts";
 
 /** The epoch that a node names; "unnamed": it was written in format 1; undefined: it was written by no broker. */
 export type Stamp = number | "unnamed" | undefined;
@@ -32,7 +32,7 @@ export function decodeStamp(data: Uint8Array): Stamp {
  * looked at first, for each operation that is refused costs the whole unit another try. Rejects with `OperatingError`.
  */
 export async function stampAll(
-  { coordinator, self }: Context,
+  { coordinator, self }: ClusterContext,
   paths: readonly string[],
   isCurrent: (path: string) => boolean,
 ): Promise<JournalOperation[]> {

@@ -4,7 +4,7 @@
  */
 import { fencePatienceMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
-import type { Context } from "./cluster-context.ts";
+import type { Runtime } from "../core/runtime.ts";
 import type { Links } from "./links.ts";
 import type { Membership } from "./membership.ts";
 import type { Peer } from "./peer.ts";
@@ -18,7 +18,7 @@ interface Round {
 }
 
 export class SubscriptionBarrier {
-  readonly #context: Context;
+  readonly #context: Runtime;
   readonly #parts: {
     readonly links: Links;
     readonly membership: Membership;
@@ -29,7 +29,7 @@ export class SubscriptionBarrier {
   #zxid = 0;
   #lastNumber = 0;
 
-  constructor(context: Context, parts: { links: Links; membership: Membership; directory: SubscriptionDirectory }) {
+  constructor(context: Runtime, parts: { links: Links; membership: Membership; directory: SubscriptionDirectory }) {
     this.#context = context;
     this.#parts = parts;
   }

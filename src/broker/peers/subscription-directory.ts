@@ -22,30 +22,36 @@ import { decodeSubscription } from "../../mail/records.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import { parseFilter } from "../../mqtt/topic.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
-import type { Context } from "./cluster-context.ts";
+import type { ClusterContext } from "./cluster-context.ts";
 import { filterOf, type Interest } from "./interest.ts";
 import type { Membership } from "./membership.ts";
 import { type Announced, type Peer, RemoteSession } from "./peer.ts";
 import { decodeStamp, type Stamp } from "./stamps.ts";
 
+/** Told of sessions that change their broker: nothing may overtake what is on its way to one. */
+export interface SessionMoves {
+  /** A session that was kept elsewhere is this broker's. */
+  adopted(remote: RemoteSession): void;
+  /** A session that was kept here is kept elsewhere. */
+  released(remote: RemoteSession): void;
+}
+
 export class SubscriptionDirectory {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #membership: Membership;
   readonly #mirror: Mirror;
-  /** A session that was kept elsewhere is this broker's: nothing may overtake what is on its way there. */
-  onAdopted: (remote: RemoteSession) => void = () => {};
-  /** A session that was kept here is kept elsewhere: the same. */
-  onReleased: (remote: RemoteSession) => void = () => {};
+  readonly #moves: SessionMoves;
   readonly #interest: Interest;
   /** Subscriptions of sessions kept here that were changed, and not from here, while it is looked whose the session is. */
   readonly #foreign = new Map<LocalSession, Set<string>>();
   /** The tree is being read for the first time: what is found of this broker's own is of an earlier life. */
   #isStarting = true;
 
-  constructor(context: Context, { membership, interest }: { membership: Membership; interest: Interest }) {
+  constructor(context: ClusterContext, parts: { membership: Membership; interest: Interest; moves: SessionMoves }) {
     this.#context = context;
-    this.#membership = membership;
-    this.#interest = interest;
+    this.#membership = parts.membership;
+    this.#interest = parts.interest;
+    this.#moves = parts.moves;
     const { levels } = context.journal;
     this.#mirror = new Mirror(context.coordinator, {
       root: subscribersPath,
@@ -119,7 +125,7 @@ export class SubscriptionDirectory {
       router.subscribe(client, subscription);
     }
     remote.subscriptions.clear();
-    this.onAdopted(remote);
+    this.#moves.adopted(remote);
     this.forget(remote);
   }
 
@@ -135,7 +141,7 @@ export class SubscriptionDirectory {
       router.unsubscribe(client, subscription);
       this.#subscribe(remote, text, subscription);
     }
-    this.onReleased(remote);
+    this.#moves.released(remote);
   }
 
   /**

@@ -1,32 +1,15 @@
-/**
- * `/format`: the format in which the tree was last written, so that an executable that is too old for it says so
- * instead of misreading what it finds.
- */
+/** A broker that is about to join, and the format in which the tree is written; and what it says of that itself. */
 import { encodeUtf8 } from "../../base/bytes.ts";
-import { OperatingError } from "../../base/errors.ts";
 import { formats, readFormats } from "../../base/formats.ts";
 import { children, read, type Store } from "../../coordinator/mirror.ts";
 import { brokersPath, formatPath } from "../../coordinator/paths.ts";
+import { formatOf, tooNew } from "../../coordinator/tree-format.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { decodeFacts } from "./peer.ts";
 
-/** The format that stands in the tree: 1 where none does. Rejects with `OperatingError`. */
-export async function formatOf(store: Store): Promise<number> {
-  const [node] = await read(store, [{ kind: "get", path: formatPath }]);
-  if (typeof node !== "object" || !("data" in node)) return 1;
-  const format = Number(Buffer.from(node.data).toString());
-  return Number.isInteger(format) && format >= 1 ? format : 1;
-}
-
-/** Rejects with `OperatingError` if the tree is written in a format that this executable does not read. */
-export async function refuseNewer(store: Store): Promise<void> {
-  const format = await formatOf(store);
-  if (format > formats.newest) throw tooNew(format);
-}
-
 /**
- * The same for a broker that is about to join: it may, if those that live can write what it reads; they will, as soon
- * as they see it.
+ * Rejects with `OperatingError` if the tree is written in a format that this executable does not read, and the brokers that live
+ * cannot write one that it does; if they can, they will as soon as they see it.
  */
 export async function refuseCluster(store: Store): Promise<void> {
   const format = await formatOf(store);
@@ -46,9 +29,4 @@ export async function refuseCluster(store: Store): Promise<void> {
 /** Says in which format the tree is written from now on. */
 export function sayFormat(format: number): JournalOperation {
   return { kind: "put", path: formatPath, data: encodeUtf8(String(format)), exists: true };
-}
-
-function tooNew(format: number): OperatingError {
-  const words = `the tree is written in format ${format}, and this executable reads ${formats.oldest} to ${formats.newest}`;
-  return new OperatingError("EFORMAT", `${words}: use a newer one`);
 }

@@ -23,7 +23,7 @@ export class BackPressure {
   readonly #resume: (publisher: Held, reason: number) => void;
   /** Tells another broker to send less. */
   readonly #holdPeer: (peer: Peer) => void;
-  readonly #backPressure = new Map<Connection, Stall>();
+  readonly #stalls = new Map<Connection, Stall>();
   /** Subscribers that were waited for in vain: not again before they have caught up. */
   readonly #slow = new Set<Connection>();
   readonly #timer = new Timer(() => this.#look());
@@ -41,11 +41,11 @@ export class BackPressure {
 
   hold(publisher: Held, subscriber: Connection): void {
     if (this.#slow.has(subscriber) || publisher === subscriber) return;
-    let stall = this.#backPressure.get(subscriber);
+    let stall = this.#stalls.get(subscriber);
     if (stall === undefined) {
-      if (this.#backPressure.size === 0) this.#timers.set(this.#timer, this.#now() + stallCheckMs);
+      if (this.#stalls.size === 0) this.#timers.set(this.#timer, this.#now() + stallCheckMs);
       stall = { publishers: new Set(), taken: subscriber.writer.taken };
-      this.#backPressure.set(subscriber, stall);
+      this.#stalls.set(subscriber, stall);
     }
     if (stall.publishers.has(publisher)) return;
     stall.publishers.add(publisher);
@@ -58,10 +58,10 @@ export class BackPressure {
    * sockets may have become readable in one turn, before the first of them was held.
    */
   holdIfBehind(publisher: Connection): boolean {
-    if (this.#backPressure.size === 0 || publisher.route === undefined) return false;
+    if (this.#stalls.size === 0 || publisher.route === undefined) return false;
     for (const { subscriber } of publisher.route.targets) {
       const { connection } = subscriber;
-      if (connection === undefined || !this.#backPressure.has(connection)) continue;
+      if (connection === undefined || !this.#stalls.has(connection)) continue;
       if (connection.writer.unsent <= outputBytesHigh) continue;
       this.hold(publisher, connection);
       return true;
@@ -73,12 +73,12 @@ export class BackPressure {
   drained(subscriber: Connection): void {
     const { writer } = subscriber;
     if (writer.unsent <= outputBytesLow) this.#slow.delete(subscriber);
-    const stall = this.#backPressure.get(subscriber);
+    const stall = this.#stalls.get(subscriber);
     if (stall === undefined) return;
     while (writer.unsent <= outputBytesHigh) {
       const [publisher] = stall.publishers;
       if (publisher === undefined) {
-        this.#backPressure.delete(subscriber);
+        this.#stalls.delete(subscriber);
         return;
       }
       stall.publishers.delete(publisher);
@@ -90,11 +90,11 @@ export class BackPressure {
   forget(connection: Connection): void {
     this.#slow.delete(connection);
     this.#end(connection);
-    for (const stall of this.#backPressure.values()) stall.publishers.delete(connection);
+    for (const stall of this.#stalls.values()) stall.publishers.delete(connection);
   }
 
   #look(): void {
-    for (const [subscriber, stall] of [...this.#backPressure]) {
+    for (const [subscriber, stall] of [...this.#stalls]) {
       const { taken } = subscriber.writer;
       if (taken - stall.taken < stallProgressBytesMin) {
         this.#slow.add(subscriber);
@@ -102,18 +102,18 @@ export class BackPressure {
       }
       stall.taken = taken;
     }
-    if (this.#backPressure.size > 0) this.#timers.set(this.#timer, this.#now() + stallCheckMs);
+    if (this.#stalls.size > 0) this.#timers.set(this.#timer, this.#now() + stallCheckMs);
   }
 
   #end(subscriber: Connection): void {
-    const stall = this.#backPressure.get(subscriber);
+    const stall = this.#stalls.get(subscriber);
     if (stall === undefined) return;
-    this.#backPressure.delete(subscriber);
+    this.#stalls.delete(subscriber);
     for (const publisher of stall.publishers) this.#release(publisher);
   }
 
   #release(publisher: Held): void {
-    for (const stall of this.#backPressure.values()) if (stall.publishers.has(publisher)) return;
+    for (const stall of this.#stalls.values()) if (stall.publishers.has(publisher)) return;
     this.#resume(publisher, PauseReason.stalled);
   }
 }

@@ -5,10 +5,10 @@
  */
 import { retainedPatienceMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { Runtime } from "../core/runtime.ts";
 
 export class CatchingUp {
-  readonly #context: Context;
+  readonly #context: Runtime;
   /** Calls back when everything that was told has been applied. */
   readonly #caughtUp: (done: () => void) => void;
   #waiting: (() => void)[] = [];
@@ -17,7 +17,7 @@ export class CatchingUp {
   #round = 0;
   readonly #timer = new Timer(() => this.#go());
 
-  constructor(context: Context, caughtUp: (done: () => void) => void) {
+  constructor(context: Runtime, caughtUp: (done: () => void) => void) {
     this.#context = context;
     this.#caughtUp = caughtUp;
   }

@@ -10,9 +10,9 @@ import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Target } from "../../router/router.ts";
 import type { Connection } from "../delivery/connection.ts";
+import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import { OutgoingMessage, type OutgoingTarget } from "../delivery/outgoing-message.ts";
-import type { Context } from "../peers/cluster-context.ts";
 import type { Forwarding, Share } from "../peers/forwarding.ts";
 import {
   draftOf,
@@ -76,7 +76,7 @@ interface Unit {
 export class DeliveryPlan implements Delivery {
   receivers = 0;
   settlement: Settlement | undefined;
-  readonly #context: Context;
+  readonly #context: DeliveryContext;
   readonly #forwarding: Forwarding;
   readonly #publish: Publish;
   readonly #payment: Payment | undefined;
@@ -87,7 +87,7 @@ export class DeliveryPlan implements Delivery {
   #mailed: RemoteTarget[] | undefined;
   #shares: Map<Peer, Share> | undefined;
 
-  constructor(context: Context, forwarding: Forwarding, what: Promised) {
+  constructor(context: DeliveryContext, forwarding: Forwarding, what: Promised) {
     this.#context = context;
     this.#forwarding = forwarding;
     this.#publish = what.publish;

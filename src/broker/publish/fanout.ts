@@ -13,9 +13,10 @@ import type { QoS } from "../../mqtt/constants.ts";
 import { type Publish, topicOf } from "../../mqtt/publish.ts";
 import { memberTarget, type Target } from "../../router/router.ts";
 import type { Connection } from "../delivery/connection.ts";
+import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { OutgoingTarget } from "../delivery/outgoing-message.ts";
-import type { ClusterRoute, Context } from "../peers/cluster-context.ts";
+import type { ClusterRoute } from "../peers/cluster-context.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
 import { recount } from "../peers/mail-count.ts";
 import { type Group, isPeer, isRemoteSession, type Peer, type Remote, type RemoteSession } from "../peers/peer.ts";
@@ -48,11 +49,11 @@ const to: { -readonly [Key in keyof OutgoingTarget]: OutgoingTarget[Key] } = {
 };
 
 export class Fanout {
-  readonly #context: Context;
+  readonly #context: DeliveryContext;
   readonly #backPressure: BackPressure;
   readonly #forwarding: Forwarding;
 
-  constructor(context: Context, backPressure: BackPressure, forwarding: Forwarding) {
+  constructor(context: DeliveryContext, backPressure: BackPressure, forwarding: Forwarding) {
     this.#context = context;
     this.#backPressure = backPressure;
     this.#forwarding = forwarding;

@@ -27,14 +27,14 @@ import type { AckOutcome } from "../../session/owed-acks.ts";
 import { type Connection, PauseReason } from "../delivery/connection.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { StoreBackPressure } from "../delivery/store-back-pressure.ts";
-import type { ClusterRoute, Context } from "../peers/cluster-context.ts";
+import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
 import { emptyRun, type Fanout, isOwnTopic, type Run } from "./fanout.ts";
 import { type Denial, PublishAdmission } from "./publish-admission.ts";
 import { Refusals } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
 
 export class PublishHandler {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #fanout: Fanout;
   readonly #retainedStore: RetainedStore;
   readonly #resume: (connection: Connection, reason: number) => void;
@@ -46,7 +46,7 @@ export class PublishHandler {
   #bundleIds: number[] = [];
 
   constructor(
-    context: Context,
+    context: ClusterContext,
     parts: {
       fanout: Fanout;
       retainedStore: RetainedStore;

@@ -2,7 +2,8 @@
 import type { Payment } from "../../mail/ledger.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import { fullDiskWords } from "../core/full-disk.ts";
-import type { ClusterRoute, Context } from "../peers/cluster-context.ts";
+import type { DeliveryContext } from "../delivery/delivery-context.ts";
+import type { ClusterRoute } from "../peers/cluster-context.ts";
 import type { Fanout } from "./fanout.ts";
 import type { RefusalCause } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
@@ -24,11 +25,11 @@ export interface AdmittedPublish {
 }
 
 export class PublishAdmission {
-  readonly #context: Context;
+  readonly #context: DeliveryContext;
   readonly #fanout: Fanout;
   readonly #retainedStore: RetainedStore;
 
-  constructor(context: Context, { fanout, retainedStore }: { fanout: Fanout; retainedStore: RetainedStore }) {
+  constructor(context: DeliveryContext, { fanout, retainedStore }: { fanout: Fanout; retainedStore: RetainedStore }) {
     this.#context = context;
     this.#fanout = fanout;
     this.#retainedStore = retainedStore;

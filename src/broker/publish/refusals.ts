@@ -6,7 +6,7 @@ import { milli } from "../../bank/price.ts";
 import { logTextMax, refusalsLogMs, refusalsTellMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { retainedPath, topicOfPath, topicsPath } from "../../coordinator/paths.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { DeliveryContext } from "../delivery/delivery-context.ts";
 
 /** bank: it cannot be paid. mailbox: one that it would go into is full. size: the store takes nothing so large. retained: there are too many. disk: the store's is full. */
 export type RefusalCause = "bank" | "mailbox" | "size" | "retained" | "disk";
@@ -19,7 +19,7 @@ export interface Holder {
 const holdersLogged = 3;
 
 export class Refusals {
-  readonly #context: Context;
+  readonly #context: DeliveryContext;
   /** Since the last line. */
   readonly #unlogged = { bank: 0, mailbox: 0, size: 0, retained: 0, disk: 0 };
   readonly #loggedAt = { bank: -Infinity, mailbox: -Infinity, size: -Infinity, retained: -Infinity, disk: -Infinity };
@@ -27,7 +27,7 @@ export class Refusals {
   #toldAt = -Infinity;
   readonly #timer = new Timer(() => this.#tell());
 
-  constructor(context: Context) {
+  constructor(context: DeliveryContext) {
     this.#context = context;
   }
 
@@ -64,7 +64,7 @@ export class Refusals {
 }
 
 /** The topics whose messages bind the most of this broker's branch, in credits. */
-export function holdersOf({ bankAccount }: Context, count: number): Holder[] {
+export function holdersOf({ bankAccount }: DeliveryContext, count: number): Holder[] {
   return bankAccount.account.holders(count).map(({ path, credits }) => {
     const root = path.startsWith(`${topicsPath}/`) ? topicsPath : retainedPath;
     return { topic: topicOfPath(root, path), credits: Math.round(credits / (milli / 10)) / 10 };

@@ -15,7 +15,7 @@ import { makePublish, type Publish } from "../../mqtt/publish.ts";
 import type { Target } from "../../router/router.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { OutgoingMessage } from "../delivery/outgoing-message.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
 import { type Group, type GroupsEnd, isPeer, isRemoteSession, type Peer, type Remote } from "../peers/peer.ts";
 import type { Fanout } from "./fanout.ts";
@@ -34,7 +34,7 @@ interface Handover {
 }
 
 export class Regrouping implements GroupsEnd {
-  readonly #context: Context;
+  readonly #context: ClusterContext;
   readonly #fanout: Fanout;
   readonly #forwarding: Forwarding;
   /** What nobody can pay for now: it was sent to sessions that have ended with their connections. */
@@ -42,11 +42,10 @@ export class Regrouping implements GroupsEnd {
   #waitingBytes = 0;
   readonly #timer = new Timer(() => this.#retry());
 
-  constructor(context: Context, parts: { fanout: Fanout; forwarding: Forwarding }) {
+  constructor(context: ClusterContext, parts: { fanout: Fanout; forwarding: Forwarding }) {
     this.#context = context;
     this.#fanout = parts.fanout;
     this.#forwarding = parts.forwarding;
-    parts.forwarding.groupsEnd = this;
   }
 
   /**

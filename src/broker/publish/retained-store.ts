@@ -12,7 +12,7 @@ import { decodeStored, readPieces } from "../../mail/parts.ts";
 import { decodeMessageHead } from "../../mail/records.ts";
 import { isSameMessage, type Publish } from "../../mqtt/publish.ts";
 import type { LevelSweep } from "../core/level-sweep.ts";
-import type { Context } from "../peers/cluster-context.ts";
+import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import { CatchingUp } from "./catching-up.ts";
 
 /** What pays for a message that is being written. */
@@ -29,7 +29,7 @@ interface Writing {
 }
 
 export class RetainedStore {
-  readonly #context: Context;
+  readonly #context: DeliveryContext;
   readonly #sweep: LevelSweep;
   readonly #mirror: Mirror;
   readonly #catchingUp: CatchingUp;
@@ -40,7 +40,7 @@ export class RetainedStore {
   /** Ids of payloads in parts, by the paths of the messages that stand in the store. */
   readonly #inParts = new Map<string, string>();
 
-  constructor(context: Context, sweep: LevelSweep) {
+  constructor(context: DeliveryContext, sweep: LevelSweep) {
     this.#context = context;
     this.#sweep = sweep;
     this.#mirror = new Mirror(context.coordinator, {

@@ -1,0 +1,335 @@
+/**
+ * Builds a broker's parts once, room by room, from the bottom up. Each part is given all it needs by its constructor; what is
+ * built later it is given as a function (`Later`), which is not called before everything is there.
+ */
+import type { Access } from "../access/access.ts";
+import { Bans } from "../access/bans.ts";
+import { Accounts } from "../bank/accounts.ts";
+import type { Clock } from "../base/clock.ts";
+import type { OperatingError } from "../base/errors.ts";
+import { formats } from "../base/formats.ts";
+import type { Log } from "../base/log.ts";
+import type { Random } from "../base/random.ts";
+import { Timers } from "../base/timers.ts";
+import type { Coordinator } from "../coordinator/coordinator.ts";
+import { StoreClock } from "../coordinator/store-clock.ts";
+import { Journal } from "../mail/journal.ts";
+import { Mail } from "../mail/mail.ts";
+import { Settlements } from "../mail/settlement.ts";
+import { Slips } from "../mail/slips.ts";
+import type { Turn } from "../net/writer.ts";
+import { RetainedMessages } from "../router/retained.ts";
+import { Router } from "../router/router.ts";
+import { Adoption } from "./cluster/adoption.ts";
+import { Arriving } from "./cluster/arriving.ts";
+import { Cluster } from "./cluster/cluster.ts";
+import { Drain } from "./cluster/drain.ts";
+import { Leftovers } from "./cluster/leftovers.ts";
+import { Publishers } from "./cluster/publishers.ts";
+import { Sweeper } from "./cluster/sweeper.ts";
+import { Admission } from "./connect/admission.ts";
+import { Sessions } from "./connect/connection-end.ts";
+import { ConnectHandler } from "./connect/handle-connect.ts";
+import { OrphanedWills } from "./connect/orphaned-wills.ts";
+import { TakeOver } from "./connect/take-over.ts";
+import { Wills } from "./connect/wills.ts";
+import { BankAccount, type OtherBranches } from "./core/bank-account.ts";
+import { LevelSweep } from "./core/level-sweep.ts";
+import { Metrics } from "./core/metrics.ts";
+import type { BrokerOptions } from "./core/options.ts";
+import type { Runtime } from "./core/runtime.ts";
+import { Strangers } from "./core/strangers.ts";
+import type { Connection } from "./delivery/connection.ts";
+import type { DeliveryContext } from "./delivery/delivery-context.ts";
+import type { LocalSession } from "./delivery/local-session.ts";
+import { StoreBackPressure } from "./delivery/store-back-pressure.ts";
+import { MailDrops } from "./drops/mail-drops.ts";
+import { SubscribeHandler } from "./handle-subscribe.ts";
+import { Inbound } from "./inbound.ts";
+import type { ClusterContext } from "./peers/cluster-context.ts";
+import { Forwarding } from "./peers/forwarding.ts";
+import { Interest } from "./peers/interest.ts";
+import type { DialLink } from "./peers/link-connection.ts";
+import { Links } from "./peers/links.ts";
+import { Membership } from "./peers/membership.ts";
+import { type BrokerFacts, type GroupsEnd, isPeer, Peer, type Remote, type RemoteSession } from "./peers/peer.ts";
+import { SessionRegistry } from "./peers/session-registry.ts";
+import { SubscriptionBarrier } from "./peers/subscription-barrier.ts";
+import { SubscriptionDirectory } from "./peers/subscription-directory.ts";
+import { BackPressure } from "./publish/back-pressure.ts";
+import { Fanout } from "./publish/fanout.ts";
+import { PublishHandler } from "./publish/handle-publish.ts";
+import { Regrouping } from "./publish/regrouping.ts";
+import { RetainedStore } from "./publish/retained-store.ts";
+import { SysTopics } from "./sys-topics.ts";
+
+/** What a broker is given from outside: it opens nothing itself. */
+export interface Doors {
+  readonly options: BrokerOptions;
+  readonly coordinator: Coordinator;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly turn: Turn;
+  readonly dialLink: DialLink;
+  /** What all brokers of the cluster know; undefined: links are not authenticated. */
+  readonly linkSecret: string | undefined;
+  /** Who may come in and do what; undefined: everybody everything. */
+  readonly access?: Access | undefined;
+  /** The broker must end. */
+  readonly fatal: (error: OperatingError) => void;
+}
+
+/** The parts that `Broker` speaks to. */
+export interface Assembly {
+  readonly context: ClusterContext;
+  readonly bans: Bans;
+  readonly inbound: Inbound;
+  readonly sessions: Sessions;
+  readonly admission: Admission;
+  readonly backPressure: BackPressure;
+  readonly storeBackPressure: StoreBackPressure;
+  readonly wills: Wills;
+  readonly links: Links;
+  readonly drain: Drain;
+  readonly cluster: Cluster;
+  /** Has each part read what it needs of the tree. Rejects with `OperatingError`. */
+  readonly start: () => Promise<void>;
+}
+
+/** Parts that are built after those that need them, and what is asked of them. */
+interface Later {
+  readonly cluster: () => Cluster;
+  readonly links: () => Links;
+  readonly membership: () => Membership;
+  readonly directory: () => SubscriptionDirectory;
+  readonly drops: () => MailDrops;
+  readonly levelSweep: () => LevelSweep;
+  readonly storeBackPressure: () => StoreBackPressure;
+  readonly connectHandler: () => ConnectHandler;
+  readonly groupsEnd: () => GroupsEnd;
+  readonly evict: (session: LocalSession) => void;
+  readonly resume: (connection: Connection, reason: number) => void;
+}
+
+export interface Identity {
+  /** This incarnation: the transaction that created the broker's znode. */
+  readonly epoch: number;
+  readonly facts: BrokerFacts;
+}
+
+/** `connections`: all that are open; whoever opens and closes them keeps the set. */
+export function assemble(doors: Doors, identity: Identity, connections: ReadonlySet<Connection>): Assembly {
+  const later: Later = {
+    cluster: () => cluster,
+    links: () => peers.links,
+    membership: () => peers.membership,
+    directory: () => peers.directory,
+    drops: () => drops,
+    levelSweep: () => levelSweep,
+    storeBackPressure: () => storeBackPressure,
+    connectHandler: () => connect.connectHandler,
+    groupsEnd: () => publish.regrouping,
+    evict: (session) => connect.sessions.evict(session),
+    resume: (connection, reason) => inbound.resume(connection, reason),
+  };
+  const runtime = runtimeOf(doors);
+  const context = contextOf(runtime, identity.epoch, later);
+  const levelSweep = new LevelSweep(runtime, context.journal);
+  const storeBackPressure = new StoreBackPressure(context, later.resume);
+  const peers = peersOf(context, doors, later);
+  const drops = new MailDrops(context);
+  const publish = publishOf(context, { peers, levelSweep, storeBackPressure, later });
+  const bans = new Bans({ failures: doors.options.banAfter, ms: doors.options.banTime * 1000 });
+  const door = { access: doors.access, bans };
+  const connect = connectOf(context, { peers, publish, drops, storeBackPressure, door, later });
+  const { membership, directory, interest, barrier } = peers;
+  const { fanout, retainedStore, publishHandler, backPressure } = publish;
+  const { sessions, admission, orphanedWills, connectHandler } = connect;
+  const subscribeHandler = new SubscribeHandler(context, { interest, barrier, drops, retainedStore });
+  const publishers = new Publishers(context);
+  const isObtaining = (clientId: string): boolean => connectHandler.isObtaining(clientId);
+  const adoption = new Adoption(context, { membership, directory, sessions, orphanedWills, isObtaining });
+  const cluster = new Cluster(context, identity.facts, {
+    ...peers,
+    ...connect,
+    adoption,
+    arriving: new Arriving(context, { fanout, registry: peers.registry }),
+    leftovers: new Leftovers(context, { membership, publishers }),
+    publishers,
+  });
+  const handlers = { connectHandler, publishHandler, subscribeHandler };
+  const inbound = new Inbound(context, { ...handlers, admission, sessions, fanout, backPressure, storeBackPressure });
+  const sys = new SysTopics(context, fanout);
+  new Sweeper(context, { membership, retainedStore, drops });
+  return {
+    context,
+    bans,
+    inbound,
+    sessions,
+    admission,
+    backPressure,
+    storeBackPressure,
+    wills: connect.wills,
+    links: peers.links,
+    drain: new Drain(context, { membership, sessions, connections }),
+    cluster,
+    start: async () => {
+      await directory.start();
+      await retainedStore.start();
+      await membership.start();
+      await context.bankAccount.start();
+      await drops.start();
+      await adoption.adopt();
+      sys.start();
+    },
+  };
+}
+
+function runtimeOf({ options, coordinator, clock: machineClock, random, log, turn }: Doors): Runtime {
+  const clock = new StoreClock({
+    clock: machineClock,
+    coordinator,
+    onApart: (aheadMs) => log.warn({ aheadMs }, "this machine's clock is not ZooKeeper's: ZooKeeper's time is taken"),
+  });
+  return {
+    options,
+    coordinator,
+    clock,
+    random,
+    log,
+    turn,
+    timers: new Timers(),
+    metrics: new Metrics(),
+    strangers: new Strangers({ clock, log }),
+  };
+}
+
+function contextOf(runtime: Runtime, epoch: number, later: Later): ClusterContext {
+  const peers = new Map<string, Peer>();
+  const delivery = deliveryOf(runtime, epoch, otherBranches(later, peers), later);
+  return {
+    ...delivery,
+    router: new Router<LocalSession, Remote>({
+      mayReceive: (session, topic) => session.permissions?.mayReceive(topic) !== false,
+      isThere: (remote) => !isPeer(remote) || remote.isMember,
+      isMailDrop: (topic) => later.drops().isOpenFor(topic),
+    }),
+    localSessions: new Map(),
+    remoteSessions: new Map(),
+    peers,
+    self: { epoch, isJoining: false, isFenced: false, isDraining: false, format: formats.oldest, orphansUntil: 0 },
+  };
+}
+
+function deliveryOf(runtime: Runtime, epoch: number, others: OtherBranches, later: Later): DeliveryContext {
+  const { coordinator, clock, timers, strangers, options } = runtime;
+  const journal = new Journal(coordinator, clock, {
+    parked: () => bankAccount.closed(),
+    obstructed: ({ code, path }) => strangers.note(path, `is in the way of a commit: ${code}`),
+    relieved: () => later.storeBackPressure().relieved(),
+    removed: (path) => later.levelSweep().removed(path),
+  });
+  const accounts = new Accounts(coordinator, (path) => strangers.note(path, "is no account of the bank"));
+  const bankAccount = new BankAccount(runtime, { journal, accounts, others });
+  const slips = new Slips({ coordinator, journal, ledger: bankAccount, reader: strangers });
+  const mail = new Mail({ journal, ledger: bankAccount, slips, epoch });
+  return {
+    ...runtime,
+    journal,
+    mail,
+    slips,
+    settlements: new Settlements({ mail, journal, timers, settleAfterMs: options.settleAfter }),
+    bankAccount,
+    retained: new RetainedMessages(),
+    evict: later.evict,
+  };
+}
+
+function otherBranches({ membership, links }: Later, peers: ReadonlyMap<string, Peer>): OtherBranches {
+  return {
+    areThere: () => peers.size > 0,
+    tell: (branch, paths) => {
+      const peer = peers.get(branch);
+      // One that is not there counts anew when it comes.
+      if (peer?.link !== undefined) links().say(peer, { say: "freed", paths });
+    },
+    ask: () => {
+      for (const peer of membership().members()) links().say(peer, { say: "short" });
+    },
+  };
+}
+
+function peersOf(context: ClusterContext, { dialLink, linkSecret, fatal }: Doors, later: Later) {
+  const links = new Links(context, { flows: later.cluster, dial: dialLink, secret: linkSecret });
+  const membership = new Membership(context, { flows: later.cluster, fatal });
+  const interest = new Interest(context);
+  const forwarding = new Forwarding(context, {
+    resume: later.resume,
+    idle: (session) => later.directory().forget(session),
+    groupsEnd: {
+      notPlaced: (...message) => later.groupsEnd().notPlaced(...message),
+      inDoubt: (...message) => later.groupsEnd().inDoubt(...message),
+    },
+  });
+  const moves = {
+    adopted: (remote: RemoteSession): void => forwarding.moveToMailbox(remote),
+    released: (remote: RemoteSession): void => forwarding.waitForMailbox(remote),
+  };
+  const directory = new SubscriptionDirectory(context, { membership, interest, moves });
+  const registry = new SessionRegistry(context, { links, membership });
+  const barrier = new SubscriptionBarrier(context, { links, membership, directory });
+  return { links, membership, interest, forwarding, directory, registry, barrier };
+}
+
+interface PublishParts {
+  readonly peers: ReturnType<typeof peersOf>;
+  readonly levelSweep: LevelSweep;
+  readonly storeBackPressure: StoreBackPressure;
+  readonly later: Later;
+}
+
+function publishOf(context: ClusterContext, { peers, levelSweep, storeBackPressure, later }: PublishParts) {
+  const { links, forwarding } = peers;
+  const { resume } = later;
+  const backPressure = new BackPressure(context.timers, () => context.clock.now(), {
+    resume: (held, reason) => (held instanceof Peer ? links.say(held, { say: "go" }) : resume(held, reason)),
+    holdPeer: (peer) => links.say(peer, { say: "hold" }),
+  });
+  const fanout = new Fanout(context, backPressure, forwarding);
+  const regrouping = new Regrouping(context, { fanout, forwarding });
+  const retainedStore = new RetainedStore(context, levelSweep);
+  const publishHandler = new PublishHandler(context, { fanout, retainedStore, storeBackPressure, resume });
+  return { backPressure, fanout, regrouping, retainedStore, publishHandler };
+}
+
+interface ConnectParts {
+  readonly peers: ReturnType<typeof peersOf>;
+  readonly publish: ReturnType<typeof publishOf>;
+  readonly drops: MailDrops;
+  readonly storeBackPressure: StoreBackPressure;
+  readonly door: { readonly access: Access | undefined; readonly bans: Bans };
+  readonly later: Later;
+}
+
+function connectOf(context: ClusterContext, { peers, publish, drops, storeBackPressure, door, later }: ConnectParts) {
+  const { membership } = peers;
+  const { resume, connectHandler: handler } = later;
+  const wills = new Wills(context, publish.publishHandler);
+  const sessions = new Sessions(context, { ...peers, ...publish, wills, drops });
+  const admission = new Admission(context, { ...door, sessions });
+  const isObtaining = (clientId: string): boolean => handler().isObtaining(clientId);
+  const whenConnected = (clientId: string, go: () => void): void => handler().whenConnected(clientId, go);
+  const orphanedWills = new OrphanedWills(context, { membership, wills, isObtaining });
+  const parts = { ...peers, sessions, wills, orphanedWills };
+  const takeOver = new TakeOver(context, { ...parts, whenConnected });
+  const connectHandler = new ConnectHandler(context, {
+    ...parts,
+    admission,
+    takeOver,
+    drops,
+    storeBackPressure,
+    resume,
+  });
+  return { wills, sessions, admission, orphanedWills, takeOver, connectHandler };
+}

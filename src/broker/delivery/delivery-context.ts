@@ -1,0 +1,20 @@
+/** What is needed to get messages to clients: beside the runtime, what is stored for them, and what pays for it. */
+import type { Journal } from "../../mail/journal.ts";
+import type { Mail } from "../../mail/mail.ts";
+import type { Settlements } from "../../mail/settlement.ts";
+import type { Slips } from "../../mail/slips.ts";
+import type { RetainedMessages } from "../../router/retained.ts";
+import type { BankAccount } from "../core/bank-account.ts";
+import type { Runtime } from "../core/runtime.ts";
+import type { LocalSession } from "./local-session.ts";
+
+export interface DeliveryContext extends Runtime {
+  readonly journal: Journal;
+  readonly mail: Mail;
+  readonly slips: Slips;
+  readonly settlements: Settlements;
+  readonly bankAccount: BankAccount;
+  readonly retained: RetainedMessages;
+  /** Lets go of a session in whose name the store has refused to write: another broker keeps it. */
+  readonly evict: (session: LocalSession) => void;
+}
