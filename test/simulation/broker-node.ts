@@ -1,12 +1,10 @@
 /** A machine for a broker of the simulated world: the broker on it may die, sleep, be cut off and be started again. */
 import { messageOf, type OperatingError } from "../../src/base/errors.ts";
 import { shutdownWaitMs } from "../../src/base/limits.ts";
-import { Broker } from "../../src/broker/broker.ts";
-import { defaultOptions } from "../../src/broker/core/options.ts";
-import { Connection } from "../../src/broker/delivery/connection.ts";
-import { type DialLink, LinkConnection } from "../../src/broker/peers/link-connection.ts";
+import type { Broker } from "../../src/broker/broker.ts";
+import type { DialLink, LinkConnection } from "../../src/broker/peers/link-connection.ts";
 import type { Transport } from "../../src/net/transport.ts";
-import { Turn } from "../../src/net/writer.ts";
+import { type BrokerCode, thisVersion } from "./broker-code.ts";
 import type { KeeperClient } from "./keeper.ts";
 import { EnsembleLine, type KeeperLine, PortLine, type Way } from "./keeper-line.ts";
 import { type End, Wire } from "./wire.ts";
@@ -17,11 +15,16 @@ export const wallStart = 1_800_000_000_000;
 /** Clocks of brokers run faster or slower than the world's by up to this part. */
 export const driftMax = 0.02;
 
+const foreignShutdownMs = 300;
+
 export class BrokerNode {
   readonly id: string;
   readonly #world: World;
   readonly #line: KeeperLine;
   broker: Broker | undefined;
+  /** What the next life here runs; and what this one does. */
+  code: BrokerCode = thisVersion;
+  #running: BrokerCode = thisVersion;
   /** Counts lives: what an earlier one is still told is lost. */
   #life = 0;
   #asleep = false;
@@ -80,6 +83,11 @@ export class BrokerNode {
     return this.broker !== undefined;
   }
 
+  /** True if its inside is not what this version's is. */
+  get isForeign(): boolean {
+    return this.#running !== thisVersion;
+  }
+
   get isAsleep(): boolean {
     return this.#asleep;
   }
@@ -119,9 +127,10 @@ export class BrokerNode {
     // Not a moment is lost where there is none to wait for: old seeds replay exactly.
     const coordinator = opened instanceof Promise ? await opened : opened;
     if (this.#life !== life) return;
-    const broker = await Broker.start({
+    this.#running = this.code;
+    const broker = await this.#running.Broker.start({
       options: {
-        ...defaultOptions,
+        ...this.#running.options,
         id: this.id,
         advertise: this.id,
         zkSessionTimeout: world.sessionTimeoutMs / 1000,
@@ -134,7 +143,7 @@ export class BrokerNode {
       clock: { now: () => this.#local(world.now()), wall: () => this.#wall() },
       random: world.random,
       log: world.log.child({ on: this.id }),
-      turn: new Turn((flush) => queueMicrotask(flush)),
+      turn: new this.#running.Turn((flush) => queueMicrotask(flush)),
       linkSecret: "secret",
       fatal: (error) => {
         if (this.#life === life) this.#end(error);
@@ -148,7 +157,7 @@ export class BrokerNode {
 
   /** Another broker has dialled. */
   accept(wire: Wire): void {
-    const connection = new LinkConnection(wire.transport(1, "peer"), this.broker!.context.turn, {
+    const connection = new this.#running.LinkConnection(wire.transport(1, "peer"), this.broker!.context.turn, {
       dialled: false,
       nonce: this.#world.random.hex(8),
     });
@@ -166,7 +175,7 @@ export class BrokerNode {
     if (this.broker === undefined || this.#isLeaving) return undefined;
     const wire = new Wire(this.#world);
     const life = this.#life;
-    const connection = new Connection(wire.transport(1, "client"), this.broker.context.turn);
+    const connection = new this.#running.Connection(wire.transport(1, "client"), this.broker.context.turn);
     wire.attach(0, end);
     wire.attach(1, {
       received: (bytes) => this.#do(() => this.broker?.handle({ kind: "received", connection, bytes }), life),
@@ -207,7 +216,8 @@ export class BrokerNode {
       this.#do(() => {
         const close = (): void => broker.context.journal.drained(() => broker.context.coordinator.close(end));
         broker.handle({ kind: "shutdown", done: close });
-        this.#world.after(shutdownWaitMs, end);
+        // Those of format 1 do not say when they are done.
+        this.#world.after(this.isForeign ? foreignShutdownMs : shutdownWaitMs, end);
       }, life);
     };
     this.#do(() => broker.handle({ kind: "drain", done }), life);

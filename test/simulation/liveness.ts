@@ -43,6 +43,7 @@ export class Liveness {
 
   #look(): void {
     for (const node of this.#world.nodes.values()) {
+      if (node.isForeign) continue;
       for (const client of node.broker?.context.localSessions.values() ?? []) this.#lookAt(node, client);
     }
   }

@@ -1,9 +1,11 @@
 /**
- * `bun test/simulation/main.ts [SEED [COUNT [drops] [large] [jumps] | wide [shrink]]]`: runs seeds of the simulation,
- * and says what was wrong with which. drops, large, jumps: with mail drops, messages that are too large for one commit,
- * clocks that jump. wide: the wide world, with the faults that were played; shrink: and which of them it takes.
+ * `bun test/simulation/main.ts [SEED [COUNT [drops] [large] [jumps] | wide [mixed] [shrink]]]`: runs seeds of the simulation, and
+ * says what was wrong with which. drops, large, jumps: with mail drops, messages that are too large for one commit, clocks that
+ * jump. wide: the wide world, with the faults that were played; mixed: some brokers are of format 1 at first; shrink: which of
+ * the faults it takes.
  */
 import { createLog } from "../../src/base/log.ts";
+import { codeOfFormat1 } from "./broker-code.ts";
 import { dropsOf, run } from "./scenario.ts";
 import { runWide, shrink } from "./wide.ts";
 
@@ -11,7 +13,7 @@ const first = Number(process.argv[2] ?? 1);
 const count = Number(process.argv[3] ?? 1);
 const log = process.env.MQTTZOO_SIM_LOG === undefined ? undefined : createLog({ level: "debug", format: "text" });
 const has = (word: string): boolean => process.argv.includes(word);
-const wide = { log };
+const wide = { log, older: has("mixed") ? await codeOfFormat1() : undefined };
 const linesMax = 10;
 
 let bad = 0;

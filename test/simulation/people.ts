@@ -16,11 +16,8 @@ export interface PeopleOptions {
 const messagesEach = 50;
 /** Seconds that some messages, and some sessions, live. */
 const shortSeconds = 2;
-/**
- * A brief session is promised what was settled so long before its end: others may have taken its broker for dead
- * meanwhile.
- */
-const briefGraceMs = 8000;
+/** A brief session is promised what was settled so long before its end: that may have been on its way to the client. */
+const briefGraceMs = 500;
 
 export class People {
   readonly actors: readonly Actor[];
@@ -136,8 +133,7 @@ export class People {
   /** What is wrong with what they have got; `since`: everybody had subscribed. */
   wrong(since: number): string[] {
     const { world, history, plan } = this.#options;
-    // Its broker must not have been taken for dead.
-    const judgesBrief = plan.faults.every(({ feignsDeath }) => !feignsDeath);
+    const judgesBrief = plan.faults.every(({ deceivesClients }) => !deceivesClients);
     const { hasJumps, hasDrops, hasBriefMember } = plan.traits;
     return [
       ...this.#subscribers.flatMap(({ name }) => history.judge(name)),

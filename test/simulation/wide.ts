@@ -7,6 +7,7 @@ import { orphanPartsBusyMs, sweepMs } from "../../src/base/limits.ts";
 import type { Log } from "../../src/base/log.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
 import { hoards } from "./bounds.ts";
+import { type BrokerCode, thisVersion } from "./broker-code.ts";
 import {
   creditLooksMax,
   creditsStillLost,
@@ -25,6 +26,8 @@ import { seeded, World } from "./world.ts";
 
 export interface WideOptions {
   readonly log?: Log | undefined;
+  /** Some brokers run this at first, and are upgraded, and rolled back. */
+  readonly older?: BrokerCode | undefined;
   /** Plays these of the plan's faults alone, by their numbers. */
   readonly only?: readonly number[] | undefined;
 }
@@ -45,11 +48,12 @@ const tellerMs = 70_000;
 /** A session owns a handful of ephemeral nodes, whatever clients do. */
 const transactionBytesMax = 16 * 1024;
 
-export function wideWorld(seed: number, { log }: WideOptions = {}): { world: World; plan: Plan } {
-  const plan = planOf(seeded(seed ^ 0x5eed));
+export function wideWorld(seed: number, { log, older }: WideOptions = {}): { world: World; plan: Plan } {
+  const plan = planOf(seeded(seed ^ 0x5eed), { isMixed: older !== undefined });
   const { traits } = plan;
   const world = new World(seed, {
     log,
+    older,
     ensemble: { observers: traits.observers, sequenceStart: traits.sequenceStart, transactionBytesMax },
     bankCapital: traits.isPoor ? 3000 : defaultOptions.bankCapital,
     hasLarge: traits.hasLarge,
@@ -69,6 +73,7 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
   history.isOrdered = !plan.traits.isPoor && plan.traits.sequenceStart === 0;
   for (const id of ["a", "b", "c"]) {
     const node = world.node(id);
+    if (options.older !== undefined && world.random.next() < 0.7) node.code = options.older;
     node.live();
     await world.pass(30_000, () => node.isUp);
     node.restartsAfter = 1000;
@@ -89,6 +94,7 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
   }
   await world.pass(plan.totalMs + 500);
   healAll(world);
+  await upgradeAll(world);
   people.settle();
   const rests = (): boolean =>
     people.isAtRest && leftovers(world).length === 0 && [...world.nodes.values()].every(({ isUp }) => isUp);
@@ -124,6 +130,17 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
     const refused = failedStarts.filter((why) => !why.includes("cannot reach ZooKeeper"));
     const wrong = [...destroyed, ...ended, ...refused, ...liveness.end(), ...found];
     return { seed, sent: history.sent.length, transactions: ensemble!.log.length, played, wrong };
+  }
+}
+
+/** In the end all brokers are of this version: what is judged is inside them, too. */
+async function upgradeAll(world: World): Promise<void> {
+  for (const node of world.nodes.values()) {
+    await world.pass(30_000, () => node.isUp);
+    if (!node.isForeign) continue;
+    node.code = thisVersion;
+    node.kill();
+    node.live();
   }
 }
 

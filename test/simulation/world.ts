@@ -6,6 +6,7 @@ import { keeperPacketBytesMax } from "../../src/base/limits.ts";
 import { type Log, silentLog } from "../../src/base/log.ts";
 import type { Random } from "../../src/base/random.ts";
 import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
+import type { BrokerCode } from "./broker-code.ts";
 import { BrokerNode, wallStart } from "./broker-node.ts";
 import { Ensemble, type EnsembleOptions } from "./ensemble/ensemble.ts";
 import { SimulatedKeeper } from "./keeper.ts";
@@ -60,6 +61,8 @@ export interface WorldOptions {
   readonly wireBytesMax?: number | undefined;
   /** Of all brokers, besides what the world sets. */
   readonly brokerOptions?: Partial<BrokerOptions> | undefined;
+  /** What brokers run that have not been upgraded, where there are such. */
+  readonly older?: BrokerCode | undefined;
 }
 
 interface NodeView {
@@ -87,6 +90,7 @@ export class World {
   /** What is written to a connection and not read, at most, in bytes. */
   readonly wireBytesMax: number;
   readonly brokerOptions: Partial<BrokerOptions>;
+  readonly older: BrokerCode | undefined;
   readonly log: Log;
   /** In a third of all worlds the bank is. */
   readonly isPoor: boolean;
@@ -107,6 +111,7 @@ export class World {
     this.bankTtlMax = bankTtlMax;
     this.wireBytesMax = options.wireBytesMax ?? Infinity;
     this.brokerOptions = options.brokerOptions ?? {};
+    this.older = options.older;
     this.random = seeded(seed);
     this.log = log;
     this.mailDrop = mailDrop;

@@ -1,4 +1,4 @@
-/** The executable of an earlier commit, built from it once and kept among the machine's temporary files. */
+/** The source and the executable of an earlier commit, made from it once and kept among the machine's temporary files. */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,9 +10,33 @@ export const lastOfFormat1 = "b043979ba7930445c483fde6247f4c9d7cd0ee67";
 
 /** The path of its executable. Rejects if this clone does not have the commit, or it cannot be built. */
 export async function executableOf(commit: string): Promise<string> {
-  const kept = join(tmpdir(), `mqttzoo-${commit.slice(0, 12)}`);
-  const path = join(kept, "mqttzoo");
+  const path = join(tmpdir(), `mqttzoo-${commit.slice(0, 12)}`, "mqttzoo");
   if (existsSync(path)) return path;
+  const folder = await unpacked(commit);
+  try {
+    await must([process.execPath, "test/tools/build.ts"], folder);
+    mkdirSync(join(path, ".."), { recursive: true });
+    // Two tests that build it at once must not see half of it.
+    cpSync(join(folder, "dist/mqttzoo"), `${path}-${process.pid}`);
+    renameSync(`${path}-${process.pid}`, path);
+    return path;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The folder of its source, whose imports resolve. Rejects if this clone does not have the commit. */
+export async function sourceOf(commit: string): Promise<string> {
+  const kept = join(tmpdir(), `mqttzoo-source-${commit.slice(0, 12)}`);
+  // Where its packages were linked to may be gone.
+  if (existsSync(join(kept, "node_modules"))) return kept;
+  const folder = await unpacked(commit);
+  rmSync(kept, { recursive: true, force: true });
+  renameSync(folder, kept);
+  return kept;
+}
+
+async function unpacked(commit: string): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), "mqttzoo-older-"));
   try {
     const isThere = await run(["git", "cat-file", "-e", `${commit}^{commit}`], root);
@@ -23,14 +47,10 @@ export async function executableOf(commit: string): Promise<string> {
     // What it needs is here already, mostly.
     if (areSame) symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
     else await must([process.execPath, "install", "--frozen-lockfile"], folder);
-    await must([process.execPath, "test/tools/build.ts"], folder);
-    // Two tests that build it at once must not see half of it.
-    mkdirSync(kept, { recursive: true });
-    cpSync(join(folder, "dist/mqttzoo"), `${path}-${process.pid}`);
-    renameSync(`${path}-${process.pid}`, path);
-    return path;
-  } finally {
+    return folder;
+  } catch (error) {
     rmSync(folder, { recursive: true, force: true });
+    throw error;
   }
 }
 

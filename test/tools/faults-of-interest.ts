@@ -86,4 +86,11 @@ export const faults: readonly Fault[] = [
     replace: "if (isLevel(path)) return;",
     tests: "test/simulation/interest.test.ts",
   },
+  {
+    what: "interest: the clients of a broker of format 1 are nobody's",
+    file: "src/broker/peers/stamps.ts",
+    find: 'if (data.length === 0) return "unnamed";',
+    replace: "if (data.length === 0) return undefined;",
+    tests: "test/simulation/upgrade.test.ts",
+  },
 ];
