@@ -7,11 +7,11 @@ import { type Repair, repairAccounts } from "../src/bank/repair.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { bankCapitalCreditsMax, sweepMs } from "../src/base/limits.ts";
 import { defaultOptions } from "../src/broker/core/options.ts";
+import { clientOf, drop, list, type MailFlags, mailCommand, show, sweep, topicOf } from "./bank/mail.ts";
+import { watchBank } from "./bank/watch.ts";
 import { addCommand, type Flags, snapshotOf, withPlace, withTree } from "./cluster/open-tree.ts";
 import { integer } from "./flags/parsers.ts";
-import { clientOf, drop, list, type MailFlags, mailCommand, show, sweep, topicOf } from "./mail.ts";
 import { inCredits, printRows, type Row } from "./output/table.ts";
-import { watchBank } from "./watch.ts";
 
 const holders = ["topic", "client", "branch", "age"];
 

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Moment, plot, sparkline } from "../../cli/watch.ts";
+import { type Moment, plot, sparkline } from "../../cli/bank/watch.ts";
 import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { brokerArguments, freePort, untilListening } from "../bench/brokers.ts";
 import { eventually } from "../support/broker.ts";

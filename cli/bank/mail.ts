@@ -1,10 +1,10 @@
 /** `mqttzoo bank mail` and `bank sweep`: the stored messages themselves. */
 import { Command, Option } from "commander";
-import type { Snapshot, StoredMessage } from "../src/audit/audit.ts";
-import { decodeUtf8, noBytes } from "../src/base/bytes.ts";
-import { OperatingError } from "../src/base/errors.ts";
-import type { WriteOperation } from "../src/coordinator/coordinator.ts";
-import { read } from "../src/coordinator/mirror.ts";
+import type { Snapshot, StoredMessage } from "../../src/audit/audit.ts";
+import { decodeUtf8, noBytes } from "../../src/base/bytes.ts";
+import { OperatingError } from "../../src/base/errors.ts";
+import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
+import { read } from "../../src/coordinator/mirror.ts";
 import {
   decodeName,
   nameOf,
@@ -13,12 +13,12 @@ import {
   retainedPath,
   topicOfPath,
   topicsPath,
-} from "../src/coordinator/paths.ts";
-import { decodeStored, isData, readPieces } from "../src/mail/parts.ts";
-import type { Publish } from "../src/mqtt/publish.ts";
-import { filterMatches, parseFilter } from "../src/mqtt/topic.ts";
-import { addCommand, type Flags, snapshotOf, type Tree, withTree } from "./cluster/open-tree.ts";
-import { inCredits, printRows } from "./output/table.ts";
+} from "../../src/coordinator/paths.ts";
+import { decodeStored, isData, readPieces } from "../../src/mail/parts.ts";
+import type { Publish } from "../../src/mqtt/publish.ts";
+import { filterMatches, parseFilter } from "../../src/mqtt/topic.ts";
+import { addCommand, type Flags, snapshotOf, type Tree, withTree } from "../cluster/open-tree.ts";
+import { inCredits, printRows } from "../output/table.ts";
 
 export interface MailFlags extends Flags {
   readonly client?: string;

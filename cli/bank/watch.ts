@@ -1,12 +1,12 @@
 /** `mqttzoo bank watch`: the bank in the terminal, drawn anew every second, until Ctrl-C. */
 
-import { boundBy, type Snapshot } from "../src/audit/audit.ts";
-import { takeSnapshot } from "../src/audit/snapshot.ts";
-import { milli } from "../src/bank/price.ts";
-import { systemClock } from "../src/base/clock.ts";
-import { OperatingError } from "../src/base/errors.ts";
-import { openTree, type Where } from "./cluster/open-tree.ts";
-import { tableOf } from "./output/table.ts";
+import { boundBy, type Snapshot } from "../../src/audit/audit.ts";
+import { takeSnapshot } from "../../src/audit/snapshot.ts";
+import { milli } from "../../src/bank/price.ts";
+import { systemClock } from "../../src/base/clock.ts";
+import { OperatingError } from "../../src/base/errors.ts";
+import { openTree, type Where } from "../cluster/open-tree.ts";
+import { tableOf } from "../output/table.ts";
 
 const lookMs = 1000;
 const bars = " ▁▂▃▄▅▆▇█";
