@@ -9,8 +9,9 @@ import { bankCapitalCreditsMax, sweepMs } from "../src/base/limits.ts";
 import { defaultOptions } from "../src/broker/core/options.ts";
 import { clientOf, drop, list, type MailFlags, mailCommand, show, sweep, topicOf } from "./bank/mail.ts";
 import { watchBank } from "./bank/watch.ts";
-import { addCommand, type Flags, snapshotOf, withPlace, withTree } from "./cluster/open-tree.ts";
+import { snapshotOf, withTree } from "./cluster/open-tree.ts";
 import { integer } from "./flags/parsers.ts";
+import { addCommand, type TreeFlags, withPlace } from "./flags/tree-flags.ts";
 import { inCredits, printRows, type Row } from "./output/table.ts";
 
 const holders = ["topic", "client", "branch", "age"];
@@ -43,7 +44,7 @@ export function bankCommand(): Command {
   withPlace(bank).enablePositionalOptions().action(openConsole);
   addCommand(bank, "deposit", "raise the capital")
     .argument("<CREDITS>", "credits", creditsOf)
-    .action((credits: number, flags: Flags) => change("deposit", credits, flags));
+    .action((credits: number, flags: TreeFlags) => change("deposit", credits, flags));
   addCommand(bank, "withdraw", "lower the capital, by credits that the vault holds")
     .argument("<CREDITS>", "credits", creditsOf)
     .option("--force", "if the vault holds fewer, all that it holds")
@@ -53,7 +54,7 @@ export function bankCommand(): Command {
       new Option("--capital <CREDITS>", "the capital, if the tree does not tell any more").argParser(creditsOf),
     )
     .action(repair);
-  addCommand(bank, "watch", "a live view: balance over time, the next expiries").action((flags: Flags) =>
+  addCommand(bank, "watch", "a live view: balance over time, the next expiries").action((flags: TreeFlags) =>
     watchBank(flags),
   );
   return bank.addHelpText(
@@ -70,7 +71,7 @@ Examples:
   );
 }
 
-interface ChangeFlags extends Flags {
+interface ChangeFlags extends TreeFlags {
   readonly force?: boolean;
 }
 
@@ -79,7 +80,7 @@ const ttlOf = parsed("--ttl", 0xffff_ffff);
 const creditsOf = parsed("CREDITS", bankCapitalCreditsMax);
 
 /** Without a command, on a terminal. */
-async function openConsole(where: Flags): Promise<void> {
+async function openConsole(where: TreeFlags): Promise<void> {
   if (!process.stdin.isTTY)
     throw new OperatingError("EUSAGE", "name a command; without one the console needs a terminal");
   const { startConsole } = await import("./bank/console.ts");
@@ -108,7 +109,7 @@ function parsed(what: string, max: number): (text: string) => number {
   };
 }
 
-function withSnapshot<Own extends Flags>(
+function withSnapshot<Own extends TreeFlags>(
   show: (snapshot: Snapshot, flags: Own) => Row[],
 ): (flags: Own) => Promise<void> {
   return async (flags) => {
@@ -148,7 +149,7 @@ function balance({ damaged, capital, vault, grants, messages, refused }: Snapsho
   ];
 }
 
-async function runAudit(flags: Flags): Promise<void> {
+async function runAudit(flags: TreeFlags): Promise<void> {
   const wrong = await withTree(flags, "read", async (tree) => {
     const damage = tree.damage();
     if (damage.length > 0) return [...damage];
@@ -165,7 +166,7 @@ async function runAudit(flags: Flags): Promise<void> {
   if (wrong.length > 0) throw new OperatingError("EAUDIT", `the audit has found ${wrong.length} faults`);
 }
 
-function statement(taken: Snapshot, { by, top }: Flags & { by: string; top: number }): Row[] {
+function statement(taken: Snapshot, { by, top }: TreeFlags & { by: string; top: number }): Row[] {
   if (!holders.includes(by))
     throw new OperatingError("EUSAGE", `${JSON.stringify(by)} is none of ${holders.join(", ")}`);
   const sums = new Map<string, { credits: number; messages: number }>();
@@ -226,7 +227,7 @@ async function change(how: "deposit" | "withdraw", credits: number, flags: Chang
   });
 }
 
-async function repair(flags: Flags & { readonly capital?: number }): Promise<void> {
+async function repair(flags: TreeFlags & { readonly capital?: number }): Promise<void> {
   const capital = flags.capital === undefined ? undefined : flags.capital * milli;
   await withTree(flags, "write", async (tree) => {
     const bound = boundBy((await snapshotOf(tree)).messages);

@@ -13,7 +13,7 @@ import {
   usage,
   wholeNumber,
 } from "./flags/client-flags.ts";
-import { Publishing } from "./pubsub/publisher.ts";
+import { Publisher } from "./pubsub/publisher.ts";
 import { connectAny } from "./pubsub/reconnect.ts";
 import { asksForTopic, Request } from "./pubsub/requests.ts";
 
@@ -73,7 +73,7 @@ async function run(flags: PubFlags): Promise<void> {
   const messages = messagesOf(flags);
   if (flags.request === true) return request(connection, topic, messages, flags);
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
-  const publishing = new Publishing(connection, {
+  const publisher = new Publisher(connection, {
     topic,
     inflight: flags.maxInflight,
     publish: {
@@ -84,7 +84,7 @@ async function run(flags: PubFlags): Promise<void> {
     onConnected: (remote) => flags.debug === true && say(`connected to ${remote}`),
     onLost: (why) => flags.quiet !== true && say(`mqttzoo: ${why}`),
   });
-  const refusals = await publishing.run(messages);
+  const refusals = await publisher.run(messages);
   const [first] = refusals;
   if (first === undefined) return;
   if (flags.quiet !== true) {

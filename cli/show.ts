@@ -20,7 +20,8 @@ import {
 import { quietReader } from "../src/mail/record-reader.ts";
 import { decodeSession } from "../src/mail/records.ts";
 import type { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
-import { type Flags, withCluster, withKeeper } from "./cluster/open-tree.ts";
+import { withCluster } from "./cluster/open-tree.ts";
+import { type TreeFlags, withKeeper } from "./flags/tree-flags.ts";
 import { printRows, type Row } from "./output/table.ts";
 
 const views: Record<string, (zookeeper: ZooKeeper) => Promise<Row[]>> = {
@@ -55,7 +56,7 @@ Examples:
     .action(run);
 }
 
-async function run(what: string, { zk, json, ...files }: Flags): Promise<void> {
+async function run(what: string, { zk, json, ...files }: TreeFlags): Promise<void> {
   if (zk === undefined)
     throw new OperatingError("EUSAGE", "name the ZooKeeper servers with --zk zk1:2181,zk2:2181,zk3:2181");
   printRows(await withCluster({ zk, what: "cluster", ...files }, views[what]!), json === true);

@@ -17,10 +17,11 @@ import {
 import { decodeStored, isData, readPieces } from "../../src/mail/parts.ts";
 import type { Publish } from "../../src/mqtt/publish.ts";
 import { filterMatches, parseFilter } from "../../src/mqtt/topic.ts";
-import { addCommand, type Flags, snapshotOf, type Tree, withTree } from "../cluster/open-tree.ts";
+import { snapshotOf, type Tree, withTree } from "../cluster/open-tree.ts";
+import { addCommand, type TreeFlags } from "../flags/tree-flags.ts";
 import { inCredits, printRows } from "../output/table.ts";
 
-export interface MailFlags extends Flags {
+export interface MailFlags extends TreeFlags {
   readonly client?: string;
 }
 
@@ -71,7 +72,7 @@ export async function list(filter: string, flags: MailFlags): Promise<void> {
   printRows(rows, flags.json === true);
 }
 
-export async function show(path: string, flags: Flags): Promise<void> {
+export async function show(path: string, flags: TreeFlags): Promise<void> {
   const publish = await withTree(flags, "read", async (tree) => {
     const [result] = await read(tree, [{ kind: "get", path }]);
     const message = isData(result)
@@ -144,7 +145,7 @@ async function remove(tree: Tree, { slips }: Snapshot, messages: readonly Stored
 }
 
 /** Does what the teller does by itself every now and then. */
-export async function sweep(flags: Flags): Promise<void> {
+export async function sweep(flags: TreeFlags): Promise<void> {
   await withTree(flags, "write", async (tree) => {
     const taken = await snapshotOf(tree);
     const isOver = ({ expiresAt }: StoredMessage): boolean => expiresAt !== 0 && expiresAt < taken.takenAt;

@@ -5,7 +5,7 @@ import { takeSnapshot } from "../../src/audit/snapshot.ts";
 import { milli } from "../../src/bank/price.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { OperatingError } from "../../src/base/errors.ts";
-import { openTree, type Where } from "../cluster/open-tree.ts";
+import { openTree, type TreePlace } from "../cluster/open-tree.ts";
 import { tableOf } from "../output/table.ts";
 
 const lookMs = 1000;
@@ -27,7 +27,7 @@ export interface Moment {
   readonly refused: number;
 }
 
-export async function watchBank(flags: Where & { readonly json?: boolean }): Promise<void> {
+export async function watchBank(flags: TreePlace & { readonly json?: boolean }): Promise<void> {
   const tree = await openTree(flags, "read");
   const past: Moment[] = [];
   let before: Snapshot | undefined;

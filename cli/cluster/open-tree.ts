@@ -1,5 +1,4 @@
-/** Where a tool finds the tree: on ZooKeeper, or in the data folder of a broker that runs alone. */
-import { type Command, Option } from "commander";
+/** Opens the tree for tools: on ZooKeeper, or in the data folder of a broker that runs alone. */
 import type { Snapshot } from "../../src/audit/audit.ts";
 import { takeSnapshot } from "../../src/audit/snapshot.ts";
 import { systemClock } from "../../src/base/clock.ts";
@@ -15,16 +14,13 @@ import { ZooKeeperError } from "../../src/zookeeper/codes.ts";
 import { PlainStore } from "../../src/zookeeper/plain-store.ts";
 import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
 
-/** Where a tool looks, and how it prints. */
-export interface Flags extends Where {
-  readonly json?: boolean;
-}
-
-export interface Where extends KeeperFiles {
+/** The place of a tree: ZooKeeper servers, or the data folder of a broker that runs alone. */
+export interface TreePlace extends KeeperFiles {
   readonly zk?: string;
   readonly data?: string;
 }
 
+/** An open tree. */
 export interface Tree extends Pick<Coordinator, "read" | "write"> {
   /** The damage to the store itself, each in words; ZooKeeper looks after its own. */
   damage(): readonly string[];
@@ -35,7 +31,7 @@ export interface Tree extends Pick<Coordinator, "read" | "write"> {
  * Opens the tree. Throws `OperatingError`. `how` "write": a broker that runs on the folder does it, for only it may
  * write there.
  */
-export async function openTree({ zk, data, ...files }: Where, how: "read" | "write"): Promise<Tree> {
+export async function openTree({ zk, data, ...files }: TreePlace, how: "read" | "write"): Promise<Tree> {
   if (zk !== undefined) {
     const zookeeper = await connectKeeper(zk, files);
     const store = new PlainStore(zookeeper);
@@ -76,11 +72,6 @@ async function checkRights(store: PlainStore, zk: string): Promise<void> {
     throw new OperatingError("ENOAUTH", `the tree at ${zk} is closed to us: give the brokers' --zk-auth-file`);
 }
 
-export function addCommand(to: Command, name: string, description: string): Command {
-  const command = to.command(name).description(description).helpOption("--help", "print this help");
-  return withPlace(command).option("--json", "print one JSON object a line");
-}
-
 function connectKeeper(zk: string, files: KeeperFiles): Promise<ZooKeeper> {
   return ZooKeeper.connect(zk.includes("/") ? zk : `${zk}/mqttzoo`, readKeeperFiles(files));
 }
@@ -102,29 +93,9 @@ export async function withCluster<Result>(
   }
 }
 
-/** How ZooKeeper is reached, as the broker has it. */
-export function withKeeper(command: Command): Command {
-  const option = (flags: string, help: string, variable: string): Option =>
-    new Option(flags, `${help} (env: ${variable})`).env(variable);
-  return command
-    .addOption(option("--zk <HOSTS>", "ZooKeeper servers, and the cluster's chroot", "MQTTZOO_ZK"))
-    .addOption(option("--zk-auth-file <FILE>", "file with user:password for ZooKeeper", "MQTTZOO_ZK_AUTH_FILE"))
-    .addOption(option("--zk-tls-ca <FILE>", "who signs ZooKeeper's certificates: TLS", "MQTTZOO_ZK_TLS_CA"))
-    .addOption(option("--zk-tls-cert <FILE>", "certificate to show to ZooKeeper", "MQTTZOO_ZK_TLS_CERT"))
-    .addOption(option("--zk-tls-key <FILE>", "its private key", "MQTTZOO_ZK_TLS_KEY"));
-}
-
-/** Where the tree is. */
-export function withPlace(command: Command): Command {
-  return withKeeper(command).addOption(
-    new Option("--data <DIR>", "folder of a broker that runs alone (default: mqttzoo-data; env: MQTTZOO_DATA)").env(
-      "MQTTZOO_DATA",
-    ),
-  );
-}
-
+/** Opens the tree, uses it, and closes it. Rejects with `OperatingError`. */
 export async function withTree<Result>(
-  where: Where,
+  where: TreePlace,
   how: "read" | "write",
   use: (tree: Tree) => Promise<Result>,
 ): Promise<Result> {
@@ -136,6 +107,7 @@ export async function withTree<Result>(
   }
 }
 
+/** Takes a snapshot of the bank. Rejects with `OperatingError` if there is no bank. */
 export async function snapshotOf(tree: Tree): Promise<Snapshot> {
   const taken = await takeSnapshot(tree, systemClock.wall());
   if (taken === undefined)

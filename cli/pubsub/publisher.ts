@@ -13,7 +13,7 @@ import { connectAgain, connectAny } from "./reconnect.ts";
 /** Bytes that may wait for a broker that takes them slowly. */
 const unsentMax = 1024 * 1024;
 
-export interface PublishingOptions {
+export interface PublisherOptions {
   readonly topic: string;
   /** Publishes at QoS 1 and 2 that are not acknowledged, at most. */
   readonly inflight: number;
@@ -23,9 +23,9 @@ export interface PublishingOptions {
   readonly onLost: (why: string) => void;
 }
 
-export class Publishing {
+export class Publisher {
   readonly #connection: Connection;
-  readonly #options: PublishingOptions;
+  readonly #options: PublisherOptions;
   readonly #session = new ClientSession((_, reason) => this.#settled(reason));
   readonly #refusals: number[] = [];
   /** Undefined: there is none now. */
@@ -34,7 +34,7 @@ export class Publishing {
   /** Called when something has changed that somebody may wait for. */
   #changed: () => void = () => {};
 
-  constructor(connection: Connection, options: PublishingOptions) {
+  constructor(connection: Connection, options: PublisherOptions) {
     this.#connection = connection;
     this.#options = options;
   }
