@@ -1,6 +1,6 @@
 /**
- * Settlement: a publish is settled when every recipient is taken care of (DESIGN, the promise). A connected
- * persistent session is sent the message at once and has a moment to acknowledge it; whoever has not done so
+ * Settlement: a publish is settled when every recipient is taken care of (`src/README.md`, "The life of a publish"). A
+ * connected persistent session is sent the message at once and has a moment to acknowledge it; whoever has not done so
  * when the moment is over gets it into the mailbox. With every subscriber at home nothing is ever stored.
  */
 import { Ring } from "../base/ring.ts";

@@ -6,14 +6,7 @@
 import type { ClusterContext } from "../broker/peers/cluster-context.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { type Answer, getHttp } from "../net/http.ts";
-import type { Liveness } from "./liveness.ts";
-
-export interface Check {
-  readonly name: string;
-  readonly ok: boolean;
-  /** What it means, or what is wrong. */
-  readonly why: string;
-}
+import type { Check, Liveness } from "./liveness.ts";
 
 export class Health {
   /** Undefined while the broker starts. */

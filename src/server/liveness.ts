@@ -11,7 +11,14 @@ import { livenessBeatMs, livenessBeatsMax, startBeatsMax } from "../base/limits.
 import type { ClusterContext } from "../broker/peers/cluster-context.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { brokersPath } from "../coordinator/paths.ts";
-import type { Check } from "./health.ts";
+
+/** One line of what a probe is told. */
+export interface Check {
+  readonly name: string;
+  readonly ok: boolean;
+  /** What it means, or what is wrong. */
+  readonly why: string;
+}
 
 interface Symptom {
   readonly name: string;
