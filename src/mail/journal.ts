@@ -29,7 +29,7 @@ import { isInTheWay, leaveOut, outcomeOf, type Part, repair, type Unit, writesOf
 export type JournalDone = (versions: readonly number[], zxid: number) => void;
 export type JournalRefused = (error: CoordinatorError) => void;
 
-/** What the journal tells others of. */
+/** The events that the journal tells others of. */
 export interface JournalSignals {
   /** A check has failed that somebody else makes hold again: then `unpark` must be called. */
   readonly parked?: () => void;

@@ -56,13 +56,16 @@ export class Route<Here, There extends Elsewhere> {
   }
 }
 
-/** What routes depend on beside subscriptions; `touch` when an answer has changed. Each is asked when a route is worked out. */
+/**
+ * The rules that routes depend on beside subscriptions. Each is asked when a route is worked out; `touch` makes cached
+ * routes stale when an answer has changed.
+ */
 export interface RoutingRules<Here, There> {
-  /** What is published on the topic lies in a mail drop. Without: never. */
+  /** True if messages on the topic lie in a mail drop. Without: never. */
   readonly isMailDrop?: (topic: string) => boolean;
-  /** The subscriber elsewhere can be reached. Without: always. */
+  /** True if the subscriber elsewhere can be reached. Without: always. */
   readonly isThere?: (subscriber: There) => boolean;
-  /** The subscriber may be sent what is published on the topic. Without: always. */
+  /** True if the subscriber may be sent messages on the topic. Without: always. */
   readonly mayReceive?: (subscriber: Here, topic: string) => boolean;
 }
 

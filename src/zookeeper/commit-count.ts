@@ -18,10 +18,10 @@ import type { ZooKeeper } from "./zookeeper.ts";
 /** The outcome of an attempt. unknown: the answer was lost, or ZooKeeper would not answer; to be asked again. */
 export type Verdict =
   | { readonly kind: "committed"; readonly zxid: number }
-  /** It has not happened and never will. */
+  /** The attempt has not happened and never will. */
   | { readonly kind: "never" }
   | { readonly kind: "unknown"; readonly error: ZooKeeperError }
-  /** Somebody else commits under this name. */
+  /** Another broker, or somebody who is none, commits under this name. */
   | { readonly kind: "rival"; readonly why: string };
 
 export interface Asked {

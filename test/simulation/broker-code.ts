@@ -1,6 +1,6 @@
 /**
- * The code that a machine of the simulated world runs: this version's, or that of the last commit whose brokers know format 1
- * alone, which is taken from the clone and plays beside this one's in the same thread.
+ * The code that a machine of the simulated world runs: this version's, or that of the last commit whose brokers know
+ * format 1 alone, which is taken from the clone and plays beside this one's in the same thread.
  */
 import { join } from "node:path";
 import { Broker } from "../../src/broker/broker.ts";
@@ -20,7 +20,9 @@ export interface BrokerCode {
 
 export const thisVersion: BrokerCode = { Broker, Connection, LinkConnection, Turn, options: defaultOptions };
 
-/** Rejects if this clone does not have the commit. What it shows of its inside has other types; checkers leave it alone. */
+/**
+ * Rejects if this clone does not have the commit. What it shows of its inside has other types; checkers leave it alone.
+ */
 export async function codeOfFormat1(): Promise<BrokerCode> {
   const folder = await sourceOf(lastOfFormat1);
   const load = (path: string) => import(join(folder, "src", path));

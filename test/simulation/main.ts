@@ -1,8 +1,8 @@
 /**
- * `bun test/simulation/main.ts [SEED [COUNT [drops] [large] [jumps] | wide [mixed] [shrink]]]`: runs seeds of the simulation, and
- * says what was wrong with which. drops, large, jumps: with mail drops, messages that are too large for one commit, clocks that
- * jump. wide: the wide world, with the faults that were played; mixed: some brokers are of format 1 at first; shrink: which of
- * the faults it takes.
+ * `bun test/simulation/main.ts [SEED [COUNT [drops] [large] [jumps] | wide [mixed] [shrink]]]`: runs seeds of the
+ * simulation, and says what was wrong with which. drops, large, jumps: with mail drops, messages that are too large for
+ * one commit, clocks that jump. wide: the wide world, with the faults that were played; mixed: some brokers are of
+ * format 1 at first; shrink: which of the faults it takes.
  */
 import { createLog } from "../../src/base/log.ts";
 import { codeOfFormat1 } from "./broker-code.ts";

@@ -50,7 +50,10 @@ const ofFormat1: Partial<Traits> = {
   ...{ isLong: false, filters: 0, sequenceStart: 0 },
 };
 
-/** `isMixed`: brokers are upgraded and rolled back meanwhile; who relies on what those of format 1 do not hold stays away. */
+/**
+ * `isMixed`: brokers are upgraded and rolled back meanwhile; who relies on what those of format 1 do not hold stays
+ * away.
+ */
 export function planOf(random: Random, { isMixed = false } = {}): Plan {
   const chance = (part: number): boolean => random.next() < part;
   const drawnTraits: Traits = {

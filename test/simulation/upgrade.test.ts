@@ -1,6 +1,6 @@
 /**
- * Seeds of the wide world in which some brokers are of format 1 at first; each is upgraded, and rolled back, in the middle of
- * everything (a quarter of MQTTZOO_SEEDS). `bun test/simulation/main.ts SEED 1 wide mixed` replays one.
+ * Seeds of the wide world in which some brokers are of format 1 at first; each is upgraded, and rolled back, in the
+ * middle of everything (a quarter of MQTTZOO_SEEDS). `bun test/simulation/main.ts SEED 1 wide mixed` replays one.
  */
 import { expect, test } from "bun:test";
 import { codeOfFormat1 } from "./broker-code.ts";

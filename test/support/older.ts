@@ -1,4 +1,6 @@
-/** The source and the executable of an earlier commit, made from it once and kept among the machine's temporary files. */
+/**
+ * The source and the executable of an earlier commit, made from it once and kept among the machine's temporary files.
+ */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
