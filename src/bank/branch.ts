@@ -118,10 +118,6 @@ export class Branch {
     else this.#byTopic.set(topic, sum);
   }
 
-  keeps(path: string): boolean {
-    return this.#kept.has(path);
-  }
-
   /** Some of the messages it pays for, in turn: those that were looked at come last. */
   takeSome(count: number): string[] {
     const paths: string[] = [];

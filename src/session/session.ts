@@ -51,15 +51,6 @@ export class Session {
     if (this.#subscriptions.delete(text)) this.#subscriptionText -= text.length;
   }
 
-  /** Packet ids of QoS 2 publishes received and not released: what makes a repeat known as one. */
-  get incomingCount(): number {
-    return this.#incoming?.size ?? 0;
-  }
-
-  incomingIds(): Iterable<number> {
-    return this.#incoming ?? [];
-  }
-
   hasIncoming(packetId: number): boolean {
     return this.#incoming?.has(packetId) ?? false;
   }

@@ -7,7 +7,6 @@ export class Metrics {
   connectionsMaximum = 0;
   connectionsTotal = 0;
   bytesReceived = 0;
-  bytesSent = 0;
   /** At all QoS; and those at QoS 1 and 2. */
   publishesReceived = 0;
   receivedQoS1 = 0;

@@ -81,7 +81,6 @@ export class Links {
   /** A broker has become a member, in this incarnation. */
   join(peer: Peer): void {
     peer.link = new Link(peer.epoch!);
-    peer.downSince = this.#context.clock.now();
     this.#dialSoon(peer, 0);
   }
 
@@ -261,7 +260,6 @@ export class Links {
     if (peer?.connection !== connection) return;
     peer.connection = undefined;
     peer.link?.down();
-    peer.downSince = this.#context.clock.now();
     if (!this.#retired) this.#context.log.warn({ peer: peer.id, why }, "link is down");
     this.#flows().linkDown(peer);
     this.#dialSoon(peer, 0);

@@ -7,7 +7,6 @@ import { groupMarkOf } from "../../mail/records.ts";
 import type { Settlement } from "../../mail/settlement.ts";
 import type { SlipDraft } from "../../mail/slips.ts";
 import type { QoS } from "../../mqtt/constants.ts";
-import type { Framer } from "../../mqtt/framer.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import type { Elsewhere, SharedGroup } from "../../router/router.ts";
 import type { Connection } from "../delivery/connection.ts";
@@ -115,14 +114,10 @@ export class Peer implements Elsewhere {
   readonly waiting = new Set<Connection>();
   /** It has asked us to send less: a subscriber there is behind, but drains fast. */
   asksToWait = false;
-  /** Since when its link is down, by the clock. */
-  downSince = 0;
   /** Deliveries that were sent back because they could not be paid for here, and that it has not said to have seen. */
   sentBack = 0;
   /** Deliveries settled here that it has not been told of. */
   settled: number[] = [];
-  /** Cuts runs into packets. */
-  framer: Framer | undefined;
 
   /** `deliveries`: how many it has been sent already; a test begins near the limit. */
   constructor(id: string, deliveries = 0) {
