@@ -1,4 +1,5 @@
 /** SUBSCRIBE and UNSUBSCRIBE: answered when the store holds them and every broker of the cluster routes by them. */
+import { varintSize } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { subscriberPath } from "../coordinator/paths.ts";
 import type { JournalOperation } from "../mail/operations.ts";
@@ -35,7 +36,9 @@ export class SubscribeHandler {
     this.#barrier = parts.barrier;
   }
 
+  /** Handles SUBSCRIBE. Throws `ProtocolError`. */
   subscribe(connection: Connection, packet: SubscribePacket): void {
+    checkAnswerFits(connection, packet.subscriptions.length);
     const client = connection.client!;
     const operations: JournalOperation[] = [];
     const taken: { subscription: Subscription; isOwedRetained: boolean }[] = [];
@@ -89,7 +92,9 @@ export class SubscribeHandler {
     return this.#context.coordinator.isFull === true && (mailbox !== undefined || !this.#interest.announces(text));
   }
 
+  /** Handles UNSUBSCRIBE. Throws `ProtocolError`. */
   unsubscribe(connection: Connection, packet: UnsubscribePacket): void {
+    checkAnswerFits(connection, packet.unsubscriptions.length);
     const client = connection.client!;
     const operations: JournalOperation[] = [];
     const granted = packet.unsubscriptions.map((text) => {
@@ -132,6 +137,14 @@ export class SubscribeHandler {
       refused: () => this.#context.evict(client),
     });
   }
+}
+
+/** What could not be answered in a packet that the client takes is not done [MQTT-3.1.2-24]. */
+function checkAnswerFits({ channel }: Connection, reasonCodes: number): void {
+  // Packet identifier, property length, reason codes.
+  const body = 2 + 1 + reasonCodes;
+  if (1 + varintSize(body) + body > channel.packetBytesMax)
+    throw new ProtocolError(Reason.packetTooLarge, "the answer is larger than the Maximum Packet Size");
 }
 
 /** Says why subscriptions are refused, to whom may be told. */

@@ -60,6 +60,13 @@ export function writeAck(sink: Sink, type: number, packetId: number, reason: num
   if (reason !== Reason.success) out[at + 4] = reason;
 }
 
+/** The size in bytes of an ack that `writeAckWithText` appends. */
+export function ackWithTextSize(text: string): number {
+  const section = 3 + encodeUtf8(text).length;
+  const length = 3 + varintSize(section) + section;
+  return 1 + varintSize(length) + length;
+}
+
 /** Appends an ack of MQTT 5 that says in words why. */
 export function writeAckWithText(
   sink: Sink,

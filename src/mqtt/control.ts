@@ -121,24 +121,40 @@ export interface Farewell {
   readonly serverReference?: string | undefined;
 }
 
-/** DISCONNECT of MQTT 5. */
-export function encodeDisconnect(reason: number, { reasonString, serverReference }: Farewell): Uint8Array {
-  const properties = {
-    ...(reasonString === undefined ? {} : { reasonString }),
-    ...(serverReference === undefined ? {} : { serverReference }),
-  };
-  return encodeControl({ cmd: "disconnect", reasonCode: reason, properties } as Packet, 5);
+/**
+ * DISCONNECT of MQTT 5. What would make it larger than `bytesMax` is left out: first the words, then where to go
+ * [MQTT-3.14.2-3]. Undefined: not even the reason code fits [MQTT-3.1.2-24].
+ */
+export function encodeDisconnect(reason: number, farewell: Farewell, bytesMax: number): Uint8Array | undefined {
+  const { reasonString, serverReference } = farewell;
+  const reference = serverReference === undefined ? {} : { serverReference };
+  const said = [reasonString === undefined ? reference : { ...reference, reasonString }, reference, {}];
+  return firstThatFits(
+    said.map((properties) => ({ cmd: "disconnect", reasonCode: reason, properties }) as Packet),
+    bytesMax,
+  );
 }
 
 /**
  * CONNACK of MQTT 5 that refuses. `reasonString` is left out where the packet would be larger than `bytesMax`
- * [MQTT-3.2.2-19].
+ * [MQTT-3.2.2-19]. Undefined: not even the reason code fits.
  */
-export function encodeRefusal(reason: number, reasonString: string | undefined, bytesMax: number): Uint8Array {
+export function encodeRefusal(
+  reason: number,
+  reasonString: string | undefined,
+  bytesMax: number,
+): Uint8Array | undefined {
   const refusal = { cmd: "connack", sessionPresent: false, reasonCode: reason } as const;
-  if (reasonString === undefined) return encodeControl(refusal, 5);
-  const bytes = encodeControl({ ...refusal, properties: { reasonString } }, 5);
-  return bytes.length <= bytesMax ? bytes : encodeControl(refusal, 5);
+  const said = reasonString === undefined ? [] : [{ ...refusal, properties: { reasonString } }];
+  return firstThatFits([...said, refusal], bytesMax);
+}
+
+function firstThatFits(packets: readonly Packet[], bytesMax: number): Uint8Array | undefined {
+  for (const packet of packets) {
+    const bytes = encodeControl(packet, 5);
+    if (bytes.length <= bytesMax) return bytes;
+  }
+  return undefined;
 }
 
 export const pingrespBytes: Uint8Array = new Uint8Array([PacketType.pingresp << 4, 0]);

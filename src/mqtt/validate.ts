@@ -112,13 +112,23 @@ function checkSubscriptionOptions(bytes: Uint8Array, at: number, end: number, ve
   return at + 1;
 }
 
+/** The reason codes that a client may give in DISCONNECT (3.14.2.1), and in AUTH (3.15.2.1). */
+const disconnectReasons: ReadonlySet<number> = new Set([
+  0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
+]);
+const authReasons: ReadonlySet<number> = new Set([0x00, 0x18, 0x19]);
+
 function checkReasonAndProperties(bytes: Uint8Array, start: number, end: number, { type, version }: ControlHead): void {
   if (version < 5) {
     if (type === PacketType.auth) throw new ProtocolError(Reason.protocolError, "AUTH does not exist before MQTT 5");
     if (start !== end) throw malformed("DISCONNECT has no body before MQTT 5");
     return;
   }
-  if (end - start <= 1) return;
+  if (start === end) return;
+  const reasons = type === PacketType.auth ? authReasons : disconnectReasons;
+  // [MQTT-3.14.2-1], [MQTT-3.15.2-1]
+  if (!reasons.has(bytes[start]!)) throw malformed(`reason code ${bytes[start]} is not for a client to give`);
+  if (end - start === 1) return;
   if (checkSection(bytes, start + 1, end, type) !== end) throw malformed("bytes follow the properties");
 }
 

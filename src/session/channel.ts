@@ -1,4 +1,5 @@
 /** One connection's protocol state, from CONNECT to its end: what both sides said they can take, and what is owed. */
+import { ackWithTextSize } from "../mqtt/acks.ts";
 import type { ProtocolVersion } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { Sink } from "../mqtt/sink.ts";
@@ -73,10 +74,15 @@ export class Channel {
     };
   }
 
-  /** Before MQTT 5 there are no reasons; texts are for who wants them. */
+  /**
+   * Before MQTT 5 there are no reasons; texts are for who wants them, and takes so large a packet [MQTT-3.4.2-2,
+   * MQTT-3.5.2-2].
+   */
   #say(verdict: AckOutcome): AckOutcome {
     if (this.version < 5) return success;
-    return this.wantsReasons || verdict.text === undefined ? verdict : { reason: verdict.reason };
+    const { reason, text } = verdict;
+    if (text === undefined || (this.wantsReasons && ackWithTextSize(text) <= this.packetBytesMax)) return verdict;
+    return { reason };
   }
 }
 

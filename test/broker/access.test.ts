@@ -3,7 +3,6 @@
  * go.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { createHash, createHmac, pbkdf2Sync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +11,7 @@ import { hashForScram, hashPassword } from "../../src/access/hashes.ts";
 import type { BrokerOptions } from "../../src/broker/core/options.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
+import { scramClient } from "../support/scram-client.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-access-"));
 const path = (name: string): string => join(folder, name);
@@ -214,30 +214,6 @@ test("files that change: rules for who is connected, users who are removed, and 
   expect(await login(broker.port, as("bob"))).toBe(0);
   await broker.stop();
 });
-
-/** The client's side of SCRAM-SHA-256. */
-function scramClient(username: string, password: string, gs2Header = "n,,") {
-  const nonce = "rOprNGfwEbeRWgbNEkqO";
-  const bare = `n=${username},r=${nonce}`;
-  let serverSignature = "";
-  return {
-    first: Buffer.from(`${gs2Header}${bare}`),
-    final(serverFirst: Buffer): Buffer {
-      const [, r, s, i] = /^r=([^,]+),s=([^,]+),i=(\d+)$/.exec(serverFirst.toString())!;
-      const salted = pbkdf2Sync(password, Buffer.from(s!, "base64"), Number(i), 32, "sha256");
-      const clientKey = createHmac("sha256", salted).update("Client Key").digest();
-      const message = `${bare},${serverFirst},c=biws,r=${r}`;
-      const stored = createHash("sha256").update(clientKey).digest();
-      const signature = createHmac("sha256", stored).update(message).digest();
-      const serverKey = createHmac("sha256", salted).update("Server Key").digest();
-      serverSignature = `v=${createHmac("sha256", serverKey).update(message).digest("base64")}`;
-      return Buffer.from(
-        `c=biws,r=${r},p=${Buffer.from(clientKey.map((byte, at) => byte ^ signature[at]!)).toString("base64")}`,
-      );
-    },
-    proves: (last: Buffer): boolean => last.toString() === serverSignature,
-  };
-}
 
 const method = "SCRAM-SHA-256";
 

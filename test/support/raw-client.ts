@@ -14,6 +14,8 @@ const patienceMs = 20_000;
 export class RawClient {
   readonly packets: AnyPacket[] = [];
   closed = false;
+  /** Set it to have the bytes that come kept there too, as they came. */
+  tap: Uint8Array[] | undefined;
   readonly #parser;
   readonly #version: 3 | 4 | 5;
   #socket!: Socket<unknown>;
@@ -33,6 +35,7 @@ export class RawClient {
       port,
       socket: {
         data(_, bytes) {
+          client.tap?.push(bytes);
           client.#parser.parse(Buffer.from(bytes));
           client.#changed();
         },

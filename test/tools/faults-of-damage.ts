@@ -137,8 +137,8 @@ export const faults: readonly Fault[] = [
   {
     what: "mqtt: CONNACK says why, however little its client takes",
     file: "src/mqtt/control.ts",
-    find: "return bytes.length <= bytesMax ? bytes",
-    replace: "return bytes.length > 0 ? bytes",
+    find: "if (bytes.length <= bytesMax) return bytes;",
+    replace: "if (bytesMax > 0) return bytes;",
     tests: newcomers,
   },
   {

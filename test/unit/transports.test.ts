@@ -82,7 +82,7 @@ function chunks(bytes: Uint8Array, cuts: readonly number[]): Uint8Array[] {
   return [0, ...places].map((from, index) => bytes.slice(from, places[index] ?? bytes.length));
 }
 
-test("an upgrade as RFC 6455 1.3 has it, and those that are none", () => {
+test("an upgrade as RFC 6455 1.3 has it, and those that are none [MQTT-6.0.0-4]", () => {
   const { inner, hear } = open();
   hear(Buffer.from(request));
   const answer = Buffer.from(inner.written).toString();
@@ -119,7 +119,7 @@ const payloads = fc.array(
   { minLength: 1, maxLength: 6 },
 );
 
-test("frames in any chunks are one stream of bytes; pings are answered between them", () => {
+test("frames in any chunks are one stream of bytes; pings are answered between them [MQTT-6.0.0-2]", () => {
   fc.assert(
     fc.property(payloads, fc.array(fc.nat(200_000), { maxLength: 12 }), (messages, cuts) => {
       const stream: Uint8Array[] = [Buffer.from(request)];
@@ -189,7 +189,7 @@ function unframe(bytes: Buffer): { payload: Buffer; pongs: number } {
   return { payload: Buffer.concat(parts), pongs };
 }
 
-test("frames that no client may send close the connection with their code", () => {
+test("frames that no client may send close the connection with their code [MQTT-6.0.0-1]", () => {
   const hello = Buffer.from("hi");
   const wrong: readonly [string, Uint8Array, number][] = [
     ["not masked", Uint8Array.of(0x82, 2, 1, 2), 1002],

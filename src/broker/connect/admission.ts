@@ -238,8 +238,13 @@ export class Admission {
     this.#say(connection, Auth.continue, step.data);
   }
 
+  /** Sends AUTH. Throws `ProtocolError` where the client takes no packet so large. */
   #say(connection: Connection, reasonCode: number, authenticationData: Buffer): void {
     const properties = { authenticationMethod: scramMethod, authenticationData };
-    connection.send(encodeControl({ cmd: "auth", reasonCode, properties } as IAuthPacket, 5));
+    const bytes = encodeControl({ cmd: "auth", reasonCode, properties } as IAuthPacket, 5);
+    // [MQTT-3.1.2-24]
+    if (bytes.length > connection.channel.packetBytesMax)
+      throw new ProtocolError(Reason.packetTooLarge, "AUTH is larger than the Maximum Packet Size");
+    connection.send(bytes);
   }
 }

@@ -80,7 +80,7 @@ export class Sessions {
         channel.version === 5
           ? encodeRefusal(reason, channel.wantsReasons ? why : undefined, channel.packetBytesMax)
           : encodeControl({ cmd: "connack", sessionPresent: false, returnCode }, channel.version);
-      writer.append(bytes, 0, bytes.length);
+      if (bytes !== undefined) writer.append(bytes, 0, bytes.length);
     }
     this.#end(connection, "abnormally");
   }

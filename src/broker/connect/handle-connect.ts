@@ -1,10 +1,10 @@
 /** CONNECT: who comes, with what limits, to which session; and the answer once the store knows it too. */
-import type { IConnackPacket } from "mqtt-packet";
+import { equalRange } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { logTextMax, topicAliasMax } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import { type Connect, decodeConnect, encodeControl, type Frame } from "../../mqtt/control.ts";
+import { type Connect, decodeConnect, type Frame } from "../../mqtt/control.ts";
 import { topicOf } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import { Session } from "../../session/session.ts";
@@ -17,6 +17,7 @@ import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { SessionRegistry } from "../peers/session-registry.ts";
 import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
 import type { Admission, Login } from "./admission.ts";
+import { encodeConnack } from "./connack.ts";
 import { meterOf, type RequestedTerms, readConnectRequest } from "./connect-request.ts";
 import type { Sessions } from "./connection-end.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
@@ -26,9 +27,8 @@ import type { Wills } from "./wills.ts";
 /** How often a session's record is looked at anew when another broker has changed it meanwhile. */
 const obtainTriesMax = 5;
 
-/** CONNACK before MQTT 5 says so little that it is encoded once. */
-const connackNew = encodeControl({ cmd: "connack", sessionPresent: false, returnCode: 0 }, 4);
-const connackResumed = encodeControl({ cmd: "connack", sessionPresent: true, returnCode: 0 }, 4);
+/** "MQTT", as CONNECT begins with it. */
+const protocolName = Uint8Array.of(0, 4, 0x4d, 0x51, 0x54, 0x54);
 
 /** ... with who it is. */
 interface ConnectRequest extends RequestedTerms {
@@ -115,8 +115,12 @@ export class ConnectHandler {
 
   #claimClientId(connection: Connection, wanted: ConnectRequest): void {
     const { will, guest } = wanted;
-    if (connection.channel.phase !== "connecting") return;
+    const { channel } = connection;
+    if (channel.phase !== "connecting") return;
     try {
+      // [MQTT-3.1.2-24]: who could not be told that it is let in is not.
+      if (encodeConnack(wanted, false, this.#context.options).length > channel.packetBytesMax)
+        throw new ProtocolError(Reason.packetTooLarge, "CONNACK is larger than the Maximum Packet Size");
       if (will !== undefined && guest.permissions?.mayPublish(topicOf(will.publish)) === false) {
         this.#context.metrics.forbidden.will++;
         throw new ProtocolError(Reason.notAuthorized, "it may not publish its will");
@@ -132,9 +136,10 @@ export class ConnectHandler {
     try {
       return decodeConnect(frame);
     } catch (error) {
-      // A client of MQTT 5, or of a later version, may be told; the version stands behind the protocol name.
+      // A client of MQTT 5, or of a later version, may be told; the version stands behind the protocol name. What bears
+      // another name does not speak MQTT [MQTT-3.1.2-1].
       const { bytes, body, end } = frame;
-      const isMqtt = end - body > 6 && bytes[body + 1] === 4 && bytes[body + 2] === 0x4d;
+      const isMqtt = end - body > 6 && equalRange(protocolName, 0, bytes, body, protocolName.length);
       if (isMqtt && bytes[body + 6]! >= 5) connection.channel.version = 5;
       const reason = error instanceof ProtocolError ? error.reason : 0;
       connection.mayAnswerConnect = connection.channel.version === 5 || reason === Reason.unsupportedProtocolVersion;
@@ -296,7 +301,7 @@ export class ConnectHandler {
     connection.meter = meterOf(options, clock.now());
     client.attach(connection, receiveMaximum);
     if (client.session.subscriptions.size > 0) router.touch();
-    connection.send(this.#connack(wanted, sessionPresent));
+    connection.send(encodeConnack(wanted, sessionPresent, this.#context.options));
     this.#watchSilence(connection);
     log.debug(
       { remote: connection.transport.remote, client: wanted.clientId.slice(0, logTextMax) },
@@ -325,25 +330,6 @@ export class ConnectHandler {
     if (client.mailbox === undefined) return;
     this.#context.localSessions.set(clientId, client);
     this.#sessions.rest(client);
-  }
-
-  #connack(wanted: ConnectRequest, sessionPresent: boolean): Uint8Array {
-    const { version, packet } = wanted;
-    // MQTT 3.1 has no session present flag.
-    if (version < 5) return version === 4 && sessionPresent ? connackResumed : connackNew;
-    const { options } = this.#context;
-    const asked = packet.properties?.sessionExpiryInterval ?? 0;
-    const properties: NonNullable<IConnackPacket["properties"]> = {
-      receiveMaximum: options.maxInflight,
-      topicAliasMaximum: topicAliasMax,
-      maximumPacketSize: options.maxPacketSize,
-    };
-    if (wanted.assigned) properties.assignedClientIdentifier = wanted.clientId;
-    if (wanted.keepAlive !== (packet.keepalive ?? 0)) properties.serverKeepAlive = wanted.keepAlive;
-    if (wanted.expiryInterval !== asked) properties.sessionExpiryInterval = wanted.expiryInterval;
-    Object.assign(properties, wanted.guest.proof);
-    if (packet.properties?.requestResponseInformation) properties.responseInformation = `response/${wanted.clientId}/`;
-    return encodeControl({ cmd: "connack", sessionPresent, reasonCode: 0, properties }, 5);
   }
 
   /** Keep alive: a client that is silent for one and a half times as long is gone [MQTT-3.1.2-22]. */

@@ -114,10 +114,10 @@ export class Connection {
 
   /** Tells an MQTT 5 client why its connection ends. */
   sayGoodbye(reason: number, { reasonString, serverReference }: Farewell = {}): void {
-    if (this.channel.version === 5 && this.channel.phase === "open") {
-      const words = this.channel.wantsReasons ? reasonString : undefined;
-      const bytes = encodeDisconnect(reason, { reasonString: words, serverReference });
-      this.writer.append(bytes, 0, bytes.length);
-    }
+    const { version, phase, wantsReasons, packetBytesMax } = this.channel;
+    if (version < 5 || phase !== "open") return;
+    const farewell = { reasonString: wantsReasons ? reasonString : undefined, serverReference };
+    const bytes = encodeDisconnect(reason, farewell, packetBytesMax);
+    if (bytes !== undefined) this.writer.append(bytes, 0, bytes.length);
   }
 }

@@ -1,0 +1,39 @@
+/** The CONNACK that lets a client in: what it is told of itself, and of what the broker takes. */
+import type { IConnackPacket } from "mqtt-packet";
+import { topicAliasMax } from "../../base/limits.ts";
+import { encodeControl } from "../../mqtt/control.ts";
+import type { BrokerOptions } from "../core/options.ts";
+import type { Login } from "./admission.ts";
+import type { RequestedTerms } from "./connect-request.ts";
+
+/** CONNACK before MQTT 5 says so little that it is encoded once. */
+const connackNew = encodeControl({ cmd: "connack", sessionPresent: false, returnCode: 0 }, 4);
+const connackResumed = encodeControl({ cmd: "connack", sessionPresent: true, returnCode: 0 }, 4);
+
+/** Encodes it in the client's version. Where CONNECT has named a Maximum Packet Size it may be larger all the same. */
+export function encodeConnack(
+  wanted: RequestedTerms & { readonly guest: Pick<Login, "proof"> },
+  sessionPresent: boolean,
+  options: Pick<BrokerOptions, "maxInflight" | "maxPacketSize">,
+): Uint8Array {
+  const { version, packet } = wanted;
+  // MQTT 3.1 has no session present flag.
+  if (version < 5) return version === 4 && sessionPresent ? connackResumed : connackNew;
+  const asked = packet.properties?.sessionExpiryInterval ?? 0;
+  const properties: NonNullable<IConnackPacket["properties"]> = {
+    receiveMaximum: options.maxInflight,
+    topicAliasMaximum: topicAliasMax,
+    maximumPacketSize: options.maxPacketSize,
+  };
+  if (wanted.assigned) properties.assignedClientIdentifier = wanted.clientId;
+  if (wanted.keepAlive !== (packet.keepalive ?? 0)) properties.serverKeepAlive = wanted.keepAlive;
+  if (wanted.expiryInterval !== asked) properties.sessionExpiryInterval = wanted.expiryInterval;
+  Object.assign(properties, wanted.guest.proof);
+  const connack = { cmd: "connack", sessionPresent, reasonCode: 0, properties } as const;
+  if (packet.properties?.requestResponseInformation !== true) return encodeControl(connack, 5);
+  // The client asks for it, and it need not be told [MQTT-3.1.2-28].
+  const responseInformation = `response/${wanted.clientId}/`;
+  const bytes = encodeControl({ ...connack, properties: { ...properties, responseInformation } }, 5);
+  const bytesMax = packet.properties.maximumPacketSize ?? Infinity;
+  return bytes.length <= bytesMax ? bytes : encodeControl(connack, 5);
+}
