@@ -11,7 +11,14 @@ export type CreateMode = "persistent" | "ephemeral" | "container" | "sequential"
 
 /** Writes. All of one submission happen, or none. `version` -1 matches any. */
 export type WriteOperation =
-  | { readonly kind: "create"; readonly path: string; readonly data: Uint8Array; readonly mode: CreateMode }
+  | {
+      readonly kind: "create";
+      readonly path: string;
+      readonly data: Uint8Array;
+      readonly mode: CreateMode;
+      /** Has the store make what is missing above the node too; only where it `makesLevels`. */
+      readonly withLevels?: boolean;
+    }
   | { readonly kind: "set"; readonly path: string; readonly data: Uint8Array; readonly version: number }
   | { readonly kind: "delete"; readonly path: string; readonly version: number }
   | { readonly kind: "check"; readonly path: string; readonly version: number };
@@ -116,6 +123,11 @@ export interface StoreTime {
 export interface Coordinator {
   /** True if nobody else writes to the store: what this broker knows of it is never behind. */
   readonly isAlone?: boolean;
+  /**
+   * True if the store itself makes the levels that are missing above a node, in the same commit, when it is asked to
+   * (`withLevels`), and removes them when they are empty. Watchers are told of neither.
+   */
+  readonly makesLevels?: boolean;
   readonly state: CoordinatorState;
   /** Events of all transactions up to this one have been told. */
   readonly seenZxid: number;
@@ -135,10 +147,6 @@ export interface Coordinator {
   sync(done: () => void): void;
   /** Events of a node and everything below it, until the returned function is called. */
   watch(path: string, listener: (event: WatchEvent) => void): () => void;
-  /**
-   * Registers a listener for the empty containers that the store has removed, where it does so by itself and says so.
-   */
-  onSwept?(listener: (paths: readonly string[]) => void): void;
   /** `why` says in words what is wrong, where that is known. */
   onState(listener: (state: CoordinatorState, why: string | undefined) => void): void;
   /** Ends the session after what was submitted: ephemeral nodes vanish. */

@@ -4,6 +4,7 @@
  */
 import { encodeUtf8, hashBytes } from "../base/bytes.ts";
 import { sessionShards } from "../base/limits.ts";
+import type { CreateMode } from "./coordinator.ts";
 import { isValidPath } from "./valid-path.ts";
 
 export const brokersPath = "/brokers";
@@ -206,6 +207,20 @@ export function estatePath(id: string): string {
 /** True for a level of retained messages, which may hold one itself. */
 export function isRetainedLevel(path: string): boolean {
   return path.startsWith(`${retainedPath}/`);
+}
+
+/** The tree's own: they are never removed. */
+export function isRootLevel(path: string): boolean {
+  return path.lastIndexOf("/") === 0;
+}
+
+/**
+ * A level of depth 1 is the tree's own. A level of retained messages may be given one: as a container it would vanish
+ * with what is below it. A mailbox stays as long as its session: a new one would number its slips from 0 again.
+ */
+export function levelMode(path: string): CreateMode {
+  const isContainer = !isRootLevel(path) && !path.startsWith(`${retainedPath}/`) && !isMailbox(path);
+  return isContainer ? "container" : "persistent";
 }
 
 /** True for a level that is there only for what stands below it, and is one of many. */

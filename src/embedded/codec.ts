@@ -18,6 +18,8 @@ import type { Reply, Request } from "./database.ts";
 const writeKinds = ["create", "set", "delete", "check"] as const;
 const readKinds = ["get", "children", "exists"] as const;
 const createModes: readonly CreateMode[] = ["persistent", "ephemeral", "container", "sequential"];
+/** Added to a mode: the missing levels above the node are made too. */
+const levelsToo = createModes.length;
 const requestKinds = ["read", "write", "repairable"] as const;
 const replyKinds = ["read", "written", "failed"] as const;
 const resultKinds = ["data", "children", "stat", "code"] as const;
@@ -125,7 +127,8 @@ function writeWrite(to: BlockWriter, operation: WriteOperation): void {
     to.check = operation;
   }
   to.int(writeKinds.indexOf(operation.kind)).text(operation.path);
-  if (operation.kind === "create") to.int(createModes.indexOf(operation.mode)).data(operation.data);
+  if (operation.kind === "create")
+    to.int(createModes.indexOf(operation.mode) + (operation.withLevels ? levelsToo : 0)).data(operation.data);
   else {
     to.int(operation.version === -1 ? anyVersion : operation.version);
     if (operation.kind === "set") to.data(operation.data);
@@ -150,7 +153,10 @@ function readWrite(from: BlockReader): WriteOperation {
   if (code === checkAgain) return from.check!;
   const kind = writeKinds[code]!;
   const path = from.text();
-  if (kind === "create") return { kind, path, mode: createModes[from.int()]!, data: from.data() };
+  if (kind === "create") {
+    const code = from.int();
+    return { kind, path, mode: createModes[code % levelsToo]!, withLevels: code >= levelsToo, data: from.data() };
+  }
   const asked = from.int();
   const version = asked === anyVersion ? -1 : asked;
   if (kind === "set") return { kind, path, version, data: from.data() };

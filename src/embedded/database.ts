@@ -6,18 +6,16 @@ import type { Database, Statement } from "bun:sqlite";
 import { OperatingError } from "../base/errors.ts";
 import type {
   CoordinatorErrorCode,
-  CreateMode,
   ReadOperation,
   ReadResult,
-  Stat,
   WriteOperation,
   WriteResult,
 } from "../coordinator/coordinator.ts";
 import { EmptyLevels } from "../coordinator/empty-levels.ts";
-import { isValidPath, mayBeLookedFor } from "../coordinator/valid-path.ts";
+import { isRetainedLevel } from "../coordinator/paths.ts";
 import type { Row, Totals } from "./checksum.ts";
 import type { DamagedRow } from "./damage.ts";
-import { NodeTable } from "./node-table.ts";
+import { modes, NodeTable, split } from "./node-table.ts";
 import {
   defaultOpenOptions,
   inWords,
@@ -26,8 +24,9 @@ import {
   openForReading,
   openStore,
 } from "./open-store.ts";
-import { expectVersion, Refusal } from "./refusal.ts";
+import { Refusal } from "./refusal.ts";
 import { StoreFile } from "./store-file.ts";
+import { TreeOperations } from "./tree-operations.ts";
 
 export type Request =
   /** If it is refused and can be repaired, nothing is run after it. */
@@ -40,11 +39,14 @@ export type Reply =
   | { readonly kind: "read"; readonly results: readonly ReadResult[] }
   | { readonly kind: "failed"; readonly code: CoordinatorErrorCode; readonly path: string; readonly index: number };
 
-/** A sequential node is a persistent one whose name the store completes. */
-const modes: readonly CreateMode[] = ["persistent", "ephemeral", "container"];
-
-/** Nodes whose modes are remembered, since children are made below them. */
-const cachedParentsMax = 100_000;
+/** A row without its data. */
+interface Listed {
+  readonly parent: string;
+  readonly name: string;
+  readonly mode: number;
+  readonly czxid: number;
+  readonly bytes: number;
+}
 
 export class TreeDatabase {
   /** The place that it takes on the disk. */
@@ -52,19 +54,13 @@ export class TreeDatabase {
   readonly #db: Database;
   readonly #store: OwnStore | undefined;
   readonly #table: NodeTable;
+  readonly #operations: TreeOperations;
   readonly #savepoint: Statement;
   readonly #release: Statement;
-  readonly #list: Statement<{ parent: string; name: string; mode: number; czxid: number }, [string, string, number]>;
+  readonly #list: Statement<Listed, [string, string, number]>;
   #zxid: number;
   /** The last transaction of the life before this one. */
   readonly #startedAt: number;
-  /** A check that holds, as long as nothing but creates has come after it: many requests bring the same one. */
-  #held: WriteOperation | undefined;
-  /** Modes of nodes that have children, by path: looked at for every child that is made. */
-  readonly #parents = new Map<string, CreateMode>();
-  /** Next numbers of sequential nodes, by parent; those that must be written before the commit. */
-  readonly #sequences = new Map<string, number>();
-  readonly #unwritten = new Set<string>();
   /** Parents that have lost a child, and may be empty containers. */
   readonly #empty = new EmptyLevels();
   /** Where the search for what an earlier life has left goes on; undefined: it is over. */
@@ -80,10 +76,11 @@ export class TreeDatabase {
       this.#db = this.#store?.db ?? openForReading(folder);
       this.file = new StoreFile(this.#db);
       this.#table = new NodeTable(this.#db);
+      this.#operations = new TreeOperations(this.#table, (path) => this.#empty.note(path));
       this.#savepoint = this.#db.query("SAVEPOINT multi");
       this.#release = this.#db.query("RELEASE multi");
       this.#list = this.#db.query(
-        "SELECT parent, name, mode, czxid FROM node WHERE (parent, name) > (?, ?) ORDER BY parent, name LIMIT ?",
+        "SELECT parent, name, mode, czxid, length(data) AS bytes FROM node WHERE (parent, name) > (?, ?) ORDER BY parent, name LIMIT ?",
       );
       this.#zxid = this.#db.query<{ zxid: number }, []>("SELECT zxid FROM counter").get()!.zxid;
     } catch (error) {
@@ -101,7 +98,6 @@ export class TreeDatabase {
     const writes = requests.some((request) => request.kind === "write");
     const zxid = this.#zxid;
     const { totals } = this.#table;
-    this.#held = undefined;
     try {
       if (writes) this.#db.exec("BEGIN IMMEDIATE");
       const replies: Reply[] = [];
@@ -111,14 +107,14 @@ export class TreeDatabase {
         if (reply.kind === "failed" && request.kind === "write" && request.canBeRepaired) break;
       }
       if (writes) {
-        this.#writeSequences();
+        this.#operations.writeSequences();
         this.#commit();
         this.#store?.witness.committed(this.#zxid);
       }
       return replies;
     } catch (error) {
       this.#zxid = zxid;
-      this.#forgetAll();
+      this.#operations.transactionUndone();
       this.#undo(totals);
       throw inWords(error);
     }
@@ -132,12 +128,6 @@ export class TreeDatabase {
   #undo(totals: Totals): void {
     this.#table.totals = totals;
     if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
-  }
-
-  #writeSequences(): void {
-    for (const parent of this.#unwritten)
-      this.#table.update(this.#table.find(...split(parent))!, { sequence: this.#sequences.get(parent)! });
-    this.#unwritten.clear();
   }
 
   /** True if there are containers to be looked at by `sweepContainers`. */
@@ -162,12 +152,9 @@ export class TreeDatabase {
       this.#inTransaction(() => {
         for (const path of this.#empty.take(most)) {
           if (path === "/") continue;
-          const [parent, name] = split(path);
-          const row = this.#table.find(parent, name);
-          if (row === null || modes[row.mode] !== "container" || this.#table.hasChild(path)) continue;
-          this.#table.remove(row);
-          this.#forget(path);
-          this.#empty.hurry(parent);
+          if (!this.#table.removeEmptyLevel(path, isRetainedLevel(path) ? "persistent" : "container")) continue;
+          this.#operations.forget(path);
+          this.#empty.hurry(split(path)[0]);
           removed.push(path);
         }
       });
@@ -183,9 +170,11 @@ export class TreeDatabase {
     const after = this.#searchAfter;
     if (after === undefined) return;
     const rows = this.#list.all(after.parent, after.name, most);
-    for (const { parent, name, mode, czxid } of rows)
-      if (modes[mode] === "container" && czxid <= this.#startedAt)
-        this.#empty.hurry(parent === "/" ? `/${name}` : `${parent}/${name}`);
+    for (const { parent, name, mode, czxid, bytes } of rows) {
+      const path = parent === "/" ? `/${name}` : `${parent}/${name}`;
+      const isLevel = modes[mode] === "container" || (bytes === 0 && isRetainedLevel(path));
+      if (isLevel && czxid <= this.#startedAt) this.#empty.hurry(path);
+    }
     this.#searchAfter = rows.length < most ? undefined : rows.at(-1);
   }
 
@@ -215,7 +204,7 @@ export class TreeDatabase {
    */
   setAside({ parent, row }: DamagedRow): void {
     this.#inTransaction(() => this.#table.removeDamaged(parent, row));
-    this.#forgetAll();
+    this.#operations.transactionUndone();
   }
 
   /** Brings to disk how far acknowledged commits went. */
@@ -238,130 +227,36 @@ export class TreeDatabase {
 
   #answer(request: Request): Reply {
     if (request.kind === "read") {
-      return { kind: "read", results: request.operations.map((operation) => this.#readOne(operation)) };
+      return { kind: "read", results: request.operations.map((operation) => this.#operations.read(operation)) };
     }
     return this.#writeAll(request.operations);
   }
 
   #writeAll(operations: readonly WriteOperation[]): Reply {
     const results: WriteResult[] = [];
-    const alone = operations.length === 1;
-    if (!alone) this.#savepoint.run();
     this.#zxid++;
     const { totals } = this.#table;
+    // One that changes nothing, or only with its last operation, leaves nothing behind when it is refused.
+    const mustUndo = operations.findIndex(({ kind }) => kind !== "check") < operations.length - 1;
+    let isSaved = false;
     try {
-      for (const operation of operations) results.push(this.#writeOne(operation));
+      for (const operation of operations) {
+        if (mustUndo && !isSaved && operation.kind !== "check") {
+          this.#savepoint.run();
+          isSaved = true;
+        }
+        results.push(this.#operations.write(operation, this.#zxid));
+      }
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      if (!alone) this.#db.exec("ROLLBACK TO multi; RELEASE multi");
-      this.#table.totals = totals;
-      // What was made and is undone must not be taken for a parent.
-      this.#parents.clear();
-      this.#held = undefined;
+      if (isSaved) {
+        this.#db.exec("ROLLBACK TO multi; RELEASE multi");
+        this.#table.totals = totals;
+        this.#operations.submissionUndone();
+      }
       return { kind: "failed", code: error.code, path: operations[results.length]!.path, index: results.length };
     }
-    if (!alone) this.#release.run();
+    if (isSaved) this.#release.run();
     return { kind: "written", results, zxid: this.#zxid };
   }
-
-  #writeOne(operation: WriteOperation): WriteResult {
-    if (operation === this.#held) return checked;
-    if (!mayBeLookedFor(operation)) throw new Refusal("InvalidPath");
-    if (operation.kind === "create") return this.#create(operation);
-    this.#held = undefined;
-    const { path } = operation;
-    const [parent, name] = split(path);
-    if (operation.kind === "check") {
-      expectVersion(this.#table.look(parent, name), operation.version);
-      this.#held = operation;
-      return checked;
-    }
-    const row = expectVersion(this.#table.find(parent, name), operation.version);
-    if (operation.kind === "set") {
-      const version = row.version + 1;
-      this.#table.update(row, { data: operation.data, version, mzxid: this.#zxid });
-      return { path: "", version };
-    }
-    if (this.#table.hasChild(path)) throw new Refusal("NotEmpty");
-    this.#table.remove(row);
-    this.#forget(path);
-    this.#empty.note(parent);
-    return checked;
-  }
-
-  #create({ path: asked, data, mode }: Extract<WriteOperation, { kind: "create" }>): WriteResult {
-    const [parent, prefix] = split(asked);
-    const isParent = this.#isParent(parent);
-    // In ZooKeeper's order: a missing parent comes before a wrong name.
-    if (isParent !== "NoNode" && !isValidPath(mode === "sequential" ? `${asked}0` : asked))
-      throw new Refusal("InvalidPath");
-    let name = prefix;
-    if (mode === "sequential") {
-      if (isParent !== undefined) throw new Refusal(isParent);
-      name += String(Math.min(this.#nextNumber(parent), sequenceMax)).padStart(10, "0");
-    } else if (isParent !== undefined) {
-      throw new Refusal(this.#table.find(parent, name) === null ? isParent : "NodeExists");
-    }
-    const kind = Math.max(0, modes.indexOf(mode));
-    const row = { parent, name, data, mode: kind, version: 0, czxid: this.#zxid, mzxid: this.#zxid, sequence: 0 };
-    if (!this.#table.insert(row)) throw new Refusal("NodeExists");
-    if (mode !== "sequential") return { path: "", version: 0 };
-    return { path: parent === "/" ? `/${name}` : `${parent}/${name}`, version: 0 };
-  }
-
-  /** Returns the refusal for a child of this node; undefined: it can have children. */
-  #isParent(path: string): CoordinatorErrorCode | undefined {
-    if (path === "/") return undefined;
-    let mode = this.#parents.get(path);
-    if (mode === undefined) {
-      const row = this.#table.find(...split(path));
-      if (row === null) return "NoNode";
-      mode = modes[row.mode]!;
-      if (this.#parents.size >= cachedParentsMax) this.#parents.clear();
-      this.#parents.set(path, mode);
-    }
-    return mode === "ephemeral" ? "NoChildrenForEphemerals" : undefined;
-  }
-
-  #nextNumber(parent: string): number {
-    const number = this.#sequences.get(parent) ?? this.#table.find(...split(parent))!.sequence;
-    this.#sequences.set(parent, number + 1);
-    this.#unwritten.add(parent);
-    return number;
-  }
-
-  #forget(path: string): void {
-    this.#parents.delete(path);
-    this.#sequences.delete(path);
-    this.#unwritten.delete(path);
-  }
-
-  #forgetAll(): void {
-    this.#parents.clear();
-    this.#sequences.clear();
-    this.#unwritten.clear();
-  }
-
-  #readOne(operation: ReadOperation): ReadResult {
-    const key = split(operation.path);
-    const head = operation.kind === "exists" ? this.#table.look(...key) : undefined;
-    const row = head === undefined ? this.#table.find(...key) : undefined;
-    if (head === null || row === null) return "NoNode";
-    if (operation.kind === "children") return { children: this.#table.children(operation.path) };
-    const { czxid, mzxid, version } = (head ?? row)!;
-    const stat = (childCount: number): Stat => ({ czxid, mzxid, version, childCount });
-    if (row === undefined) return { stat: stat(this.#table.count(operation.path)) };
-    return { data: row.data, stat: stat(this.#table.hasChild(operation.path) ? 1 : 0) };
-  }
-}
-
-/** As in ZooKeeper, which counts in 32 bits, and then no further: the next name is the last one again. */
-const sequenceMax = 2 ** 31 - 1;
-
-const checked: WriteResult = { path: "", version: -1 };
-
-/** Parent and name: the table's key. */
-function split(path: string): [parent: string, name: string] {
-  const slash = path.lastIndexOf("/");
-  return [slash === 0 ? "/" : path.slice(0, slash), path.slice(slash + 1)];
 }

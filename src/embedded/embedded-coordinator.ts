@@ -54,6 +54,7 @@ export class EmbeddedCoordinator implements Coordinator {
   /** Infinity: its session ends with the process. */
   readonly leaseUntil = Infinity;
   readonly isAlone = true;
+  readonly makesLevels = true;
   /**
    * Larger messages are stored in parts: what goes to the worker and comes from it is copied, and that must not take
    * long.
@@ -69,7 +70,6 @@ export class EmbeddedCoordinator implements Coordinator {
    */
   readonly #watchedLengths = new Map<string, Map<number, number>>();
   readonly #stateListeners: ((state: CoordinatorState, why: string | undefined) => void)[] = [];
-  readonly #sweptListeners: ((paths: readonly string[]) => void)[] = [];
   #queue: Submission[] = [];
   #requestsMax = transactionRequestsMax;
   #running: Submission[] | undefined;
@@ -160,10 +160,6 @@ export class EmbeddedCoordinator implements Coordinator {
     };
   }
 
-  onSwept(listener: (paths: readonly string[]) => void): void {
-    this.#sweptListeners.push(listener);
-  }
-
   onState(listener: (state: CoordinatorState, why: string | undefined) => void): void {
     this.#stateListeners.push(listener);
   }
@@ -244,8 +240,6 @@ export class EmbeddedCoordinator implements Coordinator {
       }
       case "swept":
         if (this.#running === undefined) this.#setState("CONNECTED");
-        for (const path of message.paths) this.#notify("delete", path);
-        for (const listener of this.#sweptListeners) listener(message.paths);
         return;
       case "trouble":
         return this.#setState("SUSPENDED", message.message);

@@ -3,11 +3,15 @@
  * in all is kept beside them, so that rows that have vanished are missed.
  */
 import type { Database, Statement } from "bun:sqlite";
+import type { CreateMode } from "../coordinator/coordinator.ts";
 import { checksumOf, checksumOfTotals, isWhole, type Row, type Totals, withoutRow, withRow } from "./checksum.ts";
 import { DamagedRow } from "./damage.ts";
 import { hasChecksums } from "./formats.ts";
 
 export type Key = [parent: string, name: string];
+
+/** A sequential node is a persistent one whose name the store completes. */
+export const modes: readonly CreateMode[] = ["persistent", "ephemeral", "container"];
 
 type Found = Omit<Row, "parent" | "name">;
 export type Head = Pick<Row, "version" | "czxid" | "mzxid">;
@@ -18,6 +22,7 @@ export class NodeTable {
   readonly #insert: Statement;
   readonly #update: Statement;
   readonly #remove: Statement;
+  readonly #removeLeaf: Statement<Found, [parent: string, name: string, path: string, version: number, mode: number]>;
   readonly #children: Statement<{ name: string }, [string]>;
   readonly #count: Statement<{ count: number }, [string]>;
   readonly #hasChild: Statement<unknown, [string]>;
@@ -38,16 +43,20 @@ export class NodeTable {
     this.#count = db.query("SELECT COUNT(*) AS count FROM node WHERE parent = ?");
     this.#hasChild = db.query("SELECT 1 FROM node WHERE parent = ? LIMIT 1");
     this.#remove = db.query("DELETE FROM node WHERE parent = ? AND name = ?");
-    const [insert, update, save] = this.#hasChecksums
+    const [insert, update, save, removeLeaf] = this.#hasChecksums
       ? [
           "INSERT OR IGNORE INTO node VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
           "UPDATE node SET data = ?, version = ?, mzxid = ?, sequence = ?, checksum = ? WHERE parent = ? AND name = ?",
           "UPDATE counter SET zxid = ?, rows = ?, digest = ?, checksum = ?",
+          `DELETE FROM node WHERE parent = ?1 AND name = ?2 AND NOT EXISTS (SELECT 1 FROM node WHERE parent = ?3)
+            AND (?4 = -1 OR version = ?4) AND (?5 = -1 OR (mode = ?5 AND length(data) = 0))
+            RETURNING data, mode, version, czxid, mzxid, sequence, checksum`,
         ]
-      : ["SELECT 1", "SELECT 1", "SELECT 1"];
+      : ["SELECT 1", "SELECT 1", "SELECT 1", "SELECT 1"];
     this.#insert = db.query(insert!);
     this.#update = db.query(update!);
     this.#saveTotals = db.query(save!);
+    this.#removeLeaf = db.query(removeLeaf!);
     const columns = this.#hasChecksums ? "rows, digest" : "0 AS rows, 0 AS digest";
     this.totals = db.query<Totals, []>(`SELECT ${columns} FROM counter`).get()!;
   }
@@ -55,7 +64,10 @@ export class NodeTable {
   /** Throws `DamagedRow` if it is not as it was written. */
   find(parent: string, name: string): Row | null {
     const found = this.#find.get(parent, name);
-    if (found === null) return null;
+    return found === null ? null : this.#verified(parent, name, found);
+  }
+
+  #verified(parent: string, name: string, found: Found): Row {
     const { data, mode, version, czxid, mzxid, sequence, checksum } = found;
     const row: Row = { parent, name, data, mode, version, czxid, mzxid, sequence, checksum };
     if (this.#hasChecksums && !isWhole(row)) throw new DamagedRow(parent, name);
@@ -65,6 +77,15 @@ export class NodeTable {
   /** Reads a row without its data, so damage to the data goes unnoticed. */
   look(parent: string, name: string): Head | null {
     return this.#look.get(parent, name);
+  }
+
+  /** Makes a node. False: there is one of that name. */
+  make(
+    [parent, name]: Key,
+    { data, mode, zxid }: { readonly data: Uint8Array; readonly mode: CreateMode; readonly zxid: number },
+  ): boolean {
+    const kind = Math.max(0, modes.indexOf(mode));
+    return this.insert({ parent, name, data, mode: kind, version: 0, czxid: zxid, mzxid: zxid, sequence: 0 });
   }
 
   /** False: there is one of that name. */
@@ -86,6 +107,27 @@ export class NodeTable {
   remove({ parent, name, checksum }: Pick<Row, "parent" | "name" | "checksum">): void {
     this.#remove.run(parent, name);
     this.totals = withoutRow(this.totals, checksum!);
+  }
+
+  /**
+   * Removes a node that nothing stands below. False: there is none, or it has another version (-1: any will do), or
+   * something stands below it. Throws `DamagedRow` if it was not as it was written: the transaction must be undone.
+   */
+  removeLeaf(path: string, version: number): boolean {
+    return this.#removeIf(path, version, -1);
+  }
+
+  /** Removes a node of that mode that is empty and that nothing stands below; else false. Throws as `removeLeaf`. */
+  removeEmptyLevel(path: string, mode: CreateMode): boolean {
+    return this.#removeIf(path, -1, modes.indexOf(mode));
+  }
+
+  #removeIf(path: string, version: number, mode: number): boolean {
+    const [parent, name] = split(path);
+    const found = this.#removeLeaf.get(parent, name, path, version, mode);
+    if (found === null) return false;
+    this.totals = withoutRow(this.totals, this.#verified(parent, name, found).checksum!);
+    return true;
   }
 
   /** Takes out a row that is damaged: of its checksum only what stands there is known. */
@@ -111,4 +153,10 @@ export class NodeTable {
   hasChild(path: string): boolean {
     return this.#hasChild.get(path) !== null;
   }
+}
+
+/** Parent and name: the table's key. */
+export function split(path: string): Key {
+  const slash = path.lastIndexOf("/");
+  return [slash === 0 ? "/" : path.slice(0, slash), path.slice(slash + 1)];
 }

@@ -18,7 +18,8 @@ export type FromWorker =
   | { readonly kind: "opened" }
   | { readonly kind: "refused"; readonly message: string; readonly code: string }
   | { readonly kind: "ran"; readonly replies: Uint8Array }
-  | { readonly kind: "swept"; readonly paths: readonly string[] }
+  /** Emptied levels have been removed: the disk takes writes. */
+  | { readonly kind: "swept" }
   | { readonly kind: "trouble"; readonly message: string }
   /** Words for the operator's log. */
   | { readonly kind: "told"; readonly words: string }
@@ -107,8 +108,7 @@ function answer(requests: readonly Request[]): Reply[] {
 function sweep(): void {
   if (isSweeping || database?.mustSweep !== true) return;
   try {
-    const paths = database.sweepContainers(emptyLevelsSweptMax);
-    if (paths.length > 0) send({ kind: "swept", paths });
+    if (database.sweepContainers(emptyLevelsSweptMax).length > 0) send({ kind: "swept" });
   } catch (error) {
     // They are looked at again the next time.
     if (isFull(error)) return void room?.ranOut();

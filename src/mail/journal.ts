@@ -258,7 +258,8 @@ export class Journal {
       this.#mending = unit;
       this.#heldPaths.add(unit.operations);
     }
-    let { writes, parts } = writesOf(unit);
+    const withLevels = this.#coordinator.makesLevels === true;
+    let { writes, parts } = writesOf(unit, withLevels);
     this.#coordinator.write(
       writes,
       (error, results, zxid) => {
@@ -287,7 +288,7 @@ export class Journal {
         if (error.code === "Closed") return undefined;
         this.repairs++;
         if (!repair(unit, part, error)) return undefined;
-        ({ writes, parts } = writesOf(unit));
+        ({ writes, parts } = writesOf(unit, withLevels));
         return writes;
       },
     );

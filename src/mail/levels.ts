@@ -1,12 +1,12 @@
 /**
  * Level nodes: what stands above the nodes that the journal creates. Those that are known to exist are remembered;
  * others are looked for from above, for below what is missing everything is. Where somebody watches a part of the tree
- * as a whole nothing is looked for: what was not told of is missing.
+ * as a whole nothing is looked for: what was not told of is missing. A store that makes levels itself is left to do so.
  */
 import type { Clock } from "../base/clock.ts";
 import { journalKnownNodesMax, levelsKnownMs } from "../base/limits.ts";
-import type { Coordinator, CreateMode } from "../coordinator/coordinator.ts";
-import { isMailbox, parentPath, retainedPath } from "../coordinator/paths.ts";
+import type { Coordinator } from "../coordinator/coordinator.ts";
+import { isRootLevel, parentPath } from "../coordinator/paths.ts";
 import { type JournalOperation, madeBy, mayCreate } from "./operations.ts";
 
 type Operations = readonly (JournalOperation | undefined)[];
@@ -26,7 +26,6 @@ export class Levels {
   constructor(coordinator: Coordinator, clock: Pick<Clock, "now">) {
     this.#coordinator = coordinator;
     this.#clock = clock;
-    coordinator.onSwept?.((paths) => this.forget(paths));
   }
 
   /** Forgets levels that are being removed, or are gone. */
@@ -36,6 +35,7 @@ export class Levels {
 
   /** A level is there, in a part of the tree that is watched. */
   found(level: string): void {
+    if (this.#coordinator.makesLevels === true) return;
     this.#makeRoom();
     this.#known.set(level, this.#clock.now());
   }
@@ -54,6 +54,7 @@ export class Levels {
 
   /** Calls back, at once if it can, when it is known which levels above all of these are missing. */
   lookFor(units: readonly Operations[], found: () => void, missing: Set<string> = new Set()): void {
+    if (this.#coordinator.makesLevels === true) return found();
     const paths = [...this.#unknown(units, missing)];
     if (paths.length === 0) return found();
     this.#coordinator.read(
@@ -72,6 +73,7 @@ export class Levels {
   /** The missing levels above the nodes of a unit, parents first; from now on they count as known. */
   above(operations: Operations): string[] {
     const levels: string[] = [];
+    if (this.#coordinator.makesLevels === true) return levels;
     let made: Set<string> | undefined;
     for (const operation of operations) {
       if (operation === undefined || !mayCreate(operation)) continue;
@@ -118,7 +120,7 @@ export class Levels {
   #isKnown(level: string): boolean {
     const at = this.#known.get(level);
     if (at === undefined) return false;
-    if (this.#coordinator.isAlone === true || isRoot(level) || this.#isTold(level)) return true;
+    if (isRootLevel(level) || this.#isTold(level)) return true;
     return this.#clock.now() - at < levelsKnownMs;
   }
 
@@ -128,7 +130,7 @@ export class Levels {
   }
 
   #use(level: string): void {
-    if (this.#coordinator.isAlone !== true && this.#known.has(level)) this.#known.set(level, this.#clock.now());
+    if (this.#known.has(level)) this.#known.set(level, this.#clock.now());
   }
 
   #makeRoom(): void {
@@ -142,15 +144,9 @@ export class Levels {
     this.#makeRoom();
     const now = this.#clock.now();
     this.#known.set(level, now);
-    if (this.#coordinator.isAlone === true) return;
     // What stands above it is there too.
-    for (let at = level; !isRoot(at); at = parentPath(at)) this.#known.set(parentPath(at), now);
+    for (let at = level; !isRootLevel(at); at = parentPath(at)) this.#known.set(parentPath(at), now);
   }
-}
-
-/** The tree's own: they are never removed. */
-function isRoot(level: string): boolean {
-  return level.lastIndexOf("/") === 0;
 }
 
 /** All nodes above a path, from the root's children down. */
@@ -159,13 +155,4 @@ function levelsAbove(path: string): string[] {
   for (let slash = path.indexOf("/", 1); slash !== -1; slash = path.indexOf("/", slash + 1))
     levels.push(path.slice(0, slash));
   return levels;
-}
-
-/**
- * A level of depth 1 is the tree's own. A level of retained messages may be given one: as a container it would vanish
- * with what is below it. A mailbox stays as long as its session: a new one would number its slips from 0 again.
- */
-export function levelMode(path: string): CreateMode {
-  const isContainer = !isRoot(path) && !path.startsWith(`${retainedPath}/`) && !isMailbox(path);
-  return isContainer ? "container" : "persistent";
 }

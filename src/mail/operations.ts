@@ -133,13 +133,17 @@ export function expectedBy(operation: JournalOperation): number {
   return "version" in operation ? (operation.version?.() ?? -1) : -1;
 }
 
-export function toWrite(operation: JournalOperation, version: number): WriteOperation {
+/** `withLevels`: the store makes what is missing above what is created. */
+export function toWrite(
+  operation: JournalOperation,
+  { version, withLevels }: { readonly version: number; readonly withLevels: boolean },
+): WriteOperation {
   const { kind, path } = operation;
   switch (kind) {
     case "create":
-      return { kind, path, data: operation.data, mode: operation.mode };
+      return { kind, path, data: operation.data, mode: operation.mode, withLevels };
     case "announce":
-      return { kind: "create", path, data: operation.data, mode: "persistent" };
+      return { kind: "create", path, data: operation.data, mode: "persistent", withLevels };
     case "set":
       return { kind, path, data: operation.data, version };
     case "remove":
@@ -149,6 +153,6 @@ export function toWrite(operation: JournalOperation, version: number): WriteOper
       return { kind, path, version };
     case "put":
       if (operation.exists) return { kind: "set", path, data: operation.data, version: -1 };
-      return { kind: "create", path, data: operation.data, mode: "persistent" };
+      return { kind: "create", path, data: operation.data, mode: "persistent", withLevels };
   }
 }

@@ -7,8 +7,7 @@ import { assert } from "../base/assert.ts";
 import { noBytes } from "../base/bytes.ts";
 import { journalRetriesMax } from "../base/limits.ts";
 import type { CoordinatorError, CoordinatorErrorCode, WriteOperation } from "../coordinator/coordinator.ts";
-import { parentPath } from "../coordinator/paths.ts";
-import { levelMode } from "./levels.ts";
+import { levelMode, parentPath } from "../coordinator/paths.ts";
 import { isOvertaken, type JournalOperation, type Outcome, toWrite } from "./operations.ts";
 
 /** The parts of a submission: the caller's operations, level nodes, and removals that make room for a node. */
@@ -46,8 +45,11 @@ export interface Unit {
   attempts: number;
 }
 
-/** Returns the store's operations for a unit: its own, and those that must be done before them. */
-export function writesOf(unit: Unit): { writes: WriteOperation[]; parts: Part[] } {
+/**
+ * Returns the store's operations for a unit: its own, and those that must be done before them. `withLevels`: the store
+ * makes what is missing above its nodes.
+ */
+export function writesOf(unit: Unit, withLevels: boolean): { writes: WriteOperation[]; parts: Part[] } {
   const writes: WriteOperation[] = [];
   const parts: Part[] = [];
   for (const path of unit.levels) {
@@ -61,7 +63,7 @@ export function writesOf(unit: Unit): { writes: WriteOperation[]; parts: Part[] 
       parts.push({ kind: "clear", path: operation.path });
     }
     for (let skip = unit.skips?.get(index) ?? 0; skip > 0; skip--) passOver(operation.path, { writes, parts });
-    writes.push(toWrite(operation, unit.expected[index]!));
+    writes.push(toWrite(operation, { version: unit.expected[index]!, withLevels }));
     parts.push({ kind: "own", index });
   });
   return { writes, parts };

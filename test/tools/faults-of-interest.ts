@@ -26,8 +26,9 @@ export const faults: readonly Fault[] = [
   {
     what: "the announcements of brokers are ephemeral",
     file: "src/mail/operations.ts",
-    find: 'case "announce":\n      return { kind: "create", path, data: operation.data, mode: "persistent" };',
-    replace: 'case "announce":\n      return { kind: "create", path, data: operation.data, mode: "ephemeral" };',
+    find: 'case "announce":\n      return { kind: "create", path, data: operation.data, mode: "persistent", withLevels };',
+    replace:
+      'case "announce":\n      return { kind: "create", path, data: operation.data, mode: "ephemeral", withLevels };',
     tests: "test/simulation/interest.test.ts",
   },
   {

@@ -142,7 +142,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "a mailbox numbers its slips from 0 again",
-    file: "src/mail/levels.ts",
+    file: "src/coordinator/paths.ts",
     find: " && !isMailbox(path)",
     replace: "",
     tests: "test/simulation/simulation.test.ts",

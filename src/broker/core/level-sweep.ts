@@ -1,7 +1,8 @@
 /**
- * Levels of the tree that nothing stands below any more are removed, a second after that, in bounded commits. The embedded store
- * does that itself for containers; ZooKeeper would take a minute and more, and one commit for each. Levels of retained messages are
- * no containers anywhere: a container that is given a message would vanish with the last one below it.
+ * Levels of the tree that nothing stands below any more are removed, a second after that, in bounded commits. The
+ * embedded store does that itself; ZooKeeper would take a minute and more, and one commit for each, and only for
+ * containers. Levels of retained messages are none: a container that is given a message would vanish with the last one
+ * below it.
  */
 import { emptyLevelsMs, emptyLevelsSweptMax } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
@@ -31,8 +32,7 @@ export class LevelSweep {
   /** A node may have lost the last one below it. */
   note(path: string): void {
     const { coordinator, timers, clock } = this.#runtime;
-    const isOurs = isRetainedLevel(path) || (coordinator.isAlone !== true && isContainerLevel(path));
-    if (!isOurs) return;
+    if (coordinator.makesLevels === true || !(isRetainedLevel(path) || isContainerLevel(path))) return;
     this.#levels.note(path);
     if (this.#timer.dueAt === Infinity) timers.set(this.#timer, clock.now() + emptyLevelsMs);
   }
