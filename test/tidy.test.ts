@@ -5,6 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { deadLinks, filesByFolder, missingFiles, missingMethods, readDocuments } from "./support/documents.ts";
 import { commentsOf, functionsLongerThan, readSources, root } from "./support/source-files.ts";
 import type { Fault } from "./tools/faults.ts";
 
@@ -330,6 +331,27 @@ describe("tidy", () => {
     const options = [...readFileSync(join(root, "src/broker/core/options.ts"), "utf8").matchAll(/readonly (\w+):/g)];
     for (const [, key] of options) {
       expect(readme).toContain(`--${key!.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
+    }
+  });
+
+  test("what the documents name is there: files, methods, links", () => {
+    const code = everything.map(({ path }) => path);
+    const texts = product.map(({ text }) => text);
+    const wrong = readDocuments(root).flatMap((document) => [
+      ...deadLinks(root, document),
+      ...missingFiles(root, code, document),
+      ...(document.path === "src/README.md" ? missingMethods(texts, document) : []),
+    ]);
+    expect(wrong).toEqual([]);
+  });
+
+  test("the map names every file of the broker's rooms, in its room", () => {
+    const map = filesByFolder(readFileSync(join(root, "src/README.md"), "utf8"), "The broker's rooms");
+    expect([...map.keys()].sort()).toEqual([...Object.keys(rooms), "broker", "src/server"].sort());
+    for (const [room, files] of map) {
+      const folder = room in rooms ? `src/broker/${room}` : room === "broker" ? "src/broker" : room;
+      const there = product.map(({ path }) => path).filter((path) => dirname(path) === folder);
+      expect(files).toEqual(there.map((path) => path.slice(folder.length + 1)).sort());
     }
   });
 

@@ -1,6 +1,6 @@
 /**
  * The formats of what brokers write into the store and say to each other, by number. Which records each of them covers
- * stands in `src/README.md`, under "Formats".
+ * stands in `src/FORMATS.md`, under "Versions".
  */
 
 /** The formats that a broker reads, and writes when all others read them. */

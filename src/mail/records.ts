@@ -1,5 +1,5 @@
 /**
- * The bytes of every kind of znode, documented for outside programs in `src/README.md`. Messages begin with
+ * The bytes of every kind of znode, documented for outside programs in `src/FORMATS.md`. Messages begin with
  * credits and expiry, so that a program can add the credits up without knowing the rest; what operators want
  * to read is JSON.
  */

@@ -174,7 +174,7 @@ function textOf({ payloadBytes, payloadStart, payloadEnd }: Publish): string {
   return decodeUtf8(payloadBytes, payloadStart, payloadEnd);
 }
 
-/** The payload of a stored message: what follows its head and its properties, as `src/README.md` has it. */
+/** The payload of a stored message: what follows its head and its properties, as `src/FORMATS.md` has it. */
 function lastWords({ tree }: World, bytes: Uint8Array): string {
   const parts = decodeMessageHead(bytes)?.parts;
   const pieces = Array.from({ length: parts?.count ?? 0 }, (_, number) => partPath(parts!.id, number));
