@@ -43,7 +43,8 @@ export interface ClusterProcesses {
 }
 
 export interface ClusterOptions {
-  readonly arguments?: readonly string[];
+  /** More arguments of each broker, which may depend on the executable that it is. */
+  readonly arguments?: readonly string[] | ((executable: string) => readonly string[]);
   readonly ensemble?: EnsembleOptions;
   /** What the brokers are at first; this project's executable, if it is not given. */
   readonly executable?: string;
@@ -58,12 +59,12 @@ export async function startClusterProcesses(
   const ensemble = await startEnsemble(3, options.ensemble);
   const folder = mkdtempSync(join(tmpdir(), "mqttzoo-chaos-"));
   const seats: BrokerSeat[] = [];
+  const more = options.arguments ?? [];
+  const argumentsOf = typeof more === "function" ? more : (): readonly string[] => more;
   for (const [index, id] of ids.entries()) {
     const environment = options.environment?.(id) ?? {};
     const program = options.executable ?? executable;
-    seats.push(
-      await takeSeat({ id, index, ensemble, folder, arguments_: options.arguments ?? [], environment, program }),
-    );
+    seats.push(await takeSeat({ id, index, ensemble, folder, arguments_: argumentsOf, environment, program }));
   }
   for (const seat of seats) await seat.start();
   return {
@@ -84,7 +85,7 @@ interface SeatOptions {
   readonly index: number;
   readonly ensemble: Ensemble;
   readonly folder: string;
-  readonly arguments_: readonly string[];
+  readonly arguments_: (executable: string) => readonly string[];
   readonly environment: Record<string, string>;
   readonly program: string;
 }
@@ -102,7 +103,7 @@ async function takeSeat(options: SeatOptions): Promise<BrokerSeat> {
   const zk = `${keeperProxies.map((proxy) => `127.0.0.1:${proxy.port}`).join(",")}/chaos`;
   const command = ["broker", "--host", "127.0.0.1", "--port", String(port), "--id", id, "--zk", zk];
   command.push("--link-host", "127.0.0.1", "--link-port", String(linkPort), "--advertise", advertised);
-  command.push("--zk-session-timeout", String(sessionTimeout), "--drain-time", "2", ...arguments_);
+  command.push("--zk-session-timeout", String(sessionTimeout), "--drain-time", "2");
   const log = process.env.MQTTZOO_CHAOS_LOG;
   const words: string[] = [];
   const badEnds: string[] = [];
@@ -122,7 +123,8 @@ async function takeSeat(options: SeatOptions): Promise<BrokerSeat> {
       program = another ?? program;
       const path = join(log ?? folder, `${id}-${words.length}.log`);
       words.push(path);
-      const started = Bun.spawn([program, ...command, ...(log === undefined ? [] : ["--log-level", "debug"])], {
+      const verbosely = log === undefined ? [] : ["--log-level", "debug"];
+      const started = Bun.spawn([program, ...command, ...arguments_(program), ...verbosely], {
         stdout: "ignore",
         stderr: Bun.file(path),
         cwd: folder,

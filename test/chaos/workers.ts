@@ -1,10 +1,10 @@
 /** Clients that come back with their sessions whenever a broker does, and a history of what they did and saw. */
-import { decodeUtf8 } from "../../src/base/bytes.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
 import type { MqttConnection } from "../../src/client/connection.ts";
 import { connect } from "../../src/client/dial.ts";
 import type { QoS } from "../../src/mqtt/constants.ts";
 import type { History } from "./history.ts";
+import { pad, unpad } from "./padding.ts";
 
 /** Publishes of one publisher that are not acknowledged, at most. */
 const window = 20;
@@ -58,7 +58,7 @@ export class Worker {
         sessionExpiryInterval: 0xffff_ffff,
         session: this.session,
         ...this.#login,
-        onMessage: ({ payload }) => this.history.receive(this.name, decodeUtf8(payload)),
+        onMessage: ({ payload }) => this.history.receive(this.name, unpad(payload)),
         onClose: () => {
           isClosed = true;
           this.up = false;
@@ -73,20 +73,33 @@ export class Worker {
   }
 }
 
+export interface PublisherOptions extends Omit<WorkerOptions, "session"> {
+  readonly qos: QoS;
+  readonly prefix: string;
+  /** Length of each payload; as short as may be, if it is not given. */
+  readonly bytes?: number;
+  /** Message Expiry Interval of each, in s. */
+  readonly expiry?: number;
+}
+
 export class Publisher extends Worker {
   readonly #qos: QoS;
   readonly #prefix: string;
+  readonly #bytes: number;
+  readonly #properties: { messageExpiryInterval?: number };
   #sequence = 0;
 
-  constructor(name: string, options: Omit<WorkerOptions, "session"> & { readonly qos: QoS; readonly prefix: string }) {
+  constructor(name: string, options: PublisherOptions) {
     const { history, qos, prefix } = options;
     const session = new ClientSession(({ publish }, reason) => {
       if (reason < 0x80)
-        history.acknowledge(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd));
+        history.acknowledge(unpad(publish.payloadBytes.subarray(publish.payloadStart, publish.payloadEnd)));
     });
     super(name, { ...options, session });
     this.#qos = qos;
     this.#prefix = prefix;
+    this.#bytes = options.bytes ?? 0;
+    this.#properties = options.expiry === undefined ? {} : { messageExpiryInterval: options.expiry };
   }
 
   get isSettled(): boolean {
@@ -97,8 +110,9 @@ export class Publisher extends Worker {
   pump(most = Infinity): void {
     for (let count = 0; this.up && this.session.outgoing.size < window && count < most; count++) {
       const topic = `${this.#prefix}/${this.name}`;
-      const payload = this.history.send({ publisher: this.name, topic, sequence: this.#sequence++, qos: this.#qos });
-      this.client!.publish(topic, payload, { qos: this.#qos }).catch(() => {});
+      const words = this.history.send({ publisher: this.name, topic, sequence: this.#sequence++, qos: this.#qos });
+      const how = { qos: this.#qos, properties: this.#properties };
+      this.client!.publish(topic, pad(words, this.#bytes), how).catch(() => {});
     }
   }
 }
