@@ -56,6 +56,7 @@ export function encodeName(level: string): string {
 /** Undoes `encodeName`. A name that it did not make, a stranger's, is returned as it is where it cannot be decoded. */
 export function decodeName(name: string): string {
   if (name === emptyLevel) return "";
+  if (!name.includes("%")) return name;
   try {
     return decodeURIComponent(name);
   } catch {
@@ -99,17 +100,18 @@ function percent(char: string): string {
   return [...encodeUtf8(char)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join("");
 }
 
+/** A topic, or a part of a path, in which no level is encoded otherwise than it reads: most are such. */
+const plainLevels = /^[\w$+# -][\w$+# .,:;!*()-]*(?:\/[\w$+# -][\w$+# .,:;!*()-]*)*$/;
+
 export function topicPath(root: string, topic: string): string {
+  if (plainLevels.test(topic)) return `${root}/${topic}`;
   return `${root}/${topic.split("/").map(encodeName).join("/")}`;
 }
 
 /** The topic of a path that `topicPath` made below `root`. */
 export function topicOfPath(root: string, path: string): string {
-  return path
-    .slice(root.length + 1)
-    .split("/")
-    .map(decodeName)
-    .join("/");
+  const topic = path.slice(root.length + 1);
+  return topic.includes("%") ? topic.split("/").map(decodeName).join("/") : topic;
 }
 
 export function brokerPath(id: string): string {

@@ -80,8 +80,7 @@ export class Levels {
       const parent = parentPath(operation.path);
       if (!this.#isKnown(parent)) {
         made ??= madeBy(operations);
-        for (const level of levelsAbove(operation.path)) {
-          if (this.#isKnown(level) || made.has(level)) continue;
+        for (const level of this.#unknownAbove(operation.path, made).reverse()) {
           levels.push(level);
           this.#remember(level);
         }
@@ -104,13 +103,25 @@ export class Levels {
         const parent = parentPath(operation.path);
         if (this.#isKnown(parent)) continue;
         made ??= madeBy(operations);
-        const first = levelsAbove(operation.path).find((level) => !this.#isKnown(level) && !made!.has(level));
+        const first = this.#unknownAbove(operation.path, made).at(-1);
         if (first === undefined || missing.has(first) || this.#isTold(first)) continue;
         unknown.add(first);
         if (this.#known.has(parent) && !missing.has(parent)) unknown.add(parent);
       }
     }
     return unknown;
+  }
+
+  /**
+   * The levels above a node that are not known and that its unit does not make, from below. The walk ends at the
+   * first one that is known, for above what is there everything is: of many long paths that have most of their levels
+   * in common few are looked at.
+   */
+  #unknownAbove(path: string, made: ReadonlySet<string>): string[] {
+    const levels: string[] = [];
+    for (let level = parentPath(path); level !== "/" && !this.#isKnown(level); level = parentPath(level))
+      if (!made.has(level)) levels.push(level);
+    return levels;
   }
 
   /**
@@ -130,7 +141,7 @@ export class Levels {
   }
 
   #use(level: string): void {
-    if (this.#known.has(level)) this.#known.set(level, this.#clock.now());
+    if (this.#known.has(level)) this.#touch(level);
   }
 
   #makeRoom(): void {
@@ -142,17 +153,17 @@ export class Levels {
 
   #remember(level: string): void {
     this.#makeRoom();
-    const now = this.#clock.now();
-    this.#known.set(level, now);
-    // What stands above it is there too.
-    for (let at = level; !isRootLevel(at); at = parentPath(at)) this.#known.set(parentPath(at), now);
+    this.#touch(level);
   }
-}
 
-/** All nodes above a path, from the root's children down. */
-function levelsAbove(path: string): string[] {
-  const levels: string[] = [];
-  for (let slash = path.indexOf("/", 1); slash !== -1; slash = path.indexOf("/", slash + 1))
-    levels.push(path.slice(0, slash));
-  return levels;
+  /** A level is there now, and so is what stands above it; how far up that is new is seen on the way. */
+  #touch(level: string): void {
+    const now = this.#clock.now();
+    for (let at = level; ; at = parentPath(at)) {
+      const before = this.#known.get(at);
+      if (before !== undefined && now - before < levelsKnownMs / 4) return;
+      this.#known.set(at, now);
+      if (isRootLevel(at)) return;
+    }
+  }
 }

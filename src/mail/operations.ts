@@ -77,7 +77,7 @@ export function pagesOf(operations: readonly JournalOperation[]): JournalOperati
   for (const operation of operations) {
     const { path } = operation;
     // The levels above it may have to be made.
-    const size = (path.length * path.split("/").length) / 2 + ("data" in operation ? operation.data.length : 0);
+    const size = (path.length * levelsOf(path)) / 2 + ("data" in operation ? operation.data.length : 0);
     if (page.length >= pageOperationsMax || (page.length > 0 && bytes + size > pageBytesMax)) {
       pages.push(page);
       page = [];
@@ -88,6 +88,12 @@ export function pagesOf(operations: readonly JournalOperation[]): JournalOperati
   }
   if (page.length > 0) pages.push(page);
   return pages;
+}
+
+function levelsOf(path: string): number {
+  let levels = 1;
+  for (let slash = path.indexOf("/"); slash !== -1; slash = path.indexOf("/", slash + 1)) levels++;
+  return levels;
 }
 
 /** Nodes that stand above others of the same operations: they are no levels. */
