@@ -383,3 +383,17 @@ export const livenessBeatMs = 10_000;
 export const livenessBeatsMax = 30;
 /** Looks that a start may take: an hour. */
 export const startBeatsMax = 360;
+
+// --- Slices of the event loop ---
+/** The time after which work that would hold up everybody else is left, to go on in a later turn of the event loop. */
+export const sliceMs = 10;
+/** The share of it that each has where several such works take turns. */
+export const sliceShareMs = 2;
+/** Publishes at QoS 0 to one receiver after which the clock is asked whether a connection's slice is over. */
+export const quickPacketsMax = 64;
+/** Filters of one SUBSCRIBE or UNSUBSCRIBE that are handled, and committed, in one step. */
+export const filtersPerStepMax = 32;
+/** The most that a client may send in a packet that is neither PUBLISH nor a list of filters: it is decoded at once. */
+export const controlBytesMax = 256 * 1024;
+/** How often a packet that is handled a little at a time looks whether the store has caught up. */
+export const storeLookMs = 20;

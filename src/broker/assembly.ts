@@ -1,15 +1,16 @@
 /**
- * Builds a broker's parts once, room by room, from the bottom up. Each part is given all it needs by its constructor; what is
- * built later it is given as a function (`Later`), which is not called before everything is there.
+ * Builds a broker's parts once, room by room, from the bottom up. Each part is given all it needs by its constructor;
+ * what is built later it is given as a function (`Later`), which is not called before everything is there.
  */
 import type { Access } from "../access/access.ts";
 import { Bans } from "../access/bans.ts";
 import { Accounts } from "../bank/accounts.ts";
 import type { Clock } from "../base/clock.ts";
-import type { OperatingError } from "../base/errors.ts";
+import type { OperatingError, ProtocolError } from "../base/errors.ts";
 import { formats } from "../base/formats.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
+import { Slices } from "../base/slices.ts";
 import { Timers } from "../base/timers.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { StoreClock } from "../coordinator/store-clock.ts";
@@ -146,7 +147,9 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
   const { membership, directory, interest, barrier } = peers;
   const { fanout, retainedStore, publishHandler, backPressure } = publish;
   const { sessions, admission, orphanedWills, connectHandler } = connect;
-  const subscribeHandler = new SubscribeHandler(context, { interest, barrier, drops, retainedStore });
+  const fail = (connection: Connection, error: ProtocolError): void => sessions.fail(connection, error);
+  const subscribing = { interest, barrier, drops, retainedStore, resume: later.resume, fail };
+  const subscribeHandler = new SubscribeHandler(context, subscribing);
   const publishers = new Publishers(context);
   const isObtaining = (clientId: string): boolean => connectHandler.isObtaining(clientId);
   const adoption = new Adoption(context, { membership, directory, sessions, orphanedWills, isObtaining });
@@ -192,6 +195,7 @@ function runtimeOf({ options, coordinator, clock: machineClock, random, log, tur
     coordinator,
     onApart: (aheadMs) => log.warn({ aheadMs }, "this machine's clock is not ZooKeeper's: ZooKeeper's time is taken"),
   });
+  const timers = new Timers();
   return {
     options,
     coordinator,
@@ -199,7 +203,8 @@ function runtimeOf({ options, coordinator, clock: machineClock, random, log, tur
     random,
     log,
     turn,
-    timers: new Timers(),
+    timers,
+    slices: new Slices(clock, timers),
     metrics: new Metrics(),
     strangers: new Strangers({ clock, log }),
   };

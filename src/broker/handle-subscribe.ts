@@ -1,22 +1,37 @@
 /** SUBSCRIBE and UNSUBSCRIBE: answered when the store holds them and every broker of the cluster routes by them. */
 import { varintSize } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
+import { filtersPerStepMax, storeLookMs } from "../base/limits.ts";
+import type { Work } from "../base/slices.ts";
+import { Timer } from "../base/timers.ts";
 import { subscriberPath } from "../coordinator/paths.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { encodeSubscription } from "../mail/records.ts";
 import { fence } from "../mail/slips.ts";
-import { encodeControl, type Packet, type SubscribePacket, type UnsubscribePacket } from "../mqtt/control.ts";
+import { encodeControl, type Packet } from "../mqtt/control.ts";
+import type { AskedFilter, FilterList } from "../mqtt/filter-list.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { parseFilter } from "../mqtt/topic.ts";
 import { fullDiskWords } from "./core/full-disk.ts";
-import type { Connection } from "./delivery/connection.ts";
+import { type Connection, PauseReason } from "./delivery/connection.ts";
 import type { LocalSession } from "./delivery/local-session.ts";
 import type { MailDrops } from "./drops/mail-drops.ts";
 import type { ClusterContext } from "./peers/cluster-context.ts";
 import type { Interest } from "./peers/interest.ts";
 import type { SubscriptionBarrier } from "./peers/subscription-barrier.ts";
 import type { RetainedStore } from "./publish/retained-store.ts";
+
+export interface SubscribeParts {
+  readonly interest: Interest;
+  readonly barrier: SubscriptionBarrier;
+  readonly drops: MailDrops;
+  readonly retainedStore: RetainedStore;
+  /** A reason to hold a connection is gone. */
+  readonly resume: (connection: Connection, reason: number) => void;
+  /** The client has broken the protocol, or does not read. */
+  readonly fail: (connection: Connection, error: ProtocolError) => void;
+}
 
 export class SubscribeHandler {
   readonly #context: ClusterContext;
@@ -25,11 +40,13 @@ export class SubscribeHandler {
   readonly #drops: MailDrops;
   readonly #retainedStore: RetainedStore;
 
-  constructor(
-    context: ClusterContext,
-    parts: { interest: Interest; barrier: SubscriptionBarrier; drops: MailDrops; retainedStore: RetainedStore },
-  ) {
+  readonly #resume: (connection: Connection, reason: number) => void;
+  readonly #fail: (connection: Connection, error: ProtocolError) => void;
+
+  constructor(context: ClusterContext, parts: SubscribeParts) {
     this.#context = context;
+    this.#resume = parts.resume;
+    this.#fail = parts.fail;
     this.#retainedStore = parts.retainedStore;
     this.#drops = parts.drops;
     this.#interest = parts.interest;
@@ -37,144 +54,237 @@ export class SubscribeHandler {
   }
 
   /** Handles SUBSCRIBE. Throws `ProtocolError`. */
-  subscribe(connection: Connection, packet: SubscribePacket): void {
-    checkAnswerFits(connection, packet.subscriptions.length);
-    const client = connection.client!;
-    const operations: JournalOperation[] = [];
-    const taken: { subscription: Subscription; isOwedRetained: boolean }[] = [];
-    const id = packet.properties?.subscriptionIdentifier ?? 0;
-    let isRefusedByDisk = false;
-    const granted = packet.subscriptions.map((asked) => {
-      const subscription = readSubscription(asked, { id, bridge: connection.channel.bridge });
-      if (typeof subscription === "number") return subscription;
-      const { text, levels } = subscription.filter;
-      if (client.permissions?.maySubscribe(levels) === false) {
-        this.#context.metrics.forbidden.subscribe++;
-        return Reason.notAuthorized;
-      }
-      const before = client.session.subscriptions.get(text);
-      if (before === undefined && this.#lacksRoomFor(client, text)) {
-        isRefusedByDisk = true;
-        return Reason.quotaExceeded;
-      }
-      if (!client.session.subscribe(subscription, this.#context.options.maxSubscriptions)) {
-        this.#context.metrics.beyondLimit.subscriptions++;
-        return Reason.quotaExceeded;
-      }
-      this.#context.router.subscribe(client, subscription);
-      if (client.mailbox !== undefined) operations.push(storeOperation(client, subscription, before));
-      else if (before === undefined) operations.push(...this.#interest.subscribed(text));
-      if (before === undefined) operations.push(...this.#drops.entering(client, subscription));
-      taken.push({ subscription, isOwedRetained: wantsRetained(subscription, before) });
-      return subscription.qos;
+  subscribe(connection: Connection, filters: FilterList): void {
+    checkAnswerFits(connection, filters);
+    const request = new FilterRequest(connection, filters);
+    const taken = new Map<string, Taken>();
+    const { channel } = connection;
+    const handle = (asked: AskedFilter): JournalOperation[] => this.#subscribeTo(request, asked, taken);
+    this.#handle(request, handle, () => {
+      const granted = channel.version === 5 ? request.codes : request.codes.map(oldCode);
+      const suback = { cmd: "suback", messageId: filters.packetId, granted } as const;
+      const bytes = encodeControl({ ...suback, ...reasonOf(request) }, channel.version);
+      const send = (): void =>
+        this.#send(connection, bytes, () => this.#context.slices.run(this.#feed(request, taken)));
+      // What follows SUBACK is what others have been acknowledged by then, and not what was held here a moment ago.
+      if ([...taken.values()].some(({ isOwedRetained }) => isOwedRetained)) this.#retainedStore.caughtUp(send);
+      else send();
     });
-    const codes = connection.channel.version === 5 ? granted : granted.map((code) => (code > 2 ? 0x80 : code));
-    const then = (): void => {
-      for (const { subscription, isOwedRetained } of taken) {
-        this.#drops.subscribed(client, subscription);
-        const isCurrent = client.session.subscriptions.get(subscription.filter.text) === subscription;
-        if (isOwedRetained && isCurrent) client.feed(subscription);
+  }
+
+  /** Handles UNSUBSCRIBE. Throws `ProtocolError`. */
+  unsubscribe(connection: Connection, filters: FilterList): void {
+    checkAnswerFits(connection, filters);
+    const request = new FilterRequest(connection, filters);
+    const handle = ({ topic }: AskedFilter): JournalOperation[] => this.#unsubscribeFrom(request, topic);
+    this.#handle(request, handle, () => {
+      const unsuback = { cmd: "unsuback", messageId: filters.packetId, granted: request.codes } as Packet;
+      this.#send(connection, encodeControl(unsuback, connection.channel.version), () => {});
+    });
+  }
+
+  /**
+   * Handles each filter of a packet, and commits what it comes to; `answer` is called when all of it is durable and
+   * every broker routes by it. What follows the packet waits until all of its filters are handled.
+   */
+  #handle(request: FilterRequest, handle: (asked: AskedFilter) => JournalOperation[], answer: () => void): void {
+    const { slices, timers, clock } = this.#context;
+    slices.run(this.#inSteps(request, handle), () => {
+      if (request.isCurrent && !request.isHandled) {
+        timers.set(new Timer(() => this.#handle(request, handle, answer)), clock.now() + storeLookMs);
+        return;
       }
+      request.isHandled = true;
+      this.#whenStored(request, answer);
+      this.#resume(request.connection, PauseReason.slice);
+    });
+    if (!request.isHandled && request.isCurrent) request.connection.hold(PauseReason.slice);
+  }
+
+  /** ... until the store is behind; or the session ends, or is served by another connection. */
+  *#inSteps(request: FilterRequest, handle: (asked: AskedFilter) => JournalOperation[]): Work {
+    while (request.isCurrent && !this.#context.journal.full) {
+      const operations: JournalOperation[] = [];
+      for (let count = 0; count < filtersPerStepMax && !request.isHandled; count++) {
+        const asked = request.filters.next();
+        if (asked === undefined) request.isHandled = true;
+        else operations.push(...handle(asked));
+      }
+      this.#commit(request, operations);
+      if (request.isHandled) return;
+      yield;
+    }
+  }
+
+  #commit(request: FilterRequest, operations: readonly JournalOperation[]): void {
+    if (operations.length === 0) return;
+    const { client } = request;
+    request.uncommitted++;
+    this.#context.journal.commitAll(operations, {
+      guard: client.mailbox === undefined ? undefined : fence(client.fencingToken),
+      done: (_, zxid) => request.committed(zxid),
+      refused: () => this.#context.evict(client),
+    });
+  }
+
+  #whenStored(request: FilterRequest, answer: () => void): void {
+    if (request.uncommitted > 0) request.whenCommitted = () => this.#barrier.pass(request.zxid, answer);
+    else if (request.zxid > 0) this.#barrier.pass(request.zxid, answer);
+    // Another subscriber here may have announced the filter a moment ago: its commit counts for this one too.
+    else this.#context.journal.drained(() => this.#barrier.passed(answer));
+  }
+
+  #send(connection: Connection, bytes: Uint8Array, then: () => void): void {
+    if (connection.channel.phase !== "open") return;
+    try {
+      connection.send(bytes);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return this.#fail(connection, error);
+    }
+    then();
+  }
+
+  /** Subscribes to one filter, and returns what must be stored. */
+  #subscribeTo(request: FilterRequest, asked: AskedFilter, taken: Map<string, Taken>): JournalOperation[] {
+    const { client, codes } = request;
+    const { metrics, options, router } = this.#context;
+    const refuse = (reason: number): JournalOperation[] => {
+      codes.push(reason);
+      return [];
     };
-    const isOwed = taken.some(({ isOwedRetained }) => isOwedRetained);
-    // What follows SUBACK is what others have been acknowledged by then, and not what was held here a moment ago.
-    const before = isOwed ? (go: () => void): void => this.#retainedStore.caughtUp(go) : undefined;
-    this.#answer(
-      connection,
-      operations,
-      { cmd: "suback", messageId: packet.messageId!, granted: codes, ...reasonOf(connection, isRefusedByDisk) },
-      { before, then },
-    );
+    const subscription = readSubscription(asked, request);
+    if (subscription === undefined) return refuse(Reason.topicFilterInvalid);
+    const { text, levels } = subscription.filter;
+    if (client.permissions?.maySubscribe(levels) === false) {
+      metrics.forbidden.subscribe++;
+      return refuse(Reason.notAuthorized);
+    }
+    const before = client.session.subscriptions.get(text);
+    if (before === undefined && this.#lacksRoomFor(client, text)) {
+      request.isRefusedByDisk = true;
+      return refuse(Reason.quotaExceeded);
+    }
+    if (!client.session.subscribe(subscription, options.maxSubscriptions)) {
+      metrics.beyondLimit.subscriptions++;
+      return refuse(Reason.quotaExceeded);
+    }
+    router.subscribe(client, subscription);
+    codes.push(subscription.qos);
+    taken.set(text, { subscription, isOwedRetained: wantsRetained(subscription, before) });
+    const operations: JournalOperation[] = [];
+    if (client.mailbox !== undefined) operations.push(storeOperation(client, subscription, before));
+    else if (before === undefined) operations.push(...this.#interest.subscribed(text));
+    if (before === undefined) operations.push(...this.#drops.entering(client, subscription));
+    return operations;
+  }
+
+  /** Ends the subscription to one filter, and returns what must be stored. */
+  #unsubscribeFrom({ client, codes }: FilterRequest, text: string): JournalOperation[] {
+    const subscription = client.session.subscriptions.get(text);
+    if (subscription === undefined) {
+      codes.push(parseFilter(text) === undefined ? Reason.topicFilterInvalid : Reason.noSubscriptionExisted);
+      return [];
+    }
+    codes.push(Reason.success);
+    client.session.unsubscribe(text);
+    this.#context.router.unsubscribe(client, subscription);
+    const operations: JournalOperation[] = [];
+    if (client.mailbox !== undefined) {
+      const path = subscriberPath(text, client.session.clientId);
+      operations.push({ kind: "remove", path, isCurrent: () => !client.session.subscriptions.has(text) });
+    } else this.#interest.unsubscribed(text);
+    operations.push(...this.#drops.leaving(client, text));
+    return operations;
+  }
+
+  /** SUBACK has been sent: what is retained, and what lies in mail drops, follows. */
+  *#feed({ client }: FilterRequest, taken: ReadonlyMap<string, Taken>): Work {
+    for (const { subscription, isOwedRetained } of taken.values()) {
+      this.#drops.subscribed(client, subscription);
+      const isCurrent = client.session.subscriptions.get(subscription.filter.text) === subscription;
+      if (isOwedRetained && isCurrent) client.feed(subscription);
+      yield;
+    }
   }
 
   /** The disk of the store is full, and a new subscription would have to be written. */
   #lacksRoomFor({ mailbox }: LocalSession, text: string): boolean {
     return this.#context.coordinator.isFull === true && (mailbox !== undefined || !this.#interest.announces(text));
   }
+}
 
-  /** Handles UNSUBSCRIBE. Throws `ProtocolError`. */
-  unsubscribe(connection: Connection, packet: UnsubscribePacket): void {
-    checkAnswerFits(connection, packet.unsubscriptions.length);
-    const client = connection.client!;
-    const operations: JournalOperation[] = [];
-    const granted = packet.unsubscriptions.map((text) => {
-      const subscription = client.session.subscriptions.get(text);
-      if (subscription === undefined) {
-        return parseFilter(text) === undefined ? Reason.topicFilterInvalid : Reason.noSubscriptionExisted;
-      }
-      client.session.unsubscribe(text);
-      this.#context.router.unsubscribe(client, subscription);
-      if (client.mailbox !== undefined) {
-        const path = subscriberPath(text, client.session.clientId);
-        operations.push({ kind: "remove", path, isCurrent: () => !client.session.subscriptions.has(text) });
-      } else this.#interest.unsubscribed(text);
-      operations.push(...this.#drops.leaving(client, text));
-      return Reason.success;
-    });
-    this.#answer(connection, operations, { cmd: "unsuback", messageId: packet.messageId!, granted } as Packet, {});
+/** One SUBSCRIBE or UNSUBSCRIBE that is being handled. */
+class FilterRequest {
+  readonly connection: Connection;
+  readonly client: LocalSession;
+  readonly filters: FilterList;
+  /** The reason codes of the filters that have been handled. */
+  readonly codes: number[] = [];
+  isRefusedByDisk = false;
+  /** All its filters are handled. */
+  isHandled = false;
+  /** Commits under way, and the number of the last one that is done. */
+  uncommitted = 0;
+  zxid = 0;
+  whenCommitted: () => void = () => {};
+
+  constructor(connection: Connection, filters: FilterList) {
+    this.connection = connection;
+    this.client = connection.client!;
+    this.filters = filters;
   }
 
-  #answer(
-    connection: Connection,
-    operations: readonly JournalOperation[],
-    answer: Packet,
-    { before = (go) => go(), then = () => {} }: Around,
-  ): void {
-    const { channel } = connection;
-    const bytes = encodeControl(answer, channel.version);
-    const send = (): void =>
-      before(() => {
-        if (channel.phase !== "open") return;
-        connection.send(bytes);
-        then();
-      });
-    const client = connection.client!;
-    // Another subscriber here may have announced the filter a moment ago: its commit counts for this one too.
-    if (operations.length === 0) return this.#context.journal.drained(() => this.#barrier.passed(send));
-    this.#context.journal.commitAll(operations, {
-      guard: client.mailbox === undefined ? undefined : fence(client.fencingToken),
-      done: (_, zxid) => this.#barrier.pass(zxid, send),
-      refused: () => this.#context.evict(client),
-    });
+  /** The session is still served by the connection that the packet has come from. */
+  get isCurrent(): boolean {
+    return this.connection.channel.phase === "open" && this.client.connection === this.connection;
+  }
+
+  committed(zxid: number): void {
+    this.zxid = Math.max(this.zxid, zxid);
+    if (--this.uncommitted === 0) this.whenCommitted();
   }
 }
 
+/** A subscription that was granted. */
+interface Taken {
+  readonly subscription: Subscription;
+  readonly isOwedRetained: boolean;
+}
+
+/** Before MQTT 5 all refusals are one. */
+function oldCode(code: number): number {
+  return code > 2 ? 0x80 : code;
+}
+
 /** What could not be answered in a packet that the client takes is not done [MQTT-3.1.2-24]. */
-function checkAnswerFits({ channel }: Connection, reasonCodes: number): void {
+function checkAnswerFits({ channel }: Connection, filters: FilterList): void {
+  if (channel.packetBytesMax === Infinity) return;
   // Packet identifier, property length, reason codes.
-  const body = 2 + 1 + reasonCodes;
+  const body = 2 + 1 + filters.count();
   if (1 + varintSize(body) + body > channel.packetBytesMax)
     throw new ProtocolError(Reason.packetTooLarge, "the answer is larger than the Maximum Packet Size");
 }
 
 /** Says why subscriptions are refused, to whom may be told. */
-function reasonOf({ channel }: Connection, isRefusedByDisk: boolean): { properties?: { reasonString: string } } {
+function reasonOf({ connection: { channel }, isRefusedByDisk }: FilterRequest): {
+  properties?: { reasonString: string };
+} {
   // 3.9.2.1.2: not where the packet might become larger than the client takes.
   if (!isRefusedByDisk || channel.version < 5 || !channel.wantsReasons || channel.packetBytesMax !== Infinity)
     return {};
   return { properties: { reasonString: `${fullDiskWords}: it takes no new subscriptions` } };
 }
 
-/** What is done around an answer. */
-interface Around {
-  /** Calls back when it may be sent. */
-  readonly before?: ((go: () => void) => void) | undefined;
-  readonly then?: () => void;
-}
-
-function readSubscription(
-  asked: SubscribePacket["subscriptions"][number],
-  { id, bridge }: { id: number; bridge: boolean },
-): Subscription | number {
-  const filter = parseFilter(asked.topic);
-  if (filter === undefined) return Reason.topicFilterInvalid;
-  const noLocal = asked.nl ?? bridge;
-  // [MQTT-3.8.3-4]
-  if (filter.group !== undefined && noLocal && !bridge) {
-    throw new ProtocolError(Reason.protocolError, "No Local on a shared subscription");
-  }
-  const retainHandling = (asked.rh ?? 0) as 0 | 1 | 2;
-  return { filter, qos: asked.qos, noLocal, retainAsPublished: asked.rap ?? bridge, retainHandling, id };
+/** Undefined: it is refused. */
+function readSubscription(asked: AskedFilter, { connection, filters }: FilterRequest): Subscription | undefined {
+  const { topic, qos, retainHandling } = asked;
+  const { bridge } = connection.channel;
+  const filter = parseFilter(topic);
+  if (filter === undefined) return undefined;
+  const noLocal = asked.noLocal ?? bridge;
+  const retainAsPublished = asked.retainAsPublished ?? bridge;
+  return { filter, qos, noLocal, retainAsPublished, retainHandling, id: filters.subscriptionId };
 }
 
 function wantsRetained({ filter, retainHandling }: Subscription, before: Subscription | undefined): boolean {

@@ -4,7 +4,7 @@
  */
 import { equalRange, isMqttText, noBytes } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
-import { linkRunBytesMax, topicAliasMax } from "../base/limits.ts";
+import { linkRunBytesMax, quickPacketsMax, topicAliasMax } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { ackReason, parseAck } from "../mqtt/acks.ts";
 import { PacketType } from "../mqtt/constants.ts";
@@ -41,6 +41,8 @@ export class Inbound {
   /** The view that every PUBLISH is read into. */
   readonly #publish = new Publish();
   readonly #run: Run = emptyRun();
+  /** What was done since the clock was asked, in packets to one receiver, about. */
+  #cost = 0;
 
   constructor(context: ClusterContext, flows: Flows) {
     this.#context = context;
@@ -83,25 +85,38 @@ export class Inbound {
     }
   }
 
+  /** Who sends much, or what takes long, is not read for a moment when its slice is over: others have their turn. */
   #packets(connection: Connection): void {
     const { framer, channel } = connection;
+    const { slices, clock } = this.#context;
+    const startedAt = clock.now();
+    this.#cost = 0;
     try {
       while (!connection.isHeld && channel.phase !== "closed" && framer.next()) {
         const firstByte = framer.bytes[framer.start]!;
         if (firstByte >> 4 === PacketType.publish && channel.phase === "open") {
           this.#receivePublish(connection, firstByte);
+          if (this.#cost < quickPacketsMax) continue;
+          this.#cost = 0;
         } else {
           this.#copyRun(connection);
           this.#receiveOther(connection, firstByte);
           // Subscriptions, acks: most of what else a client says is written down.
           if (channel.phase === "open") this.#flows.storeBackPressure.hold(connection);
         }
+        if (framer.pending && slices.isOver(startedAt)) this.#holdForOthers(connection);
       }
     } finally {
       this.#copyRun(connection);
     }
     if (!framer.pending) framer.release();
     connection.checkOutput();
+  }
+
+  #holdForOthers(connection: Connection): void {
+    if (connection.isHeldBy(PauseReason.slice)) return;
+    connection.hold(PauseReason.slice);
+    this.#context.slices.later(() => this.resume(connection, PauseReason.slice));
   }
 
   #receivePublish(connection: Connection, firstByte: number): void {
@@ -112,6 +127,7 @@ export class Inbound {
     publish.isApart = framer.isApart;
     const route = this.#routeOf(connection, publish);
     this.#context.metrics.publishesReceived++;
+    this.#cost += publish.qos > 0 || publish.retain ? quickPacketsMax : 1 + route.targets.length + route.groups.length;
     if (connection.meter !== undefined) this.#measure(connection, connection.meter, end - start);
     if (route !== connection.allowed && !this.#isAllowed(connection, route)) {
       this.#copyRun(connection);
@@ -181,9 +197,12 @@ export class Inbound {
     if (last !== undefined && last.bytes.length === topicEnd - topicStart) {
       if (equalRange(last.bytes, 0, topicBytes, topicStart, topicEnd - topicStart)) {
         last.wasPublished = true;
-        return router.isFresh(last) ? last : router.refresh(last);
+        if (router.isFresh(last)) return last;
+        this.#cost += newRouteCost;
+        return router.refresh(last);
       }
     }
+    this.#cost += newRouteCost;
     const route = router.route(topicBytes, topicStart, topicEnd);
     if (route === undefined) throw badTopic(topicBytes, topicStart, topicEnd);
     connection.route = route;
@@ -219,9 +238,9 @@ export class Inbound {
     }
     switch (packet.cmd) {
       case "subscribe":
-        return this.#flows.subscribeHandler.subscribe(connection, packet);
+        return this.#flows.subscribeHandler.subscribe(connection, packet.filters);
       case "unsubscribe":
-        return this.#flows.subscribeHandler.unsubscribe(connection, packet);
+        return this.#flows.subscribeHandler.unsubscribe(connection, packet.filters);
       case "pingreq":
         return connection.send(pingrespBytes);
       case "disconnect":
@@ -240,6 +259,9 @@ export class Inbound {
     connection.client!.acknowledge(type, packetId, ackReason(framer.bytes, framer.body, framer.end));
   }
 }
+
+/** What it costs to find where a topic's messages go, in packets. */
+const newRouteCost = 16;
 
 function badTopic(bytes: Uint8Array, start: number, end: number): ProtocolError {
   if (start === end) return new ProtocolError(Reason.protocolError, "an empty topic without a topic alias"); // [MQTT-3.3.2-8]

@@ -1,27 +1,21 @@
 /**
- * Every packet but PUBLISH and its acks, through mqtt-packet. What comes in has passed `validate.ts`, so that
- * mqtt-packet sees only what it decodes rightly; an error from it all the same closes the connection.
+ * Every packet but PUBLISH, its acks and lists of filters, through mqtt-packet. What comes in has passed `validate.ts`,
+ * so that mqtt-packet sees only what it decodes rightly; an error from it all the same closes the connection.
  */
 
 import { Buffer } from "node:buffer";
-import type {
-  IAuthPacket,
-  IConnectPacket,
-  IDisconnectPacket,
-  ISubscribePacket,
-  IUnsubscribePacket,
-  Packet,
-} from "mqtt-packet";
+import type { IAuthPacket, IConnectPacket, IDisconnectPacket, Packet } from "mqtt-packet";
 import * as mqttPacket from "mqtt-packet";
-import { messageOf } from "../base/errors.ts";
+import { messageOf, ProtocolError } from "../base/errors.ts";
+import { controlBytesMax } from "../base/limits.ts";
 import { PacketType, type ProtocolVersion } from "./constants.ts";
+import { FilterList } from "./filter-list.ts";
 import { malformed } from "./properties.ts";
+import { Reason } from "./reason.ts";
 import { type ConnectFacts, checkConnect, checkControl, checkHeaderFlags } from "./validate.ts";
 
 export type {
   IConnectPacket as ConnectPacket,
-  ISubscribePacket as SubscribePacket,
-  IUnsubscribePacket as UnsubscribePacket,
   Packet,
 } from "mqtt-packet";
 
@@ -39,8 +33,7 @@ export interface Connect {
 }
 
 export type Control =
-  | ISubscribePacket
-  | IUnsubscribePacket
+  | { readonly cmd: "subscribe" | "unsubscribe"; readonly filters: FilterList }
   | IDisconnectPacket
   | IAuthPacket
   | { readonly cmd: "pingreq" };
@@ -53,13 +46,20 @@ export function decodeConnect(frame: Frame): Connect {
   return { packet, facts };
 }
 
-/** Decodes what a client sends after CONNECT, PUBLISH and its acks apart. Throws `ProtocolError`. */
+/**
+ * Decodes what a client sends after CONNECT, PUBLISH and its acks apart; filters are read later. Throws
+ * `ProtocolError`.
+ */
 export function decodeControl(frame: Frame, version: ProtocolVersion): Control {
   const firstByte = frame.bytes[frame.start]!;
   const type = firstByte >> 4;
   checkHeaderFlags(firstByte);
   checkControl(frame.bytes, frame.body, frame.end, { type, version });
   if (type === PacketType.pingreq) return { cmd: "pingreq" };
+  if (type === PacketType.subscribe) return { cmd: "subscribe", filters: new FilterList(frame, { type, version }) };
+  if (type === PacketType.unsubscribe) return { cmd: "unsubscribe", filters: new FilterList(frame, { type, version }) };
+  if (frame.end - frame.body > controlBytesMax)
+    throw new ProtocolError(Reason.packetTooLarge, `a control packet of ${frame.end - frame.body} bytes`);
   return decode(frame, version) as Control;
 }
 

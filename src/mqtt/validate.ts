@@ -3,7 +3,7 @@
  * decode it: mqtt-packet accepts what the standard forbids (packet id 0, malformed UTF-8, trailing bytes,
  * repeated properties), and the reason code to close with must be the standard's.
  */
-import { readUint16 } from "../base/bytes.ts";
+import { encodeUtf8, equalRange, readUint16 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { PacketType, type ProtocolVersion } from "./constants.ts";
 import { binaryEnd, malformed, sectionRange, textEnd, walkProperties, willSection } from "./properties.ts";
@@ -98,18 +98,29 @@ function checkFilters(bytes: Uint8Array, start: number, end: number, { type, ver
   while (at < end) {
     const next = textEnd(bytes, at, end, "topic filter");
     if (next === at + 2) throw malformed("a topic filter must have at least one character"); // [MQTT-4.7.3-1]
-    at = type === PacketType.subscribe ? checkSubscriptionOptions(bytes, next, end, version) : next;
+    if (type === PacketType.subscribe) {
+      checkSubscriptionOptions(bytes, next, end, version);
+      // [MQTT-3.8.3-4]
+      if ((bytes[next]! & 0x04) !== 0 && isShared(bytes, at + 2, next))
+        throw new ProtocolError(Reason.protocolError, "No Local on a shared subscription");
+      at = next + 1;
+    } else at = next;
   }
 }
 
-function checkSubscriptionOptions(bytes: Uint8Array, at: number, end: number, version: ProtocolVersion): number {
+const sharePrefix = encodeUtf8("$share/");
+
+function isShared(bytes: Uint8Array, start: number, end: number): boolean {
+  return end - start > sharePrefix.length && equalRange(bytes, start, sharePrefix, 0, sharePrefix.length);
+}
+
+function checkSubscriptionOptions(bytes: Uint8Array, at: number, end: number, version: ProtocolVersion): void {
   if (at >= end) throw malformed("the subscription options are missing");
   const options = bytes[at]!;
   // [MQTT-3.8.3-5]
   if ((options & (version === 5 ? 0xc0 : 0xfc)) !== 0) throw malformed("reserved subscription options are set");
   if ((options & 0x03) === 3) throw malformed("subscription QoS 3");
   if ((options & 0x30) === 0x30) throw new ProtocolError(Reason.protocolError, "retain handling 3");
-  return at + 1;
 }
 
 /** The reason codes that a client may give in DISCONNECT (3.14.2.1), and in AUTH (3.15.2.1). */

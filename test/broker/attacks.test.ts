@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import mqttPacket from "mqtt-packet";
+import { varintSize, writeVarint } from "../../src/base/bytes.ts";
 import { freePort } from "../bench/brokers.ts";
 import { eventually } from "../support/broker.ts";
 import { type Bystander, startBystander } from "../support/bystander.ts";
@@ -14,8 +15,11 @@ import { type Authority, makeAuthority } from "../support/certificates.ts";
 import { type BrokerProcess, startBrokerProcess } from "../support/process.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
 
-/** What a bystander waits for an answer at most, in ms; the machine that runs the tests has two cores. */
-const noticedMs = 1_000;
+/**
+ * What a bystander waits for an answer at most, in ms; where other things keep the machine busy, so many times as much
+ * as they do.
+ */
+const noticedMs = 250;
 
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-attacks-"));
 let broker: BrokerProcess;
@@ -47,13 +51,26 @@ function residentMB(): number {
 /** Attacks, and then looks at what the bystander has seen and what the broker has grown by. */
 async function attack(growthMaxMB: number, how: () => Promise<void>): Promise<void> {
   const before = residentMB();
-  await bystander.worst();
+  await bystander.waits();
   await how();
-  expect(await bystander.worst()).toBeLessThan(noticedMs);
+  const { worst, stretch } = await bystander.waits();
+  expect(worst / stretch).toBeLessThan(noticedMs);
   expect(residentMB() - before).toBeLessThan(growthMaxMB);
 }
 
 const encode = (packet: AnyPacket, version = 5): Buffer => mqttPacket.generate(packet, { protocolVersion: version });
+
+function pagesOf<Item>(items: readonly Item[], size: number): Item[][] {
+  const pages: Item[][] = [];
+  for (let at = 0; at < items.length; at += size) pages.push(items.slice(at, at + size));
+  return pages;
+}
+
+function varint(value: number): Uint8Array {
+  const bytes = new Uint8Array(varintSize(value));
+  writeVarint(bytes, 0, value);
+  return bytes;
+}
 
 test(
   "half-open connections and slow ones: a CONNECT byte by byte, or never",
@@ -103,30 +120,67 @@ test(
 );
 
 test(
-  "bombs of subscriptions: many, deep, and all at once",
+  "bombs of subscriptions: many, deep, and all at once; taken back, asked for again, and left behind",
   () =>
-    attack(250, async () => {
+    attack(350, async () => {
       const client = await RawClient.connect(broker.port, { protocolVersion: 5 });
-      const deep = (at: number): string => `${"x/".repeat(150)}${at}`;
-      for (let round = 0; round < 20; round++) {
-        const subscriptions = Array.from({ length: 500 }, (_, at) => ({ topic: deep(round * 500 + at), qos: 0 }));
-        client.send({ cmd: "subscribe", messageId: round + 1, subscriptions });
-      }
-      for (let round = 0; round < 20; round++)
-        expect((await client.take("suback")).granted).toEqual(new Array(500).fill(0));
+      const deep = Array.from({ length: 10_000 }, (_, at) => `${"x/".repeat(150)}${at}`);
+      const subscribe = async (perPacket: number): Promise<void> => {
+        const packets = pagesOf(deep, perPacket).map((topics, at) => {
+          const subscriptions = topics.map((topic) => ({ topic, qos: 0 }));
+          return encode({ cmd: "subscribe", messageId: at + 1, subscriptions });
+        });
+        client.write(Buffer.concat(packets));
+        for (const { granted } of await client.takeMany("suback", packets.length))
+          expect(granted).toEqual(new Array(perPacket).fill(0));
+      };
+      await subscribe(500);
+      client.write(encode({ cmd: "unsubscribe", messageId: 1, unsubscriptions: deep }));
+      await client.take("unsuback");
+      await subscribe(10_000);
       client.send({ cmd: "subscribe", messageId: 30, subscriptions: [{ topic: "x/".repeat(300), qos: 0 }] });
       expect((await client.take("suback")).granted).toEqual([0x8f]);
-      // Every wildcard that there is, and a topic that all of them match.
-      const wild = Array.from({ length: 512 }, (_, bits) =>
-        [...bits.toString(2).padStart(9, "0")].map((bit) => (bit === "0" ? "+" : "y")).join("/"),
+      // Every wildcard that there is, and topics that all of them match.
+      const wild = Array.from({ length: 4096 }, (_, bits) =>
+        [...bits.toString(2).padStart(12, "0")].map((bit) => (bit === "0" ? "+" : "y")).join("/"),
       );
       client.send({ cmd: "subscribe", messageId: 31, subscriptions: wild.map((topic) => ({ topic, qos: 0 })) });
       await client.take("suback");
-      for (let at = 0; at < 50; at++) client.publish("y/y/y/y/y/y/y/y/y", "x");
-      await client.takeMany("publish", 50);
+      const above = "y/".repeat(11);
+      const publishes = Array.from({ length: 300 }, (_, at) =>
+        encode({ cmd: "publish", topic: `${above}${at}`, payload: "x", qos: 0, dup: false, retain: false }),
+      );
+      client.write(Buffer.concat(publishes));
+      await client.takeMany("publish", publishes.length);
       client.abort();
     }),
-  30_000,
+  60_000,
+);
+
+test(
+  "one packet with half a million filters, and a client that reads none of its answers",
+  () =>
+    attack(350, async () => {
+      const client = await RawClient.connect(broker.port, { protocolVersion: 5 });
+      const subscribe = (first: string, count: number): Buffer => {
+        const name = Buffer.from(first);
+        const head = Buffer.from([0, 1, 0, name.length >> 8, name.length & 0xff, ...name, 0]);
+        const body = Buffer.concat([head, Buffer.alloc(5 * count, Buffer.from([0, 2, 0x2b, 0x2b, 0]))]);
+        return Buffer.concat([Uint8Array.of(0x82), varint(body.length), body]);
+      };
+      client.write(subscribe("many", 500_000));
+      expect((await client.take("suback")).granted.length).toBe(500_001);
+      await client.subscribe("unread");
+      client.pause();
+      const flood = await RawClient.connect(broker.port);
+      for (let at = 0; at < 800; at++) flood.publish("unread", "x".repeat(50_000));
+      await flood.ping();
+      flood.abort();
+      // What is granted is committed before it is answered: the answer that is one too many comes in its own time.
+      for (let round = 0; round < 60; round++) client.write(subscribe(`unread/${round}`, 100_000));
+      await eventually(() => client.closed, "who does not read is disconnected", 30_000);
+    }),
+  90_000,
 );
 
 test(

@@ -1,54 +1,141 @@
 /**
- * Somebody who publishes to himself all the time, in a process of his own: the worst that he has waited for an answer
- * tells what others do to him. Run by itself with a port it tells over IPC what it is asked.
+ * Somebody who publishes to himself all the time, in a process of his own: what he waits for an answer tells what
+ * others do to him. Beside it he has a process of his own do ten milliseconds of work now and then: how much longer
+ * that takes is the machine's doing, and not the broker's. Run by itself with a port it tells over IPC what it is
+ * asked; with "work" it is the one that works.
  */
 import { RawClient } from "./raw-client.ts";
 
+/** Since this was last asked. */
+export interface Waits {
+  /** In ms. */
+  readonly worst: number;
+  readonly p99: number;
+  /**
+   * How many times as long as alone a process takes for its work on this machine, nine times of ten: 1 where nothing
+   * else runs.
+   */
+  readonly stretch: number;
+}
+
 export interface Bystander {
-  /** The longest wait since this was last asked, in ms. Rejects if he was disconnected. */
-  worst(): Promise<number>;
+  /** Rejects if he was disconnected. */
+  waits(): Promise<Waits>;
   stop(): void;
 }
 
 export async function startBystander(port: number): Promise<Bystander> {
-  let answer: (said: number) => void = () => {};
+  let answer: (said: Waits) => void = () => {};
   const ready = Promise.withResolvers<void>();
   const child = Bun.spawn([process.execPath, import.meta.path, String(port)], {
     stdout: "inherit",
     stderr: "inherit",
-    ipc: (said: number | "ready") => (said === "ready" ? ready.resolve() : answer(said)),
+    ipc: (said: Waits | "ready") => (said === "ready" ? ready.resolve() : answer(said)),
   });
   await ready.promise;
   return {
-    async worst() {
-      const { promise, resolve, reject } = Promise.withResolvers<number>();
+    async waits() {
+      const { promise, resolve, reject } = Promise.withResolvers<Waits>();
       answer = resolve;
       void child.exited.then(() => reject(new Error("the bystander was disconnected")));
-      child.send("worst");
+      child.send("waits");
       return promise;
     },
-    stop: () => child.kill(),
+    stop: () => child.kill("SIGTERM"),
   };
 }
 
-async function stand(port: number): Promise<void> {
-  const client = await RawClient.connect(port, { clientId: "bystander" });
-  await client.subscribe("bystander", { qos: 1 });
-  let worst = 0;
-  let startedAt = performance.now();
-  process.on("message", () => {
-    process.send!(Math.max(worst, performance.now() - startedAt));
-    worst = 0;
-  });
-  process.send!("ready");
-  for (let messageId = 1; ; messageId = (messageId % 65_535) + 1) {
-    startedAt = performance.now();
-    client.publish("bystander", "x", { qos: 1, messageId });
-    client.send({ cmd: "puback", messageId: (await client.take("publish")).messageId });
-    await client.take("puback");
-    worst = Math.max(worst, performance.now() - startedAt);
-    await Bun.sleep(2);
+/** What is asked to be done each time, in ms of a processor's time, and how long nothing is asked after it. */
+const workMs = 10;
+const workPauseMs = 100;
+
+/** Round trips, one after the other with some time between them. */
+class Trips {
+  readonly #pauseMs: number;
+  #done: number[] = [];
+  #startedAt = Infinity;
+
+  constructor(pauseMs: number) {
+    this.#pauseMs = pauseMs;
+  }
+
+  async make(trip: () => Promise<unknown>): Promise<never> {
+    for (;;) {
+      this.#startedAt = performance.now();
+      await trip();
+      this.#done.push(performance.now() - this.#startedAt);
+      this.#startedAt = Infinity;
+      await Bun.sleep(this.#pauseMs);
+    }
+  }
+
+  /** All that were made, in ms, the shortest first. One that is under way has lasted so long at least. */
+  take(): number[] {
+    const all = [...this.#done, Math.max(0, performance.now() - this.#startedAt)].sort((a, b) => a - b);
+    this.#done = [];
+    return all;
   }
 }
 
-if (import.meta.main) await stand(Number(process.argv[2]));
+function quantile(sorted: readonly number[], part: number): number {
+  return sorted[Math.ceil(sorted.length * part) - 1]!;
+}
+
+async function stand(port: number): Promise<void> {
+  const broker = new Trips(2);
+  const machine = new Trips(workPauseMs);
+  const work = await startWorker();
+  const client = await RawClient.connect(port, { clientId: "bystander" });
+  await client.subscribe("bystander", { qos: 1 });
+  process.on("message", () => {
+    const waits = broker.take();
+    const stretch = Math.max(1, quantile(machine.take(), 0.9) / workMs);
+    process.send!({ worst: waits.at(-1)!, p99: quantile(waits, 0.99), stretch } satisfies Waits);
+  });
+  process.send!("ready");
+  let messageId = 0;
+  await Promise.race([
+    machine.make(work),
+    broker.make(async () => {
+      messageId = (messageId % 65_535) + 1;
+      client.publish("bystander", "x", { qos: 1, messageId });
+      client.send({ cmd: "puback", messageId: (await client.take("publish")).messageId });
+      await client.take("puback");
+    }),
+  ]);
+}
+
+/** Starts a process that works, and returns what has it do so. */
+async function startWorker(): Promise<() => Promise<void>> {
+  let done: () => void = () => {};
+  const ready = new Promise<void>((resolve) => {
+    done = resolve;
+  });
+  const child = Bun.spawn([process.execPath, import.meta.path, "work"], { ipc: () => done() });
+  process.on("SIGTERM", () => {
+    child.kill("SIGKILL");
+    process.exit();
+  });
+  await ready;
+  return () =>
+    new Promise((resolve) => {
+      done = resolve;
+      child.send("work");
+    });
+}
+
+function workWhenAsked(): void {
+  process.on("message", () => {
+    const startedAt = process.cpuUsage();
+    for (let used = process.cpuUsage(startedAt); used.user + used.system < workMs * 1000; )
+      used = process.cpuUsage(startedAt);
+    process.send!("done");
+  });
+  process.on("disconnect", () => process.exit());
+  process.send!("ready");
+}
+
+if (import.meta.main) {
+  if (process.argv[2] === "work") workWhenAsked();
+  else await stand(Number(process.argv[2]));
+}

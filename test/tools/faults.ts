@@ -214,8 +214,8 @@ export const faults: readonly Fault[] = [
   {
     what: "SUBACK does not wait for the other brokers",
     file: "src/broker/handle-subscribe.ts",
-    find: "(_, zxid) => this.#barrier.pass(zxid, send)",
-    replace: "() => send()",
+    find: "request.whenCommitted = () => this.#barrier.pass(request.zxid, answer);",
+    replace: "request.whenCommitted = answer;",
     tests: "test/cluster/cluster.test.ts",
   },
   {

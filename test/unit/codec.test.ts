@@ -1,12 +1,13 @@
 /** The hand-written codec against mqtt-packet, and the framer against every way to cut a stream. */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import mqttPacket, { type Packet } from "mqtt-packet";
+import mqttPacket, { type ISubscribePacket, type IUnsubscribePacket, type Packet } from "mqtt-packet";
 import { concatBytes, encodeUtf8, isMqttText, readVarint, varintSize, writeVarint } from "../../src/base/bytes.ts";
 import { ProtocolError } from "../../src/base/errors.ts";
 import { ackReason, parseAck, writeAck, writeAckWithText } from "../../src/mqtt/acks.ts";
 import type { ProtocolVersion, QoS } from "../../src/mqtt/constants.ts";
 import { decodeConnect, decodeControl } from "../../src/mqtt/control.ts";
+import type { FilterList } from "../../src/mqtt/filter-list.ts";
 import { Framer } from "../../src/mqtt/framer.ts";
 import { Envelope, makePublish, Publish, parsePublish, publishSize, writePublish } from "../../src/mqtt/publish.ts";
 import { MemorySink } from "../../src/mqtt/sink.ts";
@@ -204,11 +205,69 @@ test("what a bridge's CONNECT has said does not count for the packets of others"
     expect(framer.next()).toBe(true);
     return framer;
   };
-  const plain = { topic: "t", qos: 1 };
   for (let round = 0; round < 3; round++) {
     expect(decodeConnect(frameOf("100d 0004 4d515454 84 02 0000 0001 62")).facts).toMatchObject({ bridge: true });
     const packet = decodeControl(frameOf("8206 0001 0001 74 01"), 4);
-    expect(packet).toMatchObject({ subscriptions: [plain] });
-    expect(Object.keys((packet as { subscriptions: object[] }).subscriptions[0]!).sort()).toEqual(["qos", "topic"]);
+    expect((packet as { filters: FilterList }).filters.next()).toEqual({
+      topic: "t",
+      qos: 1,
+      noLocal: undefined,
+      retainAsPublished: undefined,
+      retainHandling: 0,
+    });
   }
+});
+
+type Asked = Pick<ISubscribePacket, "subscriptions" | "properties"> & Pick<IUnsubscribePacket, "unsubscriptions">;
+
+test("the filters of a packet are read one by one as mqtt-packet reads them all, also when their chunk is written over", () => {
+  const asked = fc.record({
+    topic,
+    qos: fc.constantFrom<QoS>(0, 1, 2),
+    nl: fc.boolean(),
+    rap: fc.boolean(),
+    rh: fc.constantFrom(0, 1, 2),
+  });
+  const many = fc.array(asked, { minLength: 1, maxLength: 20 });
+  fc.assert(
+    fc.property(
+      version,
+      packetId,
+      many,
+      fc.integer({ min: 0, max: 268_435_455 }),
+      (protocolVersion, id, all, number) => {
+        const properties = { userProperties: { a: ["b", "c"] }, ...(number > 0 && { subscriptionIdentifier: number }) };
+        const subscribe = { cmd: "subscribe", messageId: id, subscriptions: all, properties } as Packet;
+        const unsubscribe = {
+          cmd: "unsubscribe",
+          messageId: id,
+          unsubscriptions: all.map((one) => one.topic),
+        } as Packet;
+        for (const packet of [subscribe, unsubscribe]) {
+          const bytes = new Uint8Array(mqttPacket.generate(packet, { protocolVersion }));
+          const framer = new Framer(1_000_000);
+          framer.feed(bytes);
+          expect(framer.next()).toBe(true);
+          const { filters } = decodeControl(framer, protocolVersion) as { filters: FilterList };
+          const expected = decodeOne(bytes, protocolVersion) as Partial<Asked>;
+          bytes.fill(0xff);
+          expect(filters.packetId).toBe(id);
+          expect(filters.subscriptionId).toBe(expected.properties?.subscriptionIdentifier ?? 0);
+          const { subscriptions, unsubscriptions = [] } = expected;
+          for (const one of subscriptions ?? unsubscriptions.map((name) => ({ topic: name, qos: 0 }))) {
+            const { nl, rap, rh = 0 } = one as { nl?: boolean; rap?: boolean; rh?: number };
+            const isNew = protocolVersion === 5;
+            expect(filters.next()).toEqual({
+              topic: one.topic,
+              qos: one.qos as QoS,
+              noLocal: isNew ? nl === true : undefined,
+              retainAsPublished: isNew ? rap === true : undefined,
+              retainHandling: rh as 0 | 1 | 2,
+            });
+          }
+          expect(filters.next()).toBeUndefined();
+        }
+      },
+    ),
+  );
 });

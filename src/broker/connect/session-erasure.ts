@@ -4,6 +4,7 @@
  * at a time, so that a fleet whose sessions end together holds nobody up.
  */
 import { expiringMax } from "../../base/limits.ts";
+import type { Work } from "../../base/slices.ts";
 import { cursorsPath, incomingPath, mailPath, subscriberPath } from "../../coordinator/paths.ts";
 import { emptyMailbox, type HandOn } from "../../mail/emptying.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
@@ -43,26 +44,40 @@ export class SessionErasure {
     else waiting.push(go);
   }
 
-  /** Ends a session for good: its subscriptions, its mail and its record. `done` when nothing is left of it. */
+  /**
+   * Ends a session for good: its subscriptions, its mail and its record. `done` when nothing is left of it. Nobody is
+   * sent anything in its name any more, but a session with many subscriptions is not out of the routes at once.
+   */
   erase(client: LocalSession, done: () => void): void {
-    const { localSessions, router, journal, timers } = this.#context;
+    const { localSessions, timers, slices } = this.#context;
     const { session, mailbox } = client;
-    if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
-    if (localSessions.get(session.clientId) === client) localSessions.delete(session.clientId);
-    const removals: JournalOperation[] = [];
-    for (const [text, subscription] of session.subscriptions) {
-      router.unsubscribe(client, subscription);
-      if (mailbox === undefined) this.#interest.unsubscribed(text);
-      else removals.push({ kind: "remove", path: subscriberPath(text, session.clientId) });
-    }
-    if (mailbox === undefined) return done();
     const { clientId } = session;
+    if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
+    if (localSessions.get(clientId) === client) localSessions.delete(clientId);
+    const removals: JournalOperation[] = [];
+    if (mailbox === undefined) return slices.run(this.#unsubscribe(client, removals), done);
     const waiting = [done];
     this.#waiting.set(clientId, waiting);
     const erased = (): void => {
       if (this.#waiting.get(clientId) === waiting) this.#waiting.delete(clientId);
       for (const go of waiting) go();
     };
+    slices.run(this.#unsubscribe(client, removals), () => this.#eraseStored(client, removals, erased));
+  }
+
+  /** Takes its subscriptions out of the routes; what must be removed from the store for them is added to `removals`. */
+  *#unsubscribe(client: LocalSession, removals: JournalOperation[]): Work {
+    const { session, mailbox } = client;
+    for (const [text, subscription] of session.subscriptions) {
+      this.#context.router.unsubscribe(client, subscription);
+      if (mailbox === undefined) this.#interest.unsubscribed(text);
+      else removals.push({ kind: "remove", path: subscriberPath(text, session.clientId) });
+      yield;
+    }
+  }
+
+  #eraseStored(client: LocalSession, removals: readonly JournalOperation[], erased: () => void): void {
+    const { journal } = this.#context;
     this.#findRest(client, (rest) => {
       const guard = fence(client.fencingToken);
       // The record goes last: what is found without the rest is erased by whoever finds it.

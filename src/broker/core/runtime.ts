@@ -1,7 +1,10 @@
-/** What every flow of the broker is given: what the operator set, the store, time, chance, the log, and what is counted. */
+/**
+ * What every flow of the broker is given: what the operator set, the store, time, chance, the log, and what is counted.
+ */
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
+import type { Slices } from "../../base/slices.ts";
 import type { Timers } from "../../base/timers.ts";
 import type { Coordinator } from "../../coordinator/coordinator.ts";
 import type { Turn } from "../../net/writer.ts";
@@ -15,6 +18,8 @@ export interface Runtime {
   readonly clock: Clock;
   readonly random: Random;
   readonly timers: Timers;
+  /** Does what takes long a little at a time. */
+  readonly slices: Slices;
   readonly log: Log;
   /** Gathers what is written to sockets while one input is handled. */
   readonly turn: Turn;

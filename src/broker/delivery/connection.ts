@@ -30,6 +30,8 @@ export const PauseReason = {
   link: 32,
   /** It sends more than it may. */
   rate: 64,
+  /** It has had its share of the event loop's turn. */
+  slice: 128,
 } as const;
 
 /** An enhanced authentication whose next word is the client's. */
@@ -100,7 +102,9 @@ export class Connection {
     return this.#holds === 0;
   }
 
-  /** Control packets go out whatever the subscriber's backlog, but not without bound. */
+  /**
+   * Control packets go out whatever the subscriber's backlog, but not without bound: beyond it throws `ProtocolError`.
+   */
   send(bytes: Uint8Array): void {
     this.writer.append(bytes, 0, bytes.length);
     this.checkOutput();

@@ -90,7 +90,9 @@ export class Fanout {
     }
   }
 
-  /** True if QoS 1 packets of any publisher have other brokers to go to, and nobody for whom they may have to be stored. */
+  /**
+   * True if QoS 1 packets of any publisher have other brokers to go to, and nobody for whom they may have to be stored.
+   */
   takesBundles(route: ClusterRoute): boolean {
     if (route.bundles === undefined) {
       const isPlain = route.targets.every((target) => target.own === target && target.subscriber.mailbox === undefined);
@@ -166,8 +168,8 @@ export class Fanout {
 
   /** A promised message that has come over a link, for these receivers here. */
   promiseHere(publish: Publish, route: ClusterRoute, whom: Whom, payment: Payment | undefined): Delivery {
-    // What cannot be paid for may still go to members whose sessions end with their connections: it is never stored for them.
-    // At QoS 2 the publishing broker stores for all others, in one commit with the packet id that it came with.
+    // What cannot be paid for may still go to members whose sessions end with their connections: it is never stored for
+    // them. At QoS 2 the publishing broker stores for all others, in one commit with the packet id that it came with.
     const isOnlyForBrief = whom.isUnpaid === true || publish.qos === 2;
     const isUnfit = (member: LocalSession | Remote): boolean =>
       "isElsewhere" in member || (isOnlyForBrief && member.mailbox !== undefined);
@@ -265,7 +267,8 @@ export class Fanout {
     if (this.#isFull(member)) return 0;
     if (isRemoteSession(member)) return member.host === undefined ? 1 : member.host.isLinked ? 3 : 2;
     if (member.permissions?.mayReceive(topicOf(publish)) === false) return 0;
-    if (member.connection === undefined) return 1;
+    // One that ends with its connection is about to be gone from the group.
+    if (member.connection === undefined) return member.mailbox === undefined ? 0 : 1;
     return member.hasRoom && (member.mailbox?.isEmpty ?? true) ? 3 : 2;
   }
 
@@ -277,7 +280,9 @@ export class Fanout {
     return member.mailbox.count >= options.maxQueued || slips.numbers.isSpent(member.session.clientId);
   }
 
-  /** A mailbox that was full is looked at anew, or it would be full for ever: its session is served by another broker. */
+  /**
+   * A mailbox that was full is looked at anew, or it would be full for ever: its session is served by another broker.
+   */
   #isFullElsewhere(session: RemoteSession): boolean {
     const { options, slips } = this.#context;
     const isFull = session.mailCount >= options.maxQueued;

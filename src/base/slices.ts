@@ -1,0 +1,80 @@
+/**
+ * Work that would hold up everybody else if it were done at once: it is done in slices, and between two of them the
+ * event loop serves whoever has asked for something meanwhile. All such work takes turns, so that together it takes no
+ * more of the loop than one piece of work would.
+ */
+import type { Clock } from "./clock.ts";
+import { sliceMs, sliceShareMs } from "./limits.ts";
+import { Ring } from "./ring.ts";
+import { Timer, type Timers } from "./timers.ts";
+
+/** Steps of a few microseconds, or up to a millisecond, each; it may be left where it yields. */
+export type Work = Iterator<void, void, void>;
+
+interface Waiting {
+  readonly work: Work;
+  readonly done: () => void;
+}
+
+export class Slices {
+  readonly #clock: Pick<Clock, "now">;
+  readonly #timers: Timers;
+  readonly #waiting = new Ring<Waiting>();
+  readonly #timer = new Timer(() => this.#goOn());
+
+  constructor(clock: Pick<Clock, "now">, timers: Timers) {
+    this.#clock = clock;
+    this.#timers = timers;
+  }
+
+  /** How much work is waiting for its next slice. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** Does the work, and calls back: both at once if it is little, as it mostly is. */
+  run(work: Work, done: () => void = () => {}): void {
+    const until = this.#clock.now() + (this.#waiting.length === 0 ? sliceMs : sliceShareMs);
+    if (this.#workUntil(work, until)) done();
+    else this.#wait({ work, done });
+  }
+
+  /** Calls back in a later turn, when what else has waited for longer has had a slice. */
+  later(go: () => void): void {
+    this.#wait({ work: nothing(), done: go });
+  }
+
+  /** True when the slice is over that began at that time. */
+  isOver(startedAt: number): boolean {
+    return this.#clock.now() - startedAt >= sliceMs;
+  }
+
+  #wait(waiting: Waiting): void {
+    this.#waiting.push(waiting);
+    if (this.#timer.dueAt === Infinity) this.#timers.set(this.#timer, this.#clock.now());
+  }
+
+  /** One turn: each that waits has its share, as far as the time goes; what comes meanwhile waits for the next turn. */
+  #goOn(): void {
+    const startedAt = this.#clock.now();
+    try {
+      for (let left = this.#waiting.length; left > 0 && !this.isOver(startedAt); left--) {
+        const waiting = this.#waiting.shift()!;
+        if (this.#workUntil(waiting.work, this.#clock.now() + sliceShareMs)) waiting.done();
+        else this.#waiting.push(waiting);
+      }
+    } finally {
+      if (this.#waiting.length > 0) this.#timers.set(this.#timer, this.#clock.now());
+    }
+  }
+
+  /** True if it has been done. */
+  #workUntil(work: Work, until: number): boolean {
+    for (;;) {
+      if (work.next().done === true) return true;
+      if (this.#clock.now() >= until) return false;
+    }
+  }
+}
+
+function* nothing(): Generator<void, void, void> {}
