@@ -223,7 +223,10 @@ function contextOf(runtime: Runtime, epoch: number, later: Later): ClusterContex
     localSessions: new Map(),
     remoteSessions: new Map(),
     peers,
-    self: { epoch, isJoining: false, isFenced: false, isDraining: false, format: formats.oldest, orphansUntil: 0 },
+    self: {
+      ...{ epoch, isJoining: false, isFenced: false, isDraining: false },
+      ...{ format: formats.oldest, fences: 0, orphansUntil: 0 },
+    },
   };
 }
 

@@ -93,9 +93,10 @@ export type WriteDone = (
 
 /**
  * Called when a submission is refused: returns what is tried in its stead, at its place in the order, or undefined
- * if it shall stay refused.
+ * if it shall stay refused. Without an error: contact was lost before it was committed, and it is about to be sent
+ * again, perhaps much later than it was meant to be; undefined: as it is.
  */
-export type Repair = (error: CoordinatorError) => readonly WriteOperation[] | undefined;
+export type Repair = (error: CoordinatorError | undefined) => readonly WriteOperation[] | undefined;
 
 export type ReadResult =
   | { readonly data: Uint8Array; readonly stat: Stat }

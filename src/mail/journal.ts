@@ -234,11 +234,13 @@ export class Journal {
     const units = this.#incoming;
     this.#incoming = [];
     this.#looking = true;
+    let hasWaited = false;
     this.levels.lookFor(
       units.map(({ operations }) => operations),
       () => {
         this.#looking = false;
         for (const unit of units) {
+          if (hasWaited) leaveOut(unit);
           unit.levels = this.levels.above(unit.operations);
           this.#submit(unit);
           for (const go of unit.submitted ?? []) go();
@@ -246,6 +248,7 @@ export class Journal {
         if (this.#incoming.length > 0) this.#look();
       },
     );
+    hasWaited = true;
   }
 
   #submit(unit: Unit): void {
@@ -281,6 +284,13 @@ export class Journal {
         if (isMended) this.#mended();
       },
       (error) => {
+        if (error === undefined) {
+          const before = unit.overtaken?.size;
+          leaveOut(unit);
+          if (unit.overtaken?.size === before) return undefined;
+          ({ writes, parts } = writesOf(unit, withLevels));
+          return writes;
+        }
         const part = parts[error.index]!;
         const operation = part.kind === "own" ? unit.operations[part.index] : undefined;
         unit.waitsFor = error.code === "NoNode" && mayWait(operation) ? operation : undefined;

@@ -29,6 +29,14 @@ export function makeWrite(operations: readonly WriteOperation[], done: WriteDone
   return { kind: "write", operations, bytes, done, repair };
 }
 
+/** A submission that was not committed before contact was lost: what has become of it since is for its owner to say. */
+export function renewed(submission: Submission): Submission {
+  if (submission.kind !== "write") return submission;
+  const { repair, done } = submission;
+  const instead = repair?.(undefined);
+  return instead === undefined ? submission : makeWrite(instead, done, repair);
+}
+
 export function refuse(submission: Submission, error: CoordinatorError): void {
   if (submission.kind === "write") submission.done(error, undefined, 0);
   else if (submission.kind === "read") submission.done(error, []);

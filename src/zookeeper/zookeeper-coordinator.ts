@@ -36,7 +36,7 @@ import { Group, type Write } from "./group.ts";
 import { systemDoors, type ZooKeeperOptions } from "./options.ts";
 import { lookAt, readAll } from "./reads.ts";
 import type { WriteResponse } from "./records.ts";
-import { makeWrite, pathOf, type Read, refuse, type Submission, type Sync } from "./submissions.ts";
+import { makeWrite, pathOf, type Read, refuse, renewed, type Submission, type Sync } from "./submissions.ts";
 import { isDoubtful, toCode } from "./translate.ts";
 import { ZooKeeper } from "./zookeeper.ts";
 
@@ -269,7 +269,7 @@ export class ZooKeeperCoordinator implements Coordinator {
   }
 
   /** Before everything else. */
-  #tryAgain(writes: readonly Write[]): void {
+  #tryAgain(writes: readonly Submission[]): void {
     this.#group = undefined;
     this.#queue.unshift(...writes);
     this.#pump();
@@ -277,7 +277,7 @@ export class ZooKeeperCoordinator implements Coordinator {
 
   /** Contact again: first the outcome of the group in doubt, then everything else. */
   #resume(): void {
-    this.#queue.unshift(...this.#reading.splice(0));
+    this.#queue = [...this.#reading.splice(0), ...this.#queue.map(renewed)];
     if (this.#doubt === undefined) this.#pump();
     else this.#endDoubt();
   }
@@ -301,7 +301,7 @@ export class ZooKeeperCoordinator implements Coordinator {
       case "never":
         // A server whose packet limit is lower than ours hangs up on what is too large for it, again and again.
         this.#groupBytesMax = Math.min(this.#groupBytesMax, group.bytes) / 2;
-        this.#tryAgain(group.writes);
+        this.#tryAgain(group.writes.map(renewed));
     }
   }
 

@@ -189,8 +189,8 @@ export function coordinatorContract(name: string, open: () => Promise<Store>): v
       const submit = (operation: WriteOperation, repair?: Repair): void =>
         coordinator.write([operation], (error) => done.push(error?.code ?? operation.path), repair);
       submit(create("/o/", "first", "sequential"));
-      submit(create("/o/taken", "x"), ({ code, path }) =>
-        code === "NodeExists" && path === "/o/taken" ? [create("/o/", "second", "sequential")] : undefined,
+      submit(create("/o/taken", "x"), (error) =>
+        error?.code === "NodeExists" && error.path === "/o/taken" ? [create("/o/", "second", "sequential")] : undefined,
       );
       submit(create("/o/", "third", "sequential"), () => undefined);
       submit(remove("/none"), () => undefined);

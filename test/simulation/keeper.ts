@@ -61,6 +61,8 @@ interface Submission {
   readonly run: () => void;
   /** Whether it took effect: a write that did is not done again. */
   outcome: "unknown" | "committed";
+  /** It was not done before contact was lost: its owner may change it. */
+  readonly renew?: () => void;
   /** Contact was lost after it had taken effect. */
   readonly again: () => void;
 }
@@ -107,6 +109,9 @@ export class KeeperClient implements Coordinator {
     const submission: Submission = {
       isWrite: true,
       outcome: "unknown",
+      renew: () => {
+        writes = repair?.(undefined) ?? writes;
+      },
       run: () => {
         // What is repaired is tried at its place in the order: nothing of this session comes between.
         while (writes !== undefined) {
@@ -225,6 +230,7 @@ export class KeeperClient implements Coordinator {
     for (const submission of open) {
       if (submission.outcome === "committed") this.post(submission.again);
       else {
+        submission.renew?.();
         this.#open.push(submission);
         this.#send(submission);
       }

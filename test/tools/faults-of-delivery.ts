@@ -68,15 +68,15 @@ export const faults: readonly Fault[] = [
   {
     what: "wills: whoever claims a client does not tell that it is back",
     file: "src/broker/connect/take-over.ts",
-    find: "orphanedWills.cameBack(clientId, { by: peer.id })",
-    replace: "orphanedWills.cameBack(clientId.slice(1), { by: peer.id })",
+    find: "orphanedWills.cameBack(clientId, { by: peer.id, isCurrent })",
+    replace: "orphanedWills.cameBack(clientId.slice(1), { by: peer.id, isCurrent })",
     tests: "test/simulation/wills.test.ts",
   },
   {
     what: "wills: brokers that could not be asked keep the wills of clients that are back",
     file: "src/broker/connect/handle-connect.ts",
-    find: "{ by: options.id, silent }",
-    replace: "{ by: options.id, silent: silent.slice(0, 0) }",
+    find: "{ by: options.id, silent, isCurrent",
+    replace: "{ by: options.id, silent: silent.slice(0, 0), isCurrent",
     tests: "test/simulation/wills.test.ts",
   },
   {

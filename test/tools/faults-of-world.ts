@@ -9,4 +9,25 @@ export const faults: readonly Fault[] = [
     replace: "      return this.#checked.has(operation.kind) ||",
     tests: "test/unit/parked.test.ts",
   },
+  {
+    what: "world: what contact was lost over is sent again as it was, however late",
+    file: "src/zookeeper/submissions.ts",
+    find: "return instead === undefined ? submission : makeWrite(instead, done, repair);",
+    replace: "return instead === null ? makeWrite([], done, repair) : submission;",
+    tests: "test/simulation/stale-connect.test.ts",
+  },
+  {
+    what: "world: what has waited for its levels without contact is sent as it was",
+    file: "src/mail/journal.ts",
+    find: "if (hasWaited) leaveOut(unit);",
+    replace: "if (unit.attempts > 0) leaveOut(unit);",
+    tests: "test/simulation/found.test.ts",
+  },
+  {
+    what: "world: a CONNECT whose client has gone elsewhere takes the will that it has there",
+    file: "src/broker/connect/handle-connect.ts",
+    find: 'connection.channel.phase === "connecting" && !isStale();',
+    replace: 'connection.channel.phase !== "new";',
+    tests: "test/simulation/stale-connect.test.ts",
+  },
 ];

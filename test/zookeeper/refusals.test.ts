@@ -36,8 +36,8 @@ type Units = readonly (readonly [readonly WriteOperation[], boolean])[];
 function submissionsOf(units: Units, outcomes: Map<number, CoordinatorErrorCode | "done">): Write[] {
   return units.map(([operations, isRepaired], number) => {
     let left = operations;
-    const repair: Repair = ({ index }) => {
-      left = left.filter((_, at) => at !== index);
+    const repair: Repair = (error) => {
+      left = left.filter((_, at) => at !== error?.index);
       return left.length === 0 ? undefined : left;
     };
     return makeWrite(

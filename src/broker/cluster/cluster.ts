@@ -204,6 +204,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
     const { self, log, timers, clock } = this.#context;
     if (self.isFenced) return;
     self.isFenced = true;
+    self.fences++;
     log.error({ why }, "persistent sessions are not served until there is contact again");
     this.#parts.sessions.fence();
     this.#parts.wills.fence();

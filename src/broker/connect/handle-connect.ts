@@ -224,17 +224,20 @@ export class ConnectHandler {
 
   /** Has the store know whose the session is, before the client does. */
   #record(connection: Connection, wanted: ConnectRequest, { client: found, tries }: Obtaining): void {
-    const { journal, localSessions } = this.#context;
+    const { journal, localSessions, self } = this.#context;
     const { clientId } = wanted;
     if (connection.channel.phase !== "connecting") return this.#finishObtaining(connection, clientId);
     const client = found ?? this.#create(wanted);
-    const operations = this.#prepare(client, wanted);
+    const { fences } = self;
+    const isStale = (): boolean => self.isFenced || self.fences !== fences;
+    const isAwaited = (): boolean => connection.channel.phase === "connecting" && !isStale();
+    const operations = this.#prepare(client, wanted, isAwaited);
     const isRead = found !== undefined && localSessions.get(clientId) !== found;
     const enter = (): void => {
       // It was let go of meanwhile, by an earlier write that was refused: what the store says now counts.
       if (client.isReleased && tries > 1) return this.#obtain(connection, wanted, tries - 1);
       // The lease has ended meanwhile: whoever adopts sessions then, this broker or another, finds this one too.
-      if (this.#context.self.isFenced && (client.mailbox !== undefined || client.will !== undefined)) {
+      if (isStale() && (client.mailbox !== undefined || client.will !== undefined)) {
         this.#wills.abandon(client);
         this.#sessions.refuse(connection, Reason.serverUnavailable);
         if (localSessions.get(clientId) === client) this.#context.evict(client);
@@ -269,15 +272,16 @@ export class ConnectHandler {
     return new LocalSession(this.#context, new Session(wanted.clientId, wanted.version, wanted.expiryInterval));
   }
 
-  #prepare(client: LocalSession, wanted: ConnectRequest): JournalOperation[] {
+  /** `isAwaited`: the client may still be told that it is connected. */
+  #prepare(client: LocalSession, wanted: ConnectRequest, isAwaited: () => boolean): JournalOperation[] {
     const { timers, options } = this.#context;
     const { session } = client;
     session.version = wanted.version;
     session.expiryInterval = wanted.expiryInterval;
     if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
     const { clientId, silent, will } = wanted;
-    const earlier = this.#orphanedWills.cameBack(clientId, { by: options.id, silent });
-    const operations = [...earlier, ...this.#wills.set(client, will)];
+    const earlier = this.#orphanedWills.cameBack(clientId, { by: options.id, silent, isCurrent: isAwaited });
+    const operations = [...earlier, ...this.#wills.set(client, will, isAwaited)];
     if (client.mailbox !== undefined) operations.unshift(this.#sessions.record(client, "connected"));
     return operations;
   }

@@ -35,6 +35,12 @@ interface Orphan {
   readonly timer: Timer;
 }
 
+interface ComingBack {
+  readonly by: string;
+  readonly silent?: readonly string[];
+  readonly isCurrent: () => boolean;
+}
+
 interface Arrival {
   /** The broker where it has connected. */
   readonly by: string;
@@ -89,9 +95,9 @@ export class OrphanedWills {
 
   /**
    * A client connects: at this broker, or at one that claims it. Returns what removes its earlier wills. `by`: which broker;
-   * `silent`: brokers that could not be asked, where it may have been connected.
+   * `silent`: brokers that could not be asked, where it may have been connected; `isCurrent`: it has not gone again meanwhile.
    */
-  cameBack(clientId: string, { by, silent = [] }: { by: string; silent?: readonly string[] }): JournalOperation[] {
+  cameBack(clientId: string, { by, silent = [], isCurrent }: ComingBack): JournalOperation[] {
     const { timers } = this.#context;
     this.#remember(clientId, by);
     const paths = new Set(silent.map((brokerId) => willPath(brokerId, clientId)));
@@ -100,7 +106,7 @@ export class OrphanedWills {
       paths.add(path);
     }
     this.#orphans.delete(clientId);
-    return [...paths].map((path) => ({ kind: "remove", path }) as const);
+    return [...paths].map((path) => ({ kind: "remove", path, isCurrent }) as const);
   }
 
   /** Looks for them in the store. Rejects with `OperatingError`. */
@@ -148,7 +154,10 @@ export class OrphanedWills {
     const { timers, clock, journal } = this.#context;
     const known = this.#orphans.get(clientId) ?? [];
     if (known.some((other) => other.path === path && other.version === version)) return;
-    if (this.#isHere(clientId) || this.#arrivals.has(clientId)) return journal.commit([{ kind: "remove", path }]);
+    // Should this be sent late, its client may be back there, with another one.
+    const isCurrent = (): boolean => !this.#context.self.isFenced;
+    if (this.#isHere(clientId) || this.#arrivals.has(clientId))
+      return journal.commit([{ kind: "remove", path, isCurrent }]);
     const found: Orphan = { ...orphan, timer: new Timer(() => this.#due(found)) };
     for (const other of known) if (other.path === path) timers.cancel(other.timer);
     this.#orphans.set(clientId, [...known.filter((other) => other.path !== path), found]);

@@ -105,7 +105,8 @@ export class TakeOver {
     }
     const { sessions, wills, orphanedWills, whenConnected } = this.#parts;
     const isSettled = (): void => wills.whenFired(clientId, () => answer(true));
-    this.#context.journal.commit(orphanedWills.cameBack(clientId, { by: peer.id }), () =>
+    const isCurrent = (): boolean => peer.link === link && !this.#context.self.isFenced;
+    this.#context.journal.commit(orphanedWills.cameBack(clientId, { by: peer.id, isCurrent }), () =>
       whenConnected(clientId, () => sessions.letGo(clientId, { clean, done: isSettled })),
     );
   }

@@ -35,8 +35,15 @@ export class Wills {
     this.#publishHandler = publishHandler;
   }
 
-  /** What CONNECT's will, or its absence, changes in the store: a will is a promise too. */
-  set(client: LocalSession, asked: Omit<WillRecord, "epoch"> | undefined): JournalOperation[] {
+  /**
+   * What CONNECT's will, or its absence, changes in the store: a will is a promise too. `isAwaited`: the client may still be
+   * told that it is connected.
+   */
+  set(
+    client: LocalSession,
+    asked: Omit<WillRecord, "epoch"> | undefined,
+    isAwaited: () => boolean,
+  ): JournalOperation[] {
     this.#stopTimer(client);
     if (asked === undefined) return this.#forgotten(client);
     const will: WillRecord = { ...asked, epoch: this.#context.self.epoch };
@@ -44,7 +51,8 @@ export class Wills {
     client.will = will;
     client.isWillStored = true;
     const path = this.#pathOf(client.session.clientId);
-    return [{ kind: "put", path, data: encodeWill(will), exists, isCurrent: () => client.will === will }];
+    const isCurrent = (): boolean => client.will === will && isAwaited();
+    return [{ kind: "put", path, data: encodeWill(will), exists, isCurrent }];
   }
 
   /** What was to be set has been refused with the rest of CONNECT. */

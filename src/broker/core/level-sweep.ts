@@ -71,10 +71,11 @@ export class LevelSweep {
         if (error === undefined) for (const { path } of left) this.#emptied(parentPath(path));
         this.#sweep();
       },
-      ({ code, index }) => {
-        if (code === "Closed") return undefined;
-        left = left.toSpliced(index, 1);
-        return left.length > 0 ? left : undefined;
+      (error) => {
+        if (error?.code === "Closed") return undefined;
+        // What was seen before contact was lost says nothing of what is there now.
+        left = error === undefined ? [] : left.toSpliced(error.index, 1);
+        return error === undefined || left.length > 0 ? left : undefined;
       },
     );
   }

@@ -18,6 +18,8 @@ export interface Self {
   isFenced: boolean;
   /** The format in which records are written: the newest that all live brokers read. `Membership` sets it. */
   format: number;
+  /** How often the lease has ended: what was begun before counts no more. */
+  fences: number;
   /** Until then, by the clock, there may be sessions of dead brokers that nobody keeps yet. */
   orphansUntil: number;
 }
