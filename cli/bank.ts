@@ -163,7 +163,7 @@ async function runAudit(flags: TreeFlags): Promise<void> {
   });
   if (flags.json === true) console.log(JSON.stringify({ balances: wrong.length === 0, wrong }));
   else console.log(wrong.length === 0 ? "it balances" : wrong.join("\n"));
-  if (wrong.length > 0) throw new OperatingError("EAUDIT", `the audit has found ${wrong.length} faults`);
+  if (wrong.length > 0) throw new OperatingError("EFAILED", `the audit has found ${wrong.length} faults`);
 }
 
 function statement(taken: Snapshot, { by, top }: TreeFlags & { by: string; top: number }): Row[] {

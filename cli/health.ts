@@ -52,11 +52,11 @@ async function run({ httpHost, httpPort, probe, timeout, after, json }: Flags): 
   const host = httpHost === "0.0.0.0" || httpHost === "::" ? "127.0.0.1" : httpHost;
   const checks = await askHealth(host, httpPort, { probe, patienceMs: timeout * 1000 });
   if (checks === undefined)
-    throw new OperatingError("EHEALTH", `no answer from ${host}:${httpPort} within ${timeout} s`);
+    throw new OperatingError("EFAILED", `no answer from ${host}:${httpPort} within ${timeout} s`);
   printRows(
     checks.map(({ name, ok, why }) => ({ check: name, ok, why })),
     json === true,
   );
   const bad = checks.filter(({ ok }) => !ok);
-  if (bad.length > 0) throw new OperatingError("EHEALTH", bad.map(({ name, why }) => `${name}: ${why}`).join("; "));
+  if (bad.length > 0) throw new OperatingError("EFAILED", bad.map(({ name, why }) => `${name}: ${why}`).join("; "));
 }

@@ -48,7 +48,7 @@ async function run(file: string, user: string, flags: Flags): Promise<void> {
     throw new OperatingError(error.code, `${file}: ${error.message}`);
   }
   if (flags.delete === true) {
-    if (!isUser) throw new OperatingError("EPASSWD", `there is no user ${user} in ${file}`);
+    if (!isUser) throw new OperatingError("EFILE", `there is no user ${user} in ${file}`);
     return replaceText(file, withUser(before, user, undefined));
   }
   const password = process.stdin.isTTY ? await askTwice(user) : firstLine(await Bun.stdin.text());

@@ -5,6 +5,8 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { operatingErrorCodes } from "../src/base/errors.ts";
+import { coordinatorErrorCodes } from "../src/coordinator/coordinator.ts";
 import { deadLinks, filesByFolder, missingFiles, missingMethods, readDocuments } from "./support/documents.ts";
 import { commentsOf, functionsLongerThan, readSources, root } from "./support/source-files.ts";
 import type { Fault } from "./tools/faults.ts";
@@ -324,11 +326,13 @@ describe("tidy", () => {
     expect(names.filter((name) => !unit.test(name))).toEqual([]);
   });
 
-  test("the map shows every folder and the README every option", () => {
+  test("the map shows every folder and every error, and the README every option", () => {
     const map = readFileSync(join(root, "src/README.md"), "utf8");
     for (const folder of Object.keys(floors)) expect(map).toContain(`\`${folder}\``);
     const readme = readFileSync(join(root, "README.md"), "utf8");
     const options = [...readFileSync(join(root, "src/broker/core/options.ts"), "utf8").matchAll(/readonly (\w+):/g)];
+    for (const code of [...operatingErrorCodes, ...coordinatorErrorCodes])
+      expect(map).toMatch(new RegExp(`^\\| .*\\b${code}\\b.* \\|`, "m"));
     for (const [, key] of options) {
       expect(readme).toContain(`--${key!.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
     }

@@ -129,7 +129,7 @@ export class OtherCrew implements Crew {
       ipc: ({ answer }: { answer?: unknown }) => this.#answers.shift()?.resolve(answer),
       serialization: "json",
       onExit: () => {
-        const error = new OperatingError("EBENCH", "a process of the load has ended before its time");
+        const error = new OperatingError("EFAILED", "a process of the load has ended before its time");
         for (const { reject } of this.#answers.splice(0)) reject(error);
       },
     });

@@ -51,7 +51,7 @@ export class Visit {
   /** The next message on a topic that begins so, or any; rejects if none comes. */
   async next(topicStart = ""): Promise<Message> {
     const found = await this.nextIfAny(topicStart, patienceMs);
-    if (found === undefined) throw new OperatingError("ENOTHING", "no message came");
+    if (found === undefined) throw new OperatingError("ETIMEOUT", "no message came");
     return found;
   }
 
@@ -139,6 +139,6 @@ export function textOf({ payload }: Message): string {
 }
 
 function inTime<Value>(promise: Promise<Value>, what: string): Promise<Value> {
-  const late = (): Error => new OperatingError("ELATE", `${what} did not come within ${patienceMs / 1000} s`);
+  const late = (): Error => new OperatingError("ETIMEOUT", `${what} did not come within ${patienceMs / 1000} s`);
   return within(promise, { ms: patienceMs, late });
 }

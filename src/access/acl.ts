@@ -42,7 +42,7 @@ export class Acl {
       const words = line.trim();
       if (words === "" || words.startsWith("#")) return;
       const wrong = (why: string): never => {
-        throw new OperatingError("EACL", `line ${index + 1}: ${why}`);
+        throw new OperatingError("EFILE", `line ${index + 1}: ${why}`);
       };
       const [, keyword, rest = ""] = /^(\S+)\s*(.*)$/s.exec(words)!;
       if (keyword === "user") {

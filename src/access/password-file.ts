@@ -31,7 +31,7 @@ export function parsePasswordFile(text: string, tell: (why: string) => void = re
 }
 
 function refuse(why: string): never {
-  throw new OperatingError("EPASSWD", why);
+  throw new OperatingError("EFILE", why);
 }
 
 /** The file with a user's entry set, or without it; other lines stay as they are. */

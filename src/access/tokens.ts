@@ -84,11 +84,11 @@ function readKeys(text: string): Keys {
       return { kind: "one", key, algorithms: asymmetric };
     }
   } catch (error) {
-    throw new OperatingError("EJWT", `the key for tokens cannot be read: ${messageOf(error)}`);
+    throw new OperatingError("EFILE", `the key for tokens cannot be read: ${messageOf(error)}`);
   }
   // RFC 7518 3.2: a secret as long as the hash.
   if (Buffer.byteLength(trimmed) < 32)
-    throw new OperatingError("EJWT", "the secret for tokens is shorter than 32 bytes, so it could be guessed");
+    throw new OperatingError("EFILE", "the secret for tokens is shorter than 32 bytes, so it could be guessed");
   return { kind: "one", key: createSecretKey(Buffer.from(trimmed)), algorithms: symmetric };
 }
 

@@ -15,12 +15,37 @@ export class ProtocolError extends Error {
   }
 }
 
+/** The codes of `OperatingError`. `src/README.md`, "Errors", says what each means, and what a caller does about it. */
+export type OperatingErrorCode = (typeof operatingErrorCodes)[number];
+export const operatingErrorCodes = [
+  "EUSAGE",
+  "EFILE",
+  "ELISTEN",
+  "ECONNECT",
+  "EREFUSED",
+  "EVERSION",
+  "ECLOSED",
+  "ETIMEOUT",
+  "ENOBODY",
+  "EZOOKEEPER",
+  "ENOAUTH",
+  "ESTORE",
+  "EBUSY",
+  "EFULL",
+  "EDAMAGED",
+  "EFORMAT",
+  "EFENCED",
+  "EBANK",
+  "EFAILED",
+  "ECANCELED",
+] as const;
+
 /** The world failed: disk, network, another process. The message says what, where, and what to do. */
 export class OperatingError extends Error {
   override readonly name = "OperatingError";
-  readonly code: string;
+  readonly code: OperatingErrorCode;
 
-  constructor(code: string, message: string) {
+  constructor(code: OperatingErrorCode, message: string) {
     super(message);
     this.code = code;
   }

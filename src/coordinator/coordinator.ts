@@ -45,19 +45,23 @@ export interface Stat {
   readonly isEphemeral?: boolean;
 }
 
-/** The codes that both ZooKeeper and the embedded store give. */
-export type CoordinatorErrorCode =
-  | "NoNode"
-  | "NodeExists"
-  | "BadVersion"
-  | "NotEmpty"
-  | "NoChildrenForEphemerals"
-  | "InvalidPath"
-  | "TooLarge"
-  | "NoAuth"
+/** The refusals of every coordinator. `src/README.md`, "Errors", says what a caller does about each. */
+export type CoordinatorErrorCode = (typeof coordinatorErrorCodes)[number];
+export const coordinatorErrorCodes = [
+  "NoNode",
+  "NodeExists",
+  "BadVersion",
+  "NotEmpty",
+  "NoChildrenForEphemerals",
+  "InvalidPath",
+  "TooLarge",
+  "NoAuth",
   /** To tools only: the store takes nothing just now. A broker's submission waits. */
-  | "Unavailable"
-  | "Closed";
+  "Unavailable",
+  "Closed",
+] as const;
+
+/** A submission was refused as a whole; nothing of it has happened. */
 
 export class CoordinatorError extends Error {
   override readonly name = "CoordinatorError";

@@ -199,8 +199,7 @@ export function walk(coordinator: Store, root: string, visit: (path: string, nod
         { kind: "children", path },
       ]);
       coordinator.read(operations, (error, results) => {
-        if (error !== undefined)
-          return reject(new OperatingError(error.code, `cannot read the store: ${error.message}`));
+        if (error !== undefined) return reject(new OperatingError("ESTORE", `cannot read the store: ${error.message}`));
         let bytes = 1;
         try {
           page.forEach((path, index) => {
@@ -234,7 +233,7 @@ export function read(coordinator: Store, operations: readonly ReadOperation[]): 
   return new Promise((resolve, reject) => {
     coordinator.read(operations, (error, results) => {
       if (error === undefined) resolve(results);
-      else reject(new OperatingError(error.code, `cannot read the store: ${error.message}`));
+      else reject(new OperatingError("ESTORE", `cannot read the store: ${error.message}`));
     });
   });
 }

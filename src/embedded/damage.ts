@@ -12,8 +12,6 @@ import {
   willsPath,
 } from "../coordinator/paths.ts";
 
-export const damageCode = "EDAMAGED";
-
 /** A row that is not as it was written was met while the store was in use. */
 export class DamagedRow extends OperatingError {
   readonly parent: string;
@@ -21,7 +19,7 @@ export class DamagedRow extends OperatingError {
 
   constructor(parent: string, name: string) {
     const path = pathOf(parent, name);
-    super(damageCode, `a record is damaged and is not served: ${whatIs(path)} (${path})`);
+    super("EDAMAGED", `a record is damaged and is not served: ${whatIs(path)} (${path})`);
     this.parent = parent;
     this.row = name;
   }
@@ -39,7 +37,7 @@ const namedMax = 3;
 
 export function refusal(folder: string, damage: Damage): OperatingError {
   return new OperatingError(
-    damageCode,
+    "EDAMAGED",
     `the store in ${folder} is damaged: ${summary(damage)}; it is not served. "mqttzoo repair --data ${folder}" lists what is ` +
       'lost and keeps the rest; "mqttzoo broker --accept-damage" does the same at its start',
   );

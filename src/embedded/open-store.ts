@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { logPagesMax } from "../base/limits.ts";
 import { assess, busyTimeout, storePath } from "./assess.ts";
-import { damageCode, refusal, summary } from "./damage.ts";
+import { refusal, summary } from "./damage.ts";
 import { create, currentFormat, formatOf, isEmpty, migrate } from "./formats.ts";
 import { salvage } from "./salvage.ts";
 import { isDamage } from "./scan.ts";
@@ -72,9 +72,6 @@ export function tryLock(folder: string): Database | undefined {
   }
 }
 
-/** The disk is full. */
-export const fullCode = "EFULL";
-
 /** An error of SQLite or of the disk as one for the operator; others are our bugs and stay as they are. */
 export function inWords(error: unknown, folder?: string): unknown {
   if (error instanceof OperatingError) return error;
@@ -82,8 +79,8 @@ export function inWords(error: unknown, folder?: string): unknown {
   const where = folder === undefined ? "" : `cannot use the data folder ${folder}: `;
   const { code } = error as { code?: string };
   if (code === "ENOSPC" || /^SQLITE_(FULL|IOERR_SHMSIZE)/.test(code ?? ""))
-    return new OperatingError(fullCode, `${where}the disk is full`);
-  if (isDamage(error)) return new OperatingError(damageCode, `${where}the store is damaged (${messageOf(error)})`);
+    return new OperatingError("EFULL", `${where}the disk is full`);
+  if (isDamage(error)) return new OperatingError("EDAMAGED", `${where}the store is damaged (${messageOf(error)})`);
   return new OperatingError("ESTORE", `${where}${messageOf(error)}`);
 }
 

@@ -1,12 +1,11 @@
 /** The worker around the database: one message in is one transaction, one message out its replies. */
 
-import { messageOf, OperatingError } from "../base/errors.ts";
+import { messageOf, OperatingError, type OperatingErrorCode } from "../base/errors.ts";
 import { diskLookMs, emptyLevelsMs, emptyLevelsSweptMax, witnessSyncMs } from "../base/limits.ts";
 import { decodeRequests, encodeReplies } from "./codec.ts";
 import { DamagedRow } from "./damage.ts";
 import { type Reply, type Request, TreeDatabase } from "./database.ts";
 import { DiskSpace } from "./disk-space.ts";
-import { fullCode } from "./open-store.ts";
 import { Room } from "./room.ts";
 
 export type ToWorker =
@@ -16,7 +15,7 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly kind: "opened" }
-  | { readonly kind: "refused"; readonly message: string; readonly code: string }
+  | { readonly kind: "refused"; readonly message: string; readonly code: OperatingErrorCode }
   | { readonly kind: "ran"; readonly replies: Uint8Array }
   /** Emptied levels have been removed: the disk takes writes. */
   | { readonly kind: "swept" }
@@ -49,7 +48,11 @@ function open(folder: string): void {
     database = withRoom(folder, () => new TreeDatabase(folder, "own", { acceptDamage, tell }));
     room = new Room(new DiskSpace(folder), database.file, (isFull) => send({ kind: "space", isFull }));
   } catch (error) {
-    return send({ kind: "refused", message: messageOf(error), code: (error as { code?: string }).code ?? "ESTORE" });
+    return send({
+      kind: "refused",
+      message: messageOf(error),
+      code: error instanceof OperatingError ? error.code : "ESTORE",
+    });
   }
   setInterval(() => room?.look(), diskLookMs);
   setInterval(() => {
@@ -72,7 +75,7 @@ function withRoom<Opened>(folder: string, open: () => Opened): Opened {
 }
 
 function isFull(error: unknown): boolean {
-  return error instanceof OperatingError && error.code === fullCode;
+  return error instanceof OperatingError && error.code === "EFULL";
 }
 
 /**

@@ -50,9 +50,9 @@ export function serveHttp(host: string, port: number, answer: (question: Questio
     });
     return { port: server.port!, close: () => void server.stop(true) };
   } catch (error) {
-    const code = (error as { code?: string }).code ?? "EUNKNOWN";
+    const { code } = error as { code?: string };
     const what = code === "EADDRINUSE" ? "the port is in use; choose another with --http-port" : messageOf(error);
-    throw new OperatingError(code, `cannot listen on ${host}:${port} for HTTP: ${what}`);
+    throw new OperatingError("ELISTEN", `cannot listen on ${host}:${port} for HTTP: ${what}`);
   }
 }
 

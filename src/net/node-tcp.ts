@@ -83,8 +83,8 @@ export function dialNode<Owner>(
         events.closed(owner.is, error?.message);
         return;
       }
-      const code = (error as { code?: string } | undefined)?.code ?? "EUNKNOWN";
-      reject(new OperatingError(code, `cannot connect to ${host}:${port}: ${error?.message || code}`));
+      const why = error?.message || (error as { code?: string } | undefined)?.code || "it was closed";
+      reject(new OperatingError("ECONNECT", `cannot connect to ${host}:${port}: ${why}`));
     });
   });
 }

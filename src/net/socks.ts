@@ -126,5 +126,5 @@ export class SocksHandshake {
 }
 
 function refused(why: string): OperatingError {
-  return new OperatingError("EPROXY", `the proxy refuses: ${why}`);
+  return new OperatingError("ECONNECT", `the proxy refuses: ${why}`);
 }

@@ -166,7 +166,7 @@ export interface ServerTls {
   readonly protocol: string;
 }
 
-/** Listens. Throws `OperatingError` with the system's code: EADDRINUSE, EACCES, EADDRNOTAVAIL. */
+/** Listens. Throws `OperatingError` (ELISTEN), whose message has the system's code. */
 export function listenTcp<Owner>(
   host: string,
   port: number,
@@ -178,15 +178,15 @@ export function listenTcp<Owner>(
   try {
     listener = Bun.listen<Attached<Owner>>({ hostname: host, port, socket });
   } catch (error) {
-    const code = (error as { code?: string }).code ?? "EUNKNOWN";
-    throw new OperatingError(code, `cannot listen on ${host}:${port}: ${explain(code, port) ?? messageOf(error)}`);
+    const code = codeOf(error);
+    throw new OperatingError("ELISTEN", `cannot listen on ${host}:${port}: ${explain(code, port) ?? messageOf(error)}`);
   }
   return { port: listener.port, close: () => listener.stop(false) };
 }
 
 /**
  * Listens on a Unix socket that only its own user may open, in place of one of an earlier life. Throws `OperatingError`
- * with the system's code.
+ * (ELISTEN).
  */
 export function listenUnix<Owner>(path: string, events: TransportEvents<Owner>): Listener {
   let listener: UnixSocketListener<Attached<Owner>>;
@@ -195,8 +195,7 @@ export function listenUnix<Owner>(path: string, events: TransportEvents<Owner>):
     listener = Bun.listen<Attached<Owner>>({ unix: path, socket: handlers(events) });
     chmodSync(path, 0o600);
   } catch (error) {
-    const code = (error as { code?: string }).code ?? "EUNKNOWN";
-    throw new OperatingError(code, `cannot listen on ${path}: ${messageOf(error)}`);
+    throw new OperatingError("ELISTEN", `cannot listen on ${path}: ${messageOf(error)}`);
   }
   return {
     port: 0,
@@ -213,7 +212,7 @@ export async function dialUnix<Owner>(path: string, events: TransportEvents<Owne
   return socket.data.owner;
 }
 
-function explain(code: string, port: number): string | undefined {
+function explain(code: string | undefined, port: number): string | undefined {
   if (code === "EADDRINUSE") return `the port is in use; choose another with --port, or stop what uses ${port}`;
   if (code === "EACCES") return `ports below 1024 need more rights; choose another with --port`;
   return undefined;
@@ -226,7 +225,7 @@ export interface DialOptions {
   readonly proxy?: SocksProxy | undefined;
 }
 
-/** Dials. The promise rejects with `OperatingError`. */
+/** Dials. The promise rejects with `OperatingError` (ECONNECT), whose message has the system's code. */
 export async function dialTcp<Owner>(
   host: string,
   port: number,
@@ -241,14 +240,14 @@ export async function dialTcp<Owner>(
     const socket = await Bun.connect<Attached<Owner>>({ ...where, socket: handlers(events) });
     return socket.data.owner;
   } catch (error) {
-    const code = codeOf(error);
-    const why = code === "EUNKNOWN" || code === "EPROXY" ? messageOf(error) : code;
-    throw new OperatingError(code, `cannot connect to ${host}:${port}: ${why}`);
+    const why = error instanceof OperatingError ? error.message : (codeOf(error) ?? messageOf(error));
+    throw new OperatingError("ECONNECT", `cannot connect to ${host}:${port}: ${why}`);
   }
 }
 
-function codeOf(error: unknown): string {
-  return (error as { code?: string }).code ?? "EUNKNOWN";
+/** The system's code; undefined: it has none. */
+function codeOf(error: unknown): string | undefined {
+  return (error as { code?: string }).code;
 }
 
 /** Bun takes `localAddress`, though its types do not say so. */
@@ -338,11 +337,14 @@ async function dialThrough<Owner>(
         if (handshake.isDone) goOn(socket);
       },
       close() {
-        reject(new OperatingError("EPROXY", "the proxy has hung up"));
+        reject(new OperatingError("ECONNECT", "the proxy has hung up"));
       },
     },
   }).catch((error) => {
-    throw new OperatingError("EPROXY", `the proxy ${proxy.host}:${proxy.port} cannot be reached: ${codeOf(error)}`);
+    throw new OperatingError(
+      "ECONNECT",
+      `the proxy ${proxy.host}:${proxy.port} cannot be reached: ${codeOf(error) ?? messageOf(error)}`,
+    );
   });
   return promise;
 }

@@ -100,11 +100,11 @@ function checkFiles({ cert, key, ca }: TlsFiles): number {
     fits = certificate.checkPrivateKey(createPrivateKey(key));
   } catch (error) {
     throw new OperatingError(
-      "ETLS",
+      "EFILE",
       `the TLS key is no private key in PEM, or needs a pass phrase: ${messageOf(error)}`,
     );
   }
-  if (!fits) throw new OperatingError("ETLS", "the TLS key is not the one of the certificate");
+  if (!fits) throw new OperatingError("EFILE", "the TLS key is not the one of the certificate");
   return certificate.validToDate.getTime();
 }
 
@@ -112,7 +112,7 @@ function readCertificate(pem: string, what: string): X509Certificate {
   try {
     return new X509Certificate(pem);
   } catch (error) {
-    throw new OperatingError("ETLS", `the TLS ${what} is none in PEM: ${messageOf(error)}`);
+    throw new OperatingError("EFILE", `the TLS ${what} is none in PEM: ${messageOf(error)}`);
   }
 }
 

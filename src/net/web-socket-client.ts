@@ -68,7 +68,7 @@ class WebSocketTransport<Owner> implements Transport {
 export function dialWebSocket<Owner>(url: string, events: TransportEvents<Owner>): Promise<Owner> {
   if (typeof WebSocket === "undefined")
     return Promise.reject(
-      new OperatingError("EWEBSOCKET", `${url}: this runtime has no WebSocket (Node has it from 22 on): use mqtt://`),
+      new OperatingError("ECONNECT", `${url}: this runtime has no WebSocket (Node has it from 22 on): use mqtt://`),
     );
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(url, "mqtt");
@@ -80,7 +80,7 @@ export function dialWebSocket<Owner>(url: string, events: TransportEvents<Owner>
     };
     socket.onmessage = ({ data }: MessageEvent<ArrayBuffer>) => transport?.received(new Uint8Array(data));
     socket.onclose = ({ code, reason }) => {
-      reject(new OperatingError("EWEBSOCKET", `cannot connect to ${url}${reason ? `: ${reason}` : ""}`));
+      reject(new OperatingError("ECONNECT", `cannot connect to ${url}${reason ? `: ${reason}` : ""}`));
       transport?.closed(code === 1000 ? undefined : `the connection was closed (WebSocket ${code})`);
     };
   });

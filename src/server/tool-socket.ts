@@ -51,7 +51,7 @@ class End {
     const blocks: Uint8Array[] = [];
     while (this.#received.length >= 4) {
       const end = 4 + readUint32(this.#received, 0);
-      if (end > controlFrameBytesMax) throw new OperatingError("ECONTROL", "a block that is too large");
+      if (end > controlFrameBytesMax) throw new OperatingError("EFORMAT", "a block that is too large");
       if (this.#received.length < end) break;
       blocks.push(this.#received.slice(4, end));
       this.#received = this.#received.slice(end);

@@ -171,9 +171,7 @@ export class EnsembleLine implements KeeperLine {
     const { promise, resolve, reject } = Promise.withResolvers<Transport>();
     const world = this.#world;
     const machine = this.#machine;
-    const refuse = machine.guard(() =>
-      reject(new OperatingError("ECONNREFUSED", `cannot connect to ${host}: refused`)),
-    );
+    const refuse = machine.guard(() => reject(new OperatingError("ECONNECT", `cannot connect to ${host}: refused`)));
     const greet = machine.guard((transport: Transport) => resolve(transport));
     const received = machine.guard((transport: Transport, bytes: Uint8Array) => events.received(transport, bytes));
     const drained = machine.guard((transport: Transport) => events.drained(transport));

@@ -276,8 +276,8 @@ export class MailDrops {
 
   #write(path: string, data: Uint8Array): Promise<void> {
     return new Promise((resolve, reject) => {
-      const refused = ({ code, message }: CoordinatorError): void =>
-        reject(new OperatingError(code, `cannot write to the store: ${message}`));
+      const refused = ({ message }: CoordinatorError): void =>
+        reject(new OperatingError("ESTORE", `cannot write to the store: ${message}`));
       this.#context.journal.commit([{ kind: "put", path, data, exists: false }], () => resolve(), refused);
     });
   }

@@ -171,7 +171,7 @@ function write(
     coordinator.write(operations, (error, _, zxid) => {
       if (error === undefined) resolve(zxid);
       else if (error.code === unless) resolve(undefined);
-      else reject(new OperatingError(error.code, `cannot write to the store: ${error.message}`));
+      else reject(new OperatingError("ESTORE", `cannot write to the store: ${error.message}`));
     });
   });
 }
