@@ -312,7 +312,11 @@ describe("tidy", () => {
           ([name]) =>
             ![root, join(root, "src"), join(root, dirname(file.path))].some((base) => existsSync(join(base, name))),
         );
-        return absent.length > 0 || absentDocument.test(text) ? [`${file.path}:${at}: ${text}`] : [];
+        const headings = [...text.matchAll(/`(src\/\w+\.md)`,(?: under)? "([^"]+)"/g)].filter(
+          ([, name, heading]) => !readFileSync(join(root, name!), "utf8").includes(`# ${heading}\n`),
+        );
+        const isWrong = absent.length > 0 || headings.length > 0 || absentDocument.test(text);
+        return isWrong ? [`${file.path}:${at}: ${text}`] : [];
       }),
     );
     expect(wrong).toEqual([]);

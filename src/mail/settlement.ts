@@ -1,5 +1,5 @@
 /**
- * Settlement: a publish is settled when every recipient is taken care of (`src/README.md`, "The life of a publish"). A
+ * Settlement: a publish is settled when every recipient is taken care of (`src/README.md`, "The life of a packet"). A
  * connected persistent session is sent the message at once and has a moment to acknowledge it; whoever has not done so
  * when the moment is over gets it into the mailbox. With every subscriber at home nothing is ever stored.
  */

@@ -15,7 +15,7 @@ export interface Document {
 
 /** The Markdown files of the repository. */
 export function readDocuments(root: string): Document[] {
-  const top = readdirSync(root).filter((name) => !name.startsWith(".") && name !== "node_modules" && name !== "dist");
+  const top = readdirSync(root).filter((name) => /^[^.]|^\.github$/.test(name) && !/^(node_modules|dist)$/.test(name));
   const paths = top.flatMap((name) =>
     statSync(join(root, name)).isDirectory()
       ? readdirSync(join(root, name), { recursive: true, encoding: "utf8" }).map((below) => `${name}/${below}`)

@@ -1,6 +1,6 @@
 /**
  * What comes in as PUBLISH with a promise: QoS 1, QoS 2, retained. The ack goes out when the publish is
- * settled, never before (`src/README.md`, "The life of a publish").
+ * settled, never before (`src/README.md`, "The life of a packet").
  */
 import { noBytes } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
