@@ -112,6 +112,8 @@ const doors: readonly { what: RegExp; only: readonly string[] }[] = [
     only: ["src/embedded/", "cli/flags/broker-config.ts", "src/net/tcp.ts", "src/server/operator-files.ts"],
   },
   { what: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, only: ["src/base/clock.ts"] },
+  // An invariant is said with assert.
+  { what: /assertion failed/, only: ["src/base/assert.ts"] },
   { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts"] },
   // Timers of the edges: the machines' alarm, a closing socket, the store's retry,
   // a client's ping and its patience, -W of sub and pub, a balancer's header, a look at the operator's files.

@@ -1,6 +1,7 @@
 /** Opens the tree for tools: on ZooKeeper, or in the data folder of a broker that runs alone. */
 import type { Snapshot } from "../../src/audit/audit.ts";
 import { takeSnapshot } from "../../src/audit/snapshot.ts";
+import { assert } from "../../src/base/assert.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { OperatingError } from "../../src/base/errors.ts";
 import type { Coordinator } from "../../src/coordinator/coordinator.ts";
@@ -46,9 +47,7 @@ export async function openTree({ zk, data, ...files }: TreePlace, how: "read" | 
   const folder = data ?? "mqttzoo-data";
   if (how === "read") {
     const { read, verify } = openReader(folder);
-    const write = (): never => {
-      throw new Error("assertion failed: the tree was opened for reading");
-    };
+    const write = (): void => assert(false, "the tree was opened for reading");
     return { read, write, damage: () => verify()?.findings ?? [], close: () => Promise.resolve() };
   }
   const control = await dialControl(folder);

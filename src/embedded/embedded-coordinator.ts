@@ -2,6 +2,7 @@
  * The coordinator on the embedded store. Submissions of one turn, and all that arrive while a transaction is
  * under way, go into the next transaction together: one sync for many (group commit).
  */
+import { assert } from "../base/assert.ts";
 import { OperatingError } from "../base/errors.ts";
 import { storeUnitBytesMax } from "../base/limits.ts";
 import {
@@ -83,9 +84,7 @@ export class EmbeddedCoordinator implements Coordinator {
     this.#worker = worker;
     this.#options = options;
     // Our bug: without its store the broker must not go on. The next start finds what was committed.
-    worker.onerror = (event) => {
-      throw new Error(`the store's worker failed: ${event.message}`);
-    };
+    worker.onerror = (event) => assert(false, `the store's worker failed: ${event.message}`);
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
   }
 
@@ -102,7 +101,8 @@ export class EmbeddedCoordinator implements Coordinator {
         if (data.kind === "told") return options.tell(data.words);
         if (data.kind === "opened") return resolve(new EmbeddedCoordinator(worker, options));
         worker.terminate();
-        reject(data.kind === "refused" ? new OperatingError(data.code, data.message) : new Error(data.kind));
+        assert(data.kind === "refused", `the store's worker says ${data.kind} before it is open`);
+        reject(new OperatingError(data.code, data.message));
       };
       worker.postMessage({ kind: "open", folder, acceptDamage } satisfies ToWorker);
     });
@@ -301,7 +301,7 @@ function workerUrl(): string {
 }
 
 function errorOf(reply: Reply): CoordinatorError {
-  if (reply.kind !== "failed") throw new Error(`a ${reply.kind} reply to another kind of request`);
+  assert(reply.kind === "failed", `a ${reply.kind} reply to another kind of request`);
   return new CoordinatorError(reply.code, reply.path, reply.index);
 }
 

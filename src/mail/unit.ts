@@ -92,8 +92,10 @@ function repairLevel(unit: Unit, part: Part & { path: string }, { code, message 
   else if (part.kind === "level" && code === "NodeExists")
     unit.levels = unit.levels.filter((path) => path !== part.path);
   else if (part.kind !== "clear" && code === "NoNode") addLevelAbove(unit, part.path);
-  else if (isInTheWay(code)) return false;
-  else throw new Error(`assertion failed: the store refused a level: ${message}`);
+  else {
+    assert(isInTheWay(code), `the store refused a level: ${message}`);
+    return false;
+  }
   return true;
 }
 
@@ -142,8 +144,8 @@ function repairOwn(unit: Unit, index: number, { code, message }: CoordinatorErro
     case "take NoNode":
       return false;
     default:
-      if (isInTheWay(code)) return false;
-      throw new Error(`assertion failed: the store refused ${operation.kind}: ${message}`);
+      assert(isInTheWay(code), `the store refused ${operation.kind}: ${message}`);
+      return false;
   }
 }
 

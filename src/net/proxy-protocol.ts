@@ -26,7 +26,12 @@ export interface ProxyHeader {
   readonly from: ProxiedFrom;
 }
 
-/** Reads a header at the start; undefined: it has not come whole. Throws if it is none. */
+/** The load balancer's fault: bytes that are no such header. Its connection is closed. */
+class HeaderError extends Error {
+  override readonly name = "HeaderError";
+}
+
+/** Reads a header at the start; undefined: it has not come whole. Throws `HeaderError` if it is none. */
 export function readProxyHeader(bytes: Uint8Array): ProxyHeader | undefined {
   return bytes[0] === 0x50 ? readText(bytes) : readBinary(bytes);
 }
@@ -84,7 +89,8 @@ export class ProxiedEnd<Owner> {
     let header: ProxyHeader | undefined;
     try {
       header = readProxyHeader(this.#head);
-    } catch {
+    } catch (error) {
+      if (!(error instanceof HeaderError)) throw error;
       return this.#inner.abort();
     }
     if (header === undefined) return;
@@ -111,34 +117,35 @@ const itself: ProxiedFrom = { address: "", port: 0, certificate: undefined };
 /** Version 1: `PROXY TCP4 192.0.2.1 192.0.2.2 40000 1883` and CRLF, 107 bytes at most. */
 function readText(bytes: Uint8Array): ProxyHeader | undefined {
   const text = Buffer.from(bytes.subarray(0, 107)).toString("latin1");
-  if (!"PROXY ".startsWith(text.slice(0, 6))) throw new Error("no PROXY header");
+  if (!"PROXY ".startsWith(text.slice(0, 6))) throw new HeaderError("no PROXY header");
   const end = text.indexOf("\r\n");
   if (end === -1) {
-    if (text.length >= 107) throw new Error("a PROXY header without end");
+    if (text.length >= 107) throw new HeaderError("a PROXY header without end");
     return undefined;
   }
   const [, family, address = "", , port = ""] = text.slice(0, end).split(" ");
   if (family === "UNKNOWN") return { length: end + 2, from: itself };
   const isAddress =
     family === "TCP4" ? /^[\d.]{7,15}$/.test(address) : family === "TCP6" && /^[\da-fA-F:.]{2,45}$/.test(address);
-  if (!isAddress || !/^\d{1,5}$/.test(port)) throw new Error("a PROXY header without an address");
+  if (!isAddress || !/^\d{1,5}$/.test(port)) throw new HeaderError("a PROXY header without an address");
   return { length: end + 2, from: { address, port: Number(port), certificate: undefined } };
 }
 
 function readBinary(bytes: Uint8Array): ProxyHeader | undefined {
   for (let at = 0; at < Math.min(12, bytes.length); at++)
-    if (bytes[at] !== signature[at]) throw new Error("no PROXY header");
+    if (bytes[at] !== signature[at]) throw new HeaderError("no PROXY header");
   if (bytes.length < 16) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const length = 16 + view.getUint16(14);
-  if (bytes[12]! >> 4 !== 2 || (bytes[12]! & 0x0f) > 1) throw new Error("an unknown version of the PROXY protocol");
-  if (length > proxyHeaderBytesMax) throw new Error("the PROXY header is too long");
+  if (bytes[12]! >> 4 !== 2 || (bytes[12]! & 0x0f) > 1)
+    throw new HeaderError("an unknown version of the PROXY protocol");
+  if (length > proxyHeaderBytesMax) throw new HeaderError("the PROXY header is too long");
   if (bytes.length < length) return undefined;
   const isLocal = (bytes[12]! & 0x0f) === 0;
   const family = bytes[13]! >> 4;
   if (isLocal) return { length, from: itself };
   const addressBytes = family === 1 ? 12 : family === 2 ? 36 : family === 3 ? 216 : 0;
-  if (length < 16 + addressBytes) throw new Error("the PROXY header's address is cut off");
+  if (length < 16 + addressBytes) throw new HeaderError("the PROXY header's address is cut off");
   const certificate = readCertificate(bytes.subarray(16 + addressBytes, length));
   if (family === 1)
     return { length, from: { address: bytes.subarray(16, 20).join("."), port: view.getUint16(24), certificate } };
@@ -161,7 +168,7 @@ function findValue(bytes: Uint8Array, type: number): Uint8Array | undefined {
   let at = 0;
   while (at + 3 <= bytes.length) {
     const length = (bytes[at + 1]! << 8) | bytes[at + 2]!;
-    if (at + 3 + length > bytes.length) throw new Error("additional information in the PROXY header is cut off");
+    if (at + 3 + length > bytes.length) throw new HeaderError("additional information in the PROXY header is cut off");
     if (bytes[at] === type) return bytes.subarray(at + 3, at + 3 + length);
     at += 3 + length;
   }

@@ -3,6 +3,7 @@
  * session lets go of it, with everything committed, before the claim is granted. Of two claims at once the later one
  * is granted. What no broker keeps is read from the store; there the version of the session's znode decides.
  */
+import { assert } from "../../base/assert.ts";
 import { claimPatienceMs, claimUnlinkedMs, fencePatienceMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { ReadResult } from "../../coordinator/coordinator.ts";
@@ -205,7 +206,7 @@ export class TakeOver {
 /** A client from what the store holds: session record, mailbox, half-received publishes, as `results` in this order. */
 export function makeClient(context: ClusterContext, clientId: string, results: readonly ReadResult[]): LocalSession {
   const [node, mail, incoming] = results;
-  if (typeof node !== "object" || !("data" in node)) throw new Error("assertion failed: no session was read");
+  assert(typeof node === "object" && "data" in node, "no session was read");
   // Mail that was stored while the session was erased has made an empty node; it holds nothing that anybody wants.
   const path = sessionPath(clientId);
   const found = node.data.length > 0 ? context.strangers.read(path, () => decodeSession(node.data)) : undefined;
