@@ -29,9 +29,11 @@ import { Leftovers } from "./cluster/leftovers.ts";
 import { Publishers } from "./cluster/publishers.ts";
 import { Sweeper } from "./cluster/sweeper.ts";
 import { Admission } from "./connect/admission.ts";
-import { Sessions } from "./connect/connection-end.ts";
+import { ConnectionEnd } from "./connect/connection-end.ts";
 import { ConnectHandler } from "./connect/handle-connect.ts";
 import { OrphanedWills } from "./connect/orphaned-wills.ts";
+import { SessionHandover } from "./connect/session-handover.ts";
+import { SessionStore } from "./connect/session-store.ts";
 import { TakeOver } from "./connect/take-over.ts";
 import { Wills } from "./connect/wills.ts";
 import { BankAccount, type OtherBranches } from "./core/bank-account.ts";
@@ -86,7 +88,7 @@ export interface Assembly {
   readonly context: ClusterContext;
   readonly bans: Bans;
   readonly inbound: Inbound;
-  readonly sessions: Sessions;
+  readonly connectionEnd: ConnectionEnd;
   readonly admission: Admission;
   readonly backPressure: BackPressure;
   readonly storeBackPressure: StoreBackPressure;
@@ -131,7 +133,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
     storeBackPressure: () => storeBackPressure,
     connectHandler: () => connect.connectHandler,
     groupsEnd: () => publish.regrouping,
-    evict: (session) => connect.sessions.evict(session),
+    evict: (session) => connect.handover.evict(session),
     resume: (connection, reason) => inbound.resume(connection, reason),
   };
   const runtime = runtimeOf(doors);
@@ -145,14 +147,14 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
   const door = { access: doors.access, bans };
   const connect = connectOf(context, { peers, publish, drops, storeBackPressure, door, later });
   const { membership, directory, interest, barrier } = peers;
-  const { fanout, retainedStore, publishHandler, backPressure } = publish;
-  const { sessions, admission, orphanedWills, connectHandler } = connect;
-  const fail = (connection: Connection, error: ProtocolError): void => sessions.fail(connection, error);
+  const { fanout, retainedStore, backPressure } = publish;
+  const { connectionEnd, sessionStore, admission, orphanedWills, connectHandler } = connect;
+  const fail = (connection: Connection, error: ProtocolError): void => connectionEnd.fail(connection, error);
   const subscribing = { interest, barrier, drops, retainedStore, resume: later.resume, fail };
   const subscribeHandler = new SubscribeHandler(context, subscribing);
   const publishers = new Publishers(context);
   const isObtaining = (clientId: string): boolean => connectHandler.isObtaining(clientId);
-  const adoption = new Adoption(context, { membership, directory, sessions, orphanedWills, isObtaining });
+  const adoption = new Adoption(context, { membership, directory, sessionStore, orphanedWills, isObtaining });
   const cluster = new Cluster(context, identity.facts, {
     ...peers,
     ...connect,
@@ -161,21 +163,20 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
     leftovers: new Leftovers(context, { membership, publishers }),
     publishers,
   });
-  const handlers = { connectHandler, publishHandler, subscribeHandler };
-  const inbound = new Inbound(context, { ...handlers, admission, sessions, fanout, backPressure, storeBackPressure });
+  const inbound = new Inbound(context, { ...publish, ...connect, subscribeHandler, storeBackPressure });
   const sys = new SysTopics(context, fanout);
   new Sweeper(context, { membership, retainedStore, drops });
   return {
     context,
     bans,
     inbound,
-    sessions,
+    connectionEnd,
     admission,
     backPressure,
     storeBackPressure,
     wills: connect.wills,
     links: peers.links,
-    drain: new Drain(context, { membership, sessions, connections }),
+    drain: new Drain(context, { membership, connectionEnd, connections }),
     cluster,
     start: async () => {
       await directory.start();
@@ -324,12 +325,14 @@ function connectOf(context: ClusterContext, { peers, publish, drops, storeBackPr
   const { membership } = peers;
   const { resume, connectHandler: handler } = later;
   const wills = new Wills(context, publish.publishHandler);
-  const sessions = new Sessions(context, { ...peers, ...publish, wills, drops });
-  const admission = new Admission(context, { ...door, sessions });
+  const sessionStore = new SessionStore(context, { ...peers, ...publish, wills });
+  const connectionEnd = new ConnectionEnd(context, { ...peers, ...publish, sessionStore, wills, drops });
+  const handover = new SessionHandover(context, { ...peers, connectionEnd, sessionStore, wills });
+  const admission = new Admission(context, { ...door, connectionEnd });
   const isObtaining = (clientId: string): boolean => handler().isObtaining(clientId);
   const whenConnected = (clientId: string, go: () => void): void => handler().whenConnected(clientId, go);
   const orphanedWills = new OrphanedWills(context, { membership, wills, isObtaining });
-  const parts = { ...peers, sessions, wills, orphanedWills };
+  const parts = { ...peers, connectionEnd, sessionStore, handover, wills, orphanedWills };
   const takeOver = new TakeOver(context, { ...parts, whenConnected });
   const connectHandler = new ConnectHandler(context, {
     ...parts,
@@ -339,5 +342,5 @@ function connectOf(context: ClusterContext, { peers, publish, drops, storeBackPr
     storeBackPressure,
     resume,
   });
-  return { wills, sessions, admission, orphanedWills, takeOver, connectHandler };
+  return { wills, connectionEnd, sessionStore, handover, admission, orphanedWills, takeOver, connectHandler };
 }

@@ -95,7 +95,7 @@ export class Broker {
 
   /** Ends a client's connection, and says why where the client can be told. */
   expel(connection: Connection, reason: number, why: string): void {
-    this.#parts.sessions.expel(connection, reason, why);
+    this.#parts.connectionEnd.expel(connection, reason, why);
   }
 
   /** When `tick` must be handled next, in the clock's milliseconds. */
@@ -120,11 +120,11 @@ export class Broker {
       // [MQTT-3.1.4-6]
       if (phase !== "new" && phase !== "authenticating") return;
       metrics.turnedAway.deadline++;
-      this.#parts.sessions.lose(connection, "no CONNECT in time");
+      this.#parts.connectionEnd.lose(connection, "no CONNECT in time");
     });
     timers.set(connection.timer, clock.now() + connectDeadlineMs);
     if (this.#parts.admission.arrived(connection)) return;
-    this.#parts.sessions.lose(connection, "turned away");
+    this.#parts.connectionEnd.lose(connection, "turned away");
     connection.transport.abort();
   }
 
@@ -144,7 +144,7 @@ export class Broker {
       return;
     }
     this.#parts.storeBackPressure.forget(connection);
-    this.#parts.sessions.lose(connection, why ?? "closed by the client");
+    this.#parts.connectionEnd.lose(connection, why ?? "closed by the client");
   }
 
   /** What a client sent before it closed counts, when what holds it is over: DISCONNECT may be among it. */
@@ -171,7 +171,7 @@ export class Broker {
   #shutDown(done: () => void): void {
     this.#parts.wills.retire();
     for (const connection of this.#connections) {
-      this.#parts.sessions.expel(connection, Reason.serverShuttingDown, "the broker is shutting down");
+      this.#parts.connectionEnd.expel(connection, Reason.serverShuttingDown, "the broker is shutting down");
     }
     this.#parts.links.retire();
     this.#parts.cluster.leave(done);

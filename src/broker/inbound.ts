@@ -14,7 +14,7 @@ import { Publish, parsePublish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { checkHeaderFlags } from "../mqtt/validate.ts";
 import type { Admission } from "./connect/admission.ts";
-import type { Sessions } from "./connect/connection-end.ts";
+import type { ConnectionEnd } from "./connect/connection-end.ts";
 import type { ConnectHandler } from "./connect/handle-connect.ts";
 import { type Connection, type Meter, PauseReason } from "./delivery/connection.ts";
 import type { StoreBackPressure } from "./delivery/store-back-pressure.ts";
@@ -29,7 +29,7 @@ export interface Flows {
   readonly admission: Admission;
   readonly publishHandler: PublishHandler;
   readonly subscribeHandler: SubscribeHandler;
-  readonly sessions: Sessions;
+  readonly connectionEnd: ConnectionEnd;
   readonly fanout: Fanout;
   readonly backPressure: BackPressure;
   readonly storeBackPressure: StoreBackPressure;
@@ -69,7 +69,7 @@ export class Inbound {
     if (!connection.release(reason) || connection.channel.phase === "closed") return;
     this.process(connection);
     if (connection.isHeld || connection.channel.phase !== "open") return;
-    if (connection.ended) return this.#flows.sessions.lose(connection, "the client closed the connection");
+    if (connection.ended) return this.#flows.connectionEnd.lose(connection, "the client closed the connection");
     connection.lastReceivedAt = this.#context.clock.now();
     connection.transport.resume();
   }
@@ -81,7 +81,7 @@ export class Inbound {
     } catch (error) {
       this.#run.count = 0;
       if (!(error instanceof ProtocolError)) throw error;
-      this.#flows.sessions.fail(connection, error);
+      this.#flows.connectionEnd.fail(connection, error);
     }
   }
 
@@ -233,7 +233,8 @@ export class Inbound {
     const packet = decodeControl(framer, channel.version);
     // [MQTT-3.1.4-6]: who is still to prove who it is may do nothing else, but leave.
     if (channel.phase === "authenticating" && packet.cmd !== "auth") {
-      if (packet.cmd === "disconnect") return this.#flows.sessions.lose(connection, "it left while it was to log in");
+      if (packet.cmd === "disconnect")
+        return this.#flows.connectionEnd.lose(connection, "it left while it was to log in");
       throw new ProtocolError(Reason.protocolError, `${packet.cmd} before the login is over`);
     }
     switch (packet.cmd) {
@@ -244,7 +245,7 @@ export class Inbound {
       case "pingreq":
         return connection.send(pingrespBytes);
       case "disconnect":
-        return this.#flows.sessions.leave(connection, packet);
+        return this.#flows.connectionEnd.leave(connection, packet);
       case "auth":
         return this.#flows.admission.auth(connection, packet);
     }

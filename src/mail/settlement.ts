@@ -15,7 +15,8 @@ import type { Slip, SlipDraft } from "./slips.ts";
 /** A recipient that was sent the message and has not acknowledged it. */
 export interface LiveRecipient {
   /** True if its client has acknowledged, or its slip is being committed: it is no longer the settlement's business. */
-  takenCareOf: boolean;
+  readonly isTakenCareOf: boolean;
+  /** Returns the slip to be committed for it; from now on it is taken care of. */
   draft(): SlipDraft;
   /** Called when its slip is committed. */
   stored(slip: Slip): void;
@@ -101,7 +102,7 @@ export class Settlements {
       if (!head.isSettled && head.dueAt > now) return this.#timers.set(this.#timer, head.dueAt);
       this.#due.shift();
       if (head.isSettled) continue;
-      const waiting = head.live.filter((recipient) => !recipient.takenCareOf);
+      const waiting = head.live.filter((recipient) => !recipient.isTakenCareOf);
       this.store(head, waiting);
     }
   }
@@ -109,7 +110,6 @@ export class Settlements {
   /** Commits a message to the mailboxes of recipients that have not acknowledged it. */
   store(settlement: Settlement, recipients: readonly LiveRecipient[]): void {
     if (recipients.length === 0) return;
-    for (const recipient of recipients) recipient.takenCareOf = true;
     const drafts = recipients.map((recipient) => recipient.draft());
     const name = { order: settlement.order, from: settlement.slips };
     settlement.slips += drafts.length;

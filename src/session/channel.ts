@@ -13,7 +13,7 @@ import { IncomingAliases, OutgoingAliases } from "./topic-aliases.ts";
 export type Phase = "new" | "authenticating" | "connecting" | "open" | "closed";
 
 export class Channel {
-  phase: Phase = "new";
+  #phase: Phase = "new";
   version: ProtocolVersion = 4;
   /** The client is another broker's bridge: it wants no echo, and retain flags as they were published. */
   bridge = false;
@@ -28,6 +28,30 @@ export class Channel {
   outgoingAliases: OutgoingAliases | undefined;
   #incomingAliases: IncomingAliases | undefined;
   #owed: OwedAcks | undefined;
+
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  /** CONNECT has come, or the authentication that it asked for has succeeded: its answer waits for the store. */
+  connecting(): void {
+    this.#phase = "connecting";
+  }
+
+  /** The client has to prove who it is: nothing but AUTH is allowed. */
+  authenticating(): void {
+    this.#phase = "authenticating";
+  }
+
+  /** CONNACK is on its way. */
+  open(): void {
+    this.#phase = "open";
+  }
+
+  /** Nothing is read or written any more. */
+  close(): void {
+    this.#phase = "closed";
+  }
 
   /** The client takes so many topic aliases; 0: none. */
   allowAliases(max: number): void {
@@ -70,7 +94,7 @@ export class Channel {
     const owed = this.#owed;
     const ack = owed.owe(type, packetIds, bytes);
     return (verdict) => {
-      if (this.phase !== "closed") owed.settle(ack, this.#say(verdict), sink);
+      if (this.#phase !== "closed") owed.settle(ack, this.#say(verdict), sink);
     };
   }
 

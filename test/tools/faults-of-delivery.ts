@@ -26,8 +26,8 @@ export const faults: readonly Fault[] = [
   {
     what: "resume: packet ids that are only held take room in the window",
     file: "src/broker/delivery/outgoing-message.ts",
-    find: "return outgoing === reserved || outgoing.onlyReleased;",
-    replace: "return outgoing !== reserved && outgoing.onlyReleased && outgoing.qos === 0;",
+    find: "return outgoing === reserved || outgoing.onlyHoldsId;",
+    replace: "return outgoing !== reserved && outgoing.onlyHoldsId && outgoing.qos === 0;",
     tests: "test/broker/resume.test.ts",
   },
   {
@@ -60,7 +60,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "wills: connections with wills outlive the lease",
-    file: "src/broker/connect/connection-end.ts",
+    file: "src/broker/connect/session-handover.ts",
     find: "if (client.mailbox === undefined && client.will === undefined) continue;",
     replace: "if (client.mailbox === undefined) continue;",
     tests: "test/simulation/wills.test.ts",
@@ -145,7 +145,7 @@ export const faults: readonly Fault[] = [
   {
     what: "groups: a session that begins keeps what lay there before",
     file: "src/broker/connect/handle-connect.ts",
-    find: "if (!sessionPresent) this.#sessions.emptyOfBefore(client);\n    else {",
+    find: "if (!sessionPresent) this.#sessionStore.emptyOfBefore(client);\n    else {",
     replace: "if (sessionPresent) {",
     tests: "test/simulation/groups.test.ts",
   },

@@ -73,8 +73,8 @@ export const faults: readonly Fault[] = [
   {
     what: "unacknowledged shared messages stay with the member that left",
     file: "src/broker/publish/regrouping.ts",
-    find: "if (target === undefined) return false;\n    outgoing.takenCareOf = true;",
-    replace: "if (target === undefined || to !== undefined) return false;\n    outgoing.takenCareOf = true;",
+    find: "if (target === undefined) return false;\n    outgoing.takenCareOf();",
+    replace: "if (target === undefined || to !== undefined) return false;\n    outgoing.takenCareOf();",
     tests: "test/broker/mqtt5.test.ts",
   },
   {

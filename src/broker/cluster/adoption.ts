@@ -17,8 +17,8 @@ import {
 } from "../../coordinator/paths.ts";
 import type { SessionRecord } from "../../mail/records.ts";
 import { countedOf } from "../../mail/slips.ts";
-import type { Sessions } from "../connect/connection-end.ts";
 import type { OrphanedWills } from "../connect/orphaned-wills.ts";
+import type { SessionStore } from "../connect/session-store.ts";
 import { makeClient } from "../connect/take-over.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
@@ -28,7 +28,7 @@ import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
 export interface AdoptionParts {
   readonly membership: Membership;
   readonly directory: SubscriptionDirectory;
-  readonly sessions: Sessions;
+  readonly sessionStore: SessionStore;
   readonly orphanedWills: OrphanedWills;
   /** True while a connection here is taking that client's session. */
   readonly isObtaining: (clientId: string) => boolean;
@@ -91,7 +91,7 @@ export class Adoption {
       if (record === undefined) {
         // What is not ours is left alone; whoever connects under that id takes its place.
         if (three[0].data.length > 0) return;
-        this.#parts.sessions.erase(client, () => {});
+        this.#parts.sessionStore.erase(client, () => {});
         return;
       }
       if (this.#isKept(record)) return;
@@ -109,10 +109,10 @@ export class Adoption {
   }
 
   #rest(client: LocalSession, record: SessionRecord): void {
-    const { sessions } = this.#parts;
+    const { sessionStore } = this.#parts;
     const { options, clock } = this.#context;
-    if (record.connected || record.owner !== options.id) sessions.rest(client);
-    else if (record.expiresAt !== null) sessions.expireIn(client, Math.max(0, record.expiresAt - clock.wall()));
+    if (record.connected || record.owner !== options.id) sessionStore.rest(client);
+    else if (record.expiresAt !== null) sessionStore.expireIn(client, Math.max(0, record.expiresAt - clock.wall()));
   }
 
   /** While its client is connected a session is kept by one incarnation; while it is away, by a broker's name. */

@@ -10,8 +10,8 @@ import { Timer } from "../../base/timers.ts";
 import type { CoordinatorState } from "../../coordinator/coordinator.ts";
 import { brokerPath } from "../../coordinator/paths.ts";
 import type { Control, Remain } from "../../link/frames.ts";
-import type { Sessions } from "../connect/connection-end.ts";
 import type { OrphanedWills } from "../connect/orphaned-wills.ts";
+import type { SessionHandover } from "../connect/session-handover.ts";
 import type { TakeOver } from "../connect/take-over.ts";
 import type { Wills } from "../connect/wills.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
@@ -42,7 +42,7 @@ export interface ClusterParts {
   readonly membership: Membership;
   readonly orphanedWills: OrphanedWills;
   readonly publishers: Publishers;
-  readonly sessions: Sessions;
+  readonly handover: SessionHandover;
   readonly takeOver: TakeOver;
   readonly wills: Wills;
 }
@@ -160,7 +160,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
           const own = this.#context.localSessions.get(clientId);
           if (own?.mailbox !== undefined) this.#parts.registry.contest(own);
         }
-        return forwarding.registry(peer, control.sessions, (clientId) => directory.session(clientId));
+        return forwarding.hosted(peer, control.sessions, (clientId) => directory.session(clientId));
       case "unhosting":
         return forwarding.unhosting(peer, control.handles);
       case "see":
@@ -206,7 +206,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
     self.isFenced = true;
     self.fences++;
     log.error({ why }, "persistent sessions are not served until there is contact again");
-    this.#parts.sessions.fence();
+    this.#parts.handover.fence();
     this.#parts.wills.fence();
     this.#parts.orphanedWills.fence();
     timers.set(this.#timer, clock.now() + fencedLookMs);

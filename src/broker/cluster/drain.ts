@@ -5,7 +5,7 @@
  */
 import { drainLookMs, drainOwedMs, drainSettleMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
-import type { Sessions } from "../connect/connection-end.ts";
+import type { ConnectionEnd } from "../connect/connection-end.ts";
 import type { Connection } from "../delivery/connection.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
@@ -13,7 +13,7 @@ import type { BrokerFacts } from "../peers/peer.ts";
 
 export interface DrainParts {
   readonly membership: Membership;
-  readonly sessions: Sessions;
+  readonly connectionEnd: ConnectionEnd;
   readonly connections: ReadonlySet<Connection>;
 }
 
@@ -67,7 +67,7 @@ export class Drain {
       const dueAt = this.#dueAt.get(connection) ?? now;
       // What it has published is acknowledged first, if that does not take long: or it would publish it again.
       const isOwed = connection.channel.owedCount > 0 && now < dueAt + drainOwedMs;
-      if (now >= dueAt && !isOwed) this.#parts.sessions.sendElsewhere(connection, this.reference());
+      if (now >= dueAt && !isOwed) this.#parts.connectionEnd.sendElsewhere(connection, this.reference());
     }
     if (this.#parts.connections.size === 0) {
       this.#settleUntil = Math.min(this.#settleUntil, now + drainSettleMs);

@@ -15,7 +15,7 @@ import { type ConnectPacket, encodeControl } from "../../mqtt/control.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Connection } from "../delivery/connection.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
-import type { Sessions } from "./connection-end.ts";
+import type { ConnectionEnd } from "./connection-end.ts";
 
 /** Somebody who has been let in. */
 export interface Login {
@@ -33,7 +33,7 @@ const Auth = { success: 0x00, continue: 0x18, reauthenticate: 0x19 } as const;
 
 export class Admission {
   readonly #context: ClusterContext;
-  readonly #sessions: Sessions;
+  readonly #connectionEnd: ConnectionEnd;
   readonly #access: Access | undefined;
   readonly #bans: Bans;
   readonly #connects: Bucket | undefined;
@@ -45,10 +45,10 @@ export class Admission {
   constructor(
     context: ClusterContext,
     /** `access` undefined: everybody may come in and do everything. */
-    parts: { readonly sessions: Sessions; readonly access: Access | undefined; readonly bans: Bans },
+    parts: { readonly connectionEnd: ConnectionEnd; readonly access: Access | undefined; readonly bans: Bans },
   ) {
     this.#context = context;
-    this.#sessions = parts.sessions;
+    this.#connectionEnd = parts.connectionEnd;
     this.#access = parts.access;
     this.#bans = parts.bans;
     const { connectRate } = context.options;
@@ -86,7 +86,7 @@ export class Admission {
   /** CONNECT has come. `admitted` is called when it is known who that is, maybe before this returns. */
   login(connection: Connection, packet: ConnectPacket, clientId: string, admitted: (guest: Login) => void): void {
     const access = this.#access;
-    if (connection.refusal !== undefined) return this.#sessions.refuse(connection, connection.refusal);
+    if (connection.refusal !== undefined) return this.#connectionEnd.refuse(connection, connection.refusal);
     const method = packet.properties?.authenticationMethod;
     if (method !== undefined) return this.#beginExchange(connection, packet, clientId, admitted);
     if (access === undefined) return admitted({ identity: nobody, permissions: undefined, proof: undefined });
@@ -130,11 +130,11 @@ export class Admission {
     for (const client of [...localSessions.values()]) {
       const { identity, connection } = client;
       if (identity === undefined || access === undefined) continue;
-      client.permissions = access.permissionsOf(identity, client.session.clientId);
+      client.permit(identity, access.permissionsOf(identity, client.session.clientId));
       if (connection === undefined) continue;
       connection.allowed = undefined;
       if (!access.stillKnows(identity))
-        this.#sessions.expel(connection, Reason.notAuthorized, "its user has been removed");
+        this.#connectionEnd.expel(connection, Reason.notAuthorized, "its user has been removed");
     }
     router.touch();
   }
@@ -144,7 +144,7 @@ export class Admission {
     if (expiresAt === Infinity) return;
     const { timers, clock } = this.#context;
     connection.loginTimer = new Timer(() =>
-      this.#sessions.expel(connection, Reason.notAuthorized, "its token has expired"),
+      this.#connectionEnd.expel(connection, Reason.notAuthorized, "its token has expired"),
     );
     timers.set(connection.loginTimer, clock.now() + Math.max(0, expiresAt - clock.wall()));
   }
@@ -165,7 +165,7 @@ export class Admission {
   #decided(connection: Connection, verdict: Verdict, clientId: string, admitted: (guest: Login) => void): void {
     if (connection.channel.phase !== "connecting") return;
     if (verdict.kind !== "welcome") {
-      if (verdict.kind === "busy") return this.#sessions.refuse(connection, Reason.serverBusy);
+      if (verdict.kind === "busy") return this.#connectionEnd.refuse(connection, Reason.serverBusy);
       return this.#refuse(connection, verdict.why, clientId);
     }
     this.#bans.succeeded(connection.transport.address);
@@ -175,7 +175,7 @@ export class Admission {
 
   #refuse(connection: Connection, why: string, clientId: string): void {
     this.#failed(connection, why, clientId);
-    this.#sessions.refuse(connection, Reason.notAuthorized);
+    this.#connectionEnd.refuse(connection, Reason.notAuthorized);
   }
 
   #failed(connection: Connection, why: string, clientId: string): void {
@@ -201,12 +201,12 @@ export class Admission {
     connection.authenticationMethod = method;
     const step = scram.first(data ?? Buffer.alloc(0));
     if (step.kind !== "continue") return this.#refuse(connection, step.kind === "refused" ? step.why : "", clientId);
-    connection.channel.phase = "authenticating";
+    connection.channel.authenticating();
     connection.exchange = {
       scram,
       refused: (why) => this.#refuse(connection, why, clientId),
       done: (username, last) => {
-        connection.channel.phase = "connecting";
+        connection.channel.connecting();
         const identity = { ...nobody, username, isFromFile: true };
         const permissions = this.#access!.permissionsOf(identity, clientId);
         admitted({ identity, permissions, proof: { authenticationMethod: scramMethod, authenticationData: last } });
@@ -222,7 +222,7 @@ export class Admission {
     const { clientId } = client.session;
     const refused = (why: string): void => {
       this.#failed(connection, why, clientId);
-      this.#sessions.expel(connection, Reason.notAuthorized, why);
+      this.#connectionEnd.expel(connection, Reason.notAuthorized, why);
     };
     const scram = this.#access?.scram(random.hex(18));
     const step = scram?.first(data);

@@ -19,8 +19,9 @@ import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
 import type { Admission, Login } from "./admission.ts";
 import { encodeConnack } from "./connack.ts";
 import { meterOf, type RequestedTerms, readConnectRequest } from "./connect-request.ts";
-import type { Sessions } from "./connection-end.ts";
+import type { ConnectionEnd } from "./connection-end.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
+import type { SessionStore } from "./session-store.ts";
 import type { TakeOver } from "./take-over.ts";
 import type { Wills } from "./wills.ts";
 
@@ -39,7 +40,8 @@ interface ConnectRequest extends RequestedTerms {
 
 export class ConnectHandler {
   readonly #context: ClusterContext;
-  readonly #sessions: Sessions;
+  readonly #connectionEnd: ConnectionEnd;
+  readonly #sessionStore: SessionStore;
   readonly #admission: Admission;
   readonly #wills: Wills;
   readonly #orphanedWills: OrphanedWills;
@@ -57,7 +59,8 @@ export class ConnectHandler {
   constructor(
     context: ClusterContext,
     parts: {
-      sessions: Sessions;
+      connectionEnd: ConnectionEnd;
+      sessionStore: SessionStore;
       admission: Admission;
       wills: Wills;
       orphanedWills: OrphanedWills;
@@ -70,7 +73,8 @@ export class ConnectHandler {
     },
   ) {
     this.#context = context;
-    this.#sessions = parts.sessions;
+    this.#connectionEnd = parts.connectionEnd;
+    this.#sessionStore = parts.sessionStore;
     this.#admission = parts.admission;
     this.#wills = parts.wills;
     this.#orphanedWills = parts.orphanedWills;
@@ -82,7 +86,7 @@ export class ConnectHandler {
     this.#resume = parts.resume;
   }
 
-  /** Handles CONNECT. Throws `ProtocolError`, which `Sessions.fail` answers as the client's version allows. */
+  /** Handles CONNECT. Throws `ProtocolError`, which `ConnectionEnd.fail` answers as the client's version allows. */
   receive(connection: Connection, frame: Frame): void {
     const connect = this.#decode(connection, frame);
     const { channel } = connection;
@@ -92,7 +96,7 @@ export class ConnectHandler {
     const { options, random } = this.#context;
     const asked = readConnectRequest(connect, frame, { options, random });
     const { packet, clientId } = asked;
-    channel.phase = "connecting";
+    channel.connecting();
     channel.packetBytesMax = packet.properties?.maximumPacketSize ?? Infinity;
     channel.wantsReasons = packet.properties?.requestProblemInformation !== false;
     this.#admission.login(connection, packet, clientId, (guest) =>
@@ -128,7 +132,7 @@ export class ConnectHandler {
       this.#claim(connection, wanted);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      this.#sessions.fail(connection, error);
+      this.#connectionEnd.fail(connection, error);
     }
   }
 
@@ -163,7 +167,7 @@ export class ConnectHandler {
   #claim(connection: Connection, wanted: ConnectRequest): void {
     const { localSessions, self } = this.#context;
     const { clientId } = wanted;
-    if (self.isDraining) return this.#sessions.refuse(connection, Reason.useAnotherServer);
+    if (self.isDraining) return this.#connectionEnd.refuse(connection, Reason.useAnotherServer);
     if (self.isFenced && (wanted.expiryInterval > 0 || wanted.will !== undefined)) {
       throw new ProtocolError(
         Reason.serverUnavailable,
@@ -171,12 +175,16 @@ export class ConnectHandler {
       );
     }
     const rival = this.#pending.get(clientId);
-    if (rival !== undefined) this.#sessions.refuse(rival, Reason.serverBusy);
+    if (rival !== undefined) this.#connectionEnd.refuse(rival, Reason.serverBusy);
     this.#pending.set(clientId, connection);
     const before = localSessions.get(clientId);
     // [MQTT-3.1.4-3]
     if (before?.connection !== undefined) {
-      this.#sessions.expel(before.connection, Reason.sessionTakenOver, "another connection has the same client id");
+      this.#connectionEnd.expel(
+        before.connection,
+        Reason.sessionTakenOver,
+        "another connection has the same client id",
+      );
     }
     if (before?.will !== undefined && startsAnew(before, wanted)) this.#wills.fireNow(before);
     const claimed = { clientId, clean: wanted.packet.clean === true, lasts: wanted.expiryInterval > 0 };
@@ -184,7 +192,7 @@ export class ConnectHandler {
       if (connection.channel.phase !== "connecting") return this.#forgetPending(connection, clientId);
       if (!granted) {
         this.#forgetPending(connection, clientId);
-        return this.#sessions.refuse(connection, Reason.serverBusy);
+        return this.#connectionEnd.refuse(connection, Reason.serverBusy);
       }
       this.#obtaining.set(clientId, { connection, waiting: this.#obtaining.get(clientId)?.waiting ?? [] });
       // Nothing may be said in the name of its earlier connection after it has been let in.
@@ -206,11 +214,11 @@ export class ConnectHandler {
     const useIfThereIsRoom = (found: LocalSession | undefined): void => {
       const refusal = connectRefusal(coordinator, { ...wanted, isStored: found?.mailbox !== undefined });
       if (refusal === undefined) return use(found);
-      this.#sessions.fail(connection, new ProtocolError(Reason.quotaExceeded, refusal));
+      this.#connectionEnd.fail(connection, new ProtocolError(Reason.quotaExceeded, refusal));
       this.#finishObtaining(connection, clientId);
     };
     if (old !== undefined) return useIfThereIsRoom(old);
-    this.#sessions.whenErased(clientId, () => {
+    this.#sessionStore.whenErased(clientId, () => {
       // It may have been adopted while it was read.
       if (!this.#takeOver.mustLook(wanted.expiryInterval > 0)) useIfThereIsRoom(undefined);
       else this.#takeOver.read(clientId, (found) => useIfThereIsRoom(localSessions.get(clientId) ?? found));
@@ -219,7 +227,7 @@ export class ConnectHandler {
 
   #eraseThenUse(found: LocalSession, use: (client: undefined) => void): void {
     this.#directory.adopt(found);
-    this.#sessions.erase(found, () => use(undefined));
+    this.#sessionStore.erase(found, () => use(undefined));
   }
 
   /** Has the store know whose the session is, before the client does. */
@@ -239,7 +247,7 @@ export class ConnectHandler {
       // The lease has ended meanwhile: whoever adopts sessions then, this broker or another, finds this one too.
       if (isStale() && (client.mailbox !== undefined || client.will !== undefined)) {
         this.#wills.abandon(client);
-        this.#sessions.refuse(connection, Reason.serverUnavailable);
+        this.#connectionEnd.refuse(connection, Reason.serverUnavailable);
         if (localSessions.get(clientId) === client) this.#context.evict(client);
         return this.#finishObtaining(connection, clientId);
       }
@@ -255,7 +263,7 @@ export class ConnectHandler {
       this.#wills.withdrawn(client);
       if (tries > 1 && connection.channel.phase === "connecting") return this.#obtain(connection, wanted, tries - 1);
       this.#forgetPending(connection, clientId);
-      this.#sessions.refuse(connection, Reason.serverBusy);
+      this.#connectionEnd.refuse(connection, Reason.serverBusy);
       this.#finishObtaining(connection, clientId);
     });
   }
@@ -274,15 +282,15 @@ export class ConnectHandler {
 
   /** `isAwaited`: the client may still be told that it is connected. */
   #prepare(client: LocalSession, wanted: ConnectRequest, isAwaited: () => boolean): JournalOperation[] {
-    const { timers, options } = this.#context;
+    const { options } = this.#context;
     const { session } = client;
     session.version = wanted.version;
     session.expiryInterval = wanted.expiryInterval;
-    if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
+    client.stopExpiry();
     const { clientId, silent, will } = wanted;
     const earlier = this.#orphanedWills.cameBack(clientId, { by: options.id, silent, isCurrent: isAwaited });
     const operations = [...earlier, ...this.#wills.set(client, will, isAwaited)];
-    if (client.mailbox !== undefined) operations.unshift(this.#sessions.record(client, "connected"));
+    if (client.mailbox !== undefined) operations.unshift(this.#sessionStore.record(client, "connected"));
     return operations;
   }
 
@@ -292,16 +300,15 @@ export class ConnectHandler {
     this.#forgetPending(connection, wanted.clientId);
     if (channel.phase !== "connecting") return this.#abandon(client);
     localSessions.set(wanted.clientId, client);
-    channel.phase = "open";
+    channel.open();
     channel.silenceMs = wanted.keepAlive * 1500;
     const properties = wanted.packet.properties;
     const receiveMaximum = Math.min(properties?.receiveMaximum ?? options.maxInflight, options.maxInflight);
     channel.allowAliases(Math.min(properties?.topicAliasMaximum ?? 0, topicAliasMax));
     connection.framer.packetBytesMax = options.maxPacketSize;
     connection.client = client;
-    client.identity = wanted.guest.identity;
-    client.permissions = wanted.guest.permissions;
-    this.#admission.watch(connection, client.identity);
+    client.permit(wanted.guest.identity, wanted.guest.permissions);
+    this.#admission.watch(connection, wanted.guest.identity);
     connection.meter = meterOf(options, clock.now());
     client.attach(connection, receiveMaximum);
     if (client.session.subscriptions.size > 0) router.touch();
@@ -313,7 +320,7 @@ export class ConnectHandler {
     );
     // The store is asked, not the count: what it holds must be sent before anything newer.
     if (client.mailbox !== undefined) this.#registry.begin(client);
-    if (!sessionPresent) this.#sessions.emptyOfBefore(client);
+    if (!sessionPresent) this.#sessionStore.emptyOfBefore(client);
     else {
       client.mailbox?.load();
       this.#drops.resume(client);
@@ -333,7 +340,7 @@ export class ConnectHandler {
     this.#wills.forget(client);
     if (client.mailbox === undefined) return;
     this.#context.localSessions.set(clientId, client);
-    this.#sessions.rest(client);
+    this.#sessionStore.rest(client);
   }
 
   /** Keep alive: a client that is silent for one and a half times as long is gone [MQTT-3.1.2-22]. */
@@ -346,7 +353,11 @@ export class ConnectHandler {
       // Whoever is not read by us cannot be blamed for silence.
       const silentSince = connection.isHeld ? now : connection.lastReceivedAt;
       if (now - silentSince < silenceMs) return timers.set(timer, silentSince + silenceMs);
-      this.#sessions.expel(connection, Reason.keepAliveTimeout, "no packet within one and a half times the keep alive");
+      this.#connectionEnd.expel(
+        connection,
+        Reason.keepAliveTimeout,
+        "no packet within one and a half times the keep alive",
+      );
     });
     connection.timer = timer;
     timers.set(timer, clock.now() + silenceMs);

@@ -49,10 +49,10 @@ export class SessionErasure {
    * sent anything in its name any more, but a session with many subscriptions is not out of the routes at once.
    */
   erase(client: LocalSession, done: () => void): void {
-    const { localSessions, timers, slices } = this.#context;
+    const { localSessions, slices } = this.#context;
     const { session, mailbox } = client;
     const { clientId } = session;
-    if (client.expiryTimer !== undefined) timers.cancel(client.expiryTimer);
+    client.stopExpiry();
     if (localSessions.get(clientId) === client) localSessions.delete(clientId);
     const removals: JournalOperation[] = [];
     if (mailbox === undefined) return slices.run(this.#unsubscribe(client, removals), done);

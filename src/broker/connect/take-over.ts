@@ -17,8 +17,8 @@ import type { Links } from "../peers/links.ts";
 import type { Membership } from "../peers/membership.ts";
 import type { Peer } from "../peers/peer.ts";
 import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
-import type { Sessions } from "./connection-end.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
+import type { SessionHandover } from "./session-handover.ts";
 import type { Wills } from "./wills.ts";
 
 interface Claim {
@@ -38,7 +38,7 @@ export interface TakeOverParts {
   readonly links: Links;
   readonly membership: Membership;
   readonly directory: SubscriptionDirectory;
-  readonly sessions: Sessions;
+  readonly handover: SessionHandover;
   readonly wills: Wills;
   readonly orphanedWills: OrphanedWills;
   /** Calls back when no connection of that client id waits for the store. */
@@ -104,11 +104,11 @@ export class TakeOver {
       if (own.stamp > stamp || (own.stamp === stamp && this.#context.options.id > peer.id)) return answer(false);
       this.#decide(own, false);
     }
-    const { sessions, wills, orphanedWills, whenConnected } = this.#parts;
+    const { handover, wills, orphanedWills, whenConnected } = this.#parts;
     const isSettled = (): void => wills.whenFired(clientId, () => answer(true));
     const isCurrent = (): boolean => peer.link === link && !this.#context.self.isFenced;
     this.#context.journal.commit(orphanedWills.cameBack(clientId, { by: peer.id, isCurrent }), () =>
-      whenConnected(clientId, () => sessions.letGo(clientId, { clean, done: isSettled })),
+      whenConnected(clientId, () => handover.letGo(clientId, { clean, done: isSettled })),
     );
   }
 
@@ -213,9 +213,7 @@ export function makeClient(context: ClusterContext, clientId: string, results: r
   // What a stranger has put there is overwritten by whoever has that id; what stands below is this session's.
   const record: SessionRecord = found ?? nobody;
   const client = new LocalSession(context, new Session(clientId, record.version, record.expiryInterval));
-  client.record = found;
-  client.isRecorded = true;
-  client.fencingToken.version = node.stat.version;
+  client.found(found, node.stat.version);
   if (typeof mail === "object" && "stat" in mail) client.mailbox!.count = mail.stat.childCount;
   if (typeof incoming === "object" && "children" in incoming) {
     for (const id of packetIdsOf(incoming.children)) client.session.addIncoming(id);

@@ -24,6 +24,8 @@ interface Firing {
 export class Wills {
   readonly #context: ClusterContext;
   readonly #publishHandler: PublishHandler;
+  /** Fires when the will of a lost connection is due. */
+  readonly #delays = new WeakMap<LocalSession, Timer>();
   /** By client ids. */
   readonly #firing = new Map<string, Firing>();
   /** Clients that were sent to other brokers and are not known to be there. */
@@ -48,8 +50,7 @@ export class Wills {
     if (asked === undefined) return this.#forgotten(client);
     const will: WillRecord = { ...asked, epoch: this.#context.self.epoch };
     const exists = client.isWillStored;
-    client.will = will;
-    client.isWillStored = true;
+    client.setWill(will);
     const path = this.#pathOf(client.session.clientId);
     const isCurrent = (): boolean => client.will === will && isAwaited();
     return [{ kind: "put", path, data: encodeWill(will), exists, isCurrent }];
@@ -57,8 +58,7 @@ export class Wills {
 
   /** What was to be set has been refused with the rest of CONNECT. */
   withdrawn(client: LocalSession): void {
-    client.will = undefined;
-    client.isWillStored = false;
+    client.setWill(undefined);
   }
 
   /** The client left properly, or is another broker's: its will is not published [MQTT-3.1.2-10]. */
@@ -73,8 +73,7 @@ export class Wills {
    */
   abandon(client: LocalSession): void {
     this.#stopTimer(client);
-    client.will = undefined;
-    client.isWillStored = false;
+    client.setWill(undefined);
   }
 
   /** The lease is over: nothing is published that others may be about to publish. */
@@ -101,11 +100,12 @@ export class Wills {
     // [MQTT-3.1.3-9]: the will waits for its delay, or the end of the session if that is earlier.
     const delay = Math.min(will.delay, session.expiryInterval);
     if (delay === 0) return this.fireNow(client);
-    client.willTimer = new Timer(() => this.fireNow(client));
-    timers.set(client.willTimer, clock.now() + delay * 1000);
+    const timer = new Timer(() => this.fireNow(client));
+    this.#delays.set(client, timer);
+    timers.set(timer, clock.now() + delay * 1000);
     // Should this broker die meanwhile, the delay does not begin anew.
     const waiting = { ...will, lostAt: clock.wall() };
-    client.will = waiting;
+    client.setWill(waiting);
     // Not if it is gone: then its client is back at another broker.
     journal.commit([{ kind: "set", path: this.#pathOf(session.clientId), data: encodeWill(waiting) }]);
   }
@@ -201,8 +201,7 @@ export class Wills {
 
   #forgotten(client: LocalSession): JournalOperation[] {
     const { isWillStored, session } = client;
-    client.will = undefined;
-    client.isWillStored = false;
+    client.setWill(undefined);
     return isWillStored ? [{ kind: "remove", path: this.#pathOf(session.clientId) }] : [];
   }
 
@@ -216,7 +215,8 @@ export class Wills {
   }
 
   #stopTimer(client: LocalSession): void {
-    if (client.willTimer !== undefined) this.#context.timers.cancel(client.willTimer);
-    client.willTimer = undefined;
+    const timer = this.#delays.get(client);
+    if (timer !== undefined) this.#context.timers.cancel(timer);
+    this.#delays.delete(client);
   }
 }

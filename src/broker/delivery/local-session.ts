@@ -1,28 +1,21 @@
 /**
- * A client as the broker sees it: its session, its connection if there is one, and everything on its way to
- * it. Messages for a session that ends with its connection wait in memory, within limits; those for a session
- * that outlives it wait in its mailbox.
+ * A session that this broker keeps, and everything on its way to its client: what is sent and not yet acknowledged, what waits
+ * in memory, within limits, if the session ends with its connection, and what waits in its mailbox if it outlives it.
  */
-import type { Identity } from "../../access/access.ts";
-import type { Permissions } from "../../access/permissions.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { outputBytesHigh, queueBytesMax } from "../../base/limits.ts";
 import { Ring } from "../../base/ring.ts";
-import type { Timer } from "../../base/timers.ts";
-import { sessionPath } from "../../coordinator/paths.ts";
-import type { SessionRecord } from "../../mail/records.ts";
-import type { FencingToken, Slip } from "../../mail/slips.ts";
-import type { WillRecord } from "../../mail/will-record.ts";
+import type { Slip } from "../../mail/slips.ts";
 import { writeAck } from "../../mqtt/acks.ts";
 import { PacketType, type QoS } from "../../mqtt/constants.ts";
 import { Envelope, type Publish, publishSize, topicOf, writePublish } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import { Inflight } from "../../session/inflight.ts";
-import type { AckOutcome } from "../../session/owed-acks.ts";
 import type { Session } from "../../session/session.ts";
 import type { Connection } from "./connection.ts";
 import type { DeliveryContext } from "./delivery-context.ts";
+import { KeptSession } from "./kept-session.ts";
 import { Mailbox } from "./mailbox.ts";
 import {
   bySettlement,
@@ -46,37 +39,10 @@ export interface DropFeeds {
   pump(): void;
 }
 
-export class LocalSession {
-  readonly session: Session;
-  readonly context: DeliveryContext;
-  connection: Connection | undefined;
+export class LocalSession extends KeptSession {
+  #connection: Connection | undefined;
   /** Only a session that outlives its connection has one. */
   mailbox: Mailbox | undefined;
-  /** Its session has a znode. */
-  isRecorded = false;
-  /** What that znode said when it was read. */
-  record: SessionRecord | undefined;
-  readonly fencingToken: FencingToken;
-  /** The number that other brokers name it by, while a persistent session is connected; 0: none. */
-  handle = 0;
-  /** Its session has been let go of: nothing that comes of this object counts any more. */
-  isReleased = false;
-  /** Its session's time is over: it is erased when it is its turn, or when its client comes back before that. */
-  isOver = false;
-  /** Ends the watch on the session's znodes. */
-  unwatch: (() => void) | undefined;
-  will: WillRecord | undefined;
-  /** It is in the store, or on its way there, under this broker's name. */
-  isWillStored = false;
-  /** As whom it was let in last, and what it may do; undefined: everything, or it has not been here. */
-  identity: Identity | undefined;
-  permissions: Permissions | undefined;
-  /** Fires when the session expires, while its client is away. */
-  expiryTimer: Timer | undefined;
-  /** Fires when the will of a lost connection is due. */
-  willTimer: Timer | undefined;
-  /** QoS 2 publishes of this client that are not settled: how to acknowledge each when it is. */
-  unsettled: Map<number, (verdict: AckOutcome) => void> | undefined;
   #inflight: Inflight<OutgoingMessage> | undefined;
   #receiveMaximum = 0;
   #queue: Ring<OutgoingMessage> | undefined;
@@ -85,10 +51,13 @@ export class LocalSession {
   #dropFeeds: DropFeeds | undefined;
 
   constructor(context: DeliveryContext, session: Session) {
-    this.context = context;
-    this.session = session;
-    this.fencingToken = { path: sessionPath(session.clientId), version: 0 };
+    super(context, session);
     if (session.persistent) this.mailbox = new Mailbox(this);
+  }
+
+  /** Its client's; undefined: it is away. */
+  get connection(): Connection | undefined {
+    return this.#connection;
   }
 
   get inflight(): Inflight<OutgoingMessage> {
@@ -103,20 +72,20 @@ export class LocalSession {
 
   /** True if the client is there and reads. */
   get isOpen(): boolean {
-    const { connection } = this;
+    const connection = this.#connection;
     const outputMax = Math.min(outputBytesHigh, this.context.turn.outputBytesMax);
     return connection?.channel.phase === "open" && connection.writer.unsent < outputMax;
   }
 
   attach(connection: Connection, receiveMaximum: number): void {
-    this.connection = connection;
+    this.#connection = connection;
     this.#receiveMaximum = receiveMaximum;
     this.#inflight = undefined;
   }
 
   /** The connection is gone. Returns what was sent and not acknowledged, with what still waited in memory. */
   detach(): OutgoingMessage[] {
-    this.connection = undefined;
+    this.#connection = undefined;
     const unacknowledged = this.#inflight?.drain() ?? [];
     this.#inflight = undefined;
     this.mailbox?.detach(unacknowledged.map(([, outgoing]) => outgoing));
@@ -129,7 +98,7 @@ export class LocalSession {
 
   /** QoS 0: now or never. */
   sendQoS0(publish: Publish, target: OutgoingTarget): void {
-    const { connection } = this;
+    const connection = this.#connection;
     if (connection === undefined || connection.channel.phase !== "open") return;
     if (connection.writer.unsent > this.context.turn.outputBytesMax) {
       this.context.metrics.droppedOutput++;
@@ -140,7 +109,7 @@ export class LocalSession {
 
   /** QoS 1 or 2 for a session that ends with its connection. */
   offer(publish: Publish, target: OutgoingTarget): void {
-    const { connection } = this;
+    const connection = this.#connection;
     const { qos } = target;
     if (connection === undefined || !this.#fits(connection, publish, target, qos)) return;
     if (this.hasRoom && (this.#queue === undefined || this.#queue.length === 0)) {
@@ -174,7 +143,7 @@ export class LocalSession {
 
   /** True unless the client said that it takes no packet so large: then it counts as delivered [MQTT-3.1.2-25]. */
   fits(publish: Publish, target: OutgoingTarget): boolean {
-    return this.connection === undefined || this.#fits(this.connection, publish, target, target.qos);
+    return this.#connection === undefined || this.#fits(this.#connection, publish, target, target.qos);
   }
 
   /** False for what is too large for the client, or not for it to read; and too old, if it was never sent to it. */
@@ -199,11 +168,14 @@ export class LocalSession {
   /** PUBACK, PUBREC or PUBCOMP has come. Throws `ProtocolError` for one of the wrong kind. */
   acknowledge(type: number, packetId: number, reason: number): void {
     const outgoing = this.#inflight?.get(packetId);
-    if (outgoing === undefined || outgoing === reserved || outgoing.acknowledged) {
+    if (outgoing === undefined || outgoing === reserved || outgoing.isAcknowledged) {
       if (type === PacketType.pubrec) this.#sendPubrel(packetId, Reason.packetIdentifierNotFound);
       return;
     }
-    if ((type === PacketType.puback) !== (outgoing.qos === 1) || (type === PacketType.pubcomp && !outgoing.released)) {
+    if (
+      (type === PacketType.puback) !== (outgoing.qos === 1) ||
+      (type === PacketType.pubcomp && !outgoing.isReleased)
+    ) {
       throw new ProtocolError(Reason.protocolError, `the wrong ack for packet identifier ${packetId}`);
     }
     if (type === PacketType.pubrec && reason < Reason.unspecifiedError) return this.#receiveMessage(outgoing, packetId);
@@ -219,7 +191,7 @@ export class LocalSession {
   storeUnacknowledged(): void {
     const live: OutgoingMessage[] = [];
     for (const outgoing of this.#inflight?.all() ?? []) {
-      if (outgoing.settlement !== undefined && !outgoing.takenCareOf && !outgoing.acknowledged) live.push(outgoing);
+      if (outgoing.settlement !== undefined && !outgoing.isTakenCareOf && !outgoing.isAcknowledged) live.push(outgoing);
     }
     for (const outgoing of live.sort(bySettlement)) this.context.settlements.store(outgoing.settlement!, [outgoing]);
   }
@@ -237,7 +209,7 @@ export class LocalSession {
   }
 
   /** The slip of a message that was acknowledged while it was being committed. */
-  bankedTooLate(outgoing: OutgoingMessage, slip: Slip): void {
+  storedTooLate(outgoing: OutgoingMessage, slip: Slip): void {
     this.discard(slip);
     if (this.#inflight?.get(outgoing.packetId) === outgoing) this.#inflight.remove(outgoing.packetId);
     this.pump();
@@ -285,27 +257,23 @@ export class LocalSession {
 
   #receiveMessage(outgoing: OutgoingMessage, packetId: number): void {
     if (outgoing === plainQoS2) this.inflight.replace(packetId, plainReleased);
-    if (outgoing.slip === undefined || outgoing.released) {
-      if (outgoing.client !== undefined) outgoing.released = true;
+    if (outgoing.slip === undefined || outgoing.isReleased) {
+      if (outgoing.client !== undefined && !outgoing.isReleased) outgoing.release();
       return this.#sendPubrel(packetId, Reason.success);
     }
-    outgoing.released = true;
-    const { connection } = this;
+    outgoing.release();
+    const connection = this.#connection;
     this.context.slips.release(outgoing.slip, {
       fencingToken: this.fencingToken,
       done: () => {
-        if (this.connection === connection) this.#sendPubrel(packetId, Reason.success);
+        if (this.#connection === connection) this.#sendPubrel(packetId, Reason.success);
       },
       refused: () => this.context.evict(this),
     });
   }
 
   #finish(outgoing: OutgoingMessage): void {
-    outgoing.acknowledged = true;
-    if (outgoing.settlement !== undefined && !outgoing.takenCareOf) {
-      outgoing.takenCareOf = true;
-      outgoing.settlement.done();
-    }
+    outgoing.acknowledge();
     // Its slip is on its way into the store: the packet id is not free before it is on its way out again. After a
     // crash two messages would claim the id otherwise.
     if (outgoing.slip === undefined && outgoing.isBeingStored) return;
@@ -314,7 +282,7 @@ export class LocalSession {
   }
 
   #sendPubrel(packetId: number, reason: number): void {
-    const { writer, channel } = this.connection!;
+    const { writer, channel } = this.#connection!;
     writeAck(writer, PacketType.pubrel, packetId, channel.version === 5 ? reason : 0);
   }
 
@@ -347,7 +315,7 @@ export class LocalSession {
 
   /** Writes a message to the client, who is there. */
   write(publish: Publish, target: OutgoingTarget, packetId: number, dup = false): void {
-    const { channel, writer } = this.connection!;
+    const { channel, writer } = this.#connection!;
     const { qos } = target;
     envelope.qos = qos;
     envelope.retain = target.retain;

@@ -151,17 +151,16 @@ export class Mailbox {
    * nothing waits before it, so that one commit does for both.
    */
   draft(outgoing: OutgoingMessage): SlipDraft {
-    outgoing.takenCareOf = true;
     if (outgoing.qos === 2 && this.#isFirst && this.#client.hasRoom) {
       outgoing.packetId = this.#client.inflight.add(outgoing);
       this.#committing++;
     }
-    return outgoing.draft();
+    return outgoing.draftUnsent();
   }
 
   /** The draft has become a slip, whose commit is under way. */
   placed(outgoing: OutgoingMessage, slip: Slip): void {
-    outgoing.slip = slip;
+    outgoing.placed(slip);
     if (outgoing.packetId === 0 && this.#client.connection !== undefined) this.#waiting.push(slip);
     else if (outgoing.packetId === 0) slip.publish = undefined;
   }
@@ -232,8 +231,7 @@ export class Mailbox {
   /** Stores a message on its own, for this mailbox alone. */
   store(outgoing: OutgoingMessage): void {
     const { context, connection } = this.#client;
-    const settlement = outgoing.settlement!;
-    outgoing.settlement = undefined;
+    const settlement = outgoing.takeSettlement();
     const name = { order: settlement.order, from: 0 };
     const [unit] = context.mail.store(outgoing.publish!, name, [this.draft(outgoing)], settlement.payment);
     this.placed(outgoing, unit!.slips[0]!);
@@ -340,8 +338,7 @@ export class Mailbox {
     if (record.state === "released") return this.#sentBefore.resume(slip);
     const before = this.#sentBefore.idOf(slip);
     const outgoing = new OutgoingMessage(client, { ...record, group: undefined }, slip.publish);
-    outgoing.slip = slip;
-    outgoing.takenCareOf = true;
+    outgoing.placed(slip);
     slip.publish = undefined;
     if (!client.isOwed(outgoing.publish!, outgoing, before !== undefined)) return this.#dismiss(slip);
     this.#sentBefore.forget(slip);

@@ -77,10 +77,9 @@ export class RetainedFeeds {
       metrics.refused++;
       return;
     }
-    const outgoing = new OutgoingMessage(client, target, publish);
-    outgoing.settlement = new Settlement(publish, mail.nextOrder());
-    outgoing.settlement.payment = payment;
-    outgoing.settlement.waitFor(outgoing);
+    const settlement = new Settlement(publish, mail.nextOrder());
+    settlement.payment = payment;
+    const outgoing = new OutgoingMessage(client, target, publish, settlement);
     if (target.qos === 1) client.sendLive(outgoing);
     else client.mailbox!.store(outgoing);
   }

@@ -75,7 +75,7 @@ export class SentBefore {
     const client = this.#client;
     const { packetId, qos, retain, subscriptionIds } = slip.record!;
     const outgoing = new OutgoingMessage(client, { qos, retain, subscriptionIds, group: undefined }, undefined);
-    Object.assign(outgoing, { slip, packetId, takenCareOf: true, released: true, onlyReleased: true });
+    outgoing.resumed(slip, packetId);
     const isClaimed = client.inflight.claim(packetId, outgoing, reserved);
     if (!isClaimed) client.discard(slip);
     return isClaimed;

@@ -235,7 +235,7 @@ export class Forwarding {
     this.release(peer);
   }
 
-  registry(
+  hosted(
     peer: Peer,
     sessions: readonly (readonly [number, string])[],
     find: (clientId: string) => RemoteSession,

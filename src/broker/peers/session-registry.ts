@@ -18,6 +18,8 @@ export class SessionRegistry {
   readonly #parts: { readonly links: Links; readonly membership: Membership };
   /** By the numbers that deliveries name them by. */
   readonly #hosted = new Map<number, LocalSession>();
+  /** Ends the watch on a session's znodes. */
+  readonly #unwatch = new Map<LocalSession, () => void>();
   readonly #mailWatch: MailWatch;
   #lastHandle = 0;
 
@@ -33,11 +35,14 @@ export class SessionRegistry {
 
   begin(client: LocalSession): void {
     const { clientId } = client.session;
-    client.handle = this.#nextHandle();
+    client.hostedAs(this.#nextHandle());
     this.#hosted.set(client.handle, client);
     this.#mailWatch.wake();
     const path = sessionPath(clientId);
-    client.unwatch = this.#context.coordinator.watch(path, (event) => this.#hear(client, path, event));
+    this.#unwatch.set(
+      client,
+      this.#context.coordinator.watch(path, (event) => this.#hear(client, path, event)),
+    );
     for (const peer of this.#parts.membership.members()) {
       this.#parts.links.say(peer, { say: "hosting", sessions: [[client.handle, clientId]] });
     }
@@ -54,8 +59,9 @@ export class SessionRegistry {
     if (client.handle === 0) return;
     const { handle } = client;
     this.#hosted.delete(handle);
-    client.handle = 0;
-    client.unwatch?.();
+    client.hostedAs(0);
+    this.#unwatch.get(client)?.();
+    this.#unwatch.delete(client);
     for (const peer of this.#parts.membership.members())
       this.#parts.links.say(peer, { say: "unhosting", handles: [handle] });
   }

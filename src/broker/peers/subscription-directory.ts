@@ -133,7 +133,7 @@ export class SubscriptionDirectory {
   release(client: LocalSession): void {
     const { localSessions, router } = this.#context;
     const { clientId, subscriptions } = client.session;
-    client.isReleased = true;
+    client.release();
     if (localSessions.get(clientId) === client) localSessions.delete(clientId);
     if (subscriptions.size === 0) return;
     const remote = this.session(clientId);

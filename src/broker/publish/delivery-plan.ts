@@ -261,15 +261,12 @@ export class DeliveryPlan implements Delivery {
 
   #addPersistent(client: LocalSession, target: OutgoingTarget): void {
     const settlement = this.#settle();
-    const outgoing = new OutgoingMessage(client, target, settlement.publish);
     if (target.qos === 1 && client.mailbox!.isEmpty && client.hasRoom) {
-      outgoing.settlement = settlement;
-      settlement.waitFor(outgoing);
-      client.sendLive(outgoing);
+      client.sendLive(new OutgoingMessage(client, target, settlement.publish, settlement));
     } else {
       if (target.qos === 1) client.storeUnacknowledged();
       this.#stored ??= [];
-      this.#stored.push(outgoing);
+      this.#stored.push(new OutgoingMessage(client, target, settlement.publish));
     }
   }
 

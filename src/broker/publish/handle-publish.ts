@@ -185,11 +185,11 @@ export class PublishHandler {
 
   /** The same QoS 2 message again: it is not delivered twice [MQTT-4.3.3-10]. */
   #repeat(connection: Connection, packetId: number): void {
-    const { unsettled } = connection.client!;
-    if (unsettled?.has(packetId) !== true) {
+    const client = connection.client!;
+    if (!client.isUnsettled(packetId)) {
       return connection.channel.ackNow(connection.writer, PacketType.pubrec, packetId, { reason: Reason.success });
     }
-    unsettled.set(packetId, connection.channel.owe(connection.writer, PacketType.pubrec, [packetId], 0));
+    client.answerWhenSettled(packetId, connection.channel.owe(connection.writer, PacketType.pubrec, [packetId], 0));
   }
 
   #attempt(connection: Connection, publish: Publish, route: ClusterRoute): void {
@@ -255,10 +255,7 @@ export class PublishHandler {
     const { qos, packetId, size } = publish;
     const client = connection.client!;
     const settle = channel.owe(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, [packetId], size);
-    if (qos === 2) {
-      client.unsettled ??= new Map();
-      client.unsettled.set(packetId, settle);
-    }
+    if (qos === 2) client.answerWhenSettled(packetId, settle);
     this.#holdIfOwed(connection);
     const { clock, metrics } = this.#context;
     const owedAt = clock.now();
@@ -268,9 +265,7 @@ export class PublishHandler {
         channel.outstanding--;
         settle(verdict);
       } else {
-        // The client may have come back and repeated the publish: then the newer connection is answered.
-        client.unsettled?.get(packetId)?.(verdict);
-        client.unsettled?.delete(packetId);
+        client.settled(packetId, verdict);
       }
       this.#resumeIfPaid(connection);
     });

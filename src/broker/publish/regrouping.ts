@@ -65,7 +65,7 @@ export class Regrouping implements GroupsEnd {
     const isUnfit = (member: Member): boolean => member === client || (to === "there" && !isThere(member));
     const target = this.#fanout.choose(group, publish, isUnfit);
     if (target === undefined) return false;
-    outgoing.takenCareOf = true;
+    outgoing.takenCareOf();
     this.#hand(handover, target, "sent");
     return true;
   }

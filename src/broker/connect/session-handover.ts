@@ -1,0 +1,85 @@
+/** Sessions that this broker kept and another one keeps from now on, or may: nothing more is done in their names here. */
+import { logTextMax } from "../../base/limits.ts";
+import { Reason } from "../../mqtt/reason.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
+import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
+import type { ConnectionEnd } from "./connection-end.ts";
+import type { SessionStore } from "./session-store.ts";
+import type { Wills } from "./wills.ts";
+
+export class SessionHandover {
+  readonly #context: ClusterContext;
+  readonly #connectionEnd: ConnectionEnd;
+  readonly #store: SessionStore;
+  readonly #wills: Wills;
+  readonly #directory: SubscriptionDirectory;
+
+  constructor(
+    context: ClusterContext,
+    parts: {
+      connectionEnd: ConnectionEnd;
+      sessionStore: SessionStore;
+      wills: Wills;
+      directory: SubscriptionDirectory;
+    },
+  ) {
+    this.#context = context;
+    this.#connectionEnd = parts.connectionEnd;
+    this.#store = parts.sessionStore;
+    this.#wills = parts.wills;
+    this.#directory = parts.directory;
+  }
+
+  /** Another broker claims a client id: its connection here ends, and its session is that broker's, or is erased. */
+  letGo(clientId: string, { clean, done }: { clean: boolean; done: () => void }): void {
+    const { localSessions, journal } = this.#context;
+    this.#wills.cameBack(clientId);
+    const client = localSessions.get(clientId);
+    if (client === undefined) return this.#store.whenErased(clientId, done);
+    const { connection } = client;
+    if (connection !== undefined)
+      this.#connectionEnd.expel(connection, Reason.sessionTakenOver, "its client has connected to another broker");
+    // It ended with its connection, as most do.
+    if (localSessions.get(clientId) !== client) return this.#store.whenErased(clientId, () => journal.drained(done));
+    if (clean) {
+      this.#wills.fireNow(client);
+      return this.#store.erase(client, done);
+    }
+    this.#wills.forget(client);
+    client.stopExpiry();
+    journal.drained(() => {
+      if (localSessions.get(clientId) === client) this.#directory.release(client);
+      done();
+    });
+  }
+
+  /** A session that this broker kept is another one's: nothing more is done in its name. */
+  evict(client: LocalSession): void {
+    const { localSessions, log } = this.#context;
+    const { clientId } = client.session;
+    if (localSessions.get(clientId) !== client || client.mailbox === undefined) return;
+    log.info({ client: clientId.slice(0, logTextMax) }, "another broker keeps this session now");
+    client.stopExpiry();
+    // It is connected there by now.
+    this.#wills.forget(client);
+    this.#directory.lose(client);
+    if (client.connection !== undefined)
+      this.#connectionEnd.expel(client.connection, Reason.sessionTakenOver, "its session is kept elsewhere");
+  }
+
+  /**
+   * The lease is over: others may keep the persistent sessions by now, so this broker stops serving them. And they may take
+   * whoever has a will for gone: nobody is declared dead who is still connected here.
+   */
+  fence(): void {
+    for (const client of [...this.#context.localSessions.values()]) {
+      if (client.mailbox === undefined && client.will === undefined) continue;
+      this.#wills.abandon(client);
+      client.stopExpiry();
+      if (client.mailbox !== undefined) this.#directory.lose(client);
+      if (client.connection !== undefined)
+        this.#connectionEnd.expel(client.connection, Reason.useAnotherServer, "no contact with ZooKeeper");
+    }
+  }
+}

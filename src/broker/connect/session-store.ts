@@ -1,0 +1,86 @@
+/**
+ * Sessions in the store: what their records say while their clients are connected or away, when they expire, and their end.
+ */
+import { logTextMax } from "../../base/limits.ts";
+import type { JournalOperation } from "../../mail/operations.ts";
+import { encodeSession } from "../../mail/records.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
+import type { Interest } from "../peers/interest.ts";
+import type { Regrouping } from "../publish/regrouping.ts";
+import { SessionErasure } from "./session-erasure.ts";
+import type { Wills } from "./wills.ts";
+
+export class SessionStore {
+  readonly #context: ClusterContext;
+  readonly #wills: Wills;
+  readonly #erasure: SessionErasure;
+
+  constructor(context: ClusterContext, parts: { wills: Wills; interest: Interest; regrouping: Regrouping }) {
+    this.#context = context;
+    this.#wills = parts.wills;
+    this.#erasure = new SessionErasure(context, parts);
+  }
+
+  /**
+   * What must be in the store while a session is connected, or from now on while it is away. A record that another
+   * broker has changed meanwhile is not overwritten: the session is that one's.
+   */
+  record(client: LocalSession, state: "connected" | "away"): JournalOperation {
+    const { session, fencingToken } = client;
+    const { options, clock, self } = this.#context;
+    const away = state === "away";
+    const data = encodeSession({
+      owner: options.id,
+      epoch: self.epoch,
+      connected: !away,
+      version: session.version,
+      expiryInterval: session.expiryInterval,
+      expiresAt: away && !session.neverExpires ? clock.wall() + session.expiryInterval * 1000 : null,
+    });
+    if (client.recorded()) {
+      return { kind: "create", path: fencingToken.path, data, mode: "persistent" };
+    }
+    const expected = fencingToken.version++;
+    return { kind: "set", path: fencingToken.path, data, version: () => expected };
+  }
+
+  /** A session waits in the store for its client. */
+  rest(client: LocalSession): void {
+    this.#context.journal.commit([this.record(client, "away")], undefined, () => this.#context.evict(client));
+    this.expireIn(client, client.session.expiryInterval * 1000);
+  }
+
+  /** Lets the session of an absent client expire in `ms`. */
+  expireIn(client: LocalSession, ms: number): void {
+    if (client.session.neverExpires) return;
+    client.expireIn(ms, () => this.#erasure.inTurn((done) => this.#expire(client, done)));
+  }
+
+  #expire(client: LocalSession, done: () => void): void {
+    // Its client has come back meanwhile, or another broker has it: it is gone already.
+    if (this.#context.localSessions.get(client.session.clientId) !== client) return done();
+    this.#context.log.debug({ client: client.session.clientId.slice(0, logTextMax) }, "session expired");
+    this.#wills.fireNow(client);
+    this.erase(client, done);
+  }
+
+  /** Ends a session for good: its subscriptions, its mail and its record. `done` when nothing is left of it. */
+  erase(client: LocalSession, done: () => void): void {
+    this.#erasure.erase(client, done);
+  }
+
+  /**
+   * A session has just begun. What is found in its mailbox was stored for an earlier one, by a broker that had not heard yet
+   * that it has ended.
+   */
+  emptyOfBefore(client: LocalSession): void {
+    const isAlone = [...this.#context.peers.values()].every(({ epoch }) => epoch === undefined);
+    if (client.mailbox !== undefined && !isAlone) this.#erasure.emptyMailbox(client.session.clientId, () => {});
+  }
+
+  /** Calls back when no earlier session of a client id is being erased: at once, mostly. */
+  whenErased(clientId: string, go: () => void): void {
+    this.#erasure.whenErased(clientId, go);
+  }
+}
