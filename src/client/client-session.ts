@@ -18,6 +18,8 @@ export class ClientSession {
   readonly outgoing = new Map<number, Unacknowledged>();
   /** QoS 2 messages received and not released. */
   readonly incoming = new Set<number>();
+  /** Packet ids of SUBSCRIBE and UNSUBSCRIBE that are not answered, in the connection that there is. */
+  readonly asking = new Set<number>();
   readonly #onSettled: OnSettled;
   #lastId = 0;
 
@@ -26,9 +28,10 @@ export class ClientSession {
     this.#onSettled = onSettled;
   }
 
+  /** A packet id that nothing bears [MQTT-2.2.1-3]. */
   takeId(): number {
     do this.#lastId = (this.#lastId % 65_535) + 1;
-    while (this.outgoing.has(this.#lastId));
+    while (this.outgoing.has(this.#lastId) || this.asking.has(this.#lastId));
     return this.#lastId;
   }
 

@@ -4,10 +4,8 @@
  * `subscribe` when it has said SUBACK.
  */
 
-import { Buffer } from "node:buffer";
 import type {
   IConnackPacket,
-  IConnectPacket,
   IDisconnectPacket,
   IPublishPacket,
   ISubackPacket,
@@ -16,7 +14,7 @@ import type {
 } from "mqtt-packet";
 import { decodeUtf8, encodeUtf8, ownBytes } from "../base/bytes.ts";
 import { systemClock } from "../base/clock.ts";
-import { messageOf, OperatingError } from "../base/errors.ts";
+import { messageOf, OperatingError, ProtocolError } from "../base/errors.ts";
 import { remainingLengthMax } from "../base/limits.ts";
 import { ackReason, ackText, parseAck, writeAck } from "../mqtt/acks.ts";
 import { PacketType, type ProtocolVersion } from "../mqtt/constants.ts";
@@ -28,6 +26,7 @@ import type { Sink } from "../mqtt/sink.ts";
 import type { Transport, TransportEvents } from "../net/transport.ts";
 import { Turn, Writer } from "../net/writer.ts";
 import { ClientSession, type Unacknowledged } from "./client-session.ts";
+import { connectPacketOf } from "./connect-packet.ts";
 import type { ConnectionOptions, PublishOptions, SubscribeOptions } from "./connection-options.ts";
 import { type Farewell, refusals } from "./farewell.ts";
 import { sectionOf } from "./publish-properties.ts";
@@ -152,9 +151,11 @@ export class MqttConnection {
     return new Promise((resolve, reject) => this.#pings.push({ resolve, reject }));
   }
 
-  /** Resolves with the granted QoS, or a reason of 0x80 and above, of each filter. */
+  /**
+   * Resolves with the granted QoS, or a reason of 0x80 and above, of each filter: 0x95 for one that is larger than what
+   * the broker takes.
+   */
   subscribe(filters: readonly string[], options: SubscribeOptions = {}): Promise<readonly number[]> {
-    const messageId = this.#session.takeId();
     const {
       qos = 0,
       noLocal: nl = false,
@@ -162,16 +163,18 @@ export class MqttConnection {
       retainHandling: rh = 0,
       properties,
     } = options;
-    const subscriptions = filters.map((topic) => (this.version === 5 ? { topic, qos, nl, rap, rh } : { topic, qos }));
-    this.#send({ cmd: "subscribe", messageId, subscriptions, ...(properties && { properties }) } as ISubscribePacket);
-    return this.#wait(this.#answers, messageId);
+    const one = (topic: string) => (this.version === 5 ? { topic, qos, nl, rap, rh } : { topic, qos });
+    return this.#ask(filters, (some, messageId) => {
+      const subscriptions = some.map(one);
+      return { cmd: "subscribe", messageId, subscriptions, ...(properties && { properties }) } as ISubscribePacket;
+    });
   }
 
   unsubscribe(filters: readonly string[], properties?: IUnsubscribePacket["properties"]): Promise<readonly number[]> {
-    const messageId = this.#session.takeId();
-    const unsubscriptions = [...filters];
-    this.#send({ cmd: "unsubscribe", messageId, unsubscriptions, ...(properties && { properties }) } as Packet);
-    return this.#wait(this.#answers, messageId);
+    return this.#ask(filters, (some, messageId) => {
+      const unsubscriptions = [...some];
+      return { cmd: "unsubscribe", messageId, unsubscriptions, ...(properties && { properties }) } as Packet;
+    });
   }
 
   /** Leaves properly: no will is published. */
@@ -196,31 +199,7 @@ export class MqttConnection {
       return this;
     }
     this.#writer = new Writer(transport, this.#options.turn ?? new Turn((flush) => void setImmediate(flush)));
-    const {
-      clientId = "",
-      clean = true,
-      keepAlive = 60,
-      username,
-      password,
-      will,
-      sessionExpiryInterval,
-    } = this.#options;
-    const properties = {
-      ...this.#options.properties,
-      ...(sessionExpiryInterval === undefined ? {} : { sessionExpiryInterval }),
-    };
-    this.#send({
-      cmd: "connect",
-      protocolId: this.version === 3 ? "MQIsdp" : "MQTT",
-      protocolVersion: this.version,
-      clientId,
-      clean,
-      keepalive: keepAlive,
-      ...(username === undefined ? {} : { username }),
-      ...(password === undefined ? {} : { password: Buffer.from(password as Uint8Array) }),
-      ...(will === undefined ? {} : { will: { ...will, payload: Buffer.from(will.payload as Uint8Array) } }),
-      ...(this.version === 5 && Object.keys(properties).length > 0 ? { properties } : {}),
-    } as IConnectPacket);
+    this.#send(connectPacketOf(this.#options, this.version));
     return this;
   }
 
@@ -231,8 +210,9 @@ export class MqttConnection {
       while (this.#why === undefined && this.#framer.next()) this.#receive();
       if (!this.#framer.pending) this.#framer.release();
     } catch (error) {
-      this.#transport?.abort();
+      // Before the transport says that it is gone: this is why.
       this.closed(messageOf(error));
+      this.#transport?.abort();
     }
   }
 
@@ -245,6 +225,7 @@ export class MqttConnection {
     if (this.#why !== undefined) return;
     this.#why = why;
     clearInterval(this.#ping);
+    this.#session.asking.clear();
     this.#writer?.close();
     const error = new OperatingError("ECLOSED", why);
     this.#settleReady?.reject(error);
@@ -296,6 +277,9 @@ export class MqttConnection {
       this.#transport!.close();
       return this.closed("refused");
     }
+    // [MQTT-3.2.2-4]
+    if (packet.sessionPresent && this.#options.clean !== false)
+      throw new ProtocolError(Reason.protocolError, "the broker goes on with a session that was to begin anew");
     this.sessionPresent = packet.sessionPresent;
     this.granted = packet.properties ?? {};
     if (!packet.sessionPresent) this.#session.brokerForgot();
@@ -362,7 +346,26 @@ export class MqttConnection {
     this.#acks.delete(packetId);
   }
 
+  /** Asks for all filters at once, or in as many packets as it takes for the broker to take each [MQTT-3.2.2-15]. */
+  async #ask(
+    filters: readonly string[],
+    packetOf: (filters: readonly string[], messageId: number) => Packet,
+  ): Promise<readonly number[]> {
+    const messageId = this.#session.takeId();
+    const bytes = encodeControl(packetOf(filters, messageId), this.version);
+    if (bytes.length > (this.granted.maximumPacketSize ?? Infinity)) {
+      if (filters.length === 1) return [Reason.packetTooLarge];
+      const middle = filters.length >> 1;
+      const halves = [filters.slice(0, middle), filters.slice(middle)];
+      return (await Promise.all(halves.map((half) => this.#ask(half, packetOf)))).flat();
+    }
+    this.#writer!.append(bytes, 0, bytes.length);
+    this.#session.asking.add(messageId);
+    return this.#wait(this.#answers, messageId);
+  }
+
   #answer(packetId: number, codes: readonly number[]): void {
+    this.#session.asking.delete(packetId);
     this.#answers.get(packetId)?.resolve(codes);
     this.#answers.delete(packetId);
   }

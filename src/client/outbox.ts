@@ -84,6 +84,8 @@ export class Outbox {
   #window = windowDefault;
   #packetBytesMax = Infinity;
   #qosMax: QoS = 2;
+  /** The broker retains messages. */
+  #retains = true;
   /** Publishers at QoS 0 who wait until the kernel has taken what was written. */
   #blocked: (() => void)[] = [];
   /** Callbacks that wait for everything to be settled. */
@@ -122,11 +124,12 @@ export class Outbox {
   }
 
   connected(connection: MqttConnection): void {
-    const { receiveMaximum, maximumPacketSize, maximumQoS } = connection.granted;
+    const { receiveMaximum, maximumPacketSize, maximumQoS, retainAvailable } = connection.granted;
     this.#connection = connection;
     this.#window = receiveMaximum ?? windowDefault;
     this.#packetBytesMax = maximumPacketSize ?? Infinity;
     this.#qosMax = (maximumQoS ?? 2) as QoS;
+    this.#retains = retainAvailable !== false;
     this.#pump();
   }
 
@@ -179,6 +182,8 @@ export class Outbox {
   #problemOf(publish: Publish): MqttError | undefined {
     if (publish.qos > this.#qosMax)
       return new MqttError(`the broker takes no more than QoS ${this.#qosMax} (${topicOf(publish)})`);
+    // [MQTT-3.2.2-14]
+    if (publish.retain && !this.#retains) return new MqttError(`the broker retains no messages (${topicOf(publish)})`);
     if (this.#packetBytesMax === Infinity) return undefined;
     const envelope = new Envelope();
     envelope.qos = publish.qos;
