@@ -102,7 +102,7 @@ export function writeUint32(bytes: Uint8Array, at: number, value: number): void 
   bytes[at + 3] = value & 0xff;
 }
 
-/** How many bytes a variable byte integer takes: 1 to 4 [MQTT-1.5.5]. */
+/** How many bytes a variable byte integer takes: 1 to 4 (1.5.5). */
 export function varintSize(value: number): 1 | 2 | 3 | 4 {
   return value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x200000 ? 3 : 4;
 }

@@ -8,9 +8,9 @@
 export const connectDeadlineMs = 10_000;
 /** The largest CONNECT, whatever `--max-packet-size` says: it comes from strangers. */
 export const connectBytesMax = 256 * 1024;
-/** MQTT's own limit on a packet's remaining length [MQTT-2.1.4]. */
+/** MQTT's own limit on a packet's remaining length (2.1.4). */
 export const remainingLengthMax = 268_435_455;
-/** Topic aliases that a client may set [MQTT-3.2.2.3.8]; as many may the broker set, if the client allows. */
+/** Topic aliases that a client may set (3.2.2.3.8); as many may the broker set, if the client allows. */
 export const topicAliasMax = 64;
 /** Characters at which user names, client ids and the like are cut in log lines. */
 export const logTextMax = 128;

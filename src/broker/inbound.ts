@@ -231,7 +231,7 @@ export class Inbound {
     if (type === PacketType.connect) throw new ProtocolError(Reason.protocolError, "a second CONNECT"); // [MQTT-3.1.0-2]
     if (type === 0) throw malformed("packet type 0");
     const packet = decodeControl(framer, channel.version);
-    // [MQTT-3.1.4-6]: who is still to prove who it is may do nothing else, but leave.
+    // [MQTT-3.1.2-30]: who is still to prove who it is may do nothing else, but leave.
     if (channel.phase === "authenticating" && packet.cmd !== "auth") {
       if (packet.cmd === "disconnect")
         return this.#flows.connectionEnd.lose(connection, "it left while it was to log in");
@@ -265,7 +265,7 @@ export class Inbound {
 const newRouteCost = 16;
 
 function badTopic(bytes: Uint8Array, start: number, end: number): ProtocolError {
-  if (start === end) return new ProtocolError(Reason.protocolError, "an empty topic without a topic alias"); // [MQTT-3.3.2-8]
+  if (start === end) return new ProtocolError(Reason.protocolError, "an empty topic without a topic alias"); // (3.3.2.1)
   if (!isMqttText(bytes, start, end)) return malformed("the topic is not well-formed UTF-8 without U+0000");
   return new ProtocolError(Reason.topicNameInvalid, "the topic name holds a wildcard or has too many levels");
 }

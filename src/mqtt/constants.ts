@@ -52,5 +52,5 @@ export const Property = {
 export type ProtocolVersion = 3 | 4 | 5;
 export type QoS = 0 | 1 | 2;
 
-/** A session with this Session Expiry Interval never expires [MQTT-3.1.2.11.2]. */
+/** A session with this Session Expiry Interval never expires (3.1.2.11.2). */
 export const sessionNeverExpires = 0xffff_ffff;

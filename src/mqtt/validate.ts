@@ -62,7 +62,7 @@ function checkConnectFlags(flags: number, version: number): void {
   const willQoS = (flags >> 3) & 0x03;
   if (willQoS === 3) throw malformed("will QoS 3"); // [MQTT-3.1.2-12]
   if ((flags & 0x04) === 0 && (flags & 0x38) !== 0) throw malformed("will QoS or retain without will flag");
-  // [MQTT-3.1.2-22] of 3.1.1; 5.0 allows a password alone.
+  // [MQTT-3.1.2-22 of 3.1.1]; 5.0 allows a password alone.
   if (version < 5 && (flags & 0xc0) === 0x40) throw malformed("a password without a user name");
 }
 

@@ -77,7 +77,7 @@ test("user names and passwords, in the words of each version", async () => {
   await broker.stop();
 });
 
-test("publish and subscribe: MQTT 5 is told, older clients are acknowledged and ignored", async () => {
+test("publish and subscribe: MQTT 5 is told, older clients are acknowledged and ignored [MQTT-3.3.5-2 of 3.1.1]", async () => {
   const broker = await guarded();
   const alice = await RawClient.connect(broker.port, as("alice"));
   const bob = await RawClient.connect(broker.port, as("bob", { protocolVersion: 4, clientId: "b1" }));

@@ -130,7 +130,7 @@ describe("client identifiers", () => {
     expect((await connect(lasting(id))).connack.sessionPresent).toBe(true);
   });
 
-  test("an empty one with clean session 0 is refused before MQTT 5 [MQTT-3.1.3-8 of 3.1.1]", async () => {
+  test("an empty one with clean session 0 is refused before MQTT 5, and closed [MQTT-3.1.3-8] [MQTT-3.1.3-8 of 3.1.1]", async () => {
     const [answer] = await refusalOf(packetOf(0x10, textHex("MQTT"), "04 00 0000", textHex("")), 4);
     expect(answer).toMatchObject({ cmd: "connack", returnCode: 2, sessionPresent: false });
   });
@@ -194,59 +194,6 @@ describe("clean start", () => {
     await Bun.sleep(1500); // Time itself is what is tested here.
     client.publish("stays", "x", { qos: 1, messageId: 1 });
     expect((await client.take("publish")).payload.toString()).toBe("x");
-  });
-});
-
-describe("wills", () => {
-  const will = (topic: string, more: AnyPacket = {}): AnyPacket => ({ topic, payload: "gone", qos: 1, ...more });
-
-  test.each([false, true])("retain %p is published so [MQTT-3.1.2-14] [MQTT-3.1.2-15]", async (retain) => {
-    const watcher = await connect();
-    await watcher.subscribe(`will/${retain}`, { qos: 1, rap: true });
-    (await connect({ will: will(`will/${retain}`, { retain }) })).abort();
-    expect((await watcher.take("publish")).retain).toBe(retain);
-    const late = await connect();
-    await late.subscribe(`will/${retain}`, { qos: 1 });
-    await late.ping();
-    expect(late.packets.length).toBe(retain ? 1 : 0);
-  });
-
-  test("it is published once the connection is lost, once, and is not there any more [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-3.1.2-10]", async () => {
-    const watcher = await connect();
-    await watcher.subscribe("once/#", { qos: 1 });
-    const client = await connect(lasting("once", { will: will("once/x") }));
-    const { localSessions } = broker.server.broker.context;
-    expect(localSessions.get("once")!.will).toBeDefined();
-    client.abort();
-    await watcher.take("publish");
-    await eventually(() => localSessions.get("once")!.will === undefined, "it is gone");
-    // The same session without a will: nothing is left of the earlier one.
-    (await connect(lasting("once"))).abort();
-    await eventually(() => localSessions.get("once")!.connection === undefined, "it is away");
-    await watcher.ping();
-    expect(watcher.packets).toEqual([]);
-  });
-
-  test("its user properties keep their order [MQTT-3.1.3-10]", async () => {
-    const watcher = await connect();
-    await watcher.subscribe("ordered", { qos: 1 });
-    const userProperties = { z: ["1", "0"], a: "2", m: "3" };
-    (await connect({ will: will("ordered", { properties: { userProperties } }) })).abort();
-    const heard = (await watcher.take("publish")).properties.userProperties;
-    expect(Object.entries(heard)).toEqual(Object.entries(userProperties));
-  });
-
-  test("a connection within its delay keeps it unsaid [MQTT-3.1.3-9]", async () => {
-    const watcher = await connect();
-    await watcher.subscribe("delayed/#", { qos: 1 });
-    const delayed = (id: string): AnyPacket =>
-      lasting(id, { will: will(`delayed/${id}`, { properties: { willDelayInterval: 1 } }) });
-    (await connect(delayed("back"))).abort();
-    await connect(lasting("back"));
-    (await connect(delayed("lost"))).abort();
-    expect((await watcher.take("publish")).topic).toBe("delayed/lost");
-    await watcher.ping();
-    expect(watcher.packets).toEqual([]);
   });
 });
 
@@ -393,3 +340,13 @@ test("the earlier connection of a client is told 0x8E and closed [MQTT-3.1.4-3]"
   expect((await first.take("disconnect")).reasonCode).toBe(0x8e);
   await first.untilClosed();
 });
+
+test.each([3, 4] as const)(
+  "version %i: it is closed without a word [MQTT-3.1.4-2 of 3.1.1]",
+  async (protocolVersion) => {
+    const first = await connect({ clientId: `older-${protocolVersion}`, protocolVersion });
+    await connect({ clientId: `older-${protocolVersion}`, protocolVersion });
+    await first.untilClosed();
+    expect(first.packets).toEqual([]);
+  },
+);

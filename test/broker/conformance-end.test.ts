@@ -177,6 +177,17 @@ async function bob(): Promise<RawClient> {
   return client;
 }
 
+test.each([
+  [4, 5],
+  [5, 0x87],
+] as const)("version %i: a login that fails is told so, and closed [MQTT-3.1.4-2]", async (protocolVersion, code) => {
+  const client = await RawClient.dial(guarded.port, protocolVersion);
+  client.send(connectPacket({ protocolVersion, username: "bob", password: Buffer.from("guess") }));
+  await client.untilClosed();
+  expect(client.packets).toMatchObject([{ cmd: "connack" }]);
+  expect(client.packets[0].reasonCode ?? client.packets[0].returnCode).toBe(code);
+});
+
 describe("enhanced authentication", () => {
   test("AUTH says 0x18 and the method, CONNACK the method, too [MQTT-4.12.0-2] [MQTT-4.12.0-5] [MQTT-3.15.2-1] [MQTT-3.2.0-1]", async () => {
     const scram = scramClient("bob", "bob-pw");

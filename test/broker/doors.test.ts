@@ -51,7 +51,7 @@ async function refusalOf(url: string, options: IClientOptions = {}): Promise<str
   return error.message;
 }
 
-test("one message through every door, small and large", async () => {
+test("one message through every door, small and large [MQTT-4.2.0-1]", async () => {
   const { ports } = broker.server;
   const urls = [
     `mqtt://127.0.0.1:${ports.tcp}`,

@@ -21,7 +21,7 @@ test.each([0, 1, 2] as const)("retained at QoS %i: later subscribers get it, wit
   expect(message).toMatchObject({ retain: true, qos });
 });
 
-test("an empty payload clears, and is delivered live without the flag", async () => {
+test("an empty payload clears, and is delivered live without the flag [MQTT-3.3.1-9 of 3.1.1]", async () => {
   const client = await connect();
   client.publish("clear", "x", { retain: true });
   await client.subscribe("clear");

@@ -39,26 +39,29 @@ async function publish(topic: string, payload: string, qos: 1 | 2): Promise<void
   publisher.disconnect();
 }
 
-test.each([4, 5] as const)("version %i: a session waits for its client", async (protocolVersion) => {
-  const options = protocolVersion === 5 ? durable("waits5") : { clientId: "waits4", clean: false };
-  const first = await connect(options);
-  expect(first.connack.sessionPresent).toBe(false);
-  await first.subscribe(`waits/${protocolVersion}`, { qos: 2 });
-  first.disconnect();
-  await publish(`waits/${protocolVersion}`, "one", 1);
-  await publish(`waits/${protocolVersion}`, "two", 2);
-  const second = await connect(options);
-  expect(second.connack.sessionPresent).toBe(true);
-  expect([await receive(second), await receive(second)]).toEqual(["one", "two"]);
-  await publish(`waits/${protocolVersion}`, "three", 1);
-  expect(await receive(second)).toBe("three");
-  second.disconnect();
-  const third = await connect({ ...options, clean: true });
-  expect(third.connack.sessionPresent).toBe(false);
-  await publish(`waits/${protocolVersion}`, "four", 1);
-  await third.ping();
-  expect(third.packets).toEqual([]);
-});
+test.each([4, 5] as const)(
+  "version %i: a session waits for its client [MQTT-3.1.2-5 of 3.1.1] [MQTT-3.1.2-6 of 3.1.1]",
+  async (protocolVersion) => {
+    const options = protocolVersion === 5 ? durable("waits5") : { clientId: "waits4", clean: false };
+    const first = await connect(options);
+    expect(first.connack.sessionPresent).toBe(false);
+    await first.subscribe(`waits/${protocolVersion}`, { qos: 2 });
+    first.disconnect();
+    await publish(`waits/${protocolVersion}`, "one", 1);
+    await publish(`waits/${protocolVersion}`, "two", 2);
+    const second = await connect(options);
+    expect(second.connack.sessionPresent).toBe(true);
+    expect([await receive(second), await receive(second)]).toEqual(["one", "two"]);
+    await publish(`waits/${protocolVersion}`, "three", 1);
+    expect(await receive(second)).toBe("three");
+    second.disconnect();
+    const third = await connect({ ...options, clean: true });
+    expect(third.connack.sessionPresent).toBe(false);
+    await publish(`waits/${protocolVersion}`, "four", 1);
+    await third.ping();
+    expect(third.packets).toEqual([]);
+  },
+);
 
 test("what is not acknowledged is sent again, with DUP and its packet id, before anything newer", async () => {
   const first = await connect(durable("again"));

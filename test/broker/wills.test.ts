@@ -25,7 +25,7 @@ async function watch(filter: string): Promise<RawClient> {
 /** Every reason that a client may give in DISCONNECT, and an AUTH-less one that is an error. */
 const reasons = [0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99];
 
-test("only DISCONNECT 0x00 deletes the will [MQTT-3.14.4-3]", async () => {
+test("only DISCONNECT 0x00 deletes the will [MQTT-3.14.4-3] [MQTT-3.14.4-3 of 3.1.1]", async () => {
   const watcher = await watch("code/#");
   const normal = await connect({ ...five, ...will("code/0") });
   normal.disconnect({ reasonCode: 0 });

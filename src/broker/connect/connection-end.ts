@@ -82,7 +82,7 @@ export class ConnectionEnd {
     const client = connection.client!;
     const expiry = packet.properties?.sessionExpiryInterval;
     if (expiry !== undefined) {
-      // [MQTT-3.1.2.11.2]: what was 0 at CONNECT must stay 0.
+      // 3.1.2.11.2: what was 0 at CONNECT must stay 0.
       if (client.session.expiryInterval === 0 && expiry !== 0) {
         throw new ProtocolError(
           Reason.protocolError,
