@@ -7,7 +7,14 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { operatingErrorCodes } from "../src/base/errors.ts";
 import { coordinatorErrorCodes } from "../src/coordinator/coordinator.ts";
-import { deadLinks, filesByFolder, missingFiles, missingMethods, readDocuments } from "./support/documents.ts";
+import {
+  deadLinks,
+  filesByFolder,
+  missingFiles,
+  missingMethods,
+  readDocuments,
+  repositoryFiles,
+} from "./support/documents.ts";
 import { commentsOf, functionsLongerThan, readSources, root } from "./support/source-files.ts";
 import type { Fault } from "./tools/faults.ts";
 
@@ -345,11 +352,11 @@ describe("tidy", () => {
   });
 
   test("what the documents name is there: files, methods, links", () => {
-    const code = everything.map(({ path }) => path);
+    const files = repositoryFiles(root);
     const texts = product.map(({ text }) => text);
-    const wrong = readDocuments(root).flatMap((document) => [
+    const wrong = readDocuments(root, files).flatMap((document) => [
       ...deadLinks(root, document),
-      ...missingFiles(root, code, document),
+      ...missingFiles(root, files, document),
       ...(document.path === "src/README.md" ? missingMethods(texts, document) : []),
     ]);
     expect(wrong).toEqual([]);

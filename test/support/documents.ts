@@ -13,15 +13,20 @@ export interface Document {
   readonly prose: string;
 }
 
-/** The Markdown files of the repository. */
-export function readDocuments(root: string): Document[] {
+/** The files of the repository, built and installed ones apart. */
+export function repositoryFiles(root: string): string[] {
   const top = readdirSync(root).filter((name) => /^[^.]|^\.github$/.test(name) && !/^(node_modules|dist)$/.test(name));
   const paths = top.flatMap((name) =>
     statSync(join(root, name)).isDirectory()
       ? readdirSync(join(root, name), { recursive: true, encoding: "utf8" }).map((below) => `${name}/${below}`)
       : [name],
   );
-  const documents = paths.filter((path) => path.endsWith(".md") && !path.includes("node_modules/"));
+  return paths.filter((path) => !path.includes("node_modules/"));
+}
+
+/** The Markdown files among them. */
+export function readDocuments(root: string, files: readonly string[]): Document[] {
+  const documents = files.filter((path) => path.endsWith(".md"));
   return documents.map((path) => {
     const text = readFileSync(join(root, path), "utf8");
     return { path, text, prose: text.replace(/^```[\s\S]*?^```$/gm, "") };
@@ -50,16 +55,16 @@ function headingsOf(text: string): string[] {
 }
 
 /**
- * Returns the files that a document names between backticks and that are not there. One of code may be named by the end
- * of its path: `net/tcp.ts`.
+ * Returns the files that a document names between backticks and that are not there. One may be named by the end of its
+ * path: `net/tcp.ts`.
  */
-export function missingFiles(root: string, code: readonly string[], { path, prose }: Document): string[] {
+export function missingFiles(root: string, files: readonly string[], { path, prose }: Document): string[] {
   const names = [...prose.matchAll(/`([^`\s<>*]+)`/g)].map(([, name]) => name!);
   return names
     .filter((name) => {
       if (/^(src|cli|test|k8s)\//.test(name)) return !existsSync(join(root, name));
-      if (!/^[a-z0-9/-]+(\.test)?\.ts$/.test(name)) return false;
-      return !code.some((file) => file.endsWith(`/${name}`));
+      if (!/^[a-z0-9/-]+(\.test)?\.(ts|mjs|py|c|yaml)$/.test(name)) return false;
+      return !files.some((file) => file.endsWith(`/${name}`));
     })
     .map((name) => `${path}: ${name}`);
 }
