@@ -239,8 +239,9 @@ export class Journal {
       units.map(({ operations }) => operations),
       () => {
         this.#looking = false;
+        // It may have been without contact: those that came meanwhile have waited, too.
+        if (hasWaited) for (const unit of [...units, ...this.#incoming]) leaveOut(unit);
         for (const unit of units) {
-          if (hasWaited) leaveOut(unit);
           unit.levels = this.levels.above(unit.operations);
           this.#submit(unit);
           for (const go of unit.submitted ?? []) go();

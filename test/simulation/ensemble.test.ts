@@ -122,3 +122,28 @@ test("a request that is larger than a server takes ends the connection, and noth
   await world.pass(20_000, () => small.isDone && large.isDone);
   expect([large.code, small.code]).toEqual(["TooLarge", undefined]);
 });
+
+test("what was not committed before contact was lost is its owner's to change; what was stays as it is", async () => {
+  const { world, ensemble, open } = await makeEnsemble();
+  const { line, coordinator } = await open("a");
+  const asked: string[] = [];
+  const submit = (path: string): void =>
+    coordinator.write(
+      [create(path)],
+      (error) => asked.push(error?.code ?? `${path} is done`),
+      (error) => {
+        asked.push(`${path} ${error?.code ?? "again"}`);
+        return path === "/kept" ? undefined : [create(`${path}-late`)];
+      },
+    );
+  // It takes effect, and contact is lost before its answer comes.
+  line.loseNextAnswer(300);
+  submit("/committed");
+  await world.pass(0.01);
+  submit("/changed");
+  submit("/kept");
+  await world.pass(20_000, () => asked.length === 5);
+  expect(asked).toEqual(["/changed again", "/kept again", "/committed is done", "/changed is done", "/kept is done"]);
+  const paths = [...ensemble.head.nodes.keys()].filter((path) => /^.(committed|changed|kept)/.test(path));
+  expect(paths).toEqual(["/committed", "/changed-late", "/kept"]);
+});

@@ -19,5 +19,5 @@ test(`${seeds} seeds of brokers of two formats`, async () => {
     changes += outcome.played.filter((what) => what.includes("the other version")).length;
   }
   expect(wrong).toEqual([]);
-  expect(changes).toBeGreaterThanOrEqual(seeds / 2);
+  expect(changes).toBeGreaterThanOrEqual(Math.floor(seeds / 2));
 }, 900_000);

@@ -153,7 +153,8 @@ export class PublishHandler {
     }
     const { payment, retainedPayment } = admission;
     const laid = route.isMailDrop ? this.#lay(publish, route, { publisher, payment }) : nothingLaid;
-    const kept = publish.retain ? this.#retainedStore.retain(publish, route.topic, retainedPayment) : [];
+    const retaining = { payment: retainedPayment, isAwaited: () => true };
+    const kept = publish.retain ? this.#retainedStore.retain(publish, route.topic, retaining) : [];
     // Another broker has published it, or its session is another broker's.
     const refused = (): void => {
       laid.withdrawn();
@@ -201,7 +202,12 @@ export class PublishHandler {
     const laid = route.isMailDrop ? this.#lay(publish, route, { publisher: client, payment }) : nothingLaid;
     const operations: JournalOperation[] = [];
     if (route.isMailDrop) operations.push(...laid.operations);
-    if (publish.retain) operations.push(...this.#retainedStore.retain(publish, route.topic, retainedPayment));
+    if (publish.retain) {
+      // What a session that outlives its connection publishes is refused once it is another broker's; see `guard`.
+      const isAwaited = (): boolean => client.mailbox !== undefined || connection.channel.phase !== "closed";
+      const retaining = { payment: retainedPayment, isAwaited };
+      operations.push(...this.#retainedStore.retain(publish, route.topic, retaining));
+    }
     if (publish.qos === 2) this.#receiveIncoming(client, publish.packetId, operations);
     // A broker that has slept must not bring back what its client has long published elsewhere: all of it, or some of it
     // would be overtaken.

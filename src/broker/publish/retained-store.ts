@@ -21,6 +21,11 @@ interface Bill {
   readonly payment: Payment;
 }
 
+export interface RetainOptions {
+  readonly payment: Payment | undefined;
+  readonly isAwaited: () => boolean;
+}
+
 /** A write that is under way. */
 interface Writing {
   readonly bill: Bill | undefined;
@@ -37,6 +42,8 @@ export class RetainedStore {
   readonly #writing = new Map<string, Set<Writing>>();
   /** Messages whose payloads are being read. */
   #reading = 0;
+  /** Counts how often contact with the store was lost. */
+  #losses = 0;
   /** Ids of payloads in parts, by the paths of the messages that stand in the store. */
   readonly #inParts = new Map<string, string>();
 
@@ -48,6 +55,9 @@ export class RetainedStore {
       concerns: (path) => !this.#writing.has(path) && isEncodedPath(retainedPath, path),
       needsData: () => true,
       apply: (path, node) => this.#apply(path, node === "exists" ? undefined : node),
+    });
+    context.coordinator.onState((state) => {
+      if (state !== "CONNECTED") this.#losses++;
     });
     this.#catchingUp = new CatchingUp(context, (done) => this.#mirror.caughtUp(() => this.#whenRead(done)));
   }
@@ -82,9 +92,15 @@ export class RetainedStore {
     return true;
   }
 
-  /** Changes the retained message in memory, and returns what changes it in the store. */
-  retain(publish: Publish, topic: string, payment: Payment | undefined): JournalOperation[] {
+  /**
+   * Changes the retained message in memory, and returns what changes it in the store. When contact is lost before that is
+   * done and `isAwaited` returns false, it is left out: its publisher has gone, perhaps to another broker, and may have
+   * been told there that a newer one is retained.
+   */
+  retain(publish: Publish, topic: string, { payment, isAwaited }: RetainOptions): JournalOperation[] {
     const { retained, mail, coordinator } = this.#context;
+    const losses = this.#losses;
+    const isDue = (): boolean => losses === this.#losses || isAwaited();
     const path = topicPath(retainedPath, topic);
     if (publish.payloadLength === 0) {
       const isKnown = retained.delete(topic);
@@ -99,14 +115,14 @@ export class RetainedStore {
         this.#sweep.note(path);
         this.#sweep.note(parentPath(path));
       };
-      return [{ kind: "remove", path, isCurrent: () => retained.get(topic) === undefined, after }];
+      return [{ kind: "remove", path, isCurrent: () => retained.get(topic) === undefined && isDue(), after }];
     }
     const exists = retained.hasNode(topic);
     const kept = publish.kept();
     retained.set(topic, kept);
     const credits = this.priceOf(kept);
     const writing = this.#write(path, payment && { credits, payment });
-    const isCurrent = (): boolean => retained.get(topic)?.publish === kept;
+    const isCurrent = (): boolean => retained.get(topic)?.publish === kept && isDue();
     const after = (how: Outcome): void => this.#written(path, writing, how);
     const { data, checks, parts } = mail.retain(kept, credits);
     writing.parts = parts?.id;

@@ -1,0 +1,62 @@
+/** What waits for contact with the store counts for nothing when its client has gone elsewhere meanwhile. */
+import { expect, test } from "bun:test";
+import type { BrokerNode } from "./broker-node.ts";
+import { retainedTexts } from "./checkers.ts";
+import { Device } from "./device.ts";
+import { World } from "./world.ts";
+
+const will = { topic: "state/d", payload: Buffer.from("gone"), qos: 1 } as const;
+
+/** Two brokers that do not hear each other. */
+async function makeWorld() {
+  const world = new World(1, { bankCapital: 1_000_000, ensemble: {} });
+  const [a, b] = [world.node("a"), world.node("b")];
+  for (const node of [a, b]) await node.startIn(world);
+  a.cutFrom.add("b");
+  await world.pass(1000, () => !b.broker!.context.peers.get("a")!.isLinked);
+  return { world, a };
+}
+
+/** There is contact again, after the keeper session has ended. */
+async function heal(world: World, a: BrokerNode): Promise<void> {
+  await world.pass(5000);
+  a.healKeeper();
+  a.cutFrom.clear();
+  await world.pass(5000, () => !a.broker!.context.self.isFenced);
+  await world.pass(2000);
+}
+
+test("a CONNECT that is committed late does not take the will of the client's connection elsewhere", async () => {
+  const { world, a } = await makeWorld();
+  const watcher = await Device.connect(world, "b");
+  await watcher.subscribe("state/#", { qos: 1 });
+  // Nobody has noticed yet that there is no contact with the keeper.
+  a.cutKeeper();
+  const early = Device.dial(world, "a", { clientId: "d", will });
+  await world.pass(1000);
+  early?.abort();
+  const late = await Device.connect(world, "b", { clientId: "d", will });
+  await heal(world, a);
+  expect(watcher.packets).toEqual([]);
+  late.abort();
+  expect((await watcher.take("publish")).payload.toString()).toBe("gone");
+});
+
+test("what a client was not acknowledged does not replace what it was acknowledged elsewhere later", async () => {
+  const { world, a } = await makeWorld();
+  const early = await Device.connect(world, "a", { clientId: "d" });
+  a.cutKeeper();
+  early.publish("state/d", "old", { qos: 1, messageId: 1, retain: true });
+  early.publish("state/e", "", { qos: 1, messageId: 2, retain: true });
+  await world.pass(500);
+  early.abort();
+  const late = await Device.connect(world, "b", { clientId: "d" });
+  late.publish("state/d", "new", { qos: 1, messageId: 1, retain: true });
+  late.publish("state/e", "new", { qos: 1, messageId: 2, retain: true });
+  for (let acks = 0; acks < 2; acks++) await late.take("puback");
+  await heal(world, a);
+  for (const topic of ["state/d", "state/e"]) {
+    const texts = retainedTexts(world, topic);
+    expect([topic, texts.get("the store"), texts.get("a"), texts.get("b")]).toEqual([topic, "new", "new", "new"]);
+  }
+});
