@@ -64,6 +64,7 @@ import { Fanout } from "./publish/fanout.ts";
 import { PublishHandler } from "./publish/handle-publish.ts";
 import { Regrouping } from "./publish/regrouping.ts";
 import { RetainedStore } from "./publish/retained-store.ts";
+import { SharedSubscriptions } from "./publish/shared-subscription.ts";
 import { SysTopics } from "./sys-topics.ts";
 
 /** What a broker is given from outside: it opens nothing itself. */
@@ -305,10 +306,11 @@ function publishOf(context: ClusterContext, { peers, levelSweep, storeBackPressu
     resume: (held, reason) => (held instanceof Peer ? links.say(held, { say: "go" }) : resume(held, reason)),
     holdPeer: (peer) => links.say(peer, { say: "hold" }),
   });
-  const fanout = new Fanout(context, backPressure, forwarding);
-  const regrouping = new Regrouping(context, { fanout, forwarding });
+  const shared = new SharedSubscriptions(context);
+  const fanout = new Fanout(context, { backPressure, forwarding, shared });
+  const regrouping = new Regrouping(context, { fanout, forwarding, shared });
   const retainedStore = new RetainedStore(context, levelSweep);
-  const publishHandler = new PublishHandler(context, { fanout, retainedStore, storeBackPressure, resume });
+  const publishHandler = new PublishHandler(context, { fanout, shared, retainedStore, storeBackPressure, resume });
   return { backPressure, fanout, regrouping, retainedStore, publishHandler };
 }
 

@@ -124,8 +124,8 @@ export const faults: readonly Fault[] = [
   {
     what: "groups: a message goes from broker to broker for ever",
     file: "src/broker/publish/regrouping.ts",
-    find: "reassigned < reassignmentsMax ? this.#fanout.choose(group, publish, isAtItsBroker)",
-    replace: "reassigned >= 0 ? this.#fanout.choose(group, publish, (member) => member === from)",
+    find: "reassigned < reassignmentsMax ? this.#shared.choose(group, publish, isAtItsBroker)",
+    replace: "reassigned >= 0 ? this.#shared.choose(group, publish, (member) => member === from)",
     tests: "test/simulation/groups.test.ts",
   },
   {

@@ -63,7 +63,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "doors: a shared subscription chooses who may not read",
-    file: "src/broker/publish/fanout.ts",
+    file: "src/broker/publish/shared-subscription.ts",
     find: "    if (member.permissions?.mayReceive(topicOf(publish)) === false) return 0;\n",
     replace: "",
     tests: access,

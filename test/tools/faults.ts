@@ -290,7 +290,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "a mailbox that was full is full for ever, where another broker empties it",
-    file: "src/broker/publish/fanout.ts",
+    file: "src/broker/publish/shared-subscription.ts",
     find: "if (isFull) recount(this.#context, session);",
     replace: "",
     tests: "test/cluster/full-mailbox.test.ts",

@@ -3,25 +3,24 @@
  * that says when everybody is taken care of.
  */
 
-import type { Keeping } from "../../bank/price.ts";
 import { noBytes } from "../../base/bytes.ts";
 import { outputBytesHigh } from "../../base/limits.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { Settlement } from "../../mail/settlement.ts";
 import type { QoS } from "../../mqtt/constants.ts";
-import { type Publish, topicOf } from "../../mqtt/publish.ts";
-import { memberTarget, type Target } from "../../router/router.ts";
+import type { Publish } from "../../mqtt/publish.ts";
+import type { Target } from "../../router/router.ts";
 import type { Connection } from "../delivery/connection.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { OutgoingTarget } from "../delivery/outgoing-message.ts";
 import type { ClusterRoute } from "../peers/cluster-context.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
-import { recount } from "../peers/mail-count.ts";
-import { type Group, isPeer, isRemoteSession, type Peer, type Remote, type RemoteSession } from "../peers/peer.ts";
+import { type Group, isPeer, isRemoteSession, type Peer, type Remote } from "../peers/peer.ts";
 import type { BackPressure, Held } from "./back-pressure.ts";
 import { type Delivery, DeliveryPlan, type Guard, type Promised } from "./delivery-plan.ts";
+import type { SharedSubscriptions } from "./shared-subscription.ts";
 
 /** What `Route.note` says: whether all receivers here take the packets of a publisher of one kind as they came. */
 const Note = { unknown: 0, mixed: 1, all5: 2, allBefore5: 3, none: 4 } as const;
@@ -52,11 +51,16 @@ export class Fanout {
   readonly #context: DeliveryContext;
   readonly #backPressure: BackPressure;
   readonly #forwarding: Forwarding;
+  readonly #shared: SharedSubscriptions;
 
-  constructor(context: DeliveryContext, backPressure: BackPressure, forwarding: Forwarding) {
+  constructor(
+    context: DeliveryContext,
+    parts: { backPressure: BackPressure; forwarding: Forwarding; shared: SharedSubscriptions },
+  ) {
     this.#context = context;
-    this.#backPressure = backPressure;
-    this.#forwarding = forwarding;
+    this.#backPressure = parts.backPressure;
+    this.#forwarding = parts.forwarding;
+    this.#shared = parts.shared;
   }
 
   /** True if QoS 0 packets of a publisher of this kind (MQTT 5, or before) may be copied to all as they are. */
@@ -160,7 +164,7 @@ export class Fanout {
       for (const target of route.targets) plan.add(target.subscriber === publisher ? target.own : target);
       for (const target of route.elsewhere) plan.addElsewhere(target);
     }
-    for (const group of route.groups) plan.addAny(this.choose(group, publish));
+    for (const group of route.groups) plan.addAny(this.#shared.choose(group, publish));
     plan.commit(how.operations, how);
     this.#context.metrics.fanout.observe(plan.receivers);
     return plan;
@@ -180,7 +184,7 @@ export class Fanout {
     }
     for (const group of route.groups) {
       if (!whom.groups.has(group.text)) continue;
-      const target = this.choose(group, publish, isUnfit);
+      const target = this.#shared.choose(group, publish, isUnfit);
       if (target === undefined) continue;
       whom.groups.delete(group.text);
       plan.addAny(target);
@@ -203,101 +207,12 @@ export class Fanout {
     else plan.settlement.whenSettled(done);
   }
 
-  /**
-   * How many copies of a message may have to be stored at most, besides what lies in a mail drop: one for each receiver
-   * that outlives its connection.
-   */
-  copiesOf(route: ClusterRoute, qos: QoS): number {
-    if (qos === 0) return 0;
-    return route.groups.length + (route.isMailDrop ? 0 : lastingOf(route));
-  }
-
-  /** How a message lies in a mail drop: as in a mailbox, if a session that outlives its connection is owed it. */
-  keepingOf(route: ClusterRoute, qos: QoS): Keeping {
-    return qos > 0 && lastingOf(route) > 0 ? "mailbox" : "drop";
-  }
-
-  /** The persistent session among the receivers whose mailbox has no room; then the publish is refused. */
-  fullMailbox(route: ClusterRoute, qos: QoS): string | undefined {
-    for (const { subscriber, qos: granted } of route.isMailDrop ? [] : route.targets) {
-      if (Math.min(qos, granted) > 0 && this.#isFull(subscriber)) return subscriber.session.clientId;
-    }
-    for (const { subscriber, qos: granted } of route.isMailDrop ? [] : route.elsewhere) {
-      if (isRemoteSession(subscriber) && Math.min(qos, granted) > 0 && this.#isFull(subscriber))
-        return subscriber.clientId;
-    }
-    for (const group of route.groups) {
-      const members = [...group.members.keys()];
-      if (members.length > 0 && members.every((member) => this.#isFull(member))) return group.text;
-    }
-    return undefined;
-  }
-
-  /**
-   * Whose turn it is in a group: members take turns; one with room goes before one without, and that before one away.
-   * Another broker stands for its members that end with their connections. `isUnfit`: who must not be chosen.
-   */
-  choose(
-    group: Group,
-    publish: Publish,
-    isUnfit: (member: LocalSession | Remote) => boolean = () => false,
-  ): Target<LocalSession | Remote> | undefined {
-    group.order ??= [...group.members.keys()];
-    const members = group.order;
-    let best: LocalSession | Remote | undefined;
-    let bestRank = 0;
-    let bestAt = 0;
-    for (let step = 0; step < members.length; step++) {
-      const at = (group.turn + step) % members.length;
-      const member = members[at]!;
-      const rank = isUnfit(member) ? 0 : this.#rankOf(member, publish);
-      if (rank <= bestRank) continue;
-      best = member;
-      bestRank = rank;
-      bestAt = at;
-      if (rank === 3) break;
-    }
-    if (best === undefined) return undefined;
-    group.turn = (bestAt + 1) % members.length;
-    return memberTarget(group, best, group.members.get(best)!);
-  }
-
-  #rankOf(member: LocalSession | Remote, publish: Publish): number {
-    if (isPeer(member)) return member.isLinked ? 3 : 0;
-    if (this.#isFull(member)) return 0;
-    if (isRemoteSession(member)) return member.host === undefined ? 1 : member.host.isLinked ? 3 : 2;
-    if (member.permissions?.mayReceive(topicOf(publish)) === false) return 0;
-    // One that ends with its connection is about to be gone from the group.
-    if (member.connection === undefined) return member.mailbox === undefined ? 0 : 1;
-    return member.hasRoom && (member.mailbox?.isEmpty ?? true) ? 3 : 2;
-  }
-
-  #isFull(member: LocalSession | Remote): boolean {
-    if (isPeer(member)) return false;
-    const { options, slips } = this.#context;
-    if (isRemoteSession(member)) return this.#isFullElsewhere(member);
-    if (member.mailbox === undefined) return false;
-    return member.mailbox.count >= options.maxQueued || slips.numbers.isSpent(member.session.clientId);
-  }
-
-  /**
-   * A mailbox that was full is looked at anew, or it would be full for ever: its session is served by another broker.
-   */
-  #isFullElsewhere(session: RemoteSession): boolean {
-    const { options, slips } = this.#context;
-    const isFull = session.mailCount >= options.maxQueued;
-    if (isFull) recount(this.#context, session);
-    const isSpent = slips.numbers.isSpent(session.clientId);
-    if (isSpent) slips.numbers.look(session.clientId);
-    return isFull || isSpent;
-  }
-
   #plan(promised: Promised): DeliveryPlan {
     return new DeliveryPlan(this.#context, this.#forwarding, promised);
   }
 
   #liveToMember(publish: Publish, group: Group, publisher: Connection | undefined): void {
-    const target = this.choose(group, publish);
+    const target = this.#shared.choose(group, publish);
     if (target === undefined) return;
     const { subscriber } = target;
     if (isPeer(subscriber)) this.#forwarding.offer(publish, group, subscriber);
@@ -346,14 +261,6 @@ function isPassedOn({ topic, isMailDrop }: ClusterRoute): boolean {
 /** Only the broker publishes below `$SYS`. */
 export function isOwnTopic(topic: string): boolean {
   return topic.startsWith("$SYS/");
-}
-
-/** How many receivers that outlive their connections are promised what is published on a route. */
-function lastingOf({ targets, elsewhere }: ClusterRoute): number {
-  let count = 0;
-  for (const { subscriber, qos } of targets) if (subscriber.mailbox !== undefined && qos > 0) count++;
-  for (const { subscriber, qos } of elsewhere) if (isRemoteSession(subscriber) && qos > 0) count++;
-  return count;
 }
 
 function noteOf(route: ClusterRoute): number {

@@ -29,9 +29,10 @@ import type { LocalSession } from "../delivery/local-session.ts";
 import type { StoreBackPressure } from "../delivery/store-back-pressure.ts";
 import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
 import { emptyRun, type Fanout, isOwnTopic, type Run } from "./fanout.ts";
-import { type Denial, PublishAdmission } from "./publish-admission.ts";
+import { type Denial, keepingOf, PublishAdmission } from "./publish-admission.ts";
 import { Refusals } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
+import type { SharedSubscriptions } from "./shared-subscription.ts";
 
 export class PublishHandler {
   readonly #context: ClusterContext;
@@ -49,6 +50,7 @@ export class PublishHandler {
     context: ClusterContext,
     parts: {
       fanout: Fanout;
+      shared: SharedSubscriptions;
       retainedStore: RetainedStore;
       storeBackPressure: StoreBackPressure;
       resume: (connection: Connection, reason: number) => void;
@@ -235,7 +237,7 @@ export class PublishHandler {
   ): Laid {
     const { mail, metrics } = this.#context;
     const publisher = from.publisher?.session.clientId ?? "";
-    const keeping = this.#fanout.keepingOf(route, publish.qos);
+    const keeping = keepingOf(route, publish.qos);
     const laid = mail.lay(publish, { publisher, payment: from.payment, keeping });
     metrics.stored++;
     return { operations: laid.operations, withdrawn: () => mail.withdrawn(laid) };

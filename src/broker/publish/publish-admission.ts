@@ -1,12 +1,15 @@
 /** Whether a publish may be taken: nothing that it would go into is full, and the bank can pay for all of it. */
+import type { Keeping } from "../../bank/price.ts";
 import type { Payment } from "../../mail/ledger.ts";
+import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import { fullDiskWords } from "../core/full-disk.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { ClusterRoute } from "../peers/cluster-context.ts";
-import type { Fanout } from "./fanout.ts";
+import { isRemoteSession } from "../peers/peer.ts";
 import type { RefusalCause } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
+import type { SharedSubscriptions } from "./shared-subscription.ts";
 
 /** Why a publish cannot be taken now. */
 export interface Denial {
@@ -26,19 +29,19 @@ export interface AdmittedPublish {
 
 export class PublishAdmission {
   readonly #context: DeliveryContext;
-  readonly #fanout: Fanout;
+  readonly #shared: SharedSubscriptions;
   readonly #retainedStore: RetainedStore;
 
-  constructor(context: DeliveryContext, { fanout, retainedStore }: { fanout: Fanout; retainedStore: RetainedStore }) {
+  constructor(context: DeliveryContext, parts: { shared: SharedSubscriptions; retainedStore: RetainedStore }) {
     this.#context = context;
-    this.#fanout = fanout;
-    this.#retainedStore = retainedStore;
+    this.#shared = parts.shared;
+    this.#retainedStore = parts.retainedStore;
   }
 
   /** Sets aside what a publish may cost; or says in words why it cannot be taken now. */
   admit(publish: Publish, route: ClusterRoute): AdmittedPublish | Denial {
     const { bankAccount, coordinator, options } = this.#context;
-    const full = publish.qos === 0 ? undefined : this.#fanout.fullMailbox(route, publish.qos);
+    const full = publish.qos === 0 ? undefined : this.#fullMailbox(route, publish.qos);
     if (full !== undefined)
       return {
         cause: "mailbox",
@@ -68,10 +71,46 @@ export class PublishAdmission {
   /** What all copies of a publish cost that may have to be stored, in milli-credits. */
   #priceOf(publish: Publish, route: ClusterRoute): number {
     const { bankAccount } = this.#context;
-    const copies = this.#fanout.copiesOf(route, publish.qos);
+    const copies = copiesOf(route, publish.qos);
     const mail = copies === 0 ? 0 : copies * bankAccount.termsOf(publish, "mailbox").credits;
-    return route.isMailDrop
-      ? mail + bankAccount.termsOf(publish, this.#fanout.keepingOf(route, publish.qos)).credits
-      : mail;
+    return route.isMailDrop ? mail + bankAccount.termsOf(publish, keepingOf(route, publish.qos)).credits : mail;
   }
+
+  /** The persistent session among the receivers whose mailbox has no room; then the publish is refused. */
+  #fullMailbox(route: ClusterRoute, qos: QoS): string | undefined {
+    for (const { subscriber, qos: granted } of route.isMailDrop ? [] : route.targets) {
+      if (Math.min(qos, granted) > 0 && this.#shared.isFull(subscriber)) return subscriber.session.clientId;
+    }
+    for (const { subscriber, qos: granted } of route.isMailDrop ? [] : route.elsewhere) {
+      if (isRemoteSession(subscriber) && Math.min(qos, granted) > 0 && this.#shared.isFull(subscriber))
+        return subscriber.clientId;
+    }
+    for (const group of route.groups) {
+      const members = [...group.members.keys()];
+      if (members.length > 0 && members.every((member) => this.#shared.isFull(member))) return group.text;
+    }
+    return undefined;
+  }
+}
+
+/**
+ * How many copies of a message may have to be stored at most, besides what lies in a mail drop: one for each receiver
+ * that outlives its connection.
+ */
+function copiesOf(route: ClusterRoute, qos: QoS): number {
+  if (qos === 0) return 0;
+  return route.groups.length + (route.isMailDrop ? 0 : lastingOf(route));
+}
+
+/** How a message lies in a mail drop: as in a mailbox, if a session that outlives its connection is owed it. */
+export function keepingOf(route: ClusterRoute, qos: QoS): Keeping {
+  return qos > 0 && lastingOf(route) > 0 ? "mailbox" : "drop";
+}
+
+/** How many receivers that outlive their connections are promised what is published on a route. */
+function lastingOf({ targets, elsewhere }: ClusterRoute): number {
+  let count = 0;
+  for (const { subscriber, qos } of targets) if (subscriber.mailbox !== undefined && qos > 0) count++;
+  for (const { subscriber, qos } of elsewhere) if (isRemoteSession(subscriber) && qos > 0) count++;
+  return count;
 }

@@ -19,6 +19,7 @@ import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
 import { type Group, type GroupsEnd, isPeer, isRemoteSession, type Peer, type Remote } from "../peers/peer.ts";
 import type { Fanout } from "./fanout.ts";
+import type { SharedSubscriptions } from "./shared-subscription.ts";
 
 type Member = LocalSession | Remote;
 
@@ -37,15 +38,17 @@ export class Regrouping implements GroupsEnd {
   readonly #context: ClusterContext;
   readonly #fanout: Fanout;
   readonly #forwarding: Forwarding;
+  readonly #shared: SharedSubscriptions;
   /** What nobody can pay for now: it was sent to sessions that have ended with their connections. */
   #waiting: Handover[] = [];
   #waitingBytes = 0;
   readonly #timer = new Timer(() => this.#retry());
 
-  constructor(context: ClusterContext, parts: { fanout: Fanout; forwarding: Forwarding }) {
+  constructor(context: ClusterContext, parts: { fanout: Fanout; forwarding: Forwarding; shared: SharedSubscriptions }) {
     this.#context = context;
     this.#fanout = parts.fanout;
     this.#forwarding = parts.forwarding;
+    this.#shared = parts.shared;
   }
 
   /**
@@ -63,7 +66,7 @@ export class Regrouping implements GroupsEnd {
     const payment = this.#context.bankAccount.lend(settlement?.payment);
     const handover = { group, publish, payment, reassigned: 0, done };
     const isUnfit = (member: Member): boolean => member === client || (to === "there" && !isThere(member));
-    const target = this.#fanout.choose(group, publish, isUnfit);
+    const target = this.#shared.choose(group, publish, isUnfit);
     if (target === undefined) return false;
     outgoing.takenCareOf();
     this.#hand(handover, target, "sent");
@@ -98,8 +101,8 @@ export class Regrouping implements GroupsEnd {
     const isUnfit = (member: Member): boolean => idOf(member) === clientId;
     const isBrief = (member: Member): boolean => isUnfit(member) || !isLasting(member);
     // At QoS 2 one commit hands it over, or a crash would let it arrive twice.
-    const lasting = qos === 2 ? this.#fanout.choose(group, about, isBrief) : undefined;
-    return lasting ?? this.#fanout.choose(group, about, isUnfit);
+    const lasting = qos === 2 ? this.#shared.choose(group, about, isBrief) : undefined;
+    return lasting ?? this.#shared.choose(group, about, isUnfit);
   }
 
   /** The message stays where it is stored, and paid for. */
@@ -152,9 +155,9 @@ export class Regrouping implements GroupsEnd {
     const handover = { group, publish, payment: lent, reassigned: reassigned + 1, done };
     const isAtItsBroker = (member: Member): boolean =>
       member === from || (isRemoteSession(member) && member.host === from);
-    const next = reassigned < reassignmentsMax ? this.#fanout.choose(group, publish, isAtItsBroker) : undefined;
+    const next = reassigned < reassignmentsMax ? this.#shared.choose(group, publish, isAtItsBroker) : undefined;
     // Where no broker takes it, it is stored from here, for a member that will come for it.
-    const lasting = next ?? this.#fanout.choose(group, publish, (member) => !isLasting(member));
+    const lasting = next ?? this.#shared.choose(group, publish, (member) => !isLasting(member));
     if (lasting === undefined) return false;
     settlement.waitFor();
     this.#hand(handover, lasting, next === undefined ? "stored" : "sent");
@@ -191,7 +194,7 @@ export class Regrouping implements GroupsEnd {
     this.#waitingBytes = 0;
     for (const handover of waiting) {
       const group = this.#groupsOf(handover.publish).find(({ text }) => text === handover.group.text);
-      const target = group && this.#fanout.choose(group, handover.publish);
+      const target = group && this.#shared.choose(group, handover.publish);
       if (group === undefined || target === undefined) handover.done();
       else this.#hand({ ...handover, group }, target, "sent");
     }

@@ -1,0 +1,76 @@
+/** Shared subscriptions: which member of a group is sent a message, as far as mailboxes have room. */
+import { type Publish, topicOf } from "../../mqtt/publish.ts";
+import { memberTarget, type Target } from "../../router/router.ts";
+import type { DeliveryContext } from "../delivery/delivery-context.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
+import { recount } from "../peers/mail-count.ts";
+import { type Group, isPeer, isRemoteSession, type Remote, type RemoteSession } from "../peers/peer.ts";
+
+export class SharedSubscriptions {
+  readonly #context: DeliveryContext;
+
+  constructor(context: DeliveryContext) {
+    this.#context = context;
+  }
+
+  /**
+   * Chooses the member of a group whose turn it is; undefined: none can take the message. One with room goes before one
+   * without, and that before one that is away. Another broker stands for its members that end with their connections.
+   * `isUnfit`: members that must not be chosen.
+   */
+  choose(
+    group: Group,
+    publish: Publish,
+    isUnfit: (member: LocalSession | Remote) => boolean = () => false,
+  ): Target<LocalSession | Remote> | undefined {
+    group.order ??= [...group.members.keys()];
+    const members = group.order;
+    let best: LocalSession | Remote | undefined;
+    let bestRank = 0;
+    let bestAt = 0;
+    for (let step = 0; step < members.length; step++) {
+      const at = (group.turn + step) % members.length;
+      const member = members[at]!;
+      const rank = isUnfit(member) ? 0 : this.#rankOf(member, publish);
+      if (rank <= bestRank) continue;
+      best = member;
+      bestRank = rank;
+      bestAt = at;
+      if (rank === 3) break;
+    }
+    if (best === undefined) return undefined;
+    group.turn = (bestAt + 1) % members.length;
+    return memberTarget(group, best, group.members.get(best)!);
+  }
+
+  #rankOf(member: LocalSession | Remote, publish: Publish): number {
+    if (isPeer(member)) return member.isLinked ? 3 : 0;
+    if (this.isFull(member)) return 0;
+    if (isRemoteSession(member)) return member.host === undefined ? 1 : member.host.isLinked ? 3 : 2;
+    if (member.permissions?.mayReceive(topicOf(publish)) === false) return 0;
+    // One that ends with its connection is about to be gone from the group.
+    if (member.connection === undefined) return member.mailbox === undefined ? 0 : 1;
+    return member.hasRoom && (member.mailbox?.isEmpty ?? true) ? 3 : 2;
+  }
+
+  /** True if the mailbox of a receiver has no room. */
+  isFull(member: LocalSession | Remote): boolean {
+    if (isPeer(member)) return false;
+    const { options, slips } = this.#context;
+    if (isRemoteSession(member)) return this.#isFullElsewhere(member);
+    if (member.mailbox === undefined) return false;
+    return member.mailbox.count >= options.maxQueued || slips.numbers.isSpent(member.session.clientId);
+  }
+
+  /**
+   * A mailbox that was full is looked at anew, or it would be full for ever: its session is served by another broker.
+   */
+  #isFullElsewhere(session: RemoteSession): boolean {
+    const { options, slips } = this.#context;
+    const isFull = session.mailCount >= options.maxQueued;
+    if (isFull) recount(this.#context, session);
+    const isSpent = slips.numbers.isSpent(session.clientId);
+    if (isSpent) slips.numbers.look(session.clientId);
+    return isFull || isSpent;
+  }
+}
