@@ -323,6 +323,8 @@ export const linkPatienceMs = 2_000;
 export const claimPatienceMs = 3_000;
 /** The longest that it waits when a link is down: then the versions of the sessions' znodes decide alone. */
 export const claimUnlinkedMs = 300;
+/** A client that is back waits so long for its will to arrive over a link; then it is stored instead. */
+export const willHurryMs = 1_000;
 /** Members to which a message for a shared subscription that no member's broker takes is given; then it is stored. */
 export const reassignmentsMax = 4;
 /** Messages of members that are gone, which wait for another member, or for credits; beyond it they are dropped. */

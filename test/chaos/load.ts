@@ -11,6 +11,7 @@ import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
 import { eventually } from "../support/broker.ts";
 import type { ClusterProcesses } from "./cluster-processes.ts";
 import { History } from "./history.ts";
+import type { Cut } from "./misfortunes.ts";
 import { Device, Watcher } from "./presence.ts";
 import { Publisher, Worker } from "./workers.ts";
 
@@ -129,11 +130,13 @@ export class Load {
   }
 
   /**
-   * What is wrong with what was received, and with what was said of the devices; `hasCuts`: links were cut meanwhile.
+   * What is wrong with what was received, and with what was said of the devices; `cuts`: links that were cut meanwhile.
    */
-  wrong({ hasCuts = false }: { readonly hasCuts?: boolean } = {}): string[] {
-    const late = this.#watcher.takeLate();
-    return [...this.#lost().slice(0, 10), ...this.#watcher.wrong(), ...(hasCuts ? [] : late)];
+  wrong(cuts: readonly Cut[] = []): string[] {
+    const late = this.#watcher.takeLate((one, other) =>
+      cuts.some((ends) => ends.some(({ port }) => port === one) && ends.some(({ port }) => port === other)),
+    );
+    return [...this.#lost().slice(0, 10), ...this.#watcher.wrong(), ...late];
   }
 }
 

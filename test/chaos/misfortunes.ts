@@ -18,7 +18,12 @@ export interface Misfortune {
   readonly what: string;
   readonly holds: readonly string[];
   readonly end: () => Promise<void>;
+  /** The link that it cuts. */
+  readonly cut?: Cut;
 }
+
+/** Two brokers whose link is cut. */
+export type Cut = readonly [BrokerSeat, BrokerSeat];
 
 type Begin = (victim: Victim) => Promise<Misfortune>;
 
@@ -82,6 +87,7 @@ export const misfortunes: Readonly<Record<string, Begin>> = {
     dialled.linkProxy.cut(`"id":"${dialler.id}"`, way);
     return {
       what: `link from broker ${dialler.id} to ${dialled.id} cut (${way})`,
+      cut: [dialler, dialled],
       end: async () => dialled.linkProxy.heal(),
     };
   }),

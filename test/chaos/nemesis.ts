@@ -60,12 +60,13 @@ export async function torment({ seed, minutes, say, only }: NemesisOptions): Pro
     for (let round = 1; performance.now() < endAt && wrong.length === 0; round++) {
       const before = load.history.sent.length;
       await eventually(() => load.history.sent.length > before, "the load goes on", healMaxMs);
-      const names = await suffer({ cluster, random, skews }, only);
+      const suffered = await suffer({ cluster, random, skews }, only);
+      const names = suffered.map(({ what }) => what);
       const startedAt = performance.now();
       load.pause();
       if (!(await load.heals())) wrong.push(...load.restless(), ...(await describeMail(cluster)));
       wrong.push(
-        ...load.wrong({ hasCuts: names.some((name) => name.startsWith("link")) }),
+        ...load.wrong(suffered.flatMap(({ cut }) => (cut === undefined ? [] : [cut]))),
         ...cluster.wrong(),
         ...(await auditOf(cluster)),
       );
@@ -93,12 +94,11 @@ export async function torment({ seed, minutes, say, only }: NemesisOptions): Pro
   return wrong;
 }
 
-/** One or two misfortunes, which overlap; resolves when all is made good, with their names. */
-async function suffer(victim: Victim, only: string | undefined): Promise<string[]> {
+/** One or two misfortunes, which overlap; resolves with them when all is made good. */
+async function suffer(victim: Victim, only: string | undefined): Promise<readonly Misfortune[]> {
   const { random } = victim;
   const words = Object.keys(misfortunes);
   const under: Misfortune[] = [];
-  const names: string[] = [];
   for (let count = random.next() < 0.4 ? 2 : 1; count > 0; count--) {
     await Bun.sleep(300 + random.next() * 1200);
     const word = only ?? words[Math.floor(random.next() * words.length)]!;
@@ -106,13 +106,12 @@ async function suffer(victim: Victim, only: string | undefined): Promise<string[
     // What would hit the same victim is left out: it cannot be killed twice.
     const misfortune = await misfortunes[word]!({ ...victim, cluster: without(victim.cluster, busy) });
     under.push(misfortune);
-    names.push(misfortune.what);
   }
   // A moment, longer than the keeper session, or in between.
   await Bun.sleep(random.next() * 7000);
   // All at once: a broker that is started again may need the ZooKeeper that another misfortune keeps away.
   await Promise.all(under.map(({ end }) => end()));
-  return names;
+  return under;
 }
 
 /** A cluster that only shows what nothing happens to. */

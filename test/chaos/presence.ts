@@ -19,6 +19,8 @@ export class Device {
   /** The number of the connection that is up, or was last. */
   life = 0;
   isUp = false;
+  /** Where each of its connections was made, or tried, by their numbers. */
+  readonly ports = new Map<number, number>();
   #isComing = false;
   readonly #where: Where;
 
@@ -31,12 +33,14 @@ export class Device {
     if (this.isUp || this.#isComing) return;
     this.#isComing = true;
     const life = ++this.life;
+    const port = this.#where();
+    this.ports.set(life, port);
     // It may be closed again before anybody is told that it was open.
     let isClosed = false;
     try {
       const client = await connect({
         host: "127.0.0.1",
-        port: this.#where(),
+        port,
         clientId: this.name,
         clean: true,
         keepAlive: 1,
@@ -74,7 +78,7 @@ export class Watcher {
   readonly #doubts: { readonly device: Device; readonly life: number; readonly at: number }[] = [];
   readonly #wrong: string[] = [];
   /** What was true when it was said, and came after what has been said since. */
-  #late: string[] = [];
+  #late: { readonly device: Device; readonly life: number; readonly up: number }[] = [];
   client: MqttConnection | undefined;
   isUp = false;
   #isComing = false;
@@ -137,7 +141,7 @@ export class Watcher {
     if (downs.has(life)) return;
     downs.add(life);
     const up = this.#up.get(name) ?? 0;
-    if (up > life) this.#late.push(`${name} was declared dead as ${life} after it had come back as ${up}`);
+    if (up > life) this.#late.push({ device, life, up });
     if (device.isUp && device.life === life) this.#doubts.push({ device, life, at: performance.now() });
   }
 
@@ -150,13 +154,20 @@ export class Watcher {
   }
 
   /**
-   * What came too late since it was last asked: a will that waited on a link that was cut, while its client came back
-   * at a third broker, is overtaken by rights.
+   * What came too late since it was last asked. A client is let in where the broker that it came from cannot be asked,
+   * and so cannot say that the will is still under way: `areCut` says whether the link between two brokers, by their
+   * clients' ports, was cut. For everything else there is no excuse.
    */
-  takeLate(): string[] {
-    const late = this.#late;
+  takeLate(areCut: (one: number, other: number) => boolean): string[] {
+    const late = this.#late.filter(({ device, life, up }) => {
+      const from = device.ports.get(life)!;
+      const since = Array.from({ length: up - life }, (_, at) => device.ports.get(life + 1 + at)!);
+      return !since.some((to) => areCut(from, to));
+    });
     this.#late = [];
-    return late;
+    return late.map(
+      ({ device, life, up }) => `${device.name} was declared dead as ${life} after it had come back as ${up}`,
+    );
   }
 
   /** What was said and is not true. */

@@ -52,6 +52,20 @@ export const faults: readonly Fault[] = [
     tests: "test/simulation/wills.test.ts",
   },
   {
+    what: "wills: a will that is under way over a cut link is overtaken by its client's return",
+    file: "src/broker/connect/wills.ts",
+    find: "this.#publishHandler.storeInstead(settlement);",
+    replace: "",
+    tests: "test/cluster/cut-links.test.ts -t overtaken",
+  },
+  {
+    what: "links: who publishes waits for a cut link, though nobody there needs it any more",
+    file: "src/broker/peers/peer.ts",
+    find: "if (forwarded === undefined || forwarded.toInterest) return;",
+    replace: "if (forwarded !== undefined) return;",
+    tests: "test/cluster/cut-links.test.ts -t acknowledged",
+  },
+  {
     what: "wills: nobody has time to come back after a broker's death",
     file: "src/broker/connect/orphaned-wills.ts",
     find: "const grace = movedAt === undefined ? willGraceMs : movedWillMs;",

@@ -3,10 +3,11 @@
  * ended without DISCONNECT 0x00, after their delay (3.1.2.5, 3.1.3.2.2). Each lies in the store from CONNECT on, and goes
  * with its publication: whoever removes it is the one that publishes it.
  */
-import { claimPatienceMs } from "../../base/limits.ts";
+import { claimPatienceMs, willHurryMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { willPath } from "../../coordinator/paths.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
+import type { Settlement } from "../../mail/settlement.ts";
 import { encodeWill, type WillRecord } from "../../mail/will-record.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
@@ -18,6 +19,8 @@ import type { PublishHandler } from "../publish/handle-publish.ts";
  */
 interface Firing {
   phase: "checking" | "publishing" | "over";
+  /** What waits for its receivers, while it is being published. */
+  settlement: Settlement | undefined;
   readonly waiting: (() => void)[];
 }
 
@@ -164,20 +167,32 @@ export class Wills {
       return go();
     }
     if (firing === undefined) return go();
-    const timer = new Timer(() => {
-      firing.waiting.splice(firing.waiting.indexOf(goOn), 1);
-      go();
-    });
+    let isWaiting = true;
     const goOn = (): void => {
-      timers.cancel(timer);
+      if (!isWaiting) return;
+      isWaiting = false;
+      timers.cancel(hurry);
+      timers.cancel(giveUp);
+      const at = firing.waiting.indexOf(goOn);
+      if (at !== -1) firing.waiting.splice(at, 1);
       go();
     };
+    const hurry = new Timer(() => this.#storeInstead(firing, goOn));
+    const giveUp = new Timer(goOn);
     firing.waiting.push(goOn);
-    timers.set(timer, clock.now() + claimPatienceMs);
+    timers.set(hurry, clock.now() + willHurryMs);
+    timers.set(giveUp, clock.now() + claimPatienceMs);
+  }
+
+  /** The client is back, and its will is under way over a link that says nothing: it is stored for whom it can be. */
+  #storeInstead({ settlement }: Firing, stored: () => void): void {
+    if (settlement === undefined) return;
+    this.#publishHandler.storeInstead(settlement);
+    this.#context.journal.drained(stored);
   }
 
   #begin(clientId: string, phase: Firing["phase"]): Firing {
-    const firing: Firing = { phase, waiting: [] };
+    const firing: Firing = { phase, settlement: undefined, waiting: [] };
     this.#firing.set(clientId, firing);
     return firing;
   }
@@ -190,7 +205,8 @@ export class Wills {
   ): void {
     firing.phase = "publishing";
     if (expiryMs !== Infinity) publish.expiresAt = this.#context.clock.wall() + expiryMs;
-    this.#publishHandler.publish(publish, client, operations, () => this.#end(client.session.clientId, firing));
+    const done = (): void => this.#end(client.session.clientId, firing);
+    firing.settlement = this.#publishHandler.publish(publish, client, operations, done);
   }
 
   #end(clientId: string, firing: Firing): void {

@@ -22,14 +22,9 @@ import {
   type Peer,
   type RemoteSession,
   type RemoteTarget,
+  type Share,
+  settleIfNobodyIsLeft,
 } from "./peer.ts";
-
-/** What one broker is to do with a message. */
-export interface Share {
-  toInterest: boolean;
-  readonly sessions: RemoteTarget[];
-  readonly groups: Group[];
-}
 
 export class Forwarding {
   readonly #context: ClusterContext;
@@ -104,7 +99,7 @@ export class Forwarding {
       // It has left: its sessions that end with their connections have ended.
       if (link === undefined) continue;
       const id = peer.nextDeliveryId();
-      peer.pending.set(id, { settlement, sessions: nobody, groups: [] });
+      peer.pending.set(id, { settlement, sessions: nobody, groups: [], toInterest: true });
       settlement.waitFor();
       link.send(bundleFrame(id, packets));
       this.#context.metrics.forwarded += packets.count;
@@ -118,7 +113,7 @@ export class Forwarding {
     // At QoS 0 a session that is not there gets nothing.
     const promised = share.sessions.filter(({ qos }) => qos > 0);
     const sessions = new Map(promised.map((target) => [target.session.handle, target]));
-    peer.pending.set(id, { settlement, sessions, groups: share.groups });
+    peer.pending.set(id, { settlement, sessions, groups: share.groups, toInterest: share.toInterest });
     settlement.waitFor();
     let zxid = 0;
     for (const { session } of share.sessions) zxid = Math.max(zxid, session.mailZxid);
@@ -211,11 +206,12 @@ export class Forwarding {
     const { link } = peer;
     const timer = new Timer(() => {
       if (peer.link !== link || peer.isLinked) return;
-      for (const forwarded of peer.pending.values()) {
+      for (const [id, forwarded] of peer.pending) {
         const { settlement, sessions, groups } = forwarded;
         this.#store(settlement, [...sessions.values()]);
-        forwarded.sessions = new Map();
+        forwarded.sessions = nobody;
         forwarded.groups = groups.filter((group) => !this.#groupsEnd.inDoubt(settlement, group, peer));
+        settleIfNobodyIsLeft(peer, id);
       }
     });
     this.#context.timers.set(timer, this.#context.clock.now() + linkPatienceMs);
@@ -272,7 +268,8 @@ export class Forwarding {
     if (session.underWay === 0) return;
     const found = session.moving.drain();
     session.underWay += found.length;
-    for (const forwarded of session.way === "mail" ? [] : session.way.pending.values()) {
+    const home = session.way === "mail" ? undefined : session.way;
+    for (const [id, forwarded] of home?.pending ?? []) {
       const { settlement } = forwarded;
       const others = new Map(forwarded.sessions);
       for (const [handle, target] of forwarded.sessions) {
@@ -281,12 +278,27 @@ export class Forwarding {
         settlement.waitFor();
         found.push({ target, settlement });
       }
+      if (others.size === forwarded.sessions.size) continue;
       forwarded.sessions = others;
+      settleIfNobodyIsLeft(home!, id);
     }
     for (const { target, settlement } of inOrder(found)) {
       this.#store(settlement, [target]);
       settlement.done();
     }
+  }
+
+  /**
+   * Somebody waits for a message and cannot wait for a link that says nothing: receivers elsewhere whose sessions outlive
+   * their connections get it into their mailboxes.
+   */
+  storeInstead(settlement: Settlement): void {
+    const sessions = new Set<RemoteSession>();
+    for (const { pending } of this.#context.peers.values())
+      for (const forwarded of pending.values())
+        if (forwarded.settlement === settlement)
+          for (const { session } of forwarded.sessions.values()) sessions.add(session);
+    for (const session of sessions) if (session.way !== "mail") this.moveToMailbox(session);
   }
 
   /** A session has been let go of: what was stored for it here may still be on its way into its mailbox. */

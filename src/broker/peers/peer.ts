@@ -55,6 +55,13 @@ function isPort(value: unknown): boolean {
 export type Remote = Peer | RemoteSession;
 export type Group = SharedGroup<LocalSession | Remote>;
 
+/** What one broker is to do with a message. */
+export interface Share {
+  toInterest: boolean;
+  readonly sessions: RemoteTarget[];
+  readonly groups: Group[];
+}
+
 /** Receivers at another broker that a delivery waits for. */
 export interface Forwarded {
   readonly settlement: Settlement;
@@ -64,6 +71,17 @@ export interface Forwarded {
    */
   sessions: ReadonlyMap<number, RemoteTarget>;
   groups: readonly Group[];
+  /** Sessions there that end with their connections may get it: nobody but that broker can say that they have it. */
+  readonly toInterest: boolean;
+}
+
+/** Has a settlement wait no longer for another broker, if everybody there has been given the message another way. */
+export function settleIfNobodyIsLeft(peer: Peer, id: number): void {
+  const forwarded = peer.pending.get(id);
+  if (forwarded === undefined || forwarded.toInterest) return;
+  if (forwarded.sessions.size > 0 || forwarded.groups.length > 0) return;
+  peer.pending.delete(id);
+  forwarded.settlement.done();
 }
 
 export interface RemoteTarget {

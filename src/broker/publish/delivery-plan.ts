@@ -13,7 +13,7 @@ import type { Connection } from "../delivery/connection.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import { OutgoingMessage, type OutgoingTarget } from "../delivery/outgoing-message.ts";
-import type { Forwarding, Share } from "../peers/forwarding.ts";
+import type { Forwarding } from "../peers/forwarding.ts";
 import {
   draftOf,
   type Group,
@@ -22,6 +22,7 @@ import {
   type Peer,
   type Remote,
   type RemoteTarget,
+  type Share,
 } from "../peers/peer.ts";
 
 export interface Delivery {

@@ -127,6 +127,11 @@ export class Fanout {
     this.#forwarding.bundle(this.#forwarding.linksOf(run.route), run, settlement, publisher);
   }
 
+  /** See `Forwarding`. */
+  storeInstead(settlement: Settlement): void {
+    this.#forwarding.storeInstead(settlement);
+  }
+
   /** QoS 0, one message. */
   live(publish: Publish, route: ClusterRoute, publisher: Connection | undefined): void {
     const client = publisher?.client;

@@ -142,16 +142,16 @@ export class PublishHandler {
     publisher: LocalSession | undefined,
     operations: JournalOperation[] = [],
     done: () => void = () => {},
-  ): void {
+  ): Settlement | undefined {
     const route = this.#context.router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
     // What a client was allowed when it set its will may not be allowed any more.
     if (route === undefined || publisher?.permissions?.mayPublish(route.topic) === false)
-      return this.#context.journal.commit(operations, done, done);
+      return void this.#context.journal.commit(operations, done, done);
     const admission = this.#admission.admit(publish, route);
     if ("why" in admission) {
       const clientId = publisher?.session.clientId ?? "";
       this.#refusals.note(admission.cause, `of the will on ${route.topic}: ${admission.why}`, clientId);
-      return this.#context.journal.commit(operations, done, done);
+      return void this.#context.journal.commit(operations, done, done);
     }
     const { payment, retainedPayment } = admission;
     const laid = route.isMailDrop ? this.#lay(publish, route, { publisher, payment }) : nothingLaid;
@@ -166,6 +166,12 @@ export class PublishHandler {
     const { settlement } = this.#fanout.deliver(publish, route, publisher, how);
     if (settlement === undefined || settlement.isSettled) done();
     else settlement.whenSettled(done);
+    return settlement;
+  }
+
+  /** What is under way to other brokers and has not arrived is stored at once for whom it can be. */
+  storeInstead(settlement: Settlement): void {
+    this.#fanout.storeInstead(settlement);
   }
 
   /** PUBREL: the client knows that we have the message. */

@@ -1,0 +1,80 @@
+/**
+ * A link that is cut without a word between a publisher's broker and that of a subscriber whose session outlives its
+ * connection: both see ZooKeeper, so nobody waits for the link.
+ */
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { freePort } from "../bench/brokers.ts";
+import { eventually } from "../support/broker.ts";
+import { type Cluster, linked, startCluster } from "../support/cluster.ts";
+import { startProxy, type TcpProxy } from "../support/proxy.ts";
+import { RawClient } from "../support/raw-client.ts";
+
+let cluster: Cluster;
+/** Between `a`, which dials, and `b`. */
+let proxy: TcpProxy;
+let ports: Record<"a" | "b" | "c", number>;
+/** A subscriber at `b`. */
+let watcher: RawClient;
+
+beforeEach(async () => {
+  cluster = await startCluster(["c"]);
+  const linkPort = await freePort();
+  proxy = startProxy({ host: "127.0.1.9", port: linkPort }, { host: "127.0.0.1", port: linkPort });
+  await cluster.add("b", { linkPort, advertise: "127.0.1.9" });
+  await cluster.add("a");
+  await eventually(() => cluster.brokers.every(({ broker }) => linked(broker) === 2), "all are linked");
+  ports = { c: cluster.port(0), b: cluster.port(1), a: cluster.port(2) };
+  watcher = await RawClient.connect(ports.b, {
+    clientId: "watcher",
+    protocolVersion: 5,
+    clean: false,
+    properties: { sessionExpiryInterval: 600 },
+  });
+  await watcher.subscribe("state/#", { qos: 1 });
+}, 30_000);
+afterEach(async () => {
+  proxy.stop();
+  await cluster.stop();
+});
+
+/** Nothing is reset: both take the link for whole until nothing has come for a while. */
+function cut(): void {
+  proxy.cut('"id":"a"');
+}
+
+async function heard(): Promise<string> {
+  const packet = await watcher.take("publish");
+  watcher.send({ cmd: "puback", messageId: packet.messageId });
+  return packet.payload.toString();
+}
+
+/** A device connects, and says so. */
+async function arrive(port: number, life: number): Promise<RawClient> {
+  const will = { topic: "state/device", payload: `gone ${life}`, qos: 1, retain: false };
+  const device = await RawClient.connect(port, { clientId: "device", will });
+  device.publish("state/device", `here ${life}`, { qos: 1, messageId: 1 });
+  await device.take("puback");
+  return device;
+}
+
+test("who publishes is acknowledged while the link stays cut, when everybody there has it in a mailbox", async () => {
+  const publisher = await RawClient.connect(ports.a);
+  cut();
+  for (const messageId of [1, 2, 3]) publisher.publish("state/x", `${messageId}`, { qos: 1, messageId });
+  const acks = await publisher.takeMany("puback", 3);
+  expect(acks.map(({ messageId }) => messageId)).toEqual([1, 2, 3]);
+  expect([await heard(), await heard(), await heard()]).toEqual(["1", "2", "3"]);
+}, 60_000);
+
+test.each(["a", "c"] as const)(
+  "a will is not overtaken by its client's return to broker %s",
+  async (place) => {
+    const device = await arrive(ports.a, 1);
+    expect(await heard()).toBe("here 1");
+    cut();
+    device.abort();
+    await arrive(ports[place], 2);
+    expect([await heard(), await heard()]).toEqual(["gone 1", "here 2"]);
+  },
+  60_000,
+);
