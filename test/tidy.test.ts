@@ -332,8 +332,8 @@ describe("tidy", () => {
   });
 
   test("limits name their unit", () => {
-    const limits = product.find(({ path }) => path === "src/base/limits.ts")!;
-    const names = [...limits.text.matchAll(/^export const (\w+)/gm)].map(([, name]) => name!);
+    const limits = product.filter(({ path }) => /^src\/base\/(client-)?limits\.ts$/.test(path));
+    const names = limits.flatMap(({ text }) => [...text.matchAll(/^export const (\w+)/gm)].map(([, name]) => name!));
     const unit = /(Ms|Bytes|BytesMax|BytesMin|BytesHigh|BytesLow|BytesReserve|Max|Min|Slips|Shards)$/;
     expect(names.length).toBeGreaterThan(20);
     expect(names.filter((name) => !unit.test(name))).toEqual([]);

@@ -1,6 +1,7 @@
 /**
  * Every limit that is not an option of the broker: each queue, window, batch, buffer, cache and wait has its
- * constant here, with its unit in its name. Options and their defaults stand in `src/broker/core/options.ts`.
+ * constant here, with its unit in its name. Options and their defaults stand in `src/broker/core/options.ts`; the
+ * limits of the client library and of `bench` are in `client-limits.ts`.
  */
 
 // --- Packets and connections ---
@@ -54,22 +55,6 @@ export const permissionsCachedMax = 1_000;
 export const permissionsSharedMax = 10_000;
 /** How often it is looked whether the operator's files have changed; a change counts when it has stood so long. */
 export const filesLookMs = 1_000;
-
-// --- The client library, and bench ---
-/** Server References that a client follows before it turns to the brokers that it was given. */
-export const referencesFollowedMax = 8;
-/** A client's unsent messages, where a program publishes faster than the broker takes it, and does not wait. */
-export const backlogBytesMax = 256 * 1024 * 1024;
-/** Topics that a client remembers as text. */
-export const topicTextsMax = 1024;
-/** Topics of which a client remembers whom they interest. */
-export const topicInterestsMax = 4096;
-/** Messages of a load that one publisher writes in a turn. */
-export const loadBatchMax = 256;
-/** Unsent output with which a publisher of a load waits. */
-export const loadUnsentBytesMax = 256 * 1024;
-/** Sequences that a load remembers of one publisher as not received; what comes later counts as a duplicate. */
-export const gapsPerStreamMax = 65_536;
 
 // --- Topics, subscriptions and routes ---
 /** Levels of a topic or filter; one with more is refused, so the recursion of the trie is bounded. */

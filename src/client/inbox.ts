@@ -3,7 +3,7 @@
  * of a message to them. Filters are asked for again when a connection begins without its session.
  */
 import { ownBytes } from "../base/bytes.ts";
-import { topicInterestsMax } from "../base/limits.ts";
+import { topicInterestsMax } from "../base/client-limits.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";

@@ -2,7 +2,8 @@
  * Outgoing publishes: those that wait for a connection or for room in the broker's window, those under way, and how
  * each ended. Publishes under way when a connection is lost are sent again in the next one.
  */
-import { backlogBytesMax, outputBytesHigh, outputBytesLow } from "../base/limits.ts";
+import { backlogBytesMax } from "../base/client-limits.ts";
+import { outputBytesHigh, outputBytesLow } from "../base/limits.ts";
 import { Ring } from "../base/ring.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import { Envelope, type Publish, publishSize, topicOf } from "../mqtt/publish.ts";

@@ -1,7 +1,7 @@
 /** Makes a packet of what an application publishes. */
 import { encodeUtf8, noBytes } from "../base/bytes.ts";
+import { topicTextsMax } from "../base/client-limits.ts";
 import { systemClock } from "../base/clock.ts";
-import { topicTextsMax } from "../base/limits.ts";
 import { Publish } from "../mqtt/publish.ts";
 import { encodeSection } from "../mqtt/publish-section.ts";
 import { isTopicName } from "../mqtt/topic.ts";

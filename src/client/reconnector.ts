@@ -2,9 +2,10 @@
  * Keeps a connection: dials the brokers in turn, and again when a connection is lost, with full jitter so that not all
  * clients of a broker that died come at once; goes where a broker sends it (Server Reference, 4.11).
  */
+
+import { referencesFollowedMax } from "../base/client-limits.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
-import { referencesFollowedMax } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
 import type { ProtocolVersion } from "../mqtt/constants.ts";
 import { Reason } from "../mqtt/reason.ts";

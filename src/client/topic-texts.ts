@@ -1,6 +1,6 @@
 /** Topics as text: the same ones come again and again, so that decoding each would be most of the work. */
 import { decodeUtf8, equalRange, hashBytes, ownBytes } from "../base/bytes.ts";
-import { topicTextsMax } from "../base/limits.ts";
+import { topicTextsMax } from "../base/client-limits.ts";
 
 interface Known {
   readonly bytes: Uint8Array;

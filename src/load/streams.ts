@@ -1,5 +1,5 @@
 /** Finds, for one subscriber, messages that came twice, and messages that came behind what was sent after them. */
-import { gapsPerStreamMax } from "../base/limits.ts";
+import { gapsPerStreamMax } from "../base/client-limits.ts";
 
 interface Stream {
   /** The sequence that comes next, if nothing is lost. */

@@ -3,8 +3,8 @@
  * connections are made by whoever runs it.
  */
 import { encodeUtf8 } from "../base/bytes.ts";
+import { loadBatchMax, loadUnsentBytesMax } from "../base/client-limits.ts";
 import type { Clock } from "../base/clock.ts";
-import { loadBatchMax, loadUnsentBytesMax } from "../base/limits.ts";
 import { writeAck } from "../mqtt/acks.ts";
 import { PacketType } from "../mqtt/constants.ts";
 import { Publish } from "../mqtt/publish.ts";
