@@ -1,7 +1,7 @@
 /**
- * This broker as a branch of the bank: what it may store is reserved before it is promised. It asks the vault for more
- * while there is still something left, gives back what it does not need, and hears from the other brokers when messages
- * that it pays for are gone.
+ * This broker's branch of the bank: credits for what the broker may store are reserved before a message is promised. It
+ * asks the vault for more credits while some are left, gives back what it does not need, and is told by other brokers
+ * when messages that it pays for are gone.
  */
 
 import { walkMessages, walkRetained } from "../../audit/scan.ts";
@@ -27,39 +27,50 @@ import type { MessageHead, Terms } from "../../mail/records.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Runtime } from "./runtime.ts";
 
-/** When a refused publish is worth another try: branches look at their accounts more often than that. */
+/** The time, in seconds, after which a refused client may try again; brokers ask the vault more often than that. */
 const retrySeconds = 5;
 
-/** The other brokers, whose branches have credits and messages of their own. */
+/** The other brokers, as this one's bank account sees them: they have branches of their own. */
 export interface OtherBranches {
-  /** True if there are any. */
+  /** Returns true if there is at least one other broker. */
   areThere(): boolean;
-  /** Tells one of them which of the messages that it pays for are gone. */
+  /** Tells the broker of a branch that messages which its branch pays for are gone, by their paths. */
   tell(branch: string, paths: readonly string[]): void;
-  /** Tells all of them that credits are short here. */
+  /** Tells all other brokers that credits are short here, so that they give back what they can spare. */
   ask(): void;
 }
 
+/**
+ * This broker's bank account. It pays for what the broker stores (`Ledger`); `account` holds its credits and their
+ * uses.
+ */
 export class BankAccount implements Ledger {
   readonly branch: string;
   readonly account = new Branch();
   readonly #pricing: Pricing;
   readonly #path: string;
-  /** What was settled for each message; drawn: where chance decided how long it is kept. */
+  /**
+   * Price and end of each message, as they were first settled. Apart: those whose lifetime was drawn at random
+   * ("drawn").
+   */
   readonly #terms = { drawn: new WeakMap<Publish, Terms>(), longest: new WeakMap<Publish, Terms>() };
   readonly #accounts: Accounts;
   readonly #runtime: Runtime;
   readonly #journal: Journal;
   readonly #others: OtherBranches;
+  /**
+   * Paths of messages that are gone and that another branch paid for, by that branch; told to its broker after this
+   * turn.
+   */
   readonly #gone = new Map<string, string[]>();
   #isVerifying = false;
   #isAsking = false;
   #askedAt = -Infinity;
-  /** When that question was asked that the vault has answered last. */
+  /** When the last question that the vault has answered was asked, in ms by the clock's `now`. */
   #answeredFrom = -Infinity;
-  /** Until then others may have what this broker could only keep in reserve: they are short. */
+  /** Until then (ms) this broker keeps no reserve above what it needs, since another broker is short of credits. */
   #yieldsUntil = -Infinity;
-  /** As they were when the vault was last asked. */
+  /** Credits of vault and bank when the vault was last asked, in milli-credits. */
   #vault = 0;
   #capital = 0;
   readonly #timer = new Timer((now) => this.#look(now));
@@ -79,7 +90,10 @@ export class BankAccount implements Ledger {
     this.#accounts = parts.accounts;
   }
 
-  /** Founds the bank, opens the branch, and counts what it pays for. Rejects with `OperatingError`. */
+  /**
+   * Founds the bank if there is none, opens this broker's branch, and counts the stored messages that it pays for.
+   * Rejects with `OperatingError` if the store cannot be read.
+   */
   async start(): Promise<void> {
     const { coordinator, options, timers, clock, strangers } = this.#runtime;
     await new Promise<void>((done) => this.#accounts.found(options.bankCapital * milli, done));
@@ -95,6 +109,10 @@ export class BankAccount implements Ledger {
     await new Promise<void>((done) => this.#balance(0, done));
   }
 
+  /**
+   * Returns price and end of a message that is stored in a mailbox or a mail drop. Both are settled when first asked
+   * for.
+   */
   termsOf(publish: Publish, keeping: Keeping): Terms {
     const kept = publish.kept();
     const settled = isDrawn(this.#pricing, keeping) ? this.#terms.drawn : this.#terms.longest;
@@ -109,11 +127,12 @@ export class BankAccount implements Ledger {
     return terms;
   }
 
+  /** Returns the price of keeping a retained message, in milli-credits. */
   retainedPriceOf(publish: Publish): number {
     return retainedPriceOf(publish.size);
   }
 
-  /** Sets credits aside; undefined if there are too few. */
+  /** Sets milli-credits aside for a publish; undefined if there are too few, and then the vault is asked for more. */
   reserve(credits: number): Reservation | undefined {
     const reservation = this.account.isOpen ? this.account.reserve(credits) : undefined;
     if (reservation === undefined) this.#balance(credits);
@@ -121,56 +140,67 @@ export class BankAccount implements Ledger {
     return reservation;
   }
 
-  /** The tree is told how many publishes could not be paid. */
+  /** Writes into the tree how many publishes could not be paid. */
   tellRefused(refused: number): void {
     if (this.account.isOpen) this.#accounts.tellRefused(this.branch, refused);
   }
 
-  /** What the bank's capital was when the vault was last asked. */
+  /** Returns the bank's capital as it was when the vault was last asked, in milli-credits. */
   get capital(): number {
     return this.#capital;
   }
 
-  /** What it costs to have a message stored here. */
+  /** Returns the pricing of stored messages: how their lifetimes are chosen, and the bounds of those. */
   get pricing(): Pricing {
     return this.#pricing;
   }
 
-  /** What the vault held when it was last asked. */
+  /** Returns the vault's credits as they were when it was last asked, in milli-credits. */
   get vault(): number {
     return this.#vault;
   }
 
-  /** The vault, or another broker, may have what is missing here: a moment's patience may be enough. */
+  /**
+   * Returns true if a price that cannot be paid now may be payable in a moment, by credits of the vault or of another
+   * broker.
+   */
   mayPay(price: number): boolean {
     const isAlone = !this.#others.areThere();
     return !this.account.isOpen || price <= this.#payable || !isAlone;
   }
 
-  /** The vault has answered a question that was asked at that time or later, by the clock's `now`. */
+  /**
+   * Returns true if the vault has answered a question that was asked at `since` or later (ms, by the clock's `now`).
+   */
   hasAnswered(since: number): boolean {
     return this.#answeredFrom >= since;
   }
 
-  /** What is free here, and what the vault would give besides; once the others were asked it has what they do not need. */
+  /**
+   * Milli-credits that are free here or in the vault. Once other brokers were asked, the vault has what they do not
+   * need.
+   */
   get #payable(): number {
     return Math.max(0, this.account.free) + this.#vault;
   }
 
-  /** Why a publish is refused, for whoever has sent it. */
+  /** Returns the reason string for a publisher whose publish costs more (in milli-credits) than can be paid. */
   describe(price: number): string {
     return describeShortage({ price: price / milli, balance: this.#payable / milli, retryAfter: retrySeconds });
   }
 
+  /** Returns the check, for a unit that stores a message, that this broker's branch has not been closed. */
   guard(): JournalOperation {
     return { kind: "check", path: this.#path, version: () => -1, mayWait: true };
   }
 
+  /** Counts a message that will be stored at `path` for `credits` milli-credits; `payment` was set aside for it. */
   keep(path: string, credits: number, payment: Payment | undefined): void {
     if (payment === undefined) this.account.found(path, credits);
     else this.account.keep(path, credits, payment);
   }
 
+  /** Returns the credits of a message that is gone; if another branch paid for it, that branch's broker is told. */
   freed(path: string, branch: string): void {
     if (branch === this.branch) {
       this.account.freed(path);
@@ -182,12 +212,12 @@ export class BankAccount implements Ledger {
     if (paths.length === 1) queueMicrotask(() => this.#tellGone());
   }
 
-  /** What one publish pays for may be used by another that does the same for it. */
+  /** Lends the payment of one publish to another that replaces it: the lender still closes it. */
   lend(payment: Payment | undefined): Payment | undefined {
     return payment && { take: (credits) => payment.take(credits), close() {} };
   }
 
-  /** Another broker says that messages are gone. */
+  /** Frees the credits of messages that another broker has found to be gone. */
   hear(paths: readonly string[]): void {
     for (const path of paths) this.account.freed(path);
   }
@@ -204,7 +234,7 @@ export class BankAccount implements Ledger {
     return this.account.free < this.#lowWater;
   }
 
-  /** Below it the vault is asked for more, while there is still something to work with. */
+  /** The free milli-credits below which the vault is asked for more, while there is still something to work with. */
   get #lowWater(): number {
     return Math.ceil(this.#capital * bankLowPartMin);
   }
@@ -216,18 +246,21 @@ export class BankAccount implements Ledger {
     if (!this.#isVerifying) this.#verify();
   }
 
-  /** The capital may have been changed, or what was damaged mended. */
+  /** Reads the accounts again: an operator may have changed the capital, or mended accounts that were damaged. */
   #lookAtAccounts(): void {
     if (this.#isAsking) return;
     this.#accounts.look(this.branch, (standing) => {
-      // What is being changed is told when it is.
+      // A change that is under way brings newer figures when it is answered.
       if (this.#isAsking) return;
       if (standing !== undefined) this.#stand(standing);
       this.#balance();
     });
   }
 
-  /** Asks for more at low water, or when `needed` cannot be paid; gives back what is far above it. */
+  /**
+   * Asks the vault for more at low water, or when `needed` milli-credits cannot be paid; gives back what is far above
+   * it.
+   */
   #balance(needed = 0, done: () => void = () => {}): void {
     const { account } = this;
     const now = this.#runtime.clock.now();
@@ -243,11 +276,11 @@ export class BankAccount implements Ledger {
       this.#isAsking = false;
       this.#answeredFrom = now;
       if (standing !== undefined) this.#stand(standing);
-      // The vault is empty: others may have what they do not need.
+      // The vault has not given enough: other brokers may have credits that they do not need.
       if (account.free < least) this.#askOthers();
       done();
     });
-    // What is given back is not spent meanwhile.
+    // Credits on their way back to the vault must not be spent meanwhile.
     if (wanted < 0) account.grant += wanted;
   }
 
@@ -264,7 +297,7 @@ export class BankAccount implements Ledger {
     this.#others.ask();
   }
 
-  /** Another broker is short, and the vault is empty: half of what is free here goes back. */
+  /** Gives half of the free credits back to the vault, for another broker that is short while the vault is empty. */
   share(): void {
     const credits = Math.floor(this.account.free / 2);
     this.#yieldsUntil = this.#runtime.clock.now() + bankYieldMs;
@@ -277,13 +310,16 @@ export class BankAccount implements Ledger {
     });
   }
 
-  /** Looks whether messages are still there that others may have removed without a word: more of them when credits are short. */
+  /**
+   * Checks whether messages that this branch pays for are still in the store, since others may have removed them
+   * without telling: a few at a time, more of them when credits are short.
+   */
   #verify(left = Math.min(this.account.messages, this.#isShort ? bankVerifyBusyMax : bankVerifyMax)): void {
     const { coordinator } = this.#runtime;
     const paths = this.account.takeSome(Math.min(left, bankVerifyMax));
     this.#isVerifying = paths.length > 0;
     if (paths.length === 0) return;
-    // What is on its way into the store is not missed there.
+    // A message that is still on its way into the store would be taken for a missing one.
     this.#journal.drained(() =>
       coordinator.read(
         paths.map((path) => ({ kind: "exists", path })),
@@ -292,20 +328,23 @@ export class BankAccount implements Ledger {
           paths.forEach((path, index) => {
             if (results[index] === "NoNode") this.account.freed(path);
           });
-          // One page after the other: what else is asked, and the keeper session's pings, would wait behind all of them.
+          // One page at a time, so that other reads, and the keeper session's pings, do not wait behind all of them.
           this.#verify(left - paths.length);
         },
       ),
     );
   }
 
-  /** Commits wait, since the bank has closed this broker's branch: it was thought to be dead. */
+  /** Opens the branch again after a commit has found it closed: this broker was thought to be dead. */
   closed(): void {
     this.#runtime.log.warn({ branch: this.branch }, "the bank has closed this broker's branch; it is opened again");
     this.reopen();
   }
 
-  /** The branch may have been closed while this broker was thought to be dead: it is opened again, and what waits is stored. */
+  /**
+   * Opens the branch, which the teller may have closed while this broker was thought to be dead; then waiting commits
+   * go on.
+   */
   reopen(): void {
     this.account.isOpen = false;
     this.#accounts.open(this.branch, (standing) => {
@@ -314,7 +353,7 @@ export class BankAccount implements Ledger {
     });
   }
 
-  /** What is bound must be granted before anything more is stored. */
+  /** Has the vault grant what stored messages bind; only then are waiting commits let through. */
   #payUp(): void {
     const missing = -this.account.free;
     if (missing <= 0) {

@@ -1,8 +1,7 @@
 /**
- * Levels of the tree that nothing stands below any more are removed, a second after that, in bounded commits. The
- * embedded store does that itself; ZooKeeper would take a minute and more, and one commit for each, and only for
- * containers. Levels of retained messages are none: a container that is given a message would vanish with the last one
- * below it.
+ * Removes levels of the tree that have become empty, a second later, in bounded commits. The embedded store does that
+ * itself. ZooKeeper would remove containers only, after a minute or more, one commit for each. Levels of retained
+ * messages are no containers: a container that is given a message would vanish with the last node below it.
  */
 import { emptyLevelsMs, emptyLevelsSweptMax } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
@@ -12,6 +11,10 @@ import { isContainerLevel, isRetainedLevel, parentPath } from "../../coordinator
 import type { Journal } from "../../mail/journal.ts";
 import type { Runtime } from "./runtime.ts";
 
+/**
+ * The sweep of empty levels. It is told of nodes that were removed, looks at their parents, and removes those without
+ * children.
+ */
 export class LevelSweep {
   readonly #runtime: Runtime;
   readonly #journal: Journal;
@@ -24,12 +27,14 @@ export class LevelSweep {
     this.#journal = journal;
   }
 
-  /** A node is gone: the one above it may have lost its last child. */
+  /** Notes that a node was removed, so that the level above it may be empty. */
   removed(path: string): void {
     this.note(parentPath(path));
   }
 
-  /** A node may have lost the last one below it. */
+  /**
+   * Notes that a level may be empty. Does nothing for nodes that are no levels, or if the store removes levels itself.
+   */
   note(path: string): void {
     const { coordinator, timers, clock } = this.#runtime;
     if (coordinator.makesLevels === true || !(isRetainedLevel(path) || isContainerLevel(path))) return;
@@ -44,7 +49,7 @@ export class LevelSweep {
     if (!this.#isSweeping) this.#sweep();
   }
 
-  /** One page after the other: the next is read when the one before is removed. */
+  /** Reads a page of levels that may be empty and removes those that are; then goes on with the next page. */
   #sweep(): void {
     const { coordinator } = this.#runtime;
     const paths = [...this.#levels.take(emptyLevelsSweptMax)];
@@ -59,7 +64,9 @@ export class LevelSweep {
     );
   }
 
-  /** Each only as it was seen: what has been put there or below it meanwhile stays. */
+  /**
+   * Removes levels, each only in the version that was read: a level that was written or got children meanwhile stays.
+   */
   #remove(removals: readonly WriteOperation[]): void {
     const { coordinator } = this.#runtime;
     if (removals.length === 0) return this.#sweep();
@@ -73,19 +80,23 @@ export class LevelSweep {
       },
       (error) => {
         if (error?.code === "Closed") return undefined;
-        // What was seen before contact was lost says nothing of what is there now.
+        // What was read before contact was lost says nothing of what is there now.
         left = error === undefined ? [] : left.toSpliced(error.index, 1);
         return error === undefined || left.length > 0 ? left : undefined;
       },
     );
   }
 
-  /** Its last child was an empty level, perhaps: it need not wait. */
+  /** Has a level looked at without delay whose last child, perhaps, was an empty level that has just been removed. */
   #emptied(path: string): void {
     if (isRetainedLevel(path) || isContainerLevel(path)) this.#levels.hurry(path);
   }
 }
 
+/**
+ * Returns the deletion of a level that is empty and has no children; nothing for any other node, or for one that is
+ * gone.
+ */
 function removalOf(path: string, node: ReadResult | undefined): WriteOperation[] {
   if (typeof node !== "object" || !("data" in node)) return [];
   const isEmpty = node.data.length === 0 && node.stat.childCount === 0;

@@ -1,55 +1,59 @@
-/** What the broker counts. Plain numbers: counting must cost nothing on the fast path. */
+/** The broker's counters. They are plain numbers, for counting must cost nothing on the fast path. */
 
 import { fanoutEnds, Histogram, timeEnds } from "../../base/histogram.ts";
 
+/** Counters of one broker since its start, and a few gauges. Prometheus, `$SYS` and the log read them. */
 export class Metrics {
+  /** Network connections that are open now, the most there were at once, and all since the start. */
   connections = 0;
   connectionsMaximum = 0;
   connectionsTotal = 0;
   bytesReceived = 0;
-  /** At all QoS; and those at QoS 1 and 2. */
+  /** PUBLISH packets received from clients: at any QoS, and of them those at QoS 1 and QoS 2. */
   publishesReceived = 0;
   receivedQoS1 = 0;
   receivedQoS2 = 0;
+  /** PUBLISH packets sent to clients: at any QoS, and of them those at QoS 1 and QoS 2. */
   publishesSent = 0;
   sentQoS1 = 0;
   sentQoS2 = 0;
-  /** From a promised publish to its acknowledgement, where that had to wait. */
+  /** Time from a QoS 1 or 2 publish to its acknowledgement, in ms, where the acknowledgement had to wait. */
   readonly settling = new Histogram(timeEnds);
-  /** How late the event loop was. */
+  /** Delay of the event loop, in ms. */
   readonly lag = new Histogram(timeEnds);
-  /** Receivers of each publish: sessions here, and elsewhere brokers or persistent sessions. */
+  /** Receivers of each publish: sessions of this broker, and elsewhere brokers or persistent sessions. */
   readonly fanout = new Histogram(fanoutEnds);
-  /** QoS 0, for a subscriber whose output was full. */
+  /** QoS 0 messages dropped for subscribers whose output was full. */
   droppedOutput = 0;
-  /** QoS 1 and 2, for a session without persistence whose queue was full. */
+  /** QoS 1 and 2 messages dropped for sessions that end with their connections and whose queue was full. */
   droppedQueue = 0;
-  /** QoS 0, for another broker whose link was down or full. */
+  /** QoS 0 messages dropped for other brokers whose link was down or full. */
   droppedLink = 0;
-  /** Messages handed to other brokers, and taken from them. */
+  /** Messages sent to other brokers, and messages received from them. */
   forwarded = 0;
   arrived = 0;
-  /** Larger than the client's Maximum Packet Size. */
+  /** Messages dropped since they were larger than the client's Maximum Packet Size [MQTT-3.1.2-25]. */
   droppedSize = 0;
-  /** Expired before it could be delivered. */
+  /** Messages that expired before they could be delivered. */
   droppedExpired = 0;
   /** Publishes refused: the bank could not pay, a mailbox was full, or the store takes nothing so large. */
   refused = 0;
-  /** ... because the bank could not pay. */
+  /** Publishes refused because the bank could not pay. */
   refusedByBank = 0;
-  /** Connections that were closed for breaking the protocol or a limit, by reason code. */
+  /** Connections closed for breaking the protocol or a limit, by reason code. */
   readonly protocolErrors = new Map<number, number>();
-  /** Connections that were turned away, by limit; deadline: they had not said CONNECT in time. */
+  /** Connections turned away, by the limit that was reached. `deadline`: they had not sent CONNECT in time. */
   readonly turnedAway = { connections: 0, address: 0, connect_rate: 0, banned: 0, deadline: 0 };
+  /** Logins refused for a wrong or missing password, token or certificate. */
   loginsFailed = 0;
-  /** What a client was not allowed to do. */
+  /** Publishes, subscriptions, deliveries and wills that the access list has forbidden. */
   readonly forbidden = { publish: 0, subscribe: 0, receive: 0, will: 0 };
-  /** Times that a client was not read for a while, since it sent more than it may. */
+  /** How often a client was not read for a while, since it had sent more than it may. */
   slowedDown = 0;
-  /** Subscriptions and retained messages beyond their limits. */
+  /** Subscriptions and retained messages refused at their limits. */
   readonly beyondLimit = { subscriptions: 0, retained: 0 };
-  /** Bytes that wait in memory for sessions that end with their connections. */
+  /** Bytes that wait in memory now, for sessions that end with their connections. */
   queuedBytes = 0;
-  /** Messages committed to mailboxes. */
+  /** Messages committed to the store for mailboxes. */
   stored = 0;
 }

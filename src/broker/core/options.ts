@@ -1,115 +1,134 @@
-/** What an operator may set, with defaults. The command line, the environment and the file all end here. */
+/**
+ * The broker's options, with their defaults. The command line, the environment and the configuration file all end here.
+ */
 import { hostname } from "node:os";
 import type { TtlPolicy } from "../../bank/price.ts";
 import type { LogFormat, LogLevel } from "../../base/log.ts";
 import type { ClientCertificates } from "../../net/tls.ts";
 import type { TlsVersion } from "../../net/transport.ts";
 
+/** The settings of one broker. `README.md` describes each under its flag: `maxQueued` is `--max-queued`. */
 export interface BrokerOptions {
-  /** "": this machine alone, or everywhere once clients are told apart or anybody is welcome. */
+  /**
+   * Address to listen on. "": loopback alone, or every address once clients must log in or anonymous ones are allowed.
+   */
   readonly host: string;
+  /** TCP port for MQTT; 0: any that is free, -1: none. */
   readonly port: number;
-  /** Ports for TLS, WebSocket and WebSocket over TLS; -1: none, 0: any that is free. `port` may be -1, too. */
+  /** Ports for TLS, WebSocket, and WebSocket over TLS; -1: none, 0: any that is free. */
   readonly tlsPort: number;
   readonly wsPort: number;
   readonly wssPort: number;
-  /** PEM files: certificate (with its chain) and key of the broker, and who signs clients' certificates. */
+  /**
+   * PEM files: the broker's certificate (with its chain), its key, and the authorities that sign clients' certificates.
+   */
   readonly tlsCert: string;
   readonly tlsKey: string;
   readonly tlsCa: string;
+  /** Whether clients must show a certificate. */
   readonly tlsClientCert: ClientCertificates;
-  /** Oldest version of TLS that is spoken. */
+  /** Oldest version of TLS that is accepted. */
   readonly tlsVersionMin: TlsVersion;
-  /** What of a client's certificate is its user name: common name, first alternative name, nothing. */
+  /** The part of a client's certificate that becomes its user name: common name, first alternative name, or none. */
   readonly tlsIdentity: "cn" | "san" | "none";
-  /** Path of a Unix socket to listen on; empty: none. */
+  /** Path of a Unix socket to listen on; "": none. */
   readonly socket: string;
-  /** All connections but those of TLS and the Unix socket begin with a PROXY header. */
+  /** True if all connections but those of TLS and the Unix socket begin with a PROXY header. */
   readonly proxyProtocol: boolean;
-  /** Users and hashed passwords; who may do what; key for tokens. */
+  /** Files with users and hashed passwords, with the access list, and with the key that verifies tokens; "": none. */
   readonly passwordFile: string;
   readonly aclFile: string;
   readonly jwtKey: string;
-  /** Service that is asked who may come in; empty: none. */
+  /** URL of a service that decides on logins; "": none. */
   readonly authHook: string;
+  /** True if clients may connect without user name and password. */
   readonly allowAnonymous: boolean;
   /** Folder of the embedded store. */
   readonly data: string;
-  /** Serve what is whole of an embedded store that is damaged. */
+  /** True if a damaged embedded store is served as far as it is whole. */
   readonly acceptDamage: boolean;
+  /** The broker's id, unique in its cluster. */
   readonly id: string;
-  /** ZooKeeper servers and chroot; empty: the embedded store. */
+  /** ZooKeeper servers and chroot; "": the embedded store. */
   readonly zk: string;
-  /** Keeper session timeout to ask for, in seconds: so long after a broker's death others take its place. */
+  /** Session timeout asked of ZooKeeper, in seconds: others replace a broker that long after its death. */
   readonly zkSessionTimeout: number;
-  /** So long a broker that starts looks for ZooKeeper, in seconds. */
+  /** How long a starting broker tries to reach ZooKeeper, in seconds. */
   readonly zkWait: number;
-  /** File with user:password for ZooKeeper's digest scheme; empty: none, and everybody may read the tree. */
+  /** File with user:password for ZooKeeper's digest scheme; "": none, and the tree is open to everybody. */
   readonly zkAuthFile: string;
-  /** PEM files for TLS to ZooKeeper: who signs its certificates (empty: no TLS), and what we show. */
+  /**
+   * PEM files for TLS to ZooKeeper: the authorities of its certificates ("": no TLS), and the broker's own certificate
+   * and key.
+   */
   readonly zkTlsCa: string;
   readonly zkTlsCert: string;
   readonly zkTlsKey: string;
-  /** Where the other brokers reach this one. */
+  /** Address and port at which the broker listens for other brokers. */
   readonly linkHost: string;
   readonly linkPort: number;
-  /** The name that other brokers and clients are told. */
+  /** Host name under which other brokers, and clients that are sent here, reach this broker. */
   readonly advertise: string;
-  /** What clients are told when they are sent here; "": advertise and port, "none": nothing. */
+  /** Server Reference for clients that are sent to this broker; "": `advertise` and `port`, "none": nothing. */
   readonly serverReference: string;
-  /** How long it takes to send all clients to other brokers at the end, in seconds; 0: they are just disconnected. */
+  /** Time over which a leaving broker sends its clients to others, in seconds; 0: they are just disconnected. */
   readonly drainTime: number;
-  /** File with the secret that all brokers of the cluster share; empty: one that they keep in the tree. */
+  /** File with the secret that all brokers of the cluster share; "": one that they keep in the tree. */
   readonly linkSecretFile: string;
-  /** Where probes and metrics are served; port 0: nowhere. */
+  /** Address and port of the HTTP server for probes and metrics; port 0: none. */
   readonly httpHost: string;
   readonly httpPort: number;
-  /** File with the token for what may be changed over HTTP; empty: nothing may. */
+  /** File with the token that HTTP requests for changes must show; "": nothing may be changed over HTTP. */
   readonly httpTokenFile: string;
-  /** Largest packet taken from a client, in bytes. */
+  /** Largest packet accepted from a client, in bytes. */
   readonly maxPacketSize: number;
+  /** Most client connections at once. */
   readonly maxConnections: number;
-  /** Connections of one address (of IPv6: a /64); 0: as many as come. */
+  /** Most connections from one address (of IPv6: one /64); 0: no limit. */
   readonly maxConnectionsPerAddress: number;
-  /** New connections per second; 0: as many as come. */
+  /** Most new connections per second; 0: no limit. */
   readonly connectRate: number;
-  /** What one client may publish per second, in messages and in bytes; 0: as much as it likes. */
+  /** Most messages, and bytes, that one client may publish per second; 0: no limit. */
   readonly maxMessageRate: number;
   readonly maxByteRate: number;
-  /** Filters in one session. */
+  /** Most subscriptions of one session. */
   readonly maxSubscriptions: number;
-  /** Retained messages, of the whole cluster; 0: as many as the bank pays for. */
+  /** Most retained messages of the whole cluster; 0: as many as the bank pays for. */
   readonly maxRetained: number;
-  /** Bytes of what waits in memory for slow clients: in queues so much, and in output so much. */
+  /** Most bytes that wait in memory for slow clients: that many in queues, and that many in output buffers. */
   readonly maxQueueMemory: number;
-  /** So many failed logins within `banTime` seconds have an address banned for as long; 0: never. */
+  /** Failed logins from one address within `banTime` seconds that have it banned for as long; 0: never. */
   readonly banAfter: number;
   readonly banTime: number;
-  /** QoS 1 and 2 messages in flight per client, each way: the broker's Receive Maximum. */
+  /** QoS 1 and 2 messages in flight per client, in each direction: the broker's Receive Maximum. */
   readonly maxInflight: number;
-  /** Messages that wait for one client. */
+  /** Most messages that wait for one client. */
   readonly maxQueued: number;
-  /** Largest keep alive in seconds; MQTT 5 clients are told. */
+  /** Longest Keep Alive, in seconds; MQTT 5 clients are told (Server Keep Alive). */
   readonly keepaliveMax: number;
-  /** Largest Session Expiry Interval in seconds; 4294967295: sessions may last for ever. */
+  /** Longest Session Expiry Interval, in seconds; 4294967295: sessions may last for ever. */
   readonly sessionExpiryMax: number;
-  /** Credits that a new bank begins with. */
+  /** Credits that a new bank is founded with. */
   readonly bankCapital: number;
-  /** Shortest and longest time to live of a stored message whose publisher gave none, in seconds. */
+  /** Shortest and longest lifetime of a stored message whose publisher gave none, in seconds. */
   readonly bankTtlMin: number;
   readonly bankTtlMax: number;
-  /** Whose time is drawn between the two. drops: mail drops' only; random: all; max: none, it is always the longest. */
+  /**
+   * Messages whose lifetime is drawn at random between the two: "drops", those in mail drops; "random", all; "max",
+   * none.
+   */
   readonly bankTtl: TtlPolicy;
-  /** So long a publish that the bank cannot pay is held before MQTT 5, in seconds. */
+  /** How long the publish of a client before MQTT 5 is held when the bank cannot pay it, in seconds. */
   readonly bankWait: number;
-  /** Filters of topics whose messages are stored for whoever subscribes later. */
+  /** Filters of topics whose messages are stored for later subscribers. */
   readonly mailDrop: readonly string[];
-  /** A persistent subscriber that has not acknowledged by then has the message stored, in ms. */
+  /** Time after which a message is stored that a persistent subscriber has not acknowledged, in ms. */
   readonly settleAfter: number;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
 
+/** The options of a broker for which nothing is set. */
 export const defaultOptions: BrokerOptions = {
   host: "",
   port: 1883,

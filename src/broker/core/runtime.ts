@@ -1,6 +1,4 @@
-/**
- * What every flow of the broker is given: what the operator set, the store, time, chance, the log, and what is counted.
- */
+/** The runtime that every part of the broker is given: options, store, time, chance, log and counters. */
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
@@ -12,18 +10,19 @@ import type { Metrics } from "./metrics.ts";
 import type { BrokerOptions } from "./options.ts";
 import type { Strangers } from "./strangers.ts";
 
+/** The parts of a broker that all others use. `DeliveryContext` and `ClusterContext` add to it. */
 export interface Runtime {
   readonly options: BrokerOptions;
   readonly coordinator: Coordinator;
   readonly clock: Clock;
   readonly random: Random;
   readonly timers: Timers;
-  /** Does what takes long a little at a time. */
+  /** Runs long work in slices, so that the event loop is not blocked. */
   readonly slices: Slices;
   readonly log: Log;
-  /** Gathers what is written to sockets while one input is handled. */
+  /** Gathers what is written to sockets while one event is handled, and writes it at the end. */
   readonly turn: Turn;
   readonly metrics: Metrics;
-  /** Znodes that are not ours. */
+  /** Znodes in the tree that no broker has written. */
   readonly strangers: Strangers;
 }

@@ -1,38 +1,40 @@
 /**
- * Znodes that nobody of ours has written as they are: empty, of another program, or newer than what this one reads. Each is left
- * alone and left out, counted, and named in the log and on `/readyz`; what they stand beside goes on.
+ * Strangers: znodes that no broker has written as they are. They are empty, another program's, or newer than what this
+ * broker reads. Each is left alone, ignored, counted, and named in the log and on `/readyz`; the znodes beside it are
+ * served.
  */
 import { isBadFormat } from "../../base/errors.ts";
 import { logTextMax, strangersLoggedMax, strangersLogMs, strangersMax, strangersShownMax } from "../../base/limits.ts";
 import type { Runtime } from "./runtime.ts";
 
+/** The strangers that this broker has met in the tree. */
 export class Strangers {
   readonly #runtime: Pick<Runtime, "clock" | "log">;
-  /** What is wrong with each, by its path; no more than `strangersMax`. */
+  /** The reason why each is a stranger, by path; no more than `strangersMax`. */
   readonly #known = new Map<string, string>();
-  /** Until then no more than `strangersLoggedMax` are named in the log. */
+  /** Until then (ms, by the clock's `now`) no more than `strangersLoggedMax` are named in the log. */
   #logUntil = Number.NEGATIVE_INFINITY;
   #logged = 0;
   #unlogged = 0;
-  /** All that were found, each as often as it was. */
+  /** How often a stranger was met, each as often as it was read. */
   found = 0;
 
   constructor(runtime: Pick<Runtime, "clock" | "log">) {
     this.#runtime = runtime;
   }
 
-  /** How many are known now; beyond `strangersMax` they are not told apart. */
+  /** The number of strangers known now; it stops at `strangersMax`. */
   get count(): number {
     return this.#known.size;
   }
 
-  /** The first of them in words, `strangersShownMax` at most. */
+  /** Names the first strangers and what is wrong with them, `strangersShownMax` at most. */
   get words(): string {
     const first = [...this.#known].slice(0, strangersShownMax);
     return first.map(([path, why]) => `${shown(path)} ${why}`).join("; ");
   }
 
-  /** `why` completes "it ...". */
+  /** Counts a stranger and names it in the log. `why` is a predicate for its path, such as "is empty". */
   note(path: string, why: string): void {
     this.found++;
     if (this.#known.get(path) === why) return;
@@ -55,12 +57,15 @@ export class Strangers {
     this.#unlogged = 0;
   }
 
-  /** It is gone, or one of ours stands there. */
+  /** Forgets a stranger that is gone, or has been replaced by a znode of ours. */
   forget(path: string): void {
     this.#known.delete(path);
   }
 
-  /** What a record says; undefined if it is a stranger's. Whatever else `decode` throws is our own error. */
+  /**
+   * Returns the decoded record of a znode; undefined, and noted, if it is a stranger's. Throws what `decode` throws for
+   * any other reason: that is our own error.
+   */
   read<Record>(path: string, decode: () => Record): Record | undefined {
     let record: Record;
     try {
@@ -75,7 +80,7 @@ export class Strangers {
   }
 }
 
-/** Whoever has made a name may have put anything into it. */
+/** Shortens a path for the log: a stranger's name may be of any length. */
 function shown(path: string): string {
   return path.length <= logTextMax ? path : `${path.slice(0, logTextMax)}...`;
 }
