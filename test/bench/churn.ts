@@ -3,13 +3,17 @@
  * ours on the embedded store, at ours on one ZooKeeper server, and at mosquitto with persistence: how many in a second,
  * what CPU time each cost, how the memory grew, and how soon afterwards the broker was at rest.
  */
+import { readCounts } from "./arguments.ts";
 import { type BrokerName, freePort, start } from "./brokers.ts";
 import type { ChurnResult } from "./churn-load.ts";
 import { type ClusterBroker, startBenchCluster } from "./cluster-brokers.ts";
 import { cpuSeconds, inChild, residentBytes } from "./process.ts";
 
-const seconds = Number(process.argv[2] ?? 15);
-const concurrent = Number(process.argv[3] ?? 400);
+const usage = `usage: bun run bench:churn [SECONDS] [DEVICES]
+  SECONDS  how long each broker is measured, 15 if not given
+  DEVICES  how many there are at the same time, 400 if not given`;
+
+const [seconds, concurrent] = readCounts(usage, [15, 400]);
 /** So long the brokers' code is compiled while it runs. */
 const warmSeconds = 5;
 /** Sessions of three seconds end, and what they leave is removed. */

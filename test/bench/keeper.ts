@@ -6,8 +6,9 @@ import { join } from "node:path";
 import type { WriteRequest } from "../../src/zookeeper/records.ts";
 import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
 import { startEnsemble } from "../support/zookeeper.ts";
+import { readCounts } from "./arguments.ts";
 
-const creates = Number(process.argv[2] ?? 20_000);
+const [creates] = readCounts("usage: bun run bench:keeper [CREATES], 20000 if not given", [20_000]);
 const rounds = 5;
 const multiSizes = [64, 256];
 const data = new Uint8Array(256).fill(0x78);

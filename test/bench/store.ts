@@ -9,12 +9,13 @@ import { join } from "node:path";
 import type { Socket } from "bun";
 import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
 import { startEnsemble } from "../support/zookeeper.ts";
+import { readCounts } from "./arguments.ts";
 import { freePort, untilListening } from "./brokers.ts";
 import { startBenchCluster } from "./cluster-brokers.ts";
 
 const sessions = 10;
 const payloadBytes = 256;
-const perSession = Number(process.argv[2] ?? 8000);
+const [perSession] = readCounts("usage: bun run bench:store [MESSAGES], for each session, 8000 if not given", [8000]);
 /** Unacknowledged publishes of one publisher. */
 const window = 1000;
 /** Enough for all, whatever times to live are drawn. */
