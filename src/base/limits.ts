@@ -141,6 +141,8 @@ export const refusedRetryMs = 250;
 // --- Mail ---
 /** Mail fetched from the store at once, for a session that has come back. */
 export const mailPageSlips = 256;
+/** Slips that are removed in one commit when their session ends. */
+export const discardedSlipsMax = 64;
 /** Bytes of mail fetched at once: fewer messages where they are large. */
 export const mailPageBytesMax = 4 * 1024 * 1024;
 /** Mail is fetched ahead only while the session's output is below this. */

@@ -1,5 +1,5 @@
 /** Empties the mailbox of a session that ends: what was stored for it goes to somebody else, or nowhere. */
-import { mailPageSlips } from "../base/limits.ts";
+import { discardedSlipsMax, mailPageSlips, pageBytesMax } from "../base/limits.ts";
 import type { Journal } from "./journal.ts";
 import type { Slip, Slips } from "./slips.ts";
 
@@ -14,8 +14,9 @@ export interface Emptying {
   readonly done: () => void;
 }
 
-export function emptyMailbox(clientId: string, emptying: Emptying): void {
-  emptying.slips.list(clientId, (listed) => emptyFrom(listed, 0, emptying));
+/** Empties a mailbox of the slips that were found in it. */
+export function emptyMailbox(listed: readonly Slip[], emptying: Emptying): void {
+  emptyFrom(listed, 0, emptying);
 }
 
 function emptyFrom(listed: readonly Slip[], at: number, emptying: Emptying): void {
@@ -31,11 +32,47 @@ function emptyFrom(listed: readonly Slip[], at: number, emptying: Emptying): voi
     const found = page.filter(({ record }) => record !== undefined);
     let left = found.length;
     if (left === 0) return next();
+    const unwanted: Slip[] = [];
     for (const slip of found) {
       handOn(slip, (isGone) => {
-        if (!isGone) slips.discard(slip);
-        if (--left === 0) next();
+        if (!isGone) unwanted.push(slip);
+        if (--left > 0) return;
+        discardAll(unwanted, emptying);
+        next();
       });
     }
+  });
+}
+
+/** Removes slips that nobody needs any more, as many in one commit as may be. */
+function discardAll(unwanted: readonly Slip[], emptying: Emptying): void {
+  let page: Slip[] = [];
+  let bytes = 0;
+  for (const slip of unwanted) {
+    const { length } = slip.record!.messagePath;
+    if (page.length >= discardedSlipsMax || (page.length > 0 && bytes + length > pageBytesMax)) {
+      discardPage(page, emptying);
+      page = [];
+      bytes = 0;
+    }
+    page.push(slip);
+    bytes += length;
+  }
+  if (page.length > 0) discardPage(page, emptying);
+}
+
+/** Where somebody else has removed one of them meanwhile, each is removed for itself. */
+function discardPage(page: readonly Slip[], { slips, journal }: Emptying): void {
+  const removals = page.map((slip) => slips.removalOf(slip));
+  const committed = (versions: readonly number[]): void => {
+    let at = 0;
+    for (const removal of removals) {
+      removal.committed(versions.slice(at, at + removal.operations.length));
+      at += removal.operations.length;
+    }
+  };
+  const all = removals.flatMap(({ operations }) => operations);
+  journal.commit(all, committed, () => {
+    for (const slip of page) slips.discard(slip);
   });
 }

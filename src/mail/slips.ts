@@ -120,22 +120,27 @@ export class Slips {
    * another one's.
    */
   discard(slip: Slip, fencingToken?: FencingToken): void {
-    const record = slip.record!;
     // Its number is being found out; it is removed when that is known.
     if (slip.name === undefined) {
       this.#unwanted.set(slip, fencingToken);
       return;
     }
     const guard = fencingToken === undefined ? [] : [fence(fencingToken)];
-    const take: JournalOperation = { kind: "take", path: slipPath(slip) };
-    const gone = (): void => this.numbers.left(slip.clientId);
-    const others = (): void => {};
-    if (record.state === "released") return this.#journal.commit([...guard, take], gone, others);
-    const left = (versions: readonly number[]): void => {
-      this.#left(record, versions[guard.length + 1] ?? -1);
-      gone();
+    const { operations, committed } = this.removalOf(slip);
+    const gone = (versions: readonly number[]): void => committed(versions.slice(guard.length));
+    // Refused: others have removed it.
+    this.#journal.commit([...guard, ...operations], gone, () => {});
+  }
+
+  /** Returns what removes a slip with all that is left of it; `committed` is told the versions that are left behind. */
+  removalOf(slip: Slip): { operations: JournalOperation[]; committed: (versions: readonly number[]) => void } {
+    const record = slip.record!;
+    const left = record.state === "released" ? [] : leaveMessage(record);
+    const committed = (versions: readonly number[]): void => {
+      if (left.length > 0) this.#left(record, versions[1] ?? -1);
+      this.numbers.left(slip.clientId);
     };
-    this.#journal.commit([...guard, take, ...leaveMessage(record)], left, others);
+    return { operations: [{ kind: "take", path: slipPath(slip) }, ...left], committed };
   }
 
   /**
@@ -153,11 +158,15 @@ export class Slips {
   /** The slips of a mailbox, oldest first, not yet read. */
   list(clientId: string, done: (slips: Slip[]) => void): void {
     this.#coordinator.read([{ kind: "children", path: mailPath(clientId) }], (error, [result]) => {
-      if (error !== undefined) return;
-      const names = isChildren(result) ? result.children.filter(isSlipName).sort() : [];
-      if (names.length > 0) this.numbers.seen(clientId, names.at(-1)!);
-      done(names.map((name) => unreadSlip(clientId, name)));
+      if (error === undefined) done(this.named(clientId, isChildren(result) ? result.children : []));
     });
+  }
+
+  /** The slips of a mailbox in which these names were found, oldest first, not yet read. */
+  named(clientId: string, found: readonly string[]): Slip[] {
+    const names = found.filter(isSlipName).sort();
+    if (names.length > 0) this.numbers.seen(clientId, names.at(-1)!);
+    return names.map((name) => unreadSlip(clientId, name));
   }
 
   /** Reads records and messages that are not in memory. A slip whose record stays undefined is gone. */

@@ -95,11 +95,11 @@ export class SessionErasure {
     const mail = mailPath(clientId);
     // What was written in its name a moment ago is there when the store is asked.
     journal.whenSubmitted(() => {
-      this.#childrenOf([client.fencingToken.path], ([names = []]) => {
+      this.#childrenOf([client.fencingToken.path, mail], ([names = [], slips = []]) => {
         const levels = [cursors, incoming].filter((path) =>
           names.includes(path.slice(client.fencingToken.path.length + 1)),
         );
-        const empty = (go: () => void): void => (names.includes("mail") ? this.emptyMailbox(clientId, go) : go());
+        const empty = (go: () => void): void => (slips.length > 0 ? this.#empty(clientId, slips, go) : go());
         empty(() =>
           this.#childrenOf(levels, (below) => {
             const paths = levels.flatMap((level, index) => [...below[index]!.map((name) => `${level}/${name}`), level]);
@@ -111,10 +111,14 @@ export class SessionErasure {
   }
 
   /** What was stored for a shared subscription goes to another member, the rest nowhere. */
-  emptyMailbox(clientId: string, done: () => void): void {
+  emptyMailbox(clientId: string): void {
+    this.#childrenOf([mailPath(clientId)], ([names = []]) => this.#empty(clientId, names, () => {}));
+  }
+
+  #empty(clientId: string, names: readonly string[], done: () => void): void {
     const { slips, journal } = this.#context;
     const handOn: HandOn = (slip, gone) => this.#regrouping.handOn(clientId, slip, gone);
-    emptyMailbox(clientId, { slips, journal, handOn, done });
+    emptyMailbox(slips.named(clientId, names), { slips, journal, handOn, done });
   }
 
   /** If the store is closing nothing is called: whoever finds the session then erases it. */
