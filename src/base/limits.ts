@@ -117,9 +117,7 @@ export const partBytesMax = 512 * 1024;
 export const partsReadMax = 8;
 /** Pieces that no message names are removed when that has been so for so long, and their broker is gone. */
 export const orphanPartsMs = 60_000;
-/**
- * Pieces that no message names are removed after this where their broker lives: it may be about to store the message.
- */
+/** Pieces that no message names are removed after this where their broker lives: it may be about to store it. */
 export const orphanPartsBusyMs = 600_000;
 /** Operations of one unit where many may be committed in several: subscriptions, removals. */
 export const pageOperationsMax = 250;
@@ -303,10 +301,7 @@ export const linkBackoffMaxMs = 1_000;
 export const linkPatienceMs = 2_000;
 
 // --- Sessions and subscriptions of other brokers ---
-/**
- * The longest that a client whose session ends with its connection waits for brokers that do not answer. Others wait
- * for as long as SUBACK may: the keeper session timeout and `fencePatienceMs`.
- */
+/** The longest that a clean session waits for brokers that do not answer; others wait as long as SUBACK may. */
 export const claimPatienceMs = 3_000;
 /** The longest that it waits when a link is down: then the versions of the sessions' znodes decide alone. */
 export const claimUnlinkedMs = 300;
@@ -330,6 +325,8 @@ export const expiringMax = 256;
 export const interestPageMax = 500;
 /** Filters of another broker that are passed over in one turn when it has come back as a new incarnation. */
 export const interestSweepMax = 10_000;
+/** A broker that is alone announces a filter when it has been wanted for so long. */
+export const interestLateMs = 1_000;
 /** Znodes that a broker left in the tree are removed when it has not come back for so long. */
 export const leftoversAfterMs = 10_000;
 /** Nodes of it that are removed in one page. */

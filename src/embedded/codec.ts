@@ -29,12 +29,15 @@ const anyVersion = 0xffff_ffff;
 /** Stands for the last check once more: most requests of a block begin with the same one. */
 const checkAgain = writeKinds.length;
 
+/** The memory that a block begins with. */
+const blockBytesMin = 64 * 1024;
+
 class BlockWriter extends GrowingBytes {
   /** The last check that was written. */
   check: WriteOperation | undefined;
 
   constructor() {
-    super(64 * 1024);
+    super(blockBytesMin);
   }
 
   int(value: number): this {
@@ -64,6 +67,19 @@ class BlockWriter extends GrowingBytes {
     this.bytes.set(value, at);
     return this;
   }
+}
+
+/** The block that is being written: one at a time. */
+const block = new BlockWriter();
+/** The memory that is kept for the next block, at most. */
+const keptBytesMax = 1024 * 1024;
+
+/** Begins a block in the memory of the one before, which must have been copied. */
+function beginBlock(): BlockWriter {
+  block.length = 0;
+  block.check = undefined;
+  if (block.bytes.length > keptBytesMax) block.bytes = Buffer.allocUnsafe(blockBytesMin);
+  return block;
 }
 
 class BlockReader {
@@ -107,7 +123,7 @@ class BlockReader {
 }
 
 export function encodeRequests(requests: readonly Request[]): Uint8Array<ArrayBuffer> {
-  const to = new BlockWriter().int(requests.length);
+  const to = beginBlock().int(requests.length);
   for (const request of requests) {
     const kind = request.kind === "read" ? "read" : request.canBeRepaired ? "repairable" : "write";
     to.int(requestKinds.indexOf(kind)).int(request.operations.length);
@@ -166,7 +182,7 @@ function readWrite(from: BlockReader): WriteOperation {
 }
 
 export function encodeReplies(replies: readonly Reply[]): Uint8Array<ArrayBuffer> {
-  const to = new BlockWriter().int(replies.length);
+  const to = beginBlock().int(replies.length);
   for (const reply of replies) {
     to.int(replyKinds.indexOf(reply.kind));
     if (reply.kind === "failed") to.text(reply.code).text(reply.path).int(reply.index);

@@ -269,9 +269,11 @@ export class EmbeddedCoordinator implements Coordinator {
     const lengths = this.#watchedLengths.get(rootOf(path));
     if (lengths === undefined) return;
     const type = kind === "create" ? "created" : kind === "set" ? "changed" : "deleted";
-    for (const length of [...lengths.keys()]) {
+    // A listener may end or begin watches: one that begins now hears of the node too, or not.
+    for (const length of lengths.keys()) {
       if (path.length !== length && path.charCodeAt(length) !== slash) continue;
-      for (const listener of [...(this.#watches.get(path.slice(0, length)) ?? [])]) listener({ type, path });
+      const listeners = this.#watches.get(path.slice(0, length));
+      if (listeners !== undefined) for (const listener of [...listeners]) listener({ type, path });
     }
   }
 

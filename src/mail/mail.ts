@@ -71,10 +71,15 @@ export class Mail {
     const operations: JournalOperation[] = [...checks, { kind: "create", path, data, mode: "persistent" }];
     if (recipients > 1)
       operations.push({ kind: "create", path: counterPath(path), data: emptyRecord, mode: "persistent" });
-    const slips = drafts.map(({ clientId, ...draft }): Slip => {
+    const slips = drafts.map((draft): Slip => {
+      const { clientId, qos, retain, packetId, subscriptionIds, groupMark } = draft;
       const record: SlipRecord = {
-        ...draft,
-        state: draft.packetId === 0 ? "waiting" : "sent",
+        qos,
+        retain,
+        packetId,
+        subscriptionIds,
+        groupMark,
+        state: packetId === 0 ? "waiting" : "sent",
         recipients,
         keepUntil: Math.min(terms.keepUntil, publish.expiresAt),
         branch,

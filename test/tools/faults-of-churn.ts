@@ -8,6 +8,20 @@ const store = "test/contract/embedded.test.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "churn: a broker alone announces what nobody wants any more",
+    file: "src/broker/peers/interest.ts",
+    find: "    if (this.#late.delete(text)) return;\n",
+    replace: "",
+    tests: devices,
+  },
+  {
+    what: "churn: a broker alone announces no filters",
+    file: "src/broker/peers/interest.ts",
+    find: "    if (late.length > 0) return this.#stamp(late);\n",
+    replace: "",
+    tests: devices,
+  },
+  {
     what: "churn: slips are left behind where somebody else has removed one of their page",
     file: "src/mail/emptying.ts",
     find: "    for (const slip of page) slips.discard(slip);\n",

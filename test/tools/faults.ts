@@ -157,8 +157,8 @@ export const faults: readonly Fault[] = [
   {
     what: "interest that nobody has any more is not taken back",
     file: "src/broker/peers/interest.ts",
-    find: "    this.#counts.delete(text);\n    this.#unwanted.add(text);",
-    replace: "    this.#counts.delete(text);",
+    find: "    this.#unwanted.add(text);\n",
+    replace: "",
     tests: "test/cluster/cluster.test.ts test/simulation/interest.test.ts",
   },
   {

@@ -2,9 +2,11 @@
  * What this broker says of its own sessions in `/subscribers`: each filter of those that end with their connections, once.
  * Announcing is part of SUBSCRIBE. What nobody here wants any more is removed page by page beside everything else: a
  * client with a hundred thousand filters that leaves holds nobody up, and one that comes back at once finds them still there.
+ * Where this broker is alone nobody routes by any of it: it is there for people who look at the tree, so it is written
+ * later, and for those who stay.
  */
 import { ignoreTheWorld } from "../../base/errors.ts";
-import { interestPageMax, leftoversAfterMs } from "../../base/limits.ts";
+import { interestLateMs, interestPageMax, leftoversAfterMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { interestPath, parentPath, subscribersPath, topicOfPath } from "../../coordinator/paths.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
@@ -22,6 +24,9 @@ export class Interest {
   /** Filters whose nodes somebody has removed, or that stand there with an earlier epoch. */
   #unstamped: Iterator<string> | undefined;
   readonly #missing = new Set<string>();
+  /** Filters that are announced when they have been wanted for a while, in the order in which they came, and since when. */
+  readonly #late = new Map<string, number>();
+  readonly #lateTimer = new Timer(() => this.#work());
   /** A page is under way. */
   #isBusy = false;
   /** What is left of an earlier life is taken over first by those who come back. */
@@ -42,9 +47,15 @@ export class Interest {
     const count = (this.#counts.get(text) ?? 0) + 1;
     this.#counts.set(text, count);
     if (count > 1 || this.#unwanted.delete(text)) return [];
+    const { coordinator, clock, self } = this.#context;
+    if (coordinator.isAlone === true && !this.#leftovers.has(text)) {
+      this.#late.set(text, clock.now());
+      this.#wakeForLate();
+      return [];
+    }
     const before = this.#leftovers.has(text) ? this.#leftovers.get(text) : "none";
     this.#leftovers.delete(text);
-    const data = encodeStamp(this.#context.self.epoch);
+    const data = encodeStamp(self.epoch);
     return [stampOver(before, { path: this.#path(text), data, isCurrent: () => this.#counts.has(text) })];
   }
 
@@ -61,6 +72,8 @@ export class Interest {
       return;
     }
     this.#counts.delete(text);
+    // It was never announced.
+    if (this.#late.delete(text)) return;
     this.#unwanted.add(text);
     this.#work();
   }
@@ -97,6 +110,9 @@ export class Interest {
     if (this.#isBusy) return;
     const stale = this.#takeUnstamped();
     if (stale.length > 0) return this.#stamp(stale);
+    const late = this.#takeLate();
+    this.#wakeForLate();
+    if (late.length > 0) return this.#stamp(late);
     const removals = this.#takeUnwanted();
     if (removals.length > 0) {
       this.#isBusy = true;
@@ -136,6 +152,24 @@ export class Interest {
       else page.push(value);
     }
     return page;
+  }
+
+  #takeLate(): string[] {
+    const { clock, coordinator } = this.#context;
+    const page: string[] = [];
+    if (coordinator.isFull === true) return page;
+    for (const [text, since] of this.#late) {
+      if (page.length >= interestPageMax || clock.now() < since + interestLateMs) break;
+      this.#late.delete(text);
+      page.push(text);
+    }
+    return page;
+  }
+
+  #wakeForLate(): void {
+    const { timers, clock } = this.#context;
+    if (this.#late.size > 0 && this.#lateTimer.dueAt === Infinity)
+      timers.set(this.#lateTimer, clock.now() + interestLateMs);
   }
 
   #takeUnwanted(): JournalOperation[] {
