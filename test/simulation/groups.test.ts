@@ -4,7 +4,6 @@
  */
 import { expect, test } from "bun:test";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
-import { createLog } from "../../src/base/log.ts";
 import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { encodeMessage, encodeSlip, groupMarkOf } from "../../src/mail/records.ts";
 import { makePublish } from "../../src/mqtt/publish.ts";
@@ -13,10 +12,10 @@ import { leftovers, lostCredits, overdrawn, unsettled } from "./checkers.ts";
 import { Device } from "./device.ts";
 import { TimedHistory } from "./groups.ts";
 import { GroupMember, type MemberKind } from "./members.ts";
+import { expectRight, seedsOf, simulationLog } from "./seeds.ts";
 import { World } from "./world.ts";
 
-const seeds = Number(process.env.MQTTZOO_GROUP_SEEDS ?? 40);
-const first = Number(process.env.MQTTZOO_GROUP_SEED ?? 1);
+const seeds = seedsOf("GROUP_", 40);
 
 const healMs = 40_000;
 /** A message goes to a member, and to another one now and then: not from broker to broker for ever. */
@@ -69,9 +68,8 @@ const misfortunes: readonly Misfortune[] = [
 ];
 
 async function run(seed: number): Promise<string[]> {
-  const log = process.env.MQTTZOO_SIM_LOG === undefined ? undefined : createLog({ level: "debug", format: "text" });
   // Some dozen messages are all that a poor bank can keep.
-  const world = new World(seed, { log, bankCapital: seed % 2 === 0 ? 3000 : 10_000_000 });
+  const world = new World(seed, { log: simulationLog, bankCapital: seed % 2 === 0 ? 3000 : 10_000_000 });
   for (const id of ["a", "b", "c"]) await world.node(id).startIn(world);
   const history = new TimedHistory(() => world.now());
   const cast = seed % kinds.length;
@@ -138,12 +136,7 @@ function judge(history: TimedHistory, members: readonly GroupMember[], areLastin
   });
 }
 
-test(`${seeds} seeds`, async () => {
-  const wrong: string[] = [];
-  for (let seed = first; seed < first + seeds && wrong.length === 0; seed++)
-    wrong.push(...(await run(seed)).map((what) => `seed ${seed}: ${what}`));
-  expect(wrong).toEqual([]);
-}, 900_000);
+test(`${seeds.count} seeds`, () => expectRight(seeds, run), 900_000);
 
 test("what is stored for a session just when it begins anew goes to another member", async () => {
   const world = new World(1, { bankCapital: 10_000_000 });

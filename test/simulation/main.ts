@@ -4,16 +4,15 @@
  * one commit, clocks that jump. wide: the wide world, with the faults that were played; mixed: some brokers are of
  * format 1 at first; shrink: which of the faults it takes.
  */
-import { createLog } from "../../src/base/log.ts";
 import { codeOfFormat1 } from "./broker-code.ts";
 import { dropsOf, run } from "./scenario.ts";
+import { simulationLog } from "./seeds.ts";
 import { runWide, shrink } from "./wide.ts";
 
 const first = Number(process.argv[2] ?? 1);
 const count = Number(process.argv[3] ?? 1);
-const log = process.env.MQTTZOO_SIM_LOG === undefined ? undefined : createLog({ level: "debug", format: "text" });
 const has = (word: string): boolean => process.argv.includes(word);
-const wide = { log, older: has("mixed") ? await codeOfFormat1() : undefined };
+const wide = { log: simulationLog, older: has("mixed") ? await codeOfFormat1() : undefined };
 const linesMax = 10;
 
 let bad = 0;
@@ -34,6 +33,6 @@ process.exit(bad === 0 ? 0 : 1);
 
 async function runNarrow(seed: number) {
   const mailDrop = has("drops") ? dropsOf(seed) : [];
-  const outcome = await run(seed, { log, mailDrop, hasLarge: has("large"), hasJumps: has("jumps") });
+  const outcome = await run(seed, { log: simulationLog, mailDrop, hasLarge: has("large"), hasJumps: has("jumps") });
   return { ...outcome, played: [] };
 }

@@ -5,20 +5,19 @@
 import { expect, test } from "bun:test";
 import { MqttConnection } from "../../src/client/connection.ts";
 import { Turn } from "../../src/net/writer.ts";
-import { type RetainedOptions, runRetained } from "./retained.ts";
+import { runRetained } from "./retained.ts";
+import { expectRight, seedsOf } from "./seeds.ts";
 import { World } from "./world.ts";
 
-const seeds = Math.min(200, Number(process.env.MQTTZOO_SEEDS ?? 100));
+const all = seedsOf("", 100);
+const seeds = { ...all, count: Math.min(200, all.count) };
 
-async function expectRight(options: RetainedOptions): Promise<void> {
-  const wrong: string[] = [];
-  for (let seed = 1; seed <= seeds && wrong.length === 0; seed++)
-    wrong.push(...(await runRetained(seed, options)).map((what) => `seed ${seed}: ${what}`));
-  expect(wrong).toEqual([]);
-}
-
-test(`${seeds} seeds in calm`, () => expectRight({ isCalm: true }), 900_000);
-test(`${seeds} seeds while brokers die and lose contact`, () => expectRight({}), 900_000);
+test(`${seeds.count} seeds in calm`, () => expectRight(seeds, (seed) => runRetained(seed, { isCalm: true })), 900_000);
+test(
+  `${seeds.count} seeds while brokers die and lose contact`,
+  () => expectRight(seeds, (seed) => runRetained(seed)),
+  900_000,
+);
 
 test("who subscribes after an ack gets what was acknowledged, whichever broker it was", async () => {
   const missed: string[] = [];

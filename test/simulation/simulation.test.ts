@@ -5,22 +5,19 @@
  */
 import { expect, test } from "bun:test";
 import { run } from "./scenario.ts";
+import { expectRight, seedsOf } from "./seeds.ts";
 
-const seeds = Number(process.env.MQTTZOO_SEEDS ?? 100);
+const seeds = seedsOf("", 100);
 
-test(`${seeds} seeds`, async () => {
-  const wrong: string[] = [];
-  let sent = 0;
-  for (let seed = 1; seed <= seeds; seed++) {
-    const outcome = await run(seed);
-    sent += outcome.sent;
-    wrong.push(...outcome.wrong.map((what) => `seed ${seed}: ${what}`));
-    // One is enough to look into.
-    if (wrong.length > 0) break;
-  }
-  console.log(`${seeds} seeds, ${sent} messages`);
-  expect(wrong).toEqual([]);
-  expect(sent).toBeGreaterThan(seeds * 100);
+test(`${seeds.count} seeds`, async () => {
+  let messages = 0;
+  await expectRight(seeds, async (seed) => {
+    const { wrong, sent } = await run(seed);
+    messages += sent;
+    return wrong;
+  });
+  console.log(`${seeds.count} seeds, ${messages} messages`);
+  expect(messages).toBeGreaterThan(seeds.count * 100);
 }, 900_000);
 
 /** Worlds in which something was wrong once. */

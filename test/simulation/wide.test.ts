@@ -4,22 +4,20 @@
  * replays one.
  */
 import { expect, test } from "bun:test";
+import { expectRight, seedsOf } from "./seeds.ts";
 import { runWide } from "./wide.ts";
 
-const seeds = Number(process.env.MQTTZOO_SEEDS ?? 100);
+const seeds = seedsOf("", 100);
 
-test(`${seeds} seeds of the wide world`, async () => {
-  const wrong: string[] = [];
-  let sent = 0;
-  for (let seed = 1; seed <= seeds && wrong.length === 0; seed++) {
-    const outcome = await runWide(seed);
-    sent += outcome.sent;
-    wrong.push(...outcome.wrong.map((what) => `seed ${seed}: ${what}`));
-    if (outcome.wrong.length > 0) wrong.push(...outcome.played);
-  }
-  console.log(`${seeds} seeds, ${sent} messages`);
-  expect(wrong).toEqual([]);
-  expect(sent).toBeGreaterThan(seeds * 30);
+test(`${seeds.count} seeds of the wide world`, async () => {
+  let messages = 0;
+  await expectRight(seeds, async (seed) => {
+    const { wrong, sent, played } = await runWide(seed);
+    messages += sent;
+    return wrong.length === 0 ? [] : [...wrong, ...played];
+  });
+  console.log(`${seeds.count} seeds, ${messages} messages`);
+  expect(messages).toBeGreaterThan(seeds.count * 30);
 }, 900_000);
 
 test("a seed of the wide world replays exactly", async () => {

@@ -31,6 +31,13 @@ export const faults: readonly Fault[] = [
     tests: "test/simulation/stale.test.ts",
   },
   {
+    what: "world: a broker that is the only one forgets who was back while it had no contact",
+    file: "src/broker/connect/orphaned-wills.ts",
+    find: "if (coordinator.isAlone === true) return;",
+    replace: "if (this.#context.peers.size === 0) return;",
+    tests: "test/simulation/wills.test.ts",
+  },
+  {
     what: "world: what a client that has gone was not acknowledged replaces a newer retained message",
     file: "src/broker/publish/retained-store.ts",
     find: "losses === this.#losses || isAwaited();",

@@ -231,8 +231,9 @@ export class OrphanedWills {
   }
 
   #remember(clientId: string, by: string): void {
-    const { clock, peers } = this.#context;
-    if (peers.size === 0) return;
+    const { clock, coordinator } = this.#context;
+    // With a store of its own there always is contact: all wills are found before the first client comes.
+    if (coordinator.isAlone === true) return;
     this.#arrivals.delete(clientId);
     this.#arrivals.set(clientId, { by, at: clock.now(), wall: clock.wall() });
     if (this.#arrivals.size > arrivalsRememberedMax) this.#arrivals.delete(this.#arrivals.keys().next().value!);
