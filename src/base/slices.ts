@@ -9,7 +9,7 @@ import { Ring } from "./ring.ts";
 import { Timer, type Timers } from "./timers.ts";
 
 /** Steps of a few microseconds, or up to a millisecond, each; it may be left where it yields. */
-export type Work = Iterator<void, void, void>;
+export type Work = Generator<void, void, void>;
 
 interface Waiting {
   readonly work: Work;
@@ -77,4 +77,4 @@ export class Slices {
   }
 }
 
-function* nothing(): Generator<void, void, void> {}
+function* nothing(): Work {}

@@ -9,6 +9,8 @@ interface Level {
 export interface RetainedMessage {
   readonly topic: string;
   readonly publish: Publish;
+  /** Messages are numbered as they come. */
+  readonly number: number;
 }
 
 export class RetainedMessages {
@@ -17,6 +19,7 @@ export class RetainedMessages {
   /** Messages below `$`: the broker's own. */
   #ownSize = 0;
   #bytes = 0;
+  #lastNumber = 0;
 
   get size(): number {
     return this.#size;
@@ -25,6 +28,11 @@ export class RetainedMessages {
   /** How many clients have published. */
   get clientsSize(): number {
     return this.#size - this.#ownSize;
+  }
+
+  /** The number of the message that came last. */
+  get lastNumber(): number {
+    return this.#lastNumber;
   }
 
   get bytes(): number {
@@ -57,7 +65,7 @@ export class RetainedMessages {
     if (level.entry === undefined) this.#count(topic, 1);
     else this.#bytes -= level.entry.publish.size;
     this.#bytes += publish.size;
-    level.entry = { topic, publish };
+    level.entry = { topic, publish, number: ++this.#lastNumber };
   }
 
   /** Returns whether there was one. */
@@ -89,32 +97,48 @@ export class RetainedMessages {
 
   /** All that match a filter, as they are now. */
   match(filter: readonly string[]): RetainedMessage[] {
-    const found: RetainedMessage[] = [];
-    collect(this.#root, filter, 0, { found, root: this.#root });
-    return found;
+    return [...this.search(filter)].filter((entry) => entry !== undefined);
+  }
+
+  /**
+   * Looks for what matches a filter, and may be left at each step: one that found nothing yields undefined. What comes
+   * or goes meanwhile is found or not; what was there at the beginning and stays is found once.
+   */
+  *search(filter: readonly string[]): Generator<RetainedMessage | undefined, void, void> {
+    const branches: Branch[] = [];
+    let at: { level: Level; depth: number } | undefined = { level: this.#root, depth: 0 };
+    while (at !== undefined) {
+      const { level, depth }: { level: Level; depth: number } = at;
+      const name = filter[depth];
+      at = undefined;
+      if (name === undefined || name === "#") yield level.entry;
+      if (name === "+" || name === "#") {
+        const isRoot = level === this.#root;
+        branches.push({ children: level.children.entries(), depth: name === "#" ? depth : depth + 1, isRoot });
+      } else if (name !== undefined) {
+        const child = level.children.get(name);
+        if (child !== undefined) at = { level: child, depth: depth + 1 };
+        else yield undefined;
+      }
+      at ??= nextOf(branches);
+    }
   }
 }
 
-interface Search {
-  readonly found: RetainedMessage[];
-  readonly root: Level;
+/** The children of a level that are still to be looked at, from a depth of the filter on. */
+interface Branch {
+  readonly children: Iterator<[string, Level]>;
+  readonly depth: number;
+  readonly isRoot: boolean;
 }
 
-function collect(level: Level, filter: readonly string[], depth: number, search: Search): void {
-  if (depth === filter.length) {
-    if (level.entry !== undefined) search.found.push(level.entry);
-    return;
-  }
-  const name = filter[depth]!;
-  if (name !== "+" && name !== "#") {
-    const child = level.children.get(name);
-    if (child !== undefined) collect(child, filter, depth + 1, search);
-    return;
-  }
-  if (name === "#" && level.entry !== undefined) search.found.push(level.entry);
-  for (const [childName, child] of level.children) {
+/** Takes the next level from the branch that was begun last. */
+function nextOf(branches: Branch[]): { level: Level; depth: number } | undefined {
+  for (let branch = branches.at(-1); branch !== undefined; branch = branches.at(-1)) {
+    const { done, value } = branch.children.next();
+    if (done === true) branches.pop();
     // [MQTT-4.7.2-1]
-    if (level === search.root && childName.startsWith("$")) continue;
-    collect(child, filter, name === "#" ? depth : depth + 1, search);
+    else if (!branch.isRoot || !value[0].startsWith("$")) return { level: value[1], depth: branch.depth };
   }
+  return undefined;
 }

@@ -184,6 +184,68 @@ test(
 );
 
 test(
+  "retained messages by the ten thousand, for filters that all match and a client that takes none of them",
+  () =>
+    attack(250, async () => {
+      const publisher = await RawClient.connect(broker.port, { protocolVersion: 5 });
+      const retained = 20_000;
+      for (const page of pagesOf([...Array(retained).keys()], 500)) {
+        const publishes = page.map((at) =>
+          encode({
+            cmd: "publish",
+            topic: `many/${at % 100}/${at}`,
+            payload: "a payload that is too large",
+            qos: 1,
+            messageId: (at % 500) + 1,
+            retain: true,
+            dup: false,
+          }),
+        );
+        publisher.write(Buffer.concat(publishes));
+        await publisher.takeMany("puback", page.length);
+      }
+      const reader = await RawClient.connect(broker.port, { protocolVersion: 5 });
+      await reader.subscribe("many/#");
+      await reader.takeMany("publish", retained);
+      const picky = await RawClient.connect(broker.port, { protocolVersion: 5, properties: { maximumPacketSize: 20 } });
+      const filters = ["#", "+/#", "many/#", "many/+/#", "+/+/+"];
+      const subscribes = Array.from({ length: 200 }, (_, at) => {
+        const subscriptions = [{ topic: filters[at % filters.length]!, qos: 0 as const }];
+        return encode({ cmd: "subscribe", messageId: at + 1, subscriptions });
+      });
+      picky.write(Buffer.concat(subscribes));
+      await picky.takeMany("suback", subscribes.length);
+      await picky.ping();
+      expect(picky.packets.filter(({ topic }) => topic?.startsWith("many/"))).toEqual([]);
+      for (const client of [publisher, reader, picky]) client.abort();
+    }),
+  60_000,
+);
+
+test(
+  "a member of thousands of shared groups, who acknowledges nothing and goes away",
+  () =>
+    attack(250, async () => {
+      const member = await RawClient.connect(broker.port, { protocolVersion: 5 });
+      const groups = Array.from({ length: 8_000 }, (_, at) => ({
+        topic: `$share/g${at}/all/of/them`,
+        qos: 1 as const,
+      }));
+      member.send({ cmd: "subscribe", messageId: 1, subscriptions: groups });
+      await member.take("suback");
+      const publisher = await RawClient.connect(broker.port, { protocolVersion: 5 });
+      for (let messageId = 1; messageId <= 20; messageId++)
+        publisher.publish("all/of/them", "x", { qos: 1, messageId });
+      await member.take("publish");
+      await publisher.ping();
+      member.abort();
+      await publisher.takeMany("puback", 20);
+      publisher.abort();
+    }),
+  60_000,
+);
+
+test(
   "bombs of retained messages: the bank ends them",
   () =>
     attack(400, async () => {

@@ -71,6 +71,29 @@ test("a wildcard subscription gets all retained messages, whatever its window", 
   expect(client.packets).toEqual([]);
 });
 
+test("what comes while retained messages are being handed out comes once", async () => {
+  const publisher = await connect();
+  for (let at = 0; at < 20; at++) publisher.publish(`busy/${at}`, "old", { qos: 1, retain: true, messageId: at + 1 });
+  await publisher.takeMany("puback", 20);
+  const subscriber = await connect({ protocolVersion: 5, properties: { receiveMaximum: 1 } });
+  // The one message that may be under way holds up all others.
+  await subscriber.subscribe("busy/#", { qos: 1 });
+  publisher.publish("busy/0", "new", { qos: 1, retain: true, messageId: 1 });
+  publisher.publish("busy/19", "new", { qos: 1, retain: true, messageId: 2 });
+  publisher.publish("busy/20", "new", { qos: 1, retain: true, messageId: 3 });
+  await publisher.takeMany("puback", 3);
+  const got: string[] = [];
+  while (got.filter((one) => one.endsWith("new")).length < 3) {
+    const { topic, payload, messageId } = await subscriber.take("publish");
+    got.push(`${topic} ${payload}`);
+    if (messageId !== undefined) subscriber.send({ cmd: "puback", messageId, reasonCode: 0 });
+  }
+  await subscriber.ping();
+  for (const { topic, payload } of subscriber.packets) got.push(`${topic} ${payload}`);
+  for (const topic of ["busy/0", "busy/19", "busy/20"])
+    expect(got.filter((one) => one === `${topic} new`)).toEqual([`${topic} new`]);
+});
+
 test("no local", async () => {
   const client = await connect({ protocolVersion: 5 });
   const other = await connect({ protocolVersion: 5 });

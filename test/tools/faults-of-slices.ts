@@ -42,4 +42,25 @@ export const faults: readonly Fault[] = [
     replace: "this.#bytes = bytes.subarray(at, end);",
     tests: "test/unit/codec.test.ts",
   },
+  {
+    what: "slices: retained messages that cannot be sent are all looked through at once",
+    file: "src/broker/delivery/retained-feed.ts",
+    find: "if (++steps % stepsMax !== 0 || !slices.isOver(startedAt)) continue;",
+    replace: "if (++steps >= 0 || !slices.isOver(startedAt)) continue;",
+    tests: attacks,
+  },
+  {
+    what: "slices: a retained message that came while a feed was under way is sent twice",
+    file: "src/broker/delivery/retained-feed.ts",
+    find: "value === undefined || value.number > feed.upTo",
+    replace: "value === undefined",
+    tests: "test/broker/retained-and-wills.test.ts",
+  },
+  {
+    what: "slices: a group is looked for among all of its topic, for each message of a member that is gone",
+    file: "src/broker/publish/regrouping.ts",
+    find: "    return group.members.size > 0 ? group : this.#groupsOf",
+    replace: "    return this.#groupsOf",
+    tests: attacks,
+  },
 ];

@@ -5,6 +5,7 @@
 import type { IDisconnectPacket } from "mqtt-packet";
 import { ProtocolError } from "../../base/errors.ts";
 import { logTextMax } from "../../base/limits.ts";
+import type { Work } from "../../base/slices.ts";
 import { Settlement } from "../../mail/settlement.ts";
 import { encodeControl, encodeRefusal } from "../../mqtt/control.ts";
 import { connackReturnCode, describeReason, Reason } from "../../mqtt/reason.ts";
@@ -163,13 +164,16 @@ export class ConnectionEnd {
     }
   }
 
-  /** The session ends with the connection. */
+  /** The session ends with the connection: what its client has not acknowledged goes to other members of its groups. */
   #finish(client: LocalSession, unacknowledged: readonly OutgoingMessage[]): void {
-    this.#store.erase(client, () => {});
+    this.#store.erase(client, () => {}, this.#moveOn(unacknowledged));
+  }
+
+  *#moveOn(unacknowledged: readonly OutgoingMessage[]): Work {
     for (const outgoing of unacknowledged) {
-      if (outgoing.client === undefined) continue;
-      if (!outgoing.isTakenCareOf && !this.#regrouping.moveOn(outgoing, "anyone"))
-        outgoing.takenCareOf(outgoing.settlement);
+      if (outgoing.client === undefined || outgoing.isTakenCareOf) continue;
+      if (!this.#regrouping.moveOn(outgoing, "anyone")) outgoing.takenCareOf(outgoing.settlement);
+      yield;
     }
   }
 

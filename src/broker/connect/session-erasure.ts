@@ -46,27 +46,30 @@ export class SessionErasure {
 
   /**
    * Ends a session for good: its subscriptions, its mail and its record. `done` when nothing is left of it. Nobody is
-   * sent anything in its name any more, but a session with many subscriptions is not out of the routes at once.
+   * sent anything in its name any more, but a session with many subscriptions is not out of the routes at once; `first`
+   * is done before that begins.
    */
-  erase(client: LocalSession, done: () => void): void {
+  erase(client: LocalSession, done: () => void, first: Work = nothing()): void {
     const { localSessions, slices } = this.#context;
     const { session, mailbox } = client;
     const { clientId } = session;
     client.stopExpiry();
     if (localSessions.get(clientId) === client) localSessions.delete(clientId);
     const removals: JournalOperation[] = [];
-    if (mailbox === undefined) return slices.run(this.#unsubscribe(client, removals), done);
+    const work = this.#unsubscribe(client, removals, first);
+    if (mailbox === undefined) return slices.run(work, done);
     const waiting = [done];
     this.#waiting.set(clientId, waiting);
     const erased = (): void => {
       if (this.#waiting.get(clientId) === waiting) this.#waiting.delete(clientId);
       for (const go of waiting) go();
     };
-    slices.run(this.#unsubscribe(client, removals), () => this.#eraseStored(client, removals, erased));
+    slices.run(work, () => this.#eraseStored(client, removals, erased));
   }
 
   /** Takes its subscriptions out of the routes; what must be removed from the store for them is added to `removals`. */
-  *#unsubscribe(client: LocalSession, removals: JournalOperation[]): Work {
+  *#unsubscribe(client: LocalSession, removals: JournalOperation[], first: Work): Work {
+    yield* first;
     const { session, mailbox } = client;
     for (const [text, subscription] of session.subscriptions) {
       this.#context.router.unsubscribe(client, subscription);
@@ -146,3 +149,5 @@ export class SessionErasure {
     this.#at = 0;
   }
 }
+
+function* nothing(): Work {}

@@ -1,7 +1,9 @@
 /**
  * Sessions in the store: what their records say while their clients are connected or away, when they expire, and their end.
  */
+
 import { logTextMax } from "../../base/limits.ts";
+import type { Work } from "../../base/slices.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { encodeSession } from "../../mail/records.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
@@ -65,9 +67,9 @@ export class SessionStore {
     this.erase(client, done);
   }
 
-  /** Ends a session for good: its subscriptions, its mail and its record. `done` when nothing is left of it. */
-  erase(client: LocalSession, done: () => void): void {
-    this.#erasure.erase(client, done);
+  /** Ends a session for good, as `SessionErasure.erase` says. */
+  erase(client: LocalSession, done: () => void, first?: Work): void {
+    this.#erasure.erase(client, done, first);
   }
 
   /**

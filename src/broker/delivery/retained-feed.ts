@@ -9,35 +9,59 @@ import type { RetainedMessage } from "../../router/retained.ts";
 import type { LocalSession } from "./local-session.ts";
 import { OutgoingMessage, type OutgoingTarget, plainQoS1, plainQoS2 } from "./outgoing-message.ts";
 
-/** They are looked up when its turn comes. */
+/** What is retained is looked for when its turn comes. */
 interface Feed {
   readonly subscription: Subscription;
-  entries: readonly RetainedMessage[] | undefined;
-  at: number;
+  /** The number of the last message that was retained when the client subscribed: it is sent newer ones anyway. */
+  readonly upTo: number;
+  search: Iterator<RetainedMessage | undefined, void> | undefined;
+  /** Found, and not sent yet. */
+  found: RetainedMessage | undefined;
 }
+
+/** Steps after which it is asked whether the slice is over. */
+const stepsMax = 64;
 
 export class RetainedFeeds {
   readonly #client: LocalSession;
   readonly #feeds = new Ring<Feed>();
+  /** It goes on in a later turn. */
+  #isWaiting = false;
 
   constructor(client: LocalSession) {
     this.#client = client;
   }
 
   add(subscription: Subscription): void {
-    this.#feeds.push({ subscription, entries: undefined, at: 0 });
+    const upTo = this.#client.context.retained.lastNumber;
+    this.#feeds.push({ subscription, upTo, search: undefined, found: undefined });
   }
 
+  /** Sends what there is room for; what takes long goes on later, also where nothing is found that can be sent. */
   pump(): void {
-    const feeds = this.#feeds;
-    for (let feed = feeds.peek(); feed !== undefined; feed = feeds.peek()) {
-      feed.entries ??= this.#client.context.retained.match(feed.subscription.filter.levels);
-      while (feed.at < feed.entries.length) {
-        if (!this.#feed(feed.subscription, feed.entries[feed.at]!)) return;
-        feed.at++;
-      }
-      feeds.shift();
+    if (this.#isWaiting) return;
+    const { slices, clock } = this.#client.context;
+    const startedAt = clock.now();
+    let steps = 0;
+    for (let feed = this.#feeds.peek(); feed !== undefined; feed = this.#feeds.peek()) {
+      feed.found ??= this.#next(feed);
+      if (feed.found !== undefined && !this.#feed(feed.subscription, feed.found)) return;
+      feed.found = undefined;
+      if (++steps % stepsMax !== 0 || !slices.isOver(startedAt)) continue;
+      this.#isWaiting = true;
+      return slices.later(() => {
+        this.#isWaiting = false;
+        this.pump();
+      });
     }
+  }
+
+  /** The next message that is owed, if this step finds one. A feed that is at its end is taken away. */
+  #next(feed: Feed): RetainedMessage | undefined {
+    feed.search ??= this.#client.context.retained.search(feed.subscription.filter.levels);
+    const { done, value } = feed.search.next();
+    if (done === true) this.#feeds.shift();
+    return value === undefined || value.number > feed.upTo ? undefined : value;
   }
 
   /** False if there is no room now. */

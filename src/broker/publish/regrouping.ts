@@ -59,8 +59,7 @@ export class Regrouping implements GroupsEnd {
     const { client, publish, settlement } = outgoing;
     if (outgoing.group === undefined || publish === undefined || (outgoing.qos === 2 && outgoing.packetId !== 0))
       return false;
-    // The group that the message was chosen from may have ended, and begun anew.
-    const group = this.#groupsOf(publish).find(({ text }) => text === outgoing.group!.text);
+    const group = this.#current(outgoing.group as Group, publish);
     if (group === undefined) return false;
     const done = (): void => settlement?.done();
     const payment = this.#context.bankAccount.lend(settlement?.payment);
@@ -198,6 +197,11 @@ export class Regrouping implements GroupsEnd {
       if (group === undefined || target === undefined) handover.done();
       else this.#hand({ ...handover, group }, target, "sent");
     }
+  }
+
+  /** Finds the group that a message was chosen from: without members it has ended, and may have begun anew since. */
+  #current(group: Group, publish: Publish): Group | undefined {
+    return group.members.size > 0 ? group : this.#groupsOf(publish).find(({ text }) => text === group.text);
   }
 
   #groupsOf({ topicBytes, topicStart, topicEnd }: Publish): readonly Group[] {
