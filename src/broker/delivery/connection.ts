@@ -1,4 +1,4 @@
-/** One connection: transport, writer, framer and channel, and the reasons for which it is not read. */
+/** A client's network connection: transport, writer, framer, channel, and the reasons for which it is not read. */
 
 import type { ScramExchange } from "../../access/scram.ts";
 import type { Bucket } from "../../base/bucket.ts";
@@ -14,66 +14,72 @@ import type { Elsewhere, Route } from "../../router/router.ts";
 import { Channel } from "../../session/channel.ts";
 import type { LocalSession } from "./local-session.ts";
 
-/** Why a connection is not read, as bits; it is read again when none is left. */
+/** The reasons for which a connection is not read, as bits; it is read again when none is set. */
 export const PauseReason = {
   /** The answer to CONNECT waits for the store. */
   connecting: 1,
-  /** A subscriber that drains fast is behind. */
+  /** A subscriber of its publishes is behind, but drains fast. */
   stalled: 2,
-  /** It has more unsettled publishes than the broker will hold. */
+  /** The client has more unsettled publishes than the broker holds for one connection. */
   owed: 4,
-  /** The store is behind. */
+  /** The store is behind with its commits. */
   journal: 8,
   /** A publish of a client before MQTT 5 was refused and is tried again. */
   refused: 16,
-  /** Another broker has more to take than it can. */
+  /** Another broker is handed more than it can take. */
   link: 32,
-  /** It sends more than it may. */
+  /** The client sends more than `maxMessageRate` or `maxByteRate` allows. */
   rate: 64,
-  /** It has had its share of the event loop's turn. */
+  /** The connection has used up its slice of the event loop. */
   slice: 128,
 } as const;
 
-/** An enhanced authentication whose next word is the client's. */
+/** An enhanced authentication (MQTT 5, 4.12) that waits for the client's next AUTH. */
 export interface Exchange {
   readonly scram: ScramExchange;
   readonly done: (username: string, last: Buffer) => void;
   readonly refused: (why: string) => void;
 }
 
-/** Messages and bytes that a client may send. */
+/** The limits of a client's rates: messages and bytes per second; undefined: no limit. */
 export interface Meter {
   readonly messages: Bucket | undefined;
   readonly bytes: Bucket | undefined;
 }
 
+/** One network connection, from its accept to its end. The session that is served by it outlives it, perhaps. */
 export class Connection {
   readonly transport: Transport;
   readonly writer: Writer;
   readonly framer = new Framer(connectBytesMax);
   readonly channel = new Channel();
+  /** The session that it serves; undefined before CONNECT is accepted. */
   client: LocalSession | undefined;
-  /** The route of its last publish: most publishers stay with a topic. */
+  /** The route of its last publish: most publishers stay with one topic. */
   route: Route<LocalSession, Elsewhere> | undefined;
+  /** When bytes last came from the client, in ms by the clock's `now`. */
   lastReceivedAt = 0;
-  /** Keep alive, or the deadline of CONNECT before that. */
+  /** Ends the connection when Keep Alive is over; before CONNECT, when CONNECT has not come in time. */
   timer: Timer | undefined;
-  /** CONNECT's version is known: a refusal can be put into words that the client understands. */
+  /**
+   * True once CONNECT's protocol version is known: only then can a refusal be sent as a CONNACK that the client
+   * understands.
+   */
   mayAnswerConnect = false;
-  /** Why it will be turned away when it has said CONNECT. */
+  /** Reason code with which the client's CONNECT will be refused; undefined: it will not. */
   refusal: number | undefined;
-  /** What its address is counted as, where connections are limited by address. */
+  /** The key by which the connections of its address are counted; undefined: they are not limited. */
   countedAs: string | undefined;
-  /** The enhanced authentication that CONNECT has asked for, and one that is under way. */
+  /** The Authentication Method of CONNECT, and the exchange that is under way. */
   authenticationMethod: string | undefined;
   exchange: Exchange | undefined;
-  /** Ends it when its login ends. */
+  /** Ends the connection when its login (a token) expires. */
   loginTimer: Timer | undefined;
-  /** The last route on which its client was found to be allowed to publish. */
+  /** The last route on which the access list has allowed the client to publish. */
   allowed: Route<LocalSession, Elsewhere> | undefined;
-  /** What it may send; undefined: as much as it likes. */
+  /** Limits the client's rates; undefined: there is no limit. */
   meter: Meter | undefined;
-  /** The peer has closed while packets still wait to be handled. */
+  /** True once the client has closed, while packets that it sent before still wait to be handled. */
   ended = false;
   #holds = 0;
 
@@ -82,20 +88,23 @@ export class Connection {
     this.writer = new Writer(transport, turn);
   }
 
+  /** True if the connection is not read, for any reason. */
   get isHeld(): boolean {
     return this.#holds !== 0;
   }
 
+  /** Returns true if the connection is not read for that `PauseReason`. */
   isHeldBy(reason: number): boolean {
     return (this.#holds & reason) !== 0;
   }
 
+  /** Stops reading, for one more `PauseReason`. */
   hold(reason: number): void {
     if (this.#holds === 0) this.transport.pause();
     this.#holds |= reason;
   }
 
-  /** True if it may be read again now. */
+  /** Drops a `PauseReason`. Returns true if it was the last one: the caller resumes the transport. */
   release(reason: number): boolean {
     if ((this.#holds & reason) === 0) return false;
     this.#holds &= ~reason;
@@ -103,20 +112,28 @@ export class Connection {
   }
 
   /**
-   * Control packets go out whatever the subscriber's backlog, but not without bound: beyond it throws `ProtocolError`.
+   * Sends a control packet, whatever the subscriber's backlog. Throws `ProtocolError` if the client has left too much
+   * unread.
    */
   send(bytes: Uint8Array): void {
     this.writer.append(bytes, 0, bytes.length);
     this.checkOutput();
   }
 
+  /**
+   * Throws `ProtocolError` (0x97, Quota exceeded) if the client has left more unread than the output limit and its
+   * reserve.
+   */
   checkOutput(): void {
     if (this.writer.buffered > outputBytesMax + outputBytesReserve) {
       throw new ProtocolError(Reason.quotaExceeded, "the client does not read what it is sent");
     }
   }
 
-  /** Tells an MQTT 5 client why its connection ends. */
+  /**
+   * Sends DISCONNECT to an MQTT 5 client, with the reason why its connection ends; nothing to others, or if it would be
+   * too large for the client.
+   */
   sayGoodbye(reason: number, { reasonString, serverReference }: Farewell = {}): void {
     const { version, phase, wantsReasons, packetBytesMax } = this.channel;
     if (version < 5 || phase !== "open") return;

@@ -1,4 +1,4 @@
-/** What is needed to get messages to clients: beside the runtime, what is stored for them, and what pays for it. */
+/** The runtime, with the parts that bring messages to clients: what is stored for clients, and what pays for it. */
 import type { Journal } from "../../mail/journal.ts";
 import type { Mail } from "../../mail/mail.ts";
 import type { Settlements } from "../../mail/settlement.ts";
@@ -8,6 +8,7 @@ import type { BankAccount } from "../core/bank-account.ts";
 import type { Runtime } from "../core/runtime.ts";
 import type { LocalSession } from "./local-session.ts";
 
+/** The parts of a broker that deliver messages. `ClusterContext` adds sessions, peers and the router. */
 export interface DeliveryContext extends Runtime {
   readonly journal: Journal;
   readonly mail: Mail;
@@ -15,6 +16,6 @@ export interface DeliveryContext extends Runtime {
   readonly settlements: Settlements;
   readonly bankAccount: BankAccount;
   readonly retained: RetainedMessages;
-  /** Lets go of a session in whose name the store has refused to write: another broker keeps it. */
+  /** Drops a session in whose name the store has refused to write, since another broker keeps it now. */
   readonly evict: (session: LocalSession) => void;
 }

@@ -1,6 +1,6 @@
 /**
- * A session as the broker knows it that keeps it, without its messages: its znode, its will, who its client is and what it may
- * do, and when its time is over.
+ * A session at the broker that keeps it, without its messages: its znode, its will, its client's identity and
+ * permissions, and its expiry.
  */
 import type { Identity } from "../../access/access.ts";
 import type { Permissions } from "../../access/permissions.ts";
@@ -13,9 +13,14 @@ import type { AckOutcome } from "../../session/owed-acks.ts";
 import type { Session } from "../../session/session.ts";
 import type { DeliveryContext } from "./delivery-context.ts";
 
+/** The base of `LocalSession`: all that a broker knows of a session that it keeps, except for messages. */
 export class KeptSession {
   readonly context: DeliveryContext;
   readonly session: Session;
+  /**
+   * The session's znode in the version that this broker has written: writes in its name fail once another broker keeps
+   * it.
+   */
   readonly fencingToken: FencingToken;
   #isRecorded = false;
   #record: SessionRecord | undefined;
@@ -27,7 +32,7 @@ export class KeptSession {
   #identity: Identity | undefined;
   #permissions: Permissions | undefined;
   #expiryTimer: Timer | undefined;
-  /** QoS 2 publishes of this client that are not settled: how to acknowledge each when it is. */
+  /** Answers to QoS 2 publishes of this client that are not settled, by packet id. */
   #unsettled: Map<number, (outcome: AckOutcome) => void> | undefined;
 
   constructor(context: DeliveryContext, session: Session) {
@@ -36,50 +41,54 @@ export class KeptSession {
     this.fencingToken = { path: sessionPath(session.clientId), version: 0 };
   }
 
-  /** What its znode said when it was read; undefined: it was not, or it said nothing that can be read. */
+  /** The session's record as it was read from the store; undefined: it was not read, or could not be decoded. */
   get record(): SessionRecord | undefined {
     return this.#record;
   }
 
-  /** Its znode was read. */
+  /** Keeps what was read of the session's znode: its record, if it could be decoded, and its version. */
   found(record: SessionRecord | undefined, version: number): void {
     this.#record = record;
     this.#isRecorded = true;
     this.fencingToken.version = version;
   }
 
-  /** Its znode is written: true if it is the first time that there is one. */
+  /** Notes that the session's znode is written. Returns true if it is the first time. */
   recorded(): boolean {
     const isFirst = !this.#isRecorded;
     this.#isRecorded = true;
     return isFirst;
   }
 
-  /** The number that other brokers name it by, while a persistent session is connected; 0: none. */
+  /** The number by which other brokers name the session while it is persistent and connected; 0: none. */
   get handle(): number {
     return this.#handle;
   }
 
-  /** Other brokers name it by that number from now on; 0: it is not connected any more. */
+  /** Sets the number by which other brokers name the session; 0: it is not connected any more. */
   hostedAs(handle: number): void {
     this.#handle = handle;
   }
 
-  /** True if its session is another broker's: nothing that comes of this object counts any more. */
+  /** True if another broker keeps the session now: what still comes back for this object must be ignored. */
   get isReleased(): boolean {
     return this.#isReleased;
   }
 
+  /** Notes that another broker keeps the session now. */
   release(): void {
     this.#isReleased = true;
   }
 
-  /** True if its session's time is over: it is erased when it is its turn, or when its client comes back before that. */
+  /** True if the session has expired. It is erased in its turn, or when its client comes back before that. */
   get isOver(): boolean {
     return this.#isOver;
   }
 
-  /** Its client is away: its session's time is over after `ms`, unless `stopExpiry` is called before. */
+  /**
+   * Has the session expire after `ms`, since its client is away, and calls `expired` then, unless `stopExpiry` is
+   * called before.
+   */
   expireIn(ms: number, expired: () => void): void {
     const { timers, clock } = this.context;
     this.#expiryTimer = new Timer(() => {
@@ -89,53 +98,58 @@ export class KeptSession {
     timers.set(this.#expiryTimer, clock.now() + ms);
   }
 
+  /** Cancels the session's expiry: its client is back, or the session has ended. */
   stopExpiry(): void {
     if (this.#expiryTimer !== undefined) this.context.timers.cancel(this.#expiryTimer);
   }
 
-  /** What is published if the connection ends without DISCONNECT 0x00. */
+  /** The will that is published if the connection ends without DISCONNECT 0x00 [MQTT-3.1.2-8]. */
   get will(): WillRecord | undefined {
     return this.#will;
   }
 
-  /** True if its will is in the store, or on its way there, under this broker's name. */
+  /** True if the will is in the store, or on its way there, under this broker's name. */
   get isWillStored(): boolean {
     return this.#isWillStored;
   }
 
-  /** It has that will, which is on its way into the store; undefined: none. */
+  /** Sets the session's will, which is on its way into the store; undefined: it has none. */
   setWill(will: WillRecord | undefined): void {
     this.#will = will;
     this.#isWillStored = will !== undefined;
   }
 
-  /** As whom it was let in last; undefined: it has not been here. */
+  /** The identity with which the client logged in last; undefined: it has not connected here yet. */
   get identity(): Identity | undefined {
     return this.#identity;
   }
 
-  /** What it may do; undefined: everything. */
+  /** The client's permissions by the access list; undefined: it may do everything. */
   get permissions(): Permissions | undefined {
     return this.#permissions;
   }
 
+  /** Sets identity and permissions of the client's latest login; permissions undefined: it may do everything. */
   permit(identity: Identity, permissions: Permissions | undefined): void {
     this.#identity = identity;
     this.#permissions = permissions;
   }
 
-  /** True if a QoS 2 publish of its client is not settled. */
+  /** Returns true if the client's QoS 2 publish with that packet id is not settled. */
   isUnsettled(packetId: number): boolean {
     return this.#unsettled?.has(packetId) === true;
   }
 
-  /** A QoS 2 publish is acknowledged that way when it is settled: the last connection that has sent it is answered. */
+  /**
+   * Sets how a QoS 2 publish is acknowledged when it is settled. A later call replaces an earlier one, so that the last
+   * connection that has sent the publish is answered.
+   */
   answerWhenSettled(packetId: number, answer: (outcome: AckOutcome) => void): void {
     this.#unsettled ??= new Map();
     this.#unsettled.set(packetId, answer);
   }
 
-  /** A QoS 2 publish of its client is settled, or refused. */
+  /** Answers a QoS 2 publish of the client, which is settled or refused. */
   settled(packetId: number, outcome: AckOutcome): void {
     this.#unsettled?.get(packetId)?.(outcome);
     this.#unsettled?.delete(packetId);

@@ -1,6 +1,7 @@
 /**
- * A session that this broker keeps, and everything on its way to its client: what is sent and not yet acknowledged, what waits
- * in memory, within limits, if the session ends with its connection, and what waits in its mailbox if it outlives it.
+ * A session that this broker keeps, with all messages on their way to its client: those sent and not yet acknowledged;
+ * those that wait in memory, within limits, if the session ends with its connection; those in its mailbox if it does
+ * not.
  */
 import { ProtocolError } from "../../base/errors.ts";
 import { outputBytesHigh, queueBytesMax } from "../../base/limits.ts";
@@ -29,19 +30,21 @@ import {
 } from "./outgoing-message.ts";
 import { RetainedFeeds } from "./retained-feed.ts";
 
-/** One envelope for all: it is filled in and used up within a call. */
+/** The envelope that all sessions share: it is filled in and used up within one call. */
 const envelope = new Envelope();
 
-/** A client's ways along what lies in mail drops, by the filters of its subscriptions. */
+/** The feeds by which a client is handed what lies in mail drops, by the filters of its subscriptions. */
 export interface DropFeeds {
+  /** Returns true if a subscription with that filter is fed from mail drops. */
   has(filter: string): boolean;
-  /** Hands on what comes next, as far as there is room. */
+  /** Sends the next messages, as far as there is room. */
   pump(): void;
 }
 
+/** A session that this broker keeps. It decides what is sent to the client now, what waits, and what an ack means. */
 export class LocalSession extends KeptSession {
   #connection: Connection | undefined;
-  /** Only a session that outlives its connection has one. */
+  /** The session's mailbox in the store; undefined for a session that ends with its connection. */
   mailbox: Mailbox | undefined;
   #inflight: Inflight<OutgoingMessage> | undefined;
   #receiveMaximum = 0;
@@ -55,35 +58,39 @@ export class LocalSession extends KeptSession {
     if (session.persistent) this.mailbox = new Mailbox(this);
   }
 
-  /** Its client's; undefined: it is away. */
+  /** The client's connection; undefined: the client is away. */
   get connection(): Connection | undefined {
     return this.#connection;
   }
 
+  /** The window of packet ids that were sent in this connection and are not acknowledged. */
   get inflight(): Inflight<OutgoingMessage> {
     this.#inflight ??= new Inflight(this.#receiveMaximum, onlyHoldsId);
     return this.#inflight;
   }
 
-  /** True if one more QoS 1 or 2 message may be sent now. */
+  /** True if one more QoS 1 or 2 message may be sent now: the client reads, and its Receive Maximum is not reached. */
   get hasRoom(): boolean {
     return this.isOpen && !this.inflight.full;
   }
 
-  /** True if the client is there and reads. */
+  /** True if the client is connected and its output is not full. */
   get isOpen(): boolean {
     const connection = this.#connection;
     const outputMax = Math.min(outputBytesHigh, this.context.turn.outputBytesMax);
     return connection?.channel.phase === "open" && connection.writer.unsent < outputMax;
   }
 
+  /** Starts to serve the session by a new connection, with an empty window. */
   attach(connection: Connection, receiveMaximum: number): void {
     this.#connection = connection;
     this.#receiveMaximum = receiveMaximum;
     this.#inflight = undefined;
   }
 
-  /** The connection is gone. Returns what was sent and not acknowledged, with what still waited in memory. */
+  /**
+   * Ends the service by the connection. Returns what was sent and not acknowledged, and after it what waited in memory.
+   */
   detach(): OutgoingMessage[] {
     this.#connection = undefined;
     const unacknowledged = this.#inflight?.drain() ?? [];
@@ -96,7 +103,7 @@ export class LocalSession extends KeptSession {
     return [...unacknowledged.map(([, outgoing]) => outgoing), ...queued];
   }
 
-  /** QoS 0: now or never. */
+  /** Sends a QoS 0 message now, or drops and counts it if the client's output is full. */
   sendQoS0(publish: Publish, target: OutgoingTarget): void {
     const connection = this.#connection;
     if (connection === undefined || connection.channel.phase !== "open") return;
@@ -107,7 +114,10 @@ export class LocalSession extends KeptSession {
     if (this.#fits(connection, publish, target, 0)) this.write(publish, target, 0);
   }
 
-  /** QoS 1 or 2 for a session that ends with its connection. */
+  /**
+   * Sends or queues a QoS 1 or 2 message for a session that ends with its connection; drops and counts it if the queue
+   * is full.
+   */
   offer(publish: Publish, target: OutgoingTarget): void {
     const connection = this.#connection;
     const { qos } = target;
@@ -130,34 +140,43 @@ export class LocalSession extends KeptSession {
     this.#queue.push(this.#outgoing(publish, target));
   }
 
-  /** QoS 1 for a persistent session that is connected and has room: sent at once, kept until acknowledged. */
+  /**
+   * Sends a QoS 1 message to a persistent session that is connected and has room, and keeps it until it is
+   * acknowledged.
+   */
   sendLive(outgoing: OutgoingMessage): void {
     outgoing.packetId = this.inflight.add(outgoing);
     this.transmit(outgoing, false);
   }
 
-  /** Writes a message that has its packet id. */
+  /** Writes a message that has its packet id; `dup`: it was sent before [MQTT-3.3.1-1]. */
   transmit(outgoing: OutgoingMessage, dup: boolean): void {
     this.write(outgoing.publish!, outgoing, outgoing.packetId, dup);
   }
 
-  /** True unless the client said that it takes no packet so large: then it counts as delivered [MQTT-3.1.2-25]. */
+  /**
+   * Returns true unless the packet would be larger than the client takes: then it counts as delivered [MQTT-3.1.2-25].
+   */
   fits(publish: Publish, target: OutgoingTarget): boolean {
     return this.#connection === undefined || this.#fits(this.#connection, publish, target, target.qos);
   }
 
-  /** False for what is too large for the client, or not for it to read; and too old, if it was never sent to it. */
+  /**
+   * Returns false for a message that is too large for the client, that it may not read, or that expired before it was
+   * sent.
+   */
   isOwed(publish: Publish, target: OutgoingTarget, wasSent: boolean): boolean {
     return (wasSent || !this.isExpired(publish)) && this.fits(publish, target) && this.mayReceive(publish);
   }
 
-  /** False, and counted, if the client may not read the topic. */
+  /** Returns true if the client may read the message's topic; counts it if not. */
   mayReceive(publish: Publish): boolean {
     if (this.permissions === undefined || this.permissions.mayReceive(topicOf(publish))) return true;
     this.context.metrics.forbidden.receive++;
     return false;
   }
 
+  /** Returns true if a message's time is over [MQTT-3.3.2-5]; counts it as dropped then. */
   isExpired(publish: Publish): boolean {
     const until = Math.min(publish.expiresAt, publish.keepUntil);
     if (until === Infinity || until > this.context.clock.wall()) return false;
@@ -165,7 +184,7 @@ export class LocalSession extends KeptSession {
     return true;
   }
 
-  /** PUBACK, PUBREC or PUBCOMP has come. Throws `ProtocolError` for one of the wrong kind. */
+  /** Handles PUBACK, PUBREC or PUBCOMP. Throws `ProtocolError` if it does not fit the QoS or state of its message. */
   acknowledge(type: number, packetId: number, reason: number): void {
     const outgoing = this.#inflight?.get(packetId);
     if (outgoing === undefined || outgoing === reserved || outgoing.isAcknowledged) {
@@ -185,8 +204,8 @@ export class LocalSession extends KeptSession {
   }
 
   /**
-   * Messages that were sent and are not acknowledged go to the mailbox now, before one that must not come ahead of them
-   * there.
+   * Stores messages that were sent and are not acknowledged, before another one is stored: none must come ahead of them
+   * in the mailbox.
    */
   storeUnacknowledged(): void {
     const live: OutgoingMessage[] = [];
@@ -196,26 +215,26 @@ export class LocalSession extends KeptSession {
     for (const outgoing of live.sort(bySettlement)) this.context.settlements.store(outgoing.settlement!, [outgoing]);
   }
 
-  /** Names of the slips whose messages were sent in this connection. */
+  /** Returns the names of the slips whose messages were sent in this connection and are not acknowledged. */
   slipsInFlight(): Set<string> {
     const names = new Set<string>();
     for (const { slip } of this.#inflight?.all() ?? []) if (slip?.name !== undefined) names.add(slip.name);
     return names;
   }
 
-  /** True if it was sent in this connection and holds its packet id. */
+  /** Returns true if a message was sent in this connection and holds its packet id. */
   isInFlight(outgoing: OutgoingMessage): boolean {
     return this.#inflight?.get(outgoing.packetId) === outgoing;
   }
 
-  /** The slip of a message that was acknowledged while it was being committed. */
+  /** Removes the slip of a message that its client acknowledged while the slip was being committed. */
   storedTooLate(outgoing: OutgoingMessage, slip: Slip): void {
     this.discard(slip);
     if (this.#inflight?.get(outgoing.packetId) === outgoing) this.#inflight.remove(outgoing.packetId);
     this.pump();
   }
 
-  /** Sends what waits, as far as there is room. */
+  /** Sends what waits for the client, as far as there is room. */
   pump(): void {
     this.#feeds?.pump();
     if (this.#queue !== undefined && this.#queue.length > 0) this.#pumpQueue(this.#queue);
@@ -223,24 +242,24 @@ export class LocalSession extends KeptSession {
     this.#dropFeeds?.pump();
   }
 
-  /** Streams the retained messages of a new subscription. */
+  /** Starts to send the retained messages that match a new subscription. */
   feed(subscription: Subscription): void {
     this.#feeds ??= new RetainedFeeds(this);
     this.#feeds.add(subscription);
     this.#feeds.pump();
   }
 
-  /** From now on it is handed what lies in mail drops as well; undefined: no more. */
+  /** Sets the feeds that hand the client what lies in mail drops; undefined: there are none any more. */
   followDrops(feeds: DropFeeds | undefined): void {
     this.#dropFeeds = feeds;
   }
 
-  /** True if what matches a filter of its subscriptions and lies in a mail drop reaches it from there. */
+  /** Returns true if messages for a subscription with that filter reach the client from a mail drop. */
   followsDrops(filter: string): boolean {
     return this.#dropFeeds?.has(filter) === true;
   }
 
-  /** The slip's recipient has its message. */
+  /** Removes a slip from the mailbox: its message was delivered, or is not owed any more. */
   discard(slip: Slip): void {
     this.mailbox!.discard(slip);
   }
@@ -251,7 +270,7 @@ export class LocalSession extends KeptSession {
   }
 
   #outgoing(publish: Publish, { qos, retain, subscriptionIds, group }: OutgoingTarget): OutgoingMessage {
-    // The target that is handed in is used again for the next receiver.
+    // The caller reuses its target object for the next receiver.
     return new OutgoingMessage(this, { qos, retain, subscriptionIds, group }, publish.kept());
   }
 
@@ -274,7 +293,7 @@ export class LocalSession extends KeptSession {
 
   #finish(outgoing: OutgoingMessage): void {
     outgoing.acknowledge();
-    // Its slip is on its way into the store: the packet id is not free before it is on its way out again. After a
+    // Its slip is on its way into the store, so the packet id is not free before the slip is removed again: after a
     // crash two messages would claim the id otherwise.
     if (outgoing.slip === undefined && outgoing.isBeingStored) return;
     if (outgoing.slip !== undefined) this.discard(outgoing.slip);
@@ -305,7 +324,7 @@ export class LocalSession extends KeptSession {
     envelope.version5 = channel.version === 5;
     envelope.qos = qos;
     envelope.subscriptionIds = target.subscriptionIds;
-    // Room for an alias is reserved: whether one is given is decided when the packet is written.
+    // Room for a topic alias is reserved: whether one is assigned is decided when the packet is written.
     envelope.alias = channel.outgoingAliases === undefined ? 0 : 1;
     envelope.aliasKnown = false;
     if (publishSize(publish, envelope) <= channel.packetBytesMax) return true;
@@ -313,7 +332,7 @@ export class LocalSession extends KeptSession {
     return false;
   }
 
-  /** Writes a message to the client, who is there. */
+  /** Writes a PUBLISH to the client, which must be connected; `packetId` 0 at QoS 0. */
   write(publish: Publish, target: OutgoingTarget, packetId: number, dup = false): void {
     const { channel, writer } = this.#connection!;
     const { qos } = target;

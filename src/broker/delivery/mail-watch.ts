@@ -1,7 +1,7 @@
 /**
- * Looks now and then whether a connected session has mail in the store that nobody sends. Nothing should lead there; but a
- * message that waits until its client comes back, or the broker restarts, would be as good as lost. So the mailbox is read
- * anew, and what has been found is logged.
+ * Checks now and then whether a connected session has mail in the store that nobody sends. No known state leads there;
+ * but such a message would wait until its client or the broker comes back, which is as good as lost. The mailbox is
+ * then read anew, and an error is logged.
  */
 import { logTextMax, mailWatchMax, mailWatchMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
@@ -9,13 +9,14 @@ import { mailPath } from "../../coordinator/paths.ts";
 import type { Runtime } from "../core/runtime.ts";
 import type { LocalSession } from "./local-session.ts";
 
+/** The check of all connected persistent sessions, a page at a time, one round every `mailWatchMs`. */
 export class MailWatch {
   readonly #context: Runtime;
   readonly #hosted: ReadonlyMap<number, LocalSession>;
-  /** Where the round has come to; it begins anew not before `#nextRoundAt`. */
+  /** The round under way; undefined between two. The next begins at `#nextRoundAt` (ms) or later. */
   #round: Iterator<LocalSession> | undefined;
   #nextRoundAt = 0;
-  /** Clients whose mailboxes did not move in the last round, though there was something in them: how far they had come. */
+  /** Sessions whose mailboxes held something and did not move in the last round, with `Mailbox.moves` as it was. */
   readonly #suspects = new WeakMap<LocalSession, number>();
   readonly #timer = new Timer((now) => this.#look(now));
 
@@ -24,7 +25,7 @@ export class MailWatch {
     this.#hosted = hosted;
   }
 
-  /** There is somebody to look after. */
+  /** Starts the checks, unless they run: a persistent session is connected. They end when there is none left. */
   wake(): void {
     const { timers, clock } = this.#context;
     if (this.#timer.dueAt === Infinity) timers.set(this.#timer, clock.now() + mailWatchMs / 10);
@@ -54,7 +55,7 @@ export class MailWatch {
     );
   }
 
-  /** Clients that take what they are sent: where one is slow, its mail waits by right. */
+  /** Returns the next sessions whose clients have room: where a client is slow, its mail waits by right. */
   #nextPage(round: Iterator<LocalSession>): LocalSession[] {
     const page: LocalSession[] = [];
     while (page.length < mailWatchMax) {
@@ -70,7 +71,7 @@ export class MailWatch {
 
   #judge(client: LocalSession, stored: number, moves: number): void {
     const mailbox = client.mailbox!;
-    // What is on its way to the client is in the store, too.
+    // Messages in flight to the client have their slips in the store, too.
     const isWaiting = client.handle !== 0 && client.hasRoom && stored > client.slipsInFlight().size;
     const before = this.#suspects.get(client);
     this.#suspects.delete(client);

@@ -1,45 +1,52 @@
 /**
- * Which slips of a mailbox are news: the store tells of every one that is committed, also of this broker's own, whose names
- * are known only when their commits are answered. Slips are numbered in the order of their commits.
+ * The names of a mailbox's slips, by which slips of other brokers are told from own ones. The store tells of every slip
+ * that is committed, also of this broker's own, whose names are known only when their commits are answered. Slips are
+ * numbered in the order of their commits.
  */
 import type { Slip } from "../../mail/slips.ts";
 
+/** The known names of one mailbox's slips, and those that the store has told of and that may be news. */
 export class MailboxNames {
-  /** Of all slips that are known. */
+  /** The names of all slips that have their place in the mailbox. */
   readonly #known = new Set<string>();
-  /** Told by the store, and perhaps of slips stored from here. */
+  /** The names that the store has told of; some of them may be of slips stored by this broker. */
   readonly #heard = new Set<string>();
-  /** Slips of our own that are being committed. */
+  /** The number of this broker's slips whose commits are under way. */
   #unnamed = 0;
 
-  /** Slips in the mailbox: those that are known, and those of our own whose names are not told yet. */
+  /**
+   * The number of slips in the mailbox: those whose names are known, and this broker's own whose names are not told
+   * yet.
+   */
   get size(): number {
     return this.#known.size + this.#unnamed;
   }
 
-  /** True if the store has told of nothing that has not been taken up. */
+  /** True if the store has told of no slip that has not been taken up. */
   get isQuiet(): boolean {
     return this.#heard.size === 0;
   }
 
+  /** Notes that the store has told of a slip. */
   hear(name: string): void {
     this.#heard.add(name);
   }
 
-  /** It is gone. */
+  /** Forgets a slip that is gone from the store. */
   forget(name: string): void {
     this.#heard.delete(name);
     this.#known.delete(name);
   }
 
-  /** A slip of our own is on its way to the store. */
+  /** Notes that a slip of this broker is on its way to the store. */
   expect(): void {
     this.#unnamed++;
   }
 
   /**
-   * The store has named it, or it will not be stored. placed: it has its place, so its name is not news. True if it has two: a
-   * reading that was asked for before it was stored, and answered after contact had been lost, has found it too.
+   * Takes the name of a slip of this broker that was committed; undefined: it will not be, or its name was not told.
+   * "placed": the slip has its place in the mailbox, so its name is not news. Returns true if it has a second place: a
+   * read that was requested before its commit, and answered after contact had been lost, has found it too.
    */
   arrived(name: string | undefined, where: "placed" | "elsewhere"): boolean {
     this.#unnamed--;
@@ -49,20 +56,21 @@ export class MailboxNames {
     return isTwin;
   }
 
-  /** The mailbox has been read: these are in it. */
+  /** Replaces the known names by those that a read of the whole mailbox has found. */
   know(names: Iterable<string | undefined>): void {
     this.#known.clear();
     for (const name of names) if (name !== undefined) this.#known.add(name);
   }
 
+  /** Forgets all names: the connection is gone. */
   clear(): void {
     this.#known.clear();
     this.#heard.clear();
   }
 
   /**
-   * Takes up what was heard of and is none of our own: everything if none of our own is on its way, or else up to the last of
-   * our own that has been named.
+   * Returns, and takes up, names that the store has told of and that are none of this broker's own: all of them if no
+   * own slip is on its way, otherwise those up to `upTo`, the last own slip that has been named.
    */
   takeNews(upTo?: string): string[] {
     if (this.#unnamed > 0 && upTo === undefined) return [];
@@ -74,7 +82,7 @@ export class MailboxNames {
   }
 }
 
-/** In the order of the commits; what is not committed yet comes last, in its own order. */
+/** Compares slips by the order of their commits; those not committed yet come last, in their own order. */
 export function byNumber(a: Slip, b: Slip): number {
   if (a.name === undefined || b.name === undefined) return Number(a.name === undefined) - Number(b.name === undefined);
   return a.name < b.name ? -1 : 1;

@@ -1,6 +1,6 @@
 /**
- * The mailbox of a session that outlives its connection: what is stored for it and not yet acknowledged, in
- * the order in which it must be sent. Nothing new overtakes what is in it.
+ * The mailbox of a session that outlives its connection: messages that are stored for it and not yet acknowledged, in
+ * the order in which they must be sent. Nothing new overtakes what is in it.
  */
 import { mailPageBytesMax, mailPageSlips } from "../../base/limits.ts";
 import { Ring } from "../../base/ring.ts";
@@ -12,37 +12,39 @@ import { byNumber, MailboxNames } from "./mailbox-names.ts";
 import { OutgoingMessage, type OutgoingTarget, reserved } from "./outgoing-message.ts";
 import { SentBefore } from "./sent-before.ts";
 
-/** A message that lies in a mail drop, as the session gets it. */
+/** A message in a mail drop, with how the session is to receive it. */
 export interface Taken {
   readonly message: Lying;
   readonly target: OutgoingTarget;
 }
 
+/** A message that has its packet id; ready: it may be sent after those before it. */
 interface InLine {
   readonly outgoing: OutgoingMessage;
   isReady: boolean;
 }
 
+/** One session's mailbox: in the store always, and in memory as far as its client is about to be sent it. */
 export class Mailbox {
-  /** Slips in the store, those included whose commit is under way. */
+  /** The number of slips in the store, including those whose commits are under way. */
   count = 0;
   readonly #client: LocalSession;
-  /** While connected: slips that have no packet id in this connection. */
+  /** Slips that have no packet id in this connection, in the order in which their messages are sent. */
   readonly #waiting = new Ring<Slip>();
-  /** What has its packet id and is sent in this order, each as soon as it may be. */
+  /** Messages that have their packet ids and are sent in this order, each as soon as it may be. */
   readonly #line = new Ring<InLine>();
-  /** New QoS 2 messages whose slip and packet id are being committed together. */
+  /** The number of new QoS 2 messages whose slip and packet id are being committed together. */
   #committing = 0;
   #loading = false;
   #mustReload = false;
-  /** Counts how often the mailbox was read anew. */
+  /** Counts the reads of the whole mailbox. */
   #reading = 0;
   #fetching = false;
   readonly #sentBefore: SentBefore;
   readonly #names = new MailboxNames();
-  /** Grows with everything that comes in and goes out: while it stays, nothing moves. */
+  /** Grows with every slip that comes, is sent or goes: while it stays the same, nothing moves (`MailWatch`). */
   moves = 0;
-  /** Bytes of a message, on average of the last page. */
+  /** Bytes of a message, on average of the page read last. */
   #messageBytes = mailPageBytesMax / 32;
 
   constructor(client: LocalSession) {
@@ -50,7 +52,7 @@ export class Mailbox {
     this.#sentBefore = new SentBefore(client);
   }
 
-  /** True if nothing waits: what is published now may be sent now. Without contact nobody knows what others have stored. */
+  /** True if what is published now may be sent now. Never without contact: others may have stored something. */
   get isEmpty(): boolean {
     return this.#isFirst && this.#committing === 0;
   }
@@ -59,20 +61,20 @@ export class Mailbox {
     return this.isIdle && this.#client.context.coordinator.state === "CONNECTED";
   }
 
-  /** True if nothing is known here that waits to be sent. */
+  /** True if no message is known here that waits to be sent. */
   get isIdle(): boolean {
     return !this.#loading && this.#waiting.length === 0 && this.#line.length === 0 && this.#names.isQuiet;
   }
 
   /**
-   * Reads the mailbox, with all that is on its way there now: of a client that has come back, and after lost contact,
-   * when slips may have come from elsewhere, or of our own without their names being told.
+   * Reads the whole mailbox, once all that is on its way there is stored: when the client has come back, and after lost
+   * contact, when slips may have come from other brokers, or own ones without their names being told.
    */
   load(): void {
     const { context, connection } = this.#client;
     if (connection === undefined) return;
     if (this.#loading) {
-      // What is being read now may be older than what it was asked for.
+      // The read that is under way may not see what this one was asked for.
       this.#mustReload = true;
       return;
     }
@@ -88,7 +90,7 @@ export class Mailbox {
       if (this.#client.connection !== connection) return;
       const sent = this.#client.slipsInFlight();
       const slips = listed.filter(({ name }) => !sent.has(name!));
-      // What has been sent before is among the first: no more than a window of it was ever on its way.
+      // Slips that were sent before are among the first: no more than one window of them was ever in flight.
       const first = slips.slice(0, context.options.maxInflight);
       context.slips.readRecords(first, () => {
         if (this.#client.connection !== connection) return;
@@ -96,10 +98,10 @@ export class Mailbox {
         this.#reading++;
         this.moves++;
         for (const slip of first) this.#sentBefore.reserve(slip);
-        // Without a name it is listed, for what is on its way was waited for.
+        // A committed slip without a name is in the list: commits on their way were waited for.
         const known = new Set([undefined, ...listed.map(({ name }) => name)]);
         const newer = this.#waiting.drain().filter((slip) => !slip.committed || !known.has(slip.name));
-        // What was known and is not there any more has gone while there was no contact.
+        // Slips that were known and are not listed went while there was no contact.
         this.#names.know([...sent, ...[...slips, ...newer].map(({ name }) => name)]);
         for (const slip of [...slips, ...newer].sort(byNumber)) this.#waiting.push(slip);
         this.count = this.#names.size;
@@ -113,18 +115,18 @@ export class Mailbox {
     });
   }
 
-  /** The store tells of a slip: one of our own, or another broker's. */
+  /** Takes the name of a slip that the store tells of: this broker's own, or another's. */
   hear(name: string): void {
     this.#names.hear(name);
     this.#look();
   }
 
-  /** The store tells that a slip is gone. */
+  /** Forgets a slip that is gone from the store. */
   forget(name: string): void {
     this.#names.forget(name);
   }
 
-  /** Takes up slips that others have stored: they are numbered in the order of their commits, and so they wait. */
+  /** Lines up slips that others have stored, by their numbers, which are in the order of the commits. */
   #look(upTo?: string): void {
     const { session, connection } = this.#client;
     if (this.#loading) return;
@@ -137,7 +139,7 @@ export class Mailbox {
     this.pump();
   }
 
-  /** The connection is gone: slips stay in the store and are read again when the client comes back. */
+  /** Empties the memory at the end of a connection: slips stay in the store, and are read for the next one. */
   detach(unacknowledged: readonly OutgoingMessage[]): void {
     this.#loading = this.#fetching = this.#mustReload = false;
     this.#waiting.clear();
@@ -147,7 +149,7 @@ export class Mailbox {
   }
 
   /**
-   * What the store must hold before an outgoing message may be sent. At QoS 2 it gets its packet id now if
+   * Returns the draft of the slip that must be stored before a message is sent. At QoS 2 it gets its packet id now if
    * nothing waits before it, so that one commit does for both.
    */
   draft(outgoing: OutgoingMessage): SlipDraft {
@@ -158,14 +160,14 @@ export class Mailbox {
     return outgoing.draftUnsent();
   }
 
-  /** The draft has become a slip, whose commit is under way. */
+  /** Gives a message its slip, whose commit is under way. */
   placed(outgoing: OutgoingMessage, slip: Slip): void {
     outgoing.placed(slip);
     if (outgoing.packetId === 0 && this.#client.connection !== undefined) this.#waiting.push(slip);
     else if (outgoing.packetId === 0) slip.publish = undefined;
   }
 
-  /** The slip is committed. `connection` is the client's when the draft was made. */
+  /** Goes on after the commit of a slip. `connection`: the client's when the slip was drafted. */
   committed(outgoing: OutgoingMessage, connection: LocalSession["connection"]): void {
     this.moves++;
     outgoing.slip!.committed = true;
@@ -173,11 +175,11 @@ export class Mailbox {
       outgoing.slip!,
       connection !== undefined && this.#client.connection === connection ? "placed" : "elsewhere",
     );
-    // While the mailbox is read anew, what has its packet id is read back in its place too: an earlier one may be.
+    // While the whole mailbox is read, a message with a packet id is read back in its place too: one before it may be.
     const mustWait = outgoing.packetId !== 0 && this.#loading;
     if (outgoing.slip!.name === undefined || mustWait) return this.#readBack(outgoing);
     if (outgoing.packetId === 0) {
-      // Memory is bounded by the window: what waits beyond it is read back when its turn comes.
+      // Memory is bounded by the window: messages beyond it are read back when their turn comes.
       if (!this.#client.hasRoom || this.#waiting.peek() !== outgoing.slip) outgoing.slip!.publish = undefined;
     } else {
       this.#committing--;
@@ -187,7 +189,7 @@ export class Mailbox {
     this.pump();
   }
 
-  /** It is in the mailbox, but its name was not told since contact was lost over its commit, or it is not its turn. */
+  /** Has a committed slip read back: lost contact has kept its name from us, or it is not its turn. */
   #readBack(outgoing: OutgoingMessage): void {
     if (outgoing.packetId !== 0) {
       this.#committing--;
@@ -196,7 +198,7 @@ export class Mailbox {
     this.load();
   }
 
-  /** It will not be committed: whoever published it is another broker's, and publishes it there. */
+  /** Drops a slip that will not be committed: the publisher's session is another broker's, which publishes it there. */
   withdrawn(outgoing: OutgoingMessage): void {
     this.count--;
     this.#names.arrived(undefined, "elsewhere");
@@ -209,26 +211,26 @@ export class Mailbox {
     this.pump();
   }
 
-  /** A slip of our own is on its way to the store. */
+  /** Counts a slip of this broker that is on its way to the store. */
   expect(): void {
     this.count++;
     this.#names.expect();
   }
 
-  /** The store has named it. placed: it has its place in this connection, so its name is not news any more. */
+  /** Takes the name of a committed slip. "placed": it has its place in this connection, so its name is no news. */
   arrived(slip: Slip, where: "placed" | "elsewhere"): void {
     if (this.#names.arrived(slip.name, where)) this.#giveUpPlace(slip);
     this.#look(slip.name);
   }
 
-  /** A slip waits no longer; if it does not wait, the one that was read of the same name does not. */
+  /** Removes a slip from those that wait; if it is none of them, the one of the same name read from the store. */
   #giveUpPlace(slip: Slip): void {
     const all = this.#waiting.drain();
     const isWaiting = slip.name === undefined || all.includes(slip);
     for (const other of all) if (isWaiting ? other !== slip : other.name !== slip.name) this.#waiting.push(other);
   }
 
-  /** Stores a message on its own, for this mailbox alone. */
+  /** Stores a message for this mailbox alone; its settlement ends with the commit. */
   store(outgoing: OutgoingMessage): void {
     const { context, connection } = this.#client;
     const settlement = outgoing.takeSettlement();
@@ -241,7 +243,7 @@ export class Mailbox {
     });
   }
 
-  /** Takes what lies in mail drops: slips for it are committed together with how far the session has come with that. */
+  /** Takes messages from mail drops: commits their slips with `saving`, the session's new position there. */
   take(messages: readonly Taken[], saving: JournalOperation): void {
     const client = this.#client;
     const { context, connection, session } = client;
@@ -260,13 +262,14 @@ export class Mailbox {
         slip.committed = true;
         this.arrived(slip, where);
       }
-      // Contact was lost over the commit: their names have not been told.
+      // Contact was lost over the commit, so that names were not told.
       if (slips.some(({ name }) => name === undefined)) this.load();
       client.pump();
     };
     context.journal.commit([...operations, saving], committed, () => context.evict(client));
   }
 
+  /** Removes a slip: its client has the message, or is not owed it any more. */
   discard(slip: Slip): void {
     this.count--;
     this.moves++;
@@ -274,17 +277,17 @@ export class Mailbox {
     this.#client.context.slips.discard(slip, this.#client.fencingToken);
   }
 
-  /** Sends what waits, in order, as far as there is room. */
+  /** Sends the messages that wait, in order, as far as there is room. */
   pump(): void {
     while (!this.#loading && !this.#fetching) {
       const slip = this.#waiting.peek();
       if (slip === undefined || !slip.committed) return;
-      // The window is this connection's: what is sent again takes room in it, too; PUBREL does not [MQTT-4.9.0-1].
+      // A message that is sent again takes room in this connection's window, too; PUBREL does not [MQTT-4.9.0-1].
       if (!(slip.record?.state === "released" ? this.#client.isOpen : this.#client.hasRoom)) return;
       if (slip.record === undefined || (slip.publish === undefined && slip.record.state !== "released")) {
         return this.#fetchPage();
       }
-      // A new QoS 2 message is before it, and not on its way yet.
+      // A new QoS 2 message comes before it, and is not sent yet.
       if (this.#committing > 0) return;
       this.#waiting.shift();
       this.#send(slip);
@@ -296,7 +299,7 @@ export class Mailbox {
     const size = Math.max(1, Math.min(mailPageSlips, Math.floor(mailPageBytesMax / this.#messageBytes)));
     const page: Slip[] = [];
     for (let slip = this.#waiting.at(0); slip?.committed && page.length < size; slip = this.#waiting.at(page.length)) {
-      // A message in parts may be as large as all others together: it comes alone.
+      // A message in parts may be as large as a page: it is read alone.
       const isLarge = slip.record?.hasParts === true;
       if (isLarge && page.length > 0) break;
       page.push(slip);
@@ -305,7 +308,7 @@ export class Mailbox {
     this.#fetching = true;
     const reading = this.#reading;
     const fetched = (): void => {
-      // Another connection, or the mailbox was read anew meanwhile.
+      // The connection has changed, or the whole mailbox was read meanwhile.
       if (this.#client.connection !== connection || this.#reading !== reading) return;
       this.#fetching = false;
       let bytes = 0;
@@ -320,7 +323,7 @@ export class Mailbox {
     context.slips.fetch(page, fetched, () => this.moves++);
   }
 
-  /** False for a slip that is gone, or whose message is. */
+  /** Returns false for a slip that is gone, or whose message is. */
   #isThere(slip: Slip): boolean {
     if (slip.record === undefined) {
       this.count--;
@@ -355,14 +358,14 @@ export class Mailbox {
     else this.#advance();
   }
 
-  /** The client will not get the message of a slip, which may have been sent to it before. */
+  /** Gives up the message of a slip, which may have been sent to the client in an earlier connection. */
   #dismiss(slip: Slip): void {
     if (isHeldByClient(slip)) return this.#sentBefore.giveUp(slip);
     this.#sentBefore.free(slip);
     this.discard(slip);
   }
 
-  /** A QoS 2 message is not sent before its packet id is committed; what comes after it waits for it. */
+  /** Commits the packet id of a QoS 2 message, which is sent only then; messages after it wait for that. */
   #commitId(place: InLine, slip: Slip): void {
     const client = this.#client;
     const { connection } = client;
@@ -386,7 +389,7 @@ export class Mailbox {
     }
   }
 
-  /** Sends a message for the first time, unless its time has ended while the store was asked: nobody has its packet id then. */
+  /** Sends a message for the first time; removes it if it has expired meanwhile: no client knows its packet id. */
   #sendFirst(outgoing: OutgoingMessage): void {
     const client = this.#client;
     if (!client.isExpired(outgoing.publish!)) return client.transmit(outgoing, false);

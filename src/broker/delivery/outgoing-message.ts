@@ -1,4 +1,4 @@
-/** A message on its way to one client: in its window, or waiting for room in it. */
+/** A message on its way to one client: in its window of packet ids, or waiting for room in it. */
 
 import { groupMarkOf } from "../../mail/records.ts";
 import type { LiveRecipient, Settlement } from "../../mail/settlement.ts";
@@ -10,31 +10,35 @@ import type { LocalSession } from "./local-session.ts";
 
 /** How far a message has come with its client. */
 type Exchange =
-  /** It waits, or its PUBLISH has been sent in this connection. */
+  /** The message waits, or its PUBLISH has been sent in this connection. */
   | "open"
-  /** PUBREC has come: only PUBREL and PUBCOMP are left. */
+  /** PUBREC has come, so only PUBREL and PUBCOMP are left. */
   | "released"
-  /** The same, and its PUBLISH was sent in an earlier connection, or never will be: it takes no room in this one's window. */
+  /**
+   * As "released", and its PUBLISH was sent in an earlier connection, or never will be: no room of this one's window is
+   * taken.
+   */
   | "released before"
   /** PUBACK or PUBCOMP has come. */
   | "acknowledged";
 
-/** Whether its publisher's settlement still has to wait for it. */
+/** Whether the settlement of its publish still waits for a message. */
 type Obligation =
-  /** Until the client has acknowledged it, or its slip is on its way into the store. */
+  /** The settlement waits until the client has acknowledged the message, or its slip is on its way into the store. */
   | "open"
-  /** It was sent, and its slip is being committed: that ends the wait, whatever the client does. */
+  /** The message was sent, and its slip is being committed: the commit ends the wait, whatever the client does. */
   | "storing"
-  /** The client has it, its slip does, or another receiver. */
+  /** The settlement does not wait: the client has the message, or the store, or another receiver. */
   | "kept";
 
+/** A message for one session. All changes of its state are made here, and asked for by methods. */
 export class OutgoingMessage implements LiveRecipient {
   readonly client: LocalSession | undefined;
   readonly qos: QoS;
   readonly retain: boolean;
   readonly subscriptionIds: readonly number[];
   readonly group: SharedGroup<unknown> | undefined;
-  /** Kept as long as it may have to be sent again. */
+  /** The message itself, kept as long as it may have to be sent again. */
   publish: Publish | undefined;
   packetId = 0;
   #exchange: Exchange = "open";
@@ -42,7 +46,10 @@ export class OutgoingMessage implements LiveRecipient {
   #settlement: Settlement | undefined;
   #slip: Slip | undefined;
 
-  /** `settlement`: waits for it from now on; undefined: nobody does, or not yet. */
+  /**
+   * Creates a message for a client, or without one as a placeholder in its window. `settlement` waits for it from now
+   * on.
+   */
   constructor(
     client: LocalSession | undefined,
     target: OutgoingTarget,
@@ -59,20 +66,22 @@ export class OutgoingMessage implements LiveRecipient {
     settlement?.waitFor(this);
   }
 
+  /** The settlement of its publish; undefined: none waits for this message. */
   get settlement(): Settlement | undefined {
     return this.#settlement;
   }
 
-  /** What stands for it in the mailbox; undefined: nothing yet. */
+  /** The message's slip in the mailbox; undefined: it has none yet. */
   get slip(): Slip | undefined {
     return this.#slip;
   }
 
-  /** True if its client has acknowledged it, or something else stands for it: no settlement waits for it any more. */
+  /** True if no settlement waits for the message any more: its client has acknowledged it, or it is kept otherwise. */
   get isTakenCareOf(): boolean {
     return this.#obligation !== "open";
   }
 
+  /** True if PUBACK or PUBCOMP has come. */
   get isAcknowledged(): boolean {
     return this.#exchange === "acknowledged";
   }
@@ -82,48 +91,52 @@ export class OutgoingMessage implements LiveRecipient {
     return this.#exchange === "released" || this.#exchange === "released before";
   }
 
-  /** True if it takes no room in the window: no PUBLISH of it is unacknowledged in this connection. */
+  /** True if the message takes no room in the window: no PUBLISH of it is unacknowledged in this connection. */
   get onlyHoldsId(): boolean {
     return this.#exchange === "released before";
   }
 
-  /** True while its slip is on its way into the store after it was sent: until then its packet id is not free. */
+  /** True while the slip of a message that was sent is being committed: its packet id is not free before that. */
   get isBeingStored(): boolean {
     return this.#obligation === "storing";
   }
 
-  /** PUBREC has come. */
+  /** Notes that PUBREC has come. */
   release(): void {
     this.#exchange = "released";
   }
 
-  /** PUBACK or PUBCOMP has come, which its settlement may have waited for. */
+  /** Notes that PUBACK or PUBCOMP has come, and tells the settlement. */
   acknowledge(): void {
     this.#exchange = "acknowledged";
     if (this.#settlement !== undefined) this.takenCareOf(this.#settlement);
   }
 
-  /** Another receiver has it, or nobody will: what waits for it, if anything, need not do so any more. */
+  /**
+   * Ends the wait for a message that another receiver has, or that nobody will get; tells `settlement`, if it is given.
+   */
   takenCareOf(settlement?: Settlement): void {
     if (this.isTakenCareOf) return;
     this.#obligation = "kept";
     settlement?.done();
   }
 
-  /** It goes into the mailbox on its own: the settlement is the caller's from now on. */
+  /** Hands the settlement over to the caller, who stores the message and ends the settlement. */
   takeSettlement(): Settlement {
     const settlement = this.#settlement!;
     this.#settlement = undefined;
     return settlement;
   }
 
-  /** What its slip will say, if it was not sent; the mailbox counts it from now on. */
+  /** Returns the slip's draft for a message that was not sent; the mailbox counts the slip from now on. */
   draftUnsent(): SlipDraft {
     this.#obligation = "kept";
     return this.#draft();
   }
 
-  /** The same, of one that was sent and is not acknowledged. */
+  /**
+   * Returns the slip's draft for a message that was sent and is not acknowledged; the mailbox counts it from now on.
+   */
   draft(): SlipDraft {
     this.#obligation = "storing";
     return this.#draft();
@@ -136,19 +149,25 @@ export class OutgoingMessage implements LiveRecipient {
     return { clientId: this.client!.session.clientId, qos, retain, subscriptionIds, packetId, groupMark };
   }
 
-  /** The draft has become a slip, whose commit is under way; or it was read from the mailbox, where it has one. */
+  /** Sets the message's slip, whose commit is under way, or that was read from the mailbox. */
   placed(slip: Slip): void {
     this.#slip = slip;
     this.#obligation = "kept";
   }
 
-  /** It was read from the mailbox, and its client has sent PUBREC in an earlier connection, or is to give it up. */
+  /**
+   * Sets slip and packet id of a message from an earlier connection of which only PUBREL and PUBCOMP are left: PUBREC
+   * has come, or the message was given up.
+   */
   resumed(slip: Slip, packetId: number): void {
     this.placed(slip);
     this.packetId = packetId;
     this.#exchange = "released before";
   }
 
+  /**
+   * Sets the slip, which is committed. If its client has acknowledged the message meanwhile, the slip is removed again.
+   */
   stored(slip: Slip): void {
     this.placed(slip);
     // From here on the store holds the message.
@@ -159,6 +178,9 @@ export class OutgoingMessage implements LiveRecipient {
   }
 }
 
+/**
+ * How a message is sent to one receiver: QoS, RETAIN, Subscription Identifiers, and the group of a shared subscription.
+ */
 export interface OutgoingTarget extends Pick<Target<LocalSession>, "qos" | "subscriptionIds"> {
   readonly group: SharedGroup<unknown> | undefined;
   readonly retain: boolean;
@@ -167,7 +189,7 @@ export interface OutgoingTarget extends Pick<Target<LocalSession>, "qos" | "subs
 const nothing: OutgoingTarget = { qos: 1, retain: false, subscriptionIds: [], group: undefined };
 
 /**
- * Entries for messages that need not be kept: their session ends with its connection, so they are never sent
+ * Entries in windows for messages that need not be kept: their session ends with its connection, so they are never sent
  * again. One object each serves all windows.
  */
 export const plainQoS1 = new OutgoingMessage(undefined, nothing, undefined);
@@ -175,15 +197,15 @@ export const plainQoS2 = new OutgoingMessage(undefined, { ...nothing, qos: 2 }, 
 export const plainReleased = new OutgoingMessage(undefined, { ...nothing, qos: 2 }, undefined);
 plainReleased.release();
 
-/** Holds the packet id of a message that is in the mailbox and will be sent again under it. */
+/** The entry that holds the packet id of a message in the mailbox that will be sent again under it. */
 export const reserved = new OutgoingMessage(undefined, nothing, undefined);
 
-/** True for what takes no room in the window. */
+/** Returns true for an entry that holds a packet id but takes no room in the window. */
 export function onlyHoldsId(outgoing: OutgoingMessage): boolean {
   return outgoing === reserved || outgoing.onlyHoldsId;
 }
 
-/** In the order of the publishes. */
+/** Compares messages by the order of their publishes. */
 export function bySettlement(a: OutgoingMessage, b: OutgoingMessage): number {
   return (a.settlement?.order ?? 0) - (b.settlement?.order ?? 0);
 }

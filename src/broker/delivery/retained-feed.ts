@@ -1,4 +1,4 @@
-/** The retained messages that new subscriptions of one client are owed: sent in order, as far as there is room. */
+/** The retained messages that a client's new subscriptions are owed, sent in order, as far as there is room. */
 import { pumpOutputBytesMax } from "../../base/limits.ts";
 import { Ring } from "../../base/ring.ts";
 import { Settlement } from "../../mail/settlement.ts";
@@ -22,6 +22,7 @@ interface Feed {
 /** Steps after which it is asked whether the slice is over. */
 const stepsMax = 64;
 
+/** The feeds of one client, one after the other in the order of its subscriptions. */
 export class RetainedFeeds {
   readonly #client: LocalSession;
   readonly #feeds = new Ring<Feed>();
@@ -32,12 +33,14 @@ export class RetainedFeeds {
     this.#client = client;
   }
 
+  /** Adds a feed for a new subscription; `pump` sends it. */
   add(subscription: Subscription): void {
     const upTo = this.#client.context.retained.lastNumber;
     this.#feeds.push({ subscription, upTo, search: undefined, found: undefined });
   }
 
   /** Sends what there is room for; what takes long goes on later, also where nothing is found that can be sent. */
+  /** Sends retained messages, as far as there is room. */
   pump(): void {
     if (this.#isWaiting) return;
     const { slices, clock } = this.#client.context;
@@ -64,16 +67,16 @@ export class RetainedFeeds {
     return value === undefined || value.number > feed.upTo ? undefined : value;
   }
 
-  /** False if there is no room now. */
+  /** Sends one retained message, or leaves it out if it is not owed. Returns false if there is no room now. */
   #feed(subscription: Subscription, { topic, publish }: RetainedMessage): boolean {
     const client = this.#client;
     const { connection, context } = client;
     if (connection === undefined || connection.channel.phase !== "open") return false;
-    // Replaced since the client subscribed: it has had the newer one as a live message, and must not get the
-    // older one after it.
+    // The message was replaced since the client subscribed: the client has had the newer one as a live message, and
+    // must not get the older one after it.
     if (context.retained.get(topic)?.publish !== publish || client.isExpired(publish)) return true;
     if (!client.mayReceive(publish)) return true;
-    // It lies in a mail drop too, and comes from there in its turn.
+    // The message lies in a mail drop too, and is handed out from there in its turn.
     if (publish.copyUntil > context.clock.wall() && client.followsDrops(subscription.filter.text)) return true;
     const qos = Math.min(publish.qos, subscription.qos) as QoS;
     const subscriptionIds = subscription.id === 0 ? [] : [subscription.id];
@@ -93,7 +96,7 @@ export class RetainedFeeds {
     return true;
   }
 
-  /** To a session that outlives its connection; what the bank cannot pay is left out. */
+  /** Sends or stores one for a persistent session; a message that the bank cannot pay is left out. */
   #promise(client: LocalSession, publish: Publish, target: OutgoingTarget): void {
     const { bankAccount, mail, metrics } = client.context;
     const payment = bankAccount.reserve(bankAccount.termsOf(publish, "mailbox").credits);

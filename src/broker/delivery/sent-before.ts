@@ -1,6 +1,6 @@
 /**
- * Messages that were sent to a client in earlier connections and are not acknowledged: their slips lie in the mailbox, and
- * their packet ids are theirs until the client has acknowledged them, or given them back [MQTT-4.4.0-1].
+ * Messages that were sent to a client in earlier connections and are not acknowledged. Their slips lie in the mailbox,
+ * and their packet ids are taken until the client has acknowledged or given up the messages [MQTT-4.4.0-1].
  */
 import type { Slip } from "../../mail/slips.ts";
 import { writeAck } from "../../mqtt/acks.ts";
@@ -8,55 +8,56 @@ import { PacketType } from "../../mqtt/constants.ts";
 import type { LocalSession } from "./local-session.ts";
 import { OutgoingMessage, reserved } from "./outgoing-message.ts";
 
+/** The packet ids of one session's earlier connections. */
 export class SentBefore {
   readonly #client: LocalSession;
-  /** Packet ids under which slips were sent at QoS 1 in the last connection; at QoS 2 the slip itself says it. */
+  /** Packet ids of the last connection's QoS 1 messages, by slip; at QoS 2 the slip's record has the id. */
   #ids = new Map<string, number>();
 
   constructor(client: LocalSession) {
     this.#client = client;
   }
 
-  /** The packet id under which a slip was sent; undefined if it was not, or its record has not been read. */
+  /** Returns the packet id of a slip that was sent; undefined if it was not, or its record has not been read. */
   idOf({ name, record }: Slip): number | undefined {
     if (record === undefined) return undefined;
     return record.state === "waiting" ? this.#ids.get(name ?? "") : record.packetId;
   }
 
-  /** Packet ids of what will be sent again must not be given to other messages before. */
+  /** Reserves the packet id of a slip that will be sent again, so that no other message is given it. */
   reserve(slip: Slip): void {
     const id = this.idOf(slip);
     if (id !== undefined) this.#client.inflight.restore(id, reserved);
   }
 
-  /** The connection is gone, and these were not acknowledged in it. */
+  /** Keeps the packet ids of messages that were not acknowledged in the connection that has ended. */
   remember(unacknowledged: readonly OutgoingMessage[]): void {
     for (const { slip, packetId, qos } of unacknowledged) {
       if (slip?.record?.state === "waiting" && qos === 1 && slip.name !== undefined) this.#ids.set(slip.name, packetId);
     }
   }
 
-  /** The slip is sent again, or gone. */
+  /** Forgets the packet id of a slip that is sent again, or gone. */
   forget({ name }: Slip): void {
     if (name !== undefined) this.#ids.delete(name);
   }
 
-  /** A slip will not be sent again at QoS 1: its packet id is free. */
+  /** Frees the packet id of a slip that will not be sent again at QoS 1. */
   free(slip: Slip): void {
     const id = this.idOf(slip);
     if (id !== undefined && this.#client.inflight.get(id) === reserved) this.#client.inflight.remove(id);
   }
 
-  /** The client had the message: only PUBREL and PUBCOMP are left. */
+  /** Sends PUBREL for a message that the client has received: only PUBREL and PUBCOMP are left. */
   resume(slip: Slip): void {
     if (this.#claim(slip)) this.#sendPubrel(slip);
   }
 
   /**
-   * A message that was sent at QoS 2 cannot be sent again: the client takes no packets so large any more, may not read it,
-   * or it is gone from the store. Its packet id may stand for it at the client, where another message under that id would
-   * be taken for a repetition. PUBREL frees it there, whether the message has come or not; that is committed first, for it
-   * must never be sent again after that.
+   * Gives up a message that was sent at QoS 2 and cannot be sent again: the client takes no packets so large any more,
+   * may not read it, or it is gone from the store. The client may hold its packet id, and would take another message
+   * under it for a repetition. PUBREL frees the id at the client, whether the message has come or not. That is
+   * committed first, for the message must never be sent after PUBREL.
    */
   giveUp(slip: Slip): void {
     if (!this.#claim(slip)) return;
@@ -70,7 +71,10 @@ export class SentBefore {
     });
   }
 
-  /** False if another message has its packet id: then the slip is of no use any more. */
+  /**
+   * Puts the slip's message back into the window. Returns false, and removes the slip, if another message has its
+   * packet id.
+   */
   #claim(slip: Slip): boolean {
     const client = this.#client;
     const { packetId, qos, retain, subscriptionIds } = slip.record!;

@@ -1,16 +1,18 @@
 /**
- * Connections that wait while the store is behind or away: whoever makes work for it goes on when it has caught up, so what waits
- * for the store is bounded. And a CONNECT whose client has gone to another broker meanwhile is never carried out.
+ * Connections that wait while the store is behind or unreachable. Those that make work for the store go on when it has
+ * caught up, so what waits for the store is bounded. A CONNECT whose client has gone to another broker meanwhile is
+ * never carried out.
  */
 import type { Coordinator } from "../../coordinator/coordinator.ts";
 import type { Journal } from "../../mail/journal.ts";
 import { type Connection, PauseReason } from "./connection.ts";
 
+/** Holds connections back for the store, and lets them go on in the order in which they came. */
 export class StoreBackPressure {
   readonly #journal: Journal;
   readonly #coordinator: Pick<Coordinator, "state">;
   readonly #resume: (connection: Connection, reason: number) => void;
-  /** How each goes on. */
+  /** The call that lets each waiting connection go on. */
   readonly #waiting = new Map<Connection, () => void>();
 
   constructor(
@@ -23,14 +25,14 @@ export class StoreBackPressure {
     store.coordinator.onState(() => this.relieved());
   }
 
-  /** Has a connection that has made work for the store not be read while the store is behind. */
+  /** Stops reading a connection that has made work for the store, while the store is behind. */
   hold(connection: Connection): void {
     if (!this.#journal.full) return;
     connection.hold(PauseReason.journal);
     this.#waiting.set(connection, () => this.#resume(connection, PauseReason.journal));
   }
 
-  /** Calls back when the store is there and not behind: at once, mostly. */
+  /** Calls `go` when the store is reachable and not behind: mostly at once. */
   pass(connection: Connection, go: () => void): void {
     if (this.#mustWait) this.#waiting.set(connection, go);
     else go();
@@ -40,16 +42,17 @@ export class StoreBackPressure {
     return this.#coordinator.state !== "CONNECTED" || this.#journal.full;
   }
 
+  /** Returns true if the connection waits for the store. */
   isWaiting(connection: Connection): boolean {
     return this.#waiting.has(connection);
   }
 
-  /** A connection has ended. */
+  /** Forgets a connection that has ended. */
   forget(connection: Connection): void {
     this.#waiting.delete(connection);
   }
 
-  /** Little waits for the store: connections go on in the order in which they came, until there is too much again. */
+  /** Lets waiting connections go on, in the order in which they came, until too much waits for the store again. */
   relieved(): void {
     for (const [connection, go] of this.#waiting) {
       if (this.#mustWait) return;
