@@ -1,34 +1,36 @@
-/** What the flows of a cluster share: beside what delivers messages, whose sessions are where, and who the others are. */
+/** The delivery context, with the parts that know the cluster: all sessions, the other brokers, and the router. */
 import type { Route, Router } from "../../router/router.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { Peer, Remote, RemoteSession } from "./peer.ts";
 
+/** The receivers of a topic in the whole cluster. */
 export type ClusterRoute = Route<LocalSession, Remote>;
 
-/** What this broker is in the cluster now. */
+/** The state of this broker in the cluster. */
 export interface Self {
-  /** This incarnation: the transaction that created the broker's znode. It changes with the keeper session. */
+  /** The broker's epoch: the transaction that created its znode. It changes with the keeper session. */
   epoch: number;
-  /** The znode is being made. */
+  /** True while the broker's znode is being created. */
   isJoining: boolean;
-  /** It is about to leave: clients are sent to other brokers. */
+  /** True once the broker is about to leave and sends its clients to other brokers. */
   isDraining: boolean;
-  /** The lease is over, or the session is: other brokers may keep the persistent sessions by now. */
+  /** True while the lease or the keeper session is over: other brokers may keep the persistent sessions by now. */
   isFenced: boolean;
   /** The format in which records are written: the newest that all live brokers read. `Membership` sets it. */
   format: number;
-  /** How often the lease has ended: what was begun before counts no more. */
+  /** How often the lease has ended: what was begun before the last time must not be carried out. */
   fences: number;
-  /** Until then, by the clock, there may be sessions of dead brokers that nobody keeps yet. */
+  /** Until then (ms, by the clock's `now`) there may be sessions of dead brokers that no broker keeps yet. */
   orphansUntil: number;
 }
 
+/** The parts of a broker that most flows need. Ask for `DeliveryContext` or `Runtime` where that is enough. */
 export interface ClusterContext extends DeliveryContext {
   readonly router: Router<LocalSession, Remote>;
-  /** All clients whose sessions this broker keeps, by client id. */
+  /** All sessions that this broker keeps, by client id. */
   readonly localSessions: Map<string, LocalSession>;
-  /** Persistent sessions that are kept elsewhere, by client id. */
+  /** Persistent sessions that this broker does not keep, by client id. */
   readonly remoteSessions: Map<string, RemoteSession>;
   /** The other brokers, by id. */
   readonly peers: Map<string, Peer>;

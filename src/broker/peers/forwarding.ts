@@ -1,6 +1,6 @@
 /**
- * What is published here for receivers elsewhere: once over the link to each broker that needs it, or into the
- * mailboxes of sessions that are away. A delivery with a promise is kept until the other broker has settled it; if
+ * Forwards what is published here to receivers at other brokers: once over the link to each broker that needs it, or
+ * into the mailboxes of sessions that are away. A QoS 1 or 2 delivery is kept until the other broker has settled it; if
  * that broker dies, or cannot be reached for long, its persistent receivers get the message into their mailboxes.
  */
 import { linkPatienceMs, movingMessagesMax, outputBytesHigh, outputBytesMax } from "../../base/limits.ts";
@@ -26,6 +26,7 @@ import {
   settleIfNobodyIsLeft,
 } from "./peer.ts";
 
+/** Sends messages to other brokers, and keeps their order for each session, whichever way they go. */
 export class Forwarding {
   readonly #context: ClusterContext;
   readonly #resume: (connection: Connection, reason: number) => void;
@@ -36,7 +37,7 @@ export class Forwarding {
     context: ClusterContext,
     how: {
       readonly resume: (connection: Connection, reason: number) => void;
-      /** Nothing is under way to a session, or nobody has it connected any more. */
+      /** Tells that nothing is under way to a session any more, or that it is connected nowhere. */
       readonly idle: (session: RemoteSession) => void;
       readonly groupsEnd: GroupsEnd;
     },
@@ -47,7 +48,7 @@ export class Forwarding {
     this.#groupsEnd = how.groupsEnd;
   }
 
-  /** The brokers that messages without a promise go to. */
+  /** Returns the brokers that a route's QoS 0 messages go to. */
   linksOf(route: ClusterRoute): readonly Peer[] {
     if (route.links === undefined) {
       const peers = new Set<Peer>();
@@ -60,7 +61,7 @@ export class Forwarding {
     return route.links as readonly Peer[];
   }
 
-  /** QoS 0 packets as they came. */
+  /** Sends QoS 0 packets to brokers, as they came; drops and counts them where the link is down or full. */
   run(peers: readonly Peer[], packets: Packets, publisher: Connection | undefined): void {
     for (const peer of peers) {
       const writer = peer.connection?.writer;
@@ -74,14 +75,14 @@ export class Forwarding {
     }
   }
 
-  /** QoS 0, one message of the broker's own form. */
+  /** Sends one QoS 0 message to brokers. */
   live(publish: Publish, peers: readonly Peer[], publisher: Connection | undefined): void {
     if (peers.length === 0) return;
     const bytes = this.encode(publish, 0);
     this.run(peers, { bytes, start: 0, end: bytes.length, count: 1, version5: true }, publisher);
   }
 
-  /** QoS 0 for a member of a shared subscription at another broker. */
+  /** Sends a QoS 0 message to another broker, for a member of a shared subscription there. */
   offer(publish: Publish, group: Group, peer: Peer): void {
     const { connection } = peer;
     if (connection === undefined || connection.writer.unsent > outputBytesMax) {
@@ -92,11 +93,11 @@ export class Forwarding {
     connection.send(deliveryFrame(FrameType.offer, delivery, this.encode(publish, 0)));
   }
 
-  /** QoS 1 packets for sessions that end with their connections: `settlement` waits for each broker's word. */
+  /** Sends QoS 1 packets for sessions that end with their connections; `settlement` waits for each broker. */
   bundle(peers: readonly Peer[], packets: Packets, settlement: Settlement, publisher: Connection): void {
     for (const peer of peers) {
       const { link } = peer;
-      // It has left: its sessions that end with their connections have ended.
+      // The broker has left: its sessions that end with their connections have ended.
       if (link === undefined) continue;
       const id = peer.nextDeliveryId();
       peer.pending.set(id, { settlement, sessions: nobody, groups: [], toInterest: true });
@@ -107,10 +108,10 @@ export class Forwarding {
     }
   }
 
-  /** Hands a message to another broker; `settlement` waits for it. */
+  /** Sends a message to another broker for its share of the receivers; `settlement` waits for its answer. */
   deliver(peer: Peer, share: Share, settlement: Settlement, packet: Uint8Array, publisher?: Connection): void {
     const id = peer.nextDeliveryId();
-    // At QoS 0 a session that is not there gets nothing.
+    // A QoS 0 receiver that is not connected there gets nothing, so nothing is promised to it.
     const promised = share.sessions.filter(({ qos }) => qos > 0);
     const sessions = new Map(promised.map((target) => [target.session.handle, target]));
     peer.pending.set(id, { settlement, sessions, groups: share.groups, toInterest: share.toInterest });
@@ -129,7 +130,10 @@ export class Forwarding {
     if (publisher !== undefined && (peer.asksToWait || peer.link!.full)) this.#hold(publisher, peer);
   }
 
-  /** Which way a message to a session goes; "wait": after what is under way another way. At QoS 2 it is always stored. */
+  /**
+   * Decides which way a message goes to a session, and counts it as under way; "wait": an earlier one goes another way
+   * still. At QoS 2 it is always stored.
+   */
   wayTo({ session, qos, mustBeStored }: RemoteTarget): "link" | "mail" | "wait" {
     if (qos === 2) return "mail";
     const way = session.host?.isLinked === true && !mustBeStored ? session.host : "mail";
@@ -141,6 +145,7 @@ export class Forwarding {
     return way === "mail" ? "mail" : "link";
   }
 
+  /** Has a message wait until earlier ones to the same session have arrived. */
   wait(target: RemoteTarget, settlement: Settlement): void {
     settlement.waitFor();
     target.session.moving.push({ target, settlement });
@@ -148,7 +153,7 @@ export class Forwarding {
       this.#context.log.warn({ client: target.session.clientId }, "many messages wait for a session on the move");
   }
 
-  /** Messages have been committed to mailboxes of sessions kept elsewhere. */
+  /** Notes that messages were committed to the mailboxes of sessions that other brokers keep, by transaction `zxid`. */
   mailed(targets: readonly RemoteTarget[], zxid: number): void {
     for (const { session, qos } of targets) {
       session.mailZxid = Math.max(session.mailZxid, zxid);
@@ -158,17 +163,21 @@ export class Forwarding {
     }
   }
 
-  /** A slip that was another session's has been put into its mailbox. */
+  /** Notes that a slip of another session was moved into a session's mailbox, by transaction `zxid`. */
   slipMoved(session: RemoteSession, zxid: number): void {
     session.mailZxid = Math.max(session.mailZxid, zxid);
     session.mailCount++;
   }
 
-  /** They will not be committed: whoever published them is another broker's, and publishes them there. */
+  /**
+   * Drops messages that will not be committed: their publisher's session is another broker's, which publishes them
+   * there.
+   */
   withdrawn(targets: readonly RemoteTarget[]): void {
     for (const { session, qos } of targets) if (qos === 1) this.#arrived(session);
   }
 
+  /** Ends deliveries that another broker has settled. */
   settled(peer: Peer, ids: readonly number[]): void {
     for (const id of ids) {
       const forwarded = peer.pending.get(id);
@@ -179,7 +188,7 @@ export class Forwarding {
     }
   }
 
-  /** Some receivers were not there: they get it another way, and then it is settled. */
+  /** Ends a delivery of which some receivers were not at the other broker: those get the message another way. */
   remain(peer: Peer, { id, handles, groups, unpaid }: Remain): void {
     const forwarded = peer.pending.get(id);
     if (forwarded === undefined) return;
@@ -187,7 +196,7 @@ export class Forwarding {
     const { settlement, sessions } = forwarded;
     const missing = new Set(handles);
     for (const [handle, target] of sessions) {
-      // Earlier ones may still be under way: it waits for them, and goes another way in its turn.
+      // Earlier messages may still be under way: this one waits for them, and then goes another way.
       if (missing.has(handle)) this.wait(unpaid ? { ...target, mustBeStored: true } : target, settlement);
       this.#arrived(target.session);
     }
@@ -196,11 +205,15 @@ export class Forwarding {
     settlement.done();
   }
 
+  /** Lets publishers that wait for a broker go on, now that the link to it is up. */
   linkUp(peer: Peer): void {
     peer.link!.onRelief = () => this.release(peer);
     this.release(peer);
   }
 
+  /**
+   * Stores what a broker has not settled, for its persistent receivers, if its link stays down for `linkPatienceMs`.
+   */
   linkDown(peer: Peer): void {
     this.release(peer);
     const { link } = peer;
@@ -217,7 +230,10 @@ export class Forwarding {
     this.#context.timers.set(timer, this.#context.clock.now() + linkPatienceMs);
   }
 
-  /** That incarnation of a broker is gone, and with it the sessions there that end with their connections. */
+  /**
+   * Settles what was forwarded to a broker that is gone: its persistent sessions get it into their mailboxes; its other
+   * sessions have ended.
+   */
   left(peer: Peer): void {
     const pending = [...peer.pending.values()];
     peer.pending.clear();
@@ -231,6 +247,7 @@ export class Forwarding {
     this.release(peer);
   }
 
+  /** Notes which persistent sessions are connected at a broker, by the numbers that it has given them. */
   hosted(
     peer: Peer,
     sessions: readonly (readonly [number, string])[],
@@ -241,12 +258,13 @@ export class Forwarding {
       session.host = peer;
       session.handle = handle;
       peer.hosted.set(handle, session);
-      // Where it was before nobody can be reached: nothing will be heard of what is under way to there.
+      // The session's last broker cannot be reached, and will not tell what has arrived of the messages under way.
       if (session.way !== "mail" && session.way !== peer && !session.way.isLinked) this.moveToMailbox(session);
     }
     this.#context.router.touch();
   }
 
+  /** Notes that persistent sessions are not connected at a broker any more. */
   unhosting(peer: Peer, handles: readonly number[]): void {
     for (const handle of handles) this.#unhost(peer, handle);
     this.#context.router.touch();
@@ -261,8 +279,8 @@ export class Forwarding {
   }
 
   /**
-   * A session has a new home, and what is under way to the old one cannot be waited for: all of it, and what waits behind
-   * it, goes into the mailbox, in order. What the old home has delivered all the same arrives twice, as QoS 1 may.
+   * Stores all messages under way to a session that has changed its broker, and those that wait behind them, in order,
+   * since the old broker cannot be waited for. What it has delivered all the same arrives twice, as QoS 1 may.
    */
   moveToMailbox(session: RemoteSession): void {
     if (session.underWay === 0) return;
@@ -301,7 +319,9 @@ export class Forwarding {
     for (const session of sessions) if (session.way !== "mail") this.moveToMailbox(session);
   }
 
-  /** A session has been let go of: what was stored for it here may still be on its way into its mailbox. */
+  /**
+   * Has messages to a session that this broker has given up wait: what it has stored for it may not be committed yet.
+   */
   waitForMailbox(session: RemoteSession): void {
     const { journal, coordinator } = this.#context;
     session.way = "mail";
@@ -312,14 +332,14 @@ export class Forwarding {
     });
   }
 
-  /** Publishers that wait for a broker may go on. */
+  /** Lets publishers that wait for a broker go on. */
   release(peer: Peer): void {
     const waiting = [...peer.waiting];
     peer.waiting.clear();
     for (const connection of waiting) this.#resume(connection, PauseReason.link);
   }
 
-  /** The message as an MQTT 5 packet: what a link carries. */
+  /** Returns a message as the MQTT 5 packet that a link carries. */
   encode(publish: Publish, qos: QoS): Uint8Array {
     return linkPacket(publish, qos, this.#context.clock);
   }
@@ -329,7 +349,7 @@ export class Forwarding {
     peer.waiting.add(publisher);
   }
 
-  /** One message to a session has arrived, one way or the other. */
+  /** Counts a message to a session as arrived; after the last one, those that wait go their way. */
   #arrived(session: RemoteSession): void {
     session.underWay--;
     if (session.underWay > 0) return;
@@ -338,7 +358,7 @@ export class Forwarding {
   }
 
   #move(target: RemoteTarget, settlement: Settlement): void {
-    // What was before it has been refused: its publisher publishes all of it elsewhere.
+    // What was published before it has been refused: its publisher publishes all of it at another broker.
     if (settlement.isRevoked()) return settlement.payment?.close();
     const way = this.wayTo(target);
     if (way === "wait") {
@@ -346,7 +366,7 @@ export class Forwarding {
       return;
     }
     if (way === "mail") {
-      // Counted again when it is committed, as all that is stored.
+      // The message counts as under way until it is committed, as all that is stored.
       this.#store(settlement, [target]);
     } else {
       const packet = this.encode(settlement.publish, settlement.publish.qos);
@@ -377,7 +397,8 @@ export class Forwarding {
         this.mailed(stored, zxid);
         settlement.done();
       };
-      // Its publisher is another broker's, and publishes it there: in one order with what was before it.
+      // The publisher's session is another broker's, where it publishes the message again, in order with those before
+      // it.
       const refused = (): void => {
         mail.withdrawn(unit);
         settlement.payment?.close();

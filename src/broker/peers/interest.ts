@@ -1,9 +1,8 @@
 /**
- * What this broker says of its own sessions in `/subscribers`: each filter of those that end with their connections, once.
- * Announcing is part of SUBSCRIBE. What nobody here wants any more is removed page by page beside everything else: a
- * client with a hundred thousand filters that leaves holds nobody up, and one that comes back at once finds them still there.
- * Where this broker is alone nobody routes by any of it: it is there for people who look at the tree, so it is written
- * later, and for those who stay.
+ * The interest that this broker announces in `/subscribers`: each filter of its sessions that end with their
+ * connections, once. Announcing is part of SUBSCRIBE. Filters that no session here wants any more are removed page by
+ * page beside everything else: a client with 100,000 filters that leaves delays nobody, and finds them still there if
+ * it comes back at once.
  */
 import { ignoreTheWorld } from "../../base/errors.ts";
 import { interestLateMs, interestPageMax, leftoversAfterMs } from "../../base/limits.ts";
@@ -13,23 +12,24 @@ import type { JournalOperation } from "../../mail/operations.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import { encodeStamp, type Stamp, stampAll, stampOver } from "./stamps.ts";
 
+/** Writes and removes this broker's nodes below `/subscribers`. */
 export class Interest {
   readonly #context: ClusterContext;
-  /** How many sessions here that end with their connection have each filter. */
+  /** The number of sessions here that end with their connections and have a filter, by filter. */
   readonly #counts = new Map<string, number>();
-  /** Filters that stand in the tree from an earlier life, and what stands there. */
+  /** Filters that an earlier life of this broker has left in the tree, with what their nodes say. */
   readonly #leftovers = new Map<string, Stamp>();
-  /** Filters that nobody here wants any more, and that still stand in the tree. */
+  /** Filters that no session here wants any more, and whose nodes are still in the tree. */
   readonly #unwanted = new Set<string>();
-  /** Filters whose nodes somebody has removed, or that stand there with an earlier epoch. */
+  /** Filters whose nodes name an earlier epoch (`#unstamped`), or were removed by another broker (`#missing`). */
   #unstamped: Iterator<string> | undefined;
   readonly #missing = new Set<string>();
   /** Filters that are announced when they have been wanted for a while, in the order in which they came, and since when. */
   readonly #late = new Map<string, number>();
   readonly #lateTimer = new Timer(() => this.#work());
-  /** A page is under way. */
+  /** True while a page of changes is being committed. */
   #isBusy = false;
-  /** What is left of an earlier life is taken over first by those who come back. */
+  /** True once leftovers may be removed: before that, clients that come back take theirs over. */
   #mayTidy = false;
   #whenTidy: (() => void)[] = [];
 
@@ -42,7 +42,7 @@ export class Interest {
     context.timers.set(timer, context.clock.now() + leftoversAfterMs);
   }
 
-  /** One more subscription of a session that ends with its connection: what must be written for it. */
+  /** Counts a new subscription of a session that ends with its connection. Returns what must be written for it. */
   subscribed(text: string): JournalOperation[] {
     const count = (this.#counts.get(text) ?? 0) + 1;
     this.#counts.set(text, count);
@@ -59,12 +59,12 @@ export class Interest {
     return [stampOver(before, { path: this.#path(text), data, isCurrent: () => this.#counts.has(text) })];
   }
 
-  /** True if nothing must be written for one more subscription with this filter. */
+  /** Returns true if nothing must be written for one more subscription with this filter. */
   announces(text: string): boolean {
     return this.#counts.has(text) || this.#unwanted.has(text);
   }
 
-  /** One less. */
+  /** Counts the end of a subscription; the filter's node is removed later, after the last one. */
   unsubscribed(text: string): void {
     const count = (this.#counts.get(text) ?? 0) - 1;
     if (count > 0) {
@@ -78,21 +78,21 @@ export class Interest {
     this.#work();
   }
 
-  /** A node of this broker was found while the tree was read at the start. */
+  /** Notes a node of this broker that was found when the tree was read at the start. */
   found(text: string, stamp: Stamp): void {
     if (!this.#counts.has(text)) this.#leftovers.set(text, stamp);
   }
 
-  /** A node of this broker is gone from the tree. */
+  /** Writes a node of this broker again that is gone from the tree, if its filter is still wanted. */
   gone(text: string): void {
     this.#leftovers.delete(text);
-    // Whoever has taken this broker for dead is wrong.
+    // Another broker has taken this one for dead, wrongly.
     if (!this.#counts.has(text)) return;
     this.#missing.add(text);
     this.#work();
   }
 
-  /** The broker is a new incarnation: what it has announced stays right, and names the new epoch after a while. */
+  /** Has all nodes name the broker's new epoch, page by page; until then they stay valid (`BrokerFacts.since`). */
   renew(): void {
     this.#unstamped = this.#counts.keys();
     this.#work();
@@ -105,7 +105,7 @@ export class Interest {
     this.#work();
   }
 
-  /** One page at a time: whatever comes meanwhile goes between. */
+  /** Commits the next page of changes; commits of others go between two pages. */
   #work(): void {
     if (this.#isBusy) return;
     const stale = this.#takeUnstamped();
@@ -132,7 +132,7 @@ export class Interest {
     stampAll(this.#context, [...wanted.keys()], (path) => this.#counts.has(wanted.get(path)!)).then(
       (operations) => this.#context.journal.commitAll(operations, { done: () => this.#finished() }),
       (error) => {
-        // The store is closing, or did not answer: what comes next goes on.
+        // The store is closing, or did not answer: the next change tries again.
         ignoreTheWorld(error);
         this.#isBusy = false;
       },
@@ -191,7 +191,7 @@ export class Interest {
   }
 }
 
-/** The filter of a node below `/subscribers`. */
+/** Returns the filter of a node below `/subscribers`. */
 export function filterOf(path: string): string {
   return topicOfPath(subscribersPath, parentPath(path));
 }

@@ -1,20 +1,25 @@
-/** One TCP connection between brokers, and how one is opened. */
+/** A TCP connection between two brokers, and how one is opened. */
 import { FrameReader, type Hello } from "../../link/frames.ts";
 import type { Transport } from "../../net/transport.ts";
 import { type Turn, Writer } from "../../net/writer.ts";
 import type { Peer } from "./peer.ts";
 
+/** One TCP connection to another broker, from its accept or dial to its end. A `Link` outlives it. */
 export class LinkConnection {
   readonly transport: Transport;
   readonly writer: Writer;
   readonly reader = new FrameReader();
-  /** We have dialled it. */
+  /** True if this broker has dialled it. */
   readonly dialled: boolean;
+  /** Random text that the other broker must use in its proof of the cluster's secret. */
   readonly nonce: string;
+  /** The other broker; undefined until an accepted connection has said hello. */
   peer: Peer | undefined;
   hello: Hello | undefined;
+  /** True once the handshake is over. */
   isUp = false;
   isClosed = false;
+  /** When it was opened, and when bytes last came, in ms by the clock's `now`. */
   openedAt = 0;
   lastReceivedAt = 0;
 
@@ -25,6 +30,7 @@ export class LinkConnection {
     this.nonce = options.nonce;
   }
 
+  /** Writes a frame that is not numbered: it is lost with the connection. */
   send(bytes: Uint8Array): void {
     this.writer.append(bytes, 0, bytes.length);
   }

@@ -1,13 +1,14 @@
-/** A message as other brokers are sent it: an MQTT 5 packet. */
+/** A message as links carry it: an MQTT 5 packet. */
 import type { Clock } from "../../base/clock.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import { Envelope, type Publish, writePublish } from "../../mqtt/publish.ts";
 import { MemorySink } from "../../mqtt/sink.ts";
 
-/** One envelope for all: it is filled in and used up within a call. */
+/** The envelope that all calls share: it is filled in and used up within one. */
 const envelope = new Envelope();
 envelope.version5 = true;
 
+/** Returns a message as an MQTT 5 PUBLISH, for another broker. */
 export function linkPacket(publish: Publish, qos: QoS, clock: Pick<Clock, "wall">): Uint8Array {
   const sink = new MemorySink();
   envelope.qos = qos;

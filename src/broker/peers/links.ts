@@ -1,6 +1,7 @@
 /**
- * The links to the other brokers: who dials whom, the handshake, silence, and what each frame is for. The lower id
- * dials; a link that breaks is dialled again, by name, so that a broker may come back under another address.
+ * The links to the other brokers: dialling, the handshake, the end after silence, and what each frame is for. The
+ * broker with the lower id dials. A link that breaks is dialled again, by host name, so that a broker may come back
+ * under another address.
  */
 
 import { readUint32 } from "../../base/bytes.ts";
@@ -38,11 +39,11 @@ import type { Peer } from "./peer.ts";
 
 const protocol = "mqttzoo-link-1";
 
-/** Who handles what comes over a link. */
+/** The handlers of what comes over a link. Offsets `start` and `end` delimit a frame's body in `bytes`. */
 export interface LinkFlows {
   linkUp(peer: Peer): void;
   linkDown(peer: Peer): void;
-  /** The other broker has taken what was sent: there is room again. */
+  /** The other broker has read what was sent: there is room again. */
   linkDrained(peer: Peer): void;
   run(peer: Peer, bytes: Uint8Array, start: number, end: number): void;
   bundle(peer: Peer, bytes: Uint8Array, start: number, end: number): void;
@@ -52,6 +53,7 @@ export interface LinkFlows {
   control(peer: Peer, control: Control): void;
 }
 
+/** All links of this broker, one to each other broker. */
 export class Links {
   readonly #context: ClusterContext;
   readonly #flows: () => LinkFlows;
@@ -67,7 +69,7 @@ export class Links {
     how: {
       readonly flows: () => LinkFlows;
       readonly dial: DialLink;
-      /** What all brokers of the cluster know; undefined: links are not authenticated. */
+      /** The secret that all brokers of the cluster share; undefined: links are not authenticated. */
       readonly secret: string | undefined;
     },
   ) {
@@ -78,13 +80,13 @@ export class Links {
     context.timers.set(this.#timer, context.clock.now() + linkPingMs);
   }
 
-  /** A broker has become a member, in this incarnation. */
+  /** Begins a link to a broker that has become a member, in this incarnation of it. */
   join(peer: Peer): void {
     peer.link = new Link(peer.epoch!);
     this.#dialSoon(peer, 0);
   }
 
-  /** A broker is no member any more, or not in this incarnation, or we are in a new one ourselves. */
+  /** Ends the link to a broker that is no member any more; also when it, or this broker, is a new incarnation. */
   leave(peer: Peer): void {
     const dialling = this.#dialling.get(peer);
     if (dialling !== undefined) this.#context.timers.cancel(dialling.timer);
@@ -93,21 +95,23 @@ export class Links {
     peer.link = undefined;
   }
 
-  /** No more dials, no more links: the broker ends. */
+  /** Ends all links for good: this broker ends. */
   retire(): void {
     this.#retired = true;
     for (const peer of this.#context.peers.values()) this.leave(peer);
   }
 
-  /** A numbered frame: it arrives, over this connection or a later one, while both incarnations live. */
+  /** Sends a numbered frame: it arrives, over this connection or a later one, while both incarnations live. */
   send(peer: Peer, bytes: Uint8Array): void {
     peer.link?.send(bytes);
   }
 
+  /** Sends a control message as a numbered frame. */
   say(peer: Peer, control: Control): void {
     this.send(peer, jsonFrame(FrameType.control, control));
   }
 
+  /** Begins the handshake on a new connection; closes one too many that has not shaken hands. */
   opened(connection: LinkConnection): void {
     connection.openedAt = connection.lastReceivedAt = this.#context.clock.now();
     if (!connection.dialled && this.#shaking.size >= linkStrangersMax)
@@ -116,6 +120,9 @@ export class Links {
     if (connection.dialled) connection.send(jsonFrame(FrameType.hello, this.#hello(connection)));
   }
 
+  /**
+   * Handles bytes from another broker. What breaks the protocol closes the connection; an error of our own is thrown.
+   */
   received(connection: LinkConnection, bytes: Uint8Array): void {
     if (connection.isClosed) return;
     connection.lastReceivedAt = this.#context.clock.now();
@@ -136,12 +143,14 @@ export class Links {
     }
   }
 
+  /** Notes that the socket has taken what was written. */
   drained(connection: LinkConnection): void {
     const { writer, peer, isUp } = connection;
     writer.drained();
     if (isUp && writer.unsent <= outputBytesLow) this.#flows().linkDrained(peer!);
   }
 
+  /** Notes that a connection is closed; the link is dialled again. */
   closed(connection: LinkConnection, why: string | undefined): void {
     this.#close(connection, why ?? "closed by the other side");
   }
@@ -189,7 +198,10 @@ export class Links {
     return { protocol, id: this.#context.options.id, epoch: this.#context.self.epoch, nonce };
   }
 
-  /** Who dials is a member that we know, in the incarnation that we know: otherwise it dials again when we do. */
+  /**
+   * Answers hello. The dialling broker must be a known member, in the known incarnation; otherwise it is refused, and
+   * dials again later, when this broker may have seen it.
+   */
   #welcome(connection: LinkConnection, hello: Hello): void {
     const peer = this.#context.peers.get(hello.id);
     if (hello.protocol !== protocol || peer?.link === undefined || peer.epoch !== hello.epoch) {
@@ -313,6 +325,7 @@ export class Links {
   }
 }
 
+/** Returns the frame that tells which receivers of a delivery were not here. */
 export function remainFrame(remain: Remain): Uint8Array {
   return jsonFrame(FrameType.remain, remain);
 }

@@ -1,18 +1,19 @@
 /**
- * How many slips lie in the mailboxes of sessions that other brokers keep. Whoever empties one does not tell, so it is counted
- * in the store now and then: one that nobody empties does not grow without bound, and one that was full is not so for ever.
+ * Counts the slips in mailboxes of sessions that other brokers keep. A broker that empties a mailbox does not tell, so
+ * the store is asked now and then: a mailbox that nobody empties does not grow without bound, and one that was full is
+ * not taken for full for ever.
  */
 import { mailCountEveryMax } from "../../base/limits.ts";
 import { mailPath } from "../../coordinator/paths.ts";
 import type { Runtime } from "../core/runtime.ts";
 import type { RemoteSession } from "./peer.ts";
 
-/** One more has been stored from here. */
+/** Counts a slip that this broker has stored for a session of another one. */
 export function countStored(context: Runtime, session: RemoteSession): void {
   if (++session.mailedSinceCount >= mailCountEveryMax) recount(context, session);
 }
 
-/** Counts anew, unless that is under way. */
+/** Asks the store how many slips are in a session's mailbox, unless that is being asked. */
 export function recount({ coordinator }: Runtime, session: RemoteSession): void {
   if (session.isBeingCounted) return;
   session.isBeingCounted = true;

@@ -1,6 +1,6 @@
 /**
- * Who is in the cluster: `/brokers`, mirrored. And what this broker is itself: its own znode, which lives as long as its
- * keeper session, and the lease that it may trust while it has no contact.
+ * The members of the cluster, mirrored from `/brokers`, and this broker's own znode there, which lives as long as its
+ * keeper session.
  */
 import { encodeUtf8, noBytes } from "../../base/bytes.ts";
 import { OperatingError } from "../../base/errors.ts";
@@ -20,25 +20,27 @@ import {
 import type { ClusterContext } from "./cluster-context.ts";
 import { type BrokerFacts, decodeFacts, Peer } from "./peer.ts";
 
+/** Told of changes of the membership. */
 export interface MembershipFlows {
   joined(peer: Peer): void;
-  /** An incarnation of a broker is gone. */
+  /** Tells that an incarnation of a broker, by its epoch, is gone. */
   left(peer: Peer, epoch: number): void;
-  /** From now on records are written in another format, `self.format`; before it was `before`. */
+  /** Tells that records are written in another format from now on, `self.format`; it was `before`. */
   formatChanged(before: number): void;
 }
 
+/** The mirror of `/brokers`. It chooses the format in which this broker writes. */
 export class Membership {
   readonly #context: ClusterContext;
   readonly #flows: () => MembershipFlows;
   readonly #fatal: (error: OperatingError) => void;
   readonly #mirror: Mirror;
-  /** All that live have been read once. */
+  /** True once all members have been read. */
   #hasRead = false;
 
   constructor(
     context: ClusterContext,
-    /** `fatal`: the broker must end. */
+    /** `fatal` is called with the reason why this broker must end. */
     how: { readonly flows: () => MembershipFlows; readonly fatal: (error: OperatingError) => void },
   ) {
     this.#context = context;
@@ -52,7 +54,7 @@ export class Membership {
         const id = decodeName(nameOf(path));
         const epoch = typeof node === "object" ? node.stat.czxid : undefined;
         if (id === context.options.id) return this.#seeSelf(epoch);
-        // One that does not go with its session would be waited for, and never answer.
+        // A znode that does not end with a keeper session is no broker: it would be waited for, and never answer.
         const isLasting = typeof node === "object" && node.stat.isEphemeral === false;
         const facts = typeof node === "object" && !isLasting ? decodeFacts(node.data) : undefined;
         if (epoch === undefined) context.strangers.forget(path);
@@ -62,13 +64,14 @@ export class Membership {
     });
   }
 
+  /** Reads all members. Rejects with `OperatingError` if the store cannot be read. */
   async start(): Promise<void> {
     await this.#mirror.start();
     this.#hasRead = true;
     this.#chooseFormat();
   }
 
-  /** The broker of a name, whether it is a member now or not. */
+  /** Returns the broker with an id, whether it is a member now or not. */
   peer(id: string): Peer {
     const { peers } = this.#context;
     let peer = peers.get(id);
@@ -79,23 +82,23 @@ export class Membership {
     return peer;
   }
 
-  /** Members other than this one. */
+  /** Returns the members other than this broker. */
   members(): Peer[] {
     return [...this.#context.peers.values()].filter(({ epoch }) => epoch !== undefined);
   }
 
-  /** True if that incarnation of a broker lives, as far as is known. */
+  /** Returns true if the incarnation of a broker that an epoch names is a member, as far as is known. */
   isAlive(id: string, epoch: number): boolean {
     const { options, self, peers } = this.#context;
     return id === options.id ? epoch === self.epoch : peers.get(id)?.epoch === epoch;
   }
 
-  /** Of all brokers that live, the one with the lowest id does what only one should. */
+  /** True if this broker has the lowest id of all members: it does what only one should do. */
   get isLowest(): boolean {
     return this.members().every(({ id }) => id > this.#context.options.id);
   }
 
-  /** The same, of those that know a format. */
+  /** Returns true if this broker has the lowest id of all members that know a format. */
   isLowestOf(format: number): boolean {
     return this.members().every(({ id, formats }) => id > this.#context.options.id || formats.newest < format);
   }
@@ -117,7 +120,7 @@ export class Membership {
     this.#flows().joined(peer);
   }
 
-  /** The newest format that all live brokers read. Until they have been read it stays the oldest. */
+  /** Chooses the newest format that all members read. Until they have been read it stays the oldest. */
   #chooseFormat(): void {
     const { self, log } = this.#context;
     if (!this.#hasRead) return;
@@ -125,7 +128,7 @@ export class Membership {
     const members = this.members();
     self.format = Math.min(formats.newest, ...members.map((peer) => peer.formats.newest));
     if (self.format === before) return;
-    // A broker without others writes the newest: nobody needs to be told.
+    // A broker alone writes the newest format: nobody needs to be told.
     log[members.length === 0 ? "debug" : "info"](
       { format: self.format },
       "records are written in another format: the newest that all live brokers read",
@@ -135,7 +138,7 @@ export class Membership {
 
   #seeSelf(epoch: number | undefined): void {
     const { self, coordinator, options } = this.#context;
-    // Of an earlier session of ours that is being replaced, or of the one that is ending.
+    // The znode is of an earlier keeper session that is being replaced, or of the one that is ending.
     if (epoch === undefined || epoch <= self.epoch || coordinator.state !== "CONNECTED" || self.isJoining) return;
     this.#fatal(
       new OperatingError("EFENCED", `another broker has joined under the name ${options.id}; give each its own --id`),
@@ -143,9 +146,13 @@ export class Membership {
   }
 }
 
-/** Makes the roots and the broker's own znode, in place of one that an earlier life has left; returns its epoch. */
+/**
+ * Creates the tree's roots and the broker's own znode, in place of one that an earlier life has left. Returns the
+ * broker's epoch. Rejects with `OperatingError` if the store refuses.
+ */
 export async function joinTree(coordinator: Coordinator, id: string, facts: BrokerFacts): Promise<number> {
-  // All at once, in their order: one after the other each would wait for its turn, and nobody is served meanwhile.
+  // All roots are requested at once and made in their order: one after the other, each would wait for an answer while
+  // no client is served.
   await Promise.all(
     rootPaths.map((path) =>
       write(coordinator, [{ kind: "create", path, data: noBytes, mode: "persistent" }], "NodeExists"),
@@ -161,7 +168,10 @@ export async function joinTree(coordinator: Coordinator, id: string, facts: Brok
   }
 }
 
-/** The transaction's number; undefined if it was refused with the code `unless`. */
+/**
+ * Commits operations. Returns the transaction's number; undefined if it was refused with the code `unless`. Rejects
+ * with `OperatingError` if it was refused otherwise.
+ */
 function write(
   coordinator: Coordinator,
   operations: readonly WriteOperation[],
@@ -176,14 +186,17 @@ function write(
   });
 }
 
-/** What stands in the tree for all brokers to know; `fresh` from now on, if nothing does. Rejects with `OperatingError`. */
+/**
+ * Returns the secret that all brokers of the cluster share, which stands in the tree; stores `fresh` if there is none.
+ * Rejects with `OperatingError`.
+ */
 export async function sharedSecret(coordinator: Coordinator, fresh: string): Promise<string> {
   const create: WriteOperation = { kind: "create", path: linkSecretPath, data: encodeUtf8(fresh), mode: "persistent" };
   await write(coordinator, [create], "NodeExists");
   const [node] = await read(coordinator, [{ kind: "get", path: linkSecretPath }]);
   if (typeof node !== "object" || !("data" in node))
     throw new OperatingError("ESTORE", `${linkSecretPath} is gone from the tree`);
-  // An empty one would be no secret. Who is refused finds that of another broker, which was faster.
+  // An empty node would be no secret. If the write is refused, another broker was faster, and its secret is read.
   if (node.data.length === 0) {
     const set: WriteOperation = {
       kind: "set",
@@ -194,6 +207,6 @@ export async function sharedSecret(coordinator: Coordinator, fresh: string): Pro
     await write(coordinator, [set], "BadVersion");
     return sharedSecret(coordinator, fresh);
   }
-  // Whatever bytes stand there, all brokers take them for the same text.
+  // Any bytes will do, since all brokers decode them to the same text.
   return Buffer.from(node.data).toString();
 }

@@ -1,4 +1,4 @@
-/** The rest of the cluster as this broker sees it: other brokers, and persistent sessions that it does not keep. */
+/** The other brokers as this broker sees them, and the persistent sessions that they keep. */
 import { decodeUtf8 } from "../../base/bytes.ts";
 import { type FormatRange, formatsBefore, readFormats } from "../../base/formats.ts";
 import { Ring } from "../../base/ring.ts";
@@ -14,27 +14,29 @@ import type { LocalSession } from "../delivery/local-session.ts";
 import type { LinkConnection } from "./link-connection.ts";
 import type { Stamp } from "./stamps.ts";
 
-/** What a broker says of itself in its znode. */
+/** The facts that a broker's znode states, as JSON. */
 export interface BrokerFacts {
   readonly version: string;
   readonly startedAt: string;
-  /** The name that others and clients are told. */
+  /** Host name and port that clients, and people, are told. */
   readonly host: string;
   readonly port: number;
+  /** Host and port at which other brokers are accepted. */
   readonly linkHost: string;
   readonly linkPort: number;
-  /** What clients are told when they are sent there: `host:port`; "": host and port; "none": nothing. */
+  /** Server Reference for clients that are sent to the broker; "": `host` and `port`, "none": nothing. */
   readonly serverReference: string;
+  /** True if the broker is about to leave. */
   readonly draining: boolean;
-  /** Filters of the mail drops that it asks for. */
+  /** Filters of the mail drops that the broker is configured with. */
   readonly mailDrops: readonly string[];
-  /** What names an epoch from this one on is right: the broker has lost its keeper session, but not its clients. */
+  /** The first epoch whose nodes are still valid: the broker has lost its keeper session since, but not its clients. */
   readonly since?: number;
-  /** The formats that it knows; brokers of format 1 do not say. */
+  /** The formats that the broker knows; a broker of format 1 does not say. */
   readonly formats?: FormatRange;
 }
 
-/** What a broker says of itself; undefined if it is not what brokers say. */
+/** Returns the decoded facts of a broker; undefined if the data is not a broker's. */
 export function decodeFacts(data: Uint8Array): BrokerFacts | undefined {
   let facts: unknown;
   try {
@@ -52,7 +54,12 @@ function isPort(value: unknown): boolean {
   return Number.isInteger(value) && (value as number) >= -1 && (value as number) <= 65_535;
 }
 
+/**
+ * A receiver of messages at another broker: the broker, for sessions that end with their connections, or a persistent
+ * session.
+ */
 export type Remote = Peer | RemoteSession;
+/** A shared subscription, with members here and elsewhere. */
 export type Group = SharedGroup<LocalSession | Remote>;
 
 /** What one broker is to do with a message. */
@@ -62,14 +69,15 @@ export interface Share {
   readonly groups: Group[];
 }
 
-/** Receivers at another broker that a delivery waits for. */
+/** A delivery to another broker that has not been settled there, with its receivers. */
 export interface Forwarded {
   readonly settlement: Settlement;
   /**
-   * Persistent sessions, by the numbers that they had there when it left: if the other broker dies they get the message
-   * into their mailboxes.
+   * The persistent sessions, by the numbers that they had there when the delivery was sent: if the other broker dies
+   * they get the message into their mailboxes.
    */
   sessions: ReadonlyMap<number, RemoteTarget>;
+  /** The shared subscriptions for which the other broker chooses a member. */
   groups: readonly Group[];
   /** Sessions there that end with their connections may get it: nobody but that broker can say that they have it. */
   readonly toInterest: boolean;
@@ -84,77 +92,87 @@ export function settleIfNobodyIsLeft(peer: Peer, id: number): void {
   forwarded.settlement.done();
 }
 
+/** A persistent session of another broker as receiver of one message. */
 export interface RemoteTarget {
   readonly session: RemoteSession;
   readonly qos: QoS;
   readonly retain: boolean;
   readonly subscriptionIds: readonly number[];
-  /** The shared subscription that it was chosen for. */
+  /** The shared subscription as whose member the session was chosen; undefined: none. */
   readonly group: Group | undefined;
-  /** The broker where it is connected could not pay for it: it goes into the mailbox, paid for here. */
+  /**
+   * True if the broker where the session is connected could not pay: the message goes into the mailbox, paid for here.
+   */
   readonly mustBeStored?: true;
 }
 
-/** A filter that stands in the tree under a broker's name. */
+/** A filter that another broker has announced in the tree. */
 export interface Announced {
   readonly subscription: Subscription;
-  /** What it names. */
+  /** The epoch that the filter's node names. */
   stamp: Exclude<Stamp, undefined>;
-  /** It is in the router. While the broker is not a member the router passes it over. */
+  /** True if the filter is in the router, which passes the broker over while it is not a member. */
   isRouted: boolean;
 }
 
-/** What becomes of a message for a shared subscription that another broker was to place with a member there. */
+/** Decides about a message for a shared subscription that another broker was to place with a member there. */
 export interface GroupsEnd {
-  /** It has not. */
+  /** Handles a message that the other broker has not placed. */
   notPlaced(settlement: Settlement, group: Group, from: Peer): void;
-  /** It may have, or may not. False if no other member is to have it. */
+  /**
+   * Handles a message that the other broker may or may not have placed. Returns false if no other member is to have it.
+   */
   inDoubt(settlement: Settlement, group: Group, from: Peer): boolean;
 }
 
+/** Another broker of the cluster, by its id, over all its incarnations. */
 export class Peer implements Elsewhere {
   readonly isElsewhere = true;
   readonly id: string;
-  /** Its incarnation; undefined while it is not a member. */
+  /** The broker's epoch; undefined while it is not a member. */
   epoch: number | undefined;
   facts: BrokerFacts | undefined;
-  /** What is owed between us, in this incarnation of both. */
+  /** The numbered frames owed between this broker and the other one, in the present incarnations of both. */
   link: Link | undefined;
+  /** The connection that carries the link; undefined while there is none. */
   connection: LinkConnection | undefined;
-  /** Filters of its sessions that end with their connections, of this incarnation and of earlier ones. */
+  /** Filters that the broker has announced for its sessions that end with their connections, in any incarnation. */
   readonly interest = new Map<string, Announced>();
-  /** Persistent sessions that are connected there, by the numbers it gave them. */
+  /** Persistent sessions that are connected there, by the numbers that the broker gave them. */
   readonly hosted = new Map<number, RemoteSession>();
-  /** Deliveries that it has not settled, in their order. */
+  /** Deliveries that the broker has not settled, by number, in their order. */
   readonly pending = new Map<number, Forwarded>();
   #lastDeliveryId = 0;
-  /** Publishers that wait until it has room. */
+  /** Publishers here that are not read until the broker has room. */
   readonly waiting = new Set<Connection>();
-  /** It has asked us to send less: a subscriber there is behind, but drains fast. */
+  /** True if the broker has asked this one to send less: a subscriber there is behind, but drains fast. */
   asksToWait = false;
-  /** Deliveries that were sent back because they could not be paid for here, and that it has not said to have seen. */
+  /**
+   * The number of deliveries that were sent back since they could not be paid for here, and whose return the broker has
+   * not confirmed.
+   */
   sentBack = 0;
-  /** Deliveries settled here that it has not been told of. */
+  /** Numbers of deliveries settled here that the broker has not been told of. */
   settled: number[] = [];
 
-  /** `deliveries`: how many it has been sent already; a test begins near the limit. */
+  /** Creates the peer. `deliveries` is the number of the last delivery that it was sent, for tests near the limit. */
   constructor(id: string, deliveries = 0) {
     this.id = id;
     this.#lastDeliveryId = deliveries;
   }
 
-  /** The formats that it knows. */
+  /** The formats that the broker knows. */
   get formats(): FormatRange {
     return this.facts === undefined ? formatsBefore : readFormats(this.facts.formats);
   }
 
-  /** True if what names that epoch is right, or may be as soon as the broker is known to be a member. */
+  /** Returns true if a node with that stamp is valid now, or may be as soon as the broker is known to be a member. */
   mayCount(stamp: Stamp): boolean {
     if (stamp === undefined) return false;
     return stamp === "unnamed" || this.epoch === undefined || stamp >= (this.facts?.since ?? this.epoch);
   }
 
-  /** In 32 bits, as frames carry it; 0 is none. */
+  /** Returns the next delivery's number: 32 bits, as frames carry it, and never 0, which means none. */
   nextDeliveryId(): number {
     this.#lastDeliveryId = (this.#lastDeliveryId % 0xffff_ffff) + 1;
     return this.#lastDeliveryId;
@@ -169,36 +187,38 @@ export class Peer implements Elsewhere {
   }
 }
 
-/** A message that waits until an earlier one to the same session has taken its other way. */
+/** A message that waits until earlier ones to the same session have arrived by another way. */
 export interface Moving {
   readonly target: RemoteTarget;
   readonly settlement: Settlement;
 }
 
 /**
- * A persistent session that another broker keeps, or nobody yet. What is sent to it goes one way at a time: over the
- * link to the broker where it is connected, or into its mailbox. The way changes when nothing is under way, so that
+ * A persistent session that another broker keeps, or none yet. What is sent to it goes one way at a time: over the link
+ * to the broker where it is connected, or into its mailbox. The way changes only when nothing is under way, so that
  * nothing overtakes; another broker is another way.
  */
 export class RemoteSession implements Elsewhere {
   readonly isElsewhere = true;
   readonly clientId: string;
   readonly subscriptions = new Map<string, Subscription>();
-  /** Where its client is connected. */
+  /** The broker where the session's client is connected; undefined: at none, as far as is known. */
   host: Peer | undefined;
+  /** The number that the broker has given the session. */
   handle = 0;
-  /** Where what is under way goes: over the link to that broker, or into the mailbox. */
+  /** The way of the messages under way: over the link to that broker, or into the mailbox. */
   way: Peer | "mail" = "mail";
-  /** The number that it had there: a client that has left and come back is another way, too. */
+  /** The session's number when they were sent: a client that has left and come back is another way, too. */
   wayHandle = 0;
-  /** Messages under way. */
+  /** The number of messages under way. */
   underWay = 0;
+  /** Messages that wait until those under way have arrived. */
   readonly moving = new Ring<Moving>();
-  /** The last commit to its mailbox from here. */
+  /** The last transaction with which this broker has stored something in the mailbox. */
   mailZxid = 0;
-  /** Slips in its mailbox, as far as is known here. */
+  /** The number of slips in the mailbox, as far as this broker knows. */
   mailCount = 0;
-  /** Slips stored from here since the mailbox was counted. */
+  /** The number of slips that this broker has stored since the mailbox was counted. */
   mailedSinceCount = Infinity;
   isBeingCounted = false;
 
@@ -215,7 +235,7 @@ export function isRemoteSession(subscriber: LocalSession | Remote): subscriber i
   return subscriber instanceof RemoteSession;
 }
 
-/** What its slip will say, if it goes into the mailbox. */
+/** Returns the slip's draft of a message, for the receiver's mailbox. */
 export function draftOf({ session: { clientId }, qos, retain, subscriptionIds, group }: RemoteTarget): SlipDraft {
   return { clientId, qos, retain, subscriptionIds, packetId: 0, groupMark: groupMarkOf(group?.text) };
 }

@@ -1,6 +1,6 @@
 /**
- * Persistent sessions whose clients are connected here: the other brokers are told, so that they hand on what is
- * published there, and the session's znodes are watched for mail from elsewhere and for a new owner.
+ * The persistent sessions whose clients are connected here. The other brokers are told of them, so that they forward
+ * what is published there, and their znodes are watched for mail from other brokers and for a new owner.
  */
 
 import type { WatchEvent } from "../../coordinator/coordinator.ts";
@@ -13,10 +13,11 @@ import type { Links } from "./links.ts";
 import type { Membership } from "./membership.ts";
 import type { Peer } from "./peer.ts";
 
+/** Registers connected persistent sessions, each with a number by which deliveries name it. */
 export class SessionRegistry {
   readonly #context: ClusterContext;
   readonly #parts: { readonly links: Links; readonly membership: Membership };
-  /** By the numbers that deliveries name them by. */
+  /** The connected persistent sessions, by their numbers. */
   readonly #hosted = new Map<number, LocalSession>();
   /** Ends the watch on a session's znodes. */
   readonly #unwatch = new Map<LocalSession, () => void>();
@@ -29,10 +30,12 @@ export class SessionRegistry {
     this.#mailWatch = new MailWatch(context, this.#hosted);
   }
 
+  /** Returns true if a session with that number is connected here. */
   has(handle: number): boolean {
     return this.#hosted.has(handle);
   }
 
+  /** Registers a persistent session whose client has connected: tells the other brokers, and watches its znodes. */
   begin(client: LocalSession): void {
     const { clientId } = client.session;
     client.hostedAs(this.#nextHandle());
@@ -48,13 +51,14 @@ export class SessionRegistry {
     }
   }
 
-  /** In 32 bits, as frames carry it; 0 is none. */
+  /** Returns a free number: 32 bits, as frames carry it, and never 0, which means none. */
   #nextHandle(): number {
     do this.#lastHandle = (this.#lastHandle % 0xffff_ffff) + 1;
     while (this.#hosted.has(this.#lastHandle));
     return this.#lastHandle;
   }
 
+  /** Ends a session's registration, if it has one: its client is gone, or its session is another broker's. */
   end(client: LocalSession): void {
     if (client.handle === 0) return;
     const { handle } = client;
@@ -66,7 +70,7 @@ export class SessionRegistry {
       this.#parts.links.say(peer, { say: "unhosting", handles: [handle] });
   }
 
-  /** The first that a new member hears. */
+  /** Tells a new member of all sessions that are connected here, before anything else. */
   tellAll(peer: Peer): void {
     if (this.#hosted.size === 0) return;
     const sessions = [...this.#hosted].map(([handle, { session }]) => [handle, session.clientId] as const);
@@ -88,13 +92,15 @@ export class SessionRegistry {
     } else if (at === path && type !== "created") this.#checkOwner(client, path);
   }
 
-  /** Another broker says that it serves a client: if that one is connected here too, the record tells whose it is. */
+  /**
+   * Settles to whom a session belongs that another broker says to serve: if it is connected here too, the record tells.
+   */
   contest(client: LocalSession): void {
     if (client.handle === 0) this.#context.evict(client);
     else this.#checkOwner(client, client.fencingToken.path);
   }
 
-  /** The record has changed: by this broker, or by one that has taken the session. */
+  /** Reads a session's record after a change, and gives the session up if it names another broker. */
   #checkOwner(client: LocalSession, path: string): void {
     this.#context.coordinator.read([{ kind: "get", path }], (error, [node]) => {
       if (error !== undefined || client.handle === 0) return;

@@ -1,7 +1,8 @@
 /**
- * Nodes that a broker leaves under its name wherever its clients subscribe or publish. They outlive it, for no keeper session
- * may own more nodes than fit into the one transaction with which it ends; so each names the epoch in which it was written,
- * and counts only while that incarnation lives. Those of format 1 are ephemeral and empty, and count while they exist.
+ * Stamps: the epochs named by the nodes that a broker leaves wherever its clients subscribe or publish. The nodes
+ * outlive the broker, for a keeper session may own no more ephemeral nodes than fit into the one transaction that ends
+ * it. So each names the epoch in which it was written, and counts only while that incarnation lives. Nodes of format 1
+ * are ephemeral and empty, and count while they exist.
  */
 import { encodeUtf8 } from "../../base/bytes.ts";
 import { read } from "../../coordinator/mirror.ts";
@@ -11,13 +12,15 @@ import type { ClusterContext } from "./cluster-context.ts";
 /** The epoch that a node names; "unnamed": it was written in format 1; undefined: it was written by no broker. */
 export type Stamp = number | "unnamed" | undefined;
 
+/** Returns a node's data: the epoch in decimal digits. */
 export function encodeStamp(epoch: number): Uint8Array {
   return encodeUtf8(String(epoch));
 }
 
+/** Returns the stamp of a node's data; undefined if no broker has written it. */
 export function decodeStamp(data: Uint8Array): Stamp {
   if (data.length === 0) return "unnamed";
-  // Eight bytes of digits are enough for all epochs until the year 2100, sixteen for all that are exact.
+  // Sixteen digits are enough for every safe integer.
   if (data.length > 16) return undefined;
   let epoch = 0;
   for (const byte of data) {
@@ -28,8 +31,8 @@ export function decodeStamp(data: Uint8Array): Stamp {
 }
 
 /**
- * What must be committed so that each of these nodes stands there with the broker's epoch, whatever stands there now: it is
- * looked at first, for each operation that is refused costs the whole unit another try. Rejects with `OperatingError`.
+ * Returns the operations that make each of these nodes name the broker's epoch, whatever it names now. The nodes are
+ * read first, for each operation that is refused costs the whole unit another try. Rejects with `OperatingError`.
  */
 export async function stampAll(
   { coordinator, self }: ClusterContext,
@@ -49,13 +52,13 @@ export async function stampAll(
   });
 }
 
-/** Writes a node's stamp over what is known to stand there: none: nothing does. */
+/** Returns the operation that writes a stamp over what a node is known to name; "none": there is no node. */
 export function stampOver(
   before: Stamp | "none",
   node: { readonly path: string; readonly data: Uint8Array; readonly isCurrent: () => boolean },
 ): JournalOperation {
   if (before === "none") return { kind: "announce", isOccupied: false, ...node };
-  // An ephemeral one would go with the session that has made it.
+  // An ephemeral node would end with the keeper session that has made it, so it is replaced.
   if (before === "unnamed") return { kind: "announce", isOccupied: true, ...node };
   return { kind: "put", exists: true, ...node };
 }

@@ -1,6 +1,7 @@
 /**
- * SUBACK is sent when every live broker routes by the subscription: each is asked to say when it has seen the
- * transaction that made it. Requests that come while one is under way are asked together.
+ * The barrier before SUBACK: it is sent when every member routes by the subscription. Each is asked to answer when it
+ * has seen the subscription's transaction. Requests that come while one round is under way are asked together in the
+ * next.
  */
 import { fencePatienceMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
@@ -10,6 +11,7 @@ import type { Membership } from "./membership.ts";
 import type { Peer } from "./peer.ts";
 import type { SubscriptionDirectory } from "./subscription-directory.ts";
 
+/** One question to all members, those who have not answered it, and who waits for it. */
 interface Round {
   readonly number: number;
   readonly waitingFor: Set<Peer>;
@@ -17,6 +19,7 @@ interface Round {
   timer: Timer;
 }
 
+/** Asks other brokers for what they have seen, and answers them. */
 export class SubscriptionBarrier {
   readonly #context: Runtime;
   readonly #parts: {
@@ -42,13 +45,13 @@ export class SubscriptionBarrier {
     if (this.#round === undefined) this.#begin();
   }
 
-  /** Calls back when what is being asked for now has passed. */
+  /** Calls back when the round that is under way is over; at once if none is. */
   passed(done: () => void): void {
     if (this.#round === undefined) done();
     else this.#queued.push(done);
   }
 
-  /** Another broker asks: what it has committed must be routed by here. */
+  /** Answers another broker when this one routes by all that was committed up to transaction `zxid`. */
   see(peer: Peer, number: number, zxid: number): void {
     const { coordinator } = this.#context;
     const { link } = peer;
@@ -60,10 +63,12 @@ export class SubscriptionBarrier {
     else coordinator.sync(answer);
   }
 
+  /** Takes another broker's answer to a round. */
   seen(peer: Peer, number: number): void {
     if (this.#round?.number === number) this.#passedBy(peer);
   }
 
+  /** Waits no longer for a broker that is no member any more. */
   left(peer: Peer): void {
     if (this.#round !== undefined) this.#passedBy(peer);
   }
@@ -72,7 +77,7 @@ export class SubscriptionBarrier {
     const { clock, timers, options } = this.#context;
     const number = ++this.#lastNumber;
     const members = this.#parts.membership.members();
-    // A broker that has seen nothing for so long is out of the cluster: its keeper session is over.
+    // A broker that has not answered for so long is out of the cluster: its keeper session is over.
     const timer = new Timer(() => this.#end());
     this.#round = { number, waitingFor: new Set(members), done: this.#queued, timer };
     this.#queued = [];

@@ -1,6 +1,6 @@
 /**
- * Who subscribes to what in the whole cluster: `/subscribers`, mirrored into the router. What other brokers say there of
- * their sessions that end with their connections counts while the incarnation lives that it names.
+ * The subscriptions of the whole cluster, mirrored from `/subscribers` into the router. A filter that another broker
+ * announces for its sessions that end with their connections counts while the incarnation lives that its node names.
  */
 import { interestSweepMax } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
@@ -28,23 +28,26 @@ import type { Membership } from "./membership.ts";
 import { type Announced, type Peer, RemoteSession } from "./peer.ts";
 import { decodeStamp, type Stamp } from "./stamps.ts";
 
-/** Told of sessions that change their broker: nothing may overtake what is on its way to one. */
+/** Told of sessions that change their broker, since nothing may overtake the messages on their way to one. */
 export interface SessionMoves {
-  /** A session that was kept elsewhere is this broker's. */
+  /** A session of another broker has become this broker's. */
   adopted(remote: RemoteSession): void;
-  /** A session that was kept here is kept elsewhere. */
+  /** A session of this broker has become another one's. */
   released(remote: RemoteSession): void;
 }
 
+/** The mirror of `/subscribers`. It also hands subscriptions over when a session changes its broker. */
 export class SubscriptionDirectory {
   readonly #context: ClusterContext;
   readonly #membership: Membership;
   readonly #mirror: Mirror;
   readonly #moves: SessionMoves;
   readonly #interest: Interest;
-  /** Subscriptions of sessions kept here that were changed, and not from here, while it is looked whose the session is. */
+  /**
+   * Paths of subscriptions of own sessions that another broker has changed, while the session's owner is being read.
+   */
   readonly #foreign = new Map<LocalSession, Set<string>>();
-  /** The tree is being read for the first time: what is found of this broker's own is of an earlier life. */
+  /** True while the tree is read for the first time: this broker's own nodes are then of an earlier life. */
   #isStarting = true;
 
   constructor(context: ClusterContext, parts: { membership: Membership; interest: Interest; moves: SessionMoves }) {
@@ -64,6 +67,7 @@ export class SubscriptionDirectory {
     });
   }
 
+  /** Reads all subscriptions. Rejects with `OperatingError` if the store cannot be read. */
   async start(): Promise<void> {
     const { coordinator, journal, options } = this.#context;
     const own = `/${brokerMark}${encodeName(options.id)}`;
@@ -77,12 +81,12 @@ export class SubscriptionDirectory {
     this.#isStarting = false;
   }
 
-  /** Calls back when what was told before has been applied. */
+  /** Calls back when all changes that the store has told of are applied. */
   caughtUp(done: () => void): void {
     this.#mirror.caughtUp(done);
   }
 
-  /** A broker is there, or there again: what names an earlier incarnation does not count, however much that is. */
+  /** Removes from the router what names an earlier incarnation of a broker that has joined, a part at a time. */
   joined(peer: Peer): void {
     const { router, timers, clock } = this.#context;
     const { epoch } = peer;
@@ -101,7 +105,7 @@ export class SubscriptionDirectory {
     sweep.fire(clock.now());
   }
 
-  /** A persistent session that is kept elsewhere. */
+  /** Returns the session of a client id that another broker keeps, and begins to remember it. */
   session(clientId: string): RemoteSession {
     const { remoteSessions } = this.#context;
     let session = remoteSessions.get(clientId);
@@ -112,7 +116,7 @@ export class SubscriptionDirectory {
     return session;
   }
 
-  /** This broker keeps the session from now on: its subscriptions become the client's. */
+  /** Makes a session this broker's: its subscriptions become the local session's. */
   adopt(client: LocalSession): void {
     const { localSessions, remoteSessions, router } = this.#context;
     const { clientId } = client.session;
@@ -129,7 +133,7 @@ export class SubscriptionDirectory {
     this.forget(remote);
   }
 
-  /** The session is kept elsewhere from now on. */
+  /** Makes a session another broker's: its subscriptions become the remote session's. */
   release(client: LocalSession): void {
     const { localSessions, router } = this.#context;
     const { clientId, subscriptions } = client.session;
@@ -145,8 +149,8 @@ export class SubscriptionDirectory {
   }
 
   /**
-   * The session has been taken by another broker, and it is not known when: what that one has changed of its subscriptions
-   * may have been left aside.
+   * Releases a session that another broker has taken at an unknown time, and reads its subscriptions again: changes by
+   * that broker may have been left aside.
    */
   lose(client: LocalSession): void {
     const { session } = client;
@@ -156,7 +160,7 @@ export class SubscriptionDirectory {
     const { state } = this.#context.coordinator;
     for (const path of paths) {
       this.#mirror.note(path);
-      // Without contact all is read anew when there is contact again.
+      // Without contact nothing can be read now; all is read when there is contact again.
       if (state === "CONNECTED") this.#mirror.refresh(path);
     }
   }
@@ -165,7 +169,10 @@ export class SubscriptionDirectory {
     return this.#foreign.get(client) ?? new Set();
   }
 
-  /** A subscription of a session that is kept here has changed: if that was not done here, it may be another broker's by now. */
+  /**
+   * Handles a change of an own session's subscription: if this broker has not made it, the session may be another's by
+   * now.
+   */
   #lookWhose(path: string, exists: boolean): void {
     const { localSessions, coordinator } = this.#context;
     const name = nameOf(path);
@@ -179,14 +186,15 @@ export class SubscriptionDirectory {
     }
     this.#foreign.set(client, new Set([path]));
     coordinator.read([{ kind: "get", path: client.fencingToken.path }], (error, [node]) => {
-      // Its record is written at each change of hands: what this broker has written last, or is writing, is the newest.
+      // The record is written at each change of the owner: a version up to the one that this broker has written, or is
+      // writing, is its own.
       const isOwn = error !== undefined || (isData(node) && node.stat.version <= client.fencingToken.version);
       if (!isOwn) this.#context.evict(client);
       this.#foreign.delete(client);
     });
   }
 
-  /** A session without subscriptions, connections or messages under way is not remembered. */
+  /** Forgets a remote session that has no subscriptions, no connection, and no messages under way. */
   forget(remote: RemoteSession): void {
     if (remote.subscriptions.size > 0 || remote.underWay > 0 || remote.moving.length > 0 || remote.host !== undefined)
       return;
@@ -203,7 +211,7 @@ export class SubscriptionDirectory {
 
   #apply(path: string, node: MirrorNode | "exists" | undefined): void {
     const name = nameOf(path);
-    // It may have become this broker's own while its data was read.
+    // The session may have become this broker's while the node's data was read.
     if (!this.#concerns(path)) return;
     const text = filterOf(path);
     const who = decodeName(name.slice(1));
@@ -246,7 +254,10 @@ export class SubscriptionDirectory {
     this.#route(peer, announced);
   }
 
-  /** Routes by it, if the incarnation lives that it names, or may be about to join. */
+  /**
+   * Puts an announced filter into the router, or takes it out, by whether its incarnation lives or may be about to
+   * join.
+   */
   #route(peer: Peer, announced: Announced): void {
     const mayCount = peer.mayCount(announced.stamp);
     if (mayCount === announced.isRouted) return;
@@ -268,11 +279,11 @@ export class SubscriptionDirectory {
   }
 }
 
-/** Undefined: that is no filter. */
+/** Returns the subscription that another broker announces; undefined if the text is no filter. */
 function announcedOf(text: string, stamp: Exclude<Stamp, undefined>): Announced | undefined {
   const filter = parseFilter(text);
   if (filter === undefined) return undefined;
-  // The broker there knows what its subscribers asked for.
+  // The other broker applies the options of each subscriber.
   const subscription: Subscription = {
     filter,
     qos: 2,
@@ -284,7 +295,7 @@ function announcedOf(text: string, stamp: Exclude<Stamp, undefined>): Announced 
   return { subscription, stamp, isRouted: false };
 }
 
-/** True for what stands above subscriptions: it bears none of their marks. */
+/** Returns true for a node above subscriptions: its name bears none of their marks. */
 function isLevel(path: string): boolean {
   const mark = path[path.lastIndexOf("/") + 1];
   return mark !== brokerMark && mark !== subscriberMark;

@@ -1,4 +1,4 @@
-/** A broker that is about to join, and the format in which the tree is written; and what it says of that itself. */
+/** The tree's format, as a joining broker finds it and as the members state it. */
 import { encodeUtf8 } from "../../base/bytes.ts";
 import { formats, readFormats } from "../../base/formats.ts";
 import { children, read, type Store } from "../../coordinator/mirror.ts";
@@ -8,8 +8,8 @@ import type { JournalOperation } from "../../mail/operations.ts";
 import { decodeFacts } from "./peer.ts";
 
 /**
- * Rejects with `OperatingError` if the tree is written in a format that this executable does not read, and the brokers that live
- * cannot write one that it does; if they can, they will as soon as they see it.
+ * Returns if this executable may join the tree. Rejects with `OperatingError` if the tree is written in a newer format
+ * than it reads, unless a member can write an older one: all will as soon as they see this broker.
  */
 export async function refuseCluster(store: Store): Promise<void> {
   const format = await formatOf(store);
@@ -26,7 +26,7 @@ export async function refuseCluster(store: Store): Promise<void> {
   if (!canStepDown) throw tooNew(format);
 }
 
-/** Says in which format the tree is written from now on. */
+/** Returns the operation that states in which format the tree is written from now on. */
 export function sayFormat(format: number): JournalOperation {
   return { kind: "put", path: formatPath, data: encodeUtf8(String(format)), exists: true };
 }
