@@ -1,9 +1,9 @@
 /**
- * One subscription's way along what lies in mail drops: first what is there already, oldest first, then what comes. All of
- * it comes the same way, from the store, so nothing is missed, nothing comes twice and nothing overtakes.
+ * A feed of mail-drop messages to one subscription: first what lies there already, oldest first, then what comes. All
+ * of it comes from the store, so nothing is missed, nothing comes twice and nothing overtakes.
  *
- * A session that outlives its connection gets slips for what is promised to it, committed together with how far it has
- * come: wherever it goes on, it goes on there. While it is away nothing has to be done for it at all.
+ * A session that outlives its connection gets slips for messages at QoS 1 and 2, committed together with its cursor, so
+ * that it goes on there at any broker. While it is away nothing is done for it.
  */
 import { encodeUtf8 } from "../../base/bytes.ts";
 import { dropFetchBytesMax, dropFetchMax, dropSaveMs, dropTakeMax, pumpOutputBytesMax } from "../../base/limits.ts";
@@ -19,19 +19,20 @@ import type { LocalSession } from "../delivery/local-session.ts";
 import type { OutgoingTarget } from "../delivery/outgoing-message.ts";
 import type { Cursor, DropLog, DropMessage } from "./drop-log.ts";
 
+/** One subscription's position (cursor) in a drop log, and the delivery of what comes after it. */
 export class DropFeed {
-  /** Replaced when the client subscribes anew. */
+  /** The subscription, replaced when the client subscribes again. */
   subscription: Subscription;
   readonly #client: LocalSession;
   readonly #dropLog: DropLog;
-  /** How far the client has been handed what lies there. */
+  /** The last message that the client was handed, or that was not for it. */
   #cursor: Cursor;
-  /** What has been read for it from the store, by path. */
+  /** Messages that were read from the store for this feed, by path; undefined: gone. */
   #fetched = new Map<string, Publish | undefined>();
-  /** Something is being read from the store. */
+  /** True while messages are being read from the store. */
   #isReading = false;
   #isClosed = false;
-  /** The cursor in the store is behind: what was sent without a promise is not worth a commit each. */
+  /** True if the cursor in the store is behind: QoS 0 messages are not worth a commit each. */
   #isUnsaved = false;
   readonly #timer = new Timer(() => this.#save());
 
@@ -46,14 +47,14 @@ export class DropFeed {
     return this.#dropLog;
   }
 
-  /** Ends it; the session goes on from here when it comes back. */
+  /** Ends the feed. A persistent session goes on from here when it comes back. */
   close(): void {
     this.#isClosed = true;
     this.#client.context.timers.cancel(this.#timer);
     if (this.#isUnsaved && !this.#client.isReleased) this.#save();
   }
 
-  /** Hands on what comes next, as far as there is room. */
+  /** Sends the next messages, as far as there is room. */
   pump(): void {
     while (!this.#isReading && !this.#isClosed && this.#dropLog.isComplete && this.#client.isOpen) {
       const message = this.#next();
@@ -63,7 +64,7 @@ export class DropFeed {
     }
   }
 
-  /** The next one that it gets. What it does not get it goes past. */
+  /** Returns the next message that the subscription is to get, and moves past those that it is not. */
   #next(): DropMessage | undefined {
     for (const message of this.#dropLog.after(this.#cursor)) {
       if (this.#wants(message)) return message;
@@ -72,7 +73,7 @@ export class DropFeed {
     return undefined;
   }
 
-  /** All that it gets of what is there, from where it is. */
+  /** Yields all messages that the subscription is to get, from the cursor on. */
   *#ahead(): Generator<DropMessage> {
     for (const message of this.#dropLog.after(this.#cursor)) if (this.#wants(message)) yield message;
   }
@@ -85,7 +86,10 @@ export class DropFeed {
     return message.keepUntil > context.clock.wall();
   }
 
-  /** A message without a promise, or for a session that ends with its connection. False if there is no room, or it must be read. */
+  /**
+   * Sends a QoS 0 message, or any to a session that ends with its connection. Returns false if there is no room, or the
+   * message must be read from the store first.
+   */
   #send(message: DropMessage): boolean {
     const client = this.#client;
     const qos = this.#qosOf(message);
@@ -97,7 +101,7 @@ export class DropFeed {
       return false;
     }
     this.#fetched.delete(message.path);
-    // Gone meanwhile: undefined.
+    // It is undefined if the message has gone meanwhile.
     if (publish !== undefined && client.mayReceive(publish)) {
       if (qos === 0) client.sendQoS0(publish, this.#targetOf(message));
       else client.offer(publish, this.#targetOf(message));
@@ -126,7 +130,10 @@ export class DropFeed {
     });
   }
 
-  /** Has what is promised to the session put into its mailbox. False if there is enough in it. */
+  /**
+   * Stores slips in the session's mailbox for the next messages at QoS 1 and 2. Returns false if the mailbox holds
+   * enough.
+   */
   #take(): boolean {
     const client = this.#client;
     const mailbox = client.mailbox!;
@@ -169,7 +176,10 @@ export class DropFeed {
   }
 }
 
-/** What writes down how far a session has come with a subscription. */
+/**
+ * Returns the operation that stores a session's cursor for a subscription. It is made to create; `exists: true`
+ * overwrites.
+ */
 export function cursorOperation({ session }: LocalSession, { filter }: Subscription, cursor: Cursor) {
   const path = cursorPath(session.clientId, filter.text);
   return { kind: "put", path, data: encodeUtf8(JSON.stringify(cursor)), exists: false } as const;

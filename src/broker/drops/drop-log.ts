@@ -1,8 +1,8 @@
 /**
- * What lies in mail drops below one level of the tree, mirrored in memory without payloads, in the order of the commits:
- * of whole transactions, and within one of the names. Feeds go along it.
+ * The drop log: messages in mail drops below one level of the tree, mirrored in memory without payloads, in the order
+ * of their commits (within one transaction, of their names). Feeds go along it.
  *
- * Invariant: while it is complete, whatever is added comes after all that lies on it.
+ * Invariant: while the log is complete, whatever is added comes after all that is in it.
  */
 import { ignoreTheWorld } from "../../base/errors.ts";
 import { partBytesMax } from "../../base/limits.ts";
@@ -17,27 +17,32 @@ import type { Publish } from "../../mqtt/publish.ts";
 import type { Runtime } from "../core/runtime.ts";
 import type { DropFeed } from "./drop-feed.ts";
 
-/** A place in the order: everything up to it, itself included. */
+/** A position in the log: everything up to it, itself included. */
 export interface Cursor {
+  /** The transaction that created the message's znode. */
   readonly czxid: number;
-  /** Of the message's znode. */
+  /** Name of the message's znode. */
   readonly name: string;
 }
 
+/** A message in a mail drop, as the log has it. */
 export interface DropMessage extends Lying, Cursor {
   readonly topic: string;
   readonly levels: readonly string[];
   readonly qos: QoS;
   readonly retain: boolean;
   readonly publisher: string;
-  /** About so many. */
+  /** The size of the stored message, approximately. */
   readonly bytes: number;
-  /** The message itself: only until all feeds that have come as far have been given it. */
+  /** The message itself, only until all feeds that are at this point have been given it. */
   publish: Publish | undefined;
+  /** True once the message is gone from the store. */
   isGone: boolean;
 }
 
+/** The log of one level of the tree, which all feeds below that level share. */
 export class DropLog {
+  /** The feeds that go along this log. */
   readonly feeds = new Set<DropFeed>();
   readonly #mirror: Mirror;
   readonly #reader: RecordReader;
@@ -58,19 +63,21 @@ export class DropLog {
       },
       completed: (isComplete) => this.#complete(isComplete),
     });
-    // The store is closing: nobody is handed anything any more.
+    // It fails only while the store is closing: nobody is handed anything any more.
     this.#mirror.start().catch(ignoreTheWorld);
   }
 
+  /** True while the log holds all that the store holds; feeds wait until then. */
   get isComplete(): boolean {
     return this.#isComplete;
   }
 
+  /** Stops mirroring: the last feed is gone. */
   stop(): void {
     this.#mirror.stop();
   }
 
-  /** What comes next after a place; undefined at the end. */
+  /** Yields the messages after a position, in order. */
   *after(cursor: Cursor): Generator<DropMessage> {
     const messages = this.#messages;
     let low = 0;
@@ -111,7 +118,7 @@ export class DropLog {
     if (!this.#isComplete) return;
     if (head.parts === undefined) message.publish = publish;
     this.#fresh.push(message);
-    // What has come together is handed on together.
+    // Messages that have come together are handed out together.
     if (this.#fresh.length === 1) queueMicrotask(() => this.#handOn());
   }
 
@@ -143,6 +150,7 @@ export class DropLog {
   }
 }
 
+/** Returns true if position `a` comes after `b`. */
 export function isAfter(a: Cursor, b: Cursor): boolean {
   return a.czxid > b.czxid || (a.czxid === b.czxid && a.name > b.name);
 }

@@ -1,7 +1,7 @@
 /**
- * Mail drops: topics whose messages lie in the store until their time is over, also when nobody subscribes. The filters that
- * say which they are stand in the tree, for all brokers must agree; what is published on such a topic goes into the store
- * only, and every subscriber gets it from there (`drop-feed.ts`).
+ * Mail drops: topics whose messages are stored until they expire, also when nobody subscribes. The filters that define
+ * them stand in the tree, since all brokers must agree. A message on such a topic goes into the store only, and every
+ * subscriber gets it from there (`drop-feed.ts`).
  */
 import { encodeUtf8, noBytes } from "../../base/bytes.ts";
 import { badFormat, OperatingError } from "../../base/errors.ts";
@@ -32,34 +32,38 @@ import { type Cursor, DropLog } from "./drop-log.ts";
 
 /** A mail drop's filter, as its znode says. */
 interface DropRecord {
-  /** False: no broker asks for it any more; what lies there is still handed out. */
+  /** False once no broker asks for the mail drop any more; what lies there is still handed out. */
   readonly isOpen: boolean;
 }
 
+/** A mail drop's filter, split into levels, and the transaction that created its znode. */
 interface DropFilter extends DropRecord {
   readonly levels: readonly string[];
   readonly czxid: number;
 }
 
+/** The position before all messages. */
 const start: Cursor = { czxid: 0, name: "" };
-/** After all names. */
+/** A name that sorts after all names of messages. */
 const lastName = "~";
 
+/** The feeds of one session, by the filters of its subscriptions. */
 class FeedsByFilter extends Map<string, DropFeed> implements DropFeeds {
   pump(): void {
     for (const feed of this.values()) feed.pump();
   }
 }
 
+/** Knows which topics are mail drops, and feeds sessions whose subscriptions match them. */
 export class MailDrops {
   readonly #context: ClusterContext;
   readonly #mirror: Mirror;
   readonly #filters = new Map<string, DropFilter>();
-  /** Of clients that are connected. */
+  /** The feeds of connected sessions. */
   readonly #feeds = new Map<LocalSession, FeedsByFilter>();
-  /** By the path that they begin at. */
+  /** The drop logs, by the path that they begin at. */
   readonly #logs = new Map<string, DropLog>();
-  /** Since when no live broker has asked for a filter, as far as this one has looked. */
+  /** When this broker first saw, in ms by the clock's `now`, that no live broker asks for a filter. */
   readonly #unwantedSince = new Map<string, number>();
 
   constructor(context: ClusterContext) {
@@ -80,7 +84,10 @@ export class MailDrops {
     });
   }
 
-  /** Says in the tree what this broker has been told, and reads what the others have. Rejects with `OperatingError`. */
+  /**
+   * Writes the mail drops that this broker is configured with into the tree, and reads those of all brokers. Rejects
+   * with `OperatingError`.
+   */
   async start(): Promise<void> {
     await this.#write(dropsPath, noBytes);
     const data = encodeUtf8(JSON.stringify({ isOpen: true } satisfies DropRecord));
@@ -88,27 +95,27 @@ export class MailDrops {
     await this.#mirror.start();
   }
 
-  /** True if what a subscription matches may lie in a mail drop. */
+  /** Returns true if messages for a subscription may lie in a mail drop. */
   concerns({ filter }: Subscription): boolean {
     if (filter.group !== undefined) return false;
     for (const { levels } of this.#filters.values()) if (filtersOverlap(levels, filter.levels)) return true;
     return false;
   }
 
-  /** What must be committed with a new subscription. */
+  /** Returns the operations that must be committed with a new subscription. */
   entering(client: LocalSession, subscription: Subscription): JournalOperation[] {
     if (client.mailbox === undefined || !this.concerns(subscription)) return [];
     return [cursorOperation(client, subscription, this.#startOf(subscription))];
   }
 
-  /** ... and with the end of one. */
+  /** Closes a subscription's feed. Returns the operations that must be committed with the subscription's end. */
   leaving(client: LocalSession, filter: string): JournalOperation[] {
     this.#closeFeed(client, filter);
     if (client.mailbox === undefined || this.#filters.size === 0) return [];
     return [{ kind: "remove", path: cursorPath(client.session.clientId, filter) }];
   }
 
-  /** A client has subscribed: it is handed what lies there. */
+  /** Starts to hand a client what lies in mail drops that its new subscription matches. */
   subscribed(client: LocalSession, subscription: Subscription): void {
     if (client.connection === undefined || !this.concerns(subscription)) return;
     const feed =
@@ -118,12 +125,12 @@ export class MailDrops {
     feed.pump();
   }
 
-  /** A client has come back to its session: it goes on where it was. */
+  /** Reopens the feeds of a session whose client has come back: each goes on at its cursor. */
   resume(client: LocalSession): void {
     const { journal } = this.#context;
     if (![...client.session.subscriptions.values()].some((subscription) => this.concerns(subscription))) return;
     const { connection } = client;
-    // How far it has come may just be on its way into the store.
+    // The session's cursors may be on their way into the store.
     journal.drained(() => {
       this.#readCursors(client).then(
         (cursors) => {
@@ -140,14 +147,14 @@ export class MailDrops {
     });
   }
 
-  /** The connection is gone. */
+  /** Closes all feeds of a session whose connection is gone. */
   detach(client: LocalSession): void {
     for (const text of [...(this.#feeds.get(client)?.keys() ?? [])]) this.#closeFeed(client, text);
   }
 
   /**
-   * For the teller: filters that no live broker has asked for for long are closed, and go when nothing lies there any more.
-   * `wanted`: what live brokers ask for; `topics`: on which something lies.
+   * Closes mail drops that no live broker has asked for in a long time, and removes them once nothing lies there any
+   * more. For the teller. `wanted`: the filters that live brokers ask for; `topics`: those on which something lies.
    */
   sweep(wanted: ReadonlySet<string>, topics: ReadonlySet<string>): void {
     const now = this.#context.clock.now();
@@ -162,7 +169,7 @@ export class MailDrops {
     }
   }
 
-  /** Only as it was seen: a broker that asks for it writes it. */
+  /** Changes or removes a mail drop's znode in the version just read: a broker that asks for it writes it meanwhile. */
   #change(text: string, record: DropRecord | undefined): void {
     const { coordinator, log } = this.#context;
     const path = dropPath(text);
@@ -184,7 +191,7 @@ export class MailDrops {
     });
   }
 
-  /** True if what is published on the topic goes into a mail drop. */
+  /** Returns true if what is published on a topic goes into a mail drop. */
   isOpenFor(topic: string): boolean {
     if (this.#filters.size === 0) return false;
     const levels = topic.split("/");
@@ -192,7 +199,7 @@ export class MailDrops {
     return false;
   }
 
-  /** Routes know which topics are mail drops'; and who has long subscribed gets from now on what lies there. */
+  /** Follows a change of the mail drops: makes routes stale, and opens feeds for older subscriptions that match now. */
   #changed(): void {
     const { router, localSessions } = this.#context;
     router.touch();
@@ -244,12 +251,17 @@ export class MailDrops {
     return dropLog;
   }
 
-  /** A new subscription gets all that lies there; unless it wants nothing of the past, as with retained messages. */
+  /**
+   * Returns where a new subscription starts: before all that lies there, or after it, if it does not want retained
+   * messages either (Retain Handling 2).
+   */
   #startOf({ retainHandling }: Subscription): Cursor {
     return retainHandling === 2 ? { czxid: this.#context.coordinator.seenZxid, name: lastName } : start;
   }
 
-  /** A subscription that is older than the mail drop gets all that has come into it. */
+  /**
+   * Returns where a subscription starts that is older than the mail drop: with the first message that has come into it.
+   */
   #beginningOf(subscription: Subscription): Cursor {
     let czxid = Infinity;
     for (const filter of this.#filters.values())
@@ -283,7 +295,7 @@ export class MailDrops {
   }
 }
 
-/** Throws `OperatingError` with EFORMAT, as `decodeCursor` does. */
+/** Decodes a mail drop's record. Throws `OperatingError` with EFORMAT, as `decodeCursor` does. */
 function decodeDrop(levels: readonly string[] | undefined, data: Uint8Array) {
   if (levels === undefined) throw badFormat("is named by what is no filter");
   return { isOpen: new Fields(data).flag("isOpen"), levels };
@@ -294,7 +306,7 @@ function decodeCursor(data: Uint8Array): Cursor {
   return { czxid: fields.whole("czxid"), name: fields.text("name") };
 }
 
-/** The level of the tree below which all is that a subscription may match. */
+/** Returns the level of the tree below which lies all that a subscription may match. */
 function rootOf({ filter }: Subscription): string {
   const wildcard = filter.levels.findIndex((level) => level === "+" || level === "#");
   const fixed = wildcard === -1 ? filter.levels : filter.levels.slice(0, wildcard);
