@@ -1,30 +1,32 @@
 /**
- * Publishers held back for subscribers that are behind. A subscriber that drains fast is worth waiting for:
- * nothing is lost, and the publisher feels it as TCP back-pressure. One that does not drain is not: its QoS 0
- * is dropped at its limit, and nobody else notices.
+ * Back-pressure: publishers are held back for subscribers that are behind. A subscriber that drains fast is worth
+ * waiting for: nothing is lost, and its publishers feel it as TCP back-pressure. One that does not drain is not: its
+ * QoS 0 messages are dropped at its limit, and nobody else notices.
  */
 import { outputBytesHigh, outputBytesLow, stallCheckMs, stallProgressBytesMin } from "../../base/limits.ts";
 import { Timer, type Timers } from "../../base/timers.ts";
 import { type Connection, PauseReason } from "../delivery/connection.ts";
 import { Peer } from "../peers/peer.ts";
 
-/** Whoever can be held back: a client's connection, or another broker, which passes it on to its publishers. */
+/** A publisher that can be held back: a client's connection, or another broker, which holds back publishers in turn. */
 export type Held = Connection | Peer;
 
+/** The publishers that are held back for one subscriber. */
 interface Stall {
   readonly publishers: Set<Held>;
-  /** Bytes that the subscriber had taken at the last look. */
+  /** Bytes that the subscriber had taken when it was last checked. */
   taken: number;
 }
 
+/** Holds publishers back, and checks every `stallCheckMs` that the subscribers which they wait for drain. */
 export class BackPressure {
   readonly #timers: Timers;
   readonly #now: () => number;
   readonly #resume: (publisher: Held, reason: number) => void;
-  /** Tells another broker to send less. */
+  /** Tells another broker to send less, until `resume` is called for it. */
   readonly #holdPeer: (peer: Peer) => void;
   readonly #stalls = new Map<Connection, Stall>();
-  /** Subscribers that were waited for in vain: not again before they have caught up. */
+  /** Subscribers that were waited for in vain: they are not waited for again before they have caught up. */
   readonly #slow = new Set<Connection>();
   readonly #timer = new Timer(() => this.#look());
 
@@ -39,6 +41,7 @@ export class BackPressure {
     this.#holdPeer = how.holdPeer;
   }
 
+  /** Stops reading a publisher until a subscriber has caught up, unless the subscriber is known not to drain. */
   hold(publisher: Held, subscriber: Connection): void {
     if (this.#slow.has(subscriber) || publisher === subscriber) return;
     let stall = this.#stalls.get(subscriber);
@@ -54,8 +57,8 @@ export class BackPressure {
   }
 
   /**
-   * Holds a publisher before its chunk is looked at, if a receiver of what it published last is behind. Many
-   * sockets may have become readable in one turn, before the first of them was held.
+   * Holds a publisher before its chunk is handled, if a receiver of what it published last is behind. Many sockets may
+   * have become readable in one turn, before the first of them was held. Returns true if it was held.
    */
   holdIfBehind(publisher: Connection): boolean {
     if (this.#stalls.size === 0 || publisher.route === undefined) return false;
@@ -69,7 +72,7 @@ export class BackPressure {
     return false;
   }
 
-  /** A subscriber's socket takes bytes again: its publishers go on in turn, as long as there is room. */
+  /** Lets a subscriber's publishers go on in turn, as long as there is room: its socket takes bytes again. */
   drained(subscriber: Connection): void {
     const { writer } = subscriber;
     if (writer.unsent <= outputBytesLow) this.#slow.delete(subscriber);
@@ -86,7 +89,7 @@ export class BackPressure {
     }
   }
 
-  /** A connection has ended. */
+  /** Forgets a connection that has ended, as subscriber and as publisher. */
   forget(connection: Connection): void {
     this.#slow.delete(connection);
     this.#end(connection);

@@ -1,19 +1,20 @@
 /**
- * Waits until this broker holds all retained messages that anybody had committed before: who subscribes here gets what was
- * acknowledged elsewhere a moment ago. Look-ups themselves never ask the store: one question serves all who come while it is
- * under way, and where there is no contact, or for too long no answer, what is held is handed out.
+ * Waits until this broker holds all retained messages that were committed before, by any broker: a new subscriber gets
+ * what was acknowledged elsewhere a moment ago. Look-ups themselves never ask the store. One question serves all that
+ * come while it is under way; without contact, or if no answer comes in time, what is held is handed out.
  */
 import { retainedPatienceMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { Runtime } from "../core/runtime.ts";
 
+/** Questions to the store, one at a time, each with those who wait for its answer. */
 export class CatchingUp {
   readonly #context: Runtime;
-  /** Calls back when everything that was told has been applied. */
+  /** Calls back when everything that the store has told of is applied. */
   readonly #caughtUp: (done: () => void) => void;
   #waiting: (() => void)[] = [];
   #asked: (() => void)[] = [];
-  /** Counts questions: an answer that comes too late is nobody's. */
+  /** Counts questions, so that an answer that comes too late is ignored. */
   #round = 0;
   readonly #timer = new Timer(() => this.#go());
 
@@ -22,7 +23,7 @@ export class CatchingUp {
     this.#caughtUp = caughtUp;
   }
 
-  /** Calls back at once if nobody else writes, or there is no contact. */
+  /** Calls back when this broker has caught up; at once if no other broker writes, or there is no contact. */
   pass(done: () => void): void {
     const { coordinator } = this.#context;
     if (coordinator.isAlone || coordinator.state !== "CONNECTED") return done();

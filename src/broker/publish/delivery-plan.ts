@@ -1,6 +1,6 @@
 /**
- * A message that is promised to its receivers, in the making: each receiver is added, then what must be committed is,
- * and what goes to other brokers leaves. What comes out is a settlement, or nothing if nobody has to be waited for.
+ * A QoS 1 or 2 message in preparation: receivers are added one by one, then the plan commits what must be stored and
+ * sends what goes to other brokers. The result is a settlement, or none if nobody has to be waited for.
  */
 import type { Payment } from "../../mail/ledger.ts";
 import type { StoredMail } from "../../mail/mail.ts";
@@ -25,14 +25,15 @@ import {
   type Share,
 } from "../peers/peer.ts";
 
+/** The outcome of a delivery, for its publisher's acknowledgement. */
 export interface Delivery {
-  /** How many receivers there are. */
+  /** The number of receivers. */
   readonly receivers: number;
-  /** Undefined if nothing has to be waited for. */
+  /** The settlement to wait for; undefined if nothing has to be waited for. */
   readonly settlement: Settlement | undefined;
 }
 
-/** One target for all: it is filled in and used up within a call. */
+/** The target that all calls share: it is filled in and used up within one. */
 const to: { -readonly [Key in keyof OutgoingTarget]: OutgoingTarget[Key] } = {
   qos: 0,
   retain: false,
@@ -40,31 +41,33 @@ const to: { -readonly [Key in keyof OutgoingTarget]: OutgoingTarget[Key] } = {
   group: undefined,
 };
 
+/** The circumstances of a commit. */
 interface Committing {
-  /** The publisher's connection: it is held when another broker has too much to take. */
+  /** The publisher's connection, which is held when another broker has too much to take. */
   readonly connection?: Connection | undefined;
-  /** Called instead of settling: it does not hold. */
+  /** Called if the store refuses the commit, since the guard does not hold; the settlement then never ends. */
   readonly refused?: () => void;
 }
 
-/** What is promised. */
+/** A message to deliver, with what pays for it and what must hold for it to be stored. */
 export interface Promised {
   readonly publish: Publish;
-  /** Pays for the copies that may have to be stored. */
+  /** The credits for the copies that may have to be stored. */
   readonly payment: Payment | undefined;
-  /** What must hold for anything to be committed: the publisher's session is still this broker's. */
+  /** The condition of every commit: the publisher's session is still this broker's. */
   readonly guard: Guard | undefined;
-  /** How often it has been given to another member of a shared subscription. */
+  /** How often the message has been given to another member of a shared subscription. */
   readonly reassigned?: number;
 }
 
+/** The condition of commits in a session's name: the broker still keeps the session. */
 export interface Guard {
   readonly check: JournalOperation;
-  /** It is known not to hold any more. */
+  /** Returns true once the condition is known not to hold any more. */
   readonly isRevoked: () => boolean;
 }
 
-/** What is committed at once. */
+/** A unit of the journal, with the receivers whose slips it stores. */
 interface Unit {
   /** The message, if one is stored. */
   readonly message: StoredMail | undefined;
@@ -73,7 +76,7 @@ interface Unit {
   readonly mailed: readonly RemoteTarget[];
 }
 
-/** A promised message while its receivers are gone through. */
+/** The plan of one message's delivery. `commit` is called once, after all receivers were added. */
 export class DeliveryPlan implements Delivery {
   receivers = 0;
   settlement: Settlement | undefined;
@@ -84,7 +87,7 @@ export class DeliveryPlan implements Delivery {
   readonly #guard: Guard | undefined;
   readonly #reassigned: number;
   #stored: OutgoingMessage[] | undefined;
-  /** Sessions kept elsewhere that get it into their mailboxes. */
+  /** Sessions of other brokers that get the message into their mailboxes. */
   #mailed: RemoteTarget[] | undefined;
   #shares: Map<Peer, Share> | undefined;
 
@@ -97,16 +100,18 @@ export class DeliveryPlan implements Delivery {
     this.#reassigned = what.reassigned ?? 0;
   }
 
+  /** Adds a receiver, here or elsewhere. */
   addAny(target: Target<LocalSession | Remote> | undefined): void {
     if (target === undefined) return;
     if ("isElsewhere" in target.subscriber) this.addElsewhere(target as Target<Remote>);
     else this.add(target as Target<LocalSession>);
   }
 
+  /** Adds another broker, or a session that another broker keeps. */
   addElsewhere({ subscriber, qos: granted, retainAsPublished, subscriptionIds, group }: Target<Remote>): void {
     this.receivers++;
     if (isPeer(subscriber)) {
-      // Its filters are announced before it is known as a member, and for a moment after it has left.
+      // The broker's filters are known before it is a member, and for a moment after it has left.
       if (subscriber.link === undefined) return;
       const share = this.#shareOf(subscriber);
       if (group === undefined) share.toInterest = true;
@@ -122,7 +127,7 @@ export class DeliveryPlan implements Delivery {
       subscriptionIds,
       group: group as Group | undefined,
     };
-    // Any member where it is connected will do. Not at QoS 2: should that broker die, it might arrive twice.
+    // Any member at that broker will do. Not at QoS 2: should the broker die, the message might arrive twice.
     if (target.group !== undefined && qos < 2 && subscriber.host?.isLinked) {
       this.#shareOf(subscriber.host).groups.push(target.group);
       return;
@@ -144,7 +149,7 @@ export class DeliveryPlan implements Delivery {
     }
   }
 
-  /** Into a mailbox, paid for here. */
+  /** Adds a receiver; if another broker keeps its session, the message goes into the mailbox and is paid for here. */
   addStored(target: Target<LocalSession | Remote>): void {
     if (!isRemoteSession(target.subscriber)) return this.addAny(target);
     this.receivers++;
@@ -161,6 +166,7 @@ export class DeliveryPlan implements Delivery {
     this.#mailed.push(target);
   }
 
+  /** Adds a session of this broker: QoS 0, and what needs no mailbox, is sent at once. */
   add(target: Target<LocalSession> | undefined): void {
     if (target === undefined) return;
     this.receivers++;
@@ -174,7 +180,10 @@ export class DeliveryPlan implements Delivery {
     else if (client.fits(this.#publish, to)) this.#addPersistent(client, to);
   }
 
-  /** Commits what must be committed: the caller's operations, and the mail for those who cannot be sent it now. */
+  /**
+   * Commits the caller's operations, with the mail for those that cannot be sent the message now; forwards it to
+   * brokers.
+   */
   commit(operations: JournalOperation[], how: Committing): void {
     const { settlements, clock } = this.#context;
     const units = this.#units(operations);
@@ -199,7 +208,7 @@ export class DeliveryPlan implements Delivery {
       settlement.done();
     };
     const withdraw = (): void => {
-      // First of all: what follows from it must know.
+      // This comes first, since what follows depends on it.
       refused?.();
       settlement.isRefused = true;
       if (message !== undefined) this.#context.mail.withdrawn(message);
@@ -212,8 +221,8 @@ export class DeliveryPlan implements Delivery {
   }
 
   /**
-   * What must be committed: mostly one unit, several where the slips of all recipients are too many for one. The caller's
-   * operations go with the last: a publish is not known as received before everybody has it.
+   * Returns the units to commit: mostly one, several where the slips of all receivers are too many for one. The
+   * caller's operations go with the last: a publish is not known as received before every receiver has it.
    */
   #units(operations: JournalOperation[]): Unit[] {
     const stored = this.#stored ?? [];

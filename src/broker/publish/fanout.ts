@@ -1,6 +1,6 @@
 /**
- * From a route to its receivers. QoS 0 is copied into each receiver's output; QoS 1 and 2 end in a settlement
- * that says when everybody is taken care of.
+ * The fanout of messages: from a route to its receivers. QoS 0 is copied into each receiver's output; QoS 1 and 2 end
+ * in a settlement that tells when every receiver is taken care of.
  */
 
 import { noBytes } from "../../base/bytes.ts";
@@ -22,10 +22,10 @@ import type { BackPressure, Held } from "./back-pressure.ts";
 import { type Delivery, DeliveryPlan, type Guard, type Promised } from "./delivery-plan.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
 
-/** What `Route.note` says: whether all receivers here take the packets of a publisher of one kind as they came. */
+/** The values of `Route.note`: whether all receivers here take a publisher's packets as they came, by its version. */
 const Note = { unknown: 0, mixed: 1, all5: 2, allBefore5: 3, none: 4 } as const;
 
-/** Packets that follow each other in one chunk and have one route: they leave in one copy. */
+/** A run: QoS 0 packets of one route that follow each other in one chunk. They are copied as one piece. */
 export interface Run {
   route: ClusterRoute;
   bytes: Uint8Array;
@@ -35,11 +35,12 @@ export interface Run {
   version5: boolean;
 }
 
+/** Returns a run without packets, to be filled in. */
 export function emptyRun(): Run {
   return { route: undefined as unknown as ClusterRoute, bytes: noBytes, start: 0, end: 0, count: 0, version5: false };
 }
 
-/** One target for all: it is filled in and used up within a call. */
+/** The target that all calls share: it is filled in and used up within one. */
 const to: { -readonly [Key in keyof OutgoingTarget]: OutgoingTarget[Key] } = {
   qos: 0,
   retain: false,
@@ -47,6 +48,7 @@ const to: { -readonly [Key in keyof OutgoingTarget]: OutgoingTarget[Key] } = {
   group: undefined,
 };
 
+/** Delivers messages to the receivers of a route. */
 export class Fanout {
   readonly #context: DeliveryContext;
   readonly #backPressure: BackPressure;
@@ -63,13 +65,13 @@ export class Fanout {
     this.#shared = parts.shared;
   }
 
-  /** True if QoS 0 packets of a publisher of this kind (MQTT 5, or before) may be copied to all as they are. */
+  /** Returns true if QoS 0 packets of a publisher (MQTT 5, or before) may be copied to all receivers as they are. */
   takesVerbatim(route: ClusterRoute, version5: boolean): boolean {
     if (route.note === Note.unknown) route.note = noteOf(route);
     return route.note === Note.none || route.note === (version5 ? Note.all5 : Note.allBefore5);
   }
 
-  /** Copies a run to a route for which `takesVerbatim` holds: to everybody here, and to every broker that needs it. */
+  /** Copies a run to all receivers, here and at other brokers, of a route for which `takesVerbatim` holds. */
   copyRun(run: Run, publisher: Connection): void {
     const { targets, elsewhere } = run.route;
     this.#context.metrics.fanout.observe(targets.length + elsewhere.length, run.count);
@@ -78,6 +80,7 @@ export class Fanout {
     this.#forwarding.run(this.#forwarding.linksOf(run.route), run, publisher);
   }
 
+  /** Copies a run to the receivers here; drops and counts it for those whose output is full. */
   copyRunHere(run: Run, publisher: Held): void {
     const { metrics, turn } = this.#context;
     for (const { subscriber } of run.route.targets) {
@@ -94,9 +97,7 @@ export class Fanout {
     }
   }
 
-  /**
-   * True if QoS 1 packets of any publisher have other brokers to go to, and nobody for whom they may have to be stored.
-   */
+  /** Returns true if QoS 1 packets go to other brokers, and to no receiver for whom they may have to be stored. */
   takesBundles(route: ClusterRoute): boolean {
     if (route.bundles === undefined) {
       const isPlain = route.targets.every((target) => target.own === target && target.subscriber.mailbox === undefined);
@@ -106,7 +107,7 @@ export class Fanout {
     return route.bundles;
   }
 
-  /** QoS 1, for receivers here whose sessions end with their connections. */
+  /** Sends a QoS 1 message to the receivers here whose sessions end with their connections. */
   offerHere(publish: Publish, route: ClusterRoute): void {
     for (const target of route.targets) {
       const { subscriber } = target;
@@ -120,7 +121,7 @@ export class Fanout {
     }
   }
 
-  /** Hands QoS 1 packets on to the other brokers of a route for which `takesBundles` holds. */
+  /** Sends QoS 1 packets to the other brokers of a route for which `takesBundles` holds. */
   bundle(run: Run, settlement: Settlement, publisher: Connection): void {
     const { targets, elsewhere } = run.route;
     this.#context.metrics.fanout.observe(targets.length + elsewhere.length, run.count);
@@ -132,7 +133,7 @@ export class Fanout {
     this.#forwarding.storeInstead(settlement);
   }
 
-  /** QoS 0, one message. */
+  /** Sends one QoS 0 message to all receivers. `publisher`: undefined for the broker's own messages. */
   live(publish: Publish, route: ClusterRoute, publisher: Connection | undefined): void {
     const client = publisher?.client;
     if (publisher !== undefined)
@@ -143,14 +144,14 @@ export class Fanout {
     if (route.elsewhere.length > 0) this.#forwarding.live(publish, this.#forwarding.linksOf(route), publisher);
   }
 
-  /** QoS 0 that has come over a link: for everybody here. Members of shared subscriptions have been chosen there. */
+  /** Sends a QoS 0 message of another broker to the receivers here, but to no group: members were chosen there. */
   liveHere(publish: Publish, route: ClusterRoute, publisher: Peer): void {
     for (const target of route.targets) this.#liveTo(publish, target, publisher);
   }
 
   /**
-   * A message that is promised to its receivers, together with operations that must be committed for it. The
-   * settlement, if there is one, is not settled yet.
+   * Delivers a QoS 1 or 2 message, with operations that must be committed for it. If there is a settlement, it is not
+   * settled yet.
    */
   deliver(
     publish: Publish,
@@ -175,10 +176,10 @@ export class Fanout {
     return plan;
   }
 
-  /** A promised message that has come over a link, for these receivers here. */
+  /** Delivers a QoS 1 or 2 message of another broker to these receivers here. */
   promiseHere(publish: Publish, route: ClusterRoute, whom: Whom, payment: Payment | undefined): Delivery {
-    // What cannot be paid for may still go to members whose sessions end with their connections: it is never stored for
-    // them. At QoS 2 the publishing broker stores for all others, in one commit with the packet id that it came with.
+    // A message that cannot be paid for may still go to members whose sessions end with their connections: it is never
+    // stored for them. At QoS 2 the publishing broker stores it for all others, in one commit with its packet id.
     const isOnlyForBrief = whom.isUnpaid === true || publish.qos === 2;
     const isUnfit = (member: LocalSession | Remote): boolean =>
       "isElsewhere" in member || (isOnlyForBrief && member.mailbox !== undefined);
@@ -198,7 +199,7 @@ export class Fanout {
     return plan;
   }
 
-  /** A message that another member of a shared subscription has not acknowledged, or cannot be given. */
+  /** Delivers a message to a member of a shared subscription, in place of one that has not taken it. */
   redeliver(
     publish: Publish,
     target: Target<LocalSession | Remote>,
@@ -239,31 +240,34 @@ export class Fanout {
   }
 }
 
+/** The circumstances of a redelivery to another member of a shared subscription. */
 export interface Redelivery {
   readonly done: () => void;
-  /** Pays for the copy that may have to be stored. */
+  /** The credits for the copy that may have to be stored. */
   readonly payment: Payment | undefined;
   /** How often the message has been given to another member. */
   readonly reassigned: number;
-  /** stored: into the mailbox of a session that outlives its connection, wherever that is. */
+  /** "stored": into the mailbox of a persistent session, wherever its client is connected. */
   readonly how: "sent" | "stored";
 }
 
-/** Who is meant by a delivery. What is found here is taken out. */
+/** The receivers here that another broker means by a delivery. Those that are found are removed from the sets. */
 export interface Whom {
   readonly toInterest: boolean;
   readonly handles: Set<number>;
   readonly groups: Set<string>;
-  /** Nothing can be stored for them. */
+  /** True if the bank cannot pay for storing the message here. */
   readonly isUnpaid?: boolean;
 }
 
-/** What comes in on it goes to its receivers as it is: it is neither the broker's own nor a mail drop's. */
+/**
+ * Returns true if packets on a topic go to receivers as they came: the topic is neither below `$SYS` nor a mail drop's.
+ */
 function isPassedOn({ topic, isMailDrop }: ClusterRoute): boolean {
   return !isMailDrop && !isOwnTopic(topic);
 }
 
-/** Only the broker publishes below `$SYS`. */
+/** Returns true for topics below `$SYS`, on which only the broker publishes. */
 export function isOwnTopic(topic: string): boolean {
   return topic.startsWith("$SYS/");
 }

@@ -1,6 +1,6 @@
 /**
- * What comes in as PUBLISH with a promise: QoS 1, QoS 2, retained. The ack goes out when the publish is
- * settled, never before (`src/README.md`, "The life of a packet").
+ * The handler of PUBLISH at QoS 1 and 2, and of retained messages. Their ack is sent when the publish is settled, never
+ * before (`src/README.md`, "The life of a packet").
  */
 import { noBytes } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
@@ -34,6 +34,7 @@ import { Refusals } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
 
+/** Handles PUBLISH and PUBREL of clients, and publishes messages of the broker itself. */
 export class PublishHandler {
   readonly #context: ClusterContext;
   readonly #fanout: Fanout;
@@ -43,7 +44,7 @@ export class PublishHandler {
   readonly #admission: PublishAdmission;
   readonly #storeBackPressure: StoreBackPressure;
   readonly #bundle: Run = emptyRun();
-  /** Packet ids of what is in the bundle. */
+  /** Packet ids of the packets in the bundle. */
   #bundleIds: number[] = [];
 
   constructor(
@@ -65,7 +66,9 @@ export class PublishHandler {
     this.#storeBackPressure = parts.storeBackPressure;
   }
 
-  /** A client's publish at QoS 1 or 2, or retained. Throws `ProtocolError`. */
+  /**
+   * Handles a client's publish at QoS 1 or 2, or retained. Throws `ProtocolError` if the Receive Maximum is exceeded.
+   */
   receive(connection: Connection, publish: Publish, route: ClusterRoute): void {
     const { channel } = connection;
     const client = connection.client!;
@@ -78,19 +81,21 @@ export class PublishHandler {
     this.#attempt(connection, publish, route);
   }
 
-  /** A client's publish on a topic that it may not publish on: it reaches nobody, and MQTT 5 is told so. */
+  /**
+   * Refuses a publish that the access list does not allow: it reaches nobody. Throws `ProtocolError` as `receive` does.
+   */
   forbid(connection: Connection, publish: Publish): void {
     const { metrics } = this.#context;
     metrics.forbidden.publish++;
     if (publish.qos === 0) return;
     this.#countOutstanding(connection.channel);
-    // Before MQTT 5 there is no such answer: it is acknowledged and forgotten [MQTT-3.3.5-2 of 3.1.1].
+    // Before MQTT 5 there is no such answer: the publish is acknowledged and dropped [MQTT-3.3.5-2 of 3.1.1].
     this.#answer(connection, publish, { reason: Reason.notAuthorized, text: "the access list does not allow it" });
   }
 
   /**
-   * QoS 1 on a route for which `Fanout.takesBundles` holds: receivers here have it at once, the other brokers get what has
-   * been gathered when `flush` is called. `start`: where the packet begins.
+   * Gathers QoS 1 packets on a route for which `Fanout.takesBundles` holds: receivers here are sent each at once, other
+   * brokers all of them when `flush` is called. `start`: the packet's offset. Throws `ProtocolError` as `receive` does.
    */
   gather(connection: Connection, publish: Publish, route: ClusterRoute, start: number): void {
     const bundle = this.#bundle;
@@ -108,13 +113,13 @@ export class PublishHandler {
     this.#fanout.offerHere(publish, route);
   }
 
-  /** Sends what was gathered of a connection's chunk. */
+  /** Sends the gathered packets of a connection's chunk to other brokers. */
   flush(connection: Connection): void {
     const bundle = this.#bundle;
     if (bundle.count === 0) return;
     const { channel, writer } = connection;
     const ids = this.#bundleIds;
-    // Nobody among its receivers can ever be stored for: the message itself is not needed any more.
+    // No receiver can have it stored, so the message itself is not needed any more.
     const settlement = new Settlement(noMessage, this.#context.mail.nextOrder());
     settlement.waitFor();
     this.#fanout.bundle(bundle, settlement, connection);
@@ -134,8 +139,8 @@ export class PublishHandler {
   }
 
   /**
-   * A message of the broker's own making, or a will. `done` is called when it is settled, or refused by the store with
-   * `operations`.
+   * Publishes a message of the broker's own, or a will. `done` is called when it is settled, or the store has refused
+   * it with `operations`.
    */
   publish(
     publish: Publish,
@@ -144,7 +149,7 @@ export class PublishHandler {
     done: () => void = () => {},
   ): Settlement | undefined {
     const route = this.#context.router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
-    // What a client was allowed when it set its will may not be allowed any more.
+    // The client may not be allowed any more what it was allowed when it set its will.
     if (route === undefined || publisher?.permissions?.mayPublish(route.topic) === false)
       return void this.#context.journal.commit(operations, done, done);
     const admission = this.#admission.admit(publish, route);
@@ -157,7 +162,7 @@ export class PublishHandler {
     const laid = route.isMailDrop ? this.#lay(publish, route, { publisher, payment }) : nothingLaid;
     const retaining = { payment: retainedPayment, isAwaited: () => true };
     const kept = publish.retain ? this.#retainedStore.retain(publish, route.topic, retaining) : [];
-    // Another broker has published it, or its session is another broker's.
+    // Another broker has published the will, or keeps the session.
     const refused = (): void => {
       laid.withdrawn();
       done();
@@ -174,7 +179,7 @@ export class PublishHandler {
     this.#fanout.storeInstead(settlement);
   }
 
-  /** PUBREL: the client knows that we have the message. */
+  /** Handles PUBREL: sends PUBCOMP once the store has forgotten the packet id. */
   release(connection: Connection, packetId: number): void {
     const { channel } = connection;
     const client = connection.client!;
@@ -184,7 +189,7 @@ export class PublishHandler {
     if (!session.removeIncoming(packetId)) return pubcomp(Reason.packetIdentifierNotFound);
     channel.outstanding = Math.max(0, channel.outstanding - 1);
     if (client.mailbox === undefined) return pubcomp(Reason.success);
-    // After PUBCOMP the client may use the id for another message: the store must have forgotten it by then.
+    // After PUBCOMP the client may use the id for another message, so the store must have forgotten it by then.
     const remove: JournalOperation = { kind: "remove", path: `${incomingPath(session.clientId)}/${packetId}` };
     const done = (): void => {
       if (channel.phase === "open") pubcomp(Reason.success);
@@ -192,7 +197,7 @@ export class PublishHandler {
     this.#context.journal.commit([fence(client.fencingToken), remove], done, () => this.#context.evict(client));
   }
 
-  /** The same QoS 2 message again: it is not delivered twice [MQTT-4.3.3-10]. */
+  /** Answers a QoS 2 message that is sent again, without delivering it twice [MQTT-4.3.3-10]. */
   #repeat(connection: Connection, packetId: number): void {
     const client = connection.client!;
     if (!client.isUnsettled(packetId)) {
@@ -217,8 +222,8 @@ export class PublishHandler {
       operations.push(...this.#retainedStore.retain(publish, route.topic, retaining));
     }
     if (publish.qos === 2) this.#receiveIncoming(client, publish.packetId, operations);
-    // A broker that has slept must not bring back what its client has long published elsewhere: all of it, or some of it
-    // would be overtaken.
+    // A broker that was suspended must not bring back what its client has long published elsewhere: all of it, or some
+    // of it would be overtaken.
     const isRevoked = (): boolean => client.isReleased;
     const guard = client.mailbox === undefined ? undefined : { check: fence(client.fencingToken), isRevoked };
     const refused = (): void => {
@@ -235,7 +240,7 @@ export class PublishHandler {
     this.#oweAnswer(connection, publish, (settle) => settlement.whenSettled(() => settle({ reason })));
   }
 
-  /** What puts a message into a mail drop. */
+  /** Prepares a message for a mail drop: returns the operations that store it. */
   #lay(
     publish: Publish,
     route: ClusterRoute,
@@ -303,7 +308,9 @@ export class PublishHandler {
     this.#resume(connection, PauseReason.owed);
   }
 
-  /** What the store could not take, should it have to, is not promised to anybody. */
+  /**
+   * Refuses a publish that is larger than what the store can take: it could not be kept, should it have to be stored.
+   */
   #refuseLarge(connection: Connection, publish: Publish): void {
     const text = "topic and properties are larger than what the store takes at once";
     this.#refusals.note("size", text, connection.client!.session.clientId);
@@ -312,13 +319,14 @@ export class PublishHandler {
   }
 
   /**
-   * A publish that cannot be stored, should it have to, reaches nobody. MQTT 5 is told so; before MQTT 5 there is no such
-   * answer, so the client is not read for a while, and then its connection is closed so that it tries again.
+   * Refuses a publish that could not be stored, should it have to be: it reaches nobody. MQTT 5 clients are told so.
+   * Before MQTT 5 there is no such answer, so the client is not read while the publish is tried again for `bankWait`
+   * seconds; then its connection is closed, and the client tries again.
    */
   #refuse(connection: Connection, publish: Publish, denial: Denial, first: ClusterRoute): void {
     const { options, timers, clock } = this.#context;
     const isTold = connection.channel.version === 5 || publish.qos === 0;
-    // What was never promised is not waited for, unless the vault has what is missing here.
+    // A QoS 0 message is not waited for, unless the vault has what is missing here.
     const isLight = publish.qos === 0 && !publish.retain && this.#context.bankAccount.vault === 0;
     if (isTold && (!denial.isHopeful || isLight) && this.#context.coordinator.state === "CONNECTED")
       return this.#deny(connection, publish, denial);
@@ -333,13 +341,13 @@ export class PublishHandler {
       const route = this.#context.router.refresh(first);
       const admission = this.#admission.admit(kept, route);
       if (!("why" in admission)) {
-        // What was set aside to see whether it can be is set aside again by the attempt.
+        // The attempt sets aside again what was set aside to see whether it can be.
         admission.payment?.close();
         admission.retainedPayment?.close();
         this.#attempt(connection, kept, route);
         return this.#resume(connection, PauseReason.refused);
       }
-      // Without the store, and before it has answered, nobody knows what the bank has; what needs it waits.
+      // Without the store, and before it has answered, nobody knows what the bank has: the publish waits.
       const isKnown = admission.cause !== "bank" || this.#context.bankAccount.hasAnswered(heldAt);
       const isAway = this.#context.coordinator.state !== "CONNECTED";
       if (isTold && isKnown) giveUpAt = admission.isHopeful ? Math.min(giveUpAt, now + bankHopeMs) : now;
@@ -350,7 +358,10 @@ export class PublishHandler {
     timers.set(retry, clock.now() + retryMs);
   }
 
-  /** Says so to MQTT 5, and to nobody at QoS 0; before MQTT 5 the connection is closed, so that the client tries again. */
+  /**
+   * Tells an MQTT 5 client that its publish is refused; closes the connection of others, so that they try again. A QoS
+   * 0 publish is dropped.
+   */
   #deny(connection: Connection, publish: Publish, { cause, why }: Denial): void {
     this.#refusals.note(cause, why, connection.client!.session.clientId);
     if (connection.channel.version === 5 || publish.qos === 0)
@@ -361,9 +372,10 @@ export class PublishHandler {
 
 const noMessage = new Publish();
 
+/** A message that is being stored in a mail drop. */
 interface Laid {
   readonly operations: readonly JournalOperation[];
-  /** It will not lie there after all. */
+  /** Takes the message back: its commit was refused. */
   readonly withdrawn: () => void;
 }
 

@@ -1,4 +1,7 @@
-/** Whether a publish may be taken: nothing that it would go into is full, and the bank can pay for all of it. */
+/**
+ * The admission of publishes: a publish is taken if nothing that it would go into is full, and the bank can pay for all
+ * of it.
+ */
 import type { Keeping } from "../../bank/price.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import type { QoS } from "../../mqtt/constants.ts";
@@ -11,22 +14,23 @@ import type { RefusalCause } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
 
-/** Why a publish cannot be taken now. */
+/** The reason why a publish cannot be taken now. */
 export interface Denial {
   readonly cause: RefusalCause;
-  /** In words. */
+  /** The reason string for the client and the log. */
   readonly why: string;
-  /** It may be otherwise in a moment. */
+  /** True if the publish may be admitted in a moment. */
   readonly isHopeful: boolean;
 }
 
-/** What is set aside for a publish; undefined where nothing may have to be stored. */
+/** The credits set aside for a publish; undefined where nothing may have to be stored. */
 export interface AdmittedPublish {
-  /** For the copies of it in mailboxes. */
+  /** The credits for copies in mailboxes and in a mail drop, and those for the retained message. */
   readonly payment: Payment | undefined;
   readonly retainedPayment: Payment | undefined;
 }
 
+/** Decides on publishes, and sets credits aside for those that it admits. */
 export class PublishAdmission {
   readonly #context: DeliveryContext;
   readonly #shared: SharedSubscriptions;
@@ -38,7 +42,7 @@ export class PublishAdmission {
     this.#retainedStore = parts.retainedStore;
   }
 
-  /** Sets aside what a publish may cost; or says in words why it cannot be taken now. */
+  /** Sets aside what a publish may cost at most, or returns why it cannot be taken now. */
   admit(publish: Publish, route: ClusterRoute): AdmittedPublish | Denial {
     const { bankAccount, coordinator, options } = this.#context;
     const full = publish.qos === 0 ? undefined : this.#fullMailbox(route, publish.qos);
@@ -57,7 +61,7 @@ export class PublishAdmission {
     const copiesPrice = this.#priceOf(publish, route);
     const retainedPrice = publish.retain ? this.#retainedStore.priceOf(publish) : 0;
     if (copiesPrice + retainedPrice === 0) return { payment: undefined, retainedPayment: undefined };
-    // To be empty again the store needs the room that is left.
+    // The store needs the room that is left to become emptier.
     if (coordinator.isFull === true) return { cause: "disk", why: fullDiskWords, isHopeful: false };
     const payment = bankAccount.reserve(copiesPrice);
     const retainedPayment = bankAccount.reserve(retainedPrice);
@@ -68,7 +72,7 @@ export class PublishAdmission {
     return { cause: "bank", why: bankAccount.describe(price), isHopeful: bankAccount.mayPay(price) };
   }
 
-  /** What all copies of a publish cost that may have to be stored, in milli-credits. */
+  /** Returns the price of all copies of a publish that may have to be stored, in milli-credits. */
   #priceOf(publish: Publish, route: ClusterRoute): number {
     const { bankAccount } = this.#context;
     const copies = copiesOf(route, publish.qos);

@@ -1,6 +1,6 @@
 /**
- * Publishes that are refused: each is counted, and a line now and then says why, how many there were, and who holds the
- * credits; the tree is told how many the bank could not pay, so that it can be seen from outside.
+ * Refused publishes: each is counted. Now and then one line in the log gives the reason, their number, and the topics
+ * that hold the credits. The tree is told how many the bank could not pay, so that it can be seen from outside.
  */
 import { milli } from "../../bank/price.ts";
 import { logTextMax, refusalsLogMs, refusalsTellMs } from "../../base/limits.ts";
@@ -8,19 +8,25 @@ import { Timer } from "../../base/timers.ts";
 import { retainedPath, topicOfPath, topicsPath } from "../../coordinator/paths.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 
-/** bank: it cannot be paid. mailbox: one that it would go into is full. size: the store takes nothing so large. retained: there are too many. disk: the store's is full. */
+/**
+ * The cause of a refusal. bank: it cannot be paid; mailbox: a receiver's is full; size: the store takes nothing so
+ * large; retained: there are too many; disk: the store's is full.
+ */
 export type RefusalCause = "bank" | "mailbox" | "size" | "retained" | "disk";
 
+/** A topic whose stored messages bind credits. */
 export interface Holder {
   readonly topic: string;
   readonly credits: number;
 }
 
+/** The number of topics that a line in the log names. */
 const holdersLogged = 3;
 
+/** Counts refusals, and limits how often they are logged and told. */
 export class Refusals {
   readonly #context: DeliveryContext;
-  /** Since the last line. */
+  /** The number of refusals since the last line in the log, by cause. */
   readonly #unlogged = { bank: 0, mailbox: 0, size: 0, retained: 0, disk: 0 };
   readonly #loggedAt = { bank: -Infinity, mailbox: -Infinity, size: -Infinity, retained: -Infinity, disk: -Infinity };
   #told = 0;
@@ -31,13 +37,14 @@ export class Refusals {
     this.#context = context;
   }
 
+  /** Counts a refused publish of a client, and logs it unless a line of that cause was logged a short while ago. */
   note(cause: RefusalCause, why: string, clientId: string): void {
     const { metrics, clock, log, timers } = this.#context;
     metrics.refused++;
     this.#unlogged[cause]++;
     if (cause === "bank") {
       metrics.refusedByBank++;
-      // The first at once, then all that came meanwhile together.
+      // The first is told at once, then all that came meanwhile together.
       if (this.#timer.dueAt === Infinity) timers.set(this.#timer, Math.max(clock.now(), this.#toldAt + refusalsTellMs));
     }
     if (clock.now() < this.#loggedAt[cause] + refusalsLogMs) return;
@@ -63,7 +70,7 @@ export class Refusals {
   }
 }
 
-/** The topics whose messages bind the most of this broker's branch, in credits. */
+/** Returns the topics whose messages bind most of this broker's credits. */
 export function holdersOf({ bankAccount }: DeliveryContext, count: number): Holder[] {
   return bankAccount.account.holders(count).map(({ path, credits }) => {
     const root = path.startsWith(`${topicsPath}/`) ? topicsPath : retainedPath;

@@ -1,6 +1,6 @@
 /**
- * Shared subscriptions keep the promise of their group: what one member has not acknowledged when its session ends, or what
- * its broker cannot take, goes to another member. What was sent at QoS 2 does not: it might arrive twice [MQTT-4.8.2-5].
+ * Regrouping: what a member of a shared subscription has not acknowledged when its session ends, or what its broker
+ * cannot take, goes to another member. Not what was sent at QoS 2: it might arrive twice [MQTT-4.8.2-5].
  */
 import { encodeUtf8, noBytes } from "../../base/bytes.ts";
 import { reassignmentsMax, refusedRetryMs, regroupBytesMax } from "../../base/limits.ts";
@@ -21,25 +21,28 @@ import { type Group, type GroupsEnd, isPeer, isRemoteSession, type Peer, type Re
 import type { Fanout } from "./fanout.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
 
+/** A member of a shared subscription: a session, or another broker that stands for its sessions. */
 type Member = LocalSession | Remote;
 
 /** A message on its way from one member to another. */
 interface Handover {
   readonly group: Group;
   readonly publish: Publish;
-  /** What may pay for a copy, if one must be stored; without it this broker's branch does, if it can. */
+  /** The credits for a copy that may have to be stored; undefined: this broker's branch pays, if it can. */
   readonly payment: Payment | undefined;
-  /** How often it has been given to another member. */
+  /** How often the message has been given to another member. */
   readonly reassigned: number;
+  /** Called when the new member has the message, or nobody will. */
   readonly done: () => void;
 }
 
+/** Chooses new members for messages of shared subscriptions, and hands the messages over. */
 export class Regrouping implements GroupsEnd {
   readonly #context: ClusterContext;
   readonly #fanout: Fanout;
   readonly #forwarding: Forwarding;
   readonly #shared: SharedSubscriptions;
-  /** What nobody can pay for now: it was sent to sessions that have ended with their connections. */
+  /** Messages that cannot be paid for now, of sessions that have ended with their connections. */
   #waiting: Handover[] = [];
   #waitingBytes = 0;
   readonly #timer = new Timer(() => this.#retry());
@@ -52,8 +55,9 @@ export class Regrouping implements GroupsEnd {
   }
 
   /**
-   * An unacknowledged message of a member that has lost its connection goes to another one; false if there is none. there: to
-   * one that can be sent it now, for the member itself may come back. anyone: its session has ended.
+   * Hands an unacknowledged message of a member that has lost its connection to another member. Returns false if there
+   * is none. "there": only to one that can be sent it now, for the member itself may come back; "anyone": its session
+   * has ended.
    */
   moveOn(outgoing: OutgoingMessage, to: "there" | "anyone"): boolean {
     const { client, publish, settlement } = outgoing;
@@ -73,15 +77,15 @@ export class Regrouping implements GroupsEnd {
   }
 
   /**
-   * The session ends in whose mailbox a slip lies: its message goes to another member of the group that it was stored for.
-   * `done(true)`: the slip is gone; `done(false)`: nobody else needs it.
+   * Hands the message of a slip to another member of its group, since the session ends in whose mailbox the slip lies.
+   * `done(true)`: the slip is gone; `done(false)`: the slip is left to be removed.
    */
   handOn(clientId: string, slip: Slip, done: (isGone: boolean) => void): void {
     const heir = this.#heirOf(clientId, slip);
     if (heir === undefined) return done(false);
     if (isKeeping(heir)) return this.#moveSlip(slip, heir, done);
     this.#context.slips.fetch([slip], () => {
-      // It may have gone meanwhile.
+      // The message, or the other member, may have gone meanwhile.
       const target = this.#heirOf(clientId, slip);
       if (slip.publish === undefined || target === undefined) return done(false);
       if (isKeeping(target)) return this.#moveSlip(slip, target, done);
@@ -90,7 +94,7 @@ export class Regrouping implements GroupsEnd {
     });
   }
 
-  /** Who gets what was stored for a member whose session ends. */
+  /** Chooses the member that gets what was stored for one whose session ends; undefined if there is none. */
   #heirOf(clientId: string, { record }: Slip): Target<Member> | undefined {
     const { groupMark, messagePath, state, qos } = record!;
     if (groupMark === 0 || (qos === 2 && state !== "waiting")) return undefined;
@@ -99,12 +103,12 @@ export class Regrouping implements GroupsEnd {
     if (group === undefined) return undefined;
     const isUnfit = (member: Member): boolean => idOf(member) === clientId;
     const isBrief = (member: Member): boolean => isUnfit(member) || !isLasting(member);
-    // At QoS 2 one commit hands it over, or a crash would let it arrive twice.
+    // At QoS 2 the slip is moved in one commit: otherwise a crash could let the message arrive twice.
     const lasting = qos === 2 ? this.#shared.choose(group, about, isBrief) : undefined;
     return lasting ?? this.#shared.choose(group, about, isUnfit);
   }
 
-  /** The message stays where it is stored, and paid for. */
+  /** Moves a slip to another mailbox; the message stays where it is stored, and paid for. */
   #moveSlip(slip: Slip, target: Target<Member>, done: (isGone: boolean) => void): void {
     const { subscriber, qos, subscriptionIds, retainAsPublished } = target;
     const record = slip.record!;
@@ -131,7 +135,10 @@ export class Regrouping implements GroupsEnd {
     );
   }
 
-  /** At QoS 2 it must be known first that its publisher does not publish it elsewhere. */
+  /**
+   * Hands on a message that another broker has not placed. At QoS 2 only when it is known that its publisher has not
+   * published it at another broker.
+   */
   notPlaced(settlement: Settlement, group: Group, from: Peer): void {
     if (settlement.publish.qos < 2) return void this.#giveOn(settlement, group, from);
     settlement.waitFor();
@@ -141,12 +148,12 @@ export class Regrouping implements GroupsEnd {
     });
   }
 
-  /** At QoS 1 it may arrive twice, at QoS 2 it must not. */
+  /** Hands on a message that another broker may have placed: at QoS 1 it may arrive twice, at QoS 2 it must not. */
   inDoubt(settlement: Settlement, group: Group, from: Peer): boolean {
     return settlement.publish.qos < 2 && this.#giveOn(settlement, group, from);
   }
 
-  /** To another member, if there is one. */
+  /** Gives a message to another member. Returns false if there is none. */
   #giveOn(settlement: Settlement, group: Group, from: Peer): boolean {
     const { publish, payment, reassigned } = settlement;
     const lent = this.#context.bankAccount.lend(payment);
@@ -155,7 +162,7 @@ export class Regrouping implements GroupsEnd {
     const isAtItsBroker = (member: Member): boolean =>
       member === from || (isRemoteSession(member) && member.host === from);
     const next = reassigned < reassignmentsMax ? this.#shared.choose(group, publish, isAtItsBroker) : undefined;
-    // Where no broker takes it, it is stored from here, for a member that will come for it.
+    // If no broker takes the message, it is stored from here, for a member that will come for it.
     const lasting = next ?? this.#shared.choose(group, publish, (member) => !isLasting(member));
     if (lasting === undefined) return false;
     settlement.waitFor();
@@ -173,7 +180,7 @@ export class Regrouping implements GroupsEnd {
     else this.#fanout.redeliver(publish, target, { done, payment: payment ?? own, reassigned, how });
   }
 
-  /** It may have to be stored, and cannot be paid for now. */
+  /** Keeps a message in memory, within a limit, that may have to be stored and cannot be paid for now. */
   #wait(handover: Handover): void {
     const { metrics, timers, clock } = this.#context;
     const { size } = handover.publish;
@@ -186,7 +193,7 @@ export class Regrouping implements GroupsEnd {
     if (this.#timer.dueAt === Infinity) timers.set(this.#timer, clock.now() + refusedRetryMs);
   }
 
-  /** Credits may have come back, or another member. */
+  /** Tries messages again that could not be paid for: credits may have come back, or another member. */
   #retry(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -209,22 +216,23 @@ export class Regrouping implements GroupsEnd {
   }
 }
 
-/** True if the member of a shared subscription can be sent a message now, here or elsewhere. */
+/** Returns true if a member can be sent a message now, here or elsewhere. */
 function isThere(member: Member): boolean {
   if (isPeer(member)) return member.isLinked;
   return isRemoteSession(member) ? member.host !== undefined : member.connection !== undefined;
 }
 
-/** True if a message for it can lie in a mailbox. */
+/** Returns true if a message for that member can lie in a mailbox. */
 function isKeeping({ subscriber, qos }: Target<Member>): boolean {
   return isLasting(subscriber) && qos > 0;
 }
 
-/** True for a session that outlives its connection. */
+/** Returns true for a session that outlives its connection. */
 function isLasting(member: Member): boolean {
   return isRemoteSession(member) || (!isPeer(member) && member.mailbox !== undefined);
 }
 
+/** Returns a session's client id; undefined for a broker. */
 function idOf(member: Member): string | undefined {
   if (isPeer(member)) return undefined;
   return isRemoteSession(member) ? member.clientId : member.session.clientId;

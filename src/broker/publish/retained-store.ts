@@ -1,7 +1,7 @@
 /**
- * Retained messages: in memory for look-ups, in the store for good, and mirrored from what other brokers write there. All
- * brokers come to hold what the store holds, which is what was committed last. While this broker writes a message, what is
- * told of it is older and is left aside; when it cannot be sure of that any more, it reads what stands there.
+ * Retained messages: in memory for look-ups, in the store for good, and mirrored from what other brokers write there.
+ * All brokers come to hold what was committed last. While this broker writes a message, what the store tells of its
+ * path is older and is ignored; when it cannot be sure of that any more, it reads the path again.
  */
 import { noBytes } from "../../base/bytes.ts";
 import { Mirror, type MirrorNode, read } from "../../coordinator/mirror.ts";
@@ -15,7 +15,7 @@ import type { LevelSweep } from "../core/level-sweep.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import { CatchingUp } from "./catching-up.ts";
 
-/** What pays for a message that is being written. */
+/** The payment for a message that is being written. */
 interface Bill {
   readonly credits: number;
   readonly payment: Payment;
@@ -29,22 +29,23 @@ export interface RetainOptions {
 /** A write that is under way. */
 interface Writing {
   readonly bill: Bill | undefined;
-  /** The id of its payload, if that is in parts. */
+  /** The id of the message's payload, if that is stored in parts. */
   parts: string | undefined;
 }
 
+/** Writes retained messages, and mirrors those of other brokers. */
 export class RetainedStore {
   readonly #context: DeliveryContext;
   readonly #sweep: LevelSweep;
   readonly #mirror: Mirror;
   readonly #catchingUp: CatchingUp;
-  /** Writes of this broker that are under way, by path: until they are done, what others wrote is older. */
+  /** Writes of this broker that are under way, by path: until they are done, what the store tells of is older. */
   readonly #writing = new Map<string, Set<Writing>>();
-  /** Messages whose payloads are being read. */
+  /** The number of messages whose payloads are being read. */
   #reading = 0;
   /** Counts how often contact with the store was lost. */
   #losses = 0;
-  /** Ids of payloads in parts, by the paths of the messages that stand in the store. */
+  /** Ids of payloads in parts, by the paths of their messages. */
   readonly #inParts = new Map<string, string>();
 
   constructor(context: DeliveryContext, sweep: LevelSweep) {
@@ -62,7 +63,7 @@ export class RetainedStore {
     this.#catchingUp = new CatchingUp(context, (done) => this.#mirror.caughtUp(() => this.#whenRead(done)));
   }
 
-  /** Calls back when what anybody had committed before is held here; see `CatchingUp`. */
+  /** Calls back when all that any broker had committed before is held here; see `CatchingUp`. */
   caughtUp(done: () => void): void {
     this.#catchingUp.pass(done);
   }
@@ -73,17 +74,20 @@ export class RetainedStore {
     else this.#context.coordinator.read([], () => this.#whenRead(done));
   }
 
+  /** Reads all retained messages. Rejects with `OperatingError` if the store cannot be read. */
   async start(): Promise<void> {
     await this.#mirror.start();
     while (this.#reading > 0) await read(this.#context.coordinator, [{ kind: "exists", path: retainedPath }]);
   }
 
-  /** What keeping a message costs; clearing costs nothing. */
+  /** Returns the price of keeping a retained message, in milli-credits; clearing one costs nothing. */
   priceOf(publish: Publish): number {
     return publish.payloadLength === 0 ? 0 : this.#context.bankAccount.retainedPriceOf(publish);
   }
 
-  /** True if a message would be one retained message too many. */
+  /**
+   * Returns true, and counts it, if there are as many retained messages as there may be and this would be a new one.
+   */
   isFull(publish: Publish, topic: string): boolean {
     const { retained, options, metrics } = this.#context;
     if (options.maxRetained === 0 || publish.payloadLength === 0) return false;
@@ -92,11 +96,7 @@ export class RetainedStore {
     return true;
   }
 
-  /**
-   * Changes the retained message in memory, and returns what changes it in the store. When contact is lost before that is
-   * done and `isAwaited` returns false, it is left out: its publisher has gone, perhaps to another broker, and may have
-   * been told there that a newer one is retained.
-   */
+  /** Changes the retained message of a topic in memory, and returns the operations that change it in the store. */
   retain(publish: Publish, topic: string, { payment, isAwaited }: RetainOptions): JournalOperation[] {
     const { retained, mail, coordinator } = this.#context;
     const losses = this.#losses;
@@ -104,13 +104,13 @@ export class RetainedStore {
     const path = topicPath(retainedPath, topic);
     if (publish.payloadLength === 0) {
       const isKnown = retained.delete(topic);
-      // Another broker may have committed one that has not been told here yet.
+      // Another broker may have committed one of which the store has not told yet.
       if (!isKnown && coordinator.isAlone && !this.#writing.has(path)) return [];
       const writing = this.#write(path, undefined);
       const after = (how: Outcome): void => {
         this.#written(path, writing, how);
         if (how === "committed" && !this.#writing.has(path)) this.#mirror.forget(path);
-        // Those below it may have gone meanwhile, and have left it as it was.
+        // Nodes below it may have gone meanwhile, and have left this level as it was.
         if (how !== "emptied" && how !== "doubted") return;
         this.#sweep.note(path);
         this.#sweep.note(parentPath(path));
@@ -138,7 +138,7 @@ export class RetainedStore {
     return writing;
   }
 
-  /** A write is over. If it was committed, what stood there before is paid for no longer. */
+  /** Ends a write. If it was committed, what stood there before is no longer paid for. */
   #written(path: string, writing: Writing, how: Outcome): void {
     const { account } = this.#context.bankAccount;
     const { bill, parts } = writing;
@@ -154,13 +154,13 @@ export class RetainedStore {
       if (bill !== undefined) account.keep(path, bill.credits, bill.payment);
     }
     bill?.payment.close();
-    // What others have written since may have been left aside; or what is in memory is not what is in the store.
+    // What other brokers have written since may have been ignored, or memory may differ from the store.
     if (how !== "committed" && how !== "emptied" && others.size === 0) this.#mirror.refresh(path);
-    // Its own payload stands nowhere; what stands there is what the next write, or the last one, has left.
+    // The write's own payload is not in use; the one at the path is another write's.
     if (!isDone && parts !== undefined) this.#context.slips.removeParts(parts);
   }
 
-  /** What stood at a path in parts stands there no longer. */
+  /** Removes the parts of the message that stood at a path. */
   #removeParts(path: string): void {
     const id = this.#inParts.get(path);
     this.#inParts.delete(path);
@@ -182,7 +182,7 @@ export class RetainedStore {
     if (head?.branch !== bankAccount.branch) bankAccount.account.freed(path);
     const parts = head?.parts?.id;
     this.#standsInParts(path, parts);
-    // Empty: a level above others, or a message that was cleared while others stood below it.
+    // An empty node is a level above others, or a message that was cleared while others stood below it.
     if (node === undefined || stored === undefined) {
       retained.delete(topic);
       return;
@@ -190,21 +190,21 @@ export class RetainedStore {
     this.#reading++;
     readPieces(coordinator, stored, (publish) => {
       this.#reading--;
-      // Replaced while its payload was read.
+      // The message was replaced while its payload was read.
       if (publish === undefined || this.#inParts.get(path) !== parts || this.#writing.has(path)) return;
       if (publish.expiresAt <= this.#context.clock.wall()) return this.expire(path, node.stat.version);
-      // It may only have been read anew: who is being sent it must not take it for another one.
+      // If the same message was only read again, it must stay the same object: feeds compare it.
       const known = retained.get(topic)?.publish;
       if (known === undefined || !isSameMessage(known, publish)) retained.set(topic, publish);
     });
   }
 
-  /** The time of a retained message is over: it goes, if it is still the one that was seen. */
+  /** Removes a retained message that has expired, if it is still in the version that was seen. */
   expire(path: string, version: number): void {
     this.#context.coordinator.write([{ kind: "delete", path, version }], (error) => {
       if (error === undefined || error.code === "NotEmpty") this.#removeParts(path);
       if (error === undefined) this.#sweep.note(parentPath(path));
-      // There are others below it: it stays as their level.
+      // Nodes stand below it: it stays as their level, emptied.
       else if (error.code === "NotEmpty")
         this.#context.coordinator.write([{ kind: "set", path, data: noBytes, version }], () => {});
     });
