@@ -1,6 +1,6 @@
 /**
- * Who comes in: limits at the door and bans, logins, enhanced authentication (MQTT 5, 4.12), and what follows when the
- * operator has changed who may do what.
+ * The admission of clients: limits on connections, bans, logins, enhanced authentication (MQTT 5, 4.12), and what
+ * follows when the operator has changed users or rules.
  */
 import type { IAuthPacket } from "mqtt-packet";
 import type { Access, Identity, Verdict } from "../../access/access.ts";
@@ -17,34 +17,36 @@ import type { Connection } from "../delivery/connection.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { ConnectionEnd } from "./connection-end.ts";
 
-/** Somebody who has been let in. */
+/** A client that has been let in: its identity and permissions. */
 export interface Login {
   readonly identity: Identity;
-  /** Undefined: he may do everything. */
+  /** The client's permissions; undefined: it may do everything. */
   readonly permissions: Permissions | undefined;
-  /** The last word of an enhanced authentication, for CONNACK. */
+  /** The last message of an enhanced authentication, for CONNACK; undefined: there was none. */
   readonly proof: { readonly authenticationMethod: string; readonly authenticationData: Buffer } | undefined;
 }
 
+/** The identity of clients where no login is needed. */
 const nobody: Identity = { username: undefined, topics: undefined, expiresAt: Infinity, isFromFile: false };
 
-/** AUTH's reason codes (3.15.2.1). */
+/** Reason codes of AUTH (3.15.2.1). */
 const Auth = { success: 0x00, continue: 0x18, reauthenticate: 0x19 } as const;
 
+/** Admits connections and clients, or has them refused with the right reason code. */
 export class Admission {
   readonly #context: ClusterContext;
   readonly #connectionEnd: ConnectionEnd;
   readonly #access: Access | undefined;
   readonly #bans: Bans;
   readonly #connects: Bucket | undefined;
-  /** Connections by address, where that is limited. */
+  /** The number of connections by address, where it is limited. */
   readonly #byAddress = new Map<string, number>();
-  /** Connections that are only kept until they have been told why. */
+  /** The number of connections that are only kept until their CONNECT has been refused. */
   #refused = 0;
 
   constructor(
     context: ClusterContext,
-    /** `access` undefined: everybody may come in and do everything. */
+    /** `access` undefined: every client may connect and do everything. */
     parts: { readonly connectionEnd: ConnectionEnd; readonly access: Access | undefined; readonly bans: Bans },
   ) {
     this.#context = context;
@@ -55,7 +57,10 @@ export class Admission {
     if (connectRate > 0) this.#connects = new Bucket(connectRate, context.clock.now());
   }
 
-  /** A connection has been opened. What it may not is told in the answer to CONNECT; false: there are too many of those. */
+  /**
+   * Admits a new connection, or notes why its CONNECT will be refused. Returns false if there are too many of those:
+   * the caller closes it.
+   */
   arrived(connection: Connection): boolean {
     const { metrics, options, clock } = this.#context;
     const { address } = connection.transport;
@@ -73,7 +78,7 @@ export class Admission {
     return connection.refusal === undefined || this.#refused <= refusedConnectionsMax;
   }
 
-  /** It is gone. */
+  /** Forgets a connection that has ended. */
   left(connection: Connection): void {
     if (connection.refusal !== undefined) this.#refused--;
     const { countedAs } = connection;
@@ -83,7 +88,10 @@ export class Admission {
     else this.#byAddress.set(countedAs, count);
   }
 
-  /** CONNECT has come. `admitted` is called when it is known who that is, maybe before this returns. */
+  /**
+   * Authenticates a client after CONNECT. Calls `admitted` if it may come in, perhaps before this returns. Throws
+   * `ProtocolError` for an authentication method that is not offered.
+   */
   login(connection: Connection, packet: ConnectPacket, clientId: string, admitted: (guest: Login) => void): void {
     const access = this.#access;
     if (connection.refusal !== undefined) return this.#connectionEnd.refuse(connection, connection.refusal);
@@ -101,13 +109,13 @@ export class Admission {
     access.authenticate(applicant, (verdict) => this.#decided(connection, verdict, clientId, admitted));
   }
 
-  /** AUTH has come. Throws `ProtocolError`. */
+  /** Handles AUTH. Throws `ProtocolError` if it has come out of turn, or with another method than CONNECT. */
   auth(connection: Connection, packet: IAuthPacket): void {
     const { exchange, channel } = connection;
     const { properties, reasonCode = Auth.success } = packet;
     const data = properties?.authenticationData ?? Buffer.alloc(0);
     const method = connection.authenticationMethod;
-    // [MQTT-4.12.0-6]
+    // [MQTT-4.12.0-5], [MQTT-4.12.0-7]
     if (method === undefined || properties?.authenticationMethod !== method)
       throw new ProtocolError(
         Reason.protocolError,
@@ -123,7 +131,10 @@ export class Admission {
     exchange.done(step.username, step.data);
   }
 
-  /** Who may do what has changed: everybody is looked at anew, and who is not known any more must go. */
+  /**
+   * Applies changed users and rules: all permissions are worked out anew, and clients whose user is gone are
+   * disconnected.
+   */
   reloaded(): void {
     const { localSessions, router } = this.#context;
     const access = this.#access;
@@ -139,7 +150,7 @@ export class Admission {
     router.touch();
   }
 
-  /** Somebody who was let in until a certain time must go then. */
+  /** Has a client disconnected when its login expires. */
   watch(connection: Connection, { expiresAt }: Identity): void {
     if (expiresAt === Infinity) return;
     const { timers, clock } = this.#context;
@@ -215,7 +226,7 @@ export class Admission {
     this.#say(connection, Auth.continue, step.data);
   }
 
-  /** The client proves anew who it is, while everything goes on (4.12.1). */
+  /** Begins a re-authentication of a connected client (4.12.1), while everything else goes on. */
   #reauthenticate(connection: Connection, data: Uint8Array): void {
     const { random } = this.#context;
     const client = connection.client!;
@@ -238,7 +249,7 @@ export class Admission {
     this.#say(connection, Auth.continue, step.data);
   }
 
-  /** Sends AUTH. Throws `ProtocolError` where the client takes no packet so large. */
+  /** Sends AUTH. Throws `ProtocolError` if it would be larger than the client takes. */
   #say(connection: Connection, reasonCode: number, authenticationData: Buffer): void {
     const properties = { authenticationMethod: scramMethod, authenticationData };
     const bytes = encodeControl({ cmd: "auth", reasonCode, properties } as IAuthPacket, 5);

@@ -1,4 +1,4 @@
-/** The CONNACK that lets a client in: what it is told of itself, and of what the broker takes. */
+/** The CONNACK that lets a client in, with the limits that the broker has set. */
 import type { IConnackPacket } from "mqtt-packet";
 import { topicAliasMax } from "../../base/limits.ts";
 import { encodeControl } from "../../mqtt/control.ts";
@@ -6,11 +6,14 @@ import type { BrokerOptions } from "../core/options.ts";
 import type { Login } from "./admission.ts";
 import type { RequestedTerms } from "./connect-request.ts";
 
-/** CONNACK before MQTT 5 says so little that it is encoded once. */
+/** CONNACK before MQTT 5 has only two values, which are encoded once. */
 const connackNew = encodeControl({ cmd: "connack", sessionPresent: false, returnCode: 0 }, 4);
 const connackResumed = encodeControl({ cmd: "connack", sessionPresent: true, returnCode: 0 }, 4);
 
-/** Encodes it in the client's version. Where CONNECT has named a Maximum Packet Size it may be larger all the same. */
+/**
+ * Returns the CONNACK for the client's version. It may be larger than the client's Maximum Packet Size: the caller must
+ * check.
+ */
 export function encodeConnack(
   wanted: RequestedTerms & { readonly guest: Pick<Login, "proof"> },
   sessionPresent: boolean,

@@ -1,4 +1,4 @@
-/** What CONNECT asks for, with the broker's limits applied. */
+/** The request of a CONNECT, with the broker's limits applied. */
 import { Bucket } from "../../base/bucket.ts";
 import { encodeUtf8, ownBytes } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
@@ -12,19 +12,23 @@ import { isTopicName } from "../../mqtt/topic.ts";
 import type { Runtime } from "../core/runtime.ts";
 import type { Meter } from "../delivery/connection.ts";
 
+/** The terms of a connection: what CONNECT asks for, as far as the broker grants it. */
 export interface RequestedTerms {
   readonly packet: ConnectPacket;
   readonly version: ProtocolVersion;
   readonly clientId: string;
+  /** True if the broker has made up the client id. */
   readonly assigned: boolean;
+  /** Session Expiry Interval and Keep Alive, in seconds, after the broker's limits. */
   readonly expiryInterval: number;
   readonly keepAlive: number;
   readonly will: AskedWill | undefined;
 }
 
+/** A will before it is stored: no epoch is known yet. */
 type AskedWill = Omit<WillRecord, "epoch">;
 
-/** Throws `ProtocolError` where CONNECT asks for what there is not. */
+/** Returns the terms of a CONNECT. Throws `ProtocolError` for an empty client id that is not allowed, or a bad will. */
 export function readConnectRequest(
   { packet, facts }: Connect,
   frame: Frame,
@@ -45,18 +49,21 @@ export function readConnectRequest(
     clientId: assigned ? `auto-${random.hex(16)}` : packet.clientId,
     assigned,
     expiryInterval: Math.min(expiry, options.sessionExpiryMax),
-    // Before MQTT 5 a client cannot be told of a shorter keep alive, so it keeps its own.
+    // Before MQTT 5 a client cannot be told of a shorter Keep Alive, so it keeps its own.
     keepAlive: version === 5 ? capKeepAlive(packet.keepalive ?? 0, options.keepaliveMax) : (packet.keepalive ?? 0),
     will: packet.will === undefined ? undefined : readWill(packet, facts.willProperties, frame.bytes),
   };
 }
 
+/**
+ * Returns a Keep Alive in seconds that is not longer than `max`; 0 means none, which is allowed only if `max` is 65535.
+ */
 function capKeepAlive(asked: number, max: number): number {
   const uncapped = max === 65_535;
   return uncapped || (asked !== 0 && asked <= max) ? asked : max;
 }
 
-/** Undefined: the client may send as much as it likes. */
+/** Returns the limits of a client's rates; undefined: it may send as much as it likes. */
 export function meterOf({ maxMessageRate, maxByteRate }: Runtime["options"], now: number): Meter | undefined {
   if (maxMessageRate === 0 && maxByteRate === 0) return undefined;
   return {
@@ -65,6 +72,7 @@ export function meterOf({ maxMessageRate, maxByteRate }: Runtime["options"], now
   };
 }
 
+/** Returns the will of a CONNECT. Throws `ProtocolError` if its topic or properties are malformed. */
 function readWill(packet: ConnectPacket, section: { start: number; end: number }, bytes: Uint8Array): AskedWill {
   const will = packet.will!;
   if (!isTopicName(will.topic))

@@ -1,6 +1,6 @@
 /**
- * How connections end: a client leaves, is lost, is taken over or thrown out; its session ends with it, or waits in the store
- * (`session-store.ts`), and so does what it has not acknowledged.
+ * The end of connections: a client leaves, is lost, taken over or disconnected. Its session ends with the connection,
+ * or waits in the store (`session-store.ts`) with what the client has not acknowledged.
  */
 import type { IDisconnectPacket } from "mqtt-packet";
 import { ProtocolError } from "../../base/errors.ts";
@@ -20,6 +20,7 @@ import type { Regrouping } from "../publish/regrouping.ts";
 import type { SessionStore } from "./session-store.ts";
 import type { Wills } from "./wills.ts";
 
+/** Ends connections. Every way to end one passes through here. */
 export class ConnectionEnd {
   readonly #context: ClusterContext;
   readonly #regrouping: Regrouping;
@@ -49,7 +50,7 @@ export class ConnectionEnd {
     this.#store = parts.sessionStore;
   }
 
-  /** The client broke the protocol. */
+  /** Ends the connection of a client that broke the protocol, telling it the reason if its version allows. */
   fail(connection: Connection, error: ProtocolError): void {
     const { channel } = connection;
     const { protocolErrors } = this.#context.metrics;
@@ -63,7 +64,10 @@ export class ConnectionEnd {
     }
   }
 
-  /** Answers CONNECT with a refusal, where the client's version has one, and closes. `why`: in words, where it has them. */
+  /**
+   * Answers CONNECT with a refusal, if the client's version has one, and closes the connection. `why`: the reason
+   * string for MQTT 5.
+   */
   refuse(connection: Connection, reason: number, why?: string): void {
     const { channel, writer } = connection;
     if (channel.phase === "closed") return;
@@ -78,7 +82,7 @@ export class ConnectionEnd {
     this.#end(connection, "abnormally");
   }
 
-  /** DISCONNECT has come. Throws `ProtocolError`. */
+  /** Handles DISCONNECT. Throws `ProtocolError` for a Session Expiry Interval where CONNECT had none. */
   leave(connection: Connection, packet: IDisconnectPacket): void {
     const client = connection.client!;
     const expiry = packet.properties?.sessionExpiryInterval;
@@ -93,18 +97,18 @@ export class ConnectionEnd {
       client.session.expiryInterval = Math.min(expiry, this.#context.options.sessionExpiryMax);
     }
     this.#log(connection, "debug", "client left");
-    // [MQTT-3.14.4-3]: every other reason leaves the will to be published.
+    // [MQTT-3.14.4-3]: the will is published for every other reason.
     this.#end(connection, (packet.reasonCode ?? 0) === Reason.success ? "normally" : "abnormally");
   }
 
-  /** The connection is gone without DISCONNECT. */
+  /** Ends a connection that was lost without DISCONNECT. */
   lose(connection: Connection, why: string): void {
     if (connection.channel.phase === "closed") return;
     this.#log(connection, "debug", `connection lost: ${why}`);
     this.#end(connection, "abnormally");
   }
 
-  /** The broker ends the connection: taken over, kept silent too long, shutting down. */
+  /** Ends a connection by the broker's decision: taken over, silent too long, not authorized any more, shut down. */
   expel(connection: Connection, reason: number, why: string): void {
     if (connection.channel.phase === "closed") return;
     this.#log(connection, "debug", `${describeReason(reason)}: ${why}`);
@@ -112,7 +116,7 @@ export class ConnectionEnd {
     this.#end(connection, "abnormally");
   }
 
-  /** The broker is about to leave: a client is told to go to another one, where it finds its session. */
+  /** Sends a client to another broker, where it finds its session, since this one is about to leave. */
   sendElsewhere(connection: Connection, serverReference: string | undefined): void {
     const { channel } = connection;
     if (channel.phase === "closed") return;
@@ -122,7 +126,7 @@ export class ConnectionEnd {
     this.#end(connection, "abnormally");
   }
 
-  /** Sends what is pending and closes. */
+  /** Writes what is pending, closes the connection, and lets its session wait or end. */
   #end(connection: Connection, how: "normally" | "abnormally"): void {
     const { channel, client } = connection;
     const { metrics, timers, router } = this.#context;
@@ -135,7 +139,7 @@ export class ConnectionEnd {
     if (connection.timer !== undefined) timers.cancel(connection.timer);
     if (connection.loginTimer !== undefined) timers.cancel(connection.loginTimer);
     if (!connection.ended) metrics.connections--;
-    // A connection that was taken over, or refused, is no longer its client's.
+    // A connection that was refused, or whose session another connection serves, has no session to end.
     if (client === undefined || client.connection !== connection) return;
     this.#registry.end(client);
     this.#drops.detach(client);
@@ -150,14 +154,14 @@ export class ConnectionEnd {
     else this.#wills.forget(client);
   }
 
-  /** The session outlives the connection: whatever its client has not acknowledged goes to the mailbox. */
+  /** Stores what a client has not acknowledged in its mailbox, since its session outlives the connection. */
   #storeUnacknowledged(unacknowledged: readonly OutgoingMessage[]): void {
     const { settlements, mail } = this.#context;
     for (const outgoing of unacknowledged.toSorted(bySettlement)) {
-      // One without a client only holds a packet id.
+      // An entry without a client only holds a packet id.
       if (outgoing.client === undefined || outgoing.isTakenCareOf || this.#regrouping.moveOn(outgoing, "there"))
         continue;
-      // A retained message that was sent has no settlement of its own yet.
+      // A retained message of a new subscription may have no settlement that waits for it.
       const settlement = outgoing.settlement ?? new Settlement(outgoing.publish!, mail.nextOrder());
       if (outgoing.settlement === undefined) settlement.waitFor(outgoing);
       settlements.store(settlement, [outgoing]);

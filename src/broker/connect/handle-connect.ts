@@ -1,4 +1,6 @@
-/** CONNECT: who comes, with what limits, to which session; and the answer once the store knows it too. */
+/**
+ * The handler of CONNECT: from the login and its limits to the session; CONNACK is sent once the store knows it, too.
+ */
 import { equalRange } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { logTextMax, topicAliasMax } from "../../base/limits.ts";
@@ -25,19 +27,22 @@ import type { SessionStore } from "./session-store.ts";
 import type { TakeOver } from "./take-over.ts";
 import type { Wills } from "./wills.ts";
 
-/** How often a session's record is looked at anew when another broker has changed it meanwhile. */
+/** How often a session's record is read again when another broker has changed it meanwhile. */
 const obtainTriesMax = 5;
 
-/** "MQTT", as CONNECT begins with it. */
+/** The protocol name "MQTT", with its length, as it stands in CONNECT. */
 const protocolName = Uint8Array.of(0, 4, 0x4d, 0x51, 0x54, 0x54);
 
-/** ... with who it is. */
+/** A CONNECT of a client that has logged in. */
 interface ConnectRequest extends RequestedTerms {
   readonly guest: Login;
-  /** Brokers that could not be asked to let go of the client. */
+  /** Brokers that have not confirmed that they gave up the client's session. */
   readonly silent: readonly string[];
 }
 
+/**
+ * Handles CONNECT. A connection waits in turn for the login, the store, the other brokers, and the session's record.
+ */
 export class ConnectHandler {
   readonly #context: ClusterContext;
   readonly #connectionEnd: ConnectionEnd;
@@ -51,9 +56,9 @@ export class ConnectHandler {
   readonly #storeBackPressure: StoreBackPressure;
   readonly #takeOver: TakeOver;
   readonly #resume: (connection: Connection, reason: number) => void;
-  /** Connections whose answer waits for other brokers or for the store, by client id. */
+  /** Connections whose CONNACK waits for other brokers or for the store, by client id. */
   readonly #pending = new Map<string, Connection>();
-  /** Connections that have been granted their client id and wait for the store; and who waits for them. */
+  /** Connections that have been granted their client id and wait for the store, with the calls that wait for them. */
   readonly #obtaining = new Map<string, { readonly connection: Connection; readonly waiting: (() => void)[] }>();
 
   constructor(
@@ -105,24 +110,25 @@ export class ConnectHandler {
     this.#holdUntilAnswered(connection);
   }
 
-  /** Until CONNECT is answered nothing more is read. */
+  /** Stops reading until CONNECT is answered. */
   #holdUntilAnswered(connection: Connection): void {
     if (connection.channel.phase === "connecting") connection.hold(PauseReason.connecting);
   }
 
-  /** It is known who comes. What needs the store waits until that has caught up. */
+  /** Goes on after the login: a CONNECT that needs the store waits until the store has caught up. */
   #enter(connection: Connection, wanted: ConnectRequest): void {
     if (wanted.will === undefined && wanted.expiryInterval === 0) this.#claimClientId(connection, wanted);
     else this.#storeBackPressure.pass(connection, () => this.#claimClientId(connection, wanted));
     this.#holdUntilAnswered(connection);
   }
 
+  /** Checks what can be refused without other brokers, then claims the client id. */
   #claimClientId(connection: Connection, wanted: ConnectRequest): void {
     const { will, guest } = wanted;
     const { channel } = connection;
     if (channel.phase !== "connecting") return;
     try {
-      // [MQTT-3.1.2-24]: who could not be told that it is let in is not.
+      // [MQTT-3.1.2-24]: a client that could not be sent its CONNACK is not let in.
       if (encodeConnack(wanted, false, this.#context.options).length > channel.packetBytesMax)
         throw new ProtocolError(Reason.packetTooLarge, "CONNACK is larger than the Maximum Packet Size");
       if (will !== undefined && guest.permissions?.mayPublish(topicOf(will.publish)) === false) {
@@ -140,8 +146,8 @@ export class ConnectHandler {
     try {
       return decodeConnect(frame);
     } catch (error) {
-      // A client of MQTT 5, or of a later version, may be told; the version stands behind the protocol name. What bears
-      // another name does not speak MQTT [MQTT-3.1.2-1].
+      // A client of MQTT 5, or later, may be told the reason; its version stands behind the protocol name. A client
+      // with another protocol name does not speak MQTT [MQTT-3.1.2-1].
       const { bytes, body, end } = frame;
       const isMqtt = end - body > 6 && equalRange(protocolName, 0, bytes, body, protocolName.length);
       if (isMqtt && bytes[body + 6]! >= 5) connection.channel.version = 5;
@@ -158,12 +164,17 @@ export class ConnectHandler {
     else obtaining.waiting.push(go);
   }
 
-  /** True while a client id has been granted to a connection that waits for the store: its session is being taken. */
+  /**
+   * Returns true while a connection that was granted this client id waits for the store: its session is being taken.
+   */
   isObtaining(clientId: string): boolean {
     return this.#obtaining.has(clientId);
   }
 
-  /** Makes the client id this connection's alone: here, and in the cluster. */
+  /**
+   * Makes a client id this connection's alone, here and in the cluster. Throws `ProtocolError` if it needs the store
+   * and this broker is fenced.
+   */
   #claim(connection: Connection, wanted: ConnectRequest): void {
     const { localSessions, self } = this.#context;
     const { clientId } = wanted;
@@ -195,12 +206,12 @@ export class ConnectHandler {
         return this.#connectionEnd.refuse(connection, Reason.serverBusy);
       }
       this.#obtaining.set(clientId, { connection, waiting: this.#obtaining.get(clientId)?.waiting ?? [] });
-      // Nothing may be said in the name of its earlier connection after it has been let in.
+      // A will of the client's earlier connection must not be published after this one is let in.
       this.#wills.whenFired(clientId, () => this.#obtain(connection, { ...wanted, silent }, obtainTriesMax));
     });
   }
 
-  /** Finds the session, here or in the store, or makes one. */
+  /** Finds the client's session, here or in the store, or begins a new one. */
   #obtain(connection: Connection, wanted: ConnectRequest, tries: number): void {
     const { localSessions, coordinator } = this.#context;
     const { clientId } = wanted;
@@ -219,7 +230,7 @@ export class ConnectHandler {
     };
     if (old !== undefined) return useIfThereIsRoom(old);
     this.#sessionStore.whenErased(clientId, () => {
-      // It may have been adopted while it was read.
+      // The session may have been adopted while it was read.
       if (!this.#takeOver.mustLook(wanted.expiryInterval > 0)) useIfThereIsRoom(undefined);
       else this.#takeOver.read(clientId, (found) => useIfThereIsRoom(localSessions.get(clientId) ?? found));
     });
@@ -230,7 +241,7 @@ export class ConnectHandler {
     this.#sessionStore.erase(found, () => use(undefined));
   }
 
-  /** Has the store know whose the session is, before the client does. */
+  /** Commits that the session is this broker's, before the client is let in. */
   #record(connection: Connection, wanted: ConnectRequest, { client: found, tries }: Obtaining): void {
     const { journal, localSessions, self } = this.#context;
     const { clientId } = wanted;
@@ -242,9 +253,9 @@ export class ConnectHandler {
     const operations = this.#prepare(client, wanted, isAwaited);
     const isRead = found !== undefined && localSessions.get(clientId) !== found;
     const enter = (): void => {
-      // It was let go of meanwhile, by an earlier write that was refused: what the store says now counts.
+      // An earlier write was refused meanwhile, so the session was given up: what the store says now counts.
       if (client.isReleased && tries > 1) return this.#obtain(connection, wanted, tries - 1);
-      // The lease has ended meanwhile: whoever adopts sessions then, this broker or another, finds this one too.
+      // The lease has ended meanwhile: the broker that adopts sessions next, be it this one, finds this one, too.
       if (isStale() && (client.mailbox !== undefined || client.will !== undefined)) {
         this.#wills.abandon(client);
         this.#connectionEnd.refuse(connection, Reason.serverUnavailable);
@@ -258,7 +269,7 @@ export class ConnectHandler {
     const open = isRead ? (): void => this.#takeOver.readIncoming(found, enter) : enter;
     if (operations.length === 0) return open();
     journal.commit(operations, open, () => {
-      // Another broker was faster: what it has made of the session is looked at anew.
+      // Another broker was faster: the session is read again, as that one has left it.
       this.#context.evict(client);
       this.#wills.withdrawn(client);
       if (tries > 1 && connection.channel.phase === "connecting") return this.#obtain(connection, wanted, tries - 1);
@@ -280,7 +291,10 @@ export class ConnectHandler {
     return new LocalSession(this.#context, new Session(wanted.clientId, wanted.version, wanted.expiryInterval));
   }
 
-  /** `isAwaited`: the client may still be told that it is connected. */
+  /**
+   * Updates the session in memory. Returns the operations that record it and its will. `isAwaited`: the client still
+   * waits.
+   */
   #prepare(client: LocalSession, wanted: ConnectRequest, isAwaited: () => boolean): JournalOperation[] {
     const { options } = this.#context;
     const { session } = client;
@@ -294,6 +308,7 @@ export class ConnectHandler {
     return operations;
   }
 
+  /** Lets the client in: attaches the connection, sends CONNACK, and begins to send what waits. */
   #open(connection: Connection, client: LocalSession, { wanted, sessionPresent }: Opening): void {
     const { localSessions, router, log, options, clock } = this.#context;
     const { channel } = connection;
@@ -318,7 +333,7 @@ export class ConnectHandler {
       { remote: connection.transport.remote, client: wanted.clientId.slice(0, logTextMax) },
       "client connected",
     );
-    // The store is asked, not the count: what it holds must be sent before anything newer.
+    // The store is asked, not the count in memory: what it holds must be sent before anything newer.
     if (client.mailbox !== undefined) this.#registry.begin(client);
     if (!sessionPresent) this.#sessionStore.emptyOfBefore(client);
     else {
@@ -333,7 +348,7 @@ export class ConnectHandler {
     if (this.#pending.get(clientId) === connection) this.#pending.delete(clientId);
   }
 
-  /** The client has gone before it was answered: its session waits as if it had left. */
+  /** Has the session of a client that went before its CONNACK wait, as if the client had left. */
   #abandon(client: LocalSession): void {
     const { clientId } = client.session;
     if (this.#pending.has(clientId)) return;
@@ -343,14 +358,14 @@ export class ConnectHandler {
     this.#sessionStore.rest(client);
   }
 
-  /** Keep alive: a client that is silent for one and a half times as long is gone [MQTT-3.1.2-22]. */
+  /** Disconnects a client that is silent for one and a half times its Keep Alive [MQTT-3.1.2-22]. */
   #watchSilence(connection: Connection): void {
     const { timers, clock } = this.#context;
     if (connection.timer !== undefined) timers.cancel(connection.timer);
     const { silenceMs } = connection.channel;
     if (silenceMs === 0) return;
     const timer = new Timer((now) => {
-      // Whoever is not read by us cannot be blamed for silence.
+      // A client that is not read by us cannot be blamed for silence.
       const silentSince = connection.isHeld ? now : connection.lastReceivedAt;
       if (now - silentSince < silenceMs) return timers.set(timer, silentSince + silenceMs);
       this.#connectionEnd.expel(
@@ -364,7 +379,7 @@ export class ConnectHandler {
   }
 }
 
-/** True if nothing is to be left of a session that is found: the client says so, or its time is over. */
+/** Returns true if a found session must end: CONNECT says so, or it has expired. */
 function startsAnew(found: LocalSession, { packet }: ConnectRequest): boolean {
   return packet.clean === true || found.isOver;
 }

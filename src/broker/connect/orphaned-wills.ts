@@ -1,7 +1,8 @@
 /**
- * Wills in the store that no connection stands behind any more: those of brokers that have died, or were fenced, and of
- * clients that were sent to other brokers. Their clients have a while to come back, here or elsewhere: every broker hears of
- * a client that connects anywhere, since it is claimed from all. The wills of those that do not are published.
+ * Orphaned wills: wills in the store that belong to no connection any more, of brokers that have died or were fenced,
+ * and of clients that were sent to other brokers. Their clients have a while to come back, to any broker: every broker
+ * hears of each client that connects, since it is claimed from all. The wills of those that do not come back are
+ * published.
  */
 import { ignoreTheWorld } from "../../base/errors.ts";
 import { adoptionPageMax, arrivalsRememberedMax, movedWillMs, willGraceMs, willRetryMs } from "../../base/limits.ts";
@@ -22,43 +23,47 @@ import type { Wills } from "./wills.ts";
 export interface OrphanedWillsParts {
   readonly membership: Membership;
   readonly wills: Wills;
-  /** True while a connection here is taking that client's session. */
+  /** Returns true while a connection here is taking that client's session. */
   readonly isObtaining: (clientId: string) => boolean;
 }
 
+/** A will that was found in the store, and the time when it is due. */
 interface Orphan {
   readonly clientId: string;
   readonly brokerId: string;
   readonly path: string;
-  /** Of its znode, as it was read: a will that was set anew is another one. */
+  /** The version of its znode as it was read: a will that is set anew has another one. */
   readonly version: number;
   readonly timer: Timer;
 }
 
+/** The circumstances of a client's connection; see `OrphanedWills.cameBack`. */
 interface ComingBack {
   readonly by: string;
   readonly silent?: readonly string[];
   readonly isCurrent: () => boolean;
 }
 
+/** A client's latest connection anywhere in the cluster. */
 interface Arrival {
-  /** The broker where it has connected. */
+  /** The broker to which the client has connected. */
   readonly by: string;
-  /** By the clock; and by the wall, in ms since 1970. */
+  /** When it connected: in ms by the clock's `now`, and in ms since 1970. */
   readonly at: number;
   readonly wall: number;
 }
 
+/** Finds orphaned wills, waits for their clients, and publishes those that are due. */
 export class OrphanedWills {
   readonly #context: ClusterContext;
   readonly #parts: OrphanedWillsParts;
   readonly #orphans = new Map<string, Orphan[]>();
   /**
-   * Clients that have connected anywhere of late, the last ones last: when a broker dies, they may be back before that is
-   * known here, or before its wills have been found.
+   * Clients that have connected anywhere of late, the latest last. When a broker dies, its clients may be back
+   * elsewhere before its death is known here, or before its wills are found.
    */
   readonly #arrivals = new Map<string, Arrival>();
-  /** When brokers have died, by the clock. */
+  /** When brokers have died, in ms by the clock's `now`. */
   readonly #diedAt = new Map<string, number>();
 
   constructor(context: ClusterContext, parts: OrphanedWillsParts) {
@@ -66,15 +71,15 @@ export class OrphanedWills {
     this.#parts = parts;
   }
 
-  /** A broker's incarnation is gone: clients that were there last are not back. */
+  /** Notes a broker's death: clients that connected there last are not back. */
   died(brokerId: string): void {
     this.#diedAt.set(brokerId, this.#context.clock.now());
     this.#forgetArrivals(brokerId);
   }
 
   /**
-   * A broker has come back. Returns the clients that have connected here since it died: it could not be asked for them, and
-   * may find their wills.
+   * Yields the clients that have connected here since a broker died that is back now: it could not be asked to give
+   * them up, and may find their wills.
    */
   *cameBackWithout(brokerId: string): Generator<{ readonly clientId: string; readonly wall: number }> {
     const { options } = this.#context;
@@ -85,7 +90,10 @@ export class OrphanedWills {
       if (by === options.id && at >= diedAt) yield { clientId, wall };
   }
 
-  /** The lease is over: connections here have ended, and what is found when there is contact again counts. */
+  /**
+   * Forgets what is known, since the lease is over: connections here have ended, and the wills are looked for again
+   * when there is contact.
+   */
   fence(): void {
     const { options, timers } = this.#context;
     for (const orphans of this.#orphans.values()) for (const { timer } of orphans) timers.cancel(timer);
@@ -94,8 +102,9 @@ export class OrphanedWills {
   }
 
   /**
-   * A client connects: at this broker, or at one that claims it. Returns what removes its earlier wills. `by`: which broker;
-   * `silent`: brokers that could not be asked, where it may have been connected; `isCurrent`: it has not gone again meanwhile.
+   * Notes that a client has connected, here or at a broker that claims it. Returns the operations that remove its
+   * earlier wills. `by`: the broker; `silent`: brokers that could not be asked, where the client may have been
+   * connected; `isCurrent`: true while the client has not left again.
    */
   cameBack(clientId: string, { by, silent = [], isCurrent }: ComingBack): JournalOperation[] {
     const { timers } = this.#context;
@@ -109,7 +118,7 @@ export class OrphanedWills {
     return [...paths].map((path) => ({ kind: "remove", path, isCurrent }) as const);
   }
 
-  /** Looks for them in the store. Rejects with `OperatingError`. */
+  /** Looks for orphaned wills in the store. Rejects with `OperatingError`. */
   async look(): Promise<void> {
     const { coordinator } = this.#context;
     for (const name of await children(coordinator, willsPath)) {
@@ -142,7 +151,7 @@ export class OrphanedWills {
     });
   }
 
-  /** True if a connection stands behind it, as far as is known. */
+  /** Returns true if a will belongs to a connection, as far as is known. */
   #isHeld(brokerId: string, clientId: string, { epoch }: WillRecord): boolean {
     const { membership, wills, isObtaining } = this.#parts;
     if (brokerId !== this.#context.options.id) return membership.isAlive(brokerId, epoch);
@@ -154,7 +163,7 @@ export class OrphanedWills {
     const { timers, clock, journal } = this.#context;
     const known = this.#orphans.get(clientId) ?? [];
     if (known.some((other) => other.path === path && other.version === version)) return;
-    // Should this be sent late, its client may be back there, with another one.
+    // Should this be committed late, the client may be back there with another will.
     const isCurrent = (): boolean => !this.#context.self.isFenced;
     if (this.#isHere(clientId) || this.#arrivals.has(clientId))
       return journal.commit([{ kind: "remove", path, isCurrent }]);
@@ -164,18 +173,21 @@ export class OrphanedWills {
     timers.set(found.timer, clock.now() + waitMs);
   }
 
-  /** How long it is waited for the client, in ms: for the delay too, or until the session ends [MQTT-3.1.3-9]. */
+  /**
+   * Returns how long the client may take to come back, in ms: also the will's delay, or until the session ends
+   * [MQTT-3.1.3-9].
+   */
   #waitOf({ delay, lostAt, movedAt }: WillRecord, session: SessionRecord | undefined): number {
     const wall = this.#context.clock.wall();
     const since = movedAt ?? lostAt ?? wall;
     const delayMs = 1000 * Math.min(delay, lifeOf(session, wall));
     const grace = movedAt === undefined ? willGraceMs : movedWillMs;
-    // Clocks differ: it never waits longer than from now on.
+    // Clocks differ, so the wait is never longer than if it began now.
     const left = (ms: number, from: number): number => Math.min(ms, Math.max(0, from + ms - wall));
     return Math.max(left(grace, movedAt ?? wall), left(delayMs, since));
   }
 
-  /** It is due: if its client is still nowhere to be seen, it is published. */
+  /** Publishes a will that is due, if its client is still nowhere to be seen. */
   #due(orphan: Orphan): void {
     const { coordinator, self, timers, clock } = this.#context;
     const later = (): void => timers.set(orphan.timer, clock.now() + willRetryMs);
@@ -188,7 +200,7 @@ export class OrphanedWills {
     });
   }
 
-  /** Rejects with `OperatingError`. */
+  /** Publishes a will, unless the store shows that its client is back. Rejects with `OperatingError`. */
   async #publish(orphan: Orphan): Promise<void> {
     const { coordinator, journal } = this.#context;
     const { clientId, path, version } = orphan;
@@ -203,7 +215,7 @@ export class OrphanedWills {
     if (!isData(node) || node.stat.version !== version) return;
     const will = this.#readWill(path, node.data);
     if (will === undefined) return;
-    // Its broker may have come back just when the will was found.
+    // The will's broker may have come back just when the will was found.
     if (this.#isHeld(orphan.brokerId, clientId, will)) return;
     const check: JournalOperation = { kind: "check", path, version: () => version };
     const unless = (): void => {};
@@ -213,7 +225,7 @@ export class OrphanedWills {
     this.#parts.wills.fireOrphan(client, will, [check, { kind: "take", path }]);
   }
 
-  /** True if a client is connected somewhere: here, with a session that outlives its connection, or with a will. */
+  /** Returns true if a client is connected somewhere: here, with a persistent session, or with a will. */
   #isBack(
     clientId: string,
     session: ReadResult | undefined,
@@ -251,7 +263,7 @@ export class OrphanedWills {
     return this.#orphans.get(orphan.clientId)?.includes(orphan) === true;
   }
 
-  /** Undefined for what somebody else has written there. */
+  /** Returns the decoded will; undefined if no broker has written it. */
   #readWill(path: string, data: Uint8Array): WillRecord | undefined {
     return this.#context.strangers.read(path, () => decodeWill(data));
   }
@@ -268,7 +280,7 @@ export class OrphanedWills {
   }
 }
 
-/** How long a session goes on from now if its client does not come back, in seconds; 0: it has ended with its connection. */
+/** Returns how long a session lasts from now if its client does not come back, in seconds; 0: it has ended. */
 function lifeOf(session: SessionRecord | undefined, wall: number): number {
   if (session === undefined) return 0;
   const { connected, expiryInterval, expiresAt } = session;

@@ -1,7 +1,7 @@
 /**
- * The end of sessions in the store: subscriptions, mail and record are removed, and exactly what is there, for what is
- * removed in vain costs the whole group of commits another try. Sessions that have expired are erased a bounded number
- * at a time, so that a fleet whose sessions end together holds nobody up.
+ * The erasure of sessions in the store: subscriptions, mail and record are removed. Only what is there is removed, for
+ * a removal that is refused costs the whole group of commits another try. Expired sessions are erased a bounded number
+ * at a time, so that a fleet whose sessions end together delays nobody.
  */
 import { expiringMax } from "../../base/limits.ts";
 import type { Work } from "../../base/slices.ts";
@@ -14,13 +14,14 @@ import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Interest } from "../peers/interest.ts";
 import type { Regrouping } from "../publish/regrouping.ts";
 
+/** Erases sessions, and lets a new session of a client id wait until the old one is gone. */
 export class SessionErasure {
   readonly #context: ClusterContext;
   readonly #regrouping: Regrouping;
   readonly #interest: Interest;
-  /** Who waits until a session is gone, by client id. */
+  /** The calls that wait until a session is gone, by client id. */
   readonly #waiting = new Map<string, (() => void)[]>();
-  /** Sessions that have expired and wait for their turn, oldest first from `#at` on. */
+  /** Expired sessions that wait for their turn, oldest first from `#at` on. */
   #expired: (() => void)[] = [];
   #at = 0;
   #expiring = 0;
@@ -31,13 +32,15 @@ export class SessionErasure {
     this.#regrouping = parts.regrouping;
   }
 
-  /** Has a session that has expired go when it is its turn: `erase` is called then, and calls back when it is gone. */
+  /**
+   * Has an expired session erased in its turn: `erase` is called then, and must call `done` when the session is gone.
+   */
   inTurn(erase: (done: () => void) => void): void {
     this.#expired.push(() => erase(() => this.#oneLess()));
     this.#next();
   }
 
-  /** Calls back when no earlier session of a client id is being erased: at once, mostly. */
+  /** Calls back when no earlier session of a client id is being erased: mostly at once. */
   whenErased(clientId: string, go: () => void): void {
     const waiting = this.#waiting.get(clientId);
     if (waiting === undefined) go();
@@ -45,9 +48,8 @@ export class SessionErasure {
   }
 
   /**
-   * Ends a session for good: its subscriptions, its mail and its record. `done` when nothing is left of it. Nobody is
-   * sent anything in its name any more, but a session with many subscriptions is not out of the routes at once; `first`
-   * is done before that begins.
+   * Ends a session for good: its subscriptions, its mail and its record. Calls `done` when nothing is left of it.
+   * Nothing more is sent to its client, but a session with many subscriptions takes a while to leave the routes.
    */
   erase(client: LocalSession, done: () => void, first: Work = nothing()): void {
     const { localSessions, slices } = this.#context;
@@ -67,7 +69,7 @@ export class SessionErasure {
     slices.run(work, () => this.#eraseStored(client, removals, erased));
   }
 
-  /** Takes its subscriptions out of the routes; what must be removed from the store for them is added to `removals`. */
+  /** Takes a session's subscriptions out of the routes, and adds their removals from the store to `removals`. */
   *#unsubscribe(client: LocalSession, removals: JournalOperation[], first: Work): Work {
     yield* first;
     const { session, mailbox } = client;
@@ -83,20 +85,20 @@ export class SessionErasure {
     const { journal } = this.#context;
     this.#findRest(client, (rest) => {
       const guard = fence(client.fencingToken);
-      // The record goes last: what is found without the rest is erased by whoever finds it.
+      // The record goes last: if the erasure stops here, it is found and finished by it.
       const all = [...rest, client.fencingToken.path].map((path) => ({ kind: "remove", path }) as const);
       journal.commitAll([...removals, ...all], { guard, done: erased, refused: erased });
     });
   }
 
-  /** Empties the mailbox, and calls back with what else stands below a session's record, deepest first. */
+  /** Empties the mailbox, and calls back with the paths of what else stands below a session's record, deepest first. */
   #findRest(client: LocalSession, found: (paths: readonly string[]) => void): void {
     const { journal } = this.#context;
     const { clientId } = client.session;
     const incoming = incomingPath(clientId);
     const cursors = cursorsPath(clientId);
     const mail = mailPath(clientId);
-    // What was written in its name a moment ago is there when the store is asked.
+    // Commits in the session's name that are under way must be seen by the read.
     journal.whenSubmitted(() => {
       this.#childrenOf([client.fencingToken.path, mail], ([names = [], slips = []]) => {
         const levels = [cursors, incoming].filter((path) =>
@@ -113,7 +115,7 @@ export class SessionErasure {
     });
   }
 
-  /** What was stored for a shared subscription goes to another member, the rest nowhere. */
+  /** Empties a mailbox: messages of shared subscriptions go to other members, all others are removed. */
   emptyMailbox(clientId: string): void {
     this.#childrenOf([mailPath(clientId)], ([names = []]) => this.#empty(clientId, names, () => {}));
   }
@@ -124,7 +126,10 @@ export class SessionErasure {
     emptyMailbox(slips.named(clientId, names), { slips, journal, handOn, done });
   }
 
-  /** If the store is closing nothing is called: whoever finds the session then erases it. */
+  /**
+   * Calls back with the names below each path; never if the store is closing: the next broker to find the session
+   * erases it.
+   */
   #childrenOf(paths: readonly string[], done: (names: (readonly string[])[]) => void): void {
     if (paths.length === 0) return done([]);
     const operations = paths.map((path) => ({ kind: "children", path }) as const);

@@ -1,4 +1,7 @@
-/** Sessions that this broker kept and another one keeps from now on, or may: nothing more is done in their names here. */
+/**
+ * The handover of sessions: this broker kept them, and another one keeps them from now on, or may. Nothing more is done
+ * in their names here.
+ */
 import { logTextMax } from "../../base/limits.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
@@ -8,6 +11,7 @@ import type { ConnectionEnd } from "./connection-end.ts";
 import type { SessionStore } from "./session-store.ts";
 import type { Wills } from "./wills.ts";
 
+/** Gives sessions up when another broker claims them, has taken them, or may take them. */
 export class SessionHandover {
   readonly #context: ClusterContext;
   readonly #connectionEnd: ConnectionEnd;
@@ -31,7 +35,10 @@ export class SessionHandover {
     this.#directory = parts.directory;
   }
 
-  /** Another broker claims a client id: its connection here ends, and its session is that broker's, or is erased. */
+  /**
+   * Gives up a client id that another broker claims: its connection here ends, and its session is that broker's, or is
+   * erased (`clean`). Calls `done` when all is committed.
+   */
   letGo(clientId: string, { clean, done }: { clean: boolean; done: () => void }): void {
     const { localSessions, journal } = this.#context;
     this.#wills.cameBack(clientId);
@@ -40,7 +47,7 @@ export class SessionHandover {
     const { connection } = client;
     if (connection !== undefined)
       this.#connectionEnd.expel(connection, Reason.sessionTakenOver, "its client has connected to another broker");
-    // It ended with its connection, as most do.
+    // The session has ended with its connection, as most do.
     if (localSessions.get(clientId) !== client) return this.#store.whenErased(clientId, () => journal.drained(done));
     if (clean) {
       this.#wills.fireNow(client);
@@ -54,14 +61,14 @@ export class SessionHandover {
     });
   }
 
-  /** A session that this broker kept is another one's: nothing more is done in its name. */
+  /** Gives up a persistent session that another broker has taken. */
   evict(client: LocalSession): void {
     const { localSessions, log } = this.#context;
     const { clientId } = client.session;
     if (localSessions.get(clientId) !== client || client.mailbox === undefined) return;
     log.info({ client: clientId.slice(0, logTextMax) }, "another broker keeps this session now");
     client.stopExpiry();
-    // It is connected there by now.
+    // The client is connected there by now, where its new will counts.
     this.#wills.forget(client);
     this.#directory.lose(client);
     if (client.connection !== undefined)
@@ -69,8 +76,8 @@ export class SessionHandover {
   }
 
   /**
-   * The lease is over: others may keep the persistent sessions by now, so this broker stops serving them. And they may take
-   * whoever has a will for gone: nobody is declared dead who is still connected here.
+   * Gives up all persistent sessions and all clients with wills, since the lease is over: other brokers may keep those
+   * sessions by now, and publish those wills. No client may be declared dead that is still connected here.
    */
   fence(): void {
     for (const client of [...this.#context.localSessions.values()]) {

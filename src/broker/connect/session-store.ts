@@ -1,6 +1,4 @@
-/**
- * Sessions in the store: what their records say while their clients are connected or away, when they expire, and their end.
- */
+/** Sessions in the store: their records while their clients are connected or away, their expiry, and their end. */
 
 import { logTextMax } from "../../base/limits.ts";
 import type { Work } from "../../base/slices.ts";
@@ -13,6 +11,7 @@ import type { Regrouping } from "../publish/regrouping.ts";
 import { SessionErasure } from "./session-erasure.ts";
 import type { Wills } from "./wills.ts";
 
+/** Writes session records, has sessions expire, and erases them. */
 export class SessionStore {
   readonly #context: ClusterContext;
   readonly #wills: Wills;
@@ -25,8 +24,8 @@ export class SessionStore {
   }
 
   /**
-   * What must be in the store while a session is connected, or from now on while it is away. A record that another
-   * broker has changed meanwhile is not overwritten: the session is that one's.
+   * Returns the operation that records a session as connected or away. It is refused if another broker has changed the
+   * record meanwhile: the session is that one's.
    */
   record(client: LocalSession, state: "connected" | "away"): JournalOperation {
     const { session, fencingToken } = client;
@@ -47,20 +46,20 @@ export class SessionStore {
     return { kind: "set", path: fencingToken.path, data, version: () => expected };
   }
 
-  /** A session waits in the store for its client. */
+  /** Has a session wait in the store for its client, until it expires. */
   rest(client: LocalSession): void {
     this.#context.journal.commit([this.record(client, "away")], undefined, () => this.#context.evict(client));
     this.expireIn(client, client.session.expiryInterval * 1000);
   }
 
-  /** Lets the session of an absent client expire in `ms`. */
+  /** Has the session of an absent client expire in `ms`. */
   expireIn(client: LocalSession, ms: number): void {
     if (client.session.neverExpires) return;
     client.expireIn(ms, () => this.#erasure.inTurn((done) => this.#expire(client, done)));
   }
 
   #expire(client: LocalSession, done: () => void): void {
-    // Its client has come back meanwhile, or another broker has it: it is gone already.
+    // The client has come back meanwhile, or another broker keeps the session.
     if (this.#context.localSessions.get(client.session.clientId) !== client) return done();
     this.#context.log.debug({ client: client.session.clientId.slice(0, logTextMax) }, "session expired");
     this.#wills.fireNow(client);
@@ -73,15 +72,15 @@ export class SessionStore {
   }
 
   /**
-   * A session has just begun. What is found in its mailbox was stored for an earlier one, by a broker that had not heard yet
-   * that it has ended.
+   * Empties the mailbox of a session that has just begun: what is there was stored for an earlier one, by a broker that
+   * had not heard yet of its end.
    */
   emptyOfBefore(client: LocalSession): void {
     const isAlone = [...this.#context.peers.values()].every(({ epoch }) => epoch === undefined);
     if (client.mailbox !== undefined && !isAlone) this.#erasure.emptyMailbox(client.session.clientId);
   }
 
-  /** Calls back when no earlier session of a client id is being erased: at once, mostly. */
+  /** Calls back when no earlier session of a client id is being erased: mostly at once. */
   whenErased(clientId: string, go: () => void): void {
     this.#erasure.whenErased(clientId, go);
   }

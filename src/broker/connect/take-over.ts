@@ -1,7 +1,8 @@
 /**
- * A client id is live once in the cluster. Whoever connects is claimed from all other brokers: the one that has its
- * session lets go of it, with everything committed, before the claim is granted. Of two claims at once the later one
- * is granted. What no broker keeps is read from the store; there the version of the session's znode decides.
+ * The take-over of sessions: a client id is connected once in the cluster. A broker to which a client connects claims
+ * the client id from all others; the one that has its session gives it up, with everything committed, before the claim
+ * is granted. Of two claims at once the later is granted. A session that no broker keeps is read from the store; there
+ * the version of its znode decides.
  */
 import { assert } from "../../base/assert.ts";
 import { claimPatienceMs, claimUnlinkedMs, fencePatienceMs } from "../../base/limits.ts";
@@ -21,6 +22,7 @@ import type { OrphanedWills } from "./orphaned-wills.ts";
 import type { SessionHandover } from "./session-handover.ts";
 import type { Wills } from "./wills.ts";
 
+/** A claim on a client id that is being decided. */
 interface Claim {
   readonly clientId: string;
   readonly stamp: number;
@@ -31,7 +33,9 @@ interface Claim {
   timer: Timer;
 }
 
-/** `silent`: brokers that have not answered; what they still hold of the client's must not harm it. */
+/**
+ * Told the decision. `silent`: ids of brokers that have not answered; what they still hold must not harm the client.
+ */
 type Decided = (granted: boolean, silent: readonly string[]) => void;
 
 export interface TakeOverParts {
@@ -45,15 +49,16 @@ export interface TakeOverParts {
   readonly whenConnected: (clientId: string, go: () => void) => void;
 }
 
-/** What is claimed of the other brokers. */
+/** The client id that is claimed, and what for. */
 export interface Claimed {
   readonly clientId: string;
-  /** What is left of an earlier session ends. */
+  /** True if an earlier session ends (Clean Start). */
   readonly clean: boolean;
-  /** The session outlives its connection. */
+  /** True if the new session outlives its connection. */
   readonly lasts: boolean;
 }
 
+/** Claims client ids from other brokers, and answers their claims. */
 export class TakeOver {
   readonly #context: ClusterContext;
   readonly #parts: TakeOverParts;
@@ -67,13 +72,13 @@ export class TakeOver {
     this.#parts = parts;
   }
 
-  /** Asks all other brokers to let go of a client id. `decided(false)`: it connects elsewhere, and later. */
+  /** Asks all other brokers to give up a client id. `decided(false)`: the client has connected elsewhere, and later. */
   claim({ clientId, clean, lasts }: Claimed, decided: Decided): void {
     const members = this.#parts.membership.members();
     if (members.length === 0) return decided(true, []);
     const { clock, timers, options } = this.#context;
     const number = ++this.#lastNumber;
-    // Later claims of this broker are later, whatever the clock does.
+    // Later claims of this broker have greater stamps, whatever the wall clock does.
     this.#lastStamp = Math.max(clock.wall(), this.#lastStamp + 1);
     const stamp = this.#lastStamp;
     const timer = new Timer(() => this.#decide(claim, true));
@@ -82,18 +87,22 @@ export class TakeOver {
       decided(granted, silent);
     };
     const claim: Claim = { clientId, stamp, waitingFor: new Set(members), silent: [], decided: finished, timer };
-    // An earlier one of the same client here has been refused by whoever makes this one.
+    // The caller has refused the connection of an earlier claim on the same client id.
     this.#claims.set(clientId, claim);
     this.#byNumber.set(number, claim);
-    // A broker that is alive and slow may still be storing what it has sent to a session: what others store meanwhile would
-    // overtake that. It answers, or its keeper session ends.
+    // A broker that is alive but slow may still be storing what it has sent to the session: what others store meanwhile
+    // would overtake it. So its answer is waited for until its keeper session must have ended.
     const patienceMs = lasts ? options.zkSessionTimeout * 1000 + fencePatienceMs : claimPatienceMs;
-    // Whom a link that is down belongs to may come back in a moment; not every client can wait for it for long.
+    // A broker whose link is down may be back in a moment; not every client can wait for it for long.
     const areLinked = members.every(({ isLinked }) => isLinked);
     timers.set(timer, clock.now() + (areLinked ? patienceMs : claimUnlinkedMs));
     for (const peer of members) this.#parts.links.say(peer, { say: "claim", number, clientId, stamp, clean });
   }
 
+  /**
+   * Handles another broker's claim: refuses it if this broker's own is later; otherwise gives the client id up, then
+   * grants.
+   */
   receive(peer: Peer, { number, clientId, stamp, clean }: Extract<Control, { say: "claim" }>): void {
     const own = this.#claims.get(clientId);
     const { link } = peer;
@@ -112,6 +121,7 @@ export class TakeOver {
     );
   }
 
+  /** Handles another broker's answer to a claim. */
   answered(peer: Peer, { number, granted }: Extract<Control, { say: "claimed" }>): void {
     const claim = this.#byNumber.get(number);
     if (claim === undefined) return;
@@ -119,14 +129,14 @@ export class TakeOver {
     this.#grantedBy(claim, peer);
   }
 
-  /** A broker has come back: clients that have connected here while it was gone are not its own any more. */
+  /** Tells a broker that has come back which clients have connected here meanwhile: they are not its own any more. */
   joined(peer: Peer): void {
-    // Answers to number 0 are waited for by nobody.
+    // Nobody waits for the answer to a claim with number 0.
     for (const { clientId, wall } of this.#parts.orphanedWills.cameBackWithout(peer.id))
       this.#parts.links.say(peer, { say: "claim", number: 0, clientId, stamp: wall, clean: false });
   }
 
-  /** A broker does not answer at all any more: those who wait for nobody else do not wait long. */
+  /** Shortens the wait of claims that wait only for brokers without a link. */
   linkDown(peer: Peer): void {
     const { clock, timers } = this.#context;
     const dueAt = clock.now() + claimUnlinkedMs;
@@ -136,6 +146,7 @@ export class TakeOver {
     }
   }
 
+  /** Takes a broker that has died for silent in all claims that wait for it. */
   left(peer: Peer): void {
     for (const claim of [...this.#byNumber.values()]) {
       if (claim.waitingFor.has(peer)) claim.silent.push(peer);
@@ -143,19 +154,19 @@ export class TakeOver {
     }
   }
 
-  /** True if the store may hold a session of this client that this broker does not keep. */
+  /** Returns true if the store may hold a session of this client that this broker does not keep. */
   mustLook(persistent: boolean): boolean {
     const orphans = this.#context.clock.now() < this.#context.self.orphansUntil;
     return orphans || (persistent && this.#parts.membership.members().length > 0);
   }
 
   /**
-   * Reads a session that nobody keeps: its client, with subscriptions, mailbox count and half-received QoS 2 publishes;
-   * undefined if there is none. The client is not this broker's before its znode has been set by it.
+   * Reads a session that no broker keeps, with subscriptions, mailbox count and half-received QoS 2 publishes;
+   * undefined if there is none. It is not this broker's before the broker has written its record.
    */
   read(clientId: string, done: (client: LocalSession | undefined) => void): void {
     const { coordinator } = this.#context;
-    // Whoever let go of the session has told the store so before; this broker's server may be behind.
+    // The broker that gave up the session has committed before; this broker's ZooKeeper server may be behind.
     coordinator.sync(() => {
       coordinator.read(
         [
@@ -175,8 +186,8 @@ export class TakeOver {
   }
 
   /**
-   * Reads the ids of half-received publishes, and waits for what is told of subscriptions: after the session is this broker's,
-   * for until then the broker that had it may still have committed some.
+   * Reads the packet ids of half-received publishes, and waits for all changes of subscriptions: when the session is
+   * this broker's already, for until then its former broker may have committed some.
    */
   readIncoming(client: LocalSession, done: () => void): void {
     const path = incomingPath(client.session.clientId);
@@ -203,14 +214,17 @@ export class TakeOver {
   }
 }
 
-/** A client from what the store holds: session record, mailbox, half-received publishes, as `results` in this order. */
+/**
+ * Returns a session from what the store holds: its record, mailbox and half-received publishes, in this order in
+ * `results`.
+ */
 export function makeClient(context: ClusterContext, clientId: string, results: readonly ReadResult[]): LocalSession {
   const [node, mail, incoming] = results;
   assert(typeof node === "object" && "data" in node, "no session was read");
-  // Mail that was stored while the session was erased has made an empty node; it holds nothing that anybody wants.
+  // An empty record was made by mail that was stored while the session was erased; nobody wants that mail.
   const path = sessionPath(clientId);
   const found = node.data.length > 0 ? context.strangers.read(path, () => decodeSession(node.data)) : undefined;
-  // What a stranger has put there is overwritten by whoever has that id; what stands below is this session's.
+  // A stranger's record is overwritten when the client connects; what stands below it is this session's.
   const record: SessionRecord = found ?? nobody;
   const client = new LocalSession(context, new Session(clientId, record.version, record.expiryInterval));
   client.found(found, node.stat.version);
@@ -225,4 +239,5 @@ function packetIdsOf(names: readonly string[]): number[] {
   return names.filter((name) => /^[1-9]\d{0,4}$/.test(name)).map(Number);
 }
 
+/** The record of a session where the store has none that can be read: it has expired. */
 const nobody: SessionRecord = { owner: "", epoch: 0, connected: false, version: 4, expiryInterval: 1, expiresAt: 0 };

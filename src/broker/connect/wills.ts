@@ -1,7 +1,7 @@
 /**
- * Wills of clients that are connected here, or were until a moment ago: published when, and only when, a connection has
- * ended without DISCONNECT 0x00, after their delay (3.1.2.5, 3.1.3.2.2). Each lies in the store from CONNECT on, and goes
- * with its publication: whoever removes it is the one that publishes it.
+ * The wills of clients that are connected here, or were until a moment ago. A will is published when, and only when, a
+ * connection has ended without DISCONNECT 0x00, after the will's delay (3.1.2.5, 3.1.3.2.2). It is in the store from
+ * CONNECT on, and is removed with its publication, so that only the broker that removes it publishes it.
  */
 import { claimPatienceMs, willHurryMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
@@ -14,8 +14,8 @@ import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { PublishHandler } from "../publish/handle-publish.ts";
 
 /**
- * checking: the store is asked whether it still holds the will. publishing: it is on its way to its receivers. over: it has
- * arrived, or is not published.
+ * A will that is being published. checking: the store is asked whether it still holds the will; publishing: it is on
+ * its way to its receivers; over: it has arrived, or is not published.
  */
 interface Firing {
   phase: "checking" | "publishing" | "over";
@@ -24,14 +24,15 @@ interface Firing {
   readonly waiting: (() => void)[];
 }
 
+/** Stores wills, and publishes those of lost connections. */
 export class Wills {
   readonly #context: ClusterContext;
   readonly #publishHandler: PublishHandler;
-  /** Fires when the will of a lost connection is due. */
+  /** The timers of wills that wait for their delay. */
   readonly #delays = new WeakMap<LocalSession, Timer>();
-  /** By client ids. */
+  /** The wills that are being published, by client id. */
   readonly #firing = new Map<string, Firing>();
-  /** Clients that were sent to other brokers and are not known to be there. */
+  /** Clients that were sent to other brokers and are not known to have connected there. */
   readonly #moved = new Set<string>();
   #isRetired = false;
 
@@ -41,8 +42,8 @@ export class Wills {
   }
 
   /**
-   * What CONNECT's will, or its absence, changes in the store: a will is a promise too. `isAwaited`: the client may still be
-   * told that it is connected.
+   * Sets the will of a CONNECT, or none. Returns the operations that store it: a will is a promise too. `isAwaited`:
+   * true while the client still waits for CONNACK.
    */
   set(
     client: LocalSession,
@@ -59,42 +60,43 @@ export class Wills {
     return [{ kind: "put", path, data: encodeWill(will), exists, isCurrent }];
   }
 
-  /** What was to be set has been refused with the rest of CONNECT. */
+  /** Forgets a will that was refused with the rest of CONNECT. */
   withdrawn(client: LocalSession): void {
     client.setWill(undefined);
   }
 
-  /** The client left properly, or is another broker's: its will is not published [MQTT-3.1.2-10]. */
+  /** Removes a will that is not published: the client has left properly, or is another broker's [MQTT-3.1.2-10]. */
   forget(client: LocalSession): void {
     this.#stopTimer(client);
     this.#context.journal.commit(this.#forgotten(client));
   }
 
   /**
-   * The lease is over: whoever finds the wills of this broker's clients in the store publishes them, unless the clients come
-   * back. The connections must be closed first.
+   * Leaves a will to the broker that finds it in the store, since the lease is over: it is published unless the client
+   * comes back. The connection must be closed first.
    */
   abandon(client: LocalSession): void {
     this.#stopTimer(client);
     client.setWill(undefined);
   }
 
-  /** The lease is over: nothing is published that others may be about to publish. */
+  /** Stops wills that are not on their way yet, since the lease is over: other brokers may be about to publish them. */
   fence(): void {
     for (const [clientId, firing] of this.#firing) if (firing.phase === "checking") this.#end(clientId, firing);
   }
 
-  /** From now on wills stay in the store, for the broker's next life to publish. */
+  /** Leaves all wills in the store from now on, for the broker's next life to publish. */
   retire(): void {
     this.#isRetired = true;
   }
 
-  /** True if the will in the store that bears this broker's name and that of the client is in its care. */
+  /** Returns true if this broker takes care of the will that the store holds under its name for that client. */
   holds(clientId: string): boolean {
     const client = this.#context.localSessions.get(clientId);
     return client?.isWillStored === true || this.#firing.has(clientId) || this.#moved.has(clientId);
   }
 
+  /** Publishes the will of a client whose connection was lost, now or after its delay. */
   connectionLost(client: LocalSession): void {
     const { will, session } = client;
     const { self, clock, timers, journal } = this.#context;
@@ -109,13 +111,13 @@ export class Wills {
     // Should this broker die meanwhile, the delay does not begin anew.
     const waiting = { ...will, lostAt: clock.wall() };
     client.setWill(waiting);
-    // Not if it is gone: then its client is back at another broker.
+    // The will is only set if it is still there: otherwise its client is back at another broker.
     journal.commit([{ kind: "set", path: this.#pathOf(session.clientId), data: encodeWill(waiting) }]);
   }
 
   /**
-   * The client was sent to another broker, where it sets its will anew. Until then this one stays in the store: whoever
-   * finds it there publishes it if the client does not come.
+   * Leaves a will in the store whose client was sent to another broker, where it sets its will anew. If the client does
+   * not come, a broker that finds the will publishes it.
    */
   #handOver(client: LocalSession, will: WillRecord): void {
     const { clientId } = client.session;
@@ -125,12 +127,12 @@ export class Wills {
     this.#context.journal.commit([{ kind: "set", path: this.#pathOf(clientId), data }]);
   }
 
-  /** A client that was sent elsewhere is there. */
+  /** Removes the will of a client that was sent to another broker and has connected there. */
   cameBack(clientId: string): void {
     if (this.#moved.delete(clientId)) this.#context.journal.commit([{ kind: "remove", path: this.#pathOf(clientId) }]);
   }
 
-  /** Publishes a will that waits, unless it is gone from the store: then the client is back at another broker. */
+  /** Publishes a will now, unless it is gone from the store: then its client is back at another broker. */
   fireNow(client: LocalSession): void {
     const { will } = client;
     if (will === undefined) return;
@@ -144,19 +146,19 @@ export class Wills {
       else this.#publish(client, will, firing, [{ kind: "take", path }]);
     };
     if (this.#isAlone()) return publish();
-    // It is sent to whoever is connected while it is being removed, so it is asked for before.
+    // Receivers are sent the will while it is being removed, so the store is asked for it before.
     const check: JournalOperation = { kind: "check", path, version: () => -1 };
     this.#context.journal.commit([check], publish, () => this.#end(clientId, firing));
   }
 
-  /** Publishes a will that no connection stands behind any more, with what removes it from the store. */
+  /** Publishes a will that belongs to no connection any more, with the operations that remove it from the store. */
   fireOrphan(client: LocalSession, will: WillRecord, operations: JournalOperation[]): void {
     this.#publish(client, will, this.#begin(client.session.clientId, "publishing"), operations);
   }
 
   /**
-   * Calls back when no earlier will of a client is on its way any more: what the client says next must not be overtaken by
-   * it. A will that waits for contact with the store does not wait any longer, for its client is back.
+   * Calls back when no earlier will of a client is on its way any more: what the client publishes next must not be
+   * overtaken by it. A will that waits for contact with the store is dropped instead, for its client is back.
    */
   whenFired(clientId: string, go: () => void): void {
     const { coordinator, journal, timers, clock } = this.#context;
@@ -225,7 +227,7 @@ export class Wills {
     return willPath(this.#context.options.id, clientId);
   }
 
-  /** True if no other broker could have the client. */
+  /** Returns true if no other broker could have the client. */
   #isAlone(): boolean {
     return [...this.#context.peers.values()].every(({ epoch }) => epoch === undefined);
   }
