@@ -1,6 +1,6 @@
 /**
- * Sessions that nobody keeps: those that this broker kept in an earlier life, and those of brokers that have died. They
- * are taken into memory, and wait for their clients or for their end.
+ * The adoption of sessions that no broker keeps: those of this broker's earlier life, and those of brokers that have
+ * died. They are read into memory, and wait for their clients or for their end.
  */
 
 import { walkMessages } from "../../audit/scan.ts";
@@ -30,10 +30,11 @@ export interface AdoptionParts {
   readonly directory: SubscriptionDirectory;
   readonly sessionStore: SessionStore;
   readonly orphanedWills: OrphanedWills;
-  /** True while a connection here is taking that client's session. */
+  /** Returns true while a connection here is taking that client's session. */
   readonly isObtaining: (clientId: string) => boolean;
 }
 
+/** Adopts sessions at the broker's start, after another broker's death, and after lost contact. */
 export class Adoption {
   readonly #context: ClusterContext;
   readonly #parts: AdoptionParts;
@@ -43,16 +44,21 @@ export class Adoption {
     this.#parts = parts;
   }
 
-  /** A broker's incarnation is gone: its sessions may be without a keeper for a while. */
+  /**
+   * Notes a broker's death: its sessions may be kept by no broker for a while, so CONNECT looks for them in the store.
+   */
   expectOrphans(brokerId: string): void {
     const { self, clock } = this.#context;
     self.orphansUntil = clock.now() + orphansMs;
     this.#parts.orphanedWills.died(brokerId);
   }
 
-  /** Takes all sessions that nobody keeps, and the wills of brokers' incarnations that are gone. */
+  /**
+   * Adopts all sessions that no broker keeps, finds the wills of dead brokers, and removes what they have left half
+   * done. Rejects with `OperatingError`.
+   */
   async adopt(): Promise<void> {
-    // What others have changed of their subscriptions, while there was no contact.
+    // Other brokers may have changed the sessions' subscriptions while there was no contact.
     await new Promise<void>((done) => this.#parts.directory.caughtUp(done));
     await this.#adoptSessions();
     await this.#parts.orphanedWills.look();
@@ -89,7 +95,7 @@ export class Adoption {
       const client = makeClient(this.#context, clientId, three);
       const { record } = client;
       if (record === undefined) {
-        // What is not ours is left alone; whoever connects under that id takes its place.
+        // A stranger's record is left alone; a client that connects under that id takes its place.
         if (three[0].data.length > 0) return;
         this.#parts.sessionStore.erase(client, () => {});
         return;
@@ -101,7 +107,7 @@ export class Adoption {
     for (const { client, record } of adopted) this.#rest(client, record);
   }
 
-  /** A session that stands where its client would look for it. */
+  /** Returns true if a session is where its client would look for it; otherwise it is noted as a stranger. */
   #isOurs(path: string, clientId: string): boolean {
     if (sessionPath(clientId) === path) return true;
     this.#context.strangers.note(path, "is no session: it is not where one of that name would be");
@@ -115,14 +121,17 @@ export class Adoption {
     else if (record.expiresAt !== null) sessionStore.expireIn(client, Math.max(0, record.expiresAt - clock.wall()));
   }
 
-  /** While its client is connected a session is kept by one incarnation; while it is away, by a broker's name. */
+  /**
+   * Returns true if another broker keeps the session: one incarnation while its client is connected, any of that broker
+   * while it is away.
+   */
   #isKept({ owner, epoch, connected }: SessionRecord): boolean {
     const { options, peers } = this.#context;
     if (connected) return this.#parts.membership.isAlive(owner, epoch) && owner !== options.id;
     return owner !== options.id && peers.get(owner)?.epoch !== undefined;
   }
 
-  /** Messages whose last recipient has them, and whose broker died before it could remove them. */
+  /** Removes messages whose last receiver has them, and whose broker died before it could remove them. */
   async #sweepMessages(): Promise<void> {
     const { coordinator, slips, strangers } = this.#context;
     await walkMessages(
@@ -133,7 +142,7 @@ export class Adoption {
     );
   }
 
-  /** Subscriptions of sessions that were erased while their broker died. */
+  /** Removes subscriptions of sessions whose broker died while it erased them. */
   async #sweepSubscriptions(): Promise<void> {
     const { coordinator, remoteSessions, journal } = this.#context;
     const remotes = [...remoteSessions.values()];

@@ -1,4 +1,4 @@
-/** What comes over a link: messages for receivers here, settled as if they had been published here. */
+/** Messages that arrive over a link for receivers here. They are settled as if they had been published here. */
 import { readVarint, varintSize } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import {
@@ -17,12 +17,16 @@ import type { Peer } from "../peers/peer.ts";
 import type { SessionRegistry } from "../peers/session-registry.ts";
 import type { Fanout } from "../publish/fanout.ts";
 
-/** What waits until the mailboxes here are as new as the other broker knows them, and what has come after it. */
+/**
+ * A delivery that waits until the mailboxes here are as new as the other broker knows them, or that has come after one.
+ */
 interface Deferred {
+  /** The transaction that must have been seen here before; 0: none. */
   readonly zxid: number;
   readonly take: () => void;
 }
 
+/** Delivers what other brokers forward, and answers them when it is settled. */
 export class Arriving {
   readonly #context: ClusterContext;
   readonly #fanout: Fanout;
@@ -36,7 +40,10 @@ export class Arriving {
     this.#registry = parts.registry;
   }
 
-  /** QoS 0 packets on one topic: copied as one where everybody takes them as they are. */
+  /**
+   * Delivers QoS 0 packets on one topic: as one piece if all receivers take them as they are. Throws `ProtocolError` if
+   * they are malformed.
+   */
   run(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
     const packets = decodeRun(bytes, start, end);
     const publish = this.#publish;
@@ -56,7 +63,7 @@ export class Arriving {
     }
   }
 
-  /** Reads one packet of a run; returns where the next one begins. */
+  /** Reads one packet of a run. Returns the offset of the next one. */
   #parse({ bytes, end, version5 }: Packets, at: number): number {
     const body = bodyOf(bytes, at, end);
     const next = body.start + body.length;
@@ -64,7 +71,10 @@ export class Arriving {
     return next;
   }
 
-  /** QoS 1 packets on one topic, for sessions here that end with their connections. */
+  /**
+   * Delivers QoS 1 packets on one topic to sessions here that end with their connections. Throws `ProtocolError` if
+   * they are malformed.
+   */
   bundle(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
     const { id, ...packets } = decodeBundle(bytes, start, end);
     const waiting = this.#deferred.get(peer);
@@ -73,9 +83,10 @@ export class Arriving {
     waiting.push({ zxid: 0, take: () => this.#takeBundle(peer, id, kept) });
   }
 
+  /** Delivers one message to the receivers that the other broker names. Throws `ProtocolError` if it is malformed. */
   delivery(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
     const delivery = decodeDelivery(bytes, start, end);
-    // Only mailboxes can be behind.
+    // Only mailboxes can be older here than the other broker knows them.
     const zxid = delivery.handles.length === 0 ? 0 : delivery.zxid;
     const waiting = this.#deferred.get(peer);
     if (waiting === undefined && zxid <= this.#context.coordinator.seenZxid)
@@ -86,7 +97,9 @@ export class Arriving {
     else this.#defer(peer, [deferred]);
   }
 
-  /** The other broker has left, or is another incarnation: what it wanted delivered it will see to otherwise. */
+  /**
+   * Drops what a broker that has left, or is a new incarnation, still wanted delivered: it is delivered another way.
+   */
   left(peer: Peer): void {
     this.#deferred.delete(peer);
     peer.settled = [];
@@ -137,13 +150,14 @@ export class Arriving {
     const isFree = id === 0 || copies === 0;
     const price = isFree ? 0 : copies * bankAccount.termsOf(publish, "mailbox").credits;
     const payment = isFree || peer.sentBack > 0 ? undefined : bankAccount.reserve(price);
-    // What may have to be stored and cannot be paid for here goes back to whoever has published it, and pays for it.
+    // A message that may have to be stored and cannot be paid for here goes back to the publishing broker, which pays
+    // for it.
     const isUnpaid = !isFree && payment === undefined;
     const here = isUnpaid ? { ...whom, handles: new Set<number>(), isUnpaid } : whom;
     const settlement = route && this.#fanout.promiseHere(publish, route, here, payment).settlement;
     if (route === undefined) payment?.close();
     if (id === 0) return;
-    // Whoever is here and no longer subscribes has nothing to get.
+    // A session that is here but does not subscribe any more is not owed the message.
     const handles =
       whom.handles.size === 0 ? none : [...whom.handles].filter((handle) => isUnpaid || !this.#registry.has(handle));
     const groups = whom.groups.size === 0 ? none : [...whom.groups];
@@ -160,7 +174,7 @@ export class Arriving {
     else settlement.whenSettled(settle);
   }
 
-  /** What is settled in one turn is told in one frame. */
+  /** Notes a settled delivery: all of one turn are told in one frame. */
   #settled(peer: Peer, id: number): void {
     peer.settled.push(id);
     if (peer.settled.length > 1) return;
@@ -173,6 +187,7 @@ export class Arriving {
 
 const none: readonly never[] = [];
 
+/** Returns where a packet's body starts, and its length. Throws `ProtocolError` if the packet ends after `end`. */
 function bodyOf(bytes: Uint8Array, at: number, end: number): { start: number; length: number } {
   const length = readVarint(bytes, at + 1, end);
   const start = at + 1 + varintSize(Math.max(0, length));

@@ -1,6 +1,6 @@
 /**
- * This broker as a member of the cluster: what happens when others join and leave, what comes over the links, and what
- * it does when its own lease or keeper session ends.
+ * This broker as a member of the cluster: what follows when brokers join and leave, when frames come over links, and
+ * when this broker's own lease or keeper session ends.
  */
 import { unreachable } from "../../base/assert.ts";
 import { encodeUtf8 } from "../../base/bytes.ts";
@@ -47,15 +47,16 @@ export interface ClusterParts {
   readonly wills: Wills;
 }
 
+/** Passes each event of the cluster on to the parts that it concerns, in the right order. */
 export class Cluster implements LinkFlows, MembershipFlows {
   readonly #context: ClusterContext;
-  /** What this broker says of itself, as it is now. */
+  /** The facts in this broker's znode. */
   facts: BrokerFacts;
   readonly #parts: ClusterParts;
   #isLost = false;
   readonly #timer = new Timer((now) => this.#lookForContact(now));
 
-  /** `facts`: what this broker says of itself. */
+  /** `facts`: those with which the broker has joined the tree. */
   constructor(context: ClusterContext, facts: BrokerFacts, parts: ClusterParts) {
     this.#context = context;
     this.facts = facts;
@@ -63,14 +64,17 @@ export class Cluster implements LinkFlows, MembershipFlows {
     context.coordinator.onState((state) => this.#stateChanged(state));
   }
 
-  /** Changes what this broker says of itself. */
+  /** Changes the facts in this broker's znode. */
   tell(changes: Partial<BrokerFacts>): void {
     const { journal, options } = this.#context;
     this.facts = { ...this.facts, ...changes };
     journal.commit([{ kind: "set", path: brokerPath(options.id), data: encodeUtf8(JSON.stringify(this.facts)) }]);
   }
 
-  /** Leaves the tree: first by name, so that nobody routes here, then with what was announced, as far as there is time. */
+  /**
+   * Leaves the tree: removes the broker's znode first, so that nobody routes here, then what it has announced. Calls
+   * `done` after `leaveTidyMs` at the latest.
+   */
   leave(done: () => void): void {
     const { journal, options, timers, clock } = this.#context;
     const { interest, publishers } = this.#parts;
@@ -84,6 +88,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
     timers.set(new Timer(over), clock.now() + leaveTidyMs);
   }
 
+  /** Begins to work with a broker that has joined. */
   joined(peer: Peer): void {
     this.#context.router.touch();
     this.#parts.directory.joined(peer);
@@ -92,6 +97,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
     this.#parts.takeOver.joined(peer);
   }
 
+  /** Ends the work with a broker that has left; its sessions are adopted after a while. */
   left(peer: Peer): void {
     const { adoption, arriving, barrier, forwarding, leftovers, links, membership, takeOver } = this.#parts;
     links.leave(peer);
@@ -101,13 +107,14 @@ export class Cluster implements LinkFlows, MembershipFlows {
     takeOver.left(peer);
     adoption.expectOrphans(peer.id);
     leftovers.expect();
-    // It may come back at once, under the same name: then it looks after its sessions itself.
+    // The broker may come back at once, under the same name: then it looks after its sessions itself.
     const timer = new Timer(() => {
       if (peer.epoch === undefined && membership.isLowest && !this.#context.self.isFenced) this.#adopt();
     });
     this.#context.timers.set(timer, this.#context.clock.now() + adoptAfterMs);
   }
 
+  /** Writes into the tree in which format its records are written from now on. */
   formatChanged(): void {
     const { journal, self } = this.#context;
     journal.commit([sayFormat(self.format)]);
@@ -148,6 +155,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
     this.#parts.forwarding.remain(peer, remain);
   }
 
+  /** Handles a control message of another broker. */
   control(peer: Peer, control: Control): void {
     const { directory, barrier, forwarding, takeOver } = this.#parts;
     switch (control.say) {
@@ -185,7 +193,10 @@ export class Cluster implements LinkFlows, MembershipFlows {
     }
   }
 
-  /** Before anything is handled: a broker that has slept, or has had no contact for too long, is not what it was. */
+  /**
+   * Fences this broker if its lease is over; called before each event, for a broker that was suspended, or had no
+   * contact for too long, must promise nothing more.
+   */
   checkLease(now: number): void {
     if (!this.#context.self.isFenced && now > this.#context.coordinator.leaseUntil)
       this.#fence("no contact with ZooKeeper for longer than the session timeout");
@@ -200,6 +211,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
     }
   }
 
+  /** Gives up all persistent sessions, since other brokers may keep them by now. */
   #fence(why: string): void {
     const { self, log, timers, clock } = this.#context;
     if (self.isFenced) return;
@@ -212,6 +224,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
     timers.set(this.#timer, clock.now() + fencedLookMs);
   }
 
+  /** Returns to the cluster if there is contact; otherwise looks again later. */
   #lookForContact(now: number): void {
     const { coordinator, self, timers } = this.#context;
     this.checkLease(now);
@@ -227,7 +240,10 @@ export class Cluster implements LinkFlows, MembershipFlows {
     timers.set(this.#timer, now + fencedLookMs);
   }
 
-  /** Contact again: in the same keeper session, or as a new incarnation. */
+  /**
+   * Serves persistent sessions again, in the same keeper session or as a new incarnation. Rejects with
+   * `OperatingError`.
+   */
   async #return(): Promise<void> {
     const { self, log, options, coordinator, clock, timers } = this.#context;
     self.isJoining = true;
@@ -251,7 +267,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
     }
   }
 
-  /** What was under way between this broker and the others was between its earlier incarnation and them. */
+  /** Begins all links anew: what was under way belonged to this broker's earlier incarnation. */
   #renewLinks(): void {
     for (const peer of this.#parts.membership.members()) {
       this.#parts.links.leave(peer);

@@ -1,7 +1,7 @@
 /**
- * Leaving in order: no new clients, and those that are here are sent to other brokers, one after the other over the drain
- * time, so that the others are not stormed. Sessions, and what is unsettled, are in the store or with the others when the
- * broker leaves the tree.
+ * The drain: a broker that is about to leave takes no new clients, and sends those that are here to other brokers, one
+ * after the other over the drain time, so that the others are not stormed. Sessions, and what is unsettled, are in the
+ * store or at other brokers when it leaves the tree.
  */
 import { drainLookMs, drainOwedMs, drainSettleMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
@@ -17,13 +17,14 @@ export interface DrainParts {
   readonly connections: ReadonlySet<Connection>;
 }
 
-/** The last clients are sent away when this part of the drain time is over: what is left is for what follows. */
+/** The part of the drain time after which the last clients are sent away; the rest is for settling. */
 const sendingPart = 0.8;
 
+/** Sends all clients of this broker to others. */
 export class Drain {
   readonly #context: ClusterContext;
   readonly #parts: DrainParts;
-  /** When each connection is told, by the clock; and until when it may wait for its acknowledgements. */
+  /** When each connection is told to go, in ms by the clock's `now`. */
   readonly #dueAt = new Map<Connection, number>();
   #turn = 0;
   #settleUntil = Infinity;
@@ -35,7 +36,10 @@ export class Drain {
     this.#parts = parts;
   }
 
-  /** Calls back when nobody is here any more and everything is settled; at once, if there is nobody to send clients to. */
+  /**
+   * Begins the drain. Calls `done` when no connection is left and everything is settled; at once if there is no other
+   * broker.
+   */
   begin(drainTimeMs: number, done: () => void): void {
     if (this.#others().length === 0) return done();
     this.#done = done;
@@ -47,7 +51,7 @@ export class Drain {
     this.#look(now);
   }
 
-  /** Where a client may go instead, in turn: `host:port`; undefined: nowhere in particular. */
+  /** Returns the Server Reference for the next client, in turn: `host:port`; undefined: nowhere in particular. */
   reference(): string | undefined {
     const others = this.#others();
     if (others.length === 0) return undefined;
@@ -65,7 +69,8 @@ export class Drain {
     // Connections that have come in the last moment are told, too.
     for (const connection of this.#parts.connections) {
       const dueAt = this.#dueAt.get(connection) ?? now;
-      // What it has published is acknowledged first, if that does not take long: or it would publish it again.
+      // The client's publishes are acknowledged first, if that does not take long: otherwise it would publish them
+      // again.
       const isOwed = connection.channel.owedCount > 0 && now < dueAt + drainOwedMs;
       if (now >= dueAt && !isOwed) this.#parts.connectionEnd.sendElsewhere(connection, this.reference());
     }
@@ -76,7 +81,7 @@ export class Drain {
     timers.set(this.#timer, now + drainLookMs);
   }
 
-  /** Nothing is on its way into the store, or to another broker. */
+  /** Returns true if nothing is on its way into the store, or to another broker. */
   #isSettled(): boolean {
     const { journal, peers } = this.#context;
     return journal.pendingUnits === 0 && [...peers.values()].every(({ pending }) => pending.size === 0);

@@ -1,6 +1,7 @@
 /**
- * What brokers that are gone have left in `/subscribers` and `/publishers`. Nobody goes by it any more, so there is no hurry:
- * one broker removes it, page by page with rests between, and only while the other one has not come back.
+ * Leftovers: nodes of brokers that are gone, in `/subscribers` and `/publishers`. They are not in use any more, so
+ * there is no hurry: one broker removes them, page by page with rests between, and only while the other one has not
+ * come back.
  */
 import { ignoreTheWorld } from "../../base/errors.ts";
 import { leftoversAfterMs, leftoversPageMax } from "../../base/limits.ts";
@@ -27,11 +28,12 @@ export interface LeftoversParts {
   readonly publishers: Publishers;
 }
 
-/** Between two pages it rests so many times as long as the last one took, so that it holds nobody up. */
+/** The rest between two pages, as a multiple of the time that the last one took, so that others are not delayed. */
 const restPart = 1;
-/** Brokers of this format and newer ones do this. */
+/** The oldest format whose brokers remove leftovers. */
 const sinceFormat = 2;
 
+/** Looks for leftovers after a broker has left, and once after the start, and removes them. */
 export class Leftovers {
   readonly #context: ClusterContext;
   readonly #parts: LeftoversParts;
@@ -44,7 +46,7 @@ export class Leftovers {
     this.expect();
   }
 
-  /** Something may have been left: it is looked for when whoever left it has had time to come back. */
+  /** Has leftovers looked for after `leftoversAfterMs`: the broker that has left has time to come back. */
   expect(): void {
     this.#context.timers.set(this.#timer, this.#context.clock.now() + leftoversAfterMs);
   }
@@ -75,7 +77,9 @@ export class Leftovers {
     }
   }
 
-  /** Where each broker has registered publishers, and names an epoch; what does not goes with its keeper session. */
+  /**
+   * Returns the nodes below `/publishers` that name an epoch, by broker; those that do not end with a keeper session.
+   */
   async #registered(): Promise<Map<string, string[]>> {
     const found = new Map<string, string[]>();
     await walk(this.#context.coordinator, publishersPath, (path, { data }) => {
@@ -90,8 +94,8 @@ export class Leftovers {
   }
 
   /**
-   * Each commit of a broker changes its node in `/commits`, the first one before it joins: one that comes back meanwhile
-   * keeps what is there.
+   * Removes what a broker has left. Each commit of a broker changes its node in `/commits`, the first one before it
+   * joins: so one that comes back meanwhile keeps what is there.
    */
   async #removeOf(peer: Peer, registered: readonly string[]): Promise<void> {
     const { coordinator, log } = this.#context;
@@ -108,7 +112,7 @@ export class Leftovers {
     if (count > 0) log.info({ peer: peer.id, nodes: count }, "what a broker that is gone had announced is removed");
   }
 
-  /** How many were removed, and the rest was not, if it came back. */
+  /** Removes nodes page by page. Returns how many were removed: the rest was not, if the broker came back. */
   async #remove(paths: Iterable<string>, { guard, isStillSo }: How): Promise<number> {
     const { clock, timers } = this.#context;
     let count = 0;
@@ -116,7 +120,7 @@ export class Leftovers {
       if (!isStillSo()) break;
       const startedAt = clock.now();
       if (!(await this.#commit(page, guard))) {
-        // It commits something, on its way in or out.
+        // The broker commits something: it is joining, or still leaving.
         this.expect();
         break;
       }
@@ -145,7 +149,7 @@ interface How {
   readonly isStillSo: () => boolean;
 }
 
-/** What stands in the tree under a broker's name, and is no keeper session's. */
+/** Yields the paths of what a broker has announced and what does not end with its keeper session. */
 function* announcedBy(peer: Peer): Generator<string> {
   for (const [text, { stamp }] of peer.interest) if (stamp !== "unnamed") yield interestPath(text, peer.id);
 }

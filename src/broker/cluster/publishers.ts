@@ -1,7 +1,8 @@
 /**
- * Who publishes what: `/publishers`, for people who look at the tree, not for routing. Topics are registered now and then,
- * all new ones together, and forgotten when nobody here has published on them for long. One broker registers no more
- * than fits into a fixed part of the tree, whatever its clients publish on.
+ * The register of publishers, `/publishers`: which broker's clients publish on which topics. It is for people who look
+ * at the tree, not for routing. New topics are registered together, now and then, and removed when nobody here has
+ * published on them for long. A broker registers no more than fits into a fixed part of the tree, whatever its clients
+ * publish on.
  */
 import { ignoreTheWorld } from "../../base/errors.ts";
 import {
@@ -18,21 +19,22 @@ import type { ClusterContext } from "../peers/cluster-context.ts";
 import { stampAll } from "../peers/stamps.ts";
 import { isOwnTopic } from "../publish/fanout.ts";
 
-/** What a znode takes besides its path, about. */
+/** Bytes that a znode takes besides its path, approximately. */
 const levelBytes = 64;
 
 interface Registered {
-  /** When it was last seen that somebody publishes on it. */
+  /** When the topic was last seen to be published on, in ms by the clock's `now`. */
   seenAt: number;
-  /** What it takes of the tree, levels included. */
+  /** Bytes that the topic takes in the tree, levels included. */
   readonly bytes: number;
 }
 
+/** Registers the topics on which this broker's clients publish. */
 export class Publishers {
   readonly #context: ClusterContext;
   readonly #registered = new Map<string, Registered>();
   #bytes = 0;
-  /** A batch is under way. */
+  /** True while a batch is being committed. */
   #isBusy = false;
   readonly #timer = new Timer((now) => this.#look(now));
 
@@ -41,18 +43,21 @@ export class Publishers {
     context.timers.set(this.#timer, context.clock.now() + publisherLookMs);
   }
 
-  /** The broker was taken for dead, and what it has registered may be gone: what is still published on is registered anew. */
+  /**
+   * Forgets what is registered: the broker was taken for dead, and it may be gone. Topics still in use are registered
+   * again.
+   */
   renew(): void {
     this.#registered.clear();
     this.#bytes = 0;
   }
 
-  /** True if a node of this broker is right. */
+  /** Returns true if a node of this broker is to be there. */
   isRegistered(path: string): boolean {
     return this.#registered.has(topicOf(path));
   }
 
-  /** Removes everything, a batch at a time, and calls back: the broker is about to end. */
+  /** Removes all nodes, a batch at a time, and calls back: the broker is about to end. */
   retire(done: () => void): void {
     this.#context.timers.cancel(this.#timer);
     const batch = [...this.#registered.keys()].slice(0, publisherBatchMax);
@@ -68,7 +73,7 @@ export class Publishers {
     timers.set(this.#timer, now + publisherLookMs);
     if (coordinator.state !== "CONNECTED" || this.#isBusy) return;
     const removals = this.#forget(now);
-    // A full disk has better things to keep: they are found again when they are published on again.
+    // A full disk has better things to keep: the topics are found again when they are published on again.
     const fresh = coordinator.isFull === true ? [] : this.#register(now).map((topic) => this.#path(topic));
     if (removals.length + fresh.length === 0) return;
     this.#isBusy = true;
@@ -84,7 +89,10 @@ export class Publishers {
     );
   }
 
-  /** Topics that are new. What does not fit is found again when it is published on again. */
+  /**
+   * Returns new topics, which count as registered. Those that do not fit are found again when they are published on
+   * again.
+   */
   #register(now: number): string[] {
     const fresh: string[] = [];
     for (const topic of this.#context.router.takePublished()) {
@@ -121,7 +129,9 @@ function topicOf(path: string): string {
   return topicOfPath(publishersPath, parentPath(path));
 }
 
-/** What a topic's levels take of the tree together, about: each is a node with its whole path. */
+/**
+ * Returns the bytes that a topic's levels take in the tree together, approximately: each is a node with its whole path.
+ */
 function treeBytesOf(topic: string): number {
   let bytes = 0;
   for (let slash = topic.indexOf("/"); ; slash = topic.indexOf("/", slash + 1)) {

@@ -1,6 +1,6 @@
 /**
- * The teller: one broker of the cluster, which walks through the tree now and then. What has outlived its time is removed
- * and its credits come back, also where nobody else looks; and the branches of brokers that are gone are closed.
+ * The teller: the one broker of the cluster that walks through the tree now and then. It removes what has expired, so
+ * that its credits come back even where no other broker looks, and closes the branches of brokers that are gone.
  */
 
 import { type Walked, walkMessages, walkRetained, walkSlips } from "../../audit/scan.ts";
@@ -33,14 +33,16 @@ export interface SweeperParts {
   readonly drops: MailDrops;
 }
 
-/** The teller rests so many times as long as it has worked. */
+/** The rest between two sweeps, as a multiple of the time that the last one took. */
 const sweepPause = 10;
 
+/** The findings of one walk through the tree. */
 interface Sweep {
+  /** When the walk began, in ms since 1970. */
   readonly now: number;
   /** Milli-credits that messages bind, by the names of branches. */
   readonly bound: Map<string, number>;
-  /** On which something lies in a mail drop. */
+  /** Topics with messages in a mail drop. */
   readonly droppedOn: Set<string>;
   /** Ids of payloads in parts that messages name. */
   readonly parts: Set<string>;
@@ -48,13 +50,14 @@ interface Sweep {
   readonly claims: ReadonlyMap<string, number>;
 }
 
+/** Sweeps the tree while this broker is the teller: the member with the lowest id. */
 export class Sweeper {
   readonly #context: ClusterContext;
   readonly #parts: SweeperParts;
   readonly #accounts: Accounts;
-  /** Since when brokers that have a branch are gone, as far as this one has looked. */
+  /** When this broker first saw, in ms by the clock's `now`, that a broker with a branch is gone. */
   readonly #goneSince = new Map<string, number>();
-  /** Payloads in parts that no message names, and since when. */
+  /** When it first saw payloads in parts that no message names, by their ids. */
   readonly #orphans = new Map<string, number>();
   #isSweeping = false;
   readonly #timer = new Timer((now) => this.#look(now));
@@ -85,7 +88,7 @@ export class Sweeper {
       })
       .finally(() => {
         this.#isSweeping = false;
-        // Through a large tree it goes less often: it must not keep the store busy.
+        // A large tree is walked through less often, for the store must not be kept busy.
         const took = clock.now() - now;
         timers.set(this.#timer, clock.now() + Math.max(sweepMs, sweepPause * took));
       });
@@ -108,8 +111,9 @@ export class Sweeper {
   }
 
   /**
-   * Branches of brokers that are gone for long. Each commit of a broker changes its node in `/commits`: one that comes
-   * back, and stores something after its messages have been counted here, keeps its branch.
+   * Returns branches of brokers that are gone for long, with checks for their closing. Each commit of a broker changes
+   * its node in `/commits`: one that comes back, and stores something after its messages have been counted here, keeps
+   * its branch.
    */
   async #deadBranches(): Promise<{ id: string; checks: WriteOperation[] }[]> {
     const { coordinator, options, peers, clock } = this.#context;
@@ -133,6 +137,7 @@ export class Sweeper {
     });
   }
 
+  /** Returns the brokers whose closed branches still pay for messages, and that have not opened a new one. */
   async #estates(): Promise<string[]> {
     const names = await children(this.#context.coordinator, branchesPath);
     const open = new Set(names);
@@ -140,7 +145,7 @@ export class Sweeper {
     return closed.filter((name) => !open.has(name)).map(decodeName);
   }
 
-  /** Slips of messages whose time is over go, and the messages with the last of them. */
+  /** Removes slips of messages that have expired, and the messages with the last of them. */
   async #sweepMail({ now }: Sweep): Promise<void> {
     const { slips } = this.#context;
     await walkSlips(this.#walked, (path, record, { stat }) => {
@@ -152,7 +157,7 @@ export class Sweeper {
     });
   }
 
-  /** The filters of mail drops that live brokers ask for. */
+  /** Returns the filters of mail drops that live brokers are configured with. */
   #wantedDrops(): Set<string> {
     const others = this.#parts.membership.members().flatMap(({ facts }) => facts?.mailDrops ?? []);
     return new Set([...this.#context.options.mailDrop, ...others]);
@@ -164,7 +169,7 @@ export class Sweeper {
       message: (path, head) => {
         bound.set(head.branch, (bound.get(head.branch) ?? 0) + head.credits);
         if (head.parts !== undefined) parts.add(head.parts.id);
-        // Nobody removes it from a mail drop before; elsewhere, whoever should have removed it is gone.
+        // From a mail drop only the teller removes it. Elsewhere the broker that should have removed it is gone.
         const graceMs = head.publisher === undefined ? sweepGraceMs : 0;
         if (head.keepUntil + graceMs < now) slips.remove(countedOf(path, head));
         else if (head.publisher !== undefined) droppedOn.add(topicOfMessage(path));
@@ -173,7 +178,7 @@ export class Sweeper {
     });
   }
 
-  /** Payloads in parts, and how often a message has claimed them. */
+  /** Returns the ids of payloads in parts, with the versions that tell whether a message has claimed them. */
   async #claims(): Promise<Map<string, number>> {
     const { coordinator } = this.#context;
     const ids = await children(coordinator, partsPath);
@@ -189,8 +194,8 @@ export class Sweeper {
   }
 
   /**
-   * Pieces of payloads whose message was never stored, or whose remover has died. A message may be stored while they are looked
-   * at: it claims them, and then they stay.
+   * Removes parts of payloads whose message was never stored, or whose broker died while it removed them. A message
+   * that is stored meanwhile claims its parts, and then they stay.
    */
   #sweepParts({ parts, claims }: Sweep): void {
     const { slips, clock } = this.#context;
@@ -200,13 +205,13 @@ export class Sweeper {
     for (const id of orphans) {
       const since = this.#orphans.get(id) ?? now;
       this.#orphans.set(id, since);
-      // Whoever lives may still be about to store the message.
+      // A broker that lives may still be about to store the message.
       if (now - since >= (this.#isOfTheLiving(id) ? orphanPartsBusyMs : orphanPartsMs))
         slips.removeParts(id, { unclaimedAt: claims.get(id)! });
     }
   }
 
-  /** True if the broker's incarnation that has given that id lives. */
+  /** Returns true if the broker's incarnation that has given that id lives. */
   #isOfTheLiving(id: string): boolean {
     const { self } = this.#context;
     const epochs = [self.epoch, ...this.#parts.membership.members().map(({ epoch }) => epoch)];
