@@ -37,7 +37,7 @@ export function readConnectRequest(
   const { options, random } = by;
   const { version } = facts;
   const assigned = packet.clientId === "";
-  // [MQTT-3.1.3-8 of 3.1.1]; 3.1 has no empty client ids.
+  // [MQTT-3.1.3-8 of 3.1.1]; MQTT 3.1 has no empty client ids.
   if (assigned && (version === 3 || (version === 4 && !packet.clean))) {
     throw new ProtocolError(Reason.clientIdentifierNotValid, "an empty client identifier with clean session 0");
   }

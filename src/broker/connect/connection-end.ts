@@ -87,7 +87,7 @@ export class ConnectionEnd {
     const client = connection.client!;
     const expiry = packet.properties?.sessionExpiryInterval;
     if (expiry !== undefined) {
-      // 3.1.2.11.2: what was 0 at CONNECT must stay 0.
+      // An interval that was 0 in CONNECT must stay 0 (3.14.2.2.2).
       if (client.session.expiryInterval === 0 && expiry !== 0) {
         throw new ProtocolError(
           Reason.protocolError,

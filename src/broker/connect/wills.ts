@@ -19,7 +19,7 @@ import type { PublishHandler } from "../publish/handle-publish.ts";
  */
 interface Firing {
   phase: "checking" | "publishing" | "over";
-  /** What waits for its receivers, while it is being published. */
+  /** The settlement that waits for the will's receivers, while it is being published. */
   settlement: Settlement | undefined;
   readonly waiting: (() => void)[];
 }
@@ -186,7 +186,10 @@ export class Wills {
     timers.set(giveUp, clock.now() + claimPatienceMs);
   }
 
-  /** The client is back, and its will is under way over a link that says nothing: it is stored for whom it can be. */
+  /**
+   * Has a will stored for those receivers for whom it can be: its client is back, and the will is under way over a link
+   * that does not answer.
+   */
   #storeInstead({ settlement }: Firing, stored: () => void): void {
     if (settlement === undefined) return;
     this.#publishHandler.storeInstead(settlement);

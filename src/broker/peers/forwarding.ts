@@ -131,8 +131,8 @@ export class Forwarding {
   }
 
   /**
-   * Decides which way a message goes to a session, and counts it as under way; "wait": an earlier one goes another way
-   * still. At QoS 2 it is always stored.
+   * Decides which way a message goes, and counts it as under way; "wait": until earlier ones have arrived another way.
+   * At QoS 2 it is always stored ("mail"), with its packet id.
    */
   wayTo({ session, qos, mustBeStored }: RemoteTarget): "link" | "mail" | "wait" {
     if (qos === 2) return "mail";
@@ -169,10 +169,7 @@ export class Forwarding {
     session.mailCount++;
   }
 
-  /**
-   * Drops messages that will not be committed: their publisher's session is another broker's, which publishes them
-   * there.
-   */
+  /** Drops messages that will not be committed: their publisher's session is another broker's, which publishes them. */
   withdrawn(targets: readonly RemoteTarget[]): void {
     for (const { session, qos } of targets) if (qos === 1) this.#arrived(session);
   }
@@ -211,9 +208,7 @@ export class Forwarding {
     this.release(peer);
   }
 
-  /**
-   * Stores what a broker has not settled, for its persistent receivers, if its link stays down for `linkPatienceMs`.
-   */
+  /** Stores what a broker has not settled, for persistent receivers, if its link is down for `linkPatienceMs`. */
   linkDown(peer: Peer): void {
     this.release(peer);
     const { link } = peer;
@@ -230,10 +225,7 @@ export class Forwarding {
     this.#context.timers.set(timer, this.#context.clock.now() + linkPatienceMs);
   }
 
-  /**
-   * Settles what was forwarded to a broker that is gone: its persistent sessions get it into their mailboxes; its other
-   * sessions have ended.
-   */
+  /** Stores what a broker that is gone has not settled, for its persistent sessions; its other sessions have ended. */
   left(peer: Peer): void {
     const pending = [...peer.pending.values()];
     peer.pending.clear();
@@ -278,10 +270,7 @@ export class Forwarding {
     this.#idle(session);
   }
 
-  /**
-   * Stores all messages under way to a session that has changed its broker, and those that wait behind them, in order,
-   * since the old broker cannot be waited for. What it has delivered all the same arrives twice, as QoS 1 may.
-   */
+  /** Stores, in order, all messages under way to a session whose broker cannot be waited for; some may arrive twice. */
   moveToMailbox(session: RemoteSession): void {
     if (session.underWay === 0) return;
     const found = session.moving.drain();
@@ -306,10 +295,7 @@ export class Forwarding {
     }
   }
 
-  /**
-   * Somebody waits for a message and cannot wait for a link that says nothing: receivers elsewhere whose sessions outlive
-   * their connections get it into their mailboxes.
-   */
+  /** Stores a message for persistent receivers elsewhere, instead of waiting for a link that does not answer. */
   storeInstead(settlement: Settlement): void {
     const sessions = new Set<RemoteSession>();
     for (const { pending } of this.#context.peers.values())
@@ -319,9 +305,7 @@ export class Forwarding {
     for (const session of sessions) if (session.way !== "mail") this.moveToMailbox(session);
   }
 
-  /**
-   * Has messages to a session that this broker has given up wait: what it has stored for it may not be committed yet.
-   */
+  /** Has messages to a session that this broker has given up wait for what it has stored for it. */
   waitForMailbox(session: RemoteSession): void {
     const { journal, coordinator } = this.#context;
     session.way = "mail";
@@ -377,8 +361,7 @@ export class Forwarding {
   }
 
   /**
-   * Stores a message for sessions that it could not be delivered to. They count as under way already: into the mailbox
-   * from now on, so that what is sent over a link meanwhile does not overtake it.
+   * Stores a message for sessions to which it could not be delivered: later messages do not overtake it over a link.
    */
   #store(settlement: Settlement, targets: readonly RemoteTarget[]): void {
     if (targets.length === 0) return;

@@ -2,7 +2,8 @@
  * The interest that this broker announces in `/subscribers`: each filter of its sessions that end with their
  * connections, once. Announcing is part of SUBSCRIBE. Filters that no session here wants any more are removed page by
  * page beside everything else: a client with 100,000 filters that leaves delays nobody, and finds them still there if
- * it comes back at once.
+ * it comes back at once. A broker that is alone announces late, and only filters that stay: nobody routes by them, they
+ * are for people who look at the tree.
  */
 import { ignoreTheWorld } from "../../base/errors.ts";
 import { interestLateMs, interestPageMax, leftoversAfterMs } from "../../base/limits.ts";
@@ -24,7 +25,10 @@ export class Interest {
   /** Filters whose nodes name an earlier epoch (`#unstamped`), or were removed by another broker (`#missing`). */
   #unstamped: Iterator<string> | undefined;
   readonly #missing = new Set<string>();
-  /** Filters that are announced when they have been wanted for a while, in the order in which they came, and since when. */
+  /**
+   * Filters that are announced once they have been wanted for `interestLateMs`, oldest first, with the time since when
+   * (ms).
+   */
   readonly #late = new Map<string, number>();
   readonly #lateTimer = new Timer(() => this.#work());
   /** True while a page of changes is being committed. */
@@ -72,7 +76,7 @@ export class Interest {
       return;
     }
     this.#counts.delete(text);
-    // It was never announced.
+    // The filter was never announced.
     if (this.#late.delete(text)) return;
     this.#unwanted.add(text);
     this.#work();
@@ -154,6 +158,7 @@ export class Interest {
     return page;
   }
 
+  /** Returns a page of filters that have been wanted long enough to be announced. */
   #takeLate(): string[] {
     const { clock, coordinator } = this.#context;
     const page: string[] = [];

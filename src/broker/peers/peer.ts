@@ -62,8 +62,9 @@ export type Remote = Peer | RemoteSession;
 /** A shared subscription, with members here and elsewhere. */
 export type Group = SharedGroup<LocalSession | Remote>;
 
-/** What one broker is to do with a message. */
+/** The receivers of one message at one other broker. */
 export interface Share {
+  /** True if the message goes to the broker's sessions that end with their connections, by its announced filters. */
   toInterest: boolean;
   readonly sessions: RemoteTarget[];
   readonly groups: Group[];
@@ -79,11 +80,11 @@ export interface Forwarded {
   sessions: ReadonlyMap<number, RemoteTarget>;
   /** The shared subscriptions for which the other broker chooses a member. */
   groups: readonly Group[];
-  /** Sessions there that end with their connections may get it: nobody but that broker can say that they have it. */
+  /** True if sessions there that end with their connections may get it: only that broker can tell that they have it. */
   readonly toInterest: boolean;
 }
 
-/** Has a settlement wait no longer for another broker, if everybody there has been given the message another way. */
+/** Ends a settlement's wait for another broker, if all receivers there have been given the message another way. */
 export function settleIfNobodyIsLeft(peer: Peer, id: number): void {
   const forwarded = peer.pending.get(id);
   if (forwarded === undefined || forwarded.toInterest) return;

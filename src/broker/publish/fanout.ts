@@ -128,7 +128,7 @@ export class Fanout {
     this.#forwarding.bundle(this.#forwarding.linksOf(run.route), run, settlement, publisher);
   }
 
-  /** See `Forwarding`. */
+  /** Has a message that is under way to other brokers stored at once; see `Forwarding.storeInstead`. */
   storeInstead(settlement: Settlement): void {
     this.#forwarding.storeInstead(settlement);
   }

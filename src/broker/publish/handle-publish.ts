@@ -140,7 +140,7 @@ export class PublishHandler {
 
   /**
    * Publishes a message of the broker's own, or a will. `done` is called when it is settled, or the store has refused
-   * it with `operations`.
+   * it with `operations`. Returns its settlement; undefined if nothing has to be waited for.
    */
   publish(
     publish: Publish,
@@ -174,7 +174,7 @@ export class PublishHandler {
     return settlement;
   }
 
-  /** What is under way to other brokers and has not arrived is stored at once for whom it can be. */
+  /** Has a message that is under way to other brokers stored at once, for those receivers for whom it can be. */
   storeInstead(settlement: Settlement): void {
     this.#fanout.storeInstead(settlement);
   }
@@ -216,7 +216,7 @@ export class PublishHandler {
     const operations: JournalOperation[] = [];
     if (route.isMailDrop) operations.push(...laid.operations);
     if (publish.retain) {
-      // What a session that outlives its connection publishes is refused once it is another broker's; see `guard`.
+      // A publish of a persistent session is refused once the session is another broker's; see `guard`.
       const isAwaited = (): boolean => client.mailbox !== undefined || connection.channel.phase !== "closed";
       const retaining = { payment: retainedPayment, isAwaited };
       operations.push(...this.#retainedStore.retain(publish, route.topic, retaining));

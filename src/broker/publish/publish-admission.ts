@@ -80,7 +80,7 @@ export class PublishAdmission {
     return route.isMailDrop ? mail + bankAccount.termsOf(publish, keepingOf(route, publish.qos)).credits : mail;
   }
 
-  /** The persistent session among the receivers whose mailbox has no room; then the publish is refused. */
+  /** Returns the client id, or the group, of a receiver whose mailbox has no room; then the publish is refused. */
   #fullMailbox(route: ClusterRoute, qos: QoS): string | undefined {
     for (const { subscriber, qos: granted } of route.isMailDrop ? [] : route.targets) {
       if (Math.min(qos, granted) > 0 && this.#shared.isFull(subscriber)) return subscriber.session.clientId;
@@ -98,20 +98,20 @@ export class PublishAdmission {
 }
 
 /**
- * How many copies of a message may have to be stored at most, besides what lies in a mail drop: one for each receiver
- * that outlives its connection.
+ * Returns how many copies of a message may have to be stored at most, besides what lies in a mail drop: one for each
+ * receiver that outlives its connection.
  */
 function copiesOf(route: ClusterRoute, qos: QoS): number {
   if (qos === 0) return 0;
   return route.groups.length + (route.isMailDrop ? 0 : lastingOf(route));
 }
 
-/** How a message lies in a mail drop: as in a mailbox, if a session that outlives its connection is owed it. */
+/** Returns how long a message in a mail drop is kept: as in a mailbox, if a persistent session is owed it. */
 export function keepingOf(route: ClusterRoute, qos: QoS): Keeping {
   return qos > 0 && lastingOf(route) > 0 ? "mailbox" : "drop";
 }
 
-/** How many receivers that outlive their connections are promised what is published on a route. */
+/** Returns how many receivers that outlive their connections get what is published on a route at QoS 1 or 2. */
 function lastingOf({ targets, elsewhere }: ClusterRoute): number {
   let count = 0;
   for (const { subscriber, qos } of targets) if (subscriber.mailbox !== undefined && qos > 0) count++;

@@ -21,6 +21,7 @@ interface Bill {
   readonly payment: Payment;
 }
 
+/** The circumstances of a change: what pays for it, and whether its publisher still waits for it. */
 export interface RetainOptions {
   readonly payment: Payment | undefined;
   readonly isAwaited: () => boolean;
@@ -96,7 +97,11 @@ export class RetainedStore {
     return true;
   }
 
-  /** Changes the retained message of a topic in memory, and returns the operations that change it in the store. */
+  /**
+   * Changes the retained message of a topic in memory, and returns the operations that change it in the store. If
+   * contact is lost before they are done and `isAwaited` returns false, they are left out: the publisher has gone,
+   * perhaps to another broker, and may have been told there that a newer message is retained.
+   */
   retain(publish: Publish, topic: string, { payment, isAwaited }: RetainOptions): JournalOperation[] {
     const { retained, mail, coordinator } = this.#context;
     const losses = this.#losses;

@@ -1,4 +1,4 @@
-/** Shared subscriptions: which member of a group is sent a message, as far as mailboxes have room. */
+/** Shared subscriptions: the choice of the group's member that is sent a message, as far as mailboxes have room. */
 import { type Publish, topicOf } from "../../mqtt/publish.ts";
 import { memberTarget, type Target } from "../../router/router.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
@@ -6,6 +6,7 @@ import type { LocalSession } from "../delivery/local-session.ts";
 import { recount } from "../peers/mail-count.ts";
 import { type Group, isPeer, isRemoteSession, type Remote, type RemoteSession } from "../peers/peer.ts";
 
+/** Chooses members of groups in turn. */
 export class SharedSubscriptions {
   readonly #context: DeliveryContext;
 
@@ -14,9 +15,9 @@ export class SharedSubscriptions {
   }
 
   /**
-   * Chooses the member of a group whose turn it is; undefined: none can take the message. One with room goes before one
-   * without, and that before one that is away. Another broker stands for its members that end with their connections.
-   * `isUnfit`: members that must not be chosen.
+   * Chooses the member of a group whose turn it is; undefined if none can take the message. A member with room goes
+   * before one without, and that before one that is away. Another broker stands for its members that end with their
+   * connections. `isUnfit` excludes members.
    */
   choose(
     group: Group,
@@ -48,12 +49,12 @@ export class SharedSubscriptions {
     if (this.isFull(member)) return 0;
     if (isRemoteSession(member)) return member.host === undefined ? 1 : member.host.isLinked ? 3 : 2;
     if (member.permissions?.mayReceive(topicOf(publish)) === false) return 0;
-    // One that ends with its connection is about to be gone from the group.
+    // A session that ends with its connection is about to leave the group.
     if (member.connection === undefined) return member.mailbox === undefined ? 0 : 1;
     return member.hasRoom && (member.mailbox?.isEmpty ?? true) ? 3 : 2;
   }
 
-  /** True if the mailbox of a receiver has no room. */
+  /** Returns true if the mailbox of a receiver has no room. */
   isFull(member: LocalSession | Remote): boolean {
     if (isPeer(member)) return false;
     const { options, slips } = this.#context;
@@ -63,7 +64,8 @@ export class SharedSubscriptions {
   }
 
   /**
-   * A mailbox that was full is looked at anew, or it would be full for ever: its session is served by another broker.
+   * Returns true if a remote session's mailbox is full, as last counted; counts it again then, for its broker empties
+   * it.
    */
   #isFullElsewhere(session: RemoteSession): boolean {
     const { options, slips } = this.#context;
