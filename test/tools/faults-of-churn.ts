@@ -158,7 +158,7 @@ export const faults: readonly Fault[] = [
     what: "churn: a session that is let go of is forgotten before its subscriptions are handed over",
     file: "src/broker/peers/subscription-directory.ts",
     find: "    const remote = this.session(clientId);\n    for",
-    replace: "    const remote = this.session(clientId);\n    this.onReleased(remote);\n    for",
+    replace: "    const remote = this.session(clientId);\n    this.#moves.released(remote);\n    for",
     tests: "test/simulation/simulation.test.ts",
   },
   {

@@ -53,7 +53,7 @@ export const faults: readonly Fault[] = [
     what: "acks leave as they settle, not in the order of the publishes",
     file: "src/session/owed-acks.ts",
     find: "ack.settled = true;",
-    replace: "ack.settled = true;\n    writeVerdict(sink, ack.type, ack.packetId, ack);",
+    replace: "ack.settled = true;\n    for (const packetId of ack.packetIds) writeAckOutcome(sink, ack.type, packetId, ack);",
     tests: "test/unit/session.test.ts",
   },
   {

@@ -22,6 +22,12 @@ function run(command: readonly string[], cwd: string, how: Record<string, string
 
 const testCommand = [process.execPath, "test", "--timeout", "60000"];
 
+/** A name that is not there ends whatever meets it: no test would have noticed the fault itself. */
+function namesWhatIsNotThere(copy: string): boolean {
+  const { stdout } = Bun.spawnSync(["bun", "x", "tsc", "--noEmit", "--pretty", "false"], { cwd: copy });
+  return /error TS(2304|2339|2551|2552|2663):/.test(new TextDecoder().decode(stdout));
+}
+
 /** Tests that are red without a fault notice nothing. Each set of them is asked once. */
 const green = new Map<string, boolean>();
 function areGreen({ tests }: Fault): boolean {
@@ -43,6 +49,7 @@ function isCaught(fault: Fault): boolean {
     const text = readFileSync(path, "utf8");
     if (!text.includes(fault.find)) throw new Error(`${fault.what}: ${fault.file} no longer has the place to plant it`);
     writeFileSync(path, text.replace(fault.find, fault.replace));
+    if (namesWhatIsNotThere(copy)) throw new Error(`${fault.what}: names what is not there`);
     if (fault.needsBuild && run([process.execPath, "test/tools/build.ts"], copy) !== 0)
       throw new Error(`${fault.what}: does not build`);
     return run([...testCommand, ...fault.tests.split(" ")], copy) !== 0;

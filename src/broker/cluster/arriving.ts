@@ -102,8 +102,7 @@ export class Arriving {
    */
   left(peer: Peer): void {
     this.#deferred.delete(peer);
-    peer.settled = [];
-    peer.sentBack = 0;
+    peer.forgetDeliveries();
   }
 
   #defer(peer: Peer, deferred: Deferred[]): void {
@@ -149,7 +148,7 @@ export class Arriving {
     const copies = whom.handles.size + whom.groups.size;
     const isFree = id === 0 || copies === 0;
     const price = isFree ? 0 : copies * bankAccount.termsOf(publish, "mailbox").credits;
-    const payment = isFree || peer.sentBack > 0 ? undefined : bankAccount.reserve(price);
+    const payment = isFree || peer.hasSentBack ? undefined : bankAccount.reserve(price);
     // A message that may have to be stored and cannot be paid for here goes back to the publishing broker, which pays
     // for it.
     const isUnpaid = !isFree && payment === undefined;
@@ -163,7 +162,7 @@ export class Arriving {
     const groups = whom.groups.size === 0 ? none : [...whom.groups];
     const { link } = peer;
     const isSentBack = isUnpaid && handles.length + groups.length > 0;
-    if (isSentBack) peer.sentBack++;
+    if (isSentBack) peer.sendBack();
     const settle = (): void => {
       if (peer.link !== link || link === undefined) return;
       if (isSentBack) link.send(remainFrame({ id, handles, groups, unpaid: true }));
@@ -176,11 +175,10 @@ export class Arriving {
 
   /** Notes a settled delivery: all of one turn are told in one frame. */
   #settled(peer: Peer, id: number): void {
-    peer.settled.push(id);
-    if (peer.settled.length > 1) return;
+    if (!peer.owesWord(id)) return;
     queueMicrotask(() => {
-      if (peer.settled.length > 0) peer.link?.send(settledFrame(peer.settled));
-      peer.settled = [];
+      const settled = peer.takeSettled();
+      if (settled.length > 0) peer.link?.send(settledFrame(settled));
     });
   }
 }

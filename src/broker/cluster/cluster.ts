@@ -178,15 +178,15 @@ export class Cluster implements LinkFlows, MembershipFlows {
       case "freed":
         return this.#context.bankAccount.hear(control.paths);
       case "remained":
-        peer.sentBack--;
+        peer.seenSentBack();
         return;
       case "short":
         return this.#context.bankAccount.share();
       case "hold":
-        peer.asksToWait = true;
+        peer.askToWait(true);
         return;
       case "go":
-        peer.asksToWait = false;
+        peer.askToWait(false);
         return forwarding.release(peer);
       default:
         return unreachable(control);

@@ -248,7 +248,7 @@ export class Links {
     connection.isUp = true;
     connection.reader.frameBytesMax = linkFrameBytesMax;
     peer.connection = connection;
-    peer.asksToWait = false;
+    peer.askToWait(false);
     const dialling = this.#dialling.get(peer);
     if (dialling !== undefined) dialling.failures = 0;
     this.#context.log.info({ peer: peer.id, remote: connection.transport.remote }, "link is up");

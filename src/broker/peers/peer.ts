@@ -146,20 +146,58 @@ export class Peer implements Elsewhere {
   #lastDeliveryId = 0;
   /** Publishers here that are not read until the broker has room. */
   readonly waiting = new Set<Connection>();
-  /** True if the broker has asked this one to send less: a subscriber there is behind, but drains fast. */
-  asksToWait = false;
-  /**
-   * The number of deliveries that were sent back since they could not be paid for here, and whose return the broker has
-   * not confirmed.
-   */
-  sentBack = 0;
+  #asksToWait = false;
+  #sentBack = 0;
   /** Numbers of deliveries settled here that the broker has not been told of. */
-  settled: number[] = [];
+  #settled: number[] = [];
 
   /** Creates the peer. `deliveries` is the number of the last delivery that it was sent, for tests near the limit. */
   constructor(id: string, deliveries = 0) {
     this.id = id;
     this.#lastDeliveryId = deliveries;
+  }
+
+  /** True while it asks for less to be sent: a subscriber there is behind, but drains fast. */
+  get asksToWait(): boolean {
+    return this.#asksToWait;
+  }
+
+  /** It asks for less to be sent; false: not any more. */
+  askToWait(asksToWait: boolean): void {
+    this.#asksToWait = asksToWait;
+  }
+
+  /** True if deliveries were sent back that could not be paid for here, and it has not said yet that it has seen it. */
+  get hasSentBack(): boolean {
+    return this.#sentBack > 0;
+  }
+
+  /** One of its deliveries is sent back: it must pay for it itself. */
+  sendBack(): void {
+    this.#sentBack++;
+  }
+
+  /** It has seen that a delivery was sent back. */
+  seenSentBack(): void {
+    this.#sentBack--;
+  }
+
+  /** One of its deliveries is settled here. True if it is the first that it has not been told of. */
+  owesWord(id: number): boolean {
+    return this.#settled.push(id) === 1;
+  }
+
+  /** Returns the deliveries settled here that it has not been told of: it is told now. */
+  takeSettled(): readonly number[] {
+    const settled = this.#settled;
+    this.#settled = [];
+    return settled;
+  }
+
+  /** Its incarnation is gone: nothing of what it has sent is owed an answer. */
+  forgetDeliveries(): void {
+    this.#settled = [];
+    this.#sentBack = 0;
   }
 
   /** The formats that the broker knows. */
