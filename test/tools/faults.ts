@@ -53,7 +53,8 @@ export const faults: readonly Fault[] = [
     what: "acks leave as they settle, not in the order of the publishes",
     file: "src/session/owed-acks.ts",
     find: "ack.settled = true;",
-    replace: "ack.settled = true;\n    for (const packetId of ack.packetIds) writeAckOutcome(sink, ack.type, packetId, ack);",
+    replace:
+      "ack.settled = true;\n    for (const packetId of ack.packetIds) writeAckOutcome(sink, ack.type, packetId, ack);",
     tests: "test/unit/session.test.ts",
   },
   {
@@ -136,7 +137,7 @@ export const faults: readonly Fault[] = [
   {
     what: "a QoS 2 message overtakes one whose commit is in doubt",
     file: "src/broker/delivery/mailbox.ts",
-    find: "const mustWait = outgoing.packetId !== 0 && this.#loading;",
+    find: "const mustWait = outgoing.packetId !== 0 && this.#reader.isListing;",
     replace: "const mustWait = false;",
     tests: "test/simulation/simulation.test.ts",
   },

@@ -2,13 +2,13 @@
  * The mailbox of a session that outlives its connection: messages that are stored for it and not yet acknowledged, in
  * the order in which they must be sent. Nothing new overtakes what is in it.
  */
-import { mailPageBytesMax, mailPageSlips } from "../../base/limits.ts";
 import { Ring } from "../../base/ring.ts";
 import type { Lying } from "../../mail/mail.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { fence, isHeldByClient, type Slip, type SlipDraft, unreadSlip } from "../../mail/slips.ts";
 import type { LocalSession } from "./local-session.ts";
 import { byNumber, MailboxNames } from "./mailbox-names.ts";
+import { type Listing, MailboxReader } from "./mailbox-reader.ts";
 import { OutgoingMessage, type OutgoingTarget, reserved } from "./outgoing-message.ts";
 import { SentBefore } from "./sent-before.ts";
 
@@ -35,21 +35,16 @@ export class Mailbox {
   readonly #line = new Ring<InLine>();
   /** The number of new QoS 2 messages whose slip and packet id are being committed together. */
   #committing = 0;
-  #loading = false;
-  #mustReload = false;
-  /** Counts the reads of the whole mailbox. */
-  #reading = 0;
-  #fetching = false;
+  readonly #reader: MailboxReader;
   readonly #sentBefore: SentBefore;
   readonly #names = new MailboxNames();
   /** Grows with every slip that comes, is sent or goes: while it stays the same, nothing moves (`MailWatch`). */
   moves = 0;
-  /** Bytes of a message, on average of the page read last. */
-  #messageBytes = mailPageBytesMax / 32;
 
   constructor(client: LocalSession) {
     this.#client = client;
     this.#sentBefore = new SentBefore(client);
+    this.#reader = new MailboxReader(client, (listing) => this.#listed(listing));
   }
 
   /** True if what is published now may be sent now. Never without contact: others may have stored something. */
@@ -63,7 +58,7 @@ export class Mailbox {
 
   /** True if no message is known here that waits to be sent. */
   get isIdle(): boolean {
-    return !this.#loading && this.#waiting.length === 0 && this.#line.length === 0 && this.#names.isQuiet;
+    return !this.#reader.isListing && this.#waiting.length === 0 && this.#line.length === 0 && this.#names.isQuiet;
   }
 
   /**
@@ -71,48 +66,23 @@ export class Mailbox {
    * contact, when slips may have come from other brokers, or own ones without their names being told.
    */
   load(): void {
-    const { context, connection } = this.#client;
-    if (connection === undefined) return;
-    if (this.#loading) {
-      // The read that is under way may not see what this one was asked for.
-      this.#mustReload = true;
-      return;
-    }
-    this.#loading = true;
-    context.journal.drained(() => {
-      if (this.#client.connection === connection) this.#list();
-    });
+    this.#reader.list();
   }
 
-  #list(): void {
-    const { context, session, connection } = this.#client;
-    context.slips.list(session.clientId, (listed) => {
-      if (this.#client.connection !== connection) return;
-      const sent = this.#client.slipsInFlight();
-      const slips = listed.filter(({ name }) => !sent.has(name!));
-      // Slips that were sent before are among the first: no more than one window of them was ever in flight.
-      const first = slips.slice(0, context.options.maxInflight);
-      context.slips.readRecords(first, () => {
-        if (this.#client.connection !== connection) return;
-        this.#loading = this.#fetching = false;
-        this.#reading++;
-        this.moves++;
-        for (const slip of first) this.#sentBefore.reserve(slip);
-        // A committed slip without a name is in the list: commits on their way were waited for.
-        const known = new Set([undefined, ...listed.map(({ name }) => name)]);
-        const newer = this.#waiting.drain().filter((slip) => !slip.committed || !known.has(slip.name));
-        // Slips that were known and are not listed went while there was no contact.
-        this.#names.know([...sent, ...[...slips, ...newer].map(({ name }) => name)]);
-        for (const slip of [...slips, ...newer].sort(byNumber)) this.#waiting.push(slip);
-        this.count = this.#names.size;
-        this.#look();
-        if (this.#mustReload) {
-          this.#mustReload = false;
-          return this.load();
-        }
-        this.pump();
-      });
-    });
+  /** Takes up what was listed: slips that are known here already keep what is known of them. */
+  #listed({ sent, listed, slips, first }: Listing): void {
+    this.moves++;
+    for (const slip of first) this.#sentBefore.reserve(slip);
+    // A committed slip without a name is in the list: commits on their way were waited for.
+    const known = new Set([undefined, ...listed.map(({ name }) => name)]);
+    const newer = this.#waiting.drain().filter((slip) => !slip.committed || !known.has(slip.name));
+    // Slips that were known and are not listed went while there was no contact.
+    this.#names.know([...sent, ...[...slips, ...newer].map(({ name }) => name)]);
+    for (const slip of [...slips, ...newer].sort(byNumber)) this.#waiting.push(slip);
+    this.count = this.#names.size;
+    this.#look();
+    if (this.#reader.takeMustList()) return this.load();
+    this.pump();
   }
 
   /** Takes the name of a slip that the store tells of: this broker's own, or another's. */
@@ -129,7 +99,7 @@ export class Mailbox {
   /** Lines up slips that others have stored, by their numbers, which are in the order of the commits. */
   #look(upTo?: string): void {
     const { session, connection } = this.#client;
-    if (this.#loading) return;
+    if (this.#reader.isListing) return;
     const names = this.#names.takeNews(upTo);
     if (connection === undefined || names.length === 0) return;
     this.count += names.length;
@@ -141,7 +111,7 @@ export class Mailbox {
 
   /** Empties the memory at the end of a connection: slips stay in the store, and are read for the next one. */
   detach(unacknowledged: readonly OutgoingMessage[]): void {
-    this.#loading = this.#fetching = this.#mustReload = false;
+    this.#reader.detach();
     this.#waiting.clear();
     this.#line.clear();
     this.#names.clear();
@@ -176,7 +146,7 @@ export class Mailbox {
       connection !== undefined && this.#client.connection === connection ? "placed" : "elsewhere",
     );
     // While the whole mailbox is read, a message with a packet id is read back in its place too: one before it may be.
-    const mustWait = outgoing.packetId !== 0 && this.#loading;
+    const mustWait = outgoing.packetId !== 0 && this.#reader.isListing;
     if (outgoing.slip!.name === undefined || mustWait) return this.#readBack(outgoing);
     if (outgoing.packetId === 0) {
       // Memory is bounded by the window: messages beyond it are read back when their turn comes.
@@ -279,7 +249,7 @@ export class Mailbox {
 
   /** Sends the messages that wait, in order, as far as there is room. */
   pump(): void {
-    while (!this.#loading && !this.#fetching) {
+    while (this.#reader.isIdle) {
       const slip = this.#waiting.peek();
       if (slip === undefined || !slip.committed) return;
       // A message that is sent again takes room in this connection's window, too; PUBREL does not [MQTT-4.9.0-1].
@@ -295,32 +265,14 @@ export class Mailbox {
   }
 
   #fetchPage(): void {
-    const { context, connection } = this.#client;
-    const size = Math.max(1, Math.min(mailPageSlips, Math.floor(mailPageBytesMax / this.#messageBytes)));
-    const page: Slip[] = [];
-    for (let slip = this.#waiting.at(0); slip?.committed && page.length < size; slip = this.#waiting.at(page.length)) {
-      // A message in parts may be as large as a page: it is read alone.
-      const isLarge = slip.record?.hasParts === true;
-      if (isLarge && page.length > 0) break;
-      page.push(slip);
-      if (isLarge) break;
-    }
-    this.#fetching = true;
-    const reading = this.#reading;
-    const fetched = (): void => {
-      // The connection has changed, or the whole mailbox was read meanwhile.
-      if (this.#client.connection !== connection || this.#reading !== reading) return;
-      this.#fetching = false;
-      let bytes = 0;
-      for (const slip of page) bytes += slip.publish?.size ?? 0;
+    const fetched = (page: readonly Slip[]): void => {
       const gone = new Set(page.filter((slip) => !this.#isThere(slip)));
       if (gone.size > 0) {
         for (const slip of this.#waiting.drain()) if (!gone.has(slip)) this.#waiting.push(slip);
       }
-      this.#messageBytes = Math.max(1, bytes / page.length);
       this.pump();
     };
-    context.slips.fetch(page, fetched, () => this.moves++);
+    this.#reader.fetch(this.#waiting, fetched, () => this.moves++);
   }
 
   /** Returns false for a slip that is gone, or whose message is. */
