@@ -27,6 +27,7 @@ export interface Moment {
   readonly refused: number;
 }
 
+/** Draws the bank's view each second until it is interrupted. Rejects with `OperatingError`. */
 export async function watchBank(flags: TreePlace & { readonly json?: boolean }): Promise<void> {
   const tree = await openTree(flags, "read");
   const past: Moment[] = [];

@@ -191,6 +191,7 @@ export function secretOf(given: string | undefined, file: string | undefined): s
   return given ?? readSecret(file ?? "") ?? process.env.MQTTZOO_PASSWORD;
 }
 
+/** Throws the `OperatingError` (EUSAGE) for flags that cannot be meant. */
 export function usage(why: string): never {
   throw new OperatingError("EUSAGE", why);
 }
@@ -244,7 +245,7 @@ function readUrl(text: string) {
   };
 }
 
-/** TLS is spoken where anything is said of it. */
+/** The options of TLS, which is spoken where anything is said of it. Throws `OperatingError` (EUSAGE). */
 export function tlsOf(flags: PlaceFlags, isAsked: boolean): ConnectionOptions["tls"] {
   const { cafile, capath, cert, key, insecure, tlsUseOsCerts, ciphers, tlsVersion, tlsAlpn } = flags;
   if ((cert === undefined) !== (key === undefined)) usage("--cert and --key go together");
@@ -307,6 +308,7 @@ function tlsVersion(text: string): string {
   return version;
 }
 
+/** Reads a version as mosquitto's clients name it. Throws commander's error. */
 export function protocolVersion(text: string): ProtocolVersion {
   const version = { "5": 5, mqttv5: 5, "311": 4, mqttv311: 4, "4": 4, "31": 3, mqttv31: 3, "3": 3 }[text];
   if (version === undefined) throw new InvalidArgumentError("It must be 5, 311 or 31.");

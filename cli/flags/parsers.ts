@@ -2,11 +2,13 @@
 import { parseFilter } from "../../src/mqtt/topic.ts";
 import { parseConnectString } from "../../src/zookeeper/connect-string.ts";
 
+/** A text that is not empty. Throws an error in words, as all parsers here do. */
 export function parseText(text: string): string {
   if (text === "") throw new Error("must not be empty");
   return text;
 }
 
+/** Yes or no. Throws an error in words. */
 export function parseFlag(text: string): boolean {
   if (["true", "1", "yes", "on"].includes(text)) return true;
   if (["false", "0", "no", "off", ""].includes(text)) return false;
@@ -18,12 +20,14 @@ export function parsePort(text: string): number {
   return text === "none" ? -1 : integer(0, 65_535)(text);
 }
 
+/** An http:// or https:// URL. Throws an error in words. */
 export function parseUrl(text: string): string {
   if (!URL.canParse(text) || !/^https?:/.test(text))
     throw new Error(`${JSON.stringify(text)} is no http:// or https:// URL`);
   return text;
 }
 
+/** The topic filter of a mail drop. Throws an error in words. */
 export function parseDrop(text: string): string {
   const filter = parseFilter(text);
   if (filter === undefined || filter.group !== undefined || text.startsWith("$"))

@@ -101,7 +101,10 @@ export class MqttConnection {
     return this.#writer!;
   }
 
-  /** Resolves with the broker's reason code when the message is settled; 0x80 and above mean that it was refused. */
+  /**
+   * Resolves with the broker's reason code when the message is settled; 0x80 and above mean that it was refused.
+   * Rejects with `OperatingError` (ECLOSED).
+   */
   publish(
     topic: string,
     payload: Uint8Array | string,
@@ -144,7 +147,10 @@ export class MqttConnection {
     this.#transport?.resume();
   }
 
-  /** Resolves when the broker has answered everything that it could answer at once. */
+  /**
+   * Resolves when the broker has answered everything that it could answer at once. Rejects with `OperatingError`
+   * (ECLOSED).
+   */
   ping(): Promise<void> {
     if (this.#why !== undefined) return Promise.reject(new OperatingError("ECLOSED", this.#why));
     this.#send({ cmd: "pingreq" } as Packet);

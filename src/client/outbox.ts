@@ -104,7 +104,8 @@ export class Outbox {
 
   /**
    * Resolves when the message is settled: at QoS 0 when it is written, at 1 and 2 when the broker has taken it over.
-   * Its bytes must not change until then.
+   * Its bytes must not change until then. Rejects with `PublishRefused`, `QueueFull`, `ClientClosed` or the signal's
+   * reason.
    */
   publish(publish: Publish, signal: AbortSignal | undefined): Promise<Published> {
     const connection = this.#connection;

@@ -59,7 +59,10 @@ export class State<Value> implements AsyncIterable<Awaited<Value> | undefined>, 
     await this.#client.publish(this.topic, "", { qos: this.#options.qos ?? 1, ...options, retain: true });
   }
 
-  /** The value, and each that comes after it; of several that come while nobody looks, the newest. */
+  /**
+   * The value, and each that comes after it; of several that come while nobody looks, the newest. Rejects as `get`
+   * does, or with the error that ended the subscription.
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<Awaited<Value> | undefined, void> {
     let value = await this.get();
     for (;;) {

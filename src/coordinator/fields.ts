@@ -8,6 +8,7 @@ import { badFormat } from "../base/errors.ts";
 export class Fields {
   readonly #fields: Readonly<Record<string, unknown>>;
 
+  /** Throws `OperatingError` (EFORMAT) if the bytes are no JSON object. */
   constructor(data: Uint8Array, start = 0, end = data.length) {
     if (start >= end) throw badFormat("is empty");
     let json: unknown;
@@ -24,19 +25,21 @@ export class Fields {
     return this.#fields[name] !== undefined;
   }
 
+  /** A text. Throws EFORMAT. */
   text(name: string): string {
     const value = this.#fields[name];
     if (typeof value !== "string") throw badFormat(`has no text "${name}"`);
     return value;
   }
 
+  /** True or false. Throws EFORMAT. */
   flag(name: string): boolean {
     const value = this.#fields[name];
     if (typeof value !== "boolean") throw badFormat(`has no true or false "${name}"`);
     return value;
   }
 
-  /** A whole number, from `min` to `max`. */
+  /** A whole number, from `min` to `max`. Throws EFORMAT. */
   whole(name: string, min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER): number {
     const value = this.#fields[name];
     if (!Number.isSafeInteger(value) || (value as number) < min || (value as number) > max)
@@ -44,13 +47,14 @@ export class Fields {
     return value as number;
   }
 
+  /** Any number. Throws EFORMAT. */
   number(name: string): number {
     const value = this.#fields[name];
     if (typeof value !== "number" || !Number.isFinite(value)) throw badFormat(`has no number "${name}"`);
     return value;
   }
 
-  /** Any number that is not negative. */
+  /** Any number that is not negative. Throws EFORMAT. */
   amount(name: string): number {
     const value = this.#fields[name];
     if (typeof value !== "number" || !Number.isFinite(value) || value < 0) throw badFormat(`has no amount "${name}"`);

@@ -131,6 +131,7 @@ export function jsonFrame(type: number, body: object): Uint8Array {
   return frame(type, encodeUtf8(JSON.stringify(body)));
 }
 
+/** Reads the body of a rare frame. Throws `ProtocolError`. */
 export function decodeJson<Body extends object>(bytes: Uint8Array, start: number, end: number): Body {
   let body: unknown;
   try {
@@ -172,6 +173,7 @@ export function writeRun(to: Sink, { bytes, start, end, count, version5 }: Packe
   to.append(bytes, start, end);
 }
 
+/** Reads a run of QoS 0 packets; they are not copied. Throws `ProtocolError`. */
 export function decodeRun(bytes: Uint8Array, start: number, end: number): Packets {
   if (end - start <= runHeadBytes) throw new ProtocolError(Reason.malformedPacket, "a run ends early");
   return { version5: bytes[start] === 1, count: readUint32(bytes, start + 1), bytes, start: start + runHeadBytes, end };
@@ -235,7 +237,7 @@ export function deliveryFrame(type: number, delivery: Delivery, packet: Uint8Arr
   return bytes;
 }
 
-/** `packetStart`: where the PUBLISH packet begins. */
+/** Reads a delivery. `packetStart`: where the PUBLISH packet begins. Throws `ProtocolError`. */
 export function decodeDelivery(bytes: Uint8Array, start: number, end: number): Delivery & { packetStart: number } {
   if (end - start < 19) throw new ProtocolError(Reason.malformedPacket, "a delivery ends early");
   let at = start + 17;

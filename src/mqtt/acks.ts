@@ -6,7 +6,10 @@ import { malformed, sectionRange, walkProperties } from "./properties.ts";
 import { Reason } from "./reason.ts";
 import type { Sink } from "./sink.ts";
 
-/** Checks an ack's body and returns its packet id; `ackReason` returns the reason of the same body. */
+/**
+ * Checks an ack's body and returns its packet id; `ackReason` returns the reason of the same body. Throws
+ * `ProtocolError`.
+ */
 export function parseAck(bytes: Uint8Array, body: number, end: number, head: AckHead): number {
   if (end - body < 2) throw malformed("an ack without a packet identifier");
   const packetId = readUint16(bytes, body);

@@ -61,6 +61,10 @@ export class Framer {
     this.bytes = noBytes;
   }
 
+  /**
+   * Moves to the next packet; false: none is complete. Throws `ProtocolError` if its length is none, or more than
+   * `packetBytesMax`.
+   */
   next(): boolean {
     if (this.#held !== undefined) return this.#complete();
     const chunk = this.#chunk;

@@ -138,21 +138,21 @@ function checkNumber(next: number, end: number, known: Rule, read: () => number)
   return next;
 }
 
-/** The position after a UTF-8 Encoded String that is checked. */
+/** The position after a UTF-8 Encoded String that is checked. Throws `ProtocolError`. */
 export function textEnd(bytes: Uint8Array, at: number, end: number, name: string): number {
   const next = binaryEnd(bytes, at, end, name);
   if (!isMqttText(bytes, at + 2, next)) throw malformed(`${name} is not well-formed UTF-8 without U+0000`);
   return next;
 }
 
-/** The position after Binary Data. */
+/** The position after Binary Data. Throws `ProtocolError`. */
 export function binaryEnd(bytes: Uint8Array, at: number, end: number, name: string): number {
   const next = at + 2 > end ? end + 1 : at + 2 + readUint16(bytes, at);
   if (next > end) throw malformed(`${name} is cut off`);
   return next;
 }
 
-/** The range of a section that begins with its length, not yet walked. */
+/** The range of a section that begins with its length, not yet walked. Throws `ProtocolError`. */
 export function sectionRange(bytes: Uint8Array, at: number, end: number): { start: number; end: number } {
   const length = readVarint(bytes, at, end);
   if (length < 0) throw malformed("the property length is not a variable byte integer");

@@ -18,7 +18,7 @@ export interface ConnectFacts {
   readonly willProperties: { readonly start: number; readonly end: number };
 }
 
-/** Header flags must be as the standard reserves them [MQTT-2.1.3-1]. */
+/** Checks that header flags are as the standard reserves them [MQTT-2.1.3-1]. Throws `ProtocolError`. */
 export function checkHeaderFlags(firstByte: number): void {
   const type = firstByte >> 4;
   const wanted = type === PacketType.pubrel || type === PacketType.subscribe || type === PacketType.unsubscribe ? 2 : 0;
@@ -66,7 +66,9 @@ function checkConnectFlags(flags: number, version: number): void {
   if (version < 5 && (flags & 0xc0) === 0x40) throw malformed("a password without a user name");
 }
 
-/** Checks the body of SUBSCRIBE, UNSUBSCRIBE, DISCONNECT, AUTH, PINGREQ as a client sends them. */
+/**
+ * Checks the body of SUBSCRIBE, UNSUBSCRIBE, DISCONNECT, AUTH, PINGREQ as a client sends them. Throws `ProtocolError`.
+ */
 export function checkControl(bytes: Uint8Array, start: number, end: number, packet: ControlHead): void {
   switch (packet.type) {
     case PacketType.subscribe:

@@ -45,7 +45,7 @@ class End {
     this.writer.append(concatBytes([length, block]), 0, 4 + block.length);
   }
 
-  /** The blocks that are complete now. */
+  /** Returns the blocks that are complete now. Throws `OperatingError` (EFORMAT) for one that is too large. */
   hear(bytes: Uint8Array): Uint8Array[] {
     this.#received = concatBytes([this.#received, bytes]);
     const blocks: Uint8Array[] = [];

@@ -12,7 +12,7 @@ export class IncomingAliases {
     this.#max = max;
   }
 
-  /** Puts the topic in where the alias stands for it, remembers it where both are given. */
+  /** Puts the topic in where the alias stands for it, remembers it where both are given. Throws `ProtocolError`. */
   resolve(publish: Publish): void {
     const { alias } = publish;
     // [MQTT-3.3.2-7]

@@ -84,6 +84,7 @@ export class JuteReader {
     return readUint32(this.#bytes, this.#take(4)) | 0;
   }
 
+  /** A 64-bit number. Throws `JuteError` if it does not fit into 53 bits. */
   long(): number {
     const at = this.#take(8);
     const value = (readUint32(this.#bytes, at) | 0) * 2 ** 32 + readUint32(this.#bytes, at + 4);
@@ -110,6 +111,7 @@ export class JuteReader {
     return this.#bytes.slice(at, at + length);
   }
 
+  /** A text; a null one is empty. Throws `JuteError` if it is not UTF-8. */
   text(): string {
     const length = this.int();
     if (length <= 0) return "";

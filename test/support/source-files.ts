@@ -1,8 +1,6 @@
-/** The source as the tidy test sees it: files with their imports, comments and functions. */
+/** The source as the tidy test sees it: files with their imports and comments. */
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
-import { SyntaxKind } from "typescript/unstable/ast";
-import { API } from "typescript/unstable/async";
 
 export const root = join(import.meta.dir, "../..");
 
@@ -59,91 +57,4 @@ export function commentsOf({ lines }: SourceFile): Comment[] {
     at = end;
   }
   return comments;
-}
-
-/** A function that is too long. */
-export interface LongFunction {
-  readonly path: string;
-  /** The line that it begins at. */
-  readonly at: number;
-  readonly name: string;
-  readonly lines: number;
-}
-
-/** The part of the syntax tree's nodes that is looked at. */
-interface SyntaxNode {
-  readonly kind: SyntaxKind;
-  readonly end: number;
-  readonly parent: SyntaxNode;
-  readonly name?: SyntaxNode;
-  readonly expression?: SyntaxNode;
-  getStart(): number;
-  getText(): string;
-  forEachChild(visit: (node: SyntaxNode) => void): void;
-}
-
-const functionKinds = new Set([
-  SyntaxKind.FunctionDeclaration,
-  SyntaxKind.FunctionExpression,
-  SyntaxKind.ArrowFunction,
-  SyntaxKind.MethodDeclaration,
-  SyntaxKind.Constructor,
-  SyntaxKind.GetAccessor,
-  SyntaxKind.SetAccessor,
-]);
-
-/**
- * Finds the functions that have more lines, among all that the compiler sees: methods, constructors and arrow functions
- * as well. What is given to `describe` is a list of tests, and no function in this sense.
- */
-export async function functionsLongerThan(linesMax: number): Promise<LongFunction[]> {
-  const compiler = new API({ cwd: root });
-  try {
-    const snapshot = await compiler.updateSnapshot({ openProjects: [join(root, "tsconfig.json")] });
-    const found: LongFunction[] = [];
-    for (const { program } of snapshot.getProjects()) {
-      const names = (await program.getSourceFileNames()).filter(
-        (name) => name.startsWith(`${root}/`) && !name.includes("/node_modules/"),
-      );
-      for (const name of names) {
-        const source = await program.getSourceFile(name);
-        if (source === undefined) continue;
-        const { text } = source;
-        for (const node of functionsIn(source as unknown as SyntaxNode)) {
-          const start = node.getStart();
-          const lines = lineCount(text.slice(start, node.end));
-          if (lines <= linesMax) continue;
-          const path = name.slice(root.length + 1);
-          found.push({ path, at: lineCount(text.slice(0, start)), name: nameOf(node), lines });
-        }
-      }
-    }
-    return found;
-  } finally {
-    await compiler.close();
-  }
-}
-
-function functionsIn(source: SyntaxNode): SyntaxNode[] {
-  const found: SyntaxNode[] = [];
-  const visit = (node: SyntaxNode): void => {
-    if (functionKinds.has(node.kind) && calledBy(node)?.startsWith("describe") !== true) found.push(node);
-    node.forEachChild(visit);
-  };
-  visit(source);
-  return found;
-}
-
-function lineCount(text: string): number {
-  return text.split("\n").length;
-}
-
-function calledBy({ parent }: SyntaxNode): string | undefined {
-  return parent.kind === SyntaxKind.CallExpression ? parent.expression?.getText() : undefined;
-}
-
-/** Its name; or of a function without one, the name of what it is given to. */
-function nameOf(node: SyntaxNode): string {
-  if (node.kind === SyntaxKind.Constructor) return "constructor";
-  return (node.name ?? node.parent.name)?.getText() ?? calledBy(node) ?? "a function";
 }
