@@ -15,6 +15,7 @@ import {
   readDocuments,
   repositoryFiles,
 } from "./support/documents.ts";
+import { doors, floors, folderOf, rooms } from "./support/floors.ts";
 import { commentsOf, readSources, root } from "./support/source-files.ts";
 import { readFunctions } from "./support/syntax.ts";
 import type { Fault } from "./tools/faults.ts";
@@ -22,127 +23,6 @@ import type { Fault } from "./tools/faults.ts";
 const product = [...readSources("src"), ...readSources("cli")];
 const everything = [...product, ...readSources("test")];
 const paths = new Set(everything.map(({ path }) => path));
-
-/** The floors below the broker. */
-const belowBroker = [
-  "src/base",
-  "src/mqtt",
-  "src/net",
-  "src/coordinator",
-  "src/session",
-  "src/router",
-  "src/bank",
-  "src/mail",
-  "src/audit",
-  "src/link",
-  "src/access",
-];
-
-/**
- * The broker's rooms, from the bottom up: each may import those that its row names, and the floors below the broker.
- */
-const rooms: Record<string, readonly string[]> = {
-  core: [],
-  delivery: ["core"],
-  peers: ["core", "delivery"],
-  drops: ["core", "delivery", "peers"],
-  publish: ["core", "delivery", "peers"],
-  connect: ["core", "delivery", "peers", "drops", "publish"],
-  cluster: ["core", "delivery", "peers", "drops", "publish", "connect"],
-};
-const allRooms = ["src/broker", ...Object.keys(rooms).map((room) => `src/broker/${room}`)];
-
-/** What each folder may import, itself apart; a type counts as much as a value. */
-const floors: Record<string, readonly string[]> = {
-  "src/base": [],
-  "src/mqtt": ["src/base"],
-  "src/net": ["src/base"],
-  "src/coordinator": ["src/base"],
-  "src/session": ["src/base", "src/mqtt"],
-  "src/router": ["src/base", "src/mqtt"],
-  "src/mail": ["src/base", "src/mqtt", "src/coordinator"],
-  "src/bank": ["src/base", "src/coordinator"],
-  "src/audit": ["src/base", "src/coordinator", "src/mail", "src/bank"],
-  "src/link": ["src/base", "src/mqtt"],
-  "src/access": ["src/base", "src/mqtt"],
-  "src/load": ["src/base", "src/mqtt"],
-  // net: its options.ts, which has the doors, and its client.ts.
-  "src/zookeeper": ["src/base", "src/coordinator", "src/net"],
-  "src/embedded": ["src/base", "src/coordinator"],
-  ...Object.fromEntries(
-    Object.entries(rooms).map(([room, below]) => [
-      `src/broker/${room}`,
-      [...belowBroker, ...below.map((other) => `src/broker/${other}`)],
-    ]),
-  ),
-  "src/broker": [...belowBroker, ...allRooms],
-  "src/server": [
-    "src/base",
-    "src/mqtt",
-    "src/net",
-    "src/coordinator",
-    "src/bank",
-    "src/access",
-    "src/zookeeper",
-    "src/embedded",
-    ...allRooms,
-  ],
-  // bank: what a refusal says, and what a message costs.
-  "src/client": ["src/base", "src/mqtt", "src/net", "src/session", "src/bank"],
-  // mqtt: the flags speak of QoS, reasons and filters, which are the protocol's words; zookeeper: of its servers.
-  cli: [
-    "src/base",
-    "src/mqtt",
-    ...allRooms,
-    "src/server",
-    "src/client",
-    "src/load",
-    "src/access",
-    "src/audit",
-    "src/zookeeper",
-    "src/coordinator",
-    "src/mail",
-    "src/bank",
-    "src/embedded",
-  ],
-};
-
-/** The door in each row is the only place for what its pattern names. */
-const doors: readonly { what: RegExp; only: readonly string[] }[] = [
-  {
-    what: /\bBun\.(listen|connect|udpSocket|serve)\b|"node:(net|tls|dgram|http)"|\bnew WebSocket\b/,
-    only: ["src/net/tcp.ts", "src/net/http.ts", "src/net/node-tcp.ts", "src/net/web-socket-client.ts"],
-  },
-  // The operator's configuration is a file that the command line reads, his certificates and passwords the broker; a
-  // Unix socket is a file, too.
-  {
-    what: /"bun:sqlite"|"node:fs"|\bBun\.(file|write)\b/,
-    only: ["src/embedded/", "cli/flags/broker-config.ts", "src/net/tcp.ts", "src/server/operator-files.ts"],
-  },
-  { what: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, only: ["src/base/clock.ts"] },
-  // An invariant is said with assert.
-  { what: /assertion failed/, only: ["src/base/assert.ts"] },
-  { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts"] },
-  // Timers of the edges: the machines' alarm, a closing socket, the store's retry,
-  // a client's ping and its patience, -W of sub and pub, a balancer's header, a look at the operator's files.
-  {
-    what: /\bsetTimeout\(|\bsetInterval\(/,
-    only: [
-      "src/base/alarm.ts",
-      "src/net/tcp.ts",
-      "src/net/proxy-protocol.ts",
-      "src/server/operator-files.ts",
-      "src/embedded/worker.ts",
-      "src/net/node-tcp.ts",
-      "src/net/web-socket-client.ts",
-      "src/client/connection.ts",
-      "src/client/deadlines.ts",
-      "cli/bench/crew.ts",
-      "cli/sub.ts",
-      "cli/pub.ts",
-    ],
-  },
-];
 
 const fileLinesMax = 400;
 /** Of tests, too. */
@@ -174,11 +54,6 @@ const silentThrowers = [
 
 /** Documents that are not in the repository. */
 const absentDocument = /\bDESIGN\b|\bSTYLE\b|\bROOMS\b|\b[Ii]ssue \d+\b/;
-
-function folderOf(path: string): string {
-  if (path.startsWith("cli/")) return "cli";
-  return dirname(path).startsWith("src/broker/") ? dirname(path) : path.split("/").slice(0, 2).join("/");
-}
 
 /** Each cycle that is met on the way through a graph. */
 function cyclesIn(graph: ReadonlyMap<string, Iterable<string>>): string[] {
