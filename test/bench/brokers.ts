@@ -24,7 +24,7 @@ export type How = "plain" | "tls" | "guarded" | "stored";
 
 export const login = { username: "bench", password: "bench" } as const;
 
-/** What both brokers read. */
+/** Writes the files that both brokers read. */
 function writeFiles(folder: string): void {
   const salt = randomBytes(12);
   const hash = createHash("sha512").update(login.password).update(salt).digest("base64");

@@ -10,9 +10,9 @@ export interface ChurnOptions {
   readonly port: number;
   /** Devices that are there at the same time. */
   readonly concurrent: number;
-  /** So long new ones come, in milliseconds; */
+  /** The time for which new devices come, in milliseconds. */
   readonly ms?: number;
-  /** ... or until so many have come. */
+  /** The number of devices after which no more come. */
   readonly devicesMax?: number;
   /** At most so many begin in a second; 0: as many as the broker takes. */
   readonly perSecond?: number;
@@ -46,7 +46,7 @@ function packetOf(firstByte: number, ...parts: Uint8Array[]): Buffer {
   return Buffer.concat([Buffer.from(head), body]);
 }
 
-/** What a device sends: when it has come, and when it goes. */
+/** The bytes that a device sends: when it has come, and when it goes. */
 function wordsOf(clientId: string, topic: string, expirySeconds: number): { coming: Buffer; going: Buffer } {
   const flags = expirySeconds > 0 ? 0x04 : 0x06;
   const head = Buffer.from([0, 4, 77, 81, 84, 84, 5, flags, 0, 30, 5, 0x11, 0, 0, 0, expirySeconds]);

@@ -47,7 +47,7 @@ async function measure({ name, pid, port, pending }: Subject): Promise<number> {
   return perSecond;
 }
 
-/** What a broker of ours says of itself. */
+/** Reads a figure that a broker of ours tells of itself. */
 async function pendingAt(httpPort: number): Promise<number> {
   const text = await (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text();
   const of = (name: string): number => Number(new RegExp(`^mqttzoo_${name} (\\d+)`, "m").exec(text)?.[1] ?? 0);

@@ -33,7 +33,7 @@ export interface Result {
   readonly expected: number;
   readonly received: number;
   readonly lost: number;
-  /** Of all brokers together, in cores. */
+  /** The processor time of all brokers together, in cores. */
   readonly brokerCpu: number;
   readonly loadCpu: number;
   /** Milliseconds; only at a fixed rate. */

@@ -13,7 +13,7 @@ interface Row {
   readonly name: string;
   readonly shape: Shape;
   readonly how?: How;
-  /** What we mean to reach, against mosquitto. */
+  /** The factor that we mean to reach, against mosquitto. */
   readonly target: number;
 }
 

@@ -7,7 +7,7 @@ import { builtPackage } from "../support/package.ts";
 import { type BrokerName, start } from "./brokers.ts";
 
 const rounds = 3;
-/** What we mean to reach, against MQTT.js. */
+/** The factor that we mean to reach, against MQTT.js. */
 const target = 3;
 /** About a second of work for each. */
 const messages = { ours: 1_000_000, theirs: 200_000 } as const;

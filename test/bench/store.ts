@@ -203,7 +203,7 @@ async function mosquitto(): Promise<number> {
   return result;
 }
 
-/** What a message comes to, each in a commit of its own; pipelined, as fast as the server takes them. */
+/** Messages per second, each in a commit of its own; pipelined, as fast as the server takes them. */
 async function ungrouped(): Promise<number> {
   const ensemble = await startEnsemble(1, { properties: ["-XX:TieredStopAtLevel=4", "-Xmx1g"] });
   const zookeeper = await ZooKeeper.connect(ensemble.connect);

@@ -1,7 +1,4 @@
-/**
- * Who gets in, and what they may do there, packet by packet: logins of every kind, the access list wherever messages
- * go.
- */
+/** Access, packet by packet: logins of every kind, and the access list wherever messages go. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -16,8 +16,8 @@ import { type BrokerProcess, startBrokerProcess } from "../support/process.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
 
 /**
- * What a bystander waits for an answer at most, in ms; where other things keep the machine busy, so many times as much
- * as they do.
+ * The longest that a bystander may wait for an answer, in ms; where other things keep the machine busy, so many times
+ * as much as they do.
  */
 const noticedMs = 250;
 

@@ -1,4 +1,4 @@
-/** What the bank means to clients: what is refused, what is held, what goes on, and what comes back. */
+/** The bank as clients see it: what is refused, what is held, what goes on, and what comes back. */
 import { expect, test } from "bun:test";
 import { walkMessages } from "../../src/audit/scan.ts";
 import { readShortage } from "../../src/bank/shortage.ts";

@@ -1,4 +1,4 @@
-/** What others must not be able to do: slow subscribers, floods, silence. Time is the test's own where it can be. */
+/** Bounds on what others can do: slow subscribers, floods, silence. Time is the test's own where it can be. */
 import { expect, test } from "bun:test";
 import { eventually, startBroker } from "../support/broker.ts";
 import { machine } from "../support/machine.ts";

@@ -79,7 +79,7 @@ describe("DISCONNECT from a client", () => {
 });
 
 describe("DISCONNECT from the broker", () => {
-  /** What may be broken, and the reason that the standard has for it. */
+  /** Violations of the protocol, and the reason that the standard has for each. */
   const breaches: readonly [what: string, packet: Uint8Array, reason: number][] = [
     ["packet type 0", bytesOf("0000"), 0x81],
     ["a second CONNECT", bytesOf("100d 0004 4d515454 05 02 0000 00 0000"), 0x82],

@@ -15,7 +15,7 @@ const connect = (options: AnyPacket = {}) => RawClient.connect(broker.port, { pr
 /** Everything that has come since the tap was set, in hex. */
 const tapped = ({ tap }: RawClient): string => Buffer.concat(tap!).toString("hex");
 
-/** What no UTF-8 Encoded String may hold. */
+/** Texts that no UTF-8 Encoded String may hold. */
 const badTexts: Record<string, string> = {
   "an overlong form": "c080",
   "a lone continuation byte": "61 80",

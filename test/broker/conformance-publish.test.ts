@@ -20,7 +20,7 @@ async function publish(topic: string, payload: string, more: AnyPacket = {}): Pr
   publisher.disconnect();
 }
 
-/** What a new subscription is handed of what is retained. */
+/** The retained messages that a new subscription is handed. */
 async function retainedOn(filter: string, options: AnyPacket = {}): Promise<string[]> {
   const client = await connect();
   await client.subscribe(filter, options);

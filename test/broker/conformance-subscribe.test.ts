@@ -20,7 +20,7 @@ async function publish(topic: string, payload: string, more: AnyPacket = {}): Pr
   publisher.disconnect();
 }
 
-/** Which of the topics a filter matches, as messages tell. */
+/** The topics that a filter matches, as messages tell. */
 async function matched(filter: string, topics: readonly string[]): Promise<string[]> {
   const client = await connect();
   await client.subscribe(filter, { rh: 2 });

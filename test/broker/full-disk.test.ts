@@ -31,7 +31,7 @@ async function connackOf(options: AnyPacket): Promise<AnyPacket> {
   return connack;
 }
 
-/** What stands in the tree of sessions, wills and subscriptions. */
+/** Lists what stands in the tree of sessions, wills and subscriptions. */
 async function kept(): Promise<string[]> {
   const { coordinator } = broker.server.broker.context;
   const below = async (path: string): Promise<string[]> => {

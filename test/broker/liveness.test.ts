@@ -41,7 +41,7 @@ function stage() {
     sleep: (ms: number) => {
       now += ms;
     },
-    /** What is wrong; empty: nothing. */
+    /** Lists the ills; empty: there are none. */
     ills: () => {
       const { status, body } = health.answer("/livez")!;
       const ills = (JSON.parse(body) as { checks: { name: string; ok: boolean }[] }).checks.filter(({ ok }) => !ok);

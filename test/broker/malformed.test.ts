@@ -1,4 +1,4 @@
-/** What breaks the protocol, byte by byte: which reason code, that the offender is closed, that nobody else is. */
+/** Violations of the protocol, byte by byte: with which reason code the offender is closed, and that nobody else is. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { startBroker, type TestBroker } from "../support/broker.ts";
 import { connectPacket, RawClient } from "../support/raw-client.ts";

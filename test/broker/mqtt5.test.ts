@@ -1,4 +1,4 @@
-/** What MQTT 5 added: properties, aliases, expiry, limits, shared subscriptions, request and response. */
+/** MQTT 5's own: properties, aliases, expiry, limits, shared subscriptions, request and response. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { startBroker, type TestBroker } from "../support/broker.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";

@@ -1,4 +1,4 @@
-/** What others have left in the tree of a broker: it starts, serves, and says which znodes it leaves out. */
+/** Strangers' znodes in the tree of a broker: it starts, serves, and says which ones it leaves out. */
 import { expect, test } from "bun:test";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import type { Coordinator, CreateMode, WriteOperation } from "../../src/coordinator/coordinator.ts";

@@ -31,7 +31,7 @@ export interface BrokerSeat {
   wrong(): string[];
 }
 
-/** What a broker says only when our code has failed: a stack, or an invariant that does not hold. */
+/** Words that a broker says only when our code has failed: a stack, or an invariant that does not hold. */
 const wordsOfBugs = /^\s+at .+:\d+:\d+|assertion failed|\b(?:Type|Range|Reference|Syntax)Error\b|Unhandled|panic/m;
 
 export interface ClusterProcesses {
@@ -46,7 +46,7 @@ export interface ClusterOptions {
   /** More arguments of each broker, which may depend on the executable that it is. */
   readonly arguments?: readonly string[] | ((executable: string) => readonly string[]);
   readonly ensemble?: EnsembleOptions;
-  /** What the brokers are at first; this project's executable, if it is not given. */
+  /** The executable that the brokers are at first; this project's unless set. */
   readonly executable?: string;
   /** More variables for the environment of each broker. */
   readonly environment?: (id: string) => Record<string, string>;
@@ -109,7 +109,7 @@ async function takeSeat(options: SeatOptions): Promise<BrokerSeat> {
   const badEnds: string[] = [];
   let child: Subprocess | undefined;
   let program = options.program;
-  /** What it is told to end by, if it is. */
+  /** The signal by which it was told to end, if it was. */
   let told: NodeJS.Signals | undefined;
   return {
     id,

@@ -32,7 +32,7 @@ let workers: Worker[] = [];
 let publishers: Publisher[] = [];
 const subscribers = ["home-1", "home-2", "visitor"] as const;
 let busy = true;
-/** Whoever is looked at does not come back while this is set. */
+/** True while the client that is looked at must not come back. */
 let away = false;
 
 beforeAll(async () => {

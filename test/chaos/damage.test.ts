@@ -68,7 +68,7 @@ function checkpoint(folder: string): void {
 
 interface Started {
   readonly port: number;
-  /** Why it has not started, in its own words. */
+  /** The reason why it has not started, in its own words. */
   readonly refusal: string | undefined;
 }
 
@@ -90,7 +90,7 @@ async function stop(): Promise<void> {
   running = undefined;
 }
 
-/** What the session is handed, until all has come or nothing has come for a while. */
+/** Fetches a session's mail, until all has come or nothing has come for a while. */
 async function fetchMail(port: number): Promise<Set<string>> {
   const received = new Set<string>();
   let cameAt = performance.now();

@@ -1,6 +1,6 @@
 /**
- * What was published, what was acknowledged and what was received, and the judges of it: no acknowledged
- * message lost, QoS 2 exactly once, first deliveries in order, retained is the last acknowledged or newer.
+ * The history of a load (what was published, acknowledged and received) and the judges of it: no acknowledged message
+ * lost, QoS 2 exactly once, first deliveries in order, retained is the last acknowledged or newer.
  */
 import type { QoS } from "../../src/mqtt/constants.ts";
 
@@ -34,14 +34,14 @@ export class History {
     this.#acknowledged.add(payload);
   }
 
-  /** What is sent is to be retained. */
+  /** Notes a message that is to be retained. */
   retain(topic: string, payload: string): void {
     const list = this.#retained.get(topic) ?? [];
     this.#retained.set(topic, [...list, payload]);
   }
 
   /**
-   * What may stand as the retained message of each topic: the last one acknowledged, or one that was sent after it;
+   * The messages that may be the retained one of each topic: the last one acknowledged, or one that was sent after it;
    * undefined, none, only where none was acknowledged.
    */
   retainable(): Map<string, readonly (string | undefined)[]> {

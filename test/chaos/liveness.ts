@@ -4,11 +4,11 @@
  */
 
 export interface Patience {
-  /** What grows or shrinks as long as it heals. */
+  /** A number that grows or shrinks as long as it heals. */
   readonly progress: () => number;
   /** For so long nothing may stand still, in ms. */
   readonly stallMs: number;
-  /** ... and so long it may take at most. */
+  /** The longest that healing may take, in ms. */
   readonly mostMs: number;
 }
 

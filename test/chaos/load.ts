@@ -118,7 +118,7 @@ export class Load {
     return false;
   }
 
-  /** Why it is not at rest. */
+  /** Says why it is not at rest. */
   restless(): string[] {
     const states = this.#workers.map(
       ({ name, up, session }) => `${name}:${up ? "up" : "down"}:${session.outgoing.size}`,

@@ -11,7 +11,7 @@ import { connect } from "../../src/client/dial.ts";
 import { eventually } from "../support/broker.ts";
 import { type BrokerProcess, startBrokerProcess } from "../support/process.ts";
 
-/** What the process may allocate: a broker that does nothing needs 230 MB of it, of which it uses 60. */
+/** Bytes that the process may allocate: a broker that does nothing needs 230 MB of it, of which it uses 60. */
 const dataBytesMax = 640 * 1024 * 1024;
 const sessions = 8;
 const messages = 6_000;

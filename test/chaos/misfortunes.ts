@@ -1,4 +1,4 @@
-/** What can happen to a cluster of processes: each begins, lasts as long as the nemesis wants, and is made good. */
+/** Misfortunes of a cluster of processes: each begins, lasts as long as the nemesis wants, and is made good. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Random } from "../../src/base/random.ts";

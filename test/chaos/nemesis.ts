@@ -30,7 +30,7 @@ export interface NemesisOptions {
   readonly only?: string | undefined;
 }
 
-/** What was measured at rest, after a round. */
+/** Measurements at rest, after a round. */
 interface Rest {
   /** Resident memory of the brokers, in MB. */
   readonly megabytes: readonly number[];

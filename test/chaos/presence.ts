@@ -9,7 +9,10 @@ import { connect } from "../../src/client/dial.ts";
 import type { Where } from "./workers.ts";
 
 const topic = "presence";
-/** So long a device may still believe in a connection that its broker has rightly given up: twice its keep alive. */
+/**
+ * The time for which a device may still believe in a connection that its broker has rightly given up: twice its keep
+ * alive.
+ */
 const doubtMs = 4_000;
 
 /** A client with a will, connected again whenever its connection breaks; each connection has a number. */
@@ -68,7 +71,7 @@ export class Device {
   }
 }
 
-/** Who hears of all devices, with a session that outlives its connection, and judges what it hears. */
+/** Hears of all devices, with a session that outlives its connection, and judges what it hears. */
 export class Watcher {
   readonly session = new ClientSession();
   readonly #devices: ReadonlyMap<string, Device>;
@@ -170,7 +173,7 @@ export class Watcher {
     );
   }
 
-  /** What was said and is not true. */
+  /** Lists what was said and is not true. */
   wrong(): string[] {
     const now = performance.now();
     for (const { device, life, at } of this.#doubts) {
@@ -181,7 +184,7 @@ export class Watcher {
     return this.#wrong;
   }
 
-  /** What each device is, and what is believed of it. */
+  /** Describes what each device is, and what is believed of it. */
   describe(): string {
     const words = [...this.#devices.values()].map(({ name, life, isUp }) => {
       const downs = Math.max(0, ...(this.#down.get(name) ?? []));

@@ -9,7 +9,7 @@ import { pad, unpad } from "./padding.ts";
 /** Publishes of one publisher that are not acknowledged, at most. */
 const window = 20;
 
-/** Which port to connect to: asked at each attempt. */
+/** The port to connect to: asked at each attempt. */
 export type Where = () => number;
 
 export interface WorkerOptions {

@@ -28,7 +28,7 @@ type Figures = Partial<
   readonly deliverMs?: Record<string, number>;
 };
 
-/** ... with what it says as JSON. */
+/** Runs a load, and returns its report as JSON too. */
 async function measured(
   port: number,
   args: readonly string[],

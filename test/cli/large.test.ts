@@ -14,8 +14,8 @@ const bytes = 64 * 1024 * 1024;
 /** Each costs more than a branch has in reserve, and three of them most of the capital. */
 const count = 3;
 /**
- * What a copy of all of it in one turn, or of what goes to the store, would take on a machine that is busy with other
- * tests too.
+ * The time that a copy of all of it in one turn, or of what goes to the store, would take on a machine that is busy
+ * with other tests too.
  */
 const heldUpMsMax = 2000;
 

@@ -1,4 +1,4 @@
-/** What brokers keep from others: links for who knows the secret, a tree that is closed, TLS to ZooKeeper. */
+/** Secrets of a cluster: links only for those who know one, a tree that is closed, TLS to ZooKeeper. */
 import { afterAll, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

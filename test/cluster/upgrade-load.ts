@@ -1,6 +1,6 @@
 /**
- * Who uses a cluster while it is upgraded: publishers of small messages, of large ones, and of mail drops; a subscriber
- * that stays, one that comes and goes, and one that is away all the time.
+ * The clients of a cluster while it is upgraded: publishers of small messages, of large ones, and of mail drops; a
+ * subscriber that stays, one that comes and goes, and one that is away all the time.
  */
 import { ClientSession } from "../../src/client/client-session.ts";
 import { connect } from "../../src/client/dial.ts";
@@ -15,7 +15,7 @@ const largeBytes = 3 * 1024 * 1024;
 /** A large message so often, in ms: all of them together must be affordable with the bank's default capital. */
 const largeMs = 4000;
 const dropMs = 50;
-/** What lies in a mail drop must not end by chance while the test goes on, in s. */
+/** The time to live of messages in the mail drop, in s: it must not end by chance while the test goes on. */
 const dropExpiry = 3600;
 const subscriberNames = ["home", "visitor", "away"] as const;
 
@@ -125,7 +125,9 @@ export class UpgradeLoad {
     };
   }
 
-  /** Whoever subscribes to the mail drop is handed all that lies there, in its order, wherever it connects. */
+  /**
+   * Checks that a new subscriber to the mail drop is handed all that lies there, in its order, wherever it connects.
+   */
   async mailDropIsWhole(seat: BrokerSeat): Promise<void> {
     const lying = this.history.sent
       .filter(({ publisher }) => publisher === this.#dropper.name)

@@ -32,7 +32,7 @@ async function watch(port: number): Promise<() => string[]> {
   };
 }
 
-/** What a new subscriber is told. */
+/** The retained messages that a new subscriber is told. */
 async function retained(port: number): Promise<Record<string, string>> {
   const reader = await RawClient.connect(port);
   await reader.subscribe("state/#", { qos: 0 });

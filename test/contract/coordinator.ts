@@ -1,4 +1,4 @@
-/** What every coordinator must do, told as ZooKeeper does it. Each implementation runs this suite. */
+/** The contract of every coordinator, told as ZooKeeper does it. Each implementation runs this suite. */
 import { describe, expect, test } from "bun:test";
 import { encodeUtf8 } from "../../src/base/bytes.ts";
 import type {

@@ -17,7 +17,7 @@ import { eventually } from "../support/broker.ts";
 import { coordinatorContract, type Store, write } from "./coordinator.ts";
 
 const root = mkdtempSync(join(tmpdir(), "mqttzoo-store-"));
-/** What looks at its folder now and then must not outlive it. */
+/** Stores to be closed before their folders go: one looks at its folder now and then. */
 const opened: EmbeddedCoordinator[] = [];
 afterAll(() => {
   for (const coordinator of opened) coordinator.terminate();

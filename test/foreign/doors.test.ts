@@ -38,7 +38,7 @@ afterAll(async () => {
   authority.remove();
 });
 
-/** What it prints, and its exit code. */
+/** Runs a command, and returns what it prints, and its exit code. */
 async function run(command: readonly string[]): Promise<{ out: string; code: number }> {
   const child = Bun.spawn([...command], {
     stdout: "pipe",

@@ -56,7 +56,7 @@ function bent(samples: readonly Uint8Array[]): fc.Arbitrary<Uint8Array<ArrayBuff
 const texts = (samples: readonly string[]): fc.Arbitrary<string> =>
   bent(samples.map((sample) => Buffer.from(sample))).map((bytes) => Buffer.from(bytes).toString("utf8"));
 
-/** What it throws must be of its own kind. */
+/** Fails if something throws that is not of its own kind. */
 function throwsOnly(kind: abstract new (...args: never[]) => Error, what: () => void): void {
   try {
     what();

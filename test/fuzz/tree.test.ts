@@ -1,7 +1,7 @@
 /**
- * Whatever strangers and operators write into the tree, anywhere: brokers that live go on, one that starts does, and
- * nobody loses what is his. A failure prints its seed; MQTTZOO_FUZZ_SEED runs it again, MQTTZOO_FUZZ_ZNODES says how
- * many znodes.
+ * Strangers and operators write whatever they like into the tree, anywhere: brokers that live go on, one that starts
+ * does, and nobody loses what is his. A failure prints its seed; MQTTZOO_FUZZ_SEED runs it again, MQTTZOO_FUZZ_ZNODES
+ * says how many znodes.
  */
 import { expect, test } from "bun:test";
 import { encodeUtf8 } from "../../src/base/bytes.ts";

@@ -1,8 +1,8 @@
-/** What must hold of manifests together, besides their types: what names something, names what is there. */
+/** Checks of manifests together, besides their types: a name that stands somewhere names something that is there. */
 import { defaultOptions } from "../../src/broker/core/options.ts";
 import type { Manifest } from "./kustomize.ts";
 
-/** What comes before the drain, and what follows it: the last commits, and connections that linger. */
+/** Seconds before and after the drain: the last commits, and connections that linger. */
 const besidesDrainSeconds = 15;
 
 /** Everything that is wrong, in words. */
@@ -127,7 +127,7 @@ function brokerFaults(workload: Manifest, manifests: readonly Manifest[], versio
   return wrong;
 }
 
-/** What a certificate's owner makes is not ours to have. */
+/** The secret that a certificate's owner makes: it is not ours to have. */
 const madeElsewhere = "mqttzoo-tls";
 
 /** Every file of a secret that is named must be in it. */

@@ -18,7 +18,7 @@ import type { Manifest } from "./kustomize.ts";
 const root = join(import.meta.dir, "../..");
 const place = "mqttzoo";
 const healMaxMs = 90_000;
-/** Who may come in. */
+/** The only user who may come in. */
 const login = { username: "tester", password: "only-for-this-test" };
 const loginWords = ["-u", login.username, "-P", login.password];
 
@@ -161,7 +161,7 @@ function tryForeign(host: string, port: number): Promise<void> {
   });
 }
 
-/** What a ZooKeeper server says of itself. */
+/** Asks a ZooKeeper server what it is. */
 function askZooKeeper(pod: string): Promise<string> {
   return withPort(pod, 2181, (port) => askPort(port, pod));
 }

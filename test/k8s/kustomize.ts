@@ -1,4 +1,4 @@
-/** What `kubectl kustomize` makes of our folders, as far as they use it: resources, namespace, images, patches. */
+/** Renders our folders as `kubectl kustomize` does, as far as they use it: resources, namespace, images, patches. */
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 

@@ -110,7 +110,7 @@ test("it brings mqtt-packet and what that needs, and nothing else; types are who
   await run([process.execPath, join(root, "node_modules/typescript/bin/tsc"), "--project", withNpm], root);
 });
 
-/** What must compile, and what must not. */
+/** Code that must compile, and lines in it that must not. */
 const typed = `
 import { connect, QuotaExceeded, type Message, type StandardSchema } from "mqttzoo";
 declare const schema: StandardSchema<{ celsius: number }, { celsius: number; seen: Date }>;

@@ -1,6 +1,4 @@
-/**
- * What the client library keeps when connections are lost, packet by packet at a broker that does what the test says.
- */
+/** The client library over lost connections, packet by packet at a broker that does what the test says. */
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import {
   type Client,

@@ -39,7 +39,7 @@ function stage(scheme: "mqtt" | "ws"): Record<string, string> {
   return { url: url(broker), guardedUrl: url(guarded) };
 }
 
-/** What a process prints as JSON. */
+/** Runs a process, and returns what it prints as JSON. */
 async function resultsOf(command: readonly string[]): Promise<unknown> {
   const child = Bun.spawn([...command], { stdout: "pipe", stderr: "pipe", cwd: import.meta.dir });
   const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);

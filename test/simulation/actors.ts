@@ -32,7 +32,7 @@ export interface ActorOptions {
   readonly isBrief?: boolean;
   /** Brokers that it connects to; undefined: all. */
   readonly at?: readonly string[];
-  /** What else it asks for when it connects. */
+  /** Further options of its connections. */
   readonly connection?: Partial<ConnectionOptions>;
 }
 
@@ -43,7 +43,7 @@ export class Actor {
   readonly world: World;
   client: MqttConnection | undefined;
   up = false;
-  /** It must not come back now. */
+  /** True while it must not come back. */
   isAway = false;
   readonly #isBrief: boolean;
   readonly #connection: Partial<ConnectionOptions>;
@@ -97,7 +97,7 @@ export class Actor {
     this.hop();
   }
 
-  /** What it had subscribed to is no more. */
+  /** Called when its subscriptions are no more. */
   protected beginsAnew(): void {
     this.#isSubscribed = false;
   }
@@ -110,7 +110,7 @@ export class Actor {
     this.world.after(forMs, () => client.resume());
   }
 
-  /** What the next connection is to be like, besides the rest. */
+  /** The options of the next connection, besides the rest. */
   protected nextConnection(): Partial<ConnectionOptions> {
     return {};
   }
@@ -118,7 +118,7 @@ export class Actor {
   /** A connection is up, or over. */
   protected connected(_client: MqttConnection): void {}
   protected disconnected(): void {}
-  /** It has subscribed. */
+  /** Called when it has subscribed. */
   protected granted(): void {}
 
   protected received({ payload }: Message): void {

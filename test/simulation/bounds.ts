@@ -1,7 +1,7 @@
-/** What brokers remember at rest: no more than there is, or it would grow for ever. */
+/** Bounds on what brokers remember at rest: no more than there is, or it would grow for ever. */
 import type { World } from "./world.ts";
 
-/** What lives is `clients` of the world; the rest is what the broker has kept of who has gone. */
+/** Finds what the broker has kept of clients that have gone; `clients` are those of the world that live. */
 export function hoards(world: World, clients: number): string[] {
   const wrong: string[] = [];
   for (const { id, broker } of world.nodes.values()) {

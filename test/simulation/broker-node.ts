@@ -22,7 +22,7 @@ export class BrokerNode {
   readonly #world: World;
   readonly #line: KeeperLine;
   broker: Broker | undefined;
-  /** What the next life here runs; and what this one does. */
+  /** The code that the next life here runs; and the one that this life does. */
   code: BrokerCode = thisVersion;
   #running: BrokerCode = thisVersion;
   /** Counts lives: what an earlier one is still told is lost. */
@@ -61,7 +61,7 @@ export class BrokerNode {
     this.#line = world.ensemble === undefined ? new PortLine(world, machine) : new EnsembleLine(world, machine);
   }
 
-  /** What the clock here says at a time of the world; and the reverse. */
+  /** The time that the clock here shows at a time of the world; and the reverse. */
   #local(time: number): number {
     return time * this.#rate;
   }
@@ -170,7 +170,7 @@ export class BrokerNode {
     return this.dialWire(end)?.transport(0, this.id);
   }
 
-  /** The same, for who wants to cut what it has dialled: the client has side 0. */
+  /** Dials as a client, which has side 0 of the wire, for callers that want to cut it. */
   dialWire(end: End): Wire | undefined {
     if (this.broker === undefined || this.#isLeaving) return undefined;
     const wire = new Wire(this.#world);

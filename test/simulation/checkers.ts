@@ -1,4 +1,4 @@
-/** What must hold when the simulated world has come to rest, besides what the history says. */
+/** Checks of the simulated world when it has come to rest, besides those of the history. */
 
 import { audit, boundBy, type Snapshot } from "../../src/audit/audit.ts";
 import { takeSnapshot } from "../../src/audit/snapshot.ts";
@@ -38,7 +38,7 @@ export function orphanParts(world: World): string[] {
   return [...found].filter((id) => !named.has(id)).map((id) => `parts of ${id} are nobody's`);
 }
 
-/** What lies in mail drops and will lie there for a while, oldest first. */
+/** The messages that lie in mail drops and will lie there for a while, oldest first. */
 export function lying(world: World): string[] {
   const found: { czxid: number; path: string; data: Uint8Array }[] = [];
   for (const [path, { data, czxid }] of world.tree.nodes) {
@@ -112,7 +112,7 @@ export function unequalRetained(world: World, history: History): string[] {
   return wrong;
 }
 
-/** What is retained on a topic: in the store, and at each broker. */
+/** The retained message of a topic: in the store, and at each broker. */
 export function retainedTexts(world: World, topic: string): Map<string, string | undefined> {
   const stored = world.tree.nodes.get(`/retained/${topic}`)?.data;
   const values = new Map([["the store", stored && lastWords(world, stored)]]);

@@ -44,7 +44,7 @@ const create = (path: string, mode: "persistent" | "ephemeral" = "persistent"): 
   mode,
 });
 
-/** What was answered, as it comes. */
+/** Writes, and notes the answers as they come. */
 function write(
   coordinator: Coordinator,
   ...operations: WriteOperation[]

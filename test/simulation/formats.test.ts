@@ -1,4 +1,4 @@
-/** Which format brokers write: the newest that all who live read; and a tree that is too new for this executable. */
+/** The format that brokers write: the newest that all who live read; and a tree that is too new for this executable. */
 import { expect, test } from "bun:test";
 import { takeSnapshot } from "../../src/audit/snapshot.ts";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
@@ -10,7 +10,7 @@ import { formatOf } from "../../src/coordinator/tree-format.ts";
 import type { KeeperClient } from "./keeper.ts";
 import { World } from "./world.ts";
 
-/** What a broker of format 1 says of itself. */
+/** The record of a broker of format 1. */
 const old = {
   version: "0.1.0",
   startedAt: "2026-01-01T00:00:00.000Z",

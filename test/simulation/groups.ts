@@ -1,4 +1,4 @@
-/** What holds for sessions that share a subscription, and for those that end with their connections. */
+/** Judges of sessions that share a subscription, and of those that end with their connections. */
 import { decodeUtf8 } from "../../src/base/bytes.ts";
 import type { Message } from "../../src/client/connection-options.ts";
 import { History, type Sent } from "../chaos/history.ts";
@@ -28,9 +28,9 @@ export class TimedHistory extends History {
 }
 
 /**
- * What was acknowledged since all had subscribed reaches one member of a group at least. `isDoubtful`: a member's
- * session may have died with its broker, and then nobody knows whether it had got what was under way at QoS 2, which
- * must not come twice.
+ * Finds messages that no member of a group got, though they were acknowledged when all had subscribed. `isDoubtful`: a
+ * member's session may have died with its broker, and then nobody knows whether it had got what was under way at QoS 2,
+ * which must not come twice.
  */
 export function lostToGroup(
   history: TimedHistory,
@@ -65,7 +65,7 @@ export class BriefActor extends Actor {
     super.received(message);
   }
 
-  /** What was sent when it was there, and acknowledged long before it went, and has not come. */
+  /** Messages that were sent while it was there, and acknowledged long before it went, and have not come. */
   missed(history: TimedHistory, graceMs: number): string[] {
     const stays =
       this.#since === undefined ? this.#stays : [...this.#stays, { from: this.#since, to: this.world.now() }];

@@ -68,7 +68,7 @@ export class FickleActor extends Actor {
       .catch(() => {});
   }
 
-  /** Of a publisher's messages. */
+  /** Messages of a publisher that it has missed. */
   missed(history: TimedHistory, publisher: string): string[] {
     const got = new Set(history.receivedBy(this.name));
     const stays = this.#since === undefined ? this.#stays : [...this.#stays, { from: this.#since, to: Infinity }];
@@ -126,7 +126,7 @@ export class SlumberActor extends Actor {
   }
 }
 
-/** Who takes back what it has subscribed to may do without what has only just been stored for it. */
+/** The time in which a client that takes back its subscription may do without what has only just been stored for it. */
 const graceMs = 1500;
-/** What is sent is under way for a while; how far clocks drift apart meanwhile comes on top. */
+/** The time for which a message may be under way; how far clocks drift apart meanwhile comes on top. */
 const slackMs = 1500;

@@ -1,6 +1,6 @@
 /**
- * What brokers say in the tree of what their clients subscribe to and publish on: it outlives them, counts only while
- * they live, and is removed when they are gone.
+ * Brokers' words in the tree on what their clients subscribe to and publish on: they outlive them, count only while
+ * they live, and are removed when they are gone.
  */
 import { expect, test } from "bun:test";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
@@ -32,7 +32,7 @@ function routedBy(world: World, id: string, topic: string): string[] {
   return route.elsewhere.map(({ subscriber }) => (isPeer(subscriber) ? subscriber.id : subscriber.clientId));
 }
 
-/** What one broker has handed to others. */
+/** Counts the messages that one broker has handed to others. */
 async function forwardedBy(world: World, id: string, topic: string): Promise<number> {
   const { metrics } = world.node(id).broker!.context;
   const before = metrics.forwarded;

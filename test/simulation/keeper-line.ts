@@ -12,10 +12,10 @@ import type { KeeperClient } from "./keeper.ts";
 import { Wire } from "./wire.ts";
 import type { World } from "./world.ts";
 
-/** What a line asks of the machine at its end. */
+/** The machine at a line's end, as the line sees it. */
 export interface Machine {
   readonly id: string;
-  /** What its clock says at a time of the world. */
+  /** The time that its clock shows at a time of the world. */
   local(time: number): number;
   now(): number;
   wall(): number;

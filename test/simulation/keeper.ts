@@ -27,9 +27,9 @@ export interface KeeperOptions {
   /** How long one message takes, in ms; asked for each. */
   readonly latency: () => number;
   readonly sessionTimeoutMs: number;
-  /** What one submission may hold. */
+  /** Bytes that one submission may hold. */
   readonly submissionBytesMax?: number;
-  /** What its clock says at a time of the scheduler, in ms since 1970. */
+  /** The time that its clock shows at a time of the scheduler, in ms since 1970. */
   readonly wall?: (time: number) => number;
 }
 
@@ -61,7 +61,7 @@ interface Submission {
   readonly run: () => void;
   /** Whether it took effect: a write that did is not done again. */
   outcome: "unknown" | "committed";
-  /** It was not done before contact was lost: its owner may change it. */
+  /** True if it was not done before contact was lost: its owner may change it. */
   readonly renew?: () => void;
   /** Contact was lost after it had taken effect. */
   readonly again: () => void;

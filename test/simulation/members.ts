@@ -28,7 +28,7 @@ export class GroupMember {
   #device: Device | undefined;
   #isAway = false;
   #isSubscribed = false;
-  /** It acknowledges nothing, and is about to vanish. */
+  /** True if it acknowledges nothing, and is about to vanish. */
   #isStuck = false;
   /** Packet ids of QoS 2 messages that it has, and that are not released. */
   #held = new Set<number>();

@@ -10,7 +10,7 @@ import type {
 import { nameOf, parentPath as parentOf } from "../../src/coordinator/paths.ts";
 import { isValidPath, mayBeLookedFor } from "../../src/coordinator/valid-path.ts";
 
-/** Whom an ephemeral node belongs to. */
+/** The session that an ephemeral node belongs to. */
 export type Owner = object;
 
 interface Node {
@@ -73,7 +73,7 @@ export class MemoryTree {
     return kind === "get" ? { data: node.data.slice(), stat } : { stat };
   }
 
-  /** What the end of a session does. */
+  /** Removes the ephemeral nodes of a session that has ended. */
   endSession(owner: Owner): void {
     this.zxid++;
     for (const [path, node] of [...this.nodes]) {

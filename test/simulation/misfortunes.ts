@@ -1,4 +1,4 @@
-/** What may go wrong in a wide world, one thing at a time: how it begins, how long it may last, and how it ends. */
+/** Misfortunes of a wide world: how each begins, how long it may last, and how it ends. */
 import type { Random } from "../../src/base/random.ts";
 import { thisVersion } from "./broker-code.ts";
 import type { BrokerNode } from "./broker-node.ts";
@@ -13,7 +13,7 @@ export interface Misfortune {
   readonly name: string;
   readonly weight: number;
   readonly longest: number;
-  /** What is in a broker's memory is lost. */
+  /** True if brokers lose what is in their memory. */
   readonly endsBrokers?: boolean;
   /** Clients may be served by a broker that the others take for dead, or by nobody, and not notice. */
   readonly deceivesClients?: boolean;

@@ -109,7 +109,7 @@ export class People {
     if (second !== undefined) this.#options.world.after(random.next() * 3000, () => go(second, "with a word"));
   }
 
-  /** Those whose sessions are over soon go, too. */
+  /** Lets those go whose sessions are over soon. */
   sendGuestsHome(): void {
     this.#guest.isAway = true;
     this.#guest.leave();
@@ -130,7 +130,7 @@ export class People {
       .join(" ");
   }
 
-  /** What is wrong with what they have got; `since`: everybody had subscribed. */
+  /** Judges what they have got; `since`: everybody had subscribed. */
   wrong(since: number): string[] {
     const { world, history, plan } = this.#options;
     const judgesBrief = plan.faults.every(({ deceivesClients }) => !deceivesClients);

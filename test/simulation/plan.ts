@@ -1,6 +1,6 @@
 /**
- * What happens to a wide world, drawn from its seed before it begins: its traits, and its faults, of which two may
- * happen at once. A plan can be played without some of its faults, to find out which of them matter.
+ * The plan of a wide world, drawn from its seed before it begins: its traits, and its faults, of which two may happen
+ * at once. A plan can be played without some of its faults, to find out which of them matter.
  */
 import type { Random } from "../../src/base/random.ts";
 import { changeOfVersion, jump, longSleep, type Misfortune, misfortunes } from "./misfortunes.ts";
@@ -29,11 +29,11 @@ export interface Traits {
    * it.
    */
   readonly hasBriefMember: boolean;
-  /** Who is there besides publishers and readers: a shared group; devices with a status; clients with habits. */
+  /** Clients besides publishers and readers: a shared group; devices with a status; clients with habits. */
   readonly hasGroup: boolean;
   readonly hasDevices: boolean;
   readonly hasHabits: boolean;
-  /** So many does one client subscribe to, and so many topics are published on: more than one transaction may name. */
+  /** Filters that one client subscribes to, and topics that are published on: more than one transaction may name. */
   readonly filters: number;
 }
 
@@ -44,7 +44,7 @@ export interface Plan {
   readonly totalMs: number;
 }
 
-/** What brokers of format 1 cannot do is not asked of them. */
+/** Traits of a world with brokers of format 1, which are not asked for what they cannot do. */
 const ofFormat1: Partial<Traits> = {
   ...{ isPoor: false, hasLarge: false, hasDevices: false, hasBriefMember: false },
   ...{ isLong: false, filters: 0, sequenceStart: 0 },

@@ -31,7 +31,7 @@ export class StatusActor extends Actor {
     this.#willDelay = willDelay;
   }
 
-  /** What its status must be now. */
+  /** The status that must be retained of it now. */
   get due(): string {
     return this.#farewell === "without a word" ? `offline ${this.#number}` : `online ${this.#number}`;
   }
@@ -88,7 +88,7 @@ export class StatusWatcher extends Actor {
   }
 }
 
-/** What is wrong with what is said of the devices: in the store, at each broker and for who watches. */
+/** Finds what is said of the devices and is not true: in the store, at each broker and at the watcher. */
 export function untruePresence(world: World, devices: readonly StatusActor[], watcher: StatusWatcher): string[] {
   return devices.flatMap((device) => {
     const topic = topicOf(device.name);

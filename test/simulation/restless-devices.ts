@@ -15,7 +15,7 @@ const patienceMs = 3500;
 /** Will Delay Intervals in the world, in seconds; Session Expiry Intervals are this or longer. */
 const delays = [0, 0, 2, 7];
 const expiries = [1, 4, 600];
-/** Who is back so soon after its broker has failed is not declared dead. */
+/** The time in which a device that is back after its broker has failed is not declared dead. */
 export const soonMs = willGraceMs - 1500;
 /** After the last fault every will that must be published has been by then. */
 export const convergedMs = 4000 + Math.max(willGraceMs, movedWillMs) + 1000 * Math.max(...delays) + 5000;
@@ -41,7 +41,7 @@ interface Stay {
 export class PresentDevice {
   readonly name: string;
   readonly stays: Stay[] = [];
-  /** It comes and goes; false: it stays as it is now, connected if it is meant to be. */
+  /** True if it comes and goes; false: it stays as it is now, connected if it is meant to be. */
   isRestless = true;
   isAway = false;
   readonly #world: World;
@@ -227,7 +227,7 @@ export class Watcher {
   }
 }
 
-/** Why a will must not have been published; undefined if it may have been. */
+/** Says why a will must not have been published; undefined if it may have been. */
 function lie({ stays }: PresentDevice, number: number, now: number): string | undefined {
   const at = stays.findIndex((stay) => stay.number === number);
   const stay = stays[at]!;
@@ -266,7 +266,10 @@ export function untruths(world: World, devices: Iterable<PresentDevice>): string
   return wrong;
 }
 
-/** What a device said and was not acknowledged when it lost its connection: it may come to light late, or never. */
+/**
+ * Words that a device said and that were not acknowledged when it lost its connection: they may come to light late, or
+ * never.
+ */
 function unacknowledged(stays: readonly Stay[]): string[] {
   return stays.flatMap(({ number, upAt, bornAt, isLeaving, end }) => [
     ...(upAt > 0 && bornAt === 0 ? [`online ${number}`] : []),

@@ -73,7 +73,7 @@ function textOf({ payloadBytes, payloadStart, payloadEnd }: Publish): string {
   return decodeUtf8(payloadBytes, payloadStart, payloadEnd);
 }
 
-/** What the store holds, by topic. */
+/** The messages that the store holds, by topic. */
 function stored(world: World): Map<string, string> {
   const found = new Map<string, string>();
   for (const [path, { data }] of world.keeper.tree.nodes) {

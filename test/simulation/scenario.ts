@@ -19,13 +19,13 @@ import { World, type WorldOptions } from "./world.ts";
 /** Simulated time in which everything must come to rest after the last fault. */
 const healMs = 20_000;
 
-/** ... and in which pieces of payloads that nobody names have been swept. */
+/** The time in which pieces of payloads that nobody names have been swept. */
 const partsMs = orphanPartsBusyMs + 3 * sweepMs;
 
 /** Less than the shortest time to live: what outlives its time by a clock is lost by right. */
 const jumpMsMax = 36_000_000;
 
-/** ... and in which the bank's teller has gone through the tree. */
+/** The time in which the bank's teller has gone through the tree. */
 const tellerMs = 70_000;
 
 /** In every other world with mail drops all that is published lies in one; in the others half of it. */
@@ -102,7 +102,7 @@ export async function run(seed: number, options: WorldOptions = {}): Promise<Out
   }
 }
 
-/** Who subscribes when all is over is handed what lies in mail drops. */
+/** Checks that a client which subscribes when all is over is handed what lies in mail drops. */
 async function comeLate(world: World): Promise<string[]> {
   const history = new History();
   const late = [true, false].map(

@@ -57,7 +57,7 @@ async function strikeEverywhere(seed: number): Promise<void> {
   expect(found).toEqual([]);
 }
 
-/** Which steps a write takes. */
+/** The kinds of steps that a write takes. */
 function kindsOf(operations: readonly WriteOperation[]): Set<Kind> {
   const is = (kind: WriteOperation["kind"], path: RegExp): boolean =>
     operations.some((operation) => operation.kind === kind && path.test(operation.path));
@@ -149,7 +149,7 @@ function strikeAt(world: World, steps: (Set<Kind> | undefined)[], strike: Strike
 
 const starting = new Set<BrokerNode>();
 
-/** It may be struck while it starts, and is then started once more. */
+/** Starts a broker; it may be struck meanwhile, and is then started once more. */
 function begin(node: BrokerNode): void {
   if (node.isUp || starting.has(node)) return;
   starting.add(node);

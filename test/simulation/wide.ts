@@ -36,14 +36,14 @@ export interface WideOutcome {
   readonly seed: number;
   readonly sent: number;
   readonly transactions: number;
-  /** What was played, in its order. */
+  /** The faults that were played, in their order. */
   readonly played: readonly string[];
   readonly wrong: readonly string[];
 }
 
 /** Simulated time in which everything must come to rest after the last fault. */
 const healMs = 40_000;
-/** ... and in which the bank's teller has gone through the tree. */
+/** The time in which the bank's teller has gone through the tree. */
 const tellerMs = 70_000;
 /** A session owns a handful of ephemeral nodes, whatever clients do. */
 const transactionBytesMax = 16 * 1024;

@@ -2,11 +2,11 @@
 import type { Transport } from "../../src/net/transport.ts";
 import type { Scheduler } from "./keeper.ts";
 
-/** What one end of a wire tells its owner. */
+/** The events by which one end of a wire tells its owner. */
 export interface End {
   received(bytes: Uint8Array): void;
   closed(why: string): void;
-  /** What was not taken is taken again. */
+  /** Called when bytes are taken again, after some were not. */
   drained?(): void;
 }
 
@@ -16,7 +16,7 @@ export interface Network extends Scheduler {
   latency(): number;
 }
 
-/** What goes one way: what is under way, and what lies at the other end unread. */
+/** One direction: bytes under way, and bytes that lie at the other end unread. */
 interface Direction {
   arrivesAt: number;
   /** Bytes written and not read. */
@@ -32,7 +32,7 @@ interface Direction {
 export class Wire {
   /** Nothing passes that comes from this side, and nobody is told. */
   isCut: (from: 0 | 1) => boolean = () => false;
-  /** What each side may write before the other has read, in bytes. */
+  /** Bytes that each side may write before the other has read. */
   bytesMax = Infinity;
   readonly #world: Network;
   readonly #ends: [End | undefined, End | undefined] = [undefined, undefined];
@@ -72,7 +72,7 @@ export class Wire {
     this.#send(side, () => this.#end(other(side), why));
   }
 
-  /** What was cut passes again: what was lost meanwhile breaks the connection, though nobody sends any more. */
+  /** Lets bytes pass again: what was lost meanwhile breaks the connection, though nobody sends any more. */
   heal(): void {
     if (this.#hasLost) this.reset();
   }
@@ -102,7 +102,7 @@ export class Wire {
     return taken;
   }
 
-  /** What a side has written is read by the other one. */
+  /** Lets the other side read what a side has written. */
   #read(side: 0 | 1, bytes: Uint8Array): void {
     const way = this.#ways[side];
     way.unread -= bytes.length;

@@ -57,11 +57,11 @@ export interface WorldOptions {
   readonly hasJumps?: boolean | undefined;
   /** The store is an ensemble of servers, to which brokers speak as to ZooKeeper. */
   readonly ensemble?: Partial<EnsembleOptions> | undefined;
-  /** What a connection takes until it is read, in bytes; unlimited unless set. */
+  /** Bytes that a connection takes until they are read; unlimited unless set. */
   readonly wireBytesMax?: number | undefined;
-  /** Of all brokers, besides what the world sets. */
+  /** Options of all brokers, besides those that the world sets. */
   readonly brokerOptions?: Partial<BrokerOptions> | undefined;
-  /** What brokers run that have not been upgraded, where there are such. */
+  /** The code of brokers that have not been upgraded, where there are such. */
   readonly older?: BrokerCode | undefined;
 }
 
@@ -87,7 +87,7 @@ export class World {
   readonly ended: string[] = [];
   /** Starts that have failed, and why. */
   readonly failedStarts: string[] = [];
-  /** What is written to a connection and not read, at most, in bytes. */
+  /** Bytes that are written to a connection and not read, at most. */
   readonly wireBytesMax: number;
   readonly brokerOptions: Partial<BrokerOptions>;
   readonly older: BrokerCode | undefined;

@@ -45,7 +45,7 @@ export async function startBystander(port: number): Promise<Bystander> {
   };
 }
 
-/** What is asked to be done each time, in ms of a processor's time, and how long nothing is asked after it. */
+/** The work that is asked each time, in ms of a processor's time, and how long nothing is asked after it. */
 const workMs = 10;
 const workPauseMs = 100;
 

@@ -6,7 +6,10 @@ import type { Server } from "../../src/server/server.ts";
 import { churn } from "../bench/churn-load.ts";
 import { eventually } from "./broker.ts";
 
-/** What clients have a part in; not the list of publishers for people, nor shards of sessions and of wills. */
+/**
+ * Lists the nodes that clients have a part in; not the list of publishers for people, nor shards of sessions and of
+ * wills.
+ */
 async function nodesOf({ broker }: Server): Promise<string[]> {
   const paths: string[] = [];
   for (const root of rootPaths.filter((path) => path !== publishersPath))

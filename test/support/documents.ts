@@ -1,6 +1,6 @@
 /**
- * What the Markdown files name: files, functions and headings. `test/tidy.test.ts` asks whether all of it is there, so
- * that whoever moves or renames something changes what is written about it in the same commit.
+ * Checks what the Markdown files name: files, functions and headings. `test/tidy.test.ts` asks whether all of it is
+ * there, so that whoever moves or renames something changes what is written about it in the same commit.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";

@@ -50,7 +50,7 @@ export class FakeZooKeeper {
   /** How writes, and reads, are met. */
   onWrite: (operations: readonly WriteOperation[]) => Manners = () => "serve";
   onRead: (path: string) => Manners = () => "serve";
-  /** What a server that lags behind the leader says of a path, until it is asked to sync. */
+  /** Answers of a server that lags behind the leader, by path, until it is asked to sync. */
   readonly stale = new Map<string, { readonly data: Uint8Array; readonly version: number }>();
   readonly #held: Held[] = [];
   readonly #peers = new Set<Socket<Peer>>();
@@ -81,7 +81,7 @@ export class FakeZooKeeper {
     for (const socket of [...this.#peers]) socket.terminate();
   }
 
-  /** What was held takes effect now, or is refused, without an answer: who asked has gone. */
+  /** Lets held requests take effect now, or be refused, without an answer: their client has gone. */
   release(): void {
     for (const { operations, session } of this.#held.splice(0)) this.tree.write(operations, session);
   }

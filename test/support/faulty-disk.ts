@@ -23,9 +23,9 @@ interface Entry {
   readonly kind: number;
   readonly path: string;
   readonly offset: number;
-  /** Of the file, before. */
+  /** The size of the file, before. */
   readonly size: number;
-  /** What stood there before, or another path. */
+  /** The bytes that stood there before, or another path. */
   readonly data: Buffer;
 }
 
@@ -35,7 +35,7 @@ const blockBytes = 4096;
 export interface FaultyDiskOptions {
   /** Names are never lost: ZooKeeper syncs no folders, and relies on file systems that need no such sync. */
   readonly keepsNames?: boolean;
-  /** So that `losePower` can take back what was not synced; it makes writes slower, and syncs fast. */
+  /** True if `losePower` can take back what was not synced; it makes writes slower, and syncs fast. */
   readonly remembers?: boolean;
 }
 
@@ -45,7 +45,7 @@ export class FaultyDisk {
   readonly #remembers: boolean;
   readonly #keepsNames: boolean;
 
-  /** Of everything in a folder. */
+  /** A disk that everything in a folder lies on. */
   constructor(folder: string, { remembers = false, keepsNames = false }: FaultyDiskOptions = {}) {
     library ??= compilePreload("faulty-disk");
     this.#folder = folder;
@@ -79,8 +79,8 @@ export class FaultyDisk {
   }
 
   /**
-   * What all processes that used it, and are dead now, had not synced: each block of it is gone, or has come to disk,
-   * as `isKept` says for each. Names too.
+   * Takes back what all processes that used it, and are dead now, had not synced: each block of it is gone, or has come
+   * to disk, as `isKept` says for each. Names too.
    */
   losePower(isKept: () => boolean): void {
     for (const name of readdirSync(this.#side).filter((one) => /^journal-\d+$/.test(one))) {

@@ -30,7 +30,7 @@ export const rooms: Record<string, readonly string[]> = {
 };
 const allRooms = ["src/broker", ...Object.keys(rooms).map((room) => `src/broker/${room}`)];
 
-/** What each folder may import, itself apart; a type counts as much as a value. */
+/** The folders that each folder may import, itself apart; a type counts as much as a value. */
 export const floors: Record<string, readonly string[]> = {
   "src/base": [],
   "src/mqtt": ["src/base"],

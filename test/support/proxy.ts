@@ -4,7 +4,7 @@ import type { Socket, TCPSocketListener } from "bun";
 interface Pair {
   readonly near: Socket<Side>;
   far: Socket<Side> | undefined;
-  /** What the near side sent first: it tells who it is. */
+  /** The first bytes of the near side: they tell who it is. */
   first: string;
 }
 
@@ -14,7 +14,7 @@ interface Side {
   waiting: Uint8Array[];
 }
 
-/** Which bytes are lost where something is cut: all, those of whoever dialled, or those of whoever was dialled. */
+/** The bytes that are lost where something is cut: all, those of whoever dialled, or those of whoever was dialled. */
 export type CutWays = "both" | "from dialler" | "to dialler";
 
 export interface TcpProxy {
@@ -101,7 +101,7 @@ export function startProxy(near: { host: string; port: number }, far: { host: st
   };
 }
 
-/** What a socket does not take now goes when it drains. */
+/** Sends; bytes that a socket does not take now go when it drains. */
 function send(to: Socket<Side>, bytes: Uint8Array): void {
   to.data.waiting.push(Uint8Array.from(bytes));
   if (to.data.waiting.length === 1) flush(to);

@@ -69,7 +69,7 @@ export class RawClient {
     this.write(mqttPacket.generate(packet, { protocolVersion: this.#version }));
   }
 
-  /** What the kernel does not take now goes when it drains. */
+  /** Writes; bytes that the kernel does not take now go when it drains. */
   write(bytes: Uint8Array): void {
     this.#unsent.push(bytes);
     if (this.#unsent.length === 1) this.#flush();

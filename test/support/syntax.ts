@@ -95,7 +95,7 @@ async function parse(): Promise<SourceFunction[]> {
   }
 }
 
-/** What is given to `describe` is a list of tests, and no function in this sense. */
+/** Lists the functions of a file. A function that is given to `describe` is a list of tests, and none in this sense. */
 function functionsIn(source: SyntaxNode): SyntaxNode[] {
   const functions: SyntaxNode[] = [];
   const visit = (node: SyntaxNode): void => {

@@ -18,7 +18,7 @@ const tickMs = 500;
 export interface ZooKeeperServer {
   readonly port: number;
   readonly address: string;
-  /** What one of ZooKeeper's four-letter commands says; undefined if the server does not answer. */
+  /** Sends one of ZooKeeper's four-letter commands; undefined if the server does not answer. */
   ask(command: string): Promise<string | undefined>;
   start(): void;
   kill(signal?: NodeJS.Signals): Promise<void>;

@@ -16,7 +16,7 @@ const kinds = {
   arm64: { target: "linux-arm64", loader: "/lib/ld-linux-aarch64.so.1", folder: "/lib/aarch64-linux-gnu" },
 } as const;
 type Arch = keyof typeof kinds;
-/** What the executable names. */
+/** The libraries that the executable names. */
 const libraries = ["libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2"];
 
 const words = process.argv.slice(2);

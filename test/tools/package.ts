@@ -65,7 +65,7 @@ function describeTypes(): void {
   keepReached(entries.map(({ entry }) => join(folder, "types/client", `${entry}.d.ts`)));
 }
 
-/** What applications cannot see of our types is not theirs. */
+/** Removes the types that applications cannot reach. */
 function keepReached(from: readonly string[]): void {
   const reached = new Set<string>();
   const visit = (path: string): void => {

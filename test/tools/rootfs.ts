@@ -40,7 +40,7 @@ export function findBuilder(): string {
   );
 }
 
-/** What the loader would load, and the loader itself. */
+/** The libraries that the loader would load, and the loader itself. */
 export function librariesOf(path: string): string[] {
   const { stdout } = Bun.spawnSync(["ldd", path], { stdout: "pipe", stderr: "ignore" });
   return [...stdout.toString().matchAll(/(\/\S+) \(0x/g)].map(([, library]) => library!);

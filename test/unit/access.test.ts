@@ -1,6 +1,4 @@
-/**
- * Who may come in and what they may do: against naive models, published vectors, and files that mosquitto has written.
- */
+/** Logins and the access list, against naive models, published vectors, and files that mosquitto has written. */
 import { expect, test } from "bun:test";
 import { createHash, generateKeyPairSync } from "node:crypto";
 import fc from "fast-check";

@@ -54,7 +54,7 @@ function killed(count: number): string {
   return copy;
 }
 
-/** What the store serves of the messages. Throws as the store does. */
+/** The messages that the store serves. Throws as the store does. */
 function served(folder: string, acceptDamage = false): Map<string, string> {
   const store = new TreeDatabase(folder, "own", { acceptDamage, tell() {} });
   try {

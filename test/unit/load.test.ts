@@ -1,5 +1,5 @@
 /**
- * What measures a load must itself be right: percentiles, stamps, what counts as lost, twice, late; how much must
+ * The measuring of a load must itself be right: percentiles, stamps, what counts as lost, twice, late; how much must
  * arrive.
  */
 import { describe, expect, test } from "bun:test";

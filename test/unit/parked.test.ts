@@ -1,4 +1,4 @@
-/** What the journal says of its units: to those who wait, and to what came later, while some are parked or in doubt. */
+/** The journal's words on its units: to those who wait, and to what came later, while some are parked or in doubt. */
 import { expect, test } from "bun:test";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { CoordinatorError } from "../../src/coordinator/coordinator.ts";

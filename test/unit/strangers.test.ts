@@ -1,5 +1,5 @@
 /**
- * What strangers write where records stand: each decoder says that it is none of ours, in one kind of error, and in no
+ * Strangers' bytes where records stand: each decoder says that they are none of ours, in one kind of error, and in no
  * other.
  */
 import { expect, test } from "bun:test";

@@ -1,5 +1,5 @@
 /**
- * What the ZooKeeper client says when ZooKeeper is not there, is not what it should be, or does not want what it is
+ * The ZooKeeper client's words when ZooKeeper is not there, is not what it should be, or does not want what it is
  * asked.
  */
 import { afterAll, expect, test } from "bun:test";

@@ -197,7 +197,7 @@ export class KeeperConnection {
     });
   }
 
-  /** What is read is what is there when its turn comes. */
+  /** Prepares a read of what is there when its turn comes. */
   #read(xid: number, type: number, from: JuteReader): () => void {
     switch (type) {
       case OpCode.ping:
@@ -301,7 +301,7 @@ function packetOf(head: JuteWriter, body: JuteWriter | undefined): Uint8Array {
   return whole;
 }
 
-/** What one part of a write has left behind. */
+/** Writes the result of one part of a write. */
 function writeResult(to: JuteWriter, part: Part, { tree, isMulti }: { tree: Znodes; isMulti: boolean }): void {
   const operation = part.operation!;
   const path = typeof part.done === "object" ? part.done.path : operation.path;

@@ -14,7 +14,7 @@ export interface EnsembleOptions {
   readonly random: Random;
   /** How long one message takes, in ms; asked for each. */
   readonly latency: () => number;
-  /** What the servers' clocks say at a time of the scheduler, in ms since 1970. */
+  /** The time that the servers' clocks show at a time of the scheduler, in ms since 1970. */
   readonly wall: (time: number) => number;
   readonly voters: number;
   readonly observers: number;
@@ -33,10 +33,10 @@ export interface Part {
   readonly done: Prepared;
 }
 
-/** What all servers do in the same order. */
+/** A transaction, which all servers apply in the same order. */
 export interface Transaction extends When {
   readonly parts: readonly Part[];
-  /** Why nothing happens: which operation was refused, and with which code. */
+  /** The operation that was refused, and with which code: then nothing happens. */
   readonly refused: { readonly index: number; readonly code: number } | undefined;
   /** The keeper session that begins or ends with it. */
   readonly session: { readonly id: bigint; readonly isOver: boolean } | undefined;
@@ -52,7 +52,7 @@ export interface Forwarded {
   readonly session: bigint;
   readonly kind: "begin" | "end" | "write";
   readonly operations: readonly Operation[];
-  /** Of the session that begins. */
+  /** The timeout of the session that begins. */
   readonly timeoutMs: number;
 }
 
@@ -68,7 +68,7 @@ interface KeeperSessionRecord {
 /** Sessions expire at multiples of it, as ZooKeeper has it in buckets. */
 const bucketMs = 50;
 const epochZxids = 2 ** 32;
-/** So many bytes does a path need in the transaction that ends its session, besides its text. */
+/** Bytes that a path needs in the transaction that ends its session, besides its text. */
 const pathHeaderBytes = 4;
 
 export class Ensemble {
@@ -80,7 +80,7 @@ export class Ensemble {
   /** How many of the log are committed. */
   committed = 0;
   leader: KeeperServer | undefined;
-  /** Why it is lost for good. */
+  /** The reason why it is lost for good. */
   destroyed: string | undefined;
   /** Called when the leader proposes something. */
   readonly onProposed: ((transaction: Transaction) => void)[] = [];
@@ -265,7 +265,9 @@ export class Ensemble {
     return inTouch.length > this.options.voters / 2;
   }
 
-  /** What was proposed and is not committed may have come to enough servers all the same, up to some point. */
+  /**
+   * Ends a leader: its proposals that are not committed may have come to enough servers all the same, up to some point.
+   */
   #loseLeader(): void {
     this.generation++;
     this.leader = undefined;

@@ -30,7 +30,7 @@ export interface Operation {
   readonly mode: (typeof createModes)[number];
 }
 
-/** What a write may do now; a number says why it may not. */
+/** The change that a write may make now; a number says why it may not. */
 export type Prepared = Change | "nothing" | number;
 
 const creates: readonly number[] = [OpCode.create, OpCode.create2, OpCode.createContainer, OpCode.createTtl];

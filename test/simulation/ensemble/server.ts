@@ -10,7 +10,7 @@ interface Waiting {
   readonly run: () => void;
 }
 
-/** Who is to be answered when a write has been applied here. */
+/** A request that is answered when its write has been applied here. */
 export interface Awaiting {
   /** A part of it was just applied. */
   applied(part: Part, tree: Znodes): void;
@@ -32,16 +32,16 @@ export class KeeperServer {
   /** The other servers cannot be reached; its clients can. */
   isCutOff = false;
   isDown = false;
-  /** It has noticed that there is no leader, or that it has none: it serves nobody. */
+  /** True if it has noticed that there is no leader, or that it has none: it serves nobody. */
   isOut = true;
   readonly connections = new Set<KeeperConnection>();
   /** How many of the log were applied. */
   #applied = 0;
   #heardAt = 0;
   #saidAt = 0;
-  /** What waits until it has applied so many. */
+  /** Requests that wait until it has applied so many transactions. */
   #waiting: Waiting[] = [];
-  /** What could not be said to the leader yet. */
+  /** Words that could not be said to the leader yet. */
   #held: (() => void)[] = [];
   readonly #touched = new Map<bigint, number>();
   readonly #awaiting = new Map<Forwarded, Awaiting>();
@@ -135,7 +135,7 @@ export class KeeperServer {
     this.#applyUpTo(this.ensemble.committed);
   }
 
-  /** It serves nobody until it has found the leader. */
+  /** Serves nobody until it has found the leader. */
   stepOut(why: string): void {
     this.isOut = true;
     this.#forget(why);

@@ -6,7 +6,7 @@ import type { ReadOperation, ReadResult } from "../../../src/coordinator/coordin
 import { nameOf, parentPath } from "../../../src/coordinator/paths.ts";
 import type { JuteWriter } from "../../../src/zookeeper/jute.ts";
 
-/** What a transaction does to the tree, when it is known that it may. */
+/** The change of a transaction to the tree, when it is known that it may be made. */
 export type Change =
   | {
       readonly kind: "create";
@@ -43,7 +43,7 @@ export interface Znode {
 
 const noEphemerals: ReadonlySet<string> = new Set();
 
-/** What is made by then has numbers that begin late; who makes it anew begins with 0. */
+/** Nodes made up to here have numbers that begin late; those made anew begin with 0. */
 const lateUntilZxid = 2 ** 32 + 400;
 
 /** ZooKeeper's mark of a container, in the place of an ephemeral's owner. */
