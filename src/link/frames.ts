@@ -131,19 +131,6 @@ export function jsonFrame(type: number, body: object): Uint8Array {
   return frame(type, encodeUtf8(JSON.stringify(body)));
 }
 
-/** Reads the body of a rare frame. Throws `ProtocolError`. */
-export function decodeJson<Body extends object>(bytes: Uint8Array, start: number, end: number): Body {
-  let body: unknown;
-  try {
-    body = JSON.parse(decodeUtf8(bytes, start, end));
-  } catch {
-    throw new ProtocolError(Reason.malformedPacket, "a frame is not JSON");
-  }
-  if (typeof body !== "object" || body === null)
-    throw new ProtocolError(Reason.malformedPacket, "a frame is no JSON object");
-  return body as Body;
-}
-
 export function writeAckFrame(to: Sink, received: number): void {
   const at = begin(to, FrameType.ack, 4);
   writeUint32(to.buffer, at, received);
@@ -239,17 +226,21 @@ export function deliveryFrame(type: number, delivery: Delivery, packet: Uint8Arr
 
 /** Reads a delivery. `packetStart`: where the PUBLISH packet begins. Throws `ProtocolError`. */
 export function decodeDelivery(bytes: Uint8Array, start: number, end: number): Delivery & { packetStart: number } {
-  if (end - start < 19) throw new ProtocolError(Reason.malformedPacket, "a delivery ends early");
-  let at = start + 17;
+  // Returns where so many bytes begin, if they are there.
+  const take = (count: number): number => {
+    const from = at;
+    at += count;
+    if (at > end) throw new ProtocolError(Reason.malformedPacket, "a delivery ends early");
+    return from;
+  };
+  let at = start;
+  take(17);
   const handles: number[] = [];
-  for (let left = readUint32(bytes, start + 13); left > 0 && at + 4 <= end; left--, at += 4)
-    handles.push(readUint32(bytes, at));
+  for (let left = readUint32(bytes, start + 13); left > 0; left--) handles.push(readUint32(bytes, take(4)));
   const groups: string[] = [];
-  let left = readUint16(bytes, at);
-  for (at += 2; left > 0 && at + 2 <= end; left--) {
-    const length = readUint16(bytes, at);
-    groups.push(decodeUtf8(bytes, at + 2, at + 2 + length));
-    at += 2 + length;
+  for (let left = readUint16(bytes, take(2)); left > 0; left--) {
+    const length = readUint16(bytes, take(2));
+    groups.push(textOf(bytes, take(length), at));
   }
   return {
     id: readUint32(bytes, start),
@@ -259,6 +250,14 @@ export function decodeDelivery(bytes: Uint8Array, start: number, end: number): D
     groups,
     packetStart: at,
   };
+}
+
+function textOf(bytes: Uint8Array, start: number, end: number): string {
+  try {
+    return decodeUtf8(bytes, start, end);
+  } catch {
+    throw new ProtocolError(Reason.malformedPacket, "a text is not UTF-8");
+  }
 }
 
 /** Cuts a stream into frames. Only a frame that comes in several chunks is copied. */

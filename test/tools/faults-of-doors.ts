@@ -131,4 +131,25 @@ export const faults: readonly Fault[] = [
     replace: "timers.set(new Timer(() => connection.transport.abort()), now + wait);",
     tests: "test/broker/limits.test.ts",
   },
+  {
+    what: "doors: a frame between brokers says what nobody knows",
+    file: "src/link/json-frames.ts",
+    find: 'if (typeof say !== "string" || !Object.hasOwn(controls, say)) throw',
+    replace: 'if (typeof say !== "string") throw',
+    tests: "test/unit/link-frames.test.ts",
+  },
+  {
+    what: "doors: the fields of a frame between brokers are believed",
+    file: "src/link/json-frames.ts",
+    find: "if (!check(body[name])) throw",
+    replace: "if (body[name] === check) throw",
+    tests: "test/unit/link-frames.test.ts",
+  },
+  {
+    what: "doors: a bent message waits for mailboxes",
+    file: "src/broker/cluster/arriving.ts",
+    find: "    this.#read(bytes, delivery.packetStart, end);\n    const kept",
+    replace: "    const kept",
+    tests: "test/unit/link-frames.test.ts",
+  },
 ];

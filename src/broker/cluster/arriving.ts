@@ -79,6 +79,8 @@ export class Arriving {
     const { id, ...packets } = decodeBundle(bytes, start, end);
     const waiting = this.#deferred.get(peer);
     if (waiting === undefined) return this.#takeBundle(peer, id, packets);
+    // Looked at now: a packet that is none closes the link that it came over, which may be another one later.
+    for (let at = packets.start; at < end; ) at = this.#parse(packets, at);
     const kept = { ...packets, bytes: bytes.slice(packets.start, end), start: 0, end: end - packets.start };
     waiting.push({ zxid: 0, take: () => this.#takeBundle(peer, id, kept) });
   }
@@ -91,6 +93,7 @@ export class Arriving {
     const waiting = this.#deferred.get(peer);
     if (waiting === undefined && zxid <= this.#context.coordinator.seenZxid)
       return this.#deliver(peer, delivery, bytes, end);
+    this.#read(bytes, delivery.packetStart, end);
     const kept = bytes.slice(delivery.packetStart, end);
     const deferred = { zxid, take: () => this.#deliver(peer, { ...delivery, packetStart: 0 }, kept, kept.length) };
     if (waiting !== undefined) waiting.push(deferred);
@@ -131,11 +134,16 @@ export class Arriving {
     this.#settled(peer, id);
   }
 
+  /** Reads the packet of a delivery into `#publish`. Throws `ProtocolError`. */
+  #read(bytes: Uint8Array, packetStart: number, end: number): void {
+    const body = bodyOf(bytes, packetStart, end);
+    parsePublish(this.#publish, bytes, bytes[packetStart]!, body.start, end, 5);
+  }
+
   #deliver(peer: Peer, delivery: Delivery & { packetStart: number }, bytes: Uint8Array, end: number): void {
     const { packetStart, id } = delivery;
     const publish = this.#publish;
-    const body = bodyOf(bytes, packetStart, end);
-    parsePublish(publish, bytes, bytes[packetStart]!, body.start, end, 5);
+    this.#read(bytes, packetStart, end);
     if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
     const { router, metrics, bankAccount } = this.#context;
     const route = router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);

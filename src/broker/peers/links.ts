@@ -20,7 +20,6 @@ import { Timer } from "../../base/timers.ts";
 import {
   type Confirm,
   type Control,
-  decodeJson,
   decodeSettled,
   FrameType,
   type Hello,
@@ -29,6 +28,7 @@ import {
   type Welcome,
   writePing,
 } from "../../link/frames.ts";
+import { decodeConfirm, decodeHello, decodeLinkControl, decodeRemain, decodeWelcome } from "../../link/json-frames.ts";
 import { Link } from "../../link/link.ts";
 import { isSameProof, proofOf } from "../../link/proof.ts";
 import { Reason } from "../../mqtt/reason.ts";
@@ -175,9 +175,9 @@ export class Links {
       case FrameType.settled:
         return this.#flows().settled(peer, decodeSettled(bytes, start, end));
       case FrameType.remain:
-        return this.#flows().remain(peer, decodeJson<Remain>(bytes, start, end));
+        return this.#flows().remain(peer, decodeRemain(bytes, start, end));
       case FrameType.control:
-        return this.#flows().control(peer, decodeJson<Control>(bytes, start, end));
+        return this.#flows().control(peer, decodeLinkControl(bytes, start, end));
       default:
         throw new ProtocolError(Reason.protocolError, `a frame of type ${type}`);
     }
@@ -185,11 +185,11 @@ export class Links {
 
   #shakeHands(connection: LinkConnection, type: number, bytes: Uint8Array, start: number, end: number): void {
     if (type === FrameType.hello && !connection.dialled)
-      return this.#welcome(connection, decodeJson<Hello>(bytes, start, end));
+      return this.#welcome(connection, decodeHello(bytes, start, end));
     if (type === FrameType.welcome && connection.dialled)
-      return this.#confirm(connection, decodeJson<Welcome>(bytes, start, end));
+      return this.#confirm(connection, decodeWelcome(bytes, start, end));
     if (type === FrameType.confirm && connection.hello !== undefined) {
-      return this.#confirmed(connection, decodeJson<Confirm>(bytes, start, end));
+      return this.#confirmed(connection, decodeConfirm(bytes, start, end));
     }
     throw new ProtocolError(Reason.protocolError, "no handshake");
   }

@@ -1,0 +1,114 @@
+/** The frames between brokers: each is read as it was written, and whatever else comes closes the link, no more. */
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import { ProtocolError } from "../../src/base/errors.ts";
+import { Arriving } from "../../src/broker/cluster/arriving.ts";
+import {
+  type Control,
+  decodeDelivery,
+  deliveryFrame,
+  FrameType,
+  frameHeadBytes,
+  jsonFrame,
+  type Remain,
+} from "../../src/link/frames.ts";
+import { decodeHello, decodeLinkControl, decodeRemain, decodeWelcome } from "../../src/link/json-frames.ts";
+
+const controls: readonly Control[] = [
+  { say: "claim", number: 3, clientId: "c", stamp: 1700000000000.25, clean: false },
+  { say: "claimed", number: 3, granted: true },
+  {
+    say: "hosting",
+    sessions: [
+      [1, "c"],
+      [2, ""],
+    ],
+  },
+  { say: "hosting", sessions: [] },
+  { say: "unhosting", handles: [1] },
+  { say: "see", number: 1, zxid: 2 ** 40 },
+  { say: "seen", number: 1 },
+  { say: "freed", paths: ["/topics/a/=1"] },
+  { say: "remained" },
+  { say: "short" },
+  { say: "hold" },
+  { say: "go" },
+];
+const hello = { protocol: "mqttzoo-link-1", id: "b", epoch: 7, nonce: "n" } as const;
+const remains: readonly Remain[] = [
+  { id: 4, handles: [1], groups: ["$share/g/t"] },
+  { id: 4, unpaid: true, handles: [], groups: [] },
+];
+
+type Decode = (bytes: Uint8Array, start: number, end: number) => unknown;
+
+function decoded(decode: Decode, body: object): unknown {
+  const bytes = jsonFrame(FrameType.control, body);
+  return decode(bytes, frameHeadBytes, bytes.length);
+}
+
+const samples: readonly (readonly [Decode, object])[] = [
+  [decodeHello, hello],
+  [decodeWelcome, { ...hello, received: 5, proof: "" }],
+  ...remains.map((remain) => [decodeRemain, remain] as const),
+  ...controls.map((control) => [decodeLinkControl, control] as const),
+];
+
+test("what a broker says is read as it was said, with fields that are not known here", () => {
+  for (const [decode, body] of samples) {
+    expect(decoded(decode, body)).toEqual(body);
+    expect(decoded(decode, { ...body, later: [1] })).toEqual({ ...body, later: [1] });
+  }
+});
+
+test("a field of another kind, or none at all, is the other side's fault", () => {
+  for (const [decode, body] of samples)
+    for (const name of Object.keys(body)) {
+      if (name === "unpaid") continue;
+      const value = body[name as keyof typeof body];
+      for (const other of [undefined, null, {}, [null], [[1]], typeof value === "string" ? 1 : "1"])
+        expect(() => decoded(decode, { ...body, [name]: other })).toThrow(ProtocolError);
+    }
+});
+
+test("what nobody says closes the link, whatever it is", () => {
+  const say = fc.oneof(fc.constantFrom("nonsense", "__proto__", "constructor", "toString"), fc.jsonValue());
+  fc.assert(
+    fc.property(say, fc.jsonValue(), (said, rest) => {
+      const isKnown = controls.some((control) => control.say === said);
+      const body = { ...(rest as object | null), say: said };
+      if (!isKnown) expect(() => decoded(decodeLinkControl, body)).toThrow(ProtocolError);
+    }),
+  );
+});
+
+const delivery = { id: 1, zxid: 5, toInterest: false, handles: [3], groups: ["$share/g/t"] };
+
+test("a delivery that is cut or bent is the other side's fault", () => {
+  const whole = deliveryFrame(FrameType.publish, delivery, Uint8Array.of(0x32, 5, 0, 1, 0x74, 0, 1, 0));
+  expect(decodeDelivery(whole, frameHeadBytes, whole.length)).toMatchObject(delivery);
+  const packetStart = whole.length - 8;
+  for (let end = frameHeadBytes; end < packetStart; end++)
+    expect(() => decodeDelivery(whole, frameHeadBytes, end)).toThrow(ProtocolError);
+  const bent = fc.tuple(fc.nat(packetStart - frameHeadBytes - 1), fc.nat(255));
+  fc.assert(
+    fc.property(bent, ([place, byte]) => {
+      const bytes = whole.with(frameHeadBytes + place, byte);
+      try {
+        expect(decodeDelivery(bytes, frameHeadBytes, bytes.length).packetStart).toBeLessThanOrEqual(bytes.length);
+      } catch (error) {
+        expect(error).toBeInstanceOf(ProtocolError);
+      }
+    }),
+  );
+});
+
+test("a message that must wait for mailboxes is looked at before it waits: later nobody could be blamed for it", () => {
+  const coordinator = { seenZxid: 0, sync: () => {} };
+  const arriving = new Arriving({ coordinator } as never, {} as never);
+  // QoS 3; a packet whose length is more than there is.
+  for (const packet of [Uint8Array.of(0x36, 6, 0, 1, 0x74, 0, 1, 0), Uint8Array.of(0x32, 60, 0, 1, 0x74, 0, 1, 0)]) {
+    const bytes = deliveryFrame(FrameType.publish, delivery, packet);
+    expect(() => arriving.delivery({} as never, bytes, frameHeadBytes, bytes.length)).toThrow(ProtocolError);
+  }
+});
