@@ -42,7 +42,7 @@ const [five, older] = readFileSync(join(root, "test/README.md"), "utf8").split("
 const rows = rowsOf(five!);
 const olderRows = rowsOf(older!);
 
-/** What a test that shows a statement bears in its name. */
+/** The mark that a test which shows a statement bears in its name. */
 const markOf = (id: string, version: "5" | "3.1.1"): string =>
   version === "5" ? `[MQTT-${id}]` : `[MQTT-${id} of 3.1.1]`;
 

@@ -1,4 +1,4 @@
-/** What waits for contact with the store counts for nothing when its client has gone elsewhere meanwhile. */
+/** Requests that wait for contact with the store count for nothing when their client has gone elsewhere meanwhile. */
 import { expect, test } from "bun:test";
 import type { BrokerNode } from "./broker-node.ts";
 import { retainedTexts } from "./checkers.ts";
