@@ -125,7 +125,7 @@ export const pageOperationsMax = 250;
 export const pageBytesMax = 256 * 1024;
 /** Level nodes that the journal remembers as existing. At this many it starts anew. */
 export const journalKnownNodesMax = 300_000;
-/** Times that a unit whose parents vanish under it is tried again before that counts as our bug. */
+/** Times that a unit whose parents vanish under it is tried again before it is given up. */
 export const journalRetriesMax = 10;
 /** The journal takes a level for granted so long after it has put something below it, where others write too. */
 export const levelsKnownMs = 500;

@@ -23,7 +23,7 @@ import {
   occupiedIn,
   pagesOf,
 } from "./operations.ts";
-import { isInTheWay, leaveOut, outcomeOf, type Part, repair, type Unit, writesOf } from "./unit.ts";
+import { isGivenUp, isInTheWay, leaveOut, outcomeOf, type Part, repair, type Unit, writesOf } from "./unit.ts";
 
 /** `versions[i]`: what operation i has left behind as data version; -1 where there is none or it is not known. */
 export type JournalDone = (versions: readonly number[], zxid: number) => void;
@@ -306,7 +306,7 @@ export class Journal {
   }
 
   #refuse(unit: Unit, error: CoordinatorError): void {
-    if (isInTheWay(error.code)) this.#signals.obstructed?.(error);
+    if (isInTheWay(error.code) || isGivenUp(unit)) this.#signals.obstructed?.(error);
     else assert(unit.refused !== undefined, `the store refused a unit: ${error.message}`);
     unit.refused?.(error);
   }

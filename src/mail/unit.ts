@@ -76,11 +76,15 @@ function passOver(asked: string, { writes, parts }: { writes: WriteOperation[]; 
   parts.push({ kind: "skip", path }, { kind: "skip", path });
 }
 
+/** True if a unit has been repaired so often that others must be undoing, as fast as it is made, what it needs. */
+export function isGivenUp({ attempts, operations, levels }: Unit): boolean {
+  return attempts > journalRetriesMax + 4 * (operations.length + levels.length);
+}
+
 /** Makes the unit such that it may succeed; false if it must be refused, or nothing is left of it. */
 export function repair(unit: Unit, part: Part, error: CoordinatorError): boolean {
   unit.attempts++;
-  const tries = journalRetriesMax + 4 * (unit.operations.length + unit.levels.length);
-  assert(unit.attempts <= tries, `the store keeps refusing: ${error.message}`);
+  if (isGivenUp(unit)) return false;
   const repaired = part.kind === "own" ? repairOwn(unit, part.index, error) : repairLevel(unit, part, error);
   if (!repaired) return false;
   leaveOut(unit);

@@ -129,4 +129,11 @@ export const faults: readonly Fault[] = [
     replace: "sign !== undefined && sign !== seen.sign ? seen.beats + 1 : 0",
     tests: "test/broker/liveness.test.ts",
   },
+  {
+    what: "a unit that others fight against ends the process",
+    file: "src/mail/unit.ts",
+    find: "  if (isGivenUp(unit)) return false;",
+    replace: '  assert(!isGivenUp(unit), "the store keeps refusing");',
+    tests: "test/unit/parked.test.ts",
+  },
 ];

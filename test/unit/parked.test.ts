@@ -168,3 +168,23 @@ test("numbers that somebody else's nodes bear are passed over", async () => {
   expect(Number(names[2])).toBeGreaterThan(Number(names[1]));
   expect(world.keeper.tree.nodes.has("/box/=skip")).toBe(false);
 });
+
+test("a unit is given up when somebody removes, as fast as it is made, what it needs", async () => {
+  const world = new World(1);
+  const store = world.keeper.connect();
+  const told: string[] = [];
+  const write = store.write.bind(store);
+  // What is written below /fought is undone before it can be committed.
+  store.write = (operations, done, repair) => {
+    if (!operations.some(({ path }) => path.startsWith("/fought"))) return write(operations, done, repair);
+    const error = new CoordinatorError("NoNode", "/fought/x", 0);
+    let tries = 0;
+    while (repair?.(error) !== undefined) if (++tries > 1000) throw new Error("it is never given up");
+    done(error, undefined, 0);
+  };
+  const journal = new Journal(store, world, { obstructed: ({ path }) => told.push(`obstructed ${path}`) });
+  journal.commit([{ kind: "put", path: "/fought/x", data: noBytes, exists: false }], () => told.push("done"));
+  journal.commit([{ kind: "put", path: "/peace", data: noBytes, exists: false }], () => told.push("peace"));
+  await world.pass(100);
+  expect(told).toEqual(["obstructed /fought/x", "peace"]);
+});
