@@ -14,7 +14,7 @@ const usage = `usage: bun run bench:churn [SECONDS] [DEVICES]
   DEVICES  how many there are at the same time, 400 if not given`;
 
 const [seconds, concurrent] = readCounts(usage, [15, 400]);
-/** So long the brokers' code is compiled while it runs. */
+/** The time for which the brokers' code is compiled while it runs. */
 const warmSeconds = 5;
 /** Sessions of three seconds end, and what they leave is removed. */
 const restSeconds = 30;

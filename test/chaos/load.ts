@@ -129,9 +129,7 @@ export class Load {
     return [`not at rest: ${states.join(" ")}; ${presence}; ${missing}`];
   }
 
-  /**
-   * What is wrong with what was received, and with what was said of the devices; `cuts`: links that were cut meanwhile.
-   */
+  /** Judges what was received, and what was said of the devices; `cuts`: links that were cut meanwhile. */
   wrong(cuts: readonly Cut[] = []): string[] {
     const late = this.#watcher.takeLate((one, other) =>
       cuts.some((ends) => ends.some(({ port }) => port === one) && ends.some(({ port }) => port === other)),

@@ -80,7 +80,7 @@ export class Watcher {
   readonly #down = new Map<string, Set<number>>();
   readonly #doubts: { readonly device: Device; readonly life: number; readonly at: number }[] = [];
   readonly #wrong: string[] = [];
-  /** What was true when it was said, and came after what has been said since. */
+  /** Words that were true when they were said, and came after what has been said since. */
   #late: { readonly device: Device; readonly life: number; readonly up: number }[] = [];
   client: MqttConnection | undefined;
   isUp = false;
@@ -157,9 +157,9 @@ export class Watcher {
   }
 
   /**
-   * What came too late since it was last asked. A client is let in where the broker that it came from cannot be asked,
-   * and so cannot say that the will is still under way: `areCut` says whether the link between two brokers, by their
-   * clients' ports, was cut. For everything else there is no excuse.
+   * Takes the words that came too late since it was last asked. A client is let in where the broker that it came from
+   * cannot be asked, and so cannot say that the will is still under way: `areCut` says whether the link between two
+   * brokers, by their clients' ports, was cut. For everything else there is no excuse.
    */
   takeLate(areCut: (one: number, other: number) => boolean): string[] {
     const late = this.#late.filter(({ device, life, up }) => {
