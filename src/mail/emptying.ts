@@ -72,7 +72,9 @@ function discardPage(page: readonly Slip[], { slips, journal }: Emptying): void 
     }
   };
   const all = removals.flatMap(({ operations }) => operations);
-  journal.commit(all, committed, () => {
+  journal.commit(all, committed, ({ code }) => {
+    // The keeper session is over: whoever has this client's session now empties it.
+    if (code === "BadVersion") return;
     for (const slip of page) slips.discard(slip);
   });
 }

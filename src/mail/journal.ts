@@ -21,6 +21,7 @@ import {
   menderOf,
   type Outcome,
   occupiedIn,
+  outdate,
   pagesOf,
 } from "./operations.ts";
 import { isGivenUp, isInTheWay, leaveOut, outcomeOf, type Part, repair, type Unit, writesOf } from "./unit.ts";
@@ -63,6 +64,8 @@ export class Journal {
   /** `full` was true: relief is told. */
   #owesRelief = false;
   #lastNumber = 0;
+  /** Counts keeper sessions. */
+  #session = 0;
   /** Units whose check may hold again, and what would overtake them, until `unpark`. */
   #parked: Unit[] = [];
   /**
@@ -127,6 +130,7 @@ export class Journal {
       levels: [],
       occupied: occupiedIn(operations),
       expected: operations.map(expectedBy),
+      session: this.#session,
       bytes,
       after,
       overtaken: undefined,
@@ -180,6 +184,18 @@ export class Journal {
   drained(done: () => void): void {
     if (this.#pending.size === 0) return done();
     this.#barriers.push({ upTo: this.#lastNumber, done });
+  }
+
+  /** The keeper session is over: what was committed in it, and is not in the store, is refused where it goes by it. */
+  sessionLost(): void {
+    this.#session++;
+  }
+
+  /** Returns whether anything of a unit does not hold any more. */
+  #outdate(unit: Unit): boolean {
+    if (unit.session === this.#session) return false;
+    unit.session = this.#session;
+    return outdate(unit.operations, unit.expected);
   }
 
   /** Submits the parked units again, in their order. */
@@ -262,6 +278,7 @@ export class Journal {
       this.#mending = unit;
       this.#heldPaths.add(unit.operations);
     }
+    this.#outdate(unit);
     const withLevels = this.#coordinator.makesLevels === true;
     let { writes, parts } = writesOf(unit, withLevels);
     this.#coordinator.write(
@@ -288,7 +305,7 @@ export class Journal {
         if (error === undefined) {
           const before = unit.overtaken?.size;
           leaveOut(unit);
-          if (unit.overtaken?.size === before) return undefined;
+          if (!this.#outdate(unit) && unit.overtaken?.size === before) return undefined;
           ({ writes, parts } = writesOf(unit, withLevels));
           return writes;
         }

@@ -25,7 +25,13 @@ export type JournalOperation =
       readonly isPiece?: true;
     }
   /** Sets; with a `version`, only that one, or the unit is refused. */
-  | { readonly kind: "set"; readonly path: string; readonly data: Uint8Array; readonly version?: () => number }
+  | {
+      readonly kind: "set";
+      readonly path: string;
+      readonly data: Uint8Array;
+      readonly version?: () => number;
+      readonly ofSession?: true;
+    }
   /** Creates or sets; `exists` is a guess. */
   | {
       readonly kind: "put";
@@ -52,12 +58,17 @@ export type JournalOperation =
       readonly after?: (how: Outcome) => void;
     }
   /** Deletes; if it is not there the unit is refused: somebody else has done it. */
-  | { readonly kind: "take"; readonly path: string }
+  | { readonly kind: "take"; readonly path: string; readonly ofSession?: true }
   /** The unit is refused if the version is another one; -1: if there is no such node. */
   | {
       readonly kind: "check";
       readonly path: string;
       readonly version: () => number;
+      /**
+       * The version holds in this keeper session only; once that is over the unit is refused. Others may have erased a
+       * client's session since, and begun it anew: then versions, and the numbers of slips, begin anew as well.
+       */
+      readonly ofSession?: true;
       /** Instead of being refused the unit waits, in its order, until `Journal.unpark`. */
       readonly mayWait?: true;
       /**
@@ -135,6 +146,22 @@ export function menderOf(operation: JournalOperation | undefined): Mend | undefi
   return operation?.kind === "check" ? operation.mend : undefined;
 }
 
+/** No node has it. */
+const noVersion = -2;
+
+/**
+ * Has what goes by a keeper session refused, when that is over before it was committed. Returns whether there is any.
+ */
+export function outdate(operations: readonly (JournalOperation | undefined)[], expected: number[]): boolean {
+  let isAny = false;
+  operations.forEach((operation, index) => {
+    if (operation === undefined || !("ofSession" in operation)) return;
+    expected[index] = noVersion;
+    isAny = true;
+  });
+  return isAny;
+}
+
 export function expectedBy(operation: JournalOperation): number {
   return "version" in operation ? (operation.version?.() ?? -1) : -1;
 }
@@ -153,8 +180,9 @@ export function toWrite(
     case "set":
       return { kind, path, data: operation.data, version };
     case "remove":
-    case "take":
       return { kind: "delete", path, version: -1 };
+    case "take":
+      return { kind: "delete", path, version };
     case "check":
       return { kind, path, version };
     case "put":

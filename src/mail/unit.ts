@@ -27,7 +27,9 @@ export interface Unit {
   /** How many numbers a sequential node must pass over, by its place: somebody else's nodes bear them. */
   skips: Map<number, number> | undefined;
   /** Versions that `check` and `set` expect: as they were when the unit was committed. */
-  readonly expected: readonly number[];
+  readonly expected: number[];
+  /** The keeper session in which it was committed; see `Journal.sessionLost`. */
+  session: number;
   readonly bytes: number;
   readonly after: readonly { readonly index: number; readonly call: (how: Outcome) => void }[] | undefined;
   /** Operations that were left out, by their places; and nodes that stay as levels of others. */
@@ -146,6 +148,7 @@ function repairOwn(unit: Unit, index: number, { code, message }: CoordinatorErro
     case "check NoNode":
     case "set BadVersion":
     case "take NoNode":
+    case "take BadVersion":
       return false;
     default:
       assert(isInTheWay(code), `the store refused ${operation.kind}: ${message}`);

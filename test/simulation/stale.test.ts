@@ -60,3 +60,22 @@ test("what a client was not acknowledged does not replace what it was acknowledg
     expect([topic, texts.get("the store"), texts.get("a"), texts.get("b")]).toEqual([topic, "new", "new", "new"]);
   }
 });
+
+test("what was said in the name of a session does not count for the one that its client has begun anew", async () => {
+  const { world, a } = await makeWorld();
+  const lasting = { clean: true, properties: { sessionExpiryInterval: 1000 } };
+  const reader = await Device.connect(world, "b", { clientId: "reader", ...lasting });
+  await reader.subscribe("state/#", { qos: 1 });
+  const early = await Device.connect(world, "a", { clientId: "d", ...lasting });
+  a.cutKeeper();
+  early.publish("state/d", "old", { qos: 1, messageId: 1 });
+  await world.pass(500);
+  early.abort();
+  // The records of both sessions have the same version.
+  const late = await Device.connect(world, "b", { clientId: "d", ...lasting });
+  late.publish("state/d", "new", { qos: 1, messageId: 1 });
+  await late.take("puback");
+  await heal(world, a);
+  const received = reader.packets.filter(({ cmd }) => cmd === "publish").map(({ payload }) => payload.toString());
+  expect(received).toEqual(["new"]);
+});

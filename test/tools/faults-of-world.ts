@@ -38,6 +38,13 @@ export const faults: readonly Fault[] = [
     tests: "test/simulation/wills.test.ts",
   },
   {
+    what: "world: what was said in the name of a session counts for the one that was begun anew",
+    file: "src/mail/journal.ts",
+    find: "    this.#session++;",
+    replace: "    this.#session += 0;",
+    tests: "test/simulation/stale.test.ts",
+  },
+  {
     what: "world: what a client that has gone was not acknowledged replaces a newer retained message",
     file: "src/broker/publish/retained-store.ts",
     find: "losses === this.#losses || isAwaited();",

@@ -205,6 +205,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
   #stateChanged(state: CoordinatorState): void {
     if (state === "LOST") {
       this.#isLost = true;
+      this.#context.journal.sessionLost();
       this.#fence("the keeper session has expired");
     } else if (state === "SUSPENDED") {
       this.#lookForContact(this.#context.clock.now());

@@ -127,7 +127,7 @@ export class Regrouping implements GroupsEnd {
     };
     this.#context.journal.commit(
       [
-        { kind: "take", path: slipPath(slip) },
+        { kind: "take", path: slipPath(slip), ofSession: true },
         { kind: "create", path, data, mode: "sequential" },
       ],
       moved,
