@@ -1,0 +1,114 @@
+/**
+ * What a part of the broker is given, for tests of that part alone: a store in memory, time that the test moves, chance that it
+ * knows, and a bank that is rich. The parts around it are real where they are passive, and absent otherwise.
+ */
+import { Accounts } from "../../src/bank/accounts.ts";
+import type { Log } from "../../src/base/log.ts";
+import { Slices } from "../../src/base/slices.ts";
+import { Timers } from "../../src/base/timers.ts";
+import { BankAccount, type OtherBranches } from "../../src/broker/core/bank-account.ts";
+import { Metrics } from "../../src/broker/core/metrics.ts";
+import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
+import { Strangers } from "../../src/broker/core/strangers.ts";
+import { LocalSession } from "../../src/broker/delivery/local-session.ts";
+import type { ClusterContext } from "../../src/broker/peers/cluster-context.ts";
+import type { Peer, Remote } from "../../src/broker/peers/peer.ts";
+import { Journal } from "../../src/mail/journal.ts";
+import { Mail } from "../../src/mail/mail.ts";
+import { Settlements } from "../../src/mail/settlement.ts";
+import { Slips } from "../../src/mail/slips.ts";
+import { Turn } from "../../src/net/writer.ts";
+import { RetainedMessages } from "../../src/router/retained.ts";
+import { Router } from "../../src/router/router.ts";
+import { Session } from "../../src/session/session.ts";
+import { MemoryStore } from "./memory-store.ts";
+
+export interface LogLine {
+  readonly level: string;
+  readonly facts: Record<string, unknown>;
+  readonly text: string;
+}
+
+export interface RoomOptions extends Partial<BrokerOptions> {
+  readonly store?: MemoryStore;
+  readonly others?: Partial<OtherBranches>;
+}
+
+export function room({ store = new MemoryStore(), others = {}, ...some }: RoomOptions = {}) {
+  const options: BrokerOptions = { ...defaultOptions, id: "here", ...some };
+  let now = 1000;
+  const clock = { now: () => now, wall: () => 1_800_000_000_000 + now };
+  const timers = new Timers();
+  const lines: LogLine[] = [];
+  const log = logTo(lines);
+  const turn = new Turn((flush) => queueMicrotask(flush));
+  const random = { next: () => 0.5, hex: (bytes: number) => "ab".repeat(bytes) };
+  const strangers = new Strangers({ clock, log });
+  const runtime = {
+    ...{ options, coordinator: store, clock, random, log, turn, timers, strangers },
+    slices: new Slices(clock, timers),
+    metrics: new Metrics(),
+  };
+  const journal = new Journal(store, clock);
+  const accounts = new Accounts(store);
+  const nobody: OtherBranches = { areThere: () => false, tell: () => {}, ask: () => {} };
+  const bankAccount = new BankAccount(runtime, { journal, accounts, others: { ...nobody, ...others } });
+  bankAccount.account.grant = Number.MAX_SAFE_INTEGER;
+  bankAccount.account.isOpen = true;
+  const slips = new Slips({ coordinator: store, journal, ledger: bankAccount, reader: strangers });
+  const mail = new Mail({ journal, ledger: bankAccount, slips, epoch: 7 });
+  const evicted: string[] = [];
+  const context: ClusterContext = {
+    ...runtime,
+    ...{ journal, mail, slips, bankAccount },
+    settlements: new Settlements({ mail, journal, timers, settleAfterMs: options.settleAfter }),
+    retained: new RetainedMessages(),
+    evict: ({ session }) => void evicted.push(session.clientId),
+    router: new Router<LocalSession, Remote>({
+      mayReceive: () => true,
+      isThere: () => true,
+      isMailDrop: () => false,
+    }),
+    localSessions: new Map(),
+    remoteSessions: new Map(),
+    peers: new Map<string, Peer>(),
+    self: { epoch: 7, isJoining: false, isDraining: false, isFenced: false, format: 2, fences: 0, orphansUntil: 0 },
+  };
+  /** Lets time pass, deadline by deadline. */
+  const pass = (ms: number): void => {
+    const end = now + ms;
+    while (timers.nextDeadline() <= end) {
+      now = Math.max(now, timers.nextDeadline());
+      timers.tick(now);
+    }
+    now = end;
+  };
+  /** A session that is not connected; `expiry` in seconds: it outlives its connection. */
+  const session = (clientId: string, expiry = 0): LocalSession => {
+    const made = new LocalSession(context, new Session(clientId, 5, expiry));
+    context.localSessions.set(clientId, made);
+    return made;
+  };
+  return { context, store, lines, evicted, pass, session };
+}
+
+/** Lets what was put off to a later microtask, or the event loop's next turn, happen. */
+export function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** A log whose lines are kept. */
+function logTo(lines: LogLine[]): Log {
+  const say =
+    (level: string) =>
+    (facts: Record<string, unknown>, text: string): void =>
+      void lines.push({ level, facts, text });
+  return {
+    level: "debug",
+    isLevelEnabled: () => true,
+    debug: say("debug"),
+    info: say("info"),
+    warn: say("warn"),
+    error: say("error"),
+  } as unknown as Log;
+}
