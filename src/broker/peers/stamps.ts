@@ -25,7 +25,7 @@ export function decodeStamp(data: Uint8Array): Stamp {
   let epoch = 0;
   for (const byte of data) {
     if (byte < 0x30 || byte > 0x39) return undefined;
-    epoch = 10 * epoch + byte - 0x30;
+    epoch = 10 * epoch + (byte - 0x30);
   }
   return Number.isSafeInteger(epoch) ? epoch : undefined;
 }
