@@ -1,6 +1,6 @@
 /**
- * What a part of the broker is given, for tests of that part alone: a store in memory, time that the test moves, chance that it
- * knows, and a bank that is rich. The parts around it are real where they are passive, and absent otherwise.
+ * What a part of the broker is given, for tests of that part alone: a store in memory, time that the test moves, chance
+ * that it knows, and a bank that is rich. The parts around it are real where they are passive, and absent otherwise.
  */
 import { Accounts } from "../../src/bank/accounts.ts";
 import type { Log } from "../../src/base/log.ts";

@@ -84,7 +84,7 @@ describe("messages on their way", () => {
   test("hold an identifier without taking room, where nothing is sent under it in this connection", () => {
     const window = new Inflight<OutgoingMessage>(2, onlyHoldsId);
     const released = new OutgoingMessage(undefined, target, undefined);
-    released.onlyReleased = true;
+    released.resumed({ name: "1" } as Slip, 8);
     window.restore(7, reserved);
     window.restore(8, released);
     expect(window.full).toBe(false);
@@ -95,9 +95,7 @@ describe("messages on their way", () => {
 
   test("go to the mailbox in the order of the publishes, those of retained messages first", () => {
     const all = [3, 1, 2].map((order) => {
-      const outgoing = new OutgoingMessage(undefined, target, undefined);
-      outgoing.settlement = new Settlement(publish(), order);
-      return outgoing;
+      return new OutgoingMessage(undefined, target, undefined, new Settlement(publish(), order));
     });
     const retained = new OutgoingMessage(undefined, target, undefined);
     expect([...all, retained].sort(bySettlement).map(({ settlement }) => settlement?.order)).toEqual([
@@ -111,11 +109,12 @@ describe("messages on their way", () => {
   test("that are acknowledged while they are being stored leave the store again", () => {
     const { session } = room();
     const client = session("c", 100);
-    const outgoing = new OutgoingMessage(client, target, publish());
-    outgoing.settlement = new Settlement(publish(), 1);
+    const settlement = new Settlement(publish(), 1);
+    const outgoing = new OutgoingMessage(client, target, publish(), settlement);
+    expect([settlement.isSettled, outgoing.isTakenCareOf]).toEqual([false, false]);
     expect(outgoing.draft()).toMatchObject({ clientId: "c", qos: 1, retain: false });
     expect([outgoing.isBeingStored, client.mailbox!.count]).toEqual([true, 1]);
-    outgoing.acknowledged = true;
+    outgoing.acknowledge();
     const slip = { clientId: "c", name: "0000000001", record: undefined } as unknown as Slip;
     const discarded: Slip[] = [];
     client.mailbox!.discard = (one) => void discarded.push(one);
@@ -137,7 +136,7 @@ describe("what was sent before", () => {
       reserve: () => 0,
       append: (bytes: Uint8Array) => void written.push(...bytes),
     };
-    client.connection = { writer, channel: { phase: "open", version: 5 } } as unknown as Connection;
+    client.attach({ writer, channel: { phase: "open", version: 5 } } as unknown as Connection, 10);
     return { client, before: new SentBefore(client), evicted };
   }
 
@@ -147,7 +146,8 @@ describe("what was sent before", () => {
     const two = { name: "2", record: record("sent", 9, 2) } as Slip;
     expect([before.idOf(one), before.idOf(two), before.idOf({ name: "3" } as Slip)]).toEqual([undefined, 9, undefined]);
     const outgoing = new OutgoingMessage(client, target, publish());
-    Object.assign(outgoing, { slip: one, packetId: 5 });
+    outgoing.placed(one);
+    outgoing.packetId = 5;
     before.remember([outgoing]);
     expect(before.idOf(one)).toBe(5);
     for (const slip of [one, two]) before.reserve(slip);
@@ -180,10 +180,13 @@ describe("retained messages for a subscription", () => {
     const client = session("c");
     const sent: string[] = [];
     Object.defineProperty(client, "hasRoom", { get: hasRoom });
-    client.connection = {
-      writer: { unsent: 0 },
-      channel: { phase: "open", packetBytesMax: Infinity },
-    } as unknown as Connection;
+    client.attach(
+      {
+        writer: { unsent: 0 },
+        channel: { phase: "open", packetBytesMax: Infinity },
+      } as unknown as Connection,
+      10,
+    );
     client.write = (message) =>
       void sent.push(new TextDecoder().decode(message.payloadBytes.subarray(message.payloadStart)));
     const keep = (topic: string, text: string) => {

@@ -1,4 +1,4 @@
-/** The room `peers`, part by part: what this broker says of itself in the tree, and what it asks others before it answers. */
+/** The room `peers`, part by part: what this broker says of itself, and what it asks others before it answers. */
 import { describe, expect, test } from "bun:test";
 import { encodeUtf8 } from "../../../src/base/bytes.ts";
 import { fencePatienceMs, interestPageMax, leftoversAfterMs, mailCountEveryMax } from "../../../src/base/limits.ts";
