@@ -13,6 +13,7 @@ import { Strangers } from "../../src/broker/core/strangers.ts";
 import { LocalSession } from "../../src/broker/delivery/local-session.ts";
 import type { ClusterContext } from "../../src/broker/peers/cluster-context.ts";
 import type { Peer, Remote } from "../../src/broker/peers/peer.ts";
+import { branchPath } from "../../src/coordinator/paths.ts";
 import { Journal } from "../../src/mail/journal.ts";
 import { Mail } from "../../src/mail/mail.ts";
 import { Settlements } from "../../src/mail/settlement.ts";
@@ -32,9 +33,11 @@ export interface LogLine {
 export interface RoomOptions extends Partial<BrokerOptions> {
   readonly store?: MemoryStore;
   readonly others?: Partial<OtherBranches>;
+  /** False: the test founds it, and opens the branch. */
+  readonly hasBank?: boolean;
 }
 
-export function room({ store = new MemoryStore(), others = {}, ...some }: RoomOptions = {}) {
+export function room({ store = new MemoryStore(), others = {}, hasBank = true, ...some }: RoomOptions = {}) {
   const options: BrokerOptions = { ...defaultOptions, id: "here", ...some };
   let now = 1000;
   const clock = { now: () => now, wall: () => 1_800_000_000_000 + now };
@@ -54,7 +57,9 @@ export function room({ store = new MemoryStore(), others = {}, ...some }: RoomOp
   const nobody: OtherBranches = { areThere: () => false, tell: () => {}, ask: () => {} };
   const bankAccount = new BankAccount(runtime, { journal, accounts, others: { ...nobody, ...others } });
   bankAccount.account.grant = Number.MAX_SAFE_INTEGER;
-  bankAccount.account.isOpen = true;
+  bankAccount.account.isOpen = hasBank;
+  // What stores a message checks that the branch is there.
+  if (hasBank) store.put(branchPath(options.id));
   const slips = new Slips({ coordinator: store, journal, ledger: bankAccount, reader: strangers });
   const mail = new Mail({ journal, ledger: bankAccount, slips, epoch: 7 });
   const evicted: string[] = [];

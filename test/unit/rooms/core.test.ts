@@ -22,9 +22,8 @@ const message = (size: number, expiresAt = Infinity) => {
 describe("the account at the bank", () => {
   /** A branch that has been opened at a bank of so many credits. */
   async function opened(bankCapital: number, others = {}) {
-    const scene = room({ bankCapital, others });
+    const scene = room({ bankCapital, others, hasBank: false });
     const { bankAccount } = scene.context;
-    bankAccount.account.isOpen = false;
     await bankAccount.start();
     return { ...scene, bankAccount, account: bankAccount.account };
   }
@@ -51,7 +50,7 @@ describe("the account at the bank", () => {
     expect(stored).toBeUndefined();
     const bound = context.bankAccount.account.bound;
     expect(bound).toBeGreaterThan(0);
-    const again = room({ store });
+    const again = room({ store, hasBank: false });
     await again.context.bankAccount.start();
     expect(again.context.bankAccount.account.bound).toBe(bound);
   });

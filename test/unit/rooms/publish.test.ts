@@ -1,0 +1,372 @@
+/** The room `publish`, part by part: whether a publish may be taken, who is held back, and what is retained. */
+import { describe, expect, test } from "bun:test";
+import { encodeUtf8 } from "../../../src/base/bytes.ts";
+import {
+  outputBytesHigh,
+  outputBytesLow,
+  refusalsLogMs,
+  refusalsTellMs,
+  retainedPatienceMs,
+  stallCheckMs,
+  stallProgressBytesMin,
+} from "../../../src/base/limits.ts";
+import { LevelSweep } from "../../../src/broker/core/level-sweep.ts";
+import type { Connection } from "../../../src/broker/delivery/connection.ts";
+import type { ClusterRoute } from "../../../src/broker/peers/cluster-context.ts";
+import { Peer } from "../../../src/broker/peers/peer.ts";
+import { BackPressure, type Held } from "../../../src/broker/publish/back-pressure.ts";
+import { CatchingUp } from "../../../src/broker/publish/catching-up.ts";
+import type { Fanout } from "../../../src/broker/publish/fanout.ts";
+import { PublishAdmission } from "../../../src/broker/publish/publish-admission.ts";
+import { holdersOf, Refusals } from "../../../src/broker/publish/refusals.ts";
+import { RetainedStore } from "../../../src/broker/publish/retained-store.ts";
+import { makePublish } from "../../../src/mqtt/publish.ts";
+import { MemoryStore } from "../../support/memory-store.ts";
+import { type RoomOptions, room, settled } from "../../support/room.ts";
+
+const message = (payload: string, { topic = "t", retain = false, qos = 1 as 0 | 1 | 2 } = {}) =>
+  makePublish(encodeUtf8(topic), encodeUtf8(payload), { qos, retain });
+
+describe("refusals", () => {
+  test("are counted each, logged now and then by their causes, with how many there were", () => {
+    const { context, lines, pass } = room();
+    const refusals = new Refusals(context);
+    for (let count = 0; count < 3; count++) refusals.note("mailbox", "it is full", "c".repeat(1000));
+    refusals.note("size", "too large", "c");
+    expect(context.metrics.refused).toBe(4);
+    expect(lines.map(({ facts, text }) => [facts.refused, text])).toEqual([
+      [1, "publish refused: it is full"],
+      [1, "publish refused: too large"],
+    ]);
+    expect(String(lines[0]!.facts.client).length).toBeLessThan(200);
+    pass(refusalsLogMs);
+    refusals.note("mailbox", "it is full", "c");
+    expect(lines.at(-1)!.facts.refused).toBe(3);
+  });
+
+  test("by the bank are told to the tree: the first at once, then all of a while together", () => {
+    const { context, pass } = room();
+    const told: number[] = [];
+    context.bankAccount.tellRefused = (count) => void told.push(count);
+    const refusals = new Refusals(context);
+    refusals.note("bank", "empty", "c");
+    pass(0);
+    expect(told).toEqual([1]);
+    for (let count = 0; count < 5; count++) refusals.note("bank", "empty", "c");
+    refusals.note("mailbox", "full", "c");
+    pass(refusalsTellMs - 1);
+    expect(told).toEqual([1]);
+    pass(1);
+    expect(told).toEqual([1, 6]);
+    pass(10 * refusalsTellMs);
+    expect(told).toEqual([1, 6]);
+  });
+
+  test("name who holds the most", () => {
+    const { context } = room();
+    const { account } = context.bankAccount;
+    for (const [path, credits] of [
+      ["/topics/small/=1", 1000],
+      ["/topics/large/=1", 9000],
+      ["/topics/large/=2", 9000],
+      ["/retained/kept", 5000],
+    ] as const)
+      account.found(path, credits);
+    expect(holdersOf(context, 2)).toEqual([
+      { topic: "large", credits: 18 },
+      { topic: "kept", credits: 5 },
+    ]);
+  });
+});
+
+describe("whether a publish may be taken", () => {
+  interface Given {
+    readonly copies?: number;
+    readonly fullMailbox?: string;
+    readonly isFull?: boolean;
+  }
+  const route = { topic: "t", isMailDrop: false } as unknown as ClusterRoute;
+
+  function admission({ copies = 0, fullMailbox, isFull = false }: Given, options: RoomOptions = {}) {
+    const made = room(options);
+    const fanout = {
+      fullMailbox: () => fullMailbox,
+      copiesOf: () => copies,
+      keepingOf: () => "mailbox",
+    } as unknown as Fanout;
+    const retainedStore = { isFull: () => isFull, priceOf: () => 40_000 } as unknown as RetainedStore;
+    return { ...made, admission: new PublishAdmission(made.context, { fanout, retainedStore }) };
+  }
+
+  test("it costs nothing where nothing may have to be stored, also on a full disk", () => {
+    const { admission: admit, context, store } = admission({});
+    store.isFull = true;
+    expect(admit.admit(message("x"), route)).toEqual({ payment: undefined, retainedPayment: undefined });
+    expect(context.bankAccount.account.bound).toBe(0);
+  });
+
+  test("each copy is set aside, and free again when the payment is closed", () => {
+    const one = admission({ copies: 1 });
+    const three = admission({ copies: 3 });
+    const paid = [one, three].map(({ admission: admit, context }) => {
+      const admitted = admit.admit(message("x"), route);
+      expect(admitted).not.toHaveProperty("why");
+      const { bound } = context.bankAccount.account;
+      if (!("why" in admitted)) admitted.payment!.close();
+      expect(context.bankAccount.account.bound).toBe(0);
+      return bound;
+    });
+    expect(paid[1]).toBe(3 * paid[0]!);
+  });
+
+  test.each<[string, Given, (made: ReturnType<typeof admission>) => void, string, boolean]>([
+    ["a mailbox is full", { fullMailbox: "c" }, () => {}, "mailbox", false],
+    ["there are too many retained messages", { isFull: true }, () => {}, "retained", false],
+    ["the disk is full", { copies: 1 }, ({ store }) => Object.assign(store, { isFull: true }), "disk", false],
+    [
+      "the branch is empty",
+      { copies: 1 },
+      ({ context }) => Object.assign(context.bankAccount.account, { grant: 0 }),
+      "bank",
+      false,
+    ],
+  ])("it may not, and nothing is set aside, when %s", (_, given, change, cause, isHopeful) => {
+    const made = admission(given);
+    change(made);
+    const denial = made.admission.admit(message("x", { retain: true }), route);
+    expect(denial).toMatchObject({ cause, isHopeful, why: expect.stringMatching(/.{10}/) });
+    expect(made.context.bankAccount.account.bound).toBe(0);
+  });
+
+  test("what is paid for in part is paid for not at all", () => {
+    const { admission: admit, context } = admission({ copies: 1 });
+    const { account } = context.bankAccount;
+    account.grant = context.bankAccount.termsOf(message("x"), "mailbox").credits + 100;
+    expect(admit.admit(message("x", { retain: true }), route)).toMatchObject({ cause: "bank" });
+    expect(account.bound).toBe(0);
+  });
+
+  test("QoS 0 goes to full mailboxes: it is not stored there", () => {
+    const { admission: admit } = admission({ fullMailbox: "c" });
+    expect(admit.admit(message("x", { qos: 0 }), route)).not.toHaveProperty("why");
+  });
+});
+
+describe("publishers that are held back", () => {
+  function scene() {
+    const { context, pass } = room();
+    const resumed: string[] = [];
+    const told: string[] = [];
+    const names = new Map<Held, string>();
+    const pressure = new BackPressure(context.timers, () => context.clock.now(), {
+      resume: (held) => void resumed.push(names.get(held)!),
+      holdPeer: (peer) => void told.push(peer.id),
+    });
+    const connection = (name: string) => {
+      const made = { writer: { unsent: 0, taken: 0 }, hold: () => void told.push(name), route: undefined };
+      names.set(made as unknown as Connection, name);
+      return made as unknown as Connection & { writer: { unsent: number; taken: number } };
+    };
+    return { pressure, resumed, told, names, connection, pass };
+  }
+
+  test("go on in turn as the subscriber drains, each once", () => {
+    const { pressure, resumed, told, connection } = scene();
+    const slow = connection("slow");
+    slow.writer.unsent = outputBytesHigh + 1;
+    for (const name of ["a", "b"]) {
+      const publisher = connection(name);
+      pressure.hold(publisher, slow);
+      pressure.hold(publisher, slow);
+    }
+    // Nobody is held for what it does to itself.
+    pressure.hold(slow, slow);
+    expect(told).toEqual(["a", "b"]);
+    pressure.drained(slow);
+    expect(resumed).toEqual([]);
+    slow.writer.unsent = outputBytesLow;
+    pressure.drained(slow);
+    expect(resumed).toEqual(["a", "b"]);
+  });
+
+  test("that two subscribers hold go on when neither does", () => {
+    const { pressure, resumed, connection } = scene();
+    const [one, two, publisher] = [connection("one"), connection("two"), connection("p")];
+    for (const slow of [one, two]) pressure.hold(publisher, slow);
+    pressure.drained(one);
+    expect(resumed).toEqual([]);
+    pressure.forget(two);
+    expect(resumed).toEqual(["p"]);
+  });
+
+  test("go on when a subscriber takes too little, which is not waited for again before it has caught up", () => {
+    const { pressure, resumed, told, connection, pass } = scene();
+    const [slow, fast, publisher] = [connection("slow"), connection("fast"), connection("p")];
+    for (const one of [slow, fast]) one.writer.unsent = outputBytesHigh + 1;
+    pressure.hold(publisher, slow);
+    pressure.hold(publisher, fast);
+    fast.writer.taken += stallProgressBytesMin;
+    pass(stallCheckMs);
+    // The fast one still holds it.
+    expect(resumed).toEqual([]);
+    pass(stallCheckMs);
+    expect(resumed).toEqual(["p"]);
+    told.length = 0;
+    pressure.hold(publisher, slow);
+    expect(told).toEqual([]);
+    slow.writer.unsent = 0;
+    pressure.drained(slow);
+    pressure.hold(publisher, slow);
+    expect(told).toEqual(["p"]);
+  });
+
+  test("may be other brokers, which are told", () => {
+    const { pressure, resumed, told, names, connection } = scene();
+    const peer = new Peer("b");
+    names.set(peer, "b");
+    const slow = connection("slow");
+    pressure.hold(peer, slow);
+    pressure.drained(slow);
+    expect([told, resumed]).toEqual([["b"], ["b"]]);
+  });
+
+  test("are held before their chunk is looked at, if a receiver of what they published last is behind", () => {
+    const { pressure, connection } = scene();
+    const [slow, publisher, other] = [connection("slow"), connection("p"), connection("other")];
+    Object.assign(publisher, { route: { targets: [{ subscriber: { connection: slow } }] } });
+    slow.writer.unsent = outputBytesHigh + 1;
+    expect(pressure.holdIfBehind(publisher)).toBe(false);
+    pressure.hold(other, slow);
+    expect([pressure.holdIfBehind(publisher), pressure.holdIfBehind(other)]).toEqual([true, false]);
+  });
+});
+
+describe("waiting for what others have retained", () => {
+  function scene(store = new MemoryStore()) {
+    const made = room({ store });
+    const applied: (() => void)[] = [];
+    const catching = new CatchingUp(made.context, (done) => void applied.push(done));
+    const passed: string[] = [];
+    const ask = (name: string): void => catching.pass(() => void passed.push(name));
+    return { ...made, applied, passed, ask };
+  }
+
+  test("is none alone, or without contact", () => {
+    const alone = scene(new MemoryStore({ isAlone: true }));
+    alone.ask("alone");
+    const cut = scene();
+    cut.store.turn("SUSPENDED");
+    cut.ask("cut");
+    expect([alone.passed, cut.passed]).toEqual([["alone"], ["cut"]]);
+  });
+
+  test("is one question for all who come while it is under way, and another for those after", () => {
+    const { applied, passed, ask } = scene();
+    ask("one");
+    for (const name of ["two", "three"]) ask(name);
+    expect([passed, applied.length]).toEqual([[], 1]);
+    applied.shift()!();
+    expect([passed, applied.length]).toEqual([["one"], 1]);
+    applied.shift()!();
+    expect(passed).toEqual(["one", "two", "three"]);
+  });
+
+  test("ends when the store does not answer; an answer that comes then is nobody's", () => {
+    const { applied, passed, ask, pass } = scene();
+    ask("one");
+    pass(retainedPatienceMs - 1);
+    expect(passed).toEqual([]);
+    pass(1);
+    expect(passed).toEqual(["one"]);
+    ask("two");
+    applied.shift()!();
+    expect(passed).toEqual(["one"]);
+    applied.shift()!();
+    expect(passed).toEqual(["one", "two"]);
+  });
+});
+
+describe("retained messages", () => {
+  async function scene(options: RoomOptions = {}) {
+    const made = room(options);
+    made.store.put("/retained");
+    const { context } = made;
+    const store = new RetainedStore(context, new LevelSweep(context, context.journal));
+    await store.start();
+    const retain = (topic: string, payload: string): Promise<void> => {
+      const publish = message(payload, { topic, retain: true });
+      const payment = payload === "" ? undefined : context.bankAccount.reserve(store.priceOf(publish));
+      context.journal.commit(store.retain(publish, topic, payment));
+      return settled();
+    };
+    const held = (topic: string): string | undefined => {
+      const publish = context.retained.get(topic)?.publish;
+      return (
+        publish && new TextDecoder().decode(publish.payloadBytes.subarray(publish.payloadStart, publish.payloadEnd))
+      );
+    };
+    const isStored = (topic: string): boolean => (made.store.textOf(`/retained/${topic}`) ?? "") !== "";
+    return { ...made, retainedStore: store, retain, held, isStored };
+  }
+
+  test("are held at once, and in the store when it has committed; the last one stays, and is paid for", async () => {
+    const { context, store, retain, held, isStored, retainedStore } = await scene();
+    store.answers = false;
+    for (const payload of ["1", "2", "3"]) await retain("t", payload);
+    expect([held("t"), isStored("t")]).toEqual(["3", false]);
+    store.answers = true;
+    for (; store.waiting > 0; await settled()) store.answer();
+    expect([held("t"), isStored("t")]).toEqual(["3", true]);
+    expect(context.bankAccount.account.bound).toBe(retainedStore.priceOf(message("3", { retain: true })));
+  });
+
+  test("that are cleared cost nothing, and are gone", async () => {
+    const { context, retain, held, isStored } = await scene();
+    await retain("t", "x");
+    await retain("t", "");
+    expect([held("t"), isStored("t"), context.bankAccount.account.bound]).toEqual([undefined, false, 0]);
+    // Above others the level stays.
+    await retain("a", "x");
+    await retain("a/b", "y");
+    await retain("a", "");
+    expect([held("a"), held("a/b"), isStored("a"), isStored("a/b")]).toEqual([undefined, "y", false, true]);
+  });
+
+  test("of other brokers are held as they come and go", async () => {
+    const one = await scene();
+    const other = await scene({ store: one.store, id: "other" });
+    await one.retain("t", "theirs");
+    expect(other.held("t")).toBe("theirs");
+    await other.retain("t", "mine");
+    expect([one.held("t"), other.held("t")]).toEqual(["mine", "mine"]);
+    // Who pays is the one whose message it is.
+    expect([one.context.bankAccount.account.bound > 0, other.context.bankAccount.account.bound > 0]).toEqual([
+      false,
+      true,
+    ]);
+    await one.retain("t", "");
+    expect(other.held("t")).toBeUndefined();
+    expect(other.context.bankAccount.account.bound).toBe(0);
+  });
+
+  test("may be so many, replaced and cleared ones apart", async () => {
+    const { retainedStore, retain, context } = await scene({ maxRetained: 2 });
+    for (const topic of ["a", "b"]) await retain(topic, "x");
+    const isFull = (topic: string, payload: string) =>
+      retainedStore.isFull(message(payload, { topic, retain: true }), topic);
+    expect([isFull("c", "x"), isFull("a", "y"), isFull("c", "")]).toEqual([true, false, false]);
+    expect(context.metrics.beyondLimit.retained).toBe(1);
+    await retain("a", "");
+    expect(isFull("c", "x")).toBe(false);
+  });
+
+  test("whose time is over go, if they are still those that were seen", async () => {
+    const { store, retainedStore, retain, held } = await scene();
+    await retain("t", "old");
+    retainedStore.expire("/retained/t", 99);
+    expect(store.textOf("/retained/t")).toBeDefined();
+    retainedStore.expire("/retained/t", 0);
+    await settled();
+    expect([store.textOf("/retained/t"), held("t")]).toEqual([undefined, undefined]);
+  });
+});
