@@ -1,0 +1,185 @@
+/** The room `drops`, part by part: what lies in mail drops in its order, and one subscription's way along it. */
+import { describe, expect, test } from "bun:test";
+import { encodeUtf8 } from "../../../src/base/bytes.ts";
+import { dropFetchMax, dropSaveMs } from "../../../src/base/limits.ts";
+import type { Connection } from "../../../src/broker/delivery/connection.ts";
+import type { LocalSession } from "../../../src/broker/delivery/local-session.ts";
+import { DropFeed } from "../../../src/broker/drops/drop-feed.ts";
+import { type Cursor, DropLog, isAfter } from "../../../src/broker/drops/drop-log.ts";
+import { cursorPath } from "../../../src/coordinator/paths.ts";
+import { makePublish, type Publish } from "../../../src/mqtt/publish.ts";
+import type { Subscription } from "../../../src/mqtt/subscription.ts";
+import { parseFilter } from "../../../src/mqtt/topic.ts";
+import { MemoryStore } from "../../support/memory-store.ts";
+import { room, settled } from "../../support/room.ts";
+
+const start: Cursor = { czxid: 0, name: "" };
+const textOf = (publish: Publish): string =>
+  new TextDecoder().decode(publish.payloadBytes.subarray(publish.payloadStart, publish.payloadEnd));
+
+function scene(store = new MemoryStore()) {
+  const made = room({ store });
+  const { context } = made;
+  /** Puts a message into a mail drop, in a commit of its own. */
+  const lay = async (
+    topic: string,
+    text: string,
+    { qos = 1 as 0 | 1 | 2, publisher = "p", expiresAt = Infinity } = {},
+  ) => {
+    const publish = makePublish(encodeUtf8(topic), encodeUtf8(text), { qos, retain: false });
+    publish.expiresAt = expiresAt;
+    const { operations } = context.mail.lay(publish, { publisher, payment: undefined, keeping: "drop" });
+    context.journal.commit([...operations]);
+    await settled();
+  };
+  const paths = (): string[] => [...store.tree.nodes.keys()].filter((path) => /^\/topics\/.*\/=[^/]*$/.test(path));
+  /** A connected client that takes what it is sent; `room` of 0: it takes nothing at QoS 1. */
+  const client = (clientId: string, expiry = 0) => {
+    const made_ = made.session(clientId, expiry);
+    const heard: string[] = [];
+    const state = { room: Infinity };
+    Object.defineProperty(made_, "hasRoom", { get: () => state.room > 0 });
+    Object.defineProperty(made_, "isOpen", { get: () => true });
+    made_.attach({ writer: { unsent: 0 }, channel: { phase: "open" } } as unknown as Connection, 100);
+    made_.sendQoS0 = (publish) => void heard.push(textOf(publish));
+    made_.offer = (publish) => {
+      state.room--;
+      heard.push(textOf(publish));
+    };
+    return { client: made_, heard, state };
+  };
+  const subscription = (filter: string, qos: 0 | 1 | 2 = 1, more: Partial<Subscription> = {}): Subscription => ({
+    ...{ filter: parseFilter(filter)!, qos, noLocal: false, retainAsPublished: false, retainHandling: 0, id: 0 },
+    ...more,
+  });
+  const feed = (to: LocalSession, log: DropLog, wanted: Subscription, cursor = start): DropFeed => {
+    const made_ = new DropFeed(to, wanted, { dropLog: log, cursor });
+    log.feeds.add(made_);
+    made_.pump();
+    return made_;
+  };
+  return { ...made, lay, paths, client, subscription, feed };
+}
+
+describe("what lies in a mail drop", () => {
+  test("has the order of the commits, whole transactions, and within one that of the names", () => {
+    const at = (czxid: number, name: string): Cursor => ({ czxid, name });
+    expect(isAfter(at(2, "a"), at(1, "z"))).toBe(true);
+    expect(isAfter(at(1, "b"), at(1, "a"))).toBe(true);
+    expect(isAfter(at(1, "a"), at(1, "a"))).toBe(false);
+    expect(isAfter(at(1, "z"), at(2, "a"))).toBe(false);
+  });
+
+  test("is known with all that came before, from any place on, and without what is gone", async () => {
+    const { context, store, lay, paths } = scene();
+    for (const text of ["1", "2", "3"]) await lay("d/x", text);
+    const log = new DropLog(context, "/topics/d");
+    await settled();
+    expect(log.isComplete).toBe(true);
+    const all = [...log.after(start)];
+    expect(all.map(({ topic }) => topic)).toEqual(["d/x", "d/x", "d/x"]);
+    expect([...log.after(all[1]!)]).toEqual([all[2]!]);
+    store.remove(paths()[1]!);
+    expect([...log.after(start)]).toEqual([all[0]!, all[2]!]);
+    await lay("d/y", "4");
+    expect([...log.after(all[2]!)].map(({ topic }) => topic)).toEqual(["d/y"]);
+    log.stop();
+    await lay("d/y", "5");
+    expect([...log.after(all[2]!)].length).toBe(1);
+  });
+
+  test("is only what was laid there: messages of mailboxes, and of strangers, are not", async () => {
+    const { context, store, lay } = scene();
+    await lay("d/x", "1");
+    store.put("/topics/d/x/=strange", "{}");
+    store.put("/topics/d/x/level");
+    const log = new DropLog(context, "/topics/d");
+    await settled();
+    expect([...log.after(start)].length).toBe(1);
+    expect(context.strangers.count).toBe(1);
+  });
+});
+
+describe("a subscription's way along it", () => {
+  test("begins with the oldest, goes on with what comes, and hands each on once", async () => {
+    const { context, lay, client, subscription, feed } = scene();
+    for (const text of ["1", "2"]) await lay("d/x", text);
+    const log = new DropLog(context, "/topics/d");
+    await settled();
+    const { client: to, heard } = client("c");
+    feed(to, log, subscription("d/#"));
+    await settled();
+    expect(heard).toEqual(["1", "2"]);
+    await lay("d/y", "3");
+    for (const one of log.feeds) one.pump();
+    expect(heard).toEqual(["1", "2", "3"]);
+  });
+
+  test("waits for room, and nothing overtakes", async () => {
+    const { context, lay, client, subscription, feed } = scene();
+    for (let number = 0; number < dropFetchMax + 5; number++) await lay("d/x", String(number));
+    const log = new DropLog(context, "/topics/d");
+    await settled();
+    const { client: to, heard, state } = client("c");
+    state.room = 2;
+    const way = feed(to, log, subscription("d/#"));
+    await lay("d/x", "last");
+    expect(heard).toEqual(["0", "1"]);
+    state.room = Infinity;
+    for (let step = 0; step < 5; step++) {
+      way.pump();
+      await settled();
+    }
+    expect(heard).toEqual([...Array.from({ length: dropFetchMax + 5 }, (_, index) => String(index)), "last"]);
+  });
+
+  test("passes by what the client does not get: other topics, its own, and what has expired", async () => {
+    const { context, lay, client, subscription, feed } = scene();
+    await lay("d/x", "theirs");
+    await lay("d/x", "mine", { publisher: "c" });
+    await lay("d/other", "other");
+    await lay("d/x", "old", { expiresAt: context.clock.wall() - 1 });
+    await lay("d/x", "last", { qos: 0 });
+    const log = new DropLog(context, "/topics/d");
+    await settled();
+    const { client: to, heard } = client("c");
+    feed(to, log, subscription("d/x", 1, { noLocal: true }));
+    await settled();
+    expect(heard).toEqual(["theirs", "last"]);
+  });
+
+  test("ends when it is closed", async () => {
+    const { context, lay, client, subscription, feed } = scene();
+    const log = new DropLog(context, "/topics/d");
+    await settled();
+    const { client: to, heard } = client("c");
+    const way = feed(to, log, subscription("d/#"));
+    await lay("d/x", "1");
+    way.close();
+    await lay("d/x", "2");
+    expect(heard).toEqual(["1"]);
+  });
+
+  test("of a session that lasts is written down: with what is promised at once, with the rest now and then", async () => {
+    const { context, store, evicted, lay, client, subscription, feed, pass } = scene();
+    await lay("d/x", "1", { qos: 0 });
+    const log = new DropLog(context, "/topics/d");
+    await settled();
+    const { client: to, heard } = client("c", 100);
+    store.put(cursorPath("c", "d/#"), "{}");
+    const taken: number[] = [];
+    to.mailbox!.take = (messages) => void taken.push(messages.length);
+    feed(to, log, subscription("d/#"));
+    await settled();
+    expect(heard).toEqual(["1"]);
+    expect(store.textOf(cursorPath("c", "d/#"))).toBe("{}");
+    pass(dropSaveMs);
+    await settled();
+    expect(evicted).toEqual([]);
+    const [first] = [...log.after(start)];
+    expect(JSON.parse(store.textOf(cursorPath("c", "d/#"))!)).toEqual({ czxid: first!.czxid, name: first!.name });
+    for (const text of ["2", "3"]) await lay("d/x", text);
+    await settled();
+    expect([heard, taken.reduce((sum, count) => sum + count, 0)]).toEqual([["1"], 2]);
+  });
+});
