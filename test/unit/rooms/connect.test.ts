@@ -1,4 +1,4 @@
-/** The room `connect`, part by part: who comes in and with what, and how sessions end; `wills.test.ts` has its wills. */
+/** The room `connect`, part by part: who comes in and with what, and how sessions end; its wills: `wills.test.ts`. */
 import { describe, expect, test } from "bun:test";
 import { Bans } from "../../../src/access/bans.ts";
 import { expiringMax, refusedConnectionsMax } from "../../../src/base/limits.ts";

@@ -12,15 +12,15 @@ import {
 } from "../../../src/base/limits.ts";
 import { LevelSweep } from "../../../src/broker/core/level-sweep.ts";
 import type { Connection } from "../../../src/broker/delivery/connection.ts";
-import type { ClusterRoute } from "../../../src/broker/peers/cluster-context.ts";
 import { Peer } from "../../../src/broker/peers/peer.ts";
 import { BackPressure, type Held } from "../../../src/broker/publish/back-pressure.ts";
 import { CatchingUp } from "../../../src/broker/publish/catching-up.ts";
-import type { Fanout } from "../../../src/broker/publish/fanout.ts";
 import { PublishAdmission } from "../../../src/broker/publish/publish-admission.ts";
 import { holdersOf, Refusals } from "../../../src/broker/publish/refusals.ts";
 import { RetainedStore } from "../../../src/broker/publish/retained-store.ts";
+import type { SharedSubscriptions } from "../../../src/broker/publish/shared-subscription.ts";
 import { makePublish } from "../../../src/mqtt/publish.ts";
+import { parseFilter } from "../../../src/mqtt/topic.ts";
 import { MemoryStore } from "../../support/memory-store.ts";
 import { type RoomOptions, room, settled } from "../../support/room.ts";
 
@@ -81,34 +81,40 @@ describe("refusals", () => {
 
 describe("whether a publish may be taken", () => {
   interface Given {
-    readonly copies?: number;
-    readonly fullMailbox?: string;
+    /** Sessions that outlive their connections, and subscribe at QoS 1. */
+    readonly sessions?: number;
+    /** Whether their mailboxes hold all that they may. */
+    readonly areFull?: boolean;
+    /** Whether there may be no more retained messages. */
     readonly isFull?: boolean;
   }
-  const route = { topic: "t", isMailDrop: false } as unknown as ClusterRoute;
 
-  function admission({ copies = 0, fullMailbox, isFull = false }: Given, options: RoomOptions = {}) {
+  function admission({ sessions = 0, areFull = false, isFull = false }: Given, options: RoomOptions = {}) {
     const made = room(options);
-    const fanout = {
-      fullMailbox: () => fullMailbox,
-      copiesOf: () => copies,
-      keepingOf: () => "mailbox",
-    } as unknown as Fanout;
+    const { router } = made.context;
+    for (let number = 0; number < sessions; number++) {
+      const client = made.session(`c${number}`, 100);
+      const filter = parseFilter("t")!;
+      const plain = { noLocal: false, retainAsPublished: false, retainHandling: 0, id: 0 } as const;
+      router.subscribe(client, { filter, qos: 1, ...plain });
+    }
     const retainedStore = { isFull: () => isFull, priceOf: () => 40_000 } as unknown as RetainedStore;
-    return { ...made, admission: new PublishAdmission(made.context, { fanout, retainedStore }) };
+    const shared = { isFull: () => areFull } as unknown as SharedSubscriptions;
+    const route = router.route(encodeUtf8("t"), 0, 1)!;
+    return { ...made, route, admission: new PublishAdmission(made.context, { shared, retainedStore }) };
   }
 
   test("it costs nothing where nothing may have to be stored, also on a full disk", () => {
-    const { admission: admit, context, store } = admission({});
+    const { admission: admit, context, store, route } = admission({});
     store.isFull = true;
     expect(admit.admit(message("x"), route)).toEqual({ payment: undefined, retainedPayment: undefined });
     expect(context.bankAccount.account.bound).toBe(0);
   });
 
   test("each copy is set aside, and free again when the payment is closed", () => {
-    const one = admission({ copies: 1 });
-    const three = admission({ copies: 3 });
-    const paid = [one, three].map(({ admission: admit, context }) => {
+    const one = admission({ sessions: 1 });
+    const three = admission({ sessions: 3 });
+    const paid = [one, three].map(({ admission: admit, context, route }) => {
       const admitted = admit.admit(message("x"), route);
       expect(admitted).not.toHaveProperty("why");
       const { bound } = context.bankAccount.account;
@@ -120,12 +126,12 @@ describe("whether a publish may be taken", () => {
   });
 
   test.each<[string, Given, (made: ReturnType<typeof admission>) => void, string, boolean]>([
-    ["a mailbox is full", { fullMailbox: "c" }, () => {}, "mailbox", false],
+    ["a mailbox is full", { sessions: 1, areFull: true }, () => {}, "mailbox", false],
     ["there are too many retained messages", { isFull: true }, () => {}, "retained", false],
-    ["the disk is full", { copies: 1 }, ({ store }) => Object.assign(store, { isFull: true }), "disk", false],
+    ["the disk is full", { sessions: 1 }, ({ store }) => Object.assign(store, { isFull: true }), "disk", false],
     [
       "the branch is empty",
-      { copies: 1 },
+      { sessions: 1 },
       ({ context }) => Object.assign(context.bankAccount.account, { grant: 0 }),
       "bank",
       false,
@@ -133,13 +139,13 @@ describe("whether a publish may be taken", () => {
   ])("it may not, and nothing is set aside, when %s", (_, given, change, cause, isHopeful) => {
     const made = admission(given);
     change(made);
-    const denial = made.admission.admit(message("x", { retain: true }), route);
+    const denial = made.admission.admit(message("x", { retain: true }), made.route);
     expect(denial).toMatchObject({ cause, isHopeful, why: expect.stringMatching(/.{10}/) });
     expect(made.context.bankAccount.account.bound).toBe(0);
   });
 
   test("what is paid for in part is paid for not at all", () => {
-    const { admission: admit, context } = admission({ copies: 1 });
+    const { admission: admit, context, route } = admission({ sessions: 1 });
     const { account } = context.bankAccount;
     account.grant = context.bankAccount.termsOf(message("x"), "mailbox").credits + 100;
     expect(admit.admit(message("x", { retain: true }), route)).toMatchObject({ cause: "bank" });
@@ -147,7 +153,7 @@ describe("whether a publish may be taken", () => {
   });
 
   test("QoS 0 goes to full mailboxes: it is not stored there", () => {
-    const { admission: admit } = admission({ fullMailbox: "c" });
+    const { admission: admit, route } = admission({ sessions: 1, areFull: true });
     expect(admit.admit(message("x", { qos: 0 }), route)).not.toHaveProperty("why");
   });
 });
@@ -296,7 +302,7 @@ describe("retained messages", () => {
     const retain = (topic: string, payload: string): Promise<void> => {
       const publish = message(payload, { topic, retain: true });
       const payment = payload === "" ? undefined : context.bankAccount.reserve(store.priceOf(publish));
-      context.journal.commit(store.retain(publish, topic, payment));
+      context.journal.commit(store.retain(publish, topic, { payment, isAwaited: () => true }));
       return settled();
     };
     const held = (topic: string): string | undefined => {
