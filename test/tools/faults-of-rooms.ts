@@ -93,4 +93,25 @@ export const faults: readonly Fault[] = [
     replace: "if (isAfter(messages[middle]!, cursor)) high = middle - 1;",
     tests: "test/unit/rooms/drops.test.ts",
   },
+  {
+    what: "room delivery: a message overtakes those in the mailbox, part by part",
+    file: "src/broker/publish/delivery-plan.ts",
+    find: "target.qos === 1 && client.mailbox!.isEmpty && client.hasRoom",
+    replace: "target.qos === 1 && client.hasRoom",
+    tests: "test/unit/rooms/mailbox.test.ts",
+  },
+  {
+    what: "room delivery: a publish that was refused keeps its place in the window",
+    file: "src/broker/delivery/mailbox.ts",
+    find: "      if (this.#client.isInFlight(outgoing)) this.#client.inflight.remove(outgoing.packetId);\n",
+    replace: "",
+    tests: "test/unit/rooms/mailbox.test.ts",
+  },
+  {
+    what: "room delivery: what was sent before is sent again under another identifier",
+    file: "src/broker/delivery/mailbox.ts",
+    find: "before !== undefined && client.inflight.claim(before, outgoing, reserved)",
+    replace: "before !== undefined && before < 0",
+    tests: "test/unit/rooms/mailbox.test.ts",
+  },
 ];
