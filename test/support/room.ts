@@ -1,6 +1,6 @@
 /**
- * What a part of the broker is given, for tests of that part alone: a store in memory, time that the test moves, chance
- * that it knows, and a bank that is rich. The parts around it are real where they are passive, and absent otherwise.
+ * The surroundings of one part of the broker, for tests of that part alone: a store in memory, time that the test
+ * moves, known chance, and a rich bank. The parts around it are real where they are passive, else absent.
  */
 import { Accounts } from "../../src/bank/accounts.ts";
 import type { Log } from "../../src/base/log.ts";
