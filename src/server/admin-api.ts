@@ -1,4 +1,4 @@
-/** What may be changed over HTTP by whoever shows the token: how much is logged, who is connected, who is banned. */
+/** The administration over HTTP, for requests that show the token: the log level, connected clients, and bans. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { type LogLevel, logLevels } from "../base/log.ts";
 import type { Broker } from "../broker/broker.ts";
@@ -11,7 +11,10 @@ GET /bans                 addresses that are banned
 DELETE /bans/ADDRESS      lifts a ban
 `;
 
-/** Undefined: it is not for this door. */
+/**
+ * Answers a request for a change, or for the bans; undefined if its path is not one of these. `token`: undefined if the
+ * operator has set none.
+ */
 export function administrate(question: Question, broker: Broker, token: string | undefined): Answer | undefined {
   const [, what = "", ...rest] = question.path.split("/");
   if (!["log-level", "clients", "bans"].includes(what)) return undefined;
@@ -52,6 +55,7 @@ export function administrate(question: Question, broker: Broker, token: string |
   }
 }
 
+/** Returns a percent-decoded name; undefined if it is malformed. */
 function decodeName(encoded: string): string | undefined {
   try {
     return decodeURIComponent(encoded);
@@ -64,7 +68,7 @@ function text(status: number, body: string): Answer {
   return { status, type: "text/plain", body };
 }
 
-/** In a time that does not depend on where they differ. */
+/** Compares in a time that does not depend on where the texts differ. */
 function isToken(authorization: string | null, token: string): boolean {
   const hash = (text: string): Buffer => createHash("sha256").update(text).digest();
   return timingSafeEqual(hash(authorization ?? ""), hash(`Bearer ${token}`));

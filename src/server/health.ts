@@ -1,6 +1,6 @@
 /**
- * What probes ask, in words: does the event loop turn, has everything been read, may clients come? Each answer names
- * its reasons, so that whoever is woken at night knows where to look.
+ * The answers to probes: does the event loop turn, has everything been read, may clients come? Each names its reasons,
+ * so that a person woken at night knows where to look.
  */
 
 import type { ClusterContext } from "../broker/peers/cluster-context.ts";
@@ -8,18 +8,21 @@ import type { Coordinator } from "../coordinator/coordinator.ts";
 import { type Answer, getHttp } from "../net/http.ts";
 import type { Check, Liveness } from "./liveness.ts";
 
+/** The health of one broker, from before its store is open. */
 export class Health {
-  /** Undefined while the broker starts. */
+  /** The broker's context; undefined while the broker starts. */
   #context: ClusterContext | undefined;
-  /** Undefined until the store is open. */
+  /** The check of progress; undefined until the store is open. */
   #liveness: Liveness | undefined;
-  /** What the store says, where it is not well. */
+  /** The reason why there is no contact with the store; "": there is. */
   #storeTrouble = "";
 
+  /** Notes that the store is open. */
   opened(liveness: Liveness): void {
     this.#liveness = liveness;
   }
 
+  /** Notes that the broker has started. */
   started(context: ClusterContext): void {
     this.#context = context;
     this.#liveness?.started(context);
@@ -28,7 +31,7 @@ export class Health {
     });
   }
 
-  /** Undefined: nothing is to be found there. */
+  /** Answers a probe, with status 200 or 503; undefined if the path is none of a probe. */
   answer(path: string): Answer | undefined {
     if (path === "/livez")
       return answerOf([{ name: "event loop", ok: true, why: "it turns" }, ...(this.#liveness?.checks ?? [])]);
@@ -71,7 +74,7 @@ export class Health {
       },
       {
         name: "tree",
-        // What others have left there keeps nobody from being served.
+        // Strangers in the tree are no reason to send this broker no clients.
         ok: true,
         why: strangers.count === 0 ? "all of it is ours" : `${strangers.count} znodes are left out: ${strangers.words}`,
       },
@@ -84,9 +87,10 @@ export class Health {
   }
 }
 
+/** The paths of the probes. */
 export const probes = { ready: "/readyz", live: "/livez", start: "/startupz" } as const;
 
-/** What a broker's probe says; undefined if it does not answer. */
+/** Asks a broker's probe, for at most `patienceMs`; undefined if it does not answer. */
 export async function askHealth(
   host: string,
   port: number,
@@ -96,7 +100,7 @@ export async function askHealth(
   return answer && (JSON.parse(answer.body) as { checks: readonly Check[] }).checks;
 }
 
-/** A store that works, though not all of it is served. */
+/** Describes a store that works, though not all of it may be served. */
 function wellOf({ damagedRecords = 0, isFull = false }: Coordinator): string {
   if (isFull) return "its disk is nearly full: nothing new is stored until there is room";
   return damagedRecords === 0 ? "it answers" : `it answers; ${damagedRecords} damaged records are not served`;

@@ -1,4 +1,7 @@
-/** Where clients come in: TCP, TLS, WebSocket, WebSocket over TLS, a Unix socket; and who may come in there at all. */
+/**
+ * The listeners for clients: TCP, TLS, WebSocket, WebSocket over TLS, and a Unix socket; with the checks of the options
+ * that open them.
+ */
 import { Access } from "../access/access.ts";
 import { Hook } from "../access/hook.ts";
 import { systemClock } from "../base/clock.ts";
@@ -12,7 +15,7 @@ import type { TransportEvents } from "../net/transport.ts";
 import { overWebSocket } from "../net/websocket.ts";
 import type { OperatorFiles } from "./operator-files.ts";
 
-/** The ports that are listened on, also where the options said 0; -1: none. */
+/** The ports that are listened on, as they are where the options said 0 (any); -1: none. */
 export interface Ports {
   readonly tcp: number;
   readonly tls: number;
@@ -27,10 +30,13 @@ export interface Listeners {
 
 const loopback = "127.0.0.1";
 const anywhere = "0.0.0.0";
-/** "/" is where clients come whose users have named no path. */
+/** Clients whose users have named no path come to "/". */
 const webSocket = { paths: ["/mqtt", "/"], protocols: ["mqtt", "mqttv3.1"] };
 
-/** Throws `OperatingError` where options do not go together, or would let everybody in unasked. */
+/**
+ * Checks the options for doors. Throws `OperatingError` if they contradict each other, or would let everybody in though
+ * the operator has not asked for that.
+ */
 export function checkDoors(options: BrokerOptions): void {
   const { tlsPort, wssPort, tlsCert, tlsKey, tlsCa, tlsClientCert, proxyProtocol } = options;
   const wrong = (why: string): never => {
@@ -51,7 +57,10 @@ export function checkDoors(options: BrokerOptions): void {
     );
 }
 
-/** Undefined: whoever comes may do everything. */
+/**
+ * Opens the checks of logins and rules, which follow the operator's files; undefined: every client may do everything.
+ * Throws `OperatingError` if a file cannot be read. `changed` is called when users or rules have changed.
+ */
 export function openAccess(
   options: BrokerOptions,
   files: OperatorFiles,
@@ -80,7 +89,10 @@ export function openAccess(
   return access;
 }
 
-/** Undefined: there is no port for TLS. Throws `OperatingError`. */
+/**
+ * Opens the broker's TLS certificate, which follows its files; undefined if there is no port for TLS. Throws
+ * `OperatingError`.
+ */
 export function openIdentity(options: BrokerOptions, files: OperatorFiles): TlsIdentity | undefined {
   if (options.tlsPort === -1 && options.wssPort === -1) return undefined;
   const { tlsCert, tlsKey, tlsCa, tlsClientCert: clientCertificates, tlsVersionMin: versionMin } = options;
@@ -93,7 +105,7 @@ export function openIdentity(options: BrokerOptions, files: OperatorFiles): TlsI
   return identity;
 }
 
-/** Throws `OperatingError`: a port is in use, say. What was opened before that is closed again. */
+/** Opens all listeners. Throws `OperatingError` if, say, a port is in use; what was opened before is closed again. */
 export function openListeners<Owner>(
   options: BrokerOptions,
   events: TransportEvents<Owner>,
@@ -130,17 +142,22 @@ export function openListeners<Owner>(
   }
 }
 
-/** Without a word of the operator's, only this machine gets in where nobody is told apart. */
+/**
+ * Returns the address to listen on. If the operator has set none, and clients need no login, only this machine is let
+ * in.
+ */
 export function hostOf(options: BrokerOptions): string {
   if (options.host !== "") return options.host;
   return hasCredentials(options) || options.allowAnonymous ? anywhere : loopback;
 }
 
+/** Returns true if other machines can connect. */
 function isExposed(options: BrokerOptions): boolean {
   const host = hostOf(options);
   return !(host === "localhost" || host === "::1" || /^127\./.test(host));
 }
 
+/** Returns true if the options have clients prove who they are. */
 function hasCredentials({ passwordFile, jwtKey, authHook, tlsClientCert, tlsPort, wssPort }: BrokerOptions): boolean {
   const hasCertificates = tlsClientCert !== "off" && (tlsPort !== -1 || wssPort !== -1);
   return passwordFile !== "" || jwtKey !== "" || authHook !== "" || hasCertificates;

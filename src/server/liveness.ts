@@ -1,9 +1,8 @@
 /**
- * Whether a broker can go on by itself. What waits for the store, or for another server, is no reason to start it
- * again; but a broker that has contact and in which the same thing stands still for minutes, only another life can
- * help.
+ * The check of whether a broker makes progress. Waiting for the store, or for another server, is no reason to restart
+ * it; but if it has contact and the same thing stands still for minutes, only a restart can help.
  *
- * It is looked at in beats, and beats are counted, not time: a process that has slept is not to blame for that.
+ * Time is counted in beats, not by the clock: a process that was suspended is not to blame for the time.
  */
 
 import type { Clock } from "../base/clock.ts";
@@ -12,30 +11,32 @@ import type { ClusterContext } from "../broker/peers/cluster-context.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { brokersPath } from "../coordinator/paths.ts";
 
-/** One line of what a probe is told. */
+/** One line of a probe's answer. */
 export interface Check {
   readonly name: string;
   readonly ok: boolean;
-  /** What it means, or what is wrong. */
+  /** The meaning of a check that is well, or what is wrong. */
   readonly why: string;
 }
 
+/** A sign of standing still, with its words for people. */
 interface Symptom {
   readonly name: string;
   readonly well: string;
   readonly ill: string;
-  /** Beats that it may stand still. */
+  /** The number of beats that it may stand still. */
   readonly beatsMax: number;
-  /** What stands still, if it is still the same at the next beat; undefined: nothing. */
+  /** Returns what stands still if it is the same at the next beat; undefined: nothing does. */
   readonly sign: () => number | undefined;
 }
 
+/** Looks for symptoms at every beat (`livenessBeatMs`) while there is contact with the store. */
 export class Liveness {
   readonly #coordinator: Pick<Coordinator, "state" | "read">;
   readonly #clock: Pick<Clock, "now">;
   #beatAt: number;
   #beats = 0;
-  /** The beat at which the store was asked something that it has not answered. */
+  /** The beat of a question that the store has not answered; undefined: there is none. */
   #askedAt: number | undefined;
   #context: Pick<ClusterContext, "journal" | "self"> | undefined;
   readonly #symptoms: readonly Symptom[] = [
@@ -68,7 +69,7 @@ export class Liveness {
       sign: () => (this.#context?.self.isFenced === true ? 0 : undefined),
     },
   ];
-  /** Of each symptom: its last sign, and for how many beats it has been the same. */
+  /** The last sign of each symptom, and for how many beats it has been the same. */
   readonly #seen: { sign: number | undefined; beats: number }[];
 
   constructor(coordinator: Pick<Coordinator, "state" | "read">, clock: Pick<Clock, "now">) {
@@ -78,15 +79,17 @@ export class Liveness {
     this.#seen = this.#symptoms.map(() => ({ sign: undefined, beats: 0 }));
   }
 
-  /** The start has ended. */
+  /** Notes that the broker has started. */
   started(context: Pick<ClusterContext, "journal" | "self">): void {
     this.#context = context;
   }
 
+  /** Returns when `tick` must be called next, in ms by the clock's `now`. */
   nextDeadline(): number {
     return this.#beatAt;
   }
 
+  /** Looks at all symptoms, if a beat is over. */
   tick(): void {
     const now = this.#clock.now();
     if (now < this.#beatAt) return;
@@ -102,6 +105,7 @@ export class Liveness {
     if (this.#askedAt === undefined) this.#ask();
   }
 
+  /** The checks for `/livez`, one for each symptom. */
   get checks(): Check[] {
     return this.#symptoms.map(({ name, well, ill, beatsMax }, index) => {
       const ok = this.#seen[index]!.beats < beatsMax;

@@ -1,7 +1,7 @@
 /**
- * The operator's files: read at the start, and again when they change or SIGHUP comes. A file that is no good is named
- * in the log, and what was read before stays in use. Looked at by name, so that Kubernetes' swap of a link is seen as
- * well.
+ * The operator's files: they are read at the start, and again when they change or SIGHUP comes. If a file is malformed,
+ * the log names it, and what was read before stays in use. Files are looked at by name, so that Kubernetes' swap of a
+ * link is seen as well.
  */
 import { chownSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { messageOf, OperatingError } from "../base/errors.ts";
@@ -9,14 +9,16 @@ import { filesLookMs } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import type { ZooKeeperOptions } from "../zookeeper/options.ts";
 
+/** A group of files that are read together. */
 interface Followed {
   readonly paths: readonly string[];
   readonly use: (texts: readonly string[]) => void;
-  /** What the files looked like when they were read, and at the last look. */
+  /** The state of the files (inode, size, times) when they were read, and at the last look. */
   readStamp: string;
   lastStamp: string;
 }
 
+/** Follows groups of files, and hands over their texts. */
 export class OperatorFiles {
   readonly #log: Log;
   readonly #followed: Followed[] = [];
@@ -27,7 +29,8 @@ export class OperatorFiles {
   }
 
   /**
-   * Hands over the texts of files that belong together, now and whenever they have changed. Throws `OperatingError`.
+   * Hands over the texts of files that belong together, now and whenever they have changed. Throws `OperatingError` if
+   * they cannot be read, or `use` refuses them.
    */
   follow(paths: readonly string[], use: (texts: readonly string[]) => void): void {
     const stamp = stampOf(paths);
@@ -37,16 +40,19 @@ export class OperatorFiles {
     this.#timer.unref();
   }
 
-  /** Reads everything again. */
+  /** Reads all files again; what fails is logged. */
   reload(): void {
     for (const followed of this.#followed) this.#readAgain(followed, stampOf(followed.paths));
   }
 
+  /** Stops following. */
   close(): void {
     clearInterval(this.#timer);
   }
 
-  /** A change counts when it has stood for one look: a file may be caught while it is being written. */
+  /**
+   * Reads changed files again, once the change has stood for one look: a file may be caught while it is being written.
+   */
   #look(): void {
     for (const followed of this.#followed) {
       const stamp = stampOf(followed.paths);
@@ -70,7 +76,7 @@ export class OperatorFiles {
   }
 }
 
-/** Throws `OperatingError` that names the file. */
+/** Reads files and hands them over. Throws `OperatingError` that names the files. */
 function read(paths: readonly string[], use: (texts: readonly string[]) => void): void {
   const texts = paths.map((path) => readText(path));
   try {
@@ -81,12 +87,12 @@ function read(paths: readonly string[], use: (texts: readonly string[]) => void)
   }
 }
 
-/** Throws `OperatingError`. */
+/** Returns a file's text, decoded as UTF-8. Throws `OperatingError` (EUSAGE) if it cannot be read. */
 export function readText(path: string): string {
   return Buffer.from(readBytes(path)).toString("utf8");
 }
 
-/** Throws `OperatingError`. */
+/** Returns a file's bytes. Throws `OperatingError` (EUSAGE) if it cannot be read. */
 export function readBytes(path: string): Uint8Array {
   try {
     return readFileSync(path);
@@ -95,7 +101,7 @@ export function readBytes(path: string): Uint8Array {
   }
 }
 
-/** The texts of all files in a folder. Throws `OperatingError`. */
+/** Returns the texts of all files in a folder. Throws `OperatingError`. */
 export function listTexts(folder: string): string[] {
   let names: string[];
   try {
@@ -106,6 +112,7 @@ export function listTexts(folder: string): string[] {
   return names.map((name) => readText(`${folder}/${name}`));
 }
 
+/** Returns the state of files, by which a change is seen. */
 function stampOf(paths: readonly string[]): string {
   return paths
     .map((path) => {
@@ -115,7 +122,7 @@ function stampOf(paths: readonly string[]): string {
     .join("\n");
 }
 
-/** A secret that stands in a file; undefined: no file is named. Throws `OperatingError`. */
+/** Returns the secret in a file; undefined if no file is named. Throws `OperatingError`, also if it is empty. */
 export function readSecret(path: string): string | undefined {
   if (path === "") return undefined;
   const secret = readText(path).trim();
@@ -123,9 +130,7 @@ export function readSecret(path: string): string | undefined {
   return secret;
 }
 
-/**
- * Replaces a file at once, so that nobody finds half of it; a new one is its owner's alone. Throws `OperatingError`.
- */
+/** Replaces a file's text atomically; a new file can be read by its owner alone. Throws `OperatingError`. */
 export function replaceText(path: string, text: string): void {
   const next = `${path}.${process.pid}.new`;
   try {
@@ -139,11 +144,12 @@ export function replaceText(path: string, text: string): void {
   }
 }
 
+/** Returns true if there is a file or folder with that path. */
 export function isThere(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-/** Files that open ZooKeeper's door. */
+/** Paths of the files with credentials and certificates for ZooKeeper; "" or undefined: none. */
 export interface KeeperFiles {
   readonly zkAuthFile?: string | undefined;
   readonly zkTlsCa?: string | undefined;
@@ -151,7 +157,7 @@ export interface KeeperFiles {
   readonly zkTlsKey?: string | undefined;
 }
 
-/** What ZooKeeper is to be told and shown. Throws `OperatingError`. */
+/** Reads what a client shows to ZooKeeper. Throws `OperatingError`. */
 export function readKeeperFiles(files: KeeperFiles): Pick<ZooKeeperOptions, "credentials" | "tls"> {
   const { zkAuthFile = "", zkTlsCa = "", zkTlsCert = "", zkTlsKey = "" } = files;
   const credentials = readSecret(zkAuthFile);

@@ -1,6 +1,6 @@
 /**
- * The broker's counters as Prometheus reads them: names and units by its conventions, formatted by prom-client.
- * Everything is read when it is asked for; counting itself stays plain numbers.
+ * The broker's counters in Prometheus' format: names and units by its conventions, formatted by prom-client. Values are
+ * read when they are asked for; counting itself stays plain numbers.
  */
 
 import { Registry } from "prom-client";
@@ -16,13 +16,15 @@ import { watchLag } from "./event-loop-lag.ts";
 
 type Labels = Record<string, string>;
 
+/** One value of a metric. */
 interface Sample {
   readonly value: number;
   readonly labels?: Labels;
-  /** Where it is not the family's own. */
+  /** The sample's own metric name, if it is not the family's. */
   readonly metricName?: string;
 }
 
+/** A metric with its description, and how to read its samples. */
 interface Family {
   readonly name: string;
   readonly type: "counter" | "gauge" | "histogram";
@@ -30,10 +32,13 @@ interface Family {
   readonly samples: () => readonly Sample[];
 }
 
+/** Returns a single sample. */
 const plain = (value: number): readonly Sample[] => [{ value }];
+/** Returns a sample for each value, told apart by one label. */
 const by = (label: string, values: Record<string, number>): readonly Sample[] =>
   Object.entries(values).map(([name, value]) => ({ value, labels: { [label]: name } }));
 
+/** The metrics of a running broker. */
 export class PrometheusMetrics {
   readonly #registry = new Registry();
 
@@ -51,15 +56,17 @@ export class PrometheusMetrics {
           values: samples().map((sample) => ({ labels: {}, ...sample })),
         }),
       };
-      // Whatever has a name and can be got is a metric to the registry, whatever its types say.
+      // Anything with a name and `get` is a metric to the registry, whatever its types say.
       this.#registry.registerMetric(metric as never);
     }
   }
 
+  /** The Content-Type of `text`. */
   get contentType(): string {
     return this.#registry.contentType;
   }
 
+  /** Returns all metrics in the text format. */
   text(): Promise<string> {
     return this.#registry.metrics();
   }
@@ -77,7 +84,7 @@ function gauge(name: string, help: string, samples: () => readonly Sample[]): Fa
   return { name, type: "gauge", help, samples };
 }
 
-/** `unit`: what Prometheus' is in ours, 1000 ms for a second. */
+/** Returns a histogram. `unit`: the number of our units in one of Prometheus', such as 1000 ms in a second. */
 function histogram(name: string, help: string, of: Histogram, unit = 1000): Family {
   const samples = (): Sample[] => {
     let below = 0;
@@ -95,6 +102,7 @@ function histogram(name: string, help: string, of: Histogram, unit = 1000): Fami
   return { name, type: "histogram", help, samples };
 }
 
+/** Returns the metrics of packets and connections. */
 function trafficOf({ metrics, turn }: ClusterContext): readonly Family[] {
   const byQos = (all: number, one: number, two: number) => by("qos", { 0: all - one - two, 1: one, 2: two });
   return [
@@ -140,6 +148,7 @@ function trafficOf({ metrics, turn }: ClusterContext): readonly Family[] {
   ];
 }
 
+/** Returns the metrics of what the broker holds now. */
 function stateOf(context: ClusterContext): readonly Family[] {
   const { metrics, localSessions, router, retained, peers, options, self } = context;
   return [
@@ -173,7 +182,7 @@ function stateOf(context: ClusterContext): readonly Family[] {
   ];
 }
 
-/** Who is kept out, and why. */
+/** Returns the metrics of clients that are kept out or slowed down. */
 function doorsOf({ metrics, turn }: ClusterContext, bans: Bans, tls: TlsIdentity | undefined): readonly Family[] {
   return [
     counter("mqttzoo_connections_refused_total", "Connections turned away, by the limit that they met.", () =>
@@ -204,6 +213,7 @@ function doorsOf({ metrics, turn }: ClusterContext, bans: Bans, tls: TlsIdentity
   ];
 }
 
+/** Returns the metrics of the store and the bank. */
 function storeOf({ journal, coordinator, bankAccount, metrics, self, strangers }: ClusterContext): readonly Family[] {
   const { account } = bankAccount;
   return [

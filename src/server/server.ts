@@ -25,21 +25,22 @@ import { Liveness } from "./liveness.ts";
 import { OperatorFiles, readKeeperFiles, readSecret } from "./operator-files.ts";
 import { openToolSocket } from "./tool-socket.ts";
 
+/** A broker that runs with its doors open. */
 export interface Server {
-  /** The TCP port that is listened on, also where the options said 0; -1: none. */
+  /** The TCP port that is listened on, as it is where the options said 0 (any); -1: none. */
   readonly port: number;
   readonly ports: Ports;
   readonly broker: Broker;
   /** Reads the operator's files again. */
   reload(): void;
-  /** Ends in order: clients are told, the store is flushed. */
+  /** Ends in order: clients are sent to other brokers or disconnected, and the store is flushed. */
   stop(): Promise<void>;
 }
 
-/** Where the tree begins on a ZooKeeper that the operator gave no chroot for. */
+/** The tree's root on a ZooKeeper for which the operator gave no chroot. */
 const defaultChroot = "/mqttzoo";
 
-/** Starts a broker. Rejects with `OperatingError`: a port in use, a folder that cannot be written. */
+/** Starts a broker. Rejects with `OperatingError` if, say, a port is in use or a folder cannot be written. */
 export async function startServer(options: BrokerOptions, log: Log): Promise<Server> {
   checkDoors(options);
   const health = new Health();
@@ -99,7 +100,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
     throw error;
   }
   const { ports } = listeners;
-  // What others are told is a port that clients can use.
+  // Other brokers are told a port that clients can use.
   const told = [ports.tcp, ports.tls, ports.ws, ports.wss].find((port) => port > 0) ?? 0;
   if (told !== options.port) broker.listening(told);
   const stop = async (): Promise<void> => {
@@ -124,6 +125,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
   return { port: ports.tcp, ports, broker, stop: stopOnce, reload: () => files.reload() };
 }
 
+/** Starts the check of progress that `/livez` tells of. */
 function watchLife(coordinator: Coordinator, health: Health): Alarm {
   const liveness = new Liveness(coordinator, systemClock);
   health.opened(liveness);
@@ -140,7 +142,10 @@ interface Http {
   close(): void;
 }
 
-/** Probes are answered from the first moment on, metrics when the broker has started. */
+/**
+ * Opens the HTTP server: probes are answered at once, metrics and changes when the broker has started. Rejects with
+ * `OperatingError`.
+ */
 async function openHttp({ httpHost, httpPort, httpTokenFile }: BrokerOptions, health: Health): Promise<Http> {
   const { PrometheusMetrics } = await import("./prometheus.ts");
   const token = readSecret(httpTokenFile);
@@ -165,6 +170,7 @@ async function openHttp({ httpHost, httpPort, httpTokenFile }: BrokerOptions, he
   };
 }
 
+/** Returns the handlers of clients' sockets: each makes an event of the broker. */
 function clientEvents(broker: Broker, turn: Turn): TransportEvents<Connection> {
   return {
     opened(transport) {
@@ -184,6 +190,7 @@ function clientEvents(broker: Broker, turn: Turn): TransportEvents<Connection> {
   };
 }
 
+/** Opens the store: the embedded one, or ZooKeeper. Rejects with `OperatingError`. */
 function openCoordinator(options: BrokerOptions, log: Log): Promise<Coordinator> {
   if (options.zk === "") {
     return EmbeddedCoordinator.open(options.data, {
@@ -203,21 +210,21 @@ function openCoordinator(options: BrokerOptions, log: Log): Promise<Coordinator>
 }
 
 /**
- * What brokers prove to each other that they know: the operator's secret, or one that whoever may write the tree may
- * read.
+ * Returns the secret that brokers prove to each other to know: the operator's, or one in the tree, which everybody who
+ * may write the tree may read. Undefined for a broker alone.
  */
 async function linkSecretOf(options: BrokerOptions, coordinator: Coordinator): Promise<string | undefined> {
   if (options.zk === "") return undefined;
   return readSecret(options.linkSecretFile) ?? (await sharedSecret(coordinator, systemRandom.hex(32)));
 }
 
-/** The broker cannot go on: what it has not acknowledged its clients send again, to another one. */
+/** Ends the process: the broker cannot go on. What it has not acknowledged its clients send again, to another one. */
 function end(error: OperatingError, log: Log): never {
   log.fatal(error.message);
   process.exit(1);
 }
 
-/** Connections that come before the broker is ready are dialled again. */
+/** Listens for other brokers. A connection that comes before this broker is ready is closed, and dialled again. */
 function listenForLinks(options: BrokerOptions, server: { broker: Broker | undefined }, turn: Turn): Listener {
   return listenTcp<LinkConnection>(options.linkHost, options.linkPort, {
     ...linkEvents(server),

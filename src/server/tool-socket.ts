@@ -1,7 +1,7 @@
 /**
- * The door for tools on the same machine, while a broker runs alone: only the broker may write to its store, so tools
- * ask it to, over a socket in its data folder that nobody else's user may open. Requests and replies are blocks, as
- * between the broker's thread and the store's, each with its length (u32) before it.
+ * The socket for tools on the same machine while a broker runs alone. Only the broker may write to its store, so tools
+ * ask it to, over a socket in its data folder that only its own user may open. Requests and replies are blocks, as
+ * between the broker's thread and the store's, each after its length (u32).
  */
 import { join } from "node:path";
 import { concatBytes, noBytes, readUint32, writeUint32 } from "../base/bytes.ts";
@@ -24,11 +24,12 @@ import { Turn, Writer } from "../net/writer.ts";
 
 type Store = Pick<Coordinator, "read" | "write">;
 
+/** Returns the path of the socket in a data folder. */
 export function toolSocketPath(folder: string): string {
   return join(folder, "control.sock");
 }
 
-/** One end of the door. */
+/** One end of the socket, which cuts bytes into blocks. */
 class End {
   readonly transport: Transport;
   readonly writer: Writer;
@@ -39,6 +40,7 @@ class End {
     this.writer = new Writer(transport, new Turn((flush) => queueMicrotask(flush)));
   }
 
+  /** Sends a block. */
   say(block: Uint8Array): void {
     const length = new Uint8Array(4);
     writeUint32(length, 0, block.length);
@@ -60,7 +62,7 @@ class End {
   }
 }
 
-/** Opens the door; without it the broker goes on, and tools are told to end it first. */
+/** Opens the socket. If it cannot be opened the broker goes on, and tools are told to end it first. */
 export function openToolSocket(folder: string, store: Store, log: Log): { close(): void } {
   const path = toolSocketPath(folder);
   const events: TransportEvents<End> = {
@@ -84,6 +86,7 @@ export function openToolSocket(folder: string, store: Store, log: Log): { close(
   }
 }
 
+/** Has the store carry out a tool's request, and sends the reply. */
 function answer(store: Store, request: Request, end: End): void {
   const reply = (given: Reply): void => end.say(encodeReplies([given]));
   const failed = ({ code, path, index }: CoordinatorError): void => reply({ kind: "failed", code, path, index });
@@ -100,7 +103,7 @@ function answer(store: Store, request: Request, end: End): void {
   });
 }
 
-/** The store behind the door of a broker that runs; undefined if none does. */
+/** Connects a tool to the store of a broker that runs; undefined if none does. */
 export async function dialControl(folder: string): Promise<(Store & { close(): void }) | undefined> {
   const waiting: ((reply: Reply) => void)[] = [];
   const events: TransportEvents<End> = {
