@@ -1,6 +1,6 @@
 /**
- * Builds a broker's parts once, room by room, from the bottom up. Each part is given all it needs by its constructor;
- * what is built later it is given as a function (`Later`), which is not called before everything is there.
+ * Builds a broker's parts once, room by room, from the bottom up. Each part is given all it needs by its constructor. A
+ * part that is built later is handed over as a function (`Later`), which is not called before all parts are there.
  */
 import type { Access } from "../access/access.ts";
 import { Bans } from "../access/bans.ts";
@@ -67,7 +67,7 @@ import { RetainedStore } from "./publish/retained-store.ts";
 import { SharedSubscriptions } from "./publish/shared-subscription.ts";
 import { SysTopics } from "./sys-topics.ts";
 
-/** What a broker is given from outside: it opens nothing itself. */
+/** The doors of a broker, which it is given from outside: it opens nothing itself. */
 export interface Doors {
   readonly options: BrokerOptions;
   readonly coordinator: Coordinator;
@@ -76,11 +76,11 @@ export interface Doors {
   readonly log: Log;
   readonly turn: Turn;
   readonly dialLink: DialLink;
-  /** What all brokers of the cluster know; undefined: links are not authenticated. */
+  /** The secret that all brokers of the cluster share; undefined: links are not authenticated. */
   readonly linkSecret: string | undefined;
-  /** Who may come in and do what; undefined: everybody everything. */
+  /** The checks of logins and rules; undefined: every client may connect and do everything. */
   readonly access?: Access | undefined;
-  /** The broker must end. */
+  /** Called with the reason why the broker must end. */
   readonly fatal: (error: OperatingError) => void;
 }
 
@@ -97,11 +97,11 @@ export interface Assembly {
   readonly links: Links;
   readonly drain: Drain;
   readonly cluster: Cluster;
-  /** Has each part read what it needs of the tree. Rejects with `OperatingError`. */
+  /** Has each part read what it needs from the tree. Rejects with `OperatingError`. */
   readonly start: () => Promise<void>;
 }
 
-/** Parts that are built after those that need them, and what is asked of them. */
+/** Access to parts that are built after those that need them. */
 interface Later {
   readonly cluster: () => Cluster;
   readonly links: () => Links;
@@ -116,13 +116,14 @@ interface Later {
   readonly resume: (connection: Connection, reason: number) => void;
 }
 
+/** The broker as it has joined the tree. */
 export interface Identity {
-  /** This incarnation: the transaction that created the broker's znode. */
+  /** The broker's epoch: the transaction that created its znode. */
   readonly epoch: number;
   readonly facts: BrokerFacts;
 }
 
-/** `connections`: all that are open; whoever opens and closes them keeps the set. */
+/** Builds and connects all parts. `connections`: the open connections, a set that the caller keeps. */
 export function assemble(doors: Doors, identity: Identity, connections: ReadonlySet<Connection>): Assembly {
   const later: Later = {
     cluster: () => cluster,
@@ -191,6 +192,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
   };
 }
 
+/** Builds the runtime, whose clock follows the store's. */
 function runtimeOf({ options, coordinator, clock: machineClock, random, log, turn }: Doors): Runtime {
   const clock = new StoreClock({
     clock: machineClock,
@@ -212,6 +214,7 @@ function runtimeOf({ options, coordinator, clock: machineClock, random, log, tur
   };
 }
 
+/** Builds the contexts. The epoch is the broker's present one. */
 function contextOf(runtime: Runtime, epoch: number, later: Later): ClusterContext {
   const peers = new Map<string, Peer>();
   const delivery = deliveryOf(runtime, epoch, otherBranches(later, peers), later);
@@ -256,12 +259,13 @@ function deliveryOf(runtime: Runtime, epoch: number, others: OtherBranches, late
   };
 }
 
+/** Builds what the bank account may ask of other brokers. */
 function otherBranches({ membership, links }: Later, peers: ReadonlyMap<string, Peer>): OtherBranches {
   return {
     areThere: () => peers.size > 0,
     tell: (branch, paths) => {
       const peer = peers.get(branch);
-      // One that is not there counts anew when it comes.
+      // A broker that is away counts its messages again when it comes back.
       if (peer?.link !== undefined) links().say(peer, { say: "freed", paths });
     },
     ask: () => {
@@ -270,6 +274,7 @@ function otherBranches({ membership, links }: Later, peers: ReadonlyMap<string, 
   };
 }
 
+/** Builds the room `peers`. */
 function peersOf(context: ClusterContext, { dialLink, linkSecret, fatal }: Doors, later: Later) {
   const links = new Links(context, { flows: later.cluster, dial: dialLink, secret: linkSecret });
   const membership = new Membership(context, { flows: later.cluster, fatal });
@@ -299,6 +304,7 @@ interface PublishParts {
   readonly later: Later;
 }
 
+/** Builds the room `publish`. */
 function publishOf(context: ClusterContext, { peers, levelSweep, storeBackPressure, later }: PublishParts) {
   const { links, forwarding } = peers;
   const { resume } = later;
@@ -323,6 +329,7 @@ interface ConnectParts {
   readonly later: Later;
 }
 
+/** Builds the room `connect`. */
 function connectOf(context: ClusterContext, { peers, publish, drops, storeBackPressure, door, later }: ConnectParts) {
   const { membership } = peers;
   const { resume, connectHandler: handler } = later;

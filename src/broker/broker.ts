@@ -1,6 +1,6 @@
 /**
- * The broker: one switch through which every input goes. It does no IO of its own: connections, coordinator,
- * clock and chance are given to it, so that a test or a simulation can give it others.
+ * The broker: one switch through which every event goes. It does no IO of its own: connections, store, clock and chance
+ * are given to it, so that a test or a simulation can give it others.
  */
 
 import type { Bans } from "../access/bans.ts";
@@ -18,6 +18,7 @@ import { joinTree } from "./peers/membership.ts";
 import type { BrokerFacts } from "./peers/peer.ts";
 import { refuseCluster } from "./peers/tree-format.ts";
 
+/** A broker that has joined the tree. It is driven by `handle`, and by ticks at `nextDeadline`. */
 export class Broker {
   readonly context: ClusterContext;
   readonly #connections = new Set<Connection>();
@@ -28,7 +29,10 @@ export class Broker {
     this.context = this.#parts.context;
   }
 
-  /** Joins the tree and recovers what an earlier life has left. Rejects with `OperatingError`. */
+  /**
+   * Joins the tree and recovers what an earlier life has left. Rejects with `OperatingError`, also if the tree is
+   * written in a newer format.
+   */
   static async start(doors: Doors): Promise<Broker> {
     const { advertise, port, linkPort, id, mailDrop: mailDrops, serverReference } = doors.options;
     const startedAt = new Date(doors.clock.wall()).toISOString();
@@ -51,16 +55,17 @@ export class Broker {
     return broker;
   }
 
-  /** Addresses that are kept out for failed logins. */
+  /** The addresses that are banned after failed logins. */
   get bans(): Bans {
     return this.#parts.bans;
   }
 
-  /** The port that clients reach is known: the others are told. */
+  /** Tells the other brokers at which port clients reach this one. */
   listening(port: number): void {
     this.#parts.cluster.tell({ port });
   }
 
+  /** Handles one event to its end. */
   handle(event: BrokerEvent): void {
     this.#parts.cluster.checkLease(this.context.clock.now());
     switch (event.kind) {
@@ -93,12 +98,12 @@ export class Broker {
     }
   }
 
-  /** Ends a client's connection, and says why where the client can be told. */
+  /** Ends a client's connection; an MQTT 5 client is told the reason code. */
   expel(connection: Connection, reason: number, why: string): void {
     this.#parts.connectionEnd.expel(connection, reason, why);
   }
 
-  /** When `tick` must be handled next, in the clock's milliseconds. */
+  /** Returns when a `tick` event must be handled next, in ms by the clock's `now`. */
   nextDeadline(): number {
     return this.context.timers.nextDeadline();
   }
@@ -117,7 +122,7 @@ export class Broker {
     connection.lastReceivedAt = clock.now();
     connection.timer = new Timer(() => {
       const { phase } = connection.channel;
-      // [MQTT-3.1.4-6]
+      // A client that sends no CONNECT in time is closed (3.1.4).
       if (phase !== "new" && phase !== "authenticating") return;
       metrics.turnedAway.deadline++;
       this.#parts.connectionEnd.lose(connection, "no CONNECT in time");
@@ -147,11 +152,13 @@ export class Broker {
     this.#parts.connectionEnd.lose(connection, why ?? "closed by the client");
   }
 
-  /** What a client sent before it closed counts, when what holds it is over: DISCONNECT may be among it. */
+  /**
+   * Returns true if packets that a client sent before it closed must still be handled: DISCONNECT may be among them.
+   */
   #mustGoOn(connection: Connection): boolean {
     const { phase } = connection.channel;
     if (!connection.isHeld || !connection.framer.pending) return false;
-    // Nobody waits any more for the answer to a CONNECT that the store has not heard of.
+    // If the store has not been asked yet, nobody waits for the answer to this CONNECT any more.
     return phase === "open" || (phase === "connecting" && !this.#parts.storeBackPressure.isWaiting(connection));
   }
 
@@ -167,7 +174,7 @@ export class Broker {
     this.#parts.drain.begin(options.drainTime * 1000, done);
   }
 
-  /** Tells every client; sessions and wills stay in the store. */
+  /** Disconnects every client and leaves the tree; sessions and wills stay in the store. */
   #shutDown(done: () => void): void {
     this.#parts.wills.retire();
     for (const connection of this.#connections) {

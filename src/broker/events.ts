@@ -1,8 +1,8 @@
-/** What comes to a broker from outside: the one switch through which every input goes is in `broker.ts`. */
+/** The events that come to a broker from outside, all of which go through the switch in `broker.ts`. */
 import type { Connection } from "./delivery/connection.ts";
 import type { LinkConnection } from "./peers/link-connection.ts";
 
-/** Everything that can happen to a broker. What the store answers comes back through `Coordinator`'s callbacks. */
+/** Everything that can happen to a broker. Answers of the store come back through `Coordinator`'s callbacks. */
 export type BrokerEvent =
   | { readonly kind: "opened"; readonly connection: Connection }
   | { readonly kind: "received"; readonly connection: Connection; readonly bytes: Uint8Array }
@@ -13,9 +13,9 @@ export type BrokerEvent =
   | { readonly kind: "linkDrained"; readonly connection: LinkConnection }
   | { readonly kind: "linkClosed"; readonly connection: LinkConnection; readonly why: string | undefined }
   | { readonly kind: "tick" }
-  /** Who may do what has changed. */
+  /** Users or rules have changed. */
   | { readonly kind: "accessChanged" }
-  /** Clients are sent to other brokers; `done`: nobody is here any more. */
+  /** Clients are sent to other brokers. `done` is called when none is left. */
   | { readonly kind: "drain"; readonly done: () => void }
-  /** The broker leaves the tree; `done`: with all that it has announced there, as far as there is time. */
+  /** The broker leaves the tree. `done` is called when all that it has announced there is removed, or time is up. */
   | { readonly kind: "shutdown"; readonly done: () => void };

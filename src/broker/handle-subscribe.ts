@@ -1,4 +1,7 @@
-/** SUBSCRIBE and UNSUBSCRIBE: answered when the store holds them and every broker of the cluster routes by them. */
+/**
+ * The handler of SUBSCRIBE and UNSUBSCRIBE. They are answered when the store holds the change and every broker of the
+ * cluster routes by it.
+ */
 import { varintSize } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { filtersPerStepMax, storeLookMs } from "../base/limits.ts";
@@ -27,12 +30,13 @@ export interface SubscribeParts {
   readonly barrier: SubscriptionBarrier;
   readonly drops: MailDrops;
   readonly retainedStore: RetainedStore;
-  /** A reason to hold a connection is gone. */
+  /** Lets a connection go on that was held for a `PauseReason`. */
   readonly resume: (connection: Connection, reason: number) => void;
-  /** The client has broken the protocol, or does not read. */
+  /** Ends the connection of a client that has broken the protocol, or does not read. */
   readonly fail: (connection: Connection, error: ProtocolError) => void;
 }
 
+/** Handles SUBSCRIBE and UNSUBSCRIBE, a few filters at a time. */
 export class SubscribeHandler {
   readonly #context: ClusterContext;
   readonly #interest: Interest;
@@ -53,7 +57,7 @@ export class SubscribeHandler {
     this.#barrier = parts.barrier;
   }
 
-  /** Handles SUBSCRIBE. Throws `ProtocolError`. */
+  /** Handles SUBSCRIBE. Throws `ProtocolError` if the answer would be larger than the client takes. */
   subscribe(connection: Connection, filters: FilterList): void {
     checkAnswerFits(connection, filters);
     const request = new FilterRequest(connection, filters);
@@ -66,13 +70,14 @@ export class SubscribeHandler {
       const bytes = encodeControl({ ...suback, ...reasonOf(request) }, channel.version);
       const send = (): void =>
         this.#send(connection, bytes, () => this.#context.slices.run(this.#feed(request, taken)));
-      // What follows SUBACK is what others have been acknowledged by then, and not what was held here a moment ago.
+      // Retained messages that follow SUBACK must include all that others have been acknowledged by then, not only
+      // those held here.
       if ([...taken.values()].some(({ isOwedRetained }) => isOwedRetained)) this.#retainedStore.caughtUp(send);
       else send();
     });
   }
 
-  /** Handles UNSUBSCRIBE. Throws `ProtocolError`. */
+  /** Handles UNSUBSCRIBE. Throws `ProtocolError` if the answer would be larger than the client takes. */
   unsubscribe(connection: Connection, filters: FilterList): void {
     checkAnswerFits(connection, filters);
     const request = new FilterRequest(connection, filters);
@@ -84,8 +89,8 @@ export class SubscribeHandler {
   }
 
   /**
-   * Handles each filter of a packet, and commits what it comes to; `answer` is called when all of it is durable and
-   * every broker routes by it. What follows the packet waits until all of its filters are handled.
+   * Handles each filter of a packet and commits the changes. `answer` is called when all of them are durable and every
+   * broker routes by them. Packets after this one wait until all of its filters are handled.
    */
   #handle(request: FilterRequest, handle: (asked: AskedFilter) => JournalOperation[], answer: () => void): void {
     const { slices, timers, clock } = this.#context;
@@ -101,7 +106,7 @@ export class SubscribeHandler {
     if (!request.isHandled && request.isCurrent) request.connection.hold(PauseReason.slice);
   }
 
-  /** ... until the store is behind; or the session ends, or is served by another connection. */
+  /** Handles filters step by step, until the store is behind, the session ends, or another connection serves it. */
   *#inSteps(request: FilterRequest, handle: (asked: AskedFilter) => JournalOperation[]): Work {
     while (request.isCurrent && !this.#context.journal.full) {
       const operations: JournalOperation[] = [];
@@ -145,7 +150,7 @@ export class SubscribeHandler {
     then();
   }
 
-  /** Subscribes to one filter, and returns what must be stored. */
+  /** Subscribes to one filter. Returns the operations that store the subscription. */
   #subscribeTo(request: FilterRequest, asked: AskedFilter, taken: Map<string, Taken>): JournalOperation[] {
     const { client, codes } = request;
     const { metrics, options, router } = this.#context;
@@ -179,7 +184,7 @@ export class SubscribeHandler {
     return operations;
   }
 
-  /** Ends the subscription to one filter, and returns what must be stored. */
+  /** Ends the subscription to one filter. Returns the operations that remove it from the store. */
   #unsubscribeFrom({ client, codes }: FilterRequest, text: string): JournalOperation[] {
     const subscription = client.session.subscriptions.get(text);
     if (subscription === undefined) {
@@ -198,7 +203,7 @@ export class SubscribeHandler {
     return operations;
   }
 
-  /** SUBACK has been sent: what is retained, and what lies in mail drops, follows. */
+  /** Begins to send retained messages, and those in mail drops, for new subscriptions, after their SUBACK. */
   *#feed({ client }: FilterRequest, taken: ReadonlyMap<string, Taken>): Work {
     for (const { subscription, isOwedRetained } of taken.values()) {
       this.#drops.subscribed(client, subscription);
@@ -208,13 +213,13 @@ export class SubscribeHandler {
     }
   }
 
-  /** The disk of the store is full, and a new subscription would have to be written. */
+  /** Returns true if a new subscription would have to be written while the disk of the store is full. */
   #lacksRoomFor({ mailbox }: LocalSession, text: string): boolean {
     return this.#context.coordinator.isFull === true && (mailbox !== undefined || !this.#interest.announces(text));
   }
 }
 
-/** One SUBSCRIBE or UNSUBSCRIBE that is being handled. */
+/** A SUBSCRIBE or UNSUBSCRIBE that is being handled. */
 class FilterRequest {
   readonly connection: Connection;
   readonly client: LocalSession;
@@ -222,9 +227,9 @@ class FilterRequest {
   /** The reason codes of the filters that have been handled. */
   readonly codes: number[] = [];
   isRefusedByDisk = false;
-  /** All its filters are handled. */
+  /** True once all filters are handled. */
   isHandled = false;
-  /** Commits under way, and the number of the last one that is done. */
+  /** The number of commits under way, and the last transaction that is done (0: none). */
   uncommitted = 0;
   zxid = 0;
   whenCommitted: () => void = () => {};
@@ -235,7 +240,7 @@ class FilterRequest {
     this.filters = filters;
   }
 
-  /** The session is still served by the connection that the packet has come from. */
+  /** True while the session is served by the connection that the packet has come from. */
   get isCurrent(): boolean {
     return this.connection.channel.phase === "open" && this.client.connection === this.connection;
   }
@@ -252,12 +257,15 @@ interface Taken {
   readonly isOwedRetained: boolean;
 }
 
-/** Before MQTT 5 all refusals are one. */
+/** Returns the SUBACK return code before MQTT 5, which knows one code for all refusals. */
 function oldCode(code: number): number {
   return code > 2 ? 0x80 : code;
 }
 
-/** What could not be answered in a packet that the client takes is not done [MQTT-3.1.2-24]. */
+/**
+ * Throws `ProtocolError` if the answer to a packet would be larger than the client takes: then nothing is done
+ * [MQTT-3.1.2-24].
+ */
 function checkAnswerFits({ channel }: Connection, filters: FilterList): void {
   if (channel.packetBytesMax === Infinity) return;
   // Packet identifier, property length, reason codes.
@@ -266,17 +274,17 @@ function checkAnswerFits({ channel }: Connection, filters: FilterList): void {
     throw new ProtocolError(Reason.packetTooLarge, "the answer is larger than the Maximum Packet Size");
 }
 
-/** Says why subscriptions are refused, to whom may be told. */
+/** Returns the reason string for refused subscriptions, if the client may be sent one. */
 function reasonOf({ connection: { channel }, isRefusedByDisk }: FilterRequest): {
   properties?: { reasonString: string };
 } {
-  // 3.9.2.1.2: not where the packet might become larger than the client takes.
+  // No reason string may make the packet larger than the client takes (3.9.2.1.2).
   if (!isRefusedByDisk || channel.version < 5 || !channel.wantsReasons || channel.packetBytesMax !== Infinity)
     return {};
   return { properties: { reasonString: `${fullDiskWords}: it takes no new subscriptions` } };
 }
 
-/** Undefined: it is refused. */
+/** Returns the subscription that a client asks for; undefined if its filter is malformed. */
 function readSubscription(asked: AskedFilter, { connection, filters }: FilterRequest): Subscription | undefined {
   const { topic, qos, retainHandling } = asked;
   const { bridge } = connection.channel;
@@ -287,12 +295,14 @@ function readSubscription(asked: AskedFilter, { connection, filters }: FilterReq
   return { filter, qos, noLocal, retainAsPublished, retainHandling, id: filters.subscriptionId };
 }
 
+/** Returns true if retained messages are sent for a subscription, by its Retain Handling. */
 function wantsRetained({ filter, retainHandling }: Subscription, before: Subscription | undefined): boolean {
   // Shared subscriptions are sent no retained messages (4.8.2).
   if (filter.group !== undefined) return false;
   return retainHandling === 0 || (retainHandling === 1 && before === undefined);
 }
 
+/** Returns the operation that stores a persistent session's subscription. */
 function storeOperation(
   client: LocalSession,
   subscription: Subscription,

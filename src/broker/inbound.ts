@@ -1,6 +1,6 @@
 /**
- * From bytes to flows: cuts a chunk into packets and handles each. QoS 0 publishes that follow each other on
- * one topic are gathered into a run and copied at once: the fast path of the broker.
+ * The way from bytes to handlers: cuts a chunk into packets and handles each. QoS 0 publishes that follow each other on
+ * one topic are gathered into a run and copied at once, the broker's fast path.
  */
 import { equalRange, isMqttText, noBytes } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
@@ -24,6 +24,7 @@ import type { BackPressure } from "./publish/back-pressure.ts";
 import { emptyRun, type Fanout, isOwnTopic, type Run } from "./publish/fanout.ts";
 import type { PublishHandler } from "./publish/handle-publish.ts";
 
+/** The parts that handle packets. */
 export interface Flows {
   readonly connectHandler: ConnectHandler;
   readonly admission: Admission;
@@ -35,13 +36,14 @@ export interface Flows {
   readonly storeBackPressure: StoreBackPressure;
 }
 
+/** Reads packets from connections, and passes each to its handler. */
 export class Inbound {
   readonly #context: ClusterContext;
   readonly #flows: Flows;
-  /** The view that every PUBLISH is read into. */
+  /** The view into which every PUBLISH is read. */
   readonly #publish = new Publish();
   readonly #run: Run = emptyRun();
-  /** What was done since the clock was asked, in packets to one receiver, about. */
+  /** The work done since the clock was last read, in packets sent to one receiver, approximately. */
   #cost = 0;
 
   constructor(context: ClusterContext, flows: Flows) {
@@ -49,7 +51,7 @@ export class Inbound {
     this.#flows = flows;
   }
 
-  /** Bytes have come. */
+  /** Handles bytes from a client. */
   receive(connection: Connection, bytes: Uint8Array): void {
     if (connection.channel.phase === "closed") return;
     this.#context.metrics.bytesReceived += bytes.length;
@@ -64,7 +66,7 @@ export class Inbound {
     }
   }
 
-  /** A reason to hold the connection is gone: what waits is handled, then it is read again. */
+  /** Drops a reason for which a connection is held; after the last one, handles what waits, and reads again. */
   resume(connection: Connection, reason: number): void {
     if (!connection.release(reason) || connection.channel.phase === "closed") return;
     this.process(connection);
@@ -74,7 +76,10 @@ export class Inbound {
     connection.transport.resume();
   }
 
-  /** Handles the packets that have come, until there are no more or the connection is held. */
+  /**
+   * Handles the packets that have come, until there are no more or the connection is held. A `ProtocolError` ends the
+   * connection.
+   */
   process(connection: Connection): void {
     try {
       this.#packets(connection);
@@ -85,7 +90,10 @@ export class Inbound {
     }
   }
 
-  /** Who sends much, or what takes long, is not read for a moment when its slice is over: others have their turn. */
+  /**
+   * Handles packets for one slice of time; a connection that has sent more is held for a moment, so that others have
+   * their turn.
+   */
   #packets(connection: Connection): void {
     const { framer, channel } = connection;
     const { slices, clock } = this.#context;
@@ -101,7 +109,7 @@ export class Inbound {
         } else {
           this.#copyRun(connection);
           this.#receiveOther(connection, firstByte);
-          // Subscriptions, acks: most of what else a client says is written down.
+          // Most packets other than QoS 0 publishes, such as subscriptions and acks, make work for the store.
           if (channel.phase === "open") this.#flows.storeBackPressure.hold(connection);
         }
         if (framer.pending && slices.isOver(startedAt)) this.#holdForOthers(connection);
@@ -148,7 +156,7 @@ export class Inbound {
     if (publish.verbatim && run.count > 0 && run.route === route && run.end === start && run.bytes === bytes) {
       run.end = end;
       run.count++;
-      // Small enough that a link seldom cuts it in two.
+      // A run for links stays small, so that its frame mostly arrives in one chunk.
       if (run.end - run.start > linkRunBytesMax && route.elsewhere.length > 0) this.#copyRun(connection);
       return;
     }
@@ -173,7 +181,9 @@ export class Inbound {
     return true;
   }
 
-  /** Who sends more than it may is not read until that is evened out. */
+  /**
+   * Counts a publish against the client's rates; a client that has sent too much is not read until that is evened out.
+   */
   #measure(connection: Connection, { messages, bytes }: Meter, count: number): void {
     const { clock, timers, metrics } = this.#context;
     const now = clock.now();
@@ -192,7 +202,7 @@ export class Inbound {
     }
     if (publish.alias !== 0) connection.channel.resolveAlias(publish, topicAliasMax);
     const { topicBytes, topicStart, topicEnd } = publish;
-    // What a connection remembers, this broker's router has made.
+    // The route that the connection remembers was made by this broker's router, so the cast holds.
     const last = connection.route as ClusterRoute | undefined;
     if (last !== undefined && last.bytes.length === topicEnd - topicStart) {
       if (equalRange(last.bytes, 0, topicBytes, topicStart, topicEnd - topicStart)) {
@@ -223,15 +233,17 @@ export class Inbound {
     const { framer, channel } = connection;
     const type = firstByte >> 4;
     if (channel.phase === "new") {
-      if (type !== PacketType.connect) throw new ProtocolError(Reason.protocolError, "the first packet is not CONNECT"); // [MQTT-3.1.0-1]
+      // [MQTT-3.1.0-1]
+      if (type !== PacketType.connect) throw new ProtocolError(Reason.protocolError, "the first packet is not CONNECT");
       return this.#flows.connectHandler.receive(connection, framer);
     }
     if (type >= PacketType.puback && type <= PacketType.pubcomp && channel.phase === "open")
       return this.#receiveAck(connection, firstByte);
-    if (type === PacketType.connect) throw new ProtocolError(Reason.protocolError, "a second CONNECT"); // [MQTT-3.1.0-2]
+    // [MQTT-3.1.0-2]
+    if (type === PacketType.connect) throw new ProtocolError(Reason.protocolError, "a second CONNECT");
     if (type === 0) throw malformed("packet type 0");
     const packet = decodeControl(framer, channel.version);
-    // [MQTT-3.1.2-30]: who is still to prove who it is may do nothing else, but leave.
+    // [MQTT-3.1.2-30]: a client whose authentication is not over may only authenticate, or leave.
     if (channel.phase === "authenticating" && packet.cmd !== "auth") {
       if (packet.cmd === "disconnect")
         return this.#flows.connectionEnd.lose(connection, "it left while it was to log in");
@@ -261,11 +273,12 @@ export class Inbound {
   }
 }
 
-/** What it costs to find where a topic's messages go, in packets. */
+/** The cost of working out a topic's route, in packets sent to one receiver. */
 const newRouteCost = 16;
 
 function badTopic(bytes: Uint8Array, start: number, end: number): ProtocolError {
-  if (start === end) return new ProtocolError(Reason.protocolError, "an empty topic without a topic alias"); // (3.3.2.1)
+  // (3.3.2.1)
+  if (start === end) return new ProtocolError(Reason.protocolError, "an empty topic without a topic alias");
   if (!isMqttText(bytes, start, end)) return malformed("the topic is not well-formed UTF-8 without U+0000");
   return new ProtocolError(Reason.topicNameInvalid, "the topic name holds a wildcard or has too many levels");
 }

@@ -1,4 +1,4 @@
-/** `$SYS`: what the broker counts, as retained messages that anybody may subscribe to (4.7.2). */
+/** The `$SYS` topics: the broker's counters as retained messages, to which any client may subscribe (4.7.2). */
 
 import { milli } from "../bank/price.ts";
 import { encodeUtf8 } from "../base/bytes.ts";
@@ -10,12 +10,13 @@ import type { ClusterContext } from "./peers/cluster-context.ts";
 import type { Fanout } from "./publish/fanout.ts";
 import { holdersOf } from "./publish/refusals.ts";
 
-/** Topics that hold the most credits of this broker's branch. */
+/** The number of topics shown that hold the most credits of this broker's branch. */
 const holdersShown = 10;
 
-/** In minutes. */
+/** The windows of the moving averages, in minutes. */
 const windows = [1, 5, 15];
 
+/** Publishes the counters every `sysIntervalMs`. */
 export class SysTopics {
   readonly #context: ClusterContext;
   readonly #fanout: Fanout;
@@ -29,7 +30,7 @@ export class SysTopics {
     this.#startedAt = context.clock.now();
   }
 
-  /** Everything that is counted has been read from the store. */
+  /** Begins to publish, once everything that is counted has been read from the store. */
   start(): void {
     this.#refresh(this.#context.clock.now());
   }
@@ -46,7 +47,7 @@ export class SysTopics {
     timers.set(this.#timer, now + sysIntervalMs);
   }
 
-  /** Moving averages a minute, as mosquitto has them: over one, five and fifteen minutes. */
+  /** Returns moving averages per minute, as mosquitto has them: over one, five and fifteen minutes. */
   #loads(): [string, number][] {
     const { metrics, turn } = this.#context;
     const counts: Record<string, number> = {
