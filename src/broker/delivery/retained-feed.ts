@@ -9,24 +9,24 @@ import type { RetainedMessage } from "../../router/retained.ts";
 import type { LocalSession } from "./local-session.ts";
 import { OutgoingMessage, type OutgoingTarget, plainQoS1, plainQoS2 } from "./outgoing-message.ts";
 
-/** What is retained is looked for when its turn comes. */
+/** One subscription's retained messages, which are searched for when its turn comes. */
 interface Feed {
   readonly subscription: Subscription;
-  /** The number of the last message that was retained when the client subscribed: it is sent newer ones anyway. */
+  /** The number of the last message that was retained when the client subscribed: newer ones are sent to it anyway. */
   readonly upTo: number;
   search: Iterator<RetainedMessage | undefined, void> | undefined;
-  /** Found, and not sent yet. */
+  /** The message that was found and is not sent yet. */
   found: RetainedMessage | undefined;
 }
 
-/** Steps after which it is asked whether the slice is over. */
+/** The number of steps after which the time of the slice is checked. */
 const stepsMax = 64;
 
 /** The feeds of one client, one after the other in the order of its subscriptions. */
 export class RetainedFeeds {
   readonly #client: LocalSession;
   readonly #feeds = new Ring<Feed>();
-  /** It goes on in a later turn. */
+  /** True while the search goes on in a later turn. */
   #isWaiting = false;
 
   constructor(client: LocalSession) {
@@ -39,8 +39,10 @@ export class RetainedFeeds {
     this.#feeds.push({ subscription, upTo, search: undefined, found: undefined });
   }
 
-  /** Sends what there is room for; what takes long goes on later, also where nothing is found that can be sent. */
-  /** Sends retained messages, as far as there is room. */
+  /**
+   * Sends retained messages, as far as there is room. A long search goes on in later slices, also one that finds
+   * nothing.
+   */
   pump(): void {
     if (this.#isWaiting) return;
     const { slices, clock } = this.#client.context;
@@ -59,7 +61,7 @@ export class RetainedFeeds {
     }
   }
 
-  /** The next message that is owed, if this step finds one. A feed that is at its end is taken away. */
+  /** Returns the next message that is owed, if this step of the search finds one. Removes a feed that is at its end. */
   #next(feed: Feed): RetainedMessage | undefined {
     feed.search ??= this.#client.context.retained.search(feed.subscription.filter.levels);
     const { done, value } = feed.search.next();
