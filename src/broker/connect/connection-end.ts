@@ -168,7 +168,10 @@ export class ConnectionEnd {
     }
   }
 
-  /** The session ends with the connection: what its client has not acknowledged goes to other members of its groups. */
+  /**
+   * Ends a session that ends with its connection; what its client has not acknowledged goes to other members of its
+   * groups.
+   */
   #finish(client: LocalSession, unacknowledged: readonly OutgoingMessage[]): void {
     this.#store.erase(client, () => {}, this.#moveOn(unacknowledged));
   }

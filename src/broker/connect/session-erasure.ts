@@ -49,7 +49,8 @@ export class SessionErasure {
 
   /**
    * Ends a session for good: its subscriptions, its mail and its record. Calls `done` when nothing is left of it.
-   * Nothing more is sent to its client, but a session with many subscriptions takes a while to leave the routes.
+   * Nothing more is sent to its client, but a session with many subscriptions takes a while to leave the routes;
+   * `first` is done before that begins.
    */
   erase(client: LocalSession, done: () => void, first: Work = nothing()): void {
     const { localSessions, slices } = this.#context;
