@@ -36,7 +36,10 @@ export class Metrics {
   droppedSize = 0;
   /** Messages that expired before they could be delivered. */
   droppedExpired = 0;
-  /** Publishes refused: the bank could not pay, a mailbox was full, or the store takes nothing so large. */
+  /**
+   * Publishes refused, since the bank could not pay or a limit was reached (`RefusalCause`); also deliveries to
+   * persistent sessions that could not be paid.
+   */
   refused = 0;
   /** Publishes refused because the bank could not pay. */
   refusedByBank = 0;
@@ -54,6 +57,9 @@ export class Metrics {
   readonly beyondLimit = { subscriptions: 0, retained: 0 };
   /** Bytes that wait in memory now, for sessions that end with their connections. */
   queuedBytes = 0;
-  /** Messages committed to the store for mailboxes. */
+  /**
+   * Messages stored as they were published: copies for mailboxes, and messages in mail drops. Not counted: copies that
+   * are stored later, after `settleAfter` or a lost connection.
+   */
   stored = 0;
 }

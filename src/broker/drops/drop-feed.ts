@@ -176,10 +176,7 @@ export class DropFeed {
   }
 }
 
-/**
- * Returns the operation that stores a session's cursor for a subscription. It is made to create; `exists: true`
- * overwrites.
- */
+/** Returns the operation that stores a session's cursor for a subscription, in a new node. */
 export function cursorOperation({ session }: LocalSession, { filter }: Subscription, cursor: Cursor) {
   const path = cursorPath(session.clientId, filter.text);
   return { kind: "put", path, data: encodeUtf8(JSON.stringify(cursor)), exists: false } as const;

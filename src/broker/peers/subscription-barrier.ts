@@ -45,7 +45,7 @@ export class SubscriptionBarrier {
     if (this.#round === undefined) this.#begin();
   }
 
-  /** Calls back when the round that is under way is over; at once if none is. */
+  /** Calls back when a round that begins after the one under way is over; at once if none is under way. */
   passed(done: () => void): void {
     if (this.#round === undefined) done();
     else this.#queued.push(done);
