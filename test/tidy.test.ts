@@ -37,14 +37,9 @@ const longFunctions: Record<string, number> = {
   "test/cluster/secrets.test.ts test": 73,
 };
 
-/** Folders, or files, whose comments are still wider than they should be. The list may only shrink. */
-const wideComments = ["src/broker/"];
-
 /** Openings of docstrings that only the code below them explains: in a hover they stand alone. */
 const riddle =
   /^(\.\.\.|(Who|Whoever|Whose|Whom|What|Whatever|Which|Why|The same|That|They|Those|And|Or|But|It|Of|So)\b)/;
-/** Folders, or files, where docstrings still open so. The list may only shrink. */
-const riddles = ["src/broker/", "src/server/"];
 
 /** Functions that throw and do not say so themselves. The list may only shrink. */
 const silentThrowers = [
@@ -67,12 +62,6 @@ function cyclesIn(graph: ReadonlyMap<string, Iterable<string>>): string[] {
   };
   for (const node of graph.keys()) visit(node, []);
   return cycles;
-}
-
-/** Fails for places (`path:line`) outside the excepted folders, and for exceptions that are not needed any more. */
-function expectOnlyIn(excepted: readonly string[], places: readonly string[]): void {
-  expect(places.filter((place) => !excepted.some((start) => place.startsWith(start)))).toEqual([]);
-  expect(excepted.filter((start) => !places.some((place) => place.startsWith(start)))).toEqual([]);
 }
 
 describe("tidy", () => {
@@ -192,7 +181,7 @@ describe("tidy", () => {
         line.length > commentColumnsMax && /^\s*(\/\/|\/?\*)|;\s*\/\/ /.test(line) ? [`${path}:${index + 1}`] : [],
       ),
     );
-    expectOnlyIn(wideComments, wide);
+    expect(wide).toEqual([]);
   });
 
   test("docstrings open with what the thing is or does", () => {
@@ -201,7 +190,7 @@ describe("tidy", () => {
         .filter(({ isDocstring, text }) => isDocstring && riddle.test(text))
         .map(({ at, text }) => `${file.path}:${at}: ${text}`),
     );
-    expectOnlyIn(riddles, wrong);
+    expect(wrong).toEqual([]);
   });
 
   test("comments cite no document that is not here", () => {

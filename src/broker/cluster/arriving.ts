@@ -79,7 +79,8 @@ export class Arriving {
     const { id, ...packets } = decodeBundle(bytes, start, end);
     const waiting = this.#deferred.get(peer);
     if (waiting === undefined) return this.#takeBundle(peer, id, packets);
-    // Looked at now: a packet that is none closes the link that it came over, which may be another one later.
+    // The packet is checked now, since a malformed one must close the link's connection that it came over, not a later
+    // one.
     for (let at = packets.start; at < end; ) at = this.#parse(packets, at);
     const kept = { ...packets, bytes: bytes.slice(packets.start, end), start: 0, end: end - packets.start };
     waiting.push({ zxid: 0, take: () => this.#takeBundle(peer, id, kept) });
@@ -134,7 +135,7 @@ export class Arriving {
     this.#settled(peer, id);
   }
 
-  /** Reads the packet of a delivery into `#publish`. Throws `ProtocolError`. */
+  /** Reads the packet of a delivery into `#publish`. Throws `ProtocolError` if it is malformed. */
   #read(bytes: Uint8Array, packetStart: number, end: number): void {
     const body = bodyOf(bytes, packetStart, end);
     parsePublish(this.#publish, bytes, bytes[packetStart]!, body.start, end, 5);

@@ -1,6 +1,6 @@
 /**
- * Reads a mailbox from the store: which slips lie there when a client has come back, and their messages page by page when it is
- * their turn. One thing is read at a time, and what was asked for an earlier connection counts no more.
+ * The reader of a mailbox in the store: it lists the slips when a client has come back, and fetches their messages page
+ * by page in their turn. It reads one thing at a time, and drops what was requested for an earlier connection.
  */
 import { mailPageBytesMax, mailPageSlips } from "../../base/limits.ts";
 import type { Ring } from "../../base/ring.ts";
@@ -11,26 +11,32 @@ import type { LocalSession } from "./local-session.ts";
 export interface Listing {
   /** Names of the slips whose messages are under way in this connection. */
   readonly sent: ReadonlySet<string>;
-  /** All slips that are listed, those included. */
+  /** All slips that are listed, including those of `sent`. */
   readonly listed: readonly Slip[];
-  /** Slips that are not under way. */
+  /** The slips that are listed and not in `sent`. */
   readonly slips: readonly Slip[];
-  /** As many of these as a window holds, with their records: slips sent in earlier connections are among them. */
+  /**
+   * The first of `slips`, as many as a window holds, with their records: slips sent in earlier connections are among
+   * them.
+   */
   readonly first: readonly Slip[];
 }
 
+/** Lists and fetches one session's slips. */
 export class MailboxReader {
   readonly #client: LocalSession;
   readonly #take: (listing: Listing) => void;
   #state: "idle" | "listing" | "fetching" = "idle";
-  /** True if the list that is under way may not show what another one was asked for. */
+  /**
+   * True if the mailbox must be listed once more: that was requested while a list was under way, which may be too old.
+   */
   #mustList = false;
-  /** Counts how often the mailbox was listed. */
+  /** Counts the lists of the mailbox. */
   #listings = 0;
-  /** Bytes of a message, on average of the last page. */
+  /** Bytes of a message, on average of the page fetched last. */
   #messageBytes = mailPageBytesMax / 32;
 
-  /** `take`: told what was listed; the reader is idle by then. */
+  /** Creates a reader. `take` is called with each list; the reader is idle by then. */
   constructor(client: LocalSession, take: (listing: Listing) => void) {
     this.#client = client;
     this.#take = take;
@@ -44,7 +50,7 @@ export class MailboxReader {
     return this.#state === "listing";
   }
 
-  /** Lists the mailbox, with all that is on its way there now. */
+  /** Lists the mailbox, once all that is on its way there is stored. */
   list(): void {
     const { context, connection } = this.#client;
     if (connection === undefined) return;
@@ -74,29 +80,32 @@ export class MailboxReader {
     });
   }
 
-  /** True, once, if the mailbox must be listed again: that was asked for while it was being listed. */
+  /** Returns true, once, if the mailbox must be listed again: that was requested while it was being listed. */
   takeMustList(): boolean {
     const mustList = this.#mustList;
     this.#mustList = false;
     return mustList;
   }
 
-  /** The connection is gone: nobody waits for what is being read. */
+  /** Drops what is being read, since the connection is gone. */
   detach(): void {
     this.#state = "idle";
     this.#mustList = false;
   }
 
-  /** Fetches the messages of the first slips that wait, as many as a page holds. `moved`: told of each that is there. */
+  /**
+   * Fetches the messages of the first slips that wait, as many as a page holds. `moved` is called for each that is
+   * there.
+   */
   fetch(waiting: Ring<Slip>, done: (page: readonly Slip[]) => void, moved: () => void): void {
     const { context, connection } = this.#client;
     const page = this.#pageOf(waiting);
     this.#state = "fetching";
     const listings = this.#listings;
     const fetched = (): void => {
-      // Another connection, or the mailbox was listed anew meanwhile.
+      // The connection has changed, or the mailbox was listed meanwhile.
       if (this.#client.connection !== connection || this.#listings !== listings) return;
-      // It is listed just now: what is waited for is the listing.
+      // While the mailbox is being listed, the end of the list makes the reader idle.
       if (!this.isListing) this.#state = "idle";
       let bytes = 0;
       for (const slip of page) bytes += slip.publish?.size ?? 0;
@@ -110,7 +119,7 @@ export class MailboxReader {
     const size = Math.max(1, Math.min(mailPageSlips, Math.floor(mailPageBytesMax / this.#messageBytes)));
     const page: Slip[] = [];
     for (let slip = waiting.at(0); slip?.committed && page.length < size; slip = waiting.at(page.length)) {
-      // A message in parts may be as large as all others together: it comes alone.
+      // A message in parts may be as large as a page: it comes alone.
       const isLarge = slip.record?.hasParts === true;
       if (isLarge && page.length > 0) break;
       page.push(slip);

@@ -69,7 +69,7 @@ export class Mailbox {
     this.#reader.list();
   }
 
-  /** Takes up what was listed: slips that are known here already keep what is known of them. */
+  /** Takes up a list of the mailbox; slips that are known here already stay the same objects. */
   #listed({ sent, listed, slips, first }: Listing): void {
     this.moves++;
     for (const slip of first) this.#sentBefore.reserve(slip);

@@ -157,44 +157,49 @@ export class Peer implements Elsewhere {
     this.#lastDeliveryId = deliveries;
   }
 
-  /** True while it asks for less to be sent: a subscriber there is behind, but drains fast. */
+  /** True while the broker asks this one to send less: a subscriber there is behind, but drains fast. */
   get asksToWait(): boolean {
     return this.#asksToWait;
   }
 
-  /** It asks for less to be sent; false: not any more. */
+  /** Notes that the broker asks this one to send less; false: not any more. */
   askToWait(asksToWait: boolean): void {
     this.#asksToWait = asksToWait;
   }
 
-  /** True if deliveries were sent back that could not be paid for here, and it has not said yet that it has seen it. */
+  /**
+   * True if deliveries were sent back since they could not be paid for here, and the broker has not confirmed that yet.
+   */
   get hasSentBack(): boolean {
     return this.#sentBack > 0;
   }
 
-  /** One of its deliveries is sent back: it must pay for it itself. */
+  /** Notes that one of the broker's deliveries is sent back: it must pay for it itself. */
   sendBack(): void {
     this.#sentBack++;
   }
 
-  /** It has seen that a delivery was sent back. */
+  /** Notes that the broker has confirmed that a delivery was sent back. */
   seenSentBack(): void {
     this.#sentBack--;
   }
 
-  /** One of its deliveries is settled here. True if it is the first that it has not been told of. */
+  /**
+   * Notes that one of the broker's deliveries is settled here. Returns true if it is the first of which it must be
+   * told.
+   */
   owesWord(id: number): boolean {
     return this.#settled.push(id) === 1;
   }
 
-  /** Returns the deliveries settled here that it has not been told of: it is told now. */
+  /** Returns, and forgets, the deliveries settled here of which the broker must be told now. */
   takeSettled(): readonly number[] {
     const settled = this.#settled;
     this.#settled = [];
     return settled;
   }
 
-  /** Its incarnation is gone: nothing of what it has sent is owed an answer. */
+  /** Forgets the deliveries of an incarnation that is gone: nothing that it has sent is owed an answer. */
   forgetDeliveries(): void {
     this.#settled = [];
     this.#sentBack = 0;
