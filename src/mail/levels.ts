@@ -101,10 +101,11 @@ export class Levels {
       for (const operation of operations) {
         if (operation === undefined || !mayCreate(operation)) continue;
         const parent = parentPath(operation.path);
-        if (this.#isKnown(parent)) continue;
+        // What somebody watches needs no looking for.
+        if (this.#isTold(parent) || this.#isKnown(parent)) continue;
         made ??= madeBy(operations);
         const first = this.#unknownAbove(operation.path, made).at(-1);
-        if (first === undefined || missing.has(first) || this.#isTold(first)) continue;
+        if (first === undefined || missing.has(first)) continue;
         unknown.add(first);
         if (this.#known.has(parent) && !missing.has(parent)) unknown.add(parent);
       }

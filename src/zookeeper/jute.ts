@@ -1,6 +1,9 @@
 /** Jute, ZooKeeper's serialization: big-endian numbers, length-prefixed buffers and strings, counted vectors. */
-import { decodeUtf8, encodeUtf8, readUint32, writeUint32 } from "../base/bytes.ts";
+import { decodeUtf8, readUint32, writeUint32 } from "../base/bytes.ts";
 import { GrowingBytes } from "../base/growing-bytes.ts";
+
+/** The lowest 64-bit number. */
+export const lowestLong = -(1n << 63n);
 
 /** Thrown when bytes end early or a length is impossible: the peer is no ZooKeeper server. */
 export class JuteError extends Error {
@@ -44,7 +47,19 @@ export class JuteWriter extends GrowingBytes {
   }
 
   text(value: string): this {
-    return this.buffer(encodeUtf8(value));
+    // A unit of UTF-16 is three bytes of UTF-8 at most; what is not needed is given back.
+    const at = this.reserve(4 + 3 * value.length);
+    const written = this.bytes.write(value, at + 4);
+    writeUint32(this.bytes, at, written);
+    this.length = at + 4 + written;
+    return this;
+  }
+
+  /** Bytes as they are, without their length. */
+  raw(value: Uint8Array): this {
+    const at = this.reserve(value.length);
+    this.bytes.set(value, at);
+    return this;
   }
 
   vector<Item>(items: readonly Item[], write: (to: this, item: Item) => void): this {
@@ -95,8 +110,12 @@ export class JuteReader {
   /** A 64-bit number that uses all its bits, as ids do. */
   bigLong(): bigint {
     const at = this.#take(8);
-    const high = BigInt(readUint32(this.#bytes, at));
-    return BigInt.asIntN(64, (high << 32n) | BigInt(readUint32(this.#bytes, at + 4)));
+    const high = readUint32(this.#bytes, at);
+    const low = readUint32(this.#bytes, at + 4);
+    // The owners of almost all nodes.
+    if (low === 0 && high === 0) return 0n;
+    if (low === 0 && high === 2 ** 31) return lowestLong;
+    return BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low));
   }
 
   bool(): boolean {
@@ -121,6 +140,11 @@ export class JuteReader {
     } catch {
       throw new JuteError("a text is not UTF-8");
     }
+  }
+
+  /** Passes over a text or a buffer. */
+  skip(): void {
+    this.#take(Math.max(0, this.int()));
   }
 
   vector<Item>(read: (from: this) => Item): Item[] {

@@ -157,6 +157,9 @@ export function decodeAcl(from: JuteReader): Acl[] {
   return from.vector((entry) => ({ perms: entry.int(), scheme: entry.text(), id: entry.text() }));
 }
 
+/** The access control list that almost every node is created with, encoded. */
+const openAclBytes = writeAcl(new JuteWriter(), openAcl).copy();
+
 /** The type that a write is sent under: creates that answer with the stat, where the server has them. */
 export function writeType(request: WriteRequest): number {
   if (request.kind !== "create") return OpCode[request.kind];
@@ -168,7 +171,10 @@ export function encodeWrite(to: JuteWriter, request: WriteRequest): void {
   to.text(request.path);
   switch (request.kind) {
     case "create":
-      writeAcl(to.buffer(request.data), request.acl ?? openAcl).int(createModes.indexOf(request.mode));
+      to.buffer(request.data);
+      if (request.acl === undefined) to.raw(openAclBytes);
+      else writeAcl(to, request.acl);
+      to.int(createModes.indexOf(request.mode));
       if (request.ttl !== undefined) to.long(request.ttl);
       return;
     case "setData":
@@ -213,7 +219,7 @@ export function decodeMulti(from: JuteReader, requests: readonly WriteRequest[])
     if (from.bool()) break;
     from.int();
     const request = requests[index]!;
-    if (type === OpCode.create) responses.push({ path: from.text(), stat: undefined });
+    if (type === OpCode.create) responses.push({ path: createdPath(from, request), stat: undefined });
     else if (type !== OpCode.error) responses.push(decodeWrite(from, request));
     if (type !== OpCode.error) continue;
     // Those before the one that failed say 0, those after it RuntimeInconsistency.
@@ -222,6 +228,13 @@ export function decodeMulti(from: JuteReader, requests: readonly WriteRequest[])
   }
   if (failed !== undefined) throw failed;
   return responses;
+}
+
+/** The path that the server has given a node: another one than was asked for only if it is sequential. */
+function createdPath(from: JuteReader, request: WriteRequest): string {
+  if (request.kind === "create" && request.mode.endsWith("Sequential")) return from.text();
+  from.skip();
+  return request.path;
 }
 
 export function encodeMultiRead(to: JuteWriter, requests: readonly ReadRequest[]): void {

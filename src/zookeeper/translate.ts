@@ -7,6 +7,7 @@ import type {
   WriteResult,
 } from "../coordinator/coordinator.ts";
 import type { ZooKeeperError, ZooKeeperErrorCode } from "./codes.ts";
+import { lowestLong } from "./jute.ts";
 import type { ReadRequest, ReadResponse, Stat, WriteRequest, WriteResponse } from "./records.ts";
 
 const modes = {
@@ -69,9 +70,10 @@ export function sizeOf(operation: WriteOperation): number {
 }
 
 export function toRequest(operation: WriteOperation): WriteRequest {
-  if (operation.kind === "create") return { ...operation, mode: modes[operation.mode] };
-  if (operation.kind === "set") return { ...operation, kind: "setData" };
-  return operation;
+  if (operation.kind === "check" || operation.kind === "delete") return operation;
+  const { path, data } = operation;
+  if (operation.kind === "create") return { kind: "create", path, data, mode: modes[operation.mode] };
+  return { kind: "setData", path, data, version: operation.version };
 }
 
 export function toReadRequest({ kind, path }: ReadOperation): ReadRequest {
@@ -96,7 +98,7 @@ export function toStat({ czxid, mzxid, version, numChildren, ephemeralOwner }: S
 
 /** Containers have the lowest number there is as their owner, nodes with a time to live one whose first byte is 255. */
 function isSession(owner: bigint): boolean {
-  return owner !== 0n && owner !== -(1n << 63n) && owner >> 56n !== -1n;
+  return owner !== 0n && owner !== lowestLong && owner >> 56n !== -1n;
 }
 
 /** The port's code; undefined for what says nothing of the tree. */

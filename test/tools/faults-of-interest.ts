@@ -76,8 +76,8 @@ export const faults: readonly Fault[] = [
   {
     what: "watched levels are looked for before each commit",
     file: "src/mail/levels.ts",
-    find: " || this.#isTold(first)) continue;",
-    replace: ") continue;",
+    find: "this.#isTold(parent) || this.#isKnown(parent)) continue",
+    replace: "this.#isKnown(parent)) continue",
     tests: "test/simulation/interest.test.ts",
   },
   {
