@@ -139,7 +139,7 @@ export class BrokerNode {
         mailDrop: world.mailDrop,
         ...world.brokerOptions,
       },
-      coordinator,
+      coordinator: this.#running.portOf(coordinator),
       clock: { now: () => this.#local(world.now()), wall: () => this.#wall() },
       random: world.random,
       log: world.log.child({ on: this.id }),
