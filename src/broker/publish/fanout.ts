@@ -25,7 +25,7 @@ import type { SharedSubscriptions } from "./shared-subscription.ts";
 /** The values of `Route.note`: whether all receivers here take a publisher's packets as they came, by its version. */
 const Note = { unknown: 0, mixed: 1, all5: 2, allBefore5: 3, none: 4 } as const;
 
-/** A run: QoS 0 packets of one route that follow each other in one chunk. They are copied as one piece. */
+/** A run: packets of one route that follow each other in one chunk and are passed on as they are, at QoS 0 or QoS 1. */
 export interface Run {
   route: ClusterRoute;
   bytes: Uint8Array;

@@ -67,7 +67,8 @@ export class PublishHandler {
   }
 
   /**
-   * Handles a client's publish at QoS 1 or 2, or retained. Throws `ProtocolError` if the Receive Maximum is exceeded.
+   * Handles a client's publish at QoS 1 or 2, retained, or into a mail drop. Throws `ProtocolError` if the Receive
+   * Maximum is exceeded.
    */
   receive(connection: Connection, publish: Publish, route: ClusterRoute): void {
     const { channel } = connection;
