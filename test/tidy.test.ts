@@ -38,8 +38,10 @@ const longFunctions: Record<string, number> = {
 };
 
 /** Openings of docstrings that only the code below them explains: in a hover they stand alone. */
-const riddle =
-  /^(\.\.\.|(Who|Whoever|Whose|Whom|What|Whatever|Which|Why|The same|That|They|Those|And|Or|But|It|Of|So)\b)/;
+const riddle = new RegExp(
+  "^(\\.\\.\\.|(Who|Whoever|Whose|Whom|What|Whatever|Which|Why|The same|That|They|Those|Their|It|Its|He|She|His|Somebody|" +
+    "Someone|And|Or|But|Of|So|Since)\\b)",
+);
 
 /** Functions that throw and do not say so themselves. The list may only shrink. */
 const silentThrowers = [

@@ -23,7 +23,7 @@ export interface Identity {
   readonly topics: Topics | undefined;
   /** The time until which this holds, in ms since 1970. */
   readonly expiresAt: number;
-  /** He stands in the password file: when he does not any more, he must go. */
+  /** True if the user stands in the password file: when it is removed there, its clients are disconnected. */
   readonly isFromFile: boolean;
 }
 

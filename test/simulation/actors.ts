@@ -28,7 +28,7 @@ export function unpadded(text: string): string {
 export interface ActorOptions {
   readonly world: World;
   readonly history: History;
-  /** Its session ends with its connection. */
+  /** True if the actor's session ends with its connection. */
   readonly isBrief?: boolean;
   /** Brokers that it connects to; undefined: all. */
   readonly at?: readonly string[];

@@ -30,7 +30,7 @@ export class People {
   readonly #fresh: FreshActor;
   readonly #fickle: FickleActor;
   readonly #slumber: SlumberActor;
-  /** Its session is over soon after its connection. */
+  /** A client whose session is over soon after its connection. */
   readonly #guest: Actor;
   readonly #devices: readonly StatusActor[];
   readonly #watcher: StatusWatcher;

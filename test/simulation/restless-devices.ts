@@ -69,7 +69,7 @@ export class PresentDevice {
     this.#world.after(20 + random.next() * 120, () => this.live());
   }
 
-  /** Its broker has stopped for a while without knowing it. */
+  /** Notes that the device's broker has stopped for a while without knowing it. */
   excuse(node: string): void {
     if (this.current?.node === node) this.current.isExcused = true;
   }

@@ -23,7 +23,7 @@ interface Direction {
   unread: number;
   /** Something was not taken. */
   isFull: boolean;
-  /** Its reader does not read just now; what has come meanwhile. */
+  /** True while the reader at the other end does not read: what has come meanwhile waits. */
   isPaused: boolean;
   readonly arrived: (() => void)[];
 }

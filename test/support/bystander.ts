@@ -1,12 +1,12 @@
 /**
- * Somebody who publishes to himself all the time, in a process of his own: what he waits for an answer tells what
- * others do to him. Beside it he has a process of his own do ten milliseconds of work now and then: how much longer
- * that takes is the machine's doing, and not the broker's. Run by itself with a port it tells over IPC what it is
- * asked; with "work" it is the one that works.
+ * A bystander: a client in a process of its own that publishes to itself all the time. Its waits for answers tell what
+ * others do to it. Beside it another process does ten milliseconds of work now and then: how much longer that takes is
+ * the machine's doing, and not the broker's. Run by itself with a port, this file tells over IPC what it is asked; with
+ * "work" it is the one that works.
  */
 import { RawClient } from "./raw-client.ts";
 
-/** Since this was last asked. */
+/** The bystander's waits since they were last asked for. */
 export interface Waits {
   /** In ms. */
   readonly worst: number;

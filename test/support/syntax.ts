@@ -11,7 +11,7 @@ export interface SourceFunction {
   readonly path: string;
   /** The line that it begins at. */
   readonly at: number;
-  /** Its name; or of a function without one, the name of what it is given to. */
+  /** The function's name; if it has none, the name of what it is assigned to. */
   readonly name: string;
   readonly lines: number;
   /** The comment before it; "": there is none. */

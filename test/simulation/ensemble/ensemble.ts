@@ -42,7 +42,7 @@ export interface Transaction extends When {
   readonly session: { readonly id: bigint; readonly isOver: boolean } | undefined;
   readonly from: Forwarded | undefined;
   readonly undo: () => void;
-  /** Its leader was alone: nobody else has heard of it. */
+  /** True if the leader was alone when it proposed it: no other server has heard of it. */
   readonly isLonely: boolean;
 }
 
