@@ -176,9 +176,12 @@ export const bankLowPartMin = 1 / 64;
 export const bankAskMs = 50;
 /** A branch that was asked leaves the vault to others so long, unless it cannot pay for what is published here. */
 export const bankYieldMs = 3_000;
-/** A publish that may be paid for in a moment, when the vault has answered, is held so long, and tried so often. */
+/** The time that other brokers have to hand over credits for a publish that waits; then the vault is asked again. */
 export const bankHopeMs = 1_000;
+/** How often a publish that waits for the vault's answer is tried. */
 export const bankHopeRetryMs = 20;
+/** Answers of the vault that are remembered. */
+export const vaultAnswersMax = 64;
 /** How often a branch looks at its account: whether it has too little or too much, and whether messages are gone. */
 export const bankLookMs = 1_000;
 /** Messages that a branch looks for each time, to see whether they are gone. */

@@ -113,6 +113,29 @@ test("with every subscriber at home nothing is bound in the end", async () => {
   await broker.stop();
 });
 
+test("what the bank can pay is not refused because the store is slow, whoever else takes the first answer", async () => {
+  const broker = await startBroker({ bankCapital: 10_000 });
+  await away(broker, "gone", "big/#");
+  const { coordinator } = broker.server.broker.context;
+  const read = coordinator.read.bind(coordinator);
+  coordinator.read = (operations, done) => {
+    if (operations[0]?.path !== "/bank") return read(operations, done);
+    setTimeout(() => read(operations, done), 1300);
+  };
+  // Each costs three tenths of the capital. The vault is asked for one at a time, and what it gives another may take.
+  const large = "x".repeat(75_000);
+  const answers = await Promise.all(
+    Array.from({ length: 3 }, async () => {
+      const publisher = await RawClient.connect(broker.port, { protocolVersion: 5 });
+      publisher.publish("big/x", large, { qos: 1, messageId: 1 });
+      await eventually(() => publisher.packets.length > 0, "an answer", 30_000);
+      return publisher.take("puback");
+    }),
+  );
+  expect(answers.map(({ reasonCode }) => reasonCode)).toEqual([0, 0, 0]);
+  await broker.stop();
+}, 60_000);
+
 test("a message that is dearer than what is free at hand asks the vault, however long that takes; the refusal names all there is", async () => {
   const broker = await startBroker({ bankCapital: 10_000 });
   await away(broker, "gone", "big/#");

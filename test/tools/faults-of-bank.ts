@@ -82,9 +82,16 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "bank: a publish is refused before the vault has answered",
-    file: "src/broker/publish/handle-publish.ts",
-    find: "const isKnown = admission.cause",
-    replace: "const isKnown = heldAt > 0 || admission.cause",
+    file: "src/broker/publish/publish-admission.ts",
+    find: "!bankAccount.hasAnswered(held.since, lacking) || ",
+    replace: "",
+    tests: "test/broker/bank.test.ts",
+  },
+  {
+    what: "bank: what the vault could pay is refused after its first answer",
+    file: "src/broker/publish/publish-admission.ts",
+    find: " || bankAccount.canPay(price)) return false;",
+    replace: ") return false;\n    if (bankAccount.canPay(price)) return true;",
     tests: "test/broker/bank.test.ts",
   },
   {

@@ -8,6 +8,7 @@ import { Accounts, type CapitalChange, type Standing } from "../../src/bank/acco
 import { Branch, type Reservation } from "../../src/bank/branch.ts";
 import { drawTtl, type Keeping, priceOf, type TtlPolicy } from "../../src/bank/price.ts";
 import { type Repair, repairAccounts } from "../../src/bank/repair.ts";
+import { VaultAnswers } from "../../src/broker/core/vault-answers.ts";
 import type { KeeperClient } from "../simulation/keeper.ts";
 import { World } from "../simulation/world.ts";
 
@@ -300,4 +301,19 @@ test("the audit finds what is wrong, and names it", () => {
   expect(found({ messages: [{ ...message, branch: "z" }] })).toContain("messages of z bind 60, and it has no branch");
   expect(found({ takenAt: 7001 })).toContain("has outlived its time by 2 s");
   expect(found({ messages: [] })).toContain("names /topics/x/=1, which is not there");
+});
+
+test("the vault's answers count for whoever asked for as much, or less, and not before", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 0, max: 20 }), { maxLength: 50 }),
+      fc.nat(60),
+      fc.nat(25),
+      (asked, at, price) => {
+        const answers = new VaultAnswers();
+        for (const [askedAt, credits] of asked.entries()) answers.answered(askedAt, credits);
+        expect(answers.has(at, price)).toBe(asked.some((credits, askedAt) => askedAt >= at && credits >= price));
+      },
+    ),
+  );
 });

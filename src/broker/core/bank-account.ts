@@ -26,6 +26,7 @@ import type { JournalOperation } from "../../mail/operations.ts";
 import type { MessageHead, Terms } from "../../mail/records.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Runtime } from "./runtime.ts";
+import { VaultAnswers } from "./vault-answers.ts";
 
 /** The time, in seconds, after which a refused client may try again; brokers ask the vault more often than that. */
 const retrySeconds = 5;
@@ -66,8 +67,9 @@ export class BankAccount implements Ledger {
   #isVerifying = false;
   #isAsking = false;
   #askedAt = -Infinity;
-  /** When the last question that the vault has answered was asked, in ms by the clock's `now`. */
-  #answeredFrom = -Infinity;
+  readonly #answers = new VaultAnswers();
+  /** The most that somebody needs who came while the vault was being asked for less. */
+  #neededNext = 0;
   /** Until then (ms) this broker keeps no reserve above what it needs, since another broker is short of credits. */
   #yieldsUntil = -Infinity;
   /** Credits of vault and bank when the vault was last asked, in milli-credits. */
@@ -166,14 +168,19 @@ export class BankAccount implements Ledger {
    */
   mayPay(price: number): boolean {
     const isAlone = !this.#others.areThere();
-    return !this.account.isOpen || price <= this.#payable || !isAlone;
+    return !this.account.isOpen || this.canPay(price) || !isAlone;
+  }
+
+  /** Returns true if a price (in milli-credits) is not more than what is free here and in the vault. */
+  canPay(price: number): boolean {
+    return price <= this.#payable;
   }
 
   /**
-   * Returns true if the vault has answered a question that was asked at `since` or later (ms, by the clock's `now`).
+   * Returns true if the vault was asked for `credits` or more at `since` or later (ms, by the clock), and has answered.
    */
-  hasAnswered(since: number): boolean {
-    return this.#answeredFrom >= since;
+  hasAnswered(since: number, credits: number): boolean {
+    return this.#answers.has(since, credits);
   }
 
   /**
@@ -258,11 +265,13 @@ export class BankAccount implements Ledger {
   }
 
   /**
-   * Asks the vault for more at low water, or when `needed` milli-credits cannot be paid; gives back what is far above
+   * Asks the vault for more at low water, or when `asked` milli-credits cannot be paid; gives back what is far above
    * it.
    */
-  #balance(needed = 0, done: () => void = () => {}): void {
+  #balance(asked = 0, done: () => void = () => {}): void {
     const { account } = this;
+    const needed = Math.max(asked, this.#neededNext);
+    this.#neededNext = this.#isAsking ? needed : 0;
     const now = this.#runtime.clock.now();
     const low = this.#lowWater;
     const least = Math.max(now < this.#yieldsUntil ? 0 : low, needed);
@@ -274,7 +283,7 @@ export class BankAccount implements Ledger {
       Math.max(needed, isShort ? Math.max(4 * low, Math.round(account.bound / 2)) : 4 * low) - account.free;
     this.#accounts.move(this.branch, wanted, (standing) => {
       this.#isAsking = false;
-      this.#answeredFrom = now;
+      this.#answers.answered(now, needed);
       if (standing !== undefined) this.#stand(standing);
       // The vault has not given enough: other brokers may have credits that they do not need.
       if (account.free < least) this.#askOthers();

@@ -4,14 +4,7 @@
  */
 import { noBytes } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import {
-  bankHopeMs,
-  bankHopeRetryMs,
-  linkRunBytesMax,
-  owedAcksMax,
-  owedBytesMax,
-  refusedRetryMs,
-} from "../../base/limits.ts";
+import { bankHopeRetryMs, linkRunBytesMax, owedAcksMax, owedBytesMax, refusedRetryMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { incomingPath } from "../../coordinator/paths.ts";
 import type { Payment } from "../../mail/ledger.ts";
@@ -29,7 +22,7 @@ import type { LocalSession } from "../delivery/local-session.ts";
 import type { StoreBackPressure } from "../delivery/store-back-pressure.ts";
 import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
 import { emptyRun, type Fanout, isOwnTopic, type Run } from "./fanout.ts";
-import { type Denial, keepingOf, PublishAdmission } from "./publish-admission.ts";
+import { type Denial, type Held, keepingOf, PublishAdmission } from "./publish-admission.ts";
 import { Refusals } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
@@ -334,8 +327,9 @@ export class PublishHandler {
     connection.hold(PauseReason.refused);
     const kept = publish.kept();
     kept.packetId = publish.packetId;
-    const heldAt = clock.now();
-    let giveUpAt = isTold ? Infinity : heldAt + options.bankWait * 1000;
+    const held: Held = { since: clock.now(), hopeUntil: undefined };
+    // Before MQTT 5 it may be that credits come back.
+    const giveUpAt = isTold ? held.since : held.since + options.bankWait * 1000;
     const retryMs = isTold ? bankHopeRetryMs : refusedRetryMs;
     const retry = new Timer((now) => {
       if (connection.channel.phase !== "open") return;
@@ -348,11 +342,10 @@ export class PublishHandler {
         this.#attempt(connection, kept, route);
         return this.#resume(connection, PauseReason.refused);
       }
-      // Without the store, and before it has answered, nobody knows what the bank has: the publish waits.
-      const isKnown = admission.cause !== "bank" || this.#context.bankAccount.hasAnswered(heldAt);
+      // Without the store nobody knows what the bank has.
       const isAway = this.#context.coordinator.state !== "CONNECTED";
-      if (isTold && isKnown) giveUpAt = admission.isHopeful ? Math.min(giveUpAt, now + bankHopeMs) : now;
-      if (now < giveUpAt || !isKnown || isAway) return timers.set(retry, now + retryMs);
+      if (now < giveUpAt || isAway || !this.#admission.isFinal(admission, held))
+        return timers.set(retry, now + retryMs);
       this.#deny(connection, kept, admission);
       this.#resume(connection, PauseReason.refused);
     });

@@ -3,6 +3,7 @@
  * of it.
  */
 import type { Keeping } from "../../bank/price.ts";
+import { bankHopeMs } from "../../base/limits.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
@@ -21,6 +22,17 @@ export interface Denial {
   readonly why: string;
   /** True if the publish may be admitted in a moment. */
   readonly isHopeful: boolean;
+  /** What the bank must pay for it, and what of that it was asked for in vain; in milli-credits. */
+  readonly price?: number;
+  readonly lacking?: number;
+}
+
+/** A publish that waits for credits. */
+export interface Held {
+  /** By the clock's `now`. */
+  readonly since: number;
+  /** Until then other brokers are given time to hand over what they do not need; undefined: they have not been asked. */
+  hopeUntil: number | undefined;
 }
 
 /** The credits set aside for a publish; undefined where nothing may have to be stored. */
@@ -69,7 +81,22 @@ export class PublishAdmission {
     payment?.close();
     retainedPayment?.close();
     const price = copiesPrice + retainedPrice;
-    return { cause: "bank", why: bankAccount.describe(price), isHopeful: bankAccount.mayPay(price) };
+    const lacking = payment === undefined ? copiesPrice : retainedPrice;
+    const isHopeful = bankAccount.mayPay(price);
+    return { cause: "bank", why: bankAccount.describe(price), isHopeful, price, lacking };
+  }
+
+  /**
+   * Returns true if a denial is the last word. What the bank can pay never is: the vault is asked until it has
+   * answered, and other brokers have a while before it is asked once more.
+   */
+  isFinal({ isHopeful, price, lacking }: Denial, held: Held): boolean {
+    if (price === undefined || lacking === undefined) return true;
+    const { bankAccount, clock } = this.#context;
+    if (!bankAccount.hasAnswered(held.since, lacking) || bankAccount.canPay(price)) return false;
+    if (!isHopeful) return true;
+    held.hopeUntil ??= clock.now() + bankHopeMs;
+    return bankAccount.hasAnswered(held.hopeUntil, lacking);
   }
 
   /** Returns the price of all copies of a publish that may have to be stored, in milli-credits. */
