@@ -1,4 +1,5 @@
 /** `mqttzoo bank`: what the bank has, who holds it, whether it balances; and the mail that it pays for. */
+
 import { Command, Option } from "commander";
 import { audit, boundBy, type Snapshot, type StoredMessage } from "../src/audit/audit.ts";
 import { Accounts, type CapitalChange } from "../src/bank/accounts.ts";
@@ -7,6 +8,7 @@ import { type Repair, repairAccounts } from "../src/bank/repair.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { bankCapitalCreditsMax, sweepMs } from "../src/base/limits.ts";
 import { defaultOptions } from "../src/broker/core/options.ts";
+import { describeStrangers } from "../src/mail/record-reader.ts";
 import { clientOf, drop, list, type MailFlags, mailCommand, show, sweep, topicOf } from "./bank/mail.ts";
 import { watchBank } from "./bank/watch.ts";
 import { snapshotOf, withTree } from "./cluster/open-tree.ts";
@@ -150,20 +152,31 @@ function balance({ damaged, capital, vault, grants, messages, refused }: Snapsho
 }
 
 async function runAudit(flags: TreeFlags): Promise<void> {
+  let strangers: ReadonlyMap<string, string> = new Map();
   const wrong = await withTree(flags, "read", async (tree) => {
     const damage = tree.damage();
     if (damage.length > 0) return [...damage];
     let persistent: string[] | undefined;
     for (let tries = 0; tries < auditTries; tries++) {
-      const found = audit(await snapshotOf(tree), { graceMs: 2 * sweepMs });
+      const taken = await snapshotOf(tree);
+      ({ strangers } = taken);
+      const found = audit(taken, { graceMs: 2 * sweepMs });
       persistent = persistent === undefined ? found : persistent.filter((what) => found.includes(what));
       if (persistent.length === 0) break;
     }
     return persistent!;
   });
-  if (flags.json === true) console.log(JSON.stringify({ balances: wrong.length === 0, wrong }));
+  tellStrangers(strangers);
+  if (flags.json === true)
+    console.log(JSON.stringify({ balances: wrong.length === 0, wrong, strangers: Object.fromEntries(strangers) }));
   else console.log(wrong.length === 0 ? "it balances" : wrong.join("\n"));
   if (wrong.length > 0) throw new OperatingError("EFAILED", `the audit has found ${wrong.length} faults`);
+}
+
+/** Names what others have put into the tree, on standard error: it is no fault of the bank's. */
+function tellStrangers(strangers: ReadonlyMap<string, string>): void {
+  const words = describeStrangers(strangers);
+  if (words !== undefined) console.error(`mqttzoo: ${words}`);
 }
 
 function statement(taken: Snapshot, { by, top }: TreeFlags & { by: string; top: number }): Row[] {

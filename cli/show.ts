@@ -17,14 +17,14 @@ import {
   subscribersPath,
   topicOfPath,
 } from "../src/coordinator/paths.ts";
-import { quietReader } from "../src/mail/record-reader.ts";
+import { describeStrangers, notingReader } from "../src/mail/record-reader.ts";
 import { decodeSession } from "../src/mail/records.ts";
 import type { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
 import { withCluster } from "./cluster/open-tree.ts";
 import { type TreeFlags, withKeeper } from "./flags/tree-flags.ts";
 import { printRows, type Row } from "./output/table.ts";
 
-const views: Record<string, (zookeeper: ZooKeeper) => Promise<Row[]>> = {
+const views: Record<string, (zookeeper: ZooKeeper, strangers: Map<string, string>) => Promise<Row[]>> = {
   brokers: showBrokers,
   clients: showClients,
   subscriptions: showSubscriptions,
@@ -59,17 +59,23 @@ Examples:
 async function run(what: string, { zk, json, ...files }: TreeFlags): Promise<void> {
   if (zk === undefined)
     throw new OperatingError("EUSAGE", "name the ZooKeeper servers with --zk zk1:2181,zk2:2181,zk3:2181");
-  printRows(await withCluster({ zk, what: "cluster", ...files }, views[what]!), json === true);
+  const strangers = new Map<string, string>();
+  const view = (zookeeper: ZooKeeper): Promise<Row[]> => views[what]!(zookeeper, strangers);
+  printRows(await withCluster({ zk, what: "cluster", ...files }, view), json === true);
+  const words = describeStrangers(strangers);
+  if (words !== undefined) console.error(`mqttzoo: ${words}`);
 }
 
-async function showBrokers(zookeeper: ZooKeeper): Promise<Row[]> {
+async function showBrokers(zookeeper: ZooKeeper, strangers: Map<string, string>): Promise<Row[]> {
   const names = (await zookeeper.children(brokersPath)).children.sort();
   const rows = await Promise.all(
     names.map(async (name) => {
       const { data, stat } = await zookeeper.get(`${brokersPath}/${name}`);
       const facts = decodeFacts(data);
-      // What is no broker of ours is not shown.
-      if (facts === undefined) return [];
+      if (facts === undefined) {
+        strangers.set(`${brokersPath}/${name}`, "says nothing of a broker");
+        return [];
+      }
       const { host, port, linkPort, version, startedAt, draining } = facts;
       return [{ id: decodeName(name), host, port, linkPort, version, startedAt, draining, epoch: stat.czxid }];
     }),
@@ -77,8 +83,9 @@ async function showBrokers(zookeeper: ZooKeeper): Promise<Row[]> {
   return rows.flat();
 }
 
-async function showClients(zookeeper: ZooKeeper): Promise<Row[]> {
+async function showClients(zookeeper: ZooKeeper, strangers: Map<string, string>): Promise<Row[]> {
   const rows: Row[] = [];
+  const reader = notingReader(strangers);
   for (const shard of (await zookeeper.children(sessionsPath)).children.sort()) {
     const paths = (await zookeeper.children(`${sessionsPath}/${shard}`)).children.map(
       (name) => `${sessionsPath}/${shard}/${name}`,
@@ -90,7 +97,7 @@ async function showClients(zookeeper: ZooKeeper): Promise<Row[]> {
       page.forEach((path, index) => {
         const record = records[index];
         if (typeof record !== "object" || !("data" in record) || record.data.length === 0) return;
-        const session = quietReader.read(path, () => decodeSession(record.data));
+        const session = reader.read(path, () => decodeSession(record.data));
         if (session === undefined) return;
         const { owner, connected, expiresAt } = session;
         const expires = expiresAt === null ? null : new Date(expiresAt).toISOString();

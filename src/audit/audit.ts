@@ -5,6 +5,8 @@
 export interface Snapshot {
   /** Accounts that hold no amounts, by their paths, with what they hold instead; they count for nothing below. */
   readonly damaged: ReadonlyMap<string, string>;
+  /** Znodes that no broker has written, by their paths, with what is wrong with each; the audit leaves them out. */
+  readonly strangers: ReadonlyMap<string, string>;
   readonly capital: number;
   readonly vault: number;
   /** Grants by the names of branches; what is left of a closed one counts for its broker. In milli-credits. */

@@ -3,7 +3,7 @@ import { decodeGrant, decodeVault } from "../bank/account-records.ts";
 import { read, type Store, walk } from "../coordinator/mirror.ts";
 import { bankPath, branchesPath, decodeName, messageMark, nameOf } from "../coordinator/paths.ts";
 import { refuseNewer } from "../coordinator/tree-format.ts";
-import { quietReader } from "../mail/record-reader.ts";
+import { notingReader } from "../mail/record-reader.ts";
 import type { MessageHead } from "../mail/records.ts";
 import type { Snapshot, StoredMessage, StoredSlip } from "./audit.ts";
 import { walkMessages, walkRetained, walkSlips } from "./scan.ts";
@@ -23,7 +23,8 @@ export async function takeSnapshot(store: Store, now: number): Promise<Snapshot 
   const refused = new Map<string, number>();
   const messages: StoredMessage[] = [];
   const slips: StoredSlip[] = [];
-  const walked = { store, reader: quietReader };
+  const strangers = new Map<string, string>();
+  const walked = { store, reader: notingReader(strangers) };
   await walkSlips(walked, (path, { messagePath, state, recipients }) =>
     slips.push({ path, messagePath, isReleased: state === "released", recipients }),
   );
@@ -50,5 +51,5 @@ export async function takeSnapshot(store: Store, now: number): Promise<Snapshot 
     grants.set(broker, (grants.get(broker) ?? 0) + (record?.grant ?? 0));
     refused.set(broker, (refused.get(broker) ?? 0) + (record?.refused ?? 0));
   });
-  return { ...(vault ?? { capital: 0, vault: 0 }), damaged, grants, refused, messages, slips, takenAt: now };
+  return { ...(vault ?? { capital: 0, vault: 0 }), damaged, strangers, grants, refused, messages, slips, takenAt: now };
 }

@@ -70,7 +70,15 @@ async function stage() {
   };
   const path = mailPath("away");
   const mailbox = () => keeper.tree.nodes.get(path);
-  return { keeper, publish, take, pass, mailbox, names: () => [...(mailbox()?.children ?? [])].sort() };
+  return {
+    keeper,
+    publish,
+    said: () => publisher.packets[0],
+    take,
+    pass,
+    mailbox,
+    names: () => [...(mailbox()?.children ?? [])].sort(),
+  };
 }
 
 test("a mailbox that has counted far is made anew when it is empty", async () => {
@@ -90,11 +98,12 @@ test("a mailbox that has counted far is made anew when it is empty", async () =>
 }, 30_000);
 
 test("a mailbox that was never empty is full before the store can count no further", async () => {
-  const { publish, take, pass, mailbox } = await stage();
+  const { publish, said, take, pass, mailbox } = await stage();
   expect(await publish()).toBe(0);
   mailbox()!.sequence = slipNumberMax;
   expect(await publish()).toBe(0);
   expect(await publish()).toBe(0x97);
+  expect(said().properties.reasonString).toContain("the mailbox of away has used up its numbers");
   expect(await take(2)).toEqual(["1", "2"]);
   await eventually(() => {
     pass(10);

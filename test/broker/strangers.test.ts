@@ -26,6 +26,13 @@ test("an ephemeral znode where levels should be refuses what would be below it, 
   const publisher = await RawClient.connect(broker.port);
   publisher.publish("x/y", "never", { qos: 1, messageId: 1 });
   publisher.publish("x/z", "never", { qos: 1, messageId: 2, retain: true });
+  await publisher.untilClosed();
+  const told = await RawClient.connect(broker.port, { protocolVersion: 5 });
+  for (const qos of [1, 2] as const) {
+    told.publish("x/y", "never", { qos, messageId: qos });
+    const { reasonCode, properties } = await told.take(qos === 1 ? "puback" : "pubrec");
+    expect([reasonCode, properties.reasonString]).toEqual([0x97, expect.stringContaining("stands in the store")]);
+  }
   const other = await RawClient.connect(broker.port);
   other.publish("y", "kept", { qos: 1, messageId: 1 });
   await other.take("puback");

@@ -1,6 +1,7 @@
 /** `mqttzoo show` against a real cluster. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
+import { parentPath, sessionPath } from "../../src/coordinator/paths.ts";
 import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
 import { eventually } from "../support/broker.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
@@ -52,6 +53,19 @@ test("brokers, clients and subscriptions, as JSON", async () => {
     { filter: "home/#", client: "*", broker: "right" },
     { filter: "home/+/temp", client: "keeps", broker: null },
   ]);
+});
+
+test("what is not a broker's is named, with how much of it there is", async () => {
+  const zookeeper = await ZooKeeper.connect(cluster.zk);
+  const shard = parentPath(sessionPath("keeps"));
+  const strangers = ["/brokers/odd", `${shard}/odd`];
+  for (const path of strangers) await zookeeper.create(path, encodeUtf8("{}"));
+  expect((await show("brokers", "--zk", cluster.zk)).err).toContain(
+    '1 znode is not the broker\'s, and left out: "/brokers/odd"',
+  );
+  expect((await show("clients", "--zk", cluster.zk)).err).toContain(`left out: "${shard}/odd"`);
+  for (const path of strangers) await zookeeper.delete(path);
+  await zookeeper.close();
 });
 
 test("who publishes what: registered within seconds, once for each broker", async () => {

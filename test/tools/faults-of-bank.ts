@@ -81,13 +81,6 @@ export const faults: readonly Fault[] = [
     tests: "test/unit/parts.test.ts",
   },
   {
-    what: "bank: a publish is refused before the vault has answered",
-    file: "src/broker/publish/publish-admission.ts",
-    find: "!bankAccount.hasAnswered(held.since, lacking) || ",
-    replace: "",
-    tests: "test/broker/bank.test.ts",
-  },
-  {
     what: "bank: what the vault could pay is refused after its first answer",
     file: "src/broker/publish/publish-admission.ts",
     find: " || bankAccount.canPay(price)) return false;",

@@ -283,6 +283,7 @@ test("the audit finds what is wrong, and names it", () => {
   };
   const fine: Snapshot = {
     damaged: new Map(),
+    strangers: new Map(),
     capital: 100,
     vault: 40,
     grants: new Map([["a", 60]]),

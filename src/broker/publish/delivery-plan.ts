@@ -2,6 +2,7 @@
  * A QoS 1 or 2 message in preparation: receivers are added one by one, then the plan commits what must be stored and
  * sends what goes to other brokers. The result is a settlement, or none if nobody has to be waited for.
  */
+import type { CoordinatorError } from "../../coordinator/coordinator.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import type { StoredMail } from "../../mail/mail.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
@@ -46,7 +47,7 @@ interface Committing {
   /** The publisher's connection, which is held when another broker has too much to take. */
   readonly connection?: Connection | undefined;
   /** Called if the store refuses the commit, since the guard does not hold; the settlement then never ends. */
-  readonly refused?: () => void;
+  readonly refused?: (error: CoordinatorError) => void;
 }
 
 /** A message to deliver, with what pays for it and what must hold for it to be stored. */
@@ -207,9 +208,9 @@ export class DeliveryPlan implements Delivery {
       this.#forwarding.mailed(mailed, zxid);
       settlement.done();
     };
-    const withdraw = (): void => {
+    const withdraw = (error: CoordinatorError): void => {
       // This comes first, since what follows depends on it.
-      refused?.();
+      refused?.(error);
       settlement.isRefused = true;
       if (message !== undefined) this.#context.mail.withdrawn(message);
       settlement.payment?.close();

@@ -5,6 +5,7 @@
 
 import { noBytes } from "../../base/bytes.ts";
 import { outputBytesHigh } from "../../base/limits.ts";
+import type { CoordinatorError } from "../../coordinator/coordinator.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { Settlement } from "../../mail/settlement.ts";
@@ -162,7 +163,7 @@ export class Fanout {
       readonly connection?: Connection | undefined;
       readonly guard?: Guard | undefined;
       readonly payment?: Payment | undefined;
-      readonly refused?: () => void;
+      readonly refused?: (error: CoordinatorError) => void;
     },
   ): Delivery {
     const plan = this.#plan({ publish, payment: how.payment, guard: how.guard });

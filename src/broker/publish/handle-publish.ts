@@ -6,13 +6,15 @@ import { noBytes } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { bankHopeRetryMs, linkRunBytesMax, owedAcksMax, owedBytesMax, refusedRetryMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
+import type { CoordinatorError } from "../../coordinator/coordinator.ts";
 import { incomingPath } from "../../coordinator/paths.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { emptyRecord } from "../../mail/records.ts";
 import { Settlement } from "../../mail/settlement.ts";
 import { fence } from "../../mail/slips.ts";
-import { PacketType } from "../../mqtt/constants.ts";
+import { isInTheWay } from "../../mail/unit.ts";
+import { PacketType, type QoS } from "../../mqtt/constants.ts";
 import { Publish } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Channel } from "../../session/channel.ts";
@@ -220,9 +222,14 @@ export class PublishHandler {
     // of it would be overtaken.
     const isRevoked = (): boolean => client.isReleased;
     const guard = client.mailbox === undefined ? undefined : { check: fence(client.fencingToken), isRevoked };
-    const refused = (): void => {
-      this.#context.evict(client);
+    const { qos, packetId } = publish;
+    let answer: (verdict: AckOutcome) => void = () => {};
+    const refused = (error: CoordinatorError): void => {
       laid.withdrawn();
+      if (!isInTheWay(error.code)) return this.#context.evict(client);
+      this.#obstructed(connection, { qos, packetId, answer });
+      // It is answered once, however many commits it comes to.
+      answer = () => {};
     };
     const how = { operations, connection, guard, refused, payment };
     const { receivers, settlement } = this.#fanout.deliver(publish, route, client, how);
@@ -231,7 +238,23 @@ export class PublishHandler {
     const reason =
       receivers === 0 && !publish.retain && !route.isMailDrop ? Reason.noMatchingSubscribers : Reason.success;
     if (settlement === undefined || settlement.isSettled) return this.#answer(connection, publish, { reason });
-    this.#oweAnswer(connection, publish, (settle) => settlement.whenSettled(() => settle({ reason })));
+    this.#oweAnswer(connection, publish, (settle) => {
+      answer = settle;
+      settlement.whenSettled(() => settle({ reason }));
+    });
+  }
+
+  /** What stands in the tree keeps a publish from being stored. MQTT 5 is told so; before it the client tries again. */
+  #obstructed(
+    { channel, client, transport }: Connection,
+    { qos, packetId, answer }: { qos: QoS; packetId: number; answer: (verdict: AckOutcome) => void },
+  ): void {
+    const text = "something that is not the broker's stands in the store where the message would be";
+    this.#refusals.note("obstacle", text, client?.session.clientId ?? "");
+    if (channel.phase !== "open" || qos === 0) return;
+    if (channel.version < 5) return transport.close();
+    if (qos === 2 && client?.session.removeIncoming(packetId)) channel.outstanding--;
+    answer({ reason: Reason.quotaExceeded, text });
   }
 
   /** Prepares a message for a mail drop: returns the operations that store it. */

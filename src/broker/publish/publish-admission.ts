@@ -58,12 +58,7 @@ export class PublishAdmission {
   admit(publish: Publish, route: ClusterRoute): AdmittedPublish | Denial {
     const { bankAccount, coordinator, options } = this.#context;
     const full = publish.qos === 0 ? undefined : this.#fullMailbox(route, publish.qos);
-    if (full !== undefined)
-      return {
-        cause: "mailbox",
-        why: `the mailbox of ${full} holds its maximum of ${options.maxQueued} messages`,
-        isHopeful: false,
-      };
+    if (full !== undefined) return { cause: "mailbox", why: full, isHopeful: false };
     if (publish.retain && this.#retainedStore.isFull(publish, route.topic))
       return {
         cause: "retained",
@@ -107,20 +102,30 @@ export class PublishAdmission {
     return route.isMailDrop ? mail + bankAccount.termsOf(publish, keepingOf(route, publish.qos)).credits : mail;
   }
 
-  /** Returns the client id, or the group, of a receiver whose mailbox has no room; then the publish is refused. */
+  /** Returns why a receiver's mailbox takes nothing more, in words; undefined: all have room. */
   #fullMailbox(route: ClusterRoute, qos: QoS): string | undefined {
     for (const { subscriber, qos: granted } of route.isMailDrop ? [] : route.targets) {
-      if (Math.min(qos, granted) > 0 && this.#shared.isFull(subscriber)) return subscriber.session.clientId;
+      if (Math.min(qos, granted) > 0 && this.#shared.isFull(subscriber))
+        return this.#describeFull(subscriber.session.clientId);
     }
     for (const { subscriber, qos: granted } of route.isMailDrop ? [] : route.elsewhere) {
       if (isRemoteSession(subscriber) && Math.min(qos, granted) > 0 && this.#shared.isFull(subscriber))
-        return subscriber.clientId;
+        return this.#describeFull(subscriber.clientId);
     }
     for (const group of route.groups) {
       const members = [...group.members.keys()];
-      if (members.length > 0 && members.every((member) => this.#shared.isFull(member))) return group.text;
+      if (members.length > 0 && members.every((member) => this.#shared.isFull(member)))
+        return `the mailboxes of all members of ${group.text} are full`;
     }
     return undefined;
+  }
+
+  #describeFull(clientId: string): string {
+    const { slips, options } = this.#context;
+    // The store numbers slips, and cannot count on for ever.
+    if (slips.numbers.isSpent(clientId))
+      return `the mailbox of ${clientId} has used up its numbers, and takes messages again when it has been emptied`;
+    return `the mailbox of ${clientId} holds its maximum of ${options.maxQueued} messages`;
   }
 }
 

@@ -10,9 +10,9 @@ import type { DeliveryContext } from "../delivery/delivery-context.ts";
 
 /**
  * The cause of a refusal. bank: it cannot be paid; mailbox: a receiver's is full; size: the store takes nothing so
- * large; retained: there are too many; disk: the store's is full.
+ * large; retained: there are too many; disk: the store's is full; obstacle: a stranger's znode stands in its place.
  */
-export type RefusalCause = "bank" | "mailbox" | "size" | "retained" | "disk";
+export type RefusalCause = "bank" | "mailbox" | "size" | "retained" | "disk" | "obstacle";
 
 /** A topic whose stored messages bind credits. */
 export interface Holder {
@@ -27,8 +27,15 @@ const holdersLogged = 3;
 export class Refusals {
   readonly #context: DeliveryContext;
   /** The number of refusals since the last line in the log, by cause. */
-  readonly #unlogged = { bank: 0, mailbox: 0, size: 0, retained: 0, disk: 0 };
-  readonly #loggedAt = { bank: -Infinity, mailbox: -Infinity, size: -Infinity, retained: -Infinity, disk: -Infinity };
+  readonly #unlogged = { bank: 0, mailbox: 0, size: 0, retained: 0, disk: 0, obstacle: 0 };
+  readonly #loggedAt = {
+    bank: -Infinity,
+    mailbox: -Infinity,
+    size: -Infinity,
+    retained: -Infinity,
+    disk: -Infinity,
+    obstacle: -Infinity,
+  };
   #told = 0;
   #toldAt = -Infinity;
   readonly #timer = new Timer(() => this.#tell());
