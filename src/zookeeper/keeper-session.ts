@@ -2,13 +2,13 @@
  * A keeper session, without IO: handshake, pipelined requests in strict order, pings, moving to another server,
  * expiry. A session outlives its connection; when it is over, a new one begins by itself.
  */
-import { concatBytes, readUint32 } from "../base/bytes.ts";
-import { keeperQueuedMax, keeperRefusedMs, keeperReplyBytesMax, keeperWatchesBytesMax } from "../base/limits.ts";
+import { keeperQueuedMax, keeperRefusedMs, keeperWatchesBytesMax } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
 import { Ring } from "../base/ring.ts";
 import { errorCode, OpCode, readOnly, whyRefused, Xid, ZooKeeperError } from "./codes.ts";
 import type { Server } from "./connect-string.ts";
 import { JuteError, JuteReader, type JuteWriter } from "./jute.ts";
+import { Packets } from "./packets.ts";
 import {
   decodeConnectResponse,
   decodeReplyHeader,
@@ -92,7 +92,7 @@ export class KeeperSession {
   readonly #sent = new Ring<Request>();
   readonly #queued = new Ring<Request>();
   readonly #credentials: { readonly scheme: string; readonly credentials: Uint8Array }[] = [];
-  #partial: Uint8Array | undefined;
+  #packets = new Packets();
   #now = 0;
 
   constructor(options: KeeperOptions, outbox: KeeperOutbox) {
@@ -150,7 +150,7 @@ export class KeeperSession {
   dialled(now: number): void {
     this.#now = now;
     this.#phase = "handshaking";
-    this.#partial = undefined;
+    this.#packets = new Packets();
     const packet = encodeConnectRequest({
       lastZxidSeen: this.#seenZxid,
       timeoutMs: this.#options.sessionTimeoutMs,
@@ -169,7 +169,7 @@ export class KeeperSession {
     this.#now = now;
     const before = this.#phase;
     this.#phase = "idle";
-    this.#partial = undefined;
+    this.#packets = new Packets();
     if (before === "connected") this.#zxidBeforeLoss = this.#seenZxid;
     this.#dialAt = now + (before === "connected" ? 0 : this.#servers.failed());
     this.#deadline = this.#dialAt;
@@ -193,24 +193,15 @@ export class KeeperSession {
   received(bytes: Uint8Array, now: number): void {
     this.#now = now;
     this.#lastReceivedAt = now;
-    const all = this.#partial === undefined ? bytes : concatBytes([this.#partial, bytes]);
-    this.#partial = undefined;
-    let at = 0;
     try {
-      while (at + 4 <= all.length) {
-        const length = readUint32(all, at);
-        if (length > keeperReplyBytesMax) throw new JuteError(`a packet of ${length} bytes`);
-        const end = at + 4 + length;
-        if (end > all.length) break;
-        this.#packet(new JuteReader(all, at + 4, end));
-        at = end;
-        if (this.#phase !== "connected") return;
-      }
+      this.#packets.receive(bytes, (whole, start, end) => {
+        this.#packet(new JuteReader(whole, start, end));
+        return this.#phase === "connected";
+      });
     } catch (error) {
       if (!(error instanceof JuteError)) throw error;
       return this.#drop(`it does not speak ZooKeeper's protocol: ${error.message}`);
     }
-    if (at < all.length) this.#partial = all.slice(at);
   }
 
   tick(now: number): void {

@@ -63,4 +63,12 @@ export const faults: readonly Fault[] = [
     replace: "    return this.#groupsOf",
     tests: attacks,
   },
+  {
+    what: "slices: what has come of ZooKeeper's packet is copied with each chunk",
+    file: "src/zookeeper/packets.ts",
+    find: "    held.set(chunk.subarray(at, at + count), this.#heldLength);\n",
+    replace:
+      "    held.set(held.slice(0, this.#heldLength));\n    held.set(chunk.subarray(at, at + count), this.#heldLength);\n",
+    tests: "test/unit/keeper-packets.test.ts",
+  },
 ];

@@ -244,7 +244,7 @@ export class PublishHandler {
     });
   }
 
-  /** What stands in the tree keeps a publish from being stored. MQTT 5 is told so; before it the client tries again. */
+  /** Answers a publish that a stranger's znode keeps from being stored; before MQTT 5 the connection is closed. */
   #obstructed(
     { channel, client, transport }: Connection,
     { qos, packetId, answer }: { qos: QoS; packetId: number; answer: (verdict: AckOutcome) => void },

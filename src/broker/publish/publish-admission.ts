@@ -22,7 +22,7 @@ export interface Denial {
   readonly why: string;
   /** True if the publish may be admitted in a moment. */
   readonly isHopeful: boolean;
-  /** What the bank must pay for it, and what of that it was asked for in vain; in milli-credits. */
+  /** The price, and the part of it that the bank was asked for in vain; in milli-credits. */
   readonly price?: number;
   readonly lacking?: number;
 }
@@ -31,7 +31,7 @@ export interface Denial {
 export interface Held {
   /** By the clock's `now`. */
   readonly since: number;
-  /** Until then other brokers are given time to hand over what they do not need; undefined: they have not been asked. */
+  /** The end of the time that other brokers have to hand over credits; undefined: they have not been asked. */
   hopeUntil: number | undefined;
 }
 
