@@ -18,6 +18,8 @@ const count = 3;
  * with other tests too.
  */
 const heldUpMsMax = 2000;
+/** The longest of ninety-nine waits in a hundred, by what the machine takes for other work meanwhile. */
+const heldUpP99MsMax = 50;
 
 test("three messages of 64 MB for a session that is away: stored one after the other, fetched whole, and a bystander goes on", async () => {
   const folder = mkdtempSync(join(tmpdir(), "mqttzoo-large-"));
@@ -47,7 +49,9 @@ test("three messages of 64 MB for a session that is away: stored one after the o
       out: Array.from({ length: count }, (_, number) => `large/${number} ${bytes}\n`).join(""),
       err: "",
     });
-    expect((await bystander.waits()).worst).toBeLessThan(heldUpMsMax);
+    const { worst, p99, stretch } = await bystander.waits();
+    expect(worst).toBeLessThan(heldUpMsMax);
+    expect(p99 / stretch).toBeLessThan(heldUpP99MsMax);
     bystander.stop();
   } finally {
     broker.kill("SIGKILL");
