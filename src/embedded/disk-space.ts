@@ -47,13 +47,18 @@ export class DiskSpace {
     }
   }
 
-  /** Gives a quarter of the reserve away; false: it is used up. */
+  /** Gives a quarter of the reserve away; false: it is used up, or out of reach. */
   release(): boolean {
-    return this.#change((file, size) => {
-      if (size === 0) return false;
-      ftruncateSync(file, Math.max(0, size - Math.ceil(this.target / 4)));
-      return true;
-    });
+    try {
+      return this.#change((file, size) => {
+        if (size === 0) return false;
+        ftruncateSync(file, Math.max(0, size - Math.ceil(this.target / 4)));
+        return true;
+      });
+    } catch {
+      // The folder is gone.
+      return false;
+    }
   }
 
   #change(change: (file: number, size: number) => boolean): boolean {

@@ -1,5 +1,6 @@
 /** The place that the store's file and its log take on the disk, and how it is given back. */
 import type { Database } from "bun:sqlite";
+import { statSync } from "node:fs";
 
 const freeBytesOf = "SELECT freelist_count * page_size AS bytes FROM pragma_freelist_count(), pragma_page_size()";
 const usedBytesOf = `SELECT (page_count - freelist_count) * page_size AS bytes
@@ -7,9 +8,18 @@ const usedBytesOf = `SELECT (page_count - freelist_count) * page_size AS bytes
 
 export class StoreFile {
   readonly #db: Database;
+  readonly #opened: string | undefined;
 
   constructor(db: Database) {
     this.#db = db;
+    this.#opened = identityOf(db.filename);
+  }
+
+  /**
+   * False when somebody has moved or removed the open file, or its folder: nobody will find what is written there.
+   */
+  get isInPlace(): boolean {
+    return identityOf(this.#db.filename) === this.#opened;
   }
 
   /** Pages of the file that hold nothing now, in bytes. */
@@ -47,4 +57,10 @@ export class StoreFile {
       // The log stays as it is.
     }
   }
+}
+
+/** The device and the number of a file, which tell it from all others; undefined: there is none of that name. */
+function identityOf(path: string): string | undefined {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found && `${found.dev}:${found.ino}`;
 }

@@ -84,8 +84,7 @@ function isFull(error: unknown): boolean {
  */
 function run(requests: readonly Request[]): void {
   try {
-    send({ kind: "ran", replies: encodeReplies(answer(requests)) });
-    room?.committed();
+    tell(encodeReplies(answer(requests)));
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
     // While anything of the reserve is left, what has been promised already is stored.
@@ -93,6 +92,17 @@ function run(requests: readonly Request[]): void {
     send({ kind: "trouble", message: error.message });
     setTimeout(() => run(requests), retryMs);
   }
+}
+
+/** Nothing is acknowledged that lies in a file which nobody will find: it is waited for. */
+function tell(replies: Uint8Array): void {
+  if (database?.file.isInPlace === false) {
+    send({ kind: "trouble", message: "the file of the store is gone from its folder, or another one is in its place" });
+    setTimeout(() => tell(replies), retryMs);
+    return;
+  }
+  send({ kind: "ran", replies });
+  room?.committed();
 }
 
 function answer(requests: readonly Request[]): Reply[] {

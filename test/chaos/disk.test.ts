@@ -3,7 +3,7 @@
  * was acknowledged is lost, and it goes on by itself when the disk does.
  */
 import { afterEach, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { decodeUtf8 } from "../../src/base/bytes.ts";
@@ -160,6 +160,32 @@ test("a disk that others fill is emptied by the readers all the same", async () 
   bench.disk.set("");
   await eventually(async () => (await store(count)) === 0, "what is new is taken again", 20_000);
 }, 120_000);
+
+test("a folder that is moved away is told of: nothing is acknowledged until it is back, and nothing is lost", async () => {
+  const bench = new Bench();
+  await bench.start();
+  const away = await bench.connect("reader");
+  await away.subscribe(["moved/#"], { qos: 1 });
+  away.disconnect();
+  const publisher = await bench.connect("publisher");
+  const store = (words: string): Promise<number> => publisher.publish("moved/t", words, { qos: 1 });
+  expect(await store("before")).toBe(0);
+  renameSync(bench.data, `${bench.data}-away`);
+  let isAcknowledged = false;
+  const meanwhile = store("meanwhile").finally(() => {
+    isAcknowledged = true;
+  });
+  await eventually(() => bench.said.includes("the file of the store is gone from its folder"), "it is told", 20_000);
+  expect(isAcknowledged).toBe(false);
+  renameSync(`${bench.data}-away`, bench.data);
+  expect(await meanwhile).toBe(0);
+  await bench.kill();
+  await bench.start();
+  const received: string[] = [];
+  await bench.connect("reader", { onMessage: ({ payload }) => void received.push(decodeUtf8(payload)) });
+  await eventually(() => received.length === 2, "both are there");
+  expect(received).toEqual(["before", "meanwhile"]);
+}, 60_000);
 
 /** Publishers and one subscriber to all of them, who come back with their sessions whenever the broker does. */
 class Crowd {

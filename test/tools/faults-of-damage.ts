@@ -114,6 +114,14 @@ export const faults: readonly Fault[] = [
     needsBuild: true,
   },
   {
+    what: "disk: what goes into a file that somebody has moved away is acknowledged",
+    file: "src/embedded/worker.ts",
+    find: "database?.file.isInPlace === false",
+    replace: "database?.file.isInPlace === undefined",
+    tests: "test/chaos/disk.test.ts -t moved",
+    needsBuild: true,
+  },
+  {
     what: "disk: a full disk takes new sessions and wills",
     file: "src/broker/core/full-disk.ts",
     find: "if (isFull !== true) return undefined;",
