@@ -13,6 +13,8 @@ let cluster: Cluster;
 /** Between `a`, which dials, and `b`. */
 let proxy: TcpProxy;
 let ports: Record<"a" | "b" | "c", number>;
+/** Between `b` and ZooKeeper. */
+let keeperProxy: TcpProxy;
 /** A subscriber at `b`. */
 let watcher: RawClient;
 
@@ -20,7 +22,10 @@ beforeEach(async () => {
   cluster = await startCluster(["c"]);
   const linkPort = await freePort();
   proxy = startProxy({ host: "127.0.1.9", port: linkPort }, { host: "127.0.0.1", port: linkPort });
-  await cluster.add("b", { linkPort, advertise: "127.0.1.9" });
+  const { host, port: keeperPort, pathname } = new URL(`zk://${cluster.zk}`);
+  keeperProxy = startProxy({ host: "127.0.0.1", port: 0 }, { host: host.split(":")[0]!, port: Number(keeperPort) });
+  const zk = `127.0.0.1:${keeperProxy.port}${pathname}`;
+  await cluster.add("b", { linkPort, advertise: "127.0.1.9", zk });
   await cluster.add("a");
   await eventually(() => cluster.brokers.every(({ broker }) => linked(broker) === 2), "all are linked");
   ports = { c: cluster.port(0), b: cluster.port(1), a: cluster.port(2) };
@@ -33,8 +38,9 @@ beforeEach(async () => {
   await watcher.subscribe("state/#", { qos: 1 });
 }, 30_000);
 afterEach(async () => {
-  proxy.stop();
   await cluster.stop();
+  proxy.stop();
+  keeperProxy.stop();
 });
 
 /** Nothing is reset: both take the link for whole until nothing has come for a while. */
@@ -78,3 +84,20 @@ test.each(["a", "c"] as const)(
   },
   60_000,
 );
+
+test("... nor when the watcher's broker hears of the store only later", async () => {
+  const device = await arrive(ports.a, 1);
+  expect(await heard()).toBe("here 1");
+  cut();
+  keeperProxy.cut("", "to dialler");
+  device.abort();
+  const { metrics } = cluster.brokers[0]!.broker.context;
+  const before = metrics.forwarded;
+  const will = { topic: "x", payload: "x", qos: 0, retain: false };
+  const back = await RawClient.connect(ports.c, { clientId: "device", will });
+  back.publish("state/device", "here 2", { qos: 1, messageId: 1 });
+  await eventually(() => metrics.forwarded > before, "it is on its way to the watcher's broker");
+  await watcher.ping();
+  keeperProxy.heal();
+  expect([await heard(), await heard()]).toEqual(["gone 1", "here 2"]);
+}, 60_000);

@@ -268,7 +268,11 @@ export class ConnectHandler {
     };
     const open = isRead ? (): void => this.#takeOver.readIncoming(found, enter) : enter;
     if (operations.length === 0) return open();
-    journal.commit(operations, open, () => {
+    const committed = (_: readonly number[], zxid: number): void => {
+      connection.connectZxid = zxid;
+      open();
+    };
+    journal.commit(operations, committed, () => {
       // Another broker was faster: the session is read again, as that one has left it.
       this.#context.evict(client);
       this.#wills.withdrawn(client);

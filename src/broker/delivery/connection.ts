@@ -59,6 +59,11 @@ export class Connection {
   route: Route<LocalSession, Elsewhere> | undefined;
   /** When bytes last came from the client, in ms by the clock's `now`. */
   lastReceivedAt = 0;
+  /**
+   * The transaction of its CONNECT; 0: it needed none. What other brokers have stored of what was said in its client's name
+   * before, such as its will, was stored earlier.
+   */
+  connectZxid = 0;
   /** Ends the connection when Keep Alive is over; before CONNECT, when CONNECT has not come in time. */
   timer: Timer | undefined;
   /**

@@ -17,8 +17,8 @@ import {
   draftOf,
   type Group,
   type GroupsEnd,
+  inOrder,
   isPeer,
-  type Moving,
   type Peer,
   type RemoteSession,
   type RemoteTarget,
@@ -116,7 +116,8 @@ export class Forwarding {
     const sessions = new Map(promised.map((target) => [target.session.handle, target]));
     peer.pending.set(id, { settlement, sessions, groups: share.groups, toInterest: share.toInterest });
     settlement.waitFor();
-    let zxid = 0;
+    // What was said in the publisher's name before its CONNECT may lie in mailboxes there: it must not be overtaken.
+    let zxid = publisher?.connectZxid ?? 0;
     for (const { session } of share.sessions) zxid = Math.max(zxid, session.mailZxid);
     const delivery = {
       id,
@@ -393,7 +394,3 @@ export class Forwarding {
 }
 
 const nobody: ReadonlyMap<number, RemoteTarget> = new Map();
-
-function inOrder(moving: Moving[]): Moving[] {
-  return moving.sort((a, b) => a.settlement.order - b.settlement.order);
-}

@@ -283,3 +283,8 @@ export function isRemoteSession(subscriber: LocalSession | Remote): subscriber i
 export function draftOf({ session: { clientId }, qos, retain, subscriptionIds, group }: RemoteTarget): SlipDraft {
   return { clientId, qos, retain, subscriptionIds, packetId: 0, groupMark: groupMarkOf(group?.text) };
 }
+
+/** Messages by the order in which they were published. */
+export function inOrder(moving: Moving[]): Moving[] {
+  return moving.sort((a, b) => a.settlement.order - b.settlement.order);
+}
