@@ -224,6 +224,17 @@ export function deliveryFrame(type: number, delivery: Delivery, packet: Uint8Arr
   return bytes;
 }
 
+/**
+ * Takes a receiver out of a delivery that waits to be sent, perhaps again: number 0 is nobody's. The frame keeps its
+ * length, so a part of it may be on its way.
+ */
+export function withdrawReceiver(delivery: Uint8Array, handle: number): void {
+  const first = frameHeadBytes + 17;
+  const count = readUint32(delivery, first - 4);
+  for (let index = 0; index < count; index++)
+    if (readUint32(delivery, first + 4 * index) === handle) writeUint32(delivery, first + 4 * index, 0);
+}
+
 /** Reads a delivery. `packetStart`: where the PUBLISH packet begins. Throws `ProtocolError`. */
 export function decodeDelivery(bytes: Uint8Array, start: number, end: number): Delivery & { packetStart: number } {
   // Returns where so many bytes begin, if they are there.

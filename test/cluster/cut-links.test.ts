@@ -70,6 +70,11 @@ test("who publishes is acknowledged while the link stays cut, when everybody the
   const acks = await publisher.takeMany("puback", 3);
   expect(acks.map(({ messageId }) => messageId)).toEqual([1, 2, 3]);
   expect([await heard(), await heard(), await heard()]).toEqual(["1", "2", "3"]);
+  // What waits for the link does not come again when it is back.
+  proxy.heal();
+  await eventually(() => cluster.brokers.every(({ broker }) => linked(broker) === 2), "all are linked", 20_000);
+  publisher.publish("state/x", "4", { qos: 1, messageId: 4 });
+  expect(await heard()).toBe("4");
 }, 60_000);
 
 test.each(["a", "c"] as const)(

@@ -66,10 +66,17 @@ export const faults: readonly Fault[] = [
     tests: "test/cluster/cut-links.test.ts -t later",
   },
   {
+    what: "links: what was stored instead comes again when the link is back",
+    file: "src/link/frames.ts",
+    find: "=== handle) writeUint32(delivery, first + 4 * index, 0);",
+    replace: "=== handle) writeUint32(delivery, first + 4 * index, handle);",
+    tests: "test/cluster/cut-links.test.ts -t acknowledged",
+  },
+  {
     what: "links: who publishes waits for a cut link, though nobody there needs it any more",
     file: "src/broker/peers/peer.ts",
-    find: "if (forwarded === undefined || forwarded.toInterest) return;",
-    replace: "if (forwarded !== undefined) return;",
+    find: "if (forwarded.toInterest || left.size > 0 ||",
+    replace: "if (!forwarded.toInterest || left.size > 0 ||",
     tests: "test/cluster/cut-links.test.ts -t acknowledged",
   },
   {

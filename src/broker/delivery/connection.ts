@@ -60,8 +60,8 @@ export class Connection {
   /** When bytes last came from the client, in ms by the clock's `now`. */
   lastReceivedAt = 0;
   /**
-   * The transaction of its CONNECT; 0: it needed none. What other brokers have stored of what was said in its client's name
-   * before, such as its will, was stored earlier.
+   * The transaction of its CONNECT; 0: it needed none. What other brokers have stored in its client's name before, such
+   * as an earlier will, was stored earlier.
    */
   connectZxid = 0;
   /** Ends the connection when Keep Alive is over; before CONNECT, when CONNECT has not come in time. */

@@ -17,13 +17,13 @@ import {
   draftOf,
   type Group,
   type GroupsEnd,
+  giveOtherwise,
   inOrder,
   isPeer,
   type Peer,
   type RemoteSession,
   type RemoteTarget,
   type Share,
-  settleIfNobodyIsLeft,
 } from "./peer.ts";
 
 /** Sends messages to other brokers, and keeps their order for each session, whichever way they go. */
@@ -100,7 +100,7 @@ export class Forwarding {
       // The broker has left: its sessions that end with their connections have ended.
       if (link === undefined) continue;
       const id = peer.nextDeliveryId();
-      peer.pending.set(id, { settlement, sessions: nobody, groups: [], toInterest: true });
+      peer.pending.set(id, { settlement, sessions: nobody, groups: [], toInterest: true, frame: undefined });
       settlement.waitFor();
       link.send(bundleFrame(id, packets));
       this.#context.metrics.forwarded += packets.count;
@@ -114,8 +114,6 @@ export class Forwarding {
     // A QoS 0 receiver that is not connected there gets nothing, so nothing is promised to it.
     const promised = share.sessions.filter(({ qos }) => qos > 0);
     const sessions = new Map(promised.map((target) => [target.session.handle, target]));
-    peer.pending.set(id, { settlement, sessions, groups: share.groups, toInterest: share.toInterest });
-    settlement.waitFor();
     // What was said in the publisher's name before its CONNECT may lie in mailboxes there: it must not be overtaken.
     let zxid = publisher?.connectZxid ?? 0;
     for (const { session } of share.sessions) zxid = Math.max(zxid, session.mailZxid);
@@ -126,7 +124,10 @@ export class Forwarding {
       handles: share.sessions.map(({ session }) => session.handle),
       groups: share.groups.map(({ text }) => text),
     };
-    peer.link!.send(deliveryFrame(FrameType.publish, delivery, packet));
+    const frame = deliveryFrame(FrameType.publish, delivery, packet);
+    peer.pending.set(id, { settlement, sessions, groups: share.groups, toInterest: share.toInterest, frame });
+    settlement.waitFor();
+    peer.link!.send(frame);
     this.#context.metrics.forwarded++;
     if (publisher !== undefined && (peer.asksToWait || peer.link!.full)) this.#hold(publisher, peer);
   }
@@ -218,9 +219,8 @@ export class Forwarding {
       for (const [id, forwarded] of peer.pending) {
         const { settlement, sessions, groups } = forwarded;
         this.#store(settlement, [...sessions.values()]);
-        forwarded.sessions = nobody;
         forwarded.groups = groups.filter((group) => !this.#groupsEnd.inDoubt(settlement, group, peer));
-        settleIfNobodyIsLeft(peer, id);
+        giveOtherwise(peer, id, sessions.keys());
       }
     });
     this.#context.timers.set(timer, this.#context.clock.now() + linkPatienceMs);
@@ -277,18 +277,13 @@ export class Forwarding {
     const found = session.moving.drain();
     session.underWay += found.length;
     const home = session.way === "mail" ? undefined : session.way;
-    for (const [id, forwarded] of home?.pending ?? []) {
-      const { settlement } = forwarded;
-      const others = new Map(forwarded.sessions);
-      for (const [handle, target] of forwarded.sessions) {
-        if (target.session !== session) continue;
-        others.delete(handle);
+    for (const [id, { settlement, sessions }] of home?.pending ?? []) {
+      const moved = [...sessions].filter(([, target]) => target.session === session);
+      for (const [handle, target] of moved) {
         settlement.waitFor();
         found.push({ target, settlement });
+        giveOtherwise(home!, id, [handle]);
       }
-      if (others.size === forwarded.sessions.size) continue;
-      forwarded.sessions = others;
-      settleIfNobodyIsLeft(home!, id);
     }
     for (const { target, settlement } of inOrder(found)) {
       this.#store(settlement, [target]);

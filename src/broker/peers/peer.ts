@@ -2,6 +2,7 @@
 import { decodeUtf8 } from "../../base/bytes.ts";
 import { type FormatRange, formatsBefore, readFormats } from "../../base/formats.ts";
 import { Ring } from "../../base/ring.ts";
+import { withdrawReceiver } from "../../link/frames.ts";
 import type { Link } from "../../link/link.ts";
 import { groupMarkOf } from "../../mail/records.ts";
 import type { Settlement } from "../../mail/settlement.ts";
@@ -82,18 +83,24 @@ export interface Forwarded {
   groups: readonly Group[];
   /** True if sessions there that end with their connections may get it: only that broker can tell that they have it. */
   readonly toInterest: boolean;
+  /** The frame that the link sends, perhaps again over its next connection; undefined: it names no sessions. */
+  readonly frame: Uint8Array | undefined;
 }
 
-/** Ends a settlement's wait for another broker, if all receivers there have been given the message another way. */
-export function settleIfNobodyIsLeft(peer: Peer, id: number): void {
-  const forwarded = peer.pending.get(id);
-  if (forwarded === undefined || forwarded.toInterest) return;
-  if (forwarded.sessions.size > 0 || forwarded.groups.length > 0) return;
+/**
+ * Gives receivers at another broker up, since they get a message another way: what waits for the link does not reach
+ * them, too. When nobody there is left, the settlement waits for that broker no longer.
+ */
+export function giveOtherwise(peer: Peer, id: number, handles: Iterable<number>): void {
+  const forwarded = peer.pending.get(id)!;
+  const left = new Map(forwarded.sessions);
+  for (const handle of handles) if (left.delete(handle)) withdrawReceiver(forwarded.frame!, handle);
+  forwarded.sessions = left;
+  if (forwarded.toInterest || left.size > 0 || forwarded.groups.length > 0) return;
   peer.pending.delete(id);
   forwarded.settlement.done();
 }
 
-/** A persistent session of another broker as receiver of one message. */
 export interface RemoteTarget {
   readonly session: RemoteSession;
   readonly qos: QoS;
