@@ -93,6 +93,7 @@ function describePackage(): void {
     version: manifest.version,
     description: "MQTT for applications: typed topics, acknowledged messages, requests, retained state",
     keywords: ["mqtt", "iot", "pubsub", "client"],
+    license: manifest.license,
     type: "module",
     sideEffects: false,
     engines: { node: ">=20", bun: ">=1.4" },
@@ -112,6 +113,7 @@ describeTypes();
 describePackage();
 for (const page of ["README.md", "synchronous.md", "asynchronous.md"])
   copyFileSync(join(root, "src/client", page), join(folder, page));
+copyFileSync(join(root, "LICENSE"), join(folder, "LICENSE"));
 run(["pm", "pack", "--destination", join(root, "dist")], folder);
 const archive = `dist/${manifest.name}-${manifest.version}.tgz`;
 console.log(`${archive}  ${(statSync(join(root, archive)).size / 1000).toFixed(0)} KB`);
