@@ -17,6 +17,8 @@ export interface Misfortune {
   readonly endsBrokers?: boolean;
   /** Clients may be served by a broker that the others take for dead, or by nobody, and not notice. */
   readonly deceivesClients?: boolean;
+  /** True if what a broker has for another one's clients may come after what others have said since. */
+  readonly cutsLinks?: boolean;
   readonly begin: Begin;
 }
 
@@ -92,6 +94,7 @@ export const misfortunes: readonly Misfortune[] = [
   },
   {
     name: "brokers cannot reach each other",
+    cutsLinks: true,
     deceivesClients: true,
     weight: 2,
     longest: 6000,
@@ -103,6 +106,7 @@ export const misfortunes: readonly Misfortune[] = [
   },
   {
     name: "a broker does not hear another one, which hears it",
+    cutsLinks: true,
     deceivesClients: true,
     weight: 2,
     longest: 6000,

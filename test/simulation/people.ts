@@ -134,6 +134,7 @@ export class People {
   wrong(since: number): string[] {
     const { world, history, plan } = this.#options;
     const judgesBrief = plan.faults.every(({ deceivesClients }) => !deceivesClients);
+    const areLinked = plan.faults.every(({ cutsLinks }) => !cutsLinks);
     const { hasJumps, hasDrops, hasBriefMember } = plan.traits;
     return [
       ...this.#subscribers.flatMap(({ name }) => history.judge(name)),
@@ -143,7 +144,7 @@ export class People {
       ...this.#fickle.missed(history, "p3"),
       ...(hasJumps ? [] : this.#slumber.wrong),
       ...(judgesBrief ? this.#brief.missed(history, briefGraceMs) : []),
-      ...untruePresence(world, this.#devices, this.#watcher),
+      ...untruePresence(world, this.#devices, areLinked ? this.#watcher : undefined),
       ...this.#overdue(),
     ];
   }

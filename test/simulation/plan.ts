@@ -12,6 +12,7 @@ export interface Fault {
   readonly at: number;
   readonly forMs: number;
   readonly deceivesClients: boolean;
+  readonly cutsLinks: boolean;
   readonly begin: (world: World) => () => void;
 }
 
@@ -96,11 +97,11 @@ function drawn(random: Random, choice: readonly Misfortune[]): Misfortune {
 }
 
 function drawFault(random: Random, misfortune: Misfortune, at: number): Fault {
-  const { name, longest, deceivesClients = false, begin } = misfortune;
+  const { name, longest, deceivesClients = false, cutsLinks = false, begin } = misfortune;
   // What is drawn while it is played is its own, so that it is the same without the others.
   const own = Math.floor(random.next() * 2 ** 32);
   const forMs = longest > 60_000 ? 60_000 + random.next() * (longest - 60_000) : random.next() * longest;
-  return { name, at, forMs, deceivesClients, begin: (world) => begin(world, seeded(own), forMs) };
+  return { name, at, forMs, deceivesClients, cutsLinks, begin: (world) => begin(world, seeded(own), forMs) };
 }
 
 /** Everything works again: what is still to come from faults does no harm any more. */

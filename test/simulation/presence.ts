@@ -88,11 +88,18 @@ export class StatusWatcher extends Actor {
   }
 }
 
-/** Finds what is said of the devices and is not true: in the store, at each broker and at the watcher. */
-export function untruePresence(world: World, devices: readonly StatusActor[], watcher: StatusWatcher): string[] {
+/**
+ * Finds what is said of the devices and is not true: in the store, at each broker, and at the watcher if one is given.
+ */
+export function untruePresence(
+  world: World,
+  devices: readonly StatusActor[],
+  watcher: StatusWatcher | undefined,
+): string[] {
   return devices.flatMap((device) => {
     const topic = topicOf(device.name);
-    const told = retainedTexts(world, topic).set("who watches", watcher.last.get(topic));
+    const told = retainedTexts(world, topic);
+    if (watcher !== undefined) told.set("who watches", watcher.last.get(topic));
     const wrong = [...told].filter(([, text]) => text !== device.due);
     return wrong.map(([who, text]) => `${device.name} is ${device.due}: ${who} has ${text}`);
   });
