@@ -334,8 +334,9 @@ export class Journal {
       if (part.kind !== "own") return;
       const result = results?.[at];
       versions[part.index] = result?.version ?? -1;
-      const operation = unit.operations[part.index]!;
-      if (operation.kind === "create") operation.named?.(result && nameOf(result.path));
+      // Left out by a repair whose answer was lost: there was nothing to do.
+      const operation = unit.operations[part.index];
+      if (operation?.kind === "create") operation.named?.(result && nameOf(result.path));
     });
     return versions;
   }
