@@ -1,7 +1,7 @@
 /** Empties the mailbox of a session that ends: what was stored for it goes to somebody else, or nowhere. */
 import { discardedSlipsMax, mailPageSlips, pageBytesMax } from "../base/limits.ts";
 import type { Journal } from "./journal.ts";
-import type { Slip, Slips } from "./slips.ts";
+import { type FencingToken, fence, type Slip, type Slips } from "./slips.ts";
 
 /** Gives a slip's message to somebody else; `done(true)`: the slip is gone, `done(false)`: nobody needs it. */
 export type HandOn = (slip: Slip, done: (isGone: boolean) => void) => void;
@@ -10,6 +10,8 @@ export interface Emptying {
   readonly slips: Slips;
   readonly journal: Journal;
   readonly handOn: HandOn;
+  /** Each commit checks it: once another broker keeps the session, its mailbox is that one's. */
+  readonly fencingToken: FencingToken;
   /** Called when nothing is left that lay there at the beginning, or its removal is under way. */
   readonly done: () => void;
 }
@@ -62,19 +64,20 @@ function discardAll(unwanted: readonly Slip[], emptying: Emptying): void {
 }
 
 /** Where somebody else has removed one of them meanwhile, each is removed for itself. */
-function discardPage(page: readonly Slip[], { slips, journal }: Emptying): void {
+function discardPage(page: readonly Slip[], { slips, journal, fencingToken }: Emptying): void {
   const removals = page.map((slip) => slips.removalOf(slip));
   const committed = (versions: readonly number[]): void => {
-    let at = 0;
+    // After the check.
+    let at = 1;
     for (const removal of removals) {
       removal.committed(versions.slice(at, at + removal.operations.length));
       at += removal.operations.length;
     }
   };
-  const all = removals.flatMap(({ operations }) => operations);
+  const all = [fence(fencingToken), ...removals.flatMap(({ operations }) => operations)];
   journal.commit(all, committed, ({ code }) => {
     // The keeper session is over: whoever has this client's session now empties it.
     if (code === "BadVersion") return;
-    for (const slip of page) slips.discard(slip);
+    for (const slip of page) slips.discard(slip, fencingToken);
   });
 }

@@ -215,12 +215,13 @@ export class KeeperClient implements Coordinator {
   /** Contact again. */
   heal(): void {
     if (!this.#cut || this.#closed) return;
-    this.#cut = false;
-    this.#connection++;
     if (this.#expired) this.#become("LOST", "expired");
     this.#expired = false;
     this.#extendLease();
+    // As with the real client: what its listeners submit waits behind what is open already, and is sent once.
     this.#become("CONNECTED", undefined);
+    this.#cut = false;
+    this.#connection++;
     const open = this.#open;
     this.#open = [];
     for (const [path, listeners] of this.#watches) {

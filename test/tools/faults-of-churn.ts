@@ -24,7 +24,7 @@ export const faults: readonly Fault[] = [
   {
     what: "churn: slips are left behind where somebody else has removed one of their page",
     file: "src/mail/emptying.ts",
-    find: "    for (const slip of page) slips.discard(slip);\n",
+    find: "    for (const slip of page) slips.discard(slip, fencingToken);\n",
     replace: "",
     tests: "test/unit/emptying.test.ts",
   },

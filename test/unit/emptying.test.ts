@@ -8,7 +8,7 @@ import { systemClock } from "../../src/base/clock.ts";
 import { discardedSlipsMax } from "../../src/base/limits.ts";
 import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { children } from "../../src/coordinator/mirror.ts";
-import { mailPath } from "../../src/coordinator/paths.ts";
+import { mailPath, sessionPath } from "../../src/coordinator/paths.ts";
 import { EmbeddedCoordinator } from "../../src/embedded/embedded-coordinator.ts";
 import { emptyMailbox } from "../../src/mail/emptying.ts";
 import { Journal } from "../../src/mail/journal.ts";
@@ -54,7 +54,10 @@ async function empty(clientId: string, meanwhile: (slip: Slip) => void): Promise
     done(false);
   };
   const names = await children(coordinator, mailPath(clientId));
-  await new Promise<void>((done) => emptyMailbox(slips.named(clientId, names), { slips, journal, handOn, done }));
+  const fencingToken = { path: sessionPath(clientId), version: 0 };
+  await new Promise<void>((done) =>
+    emptyMailbox(slips.named(clientId, names), { slips, journal, handOn, fencingToken, done }),
+  );
   await settled();
   // The last of a message's recipients removes it when it knows that it is the last.
   await settled();

@@ -105,7 +105,7 @@ export class SessionErasure {
         const levels = [cursors, incoming].filter((path) =>
           names.includes(path.slice(client.fencingToken.path.length + 1)),
         );
-        const empty = (go: () => void): void => (slips.length > 0 ? this.#empty(clientId, slips, go) : go());
+        const empty = (go: () => void): void => (slips.length > 0 ? this.#empty(client, slips, go) : go());
         empty(() =>
           this.#childrenOf(levels, (below) => {
             const paths = levels.flatMap((level, index) => [...below[index]!.map((name) => `${level}/${name}`), level]);
@@ -117,14 +117,16 @@ export class SessionErasure {
   }
 
   /** Empties a mailbox: messages of shared subscriptions go to other members, all others are removed. */
-  emptyMailbox(clientId: string): void {
-    this.#childrenOf([mailPath(clientId)], ([names = []]) => this.#empty(clientId, names, () => {}));
+  emptyMailbox(client: LocalSession): void {
+    const path = mailPath(client.session.clientId);
+    this.#childrenOf([path], ([names = []]) => this.#empty(client, names, () => {}));
   }
 
-  #empty(clientId: string, names: readonly string[], done: () => void): void {
+  #empty({ session, fencingToken }: LocalSession, names: readonly string[], done: () => void): void {
     const { slips, journal } = this.#context;
-    const handOn: HandOn = (slip, gone) => this.#regrouping.handOn(clientId, slip, gone);
-    emptyMailbox(slips.named(clientId, names), { slips, journal, handOn, done });
+    const owner = { clientId: session.clientId, fencingToken };
+    const handOn: HandOn = (slip, gone) => this.#regrouping.handOn(owner, slip, gone);
+    emptyMailbox(slips.named(session.clientId, names), { slips, journal, handOn, fencingToken, done });
   }
 
   /**

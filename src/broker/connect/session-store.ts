@@ -77,7 +77,7 @@ export class SessionStore {
    */
   emptyOfBefore(client: LocalSession): void {
     const isAlone = [...this.#context.peers.values()].every(({ epoch }) => epoch === undefined);
-    if (client.mailbox !== undefined && !isAlone) this.#erasure.emptyMailbox(client.session.clientId);
+    if (client.mailbox !== undefined && !isAlone) this.#erasure.emptyMailbox(client);
   }
 
   /** Calls back when no earlier session of a client id is being erased: mostly at once. */

@@ -9,7 +9,7 @@ import { mailPath } from "../../coordinator/paths.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import { encodeSlip, groupMarkOf } from "../../mail/records.ts";
 import type { Settlement } from "../../mail/settlement.ts";
-import { type Slip, slipPath, topicOfMessage } from "../../mail/slips.ts";
+import { type FencingToken, fence, type Slip, slipPath, topicOfMessage } from "../../mail/slips.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import { makePublish, type Publish } from "../../mqtt/publish.ts";
 import type { Target } from "../../router/router.ts";
@@ -37,6 +37,12 @@ interface Handover {
 }
 
 /** Chooses new members for messages of shared subscriptions, and hands the messages over. */
+/** The session that a mailbox belongs to, as long as the check of its token holds. */
+export interface MailboxOwner {
+  readonly clientId: string;
+  readonly fencingToken: FencingToken;
+}
+
 export class Regrouping implements GroupsEnd {
   readonly #context: ClusterContext;
   readonly #fanout: Fanout;
@@ -77,18 +83,19 @@ export class Regrouping implements GroupsEnd {
   }
 
   /**
-   * Hands the message of a slip to another member of its group, since the session ends in whose mailbox the slip lies.
-   * `done(true)`: the slip is gone; `done(false)`: the slip is left to be removed.
+   * Hands the message of a slip to another member of its group, since the session of `owner` ends, in whose mailbox the
+   * slip lies. `done(true)`: the slip is gone, or another broker's; `done(false)`: the slip is left to be removed.
    */
-  handOn(clientId: string, slip: Slip, done: (isGone: boolean) => void): void {
+  handOn(owner: MailboxOwner, slip: Slip, done: (isGone: boolean) => void): void {
+    const { clientId } = owner;
     const heir = this.#heirOf(clientId, slip);
     if (heir === undefined) return done(false);
-    if (isKeeping(heir)) return this.#moveSlip(slip, heir, done);
+    if (isKeeping(heir)) return this.#moveSlip(owner, slip, heir, done);
     this.#context.slips.fetch([slip], () => {
       // The message, or the other member, may have gone meanwhile.
       const target = this.#heirOf(clientId, slip);
       if (slip.publish === undefined || target === undefined) return done(false);
-      if (isKeeping(target)) return this.#moveSlip(slip, target, done);
+      if (isKeeping(target)) return this.#moveSlip(owner, slip, target, done);
       const handover = { publish: slip.publish, payment: undefined, reassigned: 0, done: () => done(false) };
       this.#hand({ ...handover, group: target.group as Group }, target, "sent");
     });
@@ -109,7 +116,7 @@ export class Regrouping implements GroupsEnd {
   }
 
   /** Moves a slip to another mailbox; the message stays where it is stored, and paid for. */
-  #moveSlip(slip: Slip, target: Target<Member>, done: (isGone: boolean) => void): void {
+  #moveSlip({ fencingToken }: MailboxOwner, slip: Slip, target: Target<Member>, done: (isGone: boolean) => void): void {
     const { subscriber, qos, subscriptionIds, retainAsPublished } = target;
     const record = slip.record!;
     const data = encodeSlip({
@@ -127,6 +134,7 @@ export class Regrouping implements GroupsEnd {
     };
     this.#context.journal.commit(
       [
+        fence(fencingToken),
         { kind: "take", path: slipPath(slip), ofSession: true },
         { kind: "create", path, data, mode: "sequential" },
       ],

@@ -11,7 +11,7 @@ import { type BrokerOptions, defaultOptions } from "../../../src/broker/core/opt
 import type { Connection } from "../../../src/broker/delivery/connection.ts";
 import type { LocalSession } from "../../../src/broker/delivery/local-session.ts";
 import { Interest } from "../../../src/broker/peers/interest.ts";
-import type { Regrouping } from "../../../src/broker/publish/regrouping.ts";
+import type { MailboxOwner, Regrouping } from "../../../src/broker/publish/regrouping.ts";
 import { mailPath, sessionPath } from "../../../src/coordinator/paths.ts";
 import { decodeWill, encodeWill } from "../../../src/mail/will-record.ts";
 import { sessionNeverExpires } from "../../../src/mqtt/constants.ts";
@@ -156,8 +156,8 @@ describe("the end of a session", () => {
     const { context, store, session } = made;
     const handed: string[] = [];
     const regrouping = {
-      handOn: (clientId: string, _: unknown, gone: () => void) => {
-        handed.push(clientId);
+      handOn: (owner: MailboxOwner, _: unknown, gone: () => void) => {
+        handed.push(owner.clientId);
         gone();
         return false;
       },
