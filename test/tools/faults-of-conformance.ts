@@ -46,7 +46,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "what does not speak MQTT is answered as if it did",
-    file: "src/broker/connect/handle-connect.ts",
+    file: "src/broker/connect/connect-request.ts",
     find: "equalRange(protocolName, 0, bytes, body, protocolName.length)",
     replace: "bytes[body + 2] === 0x4d",
     tests: "test/broker/conformance-connect.test.ts",

@@ -47,8 +47,8 @@ export const faults: readonly Fault[] = [
   {
     what: "wills: a client is let in before the will of its earlier connection is out",
     file: "src/broker/connect/handle-connect.ts",
-    find: "this.#wills.whenFired(clientId, () => this.#obtain(connection, { ...wanted, silent }, obtainTriesMax));",
-    replace: "this.#obtain(connection, { ...wanted, silent }, obtainTriesMax);",
+    find: "this.#wills.whenFired(clientId, () => this.#obtain(connection, { ...wanted, silent, fences }, obtainTriesMax));",
+    replace: "this.#obtain(connection, { ...wanted, silent, fences }, obtainTriesMax);",
     tests: "test/simulation/wills.test.ts",
   },
   {
@@ -183,5 +183,12 @@ export const faults: readonly Fault[] = [
     find: '        fence(fencingToken),\n        { kind: "take"',
     replace: '        { kind: "take"',
     tests: "test/simulation/groups.test.ts",
+  },
+  {
+    what: "wills: a CONNECT that was claimed before the lease was over is carried out after it",
+    file: "src/broker/connect/handle-connect.ts",
+    find: "    if (isStale() && needsStore(wanted)) {",
+    replace: "    if (isStale() && wanted.fences < 0) {",
+    tests: "test/simulation/wills.test.ts",
   },
 ];

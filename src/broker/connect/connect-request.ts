@@ -1,16 +1,16 @@
 /** The request of a CONNECT, with the broker's limits applied. */
 import { Bucket } from "../../base/bucket.ts";
-import { encodeUtf8, ownBytes } from "../../base/bytes.ts";
+import { encodeUtf8, equalRange, ownBytes } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import type { WillRecord } from "../../mail/will-record.ts";
 import { type ProtocolVersion, sessionNeverExpires } from "../../mqtt/constants.ts";
-import type { Connect, ConnectPacket, Frame } from "../../mqtt/control.ts";
+import { type Connect, type ConnectPacket, decodeConnect, type Frame } from "../../mqtt/control.ts";
 import { willSection } from "../../mqtt/properties.ts";
 import { makePublish, Publish, readProperties } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import { isTopicName } from "../../mqtt/topic.ts";
 import type { Runtime } from "../core/runtime.ts";
-import type { Meter } from "../delivery/connection.ts";
+import type { Connection, Meter } from "../delivery/connection.ts";
 
 /** The terms of a connection: what CONNECT asks for, as far as the broker grants it. */
 export interface RequestedTerms {
@@ -27,6 +27,25 @@ export interface RequestedTerms {
 
 /** A will before it is stored: no epoch is known yet. */
 type AskedWill = Omit<WillRecord, "epoch">;
+
+/** The protocol name "MQTT", with its length, as it stands in CONNECT. */
+const protocolName = Uint8Array.of(0, 4, 0x4d, 0x51, 0x54, 0x54);
+
+/** Decodes CONNECT. Throws `ProtocolError`, which a client of MQTT 5 is told: `connection.mayAnswerConnect`. */
+export function decodeConnectOf(connection: Connection, frame: Frame): Connect {
+  try {
+    return decodeConnect(frame);
+  } catch (error) {
+    // A client of MQTT 5, or later, may be told the reason; its version stands behind the protocol name. A client
+    // with another protocol name does not speak MQTT [MQTT-3.1.2-1].
+    const { bytes, body, end } = frame;
+    const isMqtt = end - body > 6 && equalRange(protocolName, 0, bytes, body, protocolName.length);
+    if (isMqtt && bytes[body + 6]! >= 5) connection.channel.version = 5;
+    const reason = error instanceof ProtocolError ? error.reason : 0;
+    connection.mayAnswerConnect = connection.channel.version === 5 || reason === Reason.unsupportedProtocolVersion;
+    throw error;
+  }
+}
 
 /** Returns the terms of a CONNECT. Throws `ProtocolError` for an empty client id that is not allowed, or a bad will. */
 export function readConnectRequest(

@@ -1,12 +1,11 @@
 /**
  * The handler of CONNECT: from the login and its limits to the session; CONNACK is sent once the store knows it, too.
  */
-import { equalRange } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { logTextMax, topicAliasMax } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import { type Connect, decodeConnect, type Frame } from "../../mqtt/control.ts";
+import type { Frame } from "../../mqtt/control.ts";
 import { topicOf } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import { Session } from "../../session/session.ts";
@@ -20,7 +19,7 @@ import type { SessionRegistry } from "../peers/session-registry.ts";
 import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
 import type { Admission, Login } from "./admission.ts";
 import { encodeConnack } from "./connack.ts";
-import { meterOf, type RequestedTerms, readConnectRequest } from "./connect-request.ts";
+import { decodeConnectOf, meterOf, type RequestedTerms, readConnectRequest } from "./connect-request.ts";
 import type { ConnectionEnd } from "./connection-end.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
 import type { SessionStore } from "./session-store.ts";
@@ -30,14 +29,13 @@ import type { Wills } from "./wills.ts";
 /** How often a session's record is read again when another broker has changed it meanwhile. */
 const obtainTriesMax = 5;
 
-/** The protocol name "MQTT", with its length, as it stands in CONNECT. */
-const protocolName = Uint8Array.of(0, 4, 0x4d, 0x51, 0x54, 0x54);
-
 /** A CONNECT of a client that has logged in. */
 interface ConnectRequest extends RequestedTerms {
   readonly guest: Login;
   /** Brokers that have not confirmed that they gave up the client's session. */
   readonly silent: readonly string[];
+  /** How often this broker had been fenced when it claimed the client id: after that all of it is void. */
+  readonly fences: number;
 }
 
 /**
@@ -93,7 +91,7 @@ export class ConnectHandler {
 
   /** Handles CONNECT. Throws `ProtocolError`, which `ConnectionEnd.fail` answers as the client's version allows. */
   receive(connection: Connection, frame: Frame): void {
-    const connect = this.#decode(connection, frame);
+    const connect = decodeConnectOf(connection, frame);
     const { channel } = connection;
     channel.version = connect.facts.version;
     channel.bridge = connect.facts.bridge;
@@ -105,7 +103,7 @@ export class ConnectHandler {
     channel.packetBytesMax = packet.properties?.maximumPacketSize ?? Infinity;
     channel.wantsReasons = packet.properties?.requestProblemInformation !== false;
     this.#admission.login(connection, packet, clientId, (guest) =>
-      this.#enter(connection, { ...asked, guest, silent: [] }),
+      this.#enter(connection, { ...asked, guest, silent: [], fences: this.#context.self.fences }),
     );
     this.#holdUntilAnswered(connection);
   }
@@ -117,7 +115,7 @@ export class ConnectHandler {
 
   /** Goes on after the login: a CONNECT that needs the store waits until the store has caught up. */
   #enter(connection: Connection, wanted: ConnectRequest): void {
-    if (wanted.will === undefined && wanted.expiryInterval === 0) this.#claimClientId(connection, wanted);
+    if (!needsStore(wanted)) this.#claimClientId(connection, wanted);
     else this.#storeBackPressure.pass(connection, () => this.#claimClientId(connection, wanted));
     this.#holdUntilAnswered(connection);
   }
@@ -139,21 +137,6 @@ export class ConnectHandler {
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#connectionEnd.fail(connection, error);
-    }
-  }
-
-  #decode(connection: Connection, frame: Frame): Connect {
-    try {
-      return decodeConnect(frame);
-    } catch (error) {
-      // A client of MQTT 5, or later, may be told the reason; its version stands behind the protocol name. A client
-      // with another protocol name does not speak MQTT [MQTT-3.1.2-1].
-      const { bytes, body, end } = frame;
-      const isMqtt = end - body > 6 && equalRange(protocolName, 0, bytes, body, protocolName.length);
-      if (isMqtt && bytes[body + 6]! >= 5) connection.channel.version = 5;
-      const reason = error instanceof ProtocolError ? error.reason : 0;
-      connection.mayAnswerConnect = connection.channel.version === 5 || reason === Reason.unsupportedProtocolVersion;
-      throw error;
     }
   }
 
@@ -179,7 +162,7 @@ export class ConnectHandler {
     const { localSessions, self } = this.#context;
     const { clientId } = wanted;
     if (self.isDraining) return this.#connectionEnd.refuse(connection, Reason.useAnotherServer);
-    if (self.isFenced && (wanted.expiryInterval > 0 || wanted.will !== undefined)) {
+    if (self.isFenced && needsStore(wanted)) {
       throw new ProtocolError(
         Reason.serverUnavailable,
         "no contact with ZooKeeper: persistent sessions and wills are not served",
@@ -198,6 +181,7 @@ export class ConnectHandler {
       );
     }
     if (before?.will !== undefined && startsAnew(before, wanted)) this.#wills.fireNow(before);
+    const { fences } = self;
     const claimed = { clientId, clean: wanted.packet.clean === true, lasts: wanted.expiryInterval > 0 };
     this.#takeOver.claim(claimed, (granted, silent) => {
       if (connection.channel.phase !== "connecting") return this.#forgetPending(connection, clientId);
@@ -207,7 +191,7 @@ export class ConnectHandler {
       }
       this.#obtaining.set(clientId, { connection, waiting: this.#obtaining.get(clientId)?.waiting ?? [] });
       // A will of the client's earlier connection must not be published after this one is let in.
-      this.#wills.whenFired(clientId, () => this.#obtain(connection, { ...wanted, silent }, obtainTriesMax));
+      this.#wills.whenFired(clientId, () => this.#obtain(connection, { ...wanted, silent, fences }, obtainTriesMax));
     });
   }
 
@@ -246,9 +230,12 @@ export class ConnectHandler {
     const { journal, localSessions, self } = this.#context;
     const { clientId } = wanted;
     if (connection.channel.phase !== "connecting") return this.#finishObtaining(connection, clientId);
+    const isStale = (): boolean => self.isFenced || self.fences !== wanted.fences;
+    if (isStale() && needsStore(wanted)) {
+      this.#connectionEnd.refuse(connection, Reason.serverUnavailable);
+      return this.#finishObtaining(connection, clientId);
+    }
     const client = found ?? this.#create(wanted);
-    const { fences } = self;
-    const isStale = (): boolean => self.isFenced || self.fences !== fences;
     const isAwaited = (): boolean => connection.channel.phase === "connecting" && !isStale();
     const operations = this.#prepare(client, wanted, isAwaited);
     const isRead = found !== undefined && localSessions.get(clientId) !== found;
@@ -381,6 +368,11 @@ export class ConnectHandler {
     connection.timer = timer;
     timers.set(timer, clock.now() + silenceMs);
   }
+}
+
+/** Returns true if a connection leaves something in the store: a session that outlives it, or a will. */
+function needsStore({ expiryInterval, will }: ConnectRequest): boolean {
+  return expiryInterval > 0 || will !== undefined;
 }
 
 /** Returns true if a found session must end: CONNECT says so, or it has expired. */
