@@ -187,8 +187,8 @@ export const faults: readonly Fault[] = [
   {
     what: "wills: a CONNECT that was claimed before the lease was over is carried out after it",
     file: "src/broker/connect/handle-connect.ts",
-    find: "    if (isStale() && needsStore(wanted)) {",
-    replace: "    if (isStale() && wanted.fences < 0) {",
+    find: "self.fences !== wanted.fences;\n    if (isStale() && needsStore(wanted)) {",
+    replace: "self.fences !== fences;\n    const { fences } = self;\n    if (wanted.fences < 0) {",
     tests: "test/simulation/wills.test.ts",
   },
 ];
