@@ -1,7 +1,7 @@
 /** A store that is behind: whoever needs it waits, in bounded number, and what had gone by then is not waited for. */
 import { expect, test } from "bun:test";
 import { systemClock } from "../../src/base/clock.ts";
-import { journalBytesMax, journalUnitsMax } from "../../src/base/limits.ts";
+import { journalBytesMax, journalUnitsMax, storeLookMs } from "../../src/base/limits.ts";
 import { Journal } from "../../src/mail/journal.ts";
 import { instantCoordinator } from "../support/instant-coordinator.ts";
 import { machine } from "../support/machine.ts";
@@ -16,7 +16,7 @@ const connack = "20020000";
 
 async function scene() {
   const coordinator = instantCoordinator();
-  const { broker, dial } = await machine(coordinator);
+  const { broker, dial, pass } = await machine(coordinator);
   const { journal, metrics, localSessions } = broker.context;
   const hex = (peer: ReturnType<typeof dial>): string => Buffer.from(peer.state.sent.splice(0)).toString("hex");
   const close = ({ connection }: ReturnType<typeof dial>): void =>
@@ -29,6 +29,11 @@ async function scene() {
     coordinator.answers = true;
     coordinator.release();
     await Promise.resolve();
+    // A SUBSCRIBE looks now and then whether the store has caught up; what comes after it goes on in turns of its own.
+    for (let turn = 0; turn < 3; turn++) {
+      pass(storeLookMs);
+      await Promise.resolve();
+    }
   };
   return { dial, hex, close, stop, goOn, journal, metrics, localSessions };
 }
