@@ -6,7 +6,7 @@ import type { Payload, Published, PublishOptions, SchemaOption } from "./client-
 import type { Subscription, SubscriptionOptions } from "./subscription.ts";
 import type { Params } from "./topic-pattern.ts";
 
-/** @internal */
+/** The part of the client that requests, states and the quotes of the bank are made of. */
 export interface Messaging {
   /** The protocol that is spoken: 5 is MQTT 5, 4 is MQTT 3.1.1; undefined while there is no connection. */
   readonly version: 4 | 5 | undefined;
