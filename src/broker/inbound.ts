@@ -111,6 +111,10 @@ export class Inbound {
           this.#receiveOther(connection, firstByte);
           // Most packets other than QoS 0 publishes, such as subscriptions and acks, make work for the store.
           if (channel.phase === "open") this.#flows.storeBackPressure.hold(connection);
+          const type = firstByte >> 4;
+          this.#cost += type >= PacketType.puback && type <= PacketType.pubcomp ? ackCost : quickPacketsMax;
+          if (this.#cost < quickPacketsMax) continue;
+          this.#cost = 0;
         }
         if (framer.pending && slices.isOver(startedAt)) this.#holdForOthers(connection);
       }
@@ -135,7 +139,8 @@ export class Inbound {
     publish.isApart = framer.isApart;
     const route = this.#routeOf(connection, publish);
     this.#context.metrics.publishesReceived++;
-    this.#cost += publish.qos > 0 || publish.retain ? quickPacketsMax : 1 + route.targets.length + route.groups.length;
+    const each = publish.retain ? quickPacketsMax : publish.qos > 0 ? promisedCost : 1;
+    this.#cost += each * (1 + route.targets.length + route.groups.length);
     if (connection.meter !== undefined) this.#measure(connection, connection.meter, end - start);
     if (route !== connection.allowed && !this.#isAllowed(connection, route)) {
       this.#copyRun(connection);
@@ -275,6 +280,10 @@ export class Inbound {
 
 /** The cost of working out a topic's route, in packets sent to one receiver. */
 const newRouteCost = 16;
+
+/** The cost of an ack, and of each copy of a message with a promise, in packets without one. */
+const ackCost = 2;
+const promisedCost = 8;
 
 function badTopic(bytes: Uint8Array, start: number, end: number): ProtocolError {
   // (3.3.2.1)
