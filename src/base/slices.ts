@@ -77,4 +77,5 @@ export class Slices {
   }
 }
 
-function* nothing(): Work {}
+/** Work that is done at once. */
+export function* nothing(): Work {}

@@ -102,20 +102,17 @@ export class Inbound {
     try {
       while (!connection.isHeld && channel.phase !== "closed" && framer.next()) {
         const firstByte = framer.bytes[framer.start]!;
-        if (firstByte >> 4 === PacketType.publish && channel.phase === "open") {
-          this.#receivePublish(connection, firstByte);
-          if (this.#cost < quickPacketsMax) continue;
-          this.#cost = 0;
-        } else {
+        const type = firstByte >> 4;
+        if (type === PacketType.publish && channel.phase === "open") this.#receivePublish(connection, firstByte);
+        else {
           this.#copyRun(connection);
           this.#receiveOther(connection, firstByte);
           // Most packets other than QoS 0 publishes, such as subscriptions and acks, make work for the store.
           if (channel.phase === "open") this.#flows.storeBackPressure.hold(connection);
-          const type = firstByte >> 4;
-          this.#cost += type >= PacketType.puback && type <= PacketType.pubcomp ? ackCost : quickPacketsMax;
-          if (this.#cost < quickPacketsMax) continue;
-          this.#cost = 0;
+          this.#cost += isAck(type) ? ackCost : quickPacketsMax;
         }
+        if (this.#cost < quickPacketsMax) continue;
+        this.#cost = 0;
         if (framer.pending && slices.isOver(startedAt)) this.#holdForOthers(connection);
       }
     } finally {
@@ -242,8 +239,7 @@ export class Inbound {
       if (type !== PacketType.connect) throw new ProtocolError(Reason.protocolError, "the first packet is not CONNECT");
       return this.#flows.connectHandler.receive(connection, framer);
     }
-    if (type >= PacketType.puback && type <= PacketType.pubcomp && channel.phase === "open")
-      return this.#receiveAck(connection, firstByte);
+    if (isAck(type) && channel.phase === "open") return this.#receiveAck(connection, firstByte);
     // [MQTT-3.1.0-2]
     if (type === PacketType.connect) throw new ProtocolError(Reason.protocolError, "a second CONNECT");
     if (type === 0) throw malformed("packet type 0");
@@ -284,6 +280,11 @@ const newRouteCost = 16;
 /** The cost of an ack, and of each copy of a message with a promise, in packets without one. */
 const ackCost = 2;
 const promisedCost = 8;
+
+/** Returns true for the packets of the QoS 1 and 2 flows that follow PUBLISH: PUBACK, PUBREC, PUBREL and PUBCOMP. */
+function isAck(type: number): boolean {
+  return type >= PacketType.puback && type <= PacketType.pubcomp;
+}
 
 function badTopic(bytes: Uint8Array, start: number, end: number): ProtocolError {
   // (3.3.2.1)

@@ -32,6 +32,10 @@ const obtainTriesMax = 5;
 /** A CONNECT of a client that has logged in. */
 interface ConnectRequest extends RequestedTerms {
   readonly guest: Login;
+}
+
+/** A CONNECT whose client id has been granted to this broker by the others. */
+interface GrantedRequest extends ConnectRequest {
   /** Brokers that have not confirmed that they gave up the client's session. */
   readonly silent: readonly string[];
   /** How often this broker had been fenced when it claimed the client id: after that all of it is void. */
@@ -102,9 +106,7 @@ export class ConnectHandler {
     channel.connecting();
     channel.packetBytesMax = packet.properties?.maximumPacketSize ?? Infinity;
     channel.wantsReasons = packet.properties?.requestProblemInformation !== false;
-    this.#admission.login(connection, packet, clientId, (guest) =>
-      this.#enter(connection, { ...asked, guest, silent: [], fences: this.#context.self.fences }),
-    );
+    this.#admission.login(connection, packet, clientId, (guest) => this.#enter(connection, { ...asked, guest }));
     this.#holdUntilAnswered(connection);
   }
 
@@ -196,7 +198,7 @@ export class ConnectHandler {
   }
 
   /** Finds the client's session, here or in the store, or begins a new one. */
-  #obtain(connection: Connection, wanted: ConnectRequest, tries: number): void {
+  #obtain(connection: Connection, wanted: GrantedRequest, tries: number): void {
     const { localSessions, coordinator } = this.#context;
     const { clientId } = wanted;
     const old = localSessions.get(clientId);
@@ -226,7 +228,7 @@ export class ConnectHandler {
   }
 
   /** Commits that the session is this broker's, before the client is let in. */
-  #record(connection: Connection, wanted: ConnectRequest, { client: found, tries }: Obtaining): void {
+  #record(connection: Connection, wanted: GrantedRequest, { client: found, tries }: Obtaining): void {
     const { journal, localSessions, self } = this.#context;
     const { clientId } = wanted;
     if (connection.channel.phase !== "connecting") return this.#finishObtaining(connection, clientId);
@@ -286,7 +288,7 @@ export class ConnectHandler {
    * Updates the session in memory. Returns the operations that record it and its will. `isAwaited`: the client still
    * waits.
    */
-  #prepare(client: LocalSession, wanted: ConnectRequest, isAwaited: () => boolean): JournalOperation[] {
+  #prepare(client: LocalSession, wanted: GrantedRequest, isAwaited: () => boolean): JournalOperation[] {
     const { options } = this.#context;
     const { session } = client;
     session.version = wanted.version;

@@ -4,7 +4,7 @@
  * at a time, so that a fleet whose sessions end together delays nobody.
  */
 import { expiringMax } from "../../base/limits.ts";
-import type { Work } from "../../base/slices.ts";
+import { nothing, type Work } from "../../base/slices.ts";
 import { cursorsPath, incomingPath, mailPath, subscriberPath } from "../../coordinator/paths.ts";
 import { emptyMailbox, type HandOn } from "../../mail/emptying.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
@@ -157,5 +157,3 @@ export class SessionErasure {
     this.#at = 0;
   }
 }
-
-function* nothing(): Work {}

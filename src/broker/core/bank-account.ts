@@ -167,8 +167,7 @@ export class BankAccount implements Ledger {
    * broker.
    */
   mayPay(price: number): boolean {
-    const isAlone = !this.#others.areThere();
-    return !this.account.isOpen || this.canPay(price) || !isAlone;
+    return !this.account.isOpen || this.canPay(price) || this.#others.areThere();
   }
 
   /** Returns true if a price (in milli-credits) is not more than what is free here and in the vault. */
