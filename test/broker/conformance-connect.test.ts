@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { bytesOf, packetOf, sectionHex, textHex } from "../support/packet-bytes.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
+import { lasting, stepsAt } from "../support/steps.ts";
 
 let broker: TestBroker;
 beforeAll(async () => {
@@ -10,13 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => broker.stop());
 
-const connect = (options: AnyPacket = {}) => RawClient.connect(broker.port, { protocolVersion: 5, ...options });
-const lasting = (clientId: string, more: AnyPacket = {}): AnyPacket => ({
-  clientId,
-  clean: false,
-  ...more,
-  properties: { sessionExpiryInterval: 1000, ...more.properties },
-});
+const { connect } = stepsAt(() => broker);
 
 /** Sends bytes as the first of a connection; returns what comes until the broker closes it. */
 async function refusalOf(bytes: Uint8Array, version: 4 | 5 = 5): Promise<AnyPacket[]> {

@@ -1,7 +1,8 @@
 /** MQTT 5.0, 4.6 to 4.9, statement by statement: order, groups, the send quota; and sizes and expiry. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
-import { type AnyPacket, RawClient } from "../support/raw-client.ts";
+import type { RawClient } from "../support/raw-client.ts";
+import { lasting, stepsAt, textsOf } from "../support/steps.ts";
 
 let broker: TestBroker;
 beforeAll(async () => {
@@ -9,23 +10,8 @@ beforeAll(async () => {
 });
 afterAll(() => broker.stop());
 
-const connect = (options: AnyPacket = {}) => RawClient.connect(broker.port, { protocolVersion: 5, ...options });
-const lasting = (clientId: string, properties: AnyPacket = {}): AnyPacket => ({
-  clientId,
-  clean: false,
-  properties: { sessionExpiryInterval: 1000, ...properties },
-});
+const { connect, publish, isAway } = stepsAt(() => broker);
 
-async function publish(topic: string, payload: string, qos: 1 | 2 = 1, properties: AnyPacket = {}): Promise<void> {
-  const publisher = await connect();
-  publisher.publish(topic, payload, { qos, messageId: 1, properties });
-  await publisher.take(qos === 1 ? "puback" : "pubrec");
-  publisher.disconnect();
-}
-
-const isAway = (clientId: string) => () =>
-  broker.server.broker.context.localSessions.get(clientId)?.connection === undefined;
-const textsOf = (packets: readonly AnyPacket[]): string[] => packets.map(({ payload }) => payload.toString());
 const numbers = (from: number, to: number): string[] =>
   Array.from({ length: to - from + 1 }, (_, index) => String(from + index));
 
@@ -128,7 +114,7 @@ describe("shared subscriptions", () => {
       const id = `finishes-${step}`;
       const client = await connect(lasting(id));
       await client.subscribe(`$share/g/${id}`, { qos: 2 });
-      await publish(id, "x", 2);
+      await publish(id, "x", { qos: 2 });
       const { messageId } = await client.take("publish");
       if (step === "pubrel") {
         client.send({ cmd: "pubrec", messageId });
@@ -147,13 +133,13 @@ describe("shared subscriptions", () => {
   test("QoS 2 that was sent to a session that ends goes to nobody else [MQTT-4.8.2-5]", async () => {
     const client = await connect(lasting("ends"));
     await client.subscribe("$share/g/ends", { qos: 2 });
-    await publish("ends", "x", 2);
+    await publish("ends", "x", { qos: 2 });
     await client.take("publish");
     const other = await connect();
     await other.subscribe("$share/g/ends", { qos: 2 });
     client.abort();
     (await connect({ clientId: "ends" })).disconnect();
-    await publish("ends", "y", 2);
+    await publish("ends", "y", { qos: 2 });
     expect((await other.take("publish")).payload.toString()).toBe("y");
   });
 });
@@ -214,13 +200,13 @@ describe("the send quota", () => {
   });
 
   test("begins anew with each connection [MQTT-4.9.0-1]", async () => {
-    const client = await connect(lasting("quota-anew", { receiveMaximum: 1 }));
+    const client = await connect(lasting("quota-anew", { properties: { receiveMaximum: 1 } }));
     await client.subscribe("quota-anew", { qos: 1 });
     for (const payload of ["1", "2", "3"]) await publish("quota-anew", payload);
     await client.ping();
     expect(client.packets.length).toBe(1);
     client.abort();
-    const back = await connect(lasting("quota-anew", { receiveMaximum: 2 }));
+    const back = await connect(lasting("quota-anew", { properties: { receiveMaximum: 2 } }));
     await back.takeMany("publish", 2);
     await back.ping();
     expect(back.packets).toEqual([]);
@@ -231,7 +217,7 @@ describe("Maximum Packet Size", () => {
   test("a message that is larger is not sent, and counts as delivered [MQTT-3.1.2-24] [MQTT-3.1.2-25]", async () => {
     for (const qos of [0, 1, 2] as const) {
       const id = `size-${qos}`;
-      const options = lasting(id, { maximumPacketSize: 60 });
+      const options = lasting(id, { properties: { maximumPacketSize: 60 } });
       const client = await connect(options);
       client.tap = [];
       await client.subscribe(id, { qos: 2 });

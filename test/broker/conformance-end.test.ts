@@ -8,6 +8,7 @@ import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { bytesOf, packetOf, sectionHex, textHex } from "../support/packet-bytes.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
 import { scramClient } from "../support/scram-client.ts";
+import { stepsAt } from "../support/steps.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-conformance-"));
 let broker: TestBroker;
@@ -23,7 +24,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-const connect = (options: AnyPacket = {}) => RawClient.connect(broker.port, { protocolVersion: 5, ...options });
+const { connect } = stepsAt(() => broker);
 const will = (topic: string): AnyPacket => ({ will: { topic, payload: "gone", qos: 0, retain: false } });
 
 test.each([3, 4, 5] as const)("version %i: PINGREQ is answered [MQTT-3.12.4-1]", async (protocolVersion) => {

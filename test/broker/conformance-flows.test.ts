@@ -1,7 +1,7 @@
 /** MQTT 5.0, 4.3 to 4.5, statement by statement: the flows of QoS 1 and 2, and what is sent again. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
-import { type AnyPacket, RawClient } from "../support/raw-client.ts";
+import { lasting, stepsAt, textsOf } from "../support/steps.ts";
 
 let broker: TestBroker;
 beforeAll(async () => {
@@ -9,23 +9,8 @@ beforeAll(async () => {
 });
 afterAll(() => broker.stop());
 
-const connect = (options: AnyPacket = {}) => RawClient.connect(broker.port, { protocolVersion: 5, ...options });
-const lasting = (clientId: string, properties: AnyPacket = {}): AnyPacket => ({
-  clientId,
-  clean: false,
-  properties: { sessionExpiryInterval: 1000, ...properties },
-});
+const { connect, publish, isAway } = stepsAt(() => broker);
 
-async function publish(topic: string, payload: string, qos: 1 | 2 = 1, properties: AnyPacket = {}): Promise<void> {
-  const publisher = await connect();
-  publisher.publish(topic, payload, { qos, messageId: 1, properties });
-  await publisher.take(qos === 1 ? "puback" : "pubrec");
-  publisher.disconnect();
-}
-
-const isAway = (clientId: string) => () =>
-  broker.server.broker.context.localSessions.get(clientId)?.connection === undefined;
-const textsOf = (packets: readonly AnyPacket[]): string[] => packets.map(({ payload }) => payload.toString());
 describe("QoS 1", () => {
   test("is sent with DUP 0, and is unacknowledged until PUBACK [MQTT-4.3.2-2] [MQTT-4.3.2-3]", async () => {
     const client = await connect(lasting("one"));
@@ -57,7 +42,7 @@ describe("QoS 2, sent", () => {
   test("with DUP 0, unacknowledged until PUBREC [MQTT-4.3.3-2] [MQTT-4.3.3-3]", async () => {
     const client = await connect(lasting("two"));
     await client.subscribe("two", { qos: 2 });
-    await publish("two", "x", 2);
+    await publish("two", "x", { qos: 2 });
     const sent = await client.take("publish");
     expect([sent.dup, sent.qos]).toEqual([false, 2]);
     client.abort();
@@ -68,7 +53,7 @@ describe("QoS 2, sent", () => {
   test("PUBREL follows PUBREC, is unacknowledged until PUBCOMP, and the message is not sent again [MQTT-4.3.3-4] [MQTT-4.3.3-5] [MQTT-4.3.3-6]", async () => {
     let client = await connect(lasting("released"));
     await client.subscribe("released", { qos: 2 });
-    await publish("released", "x", 2);
+    await publish("released", "x", { qos: 2 });
     const { messageId } = await client.take("publish");
     client.send({ cmd: "pubrec", messageId });
     expect((await client.take("pubrel")).messageId).toBe(messageId);
@@ -90,7 +75,7 @@ describe("QoS 2, sent", () => {
   test("its expiry counts until it is sent for the first time [MQTT-4.3.3-7]", async () => {
     const client = await connect(lasting("expires"));
     await client.subscribe("expires", { qos: 2 });
-    await publish("expires", "x", 2, { messageExpiryInterval: 1 });
+    await publish("expires", "x", { qos: 2, properties: { messageExpiryInterval: 1 } });
     const { messageId } = await client.take("publish");
     client.abort();
     await Bun.sleep(1100); // Time itself is what is tested here.
@@ -144,7 +129,7 @@ describe("QoS 2, received", () => {
 test("PUBLISH and PUBREL are sent again when a session resumes, in their order, and at no other time [MQTT-4.4.0-1]", async () => {
   const client = await connect(lasting("again"));
   await client.subscribe("again", { qos: 2 });
-  for (const [at, qos] of [1, 2, 1, 2].entries()) await publish("again", String(at), qos as 1 | 2);
+  for (const [at, qos] of [1, 2, 1, 2].entries()) await publish("again", String(at), { qos });
   const sent = await client.takeMany("publish", 4);
   client.send({ cmd: "pubrec", messageId: sent[3].messageId });
   await client.take("pubrel");
@@ -165,7 +150,7 @@ test.each([1, 2] as const)(
     const id = `refuses-${qos}`;
     const client = await connect(lasting(id));
     await client.subscribe(`$share/g/${id}`, { qos });
-    await publish(id, "x", qos);
+    await publish(id, "x", { qos });
     const { messageId } = await client.take("publish");
     const other = await connect();
     await other.subscribe(`$share/g/${id}`, { qos });

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { startBroker, type TestBroker } from "../support/broker.ts";
 import { binaryHex, bytesOf, packetOf, sectionHex, textHex } from "../support/packet-bytes.ts";
-import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
+import { connectPacket, RawClient } from "../support/raw-client.ts";
+import { stepsAt } from "../support/steps.ts";
 
 let broker: TestBroker;
 beforeAll(async () => {
@@ -10,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => broker.stop());
 
-const connect = (options: AnyPacket = {}) => RawClient.connect(broker.port, { protocolVersion: 5, ...options });
+const { connect } = stepsAt(() => broker);
 
 /** Everything that has come since the tap was set, in hex. */
 const tapped = ({ tap }: RawClient): string => Buffer.concat(tap!).toString("hex");

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { startBroker, type TestBroker } from "../support/broker.ts";
 import { packetOf, sectionHex, textHex } from "../support/packet-bytes.ts";
-import { type AnyPacket, RawClient } from "../support/raw-client.ts";
+import type { AnyPacket } from "../support/raw-client.ts";
+import { stepsAt } from "../support/steps.ts";
 
 let broker: TestBroker;
 beforeAll(async () => {
@@ -10,15 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => broker.stop());
 
-const connect = (options: AnyPacket = {}) => RawClient.connect(broker.port, { protocolVersion: 5, ...options });
-
-/** Publishes at QoS 1 and waits until that is settled. */
-async function publish(topic: string, payload: string, more: AnyPacket = {}): Promise<void> {
-  const publisher = await connect();
-  publisher.publish(topic, payload, { qos: 1, messageId: 1, ...more });
-  await publisher.take("puback");
-  publisher.disconnect();
-}
+const { connect, publish } = stepsAt(() => broker);
 
 /** The retained messages that a new subscription is handed. */
 async function retainedOn(filter: string, options: AnyPacket = {}): Promise<string[]> {

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { bytesOf, packetOf, sectionHex, textHex } from "../support/packet-bytes.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
+import { stepsAt } from "../support/steps.ts";
 
 let broker: TestBroker;
 beforeAll(async () => {
@@ -10,15 +11,8 @@ beforeAll(async () => {
 });
 afterAll(() => broker.stop());
 
-const connect = (options: AnyPacket = {}) => RawClient.connect(broker.port, { protocolVersion: 5, ...options });
+const { connect, publish } = stepsAt(() => broker);
 const plain = { qos: 0, nl: false, rap: false, rh: 0 };
-
-async function publish(topic: string, payload: string, more: AnyPacket = {}): Promise<void> {
-  const publisher = await connect();
-  publisher.publish(topic, payload, { qos: 1, messageId: 1, ...more });
-  await publisher.take(more.qos === 2 ? "pubrec" : "puback");
-  publisher.disconnect();
-}
 
 /** The topics that a filter matches, as messages tell. */
 async function matched(filter: string, topics: readonly string[]): Promise<string[]> {

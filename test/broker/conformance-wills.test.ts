@@ -1,7 +1,8 @@
 /** MQTT 5.0, 3.1.2.5 to 3.1.2.7 and 3.1.3.2, statement by statement: the Will Message. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
-import { type AnyPacket, RawClient } from "../support/raw-client.ts";
+import type { AnyPacket } from "../support/raw-client.ts";
+import { lasting, stepsAt } from "../support/steps.ts";
 
 let broker: TestBroker;
 beforeAll(async () => {
@@ -9,13 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => broker.stop());
 
-const connect = (options: AnyPacket = {}) => RawClient.connect(broker.port, { protocolVersion: 5, ...options });
-const lasting = (clientId: string, more: AnyPacket = {}): AnyPacket => ({
-  clientId,
-  clean: false,
-  ...more,
-  properties: { sessionExpiryInterval: 1000, ...more.properties },
-});
+const { connect } = stepsAt(() => broker);
 const will = (topic: string, more: AnyPacket = {}): AnyPacket => ({ topic, payload: "gone", qos: 1, ...more });
 
 test.each([false, true])("retain %p is published so [MQTT-3.1.2-14] [MQTT-3.1.2-15]", async (retain) => {
