@@ -101,10 +101,17 @@ export const faults: readonly Fault[] = [
     tests: "test/simulation/wills.test.ts",
   },
   {
+    what: "wills: a broker that comes back while a client is let in finds the client's earlier will, and publishes it",
+    file: "src/broker/connect/take-over.ts",
+    find: "[...silent, ...membership.members().map(({ id }) => id)]",
+    replace: "silent",
+    tests: "test/unit/take-over.test.ts",
+  },
+  {
     what: "wills: brokers that could not be asked keep the wills of clients that are back",
     file: "src/broker/connect/handle-connect.ts",
-    find: "{ by: options.id, silent, isCurrent",
-    replace: "{ by: options.id, silent: silent.slice(0, 0), isCurrent",
+    find: "silent: silent(), isCurrent",
+    replace: "silent: silent().slice(0, 0), isCurrent",
     tests: "test/simulation/wills.test.ts",
   },
   {

@@ -1,8 +1,8 @@
-/** How long a client that connects waits for brokers that do not answer. */
+/** How long a client that connects waits for brokers that do not answer, and which of them may still hold its will. */
 import { expect, test } from "bun:test";
 import { claimPatienceMs, claimUnlinkedMs, fencePatienceMs } from "../../src/base/limits.ts";
 import { Timers } from "../../src/base/timers.ts";
-import { TakeOver, type TakeOverParts } from "../../src/broker/connect/take-over.ts";
+import { type SilentBrokers, TakeOver, type TakeOverParts } from "../../src/broker/connect/take-over.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
 import type { ClusterContext } from "../../src/broker/peers/cluster-context.ts";
 import type { Peer } from "../../src/broker/peers/peer.ts";
@@ -21,7 +21,7 @@ function scene() {
   const takeOver = new TakeOver(context as unknown as ClusterContext, parts as unknown as TakeOverParts);
   const decided: string[][] = [];
   const claim = (lasts: boolean): void =>
-    takeOver.claim({ clientId: "client", clean: false, lasts }, (_, silent) => void decided.push([...silent]));
+    takeOver.claim({ clientId: "client", clean: false, lasts }, (_, silent) => void decided.push([...silent()]));
   const pass = (ms: number): void => {
     now += ms;
     timers.tick(now);
@@ -30,7 +30,7 @@ function scene() {
     peers[at]!.isLinked = false;
     takeOver.linkDown(peers[at] as unknown as Peer);
   };
-  return { asked, claim, decided, linkDown, pass };
+  return { asked, claim, decided, linkDown, pass, peers, takeOver };
 }
 
 test("a client whose session lasts waits until a slow broker answers, or its keeper session must have ended", () => {
@@ -64,4 +64,30 @@ test("nobody waits long for brokers that are not reached any more", () => {
   expect(decided).toEqual([]);
   pass(1);
   expect(decided).toEqual([["b", "c"]]);
+});
+
+test("a broker that joins while a client is being let in may hold an earlier will of it, one that has granted does not", () => {
+  const { peers, takeOver } = scene();
+  const claimed = { clientId: "client", clean: false, lasts: true };
+  let whoIsSilent: SilentBrokers = () => ["nobody has decided"];
+  takeOver.claim(claimed, (_, silent) => {
+    whoIsSilent = silent;
+  });
+  for (const peer of [...peers])
+    takeOver.answered(peer as unknown as Peer, { say: "claimed", number: 1, granted: true });
+  expect(whoIsSilent()).toEqual([]);
+  peers.push({ id: "d", isLinked: false });
+  expect(whoIsSilent()).toEqual(["d"]);
+});
+
+test("so may one that joins where there was nobody to be asked", () => {
+  const { peers, takeOver } = scene();
+  const [first] = peers.splice(0);
+  let whoIsSilent: SilentBrokers = () => ["nobody has decided"];
+  takeOver.claim({ clientId: "client", clean: false, lasts: false }, (_, silent) => {
+    whoIsSilent = silent;
+  });
+  expect(whoIsSilent()).toEqual([]);
+  peers.push(first!);
+  expect(whoIsSilent()).toEqual(["b"]);
 });

@@ -23,7 +23,7 @@ import { decodeConnectOf, meterOf, type RequestedTerms, readConnectRequest } fro
 import type { ConnectionEnd } from "./connection-end.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
 import type { SessionStore } from "./session-store.ts";
-import type { TakeOver } from "./take-over.ts";
+import type { SilentBrokers, TakeOver } from "./take-over.ts";
 import type { Wills } from "./wills.ts";
 
 /** How often a session's record is read again when another broker has changed it meanwhile. */
@@ -36,8 +36,8 @@ interface ConnectRequest extends RequestedTerms {
 
 /** A CONNECT whose client id has been granted to this broker by the others. */
 interface GrantedRequest extends ConnectRequest {
-  /** Brokers that have not confirmed that they gave up the client's session. */
-  readonly silent: readonly string[];
+  /** The brokers that have not confirmed that they gave up the client's session, as of now. */
+  readonly silent: SilentBrokers;
   /** How often this broker had been fenced when it claimed the client id: after that all of it is void. */
   readonly fences: number;
 }
@@ -295,7 +295,7 @@ export class ConnectHandler {
     session.expiryInterval = wanted.expiryInterval;
     client.stopExpiry();
     const { clientId, silent, will } = wanted;
-    const earlier = this.#orphanedWills.cameBack(clientId, { by: options.id, silent, isCurrent: isAwaited });
+    const earlier = this.#orphanedWills.cameBack(clientId, { by: options.id, silent: silent(), isCurrent: isAwaited });
     const operations = [...earlier, ...this.#wills.set(client, will, isAwaited)];
     if (client.mailbox !== undefined) operations.unshift(this.#sessionStore.record(client, "connected"));
     return operations;

@@ -27,16 +27,21 @@ interface Claim {
   readonly clientId: string;
   readonly stamp: number;
   readonly waitingFor: Set<Peer>;
-  /** Brokers that have died before they answered. */
-  readonly silent: Peer[];
+  /** Ids of the brokers that have granted it. */
+  readonly grantedBy: Set<string>;
+  /** Ids of brokers that have died before they answered. */
+  readonly dead: string[];
   readonly decided: Decided;
   timer: Timer;
 }
 
 /**
- * Told the decision. `silent`: ids of brokers that have not answered; what they still hold must not harm the client.
+ * Returns the ids of brokers that have not granted a claim: they have not answered, or have joined since; what they
+ * still hold must not harm the client.
  */
-type Decided = (granted: boolean, silent: readonly string[]) => void;
+export type SilentBrokers = () => readonly string[];
+
+type Decided = (granted: boolean, silent: SilentBrokers) => void;
 
 export interface TakeOverParts {
   readonly links: Links;
@@ -75,7 +80,7 @@ export class TakeOver {
   /** Asks all other brokers to give up a client id. `decided(false)`: the client has connected elsewhere, and later. */
   claim({ clientId, clean, lasts }: Claimed, decided: Decided): void {
     const members = this.#parts.membership.members();
-    if (members.length === 0) return decided(true, []);
+    if (members.length === 0) return decided(true, this.#silentSince(new Set(), []));
     const { clock, timers, options } = this.#context;
     const number = ++this.#lastNumber;
     // Later claims of this broker have greater stamps, whatever the wall clock does.
@@ -86,7 +91,8 @@ export class TakeOver {
       this.#byNumber.delete(number);
       decided(granted, silent);
     };
-    const claim: Claim = { clientId, stamp, waitingFor: new Set(members), silent: [], decided: finished, timer };
+    const parties = { waitingFor: new Set(members), grantedBy: new Set<string>(), dead: [] };
+    const claim: Claim = { clientId, stamp, ...parties, decided: finished, timer };
     // The caller has refused the connection of an earlier claim on the same client id.
     this.#claims.set(clientId, claim);
     this.#byNumber.set(number, claim);
@@ -126,7 +132,8 @@ export class TakeOver {
     const claim = this.#byNumber.get(number);
     if (claim === undefined) return;
     if (!granted) return this.#decide(claim, false);
-    this.#grantedBy(claim, peer);
+    claim.grantedBy.add(peer.id);
+    this.#waitNoMore(claim, peer);
   }
 
   /** Tells a broker that has come back which clients have connected here meanwhile: they are not its own any more. */
@@ -149,8 +156,8 @@ export class TakeOver {
   /** Takes a broker that has died for silent in all claims that wait for it. */
   left(peer: Peer): void {
     for (const claim of [...this.#byNumber.values()]) {
-      if (claim.waitingFor.has(peer)) claim.silent.push(peer);
-      this.#grantedBy(claim, peer);
+      if (claim.waitingFor.has(peer)) claim.dead.push(peer.id);
+      this.#waitNoMore(claim, peer);
     }
   }
 
@@ -200,7 +207,7 @@ export class TakeOver {
     });
   }
 
-  #grantedBy(claim: Claim, peer: Peer): void {
+  #waitNoMore(claim: Claim, peer: Peer): void {
     claim.waitingFor.delete(peer);
     if (claim.waitingFor.size === 0) this.#decide(claim, true);
   }
@@ -208,9 +215,15 @@ export class TakeOver {
   #decide(claim: Claim, granted: boolean): void {
     this.#context.timers.cancel(claim.timer);
     if (this.#claims.get(claim.clientId) === claim) this.#claims.delete(claim.clientId);
-    const silent = [...claim.silent, ...claim.waitingFor].map(({ id }) => id);
+    const dead = [...claim.dead, ...[...claim.waitingFor].map(({ id }) => id)];
     claim.waitingFor.clear();
-    claim.decided(granted, silent);
+    claim.decided(granted, this.#silentSince(claim.grantedBy, dead));
+  }
+
+  #silentSince(grantedBy: ReadonlySet<string>, silent: readonly string[]): SilentBrokers {
+    const { membership } = this.#parts;
+    return () =>
+      [...new Set([...silent, ...membership.members().map(({ id }) => id)])].filter((id) => !grantedBy.has(id));
   }
 }
 
