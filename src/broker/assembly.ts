@@ -55,7 +55,8 @@ import { Interest } from "./peers/interest.ts";
 import type { DialLink } from "./peers/link-connection.ts";
 import { Links } from "./peers/links.ts";
 import { Membership } from "./peers/membership.ts";
-import { type BrokerFacts, type GroupsEnd, isPeer, Peer, type Remote, type RemoteSession } from "./peers/peer.ts";
+import { type BrokerFacts, type GroupsEnd, isPeer, Peer, type Remote } from "./peers/peer.ts";
+import type { RemoteSession } from "./peers/remote-session.ts";
 import { SessionRegistry } from "./peers/session-registry.ts";
 import { SubscriptionBarrier } from "./peers/subscription-barrier.ts";
 import { SubscriptionDirectory } from "./peers/subscription-directory.ts";
@@ -314,7 +315,7 @@ function publishOf(context: ClusterContext, { peers, levelSweep, storeBackPressu
   });
   const shared = new SharedSubscriptions(context);
   const fanout = new Fanout(context, { backPressure, forwarding, shared });
-  const regrouping = new Regrouping(context, { fanout, forwarding, shared });
+  const regrouping = new Regrouping(context, { fanout, shared });
   const retainedStore = new RetainedStore(context, levelSweep);
   const publishHandler = new PublishHandler(context, { fanout, shared, retainedStore, storeBackPressure, resume });
   return { backPressure, fanout, regrouping, retainedStore, publishHandler };

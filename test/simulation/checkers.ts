@@ -91,9 +91,9 @@ export function unsettled(world: World): string[] {
     for (const peer of peers.values())
       if (peer.pending.size > 0) wrong.push(`${id}: ${peer.pending.size} deliveries to ${peer.id} are pending`);
     for (const session of remoteSessions.values()) {
-      const { clientId, underWay, moving } = session;
-      if (underWay !== 0 || moving.length > 0)
-        wrong.push(`${id}: ${underWay} messages under way to ${clientId}, ${moving.length} wait`);
+      const { clientId, underWay, waiting } = session;
+      if (underWay !== 0 || waiting > 0)
+        wrong.push(`${id}: ${underWay} messages under way to ${clientId}, ${waiting} wait`);
     }
   }
   return wrong;

@@ -129,8 +129,8 @@ export const faults: readonly Fault[] = [
   {
     what: "churn: a session elsewhere is remembered for ever when its connection has ended last",
     file: "src/broker/peers/forwarding.ts",
-    find: "    session.host = undefined;\n    this.#idle(session);\n",
-    replace: "    session.host = undefined;\n",
+    find: "if (session?.disconnectedFrom(peer, handle)) this.#idle(session);",
+    replace: "session?.disconnectedFrom(peer, handle);",
     tests: cluster,
   },
   {

@@ -94,16 +94,16 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "new messages overtake those that wait for a session on the move",
-    file: "src/broker/peers/forwarding.ts",
-    find: "if (session.moving.length > 0 || (session.underWay > 0 && !isSameWay)) return",
-    replace: "if (session.underWay < 0) return",
+    file: "src/broker/peers/remote-session.ts",
+    find: "if (this.#moving.length > 0 || (this.#underWay > 0 && !isSameWay)) return",
+    replace: "if (this.#underWay < 0) return",
     tests: "test/simulation/simulation.test.ts",
   },
   {
     what: "another broker is not another way for a session on the move",
-    file: "src/broker/peers/forwarding.ts",
-    find: 'const isSameWay = session.way === way && (way === "mail" || session.wayHandle === session.handle);',
-    replace: 'const isSameWay = (session.way === "mail") === (way === "mail");',
+    file: "src/broker/peers/remote-session.ts",
+    find: 'const isSameWay = this.#way === way && (way === "mail" || this.#wayHandle === this.#handle);',
+    replace: 'const isSameWay = (this.#way === "mail") === (way === "mail");',
     tests: "test/simulation/simulation.test.ts",
   },
   {

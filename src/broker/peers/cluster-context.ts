@@ -2,7 +2,8 @@
 import type { Route, Router } from "../../router/router.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
-import type { Peer, Remote, RemoteSession } from "./peer.ts";
+import type { Peer, Remote } from "./peer.ts";
+import type { RemoteSession } from "./remote-session.ts";
 
 /** The receivers of a topic in the whole cluster. */
 export type ClusterRoute = Route<LocalSession, Remote>;

@@ -13,18 +13,8 @@ import { type Connection, PauseReason } from "../delivery/connection.ts";
 import type { ClusterContext, ClusterRoute } from "./cluster-context.ts";
 import { linkPacket } from "./link-packet.ts";
 import { countStored } from "./mail-count.ts";
-import {
-  draftOf,
-  type Group,
-  type GroupsEnd,
-  giveOtherwise,
-  inOrder,
-  isPeer,
-  type Peer,
-  type RemoteSession,
-  type RemoteTarget,
-  type Share,
-} from "./peer.ts";
+import { type Group, type GroupsEnd, giveOtherwise, isPeer, type Peer, type Share } from "./peer.ts";
+import { draftOf, inOrder, type RemoteSession, type RemoteTarget } from "./remote-session.ts";
 
 /** Sends messages to other brokers, and keeps their order for each session, whichever way they go. */
 export class Forwarding {
@@ -132,43 +122,20 @@ export class Forwarding {
     if (publisher !== undefined && (peer.asksToWait || peer.link!.full)) this.#hold(publisher, peer);
   }
 
-  /**
-   * Decides which way a message goes, and counts it as under way; "wait": until earlier ones have arrived another way.
-   * At QoS 2 it is always stored ("mail"), with its packet id.
-   */
-  wayTo({ session, qos, mustBeStored }: RemoteTarget): "link" | "mail" | "wait" {
-    if (qos === 2) return "mail";
-    const way = session.host?.isLinked === true && !mustBeStored ? session.host : "mail";
-    const isSameWay = session.way === way && (way === "mail" || session.wayHandle === session.handle);
-    if (session.moving.length > 0 || (session.underWay > 0 && !isSameWay)) return "wait";
-    session.way = way;
-    session.wayHandle = session.handle;
-    session.underWay++;
-    return way === "mail" ? "mail" : "link";
-  }
-
   /** Has a message wait until earlier ones to the same session have arrived. */
   wait(target: RemoteTarget, settlement: Settlement): void {
     settlement.waitFor();
-    target.session.moving.push({ target, settlement });
-    if (target.session.moving.length > movingMessagesMax)
+    if (target.session.wait({ target, settlement }) > movingMessagesMax)
       this.#context.log.warn({ client: target.session.clientId }, "many messages wait for a session on the move");
   }
 
   /** Notes that messages were committed to the mailboxes of sessions that other brokers keep, by transaction `zxid`. */
   mailed(targets: readonly RemoteTarget[], zxid: number): void {
     for (const { session, qos } of targets) {
-      session.mailZxid = Math.max(session.mailZxid, zxid);
-      session.mailCount++;
+      session.mailed(zxid);
       countStored(this.#context, session);
       if (qos === 1) this.#arrived(session);
     }
-  }
-
-  /** Notes that a slip of another session was moved into a session's mailbox, by transaction `zxid`. */
-  slipMoved(session: RemoteSession, zxid: number): void {
-    session.mailZxid = Math.max(session.mailZxid, zxid);
-    session.mailCount++;
   }
 
   /** Drops messages that will not be committed: their publisher's session is another broker's, which publishes them. */
@@ -248,8 +215,7 @@ export class Forwarding {
   ): void {
     for (const [handle, clientId] of sessions) {
       const session = find(clientId);
-      session.host = peer;
-      session.handle = handle;
+      session.connectedAt(peer, handle);
       peer.hosted.set(handle, session);
       // The session's last broker cannot be reached, and will not tell what has arrived of the messages under way.
       if (session.way !== "mail" && session.way !== peer && !session.way.isLinked) this.moveToMailbox(session);
@@ -266,16 +232,13 @@ export class Forwarding {
   #unhost(peer: Peer, handle: number): void {
     const session = peer.hosted.get(handle);
     peer.hosted.delete(handle);
-    if (session?.host !== peer || session.handle !== handle) return;
-    session.host = undefined;
-    this.#idle(session);
+    if (session?.disconnectedFrom(peer, handle)) this.#idle(session);
   }
 
   /** Stores, in order, all messages under way to a session whose broker cannot be waited for; some may arrive twice. */
   moveToMailbox(session: RemoteSession): void {
     if (session.underWay === 0) return;
-    const found = session.moving.drain();
-    session.underWay += found.length;
+    const found = session.startWaiting();
     const home = session.way === "mail" ? undefined : session.way;
     for (const [id, { settlement, sessions }] of home?.pending ?? []) {
       const moved = [...sessions].filter(([, target]) => target.session === session);
@@ -304,10 +267,9 @@ export class Forwarding {
   /** Has messages to a session that this broker has given up wait for what it has stored for it. */
   waitForMailbox(session: RemoteSession): void {
     const { journal, coordinator } = this.#context;
-    session.way = "mail";
-    session.underWay++;
+    session.startMail();
     journal.drained(() => {
-      session.mailZxid = Math.max(session.mailZxid, coordinator.seenZxid);
+      session.mailedUpTo(coordinator.seenZxid);
       this.#arrived(session);
     });
   }
@@ -331,18 +293,17 @@ export class Forwarding {
 
   /** Counts a message to a session as arrived; after the last one, those that wait go their way. */
   #arrived(session: RemoteSession): void {
-    session.underWay--;
-    if (session.underWay > 0) return;
-    for (const { target, settlement } of inOrder(session.moving.drain())) this.#move(target, settlement);
+    if (!session.arrived()) return;
+    for (const { target, settlement } of session.takeWaiting()) this.#move(target, settlement);
     this.#idle(session);
   }
 
   #move(target: RemoteTarget, settlement: Settlement): void {
     // What was published before it has been refused: its publisher publishes all of it at another broker.
     if (settlement.isRevoked()) return settlement.payment?.close();
-    const way = this.wayTo(target);
+    const way = target.session.startDelivery(target);
     if (way === "wait") {
-      target.session.moving.push({ target, settlement });
+      target.session.wait({ target, settlement });
       return;
     }
     if (way === "mail") {
@@ -361,7 +322,7 @@ export class Forwarding {
    */
   #store(settlement: Settlement, targets: readonly RemoteTarget[]): void {
     if (targets.length === 0) return;
-    for (const { session } of targets) session.way = "mail";
+    for (const { session } of targets) session.turnToMail();
     const { mail, journal } = this.#context;
     const name = { order: settlement.order, from: settlement.slips };
     settlement.slips += targets.length;

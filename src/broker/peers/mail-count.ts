@@ -6,21 +6,18 @@
 import { mailCountEveryMax } from "../../base/limits.ts";
 import { mailPath } from "../../coordinator/paths.ts";
 import type { Runtime } from "../core/runtime.ts";
-import type { RemoteSession } from "./peer.ts";
+import type { RemoteSession } from "./remote-session.ts";
 
 /** Counts a slip that this broker has stored for a session of another one. */
 export function countStored(context: Runtime, session: RemoteSession): void {
-  if (++session.mailedSinceCount >= mailCountEveryMax) recount(context, session);
+  if (session.countStored() >= mailCountEveryMax) recount(context, session);
 }
 
 /** Asks the store how many slips are in a session's mailbox, unless that is being asked. */
 export function recount({ coordinator }: Runtime, session: RemoteSession): void {
-  if (session.isBeingCounted) return;
-  session.isBeingCounted = true;
-  session.mailedSinceCount = 0;
+  if (!session.beginCount()) return;
   coordinator.read([{ kind: "exists", path: mailPath(session.clientId) }], (error, [result]) => {
-    session.isBeingCounted = false;
-    if (typeof result === "object" && "stat" in result) session.mailCount = result.stat.childCount;
-    else if (error === undefined && result === "NoNode") session.mailCount = 0;
+    if (typeof result === "object" && "stat" in result) return session.endCount(result.stat.childCount);
+    session.endCount(error === undefined && result === "NoNode" ? 0 : undefined);
   });
 }

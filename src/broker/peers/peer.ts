@@ -1,18 +1,15 @@
-/** The other brokers as this broker sees them, and the persistent sessions that they keep. */
+/** The other brokers as this broker sees them, and what each has been sent. */
 import { decodeUtf8 } from "../../base/bytes.ts";
 import { type FormatRange, formatsBefore, readFormats } from "../../base/formats.ts";
-import { Ring } from "../../base/ring.ts";
 import { withdrawReceiver } from "../../link/frames.ts";
 import type { Link } from "../../link/link.ts";
-import { groupMarkOf } from "../../mail/records.ts";
 import type { Settlement } from "../../mail/settlement.ts";
-import type { SlipDraft } from "../../mail/slips.ts";
-import type { QoS } from "../../mqtt/constants.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import type { Elsewhere, SharedGroup } from "../../router/router.ts";
 import type { Connection } from "../delivery/connection.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { LinkConnection } from "./link-connection.ts";
+import type { RemoteSession, RemoteTarget } from "./remote-session.ts";
 import type { Stamp } from "./stamps.ts";
 
 /** The facts that a broker's znode states, as JSON. */
@@ -99,19 +96,6 @@ export function giveOtherwise(peer: Peer, id: number, handles: Iterable<number>)
   if (forwarded.toInterest || left.size > 0 || forwarded.groups.length > 0) return;
   peer.pending.delete(id);
   forwarded.settlement.done();
-}
-
-export interface RemoteTarget {
-  readonly session: RemoteSession;
-  readonly qos: QoS;
-  readonly retain: boolean;
-  readonly subscriptionIds: readonly number[];
-  /** The shared subscription as whose member the session was chosen; undefined: none. */
-  readonly group: Group | undefined;
-  /**
-   * True if the broker where the session is connected could not pay: the message goes into the mailbox, paid for here.
-   */
-  readonly mustBeStored?: true;
 }
 
 /** A filter that another broker has announced in the tree. */
@@ -238,60 +222,7 @@ export class Peer implements Elsewhere {
   }
 }
 
-/** A message that waits until earlier ones to the same session have arrived by another way. */
-export interface Moving {
-  readonly target: RemoteTarget;
-  readonly settlement: Settlement;
-}
-
-/**
- * A persistent session that another broker keeps, or none yet. What is sent to it goes one way at a time: over the link
- * to the broker where it is connected, or into its mailbox. The way changes only when nothing is under way, so that
- * nothing overtakes; another broker is another way.
- */
-export class RemoteSession implements Elsewhere {
-  readonly isElsewhere = true;
-  readonly clientId: string;
-  readonly subscriptions = new Map<string, Subscription>();
-  /** The broker where the session's client is connected; undefined: at none, as far as is known. */
-  host: Peer | undefined;
-  /** The number that the broker has given the session. */
-  handle = 0;
-  /** The way of the messages under way: over the link to that broker, or into the mailbox. */
-  way: Peer | "mail" = "mail";
-  /** The session's number when they were sent: a client that has left and come back is another way, too. */
-  wayHandle = 0;
-  /** The number of messages under way. */
-  underWay = 0;
-  /** Messages that wait until those under way have arrived. */
-  readonly moving = new Ring<Moving>();
-  /** The last transaction with which this broker has stored something in the mailbox. */
-  mailZxid = 0;
-  /** The number of slips in the mailbox, as far as this broker knows. */
-  mailCount = 0;
-  /** The number of slips that this broker has stored since the mailbox was counted. */
-  mailedSinceCount = Infinity;
-  isBeingCounted = false;
-
-  constructor(clientId: string) {
-    this.clientId = clientId;
-  }
-}
-
+/** Returns true for another broker. */
 export function isPeer(subscriber: LocalSession | Remote): subscriber is Peer {
   return subscriber instanceof Peer;
-}
-
-export function isRemoteSession(subscriber: LocalSession | Remote): subscriber is RemoteSession {
-  return subscriber instanceof RemoteSession;
-}
-
-/** Returns the slip's draft of a message, for the receiver's mailbox. */
-export function draftOf({ session: { clientId }, qos, retain, subscriptionIds, group }: RemoteTarget): SlipDraft {
-  return { clientId, qos, retain, subscriptionIds, packetId: 0, groupMark: groupMarkOf(group?.text) };
-}
-
-/** Messages by the order in which they were published. */
-export function inOrder(moving: Moving[]): Moving[] {
-  return moving.sort((a, b) => a.settlement.order - b.settlement.order);
 }

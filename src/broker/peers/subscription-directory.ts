@@ -25,7 +25,8 @@ import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import { filterOf, type Interest } from "./interest.ts";
 import type { Membership } from "./membership.ts";
-import { type Announced, type Peer, RemoteSession } from "./peer.ts";
+import type { Announced, Peer } from "./peer.ts";
+import { RemoteSession } from "./remote-session.ts";
 import { decodeStamp, type Stamp } from "./stamps.ts";
 
 /** Told of sessions that change their broker, since nothing may overtake the messages on their way to one. */
@@ -196,9 +197,7 @@ export class SubscriptionDirectory {
 
   /** Forgets a remote session that has no subscriptions, no connection, and no messages under way. */
   forget(remote: RemoteSession): void {
-    if (remote.subscriptions.size > 0 || remote.underWay > 0 || remote.moving.length > 0 || remote.host !== undefined)
-      return;
-    this.#context.remoteSessions.delete(remote.clientId);
+    if (!remote.isInUse) this.#context.remoteSessions.delete(remote.clientId);
   }
 
   #concerns(path: string): boolean {

@@ -15,16 +15,8 @@ import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import { OutgoingMessage, type OutgoingTarget } from "../delivery/outgoing-message.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
-import {
-  draftOf,
-  type Group,
-  isPeer,
-  isRemoteSession,
-  type Peer,
-  type Remote,
-  type RemoteTarget,
-  type Share,
-} from "../peers/peer.ts";
+import { type Group, isPeer, type Peer, type Remote, type Share } from "../peers/peer.ts";
+import { draftOf, isRemoteSession, type RemoteTarget } from "../peers/remote-session.ts";
 
 /** The outcome of a delivery, for its publisher's acknowledgement. */
 export interface Delivery {
@@ -137,7 +129,7 @@ export class DeliveryPlan implements Delivery {
       if (subscriber.host?.isLinked) this.#shareOf(subscriber.host).sessions.push(target);
       return;
     }
-    switch (this.#forwarding.wayTo(target)) {
+    switch (subscriber.startDelivery(target)) {
       case "link":
         this.#shareOf(subscriber.host!).sessions.push(target);
         return;
@@ -162,7 +154,7 @@ export class DeliveryPlan implements Delivery {
   }
 
   #addMailed(target: RemoteTarget): void {
-    if (this.#forwarding.wayTo(target) === "wait") return this.#forwarding.wait(target, this.#settle());
+    if (target.session.startDelivery(target) === "wait") return this.#forwarding.wait(target, this.#settle());
     this.#mailed ??= [];
     this.#mailed.push(target);
   }

@@ -10,7 +10,7 @@ import type { Publish } from "../../mqtt/publish.ts";
 import { fullDiskWords } from "../core/full-disk.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { ClusterRoute } from "../peers/cluster-context.ts";
-import { isRemoteSession } from "../peers/peer.ts";
+import { isRemoteSession } from "../peers/remote-session.ts";
 import type { RefusalCause } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";

@@ -16,8 +16,8 @@ import type { Target } from "../../router/router.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { OutgoingMessage } from "../delivery/outgoing-message.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
-import type { Forwarding } from "../peers/forwarding.ts";
-import { type Group, type GroupsEnd, isPeer, isRemoteSession, type Peer, type Remote } from "../peers/peer.ts";
+import { type Group, type GroupsEnd, isPeer, type Peer, type Remote } from "../peers/peer.ts";
+import { isRemoteSession } from "../peers/remote-session.ts";
 import type { Fanout } from "./fanout.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
 
@@ -36,27 +36,25 @@ interface Handover {
   readonly done: () => void;
 }
 
-/** Chooses new members for messages of shared subscriptions, and hands the messages over. */
 /** The session that a mailbox belongs to, as long as the check of its token holds. */
 export interface MailboxOwner {
   readonly clientId: string;
   readonly fencingToken: FencingToken;
 }
 
+/** Chooses new members for messages of shared subscriptions, and hands the messages over. */
 export class Regrouping implements GroupsEnd {
   readonly #context: ClusterContext;
   readonly #fanout: Fanout;
-  readonly #forwarding: Forwarding;
   readonly #shared: SharedSubscriptions;
   /** Messages that cannot be paid for now, of sessions that have ended with their connections. */
   #waiting: Handover[] = [];
   #waitingBytes = 0;
   readonly #timer = new Timer(() => this.#retry());
 
-  constructor(context: ClusterContext, parts: { fanout: Fanout; forwarding: Forwarding; shared: SharedSubscriptions }) {
+  constructor(context: ClusterContext, parts: { fanout: Fanout; shared: SharedSubscriptions }) {
     this.#context = context;
     this.#fanout = parts.fanout;
-    this.#forwarding = parts.forwarding;
     this.#shared = parts.shared;
   }
 
@@ -129,7 +127,7 @@ export class Regrouping implements GroupsEnd {
     });
     const path = `${mailPath(idOf(subscriber)!)}/`;
     const moved = (_: readonly number[], zxid: number): void => {
-      if (isRemoteSession(subscriber)) this.#forwarding.slipMoved(subscriber, zxid);
+      if (isRemoteSession(subscriber)) subscriber.mailed(zxid);
       done(true);
     };
     this.#context.journal.commit(

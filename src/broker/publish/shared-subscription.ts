@@ -4,7 +4,8 @@ import { memberTarget, type Target } from "../../router/router.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import { recount } from "../peers/mail-count.ts";
-import { type Group, isPeer, isRemoteSession, type Remote, type RemoteSession } from "../peers/peer.ts";
+import { type Group, isPeer, type Remote } from "../peers/peer.ts";
+import { isRemoteSession, type RemoteSession } from "../peers/remote-session.ts";
 
 /** Chooses members of groups in turn. */
 export class SharedSubscriptions {

@@ -6,7 +6,8 @@ import { filterOf, Interest } from "../../../src/broker/peers/interest.ts";
 import type { Links } from "../../../src/broker/peers/links.ts";
 import { countStored, recount } from "../../../src/broker/peers/mail-count.ts";
 import type { Membership } from "../../../src/broker/peers/membership.ts";
-import { Peer, type RemoteSession } from "../../../src/broker/peers/peer.ts";
+import { Peer } from "../../../src/broker/peers/peer.ts";
+import { RemoteSession } from "../../../src/broker/peers/remote-session.ts";
 import { SessionRegistry } from "../../../src/broker/peers/session-registry.ts";
 import { decodeStamp, encodeStamp, stampAll } from "../../../src/broker/peers/stamps.ts";
 import { SubscriptionBarrier } from "../../../src/broker/peers/subscription-barrier.ts";
@@ -309,13 +310,18 @@ describe("sessions that are connected here", () => {
 });
 
 describe("how full mailboxes elsewhere are", () => {
-  const remote = (mailCount = 0): RemoteSession =>
-    ({ clientId: "c", mailCount, mailedSinceCount: 0, isBeingCounted: false }) as unknown as RemoteSession;
+  /** A session whose mailbox has just been counted. */
+  const counted = (slips: number): RemoteSession => {
+    const session = new RemoteSession("c");
+    session.beginCount();
+    session.endCount(slips);
+    return session;
+  };
 
   test("is counted again after so many that were stored from here, once at a time", () => {
     const { context, store } = room();
     for (let number = 0; number < 3; number++) store.put(`${mailPath("c")}/000000000${number}`);
-    const session = remote(100);
+    const session = counted(100);
     for (let stored = 1; stored < mailCountEveryMax; stored++) countStored(context, session);
     expect([session.mailCount, store.reads]).toEqual([100, 0]);
     countStored(context, session);
@@ -331,7 +337,7 @@ describe("how full mailboxes elsewhere are", () => {
 
   test("a mailbox that is not there is empty", () => {
     const { context } = room();
-    const session = remote(100);
+    const session = counted(100);
     recount(context, session);
     expect(session.mailCount).toBe(0);
   });

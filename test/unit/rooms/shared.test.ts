@@ -5,8 +5,8 @@ import { reassignmentsMax, refusedRetryMs, regroupBytesMax } from "../../../src/
 import type { Connection } from "../../../src/broker/delivery/connection.ts";
 import type { LocalSession } from "../../../src/broker/delivery/local-session.ts";
 import { OutgoingMessage } from "../../../src/broker/delivery/outgoing-message.ts";
-import type { Forwarding } from "../../../src/broker/peers/forwarding.ts";
-import { type Group, Peer, RemoteSession } from "../../../src/broker/peers/peer.ts";
+import { type Group, Peer } from "../../../src/broker/peers/peer.ts";
+import { RemoteSession } from "../../../src/broker/peers/remote-session.ts";
 import type { Fanout } from "../../../src/broker/publish/fanout.ts";
 import { Regrouping } from "../../../src/broker/publish/regrouping.ts";
 import { SharedSubscriptions } from "../../../src/broker/publish/shared-subscription.ts";
@@ -52,7 +52,7 @@ function scene(options: RoomOptions = {}) {
   };
   const remote = (clientId: string, host?: Peer): RemoteSession => {
     const member = new RemoteSession(clientId);
-    member.host = host;
+    if (host !== undefined) member.connectedAt(host, 1);
     return join(member);
   };
   const nameOf = (member: Member | undefined): string | undefined =>
@@ -96,7 +96,7 @@ describe("the member whose turn it is", () => {
     const full = local("full", { expiry: 100 });
     full.mailbox!.count = 3;
     const elsewhere = remote("elsewhere");
-    elsewhere.mailCount = 3;
+    elsewhere.endCount(3);
     for (let number = 0; number < 2; number++) store.put(`${mailPath("elsewhere")}/000000000${number}`);
     expect(choose()).toBeUndefined();
     // It was counted anew: its broker has emptied it meanwhile.
@@ -139,9 +139,8 @@ describe("what a member has left", () => {
         what: { done: () => void; how: string; reassigned: number },
       ) => void given.push({ to: made.nameOf(subscriber), ...what }),
     } as unknown as Fanout;
-    const forwarding = { slipMoved: () => {} } as unknown as Forwarding;
     const { context, shared } = made;
-    return { ...made, given, regroup: new Regrouping(context, { fanout, forwarding, shared }) };
+    return { ...made, given, regroup: new Regrouping(context, { fanout, shared }) };
   }
   const left = (client: LocalSession, group: Group, { qos = 1 as 1 | 2, packetId = 0, size = 1 } = {}) => {
     const settlement = new Settlement(message(qos, size), 1);
