@@ -27,6 +27,24 @@ export function parseUrl(text: string): string {
   return text;
 }
 
+/**
+ * A file with the key for tokens, or the URL of a key set; over plain HTTP whoever is on the way could sign tokens.
+ * Throws an error in words.
+ */
+export function parseKeySource(text: string): string {
+  if (!/^https?:/i.test(text)) return parseText(text);
+  const { protocol, hostname } = new URL(parseUrl(text));
+  if (protocol === "http:" && !/^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname))
+    throw new Error("keys are fetched over https:// only, or over http:// from this machine");
+  return text;
+}
+
+/** A claim that tokens must have: NAME or NAME=VALUE. Throws an error in words. */
+export function parseClaim(text: string): string {
+  if (!/^[^=]/.test(text)) throw new Error(`${JSON.stringify(text)} is neither NAME nor NAME=VALUE`);
+  return text;
+}
+
 /** The topic filter of a mail drop. Throws an error in words. */
 export function parseDrop(text: string): string {
   const filter = parseFilter(text);

@@ -14,7 +14,8 @@ import type { Hook } from "./hook.ts";
 import { parsePasswordFile, type Users } from "./password-file.ts";
 import type { Permissions } from "./permissions.ts";
 import { ScramExchange } from "./scram.ts";
-import { looksLikeToken, type TokenFacts, Tokens } from "./tokens.ts";
+import { fixedKeys, type KeySource, KeysUnavailable, readTokenKeys } from "./token-keys.ts";
+import { looksLikeToken, type TokenFacts, Tokens, type TokenTerms } from "./tokens.ts";
 
 /** An authenticated client: who it is, and what follows from that. */
 export interface Identity {
@@ -47,6 +48,10 @@ export interface AccessPolicy {
   readonly hook: Hook | undefined;
   /** Told of lines of the password file that cannot be used: their users cannot come in. */
   readonly warn: (why: string) => void;
+  /** The terms that tokens must meet; undefined: none. */
+  readonly tokenTerms?: TokenTerms | undefined;
+  /** Where the keys for tokens come from, if not from a file. */
+  readonly keySet?: KeySource | undefined;
 }
 
 /** Texts of the operator's files; undefined: there is none. */
@@ -73,6 +78,7 @@ export class Access {
   constructor(policy: AccessPolicy, clock: Clock) {
     this.#policy = policy;
     this.#clock = clock;
+    if (policy.keySet !== undefined) this.#tokens = new Tokens(policy.keySet, policy.tokenTerms);
   }
 
   /** Takes over what has changed. Throws `OperatingError`, and stays with what it has. */
@@ -82,7 +88,7 @@ export class Access {
         ? undefined
         : parsePasswordFile(passwords, (why) => this.#policy.warn(`password file: ${why}`));
     const rules = acl === undefined ? undefined : new Acl(acl);
-    const tokens = tokenKey === undefined ? undefined : new Tokens(tokenKey);
+    const tokens = tokenKey === undefined ? undefined : this.#tokensBy(tokenKey);
     this.#users = users ?? this.#users;
     this.#acl = rules ?? this.#acl;
     this.#tokens = tokens ?? this.#tokens;
@@ -150,18 +156,25 @@ export class Access {
     return refused(`there is no user ${JSON.stringify(username ?? "")}`);
   }
 
+  #tokensBy(key: string): Tokens {
+    return new Tokens(fixedKeys(readTokenKeys(key)), this.#policy.tokenTerms);
+  }
+
   async #byToken(tokens: Tokens, { username, clientId }: Applicant, text: string): Promise<Verdict> {
     let facts: TokenFacts;
     try {
-      facts = await tokens.verify(text, this.#clock.wall());
+      facts = await tokens.verify(text, { now: this.#clock.now(), wall: this.#clock.wall() });
     } catch (error) {
+      if (error instanceof KeysUnavailable) return { kind: "busy", why: error.message };
       return refused(`its token is not valid: ${messageOf(error)}`);
     }
     if (facts.clientId !== undefined && facts.clientId !== clientId) return refused("its token is another client's");
-    if (facts.username !== undefined && username !== undefined && username !== "" && facts.username !== username)
+    // Else whoever has such a token could call himself by any name.
+    if (facts.username === undefined) return refused("its token names nobody: it has neither sub nor username");
+    if (username !== undefined && username !== "" && facts.username !== username)
       return refused("its token is another user's");
     const { topics, expiresAt } = facts;
-    return welcome(facts.username ?? username, { topics, expiresAt });
+    return welcome(facts.username, { topics, expiresAt });
   }
 
   async #byHook(hook: Hook, applicant: Applicant, password: string): Promise<Verdict> {

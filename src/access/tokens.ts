@@ -1,29 +1,30 @@
 /**
- * JSON Web Tokens as passwords, checked by jose: HS, RS, PS, ES and EdDSA. The key's kind says which algorithms are
- * taken, so that a public key can never serve as a secret.
+ * JSON Web Tokens as passwords, checked by jose: HS, RS, PS, ES and EdDSA, by the keys of `token-keys.ts`.
  */
-import { createPublicKey, createSecretKey, X509Certificate } from "node:crypto";
-import { createLocalJWKSet, decodeProtectedHeader, type JSONWebKeySet, type JWTPayload, jwtVerify } from "jose";
-import { messageOf, OperatingError } from "../base/errors.ts";
+import { decodeProtectedHeader, type JWTPayload, type JWTVerifyOptions, jwtVerify } from "jose";
 import { tokenLeewayMs } from "../base/limits.ts";
 import type { Topics } from "./acl.ts";
+import { isUnknownKey, type KeySource, type TokenKeys } from "./token-keys.ts";
 
-const symmetric = ["HS256", "HS384", "HS512"];
-const asymmetric = [
-  "RS256",
-  "RS384",
-  "RS512",
-  "PS256",
-  "PS384",
-  "PS512",
-  "ES256",
-  "ES384",
-  "ES512",
-  "EdDSA",
-  "Ed25519",
-];
+/** The terms that a token must meet besides being signed. */
+export interface TokenTerms {
+  /** One of the token's audiences (`aud`), and its issuer (`iss`); "": any, or none. */
+  readonly audience: string;
+  readonly issuer: string;
+  /** Claims that must be there: `NAME`, or `NAME=VALUE` for one that is, or holds, that value. */
+  readonly claims: readonly string[];
+}
+
+const noTerms: TokenTerms = { audience: "", issuer: "", claims: [] };
+
+/** The time, in ms: of the monotonic clock, and since 1970. */
+interface Moment {
+  readonly now: number;
+  readonly wall: number;
+}
 
 export interface TokenFacts {
+  /** Undefined: the token names nobody. */
   readonly username: string | undefined;
   /** The token is for this client id alone. */
   readonly clientId: string | undefined;
@@ -33,25 +34,33 @@ export interface TokenFacts {
   readonly expiresAt: number;
 }
 
-type Keys =
-  | { readonly kind: "one"; readonly key: ReturnType<typeof createPublicKey>; readonly algorithms: string[] }
-  | { readonly kind: "set"; readonly set: ReturnType<typeof createLocalJWKSet> };
-
 export class Tokens {
-  readonly #keys: Keys;
+  readonly #keys: KeySource;
+  readonly #terms: TokenTerms;
 
-  /** `text`: a JWKS, a public key or certificate in PEM, or a secret. Throws `OperatingError`. */
-  constructor(text: string) {
-    this.#keys = readKeys(text);
+  constructor(keys: KeySource, terms = noTerms) {
+    this.#keys = keys;
+    this.#terms = terms;
   }
 
-  /** Rejects with an error that says why, without the token. */
-  async verify(token: string, wall: number): Promise<TokenFacts> {
-    const options = { currentDate: new Date(wall), clockTolerance: tokenLeewayMs / 1000 };
-    const { payload } =
-      this.#keys.kind === "one"
-        ? await jwtVerify(token, this.#keys.key, { ...options, algorithms: this.#keys.algorithms })
-        : await jwtVerify(token, this.#keys.set, { ...options, algorithms: algorithmsFor(token) });
+  /** Rejects with an error that says why, without the token; with `KeysUnavailable` if it cannot be decided now. */
+  async verify(token: string, { now, wall }: Moment): Promise<TokenFacts> {
+    try {
+      return await this.#verifyBy(await this.#keys.current(now), token, wall);
+    } catch (error) {
+      const renewed = isUnknownKey(error) ? await this.#keys.renewed(now) : undefined;
+      if (renewed === undefined) throw error;
+      return await this.#verifyBy(renewed, token, wall);
+    }
+  }
+
+  async #verifyBy({ algorithms, find }: TokenKeys, token: string, wall: number): Promise<TokenFacts> {
+    const { audience, issuer, claims } = this.#terms;
+    const options: JWTVerifyOptions = { algorithms, currentDate: new Date(wall), clockTolerance: tokenLeewayMs / 1000 };
+    if (audience !== "") options.audience = audience;
+    if (issuer !== "") options.issuer = issuer;
+    const { payload } = await jwtVerify(token, find, options);
+    for (const claim of claims) checkClaim(payload, claim);
     return factsOf(payload);
   }
 }
@@ -66,43 +75,23 @@ export function looksLikeToken(text: string): boolean {
   }
 }
 
-/**
- * The algorithms that a token may use. In a key set each key says so itself; a token that no key is for is not taken.
- */
-function algorithmsFor(token: string): string[] {
-  const { alg } = decodeProtectedHeader(token);
-  return alg !== undefined && [...symmetric, ...asymmetric].includes(alg) ? [alg] : [];
-}
-
-function readKeys(text: string): Keys {
-  const trimmed = text.trim();
-  try {
-    if (trimmed.startsWith("{")) return { kind: "set", set: createLocalJWKSet(readSet(trimmed)) };
-    if (trimmed.startsWith("-----BEGIN")) {
-      const isCertificate = trimmed.startsWith("-----BEGIN CERTIFICATE");
-      const key = isCertificate ? new X509Certificate(trimmed).publicKey : createPublicKey(trimmed);
-      return { kind: "one", key, algorithms: asymmetric };
-    }
-  } catch (error) {
-    throw new OperatingError("EFILE", `the key for tokens cannot be read: ${messageOf(error)}`);
-  }
-  // RFC 7518 3.2: a secret as long as the hash.
-  if (Buffer.byteLength(trimmed) < 32)
-    throw new OperatingError("EFILE", "the secret for tokens is shorter than 32 bytes, so it could be guessed");
-  return { kind: "one", key: createSecretKey(Buffer.from(trimmed)), algorithms: symmetric };
-}
-
-function readSet(text: string): JSONWebKeySet {
-  const set = JSON.parse(text) as JSONWebKeySet;
-  if (!Array.isArray(set.keys) || set.keys.length === 0) throw new Error("there are no keys in it");
-  return set;
+/** Throws if a claim is not as it must be. */
+function checkClaim(payload: JWTPayload, wanted: string): void {
+  const at = wanted.indexOf("=");
+  const name = at === -1 ? wanted : wanted.slice(0, at);
+  const value = Object.hasOwn(payload, name) ? payload[name] : undefined;
+  if (value === undefined || value === null) throw new Error(`it has no claim ${JSON.stringify(name)}`);
+  if (at === -1) return;
+  const held = Array.isArray(value) ? value : [value];
+  if (!held.some((one) => typeof one !== "object" && String(one) === wanted.slice(at + 1)))
+    throw new Error(`its claim ${JSON.stringify(name)} is not the one that must be`);
 }
 
 function factsOf(payload: JWTPayload): TokenFacts {
-  const { sub, exp } = payload;
+  const { exp } = payload;
   const clientId = textIn(payload, "client_id") ?? textIn(payload, "clientid");
   return {
-    username: textIn(payload, "username") ?? sub,
+    username: textIn(payload, "username") ?? textIn(payload, "sub"),
     clientId,
     topics: topicsIn(payload.acl),
     expiresAt: exp === undefined ? Infinity : exp * 1000,
@@ -111,7 +100,7 @@ function factsOf(payload: JWTPayload): TokenFacts {
 
 function textIn(payload: JWTPayload, name: string): string | undefined {
   const value = payload[name];
-  return typeof value === "string" ? value : undefined;
+  return typeof value === "string" && value !== "" ? value : undefined;
 }
 
 /** `{"pub": ["a/#"], "sub": ["b/+"], "all": ["c/%c"]}`, as EMQX has it. Throws if it is there and is not that. */

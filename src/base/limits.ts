@@ -47,6 +47,16 @@ export const hookPatienceMs = 5_000;
 export const hookAnswerBytesMax = 256 * 1024;
 /** The most by which the clocks of those who issue tokens may differ from ours. */
 export const tokenLeewayMs = 5_000;
+/** The shortest secret that tokens may be signed with. */
+export const tokenSecretBytesMin = 32;
+/** The time in which a service must have told its keys, and how many bytes they may be. */
+export const keySetPatienceMs = 5_000;
+export const keySetBytesMax = 256 * 1024;
+/** How long fetched keys count before they are fetched again; and at most, while nobody answers. */
+export const keySetFreshMs = 600_000;
+export const keySetStaleMs = 86_400_000;
+/** How often keys are asked for where nobody has answered, or tokens name keys that are not known. */
+export const keySetAskMs = 10_000;
 /** Addresses whose failed logins are remembered. */
 export const bansMax = 50_000;
 /** Topics for which it is remembered what a client may do with them. */

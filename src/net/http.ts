@@ -56,31 +56,33 @@ export function serveHttp(host: string, port: number, answer: (question: Questio
   }
 }
 
-/** Asks; undefined if nobody answers within `ms`. */
-export async function getHttp(url: string, ms: number): Promise<{ status: number; body: string } | undefined> {
-  try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(ms) });
-    return { status: response.status, body: await response.text() };
-  } catch {
-    return undefined;
-  }
+interface Reply {
+  readonly status: number;
+  readonly body: string;
+}
+
+/** Asks; undefined if nobody answers within `ms`, or with more bytes than `bytesMax`, or sends us elsewhere. */
+export function getHttp(url: string, ms: number, bytesMax = hookAnswerBytesMax): Promise<Reply | undefined> {
+  return exchange(url, { ms, bytesMax });
 }
 
 /** Posts JSON; undefined if nobody answers within `ms`, or with more than is taken. */
-export async function postHttp(
+export function postHttp(url: string, body: string, ms: number): Promise<Reply | undefined> {
+  const headers = { "content-type": "application/json" };
+  return exchange(url, { ms, bytesMax: hookAnswerBytesMax, init: { method: "POST", body, headers } });
+}
+
+async function exchange(
   url: string,
-  body: string,
-  ms: number,
-): Promise<{ status: number; body: string } | undefined> {
+  { ms, bytesMax, init = {} }: { readonly ms: number; readonly bytesMax: number; readonly init?: RequestInit },
+): Promise<Reply | undefined> {
   try {
-    const signal = AbortSignal.timeout(ms);
-    const headers = { "content-type": "application/json" };
-    const response = await fetch(url, { method: "POST", body, headers, signal, redirect: "error" });
+    const response = await fetch(url, { ...init, signal: AbortSignal.timeout(ms), redirect: "error" });
     const chunks: Uint8Array[] = [];
     let length = 0;
     for await (const chunk of response.body ?? []) {
       length += chunk.length;
-      if (length > hookAnswerBytesMax) return undefined;
+      if (length > bytesMax) return undefined;
       chunks.push(chunk);
     }
     return { status: response.status, body: Buffer.concat(chunks).toString("utf8") };

@@ -4,10 +4,12 @@
  */
 import { Access } from "../access/access.ts";
 import { Hook } from "../access/hook.ts";
+import { type Get, KeySet } from "../access/key-set.ts";
 import { systemClock } from "../base/clock.ts";
 import { OperatingError } from "../base/errors.ts";
+import { keySetBytesMax } from "../base/limits.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
-import { postHttp } from "../net/http.ts";
+import { getHttp, postHttp } from "../net/http.ts";
 import { behindProxy } from "../net/proxy-protocol.ts";
 import { type Listener, listenTcp, listenUnix } from "../net/tcp.ts";
 import { TlsIdentity } from "../net/tls.ts";
@@ -48,6 +50,8 @@ export function checkDoors(options: BrokerOptions): void {
     wrong("--tls-client-cert needs --tls-ca: who has signed the clients' certificates");
   if (isTls && proxyProtocol)
     wrong("--proxy-protocol is for balancers that end TLS themselves: leave out --tls-port and --wss-port");
+  if (options.jwtKey === "" && (options.jwtAudience !== "" || options.jwtIssuer !== "" || options.jwtClaim.length > 0))
+    wrong("--jwt-audience, --jwt-issuer and --jwt-claim say what tokens must hold: they need --jwt-key");
   if (options.port === -1 && tlsPort === -1 && options.wsPort === -1 && wssPort === -1 && options.socket === "")
     wrong("nothing to listen on: give --port, --tls-port, --ws-port, --wss-port or --socket");
   if (isExposed(options) && !hasCredentials(options) && !options.allowAnonymous)
@@ -67,6 +71,7 @@ export function openAccess(
   { changed, warn }: { readonly changed: () => void; readonly warn: (why: string) => void },
 ): Access | undefined {
   const { passwordFile, aclFile, jwtKey, authHook } = options;
+  const hasKeySet = /^https?:/i.test(jwtKey);
   const isOpen = !isExposed(options) && !hasCredentials(options);
   const allowAnonymous = options.allowAnonymous || isOpen;
   if (allowAnonymous && !hasCredentials(options) && aclFile === "") return undefined;
@@ -75,7 +80,10 @@ export function openAccess(
       "nobody's name is checked: who calls himself by a name in --acl-file has its rights; give --password-file, say",
     );
   const hook = authHook === "" ? undefined : new Hook(authHook, postHttp);
-  const access = new Access({ allowAnonymous, hook, warn }, systemClock);
+  const fetchKeys: Get = (url, ms) => getHttp(url, ms, keySetBytesMax);
+  const keySet = hasKeySet ? new KeySet(jwtKey, fetchKeys, warn) : undefined;
+  const tokenTerms = { audience: options.jwtAudience, issuer: options.jwtIssuer, claims: options.jwtClaim };
+  const access = new Access({ allowAnonymous, hook, warn, tokenTerms, keySet }, systemClock);
   const follow = (path: string, load: (text: string) => void): void => {
     if (path === "") return;
     files.follow([path], ([text]) => {
@@ -85,7 +93,7 @@ export function openAccess(
   };
   follow(passwordFile, (passwords) => access.load({ passwords }));
   follow(aclFile, (acl) => access.load({ acl }));
-  follow(jwtKey, (tokenKey) => access.load({ tokenKey }));
+  if (!hasKeySet) follow(jwtKey, (tokenKey) => access.load({ tokenKey }));
   return access;
 }
 

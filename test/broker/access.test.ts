@@ -1,9 +1,10 @@
 /** Access, packet by packet: logins of every kind, and the access list wherever messages go. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { SignJWT } from "jose";
+import { exportJWK, SignJWT } from "jose";
 import { hashForScram, hashPassword } from "../../src/access/hashes.ts";
 import type { BrokerOptions } from "../../src/broker/core/options.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
@@ -305,6 +306,39 @@ test("tokens: topics from claims, and the end of the connection with the token",
   expect((await alice.subscribe("a/x")).granted).toEqual([0]);
   expect((await client.take("disconnect")).reasonCode).toBe(0x87);
   await broker.stop();
+});
+
+test("tokens by the keys of a service, which exchanges them; while it is away clients are told to come later", async () => {
+  const pairs = { old: generateKeyPairSync("ed25519"), new: generateKeyPairSync("ed25519") };
+  let shown: keyof typeof pairs = "old";
+  const service = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    async fetch(request) {
+      // Whoever is sent elsewhere could be sent anywhere.
+      if (new URL(request.url).pathname === "/moved") return Response.redirect(new URL("/", request.url).href);
+      return Response.json({ keys: [{ ...(await exportJWK(pairs[shown].publicKey)), kid: shown }] });
+    },
+  });
+  const url = `http://127.0.0.1:${service.port}/`;
+  const terms = { jwtAudience: "mqtt", jwtIssuer: "id", jwtClaim: ["sub"] };
+  const loginBy = async (port: number, kid: keyof typeof pairs, claims = {}): Promise<number> => {
+    const token = new SignJWT({ sub: "dev", aud: "mqtt", iss: "id", ...claims });
+    const password = await token.setProtectedHeader({ alg: "EdDSA", kid }).sign(pairs[kid].privateKey);
+    return login(port, { password: Buffer.from(password), username: "" });
+  };
+  const broker = await startBroker({ jwtKey: url, ...terms });
+  expect(await loginBy(broker.port, "old")).toBe(0);
+  expect(await loginBy(broker.port, "old", { aud: "web" })).toBe(0x87);
+  shown = "new";
+  expect(await loginBy(broker.port, "new")).toBe(0);
+  expect(await loginBy(broker.port, "old")).toBe(0x87);
+  await broker.stop();
+  const lost = await startBroker({ jwtKey: `${url}moved`, ...terms });
+  expect(await loginBy(lost.port, "new")).toBe(0x89);
+  await lost.stop();
+  await service.stop(true);
+  expect(startBroker({ jwtAudience: "mqtt" })).rejects.toThrow("--jwt-key");
 });
 
 test("a hook: asked over HTTP, and whoever it does not answer for stays out", async () => {

@@ -3,6 +3,8 @@ import type { Fault } from "./faults.ts";
 
 const access = "test/unit/access.test.ts test/broker/access.test.ts";
 
+const tokens = "test/unit/tokens.test.ts";
+
 export const faults: readonly Fault[] = [
   {
     what: "doors: a wrong password is remembered as a right one",
@@ -20,11 +22,11 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "doors: a public key serves as a secret",
-    file: "src/access/tokens.ts",
-    find: 'return { kind: "one", key, algorithms: asymmetric };',
+    file: "src/access/token-keys.ts",
+    find: "if (pem !== undefined) return { algorithms: asymmetric, find: always(publicKeyIn(pem)) };",
     replace:
-      'return { kind: "one", key: createSecretKey(Buffer.from(trimmed)), algorithms: [...symmetric, ...asymmetric] };',
-    tests: access,
+      "if (pem !== undefined) return { algorithms: [...symmetric, ...asymmetric], find: async ({ alg }) => alg[0] === 'H' ? createSecretKey(Buffer.from(trimmed)) : publicKeyIn(pem) };",
+    tests: tokens,
   },
   {
     what: "doors: a hook that does not answer lets in",

@@ -35,10 +35,17 @@ export interface BrokerOptions {
   readonly socket: string;
   /** True if all connections but those of TLS and the Unix socket begin with a PROXY header. */
   readonly proxyProtocol: boolean;
-  /** Files with users and hashed passwords, with the access list, and with the key that verifies tokens; "": none. */
+  /**
+   * Files with users and hashed passwords, with the access list, and with the key that verifies tokens (or the URL of a
+   * key set); "": none.
+   */
   readonly passwordFile: string;
   readonly aclFile: string;
   readonly jwtKey: string;
+  /** The terms for tokens: an audience, an issuer ("": any, or none), and claims as `NAME` or `NAME=VALUE`. */
+  readonly jwtAudience: string;
+  readonly jwtIssuer: string;
+  readonly jwtClaim: readonly string[];
   /** URL of a service that decides on logins; "": none. */
   readonly authHook: string;
   /** True if clients may connect without user name and password. */
@@ -146,6 +153,9 @@ export const defaultOptions: BrokerOptions = {
   passwordFile: "",
   aclFile: "",
   jwtKey: "",
+  jwtAudience: "",
+  jwtIssuer: "",
+  jwtClaim: [],
   authHook: "",
   allowAnonymous: false,
   data: "mqttzoo-data",
