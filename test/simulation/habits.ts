@@ -44,6 +44,8 @@ export class FickleActor extends Actor {
   readonly #filter: string;
   readonly #stays: { readonly from: number; readonly to: number }[] = [];
   #since: number | undefined;
+  /** Counts its requests: the answer to an earlier one may come after the last one has been sent. */
+  #number = 0;
 
   constructor(name: string, options: ConstructorParameters<typeof Actor>[1] & { readonly filter: string }) {
     super(name, options);
@@ -54,6 +56,7 @@ export class FickleActor extends Actor {
   change(): void {
     const { client, world } = this;
     if (!this.up || client === undefined) return;
+    const number = ++this.#number;
     if (this.#since !== undefined) {
       this.#stays.push({ from: this.#since, to: world.now() });
       this.#since = undefined;
@@ -63,7 +66,7 @@ export class FickleActor extends Actor {
     client
       .subscribe([this.#filter], { qos: 1 })
       .then(([code]) => {
-        if (code! < 0x80) this.#since = world.now();
+        if (code! < 0x80 && this.#number === number) this.#since = world.now();
       })
       .catch(() => {});
   }
