@@ -114,8 +114,11 @@ async function run(seed: number): Promise<string[]> {
 
 test(`${seeds.count} seeds`, () => expectRight(seeds, run), 900_000);
 
-/** 20190: a CONNECT claimed before the lease was over was carried out after it, with an epoch that was over. */
-const seedsOfBugs = [20190];
+/**
+ * 20190: a CONNECT claimed before the lease was over was carried out after it, with an epoch that was over. 20221: a
+ * client was let in without a lease, and its earlier will at another broker was published afterwards.
+ */
+const seedsOfBugs = [20190, 20221];
 
 test.each(seedsOfBugs)("seed %d, which has found something", (seed) => expectRight({ first: seed, count: 1 }, run));
 
@@ -135,6 +138,30 @@ test("a broker that is the only one publishes no will of a client that was back 
   await world.pass(100);
   node.healKeeper();
   await world.pass(convergedMs);
+  expect(watcher.packets).toEqual([]);
+});
+
+test("a broker without contact lets nobody in whose earlier will another broker may hold", async () => {
+  const world = new World(1, { bankCapital: 10_000_000 });
+  for (const id of ["a", "b"]) await world.node(id).startIn(world);
+  const watcher = await Device.connect(world, "b");
+  await watcher.subscribe("state/d", { qos: 1 });
+  const properties = { willDelayInterval: 60 };
+  const will = { topic: "state/d", payload: Buffer.from("gone"), qos: 1, properties } as const;
+  const session = { clean: false, properties: { sessionExpiryInterval: 600 } };
+  (await Device.connect(world, "b", { clientId: "d", will, ...session })).abort();
+  const { broker } = world.node("a");
+  world.node("a").cutKeeper();
+  expect(await world.pass(10_000, () => broker!.context.self.isFenced)).toBe(true);
+  await world.pass(1000);
+  const device = Device.dial(world, "a", { clientId: "d" })!;
+  expect((await device.take("connack")).reasonCode).toBe(0x88);
+  world.node("a").healKeeper();
+  expect(await world.pass(10_000, () => !broker!.context.self.isFenced)).toBe(true);
+  // It is told that it is back, and its session, which is over now, takes its will along.
+  await Device.connect(world, "a", { clientId: "d" });
+  expect((await watcher.take("publish")).payload.toString()).toBe("gone");
+  await world.pass(70_000);
   expect(watcher.packets).toEqual([]);
 });
 

@@ -194,8 +194,15 @@ export const faults: readonly Fault[] = [
   {
     what: "wills: a CONNECT that was claimed before the lease was over is carried out after it",
     file: "src/broker/connect/handle-connect.ts",
-    find: "self.fences !== wanted.fences;\n    if (isStale() && needsStore(wanted)) {",
+    find: "self.fences !== wanted.fences;\n    if (isStale() && (needsStore(wanted) || wanted.silent().length > 0)) {",
     replace: "self.fences !== fences;\n    const { fences } = self;\n    if (wanted.fences < 0) {",
+    tests: "test/simulation/wills.test.ts",
+  },
+  {
+    what: "wills: a broker without contact lets a client in whose earlier will another broker may hold",
+    file: "src/broker/connect/handle-connect.ts",
+    find: "needsStore(wanted) || wanted.silent().length > 0",
+    replace: "needsStore(wanted)",
     tests: "test/simulation/wills.test.ts",
   },
 ];

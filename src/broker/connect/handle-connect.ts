@@ -232,8 +232,10 @@ export class ConnectHandler {
     const { journal, localSessions, self } = this.#context;
     const { clientId } = wanted;
     if (connection.channel.phase !== "connecting") return this.#finishObtaining(connection, clientId);
+    // What a broker holds that has not granted the client id is to be removed before the client is let in. Without a
+    // lease nobody would tell this broker that the client has gone there in the meantime.
     const isStale = (): boolean => self.isFenced || self.fences !== wanted.fences;
-    if (isStale() && needsStore(wanted)) {
+    if (isStale() && (needsStore(wanted) || wanted.silent().length > 0)) {
       this.#connectionEnd.refuse(connection, Reason.serverUnavailable);
       return this.#finishObtaining(connection, clientId);
     }
@@ -245,7 +247,8 @@ export class ConnectHandler {
       // An earlier write was refused meanwhile, so the session was given up: what the store says now counts.
       if (client.isReleased && tries > 1) return this.#obtain(connection, wanted, tries - 1);
       // The lease has ended meanwhile: the broker that adopts sessions next, be it this one, finds this one, too.
-      if (isStale() && (client.mailbox !== undefined || client.will !== undefined)) {
+      const isBound = client.mailbox !== undefined || client.will !== undefined || operations.length > 0;
+      if (isStale() && isBound) {
         this.#wills.abandon(client);
         this.#connectionEnd.refuse(connection, Reason.serverUnavailable);
         if (localSessions.get(clientId) === client) this.#context.evict(client);
