@@ -2,7 +2,7 @@
  * Devices that come and go, played at a broker: each is a client id of its own with a will, a subscription of its own
  * and a retained message that it sets and clears; every second one has a session of three seconds, and every second one
  * leaves without DISCONNECT. A device goes on when all it has sent is acknowledged, and acknowledges nothing that it is
- * sent.
+ * sent. What becomes of one that is not served is counted by how far it had come.
  */
 import type { Socket } from "bun";
 
@@ -18,21 +18,33 @@ export interface ChurnOptions {
   readonly perSecond?: number;
   /** How long a device stays between setting its retained message and clearing it, in milliseconds. */
   readonly stayMs?: number;
+  /** A device that has not been served after so long, besides its stay, has failed; in milliseconds. */
+  readonly patienceMs?: number;
 }
 
 export interface ChurnResult {
   /** Devices that were answered all they asked. */
   readonly devices: number;
-  /** Connections that failed, or were closed by the broker. */
+  /** Devices among them that had been served before no more new ones came. */
+  readonly inTime: number;
+  /** Devices that could not connect, were refused or disconnected, or waited in vain. */
   readonly failed: number;
+  /** How often each failure occurred, in words: what happened, and at which step. */
+  readonly failures: Readonly<Record<string, number>>;
   /** From the first to the last device, in seconds. */
   readonly seconds: number;
+  /** CPU time of this process since its start, in seconds. */
+  readonly cpuSeconds: number;
 }
 
 /** Session of a device that keeps one, in seconds. */
 export const churnExpirySeconds = 3;
 const payload = Buffer.alloc(200, "v");
-const packet = { connack: 2, puback: 4, suback: 9, unsuback: 11 } as const;
+/** How long a device waits if nothing else is said: longer than any pause that a broker may make. */
+const patienceDefaultMs = 20_000;
+/** The answers that a device counts, by packet type. */
+const answers: Readonly<Record<number, string>> = { 2: "CONNACK", 4: "PUBACK", 9: "SUBACK", 11: "UNSUBACK" };
+const disconnectType = 14;
 
 function text(value: string): Buffer {
   const bytes = Buffer.from(value);
@@ -60,20 +72,26 @@ function wordsOf(clientId: string, topic: string, expirySeconds: number): { comi
   return { coming: Buffer.concat([connect, subscribe, set]), going: Buffer.concat([clear, unsubscribe]) };
 }
 
+/** The words for what has kept a device from being served; undefined: it was served. */
+type Failure = string | undefined;
+
+interface DeviceParts {
+  readonly going: Buffer;
+  readonly stayMs: number;
+  readonly leavesInOrder: boolean;
+  readonly ended: (failure: Failure) => void;
+}
+
 class Device {
-  readonly #going: Buffer;
-  readonly #stayMs: number;
-  readonly #leavesInOrder: boolean;
-  readonly #ended: (isDone: boolean) => void;
+  readonly #parts: DeviceParts;
   #rest: Uint8Array | undefined;
   #isGoing = false;
-  #answers = 0;
+  /** The answers that have come, in their order. */
+  readonly #answers: string[] = [];
+  #disconnectReason: number | undefined;
 
-  constructor(parts: { going: Buffer; stayMs: number; leavesInOrder: boolean; ended: (isDone: boolean) => void }) {
-    this.#going = parts.going;
-    this.#stayMs = parts.stayMs;
-    this.#leavesInOrder = parts.leavesInOrder;
-    this.#ended = parts.ended;
+  constructor(parts: DeviceParts) {
+    this.#parts = parts;
   }
 
   receive(socket: Socket<Device>, chunk: Uint8Array): void {
@@ -84,30 +102,53 @@ class Device {
       let body = at + 2;
       if (length >= 128) length = (length & 0x7f) + 128 * (bytes[body++] ?? 0);
       if (body + length > bytes.length) break;
-      const type = bytes[at]! >> 4;
-      if (type === packet.connack || type === packet.puback || type === packet.suback || type === packet.unsuback)
-        this.#answered(socket);
+      this.#packet(socket, bytes[at]! >> 4, bytes.subarray(body, body + length));
       at = body + length;
     }
     this.#rest = at < bytes.length ? bytes.slice(at) : undefined;
   }
 
   closed(): void {
-    this.#ended(false);
+    const reason = this.#disconnectReason;
+    this.fail(reason === undefined ? "was closed" : `was disconnected with 0x${reason.toString(16)}`);
   }
 
-  #answered(socket: Socket<Device>): void {
-    this.#answers++;
-    if (!this.#isGoing && this.#answers === 3) {
+  /** Ends the device as not served. */
+  fail(how: string): void {
+    const stage = this.#isGoing ? "after it had begun to go" : "while it came";
+    this.#parts.ended(`${how} ${stage}; answers: ${this.#answers.join(" ") || "none"}`);
+  }
+
+  #packet(socket: Socket<Device>, type: number, body: Uint8Array): void {
+    if (type === disconnectType) this.#disconnectReason = body[0] ?? 0;
+    const name = answers[type];
+    if (name === undefined) return;
+    const code = reasonOf(name, body);
+    if (code >= 0x80) this.fail(`was refused (${name} 0x${code.toString(16)})`);
+    else this.#answered(socket, name);
+  }
+
+  #answered(socket: Socket<Device>, name: string): void {
+    const { going, stayMs, leavesInOrder, ended } = this.#parts;
+    this.#answers.push(name);
+    if (!this.#isGoing && this.#answers.length === 3) {
       this.#isGoing = true;
-      if (this.#stayMs === 0) socket.write(this.#going);
-      else setTimeout(() => socket.write(this.#going), Math.random() * this.#stayMs);
-    } else if (this.#answers === 5) {
-      if (this.#leavesInOrder) socket.write(Buffer.from([0xe0, 0]));
-      this.#ended(true);
+      if (stayMs === 0) socket.write(going);
+      else setTimeout(() => socket.write(going), Math.random() * stayMs);
+    } else if (this.#answers.length === 5) {
+      if (leavesInOrder) socket.write(Buffer.from([0xe0, 0]));
+      ended(undefined);
       socket.end();
     }
   }
+}
+
+/** Returns the reason code of an answer in MQTT 5; success where it has none. */
+function reasonOf(name: string, body: Uint8Array): number {
+  if (name === "CONNACK") return body[1] ?? 0;
+  if (name === "PUBACK") return body[2] ?? 0;
+  // Of one filter: the last byte.
+  return body[body.length - 1] ?? 0;
 }
 
 const handlers = {
@@ -116,37 +157,83 @@ const handlers = {
   error() {},
 };
 
-/** Plays devices until the time is over, or so many have come, and the last one has gone. */
-export async function churn(options: ChurnOptions): Promise<ChurnResult> {
-  const { port, concurrent, ms = Infinity, devicesMax = Infinity, perSecond = 0, stayMs = 0 } = options;
-  const run = Math.random().toString(36).slice(2, 8);
-  const startedAt = performance.now();
-  const elapsed = (): number => performance.now() - startedAt;
-  let begun = 0;
-  let devices = 0;
-  let failed = 0;
-  const one = async (): Promise<void> => {
-    const number = begun++;
-    const clientId = `d${run}-${number}`;
+/** One run of devices, and what has become of them so far. */
+class Churn {
+  readonly #options: ChurnOptions;
+  readonly #run = Math.random().toString(36).slice(2, 8);
+  readonly #startedAt = performance.now();
+  readonly #failures: Record<string, number> = {};
+  #begun = 0;
+  #devices = 0;
+  #inTime = 0;
+
+  constructor(options: ChurnOptions) {
+    this.#options = options;
+  }
+
+  /** Plays one device after the other until no more come. */
+  async slot(): Promise<void> {
+    const { ms = Infinity, devicesMax = Infinity, perSecond = 0 } = this.#options;
+    while (this.#elapsed() < ms && this.#begun < devicesMax) {
+      if (perSecond > 0 && this.#begun >= (perSecond * this.#elapsed()) / 1000) {
+        await Bun.sleep(5);
+        continue;
+      }
+      const failure = await this.#device(this.#begun++);
+      if (failure !== undefined) this.#failures[failure] = (this.#failures[failure] ?? 0) + 1;
+      else {
+        this.#devices++;
+        if (this.#elapsed() <= ms) this.#inTime++;
+      }
+    }
+  }
+
+  result(): ChurnResult {
+    const { user, system } = process.cpuUsage();
+    return {
+      devices: this.#devices,
+      inTime: this.#inTime,
+      failed: Object.values(this.#failures).reduce((sum, count) => sum + count, 0),
+      failures: this.#failures,
+      seconds: this.#elapsed() / 1000,
+      cpuSeconds: (user + system) / 1e6,
+    };
+  }
+
+  async #device(number: number): Promise<Failure> {
+    const { port, stayMs = 0, patienceMs = patienceDefaultMs } = this.#options;
+    const clientId = `d${this.#run}-${number}`;
     const topic = `churn/${Math.floor(Math.random() * 1e9)}/${clientId}`;
     const { coming, going } = wordsOf(clientId, topic, number % 2 === 0 ? churnExpirySeconds : 0);
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const data = new Device({ going, stayMs, leavesInOrder: number % 4 < 2, ended: resolve });
-    const socket = await Bun.connect<Device>({ hostname: "127.0.0.1", port, data, socket: handlers as never }).catch(
-      () => undefined,
-    );
-    socket?.write(coming);
-    if (socket !== undefined && (await promise)) devices++;
-    else failed++;
-  };
-  const slot = async (): Promise<void> => {
-    while (elapsed() < ms && begun < devicesMax) {
-      if (perSecond === 0 || begun < (perSecond * elapsed()) / 1000) await one();
-      else await Bun.sleep(5);
+    const { promise, resolve } = Promise.withResolvers<Failure>();
+    const device = new Device({ going, stayMs, leavesInOrder: number % 4 < 2, ended: resolve });
+    const patience = setTimeout(() => device.fail(`waited for ${patienceMs} ms`), patienceMs + stayMs);
+    try {
+      const where = { hostname: "127.0.0.1", port };
+      const dialled = Bun.connect<Device>({ ...where, data: device, socket: handlers as never });
+      const socket = await Promise.race([dialled, promise]);
+      if (typeof socket !== "object") return socket;
+      socket.write(coming);
+      const failure = await promise;
+      if (failure !== undefined) socket.terminate();
+      return failure;
+    } catch (error) {
+      return `could not connect: ${(error as { code?: string }).code ?? error}`;
+    } finally {
+      clearTimeout(patience);
     }
-  };
-  await Promise.all(Array.from({ length: concurrent }, slot));
-  return { devices, failed, seconds: elapsed() / 1000 };
+  }
+
+  #elapsed(): number {
+    return performance.now() - this.#startedAt;
+  }
+}
+
+/** Plays devices until the time is over, or so many have come, and the last one has gone. */
+export async function churn(options: ChurnOptions): Promise<ChurnResult> {
+  const run = new Churn(options);
+  await Promise.all(Array.from({ length: options.concurrent }, () => run.slot()));
+  return run.result();
 }
 
 if (import.meta.main) {

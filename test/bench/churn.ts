@@ -1,7 +1,8 @@
 /**
  * `bun run bench:churn [SECONDS] [DEVICES]`: devices that come and go (`churn-load.ts`), so many at the same time, at
- * ours on the embedded store, at ours on one ZooKeeper server, and at mosquitto with persistence: how many in a second,
- * what CPU time each cost, how the memory grew, and how soon afterwards the broker was at rest.
+ * ours on the embedded store, at ours on one ZooKeeper server, and at mosquitto with persistence: how many were served
+ * in a second, what CPU time each cost the broker, ZooKeeper and the devices themselves, how the memory grew, what
+ * became of those that were not served, and how soon afterwards the broker was at rest.
  */
 import { readCounts } from "./arguments.ts";
 import { type BrokerName, freePort, start } from "./brokers.ts";
@@ -23,6 +24,8 @@ interface Subject {
   readonly name: string;
   readonly pid: number;
   readonly port: number;
+  /** ZooKeeper's process. */
+  readonly keeperPid?: number;
   /** How many connections, sessions and commits there are; undefined: it does not say. */
   readonly pending: (() => Promise<number>) | undefined;
 }
@@ -31,19 +34,27 @@ function play(port: number, ms: number): Promise<ChurnResult> {
   return inChild<ChurnResult>("churn-load.ts", [String(port), String(concurrent), String(ms)]);
 }
 
-async function measure({ name, pid, port, pending }: Subject): Promise<number> {
+async function measure({ name, pid, port, keeperPid, pending }: Subject): Promise<number> {
   await play(port, warmSeconds * 1000);
-  const before = { cpu: cpuSeconds(pid), bytes: residentBytes(pid) };
-  const { devices, failed, seconds: took } = await play(port, seconds * 1000);
+  const cpuOf = (): number[] => [pid, ...(keeperPid === undefined ? [] : [keeperPid])].map(cpuSeconds);
+  const before = { cpu: cpuOf(), bytes: residentBytes(pid) };
+  const result = await play(port, seconds * 1000);
   const endedAt = performance.now();
-  while (pending !== undefined && (await pending()) > 0 && performance.now() - endedAt < restSeconds * 1000)
-    await Bun.sleep(100);
-  const rest = pending === undefined ? "" : `at rest after ${((performance.now() - endedAt) / 1000).toFixed(1)} s`;
-  const perDevice = ((cpuSeconds(pid) - before.cpu) / devices) * 1000;
-  const perSecond = devices / took;
+  let left = pending === undefined ? 0 : Infinity;
+  while (left > 0 && performance.now() - endedAt < restSeconds * 1000) {
+    left = await pending!();
+    if (left > 0) await Bun.sleep(100);
+  }
+  const took = ((performance.now() - endedAt) / 1000).toFixed(1);
+  const rest = pending === undefined ? "" : left === 0 ? `at rest after ${took} s` : `NOT at rest after ${took} s`;
+  const spent = cpuOf().map((cpu, at) => cpu - before.cpu[at]!);
+  const costs = [...spent, result.cpuSeconds].map((cpu) => ((cpu / result.devices) * 1000).toFixed(2));
+  // What is served when no new ones come any more, at a load that falls, says nothing of the rate.
+  const perSecond = result.inTime / seconds;
   const megabytes = [before.bytes, residentBytes(pid)].map((bytes) => Math.round(bytes / 1024 / 1024)).join(" → ");
-  const shown = `${Math.round(perSecond).toLocaleString("en").padStart(8)} devices/s  ${perDevice.toFixed(2)} ms CPU each`;
-  console.log(`${name.padEnd(32)}${shown}  ${megabytes} MB  ${failed} failed  ${rest}`);
+  const shown = `${Math.round(perSecond).toLocaleString("en").padStart(8)} devices/s  ${costs.join(" + ")} ms CPU each`;
+  console.log(`${name.padEnd(32)}${shown}  ${megabytes} MB  ${result.failed} failed  ${rest}`);
+  for (const [failure, count] of Object.entries(result.failures)) console.log(`${" ".repeat(32)}${count} ${failure}`);
   return perSecond;
 }
 
@@ -68,11 +79,14 @@ async function onZooKeeper(): Promise<number> {
   const httpPort = await freePort();
   const cluster = await startBenchCluster(1, 1, ["--http-port", String(httpPort)]);
   const [{ pid, port }] = cluster.brokers as [ClusterBroker];
-  const result = await measure({ name: "mqttzoo, one ZooKeeper", pid, port, pending: () => pendingAt(httpPort) });
+  const keeperPid = cluster.ensemble.servers[0]!.pid;
+  const pending = (): Promise<number> => pendingAt(httpPort);
+  const result = await measure({ name: "mqttzoo, one ZooKeeper", pid, port, keeperPid, pending });
   await cluster.stop();
   return result;
 }
 
+console.log(`${" ".repeat(32)}CPU time: the broker's, ZooKeeper's where there is one, the devices'`);
 const mosquitto = await alone("mosquitto");
 const embedded = await alone("mqttzoo");
 const zookeeper = await onZooKeeper();

@@ -18,6 +18,8 @@ const tickMs = 500;
 export interface ZooKeeperServer {
   readonly port: number;
   readonly address: string;
+  /** The process id, or that of the command it runs within; it must have been started. */
+  readonly pid: number;
   /** Sends one of ZooKeeper's four-letter commands; undefined if the server does not answer. */
   ask(command: string): Promise<string | undefined>;
   start(): void;
@@ -177,6 +179,9 @@ function makeServer({ port, config, properties, within }: ServerOptions): ZooKee
   return {
     port,
     address: `127.0.0.1:${port}`,
+    get pid() {
+      return child!.pid;
+    },
     ask: (words) => fourLetters(port, words),
     start() {
       child = Bun.spawn([...within(), ...command], { stdout: "ignore", stderr: "ignore" });
