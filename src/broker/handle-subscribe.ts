@@ -176,7 +176,8 @@ export class SubscribeHandler {
     }
     router.subscribe(client, subscription);
     codes.push(subscription.qos);
-    taken.set(text, { subscription, isOwedRetained: wantsRetained(subscription, before) });
+    const liveAfter = this.#context.retained.lastNumber;
+    taken.set(text, { subscription, liveAfter, isOwedRetained: wantsRetained(subscription, before) });
     const operations: JournalOperation[] = [];
     if (client.mailbox !== undefined) operations.push(storeOperation(client, subscription, before));
     else if (before === undefined) operations.push(...this.#interest.subscribed(text));
@@ -205,10 +206,10 @@ export class SubscribeHandler {
 
   /** Begins to send retained messages, and those in mail drops, for new subscriptions, after their SUBACK. */
   *#feed({ client }: FilterRequest, taken: ReadonlyMap<string, Taken>): Work {
-    for (const { subscription, isOwedRetained } of taken.values()) {
+    for (const { subscription, liveAfter, isOwedRetained } of taken.values()) {
       this.#drops.subscribed(client, subscription);
       const isCurrent = client.session.subscriptions.get(subscription.filter.text) === subscription;
-      if (isOwedRetained && isCurrent) client.feed(subscription);
+      if (isOwedRetained && isCurrent) client.feed(subscription, liveAfter);
       yield;
     }
   }
@@ -254,6 +255,8 @@ class FilterRequest {
 /** A subscription that was granted. */
 interface Taken {
   readonly subscription: Subscription;
+  /** The number of the last message that was retained before. */
+  readonly liveAfter: number;
   readonly isOwedRetained: boolean;
 }
 

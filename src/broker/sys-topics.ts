@@ -41,7 +41,7 @@ export class SysTopics {
       const topic = `$SYS/broker/${name}`;
       const bytes = encodeUtf8(topic);
       const publish = makePublish(bytes, encodeUtf8(String(value)), { qos: 0, retain: true });
-      retained.set(topic, publish);
+      retained.set(topic, publish, "here");
       this.#fanout.live(publish, router.route(bytes, 0, bytes.length)!, undefined);
     }
     timers.set(this.#timer, now + sysIntervalMs);

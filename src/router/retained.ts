@@ -11,6 +11,8 @@ export interface RetainedMessage {
   readonly publish: Publish;
   /** Messages are numbered as they come. */
   readonly number: number;
+  /** True if it was published at this broker, so that who had subscribed here before has had it live. */
+  readonly wasLive: boolean;
 }
 
 export class RetainedMessages {
@@ -52,7 +54,8 @@ export class RetainedMessages {
     return level !== undefined;
   }
 
-  set(topic: string, publish: Publish): void {
+  /** `from`: a client of this broker, or the broker itself; or what the store tells of others. */
+  set(topic: string, publish: Publish, from: "here" | "elsewhere"): void {
     let level = this.#root;
     for (const name of topic.split("/")) {
       let child = level.children.get(name);
@@ -65,7 +68,7 @@ export class RetainedMessages {
     if (level.entry === undefined) this.#count(topic, 1);
     else this.#bytes -= level.entry.publish.size;
     this.#bytes += publish.size;
-    level.entry = { topic, publish, number: ++this.#lastNumber };
+    level.entry = { topic, publish, number: ++this.#lastNumber, wasLive: from === "here" };
   }
 
   /** Returns whether there was one. */

@@ -94,6 +94,18 @@ test("what comes while retained messages are being handed out comes once", async
     expect(got.filter((one) => one === `${topic} new`)).toEqual([`${topic} new`]);
 });
 
+test("what a client publishes before its SUBACK has come reaches it once", async () => {
+  const client = await connect({ protocolVersion: 5, properties: { sessionExpiryInterval: 60 } });
+  client.publish("early/before", "v", { qos: 1, retain: true, messageId: 1 });
+  client.send({ cmd: "subscribe", messageId: 2, subscriptions: [{ topic: "early/#", qos: 1 }] });
+  client.publish("early/after", "v", { qos: 1, retain: true, messageId: 3 });
+  await client.take("suback");
+  await client.takeMany("puback", 2);
+  await client.ping();
+  const got = client.packets.filter(({ cmd }) => cmd === "publish").map(({ topic, retain }) => `${topic} ${retain}`);
+  expect(got.sort()).toEqual(["early/after false", "early/before true"]);
+});
+
 test("no local", async () => {
   const client = await connect({ protocolVersion: 5 });
   const other = await connect({ protocolVersion: 5 });

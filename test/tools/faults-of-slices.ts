@@ -57,6 +57,13 @@ export const faults: readonly Fault[] = [
     tests: "test/broker/retained-and-wills.test.ts",
   },
   {
+    what: "slices: what a client publishes between its SUBSCRIBE and SUBACK reaches it twice",
+    file: "src/broker/delivery/retained-feed.ts",
+    find: "value.wasLive && value.number > feed.liveAfter",
+    replace: "value.number > Infinity",
+    tests: "test/broker/retained-and-wills.test.ts",
+  },
+  {
     what: "slices: a group is looked for among all of its topic, for each message of a member that is gone",
     file: "src/broker/publish/regrouping.ts",
     find: "    return group.members.size > 0 ? group : this.#groupsOf",

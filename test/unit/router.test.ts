@@ -96,7 +96,8 @@ test("retained messages match as subscriptions do", () => {
       const retained = new RetainedMessages();
       const model = new Set<string>();
       for (const [topic, add] of steps) {
-        if (add) retained.set(topic, makePublish(encodeUtf8(topic), encodeUtf8("x"), { qos: 0, retain: true }));
+        const publish = makePublish(encodeUtf8(topic), encodeUtf8("x"), { qos: 0, retain: true });
+        if (add) retained.set(topic, publish, "here");
         else expect(retained.delete(topic)).toBe(model.has(topic));
         if (add) model.add(topic);
         else model.delete(topic);

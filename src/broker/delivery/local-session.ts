@@ -242,10 +242,13 @@ export class LocalSession extends KeptSession {
     this.#dropFeeds?.pump();
   }
 
-  /** Starts to send the retained messages that match a new subscription. */
-  feed(subscription: Subscription): void {
+  /**
+   * Starts to send the retained messages that match a new subscription. `liveAfter`: the number of the last message
+   * that was retained before live messages began to reach the client by it.
+   */
+  feed(subscription: Subscription, liveAfter: number): void {
     this.#feeds ??= new RetainedFeeds(this);
-    this.#feeds.add(subscription);
+    this.#feeds.add(subscription, liveAfter);
     this.#feeds.pump();
   }
 

@@ -12,7 +12,9 @@ import { OutgoingMessage, type OutgoingTarget, plainQoS1, plainQoS2 } from "./ou
 /** One subscription's retained messages, which are searched for when its turn comes. */
 interface Feed {
   readonly subscription: Subscription;
-  /** The number of the last message that was retained when the client subscribed: newer ones are sent to it anyway. */
+  /** The number of the last message that was retained before live messages reached the client by the subscription. */
+  readonly liveAfter: number;
+  /** The number of the last message that was retained when SUBACK was sent: newer ones are sent to it anyway. */
   readonly upTo: number;
   search: Iterator<RetainedMessage | undefined, void> | undefined;
   /** The message that was found and is not sent yet. */
@@ -33,10 +35,10 @@ export class RetainedFeeds {
     this.#client = client;
   }
 
-  /** Adds a feed for a new subscription; `pump` sends it. */
-  add(subscription: Subscription): void {
+  /** Adds a feed for a new subscription, whose live messages began after `liveAfter`; `pump` sends it. */
+  add(subscription: Subscription, liveAfter: number): void {
     const upTo = this.#client.context.retained.lastNumber;
-    this.#feeds.push({ subscription, upTo, search: undefined, found: undefined });
+    this.#feeds.push({ subscription, liveAfter, upTo, search: undefined, found: undefined });
   }
 
   /**
@@ -66,7 +68,10 @@ export class RetainedFeeds {
     feed.search ??= this.#client.context.retained.search(feed.subscription.filter.levels);
     const { done, value } = feed.search.next();
     if (done === true) this.#feeds.shift();
-    return value === undefined || value.number > feed.upTo ? undefined : value;
+    if (value === undefined || value.number > feed.upTo) return undefined;
+    // It came between SUBSCRIBE and SUBACK, as the first message of a client that does not wait for SUBACK may: it was
+    // sent live, and must not come twice.
+    return value.wasLive && value.number > feed.liveAfter ? undefined : value;
   }
 
   /** Sends one retained message, or leaves it out if it is not owed. Returns false if there is no room now. */

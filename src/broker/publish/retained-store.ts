@@ -124,7 +124,7 @@ export class RetainedStore {
     }
     const exists = retained.hasNode(topic);
     const kept = publish.kept();
-    retained.set(topic, kept);
+    retained.set(topic, kept, "here");
     const credits = this.priceOf(kept);
     const writing = this.#write(path, payment && { credits, payment });
     const isCurrent = (): boolean => retained.get(topic)?.publish === kept && isDue();
@@ -200,7 +200,7 @@ export class RetainedStore {
       if (publish.expiresAt <= this.#context.clock.wall()) return this.expire(path, node.stat.version);
       // If the same message was only read again, it must stay the same object: feeds compare it.
       const known = retained.get(topic)?.publish;
-      if (known === undefined || !isSameMessage(known, publish)) retained.set(topic, publish);
+      if (known === undefined || !isSameMessage(known, publish)) retained.set(topic, publish, "elsewhere");
     });
   }
 

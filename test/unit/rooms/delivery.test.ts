@@ -191,19 +191,14 @@ describe("retained messages for a subscription", () => {
       void sent.push(new TextDecoder().decode(message.payloadBytes.subarray(message.payloadStart)));
     const keep = (topic: string, text: string) => {
       const kept = makePublish(encodeUtf8(topic), encodeUtf8(text), { qos: 1, retain: true });
-      context.retained.set(topic, kept);
+      context.retained.set(topic, kept, "here");
       return kept;
     };
     const feeds = new RetainedFeeds(client);
     const subscribe = (text: string, qos: 0 | 1 = 1) => {
-      feeds.add({
-        filter: parseFilter(text)!,
-        qos,
-        noLocal: false,
-        retainAsPublished: false,
-        retainHandling: 0,
-        id: 0,
-      });
+      const filter = parseFilter(text)!;
+      const subscription = { filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0, id: 0 } as const;
+      feeds.add(subscription, context.retained.lastNumber);
       feeds.pump();
     };
     return { keep, feeds, sent, subscribe };
