@@ -342,12 +342,12 @@ class Load {
     for (;;) {
       const standings = await this.#all((crew) => crew.standing());
       if (this.#signal.aborted || isOver(standings.every(({ isDone }) => isDone))) return;
-      this.#say(addCounts(standings.map(({ counts }) => counts)));
+      this.#print(addCounts(standings.map(({ counts }) => counts)));
       await Bun.sleep(pollMs);
     }
   }
 
-  #say(counts: Counts): void {
+  #print(counts: Counts): void {
     if (this.#isQuiet) return;
     const now = systemClock.now();
     this.#said ??= { counts, at: now };

@@ -73,7 +73,7 @@ function askUnseen(prompts: readonly string[]): Promise<string[]> {
   const { promise, resolve, reject } = Promise.withResolvers<string[]>();
   const lines: string[] = [];
   let line = "";
-  const hear = (bytes: Buffer): void => {
+  const receive = (bytes: Buffer): void => {
     for (const key of bytes.toString("utf8")) {
       if (key === "\u0003" || key === "\u0004")
         return end(() => reject(new OperatingError("ECANCELED", "nothing is changed")));
@@ -89,14 +89,14 @@ function askUnseen(prompts: readonly string[]): Promise<string[]> {
     }
   };
   const end = (then: () => void): void => {
-    stdin.off("data", hear);
+    stdin.off("data", receive);
     stdin.setRawMode(false);
     stdin.pause();
     then();
   };
   stdin.setRawMode(true);
   stdin.resume();
-  stdin.on("data", hear);
+  stdin.on("data", receive);
   stderr.write(prompts[0]!);
   return promise;
 }

@@ -108,7 +108,7 @@ async function request(
   const client = await connectAny(connection, {
     version: 5,
     properties: { ...properties, ...asksForTopic },
-    onMessage: asked.hear,
+    onMessage: asked.receive,
   });
   const given = connection.properties.publish;
   for await (const question of messages) {

@@ -171,15 +171,15 @@ class Subscriber {
     const words = refused.map(({ code, index }) => `${this.#topics[index]}: ${describeReason(code)}`).join("; ");
     if (refused.length > 0 && refused.length === granted.length)
       throw new OperatingError("EREFUSED", `the broker refused ${words}`);
-    if (refused.length > 0) this.#tell(`the broker refused ${words}`);
+    if (refused.length > 0) this.#report(`the broker refused ${words}`);
   }
 
   async #comeBack(why: string): Promise<void> {
     // While there is none yet, whoever connects is told what goes wrong.
     if (this.#isEnding || this.#client === undefined) return;
     this.#client = undefined;
-    this.#tell(`${why}; connecting again`);
-    const client = await connectAgain(this.#connection, this.#callbacks(), (what) => this.#tell(what));
+    this.#report(`${why}; connecting again`);
+    const client = await connectAgain(this.#connection, this.#callbacks(), (what) => this.#report(what));
     this.#client = client;
     // It may be gone already, and nobody was told: there was no client yet.
     if (client.whyClosed !== undefined) return this.#comeBack(client.whyClosed);
@@ -195,7 +195,7 @@ class Subscriber {
     if (removeRetained === true && message.retain)
       void this.#client?.publish(message.topic, "", { qos: 1, retain: true }).catch(() => {});
     if (respondWith !== undefined && this.#client !== undefined)
-      void respond(this.#client, respondWith, message).catch((error) => this.#tell(messageOf(error)));
+      void respond(this.#client, respondWith, message).catch((error) => this.#report(messageOf(error)));
     if (skipRetained === true && message.retain) return;
     if (randomFilter === 100 || systemRandom.next() * 100 < randomFilter) this.#print(message);
     this.#left--;
@@ -224,7 +224,7 @@ class Subscriber {
         return Buffer.concat([formatMessage(format, message, options), Buffer.from(end)]);
       } catch (error) {
         if (!(error instanceof NoJson)) throw error;
-        this.#tell(error.message);
+        this.#report(error.message);
         return Buffer.from(end);
       }
     }
@@ -244,7 +244,7 @@ class Subscriber {
     setImmediate(() => this.#ended.resolve());
   }
 
-  #tell(what: string): void {
+  #report(what: string): void {
     if (this.#flags.quiet !== true) process.stderr.write(`mqttzoo: ${what}\n`);
   }
 }

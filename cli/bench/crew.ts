@@ -133,36 +133,36 @@ export class OtherCrew implements Crew {
         for (const { reject } of this.#answers.splice(0)) reject(error);
       },
     });
-    void this.#tell("begin", task).catch(() => {});
+    void this.#send("begin", task).catch(() => {});
   }
 
   connect(): Promise<unknown> {
-    return this.#tell("connect");
+    return this.#send("connect");
   }
 
   go(): Promise<unknown> {
-    return this.#tell("go");
+    return this.#send("go");
   }
 
   stop(): Promise<unknown> {
-    return this.#tell("stop");
+    return this.#send("stop");
   }
 
   standing(): Promise<Standing> {
-    return this.#tell("standing") as Promise<Standing>;
+    return this.#send("standing") as Promise<Standing>;
   }
 
   outcome(): Promise<Outcome> {
-    return this.#tell("outcome") as Promise<Outcome>;
+    return this.#send("outcome") as Promise<Outcome>;
   }
 
   async end(): Promise<void> {
-    await this.#tell("end");
+    await this.#send("end");
     this.#child.kill();
     await this.#child.exited;
   }
 
-  #tell(verb: Verb | "begin", task?: Task): Promise<unknown> {
+  #send(verb: Verb | "begin", task?: Task): Promise<unknown> {
     const answer = Promise.withResolvers<unknown>();
     this.#answers.push(answer);
     this.#child.send({ verb, ...(task && { task }) });

@@ -40,7 +40,7 @@ export async function connectAsItCan(options: ConnectionOptions & Place): Promis
 export async function connectAgain(
   connection: Connection,
   more: Partial<ConnectionOptions>,
-  tell: (why: string) => void,
+  report: (why: string) => void,
 ): Promise<MqttConnection> {
   const backoff = new Backoff({}, systemRandom);
   for (;;) {
@@ -49,7 +49,7 @@ export async function connectAgain(
       return await connectAny(connection, { ...more, connectTimeout: patience });
     } catch (error) {
       if (!(error instanceof OperatingError)) throw error;
-      tell(messageOf(error));
+      report(messageOf(error));
     }
   }
 }

@@ -14,7 +14,7 @@ export class Request {
   readonly #answer = Promise.withResolvers<Message>();
 
   /** Takes the messages of the client's `onMessage`. */
-  readonly hear = (message: Message): void => {
+  readonly receive = (message: Message): void => {
     const { correlationData } = message.properties ?? {};
     if (correlationData !== undefined && this.#correlation.equals(correlationData)) this.#answer.resolve(message);
   };

@@ -8,7 +8,7 @@ export type Users = ReadonlyMap<string, string>;
  * Reads a password file. A line that is wrong is told, without its content, and left out; unless `tell` is given it
  * throws `OperatingError`.
  */
-export function parsePasswordFile(text: string, tell: (why: string) => void = refuse): Users {
+export function parsePasswordFile(text: string, report: (why: string) => void = refuse): Users {
   const users = new Map<string, string>();
   text.split("\n").forEach((line, index) => {
     const words = line.trimEnd();
@@ -24,7 +24,7 @@ export function parsePasswordFile(text: string, tell: (why: string) => void = re
           : isHash(hash)
             ? undefined
             : "the password is not hashed in a way that is known; make the entry with mqttzoo passwd";
-    if (why !== undefined) tell(`line ${index + 1}: ${why}`);
+    if (why !== undefined) report(`line ${index + 1}: ${why}`);
     else users.set(name, hash);
   });
   return users;

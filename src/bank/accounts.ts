@@ -157,7 +157,7 @@ export class Accounts {
   }
 
   /** Writes down how many publishes a broker has refused. */
-  tellRefused(id: string, refused: number): void {
+  reportRefused(id: string, refused: number): void {
     this.#change<void>(
       id,
       ({ branch }) => {

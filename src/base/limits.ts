@@ -142,7 +142,7 @@ export const levelsKnownMs = 500;
 /** Refused publishes are told of in a line of the log no more often than this, for each cause. */
 export const refusalsLogMs = 10_000;
 /** The number of refused publishes is written into the tree no more often than this. */
-export const refusalsTellMs = 2_000;
+export const refusalsReportMs = 2_000;
 /** How often a held publish is tried again. */
 export const refusedRetryMs = 250;
 
@@ -248,7 +248,7 @@ export const scanBytesMax = 4 * 1024 * 1024;
 /** A store larger than this is not read as a whole after a clean end: its rows are verified as they are read. */
 export const scanStoreBytesMax = 2 * 1024 * 1024 * 1024;
 /** While a store is read as a whole, it is told this often how far that has come. */
-export const scanTellMs = 2_000;
+export const scanReportMs = 2_000;
 /** Place on the embedded store's disk that is kept for acks and deletions when it is full. */
 export const diskReserveBytesMax = 64 * 1024 * 1024;
 export const diskReserveBytesMin = 2 * 1024 * 1024;

@@ -263,14 +263,14 @@ function deliveryOf(runtime: Runtime, epoch: number, others: OtherBranches, late
 /** Builds what the bank account may ask of other brokers. */
 function otherBranches({ membership, links }: Later, peers: ReadonlyMap<string, Peer>): OtherBranches {
   return {
-    areThere: () => peers.size > 0,
-    tell: (branch, paths) => {
+    exist: () => peers.size > 0,
+    reportFreed: (branch, paths) => {
       const peer = peers.get(branch);
       // A broker that is away counts its messages again when it comes back.
-      if (peer?.link !== undefined) links().say(peer, { say: "freed", paths });
+      if (peer?.link !== undefined) links().sendControl(peer, { say: "freed", paths });
     },
-    ask: () => {
-      for (const peer of membership().members()) links().say(peer, { say: "short" });
+    askForCredits: () => {
+      for (const peer of membership().members()) links().sendControl(peer, { say: "short" });
     },
   };
 }
@@ -310,8 +310,8 @@ function publishOf(context: ClusterContext, { peers, levelSweep, storeBackPressu
   const { links, forwarding } = peers;
   const { resume } = later;
   const backPressure = new BackPressure(context.timers, () => context.clock.now(), {
-    resume: (held, reason) => (held instanceof Peer ? links.say(held, { say: "go" }) : resume(held, reason)),
-    holdPeer: (peer) => links.say(peer, { say: "hold" }),
+    resume: (held, reason) => (held instanceof Peer ? links.sendControl(held, { say: "go" }) : resume(held, reason)),
+    holdPeer: (peer) => links.sendControl(peer, { say: "hold" }),
   });
   const shared = new SharedSubscriptions(context);
   const fanout = new Fanout(context, { backPressure, forwarding, shared });

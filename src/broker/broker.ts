@@ -62,7 +62,7 @@ export class Broker {
 
   /** Tells the other brokers at which port clients reach this one. */
   listening(port: number): void {
-    this.#parts.cluster.tell({ port });
+    this.#parts.cluster.changeFacts({ port });
   }
 
   /** Handles one event to its end. */
@@ -99,8 +99,8 @@ export class Broker {
   }
 
   /** Ends a client's connection; an MQTT 5 client is told the reason code. */
-  expel(connection: Connection, reason: number, why: string): void {
-    this.#parts.connectionEnd.expel(connection, reason, why);
+  disconnect(connection: Connection, reason: number, why: string): void {
+    this.#parts.connectionEnd.disconnect(connection, reason, why);
   }
 
   /** Returns when a `tick` event must be handled next, in ms by the clock's `now`. */
@@ -170,7 +170,7 @@ export class Broker {
     const { self, options } = this.context;
     if (options.drainTime === 0) return done();
     self.isDraining = true;
-    this.#parts.cluster.tell({ draining: true });
+    this.#parts.cluster.changeFacts({ draining: true });
     this.#parts.drain.begin(options.drainTime * 1000, done);
   }
 
@@ -178,7 +178,7 @@ export class Broker {
   #shutDown(done: () => void): void {
     this.#parts.wills.retire();
     for (const connection of this.#connections) {
-      this.#parts.connectionEnd.expel(connection, Reason.serverShuttingDown, "the broker is shutting down");
+      this.#parts.connectionEnd.disconnect(connection, Reason.serverShuttingDown, "the broker is shutting down");
     }
     this.#parts.links.retire();
     this.#parts.cluster.leave(done);

@@ -61,7 +61,7 @@ export class SubscribeHandler {
   subscribe(connection: Connection, filters: FilterList): void {
     checkAnswerFits(connection, filters);
     const request = new FilterRequest(connection, filters);
-    const taken = new Map<string, Taken>();
+    const taken = new Map<string, Granted>();
     const { channel } = connection;
     const handle = (asked: AskedFilter): JournalOperation[] => this.#subscribeTo(request, asked, taken);
     this.#handle(request, handle, () => {
@@ -151,7 +151,7 @@ export class SubscribeHandler {
   }
 
   /** Subscribes to one filter. Returns the operations that store the subscription. */
-  #subscribeTo(request: FilterRequest, asked: AskedFilter, taken: Map<string, Taken>): JournalOperation[] {
+  #subscribeTo(request: FilterRequest, asked: AskedFilter, taken: Map<string, Granted>): JournalOperation[] {
     const { client, codes } = request;
     const { metrics, options, router } = this.#context;
     const refuse = (reason: number): JournalOperation[] => {
@@ -205,7 +205,7 @@ export class SubscribeHandler {
   }
 
   /** Begins to send retained messages, and those in mail drops, for new subscriptions, after their SUBACK. */
-  *#feed({ client }: FilterRequest, taken: ReadonlyMap<string, Taken>): Work {
+  *#feed({ client }: FilterRequest, taken: ReadonlyMap<string, Granted>): Work {
     for (const { subscription, liveAfter, isOwedRetained } of taken.values()) {
       this.#drops.subscribed(client, subscription);
       const isCurrent = client.session.subscriptions.get(subscription.filter.text) === subscription;
@@ -253,7 +253,7 @@ class FilterRequest {
 }
 
 /** A subscription that was granted. */
-interface Taken {
+interface Granted {
   readonly subscription: Subscription;
   /** The number of the last message that was retained before. */
   readonly liveAfter: number;

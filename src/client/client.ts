@@ -106,7 +106,7 @@ export class Client implements Messaging, AsyncDisposable {
       random: systemRandom,
       onConnected: (connection) => this.#connected(connection),
       onDisconnected: () => this.#disconnected(),
-      onStatus: (status) => this.#tell(status),
+      onStatus: (status) => this.#report(status),
       onEnded: (error) => this.#ended(error),
     });
   }
@@ -312,7 +312,7 @@ export class Client implements Messaging, AsyncDisposable {
   /**
    * Tells the application of a status. An error there is the application's, and must not look like a broken connection.
    */
-  #tell(status: Status): void {
+  #report(status: Status): void {
     try {
       this.#options.onStatus?.(status);
     } catch (error) {

@@ -26,9 +26,9 @@ import type { Sink } from "../mqtt/sink.ts";
 import type { Transport, TransportEvents } from "../net/transport.ts";
 import { Turn, Writer } from "../net/writer.ts";
 import { ClientSession, type Unacknowledged } from "./client-session.ts";
+import { type ClosingReason, refusals } from "./closing-reason.ts";
 import { connectPacketOf } from "./connect-packet.ts";
 import type { ConnectionOptions, PublishOptions, SubscribeOptions } from "./connection-options.ts";
-import { type Farewell, refusals } from "./farewell.ts";
 import { sectionOf } from "./publish-properties.ts";
 
 /** The events by which a transport drives its connection. */
@@ -47,7 +47,7 @@ export class MqttConnection {
   /** The broker's limits and abilities (CONNACK's properties); empty before MQTT 5. */
   granted: NonNullable<IConnackPacket["properties"]> = {};
   /** Undefined: the broker has not said anything of that kind. */
-  farewell: Farewell | undefined;
+  closingReason: ClosingReason | undefined;
   readonly #options: ConnectionOptions<MqttConnection>;
   readonly version: ProtocolVersion;
   readonly #session: ClientSession;
@@ -66,7 +66,7 @@ export class MqttConnection {
   #pings: (Waiting<void> | undefined)[] = [];
   #ping: ReturnType<typeof setInterval> | undefined;
   /** True if something has come since the last ping. */
-  #heard = true;
+  #hasReceived = true;
   #isPaused = false;
   #why: string | undefined;
 
@@ -143,7 +143,7 @@ export class MqttConnection {
   resume(): void {
     this.#isPaused = false;
     // What it has said meanwhile has not been read.
-    this.#heard = true;
+    this.#hasReceived = true;
     this.#transport?.resume();
   }
 
@@ -210,7 +210,7 @@ export class MqttConnection {
   }
 
   received(bytes: Uint8Array): void {
-    this.#heard = true;
+    this.#hasReceived = true;
     try {
       this.#framer.feed(bytes);
       while (this.#why === undefined && this.#framer.next()) this.#receive();
@@ -261,8 +261,8 @@ export class MqttConnection {
       case "pingresp":
         return this.#pings.shift()?.resolve();
       case "disconnect": {
-        this.#hearFarewell(packet.reasonCode ?? 0, packet.properties);
-        const { reason, text } = this.farewell!;
+        this.#disconnected(packet.reasonCode ?? 0, packet.properties);
+        const { reason, text } = this.closingReason!;
         this.#transport!.close();
         return this.closed(
           `the broker closed the connection: ${describeReason(reason)}${text === undefined ? "" : `: ${text}`}`,
@@ -276,9 +276,9 @@ export class MqttConnection {
     if (code !== 0) {
       // Brokers that do not know MQTT 5 say so in words of before.
       const refusal = code < Reason.unspecifiedError ? refusals[code] : undefined;
-      this.#hearFarewell(refusal?.reason ?? Math.max(code, Reason.unspecifiedError), packet.properties);
+      this.#disconnected(refusal?.reason ?? Math.max(code, Reason.unspecifiedError), packet.properties);
       const words = refusal?.words ?? (this.version === 5 ? describeReason(code) : `return code ${code}`);
-      const kind = this.farewell!.reason === Reason.unsupportedProtocolVersion ? "EVERSION" : "EREFUSED";
+      const kind = this.closingReason!.reason === Reason.unsupportedProtocolVersion ? "EVERSION" : "EREFUSED";
       this.#settleReady?.reject(new OperatingError(kind, `the broker refused the connection: ${words}`));
       this.#transport!.close();
       return this.closed("refused");
@@ -290,19 +290,19 @@ export class MqttConnection {
     this.granted = packet.properties ?? {};
     if (!packet.sessionPresent) this.#session.brokerForgot();
     const seconds = packet.properties?.serverKeepAlive ?? this.#options.keepAlive ?? 60;
-    if (seconds > 0) this.#ping = setInterval(() => this.#sayPing(), seconds * 1000);
+    if (seconds > 0) this.#ping = setInterval(() => this.#sendPing(), seconds * 1000);
     for (const [packetId, unacknowledged] of this.#session.outgoing) this.#resend(packetId, unacknowledged);
     this.#options.onReady?.(this);
     this.#settleReady?.resolve();
   }
 
-  #hearFarewell(reason: number, said: { reasonString?: string; serverReference?: string } | undefined): void {
-    this.farewell = { reason, text: said?.reasonString, serverReference: said?.serverReference };
+  #disconnected(reason: number, said: { reasonString?: string; serverReference?: string } | undefined): void {
+    this.closingReason = { reason, text: said?.reasonString, serverReference: said?.serverReference };
   }
 
-  #sayPing(): void {
-    if (!this.#heard && !this.#isPaused) return this.abort("the broker does not answer");
-    this.#heard = false;
+  #sendPing(): void {
+    if (!this.#hasReceived && !this.#isPaused) return this.abort("the broker does not answer");
+    this.#hasReceived = false;
     this.#pings.push(undefined);
     this.#send({ cmd: "pingreq" } as Packet);
   }

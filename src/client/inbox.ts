@@ -62,7 +62,7 @@ export class Inbox {
     this.#byId.delete(interest.id);
     this.#byTopic.clear();
     this.#unwanted.add(text);
-    await this.#tellUnwanted();
+    await this.#unsubscribeUnwanted();
   }
 
   /** A connection has begun; what comes in over it is handed to `receive`. */
@@ -80,7 +80,7 @@ export class Inbox {
       interest.newest = undefined;
       this.#ask(interest, connection);
     }
-    void this.#tellUnwanted();
+    void this.#unsubscribeUnwanted();
   }
 
   /** Unacknowledged messages will come again. */
@@ -216,7 +216,7 @@ export class Inbox {
     for (const listener of interest.listeners) listener.fail(new SubscribeRefused(text, code));
   }
 
-  async #tellUnwanted(): Promise<void> {
+  async #unsubscribeUnwanted(): Promise<void> {
     const connection = this.#connection;
     if (connection === undefined || this.#unwanted.size === 0) return;
     const filters = [...this.#unwanted];

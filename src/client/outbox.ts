@@ -159,7 +159,7 @@ export class Outbox {
     for (const pending of this.session.outgoing.values()) (pending as Pending).reject(error);
     this.session.outgoing.clear();
     this.#release();
-    this.#tellIdle();
+    this.#wakeIdle();
   }
 
   #writeUnpromised(publish: Publish, connection: MqttConnection): Promise<Published> {
@@ -231,7 +231,7 @@ export class Outbox {
       this.#queuedBytes -= pending.publish.size;
       if (!pending.isAborted) this.#send(pending, connection);
     }
-    if (this.#idle.length > 0 && this.pending === 0) this.#tellIdle();
+    if (this.#idle.length > 0 && this.pending === 0) this.#wakeIdle();
   }
 
   #settled(pending: Pending, reason: number, text: string | undefined): void {
@@ -247,7 +247,7 @@ export class Outbox {
     for (const resume of blocked) resume();
   }
 
-  #tellIdle(): void {
+  #wakeIdle(): void {
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 }

@@ -13,11 +13,11 @@ import type { TransportEvents } from "../net/transport.ts";
 import { type Address, nameOf, parseReference } from "./address.ts";
 import { Backoff } from "./backoff.ts";
 import type { ReconnectOptions, Status } from "./client-options.ts";
+import type { ClosingReason } from "./closing-reason.ts";
 import { eventsOf, MqttConnection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
 import { defer, pause, within } from "./deadlines.ts";
 import { ClientClosed, ConnectFailed } from "./errors.ts";
-import type { Farewell } from "./farewell.ts";
 
 /** Opens a transport; rejects if it cannot be had. */
 export type Dialer = (address: Address, events: TransportEvents<MqttConnection>) => Promise<unknown>;
@@ -97,7 +97,7 @@ export class Reconnector {
     this.#isEnded = true;
     this.#ending.abort();
     this.#connection?.abort(error.message);
-    this.#say({ state: "closed", why: error.message });
+    this.#report({ state: "closed", why: error.message });
     this.#options.onEnded(error);
   }
 
@@ -111,9 +111,10 @@ export class Reconnector {
       this.#options.onDisconnected();
       if (this.#isEnded) return;
       const { reconnect } = this.#options;
-      const { farewell } = connection;
-      if (reconnect === undefined || finalReasons.has(farewell?.reason ?? 0)) return this.end(new ClientClosed(why));
-      this.#follow(farewell);
+      const { closingReason } = connection;
+      if (reconnect === undefined || finalReasons.has(closingReason?.reason ?? 0))
+        return this.end(new ClientClosed(why));
+      this.#follow(closingReason);
       // A broker that lets us in and drops us at once is not to be asked more and more.
       if (systemClock.now() - startedAt >= steadyMs) this.#backoff.reset();
       const again = await this.#dialAgain(why);
@@ -126,7 +127,7 @@ export class Reconnector {
     let why = lost;
     while (!this.#isEnded) {
       const inMs = this.#backoff.next();
-      this.#say({ state: "reconnecting", why, inMs });
+      this.#report({ state: "reconnecting", why, inMs });
       await pause(inMs, this.#ending.signal);
       try {
         return await this.#dialAny();
@@ -173,7 +174,7 @@ export class Reconnector {
       onReady: (ready) => {
         this.#connection = ready;
         onConnected(ready);
-        this.#say({ state: "connected", broker: name, sessionPresent: ready.sessionPresent });
+        this.#report({ state: "connected", broker: name, sessionPresent: ready.sessionPresent });
       },
     });
     const dialled = dialer(address, eventsOf(connection));
@@ -188,25 +189,26 @@ export class Reconnector {
       await within(ready, { ms: connectTimeoutMs, late, signal: this.#ending.signal });
     } catch (error) {
       connection.abort(messageOf(error));
-      this.#follow(connection.farewell);
-      const { farewell } = connection;
-      const isTooNew = farewell?.reason === Reason.unsupportedProtocolVersion;
+      this.#follow(connection.closingReason);
+      const { closingReason } = connection;
+      const isTooNew = closingReason?.reason === Reason.unsupportedProtocolVersion;
       if (isTooNew && options.version === undefined && this.#version === undefined) {
         this.#version = 4;
         return this.#dial(address);
       }
-      const said = farewell?.text === undefined ? "" : `: ${farewell.text}`;
-      throw new ConnectFailed(`${place}${messageOf(error)}${said}`, farewell?.reason);
+      const said = closingReason?.text === undefined ? "" : `: ${closingReason.text}`;
+      throw new ConnectFailed(`${place}${messageOf(error)}${said}`, closingReason?.reason);
     }
     return { connection, lost: lost.promise };
   }
 
-  #follow(farewell: Farewell | undefined): void {
+  #follow(closingReason: ClosingReason | undefined): void {
     const like = this.#options.addresses[0]!;
-    if (farewell?.serverReference !== undefined) this.#references = parseReference(farewell.serverReference, like);
+    if (closingReason?.serverReference !== undefined)
+      this.#references = parseReference(closingReason.serverReference, like);
   }
 
-  #say(status: Status): void {
+  #report(status: Status): void {
     this.status = status;
     this.#options.onStatus(status);
   }

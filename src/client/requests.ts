@@ -87,11 +87,11 @@ export class Requests {
       this.#answers = undefined;
       throw error;
     }
-    void this.#hear(subscription);
+    void this.#receiveAnswers(subscription);
     return topic;
   }
 
-  async #hear(answers: Subscription): Promise<void> {
+  async #receiveAnswers(answers: Subscription): Promise<void> {
     try {
       for await (const answer of answers) this.#settle(answer);
     } catch (error) {

@@ -89,7 +89,7 @@ export class State<Value> implements AsyncIterable<Awaited<Value> | undefined>, 
     const { qos = 1, signal } = this.#options;
     const subscription = this.#client.messages(this.topic, { qos, ...(signal && { signal }) });
     this.#subscription = subscription;
-    void this.#hear(subscription);
+    void this.#receive(subscription);
     await subscription.ready;
     // Most brokers send what is stored right behind SUBACK, so what they answer after that comes after the value; some
     // look it up meanwhile, and have it when they are asked once more. MQTT has no word for "there is none".
@@ -97,7 +97,7 @@ export class State<Value> implements AsyncIterable<Awaited<Value> | undefined>, 
     if (this.#version === 0) await this.#client.flush();
   }
 
-  async #hear(subscription: Subscription): Promise<void> {
+  async #receive(subscription: Subscription): Promise<void> {
     try {
       for await (const message of subscription) await this.#take(message);
       this.#finish(undefined);

@@ -59,7 +59,7 @@ export class Mirror {
 
   /** Resolves when everything has been read once. Rejects with `OperatingError`. */
   async start(): Promise<void> {
-    this.#unwatch = this.#coordinator.watch(this.#options.root, (event) => this.#hear(event));
+    this.#unwatch = this.#coordinator.watch(this.#options.root, (event) => this.#changed(event));
     await this.#read();
   }
 
@@ -105,7 +105,7 @@ export class Mirror {
     this.#coordinator.read([], () => done());
   }
 
-  #hear({ type, path }: WatchEvent): void {
+  #changed({ type, path }: WatchEvent): void {
     if (type === "missed") {
       this.#isComplete = false;
       this.#options.completed?.(false);

@@ -7,7 +7,7 @@ import { copyFileSync, existsSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
-import { scanStoreBytesMax, scanTellMs, storeBusyMs } from "../base/limits.ts";
+import { scanReportMs, scanStoreBytesMax, storeBusyMs } from "../base/limits.ts";
 import type { Damage } from "./damage.ts";
 import { checkFormat, formatOf, isEmpty } from "./formats.ts";
 import { isUnreadable, scan } from "./scan.ts";
@@ -29,12 +29,12 @@ export function walPath(folder: string): string {
  * Looks for damage in a store that nobody has open; undefined: there is none. `tell` hears in words how far it has
  * come. Throws `OperatingError` if the store is of a newer format.
  */
-export function assess(folder: string, tell: (words: string) => void): Damage | undefined {
+export function assess(folder: string, report: (words: string) => void): Damage | undefined {
   const witness = readWitness(folder);
   const findings = witness === "damaged" ? ["the file tree.witness is damaged"] : [];
   const testimony = witness === "damaged" ? undefined : witness;
   const wal = examineWal(walPath(folder));
-  if (wal.state !== "damaged") return judge(folder, { testimony, findings, tell });
+  if (wal.state !== "damaged") return judge(folder, { testimony, findings, report });
   findings.push(
     `its log is damaged in the middle: what was committed after it, ${wal.frames - wal.readable - 1} of ${wal.frames} pages, would be forgotten`,
   );
@@ -42,7 +42,7 @@ export function assess(folder: string, tell: (words: string) => void): Damage | 
   try {
     copyForReading(folder, copy);
     const before = findings.length;
-    const damage = judge(copy, { testimony, findings, tell });
+    const damage = judge(copy, { testimony, findings, report });
     return findings.length > before ? damage : { findings: [...findings, "all of it can be put right"], lost: [] };
   } finally {
     rmSync(copy, { recursive: true, force: true });
@@ -53,7 +53,7 @@ export function assess(folder: string, tell: (words: string) => void): Damage | 
 export function assessRunning(folder: string): Damage | undefined {
   const witness = readWitness(folder);
   const testimony = witness === undefined || witness === "damaged" ? undefined : { ...witness, isClean: false };
-  return judge(folder, { testimony, findings: [], tell() {} });
+  return judge(folder, { testimony, findings: [], report() {} });
 }
 
 /** A copy of the store that SQLite reads to the end of its log, whatever is damaged in that. */
@@ -67,10 +67,10 @@ export function copyForReading(folder: string, copy: string): void {
 interface Case {
   readonly testimony: Testimony | undefined;
   readonly findings: string[];
-  readonly tell: (words: string) => void;
+  readonly report: (words: string) => void;
 }
 
-function judge(folder: string, { testimony, findings, tell }: Case): Damage | undefined {
+function judge(folder: string, { testimony, findings, report }: Case): Damage | undefined {
   let lost: readonly string[] = [];
   const path = storePath(folder);
   const size = existsSync(path) ? statSync(path).size + sizeOf(walPath(folder)) : 0;
@@ -87,7 +87,7 @@ function judge(folder: string, { testimony, findings, tell }: Case): Damage | un
         if (testimony !== undefined) findings.push("the file tree.db is empty");
       } else if (formatOf(db) < 2) findings.push(...checkOld(db));
       else {
-        const found = judgeRows(db, { size, testimony, tell });
+        const found = judgeRows(db, { size, testimony, report });
         findings.push(...found.findings);
         lost = found.lost;
       }
@@ -120,19 +120,19 @@ function quickCheck(db: Database): string[] {
 
 function judgeRows(
   db: Database,
-  { size, testimony, tell }: Omit<Case, "findings"> & { readonly size: number },
+  { size, testimony, report }: Omit<Case, "findings"> & { readonly size: number },
 ): { readonly findings: string[]; readonly lost: readonly string[] } {
   if (testimony?.isClean === true && size > scanStoreBytesMax) {
-    tell(
+    report(
       `the store is large (${(size / 2 ** 30).toFixed(1)} GB) and was closed in order: its records are verified when they are read`,
     );
     return { findings: [], lost: [] };
   }
   let toldAt = systemClock.now();
   const { findings, lost, zxid, whole } = scan(db, (rows) => {
-    if (systemClock.now() - toldAt < scanTellMs) return;
+    if (systemClock.now() - toldAt < scanReportMs) return;
     toldAt = systemClock.now();
-    tell(`the store is being verified: ${rows} records have been read`);
+    report(`the store is being verified: ${rows} records have been read`);
   });
   const all = [...findings];
   if (zxid !== undefined && testimony !== undefined && zxid < testimony.zxid)

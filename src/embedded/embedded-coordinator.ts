@@ -30,7 +30,7 @@ export interface EmbeddedOptions {
   /** Serve what is whole of a damaged store. */
   readonly acceptDamage: boolean;
   /** Hears what the operator should know. */
-  readonly tell: (words: string) => void;
+  readonly report: (words: string) => void;
   /** A record was found damaged while the store was in use, and was set aside. */
   readonly foundDamaged: (words: string) => void;
 }
@@ -39,7 +39,7 @@ const fullWords =
   "the disk of the store is nearly full: nothing new is stored until there is room; what is stored can be fetched";
 const roomWords = "the disk of the store has room again";
 
-const defaultOptions: EmbeddedOptions = { acceptDamage: false, tell() {}, foundDamaged() {} };
+const defaultOptions: EmbeddedOptions = { acceptDamage: false, report() {}, foundDamaged() {} };
 
 /** Requests in one transaction, so that one transaction does not hold up the next for long. */
 const transactionRequestsMax = 4096;
@@ -98,7 +98,7 @@ export class EmbeddedCoordinator implements Coordinator {
     return new Promise((resolve, reject) => {
       worker.onerror = (event) => reject(new OperatingError("ESTORE", `the store's worker failed: ${event.message}`));
       worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
-        if (data.kind === "told") return options.tell(data.words);
+        if (data.kind === "report") return options.report(data.words);
         if (data.kind === "opened") return resolve(new EmbeddedCoordinator(worker, options));
         worker.terminate();
         assert(data.kind === "refused", `the store's worker says ${data.kind} before it is open`);
@@ -243,11 +243,11 @@ export class EmbeddedCoordinator implements Coordinator {
         return;
       case "trouble":
         return this.#setState("SUSPENDED", message.message);
-      case "told":
-        return this.#options.tell(message.words);
+      case "report":
+        return this.#options.report(message.words);
       case "space":
         this.isFull = message.isFull;
-        return this.#options.tell(message.isFull ? fullWords : roomWords);
+        return this.#options.report(message.isFull ? fullWords : roomWords);
       case "damaged":
         this.damagedRecords++;
         return this.#options.foundDamaged(message.words);

@@ -18,10 +18,10 @@ export interface OpenOptions {
   /** Serve what is whole of a damaged store. */
   readonly acceptDamage: boolean;
   /** Hears what the operator should know. */
-  readonly tell: (words: string) => void;
+  readonly report: (words: string) => void;
 }
 
-export const defaultOpenOptions: OpenOptions = { acceptDamage: false, tell() {} };
+export const defaultOpenOptions: OpenOptions = { acceptDamage: false, report() {} };
 
 /** A store that nobody else may change. */
 export interface OwnStore {
@@ -84,12 +84,12 @@ export function inWords(error: unknown, folder?: string): unknown {
   return new OperatingError("ESTORE", `${where}${messageOf(error)}`);
 }
 
-function open(folder: string, { acceptDamage, tell }: OpenOptions, lock: Database): OwnStore {
-  const damage = assess(folder, tell);
+function open(folder: string, { acceptDamage, report }: OpenOptions, lock: Database): OwnStore {
+  const damage = assess(folder, report);
   if (damage !== undefined) {
     if (!acceptDamage) throw refusal(folder, damage);
     const { kept, dropped, aside } = salvage(folder);
-    tell(
+    report(
       `the store was damaged and is served as far as it is whole: ${summary(damage)}; ` +
         `${kept} records are kept, ${dropped.length} are not; the damaged files are in ${aside}`,
     );
@@ -102,10 +102,10 @@ function open(folder: string, { acceptDamage, tell }: OpenOptions, lock: Databas
     // An old store has no witness yet.
     const isNew = damage !== undefined || isEmpty(db) || formatOf(db) < currentFormat;
     if (isEmpty(db)) create(db);
-    if (formatOf(db) < currentFormat) migrateWithCopy(db, folder, tell);
+    if (formatOf(db) < currentFormat) migrateWithCopy(db, folder, report);
     else if (wasClean) removeCopies(folder);
     if (readWitness(folder) === undefined && !isNew)
-      tell("tree.witness is missing: whether the last commits of the store are there cannot be told");
+      report("tree.witness is missing: whether the last commits of the store are there cannot be told");
     const { zxid } = db.query<{ zxid: number }, []>("SELECT zxid FROM counter").get()!;
     const witness = new Witness(folder, zxid);
     return {
@@ -133,7 +133,7 @@ function copyPath(folder: string, format: number): string {
 }
 
 /** An older program can be given the copy back, under the store's name. */
-function migrateWithCopy(db: Database, folder: string, tell: (words: string) => void): void {
+function migrateWithCopy(db: Database, folder: string, report: (words: string) => void): void {
   const format = formatOf(db);
   const copy = copyPath(folder, currentFormat);
   rmSync(`${copy}.new`, { force: true });
@@ -143,7 +143,7 @@ function migrateWithCopy(db: Database, folder: string, tell: (words: string) => 
   renameSync(`${copy}.new`, copy);
   sync(folder);
   migrate(db);
-  tell(
+  report(
     `the store had format ${format} and has ${currentFormat} now; ${copy} is as it was before, until the next start after a clean end`,
   );
 }

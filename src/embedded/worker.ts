@@ -21,7 +21,7 @@ export type FromWorker =
   | { readonly kind: "swept" }
   | { readonly kind: "trouble"; readonly message: string }
   /** Words for the operator's log. */
-  | { readonly kind: "told"; readonly words: string }
+  | { readonly kind: "report"; readonly words: string }
   /** The disk has become full, and nothing new should be stored; or there is room again. */
   | { readonly kind: "space"; readonly isFull: boolean }
   /** A record was found damaged and has been set aside, since the operator accepts that. */
@@ -43,9 +43,9 @@ function send(message: FromWorker): void {
 }
 
 function open(folder: string): void {
-  const tell = (words: string): void => send({ kind: "told", words });
+  const report = (words: string): void => send({ kind: "report", words });
   try {
-    database = withRoom(folder, () => new TreeDatabase(folder, "own", { acceptDamage, tell }));
+    database = withRoom(folder, () => new TreeDatabase(folder, "own", { acceptDamage, report }));
     room = new Room(new DiskSpace(folder), database.file, (isFull) => send({ kind: "space", isFull }));
   } catch (error) {
     return send({
@@ -84,7 +84,7 @@ function isFull(error: unknown): boolean {
  */
 function run(requests: readonly Request[]): void {
   try {
-    tell(encodeReplies(answer(requests)));
+    sendReplies(encodeReplies(answer(requests)));
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
     // While anything of the reserve is left, what has been promised already is stored.
@@ -95,10 +95,10 @@ function run(requests: readonly Request[]): void {
 }
 
 /** Nothing is acknowledged that lies in a file which nobody will find: it is waited for. */
-function tell(replies: Uint8Array): void {
+function sendReplies(replies: Uint8Array): void {
   if (database?.file.isInPlace === false) {
     send({ kind: "trouble", message: "the file of the store is gone from its folder, or another one is in its place" });
-    setTimeout(() => tell(replies), retryMs);
+    setTimeout(() => sendReplies(replies), retryMs);
     return;
   }
   send({ kind: "ran", replies });

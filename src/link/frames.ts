@@ -59,9 +59,9 @@ export interface Confirm {
   readonly proof: string;
 }
 
-/** The frames that are rare enough to be JSON. */
+/** The frames that are rare enough to be JSON. `say` is a message's type; links carry it under that name. */
 export type Control =
-  /** A client has come to the sender: whoever has its session lets go of it. */
+  /** A client has come to the sender: the broker that has its session gives it up. */
   | {
       readonly say: "claim";
       readonly number: number;

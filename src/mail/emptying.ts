@@ -4,12 +4,12 @@ import type { Journal } from "./journal.ts";
 import { type FencingToken, fence, type Slip, type Slips } from "./slips.ts";
 
 /** Gives a slip's message to somebody else; `done(true)`: the slip is gone, `done(false)`: nobody needs it. */
-export type HandOn = (slip: Slip, done: (isGone: boolean) => void) => void;
+export type ReassignSlip = (slip: Slip, done: (isGone: boolean) => void) => void;
 
 export interface Emptying {
   readonly slips: Slips;
   readonly journal: Journal;
-  readonly handOn: HandOn;
+  readonly reassign: ReassignSlip;
   /** Each commit checks it: once another broker keeps the session, its mailbox is that one's. */
   readonly fencingToken: FencingToken;
   /** Called when nothing is left that lay there at the beginning, or its removal is under way. */
@@ -22,7 +22,7 @@ export function emptyMailbox(listed: readonly Slip[], emptying: Emptying): void 
 }
 
 function emptyFrom(listed: readonly Slip[], at: number, emptying: Emptying): void {
-  const { slips, journal, handOn, done } = emptying;
+  const { slips, journal, reassign, done } = emptying;
   if (at >= listed.length) return done();
   const page = listed.slice(at, at + mailPageSlips);
   const next = (): void => {
@@ -36,7 +36,7 @@ function emptyFrom(listed: readonly Slip[], at: number, emptying: Emptying): voi
     if (left === 0) return next();
     const unwanted: Slip[] = [];
     for (const slip of found) {
-      handOn(slip, (isGone) => {
+      reassign(slip, (isGone) => {
         if (!isGone) unwanted.push(slip);
         if (--left > 0) return;
         discardAll(unwanted, emptying);

@@ -94,7 +94,7 @@ export class Mail {
   }
 
   /** Prepares a message for a mail drop, where it lies, without slips, until its time is over. */
-  lay(given: Publish, { publisher, payment, keeping }: Laying): Omit<StoredMail, "slips"> {
+  storeInDrop(given: Publish, { publisher, payment, keeping }: DropStorage): Omit<StoredMail, "slips"> {
     const publish = given.kept();
     const { branch } = this.#ledger;
     const terms = this.#ledger.termsOf(publish, keeping);
@@ -107,7 +107,7 @@ export class Mail {
   }
 
   /** A slip for a message that lies in a mail drop: whoever has it leaves it there. */
-  slipFor({ clientId, ...draft }: SlipDraft, { path, branch, keepUntil }: Lying) {
+  slipFor({ clientId, ...draft }: SlipDraft, { path, branch, keepUntil }: DropEntry) {
     const fixed = { state: "waiting", recipients: 0, hasParts: false } as const;
     return this.#slips.draw(clientId, { ...draft, ...fixed, keepUntil, branch, messagePath: path }, undefined);
   }
@@ -201,7 +201,7 @@ export interface MessageName {
 }
 
 /** How a message is put into a mail drop. */
-export interface Laying {
+export interface DropStorage {
   /** Client id; empty: the broker itself. */
   readonly publisher: string;
   readonly payment: Payment | undefined;
@@ -210,7 +210,7 @@ export interface Laying {
 }
 
 /** A message in a mail drop. */
-export interface Lying {
+export interface DropEntry {
   readonly path: string;
   /** The branch that pays for it. */
   readonly branch: string;

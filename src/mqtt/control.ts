@@ -114,7 +114,7 @@ export function encodeControl(packet: Packet, version: ProtocolVersion): Uint8Ar
 }
 
 /** The content of a DISCONNECT besides its reason code. */
-export interface Farewell {
+export interface DisconnectDetails {
   /** The reason in words, for people. */
   readonly reasonString?: string | undefined;
   /** Where to go instead: `host:port`. */
@@ -125,8 +125,8 @@ export interface Farewell {
  * DISCONNECT of MQTT 5. What would make it larger than `bytesMax` is left out: first the words, then where to go
  * [MQTT-3.14.2-3]. Undefined: not even the reason code fits [MQTT-3.1.2-24].
  */
-export function encodeDisconnect(reason: number, farewell: Farewell, bytesMax: number): Uint8Array | undefined {
-  const { reasonString, serverReference } = farewell;
+export function encodeDisconnect(reason: number, details: DisconnectDetails, bytesMax: number): Uint8Array | undefined {
+  const { reasonString, serverReference } = details;
   const reference = serverReference === undefined ? {} : { serverReference };
   const said = [reasonString === undefined ? reference : { ...reference, reasonString }, reference, {}];
   return firstThatFits(

@@ -41,7 +41,7 @@ export function administrate(question: Question, broker: Broker, token: string |
     case "DELETE clients": {
       const connection = localSessions.get(name)?.connection;
       if (connection === undefined) return text(404, "no such client is connected to this broker\n");
-      broker.expel(connection, Reason.administrativeAction, "an administrator has disconnected it");
+      broker.disconnect(connection, Reason.administrativeAction, "an administrator has disconnected it");
       return text(200, "disconnected\n");
     }
     case "GET bans": {

@@ -195,7 +195,7 @@ function openCoordinator(options: BrokerOptions, log: Log): Promise<Coordinator>
   if (options.zk === "") {
     return EmbeddedCoordinator.open(options.data, {
       acceptDamage: options.acceptDamage,
-      tell: (words) => log.warn(words),
+      report: (words) => log.warn(words),
       foundDamaged: (words) => log.error(words),
     });
   }

@@ -41,14 +41,14 @@ class End {
   }
 
   /** Sends a block. */
-  say(block: Uint8Array): void {
+  send(block: Uint8Array): void {
     const length = new Uint8Array(4);
     writeUint32(length, 0, block.length);
     this.writer.append(concatBytes([length, block]), 0, 4 + block.length);
   }
 
   /** Returns the blocks that are complete now. Throws `OperatingError` (EFORMAT) for one that is too large. */
-  hear(bytes: Uint8Array): Uint8Array[] {
+  receive(bytes: Uint8Array): Uint8Array[] {
     this.#received = concatBytes([this.#received, bytes]);
     const blocks: Uint8Array[] = [];
     while (this.#received.length >= 4) {
@@ -69,7 +69,8 @@ export function openToolSocket(folder: string, store: Store, log: Log): { close(
     opened: (transport) => new End(transport),
     received: (end, bytes) => {
       try {
-        for (const block of end.hear(bytes)) for (const request of decodeRequests(block)) answer(store, request, end);
+        for (const block of end.receive(bytes))
+          for (const request of decodeRequests(block)) answer(store, request, end);
       } catch (error) {
         log.warn({ why: messageOf(error) }, "a tool was not understood");
         end.transport.abort();
@@ -88,7 +89,7 @@ export function openToolSocket(folder: string, store: Store, log: Log): { close(
 
 /** Has the store carry out a tool's request, and sends the reply. */
 function answer(store: Store, request: Request, end: End): void {
-  const reply = (given: Reply): void => end.say(encodeReplies([given]));
+  const reply = (given: Reply): void => end.send(encodeReplies([given]));
   const failed = ({ code, path, index }: CoordinatorError): void => reply({ kind: "failed", code, path, index });
   if (request.kind === "read") {
     store.read(request.operations, (error, results) => {
@@ -109,7 +110,7 @@ export async function dialControl(folder: string): Promise<(Store & { close(): v
   const events: TransportEvents<End> = {
     opened: (transport) => new End(transport),
     received: (end, bytes) => {
-      for (const block of end.hear(bytes)) for (const reply of decodeReplies(block)) waiting.shift()?.(reply);
+      for (const block of end.receive(bytes)) for (const reply of decodeReplies(block)) waiting.shift()?.(reply);
     },
     drained: (end) => end.writer.drained(),
     closed: (end) => {
@@ -122,7 +123,7 @@ export async function dialControl(folder: string): Promise<(Store & { close(): v
   if (end === undefined) return undefined;
   const ask = (request: Request, settle: (reply: Reply) => void): void => {
     waiting.push(settle);
-    end.say(encodeRequests([request]));
+    end.send(encodeRequests([request]));
   };
   return {
     read(operations: readonly ReadOperation[], done: ReadDone) {

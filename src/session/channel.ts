@@ -78,23 +78,23 @@ export class Channel {
   }
 
   /** Acks at once, whatever is owed: for what is not the first answer to a publish. */
-  ackNow(sink: Sink, type: number, packetId: number, verdict: AckOutcome): void {
-    writeAckOutcome(sink, type, packetId, this.#say(verdict));
+  ackNow(sink: Sink, type: number, packetId: number, outcome: AckOutcome): void {
+    writeAckOutcome(sink, type, packetId, this.#asClientTakes(outcome));
   }
 
   /** Answers a publish: now, or behind the answers that are owed already. */
-  ack(sink: Sink, type: number, packetId: number, verdict: AckOutcome): void {
-    if (this.owedCount === 0) return this.ackNow(sink, type, packetId, verdict);
-    this.#owed!.settle(this.#owed!.owe(type, [packetId], 0), this.#say(verdict), sink);
+  ack(sink: Sink, type: number, packetId: number, outcome: AckOutcome): void {
+    if (this.owedCount === 0) return this.ackNow(sink, type, packetId, outcome);
+    this.#owed!.settle(this.#owed!.owe(type, [packetId], 0), this.#asClientTakes(outcome), sink);
   }
 
   /** Owes an ack, or several that are settled together, and returns how to settle them. */
-  owe(sink: Sink, type: number, packetIds: readonly number[], bytes: number): (verdict: AckOutcome) => void {
+  owe(sink: Sink, type: number, packetIds: readonly number[], bytes: number): (outcome: AckOutcome) => void {
     this.#owed ??= new OwedAcks();
     const owed = this.#owed;
     const ack = owed.owe(type, packetIds, bytes);
-    return (verdict) => {
-      if (this.#phase !== "closed") owed.settle(ack, this.#say(verdict), sink);
+    return (outcome) => {
+      if (this.#phase !== "closed") owed.settle(ack, this.#asClientTakes(outcome), sink);
     };
   }
 
@@ -102,10 +102,10 @@ export class Channel {
    * Before MQTT 5 there are no reasons; texts are for who wants them, and takes so large a packet [MQTT-3.4.2-2,
    * MQTT-3.5.2-2].
    */
-  #say(verdict: AckOutcome): AckOutcome {
+  #asClientTakes(outcome: AckOutcome): AckOutcome {
     if (this.version < 5) return success;
-    const { reason, text } = verdict;
-    if (text === undefined || (this.wantsReasons && ackWithTextSize(text) <= this.packetBytesMax)) return verdict;
+    const { reason, text } = outcome;
+    if (text === undefined || (this.wantsReasons && ackWithTextSize(text) <= this.packetBytesMax)) return outcome;
     return { reason };
   }
 }

@@ -72,18 +72,18 @@ export class Watches {
     for (const kind of used[type]) {
       const listeners = this.#kinds[kind].get(path);
       this.#kinds[kind].delete(path);
-      tell(listeners, event);
+      notify(listeners, event);
     }
-    tell(this.#kinds.persistent.get(path), event);
+    notify(this.#kinds.persistent.get(path), event);
     const recursive = this.#kinds.persistentRecursive;
     if (type === "childrenChanged" || recursive.size === 0) return;
     // With few watches it is cheaper to look at them than at all nodes above the path.
     if (recursive.size <= fewWatches) {
-      for (const [watched, listeners] of recursive) if (isAtOrBelow(path, watched)) tell(listeners, event);
+      for (const [watched, listeners] of recursive) if (isAtOrBelow(path, watched)) notify(listeners, event);
       return;
     }
     for (let at = path; ; at = at.slice(0, at.lastIndexOf("/")) || "/") {
-      tell(recursive.get(at), event);
+      notify(recursive.get(at), event);
       if (at === "/") return;
     }
   }
@@ -91,7 +91,7 @@ export class Watches {
   /** Tells those who watch for good that they may have missed something. */
   fireMissed(): void {
     for (const kind of ["persistent", "persistentRecursive"] as const) {
-      for (const [path, listeners] of this.#kinds[kind]) tell(listeners, { type: "missed", path });
+      for (const [path, listeners] of this.#kinds[kind]) notify(listeners, { type: "missed", path });
     }
   }
 
@@ -127,7 +127,7 @@ function emptyTable(): Record<WatchKind, string[]> {
   return { data: [], exist: [], child: [], persistent: [], persistentRecursive: [] };
 }
 
-function tell(listeners: Set<WatchListener> | undefined, event: KeeperEvent): void {
+function notify(listeners: Set<WatchListener> | undefined, event: KeeperEvent): void {
   if (listeners === undefined) return;
   for (const listener of [...listeners]) listener(event);
 }

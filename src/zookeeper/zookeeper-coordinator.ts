@@ -92,7 +92,7 @@ export class ZooKeeperCoordinator implements Coordinator {
     this.submissionBytesMax = (options.packetBytesMax ?? keeperPacketBytesMax) - 16 * 1024;
     client.onState((state, why) => {
       this.#hasRetried();
-      this.#tell(state, why);
+      this.#report(state, why);
       if (state === "CONNECTED") this.#resume();
     });
   }
@@ -233,7 +233,7 @@ export class ZooKeeperCoordinator implements Coordinator {
   #committed(group: Group, responses: readonly WriteResponse[] | undefined, zxid: number): void {
     this.#group = undefined;
     this.#refusals = 0;
-    if (this.#hasRetried()) this.#tell(this.#client.state, undefined);
+    if (this.#hasRetried()) this.#report(this.#client.state, undefined);
     this.#groupBytesMax = Math.min(keeperGroupBytesMax, this.#groupBytesMax + keeperGroupBytesMax / 64);
     // The next group leaves before the callbacks of this one: network and event loop work side by side.
     this.#pump();
@@ -314,7 +314,7 @@ export class ZooKeeperCoordinator implements Coordinator {
     if (this.#client.state !== "CONNECTED") return;
     this.#retryAt = this.#clock.now() + keeperRefusedMs;
     this.#alarm.wake();
-    this.#tell("SUSPENDED", `ZooKeeper refuses what it is asked: ${error.message}`);
+    this.#report("SUSPENDED", `ZooKeeper refuses what it is asked: ${error.message}`);
   }
 
   /** True if there was something refused, which is to be asked again or is done. */
@@ -328,7 +328,7 @@ export class ZooKeeperCoordinator implements Coordinator {
     if (this.#doubt !== undefined && this.#client.state === "CONNECTED") this.#endDoubt();
   }
 
-  #tell(state: CoordinatorState, why: string | undefined): void {
+  #report(state: CoordinatorState, why: string | undefined): void {
     for (const listener of this.#stateListeners) listener(state, why);
   }
 

@@ -32,7 +32,7 @@ test.each(stores)(
     expect(homeOf("p")).not.toBe(homeOf("s"));
     // What the other broker stores is not heard of.
     const mailbox = homeOf("s").broker!.context.localSessions.get("s")!.mailbox!;
-    mailbox.hear = () => {};
+    mailbox.slipAdded = () => {};
     publisher.isBusy = true;
     publisher.work();
     await world.pass(1000);

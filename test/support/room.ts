@@ -54,7 +54,7 @@ export function room({ store = new MemoryStore(), others = {}, hasBank = true, .
   };
   const journal = new Journal(store, clock);
   const accounts = new Accounts(store);
-  const nobody: OtherBranches = { areThere: () => false, tell: () => {}, ask: () => {} };
+  const nobody: OtherBranches = { exist: () => false, reportFreed: () => {}, askForCredits: () => {} };
   const bankAccount = new BankAccount(runtime, { journal, accounts, others: { ...nobody, ...others } });
   bankAccount.account.grant = Number.MAX_SAFE_INTEGER;
   bankAccount.account.isOpen = hasBank;

@@ -12,8 +12,8 @@ export const faults: readonly Fault[] = [
   {
     what: "bank: what a session is owed lies in a mail drop for a time that chance decides",
     file: "src/broker/publish/publish-admission.ts",
-    find: 'return qos > 0 && lastingOf(route) > 0 ? "mailbox" : "drop";',
-    replace: 'return qos > 0 && lastingOf(route) < 0 ? "mailbox" : "drop";',
+    find: 'return qos > 0 && persistentReceivers(route) > 0 ? "mailbox" : "drop";',
+    replace: 'return qos > 0 && persistentReceivers(route) < 0 ? "mailbox" : "drop";',
     tests: "test/broker/bank.test.ts",
   },
   {

@@ -87,8 +87,8 @@ export const faults: readonly Fault[] = [
   {
     what: "churn: a CONNECT does not wait for a store that is behind",
     file: "src/broker/connect/handle-connect.ts",
-    find: "    else this.#storeBackPressure.pass(connection, () => this.#claimClientId(connection, wanted));\n",
-    replace: "    else this.#claimClientId(connection, wanted);\n",
+    find: "    else this.#storeBackPressure.pass(connection, () => this.#claimClientId(connection, request));\n",
+    replace: "    else this.#claimClientId(connection, request);\n",
     tests: behind,
   },
   {

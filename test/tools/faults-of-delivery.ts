@@ -47,8 +47,8 @@ export const faults: readonly Fault[] = [
   {
     what: "wills: a client is let in before the will of its earlier connection is out",
     file: "src/broker/connect/handle-connect.ts",
-    find: "this.#wills.whenFired(clientId, () => this.#obtain(connection, { ...wanted, silent, fences }, obtainTriesMax));",
-    replace: "this.#obtain(connection, { ...wanted, silent, fences }, obtainTriesMax);",
+    find: "this.#wills.whenPublished(clientId, obtain);",
+    replace: "obtain();",
     tests: "test/simulation/wills.test.ts",
   },
   {
@@ -166,8 +166,8 @@ export const faults: readonly Fault[] = [
   {
     what: "groups: another broker stores what the publishing one may publish again at QoS 2",
     file: "src/broker/publish/fanout.ts",
-    find: "whom.isUnpaid === true || publish.qos === 2",
-    replace: "whom.isUnpaid === true",
+    find: "addressees.isUnpaid === true || publish.qos === 2",
+    replace: "addressees.isUnpaid === true",
     tests: "test/simulation/groups.test.ts",
   },
   {
@@ -180,7 +180,7 @@ export const faults: readonly Fault[] = [
   {
     what: "groups: a session that begins keeps what lay there before",
     file: "src/broker/connect/handle-connect.ts",
-    find: "if (!sessionPresent) this.#sessionStore.emptyOfBefore(client);\n    else {",
+    find: "if (!sessionPresent) this.#sessionStore.emptyOldMailbox(client);\n    else {",
     replace: "if (sessionPresent) {",
     tests: "test/simulation/groups.test.ts",
   },
@@ -194,15 +194,15 @@ export const faults: readonly Fault[] = [
   {
     what: "wills: a CONNECT that was claimed before the lease was over is carried out after it",
     file: "src/broker/connect/handle-connect.ts",
-    find: "self.fences !== wanted.fences;\n    if (isStale() && (needsStore(wanted) || wanted.silent().length > 0)) {",
-    replace: "self.fences !== fences;\n    const { fences } = self;\n    if (wanted.fences < 0) {",
+    find: "self.fences !== request.fences;\n    if (isStale() && (needsStore(request) || request.silent().length > 0)) {",
+    replace: "self.fences !== fences;\n    const { fences } = self;\n    if (request.fences < 0) {",
     tests: "test/simulation/wills.test.ts",
   },
   {
     what: "wills: a broker without contact lets a client in whose earlier will another broker may hold",
     file: "src/broker/connect/handle-connect.ts",
-    find: "needsStore(wanted) || wanted.silent().length > 0",
-    replace: "needsStore(wanted)",
+    find: "needsStore(request) || request.silent().length > 0",
+    replace: "needsStore(request)",
     tests: "test/simulation/wills.test.ts",
   },
 ];

@@ -88,8 +88,8 @@ export const faults: readonly Fault[] = [
   {
     what: "mail from another broker is not heard of",
     file: "src/broker/delivery/mailbox-names.ts",
-    find: "this.#heard.add(name);",
-    replace: "if (name === undefined) this.#heard.add(name);",
+    find: "this.#noticed.add(name);",
+    replace: "if (name === undefined) this.#noticed.add(name);",
     tests: "test/simulation/simulation.test.ts",
   },
   {
@@ -151,8 +151,9 @@ export const faults: readonly Fault[] = [
   {
     what: "a watch is registered after its part of the tree was read",
     file: "src/coordinator/mirror.ts",
-    find: "    this.#unwatch = this.#coordinator.watch(this.#options.root, (event) => this.#hear(event));\n    await this.#read();",
-    replace: "    await this.#read();\n    this.#coordinator.watch(this.#options.root, (event) => this.#hear(event));",
+    find: "    this.#unwatch = this.#coordinator.watch(this.#options.root, (event) => this.#changed(event));\n    await this.#read();",
+    replace:
+      "    await this.#read();\n    this.#coordinator.watch(this.#options.root, (event) => this.#changed(event));",
     tests: "test/unit/mirror.test.ts",
   },
   {
@@ -278,15 +279,15 @@ export const faults: readonly Fault[] = [
   {
     what: "a will that the store refuses is on its way for ever, and its client is kept out",
     file: "src/broker/publish/handle-publish.ts",
-    find: "      laid.withdrawn();\n      done();",
-    replace: "      laid.withdrawn();",
+    find: "      inDrop.withdrawn();\n      done();",
+    replace: "      inDrop.withdrawn();",
     tests: "test/broker/settlement.test.ts",
   },
   {
     what: "a session is taken from a slow broker while that is still storing what it has sent",
     file: "src/broker/connect/take-over.ts",
-    find: "lasts ? options.zkSessionTimeout * 1000 + fencePatienceMs : claimPatienceMs",
-    replace: "lasts ? claimPatienceMs : claimPatienceMs",
+    find: "persistent ? options.zkSessionTimeout * 1000 + fencePatienceMs : claimPatienceMs",
+    replace: "persistent ? claimPatienceMs : claimPatienceMs",
     tests: "test/unit/take-over.test.ts",
   },
   {

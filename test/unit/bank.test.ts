@@ -207,7 +207,7 @@ describe("damaged accounts", () => {
         for (const credits of [5000, -5000]) accounts.move("a", credits, note);
         accounts.open("a", note);
         accounts.look("a", note);
-        accounts.tellRefused("a", 3);
+        accounts.reportRefused("a", 3);
         accounts.close("a", 0, [], () => {});
         accounts.settleEstate("gone", 0, () => {});
         await world.pass(200);

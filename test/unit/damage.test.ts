@@ -56,7 +56,7 @@ function killed(count: number): string {
 
 /** The messages that the store serves. Throws as the store does. */
 function served(folder: string, acceptDamage = false): Map<string, string> {
-  const store = new TreeDatabase(folder, "own", { acceptDamage, tell() {} });
+  const store = new TreeDatabase(folder, "own", { acceptDamage, report() {} });
   try {
     const [names] = store.run([{ kind: "read", operations: [{ kind: "children", path: "/topics/t" }] }]);
     const [result] = names?.kind === "read" ? names.results : [];
@@ -153,10 +153,10 @@ test("a witness that is gone is said to be; one that is damaged is damage", () =
   expect(() => served(folder)).toThrow(/tree.witness is damaged/);
   rmSync(path);
   const said: string[] = [];
-  new TreeDatabase(folder, "own", { acceptDamage: false, tell: (words) => said.push(words) }).close();
+  new TreeDatabase(folder, "own", { acceptDamage: false, report: (words) => said.push(words) }).close();
   expect(said.join()).toContain("tree.witness is missing");
   said.length = 0;
-  new TreeDatabase(folder, "own", { acceptDamage: false, tell: (words) => said.push(words) }).close();
+  new TreeDatabase(folder, "own", { acceptDamage: false, report: (words) => said.push(words) }).close();
   expect(said).toEqual([]);
   expectAll(served(folder), 20);
 });
@@ -228,7 +228,7 @@ test("a record that goes bad while the store is in use is never read as if it we
   const folder = killed(100);
   checkpoint(folder);
   const words: string[] = [];
-  const store = new TreeDatabase(folder, "own", { acceptDamage: false, tell: (said) => words.push(said) });
+  const store = new TreeDatabase(folder, "own", { acceptDamage: false, report: (said) => words.push(said) });
   const read = () => store.run([{ kind: "read", operations: [{ kind: "get", path: "/topics/t/=50" }] }]);
   const other = new Database(file(folder));
   other.exec("UPDATE node SET data = CAST('message-50-changed' AS BLOB) WHERE name = '=50'");

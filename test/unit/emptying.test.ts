@@ -49,14 +49,14 @@ function store(...clientIds: string[]): void {
 }
 
 async function empty(clientId: string, meanwhile: (slip: Slip) => void): Promise<void> {
-  const handOn = (slip: Slip, done: (isGone: boolean) => void): void => {
+  const reassign = (slip: Slip, done: (isGone: boolean) => void): void => {
     meanwhile(slip);
     done(false);
   };
   const names = await children(coordinator, mailPath(clientId));
   const fencingToken = { path: sessionPath(clientId), version: 0 };
   await new Promise<void>((done) =>
-    emptyMailbox(slips.named(clientId, names), { slips, journal, handOn, fencingToken, done }),
+    emptyMailbox(slips.named(clientId, names), { slips, journal, reassign, fencingToken, done }),
   );
   await settled();
   // The last of a message's recipients removes it when it knows that it is the last.

@@ -54,7 +54,7 @@ test("a store of the first format is brought up, and a copy of it is kept until 
   const folder = first(500);
   const said: string[] = [];
   const open = (): TreeDatabase =>
-    new TreeDatabase(folder, "own", { acceptDamage: false, tell: (words) => said.push(words) });
+    new TreeDatabase(folder, "own", { acceptDamage: false, report: (words) => said.push(words) });
   const store = open();
   expect(said.join()).toContain(`the store had format 0 and has ${currentFormat} now`);
   const stat = { czxid: 1, mzxid: 5, version: 3, childCount: 1 };

@@ -16,7 +16,7 @@ function idOf(epoch: number): string {
   const mail = new Mail({ journal, ledger, slips: undefined, epoch } as never);
   const publish = makePublish(Uint8Array.of(0x74), nothing, { qos: 1, retain: false });
   return mail
-    .lay(publish, { publisher: "p", payment: undefined, keeping: "drop" } as never)
+    .storeInDrop(publish, { publisher: "p", payment: undefined, keeping: "drop" } as never)
     .path.slice("/topics/t/=".length);
 }
 

@@ -16,12 +16,12 @@ function scene() {
   const context = { options: defaultOptions, clock: { now: () => now, wall: () => now }, timers };
   const parts = {
     membership: { members: () => peers },
-    links: { say: ({ id }: Peer) => void asked.push(id) },
+    links: { sendControl: ({ id }: Peer) => void asked.push(id) },
   };
   const takeOver = new TakeOver(context as unknown as ClusterContext, parts as unknown as TakeOverParts);
   const decided: string[][] = [];
-  const claim = (lasts: boolean): void =>
-    takeOver.claim({ clientId: "client", clean: false, lasts }, (_, silent) => void decided.push([...silent()]));
+  const claim = (persistent: boolean): void =>
+    takeOver.claim({ clientId: "client", clean: false, persistent }, (_, silent) => void decided.push([...silent()]));
   const pass = (ms: number): void => {
     now += ms;
     timers.tick(now);
@@ -68,7 +68,7 @@ test("nobody waits long for brokers that are not reached any more", () => {
 
 test("a broker that joins while a client is being let in may hold an earlier will of it, one that has granted does not", () => {
   const { peers, takeOver } = scene();
-  const claimed = { clientId: "client", clean: false, lasts: true };
+  const claimed = { clientId: "client", clean: false, persistent: true };
   let whoIsSilent: SilentBrokers = () => ["nobody has decided"];
   takeOver.claim(claimed, (_, silent) => {
     whoIsSilent = silent;
@@ -84,7 +84,7 @@ test("so may one that joins where there was nobody to be asked", () => {
   const { peers, takeOver } = scene();
   const [first] = peers.splice(0);
   let whoIsSilent: SilentBrokers = () => ["nobody has decided"];
-  takeOver.claim({ clientId: "client", clean: false, lasts: false }, (_, silent) => {
+  takeOver.claim({ clientId: "client", clean: false, persistent: false }, (_, silent) => {
     whoIsSilent = silent;
   });
   expect(whoIsSilent()).toEqual([]);

@@ -19,7 +19,7 @@ import type { SessionRecord } from "../../mail/records.ts";
 import { countedOf } from "../../mail/slips.ts";
 import type { OrphanedWills } from "../connect/orphaned-wills.ts";
 import type { SessionStore } from "../connect/session-store.ts";
-import { makeClient } from "../connect/take-over.ts";
+import { sessionFromStore } from "../connect/take-over.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
@@ -92,7 +92,7 @@ export class Adoption {
       const three = results.slice(3 * index, 3 * index + 3);
       if (typeof three[0] !== "object" || !("data" in three[0]!) || localSessions.has(clientId)) return;
       if (this.#parts.isObtaining(clientId) || !this.#isOurs(paths[index]!, clientId)) return;
-      const client = makeClient(this.#context, clientId, three);
+      const client = sessionFromStore(this.#context, clientId, three);
       const { record } = client;
       if (record === undefined) {
         // A stranger's record is left alone; a client that connects under that id takes its place.
@@ -104,7 +104,7 @@ export class Adoption {
       this.#parts.directory.adopt(client);
       adopted.push({ client, record });
     });
-    for (const { client, record } of adopted) this.#rest(client, record);
+    for (const { client, record } of adopted) this.#awaitClient(client, record);
   }
 
   /** Returns true if a session is where its client would look for it; otherwise it is noted as a stranger. */
@@ -114,10 +114,10 @@ export class Adoption {
     return false;
   }
 
-  #rest(client: LocalSession, record: SessionRecord): void {
+  #awaitClient(client: LocalSession, record: SessionRecord): void {
     const { sessionStore } = this.#parts;
     const { options, clock } = this.#context;
-    if (record.connected || record.owner !== options.id) sessionStore.rest(client);
+    if (record.connected || record.owner !== options.id) sessionStore.recordAway(client);
     else if (record.expiresAt !== null) sessionStore.expireIn(client, Math.max(0, record.expiresAt - clock.wall()));
   }
 

@@ -149,26 +149,28 @@ export class Arriving {
     const { router, metrics, bankAccount } = this.#context;
     const route = router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
     metrics.arrived++;
-    const whom = {
+    const addressees = {
       toInterest: delivery.toInterest,
       handles: new Set(delivery.handles),
       groups: new Set(delivery.groups),
     };
-    const copies = whom.handles.size + whom.groups.size;
+    const copies = addressees.handles.size + addressees.groups.size;
     const isFree = id === 0 || copies === 0;
     const price = isFree ? 0 : copies * bankAccount.termsOf(publish, "mailbox").credits;
     const payment = isFree || peer.hasSentBack ? undefined : bankAccount.reserve(price);
     // A message that may have to be stored and cannot be paid for here goes back to the publishing broker, which pays
     // for it.
     const isUnpaid = !isFree && payment === undefined;
-    const here = isUnpaid ? { ...whom, handles: new Set<number>(), isUnpaid } : whom;
-    const settlement = route && this.#fanout.promiseHere(publish, route, here, payment).settlement;
+    const here = isUnpaid ? { ...addressees, handles: new Set<number>(), isUnpaid } : addressees;
+    const settlement = route && this.#fanout.deliverHere(publish, route, here, payment).settlement;
     if (route === undefined) payment?.close();
     if (id === 0) return;
     // A session that is here but does not subscribe any more is not owed the message.
     const handles =
-      whom.handles.size === 0 ? none : [...whom.handles].filter((handle) => isUnpaid || !this.#registry.has(handle));
-    const groups = whom.groups.size === 0 ? none : [...whom.groups];
+      addressees.handles.size === 0
+        ? none
+        : [...addressees.handles].filter((handle) => isUnpaid || !this.#registry.has(handle));
+    const groups = addressees.groups.size === 0 ? none : [...addressees.groups];
     const { link } = peer;
     const isSentBack = isUnpaid && handles.length + groups.length > 0;
     if (isSentBack) peer.sendBack();
@@ -184,7 +186,7 @@ export class Arriving {
 
   /** Notes a settled delivery: all of one turn are told in one frame. */
   #settled(peer: Peer, id: number): void {
-    if (!peer.owesWord(id)) return;
+    if (!peer.settledHere(id)) return;
     queueMicrotask(() => {
       const settled = peer.takeSettled();
       if (settled.length > 0) peer.link?.send(settledFrame(settled));

@@ -23,7 +23,7 @@ import type { BrokerFacts, Peer } from "../peers/peer.ts";
 import type { SessionRegistry } from "../peers/session-registry.ts";
 import type { SubscriptionBarrier } from "../peers/subscription-barrier.ts";
 import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
-import { sayFormat } from "../peers/tree-format.ts";
+import { formatOperation } from "../peers/tree-format.ts";
 import type { Adoption } from "./adoption.ts";
 import type { Arriving } from "./arriving.ts";
 import type { Leftovers } from "./leftovers.ts";
@@ -65,7 +65,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
   }
 
   /** Changes the facts in this broker's znode. */
-  tell(changes: Partial<BrokerFacts>): void {
+  changeFacts(changes: Partial<BrokerFacts>): void {
     const { journal, options } = this.#context;
     this.facts = { ...this.facts, ...changes };
     journal.commit([{ kind: "set", path: brokerPath(options.id), data: encodeUtf8(JSON.stringify(this.facts)) }]);
@@ -93,7 +93,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
     this.#context.router.touch();
     this.#parts.directory.joined(peer);
     this.#parts.links.join(peer);
-    this.#parts.registry.tellAll(peer);
+    this.#parts.registry.announceAll(peer);
     this.#parts.takeOver.joined(peer);
   }
 
@@ -117,7 +117,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
   /** Writes into the tree in which format its records are written from now on. */
   formatChanged(): void {
     const { journal, self } = this.#context;
-    journal.commit([sayFormat(self.format)]);
+    journal.commit([formatOperation(self.format)]);
   }
 
   linkUp(peer: Peer): void {
@@ -151,7 +151,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
   }
 
   remain(peer: Peer, remain: Remain): void {
-    if (remain.unpaid) this.#parts.links.say(peer, { say: "remained" });
+    if (remain.unpaid) this.#parts.links.sendControl(peer, { say: "remained" });
     this.#parts.forwarding.remain(peer, remain);
   }
 
@@ -176,9 +176,9 @@ export class Cluster implements LinkFlows, MembershipFlows {
       case "seen":
         return barrier.seen(peer, control.number);
       case "freed":
-        return this.#context.bankAccount.hear(control.paths);
+        return this.#context.bankAccount.freedByOthers(control.paths);
       case "remained":
-        peer.seenSentBack();
+        peer.confirmSentBack();
         return;
       case "short":
         return this.#context.bankAccount.share();

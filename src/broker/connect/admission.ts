@@ -92,7 +92,7 @@ export class Admission {
    * Authenticates a client after CONNECT. Calls `admitted` if it may come in, perhaps before this returns. Throws
    * `ProtocolError` for an authentication method that is not offered.
    */
-  login(connection: Connection, packet: ConnectPacket, clientId: string, admitted: (guest: Login) => void): void {
+  login(connection: Connection, packet: ConnectPacket, clientId: string, admitted: (login: Login) => void): void {
     const access = this.#access;
     if (connection.refusal !== undefined) return this.#connectionEnd.refuse(connection, connection.refusal);
     const method = packet.properties?.authenticationMethod;
@@ -145,7 +145,7 @@ export class Admission {
       if (connection === undefined) continue;
       connection.allowed = undefined;
       if (!access.stillKnows(identity))
-        this.#connectionEnd.expel(connection, Reason.notAuthorized, "its user has been removed");
+        this.#connectionEnd.disconnect(connection, Reason.notAuthorized, "its user has been removed");
     }
     router.touch();
   }
@@ -155,7 +155,7 @@ export class Admission {
     if (expiresAt === Infinity) return;
     const { timers, clock } = this.#context;
     connection.loginTimer = new Timer(() =>
-      this.#connectionEnd.expel(connection, Reason.notAuthorized, "its token has expired"),
+      this.#connectionEnd.disconnect(connection, Reason.notAuthorized, "its token has expired"),
     );
     timers.set(connection.loginTimer, clock.now() + Math.max(0, expiresAt - clock.wall()));
   }
@@ -173,7 +173,7 @@ export class Admission {
     return (tlsIdentity === "cn" ? commonName : alternativeNames[0]) ?? "";
   }
 
-  #decided(connection: Connection, verdict: Verdict, clientId: string, admitted: (guest: Login) => void): void {
+  #decided(connection: Connection, verdict: Verdict, clientId: string, admitted: (login: Login) => void): void {
     if (connection.channel.phase !== "connecting") return;
     if (verdict.kind !== "welcome") {
       if (verdict.kind === "busy") return this.#connectionEnd.refuse(connection, Reason.serverBusy);
@@ -202,7 +202,7 @@ export class Admission {
     connection: Connection,
     packet: ConnectPacket,
     clientId: string,
-    admitted: (guest: Login) => void,
+    admitted: (login: Login) => void,
   ): void {
     const { random } = this.#context;
     const { authenticationMethod: method, authenticationData: data } = packet.properties!;
@@ -223,7 +223,7 @@ export class Admission {
         admitted({ identity, permissions, proof: { authenticationMethod: scramMethod, authenticationData: last } });
       },
     };
-    this.#say(connection, Auth.continue, step.data);
+    this.#sendAuth(connection, Auth.continue, step.data);
   }
 
   /** Begins a re-authentication of a connected client (4.12.1), while everything else goes on. */
@@ -233,7 +233,7 @@ export class Admission {
     const { clientId } = client.session;
     const refused = (why: string): void => {
       this.#failed(connection, why, clientId);
-      this.#connectionEnd.expel(connection, Reason.notAuthorized, why);
+      this.#connectionEnd.disconnect(connection, Reason.notAuthorized, why);
     };
     const scram = this.#access?.scram(random.hex(18));
     const step = scram?.first(data);
@@ -243,14 +243,14 @@ export class Admission {
       refused,
       done: (username, last) => {
         if (username !== client.identity?.username) return refused("it is another user now");
-        this.#say(connection, Auth.success, last);
+        this.#sendAuth(connection, Auth.success, last);
       },
     };
-    this.#say(connection, Auth.continue, step.data);
+    this.#sendAuth(connection, Auth.continue, step.data);
   }
 
   /** Sends AUTH. Throws `ProtocolError` if it would be larger than the client takes. */
-  #say(connection: Connection, reasonCode: number, authenticationData: Buffer): void {
+  #sendAuth(connection: Connection, reasonCode: number, authenticationData: Buffer): void {
     const properties = { authenticationMethod: scramMethod, authenticationData };
     const bytes = encodeControl({ cmd: "auth", reasonCode, properties } as IAuthPacket, 5);
     // [MQTT-3.1.2-24]

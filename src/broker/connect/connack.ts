@@ -4,7 +4,7 @@ import { topicAliasMax } from "../../base/limits.ts";
 import { encodeControl } from "../../mqtt/control.ts";
 import type { BrokerOptions } from "../core/options.ts";
 import type { Login } from "./admission.ts";
-import type { RequestedTerms } from "./connect-request.ts";
+import type { ConnectRequest } from "./connect-request.ts";
 
 /** CONNACK before MQTT 5 has only two values, which are encoded once. */
 const connackNew = encodeControl({ cmd: "connack", sessionPresent: false, returnCode: 0 }, 4);
@@ -15,11 +15,11 @@ const connackResumed = encodeControl({ cmd: "connack", sessionPresent: true, ret
  * check.
  */
 export function encodeConnack(
-  wanted: RequestedTerms & { readonly guest: Pick<Login, "proof"> },
+  request: ConnectRequest & { readonly login: Pick<Login, "proof"> },
   sessionPresent: boolean,
   options: Pick<BrokerOptions, "maxInflight" | "maxPacketSize">,
 ): Uint8Array {
-  const { version, packet } = wanted;
+  const { version, packet } = request;
   // MQTT 3.1 has no session present flag.
   if (version < 5) return version === 4 && sessionPresent ? connackResumed : connackNew;
   const asked = packet.properties?.sessionExpiryInterval ?? 0;
@@ -28,14 +28,14 @@ export function encodeConnack(
     topicAliasMaximum: topicAliasMax,
     maximumPacketSize: options.maxPacketSize,
   };
-  if (wanted.assigned) properties.assignedClientIdentifier = wanted.clientId;
-  if (wanted.keepAlive !== (packet.keepalive ?? 0)) properties.serverKeepAlive = wanted.keepAlive;
-  if (wanted.expiryInterval !== asked) properties.sessionExpiryInterval = wanted.expiryInterval;
-  Object.assign(properties, wanted.guest.proof);
+  if (request.assigned) properties.assignedClientIdentifier = request.clientId;
+  if (request.keepAlive !== (packet.keepalive ?? 0)) properties.serverKeepAlive = request.keepAlive;
+  if (request.expiryInterval !== asked) properties.sessionExpiryInterval = request.expiryInterval;
+  Object.assign(properties, request.login.proof);
   const connack = { cmd: "connack", sessionPresent, reasonCode: 0, properties } as const;
   if (packet.properties?.requestResponseInformation !== true) return encodeControl(connack, 5);
   // The client asks for it, and it need not be told [MQTT-3.1.2-28].
-  const responseInformation = `response/${wanted.clientId}/`;
+  const responseInformation = `response/${request.clientId}/`;
   const bytes = encodeControl({ ...connack, properties: { ...properties, responseInformation } }, 5);
   const bytesMax = packet.properties.maximumPacketSize ?? Infinity;
   return bytes.length <= bytesMax ? bytes : encodeControl(connack, 5);

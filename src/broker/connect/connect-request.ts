@@ -13,7 +13,7 @@ import type { Runtime } from "../core/runtime.ts";
 import type { Connection, Meter } from "../delivery/connection.ts";
 
 /** The terms of a connection: what CONNECT asks for, as far as the broker grants it. */
-export interface RequestedTerms {
+export interface ConnectRequest {
   readonly packet: ConnectPacket;
   readonly version: ProtocolVersion;
   readonly clientId: string;
@@ -22,11 +22,11 @@ export interface RequestedTerms {
   /** Session Expiry Interval and Keep Alive, in seconds, after the broker's limits. */
   readonly expiryInterval: number;
   readonly keepAlive: number;
-  readonly will: AskedWill | undefined;
+  readonly will: RequestedWill | undefined;
 }
 
 /** A will before it is stored: no epoch is known yet. */
-type AskedWill = Omit<WillRecord, "epoch">;
+type RequestedWill = Omit<WillRecord, "epoch">;
 
 /** The protocol name "MQTT", with its length, as it stands in CONNECT. */
 const protocolName = Uint8Array.of(0, 4, 0x4d, 0x51, 0x54, 0x54);
@@ -52,7 +52,7 @@ export function readConnectRequest(
   { packet, facts }: Connect,
   frame: Frame,
   by: Pick<Runtime, "options" | "random">,
-): RequestedTerms {
+): ConnectRequest {
   const { options, random } = by;
   const { version } = facts;
   const assigned = packet.clientId === "";
@@ -92,7 +92,7 @@ export function meterOf({ maxMessageRate, maxByteRate }: Runtime["options"], now
 }
 
 /** Returns the will of a CONNECT. Throws `ProtocolError` if its topic or properties are malformed. */
-function readWill(packet: ConnectPacket, section: { start: number; end: number }, bytes: Uint8Array): AskedWill {
+function readWill(packet: ConnectPacket, section: { start: number; end: number }, bytes: Uint8Array): RequestedWill {
   const will = packet.will!;
   if (!isTopicName(will.topic))
     throw new ProtocolError(Reason.topicNameInvalid, "the will's topic is not a topic name");

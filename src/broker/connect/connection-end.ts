@@ -59,7 +59,7 @@ export class ConnectionEnd {
     if (channel.phase === "new" || channel.phase === "connecting" || channel.phase === "authenticating") {
       this.refuse(connection, error.reason, error.message);
     } else if (channel.phase !== "closed") {
-      connection.sayGoodbye(error.reason, { reasonString: error.message });
+      connection.sendDisconnect(error.reason, { reasonString: error.message });
       this.#end(connection, "abnormally");
     }
   }
@@ -109,10 +109,10 @@ export class ConnectionEnd {
   }
 
   /** Ends a connection by the broker's decision: taken over, silent too long, not authorized any more, shut down. */
-  expel(connection: Connection, reason: number, why: string): void {
+  disconnect(connection: Connection, reason: number, why: string): void {
     if (connection.channel.phase === "closed") return;
     this.#log(connection, "debug", `${describeReason(reason)}: ${why}`);
-    connection.sayGoodbye(reason);
+    connection.sendDisconnect(reason);
     this.#end(connection, "abnormally");
   }
 
@@ -122,7 +122,7 @@ export class ConnectionEnd {
     if (channel.phase === "closed") return;
     if (channel.phase !== "open") return this.refuse(connection, Reason.useAnotherServer);
     this.#log(connection, "debug", `sent to ${serverReference ?? "another broker"}`);
-    connection.sayGoodbye(Reason.useAnotherServer, { serverReference });
+    connection.sendDisconnect(Reason.useAnotherServer, { serverReference });
     this.#end(connection, "abnormally");
   }
 
@@ -148,7 +148,7 @@ export class ConnectionEnd {
     const isKept = this.#context.localSessions.get(client.session.clientId) === client;
     if (client.mailbox !== undefined && (client.session.persistent || !isKept)) {
       this.#storeUnacknowledged(unacknowledged);
-      if (isKept) this.#store.rest(client);
+      if (isKept) this.#store.recordAway(client);
     } else this.#finish(client, unacknowledged);
     if (how === "abnormally") this.#wills.connectionLost(client);
     else this.#wills.forget(client);
@@ -159,7 +159,7 @@ export class ConnectionEnd {
     const { settlements, mail } = this.#context;
     for (const outgoing of unacknowledged.toSorted(bySettlement)) {
       // An entry without a client only holds a packet id.
-      if (outgoing.client === undefined || outgoing.isTakenCareOf || this.#regrouping.moveOn(outgoing, "there"))
+      if (outgoing.client === undefined || outgoing.isTakenCareOf || this.#regrouping.reassign(outgoing, "there"))
         continue;
       // A retained message of a new subscription may have no settlement that waits for it.
       const settlement = outgoing.settlement ?? new Settlement(outgoing.publish!, mail.nextOrder());
@@ -173,13 +173,13 @@ export class ConnectionEnd {
    * groups.
    */
   #finish(client: LocalSession, unacknowledged: readonly OutgoingMessage[]): void {
-    this.#store.erase(client, () => {}, this.#moveOn(unacknowledged));
+    this.#store.erase(client, () => {}, this.#reassign(unacknowledged));
   }
 
-  *#moveOn(unacknowledged: readonly OutgoingMessage[]): Work {
+  *#reassign(unacknowledged: readonly OutgoingMessage[]): Work {
     for (const outgoing of unacknowledged) {
       if (outgoing.client === undefined || outgoing.isTakenCareOf) continue;
-      if (!this.#regrouping.moveOn(outgoing, "anyone")) outgoing.takenCareOf(outgoing.settlement);
+      if (!this.#regrouping.reassign(outgoing, "anyone")) outgoing.takenCareOf(outgoing.settlement);
       yield;
     }
   }

@@ -19,7 +19,7 @@ import type { SessionRegistry } from "../peers/session-registry.ts";
 import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
 import type { Admission, Login } from "./admission.ts";
 import { encodeConnack } from "./connack.ts";
-import { decodeConnectOf, meterOf, type RequestedTerms, readConnectRequest } from "./connect-request.ts";
+import { type ConnectRequest, decodeConnectOf, meterOf, readConnectRequest } from "./connect-request.ts";
 import type { ConnectionEnd } from "./connection-end.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
 import type { SessionStore } from "./session-store.ts";
@@ -30,12 +30,12 @@ import type { Wills } from "./wills.ts";
 const obtainTriesMax = 5;
 
 /** A CONNECT of a client that has logged in. */
-interface ConnectRequest extends RequestedTerms {
-  readonly guest: Login;
+interface AuthenticatedRequest extends ConnectRequest {
+  readonly login: Login;
 }
 
 /** A CONNECT whose client id has been granted to this broker by the others. */
-interface GrantedRequest extends ConnectRequest {
+interface GrantedRequest extends AuthenticatedRequest {
   /** The brokers that have not confirmed that they gave up the client's session, as of now. */
   readonly silent: SilentBrokers;
   /** How often this broker had been fenced when it claimed the client id: after that all of it is void. */
@@ -101,12 +101,12 @@ export class ConnectHandler {
     channel.bridge = connect.facts.bridge;
     connection.mayAnswerConnect = true;
     const { options, random } = this.#context;
-    const asked = readConnectRequest(connect, frame, { options, random });
-    const { packet, clientId } = asked;
+    const request = readConnectRequest(connect, frame, { options, random });
+    const { packet, clientId } = request;
     channel.connecting();
     channel.packetBytesMax = packet.properties?.maximumPacketSize ?? Infinity;
     channel.wantsReasons = packet.properties?.requestProblemInformation !== false;
-    this.#admission.login(connection, packet, clientId, (guest) => this.#enter(connection, { ...asked, guest }));
+    this.#admission.login(connection, packet, clientId, (login) => this.#enter(connection, { ...request, login }));
     this.#holdUntilAnswered(connection);
   }
 
@@ -116,26 +116,26 @@ export class ConnectHandler {
   }
 
   /** Goes on after the login: a CONNECT that needs the store waits until the store has caught up. */
-  #enter(connection: Connection, wanted: ConnectRequest): void {
-    if (!needsStore(wanted)) this.#claimClientId(connection, wanted);
-    else this.#storeBackPressure.pass(connection, () => this.#claimClientId(connection, wanted));
+  #enter(connection: Connection, request: AuthenticatedRequest): void {
+    if (!needsStore(request)) this.#claimClientId(connection, request);
+    else this.#storeBackPressure.pass(connection, () => this.#claimClientId(connection, request));
     this.#holdUntilAnswered(connection);
   }
 
   /** Checks what can be refused without other brokers, then claims the client id. */
-  #claimClientId(connection: Connection, wanted: ConnectRequest): void {
-    const { will, guest } = wanted;
+  #claimClientId(connection: Connection, request: AuthenticatedRequest): void {
+    const { will, login } = request;
     const { channel } = connection;
     if (channel.phase !== "connecting") return;
     try {
       // [MQTT-3.1.2-24]: a client that could not be sent its CONNACK is not let in.
-      if (encodeConnack(wanted, false, this.#context.options).length > channel.packetBytesMax)
+      if (encodeConnack(request, false, this.#context.options).length > channel.packetBytesMax)
         throw new ProtocolError(Reason.packetTooLarge, "CONNACK is larger than the Maximum Packet Size");
-      if (will !== undefined && guest.permissions?.mayPublish(topicOf(will.publish)) === false) {
+      if (will !== undefined && login.permissions?.mayPublish(topicOf(will.publish)) === false) {
         this.#context.metrics.forbidden.will++;
         throw new ProtocolError(Reason.notAuthorized, "it may not publish its will");
       }
-      this.#claim(connection, wanted);
+      this.#claim(connection, request);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#connectionEnd.fail(connection, error);
@@ -160,11 +160,11 @@ export class ConnectHandler {
    * Makes a client id this connection's alone, here and in the cluster. Throws `ProtocolError` if it needs the store
    * and this broker is fenced.
    */
-  #claim(connection: Connection, wanted: ConnectRequest): void {
+  #claim(connection: Connection, request: AuthenticatedRequest): void {
     const { localSessions, self } = this.#context;
-    const { clientId } = wanted;
+    const { clientId } = request;
     if (self.isDraining) return this.#connectionEnd.refuse(connection, Reason.useAnotherServer);
-    if (self.isFenced && needsStore(wanted)) {
+    if (self.isFenced && needsStore(request)) {
       throw new ProtocolError(
         Reason.serverUnavailable,
         "no contact with ZooKeeper: persistent sessions and wills are not served",
@@ -176,15 +176,15 @@ export class ConnectHandler {
     const before = localSessions.get(clientId);
     // [MQTT-3.1.4-3]
     if (before?.connection !== undefined) {
-      this.#connectionEnd.expel(
+      this.#connectionEnd.disconnect(
         before.connection,
         Reason.sessionTakenOver,
         "another connection has the same client id",
       );
     }
-    if (before?.will !== undefined && startsAnew(before, wanted)) this.#wills.fireNow(before);
+    if (before?.will !== undefined && startsAnew(before, request)) this.#wills.publishNow(before);
     const { fences } = self;
-    const claimed = { clientId, clean: wanted.packet.clean === true, lasts: wanted.expiryInterval > 0 };
+    const claimed = { clientId, clean: request.packet.clean === true, persistent: request.expiryInterval > 0 };
     this.#takeOver.claim(claimed, (granted, silent) => {
       if (connection.channel.phase !== "connecting") return this.#forgetPending(connection, clientId);
       if (!granted) {
@@ -192,24 +192,25 @@ export class ConnectHandler {
         return this.#connectionEnd.refuse(connection, Reason.serverBusy);
       }
       this.#obtaining.set(clientId, { connection, waiting: this.#obtaining.get(clientId)?.waiting ?? [] });
+      const obtain = (): void => this.#obtain(connection, { ...request, silent, fences }, obtainTriesMax);
       // A will of the client's earlier connection must not be published after this one is let in.
-      this.#wills.whenFired(clientId, () => this.#obtain(connection, { ...wanted, silent, fences }, obtainTriesMax));
+      this.#wills.whenPublished(clientId, obtain);
     });
   }
 
   /** Finds the client's session, here or in the store, or begins a new one. */
-  #obtain(connection: Connection, wanted: GrantedRequest, tries: number): void {
+  #obtain(connection: Connection, request: GrantedRequest, tries: number): void {
     const { localSessions, coordinator } = this.#context;
-    const { clientId } = wanted;
+    const { clientId } = request;
     const old = localSessions.get(clientId);
     const use = (found: LocalSession | undefined): void => {
       if (found?.record === undefined && found !== undefined && found !== localSessions.get(clientId))
         return this.#eraseThenUse(found, use);
-      if (found !== undefined && startsAnew(found, wanted)) return this.#eraseThenUse(found, use);
-      this.#record(connection, wanted, { client: found, tries });
+      if (found !== undefined && startsAnew(found, request)) return this.#eraseThenUse(found, use);
+      this.#record(connection, request, { client: found, tries });
     };
     const useIfThereIsRoom = (found: LocalSession | undefined): void => {
-      const refusal = connectRefusal(coordinator, { ...wanted, isStored: found?.mailbox !== undefined });
+      const refusal = connectRefusal(coordinator, { ...request, isStored: found?.mailbox !== undefined });
       if (refusal === undefined) return use(found);
       this.#connectionEnd.fail(connection, new ProtocolError(Reason.quotaExceeded, refusal));
       this.#finishObtaining(connection, clientId);
@@ -217,7 +218,7 @@ export class ConnectHandler {
     if (old !== undefined) return useIfThereIsRoom(old);
     this.#sessionStore.whenErased(clientId, () => {
       // The session may have been adopted while it was read.
-      if (!this.#takeOver.mustLook(wanted.expiryInterval > 0)) useIfThereIsRoom(undefined);
+      if (!this.#takeOver.mustReadStore(request.expiryInterval > 0)) useIfThereIsRoom(undefined);
       else this.#takeOver.read(clientId, (found) => useIfThereIsRoom(localSessions.get(clientId) ?? found));
     });
   }
@@ -228,24 +229,24 @@ export class ConnectHandler {
   }
 
   /** Commits that the session is this broker's, before the client is let in. */
-  #record(connection: Connection, wanted: GrantedRequest, { client: found, tries }: Obtaining): void {
+  #record(connection: Connection, request: GrantedRequest, { client: found, tries }: Obtaining): void {
     const { journal, localSessions, self } = this.#context;
-    const { clientId } = wanted;
+    const { clientId } = request;
     if (connection.channel.phase !== "connecting") return this.#finishObtaining(connection, clientId);
     // What a broker holds that has not granted the client id is to be removed before the client is let in. Without a
     // lease nobody would tell this broker that the client has gone there in the meantime.
-    const isStale = (): boolean => self.isFenced || self.fences !== wanted.fences;
-    if (isStale() && (needsStore(wanted) || wanted.silent().length > 0)) {
+    const isStale = (): boolean => self.isFenced || self.fences !== request.fences;
+    if (isStale() && (needsStore(request) || request.silent().length > 0)) {
       this.#connectionEnd.refuse(connection, Reason.serverUnavailable);
       return this.#finishObtaining(connection, clientId);
     }
-    const client = found ?? this.#create(wanted);
+    const client = found ?? this.#create(request);
     const isAwaited = (): boolean => connection.channel.phase === "connecting" && !isStale();
-    const operations = this.#prepare(client, wanted, isAwaited);
+    const operations = this.#prepare(client, request, isAwaited);
     const isRead = found !== undefined && localSessions.get(clientId) !== found;
     const enter = (): void => {
       // An earlier write was refused meanwhile, so the session was given up: what the store says now counts.
-      if (client.isReleased && tries > 1) return this.#obtain(connection, wanted, tries - 1);
+      if (client.isReleased && tries > 1) return this.#obtain(connection, request, tries - 1);
       // The lease has ended meanwhile: the broker that adopts sessions next, be it this one, finds this one, too.
       const isBound = client.mailbox !== undefined || client.will !== undefined || operations.length > 0;
       if (isStale() && isBound) {
@@ -255,7 +256,7 @@ export class ConnectHandler {
         return this.#finishObtaining(connection, clientId);
       }
       if (isRead) this.#directory.adopt(found);
-      this.#open(connection, client, { wanted, sessionPresent: found !== undefined });
+      this.#open(connection, client, { request, sessionPresent: found !== undefined });
       this.#finishObtaining(connection, clientId);
     };
     const open = isRead ? (): void => this.#takeOver.readIncoming(found, enter) : enter;
@@ -268,7 +269,7 @@ export class ConnectHandler {
       // Another broker was faster: the session is read again, as that one has left it.
       this.#context.evict(client);
       this.#wills.withdrawn(client);
-      if (tries > 1 && connection.channel.phase === "connecting") return this.#obtain(connection, wanted, tries - 1);
+      if (tries > 1 && connection.channel.phase === "connecting") return this.#obtain(connection, request, tries - 1);
       this.#forgetPending(connection, clientId);
       this.#connectionEnd.refuse(connection, Reason.serverBusy);
       this.#finishObtaining(connection, clientId);
@@ -283,21 +284,21 @@ export class ConnectHandler {
     for (const go of obtaining.waiting) go();
   }
 
-  #create(wanted: ConnectRequest): LocalSession {
-    return new LocalSession(this.#context, new Session(wanted.clientId, wanted.version, wanted.expiryInterval));
+  #create(request: AuthenticatedRequest): LocalSession {
+    return new LocalSession(this.#context, new Session(request.clientId, request.version, request.expiryInterval));
   }
 
   /**
    * Updates the session in memory. Returns the operations that record it and its will. `isAwaited`: the client still
    * waits.
    */
-  #prepare(client: LocalSession, wanted: GrantedRequest, isAwaited: () => boolean): JournalOperation[] {
+  #prepare(client: LocalSession, request: GrantedRequest, isAwaited: () => boolean): JournalOperation[] {
     const { options } = this.#context;
     const { session } = client;
-    session.version = wanted.version;
-    session.expiryInterval = wanted.expiryInterval;
+    session.version = request.version;
+    session.expiryInterval = request.expiryInterval;
     client.stopExpiry();
-    const { clientId, silent, will } = wanted;
+    const { clientId, silent, will } = request;
     const earlier = this.#orphanedWills.cameBack(clientId, { by: options.id, silent: silent(), isCurrent: isAwaited });
     const operations = [...earlier, ...this.#wills.set(client, will, isAwaited)];
     if (client.mailbox !== undefined) operations.unshift(this.#sessionStore.record(client, "connected"));
@@ -305,33 +306,33 @@ export class ConnectHandler {
   }
 
   /** Lets the client in: attaches the connection, sends CONNACK, and begins to send what waits. */
-  #open(connection: Connection, client: LocalSession, { wanted, sessionPresent }: Opening): void {
+  #open(connection: Connection, client: LocalSession, { request, sessionPresent }: Opening): void {
     const { localSessions, router, log, options, clock } = this.#context;
     const { channel } = connection;
-    this.#forgetPending(connection, wanted.clientId);
+    this.#forgetPending(connection, request.clientId);
     if (channel.phase !== "connecting") return this.#abandon(client);
-    localSessions.set(wanted.clientId, client);
+    localSessions.set(request.clientId, client);
     channel.open();
-    channel.silenceMs = wanted.keepAlive * 1500;
-    const properties = wanted.packet.properties;
+    channel.silenceMs = request.keepAlive * 1500;
+    const properties = request.packet.properties;
     const receiveMaximum = Math.min(properties?.receiveMaximum ?? options.maxInflight, options.maxInflight);
     channel.allowAliases(Math.min(properties?.topicAliasMaximum ?? 0, topicAliasMax));
     connection.framer.packetBytesMax = options.maxPacketSize;
     connection.client = client;
-    client.permit(wanted.guest.identity, wanted.guest.permissions);
-    this.#admission.watch(connection, wanted.guest.identity);
+    client.permit(request.login.identity, request.login.permissions);
+    this.#admission.watch(connection, request.login.identity);
     connection.meter = meterOf(options, clock.now());
     client.attach(connection, receiveMaximum);
     if (client.session.subscriptions.size > 0) router.touch();
-    connection.send(encodeConnack(wanted, sessionPresent, this.#context.options));
+    connection.send(encodeConnack(request, sessionPresent, this.#context.options));
     this.#watchSilence(connection);
     log.debug(
-      { remote: connection.transport.remote, client: wanted.clientId.slice(0, logTextMax) },
+      { remote: connection.transport.remote, client: request.clientId.slice(0, logTextMax) },
       "client connected",
     );
     // The store is asked, not the count in memory: what it holds must be sent before anything newer.
     if (client.mailbox !== undefined) this.#registry.begin(client);
-    if (!sessionPresent) this.#sessionStore.emptyOfBefore(client);
+    if (!sessionPresent) this.#sessionStore.emptyOldMailbox(client);
     else {
       client.mailbox?.load();
       this.#drops.resume(client);
@@ -351,7 +352,7 @@ export class ConnectHandler {
     this.#wills.forget(client);
     if (client.mailbox === undefined) return;
     this.#context.localSessions.set(clientId, client);
-    this.#sessionStore.rest(client);
+    this.#sessionStore.recordAway(client);
   }
 
   /** Disconnects a client that is silent for one and a half times its Keep Alive [MQTT-3.1.2-22]. */
@@ -364,7 +365,7 @@ export class ConnectHandler {
       // A client that is not read by us cannot be blamed for silence.
       const silentSince = connection.isHeld ? now : connection.lastReceivedAt;
       if (now - silentSince < silenceMs) return timers.set(timer, silentSince + silenceMs);
-      this.#connectionEnd.expel(
+      this.#connectionEnd.disconnect(
         connection,
         Reason.keepAliveTimeout,
         "no packet within one and a half times the keep alive",
@@ -376,12 +377,12 @@ export class ConnectHandler {
 }
 
 /** Returns true if a connection leaves something in the store: a session that outlives it, or a will. */
-function needsStore({ expiryInterval, will }: ConnectRequest): boolean {
+function needsStore({ expiryInterval, will }: AuthenticatedRequest): boolean {
   return expiryInterval > 0 || will !== undefined;
 }
 
 /** Returns true if a found session must end: CONNECT says so, or it has expired. */
-function startsAnew(found: LocalSession, { packet }: ConnectRequest): boolean {
+function startsAnew(found: LocalSession, { packet }: AuthenticatedRequest): boolean {
   return packet.clean === true || found.isOver;
 }
 
@@ -391,6 +392,6 @@ interface Obtaining {
 }
 
 interface Opening {
-  readonly wanted: ConnectRequest;
+  readonly request: AuthenticatedRequest;
   readonly sessionPresent: boolean;
 }

@@ -222,7 +222,7 @@ export class OrphanedWills {
     const others = ids.map((id, index) => ({ id, node: elsewhere[index] })).filter(({ id }) => id !== orphan.brokerId);
     if (this.#isBack(clientId, session, others)) return journal.commit([check, { kind: "take", path }], unless, unless);
     const client = new LocalSession(this.#context, new Session(clientId, 4, 0));
-    this.#parts.wills.fireOrphan(client, will, [check, { kind: "take", path }]);
+    this.#parts.wills.publishOrphan(client, will, [check, { kind: "take", path }]);
   }
 
   /** Returns true if a client is connected somewhere: here, with a persistent session, or with a will. */

@@ -6,7 +6,7 @@
 import { expiringMax } from "../../base/limits.ts";
 import { nothing, type Work } from "../../base/slices.ts";
 import { cursorsPath, incomingPath, mailPath, subscriberPath } from "../../coordinator/paths.ts";
-import { emptyMailbox, type HandOn } from "../../mail/emptying.ts";
+import { emptyMailbox, type ReassignSlip } from "../../mail/emptying.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { fence } from "../../mail/slips.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
@@ -125,8 +125,8 @@ export class SessionErasure {
   #empty({ session, fencingToken }: LocalSession, names: readonly string[], done: () => void): void {
     const { slips, journal } = this.#context;
     const owner = { clientId: session.clientId, fencingToken };
-    const handOn: HandOn = (slip, gone) => this.#regrouping.handOn(owner, slip, gone);
-    emptyMailbox(slips.named(session.clientId, names), { slips, journal, handOn, fencingToken, done });
+    const reassign: ReassignSlip = (slip, gone) => this.#regrouping.reassignSlip(owner, slip, gone);
+    emptyMailbox(slips.named(session.clientId, names), { slips, journal, reassign, fencingToken, done });
   }
 
   /**

@@ -39,18 +39,18 @@ export class SessionHandover {
    * Gives up a client id that another broker claims: its connection here ends, and its session is that broker's, or is
    * erased (`clean`). Calls `done` when all is committed.
    */
-  letGo(clientId: string, { clean, done }: { clean: boolean; done: () => void }): void {
+  giveUp(clientId: string, { clean, done }: { clean: boolean; done: () => void }): void {
     const { localSessions, journal } = this.#context;
     this.#wills.cameBack(clientId);
     const client = localSessions.get(clientId);
     if (client === undefined) return this.#store.whenErased(clientId, done);
     const { connection } = client;
     if (connection !== undefined)
-      this.#connectionEnd.expel(connection, Reason.sessionTakenOver, "its client has connected to another broker");
+      this.#connectionEnd.disconnect(connection, Reason.sessionTakenOver, "its client has connected to another broker");
     // The session has ended with its connection, as most do.
     if (localSessions.get(clientId) !== client) return this.#store.whenErased(clientId, () => journal.drained(done));
     if (clean) {
-      this.#wills.fireNow(client);
+      this.#wills.publishNow(client);
       return this.#store.erase(client, done);
     }
     this.#wills.forget(client);
@@ -72,7 +72,7 @@ export class SessionHandover {
     this.#wills.forget(client);
     this.#directory.lose(client);
     if (client.connection !== undefined)
-      this.#connectionEnd.expel(client.connection, Reason.sessionTakenOver, "its session is kept elsewhere");
+      this.#connectionEnd.disconnect(client.connection, Reason.sessionTakenOver, "its session is kept elsewhere");
   }
 
   /**
@@ -86,7 +86,7 @@ export class SessionHandover {
       client.stopExpiry();
       if (client.mailbox !== undefined) this.#directory.lose(client);
       if (client.connection !== undefined)
-        this.#connectionEnd.expel(client.connection, Reason.useAnotherServer, "no contact with ZooKeeper");
+        this.#connectionEnd.disconnect(client.connection, Reason.useAnotherServer, "no contact with ZooKeeper");
     }
   }
 }

@@ -47,7 +47,7 @@ export class SessionStore {
   }
 
   /** Has a session wait in the store for its client, until it expires. */
-  rest(client: LocalSession): void {
+  recordAway(client: LocalSession): void {
     this.#context.journal.commit([this.record(client, "away")], undefined, () => this.#context.evict(client));
     this.expireIn(client, client.session.expiryInterval * 1000);
   }
@@ -62,7 +62,7 @@ export class SessionStore {
     // The client has come back meanwhile, or another broker keeps the session.
     if (this.#context.localSessions.get(client.session.clientId) !== client) return done();
     this.#context.log.debug({ client: client.session.clientId.slice(0, logTextMax) }, "session expired");
-    this.#wills.fireNow(client);
+    this.#wills.publishNow(client);
     this.erase(client, done);
   }
 
@@ -75,7 +75,7 @@ export class SessionStore {
    * Empties the mailbox of a session that has just begun: what is there was stored for an earlier one, by a broker that
    * had not heard yet of its end.
    */
-  emptyOfBefore(client: LocalSession): void {
+  emptyOldMailbox(client: LocalSession): void {
     const isAlone = [...this.#context.peers.values()].every(({ epoch }) => epoch === undefined);
     if (client.mailbox !== undefined && !isAlone) this.#erasure.emptyMailbox(client);
   }

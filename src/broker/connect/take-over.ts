@@ -55,12 +55,12 @@ export interface TakeOverParts {
 }
 
 /** The client id that is claimed, and what for. */
-export interface Claimed {
+export interface ClaimRequest {
   readonly clientId: string;
   /** True if an earlier session ends (Clean Start). */
   readonly clean: boolean;
   /** True if the new session outlives its connection. */
-  readonly lasts: boolean;
+  readonly persistent: boolean;
 }
 
 /** Claims client ids from other brokers, and answers their claims. */
@@ -78,7 +78,7 @@ export class TakeOver {
   }
 
   /** Asks all other brokers to give up a client id. `decided(false)`: the client has connected elsewhere, and later. */
-  claim({ clientId, clean, lasts }: Claimed, decided: Decided): void {
+  claim({ clientId, clean, persistent }: ClaimRequest, decided: Decided): void {
     const members = this.#parts.membership.members();
     if (members.length === 0) return decided(true, this.#silentSince(new Set(), []));
     const { clock, timers, options } = this.#context;
@@ -98,11 +98,11 @@ export class TakeOver {
     this.#byNumber.set(number, claim);
     // A broker that is alive but slow may still be storing what it has sent to the session: what others store meanwhile
     // would overtake it. So its answer is waited for until its keeper session must have ended.
-    const patienceMs = lasts ? options.zkSessionTimeout * 1000 + fencePatienceMs : claimPatienceMs;
+    const patienceMs = persistent ? options.zkSessionTimeout * 1000 + fencePatienceMs : claimPatienceMs;
     // A broker whose link is down may be back in a moment; not every client can wait for it for long.
     const areLinked = members.every(({ isLinked }) => isLinked);
     timers.set(timer, clock.now() + (areLinked ? patienceMs : claimUnlinkedMs));
-    for (const peer of members) this.#parts.links.say(peer, { say: "claim", number, clientId, stamp, clean });
+    for (const peer of members) this.#parts.links.sendControl(peer, { say: "claim", number, clientId, stamp, clean });
   }
 
   /**
@@ -113,17 +113,17 @@ export class TakeOver {
     const own = this.#claims.get(clientId);
     const { link } = peer;
     const answer = (granted: boolean): void => {
-      if (peer.link === link) this.#parts.links.say(peer, { say: "claimed", number, granted });
+      if (peer.link === link) this.#parts.links.sendControl(peer, { say: "claimed", number, granted });
     };
     if (own !== undefined) {
       if (own.stamp > stamp || (own.stamp === stamp && this.#context.options.id > peer.id)) return answer(false);
       this.#decide(own, false);
     }
     const { handover, wills, orphanedWills, whenConnected } = this.#parts;
-    const isSettled = (): void => wills.whenFired(clientId, () => answer(true));
+    const isSettled = (): void => wills.whenPublished(clientId, () => answer(true));
     const isCurrent = (): boolean => peer.link === link && !this.#context.self.isFenced;
     this.#context.journal.commit(orphanedWills.cameBack(clientId, { by: peer.id, isCurrent }), () =>
-      whenConnected(clientId, () => handover.letGo(clientId, { clean, done: isSettled })),
+      whenConnected(clientId, () => handover.giveUp(clientId, { clean, done: isSettled })),
     );
   }
 
@@ -140,7 +140,7 @@ export class TakeOver {
   joined(peer: Peer): void {
     // Nobody waits for the answer to a claim with number 0.
     for (const { clientId, wall } of this.#parts.orphanedWills.cameBackWithout(peer.id))
-      this.#parts.links.say(peer, { say: "claim", number: 0, clientId, stamp: wall, clean: false });
+      this.#parts.links.sendControl(peer, { say: "claim", number: 0, clientId, stamp: wall, clean: false });
   }
 
   /** Shortens the wait of claims that wait only for brokers without a link. */
@@ -162,7 +162,7 @@ export class TakeOver {
   }
 
   /** Returns true if the store may hold a session of this client that this broker does not keep. */
-  mustLook(persistent: boolean): boolean {
+  mustReadStore(persistent: boolean): boolean {
     const orphans = this.#context.clock.now() < this.#context.self.orphansUntil;
     return orphans || (persistent && this.#parts.membership.members().length > 0);
   }
@@ -185,7 +185,7 @@ export class TakeOver {
           if (error !== undefined) return;
           const node = results[0]!;
           if (typeof node !== "object" || !("data" in node)) return done(undefined);
-          const client = makeClient(this.#context, clientId, results);
+          const client = sessionFromStore(this.#context, clientId, results);
           this.#parts.directory.caughtUp(() => done(client));
         },
       );
@@ -231,7 +231,11 @@ export class TakeOver {
  * Returns a session from what the store holds: its record, mailbox and half-received publishes, in this order in
  * `results`.
  */
-export function makeClient(context: ClusterContext, clientId: string, results: readonly ReadResult[]): LocalSession {
+export function sessionFromStore(
+  context: ClusterContext,
+  clientId: string,
+  results: readonly ReadResult[],
+): LocalSession {
   const [node, mail, incoming] = results;
   assert(typeof node === "object" && "data" in node, "no session was read");
   // An empty record was made by mail that was stored while the session was erased; nobody wants that mail.

@@ -17,7 +17,7 @@ import type { PublishHandler } from "../publish/handle-publish.ts";
  * A will that is being published. checking: the store is asked whether it still holds the will; publishing: it is on
  * its way to its receivers; over: it has arrived, or is not published.
  */
-interface Firing {
+interface Publication {
   phase: "checking" | "publishing" | "over";
   /** The settlement that waits for the will's receivers, while it is being published. */
   settlement: Settlement | undefined;
@@ -31,7 +31,7 @@ export class Wills {
   /** The timers of wills that wait for their delay. */
   readonly #delays = new WeakMap<LocalSession, Timer>();
   /** The wills that are being published, by client id. */
-  readonly #firing = new Map<string, Firing>();
+  readonly #publications = new Map<string, Publication>();
   /** Clients that were sent to other brokers and are not known to have connected there. */
   readonly #moved = new Set<string>();
   #isRetired = false;
@@ -82,7 +82,8 @@ export class Wills {
 
   /** Stops wills that are not on their way yet, since the lease is over: other brokers may be about to publish them. */
   fence(): void {
-    for (const [clientId, firing] of this.#firing) if (firing.phase === "checking") this.#end(clientId, firing);
+    for (const [clientId, publication] of this.#publications)
+      if (publication.phase === "checking") this.#end(clientId, publication);
   }
 
   /** Leaves all wills in the store from now on, for the broker's next life to publish. */
@@ -93,7 +94,7 @@ export class Wills {
   /** Returns true if this broker takes care of the will that the store holds under its name for that client. */
   holds(clientId: string): boolean {
     const client = this.#context.localSessions.get(clientId);
-    return client?.isWillStored === true || this.#firing.has(clientId) || this.#moved.has(clientId);
+    return client?.isWillStored === true || this.#publications.has(clientId) || this.#moved.has(clientId);
   }
 
   /** Publishes the will of a client whose connection was lost, now or after its delay. */
@@ -104,8 +105,8 @@ export class Wills {
     if (self.isDraining) return this.#handOver(client, will);
     // [MQTT-3.1.3-9]: the will waits for its delay, or the end of the session if that is earlier.
     const delay = Math.min(will.delay, session.expiryInterval);
-    if (delay === 0) return this.fireNow(client);
-    const timer = new Timer(() => this.fireNow(client));
+    if (delay === 0) return this.publishNow(client);
+    const timer = new Timer(() => this.publishNow(client));
     this.#delays.set(client, timer);
     timers.set(timer, clock.now() + delay * 1000);
     // Should this broker die meanwhile, the delay does not begin anew.
@@ -133,26 +134,26 @@ export class Wills {
   }
 
   /** Publishes a will now, unless it is gone from the store: then its client is back at another broker. */
-  fireNow(client: LocalSession): void {
+  publishNow(client: LocalSession): void {
     const { will } = client;
     if (will === undefined) return;
     this.abandon(client);
     const { clientId } = client.session;
     const path = this.#pathOf(clientId);
-    const firing = this.#begin(clientId, "checking");
+    const publication = this.#begin(clientId, "checking");
     const publish = (): void => {
-      if (firing.phase !== "checking") return;
-      if (this.#context.self.isFenced) this.#end(clientId, firing);
-      else this.#publish(client, will, firing, [{ kind: "take", path }]);
+      if (publication.phase !== "checking") return;
+      if (this.#context.self.isFenced) this.#end(clientId, publication);
+      else this.#publish(client, will, publication, [{ kind: "take", path }]);
     };
     if (this.#isAlone()) return publish();
     // Receivers are sent the will while it is being removed, so the store is asked for it before.
     const check: JournalOperation = { kind: "check", path, version: () => -1 };
-    this.#context.journal.commit([check], publish, () => this.#end(clientId, firing));
+    this.#context.journal.commit([check], publish, () => this.#end(clientId, publication));
   }
 
   /** Publishes a will that belongs to no connection any more, with the operations that remove it from the store. */
-  fireOrphan(client: LocalSession, will: WillRecord, operations: JournalOperation[]): void {
+  publishOrphan(client: LocalSession, will: WillRecord, operations: JournalOperation[]): void {
     this.#publish(client, will, this.#begin(client.session.clientId, "publishing"), operations);
   }
 
@@ -160,28 +161,28 @@ export class Wills {
    * Calls back when no earlier will of a client is on its way any more: what the client publishes next must not be
    * overtaken by it. A will that waits for contact with the store is dropped instead, for its client is back.
    */
-  whenFired(clientId: string, go: () => void): void {
+  whenPublished(clientId: string, go: () => void): void {
     const { coordinator, journal, timers, clock } = this.#context;
-    const firing = this.#firing.get(clientId);
-    if (firing?.phase === "checking" && coordinator.state !== "CONNECTED") {
+    const publication = this.#publications.get(clientId);
+    if (publication?.phase === "checking" && coordinator.state !== "CONNECTED") {
       journal.commit([{ kind: "remove", path: this.#pathOf(clientId) }]);
-      this.#end(clientId, firing);
+      this.#end(clientId, publication);
       return go();
     }
-    if (firing === undefined) return go();
+    if (publication === undefined) return go();
     let isWaiting = true;
     const goOn = (): void => {
       if (!isWaiting) return;
       isWaiting = false;
       timers.cancel(hurry);
       timers.cancel(giveUp);
-      const at = firing.waiting.indexOf(goOn);
-      if (at !== -1) firing.waiting.splice(at, 1);
+      const at = publication.waiting.indexOf(goOn);
+      if (at !== -1) publication.waiting.splice(at, 1);
       go();
     };
-    const hurry = new Timer(() => this.#storeInstead(firing, goOn));
+    const hurry = new Timer(() => this.#storeInstead(publication, goOn));
     const giveUp = new Timer(goOn);
-    firing.waiting.push(goOn);
+    publication.waiting.push(goOn);
     timers.set(hurry, clock.now() + willHurryMs);
     timers.set(giveUp, clock.now() + claimPatienceMs);
   }
@@ -190,34 +191,34 @@ export class Wills {
    * Has a will stored for those receivers for whom it can be: its client is back, and the will is under way over a link
    * that does not answer.
    */
-  #storeInstead({ settlement }: Firing, stored: () => void): void {
+  #storeInstead({ settlement }: Publication, stored: () => void): void {
     if (settlement === undefined) return;
     this.#publishHandler.storeInstead(settlement);
     this.#context.journal.drained(stored);
   }
 
-  #begin(clientId: string, phase: Firing["phase"]): Firing {
-    const firing: Firing = { phase, settlement: undefined, waiting: [] };
-    this.#firing.set(clientId, firing);
-    return firing;
+  #begin(clientId: string, phase: Publication["phase"]): Publication {
+    const publication: Publication = { phase, settlement: undefined, waiting: [] };
+    this.#publications.set(clientId, publication);
+    return publication;
   }
 
   #publish(
     client: LocalSession,
     { publish, expiryMs }: WillRecord,
-    firing: Firing,
+    publication: Publication,
     operations: JournalOperation[],
   ): void {
-    firing.phase = "publishing";
+    publication.phase = "publishing";
     if (expiryMs !== Infinity) publish.expiresAt = this.#context.clock.wall() + expiryMs;
-    const done = (): void => this.#end(client.session.clientId, firing);
-    firing.settlement = this.#publishHandler.publish(publish, client, operations, done);
+    const done = (): void => this.#end(client.session.clientId, publication);
+    publication.settlement = this.#publishHandler.publish(publish, client, operations, done);
   }
 
-  #end(clientId: string, firing: Firing): void {
-    firing.phase = "over";
-    if (this.#firing.get(clientId) === firing) this.#firing.delete(clientId);
-    for (const go of firing.waiting.splice(0)) go();
+  #end(clientId: string, publication: Publication): void {
+    publication.phase = "over";
+    if (this.#publications.get(clientId) === publication) this.#publications.delete(clientId);
+    for (const go of publication.waiting.splice(0)) go();
   }
 
   #forgotten(client: LocalSession): JournalOperation[] {

@@ -34,11 +34,11 @@ const retrySeconds = 5;
 /** The other brokers, as this one's bank account sees them: they have branches of their own. */
 export interface OtherBranches {
   /** Returns true if there is at least one other broker. */
-  areThere(): boolean;
+  exist(): boolean;
   /** Tells the broker of a branch that messages which its branch pays for are gone, by their paths. */
-  tell(branch: string, paths: readonly string[]): void;
+  reportFreed(branch: string, paths: readonly string[]): void;
   /** Tells all other brokers that credits are short here, so that they give back what they can spare. */
-  ask(): void;
+  askForCredits(): void;
 }
 
 /**
@@ -143,8 +143,8 @@ export class BankAccount implements Ledger {
   }
 
   /** Writes into the tree how many publishes could not be paid. */
-  tellRefused(refused: number): void {
-    if (this.account.isOpen) this.#accounts.tellRefused(this.branch, refused);
+  reportRefused(refused: number): void {
+    if (this.account.isOpen) this.#accounts.reportRefused(this.branch, refused);
   }
 
   /** Returns the bank's capital as it was when the vault was last asked, in milli-credits. */
@@ -167,7 +167,7 @@ export class BankAccount implements Ledger {
    * broker.
    */
   mayPay(price: number): boolean {
-    return !this.account.isOpen || this.canPay(price) || this.#others.areThere();
+    return !this.account.isOpen || this.canPay(price) || this.#others.exist();
   }
 
   /** Returns true if a price (in milli-credits) is not more than what is free here and in the vault. */
@@ -215,7 +215,7 @@ export class BankAccount implements Ledger {
     const paths = this.#gone.get(branch) ?? [];
     this.#gone.set(branch, paths);
     paths.push(path);
-    if (paths.length === 1) queueMicrotask(() => this.#tellGone());
+    if (paths.length === 1) queueMicrotask(() => this.#reportFreed());
   }
 
   /** Lends the payment of one publish to another that replaces it: the lender still closes it. */
@@ -224,14 +224,14 @@ export class BankAccount implements Ledger {
   }
 
   /** Frees the credits of messages that another broker has found to be gone. */
-  hear(paths: readonly string[]): void {
+  freedByOthers(paths: readonly string[]): void {
     for (const path of paths) this.account.freed(path);
   }
 
-  #tellGone(): void {
+  #reportFreed(): void {
     for (const [branch, paths] of this.#gone) {
       for (let at = 0; at < paths.length; at += freedPathsMax)
-        this.#others.tell(branch, paths.slice(at, at + freedPathsMax));
+        this.#others.reportFreed(branch, paths.slice(at, at + freedPathsMax));
     }
     this.#gone.clear();
   }
@@ -302,7 +302,7 @@ export class BankAccount implements Ledger {
     const now = this.#runtime.clock.now();
     if (now < this.#askedAt + bankAskMs) return;
     this.#askedAt = now;
-    this.#others.ask();
+    this.#others.askForCredits();
   }
 
   /** Gives half of the free credits back to the vault, for another broker that is short while the vault is empty. */

@@ -5,7 +5,7 @@ import type { Bucket } from "../../base/bucket.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { connectBytesMax, outputBytesMax, outputBytesReserve } from "../../base/limits.ts";
 import type { Timer } from "../../base/timers.ts";
-import { encodeDisconnect, type Farewell } from "../../mqtt/control.ts";
+import { type DisconnectDetails, encodeDisconnect } from "../../mqtt/control.ts";
 import { Framer } from "../../mqtt/framer.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Transport } from "../../net/transport.ts";
@@ -35,7 +35,7 @@ export const PauseReason = {
 } as const;
 
 /** An enhanced authentication (MQTT 5, 4.12) that waits for the client's next AUTH. */
-export interface Exchange {
+export interface AuthExchange {
   readonly scram: ScramExchange;
   readonly done: (username: string, last: Buffer) => void;
   readonly refused: (why: string) => void;
@@ -77,7 +77,7 @@ export class Connection {
   countedAs: string | undefined;
   /** The Authentication Method of CONNECT, and the exchange that is under way. */
   authenticationMethod: string | undefined;
-  exchange: Exchange | undefined;
+  exchange: AuthExchange | undefined;
   /** Ends the connection when its login (a token) expires. */
   loginTimer: Timer | undefined;
   /** The last route on which the access list has allowed the client to publish. */
@@ -139,11 +139,11 @@ export class Connection {
    * Sends DISCONNECT to an MQTT 5 client, with the reason why its connection ends; nothing to others, or if it would be
    * too large for the client.
    */
-  sayGoodbye(reason: number, { reasonString, serverReference }: Farewell = {}): void {
+  sendDisconnect(reason: number, { reasonString, serverReference }: DisconnectDetails = {}): void {
     const { version, phase, wantsReasons, packetBytesMax } = this.channel;
     if (version < 5 || phase !== "open") return;
-    const farewell = { reasonString: wantsReasons ? reasonString : undefined, serverReference };
-    const bytes = encodeDisconnect(reason, farewell, packetBytesMax);
+    const details = { reasonString: wantsReasons ? reasonString : undefined, serverReference };
+    const bytes = encodeDisconnect(reason, details, packetBytesMax);
     if (bytes !== undefined) this.writer.append(bytes, 0, bytes.length);
   }
 }

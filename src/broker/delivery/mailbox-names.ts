@@ -10,7 +10,7 @@ export class MailboxNames {
   /** The names of all slips that have their place in the mailbox. */
   readonly #known = new Set<string>();
   /** The names that the store has told of; some of them may be of slips stored by this broker. */
-  readonly #heard = new Set<string>();
+  readonly #noticed = new Set<string>();
   /** The number of this broker's slips whose commits are under way. */
   #unnamed = 0;
 
@@ -24,17 +24,17 @@ export class MailboxNames {
 
   /** True if the store has told of no slip that has not been taken up. */
   get isQuiet(): boolean {
-    return this.#heard.size === 0;
+    return this.#noticed.size === 0;
   }
 
   /** Notes that the store has told of a slip. */
-  hear(name: string): void {
-    this.#heard.add(name);
+  notice(name: string): void {
+    this.#noticed.add(name);
   }
 
   /** Forgets a slip that is gone from the store. */
   forget(name: string): void {
-    this.#heard.delete(name);
+    this.#noticed.delete(name);
     this.#known.delete(name);
   }
 
@@ -65,7 +65,7 @@ export class MailboxNames {
   /** Forgets all names: the connection is gone. */
   clear(): void {
     this.#known.clear();
-    this.#heard.clear();
+    this.#noticed.clear();
   }
 
   /**
@@ -74,9 +74,9 @@ export class MailboxNames {
    */
   takeNews(upTo?: string): string[] {
     if (this.#unnamed > 0 && upTo === undefined) return [];
-    const heard = [...this.#heard].filter((name) => this.#unnamed === 0 || name <= upTo!);
-    for (const name of heard) this.#heard.delete(name);
-    const news = heard.filter((name) => !this.#known.has(name));
+    const noticed = [...this.#noticed].filter((name) => this.#unnamed === 0 || name <= upTo!);
+    for (const name of noticed) this.#noticed.delete(name);
+    const news = noticed.filter((name) => !this.#known.has(name));
     for (const name of news) this.#known.add(name);
     return news;
   }

@@ -3,7 +3,7 @@
  * the order in which they must be sent. Nothing new overtakes what is in it.
  */
 import { Ring } from "../../base/ring.ts";
-import type { Lying } from "../../mail/mail.ts";
+import type { DropEntry } from "../../mail/mail.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { fence, isHeldByClient, type Slip, type SlipDraft, unreadSlip } from "../../mail/slips.ts";
 import type { LocalSession } from "./local-session.ts";
@@ -13,8 +13,8 @@ import { OutgoingMessage, type OutgoingTarget, reserved } from "./outgoing-messa
 import { SentBefore } from "./sent-before.ts";
 
 /** A message in a mail drop, with how the session is to receive it. */
-export interface Taken {
-  readonly message: Lying;
+export interface DropDelivery {
+  readonly message: DropEntry;
   readonly target: OutgoingTarget;
 }
 
@@ -86,8 +86,8 @@ export class Mailbox {
   }
 
   /** Takes the name of a slip that the store tells of: this broker's own, or another's. */
-  hear(name: string): void {
-    this.#names.hear(name);
+  slipAdded(name: string): void {
+    this.#names.notice(name);
     this.#look();
   }
 
@@ -214,7 +214,7 @@ export class Mailbox {
   }
 
   /** Takes messages from mail drops: commits their slips with `saving`, the session's new position there. */
-  take(messages: readonly Taken[], saving: JournalOperation): void {
+  take(messages: readonly DropDelivery[], saving: JournalOperation): void {
     const client = this.#client;
     const { context, connection, session } = client;
     const operations: JournalOperation[] = [fence(client.fencingToken)];

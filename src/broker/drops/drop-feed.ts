@@ -146,7 +146,7 @@ export class DropFeed {
     this.#goTo(page.at(-1)!);
     this.#isUnsaved = false;
     const taken = page.map((message) => ({ message, target: this.#targetOf(message) }));
-    mailbox.take(taken, this.#saving());
+    mailbox.take(taken, this.#saveOperation());
     return true;
   }
 
@@ -164,7 +164,7 @@ export class DropFeed {
     this.#cursor = { czxid, name };
   }
 
-  #saving(): JournalOperation {
+  #saveOperation(): JournalOperation {
     return { ...cursorOperation(this.#client, this.subscription, this.#cursor), exists: true };
   }
 
@@ -172,7 +172,7 @@ export class DropFeed {
     const { context, fencingToken } = this.#client;
     if (!this.#isUnsaved) return;
     this.#isUnsaved = false;
-    context.journal.commit([fence(fencingToken), this.#saving()], undefined, () => context.evict(this.#client));
+    context.journal.commit([fence(fencingToken), this.#saveOperation()], undefined, () => context.evict(this.#client));
   }
 }
 

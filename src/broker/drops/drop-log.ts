@@ -8,7 +8,7 @@ import { ignoreTheWorld } from "../../base/errors.ts";
 import { partBytesMax } from "../../base/limits.ts";
 import { Mirror, type MirrorNode } from "../../coordinator/mirror.ts";
 import { isEncodedPath, messageMark, nameOf, parentPath, topicsPath } from "../../coordinator/paths.ts";
-import type { Lying } from "../../mail/mail.ts";
+import type { DropEntry } from "../../mail/mail.ts";
 import type { RecordReader } from "../../mail/record-reader.ts";
 import { decodeMessage, decodeMessageHead } from "../../mail/records.ts";
 import { topicOfMessage } from "../../mail/slips.ts";
@@ -26,7 +26,7 @@ export interface Cursor {
 }
 
 /** A message in a mail drop, as the log has it. */
-export interface DropMessage extends Lying, Cursor {
+export interface DropMessage extends DropEntry, Cursor {
   readonly topic: string;
   readonly levels: readonly string[];
   readonly qos: QoS;

@@ -107,7 +107,7 @@ export class Links {
   }
 
   /** Sends a control message as a numbered frame. */
-  say(peer: Peer, control: Control): void {
+  sendControl(peer: Peer, control: Control): void {
     this.send(peer, jsonFrame(FrameType.control, control));
   }
 

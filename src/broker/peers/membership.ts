@@ -55,8 +55,8 @@ export class Membership {
         const epoch = typeof node === "object" ? node.stat.czxid : undefined;
         if (id === context.options.id) return this.#seeSelf(epoch);
         // A znode that does not end with a keeper session is no broker: it would be waited for, and never answer.
-        const isLasting = typeof node === "object" && node.stat.isEphemeral === false;
-        const facts = typeof node === "object" && !isLasting ? decodeFacts(node.data) : undefined;
+        const isPersistent = typeof node === "object" && node.stat.isEphemeral === false;
+        const facts = typeof node === "object" && !isPersistent ? decodeFacts(node.data) : undefined;
         if (epoch === undefined) context.strangers.forget(path);
         else if (facts === undefined) context.strangers.note(path, "is no broker of ours");
         this.#see(id, facts === undefined ? undefined : epoch, facts);

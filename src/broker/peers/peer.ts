@@ -171,7 +171,7 @@ export class Peer implements Elsewhere {
   }
 
   /** Notes that the broker has confirmed that a delivery was sent back. */
-  seenSentBack(): void {
+  confirmSentBack(): void {
     this.#sentBack--;
   }
 
@@ -179,7 +179,7 @@ export class Peer implements Elsewhere {
    * Notes that one of the broker's deliveries is settled here. Returns true if it is the first of which it must be
    * told.
    */
-  owesWord(id: number): boolean {
+  settledHere(id: number): boolean {
     return this.#settled.push(id) === 1;
   }
 

@@ -44,10 +44,10 @@ export class SessionRegistry {
     const path = sessionPath(clientId);
     this.#unwatch.set(
       client,
-      this.#context.coordinator.watch(path, (event) => this.#hear(client, path, event)),
+      this.#context.coordinator.watch(path, (event) => this.#changed(client, path, event)),
     );
     for (const peer of this.#parts.membership.members()) {
-      this.#parts.links.say(peer, { say: "hosting", sessions: [[client.handle, clientId]] });
+      this.#parts.links.sendControl(peer, { say: "hosting", sessions: [[client.handle, clientId]] });
     }
   }
 
@@ -67,22 +67,22 @@ export class SessionRegistry {
     this.#unwatch.get(client)?.();
     this.#unwatch.delete(client);
     for (const peer of this.#parts.membership.members())
-      this.#parts.links.say(peer, { say: "unhosting", handles: [handle] });
+      this.#parts.links.sendControl(peer, { say: "unhosting", handles: [handle] });
   }
 
   /** Tells a new member of all sessions that are connected here, before anything else. */
-  tellAll(peer: Peer): void {
+  announceAll(peer: Peer): void {
     if (this.#hosted.size === 0) return;
     const sessions = [...this.#hosted].map(([handle, { session }]) => [handle, session.clientId] as const);
-    this.#parts.links.say(peer, { say: "hosting", sessions });
+    this.#parts.links.sendControl(peer, { say: "hosting", sessions });
   }
 
-  #hear(client: LocalSession, path: string, { type, path: at }: WatchEvent): void {
+  #changed(client: LocalSession, path: string, { type, path: at }: WatchEvent): void {
     if (at.startsWith(`${path}/mail/`)) {
       if (!isSlipName(at.slice(`${path}/mail/`.length))) return;
       if (type === "created") {
         this.#context.slips.numbers.seen(client.session.clientId, nameOf(at));
-        client.mailbox!.hear(nameOf(at));
+        client.mailbox!.slipAdded(nameOf(at));
       } else if (type === "deleted") client.mailbox!.forget(nameOf(at));
       return;
     }

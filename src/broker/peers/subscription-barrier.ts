@@ -57,7 +57,7 @@ export class SubscriptionBarrier {
     const { link } = peer;
     const answer = (): void =>
       this.#parts.directory.caughtUp(() => {
-        if (peer.link === link) this.#parts.links.say(peer, { say: "seen", number });
+        if (peer.link === link) this.#parts.links.sendControl(peer, { say: "seen", number });
       });
     if (coordinator.seenZxid >= zxid) answer();
     else coordinator.sync(answer);
@@ -82,7 +82,7 @@ export class SubscriptionBarrier {
     this.#round = { number, waitingFor: new Set(members), done: this.#queued, timer };
     this.#queued = [];
     timers.set(timer, clock.now() + options.zkSessionTimeout * 1000 + fencePatienceMs);
-    for (const peer of members) this.#parts.links.say(peer, { say: "see", number, zxid: this.#zxid });
+    for (const peer of members) this.#parts.links.sendControl(peer, { say: "see", number, zxid: this.#zxid });
     if (members.length === 0) this.#end();
   }
 

@@ -27,6 +27,6 @@ export async function refuseCluster(store: Store): Promise<void> {
 }
 
 /** Returns the operation that states in which format the tree is written from now on. */
-export function sayFormat(format: number): JournalOperation {
+export function formatOperation(format: number): JournalOperation {
   return { kind: "put", path: formatPath, data: encodeUtf8(String(format)), exists: true };
 }

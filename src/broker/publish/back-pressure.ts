@@ -9,11 +9,11 @@ import { type Connection, PauseReason } from "../delivery/connection.ts";
 import { Peer } from "../peers/peer.ts";
 
 /** A publisher that can be held back: a client's connection, or another broker, which holds back publishers in turn. */
-export type Held = Connection | Peer;
+export type Publisher = Connection | Peer;
 
 /** The publishers that are held back for one subscriber. */
 interface Stall {
-  readonly publishers: Set<Held>;
+  readonly publishers: Set<Publisher>;
   /** Bytes that the subscriber had taken when it was last checked. */
   taken: number;
 }
@@ -22,7 +22,7 @@ interface Stall {
 export class BackPressure {
   readonly #timers: Timers;
   readonly #now: () => number;
-  readonly #resume: (publisher: Held, reason: number) => void;
+  readonly #resume: (publisher: Publisher, reason: number) => void;
   /** Tells another broker to send less, until `resume` is called for it. */
   readonly #holdPeer: (peer: Peer) => void;
   readonly #stalls = new Map<Connection, Stall>();
@@ -33,7 +33,7 @@ export class BackPressure {
   constructor(
     timers: Timers,
     now: () => number,
-    how: { readonly resume: (publisher: Held, reason: number) => void; readonly holdPeer: (peer: Peer) => void },
+    how: { readonly resume: (publisher: Publisher, reason: number) => void; readonly holdPeer: (peer: Peer) => void },
   ) {
     this.#timers = timers;
     this.#now = now;
@@ -42,7 +42,7 @@ export class BackPressure {
   }
 
   /** Stops reading a publisher until a subscriber has caught up, unless the subscriber is known not to drain. */
-  hold(publisher: Held, subscriber: Connection): void {
+  hold(publisher: Publisher, subscriber: Connection): void {
     if (this.#slow.has(subscriber) || publisher === subscriber) return;
     let stall = this.#stalls.get(subscriber);
     if (stall === undefined) {
@@ -115,7 +115,7 @@ export class BackPressure {
     for (const publisher of stall.publishers) this.#release(publisher);
   }
 
-  #release(publisher: Held): void {
+  #release(publisher: Publisher): void {
     for (const stall of this.#stalls.values()) if (stall.publishers.has(publisher)) return;
     this.#resume(publisher, PauseReason.stalled);
   }

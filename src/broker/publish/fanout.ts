@@ -20,7 +20,7 @@ import type { ClusterRoute } from "../peers/cluster-context.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
 import { type Group, isPeer, type Peer, type Remote } from "../peers/peer.ts";
 import { isRemoteSession } from "../peers/remote-session.ts";
-import type { BackPressure, Held } from "./back-pressure.ts";
+import type { BackPressure, Publisher } from "./back-pressure.ts";
 import { type Delivery, DeliveryPlan, type Guard, type Promised } from "./delivery-plan.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
 
@@ -83,7 +83,7 @@ export class Fanout {
   }
 
   /** Copies a run to the receivers here; drops and counts it for those whose output is full. */
-  copyRunHere(run: Run, publisher: Held): void {
+  copyRunHere(run: Run, publisher: Publisher): void {
     const { metrics, turn } = this.#context;
     for (const { subscriber } of run.route.targets) {
       const connection = subscriber.connection;
@@ -179,22 +179,22 @@ export class Fanout {
   }
 
   /** Delivers a QoS 1 or 2 message of another broker to these receivers here. */
-  promiseHere(publish: Publish, route: ClusterRoute, whom: Whom, payment: Payment | undefined): Delivery {
+  deliverHere(publish: Publish, route: ClusterRoute, addressees: Addressees, payment: Payment | undefined): Delivery {
     // A message that cannot be paid for may still go to members whose sessions end with their connections: it is never
     // stored for them. At QoS 2 the publishing broker stores it for all others, in one commit with its packet id.
-    const isOnlyForBrief = whom.isUnpaid === true || publish.qos === 2;
+    const isNotForPersistent = addressees.isUnpaid === true || publish.qos === 2;
     const isUnfit = (member: LocalSession | Remote): boolean =>
-      "isElsewhere" in member || (isOnlyForBrief && member.mailbox !== undefined);
+      "isElsewhere" in member || (isNotForPersistent && member.mailbox !== undefined);
     const plan = this.#plan({ publish, payment, guard: undefined });
     for (const target of route.targets) {
       const { mailbox, handle } = target.subscriber;
-      if (mailbox === undefined ? whom.toInterest : whom.handles.delete(handle)) plan.add(target);
+      if (mailbox === undefined ? addressees.toInterest : addressees.handles.delete(handle)) plan.add(target);
     }
     for (const group of route.groups) {
-      if (!whom.groups.has(group.text)) continue;
+      if (!addressees.groups.has(group.text)) continue;
       const target = this.#shared.choose(group, publish, isUnfit);
       if (target === undefined) continue;
-      whom.groups.delete(group.text);
+      addressees.groups.delete(group.text);
       plan.addAny(target);
     }
     plan.commit([], {});
@@ -228,7 +228,7 @@ export class Fanout {
     else this.#liveTo(publish, target as Target<LocalSession>, publisher);
   }
 
-  #liveTo(publish: Publish, target: Target<LocalSession> | undefined, publisher: Held | undefined): void {
+  #liveTo(publish: Publish, target: Target<LocalSession> | undefined, publisher: Publisher | undefined): void {
     if (target === undefined) return;
     to.qos = 0;
     to.retain = publish.retain && target.retainAsPublished;
@@ -254,7 +254,7 @@ export interface Redelivery {
 }
 
 /** The receivers here that another broker means by a delivery. Those that are found are removed from the sets. */
-export interface Whom {
+export interface Addressees {
   readonly toInterest: boolean;
   readonly handles: Set<number>;
   readonly groups: Set<string>;

@@ -24,7 +24,7 @@ import type { LocalSession } from "../delivery/local-session.ts";
 import type { StoreBackPressure } from "../delivery/store-back-pressure.ts";
 import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
 import { emptyRun, type Fanout, isOwnTopic, type Run } from "./fanout.ts";
-import { type Denial, type Held, keepingOf, PublishAdmission } from "./publish-admission.ts";
+import { type Denial, keepingOf, PublishAdmission, type WaitingPublish } from "./publish-admission.ts";
 import { Refusals } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
@@ -155,15 +155,15 @@ export class PublishHandler {
       return void this.#context.journal.commit(operations, done, done);
     }
     const { payment, retainedPayment } = admission;
-    const laid = route.isMailDrop ? this.#lay(publish, route, { publisher, payment }) : nothingLaid;
+    const inDrop = route.isMailDrop ? this.#storeInDrop(publish, route, { publisher, payment }) : notInDrop;
     const retaining = { payment: retainedPayment, isAwaited: () => true };
     const kept = publish.retain ? this.#retainedStore.retain(publish, route.topic, retaining) : [];
     // Another broker has published the will, or keeps the session.
     const refused = (): void => {
-      laid.withdrawn();
+      inDrop.withdrawn();
       done();
     };
-    const how = { operations: [...operations, ...kept, ...laid.operations], refused, payment };
+    const how = { operations: [...operations, ...kept, ...inDrop.operations], refused, payment };
     const { settlement } = this.#fanout.deliver(publish, route, publisher, how);
     if (settlement === undefined || settlement.isSettled) done();
     else settlement.whenSettled(done);
@@ -208,9 +208,9 @@ export class PublishHandler {
     if ("why" in admission) return this.#refuse(connection, publish, admission, route);
     const { payment, retainedPayment } = admission;
     const client = connection.client!;
-    const laid = route.isMailDrop ? this.#lay(publish, route, { publisher: client, payment }) : nothingLaid;
+    const inDrop = route.isMailDrop ? this.#storeInDrop(publish, route, { publisher: client, payment }) : notInDrop;
     const operations: JournalOperation[] = [];
-    if (route.isMailDrop) operations.push(...laid.operations);
+    if (route.isMailDrop) operations.push(...inDrop.operations);
     if (publish.retain) {
       // A publish of a persistent session is refused once the session is another broker's; see `guard`.
       const isAwaited = (): boolean => client.mailbox !== undefined || connection.channel.phase !== "closed";
@@ -223,9 +223,9 @@ export class PublishHandler {
     const isRevoked = (): boolean => client.isReleased;
     const guard = client.mailbox === undefined ? undefined : { check: fence(client.fencingToken), isRevoked };
     const { qos, packetId } = publish;
-    let answer: (verdict: AckOutcome) => void = () => {};
+    let answer: (outcome: AckOutcome) => void = () => {};
     const refused = (error: CoordinatorError): void => {
-      laid.withdrawn();
+      inDrop.withdrawn();
       if (!isInTheWay(error.code)) return this.#context.evict(client);
       this.#obstructed(connection, { qos, packetId, answer });
       // It is answered once, however many commits it comes to.
@@ -247,7 +247,7 @@ export class PublishHandler {
   /** Answers a publish that a stranger's znode keeps from being stored; before MQTT 5 the connection is closed. */
   #obstructed(
     { channel, client, transport }: Connection,
-    { qos, packetId, answer }: { qos: QoS; packetId: number; answer: (verdict: AckOutcome) => void },
+    { qos, packetId, answer }: { qos: QoS; packetId: number; answer: (outcome: AckOutcome) => void },
   ): void {
     const text = "something that is not the broker's stands in the store where the message would be";
     this.#refusals.note("obstacle", text, client?.session.clientId ?? "");
@@ -258,17 +258,17 @@ export class PublishHandler {
   }
 
   /** Prepares a message for a mail drop: returns the operations that store it. */
-  #lay(
+  #storeInDrop(
     publish: Publish,
     route: ClusterRoute,
     from: { publisher: LocalSession | undefined; payment: Payment | undefined },
-  ): Laid {
+  ): InDrop {
     const { mail, metrics } = this.#context;
     const publisher = from.publisher?.session.clientId ?? "";
     const keeping = keepingOf(route, publish.qos);
-    const laid = mail.lay(publish, { publisher, payment: from.payment, keeping });
+    const inDrop = mail.storeInDrop(publish, { publisher, payment: from.payment, keeping });
     metrics.stored++;
-    return { operations: laid.operations, withdrawn: () => mail.withdrawn(laid) };
+    return { operations: inDrop.operations, withdrawn: () => mail.withdrawn(inDrop) };
   }
 
   #receiveIncoming(client: LocalSession, packetId: number, operations: JournalOperation[]): void {
@@ -278,15 +278,15 @@ export class PublishHandler {
     operations.push({ kind: "create", path, data: emptyRecord, mode: "persistent" });
   }
 
-  #answer(connection: Connection, { qos, packetId }: Publish, verdict: AckOutcome): void {
+  #answer(connection: Connection, { qos, packetId }: Publish, outcome: AckOutcome): void {
     const { channel, writer } = connection;
     if (qos === 0) return;
-    const refused = verdict.reason >= Reason.unspecifiedError;
+    const refused = outcome.reason >= Reason.unspecifiedError;
     if (qos === 1 || refused) channel.outstanding--;
-    channel.ack(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, verdict);
+    channel.ack(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, outcome);
   }
 
-  #oweAnswer(connection: Connection, publish: Publish, wait: (settle: (verdict: AckOutcome) => void) => void): void {
+  #oweAnswer(connection: Connection, publish: Publish, wait: (settle: (outcome: AckOutcome) => void) => void): void {
     const { channel, writer } = connection;
     const { qos, packetId, size } = publish;
     const client = connection.client!;
@@ -295,13 +295,13 @@ export class PublishHandler {
     this.#holdIfOwed(connection);
     const { clock, metrics } = this.#context;
     const owedAt = clock.now();
-    wait((verdict) => {
+    wait((outcome) => {
       metrics.settling.observe(clock.now() - owedAt);
       if (qos === 1) {
         channel.outstanding--;
-        settle(verdict);
+        settle(outcome);
       } else {
-        client.settled(packetId, verdict);
+        client.settled(packetId, outcome);
       }
       this.#resumeIfPaid(connection);
     });
@@ -350,7 +350,7 @@ export class PublishHandler {
     connection.hold(PauseReason.refused);
     const kept = publish.kept();
     kept.packetId = publish.packetId;
-    const held: Held = { since: clock.now(), hopeUntil: undefined };
+    const held: WaitingPublish = { since: clock.now(), hopeUntil: undefined };
     // Before MQTT 5 it may be that credits come back.
     const giveUpAt = isTold ? held.since : held.since + options.bankWait * 1000;
     const retryMs = isTold ? bankHopeRetryMs : refusedRetryMs;
@@ -390,10 +390,10 @@ export class PublishHandler {
 const noMessage = new Publish();
 
 /** A message that is being stored in a mail drop. */
-interface Laid {
+interface InDrop {
   readonly operations: readonly JournalOperation[];
   /** Takes the message back: its commit was refused. */
   readonly withdrawn: () => void;
 }
 
-const nothingLaid: Laid = { operations: [], withdrawn: () => {} };
+const notInDrop: InDrop = { operations: [], withdrawn: () => {} };

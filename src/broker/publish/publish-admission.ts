@@ -28,7 +28,7 @@ export interface Denial {
 }
 
 /** A publish that waits for credits. */
-export interface Held {
+export interface WaitingPublish {
   /** By the clock's `now`. */
   readonly since: number;
   /** The end of the time that other brokers have to hand over credits; undefined: they have not been asked. */
@@ -85,7 +85,7 @@ export class PublishAdmission {
    * Returns true if a denial is the last word. What the bank can pay never is: the vault is asked until it has
    * answered, and other brokers have a while before it is asked once more.
    */
-  isFinal({ isHopeful, price, lacking }: Denial, held: Held): boolean {
+  isFinal({ isHopeful, price, lacking }: Denial, held: WaitingPublish): boolean {
     if (price === undefined || lacking === undefined) return true;
     const { bankAccount, clock } = this.#context;
     if (!bankAccount.hasAnswered(held.since, lacking) || bankAccount.canPay(price)) return false;
@@ -135,16 +135,16 @@ export class PublishAdmission {
  */
 function copiesOf(route: ClusterRoute, qos: QoS): number {
   if (qos === 0) return 0;
-  return route.groups.length + (route.isMailDrop ? 0 : lastingOf(route));
+  return route.groups.length + (route.isMailDrop ? 0 : persistentReceivers(route));
 }
 
 /** Returns how long a message in a mail drop is kept: as in a mailbox, if a persistent session is owed it. */
 export function keepingOf(route: ClusterRoute, qos: QoS): Keeping {
-  return qos > 0 && lastingOf(route) > 0 ? "mailbox" : "drop";
+  return qos > 0 && persistentReceivers(route) > 0 ? "mailbox" : "drop";
 }
 
 /** Returns how many receivers that outlive their connections get what is published on a route at QoS 1 or 2. */
-function lastingOf({ targets, elsewhere }: ClusterRoute): number {
+function persistentReceivers({ targets, elsewhere }: ClusterRoute): number {
   let count = 0;
   for (const { subscriber, qos } of targets) if (subscriber.mailbox !== undefined && qos > 0) count++;
   for (const { subscriber, qos } of elsewhere) if (isRemoteSession(subscriber) && qos > 0) count++;

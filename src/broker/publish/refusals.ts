@@ -3,7 +3,7 @@
  * that hold the credits. The tree is told how many the bank could not pay, so that it can be seen from outside.
  */
 import { milli } from "../../bank/price.ts";
-import { logTextMax, refusalsLogMs, refusalsTellMs } from "../../base/limits.ts";
+import { logTextMax, refusalsLogMs, refusalsReportMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { retainedPath, topicOfPath, topicsPath } from "../../coordinator/paths.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
@@ -36,9 +36,9 @@ export class Refusals {
     disk: -Infinity,
     obstacle: -Infinity,
   };
-  #told = 0;
-  #toldAt = -Infinity;
-  readonly #timer = new Timer(() => this.#tell());
+  #reported = 0;
+  #reportedAt = -Infinity;
+  readonly #timer = new Timer(() => this.#report());
 
   constructor(context: DeliveryContext) {
     this.#context = context;
@@ -52,7 +52,8 @@ export class Refusals {
     if (cause === "bank") {
       metrics.refusedByBank++;
       // The first is told at once, then all that came meanwhile together.
-      if (this.#timer.dueAt === Infinity) timers.set(this.#timer, Math.max(clock.now(), this.#toldAt + refusalsTellMs));
+      if (this.#timer.dueAt === Infinity)
+        timers.set(this.#timer, Math.max(clock.now(), this.#reportedAt + refusalsReportMs));
     }
     if (clock.now() < this.#loggedAt[cause] + refusalsLogMs) return;
     const facts = { client: clientId.slice(0, logTextMax), refused: this.#unlogged[cause] };
@@ -68,12 +69,12 @@ export class Refusals {
       .join(", ");
   }
 
-  #tell(): void {
+  #report(): void {
     const { metrics, bankAccount, clock } = this.#context;
-    if (metrics.refusedByBank === this.#told) return;
-    this.#told = metrics.refusedByBank;
-    this.#toldAt = clock.now();
-    bankAccount.tellRefused(this.#told);
+    if (metrics.refusedByBank === this.#reported) return;
+    this.#reported = metrics.refusedByBank;
+    this.#reportedAt = clock.now();
+    bankAccount.reportRefused(this.#reported);
   }
 }
 

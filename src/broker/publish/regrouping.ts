@@ -63,7 +63,7 @@ export class Regrouping implements GroupsEnd {
    * is none. "there": only to one that can be sent it now, for the member itself may come back; "anyone": its session
    * has ended.
    */
-  moveOn(outgoing: OutgoingMessage, to: "there" | "anyone"): boolean {
+  reassign(outgoing: OutgoingMessage, to: "there" | "anyone"): boolean {
     const { client, publish, settlement } = outgoing;
     if (outgoing.group === undefined || publish === undefined || (outgoing.qos === 2 && outgoing.packetId !== 0))
       return false;
@@ -84,7 +84,7 @@ export class Regrouping implements GroupsEnd {
    * Hands the message of a slip to another member of its group, since the session of `owner` ends, in whose mailbox the
    * slip lies. `done(true)`: the slip is gone, or another broker's; `done(false)`: the slip is left to be removed.
    */
-  handOn(owner: MailboxOwner, slip: Slip, done: (isGone: boolean) => void): void {
+  reassignSlip(owner: MailboxOwner, slip: Slip, done: (isGone: boolean) => void): void {
     const { clientId } = owner;
     const heir = this.#heirOf(clientId, slip);
     if (heir === undefined) return done(false);
@@ -107,10 +107,10 @@ export class Regrouping implements GroupsEnd {
     const group = this.#groupsOf(about).find(({ text }) => groupMarkOf(text) === groupMark);
     if (group === undefined) return undefined;
     const isUnfit = (member: Member): boolean => idOf(member) === clientId;
-    const isBrief = (member: Member): boolean => isUnfit(member) || !isLasting(member);
+    const isUnfitAtQoS2 = (member: Member): boolean => isUnfit(member) || !isPersistent(member);
     // At QoS 2 the slip is moved in one commit: otherwise a crash could let the message arrive twice.
-    const lasting = qos === 2 ? this.#shared.choose(group, about, isBrief) : undefined;
-    return lasting ?? this.#shared.choose(group, about, isUnfit);
+    const persistent = qos === 2 ? this.#shared.choose(group, about, isUnfitAtQoS2) : undefined;
+    return persistent ?? this.#shared.choose(group, about, isUnfit);
   }
 
   /** Moves a slip to another mailbox; the message stays where it is stored, and paid for. */
@@ -146,21 +146,21 @@ export class Regrouping implements GroupsEnd {
    * published it at another broker.
    */
   notPlaced(settlement: Settlement, group: Group, from: Peer): void {
-    if (settlement.publish.qos < 2) return void this.#giveOn(settlement, group, from);
+    if (settlement.publish.qos < 2) return void this.#reassignForwarded(settlement, group, from);
     settlement.waitFor();
     this.#context.journal.drained(() => {
-      if (!settlement.isRefused) this.#giveOn(settlement, group, from);
+      if (!settlement.isRefused) this.#reassignForwarded(settlement, group, from);
       settlement.done();
     });
   }
 
   /** Hands on a message that another broker may have placed: at QoS 1 it may arrive twice, at QoS 2 it must not. */
   inDoubt(settlement: Settlement, group: Group, from: Peer): boolean {
-    return settlement.publish.qos < 2 && this.#giveOn(settlement, group, from);
+    return settlement.publish.qos < 2 && this.#reassignForwarded(settlement, group, from);
   }
 
   /** Gives a message to another member. Returns false if there is none. */
-  #giveOn(settlement: Settlement, group: Group, from: Peer): boolean {
+  #reassignForwarded(settlement: Settlement, group: Group, from: Peer): boolean {
     const { publish, payment, reassigned } = settlement;
     const lent = this.#context.bankAccount.lend(payment);
     const done = (): void => settlement.done();
@@ -169,17 +169,17 @@ export class Regrouping implements GroupsEnd {
       member === from || (isRemoteSession(member) && member.host === from);
     const next = reassigned < reassignmentsMax ? this.#shared.choose(group, publish, isAtItsBroker) : undefined;
     // If no broker takes the message, it is stored from here, for a member that will come for it.
-    const lasting = next ?? this.#shared.choose(group, publish, (member) => !isLasting(member));
-    if (lasting === undefined) return false;
+    const chosen = next ?? this.#shared.choose(group, publish, (member) => !isPersistent(member));
+    if (chosen === undefined) return false;
     settlement.waitFor();
-    this.#hand(handover, lasting, next === undefined ? "stored" : "sent");
+    this.#hand(handover, chosen, next === undefined ? "stored" : "sent");
     return true;
   }
 
   #hand(handover: Handover, target: Target<Member>, how: "sent" | "stored"): void {
     const { publish, done, payment, reassigned } = handover;
     const { bankAccount } = this.#context;
-    const mayBeStored = isLasting(target.subscriber) && Math.min(publish.qos, target.qos) > 0;
+    const mayBeStored = isPersistent(target.subscriber) && Math.min(publish.qos, target.qos) > 0;
     const mustPay = mayBeStored && payment === undefined;
     const own = mustPay ? bankAccount.reserve(bankAccount.termsOf(publish, "mailbox").credits) : undefined;
     if (mustPay && own === undefined) this.#wait(handover);
@@ -230,11 +230,11 @@ function isThere(member: Member): boolean {
 
 /** Returns true if a message for that member can lie in a mailbox. */
 function isKeeping({ subscriber, qos }: Target<Member>): boolean {
-  return isLasting(subscriber) && qos > 0;
+  return isPersistent(subscriber) && qos > 0;
 }
 
 /** Returns true for a session that outlives its connection. */
-function isLasting(member: Member): boolean {
+function isPersistent(member: Member): boolean {
   return isRemoteSession(member) || (!isPeer(member) && member.mailbox !== undefined);
 }
 

@@ -190,7 +190,7 @@ describe("the teller", () => {
     const lay = async (topic: string, ms: number): Promise<string> => {
       const publish = makePublish(encodeUtf8(topic), encodeUtf8("x"), { qos: 1, retain: false });
       publish.expiresAt = context.clock.wall() + ms;
-      const laid = context.mail.lay(publish, { publisher: "p", payment: undefined, keeping: "drop" });
+      const laid = context.mail.storeInDrop(publish, { publisher: "p", payment: undefined, keeping: "drop" });
       context.journal.commit([...laid.operations]);
       await settled();
       return laid.path;

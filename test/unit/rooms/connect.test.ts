@@ -87,7 +87,7 @@ describe("what CONNECT asks for", () => {
 
   test("and CONNACK says only what is otherwise than it was asked", () => {
     const connackOf = (asked: Asked): string => {
-      const wanted = { ...read(asked), guest: { proof: undefined } };
+      const wanted = { ...read(asked), login: { proof: undefined } };
       const options = { ...defaultOptions, ...asked.options };
       return Buffer.from(encodeConnack(wanted, false, options)).toString("hex");
     };
@@ -156,7 +156,7 @@ describe("the end of a session", () => {
     const { context, store, session } = made;
     const handed: string[] = [];
     const regrouping = {
-      handOn: (owner: MailboxOwner, _: unknown, gone: () => void) => {
+      reassignSlip: (owner: MailboxOwner, _: unknown, gone: () => void) => {
         handed.push(owner.clientId);
         gone();
         return false;

@@ -44,7 +44,7 @@ describe("the account at the bank", () => {
     const first = await opened(64_000);
     const { context, store } = first;
     const stored = await new Promise<void>((resolve) => {
-      const laid = context.mail.lay(message(100), { publisher: "p", payment: undefined, keeping: "drop" });
+      const laid = context.mail.storeInDrop(message(100), { publisher: "p", payment: undefined, keeping: "drop" });
       context.journal.commit([...laid.operations], () => resolve());
     });
     expect(stored).toBeUndefined();
@@ -83,7 +83,7 @@ describe("the account at the bank", () => {
 
   test("what cannot be paid is refused; the others are asked only when the vault has nothing either", async () => {
     let asked = 0;
-    const { bankAccount, account } = await opened(1000, { areThere: () => true, ask: () => void asked++ });
+    const { bankAccount, account } = await opened(1000, { exist: () => true, askForCredits: () => void asked++ });
     // The vault is asked while this one is refused; the next finds what it has given.
     expect(bankAccount.reserve(900 * milli)).toBeUndefined();
     expect(bankAccount.reserve(900 * milli)).toBeDefined();
@@ -116,7 +116,7 @@ describe("the account at the bank", () => {
   test("other branches are told which of their messages are gone, once for all of a turn, so many at a time", async () => {
     const told: [string, number][] = [];
     const { bankAccount } = await opened(1000, {
-      tell: (branch: string, paths: readonly string[]) => void told.push([branch, paths.length]),
+      reportFreed: (branch: string, paths: readonly string[]) => void told.push([branch, paths.length]),
     });
     for (let at = 0; at <= freedPathsMax; at++) bankAccount.freed(`/topics/t/=${at}`, "other");
     bankAccount.freed("/topics/t/=x", "third");
@@ -145,7 +145,7 @@ describe("the account at the bank", () => {
     const { context, store, account, pass } = await opened(64_000);
     const { mail, journal } = context;
     const laid = Array.from({ length: 5 }, () =>
-      mail.lay(message(50), { publisher: "p", payment: undefined, keeping: "drop" }),
+      mail.storeInDrop(message(50), { publisher: "p", payment: undefined, keeping: "drop" }),
     );
     for (const { operations } of laid) journal.commit([...operations], () => {});
     const paths = account.holders(10).map(({ path }) => path);

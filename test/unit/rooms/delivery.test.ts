@@ -32,8 +32,8 @@ describe("names of slips", () => {
   test("that the store tells of are news once, and not if they are known", () => {
     const names = new MailboxNames();
     names.know(["1", "2", undefined]);
-    names.hear("2");
-    names.hear("3");
+    names.notice("2");
+    names.notice("3");
     expect([names.size, names.isQuiet]).toEqual([2, false]);
     expect(names.takeNews()).toEqual(["3"]);
     expect([names.takeNews(), names.size, names.isQuiet]).toEqual([[], 3, true]);
@@ -43,7 +43,7 @@ describe("names of slips", () => {
     const names = new MailboxNames();
     names.expect();
     names.expect();
-    for (const name of ["1", "2", "3"]) names.hear(name);
+    for (const name of ["1", "2", "3"]) names.notice(name);
     expect([names.size, names.takeNews()]).toEqual([2, []]);
     expect(names.arrived("2", "placed")).toBe(false);
     // What was committed before our own is told; what came behind it may be our other one.
@@ -60,7 +60,7 @@ describe("names of slips", () => {
     names.arrived(undefined, "placed");
     names.arrived("5", "elsewhere");
     expect(names.size).toBe(0);
-    names.hear("5");
+    names.notice("5");
     expect(names.takeNews()).toEqual(["5"]);
   });
 

@@ -28,7 +28,7 @@ function scene(store = new MemoryStore()) {
   ) => {
     const publish = makePublish(encodeUtf8(topic), encodeUtf8(text), { qos, retain: false });
     publish.expiresAt = expiresAt;
-    const { operations } = context.mail.lay(publish, { publisher, payment: undefined, keeping: "drop" });
+    const { operations } = context.mail.storeInDrop(publish, { publisher, payment: undefined, keeping: "drop" });
     context.journal.commit([...operations]);
     await settled();
   };

@@ -206,7 +206,7 @@ describe("a message for a session that is away", () => {
       await settled();
       names.push(unit!.slips[0]!.name!);
     }
-    for (const name of names.toReversed()) client.mailbox!.hear(name);
+    for (const name of names.toReversed()) client.mailbox!.slipAdded(name);
     for (let step = 0; step < 5; step++) await settled();
     deliver([client], "3");
     await settled();

@@ -20,7 +20,7 @@ import { room, settled } from "../../support/room.ts";
 function cluster(...ids: readonly string[]) {
   const peers = ids.map((id) => Object.assign(new Peer(id), { epoch: 1 }));
   const said: [string, Record<string, unknown>][] = [];
-  const links = { say: ({ id }: Peer, what: Record<string, unknown>) => void said.push([id, what]) };
+  const links = { sendControl: ({ id }: Peer, what: Record<string, unknown>) => void said.push([id, what]) };
   const membership = { members: () => peers };
   return { peers, said, links: links as unknown as Links, membership: membership as unknown as Membership };
 }
@@ -232,7 +232,7 @@ describe("sessions that are connected here", () => {
     const client = made.session("c", 100);
     const heard: string[] = [];
     Object.assign(client.mailbox!, {
-      hear: (name: string) => void heard.push(`+${name}`),
+      slipAdded: (name: string) => void heard.push(`+${name}`),
       forget: (name: string) => void heard.push(`-${name}`),
       load: () => void heard.push("load"),
     });
@@ -252,7 +252,7 @@ describe("sessions that are connected here", () => {
     registry.begin(second);
     expect(client.handle).not.toBe(second.handle);
     expect([registry.has(client.handle), registry.has(0)]).toEqual([true, false]);
-    registry.tellAll(peers[0]!);
+    registry.announceAll(peers[0]!);
     const { handle } = client;
     registry.end(client);
     registry.end(client);

@@ -5,7 +5,7 @@ import {
   outputBytesHigh,
   outputBytesLow,
   refusalsLogMs,
-  refusalsTellMs,
+  refusalsReportMs,
   retainedPatienceMs,
   stallCheckMs,
   stallProgressBytesMin,
@@ -13,7 +13,7 @@ import {
 import { LevelSweep } from "../../../src/broker/core/level-sweep.ts";
 import type { Connection } from "../../../src/broker/delivery/connection.ts";
 import { Peer } from "../../../src/broker/peers/peer.ts";
-import { BackPressure, type Held } from "../../../src/broker/publish/back-pressure.ts";
+import { BackPressure, type Publisher } from "../../../src/broker/publish/back-pressure.ts";
 import { CatchingUp } from "../../../src/broker/publish/catching-up.ts";
 import { PublishAdmission } from "../../../src/broker/publish/publish-admission.ts";
 import { holdersOf, Refusals } from "../../../src/broker/publish/refusals.ts";
@@ -47,18 +47,18 @@ describe("refusals", () => {
   test("by the bank are told to the tree: the first at once, then all of a while together", () => {
     const { context, pass } = room();
     const told: number[] = [];
-    context.bankAccount.tellRefused = (count) => void told.push(count);
+    context.bankAccount.reportRefused = (count) => void told.push(count);
     const refusals = new Refusals(context);
     refusals.note("bank", "empty", "c");
     pass(0);
     expect(told).toEqual([1]);
     for (let count = 0; count < 5; count++) refusals.note("bank", "empty", "c");
     refusals.note("mailbox", "full", "c");
-    pass(refusalsTellMs - 1);
+    pass(refusalsReportMs - 1);
     expect(told).toEqual([1]);
     pass(1);
     expect(told).toEqual([1, 6]);
-    pass(10 * refusalsTellMs);
+    pass(10 * refusalsReportMs);
     expect(told).toEqual([1, 6]);
   });
 
@@ -163,7 +163,7 @@ describe("publishers that are held back", () => {
     const { context, pass } = room();
     const resumed: string[] = [];
     const told: string[] = [];
-    const names = new Map<Held, string>();
+    const names = new Map<Publisher, string>();
     const pressure = new BackPressure(context.timers, () => context.clock.now(), {
       resume: (held) => void resumed.push(names.get(held)!),
       holdPeer: (peer) => void told.push(peer.id),

@@ -154,7 +154,7 @@ describe("what a member has left", () => {
     const { local, group, given, regroup } = regrouping();
     const [leaver] = [local("leaver"), local("stayer")];
     const { outgoing, settlement } = left(leaver, group());
-    expect(regroup.moveOn(outgoing, "anyone")).toBe(true);
+    expect(regroup.reassign(outgoing, "anyone")).toBe(true);
     expect([given.map(({ to, how }) => [to, how]), settlement.isSettled]).toEqual([[["stayer", "sent"]], false]);
     given[0]!.done();
     expect([settlement.isSettled, outgoing.isTakenCareOf]).toEqual([true, true]);
@@ -163,20 +163,20 @@ describe("what a member has left", () => {
   test("stays with it if there is nobody else, or it was sent at QoS 2, or was for no group", () => {
     const { local, group, given, regroup } = regrouping();
     const alone = local("alone");
-    expect(regroup.moveOn(left(alone, group()).outgoing, "anyone")).toBe(false);
+    expect(regroup.reassign(left(alone, group()).outgoing, "anyone")).toBe(false);
     local("other");
-    expect(regroup.moveOn(left(alone, group(), { qos: 2, packetId: 5 }).outgoing, "anyone")).toBe(false);
-    expect(regroup.moveOn(left(alone, undefined as never).outgoing, "anyone")).toBe(false);
+    expect(regroup.reassign(left(alone, group(), { qos: 2, packetId: 5 }).outgoing, "anyone")).toBe(false);
+    expect(regroup.reassign(left(alone, undefined as never).outgoing, "anyone")).toBe(false);
     expect(given).toEqual([]);
     // What was not sent yet may go at QoS 2 as well.
-    expect(regroup.moveOn(left(alone, group(), { qos: 2 }).outgoing, "anyone")).toBe(true);
+    expect(regroup.reassign(left(alone, group(), { qos: 2 }).outgoing, "anyone")).toBe(true);
   });
 
   test("goes only to who can be sent it now, while the member may come back", () => {
     const { local, group, regroup, given } = regrouping();
     const [leaver] = [local("leaver"), local("away", { expiry: 100, isAway: true })];
-    expect(regroup.moveOn(left(leaver, group()).outgoing, "there")).toBe(false);
-    expect(regroup.moveOn(left(leaver, group()).outgoing, "anyone")).toBe(true);
+    expect(regroup.reassign(left(leaver, group()).outgoing, "there")).toBe(false);
+    expect(regroup.reassign(left(leaver, group()).outgoing, "anyone")).toBe(true);
     expect(given[0]!.to).toBe("away");
   });
 
@@ -185,9 +185,9 @@ describe("what a member has left", () => {
     const [leaver] = [local("leaver"), local("lasting", { expiry: 100 })];
     context.bankAccount.account.grant = 0;
     const { outgoing } = left(leaver, group());
-    expect(regroup.moveOn(outgoing, "anyone")).toBe(true);
+    expect(regroup.reassign(outgoing, "anyone")).toBe(true);
     const large = left(leaver, group(), { size: regroupBytesMax });
-    expect(regroup.moveOn(large.outgoing, "anyone")).toBe(true);
+    expect(regroup.reassign(large.outgoing, "anyone")).toBe(true);
     // The second was one too many.
     expect([given, large.settlement.isSettled, context.metrics.refused]).toEqual([[], true, 1]);
     // Its session has ended.

@@ -134,7 +134,7 @@ describe("wills", () => {
     for (const id of ["a", "b"]) kept.connectionLost(connect(id, will(id)));
     await settled();
     const gone: string[] = [];
-    for (const id of ["a", "b", "nobody"]) kept.whenFired(id, () => void gone.push(id));
+    for (const id of ["a", "b", "nobody"]) kept.whenPublished(id, () => void gone.push(id));
     expect(gone).toEqual(["nobody"]);
     waiting[0]!();
     await settled();

@@ -2,7 +2,7 @@
 import { Reason } from "../mqtt/reason.ts";
 
 /** The broker's last words when it would not go on: in CONNACK or DISCONNECT. */
-export interface Farewell {
+export interface ClosingReason {
   /** Reason code of MQTT 5; of older CONNACKs, what comes nearest. */
   readonly reason: number;
   readonly text: string | undefined;
