@@ -1,4 +1,6 @@
 /** The broker's options, each once: its name, what stands behind it, what it means. */
+
+import { checkRange } from "../../src/base/ip-address.ts";
 import { bankCapitalCreditsMax } from "../../src/base/limits.ts";
 import { logLevels } from "../../src/base/log.ts";
 import type { BrokerOptions } from "../../src/broker/core/options.ts";
@@ -83,6 +85,19 @@ export const specs: readonly OptionSpec[] = [
   {
     key: "proxyProtocol",
     help: "connections begin with a PROXY header, version 1 or 2, of the load balancer before the broker",
+    parse: parseFlag,
+  },
+  {
+    key: "proxyFrom",
+    value: "CIDR",
+    help: "addresses from which PROXY headers are believed, say 10.0.0.0/8; may be given several times; others are refused",
+    parse: checkRange,
+    isList: true,
+    shown: "127.0.0.0/8 and ::1",
+  },
+  {
+    key: "proxyCertificates",
+    help: "believe the common name of a client's certificate that a PROXY header, version 2, says was verified",
     parse: parseFlag,
   },
   {

@@ -1,4 +1,6 @@
 /** Addresses from which too many logins have failed: they are refused for a while. The time is told. */
+
+import { canonicalAddress } from "../base/ip-address.ts";
 import { bansMax } from "../base/limits.ts";
 
 export interface BanPolicy {
@@ -78,7 +80,8 @@ export class Bans {
 }
 
 /** An IPv6 customer has a whole /64. */
-export function networkOf(address: string): string {
+export function networkOf(text: string): string {
+  const address = canonicalAddress(text);
   if (!address.includes(":")) return address;
   const [head = "", tail] = address.split("::");
   const groups = head === "" ? [] : head.split(":");

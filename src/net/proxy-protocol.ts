@@ -3,6 +3,7 @@
  * whom it speaks. Whoever does not begin with such a header is refused: else anybody could take any address.
  */
 import { noBytes } from "../base/bytes.ts";
+import { AddressRanges, canonicalAddress, isIPv4, isIPv6 } from "../base/ip-address.ts";
 import { proxyHeaderBytesMax, proxyHeaderMs } from "../base/limits.ts";
 import type { Certificate } from "./transport.ts";
 import { Over, type Transport, type TransportEvents } from "./transport.ts";
@@ -36,10 +37,33 @@ export function readProxyHeader(bytes: Uint8Array): ProxyHeader | undefined {
   return bytes[0] === 0x50 ? readText(bytes) : readBinary(bytes);
 }
 
-/** Reads the header off connections before the owner hears of them. */
-export function behindProxy<Owner>(events: TransportEvents<Owner>): TransportEvents<ProxiedEnd<Owner>> {
+/** The proxies that are believed, and how far. */
+export interface ProxyTrust {
+  /** The ranges of addresses from which headers are believed; whoever else connects is refused. */
+  readonly from: readonly string[];
+  /** True if the name in a certificate is believed that the proxy says it has verified. */
+  readonly certificates: boolean;
+  /** Told the address of a connection that is refused since it comes from elsewhere. */
+  readonly refused: (address: string) => void;
+}
+
+/**
+ * Reads the header off connections before the owner hears of them. Throws an error in words for a range that is none.
+ */
+export function behindProxy<Owner>(
+  events: TransportEvents<Owner>,
+  trust: ProxyTrust,
+): TransportEvents<ProxiedEnd<Owner>> {
+  const ranges = new AddressRanges(trust.from);
   return {
-    opened: (transport) => new ProxiedEnd(transport, events),
+    opened(transport) {
+      const isTrusted = ranges.holds(transport.address);
+      if (!isTrusted) {
+        trust.refused(transport.address);
+        transport.abort();
+      }
+      return new ProxiedEnd(transport, events, { ...trust, isTrusted });
+    },
     received: (end, bytes) => end.received(bytes),
     drained: (end) => end.drained(),
     closed: (end, error) => end.closed(error),
@@ -49,9 +73,9 @@ export function behindProxy<Owner>(events: TransportEvents<Owner>): TransportEve
 class ProxiedTransport extends Over {
   readonly #from: ProxiedFrom;
 
-  constructor(inner: Transport, from: ProxiedFrom) {
+  constructor(inner: Transport, from: ProxiedFrom, { certificates }: Pick<ProxyTrust, "certificates">) {
     super(inner);
-    this.#from = from;
+    this.#from = certificates ? from : { ...from, certificate: undefined };
   }
 
   override get address(): string {
@@ -71,20 +95,27 @@ class ProxiedTransport extends Over {
 export class ProxiedEnd<Owner> {
   readonly #inner: Transport;
   readonly #events: TransportEvents<Owner>;
+  readonly #trust: Pick<ProxyTrust, "certificates"> & { readonly isTrusted: boolean };
   readonly #deadline: NodeJS.Timeout;
   #owner: Owner | undefined;
   #isOpen = false;
   #head: Uint8Array = noBytes;
 
-  constructor(inner: Transport, events: TransportEvents<Owner>) {
+  constructor(
+    inner: Transport,
+    events: TransportEvents<Owner>,
+    trust: Pick<ProxyTrust, "certificates"> & { readonly isTrusted: boolean },
+  ) {
     this.#inner = inner;
     this.#events = events;
+    this.#trust = trust;
     this.#deadline = setTimeout(() => inner.abort(), proxyHeaderMs);
     this.#deadline.unref();
   }
 
   received(bytes: Uint8Array): void {
     if (this.#isOpen) return this.#events.received(this.#owner!, bytes);
+    if (!this.#trust.isTrusted) return;
     this.#head = this.#head.length === 0 ? bytes : Buffer.concat([this.#head, bytes]);
     let header: ProxyHeader | undefined;
     try {
@@ -98,7 +129,7 @@ export class ProxiedEnd<Owner> {
     const rest = this.#head.subarray(header.length);
     this.#head = noBytes;
     this.#isOpen = true;
-    this.#owner = this.#events.opened(new ProxiedTransport(this.#inner, header.from));
+    this.#owner = this.#events.opened(new ProxiedTransport(this.#inner, header.from, this.#trust));
     if (rest.length > 0) this.#events.received(this.#owner, rest);
   }
 
@@ -114,6 +145,9 @@ export class ProxiedEnd<Owner> {
 
 const itself: ProxiedFrom = { address: "", port: 0, certificate: undefined };
 
+/** A port has no leading zeros (2.1). */
+const portForm = /^(0|[1-9]\d{0,4})$/;
+
 /** Version 1: `PROXY TCP4 192.0.2.1 192.0.2.2 40000 1883` and CRLF, 107 bytes at most. */
 function readText(bytes: Uint8Array): ProxyHeader | undefined {
   const text = Buffer.from(bytes.subarray(0, 107)).toString("latin1");
@@ -123,12 +157,19 @@ function readText(bytes: Uint8Array): ProxyHeader | undefined {
     if (text.length >= 107) throw new HeaderError("a PROXY header without end");
     return undefined;
   }
-  const [, family, address = "", , port = ""] = text.slice(0, end).split(" ");
+  const [, family, ...words] = text.slice(0, end).split(" ");
   if (family === "UNKNOWN") return { length: end + 2, from: itself };
-  const isAddress =
-    family === "TCP4" ? /^[\d.]{7,15}$/.test(address) : family === "TCP6" && /^[\da-fA-F:.]{2,45}$/.test(address);
-  if (!isAddress || !/^\d{1,5}$/.test(port)) throw new HeaderError("a PROXY header without an address");
-  return { length: end + 2, from: { address, port: Number(port), certificate: undefined } };
+  const [source = "", destination = "", sourcePort = "", destinationPort = ""] = words;
+  const isAddress = family === "TCP4" ? isIPv4 : family === "TCP6" ? isIPv6 : () => false;
+  const isRight =
+    words.length === 4 &&
+    [source, destination].every(isAddress) &&
+    [sourcePort, destinationPort].every((port) => portForm.test(port) && Number(port) <= 65_535);
+  if (!isRight) throw new HeaderError("a PROXY header without an address");
+  return {
+    length: end + 2,
+    from: { address: canonicalAddress(source), port: Number(sourcePort), certificate: undefined },
+  };
 }
 
 function readBinary(bytes: Uint8Array): ProxyHeader | undefined {
@@ -144,6 +185,7 @@ function readBinary(bytes: Uint8Array): ProxyHeader | undefined {
   const isLocal = (bytes[12]! & 0x0f) === 0;
   const family = bytes[13]! >> 4;
   if (isLocal) return { length, from: itself };
+  if (family > 3 || (bytes[13]! & 0x0f) > 2) throw new HeaderError("an unknown family of addresses");
   const addressBytes = family === 1 ? 12 : family === 2 ? 36 : family === 3 ? 216 : 0;
   if (length < 16 + addressBytes) throw new HeaderError("the PROXY header's address is cut off");
   const certificate = readCertificate(bytes.subarray(16 + addressBytes, length));
@@ -151,7 +193,7 @@ function readBinary(bytes: Uint8Array): ProxyHeader | undefined {
     return { length, from: { address: bytes.subarray(16, 20).join("."), port: view.getUint16(24), certificate } };
   if (family !== 2) return { length, from: { ...itself, certificate } };
   const groups = Array.from({ length: 8 }, (_, index) => view.getUint16(16 + 2 * index).toString(16));
-  return { length, from: { address: groups.join(":"), port: view.getUint16(48), certificate } };
+  return { length, from: { address: canonicalAddress(groups.join(":")), port: view.getUint16(48), certificate } };
 }
 
 /** The common name that the proxy has verified; undefined: none. */

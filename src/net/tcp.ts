@@ -1,8 +1,10 @@
 /** TCP and Unix sockets, on Bun's, with TLS where it is asked for: listening and dialling. */
+
 import { chmodSync, rmSync } from "node:fs";
 import type { Socket, SocketHandler, TCPSocketListener, UnixSocketListener } from "bun";
 import { orCrash } from "../base/assert.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
+import { canonicalAddress } from "../base/ip-address.ts";
 import { lingerMs } from "../base/limits.ts";
 import { SocksHandshake, type SocksProxy } from "./socks.ts";
 import { alpnOf, certificateOf, type TlsIdentity, versionNumbers } from "./tls.ts";
@@ -33,7 +35,7 @@ class TcpTransport implements Transport {
   constructor(socket: Socket<unknown>, { remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">) {
     this.#socket = socket;
     // A dual-stack listener names IPv4 addresses as IPv6 ones.
-    this.address = remoteAddress?.replace(/^::ffff:(?=\d+\.)/, "") ?? "";
+    this.address = canonicalAddress(remoteAddress ?? "");
     this.remote = this.address === "" ? "a Unix socket" : `${this.address}:${remotePort}`;
   }
 

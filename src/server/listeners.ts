@@ -25,6 +25,14 @@ export interface Ports {
   readonly wss: number;
 }
 
+/** The parts of the broker that listeners serve. */
+export interface OpenedFor<Owner> {
+  readonly events: TransportEvents<Owner>;
+  readonly identity: TlsIdentity | undefined;
+  /** Told the address of a connection that was refused: its PROXY header would not be believed. */
+  readonly untrusted: (address: string) => void;
+}
+
 export interface Listeners {
   readonly ports: Ports;
   close(): void;
@@ -40,7 +48,8 @@ const webSocket = { paths: ["/mqtt", "/"], protocols: ["mqtt", "mqttv3.1"] };
  * the operator has not asked for that.
  */
 export function checkDoors(options: BrokerOptions): void {
-  const { tlsPort, wssPort, tlsCert, tlsKey, tlsCa, tlsClientCert, proxyProtocol } = options;
+  const { tlsPort, wssPort, tlsCert, tlsKey, tlsCa, tlsClientCert, proxyProtocol, proxyFrom, proxyCertificates } =
+    options;
   const wrong = (why: string): never => {
     throw new OperatingError("EUSAGE", why);
   };
@@ -50,6 +59,8 @@ export function checkDoors(options: BrokerOptions): void {
     wrong("--tls-client-cert needs --tls-ca: who has signed the clients' certificates");
   if (isTls && proxyProtocol)
     wrong("--proxy-protocol is for balancers that end TLS themselves: leave out --tls-port and --wss-port");
+  if (!proxyProtocol && (proxyFrom.length > 0 || proxyCertificates))
+    wrong("--proxy-from and --proxy-certificates say what is believed of PROXY headers: they need --proxy-protocol");
   if (options.jwtKey === "" && (options.jwtAudience !== "" || options.jwtIssuer !== "" || options.jwtClaim.length > 0))
     wrong("--jwt-audience, --jwt-issuer and --jwt-claim say what tokens must hold: they need --jwt-key");
   if (options.port === -1 && tlsPort === -1 && options.wsPort === -1 && wssPort === -1 && options.socket === "")
@@ -113,20 +124,24 @@ export function openIdentity(options: BrokerOptions, files: OperatorFiles): TlsI
   return identity;
 }
 
+/** The addresses from which PROXY headers are believed where the operator has named none: this machine. */
+const loopbackRanges = ["127.0.0.0/8", "::1"];
+
 /** Opens all listeners. Throws `OperatingError` if, say, a port is in use; what was opened before is closed again. */
 export function openListeners<Owner>(
   options: BrokerOptions,
-  events: TransportEvents<Owner>,
-  identity: TlsIdentity | undefined,
+  { events, identity, untrusted }: OpenedFor<Owner>,
 ): Listeners {
   const host = hostOf(options);
+  const { proxyFrom, proxyCertificates: certificates } = options;
+  const from = proxyFrom.length === 0 ? loopbackRanges : proxyFrom;
   const opened: Listener[] = [];
   const listen = <End>(port: number, end: TransportEvents<End>, protocol?: string): number => {
     if (port === -1) return -1;
     const tls = identity && protocol !== undefined ? { identity, protocol } : undefined;
     const listener =
       options.proxyProtocol && tls === undefined
-        ? listenTcp(host, port, behindProxy(end))
+        ? listenTcp(host, port, behindProxy(end, { from, certificates, refused: untrusted }))
         : listenTcp(host, port, end, { tls });
     opened.push(listener);
     return listener.port;
@@ -166,7 +181,8 @@ function isExposed(options: BrokerOptions): boolean {
 }
 
 /** Returns true if the options have clients prove who they are. */
-function hasCredentials({ passwordFile, jwtKey, authHook, tlsClientCert, tlsPort, wssPort }: BrokerOptions): boolean {
-  const hasCertificates = tlsClientCert !== "off" && (tlsPort !== -1 || wssPort !== -1);
+function hasCredentials(options: BrokerOptions): boolean {
+  const { passwordFile, jwtKey, authHook, tlsClientCert, tlsPort, wssPort, proxyCertificates } = options;
+  const hasCertificates = proxyCertificates || (tlsClientCert !== "off" && (tlsPort !== -1 || wssPort !== -1));
   return passwordFile !== "" || jwtKey !== "" || authHook !== "" || hasCertificates;
 }

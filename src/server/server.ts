@@ -20,7 +20,15 @@ import { Turn } from "../net/writer.ts";
 import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
 import { administrate } from "./admin-api.ts";
 import { Health } from "./health.ts";
-import { checkDoors, type Listeners, openAccess, openIdentity, openListeners, type Ports } from "./listeners.ts";
+import {
+  checkDoors,
+  type Listeners,
+  type OpenedFor,
+  openAccess,
+  openIdentity,
+  openListeners,
+  type Ports,
+} from "./listeners.ts";
 import { Liveness } from "./liveness.ts";
 import { OperatorFiles, readKeeperFiles, readSecret } from "./operator-files.ts";
 import { openToolSocket } from "./tool-socket.ts";
@@ -93,7 +101,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
   broker.onSooner(() => alarm.wake());
   let listeners: Listeners;
   try {
-    listeners = openListeners(options, clientEvents(broker, turn), identity);
+    listeners = openListeners(options, { ...clientDoors(broker, turn), identity });
   } catch (error) {
     beat.stop();
     await new Promise<void>((resolve) => coordinator.close(resolve));
@@ -123,6 +131,17 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
     return stopped;
   };
   return { port: ports.tcp, ports, broker, stop: stopOnce, reload: () => files.reload() };
+}
+
+function clientDoors(broker: Broker, turn: Turn): Pick<OpenedFor<Connection>, "events" | "untrusted"> {
+  return { events: clientEvents(broker, turn), untrusted: (address) => refuseProxy(address, broker) };
+}
+
+/** Counts a connection whose PROXY header is not believed; of the first the log tells. */
+function refuseProxy(address: string, { context }: Broker): void {
+  const { metrics, log } = context;
+  if (metrics.turnedAway.proxy++ > 0) return;
+  log.warn({ address }, "a connection is refused, and others like it: PROXY headers are believed from --proxy-from");
 }
 
 /** Starts the check of progress that `/livez` tells of. */

@@ -6,12 +6,13 @@ import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import mqttPacket from "mqtt-packet";
+import { hashPassword } from "../../src/access/hashes.ts";
 import { silentLog } from "../../src/base/log.ts";
-import { defaultOptions } from "../../src/broker/core/options.ts";
+import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
 import { startServer } from "../../src/server/server.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { type Authority, makeAuthority, type Pair, textOf } from "../support/certificates.ts";
-import { connectPacket, RawClient } from "../support/raw-client.ts";
+import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
 
 let authority: Authority;
 let server: Pair;
@@ -217,8 +218,34 @@ test("behind a balancer: the PROXY header says who comes, and nobody comes witho
     async () => (await (await through("192.0.2.1")).take("connack")).reasonCode === 0,
     "there is room again",
   );
+  // From elsewhere nobody is believed; the names of certificates nowhere, unless that is said.
+  const passwordFile = join(authority.folder, "users");
+  writeFileSync(passwordFile, `admin:${await hashPassword("pw")}\n`);
+  const answers = async (options: Partial<BrokerOptions>): Promise<number> => {
+    const guarded = await startBroker({ proxyProtocol: true, passwordFile, ...options });
+    const intruder = await RawClient.dial(guarded.port, 5);
+    intruder.write(proxyHeaderOf("admin"));
+    intruder.send(connectPacket({ protocolVersion: 5 }));
+    const answer = (): AnyPacket | undefined => intruder.packets.find(({ cmd }) => cmd === "connack");
+    await Promise.race([eventually(() => answer() !== undefined, "CONNACK", 20_000), intruder.untilClosed()]);
+    const code = answer()?.reasonCode ?? -1;
+    expect(guarded.server.broker.context.metrics.turnedAway.proxy).toBe(code === -1 ? 1 : 0);
+    await guarded.stop();
+    return code;
+  };
+  expect(await answers({})).toBe(0x87);
+  expect(await answers({ proxyCertificates: true })).toBe(0);
+  expect(await answers({ proxyCertificates: true, proxyFrom: ["10.0.0.0/8"] })).toBe(-1);
   await own.stop();
 });
+
+/** Version 2, for a client whose certificate the proxy says it has verified. */
+function proxyHeaderOf(commonName: string): Buffer {
+  const name = [0x22, 0, commonName.length, ...Buffer.from(commonName)];
+  const body = [192, 0, 2, 9, 127, 0, 0, 1, 1, 1, 7, 91, 0x20, 0, 5 + name.length, 2, 0, 0, 0, 0, ...name];
+  const head = [13, 10, 13, 10, 0, 13, 10, 81, 85, 73, 84, 10, 0x21, 0x11, 0, body.length];
+  return Buffer.from([...head, ...body]);
+}
 
 test("a slow subscriber holds back what comes in over WebSocket and TLS, too", async () => {
   const { ports } = broker.server;
@@ -253,6 +280,8 @@ test("options that do not go together, or would let everybody in, are refused in
   expect(await start({ tlsPort: 0, tlsCert: server.cert, tlsKey: server.key, proxyProtocol: true })).toContain(
     "--proxy-protocol",
   );
+  expect(await start({ proxyFrom: ["10.0.0.0/8"] })).toContain("they need --proxy-protocol");
+  expect(await start({ proxyCertificates: true })).toContain("they need --proxy-protocol");
   expect(await start({ port: -1 })).toContain("nothing to listen on");
   expect(await start({ passwordFile: "/nowhere" })).toContain("cannot read /nowhere");
 });

@@ -3,6 +3,7 @@ import type { Fault } from "./faults.ts";
 
 const access = "test/unit/access.test.ts test/broker/access.test.ts";
 
+const transports = "test/unit/transports.test.ts";
 const tokens = "test/unit/tokens.test.ts";
 
 export const faults: readonly Fault[] = [
@@ -153,5 +154,33 @@ export const faults: readonly Fault[] = [
     find: "    this.#read(bytes, delivery.packetStart, end);\n    const kept",
     replace: "    const kept",
     tests: "test/unit/link-frames.test.ts",
+  },
+  {
+    what: "doors: whoever reaches the port is believed to be a proxy",
+    file: "src/net/proxy-protocol.ts",
+    find: "const isTrusted = ranges.holds(transport.address);",
+    replace: "const isTrusted = ranges.holds(transport.address) || true;",
+    tests: transports,
+  },
+  {
+    what: "doors: a proxy's word for a certificate is believed unasked",
+    file: "src/net/proxy-protocol.ts",
+    find: "this.#from = certificates ? from : { ...from, certificate: undefined };",
+    replace: "this.#from = certificates ? from : { ...from };",
+    tests: transports,
+  },
+  {
+    what: "doors: a proxy may give any text for an address",
+    file: "src/net/proxy-protocol.ts",
+    find: "[source, destination].every(isAddress) &&",
+    replace: "",
+    tests: transports,
+  },
+  {
+    what: "doors: an IPv4 address that is written as IPv6 is another one",
+    file: "src/base/ip-address.ts",
+    find: "return isMapped ? bytes.slice(12) : bytes;",
+    replace: "return isMapped ? bytes.slice() : bytes;",
+    tests: transports,
   },
 ];

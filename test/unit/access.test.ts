@@ -208,6 +208,7 @@ test("bans: so many failures within a time, and then for as long", () => {
   bans.failed("2001:db8:1:2::9", 0);
   expect(bans.failed("2001:0db8:0001:0002:ffff::", 0)).toBe(true);
   expect(networkOf("::1")).toBe("0:0:0:0::/64");
+  expect(networkOf("::FFFF:192.0.2.1")).toBe("192.0.2.1");
   expect([...bans.list(1)]).toEqual([{ address: "2001:db8:1:2::/64", ms: 999 }]);
   expect([bans.lift("2001:db8:1:2::"), bans.isBanned("2001:db8:1:2::", 1)]).toEqual([true, false]);
   bans.failed("9.9.9.9", 0);

@@ -1,6 +1,7 @@
 /** WebSocket's frames and the PROXY header: whatever chunks they come in, and what must be refused. */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import { AddressRanges, canonicalAddress, checkRange } from "../../src/base/ip-address.ts";
 import { behindProxy, readProxyHeader } from "../../src/net/proxy-protocol.ts";
 import type { Transport, TransportEvents } from "../../src/net/transport.ts";
 import { overWebSocket, type WebSocketEnd } from "../../src/net/websocket.ts";
@@ -235,14 +236,19 @@ const ipv4 = [192, 0, 2, 7, 10, 0, 0, 1, 0x9c, 0x40, 7, 91];
 const commonName = [0x22, 0, 3, ...Buffer.from("dev")];
 const tls = [0x20, 0, 5 + commonName.length, 0x07, 0, 0, 0, 0, ...commonName];
 
+const mapped = [...Array(10).fill(0), 0xff, 0xff, 192, 0, 2, 7];
+
 test("PROXY headers, both versions, in any chunks", () => {
   const headers: readonly [Uint8Array, string, string | undefined][] = [
     [Buffer.from("PROXY TCP4 192.0.2.7 10.0.0.1 40000 1883\r\n"), "192.0.2.7:40000", undefined],
     [Buffer.from("PROXY TCP6 2001:db8::7 ::1 40000 1883\r\n"), "2001:db8::7:40000", undefined],
+    [Buffer.from("PROXY TCP6 ::FFFF:192.0.2.7 ::1 0 65535\r\n"), "192.0.2.7:0", undefined],
     [Buffer.from("PROXY UNKNOWN\r\n"), "10.0.0.1:5", undefined],
+    [Buffer.from("PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n"), "10.0.0.1:5", undefined],
     [v2(1, 0x11, ipv4), "192.0.2.7:40000", undefined],
     [v2(1, 0x11, [...ipv4, ...tls]), "192.0.2.7:40000", "dev"],
-    [v2(1, 0x21, [...Array(15).fill(0), 7, ...Array(16).fill(0), 0, 80, 0, 80]), "0:0:0:0:0:0:0:7:80", undefined],
+    [v2(1, 0x21, [...Array(15).fill(0), 7, ...Array(16).fill(0), 0, 80, 0, 80]), "::7:80", undefined],
+    [v2(1, 0x21, [...mapped, ...Array(16).fill(0), 0, 80, 0, 80]), "192.0.2.7:80", undefined],
     [v2(0, 0, []), "10.0.0.1:5", undefined],
   ];
   fc.assert(
@@ -252,13 +258,16 @@ test("PROXY headers, both versions, in any chunks", () => {
       fc.array(fc.nat(100), { maxLength: 8 }),
       ([header, remote, name], rest, cuts) => {
         const seen: Owner[] = [];
-        const proxied = behindProxy({
-          ...events,
-          opened: (transport) => {
-            seen.push({ transport, received: [] });
-            return seen[0]!;
+        const proxied = behindProxy(
+          {
+            ...events,
+            opened: (transport) => {
+              seen.push({ transport, received: [] });
+              return seen[0]!;
+            },
           },
-        });
+          { from: ["10.0.0.0/8"], certificates: true, refused: () => {} },
+        );
         const inner = new FakeTransport();
         const end = proxied.opened(inner);
         for (const chunk of chunks(Buffer.concat([header, rest]), cuts))
@@ -273,18 +282,94 @@ test("PROXY headers, both versions, in any chunks", () => {
   );
 });
 
+const malformedTexts = [
+  "TCP4 evil 10.0.0.1 40000 1883",
+  "TCP4 999.0.2.7 10.0.0.1 40000 1883",
+  "TCP4 192.0.2 10.0.0.1 40000 1883",
+  "TCP4 192.0.02.7 10.0.0.1 40000 1883",
+  "TCP4 192.0.2.7 evil 40000 1883",
+  "TCP4 192.0.2.7 10.0.0.1 65536 1883",
+  "TCP4 192.0.2.7 10.0.0.1 04000 1883",
+  "TCP4 192.0.2.7 10.0.0.1 40000",
+  "TCP4 192.0.2.7 10.0.0.1 40000 1883 more",
+  "TCP4  192.0.2.7 10.0.0.1 40000 1883",
+  "TCP4 ::1 ::1 40000 1883",
+  "TCP6 192.0.2.7 10.0.0.1 40000 1883",
+  "TCP6 1::2::3 ::1 40000 1883",
+  "TCP6 fe80::1%eth0 ::1 40000 1883",
+  "TCP6 :::::::: ::1 40000 1883",
+  "UDP4 192.0.2.7 10.0.0.1 40000 1883",
+];
+
 test("what is no PROXY header is refused", () => {
   const unverified = [0x20, 0, 5 + commonName.length, 0x07, 0, 0, 0, 1, ...commonName];
   expect(readProxyHeader(v2(1, 0x11, [...ipv4, ...unverified]))!.from.certificate).toBeUndefined();
   for (const bytes of [
     Buffer.from("\x10\x10\x00\x04MQTT"),
-    Buffer.from("PROXY TCP4 evil 10.0.0.1 40000 1883\r\n"),
+    ...malformedTexts.map((words) => Buffer.from(`PROXY ${words}\r\n`)),
     Buffer.from(`PROXY TCP4 ${"1".repeat(120)}`),
     v2(1, 0x11, ipv4.slice(0, 5)),
     v2(1, 0x11, [...ipv4, 0x20, 0xff, 0xff, 1]),
     v2(3, 0x11, ipv4),
+    v2(1, 0x41, [...ipv4, ...Array(300).fill(0)]),
+    v2(1, 0x13, ipv4),
     Uint8Array.of(...v2(1, 0x11, ipv4).slice(0, 14), 0xff, 0xff),
   ]) {
     expect(() => readProxyHeader(bytes)).toThrow();
   }
+});
+
+test("PROXY headers are believed from the balancer alone, and names of certificates only where that is said", () => {
+  const opened = (address: string, from: readonly string[], certificates: boolean) => {
+    const seen: Transport[] = [];
+    const refused: string[] = [];
+    const trust = { from, certificates, refused: (one: string) => void refused.push(one) };
+    const proxied = behindProxy(
+      { ...events, opened: (transport) => ({ transport: seen[seen.push(transport) - 1]!, received: [] }) },
+      trust,
+    );
+    const inner = Object.assign(new FakeTransport(), { address });
+    const end = proxied.opened(inner);
+    proxied.received(end, v2(1, 0x11, [...ipv4, ...tls]));
+    proxied.closed(end, undefined);
+    return { seen, refused, isClosed: inner.isClosed };
+  };
+  for (const address of ["10.1.2.3", "::ffff:10.1.2.3", "fd00::1", "fe80::1%eth0"]) {
+    const { seen, refused } = opened(address, ["10.0.0.0/8", "fd00::/8", "fe80::1"], false);
+    expect({ address: seen[0]?.address, certificate: seen[0]?.certificate, refused }).toEqual({
+      address: "192.0.2.7",
+      certificate: undefined,
+      refused: [],
+    });
+  }
+  expect(opened("10.1.2.3", ["10.0.0.0/8"], true).seen[0]!.certificate!.commonName).toBe("dev");
+  for (const address of ["11.0.0.1", "::ffff:11.0.0.1", "fd00::1", "", "::a00:1"])
+    expect(opened(address, ["10.0.0.0/8"], true)).toEqual({ seen: [], refused: [address], isClosed: true });
+});
+
+test("ranges of addresses, and one text for each address", () => {
+  const holds = (range: string, address: string): boolean => new AddressRanges([range]).holds(address);
+  for (const [range, inside, outside] of [
+    ["10.0.0.0/8", "10.255.0.1", "11.0.0.0"],
+    ["10.0.0.5", "10.0.0.5", "10.0.0.4"],
+    ["::ffff:10.0.0.0/104", "10.1.1.1", "11.1.1.1"],
+    ["0.0.0.0/0", "203.0.113.9", "::1"],
+    ["::/0", "2001:db8::1", "203.0.113.9"],
+    ["2001:db8::/33", "2001:DB8:7fff::1", "2001:db8:8000::"],
+  ] as const)
+    expect([holds(range, inside), holds(range, outside)]).toEqual([true, false]);
+  for (const text of [
+    "",
+    "10.0.0.0/33",
+    "10.0.0/8",
+    "::ffff:10.0.0.0/8",
+    "fe80::1%1",
+    "10.0.0.0/",
+    "a/8",
+    "10.0.0.0/8 ",
+  ])
+    expect(() => checkRange(text)).toThrow("no range of addresses");
+  expect(
+    ["::FFFF:1.2.3.4", "0:0:0:0:0:ffff:0102:0304", "2001:DB8:0:0::1", "fe80::1%eth0", "a:b", ""].map(canonicalAddress),
+  ).toEqual([...["1.2.3.4", "1.2.3.4", "2001:db8::1", "fe80::1", "a:b", ""]]);
 });

@@ -45,8 +45,11 @@ export class Metrics {
   refusedByBank = 0;
   /** Connections closed for breaking the protocol or a limit, by reason code. */
   readonly protocolErrors = new Map<number, number>();
-  /** Connections turned away, by the limit that was reached. `deadline`: they had not sent CONNECT in time. */
-  readonly turnedAway = { connections: 0, address: 0, connect_rate: 0, banned: 0, deadline: 0 };
+  /**
+   * Connections turned away, by the limit that was reached. `deadline`: they had not sent CONNECT in time; `proxy`:
+   * they came from an address whose PROXY header is not believed.
+   */
+  readonly turnedAway = { connections: 0, address: 0, connect_rate: 0, banned: 0, deadline: 0, proxy: 0 };
   /** Logins refused for a wrong or missing password, token or certificate. */
   loginsFailed = 0;
   /** Publishes, subscriptions, deliveries and wills that the access list has forbidden. */

@@ -35,6 +35,10 @@ export interface BrokerOptions {
   readonly socket: string;
   /** True if all connections but those of TLS and the Unix socket begin with a PROXY header. */
   readonly proxyProtocol: boolean;
+  /** Ranges of addresses from which PROXY headers are believed; none named: loopback. */
+  readonly proxyFrom: readonly string[];
+  /** True if the name of a certificate is believed that a PROXY header says the proxy has verified. */
+  readonly proxyCertificates: boolean;
   /**
    * Files with users and hashed passwords, with the access list, and with the key that verifies tokens (or the URL of a
    * key set); "": none.
@@ -150,6 +154,8 @@ export const defaultOptions: BrokerOptions = {
   tlsIdentity: "cn",
   socket: "",
   proxyProtocol: false,
+  proxyFrom: [],
+  proxyCertificates: false,
   passwordFile: "",
   aclFile: "",
   jwtKey: "",
