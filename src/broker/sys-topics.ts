@@ -74,8 +74,19 @@ export class SysTopics {
   }
 
   #values(now: number): [string, string | number][] {
-    const { metrics, localSessions, retained, router, turn, journal, bankAccount, coordinator, peers, strangers } =
-      this.#context;
+    const {
+      metrics,
+      localSessions,
+      retained,
+      router,
+      turn,
+      journal,
+      mail,
+      bankAccount,
+      coordinator,
+      peers,
+      strangers,
+    } = this.#context;
     const { account } = bankAccount;
     return [
       ["version", `mqttzoo ${version}`],
@@ -104,7 +115,7 @@ export class SysTopics {
       ["publish/messages/dropped/too large", metrics.droppedSize],
       ["publish/messages/dropped/expired", metrics.droppedExpired],
       ["publish/messages/refused", metrics.refused],
-      ["store/messages/stored", metrics.stored],
+      ["store/messages/stored", mail.stored],
       ["store/pending", journal.pendingUnits],
       ["store/messages/count", bankAccount.account.messages],
       ["store/state", coordinator.state],

@@ -19,6 +19,10 @@ export class Mail {
   readonly #slips: Slips;
   readonly #epoch: string;
   #sequence = 0;
+  #storedInDrops = 0;
+  readonly #countInDrops = (): void => {
+    this.#storedInDrops++;
+  };
 
   constructor(parts: { journal: Journal; ledger: Ledger; slips: Slips; epoch: number }) {
     const { journal, ledger, slips, epoch } = parts;
@@ -26,6 +30,11 @@ export class Mail {
     this.#ledger = ledger;
     this.#slips = slips;
     this.#epoch = nameOfEpoch(epoch);
+  }
+
+  /** The number of copies in mailboxes, and of messages in mail drops, that were committed since the start. */
+  get stored(): number {
+    return this.#slips.stored + this.#storedInDrops;
   }
 
   /** A number for a message. */
@@ -103,7 +112,8 @@ export class Mail {
     const { data, checks, parts } = this.#encode(publish, idOfMessage(path), head);
     this.#ledger.keep(path, terms.credits, payment);
     if (publish.retain) publish.copyUntil = Math.min(terms.keepUntil, publish.expiresAt);
-    return { path, parts, operations: [...checks, { kind: "create", path, data, mode: "persistent" }] };
+    const create = { kind: "create", path, data, mode: "persistent", named: this.#countInDrops } as const;
+    return { path, parts, operations: [...checks, create] };
   }
 
   /** A slip for a message that lies in a mail drop: whoever has it leaves it there. */

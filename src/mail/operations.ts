@@ -19,7 +19,7 @@ export type JournalOperation =
       readonly path: string;
       readonly data: Uint8Array;
       readonly mode: CreateMode;
-      /** Told the name that the store gave a sequential node; undefined: it was created, its name is not known. */
+      /** Told the node's name once it is committed; undefined: the name that the store gave it is not known. */
       readonly named?: (name: string | undefined) => void;
       /** A piece of a payload: it takes no memory of its own, and does not make others wait. */
       readonly isPiece?: true;

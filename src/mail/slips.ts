@@ -67,6 +67,7 @@ export class Slips {
   readonly #search: SlipSearch;
   /** Messages whose removal is under way, by their paths. */
   readonly #removing = new Set<string>();
+  #stored = 0;
 
   constructor(parts: { coordinator: Coordinator; journal: Journal; ledger: Ledger; reader: RecordReader }) {
     this.#coordinator = parts.coordinator;
@@ -75,6 +76,11 @@ export class Slips {
     this.#ledger = parts.ledger;
     this.#search = new SlipSearch(parts.coordinator, parts.reader);
     this.#reader = parts.reader;
+  }
+
+  /** The number of slips that were committed together with their message, since the start. */
+  get stored(): number {
+    return this.#stored;
   }
 
   /** A slip that is about to be stored, and what stores it. */
@@ -86,6 +92,8 @@ export class Slips {
     const slip: Slip = { clientId, name: undefined, record, publish, committed: false };
     const named = (given: string | undefined): void => {
       slip.name = given;
+      // A message in a mail drop, which counts no recipients, was stored before its slips.
+      if (record.recipients > 0) this.#stored++;
       if (given !== undefined) this.numbers.seen(clientId, given);
       if (given === undefined) this.#find(slip);
     };

@@ -214,7 +214,7 @@ function doorsOf({ metrics, turn }: ClusterContext, bans: Bans, tls: TlsIdentity
 }
 
 /** Returns the metrics of the store and the bank. */
-function storeOf({ journal, coordinator, bankAccount, metrics, self, strangers }: ClusterContext): readonly Family[] {
+function storeOf({ journal, mail, coordinator, bankAccount, self, strangers }: ClusterContext): readonly Family[] {
   const { account } = bankAccount;
   return [
     gauge("mqttzoo_store_connected", "1 if there is contact with the store: ZooKeeper, or the embedded one.", () =>
@@ -235,7 +235,7 @@ function storeOf({ journal, coordinator, bankAccount, metrics, self, strangers }
     ),
     histogram("mqttzoo_store_commit_seconds", "From a unit's submission to its commit.", journal.latency),
     counter("mqttzoo_messages_stored_total", "Messages committed to mailboxes and mail drops.", () =>
-      plain(metrics.stored),
+      plain(mail.stored),
     ),
     gauge("mqttzoo_bank_capital_credits", "The bank's capital, as far as this broker knows.", () =>
       plain(bankAccount.capital / milli),

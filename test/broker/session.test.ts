@@ -111,17 +111,18 @@ test("a QoS 2 publish is known again after the publisher has come back", async (
 });
 
 test("a connected session that acknowledges costs the store nothing", async () => {
-  const client = await connect(durable("at-home"));
+  // However busy the machine is, nothing is stored since its acknowledgement is late.
+  const patient = await startBroker({ settleAfter: 60_000 });
+  const client = await RawClient.connect(patient.port, durable("at-home"));
   await client.subscribe("at/home", { qos: 1 });
-  const { metrics } = broker.server.broker.context;
-  const before = metrics.stored;
-  const publisher = await connect();
+  const publisher = await RawClient.connect(patient.port);
   for (let index = 1; index <= 50; index++) {
     publisher.publish("at/home", String(index), { qos: 1, messageId: index });
     expect(await receive(client)).toBe(String(index));
     await publisher.take("puback");
   }
-  expect(metrics.stored).toBe(before);
+  expect(patient.server.broker.context.mail.stored).toBe(0);
+  await patient.stop();
 });
 
 test("the publisher's ack waits for the mailbox when a connected session does not acknowledge", async () => {

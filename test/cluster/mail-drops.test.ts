@@ -16,7 +16,7 @@ test("published at three brokers while subscribers come at three brokers: no gap
       if (index % 20 === 19) await publisher.takeMany("puback", 20);
     }
   });
-  const stored = (): number => cluster.brokers.reduce((sum, { broker }) => sum + broker.context.metrics.stored, 0);
+  const stored = (): number => cluster.brokers.reduce((sum, { broker }) => sum + broker.context.mail.stored, 0);
   const followers: Promise<void>[] = [];
   for (let index = 0; index < 6; index++) {
     await eventually(() => stored() >= index * 150, "more is published");

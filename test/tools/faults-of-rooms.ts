@@ -3,6 +3,13 @@ import type { Fault } from "./faults.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "room delivery: what is stored late is not counted as stored",
+    file: "src/mail/slips.ts",
+    find: "if (record.recipients > 0) this.#stored++;",
+    replace: "if (record.recipients > 0 && record.packetId === 0) this.#stored++;",
+    tests: "test/unit/rooms/mailbox.test.ts -t counted",
+  },
+  {
     what: "room peers: the highest epochs are read as something else",
     file: "src/broker/peers/stamps.ts",
     find: "10 * epoch + (byte - 0x30)",

@@ -60,9 +60,4 @@ export class Metrics {
   readonly beyondLimit = { subscriptions: 0, retained: 0 };
   /** Bytes that wait in memory now, for sessions that end with their connections. */
   queuedBytes = 0;
-  /**
-   * Messages stored as they were published: copies for mailboxes, and messages in mail drops. Not counted: copies that
-   * are stored later, after `settleAfter` or a lost connection.
-   */
-  stored = 0;
 }

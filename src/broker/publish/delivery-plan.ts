@@ -222,12 +222,11 @@ export class DeliveryPlan implements Delivery {
     const mailed = this.#mailed ?? [];
     if (stored.length + mailed.length === 0)
       return operations.length === 0 ? [] : [{ message: undefined, operations, stored: [], mailed: [] }];
-    const { mail, metrics } = this.#context;
+    const { mail } = this.#context;
     const settlement = this.#settle();
     const drafts = [...stored.map((outgoing) => outgoing.client!.mailbox!.draft(outgoing)), ...mailed.map(draftOf)];
     const name = { order: settlement.order, from: settlement.slips };
     settlement.slips += drafts.length;
-    metrics.stored += drafts.length;
     const units: Unit[] = [];
     let at = 0;
     for (const part of mail.store(settlement.publish, name, drafts, settlement.payment)) {

@@ -263,11 +263,10 @@ export class PublishHandler {
     route: ClusterRoute,
     from: { publisher: LocalSession | undefined; payment: Payment | undefined },
   ): InDrop {
-    const { mail, metrics } = this.#context;
+    const { mail } = this.#context;
     const publisher = from.publisher?.session.clientId ?? "";
     const keeping = keepingOf(route, publish.qos);
     const inDrop = mail.storeInDrop(publish, { publisher, payment: from.payment, keeping });
-    metrics.stored++;
     return { operations: inDrop.operations, withdrawn: () => mail.withdrawn(inDrop) };
   }
 

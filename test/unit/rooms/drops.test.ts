@@ -6,7 +6,7 @@ import type { Connection } from "../../../src/broker/delivery/connection.ts";
 import type { LocalSession } from "../../../src/broker/delivery/local-session.ts";
 import { DropFeed } from "../../../src/broker/drops/drop-feed.ts";
 import { type Cursor, DropLog, isAfter } from "../../../src/broker/drops/drop-log.ts";
-import { cursorPath } from "../../../src/coordinator/paths.ts";
+import { cursorPath, mailPath, sessionPath } from "../../../src/coordinator/paths.ts";
 import { makePublish, type Publish } from "../../../src/mqtt/publish.ts";
 import type { Subscription } from "../../../src/mqtt/subscription.ts";
 import { parseFilter } from "../../../src/mqtt/topic.ts";
@@ -68,6 +68,20 @@ describe("what lies in a mail drop", () => {
     expect(isAfter(at(1, "b"), at(1, "a"))).toBe(true);
     expect(isAfter(at(1, "a"), at(1, "a"))).toBe(false);
     expect(isAfter(at(1, "z"), at(2, "a"))).toBe(false);
+  });
+
+  test("is counted as stored when it is committed; a slip for it stores no other copy", async () => {
+    const { context, store, lay, paths, client } = scene();
+    await lay("d/x", "1");
+    expect(context.mail.stored).toBe(1);
+    const { mailbox, session } = client("c", 100).client;
+    store.put(sessionPath(session.clientId), "{}");
+    const target = { qos: 1, retain: false, subscriptionIds: [], group: undefined } as const;
+    const cursor = { kind: "put", path: cursorPath("c", "d/x"), data: encodeUtf8("{}"), exists: false } as const;
+    mailbox!.take([{ message: { path: paths()[0]!, branch: "here", keepUntil: Infinity }, target }], cursor);
+    await settled();
+    const slips = store.commits.flat().filter(({ path }) => path.startsWith(`${mailPath("c")}/`));
+    expect([slips.length > 0, context.mail.stored]).toEqual([true, 1]);
   });
 
   test("is known with all that came before, from any place on, and without what is gone", async () => {

@@ -72,6 +72,37 @@ function scene() {
   return { ...made, session, deliver, slipsOf, messages };
 }
 
+describe("what is stored is counted, for mailboxes", () => {
+  test("when it is committed, at once or late, each copy once", async () => {
+    const { context, store, session, deliver, pass } = scene();
+    const [here, away] = [session("here"), session("away")];
+    here.connect();
+    await settled();
+    store.answers = false;
+    deliver([here.client, away.client], "x");
+    await settled();
+    expect(context.mail.stored).toBe(0);
+    store.answers = true;
+    store.answer();
+    await settled();
+    expect(context.mail.stored).toBe(1);
+    // The first one does not acknowledge it in time.
+    pass(20);
+    await settled();
+    expect(context.mail.stored).toBe(2);
+    deliver([here.client], "y", { qos: 2 });
+    await settled();
+    expect(context.mail.stored).toBe(3);
+  });
+
+  test("and not when the store has refused it", async () => {
+    const { context, session, deliver } = scene();
+    deliver([session("away").client], "x", { guard: "/nowhere" });
+    await settled();
+    expect(context.mail.stored).toBe(0);
+  });
+});
+
 describe("a message for a session that is connected", () => {
   test("is sent at once, and never stored if it is acknowledged in time", async () => {
     const { session, deliver, slipsOf, pass } = scene();
@@ -311,6 +342,6 @@ describe("a plan", () => {
     }) as LocalSession;
     expect(deliver([brief], "x").settlement).toBeUndefined();
     deliver([brief], "y", { qos: 0 });
-    expect([offered, context.metrics.stored]).toEqual([["x", "y at QoS 0"], 0]);
+    expect([offered, context.mail.stored]).toEqual([["x", "y at QoS 0"], 0]);
   });
 });
