@@ -7,7 +7,7 @@ import { copyFileSync, existsSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
-import { scanReportMs, scanStoreBytesMax, storeBusyMs } from "../base/limits.ts";
+import { scanReportMs, scanStoreBytesMax, storeBusyMs } from "../base/store-limits.ts";
 import type { Damage } from "./damage.ts";
 import { checkFormat, formatOf, isEmpty } from "./formats.ts";
 import { isUnreadable, scan } from "./scan.ts";

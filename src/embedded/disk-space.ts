@@ -5,7 +5,12 @@
  */
 import { closeSync, fstatSync, ftruncateSync, openSync, statfsSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { diskReserveBytesMax, diskReserveBytesMin, diskReservePartMax, diskReserveStepBytes } from "../base/limits.ts";
+import {
+  diskReserveBytesMax,
+  diskReserveBytesMin,
+  diskReservePartMax,
+  diskReserveStepBytes,
+} from "../base/store-limits.ts";
 
 export class DiskSpace {
   readonly #folder: string;

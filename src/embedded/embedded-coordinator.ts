@@ -4,7 +4,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { OperatingError } from "../base/errors.ts";
-import { storeUnitBytesMax } from "../base/limits.ts";
+import { storeUnitBytesMax } from "../base/store-limits.ts";
 import {
   type Coordinator,
   CoordinatorError,

@@ -6,7 +6,7 @@ import { Database, SQLiteError } from "bun:sqlite";
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, OperatingError } from "../base/errors.ts";
-import { logPagesMax } from "../base/limits.ts";
+import { logPagesMax } from "../base/store-limits.ts";
 import { assess, busyTimeout, storePath } from "./assess.ts";
 import { refusal, summary } from "./damage.ts";
 import { create, currentFormat, formatOf, isEmpty, migrate } from "./formats.ts";

@@ -2,7 +2,7 @@
  * Whether the store may take anything new. When the disk is nearly full nothing new is taken any more, and the reserve
  * serves the commits that make room; when enough has gone, and the reserve is there again, everything is as it was.
  */
-import { logPagesMax } from "../base/limits.ts";
+import { logPagesMax } from "../base/store-limits.ts";
 import type { DiskSpace } from "./disk-space.ts";
 import type { StoreFile } from "./store-file.ts";
 

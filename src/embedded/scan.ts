@@ -1,7 +1,7 @@
 /** Reads the whole table once and says whether every row is as it was written, and whether all are there. */
 import type { Database } from "bun:sqlite";
 import { messageOf } from "../base/errors.ts";
-import { scanBytesMax, scanRowsMax } from "../base/limits.ts";
+import { scanBytesMax, scanRowsMax } from "../base/store-limits.ts";
 import { messageMark, sessionsPath, topicsPath } from "../coordinator/paths.ts";
 import { checksumOfTotals, isWhole, noRows, type Row, type Totals, withRow } from "./checksum.ts";
 import { pathOf, whatIs } from "./damage.ts";

@@ -1,7 +1,8 @@
 /** The worker around the database: one message in is one transaction, one message out its replies. */
 
 import { messageOf, OperatingError, type OperatingErrorCode } from "../base/errors.ts";
-import { diskLookMs, emptyLevelsMs, emptyLevelsSweptMax, witnessSyncMs } from "../base/limits.ts";
+import { emptyLevelsMs, emptyLevelsSweptMax } from "../base/limits.ts";
+import { diskLookMs, witnessSyncMs } from "../base/store-limits.ts";
 import { decodeRequests, encodeReplies } from "./codec.ts";
 import { DamagedRow } from "./damage.ts";
 import { type Reply, type Request, TreeDatabase } from "./database.ts";

@@ -6,8 +6,8 @@
 import { join } from "node:path";
 import { concatBytes, noBytes, readUint32, writeUint32 } from "../base/bytes.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
-import { controlFrameBytesMax } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
+import { controlFrameBytesMax } from "../base/store-limits.ts";
 import {
   type Coordinator,
   CoordinatorError,

@@ -5,8 +5,8 @@
 import { encodeUtf8, noBytes } from "../base/bytes.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
-import { keeperPacketBytesMax } from "../base/limits.ts";
 import { systemRandom } from "../base/random.ts";
+import { keeperPacketBytesMax } from "../base/store-limits.ts";
 import type { TlsOptions, Transport } from "../net/transport.ts";
 import { Turn, Writer } from "../net/writer.ts";
 import { OpCode, ZooKeeperError } from "./codes.ts";

@@ -2,9 +2,10 @@
  * A keeper session, without IO: handshake, pipelined requests in strict order, pings, moving to another server,
  * expiry. A session outlives its connection; when it is over, a new one begins by itself.
  */
-import { keeperQueuedMax, keeperRefusedMs, keeperWatchesBytesMax } from "../base/limits.ts";
+
 import type { Random } from "../base/random.ts";
 import { Ring } from "../base/ring.ts";
+import { keeperQueuedMax, keeperRefusedMs, keeperWatchesBytesMax } from "../base/store-limits.ts";
 import { errorCode, OpCode, readOnly, whyRefused, Xid, ZooKeeperError } from "./codes.ts";
 import type { Server } from "./connect-string.ts";
 import { JuteError, JuteReader, type JuteWriter } from "./jute.ts";

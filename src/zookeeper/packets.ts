@@ -3,7 +3,7 @@
  * gathered in memory of its own: every byte of it is copied once, however large it is.
  */
 import { readUint32 } from "../base/bytes.ts";
-import { keeperReplyBytesMax } from "../base/limits.ts";
+import { keeperReplyBytesMax } from "../base/store-limits.ts";
 import { JuteError } from "./jute.ts";
 
 const headBytes = 4;

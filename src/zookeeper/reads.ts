@@ -1,5 +1,5 @@
 /** Reads as the port knows them, made of what ZooKeeper takes; all of one call are on their way at once. */
-import { keeperReadOperationsMax } from "../base/limits.ts";
+import { keeperReadOperationsMax } from "../base/store-limits.ts";
 import type { ReadOperation, ReadResult } from "../coordinator/coordinator.ts";
 import { commitsPath } from "../coordinator/paths.ts";
 import type { ZooKeeperClient } from "./client.ts";

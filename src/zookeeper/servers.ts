@@ -1,6 +1,7 @@
 /** The servers of an ensemble, in a random order, and how long to wait before the next one is dialled. */
-import { keeperBackoffMaxMs, keeperBackoffMinMs } from "../base/limits.ts";
+
 import type { Random } from "../base/random.ts";
+import { keeperBackoffMaxMs, keeperBackoffMinMs } from "../base/store-limits.ts";
 import type { Server } from "./connect-string.ts";
 
 export class Servers {

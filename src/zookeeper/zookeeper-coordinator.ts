@@ -7,14 +7,14 @@
 import type { Alarm } from "../base/alarm.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { OperatingError } from "../base/errors.ts";
+import { systemRandom } from "../base/random.ts";
 import {
   keeperGroupBytesMax,
   keeperGroupOperationsMax,
   keeperInsistMax,
   keeperPacketBytesMax,
   keeperRefusedMs,
-} from "../base/limits.ts";
-import { systemRandom } from "../base/random.ts";
+} from "../base/store-limits.ts";
 import {
   type Coordinator,
   CoordinatorError,

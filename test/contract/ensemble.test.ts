@@ -2,7 +2,7 @@
  * The product's ZooKeeper client on the simulated ensemble keeps the contract: what the simulation finds is what
  * ZooKeeper would do.
  */
-import { keeperPacketBytesMax } from "../../src/base/limits.ts";
+import { keeperPacketBytesMax } from "../../src/base/store-limits.ts";
 import type { Transport } from "../../src/net/transport.ts";
 import { systemDoors } from "../../src/zookeeper/options.ts";
 import { ZooKeeperCoordinator } from "../../src/zookeeper/zookeeper-coordinator.ts";

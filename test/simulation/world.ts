@@ -2,9 +2,10 @@
  * A world in one thread, from one seed: simulated time, a network of connections that can be cut, a simulated keeper
  * and brokers that die, sleep and are cut off. The same seed gives the same world.
  */
-import { keeperPacketBytesMax } from "../../src/base/limits.ts";
+
 import { type Log, silentLog } from "../../src/base/log.ts";
 import type { Random } from "../../src/base/random.ts";
+import { keeperPacketBytesMax } from "../../src/base/store-limits.ts";
 import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
 import type { BrokerCode } from "./broker-code.ts";
 import { BrokerNode, wallStart } from "./broker-node.ts";

@@ -5,7 +5,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { concatBytes, writeUint32 } from "../../src/base/bytes.ts";
-import { keeperReplyBytesMax } from "../../src/base/limits.ts";
+import { keeperReplyBytesMax } from "../../src/base/store-limits.ts";
 import { JuteError } from "../../src/zookeeper/jute.ts";
 import { Packets } from "../../src/zookeeper/packets.ts";
 

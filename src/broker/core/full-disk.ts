@@ -2,7 +2,7 @@
  * Refusals while the disk of the store is full: everything that would be new there is refused. The space that is left
  * serves acks, deletions, and clients that come for what is stored for them.
  */
-import { fullDiskWillBytesMax } from "../../base/limits.ts";
+import { fullDiskWillBytesMax } from "../../base/store-limits.ts";
 import type { Coordinator } from "../../coordinator/coordinator.ts";
 import { encodeWill, type WillRecord } from "../../mail/will-record.ts";
 

@@ -1,13 +1,8 @@
 /** The room `core`, part by part: this broker's account at the bank, empty levels, a full disk. */
 import { describe, expect, test } from "bun:test";
 import { encodeUtf8 } from "../../../src/base/bytes.ts";
-import {
-  bankLookMs,
-  bankYieldMs,
-  emptyLevelsMs,
-  freedPathsMax,
-  fullDiskWillBytesMax,
-} from "../../../src/base/limits.ts";
+import { bankLookMs, bankYieldMs, emptyLevelsMs, freedPathsMax } from "../../../src/base/limits.ts";
+import { fullDiskWillBytesMax } from "../../../src/base/store-limits.ts";
 import { connectRefusal } from "../../../src/broker/core/full-disk.ts";
 import { LevelSweep } from "../../../src/broker/core/level-sweep.ts";
 import { makePublish } from "../../../src/mqtt/publish.ts";
