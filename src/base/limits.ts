@@ -147,6 +147,8 @@ export const refusalsReportMs = 2_000;
 export const refusedRetryMs = 250;
 
 // --- Mail ---
+/** Clients that are refused, or break the protocol: lines of one cause within that time. */
+export const linesPerCauseMax = 5;
 /** Mail fetched from the store at once, for a session that has come back. */
 export const mailPageSlips = 256;
 /** Slips that are removed in one commit when their session ends. */

@@ -4,9 +4,13 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hashPassword } from "../../src/access/hashes.ts";
+import { linesPerCauseMax, refusalsLogMs } from "../../src/base/limits.ts";
+import { createLog } from "../../src/base/log.ts";
 import type { BrokerOptions } from "../../src/broker/core/options.ts";
 import { freePort } from "../bench/brokers.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
+import { instantCoordinator } from "../support/instant-coordinator.ts";
+import { machine } from "../support/machine.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
 
 async function connackOf(port: number, options: AnyPacket = {}): Promise<number> {
@@ -157,3 +161,35 @@ test("failed logins have an address banned, for a while; an administrator may li
   });
   rmSync(folder, { recursive: true });
 });
+
+test.each(["fenced", "disk", "protocol"] as const)(
+  "a thousand clients refused for one cause (%s): all are counted, few are logged",
+  async (cause) => {
+    const lines: { level: string; msg: string }[] = [];
+    const log = createLog({ level: "info", format: "json", write: (line) => void lines.push(JSON.parse(line)) });
+    const { broker, dial, pass } = await machine({ ...instantCoordinator(), isFull: cause === "disk" }, log);
+    const { self, metrics } = broker.context;
+    self.isFenced = cause === "fenced";
+    // A session that outlives its connection needs the store; a second CONNECT breaks the protocol.
+    const connect = `1012 0004 4d515454 04 ${cause === "protocol" ? "02" : "00"} 0000 0006`;
+    const flood = async (count: number): Promise<void> => {
+      for (let number = 100_000; number < 100_000 + count; number++) {
+        const packet = `${connect} ${Buffer.from(String(number)).toString("hex")}`;
+        const client = dial();
+        client.send(cause === "protocol" ? packet + packet : packet);
+        await Promise.resolve();
+        expect(client.state.closed).toBe(true);
+      }
+    };
+    lines.length = 0;
+    await flood(1000);
+    expect(cause === "protocol" ? metrics.protocolErrors.get(0x82) : metrics.turnedAway[cause]).toBe(1000);
+    expect(cause === "protocol" ? 0 : metrics.protocolErrors.size).toBe(0);
+    expect(lines).toHaveLength(linesPerCauseMax);
+    expect(new Set(lines.map(({ level }) => level))).toEqual(new Set(["info"]));
+    pass(refusalsLogMs);
+    await flood(1);
+    expect(lines).toHaveLength(linesPerCauseMax + 1);
+    expect(lines.at(-1)!.msg).toEndWith(`(and ${1000 - linesPerCauseMax} more like it)`);
+  },
+);

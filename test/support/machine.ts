@@ -1,5 +1,5 @@
 /** A broker without sockets, with a clock that the test moves and clients that are arrays of bytes. */
-import { silentLog } from "../../src/base/log.ts";
+import { type Log, silentLog } from "../../src/base/log.ts";
 import { systemRandom } from "../../src/base/random.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
@@ -17,7 +17,7 @@ export const alone = {
   },
 } as const;
 
-export async function machine(coordinator: Coordinator = instantCoordinator()) {
+export async function machine(coordinator: Coordinator = instantCoordinator(), log: Log = silentLog) {
   let now = 1000;
   const clock = { now: () => now, wall: () => 1_800_000_000_000 + now };
   const turn = new Turn((flush) => queueMicrotask(flush));
@@ -26,7 +26,7 @@ export async function machine(coordinator: Coordinator = instantCoordinator()) {
     coordinator,
     clock,
     random: systemRandom,
-    log: silentLog,
+    log,
     turn,
     ...alone,
   });

@@ -5,6 +5,7 @@
 import type { IDisconnectPacket } from "mqtt-packet";
 import { ProtocolError } from "../../base/errors.ts";
 import { logTextMax } from "../../base/limits.ts";
+import { LineLimit } from "../../base/line-limit.ts";
 import type { Work } from "../../base/slices.ts";
 import { Settlement } from "../../mail/settlement.ts";
 import { encodeControl, encodeRefusal } from "../../mqtt/control.ts";
@@ -29,6 +30,8 @@ export class ConnectionEnd {
   readonly #registry: SessionRegistry;
   readonly #drops: MailDrops;
   readonly #store: SessionStore;
+  /** Limits the lines in the log, by reason code or cause. */
+  readonly #lines = new LineLimit<number | string>();
 
   constructor(
     context: ClusterContext,
@@ -55,7 +58,7 @@ export class ConnectionEnd {
     const { channel } = connection;
     const { protocolErrors } = this.#context.metrics;
     protocolErrors.set(error.reason, (protocolErrors.get(error.reason) ?? 0) + 1);
-    this.#log(connection, "info", `protocol error, ${describeReason(error.reason)}: ${error.message}`);
+    this.#logSome(connection, error.reason, `protocol error, ${describeReason(error.reason)}: ${error.message}`);
     if (channel.phase === "new" || channel.phase === "connecting" || channel.phase === "authenticating") {
       this.refuse(connection, error.reason, error.message);
     } else if (channel.phase !== "closed") {
@@ -80,6 +83,17 @@ export class ConnectionEnd {
       if (bytes !== undefined) writer.append(bytes, 0, bytes.length);
     }
     this.#end(connection, "abnormally");
+  }
+
+  /**
+   * Refuses a CONNECT that nothing is wrong with, for a cause that many clients meet at once: each is counted, some are
+   * logged.
+   */
+  turnAway(connection: Connection, cause: "fenced" | "disk", why: string): void {
+    if (connection.channel.phase === "closed") return;
+    this.#context.metrics.turnedAway[cause]++;
+    this.#logSome(connection, cause, `client refused: ${why}`);
+    this.refuse(connection, cause === "fenced" ? Reason.serverUnavailable : Reason.quotaExceeded, why);
   }
 
   /** Handles DISCONNECT. Throws `ProtocolError` for a Session Expiry Interval where CONNECT had none. */
@@ -182,6 +196,13 @@ export class ConnectionEnd {
       if (!this.#regrouping.reassign(outgoing, "anyone")) outgoing.takenCareOf(outgoing.settlement);
       yield;
     }
+  }
+
+  /** Logs a line that any client can bring about: not all of those that have the same cause. */
+  #logSome(connection: Connection, cause: number | string, message: string): void {
+    const stands = this.#lines.take(cause, this.#context.clock.now());
+    if (stands > 0)
+      this.#log(connection, "info", stands === 1 ? message : `${message} (and ${stands - 1} more like it)`);
   }
 
   #log(connection: Connection, level: "info" | "debug", message: string): void {

@@ -157,19 +157,13 @@ export class ConnectHandler {
   }
 
   /**
-   * Makes a client id this connection's alone, here and in the cluster. Throws `ProtocolError` if it needs the store
-   * and this broker is fenced.
+   * Makes a client id this connection's alone, here and in the cluster.
    */
   #claim(connection: Connection, request: AuthenticatedRequest): void {
     const { localSessions, self } = this.#context;
     const { clientId } = request;
     if (self.isDraining) return this.#connectionEnd.refuse(connection, Reason.useAnotherServer);
-    if (self.isFenced && needsStore(request)) {
-      throw new ProtocolError(
-        Reason.serverUnavailable,
-        "no contact with ZooKeeper: persistent sessions and wills are not served",
-      );
-    }
+    if (self.isFenced && needsStore(request)) return this.#connectionEnd.turnAway(connection, "fenced", fencedWords);
     const rival = this.#pending.get(clientId);
     if (rival !== undefined) this.#connectionEnd.refuse(rival, Reason.serverBusy);
     this.#pending.set(clientId, connection);
@@ -212,7 +206,7 @@ export class ConnectHandler {
     const useIfThereIsRoom = (found: LocalSession | undefined): void => {
       const refusal = connectRefusal(coordinator, { ...request, isStored: found?.mailbox !== undefined });
       if (refusal === undefined) return use(found);
-      this.#connectionEnd.fail(connection, new ProtocolError(Reason.quotaExceeded, refusal));
+      this.#connectionEnd.turnAway(connection, "disk", refusal);
       this.#finishObtaining(connection, clientId);
     };
     if (old !== undefined) return useIfThereIsRoom(old);
@@ -237,7 +231,7 @@ export class ConnectHandler {
     // lease nobody would tell this broker that the client has gone there in the meantime.
     const isStale = (): boolean => self.isFenced || self.fences !== request.fences;
     if (isStale() && (needsStore(request) || request.silent().length > 0)) {
-      this.#connectionEnd.refuse(connection, Reason.serverUnavailable);
+      this.#connectionEnd.turnAway(connection, "fenced", fencedWords);
       return this.#finishObtaining(connection, clientId);
     }
     const client = found ?? this.#create(request);
@@ -251,7 +245,7 @@ export class ConnectHandler {
       const isBound = client.mailbox !== undefined || client.will !== undefined || operations.length > 0;
       if (isStale() && isBound) {
         this.#wills.abandon(client);
-        this.#connectionEnd.refuse(connection, Reason.serverUnavailable);
+        this.#connectionEnd.turnAway(connection, "fenced", fencedWords);
         if (localSessions.get(clientId) === client) this.#context.evict(client);
         return this.#finishObtaining(connection, clientId);
       }
@@ -375,6 +369,8 @@ export class ConnectHandler {
     timers.set(timer, clock.now() + silenceMs);
   }
 }
+
+const fencedWords = "no contact with ZooKeeper: persistent sessions and wills are not served";
 
 /** Returns true if a connection leaves something in the store: a session that outlives it, or a will. */
 function needsStore({ expiryInterval, will }: AuthenticatedRequest): boolean {
