@@ -105,6 +105,12 @@ export const outputBytesLow = 256 * 1024;
 export const stallProgressBytesMin = 256 * 1024;
 /** How often that is looked at: a publisher waits no longer for a subscriber that is stuck. */
 export const stallCheckMs = 250;
+/** How often it is looked whether clients that are not read are there: one that has gone is kept for twice as long. */
+export const heldLookMs = 5_000;
+/** A connection that is not read for that long is listened to again, as long as no more than this waits of it. */
+export const heldUnreadBytesMax = 64 * 1024;
+/** The kernel asks the other side of such a connection whether it is there when it has been silent for so long. */
+export const heldProbeMs = 10_000;
 /** Deliveries that wait in memory for a session that ends with its connection, in bytes of payload. */
 export const queueBytesMax = 64 * 1024 * 1024;
 
@@ -141,14 +147,14 @@ export const journalRetriesMax = 10;
 export const levelsKnownMs = 500;
 /** Refused publishes are told of in a line of the log no more often than this, for each cause. */
 export const refusalsLogMs = 10_000;
+/** Clients that are refused, or break the protocol: lines of one cause within that time. */
+export const linesPerCauseMax = 5;
 /** The number of refused publishes is written into the tree no more often than this. */
 export const refusalsReportMs = 2_000;
 /** How often a held publish is tried again. */
 export const refusedRetryMs = 250;
 
 // --- Mail ---
-/** Clients that are refused, or break the protocol: lines of one cause within that time. */
-export const linesPerCauseMax = 5;
 /** Mail fetched from the store at once, for a session that has come back. */
 export const mailPageSlips = 256;
 /** Slips that are removed in one commit when their session ends. */

@@ -31,6 +31,7 @@ import { Sweeper } from "./cluster/sweeper.ts";
 import { Admission } from "./connect/admission.ts";
 import { ConnectionEnd } from "./connect/connection-end.ts";
 import { ConnectHandler } from "./connect/handle-connect.ts";
+import { HeldWatch } from "./connect/held-watch.ts";
 import { OrphanedWills } from "./connect/orphaned-wills.ts";
 import { SessionHandover } from "./connect/session-handover.ts";
 import { SessionStore } from "./connect/session-store.ts";
@@ -169,6 +170,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
   const inbound = new Inbound(context, { ...publish, ...connect, subscribeHandler, storeBackPressure });
   const sys = new SysTopics(context, fanout);
   new Sweeper(context, { membership, retainedStore, drops });
+  new HeldWatch(context, connections);
   return {
     context,
     bans,

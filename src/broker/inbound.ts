@@ -57,6 +57,7 @@ export class Inbound {
     this.#context.metrics.bytesReceived += bytes.length;
     connection.lastReceivedAt = this.#context.clock.now();
     connection.framer.feed(bytes);
+    if (connection.isHeld) return connection.heard();
     if (this.#flows.backPressure.holdIfBehind(connection)) return;
     this.#context.turn.begin();
     try {

@@ -49,6 +49,11 @@ export class Framer {
     return this.#at < this.#chunk.length;
   }
 
+  /** Bytes of the chunk that `next` has not looked at. */
+  get pendingBytes(): number {
+    return this.#chunk.length - this.#at;
+  }
+
   /** Bytes held of a packet that is not complete. */
   get heldLength(): number {
     return this.#heldLength;

@@ -5,7 +5,7 @@ import type { Socket, SocketHandler, TCPSocketListener, UnixSocketListener } fro
 import { orCrash } from "../base/assert.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { canonicalAddress } from "../base/ip-address.ts";
-import { lingerMs } from "../base/limits.ts";
+import { heldProbeMs, lingerMs } from "../base/limits.ts";
 import { SocksHandshake, type SocksProxy } from "./socks.ts";
 import { alpnOf, certificateOf, type TlsIdentity, versionNumbers } from "./tls.ts";
 import {
@@ -53,6 +53,10 @@ class TcpTransport implements Transport {
 
   resume(): void {
     this.#socket.resume();
+  }
+
+  probe(): void {
+    this.#socket.setKeepAlive(true, heldProbeMs);
   }
 
   close(): void {

@@ -22,6 +22,11 @@ export interface Transport {
   /** Stops and restarts reading: back-pressure that the peer feels. */
   pause(): void;
   resume(): void;
+  /**
+   * Has the kernel ask the other side now and then whether it is there, and close if not: who does not read sees no
+   * end. Only where the transport is the kernel's.
+   */
+  probe?(): void;
   /** Closes after what was written has been sent. */
   close(): void;
   /** Closes at once. */
@@ -88,6 +93,10 @@ export class Over implements Transport {
 
   resume(): void {
     this.inner.resume();
+  }
+
+  probe(): void {
+    this.inner.probe?.();
   }
 
   close(): void {

@@ -34,7 +34,7 @@ export async function machine(coordinator: Coordinator = instantCoordinator(), l
   broker.context.bankAccount.account.grant = Number.MAX_SAFE_INTEGER;
   const dial = () => {
     const sent: number[] = [];
-    const state = { closed: false, sent };
+    const state = { closed: false, sent, isRead: true, probes: 0 };
     const write = (bytes: Uint8Array, start: number, end: number): number => {
       sent.push(...bytes.subarray(start, end));
       return end - start;
@@ -42,10 +42,19 @@ export async function machine(coordinator: Coordinator = instantCoordinator(), l
     const close = (): void => {
       state.closed = true;
     };
-    const connection = new Connection(
-      { remote: "test", address: "", certificate: undefined, write, pause() {}, resume() {}, close, abort: close },
-      turn,
-    );
+    const reading = {
+      pause: () => {
+        state.isRead = false;
+      },
+      resume: () => {
+        state.isRead = true;
+      },
+      probe: () => {
+        state.probes++;
+      },
+    };
+    const kernel = { remote: "test", address: "", certificate: undefined, write, close, abort: close, ...reading };
+    const connection = new Connection(kernel, turn);
     broker.handle({ kind: "opened", connection });
     return {
       connection,

@@ -139,6 +139,11 @@ export class RawClient {
     this.#socket.end();
   }
 
+  /** Closes without DISCONNECT, as a program that ends does: whoever reads sees it. */
+  close(): void {
+    this.#socket.end();
+  }
+
   /** Vanishes without DISCONNECT. */
   abort(): void {
     this.#socket.terminate();

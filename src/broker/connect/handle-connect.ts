@@ -357,7 +357,7 @@ export class ConnectHandler {
     if (silenceMs === 0) return;
     const timer = new Timer((now) => {
       // A client that is not read by us cannot be blamed for silence.
-      const silentSince = connection.isHeld ? now : connection.lastReceivedAt;
+      const silentSince = connection.isHeld && !connection.isListenedTo ? now : connection.lastReceivedAt;
       if (now - silentSince < silenceMs) return timers.set(timer, silentSince + silenceMs);
       this.#connectionEnd.disconnect(
         connection,

@@ -3,7 +3,7 @@
 import type { ScramExchange } from "../../access/scram.ts";
 import type { Bucket } from "../../base/bucket.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { connectBytesMax, outputBytesMax, outputBytesReserve } from "../../base/limits.ts";
+import { connectBytesMax, heldUnreadBytesMax, outputBytesMax, outputBytesReserve } from "../../base/limits.ts";
 import type { Timer } from "../../base/timers.ts";
 import { type DisconnectDetails, encodeDisconnect } from "../../mqtt/control.ts";
 import { Framer } from "../../mqtt/framer.ts";
@@ -87,6 +87,9 @@ export class Connection {
   /** True once the client has closed, while packets that it sent before still wait to be handled. */
   ended = false;
   #holds = 0;
+  /** True if the connection was held when it was last looked at, and has been since. */
+  #isLongHeld = false;
+  #isListenedTo = false;
 
   constructor(transport: Transport, turn: Turn) {
     this.transport = transport;
@@ -105,8 +108,42 @@ export class Connection {
 
   /** Stops reading, for one more `PauseReason`. */
   hold(reason: number): void {
-    if (this.#holds === 0) this.transport.pause();
+    if (this.#holds === 0) {
+      this.transport.pause();
+      this.#isLongHeld = false;
+      this.#isListenedTo = false;
+    }
     this.#holds |= reason;
+  }
+
+  /**
+   * True while the connection is held and what its client sends is taken all the same, to be handled later: so it is
+   * seen if the client closes.
+   */
+  get isListenedTo(): boolean {
+    return this.isHeld && this.#isListenedTo;
+  }
+
+  /**
+   * Looks after a connection that has been held ever since this was called last: the kernel asks whether the client is
+   * there, and the client is listened to from `now` on, as long as little waits of what it has sent.
+   */
+  lookAfter(now: number): void {
+    const isLong = this.#isLongHeld && this.isHeld;
+    this.#isLongHeld = this.isHeld;
+    if (!isLong || this.ended || this.#isListenedTo) return;
+    this.transport.probe?.();
+    if (this.framer.pendingBytes > heldUnreadBytesMax) return;
+    this.#isListenedTo = true;
+    this.lastReceivedAt = now;
+    this.transport.resume();
+  }
+
+  /** Ends the listening to a held connection when more than a little waits. */
+  heard(): void {
+    if (this.framer.pendingBytes <= heldUnreadBytesMax) return;
+    this.#isListenedTo = false;
+    this.transport.pause();
   }
 
   /** Drops a `PauseReason`. Returns true if it was the last one: the caller resumes the transport. */
