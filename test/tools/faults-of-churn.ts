@@ -182,4 +182,32 @@ export const faults: readonly Fault[] = [
     replace: "    this.#generation++;\n",
     tests: "test/unit/router.test.ts",
   },
+  {
+    what: "held: who is not read is never listened to again",
+    file: "src/broker/delivery/connection.ts",
+    find: "    this.lastReceivedAt = now;\n    this.transport.resume();",
+    replace: "    this.lastReceivedAt = now;",
+    tests: "test/broker/gone-while-held.test.ts",
+  },
+  {
+    what: "held: the kernel is not asked whether anybody is there",
+    file: "src/net/tcp.ts",
+    find: "    this.#socket.setKeepAlive(true, heldProbeMs);",
+    replace: "    void heldProbeMs;",
+    tests: "test/broker/gone-while-held.test.ts",
+  },
+  {
+    what: "held: who is listened to is never paused again",
+    file: "src/broker/delivery/connection.ts",
+    find: "    if (this.framer.pendingBytes <= heldUnreadBytesMax) return;\n    this.#isListenedTo = false;",
+    replace: "    if (this.framer.pendingBytes >= 0) return;\n    this.#isListenedTo = false;",
+    tests: "test/broker/gone-while-held.test.ts",
+  },
+  {
+    what: "refused: each client that is refused is a line of the log",
+    file: "src/base/line-limit.ts",
+    find: "if (lines.logged >= linesPerCauseMax) {",
+    replace: "if (lines.logged > 10 * linesPerCauseMax * linesPerCauseMax) {",
+    tests: "test/broker/limits.test.ts",
+  },
 ];
