@@ -1,5 +1,4 @@
 /** `mqttzoo bank`: what the bank has, who holds it, whether it balances; and the mail that it pays for. */
-
 import { Command, Option } from "commander";
 import { audit, boundBy, type Snapshot, type StoredMessage } from "../src/audit/audit.ts";
 import { Accounts, type CapitalChange } from "../src/bank/accounts.ts";
@@ -14,6 +13,7 @@ import { watchBank } from "./bank/watch.ts";
 import { snapshotOf, withTree } from "./cluster/open-tree.ts";
 import { integer } from "./flags/parsers.ts";
 import { addCommand, type TreeFlags, withPlace } from "./flags/tree-flags.ts";
+import { complain, say, sayJson } from "./output/print.ts";
 import { inCredits, printRows, type Row } from "./output/table.ts";
 
 const holders = ["topic", "client", "branch", "age"];
@@ -167,16 +167,15 @@ async function runAudit(flags: TreeFlags): Promise<void> {
     return persistent!;
   });
   tellStrangers(strangers);
-  if (flags.json === true)
-    console.log(JSON.stringify({ balances: wrong.length === 0, wrong, strangers: Object.fromEntries(strangers) }));
-  else console.log(wrong.length === 0 ? "it balances" : wrong.join("\n"));
+  if (flags.json === true) sayJson({ balances: wrong.length === 0, wrong, strangers: Object.fromEntries(strangers) });
+  else for (const line of wrong.length === 0 ? ["it balances"] : wrong) say(line);
   if (wrong.length > 0) throw new OperatingError("EFAILED", `the audit has found ${wrong.length} faults`);
 }
 
 /** Names what others have put into the tree, on standard error: it is no fault of the bank's. */
 function tellStrangers(strangers: ReadonlyMap<string, string>): void {
   const words = describeStrangers(strangers);
-  if (words !== undefined) console.error(`mqttzoo: ${words}`);
+  if (words !== undefined) complain(words);
 }
 
 function statement(taken: Snapshot, { by, top }: TreeFlags & { by: string; top: number }): Row[] {

@@ -23,6 +23,7 @@ import {
   usage,
   wholeNumber,
 } from "./flags/client-flags.ts";
+import { complain, say, sayJson } from "./output/print.ts";
 import { connectAsItCan } from "./pubsub/reconnect.ts";
 
 interface BenchFlags extends PlaceFlags {
@@ -244,10 +245,10 @@ async function run(name: string, plan: Plan, flags: BenchFlags): Promise<void> {
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => interrupted.abort());
   const load = new Load(name, plan, crews, { signal: interrupted.signal, isQuiet: flags.json === true });
   const report = await load.run(flags.duration ?? (plan.limit === unlimited ? durationDefault : 0));
-  if (flags.json === true) console.log(JSON.stringify(toJson(report)));
-  else for (const line of toLines(report)) console.log(line);
+  if (flags.json === true) sayJson(toJson(report));
+  else for (const line of toLines(report)) say(line);
   const broken = brokenPromise(report);
-  if (broken !== undefined) process.stderr.write(`mqttzoo: ${broken}\n`);
+  if (broken !== undefined) complain(broken);
   process.exit(broken === undefined ? 0 : 1);
 }
 

@@ -5,6 +5,7 @@ import { createLog, type Log } from "../src/base/log.ts";
 import { hostOf } from "../src/server/listeners.ts";
 import { type Server, startServer } from "../src/server/server.ts";
 import { addBrokerOptions, resolveOptions, toBrokerOptions } from "./flags/broker-config.ts";
+import { say } from "./output/print.ts";
 
 /** Lines of the stack that are printed of an error of our own. */
 const stackLinesMax = 8;
@@ -37,7 +38,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   if (flags.printConfig === true) {
     for (const { name, value, source } of resolved) {
       const shown = typeof value === "object" ? JSON.stringify(value) : value === -1 ? "none" : value;
-      console.log(`${`${name}: ${shown}`.padEnd(44)} # ${source}`);
+      say(`${`${name}: ${shown}`.padEnd(44)} # ${source}`);
     }
     return;
   }

@@ -12,6 +12,7 @@ import {
   tlsOf,
   usage,
 } from "./flags/client-flags.ts";
+import { complain } from "./output/print.ts";
 import { printRows, type Row } from "./output/table.ts";
 
 interface DoctorFlags extends PlaceFlags {
@@ -61,7 +62,7 @@ async function run(host: string | undefined, flags: DoctorFlags): Promise<void> 
   printRows(rows, flags.json === true);
   patient.leave();
   const broken = rows.filter(({ result }) => result === ("fail" satisfies Result)).length;
-  if (broken > 0) process.stderr.write(`mqttzoo: ${broken === 1 ? "one thing is" : `${broken} things are`} broken\n`);
+  if (broken > 0) complain(`${broken === 1 ? "one thing is" : `${broken} things are`} broken`);
   process.exit(broken === 0 ? 0 : 1);
 }
 

@@ -9,6 +9,7 @@ import { completionCommand } from "./completion.ts";
 import { doctorCommand } from "./doctor.ts";
 import { ownArguments } from "./flags/client-flags.ts";
 import { healthCommand } from "./health.ts";
+import { complain } from "./output/print.ts";
 import { passwdCommand } from "./passwd.ts";
 import { pubCommand } from "./pub.ts";
 import { repairCommand } from "./repair.ts";
@@ -58,13 +59,11 @@ function explain(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
     const text = error.message.replace(/^error: /, "").replaceAll("\n", " ");
-    process.stderr.write(
-      `mqttzoo: ${text}; see mqttzoo ${process.argv[2] === undefined ? "" : `${process.argv[2]} `}--help\n`,
-    );
+    complain(`${text}; see mqttzoo ${process.argv[2] === undefined ? "" : `${process.argv[2]} `}--help`);
     return usageExitCode;
   }
   if (!(error instanceof OperatingError)) throw error;
-  process.stderr.write(`mqttzoo: ${messageOf(error)}\n`);
+  complain(messageOf(error));
   return error.code === "EUSAGE" ? usageExitCode : 1;
 }
 

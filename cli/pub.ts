@@ -13,6 +13,7 @@ import {
   usage,
   wholeNumber,
 } from "./flags/client-flags.ts";
+import { complain, shown, tell } from "./output/print.ts";
 import { Publisher } from "./pubsub/publisher.ts";
 import { connectAny } from "./pubsub/reconnect.ts";
 import { asksForTopic, Request } from "./pubsub/requests.ts";
@@ -72,7 +73,6 @@ async function run(flags: PubFlags): Promise<void> {
   checkTopic(topic);
   const messages = messagesOf(flags);
   if (flags.request === true) return request(connection, topic, messages, flags);
-  const say = (text: string): void => void process.stderr.write(`${text}\n`);
   const publisher = new Publisher(connection, {
     topic,
     inflight: flags.maxInflight,
@@ -81,15 +81,15 @@ async function run(flags: PubFlags): Promise<void> {
       retain: flags.retain === true,
       ...(connection.properties.publish && { properties: connection.properties.publish }),
     },
-    onConnected: (remote) => flags.debug === true && say(`connected to ${remote}`),
-    onLost: (why) => flags.quiet !== true && say(`mqttzoo: ${why}`),
+    onConnected: (remote) => flags.debug === true && tell(`connected to ${remote}`),
+    onLost: (why) => flags.quiet !== true && complain(why),
   });
   const refusals = await publisher.run(messages);
   const [first] = refusals;
   if (first === undefined) return;
   if (flags.quiet !== true) {
     const many = refusals.length === 1 ? "the message" : `${refusals.length} messages`;
-    process.stderr.write(`mqttzoo: the broker refused ${many}: ${describeReason(first)}\n`);
+    complain(`the broker refused ${many}: ${describeReason(first)}`);
   }
   process.exitCode = first;
 }
@@ -113,7 +113,7 @@ async function request(
   const given = connection.properties.publish;
   for await (const question of messages) {
     const answer = await asked.ask(client, topic, question, { qos, ...(given && { properties: given }) });
-    process.stdout.write(answer.payload);
+    process.stdout.write(shown(answer.payload));
     process.stdout.write("\n");
     break;
   }

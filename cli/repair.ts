@@ -5,6 +5,7 @@
 import { Command, Option } from "commander";
 import { defaultOptions } from "../src/broker/core/options.ts";
 import { examine, repair } from "../src/embedded/repair.ts";
+import { say } from "./output/print.ts";
 
 interface RepairFlags {
   readonly data: string;
@@ -36,15 +37,15 @@ Examples:
 function run({ data, dryRun }: RepairFlags): void {
   if (dryRun === true) {
     const damage = examine(data);
-    if (damage === undefined) return console.log(`the store in ${data} is whole`);
-    for (const finding of damage.findings) console.log(`damaged: ${finding}`);
-    for (const what of damage.lost) console.log(`lost: ${what}`);
+    if (damage === undefined) return say(`the store in ${data} is whole`);
+    for (const finding of damage.findings) say(`damaged: ${finding}`);
+    for (const what of damage.lost) say(`lost: ${what}`);
     process.exitCode = 1;
     return;
   }
   const report = repair(data);
-  if (report === undefined) return console.log(`the store in ${data} is whole: nothing was changed`);
-  for (const finding of report.findings) console.log(`damaged: ${finding}`);
-  for (const what of report.lost) console.log(`lost: ${what}`);
-  console.log(`${report.kept} records are kept; the damaged files are in ${report.aside}`);
+  if (report === undefined) return say(`the store in ${data} is whole: nothing was changed`);
+  for (const finding of report.findings) say(`damaged: ${finding}`);
+  for (const what of report.lost) say(`lost: ${what}`);
+  say(`${report.kept} records are kept; the damaged files are in ${report.aside}`);
 }

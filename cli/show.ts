@@ -1,5 +1,4 @@
 /** `mqttzoo show`: what ZooKeeper knows of a cluster: its brokers, its sessions, who subscribes to what and where. */
-
 import { Argument, Command } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
 import { decodeFacts } from "../src/broker/peers/peer.ts";
@@ -22,6 +21,7 @@ import { decodeSession } from "../src/mail/records.ts";
 import type { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
 import { withCluster } from "./cluster/open-tree.ts";
 import { type TreeFlags, withKeeper } from "./flags/tree-flags.ts";
+import { complain } from "./output/print.ts";
 import { printRows, type Row } from "./output/table.ts";
 
 const views: Record<string, (zookeeper: ZooKeeper, strangers: Map<string, string>) => Promise<Row[]>> = {
@@ -63,7 +63,7 @@ async function run(what: string, { zk, json, ...files }: TreeFlags): Promise<voi
   const view = (zookeeper: ZooKeeper): Promise<Row[]> => views[what]!(zookeeper, strangers);
   printRows(await withCluster({ zk, what: "cluster", ...files }, view), json === true);
   const words = describeStrangers(strangers);
-  if (words !== undefined) console.error(`mqttzoo: ${words}`);
+  if (words !== undefined) complain(words);
 }
 
 async function showBrokers(zookeeper: ZooKeeper, strangers: Map<string, string>): Promise<Row[]> {

@@ -19,6 +19,7 @@ import {
   wholeNumber,
 } from "./flags/client-flags.ts";
 import { formatMessage, NoJson, parseFormat } from "./output/format.ts";
+import { complain, shown, tell } from "./output/print.ts";
 import { connectAgain, connectAny } from "./pubsub/reconnect.ts";
 import { respond } from "./pubsub/requests.ts";
 
@@ -121,7 +122,7 @@ class Subscriber {
   async run(): Promise<void> {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => this.#end());
     this.#client = await connectAny(this.#connection, this.#callbacks());
-    if (this.#flags.debug === true) process.stderr.write(`connected to ${this.#client.remote}\n`);
+    if (this.#flags.debug === true) tell(`connected to ${this.#client.remote}`);
     await this.#begin(this.#client);
     await this.#ended.promise;
     this.#client?.disconnect(this.#connection.properties.disconnect);
@@ -219,7 +220,7 @@ class Subscriber {
     const { verbose, eol, format, pretty } = this.#flags;
     const end = eol ? "\n" : "";
     if (format !== undefined) {
-      const options = { isPretty: pretty === true, now: new Date(systemClock.wall()) };
+      const options = { isPretty: pretty === true, now: new Date(systemClock.wall()), show: shown };
       try {
         return Buffer.concat([formatMessage(format, message, options), Buffer.from(end)]);
       } catch (error) {
@@ -230,10 +231,11 @@ class Subscriber {
     }
     // As mosquitto_sub has it: an empty message is nothing to print, unless its topic is.
     const isEmpty = message.payload.length === 0;
-    if (verbose !== true) return isEmpty ? undefined : Buffer.concat([message.payload, Buffer.from(end)]);
+    const payload = shown(message.payload);
+    if (verbose !== true) return isEmpty ? undefined : Buffer.concat([payload, Buffer.from(end)]);
     return Buffer.concat([
-      Buffer.from(`${message.topic} `),
-      isEmpty ? Buffer.from("(null)") : message.payload,
+      shown(Buffer.from(`${message.topic} `)),
+      isEmpty ? Buffer.from("(null)") : payload,
       Buffer.from(end),
     ]);
   }
@@ -245,7 +247,7 @@ class Subscriber {
   }
 
   #report(what: string): void {
-    if (this.#flags.quiet !== true) process.stderr.write(`mqttzoo: ${what}\n`);
+    if (this.#flags.quiet !== true) complain(what);
   }
 }
 

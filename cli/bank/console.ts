@@ -1,6 +1,7 @@
 /** The bank's console: the same commands at a prompt, with help and history. What holds a slash is quoted: "home/#". */
 import { CLI, type Commands } from "cliffy";
 import { messageOf } from "../../src/base/errors.ts";
+import { say } from "../output/print.ts";
 
 export interface BankActions {
   balance(): Promise<void>;
@@ -58,7 +59,7 @@ export function startConsole(actions: BankActions): void {
     })
     .addCommand("mail", {
       description: "stored messages: mail list, mail show, mail drop",
-      action: () => console.log('mail list ["FILTER" [CLIENT]], mail show "PATH", mail drop "FILTER" [CLIENT]'),
+      action: () => say('mail list ["FILTER" [CLIENT]], mail show "PATH", mail drop "FILTER" [CLIENT]'),
       subcommands: mailCommands(actions),
     });
   for (const name of ["deposit", "withdraw"] as const) {
@@ -111,7 +112,7 @@ function safely(run: () => void | Promise<void>): () => Promise<void> {
     try {
       await run();
     } catch (error) {
-      console.log(messageOf(error));
+      say(messageOf(error));
     }
   };
 }

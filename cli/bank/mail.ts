@@ -19,6 +19,7 @@ import type { Publish } from "../../src/mqtt/publish.ts";
 import { filterMatches, parseFilter } from "../../src/mqtt/topic.ts";
 import { snapshotOf, type Tree, withTree } from "../cluster/open-tree.ts";
 import { addCommand, type TreeFlags } from "../flags/tree-flags.ts";
+import { sayLines } from "../output/print.ts";
 import { inCredits, printRows } from "../output/table.ts";
 
 export interface MailFlags extends TreeFlags {
@@ -87,7 +88,7 @@ export async function show(path: string, flags: TreeFlags): Promise<void> {
     if (message === undefined) throw new OperatingError("EBANK", `there is no message ${path}`);
     return message;
   });
-  console.log(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd));
+  sayLines(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd));
 }
 
 export async function drop(filter: string, flags: MailFlags): Promise<void> {

@@ -1,11 +1,11 @@
 /** `mqttzoo bank watch`: the bank in the terminal, drawn anew every second, until Ctrl-C. */
-
 import { boundBy, type Snapshot } from "../../src/audit/audit.ts";
 import { takeSnapshot } from "../../src/audit/snapshot.ts";
 import { milli } from "../../src/bank/price.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { OperatingError } from "../../src/base/errors.ts";
 import { openTree, type TreePlace } from "../cluster/open-tree.ts";
+import { sayJson } from "../output/print.ts";
 import { tableOf } from "../output/table.ts";
 
 const lookMs = 1000;
@@ -39,7 +39,7 @@ export async function watchBank(flags: TreePlace & { readonly json?: boolean }):
     past.push(momentOf(taken, before));
     before = taken;
     if (past.length > 1000) past.shift();
-    if (flags.json === true) console.log(JSON.stringify(past.at(-1)));
+    if (flags.json === true) sayJson(past.at(-1));
     else process.stdout.write(`\x1b[H\x1b[2J${linesOf(taken, past).join("\n")}\n`);
     await Bun.sleep(lookMs);
   }

@@ -18,6 +18,8 @@ export interface FormatOptions {
   /** JSON over several lines. */
   readonly isPretty: boolean;
   readonly now: Date;
+  /** Makes what comes from outside fit for where it is printed; the format's own texts stay as they are. */
+  readonly show?: (field: Uint8Array) => Uint8Array;
 }
 
 /** A message's payload was to be printed as JSON, and is none: nothing is printed. */
@@ -84,10 +86,11 @@ export function parseFormat(format: string): readonly Part[] {
 
 /** Throws `NoJson`. */
 export function formatMessage(parts: readonly Part[], message: Message, options: FormatOptions): Buffer {
+  const { now, show = (field) => field } = options;
   return Buffer.concat(
     parts.map((part) => {
       if ("text" in part) return Buffer.from(part.text);
-      return "time" in part ? Buffer.from(timeText(part.time, options.now)) : formatField(part, message, options);
+      return "time" in part ? Buffer.from(timeText(part.time, now)) : show(formatField(part, message, options));
     }),
   );
 }

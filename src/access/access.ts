@@ -4,10 +4,10 @@
  * where the operator has said so.
  */
 import { createHmac, randomBytes } from "node:crypto";
+import { loginsCachedMax, loginsPendingMax } from "../base/access-limits.ts";
 import { decodeUtf8 } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
-import { loginsCachedMax, loginsPendingMax } from "../base/limits.ts";
 import { Acl, permissionsFrom, type Topics } from "./acl.ts";
 import { hashPassword, isPasswordOf } from "./hashes.ts";
 import type { Hook } from "./hook.ts";

@@ -3,8 +3,9 @@
  * `pattern … FILTER` with %u and %c. Rules before the first `user` are for clients without a user name; patterns are
  * for all.
  */
+
+import { permissionsSharedMax } from "../base/access-limits.ts";
 import { OperatingError } from "../base/errors.ts";
-import { permissionsSharedMax } from "../base/limits.ts";
 import { parseFilter } from "../mqtt/topic.ts";
 import { Permissions, type Rule } from "./permissions.ts";
 

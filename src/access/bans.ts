@@ -1,7 +1,7 @@
 /** Addresses from which too many logins have failed: they are refused for a while. The time is told. */
 
+import { bansMax } from "../base/access-limits.ts";
 import { canonicalAddress } from "../base/ip-address.ts";
-import { bansMax } from "../base/limits.ts";
 
 export interface BanPolicy {
   /** Failures within `ms` that lead to a ban; 0: nobody is banned. */

@@ -3,7 +3,7 @@
  * no answer in time, another status, an answer that is not understood.
  */
 import { createHmac, randomBytes } from "node:crypto";
-import { hookCacheMs, hookPatienceMs, loginsCachedMax } from "../base/limits.ts";
+import { hookCacheMs, hookPatienceMs, loginsCachedMax } from "../base/access-limits.ts";
 import type { Topics } from "./acl.ts";
 import { topicsIn } from "./tokens.ts";
 

@@ -2,8 +2,9 @@
  * The keys of a service that issues tokens, fetched from its URL (a JWKS) and kept for a while. Keys are exchanged
  * there without notice: a token with an unknown key has the set fetched again, now and then. The time is told.
  */
+
+import { keySetAskMs, keySetFreshMs, keySetPatienceMs, keySetStaleMs } from "../base/access-limits.ts";
 import { messageOf } from "../base/errors.ts";
-import { keySetAskMs, keySetFreshMs, keySetPatienceMs, keySetStaleMs } from "../base/limits.ts";
 import { type KeySource, KeysUnavailable, readSet, type TokenKeys } from "./token-keys.ts";
 
 /** The door to HTTP: undefined if nobody answers in time. */

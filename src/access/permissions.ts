@@ -2,7 +2,7 @@
  * The topics that one client may publish on and read: rules, asked at publish, at subscribe and at each delivery, with
  * a memory.
  */
-import { permissionsCachedMax } from "../base/limits.ts";
+import { permissionsCachedMax } from "../base/access-limits.ts";
 import { filterMatches, filtersOverlap } from "../mqtt/topic.ts";
 
 export interface Rule {

@@ -4,8 +4,8 @@
  */
 import { createPublicKey, createSecretKey, type KeyObject, X509Certificate } from "node:crypto";
 import { createLocalJWKSet, errors, type JWK, type JWTHeaderParameters } from "jose";
+import { tokenSecretBytesMin } from "../base/access-limits.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
-import { tokenSecretBytesMin } from "../base/limits.ts";
 
 const symmetric = ["HS256", "HS384", "HS512"];
 const asymmetric = [

@@ -2,7 +2,7 @@
  * JSON Web Tokens as passwords, checked by jose: HS, RS, PS, ES and EdDSA, by the keys of `token-keys.ts`.
  */
 import { decodeProtectedHeader, type JWTPayload, type JWTVerifyOptions, jwtVerify } from "jose";
-import { tokenLeewayMs } from "../base/limits.ts";
+import { tokenLeewayMs } from "../base/access-limits.ts";
 import type { Topics } from "./acl.ts";
 import { isUnknownKey, type KeySource, type TokenKeys } from "./token-keys.ts";
 

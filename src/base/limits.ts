@@ -1,7 +1,8 @@
 /**
  * Every limit that is not an option of the broker: each queue, window, batch, buffer, cache and wait has its
  * constant here, with its unit in its name. Options and their defaults stand in `src/broker/core/options.ts`; the
- * limits of the client library and of `bench` are in `client-limits.ts`, those of the stores in `store-limits.ts`.
+ * limits of logins and access are in `access-limits.ts`, those of the client library and of `bench` in
+ * `client-limits.ts`, those of the stores in `store-limits.ts`.
  */
 
 // --- Packets and connections ---
@@ -15,6 +16,9 @@ export const remainingLengthMax = 268_435_455;
 export const topicAliasMax = 64;
 /** Characters at which user names, client ids and the like are cut in log lines. */
 export const logTextMax = 128;
+/** Characters of a line of the log; of a longer one each text is cut to `logFieldCharactersMax`. */
+export const logLineCharactersMax = 4_000;
+export const logFieldCharactersMax = 1_000;
 /** The time that a peer is given to close a connection that we have closed. */
 export const lingerMs = 1_000;
 /** Connections that are kept only until they have been told why they are turned away; others are just closed. */
@@ -33,38 +37,6 @@ export const proxyHeaderMs = 5_000;
 export const proxyHeaderBytesMax = 4 * 1024;
 /** The longest body of a request to the HTTP port. */
 export const httpBodyBytesMax = 64 * 1024;
-
-// --- Who may come in ---
-/** Passwords that are being checked, or wait for that; a login beyond it is told to come later. */
-export const loginsPendingMax = 10_000;
-/** Logins that were right, remembered so that a device that comes back costs no slow hash. */
-export const loginsCachedMax = 100_000;
-/** How long it is remembered what a hook has allowed. */
-export const hookCacheMs = 60_000;
-/** The time in which a hook must answer. */
-export const hookPatienceMs = 5_000;
-/** The longest answer that is taken from a hook. */
-export const hookAnswerBytesMax = 256 * 1024;
-/** The most by which the clocks of those who issue tokens may differ from ours. */
-export const tokenLeewayMs = 5_000;
-/** The shortest secret that tokens may be signed with. */
-export const tokenSecretBytesMin = 32;
-/** The time in which a service must have told its keys, and how many bytes they may be. */
-export const keySetPatienceMs = 5_000;
-export const keySetBytesMax = 256 * 1024;
-/** How long fetched keys count before they are fetched again; and at most, while nobody answers. */
-export const keySetFreshMs = 600_000;
-export const keySetStaleMs = 86_400_000;
-/** How often keys are asked for where nobody has answered, or tokens name keys that are not known. */
-export const keySetAskMs = 10_000;
-/** Addresses whose failed logins are remembered. */
-export const bansMax = 50_000;
-/** Topics for which it is remembered what a client may do with them. */
-export const permissionsCachedMax = 1_000;
-/** Users whose clients share what is remembered of them. */
-export const permissionsSharedMax = 10_000;
-/** How often it is looked whether the operator's files have changed; a change counts when it has stood so long. */
-export const filesLookMs = 1_000;
 
 // --- Topics, subscriptions and routes ---
 /** Levels of a topic or filter; one with more is refused, so the recursion of the trie is bounded. */

@@ -1,6 +1,8 @@
 /** HTTP on Bun's server: for probes and metrics. Knows nothing of what is asked. */
+
+import { hookAnswerBytesMax } from "../base/access-limits.ts";
 import { ignoreTheWorld, messageOf, OperatingError } from "../base/errors.ts";
-import { hookAnswerBytesMax, httpBodyBytesMax } from "../base/limits.ts";
+import { httpBodyBytesMax } from "../base/limits.ts";
 
 export interface Question {
   readonly method: string;

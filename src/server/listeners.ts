@@ -5,9 +5,9 @@
 import { Access } from "../access/access.ts";
 import { Hook } from "../access/hook.ts";
 import { type Get, KeySet } from "../access/key-set.ts";
+import { keySetBytesMax } from "../base/access-limits.ts";
 import { systemClock } from "../base/clock.ts";
 import { OperatingError } from "../base/errors.ts";
-import { keySetBytesMax } from "../base/limits.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
 import { getHttp, postHttp } from "../net/http.ts";
 import { behindProxy } from "../net/proxy-protocol.ts";

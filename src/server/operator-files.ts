@@ -4,8 +4,8 @@
  * link is seen as well.
  */
 import { chownSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { filesLookMs } from "../base/access-limits.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
-import { filesLookMs } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import type { ZooKeeperOptions } from "../zookeeper/options.ts";
 

@@ -98,6 +98,22 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
     only: ["src/embedded/", "cli/flags/broker-config.ts", "src/net/tcp.ts", "src/server/operator-files.ts"],
   },
   { what: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, only: ["src/base/clock.ts"] },
+  // What is printed for people is made printable; but for screens that a command draws, questions, and scripts.
+  {
+    what: /\bconsole\.(log|error|warn|info)\b|\bprocess\.stderr\.write\b|\bstdout\.write\b/,
+    only: [
+      "cli/output/print.ts",
+      "cli/bank/watch.ts",
+      "cli/bench.ts",
+      "cli/broker.ts",
+      "cli/completion.ts",
+      "cli/passwd.ts",
+      "cli/pub.ts",
+      "cli/sub.ts",
+      "src/base/log.ts",
+      "src/base/assert.ts",
+    ],
+  },
   // An invariant is said with assert.
   { what: /assertion failed/, only: ["src/base/assert.ts"] },
   { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts"] },

@@ -8,7 +8,7 @@ import { Access } from "../../src/access/access.ts";
 import { KeySet } from "../../src/access/key-set.ts";
 import { fixedKeys, readTokenKeys } from "../../src/access/token-keys.ts";
 import { looksLikeToken, Tokens, type TokenTerms } from "../../src/access/tokens.ts";
-import { keySetAskMs, keySetFreshMs, keySetStaleMs } from "../../src/base/limits.ts";
+import { keySetAskMs, keySetFreshMs, keySetStaleMs } from "../../src/base/access-limits.ts";
 import { makeAuthority } from "../support/certificates.ts";
 
 const wall = 1_800_000_000_000;

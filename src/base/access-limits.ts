@@ -1,0 +1,32 @@
+/** The limits of logins and access: what is remembered, waited for and fetched to decide who may come in. */
+
+/** Passwords that are being checked, or wait for that; a login beyond it is told to come later. */
+export const loginsPendingMax = 10_000;
+/** Logins that were right, remembered so that a device that comes back costs no slow hash. */
+export const loginsCachedMax = 100_000;
+/** How long it is remembered what a hook has allowed. */
+export const hookCacheMs = 60_000;
+/** The time in which a hook must answer. */
+export const hookPatienceMs = 5_000;
+/** The longest answer that is taken from a hook. */
+export const hookAnswerBytesMax = 256 * 1024;
+/** The most by which the clocks of those who issue tokens may differ from ours. */
+export const tokenLeewayMs = 5_000;
+/** The shortest secret that tokens may be signed with. */
+export const tokenSecretBytesMin = 32;
+/** The time in which a service must have told its keys, and how many bytes they may be. */
+export const keySetPatienceMs = 5_000;
+export const keySetBytesMax = 256 * 1024;
+/** How long fetched keys count before they are fetched again; and at most, while nobody answers. */
+export const keySetFreshMs = 600_000;
+export const keySetStaleMs = 86_400_000;
+/** How often keys are asked for where nobody has answered, or tokens name keys that are not known. */
+export const keySetAskMs = 10_000;
+/** Addresses whose failed logins are remembered. */
+export const bansMax = 50_000;
+/** Topics for which it is remembered what a client may do with them. */
+export const permissionsCachedMax = 1_000;
+/** Users whose clients share what is remembered of them. */
+export const permissionsSharedMax = 10_000;
+/** How often it is looked whether the operator's files have changed; a change counts when it has stood so long. */
+export const filesLookMs = 1_000;
