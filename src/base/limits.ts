@@ -316,7 +316,7 @@ export const sliceMs = 10;
 /** The share of it that each has where several such works take turns. */
 export const sliceShareMs = 2;
 /** Publishes at QoS 0 to one receiver after which the clock is asked whether a connection's slice is over. */
-export const quickPacketsMax = 64;
+export const quickPacketsMax = 512;
 /** Filters of one SUBSCRIBE or UNSUBSCRIBE that are handled, and committed, in one step. */
 export const filtersPerStepMax = 32;
 /** The most that a client may send in a packet that is neither PUBLISH nor a list of filters: it is decoded at once. */

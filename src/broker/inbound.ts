@@ -55,13 +55,14 @@ export class Inbound {
   receive(connection: Connection, bytes: Uint8Array): void {
     if (connection.channel.phase === "closed") return;
     this.#context.metrics.bytesReceived += bytes.length;
-    connection.lastReceivedAt = this.#context.clock.now();
+    const now = this.#context.clock.now();
+    connection.lastReceivedAt = now;
     connection.framer.feed(bytes);
     if (connection.isHeld) return connection.heard();
     if (this.#flows.backPressure.holdIfBehind(connection)) return;
     this.#context.turn.begin();
     try {
-      this.process(connection);
+      this.#process(connection, now);
     } finally {
       this.#context.turn.end();
     }
@@ -70,7 +71,7 @@ export class Inbound {
   /** Drops a reason for which a connection is held; after the last one, handles what waits, and reads again. */
   resume(connection: Connection, reason: number): void {
     if (!connection.release(reason) || connection.channel.phase === "closed") return;
-    this.process(connection);
+    this.#process(connection, this.#context.clock.now());
     if (connection.isHeld || connection.channel.phase !== "open") return;
     if (connection.ended) return this.#flows.connectionEnd.lose(connection, "the client closed the connection");
     connection.lastReceivedAt = this.#context.clock.now();
@@ -79,11 +80,11 @@ export class Inbound {
 
   /**
    * Handles the packets that have come, until there are no more or the connection is held. A `ProtocolError` ends the
-   * connection.
+   * connection. `now`: the time, in ms by the clock's `now`.
    */
-  process(connection: Connection): void {
+  #process(connection: Connection, now: number): void {
     try {
-      this.#packets(connection);
+      this.#packets(connection, now);
     } catch (error) {
       this.#run.count = 0;
       if (!(error instanceof ProtocolError)) throw error;
@@ -92,13 +93,12 @@ export class Inbound {
   }
 
   /**
-   * Handles packets for one slice of time; a connection that has sent more is held for a moment, so that others have
-   * their turn.
+   * Handles packets for the slice of time that begins at `startedAt`; a connection that has sent more is held for a
+   * moment, so that others have their turn.
    */
-  #packets(connection: Connection): void {
+  #packets(connection: Connection, startedAt: number): void {
     const { framer, channel } = connection;
-    const { slices, clock } = this.#context;
-    const startedAt = clock.now();
+    const { slices } = this.#context;
     this.#cost = 0;
     try {
       while (!connection.isHeld && channel.phase !== "closed" && framer.next()) {
@@ -137,14 +137,15 @@ export class Inbound {
     publish.isApart = framer.isApart;
     const route = this.#routeOf(connection, publish);
     this.#context.metrics.publishesReceived++;
-    const each = publish.retain ? quickPacketsMax : publish.qos > 0 ? promisedCost : 1;
-    this.#cost += each * (1 + route.targets.length + route.groups.length);
     if (connection.meter !== undefined) this.#measure(connection, connection.meter, end - start);
     if (route !== connection.allowed && !this.#isAllowed(connection, route)) {
       this.#copyRun(connection);
+      this.#cost += promisedCost;
       return this.#flows.publishHandler.forbid(connection, publish);
     }
     if (publish.qos > 0 || publish.retain) {
+      const each = publish.retain ? quickPacketsMax : promisedCost;
+      this.#cost += each * (1 + route.targets.length + route.groups.length);
       if (publish.qos === 1) this.#context.metrics.receivedQoS1++;
       else if (publish.qos === 2) this.#context.metrics.receivedQoS2++;
       if (publish.qos === 1 && !publish.retain && publish.verbatim && end - start < linkRunBytesMax) {
@@ -174,6 +175,7 @@ export class Inbound {
       return;
     }
     if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
+    this.#cost += 1 + route.targets.length + route.groups.length;
     if (route.isMailDrop) return this.#flows.publishHandler.receive(connection, publish, route);
     if (!isOwnTopic(route.topic)) this.#flows.fanout.live(publish, route, connection);
   }
@@ -228,6 +230,8 @@ export class Inbound {
     const run = this.#run;
     if (run.count === 0) return;
     this.#flows.fanout.copyRun(run, connection);
+    // However many packets it has, it is copied in one piece.
+    this.#cost += 1 + run.route.targets.length;
     run.count = 0;
     run.bytes = noBytes;
   }
@@ -276,7 +280,7 @@ export class Inbound {
 }
 
 /** The cost of working out a topic's route, in packets sent to one receiver. */
-const newRouteCost = 16;
+const newRouteCost = 128;
 
 /** The cost of an ack, and of each copy of a message with a promise, in packets without one. */
 const ackCost = 2;

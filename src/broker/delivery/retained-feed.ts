@@ -46,7 +46,7 @@ export class RetainedFeeds {
    * nothing.
    */
   pump(): void {
-    if (this.#isWaiting) return;
+    if (this.#feeds.length === 0 || this.#isWaiting) return;
     const { slices, clock } = this.#client.context;
     const startedAt = clock.now();
     let steps = 0;
