@@ -40,14 +40,18 @@ export class Watches {
     persistent: new Map(),
     persistentRecursive: new Map(),
   };
+  /** The number of paths that are watched with everything below them, by how many levels deep they are. */
+  readonly #depths: number[] = [];
 
   get isEmpty(): boolean {
     return Object.values(this.#kinds).every((paths) => paths.size === 0);
   }
 
   add(kind: WatchKind, path: string, listener: WatchListener): void {
-    const listeners = this.#kinds[kind].get(path) ?? new Set();
-    this.#kinds[kind].set(path, listeners.add(listener));
+    const listeners = this.#kinds[kind].get(path);
+    if (listeners !== undefined) return void listeners.add(listener);
+    this.#kinds[kind].set(path, new Set([listener]));
+    if (kind === "persistentRecursive") this.#countDepth(path, 1);
   }
 
   /** True if nobody watches this path in this way any more. */
@@ -57,7 +61,15 @@ export class Watches {
     listeners.delete(listener);
     if (listeners.size > 0) return false;
     this.#kinds[kind].delete(path);
+    if (kind === "persistentRecursive") this.#countDepth(path, -1);
     return true;
+  }
+
+  #countDepth(path: string, change: 1 | -1): void {
+    const depth = depthOf(path);
+    while (this.#depths.length <= depth) this.#depths.push(0);
+    this.#depths[depth]! += change;
+    while (this.#depths.at(-1) === 0) this.#depths.pop();
   }
 
   has(kind: WatchKind, path: string): boolean {
@@ -82,9 +94,13 @@ export class Watches {
       for (const [watched, listeners] of recursive) if (isAtOrBelow(path, watched)) notify(listeners, event);
       return;
     }
-    for (let at = path; ; at = at.slice(0, at.lastIndexOf("/")) || "/") {
-      notify(recursive.get(at), event);
-      if (at === "/") return;
+    // Sessions are watched each by itself, all at one depth: no other node above the path is looked for.
+    notify(recursive.get("/"), event);
+    if (path === "/") return;
+    for (let depth = 1, end = 0; depth < this.#depths.length && end < path.length; depth++) {
+      const slash = path.indexOf("/", end + 1);
+      end = slash === -1 ? path.length : slash;
+      if (this.#depths[depth]! > 0) notify(recursive.get(path.slice(0, end)), event);
     }
   }
 
@@ -117,6 +133,14 @@ export class Watches {
 }
 
 const fewWatches = 8;
+
+/** Returns how many levels deep a path is; the root is 0. */
+function depthOf(path: string): number {
+  if (path === "/") return 0;
+  let depth = 0;
+  for (let slash = 0; slash !== -1; slash = path.indexOf("/", slash + 1)) depth++;
+  return depth;
+}
 
 function isAtOrBelow(path: string, watched: string): boolean {
   if (!path.startsWith(watched)) return false;
