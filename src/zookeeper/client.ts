@@ -24,6 +24,7 @@ import {
   encodeMulti,
   encodeMultiRead,
   encodeWrite,
+  isSequential,
   type ReadRequest,
   type ReadResponse,
   type Stat,
@@ -139,8 +140,12 @@ export class ZooKeeperClient {
   submitWrite(requests: readonly WriteRequest[], done: Done<readonly WriteResponse[]>): void {
     const whole = requests.map((request) => this.#closed({ ...request, path: this.#full(request.path) }));
     const [only] = whole;
+    // Only a sequential node has another path than was asked for.
     const strip = (responses: readonly WriteResponse[]): WriteResponse[] =>
-      responses.map(({ path, stat }) => ({ path: this.#stripped(path), stat }));
+      responses.map(({ path, stat }, index) => {
+        const asked = requests[index]!;
+        return { path: isSequential(asked) ? this.#stripped(path) : asked.path, stat };
+      });
     if (whole.length === 1 && only!.kind !== "check") {
       const decode = (from: JuteReader): WriteResponse[] => strip([decodeWrite(from, only!)]);
       return this.#ask(

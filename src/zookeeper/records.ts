@@ -230,9 +230,20 @@ export function decodeMulti(from: JuteReader, requests: readonly WriteRequest[])
   return responses;
 }
 
+/** Returns true for a node to whose name the server appends a number. */
+export function isSequential(request: WriteRequest): boolean {
+  return request.kind === "create" && sequentialModes.has(request.mode);
+}
+
+const sequentialModes: ReadonlySet<ZooKeeperCreateMode> = new Set([
+  "persistentSequential",
+  "ephemeralSequential",
+  "persistentSequentialWithTtl",
+]);
+
 /** The path that the server has given a node: another one than was asked for only if it is sequential. */
 function createdPath(from: JuteReader, request: WriteRequest): string {
-  if (request.kind === "create" && request.mode.endsWith("Sequential")) return from.text();
+  if (isSequential(request)) return from.text();
   from.skip();
   return request.path;
 }
