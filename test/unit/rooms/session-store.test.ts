@@ -22,7 +22,7 @@ import { room, settled } from "../../support/room.ts";
 function scene() {
   const made = room();
   const { context, store } = made;
-  /** What other parts were asked to do, in order. */
+  /** The calls of other parts, in order. */
   const asked: string[] = [];
   const ask =
     (what: string) =>
