@@ -172,11 +172,15 @@ export class Accounts {
     );
   }
 
-  /** Gives back what the estate's messages do not bind any more. */
-  settleEstate(id: string, bound: number, done: () => void): void {
+  /**
+   * Gives back what the estate's messages do not bind any more. `boundBy` returns what they bind, as far as is known
+   * when it is asked.
+   */
+  settleEstate(id: string, boundBy: () => number, done: () => void): void {
     this.#change(
       id,
       ({ vault, estate }) => {
+        const bound = boundBy();
         if (!isSound(vault) || !isSound(estate) || estate.record.grant <= bound)
           return { operations: [], result: undefined };
         const change: WriteOperation =

@@ -112,8 +112,14 @@ describe("accounts", () => {
         if (chance < 0.6) own.move(id, amount, () => {});
         else if (chance < 0.75) own.close(ids[Math.floor(world.random.next() * 3)]!, Math.abs(amount), [], () => {});
         else if (chance < 0.85) own.open(id, () => {});
-        else if (chance < 0.95) own.settleEstate(id, Math.floor(world.random.next() * 10_000), () => {});
-        else own.changeCapital(amount, { asFarAs: "possible" }, () => {});
+        else if (chance < 0.95) {
+          const bound = Math.floor(world.random.next() * 10_000);
+          own.settleEstate(
+            id,
+            () => bound,
+            () => {},
+          );
+        } else own.changeCapital(amount, { asFarAs: "possible" }, () => {});
         if (world.now() < 1600) world.after(world.random.next() * 2, act);
       };
       act();
@@ -209,7 +215,11 @@ describe("damaged accounts", () => {
         accounts.look("a", note);
         accounts.reportRefused("a", 3);
         accounts.close("a", 0, [], () => {});
-        accounts.settleEstate("gone", 0, () => {});
+        accounts.settleEstate(
+          "gone",
+          () => 0,
+          () => {},
+        );
         await world.pass(200);
         expect(told.length).toBe(4);
         for (const { grant, vault, capital } of told)

@@ -95,18 +95,23 @@ export class Sweeper {
   }
 
   async #sweep(): Promise<void> {
-    const { clock } = this.#context;
+    const { clock, self } = this.#context;
+    const { fences } = self;
+    // Another teller may have been at work since, and what was counted before that is no count any more.
+    const isStillTeller = (): boolean => self.fences === fences;
     const dead = await this.#deadBranches();
     const claims = await this.#claims();
     const sweep: Sweep = { now: clock.wall(), bound: new Map(), droppedOn: new Set(), parts: new Set(), claims };
     await this.#sweepMail(sweep);
     await this.#sweepMessages(sweep);
     await this.#sweepRetained(sweep);
+    if (!isStillTeller()) return;
     this.#sweepParts(sweep);
     this.#parts.drops.sweep(this.#wantedDrops(), sweep.droppedOn);
     for (const { id, checks } of dead) this.#accounts.close(id, sweep.bound.get(id) ?? 0, checks, () => {});
     for (const id of await this.#estates()) {
-      await new Promise<void>((done) => this.#accounts.settleEstate(id, sweep.bound.get(id) ?? 0, done));
+      const bound = (): number => (isStillTeller() ? (sweep.bound.get(id) ?? 0) : Infinity);
+      await new Promise<void>((done) => this.#accounts.settleEstate(id, bound, done));
     }
   }
 
