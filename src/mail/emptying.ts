@@ -76,7 +76,7 @@ function discardPage(page: readonly Slip[], { slips, journal, fencingToken }: Em
   };
   const all = [fence(fencingToken), ...removals.flatMap(({ operations }) => operations)];
   journal.commit(all, committed, ({ code }) => {
-    // The keeper session is over: whoever has this client's session now empties it.
+    // The lease is over: whoever has this client's session now empties it.
     if (code === "BadVersion") return;
     for (const slip of page) slips.discard(slip, fencingToken);
   });

@@ -64,8 +64,8 @@ export class Journal {
   /** `full` was true: relief is told. */
   #owesRelief = false;
   #lastNumber = 0;
-  /** Counts keeper sessions. */
-  #session = 0;
+  /** Counts leases. */
+  #lease = 0;
   /** Units whose check may hold again, and what would overtake them, until `unpark`. */
   #parked: Unit[] = [];
   /**
@@ -130,7 +130,7 @@ export class Journal {
       levels: [],
       occupied: occupiedIn(operations),
       expected: operations.map(expectedBy),
-      session: this.#session,
+      lease: this.#lease,
       bytes,
       after,
       overtaken: undefined,
@@ -186,15 +186,15 @@ export class Journal {
     this.#barriers.push({ upTo: this.#lastNumber, done });
   }
 
-  /** The keeper session is over: what was committed in it, and is not in the store, is refused where it goes by it. */
-  sessionLost(): void {
-    this.#session++;
+  /** The lease is over: what was committed under it, and is not in the store, is refused where it goes by it. */
+  leaseLost(): void {
+    this.#lease++;
   }
 
   /** Returns whether anything of a unit does not hold any more. */
   #outdate(unit: Unit): boolean {
-    if (unit.session === this.#session) return false;
-    unit.session = this.#session;
+    if (unit.lease === this.#lease) return false;
+    unit.lease = this.#lease;
     return outdate(unit.operations, unit.expected);
   }
 

@@ -30,7 +30,7 @@ export type JournalOperation =
       readonly path: string;
       readonly data: Uint8Array;
       readonly version?: () => number;
-      readonly ofSession?: true;
+      readonly ofLease?: true;
     }
   /** Creates or sets; `exists` is a guess. */
   | {
@@ -58,17 +58,17 @@ export type JournalOperation =
       readonly after?: (how: Outcome) => void;
     }
   /** Deletes; if it is not there the unit is refused: somebody else has done it. */
-  | { readonly kind: "take"; readonly path: string; readonly ofSession?: true }
+  | { readonly kind: "take"; readonly path: string; readonly ofLease?: true }
   /** The unit is refused if the version is another one; -1: if there is no such node. */
   | {
       readonly kind: "check";
       readonly path: string;
       readonly version: () => number;
       /**
-       * The version holds in this keeper session only; once that is over the unit is refused. Others may have erased a
+       * The version holds under this lease only; once that is over the unit is refused. Others may have erased a
        * client's session since, and begun it anew: then versions, and the numbers of slips, begin anew as well.
        */
-      readonly ofSession?: true;
+      readonly ofLease?: true;
       /** Instead of being refused the unit waits, in its order, until `Journal.unpark`. */
       readonly mayWait?: true;
       /**
@@ -150,12 +150,12 @@ export function menderOf(operation: JournalOperation | undefined): Mend | undefi
 const noVersion = -2;
 
 /**
- * Has what goes by a keeper session refused, when that is over before it was committed. Returns whether there is any.
+ * Has what goes by a lease refused, when that is over before it was committed. Returns whether there is any.
  */
 export function outdate(operations: readonly (JournalOperation | undefined)[], expected: number[]): boolean {
   let isAny = false;
   operations.forEach((operation, index) => {
-    if (operation === undefined || !("ofSession" in operation)) return;
+    if (operation === undefined || !("ofLease" in operation)) return;
     expected[index] = noVersion;
     isAny = true;
   });

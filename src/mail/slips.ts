@@ -148,7 +148,7 @@ export class Slips {
       if (left.length > 0) this.#left(record, versions[1] ?? -1);
       this.numbers.left(slip.clientId);
     };
-    return { operations: [{ kind: "take", path: slipPath(slip), ofSession: true }, ...left], committed };
+    return { operations: [{ kind: "take", path: slipPath(slip), ofLease: true }, ...left], committed };
   }
 
   /**
@@ -158,7 +158,7 @@ export class Slips {
   lapse(slip: Slip, version: number): void {
     const record = slip.record!;
     const data = encodeSlip({ ...record, state: "released" });
-    const set: JournalOperation = { kind: "set", path: slipPath(slip), data, version: () => version, ofSession: true };
+    const set: JournalOperation = { kind: "set", path: slipPath(slip), data, version: () => version, ofLease: true };
     const changed = (): void => {};
     this.#journal.commit([set, ...leaveMessage(record)], (versions) => this.#left(record, versions[1] ?? -1), changed);
   }
@@ -373,7 +373,7 @@ export function slipPath(slip: Slip): string {
 
 /** The check that keeps a broker which has lost a session from writing in its name. */
 export function fence(fencingToken: FencingToken): JournalOperation {
-  return { kind: "check", path: fencingToken.path, version: () => fencingToken.version, ofSession: true };
+  return { kind: "check", path: fencingToken.path, version: () => fencingToken.version, ofLease: true };
 }
 
 export function counterPath(messagePath: string): string {

@@ -28,8 +28,8 @@ export interface Unit {
   skips: Map<number, number> | undefined;
   /** Versions that `check` and `set` expect: as they were when the unit was committed. */
   readonly expected: number[];
-  /** The keeper session in which it was committed; see `Journal.sessionLost`. */
-  session: number;
+  /** The lease under which it was committed; see `Journal.leaseLost`. */
+  lease: number;
   readonly bytes: number;
   readonly after: readonly { readonly index: number; readonly call: (how: Outcome) => void }[] | undefined;
   /** Operations that were left out, by their places; and nodes that stay as levels of others. */

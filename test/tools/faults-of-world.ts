@@ -40,8 +40,8 @@ export const faults: readonly Fault[] = [
   {
     what: "world: what was said in the name of a session counts for the one that was begun anew",
     file: "src/mail/journal.ts",
-    find: "    this.#session++;",
-    replace: "    this.#session += 0;",
+    find: "    this.#lease++;",
+    replace: "    this.#lease += 0;",
     tests: "test/simulation/stale.test.ts",
   },
   {
@@ -50,5 +50,40 @@ export const faults: readonly Fault[] = [
     find: "losses === this.#losses || isAwaited();",
     replace: "losses >= 0 || isAwaited();",
     tests: "test/simulation/stale.test.ts",
+  },
+  {
+    what: "world: what was decided on under a lease goes on after it, where the keeper session does",
+    file: "src/broker/cluster/cluster.ts",
+    find: "    self.fences++;\n    journal.leaseLost();",
+    replace: "    self.fences++;\n    if (self.fences < 0) journal.leaseLost();",
+    tests: "test/simulation/older-lease.test.ts",
+  },
+  {
+    what: "world: an orphaned will is taken for the one that its client has left since",
+    file: "src/broker/connect/orphaned-wills.ts",
+    find: 'kind: "check", path, version: () => version, ofLease: true };',
+    replace: 'kind: "check", path, version: () => version };',
+    tests: "test/simulation/older-lease.test.ts",
+  },
+  {
+    what: "world: a subscription that was nobody's is removed when its client has begun anew",
+    file: "src/broker/cluster/adoption.ts",
+    find: 'journal.commit([vacant, ...page, { kind: "take", path }],',
+    replace: "if (vacant.path === path) journal.commit(page,",
+    tests: "test/simulation/older-lease.test.ts",
+  },
+  {
+    what: "world: a retained message that has expired is taken for one that is retained since",
+    file: "src/broker/publish/retained-store.ts",
+    find: 'kind: "check", path, version: () => version, ofLease: true };',
+    replace: 'kind: "check", path, version: () => version };',
+    tests: "test/simulation/older-lease.test.ts",
+  },
+  {
+    what: "world: a teller that has slept settles accounts by what it had counted before",
+    file: "src/broker/cluster/sweeper.ts",
+    find: "=> self.fences === fences;",
+    replace: "=> self.fences >= fences;",
+    tests: "test/simulation/older-lease.test.ts",
   },
 ];

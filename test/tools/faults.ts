@@ -316,7 +316,7 @@ export const faults: readonly Fault[] = [
     file: "src/mail/slips.ts",
     find: "const guard = fencingToken === undefined ? [] : [fence(fencingToken)];",
     replace: "const guard: JournalOperation[] = [];",
-    tests: "test/simulation/groups.test.ts",
+    tests: "test/simulation/older-lease.test.ts",
   },
   {
     what: "a CONNECT is carried out that waited for a store that was away",

@@ -4,6 +4,7 @@
  */
 
 import { walkMessages } from "../../audit/scan.ts";
+import { noBytes } from "../../base/bytes.ts";
 import { adoptionPageMax, orphansMs } from "../../base/limits.ts";
 import { children, read } from "../../coordinator/mirror.ts";
 import {
@@ -15,6 +16,7 @@ import {
   sessionsPath,
   subscriberPath,
 } from "../../coordinator/paths.ts";
+import { type JournalOperation, pagesOf } from "../../mail/operations.ts";
 import type { SessionRecord } from "../../mail/records.ts";
 import { countedOf } from "../../mail/slips.ts";
 import type { OrphanedWills } from "../connect/orphaned-wills.ts";
@@ -155,7 +157,11 @@ export class Adoption {
       const removals = [...subscriptions.keys()].map(
         (text) => ({ kind: "remove", path: subscriberPath(text, clientId) }) as const,
       );
-      journal.commit(removals);
+      // Refused if there is a session by then: its client has begun anew, and they may be its own.
+      const path = sessionPath(clientId);
+      const vacant: JournalOperation = { kind: "create", path, data: noBytes, mode: "persistent" };
+      const nothing = (): void => {};
+      for (const page of pagesOf(removals)) journal.commit([vacant, ...page, { kind: "take", path }], nothing, nothing);
     });
   }
 }

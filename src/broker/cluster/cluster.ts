@@ -205,7 +205,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
   #stateChanged(state: CoordinatorState): void {
     if (state === "LOST") {
       this.#isLost = true;
-      this.#context.journal.sessionLost();
+      this.#context.journal.leaseLost();
       this.#fence("the keeper session has expired");
     } else if (state === "SUSPENDED") {
       this.#lookForContact(this.#context.clock.now());
@@ -214,10 +214,11 @@ export class Cluster implements LinkFlows, MembershipFlows {
 
   /** Gives up all persistent sessions, since other brokers may keep them by now. */
   #fence(why: string): void {
-    const { self, log, timers, clock } = this.#context;
+    const { self, journal, log, timers, clock } = this.#context;
     if (self.isFenced) return;
     self.isFenced = true;
     self.fences++;
+    journal.leaseLost();
     log.error({ why }, "persistent sessions are not served until there is contact again");
     this.#parts.handover.fence();
     this.#parts.wills.fence();

@@ -160,11 +160,12 @@ export class OrphanedWills {
 
   #found(orphan: Omit<Orphan, "timer">, waitMs: number): void {
     const { clientId, path, version } = orphan;
-    const { timers, clock, journal } = this.#context;
+    const { timers, clock, journal, self } = this.#context;
     const known = this.#orphans.get(clientId) ?? [];
     if (known.some((other) => other.path === path && other.version === version)) return;
     // Should this be committed late, the client may be back there with another will.
-    const isCurrent = (): boolean => !this.#context.self.isFenced;
+    const { fences } = self;
+    const isCurrent = (): boolean => self.fences === fences;
     if (this.#isHere(clientId) || this.#arrivals.has(clientId))
       return journal.commit([{ kind: "remove", path, isCurrent }]);
     const found: Orphan = { ...orphan, timer: new Timer(() => this.#due(found)) };
@@ -217,7 +218,8 @@ export class OrphanedWills {
     if (will === undefined) return;
     // The will's broker may have come back just when the will was found.
     if (this.#isHeld(orphan.brokerId, clientId, will)) return;
-    const check: JournalOperation = { kind: "check", path, version: () => version };
+    // Under a later lease the client may have been back, and have left another will there with the same version.
+    const check: JournalOperation = { kind: "check", path, version: () => version, ofLease: true };
     const unless = (): void => {};
     const others = ids.map((id, index) => ({ id, node: elsewhere[index] })).filter(({ id }) => id !== orphan.brokerId);
     if (this.#isBack(clientId, session, others)) return journal.commit([check, { kind: "take", path }], unless, unless);

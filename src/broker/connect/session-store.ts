@@ -43,7 +43,7 @@ export class SessionStore {
       return { kind: "create", path: fencingToken.path, data, mode: "persistent" };
     }
     const expected = fencingToken.version++;
-    return { kind: "set", path: fencingToken.path, data, version: () => expected, ofSession: true };
+    return { kind: "set", path: fencingToken.path, data, version: () => expected, ofLease: true };
   }
 
   /** Has a session wait in the store for its client, until it expires. */

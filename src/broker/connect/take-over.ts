@@ -121,7 +121,9 @@ export class TakeOver {
     }
     const { handover, wills, orphanedWills, whenConnected } = this.#parts;
     const isSettled = (): void => wills.whenPublished(clientId, () => answer(true));
-    const isCurrent = (): boolean => peer.link === link && !this.#context.self.isFenced;
+    const { self } = this.#context;
+    const { fences } = self;
+    const isCurrent = (): boolean => peer.link === link && self.fences === fences;
     this.#context.journal.commit(orphanedWills.cameBack(clientId, { by: peer.id, isCurrent }), () =>
       whenConnected(clientId, () => handover.giveUp(clientId, { clean, done: isSettled })),
     );

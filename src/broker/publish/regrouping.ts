@@ -133,7 +133,7 @@ export class Regrouping implements GroupsEnd {
     this.#context.journal.commit(
       [
         fence(fencingToken),
-        { kind: "take", path: slipPath(slip), ofSession: true },
+        { kind: "take", path: slipPath(slip), ofLease: true },
         { kind: "create", path, data, mode: "sequential" },
       ],
       moved,

@@ -3,7 +3,6 @@
  * All brokers come to hold what was committed last. While this broker writes a message, what the store tells of its
  * path is older and is ignored; when it cannot be sure of that any more, it reads the path again.
  */
-import { noBytes } from "../../base/bytes.ts";
 import { Mirror, type MirrorNode, read } from "../../coordinator/mirror.ts";
 import { isEncodedPath, parentPath, retainedPath, topicOfPath, topicPath } from "../../coordinator/paths.ts";
 import type { Payment } from "../../mail/ledger.ts";
@@ -204,14 +203,22 @@ export class RetainedStore {
     });
   }
 
-  /** Removes a retained message that has expired, if it is still in the version that was seen. */
+  /** Removes a retained message that has expired, if it is still in the version that was seen under this lease. */
   expire(path: string, version: number): void {
-    this.#context.coordinator.write([{ kind: "delete", path, version }], (error) => {
-      if (error === undefined || error.code === "NotEmpty") this.#removeParts(path);
-      if (error === undefined) this.#sweep.note(parentPath(path));
-      // Nodes stand below it: it stays as their level, emptied.
-      else if (error.code === "NotEmpty")
-        this.#context.coordinator.write([{ kind: "set", path, data: noBytes, version }], () => {});
-    });
+    const check: JournalOperation = { kind: "check", path, version: () => version, ofLease: true };
+    const parts = this.#inParts.get(path);
+    const after = (how: Outcome): void => {
+      if (how === "refused") return;
+      // What stands there by now may be another message.
+      if (parts !== undefined && this.#inParts.get(path) === parts) this.#removeParts(path);
+      else if (parts !== undefined) this.#context.slips.removeParts(parts);
+      this.#sweep.note(path);
+      this.#sweep.note(parentPath(path));
+    };
+    this.#context.journal.commit(
+      [check, { kind: "remove", path, after }],
+      () => {},
+      () => {},
+    );
   }
 }
