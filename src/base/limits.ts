@@ -119,8 +119,10 @@ export const journalRetriesMax = 10;
 export const levelsKnownMs = 500;
 /** Refused publishes are told of in a line of the log no more often than this, for each cause. */
 export const refusalsLogMs = 10_000;
-/** Clients that are refused, or break the protocol: lines of one cause within that time. */
+/** Clients that are refused, or break the protocol: lines of one cause and one address within that time. */
 export const linesPerCauseMax = 5;
+/** Lines of one cause within that time, from however many addresses. */
+export const linesOfCauseMax = 20;
 /** The number of refused publishes is written into the tree no more often than this. */
 export const refusalsReportMs = 2_000;
 /** How often a held publish is tried again. */

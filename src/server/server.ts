@@ -1,8 +1,10 @@
 /** The broker with its doors open: sockets, the embedded store, the clock. */
+import { networkOf } from "../access/bans.ts";
 import { type Alarm, setAlarm } from "../base/alarm.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, type OperatingError } from "../base/errors.ts";
 import { shutdownWaitMs } from "../base/limits.ts";
+import { LineLimit, standingFor } from "../base/line-limit.ts";
 import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
 import { Broker } from "../broker/broker.ts";
@@ -133,15 +135,17 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
   return { port: ports.tcp, ports, broker, stop: stopOnce, reload: () => files.reload() };
 }
 
+/** Returns what listeners do for clients, and with those whose PROXY headers are not believed: counted, some logged. */
 function clientDoors(broker: Broker, turn: Turn): Pick<OpenedFor<Connection>, "events" | "untrusted"> {
-  return { events: clientEvents(broker, turn), untrusted: (address) => refuseProxy(address, broker) };
-}
-
-/** Counts a connection whose PROXY header is not believed; of the first the log tells. */
-function refuseProxy(address: string, { context }: Broker): void {
-  const { metrics, log } = context;
-  if (metrics.turnedAway.proxy++ > 0) return;
-  log.warn({ address }, "a connection is refused, and others like it: PROXY headers are believed from --proxy-from");
+  const { metrics, log, clock } = broker.context;
+  const lines = new LineLimit<"proxy">();
+  const untrusted = (address: string): void => {
+    metrics.turnedAway.proxy++;
+    const stands = lines.take("proxy", clock.now(), networkOf(address));
+    const message = "a connection is refused: PROXY headers are believed from --proxy-from alone";
+    if (stands > 0) log.warn({ address }, standingFor(message, stands));
+  };
+  return { events: clientEvents(broker, turn), untrusted };
 }
 
 /** Starts the check of progress that `/livez` tells of. */

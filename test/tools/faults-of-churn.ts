@@ -206,7 +206,7 @@ export const faults: readonly Fault[] = [
   {
     what: "refused: each client that is refused is a line of the log",
     file: "src/base/line-limit.ts",
-    find: "if (lines.logged >= linesPerCauseMax) {",
+    find: "if (logged >= linesPerCauseMax || lines.logged >= linesOfCauseMax) {",
     replace: "if (lines.logged > 10 * linesPerCauseMax * linesPerCauseMax) {",
     tests: "test/broker/limits.test.ts",
   },

@@ -39,4 +39,25 @@ export const faults: readonly Fault[] = [
     replace: "if (json.length > 0) return json;",
     tests: printing,
   },
+  {
+    what: "printing: a flood from one address leaves no line for others",
+    file: "src/base/line-limit.ts",
+    find: "const logged = lines.sources.get(source) ?? 0;",
+    replace: "const logged = lines.logged;",
+    tests: printing,
+  },
+  {
+    what: "printing: a flood from many addresses fills the log",
+    file: "src/base/line-limit.ts",
+    find: " || lines.logged >= linesOfCauseMax",
+    replace: "",
+    tests: printing,
+  },
+  {
+    what: "printing: each refused login is a line",
+    file: "src/broker/connect/admission.ts",
+    find: 'const stands = this.#lines.take("login", clock.now(), networkOf(address));',
+    replace: 'const stands = 1 + 0 * this.#lines.take("login", clock.now(), networkOf(address));',
+    tests: "test/unit/rooms/connect.test.ts",
+  },
 ];

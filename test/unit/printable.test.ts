@@ -3,7 +3,8 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { formatMessage, parseFormat } from "../../cli/output/format.ts";
 import { printRows, tableOf } from "../../cli/output/table.ts";
-import { logFieldCharactersMax, logLineCharactersMax } from "../../src/base/limits.ts";
+import { linesPerCauseMax, logFieldCharactersMax, logLineCharactersMax, refusalsLogMs } from "../../src/base/limits.ts";
+import { LineLimit, standingFor } from "../../src/base/line-limit.ts";
 import { createLog, type LogFormat } from "../../src/base/log.ts";
 import { cut, printable, printableJson, printableLines } from "../../src/base/printable.ts";
 
@@ -118,4 +119,25 @@ test("a format's own escapes stay, what fields hold is made fit for a terminal",
     formatMessage(parseFormat("\\e[1m%t %p"), message, { isPretty: false, now: new Date(0), ...options }).toString();
   expect(format({ show })).toBe("\x1b[1mt/\\x1b[2J \\x1b[31m\n");
   expect(format({})).toBe("\x1b[1mt/\x1b[2J \x1b[31m\n");
+});
+
+test("of a flood of lines some are logged, of each address and in all, and the others are counted", () => {
+  const limit = new LineLimit<string>();
+  let stood = 0;
+  const take = (source: string, now: number, cause = "login"): boolean => {
+    const stands = limit.take(cause, now, source);
+    stood += stands;
+    return stands > 0;
+  };
+  const logged = (source: string, count: number): number =>
+    Array.from({ length: count }, () => take(source, 0)).filter(Boolean).length;
+  expect(logged("192.0.2.1", 1000)).toBe(linesPerCauseMax);
+  expect(logged("192.0.2.2", 1000)).toBe(linesPerCauseMax);
+  for (let at = 0; at < 1000; at++) logged(`198.51.100.${at}`, 1);
+  expect([take("192.0.2.3", 0, "protocol"), take("203.0.113.1", 0)]).toEqual([true, false]);
+  expect(take("192.0.2.1", refusalsLogMs)).toBe(true);
+  // Each of them is told, in its own line or with another one.
+  expect(stood).toBe(1000 + 1000 + 1000 + 1 + 1 + 1);
+  expect(standingFor("x", 1)).toBe("x");
+  expect(standingFor("x", 3)).toBe("x (and 2 more like it)");
 });

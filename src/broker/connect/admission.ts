@@ -10,6 +10,7 @@ import { scramMethod } from "../../access/scram.ts";
 import { Bucket } from "../../base/bucket.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { logTextMax, refusedConnectionsMax } from "../../base/limits.ts";
+import { LineLimit, standingFor } from "../../base/line-limit.ts";
 import { Timer } from "../../base/timers.ts";
 import { type ConnectPacket, encodeControl } from "../../mqtt/control.ts";
 import { Reason } from "../../mqtt/reason.ts";
@@ -39,6 +40,8 @@ export class Admission {
   readonly #access: Access | undefined;
   readonly #bans: Bans;
   readonly #connects: Bucket | undefined;
+  /** Limits the lines in the log on refused logins. */
+  readonly #lines = new LineLimit<"login">();
   /** The number of connections by address, where it is limited. */
   readonly #byAddress = new Map<string, number>();
   /** The number of connections that are only kept until their CONNECT has been refused. */
@@ -193,7 +196,9 @@ export class Admission {
     const { metrics, clock, log, options } = this.#context;
     const { remote, address } = connection.transport;
     metrics.loginsFailed++;
-    log.info({ remote, client: clientId.slice(0, logTextMax) }, `login refused: ${why}`);
+    const stands = this.#lines.take("login", clock.now(), networkOf(address));
+    if (stands > 0)
+      log.info({ remote, client: clientId.slice(0, logTextMax) }, standingFor(`login refused: ${why}`, stands));
     if (this.#bans.failed(address, clock.now()))
       log.warn({ address }, `banned for ${options.banTime} s after ${options.banAfter} failed logins`);
   }

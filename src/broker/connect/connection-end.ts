@@ -3,9 +3,10 @@
  * or waits in the store (`session-store.ts`) with what the client has not acknowledged.
  */
 import type { IDisconnectPacket } from "mqtt-packet";
+import { networkOf } from "../../access/bans.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { logTextMax } from "../../base/limits.ts";
-import { LineLimit } from "../../base/line-limit.ts";
+import { LineLimit, standingFor } from "../../base/line-limit.ts";
 import type { Work } from "../../base/slices.ts";
 import { Settlement } from "../../mail/settlement.ts";
 import { encodeControl, encodeRefusal } from "../../mqtt/control.ts";
@@ -200,9 +201,8 @@ export class ConnectionEnd {
 
   /** Logs a line that any client can bring about: not all of those that have the same cause. */
   #logSome(connection: Connection, cause: number | string, message: string): void {
-    const stands = this.#lines.take(cause, this.#context.clock.now());
-    if (stands > 0)
-      this.#log(connection, "info", stands === 1 ? message : `${message} (and ${stands - 1} more like it)`);
+    const stands = this.#lines.take(cause, this.#context.clock.now(), networkOf(connection.transport.address));
+    if (stands > 0) this.#log(connection, "info", standingFor(message, stands));
   }
 
   #log(connection: Connection, level: "info" | "debug", message: string): void {

@@ -1,7 +1,8 @@
 /** The room `connect`, part by part: who comes in and with what, and how sessions end; its wills: `wills.test.ts`. */
 import { describe, expect, test } from "bun:test";
+import type { Access } from "../../../src/access/access.ts";
 import { Bans } from "../../../src/access/bans.ts";
-import { expiringMax, refusedConnectionsMax } from "../../../src/base/limits.ts";
+import { expiringMax, linesPerCauseMax, refusedConnectionsMax } from "../../../src/base/limits.ts";
 import { Admission } from "../../../src/broker/connect/admission.ts";
 import { encodeConnack } from "../../../src/broker/connect/connack.ts";
 import { readConnectRequest } from "../../../src/broker/connect/connect-request.ts";
@@ -15,7 +16,7 @@ import type { MailboxOwner, Regrouping } from "../../../src/broker/publish/regro
 import { mailPath, sessionPath } from "../../../src/coordinator/paths.ts";
 import { decodeWill, encodeWill } from "../../../src/mail/will-record.ts";
 import { sessionNeverExpires } from "../../../src/mqtt/constants.ts";
-import { decodeConnect } from "../../../src/mqtt/control.ts";
+import { type ConnectPacket, decodeConnect } from "../../../src/mqtt/control.ts";
 import { Framer } from "../../../src/mqtt/framer.ts";
 import { topicOf } from "../../../src/mqtt/publish.ts";
 import { parseFilter } from "../../../src/mqtt/topic.ts";
@@ -134,6 +135,25 @@ describe("the door", () => {
     expect(open().refusal).toBe(0x97);
     expect(open("192.0.2.2").refusal).toBe(0x97);
     expect(context.metrics.turnedAway).toMatchObject({ address: 1, connections: 1, banned: 0 });
+  });
+
+  test("logs some of the logins that it refuses, from each address", () => {
+    const { context, lines } = room({});
+    const refuse = (): void => {};
+    const why = "there is no user";
+    const access = {
+      authenticate: (_: unknown, done: (verdict: object) => void) => done({ kind: "refused", why }),
+    } as unknown as Access;
+    const bans = new Bans({ failures: 0, ms: 1000 });
+    const admission = new Admission(context, { connectionEnd: { refuse } as unknown as ConnectionEnd, access, bans });
+    const attempt = (address: string): void => {
+      const connection = { transport: { address, remote: address }, channel: { phase: "connecting" } };
+      admission.login(connection as unknown as Connection, {} as ConnectPacket, "c", () => {});
+    };
+    for (const address of ["192.0.2.1", "192.0.2.2"]) for (let count = 0; count < 100; count++) attempt(address);
+    expect(lines.length).toBe(2 * linesPerCauseMax);
+    expect(lines[linesPerCauseMax]!.text).toBe(`login refused: ${why} (and ${100 - linesPerCauseMax} more like it)`);
+    expect(context.metrics.loginsFailed).toBe(200);
   });
 
   test("keeps so many who are only waiting to be told no, and no more", () => {
