@@ -20,7 +20,7 @@ function run(command: readonly string[], cwd: string, how: Record<string, string
   return Bun.spawnSync([...command], { cwd, env, stdin: "ignore", stdout: "ignore", stderr: "ignore" }).exitCode;
 }
 
-const testCommand = [process.execPath, "test", "--timeout", "60000"];
+const testCommand = [process.execPath, "test", "--timeout", "60000", "--bail"];
 
 /** A name that is not there ends whatever meets it: no test would have noticed the fault itself. */
 function namesWhatIsNotThere(copy: string): boolean {
