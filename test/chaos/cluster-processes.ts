@@ -1,38 +1,23 @@
-/**
- * Three brokers as processes on three ZooKeeper servers, with proxies where something can be cut. How each broker ends,
- * and what it says, is judged: none may end unless it is told to, or say what only a bug of ours would.
- */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+/** Three brokers as processes on three ZooKeeper servers, with proxies where something can be cut. */
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Subprocess } from "bun";
-import { freePort, untilListening } from "../bench/brokers.ts";
+import { freePort } from "../bench/brokers.ts";
 import { executable } from "../support/process.ts";
 import { startProxy, type TcpProxy } from "../support/proxy.ts";
 import { type Ensemble, type EnsembleOptions, startEnsemble } from "../support/zookeeper.ts";
 
+import { type BrokerProcess, makeBrokerProcess } from "./broker-process.ts";
+
 /** Keeper session timeout, in seconds. */
 export const sessionTimeout = 2;
 
-export interface BrokerSeat {
-  readonly id: string;
-  readonly port: number;
-  readonly pid: number;
+export interface BrokerSeat extends BrokerProcess {
   /** Between the broker and ZooKeeper. */
   readonly keeperProxies: readonly TcpProxy[];
   /** Between the other brokers, which dial it, and itself. */
   readonly linkProxy: TcpProxy;
-  /** Starts it; `another`: that executable, from now on. */
-  start(another?: string): Promise<void>;
-  signal(signal: NodeJS.Signals): void;
-  /** Ends it and waits until it has ended. */
-  end(signal: NodeJS.Signals): Promise<void>;
-  /** Everything that is wrong with how its processes have ended, and what they have said. */
-  wrong(): string[];
 }
-
-/** Words that a broker says only when our code has failed: a stack, or an invariant that does not hold. */
-const wordsOfBugs = /^\s+at .+:\d+:\d+|assertion failed|\b(?:Type|Range|Reference|Syntax)Error\b|Unhandled|panic/m;
 
 export interface ClusterProcesses {
   readonly ensemble: Ensemble;
@@ -104,58 +89,9 @@ async function takeSeat(options: SeatOptions): Promise<BrokerSeat> {
   const command = ["broker", "--host", "127.0.0.1", "--port", String(port), "--id", id, "--zk", zk];
   command.push("--link-host", "127.0.0.1", "--link-port", String(linkPort), "--advertise", advertised);
   command.push("--zk-session-timeout", String(sessionTimeout), "--drain-time", "2");
-  const log = process.env.MQTTZOO_CHAOS_LOG;
-  const words: string[] = [];
-  const badEnds: string[] = [];
-  let child: Subprocess | undefined;
-  let program = options.program;
-  /** The signal by which it was told to end, if it was. */
-  let told: NodeJS.Signals | undefined;
-  return {
-    id,
-    port,
-    keeperProxies,
-    linkProxy,
-    get pid() {
-      return child!.pid;
-    },
-    async start(another) {
-      program = another ?? program;
-      const path = join(log ?? folder, `${id}-${words.length}.log`);
-      words.push(path);
-      const verbosely = log === undefined ? [] : ["--log-level", "debug"];
-      const started = Bun.spawn([program, ...command, ...arguments_(program), ...verbosely], {
-        stdout: "ignore",
-        stderr: Bun.file(path),
-        cwd: folder,
-        env: { ...process.env, ...environment },
-      });
-      child = started;
-      told = undefined;
-      void started.exited.then((code) => {
-        if (child !== started) return;
-        const how = started.signalCode ?? code;
-        if (told === undefined) badEnds.push(`broker ${id} has ended by itself: ${how}`);
-        else if (told === "SIGTERM" && how !== 0) badEnds.push(`broker ${id} was told to end, and ended with ${how}`);
-      });
-      await untilListening(port);
-    },
-    signal(signal) {
-      child?.kill(signal);
-    },
-    async end(signal) {
-      told = signal;
-      child?.kill(signal);
-      await child?.exited;
-    },
-    wrong() {
-      const said = words.flatMap((path) => {
-        const found = existsSync(path) ? wordsOfBugs.exec(readFileSync(path, "utf8")) : null;
-        return found === null
-          ? []
-          : [`broker ${id} says in ${path}: ${found.input.slice(found.index, found.index + 300)}`];
-      });
-      return [...badEnds, ...said];
-    },
-  };
+  const seat = makeBrokerProcess({
+    ...{ id, port, folder, program: options.program, environment },
+    arguments_: (executable) => [...command, ...arguments_(executable)],
+  });
+  return Object.assign(seat, { keeperProxies, linkProxy });
 }

@@ -9,6 +9,7 @@ import { ClientSession } from "../../src/client/client-session.ts";
 import { PlainStore } from "../../src/zookeeper/plain-store.ts";
 import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
 import { eventually } from "../support/broker.ts";
+import type { BrokerProcess } from "./broker-process.ts";
 import type { ClusterProcesses } from "./cluster-processes.ts";
 import { History } from "./history.ts";
 import type { Cut } from "./misfortunes.ts";
@@ -32,12 +33,13 @@ export class Load {
   #visitorMovesAt = 0;
   #isVisitorAway = false;
 
-  constructor(cluster: ClusterProcesses, random: Random) {
+  /** `bytes`: the length of each payload; as short as may be, if it is not given. */
+  constructor(cluster: { readonly seats: readonly BrokerProcess[] }, random: Random, bytes = 0) {
     this.#random = random;
     const { history } = this;
     const where = (): number => cluster.seats[Math.floor(random.next() * cluster.seats.length)]!.port;
     this.#publishers = [1, 2, 1, 2].map(
-      (qos, at) => new Publisher(`p${at + 1}`, { qos: qos as 1 | 2, prefix: "nemesis", history, where }),
+      (qos, at) => new Publisher(`p${at + 1}`, { qos: qos as 1 | 2, prefix: "nemesis", history, where, bytes }),
     );
     const listeners = subscriberNames.map((name) => new Worker(name, { session: new ClientSession(), history, where }));
     this.#workers = [...this.#publishers, ...listeners];

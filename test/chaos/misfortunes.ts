@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Random } from "../../src/base/random.ts";
 import type { CutWays } from "../support/proxy.ts";
 import type { ZooKeeperServer } from "../support/zookeeper.ts";
+import type { BrokerProcess } from "./broker-process.ts";
 import type { BrokerSeat, ClusterProcesses } from "./cluster-processes.ts";
 
 export interface Victim {
@@ -43,10 +44,6 @@ async function pickServer({ cluster, random }: Victim): Promise<{ server: ZooKee
   return { server, name };
 }
 
-async function restart(seat: BrokerSeat): Promise<void> {
-  await seat.start();
-}
-
 const onBroker =
   (begin: (seat: BrokerSeat, victim: Victim) => Promise<Omit<Misfortune, "holds">>): Begin =>
   async (victim) => {
@@ -62,20 +59,37 @@ const onServer =
     return { ...(await begin(server, name, victim)), holds: ["ensemble"] };
   };
 
-/** By the word that chooses one of them. */
+/** The misfortunes of any broker, by the word that chooses one of them. */
+export const ofProcess: Readonly<
+  Record<string, (broker: BrokerProcess, victim: Omit<Victim, "cluster">) => Promise<Omit<Misfortune, "holds">>>
+> = {
+  kill: async (broker) => {
+    await broker.end("SIGKILL");
+    return { what: `kill -9 of broker ${broker.id}`, end: () => broker.start() };
+  },
+  restart: async (broker) => {
+    await broker.end("SIGTERM");
+    return { what: `restart of broker ${broker.id}`, end: () => broker.start() };
+  },
+  pause: async (broker) => {
+    broker.signal("SIGSTOP");
+    return { what: `SIGSTOP of broker ${broker.id}`, end: async () => broker.signal("SIGCONT") };
+  },
+  skew: async (broker, { random, skews }) => {
+    const skew = Math.round((2 * random.next() - 1) * skewMsMax);
+    writeFileSync(join(skews, broker.id), String(skew));
+    return {
+      what: `clock of broker ${broker.id} wrong by ${skew} ms`,
+      end: async () => writeFileSync(join(skews, broker.id), "0"),
+    };
+  },
+};
+
+/** The misfortunes of a cluster, by the word that chooses one of them. */
 export const misfortunes: Readonly<Record<string, Begin>> = {
-  kill: onBroker(async (seat) => {
-    await seat.end("SIGKILL");
-    return { what: `kill -9 of broker ${seat.id}`, end: () => restart(seat) };
-  }),
-  restart: onBroker(async (seat) => {
-    await seat.end("SIGTERM");
-    return { what: `restart of broker ${seat.id}`, end: () => restart(seat) };
-  }),
-  pause: onBroker(async (seat) => {
-    seat.signal("SIGSTOP");
-    return { what: `SIGSTOP of broker ${seat.id}`, end: async () => seat.signal("SIGCONT") };
-  }),
+  kill: onBroker(ofProcess.kill!),
+  restart: onBroker(ofProcess.restart!),
+  pause: onBroker(ofProcess.pause!),
   "cut-link": onBroker(async (seat, { cluster, random }) => {
     const other = pick(
       random,
@@ -110,14 +124,7 @@ export const misfortunes: Readonly<Record<string, Begin>> = {
       end: async () => clearInterval(resets),
     };
   }),
-  skew: onBroker(async (seat, { random, skews }) => {
-    const skew = Math.round((2 * random.next() - 1) * skewMsMax);
-    writeFileSync(join(skews, seat.id), String(skew));
-    return {
-      what: `clock of broker ${seat.id} wrong by ${skew} ms`,
-      end: async () => writeFileSync(join(skews, seat.id), "0"),
-    };
-  }),
+  skew: onBroker(ofProcess.skew!),
   "kill-server": onServer(async (server, name, { cluster }) => {
     await server.kill();
     return {

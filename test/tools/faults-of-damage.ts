@@ -165,4 +165,12 @@ export const faults: readonly Fault[] = [
     tests: filled,
     needsBuild: true,
   },
+  {
+    what: "nemesis: the store's log is never written into the database",
+    file: "src/embedded/store-file.ts",
+    find: "PRAGMA wal_autocheckpoint=$",
+    replace: "PRAGMA wal_autocheckpoint=0 -- $",
+    tests: "test/chaos/nemesis.test.ts",
+    needsBuild: true,
+  },
 ];

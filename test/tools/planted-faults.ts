@@ -12,7 +12,7 @@ import type { Fault } from "./faults.ts";
 const root = join(import.meta.dir, "../..");
 
 /** How long the tests look for a fault; and, without one, whether they are green at all. */
-const thorough = { MQTTZOO_KILLS: "30", MQTTZOO_SEEDS: "2500", MQTTZOO_STEPS: "6" };
+const thorough = { MQTTZOO_KILLS: "30", MQTTZOO_SEEDS: "2500", MQTTZOO_STEPS: "6", MQTTZOO_NEMESIS_MINUTES: "3" };
 const brief = { MQTTZOO_KILLS: "3", MQTTZOO_SEEDS: "3", MQTTZOO_STEPS: "1" };
 
 function run(command: readonly string[], cwd: string, how: Record<string, string> = thorough): number {
