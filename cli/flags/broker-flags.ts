@@ -277,7 +277,7 @@ export const specs: readonly OptionSpec[] = [
   {
     key: "banAfter",
     value: "N",
-    help: "failed logins that have an address banned; 0: never",
+    help: "failed logins that have an address, or a user, banned; 0: never",
     parse: integer(0, 1_000_000),
   },
   {

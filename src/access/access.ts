@@ -13,7 +13,7 @@ import { hashPassword, isPasswordOf } from "./hashes.ts";
 import type { Hook } from "./hook.ts";
 import { parsePasswordFile, type Users } from "./password-file.ts";
 import type { Permissions } from "./permissions.ts";
-import { ScramExchange } from "./scram.ts";
+import { commonShape, ScramExchange } from "./scram.ts";
 import { fixedKeys, type KeySource, KeysUnavailable, readTokenKeys } from "./token-keys.ts";
 import { looksLikeToken, type TokenFacts, Tokens, type TokenTerms } from "./tokens.ts";
 
@@ -50,6 +50,11 @@ export interface AccessPolicy {
   readonly warn: (why: string) => void;
   /** The terms that tokens must meet; undefined: none. */
   readonly tokenTerms?: TokenTerms | undefined;
+  /**
+   * Returns the secret by which users that are not there are made up: the same at all brokers and starts; undefined:
+   * one of this process alone.
+   */
+  readonly decoySecret?: (() => Uint8Array | undefined) | undefined;
   /** Where the keys for tokens come from, if not from a file. */
   readonly keySet?: KeySource | undefined;
 }
@@ -72,8 +77,11 @@ export class Access {
   readonly #secret = randomBytes(32);
   /** Names, hashes and passwords that were found to fit, themselves hashed with the secret. */
   #fitting = new Set<string>();
-  /** A hash that is checked for users that are not there, so that they take as long. */
+  /** The entries of the password file: for a user that is not there one is checked, so that he takes as long. */
+  #hashes: readonly string[] = [];
+  /** The hash that is checked where there are no users. */
   #decoy: Promise<string> | undefined;
+  #scramShape = commonShape(new Map());
 
   constructor(policy: AccessPolicy, clock: Clock) {
     this.#policy = policy;
@@ -92,7 +100,11 @@ export class Access {
     this.#users = users ?? this.#users;
     this.#acl = rules ?? this.#acl;
     this.#tokens = tokens ?? this.#tokens;
-    if (users !== undefined) this.#fitting = new Set();
+    if (users !== undefined) {
+      this.#fitting = new Set();
+      this.#hashes = [...users.values()];
+      this.#scramShape = commonShape(users);
+    }
     this.#policy.hook?.forget();
   }
 
@@ -115,7 +127,8 @@ export class Access {
 
   /** An exchange of SCRAM; undefined: there is no password file. */
   scram(nonce: string): ScramExchange | undefined {
-    return this.#users && new ScramExchange(this.#users, { secret: this.#secret, nonce });
+    const decoys = { ...this.#scramShape, secret: this.#decoySecret };
+    return this.#users && new ScramExchange(this.#users, { decoys, nonce });
   }
 
   /** `done` is called once, maybe before this returns. */
@@ -152,7 +165,7 @@ export class Access {
         : refused(`the password of ${JSON.stringify(username)} is wrong`);
     }
     if (this.#policy.hook !== undefined) return this.#byHook(this.#policy.hook, applicant, text);
-    if (password !== undefined) await this.#fitDecoy(password);
+    if (password !== undefined && password.length > 0) await this.#fitDecoy(username ?? "", password);
     return refused(`there is no user ${JSON.stringify(username ?? "")}`);
   }
 
@@ -195,9 +208,15 @@ export class Access {
     return true;
   }
 
-  async #fitDecoy(password: Uint8Array): Promise<void> {
-    this.#decoy ??= hashPassword(randomBytes(16).toString("hex"));
-    await isPasswordOf(await this.#decoy, password);
+  /** Checks another user's entry in vain, always the same for a name: of whatever kinds the entries are. */
+  async #fitDecoy(username: string, password: Uint8Array): Promise<void> {
+    this.#decoy ??= this.#hashes.length > 0 ? undefined : hashPassword(randomBytes(16).toString("hex"));
+    const at = createHmac("sha256", this.#decoySecret).update(username).digest().readUInt32BE(0) % this.#hashes.length;
+    await isPasswordOf(this.#hashes[at] ?? (await this.#decoy!), password);
+  }
+
+  get #decoySecret(): Uint8Array {
+    return this.#policy.decoySecret?.() ?? this.#secret;
   }
 }
 

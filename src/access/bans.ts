@@ -1,6 +1,8 @@
-/** Addresses from which too many logins have failed: they are refused for a while. The time is told. */
-
-import { bansMax } from "../base/access-limits.ts";
+/**
+ * Bans after failed logins: addresses from which too many have failed, and users for whom too many have, from wherever.
+ * Both are refused for a while. A login that succeeds makes nobody forget the failures before. The time is told.
+ */
+import { bansMax, knownLoginsMax } from "../base/access-limits.ts";
 import { canonicalAddress } from "../base/ip-address.ts";
 
 export interface BanPolicy {
@@ -8,6 +10,17 @@ export interface BanPolicy {
   readonly failures: number;
   readonly ms: number;
 }
+
+/** One who tries to log in. */
+export interface Contender {
+  /** "": a Unix socket, which is never banned. */
+  readonly address: string;
+  /** The name that it gives, whether there is such a user or not; undefined: none. */
+  readonly username: string | undefined;
+}
+
+/** The two that are counted, and banned, apart. */
+export type BanKind = "address" | "user";
 
 interface Failures {
   count: number;
@@ -18,7 +31,12 @@ interface Failures {
 
 export class Bans {
   readonly #policy: BanPolicy;
-  readonly #failures = new Map<string, Failures>();
+  readonly #failures: Record<BanKind, Map<string, Failures>> = { address: new Map(), user: new Map() };
+  /**
+   * Users with the networks from which they have logged in: a stranger elsewhere cannot lock a user out there. The
+   * oldest first.
+   */
+  readonly #known = new Set<string>();
   /** Bans, ever. */
   total = 0;
 
@@ -26,15 +44,54 @@ export class Bans {
     this.#policy = policy;
   }
 
-  /** True if that has led to a ban. */
-  failed(address: string, now: number): boolean {
-    if (this.#policy.failures === 0 || address === "") return false;
-    const key = networkOf(address);
-    const before = this.#current(key, now);
-    if (before === undefined) this.#makeRoom(now);
+  /** Counts a failed login. Returns what has been banned by it. */
+  failed({ address, username }: Contender, now: number): BanKind[] {
+    if (this.#policy.failures === 0) return [];
+    const banned: BanKind[] = [];
+    if (address !== "" && this.#count("address", networkOf(address), now)) banned.push("address");
+    if (username !== undefined && this.#count("user", username, now)) banned.push("user");
+    return banned;
+  }
+
+  /** Remembers from where a user logs in. */
+  succeeded({ address, username }: Contender): void {
+    if (this.#policy.failures === 0 || username === undefined) return;
+    const key = knownKey(username, address);
+    this.#known.delete(key);
+    this.#known.add(key);
+    if (this.#known.size > knownLoginsMax) for (const oldest of this.#known) return void this.#known.delete(oldest);
+  }
+
+  /** True if a login must be refused, whatever is shown: the address is banned, or the user is and it comes anew. */
+  isBanned({ address, username }: Contender, now: number): boolean {
+    if (this.isAddressBanned(address, now)) return true;
+    if (username === undefined || this.#current("user", username, now)?.isBanned !== true) return false;
+    return !this.#known.has(knownKey(username, address));
+  }
+
+  isAddressBanned(address: string, now: number): boolean {
+    return this.#failures.address.size > 0 && this.#current("address", networkOf(address), now)?.isBanned === true;
+  }
+
+  /** Lifts a ban, and forgets the failures. Returns false if there was neither. */
+  lift(kind: BanKind, name: string): boolean {
+    return this.#failures[kind].delete(kind === "address" ? networkOf(name) : name);
+  }
+
+  /** Lists who is banned, and for how many more milliseconds. */
+  *list(now: number): Generator<{ readonly kind: BanKind; readonly name: string; readonly ms: number }> {
+    for (const kind of ["address", "user"] as const)
+      for (const [name, { isBanned, until }] of this.#failures[kind])
+        if (isBanned && until > now) yield { kind, name, ms: until - now };
+  }
+
+  /** True if this has led to a ban. */
+  #count(kind: BanKind, key: string, now: number): boolean {
+    const before = this.#current(kind, key, now);
+    if (before === undefined) this.#makeRoom(kind, now);
     const failures = before ?? { count: 0, until: now + this.#policy.ms, isBanned: false };
     failures.count++;
-    this.#failures.set(key, failures);
+    this.#failures[kind].set(key, failures);
     if (failures.isBanned || failures.count < this.#policy.failures) return false;
     failures.isBanned = true;
     failures.until = now + this.#policy.ms;
@@ -42,41 +99,27 @@ export class Bans {
     return true;
   }
 
-  succeeded(address: string): void {
-    const key = networkOf(address);
-    if (this.#failures.get(key)?.isBanned === false) this.#failures.delete(key);
-  }
-
-  isBanned(address: string, now: number): boolean {
-    return this.#failures.size > 0 && this.#current(networkOf(address), now)?.isBanned === true;
-  }
-
-  lift(address: string): boolean {
-    return this.#failures.delete(networkOf(address));
-  }
-
-  /** Lists the banned addresses, and for how many more milliseconds. */
-  *list(now: number): Generator<{ readonly address: string; readonly ms: number }> {
-    for (const [address, { isBanned, until }] of this.#failures)
-      if (isBanned && until > now) yield { address, ms: until - now };
-  }
-
-  #current(key: string, now: number): Failures | undefined {
-    const failures = this.#failures.get(key);
+  #current(kind: BanKind, key: string, now: number): Failures | undefined {
+    const failures = this.#failures[kind].get(key);
     if (failures === undefined || failures.until > now) return failures;
-    this.#failures.delete(key);
+    this.#failures[kind].delete(key);
     return undefined;
   }
 
-  /** An attacker with many addresses must not fill the memory: the oldest are forgotten. */
-  #makeRoom(now: number): void {
-    if (this.#failures.size < bansMax) return;
-    for (const [key, { until }] of this.#failures) if (until <= now) this.#failures.delete(key);
-    for (const key of this.#failures.keys()) {
-      if (this.#failures.size < bansMax) return;
-      this.#failures.delete(key);
+  /** An attacker with many addresses, or names, must not fill the memory: the oldest are forgotten. */
+  #makeRoom(kind: BanKind, now: number): void {
+    const all = this.#failures[kind];
+    if (all.size < bansMax) return;
+    for (const [key, { until }] of all) if (until <= now) all.delete(key);
+    for (const key of all.keys()) {
+      if (all.size < bansMax) return;
+      all.delete(key);
     }
   }
+}
+
+function knownKey(username: string, address: string): string {
+  return `${networkOf(address)} ${username}`;
 }
 
 /** An IPv6 customer has a whole /64. */

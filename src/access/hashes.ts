@@ -7,7 +7,8 @@ import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from "no
 /** OWASP's least: 19 MiB, two passes. A device that comes back is found in a cache, see `Passwords`. */
 const argon2 = { algorithm: "argon2id", memoryCost: 19_456, timeCost: 2 } as const;
 /** RFC 7677 asks for 4096 at least. */
-const scramIterations = 10_000;
+export const scramIterations = 10_000;
+export const scramSaltBytes = 16;
 
 export interface ScramVerifier {
   readonly iterations: number;
@@ -50,7 +51,7 @@ export function hashPassword(password: string): Promise<string> {
 /** Hashes a password for clients that prove it without sending it (SCRAM); the hash serves for others as well. */
 export async function hashForScram(
   password: string,
-  { iterations, salt } = { iterations: scramIterations, salt: randomBytes(16) },
+  { iterations, salt } = { iterations: scramIterations, salt: randomBytes(scramSaltBytes) },
 ): Promise<string> {
   const keys = await scramKeys(Buffer.from(password), { iterations, salt });
   const text = (bytes: Buffer): string => bytes.toString("base64");

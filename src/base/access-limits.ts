@@ -22,7 +22,9 @@ export const keySetFreshMs = 600_000;
 export const keySetStaleMs = 86_400_000;
 /** How often keys are asked for where nobody has answered, or tokens name keys that are not known. */
 export const keySetAskMs = 10_000;
-/** Addresses whose failed logins are remembered. */
+/** Users with the networks from which they have logged in, which no ban of the user shuts out. */
+export const knownLoginsMax = 100_000;
+/** Addresses whose failed logins are remembered, and as many users. */
 export const bansMax = 50_000;
 /** Topics for which it is remembered what a client may do with them. */
 export const permissionsCachedMax = 1_000;

@@ -7,8 +7,9 @@ import type { Answer, Question } from "../net/http.ts";
 
 const usage = `PUT /log-level            ${logLevels.join(", ")}
 DELETE /clients/CLIENT-ID  disconnects it
-GET /bans                 addresses that are banned
-DELETE /bans/ADDRESS      lifts a ban
+GET /bans                 addresses and users that are banned
+DELETE /bans/ADDRESS      lifts the ban of an address
+DELETE /bans/user/NAME    lifts the ban of a user
 `;
 
 /**
@@ -45,11 +46,17 @@ export function administrate(question: Question, broker: Broker, token: string |
       return text(200, "disconnected\n");
     }
     case "GET bans": {
-      const rows = [...bans.list(clock.now())].map(({ address, ms }) => ({ address, seconds: Math.ceil(ms / 1000) }));
+      const rows = [...bans.list(clock.now())].map(({ kind, name, ms }) => ({
+        [kind]: name,
+        seconds: Math.ceil(ms / 1000),
+      }));
       return { status: 200, type: "application/json", body: `${JSON.stringify(rows)}\n` };
     }
-    case "DELETE bans":
-      return bans.lift(name) ? text(200, "lifted\n") : text(404, "that address is not banned\n");
+    case "DELETE bans": {
+      const user = /^user\/(.*)$/s.exec(name)?.[1];
+      const isLifted = user === undefined ? bans.lift("address", name) : bans.lift("user", user);
+      return isLifted ? text(200, "lifted\n") : text(404, "that address, or user, is not banned\n");
+    }
     default:
       return text(405, usage);
   }

@@ -72,14 +72,23 @@ export function checkDoors(options: BrokerOptions): void {
     );
 }
 
+/** The parts of the process that logins need. */
+export interface AccessSurroundings {
+  /** Called when users or rules have changed. */
+  readonly changed: () => void;
+  readonly warn: (why: string) => void;
+  /** Returns the secret by which users that are not there are made up; undefined as long as the store is not open. */
+  readonly decoySecret: () => Uint8Array | undefined;
+}
+
 /**
  * Opens the checks of logins and rules, which follow the operator's files; undefined: every client may do everything.
- * Throws `OperatingError` if a file cannot be read. `changed` is called when users or rules have changed.
+ * Throws `OperatingError` if a file cannot be read.
  */
 export function openAccess(
   options: BrokerOptions,
   files: OperatorFiles,
-  { changed, warn }: { readonly changed: () => void; readonly warn: (why: string) => void },
+  { changed, warn, decoySecret }: AccessSurroundings,
 ): Access | undefined {
   const { passwordFile, aclFile, jwtKey, authHook } = options;
   const hasKeySet = /^https?:/i.test(jwtKey);
@@ -94,7 +103,7 @@ export function openAccess(
   const fetchKeys: Get = (url, ms) => getHttp(url, ms, keySetBytesMax);
   const keySet = hasKeySet ? new KeySet(jwtKey, fetchKeys, warn) : undefined;
   const tokenTerms = { audience: options.jwtAudience, issuer: options.jwtIssuer, claims: options.jwtClaim };
-  const access = new Access({ allowAnonymous, hook, warn, tokenTerms, keySet }, systemClock);
+  const access = new Access({ allowAnonymous, hook, warn, tokenTerms, keySet, decoySecret }, systemClock);
   const follow = (path: string, load: (text: string) => void): void => {
     if (path === "") return;
     files.follow([path], ([text]) => {

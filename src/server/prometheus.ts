@@ -189,7 +189,7 @@ function doorsOf({ metrics, turn }: ClusterContext, bans: Bans, tls: TlsIdentity
       by("limit", metrics.turnedAway),
     ),
     counter("mqttzoo_logins_failed_total", "Logins refused.", () => plain(metrics.loginsFailed)),
-    counter("mqttzoo_bans_total", "Addresses banned for failed logins.", () => plain(bans.total)),
+    counter("mqttzoo_bans_total", "Addresses and users banned for failed logins.", () => plain(bans.total)),
     counter("mqttzoo_forbidden_total", "What the access list has not allowed.", () => by("action", metrics.forbidden)),
     counter(
       "mqttzoo_slowed_down_total",

@@ -1,4 +1,6 @@
 /** The broker with its doors open: sockets, the embedded store, the clock. */
+import { createHmac } from "node:crypto";
+import type { Access } from "../access/access.ts";
 import { networkOf } from "../access/bans.ts";
 import { type Alarm, setAlarm } from "../base/alarm.ts";
 import { systemClock } from "../base/clock.ts";
@@ -66,20 +68,19 @@ export async function startServer(options: BrokerOptions, log: Log): Promise<Ser
 
 async function serve(options: BrokerOptions, log: Log, { health, http }: Serving): Promise<Server> {
   const files = new OperatorFiles(log);
-  const server: { broker: Broker | undefined } = { broker: undefined };
+  const server: { broker: Broker | undefined; decoySecret?: Uint8Array } = { broker: undefined };
   const identity = openIdentity(options, files);
   const access = openAccess(options, files, {
     changed: () => server.broker?.handle({ kind: "accessChanged" }),
     warn: (why) => log.warn(why),
+    decoySecret: () => server.decoySecret,
   });
   const coordinator = await openCoordinator(options, log);
-  coordinator.onState((state, why) => {
-    if (state === "CONNECTED") log.info("the store works again");
-    else log.error({ state, why }, "the store cannot write; what needs it waits, unacknowledged");
-  });
-  const beat = watchLife(coordinator, health);
+  const beat = watchLife(coordinator, health, log);
   const turn = new Turn((flush) => void setImmediate(flush), options.maxQueueMemory);
   const linkListener = options.zk === "" ? undefined : listenForLinks(options, server, turn);
+  const secret = await secretOf(options, coordinator, access);
+  server.decoySecret = decoySecretOf(secret);
   const broker = await Broker.start({
     options: { ...options, linkPort: linkListener?.port ?? options.linkPort },
     coordinator,
@@ -88,7 +89,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
     clock: systemClock,
     random: systemRandom,
     dialLink: (endpoint, how) => void dialLink(endpoint, how, server),
-    linkSecret: await linkSecretOf(options, coordinator),
+    linkSecret: options.zk === "" ? undefined : secret,
     access,
     fatal: (error) => end(error, log),
   });
@@ -148,8 +149,12 @@ function clientDoors(broker: Broker, turn: Turn): Pick<OpenedFor<Connection>, "e
   return { events: clientEvents(broker, turn), untrusted };
 }
 
-/** Starts the check of progress that `/livez` tells of. */
-function watchLife(coordinator: Coordinator, health: Health): Alarm {
+/** Has the store's state logged, and starts the check of progress that `/livez` tells of. */
+function watchLife(coordinator: Coordinator, health: Health, log: Log): Alarm {
+  coordinator.onState((state, why) => {
+    if (state === "CONNECTED") log.info("the store works again");
+    else log.error({ state, why }, "the store cannot write; what needs it waits, unacknowledged");
+  });
   const liveness = new Liveness(coordinator, systemClock);
   health.opened(liveness);
   return setAlarm(liveness, systemClock);
@@ -233,12 +238,24 @@ function openCoordinator(options: BrokerOptions, log: Log): Promise<Coordinator>
 }
 
 /**
- * Returns the secret that brokers prove to each other to know: the operator's, or one in the tree, which everybody who
- * may write the tree may read. Undefined for a broker alone.
+ * Returns the cluster's secret, which brokers prove to each other to know: the operator's, or one in the tree, which
+ * everybody who may write the tree may read. Rejects with `OperatingError`.
  */
-async function linkSecretOf(options: BrokerOptions, coordinator: Coordinator): Promise<string | undefined> {
-  if (options.zk === "") return undefined;
-  return readSecret(options.linkSecretFile) ?? (await sharedSecret(coordinator, systemRandom.hex(32)));
+async function secretOf(
+  { zk, linkSecretFile }: BrokerOptions,
+  coordinator: Coordinator,
+  access: Access | undefined,
+): Promise<string> {
+  const own = readSecret(linkSecretFile);
+  if (own !== undefined) return own;
+  const fresh = systemRandom.hex(32);
+  // A broker alone that has no users needs none that outlives it.
+  return zk === "" && access === undefined ? fresh : await sharedSecret(coordinator, fresh);
+}
+
+/** Derives the secret by which users that are not there are made up: it says nothing of the one for links. */
+function decoySecretOf(secret: string): Uint8Array {
+  return createHmac("sha256", secret).update("users that are not there").digest();
 }
 
 /** Ends the process: the broker cannot go on. What it has not acknowledged its clients send again, to another one. */

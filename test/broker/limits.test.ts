@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { hashPassword } from "../../src/access/hashes.ts";
+import { hashForScram, hashPassword } from "../../src/access/hashes.ts";
 import { linesPerCauseMax, refusalsLogMs } from "../../src/base/limits.ts";
 import { createLog } from "../../src/base/log.ts";
 import type { BrokerOptions } from "../../src/broker/core/options.ts";
@@ -12,6 +12,7 @@ import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { instantCoordinator } from "../support/instant-coordinator.ts";
 import { machine } from "../support/machine.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
+import { scramClient } from "../support/scram-client.ts";
 
 async function connackOf(port: number, options: AnyPacket = {}): Promise<number> {
   const client = await RawClient.dial(port, options.protocolVersion ?? 5);
@@ -139,8 +140,10 @@ test("failed logins have an address banned, for a while; an administrator may li
     expect(await ask("GET", "/bans", undefined, "guess")).toStartWith("401 ");
     expect(JSON.parse((await ask("GET", "/bans")).slice(4))).toEqual([
       { address: "127.0.0.1", seconds: expect.any(Number) },
+      { user: "alice", seconds: expect.any(Number) },
     ]);
     expect(await ask("DELETE", "/bans/127.0.0.1")).toBe("200 lifted");
+    expect(await ask("DELETE", "/bans/user/nobody")).toStartWith("404 ");
     const client = await RawClient.connect(port, { ...alice, clientId: "a/b", protocolVersion: 5 });
     expect(await ask("DELETE", "/clients/nobody")).toStartWith("404 ");
     expect(await ask("DELETE", "/clients/%E0%A4%A")).toStartWith("400 ");
@@ -193,3 +196,64 @@ test.each(["fenced", "disk", "protocol"] as const)(
     expect(lines.at(-1)!.msg).toEndWith(`(and ${1000 - linesPerCauseMax} more like it)`);
   },
 );
+
+test("a ban holds over connections that are open, and over logins that are being checked; a good login forgets nothing", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "mqttzoo-limits-"));
+  const passwordFile = join(folder, "users");
+  writeFileSync(passwordFile, `alice:${await hashPassword("pw")}\neve:${await hashForScram("pw-eve")}\n`);
+  await withBroker({ passwordFile, banAfter: 4, banTime: 600 }, async ({ port }) => {
+    const alice = { protocolVersion: 5, username: "alice", password: Buffer.from("pw") };
+    const eve = { ...alice, username: "eve", password: Buffer.from("pw-eve") };
+    const wrong = { ...alice, password: Buffer.from("guess") };
+    // Opened before the ban: one that has said nothing yet, one within an exchange, one that is connected.
+    const early = await RawClient.dial(port, 5);
+    const midway = await RawClient.dial(port, 5);
+    const proof = scramClient("eve", "pw-eve");
+    const method = { authenticationMethod: "SCRAM-SHA-256" };
+    midway.send(connectPacket({ protocolVersion: 5, properties: { ...method, authenticationData: proof.first } }));
+    const { properties } = await midway.take("auth");
+    const connected = await RawClient.connect(port, { ...alice, clientId: "connected" });
+    for (const packet of [wrong, wrong, eve, wrong])
+      expect(await connackOf(port, packet)).toBe(packet === eve ? 0 : 0x87);
+    // Sent at once: after the last failure that is allowed the others that are being checked are not told.
+    const guesses = await Promise.all(Array.from({ length: 6 }, () => RawClient.dial(port, 5)));
+    for (const guess of guesses) guess.send(connectPacket(wrong));
+    const codes = await Promise.all(guesses.map(async (guess) => (await guess.take("connack")).reasonCode));
+    expect(codes.filter((code) => code === 0x87).length).toBe(1);
+    early.send(connectPacket({ ...eve, clientId: "early" }));
+    expect((await early.take("connack")).reasonCode).toBe(0x8a);
+    midway.send({
+      cmd: "auth",
+      reasonCode: 0x18,
+      properties: { ...method, authenticationData: proof.final(properties.authenticationData) },
+    });
+    expect((await midway.take("connack")).reasonCode).toBe(0x8a);
+    // Who is in already stays.
+    await connected.ping();
+  });
+  rmSync(folder, { recursive: true });
+});
+
+test("a name that is nobody's looks the same after a restart", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "mqttzoo-limits-"));
+  const passwordFile = join(folder, "users");
+  writeFileSync(passwordFile, `eve:${await hashForScram("pw-eve")}\n`);
+  const saltOf = async (port: number): Promise<string> => {
+    const client = await RawClient.dial(port, 5);
+    const authenticationData = scramClient("nobody", "x").first;
+    const properties = { authenticationMethod: "SCRAM-SHA-256", authenticationData };
+    client.send(connectPacket({ protocolVersion: 5, properties }));
+    const answer = (await client.take("auth")).properties.authenticationData.toString();
+    client.abort();
+    return /s=([^,]+)/.exec(answer)![1]!;
+  };
+  const broker = await startBroker({ passwordFile });
+  const salt = await saltOf(broker.port);
+  const again = await broker.restart();
+  expect(await saltOf(again.port)).toBe(salt);
+  await again.stop();
+  const other = await startBroker({ passwordFile });
+  expect(await saltOf(other.port)).not.toBe(salt);
+  await other.stop();
+  rmSync(folder, { recursive: true });
+});

@@ -10,7 +10,7 @@ import { Acl } from "../../src/access/acl.ts";
 import { hashForScram } from "../../src/access/hashes.ts";
 import { Hook } from "../../src/access/hook.ts";
 import { parsePasswordFile } from "../../src/access/password-file.ts";
-import { ScramExchange } from "../../src/access/scram.ts";
+import { commonShape, ScramExchange } from "../../src/access/scram.ts";
 import { fixedKeys, readTokenKeys } from "../../src/access/token-keys.ts";
 import { looksLikeToken, Tokens } from "../../src/access/tokens.ts";
 import { systemClock } from "../../src/base/clock.ts";
@@ -208,7 +208,10 @@ test("SCRAM, tokens and a hook's answers", async () => {
     texts(["c=biws,r=rOprNGfwEbeRWgbNEkqOn,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="]),
   );
   check(steps, ([first, final]) => {
-    const exchange = new ScramExchange(users, { secret: new Uint8Array(32), nonce: "n" });
+    const exchange = new ScramExchange(users, {
+      decoys: { secret: new Uint8Array(32), ...commonShape(users) },
+      nonce: "n",
+    });
     exchange.first(Buffer.from(first));
     expect(exchange.final(Buffer.from(final)).kind).toBe("refused");
   });

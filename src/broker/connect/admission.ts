@@ -30,6 +30,12 @@ export interface Login {
 /** The identity of clients where no login is needed. */
 const nobody: Identity = { username: undefined, topics: undefined, expiresAt: Infinity, isFromFile: false };
 
+/** The names that a client gives itself. */
+interface Named {
+  readonly clientId: string;
+  readonly username: string | undefined;
+}
+
 /** Reason codes of AUTH (3.15.2.1). */
 const Auth = { success: 0x00, continue: 0x18, reauthenticate: 0x19 } as const;
 
@@ -77,7 +83,7 @@ export class Admission {
     if (metrics.connections > options.maxConnections) this.#turnAway(connection, Reason.quotaExceeded, "connections");
     if (this.#connects?.takeIfThere(clock.now()) === false)
       this.#turnAway(connection, Reason.connectionRateExceeded, "connect_rate");
-    if (this.#bans.isBanned(address, clock.now())) this.#turnAway(connection, Reason.banned, "banned");
+    if (this.#bans.isAddressBanned(address, clock.now())) this.#turnAway(connection, Reason.banned, "banned");
     return connection.refusal === undefined || this.#refused <= refusedConnectionsMax;
   }
 
@@ -102,6 +108,7 @@ export class Admission {
     if (method !== undefined) return this.#beginExchange(connection, packet, clientId, admitted);
     if (access === undefined) return admitted({ identity: nobody, permissions: undefined, proof: undefined });
     const { address, certificate } = connection.transport;
+    if (this.#isBanned(connection, packet.username)) return;
     const applicant = {
       clientId,
       username: packet.username,
@@ -109,7 +116,7 @@ export class Admission {
       address,
       certificate: certificate && this.#nameOf(certificate),
     };
-    access.authenticate(applicant, (verdict) => this.#decided(connection, verdict, clientId, admitted));
+    access.authenticate(applicant, (verdict) => this.#decided(connection, verdict, applicant, admitted));
   }
 
   /** Handles AUTH. Throws `ProtocolError` if it has come out of turn, or with another method than CONNECT. */
@@ -176,31 +183,43 @@ export class Admission {
     return (tlsIdentity === "cn" ? commonName : alternativeNames[0]) ?? "";
   }
 
-  #decided(connection: Connection, verdict: Verdict, clientId: string, admitted: (login: Login) => void): void {
+  /** Refuses a login that is banned now, which its connection may not have been when it was opened. */
+  #isBanned(connection: Connection, username: string | undefined): boolean {
+    const { address } = connection.transport;
+    if (!this.#bans.isBanned({ address, username }, this.#context.clock.now())) return false;
+    this.#context.metrics.turnedAway.banned++;
+    this.#connectionEnd.refuse(connection, Reason.banned);
+    return true;
+  }
+
+  #decided(connection: Connection, verdict: Verdict, named: Named, admitted: (login: Login) => void): void {
+    const { clientId, username } = named;
     if (connection.channel.phase !== "connecting") return;
-    if (verdict.kind !== "welcome") {
-      if (verdict.kind === "busy") return this.#connectionEnd.refuse(connection, Reason.serverBusy);
-      return this.#refuse(connection, verdict.why, clientId);
-    }
-    this.#bans.succeeded(connection.transport.address);
+    if (verdict.kind === "busy") return this.#connectionEnd.refuse(connection, Reason.serverBusy);
+    // Others may have failed while this one was checked: whether it was right must not be told any more.
+    if (this.#isBanned(connection, username)) return;
+    if (verdict.kind !== "welcome") return this.#refuse(connection, verdict.why, named);
     const { identity } = verdict;
+    this.#bans.succeeded({ address: connection.transport.address, username: identity.username });
     admitted({ identity, permissions: this.#access!.permissionsOf(identity, clientId), proof: undefined });
   }
 
-  #refuse(connection: Connection, why: string, clientId: string): void {
-    this.#failed(connection, why, clientId);
+  #refuse(connection: Connection, why: string, named: Named): void {
+    this.#failed(connection, why, named);
     this.#connectionEnd.refuse(connection, Reason.notAuthorized);
   }
 
-  #failed(connection: Connection, why: string, clientId: string): void {
+  #failed(connection: Connection, why: string, { clientId, username }: Named): void {
     const { metrics, clock, log, options } = this.#context;
     const { remote, address } = connection.transport;
     metrics.loginsFailed++;
     const stands = this.#lines.take("login", clock.now(), networkOf(address));
     if (stands > 0)
       log.info({ remote, client: clientId.slice(0, logTextMax) }, standingFor(`login refused: ${why}`, stands));
-    if (this.#bans.failed(address, clock.now()))
-      log.warn({ address }, `banned for ${options.banTime} s after ${options.banAfter} failed logins`);
+    for (const kind of this.#bans.failed({ address, username }, clock.now())) {
+      const whom = kind === "address" ? { address } : { user: username?.slice(0, logTextMax) };
+      log.warn(whom, `banned for ${options.banTime} s after ${options.banAfter} failed logins`);
+    }
   }
 
   #beginExchange(
@@ -216,13 +235,17 @@ export class Admission {
       throw new ProtocolError(Reason.badAuthenticationMethod, `authentication by ${method} is not offered here`);
     connection.authenticationMethod = method;
     const step = scram.first(data ?? Buffer.alloc(0));
-    if (step.kind !== "continue") return this.#refuse(connection, step.kind === "refused" ? step.why : "", clientId);
+    const named = { clientId, username: scram.username };
+    if (step.kind !== "continue") return this.#refuse(connection, step.kind === "refused" ? step.why : "", named);
+    if (this.#isBanned(connection, scram.username)) return;
     connection.channel.authenticating();
     connection.exchange = {
       scram,
-      refused: (why) => this.#refuse(connection, why, clientId),
+      refused: (why) => this.#refuse(connection, why, named),
       done: (username, last) => {
+        if (this.#isBanned(connection, username)) return;
         connection.channel.connecting();
+        this.#bans.succeeded({ address: connection.transport.address, username });
         const identity = { ...nobody, username, isFromFile: true };
         const permissions = this.#access!.permissionsOf(identity, clientId);
         admitted({ identity, permissions, proof: { authenticationMethod: scramMethod, authenticationData: last } });
@@ -233,15 +256,18 @@ export class Admission {
 
   /** Begins a re-authentication of a connected client (4.12.1), while everything else goes on. */
   #reauthenticate(connection: Connection, data: Uint8Array): void {
-    const { random } = this.#context;
+    const { random, clock } = this.#context;
     const client = connection.client!;
     const { clientId } = client.session;
+    const { address } = connection.transport;
     const refused = (why: string): void => {
-      this.#failed(connection, why, clientId);
+      this.#failed(connection, why, { clientId, username: scram?.username });
       this.#connectionEnd.disconnect(connection, Reason.notAuthorized, why);
     };
     const scram = this.#access?.scram(random.hex(18));
     const step = scram?.first(data);
+    if (this.#bans.isBanned({ address, username: scram?.username }, clock.now()))
+      return this.#connectionEnd.disconnect(connection, Reason.banned, "too many logins have failed");
     if (scram === undefined || step?.kind !== "continue") return refused("no beginning of an exchange");
     connection.exchange = {
       scram,

@@ -108,7 +108,7 @@ export interface BrokerOptions {
   readonly maxRetained: number;
   /** Most bytes that wait in memory for slow clients: that many in queues, and that many in output buffers. */
   readonly maxQueueMemory: number;
-  /** Failed logins from one address within `banTime` seconds that have it banned for as long; 0: never. */
+  /** Failed logins of one address, or user, within `banTime` seconds that have it banned for as long; 0: never. */
   readonly banAfter: number;
   readonly banTime: number;
   /** QoS 1 and 2 messages in flight per client, in each direction: the broker's Receive Maximum. */

@@ -5,7 +5,7 @@
 import { encodeUtf8, noBytes } from "../../base/bytes.ts";
 import { OperatingError } from "../../base/errors.ts";
 import { formats } from "../../base/formats.ts";
-import type { Coordinator, WriteOperation } from "../../coordinator/coordinator.ts";
+import type { Coordinator, ReadResult, WriteOperation } from "../../coordinator/coordinator.ts";
 import { Mirror, read } from "../../coordinator/mirror.ts";
 import {
   brokerPath,
@@ -192,8 +192,13 @@ function write(
  */
 export async function sharedSecret(coordinator: Coordinator, fresh: string): Promise<string> {
   const create: WriteOperation = { kind: "create", path: linkSecretPath, data: encodeUtf8(fresh), mode: "persistent" };
-  await write(coordinator, [create], "NodeExists");
-  const [node] = await read(coordinator, [{ kind: "get", path: linkSecretPath }]);
+  const look = (): Promise<ReadResult | undefined> =>
+    read(coordinator, [{ kind: "get", path: linkSecretPath }]).then(([found]) => found);
+  let node = await look();
+  if (typeof node !== "object") {
+    await write(coordinator, [create], "NodeExists");
+    node = await look();
+  }
   if (typeof node !== "object" || !("data" in node))
     throw new OperatingError("ESTORE", `${linkSecretPath} is gone from the tree`);
   // An empty node would be no secret. If the write is refused, another broker was faster, and its secret is read.

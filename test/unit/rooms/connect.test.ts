@@ -131,7 +131,8 @@ describe("the door", () => {
   test("says the first reason only, and counts by it", () => {
     const { context, bans, open } = door({ maxConnections: 1, maxConnectionsPerAddress: 1 });
     open();
-    for (let count = 0; count < 2; count++) bans.failed("192.0.2.1", context.clock.now());
+    for (let count = 0; count < 2; count++)
+      bans.failed({ address: "192.0.2.1", username: undefined }, context.clock.now());
     expect(open().refusal).toBe(0x97);
     expect(open("192.0.2.2").refusal).toBe(0x97);
     expect(context.metrics.turnedAway).toMatchObject({ address: 1, connections: 1, banned: 0 });
@@ -154,6 +155,26 @@ describe("the door", () => {
     expect(lines.length).toBe(2 * linesPerCauseMax);
     expect(lines[linesPerCauseMax]!.text).toBe(`login refused: ${why} (and ${100 - linesPerCauseMax} more like it)`);
     expect(context.metrics.loginsFailed).toBe(200);
+  });
+
+  test("tells nobody whether a guess was right that was checked when the ban came", () => {
+    const { context } = room({});
+    const refused: number[] = [];
+    const checking: ((verdict: object) => void)[] = [];
+    const access = { authenticate: (_: unknown, done: (verdict: object) => void) => checking.push(done) };
+    const bans = new Bans({ failures: 1, ms: 1000 });
+    const connectionEnd = { refuse: (_: unknown, reason: number) => refused.push(reason) } as unknown as ConnectionEnd;
+    const admission = new Admission(context, { connectionEnd, access: access as unknown as Access, bans });
+    for (const username of ["alice", "alice", "bob"]) {
+      const connection = { transport: { address: "192.0.2.1" }, channel: { phase: "connecting" } };
+      const admitted = (): never => expect.unreachable();
+      admission.login(connection as unknown as Connection, { username } as ConnectPacket, "c", admitted);
+    }
+    checking[0]!({ kind: "refused", why: "wrong" });
+    checking[1]!({ kind: "welcome", identity: { username: "alice" } });
+    checking[2]!({ kind: "refused", why: "wrong" });
+    expect(refused).toEqual([0x87, 0x8a, 0x8a]);
+    expect(context.metrics).toMatchObject({ loginsFailed: 1, turnedAway: { banned: 2 } });
   });
 
   test("keeps so many who are only waiting to be told no, and no more", () => {
