@@ -8,15 +8,20 @@ import { readCounts } from "./arguments.ts";
 import { type BrokerName, freePort, start } from "./brokers.ts";
 import type { ChurnResult } from "./churn-load.ts";
 import { type ClusterBroker, startBenchCluster } from "./cluster-brokers.ts";
-import { cpuSeconds, inChild, residentBytes } from "./process.ts";
+import { compilerSeconds, cpuSeconds, inChild, residentBytes } from "./process.ts";
 
 const usage = `usage: bun run bench:churn [SECONDS] [DEVICES]
   SECONDS  how long each broker is measured, 15 if not given
   DEVICES  how many there are at the same time, 400 if not given`;
 
 const [seconds, concurrent] = readCounts(usage, [15, 400]);
-/** The time for which the brokers' code is compiled while it runs. */
+/**
+ * Devices are played for so long before anything is measured, again and again until the compilers take little. Java's
+ * needs ten seconds of a processor for ZooKeeper: while it works, it is the compiler that is measured.
+ */
 const warmSeconds = 5;
+const warmRoundsMax = 12;
+const compilingPartMax = 0.1;
 /** Sessions of three seconds end, and what they leave is removed. */
 const restSeconds = 30;
 
@@ -35,9 +40,9 @@ function play(port: number, ms: number): Promise<ChurnResult> {
 }
 
 async function measure({ name, pid, port, keeperPid, pending }: Subject): Promise<number> {
-  await play(port, warmSeconds * 1000);
-  const cpuOf = (): number[] => [pid, ...(keeperPid === undefined ? [] : [keeperPid])].map(cpuSeconds);
-  const before = { cpu: cpuOf(), bytes: residentBytes(pid) };
+  const pids = keeperPid === undefined ? [pid] : [pid, keeperPid];
+  const compiling = await warmUp(port, pids);
+  const before = { cpu: pids.map(cpuSeconds), bytes: residentBytes(pid) };
   const result = await play(port, seconds * 1000);
   const endedAt = performance.now();
   let left = pending === undefined ? 0 : Infinity;
@@ -47,15 +52,32 @@ async function measure({ name, pid, port, keeperPid, pending }: Subject): Promis
   }
   const took = ((performance.now() - endedAt) / 1000).toFixed(1);
   const rest = pending === undefined ? "" : left === 0 ? `at rest after ${took} s` : `NOT at rest after ${took} s`;
-  const spent = cpuOf().map((cpu, at) => cpu - before.cpu[at]!);
+  const spent = pids.map((each, at) => cpuSeconds(each) - before.cpu[at]!);
   const costs = [...spent, result.cpuSeconds].map((cpu) => ((cpu / result.devices) * 1000).toFixed(2));
   // What is served when no new ones come any more, at a load that falls, says nothing of the rate.
   const perSecond = result.inTime / seconds;
   const megabytes = [before.bytes, residentBytes(pid)].map((bytes) => Math.round(bytes / 1024 / 1024)).join(" → ");
   const shown = `${Math.round(perSecond).toLocaleString("en").padStart(8)} devices/s  ${costs.join(" + ")} ms CPU each`;
   console.log(`${name.padEnd(32)}${shown}  ${megabytes} MB  ${result.failed} failed  ${rest}`);
+  if (compiling > compilingPartMax) console.log(`${" ".repeat(32)}compilers still took ${percent(compiling)} of it`);
   for (const [failure, count] of Object.entries(result.failures)) console.log(`${" ".repeat(32)}${count} ${failure}`);
   return perSecond;
+}
+
+/** Plays devices until what runs often is compiled. Returns the compilers' part of the last round's CPU time. */
+async function warmUp(port: number, pids: readonly number[]): Promise<number> {
+  const sum = (of: (pid: number) => number): number => pids.reduce((total, pid) => total + of(pid), 0);
+  let part = 1;
+  for (let round = 0; round < warmRoundsMax && part > compilingPartMax; round++) {
+    const before = { all: sum(cpuSeconds), compilers: sum(compilerSeconds) };
+    await play(port, warmSeconds * 1000);
+    part = (sum(compilerSeconds) - before.compilers) / (sum(cpuSeconds) - before.all);
+  }
+  return part;
+}
+
+function percent(part: number): string {
+  return `${Math.round(100 * part)} %`;
 }
 
 /** Reads a figure that a broker of ours tells of itself. */
