@@ -82,8 +82,10 @@ export class Watches {
     if (type === undefined) return;
     const event: KeeperEvent = { type, path };
     for (const kind of used[type]) {
-      const listeners = this.#kinds[kind].get(path);
-      this.#kinds[kind].delete(path);
+      const paths = this.#kinds[kind];
+      if (paths.size === 0) continue;
+      const listeners = paths.get(path);
+      paths.delete(path);
       notify(listeners, event);
     }
     notify(this.#kinds.persistent.get(path), event);
