@@ -100,7 +100,8 @@ export class SubscribeHandler {
         return;
       }
       request.isHandled = true;
-      this.#whenStored(request, answer);
+      // Of a client that has gone not all filters have been handled, perhaps none: there is no such answer.
+      if (request.isCurrent) this.#whenStored(request, answer);
       this.#resume(request.connection, PauseReason.slice);
     });
     if (!request.isHandled && request.isCurrent) request.connection.hold(PauseReason.slice);

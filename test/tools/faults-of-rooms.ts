@@ -3,6 +3,13 @@ import type { Fault } from "./faults.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "room broker: SUBSCRIBE is answered though its client has left while the store was behind",
+    file: "src/broker/handle-subscribe.ts",
+    find: "if (request.isCurrent) this.#whenStored(request, answer);",
+    replace: "this.#whenStored(request, answer);",
+    tests: "test/unit/rooms/handle-subscribe.test.ts",
+  },
+  {
     what: "room delivery: what is stored late is not counted as stored",
     file: "src/mail/slips.ts",
     find: "if (record.recipients > 0) this.#stored++;",
