@@ -54,6 +54,7 @@ import type { ClusterContext } from "./peers/cluster-context.ts";
 import { Forwarding } from "./peers/forwarding.ts";
 import { Interest } from "./peers/interest.ts";
 import type { DialLink } from "./peers/link-connection.ts";
+import { LinkSender } from "./peers/link-sender.ts";
 import { Links } from "./peers/links.ts";
 import { Membership } from "./peers/membership.ts";
 import { type BrokerFacts, type GroupsEnd, isPeer, Peer, type Remote } from "./peers/peer.ts";
@@ -282,8 +283,9 @@ function peersOf(context: ClusterContext, { dialLink, linkSecret, fatal }: Doors
   const links = new Links(context, { flows: later.cluster, dial: dialLink, secret: linkSecret });
   const membership = new Membership(context, { flows: later.cluster, fatal });
   const interest = new Interest(context);
+  const linkSender = new LinkSender(context, later.resume);
   const forwarding = new Forwarding(context, {
-    resume: later.resume,
+    linkSender,
     idle: (session) => later.directory().forget(session),
     groupsEnd: {
       notPlaced: (...message) => later.groupsEnd().notPlaced(...message),
@@ -297,7 +299,7 @@ function peersOf(context: ClusterContext, { dialLink, linkSecret, fatal }: Doors
   const directory = new SubscriptionDirectory(context, { membership, interest, moves });
   const registry = new SessionRegistry(context, { links, membership });
   const barrier = new SubscriptionBarrier(context, { links, membership, directory });
-  return { links, membership, interest, forwarding, directory, registry, barrier };
+  return { links, linkSender, membership, interest, forwarding, directory, registry, barrier };
 }
 
 interface PublishParts {
@@ -309,14 +311,14 @@ interface PublishParts {
 
 /** Builds the room `publish`. */
 function publishOf(context: ClusterContext, { peers, levelSweep, storeBackPressure, later }: PublishParts) {
-  const { links, forwarding } = peers;
+  const { links, linkSender, forwarding } = peers;
   const { resume } = later;
   const backPressure = new BackPressure(context.timers, () => context.clock.now(), {
     resume: (held, reason) => (held instanceof Peer ? links.sendControl(held, { say: "go" }) : resume(held, reason)),
     holdPeer: (peer) => links.sendControl(peer, { say: "hold" }),
   });
   const shared = new SharedSubscriptions(context);
-  const fanout = new Fanout(context, { backPressure, forwarding, shared });
+  const fanout = new Fanout(context, { backPressure, linkSender, forwarding, shared });
   const regrouping = new Regrouping(context, { fanout, shared });
   const retainedStore = new RetainedStore(context, levelSweep);
   const publishHandler = new PublishHandler(context, { fanout, shared, retainedStore, storeBackPressure, resume });

@@ -60,7 +60,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "wills: one in a mailbox is overtaken where the store is heard of later",
-    file: "src/broker/peers/forwarding.ts",
+    file: "src/broker/peers/link-sender.ts",
     find: "let zxid = publisher?.connectZxid ?? 0;",
     replace: "let zxid = 0;",
     tests: "test/cluster/cut-links.test.ts -t later",

@@ -17,6 +17,7 @@ import type { Wills } from "../connect/wills.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
 import type { Interest } from "../peers/interest.ts";
+import type { LinkSender } from "../peers/link-sender.ts";
 import type { LinkFlows, Links } from "../peers/links.ts";
 import { joinTree, type Membership, type MembershipFlows } from "../peers/membership.ts";
 import type { BrokerFacts, Peer } from "../peers/peer.ts";
@@ -39,6 +40,7 @@ export interface ClusterParts {
   readonly interest: Interest;
   readonly leftovers: Leftovers;
   readonly links: Links;
+  readonly linkSender: LinkSender;
   readonly membership: Membership;
   readonly orphanedWills: OrphanedWills;
   readonly publishers: Publishers;
@@ -131,7 +133,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
   }
 
   linkDrained(peer: Peer): void {
-    if (!peer.asksToWait) this.#parts.forwarding.release(peer);
+    if (!peer.asksToWait) this.#parts.linkSender.release(peer);
   }
 
   run(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
@@ -157,7 +159,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
 
   /** Handles a control message of another broker. */
   control(peer: Peer, control: Control): void {
-    const { directory, barrier, forwarding, takeOver } = this.#parts;
+    const { directory, barrier, forwarding, linkSender, takeOver } = this.#parts;
     switch (control.say) {
       case "claim":
         return takeOver.receive(peer, control);
@@ -187,7 +189,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
         return;
       case "go":
         peer.askToWait(false);
-        return forwarding.release(peer);
+        return linkSender.release(peer);
       default:
         return unreachable(control);
     }

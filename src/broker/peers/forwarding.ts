@@ -1,125 +1,38 @@
 /**
- * Forwards what is published here to receivers at other brokers: once over the link to each broker that needs it, or
- * into the mailboxes of sessions that are away. A QoS 1 or 2 delivery is kept until the other broker has settled it; if
- * that broker dies, or cannot be reached for long, its persistent receivers get the message into their mailboxes.
+ * Follows what was published here until receivers at other brokers have it: over a link, or in the mailboxes of
+ * sessions that are away. A QoS 1 or 2 delivery is kept until the other broker has settled it; if that broker dies, or
+ * cannot be reached for long, its persistent receivers get the message into their mailboxes.
  */
-import { linkPatienceMs, movingMessagesMax, outputBytesHigh, outputBytesMax } from "../../base/limits.ts";
+import { linkPatienceMs, movingMessagesMax } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
-import { bundleFrame, deliveryFrame, FrameType, type Packets, type Remain, writeRun } from "../../link/frames.ts";
+import type { Remain } from "../../link/frames.ts";
 import type { Settlement } from "../../mail/settlement.ts";
-import type { QoS } from "../../mqtt/constants.ts";
-import type { Publish } from "../../mqtt/publish.ts";
-import { type Connection, PauseReason } from "../delivery/connection.ts";
-import type { ClusterContext, ClusterRoute } from "./cluster-context.ts";
-import { linkPacket } from "./link-packet.ts";
+import type { ClusterContext } from "./cluster-context.ts";
+import type { LinkSender } from "./link-sender.ts";
 import { countStored } from "./mail-count.ts";
-import { type Group, type GroupsEnd, giveOtherwise, isPeer, type Peer, type Share } from "./peer.ts";
+import { type GroupsEnd, giveOtherwise, type Peer } from "./peer.ts";
 import { draftOf, inOrder, type RemoteSession, type RemoteTarget } from "./remote-session.ts";
 
-/** Sends messages to other brokers, and keeps their order for each session, whichever way they go. */
+/** Keeps the order of messages to each session at another broker, whichever way they go, until they have arrived. */
 export class Forwarding {
   readonly #context: ClusterContext;
-  readonly #resume: (connection: Connection, reason: number) => void;
+  readonly #linkSender: LinkSender;
   readonly #idle: (session: RemoteSession) => void;
   readonly #groupsEnd: GroupsEnd;
 
   constructor(
     context: ClusterContext,
     how: {
-      readonly resume: (connection: Connection, reason: number) => void;
+      readonly linkSender: LinkSender;
       /** Tells that nothing is under way to a session any more, or that it is connected nowhere. */
       readonly idle: (session: RemoteSession) => void;
       readonly groupsEnd: GroupsEnd;
     },
   ) {
     this.#context = context;
-    this.#resume = how.resume;
+    this.#linkSender = how.linkSender;
     this.#idle = how.idle;
     this.#groupsEnd = how.groupsEnd;
-  }
-
-  /** Returns the brokers that a route's QoS 0 messages go to. */
-  linksOf(route: ClusterRoute): readonly Peer[] {
-    if (route.links === undefined) {
-      const peers = new Set<Peer>();
-      for (const { subscriber } of route.elsewhere) {
-        if (isPeer(subscriber)) peers.add(subscriber);
-        else if (subscriber.host !== undefined) peers.add(subscriber.host);
-      }
-      route.links = [...peers];
-    }
-    return route.links as readonly Peer[];
-  }
-
-  /** Sends QoS 0 packets to brokers, as they came; drops and counts them where the link is down or full. */
-  run(peers: readonly Peer[], packets: Packets, publisher: Connection | undefined): void {
-    for (const peer of peers) {
-      const writer = peer.connection?.writer;
-      if (writer === undefined || !peer.isLinked || writer.unsent > outputBytesMax) {
-        this.#context.metrics.droppedLink += packets.count;
-        continue;
-      }
-      writeRun(writer, packets);
-      this.#context.metrics.forwarded += packets.count;
-      if (publisher !== undefined && (peer.asksToWait || writer.unsent > outputBytesHigh)) this.#hold(publisher, peer);
-    }
-  }
-
-  /** Sends one QoS 0 message to brokers. */
-  live(publish: Publish, peers: readonly Peer[], publisher: Connection | undefined): void {
-    if (peers.length === 0) return;
-    const bytes = this.encode(publish, 0);
-    this.run(peers, { bytes, start: 0, end: bytes.length, count: 1, version5: true }, publisher);
-  }
-
-  /** Sends a QoS 0 message to another broker, for a member of a shared subscription there. */
-  offer(publish: Publish, group: Group, peer: Peer): void {
-    const { connection } = peer;
-    if (connection === undefined || connection.writer.unsent > outputBytesMax) {
-      this.#context.metrics.droppedLink++;
-      return;
-    }
-    const delivery = { id: 0, zxid: 0, toInterest: false, handles: [], groups: [group.text] };
-    connection.send(deliveryFrame(FrameType.offer, delivery, this.encode(publish, 0)));
-  }
-
-  /** Sends QoS 1 packets for sessions that end with their connections; `settlement` waits for each broker. */
-  bundle(peers: readonly Peer[], packets: Packets, settlement: Settlement, publisher: Connection): void {
-    for (const peer of peers) {
-      const { link } = peer;
-      // The broker has left: its sessions that end with their connections have ended.
-      if (link === undefined) continue;
-      const id = peer.nextDeliveryId();
-      peer.pending.set(id, { settlement, sessions: nobody, groups: [], toInterest: true, frame: undefined });
-      settlement.waitFor();
-      link.send(bundleFrame(id, packets));
-      this.#context.metrics.forwarded += packets.count;
-      if (peer.asksToWait || link.full) this.#hold(publisher, peer);
-    }
-  }
-
-  /** Sends a message to another broker for its share of the receivers; `settlement` waits for its answer. */
-  deliver(peer: Peer, share: Share, settlement: Settlement, packet: Uint8Array, publisher?: Connection): void {
-    const id = peer.nextDeliveryId();
-    // A QoS 0 receiver that is not connected there gets nothing, so nothing is promised to it.
-    const promised = share.sessions.filter(({ qos }) => qos > 0);
-    const sessions = new Map(promised.map((target) => [target.session.handle, target]));
-    // What was said in the publisher's name before its CONNECT may lie in mailboxes there: it must not be overtaken.
-    let zxid = publisher?.connectZxid ?? 0;
-    for (const { session } of share.sessions) zxid = Math.max(zxid, session.mailZxid);
-    const delivery = {
-      id,
-      zxid,
-      toInterest: share.toInterest,
-      handles: share.sessions.map(({ session }) => session.handle),
-      groups: share.groups.map(({ text }) => text),
-    };
-    const frame = deliveryFrame(FrameType.publish, delivery, packet);
-    peer.pending.set(id, { settlement, sessions, groups: share.groups, toInterest: share.toInterest, frame });
-    settlement.waitFor();
-    peer.link!.send(frame);
-    this.#context.metrics.forwarded++;
-    if (publisher !== undefined && (peer.asksToWait || peer.link!.full)) this.#hold(publisher, peer);
   }
 
   /** Has a message wait until earlier ones to the same session have arrived. */
@@ -173,13 +86,13 @@ export class Forwarding {
 
   /** Lets publishers that wait for a broker go on, now that the link to it is up. */
   linkUp(peer: Peer): void {
-    peer.link!.onRelief = () => this.release(peer);
-    this.release(peer);
+    peer.link!.onRelief = () => this.#linkSender.release(peer);
+    this.#linkSender.release(peer);
   }
 
   /** Stores what a broker has not settled, for persistent receivers, if its link is down for `linkPatienceMs`. */
   linkDown(peer: Peer): void {
-    this.release(peer);
+    this.#linkSender.release(peer);
     const { link } = peer;
     const timer = new Timer(() => {
       if (peer.link !== link || peer.isLinked) return;
@@ -204,7 +117,7 @@ export class Forwarding {
       for (const group of groups) this.#groupsEnd.inDoubt(settlement, group, peer);
       settlement.done();
     }
-    this.release(peer);
+    this.#linkSender.release(peer);
   }
 
   /** Notes which persistent sessions are connected at a broker, by the numbers that it has given them. */
@@ -274,23 +187,6 @@ export class Forwarding {
     });
   }
 
-  /** Lets publishers that wait for a broker go on. */
-  release(peer: Peer): void {
-    const waiting = [...peer.waiting];
-    peer.waiting.clear();
-    for (const connection of waiting) this.#resume(connection, PauseReason.link);
-  }
-
-  /** Returns a message as the MQTT 5 packet that a link carries. */
-  encode(publish: Publish, qos: QoS): Uint8Array {
-    return linkPacket(publish, qos, this.#context.clock);
-  }
-
-  #hold(publisher: Connection, peer: Peer): void {
-    publisher.hold(PauseReason.link);
-    peer.waiting.add(publisher);
-  }
-
   /** Counts a message to a session as arrived; after the last one, those that wait go their way. */
   #arrived(session: RemoteSession): void {
     if (!session.arrived()) return;
@@ -310,9 +206,9 @@ export class Forwarding {
       // The message counts as under way until it is committed, as all that is stored.
       this.#store(settlement, [target]);
     } else {
-      const packet = this.encode(settlement.publish, settlement.publish.qos);
+      const packet = this.#linkSender.encode(settlement.publish, settlement.publish.qos);
       const share = { toInterest: false, sessions: [target], groups: target.group === undefined ? [] : [target.group] };
-      this.deliver(target.session.host!, share, settlement, packet);
+      this.#linkSender.deliver(target.session.host!, share, settlement, packet);
     }
     settlement.done();
   }
@@ -348,5 +244,3 @@ export class Forwarding {
     }
   }
 }
-
-const nobody: ReadonlyMap<number, RemoteTarget> = new Map();

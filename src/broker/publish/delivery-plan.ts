@@ -15,6 +15,7 @@ import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import { OutgoingMessage, type OutgoingTarget } from "../delivery/outgoing-message.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
+import type { LinkSender } from "../peers/link-sender.ts";
 import { type Group, isPeer, type Peer, type Remote, type Share } from "../peers/peer.ts";
 import { draftOf, isRemoteSession, type RemoteTarget } from "../peers/remote-session.ts";
 
@@ -33,6 +34,12 @@ const to: { -readonly [Key in keyof OutgoingTarget]: OutgoingTarget[Key] } = {
   subscriptionIds: [],
   group: undefined,
 };
+
+/** The ways to receivers at other brokers. */
+export interface WaysElsewhere {
+  readonly linkSender: LinkSender;
+  readonly forwarding: Forwarding;
+}
 
 /** The circumstances of a commit. */
 interface Committing {
@@ -74,7 +81,7 @@ export class DeliveryPlan implements Delivery {
   receivers = 0;
   settlement: Settlement | undefined;
   readonly #context: DeliveryContext;
-  readonly #forwarding: Forwarding;
+  readonly #elsewhere: WaysElsewhere;
   readonly #publish: Publish;
   readonly #payment: Payment | undefined;
   readonly #guard: Guard | undefined;
@@ -84,9 +91,9 @@ export class DeliveryPlan implements Delivery {
   #mailed: RemoteTarget[] | undefined;
   #shares: Map<Peer, Share> | undefined;
 
-  constructor(context: DeliveryContext, forwarding: Forwarding, what: Promised) {
+  constructor(context: DeliveryContext, elsewhere: WaysElsewhere, what: Promised) {
     this.#context = context;
-    this.#forwarding = forwarding;
+    this.#elsewhere = elsewhere;
     this.#publish = what.publish;
     this.#payment = what.payment;
     this.#guard = what.guard;
@@ -138,7 +145,7 @@ export class DeliveryPlan implements Delivery {
         this.#mailed.push(target);
         return;
       case "wait":
-        return this.#forwarding.wait(target, this.#settle());
+        return this.#elsewhere.forwarding.wait(target, this.#settle());
     }
   }
 
@@ -154,7 +161,7 @@ export class DeliveryPlan implements Delivery {
   }
 
   #addMailed(target: RemoteTarget): void {
-    if (target.session.startDelivery(target) === "wait") return this.#forwarding.wait(target, this.#settle());
+    if (target.session.startDelivery(target) === "wait") return this.#elsewhere.forwarding.wait(target, this.#settle());
     this.#mailed ??= [];
     this.#mailed.push(target);
   }
@@ -197,7 +204,7 @@ export class DeliveryPlan implements Delivery {
         const outgoing = stored[index]!;
         outgoing.client!.mailbox!.committed(outgoing, connections[index]);
       }
-      this.#forwarding.mailed(mailed, zxid);
+      this.#elsewhere.forwarding.mailed(mailed, zxid);
       settlement.done();
     };
     const withdraw = (error: CoordinatorError): void => {
@@ -207,7 +214,7 @@ export class DeliveryPlan implements Delivery {
       if (message !== undefined) this.#context.mail.withdrawn(message);
       settlement.payment?.close();
       for (const outgoing of stored) outgoing.client!.mailbox!.withdrawn(outgoing);
-      this.#forwarding.withdrawn(mailed);
+      this.#elsewhere.forwarding.withdrawn(mailed);
     };
     const guarded = guard === undefined ? operations : [guard, ...operations];
     this.#context.journal.commit(guarded, done, refused && withdraw);
@@ -247,8 +254,9 @@ export class DeliveryPlan implements Delivery {
   }
 
   #forward(shares: Map<Peer, Share>, publisher: Connection | undefined): void {
-    const packet = this.#forwarding.encode(this.#publish, this.#publish.qos);
-    for (const [peer, share] of shares) this.#forwarding.deliver(peer, share, this.#settle(), packet, publisher);
+    const packet = this.#elsewhere.linkSender.encode(this.#publish, this.#publish.qos);
+    for (const [peer, share] of shares)
+      this.#elsewhere.linkSender.deliver(peer, share, this.#settle(), packet, publisher);
   }
 
   #shareOf(peer: Peer): Share {

@@ -18,10 +18,11 @@ import type { LocalSession } from "../delivery/local-session.ts";
 import type { OutgoingTarget } from "../delivery/outgoing-message.ts";
 import type { ClusterRoute } from "../peers/cluster-context.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
+import type { LinkSender } from "../peers/link-sender.ts";
 import { type Group, isPeer, type Peer, type Remote } from "../peers/peer.ts";
 import { isRemoteSession } from "../peers/remote-session.ts";
 import type { BackPressure, Publisher } from "./back-pressure.ts";
-import { type Delivery, DeliveryPlan, type Guard, type Promised } from "./delivery-plan.ts";
+import { type Delivery, DeliveryPlan, type Guard, type Promised, type WaysElsewhere } from "./delivery-plan.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
 
 /** The values of `Route.note`: whether all receivers here take a publisher's packets as they came, by its version. */
@@ -54,16 +55,20 @@ const to: { -readonly [Key in keyof OutgoingTarget]: OutgoingTarget[Key] } = {
 export class Fanout {
   readonly #context: DeliveryContext;
   readonly #backPressure: BackPressure;
+  readonly #linkSender: LinkSender;
   readonly #forwarding: Forwarding;
+  readonly #ways: WaysElsewhere;
   readonly #shared: SharedSubscriptions;
 
   constructor(
     context: DeliveryContext,
-    parts: { backPressure: BackPressure; forwarding: Forwarding; shared: SharedSubscriptions },
+    parts: { backPressure: BackPressure; linkSender: LinkSender; forwarding: Forwarding; shared: SharedSubscriptions },
   ) {
     this.#context = context;
     this.#backPressure = parts.backPressure;
+    this.#linkSender = parts.linkSender;
     this.#forwarding = parts.forwarding;
+    this.#ways = parts;
     this.#shared = parts.shared;
   }
 
@@ -79,7 +84,7 @@ export class Fanout {
     this.#context.metrics.fanout.observe(targets.length + elsewhere.length, run.count);
     this.copyRunHere(run, publisher);
     if (run.route.elsewhere.length === 0) return;
-    this.#forwarding.run(this.#forwarding.linksOf(run.route), run, publisher);
+    this.#linkSender.run(this.#linkSender.linksOf(run.route), run, publisher);
   }
 
   /** Copies a run to the receivers here; drops and counts it for those whose output is full. */
@@ -127,7 +132,7 @@ export class Fanout {
   bundle(run: Run, settlement: Settlement, publisher: Connection): void {
     const { targets, elsewhere } = run.route;
     this.#context.metrics.fanout.observe(targets.length + elsewhere.length, run.count);
-    this.#forwarding.bundle(this.#forwarding.linksOf(run.route), run, settlement, publisher);
+    this.#linkSender.bundle(this.#linkSender.linksOf(run.route), run, settlement, publisher);
   }
 
   /** Has a message that is under way to other brokers stored at once; see `Forwarding.storeInstead`. */
@@ -143,7 +148,7 @@ export class Fanout {
     for (const target of route.targets)
       this.#liveTo(publish, target.subscriber === client ? target.own : target, publisher);
     for (const group of route.groups) this.#liveToMember(publish, group, publisher);
-    if (route.elsewhere.length > 0) this.#forwarding.live(publish, this.#forwarding.linksOf(route), publisher);
+    if (route.elsewhere.length > 0) this.#linkSender.live(publish, this.#linkSender.linksOf(route), publisher);
   }
 
   /** Sends a QoS 0 message of another broker to the receivers here, but to no group: members were chosen there. */
@@ -216,15 +221,15 @@ export class Fanout {
   }
 
   #plan(promised: Promised): DeliveryPlan {
-    return new DeliveryPlan(this.#context, this.#forwarding, promised);
+    return new DeliveryPlan(this.#context, this.#ways, promised);
   }
 
   #liveToMember(publish: Publish, group: Group, publisher: Connection | undefined): void {
     const target = this.#shared.choose(group, publish);
     if (target === undefined) return;
     const { subscriber } = target;
-    if (isPeer(subscriber)) this.#forwarding.offer(publish, group, subscriber);
-    else if (isRemoteSession(subscriber)) subscriber.host && this.#forwarding.offer(publish, group, subscriber.host);
+    if (isPeer(subscriber)) this.#linkSender.offer(publish, group, subscriber);
+    else if (isRemoteSession(subscriber)) subscriber.host && this.#linkSender.offer(publish, group, subscriber.host);
     else this.#liveTo(publish, target as Target<LocalSession>, publisher);
   }
 

@@ -25,7 +25,12 @@ function scene() {
   const session = (clientId: string) => ({ clientId });
   const parts = {
     ...{ adoption: part("adoption", { adopt: async () => void asked.push("adoption.adopt"), expectOrphans() {} }) },
-    ...{ arriving: part("arriving"), barrier: part("barrier"), forwarding: part("forwarding") },
+    ...{
+      arriving: part("arriving"),
+      barrier: part("barrier"),
+      forwarding: part("forwarding"),
+      linkSender: part("linkSender"),
+    },
     ...{ directory: part("directory", { session, joined: (peer: Peer) => void asked.push(`directory ${peer.id}`) }) },
     ...{ registry: part("registry"), leftovers: part("leftovers"), orphanedWills: part("orphanedWills") },
     ...{ interest: part("interest", { whenTidy: (done: () => void) => tidy.push(done), renew: () => {} }) },
@@ -173,9 +178,9 @@ describe("what another broker says over its link", () => {
     cluster.linkDrained(b);
     expect([b.asksToWait, noted()]).toEqual([true, []]);
     cluster.control(b, { say: "go" });
-    expect([b.asksToWait, noted()]).toEqual([false, ["forwarding.release b"]]);
+    expect([b.asksToWait, noted()]).toEqual([false, ["linkSender.release b"]]);
     cluster.linkDrained(b);
-    expect(noted()).toEqual(["forwarding.release b"]);
+    expect(noted()).toEqual(["linkSender.release b"]);
   });
 
   test("that it could not pay is confirmed to it, and its confirmation counts for what was sent back from here", () => {

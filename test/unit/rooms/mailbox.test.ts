@@ -4,6 +4,7 @@ import { encodeUtf8 } from "../../../src/base/bytes.ts";
 import type { Connection } from "../../../src/broker/delivery/connection.ts";
 import type { LocalSession } from "../../../src/broker/delivery/local-session.ts";
 import type { Forwarding } from "../../../src/broker/peers/forwarding.ts";
+import type { LinkSender } from "../../../src/broker/peers/link-sender.ts";
 import { DeliveryPlan } from "../../../src/broker/publish/delivery-plan.ts";
 import { isSlipName, mailPath, nameOf, sessionPath } from "../../../src/coordinator/paths.ts";
 import type { JournalOperation } from "../../../src/mail/operations.ts";
@@ -54,11 +55,15 @@ function scene() {
   ) => {
     const publish = makePublish(encodeUtf8("t"), encodeUtf8(text), { qos, retain: false });
     const check: JournalOperation = { kind: "check", path: guard, version: () => 0 };
-    const plan = new DeliveryPlan(context, forwarding, {
-      publish,
-      payment: undefined,
-      guard: guard === "" ? undefined : { check, isRevoked: () => false },
-    });
+    const plan = new DeliveryPlan(
+      context,
+      { forwarding, linkSender: {} as LinkSender },
+      {
+        publish,
+        payment: undefined,
+        guard: guard === "" ? undefined : { check, isRevoked: () => false },
+      },
+    );
     for (const subscriber of to)
       plan.add({ subscriber, qos: 2, retainAsPublished: false, subscriptionIds: [], group: undefined } as never);
     plan.commit(operations, { connection: undefined, refused } as never);
@@ -255,7 +260,11 @@ describe("a message for a session that is away", () => {
     ] as const) {
       const publish = makePublish(encodeUtf8("t"), encodeUtf8(text), { qos: 1, retain: false });
       publish.expiresAt = context.clock.wall() + ms;
-      const plan = new DeliveryPlan(context, forwarding, { publish, payment: undefined, guard: undefined });
+      const plan = new DeliveryPlan(
+        context,
+        { forwarding, linkSender: {} as LinkSender },
+        { publish, payment: undefined, guard: undefined },
+      );
       plan.add({
         subscriber: client,
         qos: 1,
