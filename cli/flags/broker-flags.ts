@@ -132,6 +132,13 @@ export const specs: readonly OptionSpec[] = [
     parse: parseUrl,
     shown: "none",
   },
+  {
+    key: "clientIdPrefix",
+    value: "PATTERN",
+    help: "beginning that client ids must have; %u stands for the user name: %u-",
+    parse: parseText,
+    shown: "any",
+  },
   { key: "allowAnonymous", help: "let in clients that give no user name", parse: parseFlag },
   { key: "data", value: "DIR", help: "folder of the embedded store", parse: parseText },
   {

@@ -68,8 +68,16 @@ export type Control =
       readonly clientId: string;
       readonly stamp: number;
       readonly clean: boolean;
+      /** The user that the client has logged in as, "": none; undefined: the sender does not say so. */
+      readonly user?: string | undefined;
     }
-  | { readonly say: "claimed"; readonly number: number; readonly granted: boolean }
+  /** `isAnothers`: it is not granted, since the session is another user's. */
+  | {
+      readonly say: "claimed";
+      readonly number: number;
+      readonly granted: boolean;
+      readonly isAnothers?: true | undefined;
+    }
   /** Persistent sessions that are connected at the sender now, under numbers that deliveries name. */
   | { readonly say: "hosting"; readonly sessions: readonly (readonly [handle: number, clientId: string])[] }
   | { readonly say: "unhosting"; readonly handles: readonly number[] }

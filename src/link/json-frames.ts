@@ -19,6 +19,10 @@ const listOf =
     Array.isArray(value) && value.every(check);
 const isSession: Check = (value) => Array.isArray(value) && value.length === 2 && isCount(value[0]) && isText(value[1]);
 
+/** True, or absent: brokers that know nothing of the field leave it out. */
+const isTrueOrAbsent: Check = (value) => value === undefined || value === true;
+const isTextOrAbsent: Check = (value) => value === undefined || isText(value);
+
 type Fields<Body> = { readonly [Name in keyof Body]-?: Check };
 
 const hello: Fields<Hello> = { protocol: isText, id: isText, epoch: isNumber, nonce: isText };
@@ -26,15 +30,15 @@ const welcome: Fields<Welcome> = { ...hello, received: isCount, proof: isText };
 const confirm: Fields<Confirm> = { received: isCount, proof: isText };
 const remain: Fields<Remain> = {
   id: isCount,
-  unpaid: (value) => value === undefined || value === true,
+  unpaid: isTrueOrAbsent,
   handles: listOf(isCount),
   groups: listOf(isText),
 };
 
 /** The fields of each `Control`, besides what it says. */
 const controls: { readonly [Say in Control["say"]]: Fields<Omit<Extract<Control, { say: Say }>, "say">> } = {
-  claim: { number: isCount, clientId: isText, stamp: isNumber, clean: isFlag },
-  claimed: { number: isCount, granted: isFlag },
+  claim: { number: isCount, clientId: isText, stamp: isNumber, clean: isFlag, user: isTextOrAbsent },
+  claimed: { number: isCount, granted: isFlag, isAnothers: isTrueOrAbsent },
   hosting: { sessions: listOf(isSession) },
   unhosting: { handles: listOf(isCount) },
   see: { number: isCount, zxid: isNumber },

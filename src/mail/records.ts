@@ -323,6 +323,8 @@ export interface SessionRecord {
   readonly expiryInterval: number;
   /** While away: when it ends, in ms since 1970; null: never. */
   readonly expiresAt: number | null;
+  /** The user whose session it is; undefined: nobody's, or written by a broker that did not record it. */
+  readonly user?: string | undefined;
 }
 
 export function encodeSession(record: SessionRecord): Uint8Array {
@@ -339,6 +341,7 @@ export function decodeSession(bytes: Uint8Array): SessionRecord {
     version: fields.whole("version", 3, 5) as ProtocolVersion,
     expiryInterval: fields.amount("expiryInterval"),
     expiresAt: fields.amountOrNull("expiresAt"),
+    user: fields.has("user") ? fields.text("user") : undefined,
   };
 }
 

@@ -1,4 +1,7 @@
-/** How long a client that connects waits for brokers that do not answer, and which of them may still hold its will. */
+/**
+ * How long a client that connects waits for brokers that do not answer, which of them may still hold its will, and
+ * whose client id it is.
+ */
 import { expect, test } from "bun:test";
 import { claimPatienceMs, claimUnlinkedMs, fencePatienceMs } from "../../src/base/limits.ts";
 import { Timers } from "../../src/base/timers.ts";
@@ -21,7 +24,10 @@ function scene() {
   const takeOver = new TakeOver(context as unknown as ClusterContext, parts as unknown as TakeOverParts);
   const decided: string[][] = [];
   const claim = (persistent: boolean): void =>
-    takeOver.claim({ clientId: "client", clean: false, persistent }, (_, silent) => void decided.push([...silent()]));
+    takeOver.claim(
+      { clientId: "client", clean: false, persistent, user: "" },
+      (_, silent) => void decided.push([...silent()]),
+    );
   const pass = (ms: number): void => {
     now += ms;
     timers.tick(now);
@@ -68,7 +74,7 @@ test("nobody waits long for brokers that are not reached any more", () => {
 
 test("a broker that joins while a client is being let in may hold an earlier will of it, one that has granted does not", () => {
   const { peers, takeOver } = scene();
-  const claimed = { clientId: "client", clean: false, persistent: true };
+  const claimed = { clientId: "client", clean: false, persistent: true, user: "" };
   let whoIsSilent: SilentBrokers = () => ["nobody has decided"];
   takeOver.claim(claimed, (_, silent) => {
     whoIsSilent = silent;
@@ -84,10 +90,102 @@ test("so may one that joins where there was nobody to be asked", () => {
   const { peers, takeOver } = scene();
   const [first] = peers.splice(0);
   let whoIsSilent: SilentBrokers = () => ["nobody has decided"];
-  takeOver.claim({ clientId: "client", clean: false, persistent: false }, (_, silent) => {
+  takeOver.claim({ clientId: "client", clean: false, persistent: false, user: "" }, (_, silent) => {
     whoIsSilent = silent;
   });
   expect(whoIsSilent()).toEqual([]);
   peers.push(first!);
   expect(whoIsSilent()).toEqual(["b"]);
+});
+
+/** A broker that another one asks, with one session here: what it answers, and what it has given up. */
+function asked(user: string) {
+  const timers = new Timers();
+  const peer = { id: "b", isLinked: true, link: {} };
+  const answers: object[] = [];
+  const givenUp: string[] = [];
+  const context = {
+    options: { ...defaultOptions, id: "a" },
+    clock: { now: () => 1000, wall: () => 1000 },
+    timers,
+    self: { fences: 0 },
+    localSessions: new Map([["client", { user }]]),
+    journal: { commit: (_: unknown, done: () => void) => done() },
+  };
+  const parts = {
+    membership: { members: () => [peer] },
+    links: { sendControl: (_: Peer, control: object) => void answers.push(control) },
+    orphanedWills: { cameBack: () => [] },
+    wills: { whenPublished: (_: string, go: () => void) => go() },
+    whenConnected: (_: string, go: () => void) => go(),
+    handover: {
+      giveUp(clientId: string, { done }: { done: () => void }) {
+        givenUp.push(clientId);
+        done();
+      },
+    },
+  };
+  const takeOver = new TakeOver(context as unknown as ClusterContext, parts as unknown as TakeOverParts);
+  const receive = (user: string | undefined, stamp = 1): void =>
+    takeOver.receive(peer as unknown as Peer, {
+      say: "claim",
+      number: 7,
+      clientId: "client",
+      stamp,
+      clean: true,
+      user,
+    });
+  return { answers, context, givenUp, peer, receive, takeOver };
+}
+
+test("a session is not given up to another user's client, but to its own user's, and nobody's to anybody's", () => {
+  for (const [owner, user, isGranted] of [
+    ["alice", "alice", true],
+    ["alice", "eve", false],
+    ["alice", "", false],
+    ["", "eve", true],
+    // A broker that does not say who its client is.
+    ["alice", undefined, true],
+  ] as const) {
+    const { answers, givenUp, receive } = asked(owner);
+    receive(user);
+    expect(answers).toEqual([
+      { say: "claimed", number: 7, granted: isGranted, isAnothers: isGranted ? undefined : true },
+    ]);
+    expect(givenUp).toEqual(isGranted ? ["client"] : []);
+  }
+});
+
+test("of two claims at once the later goes before if they are one user's, else the earlier", () => {
+  for (const [user, stamp, isGranted] of [
+    ["alice", 2000, true],
+    ["alice", 500, false],
+    ["eve", 2000, false],
+    ["eve", 500, true],
+  ] as const) {
+    const { answers, context, receive, takeOver } = asked("");
+    context.localSessions.clear();
+    const outcomes: string[] = [];
+    const claimed = { clientId: "client", clean: true, persistent: false, user: "alice" };
+    takeOver.claim(claimed, (outcome) => void outcomes.push(outcome));
+    receive(user, stamp);
+    const refusal = user === "alice" ? "elsewhere" : "anothers";
+    expect(outcomes).toEqual(isGranted ? [refusal] : []);
+    expect(answers.at(-1)).toMatchObject({
+      granted: isGranted,
+      isAnothers: !isGranted && user === "eve" ? true : undefined,
+    });
+  }
+});
+
+test("a client is told that a session is another user's when another broker says so", () => {
+  const { peer, takeOver } = asked("");
+  const outcomes: string[] = [];
+  const claimed = { clientId: "other", clean: true, persistent: false, user: "eve" };
+  for (const isAnothers of [true, undefined] as const) {
+    takeOver.claim(claimed, (outcome) => void outcomes.push(outcome));
+    const number = outcomes.length + 1;
+    takeOver.answered(peer as unknown as Peer, { say: "claimed", number, granted: false, isAnothers });
+  }
+  expect(outcomes).toEqual(["anothers", "elsewhere"]);
 });

@@ -22,6 +22,13 @@ import type { Regrouping } from "../publish/regrouping.ts";
 import type { SessionStore } from "./session-store.ts";
 import type { Wills } from "./wills.ts";
 
+/** The reason codes for what `turnAway` is called for. */
+const turnedAwayWith = {
+  fenced: Reason.serverUnavailable,
+  disk: Reason.quotaExceeded,
+  client_id: Reason.clientIdentifierNotValid,
+} as const;
+
 /** Ends connections. Every way to end one passes through here. */
 export class ConnectionEnd {
   readonly #context: ClusterContext;
@@ -90,11 +97,11 @@ export class ConnectionEnd {
    * Refuses a CONNECT that nothing is wrong with, for a cause that many clients meet at once: each is counted, some are
    * logged.
    */
-  turnAway(connection: Connection, cause: "fenced" | "disk", why: string): void {
+  turnAway(connection: Connection, cause: keyof typeof turnedAwayWith, why: string): void {
     if (connection.channel.phase === "closed") return;
     this.#context.metrics.turnedAway[cause]++;
     this.#logSome(connection, cause, `client refused: ${why}`);
-    this.refuse(connection, cause === "fenced" ? Reason.serverUnavailable : Reason.quotaExceeded, why);
+    this.refuse(connection, turnedAwayWith[cause], why);
   }
 
   /** Handles DISCONNECT. Throws `ProtocolError` for a Session Expiry Interval where CONNECT had none. */

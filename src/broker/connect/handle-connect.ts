@@ -3,7 +3,6 @@
  */
 import { ProtocolError } from "../../base/errors.ts";
 import { logTextMax, topicAliasMax } from "../../base/limits.ts";
-import { Timer } from "../../base/timers.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { Frame } from "../../mqtt/control.ts";
 import { topicOf } from "../../mqtt/publish.ts";
@@ -21,7 +20,9 @@ import type { Admission, Login } from "./admission.ts";
 import { encodeConnack } from "./connack.ts";
 import { type ConnectRequest, decodeConnectOf, meterOf, readConnectRequest } from "./connect-request.ts";
 import type { ConnectionEnd } from "./connection-end.ts";
+import { watchKeepAlive } from "./keep-alive-watch.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
+import { anothersWords, mayTake, userOf, whyNoClientId } from "./session-owner.ts";
 import type { SessionStore } from "./session-store.ts";
 import type { SilentBrokers, TakeOver } from "./take-over.ts";
 import type { Wills } from "./wills.ts";
@@ -59,7 +60,7 @@ export class ConnectHandler {
   readonly #takeOver: TakeOver;
   readonly #resume: (connection: Connection, reason: number) => void;
   /** Connections whose CONNACK waits for other brokers or for the store, by client id. */
-  readonly #pending = new Map<string, Connection>();
+  readonly #pending = new Map<string, Pending>();
   /** Connections that have been granted their client id and wait for the store, with the calls that wait for them. */
   readonly #obtaining = new Map<string, { readonly connection: Connection; readonly waiting: (() => void)[] }>();
 
@@ -131,6 +132,10 @@ export class ConnectHandler {
       // [MQTT-3.1.2-24]: a client that could not be sent its CONNACK is not let in.
       if (encodeConnack(request, false, this.#context.options).length > channel.packetBytesMax)
         throw new ProtocolError(Reason.packetTooLarge, "CONNACK is larger than the Maximum Packet Size");
+      const why = request.assigned
+        ? undefined
+        : whyNoClientId(request.clientId, userOf(login), this.#context.options.clientIdPrefix);
+      if (why !== undefined) return this.#connectionEnd.turnAway(connection, "client_id", why);
       if (will !== undefined && login.permissions?.mayPublish(topicOf(will.publish)) === false) {
         this.#context.metrics.forbidden.will++;
         throw new ProtocolError(Reason.notAuthorized, "it may not publish its will");
@@ -165,9 +170,13 @@ export class ConnectHandler {
     if (self.isDraining) return this.#connectionEnd.refuse(connection, Reason.useAnotherServer);
     if (self.isFenced && needsStore(request)) return this.#connectionEnd.turnAway(connection, "fenced", fencedWords);
     const rival = this.#pending.get(clientId);
-    if (rival !== undefined) this.#connectionEnd.refuse(rival, Reason.serverBusy);
-    this.#pending.set(clientId, connection);
     const before = localSessions.get(clientId);
+    const user = userOf(request.login);
+    for (const other of [rival, before])
+      if (other !== undefined && !mayTake(user, other))
+        return this.#connectionEnd.turnAway(connection, "client_id", anothersWords);
+    if (rival !== undefined) this.#connectionEnd.refuse(rival.connection, Reason.serverBusy);
+    this.#pending.set(clientId, { connection, user });
     // [MQTT-3.1.4-3]
     if (before?.connection !== undefined) {
       this.#connectionEnd.disconnect(
@@ -178,11 +187,12 @@ export class ConnectHandler {
     }
     if (before?.will !== undefined && startsAnew(before, request)) this.#wills.publishNow(before);
     const { fences } = self;
-    const claimed = { clientId, clean: request.packet.clean === true, persistent: request.expiryInterval > 0 };
-    this.#takeOver.claim(claimed, (granted, silent) => {
+    const claimed = { clientId, clean: request.packet.clean === true, persistent: request.expiryInterval > 0, user };
+    this.#takeOver.claim(claimed, (outcome, silent) => {
       if (connection.channel.phase !== "connecting") return this.#forgetPending(connection, clientId);
-      if (!granted) {
+      if (outcome !== "granted") {
         this.#forgetPending(connection, clientId);
+        if (outcome === "anothers") return this.#connectionEnd.turnAway(connection, "client_id", anothersWords);
         return this.#connectionEnd.refuse(connection, Reason.serverBusy);
       }
       this.#obtaining.set(clientId, { connection, waiting: this.#obtaining.get(clientId)?.waiting ?? [] });
@@ -203,17 +213,21 @@ export class ConnectHandler {
       if (found !== undefined && startsAnew(found, request)) return this.#eraseThenUse(found, use);
       this.#record(connection, request, { client: found, tries });
     };
-    const useIfThereIsRoom = (found: LocalSession | undefined): void => {
+    const useIfAllowed = (found: LocalSession | undefined): void => {
+      if (found !== undefined && !mayTake(userOf(request.login), found)) {
+        this.#connectionEnd.turnAway(connection, "client_id", anothersWords);
+        return this.#finishObtaining(connection, clientId);
+      }
       const refusal = connectRefusal(coordinator, { ...request, isStored: found?.mailbox !== undefined });
       if (refusal === undefined) return use(found);
       this.#connectionEnd.turnAway(connection, "disk", refusal);
       this.#finishObtaining(connection, clientId);
     };
-    if (old !== undefined) return useIfThereIsRoom(old);
+    if (old !== undefined) return useIfAllowed(old);
     this.#sessionStore.whenErased(clientId, () => {
       // The session may have been adopted while it was read.
-      if (!this.#takeOver.mustReadStore(request.expiryInterval > 0)) useIfThereIsRoom(undefined);
-      else this.#takeOver.read(clientId, (found) => useIfThereIsRoom(localSessions.get(clientId) ?? found));
+      if (!this.#takeOver.mustReadStore(request.expiryInterval > 0)) useIfAllowed(undefined);
+      else this.#takeOver.read(clientId, (found) => useIfAllowed(localSessions.get(clientId) ?? found));
     });
   }
 
@@ -291,6 +305,7 @@ export class ConnectHandler {
     const { session } = client;
     session.version = request.version;
     session.expiryInterval = request.expiryInterval;
+    client.belongTo(userOf(request.login));
     client.stopExpiry();
     const { clientId, silent, will } = request;
     const earlier = this.#orphanedWills.cameBack(clientId, { by: options.id, silent: silent(), isCurrent: isAwaited });
@@ -319,7 +334,7 @@ export class ConnectHandler {
     client.attach(connection, receiveMaximum);
     if (client.session.subscriptions.size > 0) router.touch();
     connection.send(encodeConnack(request, sessionPresent, this.#context.options));
-    this.#watchSilence(connection);
+    watchKeepAlive(connection, this.#context, this.#connectionEnd);
     log.debug(
       { remote: connection.transport.remote, client: request.clientId.slice(0, logTextMax) },
       "client connected",
@@ -336,7 +351,7 @@ export class ConnectHandler {
   }
 
   #forgetPending(connection: Connection, clientId: string): void {
-    if (this.#pending.get(clientId) === connection) this.#pending.delete(clientId);
+    if (this.#pending.get(clientId)?.connection === connection) this.#pending.delete(clientId);
   }
 
   /** Has the session of a client that went before its CONNACK wait, as if the client had left. */
@@ -347,26 +362,6 @@ export class ConnectHandler {
     if (client.mailbox === undefined) return;
     this.#context.localSessions.set(clientId, client);
     this.#sessionStore.recordAway(client);
-  }
-
-  /** Disconnects a client that is silent for one and a half times its Keep Alive [MQTT-3.1.2-22]. */
-  #watchSilence(connection: Connection): void {
-    const { timers, clock } = this.#context;
-    if (connection.timer !== undefined) timers.cancel(connection.timer);
-    const { silenceMs } = connection.channel;
-    if (silenceMs === 0) return;
-    const timer = new Timer((now) => {
-      // A client that is not read by us cannot be blamed for silence.
-      const silentSince = connection.isHeld && !connection.isListenedTo ? now : connection.lastReceivedAt;
-      if (now - silentSince < silenceMs) return timers.set(timer, silentSince + silenceMs);
-      this.#connectionEnd.disconnect(
-        connection,
-        Reason.keepAliveTimeout,
-        "no packet within one and a half times the keep alive",
-      );
-    });
-    connection.timer = timer;
-    timers.set(timer, clock.now() + silenceMs);
   }
 }
 
@@ -380,6 +375,12 @@ function needsStore({ expiryInterval, will }: AuthenticatedRequest): boolean {
 /** Returns true if a found session must end: CONNECT says so, or it has expired. */
 function startsAnew(found: LocalSession, { packet }: AuthenticatedRequest): boolean {
   return packet.clean === true || found.isOver;
+}
+
+/** A connection whose CONNACK waits, and who its client is. */
+interface Pending {
+  readonly connection: Connection;
+  readonly user: string;
 }
 
 interface Obtaining {

@@ -38,6 +38,7 @@ export class SessionStore {
       version: session.version,
       expiryInterval: session.expiryInterval,
       expiresAt: away && !session.neverExpires ? clock.wall() + session.expiryInterval * 1000 : null,
+      user: client.user === "" ? undefined : client.user,
     });
     if (client.recorded()) {
       return { kind: "create", path: fencingToken.path, data, mode: "persistent" };

@@ -20,11 +20,14 @@ import type { Peer } from "../peers/peer.ts";
 import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
 import type { SessionHandover } from "./session-handover.ts";
+import { mayTake } from "./session-owner.ts";
 import type { Wills } from "./wills.ts";
 
 /** A claim on a client id that is being decided. */
 interface Claim {
   readonly clientId: string;
+  /** The user that the client has logged in as; "": none. */
+  readonly user: string;
   readonly stamp: number;
   readonly waitingFor: Set<Peer>;
   /** Ids of the brokers that have granted it. */
@@ -41,7 +44,10 @@ interface Claim {
  */
 export type SilentBrokers = () => readonly string[];
 
-type Decided = (granted: boolean, silent: SilentBrokers) => void;
+/** The end of a claim. elsewhere: the client has connected to another broker, later. anothers: another user's. */
+type Outcome = "granted" | "elsewhere" | "anothers";
+
+type Decided = (outcome: Outcome, silent: SilentBrokers) => void;
 
 export interface TakeOverParts {
   readonly links: Links;
@@ -61,6 +67,8 @@ export interface ClaimRequest {
   readonly clean: boolean;
   /** True if the new session outlives its connection. */
   readonly persistent: boolean;
+  /** The user that the client has logged in as; "": none. */
+  readonly user: string;
 }
 
 /** Claims client ids from other brokers, and answers their claims. */
@@ -77,22 +85,22 @@ export class TakeOver {
     this.#parts = parts;
   }
 
-  /** Asks all other brokers to give up a client id. `decided(false)`: the client has connected elsewhere, and later. */
-  claim({ clientId, clean, persistent }: ClaimRequest, decided: Decided): void {
+  /** Asks all other brokers to give up a client id. */
+  claim({ clientId, clean, persistent, user }: ClaimRequest, decided: Decided): void {
     const members = this.#parts.membership.members();
-    if (members.length === 0) return decided(true, this.#silentSince(new Set(), []));
+    if (members.length === 0) return decided("granted", this.#silentSince(new Set(), []));
     const { clock, timers, options } = this.#context;
     const number = ++this.#lastNumber;
     // Later claims of this broker have greater stamps, whatever the wall clock does.
     this.#lastStamp = Math.max(clock.wall(), this.#lastStamp + 1);
     const stamp = this.#lastStamp;
-    const timer = new Timer(() => this.#decide(claim, true));
-    const finished: Decided = (granted, silent) => {
+    const timer = new Timer(() => this.#decide(claim, "granted"));
+    const finished: Decided = (outcome, silent) => {
       this.#byNumber.delete(number);
-      decided(granted, silent);
+      decided(outcome, silent);
     };
     const parties = { waitingFor: new Set(members), grantedBy: new Set<string>(), dead: [] };
-    const claim: Claim = { clientId, stamp, ...parties, decided: finished, timer };
+    const claim: Claim = { clientId, user, stamp, ...parties, decided: finished, timer };
     // The caller has refused the connection of an earlier claim on the same client id.
     this.#claims.set(clientId, claim);
     this.#byNumber.set(number, claim);
@@ -102,38 +110,50 @@ export class TakeOver {
     // A broker whose link is down may be back in a moment; not every client can wait for it for long.
     const areLinked = members.every(({ isLinked }) => isLinked);
     timers.set(timer, clock.now() + (areLinked ? patienceMs : claimUnlinkedMs));
-    for (const peer of members) this.#parts.links.sendControl(peer, { say: "claim", number, clientId, stamp, clean });
+    const asked: Control = { say: "claim", number, clientId, stamp, clean, user };
+    for (const peer of members) this.#parts.links.sendControl(peer, asked);
   }
 
   /**
-   * Handles another broker's claim: refuses it if this broker's own is later; otherwise gives the client id up, then
-   * grants.
+   * Handles another broker's claim: refuses it if the session here is another user's, or this broker's own claim goes
+   * before; otherwise gives the client id up, then grants.
    */
-  receive(peer: Peer, { number, clientId, stamp, clean }: Extract<Control, { say: "claim" }>): void {
+  receive(peer: Peer, { number, clientId, stamp, clean, user }: Extract<Control, { say: "claim" }>): void {
     const own = this.#claims.get(clientId);
     const { link } = peer;
-    const answer = (granted: boolean): void => {
-      if (peer.link === link) this.#parts.links.sendControl(peer, { say: "claimed", number, granted });
+    const answer = (outcome: Outcome): void => {
+      if (peer.link !== link) return;
+      const isAnothers = outcome === "anothers" || undefined;
+      this.#parts.links.sendControl(peer, { say: "claimed", number, granted: outcome === "granted", isAnothers });
     };
+    // A broker that does not say who its client is cannot be refused for that.
+    const isTheirs = (one: { readonly user: string } | undefined): boolean =>
+      one === undefined || user === undefined || mayTake(user, one);
+    const isHere = (): boolean => isTheirs(this.#context.localSessions.get(clientId));
+    if (!isHere()) return answer("anothers");
     if (own !== undefined) {
-      if (own.stamp > stamp || (own.stamp === stamp && this.#context.options.id > peer.id)) return answer(false);
-      this.#decide(own, false);
+      const isLater = own.stamp > stamp || (own.stamp === stamp && this.#context.options.id > peer.id);
+      // Of two claims of one user the later goes before, of two users' the earlier.
+      if (isTheirs(own) ? isLater : !isLater) return answer(isTheirs(own) ? "elsewhere" : "anothers");
+      this.#decide(own, isTheirs(own) ? "elsewhere" : "anothers");
     }
     const { handover, wills, orphanedWills, whenConnected } = this.#parts;
-    const isSettled = (): void => wills.whenPublished(clientId, () => answer(true));
+    const isSettled = (): void => wills.whenPublished(clientId, () => answer("granted"));
     const { self } = this.#context;
     const { fences } = self;
     const isCurrent = (): boolean => peer.link === link && self.fences === fences;
     this.#context.journal.commit(orphanedWills.cameBack(clientId, { by: peer.id, isCurrent }), () =>
-      whenConnected(clientId, () => handover.giveUp(clientId, { clean, done: isSettled })),
+      whenConnected(clientId, () =>
+        isHere() ? handover.giveUp(clientId, { clean, done: isSettled }) : answer("anothers"),
+      ),
     );
   }
 
   /** Handles another broker's answer to a claim. */
-  answered(peer: Peer, { number, granted }: Extract<Control, { say: "claimed" }>): void {
+  answered(peer: Peer, { number, granted, isAnothers }: Extract<Control, { say: "claimed" }>): void {
     const claim = this.#byNumber.get(number);
     if (claim === undefined) return;
-    if (!granted) return this.#decide(claim, false);
+    if (!granted) return this.#decide(claim, isAnothers ? "anothers" : "elsewhere");
     claim.grantedBy.add(peer.id);
     this.#waitNoMore(claim, peer);
   }
@@ -211,15 +231,15 @@ export class TakeOver {
 
   #waitNoMore(claim: Claim, peer: Peer): void {
     claim.waitingFor.delete(peer);
-    if (claim.waitingFor.size === 0) this.#decide(claim, true);
+    if (claim.waitingFor.size === 0) this.#decide(claim, "granted");
   }
 
-  #decide(claim: Claim, granted: boolean): void {
+  #decide(claim: Claim, outcome: Outcome): void {
     this.#context.timers.cancel(claim.timer);
     if (this.#claims.get(claim.clientId) === claim) this.#claims.delete(claim.clientId);
     const dead = [...claim.dead, ...[...claim.waitingFor].map(({ id }) => id)];
     claim.waitingFor.clear();
-    claim.decided(granted, this.#silentSince(claim.grantedBy, dead));
+    claim.decided(outcome, this.#silentSince(claim.grantedBy, dead));
   }
 
   #silentSince(grantedBy: ReadonlySet<string>, silent: readonly string[]): SilentBrokers {

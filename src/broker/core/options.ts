@@ -52,6 +52,8 @@ export interface BrokerOptions {
   readonly jwtClaim: readonly string[];
   /** URL of a service that decides on logins; "": none. */
   readonly authHook: string;
+  /** The beginning that client ids must have; %u stands for the user name. "": any will do. */
+  readonly clientIdPrefix: string;
   /** True if clients may connect without user name and password. */
   readonly allowAnonymous: boolean;
   /** Folder of the embedded store. */
@@ -163,6 +165,7 @@ export const defaultOptions: BrokerOptions = {
   jwtIssuer: "",
   jwtClaim: [],
   authHook: "",
+  clientIdPrefix: "",
   allowAnonymous: false,
   data: "mqttzoo-data",
   acceptDamage: false,

@@ -29,6 +29,7 @@ export class KeptSession {
   #isOver = false;
   #will: WillRecord | undefined;
   #isWillStored = false;
+  #user = "";
   #identity: Identity | undefined;
   #permissions: Permissions | undefined;
   #expiryTimer: Timer | undefined;
@@ -49,6 +50,7 @@ export class KeptSession {
   /** Keeps what was read of the session's znode: its record, if it could be decoded, and its version. */
   found(record: SessionRecord | undefined, version: number): void {
     this.#record = record;
+    this.#user = record?.user ?? "";
     this.#isRecorded = true;
     this.fencingToken.version = version;
   }
@@ -117,6 +119,16 @@ export class KeptSession {
   setWill(will: WillRecord | undefined): void {
     this.#will = will;
     this.#isWillStored = will !== undefined;
+  }
+
+  /** The user whose session it is; "": nobody's, since its client has logged in without a user name. */
+  get user(): string {
+    return this.#user;
+  }
+
+  /** Notes whose session it is from now on. */
+  belongTo(user: string): void {
+    this.#user = user;
   }
 
   /** The identity with which the client logged in last; undefined: it has not connected here yet. */

@@ -1,0 +1,57 @@
+/** Faults in whose a session is: each would let somebody have, end or interrupt what another user has made. */
+import type { Fault } from "./faults.ts";
+
+const owners = "test/broker/session-owner.test.ts";
+const takeOver = "test/unit/take-over.test.ts";
+
+export const faults: readonly Fault[] = [
+  {
+    what: "owners: a session is whose client id it is",
+    file: "src/broker/connect/session-owner.ts",
+    find: 'return session.user === "" || session.user === user;',
+    replace: 'return session.user === "" || session.user === user || user !== "";',
+    tests: owners,
+  },
+  {
+    what: "owners: after a restart nobody knows whose a session is",
+    file: "src/broker/connect/session-store.ts",
+    find: 'user: client.user === "" ? undefined : client.user,',
+    replace: "user: undefined,",
+    tests: owners,
+  },
+  {
+    what: "owners: a session that was made without a name stays anybody's",
+    file: "src/broker/connect/handle-connect.ts",
+    find: "    client.belongTo(userOf(request.login));\n",
+    replace: "    if (client.user !== '') client.belongTo(userOf(request.login));\n",
+    tests: owners,
+  },
+  {
+    what: "owners: another broker gives up whatever is asked for",
+    file: "src/broker/connect/take-over.ts",
+    find: 'if (!isHere()) return answer("anothers");',
+    replace: "void isHere;",
+    tests: takeOver,
+  },
+  {
+    what: "owners: of two users' claims the later goes before",
+    file: "src/broker/connect/take-over.ts",
+    find: "if (isTheirs(own) ? isLater : !isLater)",
+    replace: "if (isLater)",
+    tests: takeOver,
+  },
+  {
+    what: "owners: a client is not told that a session is another user's",
+    file: "src/broker/connect/take-over.ts",
+    find: 'this.#decide(claim, isAnothers ? "anothers" : "elsewhere")',
+    replace: 'this.#decide(claim, "elsewhere")',
+    tests: takeOver,
+  },
+  {
+    what: "owners: a client id begins as it likes",
+    file: "src/broker/connect/session-owner.ts",
+    find: "return clientId.startsWith(prefix) && clientId.length > prefix.length",
+    replace: "return clientId.length > prefix.length",
+    tests: owners,
+  },
+];
