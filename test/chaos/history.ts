@@ -1,6 +1,7 @@
 /**
  * The history of a load (what was published, acknowledged and received) and the judges of it: no acknowledged message
- * lost, QoS 2 exactly once, first deliveries in order, retained is the last acknowledged or newer.
+ * lost, QoS 2 exactly once, first deliveries in order, retained is the last acknowledged or newer. It is judged as it
+ * is written: to go through a long one again and again would keep the clients of this process from their work.
  */
 import type { QoS } from "../../src/mqtt/constants.ts";
 
@@ -11,6 +12,36 @@ export interface Sent {
   readonly qos: QoS;
 }
 
+/** The part of a history that concerns one subscriber to all topics. */
+class Receipts {
+  readonly payloads: string[] = [];
+  readonly counts = new Map<string, number>();
+  /** Acknowledged messages that it has not received. */
+  readonly missing = new Set<string>();
+  /** Messages at QoS 2 that it has received more than once. */
+  readonly doubled = new Set<string>();
+  /** Messages that nobody has sent, and first deliveries after later ones, in words. */
+  readonly strange: string[] = [];
+  readonly misordered: string[] = [];
+  readonly #last = new Map<string, number>();
+
+  receive(payload: string, sent: Sent | undefined): void {
+    this.payloads.push(payload);
+    const count = (this.counts.get(payload) ?? 0) + 1;
+    this.counts.set(payload, count);
+    this.missing.delete(payload);
+    if (count > 1) {
+      if (sent?.qos === 2) this.doubled.add(payload);
+      return;
+    }
+    if (sent === undefined) this.strange.push(`never sent ${payload}`);
+    const [publisher, sequence] = payload.split(" ") as [string, string];
+    const last = this.#last.get(publisher) ?? -1;
+    if (last > Number(sequence)) this.misordered.push(`${payload} after ${last}`);
+    else this.#last.set(publisher, Number(sequence));
+  }
+}
+
 export class History {
   readonly sent: Sent[] = [];
   /**
@@ -18,7 +49,8 @@ export class History {
    */
   isOrdered = true;
   readonly #acknowledged = new Set<string>();
-  readonly #received = new Map<string, string[]>();
+  readonly #sent = new Map<string, Sent>();
+  readonly #received = new Map<string, Receipts>();
   readonly #retained = new Map<string, readonly string[]>();
 
   static payload({ publisher, sequence }: Sent): string {
@@ -26,12 +58,16 @@ export class History {
   }
 
   send(message: Sent): string {
+    const payload = History.payload(message);
     this.sent.push(message);
-    return History.payload(message);
+    this.#sent.set(payload, message);
+    return payload;
   }
 
   acknowledge(payload: string): void {
     this.#acknowledged.add(payload);
+    if (!this.#sent.has(payload)) return;
+    for (const { counts, missing } of this.#received.values()) if (!counts.has(payload)) missing.add(payload);
   }
 
   /** Notes a message that is to be retained. */
@@ -54,9 +90,7 @@ export class History {
   }
 
   receive(subscriber: string, payload: string): void {
-    const list = this.#received.get(subscriber) ?? [];
-    this.#received.set(subscriber, list);
-    list.push(payload);
+    this.#receiptsOf(subscriber).receive(payload, this.#sent.get(payload));
   }
 
   isAcknowledged(payload: string): boolean {
@@ -72,40 +106,33 @@ export class History {
   }
 
   receivedBy(subscriber: string): readonly string[] {
-    return this.#received.get(subscriber) ?? [];
+    return this.#received.get(subscriber)?.payloads ?? [];
+  }
+
+  /** How many acknowledged messages a persistent subscriber to all topics has not received. */
+  missingCount(subscriber: string): number {
+    return this.#receiptsOf(subscriber).missing.size;
   }
 
   /** Everything that is wrong with what a persistent subscriber to all topics got; empty if nothing is. */
   judge(subscriber: string): string[] {
-    const received = this.#received.get(subscriber) ?? [];
-    const counts = new Map<string, number>();
-    for (const payload of received) counts.set(payload, (counts.get(payload) ?? 0) + 1);
-    const wrong: string[] = [];
-    const known = new Set<string>();
-    for (const message of this.sent) {
-      const payload = History.payload(message);
-      known.add(payload);
-      const count = counts.get(payload) ?? 0;
-      if (count === 0 && this.#acknowledged.has(payload))
-        wrong.push(`${subscriber}: lost QoS ${message.qos} ${payload}`);
-      if (count > 1 && message.qos === 2) wrong.push(`${subscriber}: ${count} times QoS 2 ${payload}`);
-    }
-    for (const payload of counts.keys()) if (!known.has(payload)) wrong.push(`${subscriber}: never sent ${payload}`);
-    return this.isOrdered ? [...wrong, ...this.#misordered(subscriber, received)] : wrong;
+    const { missing, doubled, counts, strange, misordered } = this.#receiptsOf(subscriber);
+    const wrong = [
+      ...[...missing].map((payload) => `lost QoS ${this.#sent.get(payload)!.qos} ${payload}`),
+      ...[...doubled].map((payload) => `${counts.get(payload)} times QoS 2 ${payload}`),
+      ...strange,
+      ...(this.isOrdered ? misordered : []),
+    ];
+    return wrong.map((what) => `${subscriber}: ${what}`);
   }
 
-  #misordered(subscriber: string, received: readonly string[]): string[] {
-    const last = new Map<string, number>();
-    const seen = new Set<string>();
-    const wrong: string[] = [];
-    for (const payload of received) {
-      if (seen.has(payload)) continue;
-      seen.add(payload);
-      const [publisher, sequence] = payload.split(" ") as [string, string];
-      if ((last.get(publisher) ?? -1) > Number(sequence))
-        wrong.push(`${subscriber}: ${payload} after ${last.get(publisher)}`);
-      else last.set(publisher, Number(sequence));
+  #receiptsOf(subscriber: string): Receipts {
+    let receipts = this.#received.get(subscriber);
+    if (receipts === undefined) {
+      receipts = new Receipts();
+      this.#received.set(subscriber, receipts);
+      for (const payload of this.#acknowledged) if (this.#sent.has(payload)) receipts.missing.add(payload);
     }
-    return wrong;
+    return receipts;
   }
 }

@@ -18,6 +18,12 @@ import { Publisher, Worker } from "./workers.ts";
 
 /** Everything must go on within so long, on a machine that is busy. */
 export const healMaxMs = 40_000;
+/**
+ * How often it is looked whether all is at rest, and how many looks may pass without anything that becomes better: on a
+ * machine that has no time for this process the looks, and so the patience, are longer.
+ */
+const healLookMs = 250;
+const healLooksMax = healMaxMs / healLookMs;
 const devicesCount = 12;
 const subscriberNames = ["home-1", "home-2", "visitor"] as const;
 
@@ -92,6 +98,10 @@ export class Load {
     if (this.#isVisitorAway && visitor.up) visitor.client!.disconnect();
   }
 
+  get #missingCount(): number {
+    return subscriberNames.reduce((sum, name) => sum + this.history.missingCount(name), 0);
+  }
+
   #lost(): string[] {
     return subscriberNames.flatMap((name) => this.history.judge(name));
   }
@@ -102,6 +112,7 @@ export class Load {
       this.#workers.every(({ up }) => up) &&
       this.#publishers.every(({ isSettled }) => isSettled) &&
       this.#watcher.isRight &&
+      this.#missingCount === 0 &&
       this.#lost().length === 0
     );
   }
@@ -109,13 +120,12 @@ export class Load {
   /** Waits until it is at rest; false if it is not, and nothing has become better for a long time. */
   async heals(): Promise<boolean> {
     let fewest = Infinity;
-    for (let betterAt = performance.now(); performance.now() < betterAt + healMaxMs; await Bun.sleep(250)) {
+    for (let looks = 0; looks < healLooksMax; looks++) {
       if (this.isAtRest()) return true;
       // A long backlog takes its time: as long as it becomes shorter nobody is forgotten.
-      const missing = this.#lost().length;
-      if (missing >= fewest) continue;
-      fewest = missing;
-      betterAt = performance.now();
+      if (this.#missingCount < fewest) looks = 0;
+      fewest = Math.min(fewest, this.#missingCount);
+      await Bun.sleep(healLookMs);
     }
     return false;
   }

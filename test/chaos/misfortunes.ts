@@ -55,9 +55,14 @@ const onServer =
   (begin: (server: ZooKeeperServer, name: string, victim: Victim) => Promise<Omit<Misfortune, "holds">>): Begin =>
   async (victim) => {
     const { server, name } = await pickServer(victim);
-    // A majority stays: without one there is nothing to be seen but waiting.
-    return { ...(await begin(server, name, victim)), holds: ["ensemble"] };
+    return { ...(await begin(server, name, victim)), holds: [ensembleName] };
   };
+
+/** The name that the misfortunes of ZooKeeper's servers share in `holds`. */
+export const ensembleName = "ensemble";
+
+/** The words of the misfortunes of ZooKeeper's servers. */
+export const serverWords: readonly string[] = ["kill-server", "pause-server", "part-server"];
 
 /** The misfortunes of any broker, by the word that chooses one of them. */
 export const ofProcess: Readonly<
@@ -135,9 +140,15 @@ export const misfortunes: Readonly<Record<string, Begin>> = {
       },
     };
   }),
-  "pause-server": onServer(async (server, name) => {
+  "pause-server": onServer(async (server, name, { cluster }) => {
     server.signal("SIGSTOP");
-    return { what: `SIGSTOP of ${name}`, end: async () => server.signal("SIGCONT") };
+    return {
+      what: `SIGSTOP of ${name}`,
+      end: async () => {
+        server.signal("SIGCONT");
+        await cluster.ensemble.ready();
+      },
+    };
   }),
   "part-server": onServer(async (server, name, { cluster }) => {
     cluster.ensemble.part(server);

@@ -20,7 +20,7 @@ import { executable, runExecutable } from "../support/process.ts";
 import { makeBrokerProcess } from "./broker-process.ts";
 import { type ClusterProcesses, startClusterProcesses } from "./cluster-processes.ts";
 import { auditOf, describeMail } from "./load.ts";
-import { type Misfortune, misfortunes, ofProcess, type Victim } from "./misfortunes.ts";
+import { ensembleName, type Misfortune, misfortunes, ofProcess, serverWords, type Victim } from "./misfortunes.ts";
 import { type Figure, type NemesisOptions, play, type Stage } from "./rounds.ts";
 import { Starvation } from "./starvation.ts";
 
@@ -73,8 +73,10 @@ export async function torment(options: NemesisOptions): Promise<string[]> {
     seats,
     starvation: new Starvation([...servers, ...brokers]),
     suffer: () =>
-      suffer(random, (busy) => {
+      suffer(random, async (busy) => {
         const word = options.only ?? pick(random, Object.keys(misfortunes));
+        // A majority stays: without one there is nothing to be seen but waiting.
+        if (busy.has(ensembleName) && serverWords.includes(word)) return undefined;
         return misfortunes[word]!({ cluster: without(cluster, busy), random, skews });
       }),
     audit: () => auditOf(cluster),
@@ -160,8 +162,9 @@ async function suffer(
   }
   // A moment, longer than the keeper session, or in between.
   await Bun.sleep(random.next() * 7000);
-  // All at once: a broker that is started again may need the ZooKeeper that another misfortune keeps away.
-  await Promise.all(under.map(({ end }) => end()));
+  // A broker that is started again needs the ZooKeeper that another misfortune may keep away.
+  for (const { holds, end } of under) if (holds.includes(ensembleName)) await end();
+  for (const { holds, end } of under) if (!holds.includes(ensembleName)) await end();
   return under;
 }
 

@@ -46,8 +46,8 @@ export class Device {
         port,
         clientId: this.name,
         clean: true,
-        keepAlive: 1,
-        connectTimeout: 3,
+        keepAlive: 2,
+        connectTimeout: 5,
         will: { topic: `${topic}/${this.name}`, payload: `down ${life}`, qos: 1, retain: false },
         onClose: () => {
           isClosed = true;
@@ -108,8 +108,8 @@ export class Watcher {
           port: this.#where(),
           clientId: "watcher",
           clean: false,
-          keepAlive: 1,
-          connectTimeout: 3,
+          keepAlive: 2,
+          connectTimeout: 5,
           sessionExpiryInterval: 0xffff_ffff,
           session: this.session,
           onMessage: ({ topic: of, payload }) => this.#hear(of.slice(topic.length + 1), decodeUtf8(payload)),
