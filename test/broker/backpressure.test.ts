@@ -7,6 +7,8 @@ import { instantCoordinator } from "../support/instant-coordinator.ts";
 import { machine } from "../support/machine.ts";
 
 const connectPlain = "100d 0004 4d515454 04 02 0000 0001 70";
+/** Without Clean Session. */
+const connectLasting = "100d 0004 4d515454 04 00 0000 0001 70";
 /** With a will on topic "w". */
 const connectWithWill = (id: string): string =>
   `1018 0004 4d515454 04 06 0000 0006 ${Buffer.from(id.padStart(6, "0")).toString("hex")} 0001 77 0001 67`;
@@ -73,6 +75,29 @@ test("who subscribes while the store is behind is not read before it has caught 
   expect(device.connection.framer.pending).toBe(true);
   await goOn();
   expect(hex(device)).toBe("90030001009003000200");
+  expect(device.connection.isHeld).toBe(false);
+});
+
+test("a client whose acks the store must take down is not read while the store is behind", async () => {
+  const { dial, hex, stop, goOn } = await scene();
+  const device = dial();
+  device.send(connectLasting);
+  await Promise.resolve();
+  expect(hex(device)).toBe(connack);
+  for (const packetId of ["0001", "0002"]) device.send(`3406 0001 77 ${packetId} 67`);
+  await Promise.resolve();
+  expect(hex(device)).toBe("5002000150020002");
+  stop();
+  device.send("62020001");
+  device.send("62020002");
+  expect(device.connection.isHeld).toBe(true);
+  expect(device.connection.framer.pending).toBe(true);
+  await goOn();
+  expect(
+    hex(device)
+      .match(/70020{3}./g)
+      ?.toSorted(),
+  ).toEqual(["70020001", "70020002"]);
   expect(device.connection.isHeld).toBe(false);
 });
 

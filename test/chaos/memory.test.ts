@@ -63,11 +63,11 @@ test(`${sessions} sessions come back to ${messages} stored messages each, and th
   );
   const clients = await Promise.all(readers);
   const isDone = (): boolean => [...received.values()].every(({ size }) => size === messages);
-  await eventually(isDone, "everybody has the whole backlog", 90_000).catch((error) => {
+  await eventually(isDone, "everybody has the whole backlog", 240_000).catch((error) => {
     const counts = [...received.values()].map(({ size }) => size);
     throw new Error(`${error.message}: ${counts.join(" ")} of ${messages}; ${readFileSync(words, "utf8").slice(-500)}`);
   });
   for (const client of clients) client.disconnect();
   // It ends as it is told to, not for want of memory.
   expect(await broker.kill("SIGTERM")).toBe(0);
-}, 180_000);
+}, 400_000);

@@ -92,7 +92,7 @@ export const faults: readonly Fault[] = [
     tests: behind,
   },
   {
-    what: "churn: who subscribes is read while the store is behind",
+    what: "churn: a client whose acks the store must take down is read while that is behind",
     file: "src/broker/inbound.ts",
     find: '          if (channel.phase === "open") this.#flows.storeBackPressure.hold(connection);\n',
     replace: "",
