@@ -8,13 +8,19 @@ export function filterOf(number: number): string {
   return `site/${Math.floor(number / filtersInPacket)}/${number % filtersInPacket}/+`;
 }
 
-/** Filters per second, from the first packet to the last acknowledgement. */
-export async function subscribeStorm(clients: readonly RawClient[], filters: number): Promise<number> {
+/**
+ * Returns filters per second, from the first packet to the last acknowledgement. `nameOf`: the filter of each number.
+ */
+export async function subscribeStorm(
+  clients: readonly RawClient[],
+  filters: number,
+  nameOf: (number: number) => string = filterOf,
+): Promise<number> {
   const startedAt = performance.now();
   const packets = Math.ceil(filters / filtersInPacket);
   for (let packet = 0; packet < packets; packet++) {
     const subscriptions = Array.from({ length: filtersInPacket }, (_, at) => ({
-      topic: filterOf(packet * filtersInPacket + at),
+      topic: nameOf(packet * filtersInPacket + at),
       qos: 0,
     }));
     clients[packet % clients.length]!.send({ cmd: "subscribe", messageId: packet + 1, subscriptions });
