@@ -1,0 +1,89 @@
+/** The `$SYS` topics: what is counted, as retained messages and as live ones, again and again. */
+import { describe, expect, test } from "bun:test";
+import { sysIntervalMs } from "../../../src/base/limits.ts";
+import { version } from "../../../src/broker/core/version.ts";
+import { Peer } from "../../../src/broker/peers/peer.ts";
+import type { Fanout } from "../../../src/broker/publish/fanout.ts";
+import { SysTopics } from "../../../src/broker/sys-topics.ts";
+import { type Publish, topicOf } from "../../../src/mqtt/publish.ts";
+import { room } from "../../support/room.ts";
+
+const textOf = ({ payloadBytes, payloadStart, payloadEnd }: Publish): string =>
+  new TextDecoder().decode(payloadBytes.subarray(payloadStart, payloadEnd));
+
+function scene() {
+  const made = room();
+  const { context } = made;
+  const live: string[] = [];
+  const fanout = { live: (publish: Publish) => void live.push(topicOf(publish)) } as unknown as Fanout;
+  const topics = new SysTopics(context, fanout);
+  /** The text that a client which subscribes now is handed. */
+  const retained = (name: string): string | undefined => {
+    const found = context.retained.get(`$SYS/broker/${name}`);
+    return found && textOf(found.publish);
+  };
+  return { ...made, topics, live, retained };
+}
+
+describe("what is counted", () => {
+  test("is there from the start on, retained, and published to who subscribes already", () => {
+    const { context, topics, live, retained } = scene();
+    context.metrics.connections = 2;
+    context.metrics.publishesReceived = 30;
+    topics.start();
+    expect([retained("version"), retained("uptime")]).toEqual([`mqttzoo ${version}`, "0 seconds"]);
+    expect([retained("clients/connected"), retained("publish/messages/received")]).toEqual(["2", "30"]);
+    expect(live).toContain("$SYS/broker/clients/connected");
+    expect(context.retained.get("$SYS/broker/version")!.publish.retain).toBe(true);
+  });
+
+  test("is published anew every ten seconds", () => {
+    const { context, topics, live, retained, pass } = scene();
+    topics.start();
+    const count = live.length;
+    context.metrics.publishesSent = 5;
+    pass(sysIntervalMs - 1);
+    expect([live.length, retained("publish/messages/sent")]).toEqual([count, "0"]);
+    pass(1);
+    expect([live.length, retained("publish/messages/sent")]).toEqual([2 * count, "5"]);
+    expect(retained("uptime")).toBe(`${sysIntervalMs / 1000} seconds`);
+    pass(2 * sysIntervalMs);
+    expect(live.length).toBe(4 * count);
+  });
+
+  test("is the state of what is around: sessions that are away, links that are up, what was dropped in all", () => {
+    const { context, topics, session, retained } = scene();
+    for (const clientId of ["a", "b", "c"]) session(clientId, 100);
+    Object.assign(context.metrics, { connections: 1, droppedOutput: 1, droppedQueue: 2, droppedLink: 4 });
+    Object.assign(context.metrics, { droppedSize: 8, droppedExpired: 16 });
+    for (const [id, isLinked] of Object.entries({ b: true, c: false }))
+      context.peers.set(id, Object.defineProperty(new Peer(id), "isLinked", { value: isLinked }));
+    topics.start();
+    expect([retained("clients/total"), retained("clients/disconnected")]).toEqual(["3", "2"]);
+    expect([retained("links/up"), retained("publish/messages/dropped")]).toEqual(["1", "31"]);
+  });
+});
+
+describe("moving averages", () => {
+  test("go towards the rate per minute, the shorter their window the sooner, and back to nothing", () => {
+    const { context, topics, retained, pass } = scene();
+    topics.start();
+    const load = (minutes: number): number => Number(retained(`load/publish/received/${minutes}min`));
+    expect([load(1), load(5), load(15)]).toEqual([0, 0, 0]);
+    const minute = (perMinute: number): void => {
+      for (let at = 0; at < 60_000; at += sysIntervalMs) {
+        context.metrics.publishesReceived += (perMinute * sysIntervalMs) / 60_000;
+        pass(sysIntervalMs);
+      }
+    };
+    minute(600);
+    // After one window an average has come by 1 - 1/e of the way.
+    expect(load(1)).toBeCloseTo(600 * (1 - Math.exp(-1)), 0);
+    expect(load(5)).toBeCloseTo(600 * (1 - Math.exp(-1 / 5)), 0);
+    expect(load(15)).toBeCloseTo(600 * (1 - Math.exp(-1 / 15)), 0);
+    for (let count = 0; count < 20; count++) minute(600);
+    expect(load(1)).toBeCloseTo(600, 0);
+    for (let count = 0; count < 20; count++) minute(0);
+    expect(load(1)).toBe(0);
+  });
+});
