@@ -78,8 +78,8 @@ export const specs: readonly OptionSpec[] = [
   {
     key: "tlsIdentity",
     value: "WHAT",
-    help: "what of a client's certificate is its user name: cn, san (the first alternative name), none",
-    parse: oneOf(["cn", "san", "none"]),
+    help: "what of a client's certificate is its user name: cn, san (its first DNS name), san-email, san-uri, san-ip, none",
+    parse: oneOf(["cn", "san", "san-email", "san-uri", "san-ip", "none"]),
   },
   { key: "socket", value: "PATH", help: "Unix socket to listen on", parse: parseText, shown: "none" },
   {

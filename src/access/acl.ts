@@ -99,7 +99,10 @@ function deniesFirst(rules: readonly Rule[]): Rule[] {
   return [...rules.filter(isDenial), ...rules.filter((rule) => !isDenial(rule))];
 }
 
-/** Puts names into patterns. A name that would become a wildcard, or several levels, fits nowhere. */
+/**
+ * Puts names into patterns. A name that would become a wildcard, several levels, or a topic of the broker's own ($SYS)
+ * fits nowhere.
+ */
 function fillIn(patterns: readonly Rule[], { username, clientId }: Subject): Rule[] {
   const values = { u: username, c: clientId };
   return patterns.flatMap((pattern) => {
@@ -107,7 +110,7 @@ function fillIn(patterns: readonly Rule[], { username, clientId }: Subject): Rul
     const levels = pattern.levels.map((level) =>
       level.replace(/%([uc])/g, (_, which: "u" | "c") => {
         const value = values[which];
-        if (value === undefined || value === "" || /[+#/]/.test(value)) fits = false;
+        if (value === undefined || value === "" || /^\$|[+#/]/.test(value)) fits = false;
         return value ?? "";
       }),
     );

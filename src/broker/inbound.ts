@@ -248,13 +248,13 @@ export class Inbound {
     // [MQTT-3.1.0-2]
     if (type === PacketType.connect) throw new ProtocolError(Reason.protocolError, "a second CONNECT");
     if (type === 0) throw malformed("packet type 0");
-    const packet = decodeControl(framer, channel.version);
     // [MQTT-3.1.2-30]: a client whose authentication is not over may only authenticate, or leave.
-    if (channel.phase === "authenticating" && packet.cmd !== "auth") {
-      if (packet.cmd === "disconnect")
-        return this.#flows.connectionEnd.lose(connection, "it left while it was to log in");
-      throw new ProtocolError(Reason.protocolError, `${packet.cmd} before the login is over`);
-    }
+    const isEarly = channel.phase === "authenticating";
+    if (isEarly && type !== PacketType.auth && type !== PacketType.disconnect)
+      throw new ProtocolError(Reason.protocolError, `${nameOfType(type)} before the login is over`);
+    const packet = decodeControl(framer, channel.version);
+    if (isEarly && packet.cmd === "disconnect")
+      return this.#flows.connectionEnd.lose(connection, "it left while it was to log in");
     switch (packet.cmd) {
       case "subscribe":
         return this.#flows.subscribeHandler.subscribe(connection, packet.filters);
@@ -272,7 +272,7 @@ export class Inbound {
   #receiveAck(connection: Connection, firstByte: number): void {
     const { framer, channel } = connection;
     const type = firstByte >> 4;
-    checkHeaderFlags(firstByte);
+    checkHeaderFlags(firstByte, channel.version);
     const packetId = parseAck(framer.bytes, framer.body, framer.end, { type, version: channel.version });
     if (type === PacketType.pubrel) return this.#flows.publishHandler.release(connection, packetId);
     connection.client!.acknowledge(type, packetId, ackReason(framer.bytes, framer.body, framer.end));
@@ -289,6 +289,10 @@ const promisedCost = 8;
 /** Returns true for the packets of the QoS 1 and 2 flows that follow PUBLISH: PUBACK, PUBREC, PUBREL and PUBCOMP. */
 function isAck(type: number): boolean {
   return type >= PacketType.puback && type <= PacketType.pubcomp;
+}
+
+function nameOfType(type: number): string {
+  return Object.entries(PacketType).find(([, value]) => value === type)?.[0] ?? `packet type ${type}`;
 }
 
 function badTopic(bytes: Uint8Array, start: number, end: number): ProtocolError {

@@ -59,7 +59,7 @@ export function assessRunning(folder: string): Damage | undefined {
 /** A copy of the store that SQLite reads to the end of its log, whatever is damaged in that. */
 export function copyForReading(folder: string, copy: string): void {
   rmSync(copy, { recursive: true, force: true });
-  mkdirSync(copy);
+  mkdirSync(copy, { mode: 0o700 });
   if (existsSync(storePath(folder))) copyFileSync(storePath(folder), storePath(copy));
   rechainWal(walPath(folder), walPath(copy));
 }

@@ -67,7 +67,7 @@ export class DiskSpace {
   }
 
   #change(change: (file: number, size: number) => boolean): boolean {
-    const file = openSync(this.#path, "a");
+    const file = openSync(this.#path, "a", 0o600);
     try {
       return change(file, fstatSync(file).size);
     } finally {

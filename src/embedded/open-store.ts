@@ -12,6 +12,7 @@ import { refusal, summary } from "./damage.ts";
 import { create, currentFormat, formatOf, isEmpty, migrate } from "./formats.ts";
 import { salvage } from "./salvage.ts";
 import { isDamage } from "./scan.ts";
+import { closeToOthers } from "./store-file.ts";
 import { readWitness, Witness } from "./witness.ts";
 
 export interface OpenOptions {
@@ -35,14 +36,17 @@ export interface OwnStore {
 export function openStore(folder: string, options: OpenOptions): OwnStore {
   let lock: Database | undefined;
   try {
-    mkdirSync(folder, { recursive: true });
+    // Messages lie there as they were published: what others may read is the operator's to say.
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
     lock = tryLock(folder);
     if (lock === undefined)
       throw new OperatingError(
         "EBUSY",
         `the data folder ${folder} is in use by another broker; choose another with --data`,
       );
-    return open(folder, options, lock);
+    const store = open(folder, options, lock);
+    closeToOthers(folder);
+    return store;
   } catch (error) {
     lock?.close();
     throw inWords(error, folder);

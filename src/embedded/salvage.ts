@@ -52,14 +52,15 @@ export interface Salvage {
 /** The caller has the lock. */
 export function salvage(folder: string): Salvage {
   const aside = join(folder, `damaged-${new Date(systemClock.wall()).toISOString().replace(/[:.]/g, "-")}`);
-  mkdirSync(aside);
+  mkdirSync(aside, { mode: 0o700 });
   for (const path of [storePath(folder), walPath(folder), witnessPath(folder)])
     if (existsSync(path)) copyFileSync(path, join(aside, nameOf(path)));
   const work = join(folder, "salvaged");
   copyForReading(folder, work);
   const fresh = join(work, "new.db");
   const { kept, dropped } = fill(fresh, { from: work, zxid: zxidOf(folder) });
-  if (dropped.length > 0) writeFileSync(join(aside, "lost.txt"), `${dropped.map(({ path }) => path).join("\n")}\n`);
+  if (dropped.length > 0)
+    writeFileSync(join(aside, "lost.txt"), `${dropped.map(({ path }) => path).join("\n")}\n`, { mode: 0o600 });
   sync(fresh);
   // A log belongs to no file by name alone: the old one must not be found beside the new file.
   rmSync(walPath(folder), { force: true });

@@ -1,6 +1,7 @@
 /** The place that the store's file and its log take on the disk, and how it is given back. */
 import type { Database } from "bun:sqlite";
-import { statSync } from "node:fs";
+import { chmodSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
 
 const freeBytesOf = "SELECT freelist_count * page_size AS bytes FROM pragma_freelist_count(), pragma_page_size()";
 const usedBytesOf = `SELECT (page_count - freelist_count) * page_size AS bytes
@@ -55,6 +56,24 @@ export class StoreFile {
       this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     } catch {
       // The log stays as it is.
+    }
+  }
+}
+
+/** Names of the files that a store is made of, and of those that go with them. */
+const storeFiles = /^(tree\.db|lock\.db|tree\.witness|tree\.reserve)/;
+
+/**
+ * Closes the store's files to everybody but their owner. SQLite gives its log the rights of the database. Rights that
+ * the system does not let us change stay: the folder may lie where there are none.
+ */
+export function closeToOthers(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    if (!storeFiles.test(name)) continue;
+    try {
+      chmodSync(join(folder, name), 0o600);
+    } catch (error) {
+      if ((error as { syscall?: string }).syscall === undefined) throw error;
     }
   }
 }

@@ -55,7 +55,7 @@ export class Witness {
   constructor(folder: string, zxid: number) {
     const before = readFileOrNothing(witnessPath(folder));
     this.#turn = Math.max(0, ...before.map(({ turn }) => turn));
-    this.#file = openSync(witnessPath(folder), before.length === 0 ? "w+" : "r+");
+    this.#file = openSync(witnessPath(folder), before.length === 0 ? "w+" : "r+", 0o600);
     // Both records, so that none is older than the store.
     this.#write({ zxid, isClean: false });
     this.#write({ zxid, isClean: false });

@@ -53,7 +53,7 @@ export function decodeConnect(frame: Frame): Connect {
 export function decodeControl(frame: Frame, version: ProtocolVersion): Control {
   const firstByte = frame.bytes[frame.start]!;
   const type = firstByte >> 4;
-  checkHeaderFlags(firstByte);
+  checkHeaderFlags(firstByte, version);
   checkControl(frame.bytes, frame.body, frame.end, { type, version });
   if (type === PacketType.pingreq) return { cmd: "pingreq" };
   if (type === PacketType.subscribe) return { cmd: "subscribe", filters: new FilterList(frame, { type, version }) };

@@ -18,11 +18,16 @@ export interface ConnectFacts {
   readonly willProperties: { readonly start: number; readonly end: number };
 }
 
-/** Checks that header flags are as the standard reserves them [MQTT-2.1.3-1]. Throws `ProtocolError`. */
-export function checkHeaderFlags(firstByte: number): void {
+/**
+ * Checks that header flags are as the standard reserves them [MQTT-2.1.3-1]. In MQTT 3.1 packets that are sent at QoS 1
+ * may bear DUP (2.1 there). Throws `ProtocolError`.
+ */
+export function checkHeaderFlags(firstByte: number, version: ProtocolVersion = 5): void {
   const type = firstByte >> 4;
   const wanted = type === PacketType.pubrel || type === PacketType.subscribe || type === PacketType.unsubscribe ? 2 : 0;
-  if ((firstByte & 0x0f) !== wanted) throw malformed(`reserved header flags 0x${(firstByte & 0x0f).toString(16)}`);
+  const dup = version === 3 && wanted === 2 ? 0x08 : 0;
+  if ((firstByte & 0x0f & ~dup) !== wanted)
+    throw malformed(`reserved header flags 0x${(firstByte & 0x0f).toString(16)}`);
 }
 
 /** Checks CONNECT's body. Throws 0x84 where the client may be told that its version is not supported. */

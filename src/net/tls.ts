@@ -5,7 +5,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { Socket } from "bun";
 import { messageOf, OperatingError } from "../base/errors.ts";
-import type { Certificate, TlsVersion } from "./transport.ts";
+import type { AlternativeName, Certificate, TlsVersion } from "./transport.ts";
 
 /** off: not asked for; request: may be shown; require: no connection without one. What is shown must be valid. */
 export type ClientCertificates = "off" | "request" | "require";
@@ -128,6 +128,22 @@ export function certificateOf(socket: Socket<unknown>): Certificate | undefined 
   const names = typeof shown.subjectaltname === "string" ? shown.subjectaltname : "";
   return {
     commonName: typeof commonName === "string" && commonName !== "" ? commonName : undefined,
-    alternativeNames: names.split(", ").flatMap((name) => name.match(/^[^:]+:(.+)$/)?.[1] ?? []),
+    alternativeNames: alternativeNamesIn(names),
   };
+}
+
+const kinds: Record<string, AlternativeName["kind"]> = { DNS: "dns", email: "email", "IP Address": "ip", URI: "uri" };
+
+/** Reads `DNS:a.test, URI:"b\u002c c"`: a name with a comma, or another sign of this list, is a JSON text. */
+export function alternativeNamesIn(list: string): AlternativeName[] {
+  return list.split(", ").flatMap((entry) => {
+    const [, label = "", written = ""] = /^([^:]+):(.+)$/s.exec(entry) ?? [];
+    const kind = kinds[label];
+    if (kind === undefined) return [];
+    try {
+      return [{ kind, name: written.startsWith('"') ? String(JSON.parse(written)) : written }];
+    } catch {
+      return [];
+    }
+  });
 }

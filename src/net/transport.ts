@@ -6,8 +6,14 @@ import { crash, orCrash } from "../base/assert.ts";
 export interface Certificate {
   /** Subject's common name; undefined: it has none. */
   readonly commonName: string | undefined;
-  /** Subject's alternative names: DNS names, e-mail and IP addresses, URIs. */
-  readonly alternativeNames: readonly string[];
+  /** Subject's alternative names, in their order. */
+  readonly alternativeNames: readonly AlternativeName[];
+}
+
+/** One of a certificate's other names. An authority may vouch for names of one kind, and let clients choose others. */
+export interface AlternativeName {
+  readonly kind: "dns" | "email" | "ip" | "uri";
+  readonly name: string;
 }
 
 export interface Transport {

@@ -7,6 +7,7 @@ import { chownSync, readdirSync, readFileSync, renameSync, rmSync, statSync, wri
 import { filesLookMs } from "../base/access-limits.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { systemRandom } from "../base/random.ts";
 import type { ZooKeeperOptions } from "../zookeeper/options.ts";
 
 /** A group of files that are read together. */
@@ -132,10 +133,11 @@ export function readSecret(path: string): string | undefined {
 
 /** Replaces a file's text atomically; a new file can be read by its owner alone. Throws `OperatingError`. */
 export function replaceText(path: string, text: string): void {
-  const next = `${path}.${process.pid}.new`;
+  // Nobody who may write the folder can guess the name, and have us write through a link of his.
+  const next = `${path}.${systemRandom.hex(16)}.new`;
   try {
     const before = statSync(path, { throwIfNoEntry: false });
-    writeFileSync(next, text, { mode: before === undefined ? 0o600 : before.mode & 0o777 });
+    writeFileSync(next, text, { flag: "wx", mode: before === undefined ? 0o600 : before.mode & 0o777 });
     if (before !== undefined) chownSync(next, before.uid, before.gid);
     renameSync(next, path);
   } catch (error) {

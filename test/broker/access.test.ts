@@ -272,10 +272,15 @@ test("SCRAM: both prove the password, in CONNECT and again later; others are ref
   await go(bob, other);
   expect((await bob.take("disconnect")).reasonCode).toBe(0x87);
   expect(await login(broker.port, { properties: { authenticationMethod: "GS2-KRB5" } })).toBe(0x8c);
-  const early = await begin(scramClient("bob", "bob-pw"));
-  await early.take("auth");
-  early.publish("a/x", "before the login is over");
-  await early.untilClosed();
+  for (const options of [{}, { qos: 1, messageId: 1 }, { qos: 2, messageId: 1, retain: true }]) {
+    const early = await begin(scramClient("bob", "bob-pw"));
+    await early.take("auth");
+    early.publish("a/x", "before the login is over", options);
+    expect((await early.take("connack")).reasonCode).toBe(0x82);
+    await early.untilClosed();
+  }
+  const data = { authenticationData: Buffer.from("n,,n=bob,r=x") };
+  expect(await login(broker.port, as("alice", { properties: data }))).toBe(0x82);
   await broker.stop();
 });
 

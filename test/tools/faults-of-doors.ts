@@ -39,8 +39,8 @@ export const faults: readonly Fault[] = [
   {
     what: "doors: a client id becomes a wildcard",
     file: "src/access/acl.ts",
-    find: "/[+#/]/.test(value)",
-    replace: "/[#/]/.test(value)",
+    find: "/^\\$|[+#/]/.test(value)",
+    replace: "/^\\$|[#/]/.test(value)",
     tests: access,
   },
   {

@@ -41,6 +41,16 @@ pattern write log/%c
   expect(of("bob").mayPublish("own/alice/c1/x")).toBe(false);
   expect(of(undefined).mayPublish("own//c1/x")).toBe(false);
   expect(of(undefined).mayPublish("log/c1")).toBe(true);
+  // The broker's own topics are nobody's, whatever he calls himself.
+  const own = new Acl("pattern readwrite %c/#\npattern read %u/#");
+  for (const name of ["$SYS", "$share", "$"]) {
+    const permissions = own.permissionsOf({ username: name, clientId: name });
+    expect([permissions.mayReceive(`${name}/x`), permissions.maySubscribe([name, "#"])]).toEqual([false, false]);
+  }
+  expect(
+    permissionsFrom({ publish: ["%c/x"], subscribe: [] }, { username: "u", clientId: "$SYS" }).mayPublish("$SYS/x"),
+  ).toBe(false);
+  expect(own.permissionsOf({ username: "u$", clientId: "c$" }).mayReceive("c$/x")).toBe(true);
   // A name that would become a wildcard fits nowhere.
   expect(of("bob", "+").mayPublish("own/bob/anything/x")).toBe(false);
   expect(of("#", "c1").mayPublish("own/x/c1/x")).toBe(false);

@@ -14,6 +14,7 @@ import { LineLimit, standingFor } from "../../base/line-limit.ts";
 import { Timer } from "../../base/timers.ts";
 import { type ConnectPacket, encodeControl } from "../../mqtt/control.ts";
 import { Reason } from "../../mqtt/reason.ts";
+import type { Certificate } from "../../net/transport.ts";
 import type { Connection } from "../delivery/connection.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { ConnectionEnd } from "./connection-end.ts";
@@ -177,10 +178,13 @@ export class Admission {
     this.#context.metrics.turnedAway[why]++;
   }
 
-  #nameOf({ commonName, alternativeNames }: { commonName: string | undefined; alternativeNames: readonly string[] }) {
+  /** Returns the user name that a certificate gives; "": none. */
+  #nameOf({ commonName, alternativeNames }: Certificate): string | undefined {
     const { tlsIdentity } = this.#context.options;
     if (tlsIdentity === "none") return undefined;
-    return (tlsIdentity === "cn" ? commonName : alternativeNames[0]) ?? "";
+    if (tlsIdentity === "cn") return commonName ?? "";
+    const kind = tlsIdentity === "san" ? "dns" : tlsIdentity.slice("san-".length);
+    return alternativeNames.find((one) => one.kind === kind)?.name ?? "";
   }
 
   /** Refuses a login that is banned now, which its connection may not have been when it was opened. */

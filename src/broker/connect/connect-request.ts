@@ -60,6 +60,10 @@ export function readConnectRequest(
   if (assigned && (version === 3 || (version === 4 && !packet.clean))) {
     throw new ProtocolError(Reason.clientIdentifierNotValid, "an empty client identifier with clean session 0");
   }
+  const { authenticationMethod, authenticationData } = packet.properties ?? {};
+  // (3.1.2.11.10)
+  if (authenticationData !== undefined && authenticationMethod === undefined)
+    throw new ProtocolError(Reason.protocolError, "Authentication Data without an Authentication Method");
   const expiry =
     version === 5 ? (packet.properties?.sessionExpiryInterval ?? 0) : packet.clean ? 0 : sessionNeverExpires;
   return {

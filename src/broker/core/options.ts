@@ -29,8 +29,11 @@ export interface BrokerOptions {
   readonly tlsClientCert: ClientCertificates;
   /** Oldest version of TLS that is accepted. */
   readonly tlsVersionMin: TlsVersion;
-  /** The part of a client's certificate that becomes its user name: common name, first alternative name, or none. */
-  readonly tlsIdentity: "cn" | "san" | "none";
+  /**
+   * The part of a client's certificate that becomes its user name: common name, first alternative name of a kind
+   * ("san": DNS name), or none.
+   */
+  readonly tlsIdentity: "cn" | "san" | "san-email" | "san-uri" | "san-ip" | "none";
   /** Path of a Unix socket to listen on; "": none. */
   readonly socket: string;
   /** True if all connections but those of TLS and the Unix socket begin with a PROXY header. */

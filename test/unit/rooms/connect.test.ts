@@ -20,6 +20,7 @@ import { type ConnectPacket, decodeConnect } from "../../../src/mqtt/control.ts"
 import { Framer } from "../../../src/mqtt/framer.ts";
 import { topicOf } from "../../../src/mqtt/publish.ts";
 import { parseFilter } from "../../../src/mqtt/topic.ts";
+import { alternativeNamesIn } from "../../../src/net/tls.ts";
 import { packetOf, sectionHex, textHex } from "../../support/packet-bytes.ts";
 import { type RoomOptions, room, settled } from "../../support/room.ts";
 
@@ -73,6 +74,12 @@ describe("what CONNECT asks for", () => {
       [3, "02"],
     ] as const)
       expect(() => read({ version, flags, payload: textHex("") })).toThrow("empty client identifier");
+  });
+
+  test("Authentication Data only with a Method (3.1.2.11.10)", () => {
+    expect(() => read({ properties: sectionHex("16", textHex("x")) })).toThrow("without an Authentication Method");
+    const properties = sectionHex("15", textHex("SCRAM-SHA-256"), "16", textHex("x"));
+    expect(read({ properties }).clientId).toBe("c");
   });
 
   test("a will with its properties, kept apart from the chunk that it came in", () => {
@@ -175,6 +182,33 @@ describe("the door", () => {
     checking[2]!({ kind: "refused", why: "wrong" });
     expect(refused).toEqual([0x87, 0x8a, 0x8a]);
     expect(context.metrics).toMatchObject({ loginsFailed: 1, turnedAway: { banned: 2 } });
+  });
+
+  test("takes a user name from the kind of a certificate's names that the operator has chosen", () => {
+    const alternativeNames = alternativeNamesIn(
+      'URI:urn:admin, email:admin@a.test, URI:"urn:x\\u002c DNS:admin", DNS:dev.test, DNS:two.test, IP Address:10.0.0.1',
+    );
+    const nameBy = (tlsIdentity: BrokerOptions["tlsIdentity"], names = alternativeNames): string | undefined => {
+      const asked: { certificate: string | undefined }[] = [];
+      const access = { authenticate: (applicant: (typeof asked)[0]) => asked.push(applicant) } as unknown as Access;
+      const { context } = room({ tlsIdentity });
+      const bans = new Bans({ failures: 0, ms: 1000 });
+      const admission = new Admission(context, { connectionEnd: {} as unknown as ConnectionEnd, access, bans });
+      const certificate = { commonName: "dev", alternativeNames: names };
+      const connection = { transport: { address: "", certificate }, channel: { phase: "connecting" } };
+      admission.login(connection as unknown as Connection, {} as ConnectPacket, "c", () => {});
+      return asked[0]!.certificate;
+    };
+    expect(nameBy("cn")).toBe("dev");
+    expect(nameBy("san")).toBe("dev.test");
+    expect([nameBy("san-email"), nameBy("san-uri"), nameBy("san-ip")]).toEqual([
+      "admin@a.test",
+      "urn:admin",
+      "10.0.0.1",
+    ]);
+    expect([nameBy("none"), nameBy("san", alternativeNames.slice(0, 3))]).toEqual([undefined, ""]);
+    expect(alternativeNames[2]).toEqual({ kind: "uri", name: "urn:x, DNS:admin" });
+    expect(alternativeNamesIn('othername:x, DNS:"broken, DNS:')).toEqual([]);
   });
 
   test("keeps so many who are only waiting to be told no, and no more", () => {
