@@ -29,8 +29,8 @@ export const faults: readonly Fault[] = [
   {
     what: "guessing: a ban does not hold for connections that are open",
     file: "src/broker/connect/admission.ts",
-    find: "    if (this.#isBanned(connection, packet.username)) return;\n",
-    replace: "",
+    find: "if (!this.#bans.isBanned({ address, username }, this.#context.clock.now())) return false;",
+    replace: "if (address !== '' || username !== '') return false;",
     tests: "test/broker/limits.test.ts",
   },
   {

@@ -104,6 +104,7 @@ function asked(user: string) {
   const peer = { id: "b", isLinked: true, link: {} };
   const answers: object[] = [];
   const givenUp: string[] = [];
+  const cameBack: string[] = [];
   const context = {
     options: { ...defaultOptions, id: "a" },
     clock: { now: () => 1000, wall: () => 1000 },
@@ -115,7 +116,12 @@ function asked(user: string) {
   const parts = {
     membership: { members: () => [peer] },
     links: { sendControl: (_: Peer, control: object) => void answers.push(control) },
-    orphanedWills: { cameBack: () => [] },
+    orphanedWills: {
+      cameBack(clientId: string) {
+        cameBack.push(clientId);
+        return [];
+      },
+    },
     wills: { whenPublished: (_: string, go: () => void) => go() },
     whenConnected: (_: string, go: () => void) => go(),
     handover: {
@@ -135,7 +141,7 @@ function asked(user: string) {
       clean: true,
       user,
     });
-  return { answers, context, givenUp, peer, receive, takeOver };
+  return { answers, cameBack, context, givenUp, peer, receive, takeOver };
 }
 
 test("a session is not given up to another user's client, but to its own user's, and nobody's to anybody's", () => {
@@ -147,12 +153,13 @@ test("a session is not given up to another user's client, but to its own user's,
     // A broker that does not say who its client is.
     ["alice", undefined, true],
   ] as const) {
-    const { answers, givenUp, receive } = asked(owner);
+    const { answers, cameBack, givenUp, receive } = asked(owner);
     receive(user);
     expect(answers).toEqual([
       { say: "claimed", number: 7, granted: isGranted, isAnothers: isGranted ? undefined : true },
     ]);
-    expect(givenUp).toEqual(isGranted ? ["client"] : []);
+    // Nor is a will withdrawn for a client that is another user's.
+    expect([givenUp, cameBack]).toEqual(isGranted ? [["client"], ["client"]] : [[], []]);
   }
 });
 
