@@ -24,8 +24,10 @@ export interface Identity {
   readonly topics: Topics | undefined;
   /** The time until which this holds, in ms since 1970. */
   readonly expiresAt: number;
-  /** True if the user stands in the password file: when it is removed there, its clients are disconnected. */
-  readonly isFromFile: boolean;
+  /** The user's entry in the password file: when that is changed or removed, its clients are disconnected. */
+  readonly entry: string | undefined;
+  /** The key that has signed its token: when that is withdrawn, the client is disconnected. */
+  readonly keyId: string | undefined;
 }
 
 export interface Applicant {
@@ -120,9 +122,19 @@ export class Access {
     return this.#acl?.permissionsOf(subject);
   }
 
-  /** False if somebody who was let in would not be any more, whatever his password. */
-  stillKnows({ isFromFile, username }: Identity): boolean {
-    return !isFromFile || username === undefined || this.#users === undefined || this.#users.has(username);
+  /** Says why somebody who was let in would not be any more; undefined: he would. */
+  whyNotKnown({ entry, keyId, username }: Identity): string | undefined {
+    if (keyId !== undefined && this.#tokens?.stillKnows(keyId) === false)
+      return "the key of its token has been withdrawn";
+    if (entry === undefined || username === undefined || this.#users === undefined) return undefined;
+    const now = this.#users.get(username);
+    if (now === undefined) return "its user has been removed";
+    return now === entry ? undefined : "its user's password has been changed";
+  }
+
+  /** The identity of a user who has proven his password otherwise. */
+  identityOf(username: string): Identity {
+    return identityOf(username, { entry: this.#users?.get(username) });
   }
 
   /** An exchange of SCRAM; undefined: there is no password file. */
@@ -161,7 +173,7 @@ export class Access {
       // An empty password is none.
       const fits = password !== undefined && password.length > 0 && (await this.#fits(username, hash, password));
       return fits
-        ? welcome(username, { isFromFile: true })
+        ? welcome(username, { entry: hash })
         : refused(`the password of ${JSON.stringify(username)} is wrong`);
     }
     if (this.#policy.hook !== undefined) return this.#byHook(this.#policy.hook, applicant, text);
@@ -186,8 +198,8 @@ export class Access {
     if (facts.username === undefined) return refused("its token names nobody: it has neither sub nor username");
     if (username !== undefined && username !== "" && facts.username !== username)
       return refused("its token is another user's");
-    const { topics, expiresAt } = facts;
-    return welcome(facts.username, { topics, expiresAt });
+    const { topics, expiresAt, keyId } = facts;
+    return welcome(facts.username, { topics, expiresAt, keyId });
   }
 
   async #byHook(hook: Hook, applicant: Applicant, password: string): Promise<Verdict> {
@@ -220,9 +232,14 @@ export class Access {
   }
 }
 
-function welcome(username: string | undefined, known: Partial<Omit<Identity, "username">> = {}): Verdict {
-  const { topics, expiresAt = Infinity, isFromFile = false } = known;
-  return { kind: "welcome", identity: { username, topics, expiresAt, isFromFile } };
+function welcome(username: string | undefined, known: Known = {}): Verdict {
+  return { kind: "welcome", identity: identityOf(username, known) };
+}
+
+type Known = Partial<Omit<Identity, "username">>;
+
+function identityOf(username: string | undefined, { topics, expiresAt = Infinity, entry, keyId }: Known): Identity {
+  return { username, topics, expiresAt, entry, keyId };
 }
 
 function refused(why: string): Verdict {

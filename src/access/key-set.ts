@@ -15,22 +15,40 @@ interface Fetched {
   readonly at: number;
 }
 
+/** The calls by which a key set tells of its changes. */
+export interface KeySetTold {
+  /** The keys could not be fetched. */
+  readonly warn: (why: string) => void;
+  /** A key that was there is not any more. */
+  readonly withdrawn: () => void;
+}
+
 /** A key set behind a URL. */
 export class KeySet implements KeySource {
   readonly #url: string;
   readonly #get: Get;
-  readonly #warn: (why: string) => void;
+  readonly #told: KeySetTold;
   #fetched: Fetched | undefined;
   /** When it was last asked for, in ms of the clock: a service that is away is not asked for each login. */
   #askedAt = -Infinity;
   #renewedAt = -Infinity;
   #asking: Promise<Fetched | undefined> | undefined;
 
-  /** `warn` is told each time that the keys could not be fetched. */
-  constructor(url: string, get: Get, warn: (why: string) => void) {
+  constructor(url: string, get: Get, told: KeySetTold) {
     this.#url = url;
     this.#get = get;
-    this.#warn = warn;
+    this.#told = told;
+  }
+
+  latest(): TokenKeys | undefined {
+    return this.#fetched?.keys;
+  }
+
+  /** Has the keys fetched if they are old: those who are connected by a key that was withdrawn are to be told. */
+  refresh(now: number): void {
+    const fetched = this.#fetched;
+    if (fetched === undefined || now - fetched.at < keySetFreshMs || now - this.#askedAt < keySetAskMs) return;
+    void this.#fetch(now);
   }
 
   /**
@@ -66,10 +84,13 @@ export class KeySet implements KeySource {
     try {
       if (reply === undefined) throw new Error("no answer");
       if (reply.status !== 200) throw new Error(`status ${reply.status}`);
+      const before = this.#fetched?.keys.ids;
       this.#fetched = { keys: readSet(reply.body), at };
+      const { ids } = this.#fetched.keys;
+      if (before !== undefined && [...before].some((id) => !ids.has(id))) this.#told.withdrawn();
       return this.#fetched;
     } catch (error) {
-      this.#warn(`the keys for tokens could not be fetched from ${this.#url}: ${messageOf(error)}`);
+      this.#told.warn(`the keys for tokens could not be fetched from ${this.#url}: ${messageOf(error)}`);
       return undefined;
     }
   }

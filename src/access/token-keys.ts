@@ -2,7 +2,7 @@
  * The keys that JSON Web Tokens are verified with: a JWKS, a public key or certificate in PEM, or a secret. The key's
  * kind says which algorithms are taken. Invariant: no text that is, or holds, a public key is ever taken for a secret.
  */
-import { createPublicKey, createSecretKey, type KeyObject, X509Certificate } from "node:crypto";
+import { createHash, createPublicKey, createSecretKey, KeyObject, X509Certificate } from "node:crypto";
 import { createLocalJWKSet, errors, type JWK, type JWTHeaderParameters } from "jose";
 import { tokenSecretBytesMin } from "../base/access-limits.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
@@ -27,6 +27,8 @@ export interface TokenKeys {
   readonly algorithms: string[];
   /** Returns the key for a token's header. Rejects if there is none. */
   readonly find: (header: JWTHeaderParameters) => Promise<KeyObject | CryptoKey>;
+  /** The ids of all of them, as `keyIdOf` says: whose key is not among them any more has been let in by mistake. */
+  readonly ids: ReadonlySet<string>;
 }
 
 /** Where keys come from: a file, or a service that exchanges them now and then. */
@@ -35,6 +37,8 @@ export interface KeySource {
   current(now: number): Promise<TokenKeys>;
   /** Returns newer keys, after a token was signed with one that is not known; undefined: there are none. */
   renewed(now: number): Promise<TokenKeys | undefined>;
+  /** Returns the keys that were told last; undefined: none yet. */
+  latest(): TokenKeys | undefined;
 }
 
 /** The keys cannot be had just now: nothing is decided about a token. */
@@ -44,7 +48,7 @@ export class KeysUnavailable extends Error {
 
 /** Returns a source whose keys stay as they are. */
 export function fixedKeys(keys: TokenKeys): KeySource {
-  return { current: async () => keys, renewed: async () => undefined };
+  return { current: async () => keys, renewed: async () => undefined, latest: () => keys };
 }
 
 /** True if a token was not verified because no key is there that is meant for it. */
@@ -58,13 +62,13 @@ export function readTokenKeys(text: string): TokenKeys {
   try {
     if (trimmed.startsWith("{")) return readSet(trimmed);
     const pem = findPem(trimmed);
-    if (pem !== undefined) return { algorithms: asymmetric, find: always(publicKeyIn(pem)) };
+    if (pem !== undefined) return only(publicKeyIn(pem), asymmetric);
   } catch (error) {
     throw new OperatingError("EFILE", `the key for tokens cannot be read: ${messageOf(error)}`);
   }
   const why = whyNoSecret(trimmed);
   if (why !== undefined) throw new OperatingError("EFILE", `the secret for tokens ${why}`);
-  return { algorithms: symmetric, find: always(createSecretKey(Buffer.from(trimmed))) };
+  return only(createSecretKey(Buffer.from(trimmed)), symmetric);
 }
 
 /** Reads a key set. Throws an error in words, or `OperatingError`, if it holds nothing that can verify a token. */
@@ -83,11 +87,20 @@ export function readSet(text: string): TokenKeys {
     algorithms: [...symmetric, ...asymmetric],
     // jose chooses among public keys alone: a secret is found here, and only for an algorithm of secrets.
     find: async (header) => (symmetric.includes(header.alg) ? secretFor(secrets, header) : publicKeyFor(header)),
+    ids: new Set([...secrets.map(({ key }) => keyIdOf(key)), ...shown.flatMap(publicKeyId)]),
   };
 }
 
-function always(key: KeyObject): TokenKeys["find"] {
-  return async () => key;
+/** Returns what names a key, whatever else stands beside it in a set. */
+export function keyIdOf(key: KeyObject | CryptoKey): string {
+  const parts = (key instanceof KeyObject ? key : KeyObject.from(key)).export({ format: "jwk" });
+  return createHash("sha256")
+    .update(JSON.stringify(Object.entries(parts).sort()))
+    .digest("base64");
+}
+
+function only(key: KeyObject, algorithms: string[]): TokenKeys {
+  return { algorithms, find: async () => key, ids: new Set([keyIdOf(key)]) };
 }
 
 /** The first key or certificate in a text; words around it, as `openssl x509 -text` prints them, are skipped. */
@@ -162,6 +175,15 @@ function secretFor(secrets: readonly SecretKey[], { kid, alg }: JWTHeaderParamet
   if (fitting.length === 0) throw new errors.JWKSNoMatchingKey();
   if (fitting.length > 1) throw new errors.JWKSMultipleMatchingKeys();
   return fitting[0]!.key;
+}
+
+/** Returns the id of a key in a set; nothing for one of a kind that is not known here, which jose never chooses. */
+function publicKeyId(key: JWK): string[] {
+  try {
+    return [keyIdOf(createPublicKey({ key: key as never, format: "jwk" }))];
+  } catch {
+    return [];
+  }
 }
 
 /** A private key verifies by its public part. */

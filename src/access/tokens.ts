@@ -4,7 +4,7 @@
 import { decodeProtectedHeader, type JWTPayload, type JWTVerifyOptions, jwtVerify } from "jose";
 import { tokenLeewayMs } from "../base/access-limits.ts";
 import type { Topics } from "./acl.ts";
-import { isUnknownKey, type KeySource, type TokenKeys } from "./token-keys.ts";
+import { isUnknownKey, type KeySource, keyIdOf, type TokenKeys } from "./token-keys.ts";
 
 /** The terms that a token must meet besides being signed. */
 export interface TokenTerms {
@@ -32,6 +32,8 @@ export interface TokenFacts {
   readonly topics: Topics | undefined;
   /** ms since 1970; Infinity: never. */
   readonly expiresAt: number;
+  /** The key that has signed it, as `keyIdOf` says. */
+  readonly keyId: string;
 }
 
 export class Tokens {
@@ -41,6 +43,11 @@ export class Tokens {
   constructor(keys: KeySource, terms = noTerms) {
     this.#keys = keys;
     this.#terms = terms;
+  }
+
+  /** True unless it is known that a key has been withdrawn. */
+  stillKnows(keyId: string): boolean {
+    return this.#keys.latest()?.ids.has(keyId) !== false;
   }
 
   /** Rejects with an error that says why, without the token; with `KeysUnavailable` if it cannot be decided now. */
@@ -59,9 +66,18 @@ export class Tokens {
     const options: JWTVerifyOptions = { algorithms, currentDate: new Date(wall), clockTolerance: tokenLeewayMs / 1000 };
     if (audience !== "") options.audience = audience;
     if (issuer !== "") options.issuer = issuer;
-    const { payload } = await jwtVerify(token, find, options);
+    let keyId = "";
+    const { payload } = await jwtVerify(
+      token,
+      async (header) => {
+        const key = await find(header);
+        keyId = keyIdOf(key);
+        return key;
+      },
+      options,
+    );
     for (const claim of claims) checkClaim(payload, claim);
-    return factsOf(payload);
+    return { ...factsOf(payload), keyId };
   }
 }
 
@@ -87,7 +103,7 @@ function checkClaim(payload: JWTPayload, wanted: string): void {
     throw new Error(`its claim ${JSON.stringify(name)} is not the one that must be`);
 }
 
-function factsOf(payload: JWTPayload): TokenFacts {
+function factsOf(payload: JWTPayload): Omit<TokenFacts, "keyId"> {
   const { exp } = payload;
   const clientId = textIn(payload, "client_id") ?? textIn(payload, "clientid");
   return {

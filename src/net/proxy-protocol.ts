@@ -203,7 +203,7 @@ function readCertificate(bytes: Uint8Array): Certificate | undefined {
   // Verified: 0.
   if ((tls[1]! | tls[2]! | tls[3]! | tls[4]!) !== 0) return undefined;
   const name = findValue(tls.subarray(5), typeCommonName);
-  return name && { commonName: Buffer.from(name).toString("utf8"), alternativeNames: [] };
+  return name && { commonName: Buffer.from(name).toString("utf8"), alternativeNames: [], expiresAt: Infinity };
 }
 
 function findValue(bytes: Uint8Array, type: number): Uint8Array | undefined {

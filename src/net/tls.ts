@@ -122,6 +122,7 @@ export function certificateOf(socket: Socket<unknown>): Certificate | undefined 
   const shown = socket.getPeerCertificate() as unknown as {
     subject?: { CN?: unknown };
     subjectaltname?: unknown;
+    valid_to?: unknown;
   } | null;
   if (shown?.subject === undefined) return undefined;
   const commonName = shown.subject.CN;
@@ -129,7 +130,14 @@ export function certificateOf(socket: Socket<unknown>): Certificate | undefined 
   return {
     commonName: typeof commonName === "string" && commonName !== "" ? commonName : undefined,
     alternativeNames: alternativeNamesIn(names),
+    expiresAt: timeOf(shown.valid_to),
   };
+}
+
+/** Reads `Nov 26 18:30:00 2026 GMT`; Infinity for what is no time. */
+function timeOf(text: unknown): number {
+  const time = Date.parse(String(text));
+  return Number.isNaN(time) ? Infinity : time;
 }
 
 const kinds: Record<string, AlternativeName["kind"]> = { DNS: "dns", email: "email", "IP Address": "ip", URI: "uri" };

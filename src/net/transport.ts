@@ -8,6 +8,8 @@ export interface Certificate {
   readonly commonName: string | undefined;
   /** Subject's alternative names, in their order. */
   readonly alternativeNames: readonly AlternativeName[];
+  /** The time until which it is valid, in ms since 1970; Infinity: that is not known. */
+  readonly expiresAt: number;
 }
 
 /** One of a certificate's other names. An authority may vouch for names of one kind, and let clients choose others. */

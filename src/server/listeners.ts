@@ -101,7 +101,8 @@ export function openAccess(
     );
   const hook = authHook === "" ? undefined : new Hook(authHook, postHttp);
   const fetchKeys: Get = (url, ms) => getHttp(url, ms, keySetBytesMax);
-  const keySet = hasKeySet ? new KeySet(jwtKey, fetchKeys, warn) : undefined;
+  const keySet = hasKeySet ? new KeySet(jwtKey, fetchKeys, { warn, withdrawn: changed }) : undefined;
+  if (keySet !== undefined) files.alongside(() => keySet.refresh(systemClock.now()));
   const tokenTerms = { audience: options.jwtAudience, issuer: options.jwtIssuer, claims: options.jwtClaim };
   const access = new Access({ allowAnonymous, hook, warn, tokenTerms, keySet, decoySecret }, systemClock);
   const follow = (path: string, load: (text: string) => void): void => {

@@ -23,6 +23,7 @@ interface Followed {
 export class OperatorFiles {
   readonly #log: Log;
   readonly #followed: Followed[] = [];
+  readonly #alongside: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   constructor(log: Log) {
@@ -37,8 +38,13 @@ export class OperatorFiles {
     const stamp = stampOf(paths);
     read(paths, use);
     this.#followed.push({ paths, use, readStamp: stamp, lastStamp: stamp });
-    this.#timer ??= setInterval(() => this.#look(), filesLookMs);
-    this.#timer.unref();
+    this.#start();
+  }
+
+  /** Has something else looked after as often as the files are. */
+  alongside(look: () => void): void {
+    this.#alongside.push(look);
+    this.#start();
   }
 
   /** Reads all files again; what fails is logged. */
@@ -61,6 +67,14 @@ export class OperatorFiles {
       followed.lastStamp = stamp;
       if (isSettled && stamp !== followed.readStamp) this.#readAgain(followed, stamp);
     }
+  }
+
+  #start(): void {
+    this.#timer ??= setInterval(() => {
+      this.#look();
+      for (const look of this.#alongside) look();
+    }, filesLookMs);
+    this.#timer.unref();
   }
 
   #readAgain(followed: Followed, stamp: string): void {

@@ -24,9 +24,9 @@ export const faults: readonly Fault[] = [
   {
     what: "doors: a public key serves as a secret",
     file: "src/access/token-keys.ts",
-    find: "if (pem !== undefined) return { algorithms: asymmetric, find: always(publicKeyIn(pem)) };",
+    find: "if (pem !== undefined) return only(publicKeyIn(pem), asymmetric);",
     replace:
-      "if (pem !== undefined) return { algorithms: [...symmetric, ...asymmetric], find: async ({ alg }) => alg[0] === 'H' ? createSecretKey(Buffer.from(trimmed)) : publicKeyIn(pem) };",
+      "if (pem !== undefined) return only(trimmed === '' ? publicKeyIn(pem) : createSecretKey(Buffer.from(trimmed)), [...symmetric, ...asymmetric]);",
     tests: tokens,
   },
   {

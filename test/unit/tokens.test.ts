@@ -30,6 +30,7 @@ test("each key's own algorithms, in their time", async () => {
     clientId: undefined,
     topics: { publish: ["up/%c", "x"], subscribe: ["x"] },
     expiresAt: (wall / 1000 + 60) * 1000,
+    keyId: expect.any(String),
   });
   expect(looksLikeToken(good)).toBe(true);
   expect(looksLikeToken("a.password.with dots")).toBe(false);
@@ -171,13 +172,19 @@ test("a token that names nobody gives no choice of a user name", async () => {
 
 /** A service whose answers the test changes. */
 function service() {
-  const state = { asked: 0, reply: undefined as { status: number; body: string } | undefined, warned: [] as string[] };
+  const state = {
+    asked: 0,
+    reply: undefined as { status: number; body: string } | undefined,
+    warned: [] as string[],
+    withdrawn: 0,
+  };
   const get = (): Promise<typeof state.reply> => {
     state.asked++;
     return Promise.resolve(state.reply);
   };
-  const tokens = new Tokens(new KeySet("https://id/jwks", get, (why) => state.warned.push(why)));
-  return { state, tokens };
+  const told = { warn: (why: string) => void state.warned.push(why), withdrawn: () => void state.withdrawn++ };
+  const keySet = new KeySet("https://id/jwks", get, told);
+  return { state, tokens: new Tokens(keySet), keySet };
 }
 
 test("keys of a service: fetched once, again when they are old or one is unknown, and not for each login", async () => {
@@ -230,4 +237,36 @@ test("keys are fetched so that nobody on the way can exchange them", () => {
     expect(() => parseKeySource(text)).toThrow();
   expect(["exp", "role=a=b", "role="].map(parseClaim)).toEqual(["exp", "role=a=b", "role="]);
   for (const text of ["", "=x"]) expect(() => parseClaim(text)).toThrow("NAME");
+});
+
+test("whose token was signed with a key that is withdrawn is known no more, once that is known", async () => {
+  const pair = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  const other = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const jwk = await exportJWK(pair.publicKey);
+  const answer = (...keys: object[]) => ({ status: 200, body: JSON.stringify({ keys }) });
+  const { state, tokens, keySet } = service();
+  // A stranger's key type, which some services have beside others, is no reason to refuse the set.
+  state.reply = answer({ ...jwk, kid: "r" }, { kty: "new", kid: "n" });
+  const { keyId } = await tokens.verify(await sign("RS256", pair.privateKey, {}, { kid: "r" }), at());
+  expect(tokens.stillKnows(keyId)).toBe(true);
+  // The same key in another dress is the same.
+  const pem = pair.publicKey.export({ type: "spki", format: "pem" }) as string;
+  expect(tokensBy(pem).stillKnows(keyId)).toBe(true);
+  expect(tokensBy(secret).stillKnows(keyId)).toBe(false);
+  state.reply = answer({ ...(await exportJWK(other.publicKey)), kid: "e" });
+  keySet.refresh(keySetFreshMs - 1);
+  expect([state.asked, state.withdrawn]).toEqual([1, 0]);
+  keySet.refresh(keySetFreshMs);
+  await Bun.sleep(0);
+  expect([state.asked, state.withdrawn, tokens.stillKnows(keyId)]).toEqual([2, 1, false]);
+  // While nobody answers nothing is known.
+  state.reply = undefined;
+  keySet.refresh(2 * keySetFreshMs);
+  await Bun.sleep(0);
+  expect([state.asked, state.withdrawn]).toEqual([3, 1]);
+  expect(
+    new Tokens(new KeySet("https://id", () => Promise.resolve(undefined), { warn() {}, withdrawn() {} })).stillKnows(
+      keyId,
+    ),
+  ).toBe(true);
 });

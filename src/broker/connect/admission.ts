@@ -29,7 +29,10 @@ export interface Login {
 }
 
 /** The identity of clients where no login is needed. */
-const nobody: Identity = { username: undefined, topics: undefined, expiresAt: Infinity, isFromFile: false };
+const nobody: Identity = {
+  ...{ username: undefined, topics: undefined, expiresAt: Infinity },
+  ...{ entry: undefined, keyId: undefined },
+};
 
 /** The names that a client gives itself. */
 interface Named {
@@ -155,20 +158,23 @@ export class Admission {
       client.permit(identity, access.permissionsOf(identity, client.session.clientId));
       if (connection === undefined) continue;
       connection.allowed = undefined;
-      if (!access.stillKnows(identity))
-        this.#connectionEnd.disconnect(connection, Reason.notAuthorized, "its user has been removed");
+      const why = access.whyNotKnown(identity);
+      if (why !== undefined) this.#connectionEnd.disconnect(connection, Reason.notAuthorized, why);
     }
     router.touch();
   }
 
-  /** Has a client disconnected when its login expires. */
+  /** Has a client disconnected when its login expires: its token, or the certificate that it has shown. */
   watch(connection: Connection, { expiresAt }: Identity): void {
-    if (expiresAt === Infinity) return;
+    const certificateUntil = connection.transport.certificate?.expiresAt ?? Infinity;
+    const until = Math.min(expiresAt, certificateUntil);
+    if (until === Infinity) return;
     const { timers, clock } = this.#context;
+    const what = until === certificateUntil ? "certificate" : "token";
     connection.loginTimer = new Timer(() =>
-      this.#connectionEnd.disconnect(connection, Reason.notAuthorized, "its token has expired"),
+      this.#connectionEnd.disconnect(connection, Reason.notAuthorized, `its ${what} has expired`),
     );
-    timers.set(connection.loginTimer, clock.now() + Math.max(0, expiresAt - clock.wall()));
+    timers.set(connection.loginTimer, clock.now() + Math.max(0, until - clock.wall()));
   }
 
   #turnAway(connection: Connection, reason: number, why: keyof ClusterContext["metrics"]["turnedAway"]): void {
@@ -250,7 +256,7 @@ export class Admission {
         if (this.#isBanned(connection, username)) return;
         connection.channel.connecting();
         this.#bans.succeeded({ address: connection.transport.address, username });
-        const identity = { ...nobody, username, isFromFile: true };
+        const identity = this.#access!.identityOf(username);
         const permissions = this.#access!.permissionsOf(identity, clientId);
         admitted({ identity, permissions, proof: { authenticationMethod: scramMethod, authenticationData: last } });
       },

@@ -314,7 +314,8 @@ export class LocalSession extends KeptSession {
       if (outgoing === undefined) return;
       const publish = outgoing.publish!;
       this.#countQueued(-publish.size);
-      if (this.isExpired(publish)) continue;
+      // What it may read may have changed since the message was queued.
+      if (this.isExpired(publish) || !this.mayReceive(publish)) continue;
       const plain = outgoing.group !== undefined ? outgoing : outgoing.qos === 1 ? plainQoS1 : plainQoS2;
       plain.packetId = this.inflight.add(plain);
       this.write(publish, outgoing, plain.packetId);

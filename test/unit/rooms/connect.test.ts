@@ -194,7 +194,7 @@ describe("the door", () => {
       const { context } = room({ tlsIdentity });
       const bans = new Bans({ failures: 0, ms: 1000 });
       const admission = new Admission(context, { connectionEnd: {} as unknown as ConnectionEnd, access, bans });
-      const certificate = { commonName: "dev", alternativeNames: names };
+      const certificate = { commonName: "dev", alternativeNames: names, expiresAt: Infinity };
       const connection = { transport: { address: "", certificate }, channel: { phase: "connecting" } };
       admission.login(connection as unknown as Connection, {} as ConnectPacket, "c", () => {});
       return asked[0]!.certificate;
@@ -209,6 +209,34 @@ describe("the door", () => {
     expect([nameBy("none"), nameBy("san", alternativeNames.slice(0, 3))]).toEqual([undefined, ""]);
     expect(alternativeNames[2]).toEqual({ kind: "uri", name: "urn:x, DNS:admin" });
     expect(alternativeNamesIn('othername:x, DNS:"broken, DNS:')).toEqual([]);
+  });
+
+  test("has a client disconnected when its certificate, or its token, has expired", () => {
+    for (const [certificate, token, why] of [
+      [5000, Infinity, "its certificate has expired"],
+      [5000, 9000, "its certificate has expired"],
+      [9000, 5000, "its token has expired"],
+    ] as const) {
+      const { context, pass } = room({});
+      const ended: string[] = [];
+      const connectionEnd = { disconnect: (...[, , words]: string[]) => ended.push(words!) };
+      const bans = new Bans({ failures: 0, ms: 1000 });
+      const parts = { connectionEnd: connectionEnd as unknown as ConnectionEnd, access: undefined, bans };
+      const wall = context.clock.wall();
+      const connection = { transport: { certificate: { expiresAt: wall + certificate } } };
+      const identity = {
+        username: "dev",
+        topics: undefined,
+        expiresAt: wall + token,
+        entry: undefined,
+        keyId: undefined,
+      };
+      new Admission(context, parts).watch(connection as unknown as Connection, identity);
+      pass(4999);
+      expect(ended).toEqual([]);
+      pass(1);
+      expect(ended).toEqual([why]);
+    }
   });
 
   test("keeps so many who are only waiting to be told no, and no more", () => {
