@@ -102,7 +102,7 @@ function decode(frame: Frame, version: ProtocolVersion): Packet {
   if (failure !== undefined) throw malformed(failure);
   if (decoded === undefined) throw malformed("the packet's parts do not add up to its length");
   decoder.decoded = undefined;
-  // What a CONNECT has said would count for the packets after it.
+  // It holds the last CONNECT, with the client's password and will, and goes by it with the packets after it.
   (decoder.parser as unknown as { settings: object }).settings = { protocolVersion: version };
   if (left === 0) decoders.set(version, decoder);
   return decoded;

@@ -169,13 +169,6 @@ export const faults: readonly Fault[] = [
     tests: "test/unit/session.test.ts",
   },
   {
-    what: "churn: what a CONNECT has said counts for the packets of others",
-    file: "src/mqtt/control.ts",
-    find: "  (decoder.parser as unknown as { settings: object }).settings = { protocolVersion: version };\n",
-    replace: "",
-    tests: "test/unit/codec.test.ts",
-  },
-  {
     what: "churn: routes to subscribers that have gone are kept",
     file: "src/router/router.ts",
     find: "    this.#generation++;\n    this.#clean();\n",
