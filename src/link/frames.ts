@@ -232,15 +232,18 @@ export function deliveryFrame(type: number, delivery: Delivery, packet: Uint8Arr
   return bytes;
 }
 
+/** The number of a receiver that was taken out of a delivery. It is nobody's; 0 is every session's that is away. */
+const withdrawn = 0xffff_ffff;
+
 /**
- * Takes a receiver out of a delivery that waits to be sent, perhaps again: number 0 is nobody's. The frame keeps its
- * length, so a part of it may be on its way.
+ * Takes a receiver out of a delivery that waits to be sent, perhaps again. The frame keeps its length, so a part of it
+ * may be on its way.
  */
 export function withdrawReceiver(delivery: Uint8Array, handle: number): void {
   const first = frameHeadBytes + 17;
   const count = readUint32(delivery, first - 4);
   for (let index = 0; index < count; index++)
-    if (readUint32(delivery, first + 4 * index) === handle) writeUint32(delivery, first + 4 * index, 0);
+    if (readUint32(delivery, first + 4 * index) === handle) writeUint32(delivery, first + 4 * index, withdrawn);
 }
 
 /** Reads a delivery. `packetStart`: where the PUBLISH packet begins. Throws `ProtocolError`. */

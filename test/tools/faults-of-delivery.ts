@@ -68,7 +68,7 @@ export const faults: readonly Fault[] = [
   {
     what: "links: what was stored instead comes again when the link is back",
     file: "src/link/frames.ts",
-    find: "=== handle) writeUint32(delivery, first + 4 * index, 0);",
+    find: "=== handle) writeUint32(delivery, first + 4 * index, withdrawn);",
     replace: "=== handle) writeUint32(delivery, first + 4 * index, handle);",
     tests: "test/cluster/cut-links.test.ts -t acknowledged",
   },
