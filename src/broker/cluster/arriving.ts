@@ -96,7 +96,8 @@ export class Arriving {
       return this.#deliver(peer, delivery, bytes, end);
     this.#read(bytes, delivery.packetStart, end);
     const kept = bytes.slice(delivery.packetStart, end);
-    const deferred = { zxid, take: () => this.#deliver(peer, { ...delivery, packetStart: 0 }, kept, kept.length) };
+    const later = { ...delivery, packetStart: 0, arrivedAt: this.#context.clock.wall() };
+    const deferred = { zxid, take: () => this.#deliver(peer, later, kept, kept.length) };
     if (waiting !== undefined) waiting.push(deferred);
     else this.#defer(peer, [deferred]);
   }
@@ -141,12 +142,15 @@ export class Arriving {
     parsePublish(this.#publish, bytes, bytes[packetStart]!, body.start, end, 5);
   }
 
-  #deliver(peer: Peer, delivery: Delivery & { packetStart: number }, bytes: Uint8Array, end: number): void {
+  #deliver(peer: Peer, delivery: Arrived, bytes: Uint8Array, end: number): void {
     const { packetStart, id } = delivery;
     const publish = this.#publish;
     this.#read(bytes, packetStart, end);
-    if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
     const { router, metrics, bankAccount } = this.#context;
+    if (publish.expiresAt !== Infinity && this.#hasExpired(publish, delivery.arrivedAt)) {
+      metrics.arrived++;
+      return id === 0 ? undefined : this.#settled(peer, id);
+    }
     const route = router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
     metrics.arrived++;
     const addressees = {
@@ -184,6 +188,19 @@ export class Arriving {
     else settlement.whenSettled(settle);
   }
 
+  /**
+   * Makes the interval that a message had to live when it arrived, in ms since 1970, a time. Returns true, and counts
+   * it, if that is over: it has waited for the link, or here [MQTT-3.3.2-5].
+   */
+  #hasExpired(publish: Publish, arrivedAt: number | undefined): boolean {
+    const { clock, metrics } = this.#context;
+    const now = clock.wall();
+    publish.expiresAt += arrivedAt ?? now;
+    if (publish.expiresAt > now) return false;
+    metrics.droppedExpired++;
+    return true;
+  }
+
   /** Notes a settled delivery: all of one turn are told in one frame. */
   #settled(peer: Peer, id: number): void {
     if (!peer.settledHere(id)) return;
@@ -195,6 +212,13 @@ export class Arriving {
 }
 
 const none: readonly never[] = [];
+
+/** A delivery whose packet has come. */
+interface Arrived extends Delivery {
+  readonly packetStart: number;
+  /** When it came, in ms since 1970, if it has waited since. */
+  readonly arrivedAt?: number;
+}
 
 /** Returns where a packet's body starts, and its length. Throws `ProtocolError` if the packet ends after `end`. */
 function bodyOf(bytes: Uint8Array, at: number, end: number): { start: number; length: number } {

@@ -35,6 +35,7 @@ import { Reason } from "../../mqtt/reason.ts";
 import type { Transport } from "../../net/transport.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import { type DialLink, LinkConnection } from "./link-connection.ts";
+import { renewExpiry } from "./link-packet.ts";
 import type { Peer } from "./peer.ts";
 
 const protocol = "mqttzoo-link-1";
@@ -252,6 +253,7 @@ export class Links {
     const dialling = this.#dialling.get(peer);
     if (dialling !== undefined) dialling.failures = 0;
     this.#context.log.info({ peer: peer.id, remote: connection.transport.remote }, "link is up");
+    for (const forwarded of peer.pending.values()) renewExpiry(forwarded, this.#context.clock);
     peer.link!.up(connection.writer, received);
     this.#flows().linkUp(peer);
   }
