@@ -215,3 +215,38 @@ test("the removal of a slip that has waited takes none of a session that was beg
   const last = await Device.connect(world, "b", { clientId: "d", ...lasting });
   expect((await last.take("publish")).payload.toString()).toBe("new");
 });
+
+test("what was said in the name of a session does not count for the one begun anew, though the lease goes on", async () => {
+  const world = await makeWorld("a", "b");
+  const [a, b] = [world.node("a"), world.node("b")];
+  const clean = { ...lasting, clean: true };
+  const publisher = await Device.connect(world, "b");
+  const store = async (payload: string): Promise<void> => {
+    publisher.publish("state/d", payload, { qos: 1, messageId: 1 });
+    await publisher.take("puback");
+  };
+  const early = await Device.connect(world, "a", { clientId: "d", ...clean });
+  await early.subscribe("state/#", { qos: 1 });
+  // It is not acknowledged in time, and stored.
+  await store("old");
+  const { messageId } = await early.take("publish");
+  a.cutFrom.add("b");
+  expect(await world.pass(5000, () => !b.broker!.context.peers.get("a")!.isLinked)).toBe(true);
+  a.cutKeeper();
+  early.send({ cmd: "puback", messageId });
+  await world.pass(50);
+  early.abort();
+  const late = await Device.connect(world, "b", { clientId: "d", ...clean });
+  late.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "state/#", qos: 1 }] });
+  await world.pass(100);
+  await store("new");
+  expect(a.broker!.context.self.isFenced).toBe(false);
+  a.healKeeper();
+  a.cutFrom.clear();
+  await world.pass(3000);
+  expect(late.closed).toBe(false);
+  b.kill();
+  await world.pass(5000);
+  const last = await Device.connect(world, "a", { clientId: "d", ...lasting });
+  expect((await last.take("publish")).payload.toString()).toBe("new");
+});

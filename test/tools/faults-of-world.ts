@@ -86,4 +86,25 @@ export const faults: readonly Fault[] = [
     replace: "=> self.fences >= fences;",
     tests: "test/simulation/older-lease.test.ts",
   },
+  {
+    what: "world: what was said in the name of a session counts for the one begun anew, while the lease goes on",
+    file: "src/broker/connect/handle-connect.ts",
+    find: "erase(found, () => begin(successor), { successor });",
+    replace: "erase(found, () => begin(successor), {});",
+    tests: "test/simulation/older-lease.test.ts",
+  },
+  {
+    what: "world: a message does not age while it waits for a link",
+    file: "src/broker/peers/links.ts",
+    find: "renewExpiry(forwarded, this.#context.clock);",
+    replace: "if (forwarded.frame === null) renewExpiry(forwarded, this.#context.clock);",
+    tests: "test/simulation/waiting-links.test.ts",
+  },
+  {
+    what: "world: a receiver that was withdrawn from a delivery is taken for a session that is away",
+    file: "src/link/frames.ts",
+    find: "const withdrawn = 0xffff_ffff;",
+    replace: "const withdrawn = 0;",
+    tests: "test/simulation/waiting-links.test.ts",
+  },
 ];

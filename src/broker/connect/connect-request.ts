@@ -47,6 +47,11 @@ export function decodeConnectOf(connection: Connection, frame: Frame): Connect {
   }
 }
 
+/** Returns true if a connection leaves something in the store: a session that outlives it, or a will. */
+export function needsStore({ expiryInterval, will }: ConnectRequest): boolean {
+  return expiryInterval > 0 || will !== undefined;
+}
+
 /** Returns the terms of a CONNECT. Throws `ProtocolError` for an empty client id that is not allowed, or a bad will. */
 export function readConnectRequest(
   { packet, facts }: Connect,

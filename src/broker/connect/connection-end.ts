@@ -195,7 +195,7 @@ export class ConnectionEnd {
    * groups.
    */
   #finish(client: LocalSession, unacknowledged: readonly OutgoingMessage[]): void {
-    this.#store.erase(client, () => {}, this.#reassign(unacknowledged));
+    this.#store.erase(client, () => {}, { first: this.#reassign(unacknowledged) });
   }
 
   *#reassign(unacknowledged: readonly OutgoingMessage[]): Work {

@@ -18,7 +18,7 @@ import type { SessionRegistry } from "../peers/session-registry.ts";
 import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
 import type { Admission, Login } from "./admission.ts";
 import { encodeConnack } from "./connack.ts";
-import { type ConnectRequest, decodeConnectOf, meterOf, readConnectRequest } from "./connect-request.ts";
+import { type ConnectRequest, decodeConnectOf, meterOf, needsStore, readConnectRequest } from "./connect-request.ts";
 import type { ConnectionEnd } from "./connection-end.ts";
 import { watchKeepAlive } from "./keep-alive-watch.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
@@ -207,11 +207,13 @@ export class ConnectHandler {
     const { localSessions, coordinator } = this.#context;
     const { clientId } = request;
     const old = localSessions.get(clientId);
+    const begin = (successor: LocalSession | undefined): void =>
+      this.#record(connection, request, { client: undefined, successor, tries });
     const use = (found: LocalSession | undefined): void => {
-      if (found?.record === undefined && found !== undefined && found !== localSessions.get(clientId))
-        return this.#eraseThenUse(found, use);
-      if (found !== undefined && startsAnew(found, request)) return this.#eraseThenUse(found, use);
-      this.#record(connection, request, { client: found, tries });
+      if (found === undefined) return begin(undefined);
+      const isNobodys = found.record === undefined && found !== localSessions.get(clientId);
+      if (isNobodys || startsAnew(found, request)) return this.#replace(found, request, begin);
+      this.#record(connection, request, { client: found, successor: undefined, tries });
     };
     const useIfAllowed = (found: LocalSession | undefined): void => {
       if (found !== undefined && !mayTake(userOf(request.login), found)) {
@@ -231,16 +233,21 @@ export class ConnectHandler {
     });
   }
 
-  #eraseThenUse(found: LocalSession, use: (client: undefined) => void): void {
+  /** Ends a session whose client begins anew. `begin` is handed the session that takes its place in the store. */
+  #replace(found: LocalSession, request: GrantedRequest, begin: (successor: LocalSession | undefined) => void): void {
+    const successor = request.expiryInterval > 0 ? this.#create(request) : undefined;
     this.#directory.adopt(found);
-    this.#sessionStore.erase(found, () => use(undefined));
+    this.#sessionStore.erase(found, () => begin(successor), { successor });
   }
 
   /** Commits that the session is this broker's, before the client is let in. */
-  #record(connection: Connection, request: GrantedRequest, { client: found, tries }: Obtaining): void {
+  #record(connection: Connection, request: GrantedRequest, { client: found, successor, tries }: Obtaining): void {
     const { journal, localSessions, self } = this.#context;
     const { clientId } = request;
-    if (connection.channel.phase !== "connecting") return this.#finishObtaining(connection, clientId);
+    if (connection.channel.phase !== "connecting") {
+      if (successor !== undefined) this.#sessionStore.erase(successor, () => {});
+      return this.#finishObtaining(connection, clientId);
+    }
     // What a broker holds that has not granted the client id is to be removed before the client is let in. Without a
     // lease nobody would tell this broker that the client has gone there in the meantime.
     const isStale = (): boolean => self.isFenced || self.fences !== request.fences;
@@ -248,7 +255,7 @@ export class ConnectHandler {
       this.#connectionEnd.turnAway(connection, "fenced", fencedWords);
       return this.#finishObtaining(connection, clientId);
     }
-    const client = found ?? this.#create(request);
+    const client = found ?? successor ?? this.#create(request);
     const isAwaited = (): boolean => connection.channel.phase === "connecting" && !isStale();
     const operations = this.#prepare(client, request, isAwaited);
     const isRead = found !== undefined && localSessions.get(clientId) !== found;
@@ -367,11 +374,6 @@ export class ConnectHandler {
 
 const fencedWords = "no contact with ZooKeeper: persistent sessions and wills are not served";
 
-/** Returns true if a connection leaves something in the store: a session that outlives it, or a will. */
-function needsStore({ expiryInterval, will }: AuthenticatedRequest): boolean {
-  return expiryInterval > 0 || will !== undefined;
-}
-
 /** Returns true if a found session must end: CONNECT says so, or it has expired. */
 function startsAnew(found: LocalSession, { packet }: AuthenticatedRequest): boolean {
   return packet.clean === true || found.isOver;
@@ -385,6 +387,8 @@ interface Pending {
 
 interface Obtaining {
   readonly client: LocalSession | undefined;
+  /** The session that takes the place of one that has ended just now. */
+  readonly successor: LocalSession | undefined;
   readonly tries: number;
 }
 

@@ -3,6 +3,8 @@
  * a removal that is refused costs the whole group of commits another try. Expired sessions are erased a bounded number
  * at a time, so that a fleet whose sessions end together delays nobody.
  */
+
+import { noBytes } from "../../base/bytes.ts";
 import { expiringMax } from "../../base/limits.ts";
 import { nothing, type Work } from "../../base/slices.ts";
 import { cursorsPath, incomingPath, mailPath, subscriberPath } from "../../coordinator/paths.ts";
@@ -13,6 +15,17 @@ import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Interest } from "../peers/interest.ts";
 import type { Regrouping } from "../publish/regrouping.ts";
+
+/** The circumstances of an erasure. */
+export interface Erasing {
+  /** Done before the session's subscriptions leave the routes. */
+  readonly first?: Work;
+  /**
+   * The session that its client begins in its place. The znodes of record and mailbox stay for it, emptied: versions
+   * and numbers go on, so what is still to be written in the name of the session before is refused, wherever it waits.
+   */
+  readonly successor?: LocalSession | undefined;
+}
 
 /** Erases sessions, and lets a new session of a client id wait until the old one is gone. */
 export class SessionErasure {
@@ -49,10 +62,9 @@ export class SessionErasure {
 
   /**
    * Ends a session for good: its subscriptions, its mail and its record. Calls `done` when nothing is left of it.
-   * Nothing more is sent to its client, but a session with many subscriptions takes a while to leave the routes;
-   * `first` is done before that begins.
+   * Nothing more is sent to its client, but a session with many subscriptions takes a while to leave the routes.
    */
-  erase(client: LocalSession, done: () => void, first: Work = nothing()): void {
+  erase(client: LocalSession, done: () => void, { first = nothing(), successor }: Erasing = {}): void {
     const { localSessions, slices } = this.#context;
     const { session, mailbox } = client;
     const { clientId } = session;
@@ -67,7 +79,7 @@ export class SessionErasure {
       if (this.#waiting.get(clientId) === waiting) this.#waiting.delete(clientId);
       for (const go of waiting) go();
     };
-    slices.run(work, () => this.#eraseStored(client, removals, erased));
+    slices.run(work, () => this.#eraseStored(client, removals, { erased, successor }));
   }
 
   /** Takes a session's subscriptions out of the routes, and adds their removals from the store to `removals`. */
@@ -82,17 +94,33 @@ export class SessionErasure {
     }
   }
 
-  #eraseStored(client: LocalSession, removals: readonly JournalOperation[], erased: () => void): void {
+  #eraseStored(
+    client: LocalSession,
+    removals: readonly JournalOperation[],
+    { erased, successor }: { readonly erased: () => void; readonly successor: LocalSession | undefined },
+  ): void {
     const { journal } = this.#context;
     this.#findRest(client, (rest) => {
+      const { path, version } = client.fencingToken;
       const guard = fence(client.fencingToken);
+      const mailbox = mailPath(client.session.clientId);
+      const unneeded = successor === undefined ? rest : rest.filter((found) => found !== mailbox);
+      const all = unneeded.map((found) => ({ kind: "remove", path: found }) as const);
       // The record goes last: if the erasure stops here, it is found and finished by it.
-      const all = [...rest, client.fencingToken.path].map((path) => ({ kind: "remove", path }) as const);
-      journal.commitAll([...removals, ...all], { guard, done: erased, refused: erased });
+      const last: JournalOperation =
+        successor === undefined ? { kind: "remove", path } : { kind: "set", path, data: noBytes };
+      const done = (): void => {
+        successor?.found(undefined, version + 1);
+        erased();
+      };
+      journal.commitAll([...removals, ...all, last], { guard, done, refused: erased });
     });
   }
 
-  /** Empties the mailbox, and calls back with the paths of what else stands below a session's record, deepest first. */
+  /**
+   * Empties the mailbox, and calls back with the paths of what else stands below a session's record, deepest first; the
+   * mailbox itself is among them.
+   */
   #findRest(client: LocalSession, found: (paths: readonly string[]) => void): void {
     const { journal } = this.#context;
     const { clientId } = client.session;

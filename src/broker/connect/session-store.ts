@@ -1,14 +1,13 @@
 /** Sessions in the store: their records while their clients are connected or away, their expiry, and their end. */
 
 import { logTextMax } from "../../base/limits.ts";
-import type { Work } from "../../base/slices.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { encodeSession } from "../../mail/records.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Interest } from "../peers/interest.ts";
 import type { Regrouping } from "../publish/regrouping.ts";
-import { SessionErasure } from "./session-erasure.ts";
+import { type Erasing, SessionErasure } from "./session-erasure.ts";
 import type { Wills } from "./wills.ts";
 
 /** Writes session records, has sessions expire, and erases them. */
@@ -68,8 +67,8 @@ export class SessionStore {
   }
 
   /** Ends a session for good, as `SessionErasure.erase` says. */
-  erase(client: LocalSession, done: () => void, first?: Work): void {
-    this.#erasure.erase(client, done, first);
+  erase(client: LocalSession, done: () => void, how?: Erasing): void {
+    this.#erasure.erase(client, done, how);
   }
 
   /**

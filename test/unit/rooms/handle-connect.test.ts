@@ -246,7 +246,7 @@ describe("a client whose session outlives its connection", () => {
     expect(received()).toMatchObject(letIn(false));
     expect(context.localSessions.get("c")).not.toBe(before);
     const kinds = store.commits.flat().filter(({ path }) => path === sessionPath("c"));
-    expect(kinds.map(({ kind }) => kind)).toEqual(["create", "check", "delete", "create"]);
+    expect(kinds.map(({ kind }) => kind)).toEqual(["create", "check", "set", "set"]);
   });
 });
 
