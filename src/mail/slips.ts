@@ -114,12 +114,15 @@ export class Slips {
   release(slip: Slip, how: Settling): void {
     const record = slip.record!;
     record.state = "released";
-    const set: JournalOperation = { kind: "set", path: slipPath(slip), data: encodeSlip(record) };
+    const path = slipPath(slip);
+    // It must be there, in any version: whoever has removed it has counted one recipient less.
+    const set: JournalOperation = { kind: "set", path, data: encodeSlip(record), version: () => -1 };
     const done = (versions: readonly number[]): void => {
       this.#left(record, versions[2] ?? -1);
       how.done();
     };
-    this.#journal.commit([fence(how.fencingToken), set, ...leaveMessage(record)], done, how.refused);
+    const refused = (error: CoordinatorError): void => (error.path === path ? how.done() : how.refused());
+    this.#journal.commit([fence(how.fencingToken), set, ...leaveMessage(record)], done, refused);
   }
 
   /**

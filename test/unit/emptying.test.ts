@@ -94,3 +94,20 @@ test("where somebody else removes a slip meanwhile the others go all the same, e
   expect(new Set(freed).size).toBe(9);
   expect(freed).toHaveLength(9);
 });
+
+test("a recipient whose slip is gone is not counted once more when it acknowledges the message", async () => {
+  store("four", "five", "six");
+  await settled();
+  const [slip] = slips.named("four", await children(coordinator, mailPath("four")));
+  await new Promise<void>((done) => slips.readRecords([slip!], done));
+  const fencingToken = { path: sessionPath("four"), version: 0 };
+  const ended: string[] = [];
+  slips.discard({ ...slip!, record: { ...slip!.record! } }, fencingToken);
+  slips.release(slip!, { fencingToken, done: () => ended.push("done"), refused: () => ended.push("refused") });
+  await settled();
+  expect(ended).toEqual(["done"]);
+  await empty("five", () => {});
+  expect(await children(coordinator, "/topics/t")).toHaveLength(1);
+  await empty("six", () => {});
+  expect(await children(coordinator, "/topics/t")).toEqual([]);
+});
