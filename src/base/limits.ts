@@ -55,6 +55,10 @@ export const routesCleanedMax = 8;
 export const fencePatienceMs = 2_000;
 /** The longest that a subscription waits for what others have just retained; then it gets what is held here. */
 export const retainedPatienceMs = 1_000;
+/** A retained message that took so long to another broker is late: a newer one may be there (`claimUnlinkedMs`). */
+export const retainedLateMs = 200;
+/** Where one was late it is looked again after this whether it is still what is retained. */
+export const retainedLookMs = 1_000;
 
 // --- Output to clients, and slow subscribers ---
 /** A connection's output buffer begins with this many bytes and grows by doubling. */

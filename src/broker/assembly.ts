@@ -65,6 +65,7 @@ import { SubscriptionDirectory } from "./peers/subscription-directory.ts";
 import { BackPressure } from "./publish/back-pressure.ts";
 import { Fanout } from "./publish/fanout.ts";
 import { PublishHandler } from "./publish/handle-publish.ts";
+import { LateRetained } from "./publish/late-retained.ts";
 import { Regrouping } from "./publish/regrouping.ts";
 import { RetainedStore } from "./publish/retained-store.ts";
 import { SharedSubscriptions } from "./publish/shared-subscription.ts";
@@ -115,6 +116,7 @@ interface Later {
   readonly storeBackPressure: () => StoreBackPressure;
   readonly connectHandler: () => ConnectHandler;
   readonly groupsEnd: () => GroupsEnd;
+  readonly lateRetained: () => LateRetained;
   readonly evict: (session: LocalSession) => void;
   readonly resume: (connection: Connection, reason: number) => void;
 }
@@ -138,6 +140,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
     storeBackPressure: () => storeBackPressure,
     connectHandler: () => connect.connectHandler,
     groupsEnd: () => publish.regrouping,
+    lateRetained: () => publish.lateRetained,
     evict: (session) => connect.handover.evict(session),
     resume: (connection, reason) => inbound.resume(connection, reason),
   };
@@ -291,6 +294,7 @@ function peersOf(context: ClusterContext, { dialLink, linkSecret, fatal }: Doors
       notPlaced: (...message) => later.groupsEnd().notPlaced(...message),
       inDoubt: (...message) => later.groupsEnd().inDoubt(...message),
     },
+    retainedLate: (peer, publish) => later.lateRetained().arrived(peer, publish),
   });
   const moves = {
     adopted: (remote: RemoteSession): void => forwarding.moveToMailbox(remote),
@@ -321,8 +325,9 @@ function publishOf(context: ClusterContext, { peers, levelSweep, storeBackPressu
   const fanout = new Fanout(context, { backPressure, linkSender, forwarding, shared });
   const regrouping = new Regrouping(context, { fanout, shared });
   const retainedStore = new RetainedStore(context, levelSweep);
+  const lateRetained = new LateRetained(context, { retainedStore, linkSender });
   const publishHandler = new PublishHandler(context, { fanout, shared, retainedStore, storeBackPressure, resume });
-  return { backPressure, fanout, regrouping, retainedStore, publishHandler };
+  return { backPressure, fanout, regrouping, retainedStore, lateRetained, publishHandler };
 }
 
 interface ConnectParts {

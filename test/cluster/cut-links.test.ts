@@ -106,3 +106,37 @@ test("... nor when the watcher's broker hears of the store only later", async ()
   keeperProxy.heal();
   expect([await heard(), await heard()]).toEqual(["gone 1", "here 2"]);
 }, 60_000);
+
+/** The last word that a watcher of a status has heard, whose session ends with its connection. */
+async function listen(port: number): Promise<{ last: () => string | undefined; client: RawClient }> {
+  const client = await RawClient.connect(port);
+  await client.subscribe("status/device", { qos: 1 });
+  return { client, last: () => client.packets.findLast(({ cmd }) => cmd === "publish")?.payload.toString() };
+}
+
+/** Both ways, or the one from broker `a`, which `b` does not hear. */
+test.each(["both", "from dialler"] as const)(
+  "a retained will that comes late over a link (cut: %s) is not the last that is heard",
+  async (way) => {
+    const will = { topic: "status/device", payload: "gone 1", qos: 1, retain: true } as const;
+    const device = await RawClient.connect(ports.a, { clientId: "device", will });
+    device.publish("status/device", "here 1", { qos: 1, messageId: 1, retain: true });
+    await device.take("puback");
+    const watchers = await Promise.all([ports.a, ports.b, ports.c].map(listen));
+    await eventually(() => watchers.every(({ last }) => last() === "here 1"), "everybody knows that it is here");
+    proxy.cut('"id":"a"', way);
+    device.abort();
+    const back = await RawClient.connect(ports.c, { clientId: "device", will: { ...will, payload: "gone 2" } });
+    back.publish("status/device", "here 2", { qos: 1, messageId: 1, retain: true });
+    await back.take("puback");
+    await eventually(() => watchers.every(({ last }) => last() === "here 2"), "everybody knows that it is back");
+    proxy.heal();
+    const hasBoth = (): boolean =>
+      watchers.every(({ client }) => client.packets.some(({ payload }) => payload?.toString() === "gone 1"));
+    await eventually(hasBoth, "the will comes where it was waited for", 30_000);
+    await eventually(() => watchers.every(({ last }) => last() === "here 2"), "nobody takes it for gone", 10_000);
+    const late = await listen(ports.b);
+    await eventually(() => late.last() === "here 2", "that is what is retained");
+  },
+  90_000,
+);

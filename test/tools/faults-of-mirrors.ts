@@ -98,4 +98,25 @@ export const faults: readonly Fault[] = [
     replace: "    done();\n",
     tests: retained,
   },
+  {
+    what: "late: nothing is said again where a retained message came late",
+    file: "src/broker/peers/forwarding.ts",
+    find: "    this.#retainedLate(peer, publish);",
+    replace: "    if (publish.retain === undefined) this.#retainedLate(peer, publish);",
+    tests: "test/simulation/late-words.test.ts",
+  },
+  {
+    what: "late: it is looked once only what is retained",
+    file: "src/broker/publish/late-retained.ts",
+    find: "this.#look(doubt, () => this.#lookLater(doubt));",
+    replace: "this.#look(doubt, () => {});",
+    tests: "test/simulation/late-words.test.ts",
+  },
+  {
+    what: "late: what remains is not late",
+    file: "src/broker/peers/forwarding.ts",
+    find: "    this.#checkLate(peer, forwarded);\n    settlement.done();",
+    replace: "    settlement.done();",
+    tests: "test/simulation/late-words.test.ts",
+  },
 ];

@@ -3,14 +3,15 @@
  * sessions that are away. A QoS 1 or 2 delivery is kept until the other broker has settled it; if that broker dies, or
  * cannot be reached for long, its persistent receivers get the message into their mailboxes.
  */
-import { linkPatienceMs, movingMessagesMax } from "../../base/limits.ts";
+import { linkPatienceMs, movingMessagesMax, retainedLateMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { Remain } from "../../link/frames.ts";
 import type { Settlement } from "../../mail/settlement.ts";
+import type { Publish } from "../../mqtt/publish.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import type { LinkSender } from "./link-sender.ts";
 import { countStored } from "./mail-count.ts";
-import { type GroupsEnd, giveOtherwise, type Peer } from "./peer.ts";
+import { type Forwarded, type GroupsEnd, giveOtherwise, type Peer } from "./peer.ts";
 import { draftOf, inOrder, type RemoteSession, type RemoteTarget } from "./remote-session.ts";
 
 /** Keeps the order of messages to each session at another broker, whichever way they go, until they have arrived. */
@@ -19,6 +20,7 @@ export class Forwarding {
   readonly #linkSender: LinkSender;
   readonly #idle: (session: RemoteSession) => void;
   readonly #groupsEnd: GroupsEnd;
+  readonly #retainedLate: (peer: Peer, publish: Publish) => void;
 
   constructor(
     context: ClusterContext,
@@ -27,12 +29,15 @@ export class Forwarding {
       /** Tells that nothing is under way to a session any more, or that it is connected nowhere. */
       readonly idle: (session: RemoteSession) => void;
       readonly groupsEnd: GroupsEnd;
+      /** Tells that a retained message has come late to sessions at another broker that end with their connections. */
+      readonly retainedLate: (peer: Peer, publish: Publish) => void;
     },
   ) {
     this.#context = context;
     this.#linkSender = how.linkSender;
     this.#idle = how.idle;
     this.#groupsEnd = how.groupsEnd;
+    this.#retainedLate = how.retainedLate;
   }
 
   /** Has a message wait until earlier ones to the same session have arrived. */
@@ -63,8 +68,15 @@ export class Forwarding {
       if (forwarded === undefined) continue;
       peer.pending.delete(id);
       for (const { session } of forwarded.sessions.values()) this.#arrived(session);
+      this.#checkLate(peer, forwarded);
       forwarded.settlement.done();
     }
+  }
+
+  /** Tells of a retained message that has come late to sessions that end with their connections. */
+  #checkLate(peer: Peer, { settlement: { publish }, toInterest, sentAt }: Forwarded): void {
+    if (!publish.retain || !toInterest || this.#context.clock.now() < sentAt + retainedLateMs) return;
+    this.#retainedLate(peer, publish);
   }
 
   /** Ends a delivery of which some receivers were not at the other broker: those get the message another way. */
@@ -81,6 +93,7 @@ export class Forwarding {
     }
     for (const group of forwarded.groups)
       if (groups.includes(group.text)) this.#groupsEnd.notPlaced(settlement, group, peer);
+    this.#checkLate(peer, forwarded);
     settlement.done();
   }
 

@@ -76,7 +76,8 @@ export class LinkSender {
       // The broker has left: its sessions that end with their connections have ended.
       if (link === undefined) continue;
       const id = peer.nextDeliveryId();
-      peer.pending.set(id, { settlement, sessions: nobody, groups: [], toInterest: true, frame: undefined });
+      const sentAt = this.#context.clock.now();
+      peer.pending.set(id, { settlement, sessions: nobody, groups: [], toInterest: true, frame: undefined, sentAt });
       settlement.waitFor();
       link.send(bundleFrame(id, packets));
       this.#context.metrics.forwarded += packets.count;
@@ -101,7 +102,8 @@ export class LinkSender {
       groups: share.groups.map(({ text }) => text),
     };
     const frame = deliveryFrame(FrameType.publish, delivery, packet);
-    peer.pending.set(id, { settlement, sessions, groups: share.groups, toInterest: share.toInterest, frame });
+    const sentAt = this.#context.clock.now();
+    peer.pending.set(id, { settlement, sessions, groups: share.groups, toInterest: share.toInterest, frame, sentAt });
     settlement.waitFor();
     peer.link!.send(frame);
     this.#context.metrics.forwarded++;

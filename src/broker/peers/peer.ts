@@ -82,6 +82,8 @@ export interface Forwarded {
   readonly toInterest: boolean;
   /** The frame that the link sends, perhaps again over its next connection; undefined: it names no sessions. */
   readonly frame: Uint8Array | undefined;
+  /** When it was given to the link, in ms by the clock's `now`. */
+  readonly sentAt: number;
 }
 
 /**
