@@ -8,6 +8,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
+import { readMaterials, toCycloneDx, toNotices } from "./bill-of-materials.ts";
 import { fail, findBuilder, RootFs, run } from "./rootfs.ts";
 
 const root = join(import.meta.dir, "../..");
@@ -54,6 +55,9 @@ try {
   files.add(executable, "/mqttzoo");
   const from = arch === own ? "" : fetchLibraries(fetched);
   for (const path of [loader, ...libraries.map((name) => `${folder}/${name}`)]) files.add(`${from}${path}`, path);
+  const materials = readMaterials(root);
+  files.write("/usr/share/doc/mqttzoo/sbom.cdx.json", JSON.stringify(toCycloneDx(materials)));
+  files.write("/usr/share/doc/mqttzoo/THIRD-PARTY-NOTICES.txt", toNotices(materials));
   files.write("/etc/passwd", "mqttzoo:x:65532:65532::/tmp:/none\n");
   files.write("/etc/group", "mqttzoo:x:65532:\n");
   files.makeOpen("/data", "/tmp");
