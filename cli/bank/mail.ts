@@ -1,4 +1,5 @@
 /** `mqttzoo bank mail` and `bank sweep`: the stored messages themselves. */
+
 import { Command, Option } from "commander";
 import type { Snapshot, StoredMessage } from "../../src/audit/audit.ts";
 import { decodeUtf8, noBytes } from "../../src/base/bytes.ts";
@@ -14,7 +15,8 @@ import {
   topicOfPath,
   topicsPath,
 } from "../../src/coordinator/paths.ts";
-import { decodeStored, isData, readPieces } from "../../src/mail/parts.ts";
+import { hasData } from "../../src/coordinator/read-results.ts";
+import { decodeStored, readPieces } from "../../src/mail/parts.ts";
 import type { Publish } from "../../src/mqtt/publish.ts";
 import { filterMatches, parseFilter } from "../../src/mqtt/topic.ts";
 import { snapshotOf, type Tree, withTree } from "../cluster/open-tree.ts";
@@ -76,7 +78,7 @@ export async function list(filter: string, flags: MailFlags): Promise<void> {
 export async function show(path: string, flags: TreeFlags): Promise<void> {
   const publish = await withTree(flags, "read", async (tree) => {
     const [result] = await read(tree, [{ kind: "get", path }]);
-    const message = isData(result)
+    const message = hasData(result)
       ? await new Promise<Publish | undefined>((done) =>
           readPieces(
             tree,

@@ -45,7 +45,7 @@ export async function watchBank(flags: TreePlace & { readonly json?: boolean }):
   }
 }
 
-export function momentOf(taken: Snapshot, before: Snapshot | undefined): Moment {
+function momentOf(taken: Snapshot, before: Snapshot | undefined): Moment {
   const sum = (amounts: Iterable<number>): number => [...amounts].reduce((all, amount) => all + amount, 0);
   const flow = (from: Snapshot, to: Snapshot): number => {
     const known = new Set(from.messages.map(({ path, credits }) => `${path} ${credits}`));

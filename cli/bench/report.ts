@@ -68,7 +68,7 @@ function receivedOf({ received, foreign }: Counts): number {
   return received + foreign;
 }
 
-export function lostOf({ expected, counts }: Report): number {
+function lostOf({ expected, counts }: Report): number {
   return Math.max(0, (expected ?? 0) - counts.received);
 }
 

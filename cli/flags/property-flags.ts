@@ -2,7 +2,7 @@
 import { OperatingError } from "../../src/base/errors.ts";
 
 /** The packets that properties are for. */
-export const propertyCommands = ["connect", "publish", "subscribe", "unsubscribe", "disconnect", "will"] as const;
+const propertyCommands = ["connect", "publish", "subscribe", "unsubscribe", "disconnect", "will"] as const;
 type Command = (typeof propertyCommands)[number];
 
 type Kind = "number" | "flag" | "text" | "bytes" | "pair";

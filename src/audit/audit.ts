@@ -78,7 +78,7 @@ export function audit(snapshot: Snapshot, { graceMs }: AuditOptions): string[] {
 const howToMend = ': "mqttzoo bank repair" mends it';
 
 /** Milli-credits that all branches have been granted. */
-export function grantedIn({ grants }: Pick<Snapshot, "grants">): number {
+function grantedIn({ grants }: Pick<Snapshot, "grants">): number {
   return [...grants.values()].reduce((sum, grant) => sum + grant, 0);
 }
 

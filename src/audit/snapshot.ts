@@ -1,7 +1,9 @@
 /** A picture of everything that the bank's audit, and whoever asks for a statement, wants to know of the tree. */
+
 import { decodeGrant, decodeVault } from "../bank/account-records.ts";
 import { read, type Store, walk } from "../coordinator/mirror.ts";
 import { bankPath, branchesPath, decodeName, messageMark, nameOf } from "../coordinator/paths.ts";
+import { hasData } from "../coordinator/read-results.ts";
 import { refuseNewer } from "../coordinator/tree-format.ts";
 import { notingReader } from "../mail/record-reader.ts";
 import type { MessageHead } from "../mail/records.ts";
@@ -40,7 +42,7 @@ export async function takeSnapshot(store: Store, now: number): Promise<Snapshot 
     damaged.set(path, JSON.stringify(Buffer.from(data.subarray(0, damagedShown)).toString("latin1")));
   };
   const [bank] = await read(store, [{ kind: "get", path: bankPath }]);
-  if (typeof bank !== "object" || !("data" in bank)) return undefined;
+  if (!hasData(bank)) return undefined;
   const vault = decodeVault(bank.data);
   if (vault === undefined) note(bankPath, bank.data);
   await walk(store, branchesPath, (path, { data }) => {

@@ -4,9 +4,11 @@
  * Invariant: vault + Σ grants = capital, for every change of one changes the other in the same commit, from the
  * versions that were read.
  */
+
 import { noBytes } from "../base/bytes.ts";
 import type { Coordinator, ReadResult, WriteOperation } from "../coordinator/coordinator.ts";
 import { bankPath, branchesPath, branchPath, estatePath } from "../coordinator/paths.ts";
+import { hasData } from "../coordinator/read-results.ts";
 import {
   capitalMax,
   decodeGrant,
@@ -33,7 +35,7 @@ function accountOf<Record>(
   result: ReadResult | undefined,
   decode: (data: Uint8Array) => Record | undefined,
 ): Account<Record> | undefined {
-  if (typeof result !== "object" || !("data" in result)) return undefined;
+  if (!hasData(result)) return undefined;
   return { record: decode(result.data), version: result.stat.version };
 }
 

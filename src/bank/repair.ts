@@ -2,8 +2,10 @@
  * Mends accounts that hold no amounts, or that do not balance. What messages bind is counted from the messages, so a
  * damaged branch is granted just that; the vault gets what the branches do not have of the capital.
  */
+
 import type { Coordinator, ReadResult, WriteOperation } from "../coordinator/coordinator.ts";
 import { bankPath, branchesPath, decodeName, messageMark } from "../coordinator/paths.ts";
+import { childrenOf, hasData } from "../coordinator/read-results.ts";
 import { capitalMax, decodeGrant, decodeVault, encodeGrant, encodeVault, isAmount } from "./account-records.ts";
 import { milli } from "./price.ts";
 
@@ -23,7 +25,7 @@ type Store = Pick<Coordinator, "read" | "write">;
 export function repairAccounts(store: Store, options: RepairOptions, done: (repair: Repair) => void): void {
   store.read([{ kind: "children", path: branchesPath }], (failed, [listed]) => {
     if (failed !== undefined) return done({ refused: `the store cannot be read: ${failed.message}` });
-    const names = typeof listed === "object" && "children" in listed ? listed.children : [];
+    const names = childrenOf(listed);
     const paths = [bankPath, ...names.map((name) => `${branchesPath}/${name}`)];
     store.read(
       paths.map((path) => ({ kind: "get", path })),
@@ -56,8 +58,7 @@ class Mending {
 
   /** `results`: of the vault, then of the branches. Returns why nothing can be done, if nothing can. */
   plan([, ...branches]: readonly string[], [vault, ...grants]: readonly ReadResult[]): string | undefined {
-    if (typeof vault !== "object" || !("data" in vault))
-      return "there is no bank here: no broker has been started on it";
+    if (!hasData(vault)) return "there is no bank here: no broker has been started on it";
     for (const [index, path] of branches.entries()) this.#mendBranch(path, grants[index]);
     const found = decodeVault(vault.data);
     const capital = this.#options.capital ?? found?.capital;
@@ -73,7 +74,7 @@ class Mending {
   }
 
   #mendBranch(path: string, result: ReadResult | undefined): void {
-    if (typeof result !== "object" || !("data" in result)) return;
+    if (!hasData(result)) return;
     const { version } = result.stat;
     const found = decodeGrant(result.data);
     this.#granted += found?.grant ?? 0;

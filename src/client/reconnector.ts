@@ -22,7 +22,7 @@ import { ClientClosed, ConnectFailed } from "./errors.ts";
 /** Opens a transport; rejects if it cannot be had. */
 export type Dialer = (address: Address, events: TransportEvents<MqttConnection>) => Promise<unknown>;
 
-export interface LifelineOptions {
+export interface ReconnectorOptions {
   readonly addresses: readonly Address[];
   readonly dialer: Dialer;
   /** The options of one connection; asked before each, since passwords may be tokens that expire. */
@@ -54,7 +54,7 @@ const finalReasons: ReadonlySet<number> = new Set([
 
 export class Reconnector {
   status: Status = { state: "connecting" };
-  readonly #options: LifelineOptions;
+  readonly #options: ReconnectorOptions;
   readonly #ending = new AbortController();
   /** Where a broker has sent us; tried before the others, once. */
   #references: Address[] = [];
@@ -65,7 +65,7 @@ export class Reconnector {
   #connection: MqttConnection | undefined;
   #isEnded = false;
 
-  constructor(options: LifelineOptions) {
+  constructor(options: ReconnectorOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.reconnect ?? {}, options.random);
   }

@@ -47,13 +47,6 @@ export class Fields {
     return value as number;
   }
 
-  /** Any number. Throws EFORMAT. */
-  number(name: string): number {
-    const value = this.#fields[name];
-    if (typeof value !== "number" || !Number.isFinite(value)) throw badFormat(`has no number "${name}"`);
-    return value;
-  }
-
   /** Any number that is not negative. Throws EFORMAT. */
   amount(name: string): number {
     const value = this.#fields[name];

@@ -6,9 +6,11 @@
  * older than what was told before it. But it may be older than what this broker has begun to write since it asked.
  * Invariant: whether a node is of interest is asked when an answer is applied, and not only when it is asked for.
  */
+
 import { ignoreTheWorld, OperatingError } from "../base/errors.ts";
 import { mirrorPageBytesMax, mirrorPageMax, mirrorPageMin } from "../base/limits.ts";
 import type { Coordinator, ReadOperation, ReadResult, Stat, WatchEvent } from "./coordinator.ts";
+import { childrenOf, hasChildren, hasData } from "./read-results.ts";
 
 /** The part of a coordinator that is enough to read a tree. */
 export type Store = Pick<Coordinator, "read">;
@@ -85,7 +87,7 @@ export class Mirror {
   refresh(path: string): void {
     this.#coordinator.read([{ kind: "get", path }], (error, [result]) => {
       if (error !== undefined || !this.#options.concerns(path)) return;
-      if (isNode(result)) return this.#found(path, this.#options.needsData(path) ? result : "exists");
+      if (hasData(result)) return this.#found(path, this.#options.needsData(path) ? result : "exists");
       this.#known.delete(path);
       this.#options.apply(path, undefined);
     });
@@ -140,7 +142,7 @@ export class Mirror {
         paths.forEach((path, index) => {
           const result = results[index];
           // Gone again: its event has come, or will.
-          if (isNode(result)) this.#found(path, result);
+          if (hasData(result)) this.#found(path, result);
         });
       },
     );
@@ -177,10 +179,6 @@ export class Mirror {
   }
 }
 
-function isNode(result: ReadResult | undefined): result is MirrorNode {
-  return typeof result === "object" && "data" in result;
-}
-
 /**
  * Visits every node below a path, parents first. Nodes are visited as the answers come, and not later: what the watch
  * tells after an answer must not be undone by it.
@@ -204,10 +202,10 @@ export function walk(coordinator: Store, root: string, visit: (path: string, nod
         try {
           page.forEach((path, index) => {
             const node = results[2 * index]!;
-            if (isNode(node)) bytes += node.data.length;
+            if (hasData(node)) bytes += node.data.length;
             const below = results[2 * index + 1]!;
-            if (path !== root && isNode(node)) visit(path, node);
-            if (typeof below !== "object" || !("children" in below)) return;
+            if (path !== root && hasData(node)) visit(path, node);
+            if (!hasChildren(below)) return;
             for (const name of below.children) found.push(`${path}/${name}`);
           });
         } catch (cause) {
@@ -225,7 +223,7 @@ export function walk(coordinator: Store, root: string, visit: (path: string, nod
 
 export async function children(coordinator: Store, path: string): Promise<readonly string[]> {
   const [result] = await read(coordinator, [{ kind: "children", path }]);
-  return typeof result === "object" && "children" in result ? result.children : [];
+  return childrenOf(result);
 }
 
 export function read(coordinator: Store, operations: readonly ReadOperation[]): Promise<readonly ReadResult[]> {

@@ -2,15 +2,17 @@
  * `/format`: the format in which the tree was last written, so that an executable that is too old for it says so
  * instead of misreading what it finds.
  */
+
 import { OperatingError } from "../base/errors.ts";
 import { formats } from "../base/formats.ts";
 import { read, type Store } from "./mirror.ts";
 import { formatPath } from "./paths.ts";
+import { hasData } from "./read-results.ts";
 
 /** The format that stands in the tree: 1 where none does. Rejects with `OperatingError`. */
 export async function formatOf(store: Store): Promise<number> {
   const [node] = await read(store, [{ kind: "get", path: formatPath }]);
-  if (typeof node !== "object" || !("data" in node)) return 1;
+  if (!hasData(node)) return 1;
   const format = Number(Buffer.from(node.data).toString());
   return Number.isInteger(format) && format >= 1 ? format : 1;
 }

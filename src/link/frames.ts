@@ -127,7 +127,7 @@ function begin(to: Sink, type: number, bodyBytes: number): number {
   return at + frameHeadBytes;
 }
 
-export function frame(type: number, body: Uint8Array): Uint8Array {
+function frame(type: number, body: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(frameHeadBytes + body.length);
   writeUint32(bytes, 0, 1 + body.length);
   bytes[4] = type;

@@ -8,6 +8,7 @@
 import { slipNumberMax, slipNumberOldMin } from "../base/limits.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { isSlipName, mailPath } from "../coordinator/paths.ts";
+import { childrenOf } from "../coordinator/read-results.ts";
 
 export class MailboxNumbers {
   readonly #coordinator: Pick<Coordinator, "read" | "write">;
@@ -52,7 +53,7 @@ export class MailboxNumbers {
     this.#coordinator.read([{ kind: "children", path: mailPath(clientId) }], (error, [result]) => {
       this.#trying.delete(clientId);
       if (error !== undefined) return;
-      const names = typeof result === "object" && "children" in result ? result.children.filter(isSlipName) : [];
+      const names = childrenOf(result).filter(isSlipName);
       if (names.every((name) => Number(name) < slipNumberOldMin)) this.#high.delete(clientId);
     });
   }

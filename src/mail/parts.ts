@@ -3,10 +3,12 @@
  * them. The message appears with all of its payload, or not at all; pieces that no message names are nobody's, and are
  * swept.
  */
+
 import { noBytes } from "../base/bytes.ts";
 import { partBytesMax, partsReadMax, remainingLengthMax, unitBytesReserve } from "../base/limits.ts";
-import type { Coordinator, ReadResult } from "../coordinator/coordinator.ts";
+import type { Coordinator } from "../coordinator/coordinator.ts";
 import { partPath, partsPath } from "../coordinator/paths.ts";
+import { hasData } from "../coordinator/read-results.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { JournalOperation, Mend } from "./operations.ts";
 import { decodeMessage, decodeMessageHead, type Parts, setPayload } from "./records.ts";
@@ -91,7 +93,7 @@ export function readPieces(
     });
     store.read(operations, (error, results) => {
       if (error !== undefined) return;
-      const found = results.flatMap((result) => (isData(result) ? [result.data] : []));
+      const found = results.flatMap((result) => (hasData(result) ? [result.data] : []));
       if (found.length < count) return done(undefined);
       // There is room for all of it at once, for to join it in the end would be to copy all of it in one turn.
       if (from === 0) payload = new Uint8Array(Math.min(remainingLengthMax, parts.count * found[0]!.length));
@@ -106,8 +108,4 @@ export function readPieces(
     });
   };
   next(0);
-}
-
-export function isData(result: ReadResult | undefined): result is Extract<ReadResult, { data: Uint8Array }> {
-  return typeof result === "object" && "data" in result;
 }

@@ -4,10 +4,11 @@
  * the newest: those that were just stored. So what a doubt costs grows neither with the slips in doubt nor, mostly,
  * with the mailbox.
  */
+
 import { mailPageSlips } from "../base/limits.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { isSlipName, mailPath } from "../coordinator/paths.ts";
-import { isData } from "./parts.ts";
+import { childrenOf, hasData } from "../coordinator/read-results.ts";
 import type { RecordReader } from "./record-reader.ts";
 import { decodeSlip } from "./records.ts";
 
@@ -54,7 +55,7 @@ export class SlipSearch {
     const path = mailPath(clientId);
     this.#coordinator.read([{ kind: "children", path }], (error, [result]) => {
       if (error !== undefined) return;
-      const names = typeof result === "object" && "children" in result ? result.children.filter(isSlipName).sort() : [];
+      const names = childrenOf(result).filter(isSlipName).sort();
       this.#searchBack(clientId, { names, wanted });
     });
   }
@@ -69,7 +70,7 @@ export class SlipSearch {
       if (error !== undefined) return;
       for (let index = page.length - 1; index >= 0; index--) {
         const result = results[index];
-        if (!isData(result)) continue;
+        if (!hasData(result)) continue;
         const slip = this.#reader.read(operations[index]!.path, () => decodeSlip(result.data));
         const same = slip && wanted.get(slip.messagePath);
         if (slip === undefined || same === undefined) continue;

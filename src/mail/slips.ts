@@ -3,6 +3,7 @@
  * message: with more than one recipient a counter beside it is set at each removal, and its version tells the last one
  * that it is the last.
  */
+
 import type { Coordinator, CoordinatorError, ReadResult } from "../coordinator/coordinator.ts";
 import {
   idOfMessage,
@@ -13,13 +14,14 @@ import {
   topicOfPath,
   topicsPath,
 } from "../coordinator/paths.ts";
+import { childrenOf, hasChildren, hasData, hasStat } from "../coordinator/read-results.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { Journal } from "./journal.ts";
 import type { Ledger } from "./ledger.ts";
 import { MailboxNumbers } from "./mailbox-numbers.ts";
 import type { JournalOperation } from "./operations.ts";
-import { decodeStored, isData, type Piece, readPieces } from "./parts.ts";
+import { decodeStored, type Piece, readPieces } from "./parts.ts";
 import type { RecordReader } from "./record-reader.ts";
 import { decodeSlip, emptyRecord, encodeSlip, type MessageHead, type SlipRecord } from "./records.ts";
 import { SlipSearch } from "./slip-search.ts";
@@ -169,7 +171,7 @@ export class Slips {
   /** The slips of a mailbox, oldest first, not yet read. */
   list(clientId: string, done: (slips: Slip[]) => void): void {
     this.#coordinator.read([{ kind: "children", path: mailPath(clientId) }], (error, [result]) => {
-      if (error === undefined) done(this.named(clientId, isChildren(result) ? result.children : []));
+      if (error === undefined) done(this.named(clientId, childrenOf(result)));
     });
   }
 
@@ -211,7 +213,7 @@ export class Slips {
         if (--left === 0) done(messages, strangers);
       };
       for (const [index, result] of results.entries()) {
-        if (!isData(result)) continue;
+        if (!hasData(result)) continue;
         const path = paths[index]!;
         const stored = this.#reader.read(path, () => decodeStored(topicOfMessage(path), result.data));
         if (stored === undefined) {
@@ -235,7 +237,7 @@ export class Slips {
     this.#readAll(unread.map(slipPath), (results) => {
       for (let index = 0; index < unread.length; index++) {
         const result = results[index];
-        if (!isData(result)) continue;
+        if (!hasData(result)) continue;
         const slip = unread[index]!;
         slip.record = this.#reader.read(slipPath(slip), () => decodeSlip(result.data));
       }
@@ -270,7 +272,7 @@ export class Slips {
     if (counterVersion !== -1) return this.removeIfDone(counted, counterVersion);
     // It was committed, but the answer was lost.
     this.#coordinator.read([{ kind: "exists", path: counterPath(messagePath) }], (_, [counter]) => {
-      if (typeof counter === "object" && "stat" in counter) this.removeIfDone(counted, counter.stat.version);
+      if (hasStat(counter)) this.removeIfDone(counted, counter.stat.version);
     });
   }
 
@@ -305,7 +307,7 @@ export class Slips {
   removeParts(id: string, { unclaimedAt }: { readonly unclaimedAt?: number } = {}): void {
     const path = `${partsPath}/${id}`;
     this.#coordinator.read([{ kind: "children", path }], (error, [result]) => {
-      if (error !== undefined || !isChildren(result)) return;
+      if (error !== undefined || !hasChildren(result)) return;
       const names = [...result.children].sort().reverse();
       const guard: JournalOperation | undefined =
         unclaimedAt === undefined ? undefined : { kind: "check", path, version: () => unclaimedAt };
@@ -392,8 +394,4 @@ function leaveMessage(record: SlipRecord): JournalOperation[] {
 
 export function topicOfMessage(path: string): string {
   return topicOfPath(topicsPath, parentPath(path));
-}
-
-function isChildren(result: ReadResult | undefined): result is Extract<ReadResult, { children: readonly string[] }> {
-  return typeof result === "object" && "children" in result;
 }

@@ -116,20 +116,12 @@ export class ZooKeeperClient {
     return this.#session.sessionId;
   }
 
-  get sessionTimeoutMs(): number {
-    return this.#session.timeoutMs;
-  }
-
   get seenZxid(): number {
     return this.#session.seenZxid;
   }
 
   get leaseUntil(): number {
     return this.#session.leaseUntil;
-  }
-
-  get server(): Server | undefined {
-    return this.#session.server;
   }
 
   onState(listener: (state: KeeperState, why: string | undefined) => void): void {

@@ -8,6 +8,7 @@
  * Invariant: nothing is repaired for what an earlier submission of the group would do, for that may be refused itself:
  * where this would be needed the group ends, and the rest of it is looked at when the first part is committed.
  */
+
 import {
   CoordinatorError,
   type CoordinatorErrorCode,
@@ -15,6 +16,7 @@ import {
   type WriteOperation,
 } from "../coordinator/coordinator.ts";
 import { parentPath } from "../coordinator/paths.ts";
+import { hasStat } from "../coordinator/read-results.ts";
 import type { Write } from "./group.ts";
 import { makeWrite } from "./submissions.ts";
 
@@ -22,7 +24,7 @@ import { makeWrite } from "./submissions.ts";
 export type Found = { readonly version: number; readonly childCount: number } | undefined;
 
 export function foundOf(result: ReadResult): Found {
-  return typeof result === "object" && "stat" in result ? result.stat : undefined;
+  return hasStat(result) ? result.stat : undefined;
 }
 
 /** The nodes that decide whether submissions succeed. */

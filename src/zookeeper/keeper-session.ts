@@ -111,11 +111,6 @@ export class KeeperSession {
     return this.#sessionId;
   }
 
-  /** As the server has granted it. */
-  get timeoutMs(): number {
-    return this.#timeoutMs;
-  }
-
   /** Transactions up to this one have been seen: their watch events have been delivered. */
   get seenZxid(): number {
     return this.#seenZxid;

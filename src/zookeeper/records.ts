@@ -30,7 +30,7 @@ export interface Acl {
 
 /** Grants everything to the creator, by the credentials of his connection, and nothing to others. */
 export const creatorAcl: readonly Acl[] = [{ perms: 31, scheme: "auth", id: "" }];
-export const openAcl: readonly Acl[] = [{ perms: 31, scheme: "world", id: "anyone" }];
+const openAcl: readonly Acl[] = [{ perms: 31, scheme: "world", id: "anyone" }];
 
 export const createModes = [
   "persistent",

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { walkMessages } from "../../src/audit/scan.ts";
 import { readShortage } from "../../src/bank/shortage.ts";
 import type { ReadResult } from "../../src/coordinator/coordinator.ts";
-import { isData } from "../../src/mail/parts.ts";
+import { hasData } from "../../src/coordinator/read-results.ts";
 import { quietReader } from "../../src/mail/record-reader.ts";
 import { topicOfMessage } from "../../src/mail/slips.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
@@ -165,7 +165,7 @@ test("a message that is dearer than what is free at hand asks the vault, however
       const [node] = await new Promise<readonly ReadResult[]>((done) =>
         read([{ kind: "get", path: "/bank/branches/test" }], (_, results) => done(results)),
       );
-      return isData(node) && JSON.parse(Buffer.from(node.data).toString()).refused === 1;
+      return hasData(node) && JSON.parse(Buffer.from(node.data).toString()).refused === 1;
     },
     "the tree is told that one was refused",
     20_000,

@@ -16,6 +16,7 @@ import {
   sessionsPath,
   subscriberPath,
 } from "../../coordinator/paths.ts";
+import { hasData } from "../../coordinator/read-results.ts";
 import { type JournalOperation, pagesOf } from "../../mail/operations.ts";
 import type { SessionRecord } from "../../mail/records.ts";
 import { countedOf } from "../../mail/slips.ts";
@@ -92,7 +93,7 @@ export class Adoption {
     const adopted: { client: LocalSession; record: SessionRecord }[] = [];
     ids.forEach((clientId, index) => {
       const three = results.slice(3 * index, 3 * index + 3);
-      if (typeof three[0] !== "object" || !("data" in three[0]!) || localSessions.has(clientId)) return;
+      if (!hasData(three[0]) || localSessions.has(clientId)) return;
       if (this.#parts.isObtaining(clientId) || !this.#isOurs(paths[index]!, clientId)) return;
       const client = sessionFromStore(this.#context, clientId, three);
       const { record } = client;

@@ -3,6 +3,7 @@
  * there is no hurry: one broker removes them, page by page with rests between, and only while the other one has not
  * come back.
  */
+
 import { ignoreTheWorld } from "../../base/errors.ts";
 import { leftoversAfterMs, leftoversPageMax } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
@@ -16,6 +17,7 @@ import {
   nameOf,
   publishersPath,
 } from "../../coordinator/paths.ts";
+import { hasStat } from "../../coordinator/read-results.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
@@ -104,7 +106,7 @@ export class Leftovers {
       { kind: "exists", path: brokerPath(peer.id) },
     ]);
     if (broker !== "NoNode" || peer.isMember) return;
-    const version = typeof commits === "object" && "stat" in commits ? commits.stat.version : undefined;
+    const version = hasStat(commits) ? commits.stat.version : undefined;
     const guard: JournalOperation | undefined =
       version === undefined ? undefined : { kind: "check", path: commitPath(peer.id), version: () => version };
     const how = { guard, isStillSo: () => !peer.isMember };

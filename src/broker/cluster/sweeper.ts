@@ -19,8 +19,8 @@ import {
   parentPath,
   partsPath,
 } from "../../coordinator/paths.ts";
+import { hasData, hasStat } from "../../coordinator/read-results.ts";
 import { epochOfId } from "../../mail/mail.ts";
-import { isData } from "../../mail/parts.ts";
 import { countedOf, isHeldByClient, topicOfMessage, unreadSlip } from "../../mail/slips.ts";
 import type { MailDrops } from "../drops/mail-drops.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
@@ -137,7 +137,7 @@ export class Sweeper {
     );
     return dead.map((id, index) => {
       const node = nodes[index]!;
-      const isCounted = typeof node === "object" && "stat" in node;
+      const isCounted = hasStat(node);
       return { id, checks: isCounted ? [{ kind: "check", path: commitPath(id), version: node.stat.version }] : [] };
     });
   }
@@ -193,7 +193,7 @@ export class Sweeper {
     );
     const found = ids.flatMap((id, index): [string, number][] => {
       const node = nodes[index];
-      return isData(node) ? [[id, node.stat.version]] : [];
+      return hasData(node) ? [[id, node.stat.version]] : [];
     });
     return new Map(found);
   }

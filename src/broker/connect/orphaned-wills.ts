@@ -4,14 +4,15 @@
  * hears of each client that connects, since it is claimed from all. The wills of those that do not come back are
  * published.
  */
+
 import { ignoreTheWorld } from "../../base/errors.ts";
 import { adoptionPageMax, arrivalsRememberedMax, movedWillMs, willGraceMs, willRetryMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { ReadResult } from "../../coordinator/coordinator.ts";
 import { children, read } from "../../coordinator/mirror.ts";
 import { decodeName, parentPath, sessionPath, willPath, willsPath } from "../../coordinator/paths.ts";
+import { hasData } from "../../coordinator/read-results.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import { isData } from "../../mail/parts.ts";
 import { decodeSession, type SessionRecord } from "../../mail/records.ts";
 import { decodeWill, type WillRecord } from "../../mail/will-record.ts";
 import { Session } from "../../session/session.ts";
@@ -140,7 +141,7 @@ export class OrphanedWills {
     );
     clientIds.forEach((clientId, index) => {
       const node = results[2 * index];
-      if (!isData(node)) return;
+      if (!hasData(node)) return;
       const path = willPath(brokerId, clientId);
       const will = this.#readWill(path, node.data);
       if (will === undefined || this.#isHeld(brokerId, clientId, will)) return;
@@ -213,7 +214,7 @@ export class OrphanedWills {
     ]);
     if (!this.#isExpected(orphan)) return;
     this.#forget(orphan);
-    if (!isData(node) || node.stat.version !== version) return;
+    if (!hasData(node) || node.stat.version !== version) return;
     const will = this.#readWill(path, node.data);
     if (will === undefined) return;
     // The will's broker may have come back just when the will was found.
@@ -239,7 +240,7 @@ export class OrphanedWills {
     const record = this.#readSession(clientId, session);
     if (record?.connected && record.owner !== options.id && membership.isAlive(record.owner, record.epoch)) return true;
     return others.some(({ id, node }) => {
-      const will = isData(node) ? this.#readWill(willPath(id, clientId), node.data) : undefined;
+      const will = hasData(node) ? this.#readWill(willPath(id, clientId), node.data) : undefined;
       return will !== undefined && this.#isHeld(id, clientId, will);
     });
   }
@@ -271,7 +272,7 @@ export class OrphanedWills {
   }
 
   #readSession(clientId: string, node: ReadResult | undefined): SessionRecord | undefined {
-    if (!isData(node) || node.data.length === 0) return undefined;
+    if (!hasData(node) || node.data.length === 0) return undefined;
     return this.#context.strangers.read(sessionPath(clientId), () => decodeSession(node.data));
   }
 

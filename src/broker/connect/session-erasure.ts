@@ -8,6 +8,7 @@ import { noBytes } from "../../base/bytes.ts";
 import { expiringMax } from "../../base/limits.ts";
 import { nothing, type Work } from "../../base/slices.ts";
 import { cursorsPath, incomingPath, mailPath, subscriberPath } from "../../coordinator/paths.ts";
+import { childrenOf } from "../../coordinator/read-results.ts";
 import { emptyMailbox, type ReassignSlip } from "../../mail/emptying.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { fence } from "../../mail/slips.ts";
@@ -166,7 +167,7 @@ export class SessionErasure {
     const operations = paths.map((path) => ({ kind: "children", path }) as const);
     this.#context.coordinator.read(operations, (error, results) => {
       if (error !== undefined) return;
-      done(results.map((result) => (typeof result === "object" && "children" in result ? result.children : [])));
+      done(results.map((result) => childrenOf(result)));
     });
   }
 

@@ -4,11 +4,13 @@
  * is granted. Of two claims at once the later is granted. A session that no broker keeps is read from the store; there
  * the version of its znode decides.
  */
+
 import { assert } from "../../base/assert.ts";
 import { claimPatienceMs, claimUnlinkedMs, fencePatienceMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { ReadResult } from "../../coordinator/coordinator.ts";
 import { incomingPath, mailPath, sessionPath } from "../../coordinator/paths.ts";
+import { childrenOf, hasData, hasStat } from "../../coordinator/read-results.ts";
 import type { Control } from "../../link/frames.ts";
 import { decodeSession, type SessionRecord } from "../../mail/records.ts";
 import { Session } from "../../session/session.ts";
@@ -206,7 +208,7 @@ export class TakeOver {
         (error, results) => {
           if (error !== undefined) return;
           const node = results[0]!;
-          if (typeof node !== "object" || !("data" in node)) return done(undefined);
+          if (!hasData(node)) return done(undefined);
           const client = sessionFromStore(this.#context, clientId, results);
           this.#parts.directory.caughtUp(() => done(client));
         },
@@ -222,9 +224,7 @@ export class TakeOver {
     const path = incomingPath(client.session.clientId);
     this.#context.coordinator.read([{ kind: "children", path }], (error, [result]) => {
       if (error !== undefined) return;
-      if (typeof result === "object" && "children" in result) {
-        for (const id of packetIdsOf(result.children)) client.session.addIncoming(id);
-      }
+      for (const id of packetIdsOf(childrenOf(result))) client.session.addIncoming(id);
       this.#parts.directory.caughtUp(done);
     });
   }
@@ -259,7 +259,7 @@ export function sessionFromStore(
   results: readonly ReadResult[],
 ): LocalSession {
   const [node, mail, incoming] = results;
-  assert(typeof node === "object" && "data" in node, "no session was read");
+  assert(hasData(node), "no session was read");
   // An empty record was made by mail that was stored while the session was erased; nobody wants that mail.
   const path = sessionPath(clientId);
   const found = node.data.length > 0 ? context.strangers.read(path, () => decodeSession(node.data)) : undefined;
@@ -267,10 +267,8 @@ export function sessionFromStore(
   const record: SessionRecord = found ?? nobody;
   const client = new LocalSession(context, new Session(clientId, record.version, record.expiryInterval));
   client.found(found, node.stat.version);
-  if (typeof mail === "object" && "stat" in mail) client.mailbox!.count = mail.stat.childCount;
-  if (typeof incoming === "object" && "children" in incoming) {
-    for (const id of packetIdsOf(incoming.children)) client.session.addIncoming(id);
-  }
+  if (hasStat(mail)) client.mailbox!.count = mail.stat.childCount;
+  for (const id of packetIdsOf(childrenOf(incoming))) client.session.addIncoming(id);
   return client;
 }
 

@@ -3,11 +3,13 @@
  * itself. ZooKeeper would remove containers only, after a minute or more, one commit for each. Levels of retained
  * messages are no containers: a container that is given a message would vanish with the last node below it.
  */
+
 import { emptyLevelsMs, emptyLevelsSweptMax } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { ReadResult, WriteOperation } from "../../coordinator/coordinator.ts";
 import { EmptyLevels } from "../../coordinator/empty-levels.ts";
 import { isContainerLevel, isRetainedLevel, parentPath } from "../../coordinator/paths.ts";
+import { hasData } from "../../coordinator/read-results.ts";
 import type { Journal } from "../../mail/journal.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -98,7 +100,7 @@ export class LevelSweep {
  * gone.
  */
 function removalOf(path: string, node: ReadResult | undefined): WriteOperation[] {
-  if (typeof node !== "object" || !("data" in node)) return [];
+  if (!hasData(node)) return [];
   const isEmpty = node.data.length === 0 && node.stat.childCount === 0;
   return isEmpty ? [{ kind: "delete", path, version: node.stat.version }] : [];
 }

@@ -3,9 +3,11 @@
  * but such a message would wait until its client or the broker comes back, which is as good as lost. The mailbox is
  * then read anew, and an error is logged.
  */
+
 import { logTextMax, mailWatchMax, mailWatchMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { mailPath } from "../../coordinator/paths.ts";
+import { hasStat } from "../../coordinator/read-results.ts";
 import type { Runtime } from "../core/runtime.ts";
 import type { LocalSession } from "./local-session.ts";
 
@@ -48,8 +50,7 @@ export class MailWatch {
         if (error !== undefined) return;
         page.forEach((client, index) => {
           const result = results[index];
-          if (typeof result === "object" && "stat" in result)
-            this.#judge(client, result.stat.childCount, moves[index]!);
+          if (hasStat(result)) this.#judge(client, result.stat.childCount, moves[index]!);
         });
       },
     );

@@ -3,6 +3,7 @@
  * them stand in the tree, since all brokers must agree. A message on such a topic goes into the store only, and every
  * subscriber gets it from there (`drop-feed.ts`).
  */
+
 import { encodeUtf8, noBytes } from "../../base/bytes.ts";
 import { badFormat, OperatingError } from "../../base/errors.ts";
 import { dropCloseMs } from "../../base/limits.ts";
@@ -21,8 +22,8 @@ import {
   topicPath,
   topicsPath,
 } from "../../coordinator/paths.ts";
+import { hasData } from "../../coordinator/read-results.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import { isData } from "../../mail/parts.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import { filterMatches, filtersOverlap, parseFilter } from "../../mqtt/topic.ts";
 import type { DropFeeds, LocalSession } from "../delivery/local-session.ts";
@@ -174,7 +175,7 @@ export class MailDrops {
     const { coordinator, log } = this.#context;
     const path = dropPath(text);
     coordinator.read([{ kind: "get", path }], (_, [node]) => {
-      if (!isData(node)) return;
+      if (!hasData(node)) return;
       const { version } = node.stat;
       const isGone = record === undefined;
       coordinator.write(
@@ -278,7 +279,7 @@ export class MailDrops {
     );
     const cursors = new Map<string, Cursor>();
     results.forEach((result, index) => {
-      if (!isData(result)) return;
+      if (!hasData(result)) return;
       const path = paths[index]!;
       const cursor = this.#context.strangers.read(path, () => decodeCursor(result.data));
       if (cursor !== undefined) cursors.set(decodeName(nameOf(path)), cursor);

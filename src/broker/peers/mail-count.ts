@@ -3,8 +3,10 @@
  * the store is asked now and then: a mailbox that nobody empties does not grow without bound, and one that was full is
  * not taken for full for ever.
  */
+
 import { mailCountEveryMax } from "../../base/limits.ts";
 import { mailPath } from "../../coordinator/paths.ts";
+import { hasStat } from "../../coordinator/read-results.ts";
 import type { Runtime } from "../core/runtime.ts";
 import type { RemoteSession } from "./remote-session.ts";
 
@@ -17,7 +19,7 @@ export function countStored(context: Runtime, session: RemoteSession): void {
 export function recount({ coordinator }: Runtime, session: RemoteSession): void {
   if (!session.beginCount()) return;
   coordinator.read([{ kind: "exists", path: mailPath(session.clientId) }], (error, [result]) => {
-    if (typeof result === "object" && "stat" in result) return session.endCount(result.stat.childCount);
+    if (hasStat(result)) return session.endCount(result.stat.childCount);
     session.endCount(error === undefined && result === "NoNode" ? 0 : undefined);
   });
 }

@@ -2,6 +2,7 @@
  * The members of the cluster, mirrored from `/brokers`, and this broker's own znode there, which lives as long as its
  * keeper session.
  */
+
 import { encodeUtf8, noBytes } from "../../base/bytes.ts";
 import { OperatingError } from "../../base/errors.ts";
 import { formats } from "../../base/formats.ts";
@@ -17,6 +18,7 @@ import {
   parentPath,
   rootPaths,
 } from "../../coordinator/paths.ts";
+import { hasData } from "../../coordinator/read-results.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import { type BrokerFacts, decodeFacts, Peer } from "./peer.ts";
 
@@ -199,8 +201,7 @@ export async function sharedSecret(coordinator: Coordinator, fresh: string): Pro
     await write(coordinator, [create], "NodeExists");
     node = await look();
   }
-  if (typeof node !== "object" || !("data" in node))
-    throw new OperatingError("ESTORE", `${linkSecretPath} is gone from the tree`);
+  if (!hasData(node)) throw new OperatingError("ESTORE", `${linkSecretPath} is gone from the tree`);
   // An empty node would be no secret. If the write is refused, another broker was faster, and its secret is read.
   if (node.data.length === 0) {
     const set: WriteOperation = {

@@ -5,6 +5,7 @@
 
 import type { WatchEvent } from "../../coordinator/coordinator.ts";
 import { isSlipName, nameOf, sessionPath } from "../../coordinator/paths.ts";
+import { hasData } from "../../coordinator/read-results.ts";
 import { decodeSession } from "../../mail/records.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import { MailWatch } from "../delivery/mail-watch.ts";
@@ -104,7 +105,7 @@ export class SessionRegistry {
   #checkOwner(client: LocalSession, path: string): void {
     this.#context.coordinator.read([{ kind: "get", path }], (error, [node]) => {
       if (error !== undefined || client.handle === 0) return;
-      if (typeof node === "object" && "data" in node && node.data.length > 0) {
+      if (hasData(node) && node.data.length > 0) {
         const { options, self, strangers } = this.#context;
         const record = strangers.read(path, () => decodeSession(node.data));
         if (record?.owner === options.id && record.epoch === self.epoch) return;

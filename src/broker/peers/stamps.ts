@@ -4,8 +4,10 @@
  * it. So each names the epoch in which it was written, and counts only while that incarnation lives. Nodes of format 1
  * are ephemeral and empty, and count while they exist.
  */
+
 import { encodeUtf8 } from "../../base/bytes.ts";
 import { read } from "../../coordinator/mirror.ts";
+import { hasData } from "../../coordinator/read-results.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 
@@ -46,7 +48,7 @@ export async function stampAll(
   );
   return paths.flatMap((path, index): JournalOperation[] => {
     const node = nodes[index];
-    const stamp = typeof node === "object" && "data" in node ? decodeStamp(node.data) : "none";
+    const stamp = hasData(node) ? decodeStamp(node.data) : "none";
     if (stamp === self.epoch || !isCurrent(path)) return [];
     return [stampOver(stamp, { path, data, isCurrent: () => isCurrent(path) })];
   });

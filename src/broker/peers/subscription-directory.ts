@@ -2,6 +2,7 @@
  * The subscriptions of the whole cluster, mirrored from `/subscribers` into the router. A filter that another broker
  * announces for its sessions that end with their connections counts while the incarnation lives that its node names.
  */
+
 import { interestSweepMax } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { Mirror, type MirrorNode } from "../../coordinator/mirror.ts";
@@ -17,7 +18,7 @@ import {
   subscriberPath,
   subscribersPath,
 } from "../../coordinator/paths.ts";
-import { isData } from "../../mail/parts.ts";
+import { hasData } from "../../coordinator/read-results.ts";
 import { decodeSubscription } from "../../mail/records.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import { parseFilter } from "../../mqtt/topic.ts";
@@ -189,7 +190,7 @@ export class SubscriptionDirectory {
     coordinator.read([{ kind: "get", path: client.fencingToken.path }], (error, [node]) => {
       // The record is written at each change of the owner: a version up to the one that this broker has written, or is
       // writing, is its own.
-      const isOwn = error !== undefined || (isData(node) && node.stat.version <= client.fencingToken.version);
+      const isOwn = error !== undefined || (hasData(node) && node.stat.version <= client.fencingToken.version);
       if (!isOwn) this.#context.evict(client);
       this.#foreign.delete(client);
     });

@@ -1,8 +1,10 @@
 /** The tree's format, as a joining broker finds it and as the members state it. */
+
 import { encodeUtf8 } from "../../base/bytes.ts";
 import { formats, readFormats } from "../../base/formats.ts";
 import { children, read, type Store } from "../../coordinator/mirror.ts";
 import { brokersPath, formatPath } from "../../coordinator/paths.ts";
+import { hasData } from "../../coordinator/read-results.ts";
 import { formatOf, tooNew } from "../../coordinator/tree-format.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { decodeFacts } from "./peer.ts";
@@ -20,7 +22,7 @@ export async function refuseCluster(store: Store): Promise<void> {
     paths.map((path) => ({ kind: "get", path })),
   );
   const canStepDown = nodes.some((node) => {
-    if (typeof node !== "object" || !("data" in node)) return false;
+    if (!hasData(node)) return false;
     return readFormats(decodeFacts(node.data)?.formats).oldest <= formats.newest;
   });
   if (!canStepDown) throw tooNew(format);
