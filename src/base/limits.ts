@@ -8,6 +8,12 @@
 // --- Packets and connections ---
 /** The time in which a client that has connected must have sent its whole CONNECT. */
 export const connectDeadlineMs = 10_000;
+/** A client that has been silent for too long is looked at once more after this: what it has sent may lie unread. */
+export const silenceLookMs = 100;
+/** A look that comes so late says that the process was held up; it is not the last one. */
+export const silenceLateMs = 50;
+/** Looks that are taken at most, however late they come. */
+export const silenceLooksMax = 50;
 /** The largest CONNECT, whatever `--max-packet-size` says: it comes from strangers. */
 export const connectBytesMax = 256 * 1024;
 /** MQTT's own limit on a packet's remaining length (2.1.4). */

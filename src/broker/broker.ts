@@ -7,7 +7,7 @@ import type { Bans } from "../access/bans.ts";
 import { unreachable } from "../base/assert.ts";
 import { formats } from "../base/formats.ts";
 import { connectDeadlineMs } from "../base/limits.ts";
-import { Timer } from "../base/timers.ts";
+import { watchSilence } from "../base/silence.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { type Assembly, assemble, type Doors } from "./assembly.ts";
 import { version } from "./core/version.ts";
@@ -119,15 +119,16 @@ export class Broker {
     metrics.connections++;
     metrics.connectionsTotal++;
     metrics.connectionsMaximum = Math.max(metrics.connectionsMaximum, metrics.connections);
-    connection.lastReceivedAt = clock.now();
-    connection.timer = new Timer(() => {
+    const openedAt = clock.now();
+    connection.lastReceivedAt = openedAt;
+    const over = (): void => {
       const { phase } = connection.channel;
       // A client that sends no CONNECT in time is closed (3.1.4).
       if (phase !== "new" && phase !== "authenticating") return;
       metrics.turnedAway.deadline++;
       this.#parts.connectionEnd.lose(connection, "no CONNECT in time");
-    });
-    timers.set(connection.timer, clock.now() + connectDeadlineMs);
+    };
+    connection.timer = watchSilence({ timers, clock }, { since: () => openedAt, limitMs: connectDeadlineMs, over });
     if (this.#parts.admission.arrived(connection)) return;
     this.#parts.connectionEnd.lose(connection, "turned away");
     connection.transport.abort();

@@ -3,7 +3,7 @@
  * be counted, and its will not be kept back, for long.
  */
 import { expect, test } from "bun:test";
-import { heldLookMs, heldProbeMs, heldUnreadBytesMax, journalBytesMax } from "../../src/base/limits.ts";
+import { heldLookMs, heldProbeMs, heldUnreadBytesMax, journalBytesMax, silenceLookMs } from "../../src/base/limits.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { instantCoordinator } from "../support/instant-coordinator.ts";
 import { machine } from "../support/machine.ts";
@@ -69,7 +69,7 @@ test("who is listened to and silent for longer than the keep alive allows is gon
   send(pingreq);
   pass(29_000);
   expect(state.closed).toBe(false);
-  pass(1_000);
+  pass(1_000 + silenceLookMs);
   expect([state.closed, broker.context.metrics.connections]).toEqual([true, 0]);
 
   const other = await held("0014");

@@ -76,5 +76,10 @@ export async function machine(coordinator: Coordinator = instantCoordinator(), l
     }
     now = end;
   };
-  return { broker, dial, pass };
+  /** Time passes, and the broker hears of it only then: the process was held up. */
+  const hold = (ms: number): void => {
+    now += ms;
+    broker.handle({ kind: "tick" });
+  };
+  return { broker, dial, pass, hold };
 }

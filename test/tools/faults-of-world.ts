@@ -114,4 +114,11 @@ export const faults: readonly Fault[] = [
     replace: "data: encodeSlip(record) };",
     tests: "test/unit/emptying.test.ts",
   },
+  {
+    what: "world: whose packets lie unread after a pause is taken for silent",
+    file: "src/base/silence.ts",
+    find: "if (looks > 0 && (!isLate || looks >= silenceLooksMax)) return over();",
+    replace: "if (looks >= 0 || isLate || silenceLooksMax > 0) return over();",
+    tests: "test/broker/held-up.test.ts",
+  },
 ];
