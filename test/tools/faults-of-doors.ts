@@ -183,4 +183,11 @@ export const faults: readonly Fault[] = [
     replace: "return isMapped ? bytes.slice() : bytes;",
     tests: transports,
   },
+  {
+    what: "doors: strangers keep their places at the link port",
+    file: "src/broker/peers/links.ts",
+    find: 'this.#close(silent ?? strangers[0]!, "too many',
+    replace: 'this.#close(strangers.at(-1)!, "too many',
+    tests: "test/unit/link-strangers.test.ts",
+  },
 ];

@@ -112,11 +112,10 @@ export class Links {
     this.send(peer, jsonFrame(FrameType.control, control));
   }
 
-  /** Begins the handshake on a new connection; closes one too many that has not shaken hands. */
+  /** Begins the handshake on a new connection. */
   opened(connection: LinkConnection): void {
     connection.openedAt = connection.lastReceivedAt = this.#context.clock.now();
-    if (!connection.dialled && this.#shaking.size >= linkStrangersMax)
-      return this.#close(connection, "too many connections that have not shaken hands");
+    if (!connection.dialled) this.#makePlace();
     this.#shaking.add(connection);
     if (connection.dialled) connection.send(jsonFrame(FrameType.hello, this.#hello(connection)));
   }
@@ -154,6 +153,17 @@ export class Links {
   /** Notes that a connection is closed; the link is dialled again. */
   closed(connection: LinkConnection, why: string | undefined): void {
     this.#close(connection, why ?? "closed by the other side");
+  }
+
+  /**
+   * Closes a connection that has not shaken hands if there are too many: the oldest, but first those that have not even
+   * said hello as a broker does. A broker that dials is done at once, so strangers cannot keep their places from it.
+   */
+  #makePlace(): void {
+    const strangers = [...this.#shaking].filter(({ dialled }) => !dialled);
+    if (strangers.length < linkStrangersMax) return;
+    const silent = strangers.find(({ hello }) => hello === undefined);
+    this.#close(silent ?? strangers[0]!, "too many connections have not shaken hands, and this is the oldest");
   }
 
   #frame(connection: LinkConnection, type: number, bytes: Uint8Array, start: number, end: number): void {
