@@ -3,13 +3,14 @@
  * broker reads. Each is left alone, ignored, counted, and named in the log and on `/readyz`; the znodes beside it are
  * served.
  */
+import type { Clock } from "../../base/clock.ts";
 import { isBadFormat } from "../../base/errors.ts";
 import { logTextMax, strangersLoggedMax, strangersLogMs, strangersMax, strangersShownMax } from "../../base/limits.ts";
-import type { Runtime } from "./runtime.ts";
+import type { Log } from "../../base/log.ts";
 
 /** The strangers that this broker has met in the tree. */
 export class Strangers {
-  readonly #runtime: Pick<Runtime, "clock" | "log">;
+  readonly #runtime: { readonly clock: Clock; readonly log: Log };
   /** The reason why each is a stranger, by path; no more than `strangersMax`. */
   readonly #known = new Map<string, string>();
   /** Until then (ms, by the clock's `now`) no more than `strangersLoggedMax` are named in the log. */
@@ -19,7 +20,7 @@ export class Strangers {
   /** How often a stranger was met, each as often as it was read. */
   found = 0;
 
-  constructor(runtime: Pick<Runtime, "clock" | "log">) {
+  constructor(runtime: { readonly clock: Clock; readonly log: Log }) {
     this.#runtime = runtime;
   }
 

@@ -15,7 +15,6 @@ import { topicOfMessage } from "../../mail/slips.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Runtime } from "../core/runtime.ts";
-import type { DropFeed } from "./drop-feed.ts";
 
 /** A position in the log: everything up to it, itself included. */
 export interface Cursor {
@@ -42,8 +41,8 @@ export interface DropMessage extends DropEntry, Cursor {
 
 /** The log of one level of the tree, which all feeds below that level share. */
 export class DropLog {
-  /** The feeds that go along this log. */
-  readonly feeds = new Set<DropFeed>();
+  /** The feeds that go along this log; `pump` hands on what has come. */
+  readonly feeds = new Set<{ pump(): void }>();
   readonly #mirror: Mirror;
   readonly #reader: RecordReader;
   #messages: DropMessage[] = [];

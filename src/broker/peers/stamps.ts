@@ -6,10 +6,9 @@
  */
 
 import { encodeUtf8 } from "../../base/bytes.ts";
-import { read } from "../../coordinator/mirror.ts";
+import { read, type Store } from "../../coordinator/mirror.ts";
 import { hasData } from "../../coordinator/read-results.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import type { ClusterContext } from "./cluster-context.ts";
 
 /** The epoch that a node names; "unnamed": it was written in format 1; undefined: it was written by no broker. */
 export type Stamp = number | "unnamed" | undefined;
@@ -37,7 +36,7 @@ export function decodeStamp(data: Uint8Array): Stamp {
  * read first, for each operation that is refused costs the whole unit another try. Rejects with `OperatingError`.
  */
 export async function stampAll(
-  { coordinator, self }: ClusterContext,
+  { coordinator, self }: { readonly coordinator: Store; readonly self: { readonly epoch: number } },
   paths: readonly string[],
   isCurrent: (path: string) => boolean,
 ): Promise<JournalOperation[]> {
