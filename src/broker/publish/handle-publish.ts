@@ -4,8 +4,7 @@
  */
 import { noBytes } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { bankHopeRetryMs, linkRunBytesMax, owedAcksMax, owedBytesMax, refusedRetryMs } from "../../base/limits.ts";
-import { Timer } from "../../base/timers.ts";
+import { linkRunBytesMax, owedAcksMax, owedBytesMax } from "../../base/limits.ts";
 import type { CoordinatorError } from "../../coordinator/coordinator.ts";
 import { incomingPath } from "../../coordinator/paths.ts";
 import type { Payment } from "../../mail/ledger.ts";
@@ -24,7 +23,8 @@ import type { LocalSession } from "../delivery/local-session.ts";
 import type { StoreBackPressure } from "../delivery/store-back-pressure.ts";
 import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
 import { emptyRun, type Fanout, isOwnTopic, type Run } from "./fanout.ts";
-import { type Denial, keepingOf, PublishAdmission, type WaitingPublish } from "./publish-admission.ts";
+import { keepingOf, PublishAdmission } from "./publish-admission.ts";
+import { PublishRefusal } from "./publish-refusal.ts";
 import { Refusals } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
@@ -37,6 +37,7 @@ export class PublishHandler {
   readonly #resume: (connection: Connection, reason: number) => void;
   readonly #refusals: Refusals;
   readonly #admission: PublishAdmission;
+  readonly #refusal: PublishRefusal;
   readonly #storeBackPressure: StoreBackPressure;
   readonly #bundle: Run = emptyRun();
   /** Packet ids of the packets in the bundle. */
@@ -57,6 +58,13 @@ export class PublishHandler {
     this.#retainedStore = parts.retainedStore;
     this.#refusals = new Refusals(context);
     this.#admission = new PublishAdmission(context, parts);
+    this.#refusal = new PublishRefusal(context, {
+      refusals: this.#refusals,
+      admission: this.#admission,
+      answer: (connection, publish, outcome) => this.#answer(connection, publish, outcome),
+      attempt: (connection, publish, route) => this.#attempt(connection, publish, route),
+      resume: parts.resume,
+    });
     this.#resume = parts.resume;
     this.#storeBackPressure = parts.storeBackPressure;
   }
@@ -203,9 +211,9 @@ export class PublishHandler {
   }
 
   #attempt(connection: Connection, publish: Publish, route: ClusterRoute): void {
-    if (!this.#context.mail.fits(publish)) return this.#refuseLarge(connection, publish);
+    if (!this.#context.mail.fits(publish)) return this.#refusal.refuseLarge(connection, publish);
     const admission = this.#admission.admit(publish, route);
-    if ("why" in admission) return this.#refuse(connection, publish, admission, route);
+    if ("why" in admission) return this.#refusal.refuse(connection, publish, admission, route);
     const { payment, retainedPayment } = admission;
     const client = connection.client!;
     const inDrop = route.isMailDrop ? this.#storeInDrop(publish, route, { publisher: client, payment }) : notInDrop;
@@ -322,67 +330,6 @@ export class PublishHandler {
     const { owedCount, owedBytes } = connection.channel;
     if (!connection.isHeldBy(PauseReason.owed) || owedCount >= owedAcksMax / 2 || owedBytes >= owedBytesMax / 2) return;
     this.#resume(connection, PauseReason.owed);
-  }
-
-  /**
-   * Refuses a publish that is larger than what the store can take: it could not be kept, should it have to be stored.
-   */
-  #refuseLarge(connection: Connection, publish: Publish): void {
-    const text = "topic and properties are larger than what the store takes at once";
-    this.#refusals.note("size", text, connection.client!.session.clientId);
-    if (connection.channel.version === 5) this.#answer(connection, publish, { reason: Reason.quotaExceeded, text });
-    else connection.transport.close();
-  }
-
-  /**
-   * Refuses a publish that could not be stored, should it have to be: it reaches nobody. MQTT 5 clients are told so.
-   * Before MQTT 5 there is no such answer, so the client is not read while the publish is tried again for `bankWait`
-   * seconds; then its connection is closed, and the client tries again.
-   */
-  #refuse(connection: Connection, publish: Publish, denial: Denial, first: ClusterRoute): void {
-    const { options, timers, clock } = this.#context;
-    const isTold = connection.channel.version === 5 || publish.qos === 0;
-    // A QoS 0 message is not waited for, unless the vault has what is missing here.
-    const isLight = publish.qos === 0 && !publish.retain && this.#context.bankAccount.vault === 0;
-    if (isTold && (!denial.isHopeful || isLight) && this.#context.coordinator.state === "CONNECTED")
-      return this.#deny(connection, publish, denial);
-    connection.hold(PauseReason.refused);
-    const kept = publish.kept();
-    kept.packetId = publish.packetId;
-    const held: WaitingPublish = { since: clock.now(), hopeUntil: undefined };
-    // Before MQTT 5 it may be that credits come back.
-    const giveUpAt = isTold ? held.since : held.since + options.bankWait * 1000;
-    const retryMs = isTold ? bankHopeRetryMs : refusedRetryMs;
-    const retry = new Timer((now) => {
-      if (connection.channel.phase !== "open") return;
-      const route = this.#context.router.refresh(first);
-      const admission = this.#admission.admit(kept, route);
-      if (!("why" in admission)) {
-        // The attempt sets aside again what was set aside to see whether it can be.
-        admission.payment?.close();
-        admission.retainedPayment?.close();
-        this.#attempt(connection, kept, route);
-        return this.#resume(connection, PauseReason.refused);
-      }
-      // Without the store nobody knows what the bank has.
-      const isAway = this.#context.coordinator.state !== "CONNECTED";
-      if (now < giveUpAt || isAway || !this.#admission.isFinal(admission, held))
-        return timers.set(retry, now + retryMs);
-      this.#deny(connection, kept, admission);
-      this.#resume(connection, PauseReason.refused);
-    });
-    timers.set(retry, clock.now() + retryMs);
-  }
-
-  /**
-   * Tells an MQTT 5 client that its publish is refused; closes the connection of others, so that they try again. A QoS
-   * 0 publish is dropped.
-   */
-  #deny(connection: Connection, publish: Publish, { cause, why }: Denial): void {
-    this.#refusals.note(cause, why, connection.client!.session.clientId);
-    if (connection.channel.version === 5 || publish.qos === 0)
-      this.#answer(connection, publish, { reason: Reason.quotaExceeded, text: why });
-    else connection.transport.close();
   }
 }
 
