@@ -3,6 +3,7 @@
  * expiry. A session outlives its connection; when it is over, a new one begins by itself.
  */
 
+import { silenceLateMs, silenceLookMs } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
 import { Ring } from "../base/ring.ts";
 import { keeperQueuedMax, keeperRefusedMs, keeperWatchesBytesMax } from "../base/store-limits.ts";
@@ -87,6 +88,8 @@ export class KeeperSession {
   #lastReceivedAt = 0;
   #pingSentAt = 0;
   #leaseUntil = 0;
+  /** How often silence has been looked at since an answer came in time. */
+  #looks = 0;
   #setWatchesOpen = 0;
   /** Seen on this connection before what was missed had been told. */
   #untoldZxid = 0;
@@ -360,15 +363,26 @@ export class KeeperSession {
   }
 
   #watchSilence(now: number): void {
-    if (now - this.#lastReceivedAt >= (this.#timeoutMs * 2) / 3) {
-      return this.#drop(`no answer for ${Math.round(now - this.#lastReceivedAt)} ms`);
+    const silentMs = now - this.#lastReceivedAt;
+    if (silentMs >= (this.#timeoutMs * 2) / 3) {
+      if (!this.#mayLieUnread(silentMs)) return this.#drop(`no answer for ${Math.round(silentMs)} ms`);
+      this.#looks++;
+      this.#deadline = now + silenceLookMs;
+      return;
     }
+    this.#looks = 0;
     if (now - this.#lastSentAt >= this.#timeoutMs / 3 || now - this.#pingSentAt >= this.#timeoutMs / 3) {
       this.#pingSentAt = this.#lastSentAt = now;
       this.#outbox.send(requestHeader(Xid.ping, OpCode.ping).packet());
     }
     const pingAt = Math.min(this.#lastSentAt, this.#pingSentAt) + this.#timeoutMs / 3;
     this.#deadline = Math.min(pingAt, this.#lastReceivedAt + (this.#timeoutMs * 2) / 3);
+  }
+
+  /** Returns true while answers may have come that this process was held up from reading, as `base/silence.ts` says. */
+  #mayLieUnread(silentMs: number): boolean {
+    const isLate = this.#now - this.#deadline >= silenceLateMs;
+    return silentMs < this.#timeoutMs && (this.#looks === 0 || isLate);
   }
 
   #become(state: KeeperState, why: string | undefined): void {
