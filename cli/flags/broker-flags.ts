@@ -294,6 +294,13 @@ export const specs: readonly OptionSpec[] = [
     parse: duration(1, 31_536_000),
   },
   {
+    key: "banFile",
+    value: "FILE",
+    help: "who is banned for good, a line each: address 203.0.113.0/24, user NAME, client ID; changes over HTTP go there",
+    parse: parseText,
+    shown: "none",
+  },
+  {
     key: "maxInflight",
     value: "N",
     help: "unacknowledged QoS 1 and 2 messages per client, each way",

@@ -1,9 +1,11 @@
 /**
- * Bans after failed logins: addresses from which too many have failed, and users for whom too many have, from wherever.
- * Both are refused for a while. A login that succeeds makes nobody forget the failures before. The time is told.
+ * Bans: after failed logins, of addresses from which too many have failed and of users for whom too many have, from
+ * wherever, for a while; and for good, by the operator's list. A login that succeeds makes nobody forget the failures
+ * before. The time is told.
  */
 import { bansMax, knownLoginsMax } from "../base/access-limits.ts";
 import { canonicalAddress } from "../base/ip-address.ts";
+import { BanList } from "./ban-list.ts";
 
 export interface BanPolicy {
   /** Failures within `ms` that lead to a ban; 0: nobody is banned. */
@@ -37,11 +39,22 @@ export class Bans {
    * oldest first.
    */
   readonly #known = new Set<string>();
-  /** Bans, ever. */
+  /** Bans after failed logins, ever. */
   total = 0;
+  #lasting = new BanList("");
 
   constructor(policy: BanPolicy) {
     this.#policy = policy;
+  }
+
+  /** The list of those who are banned for good. */
+  get lasting(): BanList {
+    return this.#lasting;
+  }
+
+  /** Takes over a list of those who are banned for good. */
+  useList(list: BanList): void {
+    this.#lasting = list;
   }
 
   /** Counts a failed login. Returns what has been banned by it. */
@@ -65,11 +78,13 @@ export class Bans {
   /** True if a login must be refused, whatever is shown: the address is banned, or the user is and it comes anew. */
   isBanned({ address, username }: Contender, now: number): boolean {
     if (this.isAddressBanned(address, now)) return true;
+    if (this.#lasting.holds({ address, username, clientId: undefined })) return true;
     if (username === undefined || this.#current("user", username, now)?.isBanned !== true) return false;
     return !this.#known.has(knownKey(username, address));
   }
 
   isAddressBanned(address: string, now: number): boolean {
+    if (this.#lasting.holds({ address, username: undefined, clientId: undefined })) return true;
     return this.#failures.address.size > 0 && this.#current("address", networkOf(address), now)?.isBanned === true;
   }
 

@@ -4,12 +4,14 @@ import { type LogLevel, logLevels } from "../base/log.ts";
 import type { Broker } from "../broker/broker.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Answer, Question } from "../net/http.ts";
+import { addBan, liftBan, listBans } from "./admin-bans.ts";
 
 const usage = `PUT /log-level            ${logLevels.join(", ")}
 DELETE /clients/CLIENT-ID  disconnects it
 GET /bans                 addresses and users that are banned
 DELETE /bans/ADDRESS      lifts the ban of an address
-DELETE /bans/user/NAME    lifts the ban of a user
+PUT /bans/KIND/NAME       bans an address, user or client for good, in --ban-file
+DELETE /bans/KIND/NAME    lifts its ban
 `;
 
 /**
@@ -27,8 +29,7 @@ export function administrate(question: Question, broker: Broker, token: string |
     };
   const name = decodeName(rest.join("/"));
   if (name === undefined) return text(400, "the name is not percent-encoded UTF-8\n");
-  const { bans } = broker;
-  const { log, localSessions, clock } = broker.context;
+  const { log, localSessions } = broker.context;
   switch (`${question.method} ${what}`) {
     case "GET log-level":
       return text(200, `${log.level}\n`);
@@ -45,18 +46,12 @@ export function administrate(question: Question, broker: Broker, token: string |
       broker.disconnect(connection, Reason.administrativeAction, "an administrator has disconnected it");
       return text(200, "disconnected\n");
     }
-    case "GET bans": {
-      const rows = [...bans.list(clock.now())].map(({ kind, name, ms }) => ({
-        [kind]: name,
-        seconds: Math.ceil(ms / 1000),
-      }));
-      return { status: 200, type: "application/json", body: `${JSON.stringify(rows)}\n` };
-    }
-    case "DELETE bans": {
-      const user = /^user\/(.*)$/s.exec(name)?.[1];
-      const isLifted = user === undefined ? bans.lift("address", name) : bans.lift("user", user);
-      return isLifted ? text(200, "lifted\n") : text(404, "that address, or user, is not banned\n");
-    }
+    case "GET bans":
+      return listBans(broker);
+    case "PUT bans":
+      return addBan(name, broker);
+    case "DELETE bans":
+      return liftBan(name, broker);
     default:
       return text(405, usage);
   }

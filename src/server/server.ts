@@ -23,6 +23,7 @@ import type { TransportEvents } from "../net/transport.ts";
 import { Turn } from "../net/writer.ts";
 import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
 import { administrate } from "./admin-api.ts";
+import { followBans } from "./admin-bans.ts";
 import { Health } from "./health.ts";
 import {
   checkDoors,
@@ -102,14 +103,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
     systemClock,
   );
   broker.onSooner(() => alarm.wake());
-  let listeners: Listeners;
-  try {
-    listeners = openListeners(options, { ...clientDoors(broker, turn), identity });
-  } catch (error) {
-    beat.stop();
-    await new Promise<void>((resolve) => coordinator.close(resolve));
-    throw error;
-  }
+  const listeners = await openDoors(options, { ...clientDoors(broker, turn), identity }, { files, broker, beat });
   const { ports } = listeners;
   // Other brokers are told a port that clients can use.
   const told = [ports.tcp, ports.tls, ports.ws, ports.wss].find((port) => port > 0) ?? 0;
@@ -134,6 +128,22 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
     return stopped;
   };
   return { port: ports.tcp, ports, broker, stop: stopOnce, reload: () => files.reload() };
+}
+
+/** Opens the listeners, for those who are not banned for good. Rejects with `OperatingError`; the broker ends then. */
+async function openDoors(
+  options: BrokerOptions,
+  served: OpenedFor<Connection>,
+  { files, broker, beat }: { readonly files: OperatorFiles; readonly broker: Broker; readonly beat: Alarm },
+): Promise<Listeners> {
+  try {
+    followBans(options, files, broker);
+    return openListeners(options, served);
+  } catch (error) {
+    beat.stop();
+    await new Promise<void>((resolve) => broker.context.coordinator.close(resolve));
+    throw error;
+  }
 }
 
 /** Returns what listeners do for clients, and with those whose PROXY headers are not believed: counted, some logged. */

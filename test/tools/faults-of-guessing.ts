@@ -68,4 +68,25 @@ export const faults: readonly Fault[] = [
     replace: "const [most] = [...counts].slice(counts.size);",
     tests: bans,
   },
+  {
+    what: "lasting bans: who is connected stays",
+    file: "src/broker/connect/admission.ts",
+    find: "if (connection !== undefined) this.#endIfBanned(connection, client);",
+    replace: "void this.#endIfBanned;",
+    tests: "test/broker/lasting-bans.test.ts",
+  },
+  {
+    what: "lasting bans: a client comes in by its id all the same",
+    file: "src/access/ban-list.ts",
+    find: '(clientId !== undefined && this.#names.has(keyOf({ kind: "client", name: clientId }))) ||',
+    replace: "",
+    tests: "test/unit/ban-list.test.ts",
+  },
+  {
+    what: "lasting bans: an administrator's word is forgotten at the next start",
+    file: "src/server/admin-bans.ts",
+    find: "  replaceText(banFile, list);\n",
+    replace: "  void replaceText;\n",
+    tests: "test/broker/lasting-bans.test.ts",
+  },
 ];

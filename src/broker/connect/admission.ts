@@ -16,6 +16,7 @@ import { type ConnectPacket, encodeControl } from "../../mqtt/control.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Certificate } from "../../net/transport.ts";
 import type { Connection } from "../delivery/connection.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { ConnectionEnd } from "./connection-end.ts";
 
@@ -109,9 +110,12 @@ export class Admission {
     const access = this.#access;
     if (connection.refusal !== undefined) return this.#connectionEnd.refuse(connection, connection.refusal);
     const method = packet.properties?.authenticationMethod;
+    const { address } = connection.transport;
+    if (this.#bans.lasting.holds({ address, username: packet.username, clientId }))
+      return this.#refuseBanned(connection);
     if (method !== undefined) return this.#beginExchange(connection, packet, clientId, admitted);
     if (access === undefined) return admitted({ identity: nobody, permissions: undefined, proof: undefined });
-    const { address, certificate } = connection.transport;
+    const { certificate } = connection.transport;
     if (this.#isBanned(connection, packet.username)) return;
     const applicant = {
       clientId,
@@ -154,6 +158,7 @@ export class Admission {
     const access = this.#access;
     for (const client of [...localSessions.values()]) {
       const { identity, connection } = client;
+      if (connection !== undefined) this.#endIfBanned(connection, client);
       if (identity === undefined || access === undefined) continue;
       client.permit(identity, access.permissionsOf(identity, client.session.clientId));
       if (connection === undefined) continue;
@@ -162,6 +167,13 @@ export class Admission {
       if (why !== undefined) this.#connectionEnd.disconnect(connection, Reason.notAuthorized, why);
     }
     router.touch();
+  }
+
+  /** Disconnects a client that is on the operator's list by now. */
+  #endIfBanned(connection: Connection, { identity, session }: LocalSession): void {
+    const { address } = connection.transport;
+    if (!this.#bans.lasting.holds({ address, username: identity?.username, clientId: session.clientId })) return;
+    this.#connectionEnd.disconnect(connection, Reason.administrativeAction, "it is banned");
   }
 
   /** Has a client disconnected when its login expires: its token, or the certificate that it has shown. */
@@ -197,9 +209,13 @@ export class Admission {
   #isBanned(connection: Connection, username: string | undefined): boolean {
     const { address } = connection.transport;
     if (!this.#bans.isBanned({ address, username }, this.#context.clock.now())) return false;
+    this.#refuseBanned(connection);
+    return true;
+  }
+
+  #refuseBanned(connection: Connection): void {
     this.#context.metrics.turnedAway.banned++;
     this.#connectionEnd.refuse(connection, Reason.banned);
-    return true;
   }
 
   #decided(connection: Connection, verdict: Verdict, named: Named, admitted: (login: Login) => void): void {
@@ -210,6 +226,8 @@ export class Admission {
     if (this.#isBanned(connection, username)) return;
     if (verdict.kind !== "welcome") return this.#refuse(connection, verdict.why, named);
     const { identity } = verdict;
+    // A certificate or a token may name somebody whom the client has not named.
+    if (this.#isBanned(connection, identity.username)) return;
     this.#bans.succeeded({ address: connection.transport.address, username: identity.username });
     admitted({ identity, permissions: this.#access!.permissionsOf(identity, clientId), proof: undefined });
   }

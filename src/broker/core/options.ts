@@ -116,6 +116,8 @@ export interface BrokerOptions {
   /** Failed logins of one address, or user, within `banTime` seconds that have it banned for as long; 0: never. */
   readonly banAfter: number;
   readonly banTime: number;
+  /** File with the addresses, users and client ids that are banned for good; "": none. */
+  readonly banFile: string;
   /** QoS 1 and 2 messages in flight per client, in each direction: the broker's Receive Maximum. */
   readonly maxInflight: number;
   /** Most messages that wait for one client. */
@@ -200,6 +202,7 @@ export const defaultOptions: BrokerOptions = {
   maxQueueMemory: 1024 * 1024 * 1024,
   banAfter: 20,
   banTime: 60,
+  banFile: "",
   maxInflight: 1024,
   maxQueued: 50_000,
   keepaliveMax: 65_535,
