@@ -3,6 +3,7 @@
  * share.
  */
 import { Buffer } from "node:buffer";
+import { writeUint32 } from "./bytes.ts";
 
 export class GrowingBytes {
   /**
@@ -28,6 +29,32 @@ export class GrowingBytes {
     }
     this.length = end;
     return at;
+  }
+
+  /** Appends 32 bits, most significant byte first. */
+  int(value: number): this {
+    // Room first: it may replace the buffer.
+    const at = this.reserve(4);
+    writeUint32(this.bytes, at, value);
+    return this;
+  }
+
+  /** Appends a text in UTF-8, after its length in four bytes. */
+  text(value: string): this {
+    // A unit of UTF-16 is three bytes of UTF-8 at most; what is not needed is given back.
+    const at = this.reserve(4 + 3 * value.length);
+    const written = this.bytes.write(value, at + 4);
+    writeUint32(this.bytes, at, written);
+    this.length = at + 4 + written;
+    return this;
+  }
+
+  /** Appends bytes, after their length in four bytes. */
+  buffer(value: Uint8Array): this {
+    this.int(value.length);
+    const at = this.reserve(value.length);
+    this.bytes.set(value, at);
+    return this;
   }
 
   /** A copy with memory of its own, which may be kept or handed over. */

@@ -2,7 +2,7 @@
  * Requests and replies between the broker's thread and the store's, as one block of bytes: to clone thousands of small
  * objects for every transaction costs more than to commit them.
  */
-import { readUint32, writeUint32 } from "../base/bytes.ts";
+import { readUint32 } from "../base/bytes.ts";
 import { GrowingBytes } from "../base/growing-bytes.ts";
 import type {
   CoordinatorErrorCode,
@@ -40,32 +40,9 @@ class BlockWriter extends GrowingBytes {
     super(blockBytesMin);
   }
 
-  int(value: number): this {
-    // Room first: it may replace the buffer.
-    const at = this.reserve(4);
-    writeUint32(this.bytes, at, value);
-    return this;
-  }
-
   /** A whole number below 2^53. */
   long(value: number): this {
     return this.int(Math.floor(value / 2 ** 32)).int(value % 2 ** 32);
-  }
-
-  text(value: string): this {
-    const at = this.reserve(4 + 3 * value.length);
-    const written = this.bytes.write(value, at + 4);
-    writeUint32(this.bytes, at, written);
-    // Less is needed than was reserved, where not every character takes three bytes.
-    this.length = at + 4 + written;
-    return this;
-  }
-
-  data(value: Uint8Array): this {
-    this.int(value.length);
-    const at = this.reserve(value.length);
-    this.bytes.set(value, at);
-    return this;
   }
 }
 
@@ -110,7 +87,7 @@ class BlockReader {
   }
 
   /** A copy: what is kept must not keep the whole block. */
-  data(): Uint8Array {
+  buffer(): Uint8Array {
     const length = this.int();
     const at = this.#at;
     this.#at += length;
@@ -144,10 +121,10 @@ function writeWrite(to: BlockWriter, operation: WriteOperation): void {
   }
   to.int(writeKinds.indexOf(operation.kind)).text(operation.path);
   if (operation.kind === "create")
-    to.int(createModes.indexOf(operation.mode) + (operation.withLevels ? levelsToo : 0)).data(operation.data);
+    to.int(createModes.indexOf(operation.mode) + (operation.withLevels ? levelsToo : 0)).buffer(operation.data);
   else {
     to.int(operation.version === -1 ? anyVersion : operation.version);
-    if (operation.kind === "set") to.data(operation.data);
+    if (operation.kind === "set") to.buffer(operation.data);
   }
 }
 
@@ -171,11 +148,11 @@ function readWrite(from: BlockReader): WriteOperation {
   const path = from.text();
   if (kind === "create") {
     const code = from.int();
-    return { kind, path, mode: createModes[code % levelsToo]!, withLevels: code >= levelsToo, data: from.data() };
+    return { kind, path, mode: createModes[code % levelsToo]!, withLevels: code >= levelsToo, data: from.buffer() };
   }
   const asked = from.int();
   const version = asked === anyVersion ? -1 : asked;
-  if (kind === "set") return { kind, path, version, data: from.data() };
+  if (kind === "set") return { kind, path, version, data: from.buffer() };
   const operation: WriteOperation = { kind, path, version };
   if (kind === "check") from.check = operation;
   return operation;
@@ -227,7 +204,7 @@ function readWritten(from: BlockReader): WriteResult {
 
 function writeResult(to: BlockWriter, result: ReadResult): void {
   if (typeof result === "string") to.int(resultKinds.indexOf("code")).text(result);
-  else if ("data" in result) writeStat(to.int(resultKinds.indexOf("data")).data(result.data), result.stat);
+  else if ("data" in result) writeStat(to.int(resultKinds.indexOf("data")).buffer(result.data), result.stat);
   else if ("stat" in result) writeStat(to.int(resultKinds.indexOf("stat")), result.stat);
   else {
     to.int(resultKinds.indexOf("children")).int(result.children.length);
@@ -238,7 +215,7 @@ function writeResult(to: BlockWriter, result: ReadResult): void {
 function readResult(from: BlockReader): ReadResult {
   switch (resultKinds[from.int()]!) {
     case "data":
-      return { data: from.data(), stat: readStat(from) };
+      return { data: from.buffer(), stat: readStat(from) };
     case "stat":
       return { stat: readStat(from) };
     case "children":

@@ -15,13 +15,6 @@ export class JuteWriter extends GrowingBytes {
     super(256);
   }
 
-  int(value: number): this {
-    // Room first: it may replace the buffer.
-    const at = this.reserve(4);
-    writeUint32(this.bytes, at, value);
-    return this;
-  }
-
   /** A 64-bit number; zxids fit into a number's 53 bits for two million leader elections. */
   long(value: number | bigint): this {
     const at = this.reserve(8);
@@ -36,22 +29,6 @@ export class JuteWriter extends GrowingBytes {
   bool(value: boolean): this {
     const at = this.reserve(1);
     this.bytes[at] = value ? 1 : 0;
-    return this;
-  }
-
-  buffer(value: Uint8Array): this {
-    this.int(value.length);
-    const at = this.reserve(value.length);
-    this.bytes.set(value, at);
-    return this;
-  }
-
-  text(value: string): this {
-    // A unit of UTF-16 is three bytes of UTF-8 at most; what is not needed is given back.
-    const at = this.reserve(4 + 3 * value.length);
-    const written = this.bytes.write(value, at + 4);
-    writeUint32(this.bytes, at, written);
-    this.length = at + 4 + written;
     return this;
   }
 
