@@ -52,7 +52,10 @@ export function needsStore({ expiryInterval, will }: ConnectRequest): boolean {
   return expiryInterval > 0 || will !== undefined;
 }
 
-/** Returns the terms of a CONNECT. Throws `ProtocolError` for an empty client id that is not allowed, or a bad will. */
+/**
+ * Returns the terms of a CONNECT. Throws `ProtocolError` for an empty client id that is not allowed, a bad will, or
+ * data of an authentication without its method.
+ */
 export function readConnectRequest(
   { packet, facts }: Connect,
   frame: Frame,
@@ -68,6 +71,9 @@ export function readConnectRequest(
   const { authenticationMethod, authenticationData } = packet.properties ?? {};
   // (3.1.2.11.10)
   if (authenticationData !== undefined && authenticationMethod === undefined)
+    throw new ProtocolError(Reason.protocolError, "Authentication Data without an Authentication Method");
+  // (3.1.2.11.10)
+  if (packet.properties?.authenticationData !== undefined && packet.properties.authenticationMethod === undefined)
     throw new ProtocolError(Reason.protocolError, "Authentication Data without an Authentication Method");
   const expiry =
     version === 5 ? (packet.properties?.sessionExpiryInterval ?? 0) : packet.clean ? 0 : sessionNeverExpires;

@@ -82,6 +82,11 @@ describe("what CONNECT asks for", () => {
     expect(read({ properties }).clientId).toBe("c");
   });
 
+  test("data of an authentication without its method is refused", () => {
+    expect(() => read({ properties: sectionHex("16 0002 6162") })).toThrow("without an Authentication Method");
+    expect(read({ properties: sectionHex("15 0001 78", "16 0002 6162") }).clientId).toBe("c");
+  });
+
   test("a will with its properties, kept apart from the chunk that it came in", () => {
     const section = sectionHex("18 0000000a", "02 0000003c", "26", textHex("k"), textHex("v"));
     const { will } = read({ flags: "36", payload: `${textHex("c")}${section}${textHex("t")}${textHex("gone")}` });
