@@ -119,7 +119,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/connect/orphaned-wills.ts",
     find: "if (this.#isHeld(orphan.brokerId, clientId, will)) return;",
     replace: "",
-    tests: "test/simulation/wills.test.ts",
+    tests: "test/unit/rooms/wills.test.ts",
   },
   {
     what: "wills: the delay of a will is forgotten when its broker dies",

@@ -223,6 +223,15 @@ describe("wills that no connection stands behind", () => {
     expect(context.strangers.count).toBe(1);
   });
 
+  test("of a broker that was not known to live when they were found are left alone", async () => {
+    const { store, published, alive, leave, look, wait } = scene();
+    leave("b", "theirs");
+    await look();
+    alive.add("b 3");
+    await wait(10 * willGraceMs);
+    expect([published, store.textOf(willPath("b", "theirs"))]).toEqual([[], expect.any(String)]);
+  });
+
   test("of clients that come back, anywhere, are removed and not said, also where they are found later", async () => {
     const { context, store, published, orphaned, leave, look, wait } = scene();
     context.peers.set("b", new Peer("b"));
