@@ -15,6 +15,10 @@ const classPath = [zookeeperJar, ...["codec", "resolver"].map((part) => `/usr/sh
 /** The least keeper session timeout is two ticks. */
 const tickMs = 500;
 
+const answerPatienceMs = 3_000;
+/** Servers that are given no time by the machine begin anew, again and again: seen for a minute at load 23. */
+const readyPatienceMs = 180_000;
+
 export interface ZooKeeperServer {
   readonly port: number;
   readonly address: string;
@@ -102,7 +106,7 @@ export async function startEnsemble(size: number, options: EnsembleOptions = {})
           return answers.every((answer) => answer?.includes("Mode: "));
         },
         "all ZooKeeper servers serve",
-        60_000,
+        readyPatienceMs,
       ),
     part: (server) => between.part(servers.indexOf(server)),
     rejoin: () => between.rejoin(),
@@ -199,8 +203,8 @@ function makeServer({ port, config, properties, within }: ServerOptions): ZooKee
 function fourLetters(port: number, command: string): Promise<string | undefined> {
   const { promise, resolve } = Promise.withResolvers<string | undefined>();
   let answer = "";
-  // A server that is just starting may take the question and never answer it.
-  const giveUp = setTimeout(() => resolve(undefined), 1000);
+  // A server that is just starting may take the question and never answer it; one on a busy machine takes its time.
+  const giveUp = setTimeout(() => resolve(undefined), answerPatienceMs);
   Bun.connect({
     hostname: "127.0.0.1",
     port,
