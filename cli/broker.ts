@@ -46,7 +46,16 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   const options = toBrokerOptions(resolved);
   const log = createLog({ level: options.logLevel, format: options.logFormat });
   endLoudly(log);
+  let started: Server | undefined;
+  // From the beginning on: a signal that nobody handles would end the process.
+  process.on("SIGHUP", () => started?.reload());
+  // To look closer for a while, without a restart.
+  process.on("SIGUSR2", () => {
+    log.level = log.level === "debug" ? options.logLevel : "debug";
+    log.warn(`the log level is ${log.level} now`);
+  });
   const server = await startServer(options, log);
+  started = server;
   const host = hostOf(options);
   const address = ["0.0.0.0", "::", "127.0.0.1"].includes(host) ? "localhost" : host;
   const store = options.zk === "" ? { data: options.data } : { zk: options.zk };
@@ -62,12 +71,6 @@ async function run(flags: Record<string, unknown>): Promise<void> {
     log.info("broker has ended");
     process.exit(0);
   };
-  process.on("SIGHUP", () => server.reload());
-  // To look closer for a while, without a restart.
-  process.on("SIGUSR2", () => {
-    log.level = log.level === "debug" ? options.logLevel : "debug";
-    log.warn(`the log level is ${log.level} now`);
-  });
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
 }
