@@ -43,7 +43,7 @@ export interface Znode {
 
 const noEphemerals: ReadonlySet<string> = new Set();
 
-/** Nodes made up to here have numbers that begin late; those made anew begin with 0. */
+/** Nodes made up to here have numbers that begin late; those made later, or made anew, begin with 0. */
 const lateUntilZxid = 2 ** 32 + 400;
 
 /** ZooKeeper's mark of a container, in the place of an ephemeral's owner. */
@@ -52,12 +52,15 @@ const containerOwner = -(2n ** 63n);
 export class Znodes {
   readonly nodes = new Map<string, Znode>();
   readonly #ephemerals = new Map<bigint, Set<string>>();
-  /** Where the numbers of sequential names begin. */
+  /** Where the numbers of sequential names begin below a node that was never there before. */
   readonly #sequenceStart: number;
+  /** Paths whose nodes were removed: what is made there anew has numbers from 0. */
+  readonly #removed = new Set<string>();
 
   constructor(sequenceStart = 0) {
     this.#sequenceStart = sequenceStart;
-    this.nodes.set("/", this.#make({ zxid: 0, time: 0 }, { data: new Uint8Array(0), owner: 0n, isContainer: false }));
+    const root = { path: "/", data: new Uint8Array(0), owner: 0n, isContainer: false };
+    this.nodes.set(root.path, this.#make({ zxid: 0, time: 0 }, root));
   }
 
   /** Does it, and returns how it is undone. */
@@ -83,6 +86,7 @@ export class Znodes {
     }
     const { pzxid } = parent!;
     this.#unlink(path);
+    this.#removed.add(path);
     parent!.pzxid = zxid;
     return () => {
       this.#link(path, node);
@@ -104,9 +108,9 @@ export class Znodes {
     return kind === "get" ? { data, stat } : { stat };
   }
 
-  #make({ zxid, time }: When, made: Pick<Znode, "data" | "owner" | "isContainer">): Znode {
-    const { data, owner, isContainer } = made;
-    const created = zxid < lateUntilZxid ? this.#sequenceStart : 0;
+  #make({ zxid, time }: When, made: Pick<Znode, "data" | "owner" | "isContainer"> & { readonly path: string }): Znode {
+    const { path, data, owner, isContainer } = made;
+    const created = zxid < lateUntilZxid && !this.#removed.has(path) ? this.#sequenceStart : 0;
     const zxids = { czxid: zxid, mzxid: zxid, pzxid: zxid, ctime: time, mtime: time };
     return { data, ...zxids, version: 0, created, owner, isContainer, children: new Set() };
   }
