@@ -40,7 +40,8 @@ export class BrokerNode {
   restartsAfter: number | undefined;
   #isLeaving = false;
   #isStarting = false;
-  /** How much the wall clock here is ahead, in ms. */
+  /** How much the wall clock here is ahead, in ms: all the time, and for a while. */
+  wallSkew = 0;
   wallOffset = 0;
 
   constructor(world: World, id: string) {
@@ -71,7 +72,7 @@ export class BrokerNode {
   }
 
   #wall(): number {
-    return wallStart + this.#local(this.#world.now()) + this.wallOffset;
+    return wallStart + this.#local(this.#world.now()) + this.wallSkew + this.wallOffset;
   }
 
   /** True if that is its session with the keeper. */

@@ -10,6 +10,8 @@ export interface PeopleOptions {
   readonly world: World;
   readonly history: TimedHistory;
   readonly plan: Plan;
+  /** True if brokers do not know the time exactly, all the while. */
+  readonly areClocksWrong: boolean;
 }
 
 /** Messages of one publisher, about, however long the faults take. */
@@ -132,7 +134,7 @@ export class People {
 
   /** Judges what they have got; `since`: everybody had subscribed. */
   wrong(since: number): string[] {
-    const { world, history, plan } = this.#options;
+    const { world, history, plan, areClocksWrong } = this.#options;
     const judgesBrief = plan.faults.every(({ deceivesClients }) => !deceivesClients);
     const areLinked = plan.faults.every(({ cutsLinks }) => !cutsLinks);
     const { hasJumps, hasDrops, hasBriefMember } = plan.traits;
@@ -142,7 +144,7 @@ export class People {
       // Whoever subscribes anew is handed what lies in mail drops.
       ...(hasDrops ? [] : this.#fresh.wrong),
       ...this.#fickle.missed(history, "p3"),
-      ...(hasJumps ? [] : this.#slumber.wrong),
+      ...(hasJumps || areClocksWrong ? [] : this.#slumber.wrong),
       ...(judgesBrief ? this.#brief.missed(history, briefGraceMs) : []),
       ...untruePresence(world, this.#devices, areLinked ? this.#watcher : undefined),
       ...this.#overdue(),

@@ -4,10 +4,11 @@
  * replays one.
  */
 import { expect, test } from "bun:test";
-import { expectRight, seedsOf } from "./seeds.ts";
+import { expectRight, fractionOf, seedsOf } from "./seeds.ts";
 import { runWide } from "./wide.ts";
 
 const seeds = seedsOf("", 100);
+const clocks = fractionOf(seeds, 12);
 
 test(`${seeds.count} seeds of the wide world`, async () => {
   let messages = 0;
@@ -19,6 +20,12 @@ test(`${seeds.count} seeds of the wide world`, async () => {
   console.log(`${seeds.count} seeds, ${messages} messages`);
   expect(messages).toBeGreaterThan(seeds.count * 30);
 }, 900_000);
+
+test(
+  `${clocks.count} seeds whose clocks differ by minutes, and drift apart`,
+  () => expectRight(clocks, async (seed) => (await runWide(seed, { skewMs: 300_000 })).wrong),
+  900_000,
+);
 
 test("a seed of the wide world replays exactly", async () => {
   const [first, second] = [await runWide(5), await runWide(5)];

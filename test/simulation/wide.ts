@@ -28,6 +28,8 @@ export interface WideOptions {
   readonly log?: Log | undefined;
   /** Some brokers run this at first, and are upgraded, and rolled back. */
   readonly older?: BrokerCode | undefined;
+  /** The wall clocks of brokers are wrong by up to so much, all the time, in ms; they drift apart, too. */
+  readonly skewMs?: number | undefined;
   /** Plays these of the plan's faults alone, by their numbers. */
   readonly only?: readonly number[] | undefined;
 }
@@ -69,16 +71,18 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
   const played: string[] = [];
   const history = new TimedHistory(() => world.now());
   const liveness = new Liveness(world);
+  const nextSkew = skewsOf(seed, options);
   // Where publishes are refused, since the bank or a mailbox's numbers are short, they are sent again later.
   history.isOrdered = !plan.traits.isPoor && plan.traits.sequenceStart === 0;
   for (const id of ["a", "b", "c"]) {
     const node = world.node(id);
+    node.wallSkew = nextSkew();
     if (options.older !== undefined && world.random.next() < 0.7) node.code = options.older;
     node.live();
     await world.pass(30_000, () => node.isUp);
     node.restartsAfter = 1000;
   }
-  const people = new People({ world, history, plan });
+  const people = new People({ world, history, plan, areClocksWrong: options.skewMs !== undefined });
   const { actors } = people;
   for (const actor of actors) actor.live();
   const ready = await world.pass(20_000, () => actors.every(({ isReady }) => isReady));
@@ -131,6 +135,12 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
     const wrong = [...destroyed, ...ended, ...refused, ...liveness.end(), ...found];
     return { seed, sent: history.sent.length, transactions: ensemble!.log.length, played, wrong };
   }
+}
+
+/** Returns by how much the next broker's clock is wrong, in ms. */
+function skewsOf(seed: number, { skewMs = 0 }: WideOptions): () => number {
+  const random = seeded(seed);
+  return () => (2 * random.next() - 1) * skewMs;
 }
 
 /** In the end all brokers are of this version: what is judged is inside them, too. */
