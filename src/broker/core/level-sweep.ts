@@ -57,12 +57,16 @@ export class LevelSweep {
     const paths = [...this.#levels.take(emptyLevelsSweptMax)];
     this.#isSweeping = paths.length > 0;
     if (paths.length === 0) return;
-    coordinator.read(
-      paths.map((path) => ({ kind: "get", path })),
-      (error, results) => {
-        if (error === undefined) this.#remove(paths.flatMap((path, index) => removalOf(path, results[index])));
-        else this.#isSweeping = false;
-      },
+    // A server that is behind may show a level that others have removed since, and that is a message by now: with the
+    // same version, for both are new.
+    coordinator.sync(() =>
+      coordinator.read(
+        paths.map((path) => ({ kind: "get", path })),
+        (error, results) => {
+          if (error === undefined) this.#remove(paths.flatMap((path, index) => removalOf(path, results[index])));
+          else this.#isSweeping = false;
+        },
+      ),
     );
   }
 
