@@ -15,6 +15,14 @@ import { childrenOf, hasChildren, hasData } from "./read-results.ts";
 /** The part of a coordinator that is enough to read a tree. */
 export type Store = Pick<Coordinator, "read">;
 
+/**
+ * Returns the store such that no answer is older than the question. A ZooKeeper server may be behind, and show a node
+ * that has been removed since, where there is another one of the same version.
+ */
+export function currentStore(coordinator: Pick<Coordinator, "read" | "sync">): Store {
+  return { read: (operations, done) => coordinator.sync(() => coordinator.read(operations, done)) };
+}
+
 export interface MirrorNode {
   readonly data: Uint8Array;
   readonly stat: Stat;

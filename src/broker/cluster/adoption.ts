@@ -6,7 +6,7 @@
 import { walkMessages } from "../../audit/scan.ts";
 import { noBytes } from "../../base/bytes.ts";
 import { adoptionPageMax, orphansMs } from "../../base/limits.ts";
-import { children, read } from "../../coordinator/mirror.ts";
+import { children, currentStore, read } from "../../coordinator/mirror.ts";
 import {
   decodeName,
   incomingPath,
@@ -83,7 +83,7 @@ export class Adoption {
     const { coordinator, localSessions } = this.#context;
     const ids = paths.map((path) => decodeName(nameOf(path)));
     const results = await read(
-      coordinator,
+      currentStore(coordinator),
       paths.flatMap((path, index) => [
         { kind: "get", path } as const,
         { kind: "exists", path: mailPath(ids[index]!) } as const,

@@ -9,7 +9,7 @@ import { ignoreTheWorld, messageOf } from "../../base/errors.ts";
 import { branchCloseMs, orphanPartsBusyMs, orphanPartsMs, sweepGraceMs, sweepMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { WriteOperation } from "../../coordinator/coordinator.ts";
-import { children, read } from "../../coordinator/mirror.ts";
+import { children, currentStore, read } from "../../coordinator/mirror.ts";
 import {
   branchesPath,
   commitPath,
@@ -73,7 +73,7 @@ export class Sweeper {
 
   get #walked(): Walked {
     const { coordinator, strangers } = this.#context;
-    return { store: coordinator, reader: strangers };
+    return { store: currentStore(coordinator), reader: strangers };
   }
 
   #look(now: number): void {

@@ -1,6 +1,9 @@
-/** Empty levels of retained messages: they are removed, whatever the keeper's servers know of them. */
+/**
+ * Removals of what was read from a keeper's server that is behind: empty levels, and retained messages that have
+ * expired. Nothing newer is taken for what was read, though it has the same version.
+ */
 import { expect, test } from "bun:test";
-import { emptyLevelsMs } from "../../src/base/limits.ts";
+import { emptyLevelsMs, sweepMs } from "../../src/base/limits.ts";
 import { retainedTexts } from "./checkers.ts";
 import { Device } from "./device.ts";
 import { World } from "./world.ts";
@@ -38,5 +41,33 @@ async function run(seed: number, slow: number): Promise<string[]> {
 test("a level that is a message again by the time is not removed", async () => {
   const wrong: string[] = [];
   for (let seed = 1; seed <= 6; seed++) for (const slow of [0, 1, 2]) wrong.push(...(await run(seed, slow)));
+  expect(wrong).toEqual([]);
+}, 60_000);
+
+/** A retained message has expired; it is cleared, and another one is retained, just before the teller looks. */
+async function expire(seed: number, slow: number): Promise<string[]> {
+  const world = new World(seed, { bankCapital: 1_000_000, ensemble: {} });
+  for (const id of ["a", "b"]) await world.node(id).startIn(world);
+  const begun = world.now();
+  const device = await Device.connect(world, "b");
+  const retain = async (payload: string, properties = {}): Promise<void> => {
+    device.publish("x", payload, { qos: 1, messageId: 1, retain: true, properties });
+    await device.take("puback");
+  };
+  await retain("old", { messageExpiryInterval: 1 });
+  await world.pass(begun + 0.97 * sweepMs - world.now());
+  world.ensemble!.servers[slow]!.lagMs = 1500;
+  await retain("");
+  await retain("new");
+  await world.pass(3000);
+  world.ensemble!.servers[slow]!.lagMs = 0;
+  await world.pass(3000);
+  const text = retainedTexts(world, "x").get("the store");
+  return text === "new" ? [] : [`seed ${seed}, server ${slow}: the store has ${text}`];
+}
+
+test("a retained message is not removed in the place of one that had expired", async () => {
+  const wrong: string[] = [];
+  for (let seed = 7; seed <= 12; seed++) for (const slow of [0, 1, 2]) wrong.push(...(await expire(seed, slow)));
   expect(wrong).toEqual([]);
 }, 60_000);
