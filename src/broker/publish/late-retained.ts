@@ -3,12 +3,11 @@
  * retained by a third broker, and have been heard there before. Whoever hears the older one last would take it for what
  * is true, against what is retained; so what is retained is said again, after it.
  */
-import { encodeUtf8, noBytes } from "../../base/bytes.ts";
 import { retainedLookMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { Settlement } from "../../mail/settlement.ts";
 import type { QoS } from "../../mqtt/constants.ts";
-import { isSameMessage, makePublish, type Publish, topicOf } from "../../mqtt/publish.ts";
+import { isSameMessage, type Publish, topicOf } from "../../mqtt/publish.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { LinkSender } from "../peers/link-sender.ts";
 import type { Peer } from "../peers/peer.ts";
@@ -70,17 +69,15 @@ export class LateRetained {
     });
   }
 
-  /** Returns what another broker has retained, or cleared, in place of what was said; undefined: nothing. */
+  /**
+   * Returns what another broker has retained in place of what was said; undefined: nothing. Where nothing is retained
+   * it may be that it was cleared since, or that what was said was never retained: its publisher had gone elsewhere.
+   */
   #presentAfter({ topic, said }: Doubt): Publish | undefined {
-    const { retained, clock } = this.#context;
-    const present = retained.get(topic);
-    if (present === undefined) {
-      const isOver = said.payloadLength === 0 || said.expiresAt <= clock.wall();
-      return isOver ? undefined : makePublish(encodeUtf8(topic), noBytes, { qos: 1, retain: true });
-    }
+    const present = this.#context.retained.get(topic);
+    if (present === undefined || isSameMessage(present.publish, said)) return undefined;
     // What was published here since has gone over the same link, after it. At QoS 2 nothing may be said twice.
-    if (present.wasLive || present.publish.qos === 2 || isSameMessage(present.publish, said)) return undefined;
-    return present.publish;
+    return present.wasLive || present.publish.qos === 2 ? undefined : present.publish;
   }
 }
 
