@@ -39,6 +39,8 @@ export interface ChurnResult {
 
 /** Session of a device that keeps one, in seconds. */
 export const churnExpirySeconds = 3;
+/** Longer than any device stays or waits: none of them pings. */
+const keepAliveSeconds = 600;
 const payload = Buffer.alloc(200, "v");
 /** How long a device waits if nothing else is said: longer than any pause that a broker may make. */
 const patienceDefaultMs = 20_000;
@@ -61,7 +63,8 @@ function packetOf(firstByte: number, ...parts: Uint8Array[]): Buffer {
 /** The bytes that a device sends: when it has come, and when it goes. */
 function wordsOf(clientId: string, topic: string, expirySeconds: number): { coming: Buffer; going: Buffer } {
   const flags = expirySeconds > 0 ? 0x04 : 0x06;
-  const head = Buffer.from([0, 4, 77, 81, 84, 84, 5, flags, 0, 30, 5, 0x11, 0, 0, 0, expirySeconds]);
+  const keepAlive = [keepAliveSeconds >> 8, keepAliveSeconds & 0xff];
+  const head = Buffer.from([0, 4, 77, 81, 84, 84, 5, flags, ...keepAlive, 5, 0x11, 0, 0, 0, expirySeconds]);
   const none = Buffer.from([0]);
   const connect = packetOf(0x10, head, text(clientId), none, text(`will/${topic}`), text("gone"));
   const subscribe = packetOf(0x82, Buffer.from([0, 1, 0]), text(`${topic}/#`), Buffer.from([1]));

@@ -9,7 +9,7 @@ import { freePort, untilListening } from "../bench/brokers.ts";
 import { churn } from "../bench/churn-load.ts";
 import { residentBytes } from "../bench/process.ts";
 import { eventually, startBroker } from "../support/broker.ts";
-import { churnLeavesNothing } from "../support/churn.ts";
+import { churnLeavesNothing, slowMs } from "../support/churn.ts";
 import { RawClient } from "../support/raw-client.ts";
 
 test("of 600 devices that came and went nothing is left, and the store has refused nothing", async () => {
@@ -53,7 +53,8 @@ test("the memory of a broker does not grow with the devices that have come and g
   try {
     await untilListening(port);
     const play = async (devicesMax: number): Promise<number> => {
-      expect(await churn({ port, concurrent: 100, devicesMax })).toMatchObject({ devices: devicesMax, failed: 0 });
+      const result = await churn({ port, concurrent: 100, devicesMax, patienceMs: slowMs });
+      expect(result).toMatchObject({ devices: devicesMax, failed: 0 });
       return residentBytes(child.pid);
     };
     const before = await play(10_000);

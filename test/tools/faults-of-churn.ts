@@ -17,7 +17,7 @@ export const faults: readonly Fault[] = [
   {
     what: "churn: a broker alone announces no filters",
     file: "src/broker/peers/interest.ts",
-    find: "    if (late.length > 0) return this.#stamp(late);\n",
+    find: "    if (late.length > 0) return this.#stamp(late, (text) => this.#unwanted.delete(text));\n",
     replace: "",
     tests: devices,
   },
@@ -202,5 +202,12 @@ export const faults: readonly Fault[] = [
     find: "if (logged >= linesPerCauseMax || lines.logged >= linesOfCauseMax) {",
     replace: "if (lines.logged > 10 * linesPerCauseMax * linesPerCauseMax) {",
     tests: "test/broker/limits.test.ts",
+  },
+  {
+    what: "churn: a filter that was never announced is removed in vain",
+    file: "src/broker/peers/stamps.ts",
+    find: 'if (stamp === "none" && !isWanted) absent(path);',
+    replace: 'if (stamp !== "none" && !isWanted) absent(path);',
+    tests: "test/unit/rooms/peers.test.ts",
   },
 ];

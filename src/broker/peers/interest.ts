@@ -116,7 +116,8 @@ export class Interest {
     if (stale.length > 0) return this.#stamp(stale);
     const late = this.#takeLate();
     this.#wakeForLate();
-    if (late.length > 0) return this.#stamp(late);
+    // Who has left while the nodes were read was never announced: there is nothing to remove.
+    if (late.length > 0) return this.#stamp(late, (text) => this.#unwanted.delete(text));
     const removals = this.#takeUnwanted();
     if (removals.length > 0) {
       this.#isBusy = true;
@@ -130,10 +131,11 @@ export class Interest {
     this.#work();
   }
 
-  #stamp(texts: readonly string[]): void {
+  #stamp(texts: readonly string[], absent: (text: string) => void = () => {}): void {
     this.#isBusy = true;
     const wanted = new Map(texts.map((text) => [this.#path(text), text]));
-    stampAll(this.#context, [...wanted.keys()], (path) => this.#counts.has(wanted.get(path)!)).then(
+    const isCurrent = (path: string): boolean => this.#counts.has(wanted.get(path)!);
+    stampAll(this.#context, [...wanted.keys()], isCurrent, (path) => absent(wanted.get(path)!)).then(
       (operations) => this.#context.journal.commitAll(operations, { done: () => this.#finished() }),
       (error) => {
         // The store is closing, or did not answer: the next change tries again.

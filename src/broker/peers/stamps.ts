@@ -33,12 +33,14 @@ export function decodeStamp(data: Uint8Array): Stamp {
 
 /**
  * Returns the operations that make each of these nodes name the broker's epoch, whatever it names now. The nodes are
- * read first, for each operation that is refused costs the whole unit another try. Rejects with `OperatingError`.
+ * read first, for each operation that is refused costs the whole unit another try. `absent`: told of nodes that are not
+ * there, and are not written, since they are not current any more. Rejects with `OperatingError`.
  */
 export async function stampAll(
   { coordinator, self }: { readonly coordinator: Store; readonly self: { readonly epoch: number } },
   paths: readonly string[],
   isCurrent: (path: string) => boolean,
+  absent: (path: string) => void = () => {},
 ): Promise<JournalOperation[]> {
   const data = encodeStamp(self.epoch);
   const nodes = await read(
@@ -48,7 +50,9 @@ export async function stampAll(
   return paths.flatMap((path, index): JournalOperation[] => {
     const node = nodes[index];
     const stamp = hasData(node) ? decodeStamp(node.data) : "none";
-    if (stamp === self.epoch || !isCurrent(path)) return [];
+    const isWanted = isCurrent(path);
+    if (stamp === "none" && !isWanted) absent(path);
+    if (stamp === self.epoch || !isWanted) return [];
     return [stampOver(stamp, { path, data, isCurrent: () => isCurrent(path) })];
   });
 }

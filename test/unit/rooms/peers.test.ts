@@ -1,7 +1,13 @@
 /** The room `peers`, part by part: what this broker says of itself, and what it asks others before it answers. */
 import { describe, expect, test } from "bun:test";
 import { encodeUtf8 } from "../../../src/base/bytes.ts";
-import { fencePatienceMs, interestPageMax, leftoversAfterMs, mailCountEveryMax } from "../../../src/base/limits.ts";
+import {
+  fencePatienceMs,
+  interestLateMs,
+  interestPageMax,
+  leftoversAfterMs,
+  mailCountEveryMax,
+} from "../../../src/base/limits.ts";
 import { filterOf, Interest } from "../../../src/broker/peers/interest.ts";
 import type { Links } from "../../../src/broker/peers/links.ts";
 import { countStored, recount } from "../../../src/broker/peers/mail-count.ts";
@@ -14,7 +20,8 @@ import { SubscriptionBarrier } from "../../../src/broker/peers/subscription-barr
 import type { SubscriptionDirectory } from "../../../src/broker/peers/subscription-directory.ts";
 import { interestPath, mailPath, sessionPath } from "../../../src/coordinator/paths.ts";
 import { encodeSession } from "../../../src/mail/records.ts";
-import { room, settled } from "../../support/room.ts";
+import { MemoryStore } from "../../support/memory-store.ts";
+import { type RoomOptions, room, settled } from "../../support/room.ts";
 
 /** Links that keep what is said, and members as the test names them. */
 function cluster(...ids: readonly string[]) {
@@ -68,8 +75,8 @@ describe("stamps", () => {
 });
 
 describe("interest", () => {
-  function scene() {
-    const made = room();
+  function scene(options: RoomOptions = {}) {
+    const made = room(options);
     const interest = new Interest(made.context);
     const subscribe = (text: string): number => {
       const operations = interest.subscribed(text);
@@ -121,6 +128,22 @@ describe("interest", () => {
     }
     expect(rounds).toBeGreaterThanOrEqual(3);
     expect([isTidy, [...store.tree.nodes.keys()].filter((path) => path.endsWith("@here"))]).toEqual([true, []]);
+  });
+
+  test("of a client that has left before a broker alone could announce it is not removed in vain", async () => {
+    const { store, interest, subscribe, stands, pass, context } = scene({ store: new MemoryStore({ isAlone: true }) });
+    for (const text of ["stays", "leaves"]) expect(subscribe(text)).toBe(0);
+    store.answers = false;
+    pass(interestLateMs);
+    expect(store.waiting).toBe(1);
+    interest.unsubscribed("leaves");
+    store.answers = true;
+    store.answer();
+    await Bun.sleep(0);
+    expect([stands("stays"), stands("leaves"), interest.announces("leaves")]).toEqual(["7", undefined, false]);
+    expect(context.journal.repairs).toBe(0);
+    interest.unsubscribed("stays");
+    expect(stands("stays")).toBe(undefined);
   });
 
   test("of an earlier life is taken over by who comes back, and the rest removed after a while", () => {
