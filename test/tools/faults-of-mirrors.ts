@@ -108,8 +108,8 @@ export const faults: readonly Fault[] = [
   {
     what: "late: it is looked once only what is retained",
     file: "src/broker/publish/late-retained.ts",
-    find: "this.#look(doubt, () => this.#lookLater(doubt));",
-    replace: "this.#look(doubt, () => {});",
+    find: "    timers.set(timer, clock.now() + retainedLookMs);",
+    replace: "    void [timer, timers, clock, retainedLookMs];",
     tests: "test/simulation/late-words.test.ts",
   },
   {
