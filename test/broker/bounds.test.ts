@@ -1,5 +1,6 @@
 /** Bounds on what others can do: slow subscribers, floods, silence. Time is the test's own where it can be. */
 import { expect, test } from "bun:test";
+import { silenceLookMs } from "../../src/base/limits.ts";
 import { eventually, startBroker } from "../support/broker.ts";
 import { machine } from "../support/machine.ts";
 import { RawClient } from "../support/raw-client.ts";
@@ -85,5 +86,6 @@ test("keep alive counts from the last packet, not from the first", async () => {
     client.send("c000");
   }
   pass(15_001);
+  pass(silenceLookMs);
   expect(client.state.closed).toBe(true);
 });
