@@ -29,6 +29,8 @@ export type Cut = readonly [BrokerSeat, BrokerSeat];
 type Begin = (victim: Victim) => Promise<Misfortune>;
 
 const skewMsMax = 25_000;
+/** A server that was killed is started once more if it does not serve after so long. */
+const restartPatienceMs = 30_000;
 const ways: readonly CutWays[] = ["both", "from dialler", "to dialler"];
 
 function pick<Item>(random: Random, items: readonly Item[]): Item {
@@ -135,6 +137,14 @@ export const misfortunes: Readonly<Record<string, Begin>> = {
     return {
       what: `kill -9 of ${name}`,
       end: async () => {
+        server.start();
+        const ready = cluster.ensemble.ready().then(
+          () => true,
+          () => false,
+        );
+        if (await Promise.race([ready, Bun.sleep(restartPatienceMs).then(() => false)])) return;
+        // While it was away another connection of this machine may have come from its port: then it has ended at once.
+        await server.kill();
         server.start();
         await cluster.ensemble.ready();
       },
