@@ -81,9 +81,9 @@ export async function run(seed: number, options: WorldOptions = {}): Promise<Out
   await world.pass(1000);
   const states = actors.map((actor) => `${actor.name}:${actor.up ? "up" : "down"}:${actor.session.outgoing.size}`);
   const restless = healed ? [] : [`not at rest: ${states.join(" ")}; left: ${leftovers(world).slice(0, 6).join(" ")}`];
+  if (healed && world.mailDrop.length > 0) wrongLate.push(...(await comeLate(world)));
   // What is done now and then may be under way just now.
   if (healed) await world.pass(1000, () => unsettled(world).length === 0);
-  if (healed && world.mailDrop.length > 0) wrongLate.push(...(await comeLate(world)));
   const state = healed ? [...wrongOwners(world), ...unsettled(world), ...unequalRetained(world, history)] : [];
   state.push(...(await overdrawn(world)));
   // The teller has looked through everything, and what was not told has been found out.
