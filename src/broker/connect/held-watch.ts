@@ -13,18 +13,17 @@ import type { Connection } from "../delivery/connection.ts";
 export class HeldWatch {
   readonly #context: Pick<Runtime, "clock" | "timers" | "slices">;
   readonly #connections: ReadonlySet<Connection>;
-  readonly #timer = new Timer(() => this.#context.slices.run(this.#look(), () => this.#rest()));
+  readonly #timer = new Timer((now) => this.#context.slices.run(this.#look(), () => this.#rest(now)));
 
   /** Starts the looks. `connections`: the open connections, a set that the caller keeps. */
   constructor(context: Pick<Runtime, "clock" | "timers" | "slices">, connections: ReadonlySet<Connection>) {
     this.#context = context;
     this.#connections = connections;
-    this.#rest();
+    this.#rest(context.clock.now());
   }
 
-  #rest(): void {
-    const { timers, clock } = this.#context;
-    timers.set(this.#timer, clock.now() + heldLookMs);
+  #rest(since: number): void {
+    this.#context.timers.set(this.#timer, since + heldLookMs);
   }
 
   *#look(): Work {
