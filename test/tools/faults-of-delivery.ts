@@ -189,7 +189,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/publish/regrouping.ts",
     find: '        fence(fencingToken),\n        { kind: "take"',
     replace: '        { kind: "take"',
-    tests: "test/simulation/groups.test.ts",
+    tests: "test/unit/rooms/shared.test.ts",
   },
   {
     what: "wills: a CONNECT that was claimed before the lease was over is carried out after it",

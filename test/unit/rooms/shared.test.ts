@@ -10,12 +10,29 @@ import { RemoteSession } from "../../../src/broker/peers/remote-session.ts";
 import type { Fanout } from "../../../src/broker/publish/fanout.ts";
 import { Regrouping } from "../../../src/broker/publish/regrouping.ts";
 import { SharedSubscriptions } from "../../../src/broker/publish/shared-subscription.ts";
-import { mailPath } from "../../../src/coordinator/paths.ts";
+import { children } from "../../../src/coordinator/mirror.ts";
+import { mailPath, sessionPath } from "../../../src/coordinator/paths.ts";
+import { encodeSlip, groupMarkOf, type SlipRecord } from "../../../src/mail/records.ts";
 import { Settlement } from "../../../src/mail/settlement.ts";
 import { makePublish } from "../../../src/mqtt/publish.ts";
 import type { Subscription } from "../../../src/mqtt/subscription.ts";
 import { parseFilter } from "../../../src/mqtt/topic.ts";
-import { type RoomOptions, room } from "../../support/room.ts";
+import { type RoomOptions, room, settled } from "../../support/room.ts";
+
+/** A message on topic t that waits. */
+const slipRecord: SlipRecord = {
+  state: "waiting",
+  qos: 1,
+  retain: false,
+  packetId: 0,
+  recipients: 1,
+  keepUntil: Infinity,
+  subscriptionIds: [],
+  branch: "here",
+  messagePath: "/topics/t/=1",
+  hasParts: false,
+  groupMark: 0,
+};
 
 type Member = LocalSession | Peer | RemoteSession;
 
@@ -215,5 +232,26 @@ describe("what a member has left", () => {
     expect(regroup.inDoubt(new Settlement(message(2), 2), group(), b)).toBe(false);
     expect(regroup.inDoubt(new Settlement(message(1), 3), group(), b)).toBe(true);
     expect(given.length).toBe(before + 1);
+  });
+
+  test("in its mailbox goes to another one's, unless the session is another broker's by now", async () => {
+    for (const isOurs of [true, false]) {
+      const { context, store, local, group, regroup } = regrouping();
+      local("heir", { expiry: 100, isAway: true });
+      const record = { ...slipRecord, groupMark: groupMarkOf(group().text) };
+      const fencingToken = { path: sessionPath("leaver"), version: 0 };
+      for (const path of [sessionPath("leaver"), mailPath("leaver"), sessionPath("heir"), mailPath("heir")])
+        store.put(path);
+      store.put(`${mailPath("leaver")}/0000000001`, encodeSlip(record));
+      const [slip] = context.slips.named("leaver", ["0000000001"]);
+      await new Promise<void>((done) => context.slips.readRecords([slip!], done));
+      if (!isOurs) store.put(sessionPath("leaver"), "{}");
+      const ended: boolean[] = [];
+      regroup.reassignSlip({ clientId: "leaver", fencingToken }, slip!, (isGone) => ended.push(isGone));
+      await settled();
+      const places = [mailPath("leaver"), mailPath("heir")];
+      const counts = await Promise.all(places.map(async (path) => (await children(store, path)).length));
+      expect([counts, ended]).toEqual([isOurs ? [0, 1] : [1, 0], [true]]);
+    }
   });
 });
