@@ -122,6 +122,13 @@ export const faults: readonly Fault[] = [
     tests: "test/unit/rooms/mailbox.test.ts",
   },
   {
+    what: "room publish: a group whose members are all full takes messages, as long as it names a broker that is away",
+    file: "src/broker/publish/shared-subscription.ts",
+    find: "if (this.#rankOf(member, publish) > 0) return false;",
+    replace: "if (!this.isFull(member)) return false;",
+    tests: "test/unit/rooms/shared.test.ts",
+  },
+  {
     what: "room delivery: what was sent before is sent again under another identifier",
     file: "src/broker/delivery/mailbox.ts",
     find: "before !== undefined && client.inflight.claim(before, outgoing, reserved)",

@@ -57,7 +57,7 @@ export class PublishAdmission {
   /** Sets aside what a publish may cost at most, or returns why it cannot be taken now. */
   admit(publish: Publish, route: ClusterRoute): AdmittedPublish | Denial {
     const { bankAccount, coordinator, options } = this.#context;
-    const full = publish.qos === 0 ? undefined : this.#fullMailbox(route, publish.qos);
+    const full = publish.qos === 0 ? undefined : this.#fullMailbox(route, publish);
     if (full !== undefined) return { cause: "mailbox", why: full, isHopeful: false };
     if (publish.retain && this.#retainedStore.isFull(publish, route.topic))
       return {
@@ -103,7 +103,8 @@ export class PublishAdmission {
   }
 
   /** Returns why a receiver's mailbox takes nothing more, in words; undefined: all have room. */
-  #fullMailbox(route: ClusterRoute, qos: QoS): string | undefined {
+  #fullMailbox(route: ClusterRoute, publish: Publish): string | undefined {
+    const { qos } = publish;
     for (const { subscriber, qos: granted } of route.isMailDrop ? [] : route.targets) {
       if (Math.min(qos, granted) > 0 && this.#shared.isFull(subscriber))
         return this.#describeFull(subscriber.session.clientId);
@@ -113,9 +114,8 @@ export class PublishAdmission {
         return this.#describeFull(subscriber.clientId);
     }
     for (const group of route.groups) {
-      const members = [...group.members.keys()];
-      if (members.length > 0 && members.every((member) => this.#shared.isFull(member)))
-        return `the mailboxes of all members of ${group.text} are full`;
+      if (this.#shared.isBlocked(group, publish))
+        return `the mailboxes of all members of ${group.text} that could take the message are full`;
     }
     return undefined;
   }

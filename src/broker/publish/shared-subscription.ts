@@ -55,6 +55,16 @@ export class SharedSubscriptions {
     return member.hasRoom && (member.mailbox?.isEmpty ?? true) ? 3 : 2;
   }
 
+  /** Returns true if no member of a group can take a message, and one could if its mailbox were not full. */
+  isBlocked(group: Group, publish: Publish): boolean {
+    let isAnyFull = false;
+    for (const member of group.members.keys()) {
+      if (this.#rankOf(member, publish) > 0) return false;
+      isAnyFull ||= this.isFull(member);
+    }
+    return isAnyFull;
+  }
+
   /** Returns true if the mailbox of a receiver has no room. */
   isFull(member: LocalSession | Remote): boolean {
     if (isPeer(member)) return false;

@@ -8,7 +8,9 @@ import { OutgoingMessage } from "../../../src/broker/delivery/outgoing-message.t
 import { type Group, Peer } from "../../../src/broker/peers/peer.ts";
 import { RemoteSession } from "../../../src/broker/peers/remote-session.ts";
 import type { Fanout } from "../../../src/broker/publish/fanout.ts";
+import { PublishAdmission } from "../../../src/broker/publish/publish-admission.ts";
 import { Regrouping } from "../../../src/broker/publish/regrouping.ts";
+import type { RetainedStore } from "../../../src/broker/publish/retained-store.ts";
 import { SharedSubscriptions } from "../../../src/broker/publish/shared-subscription.ts";
 import { children } from "../../../src/coordinator/mirror.ts";
 import { mailPath, sessionPath } from "../../../src/coordinator/paths.ts";
@@ -130,6 +132,23 @@ describe("the member whose turn it is", () => {
     expect([choose(), choose()]).toEqual(["there", "there"]);
     join(linked("c"));
     expect(new Set([choose(), choose()])).toEqual(new Set(["there", "c"]));
+  });
+
+  test("is nobody's while all who could take it are full, also beside a broker that is not reached: it is refused", () => {
+    const { context, shared, linked, join, local, group, choose } = scene();
+    const retainedStore = { isFull: () => false, priceOf: () => 0 } as unknown as RetainedStore;
+    const admission = new PublishAdmission(context, { shared, retainedStore });
+    const admit = () => admission.admit(message(), context.router.route(encodeUtf8("t"), 0, 1)!);
+    join(linked("cut", false));
+    // There is nobody who is owed the message.
+    expect([choose(), shared.isBlocked(group(), message())]).toEqual([undefined, false]);
+    const full = local("full", { expiry: 100 });
+    full.mailbox!.count = 3;
+    expect([choose(), shared.isBlocked(group(), message())]).toEqual([undefined, true]);
+    expect(admit()).toMatchObject({ cause: "mailbox" });
+    full.mailbox!.count = 2;
+    expect([choose(), shared.isBlocked(group(), message())]).toEqual(["full", false]);
+    expect(admit()).not.toHaveProperty("why");
   });
 
   test("is none of those who are out of the question, and the turn stays theirs", () => {
