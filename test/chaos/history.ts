@@ -78,13 +78,16 @@ export class History {
 
   /**
    * The messages that may be the retained one of each topic: the last one acknowledged, or one that was sent after it;
-   * undefined, none, only where none was acknowledged.
+   * undefined, none, only where none was acknowledged. Where publishes are refused and sent again, the order in which
+   * they were first sent does not count: then it may be the one that was acknowledged last.
    */
   retainable(): Map<string, readonly (string | undefined)[]> {
     return new Map(
       [...this.#retained].map(([topic, payloads]) => {
         const last = payloads.findLastIndex((payload) => this.#acknowledged.has(payload));
-        return [topic, last === -1 ? [undefined, ...payloads] : payloads.slice(last)];
+        if (last === -1) return [topic, [undefined, ...payloads]];
+        const acknowledgedLast = [...this.#acknowledged].findLast((payload) => payloads.includes(payload));
+        return [topic, this.isOrdered ? payloads.slice(last) : [...payloads.slice(last), acknowledgedLast]];
       }),
     );
   }
