@@ -5,6 +5,7 @@
 import type { Fault } from "./faults.ts";
 
 const retained = "test/simulation/retained.test.ts";
+const room = "test/unit/rooms/retained-store.test.ts";
 
 export const faults: readonly Fault[] = [
   {
@@ -19,7 +20,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/publish/retained-store.ts",
     find: "if (!isKnown && coordinator.isAlone && ",
     replace: "if (!isKnown && ",
-    tests: retained,
+    tests: room,
   },
   {
     what: "mirrors: a commit whose answer was lost counts as if nothing could have come between",
@@ -33,7 +34,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/publish/retained-store.ts",
     find: "        this.#sweep.note(path);\n",
     replace: "",
-    tests: retained,
+    tests: room,
   },
   {
     what: "mirrors: a parked message comes back after it was cleared",
