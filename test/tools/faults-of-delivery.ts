@@ -103,8 +103,8 @@ export const faults: readonly Fault[] = [
   {
     what: "wills: a broker that comes back while a client is let in finds the client's earlier will, and publishes it",
     file: "src/broker/connect/take-over.ts",
-    find: "[...silent, ...membership.members().map(({ id }) => id)]",
-    replace: "silent",
+    find: "[...asked, ...membership.members().map(({ id }) => id)]",
+    replace: "asked",
     tests: "test/unit/take-over.test.ts",
   },
   {

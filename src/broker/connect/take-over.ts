@@ -32,10 +32,9 @@ interface Claim {
   readonly user: string;
   readonly stamp: number;
   readonly waitingFor: Set<Peer>;
-  /** Ids of the brokers that have granted it. */
+  /** Ids of the brokers that were asked, and of those that have granted it. */
+  readonly asked: readonly string[];
   readonly grantedBy: Set<string>;
-  /** Ids of brokers that have died before they answered. */
-  readonly dead: string[];
   readonly decided: Decided;
   timer: Timer;
 }
@@ -90,7 +89,7 @@ export class TakeOver {
   /** Asks all other brokers to give up a client id. */
   claim({ clientId, clean, persistent, user }: ClaimRequest, decided: Decided): void {
     const members = this.#parts.membership.members();
-    if (members.length === 0) return decided("granted", this.#silentSince(new Set(), []));
+    if (members.length === 0) return decided("granted", this.#silentIn({ asked: [], grantedBy: new Set() }));
     const { clock, timers, options } = this.#context;
     const number = ++this.#lastNumber;
     // Later claims of this broker have greater stamps, whatever the wall clock does.
@@ -101,7 +100,8 @@ export class TakeOver {
       this.#byNumber.delete(number);
       decided(outcome, silent);
     };
-    const parties = { waitingFor: new Set(members), grantedBy: new Set<string>(), dead: [] };
+    const asked = members.map(({ id }) => id);
+    const parties = { waitingFor: new Set(members), asked, grantedBy: new Set<string>() };
     const claim: Claim = { clientId, user, stamp, ...parties, decided: finished, timer };
     // The caller has refused the connection of an earlier claim on the same client id.
     this.#claims.set(clientId, claim);
@@ -112,8 +112,8 @@ export class TakeOver {
     // A broker whose link is down may be back in a moment; not every client can wait for it for long.
     const areLinked = members.every(({ isLinked }) => isLinked);
     timers.set(timer, clock.now() + (areLinked ? patienceMs : claimUnlinkedMs));
-    const asked: Control = { say: "claim", number, clientId, stamp, clean, user };
-    for (const peer of members) this.#parts.links.sendControl(peer, asked);
+    const question: Control = { say: "claim", number, clientId, stamp, clean, user };
+    for (const peer of members) this.#parts.links.sendControl(peer, question);
   }
 
   /**
@@ -179,10 +179,7 @@ export class TakeOver {
 
   /** Takes a broker that has died for silent in all claims that wait for it. */
   left(peer: Peer): void {
-    for (const claim of [...this.#byNumber.values()]) {
-      if (claim.waitingFor.has(peer)) claim.dead.push(peer.id);
-      this.#waitNoMore(claim, peer);
-    }
+    for (const claim of [...this.#byNumber.values()]) this.#waitNoMore(claim, peer);
   }
 
   /** Returns true if the store may hold a session of this client that this broker does not keep. */
@@ -237,15 +234,14 @@ export class TakeOver {
   #decide(claim: Claim, outcome: Outcome): void {
     this.#context.timers.cancel(claim.timer);
     if (this.#claims.get(claim.clientId) === claim) this.#claims.delete(claim.clientId);
-    const dead = [...claim.dead, ...[...claim.waitingFor].map(({ id }) => id)];
     claim.waitingFor.clear();
-    claim.decided(outcome, this.#silentSince(claim.grantedBy, dead));
+    claim.decided(outcome, this.#silentIn(claim));
   }
 
-  #silentSince(grantedBy: ReadonlySet<string>, silent: readonly string[]): SilentBrokers {
+  #silentIn({ asked, grantedBy }: Pick<Claim, "asked" | "grantedBy">): SilentBrokers {
     const { membership } = this.#parts;
     return () =>
-      [...new Set([...silent, ...membership.members().map(({ id }) => id)])].filter((id) => !grantedBy.has(id));
+      [...new Set([...asked, ...membership.members().map(({ id }) => id)])].filter((id) => !grantedBy.has(id));
   }
 }
 
