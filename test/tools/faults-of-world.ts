@@ -131,8 +131,8 @@ export const faults: readonly Fault[] = [
   {
     what: "world: a level is removed that was empty a while ago, and is a retained message by now",
     file: "src/broker/core/level-sweep.ts",
-    find: "    coordinator.sync(() =>\n      coordinator.read(",
-    replace: "    void (() => coordinator.sync(() => {}));\n    [0].forEach(() =>\n      coordinator.read(",
+    find: "    currentStore(coordinator).read(",
+    replace: "    (currentStore, coordinator).read(",
     tests: "test/simulation/slow-server.test.ts",
   },
   {

@@ -8,6 +8,7 @@ import { emptyLevelsMs, emptyLevelsSweptMax } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { ReadResult, WriteOperation } from "../../coordinator/coordinator.ts";
 import { EmptyLevels } from "../../coordinator/empty-levels.ts";
+import { currentStore } from "../../coordinator/mirror.ts";
 import { isContainerLevel, isRetainedLevel, parentPath } from "../../coordinator/paths.ts";
 import { hasData } from "../../coordinator/read-results.ts";
 import type { Journal } from "../../mail/journal.ts";
@@ -59,14 +60,12 @@ export class LevelSweep {
     if (paths.length === 0) return;
     // A server that is behind may show a level that others have removed since, and that is a message by now: with the
     // same version, for both are new.
-    coordinator.sync(() =>
-      coordinator.read(
-        paths.map((path) => ({ kind: "get", path })),
-        (error, results) => {
-          if (error === undefined) this.#remove(paths.flatMap((path, index) => removalOf(path, results[index])));
-          else this.#isSweeping = false;
-        },
-      ),
+    currentStore(coordinator).read(
+      paths.map((path) => ({ kind: "get", path })),
+      (error, results) => {
+        if (error === undefined) this.#remove(paths.flatMap((path, index) => removalOf(path, results[index])));
+        else this.#isSweeping = false;
+      },
     );
   }
 
