@@ -86,8 +86,9 @@ export class History {
       [...this.#retained].map(([topic, payloads]) => {
         const last = payloads.findLastIndex((payload) => this.#acknowledged.has(payload));
         if (last === -1) return [topic, [undefined, ...payloads]];
+        if (this.isOrdered) return [topic, payloads.slice(last)];
         const acknowledgedLast = [...this.#acknowledged].findLast((payload) => payloads.includes(payload));
-        return [topic, this.isOrdered ? payloads.slice(last) : [...payloads.slice(last), acknowledgedLast]];
+        return [topic, [...payloads.slice(last), acknowledgedLast]];
       }),
     );
   }
