@@ -33,6 +33,15 @@ function cutBefore(node: BrokerNode, isIt: (operation: JournalOperation) => bool
   return () => isCut;
 }
 
+/** Connects a publisher at a broker; returns what publishes its words on a device's state, and waits for the ack. */
+async function publisherAt(world: World, id: string): Promise<(payload: string) => Promise<void>> {
+  const publisher = await Device.connect(world, id);
+  return async (payload) => {
+    publisher.publish("state/d", payload, { qos: 1, messageId: 1 });
+    await publisher.take("puback");
+  };
+}
+
 /** There is contact again, after the keeper session has ended. */
 async function heal(world: World, node: BrokerNode): Promise<void> {
   node.healKeeper();
@@ -183,11 +192,7 @@ test("a teller that has slept in the middle of its round settles no account by w
 test("the removal of a slip that has waited takes none of a session that was begun anew meanwhile", async () => {
   const world = await makeWorld("a", "b");
   const [a, b] = [world.node("a"), world.node("b")];
-  const publisher = await Device.connect(world, "b");
-  const store = async (payload: string): Promise<void> => {
-    publisher.publish("state/d", payload, { qos: 1, messageId: 1 });
-    await publisher.take("puback");
-  };
+  const store = await publisherAt(world, "b");
   const early = await Device.connect(world, "a", { clientId: "d", ...lasting });
   await early.subscribe("state/#", { qos: 1 });
   early.abort();
@@ -220,11 +225,7 @@ test("what was said in the name of a session does not count for the one begun an
   const world = await makeWorld("a", "b");
   const [a, b] = [world.node("a"), world.node("b")];
   const clean = { ...lasting, clean: true };
-  const publisher = await Device.connect(world, "b");
-  const store = async (payload: string): Promise<void> => {
-    publisher.publish("state/d", payload, { qos: 1, messageId: 1 });
-    await publisher.take("puback");
-  };
+  const store = await publisherAt(world, "b");
   const early = await Device.connect(world, "a", { clientId: "d", ...clean });
   await early.subscribe("state/#", { qos: 1 });
   // It is not acknowledged in time, and stored.

@@ -97,6 +97,13 @@ export function room({ store = new MemoryStore(), others = {}, hasBank = true, .
   return { context, store, lines, evicted, pass, session };
 }
 
+/** Returns stand-ins for calls about a client of other parts: each notes in `notes` what was asked, and for whom. */
+export function noteIn(notes: string[]): (what: string) => (client: LocalSession) => void {
+  return (what) =>
+    ({ session }) =>
+      void notes.push(`${what} ${session.clientId}`);
+}
+
 /** Lets what was put off to a later microtask, or the event loop's next turn, happen. */
 export function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));

@@ -15,17 +15,14 @@ import { encodeSession, type SessionRecord } from "../../../src/mail/records.ts"
 import { counterPath } from "../../../src/mail/slips.ts";
 import { makePublish } from "../../../src/mqtt/publish.ts";
 import type { Subscription } from "../../../src/mqtt/subscription.ts";
-import { room } from "../../support/room.ts";
+import { noteIn, room } from "../../support/room.ts";
 
 /** The broker "there" is alive in epoch 4; "dead" is not. */
 function scene() {
   const made = room();
   const { context, store } = made;
   const asked: string[] = [];
-  const ask =
-    (what: string) =>
-    (client: LocalSession): void =>
-      void asked.push(`${what} ${client.session.clientId}`);
+  const ask = noteIn(asked);
   context.peers.set("there", Object.assign(new Peer("there"), { epoch: 4 }));
   context.peers.set("dead", new Peer("dead"));
   const isAlive = (id: string, epoch: number): boolean => epoch === (id === "there" ? 4 : id === "here" ? 7 : 0);

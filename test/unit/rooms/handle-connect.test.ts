@@ -23,7 +23,7 @@ import { decodeSession, encodeSession, type SessionRecord } from "../../../src/m
 import { Reason } from "../../../src/mqtt/reason.ts";
 import { framed, nearClient } from "../../support/near-client.ts";
 import type { AnyPacket } from "../../support/raw-client.ts";
-import { type RoomOptions, room, settled } from "../../support/room.ts";
+import { noteIn, type RoomOptions, room, settled } from "../../support/room.ts";
 
 type Room = ReturnType<typeof room>;
 type Calls = (() => void)[];
@@ -62,10 +62,7 @@ function readFrom({ context, store }: Room, clientId: string): LocalSession | un
 function partsOf(room_: Room, world: World) {
   const { context } = room_;
   const { asked, gates } = world;
-  const note =
-    (what: string) =>
-    ({ session }: LocalSession): void =>
-      void asked.push(`${what} ${session.clientId}`);
+  const note = noteIn(asked);
   const end = ({ channel }: Connection, what: string): void => {
     asked.push(what);
     channel.close();

@@ -17,17 +17,14 @@ import type { WillRecord } from "../../../src/mail/will-record.ts";
 import { sessionNeverExpires } from "../../../src/mqtt/constants.ts";
 import { makePublish } from "../../../src/mqtt/publish.ts";
 import { Reason } from "../../../src/mqtt/reason.ts";
-import { room, settled } from "../../support/room.ts";
+import { noteIn, room, settled } from "../../support/room.ts";
 
 function scene() {
   const made = room();
   const { context, store } = made;
   /** The calls of other parts, in order. */
   const asked: string[] = [];
-  const ask =
-    (what: string) =>
-    ({ session }: LocalSession): void =>
-      void asked.push(`${what} ${session.clientId}`);
+  const ask = noteIn(asked);
   const wills = {
     publishNow: ask("publish the will of"),
     forget: ask("forget the will of"),
