@@ -1,7 +1,7 @@
 /** The broker's options, each once: its name, what stands behind it, what it means. */
 
 import { checkRange } from "../../src/base/ip-address.ts";
-import { bankCapitalCreditsMax } from "../../src/base/limits.ts";
+import { bankCapitalCreditsMax, topicLevelsMax } from "../../src/base/limits.ts";
 import { logLevels } from "../../src/base/log.ts";
 import type { BrokerOptions } from "../../src/broker/core/options.ts";
 import {
@@ -268,6 +268,12 @@ export const specs: readonly OptionSpec[] = [
     parse: size(0, 1_073_741_824),
   },
   { key: "maxSubscriptions", value: "N", help: "topic filters in one session", parse: integer(1, 10_000_000) },
+  {
+    key: "topicLevelsMax",
+    value: "N",
+    help: "levels of a topic that is published on, and of a topic filter",
+    parse: integer(1, topicLevelsMax),
+  },
   {
     key: "maxRetained",
     value: "N",

@@ -45,8 +45,19 @@ export const proxyHeaderBytesMax = 4 * 1024;
 export const httpBodyBytesMax = 64 * 1024;
 
 // --- Topics, subscriptions and routes ---
-/** Levels of a topic or filter; one with more is refused, so the recursion of the trie is bounded. */
+/**
+ * Levels of a topic or filter, whatever `--topic-levels-max` says, from clients or in the store: the recursion of the
+ * trie is bounded.
+ */
 export const topicLevelsMax = 200;
+/** Single-level wildcards that a filter may have wherever they stand, whatever other filters there are. */
+export const wildcardsPlainMax = 2;
+/** Shapes (`mqtt/filter-shape.ts`) with more of them, of all filters here: a match takes so many ways, and few more. */
+export const wildcardShapesMax = 1_024;
+/** Shapes of the filters of one session: so many of them, at most, can match one topic. */
+export const shapesPerSessionMax = 256;
+/** Shapes of its shared subscriptions, in each group for itself: so often, at most, is it sent one message. */
+export const sharedShapesPerSessionMax = 64;
 /** Bytes in all the paths from a topic's first level to each of its levels, since each is a znode; more is refused. */
 export const topicTreeBytesMax = 256 * 1024;
 /** Filters in one session together, in characters. Beyond it SUBACK carries 0x97 (Quota exceeded). */

@@ -155,21 +155,28 @@ export class SubscribeHandler {
   #subscribeTo(request: FilterRequest, asked: AskedFilter, taken: Map<string, Granted>): JournalOperation[] {
     const { client, codes } = request;
     const { metrics, options, router } = this.#context;
-    const refuse = (reason: number): JournalOperation[] => {
+    const refuse = (reason: number, why?: string): JournalOperation[] => {
       codes.push(reason);
+      request.refusedWhy ??= why;
       return [];
     };
     const subscription = readSubscription(asked, request);
     if (subscription === undefined) return refuse(Reason.topicFilterInvalid);
     const { text, levels } = subscription.filter;
+    if (levels.length > options.topicLevelsMax) {
+      metrics.beyondLimit.levels++;
+      return refuse(Reason.topicFilterInvalid, `a filter may have ${options.topicLevelsMax} levels`);
+    }
     if (client.permissions?.maySubscribe(levels) === false) {
       metrics.forbidden.subscribe++;
       return refuse(Reason.notAuthorized);
     }
     const before = client.session.subscriptions.get(text);
-    if (before === undefined && this.#lacksRoomFor(client, text)) {
-      request.isRefusedByDisk = true;
-      return refuse(Reason.quotaExceeded);
+    if (before === undefined && this.#lacksRoomFor(client, text))
+      return refuse(Reason.quotaExceeded, `${fullDiskWords}: it takes no new subscriptions`);
+    if (!client.session.hasShapeFor(subscription.filter) || !router.mayTake(subscription.filter)) {
+      metrics.beyondLimit.wildcards++;
+      return refuse(Reason.quotaExceeded, "one topic would match too many filters: their wildcards differ too much");
     }
     if (!client.session.subscribe(subscription, options.maxSubscriptions)) {
       metrics.beyondLimit.subscriptions++;
@@ -228,7 +235,8 @@ class FilterRequest {
   readonly filters: FilterList;
   /** The reason codes of the filters that have been handled. */
   readonly codes: number[] = [];
-  isRefusedByDisk = false;
+  /** Words for the first filter that was refused of which more can be said than the reason code. */
+  refusedWhy: string | undefined;
   /** True once all filters are handled. */
   isHandled = false;
   /** The number of commits under way, and the last transaction that is done (0: none). */
@@ -279,13 +287,10 @@ function checkAnswerFits({ channel }: Connection, filters: FilterList): void {
 }
 
 /** Returns the reason string for refused subscriptions, if the client may be sent one. */
-function reasonOf({ connection: { channel }, isRefusedByDisk }: FilterRequest): {
-  properties?: { reasonString: string };
-} {
+function reasonOf({ connection: { channel }, refusedWhy }: FilterRequest): { properties?: { reasonString: string } } {
+  if (refusedWhy === undefined || channel.version < 5 || !channel.wantsReasons) return {};
   // No reason string may make the packet larger than the client takes (3.9.2.1.2).
-  if (!isRefusedByDisk || channel.version < 5 || !channel.wantsReasons || channel.packetBytesMax !== Infinity)
-    return {};
-  return { properties: { reasonString: `${fullDiskWords}: it takes no new subscriptions` } };
+  return channel.packetBytesMax === Infinity ? { properties: { reasonString: refusedWhy } } : {};
 }
 
 /** Returns the subscription that a client asks for; undefined if its filter is malformed. */

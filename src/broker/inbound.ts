@@ -10,8 +10,9 @@ import { ackReason, parseAck } from "../mqtt/acks.ts";
 import { PacketType } from "../mqtt/constants.ts";
 import { decodeControl, pingrespBytes } from "../mqtt/control.ts";
 import { malformed } from "../mqtt/properties.ts";
-import { Publish, parsePublish } from "../mqtt/publish.ts";
+import { isTopicBytes, Publish, parsePublish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
+import { levelsIn } from "../mqtt/topic.ts";
 import { checkHeaderFlags } from "../mqtt/validate.ts";
 import type { Admission } from "./connect/admission.ts";
 import type { ConnectionEnd } from "./connect/connection-end.ts";
@@ -138,6 +139,11 @@ export class Inbound {
     const route = this.#routeOf(connection, publish);
     this.#context.metrics.publishesReceived++;
     if (connection.meter !== undefined) this.#measure(connection, connection.meter, end - start);
+    if (route === undefined) {
+      this.#copyRun(connection);
+      this.#cost += promisedCost;
+      return this.#flows.publishHandler.refuseTopic(connection, publish);
+    }
     if (route !== connection.allowed && !this.#isAllowed(connection, route)) {
       this.#copyRun(connection);
       this.#cost += promisedCost;
@@ -199,8 +205,12 @@ export class Inbound {
     timers.set(new Timer(() => this.resume(connection, PauseReason.rate)), now + wait);
   }
 
-  #routeOf(connection: Connection, publish: Publish): ClusterRoute {
-    const { router } = this.#context;
+  /**
+   * Returns the route of a publish; undefined if its topic is one, but has more levels than may be. Throws
+   * `ProtocolError` if it is none.
+   */
+  #routeOf(connection: Connection, publish: Publish): ClusterRoute | undefined {
+    const { router, options } = this.#context;
     if (publish.subscriptionIds.length > 0) {
       // [MQTT-3.3.4-6]
       throw new ProtocolError(Reason.protocolError, "a subscription identifier in a client's PUBLISH");
@@ -218,8 +228,12 @@ export class Inbound {
       }
     }
     this.#cost += newRouteCost;
-    const route = router.route(topicBytes, topicStart, topicEnd);
-    if (route === undefined) throw badTopic(topicBytes, topicStart, topicEnd);
+    const isDeep = levelsIn(topicBytes, topicStart, topicEnd) > options.topicLevelsMax;
+    const route = isDeep ? undefined : router.route(topicBytes, topicStart, topicEnd);
+    if (route === undefined) {
+      if (isTopicBytes(topicBytes, topicStart, topicEnd)) return undefined;
+      throw badTopic(topicBytes, topicStart, topicEnd);
+    }
     connection.route = route;
     route.wasPublished = true;
     return route;
@@ -299,5 +313,5 @@ function badTopic(bytes: Uint8Array, start: number, end: number): ProtocolError 
   // (3.3.2.1)
   if (start === end) return new ProtocolError(Reason.protocolError, "an empty topic without a topic alias");
   if (!isMqttText(bytes, start, end)) return malformed("the topic is not well-formed UTF-8 without U+0000");
-  return new ProtocolError(Reason.topicNameInvalid, "the topic name holds a wildcard or has too many levels");
+  return new ProtocolError(Reason.topicNameInvalid, "the topic name holds a wildcard");
 }

@@ -46,6 +46,15 @@ export function isTopicName(topic: string): boolean {
   return topic !== "" && !/[+#\0]/.test(topic) && fitsTree(topic.split("/"));
 }
 
+/** Returns the number of levels of the topic in these bytes. */
+export function levelsIn(bytes: Uint8Array, start: number, end: number): number {
+  let count = 1;
+  for (let at = start; at < end; at++) if (bytes[at] === slash) count++;
+  return count;
+}
+
+const slash = 0x2f;
+
 /** True if the levels are not too many, nor too long for a tree in which each is a node below the one before. */
 export function fitsTree(levels: readonly string[]): boolean {
   if (levels.length > topicLevelsMax) return false;

@@ -4,11 +4,17 @@
  * subscription changes.
  */
 import { decodeUtf8, equalRange, hashBytes, ownBytes } from "../base/bytes.ts";
-import { routeCacheBytesMax, routeCacheEntriesMax, routesCleanedMax, topicLevelsMax } from "../base/limits.ts";
+import {
+  routeCacheBytesMax,
+  routeCacheEntriesMax,
+  routesCleanedMax,
+  topicLevelsMax,
+  wildcardShapesMax,
+} from "../base/limits.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import { isTopicBytes } from "../mqtt/publish.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
-import { fitsTree } from "../mqtt/topic.ts";
+import { type Filter, fitsTree } from "../mqtt/topic.ts";
 import { FilterTrie, type SharedGroup, type TrieNode } from "./filter-trie.ts";
 
 export type { SharedGroup } from "./filter-trie.ts";
@@ -94,6 +100,11 @@ export class Router<Here extends object, There extends Elsewhere> {
 
   get subscriptions(): number {
     return this.#trie.size;
+  }
+
+  /** False if a subscription with this filter would make working out routes dearer than it may be. */
+  mayTake(filter: Filter): boolean {
+    return this.#trie.shapes < wildcardShapesMax || !this.#trie.widens(filter);
   }
 
   subscribe(subscriber: Here | There, subscription: Subscription): void {
@@ -219,12 +230,14 @@ function collect<Subscriber>(
   merged: Map<Subscriber, Merged>,
   groups: SharedGroup<Subscriber>[],
 ): void {
-  for (const [subscriber, subscription] of node.subscribers) {
-    const parts = merged.get(subscriber);
-    if (parts === undefined) merged.set(subscriber, [subscription]);
-    else parts.push(subscription);
+  if (node.subscribers !== undefined) {
+    for (const [subscriber, subscription] of node.subscribers) {
+      const parts = merged.get(subscriber);
+      if (parts === undefined) merged.set(subscriber, [subscription]);
+      else parts.push(subscription);
+    }
   }
-  if (node.groups !== undefined) groups.push(...node.groups.values());
+  if (node.groups !== undefined) for (const group of node.groups.values()) groups.push(group);
 }
 
 function makeTarget<Subscriber>(subscriber: Subscriber, parts: Merged): Target<Subscriber> {
@@ -243,9 +256,11 @@ function ownOf<Subscriber>(target: Omit<Target<Subscriber>, "own">): Target<Subs
 
 function merge<Subscriber>(subscriber: Subscriber, parts: Merged) {
   // [MQTT-3.3.4-2]: one copy at the highest QoS of all that match, with all their identifiers.
+  let qos: QoS = 0;
+  for (const part of parts) if (part.qos > qos) qos = part.qos;
   return {
     subscriber,
-    qos: Math.max(...parts.map((part) => part.qos)) as QoS,
+    qos,
     retainAsPublished: parts.some((part) => part.retainAsPublished),
     subscriptionIds: parts.filter((part) => part.id !== 0).map((part) => part.id),
   };

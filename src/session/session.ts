@@ -2,10 +2,12 @@
  * A session: what a client id stands for (4.1). It outlives its connection if the client asked for that; then
  * its subscriptions, its mailbox and the ids of half-received QoS 2 messages are in the store.
  */
-import { subscriptionTextPerSessionMax } from "../base/limits.ts";
+import { sharedShapesPerSessionMax, subscriptionTextPerSessionMax } from "../base/limits.ts";
 import type { ProtocolVersion } from "../mqtt/constants.ts";
 import { sessionNeverExpires } from "../mqtt/constants.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
+import type { Filter } from "../mqtt/topic.ts";
+import { FilterShapes } from "./filter-shapes.ts";
 
 export class Session {
   readonly clientId: string;
@@ -15,6 +17,8 @@ export class Session {
   expiryInterval: number;
   readonly #subscriptions = new Map<string, Subscription>();
   #subscriptionText = 0;
+  /** Counted once there are so many subscriptions that there may be too many shapes: most sessions have a few. */
+  #shapes: FilterShapes | undefined;
   #incoming: Set<number> | undefined;
 
   constructor(clientId: string, version: ProtocolVersion, expiryInterval: number) {
@@ -42,13 +46,28 @@ export class Session {
       if (this.#subscriptions.size >= subscriptionsMax) return false;
       if (this.#subscriptionText + text.length > subscriptionTextPerSessionMax) return false;
       this.#subscriptionText += text.length;
+      this.#shapes?.count(subscription.filter, 1);
     }
     this.#subscriptions.set(text, subscription);
     return true;
   }
 
+  /** False if one topic could match more of the session's filters than may be, with this one. */
+  hasShapeFor(filter: Filter): boolean {
+    if (this.#subscriptions.size < sharedShapesPerSessionMax || this.#subscriptions.has(filter.text)) return true;
+    if (this.#shapes === undefined) {
+      this.#shapes = new FilterShapes();
+      for (const subscription of this.#subscriptions.values()) this.#shapes.count(subscription.filter, 1);
+    }
+    return this.#shapes.hasRoomFor(filter);
+  }
+
   unsubscribe(text: string): void {
-    if (this.#subscriptions.delete(text)) this.#subscriptionText -= text.length;
+    const subscription = this.#subscriptions.get(text);
+    if (subscription === undefined) return;
+    this.#subscriptions.delete(text);
+    this.#subscriptionText -= text.length;
+    this.#shapes?.count(subscription.filter, -1);
   }
 
   hasIncoming(packetId: number): boolean {

@@ -33,7 +33,9 @@ beforeAll(async () => {
   const { cert, key } = authority.issue("server");
   [tlsPort, wsPort] = [await freePort(), await freePort()];
   const doors = ["--tls-port", String(tlsPort), "--tls-cert", cert, "--tls-key", key, "--ws-port", String(wsPort)];
-  broker = await startBrokerProcess(folder, { args: ["--bank-capital", "1000000", ...doors] });
+  broker = await startBrokerProcess(folder, {
+    args: ["--bank-capital", "1000000", "--topic-levels-max", "200", ...doors],
+  });
   bystander = await startBystander(broker.port);
 });
 

@@ -4,7 +4,12 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hashForScram, hashPassword } from "../../src/access/hashes.ts";
-import { linesPerCauseMax, refusalsLogMs } from "../../src/base/limits.ts";
+import {
+  linesPerCauseMax,
+  refusalsLogMs,
+  shapesPerSessionMax,
+  sharedShapesPerSessionMax,
+} from "../../src/base/limits.ts";
 import { createLog } from "../../src/base/log.ts";
 import type { BrokerOptions } from "../../src/broker/core/options.ts";
 import { freePort } from "../bench/brokers.ts";
@@ -89,7 +94,97 @@ test("subscriptions of a session, and retained messages", async () => {
     expect((await retain("r/1", "y")).reasonCode).toBe(0);
     expect((await retain("r/2", "")).reasonCode).toBe(0);
     expect((await retain("r/3")).reasonCode).toBe(0);
-    expect(server.broker.context.metrics.beyondLimit).toEqual({ subscriptions: 1, retained: 1 });
+    expect(server.broker.context.metrics.beyondLimit).toMatchObject({ subscriptions: 1, retained: 1 });
+  });
+});
+
+test("levels of topics and filters, for each version and QoS", async () => {
+  await withBroker({ topicLevelsMax: 3 }, async ({ port, server }) => {
+    const { metrics } = server.broker.context;
+    const client = await RawClient.connect(port, { protocolVersion: 5 });
+    const asked = ["a/b/c", "a/b/c/d", "$share/g/a/b/c", "$share/g/a/+/c/#"];
+    client.send({ cmd: "subscribe", messageId: 1, subscriptions: asked.map((topic) => ({ topic, qos: 0 })) });
+    const suback = await client.take("suback");
+    expect(suback.granted).toEqual([0, 0x8f, 0, 0x8f]);
+    expect(suback.properties.reasonString).toContain("3 levels");
+    for (const [qos, ack] of [
+      [1, "puback"],
+      [2, "pubrec"],
+    ] as const) {
+      client.publish("a/b/c/d", "x", { qos, messageId: 7 });
+      const { reasonCode, properties } = await client.take(ack);
+      expect([reasonCode, properties.reasonString]).toEqual([0x90, expect.stringContaining("more than 3 levels")]);
+    }
+    // At QoS 0 nobody waits for an answer: the message is dropped, and counted.
+    client.publish("a/b/c/d", "x");
+    client.publish("a/b/c", "x");
+    expect((await client.take("publish")).topic).toBe("a/b/c");
+    expect(metrics.beyondLimit.levels).toBe(5);
+    const old = await RawClient.connect(port);
+    expect((await old.subscribe("a/b/c/d")).granted).toEqual([0x80]);
+    old.publish("a/b/c/d", "x");
+    await old.ping();
+    old.publish("a/b/c/d", "x", { qos: 1, messageId: 1 });
+    await old.untilClosed();
+    expect(old.packets.filter(({ cmd }) => cmd === "puback")).toEqual([]);
+    const will = { topic: "a/b/c/d", payload: "x", qos: 0 };
+    expect(await connackOf(port, { will })).toBe(0x90);
+    const silent = await RawClient.dial(port, 4);
+    silent.send(connectPacket({ will }));
+    await silent.untilClosed();
+    expect(silent.packets).toEqual([]);
+  });
+});
+
+test("filters of one session that one topic may match: by the places of their wildcards", async () => {
+  await withBroker({}, async ({ port, server }) => {
+    const { context } = server.broker;
+    const client = await RawClient.connect(port, { protocolVersion: 5 });
+    const subscribe = async (who: RawClient, topics: readonly string[]): Promise<AnyPacket> => {
+      who.send({ cmd: "subscribe", messageId: 1, subscriptions: topics.map((topic) => ({ topic, qos: 0 })) });
+      return who.take("suback");
+    };
+    const granted = ({ granted }: AnyPacket): number => granted.filter((code: number) => code < 3).length;
+    // Every filter of ten levels, each a name or a wildcard.
+    const wild = (length: number, seed = 0): string[] =>
+      Array.from({ length }, (_, at) =>
+        [...(seed + at).toString(2).padStart(12, "0")].map((bit) => (bit === "0" ? "a" : "+")).join("/"),
+      );
+    const many = await subscribe(client, wild(1024));
+    expect([granted(many), many.granted.at(-1)]).toEqual([shapesPerSessionMax, 0x97]);
+    expect(many.properties.reasonString).toContain("wildcards");
+    // Filters that are alike in their wildcards are as many as there may be.
+    const alike = Array.from({ length: 500 }, (_, at) => `a/a/a/${at}/a/a/a/a/a/a/a/+`);
+    expect(granted(await subscribe(client, alike))).toBe(500);
+    // What is given up makes room.
+    client.send({ cmd: "unsubscribe", messageId: 2, unsubscriptions: [wild(1)[0]] });
+    await client.take("unsuback");
+    expect(granted(await subscribe(client, wild(2, 1024)))).toBe(1);
+    // All sessions together: what has few wildcards is always taken.
+    for (let round = 0; round < 8; round++)
+      await subscribe(await RawClient.connect(port, { protocolVersion: 5 }), wild(256, 256 * round));
+    expect(context.metrics.beyondLimit.wildcards).toBeGreaterThan(1000);
+    const last = await RawClient.connect(port, { protocolVersion: 5 });
+    expect((await subscribe(last, ["+/+/z/z/z", "+/z/z/z/z/z/+", "+/z/+/z/+/z/+/#"])).granted).toEqual([0, 0, 0x97]);
+    const groups = Array.from({ length: 1000 }, (_, at) => `$share/g${at}/#`);
+    expect(granted(await subscribe(last, groups))).toBe(sharedShapesPerSessionMax);
+    expect(
+      granted(
+        await subscribe(
+          last,
+          Array.from({ length: 1000 }, (_, at) => `$share/g1/t/${at}`),
+        ),
+      ),
+    ).toBe(0);
+    const worker = await RawClient.connect(port, { protocolVersion: 5 });
+    expect(
+      granted(
+        await subscribe(
+          worker,
+          Array.from({ length: 1000 }, (_, at) => `$share/g1/t/${at}`),
+        ),
+      ),
+    ).toBe(1000);
   });
 });
 

@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { encodeUtf8 } from "../../src/base/bytes.ts";
+import { wildcardShapesMax } from "../../src/base/limits.ts";
 import { makePublish } from "../../src/mqtt/publish.ts";
 import type { Subscription } from "../../src/mqtt/subscription.ts";
 import { filterMatches, parseFilter } from "../../src/mqtt/topic.ts";
@@ -75,7 +76,7 @@ test("the trie finds what the naive matcher finds, while subscriptions come and 
             }
             const found = new Set<string>();
             trie.match(topic.split("/"), (node) => {
-              for (const owner of node.subscribers.keys()) found.add(owner);
+              for (const owner of node.subscribers?.keys() ?? []) found.add(owner);
             });
             expect(found).toEqual(expected);
             expect(route(router, topic)).toEqual([...expected].sort());
@@ -88,6 +89,26 @@ test("the trie finds what the naive matcher finds, while subscriptions come and 
     ),
     { numRuns: 200 },
   );
+});
+
+test("a topic matches few filters of each shape, so only so many shapes are taken", () => {
+  const router = new Router<Named, never>();
+  const wild = (at: number): Subscription =>
+    subscription([...at.toString(2).padStart(12, "0")].map((bit) => (bit === "0" ? "a" : "+")).join("/"));
+  const taken: Subscription[] = [];
+  for (let at = 0; at < 4096; at++) {
+    if (!router.mayTake(wild(at).filter)) continue;
+    router.subscribe(named("x"), wild(at));
+    taken.push(wild(at));
+  }
+  // Those with two wildcards at most are taken always.
+  expect(taken.length).toBe(wildcardShapesMax + 1 + 12 + 66);
+  expect(router.mayTake(parseFilter("b/b/b/b/b/b/b/b/b/+/+/+")!)).toBe(true);
+  expect(router.mayTake(parseFilter("+/+/+/+/+/+/+/+/+/+/+/+/+")!)).toBe(false);
+  expect(router.mayTake(parseFilter("+/+/b/b/b/b/b/b/b/b/b/b/b/b/#")!)).toBe(true);
+  for (const one of taken) router.unsubscribe(named("x"), one);
+  expect(router.subscriptions).toBe(0);
+  expect(router.mayTake(parseFilter("+/+/+/+/+/+/+/+/+/+/+/+/+")!)).toBe(true);
 });
 
 test("retained messages match as subscriptions do", () => {

@@ -85,7 +85,10 @@ export function readConnectRequest(
     expiryInterval: Math.min(expiry, options.sessionExpiryMax),
     // Before MQTT 5 a client cannot be told of a shorter Keep Alive, so it keeps its own.
     keepAlive: version === 5 ? capKeepAlive(packet.keepalive ?? 0, options.keepaliveMax) : (packet.keepalive ?? 0),
-    will: packet.will === undefined ? undefined : readWill(packet, facts.willProperties, frame.bytes),
+    will:
+      packet.will === undefined
+        ? undefined
+        : readWill(packet, facts.willProperties, frame.bytes, options.topicLevelsMax),
   };
 }
 
@@ -106,11 +109,18 @@ export function meterOf({ maxMessageRate, maxByteRate }: Runtime["options"], now
   };
 }
 
-/** Returns the will of a CONNECT. Throws `ProtocolError` if its topic or properties are malformed. */
-function readWill(packet: ConnectPacket, section: { start: number; end: number }, bytes: Uint8Array): RequestedWill {
+/** Returns the will of a CONNECT. Throws `ProtocolError` if its topic or properties are malformed, or not taken. */
+function readWill(
+  packet: ConnectPacket,
+  section: { start: number; end: number },
+  bytes: Uint8Array,
+  levelsMax: number,
+): RequestedWill {
   const will = packet.will!;
   if (!isTopicName(will.topic))
     throw new ProtocolError(Reason.topicNameInvalid, "the will's topic is not a topic name");
+  if (will.topic.split("/").length > levelsMax)
+    throw new ProtocolError(Reason.topicNameInvalid, `the will's topic has more than ${levelsMax} levels`);
   const properties = new Publish();
   properties.propertyBytes = bytes;
   properties.propertiesStart = section.start;

@@ -60,8 +60,11 @@ export class Metrics {
   readonly forbidden = { publish: 0, subscribe: 0, receive: 0, will: 0 };
   /** How often a client was not read for a while, since it had sent more than it may. */
   slowedDown = 0;
-  /** Subscriptions and retained messages refused at their limits. */
-  readonly beyondLimit = { subscriptions: 0, retained: 0 };
+  /**
+   * Subscriptions and retained messages refused at their limits; also those, publishes and wills refused for the levels
+   * of their topics, and subscriptions for the wildcards of their filters (`mqtt/filter-shape.ts`).
+   */
+  readonly beyondLimit = { subscriptions: 0, retained: 0, levels: 0, wildcards: 0 };
   /** Bytes that wait in memory now, for sessions that end with their connections. */
   queuedBytes = 0;
 }

@@ -109,6 +109,8 @@ export interface BrokerOptions {
   readonly maxByteRate: number;
   /** Most subscriptions of one session. */
   readonly maxSubscriptions: number;
+  /** Most levels of a topic that a client publishes on, or of a filter. */
+  readonly topicLevelsMax: number;
   /** Most retained messages of the whole cluster; 0: as many as the bank pays for. */
   readonly maxRetained: number;
   /** Most bytes that wait in memory for slow clients: that many in queues, and that many in output buffers. */
@@ -198,6 +200,7 @@ export const defaultOptions: BrokerOptions = {
   maxMessageRate: 0,
   maxByteRate: 0,
   maxSubscriptions: 100_000,
+  topicLevelsMax: 32,
   maxRetained: 0,
   maxQueueMemory: 1024 * 1024 * 1024,
   banAfter: 20,

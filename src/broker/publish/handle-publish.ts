@@ -98,6 +98,21 @@ export class PublishHandler {
   }
 
   /**
+   * Refuses a publish whose topic has more levels than clients may use: it reaches nobody. Before MQTT 5 there is no
+   * such answer, so a client that waits for one is disconnected: throws `ProtocolError`.
+   */
+  refuseTopic(connection: Connection, publish: Publish): void {
+    const { metrics, options } = this.#context;
+    const text = `the topic has more than ${options.topicLevelsMax} levels, or is too long with them`;
+    metrics.beyondLimit.levels++;
+    this.#refusals.note("levels", text, connection.client!.session.clientId);
+    if (publish.qos === 0) return;
+    if (connection.channel.version < 5) throw new ProtocolError(Reason.topicNameInvalid, text);
+    this.#countOutstanding(connection.channel);
+    this.#answer(connection, publish, { reason: Reason.topicNameInvalid, text });
+  }
+
+  /**
    * Gathers QoS 1 packets on a route for which `Fanout.takesBundles` holds: receivers here are sent each at once, other
    * brokers all of them when `flush` is called. `start`: the packet's offset. Throws `ProtocolError` as `receive` does.
    */

@@ -10,9 +10,10 @@ import type { DeliveryContext } from "../delivery/delivery-context.ts";
 
 /**
  * The cause of a refusal. bank: it cannot be paid; mailbox: a receiver's is full; size: the store takes nothing so
- * large; retained: there are too many; disk: the store's is full; obstacle: a stranger's znode stands in its place.
+ * large; retained: there are too many; disk: the store's is full; obstacle: a stranger's znode stands in its place;
+ * levels: the topic has too many.
  */
-export type RefusalCause = "bank" | "mailbox" | "size" | "retained" | "disk" | "obstacle";
+export type RefusalCause = "bank" | "mailbox" | "size" | "retained" | "disk" | "obstacle" | "levels";
 
 /** A topic whose stored messages bind credits. */
 export interface Holder {
@@ -27,7 +28,7 @@ const holdersLogged = 3;
 export class Refusals {
   readonly #context: DeliveryContext;
   /** The number of refusals since the last line in the log, by cause. */
-  readonly #unlogged = { bank: 0, mailbox: 0, size: 0, retained: 0, disk: 0, obstacle: 0 };
+  readonly #unlogged = { bank: 0, mailbox: 0, size: 0, retained: 0, disk: 0, obstacle: 0, levels: 0 };
   readonly #loggedAt = {
     bank: -Infinity,
     mailbox: -Infinity,
@@ -35,6 +36,7 @@ export class Refusals {
     retained: -Infinity,
     disk: -Infinity,
     obstacle: -Infinity,
+    levels: -Infinity,
   };
   #reported = 0;
   #reportedAt = -Infinity;

@@ -39,6 +39,7 @@ function flowsTo(
     publishHandler: {
       receive: note("receive"),
       forbid: note("forbid"),
+      refuseTopic: note("refuse"),
       gather: note("gather"),
       flush: () => {},
       release: (_: unknown, packetId: number) => void handled.push(`release ${packetId}`),
@@ -214,9 +215,17 @@ describe("topics", () => {
     });
     expect(why).toEqual([
       ["fail: a subscription identifier in a client's PUBLISH"],
-      ["fail: the topic name holds a wildcard or has too many levels"],
+      ["fail: the topic name holds a wildcard"],
       ["fail: an empty topic without a topic alias"],
     ]);
+  });
+
+  test("with more levels than may be are refused, in their place", () => {
+    const { context, client, noted } = scene({ topicLevelsMax: 3 });
+    const topics = ["a", "a/b/c/d", "a/b/c", "a///", "a"];
+    client().send(...topics.map((topic) => publish(topic)));
+    expect(noted()).toEqual(["run a 1", "refuse a/b/c/d", "run a/b/c 1", "refuse a///", "run a 1"]);
+    expect(context.router.routes).toBe(2);
   });
 
   test("may be named by their aliases", () => {

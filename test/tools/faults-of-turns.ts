@@ -1,0 +1,53 @@
+/**
+ * Faults with which what is stored or subscribed decides how long one packet holds the event loop: limits on topics and
+ * filters that do not hold.
+ */
+import type { Fault } from "./faults.ts";
+
+const limits = "test/broker/limits.test.ts";
+const router = "test/unit/router.test.ts";
+
+export const faults: readonly Fault[] = [
+  {
+    what: "turns: filters are taken however differently their wildcards stand",
+    file: "src/session/session.ts",
+    find: "    return this.#shapes.hasRoomFor(filter);",
+    replace: "    return this.#shapes !== undefined;",
+    tests: limits,
+  },
+  {
+    what: "turns: a session's filters make no room when they are given up",
+    file: "src/session/session.ts",
+    find: "    this.#shapes?.count(subscription.filter, -1);\n",
+    replace: "",
+    tests: limits,
+  },
+  {
+    what: "turns: all sessions together may have filters of any shape",
+    file: "src/router/router.ts",
+    find: "return this.#trie.shapes < wildcardShapesMax ||",
+    replace: "return this.#trie.shapes < Infinity ||",
+    tests: `${limits} ${router}`,
+  },
+  {
+    what: "turns: shapes are never counted down",
+    file: "src/router/filter-trie.ts",
+    find: "    this.#countShape(levels, -1);\n",
+    replace: "",
+    tests: router,
+  },
+  {
+    what: "turns: a node of the trie loses its levels when the one above it goes",
+    file: "src/router/filter-trie.ts",
+    find: "      child!.from = node.from;\n",
+    replace: "",
+    tests: router,
+  },
+  {
+    what: "turns: topics may have any number of levels",
+    file: "src/broker/inbound.ts",
+    find: "const isDeep = levelsIn(topicBytes, topicStart, topicEnd) > options.topicLevelsMax;",
+    replace: "const isDeep = levelsIn(topicBytes, topicStart, topicEnd) > Infinity;",
+    tests: `${limits} test/unit/rooms/inbound.test.ts`,
+  },
+];
