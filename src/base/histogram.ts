@@ -5,6 +5,8 @@
 
 /** Upper ends of the buckets of times, in ms. */
 export const timeEnds: readonly number[] = [0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
+/** Ends of the buckets for turns of the event loop, in ms: most take less than one. */
+export const turnEnds: readonly number[] = [0.1, 0.5, 1, 2.5, 5, 10, 15, 20, 30, 50, 100, 250, 1000];
 /** Ends of the buckets for numbers of receivers. */
 export const fanoutEnds: readonly number[] = [0, 1, 2, 5, 10, 25, 50, 100, 1000, 10_000];
 

@@ -333,7 +333,11 @@ export const livenessBeatsMax = 30;
 /** Looks that a start may take: an hour. */
 export const startBeatsMax = 360;
 
-// --- Slices of the event loop ---
+// --- Turns of the event loop, and their slices ---
+/** A turn that has lasted so long is named in the log, with who has made it so long. */
+export const turnLongMs = 50;
+/** How often the processor's time is asked for, so that of long turns it is known how much they have had. */
+export const turnSampleMs = 5;
 /** The time after which work that would hold up everybody else is left, to go on in a later turn of the event loop. */
 export const sliceMs = 10;
 /** The share of it that each has where several such works take turns. */

@@ -7,6 +7,7 @@ import type { Clock } from "./clock.ts";
 import { sliceMs, sliceShareMs } from "./limits.ts";
 import { Ring } from "./ring.ts";
 import { Timer, type Timers } from "./timers.ts";
+import type { Subject, TurnWatch } from "./turn-watch.ts";
 
 /** Steps of a few microseconds, or up to a millisecond, each; it may be left where it yields. */
 export type Work = Generator<void, void, void>;
@@ -14,17 +15,22 @@ export type Work = Generator<void, void, void>;
 interface Waiting {
   readonly work: Work;
   readonly done: () => void;
+  /** The subject of the turn in which it was handed over. */
+  readonly subject: Subject | undefined;
 }
 
 export class Slices {
   readonly #clock: Pick<Clock, "now">;
   readonly #timers: Timers;
+  readonly #turns: Pick<TurnWatch, "subject">;
   readonly #waiting = new Ring<Waiting>();
   readonly #timer = new Timer(() => this.#goOn());
 
-  constructor(clock: Pick<Clock, "now">, timers: Timers) {
+  /** `turns`: told whose work is done. */
+  constructor(clock: Pick<Clock, "now">, timers: Timers, turns: Pick<TurnWatch, "subject"> = { subject: undefined }) {
     this.#clock = clock;
     this.#timers = timers;
+    this.#turns = turns;
   }
 
   /** How much work is waiting for its next slice. */
@@ -36,12 +42,12 @@ export class Slices {
   run(work: Work, done: () => void = () => {}): void {
     const until = this.#clock.now() + (this.#waiting.length === 0 ? sliceMs : sliceShareMs);
     if (this.#workUntil(work, until)) done();
-    else this.#wait({ work, done });
+    else this.#wait({ work, done, subject: this.#turns.subject });
   }
 
   /** Calls back in a later turn, when what else has waited for longer has had a slice. */
   later(go: () => void): void {
-    this.#wait({ work: nothing(), done: go });
+    this.#wait({ work: nothing(), done: go, subject: this.#turns.subject });
   }
 
   /** True when the slice is over that began at that time. */
@@ -60,6 +66,7 @@ export class Slices {
     try {
       for (let left = this.#waiting.length; left > 0 && !this.isOver(startedAt); left--) {
         const waiting = this.#waiting.shift()!;
+        this.#turns.subject = waiting.subject;
         if (this.#workUntil(waiting.work, this.#clock.now() + sliceShareMs)) waiting.done();
         else this.#waiting.push(waiting);
       }

@@ -64,8 +64,8 @@ export class Timers {
     return this.#heap[0]?.at ?? Infinity;
   }
 
-  /** Fires everything that is due. */
-  tick(now: number): void {
+  /** Fires what is due, until `isOver` says so after one of them: the rest stays due. */
+  tick(now: number, isOver: () => boolean = () => false): void {
     for (let top = this.#heap[0]; top !== undefined && top.at <= now; top = this.#heap[0]) {
       this.#pop();
       const timer = top.timer;
@@ -81,6 +81,7 @@ export class Timers {
       }
       timer.dueAt = Infinity;
       timer.fire(now);
+      if (isOver()) return;
     }
   }
 

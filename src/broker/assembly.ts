@@ -12,6 +12,7 @@ import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import { Slices } from "../base/slices.ts";
 import { Timers } from "../base/timers.ts";
+import { TurnWatch } from "../base/turn-watch.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { StoreClock } from "../coordinator/store-clock.ts";
 import { Journal } from "../mail/journal.ts";
@@ -79,6 +80,8 @@ export interface Doors {
   readonly random: Random;
   readonly log: Log;
   readonly turn: Turn;
+  /** Measures turns of the event loop, those of the store's answers among them. Without: one of the broker's own. */
+  readonly turns?: TurnWatch;
   readonly dialLink: DialLink;
   /** The secret that all brokers of the cluster share; undefined: links are not authenticated. */
   readonly linkSecret: string | undefined;
@@ -200,13 +203,14 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
 }
 
 /** Builds the runtime, whose clock follows the store's. */
-function runtimeOf({ options, coordinator, clock: machineClock, random, log, turn }: Doors): Runtime {
+function runtimeOf({ options, coordinator, clock: machineClock, random, log, turn, ...doors }: Doors): Runtime {
   const clock = new StoreClock({
     clock: machineClock,
     coordinator,
     onApart: (aheadMs) => log.warn({ aheadMs }, "this machine's clock is not ZooKeeper's: ZooKeeper's time is taken"),
   });
   const timers = new Timers();
+  const turns = doors.turns ?? new TurnWatch({ clock: machineClock, log });
   return {
     options,
     coordinator,
@@ -215,7 +219,8 @@ function runtimeOf({ options, coordinator, clock: machineClock, random, log, tur
     log,
     turn,
     timers,
-    slices: new Slices(clock, timers),
+    turns,
+    slices: new Slices(clock, timers, turns),
     metrics: new Metrics(),
     strangers: new Strangers({ clock, log }),
   };

@@ -8,6 +8,7 @@ import { unreachable } from "../base/assert.ts";
 import { formats } from "../base/formats.ts";
 import { connectDeadlineMs } from "../base/limits.ts";
 import { watchSilence } from "../base/silence.ts";
+import { subjectOf } from "../base/turn-watch.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { type Assembly, assemble, type Doors } from "./assembly.ts";
 import { version } from "./core/version.ts";
@@ -17,6 +18,9 @@ import type { ClusterContext } from "./peers/cluster-context.ts";
 import { joinTree } from "./peers/membership.ts";
 import type { BrokerFacts } from "./peers/peer.ts";
 import { refuseCluster } from "./peers/tree-format.ts";
+
+/** Turns that no connection has brought about. */
+const others = subjectOf("what was due, or the operator wanted");
 
 /** A broker that has joined the tree. It is driven by `handle`, and by ticks at `nextDeadline`. */
 export class Broker {
@@ -65,9 +69,19 @@ export class Broker {
     this.#parts.cluster.changeFacts({ port });
   }
 
-  /** Handles one event to its end. */
+  /** Handles one event to its end: a turn of the event loop. */
   handle(event: BrokerEvent): void {
-    this.#parts.cluster.checkLease(this.context.clock.now());
+    const { turns, clock } = this.context;
+    turns.begin("connection" in event ? event.connection : others);
+    try {
+      this.#parts.cluster.checkLease(clock.now());
+      this.#handle(event);
+    } finally {
+      turns.end();
+    }
+  }
+
+  #handle(event: BrokerEvent): void {
     switch (event.kind) {
       case "opened":
         return this.#open(event.connection);
@@ -163,8 +177,11 @@ export class Broker {
     return phase === "open" || (phase === "connecting" && !this.#parts.storeBackPressure.isWaiting(connection));
   }
 
+  /** Fires what is due, for a slice of time: what is left has its turn after what others have sent meanwhile. */
   #tick(): void {
-    this.context.timers.tick(this.context.clock.now());
+    const { timers, clock, slices } = this.context;
+    const startedAt = clock.now();
+    timers.tick(startedAt, () => slices.isOver(startedAt));
   }
 
   #drainAway(done: () => void): void {

@@ -7,7 +7,7 @@ import { ProtocolError } from "../base/errors.ts";
 import { linkRunBytesMax, quickPacketsMax, topicAliasMax } from "../base/limits.ts";
 import { Timer } from "../base/timers.ts";
 import { ackReason, parseAck } from "../mqtt/acks.ts";
-import { PacketType } from "../mqtt/constants.ts";
+import { nameOfType, PacketType } from "../mqtt/constants.ts";
 import { decodeControl, pingrespBytes } from "../mqtt/control.ts";
 import { malformed } from "../mqtt/properties.ts";
 import { isTopicBytes, Publish, parsePublish } from "../mqtt/publish.ts";
@@ -84,6 +84,7 @@ export class Inbound {
    * connection. `now`: the time, in ms by the clock's `now`.
    */
   #process(connection: Connection, now: number): void {
+    this.#context.turns.subject = connection;
     try {
       this.#packets(connection, now);
     } catch (error) {
@@ -105,6 +106,7 @@ export class Inbound {
       while (!connection.isHeld && channel.phase !== "closed" && framer.next()) {
         const firstByte = framer.bytes[framer.start]!;
         const type = firstByte >> 4;
+        connection.lastType = type;
         if (type === PacketType.publish && channel.phase === "open") this.#receivePublish(connection, firstByte);
         else {
           this.#copyRun(connection);
@@ -303,10 +305,6 @@ const promisedCost = 8;
 /** Returns true for the packets of the QoS 1 and 2 flows that follow PUBLISH: PUBACK, PUBREC, PUBREL and PUBCOMP. */
 function isAck(type: number): boolean {
   return type >= PacketType.puback && type <= PacketType.pubcomp;
-}
-
-function nameOfType(type: number): string {
-  return Object.entries(PacketType).find(([, value]) => value === type)?.[0] ?? `packet type ${type}`;
 }
 
 function badTopic(bytes: Uint8Array, start: number, end: number): ProtocolError {

@@ -86,6 +86,7 @@ export class SysTopics {
       coordinator,
       peers,
       strangers,
+      turns,
     } = this.#context;
     const { account } = bankAccount;
     return [
@@ -134,6 +135,7 @@ export class SysTopics {
       ["bytes/received", metrics.bytesReceived],
       ["bytes/sent", turn.bytesWritten],
       ["protocol errors", sum(metrics.protocolErrors.values())],
+      ["event loop/longest turn", `${Math.round(turns.takeLongestMs())} ms`],
       ["memory/resident", process.memoryUsage.rss()],
     ];
   }

@@ -33,6 +33,8 @@ export interface EmbeddedOptions {
   readonly report: (words: string) => void;
   /** A record was found damaged while the store was in use, and was set aside. */
   readonly foundDamaged: (words: string) => void;
+  /** Does something that is a turn of the event loop: the store's answers are handled in it. Without: just does it. */
+  readonly inTurn?: (go: () => void) => void;
 }
 
 const fullWords =
@@ -85,7 +87,8 @@ export class EmbeddedCoordinator implements Coordinator {
     this.#options = options;
     // Our bug: without its store the broker must not go on. The next start finds what was committed.
     worker.onerror = (event) => assert(false, `the store's worker failed: ${event.message}`);
-    worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
+    const { inTurn = (go) => go() } = options;
+    worker.onmessage = ({ data }: MessageEvent<FromWorker>) => inTurn(() => this.#receive(data));
   }
 
   /**

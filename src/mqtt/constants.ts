@@ -18,6 +18,11 @@ export const PacketType = {
   auth: 15,
 } as const;
 
+/** Names a type of packets by its place in `PacketType`. */
+export function nameOfType(type: number): string {
+  return Object.entries(PacketType).find(([, value]) => value === type)?.[0] ?? `packet type ${type}`;
+}
+
 export const Property = {
   payloadFormatIndicator: 0x01,
   messageExpiryInterval: 0x02,

@@ -150,7 +150,7 @@ function trafficOf({ metrics, turn }: ClusterContext): readonly Family[] {
 
 /** Returns the metrics of what the broker holds now. */
 function stateOf(context: ClusterContext): readonly Family[] {
-  const { metrics, localSessions, router, retained, peers, options, self } = context;
+  const { metrics, localSessions, router, retained, peers, options, self, turns } = context;
   return [
     gauge("mqttzoo_info", "Version and name of the broker.", () => [
       { value: 1, labels: { version, broker: options.id } },
@@ -177,6 +177,7 @@ function stateOf(context: ClusterContext): readonly Family[] {
       for (const { mailbox } of localSessions.values()) messages += mailbox?.count ?? 0;
       return plain(messages);
     }),
+    histogram("mqttzoo_turn_seconds", "The processor's time of each turn of the event loop.", turns.times),
     histogram("mqttzoo_event_loop_lag_seconds", "How late the event loop was, twice a second.", metrics.lag),
     gauge("mqttzoo_draining", "1 while clients are sent to other brokers.", () => plain(self.isDraining ? 1 : 0)),
   ];

@@ -3,12 +3,13 @@ import { createHmac } from "node:crypto";
 import type { Access } from "../access/access.ts";
 import { networkOf } from "../access/bans.ts";
 import { type Alarm, setAlarm } from "../base/alarm.ts";
-import { systemClock } from "../base/clock.ts";
+import { systemClock, threadCpuMs } from "../base/clock.ts";
 import { messageOf, type OperatingError } from "../base/errors.ts";
 import { shutdownWaitMs } from "../base/limits.ts";
 import { LineLimit, standingFor } from "../base/line-limit.ts";
 import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
+import { subjectOf, TurnWatch } from "../base/turn-watch.ts";
 import { Broker } from "../broker/broker.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
 import { Connection } from "../broker/delivery/connection.ts";
@@ -21,6 +22,7 @@ import { dialTcp, type Listener, listenTcp } from "../net/tcp.ts";
 import type { TlsIdentity } from "../net/tls.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { Turn } from "../net/writer.ts";
+import { systemDoors } from "../zookeeper/options.ts";
 import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
 import { administrate } from "./admin-api.ts";
 import { followBans } from "./admin-bans.ts";
@@ -76,7 +78,8 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
     warn: (why) => log.warn(why),
     decoySecret: () => server.decoySecret,
   });
-  const coordinator = await openCoordinator(options, log);
+  const turns = new TurnWatch({ clock: systemClock, cpuMs: threadCpuMs, log });
+  const coordinator = await openCoordinator(options, log, turns);
   const beat = watchLife(coordinator, health, log);
   const turn = new Turn((flush) => void setImmediate(flush), options.maxQueueMemory);
   const linkListener = options.zk === "" ? undefined : listenForLinks(options, server, turn);
@@ -87,6 +90,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
     coordinator,
     log,
     turn,
+    turns,
     clock: systemClock,
     random: systemRandom,
     dialLink: (endpoint, how) => void dialLink(endpoint, how, server),
@@ -228,13 +232,17 @@ function clientEvents(broker: Broker, turn: Turn): TransportEvents<Connection> {
   };
 }
 
+/** The store's answers, as a turn's subject. */
+const answers = subjectOf("answers of the store");
+
 /** Opens the store: the embedded one, or ZooKeeper. Rejects with `OperatingError`. */
-function openCoordinator(options: BrokerOptions, log: Log): Promise<Coordinator> {
+function openCoordinator(options: BrokerOptions, log: Log, turns: TurnWatch): Promise<Coordinator> {
   if (options.zk === "") {
     return EmbeddedCoordinator.open(options.data, {
       acceptDamage: options.acceptDamage,
       report: (words) => log.warn(words),
       foundDamaged: (words) => log.error(words),
+      inTurn: (go) => turns.run(answers, go),
     });
   }
   return ZooKeeperCoordinator.open({
@@ -244,6 +252,15 @@ function openCoordinator(options: BrokerOptions, log: Log): Promise<Coordinator>
     connectTimeoutMs: options.zkWait * 1000,
     ...readKeeperFiles(options),
     onFatal: (error) => end(error, log),
+    doors: {
+      ...systemDoors,
+      dial: (server, events, how) =>
+        systemDoors.dial(
+          server,
+          { ...events, received: (owner, bytes) => turns.run(answers, () => events.received(owner, bytes)) },
+          how,
+        ),
+    },
   });
 }
 

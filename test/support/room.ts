@@ -6,6 +6,7 @@ import { Accounts } from "../../src/bank/accounts.ts";
 import type { Log } from "../../src/base/log.ts";
 import { Slices } from "../../src/base/slices.ts";
 import { Timers } from "../../src/base/timers.ts";
+import { TurnWatch } from "../../src/base/turn-watch.ts";
 import { BankAccount, type OtherBranches } from "../../src/broker/core/bank-account.ts";
 import { Metrics } from "../../src/broker/core/metrics.ts";
 import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
@@ -50,6 +51,7 @@ export function room({ store = new MemoryStore(), others = {}, hasBank = true, .
   const runtime = {
     ...{ options, coordinator: store, clock, random, log, turn, timers, strangers },
     slices: new Slices(clock, timers),
+    turns: new TurnWatch({ clock, log }),
     metrics: new Metrics(),
   };
   const journal = new Journal(store, clock);

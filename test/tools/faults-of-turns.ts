@@ -5,6 +5,7 @@
 import type { Fault } from "./faults.ts";
 
 const limits = "test/broker/limits.test.ts";
+const watch = "test/unit/turn-watch.test.ts";
 const router = "test/unit/router.test.ts";
 
 export const faults: readonly Fault[] = [
@@ -49,5 +50,26 @@ export const faults: readonly Fault[] = [
     find: "const isDeep = levelsIn(topicBytes, topicStart, topicEnd) > options.topicLevelsMax;",
     replace: "const isDeep = levelsIn(topicBytes, topicStart, topicEnd) > Infinity;",
     tests: `${limits} test/unit/rooms/inbound.test.ts`,
+  },
+  {
+    what: "turns: a turn that the machine has spent on others is counted as ours",
+    file: "src/base/turn-watch.ts",
+    find: "Math.min(ms, this.#cpuMs - before)",
+    replace: "ms",
+    tests: watch,
+  },
+  {
+    what: "turns: a flood of long turns is a flood of lines in the log",
+    file: "src/base/turn-watch.ts",
+    find: "    if (stands === 0) return;\n",
+    replace: "",
+    tests: watch,
+  },
+  {
+    what: "turns: all that is due at one moment is done in one turn",
+    file: "src/base/timers.ts",
+    find: "      if (isOver()) return;\n",
+    replace: "",
+    tests: "test/unit/slices.test.ts",
   },
 ];

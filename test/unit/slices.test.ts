@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { sliceMs, sliceShareMs } from "../../src/base/limits.ts";
 import { Slices, type Work } from "../../src/base/slices.ts";
-import { Timers } from "../../src/base/timers.ts";
+import { Timer, Timers } from "../../src/base/timers.ts";
 
 /** A clock on which each step of work takes a millisecond, and the turns of an event loop. */
 function world() {
@@ -73,4 +73,25 @@ test("an error in one piece of work does not keep the others from going on", () 
     }
   }
   expect([errors, done]).toEqual([1, 2]);
+});
+
+test("what is due at one moment has several turns, in the order of the deadlines, and all of it has one", () => {
+  const { clock, timers } = world();
+  const fired: number[] = [];
+  for (let number = 0; number < 100; number++) {
+    const timer = new Timer(() => {
+      clock.at++;
+      fired.push(number);
+    });
+    timers.set(timer, number / 1000);
+  }
+  const turns: number[] = [];
+  clock.at = 1;
+  while (timers.nextDeadline() !== Infinity) {
+    const startedAt = clock.at;
+    timers.tick(startedAt, () => clock.at - startedAt >= sliceMs);
+    turns.push(clock.at - startedAt);
+  }
+  expect(fired).toEqual([...Array(100).keys()]);
+  expect(turns).toEqual(Array(100 / sliceMs).fill(sliceMs));
 });

@@ -4,6 +4,7 @@ import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
 import type { Slices } from "../../base/slices.ts";
 import type { Timers } from "../../base/timers.ts";
+import type { TurnWatch } from "../../base/turn-watch.ts";
 import type { Coordinator } from "../../coordinator/coordinator.ts";
 import type { Turn } from "../../net/writer.ts";
 import type { Metrics } from "./metrics.ts";
@@ -19,6 +20,8 @@ export interface Runtime {
   readonly timers: Timers;
   /** Runs long work in slices, so that the event loop is not blocked. */
   readonly slices: Slices;
+  /** Measures turns of the event loop, and is told what they are spent on. */
+  readonly turns: TurnWatch;
   readonly log: Log;
   /** Gathers what is written to sockets while one event is handled, and writes it at the end. */
   readonly turn: Turn;

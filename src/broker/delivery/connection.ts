@@ -3,8 +3,16 @@
 import type { ScramExchange } from "../../access/scram.ts";
 import type { Bucket } from "../../base/bucket.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { connectBytesMax, heldUnreadBytesMax, outputBytesMax, outputBytesReserve } from "../../base/limits.ts";
+import {
+  connectBytesMax,
+  heldUnreadBytesMax,
+  logTextMax,
+  outputBytesMax,
+  outputBytesReserve,
+} from "../../base/limits.ts";
 import type { Timer } from "../../base/timers.ts";
+import type { Subject } from "../../base/turn-watch.ts";
+import { nameOfType } from "../../mqtt/constants.ts";
 import { type DisconnectDetails, encodeDisconnect } from "../../mqtt/control.ts";
 import { Framer } from "../../mqtt/framer.ts";
 import { Reason } from "../../mqtt/reason.ts";
@@ -48,7 +56,7 @@ export interface Meter {
 }
 
 /** One network connection, from its accept to its end. The session that is served by it outlives it, perhaps. */
-export class Connection {
+export class Connection implements Subject {
   readonly transport: Transport;
   readonly writer: Writer;
   readonly framer = new Framer(connectBytesMax);
@@ -86,6 +94,8 @@ export class Connection {
   meter: Meter | undefined;
   /** True once the client has closed, while packets that it sent before still wait to be handled. */
   ended = false;
+  /** The type of the packet that was handled last; 0: none was. */
+  lastType = 0;
   #holds = 0;
   /** True if the connection was held when it was last looked at, and has been since. */
   #isLongHeld = false;
@@ -94,6 +104,13 @@ export class Connection {
   constructor(transport: Transport, turn: Turn) {
     this.transport = transport;
     this.writer = new Writer(transport, turn);
+  }
+
+  /** Names the client for the log, and its last packet, which holds the event loop. */
+  describe(): Record<string, string> {
+    const clientId = this.client?.session.clientId.slice(0, logTextMax);
+    const packet = this.lastType === 0 ? {} : { packet: nameOfType(this.lastType).toUpperCase() };
+    return { remote: this.transport.remote, ...(clientId === undefined ? {} : { client: clientId }), ...packet };
   }
 
   /** True if the connection is not read, for any reason. */

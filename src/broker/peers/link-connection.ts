@@ -1,11 +1,12 @@
 /** A TCP connection between two brokers, and how one is opened. */
+import type { Subject } from "../../base/turn-watch.ts";
 import { FrameReader, type Hello } from "../../link/frames.ts";
 import type { Transport } from "../../net/transport.ts";
 import { type Turn, Writer } from "../../net/writer.ts";
 import type { Peer } from "./peer.ts";
 
 /** One TCP connection to another broker, from its accept or dial to its end. A `Link` outlives it. */
-export class LinkConnection {
+export class LinkConnection implements Subject {
   readonly transport: Transport;
   readonly writer: Writer;
   readonly reader = new FrameReader();
@@ -28,6 +29,11 @@ export class LinkConnection {
     this.writer = new Writer(transport, turn);
     this.dialled = options.dialled;
     this.nonce = options.nonce;
+  }
+
+  /** Names the other broker for the log. */
+  describe(): Record<string, string> {
+    return { remote: this.transport.remote, broker: this.peer?.id ?? "a stranger" };
   }
 
   /** Writes a frame that is not numbered: it is lost with the connection. */
