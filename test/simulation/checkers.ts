@@ -5,7 +5,7 @@ import { takeSnapshot } from "../../src/audit/snapshot.ts";
 import { decodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { sweepMs } from "../../src/base/limits.ts";
 import type { Store } from "../../src/coordinator/mirror.ts";
-import { nameOf, partPath } from "../../src/coordinator/paths.ts";
+import { isRetainedLevel, nameOf, partPath } from "../../src/coordinator/paths.ts";
 import { decodeMessageHead } from "../../src/mail/records.ts";
 import type { Publish } from "../../src/mqtt/publish.ts";
 import type { History } from "../chaos/history.ts";
@@ -23,6 +23,13 @@ export function leftovers(world: World): string[] {
     return /^\/sessions\/..\/[^/]+\/(mail|in)\/./.test(path);
   };
   return [...world.tree.nodes].filter(([path, { data }]) => isLeft(path, data)).map(([path]) => path);
+}
+
+/** Levels of retained messages below which nothing is left: no containers, so ZooKeeper never removes them. */
+export function emptyLevels(world: World): string[] {
+  return [...world.tree.nodes]
+    .filter(([path, { data, children }]) => isRetainedLevel(path) && data.length === 0 && children.size === 0)
+    .map(([path]) => `${path} is an empty level`);
 }
 
 /** Pieces of payloads that no message names. */

@@ -1,6 +1,6 @@
 /**
  * Clients with habits of their own: one that always begins anew, one that takes back what it has subscribed to, one
- * whose session is short.
+ * whose session is short, one that leaves no trace.
  */
 import { decodeUtf8 } from "../../src/base/bytes.ts";
 import type { MqttConnection } from "../../src/client/connection.ts";
@@ -102,6 +102,24 @@ export class ManyActor extends Actor {
 }
 
 const longTimes = 12;
+
+/** Retains a message on a topic of its own, clears it when it is acknowledged, and goes on with the next topic. */
+export class TidyActor extends Actor {
+  #topics = 0;
+
+  /** Begins with the next topic, if it is connected. */
+  tidy(): void {
+    const { client } = this;
+    if (!this.up || client === undefined) return;
+    const topic = `tidy/${this.#topics++}/state`;
+    const retained = { qos: 1, retain: true } as const;
+    const clear = (): Promise<unknown> => client.publish(topic, "", retained);
+    client
+      .publish(topic, "here", retained)
+      .then(clear)
+      .catch(() => {});
+  }
+}
 
 /** Receives what lives a short time only: nothing is begun to be sent when that is over. */
 export class SlumberActor extends Actor {

@@ -1,7 +1,7 @@
 /** The clients of a wide world: who publishes, who reads, who shares, who tells whether it is there, who has habits. */
 import { Actor, PublishingActor } from "./actors.ts";
 import { BriefActor, lostToGroup, TimedHistory } from "./groups.ts";
-import { FickleActor, FreshActor, ManyActor, SlumberActor } from "./habits.ts";
+import { FickleActor, FreshActor, ManyActor, SlumberActor, TidyActor } from "./habits.ts";
 import type { Plan, Traits } from "./plan.ts";
 import { StatusActor, StatusWatcher, untruePresence } from "./presence.ts";
 import type { World } from "./world.ts";
@@ -32,6 +32,7 @@ export class People {
   readonly #fresh: FreshActor;
   readonly #fickle: FickleActor;
   readonly #slumber: SlumberActor;
+  readonly #tidy: TidyActor | undefined;
   /** A client whose session is over soon after its connection. */
   readonly #guest: Actor;
   readonly #devices: readonly StatusActor[];
@@ -41,7 +42,7 @@ export class People {
   constructor(options: PeopleOptions) {
     const { world, history, plan } = options;
     this.#options = options;
-    const { isPoor, filters, hasHabits, hasDevices } = plan.traits;
+    const { isPoor, filters, hasHabits, hasDevices, hasTidy } = plan.traits;
     const pace = Math.max(60, (2 * plan.totalMs) / messagesEach);
     const all = { world, history };
     const fleeting = new TimedHistory(() => world.now());
@@ -63,6 +64,7 @@ export class People {
     this.#fickle = new FickleActor("fickle", { ...all, filter: "sim/p3" });
     const forMs = shortSeconds * 1000;
     this.#slumber = new SlumberActor("slumber", { world, history: fleeting, subscribe: "fleeting/#", forMs });
+    this.#tidy = hasTidy ? new TidyActor("tidy", all) : undefined;
     const short = { connection: { sessionExpiryInterval: shortSeconds } };
     this.#guest = new Actor("guest", { ...all, ...short, subscribe: "guests/#" });
     const habits = [this.#brief, this.#fresh, this.#fickle, this.#slumber, this.#guest];
@@ -75,7 +77,13 @@ export class People {
     );
     this.#watcher = new StatusWatcher("watcher", { ...all, subscribe: "status/#" });
     const many = filters > 0 ? [new ManyActor("many", { ...all, count: filters })] : [];
-    const others = [...(hasHabits ? habits : []), ...many, ...(this.#devices.length > 0 ? [this.#watcher] : [])];
+    const tidy = this.#tidy === undefined ? [] : [this.#tidy];
+    const others = [
+      ...(hasHabits ? habits : []),
+      ...many,
+      ...tidy,
+      ...(this.#devices.length > 0 ? [this.#watcher] : []),
+    ];
     this.actors = [...this.#publishers, ...this.#subscribers, ...this.#members, ...others, ...this.#devices];
   }
 
@@ -92,6 +100,7 @@ export class People {
       this.#wander(this.#fresh, 4000);
       this.#change();
     }
+    if (this.#tidy !== undefined) this.#clearUp(this.#tidy);
     if (this.#members[2] !== undefined) this.#wander(this.#members[2], 5000);
     for (const reader of this.#subscribers) this.#dawdle(reader);
   }
@@ -191,6 +200,11 @@ export class People {
   #change(): void {
     this.#fickle.change();
     this.#later(300 + this.#options.world.random.next() * 2500, () => this.#change());
+  }
+
+  #clearUp(tidy: TidyActor): void {
+    tidy.tidy();
+    this.#later(100 + this.#options.world.random.next() * 400, () => this.#clearUp(tidy));
   }
 
   /** Where the faults take minutes, people take their time. */

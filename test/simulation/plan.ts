@@ -36,6 +36,8 @@ export interface Traits {
   readonly hasHabits: boolean;
   /** Filters that one client subscribes to, and topics that are published on: more than one transaction may name. */
   readonly filters: number;
+  /** A client retains messages on topics of its own, and clears each again: nothing is left of them. */
+  readonly hasTidy: boolean;
 }
 
 export interface Plan {
@@ -48,7 +50,7 @@ export interface Plan {
 /** Traits of a world with brokers of format 1, which are not asked for what they cannot do. */
 const ofFormat1: Partial<Traits> = {
   ...{ isPoor: false, hasLarge: false, hasDevices: false, hasBriefMember: false },
-  ...{ isLong: false, filters: 0, sequenceStart: 0 },
+  ...{ isLong: false, filters: 0, sequenceStart: 0, hasTidy: false },
 };
 
 /**
@@ -57,7 +59,7 @@ const ofFormat1: Partial<Traits> = {
  */
 export function planOf(random: Random, { isMixed = false } = {}): Plan {
   const chance = (part: number): boolean => random.next() < part;
-  const drawnTraits: Traits = {
+  const drawnTraits: Omit<Traits, "hasTidy"> = {
     isPoor: chance(0.2),
     hasLarge: chance(0.12),
     hasJumps: chance(0.2),
@@ -73,17 +75,20 @@ export function planOf(random: Random, { isMixed = false } = {}): Plan {
     wireBytesMax: chance(0.3) ? 2048 + Math.floor(random.next() * 64 * 1024) : Infinity,
     hasBriefMember: chance(0.4),
   };
-  const traits = isMixed ? { ...drawnTraits, ...ofFormat1 } : drawnTraits;
-  const possible = traits.hasBriefMember ? misfortunes.filter(({ endsBrokers }) => endsBrokers !== true) : misfortunes;
-  const choice = [...possible, ...(traits.hasJumps ? [jump] : []), ...(isMixed ? [changeOfVersion] : [])];
+  const fixed = isMixed ? ofFormat1 : {};
+  const { hasBriefMember, hasJumps, isLong } = { ...drawnTraits, ...fixed };
+  const possible = hasBriefMember ? misfortunes.filter(({ endsBrokers }) => endsBrokers !== true) : misfortunes;
+  const choice = [...possible, ...(hasJumps ? [jump] : []), ...(isMixed ? [changeOfVersion] : [])];
   const count = 2 + Math.floor(random.next() * 5);
-  const faults: Fault[] = traits.isLong ? [drawFault(random, longSleep, 1000)] : [];
+  const faults: Fault[] = isLong ? [drawFault(random, longSleep, 1000)] : [];
   let at = 300;
   for (let number = 0; number < count; number++) {
     // Two may happen at once.
     at += random.next() < 0.35 ? random.next() * 400 : 500 + random.next() * 3000;
     faults.push(drawFault(random, drawn(random, choice), at));
   }
+  // Drawn last, so that the seeds that have found something play what they played.
+  const traits = { ...drawnTraits, hasTidy: chance(0.5), ...fixed };
   return { traits, faults, totalMs: Math.max(...faults.map(({ at, forMs }) => at + forMs)) };
 }
 

@@ -11,6 +11,7 @@ import { type BrokerCode, thisVersion } from "./broker-code.ts";
 import {
   creditLooksMax,
   creditsStillLost,
+  emptyLevels,
   leftovers,
   orphanParts,
   overdrawn,
@@ -125,7 +126,7 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
   if (healed) state.push(...lost);
   // Nobody's parts are removed when it is sure that nobody will ever name them.
   await world.pass(orphanPartsBusyMs + 3 * sweepMs, () => orphanParts(world).length === 0);
-  state.push(...orphanParts(world));
+  state.push(...orphanParts(world), ...emptyLevels(world));
   return end([...people.wrong(since), ...restless, ...state]);
 
   function end(found: readonly string[]): WideOutcome {

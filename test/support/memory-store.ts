@@ -29,6 +29,8 @@ export class MemoryStore implements Coordinator {
   /** How many reads were asked. */
   reads = 0;
   readonly #waiting: (() => void)[] = [];
+  /** Submissions that wait, with what is asked of their owners when they are sent again. */
+  readonly #renewals = new Set<{ operations: readonly WriteOperation[]; readonly repair: Repair }>();
   readonly #watchers = new Set<{ readonly path: string; readonly listener: (event: WatchEvent) => void }>();
   readonly #listeners: ((state: CoordinatorState, why: string | undefined) => void)[] = [];
 
@@ -55,8 +57,11 @@ export class MemoryStore implements Coordinator {
   }
 
   write(operations: readonly WriteOperation[], done: WriteDone, repair?: Repair): void {
+    const renewal = { operations, repair: repair ?? ((): undefined => undefined) };
+    this.#renewals.add(renewal);
     this.#soon(() => {
-      for (let tried = operations; ; ) {
+      this.#renewals.delete(renewal);
+      for (let tried = renewal.operations; ; ) {
         const outcome = this.tree.write(tried, this);
         if (isDone(outcome)) {
           this.commits.push(tried);
@@ -92,6 +97,11 @@ export class MemoryStore implements Coordinator {
 
   onState(listener: (state: CoordinatorState, why: string | undefined) => void): void {
     this.#listeners.push(listener);
+  }
+
+  /** Contact is lost before what waits was committed: it is sent again as its owner has it now. */
+  loseContact(): void {
+    for (const renewal of this.#renewals) renewal.operations = renewal.repair(undefined) ?? renewal.operations;
   }
 
   /** Contact is lost, or there again. */

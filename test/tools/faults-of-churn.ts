@@ -210,4 +210,18 @@ export const faults: readonly Fault[] = [
     replace: 'if (stamp !== "none" && !isWanted) absent(path);',
     tests: "test/unit/rooms/peers.test.ts",
   },
+  {
+    what: "churn: levels stay that were about to be removed when contact was lost",
+    file: "src/broker/core/level-sweep.ts",
+    find: "        if (error === undefined) for (const { path } of left) this.note(path);\n",
+    replace: "",
+    tests: "test/unit/rooms/core.test.ts",
+  },
+  {
+    what: "churn: levels of retained messages stay that a broker knew of which has died",
+    file: "src/broker/publish/retained-store.ts",
+    find: "if (node?.data.length === 0 && node.stat.childCount === 0) this.#sweep.note(path);",
+    replace: "if (topic.length === 0) this.#sweep.note(path);",
+    tests: "test/unit/rooms/retained-store.test.ts",
+  },
 ];

@@ -85,7 +85,8 @@ export class LevelSweep {
       },
       (error) => {
         if (error?.code === "Closed") return undefined;
-        // What was read before contact was lost says nothing of what is there now.
+        // What was read before contact was lost says nothing of what is there now: it is read again.
+        if (error === undefined) for (const { path } of left) this.note(path);
         left = error === undefined ? [] : left.toSpliced(error.index, 1);
         return error === undefined || left.length > 0 ? left : undefined;
       },

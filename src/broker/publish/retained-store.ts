@@ -189,6 +189,8 @@ export class RetainedStore {
     // An empty node is a level above others, or a message that was cleared while others stood below it.
     if (node === undefined || stored === undefined) {
       retained.delete(topic);
+      // Nobody may know of it any more: the broker that has emptied it may have died before it was removed.
+      if (node?.data.length === 0 && node.stat.childCount === 0) this.#sweep.note(path);
       return;
     }
     this.#reading++;

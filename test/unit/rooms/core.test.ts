@@ -199,6 +199,26 @@ describe("empty levels", () => {
     expect([store.textOf("/topics/a/=1"), store.tree.nodes.has("/topics/b")]).toEqual(["news", false]);
   });
 
+  test("are looked at again when contact was lost before they were gone", () => {
+    const { store, sweep: levels, pass } = sweep();
+    for (const path of ["/topics/a", "/topics/b"]) {
+      store.put(path);
+      levels.note(path);
+    }
+    store.answers = false;
+    pass(2 * emptyLevelsMs);
+    // The server has caught up, and they were read as empty; their removal is under way.
+    for (let step = 0; step < 2; step++) store.answer(1);
+    expect(store.waiting).toBe(1);
+    store.put("/topics/b/=1", "news");
+    store.loseContact();
+    store.answers = true;
+    store.answer();
+    expect(store.tree.nodes.has("/topics/a")).toBe(true);
+    pass(3 * emptyLevelsMs);
+    expect([store.tree.nodes.has("/topics/a"), store.textOf("/topics/b/=1")]).toEqual([false, "news"]);
+  });
+
   test("are the store's own business where it makes them itself", () => {
     const { context, store, pass } = room();
     store.put("/topics/a");

@@ -5,10 +5,19 @@ import { emptyLevelsMs } from "../../../src/base/limits.ts";
 import { LevelSweep } from "../../../src/broker/core/level-sweep.ts";
 import { RetainedStore } from "../../../src/broker/publish/retained-store.ts";
 import { makePublish } from "../../../src/mqtt/publish.ts";
+import { MemoryStore } from "../../support/memory-store.ts";
 import { type RoomOptions, room, settled } from "../../support/room.ts";
 
 const message = (payload: string, { topic = "t", retain = false, qos = 1 as 0 | 1 | 2 } = {}) =>
   makePublish(encodeUtf8(topic), encodeUtf8(payload), { qos, retain });
+
+/** A store in which a broker has died that had cleared some messages, but not all. */
+function emptied(): MemoryStore {
+  const store = new MemoryStore();
+  store.put("/retained/a/gone/state");
+  store.put("/retained/a/kept", "not for us to judge");
+  return store;
+}
 
 describe("retained messages", () => {
   async function scene(options: RoomOptions = {}) {
@@ -83,6 +92,16 @@ describe("retained messages", () => {
     expect([other.held("t"), other.isStored("t")]).toEqual([undefined, true]);
     await other.retain("t", "");
     expect(other.isStored("t")).toBe(false);
+  });
+
+  test("have levels that nobody knows to be empty removed when they are read, and no others", async () => {
+    const { store, pass } = await scene({ store: emptied() });
+    pass(4 * emptyLevelsMs);
+    expect([...store.tree.nodes.keys()].filter((path) => path.startsWith("/retained"))).toEqual([
+      "/retained",
+      "/retained/a",
+      "/retained/a/kept",
+    ]);
   });
 
   test("that were cleared leave no level when those below them have gone in the same moment", async () => {
