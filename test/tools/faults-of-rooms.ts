@@ -31,6 +31,13 @@ export const faults: readonly Fault[] = [
     tests: "test/unit/rooms/peers.test.ts",
   },
   {
+    what: "room peers: SUBACK goes before what was retained without the subscription is in the store",
+    file: "src/broker/peers/subscription-barrier.ts",
+    find: "this.#parts.directory.caughtUp(() => journal.drained(say))",
+    replace: "this.#parts.directory.caughtUp(journal === undefined ? () => {} : say)",
+    tests: "test/unit/rooms/peers.test.ts",
+  },
+  {
     what: "room publish: a part of what a refused publish would have cost stays set aside",
     file: "src/broker/publish/publish-admission.ts",
     find: "    payment?.close();\n    retainedPayment?.close();\n",

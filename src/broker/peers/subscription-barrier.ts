@@ -5,7 +5,7 @@
  */
 import { fencePatienceMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
-import type { Runtime } from "../core/runtime.ts";
+import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { Links } from "./links.ts";
 import type { Membership } from "./membership.ts";
 import type { Peer } from "./peer.ts";
@@ -21,7 +21,7 @@ interface Round {
 
 /** Asks other brokers for what they have seen, and answers them. */
 export class SubscriptionBarrier {
-  readonly #context: Runtime;
+  readonly #context: DeliveryContext;
   readonly #parts: {
     readonly links: Links;
     readonly membership: Membership;
@@ -32,7 +32,10 @@ export class SubscriptionBarrier {
   #zxid = 0;
   #lastNumber = 0;
 
-  constructor(context: Runtime, parts: { links: Links; membership: Membership; directory: SubscriptionDirectory }) {
+  constructor(
+    context: DeliveryContext,
+    parts: { links: Links; membership: Membership; directory: SubscriptionDirectory },
+  ) {
     this.#context = context;
     this.#parts = parts;
   }
@@ -51,14 +54,18 @@ export class SubscriptionBarrier {
     else this.#queued.push(done);
   }
 
-  /** Answers another broker when this one routes by all that was committed up to transaction `zxid`. */
+  /**
+   * Answers another broker when this one routes by all that was committed up to transaction `zxid`, and what it routed
+   * before is committed: a message that was retained by then is in the store when the new subscriber looks there, for
+   * it does not come to it live.
+   */
   see(peer: Peer, number: number, zxid: number): void {
-    const { coordinator } = this.#context;
+    const { coordinator, journal } = this.#context;
     const { link } = peer;
-    const answer = (): void =>
-      this.#parts.directory.caughtUp(() => {
-        if (peer.link === link) this.#parts.links.sendControl(peer, { say: "seen", number });
-      });
+    const say = (): void => {
+      if (peer.link === link) this.#parts.links.sendControl(peer, { say: "seen", number });
+    };
+    const answer = (): void => this.#parts.directory.caughtUp(() => journal.drained(say));
     if (coordinator.seenZxid >= zxid) answer();
     else coordinator.sync(answer);
   }

@@ -1,6 +1,6 @@
 /** The room `peers`, part by part: what this broker says of itself, and what it asks others before it answers. */
 import { describe, expect, test } from "bun:test";
-import { encodeUtf8 } from "../../../src/base/bytes.ts";
+import { encodeUtf8, noBytes } from "../../../src/base/bytes.ts";
 import {
   fencePatienceMs,
   interestLateMs,
@@ -244,6 +244,20 @@ describe("the barrier before SUBACK", () => {
     peer!.link = {} as never;
     applied.pop()!();
     expect(said).toEqual([]);
+  });
+
+  test("has another broker wait until what was routed here before is committed", () => {
+    const { context, store, barrier, peers, said, applied } = scene("b");
+    store.answers = false;
+    const create = (path: string): void =>
+      context.journal.commit([{ kind: "create", path, data: noBytes, mode: "persistent" }]);
+    create("/before");
+    barrier.see(peers[0]!, 3, 0);
+    applied.pop()!();
+    create("/after");
+    expect(said).toEqual([]);
+    store.answer(1);
+    expect(said).toEqual([["b", { say: "seen", number: 3 }]]);
   });
 });
 
