@@ -168,7 +168,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/publish/fanout.ts",
     find: "addressees.isUnpaid === true || publish.qos === 2",
     replace: "addressees.isUnpaid === true",
-    tests: "test/simulation/groups.test.ts",
+    tests: "test/unit/rooms/shared.test.ts",
   },
   {
     what: "groups: what nobody can pay for now is dropped",

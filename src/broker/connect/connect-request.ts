@@ -72,9 +72,6 @@ export function readConnectRequest(
   // (3.1.2.11.10)
   if (authenticationData !== undefined && authenticationMethod === undefined)
     throw new ProtocolError(Reason.protocolError, "Authentication Data without an Authentication Method");
-  // (3.1.2.11.10)
-  if (packet.properties?.authenticationData !== undefined && packet.properties.authenticationMethod === undefined)
-    throw new ProtocolError(Reason.protocolError, "Authentication Data without an Authentication Method");
   const expiry =
     version === 5 ? (packet.properties?.sessionExpiryInterval ?? 0) : packet.clean ? 0 : sessionNeverExpires;
   return {

@@ -7,7 +7,7 @@ import type { LocalSession } from "../../../src/broker/delivery/local-session.ts
 import { OutgoingMessage } from "../../../src/broker/delivery/outgoing-message.ts";
 import { type Group, Peer } from "../../../src/broker/peers/peer.ts";
 import { RemoteSession } from "../../../src/broker/peers/remote-session.ts";
-import type { Fanout } from "../../../src/broker/publish/fanout.ts";
+import { Fanout } from "../../../src/broker/publish/fanout.ts";
 import { PublishAdmission } from "../../../src/broker/publish/publish-admission.ts";
 import { Regrouping } from "../../../src/broker/publish/regrouping.ts";
 import type { RetainedStore } from "../../../src/broker/publish/retained-store.ts";
@@ -160,6 +160,19 @@ describe("the member whose turn it is", () => {
     expect(choose(isFirst)).not.toBe(first);
     expect(choose(() => true)).toBeUndefined();
   });
+});
+
+test("a message of another broker is stored for a member here, but not at QoS 2: that broker does it", () => {
+  for (const qos of [1, 2] as const) {
+    const { context, shared, local } = scene();
+    const others = { backPressure: {}, linkSender: {}, forwarding: { mailed: () => {} } };
+    const fanout = new Fanout(context, { shared, ...others } as unknown as ConstructorParameters<typeof Fanout>[1]);
+    const member = local("away", { expiry: 100, isAway: true });
+    const addressees = { toInterest: false, handles: new Set<number>(), groups: new Set([subscription.filter.text]) };
+    const route = context.router.route(encodeUtf8("t"), 0, 1)!;
+    fanout.deliverHere(message(qos), route, addressees, context.bankAccount.reserve(1_000_000));
+    expect([addressees.groups.size, member.mailbox!.count]).toEqual(qos === 1 ? [0, 1] : [1, 0]);
+  }
 });
 
 const subscriptionTarget = { qos: 1 as const, retain: false, subscriptionIds: [], group: undefined };
