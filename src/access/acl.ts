@@ -4,10 +4,17 @@
  * for all.
  */
 
-import { permissionsSharedMax } from "../base/access-limits.ts";
+import {
+  permissionsSharedMax,
+  sharedTopicsRememberedCharactersMax,
+  sharedTopicsRememberedMax,
+  topicsRememberedCharactersMax,
+  topicsRememberedMax,
+} from "../base/access-limits.ts";
 import { OperatingError } from "../base/errors.ts";
 import { parseFilter } from "../mqtt/topic.ts";
-import { Permissions, type Rule } from "./permissions.ts";
+import { Permissions } from "./permissions.ts";
+import { isDenial, type MemoryLimit, type Rule, RuleList } from "./rule-list.ts";
 
 /** Filters that a token or a hook grants; they count instead of the file. */
 export interface Topics {
@@ -27,10 +34,21 @@ const accesses: Record<string, Pick<Rule, "read" | "write">> = {
   deny: { read: false, write: false },
 };
 
+/** The memory of rules that are one client's, or one user's, and of those that all share. */
+const ownMemory: MemoryLimit = { topicsMax: topicsRememberedMax, charactersMax: topicsRememberedCharactersMax };
+const sharedMemory: MemoryLimit = {
+  topicsMax: sharedTopicsRememberedMax,
+  charactersMax: sharedTopicsRememberedCharactersMax,
+};
+
 export class Acl {
   /** Rules by user name; "", which cannot be a name, stands for clients without one. */
   readonly #users = new Map<string, Rule[]>();
-  readonly #patterns: readonly Rule[];
+  /** The users' own rules as they are asked, made when a user is first asked for. */
+  readonly #own = new Map<string, RuleList>();
+  /** Patterns in which names are filled in, and those in which there is nothing to fill in; denials apart. */
+  readonly #open: Parted<readonly Rule[]>;
+  readonly #closed: Parted<RuleList>;
   /** Permissions that all clients of a user share, unless a pattern looks at the client id. */
   readonly #shared = new Map<string | undefined, Permissions>();
   readonly #looksAtClient: boolean;
@@ -53,12 +71,19 @@ export class Acl {
         const rule =
           readRule(rest) ?? wrong(`${JSON.stringify(rest)} is not [read|write|readwrite|deny] and a topic filter`);
         if (keyword === "pattern") patterns.push(rule);
-        else this.#users.set(user, [...(this.#users.get(user) ?? []), rule]);
+        else ruleOfUser(this.#users, user, rule);
       } else {
         wrong(`${JSON.stringify(keyword)} is none of user, topic, pattern`);
       }
     });
-    this.#patterns = patterns;
+    const isOpen = ({ levels }: Rule): boolean => levels.some((level) => /%[uc]/.test(level));
+    const open = partedOf(patterns.filter(isOpen));
+    const closed = partedOf(patterns.filter((rule) => !isOpen(rule)));
+    this.#open = open;
+    this.#closed = {
+      denials: new RuleList(closed.denials, sharedMemory),
+      grants: new RuleList(closed.grants, sharedMemory),
+    };
     this.#looksAtClient = patterns.some(({ levels }) => levels.some((level) => level.includes("%c")));
   }
 
@@ -66,12 +91,45 @@ export class Acl {
   permissionsOf(subject: Subject): Permissions {
     const before = this.#looksAtClient ? undefined : this.#shared.get(subject.username);
     if (before !== undefined) return before;
-    const own = this.#users.get(subject.username ?? "") ?? [];
-    const permissions = new Permissions([...deniesFirst(own), ...deniesFirst(fillIn(this.#patterns, subject))]);
+    const { denials, grants } = this.#closed;
+    const lists = [
+      this.#ownOf(subject.username ?? ""),
+      denials,
+      new RuleList(fillIn(this.#open.denials, subject), ownMemory),
+      grants,
+      new RuleList(fillIn(this.#open.grants, subject), ownMemory),
+    ];
+    const permissions = new Permissions(lists.filter(({ rules }) => rules.length > 0));
     if (!this.#looksAtClient && this.#shared.size < permissionsSharedMax)
       this.#shared.set(subject.username, permissions);
     return permissions;
   }
+
+  #ownOf(user: string): RuleList {
+    const before = this.#own.get(user);
+    if (before !== undefined) return before;
+    const { denials, grants } = partedOf(this.#users.get(user) ?? []);
+    const own = new RuleList([...denials, ...grants], ownMemory);
+    // Only who has rules: others may call themselves by any name.
+    if (own.rules.length > 0) this.#own.set(user, own);
+    return own;
+  }
+}
+
+/** Rules that deny apart from those that grant: they are asked before. */
+interface Parted<Rules> {
+  readonly denials: Rules;
+  readonly grants: Rules;
+}
+
+function partedOf(rules: readonly Rule[]): Parted<Rule[]> {
+  return { denials: rules.filter(isDenial), grants: rules.filter((rule) => !isDenial(rule)) };
+}
+
+function ruleOfUser(users: Map<string, Rule[]>, user: string, rule: Rule): void {
+  const rules = users.get(user);
+  if (rules === undefined) users.set(user, [rule]);
+  else rules.push(rule);
 }
 
 export function permissionsFrom({ publish, subscribe }: Topics, subject: Subject): Permissions {
@@ -79,7 +137,7 @@ export function permissionsFrom({ publish, subscribe }: Topics, subject: Subject
     ...publish.map((text) => ruleOf(text, "write")),
     ...subscribe.map((text) => ruleOf(text, "read")),
   ].filter((rule) => rule !== undefined);
-  return new Permissions(fillIn(rules, subject));
+  return new Permissions([new RuleList(fillIn(rules, subject), ownMemory)]);
 }
 
 function readRule(text: string): Rule | undefined {
@@ -92,11 +150,6 @@ function ruleOf(text: string, access: string): Rule | undefined {
   return filter === undefined || filter.group !== undefined
     ? undefined
     : { levels: filter.levels, ...accesses[access]! };
-}
-
-function deniesFirst(rules: readonly Rule[]): Rule[] {
-  const isDenial = ({ read, write }: Rule): boolean => !read && !write;
-  return [...rules.filter(isDenial), ...rules.filter((rule) => !isDenial(rule))];
 }
 
 /**
@@ -116,7 +169,8 @@ function fillIn(patterns: readonly Rule[], { username, clientId }: Subject): Rul
     );
     // What cannot be filled in grants nothing; a denial that cannot is kept for everything it might mean.
     if (fits) return [{ ...pattern, levels }];
-    const isDenial = !pattern.read && !pattern.write;
-    return isDenial ? [{ ...pattern, levels: pattern.levels.map((level) => (/%[uc]/.test(level) ? "+" : level)) }] : [];
+    return isDenial(pattern)
+      ? [{ ...pattern, levels: pattern.levels.map((level) => (/%[uc]/.test(level) ? "+" : level)) }]
+      : [];
   });
 }

@@ -1,63 +1,43 @@
 /**
- * The topics that one client may publish on and read: rules, asked at publish, at subscribe and at each delivery, with
- * a memory.
+ * The topics that one client may publish on and read: rules, asked at publish, at subscribe and at each delivery. Those
+ * that are not its own alone are shared with other clients, with what they remember.
  */
-import { permissionsCachedMax } from "../base/access-limits.ts";
-import { filterMatches, filtersOverlap } from "../mqtt/topic.ts";
-
-export interface Rule {
-  readonly levels: readonly string[];
-  /** Both false: what it matches is denied. */
-  readonly read: boolean;
-  readonly write: boolean;
-}
-
-/** The bits that are remembered of a topic: that the answer is known, and that it is yes. */
-const bits = { write: { known: 1, yes: 2 }, read: { known: 4, yes: 8 } } as const;
+import { filtersOverlap } from "../mqtt/topic.ts";
+import { isDenial, type RuleList, Says } from "./rule-list.ts";
 
 export class Permissions {
   /** The rules in the order in which they are asked: the first that matches decides. */
-  readonly #rules: readonly Rule[];
-  readonly #known = new Map<string, number>();
+  readonly #lists: readonly RuleList[];
 
-  constructor(rules: readonly Rule[]) {
-    this.#rules = rules;
+  constructor(lists: readonly RuleList[]) {
+    this.#lists = lists;
   }
 
   mayPublish(topic: string): boolean {
-    return this.#may(topic, "write");
+    return this.#may(topic, Says.write);
   }
 
   mayReceive(topic: string): boolean {
-    return this.#may(topic, "read");
+    return this.#may(topic, Says.read);
   }
 
   /** True if there may be a topic that the filter matches and the client may read: each delivery is asked for again. */
   maySubscribe(levels: readonly string[]): boolean {
-    for (const rule of this.#rules) {
-      const isDenial = !rule.read && !rule.write;
-      if (isDenial && covers(rule.levels, levels)) return false;
-      if (rule.read && filtersOverlap(rule.levels, levels)) return true;
+    for (const { rules } of this.#lists) {
+      for (const rule of rules) {
+        if (isDenial(rule) && covers(rule.levels, levels)) return false;
+        if (rule.read && filtersOverlap(rule.levels, levels)) return true;
+      }
     }
     return false;
   }
 
-  #may(topic: string, action: "read" | "write"): boolean {
-    const { known, yes } = bits[action];
-    const before = this.#known.get(topic) ?? 0;
-    if ((before & known) !== 0) return (before & yes) !== 0;
-    const may = this.#decide(topic, action);
-    if (this.#known.size >= permissionsCachedMax) this.#known.clear();
-    this.#known.set(topic, before | known | (may ? yes : 0));
-    return may;
-  }
-
-  #decide(topic: string, action: "read" | "write"): boolean {
-    const levels = topic.split("/");
-    for (const rule of this.#rules) {
-      if (!filterMatches(rule.levels, levels)) continue;
-      if (!rule.read && !rule.write) return false;
-      if (rule[action]) return true;
+  #may(topic: string, action: number): boolean {
+    for (const list of this.#lists) {
+      const said = list.of(topic);
+      if (said === 0) continue;
+      if ((said & action) !== 0) return true;
+      if ((said & Says.denied) !== 0) return false;
     }
     return false;
   }

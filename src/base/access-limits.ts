@@ -26,8 +26,12 @@ export const keySetAskMs = 10_000;
 export const knownLoginsMax = 100_000;
 /** Addresses whose failed logins are remembered, and as many users. */
 export const bansMax = 50_000;
-/** Topics for which it is remembered what a client may do with them. */
-export const permissionsCachedMax = 1_000;
+/** Topics for which it is remembered what a client's own rules say of them, and their characters. */
+export const topicsRememberedMax = 1_000;
+export const topicsRememberedCharactersMax = 256 * 1024;
+/** Topics for which it is remembered what rules say that all clients share, and their characters. */
+export const sharedTopicsRememberedMax = 65_536;
+export const sharedTopicsRememberedCharactersMax = 4 * 1024 * 1024;
 /** Users whose clients share what is remembered of them. */
 export const permissionsSharedMax = 10_000;
 /** How often it is looked whether the operator's files have changed; a change counts when it has stood so long. */

@@ -74,7 +74,7 @@ export const faults: readonly Fault[] = [
   {
     what: "doors: what was allowed once is allowed after the rules have changed",
     file: "src/broker/connect/admission.ts",
-    find: "      connection.allowed = undefined;\n",
+    find: "      if (client.connection !== undefined) client.connection.allowed = undefined;\n",
     replace: "",
     tests: access,
   },

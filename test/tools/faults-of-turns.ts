@@ -6,6 +6,7 @@ import type { Fault } from "./faults.ts";
 
 const limits = "test/broker/limits.test.ts";
 const watch = "test/unit/turn-watch.test.ts";
+const access = "test/unit/access.test.ts";
 const router = "test/unit/router.test.ts";
 
 export const faults: readonly Fault[] = [
@@ -71,5 +72,26 @@ export const faults: readonly Fault[] = [
     find: "      if (isOver()) return;\n",
     replace: "",
     tests: "test/unit/slices.test.ts",
+  },
+  {
+    what: "turns: topics are remembered without a limit on their text",
+    file: "src/access/rule-list.ts",
+    find: " || this.#characters + topic.length > this.#limit.charactersMax) {",
+    replace: ") {",
+    tests: access,
+  },
+  {
+    what: "turns: patterns that all share go before a user's own rules",
+    file: "src/access/acl.ts",
+    find: '      this.#ownOf(subject.username ?? ""),\n      denials,\n',
+    replace: '      denials,\n      this.#ownOf(subject.username ?? ""),\n',
+    tests: access,
+  },
+  {
+    what: "turns: permissions of before count until a client logs in again",
+    file: "src/broker/delivery/kept-session.ts",
+    find: "    if (renew === undefined) return this.#permissions;\n",
+    replace: "    if (renew === undefined || this.#identity !== undefined) return this.#permissions;\n",
+    tests: "test/broker/revoked.test.ts",
   },
 ];

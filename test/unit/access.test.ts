@@ -8,6 +8,7 @@ import { hashForScram, hashPassword, isPasswordOf } from "../../src/access/hashe
 import { Hook } from "../../src/access/hook.ts";
 import { parsePasswordFile, withUser } from "../../src/access/password-file.ts";
 import { covers } from "../../src/access/permissions.ts";
+import { RuleList, Says } from "../../src/access/rule-list.ts";
 import { commonShape, ScramExchange } from "../../src/access/scram.ts";
 import { Bucket } from "../../src/base/bucket.ts";
 import { filterMatches } from "../../src/mqtt/topic.ts";
@@ -60,6 +61,39 @@ pattern write log/%c
   expect(() => new Acl("user\n")).toThrow("line 1");
   expect(() => new Acl("user a\ntopic rread a b#")).toThrow("line 2");
   expect(() => new Acl("topick a")).toThrow("none of user, topic, pattern");
+});
+
+test("what is remembered of topics is bounded in topics and characters", () => {
+  let asked = 0;
+  const rule = {
+    read: true,
+    write: false,
+    get levels() {
+      asked++;
+      return ["#"];
+    },
+  };
+  const rules = new RuleList([rule], { topicsMax: 10, charactersMax: 1000 });
+  const ask = (...topics: readonly string[]): number => {
+    asked = 0;
+    for (const topic of topics) expect(rules.of(topic)).toBe(Says.read);
+    return asked;
+  };
+  expect([ask("a", "b"), ask("a", "b"), ask("a")]).toEqual([2, 0, 0]);
+  ask(...Array.from({ length: 10 }, (_, at) => `t/${at}`));
+  expect(ask("a")).toBe(1);
+  ask("x".repeat(600), "y".repeat(600));
+  expect([ask("y".repeat(600)), ask("a"), ask("x".repeat(600))]).toEqual([0, 1, 1]);
+  // What does not fit at all is asked for each time.
+  expect([ask("z".repeat(1001)), ask("z".repeat(1001))]).toEqual([1, 1]);
+});
+
+test("patterns without names are asked once for all clients, denials first, own rules before them", () => {
+  const acl = new Acl("user u\ntopic read own/#\npattern read all/#\npattern deny own/x\npattern deny all/x/%c");
+  const of = (username: string, clientId: string) => acl.permissionsOf({ username, clientId });
+  expect(of("u", "c").mayReceive("own/x")).toBe(true);
+  expect(of("v", "c").mayReceive("own/x")).toBe(false);
+  expect([of("u", "c").mayReceive("all/x/c"), of("u", "d").mayReceive("all/x/c")]).toEqual([false, true]);
 });
 
 const level = fc.constantFrom("a", "b", "+", "$x", "");

@@ -11,11 +11,13 @@ import { Bucket } from "../../base/bucket.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { logTextMax, refusedConnectionsMax } from "../../base/limits.ts";
 import { LineLimit, standingFor } from "../../base/line-limit.ts";
+import type { Work } from "../../base/slices.ts";
 import { Timer } from "../../base/timers.ts";
 import { type ConnectPacket, encodeControl } from "../../mqtt/control.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Certificate } from "../../net/transport.ts";
 import type { Connection } from "../delivery/connection.ts";
+import type { KeptSession } from "../delivery/kept-session.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { ConnectionEnd } from "./connection-end.ts";
@@ -55,6 +57,8 @@ export class Admission {
   readonly #lines = new LineLimit<"login">();
   /** The number of connections by address, where it is limited. */
   readonly #byAddress = new Map<string, number>();
+  /** The number of times that users or rules have changed. */
+  #reloads = 0;
   /** The number of connections that are only kept until their CONNECT has been refused. */
   #refused = 0;
 
@@ -150,23 +154,37 @@ export class Admission {
   }
 
   /**
-   * Applies changed users and rules: all permissions are worked out anew, and clients whose user is gone are
-   * disconnected.
+   * Applies changed users and rules. From now on no permission of before counts: a client's are worked out when they
+   * are asked for next. Clients whose user is gone are disconnected, which may take several turns.
    */
   reloaded(): void {
-    const { localSessions, router } = this.#context;
+    const { localSessions, router, slices } = this.#context;
     const access = this.#access;
-    for (const client of [...localSessions.values()]) {
-      const { identity, connection } = client;
-      if (connection !== undefined) this.#endIfBanned(connection, client);
-      if (identity === undefined || access === undefined) continue;
-      client.permit(identity, access.permissionsOf(identity, client.session.clientId));
-      if (connection === undefined) continue;
-      connection.allowed = undefined;
-      const why = access.whyNotKnown(identity);
-      if (why !== undefined) this.#connectionEnd.disconnect(connection, Reason.notAuthorized, why);
+    const renew = ({ identity, session }: KeptSession): Permissions | undefined =>
+      access?.permissionsOf(identity!, session.clientId);
+    for (const client of localSessions.values()) {
+      if (client.identity === undefined || access === undefined) continue;
+      client.renewPermissions(renew);
+      if (client.connection !== undefined) client.connection.allowed = undefined;
     }
     router.touch();
+    this.#reloads++;
+    slices.run(this.#endOthers(this.#reloads));
+  }
+
+  /** Disconnects clients that may not be here any more. Ends early if users or rules have changed once more. */
+  *#endOthers(reloads: number): Work {
+    for (const client of [...this.#context.localSessions.values()]) {
+      const { identity, connection } = client;
+      if (connection !== undefined) this.#endIfBanned(connection, client);
+      const why = identity && this.#access?.whyNotKnown(identity);
+      if (connection !== undefined && why !== undefined)
+        this.#connectionEnd.disconnect(connection, Reason.notAuthorized, why);
+      // Worked out now, so that not all are when a message goes to all.
+      else void client.permissions;
+      yield;
+      if (this.#reloads !== reloads) return;
+    }
   }
 
   /** Disconnects a client that is on the operator's list by now. */

@@ -32,6 +32,7 @@ export class KeptSession {
   #user = "";
   #identity: Identity | undefined;
   #permissions: Permissions | undefined;
+  #renew: ((client: KeptSession) => Permissions | undefined) | undefined;
   #expiryTimer: Timer | undefined;
   /** Answers to QoS 2 publishes of this client that are not settled, by packet id. */
   #unsettled: Map<number, (outcome: AckOutcome) => void> | undefined;
@@ -138,13 +139,23 @@ export class KeptSession {
 
   /** The client's permissions by the access list; undefined: it may do everything. */
   get permissions(): Permissions | undefined {
+    const renew = this.#renew;
+    if (renew === undefined) return this.#permissions;
+    this.#renew = undefined;
+    this.#permissions = renew(this);
     return this.#permissions;
+  }
+
+  /** Has the permissions worked out anew when they are asked for next, since the rules have changed. */
+  renewPermissions(renew: (client: KeptSession) => Permissions | undefined): void {
+    this.#renew = renew;
   }
 
   /** Sets identity and permissions of the client's latest login; permissions undefined: it may do everything. */
   permit(identity: Identity, permissions: Permissions | undefined): void {
     this.#identity = identity;
     this.#permissions = permissions;
+    this.#renew = undefined;
   }
 
   /** Returns true if the client's QoS 2 publish with that packet id is not settled. */
