@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import { audit, boundBy, type Snapshot, type StoredMessage } from "../src/audit/audit.ts";
 import { Accounts, type CapitalChange } from "../src/bank/accounts.ts";
-import { milli, priceOf } from "../src/bank/price.ts";
+import { milli, quoteOf } from "../src/bank/price.ts";
 import { type Repair, repairAccounts } from "../src/bank/repair.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { bankCapitalCreditsMax, sweepMs } from "../src/base/limits.ts";
@@ -38,6 +38,7 @@ export function bankCommand(): Command {
     .description("what it costs to store a message")
     .helpOption("--help", "print this help")
     .argument("<BYTES>", "topic, properties and payload together", bytesOf)
+    .addOption(new Option("--topic <TOPIC>", "its topic: each of its levels is a znode").default("topic"))
     .addOption(new Option("--ttl <SECONDS>", "Message Expiry Interval").argParser(ttlOf))
     .option("--json", "print one JSON object a line")
     .action(quote);
@@ -66,7 +67,7 @@ Examples:
   mqttzoo bank balance --zk zk1:2181,zk2:2181,zk3:2181
   mqttzoo bank audit --data mqttzoo-data && echo it balances
   mqttzoo bank statement --by client --top 5
-  mqttzoo bank quote 256 --ttl 3600
+  mqttzoo bank quote 256 --ttl 3600 --topic home/kitchen/temperature
   mqttzoo bank mail list 'home/#' --zk zk1:2181
   mqttzoo bank mail drop '#' --client old-sensor --zk zk1:2181
   mqttzoo bank deposit 1000000 --zk zk1:2181`,
@@ -91,7 +92,7 @@ async function openConsole(where: TreeFlags): Promise<void> {
     balance: () => withSnapshot(balance)(where),
     audit: () => runAudit(where),
     statement: (by = "topic") => withSnapshot(statement)({ ...where, by, top: 20 }),
-    quote: (bytes, ttl) => quote(bytesOf(bytes), ttl === undefined ? {} : { ttl: ttlOf(ttl) }),
+    quote: (bytes, ttl) => quote(bytesOf(bytes), { topic: "topic", ...(ttl === undefined ? {} : { ttl: ttlOf(ttl) }) }),
     list: (filter = "#", client) => list(filter, withClient(client)),
     show: (path) => show(path, where),
     drop: (filter, client) => drop(filter, withClient(client)),
@@ -206,10 +207,10 @@ function holderOf(message: StoredMessage, by: string, now: number): string {
   return hours < 1 ? "ends within 1 h" : `ends within ${2 ** Math.ceil(Math.log2(hours))} h`;
 }
 
-function quote(bytes: number, { ttl, json }: { ttl?: number; json?: boolean }): void {
+function quote(bytes: number, { ttl, topic, json }: { ttl?: number; topic: string; json?: boolean }): void {
   const { bankTtlMin, bankTtlMax, bankTtl } = defaultOptions;
   const pricing = { ttlMinMs: bankTtlMin * 1000, ttlMaxMs: bankTtlMax * 1000, ttl: bankTtl };
-  const price = (seconds: number): number => inCredits(priceOf(bytes, seconds * 1000, pricing));
+  const price = (seconds: number): number => inCredits(quoteOf(bytes, { ttlMs: seconds * 1000, topic }, pricing));
   const row = (least: number, most: number): Row => ({
     bytes,
     ttl: least === most ? least : `${least}..${most}`,

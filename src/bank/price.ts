@@ -1,8 +1,13 @@
-/** The price of keeping a message: integer milli-credits, drawn once and stored with it. */
+/**
+ * The price of what the store keeps, by its weight (`coordinator/weight.ts`): integer milli-credits. Of a stored message
+ * its time is paid for, too; the price is settled once, and stored with it.
+ */
+
+import { messageWeightOf, placeOfTopic, slipWeightOf } from "../coordinator/weight.ts";
 
 /** Milli-credits. A credit is a thousand of them. */
 export const milli = 1000;
-/** Milli-credits for each byte: .04 credits. */
+/** Milli-credits for each byte of weight: .04 credits. */
 const byteCredits = 40;
 /** Milli-credits for the longest time to live: a random time to live makes it random(0, 100) credits. */
 const timeCreditsMax = 100_000;
@@ -24,17 +29,41 @@ export type TtlPolicy = "drops" | "random" | "max";
 /** Where a message is kept. mailbox: it is owed to a session. drop: it lies in a mail drop, for whoever comes. */
 export type Keeping = "mailbox" | "drop";
 
-/**
- * The price of a message of so many bytes (topic, properties and payload) that is kept for so long, in milli-credits.
- */
-export function priceOf(bytes: number, ttlMs: number, { ttlMinMs, ttlMaxMs }: Pricing): number {
+/** The price of a message of that weight, in bytes, that is kept for so long; in milli-credits. */
+export function priceOf(weight: number, ttlMs: number, { ttlMinMs, ttlMaxMs }: Pricing): number {
   const part = ttlMaxMs === ttlMinMs ? 0 : (ttlMs - ttlMinMs) / (ttlMaxMs - ttlMinMs);
-  return byteCredits * bytes + Math.round(timeCreditsMax * Math.min(1, Math.max(0, part)));
+  return weightPriceOf(weight) + Math.round(timeCreditsMax * Math.min(1, Math.max(0, part)));
 }
 
-/** A retained message pays for its bytes while it stays. */
-export function retainedPriceOf(bytes: number): number {
-  return byteCredits * bytes;
+/** The price of what pays for its weight alone, in milli-credits. */
+export function weightPriceOf(weight: number): number {
+  return byteCredits * weight;
+}
+
+/** Bytes of the store that so many milli-credits pay for. */
+export function weightPaidBy(credits: number): number {
+  return Math.floor(credits / byteCredits);
+}
+
+/** Characters of the client id, and of the broker's, that a quote reckons with. */
+const quotedIdLength = 23;
+
+/**
+ * The price of one copy of a message of so many bytes (topic, properties and payload) for one session, in milli-credits:
+ * with the slip in its mailbox. `topic`: without it, one of one level.
+ */
+export function quoteOf(bytes: number, { ttlMs, topic = "" }: Quoted, pricing: Pricing): number {
+  const place = placeOfTopic(topic);
+  const clientId = "x".repeat(quotedIdLength);
+  const message = messageWeightOf(place, { bytes, texts: quotedIdLength });
+  const slip = slipWeightOf(place, { clientId, subscriptionIds: 0, branchBytes: quotedIdLength });
+  return priceOf(message + slip, ttlMs, pricing);
+}
+
+/** What a quote is asked for. */
+export interface Quoted {
+  readonly ttlMs: number;
+  readonly topic?: string | undefined;
 }
 
 /**

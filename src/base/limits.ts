@@ -210,6 +210,16 @@ export const branchCloseMs = 60_000;
 /** A message that nobody has removed is removed by the teller when its time has been over for so long. */
 export const sweepGraceMs = 60_000;
 
+/**
+ * Bytes of memory that a znode without data takes in a ZooKeeper server, besides path and name: its objects in two hash
+ * tables, measured (`README.md`, "What it comes to"). A fixed part of each price.
+ */
+export const znodeBytes = 512;
+/** Bytes of the id of a stored message, or of a payload in parts. */
+export const idBytesMax = 40;
+/** The path of a session's znode is taken for at least as long, in bytes, in the price of a slip. */
+export const slipPathBytesMin = 128;
+
 // --- The tree ---
 /** The sessions' shards: no listing of clients grows without bound. */
 export const sessionShards = 256;

@@ -128,7 +128,7 @@ export class SysTopics {
       ["bank/bound", account.bound / milli],
       ["bank/free", account.free / milli],
       ["bank/messages", account.messages],
-      ["bank/pricing", JSON.stringify(bankAccount.pricing)],
+      ["bank/pricing", JSON.stringify(bankAccount.prices.pricing)],
       ["bank/vault", bankAccount.vault / milli],
       ["bank/refused", metrics.refusedByBank],
       ["bank/holders", JSON.stringify(holdersOf(this.#context, holdersShown))],

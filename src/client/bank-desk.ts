@@ -1,5 +1,5 @@
 /** Quotes for applications: how much it costs to have a message stored, and whether the bank can pay that now. */
-import { isDrawn, milli, type Pricing, priceOf } from "../bank/price.ts";
+import { isDrawn, milli, type Pricing, quoteOf } from "../bank/price.ts";
 import { MqttError } from "./errors.ts";
 import type { Messaging } from "./messaging.ts";
 import { State } from "./retained-state.ts";
@@ -16,6 +16,8 @@ export interface Quote {
 }
 
 export interface QuoteOptions {
+  /** The topic that it will be published on, each of whose levels costs; without it, one of one level. */
+  readonly topic?: string;
   /** Seconds, as it will be published with. */
   readonly expiry?: number;
   /** Subscribers that may be away, each of which costs a copy; 1 unless set. */
@@ -38,13 +40,13 @@ export class BankDesk {
    * `bytes`: of topic, properties and payload together. Rejects with `MqttError` if the broker has no bank, or does not
    * tell.
    */
-  async quote(bytes: number, { expiry, copies = 1, signal }: QuoteOptions = {}): Promise<Quote> {
+  async quote(bytes: number, { topic, expiry, copies = 1, signal }: QuoteOptions = {}): Promise<Quote> {
     const states = topics.map((name) => new State<string>(this.#client, `$SYS/broker/bank/${name}`, { qos: 0 }));
     try {
       const [text, free, inVault] = await Promise.all(states.map((state) => state.get(signal ? { signal } : {})));
       if (text === undefined) throw new MqttError("this broker does not tell what it takes for a stored message");
       const pricing = JSON.parse(text) as Pricing;
-      const price = (ttlMs: number): number => (copies * priceOf(bytes, ttlMs, pricing)) / milli;
+      const price = (ttlMs: number): number => (copies * quoteOf(bytes, { ttlMs, topic }, pricing)) / milli;
       const ttlMs = expiry === undefined ? undefined : expiry * 1000;
       // For sessions' mail: what only lies in a mail drop may cost less, never more.
       const least = price(ttlMs ?? (isDrawn(pricing, "mailbox") ? pricing.ttlMinMs : pricing.ttlMaxMs));

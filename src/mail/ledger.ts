@@ -1,4 +1,5 @@
 /** The port of the mail to the bank, which pays for what is stored. */
+import type { TopicPlace } from "../coordinator/weight.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { JournalOperation } from "./operations.ts";
 import type { Terms } from "./records.ts";
@@ -14,8 +15,13 @@ export interface Payment {
 export interface Ledger {
   /** The name of this broker's branch. */
   readonly branch: string;
-  /** Price and end of a message where it is kept: settled once, the same whenever it is asked. */
-  termsOf(publish: Publish, keeping: "mailbox" | "drop"): Terms;
+  /**
+   * Price and end of a message where it is kept, without slips: settled once, the same whenever it is asked. `place`:
+   * the levels of its topic, if they are known.
+   */
+  termsOf(publish: Publish, keeping: "mailbox" | "drop", place?: TopicPlace): Terms;
+  /** The price of so many bytes in the store, in milli-credits. */
+  priceOf(weight: number): number;
   /** Stands in every unit that stores a message: this broker's branch has not been closed. */
   guard(): JournalOperation;
   /** A message will be stored. Without payment it is counted all the same. */

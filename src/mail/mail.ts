@@ -5,6 +5,7 @@
 
 import { topicTreeBytesMax, unitBytesReserve } from "../base/limits.ts";
 import { idOfMessage, messagePath } from "../coordinator/paths.ts";
+import { counterWeightOf, placeOfTopic, slipWeightOf, textWeightOf } from "../coordinator/weight.ts";
 import { type Publish, topicOf } from "../mqtt/publish.ts";
 import type { Journal } from "./journal.ts";
 import type { Ledger, Payment } from "./ledger.ts";
@@ -65,18 +66,21 @@ export class Mail {
         const { clientId, subscriptionIds } = drafts[to]!;
         bytes += slipOverhead + 3 * clientId.length + path.length + 4 * subscriptionIds.length;
       }
-      units.push(this.#store(publish, path, drafts.slice(from, to)));
-      this.#ledger.keep(path, this.#ledger.termsOf(publish, "mailbox").credits, payment);
+      units.push(this.#store(publish, path, { drafts: drafts.slice(from, to), payment }));
       from = to;
     }
     return units;
   }
 
-  #store(publish: Publish, path: string, drafts: readonly SlipDraft[]): StoredMail {
+  #store(publish: Publish, path: string, { drafts, payment }: Copy): StoredMail {
     const { branch } = this.#ledger;
     const terms = this.#ledger.termsOf(publish, "mailbox");
     const recipients = drafts.length;
-    const { data, checks, parts } = this.#encode(publish, idOfMessage(path), { ...terms, branch, recipients });
+    // Slips are paid for with their message, and until the last recipient has it.
+    const credits = terms.credits + this.#ledger.priceOf(slipsWeightOf(publish, drafts, branch));
+    this.#ledger.keep(path, credits, payment);
+    const head = { ...terms, credits, branch, recipients };
+    const { data, checks, parts } = this.#encode(publish, idOfMessage(path), head);
     const operations: JournalOperation[] = [...checks, { kind: "create", path, data, mode: "persistent" }];
     if (recipients > 1)
       operations.push({ kind: "create", path: counterPath(path), data: emptyRecord, mode: "persistent" });
@@ -107,10 +111,11 @@ export class Mail {
     const publish = given.kept();
     const { branch } = this.#ledger;
     const terms = this.#ledger.termsOf(publish, keeping);
+    const credits = terms.credits + this.#ledger.priceOf(textWeightOf(publisher));
     const path = pathOf(publish, this.#nextName());
-    const head = { ...terms, branch, recipients: 0, publisher };
+    const head = { ...terms, credits, branch, recipients: 0, publisher };
     const { data, checks, parts } = this.#encode(publish, idOfMessage(path), head);
-    this.#ledger.keep(path, terms.credits, payment);
+    this.#ledger.keep(path, credits, payment);
     if (publish.retain) publish.copyUntil = Math.min(terms.keepUntil, publish.expiresAt);
     const create = { kind: "create", path, data, mode: "persistent", named: this.#countInDrops } as const;
     return { path, parts, operations: [...checks, create] };
@@ -183,6 +188,22 @@ function nameOfEpoch(epoch: number): string {
 export function epochOfId(id: string): number {
   const [, digits] = /^~?([0-9a-z]+)[0-9a-z]{8}-\d+$/.exec(id) ?? [];
   return digits === undefined ? Number.NaN : Number.parseInt(digits, 36);
+}
+
+/** Slips that are stored with one copy of a message, and what pays for all of it. */
+interface Copy {
+  readonly drafts: readonly SlipDraft[];
+  readonly payment: Payment | undefined;
+}
+
+/** The weight of slips, and of the znode that counts who has the message if there are several. */
+function slipsWeightOf(publish: Publish, drafts: readonly SlipDraft[], branch: string): number {
+  const place = placeOfTopic(topicOf(publish));
+  const branchBytes = textWeightOf(branch);
+  let weight = drafts.length > 1 ? counterWeightOf(place) : 0;
+  for (const { clientId, subscriptionIds } of drafts)
+    weight += slipWeightOf(place, { clientId, subscriptionIds: subscriptionIds.length, branchBytes });
+  return weight;
 }
 
 /** Bytes of a slip's znode and the request that makes it, besides names. */

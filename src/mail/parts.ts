@@ -5,7 +5,7 @@
  */
 
 import { noBytes } from "../base/bytes.ts";
-import { partBytesMax, partsReadMax, remainingLengthMax, unitBytesReserve } from "../base/limits.ts";
+import { partBytesMax, partsReadMax, remainingLengthMax, topicTreeBytesMax, unitBytesReserve } from "../base/limits.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { partPath, partsPath } from "../coordinator/paths.ts";
 import { hasData } from "../coordinator/read-results.ts";
@@ -34,6 +34,15 @@ export function piecesOf(
     pieces.push({ kind: "create", path: partPath(id, pieces.length), data, mode: "persistent", isPiece: true });
   }
   return pieces;
+}
+
+/**
+ * Returns the number of pieces that a message's payload may come to; 0: it stands in the message for sure. `unitBytesMax`:
+ * as above.
+ */
+export function piecesMax({ size, payloadLength }: Publish, unitBytesMax: number): number {
+  const isSmall = size + topicTreeBytesMax + 2 * unitBytesReserve < unitBytesMax;
+  return isSmall ? 0 : Math.ceil(payloadLength / pieceBytesOf(unitBytesMax));
 }
 
 /** Bytes of a piece where a unit may hold so many. */

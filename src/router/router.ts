@@ -52,6 +52,10 @@ export class Route<Here, There extends Elsewhere> {
   note = 0;
   /** Room for another note of the fan-out; undefined after a change. */
   bundles: boolean | undefined;
+  /** Room for the levels of the topic in the store, and what they weigh, in bytes; undefined: not worked out. */
+  place: { readonly weight: number; readonly pathBytes: number } | undefined;
+  /** Room for what a copy's slip for each receiver weighs together, in bytes; undefined after a change. */
+  slipsWeight: number | undefined;
   /** Room for where messages without a promise go, besides `targets`; undefined after a change. */
   links: readonly unknown[] | undefined;
 
@@ -175,6 +179,7 @@ export class Router<Here extends object, There extends Elsewhere> {
     route.elsewhere = elsewhere;
     route.links = undefined;
     route.bundles = undefined;
+    route.slipsWeight = undefined;
     route.groups = groups;
     route.isMailDrop = this.#rules.isMailDrop(route.topic);
     route.generation = this.#generation;

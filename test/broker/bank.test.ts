@@ -2,14 +2,18 @@
 import { expect, test } from "bun:test";
 import { walkMessages } from "../../src/audit/scan.ts";
 import { readShortage } from "../../src/bank/shortage.ts";
+import { encodeUtf8 } from "../../src/base/bytes.ts";
+import { znodeBytes } from "../../src/base/limits.ts";
 import type { ReadResult } from "../../src/coordinator/coordinator.ts";
 import { hasData } from "../../src/coordinator/read-results.ts";
 import { quietReader } from "../../src/mail/record-reader.ts";
 import { topicOfMessage } from "../../src/mail/slips.ts";
+import { makePublish } from "../../src/mqtt/publish.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
+import { creditsOf, leaveCredits } from "../support/credits.ts";
 import { type AnyPacket, RawClient } from "../support/raw-client.ts";
 
-/** A message of 1,000 bytes costs 40 credits and more. */
+/** A message of 1,000 bytes costs 40 credits for them, and more for its znodes and its time. */
 const payload = "x".repeat(1000);
 
 async function away(broker: TestBroker, clientId: string, topic: string): Promise<void> {
@@ -25,8 +29,9 @@ async function settle(client: RawClient, topic: string, options: AnyPacket = {})
 }
 
 test("MQTT 5 is told 0x97 with price and balance; what needs no store goes on", async () => {
-  const broker = await startBroker({ bankCapital: 30 });
+  const broker = await startBroker();
   await away(broker, "gone", "poor/x");
+  await leaveCredits(broker.server.broker.context, 30);
   const publisher = await RawClient.connect(broker.port, { protocolVersion: 5 });
   const refused = await settle(publisher, "poor/x");
   expect(refused.reasonCode).toBe(0x97);
@@ -46,8 +51,12 @@ test("MQTT 5 is told 0x97 with price and balance; what needs no store goes on", 
 });
 
 test("before MQTT 5 the publish is held while credits may come back, and taken when they do", async () => {
-  const broker = await startBroker({ bankCapital: 150, bankTtlMin: 30, bankTtlMax: 31 });
+  const broker = await startBroker({ bankTtlMin: 30, bankTtlMax: 31 });
   await away(broker, "reader", "held/#");
+  await leaveCredits(
+    broker.server.broker.context,
+    3 * Math.ceil(creditsOf(1006, { topic: "held/x", ttlMs: 86_400_000 })),
+  );
   const publisher = await RawClient.connect(broker.port);
   let taken = 0;
   for (; taken < 10; taken++) {
@@ -64,8 +73,9 @@ test("before MQTT 5 the publish is held while credits may come back, and taken w
 }, 20_000);
 
 test("before MQTT 5 the connection is closed when no credits come back in time", async () => {
-  const broker = await startBroker({ bankCapital: 30, bankWait: 1 });
+  const broker = await startBroker({ bankWait: 1 });
   await away(broker, "gone", "closed/x");
+  await leaveCredits(broker.server.broker.context, 30);
   const publisher = await RawClient.connect(broker.port);
   publisher.publish("closed/x", payload, { qos: 1, messageId: 1 });
   await publisher.untilClosed();
@@ -77,14 +87,17 @@ test("credits come back when a retained message is replaced or cleared, and afte
   const first = await startBroker({ bankCapital: 10_000 });
   const publisher = await RawClient.connect(first.port, { protocolVersion: 5 });
   const bound = (broker: TestBroker): number => broker.server.broker.context.bankAccount.account.bound;
+  const kept = makePublish(encodeUtf8("kept/a"), encodeUtf8(payload), { qos: 1, retain: true });
+  const price = first.server.broker.context.bankAccount.prices.ofRetained(kept);
+  // .04 credits for each of 1,006 bytes, and for two znodes at least; in thousandths.
+  expect(price).toBeGreaterThan(40 * (1006 + 2 * znodeBytes));
   for (let round = 0; round < 5; round++) await settle(publisher, "kept/a", { retain: true });
-  // .04 credits for each of 1,006 bytes, in thousandths.
-  expect(bound(first)).toBe(40 * 1006);
+  expect(bound(first)).toBe(price);
   await settle(publisher, "kept/b", { retain: true });
-  expect(bound(first)).toBe(2 * 40 * 1006);
+  expect(bound(first)).toBe(2 * price);
   publisher.publish("kept/b", "", { qos: 1, messageId: 1, retain: true });
   await publisher.take("puback");
-  expect(bound(first)).toBe(40 * 1006);
+  expect(bound(first)).toBe(price);
   await away(first, "sleeper", "kept/#");
   await settle(publisher, "kept/c");
   const before = bound(first);
@@ -93,12 +106,12 @@ test("credits come back when a retained message is replaced or cleared, and afte
   const sleeper = await RawClient.connect(second.port, { clean: false, clientId: "sleeper" });
   // The retained one, which it did not acknowledge when it subscribed, and the other.
   for (const { messageId } of await sleeper.takeMany("publish", 2)) sleeper.send({ cmd: "puback", messageId });
-  await eventually(() => bound(second) === 40 * 1006, "what was read is paid for no longer");
+  await eventually(() => bound(second) === price, "what was read is paid for no longer");
   await second.stop();
 });
 
 test("with every subscriber at home nothing is bound in the end", async () => {
-  const broker = await startBroker({ bankCapital: 1000 });
+  const broker = await startBroker({ bankCapital: 10_000 });
   const { account } = broker.server.broker.context.bankAccount;
   const subscriber = await RawClient.connect(broker.port, { clean: false, clientId: "home" });
   await subscriber.subscribe("home/x", { qos: 1 });

@@ -5,6 +5,7 @@
 import { expect, test } from "bun:test";
 import { heldLookMs, heldProbeMs, heldUnreadBytesMax, journalBytesMax, silenceLookMs } from "../../src/base/limits.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
+import { leaveCredits } from "../support/credits.ts";
 import { instantCoordinator } from "../support/instant-coordinator.ts";
 import { machine } from "../support/machine.ts";
 import { RawClient } from "../support/raw-client.ts";
@@ -80,12 +81,13 @@ test("who is listened to and silent for longer than the keep alive allows is gon
 
 /** A publisher before MQTT 5 is not read while the bank cannot pay, and may wait for that for ten minutes. */
 async function poor(): Promise<TestBroker> {
-  const broker = await startBroker({ bankCapital: 30, bankWait: 600 });
+  const broker = await startBroker({ bankWait: 600 });
   const away = await RawClient.connect(broker.port, { clean: false, clientId: "away" });
   await away.subscribe("poor", { qos: 1 });
   away.disconnect();
   await away.untilClosed();
   await eventually(() => broker.server.broker.context.metrics.connections === 0, "only the publisher is left");
+  await leaveCredits(broker.server.broker.context, 30);
   return broker;
 }
 

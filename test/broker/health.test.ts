@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { freePort } from "../bench/brokers.ts";
 import { eventually, startBroker } from "../support/broker.ts";
+import { leaveCredits } from "../support/credits.ts";
 import { RawClient } from "../support/raw-client.ts";
 
 async function get(port: number, path: string): Promise<{ status: number; body: string; type: string | null }> {
@@ -38,11 +39,12 @@ test("probes say yes with reasons; other paths and methods are told what there i
 
 test("metrics: counters by QoS and reason, histograms whose buckets add up, names by Prometheus' conventions", async () => {
   const httpPort = await freePort();
-  const broker = await startBroker({ httpPort, httpHost: "127.0.0.1", bankCapital: 50 });
+  const broker = await startBroker({ httpPort, httpHost: "127.0.0.1" });
   const away = await RawClient.connect(broker.port, { clean: false, clientId: "away" });
   await away.subscribe("m/#", { qos: 1 });
   away.disconnect();
   await away.untilClosed();
+  await leaveCredits(broker.server.broker.context, 250);
   const client = await RawClient.connect(broker.port, { protocolVersion: 5 });
   await client.subscribe("live", { qos: 2 });
   for (const qos of [0, 1, 2]) client.publish("live", "x", { qos, messageId: qos === 0 ? undefined : qos });
@@ -61,7 +63,7 @@ test("metrics: counters by QoS and reason, histograms whose buckets add up, name
   }
   expect(samples.get('mqttzoo_messages_refused_total{reason="bank"}')).toBe(1);
   expect(samples.get("mqttzoo_bank_messages")).toBe(1);
-  expect(samples.get("mqttzoo_bank_capital_credits")).toBe(50);
+  expect(samples.get("mqttzoo_bank_capital_credits")).toBe(broker.server.broker.context.bankAccount.capital / 1000);
   expect(samples.get("mqttzoo_store_connected")).toBe(1);
   expect(samples.get("mqttzoo_mailbox_messages")).toBe(1);
   // Four had one receiver each, at whatever QoS; what was refused has reached nobody.

@@ -145,7 +145,7 @@ test("what has outlived its time is not handed out, and its credits come back", 
 });
 
 test("what the bank cannot pay reaches nobody; a publish on a mail drop nobody hears is no miss", async () => {
-  const broker = await drop({ bankCapital: 150, bankTtlMin: 60, bankTtlMax: 60 });
+  const broker = await drop({ bankCapital: 400, bankTtlMin: 60, bankTtlMax: 60 });
   const publisher = await RawClient.connect(broker.port, five);
   const listener = await RawClient.connect(broker.port, five);
   await listener.subscribe("drop/#", { qos: 1 });

@@ -8,10 +8,13 @@ import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { brokerArguments, freePort, untilListening } from "../bench/brokers.ts";
 import { eventually } from "../support/broker.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
+import { creditsOf } from "../support/credits.ts";
 import { executable } from "../support/process.ts";
 import { type AnyPacket, RawClient } from "../support/raw-client.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-bank-"));
+/** More than what a message of 200 bytes costs at most. */
+const dear = 1 + creditsOf(256, { topic: "home/x", ttlMs: 86_400_000 });
 let port: number;
 let broker: ReturnType<typeof Bun.spawn>;
 let cluster: Cluster;
@@ -73,7 +76,7 @@ test("a broker alone: filled to its last credits, refused in words, emptied agai
   expect(refusal.properties.reasonString).toMatch(/price [\d.]+, balance [\d.]+ credits.*try again in/);
   const [all] = await rows("balance", ...where);
   expect(all).toMatchObject({ granted: 2000, messages: taken });
-  expect(all.free).toBeLessThan(110);
+  expect(all.free).toBeLessThan(dear);
   expect((await bank("audit", ...where)).code).toBe(0);
   expect(await rows("statement", "--by", "client", ...where)).toMatchObject([{ client: "away", messages: taken }]);
   const listed = await rows("mail", "list", "home/+", ...where);
@@ -166,7 +169,7 @@ test("a cluster: filled from two brokers to its last credits, raised while it ru
   const [all] = await rows("balance", ...where);
   expect(all).toMatchObject({ granted: 3000, messages: both[0].taken + both[1].taken });
   // Nobody could have stored one more: what is free everywhere together is less than two messages cost.
-  expect(all.free).toBeLessThan(2 * 110);
+  expect(all.free).toBeLessThan(2 * dear);
   expect((await bank("audit", ...where)).out).toBe("it balances\n");
   expect(await rows("deposit", "1000", ...where)).toEqual([{ changed: 1000, capital: 4000 }]);
   expect((await fill(cluster.port(1), "fill/more")).taken).toBeGreaterThan(3);
@@ -206,7 +209,7 @@ test("the console, on a terminal", async () => {
   };
   await eventually(() => seen.includes("bank>"), "a prompt", 10_000);
   await say("help mail", "mail drop");
-  await say("quote 256 30", "10.2");
+  await say("quote 256 30", String(Math.round(10 * creditsOf(256, { topic: "topic", ttlMs: 30_000 })) / 10));
   await say("audit", "it balances");
   for (const [command, amount] of [
     ["deposit", "abc"],
@@ -266,11 +269,19 @@ test("a damaged account is named, spreads nowhere, and is mended; amounts that a
 }, 60_000);
 
 test("a quote, and mistakes in one line", async () => {
-  expect(await rows("quote", "256", "--ttl", "30")).toEqual([{ bytes: 256, ttl: 30, least: 10.2, most: 10.2 }]);
+  const quoted = (topic: string, seconds: number): number =>
+    Math.round(10 * creditsOf(256, { topic, ttlMs: seconds * 1000 })) / 10;
+  const [least, most] = [quoted("topic", 30), quoted("topic", 86_400)];
+  expect(most).toBeCloseTo(least + 100, 5);
+  expect(await rows("quote", "256", "--ttl", "30")).toEqual([{ bytes: 256, ttl: 30, least, most: least }]);
   expect(await rows("quote", "256")).toEqual([
-    { kept: "for a session", bytes: 256, ttl: 86_400, least: 110.2, most: 110.2 },
-    { kept: "in a mail drop", bytes: 256, ttl: "30..86400", least: 10.2, most: 110.2 },
+    { kept: "for a session", bytes: 256, ttl: 86_400, least: most, most },
+    { kept: "in a mail drop", bytes: 256, ttl: "30..86400", least, most },
   ]);
+  // Each level is one more znode.
+  const deep = quoted("a/b/c", 30);
+  expect(deep).toBeGreaterThan(least + 2 * 20);
+  expect(await rows("quote", "256", "--ttl", "30", "--topic", "a/b/c")).toMatchObject([{ least: deep }]);
   for (const words of [
     ["quote", "many"],
     ["audit", "--data", `${folder}-none`],

@@ -59,13 +59,13 @@ test("published at three brokers while subscribers come at three brokers: no gap
 test("when the bank is empty, what is published without a promise is given up at once, and holds nobody up", async () => {
   const cluster = await startCluster(["a", "b"], {
     mailDrop: ["drop/#"],
-    bankCapital: 500,
+    bankCapital: 1500,
     bankTtlMin: 60,
     bankTtlMax: 60,
   });
   const publisher = await RawClient.connect(cluster.port(0), { protocolVersion: 5 });
   const payload = "x".repeat(1000);
-  // 40 credits each: a dozen, and then no more.
+  // More than 100 credits each: a dozen, and then no more.
   for (let index = 0, code = 0; code !== 0x97; index++) {
     publisher.publish("drop/full", payload, { qos: 1, messageId: index + 1 });
     code = (await publisher.take("puback")).reasonCode;

@@ -69,7 +69,7 @@ const misfortunes: readonly Misfortune[] = [
 
 async function run(seed: number): Promise<string[]> {
   // Some dozen messages are all that a poor bank can keep.
-  const world = new World(seed, { log: simulationLog, bankCapital: seed % 2 === 0 ? 3000 : 10_000_000 });
+  const world = new World(seed, { log: simulationLog, bankCapital: seed % 2 === 0 ? 5000 : 10_000_000 });
   for (const id of ["a", "b", "c"]) await world.node(id).startIn(world);
   const history = new TimedHistory(() => world.now());
   const cast = seed % kinds.length;

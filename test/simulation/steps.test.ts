@@ -72,7 +72,7 @@ function kindsOf(operations: readonly WriteOperation[]): Set<Kind> {
 
 /** Messages wait for two readers and in a mail drop, are read, and a broker is gone until its branch is closed. */
 async function tell(seed: number, strike?: Strike): Promise<Told> {
-  const world = new World(seed, { mailDrop: ["sim/p3"], hasLarge: true, bankTtlMax: 3600, bankCapital: 8000 });
+  const world = new World(seed, { mailDrop: ["sim/p3"], hasLarge: true, bankTtlMax: 3600, bankCapital: 12_000 });
   const history = new History();
   /** One for each write that has come; undefined where it was refused. */
   const steps: (Set<Kind> | undefined)[] = [];

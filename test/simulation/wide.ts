@@ -58,7 +58,7 @@ export function wideWorld(seed: number, { log, older }: WideOptions = {}): { wor
     log,
     older,
     ensemble: { observers: traits.observers, sequenceStart: traits.sequenceStart, transactionBytesMax },
-    bankCapital: traits.isPoor ? 3000 : defaultOptions.bankCapital,
+    bankCapital: traits.isPoor ? 5000 : defaultOptions.bankCapital,
     hasLarge: traits.hasLarge,
     wireBytesMax: traits.wireBytesMax,
     mailDrop: traits.hasDrops ? ["sim/p1"] : [],

@@ -18,7 +18,7 @@ const lookEveryMs = 20;
 /** Hardly more than what the broker keeps free in each. */
 const smallSubmissionBytes = 96 * 1024;
 /** Credits of a poor bank: it can keep some dozen messages. */
-const poorCapital = 3000;
+const poorCapital = 5000;
 /** Promises that may follow from each other within one instant. */
 const promiseSteps = 12;
 

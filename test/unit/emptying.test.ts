@@ -30,6 +30,7 @@ const freed: string[] = [];
 const ledger: Ledger = {
   branch: "b",
   termsOf: () => ({ credits: 1, keepUntil: Infinity }),
+  priceOf: () => 0,
   guard: () => ({ kind: "set", path: "/guard", data: encodeUtf8("") }),
   keep() {},
   freed: (path) => void freed.push(path),

@@ -12,6 +12,7 @@ import { World } from "../simulation/world.ts";
 const ledger = {
   branch: "b",
   termsOf: () => ({ credits: 1, keepUntil: Infinity }),
+  priceOf: () => 0,
   guard: (): JournalOperation => ({ kind: "check", path: "/", version: () => -1 }),
   keep: () => {},
   freed: () => {},

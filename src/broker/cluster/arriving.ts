@@ -15,6 +15,7 @@ import type { ClusterContext } from "../peers/cluster-context.ts";
 import { remainFrame } from "../peers/links.ts";
 import type { Peer } from "../peers/peer.ts";
 import type { SessionRegistry } from "../peers/session-registry.ts";
+import { copiesPriceOf } from "../publish/copies-price.ts";
 import type { Fanout } from "../publish/fanout.ts";
 
 /**
@@ -160,7 +161,7 @@ export class Arriving {
     };
     const copies = addressees.handles.size + addressees.groups.size;
     const isFree = id === 0 || copies === 0;
-    const price = isFree ? 0 : copies * bankAccount.termsOf(publish, "mailbox").credits;
+    const price = isFree || route === undefined ? 0 : copiesPriceOf(this.#context, { publish, route, copies });
     const payment = isFree || peer.hasSentBack ? undefined : bankAccount.reserve(price);
     // A message that may have to be stored and cannot be paid for here goes back to the publishing broker, which pays
     // for it.

@@ -7,7 +7,7 @@
 import { walkMessages, walkRetained } from "../../audit/scan.ts";
 import type { Accounts, Standing } from "../../bank/accounts.ts";
 import { Branch, type Reservation } from "../../bank/branch.ts";
-import { drawTtl, isDrawn, type Keeping, milli, type Pricing, priceOf, retainedPriceOf } from "../../bank/price.ts";
+import { type Keeping, milli } from "../../bank/price.ts";
 import { describeShortage } from "../../bank/shortage.ts";
 import {
   bankAskMs,
@@ -20,11 +20,13 @@ import {
 } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { branchPath } from "../../coordinator/paths.ts";
+import type { TopicPlace } from "../../coordinator/weight.ts";
 import type { Journal } from "../../mail/journal.ts";
 import type { Ledger, Payment } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { MessageHead, Terms } from "../../mail/records.ts";
 import type { Publish } from "../../mqtt/publish.ts";
+import { PriceList } from "./price-list.ts";
 import type { Runtime } from "./runtime.ts";
 import { VaultAnswers } from "./vault-answers.ts";
 
@@ -47,14 +49,9 @@ export interface OtherBranches {
  */
 export class BankAccount implements Ledger {
   readonly branch: string;
+  readonly prices: PriceList;
   readonly account = new Branch();
-  readonly #pricing: Pricing;
   readonly #path: string;
-  /**
-   * Price and end of each message, as they were first settled. Apart: those whose lifetime was drawn at random
-   * ("drawn").
-   */
-  readonly #terms = { drawn: new WeakMap<Publish, Terms>(), longest: new WeakMap<Publish, Terms>() };
   readonly #accounts: Accounts;
   readonly #runtime: Runtime;
   readonly #journal: Journal;
@@ -83,12 +80,8 @@ export class BankAccount implements Ledger {
     this.#journal = parts.journal;
     this.#others = parts.others;
     this.branch = options.id;
+    this.prices = new PriceList(runtime);
     this.#path = branchPath(options.id);
-    this.#pricing = {
-      ttlMinMs: options.bankTtlMin * 1000,
-      ttlMaxMs: options.bankTtlMax * 1000,
-      ttl: options.bankTtl,
-    };
     this.#accounts = parts.accounts;
   }
 
@@ -111,27 +104,14 @@ export class BankAccount implements Ledger {
     await new Promise<void>((done) => this.#balance(0, done));
   }
 
-  /**
-   * Returns price and end of a message that is stored in a mailbox or a mail drop. Both are settled when first asked
-   * for.
-   */
-  termsOf(publish: Publish, keeping: Keeping): Terms {
-    const kept = publish.kept();
-    const settled = isDrawn(this.#pricing, keeping) ? this.#terms.drawn : this.#terms.longest;
-    let terms = settled.get(kept);
-    if (terms === undefined) {
-      const { clock, random } = this.#runtime;
-      const now = clock.wall();
-      const ttl = kept.expiresAt === Infinity ? drawTtl(this.#pricing, keeping, random.next()) : kept.expiresAt - now;
-      terms = { credits: priceOf(kept.size, ttl, this.#pricing), keepUntil: Math.round(now + ttl) };
-      settled.set(kept, terms);
-    }
-    return terms;
+  /** Returns price and end of a message where it is kept, as `PriceList.termsOf` does. */
+  termsOf(publish: Publish, keeping: Keeping, place?: TopicPlace): Terms {
+    return this.prices.termsOf(publish, keeping, place);
   }
 
-  /** Returns the price of keeping a retained message, in milli-credits. */
-  retainedPriceOf(publish: Publish): number {
-    return retainedPriceOf(publish.size);
+  /** Returns the price of so many bytes in the store, in milli-credits. */
+  priceOf(weight: number): number {
+    return this.prices.ofWeight(weight);
   }
 
   /** Sets milli-credits aside for a publish; undefined if there are too few, and then the vault is asked for more. */
@@ -150,11 +130,6 @@ export class BankAccount implements Ledger {
   /** Returns the bank's capital as it was when the vault was last asked, in milli-credits. */
   get capital(): number {
     return this.#capital;
-  }
-
-  /** Returns the pricing of stored messages: how their lifetimes are chosen, and the bounds of those. */
-  get pricing(): Pricing {
-    return this.#pricing;
   }
 
   /** Returns the vault's credits as they were when it was last asked, in milli-credits. */

@@ -106,7 +106,9 @@ export class RetainedFeeds {
   /** Sends or stores one for a persistent session; a message that the bank cannot pay is left out. */
   #promise(client: LocalSession, publish: Publish, target: OutgoingTarget): void {
     const { bankAccount, mail, metrics } = client.context;
-    const payment = bankAccount.reserve(bankAccount.termsOf(publish, "mailbox").credits);
+    const payment = bankAccount.reserve(
+      bankAccount.prices.ofCopy(publish, client.session.clientId, target.subscriptionIds),
+    );
     if (payment === undefined) {
       metrics.refused++;
       return;

@@ -171,9 +171,9 @@ export class PublishHandler {
     // The client may not be allowed any more what it was allowed when it set its will.
     if (route === undefined || publisher?.permissions?.mayPublish(route.topic) === false)
       return void this.#context.journal.commit(operations, done, done);
-    const admission = this.#admission.admit(publish, route);
+    const clientId = publisher?.session.clientId ?? "";
+    const admission = this.#admission.admit(publish, route, clientId);
     if ("why" in admission) {
-      const clientId = publisher?.session.clientId ?? "";
       this.#refusals.note(admission.cause, `of the will on ${route.topic}: ${admission.why}`, clientId);
       return void this.#context.journal.commit(operations, done, done);
     }
@@ -227,10 +227,10 @@ export class PublishHandler {
 
   #attempt(connection: Connection, publish: Publish, route: ClusterRoute): void {
     if (!this.#context.mail.fits(publish)) return this.#refusal.refuseLarge(connection, publish);
-    const admission = this.#admission.admit(publish, route);
+    const client = connection.client!;
+    const admission = this.#admission.admit(publish, route, client.session.clientId);
     if ("why" in admission) return this.#refusal.refuse(connection, publish, admission, route);
     const { payment, retainedPayment } = admission;
-    const client = connection.client!;
     const inDrop = route.isMailDrop ? this.#storeInDrop(publish, route, { publisher: client, payment }) : notInDrop;
     const operations: JournalOperation[] = [];
     if (route.isMailDrop) operations.push(...inDrop.operations);

@@ -4,6 +4,7 @@
  */
 import type { Keeping } from "../../bank/price.ts";
 import { bankHopeMs } from "../../base/limits.ts";
+import { textWeightOf } from "../../coordinator/weight.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
@@ -11,6 +12,7 @@ import { fullDiskWords } from "../core/full-disk.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { ClusterRoute } from "../peers/cluster-context.ts";
 import { isRemoteSession } from "../peers/remote-session.ts";
+import { copiesPriceOf, placeOf } from "./copies-price.ts";
 import type { RefusalCause } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
@@ -54,8 +56,11 @@ export class PublishAdmission {
     this.#retainedStore = parts.retainedStore;
   }
 
-  /** Sets aside what a publish may cost at most, or returns why it cannot be taken now. */
-  admit(publish: Publish, route: ClusterRoute): AdmittedPublish | Denial {
+  /**
+   * Sets aside what a publish may cost at most, or returns why it cannot be taken now. `publisher`: its client id; "": the
+   * broker itself.
+   */
+  admit(publish: Publish, route: ClusterRoute, publisher: string): AdmittedPublish | Denial {
     const { bankAccount, coordinator, options } = this.#context;
     const full = publish.qos === 0 ? undefined : this.#fullMailbox(route, publish);
     if (full !== undefined) return { cause: "mailbox", why: full, isHopeful: false };
@@ -65,7 +70,7 @@ export class PublishAdmission {
         why: `the broker holds its maximum of ${options.maxRetained} retained messages`,
         isHopeful: false,
       };
-    const copiesPrice = this.#priceOf(publish, route);
+    const copiesPrice = this.#priceOf(publish, route, publisher);
     const retainedPrice = publish.retain ? this.#retainedStore.priceOf(publish) : 0;
     if (copiesPrice + retainedPrice === 0) return { payment: undefined, retainedPayment: undefined };
     // The store needs the room that is left to become emptier.
@@ -95,11 +100,13 @@ export class PublishAdmission {
   }
 
   /** Returns the price of all copies of a publish that may have to be stored, in milli-credits. */
-  #priceOf(publish: Publish, route: ClusterRoute): number {
+  #priceOf(publish: Publish, route: ClusterRoute, publisher: string): number {
     const { bankAccount } = this.#context;
     const copies = copiesOf(route, publish.qos);
-    const mail = copies === 0 ? 0 : copies * bankAccount.termsOf(publish, "mailbox").credits;
-    return route.isMailDrop ? mail + bankAccount.termsOf(publish, keepingOf(route, publish.qos)).credits : mail;
+    const mail = copies === 0 ? 0 : copiesPriceOf(this.#context, { publish, route, copies });
+    if (!route.isMailDrop) return mail;
+    const { credits } = bankAccount.termsOf(publish, keepingOf(route, publish.qos), placeOf(route));
+    return mail + credits + bankAccount.priceOf(textWeightOf(publisher));
   }
 
   /** Returns why a receiver's mailbox takes nothing more, in words; undefined: all have room. */

@@ -63,10 +63,11 @@ export class PublishRefusal {
     // Before MQTT 5 it may be that credits come back.
     const giveUpAt = isTold ? held.since : held.since + options.bankWait * 1000;
     const retryMs = isTold ? bankHopeRetryMs : refusedRetryMs;
+    const { clientId } = connection.client!.session;
     const retry = new Timer((now) => {
       if (connection.channel.phase !== "open") return;
       const route = this.#context.router.refresh(first);
-      const admission = this.#parts.admission.admit(kept, route);
+      const admission = this.#parts.admission.admit(kept, route, clientId);
       if (!("why" in admission)) {
         // The attempt sets aside again what was set aside to see whether it can be.
         admission.payment?.close();

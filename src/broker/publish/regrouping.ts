@@ -6,6 +6,7 @@ import { encodeUtf8, noBytes } from "../../base/bytes.ts";
 import { reassignmentsMax, refusedRetryMs, regroupBytesMax } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { mailPath } from "../../coordinator/paths.ts";
+import { slipPathBytesOf } from "../../coordinator/weight.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import { encodeSlip, groupMarkOf } from "../../mail/records.ts";
 import type { Settlement } from "../../mail/settlement.ts";
@@ -106,7 +107,10 @@ export class Regrouping implements GroupsEnd {
     const about = makePublish(encodeUtf8(topicOfMessage(messagePath)), noBytes, { qos, retain: false });
     const group = this.#groupsOf(about).find(({ text }) => groupMarkOf(text) === groupMark);
     if (group === undefined) return undefined;
-    const isUnfit = (member: Member): boolean => idOf(member) === clientId;
+    // A slip is paid for as it was stored: in a mailbox with a longer path it would weigh more.
+    const room = slipPathBytesOf(clientId);
+    const isUnfit = (member: Member): boolean =>
+      idOf(member) === clientId || (isPersistent(member) && slipPathBytesOf(idOf(member)!) > room);
     const isUnfitAtQoS2 = (member: Member): boolean => isUnfit(member) || !isPersistent(member);
     // At QoS 2 the slip is moved in one commit: otherwise a crash could let the message arrive twice.
     const persistent = qos === 2 ? this.#shared.choose(group, about, isUnfitAtQoS2) : undefined;
@@ -180,10 +184,13 @@ export class Regrouping implements GroupsEnd {
     const { publish, done, payment, reassigned } = handover;
     const { bankAccount } = this.#context;
     const mayBeStored = isPersistent(target.subscriber) && Math.min(publish.qos, target.qos) > 0;
-    const mustPay = mayBeStored && payment === undefined;
-    const own = mustPay ? bankAccount.reserve(bankAccount.termsOf(publish, "mailbox").credits) : undefined;
+    // What was set aside for the group is enough for members as they were then, and for short client ids.
+    const isPaid = payment !== undefined && hasShortId(target.subscriber);
+    const mustPay = mayBeStored && !isPaid;
+    const price = mustPay ? bankAccount.prices.ofCopy(publish, idOf(target.subscriber)!, target.subscriptionIds) : 0;
+    const own = mustPay ? bankAccount.reserve(price) : undefined;
     if (mustPay && own === undefined) this.#wait(handover);
-    else this.#fanout.redeliver(publish, target, { done, payment: payment ?? own, reassigned, how });
+    else this.#fanout.redeliver(publish, target, { done, payment: own ?? payment, reassigned, how });
   }
 
   /** Keeps a message in memory, within a limit, that may have to be stored and cannot be paid for now. */
@@ -236,6 +243,12 @@ function isKeeping({ subscriber, qos }: Target<Member>): boolean {
 /** Returns true for a session that outlives its connection. */
 function isPersistent(member: Member): boolean {
   return isRemoteSession(member) || (!isPeer(member) && member.mailbox !== undefined);
+}
+
+/** Returns true if a slip for that member weighs no more than one for any other. */
+function hasShortId(member: Member): boolean {
+  const clientId = idOf(member);
+  return clientId === undefined || slipPathBytesOf(clientId) === slipPathBytesOf("");
 }
 
 /** Returns a session's client id; undefined for a broker. */

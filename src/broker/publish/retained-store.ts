@@ -82,7 +82,7 @@ export class RetainedStore {
 
   /** Returns the price of keeping a retained message, in milli-credits; clearing one costs nothing. */
   priceOf(publish: Publish): number {
-    return publish.payloadLength === 0 ? 0 : this.#context.bankAccount.retainedPriceOf(publish);
+    return publish.payloadLength === 0 ? 0 : this.#context.bankAccount.prices.ofRetained(publish);
   }
 
   /**

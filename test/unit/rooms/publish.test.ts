@@ -106,7 +106,7 @@ describe("whether a publish may be taken", () => {
   test("it costs nothing where nothing may have to be stored, also on a full disk", () => {
     const { admission: admit, context, store, route } = admission({});
     store.isFull = true;
-    expect(admit.admit(message("x"), route)).toEqual({ payment: undefined, retainedPayment: undefined });
+    expect(admit.admit(message("x"), route, "")).toEqual({ payment: undefined, retainedPayment: undefined });
     expect(context.bankAccount.account.bound).toBe(0);
   });
 
@@ -114,7 +114,7 @@ describe("whether a publish may be taken", () => {
     const one = admission({ sessions: 1 });
     const three = admission({ sessions: 3 });
     const paid = [one, three].map(({ admission: admit, context, route }) => {
-      const admitted = admit.admit(message("x"), route);
+      const admitted = admit.admit(message("x"), route, "");
       expect(admitted).not.toHaveProperty("why");
       const { bound } = context.bankAccount.account;
       if (!("why" in admitted)) admitted.payment!.close();
@@ -138,7 +138,7 @@ describe("whether a publish may be taken", () => {
   ])("it may not, and nothing is set aside, when %s", (_, given, change, cause, isHopeful) => {
     const made = admission(given);
     change(made);
-    const denial = made.admission.admit(message("x", { retain: true }), made.route);
+    const denial = made.admission.admit(message("x", { retain: true }), made.route, "");
     expect(denial).toMatchObject({ cause, isHopeful, why: expect.stringMatching(/.{10}/) });
     expect(made.context.bankAccount.account.bound).toBe(0);
   });
@@ -146,14 +146,14 @@ describe("whether a publish may be taken", () => {
   test("what is paid for in part is paid for not at all", () => {
     const { admission: admit, context, route } = admission({ sessions: 1 });
     const { account } = context.bankAccount;
-    account.grant = context.bankAccount.termsOf(message("x"), "mailbox").credits + 100;
-    expect(admit.admit(message("x", { retain: true }), route)).toMatchObject({ cause: "bank" });
+    account.grant = context.bankAccount.prices.ofCopy(message("x"), "c0", []) + 100;
+    expect(admit.admit(message("x", { retain: true }), route, "")).toMatchObject({ cause: "bank" });
     expect(account.bound).toBe(0);
   });
 
   test("QoS 0 goes to full mailboxes: it is not stored there", () => {
     const { admission: admit, route } = admission({ sessions: 1, areFull: true });
-    expect(admit.admit(message("x", { qos: 0 }), route)).not.toHaveProperty("why");
+    expect(admit.admit(message("x", { qos: 0 }), route, "")).not.toHaveProperty("why");
   });
 });
 

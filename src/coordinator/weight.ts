@@ -1,0 +1,113 @@
+/**
+ * What things weigh in the store: the bytes of memory that they take in a ZooKeeper server, which keeps all of the tree
+ * there. The bank is paid by weight, so the store's size is bounded by its capital. A weight is worked out from the
+ * thing alone: each counts all the levels of its path as if no other stood below them. That is too much where things
+ * share levels, never too little, and needs no books.
+ */
+import { idBytesMax, slipPathBytesMin, znodeBytes } from "../base/limits.ts";
+import { messageMark, nameOf, retainedPath, sessionPath, topicPath } from "./paths.ts";
+
+/** Bytes of a path, or a part of one: a character that is not ASCII takes three at most, in UTF-8 as in UTF-16. */
+export function textWeightOf(text: string): number {
+  return text.length * (isAscii(text) ? 1 : 3);
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: paths may hold them, as texts of a client's do.
+const ascii = /^[\x00-\x7f]*$/;
+
+function isAscii(text: string): boolean {
+  return ascii.test(text);
+}
+
+/** Returns the weight of one znode, without the levels above it: path, name (its parent lists it) and data. */
+export function nodeWeightOf(path: string, dataBytes: number): number {
+  const width = isAscii(path) ? 1 : 3;
+  return znodeBytes + width * (path.length + nameOf(path).length) + dataBytes;
+}
+
+/** Returns the weight of a znode without data and of all levels above it, except for the tree's own. */
+export function placeWeightOf(path: string): number {
+  const width = isAscii(path) ? 1 : 3;
+  const root = path.indexOf("/", 1);
+  let weight = 0;
+  for (let end = path.indexOf("/", root + 1); ; end = path.indexOf("/", end + 1)) {
+    const length = end === -1 ? path.length : end;
+    weight += znodeBytes + width * length;
+    // All names together are what the path is long.
+    if (end === -1) return weight + width * (length - root);
+  }
+}
+
+/** The levels of a topic, wherever in the tree. */
+export interface TopicPlace {
+  /** The weight of all its levels. */
+  readonly weight: number;
+  /** Bytes of the path of the last one. */
+  readonly pathBytes: number;
+}
+
+/** Returns the levels of a topic; they weigh most below `/retained`, which has the longest name. */
+export function placeOfTopic(topic: string): TopicPlace {
+  const path = topicPath(retainedPath, topic);
+  return { weight: placeWeightOf(path), pathBytes: textWeightOf(path) };
+}
+
+/** Bytes of a record of ours, besides texts of any length: a message's head, a slip's, and the like. */
+const recordBytes = 64;
+
+/** The sizes of a message that is kept. */
+export interface MessageSize {
+  /** Bytes of topic, properties and payload. */
+  readonly bytes: number;
+  /** The texts in its record besides: branch, publisher. */
+  readonly texts: number;
+}
+
+/** Returns the weight of a message that is stored on a topic, for mailboxes or in a mail drop, without slips. */
+export function messageWeightOf({ weight, pathBytes }: TopicPlace, size: MessageSize): number {
+  return weight + znodeBytes + pathBytes + 2 * (messageMark.length + 1 + idBytesMax) + recordWeightOf(size);
+}
+
+/** Returns the weight of a retained message: it stands at its topic's level. */
+export function retainedWeightOf({ weight }: TopicPlace, size: MessageSize): number {
+  return weight + recordWeightOf(size);
+}
+
+function recordWeightOf({ bytes, texts }: MessageSize): number {
+  return recordBytes + idBytesMax + bytes + texts;
+}
+
+/** Returns the weight of the znode that counts a message's recipients, where there are several. */
+export function counterWeightOf({ pathBytes }: TopicPlace): number {
+  return znodeBytes + pathBytes + recordBytes;
+}
+
+/** Returns the weight of a payload that stands apart from its message in so many parts, besides its bytes. */
+export function partsWeightOf(count: number): number {
+  return (count + 1) * (znodeBytes + 2 * recordBytes);
+}
+
+/** A slip: to whom, and with how many subscription identifiers. */
+export interface SlipSize {
+  readonly clientId: string;
+  readonly subscriptionIds: number;
+  /** Bytes of the name of the branch that pays for the message. */
+  readonly branchBytes: number;
+}
+
+/** Returns the weight of the slip that names a message on a topic. */
+export function slipWeightOf({ pathBytes }: TopicPlace, { clientId, subscriptionIds, branchBytes }: SlipSize): number {
+  const data = recordBytes + 4 * subscriptionIds + branchBytes + pathBytes + idBytesMax;
+  return znodeBytes + slipPathBytesOf(clientId) + data;
+}
+
+/**
+ * Bytes of the path and name of a slip of that client, or what they are taken for: a slip may be moved to another
+ * mailbox where they are not more.
+ */
+export function slipPathBytesOf(clientId: string): number {
+  return Math.max(slipPathBytesMin, textWeightOf(sessionPath(clientId))) + slipNameBytes;
+}
+
+/** Bytes of "/mail/", and twice ten digits. */
+const slipNameBytes = 26;

@@ -1,0 +1,32 @@
+/** What tests of the bank need to know of prices, and banks that are nearly empty. */
+import { Accounts } from "../../src/bank/accounts.ts";
+import { milli, type Quoted, quoteOf } from "../../src/bank/price.ts";
+import { defaultOptions } from "../../src/broker/core/options.ts";
+import type { DeliveryContext } from "../../src/broker/delivery/delivery-context.ts";
+import { eventually } from "./broker.ts";
+
+/** What a copy of a message costs, in credits, as `quoteOf` says; with the default options. */
+export function creditsOf(bytes: number, asked: Quoted): number {
+  const { bankTtlMin, bankTtlMax, bankTtl } = defaultOptions;
+  const pricing = { ttlMinMs: bankTtlMin * 1000, ttlMaxMs: bankTtlMax * 1000, ttl: bankTtl };
+  return quoteOf(bytes, asked, pricing) / milli;
+}
+
+/** Leaves the bank of a broker that is alone so many credits, whatever is bound. */
+export async function leaveCredits({ coordinator, bankAccount, options }: DeliveryContext, credits: number) {
+  const accounts = new Accounts(coordinator);
+  const { account } = bankAccount;
+  const left = credits * milli;
+  const isLeft = (): boolean => account.free + bankAccount.vault === left;
+  const lower = async (): Promise<boolean> => {
+    if (isLeft()) return true;
+    const standing = await new Promise<{ grant: number; vault: number } | undefined>((done) =>
+      accounts.move(options.id, account.bound - account.grant, done),
+    );
+    const free = standing!.grant - account.bound + standing!.vault;
+    await new Promise((done) => accounts.changeCapital(left - free, { asFarAs: "possible" }, done));
+    await Bun.sleep(200);
+    return isLeft();
+  };
+  await eventually(lower, `the bank has ${credits} credits left`, 20_000);
+}
