@@ -121,10 +121,11 @@ function withSnapshot<Own extends TreeFlags>(
   };
 }
 
-function balance({ damaged, capital, vault, grants, messages, refused }: Snapshot): Row[] {
+function balance(taken: Snapshot): Row[] {
+  const { damaged, capital, vault, grants, messages, refused } = taken;
   if (damaged.size > 0)
     throw new OperatingError("EBANK", `damaged: ${[...damaged.keys()].join(", ")}; "mqttzoo bank audit" says more`);
-  const bound = boundBy(messages);
+  const bound = boundBy(taken);
   const count = (branch: string): number => messages.filter((message) => message.branch === branch).length;
   const branches = [...grants].sort().map(([branch, grant]) => {
     const used = bound.get(branch) ?? 0;
@@ -243,7 +244,7 @@ async function change(how: "deposit" | "withdraw", credits: number, flags: Chang
 async function repair(flags: TreeFlags & { readonly capital?: number }): Promise<void> {
   const capital = flags.capital === undefined ? undefined : flags.capital * milli;
   await withTree(flags, "write", async (tree) => {
-    const bound = boundBy((await snapshotOf(tree)).messages);
+    const bound = boundBy(await snapshotOf(tree));
     const done = await new Promise<Repair>((told) => repairAccounts(tree, { bound, capital }, told));
     if ("refused" in done) throw new OperatingError("EBANK", done.refused);
     const rows = [...done.mended].map(([account, amount]) => ({ account, holds: inCredits(amount) }));

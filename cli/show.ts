@@ -2,7 +2,6 @@
 import { Argument, Command } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
 import { decodeFacts } from "../src/broker/peers/peer.ts";
-import { decodeStamp } from "../src/broker/peers/stamps.ts";
 import {
   brokerMark,
   brokersPath,
@@ -18,6 +17,7 @@ import {
 } from "../src/coordinator/paths.ts";
 import { describeStrangers, notingReader } from "../src/mail/record-reader.ts";
 import { decodeSession } from "../src/mail/records.ts";
+import { decodeStamp } from "../src/mail/stamp.ts";
 import type { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
 import { withCluster } from "./cluster/open-tree.ts";
 import { type TreeFlags, withKeeper } from "./flags/tree-flags.ts";

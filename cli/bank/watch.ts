@@ -61,7 +61,7 @@ function momentOf(taken: Snapshot, before: Snapshot | undefined): Moment {
     at: taken.takenAt,
     capital: taken.capital,
     vault: taken.vault,
-    bound: sum(boundBy(taken.messages).values()),
+    bound: sum(boundBy(taken).values()),
     messages: taken.messages.length,
     in: before === undefined ? 0 : flow(before, taken),
     out: before === undefined ? 0 : flow(taken, before),

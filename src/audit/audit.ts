@@ -14,6 +14,8 @@ export interface Snapshot {
   /** Publishes that brokers have refused since they were started, by branch. */
   readonly refused: ReadonlyMap<string, number>;
   readonly messages: readonly StoredMessage[];
+  /** The znodes that are paid for besides messages. */
+  readonly places: readonly PaidPlace[];
   readonly slips: readonly StoredSlip[];
   /** Milliseconds since 1970. */
   readonly takenAt: number;
@@ -30,6 +32,13 @@ export interface StoredMessage {
   readonly isRetained: boolean;
   /** Where the pieces of its payload are, if it is in pieces. */
   readonly parts: { readonly id: string; readonly count: number } | undefined;
+}
+
+/** A znode that a branch pays for, and that is no message. */
+export interface PaidPlace {
+  readonly path: string;
+  readonly branch: string;
+  readonly credits: number;
 }
 
 export interface StoredSlip {
@@ -57,11 +66,11 @@ export function audit(snapshot: Snapshot, { graceMs }: AuditOptions): string[] {
   if (isWhole && vault + granted !== capital)
     wrong.push(`vault ${vault} + grants ${granted} is not the capital ${capital}${howToMend}`);
   if (vault < 0) wrong.push(`the vault is overdrawn: ${vault}`);
-  const bound = boundBy(messages);
+  const bound = boundBy(snapshot);
   for (const [branch, credits] of isWhole ? bound : []) {
     const grant = grants.get(branch);
-    if (grant === undefined) wrong.push(`messages of ${branch} bind ${credits}, and it has no branch`);
-    else if (credits > grant) wrong.push(`branch ${branch} is overdrawn: messages bind ${credits} of ${grant}`);
+    if (grant === undefined) wrong.push(`what ${branch} pays for binds ${credits}, and it has no branch`);
+    else if (credits > grant) wrong.push(`branch ${branch} is overdrawn: ${credits} of ${grant} are bound`);
   }
   for (const [branch, grant] of grants) if (grant < 0) wrong.push(`branch ${branch} has a negative grant: ${grant}`);
   for (const { path, expiresAt, credits } of messages) {
@@ -82,9 +91,9 @@ function grantedIn({ grants }: Pick<Snapshot, "grants">): number {
   return [...grants.values()].reduce((sum, grant) => sum + grant, 0);
 }
 
-/** Milli-credits that messages bind, by branch. */
-export function boundBy(messages: readonly StoredMessage[]): Map<string, number> {
+/** Milli-credits that are bound by what is stored, by branch. */
+export function boundBy({ messages, places }: Pick<Snapshot, "messages" | "places">): Map<string, number> {
   const bound = new Map<string, number>();
-  for (const { branch, credits } of messages) bound.set(branch, (bound.get(branch) ?? 0) + credits);
+  for (const { branch, credits } of [...messages, ...places]) bound.set(branch, (bound.get(branch) ?? 0) + credits);
   return bound;
 }

@@ -7,7 +7,8 @@ import { hasData } from "../coordinator/read-results.ts";
 import { refuseNewer } from "../coordinator/tree-format.ts";
 import { notingReader } from "../mail/record-reader.ts";
 import type { MessageHead } from "../mail/records.ts";
-import type { Snapshot, StoredMessage, StoredSlip } from "./audit.ts";
+import type { PaidPlace, Snapshot, StoredMessage, StoredSlip } from "./audit.ts";
+import { walkPlaces } from "./places.ts";
 import { walkMessages, walkRetained, walkSlips } from "./scan.ts";
 
 /** Bytes of what stands where an account should be. */
@@ -24,6 +25,7 @@ export async function takeSnapshot(store: Store, now: number): Promise<Snapshot 
   const grants = new Map<string, number>();
   const refused = new Map<string, number>();
   const messages: StoredMessage[] = [];
+  const places: PaidPlace[] = [];
   const slips: StoredSlip[] = [];
   const strangers = new Map<string, string>();
   const walked = { store, reader: notingReader(strangers) };
@@ -37,6 +39,7 @@ export async function takeSnapshot(store: Store, now: number): Promise<Snapshot 
     message: (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: false }),
   });
   await walkRetained(walked, (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: true }));
+  await walkPlaces(walked, (path, { branch, credits }) => places.push({ path, branch, credits }));
   const damaged = new Map<string, string>();
   const note = (path: string, data: Uint8Array): void => {
     damaged.set(path, JSON.stringify(Buffer.from(data.subarray(0, damagedShown)).toString("latin1")));
@@ -53,5 +56,15 @@ export async function takeSnapshot(store: Store, now: number): Promise<Snapshot 
     grants.set(broker, (grants.get(broker) ?? 0) + (record?.grant ?? 0));
     refused.set(broker, (refused.get(broker) ?? 0) + (record?.refused ?? 0));
   });
-  return { ...(vault ?? { capital: 0, vault: 0 }), damaged, strangers, grants, refused, messages, slips, takenAt: now };
+  return {
+    ...(vault ?? { capital: 0, vault: 0 }),
+    damaged,
+    strangers,
+    grants,
+    refused,
+    messages,
+    places,
+    slips,
+    takenAt: now,
+  };
 }

@@ -5,7 +5,7 @@
  * Invariant: what is bound and reserved never exceeds the grant, but after the branch was closed.
  */
 
-import { messageMark, nameOf, parentPath } from "../coordinator/paths.ts";
+import { isRetainedLevel, messageMark, nameOf, parentPath } from "../coordinator/paths.ts";
 
 /** Credits set aside for one publish, until it is settled: for each copy of it that may have to be stored. */
 export class Reservation {
@@ -40,10 +40,14 @@ export class Branch {
   /** The reservation where nothing has to be paid. */
   readonly #nothing = new Reservation(this, 0);
   readonly #kept = new Map<string, number>();
-  /** Milli-credits that messages of each topic bind, by the paths that they stand at or below. */
+  #messages = 0;
+  /**
+   * Milli-credits that messages of each topic bind, by the paths that they stand at or below; and what all else binds,
+   * by the root of the part of the tree in which it stands.
+   */
   readonly #byTopic = new Map<string, number>();
 
-  /** Milli-credits that are bound by stored messages, or set aside for them. */
+  /** Milli-credits that are bound by what is stored, or set aside for it. */
   get bound(): number {
     return this.#bound;
   }
@@ -55,7 +59,17 @@ export class Branch {
 
   /** How many messages it pays for. */
   get messages(): number {
+    return this.#messages;
+  }
+
+  /** How many znodes it pays for: each message counts as one. */
+  get things(): number {
     return this.#kept.size;
+  }
+
+  /** True if it pays for what stands at a path. */
+  pays(path: string): boolean {
+    return this.#kept.has(path);
   }
 
   /** Undefined if it cannot pay so much. */
@@ -88,12 +102,13 @@ export class Branch {
     const credits = this.#kept.get(path);
     if (credits === undefined) return 0;
     this.#kept.delete(path);
+    if (isMessagePath(path)) this.#messages--;
     this.#bound -= credits;
     this.#note(path, -credits);
     return credits;
   }
 
-  /** The topics whose messages bind the most, by their paths. */
+  /** The topics whose messages bind the most, by their paths; and the roots of what else does. */
   holders(count: number): { readonly path: string; readonly credits: number }[] {
     const top: { path: string; credits: number }[] = [];
     for (const [path, credits] of this.#byTopic) {
@@ -107,18 +122,18 @@ export class Branch {
 
   #keep(path: string, credits: number): void {
     this.#kept.set(path, credits);
+    if (isMessagePath(path)) this.#messages++;
     this.#note(path, credits);
   }
 
   #note(path: string, credits: number): void {
-    // A retained message stands at its topic's level, any other below it.
-    const topic = nameOf(path).startsWith(messageMark) ? parentPath(path) : path;
+    const topic = holderOf(path);
     const sum = (this.#byTopic.get(topic) ?? 0) + credits;
     if (sum === 0) this.#byTopic.delete(topic);
     else this.#byTopic.set(topic, sum);
   }
 
-  /** Some of the messages it pays for, in turn: those that were looked at come last. */
+  /** Some of what it pays for, in turn: those that were looked at come last. */
   takeSome(count: number): string[] {
     const paths: string[] = [];
     // What was put at the end is not come to again: to ask for one message many times would keep the store busy.
@@ -131,4 +146,15 @@ export class Branch {
     }
     return paths;
   }
+}
+
+/** True for the path of a stored or retained message. */
+export function isMessagePath(path: string): boolean {
+  return nameOf(path).startsWith(messageMark) || isRetainedLevel(path);
+}
+
+function holderOf(path: string): string {
+  if (!isMessagePath(path)) return path.slice(0, path.indexOf("/", 1));
+  // A retained message stands at its topic's level, any other below it.
+  return isRetainedLevel(path) ? path : parentPath(path);
 }

@@ -1,9 +1,9 @@
 /**
- * The price of what the store keeps, by its weight (`coordinator/weight.ts`): integer milli-credits. Of a stored message
- * its time is paid for, too; the price is settled once, and stored with it.
+ * The price of what the store keeps, by its weight (`coordinator/weight.ts`): integer milli-credits. Of a stored
+ * message its time is paid for, too; the price is settled once, and stored with it.
  */
 
-import { messageWeightOf, placeOfTopic, slipWeightOf } from "../coordinator/weight.ts";
+import { messageWeightOf, placeOfTopic, placeWeightOf, slipWeightOf } from "../coordinator/weight.ts";
 
 /** Milli-credits. A credit is a thousand of them. */
 export const milli = 1000;
@@ -40,6 +40,17 @@ export function weightPriceOf(weight: number): number {
   return byteCredits * weight;
 }
 
+/** Bytes of what a broker announces: an epoch in digits. */
+const markBytes = 32;
+
+/**
+ * The price of a znode that a broker announces, in milli-credits. It stands nowhere: who reads the znode works it out
+ * from its path, so all that may work on one tree must come to the same.
+ */
+export function markPriceOf(path: string): number {
+  return weightPriceOf(placeWeightOf(path) + markBytes);
+}
+
 /** Bytes of the store that so many milli-credits pay for. */
 export function weightPaidBy(credits: number): number {
   return Math.floor(credits / byteCredits);
@@ -49,8 +60,8 @@ export function weightPaidBy(credits: number): number {
 const quotedIdLength = 23;
 
 /**
- * The price of one copy of a message of so many bytes (topic, properties and payload) for one session, in milli-credits:
- * with the slip in its mailbox. `topic`: without it, one of one level.
+ * The price of one copy of a message of so many bytes (topic, properties and payload) for one session, with the slip in
+ * its mailbox; in milli-credits. `topic`: without it, one of one level.
  */
 export function quoteOf(bytes: number, { ttlMs, topic = "" }: Quoted, pricing: Pricing): number {
   const place = placeOfTopic(topic);
@@ -60,7 +71,7 @@ export function quoteOf(bytes: number, { ttlMs, topic = "" }: Quoted, pricing: P
   return priceOf(message + slip, ttlMs, pricing);
 }
 
-/** What a quote is asked for. */
+/** The message that a quote is asked for. */
 export interface Quoted {
   readonly ttlMs: number;
   readonly topic?: string | undefined;

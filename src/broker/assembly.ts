@@ -253,7 +253,10 @@ function deliveryOf(runtime: Runtime, epoch: number, others: OtherBranches, late
     parked: () => bankAccount.closed(),
     obstructed: ({ code, path }) => strangers.note(path, `is in the way of a commit: ${code}`),
     relieved: () => later.storeBackPressure().relieved(),
-    removed: (path) => later.levelSweep().removed(path),
+    removed: (path) => {
+      bankAccount.account.freed(path);
+      later.levelSweep().removed(path);
+    },
   });
   const accounts = new Accounts(coordinator, (path) => strangers.note(path, "is no account of the bank"));
   const bankAccount = new BankAccount(runtime, { journal, accounts, others });

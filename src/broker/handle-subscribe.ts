@@ -4,7 +4,7 @@
  */
 import { varintSize } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
-import { filtersPerStepMax, storeLookMs } from "../base/limits.ts";
+import { filtersPerStepMax, logTextMax, refusalsLogMs, storeLookMs } from "../base/limits.ts";
 import type { Work } from "../base/slices.ts";
 import { Timer } from "../base/timers.ts";
 import { subscriberPath } from "../coordinator/paths.ts";
@@ -16,6 +16,7 @@ import type { AskedFilter, FilterList } from "../mqtt/filter-list.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { parseFilter } from "../mqtt/topic.ts";
+import { type CreditWait, isLastWord } from "./core/credit-wait.ts";
 import { fullDiskWords } from "./core/full-disk.ts";
 import { type Connection, PauseReason } from "./delivery/connection.ts";
 import type { LocalSession } from "./delivery/local-session.ts";
@@ -45,6 +46,8 @@ export class SubscribeHandler {
   readonly #retainedStore: RetainedStore;
 
   readonly #resume: (connection: Connection, reason: number) => void;
+  /** When it was last logged, by the clock's `now`, that a subscription could not be paid for. */
+  #loggedAt = -Infinity;
   readonly #fail: (connection: Connection, error: ProtocolError) => void;
 
   constructor(context: ClusterContext, parts: SubscribeParts) {
@@ -63,7 +66,8 @@ export class SubscribeHandler {
     const request = new FilterRequest(connection, filters);
     const taken = new Map<string, Granted>();
     const { channel } = connection;
-    const handle = (asked: AskedFilter): JournalOperation[] => this.#subscribeTo(request, asked, taken);
+    const handle: Handle = (asked) => this.#subscribeTo(request, asked, taken);
+    request.isPaidFor = true;
     this.#handle(request, handle, () => {
       const granted = channel.version === 5 ? request.codes : request.codes.map(oldCode);
       const suback = { cmd: "suback", messageId: filters.packetId, granted } as const;
@@ -81,7 +85,7 @@ export class SubscribeHandler {
   unsubscribe(connection: Connection, filters: FilterList): void {
     checkAnswerFits(connection, filters);
     const request = new FilterRequest(connection, filters);
-    const handle = ({ topic }: AskedFilter): JournalOperation[] => this.#unsubscribeFrom(request, topic);
+    const handle: Handle = ({ topic }) => this.#unsubscribeFrom(request, topic);
     this.#handle(request, handle, () => {
       const unsuback = { cmd: "unsuback", messageId: filters.packetId, granted: request.codes } as Packet;
       this.#send(connection, encodeControl(unsuback, connection.channel.version), () => {});
@@ -89,10 +93,11 @@ export class SubscribeHandler {
   }
 
   /**
-   * Handles each filter of a packet and commits the changes. `answer` is called when all of them are durable and every
-   * broker routes by them. Packets after this one wait until all of its filters are handled.
+   * Handles each filter of a packet and commits the changes; a filter that cannot be handled yet is tried again.
+   * `answer` is called when all changes are durable and every broker routes by them. Packets after this one wait until
+   * all of its filters are handled.
    */
-  #handle(request: FilterRequest, handle: (asked: AskedFilter) => JournalOperation[], answer: () => void): void {
+  #handle(request: FilterRequest, handle: Handle, answer: () => void): void {
     const { slices, timers, clock } = this.#context;
     slices.run(this.#inSteps(request, handle), () => {
       if (request.isCurrent && !request.isHandled) {
@@ -107,17 +112,23 @@ export class SubscribeHandler {
     if (!request.isHandled && request.isCurrent) request.connection.hold(PauseReason.slice);
   }
 
-  /** Handles filters step by step, until the store is behind, the session ends, or another connection serves it. */
-  *#inSteps(request: FilterRequest, handle: (asked: AskedFilter) => JournalOperation[]): Work {
+  /**
+   * Handles filters step by step, until the store is behind, the bank's answer is waited for, the session ends, or
+   * another connection serves it.
+   */
+  *#inSteps(request: FilterRequest, handle: Handle): Work {
     while (request.isCurrent && !this.#context.journal.full) {
       const operations: JournalOperation[] = [];
       for (let count = 0; count < filtersPerStepMax && !request.isHandled; count++) {
-        const asked = request.filters.next();
+        const asked = request.next();
+        const own = asked === undefined ? [] : handle(asked);
         if (asked === undefined) request.isHandled = true;
-        else operations.push(...handle(asked));
+        else if (own === undefined) request.again = asked;
+        if (own === undefined) break;
+        operations.push(...own);
       }
       this.#commit(request, operations);
-      if (request.isHandled) return;
+      if (request.isHandled || request.again !== undefined) return;
       yield;
     }
   }
@@ -127,7 +138,10 @@ export class SubscribeHandler {
     const { client } = request;
     request.uncommitted++;
     this.#context.journal.commitAll(operations, {
-      guard: client.mailbox === undefined ? undefined : fence(client.fencingToken),
+      guard: [
+        ...(client.mailbox === undefined ? [] : [fence(client.fencingToken)]),
+        ...(request.isPaidFor ? [this.#context.bankAccount.guard()] : []),
+      ],
       done: (_, zxid) => request.committed(zxid),
       refused: () => this.#context.evict(client),
     });
@@ -151,8 +165,15 @@ export class SubscribeHandler {
     then();
   }
 
-  /** Subscribes to one filter. Returns the operations that store the subscription. */
-  #subscribeTo(request: FilterRequest, asked: AskedFilter, taken: Map<string, Granted>): JournalOperation[] {
+  /**
+   * Subscribes to one filter. Returns the operations that store the subscription; undefined while nobody knows whether
+   * the bank can pay for it.
+   */
+  #subscribeTo(
+    request: FilterRequest,
+    asked: AskedFilter,
+    taken: Map<string, Granted>,
+  ): JournalOperation[] | undefined {
     const { client, codes } = request;
     const { metrics, options, router } = this.#context;
     const refuse = (reason: number, why?: string): JournalOperation[] => {
@@ -178,7 +199,14 @@ export class SubscribeHandler {
       metrics.beyondLimit.wildcards++;
       return refuse(Reason.quotaExceeded, "one topic would match too many filters: their wildcards differ too much");
     }
+    const price = before === undefined ? this.#priceOf(client, subscription) : 0;
+    const payment = price === 0 ? undefined : this.#context.bankAccount.reserve(price);
+    if (price > 0 && payment === undefined) {
+      if (request.mayStillBePaid(this.#context, price)) return undefined;
+      return refuse(Reason.quotaExceeded, this.#unpaid(request, price));
+    }
     if (!client.session.subscribe(subscription, options.maxSubscriptions)) {
+      payment?.close();
       metrics.beyondLimit.subscriptions++;
       return refuse(Reason.quotaExceeded);
     }
@@ -188,7 +216,7 @@ export class SubscribeHandler {
     taken.set(text, { subscription, liveAfter, isOwedRetained: wantsRetained(subscription, before) });
     const operations: JournalOperation[] = [];
     if (client.mailbox !== undefined) operations.push(storeOperation(client, subscription, before));
-    else if (before === undefined) operations.push(...this.#interest.subscribed(text));
+    else if (before === undefined) operations.push(...this.#interest.subscribed(text, payment));
     if (before === undefined) operations.push(...this.#drops.entering(client, subscription));
     return operations;
   }
@@ -222,11 +250,32 @@ export class SubscribeHandler {
     }
   }
 
+  /** Returns the price of what a new subscription has written into the store, in milli-credits. */
+  #priceOf({ mailbox }: LocalSession, { filter }: Subscription): number {
+    return mailbox === undefined ? this.#interest.priceOf(filter.text) : 0;
+  }
+
+  /** Notes and logs that the bank cannot pay for a subscription. Returns so in words. */
+  #unpaid(request: FilterRequest, price: number): string {
+    const { metrics, bankAccount, clock, log } = this.#context;
+    metrics.beyondLimit.subscriptions++;
+    const why = bankAccount.describe(price);
+    if (clock.now() >= this.#loggedAt + refusalsLogMs) {
+      this.#loggedAt = clock.now();
+      const client = request.client.session.clientId.slice(0, logTextMax);
+      log.warn({ client }, `subscription refused: ${why}`);
+    }
+    return why;
+  }
+
   /** Returns true if a new subscription would have to be written while the disk of the store is full. */
   #lacksRoomFor({ mailbox }: LocalSession, text: string): boolean {
     return this.#context.coordinator.isFull === true && (mailbox !== undefined || !this.#interest.announces(text));
   }
 }
+
+/** Handles one filter. Returns what must be committed for it; undefined: it is to be handled again later. */
+type Handle = (asked: AskedFilter) => JournalOperation[] | undefined;
 
 /** A SUBSCRIBE or UNSUBSCRIBE that is being handled. */
 class FilterRequest {
@@ -237,6 +286,14 @@ class FilterRequest {
   readonly codes: number[] = [];
   /** Words for the first filter that was refused of which more can be said than the reason code. */
   refusedWhy: string | undefined;
+  /** True for SUBSCRIBE: what it has written is paid for. */
+  isPaidFor = false;
+  /** A filter that is to be handled again, since nobody knew whether the bank could pay for it. */
+  again: AskedFilter | undefined;
+  /** The wait for credits; undefined: none is under way. */
+  #wait: CreditWait | undefined;
+  /** True once the bank has had the last word: it is not waited for again. */
+  #isShort = false;
   /** True once all filters are handled. */
   isHandled = false;
   /** The number of commits under way, and the last transaction that is done (0: none). */
@@ -253,6 +310,23 @@ class FilterRequest {
   /** True while the session is served by the connection that the packet has come from. */
   get isCurrent(): boolean {
     return this.connection.channel.phase === "open" && this.client.connection === this.connection;
+  }
+
+  /** Returns the next filter to be handled; undefined: there are no more. */
+  next(): AskedFilter | undefined {
+    const { again } = this;
+    this.again = undefined;
+    return again ?? this.filters.next();
+  }
+
+  /** Returns true if credits that are lacking now may be there in a moment. */
+  mayStillBePaid(context: ClusterContext, price: number): boolean {
+    if (this.#isShort) return false;
+    this.#wait ??= { since: context.clock.now(), hopeUntil: undefined };
+    const isAway = context.coordinator.state !== "CONNECTED";
+    if (isAway || !isLastWord(context, { price, lacking: price }, this.#wait)) return true;
+    this.#isShort = true;
+    return false;
   }
 
   committed(zxid: number): void {

@@ -1,8 +1,8 @@
 /**
- * What things weigh in the store: the bytes of memory that they take in a ZooKeeper server, which keeps all of the tree
- * there. The bank is paid by weight, so the store's size is bounded by its capital. A weight is worked out from the
- * thing alone: each counts all the levels of its path as if no other stood below them. That is too much where things
- * share levels, never too little, and needs no books.
+ * The weights of things in the store: the bytes of memory that they take in a ZooKeeper server, which keeps all of the
+ * tree there. The bank is paid by weight, so the store's size is bounded by its capital. A weight is worked out from
+ * the thing alone: each counts all the levels of its path as if no other stood below them. That is too much where
+ * things share levels, never too little, and needs no books.
  */
 import { idBytesMax, slipPathBytesMin, znodeBytes } from "../base/limits.ts";
 import { messageMark, nameOf, retainedPath, sessionPath, topicPath } from "./paths.ts";

@@ -43,7 +43,8 @@ export interface JournalSignals {
 }
 
 export interface CommitAll {
-  readonly guard?: JournalOperation | undefined;
+  /** Checks that must hold for each unit. */
+  readonly guard?: JournalOperation | readonly JournalOperation[] | undefined;
   readonly done?: JournalDone;
   readonly refused?: JournalRefused | undefined;
 }
@@ -157,15 +158,15 @@ export class Journal {
    */
   commitAll(operations: readonly JournalOperation[], how: CommitAll): void {
     const pages = pagesOf(operations);
-    const { guard, done = () => {}, refused } = how;
+    const { done = () => {}, refused } = how;
+    const guards = [how.guard ?? []].flat();
     let isRefused = false;
     const refuse: JournalRefused = (error) => {
       if (!isRefused) refused!(error);
       isRefused = true;
     };
     pages.forEach((page, index) => {
-      const unit = guard === undefined ? page : [guard, ...page];
-      this.commit(unit, index === pages.length - 1 ? done : () => {}, refused && refuse);
+      this.commit([...guards, ...page], index === pages.length - 1 ? done : () => {}, refused && refuse);
     });
     if (pages.length === 0) done([], 0);
   }

@@ -42,13 +42,17 @@ export type JournalOperation =
       /** Called when it is written or overtaken, or the unit is refused: nothing of it is under way any more. */
       readonly after?: (how: Outcome) => void;
     }
-  /** Creates, in place of a node that an earlier life of the broker has left; `isOccupied` is a guess. */
+  /**
+   * Creates, in place of a node that an earlier life of the broker has left; `isOccupied` is a guess. `after`: as of
+   * `put`.
+   */
   | {
       readonly kind: "announce";
       readonly path: string;
       readonly data: Uint8Array;
       readonly isOccupied: boolean;
       readonly isCurrent?: () => boolean;
+      readonly after?: (how: Outcome) => void;
     }
   /** Deletes if it is there; a node with children is emptied instead. */
   | {

@@ -37,8 +37,8 @@ export function piecesOf(
 }
 
 /**
- * Returns the number of pieces that a message's payload may come to; 0: it stands in the message for sure. `unitBytesMax`:
- * as above.
+ * Returns the number of pieces that a message's payload may come to; 0: it stands in the message for sure.
+ * `unitBytesMax`: as above.
  */
 export function piecesMax({ size, payloadLength }: Publish, unitBytesMax: number): number {
   const isSmall = size + topicTreeBytesMax + 2 * unitBytesReserve < unitBytesMax;

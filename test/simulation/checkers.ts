@@ -139,12 +139,12 @@ export async function overdrawn(world: World): Promise<string[]> {
 /** No credit is lost for good: what a branch takes for bound is bound by its messages, to the milli-credit. */
 export async function lostCredits(world: World): Promise<string[]> {
   const snapshot = await snapshotOf(world);
-  const bound = boundBy(snapshot?.messages ?? []);
+  const bound = snapshot === undefined ? new Map<string, number>() : boundBy(snapshot);
   const wrong: string[] = [];
   for (const { id, broker } of world.nodes.values()) {
     const account = broker?.context.bankAccount.account;
     if (account !== undefined && account.bound !== (bound.get(id) ?? 0))
-      wrong.push(`${id} takes ${account.bound} for bound, its messages bind ${bound.get(id) ?? 0}`);
+      wrong.push(`${id} takes ${account.bound} for bound, the store says ${bound.get(id) ?? 0}`);
     if (account !== undefined && account.grant !== snapshot?.grants.get(id))
       wrong.push(`${id} takes ${account.grant} for its grant, the store says ${snapshot?.grants.get(id)}`);
   }

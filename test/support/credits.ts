@@ -1,11 +1,11 @@
-/** What tests of the bank need to know of prices, and banks that are nearly empty. */
+/** Prices for tests of the bank, and banks that are nearly empty. */
 import { Accounts } from "../../src/bank/accounts.ts";
 import { milli, type Quoted, quoteOf } from "../../src/bank/price.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
 import type { DeliveryContext } from "../../src/broker/delivery/delivery-context.ts";
 import { eventually } from "./broker.ts";
 
-/** What a copy of a message costs, in credits, as `quoteOf` says; with the default options. */
+/** Returns the price of a copy of a message, in credits, as `quoteOf` says; with the default options. */
 export function creditsOf(bytes: number, asked: Quoted): number {
   const { bankTtlMin, bankTtlMax, bankTtl } = defaultOptions;
   const pricing = { ttlMinMs: bankTtlMin * 1000, ttlMaxMs: bankTtlMax * 1000, ttl: bankTtl };

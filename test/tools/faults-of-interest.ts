@@ -89,7 +89,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "interest: the clients of a broker of format 1 are nobody's",
-    file: "src/broker/peers/stamps.ts",
+    file: "src/mail/stamp.ts",
     find: 'if (data.length === 0) return "unnamed";',
     replace: "if (data.length === 0) return undefined;",
     tests: "test/simulation/upgrade.test.ts",

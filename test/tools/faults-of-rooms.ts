@@ -18,9 +18,9 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "room peers: the highest epochs are read as something else",
-    file: "src/broker/peers/stamps.ts",
-    find: "10 * epoch + (byte - 0x30)",
-    replace: "10 * epoch + byte - 0x30",
+    file: "src/mail/stamp.ts",
+    find: "10 * epoch + (byte - zero)",
+    replace: "10 * epoch + byte - zero",
     tests: "test/unit/rooms/peers.test.ts",
   },
   {

@@ -299,6 +299,7 @@ test("the audit finds what is wrong, and names it", () => {
     grants: new Map([["a", 60]]),
     refused: new Map(),
     messages: [message],
+    places: [],
     slips: [{ path: "/sessions/00/c/mail/1", messagePath: "/topics/x/=1", isReleased: false, recipients: 1 }],
     takenAt: 4000,
   };
@@ -307,9 +308,11 @@ test("the audit finds what is wrong, and names it", () => {
   expect(found({ vault: 41 })).toBe('vault 41 + grants 60 is not the capital 100: "mqttzoo bank repair" mends it');
   expect(found({ vault: -1, capital: 59 })).toContain("the vault is overdrawn");
   expect(found({ messages: [message, { ...message, path: "/topics/x/=2", credits: 1 }] })).toContain(
-    "branch a is overdrawn: messages bind 61 of 60",
+    "branch a is overdrawn: 61 of 60 are bound",
   );
-  expect(found({ messages: [{ ...message, branch: "z" }] })).toContain("messages of z bind 60, and it has no branch");
+  expect(found({ messages: [{ ...message, branch: "z" }] })).toContain(
+    "what z pays for binds 60, and it has no branch",
+  );
   expect(found({ takenAt: 7001 })).toContain("has outlived its time by 2 s");
   expect(found({ messages: [] })).toContain("names /topics/x/=1, which is not there");
 });

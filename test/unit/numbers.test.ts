@@ -11,7 +11,13 @@ const nothing = new Uint8Array(0);
 
 /** The id that a broker of an epoch gives to its next message. */
 function idOf(epoch: number): string {
-  const ledger = { branch: "b", guard: () => undefined, keep: () => {}, termsOf: () => ({ credits: 0, keepUntil: 1 }) };
+  const ledger = {
+    branch: "b",
+    guard: () => undefined,
+    keep: () => {},
+    termsOf: () => ({ credits: 0, keepUntil: 1 }),
+    priceOf: () => 0,
+  };
   const journal = { unitBytesMax: 1e6, commit: () => {} };
   const mail = new Mail({ journal, ledger, slips: undefined, epoch } as never);
   const publish = makePublish(Uint8Array.of(0x74), nothing, { qos: 1, retain: false });

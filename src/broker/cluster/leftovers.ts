@@ -19,10 +19,10 @@ import {
 } from "../../coordinator/paths.ts";
 import { hasStat } from "../../coordinator/read-results.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
+import { decodeStamp } from "../../mail/stamp.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
 import type { Peer } from "../peers/peer.ts";
-import { decodeStamp } from "../peers/stamps.ts";
 import type { Publishers } from "./publishers.ts";
 
 export interface LeftoversParts {

@@ -1,8 +1,8 @@
 /**
  * The register of publishers, `/publishers`: which broker's clients publish on which topics. It is for people who look
  * at the tree, not for routing. New topics are registered together, now and then, and removed when nobody here has
- * published on them for long. A broker registers no more than fits into a fixed part of the tree, whatever its clients
- * publish on.
+ * published on them for long. They are paid for from the bank, and a broker registers no more than fits into a fixed
+ * part of the tree, whatever its clients publish on.
  */
 import { ignoreTheWorld } from "../../base/errors.ts";
 import {
@@ -14,18 +14,16 @@ import {
 } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { parentPath, publisherPath, publishersPath, topicOfPath } from "../../coordinator/paths.ts";
+import { placeWeightOf } from "../../coordinator/weight.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import { stampAll } from "../peers/stamps.ts";
 import { isOwnTopic } from "../publish/fanout.ts";
 
-/** Bytes that a znode takes besides its path, approximately. */
-const levelBytes = 64;
-
 interface Registered {
   /** When the topic was last seen to be published on, in ms by the clock's `now`. */
   seenAt: number;
-  /** Bytes that the topic takes in the tree, levels included. */
+  /** Bytes that the topic takes in the tree, levels included, as it is paid for. */
   readonly bytes: number;
 }
 
@@ -69,10 +67,13 @@ export class Publishers {
   }
 
   #look(now: number): void {
-    const { coordinator, timers, journal } = this.#context;
+    const { coordinator, timers, journal, bankAccount } = this.#context;
     timers.set(this.#timer, now + publisherLookMs);
     if (coordinator.state !== "CONNECTED" || this.#isBusy) return;
     const removals = this.#forget(now);
+    const isCurrent = (path: string): boolean => this.isRegistered(path);
+    // They are found again when they are published on again.
+    const unpaid = (path: string): void => this.#unregister(topicOf(path));
     // A full disk has better things to keep: the topics are found again when they are published on again.
     const fresh = coordinator.isFull === true ? [] : this.#register(now).map((topic) => this.#path(topic));
     if (removals.length + fresh.length === 0) return;
@@ -80,8 +81,9 @@ export class Publishers {
     const finished = (): void => {
       this.#isBusy = false;
     };
-    stampAll(this.#context, fresh, (path) => this.isRegistered(path)).then(
-      (operations) => journal.commitAll([...removals, ...operations], { done: finished, refused: finished }),
+    const guard = bankAccount.guard();
+    stampAll(this.#context, fresh, { isCurrent, unpaid }).then(
+      (operations) => journal.commitAll([...removals, ...operations], { guard, done: finished, refused: finished }),
       (error) => {
         ignoreTheWorld(error);
         finished();
@@ -100,7 +102,7 @@ export class Publishers {
       if (known !== undefined) known.seenAt = now;
       if (known !== undefined || isOwnTopic(topic)) continue;
       if (fresh.length >= publisherBatchMax || this.#registered.size >= publisherTopicsMax) continue;
-      const bytes = treeBytesOf(topic);
+      const bytes = placeWeightOf(this.#path(topic));
       if (this.#bytes + bytes > publisherTreeBytesMax) continue;
       this.#registered.set(topic, { seenAt: now, bytes });
       this.#bytes += bytes;
@@ -115,9 +117,13 @@ export class Publishers {
   }
 
   #removal(topic: string): JournalOperation {
-    this.#bytes -= this.#registered.get(topic)!.bytes;
-    this.#registered.delete(topic);
+    this.#unregister(topic);
     return { kind: "remove", path: this.#path(topic), isCurrent: () => !this.#registered.has(topic) };
+  }
+
+  #unregister(topic: string): void {
+    this.#bytes -= this.#registered.get(topic)?.bytes ?? 0;
+    this.#registered.delete(topic);
   }
 
   #path(topic: string): string {
@@ -127,15 +133,4 @@ export class Publishers {
 
 function topicOf(path: string): string {
   return topicOfPath(publishersPath, parentPath(path));
-}
-
-/**
- * Returns the bytes that a topic's levels take in the tree together, approximately: each is a node with its whole path.
- */
-function treeBytesOf(topic: string): number {
-  let bytes = 0;
-  for (let slash = topic.indexOf("/"); ; slash = topic.indexOf("/", slash + 1)) {
-    bytes += levelBytes + (slash === -1 ? topic.length : slash);
-    if (slash === -1) return bytes;
-  }
 }

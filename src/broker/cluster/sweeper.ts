@@ -3,6 +3,7 @@
  * that its credits come back even where no other broker looks, and closes the branches of brokers that are gone.
  */
 
+import { type Paid, walkPlaces } from "../../audit/places.ts";
 import { type Walked, walkMessages, walkRetained, walkSlips } from "../../audit/scan.ts";
 import { Accounts } from "../../bank/accounts.ts";
 import { ignoreTheWorld, messageOf } from "../../base/errors.ts";
@@ -40,7 +41,7 @@ const sweepPause = 10;
 interface Sweep {
   /** When the walk began, in ms since 1970. */
   readonly now: number;
-  /** Milli-credits that messages bind, by the names of branches. */
+  /** Milli-credits that are bound by what is stored, by the names of branches. */
   readonly bound: Map<string, number>;
   /** Topics with messages in a mail drop. */
   readonly droppedOn: Set<string>;
@@ -105,11 +106,13 @@ export class Sweeper {
     await this.#sweepMail(sweep);
     await this.#sweepMessages(sweep);
     await this.#sweepRetained(sweep);
+    const estates = await this.#estates();
+    if (dead.length + estates.length > 0) await walkPlaces(this.#walked, (_, paid) => count(sweep, paid));
     if (!isStillTeller()) return;
     this.#sweepParts(sweep);
     this.#parts.drops.sweep(this.#wantedDrops(), sweep.droppedOn);
     for (const { id, checks } of dead) this.#accounts.close(id, sweep.bound.get(id) ?? 0, checks, () => {});
-    for (const id of await this.#estates()) {
+    for (const id of estates) {
       const bound = (): number => (isStillTeller() ? (sweep.bound.get(id) ?? 0) : Infinity);
       await new Promise<void>((done) => this.#accounts.settleEstate(id, bound, done));
     }
@@ -168,11 +171,12 @@ export class Sweeper {
     return new Set([...this.#context.options.mailDrop, ...others]);
   }
 
-  async #sweepMessages({ now, bound, droppedOn, parts }: Sweep): Promise<void> {
+  async #sweepMessages(sweep: Sweep): Promise<void> {
+    const { now, droppedOn, parts } = sweep;
     const { slips } = this.#context;
     await walkMessages(this.#walked, {
       message: (path, head) => {
-        bound.set(head.branch, (bound.get(head.branch) ?? 0) + head.credits);
+        count(sweep, head);
         if (head.parts !== undefined) parts.add(head.parts.id);
         // From a mail drop only the teller removes it. Elsewhere the broker that should have removed it is gone.
         const graceMs = head.publisher === undefined ? sweepGraceMs : 0;
@@ -223,11 +227,16 @@ export class Sweeper {
     return epochs.includes(epochOfId(id));
   }
 
-  async #sweepRetained({ now, bound, parts }: Sweep): Promise<void> {
+  async #sweepRetained(sweep: Sweep): Promise<void> {
+    const { now, parts } = sweep;
     await walkRetained(this.#walked, (path, head, { stat }) => {
-      bound.set(head.branch, (bound.get(head.branch) ?? 0) + head.credits);
+      count(sweep, head);
       if (head.parts !== undefined) parts.add(head.parts.id);
       if (head.keepUntil < now) this.#parts.retainedStore.expire(path, stat.version);
     });
   }
+}
+
+function count({ bound }: Sweep, { branch, credits }: Paid): void {
+  bound.set(branch, (bound.get(branch) ?? 0) + credits);
 }

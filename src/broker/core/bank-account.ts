@@ -4,9 +4,10 @@
  * when messages that it pays for are gone.
  */
 
+import { type Paid, paidAt, walkPlaces } from "../../audit/places.ts";
 import { walkMessages, walkRetained } from "../../audit/scan.ts";
 import type { Accounts, Standing } from "../../bank/accounts.ts";
-import { Branch, type Reservation } from "../../bank/branch.ts";
+import { Branch, isMessagePath, type Reservation } from "../../bank/branch.ts";
 import { type Keeping, milli } from "../../bank/price.ts";
 import { describeShortage } from "../../bank/shortage.ts";
 import {
@@ -19,13 +20,16 @@ import {
   freedPathsMax,
 } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
+import type { ReadResult } from "../../coordinator/coordinator.ts";
 import { branchPath } from "../../coordinator/paths.ts";
+import { hasData } from "../../coordinator/read-results.ts";
 import type { TopicPlace } from "../../coordinator/weight.ts";
 import type { Journal } from "../../mail/journal.ts";
 import type { Ledger, Payment } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import type { MessageHead, Terms } from "../../mail/records.ts";
+import type { Terms } from "../../mail/records.ts";
 import type { Publish } from "../../mqtt/publish.ts";
+import { Bill } from "./bill.ts";
 import { PriceList } from "./price-list.ts";
 import type { Runtime } from "./runtime.ts";
 import { VaultAnswers } from "./vault-answers.ts";
@@ -93,12 +97,13 @@ export class BankAccount implements Ledger {
     const { coordinator, options, timers, clock, strangers } = this.#runtime;
     await new Promise<void>((done) => this.#accounts.found(options.bankCapital * milli, done));
     this.#stand(await new Promise<Standing>((done) => this.#accounts.open(this.branch, done)));
-    const count = (path: string, { branch, credits }: MessageHead): void => {
+    const count = (path: string, { branch, credits }: Paid): void => {
       if (branch === this.branch) this.account.found(path, credits);
     };
     const walked = { store: coordinator, reader: strangers };
     await walkMessages(walked, { message: count });
     await walkRetained(walked, count);
+    await walkPlaces(walked, count);
     this.account.isOpen = true;
     timers.set(this.#timer, clock.now() + bankLookMs);
     await new Promise<void>((done) => this.#balance(0, done));
@@ -120,6 +125,16 @@ export class BankAccount implements Ledger {
     if (reservation === undefined) this.#balance(credits);
     else if (this.account.free < this.#lowWater) this.#balance();
     return reservation;
+  }
+
+  /**
+   * Returns the bill of a znode whose path may be used again, with what it costs set aside, in milli-credits; undefined
+   * if the bank cannot pay for it, and does not already.
+   */
+  bill(path: string, credits: number): Bill | undefined {
+    const payment = this.reserve(credits);
+    if (payment === undefined && !this.account.pays(path)) return undefined;
+    return new Bill(this.account, { path, credits, payment });
   }
 
   /** Writes into the tree how many publishes could not be paid. */
@@ -198,9 +213,11 @@ export class BankAccount implements Ledger {
     return payment && { take: (credits) => payment.take(credits), close() {} };
   }
 
-  /** Frees the credits of messages that another broker has found to be gone. */
+  /** Frees the credits of what another broker has found to be gone. */
   freedByOthers(paths: readonly string[]): void {
-    for (const path of paths) this.account.freed(path);
+    for (const path of paths) if (isMessagePath(path)) this.account.freed(path);
+    // Paths of all else may be in use again by now.
+    this.#verify(paths.filter((path) => !isMessagePath(path) && this.account.pays(path)));
   }
 
   #reportFreed(): void {
@@ -224,7 +241,7 @@ export class BankAccount implements Ledger {
     this.#runtime.timers.set(this.#timer, now + bankLookMs);
     if (this.#runtime.coordinator.state !== "CONNECTED" || !this.account.isOpen) return;
     this.#lookAtAccounts();
-    if (!this.#isVerifying) this.#verify();
+    if (!this.#isVerifying) this.#verifySome();
   }
 
   /** Reads the accounts again: an operator may have changed the capital, or mended accounts that were damaged. */
@@ -294,28 +311,36 @@ export class BankAccount implements Ledger {
   }
 
   /**
-   * Checks whether messages that this branch pays for are still in the store, since others may have removed them
-   * without telling: a few at a time, more of them when credits are short.
+   * Checks whether what this branch pays for is still in the store, since others may have removed it without telling: a
+   * few at a time, more of them when credits are short.
    */
-  #verify(left = Math.min(this.account.messages, this.#isShort ? bankVerifyBusyMax : bankVerifyMax)): void {
-    const { coordinator } = this.#runtime;
+  #verifySome(left = Math.min(this.account.things, this.#isShort ? bankVerifyBusyMax : bankVerifyMax)): void {
     const paths = this.account.takeSome(Math.min(left, bankVerifyMax));
     this.#isVerifying = paths.length > 0;
+    // One page at a time, so that other reads, and the keeper session's pings, do not wait behind all of them.
+    this.#verify(paths, () => this.#verifySome(left - paths.length));
+  }
+
+  #verify(paths: readonly string[], done: () => void = () => {}): void {
     if (paths.length === 0) return;
-    // A message that is still on its way into the store would be taken for a missing one.
+    const { coordinator } = this.#runtime;
+    const readOf = (path: string) => ({ kind: isMessagePath(path) ? "exists" : "get", path }) as const;
+    // What is still on its way into the store would be taken for missing.
     this.#journal.drained(() =>
-      coordinator.read(
-        paths.map((path) => ({ kind: "exists", path })),
-        (error, results) => {
-          if (error !== undefined) return;
-          paths.forEach((path, index) => {
-            if (results[index] === "NoNode") this.account.freed(path);
-          });
-          // One page at a time, so that other reads, and the keeper session's pings, do not wait behind all of them.
-          this.#verify(left - paths.length);
-        },
-      ),
+      coordinator.read(paths.map(readOf), (error, results) => {
+        if (error !== undefined) return;
+        paths.forEach((path, index) => {
+          if (this.#isGone(path, results[index])) this.account.freed(path);
+        });
+        done();
+      }),
     );
+  }
+
+  /** Returns true if this branch pays no longer for what stands at a path. */
+  #isGone(path: string, node: ReadResult | undefined): boolean {
+    if (node === "NoNode" || isMessagePath(path)) return node === "NoNode";
+    return hasData(node) && this.#runtime.strangers.read(path, () => paidAt(path, node.data))?.branch !== this.branch;
   }
 
   /** Opens the branch again after a commit has found it closed: this broker was thought to be dead. */

@@ -1,4 +1,4 @@
-/** What it costs here to have things stored: by their weight, and messages by their time, too. */
+/** The prices of what this broker stores: by its weight, and of messages by their time, too. */
 import { drawTtl, isDrawn, type Keeping, type Pricing, priceOf, weightPriceOf } from "../../bank/price.ts";
 import {
   type MessageSize,

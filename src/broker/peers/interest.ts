@@ -5,13 +5,18 @@
  * it comes back at once. A broker that is alone announces late, and only filters that stay: nobody routes by them, they
  * are for people who look at the tree.
  */
+
+import { markPriceOf } from "../../bank/price.ts";
 import { ignoreTheWorld } from "../../base/errors.ts";
 import { interestLateMs, interestPageMax, leftoversAfterMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { interestPath, parentPath, subscribersPath, topicOfPath } from "../../coordinator/paths.ts";
+import type { Payment } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
+import type { Stamp } from "../../mail/stamp.ts";
+import { Bill } from "../core/bill.ts";
 import type { ClusterContext } from "./cluster-context.ts";
-import { encodeStamp, type Stamp, stampAll, stampOver } from "./stamps.ts";
+import { stampAll, stampOver } from "./stamps.ts";
 
 /** Writes and removes this broker's nodes below `/subscribers`. */
 export class Interest {
@@ -46,21 +51,38 @@ export class Interest {
     context.timers.set(timer, context.clock.now() + leftoversAfterMs);
   }
 
-  /** Counts a new subscription of a session that ends with its connection. Returns what must be written for it. */
-  subscribed(text: string): JournalOperation[] {
+  /** Returns the price of what must be written for one more subscription with this filter, in milli-credits. */
+  priceOf(text: string): number {
+    if (this.announces(text) || this.#isLate(text)) return 0;
+    const path = this.#path(text);
+    // What an earlier life has left, and paid for, is taken over.
+    return this.#leftovers.has(text) && this.#context.bankAccount.account.pays(path) ? 0 : markPriceOf(path);
+  }
+
+  /** Returns true if a filter is not announced at once: nobody routes by it. */
+  #isLate(text: string): boolean {
+    return this.#context.coordinator.isAlone === true && !this.#leftovers.has(text);
+  }
+
+  /**
+   * Counts a new subscription of a session that ends with its connection. Returns what must be written for it.
+   * `payment`: what was set aside for `priceOf`; undefined if that was 0.
+   */
+  subscribed(text: string, payment: Payment | undefined): JournalOperation[] {
     const count = (this.#counts.get(text) ?? 0) + 1;
     this.#counts.set(text, count);
     if (count > 1 || this.#unwanted.delete(text)) return [];
-    const { coordinator, clock, self } = this.#context;
-    if (coordinator.isAlone === true && !this.#leftovers.has(text)) {
+    const { clock, self, bankAccount } = this.#context;
+    if (this.#isLate(text)) {
       this.#late.set(text, clock.now());
       this.#wakeForLate();
       return [];
     }
     const before = this.#leftovers.has(text) ? this.#leftovers.get(text) : "none";
     this.#leftovers.delete(text);
-    const data = encodeStamp(self.epoch);
-    return [stampOver(before, { path: this.#path(text), data, isCurrent: () => this.#counts.has(text) })];
+    const path = this.#path(text);
+    const bill = new Bill(bankAccount.account, { path, credits: markPriceOf(path), payment });
+    return [stampOver(before, { path, epoch: self.epoch, bill, isCurrent: () => this.#counts.has(text) })];
   }
 
   /** Returns true if nothing must be written for one more subscription with this filter. */
@@ -134,9 +156,15 @@ export class Interest {
   #stamp(texts: readonly string[], absent: (text: string) => void = () => {}): void {
     this.#isBusy = true;
     const wanted = new Map(texts.map((text) => [this.#path(text), text]));
-    const isCurrent = (path: string): boolean => this.#counts.has(wanted.get(path)!);
-    stampAll(this.#context, [...wanted.keys()], isCurrent, (path) => absent(wanted.get(path)!)).then(
-      (operations) => this.#context.journal.commitAll(operations, { done: () => this.#finished() }),
+    const { journal, bankAccount } = this.#context;
+    const how = {
+      isCurrent: (path: string): boolean => this.#counts.has(wanted.get(path)!),
+      absent: (path: string): void => absent(wanted.get(path)!),
+      // Only what is for people is ever announced without having been paid for before.
+      unpaid: (): void => {},
+    };
+    stampAll(this.#context, [...wanted.keys()], how).then(
+      (operations) => journal.commitAll(operations, { guard: bankAccount.guard(), done: () => this.#finished() }),
       (error) => {
         // The store is closing, or did not answer: the next change tries again.
         ignoreTheWorld(error);

@@ -4,13 +4,13 @@ import { type FormatRange, formatsBefore, readFormats } from "../../base/formats
 import { withdrawReceiver } from "../../link/frames.ts";
 import type { Link } from "../../link/link.ts";
 import type { Settlement } from "../../mail/settlement.ts";
+import type { Stamp } from "../../mail/stamp.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import type { Elsewhere, SharedGroup } from "../../router/router.ts";
 import type { Connection } from "../delivery/connection.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { LinkConnection } from "./link-connection.ts";
 import type { RemoteSession, RemoteTarget } from "./remote-session.ts";
-import type { Stamp } from "./stamps.ts";
 
 /** The facts that a broker's znode states, as JSON. */
 export interface BrokerFacts {

@@ -20,6 +20,7 @@ import {
 } from "../../coordinator/paths.ts";
 import { hasData } from "../../coordinator/read-results.ts";
 import { decodeSubscription } from "../../mail/records.ts";
+import { decodeStamp, type Stamp } from "../../mail/stamp.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import { parseFilter } from "../../mqtt/topic.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
@@ -28,7 +29,6 @@ import { filterOf, type Interest } from "./interest.ts";
 import type { Membership } from "./membership.ts";
 import type { Announced, Peer } from "./peer.ts";
 import { RemoteSession } from "./remote-session.ts";
-import { decodeStamp, type Stamp } from "./stamps.ts";
 
 /** Told of sessions that change their broker, since nothing may overtake the messages on their way to one. */
 export interface SessionMoves {

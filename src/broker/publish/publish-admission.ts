@@ -3,11 +3,11 @@
  * of it.
  */
 import type { Keeping } from "../../bank/price.ts";
-import { bankHopeMs } from "../../base/limits.ts";
 import { textWeightOf } from "../../coordinator/weight.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
+import { type CreditWait, isLastWord } from "../core/credit-wait.ts";
 import { fullDiskWords } from "../core/full-disk.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { ClusterRoute } from "../peers/cluster-context.ts";
@@ -27,14 +27,6 @@ export interface Denial {
   /** The price, and the part of it that the bank was asked for in vain; in milli-credits. */
   readonly price?: number;
   readonly lacking?: number;
-}
-
-/** A publish that waits for credits. */
-export interface WaitingPublish {
-  /** By the clock's `now`. */
-  readonly since: number;
-  /** The end of the time that other brokers have to hand over credits; undefined: they have not been asked. */
-  hopeUntil: number | undefined;
 }
 
 /** The credits set aside for a publish; undefined where nothing may have to be stored. */
@@ -57,8 +49,8 @@ export class PublishAdmission {
   }
 
   /**
-   * Sets aside what a publish may cost at most, or returns why it cannot be taken now. `publisher`: its client id; "": the
-   * broker itself.
+   * Sets aside what a publish may cost at most, or returns why it cannot be taken now. `publisher`: its client id; "":
+   * the broker itself.
    */
   admit(publish: Publish, route: ClusterRoute, publisher: string): AdmittedPublish | Denial {
     const { bankAccount, coordinator, options } = this.#context;
@@ -86,17 +78,9 @@ export class PublishAdmission {
     return { cause: "bank", why: bankAccount.describe(price), isHopeful, price, lacking };
   }
 
-  /**
-   * Returns true if a denial is the last word. What the bank can pay never is: the vault is asked until it has
-   * answered, and other brokers have a while before it is asked once more.
-   */
-  isFinal({ isHopeful, price, lacking }: Denial, held: WaitingPublish): boolean {
-    if (price === undefined || lacking === undefined) return true;
-    const { bankAccount, clock } = this.#context;
-    if (!bankAccount.hasAnswered(held.since, lacking) || bankAccount.canPay(price)) return false;
-    if (!isHopeful) return true;
-    held.hopeUntil ??= clock.now() + bankHopeMs;
-    return bankAccount.hasAnswered(held.hopeUntil, lacking);
+  /** Returns true if a denial is the last word; by the bank as `isLastWord` says. */
+  isFinal({ price, lacking }: Denial, wait: CreditWait): boolean {
+    return price === undefined || lacking === undefined || isLastWord(this.#context, { price, lacking }, wait);
   }
 
   /** Returns the price of all copies of a publish that may have to be stored, in milli-credits. */

@@ -7,9 +7,10 @@ import { Timer } from "../../base/timers.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { AckOutcome } from "../../session/owed-acks.ts";
+import type { CreditWait } from "../core/credit-wait.ts";
 import { type Connection, PauseReason } from "../delivery/connection.ts";
 import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
-import type { Denial, PublishAdmission, WaitingPublish } from "./publish-admission.ts";
+import type { Denial, PublishAdmission } from "./publish-admission.ts";
 import type { Refusals } from "./refusals.ts";
 
 export interface PublishRefusalParts {
@@ -59,7 +60,7 @@ export class PublishRefusal {
     connection.hold(PauseReason.refused);
     const kept = publish.kept();
     kept.packetId = publish.packetId;
-    const held: WaitingPublish = { since: clock.now(), hopeUntil: undefined };
+    const held: CreditWait = { since: clock.now(), hopeUntil: undefined };
     // Before MQTT 5 it may be that credits come back.
     const giveUpAt = isTold ? held.since : held.since + options.bankWait * 1000;
     const retryMs = isTold ? bankHopeRetryMs : refusedRetryMs;

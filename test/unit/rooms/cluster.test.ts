@@ -57,7 +57,7 @@ describe("who publishes what", () => {
   test("is registered now and then, once, with this broker's epoch, and without its own topics", async () => {
     const { store, publishers, stands, look } = scene();
     await look("a/b", "$SYS/x");
-    expect([stands("a/b"), stands("$SYS/x")]).toEqual(["7", undefined]);
+    expect([stands("a/b"), stands("$SYS/x")]).toEqual(["07", undefined]);
     expect(publishers.isRegistered(publisherPath("a/b", "here"))).toBe(true);
     const commits = store.commits.length;
     await look("a/b");
@@ -71,7 +71,7 @@ describe("who publishes what", () => {
     await look("new");
     await look();
     await look();
-    expect([stands("old"), stands("new")]).toEqual([undefined, "7"]);
+    expect([stands("old"), stands("new")]).toEqual([undefined, "07"]);
   });
 
   test("takes a bounded part of the tree, whatever is published on, and so many at a time", async () => {
@@ -102,7 +102,7 @@ describe("who publishes what", () => {
     expect(stands("a")).toBeUndefined();
     store.turn("CONNECTED");
     await look("a", "b");
-    expect(stands("a")).toBe("7");
+    expect(stands("a")).toBe("07");
     let isDone = false;
     publishers.retire(() => {
       isDone = true;

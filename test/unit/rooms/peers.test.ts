@@ -15,11 +15,12 @@ import type { Membership } from "../../../src/broker/peers/membership.ts";
 import { Peer } from "../../../src/broker/peers/peer.ts";
 import { RemoteSession } from "../../../src/broker/peers/remote-session.ts";
 import { SessionRegistry } from "../../../src/broker/peers/session-registry.ts";
-import { decodeStamp, encodeStamp, stampAll } from "../../../src/broker/peers/stamps.ts";
+import { stampAll } from "../../../src/broker/peers/stamps.ts";
 import { SubscriptionBarrier } from "../../../src/broker/peers/subscription-barrier.ts";
 import type { SubscriptionDirectory } from "../../../src/broker/peers/subscription-directory.ts";
 import { interestPath, mailPath, sessionPath } from "../../../src/coordinator/paths.ts";
 import { encodeSession } from "../../../src/mail/records.ts";
+import { decodeStamp, encodeStamp } from "../../../src/mail/stamp.ts";
 import { MemoryStore } from "../../support/memory-store.ts";
 import { type RoomOptions, room, settled } from "../../support/room.ts";
 
@@ -60,7 +61,10 @@ describe("stamps", () => {
     const paths = ["none", "right", "earlier", "format1", "strange", "unwanted"].map((name) =>
       interestPath(name, "here"),
     );
-    const operations = await stampAll(context, paths, (path) => !path.includes("unwanted"));
+    const operations = await stampAll(context, paths, {
+      isCurrent: (path) => !path.includes("unwanted"),
+      unpaid: () => {},
+    });
     expect(operations.map(({ kind, path }) => [kind, filterOf(path)])).toEqual([
       ["announce", "none"],
       ["put", "earlier"],
@@ -69,7 +73,7 @@ describe("stamps", () => {
     ]);
     context.journal.commitAll(operations, {});
     for (const name of ["none", "right", "earlier", "format1", "strange"])
-      expect([name, store.textOf(interestPath(name, "here"))]).toEqual([name, "7"]);
+      expect([name, store.textOf(interestPath(name, "here"))]).toEqual([name, name === "right" ? "7" : "07"]);
     expect(store.textOf(interestPath("unwanted", "here"))).toBe("6");
   });
 });
@@ -79,7 +83,9 @@ describe("interest", () => {
     const made = room(options);
     const interest = new Interest(made.context);
     const subscribe = (text: string): number => {
-      const operations = interest.subscribed(text);
+      const price = interest.priceOf(text);
+      const payment = price === 0 ? undefined : made.context.bankAccount.reserve(price);
+      const operations = interest.subscribed(text, payment);
       made.context.journal.commitAll(operations, {});
       return operations.length;
     };
@@ -90,9 +96,9 @@ describe("interest", () => {
   test("is written once for all who have a filter, and removed with the last of them", () => {
     const { interest, subscribe, stands } = scene();
     expect([subscribe("a/+"), subscribe("a/+")]).toEqual([1, 0]);
-    expect(stands("a/+")).toBe("7");
+    expect(stands("a/+")).toBe("07");
     interest.unsubscribed("a/+");
-    expect([stands("a/+"), interest.announces("a/+")]).toEqual(["7", true]);
+    expect([stands("a/+"), interest.announces("a/+")]).toEqual(["07", true]);
     interest.unsubscribed("a/+");
     expect([stands("a/+"), interest.announces("a/+")]).toEqual([undefined, false]);
   });
@@ -108,7 +114,7 @@ describe("interest", () => {
     expect(subscribe("first")).toBe(1);
     store.answers = true;
     while (store.waiting > 0) store.answer();
-    expect([stands("first"), stands("second")]).toEqual(["7", "7"]);
+    expect([stands("first"), stands("second")]).toEqual(["07", "07"]);
   });
 
   test("is removed page by page: what comes meanwhile goes between", () => {
@@ -140,7 +146,7 @@ describe("interest", () => {
     store.answers = true;
     store.answer();
     await Bun.sleep(0);
-    expect([stands("stays"), stands("leaves"), interest.announces("leaves")]).toEqual(["7", undefined, false]);
+    expect([stands("stays"), stands("leaves"), interest.announces("leaves")]).toEqual(["07", undefined, false]);
     expect(context.journal.repairs).toBe(0);
     interest.unsubscribed("stays");
     expect(stands("stays")).toBe(undefined);
@@ -153,11 +159,11 @@ describe("interest", () => {
       interest.found(text, 3);
     }
     expect(subscribe("taken")).toBe(1);
-    expect([stands("taken"), stands("left")]).toEqual(["7", "3"]);
+    expect([stands("taken"), stands("left")]).toEqual(["07", "3"]);
     pass(leftoversAfterMs - 1);
     expect(stands("left")).toBe("3");
     pass(2);
-    expect([stands("taken"), stands("left")]).toEqual(["7", undefined]);
+    expect([stands("taken"), stands("left")]).toEqual(["07", undefined]);
   });
 
   test("that somebody has removed is written again, and names the new epoch after this broker has a new one", async () => {
@@ -167,11 +173,11 @@ describe("interest", () => {
     interest.gone("a");
     interest.gone("nobody's");
     await settled();
-    expect([stands("a"), stands("nobody's")]).toEqual(["7", undefined]);
+    expect([stands("a"), stands("nobody's")]).toEqual(["07", undefined]);
     context.self.epoch = 9;
     interest.renew();
     await settled();
-    expect([stands("a"), stands("b")]).toEqual(["9", "9"]);
+    expect([stands("a"), stands("b")]).toEqual(["09", "09"]);
   });
 });
 

@@ -1,0 +1,37 @@
+/**
+ * The bill of a znode whose path may be used again: a broker's announcement, a session, a subscription, a will. What is
+ * set aside for it is bound when it has been committed, in the order of commits, for one that stood there before may
+ * still be on its way out.
+ */
+import type { Branch } from "../../bank/branch.ts";
+import type { Payment } from "../../mail/ledger.ts";
+import type { Outcome } from "../../mail/operations.ts";
+
+/** The znode, its price in milli-credits, and what was set aside for it; undefined: it is paid for already. */
+interface Item {
+  readonly path: string;
+  readonly credits: number;
+  readonly payment: Payment | undefined;
+}
+
+export class Bill {
+  readonly #account: Branch;
+  readonly #item: Item;
+
+  constructor(account: Branch, item: Item) {
+    this.#account = account;
+    this.#item = item;
+  }
+
+  /** Has the znode paid for, or not, by what has become of the operation that writes it: for the journal's `after`. */
+  readonly settle = (how: Outcome): void => {
+    const { path, credits, payment } = this.#item;
+    const isThere = how !== "refused" && how !== "overtaken";
+    if (isThere && payment === undefined) this.#account.found(path, credits);
+    else if (isThere) {
+      this.#account.freed(path);
+      this.#account.keep(path, credits, payment!);
+    }
+    payment?.close();
+  };
+}

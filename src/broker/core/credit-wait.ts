@@ -1,0 +1,64 @@
+/**
+ * Waiting for credits: what the bank can pay is not refused because the vault, or another broker, has not answered yet.
+ */
+import { bankHopeMs, bankHopeRetryMs } from "../../base/limits.ts";
+import { Timer } from "../../base/timers.ts";
+import type { Payment } from "../../mail/ledger.ts";
+import type { BankAccount } from "./bank-account.ts";
+import type { Runtime } from "./runtime.ts";
+
+/** Something that waits for credits. */
+export interface CreditWait {
+  /** By the clock's `now`. */
+  readonly since: number;
+  /** The end of the time that other brokers have to hand over credits; undefined: they have not been asked. */
+  hopeUntil: number | undefined;
+}
+
+/** Credits that could not be had, in milli-credits. */
+export interface Lacking {
+  /** The price of all that is to be paid for, and the part of it that the bank was asked for in vain. */
+  readonly price: number;
+  readonly lacking: number;
+}
+
+/** The parts of a context by which a wait is decided. */
+export type Waiting = Pick<Runtime, "clock"> & { readonly bankAccount: BankAccount };
+
+/**
+ * Returns true if the bank's refusal is the last word. What the bank can pay never is: the vault is asked until it has
+ * answered, and other brokers have a while before it is asked once more.
+ */
+export function isLastWord({ bankAccount, clock }: Waiting, { price, lacking }: Lacking, wait: CreditWait): boolean {
+  if (!bankAccount.hasAnswered(wait.since, lacking) || bankAccount.canPay(price)) return false;
+  if (!bankAccount.mayPay(price)) return true;
+  wait.hopeUntil ??= clock.now() + bankHopeMs;
+  return bankAccount.hasAnswered(wait.hopeUntil, lacking);
+}
+
+/** How credits are waited for. */
+export interface Obtaining {
+  /** Returns true while they are still wanted. */
+  readonly isAwaited: () => boolean;
+  /** Called with what was set aside; undefined: the bank cannot pay, or nobody waits any more. */
+  readonly done: (payment: Payment | undefined) => void;
+}
+
+/** Sets so many milli-credits aside, as soon as the vault, or another broker, has handed them over. */
+export function obtainCredits(
+  context: Waiting & Pick<Runtime, "timers" | "coordinator">,
+  credits: number,
+  { isAwaited, done }: Obtaining,
+): void {
+  const { bankAccount, clock, timers, coordinator } = context;
+  const wait: CreditWait = { since: clock.now(), hopeUntil: undefined };
+  const attempt = (): void => {
+    if (!isAwaited()) return done(undefined);
+    const payment = bankAccount.reserve(credits);
+    // Without the store nobody knows what the bank has.
+    const isOver = coordinator.state === "CONNECTED" && isLastWord(context, { price: credits, lacking: credits }, wait);
+    if (payment !== undefined || isOver) return done(payment);
+    timers.set(new Timer(attempt), clock.now() + bankHopeRetryMs);
+  };
+  attempt();
+}
