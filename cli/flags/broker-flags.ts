@@ -314,6 +314,12 @@ export const specs: readonly OptionSpec[] = [
   },
   { key: "maxQueued", value: "N", help: "messages that wait for one client", parse: integer(1, 10_000_000) },
   {
+    key: "mailboxFull",
+    value: "WHAT",
+    help: "when so many wait for a session: end it, or refuse publishes to it",
+    parse: oneOf(["end", "refuse"]),
+  },
+  {
     key: "keepaliveMax",
     value: "SECONDS",
     help: "longest keep alive; MQTT 5 clients are told",
@@ -322,7 +328,7 @@ export const specs: readonly OptionSpec[] = [
   {
     key: "sessionExpiryMax",
     value: "SECONDS",
-    help: "longest life of a session without its client; 4294967295: for ever",
+    help: "longest life of a session without its client, in any version of MQTT; 4294967295: for ever",
     parse: integer(0, 0xffff_ffff),
   },
   {

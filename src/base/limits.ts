@@ -166,6 +166,24 @@ export const mailWatchMax = 256;
 export const slipNumberOldMin = 2 ** 30;
 /** A mailbox whose slips have reached this number is full until then: the store can hardly count further. */
 export const slipNumberMax = 2 ** 31 - 2 ** 20;
+/** A mailbox that is filled to this part of `maxQueued` is warned of, once until it has fallen to the other part. */
+export const mailboxHighPartMin = 0.8;
+export const mailboxLowPartMax = 0.6;
+/** How often mailboxes that are filled that far are counted in the store, so many at once. */
+export const mailboxHighLookMs = 10_000;
+export const mailboxHighLookMax = 256;
+/** A mailbox that has used up its numbers ends its session when it has not been emptied for so long. */
+export const mailboxSpentMs = 5_000;
+/** How long after its end it is looked whether mail has come for a session from who had not heard of it. */
+export const mailboxRemainsMs = 2_000;
+/** How long a full mailbox whose session could not be ended now is left alone. */
+export const mailboxFullRetryMs = 1_000;
+/** Notices of ended sessions that wait for their clients; beyond it the oldest go. */
+export const endedSessionsMax = 2_000;
+/** The longest client id, in bytes of UTF-8, for which there is such a notice. */
+export const endedClientIdBytesMax = 128;
+/** The longest that it waits: 30 days. */
+export const endedNoticeMs = 30 * 86_400_000;
 /** Slips that are stored in another broker's session's mailbox before the mailbox is counted again. */
 export const mailCountEveryMax = 500;
 

@@ -31,10 +31,13 @@ import { Publishers } from "./cluster/publishers.ts";
 import { Sweeper } from "./cluster/sweeper.ts";
 import { Admission } from "./connect/admission.ts";
 import { ConnectionEnd } from "./connect/connection-end.ts";
+import { EndedSessions } from "./connect/ended-sessions.ts";
+import { FullMailboxes } from "./connect/full-mailboxes.ts";
 import { ConnectHandler } from "./connect/handle-connect.ts";
 import { HeldWatch } from "./connect/held-watch.ts";
 import { OrphanedWills } from "./connect/orphaned-wills.ts";
 import { SessionHandover } from "./connect/session-handover.ts";
+import { SessionRemains } from "./connect/session-remains.ts";
 import { SessionStore } from "./connect/session-store.ts";
 import { TakeOver } from "./connect/take-over.ts";
 import { Wills } from "./connect/wills.ts";
@@ -47,6 +50,7 @@ import { Strangers } from "./core/strangers.ts";
 import type { Connection } from "./delivery/connection.ts";
 import type { DeliveryContext } from "./delivery/delivery-context.ts";
 import type { LocalSession } from "./delivery/local-session.ts";
+import { MailboxGauge } from "./delivery/mailbox-gauge.ts";
 import { StoreBackPressure } from "./delivery/store-back-pressure.ts";
 import { MailDrops } from "./drops/mail-drops.ts";
 import { SubscribeHandler } from "./handle-subscribe.ts";
@@ -118,6 +122,7 @@ interface Later {
   readonly levelSweep: () => LevelSweep;
   readonly storeBackPressure: () => StoreBackPressure;
   readonly connectHandler: () => ConnectHandler;
+  readonly fullMailboxes: () => FullMailboxes;
   readonly groupsEnd: () => GroupsEnd;
   readonly lateRetained: () => LateRetained;
   readonly evict: (session: LocalSession) => void;
@@ -142,6 +147,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
     levelSweep: () => levelSweep,
     storeBackPressure: () => storeBackPressure,
     connectHandler: () => connect.connectHandler,
+    fullMailboxes: () => connect.fullMailboxes,
     groupsEnd: () => publish.regrouping,
     lateRetained: () => publish.lateRetained,
     evict: (session) => connect.handover.evict(session),
@@ -159,13 +165,12 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
   const connect = connectOf(context, { peers, publish, drops, storeBackPressure, door, later });
   const { membership, directory, interest, barrier } = peers;
   const { fanout, retainedStore, backPressure } = publish;
-  const { connectionEnd, sessionStore, admission, orphanedWills, connectHandler } = connect;
+  const { connectionEnd, endedSessions } = connect;
   const fail = (connection: Connection, error: ProtocolError): void => connectionEnd.fail(connection, error);
   const subscribing = { interest, barrier, drops, retainedStore, resume: later.resume, fail };
   const subscribeHandler = new SubscribeHandler(context, subscribing);
   const publishers = new Publishers(context);
-  const isObtaining = (clientId: string): boolean => connectHandler.isObtaining(clientId);
-  const adoption = new Adoption(context, { membership, directory, sessionStore, orphanedWills, isObtaining });
+  const adoption = new Adoption(context, { ...connect, membership, directory });
   const cluster = new Cluster(context, identity.facts, {
     ...peers,
     ...connect,
@@ -176,14 +181,14 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
   });
   const inbound = new Inbound(context, { ...publish, ...connect, subscribeHandler, storeBackPressure });
   const sys = new SysTopics(context, fanout);
-  new Sweeper(context, { membership, retainedStore, drops });
+  new Sweeper(context, { ...connect, membership, retainedStore, drops });
   new HeldWatch(context, connections);
   return {
     context,
     bans,
     inbound,
     connectionEnd,
-    admission,
+    admission: connect.admission,
     backPressure,
     storeBackPressure,
     wills: connect.wills,
@@ -196,6 +201,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
       await membership.start();
       await context.bankAccount.start();
       await drops.start();
+      await endedSessions.start();
       await adoption.adopt();
       sys.start();
     },
@@ -270,6 +276,7 @@ function deliveryOf(runtime: Runtime, epoch: number, others: OtherBranches, late
     settlements: new Settlements({ mail, journal, timers, settleAfterMs: options.settleAfter }),
     bankAccount,
     retained: new RetainedMessages(),
+    mailboxes: new MailboxGauge(runtime, { numbers: slips.numbers, look: (id) => later.fullMailboxes().look(id) }),
     evict: later.evict,
   };
 }
@@ -359,7 +366,10 @@ function connectOf(context: ClusterContext, { peers, publish, drops, storeBackPr
   const isObtaining = (clientId: string): boolean => handler().isObtaining(clientId);
   const whenConnected = (clientId: string, go: () => void): void => handler().whenConnected(clientId, go);
   const orphanedWills = new OrphanedWills(context, { membership, wills, isObtaining });
-  const parts = { ...peers, connectionEnd, sessionStore, handover, wills, orphanedWills };
+  const endedSessions = new EndedSessions(context, sessionStore);
+  const sessionRemains = new SessionRemains(context, { sessionStore, isObtaining });
+  const parts = { ...peers, connectionEnd, sessionStore, handover, wills, orphanedWills, endedSessions };
+  const fullMailboxes = new FullMailboxes(context, { ...parts, sessionRemains, isObtaining });
   const takeOver = new TakeOver(context, { ...parts, whenConnected });
   const connectHandler = new ConnectHandler(context, {
     ...parts,
@@ -369,5 +379,8 @@ function connectOf(context: ClusterContext, { peers, publish, drops, storeBackPr
     storeBackPressure,
     resume,
   });
-  return { wills, connectionEnd, sessionStore, handover, admission, orphanedWills, takeOver, connectHandler };
+  return {
+    ...{ wills, connectionEnd, sessionStore, handover, admission, orphanedWills, takeOver, connectHandler },
+    ...{ endedSessions, sessionRemains, fullMailboxes, isObtaining },
+  };
 }

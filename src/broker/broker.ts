@@ -38,7 +38,7 @@ export class Broker {
    * written in a newer format.
    */
   static async start(doors: Doors): Promise<Broker> {
-    const { advertise, port, linkPort, id, mailDrop: mailDrops, serverReference } = doors.options;
+    const { advertise, port, linkPort, id, mailDrop: mailDrops, serverReference, mailboxFull } = doors.options;
     const startedAt = new Date(doors.clock.wall()).toISOString();
     const facts = {
       version,
@@ -51,6 +51,7 @@ export class Broker {
       serverReference,
       draining: false,
       formats,
+      endsSessions: mailboxFull === "end",
     };
     await refuseCluster(doors.coordinator);
     const epoch = await joinTree(doors.coordinator, id, facts);

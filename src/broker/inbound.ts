@@ -59,6 +59,10 @@ export class Inbound {
     const now = this.#context.clock.now();
     connection.lastReceivedAt = now;
     connection.framer.feed(bytes);
+    if (connection.onceHeard !== undefined && connection.channel.phase === "open") {
+      connection.onceHeard();
+      connection.onceHeard = undefined;
+    }
     if (connection.isHeld) return connection.heard();
     if (this.#flows.backPressure.holdIfBehind(connection)) return;
     this.#context.turn.begin();

@@ -106,12 +106,14 @@ export class SysTopics {
         "publish/messages/dropped",
         metrics.droppedOutput +
           metrics.droppedQueue +
+          metrics.droppedMailbox +
           metrics.droppedLink +
           metrics.droppedSize +
           metrics.droppedExpired,
       ],
       ["publish/messages/dropped/output full", metrics.droppedOutput],
       ["publish/messages/dropped/queue full", metrics.droppedQueue],
+      ["publish/messages/dropped/mailbox full", metrics.droppedMailbox],
       ["publish/messages/dropped/link down or full", metrics.droppedLink],
       ["publish/messages/dropped/too large", metrics.droppedSize],
       ["publish/messages/dropped/expired", metrics.droppedExpired],
@@ -120,6 +122,8 @@ export class SysTopics {
       ["store/pending", journal.pendingUnits],
       ["store/messages/count", bankAccount.account.messages],
       ["store/state", coordinator.state],
+      ["mailboxes/nearly full", metrics.mailboxesHigh],
+      ["sessions/ended/mailbox full", metrics.sessionsEnded],
       ["store/strangers", strangers.count],
       ["links/up", [...peers.values()].filter(({ isLinked }) => isLinked).length],
       ...this.#loads(),

@@ -14,6 +14,8 @@ export const retainedPath = "/retained";
 export const topicsPath = "/topics";
 export const sessionsPath = "/sessions";
 export const willsPath = "/wills";
+/** Notices of sessions that were ended for their full mailboxes, for clients that have not come back yet. */
+export const endedPath = "/ended";
 /** Pieces of payloads that are too large for one znode. */
 export const partsPath = "/parts";
 /** Capital and vault; below it what each branch has been granted. */
@@ -38,6 +40,7 @@ export const rootPaths = [
   topicsPath,
   sessionsPath,
   willsPath,
+  endedPath,
   partsPath,
 ] as const;
 
@@ -132,6 +135,11 @@ export function sessionPath(clientId: string): string {
   const path = `${sessionsPath}/${shard.toString(16).padStart(2, "0")}/${encodeName(clientId)}`;
   lastSession = { clientId, path };
   return path;
+}
+
+/** The notice that a client's session was ended. */
+export function endedSessionPath(clientId: string): string {
+  return `${endedPath}/${encodeName(clientId)}`;
 }
 
 export function mailPath(clientId: string): string {

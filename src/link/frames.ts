@@ -84,6 +84,8 @@ export type Control =
   /** Asks to be told when everything up to a transaction is known. */
   | { readonly say: "see"; readonly number: number; readonly zxid: number }
   | { readonly say: "seen"; readonly number: number }
+  /** The mailbox of a session that the receiver keeps is full; told only to brokers that say `endsSessions`. */
+  | { readonly say: "full"; readonly clientId: string }
   /** Messages that the receiver's branch of the bank pays for are gone. */
   | { readonly say: "freed"; readonly paths: readonly string[] }
   /** Answers a `Remain` that was unpaid. */

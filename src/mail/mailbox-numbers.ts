@@ -32,6 +32,11 @@ export class MailboxNumbers {
     return this.#high.size > 0 && (this.#high.get(clientId) ?? 0) >= slipNumberMax;
   }
 
+  /** The session of a mailbox has ended: the next one numbers its slips anew. */
+  forget(clientId: string): void {
+    this.#high.delete(clientId);
+  }
+
   /** A slip has gone: if it was the last one the mailbox goes with it, and the next slip makes another. */
   left(clientId: string): void {
     if (!this.#high.has(clientId) || this.#trying.has(clientId)) return;

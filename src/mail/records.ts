@@ -325,6 +325,8 @@ export interface SessionRecord {
   readonly expiresAt: number | null;
   /** The user whose session it is; undefined: nobody's, or written by a broker that did not record it. */
   readonly user?: string | undefined;
+  /** True if its client has not been heard since it was told that its earlier session was ended. */
+  readonly untold?: true | undefined;
 }
 
 export function encodeSession(record: SessionRecord): Uint8Array {
@@ -342,6 +344,7 @@ export function decodeSession(bytes: Uint8Array): SessionRecord {
     expiryInterval: fields.amount("expiryInterval"),
     expiresAt: fields.amountOrNull("expiresAt"),
     user: fields.has("user") ? fields.text("user") : undefined,
+    untold: (fields.has("untold") && fields.flag("untold")) || undefined,
   };
 }
 

@@ -119,6 +119,7 @@ function trafficOf({ metrics, turn }: ClusterContext): readonly Family[] {
       by("reason", {
         output_full: metrics.droppedOutput,
         queue_full: metrics.droppedQueue,
+        mailbox_full: metrics.droppedMailbox,
         link_down_or_full: metrics.droppedLink,
         too_large: metrics.droppedSize,
         expired: metrics.droppedExpired,
@@ -178,6 +179,12 @@ function stateOf(context: ClusterContext): readonly Family[] {
       return plain(messages);
     }),
     histogram("mqttzoo_turn_seconds", "The processor's time of each turn of the event loop.", turns.times),
+    gauge("mqttzoo_mailboxes_nearly_full", "Mailboxes filled to 80 % of --max-queued, as far as known here.", () =>
+      plain(metrics.mailboxesHigh),
+    ),
+    counter("mqttzoo_sessions_ended_total", "Sessions of this broker that were ended for their full mailboxes.", () =>
+      plain(metrics.sessionsEnded),
+    ),
     histogram("mqttzoo_event_loop_lag_seconds", "How late the event loop was, twice a second.", metrics.lag),
     gauge("mqttzoo_draining", "1 while clients are sent to other brokers.", () => plain(self.isDraining ? 1 : 0)),
   ];

@@ -5,7 +5,8 @@
 import { expect, test } from "bun:test";
 import mqttPacket from "mqtt-packet";
 import { slipNumberMax, slipNumberOldMin } from "../../src/base/limits.ts";
-import { mailPath } from "../../src/coordinator/paths.ts";
+import { silentLog } from "../../src/base/log.ts";
+import { mailPath, sessionPath } from "../../src/coordinator/paths.ts";
 import { SimulatedKeeper } from "../simulation/keeper.ts";
 import { eventually } from "../support/broker.ts";
 import { machine } from "../support/machine.ts";
@@ -16,9 +17,9 @@ const scheduler = {
   after: (ms: number, run: () => void) => void setTimeout(run, Math.max(0, ms)).unref(),
 };
 
-async function stage() {
+async function stage(mailboxFull: "end" | "refuse" = "end") {
   const keeper = new SimulatedKeeper({ scheduler, latency: () => 0, sessionTimeoutMs: 60_000 });
-  const { dial, pass } = await machine(keeper.connect());
+  const { dial, pass } = await machine(keeper.connect(), silentLog, { mailboxFull });
   const connect = async (options: AnyPacket) => {
     const { state, send } = dial();
     const version = 5;
@@ -28,15 +29,20 @@ async function stage() {
     const say = (packet: AnyPacket): void =>
       send(mqttPacket.generate(packet, { protocolVersion: version }).toString("hex"));
     const until = (found: () => boolean, what: string): Promise<void> =>
-      eventually(() => {
-        pass(10);
-        parser.parse(Buffer.from(state.sent.splice(0)));
-        return found();
-      }, what);
+      eventually(
+        () => {
+          pass(10);
+          parser.parse(Buffer.from(state.sent.splice(0)));
+          return found();
+        },
+        what,
+        20_000,
+      );
     say(connectPacket({ protocolVersion: version, ...options }));
     await until(() => packets.length > 0, "CONNACK");
+    const connack = packets[0];
     packets.length = 0;
-    return { packets, say, until };
+    return { connack, packets, say, until };
   };
   const keeps = { clientId: "away", clean: false, properties: { sessionExpiryInterval: 600 } };
   const first = await connect(keeps);
@@ -75,6 +81,7 @@ async function stage() {
     publish,
     said: () => publisher.packets[0],
     take,
+    reconnect: async () => (await connect(keeps)).connack,
     pass,
     mailbox,
     names: () => [...(mailbox()?.children ?? [])].sort(),
@@ -97,8 +104,24 @@ test("a mailbox that has counted far is made anew when it is empty", async () =>
   expect(await take(2)).toEqual(["6", "7"]);
 }, 30_000);
 
-test("a mailbox that was never empty is full before the store can count no further", async () => {
-  const { publish, said, take, pass, mailbox } = await stage();
+test("a mailbox that was never empty ends its session before the store can count no further", async () => {
+  const { keeper, publish, reconnect, pass, mailbox } = await stage();
+  expect(await publish()).toBe(0);
+  mailbox()!.sequence = slipNumberMax;
+  await eventually(async () => {
+    expect(await publish()).toBeLessThan(0x80);
+    pass(10);
+    return !keeper.tree.nodes.has(sessionPath("away"));
+  }, "the session is gone");
+  const connack = await reconnect();
+  expect([connack.sessionPresent, connack.properties.reasonString]).toEqual([
+    false,
+    expect.stringContaining("its mailbox had used up its numbers"),
+  ]);
+}, 30_000);
+
+test("where a full mailbox refuses, one that was never empty does before the store can count no further", async () => {
+  const { publish, said, take, pass, mailbox } = await stage("refuse");
   expect(await publish()).toBe(0);
   mailbox()!.sequence = slipNumberMax;
   expect(await publish()).toBe(0);

@@ -213,8 +213,8 @@ test("sessions, mail, half-received ids and retained messages survive a restart"
   await mine.stop();
 });
 
-test("a full mailbox refuses: MQTT 5 is told, and nobody gets the message", async () => {
-  const small = await startBroker({ maxQueued: 3 });
+test("where a full mailbox refuses MQTT 5 is told, and nobody gets the message", async () => {
+  const small = await startBroker({ maxQueued: 3, mailboxFull: "refuse" });
   const away = await RawClient.connect(small.port, durable("full"));
   await away.subscribe("full", { qos: 1 });
   away.disconnect();

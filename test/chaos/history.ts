@@ -24,6 +24,19 @@ class Receipts {
   readonly strange: string[] = [];
   readonly misordered: string[] = [];
   readonly #last = new Map<string, number>();
+  /** Messages before this one, in the order of sending, are not owed to it: its session has ended since. */
+  #owedFrom = 0;
+
+  /** Notes that its session has ended, and another one has begun: it is owed what is sent from number `at` on. */
+  beginsAnew(at: number): void {
+    this.#owedFrom = at;
+    this.missing.clear();
+  }
+
+  /** Notes that the message with that number is acknowledged. */
+  acknowledge(payload: string, number: number): void {
+    if (number >= this.#owedFrom && !this.counts.has(payload)) this.missing.add(payload);
+  }
 
   receive(payload: string, sent: Sent | undefined): void {
     this.payloads.push(payload);
@@ -50,6 +63,8 @@ export class History {
   isOrdered = true;
   readonly #acknowledged = new Set<string>();
   readonly #sent = new Map<string, Sent>();
+  /** The numbers of messages, in the order of sending. */
+  readonly #numbers = new Map<string, number>();
   readonly #received = new Map<string, Receipts>();
   readonly #retained = new Map<string, readonly string[]>();
 
@@ -59,6 +74,7 @@ export class History {
 
   send(message: Sent): string {
     const payload = History.payload(message);
+    this.#numbers.set(payload, this.sent.length);
     this.sent.push(message);
     this.#sent.set(payload, message);
     return payload;
@@ -66,8 +82,9 @@ export class History {
 
   acknowledge(payload: string): void {
     this.#acknowledged.add(payload);
-    if (!this.#sent.has(payload)) return;
-    for (const { counts, missing } of this.#received.values()) if (!counts.has(payload)) missing.add(payload);
+    const number = this.#numbers.get(payload);
+    if (number === undefined) return;
+    for (const receipts of this.#received.values()) receipts.acknowledge(payload, number);
   }
 
   /** Notes a message that is to be retained. */
@@ -95,6 +112,14 @@ export class History {
 
   receive(subscriber: string, payload: string): void {
     this.#receiptsOf(subscriber).receive(payload, this.#sent.get(payload));
+  }
+
+  /**
+   * Notes that a persistent subscriber has been told that its session has ended, and has subscribed again: it is owed
+   * nothing that was sent before.
+   */
+  beginsAnew(subscriber: string): void {
+    this.#receiptsOf(subscriber).beginsAnew(this.sent.length);
   }
 
   isAcknowledged(payload: string): boolean {

@@ -11,7 +11,7 @@ import { startCluster } from "../support/cluster.ts";
 const quotaExceeded = 0x97;
 
 test("what was refused for a full mailbox is taken when its session has been served by another broker", async () => {
-  const cluster = await startCluster(["a", "b"], { maxQueued: 5, bankWait: 1 });
+  const cluster = await startCluster(["a", "b"], { maxQueued: 5, bankWait: 1, mailboxFull: "refuse" });
   const session = new ClientSession();
   const received: string[] = [];
   const reader = () =>

@@ -51,6 +51,11 @@ export class Actor {
   readonly #at: readonly string[] | undefined;
   #subscribedTo: string | undefined;
   #isSubscribed = false;
+  /** True once it has been connected: its session is there from then on, unless it was ended. */
+  #hasSession = false;
+  /** True from when it is told that its session has ended until it has subscribed again. */
+  #isAnew = false;
+  #isClean = false;
   #attempt = 0;
   #wire: Wire | undefined;
 
@@ -64,6 +69,11 @@ export class Actor {
     this.session = options.session ?? new ClientSession();
     this.#subscribedTo = options.subscribe;
   }
+
+  /** When it last had subscribed again after its session had ended, in ms; undefined: it never had to. */
+  anewAt: number | undefined;
+  /** Each end of its session that it was not told of as it should, in words. */
+  readonly untold: string[] = [];
 
   get isReady(): boolean {
     return this.up && (this.#subscribedTo === undefined || this.#isSubscribed);
@@ -97,6 +107,18 @@ export class Actor {
     this.hop();
   }
 
+  /** Notes what CONNACK says of its session: only one whose mailbox was full ends, and its client is told why. */
+  #judgeSession({ sessionPresent, granted }: MqttConnection): void {
+    const isLasting = !this.#isBrief && this.#connection.sessionExpiryInterval === undefined && !this.#isClean;
+    if (isLasting && this.#hasSession && !sessionPresent) {
+      if (!granted.reasonString?.includes("its mailbox"))
+        this.untold.push(`${this.name} has no session any more, and is told ${granted.reasonString ?? "nothing"}`);
+      this.#isAnew = true;
+      this.beginsAnew();
+    }
+    this.#hasSession = true;
+  }
+
   /** Called when its subscriptions are no more. */
   protected beginsAnew(): void {
     this.#isSubscribed = false;
@@ -121,7 +143,9 @@ export class Actor {
   /** Called when it has subscribed. */
   protected granted(): void {}
 
-  protected received({ payload }: Message): void {
+  protected received({ payload, retain }: Message): void {
+    // Whoever subscribes again is handed what is retained, which it may have had before.
+    if (retain && (this.#isAnew || this.anewAt !== undefined)) return;
     this.history.receive(this.name, unpadded(decodeUtf8(payload)));
   }
 
@@ -137,6 +161,8 @@ export class Actor {
     const ids = this.#at ?? [...this.world.nodes.keys()];
     const node = this.world.node(ids[Math.floor(this.world.random.next() * ids.length)]!);
     const attempt = ++this.#attempt;
+    const next = this.nextConnection();
+    this.#isClean = next.clean === true;
     const client = new MqttConnection({
       clientId: this.name,
       clean: this.#isBrief,
@@ -145,7 +171,7 @@ export class Actor {
       session: this.session,
       turn: new Turn((flush) => queueMicrotask(flush)),
       ...this.#connection,
-      ...this.nextConnection(),
+      ...next,
       onMessage: (message) => this.received(message),
       onClose: () => {
         if (this.#attempt === attempt) this.#gone();
@@ -168,6 +194,7 @@ export class Actor {
       () => {
         if (!isOurs()) return;
         this.up = true;
+        this.#judgeSession(client);
         this.connected(client);
         if (this.#subscribedTo !== undefined && !this.#isSubscribed) void this.#subscribe(client, this.#subscribedTo);
       },
@@ -179,6 +206,11 @@ export class Actor {
     const codes = await client.subscribe([filter], { qos: 2 }).catch(() => undefined);
     if (codes === undefined || codes[0]! >= 0x80 || this.client !== client) return;
     this.#isSubscribed = true;
+    if (this.#isAnew) {
+      this.#isAnew = false;
+      this.anewAt = this.world.now();
+      this.history.beginsAnew(this.name);
+    }
     this.granted();
   }
 }

@@ -136,6 +136,17 @@ export async function overdrawn(world: World): Promise<string[]> {
   return snapshot === undefined ? [] : audit(snapshot, { graceMs: 2 * sweepMs }).map((what) => `audit: ${what}`);
 }
 
+/** Where full mailboxes end their sessions nobody's publish is refused, unless the bank cannot pay. */
+export function refusals(world: World): string[] {
+  const wrong: string[] = [];
+  for (const { id, broker } of world.nodes.values()) {
+    if (broker === undefined || broker.context.options.mailboxFull === "refuse") continue;
+    const { refused, refusedByBank } = broker.context.metrics;
+    if (refused > refusedByBank) wrong.push(`${id} has refused ${refused - refusedByBank} publishes that can be paid`);
+  }
+  return wrong;
+}
+
 /** No credit is lost for good: what a branch takes for bound is bound by its messages, to the milli-credit. */
 export async function lostCredits(world: World): Promise<string[]> {
   const snapshot = await snapshotOf(world);

@@ -52,6 +52,14 @@ export class FickleActor extends Actor {
     this.#filter = options.filter;
   }
 
+  protected override beginsAnew(): void {
+    super.beginsAnew();
+    // What it has not got of before has ended with its session.
+    this.#stays.length = 0;
+    this.#since = undefined;
+    this.#number++;
+  }
+
   /** Changes its mind, if it is connected. */
   change(): void {
     const { client, world } = this;

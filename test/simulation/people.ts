@@ -147,9 +147,14 @@ export class People {
     const judgesBrief = plan.faults.every(({ deceivesClients }) => !deceivesClients);
     const areLinked = plan.faults.every(({ cutsLinks }) => !cutsLinks);
     const { hasJumps, hasDrops, hasBriefMember } = plan.traits;
+    // What was on its way to members whose sessions have ended is owed to nobody.
+    const memberSince = Math.max(since, ...this.#members.map(({ anewAt = 0 }) => anewAt));
     return [
+      ...this.actors.flatMap(({ untold }) => untold),
       ...this.#subscribers.flatMap(({ name }) => history.judge(name)),
-      ...(this.#members.length > 0 ? lostToGroup(history, this.#members, { since, isDoubtful: hasBriefMember }) : []),
+      ...(this.#members.length > 0
+        ? lostToGroup(history, this.#members, { since: memberSince, isDoubtful: hasBriefMember })
+        : []),
       // Whoever subscribes anew is handed what lies in mail drops.
       ...(hasDrops ? [] : this.#fresh.wrong),
       ...this.#fickle.missed(history, "p3"),

@@ -3,6 +3,7 @@
  * at once. A plan can be played without some of its faults, to find out which of them matter.
  */
 import type { Random } from "../../src/base/random.ts";
+import { defaultOptions } from "../../src/broker/core/options.ts";
 import { changeOfVersion, jump, longSleep, type Misfortune, misfortunes } from "./misfortunes.ts";
 import { seeded, type World } from "./world.ts";
 
@@ -45,6 +46,21 @@ export interface Plan {
   readonly faults: readonly Fault[];
   /** From the first fault's beginning to the last one's end, in ms. */
   readonly totalMs: number;
+}
+
+/** How many messages mailboxes take, and what becomes of sessions whose mailboxes are full. */
+export interface MailboxTraits {
+  readonly maxQueued: number;
+  readonly mailboxFull: "end" | "refuse";
+}
+
+/** In a fifth of the worlds mailboxes are small; in a few of these publishes are refused for that. */
+export function mailboxOf(random: Random): MailboxTraits {
+  if (random.next() > 0.2) return { maxQueued: defaultOptions.maxQueued, mailboxFull: "end" };
+  return {
+    maxQueued: 4 + Math.floor(random.next() * 30),
+    mailboxFull: random.next() < 0.2 ? "refuse" : "end",
+  };
 }
 
 /** Traits of a world with brokers of format 1, which are not asked for what they cannot do. */

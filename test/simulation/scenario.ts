@@ -8,6 +8,7 @@ import {
   leftovers,
   orphanParts,
   overdrawn,
+  refusals,
   unequalRetained,
   unlikeLying,
   unsettled,
@@ -84,7 +85,9 @@ export async function run(seed: number, options: WorldOptions = {}): Promise<Out
   if (healed && world.mailDrop.length > 0) wrongLate.push(...(await comeLate(world)));
   // What is done now and then may be under way just now.
   if (healed) await world.pass(1000, () => unsettled(world).length === 0);
-  const state = healed ? [...wrongOwners(world), ...unsettled(world), ...unequalRetained(world, history)] : [];
+  const state = healed
+    ? [...wrongOwners(world), ...unsettled(world), ...unequalRetained(world, history), ...refusals(world)]
+    : [];
   state.push(...(await overdrawn(world)));
   // The teller has looked through everything, and what was not told has been found out.
   await world.pass(tellerMs);
@@ -94,7 +97,7 @@ export async function run(seed: number, options: WorldOptions = {}): Promise<Out
   // Nobody's parts are removed when it is sure that nobody will ever name them.
   await world.pass(partsMs, () => orphanParts(world).length === 0);
   state.push(...orphanParts(world));
-  return end([...wrong(), ...wrongLate, ...restless, ...state]);
+  return end([...actors.flatMap(({ untold }) => untold), ...wrong(), ...wrongLate, ...restless, ...state]);
 
   function end(found: string[]): Outcome {
     const wrong = [...found, ...liveness.end()];

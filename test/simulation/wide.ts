@@ -15,6 +15,7 @@ import {
   leftovers,
   orphanParts,
   overdrawn,
+  refusals,
   unequalRetained,
   unsettled,
   wrongOwners,
@@ -22,7 +23,7 @@ import {
 import { TimedHistory } from "./groups.ts";
 import { Liveness } from "./liveness.ts";
 import { People } from "./people.ts";
-import { healAll, type Plan, planOf } from "./plan.ts";
+import { healAll, mailboxOf, type Plan, planOf } from "./plan.ts";
 import { seeded, World } from "./world.ts";
 
 export interface WideOptions {
@@ -51,9 +52,15 @@ const tellerMs = 70_000;
 /** A session owns a handful of ephemeral nodes, whatever clients do. */
 const transactionBytesMax = 16 * 1024;
 
+const largeMailboxes = { maxQueued: defaultOptions.maxQueued, mailboxFull: "end" } as const;
+
 export function wideWorld(seed: number, { log, older }: WideOptions = {}): { world: World; plan: Plan } {
-  const plan = planOf(seeded(seed ^ 0x5eed), { isMixed: older !== undefined });
-  const { traits } = plan;
+  const drawn = planOf(seeded(seed ^ 0x5eed), { isMixed: older !== undefined });
+  // Brokers of format 1 end no sessions.
+  const mailbox = older === undefined ? mailboxOf(seeded(seed ^ 0xf111)) : largeMailboxes;
+  // Where publishes are refused wills are, too.
+  const traits = mailbox.mailboxFull === "refuse" ? { ...drawn.traits, hasDevices: false } : drawn.traits;
+  const plan = { ...drawn, traits };
   const world = new World(seed, {
     log,
     older,
@@ -62,7 +69,7 @@ export function wideWorld(seed: number, { log, older }: WideOptions = {}): { wor
     hasLarge: traits.hasLarge,
     wireBytesMax: traits.wireBytesMax,
     mailDrop: traits.hasDrops ? ["sim/p1"] : [],
-    brokerOptions: { drainTime: 1 },
+    brokerOptions: { drainTime: 1, ...mailbox },
   });
   return { world, plan };
 }
@@ -74,7 +81,7 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
   const liveness = new Liveness(world);
   const nextSkew = skewsOf(seed, options);
   // Where publishes are refused, since the bank or a mailbox's numbers are short, they are sent again later.
-  history.isOrdered = !plan.traits.isPoor && plan.traits.sequenceStart === 0;
+  history.isOrdered = !plan.traits.isPoor && plan.traits.sequenceStart === 0 && !isRefusing(world);
   for (const id of ["a", "b", "c"]) {
     const node = world.node(id);
     node.wallSkew = nextSkew();
@@ -109,14 +116,7 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
   const restless = healed ? [] : [`not at rest: ${people.states()}; left: ${leftovers(world).slice(0, 6).join(" ")}`];
   // What is done now and then may be under way just now.
   if (healed) await world.pass(1000, () => unsettled(world).length === 0);
-  const state = healed
-    ? [
-        ...wrongOwners(world),
-        ...unsettled(world),
-        ...unequalRetained(world, history),
-        ...hoards(world, people.actors.length),
-      ]
-    : [];
+  const state = healed ? [...wrongAtRest(world, history), ...hoards(world, people.actors.length)] : [];
   state.push(...(await overdrawn(world)));
   people.sendGuestsHome();
   // The teller has looked through everything, and what was not told has been found out.
@@ -136,6 +136,16 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
     const wrong = [...destroyed, ...ended, ...refused, ...liveness.end(), ...found];
     return { seed, sent: history.sent.length, transactions: ensemble!.log.length, played, wrong };
   }
+}
+
+/** Returns true if a full mailbox has publishes refused. */
+function isRefusing({ brokerOptions }: World): boolean {
+  return brokerOptions.mailboxFull === "refuse";
+}
+
+/** Finds what is not as it must be when nothing is under way. */
+function wrongAtRest(world: World, history: TimedHistory): string[] {
+  return [...wrongOwners(world), ...unsettled(world), ...unequalRetained(world, history), ...refusals(world)];
 }
 
 /** Returns by how much the next broker's clock is wrong, in ms. */

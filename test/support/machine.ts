@@ -2,7 +2,7 @@
 import { type Log, silentLog } from "../../src/base/log.ts";
 import { systemRandom } from "../../src/base/random.ts";
 import { Broker } from "../../src/broker/broker.ts";
-import { defaultOptions } from "../../src/broker/core/options.ts";
+import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
 import { Connection } from "../../src/broker/delivery/connection.ts";
 import type { Coordinator } from "../../src/coordinator/coordinator.ts";
 import { Turn } from "../../src/net/writer.ts";
@@ -17,12 +17,16 @@ export const alone = {
   },
 } as const;
 
-export async function machine(coordinator: Coordinator = instantCoordinator(), log: Log = silentLog) {
+export async function machine(
+  coordinator: Coordinator = instantCoordinator(),
+  log: Log = silentLog,
+  options: Partial<BrokerOptions> = {},
+) {
   let now = 1000;
   const clock = { now: () => now, wall: () => 1_800_000_000_000 + now };
   const turn = new Turn((flush) => queueMicrotask(flush));
   const broker = await Broker.start({
-    options: defaultOptions,
+    options: { ...defaultOptions, ...options },
     coordinator,
     clock,
     random: systemRandom,

@@ -12,6 +12,7 @@ import { Metrics } from "../../src/broker/core/metrics.ts";
 import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
 import { Strangers } from "../../src/broker/core/strangers.ts";
 import { LocalSession } from "../../src/broker/delivery/local-session.ts";
+import { MailboxGauge } from "../../src/broker/delivery/mailbox-gauge.ts";
 import type { ClusterContext } from "../../src/broker/peers/cluster-context.ts";
 import type { Peer, Remote } from "../../src/broker/peers/peer.ts";
 import { branchPath } from "../../src/coordinator/paths.ts";
@@ -65,11 +66,13 @@ export function room({ store = new MemoryStore(), others = {}, hasBank = true, .
   const slips = new Slips({ coordinator: store, journal, ledger: bankAccount, reader: strangers });
   const mail = new Mail({ journal, ledger: bankAccount, slips, epoch: 7 });
   const evicted: string[] = [];
+  const looked: string[] = [];
   const context: ClusterContext = {
     ...runtime,
     ...{ journal, mail, slips, bankAccount },
     settlements: new Settlements({ mail, journal, timers, settleAfterMs: options.settleAfter }),
     retained: new RetainedMessages(),
+    mailboxes: new MailboxGauge(runtime, { numbers: slips.numbers, look: (clientId) => void looked.push(clientId) }),
     evict: ({ session }) => void evicted.push(session.clientId),
     router: new Router<LocalSession, Remote>({
       mayReceive: () => true,
@@ -96,7 +99,7 @@ export function room({ store = new MemoryStore(), others = {}, hasBank = true, .
     context.localSessions.set(clientId, made);
     return made;
   };
-  return { context, store, lines, evicted, pass, session };
+  return { context, store, lines, evicted, looked, pass, session };
 }
 
 /** Returns stand-ins for calls about a client of other parts: each notes in `notes` what was asked, and for whom. */

@@ -21,6 +21,7 @@ import { type JournalOperation, pagesOf } from "../../mail/operations.ts";
 import type { SessionRecord } from "../../mail/records.ts";
 import { countedOf } from "../../mail/slips.ts";
 import type { OrphanedWills } from "../connect/orphaned-wills.ts";
+import type { SessionRemains } from "../connect/session-remains.ts";
 import type { SessionStore } from "../connect/session-store.ts";
 import { sessionFromStore } from "../connect/take-over.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
@@ -32,6 +33,7 @@ export interface AdoptionParts {
   readonly membership: Membership;
   readonly directory: SubscriptionDirectory;
   readonly sessionStore: SessionStore;
+  readonly sessionRemains: SessionRemains;
   readonly orphanedWills: OrphanedWills;
   /** Returns true while a connection here is taking that client's session. */
   readonly isObtaining: (clientId: string) => boolean;
@@ -100,7 +102,7 @@ export class Adoption {
       if (record === undefined) {
         // A stranger's record is left alone; a client that connects under that id takes its place.
         if (three[0].data.length > 0) return;
-        this.#parts.sessionStore.erase(client, () => {});
+        this.#parts.sessionRemains.erase(client);
         return;
       }
       if (this.#isKept(record)) return;

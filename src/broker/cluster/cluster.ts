@@ -10,6 +10,7 @@ import { Timer } from "../../base/timers.ts";
 import type { CoordinatorState } from "../../coordinator/coordinator.ts";
 import { brokerPath } from "../../coordinator/paths.ts";
 import type { Control, Remain } from "../../link/frames.ts";
+import type { FullMailboxes } from "../connect/full-mailboxes.ts";
 import type { OrphanedWills } from "../connect/orphaned-wills.ts";
 import type { SessionHandover } from "../connect/session-handover.ts";
 import type { TakeOver } from "../connect/take-over.ts";
@@ -36,6 +37,7 @@ export interface ClusterParts {
   readonly directory: SubscriptionDirectory;
   readonly barrier: SubscriptionBarrier;
   readonly forwarding: Forwarding;
+  readonly fullMailboxes: FullMailboxes;
   readonly registry: SessionRegistry;
   readonly interest: Interest;
   readonly leftovers: Leftovers;
@@ -177,6 +179,8 @@ export class Cluster implements LinkFlows, MembershipFlows {
         return barrier.see(peer, control.number, control.zxid);
       case "seen":
         return barrier.seen(peer, control.number);
+      case "full":
+        return this.#parts.fullMailboxes.asked(control.clientId);
       case "freed":
         return this.#context.bankAccount.freedByOthers(control.paths);
       case "remained":

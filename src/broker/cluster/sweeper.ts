@@ -23,6 +23,8 @@ import {
 import { hasData, hasStat } from "../../coordinator/read-results.ts";
 import { epochOfId } from "../../mail/mail.ts";
 import { countedOf, isHeldByClient, topicOfMessage, unreadSlip } from "../../mail/slips.ts";
+import type { EndedSessions } from "../connect/ended-sessions.ts";
+import type { SessionRemains } from "../connect/session-remains.ts";
 import type { MailDrops } from "../drops/mail-drops.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
@@ -32,6 +34,8 @@ export interface SweeperParts {
   readonly membership: Membership;
   readonly retainedStore: RetainedStore;
   readonly drops: MailDrops;
+  readonly endedSessions: EndedSessions;
+  readonly sessionRemains: SessionRemains;
 }
 
 /** The rest between two sweeps, as a multiple of the time that the last one took. */
@@ -108,6 +112,9 @@ export class Sweeper {
     await this.#sweepRetained(sweep);
     const estates = await this.#estates();
     if (dead.length + estates.length > 0) await walkPlaces(this.#walked, (_, paid) => count(sweep, paid));
+    if (!isStillTeller()) return;
+    this.#parts.endedSessions.sweep();
+    await this.#parts.sessionRemains.look(this.#parts.endedSessions.clientIds);
     if (!isStillTeller()) return;
     this.#sweepParts(sweep);
     this.#parts.drops.sweep(this.#wantedDrops(), sweep.droppedOn);

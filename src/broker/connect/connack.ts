@@ -10,13 +10,19 @@ import type { ConnectRequest } from "./connect-request.ts";
 const connackNew = encodeControl({ cmd: "connack", sessionPresent: false, returnCode: 0 }, 4);
 const connackResumed = encodeControl({ cmd: "connack", sessionPresent: true, returnCode: 0 }, 4);
 
+export interface ConnackFacts {
+  readonly sessionPresent: boolean;
+  /** The Reason String: why a session that the client had is gone; undefined: none is told. */
+  readonly reason?: string | undefined;
+}
+
 /**
  * Returns the CONNACK for the client's version. It may be larger than the client's Maximum Packet Size: the caller must
  * check.
  */
 export function encodeConnack(
   request: ConnectRequest & { readonly login: Pick<Login, "proof"> },
-  sessionPresent: boolean,
+  { sessionPresent, reason }: ConnackFacts,
   options: Pick<BrokerOptions, "maxInflight" | "maxPacketSize">,
 ): Uint8Array {
   const { version, packet } = request;
@@ -33,10 +39,13 @@ export function encodeConnack(
   if (request.expiryInterval !== asked) properties.sessionExpiryInterval = request.expiryInterval;
   Object.assign(properties, request.login.proof);
   const connack = { cmd: "connack", sessionPresent, reasonCode: 0, properties } as const;
-  if (packet.properties?.requestResponseInformation !== true) return encodeControl(connack, 5);
+  const more: NonNullable<IConnackPacket["properties"]> = {};
   // The client asks for it, and it need not be told [MQTT-3.1.2-28].
-  const responseInformation = `response/${request.clientId}/`;
-  const bytes = encodeControl({ ...connack, properties: { ...properties, responseInformation } }, 5);
-  const bytesMax = packet.properties.maximumPacketSize ?? Infinity;
+  if (packet.properties?.requestResponseInformation === true)
+    more.responseInformation = `response/${request.clientId}/`;
+  if (reason !== undefined) more.reasonString = reason;
+  const bytes = encodeControl({ ...connack, properties: { ...properties, ...more } }, 5);
+  // Nor must it be told what its packets have no room for [MQTT-3.2.2-19].
+  const bytesMax = packet.properties?.maximumPacketSize ?? Infinity;
   return bytes.length <= bytesMax ? bytes : encodeControl(connack, 5);
 }

@@ -138,6 +138,14 @@ export class ConnectionEnd {
     this.#end(connection, "abnormally");
   }
 
+  /** Ends a connection as `disconnect` does, since its session ends; a client of MQTT 5 is told why. */
+  dismiss(connection: Connection, reason: number, why: string): void {
+    if (connection.channel.phase === "closed") return;
+    this.#log(connection, "debug", `${describeReason(reason)}: ${why}`);
+    connection.sendDisconnect(reason, { reasonString: why });
+    this.#end(connection, "abnormally");
+  }
+
   /** Sends a client to another broker, where it finds its session, since this one is about to leave. */
   sendElsewhere(connection: Connection, serverReference: string | undefined): void {
     const { channel } = connection;

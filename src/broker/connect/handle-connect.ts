@@ -16,32 +16,21 @@ import type { MailDrops } from "../drops/mail-drops.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { SessionRegistry } from "../peers/session-registry.ts";
 import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
-import type { Admission, Login } from "./admission.ts";
+import type { Admission } from "./admission.ts";
 import { encodeConnack } from "./connack.ts";
-import { type ConnectRequest, decodeConnectOf, meterOf, needsStore, readConnectRequest } from "./connect-request.ts";
+import { decodeConnectOf, meterOf, needsStore, readConnectRequest } from "./connect-request.ts";
 import type { ConnectionEnd } from "./connection-end.ts";
+import type { EndedSessions } from "./ended-sessions.ts";
+import { type AuthenticatedRequest, type GrantedRequest, startsAnew } from "./granted-request.ts";
 import { watchKeepAlive } from "./keep-alive-watch.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
 import { anothersWords, mayTake, userOf, whyNoClientId } from "./session-owner.ts";
 import type { SessionStore } from "./session-store.ts";
-import type { SilentBrokers, TakeOver } from "./take-over.ts";
+import type { TakeOver } from "./take-over.ts";
 import type { Wills } from "./wills.ts";
 
 /** How often a session's record is read again when another broker has changed it meanwhile. */
 const obtainTriesMax = 5;
-
-/** A CONNECT of a client that has logged in. */
-interface AuthenticatedRequest extends ConnectRequest {
-  readonly login: Login;
-}
-
-/** A CONNECT whose client id has been granted to this broker by the others. */
-interface GrantedRequest extends AuthenticatedRequest {
-  /** The brokers that have not confirmed that they gave up the client's session, as of now. */
-  readonly silent: SilentBrokers;
-  /** How often this broker had been fenced when it claimed the client id: after that all of it is void. */
-  readonly fences: number;
-}
 
 /**
  * Handles CONNECT. A connection waits in turn for the login, the store, the other brokers, and the session's record.
@@ -58,6 +47,7 @@ export class ConnectHandler {
   readonly #drops: MailDrops;
   readonly #storeBackPressure: StoreBackPressure;
   readonly #takeOver: TakeOver;
+  readonly #endedSessions: EndedSessions;
   readonly #resume: (connection: Connection, reason: number) => void;
   /** Connections whose CONNACK waits for other brokers or for the store, by client id. */
   readonly #pending = new Map<string, Pending>();
@@ -73,6 +63,7 @@ export class ConnectHandler {
       wills: Wills;
       orphanedWills: OrphanedWills;
       takeOver: TakeOver;
+      endedSessions: EndedSessions;
       registry: SessionRegistry;
       directory: SubscriptionDirectory;
       drops: MailDrops;
@@ -87,6 +78,7 @@ export class ConnectHandler {
     this.#wills = parts.wills;
     this.#orphanedWills = parts.orphanedWills;
     this.#takeOver = parts.takeOver;
+    this.#endedSessions = parts.endedSessions;
     this.#registry = parts.registry;
     this.#directory = parts.directory;
     this.#drops = parts.drops;
@@ -130,7 +122,7 @@ export class ConnectHandler {
     if (channel.phase !== "connecting") return;
     try {
       // [MQTT-3.1.2-24]: a client that could not be sent its CONNACK is not let in.
-      if (encodeConnack(request, false, this.#context.options).length > channel.packetBytesMax)
+      if (encodeConnack(request, { sessionPresent: false }, this.#context.options).length > channel.packetBytesMax)
         throw new ProtocolError(Reason.packetTooLarge, "CONNACK is larger than the Maximum Packet Size");
       const why = request.assigned
         ? undefined
@@ -207,6 +199,7 @@ export class ConnectHandler {
     const { localSessions, coordinator } = this.#context;
     const { clientId } = request;
     const old = localSessions.get(clientId);
+    if (old?.isEnding) return this.#sessionStore.whenErased(clientId, () => this.#obtain(connection, request, tries));
     const begin = (successor: LocalSession | undefined): void =>
       this.#record(connection, request, { client: undefined, successor, tries });
     const use = (found: LocalSession | undefined): void => {
@@ -256,6 +249,7 @@ export class ConnectHandler {
       return this.#finishObtaining(connection, clientId);
     }
     const client = found ?? successor ?? this.#create(request);
+    if (found === undefined) this.#endedSessions.begin(client);
     const isAwaited = (): boolean => connection.channel.phase === "connecting" && !isStale();
     const operations = this.#prepare(client, request, isAwaited);
     const isRead = found !== undefined && localSessions.get(clientId) !== found;
@@ -340,7 +334,9 @@ export class ConnectHandler {
     connection.meter = meterOf(options, clock.now());
     client.attach(connection, receiveMaximum);
     if (client.session.subscriptions.size > 0) router.touch();
-    connection.send(encodeConnack(request, sessionPresent, this.#context.options));
+    if (sessionPresent) this.#endedSessions.told(request.clientId);
+    const reason = this.#endedSessions.tell(connection, client);
+    connection.send(encodeConnack(request, { sessionPresent, reason }, this.#context.options));
     watchKeepAlive(connection, this.#context, this.#connectionEnd);
     log.debug(
       { remote: connection.transport.remote, client: request.clientId.slice(0, logTextMax) },
@@ -373,11 +369,6 @@ export class ConnectHandler {
 }
 
 const fencedWords = "no contact with ZooKeeper: persistent sessions and wills are not served";
-
-/** Returns true if a found session must end: CONNECT says so, or it has expired. */
-function startsAnew(found: LocalSession, { packet }: AuthenticatedRequest): boolean {
-  return packet.clean === true || found.isOver;
-}
 
 /** A connection whose CONNACK waits, and who its client is. */
 interface Pending {

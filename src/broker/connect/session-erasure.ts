@@ -26,6 +26,8 @@ export interface Erasing {
    * and numbers go on, so what is still to be written in the name of the session before is refused, wherever it waits.
    */
   readonly successor?: LocalSession | undefined;
+  /** Filters of subscriptions that stand in the store, of a session that is not this broker's. */
+  readonly filters?: readonly string[];
 }
 
 /** Erases sessions, and lets a new session of a client id wait until the old one is gone. */
@@ -61,24 +63,47 @@ export class SessionErasure {
     else waiting.push(go);
   }
 
+  /** Returns true while a session is being erased, or is about to be. */
+  isErasing(clientId: string): boolean {
+    return this.#waiting.has(clientId);
+  }
+
+  /**
+   * Has calls of `whenErased` wait from now on: a session is about to be erased. They go on when it is gone, or when
+   * the function that is returned is called.
+   */
+  announce(clientId: string): () => void {
+    const waiting = this.#waiting.get(clientId) ?? [];
+    this.#waiting.set(clientId, waiting);
+    return () => this.#erased(clientId, waiting);
+  }
+
+  #erased(clientId: string, waiting: readonly (() => void)[]): void {
+    if (this.#waiting.get(clientId) !== waiting) return;
+    this.#waiting.delete(clientId);
+    for (const go of waiting) go();
+  }
+
   /**
    * Ends a session for good: its subscriptions, its mail and its record. Calls `done` when nothing is left of it.
    * Nothing more is sent to its client, but a session with many subscriptions takes a while to leave the routes.
    */
-  erase(client: LocalSession, done: () => void, { first = nothing(), successor }: Erasing = {}): void {
+  erase(client: LocalSession, done: () => void, { first = nothing(), successor, filters = [] }: Erasing = {}): void {
     const { localSessions, slices } = this.#context;
     const { session, mailbox } = client;
     const { clientId } = session;
     client.stopExpiry();
     if (localSessions.get(clientId) === client) localSessions.delete(clientId);
-    const removals: JournalOperation[] = [];
+    const removals: JournalOperation[] = filters.map((text) => ({
+      kind: "remove",
+      path: subscriberPath(text, clientId),
+    }));
     const work = this.#unsubscribe(client, removals, first);
     if (mailbox === undefined) return slices.run(work, done);
-    const waiting = [done];
-    this.#waiting.set(clientId, waiting);
+    const over = this.announce(clientId);
     const erased = (): void => {
-      if (this.#waiting.get(clientId) === waiting) this.#waiting.delete(clientId);
-      for (const go of waiting) go();
+      done();
+      over();
     };
     slices.run(work, () => this.#eraseStored(client, removals, { erased, successor }));
   }

@@ -43,7 +43,7 @@ export class SessionHandover {
     const { localSessions, journal } = this.#context;
     this.#wills.cameBack(clientId);
     const client = localSessions.get(clientId);
-    if (client === undefined) return this.#store.whenErased(clientId, done);
+    if (client === undefined || client.isEnding) return this.#store.whenErased(clientId, done);
     const { connection } = client;
     if (connection !== undefined)
       this.#connectionEnd.disconnect(connection, Reason.sessionTakenOver, "its client has connected to another broker");

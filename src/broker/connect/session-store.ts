@@ -38,6 +38,7 @@ export class SessionStore {
       expiryInterval: session.expiryInterval,
       expiresAt: away && !session.neverExpires ? clock.wall() + session.expiryInterval * 1000 : null,
       user: client.user === "" ? undefined : client.user,
+      untold: client.isUntold || undefined,
     });
     if (client.recorded()) {
       return { kind: "create", path: fencingToken.path, data, mode: "persistent" };
@@ -78,6 +79,16 @@ export class SessionStore {
   emptyOldMailbox(client: LocalSession): void {
     const isAlone = [...this.#context.peers.values()].every(({ epoch }) => epoch === undefined);
     if (client.mailbox !== undefined && !isAlone) this.#erasure.emptyMailbox(client);
+  }
+
+  /** Has calls of `whenErased` wait, as `SessionErasure.announce` says. */
+  announceErasure(clientId: string): () => void {
+    return this.#erasure.announce(clientId);
+  }
+
+  /** Returns true while a session of that client is being erased, or is about to be. */
+  isErasing(clientId: string): boolean {
+    return this.#erasure.isErasing(clientId);
   }
 
   /** Calls back when no earlier session of a client id is being erased: mostly at once. */

@@ -20,6 +20,7 @@ import type { Links } from "../peers/links.ts";
 import type { Membership } from "../peers/membership.ts";
 import type { Peer } from "../peers/peer.ts";
 import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
+import type { EndedSessions } from "./ended-sessions.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
 import type { SessionHandover } from "./session-handover.ts";
 import { mayTake } from "./session-owner.ts";
@@ -57,6 +58,7 @@ export interface TakeOverParts {
   readonly handover: SessionHandover;
   readonly wills: Wills;
   readonly orphanedWills: OrphanedWills;
+  readonly endedSessions: EndedSessions;
   /** Calls back when no connection of that client id waits for the store. */
   readonly whenConnected: (clientId: string, go: () => void) => void;
 }
@@ -205,9 +207,9 @@ export class TakeOver {
         (error, results) => {
           if (error !== undefined) return;
           const node = results[0]!;
-          if (!hasData(node)) return done(undefined);
+          if (!hasData(node)) return this.#parts.endedSessions.caughtUp(() => done(undefined));
           const client = sessionFromStore(this.#context, clientId, results);
-          this.#parts.directory.caughtUp(() => done(client));
+          this.#parts.directory.caughtUp(() => this.#parts.endedSessions.caughtUp(() => done(client)));
         },
       );
     });

@@ -27,6 +27,12 @@ export class Metrics {
   droppedOutput = 0;
   /** QoS 1 and 2 messages dropped for sessions that end with their connections and whose queue was full. */
   droppedQueue = 0;
+  /** QoS 1 and 2 messages dropped for sessions that were being ended, since their mailboxes were full. */
+  droppedMailbox = 0;
+  /** Sessions of this broker that were ended, since their mailboxes were full. */
+  sessionsEnded = 0;
+  /** Mailboxes, as far as known here, that are filled to `mailboxHighPartMin` of their maximum. */
+  mailboxesHigh = 0;
   /** QoS 0 messages dropped for other brokers whose link was down or full. */
   droppedLink = 0;
   /** Messages sent to other brokers, and messages received from them. */

@@ -124,6 +124,8 @@ export interface BrokerOptions {
   readonly maxInflight: number;
   /** Most messages that wait for one client. */
   readonly maxQueued: number;
+  /** The fate of a persistent session for which so many wait: "end" it, or "refuse" publishes to it. */
+  readonly mailboxFull: "end" | "refuse";
   /** Longest Keep Alive, in seconds; MQTT 5 clients are told (Server Keep Alive). */
   readonly keepaliveMax: number;
   /** Longest Session Expiry Interval, in seconds; 4294967295: sessions may last for ever. */
@@ -208,8 +210,9 @@ export const defaultOptions: BrokerOptions = {
   banFile: "",
   maxInflight: 1024,
   maxQueued: 50_000,
+  mailboxFull: "end",
   keepaliveMax: 65_535,
-  sessionExpiryMax: 0xffff_ffff,
+  sessionExpiryMax: 7 * 86_400,
   bankCapital: 10_000_000,
   bankTtlMin: 30,
   bankTtlMax: 86_400,

@@ -101,6 +101,9 @@ export class Connection implements Subject {
   #isLongHeld = false;
   #isListenedTo = false;
 
+  /** Called once when something comes from the client after its CONNACK. */
+  onceHeard: (() => void) | undefined;
+
   constructor(transport: Transport, turn: Turn) {
     this.transport = transport;
     this.writer = new Writer(transport, turn);

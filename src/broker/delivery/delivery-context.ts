@@ -7,6 +7,7 @@ import type { RetainedMessages } from "../../router/retained.ts";
 import type { BankAccount } from "../core/bank-account.ts";
 import type { Runtime } from "../core/runtime.ts";
 import type { LocalSession } from "./local-session.ts";
+import type { MailboxGauge } from "./mailbox-gauge.ts";
 
 /** The parts of a broker that deliver messages. `ClusterContext` adds sessions, peers and the router. */
 export interface DeliveryContext extends Runtime {
@@ -16,6 +17,8 @@ export interface DeliveryContext extends Runtime {
   readonly settlements: Settlements;
   readonly bankAccount: BankAccount;
   readonly retained: RetainedMessages;
+  /** How full mailboxes are. */
+  readonly mailboxes: MailboxGauge;
   /** Drops a session in whose name the store has refused to write, since another broker keeps it now. */
   readonly evict: (session: LocalSession) => void;
 }

@@ -27,6 +27,8 @@ export class KeptSession {
   #handle = 0;
   #isReleased = false;
   #isOver = false;
+  #isEnding = false;
+  #isUntold = false;
   #will: WillRecord | undefined;
   #isWillStored = false;
   #user = "";
@@ -52,6 +54,7 @@ export class KeptSession {
   found(record: SessionRecord | undefined, version: number): void {
     this.#record = record;
     this.#user = record?.user ?? "";
+    this.#isUntold = record?.untold === true;
     this.#isRecorded = true;
     this.fencingToken.version = version;
   }
@@ -86,6 +89,29 @@ export class KeptSession {
   /** True if the session has expired. It is erased in its turn, or when its client comes back before that. */
   get isOver(): boolean {
     return this.#isOver;
+  }
+
+  /**
+   * True as long as the client may not know that its earlier session was ended: its CONNACK may be lost. It is told so
+   * again when it connects next, and has no session then.
+   */
+  get isUntold(): boolean {
+    return this.#isUntold;
+  }
+
+  /** Notes whether the client knows that its earlier session was ended. */
+  setUntold(isUntold: boolean): void {
+    this.#isUntold = isUntold;
+  }
+
+  /** True once the session is being ended, since its mailbox is full: nothing more goes into it. */
+  get isEnding(): boolean {
+    return this.#isEnding;
+  }
+
+  /** Notes that the session is being ended. */
+  end(): void {
+    this.#isEnding = true;
   }
 
   /**

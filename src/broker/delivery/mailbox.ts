@@ -104,6 +104,7 @@ export class Mailbox {
     if (connection === undefined || names.length === 0) return;
     this.count += names.length;
     this.moves += names.length;
+    this.#client.context.mailboxes.filled(session.clientId, this.count);
     const slips = names.map((name) => unreadSlip(session.clientId, name));
     for (const slip of slips) this.#waiting.insert(slip, (a, b) => byNumber(a, b) < 0);
     this.pump();
@@ -183,6 +184,11 @@ export class Mailbox {
 
   /** Counts a slip of this broker that is on its way to the store. */
   expect(): void {
+    this.#expect();
+    this.#client.context.mailboxes.filled(this.#client.session.clientId, this.count);
+  }
+
+  #expect(): void {
     this.count++;
     this.#names.expect();
   }
@@ -222,7 +228,7 @@ export class Mailbox {
       const draft = { clientId: session.clientId, qos, retain, subscriptionIds, packetId: 0, groupMark: 0 };
       const { slip, operation } = context.mail.slipFor(draft, message);
       operations.push(operation);
-      this.expect();
+      this.#expect();
       this.#waiting.push(slip);
       return slip;
     });

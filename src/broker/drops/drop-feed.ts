@@ -137,10 +137,13 @@ export class DropFeed {
   #take(): boolean {
     const client = this.#client;
     const mailbox = client.mailbox!;
-    if (mailbox.count > client.context.options.maxInflight / 2) return false;
+    const { maxInflight, maxQueued } = client.context.options;
+    // What it takes itself must leave room for what is published beside it.
+    if (mailbox.count > Math.min(maxInflight, maxQueued) / 2) return false;
+    const takeMax = Math.min(dropTakeMax, Math.ceil(maxQueued / 4));
     const page: DropMessage[] = [];
     for (const message of this.#ahead()) {
-      if (this.#qosOf(message) === 0 || page.length >= dropTakeMax) break;
+      if (this.#qosOf(message) === 0 || page.length >= takeMax) break;
       page.push(message);
     }
     this.#goTo(page.at(-1)!);

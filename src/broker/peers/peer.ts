@@ -32,6 +32,8 @@ export interface BrokerFacts {
   readonly since?: number;
   /** The formats that the broker knows; a broker of format 1 does not say. */
   readonly formats?: FormatRange;
+  /** True if the broker ends sessions whose mailboxes are full, and can be told of one. */
+  readonly endsSessions?: boolean;
 }
 
 /** Returns the decoded facts of a broker; undefined if the data is not a broker's. */

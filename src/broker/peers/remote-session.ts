@@ -51,6 +51,7 @@ export class RemoteSession implements Elsewhere {
   /** The number of slips that this broker has stored since the mailbox was counted. */
   #storedSinceCount = Infinity;
   #isBeingCounted = false;
+  #isRefusedWhenFull = false;
 
   constructor(clientId: string) {
     this.clientId = clientId;
@@ -171,6 +172,16 @@ export class RemoteSession implements Elsewhere {
   /** The number of slips in the mailbox, as far as this broker knows. */
   get mailCount(): number {
     return this.#mailCount;
+  }
+
+  /** True if the session's broker does not end sessions for full mailboxes. */
+  get isRefusedWhenFull(): boolean {
+    return this.#isRefusedWhenFull;
+  }
+
+  /** Notes whether publishes are refused that would go into the session's mailbox when it is full. */
+  refuseWhenFull(isRefused: boolean): void {
+    this.#isRefusedWhenFull = isRefused;
   }
 
   /** Counts a slip that this broker has stored. Returns how many it has stored since the mailbox was counted. */

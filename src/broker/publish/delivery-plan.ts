@@ -177,6 +177,7 @@ export class DeliveryPlan implements Delivery {
     to.group = target.group as Group | undefined;
     if (to.qos === 0) client.sendQoS0(this.#publish, to);
     else if (client.mailbox === undefined) client.offer(this.#publish, to);
+    else if (client.isEnding) this.#context.metrics.droppedMailbox++;
     else if (client.fits(this.#publish, to)) this.#addPersistent(client, to);
   }
 

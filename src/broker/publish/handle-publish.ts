@@ -172,7 +172,7 @@ export class PublishHandler {
     if (route === undefined || publisher?.permissions?.mayPublish(route.topic) === false)
       return void this.#context.journal.commit(operations, done, done);
     const clientId = publisher?.session.clientId ?? "";
-    const admission = this.#admission.admit(publish, route, clientId);
+    const admission = this.#admission.admitWill(publish, route, clientId);
     if ("why" in admission) {
       this.#refusals.note(admission.cause, `of the will on ${route.topic}: ${admission.why}`, clientId);
       return void this.#context.journal.commit(operations, done, done);

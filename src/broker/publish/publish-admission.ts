@@ -10,8 +10,9 @@ import type { Publish } from "../../mqtt/publish.ts";
 import { type CreditWait, isLastWord } from "../core/credit-wait.ts";
 import { fullDiskWords } from "../core/full-disk.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterRoute } from "../peers/cluster-context.ts";
-import { isRemoteSession } from "../peers/remote-session.ts";
+import { isRemoteSession, type RemoteSession } from "../peers/remote-session.ts";
 import { copiesPriceOf, placeOf } from "./copies-price.ts";
 import type { RefusalCause } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
@@ -53,9 +54,18 @@ export class PublishAdmission {
    * the broker itself.
    */
   admit(publish: Publish, route: ClusterRoute, publisher: string): AdmittedPublish | Denial {
-    const { bankAccount, coordinator, options } = this.#context;
     const full = publish.qos === 0 ? undefined : this.#fullMailbox(route, publish);
-    if (full !== undefined) return { cause: "mailbox", why: full, isHopeful: false };
+    return full ?? this.#afford(publish, route, publisher);
+  }
+
+  /** Like `admit`, of a will: where full mailboxes end their sessions none of them keeps it from anybody. */
+  admitWill(publish: Publish, route: ClusterRoute, publisher: string): AdmittedPublish | Denial {
+    const areEnded = this.#context.options.mailboxFull === "end";
+    return areEnded ? this.#afford(publish, route, publisher) : this.admit(publish, route, publisher);
+  }
+
+  #afford(publish: Publish, route: ClusterRoute, publisher: string): AdmittedPublish | Denial {
+    const { bankAccount, coordinator, options } = this.#context;
     if (publish.retain && this.#retainedStore.isFull(publish, route.topic))
       return {
         cause: "retained",
@@ -78,8 +88,12 @@ export class PublishAdmission {
     return { cause: "bank", why: bankAccount.describe(price), isHopeful, price, lacking };
   }
 
-  /** Returns true if a denial is the last word; by the bank as `isLastWord` says. */
-  isFinal({ price, lacking }: Denial, wait: CreditWait): boolean {
+  /**
+   * Returns true if a denial is the last word; by the bank as `isLastWord` says. It is not where a mailbox is about to
+   * be emptied, or to end.
+   */
+  isFinal({ cause, isHopeful, price, lacking }: Denial, wait: CreditWait): boolean {
+    if (cause === "mailbox") return !isHopeful;
     return price === undefined || lacking === undefined || isLastWord(this.#context, { price, lacking }, wait);
   }
 
@@ -93,22 +107,31 @@ export class PublishAdmission {
     return mail + credits + bankAccount.priceOf(textWeightOf(publisher));
   }
 
-  /** Returns why a receiver's mailbox takes nothing more, in words; undefined: all have room. */
-  #fullMailbox(route: ClusterRoute, publish: Publish): string | undefined {
+  /** Returns why a publish cannot be taken for a receiver's mailbox; undefined: all take it, or end. */
+  #fullMailbox(route: ClusterRoute, publish: Publish): Denial | undefined {
     const { qos } = publish;
     for (const { subscriber, qos: granted } of route.isMailDrop ? [] : route.targets) {
-      if (Math.min(qos, granted) > 0 && this.#shared.isFull(subscriber))
-        return this.#describeFull(subscriber.session.clientId);
+      if (Math.min(qos, granted) === 0 || subscriber.mailbox === undefined) continue;
+      const denial = this.#denyFor(subscriber, subscriber.session.clientId);
+      if (denial !== undefined) return denial;
     }
     for (const { subscriber, qos: granted } of route.isMailDrop ? [] : route.elsewhere) {
-      if (isRemoteSession(subscriber) && Math.min(qos, granted) > 0 && this.#shared.isFull(subscriber))
-        return this.#describeFull(subscriber.clientId);
+      if (!isRemoteSession(subscriber) || Math.min(qos, granted) === 0) continue;
+      const denial = this.#denyFor(subscriber, subscriber.clientId);
+      if (denial !== undefined) return denial;
     }
     for (const group of route.groups) {
-      if (this.#shared.isBlocked(group, publish))
-        return `the mailboxes of all members of ${group.text} that could take the message are full`;
+      if (!this.#shared.isBlocked(group, publish)) continue;
+      const why = `the mailboxes of all members of ${group.text} that could take the message are full`;
+      return { cause: "mailbox", why, isHopeful: !this.#shared.isRefusing(group) };
     }
     return undefined;
+  }
+
+  #denyFor(member: LocalSession | RemoteSession, clientId: string): Denial | undefined {
+    const isRefused = this.#shared.refuses(member);
+    if (!isRefused && !this.#shared.isSpent(member)) return undefined;
+    return { cause: "mailbox", why: this.#describeFull(clientId), isHopeful: !isRefused };
   }
 
   #describeFull(clientId: string): string {

@@ -107,10 +107,13 @@ export class Regrouping implements GroupsEnd {
     const about = makePublish(encodeUtf8(topicOfMessage(messagePath)), noBytes, { qos, retain: false });
     const group = this.#groupsOf(about).find(({ text }) => groupMarkOf(text) === groupMark);
     if (group === undefined) return undefined;
-    // A slip is paid for as it was stored: in a mailbox with a longer path it would weigh more.
+    // A slip is paid for as it was stored: in a mailbox with a longer path it would weigh more. And what one session
+    // had must not be the end of the next: if all are full nobody gets it.
     const room = slipPathBytesOf(clientId);
     const isUnfit = (member: Member): boolean =>
-      idOf(member) === clientId || (isPersistent(member) && slipPathBytesOf(idOf(member)!) > room);
+      idOf(member) === clientId ||
+      (isPersistent(member) && slipPathBytesOf(idOf(member)!) > room) ||
+      this.#shared.isFull(member);
     const isUnfitAtQoS2 = (member: Member): boolean => isUnfit(member) || !isPersistent(member);
     // At QoS 2 the slip is moved in one commit: otherwise a crash could let the message arrive twice.
     const persistent = qos === 2 ? this.#shared.choose(group, about, isUnfitAtQoS2) : undefined;
@@ -132,6 +135,8 @@ export class Regrouping implements GroupsEnd {
     const path = `${mailPath(idOf(subscriber)!)}/`;
     const moved = (_: readonly number[], zxid: number): void => {
       if (isRemoteSession(subscriber)) subscriber.mailed(zxid);
+      // A connected one hears of it from the store.
+      else if (!isPeer(subscriber) && subscriber.connection === undefined) subscriber.mailbox!.count++;
       done(true);
     };
     this.#context.journal.commit(

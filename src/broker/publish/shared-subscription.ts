@@ -7,6 +7,9 @@ import { recount } from "../peers/mail-count.ts";
 import { type Group, isPeer, type Remote } from "../peers/peer.ts";
 import { isRemoteSession, type RemoteSession } from "../peers/remote-session.ts";
 
+/** The rank of a member whose mailbox is full: its session ends by what it is given. */
+const lastResort = 0.5;
+
 /** Chooses members of groups in turn. */
 export class SharedSubscriptions {
   readonly #context: DeliveryContext;
@@ -17,8 +20,8 @@ export class SharedSubscriptions {
 
   /**
    * Chooses the member of a group whose turn it is; undefined if none can take the message. A member with room goes
-   * before one without, and that before one that is away. Another broker stands for its members that end with their
-   * connections. `isUnfit` excludes members.
+   * before one without, that before one that is away, and that before one whose mailbox is full. Another broker stands
+   * for its members that end with their connections. `isUnfit` excludes members.
    */
   choose(
     group: Group,
@@ -47,9 +50,14 @@ export class SharedSubscriptions {
 
   #rankOf(member: LocalSession | Remote, publish: Publish): number {
     if (isPeer(member)) return member.isLinked ? 3 : 0;
-    if (this.isFull(member)) return 0;
-    if (isRemoteSession(member)) return member.host === undefined ? 1 : member.host.isLinked ? 3 : 2;
+    if (this.refuses(member) || this.isSpent(member)) return 0;
+    if (isRemoteSession(member)) {
+      if (this.isFull(member)) return lastResort;
+      return member.host === undefined ? 1 : member.host.isLinked ? 3 : 2;
+    }
+    if (member.isEnding) return 0;
     if (member.permissions?.mayReceive(topicOf(publish)) === false) return 0;
+    if (this.isFull(member)) return lastResort;
     // A session that ends with its connection is about to leave the group.
     if (member.connection === undefined) return member.mailbox === undefined ? 0 : 1;
     return member.hasRoom && (member.mailbox?.isEmpty ?? true) ? 3 : 2;
@@ -60,18 +68,43 @@ export class SharedSubscriptions {
     let isAnyFull = false;
     for (const member of group.members.keys()) {
       if (this.#rankOf(member, publish) > 0) return false;
-      isAnyFull ||= this.isFull(member);
+      isAnyFull ||= this.refuses(member) || this.isSpent(member);
     }
     return isAnyFull;
+  }
+
+  /** Returns true if publishes for a group are refused that none of its members can take now. */
+  isRefusing(group: Group): boolean {
+    return [...group.members.keys()].some((member) => this.refuses(member));
+  }
+
+  /**
+   * Returns true if the mailbox of a receiver has used up its numbers. It is looked at then: it takes messages again
+   * when it has been emptied, or its session ends.
+   */
+  isSpent(member: LocalSession | Remote): boolean {
+    if (isPeer(member)) return false;
+    const { slips, mailboxes } = this.#context;
+    const clientId = isRemoteSession(member) ? member.clientId : member.session.clientId;
+    if (!slips.numbers.isSpent(clientId)) return false;
+    if (isRemoteSession(member)) slips.numbers.look(clientId);
+    mailboxes.filled(clientId, 0);
+    return true;
+  }
+
+  /** Returns true if publishes for a receiver are refused now: its mailbox is full, and its session does not end. */
+  refuses(member: LocalSession | Remote): boolean {
+    if (isPeer(member)) return false;
+    const isRefusing = this.#context.options.mailboxFull === "refuse";
+    return (isRefusing || (isRemoteSession(member) && member.isRefusedWhenFull)) && this.isFull(member);
   }
 
   /** Returns true if the mailbox of a receiver has no room. */
   isFull(member: LocalSession | Remote): boolean {
     if (isPeer(member)) return false;
-    const { options, slips } = this.#context;
     if (isRemoteSession(member)) return this.#isFullElsewhere(member);
     if (member.mailbox === undefined) return false;
-    return member.mailbox.count >= options.maxQueued || slips.numbers.isSpent(member.session.clientId);
+    return this.#context.mailboxes.isFull(member.session.clientId, member.mailbox.count);
   }
 
   /**

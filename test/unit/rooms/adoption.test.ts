@@ -4,6 +4,7 @@ import { encodeUtf8, noBytes } from "../../../src/base/bytes.ts";
 import { adoptionPageMax, orphansMs } from "../../../src/base/limits.ts";
 import { Adoption } from "../../../src/broker/cluster/adoption.ts";
 import type { OrphanedWills } from "../../../src/broker/connect/orphaned-wills.ts";
+import type { SessionRemains } from "../../../src/broker/connect/session-remains.ts";
 import type { SessionStore } from "../../../src/broker/connect/session-store.ts";
 import type { LocalSession } from "../../../src/broker/delivery/local-session.ts";
 import type { Membership } from "../../../src/broker/peers/membership.ts";
@@ -37,10 +38,10 @@ function scene() {
       },
     } as unknown as SubscriptionDirectory,
     sessionStore: {
-      erase: ask("erase"),
       recordAway: ask("away"),
       expireIn: ({ session }: LocalSession, ms: number) => void asked.push(`expire ${session.clientId} in ${ms}`),
     } as unknown as SessionStore,
+    sessionRemains: { erase: ask("erase") } as unknown as SessionRemains,
     orphanedWills: {
       died: (id: string) => void asked.push(`${id} died`),
       look: async () => void asked.push("look for wills"),

@@ -18,6 +18,8 @@ import { Drain } from "../../../src/broker/cluster/drain.ts";
 import { Leftovers } from "../../../src/broker/cluster/leftovers.ts";
 import { Publishers } from "../../../src/broker/cluster/publishers.ts";
 import { Sweeper } from "../../../src/broker/cluster/sweeper.ts";
+import type { EndedSessions } from "../../../src/broker/connect/ended-sessions.ts";
+import type { SessionRemains } from "../../../src/broker/connect/session-remains.ts";
 import type { Connection } from "../../../src/broker/delivery/connection.ts";
 import type { MailDrops } from "../../../src/broker/drops/mail-drops.ts";
 import type { Membership } from "../../../src/broker/peers/membership.ts";
@@ -186,6 +188,8 @@ describe("the teller", () => {
       membership: { isLowest, members: () => [] } as unknown as Membership,
       retainedStore: { expire: (path: string) => void expired.push(path) } as unknown as RetainedStore,
       drops: { sweep: (_: Set<string>, on: Set<string>) => void swept.push(on) } as unknown as MailDrops,
+      endedSessions: { sweep: () => {}, clientIds: [] } as unknown as EndedSessions,
+      sessionRemains: { look: async () => {} } as unknown as SessionRemains,
     });
     const lay = async (topic: string, ms: number): Promise<string> => {
       const publish = makePublish(encodeUtf8(topic), encodeUtf8("x"), { qos: 1, retain: false });

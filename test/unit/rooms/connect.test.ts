@@ -102,7 +102,7 @@ describe("what CONNECT asks for", () => {
     const connackOf = (asked: Asked): string => {
       const wanted = { ...read(asked), login: { proof: undefined } };
       const options = { ...defaultOptions, ...asked.options };
-      return Buffer.from(encodeConnack(wanted, false, options)).toString("hex");
+      return Buffer.from(encodeConnack(wanted, { sessionPresent: false }, options)).toString("hex");
     };
     const plain = connackOf({});
     expect(connackOf({ keepAlive: "001e", properties: sectionHex("11 00000064") })).toBe(plain);

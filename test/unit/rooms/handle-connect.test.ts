@@ -4,6 +4,7 @@ import type { Permissions } from "../../../src/access/permissions.ts";
 import type { ProtocolError } from "../../../src/base/errors.ts";
 import type { Admission } from "../../../src/broker/connect/admission.ts";
 import type { ConnectionEnd } from "../../../src/broker/connect/connection-end.ts";
+import type { EndedSessions } from "../../../src/broker/connect/ended-sessions.ts";
 import { ConnectHandler } from "../../../src/broker/connect/handle-connect.ts";
 import type { OrphanedWills } from "../../../src/broker/connect/orphaned-wills.ts";
 import { SessionStore } from "../../../src/broker/connect/session-store.ts";
@@ -50,6 +51,8 @@ interface World {
   mustRead: boolean;
   permissions: Permissions | undefined;
   username: string | undefined;
+  /** The Reason String of CONNACK, of an earlier session that was ended. */
+  ended?: string;
 }
 
 /** Reads a session as `TakeOver.read` does. */
@@ -117,6 +120,7 @@ function partsOf(room_: Room, world: World) {
         context.localSessions.set(client.session.clientId, client);
       },
     } as unknown as SubscriptionDirectory,
+    endedSessions: { begin: () => {}, told: () => {}, tell: () => world.ended } as unknown as EndedSessions,
     drops: { resume: note("resume drops of") } as unknown as MailDrops,
     storeBackPressure: {
       pass: (_: unknown, go: () => void) => gates.store.pass(go),

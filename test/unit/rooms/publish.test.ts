@@ -98,7 +98,7 @@ describe("whether a publish may be taken", () => {
       router.subscribe(client, { filter, qos: 1, ...plain });
     }
     const retainedStore = { isFull: () => isFull, priceOf: () => 40_000 } as unknown as RetainedStore;
-    const shared = { isFull: () => areFull } as unknown as SharedSubscriptions;
+    const shared = { refuses: () => areFull, isSpent: () => false } as unknown as SharedSubscriptions;
     const route = router.route(encodeUtf8("t"), 0, 1)!;
     return { ...made, route, admission: new PublishAdmission(made.context, { shared, retainedStore }) };
   }

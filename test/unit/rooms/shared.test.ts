@@ -108,7 +108,7 @@ describe("the member whose turn it is", () => {
   });
 
   test("is nobody who ends with a connection that is gone, may not read the topic, or has a full mailbox", () => {
-    const { store, local, remote, choose } = scene();
+    const { store, local, remote, choose } = scene({ mailboxFull: "refuse" });
     local("brief", { isAway: true });
     const forbidden = local("forbidden");
     Object.defineProperty(forbidden, "permissions", { get: () => ({ mayReceive: () => false }) });
@@ -120,6 +120,26 @@ describe("the member whose turn it is", () => {
     expect(choose()).toBeUndefined();
     // It was counted anew: its broker has emptied it meanwhile.
     expect(choose()).toBe("elsewhere");
+  });
+
+  test("is one whose mailbox is full only if nobody else can take it, and no publish is refused for that", () => {
+    const { store, context, local, remote, shared, group, choose } = scene();
+    const full = local("full", { expiry: 100, isAway: true });
+    full.mailbox!.count = 3;
+    expect([choose(), choose(), shared.isBlocked(group(), message())]).toEqual(["full", "full", false]);
+    local("away", { expiry: 100, isAway: true });
+    expect([choose(), choose()]).toEqual(["away", "away"]);
+    // A session that is being ended is no member any more.
+    context.localSessions.get("away")!.end();
+    expect(choose()).toBe("full");
+    full.end();
+    expect(choose()).toBeUndefined();
+    // Its broker does not end sessions.
+    const elsewhere = remote("elsewhere");
+    elsewhere.endCount(3);
+    for (let number = 0; number < 3; number++) store.put(`${mailPath("elsewhere")}/000000000${number}`);
+    elsewhere.refuseWhenFull(true);
+    expect([choose(), shared.isBlocked(group(), message())]).toEqual([undefined, true]);
   });
 
   test("is another broker only if it is reached, and a session there before one that is nowhere", () => {
@@ -135,7 +155,7 @@ describe("the member whose turn it is", () => {
   });
 
   test("is nobody's while all who could take it are full, also beside a broker that is not reached: it is refused", () => {
-    const { context, shared, linked, join, local, group, choose } = scene();
+    const { context, shared, linked, join, local, group, choose } = scene({ mailboxFull: "refuse" });
     const retainedStore = { isFull: () => false, priceOf: () => 0 } as unknown as RetainedStore;
     const admission = new PublishAdmission(context, { shared, retainedStore });
     const admit = () => admission.admit(message(), context.router.route(encodeUtf8("t"), 0, 1)!, "");
