@@ -70,6 +70,8 @@ export const routeCacheBytesMax = 16 * 1024 * 1024;
 export const routesCleanedMax = 8;
 /** The longest that SUBACK waits, beyond the keeper session timeout, for a broker that does not answer. */
 export const fencePatienceMs = 2_000;
+/** Subscriptions of one client whose retained messages are on their way to it; then SUBACK carries 0x97. */
+export const retainedFeedsMax = 65_536;
 /** The longest that a subscription waits for what others have just retained; then it gets what is held here. */
 export const retainedPatienceMs = 1_000;
 /** A retained message that took so long to another broker is late: a newer one may be there (`claimUnlinkedMs`). */
@@ -374,6 +376,10 @@ export const sliceShareMs = 2;
 export const quickPacketsMax = 512;
 /** Filters of one SUBSCRIBE or UNSUBSCRIBE that are handled, and committed, in one step. */
 export const filtersPerStepMax = 32;
+/** Filters of one SUBSCRIBE or UNSUBSCRIBE: all of them are checked before any is handled. */
+export const filtersPerPacketMax = 65_536;
+/** Properties of one packet; there may be any number of User Properties, and each is checked. */
+export const propertiesPerPacketMax = 4_096;
 /** The most that a client may send in a packet that is neither PUBLISH nor a list of filters: it is decoded at once. */
 export const controlBytesMax = 256 * 1024;
 /** How often a packet that is handled a little at a time looks whether the store has caught up. */

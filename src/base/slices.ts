@@ -7,7 +7,7 @@ import type { Clock } from "./clock.ts";
 import { sliceMs, sliceShareMs } from "./limits.ts";
 import { Ring } from "./ring.ts";
 import { Timer, type Timers } from "./timers.ts";
-import type { Subject, TurnWatch } from "./turn-watch.ts";
+import type { TurnWatch } from "./turn-watch.ts";
 
 /** Steps of a few microseconds, or up to a millisecond, each; it may be left where it yields. */
 export type Work = Generator<void, void, void>;
@@ -16,18 +16,25 @@ interface Waiting {
   readonly work: Work;
   readonly done: () => void;
   /** The subject of the turn in which it was handed over. */
-  readonly subject: Subject | undefined;
+  readonly subject: TurnWatch["subject"];
 }
+
+/** The turn under way, as a `TurnWatch` has it. */
+type PresentTurn = Pick<TurnWatch, "subject" | "beganAt">;
 
 export class Slices {
   readonly #clock: Pick<Clock, "now">;
   readonly #timers: Timers;
-  readonly #turns: Pick<TurnWatch, "subject">;
+  readonly #turns: PresentTurn;
   readonly #waiting = new Ring<Waiting>();
   readonly #timer = new Timer(() => this.#goOn());
 
-  /** `turns`: told whose work is done. */
-  constructor(clock: Pick<Clock, "now">, timers: Timers, turns: Pick<TurnWatch, "subject"> = { subject: undefined }) {
+  /** `turns`: told whose work is done. Without: a turn is what is called from outside. */
+  constructor(
+    clock: Pick<Clock, "now">,
+    timers: Timers,
+    turns: PresentTurn = { subject: undefined, beganAt: undefined },
+  ) {
     this.#clock = clock;
     this.#timers = timers;
     this.#turns = turns;
@@ -38,10 +45,14 @@ export class Slices {
     return this.#waiting.length;
   }
 
-  /** Does the work, and calls back: both at once if it is little, as it mostly is. */
+  /** Does the work, and calls back: both at once if it is little, as it mostly is, and the turn has just begun. */
   run(work: Work, done: () => void = () => {}): void {
-    const until = this.#clock.now() + (this.#waiting.length === 0 ? sliceMs : sliceShareMs);
-    if (this.#workUntil(work, until)) done();
+    const now = this.#clock.now();
+    const until = Math.min(
+      now + (this.#waiting.length === 0 ? sliceMs : sliceShareMs),
+      (this.#turns.beganAt ?? now) + sliceMs,
+    );
+    if (now < until && this.#workUntil(work, until)) done();
     else this.#wait({ work, done, subject: this.#turns.subject });
   }
 
@@ -50,9 +61,11 @@ export class Slices {
     this.#wait({ work: nothing(), done: go, subject: this.#turns.subject });
   }
 
-  /** True when the slice is over that began at that time. */
+  /** True when the slice is over that began at that time, or the turn in which it is has lasted as long. */
   isOver(startedAt: number): boolean {
-    return this.#clock.now() - startedAt >= sliceMs;
+    const { beganAt } = this.#turns;
+    const from = beganAt === undefined || beganAt > startedAt ? startedAt : beganAt;
+    return this.#clock.now() - from >= sliceMs;
   }
 
   #wait(waiting: Waiting): void {

@@ -42,6 +42,11 @@ export class TurnWatch {
     this.#doors = doors;
   }
 
+  /** When the turn under way began, in ms by the clock's `now`; undefined: none is. */
+  get beganAt(): number | undefined {
+    return this.#depth > 0 ? this.#beganAt : undefined;
+  }
+
   /**
    * Begins a turn that is spent on `subject`, or a part of the one under way. Each call needs one of `end`. Returns the
    * time, in ms by the clock's `now`.

@@ -2,25 +2,25 @@
  * The handler of SUBSCRIBE and UNSUBSCRIBE. They are answered when the store holds the change and every broker of the
  * cluster routes by it.
  */
-import { varintSize } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
-import { filtersPerStepMax, logTextMax, refusalsLogMs, storeLookMs } from "../base/limits.ts";
+import { filtersPerStepMax, logTextMax, refusalsLogMs, retainedFeedsMax, storeLookMs } from "../base/limits.ts";
 import type { Work } from "../base/slices.ts";
 import { Timer } from "../base/timers.ts";
 import { subscriberPath } from "../coordinator/paths.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { encodeSubscription } from "../mail/records.ts";
 import { fence } from "../mail/slips.ts";
-import { encodeControl, type Packet } from "../mqtt/control.ts";
+import { PacketType } from "../mqtt/constants.ts";
+import { encodeFilterAck } from "../mqtt/filter-acks.ts";
 import type { AskedFilter, FilterList } from "../mqtt/filter-list.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { parseFilter } from "../mqtt/topic.ts";
-import { type CreditWait, isLastWord } from "./core/credit-wait.ts";
 import { fullDiskWords } from "./core/full-disk.ts";
 import { type Connection, PauseReason } from "./delivery/connection.ts";
 import type { LocalSession } from "./delivery/local-session.ts";
 import type { MailDrops } from "./drops/mail-drops.ts";
+import { checkAnswerFits, FilterRequest, oldCode, readSubscription, reasonOf } from "./filter-request.ts";
 import type { ClusterContext } from "./peers/cluster-context.ts";
 import type { Interest } from "./peers/interest.ts";
 import type { SubscriptionBarrier } from "./peers/subscription-barrier.ts";
@@ -69,14 +69,13 @@ export class SubscribeHandler {
     const handle: Handle = (asked) => this.#subscribeTo(request, asked, taken);
     request.isPaidFor = true;
     this.#handle(request, handle, () => {
-      const granted = channel.version === 5 ? request.codes : request.codes.map(oldCode);
-      const suback = { cmd: "suback", messageId: filters.packetId, granted } as const;
-      const bytes = encodeControl({ ...suback, ...reasonOf(request) }, channel.version);
-      const send = (): void =>
-        this.#send(connection, bytes, () => this.#context.slices.run(this.#feed(request, taken)));
+      const codes = channel.version === 5 ? request.codes : request.codes.map(oldCode);
+      const suback = { type: PacketType.suback, packetId: filters.packetId, codes, reasonString: reasonOf(request) };
+      const bytes = encodeFilterAck(suback, channel.version);
+      const send = (): void => this.#send(connection, bytes, () => this.#beginFeeds(request, taken));
       // Retained messages that follow SUBACK must include all that others have been acknowledged by then, not only
       // those held here.
-      if ([...taken.values()].some(({ isOwedRetained }) => isOwedRetained)) this.#retainedStore.caughtUp(send);
+      if (request.isOwedRetained) this.#retainedStore.caughtUp(send);
       else send();
     });
   }
@@ -87,8 +86,8 @@ export class SubscribeHandler {
     const request = new FilterRequest(connection, filters);
     const handle: Handle = ({ topic }) => this.#unsubscribeFrom(request, topic);
     this.#handle(request, handle, () => {
-      const unsuback = { cmd: "unsuback", messageId: filters.packetId, granted: request.codes } as Packet;
-      this.#send(connection, encodeControl(unsuback, connection.channel.version), () => {});
+      const unsuback = { type: PacketType.unsuback, packetId: filters.packetId, codes: request.codes };
+      this.#send(connection, encodeFilterAck(unsuback, connection.channel.version), () => {});
     });
   }
 
@@ -117,9 +116,13 @@ export class SubscribeHandler {
    * another connection serves it.
    */
   *#inSteps(request: FilterRequest, handle: Handle): Work {
-    while (request.isCurrent && !this.#context.journal.full) {
+    const { slices, clock, journal } = this.#context;
+    while (request.isCurrent && !journal.full) {
       const operations: JournalOperation[] = [];
+      const startedAt = clock.now();
       for (let count = 0; count < filtersPerStepMax && !request.isHandled; count++) {
+        // Where there are many rules, each filter takes a while.
+        if (count > 0 && slices.isOver(startedAt)) break;
         const asked = request.next();
         const own = asked === undefined ? [] : handle(asked);
         if (asked === undefined) request.isHandled = true;
@@ -199,6 +202,11 @@ export class SubscribeHandler {
       metrics.beyondLimit.wildcards++;
       return refuse(Reason.quotaExceeded, "one topic would match too many filters: their wildcards differ too much");
     }
+    const isOwedRetained = wantsRetained(subscription, before);
+    if (isOwedRetained && client.feedsPending >= retainedFeedsMax) {
+      metrics.beyondLimit.subscriptions++;
+      return refuse(Reason.quotaExceeded, "retained messages for too many subscriptions are on their way");
+    }
     const price = before === undefined ? this.#priceOf(client, subscription) : 0;
     const payment = price === 0 ? undefined : this.#context.bankAccount.reserve(price);
     if (price > 0 && payment === undefined) {
@@ -213,7 +221,8 @@ export class SubscribeHandler {
     router.subscribe(client, subscription);
     codes.push(subscription.qos);
     const liveAfter = this.#context.retained.lastNumber;
-    taken.set(text, { subscription, liveAfter, isOwedRetained: wantsRetained(subscription, before) });
+    request.isOwedRetained ||= isOwedRetained;
+    taken.set(text, { subscription, liveAfter, isOwedRetained });
     const operations: JournalOperation[] = [];
     if (client.mailbox !== undefined) operations.push(storeOperation(client, subscription, before));
     else if (before === undefined) operations.push(...this.#interest.subscribed(text, payment));
@@ -238,6 +247,17 @@ export class SubscribeHandler {
     } else this.#interest.unsubscribed(text);
     operations.push(...this.#drops.leaving(client, text));
     return operations;
+  }
+
+  /** Has retained messages come before the answers to what the client has sent after its SUBSCRIBE. */
+  #beginFeeds(request: FilterRequest, taken: ReadonlyMap<string, Granted>): void {
+    const { connection } = request;
+    let hasBegun = false;
+    this.#context.slices.run(this.#feed(request, taken), () => {
+      hasBegun = true;
+      this.#resume(connection, PauseReason.feeds);
+    });
+    if (!hasBegun && request.isCurrent) connection.hold(PauseReason.feeds);
   }
 
   /** Begins to send retained messages, and those in mail drops, for new subscriptions, after their SUBACK. */
@@ -277,105 +297,12 @@ export class SubscribeHandler {
 /** Handles one filter. Returns what must be committed for it; undefined: it is to be handled again later. */
 type Handle = (asked: AskedFilter) => JournalOperation[] | undefined;
 
-/** A SUBSCRIBE or UNSUBSCRIBE that is being handled. */
-class FilterRequest {
-  readonly connection: Connection;
-  readonly client: LocalSession;
-  readonly filters: FilterList;
-  /** The reason codes of the filters that have been handled. */
-  readonly codes: number[] = [];
-  /** Words for the first filter that was refused of which more can be said than the reason code. */
-  refusedWhy: string | undefined;
-  /** True for SUBSCRIBE: what it has written is paid for. */
-  isPaidFor = false;
-  /** A filter that is to be handled again, since nobody knew whether the bank could pay for it. */
-  again: AskedFilter | undefined;
-  /** The wait for credits; undefined: none is under way. */
-  #wait: CreditWait | undefined;
-  /** True once the bank has had the last word: it is not waited for again. */
-  #isShort = false;
-  /** True once all filters are handled. */
-  isHandled = false;
-  /** The number of commits under way, and the last transaction that is done (0: none). */
-  uncommitted = 0;
-  zxid = 0;
-  whenCommitted: () => void = () => {};
-
-  constructor(connection: Connection, filters: FilterList) {
-    this.connection = connection;
-    this.client = connection.client!;
-    this.filters = filters;
-  }
-
-  /** True while the session is served by the connection that the packet has come from. */
-  get isCurrent(): boolean {
-    return this.connection.channel.phase === "open" && this.client.connection === this.connection;
-  }
-
-  /** Returns the next filter to be handled; undefined: there are no more. */
-  next(): AskedFilter | undefined {
-    const { again } = this;
-    this.again = undefined;
-    return again ?? this.filters.next();
-  }
-
-  /** Returns true if credits that are lacking now may be there in a moment. */
-  mayStillBePaid(context: ClusterContext, price: number): boolean {
-    if (this.#isShort) return false;
-    this.#wait ??= { since: context.clock.now(), hopeUntil: undefined };
-    const isAway = context.coordinator.state !== "CONNECTED";
-    if (isAway || !isLastWord(context, { price, lacking: price }, this.#wait)) return true;
-    this.#isShort = true;
-    return false;
-  }
-
-  committed(zxid: number): void {
-    this.zxid = Math.max(this.zxid, zxid);
-    if (--this.uncommitted === 0) this.whenCommitted();
-  }
-}
-
 /** A subscription that was granted. */
 interface Granted {
   readonly subscription: Subscription;
   /** The number of the last message that was retained before. */
   readonly liveAfter: number;
   readonly isOwedRetained: boolean;
-}
-
-/** Returns the SUBACK return code before MQTT 5, which knows one code for all refusals. */
-function oldCode(code: number): number {
-  return code > 2 ? 0x80 : code;
-}
-
-/**
- * Throws `ProtocolError` if the answer to a packet would be larger than the client takes: then nothing is done
- * [MQTT-3.1.2-24].
- */
-function checkAnswerFits({ channel }: Connection, filters: FilterList): void {
-  if (channel.packetBytesMax === Infinity) return;
-  // Packet identifier, property length, reason codes.
-  const body = 2 + 1 + filters.count();
-  if (1 + varintSize(body) + body > channel.packetBytesMax)
-    throw new ProtocolError(Reason.packetTooLarge, "the answer is larger than the Maximum Packet Size");
-}
-
-/** Returns the reason string for refused subscriptions, if the client may be sent one. */
-function reasonOf({ connection: { channel }, refusedWhy }: FilterRequest): { properties?: { reasonString: string } } {
-  if (refusedWhy === undefined || channel.version < 5 || !channel.wantsReasons) return {};
-  // No reason string may make the packet larger than the client takes (3.9.2.1.2).
-  return channel.packetBytesMax === Infinity ? { properties: { reasonString: refusedWhy } } : {};
-}
-
-/** Returns the subscription that a client asks for; undefined if its filter is malformed. */
-function readSubscription(asked: AskedFilter, { connection, filters }: FilterRequest): Subscription | undefined {
-  const { topic, qos, retainHandling } = asked;
-  const { bridge } = connection.channel;
-  const filter = parseFilter(topic);
-  if (filter === undefined) return undefined;
-  const noLocal = asked.noLocal ?? bridge;
-  const retainAsPublished = asked.retainAsPublished ?? bridge;
-  return { filter, qos, noLocal, retainAsPublished, retainHandling, id: filters.subscriptionId };
 }
 
 /** Returns true if retained messages are sent for a subscription, by its Retain Handling. */

@@ -1,5 +1,5 @@
 /**
- * The filters of a SUBSCRIBE or an UNSUBSCRIBE, read by hand and one at a time: one packet may name a million of them,
+ * The filters of a SUBSCRIBE or an UNSUBSCRIBE, read by hand and one at a time: one packet may name tens of thousands,
  * and whoever handles it must be able to leave it in the middle. The packet has been checked.
  */
 import { decodeUtf8, ownBytes, readUint16, readVarint } from "../base/bytes.ts";

@@ -5,6 +5,7 @@
  */
 import { isMqttText, readUint16, readUint32, readVarint, varintSize } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
+import { propertiesPerPacketMax } from "../base/limits.ts";
 import { PacketType, Property } from "./constants.ts";
 import { Reason } from "./reason.ts";
 
@@ -88,7 +89,10 @@ export function walkProperties(
   { packetType, visit }: { packetType: number; visit?: PropertyVisitor },
 ): void {
   const seen = new Set<number>();
+  let count = 0;
   for (let at = start; at < end; ) {
+    if (++count > propertiesPerPacketMax)
+      throw new ProtocolError(Reason.quotaExceeded, `more than ${propertiesPerPacketMax} properties in one packet`);
     const id = bytes[at]!;
     const known = rules[id];
     if (known === undefined) throw malformed(`property identifier 0x${id.toString(16)} does not exist`);

@@ -5,6 +5,7 @@
  */
 import { encodeUtf8, equalRange, readUint16 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
+import { filtersPerPacketMax } from "../base/limits.ts";
 import { PacketType, type ProtocolVersion } from "./constants.ts";
 import { binaryEnd, malformed, sectionRange, textEnd, walkProperties, willSection } from "./properties.ts";
 import { Reason } from "./reason.ts";
@@ -102,7 +103,9 @@ function checkFilters(bytes: Uint8Array, start: number, end: number, { type, ver
   let at = version === 5 ? checkSection(bytes, start + 2, end, type) : start + 2;
   // [MQTT-3.8.3-2], [MQTT-3.10.3-2]
   if (at === end) throw new ProtocolError(Reason.protocolError, "no topic filter");
-  while (at < end) {
+  for (let count = 1; at < end; count++) {
+    if (count > filtersPerPacketMax)
+      throw new ProtocolError(Reason.quotaExceeded, `more than ${filtersPerPacketMax} topic filters in one packet`);
     const next = textEnd(bytes, at, end, "topic filter");
     if (next === at + 2) throw malformed("a topic filter must have at least one character"); // [MQTT-4.7.3-1]
     if (type === PacketType.subscribe) {

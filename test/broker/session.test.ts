@@ -1,5 +1,6 @@
 /** Sessions: what outlives a connection, and a restart of the broker. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { pageOperationsMax } from "../../src/base/limits.ts";
 import { startBroker, type TestBroker } from "../support/broker.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
 
@@ -169,6 +170,21 @@ test("sessions expire, and their subscriptions with them", async () => {
   expect(localSessions.has("mortal")).toBe(false);
   const again = await connect(durable("mortal"));
   expect(again.connack.sessionPresent).toBe(false);
+});
+
+test("a session of many subscriptions ends in as many commits as it takes, and nothing of it comes back", async () => {
+  let mine = await startBroker();
+  const client = await RawClient.connect(mine.port, durable("many"));
+  const topics = Array.from({ length: 3 * pageOperationsMax }, (_, at) => `many/${at}`);
+  client.send({ cmd: "subscribe", messageId: 1, subscriptions: topics.map((topic) => ({ topic, qos: 1 })) });
+  await client.take("suback");
+  client.disconnect();
+  const fresh = await RawClient.connect(mine.port, { ...durable("many"), clean: true });
+  expect(fresh.connack.sessionPresent).toBe(false);
+  fresh.disconnect();
+  mine = await mine.restart();
+  expect(mine.server.broker.context.router.subscriptions).toBe(0);
+  await mine.stop();
 });
 
 test("DISCONNECT may change the session's expiry, but not from nothing", async () => {

@@ -18,7 +18,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "filters are subscribed to whose SUBACK the client does not take",
-    file: "src/broker/handle-subscribe.ts",
+    file: "src/broker/filter-request.ts",
     find: "if (1 + varintSize(body) + body > channel.packetBytesMax)",
     replace: "if (1 + varintSize(body) + body > Infinity)",
     tests: "test/broker/conformance-subscribe.test.ts",

@@ -7,6 +7,7 @@ import type { Fault } from "./faults.ts";
 const limits = "test/broker/limits.test.ts";
 const watch = "test/unit/turn-watch.test.ts";
 const access = "test/unit/access.test.ts";
+const codec = "test/unit/codec.test.ts";
 const router = "test/unit/router.test.ts";
 
 export const faults: readonly Fault[] = [
@@ -93,5 +94,40 @@ export const faults: readonly Fault[] = [
     find: "    if (renew === undefined) return this.#permissions;\n",
     replace: "    if (renew === undefined || this.#identity !== undefined) return this.#permissions;\n",
     tests: "test/broker/revoked.test.ts",
+  },
+  {
+    what: "turns: each work that is begun in one turn has a slice of its own",
+    file: "src/base/slices.ts",
+    find: "      (this.#turns.beganAt ?? now) + sliceMs,",
+    replace: "      now + sliceMs,",
+    tests: "test/unit/slices.test.ts",
+  },
+  {
+    what: "turns: a packet may have any number of filters",
+    file: "src/mqtt/validate.ts",
+    find: "    if (count > filtersPerPacketMax)",
+    replace: "    if (count > Infinity)",
+    tests: codec,
+  },
+  {
+    what: "turns: a packet may have any number of properties",
+    file: "src/mqtt/properties.ts",
+    find: "    if (++count > propertiesPerPacketMax)",
+    replace: "    if (++count > Infinity)",
+    tests: codec,
+  },
+  {
+    what: "turns: an erasure ends with its first page",
+    file: "src/broker/connect/session-erasure.ts",
+    find: "const done = next < removals.length ? goOn : how.done!;",
+    replace: "const done = next < 0 ? goOn : how.done!;",
+    tests: "test/broker/session.test.ts",
+  },
+  {
+    what: "turns: any number of subscriptions may wait for their retained messages",
+    file: "src/broker/handle-subscribe.ts",
+    find: "client.feedsPending >= retainedFeedsMax",
+    replace: "client.feedsPending >= Infinity",
+    tests: "test/unit/rooms/handle-subscribe.test.ts",
   },
 ];

@@ -4,9 +4,11 @@ import fc from "fast-check";
 import mqttPacket, { type ISubscribePacket, type IUnsubscribePacket, type Packet } from "mqtt-packet";
 import { concatBytes, encodeUtf8, isMqttText, readVarint, varintSize, writeVarint } from "../../src/base/bytes.ts";
 import { ProtocolError } from "../../src/base/errors.ts";
+import { filtersPerPacketMax, propertiesPerPacketMax } from "../../src/base/limits.ts";
 import { ackReason, parseAck, writeAck, writeAckWithText } from "../../src/mqtt/acks.ts";
-import type { ProtocolVersion, QoS } from "../../src/mqtt/constants.ts";
+import { PacketType, type ProtocolVersion, type QoS } from "../../src/mqtt/constants.ts";
 import { decodeConnect, decodeControl } from "../../src/mqtt/control.ts";
+import { encodeFilterAck } from "../../src/mqtt/filter-acks.ts";
 import type { FilterList } from "../../src/mqtt/filter-list.ts";
 import { Framer } from "../../src/mqtt/framer.ts";
 import { Envelope, makePublish, Publish, parsePublish, publishSize, writePublish } from "../../src/mqtt/publish.ts";
@@ -142,6 +144,49 @@ test("acks: the same bytes as mqtt-packet's, and back", () => {
     reasonCode: 0x97,
     properties: { reasonString: "x".repeat(200) },
   });
+});
+
+test("SUBACK and UNSUBACK: the same bytes as mqtt-packet's", () => {
+  const codes = fc.array(fc.constantFrom(0, 1, 2), { minLength: 1, maxLength: 300 });
+  fc.assert(
+    fc.property(version, packetId, codes, fc.option(text, { nil: undefined }), (protocolVersion, id, granted, said) => {
+      for (const cmd of ["suback", "unsuback"] as const) {
+        const wanted = said === undefined ? {} : { properties: { reasonString: said } };
+        const theirs = mqttPacket.generate({ cmd, messageId: id, granted, ...wanted } as Packet, { protocolVersion });
+        const ack = { type: PacketType[cmd], packetId: id, codes: granted, reasonString: said };
+        expect(Buffer.from(encodeFilterAck(ack, protocolVersion)).toString("hex")).toBe(theirs.toString("hex"));
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("packets have a limit of filters and of properties, however small each is", () => {
+  const packetOf = (type: number, section: Buffer, rest: Buffer): Framer => {
+    const length = new Uint8Array(varintSize(section.length));
+    writeVarint(length, 0, section.length);
+    const id = type === PacketType.subscribe ? Uint8Array.of(0, 1) : Uint8Array.of(0);
+    const body = Buffer.concat([id, length, section, rest]);
+    const head = new Uint8Array(1 + varintSize(body.length));
+    head[0] = (type << 4) | (type === PacketType.subscribe ? 2 : 0);
+    writeVarint(head, 1, body.length);
+    const framer = new Framer(10_000_000);
+    framer.feed(new Uint8Array(Buffer.concat([head, body])));
+    expect(framer.next()).toBe(true);
+    return framer;
+  };
+  const filters = (count: number): Buffer => Buffer.alloc(4 * count, Buffer.from([0, 1, 0x61, 0]));
+  const named = (count: number): Buffer => Buffer.alloc(7 * count, Buffer.from([0x26, 0, 1, 0x6b, 0, 1, 0x76]));
+  const none = Buffer.alloc(0);
+  const { subscribe, disconnect } = PacketType;
+  const decoded = decodeControl(packetOf(subscribe, none, filters(filtersPerPacketMax)), 5) as { filters: FilterList };
+  expect(decoded.filters.count()).toBe(filtersPerPacketMax);
+  expect(() => decodeControl(packetOf(subscribe, none, filters(filtersPerPacketMax + 1)), 5)).toThrow("filters");
+  expect(decodeControl(packetOf(disconnect, named(propertiesPerPacketMax), none), 5)).toMatchObject({ reasonCode: 0 });
+  for (const type of [subscribe, disconnect])
+    expect(() =>
+      decodeControl(packetOf(type, named(propertiesPerPacketMax + 1), type === subscribe ? filters(1) : none), 5),
+    ).toThrow("properties");
 });
 
 test("any way to cut a stream gives the same packets", () => {

@@ -5,10 +5,10 @@ import { Slices, type Work } from "../../src/base/slices.ts";
 import { Timer, Timers } from "../../src/base/timers.ts";
 
 /** A clock on which each step of work takes a millisecond, and the turns of an event loop. */
-function world() {
+function world(present: { subject: undefined; beganAt: number | undefined } | undefined = undefined) {
   const clock = { at: 0, now: () => clock.at };
   const timers = new Timers();
-  const slices = new Slices(clock, timers);
+  const slices = new Slices(clock, timers, present);
   const log: string[] = [];
   function* steps(name: string, count: number): Work {
     for (let step = 0; step < count; step++) {
@@ -94,4 +94,19 @@ test("what is due at one moment has several turns, in the order of the deadlines
   }
   expect(fired).toEqual([...Array(100).keys()]);
   expect(turns).toEqual(Array(100 / sliceMs).fill(sliceMs));
+});
+
+test("works that are begun in one turn have one slice together, and all are done in the end", () => {
+  const present = { subject: undefined, beganAt: 0 };
+  const { clock, timers, slices, log, steps } = world(present);
+  for (let number = 0; number < 50; number++) slices.run(steps(`${number}`, 100));
+  expect(clock.at).toBeLessThanOrEqual(sliceMs + sliceShareMs);
+  expect([slices.waiting > 45, slices.isOver(clock.at)]).toEqual([true, true]);
+  while (slices.waiting > 0) {
+    present.beganAt = clock.at;
+    expect(slices.isOver(clock.at)).toBe(false);
+    timers.tick(clock.at);
+    expect(clock.at - present.beganAt).toBeLessThanOrEqual(sliceMs + sliceShareMs);
+  }
+  expect(log.length).toBe(50 * 100);
 });

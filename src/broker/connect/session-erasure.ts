@@ -5,11 +5,12 @@
  */
 
 import { noBytes } from "../../base/bytes.ts";
-import { expiringMax } from "../../base/limits.ts";
+import { expiringMax, pageOperationsMax } from "../../base/limits.ts";
 import { nothing, type Work } from "../../base/slices.ts";
 import { cursorsPath, incomingPath, mailPath, subscriberPath } from "../../coordinator/paths.ts";
 import { childrenOf } from "../../coordinator/read-results.ts";
 import { emptyMailbox, type ReassignSlip } from "../../mail/emptying.ts";
+import type { CommitAll } from "../../mail/journal.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { fence } from "../../mail/slips.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
@@ -125,7 +126,6 @@ export class SessionErasure {
     removals: readonly JournalOperation[],
     { erased, successor }: { readonly erased: () => void; readonly successor: LocalSession | undefined },
   ): void {
-    const { journal } = this.#context;
     this.#findRest(client, (rest) => {
       const { path, version } = client.fencingToken;
       const guard = fence(client.fencingToken);
@@ -139,8 +139,16 @@ export class SessionErasure {
         successor?.found(undefined, version + 1);
         erased();
       };
-      journal.commitAll([...removals, ...all, last], { guard, done, refused: erased });
+      this.#removeInPages([...removals, ...all, last], 0, { guard, done, refused: erased });
     });
+  }
+
+  /** Commits removals from one on, a page at a time: the event loop and the journal are others' in between. */
+  #removeInPages(removals: readonly JournalOperation[], from: number, how: CommitAll): void {
+    const next = from + pageOperationsMax;
+    const goOn = (): void => this.#removeInPages(removals, next, how);
+    const done = next < removals.length ? goOn : how.done!;
+    this.#context.journal.commitAll(removals.slice(from, next), { ...how, done });
   }
 
   /**

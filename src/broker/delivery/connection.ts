@@ -40,6 +40,8 @@ export const PauseReason = {
   rate: 64,
   /** The connection has used up its slice of the event loop. */
   slice: 128,
+  /** Retained messages for new subscriptions are about to be sent. */
+  feeds: 256,
 } as const;
 
 /** An enhanced authentication (MQTT 5, 4.12) that waits for the client's next AUTH. */

@@ -252,6 +252,11 @@ export class LocalSession extends KeptSession {
     this.#feeds.pump();
   }
 
+  /** The number of subscriptions whose retained messages are on their way to the client. */
+  get feedsPending(): number {
+    return this.#feeds?.length ?? 0;
+  }
+
   /** Sets the feeds that hand the client what lies in mail drops; undefined: there are none any more. */
   followDrops(feeds: DropFeeds | undefined): void {
     this.#dropFeeds = feeds;

@@ -56,10 +56,11 @@ export class MailboxNames {
     return isTwin;
   }
 
-  /** Replaces the known names by those that a read of the whole mailbox has found. */
-  know(names: Iterable<string | undefined>): void {
+  /** Replaces the known names by those that a read of the whole mailbox has found: those sent already, and others. */
+  know(sent: Iterable<string>, others: readonly Slip[]): void {
     this.#known.clear();
-    for (const name of names) if (name !== undefined) this.#known.add(name);
+    for (const name of sent) this.#known.add(name);
+    for (const { name } of others) if (name !== undefined) this.#known.add(name);
   }
 
   /** Forgets all names: the connection is gone. */

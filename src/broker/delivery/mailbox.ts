@@ -73,16 +73,24 @@ export class Mailbox {
   #listed({ sent, listed, slips, first }: Listing): void {
     this.moves++;
     for (const slip of first) this.#sentBefore.reserve(slip);
-    // A committed slip without a name is in the list: commits on their way were waited for.
-    const known = new Set([undefined, ...listed.map(({ name }) => name)]);
-    const newer = this.#waiting.drain().filter((slip) => !slip.committed || !known.has(slip.name));
+    const newer = this.#newerThan(listed);
+    // A mailbox may be long, and mostly nothing has come meanwhile: then the list is in order.
+    const all = newer.length === 0 ? slips : [...slips, ...newer].sort(byNumber);
     // Slips that were known and are not listed went while there was no contact.
-    this.#names.know([...sent, ...[...slips, ...newer].map(({ name }) => name)]);
-    for (const slip of [...slips, ...newer].sort(byNumber)) this.#waiting.push(slip);
+    this.#names.know(sent, all);
+    for (const slip of all) this.#waiting.push(slip);
     this.count = this.#names.size;
     this.#look();
     if (this.#reader.takeMustList()) return this.load();
     this.pump();
+  }
+
+  /** Takes out all slips that wait, and returns those that are not in the list, since they came after it. */
+  #newerThan(listed: readonly Slip[]): Slip[] {
+    if (this.#waiting.length === 0) return [];
+    // A committed slip without a name is in the list: commits on their way were waited for.
+    const known = new Set([undefined, ...listed.map(({ name }) => name)]);
+    return this.#waiting.drain().filter((slip) => !slip.committed || !known.has(slip.name));
   }
 
   /** Takes the name of a slip that the store tells of: this broker's own, or another's. */

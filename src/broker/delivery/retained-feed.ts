@@ -35,6 +35,11 @@ export class RetainedFeeds {
     this.#client = client;
   }
 
+  /** The number of feeds that have not come to their end. */
+  get length(): number {
+    return this.#feeds.length;
+  }
+
   /** Adds a feed for a new subscription, whose live messages began after `liveAfter`; `pump` sends it. */
   add(subscription: Subscription, liveAfter: number): void {
     const upTo = this.#client.context.retained.lastNumber;

@@ -19,7 +19,7 @@ import { StoreBackPressure } from "../../../src/broker/delivery/store-back-press
 import { mailPath } from "../../../src/coordinator/paths.ts";
 import type { Journal } from "../../../src/mail/journal.ts";
 import { Settlement } from "../../../src/mail/settlement.ts";
-import type { Slip } from "../../../src/mail/slips.ts";
+import { type Slip, unreadSlip } from "../../../src/mail/slips.ts";
 import { makePublish } from "../../../src/mqtt/publish.ts";
 import { parseFilter } from "../../../src/mqtt/topic.ts";
 import { Inflight } from "../../../src/session/inflight.ts";
@@ -31,7 +31,7 @@ const publish = (text = "x", retain = false) => makePublish(encodeUtf8("t"), enc
 describe("names of slips", () => {
   test("that the store tells of are news once, and not if they are known", () => {
     const names = new MailboxNames();
-    names.know(["1", "2", undefined]);
+    names.know(["1"], [unreadSlip("c", "2"), { ...unreadSlip("c", ""), name: undefined }]);
     names.notice("2");
     names.notice("3");
     expect([names.size, names.isQuiet]).toEqual([2, false]);
@@ -67,7 +67,7 @@ describe("names of slips", () => {
   test("that a reading has found before the commit was answered have two places", () => {
     const names = new MailboxNames();
     names.expect();
-    names.know(["7"]);
+    names.know(["7"], []);
     expect(names.arrived("7", "placed")).toBe(true);
     names.forget("7");
     expect(names.size).toBe(0);

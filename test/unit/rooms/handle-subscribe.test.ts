@@ -1,7 +1,7 @@
 /** SUBSCRIBE and UNSUBSCRIBE, handled alone: what is answered, when, and what of it is in the router and the store. */
 import { describe, expect, test } from "bun:test";
 import type { Permissions } from "../../../src/access/permissions.ts";
-import { filtersPerStepMax, storeLookMs } from "../../../src/base/limits.ts";
+import { filtersPerStepMax, retainedFeedsMax, storeLookMs } from "../../../src/base/limits.ts";
 import { fullDiskWords } from "../../../src/broker/core/full-disk.ts";
 import { PauseReason } from "../../../src/broker/delivery/connection.ts";
 import type { MailDrops } from "../../../src/broker/drops/mail-drops.ts";
@@ -123,6 +123,18 @@ describe("SUBACK", () => {
     // One that is replaced is no new one.
     subscribe({ topic: "b", qos: 0 });
     expect(codes()).toEqual([0]);
+  });
+
+  test("refuses more while retained messages for very many subscriptions are on their way", () => {
+    const { client, receives } = scene();
+    const { session, subscribe, codes } = client("c");
+    let pending = retainedFeedsMax - 1;
+    Object.defineProperty(session, "feedsPending", { get: () => pending });
+    subscribe("a");
+    expect(codes()).toEqual([1]);
+    pending++;
+    subscribe("b", { topic: "c", rh: 2 });
+    expect([codes(), receives("b"), receives("c")]).toEqual([[0x97, 1], [], ["c"]]);
   });
 
   test("before MQTT 5 has one code for all refusals", () => {
