@@ -3,6 +3,7 @@
 import { milli } from "../bank/price.ts";
 import { encodeUtf8 } from "../base/bytes.ts";
 import { sysIntervalMs } from "../base/limits.ts";
+import type { Work } from "../base/slices.ts";
 import { Timer } from "../base/timers.ts";
 import { makePublish } from "../mqtt/publish.ts";
 import { version } from "./core/version.ts";
@@ -36,15 +37,22 @@ export class SysTopics {
   }
 
   #refresh(now: number): void {
-    const { retained, router, timers } = this.#context;
-    for (const [name, value] of this.#values(now)) {
+    const { slices, timers } = this.#context;
+    slices.run(this.#publish(this.#values(now)));
+    timers.set(this.#timer, now + sysIntervalMs);
+  }
+
+  /** Publishes values one by one: thousands of clients may have subscribed to all of them. */
+  *#publish(values: readonly [string, string | number][]): Work {
+    const { retained, router } = this.#context;
+    for (const [name, value] of values) {
       const topic = `$SYS/broker/${name}`;
       const bytes = encodeUtf8(topic);
       const publish = makePublish(bytes, encodeUtf8(String(value)), { qos: 0, retain: true });
       retained.set(topic, publish, "here");
       this.#fanout.live(publish, router.route(bytes, 0, bytes.length)!, undefined);
+      yield;
     }
-    timers.set(this.#timer, now + sysIntervalMs);
   }
 
   /** Returns moving averages per minute, as mosquitto has them: over one, five and fifteen minutes. */

@@ -45,6 +45,8 @@ const defaultOptions: EmbeddedOptions = { acceptDamage: false, report() {}, foun
 
 /** Requests in one transaction, so that one transaction does not hold up the next for long. */
 const transactionRequestsMax = 4096;
+/** Operations in one transaction: its answers are handled in one turn of the event loop. */
+const transactionOperationsMax = 16_384;
 /**
  * A transaction ends at the first request that is to be repaired: the more of them there are the fewer are sent at
  * once.
@@ -192,12 +194,15 @@ export class EmbeddedCoordinator implements Coordinator {
     });
   }
 
-  /** Requests of one transaction: as many as may be, and no more bytes than may be copied at once. */
+  /** Requests of one transaction: as many as may be, and no more operations and bytes than may be handled at once. */
   #takeSome(): Submission[] {
     let count = 0;
+    let operations = 0;
     for (let bytes = 0; count < this.#requestsMax && count < this.#queue.length; count++) {
-      bytes += bytesOf(this.#queue[count]!.request);
-      if (count > 0 && bytes > storeUnitBytesMax) break;
+      const { request } = this.#queue[count]!;
+      bytes += bytesOf(request);
+      operations += request.operations.length;
+      if (count > 0 && (bytes > storeUnitBytesMax || operations > transactionOperationsMax)) break;
     }
     return this.#queue.splice(0, count);
   }

@@ -3,9 +3,11 @@
  * the kernel does not take stays, with an offset, until it drains. A connection without output owns no buffer.
  */
 import { copyBytes, noBytes } from "../base/bytes.ts";
+import type { Clock } from "../base/clock.ts";
 import {
   outputBytesLow,
   outputBytesMax,
+  sliceMs,
   writerBytesMin,
   writerFlushBytes,
   writerPoolBytesMax,
@@ -19,6 +21,8 @@ const loanBytesMin = 1024;
 const lendBytesMin = 64 * 1024;
 /** Bytes of such a range that are handed to the kernel at once, at most. */
 const writeBytesMax = 1024 * 1024;
+/** Connections that are written to before the time is asked for. */
+const flushedAtOnce = 64;
 /** Bytes of it that are handed to the kernel in one turn, at most. */
 const turnBytesMax = 4 * 1024 * 1024;
 
@@ -127,6 +131,11 @@ export class Writer {
     if (this.#blocked || !this.#writeAll()) return this.#count();
     this.#giveBack();
     if (this.#counted !== 0) this.#count();
+  }
+
+  /** The output is written in a later turn: what is lent for this one is copied. */
+  defer(): void {
+    if (this.#loan !== undefined) this.#ownLoan();
   }
 
   /** The kernel takes bytes again. */
@@ -247,6 +256,7 @@ export class Writer {
  */
 export class Turn {
   readonly #schedule: (flush: () => void) => void;
+  readonly #clock: Pick<Clock, "now"> | undefined;
   #writers: Writer[] = [];
   #begun = false;
   /** Bytes that all writers' kernels have not taken, about. */
@@ -257,9 +267,15 @@ export class Turn {
   /** Bytes that all its writers have written, ever. */
   bytesWritten = 0;
 
-  constructor(schedule: (flush: () => void) => void, unsentBytesMax = Infinity) {
+  /** `clock`: so that a message to thousands is written in several turns. Without: in one. */
+  constructor(
+    schedule: (flush: () => void) => void,
+    unsentBytesMax = Infinity,
+    clock: Pick<Clock, "now"> | undefined = undefined,
+  ) {
     this.#schedule = schedule;
     this.#unsentBytesMax = unsentBytesMax;
+    this.#clock = clock;
   }
 
   get unsent(): number {
@@ -290,8 +306,24 @@ export class Turn {
     if (this.#writers.length === 0) return;
     const writers = this.#writers;
     this.#writers = [];
+    if (writers.length > flushedAtOnce && this.#clock !== undefined) return this.#flushSome(writers, this.#clock);
     for (const writer of writers) writer.flush();
   };
+
+  /** Writes as many as a slice of the event loop has room for; the others have the next turn. */
+  #flushSome(writers: readonly Writer[], clock: Pick<Clock, "now">): void {
+    const until = clock.now() + sliceMs;
+    let at = 0;
+    do {
+      for (const end = Math.min(at + flushedAtOnce, writers.length); at < end; at++) writers[at]!.flush();
+    } while (at < writers.length && clock.now() < until);
+    if (at === writers.length) return;
+    const left = writers.slice(at);
+    for (const writer of left) writer.defer();
+    // What the writes have brought about stands behind them.
+    this.#writers = [...left, ...this.#writers];
+    this.#schedule(this.flush);
+  }
 }
 
 /** Free buffers by size class: index n holds buffers of 2^n bytes. */

@@ -81,7 +81,12 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
   const turns = new TurnWatch({ clock: systemClock, cpuMs: threadCpuMs, log });
   const coordinator = await openCoordinator(options, log, turns);
   const beat = watchLife(coordinator, health, log);
-  const turn = new Turn((flush) => void setImmediate(flush), options.maxQueueMemory);
+  const flushing = subjectOf("output to many clients");
+  const turn = new Turn(
+    (flush) => void setImmediate(() => turns.run(flushing, flush)),
+    options.maxQueueMemory,
+    systemClock,
+  );
   const linkListener = options.zk === "" ? undefined : listenForLinks(options, server, turn);
   const secret = await secretOf(options, coordinator, access);
   server.decoySecret = decoySecretOf(secret);

@@ -130,4 +130,18 @@ export const faults: readonly Fault[] = [
     replace: "client.feedsPending >= Infinity",
     tests: "test/unit/rooms/handle-subscribe.test.ts",
   },
+  {
+    what: "turns: a message to thousands is written in one turn",
+    file: "src/net/writer.ts",
+    find: "at < writers.length && clock.now() < until",
+    replace: "at < writers.length && until > 0",
+    tests: "test/unit/turn.test.ts",
+  },
+  {
+    what: "turns: what is written later is what has come meanwhile",
+    file: "src/net/writer.ts",
+    find: "    for (const writer of left) writer.defer();\n",
+    replace: "",
+    tests: "test/unit/turn.test.ts",
+  },
 ];

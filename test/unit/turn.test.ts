@@ -1,0 +1,59 @@
+/** Output to many connections at once: in several turns of the event loop, and as it was meant. */
+import { expect, test } from "bun:test";
+import { sliceMs } from "../../src/base/limits.ts";
+import type { Transport } from "../../src/net/transport.ts";
+import { Turn, Writer } from "../../src/net/writer.ts";
+
+/** Connections whose writes take a tenth of a millisecond each, and the turns that they ask for. */
+function world(count: number) {
+  const clock = { at: 0, now: () => clock.at };
+  const turns: (() => void)[] = [];
+  const turn = new Turn((flush) => turns.push(flush), Infinity, clock);
+  const written: string[] = Array(count).fill("");
+  const writers = written.map((_, index) => {
+    const write = (bytes: Uint8Array, start: number, end: number): number => {
+      clock.at += 0.1;
+      written[index] += Buffer.from(bytes.subarray(start, end)).toString();
+      return end - start;
+    };
+    return new Writer({ write } as unknown as Transport, turn);
+  });
+  /** Runs the turns that were asked for; returns how long each lasted. */
+  const pass = (): number[] => {
+    const lasted: number[] = [];
+    for (let next = turns.shift(); next !== undefined; next = turns.shift()) {
+      const startedAt = clock.at;
+      next();
+      lasted.push(clock.at - startedAt);
+    }
+    return lasted;
+  };
+  return { clock, turn, writers, written, pass };
+}
+
+test("a message to thousands is written in turns, each as long as a slice, and to everybody once", () => {
+  const { clock, turn, writers, written, pass } = world(1000);
+  // It is lent for the turn: what is written later must not be what has come meanwhile.
+  const chunk = new Uint8Array(Buffer.from("a".repeat(2000)));
+  turn.begin();
+  for (const writer of writers) writer.append(chunk, 0, chunk.length);
+  turn.end();
+  chunk.fill("x".charCodeAt(0));
+  expect(clock.at).toBeLessThan(2 * sliceMs);
+  const late = writers.at(-1)!;
+  expect(late.unsent).toBe(2000);
+  late.append(new Uint8Array(Buffer.from("b")), 0, 1);
+  const lasted = pass();
+  expect(lasted.length).toBeGreaterThan(4);
+  expect(Math.max(...lasted)).toBeLessThan(2 * sliceMs);
+  expect(written.slice(0, -1)).toEqual(Array(999).fill("a".repeat(2000)));
+  expect(written.at(-1)).toBe(`${"a".repeat(2000)}b`);
+});
+
+test("output to a few is written at once", () => {
+  const { turn, writers, written } = world(10);
+  turn.begin();
+  for (const writer of writers) writer.append(new Uint8Array(Buffer.from("a")), 0, 1);
+  turn.end();
+  expect(written).toEqual(Array(10).fill("a"));
+});
