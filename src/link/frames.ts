@@ -70,13 +70,19 @@ export type Control =
       readonly clean: boolean;
       /** The user that the client has logged in as, "": none; undefined: the sender does not say so. */
       readonly user?: string | undefined;
+      /** True if the sender can be told that the client has been here since; see `newest`. */
+      readonly maybeLate?: true | undefined;
     }
-  /** `isAnothers`: it is not granted, since the session is another user's. */
+  /**
+   * `isAnothers`: it is not granted, since the session is another user's. `newest`: nor is it if it has come late, for
+   * the client has come here by a claim of that stamp; a sender whose client still waits claims by a newer one.
+   */
   | {
       readonly say: "claimed";
       readonly number: number;
       readonly granted: boolean;
       readonly isAnothers?: true | undefined;
+      readonly newest?: number | undefined;
     }
   /** Persistent sessions that are connected at the sender now, under numbers that deliveries name. */
   | { readonly say: "hosting"; readonly sessions: readonly (readonly [handle: number, clientId: string])[] }

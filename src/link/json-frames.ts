@@ -22,6 +22,7 @@ const isSession: Check = (value) => Array.isArray(value) && value.length === 2 &
 /** True, or absent: brokers that know nothing of the field leave it out. */
 const isTrueOrAbsent: Check = (value) => value === undefined || value === true;
 const isTextOrAbsent: Check = (value) => value === undefined || isText(value);
+const isNumberOrAbsent: Check = (value) => value === undefined || isNumber(value);
 
 type Fields<Body> = { readonly [Name in keyof Body]-?: Check };
 
@@ -37,8 +38,15 @@ const remain: Fields<Remain> = {
 
 /** The fields of each `Control`, besides what it says. */
 const controls: { readonly [Say in Control["say"]]: Fields<Omit<Extract<Control, { say: Say }>, "say">> } = {
-  claim: { number: isCount, clientId: isText, stamp: isNumber, clean: isFlag, user: isTextOrAbsent },
-  claimed: { number: isCount, granted: isFlag, isAnothers: isTrueOrAbsent },
+  claim: {
+    number: isCount,
+    clientId: isText,
+    stamp: isNumber,
+    clean: isFlag,
+    user: isTextOrAbsent,
+    maybeLate: isTrueOrAbsent,
+  },
+  claimed: { number: isCount, granted: isFlag, isAnothers: isTrueOrAbsent, newest: isNumberOrAbsent },
   hosting: { sessions: listOf(isSession) },
   unhosting: { handles: listOf(isCount) },
   see: { number: isCount, zxid: isNumber },

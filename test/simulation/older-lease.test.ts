@@ -4,9 +4,9 @@
  */
 import { expect, test } from "bun:test";
 import { adoptAfterMs, branchCloseMs, sweepMs, willGraceMs } from "../../src/base/limits.ts";
-import type { JournalOperation } from "../../src/mail/operations.ts";
 import type { BrokerNode } from "./broker-node.ts";
 import { lostCredits, overdrawn } from "./checkers.ts";
+import { cutBefore } from "./cut-before.ts";
 import { Device } from "./device.ts";
 import { World } from "./world.ts";
 
@@ -16,21 +16,6 @@ async function makeWorld(...ids: string[]): Promise<World> {
   const world = new World(1, { bankCapital: 1_000_000, ensemble: {} });
   for (const id of ids) await world.node(id).startIn(world);
   return world;
-}
-
-/** Cuts a broker off from the keeper just before it commits a certain operation; returns whether it has. */
-function cutBefore(node: BrokerNode, isIt: (operation: JournalOperation) => boolean): () => boolean {
-  const { journal } = node.broker!.context;
-  const commit = journal.commit.bind(journal);
-  let isCut = false;
-  journal.commit = (operations, done, refused) => {
-    if (!isCut && operations.some(isIt)) {
-      isCut = true;
-      node.cutKeeper();
-    }
-    commit(operations, done, refused);
-  };
-  return () => isCut;
 }
 
 /** Connects a publisher at a broker; returns what publishes its words on a device's state, and waits for the ack. */
@@ -134,11 +119,12 @@ test("what was said in the name of a session is void when the lease is over, als
   early.publish("state/d", "old", { qos: 1, messageId: 1 });
   await world.pass(500);
   early.abort();
-  // The records of both sessions have the same version.
+  // No session lasts in between, so the records of both sessions have the same version.
+  (await Device.connect(world, "b", { clientId: "d" })).leave();
   const late = await Device.connect(world, "b", { clientId: "d", ...clean });
   late.publish("state/d", "new", { qos: 1, messageId: 1 });
   await late.take("puback");
-  await world.pass(800);
+  await world.pass(500);
   // Whoever leads next gives all keeper sessions their time anew.
   const { leader } = world.ensemble!;
   leader!.crash();

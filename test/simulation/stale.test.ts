@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import type { BrokerNode } from "./broker-node.ts";
 import { retainedTexts } from "./checkers.ts";
+import { cutBefore } from "./cut-before.ts";
 import { Device } from "./device.ts";
 import { World } from "./world.ts";
 
@@ -17,29 +18,38 @@ async function makeWorld() {
   return { world, a };
 }
 
-/** There is contact again, after the keeper session has ended. */
-async function heal(world: World, a: BrokerNode): Promise<void> {
-  await world.pass(5000);
+/** There is contact again, after so long; if nothing else is said, after the keeper session has ended. */
+async function heal(world: World, a: BrokerNode, afterMs = 5000): Promise<void> {
+  await world.pass(afterMs);
   a.healKeeper();
   a.cutFrom.clear();
   await world.pass(5000, () => !a.broker!.context.self.isFenced);
   await world.pass(2000);
 }
 
+const wills = (world: World): string[] => [...world.tree.nodes.keys()].filter((path) => /^\/wills\/.*\/d$/.test(path));
+
 test("a CONNECT that is committed late does not take the will of the client's connection elsewhere", async () => {
-  const { world, a } = await makeWorld();
-  const watcher = await Device.connect(world, "b");
-  await watcher.subscribe("state/#", { qos: 1 });
-  // Nobody has noticed yet that there is no contact with the keeper.
-  a.cutKeeper();
-  const early = Device.dial(world, "a", { clientId: "d", will });
-  await world.pass(1000);
-  early?.abort();
-  const late = await Device.connect(world, "b", { clientId: "d", will });
-  await heal(world, a);
-  expect(watcher.packets).toEqual([]);
-  late.abort();
-  expect((await watcher.take("publish")).payload.toString()).toBe("gone");
+  for (const [when, forMs] of [
+    ["it has come", 5000],
+    ["it has come", 0],
+    ["its will is committed", 0],
+  ] as const) {
+    const { world, a } = await makeWorld();
+    const watcher = await Device.connect(world, "b");
+    await watcher.subscribe("state/#", { qos: 1 });
+    // Nobody has noticed yet that there is no contact with the keeper.
+    if (when === "it has come") a.cutKeeper();
+    const isCut = cutBefore(a, ({ path }) => path === "/wills/a/d");
+    const early = Device.dial(world, "a", { clientId: "d", will });
+    await world.pass(1000, () => forMs === 0 && isCut());
+    early?.abort();
+    const late = await Device.connect(world, "b", { clientId: "d", will });
+    await heal(world, a, forMs);
+    expect([when, watcher.packets, wills(world)]).toEqual([when, [], ["/wills/b/d"]]);
+    late.abort();
+    expect((await watcher.take("publish")).payload.toString()).toBe("gone");
+  }
 });
 
 test("what a client was not acknowledged does not replace what it was acknowledged elsewhere later", async () => {
@@ -71,11 +81,30 @@ test("what was said in the name of a session does not count for the one that its
   early.publish("state/d", "old", { qos: 1, messageId: 1 });
   await world.pass(500);
   early.abort();
-  // The records of both sessions have the same version.
+  // No session lasts in between, so the records of both sessions have the same version.
+  (await Device.connect(world, "b", { clientId: "d" })).leave();
   const late = await Device.connect(world, "b", { clientId: "d", ...lasting });
   late.publish("state/d", "new", { qos: 1, messageId: 1 });
   await late.take("puback");
   await heal(world, a);
   const received = reader.packets.filter(({ cmd }) => cmd === "publish").map(({ payload }) => payload.toString());
   expect(received).toEqual(["new"]);
+});
+
+test("a client that begins anew ends its session at a broker that is not reached, and not the other way round", async () => {
+  for (const sessionExpiryInterval of [0, 1000]) {
+    const { world, a } = await makeWorld();
+    const early = await Device.connect(world, "a", { clientId: "d", properties: { sessionExpiryInterval: 1000 } });
+    await early.subscribe("state/#", { qos: 1 });
+    const late = await Device.connect(world, "b", { clientId: "d", properties: { sessionExpiryInterval } });
+    await world.pass(3000);
+    expect([...world.tree.nodes.keys()].filter((path) => path.endsWith("/~d"))).toEqual([]);
+    // What each broker has asked the other one arrives now.
+    a.cutFrom.clear();
+    await world.pass(5000);
+    expect([early.closed, late.closed]).toEqual([true, false]);
+    late.abort();
+    const back = Device.dial(world, "a", { clientId: "d", clean: false, properties: { sessionExpiryInterval } });
+    expect((await back!.take("connack")).sessionPresent).toBe(sessionExpiryInterval > 0);
+  }
 });

@@ -190,6 +190,13 @@ export const faults: readonly Fault[] = [
     tests: "test/broker/gone-while-held.test.ts",
   },
   {
+    what: "held: whose CONNECT waits is not seen to go",
+    file: "src/broker/connect/handle-connect.ts",
+    find: "connection.holdListening(PauseReason.connecting);",
+    replace: "connection.hold(PauseReason.connecting);",
+    tests: "test/simulation/stale.test.ts",
+  },
+  {
     what: "held: who is listened to is never paused again",
     file: "src/broker/delivery/connection.ts",
     find: "    if (this.framer.pendingBytes <= heldUnreadBytesMax) return;\n    this.#isListenedTo = false;",

@@ -22,8 +22,8 @@ export const faults: readonly Fault[] = [
   {
     what: "owners: a session that was made without a name stays anybody's",
     file: "src/broker/connect/handle-connect.ts",
-    find: "    client.belongTo(userOf(request.login));\n",
-    replace: "    if (client.user !== '') client.belongTo(userOf(request.login));\n",
+    find: "    client.belongTo(userOf(request.login), request.stamp);\n",
+    replace: "    if (client.user !== '') client.belongTo(userOf(request.login), request.stamp);\n",
     tests: owners,
   },
   {
@@ -53,5 +53,19 @@ export const faults: readonly Fault[] = [
     find: "return clientId.startsWith(prefix) && clientId.length > prefix.length",
     replace: "return clientId.length > prefix.length",
     tests: owners,
+  },
+  {
+    what: "owners: what was claimed while a link was cut takes the session of a client that has come since",
+    file: "src/broker/connect/take-over.ts",
+    find: "if (maybeLate !== true || newest <= stamp) return false;",
+    replace: "if (maybeLate !== true || newest >= stamp) return false;",
+    tests: "test/unit/take-over.test.ts test/simulation/stale.test.ts",
+  },
+  {
+    what: "owners: a clean session leaves what a broker keeps that is not reached",
+    file: "src/broker/connect/handle-connect.ts",
+    find: "request.expiryInterval > 0 || (request.silent().length > 0 && !self.isFenced);",
+    replace: "request.expiryInterval > 0;",
+    tests: "test/simulation/stale.test.ts",
   },
 ];

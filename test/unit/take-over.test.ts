@@ -26,7 +26,7 @@ function scene() {
   const claim = (persistent: boolean): void =>
     takeOver.claim(
       { clientId: "client", clean: false, persistent, user: "" },
-      (_, silent) => void decided.push([...silent()]),
+      (_, { silent }) => void decided.push([...silent()]),
     );
   const pass = (ms: number): void => {
     now += ms;
@@ -76,7 +76,7 @@ test("a broker that joins while a client is being let in may hold an earlier wil
   const { peers, takeOver } = scene();
   const claimed = { clientId: "client", clean: false, persistent: true, user: "" };
   let whoIsSilent: SilentBrokers = () => ["nobody has decided"];
-  takeOver.claim(claimed, (_, silent) => {
+  takeOver.claim(claimed, (_, { silent }) => {
     whoIsSilent = silent;
   });
   for (const peer of [...peers])
@@ -90,7 +90,7 @@ test("so may one that joins where there was nobody to be asked", () => {
   const { peers, takeOver } = scene();
   const [first] = peers.splice(0);
   let whoIsSilent: SilentBrokers = () => ["nobody has decided"];
-  takeOver.claim({ clientId: "client", clean: false, persistent: false, user: "" }, (_, silent) => {
+  takeOver.claim({ clientId: "client", clean: false, persistent: false, user: "" }, (_, { silent }) => {
     whoIsSilent = silent;
   });
   expect(whoIsSilent()).toEqual([]);
@@ -99,7 +99,7 @@ test("so may one that joins where there was nobody to be asked", () => {
 });
 
 /** A broker that another one asks, with one session here: what it answers, and what it has given up. */
-function asked(user: string) {
+function asked(user: string, claimedAt = 0) {
   const timers = new Timers();
   const peer = { id: "b", isLinked: true, link: {} };
   const answers: object[] = [];
@@ -110,7 +110,7 @@ function asked(user: string) {
     clock: { now: () => 1000, wall: () => 1000 },
     timers,
     self: { fences: 0 },
-    localSessions: new Map([["client", { user }]]),
+    localSessions: new Map([["client", { user, claimedAt }]]),
     journal: { commit: (_: unknown, done: () => void) => done() },
   };
   const parts = {
@@ -132,7 +132,7 @@ function asked(user: string) {
     },
   };
   const takeOver = new TakeOver(context as unknown as ClusterContext, parts as unknown as TakeOverParts);
-  const receive = (user: string | undefined, stamp = 1): void =>
+  const receive = (user: string | undefined, stamp = 1, maybeLate?: true): void =>
     takeOver.receive(peer as unknown as Peer, {
       say: "claim",
       number: 7,
@@ -140,6 +140,7 @@ function asked(user: string) {
       stamp,
       clean: true,
       user,
+      maybeLate,
     });
   return { answers, cameBack, context, givenUp, peer, receive, takeOver };
 }
@@ -195,4 +196,39 @@ test("a client is told that a session is another user's when another broker says
     takeOver.answered(peer as unknown as Peer, { say: "claimed", number, granted: false, isAnothers });
   }
   expect(outcomes).toEqual(["anothers", "elsewhere"]);
+});
+
+test("a claim that arrives late does not take the session of a client that has come here since", () => {
+  for (const [claimedAt, maybeLate, isGranted] of [
+    [500, true, true],
+    [2000, true, false],
+    // A broker that cannot be told.
+    [2000, undefined, true],
+  ] as const) {
+    const { answers, cameBack, givenUp, receive } = asked("alice", claimedAt);
+    receive("alice", 1000, maybeLate);
+    expect(answers).toEqual([
+      isGranted
+        ? { say: "claimed", number: 7, granted: true, isAnothers: undefined }
+        : { say: "claimed", number: 7, granted: false, newest: claimedAt },
+    ]);
+    expect([givenUp.length, cameBack.length]).toEqual(isGranted ? [1, 1] : [0, 0]);
+  }
+});
+
+test("a client that still waits is claimed by a newer stamp than it has elsewhere, and one that does not is not", () => {
+  const { peer, takeOver, answers } = asked("");
+  const claimed = { clientId: "other", clean: true, persistent: false, user: "" };
+  let stamp = 0;
+  takeOver.claim(claimed, (_, grant) => {
+    stamp = grant.stamp;
+  });
+  const answered = (granted: boolean, newest?: number): void =>
+    takeOver.answered(peer as unknown as Peer, { say: "claimed", number: 1, granted, newest });
+  answered(false, 5_000_000);
+  expect(answers.at(-1)).toMatchObject({ say: "claim", number: 1, clientId: "other", stamp: 5_000_001 });
+  answered(true);
+  expect([stamp, answers.length]).toEqual([5_000_001, 2]);
+  answered(false, 6_000_000);
+  expect(answers.length).toBe(2);
 });

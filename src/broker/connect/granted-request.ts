@@ -2,7 +2,7 @@
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { Login } from "./admission.ts";
 import type { ConnectRequest } from "./connect-request.ts";
-import type { SilentBrokers } from "./take-over.ts";
+import type { Grant } from "./take-over.ts";
 
 /** A CONNECT of a client that has logged in. */
 export interface AuthenticatedRequest extends ConnectRequest {
@@ -10,9 +10,7 @@ export interface AuthenticatedRequest extends ConnectRequest {
 }
 
 /** A CONNECT whose client id has been granted to this broker by the others. */
-export interface GrantedRequest extends AuthenticatedRequest {
-  /** The brokers that have not confirmed that they gave up the client's session, as of now. */
-  readonly silent: SilentBrokers;
+export interface GrantedRequest extends AuthenticatedRequest, Grant {
   /** How often this broker had been fenced when it claimed the client id: after that all of it is void. */
   readonly fences: number;
 }

@@ -103,9 +103,9 @@ export class ConnectHandler {
     this.#holdUntilAnswered(connection);
   }
 
-  /** Stops reading until CONNECT is answered. */
+  /** Has what follows CONNECT wait until that is answered. A client that goes meanwhile is not let in any more. */
   #holdUntilAnswered(connection: Connection): void {
-    if (connection.channel.phase === "connecting") connection.hold(PauseReason.connecting);
+    if (connection.channel.phase === "connecting") connection.holdListening(PauseReason.connecting);
   }
 
   /** Goes on after the login: a CONNECT that needs the store waits until the store has caught up. */
@@ -180,7 +180,7 @@ export class ConnectHandler {
     if (before?.will !== undefined && startsAnew(before, request)) this.#wills.publishNow(before);
     const { fences } = self;
     const claimed = { clientId, clean: request.packet.clean === true, persistent: request.expiryInterval > 0, user };
-    this.#takeOver.claim(claimed, (outcome, silent) => {
+    this.#takeOver.claim(claimed, (outcome, grant) => {
       if (connection.channel.phase !== "connecting") return this.#forgetPending(connection, clientId);
       if (outcome !== "granted") {
         this.#forgetPending(connection, clientId);
@@ -188,7 +188,7 @@ export class ConnectHandler {
         return this.#connectionEnd.refuse(connection, Reason.serverBusy);
       }
       this.#obtaining.set(clientId, { connection, waiting: this.#obtaining.get(clientId)?.waiting ?? [] });
-      const obtain = (): void => this.#obtain(connection, { ...request, silent, fences }, obtainTriesMax);
+      const obtain = (): void => this.#obtain(connection, { ...request, ...grant, fences }, obtainTriesMax);
       // A will of the client's earlier connection must not be published after this one is let in.
       this.#wills.whenPublished(clientId, obtain);
     });
@@ -196,7 +196,7 @@ export class ConnectHandler {
 
   /** Finds the client's session, here or in the store, or begins a new one. */
   #obtain(connection: Connection, request: GrantedRequest, tries: number): void {
-    const { localSessions, coordinator } = this.#context;
+    const { localSessions, coordinator, self } = this.#context;
     const { clientId } = request;
     const old = localSessions.get(clientId);
     if (old?.isEnding) return this.#sessionStore.whenErased(clientId, () => this.#obtain(connection, request, tries));
@@ -220,8 +220,11 @@ export class ConnectHandler {
     };
     if (old !== undefined) return useIfAllowed(old);
     this.#sessionStore.whenErased(clientId, () => {
+      // A broker that has not granted the client id may keep a session that is over now [MQTT-3.1.2-4]. Without a
+      // lease the client is not let in.
+      const mayBeStored = request.expiryInterval > 0 || (request.silent().length > 0 && !self.isFenced);
       // The session may have been adopted while it was read.
-      if (!this.#takeOver.mustReadStore(request.expiryInterval > 0)) useIfAllowed(undefined);
+      if (!this.#takeOver.mustReadStore(mayBeStored)) useIfAllowed(undefined);
       else this.#takeOver.read(clientId, (found) => useIfAllowed(localSessions.get(clientId) ?? found));
     });
   }
@@ -306,7 +309,7 @@ export class ConnectHandler {
     const { session } = client;
     session.version = request.version;
     session.expiryInterval = request.expiryInterval;
-    client.belongTo(userOf(request.login));
+    client.belongTo(userOf(request.login), request.stamp);
     client.stopExpiry();
     const { clientId, silent, will } = request;
     const earlier = this.#orphanedWills.cameBack(clientId, { by: options.id, silent: silent(), isCurrent: isAwaited });

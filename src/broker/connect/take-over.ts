@@ -31,7 +31,8 @@ interface Claim {
   readonly clientId: string;
   /** The user that the client has logged in as; "": none. */
   readonly user: string;
-  readonly stamp: number;
+  readonly clean: boolean;
+  stamp: number;
   readonly waitingFor: Set<Peer>;
   /** Ids of the brokers that were asked, and of those that have granted it. */
   readonly asked: readonly string[];
@@ -49,7 +50,15 @@ export type SilentBrokers = () => readonly string[];
 /** The end of a claim. elsewhere: the client has connected to another broker, later. anothers: another user's. */
 type Outcome = "granted" | "elsewhere" | "anothers";
 
-type Decided = (outcome: Outcome, silent: SilentBrokers) => void;
+/** The circumstances in which a claim has ended. */
+export interface Grant {
+  /** The brokers that have not confirmed that they gave up the client's session, as of now. */
+  readonly silent: SilentBrokers;
+  /** Claims with lesser stamps have come before this one, however late they arrive. */
+  readonly stamp: number;
+}
+
+type Decided = (outcome: Outcome, grant: Grant) => void;
 
 export interface TakeOverParts {
   readonly links: Links;
@@ -91,20 +100,20 @@ export class TakeOver {
   /** Asks all other brokers to give up a client id. */
   claim({ clientId, clean, persistent, user }: ClaimRequest, decided: Decided): void {
     const members = this.#parts.membership.members();
-    if (members.length === 0) return decided("granted", this.#silentIn({ asked: [], grantedBy: new Set() }));
     const { clock, timers, options } = this.#context;
-    const number = ++this.#lastNumber;
     // Later claims of this broker have greater stamps, whatever the wall clock does.
-    this.#lastStamp = Math.max(clock.wall(), this.#lastStamp + 1);
-    const stamp = this.#lastStamp;
+    const stamp = this.#nextStamp(clock.wall());
+    if (members.length === 0)
+      return decided("granted", { silent: this.#silentIn({ asked: [], grantedBy: new Set() }), stamp });
+    const number = ++this.#lastNumber;
     const timer = new Timer(() => this.#decide(claim, "granted"));
-    const finished: Decided = (outcome, silent) => {
+    const finished: Decided = (outcome, grant) => {
       this.#byNumber.delete(number);
-      decided(outcome, silent);
+      decided(outcome, grant);
     };
     const asked = members.map(({ id }) => id);
     const parties = { waitingFor: new Set(members), asked, grantedBy: new Set<string>() };
-    const claim: Claim = { clientId, user, stamp, ...parties, decided: finished, timer };
+    const claim: Claim = { clientId, user, clean, stamp, ...parties, decided: finished, timer };
     // The caller has refused the connection of an earlier claim on the same client id.
     this.#claims.set(clientId, claim);
     this.#byNumber.set(number, claim);
@@ -114,15 +123,23 @@ export class TakeOver {
     // A broker whose link is down may be back in a moment; not every client can wait for it for long.
     const areLinked = members.every(({ isLinked }) => isLinked);
     timers.set(timer, clock.now() + (areLinked ? patienceMs : claimUnlinkedMs));
-    const question: Control = { say: "claim", number, clientId, stamp, clean, user };
-    for (const peer of members) this.#parts.links.sendControl(peer, question);
+    for (const peer of members) this.#ask(peer, number, claim);
+  }
+
+  #ask(peer: Peer, number: number, { clientId, stamp, clean, user }: Claim): void {
+    this.#parts.links.sendControl(peer, { say: "claim", number, clientId, stamp, clean, user, maybeLate: true });
+  }
+
+  #nextStamp(least: number): number {
+    this.#lastStamp = Math.max(least, this.#lastStamp + 1);
+    return this.#lastStamp;
   }
 
   /**
    * Handles another broker's claim: refuses it if the session here is another user's, or this broker's own claim goes
-   * before; otherwise gives the client id up, then grants.
+   * before, or did: a claim arrives late where the link was cut. Otherwise gives the client id up, then grants.
    */
-  receive(peer: Peer, { number, clientId, stamp, clean, user }: Extract<Control, { say: "claim" }>): void {
+  receive(peer: Peer, { number, clientId, stamp, clean, user, maybeLate }: Extract<Control, { say: "claim" }>): void {
     const own = this.#claims.get(clientId);
     const { link } = peer;
     const answer = (outcome: Outcome): void => {
@@ -134,7 +151,14 @@ export class TakeOver {
     const isTheirs = (one: { readonly user: string } | undefined): boolean =>
       one === undefined || user === undefined || mayTake(user, one);
     const isHere = (): boolean => isTheirs(this.#context.localSessions.get(clientId));
+    const isOvertaken = (): boolean => {
+      const newest = this.#context.localSessions.get(clientId)?.claimedAt ?? 0;
+      if (maybeLate !== true || newest <= stamp) return false;
+      if (peer.link === link) this.#parts.links.sendControl(peer, { say: "claimed", number, granted: false, newest });
+      return true;
+    };
     if (!isHere()) return answer("anothers");
+    if (isOvertaken()) return;
     if (own !== undefined) {
       const isLater = own.stamp > stamp || (own.stamp === stamp && this.#context.options.id > peer.id);
       // Of two claims of one user the later goes before, of two users' the earlier.
@@ -147,16 +171,22 @@ export class TakeOver {
     const { fences } = self;
     const isCurrent = (): boolean => peer.link === link && self.fences === fences;
     this.#context.journal.commit(orphanedWills.cameBack(clientId, { by: peer.id, isCurrent }), () =>
-      whenConnected(clientId, () =>
-        isHere() ? handover.giveUp(clientId, { clean, done: isSettled }) : answer("anothers"),
-      ),
+      whenConnected(clientId, () => {
+        if (!isHere()) answer("anothers");
+        else if (!isOvertaken()) handover.giveUp(clientId, { clean, done: isSettled });
+      }),
     );
   }
 
   /** Handles another broker's answer to a claim. */
-  answered(peer: Peer, { number, granted, isAnothers }: Extract<Control, { say: "claimed" }>): void {
+  answered(peer: Peer, { number, granted, isAnothers, newest }: Extract<Control, { say: "claimed" }>): void {
     const claim = this.#byNumber.get(number);
     if (claim === undefined) return;
+    if (newest !== undefined) {
+      // The client waits here, so it is the other broker's clock that is ahead of this one's.
+      claim.stamp = this.#nextStamp(newest + 1);
+      return this.#ask(peer, number, claim);
+    }
     if (!granted) return this.#decide(claim, isAnothers ? "anothers" : "elsewhere");
     claim.grantedBy.add(peer.id);
     this.#waitNoMore(claim, peer);
@@ -237,7 +267,7 @@ export class TakeOver {
     this.#context.timers.cancel(claim.timer);
     if (this.#claims.get(claim.clientId) === claim) this.#claims.delete(claim.clientId);
     claim.waitingFor.clear();
-    claim.decided(outcome, this.#silentIn(claim));
+    claim.decided(outcome, { silent: this.#silentIn(claim), stamp: claim.stamp });
   }
 
   #silentIn({ asked, grantedBy }: Pick<Claim, "asked" | "grantedBy">): SilentBrokers {

@@ -130,10 +130,22 @@ export class Connection implements Subject {
 
   /** Stops reading, for one more `PauseReason`. */
   hold(reason: number): void {
+    this.#hold(reason, false);
+  }
+
+  /**
+   * Handles nothing more that the client sends, for one more `PauseReason`, but listens to it, as long as little waits
+   * of what it has sent.
+   */
+  holdListening(reason: number): void {
+    this.#hold(reason, this.framer.pendingBytes <= heldUnreadBytesMax);
+  }
+
+  #hold(reason: number, isListening: boolean): void {
     if (this.#holds === 0) {
-      this.transport.pause();
+      if (!isListening) this.transport.pause();
       this.#isLongHeld = false;
-      this.#isListenedTo = false;
+      this.#isListenedTo = isListening;
     }
     this.#holds |= reason;
   }

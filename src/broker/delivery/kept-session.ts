@@ -31,6 +31,7 @@ export class KeptSession {
   #isUntold = false;
   #will: WillRecord | undefined;
   #isWillStored = false;
+  #claimedAt = 0;
   #user = "";
   #identity: Identity | undefined;
   #permissions: Permissions | undefined;
@@ -153,9 +154,17 @@ export class KeptSession {
     return this.#user;
   }
 
-  /** Notes whose session it is from now on. */
-  belongTo(user: string): void {
+  /**
+   * The stamp of the claim by which its client has come here last, see `TakeOver`; 0: it has not come here yet.
+   */
+  get claimedAt(): number {
+    return this.#claimedAt;
+  }
+
+  /** Notes whose session it is from now on, and the stamp of the claim by which its client has come. */
+  belongTo(user: string, claimedAt: number): void {
     this.#user = user;
+    this.#claimedAt = claimedAt;
   }
 
   /** The identity with which the client logged in last; undefined: it has not connected here yet. */

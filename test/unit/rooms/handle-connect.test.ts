@@ -8,7 +8,7 @@ import type { EndedSessions } from "../../../src/broker/connect/ended-sessions.t
 import { ConnectHandler } from "../../../src/broker/connect/handle-connect.ts";
 import type { OrphanedWills } from "../../../src/broker/connect/orphaned-wills.ts";
 import { SessionStore } from "../../../src/broker/connect/session-store.ts";
-import { sessionFromStore, type TakeOver } from "../../../src/broker/connect/take-over.ts";
+import { type Grant, sessionFromStore, type TakeOver } from "../../../src/broker/connect/take-over.ts";
 import type { Wills } from "../../../src/broker/connect/wills.ts";
 import type { Connection } from "../../../src/broker/delivery/connection.ts";
 import type { LocalSession } from "../../../src/broker/delivery/local-session.ts";
@@ -100,8 +100,8 @@ function partsOf(room_: Room, world: World) {
       watch: () => {},
     } as unknown as Admission,
     takeOver: {
-      claim: (_: unknown, decided: (outcome: string, silent: () => readonly string[]) => void) =>
-        gates.others.pass(() => decided(world.outcome, () => [])),
+      claim: (_: unknown, decided: (outcome: string, grant: Grant) => void) =>
+        gates.others.pass(() => decided(world.outcome, { silent: () => [], stamp: 1 })),
       mustReadStore: () => world.mustRead,
       read: (clientId: string, done: (found: LocalSession | undefined) => void) => {
         asked.push(`read ${clientId}`);
@@ -187,12 +187,13 @@ describe("a client whose session ends with its connection", () => {
 });
 
 describe("a client whose session outlives its connection", () => {
-  test("is let in when the store has its session, and not read before", async () => {
+  test("is let in when the store has its session, and only listened to before", async () => {
     const { context, store, connect, record, noted } = scene();
     store.answers = false;
     const { connection, state, received } = connect("c", { expiry: 60 });
     await settled();
-    expect([received(), state.isRead, context.localSessions.has("c")]).toEqual([[], false, false]);
+    expect([received(), connection.isHeld, state.isRead]).toEqual([[], true, true]);
+    expect(context.localSessions.has("c")).toBe(false);
     store.answers = true;
     store.answer();
     await settled();
@@ -205,10 +206,10 @@ describe("a client whose session outlives its connection", () => {
     const { gates, connect } = scene();
     const order = [gates.login, gates.store, gates.others, gates.will];
     for (const gate of order) gate.isOpen = false;
-    const { state, received } = connect("c", { expiry: 60 });
+    const { connection, received } = connect("c", { expiry: 60 });
     for (const gate of order) {
       await settled();
-      expect(state.isRead).toBe(false);
+      expect(connection.isHeld).toBe(true);
       expect([received(), order.map(({ waiting }) => waiting.length)]).toEqual([
         [],
         order.map((other) => (other === gate ? 1 : 0)),
