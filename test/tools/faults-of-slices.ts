@@ -54,7 +54,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/delivery/retained-feed.ts",
     find: "value === undefined || value.number > feed.upTo",
     replace: "value === undefined",
-    tests: "test/broker/retained-and-wills.test.ts",
+    tests: "test/unit/rooms/delivery.test.ts",
   },
   {
     what: "slices: what a client publishes between its SUBSCRIBE and SUBACK reaches it twice",

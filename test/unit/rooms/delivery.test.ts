@@ -189,9 +189,9 @@ describe("retained messages for a subscription", () => {
     );
     client.write = (message) =>
       void sent.push(new TextDecoder().decode(message.payloadBytes.subarray(message.payloadStart)));
-    const keep = (topic: string, text: string) => {
+    const keep = (topic: string, text: string, from: "here" | "elsewhere" = "here") => {
       const kept = makePublish(encodeUtf8(topic), encodeUtf8(text), { qos: 1, retain: true });
-      context.retained.set(topic, kept, "here");
+      context.retained.set(topic, kept, from);
       return kept;
     };
     const feeds = new RetainedFeeds(client);
@@ -228,6 +228,18 @@ describe("retained messages for a subscription", () => {
     isOpen = true;
     feeds.pump();
     expect(sent).toEqual(["stays"]);
+  });
+
+  test("are not those that were retained since SUBACK: they came as messages, wherever they were published", () => {
+    let isOpen = false;
+    const { keep, feeds, sent, subscribe } = scene(() => isOpen);
+    keep("one/a", "held");
+    subscribe("one/+");
+    keep("one/b", "published here", "here");
+    keep("one/c", "published at another broker", "elsewhere");
+    isOpen = true;
+    feeds.pump();
+    expect(sent).toEqual(["held"]);
   });
 });
 
