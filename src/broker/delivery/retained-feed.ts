@@ -116,6 +116,7 @@ export class RetainedFeeds {
     );
     if (payment === undefined) {
       metrics.refused++;
+      metrics.refusedByBank++;
       return;
     }
     const settlement = new Settlement(publish, mail.nextOrder());

@@ -204,6 +204,7 @@ export class Regrouping implements GroupsEnd {
     const { size } = handover.publish;
     if (this.#waitingBytes + size > regroupBytesMax) {
       metrics.refused++;
+      metrics.refusedByBank++;
       return handover.done();
     }
     this.#waiting.push(handover);
