@@ -299,8 +299,8 @@ export class Inbound {
   }
 }
 
-/** The cost of working out a topic's route, in packets sent to one receiver. */
-const newRouteCost = 128;
+/** The cost of a topic's route, in packets sent to one receiver: working it out may take milliseconds. */
+const newRouteCost = quickPacketsMax;
 
 /** The cost of an ack, and of each copy of a message with a promise, in packets without one. */
 const ackCost = 2;

@@ -69,7 +69,7 @@ export class MailboxReader {
     context.slips.list(session.clientId, (listed) => {
       if (this.#client.connection !== connection) return;
       const sent = this.#client.slipsInFlight();
-      const slips = listed.filter(({ name }) => !sent.has(name!));
+      const slips = sent.size === 0 ? listed : listed.filter(({ name }) => !sent.has(name!));
       const first = slips.slice(0, context.options.maxInflight);
       context.slips.readRecords(first, () => {
         if (this.#client.connection !== connection) return;

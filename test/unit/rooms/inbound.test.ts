@@ -340,6 +340,22 @@ describe("a client that sends too much", () => {
     expect([noted(), connection.isHeldBy(PauseReason.slice)]).toEqual([["subscribe"], false]);
   });
 
+  test("on topics whose routes take long to work out leaves it after a few of them", () => {
+    const { context, client, noted } = scene();
+    const { connection, send } = client();
+    let now = context.clock.now();
+    const { router } = context;
+    const route = router.route.bind(router);
+    const slowly = (bytes: Uint8Array, start: number, end: number) => {
+      now += sliceMs / 2;
+      return route(bytes, start, end);
+    };
+    Object.assign(context.clock, { now: () => now });
+    Object.assign(router, { route: slowly });
+    send(...["a", "b", "c", "d", "e"].map((topic) => publish(topic)));
+    expect([noted(), connection.isHeldBy(PauseReason.slice)]).toEqual([["run a 1", "run b 1"], true]);
+  });
+
   test("at QoS 0 on one topic does not have the clock asked for each packet", () => {
     const { context, client } = scene();
     let asked = 0;
