@@ -97,11 +97,14 @@ export class Publishers {
    */
   #register(now: number): string[] {
     const fresh: string[] = [];
+    let weighed = 0;
     for (const topic of this.#context.router.takePublished()) {
       const known = this.#registered.get(topic);
       if (known !== undefined) known.seenAt = now;
       if (known !== undefined || isOwnTopic(topic)) continue;
-      if (fresh.length >= publisherBatchMax || this.#registered.size >= publisherTopicsMax) continue;
+      // When there is no room, not all topics that are published on are weighed at each look.
+      if (weighed >= publisherBatchMax || this.#registered.size >= publisherTopicsMax) continue;
+      weighed++;
       const bytes = placeWeightOf(this.#path(topic));
       if (this.#bytes + bytes > publisherTreeBytesMax) continue;
       this.#registered.set(topic, { seenAt: now, bytes });
