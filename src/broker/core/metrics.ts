@@ -47,7 +47,7 @@ export class Metrics {
    * persistent sessions that could not be paid.
    */
   refused = 0;
-  /** Those of them that the bank could not pay. */
+  /** Publishes and deliveries of `refused` that the bank could not pay. */
   refusedByBank = 0;
   /** Connections closed for breaking the protocol or a limit, by reason code. */
   readonly protocolErrors = new Map<number, number>();
