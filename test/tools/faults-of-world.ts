@@ -142,4 +142,11 @@ export const faults: readonly Fault[] = [
     replace: "store: currentStore === undefined ? currentStore(coordinator) : coordinator, reader",
     tests: "test/simulation/slow-server.test.ts",
   },
+  {
+    what: "world: a link is silent for ever",
+    file: "src/broker/peers/links.ts",
+    find: '    this.#watch(connection, { since, limitMs: linkSilenceMs, why: "nothing came for too long" });\n',
+    replace: "    if (since() < 0) throw new Error();\n",
+    tests: "test/unit/link-strangers.test.ts",
+  },
 ];

@@ -1,6 +1,9 @@
-/** Strangers at the link port cannot keep a broker out, however many they are and whatever they say. */
+/**
+ * Connections at the link port: strangers cannot keep a broker out, however many they are and whatever they say, and
+ * who is silent is given up.
+ */
 import { expect, test } from "bun:test";
-import { linkStrangersMax } from "../../src/base/limits.ts";
+import { linkHandshakeMs, linkSilenceMs, linkStrangersMax, silenceLookMs } from "../../src/base/limits.ts";
 import { LinkConnection } from "../../src/broker/peers/link-connection.ts";
 import { Links } from "../../src/broker/peers/links.ts";
 import { Peer } from "../../src/broker/peers/peer.ts";
@@ -11,14 +14,18 @@ import type { Transport } from "../../src/net/transport.ts";
 import { room } from "../support/room.ts";
 
 const secret = "the cluster's";
+const ping = jsonFrame(FrameType.ping, {});
 
 function scene() {
-  const { context } = room({ id: "b" });
+  const { context, pass } = room({ id: "b" });
   const peer = new Peer("a");
   peer.epoch = 5;
   context.peers.set("a", peer);
   const up: string[] = [];
-  const flows = { linkUp: ({ id }: Peer) => up.push(id) } as never;
+  const flows = {
+    linkUp: ({ id }: Peer) => void up.push(id),
+    linkDown: ({ id }: Peer) => void up.splice(up.indexOf(id), 1),
+  } as never;
   const links = new Links(context, { flows: () => flows, dial: () => {}, secret });
   links.join(peer);
   let opened = 0;
@@ -37,11 +44,45 @@ function scene() {
   };
   const hello = (epoch: number): Uint8Array =>
     jsonFrame(FrameType.hello, { protocol: "mqttzoo-link-1", id: "a", epoch, nonce: "mine" });
-  return { accept, hello, links, peer, up };
+  /** Ends the handshake as the other broker does, which has said hello. */
+  const prove = ({ connection, sent }: ReturnType<typeof accept>): void => {
+    let welcome: ReturnType<typeof decodeWelcome> | undefined;
+    new FrameReader().feed(Uint8Array.from(sent), (_, bytes, start, end) => {
+      welcome = decodeWelcome(bytes, start, end);
+    });
+    const proof = proofOf(secret, "dialler", ["mine", welcome!.nonce]);
+    links.received(connection, jsonFrame(FrameType.confirm, { received: 0, proof }));
+  };
+  return { accept, hello, links, pass, prove, up };
 }
 
+test("a link that is silent for too long is closed, but not before it was looked at once more what lies unread", () => {
+  const { accept, hello, links, pass, prove, up } = scene();
+  const one = accept();
+  links.received(one.connection, hello(5));
+  prove(one);
+  // It was up in time: that it was opened long ago does not count.
+  for (let heard = 0; heard < 4; heard++) {
+    pass(linkSilenceMs + silenceLookMs / 2);
+    expect([one.connection.isClosed, up]).toEqual([false, ["a"]]);
+    links.received(one.connection, ping);
+  }
+  pass(linkSilenceMs + silenceLookMs);
+  expect([one.connection.isClosed, up]).toEqual([true, []]);
+});
+
+test("a connection that does not shake hands in time is closed", () => {
+  const { accept, hello, links, pass } = scene();
+  const one = accept();
+  pass(linkHandshakeMs - 1);
+  links.received(one.connection, hello(5));
+  expect(one.connection.isClosed).toBe(false);
+  pass(1 + silenceLookMs);
+  expect(one.connection.isClosed).toBe(true);
+});
+
 test("the oldest that has said nothing makes place, and a broker that dials is linked", () => {
-  const { accept, hello, links, up } = scene();
+  const { accept, hello, links, prove, up } = scene();
   const first = accept();
   // Known as a broker by its hello, it goes after all who have said nothing.
   links.received(first.connection, hello(5));
@@ -49,12 +90,7 @@ test("the oldest that has said nothing makes place, and a broker that dials is l
   const open = strangers.filter(({ connection }) => !connection.isClosed);
   expect([open.length, first.connection.isClosed]).toEqual([linkStrangersMax - 1, false]);
   expect(strangers.findIndex(({ connection }) => !connection.isClosed)).toBe(2 * linkStrangersMax + 1);
-  let welcome: ReturnType<typeof decodeWelcome> | undefined;
-  new FrameReader().feed(Uint8Array.from(first.sent), (_, bytes, start, end) => {
-    welcome = decodeWelcome(bytes, start, end);
-  });
-  const proof = proofOf(secret, "dialler", ["mine", welcome!.nonce]);
-  links.received(first.connection, jsonFrame(FrameType.confirm, { received: 0, proof }));
+  prove(first);
   expect(up).toEqual(["a"]);
 });
 

@@ -1,4 +1,5 @@
 /** A TCP connection between two brokers, and how one is opened. */
+import type { Timer } from "../../base/timers.ts";
 import type { Subject } from "../../base/turn-watch.ts";
 import { FrameReader, type Hello } from "../../link/frames.ts";
 import type { Transport } from "../../net/transport.ts";
@@ -23,6 +24,8 @@ export class LinkConnection implements Subject {
   /** When it was opened, and when bytes last came, in ms by the clock's `now`. */
   openedAt = 0;
   lastReceivedAt = 0;
+  /** The watch over its handshake, and then over its silence. */
+  silence: Timer | undefined;
 
   constructor(transport: Transport, turn: Turn, options: { dialled: boolean; nonce: string }) {
     this.transport = transport;

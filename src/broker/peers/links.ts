@@ -16,6 +16,7 @@ import {
   linkStrangersMax,
   outputBytesLow,
 } from "../../base/limits.ts";
+import { type Silence, watchSilence } from "../../base/silence.ts";
 import { Timer } from "../../base/timers.ts";
 import {
   type Confirm,
@@ -62,7 +63,7 @@ export class Links {
   readonly #secret: string | undefined;
   readonly #dialling = new Map<Peer, { failures: number; timer: Timer }>();
   readonly #shaking = new Set<LinkConnection>();
-  readonly #timer = new Timer((now) => this.#watchSilence(now));
+  readonly #timer = new Timer((now) => this.#ping(now));
   #retired = false;
 
   constructor(
@@ -117,6 +118,11 @@ export class Links {
     connection.openedAt = connection.lastReceivedAt = this.#context.clock.now();
     if (!connection.dialled) this.#makePlace();
     this.#shaking.add(connection);
+    this.#watch(connection, {
+      since: () => connection.openedAt,
+      limitMs: linkHandshakeMs,
+      why: "no handshake in time",
+    });
     if (connection.dialled) connection.send(jsonFrame(FrameType.hello, this.#hello(connection)));
   }
 
@@ -257,6 +263,9 @@ export class Links {
     if (peer.connection !== undefined) this.#close(peer.connection, "another connection has taken its place");
     this.#shaking.delete(connection);
     connection.isUp = true;
+    this.#context.timers.cancel(connection.silence!);
+    const since = (): number => connection.lastReceivedAt;
+    this.#watch(connection, { since, limitMs: linkSilenceMs, why: "nothing came for too long" });
     connection.reader.frameBytesMax = linkFrameBytesMax;
     peer.connection = connection;
     peer.askToWait(false);
@@ -272,6 +281,7 @@ export class Links {
     if (connection.isClosed) return;
     connection.isClosed = true;
     this.#shaking.delete(connection);
+    if (connection.silence !== undefined) this.#context.timers.cancel(connection.silence);
     connection.writer.flush();
     connection.writer.close();
     connection.transport.abort();
@@ -324,15 +334,14 @@ export class Links {
     this.#dialSoon(peer, failures);
   }
 
-  #watchSilence(now: number): void {
-    for (const { connection } of this.#context.peers.values()) {
-      if (connection === undefined) continue;
-      if (now - connection.lastReceivedAt > linkSilenceMs) this.#close(connection, "nothing came for too long");
-      else writePing(connection.writer);
-    }
-    for (const connection of this.#shaking) {
-      if (now - connection.openedAt > linkHandshakeMs) this.#close(connection, "no handshake in time");
-    }
+  /** Closes a connection, for a reason in words, when nothing has come over it for too long. */
+  #watch(connection: LinkConnection, { since, limitMs, why }: Omit<Silence, "over"> & { readonly why: string }): void {
+    connection.silence = watchSilence(this.#context, { since, limitMs, over: () => this.#close(connection, why) });
+  }
+
+  #ping(now: number): void {
+    for (const { connection } of this.#context.peers.values())
+      if (connection !== undefined) writePing(connection.writer);
     this.#context.timers.set(this.#timer, now + linkPingMs);
   }
 }
