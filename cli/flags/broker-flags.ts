@@ -281,6 +281,13 @@ export const specs: readonly OptionSpec[] = [
     parse: integer(0, 100_000_000),
   },
   {
+    key: "maxMemoryPerClient",
+    value: "BYTES",
+    help: "memory that one client may take: what it has sent, what waits for it, its subscriptions",
+    parse: size(1024 * 1024, 1_099_511_627_776),
+    shown: "512M",
+  },
+  {
     key: "maxQueueMemory",
     value: "BYTES",
     help: "memory for what waits for slow clients: queues may take so much, and unsent output as much",

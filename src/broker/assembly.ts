@@ -35,6 +35,7 @@ import { EndedSessions } from "./connect/ended-sessions.ts";
 import { FullMailboxes } from "./connect/full-mailboxes.ts";
 import { ConnectHandler } from "./connect/handle-connect.ts";
 import { HeldWatch } from "./connect/held-watch.ts";
+import { MemoryWatch, type MemoryWatchParts } from "./connect/memory-watch.ts";
 import { OrphanedWills } from "./connect/orphaned-wills.ts";
 import { SessionHandover } from "./connect/session-handover.ts";
 import { SessionRemains } from "./connect/session-remains.ts";
@@ -182,7 +183,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
   const inbound = new Inbound(context, { ...publish, ...connect, subscribeHandler, storeBackPressure });
   const sys = new SysTopics(context, fanout);
   new Sweeper(context, { ...connect, membership, retainedStore, drops });
-  new HeldWatch(context, connections);
+  watchConnections(context, { connections, fail });
   return {
     context,
     bans,
@@ -206,6 +207,12 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
       sys.start();
     },
   };
+}
+
+/** Starts the looks at all connections: whether their clients are there, and take no more memory than they may. */
+function watchConnections(context: ClusterContext, parts: MemoryWatchParts): void {
+  new HeldWatch(context, parts.connections);
+  new MemoryWatch(context, parts);
 }
 
 /** Builds the runtime, whose clock follows the store's. */

@@ -17,6 +17,7 @@ import { Reason } from "../mqtt/reason.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { parseFilter } from "../mqtt/topic.ts";
 import { fullDiskWords } from "./core/full-disk.ts";
+import { sessionMemoryOf } from "./delivery/client-memory.ts";
 import { type Connection, PauseReason } from "./delivery/connection.ts";
 import type { LocalSession } from "./delivery/local-session.ts";
 import type { MailDrops } from "./drops/mail-drops.ts";
@@ -201,6 +202,10 @@ export class SubscribeHandler {
     if (!client.session.hasShapeFor(subscription.filter) || !router.mayTake(subscription.filter)) {
       metrics.beyondLimit.wildcards++;
       return refuse(Reason.quotaExceeded, "one topic would match too many filters: their wildcards differ too much");
+    }
+    if (before === undefined && sessionMemoryOf(client) >= options.maxMemoryPerClient) {
+      metrics.beyondLimit.memory++;
+      return refuse(Reason.quotaExceeded, `a client may take ${options.maxMemoryPerClient} bytes of memory`);
     }
     const isOwedRetained = wantsRetained(subscription, before);
     if (isOwedRetained && client.feedsPending >= retainedFeedsMax) {

@@ -68,6 +68,11 @@ export class Channel {
     this.#incomingAliases.resolve(publish);
   }
 
+  /** Memory that publishes without an answer, and topics with an alias, take, in bytes. */
+  get memoryBytes(): number {
+    return this.owedBytes + (this.#incomingAliases?.bytes ?? 0) + (this.outgoingAliases?.bytes ?? 0);
+  }
+
   /** Acks that wait for settlement. */
   get owedCount(): number {
     return this.#owed?.count ?? 0;

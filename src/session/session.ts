@@ -2,7 +2,12 @@
  * A session: what a client id stands for (4.1). It outlives its connection if the client asked for that; then
  * its subscriptions, its mailbox and the ids of half-received QoS 2 messages are in the store.
  */
-import { sharedShapesPerSessionMax, subscriptionTextPerSessionMax } from "../base/limits.ts";
+import {
+  filterCharacterMemoryBytes,
+  sharedShapesPerSessionMax,
+  subscriptionMemoryBytes,
+  subscriptionTextPerSessionMax,
+} from "../base/limits.ts";
 import type { ProtocolVersion } from "../mqtt/constants.ts";
 import { sessionNeverExpires } from "../mqtt/constants.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
@@ -33,6 +38,11 @@ export class Session {
 
   get neverExpires(): boolean {
     return this.expiryInterval >= sessionNeverExpires;
+  }
+
+  /** The memory that its subscriptions take, in bytes, about. */
+  get memoryBytes(): number {
+    return this.#subscriptions.size * subscriptionMemoryBytes + this.#subscriptionText * filterCharacterMemoryBytes;
   }
 
   get subscriptions(): ReadonlyMap<string, Subscription> {

@@ -7,6 +7,8 @@ import { Reason } from "../mqtt/reason.ts";
 export class IncomingAliases {
   readonly #topics: (Uint8Array | undefined)[] = [];
   readonly #max: number;
+  /** Bytes of the topics that aliases stand for. */
+  bytes = 0;
 
   constructor(max: number) {
     this.#max = max;
@@ -19,6 +21,7 @@ export class IncomingAliases {
     if (alias > this.#max)
       throw new ProtocolError(Reason.topicAliasInvalid, `topic alias ${alias}; the maximum is ${this.#max}`);
     if (publish.topicStart < publish.topicEnd) {
+      this.bytes += publish.topicEnd - publish.topicStart - (this.#topics[alias]?.length ?? 0);
       this.#topics[alias] = ownBytes(publish.topicBytes, publish.topicStart, publish.topicEnd);
       return;
     }
@@ -33,6 +36,8 @@ export class IncomingAliases {
 export class OutgoingAliases {
   readonly #aliases = new Map<string, number>();
   readonly #max: number;
+  /** Bytes of the topics that aliases stand for. */
+  bytes = 0;
 
   constructor(max: number) {
     this.#max = max;
@@ -45,6 +50,7 @@ export class OutgoingAliases {
     if (existing !== undefined) return { alias: existing, known: true };
     if (this.#aliases.size >= this.#max) return { alias: 0, known: false };
     this.#aliases.set(topic, this.#aliases.size + 1);
+    this.bytes += publish.topicEnd - publish.topicStart;
     return { alias: this.#aliases.size, known: false };
   }
 }

@@ -188,6 +188,32 @@ test("filters of one session that one topic may match: by the places of their wi
   });
 });
 
+test("memory of one client: its subscriptions, and what waits for it", async () => {
+  await withBroker({ maxMemoryPerClient: 1024 * 1024 }, async ({ port, server }) => {
+    const { metrics } = server.broker.context;
+    const greedy = await RawClient.connect(port, { protocolVersion: 5 });
+    const topics = Array.from({ length: 2000 }, (_, at) => ({ topic: `a/topic/of/some/length/${at}`, qos: 0 }));
+    greedy.send({ cmd: "subscribe", messageId: 1, subscriptions: topics });
+    const { granted, properties } = await greedy.take("suback");
+    const taken = granted.filter((code: number) => code === 0).length;
+    expect([taken > 500, taken < 1000, granted.at(-1)]).toEqual([true, true, 0x97]);
+    expect(properties.reasonString).toContain("memory");
+    // It has what it has; what is given up makes room.
+    expect((await greedy.subscribe("a/topic/of/some/length/0")).granted).toEqual([0]);
+    greedy.send({ cmd: "unsubscribe", messageId: 3, unsubscriptions: topics.slice(0, 10).map(({ topic }) => topic) });
+    await greedy.take("unsuback");
+    expect((await greedy.subscribe("one/more")).granted).toEqual([0]);
+    const slow = await RawClient.connect(port, { protocolVersion: 5, properties: { receiveMaximum: 1 } });
+    await slow.subscribe("slow", { qos: 1 });
+    const publisher = await RawClient.connect(port, { protocolVersion: 5 });
+    for (let messageId = 1; messageId <= 30; messageId++)
+      publisher.publish("slow", "x".repeat(50_000), { qos: 1, messageId });
+    const { reasonCode, properties: said } = await slow.take("disconnect");
+    expect([reasonCode, said.reasonString]).toEqual([0x97, expect.stringContaining("memory")]);
+    expect([publisher.closed, greedy.closed, metrics.beyondLimit.memory > 1000]).toEqual([false, false, true]);
+  });
+});
+
 test("memory for slow clients is bounded, whoever they are together", async () => {
   const maxQueueMemory = 4 * 1024 * 1024;
   await withBroker({ maxQueueMemory, maxInflight: 5 }, async ({ port, server }) => {

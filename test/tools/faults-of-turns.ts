@@ -151,4 +151,25 @@ export const faults: readonly Fault[] = [
     replace: "const newRouteCost = 1;",
     tests: "test/unit/rooms/inbound.test.ts",
   },
+  {
+    what: "turns: a client may have subscriptions of any size together",
+    file: "src/broker/handle-subscribe.ts",
+    find: "sessionMemoryOf(client) >= options.maxMemoryPerClient",
+    replace: "sessionMemoryOf(client) >= Infinity",
+    tests: limits,
+  },
+  {
+    what: "turns: nobody looks how much memory a client takes",
+    file: "src/broker/connect/memory-watch.ts",
+    find: "if (bytes > maxMemoryPerClient) this.#end(connection, bytes);",
+    replace: "if (bytes > Infinity) this.#end(connection, bytes);",
+    tests: limits,
+  },
+  {
+    what: "turns: an alias that is set anew counts twice",
+    file: "src/session/topic-aliases.ts",
+    find: " - (this.#topics[alias]?.length ?? 0);",
+    replace: ";",
+    tests: "test/unit/session.test.ts",
+  },
 ];

@@ -6,8 +6,11 @@ import { Ring } from "../../src/base/ring.ts";
 import { Timer, Timers } from "../../src/base/timers.ts";
 import { makePublish, type Publish } from "../../src/mqtt/publish.ts";
 import { MemorySink } from "../../src/mqtt/sink.ts";
+import { parseFilter } from "../../src/mqtt/topic.ts";
+import { Channel } from "../../src/session/channel.ts";
 import { Inflight } from "../../src/session/inflight.ts";
 import { OwedAcks } from "../../src/session/owed-acks.ts";
+import { Session } from "../../src/session/session.ts";
 import { IncomingAliases, OutgoingAliases } from "../../src/session/topic-aliases.ts";
 
 test("the window agrees with a map, whatever order the acks come in", () => {
@@ -70,6 +73,33 @@ test("acks leave in the order of the publishes, each not before it is settled", 
   owed.settle(a, { reason: 0 }, sink);
   expect([...sink.take()]).toEqual([0x40, 2, 0, 1, 0x50, 2, 0, 2, 0x40, 2, 0, 3]);
   expect(owed.count).toBe(0);
+});
+
+test("the memory of subscriptions and aliases is counted, and given back", () => {
+  const session = new Session("c", 5, 0);
+  const filter = parseFilter("a/filter")!;
+  const subscription = { filter, qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0, id: 0 } as const;
+  expect(session.memoryBytes).toBe(0);
+  session.subscribe(subscription);
+  const once = session.memoryBytes;
+  session.subscribe(subscription);
+  expect([once > filter.text.length, session.memoryBytes]).toEqual([true, once]);
+  session.unsubscribe(filter.text);
+  expect(session.memoryBytes).toBe(0);
+  const channel = new Channel();
+  channel.allowAliases(10);
+  const named = (topic: string, alias: number): Publish => {
+    const publish = makePublish(encodeUtf8(topic), encodeUtf8("x"), { qos: 0, retain: false });
+    publish.alias = alias;
+    return publish;
+  };
+  channel.resolveAlias(named("long/topic", 1), 10);
+  channel.resolveAlias(named("short", 1), 10);
+  channel.resolveAlias(named("other", 2), 10);
+  expect(channel.memoryBytes).toBe("short".length + "other".length);
+  channel.outgoingAliases!.assign(named("out", 0));
+  channel.outgoingAliases!.assign(named("out", 0));
+  expect(channel.memoryBytes).toBe("short".length + "other".length + "out".length);
 });
 
 test("aliases: set, used, set anew; none left to give", () => {

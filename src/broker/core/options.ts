@@ -113,6 +113,8 @@ export interface BrokerOptions {
   readonly topicLevelsMax: number;
   /** Most retained messages of the whole cluster; 0: as many as the bank pays for. */
   readonly maxRetained: number;
+  /** Most bytes of memory that one client may take. */
+  readonly maxMemoryPerClient: number;
   /** Most bytes that wait in memory for slow clients: that many in queues, and that many in output buffers. */
   readonly maxQueueMemory: number;
   /** Failed logins of one address, or user, within `banTime` seconds that have it banned for as long; 0: never. */
@@ -204,6 +206,7 @@ export const defaultOptions: BrokerOptions = {
   maxSubscriptions: 100_000,
   topicLevelsMax: 32,
   maxRetained: 0,
+  maxMemoryPerClient: 512 * 1024 * 1024,
   maxQueueMemory: 1024 * 1024 * 1024,
   banAfter: 20,
   banTime: 60,

@@ -252,6 +252,11 @@ export class LocalSession extends KeptSession {
     this.#feeds.pump();
   }
 
+  /** Bytes of the messages that wait in memory for the client. */
+  get queueBytes(): number {
+    return this.#queueBytes;
+  }
+
   /** The number of subscriptions whose retained messages are on their way to the client. */
   get feedsPending(): number {
     return this.#feeds?.length ?? 0;
