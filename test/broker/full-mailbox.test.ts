@@ -24,7 +24,11 @@ async function forget(broker: TestBroker, { clientId, filter = "plant/#", versio
   const reader = await RawClient.connect(broker.port, durable(clientId, version));
   await reader.subscribe(filter, { qos: 2 });
   reader.disconnect();
-  await eventually(() => broker.server.broker.context.localSessions.get(clientId)?.connection === undefined, "it left");
+  await eventually(
+    () => broker.server.broker.context.localSessions.get(clientId)?.connection === undefined,
+    "it left",
+    20_000,
+  );
 }
 
 /** Publishes one after the other, and returns how each was answered. */
@@ -75,7 +79,7 @@ for (const [version, qos] of [
     await untilEnded(broker, "gone");
     expect([metrics.sessionsEnded, metrics.refused, metrics.protocolErrors.size]).toEqual([1, 0, 0]);
     // Its credits are free again.
-    await eventually(() => bankAccount.account.messages === 0, "no message is paid for");
+    await eventually(() => bankAccount.account.messages === 0, "no message is paid for", 20_000);
     const back = await RawClient.connect(broker.port, durable("gone", version));
     expect(back.connack.sessionPresent).toBe(false);
     if (version === 5) expect(back.connack.properties.reasonString).toContain("its mailbox was full");
@@ -219,6 +223,7 @@ test("what lies in mail drops does not fill a mailbox", async () => {
   const seen: string[] = [];
   while (seen.length < 3 * maxQueued) {
     const { messageId, payload, qos } = await back.take("publish");
+    expect(broker.server.broker.context.localSessions.get("away")!.mailbox!.count).toBeLessThanOrEqual(maxQueued);
     seen.push(payload.toString());
     if (qos === 1) back.send({ cmd: "puback", messageId });
   }
@@ -234,7 +239,7 @@ test("a mailbox that is nearly full is counted until it has been emptied", async
   await publishMany(publisher, maxQueued - 5);
   expect(metrics.mailboxesHigh).toBe(0);
   await publishMany(publisher, 2);
-  await eventually(() => metrics.mailboxesHigh === 1, "it is nearly full");
+  await eventually(() => metrics.mailboxesHigh === 1, "it is nearly full", 20_000);
   expect(retained.get("$SYS/broker/mailboxes/nearly full")).toBeDefined();
   const back = await RawClient.connect(broker.port, durable("slow"));
   for (const { messageId } of await back.takeMany("publish", maxQueued - 3)) back.send({ cmd: "puback", messageId });
@@ -255,7 +260,11 @@ test("a session that was ended while it was being stored leaves nothing behind, 
   );
   const again = await broker.restart();
   await untilEnded(again, "half");
-  await eventually(() => again.server.broker.context.bankAccount.account.messages === 0, "no message is paid for");
+  await eventually(
+    () => again.server.broker.context.bankAccount.account.messages === 0,
+    "no message is paid for",
+    20_000,
+  );
   const back = await RawClient.connect(again.port, durable("half"));
   expect(back.connack.sessionPresent).toBe(false);
   await again.stop();

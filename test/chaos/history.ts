@@ -38,7 +38,7 @@ class Receipts {
     if (number >= this.#owedFrom && !this.counts.has(payload)) this.missing.add(payload);
   }
 
-  receive(payload: string, sent: Sent | undefined): void {
+  receive(payload: string, sent: Sent | undefined, number: number): void {
     this.payloads.push(payload);
     const count = (this.counts.get(payload) ?? 0) + 1;
     this.counts.set(payload, count);
@@ -48,6 +48,8 @@ class Receipts {
       return;
     }
     if (sent === undefined) this.strange.push(`never sent ${payload}`);
+    // It may have come in order, and been lost with the session before: at QoS 1 it may then come once more.
+    if (number < this.#owedFrom && sent?.qos === 1) return;
     const [publisher, sequence] = payload.split(" ") as [string, string];
     const last = this.#last.get(publisher) ?? -1;
     if (last > Number(sequence)) this.misordered.push(`${payload} after ${last}`);
@@ -111,7 +113,7 @@ export class History {
   }
 
   receive(subscriber: string, payload: string): void {
-    this.#receiptsOf(subscriber).receive(payload, this.#sent.get(payload));
+    this.#receiptsOf(subscriber).receive(payload, this.#sent.get(payload), this.#numbers.get(payload) ?? 0);
   }
 
   /**

@@ -1,17 +1,18 @@
 /**
- * `bun test/simulation/main.ts [SEED [COUNT [drops] [large] [jumps] | wide [mixed] [shrink]]]`: runs seeds of the
- * simulation, and says what was wrong with which. drops, large, jumps: with mail drops, messages that are too large for
- * one commit, clocks that jump. wide: the wide world, with the faults that were played; mixed: some brokers are of
- * format 1 at first; shrink: which of the faults it takes.
+ * `bun test/simulation/main.ts [SEED [COUNT [drops] [large] [full] [jumps] | wide [mixed] [shrink]]]`: runs seeds of
+ * the simulation, and says what was wrong with which. drops, large, full, jumps: with mail drops, messages that are too
+ * large for one commit, mailboxes that are soon full, clocks that jump. wide: the wide world, with the faults that were
+ * played; mixed: some brokers are of format 1 at first; shrink: which of the faults it takes.
  */
 import { codeOfFormat1 } from "./broker-code.ts";
-import { dropsOf, run } from "./scenario.ts";
+import { dropsOf, run, smallMailboxes } from "./scenario.ts";
 import { simulationLog } from "./seeds.ts";
 import { runWide, shrink } from "./wide.ts";
 
 const first = Number(process.argv[2] ?? 1);
 const count = Number(process.argv[3] ?? 1);
 const has = (word: string): boolean => process.argv.includes(word);
+const [hasLarge, hasJumps] = [has("large"), has("jumps")];
 const wide = { log: simulationLog, older: has("mixed") ? await codeOfFormat1() : undefined };
 const linesMax = 10;
 
@@ -33,6 +34,7 @@ process.exit(bad === 0 ? 0 : 1);
 
 async function runNarrow(seed: number) {
   const mailDrop = has("drops") ? dropsOf(seed) : [];
-  const outcome = await run(seed, { log: simulationLog, mailDrop, hasLarge: has("large"), hasJumps: has("jumps") });
+  const full = has("full") ? smallMailboxes(seed) : {};
+  const outcome = await run(seed, { log: simulationLog, mailDrop, hasLarge, hasJumps, ...full });
   return { ...outcome, played: [] };
 }

@@ -1,5 +1,7 @@
 /** One run of the simulated world from a seed: load, faults, healing; and everything that is wrong at its end. */
+
 import { orphanPartsBusyMs, sweepMs } from "../../src/base/limits.ts";
+import { defaultOptions } from "../../src/broker/core/options.ts";
 import { History } from "../chaos/history.ts";
 import { Actor, PublishingActor } from "./actors.ts";
 import {
@@ -32,6 +34,11 @@ const tellerMs = 70_000;
 /** In every other world with mail drops all that is published lies in one; in the others half of it. */
 export function dropsOf(seed: number): readonly string[] {
   return seed % 2 === 0 ? ["sim/#"] : ["sim/p1", "sim/p2"];
+}
+
+/** Worlds in which mailboxes are soon full, and end their sessions; the bank is rich, so that nobody is refused. */
+export function smallMailboxes(seed: number): WorldOptions {
+  return { brokerOptions: { maxQueued: 3 + (seed % 20) }, bankCapital: defaultOptions.bankCapital };
 }
 
 export interface Outcome {

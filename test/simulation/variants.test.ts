@@ -1,9 +1,9 @@
 /**
- * Seeds of worlds that have something more: mail drops, messages that are too large for one commit, clocks that jump
+ * Seeds of worlds that have something more: mail drops, large messages, small mailboxes, clocks that jump
  * (MQTTZOO_SEEDS sets how many there are of all). `bun test/simulation/main.ts SEED 1 drops large jumps` replays one.
  */
 import { test } from "bun:test";
-import { dropsOf, run } from "./scenario.ts";
+import { dropsOf, run, smallMailboxes } from "./scenario.ts";
 import { expectRight, fractionOf, type Seeds, seedsOf } from "./seeds.ts";
 import type { WorldOptions } from "./world.ts";
 
@@ -23,6 +23,12 @@ test(
 test(
   `${quarter.count} seeds with messages that are too large for one commit`,
   () => expectRightWith(quarter, (seed) => ({ hasLarge: true, mailDrop: seed % 3 === 0 ? dropsOf(seed) : [] })),
+  900_000,
+);
+
+test(
+  `${quarter.count} seeds with mailboxes that are soon full, and end their sessions`,
+  () => expectRightWith(quarter, smallMailboxes),
   900_000,
 );
 

@@ -122,7 +122,8 @@ export class Adoption {
   #awaitClient(client: LocalSession, record: SessionRecord): void {
     const { sessionStore } = this.#parts;
     const { options, clock } = this.#context;
-    if (record.connected || record.owner !== options.id) sessionStore.recordAway(client);
+    const isCut = record.expiryInterval > client.session.expiryInterval;
+    if (record.connected || record.owner !== options.id || isCut) sessionStore.recordAway(client);
     else if (record.expiresAt !== null) sessionStore.expireIn(client, Math.max(0, record.expiresAt - clock.wall()));
   }
 

@@ -97,7 +97,7 @@ export class FullMailboxes {
     const path = sessionPath(clientId);
     const record =
       hasData(node) && node.data.length > 0 ? strangers.read(path, () => decodeSession(node.data)) : undefined;
-    mailboxes.counted(clientId, count, local?.user ?? record?.user);
+    mailboxes.counted(clientId, count, local?.user ?? record?.user ?? "");
     if (local?.mailbox !== undefined && local.connection === undefined) local.mailbox.count = count;
     remote?.endCount(count);
     if (slips.numbers.isSpent(clientId)) slips.numbers.look(clientId);
@@ -142,7 +142,7 @@ export class FullMailboxes {
   }
 
   #end(client: LocalSession, messages: number): void {
-    const { self, log, metrics, slips, options, journal, mailboxes } = this.#context;
+    const { self, log, metrics, slips, options, journal, mailboxes, coordinator } = this.#context;
     const { clientId } = client.session;
     // It is being served, or given up, just now.
     const isBusy = client.isEnding || client.isReleased || this.#parts.isObtaining(clientId);
@@ -161,7 +161,8 @@ export class FullMailboxes {
     const emptying: JournalOperation = { kind: "set", path, data: noBytes, version: () => version, ofLease: true };
     const ended = (): void => {
       metrics.sessionsEnded++;
-      const facts = { client: clientId.slice(0, logTextMax), user: client.user.slice(0, logTextMax), messages };
+      const user = client.user === "" ? {} : { user: client.user.slice(0, logTextMax) };
+      const facts = { client: clientId.slice(0, logTextMax), ...user, messages };
       log.warn(facts, `session ended: its mailbox ${cause === "full" ? "is full" : "has used up its numbers"}`);
       slips.numbers.forget(clientId);
       this.#spentSince.delete(clientId);
@@ -173,7 +174,9 @@ export class FullMailboxes {
       over();
       this.#context.evict(client);
     };
-    journal.commit([emptying, ...noting], ended, refused);
+    // A full disk takes nothing new, and nothing may keep what is there from being removed.
+    const notes = coordinator.isFull === true ? [] : noting;
+    journal.commit([emptying, ...notes], ended, refused);
   }
 
   /** Removes what a session has left that is over. */

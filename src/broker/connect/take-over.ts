@@ -293,7 +293,9 @@ export function sessionFromStore(
   const found = node.data.length > 0 ? context.strangers.read(path, () => decodeSession(node.data)) : undefined;
   // A stranger's record is overwritten when the client connects; what stands below it is this session's.
   const record: SessionRecord = found ?? nobody;
-  const client = new LocalSession(context, new Session(clientId, record.version, record.expiryInterval));
+  // It may be of a broker that let sessions last longer.
+  const expiry = Math.max(1, Math.min(record.expiryInterval, context.options.sessionExpiryMax));
+  const client = new LocalSession(context, new Session(clientId, record.version, expiry));
   client.found(found, node.stat.version);
   if (hasStat(mail)) client.mailbox!.count = mail.stat.childCount;
   for (const id of packetIdsOf(childrenOf(incoming))) client.session.addIncoming(id);

@@ -42,15 +42,16 @@ export class MailboxGauge {
     return count >= this.#context.options.maxQueued || this.#numbers.isSpent(clientId);
   }
 
-  /** Notes how many slips the store has counted. `user`: whose session it is, if that is known. */
-  counted(clientId: string, count: number, user: string | undefined): void {
+  /** Notes how many slips the store has counted. `user`: whose session it is; "": nobody's, or it is not known. */
+  counted(clientId: string, count: number, user: string): void {
     const { log, options } = this.#context;
     if (count <= this.#lowMax) return this.forget(clientId);
     if (count < this.#highMin || this.#high.has(clientId)) return;
     this.#high.add(clientId);
     this.#context.metrics.mailboxesHigh = this.#high.size;
-    const facts = { client: clientId.slice(0, logTextMax), user: user?.slice(0, logTextMax), messages: count };
-    log.warn({ ...facts, maximum: options.maxQueued }, "a mailbox is nearly full");
+    const whose = user === "" ? {} : { user: user.slice(0, logTextMax) };
+    const facts = { client: clientId.slice(0, logTextMax), ...whose, messages: count, maximum: options.maxQueued };
+    log.warn(facts, "a mailbox is nearly full");
   }
 
   /** Forgets a mailbox: it has been emptied, or its session has ended. */

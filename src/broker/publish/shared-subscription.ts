@@ -95,8 +95,13 @@ export class SharedSubscriptions {
   /** Returns true if publishes for a receiver are refused now: its mailbox is full, and its session does not end. */
   refuses(member: LocalSession | Remote): boolean {
     if (isPeer(member)) return false;
-    const isRefusing = this.#context.options.mailboxFull === "refuse";
-    return (isRefusing || (isRemoteSession(member) && member.isRefusedWhenFull)) && this.isFull(member);
+    const { options, mailboxes } = this.#context;
+    const isRefusing = options.mailboxFull === "refuse";
+    if (!isRefusing && !(isRemoteSession(member) && member.isRefusedWhenFull)) return false;
+    const isFull = this.isFull(member);
+    // Its broker may have become one that does.
+    if (isFull && !isRefusing && isRemoteSession(member)) mailboxes.filled(member.clientId, member.mailCount);
+    return isFull;
   }
 
   /** Returns true if the mailbox of a receiver has no room. */

@@ -117,9 +117,17 @@ describe("sessions that are adopted", () => {
     put("own", { owner: "here", connected: false, expiresAt: wall + 5000 });
     put("over", { owner: "here", connected: false, expiresAt: wall - 5000 });
     put("endless", { owner: "here", connected: false, expiresAt: null });
+    // Its broker let sessions last longer.
+    put("from before", { owner: "here", connected: false, expiryInterval: 0xffff_ffff, expiresAt: null });
     await adoption.adopt();
     const waits = asked.filter((what) => /^(away|expire)/.test(what)).toSorted();
-    expect(waits).toEqual(["away connected", "away theirs", "expire over in 0", "expire own in 5000"]);
+    expect(waits).toEqual([
+      "away connected",
+      "away from before",
+      "away theirs",
+      "expire over in 0",
+      "expire own in 5000",
+    ]);
   });
 
   test("are read page by page, all of them", async () => {

@@ -51,11 +51,12 @@ describe("what CONNECT asks for", () => {
       read({ properties: sectionHex("11 ffffffff") }),
       read({ version: 4 }),
       read({ version: 4, flags: "00" }),
+      read({ version: 4, flags: "00", options: { sessionExpiryMax: sessionNeverExpires } }),
       read({ version: 3, flags: "00", options: { sessionExpiryMax: 60 } }),
       read({ properties: sectionHex("11 00000064"), options: { sessionExpiryMax: 60 } }),
     ].map(({ expiryInterval }) => expiryInterval);
-    const never = Math.min(sessionNeverExpires, defaultOptions.sessionExpiryMax);
-    expect(expiries).toEqual([0, 100, never, 0, never, 60, 60]);
+    const week = 7 * 86_400;
+    expect(expiries).toEqual([0, 100, week, 0, week, sessionNeverExpires, 60, 60]);
   });
 
   test("a keep alive within the operator's limit, for those who can be told of another", () => {

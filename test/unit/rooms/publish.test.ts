@@ -84,11 +84,16 @@ describe("whether a publish may be taken", () => {
     readonly sessions?: number;
     /** Whether their mailboxes hold all that they may. */
     readonly areFull?: boolean;
+    /** Whether they have used up their numbers. */
+    readonly areSpent?: boolean;
     /** Whether there may be no more retained messages. */
     readonly isFull?: boolean;
   }
 
-  function admission({ sessions = 0, areFull = false, isFull = false }: Given, options: RoomOptions = {}) {
+  function admission(
+    { sessions = 0, areFull = false, areSpent = false, isFull = false }: Given,
+    options: RoomOptions = {},
+  ) {
     const made = room(options);
     const { router } = made.context;
     for (let number = 0; number < sessions; number++) {
@@ -98,7 +103,7 @@ describe("whether a publish may be taken", () => {
       router.subscribe(client, { filter, qos: 1, ...plain });
     }
     const retainedStore = { isFull: () => isFull, priceOf: () => 40_000 } as unknown as RetainedStore;
-    const shared = { refuses: () => areFull, isSpent: () => false } as unknown as SharedSubscriptions;
+    const shared = { refuses: () => areFull, isSpent: () => areSpent } as unknown as SharedSubscriptions;
     const route = router.route(encodeUtf8("t"), 0, 1)!;
     return { ...made, route, admission: new PublishAdmission(made.context, { shared, retainedStore }) };
   }
@@ -122,6 +127,19 @@ describe("whether a publish may be taken", () => {
       return bound;
     });
     expect(paid[1]).toBe(3 * paid[0]!);
+  });
+
+  test("it waits for a mailbox that has used up its numbers, and a will does not", () => {
+    const ends = admission({ sessions: 1, areSpent: true });
+    const denial = ends.admission.admit(message("x"), ends.route, "");
+    expect(denial).toMatchObject({ cause: "mailbox", isHopeful: true });
+    const wait = { since: ends.context.clock.now(), hopeUntil: undefined };
+    if ("why" in denial) expect(ends.admission.isFinal(denial, wait)).toBe(false);
+    expect(ends.admission.admitWill(message("x"), ends.route, "")).not.toHaveProperty("why");
+    // Where full mailboxes refuse they refuse wills, too.
+    const refuses = admission({ sessions: 1, areFull: true }, { mailboxFull: "refuse" });
+    const refused = refuses.admission.admitWill(message("x"), refuses.route, "");
+    expect(refused).toMatchObject({ cause: "mailbox", isHopeful: false });
   });
 
   test.each<[string, Given, (made: ReturnType<typeof admission>) => void, string, boolean]>([
