@@ -6,7 +6,9 @@ import { ProtocolError } from "../base/errors.ts";
 import { filtersPerStepMax, logTextMax, refusalsLogMs, retainedFeedsMax, storeLookMs } from "../base/limits.ts";
 import type { Work } from "../base/slices.ts";
 import { Timer } from "../base/timers.ts";
-import { subscriberPath } from "../coordinator/paths.ts";
+import { cursorPath, subscriberPath } from "../coordinator/paths.ts";
+import { subscriptionWeightOf, textWeightOf } from "../coordinator/weight.ts";
+import type { Payment } from "../mail/ledger.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { encodeSubscription } from "../mail/records.ts";
 import { fence } from "../mail/slips.ts";
@@ -16,6 +18,7 @@ import type { AskedFilter, FilterList } from "../mqtt/filter-list.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { parseFilter } from "../mqtt/topic.ts";
+import { Bill, removalOf } from "./core/bill.ts";
 import { fullDiskWords } from "./core/full-disk.ts";
 import { sessionMemoryOf } from "./delivery/client-memory.ts";
 import { type Connection, PauseReason } from "./delivery/connection.ts";
@@ -37,6 +40,9 @@ export interface SubscribeParts {
   /** Ends the connection of a client that has broken the protocol, or does not read. */
   readonly fail: (connection: Connection, error: ProtocolError) => void;
 }
+
+/** Handles one filter. Returns what must be committed for it; undefined: it is to be handled again later. */
+type Handle = (asked: AskedFilter) => JournalOperation[] | undefined;
 
 /** Handles SUBSCRIBE and UNSUBSCRIBE, a few filters at a time. */
 export class SubscribeHandler {
@@ -185,9 +191,9 @@ export class SubscribeHandler {
       request.refusedWhy ??= why;
       return [];
     };
-    const subscription = readSubscription(asked, request);
-    if (subscription === undefined) return refuse(Reason.topicFilterInvalid);
-    const { text, levels } = subscription.filter;
+    const wanted = readSubscription(asked, request);
+    if (wanted === undefined) return refuse(Reason.topicFilterInvalid);
+    const { text, levels } = wanted.filter;
     if (levels.length > options.topicLevelsMax) {
       metrics.beyondLimit.levels++;
       return refuse(Reason.topicFilterInvalid, `a filter may have ${options.topicLevelsMax} levels`);
@@ -199,7 +205,7 @@ export class SubscribeHandler {
     const before = client.session.subscriptions.get(text);
     if (before === undefined && this.#lacksRoomFor(client, text))
       return refuse(Reason.quotaExceeded, `${fullDiskWords}: it takes no new subscriptions`);
-    if (!client.session.hasShapeFor(subscription.filter) || !router.mayTake(subscription.filter)) {
+    if (!client.session.hasShapeFor(wanted.filter) || !router.mayTake(wanted.filter)) {
       metrics.beyondLimit.wildcards++;
       return refuse(Reason.quotaExceeded, "one topic would match too many filters: their wildcards differ too much");
     }
@@ -207,17 +213,19 @@ export class SubscribeHandler {
       metrics.beyondLimit.memory++;
       return refuse(Reason.quotaExceeded, `a client may take ${options.maxMemoryPerClient} bytes of memory`);
     }
-    const isOwedRetained = wantsRetained(subscription, before);
+    const isOwedRetained = wantsRetained(wanted, before);
     if (isOwedRetained && client.feedsPending >= retainedFeedsMax) {
       metrics.beyondLimit.subscriptions++;
       return refuse(Reason.quotaExceeded, "retained messages for too many subscriptions are on their way");
     }
-    const price = before === undefined ? this.#priceOf(client, subscription) : 0;
+    const price = before === undefined ? this.#priceOf(client, wanted) : 0;
     const payment = price === 0 ? undefined : this.#context.bankAccount.reserve(price);
     if (price > 0 && payment === undefined) {
       if (request.mayStillBePaid(this.#context, price)) return undefined;
       return refuse(Reason.quotaExceeded, this.#unpaid(request, price));
     }
+    // Whoever pays for a subscription pays for one that takes its place.
+    const subscription = client.mailbox === undefined ? wanted : { ...wanted, paid: this.#paidOf(price, before) };
     if (!client.session.subscribe(subscription, options.maxSubscriptions)) {
       payment?.close();
       metrics.beyondLimit.subscriptions++;
@@ -229,7 +237,8 @@ export class SubscribeHandler {
     request.isOwedRetained ||= isOwedRetained;
     taken.set(text, { subscription, liveAfter, isOwedRetained });
     const operations: JournalOperation[] = [];
-    if (client.mailbox !== undefined) operations.push(storeOperation(client, subscription, before));
+    const exists = before !== undefined;
+    if (client.mailbox !== undefined) operations.push(this.#storage(client, subscription, { exists, payment }));
     else if (before === undefined) operations.push(...this.#interest.subscribed(text, payment));
     if (before === undefined) operations.push(...this.#drops.entering(client, subscription));
     return operations;
@@ -248,7 +257,8 @@ export class SubscribeHandler {
     const operations: JournalOperation[] = [];
     if (client.mailbox !== undefined) {
       const path = subscriberPath(text, client.session.clientId);
-      operations.push({ kind: "remove", path, isCurrent: () => !client.session.subscriptions.has(text) });
+      const isCurrent = (): boolean => !client.session.subscriptions.has(text);
+      operations.push(removalOf(this.#context.bankAccount, { path, paid: subscription.paid, isCurrent }));
     } else this.#interest.unsubscribed(text);
     operations.push(...this.#drops.leaving(client, text));
     return operations;
@@ -276,8 +286,35 @@ export class SubscribeHandler {
   }
 
   /** Returns the price of what a new subscription has written into the store, in milli-credits. */
-  #priceOf({ mailbox }: LocalSession, { filter }: Subscription): number {
-    return mailbox === undefined ? this.#interest.priceOf(filter.text) : 0;
+  #priceOf({ mailbox, session: { clientId } }: LocalSession, subscription: Subscription): number {
+    const { bankAccount } = this.#context;
+    const { text } = subscription.filter;
+    if (mailbox === undefined) return this.#interest.priceOf(text);
+    const cursor = this.#drops.concerns(subscription) ? cursorPath(clientId, text) : undefined;
+    const branchBytes = textWeightOf(bankAccount.branch);
+    return bankAccount.priceOf(subscriptionWeightOf(subscriberPath(text, clientId), branchBytes, cursor));
+  }
+
+  /** Returns who pays for a persistent session's subscription; of one that was there before nothing changes. */
+  #paidOf(credits: number, before: Subscription | undefined): Subscription["paid"] {
+    return before === undefined ? { branch: this.#context.bankAccount.branch, credits } : before.paid;
+  }
+
+  /** Returns the operation that stores a persistent session's subscription. */
+  #storage(
+    client: LocalSession,
+    subscription: Subscription,
+    { exists, payment }: { readonly exists: boolean; readonly payment: Payment | undefined },
+  ): JournalOperation {
+    const { session } = client;
+    const { text } = subscription.filter;
+    const { account, branch } = this.#context.bankAccount;
+    const path = subscriberPath(text, session.clientId);
+    const { paid } = subscription;
+    const bill = paid?.branch === branch ? new Bill(account, { path, credits: paid.credits, payment }) : undefined;
+    const isCurrent = (): boolean => session.subscriptions.get(text) === subscription;
+    const data = encodeSubscription(subscription);
+    return { kind: "put", path, data, exists, isCurrent, ...(bill && { after: bill.settle }) };
   }
 
   /** Notes and logs that the bank cannot pay for a subscription. Returns so in words. */
@@ -299,9 +336,6 @@ export class SubscribeHandler {
   }
 }
 
-/** Handles one filter. Returns what must be committed for it; undefined: it is to be handled again later. */
-type Handle = (asked: AskedFilter) => JournalOperation[] | undefined;
-
 /** A subscription that was granted. */
 interface Granted {
   readonly subscription: Subscription;
@@ -315,15 +349,4 @@ function wantsRetained({ filter, retainHandling }: Subscription, before: Subscri
   // Shared subscriptions are sent no retained messages (4.8.2).
   if (filter.group !== undefined) return false;
   return retainHandling === 0 || (retainHandling === 1 && before === undefined);
-}
-
-/** Returns the operation that stores a persistent session's subscription. */
-function storeOperation(
-  client: LocalSession,
-  subscription: Subscription,
-  before: Subscription | undefined,
-): JournalOperation {
-  const path = subscriberPath(subscription.filter.text, client.session.clientId);
-  const isCurrent = (): boolean => client.session.subscriptions.get(subscription.filter.text) === subscription;
-  return { kind: "put", path, data: encodeSubscription(subscription), exists: before !== undefined, isCurrent };
 }

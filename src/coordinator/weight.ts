@@ -111,3 +111,27 @@ export function slipPathBytesOf(clientId: string): number {
 
 /** Bytes of "/mail/", and twice ten digits. */
 const slipNameBytes = 26;
+
+/** Bytes of a JSON record of ours, besides texts of any length. */
+const jsonBytes = 320;
+/** Levels that may come to stand below a session's record: its mailbox, packet ids, places in mail drops. */
+const sessionLevels = 3;
+/** Bytes of the name of each, twice, with the slash. */
+const sessionLevelBytes = 12;
+
+/** Returns the weight of a session's znode, with all levels below it. `texts`: the bytes of texts in its record. */
+export function sessionWeightOf(path: string, texts: number): number {
+  const levels = sessionLevels * (znodeBytes + textWeightOf(path) + sessionLevelBytes);
+  return placeWeightOf(path) + levels + jsonBytes + texts;
+}
+
+/** Returns the weight of a persistent session's subscription; `cursor`: the path of its place in mail drops, if any. */
+export function subscriptionWeightOf(path: string, branchBytes: number, cursor: string | undefined): number {
+  const place = placeWeightOf(path) + jsonBytes + branchBytes;
+  return cursor === undefined ? place : place + nodeWeightOf(cursor, jsonBytes);
+}
+
+/** Returns the weight of a will whose record has so many bytes; it grows a little when the connection is lost. */
+export function willWeightOf(path: string, bytes: number): number {
+  return placeWeightOf(path) + recordBytes + bytes;
+}

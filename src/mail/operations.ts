@@ -9,6 +9,11 @@ import type { CoordinatorError, CreateMode, WriteOperation } from "../coordinato
  */
 export type Outcome = "committed" | "emptied" | "doubted" | "refused" | "overtaken";
 
+/** True if what an operation was to bring about is so in the store. */
+export function isDone(how: Outcome): boolean {
+  return how !== "refused" && how !== "overtaken";
+}
+
 /** Makes a check hold, and calls back; with an error if the store does not let it. */
 export type Mend = (done: (error?: CoordinatorError) => void) => void;
 
@@ -23,6 +28,8 @@ export type JournalOperation =
       readonly named?: (name: string | undefined) => void;
       /** A piece of a payload: it takes no memory of its own, and does not make others wait. */
       readonly isPiece?: true;
+      /** As of `put`. */
+      readonly after?: (how: Outcome) => void;
     }
   /** Sets; with a `version`, only that one, or the unit is refused. */
   | {
@@ -31,6 +38,8 @@ export type JournalOperation =
       readonly data: Uint8Array;
       readonly version?: () => number;
       readonly ofLease?: true;
+      /** As of `put`. */
+      readonly after?: (how: Outcome) => void;
     }
   /** Creates or sets; `exists` is a guess. */
   | {

@@ -24,6 +24,7 @@ import { walkProperties } from "../mqtt/properties.ts";
 import { Publish } from "../mqtt/publish.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { isTopicName, parseFilter } from "../mqtt/topic.ts";
+import { type Paid, paidIn } from "./paid.ts";
 
 const messageHeadBytes = 34;
 const formatVersion = 3;
@@ -327,10 +328,14 @@ export interface SessionRecord {
   readonly user?: string | undefined;
   /** True if its client has not been heard since it was told that its earlier session was ended. */
   readonly untold?: true | undefined;
+  /** The branch that pays for it, and how much; undefined: written by a broker that did not pay. */
+  readonly paid?: Paid | undefined;
+  /** Bytes of a will that are paid for with the session: its client may always bring one along. */
+  readonly willBytes?: number | undefined;
 }
 
-export function encodeSession(record: SessionRecord): Uint8Array {
-  return encodeUtf8(JSON.stringify(record));
+export function encodeSession({ paid, ...record }: SessionRecord): Uint8Array {
+  return encodeUtf8(JSON.stringify({ ...record, ...paid }));
 }
 
 /** Throws `OperatingError` with EFORMAT. */
@@ -345,11 +350,13 @@ export function decodeSession(bytes: Uint8Array): SessionRecord {
     expiresAt: fields.amountOrNull("expiresAt"),
     user: fields.has("user") ? fields.text("user") : undefined,
     untold: (fields.has("untold") && fields.flag("untold")) || undefined,
+    paid: paidIn(fields),
+    willBytes: fields.has("willBytes") ? fields.amount("willBytes") : undefined,
   };
 }
 
-export function encodeSubscription({ filter, ...options }: Subscription): Uint8Array {
-  return encodeUtf8(JSON.stringify(options));
+export function encodeSubscription({ filter, paid, ...options }: Subscription): Uint8Array {
+  return encodeUtf8(JSON.stringify({ ...options, ...paid }));
 }
 
 /** Throws `OperatingError` with EFORMAT. */
@@ -364,6 +371,7 @@ export function decodeSubscription(filterText: string, bytes: Uint8Array): Subsc
     retainAsPublished: fields.flag("retainAsPublished"),
     retainHandling: fields.whole("retainHandling", 0, 2) as Subscription["retainHandling"],
     id: fields.whole("id", 0),
+    paid: paidIn(fields),
   };
 }
 

@@ -3,7 +3,7 @@ import { concatBytes, decodeUtf8, encodeUtf8, readUint32 } from "../base/bytes.t
 import { badFormat } from "../base/errors.ts";
 import { Fields } from "../coordinator/fields.ts";
 import { makePublish, type Publish } from "../mqtt/publish.ts";
-import { decodeMessage, encodeMessage, type MessageHead } from "./records.ts";
+import { decodeMessage, decodeMessageHead, encodeMessage, type MessageHead } from "./records.ts";
 
 export interface WillRecord {
   readonly publish: Publish;
@@ -17,22 +17,31 @@ export interface WillRecord {
   readonly movedAt?: number | undefined;
   /** When the connection was lost, in ms since 1970, if the delay has begun. */
   readonly lostAt?: number | undefined;
+  /** Milli-credits that the broker pays for it under whose name it stands; 0: it is paid for with its session. */
+  readonly credits?: number | undefined;
 }
-
-/** A will costs nothing while it waits for its connection to end. */
-const willHead: MessageHead = { credits: 0, keepUntil: Infinity, branch: "", recipients: 0 };
 
 /**
  * A will: length of the JSON (u32), JSON of topic, retain, delay, expiry, the broker's epoch, when the client was sent
  * elsewhere or lost, then the message as stored.
  */
-export function encodeWill({ publish, delay, expiryMs, epoch, movedAt, lostAt }: WillRecord): Uint8Array {
+export function encodeWill({ publish, delay, expiryMs, epoch, movedAt, lostAt, credits }: WillRecord): Uint8Array {
   const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
   const expiry = expiryMs === Infinity ? null : expiryMs;
   const head = encodeUtf8(JSON.stringify({ topic, retain: publish.retain, delay, expiry, epoch, movedAt, lostAt }));
   const length = new Uint8Array(4);
   new DataView(length.buffer).setUint32(0, head.length);
-  return concatBytes([length, head, encodeMessage(publish, willHead)]);
+  const kept: MessageHead = { credits: credits ?? 0, keepUntil: Infinity, branch: "", recipients: 0 };
+  return concatBytes([length, head, encodeMessage(publish, kept)]);
+}
+
+/**
+ * Returns what a will costs the broker under whose name it stands, in milli-credits. Throws `OperatingError` with
+ * EFORMAT.
+ */
+export function willCreditsOf(bytes: Uint8Array): number {
+  if (bytes.length < 4) throw badFormat("is too short for a will");
+  return decodeMessageHead(bytes.subarray(4 + readUint32(bytes, 0)))?.credits ?? 0;
 }
 
 /** Throws `OperatingError` with EFORMAT. */

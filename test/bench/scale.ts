@@ -9,6 +9,8 @@ import { type ClusterBroker, startBenchCluster } from "./cluster-brokers.ts";
 import { compilerSeconds, cpuSeconds, residentBytes } from "./process.ts";
 import { subscribeStorm } from "./storm.ts";
 
+/** A million filters cost some 100 credits each. */
+const rich = ["--bank-capital", "1000000000"];
 const storm = 100_000;
 const cold = 50_000;
 const targetPerSecond = 10_000;
@@ -18,7 +20,7 @@ const holders = 10;
 
 /** Filters of which each needs levels of its own: first at processes that have just started, then once more. */
 async function withoutLevels(): Promise<void> {
-  const cluster = await startBenchCluster(1);
+  const cluster = await startBenchCluster(1, 1, rich);
   const [{ port, pid }] = cluster.brokers as [ClusterBroker];
   const pids = [pid, cluster.ensemble.servers[0]!.pid];
   for (const lap of ["just started", "once more"]) {
@@ -39,7 +41,7 @@ function verdictOf(perSecond: number): string {
 }
 
 async function inCluster(): Promise<void> {
-  const cluster = await startBenchCluster(3);
+  const cluster = await startBenchCluster(3, 1, rich);
   const clients = await Promise.all(cluster.brokers.map(({ port }) => RawClient.connect(port)));
   const perSecond = await subscribeStorm(clients, storm);
   console.log(`three brokers: ${verdictOf(perSecond)}`);

@@ -84,7 +84,7 @@ test("before MQTT 5 the connection is closed when no credits come back in time",
 });
 
 test("credits come back when a retained message is replaced or cleared, and after a restart all is as it was", async () => {
-  const first = await startBroker({ bankCapital: 10_000 });
+  const first = await startBroker();
   const publisher = await RawClient.connect(first.port, { protocolVersion: 5 });
   const bound = (broker: TestBroker): number => broker.server.broker.context.bankAccount.account.bound;
   const kept = makePublish(encodeUtf8("kept/a"), encodeUtf8(payload), { qos: 1, retain: true });
@@ -98,6 +98,9 @@ test("credits come back when a retained message is replaced or cleared, and afte
   publisher.publish("kept/b", "", { qos: 1, messageId: 1, retain: true });
   await publisher.take("puback");
   expect(bound(first)).toBe(price);
+  await away(first, "measure", "none/#");
+  // A session and its subscription cost the same where names are as long.
+  const session = bound(first) - price;
   await away(first, "sleeper", "kept/#");
   await settle(publisher, "kept/c");
   const before = bound(first);
@@ -106,7 +109,7 @@ test("credits come back when a retained message is replaced or cleared, and afte
   const sleeper = await RawClient.connect(second.port, { clean: false, clientId: "sleeper" });
   // The retained one, which it did not acknowledge when it subscribed, and the other.
   for (const { messageId } of await sleeper.takeMany("publish", 2)) sleeper.send({ cmd: "puback", messageId });
-  await eventually(() => bound(second) === price, "what was read is paid for no longer");
+  await eventually(() => bound(second) === price + 2 * session, "what was read is paid for no longer");
   await second.stop();
 });
 
@@ -115,6 +118,7 @@ test("with every subscriber at home nothing is bound in the end", async () => {
   const { account } = broker.server.broker.context.bankAccount;
   const subscriber = await RawClient.connect(broker.port, { clean: false, clientId: "home" });
   await subscriber.subscribe("home/x", { qos: 1 });
+  const quiet = account.bound;
   const publisher = await RawClient.connect(broker.port);
   for (let index = 0; index < 50; index++) {
     publisher.publish("home/x", payload, { qos: 1, messageId: index + 1 });
@@ -122,7 +126,7 @@ test("with every subscriber at home nothing is bound in the end", async () => {
     subscriber.send({ cmd: "puback", messageId });
     await publisher.take("puback");
   }
-  await eventually(() => account.bound === 0, "nothing is set aside any more");
+  await eventually(() => account.bound === quiet, "nothing is set aside any more");
   await broker.stop();
 });
 

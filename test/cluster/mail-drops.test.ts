@@ -65,6 +65,8 @@ test("when the bank is empty, what is published without a promise is given up at
   });
   const publisher = await RawClient.connect(cluster.port(0), { protocolVersion: 5 });
   const payload = "x".repeat(1000);
+  const listener = await RawClient.connect(cluster.port(1));
+  await listener.subscribe("live/x");
   // More than 100 credits each: a dozen, and then no more.
   for (let index = 0, code = 0; code !== 0x97; index++) {
     publisher.publish("drop/full", payload, { qos: 1, messageId: index + 1 });
@@ -73,8 +75,6 @@ test("when the bank is empty, what is published without a promise is given up at
   }
   const { metrics } = cluster.brokers[0]!.broker.context;
   const before = metrics.refusedByBank;
-  const listener = await RawClient.connect(cluster.port(1));
-  await listener.subscribe("live/x");
   const startedAt = performance.now();
   for (let index = 0; index < 50; index++) publisher.publish("drop/full", payload);
   publisher.publish("live/x", "on time");

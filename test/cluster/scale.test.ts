@@ -14,7 +14,8 @@ const retained = 10_000;
 let cluster: BenchCluster;
 let clients: RawClient[];
 beforeAll(async () => {
-  cluster = await startBenchCluster(3);
+  // Each filter of four levels costs some 100 credits.
+  cluster = await startBenchCluster(3, 1, ["--bank-capital", "100000000"]);
   clients = await Promise.all(cluster.brokers.map(({ port }) => RawClient.connect(port)));
 }, 60_000);
 afterAll(() => cluster.stop());

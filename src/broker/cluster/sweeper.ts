@@ -3,7 +3,7 @@
  * that its credits come back even where no other broker looks, and closes the branches of brokers that are gone.
  */
 
-import { type Paid, walkPlaces } from "../../audit/places.ts";
+import { walkPlaces } from "../../audit/places.ts";
 import { type Walked, walkMessages, walkRetained, walkSlips } from "../../audit/scan.ts";
 import { Accounts } from "../../bank/accounts.ts";
 import { ignoreTheWorld, messageOf } from "../../base/errors.ts";
@@ -22,6 +22,7 @@ import {
 } from "../../coordinator/paths.ts";
 import { hasData, hasStat } from "../../coordinator/read-results.ts";
 import { epochOfId } from "../../mail/mail.ts";
+import type { Paid } from "../../mail/paid.ts";
 import { countedOf, isHeldByClient, topicOfMessage, unreadSlip } from "../../mail/slips.ts";
 import type { EndedSessions } from "../connect/ended-sessions.ts";
 import type { SessionRemains } from "../connect/session-remains.ts";

@@ -2,6 +2,7 @@
 import { Bucket } from "../../base/bucket.ts";
 import { encodeUtf8, equalRange, ownBytes } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
+import { topicAliasMax } from "../../base/limits.ts";
 import type { WillRecord } from "../../mail/will-record.ts";
 import { type ProtocolVersion, sessionNeverExpires } from "../../mqtt/constants.ts";
 import { type Connect, type ConnectPacket, decodeConnect, type Frame } from "../../mqtt/control.ts";
@@ -97,8 +98,24 @@ function capKeepAlive(asked: number, max: number): number {
   return uncapped || (asked !== 0 && asked <= max) ? asked : max;
 }
 
+/** Opens a connection on the terms that its CONNECT has been granted. Returns its Receive Maximum. */
+export function openOn(
+  connection: Connection,
+  { packet, keepAlive }: ConnectRequest,
+  { options, clock }: Pick<Runtime, "options" | "clock">,
+): number {
+  const { channel, framer } = connection;
+  const { receiveMaximum = options.maxInflight, topicAliasMaximum = 0 } = packet.properties ?? {};
+  channel.open();
+  channel.silenceMs = keepAlive * 1500;
+  channel.allowAliases(Math.min(topicAliasMaximum, topicAliasMax));
+  framer.packetBytesMax = options.maxPacketSize;
+  connection.meter = meterOf(options, clock.now());
+  return Math.min(receiveMaximum, options.maxInflight);
+}
+
 /** Returns the limits of a client's rates; undefined: it may send as much as it likes. */
-export function meterOf({ maxMessageRate, maxByteRate }: Runtime["options"], now: number): Meter | undefined {
+function meterOf({ maxMessageRate, maxByteRate }: Runtime["options"], now: number): Meter | undefined {
   if (maxMessageRate === 0 && maxByteRate === 0) return undefined;
   return {
     messages: maxMessageRate === 0 ? undefined : new Bucket(maxMessageRate, now),

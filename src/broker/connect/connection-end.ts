@@ -26,8 +26,12 @@ import type { Wills } from "./wills.ts";
 const turnedAwayWith = {
   fenced: Reason.serverUnavailable,
   disk: Reason.quotaExceeded,
+  bank: Reason.quotaExceeded,
   client_id: Reason.clientIdentifierNotValid,
 } as const;
+
+/** A cause for which a CONNECT is refused that nothing is wrong with. */
+export type TurnedAway = keyof typeof turnedAwayWith;
 
 /** Ends connections. Every way to end one passes through here. */
 export class ConnectionEnd {
@@ -97,7 +101,7 @@ export class ConnectionEnd {
    * Refuses a CONNECT that nothing is wrong with, for a cause that many clients meet at once: each is counted, some are
    * logged.
    */
-  turnAway(connection: Connection, cause: keyof typeof turnedAwayWith, why: string): void {
+  turnAway(connection: Connection, cause: TurnedAway, why: string): void {
     if (connection.channel.phase === "closed") return;
     this.#context.metrics.turnedAway[cause]++;
     this.#logSome(connection, cause, `client refused: ${why}`);

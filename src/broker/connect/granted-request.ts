@@ -1,6 +1,8 @@
 /** A CONNECT on its way to its session: its client has logged in, and its client id is this broker's. */
+import type { Connection } from "../delivery/connection.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { Login } from "./admission.ts";
+import type { ConnectPayment } from "./connect-payment.ts";
 import type { ConnectRequest } from "./connect-request.ts";
 import type { Grant } from "./take-over.ts";
 
@@ -18,4 +20,29 @@ export interface GrantedRequest extends AuthenticatedRequest, Grant {
 /** Returns true if a found session must end: CONNECT says so, it has expired, or its client takes another for it. */
 export function startsAnew(found: LocalSession, { packet }: AuthenticatedRequest): boolean {
   return packet.clean === true || found.isOver || found.isUntold;
+}
+
+/** A CONNECT that is paid for. */
+export interface PaidRequest extends GrantedRequest {
+  readonly payment: ConnectPayment;
+}
+
+/** A connection whose CONNACK waits, and who its client is. */
+export interface Pending {
+  readonly connection: Connection;
+  readonly user: string;
+}
+
+/** The session that was found for a CONNECT, and how often it may still be looked for anew. */
+export interface Obtaining {
+  readonly client: LocalSession | undefined;
+  /** The session that takes the place of one that has ended just now. */
+  readonly successor: LocalSession | undefined;
+  readonly tries: number;
+}
+
+/** The CONNECT that is let in. */
+export interface Opening {
+  readonly request: AuthenticatedRequest;
+  readonly sessionPresent: boolean;
 }

@@ -2,7 +2,7 @@
  * The handler of CONNECT: from the login and its limits to the session; CONNACK is sent once the store knows it, too.
  */
 import { ProtocolError } from "../../base/errors.ts";
-import { logTextMax, topicAliasMax } from "../../base/limits.ts";
+import { logTextMax } from "../../base/limits.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { Frame } from "../../mqtt/control.ts";
 import { topicOf } from "../../mqtt/publish.ts";
@@ -18,10 +18,19 @@ import type { SessionRegistry } from "../peers/session-registry.ts";
 import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
 import type { Admission } from "./admission.ts";
 import { encodeConnack } from "./connack.ts";
-import { decodeConnectOf, meterOf, needsStore, readConnectRequest } from "./connect-request.ts";
-import type { ConnectionEnd } from "./connection-end.ts";
+import { payForConnect } from "./connect-payment.ts";
+import { decodeConnectOf, needsStore, openOn, readConnectRequest } from "./connect-request.ts";
+import type { ConnectionEnd, TurnedAway } from "./connection-end.ts";
 import type { EndedSessions } from "./ended-sessions.ts";
-import { type AuthenticatedRequest, type GrantedRequest, startsAnew } from "./granted-request.ts";
+import {
+  type AuthenticatedRequest,
+  type GrantedRequest,
+  type Obtaining,
+  type Opening,
+  type PaidRequest,
+  type Pending,
+  startsAnew,
+} from "./granted-request.ts";
 import { watchKeepAlive } from "./keep-alive-watch.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
 import { anothersWords, mayTake, userOf, whyNoClientId } from "./session-owner.ts";
@@ -153,9 +162,7 @@ export class ConnectHandler {
     return this.#obtaining.has(clientId);
   }
 
-  /**
-   * Makes a client id this connection's alone, here and in the cluster.
-   */
+  /** Makes a client id this connection's alone, here and in the cluster. */
   #claim(connection: Connection, request: AuthenticatedRequest): void {
     const { localSessions, self } = this.#context;
     const { clientId } = request;
@@ -201,22 +208,20 @@ export class ConnectHandler {
     const old = localSessions.get(clientId);
     if (old?.isEnding) return this.#sessionStore.whenErased(clientId, () => this.#obtain(connection, request, tries));
     const begin = (successor: LocalSession | undefined): void =>
-      this.#record(connection, request, { client: undefined, successor, tries });
+      this.#pay(connection, request, { client: undefined, successor, tries });
     const use = (found: LocalSession | undefined): void => {
       if (found === undefined) return begin(undefined);
       const isNobodys = found.record === undefined && found !== localSessions.get(clientId);
       if (isNobodys || startsAnew(found, request)) return this.#replace(found, request, begin);
-      this.#record(connection, request, { client: found, successor: undefined, tries });
+      this.#pay(connection, request, { client: found, successor: undefined, tries });
     };
     const useIfAllowed = (found: LocalSession | undefined): void => {
       if (found !== undefined && !mayTake(userOf(request.login), found)) {
-        this.#connectionEnd.turnAway(connection, "client_id", anothersWords);
-        return this.#finishObtaining(connection, clientId);
+        return this.#turnAway(connection, clientId, "client_id", anothersWords);
       }
       const refusal = connectRefusal(coordinator, { ...request, isStored: found?.mailbox !== undefined });
       if (refusal === undefined) return use(found);
-      this.#connectionEnd.turnAway(connection, "disk", refusal);
-      this.#finishObtaining(connection, clientId);
+      this.#turnAway(connection, clientId, "disk", refusal);
     };
     if (old !== undefined) return useIfAllowed(old);
     this.#sessionStore.whenErased(clientId, () => {
@@ -236,11 +241,32 @@ export class ConnectHandler {
     this.#sessionStore.erase(found, () => begin(successor), { successor });
   }
 
+  /** Has what the store is to keep paid for, and then recorded. */
+  #pay(connection: Connection, request: GrantedRequest, obtaining: Obtaining): void {
+    const { client, successor, tries } = obtaining;
+    const charged = { request, user: userOf(request.login), found: client };
+    payForConnect(this.#context, charged, {
+      isAwaited: () => connection.channel.phase === "connecting",
+      done: (payment) => {
+        const isFound = client === undefined || !(client.isOver || client.isReleased || client.isEnding);
+        if (isFound) return this.#record(connection, { ...request, payment }, obtaining);
+        // The session has ended, or is another broker's, since the bank was asked.
+        payment.withdraw();
+        this.#obtain(connection, request, tries - 1);
+      },
+      refused: (why) => {
+        if (successor !== undefined) this.#sessionStore.erase(successor, () => {});
+        this.#turnAway(connection, request.clientId, "bank", why);
+      },
+    });
+  }
+
   /** Commits that the session is this broker's, before the client is let in. */
-  #record(connection: Connection, request: GrantedRequest, { client: found, successor, tries }: Obtaining): void {
+  #record(connection: Connection, request: PaidRequest, { client: found, successor, tries }: Obtaining): void {
     const { journal, localSessions, self } = this.#context;
-    const { clientId } = request;
+    const { clientId, payment } = request;
     if (connection.channel.phase !== "connecting") {
+      payment.withdraw();
       if (successor !== undefined) this.#sessionStore.erase(successor, () => {});
       return this.#finishObtaining(connection, clientId);
     }
@@ -248,8 +274,8 @@ export class ConnectHandler {
     // lease nobody would tell this broker that the client has gone there in the meantime.
     const isStale = (): boolean => self.isFenced || self.fences !== request.fences;
     if (isStale() && (needsStore(request) || request.silent().length > 0)) {
-      this.#connectionEnd.turnAway(connection, "fenced", fencedWords);
-      return this.#finishObtaining(connection, clientId);
+      payment.withdraw();
+      return this.#turnAway(connection, clientId, "fenced", fencedWords);
     }
     const client = found ?? successor ?? this.#create(request);
     if (found === undefined) this.#endedSessions.begin(client);
@@ -282,10 +308,15 @@ export class ConnectHandler {
       this.#context.evict(client);
       this.#wills.withdrawn(client);
       if (tries > 1 && connection.channel.phase === "connecting") return this.#obtain(connection, request, tries - 1);
-      this.#forgetPending(connection, clientId);
       this.#connectionEnd.refuse(connection, Reason.serverBusy);
       this.#finishObtaining(connection, clientId);
     });
+  }
+
+  /** Refuses a CONNECT that has been granted its client id. */
+  #turnAway(connection: Connection, clientId: string, ...why: [TurnedAway, string]): void {
+    this.#connectionEnd.turnAway(connection, ...why);
+    this.#finishObtaining(connection, clientId);
   }
 
   #finishObtaining(connection: Connection, clientId: string): void {
@@ -304,47 +335,40 @@ export class ConnectHandler {
    * Updates the session in memory. Returns the operations that record it and its will. `isAwaited`: the client still
    * waits.
    */
-  #prepare(client: LocalSession, request: GrantedRequest, isAwaited: () => boolean): JournalOperation[] {
+  #prepare(client: LocalSession, request: PaidRequest, isAwaited: () => boolean): JournalOperation[] {
     const { options } = this.#context;
     const { session } = client;
     session.version = request.version;
     session.expiryInterval = request.expiryInterval;
     client.belongTo(userOf(request.login), request.stamp);
     client.stopExpiry();
-    const { clientId, silent, will } = request;
+    const { clientId, silent, payment } = request;
+    if (payment.session !== undefined) client.payBy(payment.session.paid, payment.session.willBytes);
     const earlier = this.#orphanedWills.cameBack(clientId, { by: options.id, silent: silent(), isCurrent: isAwaited });
-    const operations = [...earlier, ...this.#wills.set(client, will, isAwaited)];
-    if (client.mailbox !== undefined) operations.unshift(this.#sessionStore.record(client, "connected"));
-    return operations;
+    const operations = [...earlier, ...this.#wills.set(client, payment.will, isAwaited)];
+    if (client.mailbox !== undefined)
+      operations.unshift(this.#sessionStore.record(client, "connected", payment.session?.bill));
+    return [...operations, ...payment.checks];
   }
 
   /** Lets the client in: attaches the connection, sends CONNACK, and begins to send what waits. */
   #open(connection: Connection, client: LocalSession, { request, sessionPresent }: Opening): void {
-    const { localSessions, router, log, options, clock } = this.#context;
-    const { channel } = connection;
+    const { localSessions, router, log, options } = this.#context;
     this.#forgetPending(connection, request.clientId);
-    if (channel.phase !== "connecting") return this.#abandon(client);
+    if (connection.channel.phase !== "connecting") return this.#abandon(client);
     localSessions.set(request.clientId, client);
-    channel.open();
-    channel.silenceMs = request.keepAlive * 1500;
-    const properties = request.packet.properties;
-    const receiveMaximum = Math.min(properties?.receiveMaximum ?? options.maxInflight, options.maxInflight);
-    channel.allowAliases(Math.min(properties?.topicAliasMaximum ?? 0, topicAliasMax));
-    connection.framer.packetBytesMax = options.maxPacketSize;
+    const receiveMaximum = openOn(connection, request, this.#context);
     connection.client = client;
     client.permit(request.login.identity, request.login.permissions);
     this.#admission.watch(connection, request.login.identity);
-    connection.meter = meterOf(options, clock.now());
     client.attach(connection, receiveMaximum);
     if (client.session.subscriptions.size > 0) router.touch();
     if (sessionPresent) this.#endedSessions.told(request.clientId);
     const reason = this.#endedSessions.tell(connection, client);
-    connection.send(encodeConnack(request, { sessionPresent, reason }, this.#context.options));
+    connection.send(encodeConnack(request, { sessionPresent, reason }, options));
     watchKeepAlive(connection, this.#context, this.#connectionEnd);
-    log.debug(
-      { remote: connection.transport.remote, client: request.clientId.slice(0, logTextMax) },
-      "client connected",
-    );
+    const facts = { remote: connection.transport.remote, client: request.clientId.slice(0, logTextMax) };
+    log.debug(facts, "client connected");
     // The store is asked, not the count in memory: what it holds must be sent before anything newer.
     if (client.mailbox !== undefined) this.#registry.begin(client);
     if (!sessionPresent) this.#sessionStore.emptyOldMailbox(client);
@@ -372,21 +396,3 @@ export class ConnectHandler {
 }
 
 const fencedWords = "no contact with ZooKeeper: persistent sessions and wills are not served";
-
-/** A connection whose CONNACK waits, and who its client is. */
-interface Pending {
-  readonly connection: Connection;
-  readonly user: string;
-}
-
-interface Obtaining {
-  readonly client: LocalSession | undefined;
-  /** The session that takes the place of one that has ended just now. */
-  readonly successor: LocalSession | undefined;
-  readonly tries: number;
-}
-
-interface Opening {
-  readonly request: AuthenticatedRequest;
-  readonly sessionPresent: boolean;
-}

@@ -13,6 +13,7 @@ import { emptyMailbox, type ReassignSlip } from "../../mail/emptying.ts";
 import type { CommitAll } from "../../mail/journal.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { fence } from "../../mail/slips.ts";
+import { removalOf } from "../core/bill.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Interest } from "../peers/interest.ts";
@@ -116,7 +117,10 @@ export class SessionErasure {
     for (const [text, subscription] of session.subscriptions) {
       this.#context.router.unsubscribe(client, subscription);
       if (mailbox === undefined) this.#interest.unsubscribed(text);
-      else removals.push({ kind: "remove", path: subscriberPath(text, session.clientId) });
+      else {
+        const path = subscriberPath(text, session.clientId);
+        removals.push(removalOf(this.#context.bankAccount, { path, paid: subscription.paid }));
+      }
       yield;
     }
   }
@@ -126,6 +130,7 @@ export class SessionErasure {
     removals: readonly JournalOperation[],
     { erased, successor }: { readonly erased: () => void; readonly successor: LocalSession | undefined },
   ): void {
+    const { bankAccount } = this.#context;
     this.#findRest(client, (rest) => {
       const { path, version } = client.fencingToken;
       const guard = fence(client.fencingToken);
@@ -133,8 +138,9 @@ export class SessionErasure {
       const unneeded = successor === undefined ? rest : rest.filter((found) => found !== mailbox);
       const all = unneeded.map((found) => ({ kind: "remove", path: found }) as const);
       // The record goes last: if the erasure stops here, it is found and finished by it.
+      const removal = removalOf(bankAccount, { path, paid: client.paid });
       const last: JournalOperation =
-        successor === undefined ? { kind: "remove", path } : { kind: "set", path, data: noBytes };
+        successor === undefined ? removal : { kind: "set", path, data: noBytes, after: removal.after! };
       const done = (): void => {
         successor?.found(undefined, version + 1);
         erased();

@@ -3,6 +3,7 @@
 import { logTextMax } from "../../base/limits.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { encodeSession } from "../../mail/records.ts";
+import type { Bill } from "../core/bill.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Interest } from "../peers/interest.ts";
@@ -24,9 +25,9 @@ export class SessionStore {
 
   /**
    * Returns the operation that records a session as connected or away. It is refused if another broker has changed the
-   * record meanwhile: the session is that one's.
+   * record meanwhile: the session is that one's. `bill`: what pays for it, if it is new.
    */
-  record(client: LocalSession, state: "connected" | "away"): JournalOperation {
+  record(client: LocalSession, state: "connected" | "away", bill?: Bill): JournalOperation {
     const { session, fencingToken } = client;
     const { options, clock, self } = this.#context;
     const away = state === "away";
@@ -39,12 +40,15 @@ export class SessionStore {
       expiresAt: away && !session.neverExpires ? clock.wall() + session.expiryInterval * 1000 : null,
       user: client.user === "" ? undefined : client.user,
       untold: client.isUntold || undefined,
+      paid: client.paid,
+      willBytes: client.willBytes === 0 ? undefined : client.willBytes,
     });
+    const paying = bill === undefined ? {} : { after: bill.settle };
     if (client.recorded()) {
-      return { kind: "create", path: fencingToken.path, data, mode: "persistent" };
+      return { kind: "create", path: fencingToken.path, data, mode: "persistent", ...paying };
     }
     const expected = fencingToken.version++;
-    return { kind: "set", path: fencingToken.path, data, version: () => expected, ofLease: true };
+    return { kind: "set", path: fencingToken.path, data, version: () => expected, ofLease: true, ...paying };
   }
 
   /** Has a session wait in the store for its client, until it expires. */

@@ -9,6 +9,7 @@ import { willPath } from "../../coordinator/paths.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { Settlement } from "../../mail/settlement.ts";
 import { encodeWill, type WillRecord } from "../../mail/will-record.ts";
+import type { Bill } from "../core/bill.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { PublishHandler } from "../publish/handle-publish.ts";
@@ -22,6 +23,11 @@ interface Publication {
   /** The settlement that waits for the will's receivers, while it is being published. */
   settlement: Settlement | undefined;
   readonly waiting: (() => void)[];
+}
+
+/** A will that a CONNECT asks for, with what pays for it. */
+export interface PaidWill extends Omit<WillRecord, "epoch"> {
+  readonly bill: Bill;
 }
 
 /** Stores wills, and publishes those of lost connections. */
@@ -45,19 +51,16 @@ export class Wills {
    * Sets the will of a CONNECT, or none. Returns the operations that store it: a will is a promise too. `isAwaited`:
    * true while the client still waits for CONNACK.
    */
-  set(
-    client: LocalSession,
-    asked: Omit<WillRecord, "epoch"> | undefined,
-    isAwaited: () => boolean,
-  ): JournalOperation[] {
+  set(client: LocalSession, asked: PaidWill | undefined, isAwaited: () => boolean): JournalOperation[] {
     this.#stopTimer(client);
     if (asked === undefined) return this.#forgotten(client);
-    const will: WillRecord = { ...asked, epoch: this.#context.self.epoch };
+    const { bill, ...record } = asked;
+    const will: WillRecord = { ...record, epoch: this.#context.self.epoch };
     const exists = client.isWillStored;
     client.setWill(will);
     const path = this.#pathOf(client.session.clientId);
     const isCurrent = (): boolean => client.will === will && isAwaited();
-    return [{ kind: "put", path, data: encodeWill(will), exists, isCurrent }];
+    return [{ kind: "put", path, data: encodeWill(will), exists, isCurrent, after: bill.settle }];
   }
 
   /** Forgets a will that was refused with the rest of CONNECT. */

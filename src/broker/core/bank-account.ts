@@ -4,7 +4,7 @@
  * when messages that it pays for are gone.
  */
 
-import { type Paid, paidAt, walkPlaces } from "../../audit/places.ts";
+import { paidAt, walkPlaces } from "../../audit/places.ts";
 import { walkMessages, walkRetained } from "../../audit/scan.ts";
 import type { Accounts, Standing } from "../../bank/accounts.ts";
 import { Branch, isMessagePath, type Reservation } from "../../bank/branch.ts";
@@ -27,6 +27,7 @@ import type { TopicPlace } from "../../coordinator/weight.ts";
 import type { Journal } from "../../mail/journal.ts";
 import type { Ledger, Payment } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
+import type { Paid } from "../../mail/paid.ts";
 import type { Terms } from "../../mail/records.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import { Bill } from "./bill.ts";

@@ -4,8 +4,9 @@
  * still be on its way out.
  */
 import type { Branch } from "../../bank/branch.ts";
-import type { Payment } from "../../mail/ledger.ts";
-import type { Outcome } from "../../mail/operations.ts";
+import type { Ledger, Payment } from "../../mail/ledger.ts";
+import { isDone, type JournalOperation, type Outcome } from "../../mail/operations.ts";
+import type { Paid } from "../../mail/paid.ts";
 
 /** The znode, its price in milli-credits, and what was set aside for it; undefined: it is paid for already. */
 interface Item {
@@ -26,7 +27,7 @@ export class Bill {
   /** Has the znode paid for, or not, by what has become of the operation that writes it: for the journal's `after`. */
   readonly settle = (how: Outcome): void => {
     const { path, credits, payment } = this.#item;
-    const isThere = how !== "refused" && how !== "overtaken";
+    const isThere = isDone(how);
     if (isThere && payment === undefined) this.#account.found(path, credits);
     else if (isThere) {
       this.#account.freed(path);
@@ -35,3 +36,20 @@ export class Bill {
     payment?.close();
   };
 }
+
+/** A znode that is to be removed, and who pays for it, if anybody does. */
+interface Unneeded {
+  readonly path: string;
+  readonly paid: Paid | undefined;
+  readonly isCurrent?: () => boolean;
+}
+
+/** Returns the operation that removes a znode, and has the branch that pays for it hear of that. */
+export function removalOf(ledger: Pick<Ledger, "freed">, { path, paid, ...how }: Unneeded): RemoveOperation {
+  const after = (outcome: Outcome): void => {
+    if (paid !== undefined && isDone(outcome)) ledger.freed(path, paid.branch);
+  };
+  return { kind: "remove", path, ...how, after };
+}
+
+type RemoveOperation = Extract<JournalOperation, { kind: "remove" }>;

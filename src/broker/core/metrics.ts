@@ -53,12 +53,13 @@ export class Metrics {
   readonly protocolErrors = new Map<number, number>();
   /**
    * Connections turned away, by the limit that was reached. `deadline`: they had not sent CONNECT in time; `proxy`:
-   * they came from an address whose PROXY header is not believed; `fenced`, `disk`: CONNECT needed the store, which
-   * this broker could not reach, or whose disk was full; `client_id`: the client id is not the user's.
+   * they came from an address whose PROXY header is not believed; `fenced`, `disk`, `bank`: CONNECT needed the
+   * store, which this broker could not reach, whose disk was full, or which could not be paid for; `client_id`: the
+   * client id is not the user's.
    */
   readonly turnedAway = {
     ...{ connections: 0, address: 0, connect_rate: 0, banned: 0 },
-    ...{ deadline: 0, proxy: 0, fenced: 0, disk: 0, client_id: 0 },
+    ...{ deadline: 0, proxy: 0, fenced: 0, disk: 0, bank: 0, client_id: 0 },
   };
   /** Logins refused for a wrong or missing password, token or certificate. */
   loginsFailed = 0;

@@ -6,6 +6,7 @@ import type { Identity } from "../../access/access.ts";
 import type { Permissions } from "../../access/permissions.ts";
 import { Timer } from "../../base/timers.ts";
 import { sessionPath } from "../../coordinator/paths.ts";
+import type { Paid } from "../../mail/paid.ts";
 import type { SessionRecord } from "../../mail/records.ts";
 import type { FencingToken } from "../../mail/slips.ts";
 import type { WillRecord } from "../../mail/will-record.ts";
@@ -33,6 +34,8 @@ export class KeptSession {
   #isWillStored = false;
   #claimedAt = 0;
   #user = "";
+  #paid: Paid | undefined;
+  #willBytes = 0;
   #identity: Identity | undefined;
   #permissions: Permissions | undefined;
   #renew: ((client: KeptSession) => Permissions | undefined) | undefined;
@@ -56,6 +59,8 @@ export class KeptSession {
     this.#record = record;
     this.#user = record?.user ?? "";
     this.#isUntold = record?.untold === true;
+    this.#paid = record?.paid;
+    this.#willBytes = record?.willBytes ?? 0;
     this.#isRecorded = true;
     this.fencingToken.version = version;
   }
@@ -165,6 +170,22 @@ export class KeptSession {
   belongTo(user: string, claimedAt: number): void {
     this.#user = user;
     this.#claimedAt = claimedAt;
+  }
+
+  /** The branch that pays for the session, whoever keeps it, and how much; undefined: nobody. */
+  get paid(): Paid | undefined {
+    return this.#paid;
+  }
+
+  /** The weight of a will that is paid for with the session, in bytes. */
+  get willBytes(): number {
+    return this.#willBytes;
+  }
+
+  /** Notes who pays for the session, which is new, and for a will of so many bytes. */
+  payBy(paid: Paid, willBytes: number): void {
+    this.#paid = paid;
+    this.#willBytes = willBytes;
   }
 
   /** The identity with which the client logged in last; undefined: it has not connected here yet. */

@@ -1,11 +1,13 @@
 /** The retained messages that a client's new subscriptions are owed, sent in order, as far as there is room. */
-import { pumpOutputBytesMax } from "../../base/limits.ts";
+import { bankHopeRetryMs, pumpOutputBytesMax } from "../../base/limits.ts";
 import { Ring } from "../../base/ring.ts";
+import { Timer } from "../../base/timers.ts";
 import { Settlement } from "../../mail/settlement.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Subscription } from "../../mqtt/subscription.ts";
 import type { RetainedMessage } from "../../router/retained.ts";
+import { type CreditWait, isLastWord } from "../core/credit-wait.ts";
 import type { LocalSession } from "./local-session.ts";
 import { OutgoingMessage, type OutgoingTarget, plainQoS1, plainQoS2 } from "./outgoing-message.ts";
 
@@ -28,8 +30,10 @@ const stepsMax = 64;
 export class RetainedFeeds {
   readonly #client: LocalSession;
   readonly #feeds = new Ring<Feed>();
-  /** True while the search goes on in a later turn. */
+  /** True while the search goes on in a later turn, or the bank is asked. */
   #isWaiting = false;
+  /** The wait for credits for the message that was found; undefined: there is none. */
+  #wait: CreditWait | undefined;
 
   constructor(client: LocalSession) {
     this.#client = client;
@@ -104,25 +108,44 @@ export class RetainedFeeds {
       client.write(publish, target, client.inflight.add(qos === 1 ? plainQoS1 : plainQoS2));
       return true;
     }
-    this.#promise(client, publish, target);
-    return true;
+    return this.#promise(client, publish, target);
   }
 
-  /** Sends or stores one for a persistent session; a message that the bank cannot pay is left out. */
-  #promise(client: LocalSession, publish: Publish, target: OutgoingTarget): void {
+  /**
+   * Sends or stores one for a persistent session; a message that the bank cannot pay is left out. Returns false while
+   * the bank is asked.
+   */
+  #promise(client: LocalSession, publish: Publish, target: OutgoingTarget): boolean {
     const { bankAccount, mail, metrics } = client.context;
-    const payment = bankAccount.reserve(
-      bankAccount.prices.ofCopy(publish, client.session.clientId, target.subscriptionIds),
-    );
+    const price = bankAccount.prices.ofCopy(publish, client.session.clientId, target.subscriptionIds);
+    const payment = bankAccount.reserve(price);
+    if (payment === undefined && this.#mayStillBePaid(price)) return false;
+    this.#wait = undefined;
     if (payment === undefined) {
       metrics.refused++;
       metrics.refusedByBank++;
-      return;
+      return true;
     }
     const settlement = new Settlement(publish, mail.nextOrder());
     settlement.payment = payment;
     const outgoing = new OutgoingMessage(client, target, publish, settlement);
     if (target.qos === 1) client.sendLive(outgoing);
     else client.mailbox!.store(outgoing);
+    return true;
+  }
+
+  /** Returns true if credits that are lacking now may be there in a moment; then it is tried again. */
+  #mayStillBePaid(price: number): boolean {
+    const { context } = this.#client;
+    const { clock, timers, coordinator } = context;
+    this.#wait ??= { since: clock.now(), hopeUntil: undefined };
+    if (coordinator.state !== "CONNECTED" || isLastWord(context, { price, lacking: price }, this.#wait)) return false;
+    this.#isWaiting = true;
+    const again = new Timer(() => {
+      this.#isWaiting = false;
+      this.pump();
+    });
+    timers.set(again, clock.now() + bankHopeRetryMs);
+    return true;
   }
 }

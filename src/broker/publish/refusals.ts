@@ -5,7 +5,7 @@
 import { milli } from "../../bank/price.ts";
 import { logTextMax, refusalsLogMs, refusalsReportMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
-import { retainedPath, topicOfPath, topicsPath } from "../../coordinator/paths.ts";
+import { isRootLevel, retainedPath, topicOfPath, topicsPath } from "../../coordinator/paths.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 
 /**
@@ -83,7 +83,14 @@ export class Refusals {
 /** Returns the topics whose messages bind most of this broker's credits. */
 export function holdersOf({ bankAccount }: DeliveryContext, count: number): Holder[] {
   return bankAccount.account.holders(count).map(({ path, credits }) => {
+    // What is no message is told by the part of the tree in which it stands.
+    if (isRootLevel(path)) return { topic: `(${path.slice(1)})`, credits: inTenths(credits) };
     const root = path.startsWith(`${topicsPath}/`) ? topicsPath : retainedPath;
-    return { topic: topicOfPath(root, path), credits: Math.round(credits / (milli / 10)) / 10 };
+    return { topic: topicOfPath(root, path), credits: inTenths(credits) };
   });
+}
+
+/** Returns milli-credits as credits, in tenths. */
+function inTenths(credits: number): number {
+  return Math.round(credits / (milli / 10)) / 10;
 }

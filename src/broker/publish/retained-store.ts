@@ -6,7 +6,7 @@
 import { Mirror, type MirrorNode, read } from "../../coordinator/mirror.ts";
 import { isEncodedPath, parentPath, retainedPath, topicOfPath, topicPath } from "../../coordinator/paths.ts";
 import type { Payment } from "../../mail/ledger.ts";
-import type { JournalOperation, Outcome } from "../../mail/operations.ts";
+import { isDone, type JournalOperation, type Outcome } from "../../mail/operations.ts";
 import { decodeStored, readPieces } from "../../mail/parts.ts";
 import { decodeMessageHead } from "../../mail/records.ts";
 import { isSameMessage, type Publish } from "../../mqtt/publish.ts";
@@ -149,8 +149,7 @@ export class RetainedStore {
     const others = this.#writing.get(path)!;
     others.delete(writing);
     if (others.size === 0) this.#writing.delete(path);
-    const isDone = how !== "refused" && how !== "overtaken";
-    if (isDone) {
+    if (isDone(how)) {
       this.#mirror.note(path);
       this.#removeParts(path);
       this.#standsInParts(path, parts);
@@ -161,7 +160,7 @@ export class RetainedStore {
     // What other brokers have written since may have been ignored, or memory may differ from the store.
     if (how !== "committed" && how !== "emptied" && others.size === 0) this.#mirror.refresh(path);
     // The write's own payload is not in use; the one at the path is another write's.
-    if (!isDone && parts !== undefined) this.#context.slips.removeParts(parts);
+    if (!isDone(how) && parts !== undefined) this.#context.slips.removeParts(parts);
   }
 
   /** Removes the parts of the message that stood at a path. */

@@ -33,7 +33,8 @@ function scene(options: RoomOptions = {}) {
     passed: (done: () => void) => (state.isOpen ? done() : void barriers.push({ zxid: 0, pass: done })),
   } as unknown as SubscriptionBarrier;
   const caughtUp: (() => void)[] = [];
-  const drops = { entering: () => [], leaving: () => [], subscribed: () => {} } as unknown as MailDrops;
+  const passive = { concerns: () => false, entering: () => [], leaving: () => [], subscribed: () => {} };
+  const drops = passive as unknown as MailDrops;
   const failed: string[] = [];
   const handler = new SubscribeHandler(context, {
     ...{ interest, barrier, drops },

@@ -4,6 +4,7 @@ import { encodeUtf8 } from "../../../src/base/bytes.ts";
 import { claimPatienceMs, movedWillMs, willGraceMs } from "../../../src/base/limits.ts";
 import { OrphanedWills } from "../../../src/broker/connect/orphaned-wills.ts";
 import { Wills } from "../../../src/broker/connect/wills.ts";
+import { Bill } from "../../../src/broker/core/bill.ts";
 import type { LocalSession } from "../../../src/broker/delivery/local-session.ts";
 import type { Membership } from "../../../src/broker/peers/membership.ts";
 import { Peer } from "../../../src/broker/peers/peer.ts";
@@ -51,7 +52,9 @@ function wills() {
   const kept = new Wills(context, handler as unknown as PublishHandler);
   const connect = (clientId: string, asked?: ReturnType<typeof will>, expiry = 0): LocalSession => {
     const client = context.localSessions.get(clientId) ?? made.session(clientId, expiry);
-    context.journal.commit(kept.set(client, asked, () => true));
+    const { account } = context.bankAccount;
+    const bill = new Bill(account, { path: willPath("here", clientId), credits: 0, payment: account.reserve(0) });
+    context.journal.commit(kept.set(client, asked && { ...asked, bill }, () => true));
     return client;
   };
   const isStored = (clientId: string): boolean => made.store.textOf(willPath("here", clientId)) !== undefined;
