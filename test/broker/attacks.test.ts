@@ -35,7 +35,7 @@ beforeAll(async () => {
   [tlsPort, wsPort] = [await freePort(), await freePort()];
   const doors = ["--tls-port", String(tlsPort), "--tls-cert", cert, "--tls-key", key, "--ws-port", String(wsPort)];
   broker = await startBrokerProcess(folder, {
-    args: ["--bank-capital", "1000000", "--topic-levels-max", "200", ...doors],
+    args: ["--bank-capital", "3000000", "--topic-levels-max", "200", ...doors],
   });
   bystander = await startBystander(broker.port);
 });
@@ -259,12 +259,18 @@ test(
       let refused = 0;
       for (let round = 0; round < 10; round++) {
         for (let at = 0; at < 50; at++) {
-          client.publish(`bomb/${round}/${at}`, "x".repeat(100_000), { qos: 1, retain: true, messageId: at + 1 });
+          client.publish(`bomb/${round}/${at}`, "x".repeat(300_000), { qos: 1, retain: true, messageId: at + 1 });
         }
         for (const { reasonCode } of await client.takeMany("puback", 50)) if (reasonCode === 0x97) refused++;
       }
-      // A million credits keep 25 MB.
+      // Three million credits keep 75 MB, and some are taken.
       expect(refused).toBeGreaterThan(200);
+      // What follows must be paid for, too.
+      for (let round = 0; round < 10; round++) {
+        for (let at = 0; at < 50; at++)
+          client.publish(`bomb/${round}/${at}`, "", { qos: 1, retain: true, messageId: at + 1 });
+        await client.takeMany("puback", 50);
+      }
       client.abort();
     }),
   90_000,
