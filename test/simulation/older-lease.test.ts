@@ -190,19 +190,21 @@ test("the removal of a slip that has waited takes none of a session that was beg
   expect(await world.pass(5000, () => !b.broker!.context.peers.get("a")!.isLinked)).toBe(true);
   a.cutKeeper();
   again.send({ cmd: "puback", messageId });
-  await world.pass(50);
+  await world.pass(10);
   again.abort();
+  // No session lasts in between, so those of the client have the same versions, and slips the same numbers.
+  (await Device.connect(world, "b", { clientId: "d" })).leave();
   const late = await Device.connect(world, "b", { clientId: "d", ...lasting, clean: true });
   // SUBACK would wait for the other broker.
   late.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "state/#", qos: 1 }] });
-  await world.pass(100);
+  await world.pass(50);
   late.abort();
-  await world.pass(100);
+  await world.pass(50);
   await store("new");
-  expect(a.broker!.context.self.isFenced).toBe(false);
   a.healKeeper();
   a.cutFrom.clear();
   await world.pass(3000);
+  expect(a.broker!.context.self.fences).toBe(0);
   const last = await Device.connect(world, "b", { clientId: "d", ...lasting });
   expect((await last.take("publish")).payload.toString()).toBe("new");
 });
