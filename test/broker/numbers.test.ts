@@ -12,15 +12,16 @@ import { eventually } from "../support/broker.ts";
 import { machine } from "../support/machine.ts";
 import { type AnyPacket, connectPacket } from "../support/raw-client.ts";
 
+type Machine = Awaited<ReturnType<typeof machine>>;
+
 const scheduler = {
   now: () => performance.now(),
   after: (ms: number, run: () => void) => void setTimeout(run, Math.max(0, ms)).unref(),
 };
 
-async function stage(mailboxFull: "end" | "refuse" = "end") {
-  const keeper = new SimulatedKeeper({ scheduler, latency: () => 0, sessionTimeoutMs: 60_000 });
-  const { dial, pass } = await machine(keeper.connect(), silentLog, { mailboxFull });
-  const connect = async (options: AnyPacket) => {
+/** Returns what connects a client of MQTT 5, which sends and sees packets one by one. */
+function connector(dial: Machine["dial"], pass: Machine["pass"]) {
+  return async (options: AnyPacket) => {
     const { state, send } = dial();
     const version = 5;
     const parser = mqttPacket.parser({ protocolVersion: version });
@@ -44,6 +45,12 @@ async function stage(mailboxFull: "end" | "refuse" = "end") {
     packets.length = 0;
     return { connack, packets, say, until };
   };
+}
+
+async function stage(mailboxFull: "end" | "refuse" = "end") {
+  const keeper = new SimulatedKeeper({ scheduler, latency: () => 0, sessionTimeoutMs: 60_000 });
+  const { dial, pass } = await machine(keeper.connect(), silentLog, { mailboxFull });
+  const connect = connector(dial, pass);
   const keeps = { clientId: "away", clean: false, properties: { sessionExpiryInterval: 600 } };
   const first = await connect(keeps);
   first.say({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "q/#", qos: 1 }] });
@@ -81,6 +88,12 @@ async function stage(mailboxFull: "end" | "refuse" = "end") {
     publish,
     said: () => publisher.packets[0],
     take,
+    /** A client connects, and leaves with its will. */
+    mortal: async () => {
+      const will = { topic: "q/will", payload: Buffer.from("gone"), qos: 1, retain: false, properties: {} };
+      const client = await connect({ clientId: "mortal", will });
+      client.say({ cmd: "disconnect", reasonCode: 4 });
+    },
     reconnect: async () => (await connect(keeps)).connack,
     pass,
     mailbox,
@@ -118,6 +131,18 @@ test("a mailbox that was never empty ends its session before the store can count
     false,
     expect.stringContaining("its mailbox had used up its numbers"),
   ]);
+}, 30_000);
+
+test("a will goes into a mailbox that has used up its numbers, so that presence is true", async () => {
+  const { publish, mortal, pass, mailbox, names } = await stage();
+  expect(await publish()).toBe(0);
+  mailbox()!.sequence = slipNumberMax;
+  expect(await publish()).toBe(0);
+  await mortal();
+  await eventually(() => {
+    pass(10);
+    return names().length === 3;
+  }, "the will waits there, too");
 }, 30_000);
 
 test("where a full mailbox refuses, one that was never empty does before the store can count no further", async () => {

@@ -27,7 +27,7 @@ class Receipts {
   /** Messages before this one, in the order of sending, are not owed to it: its session has ended since. */
   #owedFrom = 0;
 
-  /** Notes that its session has ended, and another one has begun: it is owed what is sent from number `at` on. */
+  /** Notes that its session has ended: it is owed what is sent from number `at` on, by the next one. */
   beginsAnew(at: number): void {
     this.#owedFrom = at;
     this.missing.clear();
@@ -116,10 +116,12 @@ export class History {
     this.#receiptsOf(subscriber).receive(payload, this.#sent.get(payload), this.#numbers.get(payload) ?? 0);
   }
 
-  /**
-   * Notes that a persistent subscriber has been told that its session has ended, and has subscribed again: it is owed
-   * nothing that was sent before.
-   */
+  /** Notes that a persistent subscriber has been told that its session has ended: it is owed nothing for now. */
+  ends(subscriber: string): void {
+    this.#receiptsOf(subscriber).beginsAnew(Infinity);
+  }
+
+  /** Notes that it has subscribed again: it is owed nothing that was sent before. */
   beginsAnew(subscriber: string): void {
     this.#receiptsOf(subscriber).beginsAnew(this.sent.length);
   }

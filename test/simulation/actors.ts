@@ -114,6 +114,7 @@ export class Actor {
       if (!granted.reasonString?.includes("its mailbox"))
         this.untold.push(`${this.name} has no session any more, and is told ${granted.reasonString ?? "nothing"}`);
       this.#isAnew = true;
+      this.history.ends(this.name);
       this.beginsAnew();
     }
     this.#hasSession = true;

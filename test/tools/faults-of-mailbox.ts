@@ -103,7 +103,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/publish/handle-publish.ts",
     find: "this.#admission.admitWill(",
     replace: "this.#admission.admit(",
-    tests: "test/simulation/found.test.ts",
+    tests: "test/broker/numbers.test.ts",
   },
   {
     what: "mailbox: a mailbox is warned of with every message",
