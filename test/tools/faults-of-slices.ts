@@ -12,7 +12,7 @@ export const faults: readonly Fault[] = [
     file: "src/base/slices.ts",
     find: "      if (this.#clock.now() >= until) return false;\n",
     replace: "",
-    tests: `${slices} ${attacks}`,
+    tests: slices,
   },
   {
     what: "slices: all that waits has its share in one turn, however many there are",
@@ -27,6 +27,7 @@ export const faults: readonly Fault[] = [
     find: "        if (framer.pending && slices.isOver(startedAt)) this.#holdForOthers(connection);\n",
     replace: "",
     tests: attacks,
+    needsBuild: true,
   },
   {
     what: "slices: who does not read its answers ends the broker",
@@ -34,6 +35,7 @@ export const faults: readonly Fault[] = [
     find: "      if (!(error instanceof ProtocolError)) throw error;\n      return this.#fail(connection, error);",
     replace: "      throw error;",
     tests: attacks,
+    needsBuild: true,
   },
   {
     what: "slices: a filter list is read where its chunk lay",
@@ -48,6 +50,7 @@ export const faults: readonly Fault[] = [
     find: "if (++steps % stepsMax !== 0 || !slices.isOver(startedAt)) continue;",
     replace: "if (++steps >= 0 || !slices.isOver(startedAt)) continue;",
     tests: attacks,
+    needsBuild: true,
   },
   {
     what: "slices: a retained message that came while a feed was under way is sent twice",
@@ -69,6 +72,7 @@ export const faults: readonly Fault[] = [
     find: "    return group.members.size > 0 ? group : this.#groupsOf",
     replace: "    return this.#groupsOf",
     tests: attacks,
+    needsBuild: true,
   },
   {
     what: "slices: what has come of ZooKeeper's packet is copied with each chunk",
