@@ -2,6 +2,8 @@
  * The audit: reads a picture of the tree and says what is wrong with the bank, if anything is. It knows nothing of
  * brokers: whoever can read the tree can run it.
  */
+import { weightPaidBy } from "../bank/price.ts";
+
 export interface Snapshot {
   /** Accounts that hold no amounts, by their paths, with what they hold instead; they count for nothing below. */
   readonly damaged: ReadonlyMap<string, string>;
@@ -17,6 +19,8 @@ export interface Snapshot {
   /** The znodes that are paid for besides messages. */
   readonly places: readonly PaidPlace[];
   readonly slips: readonly StoredSlip[];
+  /** The weight of all that is there for clients, whoever pays, in bytes. */
+  readonly weight: number;
   /** Milliseconds since 1970. */
   readonly takenAt: number;
 }
@@ -57,7 +61,7 @@ export interface AuditOptions {
 
 /** Everything that is wrong, in words; empty if nothing is. */
 export function audit(snapshot: Snapshot, { graceMs }: AuditOptions): string[] {
-  const { damaged, capital, vault, grants, messages, slips, takenAt } = snapshot;
+  const { damaged, capital, vault, grants, messages, slips, weight, takenAt } = snapshot;
   const wrong: string[] = [];
   const granted = grantedIn(snapshot);
   for (const [path, data] of damaged) wrong.push(`${path} holds no amounts, but ${data}${howToMend}`);
@@ -65,6 +69,9 @@ export function audit(snapshot: Snapshot, { graceMs }: AuditOptions): string[] {
   const isWhole = damaged.size === 0;
   if (isWhole && vault + granted !== capital)
     wrong.push(`vault ${vault} + grants ${granted} is not the capital ${capital}${howToMend}`);
+  const weightMax = weightPaidBy(capital) + unpaidWeightMax;
+  if (isWhole && weight > weightMax)
+    wrong.push(`the store holds ${weight} bytes for clients, and the capital pays for ${weightMax} at most`);
   if (vault < 0) wrong.push(`the vault is overdrawn: ${vault}`);
   const bound = boundBy(snapshot);
   for (const [branch, credits] of isWhole ? bound : []) {
@@ -83,6 +90,12 @@ export function audit(snapshot: Snapshot, { graceMs }: AuditOptions): string[] {
     if (!isReleased && !paths.has(messagePath)) wrong.push(`${path} names ${messagePath}, which is not there`);
   return wrong;
 }
+
+/**
+ * Bytes that nobody has paid for: levels that are about to be swept, and what brokers of versions before have left that
+ * did not pay for it.
+ */
+const unpaidWeightMax = 16 * 1024 * 1024;
 
 const howToMend = ': "mqttzoo bank repair" mends it';
 

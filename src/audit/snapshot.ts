@@ -10,6 +10,7 @@ import type { MessageHead } from "../mail/records.ts";
 import type { PaidPlace, Snapshot, StoredMessage, StoredSlip } from "./audit.ts";
 import { walkPlaces } from "./places.ts";
 import { walkMessages, walkRetained, walkSlips } from "./scan.ts";
+import { weigh } from "./weigh.ts";
 
 /** Bytes of what stands where an account should be. */
 const damagedShown = 80;
@@ -40,6 +41,7 @@ export async function takeSnapshot(store: Store, now: number): Promise<Snapshot 
   });
   await walkRetained(walked, (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: true }));
   await walkPlaces(walked, (path, { branch, credits }) => places.push({ path, branch, credits }));
+  const weight = await weigh(store);
   const damaged = new Map<string, string>();
   const note = (path: string, data: Uint8Array): void => {
     damaged.set(path, JSON.stringify(Buffer.from(data.subarray(0, damagedShown)).toString("latin1")));
@@ -65,6 +67,7 @@ export async function takeSnapshot(store: Store, now: number): Promise<Snapshot 
     messages,
     places,
     slips,
+    weight,
     takenAt: now,
   };
 }

@@ -2,6 +2,7 @@
 
 import { audit, boundBy, type Snapshot } from "../../src/audit/audit.ts";
 import { takeSnapshot } from "../../src/audit/snapshot.ts";
+import { weightPaidBy } from "../../src/bank/price.ts";
 import { decodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { sweepMs } from "../../src/base/limits.ts";
 import type { Store } from "../../src/coordinator/mirror.ts";
@@ -145,6 +146,18 @@ export function refusals(world: World): string[] {
     if (refused > refusedByBank) wrong.push(`${id} has refused ${refused - refusedByBank} publishes that can be paid`);
   }
   return wrong;
+}
+
+/** Levels that may be about to be swept, and what stands for the packet ids of publishes at QoS 2; in bytes. */
+const unpaidWeightMax = 64 * 1024;
+
+/** The weight of what stands in the tree for clients is no more than what branches have bound for it. */
+export async function tooHeavy(world: World): Promise<string[]> {
+  const snapshot = await snapshotOf(world);
+  if (snapshot === undefined) return [];
+  const bound = [...boundBy(snapshot).values()].reduce((sum, credits) => sum + credits, 0);
+  const paid = weightPaidBy(bound);
+  return snapshot.weight <= paid + unpaidWeightMax ? [] : [`${snapshot.weight} bytes are stored, and ${paid} paid for`];
 }
 
 /** No credit is lost for good: what a branch takes for bound is bound by its messages, to the milli-credit. */

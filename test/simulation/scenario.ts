@@ -11,6 +11,7 @@ import {
   orphanParts,
   overdrawn,
   refusals,
+  tooHeavy,
   unequalRetained,
   unlikeLying,
   unsettled,
@@ -95,7 +96,7 @@ export async function run(seed: number, options: WorldOptions = {}): Promise<Out
   const state = healed
     ? [...wrongOwners(world), ...unsettled(world), ...unequalRetained(world, history), ...refusals(world)]
     : [];
-  state.push(...(await overdrawn(world)));
+  state.push(...(await overdrawn(world)), ...(await tooHeavy(world)));
   // The teller has looked through everything, and what was not told has been found out.
   await world.pass(tellerMs);
   state.push(...(await overdrawn(world)));

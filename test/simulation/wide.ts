@@ -16,6 +16,7 @@ import {
   orphanParts,
   overdrawn,
   refusals,
+  tooHeavy,
   unequalRetained,
   unsettled,
   wrongOwners,
@@ -118,6 +119,7 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
   if (healed) await world.pass(1000, () => unsettled(world).length === 0);
   const state = healed ? [...wrongAtRest(world, history), ...hoards(world, people.actors.length)] : [];
   state.push(...(await overdrawn(world)));
+  if (options.older === undefined) state.push(...(await tooHeavy(world)));
   people.sendGuestsHome();
   // The teller has looked through everything, and what was not told has been found out.
   await world.pass(tellerMs);

@@ -300,12 +300,14 @@ test("the audit finds what is wrong, and names it", () => {
     refused: new Map(),
     messages: [message],
     places: [],
+    weight: 0,
     slips: [{ path: "/sessions/00/c/mail/1", messagePath: "/topics/x/=1", isReleased: false, recipients: 1 }],
     takenAt: 4000,
   };
   const found = (changes: Partial<Snapshot>): string => audit({ ...fine, ...changes }, { graceMs: 1000 }).join("; ");
   expect(found({})).toBe("");
   expect(found({ vault: 41 })).toBe('vault 41 + grants 60 is not the capital 100: "mqttzoo bank repair" mends it');
+  expect(found({ weight: 17_000_000 })).toMatch(/^the store holds 17000000 bytes for clients/);
   expect(found({ vault: -1, capital: 59 })).toContain("the vault is overdrawn");
   expect(found({ messages: [message, { ...message, path: "/topics/x/=2", credits: 1 }] })).toContain(
     "branch a is overdrawn: 61 of 60 are bound",
