@@ -24,7 +24,7 @@ import {
 import { TimedHistory } from "./groups.ts";
 import { Liveness } from "./liveness.ts";
 import { People } from "./people.ts";
-import { healAll, mailboxOf, type Plan, planOf } from "./plan.ts";
+import { healAll, type MailboxTraits, mailboxOf, type Plan, planOf } from "./plan.ts";
 import { seeded, World } from "./world.ts";
 
 export interface WideOptions {
@@ -33,6 +33,8 @@ export interface WideOptions {
   readonly older?: BrokerCode | undefined;
   /** The wall clocks of brokers are wrong by up to so much, all the time, in ms; they drift apart, too. */
   readonly skewMs?: number | undefined;
+  /** How much mailboxes take, and what becomes of full ones; undefined: the seed says it. */
+  readonly mailboxes?: MailboxTraits | undefined;
   /** Plays these of the plan's faults alone, by their numbers. */
   readonly only?: readonly number[] | undefined;
 }
@@ -53,12 +55,13 @@ const tellerMs = 70_000;
 /** A session owns a handful of ephemeral nodes, whatever clients do. */
 const transactionBytesMax = 16 * 1024;
 
-const largeMailboxes = { maxQueued: defaultOptions.maxQueued, mailboxFull: "end" } as const;
+/** Mailboxes that no world fills. */
+export const largeMailboxes = { maxQueued: defaultOptions.maxQueued, mailboxFull: "end" } as const;
 
-export function wideWorld(seed: number, { log, older }: WideOptions = {}): { world: World; plan: Plan } {
+export function wideWorld(seed: number, { log, older, mailboxes }: WideOptions = {}): { world: World; plan: Plan } {
   const drawn = planOf(seeded(seed ^ 0x5eed), { isMixed: older !== undefined });
   // Brokers of format 1 end no sessions.
-  const mailbox = older === undefined ? mailboxOf(seeded(seed ^ 0xf111)) : largeMailboxes;
+  const mailbox = mailboxes ?? (older === undefined ? mailboxOf(seeded(seed ^ 0xf111)) : largeMailboxes);
   // Where publishes are refused wills are, too.
   const traits = mailbox.mailboxFull === "refuse" ? { ...drawn.traits, hasDevices: false } : drawn.traits;
   const plan = { ...drawn, traits };
