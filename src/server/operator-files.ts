@@ -137,11 +137,21 @@ function stampOf(paths: readonly string[]): string {
     .join("\n");
 }
 
-/** Returns the secret in a file; undefined if no file is named. Throws `OperatingError`, also if it is empty. */
+/** The words in place of a secret in the manifests, which everybody can read. */
+const placeholder = "change-me";
+
+/**
+ * Returns the secret in a file; undefined if no file is named. Throws `OperatingError`, also if it is empty, or is the
+ * one that the manifests are published with.
+ */
 export function readSecret(path: string): string | undefined {
   if (path === "") return undefined;
   const secret = readText(path).trim();
   if (secret === "") throw new OperatingError("EUSAGE", `the secret in ${path} is empty`);
+  if (secret.includes(placeholder)) {
+    const instead = "write one of your own there, for example: openssl rand -hex 32";
+    throw new OperatingError("EUSAGE", `the secret in ${path} is the published "${placeholder}": ${instead}`);
+  }
   return secret;
 }
 

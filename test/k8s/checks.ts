@@ -55,7 +55,25 @@ function selectorFaults(manifest: Manifest, workloads: readonly Manifest[]): str
     return spec.maxUnavailable === 1 ? [] : [`${name} does not allow exactly one to be away`];
   }
   if (kind !== "NetworkPolicy") return [];
-  const found = selected(spec.podSelector.matchLabels);
+  return [...policyFaults(manifest), ...portFaults(manifest, workloads)];
+}
+
+/** Finds the ways that a network policy leaves open and nobody needs. */
+function policyFaults({ metadata, spec }: Manifest): string[] {
+  const wrong: string[] = [];
+  const name = `NetworkPolicy ${metadata.name}`;
+  if (!spec.policyTypes.includes("Egress")) wrong.push(`${name}: pods may connect to anywhere`);
+  for (const { from, ports = [] } of spec.ingress) {
+    if (!ports.some(({ port }: Manifest) => port === "http")) continue;
+    const isNamed = from?.every(({ namespaceSelector }: Manifest) => namespaceSelector?.matchLabels !== undefined);
+    if (isNamed !== true) wrong.push(`${name}: any namespace may reach the http port`);
+  }
+  return wrong;
+}
+
+function portFaults({ metadata, spec }: Manifest, workloads: readonly Manifest[]): string[] {
+  const name = `NetworkPolicy ${metadata.name}`;
+  const found = workloads.filter((workload) => matches(spec.podSelector.matchLabels, labelsOf(workload)));
   if (found.length !== 1) return [`${name} selects ${found.length} workloads`];
   return spec.ingress.flatMap((rule: Manifest) =>
     (rule.ports ?? []).flatMap(({ port }: Manifest) =>
@@ -100,6 +118,7 @@ function restrictedFaults(name: string, pod: Manifest, container: Manifest): str
   const { securityContext = {} } = container;
   const holds: readonly [string, boolean][] = [
     ["runs as root", pod.securityContext?.runAsNonRoot === true],
+    ["may write to its root file system", securityContext.readOnlyRootFilesystem === true],
     ["may gain rights", securityContext.allowPrivilegeEscalation === false],
     ["keeps capabilities", securityContext.capabilities?.drop?.includes("ALL") === true],
     ["has no seccomp profile", pod.securityContext?.seccompProfile?.type === "RuntimeDefault"],
@@ -123,7 +142,6 @@ function brokerFaults(workload: Manifest, manifests: readonly Manifest[], versio
   const http = container.ports.find(({ name }: Manifest) => name === "http");
   if (String(http?.containerPort) !== config.MQTTZOO_HTTP_PORT) wrong.push("the http port is not MQTTZOO_HTTP_PORT");
   wrong.push(...secretFaults(pod, manifests));
-  if (container.securityContext.readOnlyRootFilesystem !== true) wrong.push("the root file system may be written");
   return wrong;
 }
 

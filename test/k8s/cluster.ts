@@ -55,13 +55,17 @@ function loadImages(command: string): void {
 async function apply(): Promise<void> {
   const folder = mkdtempSync(join(root, "dist/k8s-"));
   writeFileSync(join(folder, "users"), `${login.username}:${await hashPassword(login.password)}\n`);
+  writeFileSync(join(folder, "acl"), `user ${login.username}\ntopic readwrite #\n`);
+  for (const name of ["link", "http"]) writeFileSync(join(folder, name), `${crypto.randomUUID()}\n`);
+  writeFileSync(join(folder, "zookeeper"), `mqttzoo:${crypto.randomUUID()}\n`);
   const small = (memory: string): string => `{requests: {cpu: 50m, memory: ${memory}}}`;
   writeFileSync(
     join(folder, "kustomization.yaml"),
     `resources: [${relative(folder, join(root, "k8s"))}]
 namespace: ${place}
 secretGenerator:
-  - {name: mqttzoo-access, behavior: merge, files: [users]}
+  - {name: mqttzoo-access, behavior: merge, files: [users, acl]}
+  - {name: mqttzoo, behavior: merge, files: [link, zookeeper, http]}
 generatorOptions: {disableNameSuffixHash: true}
 patches:
   - target: {kind: StatefulSet, name: mqttzoo}

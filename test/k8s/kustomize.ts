@@ -1,6 +1,6 @@
 /** Renders our folders as `kubectl kustomize` does, as far as they use it: resources, namespace, images, patches. */
 import { readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
 // biome-ignore lint/suspicious/noExplicitAny: objects of many kinds.
 export type Manifest = any;
@@ -70,7 +70,7 @@ export function kustomizationsOf(root: string): string[] {
 }
 
 function secretOf(folder: string, name: string, files: readonly string[]): Manifest {
-  const data = files.map((file) => [file, readFileSync(join(folder, file)).toString("base64")]);
+  const data = files.map((file) => [basename(file), readFileSync(join(folder, file)).toString("base64")]);
   return { apiVersion: "v1", kind: "Secret", metadata: { name }, type: "Opaque", data: Object.fromEntries(data) };
 }
 

@@ -1,8 +1,10 @@
 /** The manifests, rendered and checked without a cluster; and that the checks would see mistakes. */
 import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { Acl } from "../../src/access/acl.ts";
 import { version } from "../../src/broker/core/version.ts";
+import { readSecret } from "../../src/server/operator-files.ts";
 import { freePort } from "../bench/brokers.ts";
 import { startBroker } from "../support/broker.ts";
 import { faultsOf } from "./checks.ts";
@@ -46,7 +48,16 @@ const mistakes: readonly [string, (manifests: Manifest[]) => void][] = [
   ["a grace period that is too short", (all) => (podOf(all, "mqttzoo").terminationGracePeriodSeconds = 20)],
   ["another http port", (all) => (find(all, "ConfigMap", "mqttzoo").data.MQTTZOO_HTTP_PORT = "9090")],
   ["a secret that is not there", (all) => (find(all, "Secret", "mqttzoo").metadata.name = "other")],
-  ["a secret without what is asked of it", (all) => delete find(all, "Secret", "mqttzoo").stringData.zookeeper],
+  ["a secret without what is asked of it", (all) => delete find(all, "Secret", "mqttzoo").data.zookeeper],
+  [
+    "a root that may be written",
+    (all) => delete podOf(all, "zookeeper").containers[0].securityContext.readOnlyRootFilesystem,
+  ],
+  ["a way to anywhere", (all) => find(all, "NetworkPolicy", "zookeeper").spec.policyTypes.pop()],
+  [
+    "metrics for everybody",
+    (all) => (find(all, "NetworkPolicy", "mqttzoo").spec.ingress[2].from = [{ namespaceSelector: {} }]),
+  ],
   ["an access list that is nowhere", (all) => delete find(all, "Secret", "mqttzoo-access").data.acl],
   ["more servers than are named", (all) => (find(all, "StatefulSet", "zookeeper").spec.replicas = 5)],
   ["brokers on another ensemble", (all) => (find(all, "ConfigMap", "mqttzoo").data.MQTTZOO_ZK = "zk:2181")],
@@ -60,6 +71,47 @@ test.each(mistakes)("%s would be seen", async (_, make) => {
   const manifests = render(root);
   make(manifests);
   expect(await faultsOf(manifests, version)).not.toEqual([]);
+});
+
+test("brokers do not start with the secrets that are published here", () => {
+  const folder = join(root, "base/secrets");
+  const names = readdirSync(folder);
+  expect(names.sort()).toEqual(["http", "link", "zookeeper"]);
+  for (const name of names) {
+    const path = join(folder, name);
+    expect(() => readSecret(path)).toThrow(`the secret in ${path} is the published "change-me": write one of your own`);
+  }
+});
+
+test("a user gets what the access list says, and no other user's topics", () => {
+  const acl = new Acl(readFileSync(join(root, "base/acl"), "utf8"));
+  const alice = acl.permissionsOf({ username: "alice", clientId: "c" });
+  const may = (topic: string): boolean[] => [alice.mayPublish(topic), alice.mayReceive(topic)];
+  expect([may("users/alice/door"), may("users/bob/door"), may("all/news")]).toEqual([
+    [true, true],
+    [false, false],
+    [false, true],
+  ]);
+});
+
+test("the http port is for one namespace, and pods connect to nothing that they do not need", () => {
+  const all = render(root);
+  const { ingress } = find(all, "NetworkPolicy", "mqttzoo").spec;
+  const [http] = ingress.filter(({ ports }: Manifest) => ports.some(({ port }: Manifest) => port === "http"));
+  expect(http.from).toEqual([{ namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "monitoring" } } }]);
+  const ways = (name: string): unknown[] =>
+    find(all, "NetworkPolicy", name).spec.egress.map(({ ports = [] }: Manifest) =>
+      ports.map(({ port }: Manifest) => port),
+    );
+  expect([ways("mqttzoo"), ways("zookeeper")]).toEqual([
+    [["link"], [2181], [53, 53]],
+    [[], [53, 53]],
+  ]);
+});
+
+test("in production devices come over TLS alone", () => {
+  const { data } = find(render(join(root, "overlays/production")), "ConfigMap", "mqttzoo");
+  expect([data.MQTTZOO_PORT, data.MQTTZOO_TLS_PORT]).toEqual(["none", "8883"]);
 });
 
 test("the optional parts: the dashboard and the autoscaler ask for metrics that there are, the monitor for a port", async () => {

@@ -190,4 +190,11 @@ export const faults: readonly Fault[] = [
     replace: 'this.#close(strangers.at(-1)!, "too many',
     tests: "test/unit/link-strangers.test.ts",
   },
+  {
+    what: "doors: a secret that everybody knows is taken for one",
+    file: "src/server/operator-files.ts",
+    find: "if (secret.includes(placeholder)) {",
+    replace: "if (secret === placeholder.repeat(2)) {",
+    tests: "test/k8s/manifests.test.ts -t published",
+  },
 ];
