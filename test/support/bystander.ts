@@ -112,10 +112,13 @@ async function startWorker(): Promise<() => Promise<void>> {
     done = resolve;
   });
   const child = Bun.spawn([process.execPath, import.meta.path, "work"], { ipc: () => done() });
-  process.on("SIGTERM", () => {
+  const end = (): void => {
     child.kill("SIGKILL");
     process.exit();
-  });
+  };
+  process.on("SIGTERM", end);
+  // The test that has started it was killed.
+  process.on("disconnect", end);
   await ready;
   return () =>
     new Promise((resolve) => {
