@@ -26,8 +26,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/inbound.ts",
     find: "        if (framer.pending && slices.isOver(startedAt)) this.#holdForOthers(connection);\n",
     replace: "",
-    tests: attacks,
-    needsBuild: true,
+    tests: "test/unit/rooms/inbound.test.ts",
   },
   {
     what: "slices: who does not read its answers ends the broker",
