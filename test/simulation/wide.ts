@@ -63,7 +63,13 @@ export function wideWorld(seed: number, { log, older, mailboxes }: WideOptions =
   // Brokers of format 1 end no sessions.
   const mailbox = mailboxes ?? (older === undefined ? mailboxOf(seeded(seed ^ 0xf111)) : largeMailboxes);
   // Where publishes are refused wills are, too.
-  const traits = mailbox.mailboxFull === "refuse" ? { ...drawn.traits, hasDevices: false } : drawn.traits;
+  const { isPoor, hasDevices, filters } = drawn.traits;
+  const traits = {
+    ...drawn.traits,
+    hasDevices: hasDevices && mailbox.mailboxFull !== "refuse",
+    // A poor bank cannot pay for what hundreds of filters make the store keep, and nobody else would get in.
+    filters: isPoor ? 0 : filters,
+  };
   const plan = { ...drawn, traits };
   const world = new World(seed, {
     log,
