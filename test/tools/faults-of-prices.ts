@@ -52,13 +52,6 @@ export const faults: readonly Fault[] = [
     tests: "test/broker/prices.test.ts",
   },
   {
-    what: "prices: a will that is gone is paid for still",
-    file: "src/broker/assembly.ts",
-    find: "      bankAccount.account.freed(path);",
-    replace: "",
-    tests: "test/broker/prices.test.ts",
-  },
-  {
     what: "prices: who publishes what is registered though nobody can pay",
     file: "src/broker/core/bank-account.ts",
     find: "if (payment === undefined && !this.account.pays(path)) return undefined;",
