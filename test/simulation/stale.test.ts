@@ -108,3 +108,33 @@ test("a client that begins anew ends its session at a broker that is not reached
     expect((await back!.take("connack")).sessionPresent).toBe(sessionExpiryInterval > 0);
   }
 });
+
+test("a slip that is released at a broker that is not reached is not discarded besides", async () => {
+  const { world } = await makeWorld();
+  const b = world.node("b");
+  const lasting = { clean: false, properties: { sessionExpiryInterval: 1000 } };
+  const other = await Device.connect(world, "b", { clientId: "other", ...lasting });
+  await other.subscribe("state/d", { qos: 2 });
+  other.abort();
+  const early = await Device.connect(world, "a", { clientId: "d", ...lasting });
+  await early.subscribe("state/d", { qos: 2 });
+  const publisher = await Device.connect(world, "b");
+  publisher.publish("state/d", "for two", { qos: 1, messageId: 1 });
+  publisher.publish("state/d", "for two at QoS 2", { qos: 2, messageId: 2 });
+  await publisher.take("pubrec");
+  await early.take("publish");
+  const { messageId } = await early.take("publish");
+  // The client has been sent it at one broker, and begins anew at the other; that one has just read the slip.
+  const { slips } = b.broker!.context;
+  const readRecords = slips.readRecords.bind(slips);
+  slips.readRecords = (page, done) =>
+    readRecords(page, () => {
+      early.send({ cmd: "pubrec", messageId });
+      world.after(500, done);
+    });
+  await Device.connect(world, "b", { clientId: "d", clean: true });
+  await world.pass(3000);
+  const back = await Device.connect(world, "b", { clientId: "other", ...lasting });
+  const received = [await back.take("publish"), await back.take("publish")];
+  expect(received.map(({ payload }) => payload.toString())).toEqual(["for two", "for two at QoS 2"]);
+});

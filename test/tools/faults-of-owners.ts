@@ -68,4 +68,11 @@ export const faults: readonly Fault[] = [
     replace: "request.expiryInterval > 0;",
     tests: "test/simulation/stale.test.ts",
   },
+  {
+    what: "owners: a session that another broker keeps is erased while that one goes on in its name",
+    file: "src/broker/connect/session-erasure.ts",
+    find: "if (!client.isAnothers(options.id)) return go();",
+    replace: "if (options.id !== undefined) return go();",
+    tests: "test/simulation/stale.test.ts",
+  },
 ];

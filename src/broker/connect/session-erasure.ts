@@ -107,7 +107,23 @@ export class SessionErasure {
       done();
       over();
     };
-    slices.run(work, () => this.#eraseStored(client, removals, { erased, successor }));
+    slices.run(work, () =>
+      this.#seize(client, erased, () => this.#eraseStored(client, removals, { erased, successor })),
+    );
+  }
+
+  /**
+   * Empties the record of a session that another broker keeps, which may not be reached: from then on that one writes
+   * nothing more in the session's name. It might have released a slip that is discarded here, and the reader of that
+   * message would be counted twice. `lost`: it has written the record meanwhile.
+   */
+  #seize(client: LocalSession, lost: () => void, go: () => void): void {
+    const { journal, options } = this.#context;
+    if (!client.isAnothers(options.id)) return go();
+    const { fencingToken } = client;
+    const { path, version } = fencingToken;
+    fencingToken.version++;
+    journal.commit([{ kind: "set", path, data: noBytes, version: () => version, ofLease: true }], go, lost);
   }
 
   /** Takes a session's subscriptions out of the routes, and adds their removals from the store to `removals`. */

@@ -24,6 +24,7 @@ export class KeptSession {
    */
   readonly fencingToken: FencingToken;
   #isRecorded = false;
+  #isWrittenHere = false;
   #record: SessionRecord | undefined;
   #handle = 0;
   #isReleased = false;
@@ -69,7 +70,16 @@ export class KeptSession {
   recorded(): boolean {
     const isFirst = !this.#isRecorded;
     this.#isRecorded = true;
+    this.#isWrittenHere = true;
     return isFirst;
+  }
+
+  /**
+   * Returns true if the session's znode says that another broker keeps it, as it was read: that one may go on writing
+   * in the session's name until this broker has written the znode.
+   */
+  isAnothers(brokerId: string): boolean {
+    return !this.#isWrittenHere && this.#record !== undefined && this.#record.owner !== brokerId;
   }
 
   /** The number by which other brokers name the session while it is persistent and connected; 0: none. */
