@@ -343,13 +343,14 @@ export class Journal {
   }
 
   #finish(unit: Unit, { versions, zxid, how }: { versions: readonly number[]; zxid: number; how: Outcome }): void {
-    this.#retire(unit, how);
-    this.latency.observe(this.#clock.now() - unit.submittedAt);
+    // First what is gone: the unit may have made a node of the same name, and nobody may free that.
     for (const operation of unit.operations) {
       if (operation?.kind !== "remove" && operation?.kind !== "take") continue;
       this.levels.forget([operation.path]);
       this.#signals.removed?.(operation.path);
     }
+    this.#retire(unit, how);
+    this.latency.observe(this.#clock.now() - unit.submittedAt);
     unit.done(versions, zxid);
     this.#lower();
   }
