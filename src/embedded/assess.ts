@@ -9,7 +9,7 @@ import { systemClock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import { scanReportMs, scanStoreBytesMax, storeBusyMs } from "../base/store-limits.ts";
 import type { Damage } from "./damage.ts";
-import { checkFormat, formatOf, isEmpty } from "./formats.ts";
+import { checkFormat, formatOf, hasOurTables, isEmpty } from "./formats.ts";
 import { isUnreadable, scan } from "./scan.ts";
 import { examineWal, rechainWal } from "./wal.ts";
 import { readWitness, type Testimony } from "./witness.ts";
@@ -86,6 +86,7 @@ function judge(folder: string, { testimony, findings, report }: Case): Damage | 
       if (isEmpty(db)) {
         if (testimony !== undefined) findings.push("the file tree.db is empty");
       } else if (formatOf(db) < 2) findings.push(...checkOld(db));
+      else if (!hasOurTables(db)) findings.push("the description of its tables is damaged");
       else {
         const found = judgeRows(db, { size, testimony, report });
         findings.push(...found.findings);

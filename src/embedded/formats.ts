@@ -3,7 +3,7 @@
  * one transaction when a broker opens it, and a copy of it is kept until the next clean start, for an older program to
  * go back to. A newer one is refused.
  */
-import type { Database } from "bun:sqlite";
+import { Database } from "bun:sqlite";
 import { OperatingError } from "../base/errors.ts";
 import { checksumOf, checksumOfTotals, noRows, type Row, type Totals, withRow } from "./checksum.ts";
 import { encodeNames } from "./encode-names.ts";
@@ -54,6 +54,25 @@ export function formatOf(db: Database): number {
 /** True if nothing has been written to it yet. */
 export function isEmpty(db: Database): boolean {
   return db.query("SELECT 1 FROM sqlite_schema WHERE name = 'node'").get() === null;
+}
+
+/** The columns of a table of the current format, as SQLite knows them. */
+function columnsOf(db: Database, table: string): string {
+  return JSON.stringify(db.query('SELECT name, type, "notnull", pk FROM pragma_table_info(?)').all(table));
+}
+
+/**
+ * True if the tables of a store of the current format are described as they were made. The description is text in the
+ * file, which no row's checksum covers: with another name for a column every row would seem damaged.
+ */
+export function hasOurTables(db: Database): boolean {
+  const ours = new Database(":memory:");
+  try {
+    ours.exec(schema);
+    return ["node", "counter"].every((table) => columnsOf(db, table) === columnsOf(ours, table));
+  } finally {
+    ours.close();
+  }
 }
 
 export function hasChecksums(db: Database): boolean {

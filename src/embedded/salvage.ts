@@ -33,7 +33,7 @@ import {
 import { copyForReading, storePath, walPath } from "./assess.ts";
 import { isWhole, type Row } from "./checksum.ts";
 import { pathOf, whatIs } from "./damage.ts";
-import { create, isEmpty } from "./formats.ts";
+import { create, hasChecksums, hasOurTables, isEmpty } from "./formats.ts";
 import { NodeTable } from "./node-table.ts";
 import { readPages } from "./pages.ts";
 import { isUnreadable, slipIn, walkRows } from "./scan.ts";
@@ -145,7 +145,8 @@ function walk(folder: string, visit: (row: Row) => void): boolean {
     const db = new Database(storePath(folder), { readonly: true });
     try {
       // One without our table has lost it.
-      return !isEmpty(db) && walkRows(db, visit).malformed === undefined;
+      if (isEmpty(db) || (hasChecksums(db) && !hasOurTables(db))) return false;
+      return walkRows(db, visit).malformed === undefined;
     } finally {
       db.close();
     }

@@ -281,3 +281,16 @@ test(`random damage, seeds from ${firstSeed}: everything is served, or the damag
   console.log(`seeds from ${firstSeed}: ${outcomes.served} served whole, ${outcomes.refused} refused`);
   expect(outcomes.refused).toBeGreaterThan(rounds / 10);
 }, 60_000);
+
+test("a bit in the description of the tables is damage, and all records are saved", () => {
+  const original = killed(20);
+  checkpoint(original);
+  const text = readFileSync(file(original)).toString("latin1");
+  for (const word of ["czxid", "digest"]) {
+    const folder = newFolder();
+    cpSync(original, folder, { recursive: true });
+    flip(file(folder), text.indexOf(word), 5);
+    expect(() => served(folder)).toThrow("the description of its tables is damaged");
+    expectAll(served(folder, true), 20);
+  }
+});
