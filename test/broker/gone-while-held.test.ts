@@ -87,7 +87,8 @@ async function poor(): Promise<TestBroker> {
   away.disconnect();
   await away.untilClosed();
   await eventually(() => broker.server.broker.context.metrics.connections === 0, "only the publisher is left");
-  await leaveCredits(broker.server.broker.context, 30);
+  // Enough for a will, and not for a message.
+  await leaveCredits(broker.server.broker.context, 90);
   return broker;
 }
 
