@@ -65,4 +65,12 @@ export const faults: readonly Fault[] = [
     replace: "if (isWhole && weight < 0)",
     tests: "test/unit/bank.test.ts",
   },
+  {
+    what: "prices: what a unit has removed is freed when it has been made anew",
+    file: "src/mail/journal.ts",
+    find: "      this.#signals.removed?.(operation.path);\n    }\n    this.#retire(unit, how);",
+    replace:
+      '    }\n    this.#retire(unit, how);\n    for (const done of unit.operations) if (done?.kind === "remove") this.#signals.removed?.(done.path);',
+    tests: "test/unit/bill.test.ts",
+  },
 ];
