@@ -41,6 +41,8 @@ export interface Stat {
    * them.
    */
   readonly childCount: number;
+  /** Bytes of its data; undefined where the store does not say: then it must be got. */
+  readonly dataLength?: number | undefined;
   /** Whether it goes with the session that has created it; undefined where the store does not say. */
   readonly isEphemeral?: boolean;
 }
