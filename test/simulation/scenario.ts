@@ -1,5 +1,6 @@
 /** One run of the simulated world from a seed: load, faults, healing; and everything that is wrong at its end. */
 
+import { Accounts } from "../../src/bank/accounts.ts";
 import { orphanPartsBusyMs, sweepMs } from "../../src/base/limits.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
 import { History } from "../chaos/history.ts";
@@ -113,9 +114,19 @@ export async function run(seed: number, options: WorldOptions = {}): Promise<Out
   }
 }
 
+/** Milli-credits that the operator deposits then. */
+const lateCredits = 1_000_000_000;
+
 /** Checks that a client which subscribes when all is over is handed what lies in mail drops. */
 async function comeLate(world: World): Promise<string[]> {
   const history = new History();
+  // What lies there may bind all that the bank had, and who comes has to pay, too.
+  let isRich = false;
+  const { coordinator } = [...world.nodes.values()].find(({ isUp }) => isUp)!.broker!.context;
+  new Accounts(coordinator).changeCapital(lateCredits, {}, () => {
+    isRich = true;
+  });
+  await world.pass(5000, () => isRich);
   const late = [true, false].map(
     (isBrief) => new Actor(isBrief ? "guest" : "settler", { world, history, subscribe: "sim/#", isBrief }),
   );
