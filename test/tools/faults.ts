@@ -274,7 +274,7 @@ export const faults: readonly Fault[] = [
     file: "src/coordinator/mirror.ts",
     find: "    this.#known.add(path);\n    this.#unseen.delete(path);",
     replace: "    this.#known.add(path);",
-    tests: "test/simulation/steps.test.ts",
+    tests: "test/unit/mirror.test.ts",
   },
   {
     what: "a will that the store refuses is on its way for ever, and its client is kept out",

@@ -4,6 +4,8 @@ import { decodeUtf8, encodeUtf8 } from "../../src/base/bytes.ts";
 import { Mirror } from "../../src/coordinator/mirror.ts";
 import type { SimulatedKeeper } from "../simulation/keeper.ts";
 import { World } from "../simulation/world.ts";
+import { MemoryStore } from "../support/memory-store.ts";
+import { settled } from "../support/room.ts";
 
 test("what changes while it is read, and without contact, is in it at the end", async () => {
   for (let seed = 1; seed <= 60; seed++) {
@@ -50,4 +52,34 @@ test("what changes while it is read, and without contact, is in it at the end", 
     expect([...seen.keys()].sort()).toEqual(inTree.sort());
     for (const [path, data] of seen) expect(data).toBe(path);
   }
+});
+
+test("what this broker writes while all is read anew is not taken for gone", async () => {
+  const store = new MemoryStore();
+  store.put("/root/known", "old");
+  const seen = new Map<string, string>();
+  const mirror = new Mirror(store, {
+    root: "/root",
+    concerns: () => true,
+    needsData: () => true,
+    apply: (path, node) =>
+      typeof node === "object" ? void seen.set(path, decodeUtf8(node.data)) : void seen.delete(path),
+  });
+  await mirror.start();
+  const tell = store.tree.onEvent;
+  // Somebody removes it while there is no contact.
+  store.tree.onEvent = () => {};
+  store.remove("/root/known");
+  store.answers = false;
+  tell({ type: "missed", path: "/root" });
+  store.answer(1);
+  // The level above it has been read without it; now it is written here.
+  store.put("/root/known", "new");
+  mirror.note("/root/known");
+  seen.set("/root/known", "new");
+  for (let step = 0; step < 10; step++) {
+    store.answer();
+    await settled();
+  }
+  expect([...seen]).toEqual([["/root/known", "new"]]);
 });
