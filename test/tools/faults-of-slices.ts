@@ -48,8 +48,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/delivery/retained-feed.ts",
     find: "if (++steps % stepsMax !== 0 || !slices.isOver(startedAt)) continue;",
     replace: "if (++steps >= 0 || !slices.isOver(startedAt)) continue;",
-    tests: attacks,
-    needsBuild: true,
+    tests: "test/unit/rooms/delivery.test.ts",
   },
   {
     what: "slices: a retained message that came while a feed was under way is sent twice",
@@ -70,8 +69,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/publish/regrouping.ts",
     find: "    return group.members.size > 0 ? group : this.#groupsOf",
     replace: "    return this.#groupsOf",
-    tests: attacks,
-    needsBuild: true,
+    tests: "test/unit/rooms/shared.test.ts",
   },
   {
     what: "slices: what has come of ZooKeeper's packet is copied with each chunk",

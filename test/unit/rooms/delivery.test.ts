@@ -176,7 +176,7 @@ describe("what was sent before", () => {
 
 describe("retained messages for a subscription", () => {
   function scene(hasRoom: () => boolean) {
-    const { context, session } = room();
+    const { context, session, pass } = room();
     const client = session("c");
     const sent: string[] = [];
     Object.defineProperty(client, "hasRoom", { get: hasRoom });
@@ -201,7 +201,7 @@ describe("retained messages for a subscription", () => {
       feeds.add(subscription, context.retained.lastNumber);
       feeds.pump();
     };
-    return { keep, feeds, sent, subscribe };
+    return { client, context, keep, feeds, pass, sent, subscribe };
   }
 
   test("go out as there is room, feed after feed, in the order of the subscriptions", () => {
@@ -228,6 +228,21 @@ describe("retained messages for a subscription", () => {
     isOpen = true;
     feeds.pump();
     expect(sent).toEqual(["stays"]);
+  });
+
+  test("are searched through in several turns, though none of them is sent", () => {
+    const { client, context, keep, sent, subscribe, pass } = scene(() => true);
+    for (let count = 0; count < 200; count++) keep(`one/${count}`, "x");
+    let looked = 0;
+    client.mayReceive = () => ++looked < 0;
+    // The turn has lasted for as long as it may.
+    context.slices.isOver = () => true;
+    subscribe("one/+");
+    expect(looked).toBeLessThan(200);
+    const before = looked;
+    context.slices.isOver = () => false;
+    pass(10);
+    expect([looked, looked - before > 0, sent]).toEqual([200, true, []]);
   });
 
   test("are not those that were retained since SUBACK: they came as messages, wherever they were published", () => {

@@ -229,6 +229,17 @@ describe("what a member has left", () => {
     expect([settlement.isSettled, outgoing.isTakenCareOf]).toEqual([true, true]);
   });
 
+  test("is not looked for among all groups of its topic, as long as its own has members", () => {
+    const { context, local, group, regroup, given } = regrouping();
+    const [leaver] = [local("leaver"), local("stayer")];
+    const { outgoing } = left(leaver, group());
+    context.router.route = () => {
+      throw new Error("the topic was routed");
+    };
+    expect(regroup.reassign(outgoing, "anyone")).toBe(true);
+    expect(given.map(({ to }) => to)).toEqual(["stayer"]);
+  });
+
   test("stays with it if there is nobody else, or it was sent at QoS 2, or was for no group", () => {
     const { local, group, given, regroup } = regrouping();
     const alone = local("alone");
