@@ -8,7 +8,6 @@
  * it is over, whoever dies: an empty record is nobody's session. What it has left is removed after that, as of every
  * session that ends.
  */
-import { noBytes } from "../../base/bytes.ts";
 import { ignoreTheWorld } from "../../base/errors.ts";
 import {
   logTextMax,
@@ -24,7 +23,6 @@ import { currentStore } from "../../coordinator/mirror.ts";
 import { mailPath, sessionPath } from "../../coordinator/paths.ts";
 import { hasData, hasStat } from "../../coordinator/read-results.ts";
 import { describeEnded, type EndedCause } from "../../mail/ended-record.ts";
-import type { JournalOperation } from "../../mail/operations.ts";
 import { decodeSession } from "../../mail/records.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
@@ -33,6 +31,7 @@ import type { Links } from "../peers/links.ts";
 import type { RemoteSession } from "../peers/remote-session.ts";
 import type { ConnectionEnd } from "./connection-end.ts";
 import type { EndedSessions } from "./ended-sessions.ts";
+import { emptyingOf } from "./session-erasure.ts";
 import type { SessionRemains } from "./session-remains.ts";
 import type { SessionStore } from "./session-store.ts";
 import type { Wills } from "./wills.ts";
@@ -155,10 +154,8 @@ export class FullMailboxes {
     if (client.connection !== undefined)
       connectionEnd.dismiss(client.connection, Reason.quotaExceeded, describeEnded(notice));
     client.stopExpiry();
-    const { path, version } = client.fencingToken;
-    client.fencingToken.version++;
     // Other brokers take a session with an empty record for none, and remove what is left of it.
-    const emptying: JournalOperation = { kind: "set", path, data: noBytes, version: () => version, ofLease: true };
+    const emptying = emptyingOf(client.fencingToken);
     const ended = (): void => {
       metrics.sessionsEnded++;
       const user = client.user === "" ? {} : { user: client.user.slice(0, logTextMax) };

@@ -12,7 +12,7 @@ import { childrenOf } from "../../coordinator/read-results.ts";
 import { emptyMailbox, type ReassignSlip } from "../../mail/emptying.ts";
 import type { CommitAll } from "../../mail/journal.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import { fence } from "../../mail/slips.ts";
+import { type FencingToken, fence } from "../../mail/slips.ts";
 import { removalOf } from "../core/bill.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
@@ -120,10 +120,7 @@ export class SessionErasure {
   #seize(client: LocalSession, lost: () => void, go: () => void): void {
     const { journal, options } = this.#context;
     if (!client.isAnothers(options.id)) return go();
-    const { fencingToken } = client;
-    const { path, version } = fencingToken;
-    fencingToken.version++;
-    journal.commit([{ kind: "set", path, data: noBytes, version: () => version, ofLease: true }], go, lost);
+    journal.commit([emptyingOf(client.fencingToken)], go, lost);
   }
 
   /** Takes a session's subscriptions out of the routes, and adds their removals from the store to `removals`. */
@@ -240,4 +237,13 @@ export class SessionErasure {
     this.#expired = [];
     this.#at = 0;
   }
+}
+
+/**
+ * Returns the operation that empties a session's record: from then on the session is nobody's, and no other broker
+ * writes in its name. The token counts it as written.
+ */
+export function emptyingOf(fencingToken: FencingToken): JournalOperation {
+  const version = fencingToken.version++;
+  return { kind: "set", path: fencingToken.path, data: noBytes, version: () => version, ofLease: true };
 }
