@@ -5,9 +5,10 @@ import { mailPageSlips } from "../../src/base/limits.ts";
 import type { Coordinator, ReadOperation, WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { mailPath, sessionPath } from "../../src/coordinator/paths.ts";
 import { quietReader } from "../../src/mail/record-reader.ts";
-import { encodeSlip, type SlipRecord } from "../../src/mail/records.ts";
+import { encodeSlip } from "../../src/mail/records.ts";
 import { SlipSearch } from "../../src/mail/slip-search.ts";
 import { MemoryTree } from "../simulation/memory-tree.ts";
+import { blankSlip } from "../support/blank-slip.ts";
 
 /** A store that counts what is read, answers when it is told to, and knows how many listings are under way. */
 class CountingStore {
@@ -46,27 +47,13 @@ class CountingStore {
     const create: WriteOperation = {
       kind: "create",
       path: `${mailPath(clientId)}/`,
-      data: encodeSlip({ ...blank, messagePath }),
+      data: encodeSlip({ ...blankSlip, messagePath }),
       mode: "sequential",
     };
     const [result] = this.tree.write([create], this) as readonly { path: string }[];
     return result!.path.split("/").at(-1)!;
   }
 }
-
-const blank: SlipRecord = {
-  state: "waiting",
-  qos: 1,
-  retain: false,
-  packetId: 0,
-  recipients: 1,
-  keepUntil: Infinity,
-  branch: "b",
-  subscriptionIds: [],
-  messagePath: "",
-  hasParts: false,
-  groupMark: 0,
-};
 
 function mailboxOf(clientId: string): CountingStore {
   const store = new CountingStore();

@@ -19,22 +19,11 @@ import { Settlement } from "../../../src/mail/settlement.ts";
 import { makePublish } from "../../../src/mqtt/publish.ts";
 import type { Subscription } from "../../../src/mqtt/subscription.ts";
 import { parseFilter } from "../../../src/mqtt/topic.ts";
+import { blankSlip } from "../../support/blank-slip.ts";
 import { type RoomOptions, room, settled } from "../../support/room.ts";
 
 /** A message on topic t that waits. */
-const slipRecord: SlipRecord = {
-  state: "waiting",
-  qos: 1,
-  retain: false,
-  packetId: 0,
-  recipients: 1,
-  keepUntil: Infinity,
-  subscriptionIds: [],
-  branch: "here",
-  messagePath: "/topics/t/=1",
-  hasParts: false,
-  groupMark: 0,
-};
+const slipRecord: SlipRecord = { ...blankSlip, branch: "here", messagePath: "/topics/t/=1" };
 
 type Member = LocalSession | Peer | RemoteSession;
 
