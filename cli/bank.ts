@@ -10,7 +10,7 @@ import { defaultOptions } from "../src/broker/core/options.ts";
 import { describeStrangers } from "../src/mail/record-reader.ts";
 import { clientOf, drop, list, type MailFlags, mailCommand, show, sweep, topicOf } from "./bank/mail.ts";
 import { watchBank } from "./bank/watch.ts";
-import { snapshotOf, withTree } from "./cluster/open-tree.ts";
+import { snapshotOf, weighedSnapshotOf, withTree } from "./cluster/open-tree.ts";
 import { integer } from "./flags/parsers.ts";
 import { addCommand, type TreeFlags, withPlace } from "./flags/tree-flags.ts";
 import { complain, say, sayJson } from "./output/print.ts";
@@ -160,7 +160,7 @@ async function runAudit(flags: TreeFlags): Promise<void> {
     if (damage.length > 0) return [...damage];
     let persistent: string[] | undefined;
     for (let tries = 0; tries < auditTries; tries++) {
-      const taken = await snapshotOf(tree);
+      const taken = await weighedSnapshotOf(tree);
       ({ strangers } = taken);
       const found = audit(taken, { graceMs: 2 * sweepMs });
       persistent = persistent === undefined ? found : persistent.filter((what) => found.includes(what));

@@ -1,6 +1,6 @@
 /** Opens the tree for tools: on ZooKeeper, or in the data folder of a broker that runs alone. */
-import type { Snapshot } from "../../src/audit/audit.ts";
-import { takeSnapshot } from "../../src/audit/snapshot.ts";
+import type { Snapshot, WeighedSnapshot } from "../../src/audit/audit.ts";
+import { takeSnapshot, takeWeighed } from "../../src/audit/snapshot.ts";
 import { assert } from "../../src/base/assert.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { OperatingError } from "../../src/base/errors.ts";
@@ -108,7 +108,15 @@ export async function withTree<Result>(
 
 /** Takes a snapshot of the bank. Rejects with `OperatingError` if there is no bank. */
 export async function snapshotOf(tree: Tree): Promise<Snapshot> {
-  const taken = await takeSnapshot(tree, systemClock.wall());
+  return ofBank(await takeSnapshot(tree, systemClock.wall()));
+}
+
+/** Takes a snapshot of the bank for an audit. Rejects with `OperatingError` if there is no bank. */
+export async function weighedSnapshotOf(tree: Tree): Promise<WeighedSnapshot> {
+  return ofBank(await takeWeighed(tree, systemClock.wall()));
+}
+
+function ofBank<Taken extends Snapshot>(taken: Taken | undefined): Taken {
   if (taken === undefined)
     throw new OperatingError("EBANK", "there is no bank here: no broker has been started on it yet");
   return taken;

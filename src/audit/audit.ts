@@ -19,10 +19,14 @@ export interface Snapshot {
   /** The znodes that are paid for besides messages. */
   readonly places: readonly PaidPlace[];
   readonly slips: readonly StoredSlip[];
-  /** The weight of all that is there for clients, whoever pays, in bytes. */
-  readonly weight: number;
   /** Milliseconds since 1970. */
   readonly takenAt: number;
+}
+
+/** A snapshot of which it is known what the tree weighs: for that all of it has been walked over once more. */
+export interface WeighedSnapshot extends Snapshot {
+  /** The weight of all that is there for clients, whoever pays, in bytes. */
+  readonly weight: number;
 }
 
 export interface StoredMessage {
@@ -60,7 +64,7 @@ export interface AuditOptions {
 }
 
 /** Everything that is wrong, in words; empty if nothing is. */
-export function audit(snapshot: Snapshot, { graceMs }: AuditOptions): string[] {
+export function audit(snapshot: WeighedSnapshot, { graceMs }: AuditOptions): string[] {
   const { damaged, capital, vault, grants, messages, slips, weight, takenAt } = snapshot;
   const wrong: string[] = [];
   const granted = grantedIn(snapshot);

@@ -7,7 +7,7 @@ import { hasData } from "../coordinator/read-results.ts";
 import { refuseNewer } from "../coordinator/tree-format.ts";
 import { notingReader } from "../mail/record-reader.ts";
 import type { MessageHead } from "../mail/records.ts";
-import type { PaidPlace, Snapshot, StoredMessage, StoredSlip } from "./audit.ts";
+import type { PaidPlace, Snapshot, StoredMessage, StoredSlip, WeighedSnapshot } from "./audit.ts";
 import { walkPlaces } from "./places.ts";
 import { walkMessages, walkRetained, walkSlips } from "./scan.ts";
 import { weigh } from "./weigh.ts";
@@ -41,7 +41,6 @@ export async function takeSnapshot(store: Store, now: number): Promise<Snapshot 
   });
   await walkRetained(walked, (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: true }));
   await walkPlaces(walked, (path, { branch, credits }) => places.push({ path, branch, credits }));
-  const weight = await weigh(store);
   const damaged = new Map<string, string>();
   const note = (path: string, data: Uint8Array): void => {
     damaged.set(path, JSON.stringify(Buffer.from(data.subarray(0, damagedShown)).toString("latin1")));
@@ -67,7 +66,12 @@ export async function takeSnapshot(store: Store, now: number): Promise<Snapshot 
     messages,
     places,
     slips,
-    weight,
     takenAt: now,
   };
+}
+
+/** Takes a snapshot for an audit, which weighs the tree, too. As `takeSnapshot`. Rejects with `OperatingError`. */
+export async function takeWeighed(store: Store, now: number): Promise<WeighedSnapshot | undefined> {
+  const taken = await takeSnapshot(store, now);
+  return taken && { ...taken, weight: await weigh(store) };
 }

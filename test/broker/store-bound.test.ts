@@ -4,8 +4,8 @@
  */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { audit, type Snapshot } from "../../src/audit/audit.ts";
-import { takeSnapshot } from "../../src/audit/snapshot.ts";
+import { audit, type WeighedSnapshot } from "../../src/audit/audit.ts";
+import { takeWeighed } from "../../src/audit/snapshot.ts";
 import { weightPaidBy } from "../../src/bank/price.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { type AnyPacket, RawClient } from "../support/raw-client.ts";
@@ -66,7 +66,7 @@ test("whatever clients do, the store holds no more than the capital pays for, an
       const { coordinator, clock, metrics } = broker.server.broker.context;
       for (const step of all) await step(broker);
       await eventually(() => metrics.connections === 0, "all have gone", patienceMs);
-      const picture = async (): Promise<Snapshot> => (await takeSnapshot(coordinator, clock.wall()))!;
+      const picture = async (): Promise<WeighedSnapshot> => (await takeWeighed(coordinator, clock.wall()))!;
       heaviest = Math.max(heaviest, (await picture()).weight);
       // Levels that have become empty go a second later.
       const isBounded = async (): Promise<boolean> =>

@@ -5,7 +5,7 @@
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { audit } from "../../src/audit/audit.ts";
-import { takeSnapshot } from "../../src/audit/snapshot.ts";
+import { takeWeighed } from "../../src/audit/snapshot.ts";
 import { sweepMs } from "../../src/base/limits.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
 import type { MqttConnection } from "../../src/client/connection.ts";
@@ -290,7 +290,7 @@ test("nothing is left over: no mail without a recipient, every session with one 
       .map(async (path) => JSON.parse(Buffer.from((await zookeeper.get(path)).data).toString())),
   );
   const brokers = (await zookeeper.children("/brokers")).children;
-  const snapshot = await takeSnapshot(new PlainStore(zookeeper), Date.now());
+  const snapshot = await takeWeighed(new PlainStore(zookeeper), Date.now());
   expect(audit(snapshot!, { graceMs: 2 * sweepMs })).toEqual([]);
   expect(records.length).toBe(workers.length);
   for (const { owner, connected } of records) {

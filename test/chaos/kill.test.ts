@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { audit } from "../../src/audit/audit.ts";
-import { takeSnapshot } from "../../src/audit/snapshot.ts";
+import { takeWeighed } from "../../src/audit/snapshot.ts";
 import { decodeUtf8 } from "../../src/base/bytes.ts";
 import { sweepMs } from "../../src/base/limits.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
@@ -97,7 +97,7 @@ test(`${kills} kills lose nothing`, async () => {
     `${kills} kills, ${history.sent.length} sent, ${history.acknowledgedCount} acknowledged, ${total()} received`,
   );
   expect(history.sent.length).toBeGreaterThan(kills * 10);
-  const snapshot = await takeSnapshot(openReader(folder), Date.now());
+  const snapshot = await takeWeighed(openReader(folder), Date.now());
   expect(audit(snapshot!, { graceMs: 2 * sweepMs })).toEqual([]);
   expect(snapshot!.messages.filter(({ isRetained }) => !isRetained)).toEqual([]);
   expect(history.judge("home")).toEqual([]);

@@ -2,7 +2,7 @@
  * The load of the long trials: publishers, subscribers and devices that come back whenever they must; and its judges.
  */
 import { audit } from "../../src/audit/audit.ts";
-import { takeSnapshot } from "../../src/audit/snapshot.ts";
+import { takeWeighed } from "../../src/audit/snapshot.ts";
 import { sweepMs } from "../../src/base/limits.ts";
 import type { Random } from "../../src/base/random.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
@@ -156,7 +156,7 @@ export async function auditOf({ ensemble }: ClusterProcesses): Promise<string[]>
   // The tree may change while it is read: what is wrong must be wrong every time.
   let wrong: string[] | undefined;
   for (let look = 0; look < 5 && wrong?.length !== 0; look++) {
-    const snapshot = await takeSnapshot(new PlainStore(zookeeper), Date.now());
+    const snapshot = await takeWeighed(new PlainStore(zookeeper), Date.now());
     const found = audit(snapshot!, { graceMs: 2 * sweepMs });
     wrong = wrong?.filter((what) => found.includes(what)) ?? found;
   }

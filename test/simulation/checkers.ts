@@ -1,7 +1,7 @@
 /** Checks of the simulated world when it has come to rest, besides those of the history. */
 
-import { audit, boundBy, type Snapshot } from "../../src/audit/audit.ts";
-import { takeSnapshot } from "../../src/audit/snapshot.ts";
+import { audit, boundBy, type WeighedSnapshot } from "../../src/audit/audit.ts";
+import { takeWeighed } from "../../src/audit/snapshot.ts";
 import { weightPaidBy } from "../../src/bank/price.ts";
 import { decodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import { sweepMs } from "../../src/base/limits.ts";
@@ -191,14 +191,14 @@ export async function creditsStillLost(world: World, looksMax: number): Promise<
   return lost;
 }
 
-function snapshotOf(world: World): Promise<Snapshot | undefined> {
+function snapshotOf(world: World): Promise<WeighedSnapshot | undefined> {
   const { tree } = world;
   const read: Store["read"] = (operations, done) =>
     done(
       undefined,
       operations.map((operation) => tree.read(operation)),
     );
-  return takeSnapshot({ read }, wallStart + world.now());
+  return takeWeighed({ read }, wallStart + world.now());
 }
 
 function textOf({ payloadBytes, payloadStart, payloadEnd }: Publish): string {

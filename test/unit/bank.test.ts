@@ -1,8 +1,8 @@
 /** The bank against a naive model: prices, accounts that several branches change at once, and what the audit finds. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { audit, type Snapshot } from "../../src/audit/audit.ts";
-import { takeSnapshot } from "../../src/audit/snapshot.ts";
+import { audit, type WeighedSnapshot } from "../../src/audit/audit.ts";
+import { takeWeighed } from "../../src/audit/snapshot.ts";
 import { capitalMax, encodeGrant, encodeVault } from "../../src/bank/account-records.ts";
 import { Accounts, type CapitalChange, type Standing } from "../../src/bank/accounts.ts";
 import { Branch, type Reservation } from "../../src/bank/branch.ts";
@@ -130,7 +130,7 @@ describe("accounts", () => {
           read: (ops: Parameters<typeof read>[0][], done: (e: undefined, r: ReturnType<typeof read>[]) => void) =>
             done(undefined, ops.map(read)),
         };
-        const snapshot = (await takeSnapshot(store as never, 0))!;
+        const snapshot = (await takeWeighed(store as never, 0))!;
         expect(audit(snapshot, { graceMs: 0 })).toEqual([]);
         looks++;
       };
@@ -188,7 +188,7 @@ describe("damaged accounts", () => {
 
   async function auditOf(client: KeeperClient, world: World): Promise<string[]> {
     let found: string[] | undefined;
-    void takeSnapshot(client, 0).then((snapshot) => {
+    void takeWeighed(client, 0).then((snapshot) => {
       found = audit(snapshot!, { graceMs: 0 });
     });
     await world.pass(500, () => found !== undefined);
@@ -291,7 +291,7 @@ test("the audit finds what is wrong, and names it", () => {
     isRetained: false,
     parts: undefined,
   };
-  const fine: Snapshot = {
+  const fine: WeighedSnapshot = {
     damaged: new Map(),
     strangers: new Map(),
     capital: 100,
@@ -304,7 +304,8 @@ test("the audit finds what is wrong, and names it", () => {
     slips: [{ path: "/sessions/00/c/mail/1", messagePath: "/topics/x/=1", isReleased: false, recipients: 1 }],
     takenAt: 4000,
   };
-  const found = (changes: Partial<Snapshot>): string => audit({ ...fine, ...changes }, { graceMs: 1000 }).join("; ");
+  const found = (changes: Partial<WeighedSnapshot>): string =>
+    audit({ ...fine, ...changes }, { graceMs: 1000 }).join("; ");
   expect(found({})).toBe("");
   expect(found({ vault: 41 })).toBe('vault 41 + grants 60 is not the capital 100: "mqttzoo bank repair" mends it');
   expect(found({ weight: 17_000_000 })).toMatch(/^the store holds 17000000 bytes for clients/);
