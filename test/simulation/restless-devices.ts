@@ -12,6 +12,8 @@ import type { World } from "./world.ts";
 
 /** A client that gets no answer to CONNECT tries another broker. */
 const patienceMs = 3500;
+/** Longer than a packet takes to a broker: DISCONNECT is not overtaken by the next CONNECT, at another broker. */
+const shortestAwayMs = 50;
 /** Will Delay Intervals in the world, in seconds; Session Expiry Intervals are this or longer. */
 const delays = [0, 0, 2, 7];
 const expiries = [1, 4, 600];
@@ -106,7 +108,8 @@ export class PresentDevice {
       if (cmd !== "puback" || this.current?.number !== number) return;
       this.#end("left");
       device.leave();
-      this.#world.after(this.#world.random.next() * 3000, () => this.#return());
+      // A broker that heard of the next connection before DISCONNECT would publish the will, by right.
+      this.#world.after(shortestAwayMs + this.#world.random.next() * 3000, () => this.#return());
     };
     device.publish(`state/${this.name}`, `left ${number}`, { qos: 1, retain: true, messageId: 2 });
   }
