@@ -112,6 +112,7 @@ export const faults: readonly Fault[] = [
     find: "frameBytesMax = linkStrangerBytesMax;",
     replace: "frameBytesMax = 300 * 1024 * 1024;",
     tests: "test/cluster/secrets.test.ts",
+    needsBuild: true,
   },
   {
     what: "doors: links without a secret",
