@@ -329,7 +329,7 @@ export const specs: readonly OptionSpec[] = [
   {
     key: "keepaliveMax",
     value: "SECONDS",
-    help: "longest keep alive; MQTT 5 clients are told",
+    help: "longest keep alive; MQTT 5 clients are told, and all are held to it",
     parse: integer(1, 65_535),
   },
   {

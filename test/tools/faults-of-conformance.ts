@@ -72,4 +72,11 @@ export const faults: readonly Fault[] = [
     replace: "publish.retain && publish.qos > 2",
     tests: "test/sdk/conformance.test.ts",
   },
+  {
+    what: "before MQTT 5 a client has the Keep Alive that it likes",
+    file: "src/broker/connect/connect-request.ts",
+    find: "    keepAlive: capKeepAlive(packet.keepalive ?? 0, options.keepaliveMax),",
+    replace: "    keepAlive: capKeepAlive(packet.keepalive ?? 0, version === 5 ? options.keepaliveMax : 65_535),",
+    tests: "test/unit/rooms/connect.test.ts test/broker/limits.test.ts",
+  },
 ];

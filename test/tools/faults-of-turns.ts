@@ -156,14 +156,14 @@ export const faults: readonly Fault[] = [
     file: "src/broker/handle-subscribe.ts",
     find: "sessionMemoryOf(client) >= options.maxMemoryPerClient",
     replace: "sessionMemoryOf(client) >= Infinity",
-    tests: limits,
+    tests: "test/broker/memory.test.ts",
   },
   {
     what: "turns: nobody looks how much memory a client takes",
     file: "src/broker/connect/memory-watch.ts",
     find: "if (bytes > maxMemoryPerClient) this.#end(connection, bytes);",
     replace: "if (bytes > Infinity) this.#end(connection, bytes);",
-    tests: limits,
+    tests: "test/broker/memory.test.ts",
   },
   {
     what: "turns: an alias that is set anew counts twice",

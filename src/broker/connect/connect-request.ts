@@ -81,8 +81,8 @@ export function readConnectRequest(
     clientId: assigned ? `auto-${random.hex(16)}` : packet.clientId,
     assigned,
     expiryInterval: Math.min(expiry, options.sessionExpiryMax),
-    // Before MQTT 5 a client cannot be told of a shorter Keep Alive, so it keeps its own.
-    keepAlive: version === 5 ? capKeepAlive(packet.keepalive ?? 0, options.keepaliveMax) : (packet.keepalive ?? 0),
+    // Before MQTT 5 a client cannot be told of a shorter Keep Alive; the broker goes by it all the same.
+    keepAlive: capKeepAlive(packet.keepalive ?? 0, options.keepaliveMax),
     will:
       packet.will === undefined
         ? undefined

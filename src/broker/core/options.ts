@@ -128,7 +128,7 @@ export interface BrokerOptions {
   readonly maxQueued: number;
   /** The fate of a persistent session for which so many wait: "end" it, or "refuse" publishes to it. */
   readonly mailboxFull: "end" | "refuse";
-  /** Longest Keep Alive, in seconds; MQTT 5 clients are told (Server Keep Alive). */
+  /** Longest Keep Alive, in seconds, of any version; MQTT 5 clients are told (Server Keep Alive). */
   readonly keepaliveMax: number;
   /** Longest Session Expiry Interval, in seconds; 4294967295: sessions may last for ever. */
   readonly sessionExpiryMax: number;
