@@ -7,6 +7,9 @@ import { readMaterials, toCycloneDx, toNotices } from "../tools/bill-of-material
 
 const root = join(import.meta.dir, "../..");
 
+/** An import at the start of a file, or one that waits until it is needed. */
+const imported = /^import (?!type\b).*from "([^".:]+)";$|\bimport\("([^".:]+)"\)/gm;
+
 interface Bom {
   readonly components: readonly { readonly name: string; readonly version: string; readonly "bom-ref": string }[];
   readonly dependencies: readonly { readonly ref: string; readonly dependsOn: readonly string[] }[];
@@ -42,7 +45,7 @@ test("whatever the product imports from outside is in the bill", () => {
       .map((path) => join(root, folder, path)),
   );
   const outside = files.flatMap((path) =>
-    [...readFileSync(path, "utf8").matchAll(/^import (?!type\b).*from "([^".:]+)";$/gm)].map(([, name]) => name!),
+    [...readFileSync(path, "utf8").matchAll(imported)].map(([, atStart, later]) => (atStart ?? later)!),
   );
   for (const name of new Set(outside)) expect(names).toContain(name);
   expect(outside.length).toBeGreaterThan(5);
