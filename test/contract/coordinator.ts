@@ -33,6 +33,12 @@ export function write(coordinator: Coordinator, ...operations: WriteOperation[])
   );
 }
 
+/** Writes when what was submitted before is under way: it is not sent together with that. */
+async function writeBehind(coordinator: Coordinator, ...operations: WriteOperation[]): Promise<Written> {
+  await undefined;
+  return write(coordinator, ...operations);
+}
+
 export function read(coordinator: Coordinator, ...operations: ReadOperation[]): Promise<readonly ReadResult[]> {
   return new Promise((resolve) => coordinator.read(operations, (_, results) => resolve(results)));
 }
@@ -194,7 +200,7 @@ export function coordinatorContract(name: string, open: () => Promise<Store>): v
       );
       submit(create("/o/", "third", "sequential"), () => undefined);
       submit(remove("/none"), () => undefined);
-      await write(coordinator, create("/o/", "fourth", "sequential"));
+      await writeBehind(coordinator, create("/o/", "fourth", "sequential"));
       const [result] = await read(coordinator, { kind: "children", path: "/o" });
       const names = [...(result as { children: readonly string[] }).children].filter((name) => name !== "taken").sort();
       const texts = await Promise.all(names.map((name) => textOf(coordinator, `/o/${name}`)));

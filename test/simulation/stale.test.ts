@@ -138,3 +138,20 @@ test("a slip that is released at a broker that is not reached is not discarded b
   const received = [await back.take("publish"), await back.take("publish")];
   expect(received.map(({ payload }) => payload.toString())).toEqual(["for two", "for two at QoS 2"]);
 });
+
+test("a client whose CONNECT waits at a broker without contact is let in elsewhere at once", async () => {
+  for (const connect of [{ will }, { clean: false, properties: { sessionExpiryInterval: 1000 } }]) {
+    const world = new World(1, { bankCapital: 1_000_000, ensemble: {} });
+    const [a, b] = [world.node("a"), world.node("b")];
+    for (const node of [a, b]) await node.startIn(world);
+    a.cutKeeper();
+    expect(await world.pass(5000, () => a.broker!.context.coordinator.state !== "CONNECTED")).toBe(true);
+    const early = Device.dial(world, "a", { clientId: "d", ...connect });
+    await world.pass(100);
+    early!.abort();
+    await world.pass(20);
+    await Device.connect(world, "b", { clientId: "d", ...connect });
+    // The other broker has granted it, and not only when its lease was over.
+    expect(a.broker!.context.self.isFenced).toBe(false);
+  }
+});

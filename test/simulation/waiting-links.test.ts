@@ -1,6 +1,6 @@
 /** Messages that wait for a link between two brokers: what becomes of them meanwhile, and when it is up again. */
 import { expect, test } from "bun:test";
-import { linkPatienceMs } from "../../src/base/limits.ts";
+import { linkPatienceMs, linkSilenceMs } from "../../src/base/limits.ts";
 import { Device } from "./device.ts";
 import { World } from "./world.ts";
 
@@ -46,6 +46,22 @@ test("what was stored for a session instead does not come over the link, for nob
     expect(device.packets.filter(({ cmd }) => cmd === "publish").map(({ payload }) => payload.toString())).toEqual([
       "once",
     ]);
+});
+
+test("what a broker has not settled that is gone is stored for its sessions before it is acknowledged", async () => {
+  const world = new World(1, { bankCapital: 1_000_000 });
+  const [a, b] = [world.node("a"), world.node("b")];
+  for (const node of [a, b]) await node.startIn(world);
+  await connectReader(world, "reader");
+  const publisher = await Device.connect(world, "a");
+  // It stops where it is: its link stands until its keeper session is over.
+  b.sleep();
+  publisher.publish("t", "kept", { qos: 1, messageId: 1 });
+  const peer = a.broker!.context.peers.get("b")!;
+  expect(await world.pass(linkSilenceMs, () => peer.epoch === undefined)).toBe(true);
+  await publisher.take("puback");
+  const back = await Device.connect(world, "a", { clientId: "reader", ...lasting });
+  expect((await back.take("publish")).payload.toString()).toBe("kept");
 });
 
 async function connectReader(world: World, clientId: string): Promise<Device> {
