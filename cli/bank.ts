@@ -1,11 +1,11 @@
 /** `mqttzoo bank`: what the bank has, who holds it, whether it balances; and the mail that it pays for. */
 import { Command, Option } from "commander";
-import { audit, boundBy, type Snapshot, type StoredMessage } from "../src/audit/audit.ts";
+import { audit, boundBy, heldBy, type Snapshot, type StoredMessage } from "../src/audit/audit.ts";
 import { Accounts, type CapitalChange } from "../src/bank/accounts.ts";
 import { milli, quoteOf } from "../src/bank/price.ts";
 import { type Repair, repairAccounts } from "../src/bank/repair.ts";
+import { bankCapitalCreditsMax, sweepMs } from "../src/base/bank-limits.ts";
 import { OperatingError } from "../src/base/errors.ts";
-import { bankCapitalCreditsMax, sweepMs } from "../src/base/limits.ts";
 import { defaultOptions } from "../src/broker/core/options.ts";
 import { describeStrangers } from "../src/mail/record-reader.ts";
 import { clientOf, drop, list, type MailFlags, mailCommand, show, sweep, topicOf } from "./bank/mail.ts";
@@ -16,7 +16,7 @@ import { addCommand, type TreeFlags, withPlace } from "./flags/tree-flags.ts";
 import { complain, say, sayJson } from "./output/print.ts";
 import { inCredits, printRows, type Row } from "./output/table.ts";
 
-const holders = ["topic", "client", "branch", "age"];
+const holders = ["topic", "client", "user", "branch", "age"];
 
 /** The tree may change while it is read: what is wrong must be wrong every time. */
 const auditTries = 5;
@@ -27,7 +27,13 @@ export function bankCommand(): Command {
     .helpOption("--help", "print this help")
     .helpCommand(false);
   addCommand(bank, "balance", "capital, vault, and each branch").action(withSnapshot(balance));
-  addCommand(bank, "audit", "prove that it balances; exit code 1 and what is wrong, if it does not").action(runAudit);
+  addCommand(bank, "audit", "prove that it balances; exit code 1 and what is wrong, if it does not")
+    .addOption(
+      new Option("--share <PERCENT>", "also that no user holds more than that of the capital").argParser(
+        parsed("--share", 100),
+      ),
+    )
+    .action(runAudit);
   const groups = new Option("--by <WHAT>", "who holds the credits").choices(holders).default("topic");
   addCommand(bank, "statement", "who holds the credits")
     .addOption(groups)
@@ -153,7 +159,7 @@ function balance(taken: Snapshot): Row[] {
   ];
 }
 
-async function runAudit(flags: TreeFlags): Promise<void> {
+async function runAudit(flags: TreeFlags & { readonly share?: number }): Promise<void> {
   let strangers: ReadonlyMap<string, string> = new Map();
   const wrong = await withTree(flags, "read", async (tree) => {
     const damage = tree.damage();
@@ -162,7 +168,7 @@ async function runAudit(flags: TreeFlags): Promise<void> {
     for (let tries = 0; tries < auditTries; tries++) {
       const taken = await weighedSnapshotOf(tree);
       ({ strangers } = taken);
-      const found = audit(taken, { graceMs: 2 * sweepMs });
+      const found = audit(taken, { graceMs: 2 * sweepMs, sharePercent: flags.share });
       persistent = persistent === undefined ? found : persistent.filter((what) => found.includes(what));
       if (persistent.length === 0) break;
     }
@@ -183,6 +189,7 @@ function tellStrangers(strangers: ReadonlyMap<string, string>): void {
 function statement(taken: Snapshot, { by, top }: TreeFlags & { by: string; top: number }): Row[] {
   if (!holders.includes(by))
     throw new OperatingError("EUSAGE", `${JSON.stringify(by)} is none of ${holders.join(", ")}`);
+  if (by === "user") return usersIn(taken).slice(0, top);
   const sums = new Map<string, { credits: number; messages: number }>();
   const note = (holder: string, credits: number): void => {
     const sum = sums.get(holder) ?? { credits: 0, messages: 0 };
@@ -198,6 +205,21 @@ function statement(taken: Snapshot, { by, top }: TreeFlags & { by: string; top: 
     messages,
   }));
   return rows.sort((a, b) => Number(b.credits) - Number(a.credits)).slice(0, top);
+}
+
+/** Returns who holds how much of the capital, whatever binds it: messages, sessions, subscriptions, wills. */
+function usersIn(taken: Snapshot): Row[] {
+  const nameOf = (user: string | null): string =>
+    user === null ? "(brokers)" : user === "" ? "(anonymous)" : user.startsWith("(") ? JSON.stringify(user) : user;
+  return [...heldBy(taken)]
+    .sort(([, a], [, b]) => b.credits - a.credits)
+    .map(([user, { credits, messages, others }]) => ({
+      user: nameOf(user),
+      credits: inCredits(credits),
+      percent: taken.capital === 0 ? 0 : Math.round((1000 * credits) / taken.capital) / 10,
+      messages,
+      others,
+    }));
 }
 
 function holderOf(message: StoredMessage, by: string, now: number): string {

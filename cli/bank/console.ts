@@ -21,7 +21,7 @@ const names = [
   "balance",
   "audit",
   "statement",
-  ...["topic", "client", "branch", "age"].map((by) => `statement ${by}`),
+  ...["topic", "client", "user", "branch", "age"].map((by) => `statement ${by}`),
   "quote",
   "mail",
   "mail list",
@@ -48,7 +48,7 @@ export function startConsole(actions: BankActions): void {
     .addCommand("balance", { description: "capital, vault, and each branch", action: safely(actions.balance) })
     .addCommand("audit", { description: "prove that it balances", action: safely(actions.audit) })
     .addCommand("statement", {
-      description: "who holds the credits: by topic, client, branch or age",
+      description: "who holds the credits: by topic, client, user, branch or age",
       parameters: [{ label: "by", optional: true }],
       action: ({ by }) => safely(() => actions.statement(by))(),
     })

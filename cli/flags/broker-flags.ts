@@ -1,7 +1,8 @@
 /** The broker's options, each once: its name, what stands behind it, what it means. */
 
+import { bankCapitalCreditsMax } from "../../src/base/bank-limits.ts";
 import { checkRange } from "../../src/base/ip-address.ts";
-import { bankCapitalCreditsMax, topicLevelsMax } from "../../src/base/limits.ts";
+import { topicLevelsMax } from "../../src/base/limits.ts";
 import { logLevels } from "../../src/base/log.ts";
 import type { BrokerOptions } from "../../src/broker/core/options.ts";
 import {
@@ -363,11 +364,13 @@ export const specs: readonly OptionSpec[] = [
     parse: oneOf(["drops", "random", "max"]),
   },
   {
-    key: "bankWait",
-    value: "SECONDS",
-    help: "how long a publish that the bank cannot pay is held before MQTT 5",
-    parse: integer(0, 3600),
+    key: "bankShare",
+    value: "PERCENT",
+    help: "how much of the bank what is stored for one user may take; 100: all of it",
+    parse: integer(1, 100),
+    shown: "100; 25 where there may be several users",
   },
+  { key: "bankWait", value: "SECONDS", help: "how long unpaid publishes wait before MQTT 5", parse: integer(0, 3600) },
   {
     key: "mailDrop",
     value: "FILTER",

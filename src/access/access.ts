@@ -115,6 +115,12 @@ export class Access {
     return this.#users !== undefined || this.#tokens !== undefined || this.#policy.hook !== undefined;
   }
 
+  /** True if clients may come as more than one user, of whom each has proven who he is, or is anonymous. */
+  get hasSeveralUsers(): boolean {
+    if (this.#tokens !== undefined || this.#policy.hook !== undefined) return true;
+    return (this.#users?.size ?? 0) + (this.#policy.allowAnonymous ? 1 : 0) > 1;
+  }
+
   /** Returns the rules for a client; undefined: it may do everything. */
   permissionsOf(identity: Identity, clientId: string): Permissions | undefined {
     const subject = { username: identity.username, clientId };

@@ -33,6 +33,8 @@ export interface StoredMessage {
   readonly path: string;
   readonly branch: string;
   readonly credits: number;
+  /** The user whose it is; "": anonymous clients. */
+  readonly payer: string;
   /** Bytes of its znode's data. */
   readonly bytes: number;
   /** Milliseconds since 1970; 0: never. */
@@ -47,6 +49,8 @@ export interface PaidPlace {
   readonly path: string;
   readonly branch: string;
   readonly credits: number;
+  /** The user whose it is; "": anonymous clients, null: it is what a broker announces. */
+  readonly payer: string | null;
 }
 
 export interface StoredSlip {
@@ -61,10 +65,12 @@ export interface StoredSlip {
 export interface AuditOptions {
   /** A message may outlive its time by so much, in ms: one sweep. */
   readonly graceMs: number;
+  /** The part of the capital that what is stored for one user may bind, in percent; undefined: it is not looked at. */
+  readonly sharePercent?: number | undefined;
 }
 
 /** Everything that is wrong, in words; empty if nothing is. */
-export function audit(snapshot: WeighedSnapshot, { graceMs }: AuditOptions): string[] {
+export function audit(snapshot: WeighedSnapshot, { graceMs, sharePercent }: AuditOptions): string[] {
   const { damaged, capital, vault, grants, messages, slips, weight, takenAt } = snapshot;
   const wrong: string[] = [];
   const granted = grantedIn(snapshot);
@@ -83,6 +89,7 @@ export function audit(snapshot: WeighedSnapshot, { graceMs }: AuditOptions): str
     if (grant === undefined) wrong.push(`what ${branch} pays for binds ${credits}, and it has no branch`);
     else if (credits > grant) wrong.push(`branch ${branch} is overdrawn: ${credits} of ${grant} are bound`);
   }
+  if (isWhole && sharePercent !== undefined) wrong.push(...greedyIn(snapshot, sharePercent));
   for (const [branch, grant] of grants) if (grant < 0) wrong.push(`branch ${branch} has a negative grant: ${grant}`);
   for (const { path, expiresAt, credits } of messages) {
     if (credits < 0) wrong.push(`${path} has negative credits: ${credits}`);
@@ -106,6 +113,36 @@ const howToMend = ': "mqttzoo bank repair" mends it';
 /** Milli-credits that all branches have been granted. */
 function grantedIn({ grants }: Pick<Snapshot, "grants">): number {
   return [...grants.values()].reduce((sum, grant) => sum + grant, 0);
+}
+
+/** Names users whose things bind more than a part of the capital, in percent. */
+function greedyIn(snapshot: Snapshot, percent: number): string[] {
+  const limit = Math.floor((snapshot.capital * percent) / 100);
+  return [...heldBy(snapshot)].flatMap(([user, { credits }]) => {
+    const who = user === "" ? "anonymous clients" : JSON.stringify(user);
+    return user === null || credits <= limit ? [] : [`${who} hold more than ${percent} %: ${credits} of ${limit}`];
+  });
+}
+
+/** A user's holding: milli-credits that are bound for him, and how many messages and other znodes bind them. */
+export interface Holding {
+  credits: number;
+  messages: number;
+  others: number;
+}
+
+/** Adds up what is bound by user; "": anonymous clients, null: what brokers announce. */
+export function heldBy({ messages, places }: Pick<Snapshot, "messages" | "places">): Map<string | null, Holding> {
+  const held = new Map<string | null, Holding>();
+  const note = ({ payer, credits }: { payer: string | null; credits: number }): Holding => {
+    const holding = held.get(payer) ?? { credits: 0, messages: 0, others: 0 };
+    held.set(payer, holding);
+    holding.credits += credits;
+    return holding;
+  };
+  for (const message of messages) note(message).messages++;
+  for (const place of places) note(place).others++;
+  return held;
 }
 
 /** Milli-credits that are bound by what is stored, by branch. */

@@ -17,39 +17,51 @@ import {
   subscribersPath,
   willsPath,
 } from "../coordinator/paths.ts";
-import { type Paid, paidIn } from "../mail/paid.ts";
+import type { Price } from "../mail/ledger.ts";
+import { paidIn } from "../mail/paid.ts";
 import { isPaidStamp } from "../mail/stamp.ts";
-import { willCreditsOf } from "../mail/will-record.ts";
+import { willPriceOf } from "../mail/will-record.ts";
 import type { Walked } from "./scan.ts";
 
 const roots = [subscribersPath, publishersPath, willsPath, sessionsPath] as const;
 
+/** The branch that pays for something, how much, and for which user; null: it is the broker's own. */
+export interface Charge extends Price {
+  readonly branch: string;
+}
+
 /** Returns who pays for what stands at a path; undefined: nobody. Throws `OperatingError` with EFORMAT. */
-export function paidAt(path: string, data: Uint8Array): Paid | undefined {
+export function paidAt(path: string, data: Uint8Array): Charge | undefined {
   if (data.length === 0) return undefined;
   if (path.startsWith(`${willsPath}/`)) return paidForWill(path, data);
   if (path.startsWith(`${sessionsPath}/`)) return paidForSession(path, data);
   const name = nameOf(path);
-  if (name.startsWith(subscriberMark)) return paidIn(new Fields(data));
+  if (name.startsWith(subscriberMark)) return paidByRecord(data);
   if (!name.startsWith(brokerMark) || !isPaidStamp(data)) return undefined;
-  return { branch: decodeName(name.slice(brokerMark.length)), credits: markPriceOf(path) };
+  return { branch: decodeName(name.slice(brokerMark.length)), credits: markPriceOf(path), payer: null };
 }
 
-function paidForWill(path: string, data: Uint8Array): Paid | undefined {
+function paidByRecord(data: Uint8Array): Charge | undefined {
+  const paid = paidIn(new Fields(data));
+  return paid && { payer: "", ...paid };
+}
+
+function paidForWill(path: string, data: Uint8Array): Charge | undefined {
   const [, , broker, client] = path.split("/");
-  const credits = client === undefined ? 0 : willCreditsOf(data);
-  return credits === 0 ? undefined : { branch: decodeName(broker!), credits };
+  if (client === undefined) return undefined;
+  const price = willPriceOf(data);
+  return price.credits === 0 ? undefined : { branch: decodeName(broker!), ...price };
 }
 
 /** Returns who pays for a session's record; what stands below it is paid for with it, or with messages. */
-function paidForSession(path: string, data: Uint8Array): Paid | undefined {
-  return path.split("/").length === 4 ? paidIn(new Fields(data)) : undefined;
+function paidForSession(path: string, data: Uint8Array): Charge | undefined {
+  return path.split("/").length === 4 ? paidByRecord(data) : undefined;
 }
 
 /** Visits all that is paid for besides messages. Rejects with `OperatingError`. */
 export async function walkPlaces(
   { store, reader }: Walked,
-  visit: (path: string, paid: Paid, node: MirrorNode) => void,
+  visit: (path: string, charge: Charge, node: MirrorNode) => void,
 ): Promise<void> {
   for (const root of roots) {
     await walk(store, root, (path, node) => {

@@ -33,14 +33,15 @@ export async function takeSnapshot(store: Store, now: number): Promise<Snapshot 
   await walkSlips(walked, (path, { messagePath, state, recipients }) =>
     slips.push({ path, messagePath, isReleased: state === "released", recipients }),
   );
-  const add = (path: string, { branch, credits, keepUntil, parts }: MessageHead, where: Where): void => {
-    messages.push({ path, branch, credits, expiresAt: keepUntil === Infinity ? 0 : keepUntil, parts, ...where });
+  const add = (path: string, { branch, credits, payer = "", keepUntil, parts }: MessageHead, where: Where): void => {
+    const expiresAt = keepUntil === Infinity ? 0 : keepUntil;
+    messages.push({ path, branch, credits, payer, expiresAt, parts, ...where });
   };
   await walkMessages(walked, {
     message: (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: false }),
   });
   await walkRetained(walked, (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: true }));
-  await walkPlaces(walked, (path, { branch, credits }) => places.push({ path, branch, credits }));
+  await walkPlaces(walked, (path, charge) => places.push({ path, ...charge }));
   const damaged = new Map<string, string>();
   const note = (path: string, data: Uint8Array): void => {
     damaged.set(path, JSON.stringify(Buffer.from(data.subarray(0, damagedShown)).toString("latin1")));

@@ -3,8 +3,8 @@
  * others wrote that is none is told apart from it, so that it spreads nowhere.
  */
 import { assert } from "../base/assert.ts";
+import { bankCapitalCreditsMax } from "../base/bank-limits.ts";
 import { decodeUtf8, encodeUtf8 } from "../base/bytes.ts";
-import { bankCapitalCreditsMax } from "../base/limits.ts";
 import { milli } from "./price.ts";
 
 /** The vault's znode: milli-credits, as JSON. */

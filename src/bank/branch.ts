@@ -6,29 +6,47 @@
  */
 
 import { isRetainedLevel, messageMark, nameOf, parentPath } from "../coordinator/paths.ts";
+import { type Holder, Shares } from "./shares.ts";
 
 /** Credits set aside for one publish, until it is settled: for each copy of it that may have to be stored. */
 export class Reservation {
   readonly #branch: Branch;
+  readonly #holder: Holder;
   #left: number;
 
-  constructor(branch: Branch, credits: number) {
+  constructor(branch: Branch, holder: Holder, credits: number) {
     this.#branch = branch;
+    this.#holder = holder;
     this.#left = credits;
+    branch.shares.add(holder, credits);
   }
 
   /** A part of it pays for a copy; returns what it lacks. */
   take(credits: number): number {
     const paid = Math.min(this.#left, credits);
     this.#left -= paid;
+    this.#branch.shares.add(this.#holder, -paid);
     return credits - paid;
   }
 
   /** Frees what is left: nothing more will be stored. */
   close(): void {
     this.#branch.release(this.#left);
+    this.#branch.shares.add(this.#holder, -this.#left);
     this.#left = 0;
   }
+}
+
+/** The price of what is stored, in milli-credits, and the user whose it is; null: it is the broker's own. */
+export interface Price {
+  readonly credits: number;
+  readonly payer: string | null;
+}
+
+/** A thing that is paid for. */
+interface Kept {
+  readonly credits: number;
+  readonly holder: Holder;
 }
 
 export class Branch {
@@ -36,10 +54,12 @@ export class Branch {
   grant = 0;
   /** False while its znode may be gone: then nothing may be stored. */
   isOpen = false;
+  /** The users, by how much of what is bound they hold. */
+  readonly shares = new Shares();
   #bound = 0;
   /** The reservation where nothing has to be paid. */
-  readonly #nothing = new Reservation(this, 0);
-  readonly #kept = new Map<string, number>();
+  readonly #nothing = new Reservation(this, this.shares.brokers, 0);
+  readonly #kept = new Map<string, Kept>();
   #messages = 0;
   /**
    * Milli-credits that messages of each topic bind, by the paths that they stand at or below; and what all else binds,
@@ -72,12 +92,14 @@ export class Branch {
     return this.#kept.has(path);
   }
 
-  /** Undefined if it cannot pay so much. */
-  reserve(credits: number): Reservation | undefined {
+  /** Sets credits aside for a user; undefined if it cannot pay so much, or the user may not bind so much more. */
+  reserve(credits: number, payer: string | null = ""): Reservation | undefined {
     if (credits === 0) return this.#nothing;
     if (credits > this.free) return undefined;
+    const holder = this.shares.of(payer);
+    if (this.shares.whyNot(holder, credits, this.free) !== undefined) return undefined;
     this.#bound += credits;
-    return new Reservation(this, credits);
+    return new Reservation(this, holder, credits);
   }
 
   release(credits: number): void {
@@ -85,23 +107,25 @@ export class Branch {
   }
 
   /** A message is stored, or will be; what it costs comes from the reservation. */
-  keep(path: string, credits: number, reservation: Pick<Reservation, "take">): void {
-    this.#bound += reservation.take(credits);
-    this.#keep(path, credits);
+  keep(path: string, price: Price, reservation: Pick<Reservation, "take">): void {
+    this.#bound += reservation.take(price.credits);
+    this.#keep(path, price);
   }
 
   /** A message was found in the store that this branch pays for. */
-  found(path: string, credits: number): void {
+  found(path: string, price: Price): void {
     if (this.#kept.has(path)) return;
-    this.#bound += credits;
-    this.#keep(path, credits);
+    this.#bound += price.credits;
+    this.#keep(path, price);
   }
 
   /** A message is gone. Told twice, or of another branch's message, it makes no difference. */
   freed(path: string): number {
-    const credits = this.#kept.get(path);
-    if (credits === undefined) return 0;
+    const kept = this.#kept.get(path);
+    if (kept === undefined) return 0;
+    const { credits, holder } = kept;
     this.#kept.delete(path);
+    this.shares.add(holder, -credits);
     if (isMessagePath(path)) this.#messages--;
     this.#bound -= credits;
     this.#note(path, -credits);
@@ -120,8 +144,10 @@ export class Branch {
     return top;
   }
 
-  #keep(path: string, credits: number): void {
-    this.#kept.set(path, credits);
+  #keep(path: string, { credits, payer }: Price): void {
+    const holder = this.shares.of(payer);
+    this.#kept.set(path, { credits, holder });
+    this.shares.add(holder, credits);
     if (isMessagePath(path)) this.#messages++;
     this.#note(path, credits);
   }
@@ -138,11 +164,11 @@ export class Branch {
     const paths: string[] = [];
     // What was put at the end is not come to again: to ask for one message many times would keep the store busy.
     const most = Math.min(count, this.#kept.size);
-    for (const [path, credits] of this.#kept) {
+    for (const [path, kept] of this.#kept) {
       if (paths.length >= most) break;
       paths.push(path);
       this.#kept.delete(path);
-      this.#kept.set(path, credits);
+      this.#kept.set(path, kept);
     }
     return paths;
   }

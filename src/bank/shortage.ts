@@ -1,6 +1,7 @@
 /**
  * The Reason String that a publisher is sent when the bank cannot pay: how it is written, and how a client reads it.
  */
+import type { ShareDenial } from "./shares.ts";
 
 export interface Shortage {
   /** Credits that the message would have cost. */
@@ -11,13 +12,32 @@ export interface Shortage {
   readonly retryAfter: number;
 }
 
-export function describeShortage({ price, balance, retryAfter }: Shortage): string {
-  return `the bank cannot pay: price ${price.toFixed(1)}, balance ${balance.toFixed(1)} credits; credits come back as messages are read or expire, try again in ${retryAfter} s`;
+/** The reason why a user may bind no more, though others may. */
+export interface SpentShare {
+  /** "": anonymous clients. */
+  readonly user: string;
+  readonly why: ShareDenial;
+  /** The part of the bank that one user may bind, in percent. */
+  readonly percent: number;
+  /** Credits that the user's things bind. */
+  readonly held: number;
+}
+
+export function describeShortage(shortage: Shortage & { readonly share?: SpentShare }): string {
+  const { price, balance, retryAfter, share } = shortage;
+  const why = share === undefined ? "" : `${describeShare(share)}: `;
+  return `the bank cannot pay: ${why}price ${price.toFixed(1)}, balance ${balance.toFixed(1)} credits; credits come back as messages are read or expire, try again in ${retryAfter} s`;
+}
+
+function describeShare({ user, why, percent, held }: SpentShare): string {
+  const who = user === "" ? "anonymous clients" : JSON.stringify(user);
+  if (why === "share") return `the share of ${who} is used up (${percent} % of it, ${held.toFixed(1)} credits held)`;
+  return `it is nearly empty, and ${who} ${user === "" ? "hold" : "holds"} more than is left (${held.toFixed(1)} credits)`;
 }
 
 /** Undefined: the text is another one. */
 export function readShortage(text: string): Shortage | undefined {
-  const match = /price (-?[\d.]+), balance (-?[\d.]+) credits;.* try again in (\d+) s$/.exec(text);
+  const match = /.*price (-?[\d.]+), balance (-?[\d.]+) credits;.* try again in (\d+) s$/.exec(text);
   return match === null
     ? undefined
     : { price: Number(match[1]), balance: Number(match[2]), retryAfter: Number(match[3]) };

@@ -208,33 +208,6 @@ export const dropSaveMs = 500;
 /** A mail drop is closed when no live broker has asked for it for so long. */
 export const dropCloseMs = 60_000;
 
-// --- The bank ---
-/** Credits that a bank may have: in thousandths, and with prices added, they are exact in a double. */
-export const bankCapitalCreditsMax = 1_000_000_000_000;
-/** A branch of the bank asks the vault for more when less than this part of the capital is free here. */
-export const bankLowPartMin = 1 / 64;
-/** How often a branch asks the other brokers for what they do not need, when the vault is empty. */
-export const bankAskMs = 50;
-/** A branch that was asked leaves the vault to others so long, unless it cannot pay for what is published here. */
-export const bankYieldMs = 3_000;
-/** The time that other brokers have to hand over credits for a publish that waits; then the vault is asked again. */
-export const bankHopeMs = 1_000;
-/** How often a publish that waits for the vault's answer is tried. */
-export const bankHopeRetryMs = 20;
-/** Answers of the vault that are remembered. */
-export const vaultAnswersMax = 64;
-/** How often a branch looks at its account: whether it has too little or too much, and whether messages are gone. */
-export const bankLookMs = 1_000;
-/** Messages that a branch looks for each time, to see whether they are gone. */
-export const bankVerifyMax = 200;
-/** Messages that it looks for in all when its credits are short. */
-export const bankVerifyBusyMax = 5_000;
-/** Messages that other brokers are told to be gone, in one frame. */
-export const freedPathsMax = 500;
-/** How often the teller walks through the tree. */
-export const sweepMs = 30_000;
-/** A broker's branch is closed when it has been gone for so long. */
-export const branchCloseMs = 60_000;
 /** A message that nobody has removed is removed by the teller when its time has been over for so long. */
 export const sweepGraceMs = 60_000;
 

@@ -42,7 +42,8 @@ import { SessionRemains } from "./connect/session-remains.ts";
 import { SessionStore } from "./connect/session-store.ts";
 import { TakeOver } from "./connect/take-over.ts";
 import { Wills } from "./connect/wills.ts";
-import { BankAccount, type OtherBranches } from "./core/bank-account.ts";
+import { BankAccount, type BankAccountParts } from "./core/bank-account.ts";
+import { sharePercentOf } from "./core/bank-share.ts";
 import { LevelSweep } from "./core/level-sweep.ts";
 import { Metrics } from "./core/metrics.ts";
 import type { BrokerOptions } from "./core/options.ts";
@@ -63,6 +64,7 @@ import type { DialLink } from "./peers/link-connection.ts";
 import { LinkSender } from "./peers/link-sender.ts";
 import { Links } from "./peers/links.ts";
 import { Membership } from "./peers/membership.ts";
+import { otherBranches } from "./peers/other-branches.ts";
 import { type BrokerFacts, type GroupsEnd, isPeer, Peer, type Remote } from "./peers/peer.ts";
 import type { RemoteSession } from "./peers/remote-session.ts";
 import { SessionRegistry } from "./peers/session-registry.ts";
@@ -155,7 +157,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
     resume: (connection, reason) => inbound.resume(connection, reason),
   };
   const runtime = runtimeOf(doors);
-  const context = contextOf(runtime, identity.epoch, later);
+  const context = contextOf(runtime, { epoch: identity.epoch, access: doors.access }, later);
   const levelSweep = new LevelSweep(runtime, context.journal);
   const storeBackPressure = new StoreBackPressure(context, later.resume);
   const peers = peersOf(context, doors, later);
@@ -239,10 +241,11 @@ function runtimeOf({ options, coordinator, clock: machineClock, random, log, tur
   };
 }
 
-/** Builds the contexts. The epoch is the broker's present one. */
-function contextOf(runtime: Runtime, epoch: number, later: Later): ClusterContext {
+/** Builds the contexts. The epoch is the broker's present one; `access` tells whether there may be several users. */
+function contextOf(runtime: Runtime, { epoch, access }: Incarnation, later: Later): ClusterContext {
   const peers = new Map<string, Peer>();
-  const delivery = deliveryOf(runtime, epoch, otherBranches(later, peers), later);
+  const sharePercent = (): number => sharePercentOf(runtime.options, access);
+  const delivery = deliveryOf(runtime, epoch, { others: otherBranches(later, peers), sharePercent }, later);
   return {
     ...delivery,
     router: new Router<LocalSession, Remote>({
@@ -260,7 +263,16 @@ function contextOf(runtime: Runtime, epoch: number, later: Later): ClusterContex
   };
 }
 
-function deliveryOf(runtime: Runtime, epoch: number, others: OtherBranches, later: Later): DeliveryContext {
+/** A broker as its contexts are built for. */
+interface Incarnation {
+  readonly epoch: number;
+  readonly access: Access | undefined;
+}
+
+/** The parts of the broker that the bank account is given. */
+type BankDoors = Pick<BankAccountParts, "others" | "sharePercent">;
+
+function deliveryOf(runtime: Runtime, epoch: number, bankDoors: BankDoors, later: Later): DeliveryContext {
   const { coordinator, clock, timers, strangers, options } = runtime;
   const journal = new Journal(coordinator, clock, {
     parked: () => bankAccount.closed(),
@@ -272,7 +284,7 @@ function deliveryOf(runtime: Runtime, epoch: number, others: OtherBranches, late
     },
   });
   const accounts = new Accounts(coordinator, (path) => strangers.note(path, "is no account of the bank"));
-  const bankAccount = new BankAccount(runtime, { journal, accounts, others });
+  const bankAccount = new BankAccount(runtime, { journal, accounts, ...bankDoors });
   const slips = new Slips({ coordinator, journal, ledger: bankAccount, reader: strangers });
   const mail = new Mail({ journal, ledger: bankAccount, slips, epoch });
   return {
@@ -285,21 +297,6 @@ function deliveryOf(runtime: Runtime, epoch: number, others: OtherBranches, late
     retained: new RetainedMessages(),
     mailboxes: new MailboxGauge(runtime, { numbers: slips.numbers, look: (id) => later.fullMailboxes().look(id) }),
     evict: later.evict,
-  };
-}
-
-/** Builds what the bank account may ask of other brokers. */
-function otherBranches({ membership, links }: Later, peers: ReadonlyMap<string, Peer>): OtherBranches {
-  return {
-    exist: () => peers.size > 0,
-    reportFreed: (branch, paths) => {
-      const peer = peers.get(branch);
-      // A broker that is away counts its messages again when it comes back.
-      if (peer?.link !== undefined) links().sendControl(peer, { say: "freed", paths });
-    },
-    askForCredits: () => {
-      for (const peer of membership().members()) links().sendControl(peer, { say: "short" });
-    },
   };
 }
 

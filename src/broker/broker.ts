@@ -52,6 +52,7 @@ export class Broker {
       draining: false,
       formats,
       endsSessions: mailboxFull === "end",
+      knowsPayers: true,
     };
     await refuseCluster(doors.coordinator);
     const epoch = await joinTree(doors.coordinator, id, facts);

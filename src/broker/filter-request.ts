@@ -1,6 +1,7 @@
 /** A SUBSCRIBE or UNSUBSCRIBE while its filters are handled, a few at a time: how far that has come, and its answer. */
 import { varintSize } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
+import type { Price } from "../mail/ledger.ts";
 import type { AskedFilter, FilterList } from "../mqtt/filter-list.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
@@ -55,11 +56,11 @@ export class FilterRequest {
   }
 
   /** Returns true if credits that are lacking now may be there in a moment. */
-  mayStillBePaid(context: ClusterContext, price: number): boolean {
+  mayStillBePaid(context: ClusterContext, price: Price): boolean {
     if (this.#isShort) return false;
     this.#wait ??= { since: context.clock.now(), hopeUntil: undefined };
     const isAway = context.coordinator.state !== "CONNECTED";
-    if (isAway || !isLastWord(context, { price, lacking: price }, this.#wait)) return true;
+    if (isAway || !isLastWord(context, { price, lacking: price.credits }, this.#wait)) return true;
     this.#isShort = true;
     return false;
   }

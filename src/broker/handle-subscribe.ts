@@ -8,8 +8,9 @@ import type { Work } from "../base/slices.ts";
 import { Timer } from "../base/timers.ts";
 import { cursorPath, subscriberPath } from "../coordinator/paths.ts";
 import { subscriptionWeightOf, textWeightOf } from "../coordinator/weight.ts";
-import type { Payment } from "../mail/ledger.ts";
+import type { Payment, Price } from "../mail/ledger.ts";
 import type { JournalOperation } from "../mail/operations.ts";
+import { paidBy } from "../mail/paid.ts";
 import { encodeSubscription } from "../mail/records.ts";
 import { fence } from "../mail/slips.ts";
 import { PacketType } from "../mqtt/constants.ts";
@@ -218,9 +219,10 @@ export class SubscribeHandler {
       metrics.beyondLimit.subscriptions++;
       return refuse(Reason.quotaExceeded, "retained messages for too many subscriptions are on their way");
     }
-    const price = before === undefined ? this.#priceOf(client, wanted) : 0;
-    const payment = price === 0 ? undefined : this.#context.bankAccount.reserve(price);
-    if (price > 0 && payment === undefined) {
+    const credits = before === undefined ? this.#priceOf(client, wanted) : 0;
+    const price = { credits, payer: client.payer };
+    const payment = credits === 0 ? undefined : this.#context.bankAccount.reserve(credits, client.payer);
+    if (credits > 0 && payment === undefined) {
       if (request.mayStillBePaid(this.#context, price)) return undefined;
       return refuse(Reason.quotaExceeded, this.#unpaid(request, price));
     }
@@ -239,7 +241,8 @@ export class SubscribeHandler {
     const operations: JournalOperation[] = [];
     const exists = before !== undefined;
     if (client.mailbox !== undefined) operations.push(this.#storage(client, subscription, { exists, payment }));
-    else if (before === undefined) operations.push(...this.#interest.subscribed(text, payment));
+    else if (before === undefined)
+      operations.push(...this.#interest.subscribed(text, { payment, payer: client.payer }));
     if (before === undefined) operations.push(...this.#drops.entering(client, subscription));
     return operations;
   }
@@ -286,18 +289,22 @@ export class SubscribeHandler {
   }
 
   /** Returns the price of what a new subscription has written into the store, in milli-credits. */
-  #priceOf({ mailbox, session: { clientId } }: LocalSession, subscription: Subscription): number {
+  #priceOf({ mailbox, payer, session: { clientId } }: LocalSession, subscription: Subscription): number {
     const { bankAccount } = this.#context;
     const { text } = subscription.filter;
     if (mailbox === undefined) return this.#interest.priceOf(text);
     const cursor = this.#drops.concerns(subscription) ? cursorPath(clientId, text) : undefined;
-    const branchBytes = textWeightOf(bankAccount.branch);
-    return bankAccount.priceOf(subscriptionWeightOf(subscriberPath(text, clientId), branchBytes, cursor));
+    // A character of a text in JSON takes six bytes at most, and most take one.
+    const texts = textWeightOf(bankAccount.branch) + 6 * payer.length;
+    return bankAccount.priceOf(subscriptionWeightOf(subscriberPath(text, clientId), texts, cursor));
   }
 
   /** Returns who pays for a persistent session's subscription; of one that was there before nothing changes. */
-  #paidOf(credits: number, before: Subscription | undefined): Subscription["paid"] {
-    return before === undefined ? { branch: this.#context.bankAccount.branch, credits } : before.paid;
+  #paidOf(
+    price: { readonly credits: number; readonly payer: string },
+    before: Subscription | undefined,
+  ): Subscription["paid"] {
+    return before === undefined ? paidBy({ branch: this.#context.bankAccount.branch, ...price }) : before.paid;
   }
 
   /** Returns the operation that stores a persistent session's subscription. */
@@ -311,14 +318,14 @@ export class SubscribeHandler {
     const { account, branch } = this.#context.bankAccount;
     const path = subscriberPath(text, session.clientId);
     const { paid } = subscription;
-    const bill = paid?.branch === branch ? new Bill(account, { path, credits: paid.credits, payment }) : undefined;
+    const bill = paid?.branch === branch ? new Bill(account, { path, payer: "", ...paid, payment }) : undefined;
     const isCurrent = (): boolean => session.subscriptions.get(text) === subscription;
     const data = encodeSubscription(subscription);
     return { kind: "put", path, data, exists, isCurrent, ...(bill && { after: bill.settle }) };
   }
 
   /** Notes and logs that the bank cannot pay for a subscription. Returns so in words. */
-  #unpaid(request: FilterRequest, price: number): string {
+  #unpaid(request: FilterRequest, price: Price): string {
     const { metrics, bankAccount, clock, log } = this.#context;
     metrics.beyondLimit.subscriptions++;
     const why = bankAccount.describe(price);

@@ -125,9 +125,12 @@ export function sessionWeightOf(path: string, texts: number): number {
   return placeWeightOf(path) + levels + jsonBytes + texts;
 }
 
-/** Returns the weight of a persistent session's subscription; `cursor`: the path of its place in mail drops, if any. */
-export function subscriptionWeightOf(path: string, branchBytes: number, cursor: string | undefined): number {
-  const place = placeWeightOf(path) + jsonBytes + branchBytes;
+/**
+ * Returns the weight of a persistent session's subscription. `texts`: the bytes of texts in its record; `cursor`: the
+ * path of its place in mail drops, if any.
+ */
+export function subscriptionWeightOf(path: string, texts: number, cursor: string | undefined): number {
+  const place = placeWeightOf(path) + jsonBytes + texts;
   return cursor === undefined ? place : place + nodeWeightOf(cursor, jsonBytes);
 }
 

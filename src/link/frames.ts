@@ -114,6 +114,11 @@ export interface Delivery {
   readonly handles: readonly number[];
   /** Shared subscriptions of which a member there is to be chosen. */
   readonly groups: readonly string[];
+  /**
+   * The user who pays for what is stored of it, "": anonymous clients; undefined: the receiver does not know such
+   * frames, or the sender does not say.
+   */
+  readonly payer?: string | undefined;
 }
 
 export interface Remain {
@@ -208,13 +213,16 @@ export function decodeSettled(bytes: Uint8Array, start: number, end: number): nu
 }
 
 /**
- * A delivery: id (u32), zxid (u64), flags (u8), number of handles (u32), each (u32), number of groups (u16), each as
- * length (u16) and UTF-8, then the message as an MQTT 5 PUBLISH packet.
+ * A delivery: id (u32), zxid (u64), flags (u8; bit 0: to interest, bit 1: it names a user), number of handles (u32),
+ * each (u32), number of groups (u16), each as length (u16) and UTF-8; with bit 1 the user, as length (u16) and UTF-8;
+ * then the message as an MQTT 5 PUBLISH packet. Only brokers that say `knowsPayers` are sent bit 1.
  */
 export function deliveryFrame(type: number, delivery: Delivery, packet: Uint8Array): Uint8Array {
-  const groups = delivery.groups.map(encodeUtf8);
-  const groupBytes = groups.reduce((sum, group) => sum + 2 + group.length, 0);
-  const headBytes = 4 + 8 + 1 + 4 + 4 * delivery.handles.length + 2 + groupBytes;
+  const { payer } = delivery;
+  // The user stands where one more group would.
+  const texts = (payer === undefined ? delivery.groups : [...delivery.groups, payer]).map(encodeUtf8);
+  const textBytes = texts.reduce((sum, text) => sum + 2 + text.length, 0);
+  const headBytes = 4 + 8 + 1 + 4 + 4 * delivery.handles.length + 2 + textBytes;
   const bytes = new Uint8Array(frameHeadBytes + headBytes + packet.length);
   writeUint32(bytes, 0, 1 + headBytes + packet.length);
   bytes[4] = type;
@@ -222,19 +230,19 @@ export function deliveryFrame(type: number, delivery: Delivery, packet: Uint8Arr
   writeUint32(bytes, at, delivery.id);
   writeUint32(bytes, at + 4, Math.floor(delivery.zxid / 2 ** 32));
   writeUint32(bytes, at + 8, delivery.zxid % 2 ** 32);
-  bytes[at + 12] = delivery.toInterest ? 1 : 0;
+  bytes[at + 12] = (delivery.toInterest ? 1 : 0) | (payer === undefined ? 0 : 2);
   writeUint32(bytes, at + 13, delivery.handles.length);
   at += 17;
   for (const handle of delivery.handles) {
     writeUint32(bytes, at, handle);
     at += 4;
   }
-  writeUint16(bytes, at, groups.length);
+  writeUint16(bytes, at, delivery.groups.length);
   at += 2;
-  for (const group of groups) {
-    writeUint16(bytes, at, group.length);
-    bytes.set(group, at + 2);
-    at += 2 + group.length;
+  for (const text of texts) {
+    writeUint16(bytes, at, text.length);
+    bytes.set(text, at + 2);
+    at += 2 + text.length;
   }
   bytes.set(packet, at);
   return bytes;
@@ -268,16 +276,19 @@ export function decodeDelivery(bytes: Uint8Array, start: number, end: number): D
   const handles: number[] = [];
   for (let left = readUint32(bytes, start + 13); left > 0; left--) handles.push(readUint32(bytes, take(4)));
   const groups: string[] = [];
-  for (let left = readUint16(bytes, take(2)); left > 0; left--) {
+  const takeText = (): string => {
     const length = readUint16(bytes, take(2));
-    groups.push(textOf(bytes, take(length), at));
-  }
+    return textOf(bytes, take(length), at);
+  };
+  for (let left = readUint16(bytes, take(2)); left > 0; left--) groups.push(takeText());
+  const payer = (bytes[start + 12]! & 2) === 0 ? undefined : takeText();
   return {
     id: readUint32(bytes, start),
     zxid: readUint32(bytes, start + 4) * 2 ** 32 + readUint32(bytes, start + 8),
-    toInterest: bytes[start + 12] === 1,
+    toInterest: (bytes[start + 12]! & 1) === 1,
     handles,
     groups,
+    payer,
     packetStart: at,
   };
 }

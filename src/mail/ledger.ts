@@ -12,6 +12,12 @@ export interface Payment {
   close(): void;
 }
 
+/** The price of what is stored, in milli-credits, and the user whose it is; null: it is the broker's own. */
+export interface Price {
+  readonly credits: number;
+  readonly payer: string | null;
+}
+
 export interface Ledger {
   /** The name of this broker's branch. */
   readonly branch: string;
@@ -25,7 +31,7 @@ export interface Ledger {
   /** Stands in every unit that stores a message: this broker's branch has not been closed. */
   guard(): JournalOperation;
   /** A message will be stored. Without payment it is counted all the same. */
-  keep(path: string, credits: number, payment: Payment | undefined): void;
+  keep(path: string, price: Price, payment: Payment | undefined): void;
   /** A message that a branch has paid for is gone, or has not been stored after all. */
   freed(path: string, branch: string): void;
 }

@@ -78,7 +78,7 @@ export class Mail {
     const recipients = drafts.length;
     // Slips are paid for with their message, and until the last recipient has it.
     const credits = terms.credits + this.#ledger.priceOf(slipsWeightOf(publish, drafts, branch));
-    this.#ledger.keep(path, credits, payment);
+    this.#ledger.keep(path, { credits, payer: publish.payer }, payment);
     const head = { ...terms, credits, branch, recipients };
     const { data, checks, parts } = this.#encode(publish, idOfMessage(path), head);
     const operations: JournalOperation[] = [...checks, { kind: "create", path, data, mode: "persistent" }];
@@ -115,7 +115,7 @@ export class Mail {
     const path = pathOf(publish, this.#nextName());
     const head = { ...terms, credits, branch, recipients: 0, publisher };
     const { data, checks, parts } = this.#encode(publish, idOfMessage(path), head);
-    this.#ledger.keep(path, credits, payment);
+    this.#ledger.keep(path, { credits, payer: publish.payer }, payment);
     if (publish.retain) publish.copyUntil = Math.min(terms.keepUntil, publish.expiresAt);
     const create = { kind: "create", path, data, mode: "persistent", named: this.#countInDrops } as const;
     return { path, parts, operations: [...checks, create] };

@@ -5,7 +5,6 @@
  */
 import {
   copyBytes,
-  decodeUtf8,
   encodeUtf8,
   hashBytes,
   noBytes,
@@ -25,6 +24,7 @@ import { Publish } from "../mqtt/publish.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { isTopicName, parseFilter } from "../mqtt/topic.ts";
 import { type Paid, paidIn } from "./paid.ts";
+import { type Author, authorOf, encodeAuthor, encodeBranch, textIn } from "./record-texts.ts";
 
 const messageHeadBytes = 34;
 const formatVersion = 3;
@@ -32,6 +32,7 @@ const publishersExpiry = 4;
 const inDropFlag = 8;
 const retainFlag = 16;
 const copyFlag = 32;
+const payerFlag = 64;
 
 /** On what terms a message is kept. */
 export interface Terms {
@@ -44,6 +45,8 @@ export interface Terms {
 export interface MessageHead extends Terms {
   /** The broker whose branch pays for it. */
   readonly branch: string;
+  /** The user whose it is, read from the message; "" or absent: anonymous clients, or nobody knows. */
+  readonly payer?: string;
   /** With how many slips it was stored. */
   readonly recipients: number;
   /** For a message in a mail drop, which lies there until its time is over: the client that published it; "": none. */
@@ -61,17 +64,18 @@ export interface Parts {
 /**
  * A stored or retained message: credits in milli-credits (u64), until when it is kept in ms since 1970 (u64, 0: never
  * ends), format (u8), flags (u8: QoS in bits 0-1, bit 2: that end is the publisher's, bit 3: it lies in a mail drop,
- * bit 4: it was published as retained, bit 5: a copy of it lies in a mail drop), recipients (u32), length of the
- * properties (u32), lengths of three texts (u16 each), number of parts (u16), the texts in UTF-8 (the branch's name,
- * the publisher's client id, the parts' id), properties as MQTT 5 encodes them (without expiry and alias), and the
- * payload, unless it is in parts. With bit 5 a u64 stands before the properties: until when the copy lies there, in ms
- * since 1970. Big-endian.
+ * bit 4: it was published as retained, bit 5: a copy of it lies in a mail drop, bit 6: it names the user whose it is),
+ * recipients (u32), length of the properties (u32), lengths of three texts (u16 each), number of parts (u16), the texts
+ * in UTF-8 (the branch's name, the publisher's client id, the parts' id), properties as MQTT 5 encodes them (without
+ * expiry and alias), and the payload, unless it is in parts. With bit 5 a u64 stands before the properties: until when
+ * the copy lies there, in ms since 1970. With bit 6 the user's name stands behind the client id and U+0000; outside of
+ * mail drops alone in its place. Big-endian.
  */
 export function encodeMessage(publish: Publish, head: MessageHead): Uint8Array {
   const propertiesLength = publish.propertiesEnd - publish.propertiesStart;
   const { publisher, parts } = head;
   const branch = encodeBranch(head.branch);
-  const author = publisher === undefined ? noBytes : encodeUtf8(publisher);
+  const author = encodeAuthor({ publisher, payer: publish.payer });
   const partsId = parts === undefined ? noBytes : encodeUtf8(parts.id);
   const authorAt = messageHeadBytes + branch.length;
   const partsAt = authorAt + author.length;
@@ -90,7 +94,8 @@ export function encodeMessage(publish: Publish, head: MessageHead): Uint8Array {
     (isPublishers ? publishersExpiry : 0) |
     (publisher === undefined ? 0 : inDropFlag) |
     (publish.retain ? retainFlag : 0) |
-    (hasCopy ? copyFlag : 0);
+    (hasCopy ? copyFlag : 0) |
+    (publish.payer === "" ? 0 : payerFlag);
   if (hasCopy) writeUint64(bytes, textsEnd, publish.copyUntil);
   writeUint32(bytes, 18, head.recipients);
   writeUint32(bytes, 22, propertiesLength);
@@ -104,17 +109,6 @@ export function encodeMessage(publish: Publish, head: MessageHead): Uint8Array {
   copyBytes(bytes, propertiesAt, publish.propertyBytes, publish.propertiesStart, publish.propertiesEnd);
   copyBytes(bytes, propertiesAt + propertiesLength, publish.payloadBytes, publish.payloadStart, payloadEnd);
   return bytes;
-}
-
-let branchText = "";
-let branchBytes = noBytes as Uint8Array;
-
-/** A broker's own name is in all that it writes: it is encoded once. */
-function encodeBranch(text: string): Uint8Array {
-  if (text === branchText) return branchBytes;
-  branchText = text;
-  branchBytes = encodeUtf8(text);
-  return branchBytes;
 }
 
 /** Where the texts of a message end, and its properties. */
@@ -151,22 +145,22 @@ export function decodeMessageHead(bytes: Uint8Array): MessageHead | undefined {
   const { branchEnd, publisherEnd, textsEnd } = layoutOf(bytes);
   const until = readUint64(bytes, 8);
   const partsId = textIn(bytes, publisherEnd, textsEnd);
+  const { publisher, payer } = authorIn(bytes, branchEnd, publisherEnd);
   return {
     credits: readUint64(bytes, 0),
     keepUntil: until === 0 ? Infinity : until,
     recipients: readUint32(bytes, 18),
     branch: textIn(bytes, messageHeadBytes, branchEnd),
-    publisher: (bytes[17]! & inDropFlag) === 0 ? undefined : textIn(bytes, branchEnd, publisherEnd),
+    publisher,
+    payer,
     parts: partsId === "" ? undefined : { id: checkPartsId(partsId), count: readUint16(bytes, 32) },
   };
 }
 
-function textIn(bytes: Uint8Array, start: number, end: number): string {
-  try {
-    return decodeUtf8(bytes, start, end);
-  } catch {
-    throw badFormat("holds a text that is not UTF-8");
-  }
+function authorIn(bytes: Uint8Array, start: number, end: number): Author {
+  const isInDrop = (bytes[17]! & inDropFlag) !== 0;
+  const hasPayer = (bytes[17]! & payerFlag) !== 0;
+  return authorOf(isInDrop || hasPayer ? textIn(bytes, start, end) : "", { isInDrop, hasPayer });
 }
 
 /**
@@ -183,11 +177,12 @@ function checkPartsId(id: string): string {
  * `OperatingError` with EFORMAT.
  */
 export function decodeMessage(topic: string, bytes: Uint8Array): Publish {
-  const { textsEnd, propertiesStart, propertiesEnd } = layoutOf(bytes);
+  const { branchEnd, publisherEnd, textsEnd, propertiesStart, propertiesEnd } = layoutOf(bytes);
   if (!isTopicName(topic)) throw badFormat("is a message on what is no topic");
   checkProperties(bytes, propertiesStart, propertiesEnd);
   const publish = new Publish();
   publish.isApart = true;
+  publish.payer = authorIn(bytes, branchEnd, publisherEnd).payer;
   const until = readUint64(bytes, 8);
   const flags = bytes[17]!;
   publish.keepUntil = until === 0 ? Infinity : until;

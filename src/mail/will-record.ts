@@ -36,12 +36,13 @@ export function encodeWill({ publish, delay, expiryMs, epoch, movedAt, lostAt, c
 }
 
 /**
- * Returns what a will costs the broker under whose name it stands, in milli-credits. Throws `OperatingError` with
- * EFORMAT.
+ * Returns what a will costs the broker under whose name it stands, in milli-credits, and whose it is. Throws
+ * `OperatingError` with EFORMAT.
  */
-export function willCreditsOf(bytes: Uint8Array): number {
+export function willPriceOf(bytes: Uint8Array): { readonly credits: number; readonly payer: string } {
   if (bytes.length < 4) throw badFormat("is too short for a will");
-  return decodeMessageHead(bytes.subarray(4 + readUint32(bytes, 0)))?.credits ?? 0;
+  const head = decodeMessageHead(bytes.subarray(4 + readUint32(bytes, 0)));
+  return { credits: head?.credits ?? 0, payer: head?.payer ?? "" };
 }
 
 /** Throws `OperatingError` with EFORMAT. */
@@ -56,6 +57,7 @@ export function decodeWill(bytes: Uint8Array): WillRecord {
     retain: fields.flag("retain"),
     properties: stored.propertyBytes.slice(stored.propertiesStart, stored.propertiesEnd),
   });
+  publish.payer = stored.payer;
   const optional = (name: string): number | undefined => (fields.has(name) ? fields.amount(name) : undefined);
   return {
     publish,

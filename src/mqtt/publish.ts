@@ -40,6 +40,8 @@ export class Publish {
   keepUntil = Infinity;
   /** The time until which a copy of a retained message lies in a mail drop, in ms since 1970; 0: there is none. */
   copyUntil = 0;
+  /** The user who pays for what is stored of it, as `payerOf` in `mail/paid.ts` names him; "": anonymous clients. */
+  payer = "";
 
   topicBytes: Uint8Array = noBytes;
   topicStart = 0;
@@ -84,6 +86,7 @@ export class Publish {
     kept.expiresAt = this.expiresAt;
     kept.keepUntil = this.keepUntil;
     kept.copyUntil = this.copyUntil;
+    kept.payer = this.payer;
     kept.#kept = kept;
     kept.isApart = true;
     if (this.isApart) return kept.#share(this);
@@ -109,6 +112,14 @@ export class Publish {
     kept.propertiesEnd = kept.payloadStart = topicLength + propertiesLength;
     kept.payloadEnd = bytes.length;
     return kept;
+  }
+
+  /** Returns the message as another user pays for it: itself, if that is the same. Only for a kept one. */
+  paidBy(payer: string): Publish {
+    if (payer === this.payer) return this;
+    const copy = this.#keep();
+    copy.payer = payer;
+    return copy;
   }
 
   #share(from: Publish): Publish {

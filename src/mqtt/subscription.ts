@@ -11,6 +11,6 @@ export interface Subscription {
   readonly retainHandling: 0 | 1 | 2;
   /** Subscription identifier; 0: none. */
   readonly id: number;
-  /** The branch of the bank that pays for keeping it, and its price in milli-credits; undefined: nobody. */
-  readonly paid?: { readonly branch: string; readonly credits: number } | undefined;
+  /** The branch of the bank that pays for keeping it, its price in milli-credits, and for whom; undefined: nobody. */
+  readonly paid?: { readonly branch: string; readonly credits: number; readonly payer?: string } | undefined;
 }

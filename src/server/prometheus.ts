@@ -126,7 +126,11 @@ function trafficOf({ metrics, turn }: ClusterContext): readonly Family[] {
       }),
     ),
     counter("mqttzoo_messages_refused_total", "Publishes that were refused and have reached nobody.", () =>
-      by("reason", { bank: metrics.refusedByBank, other: metrics.refused - metrics.refusedByBank }),
+      by("reason", {
+        bank: metrics.refusedByBank,
+        share: metrics.refusedByShare,
+        other: metrics.refused - metrics.refusedByBank - metrics.refusedByShare,
+      }),
     ),
     counter("mqttzoo_messages_forwarded_total", "Messages handed to other brokers.", () => plain(metrics.forwarded)),
     counter("mqttzoo_messages_arrived_total", "Messages taken from other brokers.", () => plain(metrics.arrived)),
@@ -254,6 +258,15 @@ function storeOf({ journal, mail, coordinator, bankAccount, self, strangers }: C
     ),
     gauge("mqttzoo_bank_bound_credits", "What its messages bind.", () => plain(account.bound / milli)),
     gauge("mqttzoo_bank_messages", "Messages that it pays for.", () => plain(account.messages)),
+    gauge("mqttzoo_bank_share_percent", "The part of the capital that one user may bind.", () =>
+      plain(account.shares.percent),
+    ),
+    gauge("mqttzoo_bank_users_at_share", "Users whose share is used up here.", () =>
+      plain(account.shares.countSpent()),
+    ),
+    gauge("mqttzoo_bank_largest_user_credits", "What things of the user bind here who holds the most.", () =>
+      plain(account.shares.largest() / milli),
+    ),
   ];
 }
 

@@ -6,7 +6,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { audit } from "../../src/audit/audit.ts";
 import { takeWeighed } from "../../src/audit/snapshot.ts";
-import { sweepMs } from "../../src/base/limits.ts";
+import { sweepMs } from "../../src/base/bank-limits.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
 import type { MqttConnection } from "../../src/client/connection.ts";
 import { connect } from "../../src/client/dial.ts";

@@ -88,6 +88,12 @@ test("a broker alone: filled to its last credits, refused in words, emptied agai
   expect(all.free).toBeLessThan(dear);
   expect((await bank("audit", ...where)).code).toBe(0);
   expect(await rows("statement", "--by", "client", ...where)).toMatchObject([{ client: "away", messages: taken }]);
+  const [holder] = await rows("statement", "--by", "user", ...where);
+  expect(holder).toMatchObject({ user: "(anonymous)", messages: taken, others: 2 });
+  expect(holder.percent).toBeGreaterThan(90);
+  const greedy = await bank("audit", "--share", "90", ...where);
+  expect([greedy.code, greedy.out]).toEqual([1, expect.stringContaining("anonymous clients hold more than 90 %")]);
+  expect((await bank("audit", "--share", "100", ...where)).code).toBe(0);
   const listed = await rows("mail", "list", "home/+", ...where);
   expect(listed.length).toBe(taken);
   expect((await bank("mail", "show", listed[0].path, ...where)).out).toBe(`${"x".repeat(200)}\n`);
@@ -234,7 +240,7 @@ test("the console, on a terminal", async () => {
   await child.stdin.flush();
   await eventually(() => /bal\S*ance/.test(seen.slice(seen.lastIndexOf("bank>"))), "Tab completes it", 10_000);
   await say("", "(capital)");
-  await say("statement nobody", "is none of topic, client, branch, age");
+  await say("statement nobody", "is none of topic, client, user, branch, age");
   await say("nonsense", "Invalid Command");
   child.stdin.write("quit\n");
   await child.stdin.flush();

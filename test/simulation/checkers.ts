@@ -3,8 +3,8 @@
 import { audit, boundBy, type WeighedSnapshot } from "../../src/audit/audit.ts";
 import { takeWeighed } from "../../src/audit/snapshot.ts";
 import { weightPaidBy } from "../../src/bank/price.ts";
+import { sweepMs } from "../../src/base/bank-limits.ts";
 import { decodeUtf8, noBytes } from "../../src/base/bytes.ts";
-import { sweepMs } from "../../src/base/limits.ts";
 import type { Store } from "../../src/coordinator/mirror.ts";
 import { isRetainedLevel, nameOf, partPath } from "../../src/coordinator/paths.ts";
 import { decodeMessageHead } from "../../src/mail/records.ts";

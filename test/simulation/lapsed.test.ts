@@ -1,6 +1,6 @@
 /** Messages that outlive their time while they are under way to a client. */
 import { expect, test } from "bun:test";
-import { sweepMs } from "../../src/base/limits.ts";
+import { sweepMs } from "../../src/base/bank-limits.ts";
 import { decodeSlip } from "../../src/mail/records.ts";
 import { Device } from "./device.ts";
 import { World } from "./world.ts";

@@ -3,7 +3,8 @@
  * is left alone when clients have gone elsewhere meanwhile, even where everything has the same version again.
  */
 import { expect, test } from "bun:test";
-import { adoptAfterMs, branchCloseMs, sweepMs, willGraceMs } from "../../src/base/limits.ts";
+import { branchCloseMs, sweepMs } from "../../src/base/bank-limits.ts";
+import { adoptAfterMs, willGraceMs } from "../../src/base/limits.ts";
 import type { BrokerNode } from "./broker-node.ts";
 import { lostCredits, overdrawn } from "./checkers.ts";
 import { cutBefore } from "./cut-before.ts";

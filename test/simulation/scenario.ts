@@ -1,7 +1,8 @@
 /** One run of the simulated world from a seed: load, faults, healing; and everything that is wrong at its end. */
 
 import { Accounts } from "../../src/bank/accounts.ts";
-import { orphanPartsBusyMs, sweepMs } from "../../src/base/limits.ts";
+import { sweepMs } from "../../src/base/bank-limits.ts";
+import { orphanPartsBusyMs } from "../../src/base/limits.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
 import { History } from "../chaos/history.ts";
 import { Actor, PublishingActor } from "./actors.ts";

@@ -3,7 +3,8 @@
  * expired. Nothing newer is taken for what was read, though it has the same version.
  */
 import { expect, test } from "bun:test";
-import { emptyLevelsMs, sweepMs } from "../../src/base/limits.ts";
+import { sweepMs } from "../../src/base/bank-limits.ts";
+import { emptyLevelsMs } from "../../src/base/limits.ts";
 import { retainedTexts } from "./checkers.ts";
 import { Device } from "./device.ts";
 import { World } from "./world.ts";

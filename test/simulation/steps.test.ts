@@ -5,7 +5,8 @@
  * Afterwards nothing acknowledged is lost, the audit balances, and no credit is lost for good.
  */
 import { expect, test } from "bun:test";
-import { orphanPartsBusyMs, sweepMs } from "../../src/base/limits.ts";
+import { sweepMs } from "../../src/base/bank-limits.ts";
+import { orphanPartsBusyMs } from "../../src/base/limits.ts";
 import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { History } from "../chaos/history.ts";
 import { Actor, PublishingActor } from "./actors.ts";

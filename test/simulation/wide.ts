@@ -3,7 +3,8 @@
  * and faults by the seed's plan, of which two may happen at once; then healing, and everything that is wrong at the
  * end.
  */
-import { orphanPartsBusyMs, sweepMs } from "../../src/base/limits.ts";
+import { sweepMs } from "../../src/base/bank-limits.ts";
+import { orphanPartsBusyMs } from "../../src/base/limits.ts";
 import type { Log } from "../../src/base/log.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
 import { hoards } from "./bounds.ts";

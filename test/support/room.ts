@@ -58,7 +58,12 @@ export function room({ store = new MemoryStore(), others = {}, hasBank = true, .
   const journal = new Journal(store, clock);
   const accounts = new Accounts(store);
   const nobody: OtherBranches = { exist: () => false, reportFreed: () => {}, askForCredits: () => {} };
-  const bankAccount = new BankAccount(runtime, { journal, accounts, others: { ...nobody, ...others } });
+  const bankAccount = new BankAccount(runtime, {
+    journal,
+    accounts,
+    others: { ...nobody, ...others },
+    sharePercent: () => 100,
+  });
   bankAccount.account.grant = Number.MAX_SAFE_INTEGER;
   bankAccount.account.isOpen = hasBank;
   // What stores a message checks that the branch is there.

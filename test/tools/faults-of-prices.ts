@@ -47,7 +47,7 @@ export const faults: readonly Fault[] = [
   {
     what: "prices: what is committed is not bound",
     file: "src/broker/core/bill.ts",
-    find: "      this.#account.keep(path, credits, payment!);",
+    find: "      this.#account.keep(path, this.#item, payment!);",
     replace: "",
     tests: "test/broker/prices.test.ts",
   },

@@ -57,7 +57,7 @@ test("a branch never spends more than its grant, and counts like a naive ledger"
         } else if (doing.kind === "keep" && open.length > 0) {
           const last = open.at(-1)!;
           const credits = Math.floor(last.left * doing.part);
-          branch.keep(pathOf(++number), credits, last.reservation);
+          branch.keep(pathOf(++number), { credits, payer: "" }, last.reservation);
           kept.set(pathOf(number), credits);
           last.left -= credits;
         } else if (doing.kind === "close") {
@@ -86,7 +86,7 @@ test("a branch never spends more than its grant, and counts like a naive ledger"
 test("some of the messages are taken in turn, each once however many are asked for", () => {
   const branch = new Branch();
   branch.grant = 100;
-  for (let number = 0; number < 5; number++) branch.found(pathOf(number), 1);
+  for (let number = 0; number < 5; number++) branch.found(pathOf(number), { credits: 1, payer: "" });
   const all = [0, 1, 2, 3, 4].map(pathOf);
   expect(branch.takeSome(200)).toEqual(all);
   expect(branch.takeSome(2)).toEqual(all.slice(0, 2));
@@ -285,6 +285,7 @@ test("the audit finds what is wrong, and names it", () => {
   const message = {
     path: "/topics/x/=1",
     branch: "a",
+    payer: "",
     credits: 60,
     bytes: 10,
     expiresAt: 5000,

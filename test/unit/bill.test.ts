@@ -11,7 +11,7 @@ test("what a unit removes and makes anew is paid for, and what it only removes i
   const journal = new Journal(store, context.clock, { removed: (path) => void account.freed(path) });
   const path = "/wills/here/device";
   const put = (credits: number) => {
-    const bill = new Bill(account, { path, credits, payment: account.reserve(credits) });
+    const bill = new Bill(account, { path, credits, payer: "", payment: account.reserve(credits) });
     return { kind: "put", path, data: encodeUtf8("will"), exists: false, after: bill.settle } as const;
   };
   journal.commit([put(70)]);

@@ -82,6 +82,17 @@ test("what nobody says closes the link, whatever it is", () => {
   );
 });
 
+test("a delivery names its user, if there is to be one; else it is as brokers without users know it", () => {
+  const packet = Uint8Array.of(0x32, 5, 0, 1, 0x74, 0, 1, 0);
+  for (const payer of [undefined, "", "alice", "zoë"])
+    for (const toInterest of [true, false]) {
+      const frame = deliveryFrame(FrameType.publish, { ...delivery, toInterest, payer }, packet);
+      const read = decodeDelivery(frame, frameHeadBytes, frame.length);
+      expect(read).toEqual({ ...delivery, toInterest, payer, packetStart: frame.length - packet.length });
+      if (payer === undefined) expect(frame[frameHeadBytes + 12]).toBe(toInterest ? 1 : 0);
+    }
+});
+
 const delivery = { id: 1, zxid: 5, toInterest: false, handles: [3], groups: ["$share/g/t"] };
 
 test("a delivery that is cut or bent is the other side's fault", () => {

@@ -18,6 +18,7 @@ import { decodeName, encodeName, sessionPath, topicOfPath, topicPath } from "../
 import { Journal } from "../../src/mail/journal.ts";
 import {
   decodeMessage,
+  decodeMessageHead,
   decodeSlip,
   decodeSubscription,
   encodeMessage,
@@ -50,6 +51,19 @@ test("names and topics become paths that ZooKeeper takes, and come back", () => 
 });
 
 const head = { credits: 123_456_789, keepUntil: Infinity, branch: "b", recipients: 3 };
+
+test("whose a message is comes back, in a mail drop beside its client, and with what else it may hold", () => {
+  const publish = makePublish(encodeUtf8("t"), encodeUtf8("payload"), { qos: 1, retain: true });
+  publish.copyUntil = 1_800_000_000_123;
+  for (const payer of ["", "alice", "zoë 🦓"])
+    for (const publisher of [undefined, "", "client"])
+      for (const parts of [undefined, { id: "00000001-0", count: 2 }]) {
+        publish.payer = payer;
+        const bytes = encodeMessage(publish, { ...head, publisher, parts });
+        expect(decodeMessageHead(bytes)).toEqual({ ...head, publisher, parts, payer });
+        expect(decodeMessage("t", bytes)).toMatchObject({ payer, copyUntil: 1_800_000_000_123 });
+      }
+});
 
 test("messages, slips, subscriptions and wills come back as they were", () => {
   const properties = Uint8Array.of(1, 1);

@@ -147,6 +147,7 @@ export class Arriving {
     const { packetStart, id } = delivery;
     const publish = this.#publish;
     this.#read(bytes, packetStart, end);
+    publish.payer = delivery.payer ?? "";
     const { router, metrics, bankAccount } = this.#context;
     if (publish.expiresAt !== Infinity && this.#hasExpired(publish, delivery.arrivedAt)) {
       metrics.arrived++;
@@ -162,7 +163,7 @@ export class Arriving {
     const copies = addressees.handles.size + addressees.groups.size;
     const isFree = id === 0 || copies === 0;
     const price = isFree || route === undefined ? 0 : copiesPriceOf(this.#context, { publish, route, copies });
-    const payment = isFree || peer.hasSentBack ? undefined : bankAccount.reserve(price);
+    const payment = isFree || peer.hasSentBack ? undefined : bankAccount.reserve(price, publish.payer);
     // A message that may have to be stored and cannot be paid for here goes back to the publishing broker, which pays
     // for it.
     const isUnpaid = !isFree && payment === undefined;

@@ -6,8 +6,9 @@
 import { walkPlaces } from "../../audit/places.ts";
 import { type Walked, walkMessages, walkRetained, walkSlips } from "../../audit/scan.ts";
 import { Accounts } from "../../bank/accounts.ts";
+import { branchCloseMs, sweepMs } from "../../base/bank-limits.ts";
 import { ignoreTheWorld, messageOf } from "../../base/errors.ts";
-import { branchCloseMs, orphanPartsBusyMs, orphanPartsMs, sweepGraceMs, sweepMs } from "../../base/limits.ts";
+import { orphanPartsBusyMs, orphanPartsMs, sweepGraceMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { WriteOperation } from "../../coordinator/coordinator.ts";
 import { children, currentStore, read } from "../../coordinator/mirror.ts";
@@ -245,6 +246,6 @@ export class Sweeper {
   }
 }
 
-function count({ bound }: Sweep, { branch, credits }: Paid): void {
+function count({ bound }: Sweep, { branch, credits }: Pick<Paid, "branch" | "credits">): void {
   bound.set(branch, (bound.get(branch) ?? 0) + credits);
 }

@@ -7,7 +7,7 @@ import { fullDiskWillBytesMax } from "../../base/store-limits.ts";
 import { sessionPath, willPath } from "../../coordinator/paths.ts";
 import { sessionWeightOf, willWeightOf } from "../../coordinator/weight.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import type { Paid } from "../../mail/paid.ts";
+import { type Paid, paidBy, payerOf } from "../../mail/paid.ts";
 import { encodeWill } from "../../mail/will-record.ts";
 import { Bill } from "../core/bill.ts";
 import { obtainCredits } from "../core/credit-wait.ts";
@@ -57,9 +57,13 @@ export interface Paying {
 /** Sets aside what a CONNECT costs, at once where it costs nothing. */
 export function payForConnect(context: ClusterContext, charged: Charged, { isAwaited, done, refused }: Paying): void {
   const { bankAccount } = context;
+  const payer = payerOf(charged.user);
+  const { will } = charged.request;
+  // Whoever publishes it, it is its client's.
+  if (will !== undefined) will.publish.payer = payer;
   const prices = pricesOf(context, charged);
-  const sum = prices.session + prices.will;
-  if (sum === 0) return done(paymentOf(context, charged, prices));
+  const sum = { credits: prices.session + prices.will, payer };
+  if (sum.credits === 0) return done(paymentOf(context, charged, prices));
   const pay = (payment: { close(): void } | undefined): void => {
     if (payment === undefined && isAwaited()) return refused(bankAccount.describe(sum));
     payment?.close();
@@ -82,7 +86,7 @@ function pricesOf({ options, bankAccount, self }: ClusterContext, { request, use
   const path = willPath(options.id, clientId);
   const willBytes = will === undefined ? 0 : willWeightOf(path, encodeWill({ ...will, epoch: self.epoch }).length);
   const isNew = expiryInterval > 0 && found === undefined;
-  const texts = jsonWidthMax * (user.length + 2 * options.id.length);
+  const texts = jsonWidthMax * (user.length + payerOf(user).length + 2 * options.id.length);
   const weight = isNew ? sessionWeightOf(sessionPath(clientId), texts) + willBytes : 0;
   const isCovered = isNew || willBytes <= willRoomOf(found);
   const price = (bytes: number): number => bankAccount.priceOf(bytes);
@@ -96,19 +100,20 @@ function willRoomOf(found: LocalSession | undefined): number {
   return found.paid === undefined ? fullDiskWillBytesMax : found.willBytes;
 }
 
-function paymentOf(context: ClusterContext, { request, found }: Charged, prices: Prices): ConnectPayment {
+function paymentOf(context: ClusterContext, { request, user, found }: Charged, prices: Prices): ConnectPayment {
   const { bankAccount, options } = context;
   const { account } = bankAccount;
   const { clientId, will } = request;
+  const payer = payerOf(user);
   const billOf = (path: string, credits: number): Bill =>
-    new Bill(account, { path, credits, payment: account.reserve(credits) });
+    new Bill(account, { path, credits, payer, payment: account.reserve(credits, payer) });
   const isNew = prices.session > 0 && found === undefined;
   const session = isNew ? billOf(sessionPath(clientId), prices.session) : undefined;
   const willBill = will && billOf(willPath(options.id, clientId), prices.will);
   return {
     session: session && {
       bill: session,
-      paid: { branch: bankAccount.branch, credits: prices.session },
+      paid: paidBy({ branch: bankAccount.branch, credits: prices.session, payer }),
       willBytes: prices.willBytes,
     },
     will: will && { ...will, credits: prices.will, bill: willBill! },

@@ -4,39 +4,40 @@
  * when messages that it pays for are gone.
  */
 
-import { paidAt, walkPlaces } from "../../audit/places.ts";
+import { type Charge, walkPlaces } from "../../audit/places.ts";
 import { walkMessages, walkRetained } from "../../audit/scan.ts";
 import type { Accounts, Standing } from "../../bank/accounts.ts";
 import { Branch, isMessagePath, type Reservation } from "../../bank/branch.ts";
 import { type Keeping, milli } from "../../bank/price.ts";
+import type { ShareDenial } from "../../bank/shares.ts";
 import { describeShortage } from "../../bank/shortage.ts";
-import {
-  bankAskMs,
-  bankLookMs,
-  bankLowPartMin,
-  bankVerifyBusyMax,
-  bankVerifyMax,
-  bankYieldMs,
-  freedPathsMax,
-} from "../../base/limits.ts";
+import { bankAskMs, bankLookMs, bankLowPartMin, bankYieldMs, freedPathsMax } from "../../base/bank-limits.ts";
 import { Timer } from "../../base/timers.ts";
-import type { ReadResult } from "../../coordinator/coordinator.ts";
 import { branchPath } from "../../coordinator/paths.ts";
-import { hasData } from "../../coordinator/read-results.ts";
 import type { TopicPlace } from "../../coordinator/weight.ts";
 import type { Journal } from "../../mail/journal.ts";
-import type { Ledger, Payment } from "../../mail/ledger.ts";
+import type { Ledger, Payment, Price } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { Paid } from "../../mail/paid.ts";
 import type { Terms } from "../../mail/records.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import { Bill } from "./bill.ts";
+import { PaymentCheck } from "./payment-check.ts";
 import { PriceList } from "./price-list.ts";
 import type { Runtime } from "./runtime.ts";
 import { VaultAnswers } from "./vault-answers.ts";
 
 /** The time, in seconds, after which a refused client may try again; brokers ask the vault more often than that. */
 const retrySeconds = 5;
+
+/** The parts of a bank account. */
+export interface BankAccountParts {
+  readonly journal: Journal;
+  readonly accounts: Accounts;
+  readonly others: OtherBranches;
+  /** Returns the part of the capital that one user may bind, in percent. */
+  readonly sharePercent: () => number;
+}
 
 /** The other brokers, as this one's bank account sees them: they have branches of their own. */
 export interface OtherBranches {
@@ -61,12 +62,13 @@ export class BankAccount implements Ledger {
   readonly #runtime: Runtime;
   readonly #journal: Journal;
   readonly #others: OtherBranches;
+  readonly #sharePercent: () => number;
+  readonly #check: PaymentCheck;
   /**
    * Paths of messages that are gone and that another branch paid for, by that branch; told to its broker after this
    * turn.
    */
   readonly #gone = new Map<string, string[]>();
-  #isVerifying = false;
   #isAsking = false;
   #askedAt = -Infinity;
   readonly #answers = new VaultAnswers();
@@ -79,15 +81,17 @@ export class BankAccount implements Ledger {
   #capital = 0;
   readonly #timer = new Timer((now) => this.#look(now));
 
-  constructor(runtime: Runtime, parts: { journal: Journal; accounts: Accounts; others: OtherBranches }) {
+  constructor(runtime: Runtime, parts: BankAccountParts) {
     const { options } = runtime;
     this.#runtime = runtime;
     this.#journal = parts.journal;
     this.#others = parts.others;
+    this.#sharePercent = parts.sharePercent;
     this.branch = options.id;
     this.prices = new PriceList(runtime);
     this.#path = branchPath(options.id);
     this.#accounts = parts.accounts;
+    this.#check = new PaymentCheck(runtime, { journal: parts.journal, account: this.account, branch: this.branch });
   }
 
   /**
@@ -98,8 +102,8 @@ export class BankAccount implements Ledger {
     const { coordinator, options, timers, clock, strangers } = this.#runtime;
     await new Promise<void>((done) => this.#accounts.found(options.bankCapital * milli, done));
     this.#stand(await new Promise<Standing>((done) => this.#accounts.open(this.branch, done)));
-    const count = (path: string, { branch, credits }: Paid): void => {
-      if (branch === this.branch) this.account.found(path, credits);
+    const count = (path: string, { branch, credits, payer = "" }: Paid | Charge): void => {
+      if (branch === this.branch) this.account.found(path, { credits, payer });
     };
     const walked = { store: coordinator, reader: strangers };
     await walkMessages(walked, { message: count });
@@ -120,22 +124,27 @@ export class BankAccount implements Ledger {
     return this.prices.ofWeight(weight);
   }
 
-  /** Sets milli-credits aside for a publish; undefined if there are too few, and then the vault is asked for more. */
-  reserve(credits: number): Reservation | undefined {
-    const reservation = this.account.isOpen ? this.account.reserve(credits) : undefined;
-    if (reservation === undefined) this.#balance(credits);
-    else if (this.account.free < this.#lowWater) this.#balance();
+  /**
+   * Sets milli-credits aside for what is stored for a user; undefined if there are too few, and then the vault is asked
+   * for more; or if the user may bind no more. `payer` null: it is for the broker itself.
+   */
+  reserve(credits: number, payer: string | null = ""): Reservation | undefined {
+    const reservation = this.account.isOpen ? this.account.reserve(credits, payer) : undefined;
+    if (reservation === undefined) {
+      if (this.mayHold({ credits, payer })) this.#balance(credits);
+    } else if (this.account.free < this.#lowWater) this.#balance();
     return reservation;
   }
 
   /**
-   * Returns the bill of a znode whose path may be used again, with what it costs set aside, in milli-credits; undefined
-   * if the bank cannot pay for it, and does not already.
+   * Returns the bill of a znode that the broker announces, with what it costs set aside, in milli-credits; undefined if
+   * the bank cannot pay for it, and does not already.
    */
   bill(path: string, credits: number): Bill | undefined {
-    const payment = this.reserve(credits);
+    const payer = null;
+    const payment = this.reserve(credits, payer);
     if (payment === undefined && !this.account.pays(path)) return undefined;
-    return new Bill(this.account, { path, credits, payment });
+    return new Bill(this.account, { path, credits, payer, payment });
   }
 
   /** Writes into the tree how many publishes could not be paid. */
@@ -157,13 +166,23 @@ export class BankAccount implements Ledger {
    * Returns true if a price that cannot be paid now may be payable in a moment, by credits of the vault or of another
    * broker.
    */
-  mayPay(price: number): boolean {
-    return !this.account.isOpen || this.canPay(price) || this.#others.exist();
+  mayPay(price: Price): boolean {
+    return !this.account.isOpen || this.canPay(price) || (this.mayHold(price) && this.#others.exist());
   }
 
-  /** Returns true if a price (in milli-credits) is not more than what is free here and in the vault. */
-  canPay(price: number): boolean {
-    return price <= this.#payable;
+  /** Returns true if a price (in milli-credits) is not more than what is free here and in the vault, for its user. */
+  canPay(price: Price): boolean {
+    return price.credits <= this.#payable && this.mayHold(price);
+  }
+
+  /** Returns true if a user may bind so many milli-credits more, if they are there. */
+  mayHold(price: Price): boolean {
+    return this.#whyNotHeld(price) === undefined;
+  }
+
+  #whyNotHeld({ credits, payer }: Price): ShareDenial | undefined {
+    const { shares, free } = this.account;
+    return shares.whyNot(shares.of(payer), credits, free);
   }
 
   /**
@@ -181,9 +200,18 @@ export class BankAccount implements Ledger {
     return Math.max(0, this.account.free) + this.#vault;
   }
 
-  /** Returns the reason string for a publisher whose publish costs more (in milli-credits) than can be paid. */
-  describe(price: number): string {
-    return describeShortage({ price: price / milli, balance: this.#payable / milli, retryAfter: retrySeconds });
+  /** Returns the reason string for a client whose packet costs more than can be paid for its user. */
+  describe(price: Price): string {
+    const { credits } = price;
+    const payer = price.payer ?? "";
+    const { shares } = this.account;
+    const why = this.#whyNotHeld(price);
+    const held = shares.heldBy(payer);
+    const payable = why === "share" ? Math.min(this.#payable, Math.max(0, shares.limit - held)) : this.#payable;
+    const shortage = { price: credits / milli, balance: payable / milli, retryAfter: retrySeconds };
+    if (why === undefined) return describeShortage(shortage);
+    const share = { user: payer, percent: shares.percent, held: held / milli };
+    return describeShortage({ ...shortage, share: { ...share, why } });
   }
 
   /** Returns the check, for a unit that stores a message, that this broker's branch has not been closed. */
@@ -192,9 +220,9 @@ export class BankAccount implements Ledger {
   }
 
   /** Counts a message that will be stored at `path` for `credits` milli-credits; `payment` was set aside for it. */
-  keep(path: string, credits: number, payment: Payment | undefined): void {
-    if (payment === undefined) this.account.found(path, credits);
-    else this.account.keep(path, credits, payment);
+  keep(path: string, price: Price, payment: Payment | undefined): void {
+    if (payment === undefined) this.account.found(path, price);
+    else this.account.keep(path, price, payment);
   }
 
   /** Returns the credits of a message that is gone; if another branch paid for it, that branch's broker is told. */
@@ -218,7 +246,7 @@ export class BankAccount implements Ledger {
   freedByOthers(paths: readonly string[]): void {
     for (const path of paths) if (isMessagePath(path)) this.account.freed(path);
     // Paths of all else may be in use again by now.
-    this.#verify(paths.filter((path) => !isMessagePath(path) && this.account.pays(path)));
+    this.#check.verify(paths.filter((path) => !isMessagePath(path) && this.account.pays(path)));
   }
 
   #reportFreed(): void {
@@ -242,7 +270,7 @@ export class BankAccount implements Ledger {
     this.#runtime.timers.set(this.#timer, now + bankLookMs);
     if (this.#runtime.coordinator.state !== "CONNECTED" || !this.account.isOpen) return;
     this.#lookAtAccounts();
-    if (!this.#isVerifying) this.#verifySome();
+    this.#check.look(this.#isShort ? "short" : "enough");
   }
 
   /** Reads the accounts again: an operator may have changed the capital, or mended accounts that were damaged. */
@@ -289,6 +317,7 @@ export class BankAccount implements Ledger {
     this.account.grant = grant;
     this.#vault = vault;
     this.#capital = capital;
+    this.account.shares.set({ capital, vault, percent: this.#sharePercent() });
   }
 
   #askOthers(): void {
@@ -309,39 +338,6 @@ export class BankAccount implements Ledger {
       this.#isAsking = false;
       if (standing !== undefined) this.#stand(standing);
     });
-  }
-
-  /**
-   * Checks whether what this branch pays for is still in the store, since others may have removed it without telling: a
-   * few at a time, more of them when credits are short.
-   */
-  #verifySome(left = Math.min(this.account.things, this.#isShort ? bankVerifyBusyMax : bankVerifyMax)): void {
-    const paths = this.account.takeSome(Math.min(left, bankVerifyMax));
-    this.#isVerifying = paths.length > 0;
-    // One page at a time, so that other reads, and the keeper session's pings, do not wait behind all of them.
-    this.#verify(paths, () => this.#verifySome(left - paths.length));
-  }
-
-  #verify(paths: readonly string[], done: () => void = () => {}): void {
-    if (paths.length === 0) return;
-    const { coordinator } = this.#runtime;
-    const readOf = (path: string) => ({ kind: isMessagePath(path) ? "exists" : "get", path }) as const;
-    // What is still on its way into the store would be taken for missing.
-    this.#journal.drained(() =>
-      coordinator.read(paths.map(readOf), (error, results) => {
-        if (error !== undefined) return;
-        paths.forEach((path, index) => {
-          if (this.#isGone(path, results[index])) this.account.freed(path);
-        });
-        done();
-      }),
-    );
-  }
-
-  /** Returns true if this branch pays no longer for what stands at a path. */
-  #isGone(path: string, node: ReadResult | undefined): boolean {
-    if (node === "NoNode" || isMessagePath(path)) return node === "NoNode";
-    return hasData(node) && this.#runtime.strangers.read(path, () => paidAt(path, node.data))?.branch !== this.branch;
   }
 
   /** Opens the branch again after a commit has found it closed: this broker was thought to be dead. */

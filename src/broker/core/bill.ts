@@ -4,14 +4,13 @@
  * still be on its way out.
  */
 import type { Branch } from "../../bank/branch.ts";
-import type { Ledger, Payment } from "../../mail/ledger.ts";
+import type { Ledger, Payment, Price } from "../../mail/ledger.ts";
 import { isDone, type JournalOperation, type Outcome } from "../../mail/operations.ts";
 import type { Paid } from "../../mail/paid.ts";
 
 /** The znode, its price in milli-credits, and what was set aside for it; undefined: it is paid for already. */
-interface Item {
+interface Item extends Price {
   readonly path: string;
-  readonly credits: number;
   readonly payment: Payment | undefined;
 }
 
@@ -26,12 +25,12 @@ export class Bill {
 
   /** Has the znode paid for, or not, by what has become of the operation that writes it: for the journal's `after`. */
   readonly settle = (how: Outcome): void => {
-    const { path, credits, payment } = this.#item;
+    const { path, payment } = this.#item;
     const isThere = isDone(how);
-    if (isThere && payment === undefined) this.#account.found(path, credits);
+    if (isThere && payment === undefined) this.#account.found(path, this.#item);
     else if (isThere) {
       this.#account.freed(path);
-      this.#account.keep(path, credits, payment!);
+      this.#account.keep(path, this.#item, payment!);
     }
     payment?.close();
   };

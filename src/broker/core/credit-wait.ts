@@ -1,9 +1,9 @@
 /**
  * Waiting for credits: what the bank can pay is not refused because the vault, or another broker, has not answered yet.
  */
-import { bankHopeMs, bankHopeRetryMs } from "../../base/limits.ts";
+import { bankHopeMs, bankHopeRetryMs } from "../../base/bank-limits.ts";
 import { Timer } from "../../base/timers.ts";
-import type { Payment } from "../../mail/ledger.ts";
+import type { Payment, Price } from "../../mail/ledger.ts";
 import type { BankAccount } from "./bank-account.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -18,7 +18,7 @@ export interface CreditWait {
 /** Credits that could not be had, in milli-credits. */
 export interface Lacking {
   /** The price of all that is to be paid for, and the part of it that the bank was asked for in vain. */
-  readonly price: number;
+  readonly price: Price;
   readonly lacking: number;
 }
 
@@ -26,10 +26,11 @@ export interface Lacking {
 export type Waiting = Pick<Runtime, "clock"> & { readonly bankAccount: BankAccount };
 
 /**
- * Returns true if the bank's refusal is the last word. What the bank can pay never is: the vault is asked until it has
- * answered, and other brokers have a while before it is asked once more.
+ * Returns true if the bank's refusal is the last word, as it is for a user whose share is used up. What the bank can
+ * pay never is: the vault is asked until it has answered, and other brokers have a while before it is asked once more.
  */
 export function isLastWord({ bankAccount, clock }: Waiting, { price, lacking }: Lacking, wait: CreditWait): boolean {
+  if (!bankAccount.mayHold(price)) return true;
   if (!bankAccount.hasAnswered(wait.since, lacking) || bankAccount.canPay(price)) return false;
   if (!bankAccount.mayPay(price)) return true;
   wait.hopeUntil ??= clock.now() + bankHopeMs;
@@ -44,19 +45,19 @@ export interface Obtaining {
   readonly done: (payment: Payment | undefined) => void;
 }
 
-/** Sets so many milli-credits aside, as soon as the vault, or another broker, has handed them over. */
+/** Sets a price aside, as soon as the vault, or another broker, has handed them over. */
 export function obtainCredits(
   context: Waiting & Pick<Runtime, "timers" | "coordinator">,
-  credits: number,
+  price: Price,
   { isAwaited, done }: Obtaining,
 ): void {
   const { bankAccount, clock, timers, coordinator } = context;
   const wait: CreditWait = { since: clock.now(), hopeUntil: undefined };
   const attempt = (): void => {
     if (!isAwaited()) return done(undefined);
-    const payment = bankAccount.reserve(credits);
+    const payment = bankAccount.reserve(price.credits, price.payer);
     // Without the store nobody knows what the bank has.
-    const isOver = coordinator.state === "CONNECTED" && isLastWord(context, { price: credits, lacking: credits }, wait);
+    const isOver = coordinator.state === "CONNECTED" && isLastWord(context, { price, lacking: price.credits }, wait);
     if (payment !== undefined || isOver) return done(payment);
     timers.set(new Timer(attempt), clock.now() + bankHopeRetryMs);
   };

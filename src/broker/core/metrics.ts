@@ -49,6 +49,8 @@ export class Metrics {
   refused = 0;
   /** Publishes and deliveries of `refused` that the bank could not pay. */
   refusedByBank = 0;
+  /** Publishes of `refused` whose users may not have more of the bank. */
+  refusedByShare = 0;
   /** Connections closed for breaking the protocol or a limit, by reason code. */
   readonly protocolErrors = new Map<number, number>();
   /**

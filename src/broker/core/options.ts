@@ -142,6 +142,11 @@ export interface BrokerOptions {
    * none.
    */
   readonly bankTtl: TtlPolicy;
+  /**
+   * The part of the capital that what is stored for one user may bind, in percent; 100: all of it. 0: 25 where there
+   * may be several users, otherwise 100.
+   */
+  readonly bankShare: number;
   /** How long the publish of a client before MQTT 5 is held when the bank cannot pay it, in seconds. */
   readonly bankWait: number;
   /** Filters of topics whose messages are stored for later subscribers. */
@@ -220,6 +225,7 @@ export const defaultOptions: BrokerOptions = {
   bankTtlMin: 30,
   bankTtlMax: 86_400,
   bankTtl: "drops",
+  bankShare: 0,
   bankWait: 30,
   mailDrop: [],
   settleAfter: 20,

@@ -83,6 +83,6 @@ export class PriceList {
   #sizeOf(publish: Publish): MessageSize {
     const pieces = piecesMax(publish, this.#runtime.coordinator.submissionBytesMax);
     const parts = pieces === 0 ? 0 : partsWeightOf(pieces);
-    return { bytes: publish.size + parts, texts: this.#branchBytes };
+    return { bytes: publish.size + parts, texts: this.#branchBytes + textWeightOf(publish.payer) };
   }
 }

@@ -2,7 +2,7 @@
  * The questions that the vault has answered: when each was asked, and for how much. A publisher that waits for credits
  * waits for such an answer, however slow the store is, and not until some time has passed.
  */
-import { vaultAnswersMax } from "../../base/limits.ts";
+import { vaultAnswersMax } from "../../base/bank-limits.ts";
 
 interface Answer {
   /** By the clock's `now`. */

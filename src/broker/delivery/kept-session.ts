@@ -6,7 +6,7 @@ import type { Identity } from "../../access/access.ts";
 import type { Permissions } from "../../access/permissions.ts";
 import { Timer } from "../../base/timers.ts";
 import { sessionPath } from "../../coordinator/paths.ts";
-import type { Paid } from "../../mail/paid.ts";
+import { type Paid, payerOf } from "../../mail/paid.ts";
 import type { SessionRecord } from "../../mail/records.ts";
 import type { FencingToken } from "../../mail/slips.ts";
 import type { WillRecord } from "../../mail/will-record.ts";
@@ -35,6 +35,7 @@ export class KeptSession {
   #isWillStored = false;
   #claimedAt = 0;
   #user = "";
+  #payer = "";
   #paid: Paid | undefined;
   #willBytes = 0;
   #identity: Identity | undefined;
@@ -59,6 +60,7 @@ export class KeptSession {
   found(record: SessionRecord | undefined, version: number): void {
     this.#record = record;
     this.#user = record?.user ?? "";
+    this.#payer = payerOf(this.#user);
     this.#isUntold = record?.untold === true;
     this.#paid = record?.paid;
     this.#willBytes = record?.willBytes ?? 0;
@@ -179,7 +181,13 @@ export class KeptSession {
   /** Notes whose session it is from now on, and the stamp of the claim by which its client has come. */
   belongTo(user: string, claimedAt: number): void {
     this.#user = user;
+    this.#payer = payerOf(user);
     this.#claimedAt = claimedAt;
+  }
+
+  /** The user who pays for what its client has stored, as the bank knows him; "": anonymous clients. */
+  get payer(): string {
+    return this.#payer;
   }
 
   /** The branch that pays for the session, whoever keeps it, and how much; undefined: nobody. */

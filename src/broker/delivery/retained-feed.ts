@@ -1,7 +1,9 @@
 /** The retained messages that a client's new subscriptions are owed, sent in order, as far as there is room. */
-import { bankHopeRetryMs, pumpOutputBytesMax } from "../../base/limits.ts";
+import { bankHopeRetryMs } from "../../base/bank-limits.ts";
+import { pumpOutputBytesMax } from "../../base/limits.ts";
 import { Ring } from "../../base/ring.ts";
 import { Timer } from "../../base/timers.ts";
+import type { Price } from "../../mail/ledger.ts";
 import { Settlement } from "../../mail/settlement.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
@@ -115,10 +117,13 @@ export class RetainedFeeds {
    * Sends or stores one for a persistent session; a message that the bank cannot pay is left out. Returns false while
    * the bank is asked.
    */
-  #promise(client: LocalSession, publish: Publish, target: OutgoingTarget): boolean {
+  #promise(client: LocalSession, retained: Publish, target: OutgoingTarget): boolean {
     const { bankAccount, mail, metrics } = client.context;
-    const price = bankAccount.prices.ofCopy(publish, client.session.clientId, target.subscriptionIds);
-    const payment = bankAccount.reserve(price);
+    // Who asks for copies of what is retained pays for them.
+    const publish = retained.paidBy(client.payer);
+    const credits = bankAccount.prices.ofCopy(publish, client.session.clientId, target.subscriptionIds);
+    const price = { credits, payer: client.payer };
+    const payment = bankAccount.reserve(credits, client.payer);
     if (payment === undefined && this.#mayStillBePaid(price)) return false;
     this.#wait = undefined;
     if (payment === undefined) {
@@ -135,11 +140,12 @@ export class RetainedFeeds {
   }
 
   /** Returns true if credits that are lacking now may be there in a moment; then it is tried again. */
-  #mayStillBePaid(price: number): boolean {
+  #mayStillBePaid(price: Price): boolean {
     const { context } = this.#client;
     const { clock, timers, coordinator } = context;
     this.#wait ??= { since: clock.now(), hopeUntil: undefined };
-    if (coordinator.state !== "CONNECTED" || isLastWord(context, { price, lacking: price }, this.#wait)) return false;
+    if (coordinator.state !== "CONNECTED" || isLastWord(context, { price, lacking: price.credits }, this.#wait))
+      return false;
     this.#isWaiting = true;
     const again = new Timer(() => {
       this.#isWaiting = false;

@@ -66,9 +66,10 @@ export class Interest {
 
   /**
    * Counts a new subscription of a session that ends with its connection. Returns what must be written for it.
-   * `payment`: what was set aside for `priceOf`; undefined if that was 0.
+   * `payment`: what was set aside for `priceOf`; undefined if that was 0. `payer`: the client's user, who holds the
+   * node for all who subscribe to the filter as long as this broker lives.
    */
-  subscribed(text: string, payment: Payment | undefined): JournalOperation[] {
+  subscribed(text: string, { payment, payer }: { payment: Payment | undefined; payer: string }): JournalOperation[] {
     const count = (this.#counts.get(text) ?? 0) + 1;
     this.#counts.set(text, count);
     if (count > 1 || this.#unwanted.delete(text)) return [];
@@ -81,7 +82,7 @@ export class Interest {
     const before = this.#leftovers.has(text) ? this.#leftovers.get(text) : "none";
     this.#leftovers.delete(text);
     const path = this.#path(text);
-    const bill = new Bill(bankAccount.account, { path, credits: markPriceOf(path), payment });
+    const bill = new Bill(bankAccount.account, { path, credits: markPriceOf(path), payer, payment });
     return [stampOver(before, { path, epoch: self.epoch, bill, isCurrent: () => this.#counts.has(text) })];
   }
 

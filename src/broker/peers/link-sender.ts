@@ -100,6 +100,7 @@ export class LinkSender {
       toInterest: share.toInterest,
       handles: share.sessions.map(({ session }) => session.handle),
       groups: share.groups.map(({ text }) => text),
+      payer: peer.facts?.knowsPayers === true ? settlement.publish.payer : undefined,
     };
     const frame = deliveryFrame(FrameType.publish, delivery, packet);
     const sentAt = this.#context.clock.now();

@@ -34,6 +34,8 @@ export interface BrokerFacts {
   readonly formats?: FormatRange;
   /** True if the broker ends sessions whose mailboxes are full, and can be told of one. */
   readonly endsSessions?: boolean;
+  /** True if the broker can be sent deliveries that name the user who pays for what is stored of them. */
+  readonly knowsPayers?: boolean;
 }
 
 /** Returns the decoded facts of a broker; undefined if the data is not a broker's. */

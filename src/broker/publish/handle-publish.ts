@@ -76,6 +76,7 @@ export class PublishHandler {
   receive(connection: Connection, publish: Publish, route: ClusterRoute): void {
     const { channel } = connection;
     const client = connection.client!;
+    publish.payer = client.payer;
     if (publish.qos === 2 && client.session.hasIncoming(publish.packetId))
       return this.#repeat(connection, publish.packetId);
     if (publish.qos > 0) this.#countOutstanding(channel);

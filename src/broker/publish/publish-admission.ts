@@ -4,7 +4,7 @@
  */
 import type { Keeping } from "../../bank/price.ts";
 import { textWeightOf } from "../../coordinator/weight.ts";
-import type { Payment } from "../../mail/ledger.ts";
+import type { Payment, Price } from "../../mail/ledger.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import { type CreditWait, isLastWord } from "../core/credit-wait.ts";
@@ -25,8 +25,8 @@ export interface Denial {
   readonly why: string;
   /** True if the publish may be admitted in a moment. */
   readonly isHopeful: boolean;
-  /** The price, and the part of it that the bank was asked for in vain; in milli-credits. */
-  readonly price?: number;
+  /** The price, and the part of it that the bank was asked for in vain, in milli-credits. */
+  readonly price?: Price;
   readonly lacking?: number;
 }
 
@@ -77,15 +77,22 @@ export class PublishAdmission {
     if (copiesPrice + retainedPrice === 0) return { payment: undefined, retainedPayment: undefined };
     // The store needs the room that is left to become emptier.
     if (coordinator.isFull === true) return { cause: "disk", why: fullDiskWords, isHopeful: false };
-    const payment = bankAccount.reserve(copiesPrice);
-    const retainedPayment = bankAccount.reserve(retainedPrice);
+    const { payer } = publish;
+    const payment = bankAccount.reserve(copiesPrice, payer);
+    const retainedPayment = bankAccount.reserve(retainedPrice, payer);
     if (payment !== undefined && retainedPayment !== undefined) return { payment, retainedPayment };
     payment?.close();
     retainedPayment?.close();
-    const price = copiesPrice + retainedPrice;
+    const price = { credits: copiesPrice + retainedPrice, payer };
     const lacking = payment === undefined ? copiesPrice : retainedPrice;
     const isHopeful = bankAccount.mayPay(price);
-    return { cause: "bank", why: bankAccount.describe(price), isHopeful, price, lacking };
+    return {
+      cause: bankAccount.mayHold(price) ? "bank" : "share",
+      why: bankAccount.describe(price),
+      isHopeful,
+      price,
+      lacking,
+    };
   }
 
   /**

@@ -2,7 +2,8 @@
  * The refusal of publishes that cannot be taken, for good or for now: a client of MQTT 5 is told, the publish of an
  * older one is tried again for a while before its connection is closed.
  */
-import { bankHopeRetryMs, refusedRetryMs } from "../../base/limits.ts";
+import { bankHopeRetryMs } from "../../base/bank-limits.ts";
+import { refusedRetryMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";

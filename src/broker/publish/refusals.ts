@@ -9,11 +9,11 @@ import { isRootLevel, retainedPath, topicOfPath, topicsPath } from "../../coordi
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 
 /**
- * The cause of a refusal. bank: it cannot be paid; mailbox: a receiver's is full; size: the store takes nothing so
- * large; retained: there are too many; disk: the store's is full; obstacle: a stranger's znode stands in its place;
- * levels: the topic has too many.
+ * The cause of a refusal. bank: it cannot be paid; share: its user may not have more of the bank; mailbox: a
+ * receiver's is full; size: the store takes nothing so large; retained: there are too many; disk: the store's is full;
+ * obstacle: a stranger's znode stands in its place; levels: the topic has too many.
  */
-export type RefusalCause = "bank" | "mailbox" | "size" | "retained" | "disk" | "obstacle" | "levels";
+export type RefusalCause = "bank" | "share" | "mailbox" | "size" | "retained" | "disk" | "obstacle" | "levels";
 
 /** A topic whose stored messages bind credits. */
 export interface Holder {
@@ -28,9 +28,10 @@ const holdersLogged = 3;
 export class Refusals {
   readonly #context: DeliveryContext;
   /** The number of refusals since the last line in the log, by cause. */
-  readonly #unlogged = { bank: 0, mailbox: 0, size: 0, retained: 0, disk: 0, obstacle: 0, levels: 0 };
+  readonly #unlogged = { bank: 0, share: 0, mailbox: 0, size: 0, retained: 0, disk: 0, obstacle: 0, levels: 0 };
   readonly #loggedAt = {
     bank: -Infinity,
+    share: -Infinity,
     mailbox: -Infinity,
     size: -Infinity,
     retained: -Infinity,
@@ -51,6 +52,7 @@ export class Refusals {
     const { metrics, clock, log, timers } = this.#context;
     metrics.refused++;
     this.#unlogged[cause]++;
+    if (cause === "share") metrics.refusedByShare++;
     if (cause === "bank") {
       metrics.refusedByBank++;
       // The first is told at once, then all that came meanwhile together.

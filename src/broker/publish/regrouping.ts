@@ -193,7 +193,7 @@ export class Regrouping implements GroupsEnd {
     const isPaid = payment !== undefined && hasShortId(target.subscriber);
     const mustPay = mayBeStored && !isPaid;
     const price = mustPay ? bankAccount.prices.ofCopy(publish, idOf(target.subscriber)!, target.subscriptionIds) : 0;
-    const own = mustPay ? bankAccount.reserve(price) : undefined;
+    const own = mustPay ? bankAccount.reserve(price, publish.payer) : undefined;
     if (mustPay && own === undefined) this.#wait(handover);
     else this.#fanout.redeliver(publish, target, { done, payment: own ?? payment, reassigned, how });
   }

@@ -5,7 +5,7 @@
  */
 import { Mirror, type MirrorNode, read } from "../../coordinator/mirror.ts";
 import { isEncodedPath, parentPath, retainedPath, topicOfPath, topicPath } from "../../coordinator/paths.ts";
-import type { Payment } from "../../mail/ledger.ts";
+import type { Payment, Price } from "../../mail/ledger.ts";
 import { isDone, type JournalOperation, type Outcome } from "../../mail/operations.ts";
 import { decodeStored, readPieces } from "../../mail/parts.ts";
 import { decodeMessageHead } from "../../mail/records.ts";
@@ -15,8 +15,7 @@ import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import { CatchingUp } from "./catching-up.ts";
 
 /** The payment for a message that is being written. */
-interface Bill {
-  readonly credits: number;
+interface Bill extends Price {
   readonly payment: Payment;
 }
 
@@ -125,7 +124,7 @@ export class RetainedStore {
     const kept = publish.kept();
     retained.set(topic, kept, "here");
     const credits = this.priceOf(kept);
-    const writing = this.#write(path, payment && { credits, payment });
+    const writing = this.#write(path, payment && { credits, payer: kept.payer, payment });
     const isCurrent = (): boolean => retained.get(topic)?.publish === kept && isDue();
     const after = (how: Outcome): void => this.#written(path, writing, how);
     const { data, checks, parts } = mail.retain(kept, credits);
@@ -154,7 +153,7 @@ export class RetainedStore {
       this.#removeParts(path);
       this.#standsInParts(path, parts);
       account.freed(path);
-      if (bill !== undefined) account.keep(path, bill.credits, bill.payment);
+      if (bill !== undefined) account.keep(path, bill, bill.payment);
     }
     bill?.payment.close();
     // What other brokers have written since may have been ignored, or memory may differ from the store.

@@ -1,8 +1,8 @@
 /** The room `cluster`, part by part: who publishes what, what others have left, the teller, and leaving in order. */
 import { describe, expect, test } from "bun:test";
+import { branchCloseMs, sweepMs } from "../../../src/base/bank-limits.ts";
 import { encodeUtf8 } from "../../../src/base/bytes.ts";
 import {
-  branchCloseMs,
   drainLookMs,
   drainOwedMs,
   drainSettleMs,
@@ -12,7 +12,6 @@ import {
   publisherLookMs,
   publisherTreeBytesMax,
   sweepGraceMs,
-  sweepMs,
 } from "../../../src/base/limits.ts";
 import { Drain } from "../../../src/broker/cluster/drain.ts";
 import { Leftovers } from "../../../src/broker/cluster/leftovers.ts";

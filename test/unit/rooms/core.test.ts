@@ -1,7 +1,8 @@
 /** The room `core`, part by part: this broker's account at the bank, empty levels, a full disk. */
 import { describe, expect, test } from "bun:test";
+import { bankLookMs, bankYieldMs, freedPathsMax } from "../../../src/base/bank-limits.ts";
 import { encodeUtf8 } from "../../../src/base/bytes.ts";
-import { bankLookMs, bankYieldMs, emptyLevelsMs, freedPathsMax } from "../../../src/base/limits.ts";
+import { emptyLevelsMs } from "../../../src/base/limits.ts";
 import { fullDiskWillBytesMax } from "../../../src/base/store-limits.ts";
 import { connectRefusal } from "../../../src/broker/core/full-disk.ts";
 import { LevelSweep } from "../../../src/broker/core/level-sweep.ts";
@@ -86,16 +87,19 @@ describe("the account at the bank", () => {
     expect(bankAccount.reserve(200 * milli)).toBeUndefined();
     expect(asked).toBe(1);
     expect(account.grant).toBe(1000 * milli);
-    expect(bankAccount.describe(200 * milli)).toContain("200");
+    expect(bankAccount.describe({ credits: 200 * milli, payer: "" })).toContain("200");
     // Somebody else may have it.
-    expect(bankAccount.mayPay(5000 * milli)).toBe(true);
+    expect(bankAccount.mayPay({ credits: 5000 * milli, payer: "" })).toBe(true);
   });
 
   test("alone with an empty vault, no patience helps", async () => {
     const { bankAccount } = await opened(1000);
     bankAccount.reserve(900 * milli);
     bankAccount.reserve(900 * milli);
-    expect([bankAccount.mayPay(100 * milli), bankAccount.mayPay(101 * milli)]).toEqual([true, false]);
+    expect([
+      bankAccount.mayPay({ credits: 100 * milli, payer: "" }),
+      bankAccount.mayPay({ credits: 101 * milli, payer: "" }),
+    ]).toEqual([true, false]);
   });
 
   test("half of what is free goes back when another is short, and is not asked for again at once", async () => {

@@ -85,7 +85,7 @@ describe("interest", () => {
     const subscribe = (text: string): number => {
       const price = interest.priceOf(text);
       const payment = price === 0 ? undefined : made.context.bankAccount.reserve(price);
-      const operations = interest.subscribed(text, payment);
+      const operations = interest.subscribed(text, { payment, payer: "" });
       made.context.journal.commitAll(operations, {});
       return operations.length;
     };

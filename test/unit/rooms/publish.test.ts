@@ -70,7 +70,7 @@ describe("refusals", () => {
       ["/topics/large/=2", 9000],
       ["/retained/kept", 5000],
     ] as const)
-      account.found(path, credits);
+      account.found(path, { credits, payer: "" });
     expect(holdersOf(context, 2)).toEqual([
       { topic: "large", credits: 18 },
       { topic: "kept", credits: 5 },

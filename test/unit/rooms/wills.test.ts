@@ -53,7 +53,12 @@ function wills() {
   const connect = (clientId: string, asked?: ReturnType<typeof will>, expiry = 0): LocalSession => {
     const client = context.localSessions.get(clientId) ?? made.session(clientId, expiry);
     const { account } = context.bankAccount;
-    const bill = new Bill(account, { path: willPath("here", clientId), credits: 0, payment: account.reserve(0) });
+    const bill = new Bill(account, {
+      path: willPath("here", clientId),
+      credits: 0,
+      payer: "",
+      payment: account.reserve(0),
+    });
     context.journal.commit(kept.set(client, asked && { ...asked, bill }, () => true));
     return client;
   };

@@ -1,0 +1,36 @@
+/** The limits of the bank, and how often it is looked after. */
+
+/** Credits that a bank may have: in thousandths, and with prices added, they are exact in a double. */
+export const bankCapitalCreditsMax = 1_000_000_000_000;
+/**
+ * The bank is nearly empty when less than this part of the capital is free: then a user may hold no more than is left.
+ */
+export const bankScarcePartMin = 1 / 16;
+/** Percent of the capital that one of several users may bind, where the operator does not say. */
+export const bankShareOfManyMax = 25;
+/** Characters of a user's name as it stands in what the bank keeps: longer names are cut, and told apart by a hash. */
+export const payerLengthMax = 64;
+/** A branch of the bank asks the vault for more when less than this part of the capital is free here. */
+export const bankLowPartMin = 1 / 64;
+/** How often a branch asks the other brokers for what they do not need, when the vault is empty. */
+export const bankAskMs = 50;
+/** A branch that was asked leaves the vault to others so long, unless it cannot pay for what is published here. */
+export const bankYieldMs = 3_000;
+/** The time that other brokers have to hand over credits for a publish that waits; then the vault is asked again. */
+export const bankHopeMs = 1_000;
+/** How often a publish that waits for the vault's answer is tried. */
+export const bankHopeRetryMs = 20;
+/** Answers of the vault that are remembered. */
+export const vaultAnswersMax = 64;
+/** How often a branch looks at its account: whether it has too little or too much, and whether messages are gone. */
+export const bankLookMs = 1_000;
+/** Messages that a branch looks for each time, to see whether they are gone. */
+export const bankVerifyMax = 200;
+/** Messages that it looks for in all when its credits are short. */
+export const bankVerifyBusyMax = 5_000;
+/** Messages that other brokers are told to be gone, in one frame. */
+export const freedPathsMax = 500;
+/** How often the teller walks through the tree. */
+export const sweepMs = 30_000;
+/** A broker's branch is closed when it has been gone for so long. */
+export const branchCloseMs = 60_000;

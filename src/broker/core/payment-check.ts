@@ -1,0 +1,69 @@
+/**
+ * The check of what a branch pays for against the store: others may have removed some of it without telling. A few
+ * things are looked at each time, in turn.
+ */
+import { paidAt } from "../../audit/places.ts";
+import { type Branch, isMessagePath } from "../../bank/branch.ts";
+import { bankVerifyBusyMax, bankVerifyMax } from "../../base/bank-limits.ts";
+import type { ReadResult } from "../../coordinator/coordinator.ts";
+import { hasData } from "../../coordinator/read-results.ts";
+import type { Journal } from "../../mail/journal.ts";
+import type { Runtime } from "./runtime.ts";
+
+export interface PaymentCheckParts {
+  readonly journal: Journal;
+  readonly account: Branch;
+  /** The name of the branch. */
+  readonly branch: string;
+}
+
+/** Looks for what a branch pays for, and frees the credits of what is gone. */
+export class PaymentCheck {
+  readonly #runtime: Runtime;
+  readonly #parts: PaymentCheckParts;
+  #isBusy = false;
+
+  constructor(runtime: Runtime, parts: PaymentCheckParts) {
+    this.#runtime = runtime;
+    this.#parts = parts;
+  }
+
+  /** Looks for some of what is paid for, unless it is still doing so: for more of it when credits are short. */
+  look(credits: "short" | "enough"): void {
+    if (this.#isBusy) return;
+    const most = credits === "short" ? bankVerifyBusyMax : bankVerifyMax;
+    this.#lookForSome(Math.min(this.#parts.account.things, most));
+  }
+
+  #lookForSome(left: number): void {
+    const paths = this.#parts.account.takeSome(Math.min(left, bankVerifyMax));
+    this.#isBusy = paths.length > 0;
+    // One page at a time, so that other reads, and the keeper session's pings, do not wait behind all of them.
+    this.verify(paths, () => this.#lookForSome(left - paths.length));
+  }
+
+  /** Looks for what stands at these paths, after what is on its way into the store. */
+  verify(paths: readonly string[], done: () => void = () => {}): void {
+    if (paths.length === 0) return;
+    const { coordinator } = this.#runtime;
+    const { journal, account } = this.#parts;
+    const readOf = (path: string) => ({ kind: isMessagePath(path) ? "exists" : "get", path }) as const;
+    // What is still on its way into the store would be taken for missing.
+    journal.drained(() =>
+      coordinator.read(paths.map(readOf), (error, results) => {
+        if (error !== undefined) return;
+        paths.forEach((path, index) => {
+          if (this.#isGone(path, results[index])) account.freed(path);
+        });
+        done();
+      }),
+    );
+  }
+
+  /** Returns true if the branch pays no longer for what stands at a path. */
+  #isGone(path: string, node: ReadResult | undefined): boolean {
+    if (node === "NoNode" || isMessagePath(path)) return node === "NoNode";
+    const { branch } = this.#parts;
+    return hasData(node) && this.#runtime.strangers.read(path, () => paidAt(path, node.data))?.branch !== branch;
+  }
+}
