@@ -13,8 +13,9 @@ const root = join(import.meta.dir, "../..");
 const jobs = Number(process.env.MQTTZOO_FAULT_JOBS ?? Math.max(1, Math.floor(availableParallelism() / 2)));
 
 /** How long the tests look for a fault; and, without one, whether they are green at all. */
-const thorough = { MQTTZOO_KILLS: "30", MQTTZOO_SEEDS: "2500", MQTTZOO_STEPS: "6", MQTTZOO_NEMESIS_MINUTES: "3" };
-const brief = { MQTTZOO_KILLS: "3", MQTTZOO_SEEDS: "3", MQTTZOO_STEPS: "1" };
+const seeds = (count: string) => ({ MQTTZOO_SEEDS: count, MQTTZOO_GROUP_SEEDS: count, MQTTZOO_WILL_SEEDS: count });
+const thorough = { ...seeds("2500"), MQTTZOO_KILLS: "30", MQTTZOO_STEPS: "6", MQTTZOO_NEMESIS_MINUTES: "3" };
+const brief = { ...seeds("3"), MQTTZOO_KILLS: "3", MQTTZOO_STEPS: "1" };
 
 type Verdict = "caught" | "MISSED" | "RED";
 
@@ -67,10 +68,13 @@ function builtTree(): Promise<string> {
   return built;
 }
 
+/** Made in a tree, or too large to copy. */
+const notCopied = new Set([".git", "node_modules", "dist", "mqttzoo-data"]);
+
 function copyOfTree(): string {
   const copy = mkdtempSync(join(tmpdir(), "mqttzoo-fault-"));
-  for (const part of ["src", "cli", "test", "package.json", "bunfig.toml", "tsconfig.json"])
-    cpSync(join(root, part), join(copy, part), { recursive: true });
+  for (const part of readdirSync(root))
+    if (!notCopied.has(part)) cpSync(join(root, part), join(copy, part), { recursive: true });
   symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
   return copy;
 }
