@@ -18,9 +18,10 @@ export interface DropDelivery {
   readonly target: OutgoingTarget;
 }
 
-/** A message that has its packet id; ready: it may be sent after those before it. */
+/** A message that has its packet id. Again: it was sent before. Ready: it may be sent after those before it. */
 interface InLine {
   readonly outgoing: OutgoingMessage;
+  readonly isAgain: boolean;
   isReady: boolean;
 }
 
@@ -313,12 +314,12 @@ export class Mailbox {
     this.#sentBefore.forget(slip);
     if (before !== undefined && client.inflight.claim(before, outgoing, reserved)) {
       outgoing.packetId = before;
-      client.transmit(outgoing, true);
-      outgoing.publish = undefined;
-      return;
+      // One before it may be new: another broker has stored it while this one had no contact.
+      this.#line.push({ outgoing, isAgain: true, isReady: true });
+      return this.#advance();
     }
     outgoing.packetId = client.inflight.add(outgoing);
-    const place: InLine = { outgoing, isReady: record.qos === 1 };
+    const place: InLine = { outgoing, isAgain: false, isReady: record.qos === 1 };
     this.#line.push(place);
     if (record.qos === 2) this.#commitId(place, slip);
     else this.#advance();
@@ -350,7 +351,8 @@ export class Mailbox {
   #advance(): void {
     for (let place = this.#line.peek(); place?.isReady; place = this.#line.peek()) {
       this.#line.shift();
-      this.#sendFirst(place.outgoing);
+      if (place.isAgain) this.#client.transmit(place.outgoing, true);
+      else this.#sendFirst(place.outgoing);
       place.outgoing.publish = undefined;
     }
   }

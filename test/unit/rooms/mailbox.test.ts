@@ -250,6 +250,25 @@ describe("a message for a session that is away", () => {
     expect(texts().at(-1)).toBe("3");
   });
 
+  test("that was stored elsewhere while there was no contact is not overtaken by one that is being stored", async () => {
+    const { context, store, session, deliver } = scene();
+    const { client, texts, connect } = session("c");
+    connect();
+    await settled();
+    // Another broker stores it, and nobody tells.
+    const draft = { clientId: "c", qos: 2, retain: false, subscriptionIds: [], packetId: 0, groupMark: 0 } as const;
+    const first = makePublish(encodeUtf8("t"), encodeUtf8("1"), { qos: 2, retain: false });
+    const [unit] = context.mail.store(first, { order: context.mail.nextOrder(), from: 0 }, [draft], undefined);
+    context.journal.commit(unit!.operations);
+    await settled();
+    store.answers = false;
+    deliver([client], "2", { qos: 2 });
+    // Contact again: the mailbox is read, behind what is under way.
+    client.mailbox!.load();
+    for (await settled(); store.waiting > 0; await settled()) store.answer(1);
+    expect(texts()).toEqual(["1", "2"]);
+  });
+
   test("is left out when its time is over, and its slip goes", async () => {
     const { context, session, slipsOf, pass } = scene();
     const { client, texts, connect } = session("c");
