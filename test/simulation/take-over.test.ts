@@ -1,14 +1,18 @@
-/** A session that moves while the broker that had it is not reached: what that one has committed till then counts. */
+/**
+ * A session that moves while the broker that had it is not reached: what that one has committed till then counts, and
+ * what is on its way is not overtaken.
+ */
 import { expect, test } from "bun:test";
+import { linkPatienceMs, linkSilenceMs } from "../../src/base/limits.ts";
 import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
-import { incomingPath, sessionPath } from "../../src/coordinator/paths.ts";
+import { incomingPath, mailPath, sessionPath } from "../../src/coordinator/paths.ts";
 import type { BrokerNode } from "./broker-node.ts";
 import { Device } from "./device.ts";
 import { World } from "./world.ts";
 
 const lasting = { clean: false, properties: { sessionExpiryInterval: 1000 } };
 
-test("a publish at QoS 2 that is committed while its client moves is not published twice", async () => {
+test("a publish at QoS 2 that is committed while its client moves is known where that has moved to", async () => {
   const world = new World(1, { bankCapital: 1_000_000, ensemble: {} });
   const [a, b] = [world.node("a"), world.node("b")];
   for (const node of [a, b]) await node.startIn(world);
@@ -37,8 +41,54 @@ test("a publish at QoS 2 that is committed while its client moves is not publish
   late.send({ cmd: "pubrel", messageId: 7 });
   await late.take("pubcomp");
   await world.pass(1000);
-  expect(reader.packets.map(({ cmd, payload }) => [cmd, payload.toString()])).toEqual([["publish", "once"]]);
+  expect(textsOf(reader)).toEqual(["once"]);
 });
+
+test("a message under way to a broker that is not reached is not overtaken where its receiver turns up", async () => {
+  const world = new World(1, { bankCapital: 1_000_000, ensemble: {} });
+  const [a, b] = [world.node("a"), world.node("b")];
+  for (const node of [a, b]) await node.startIn(world);
+  const early = await Device.connect(world, "b", { clientId: "reader", ...lasting });
+  await early.subscribe("state/d", { qos: 1 });
+  const publisher = await Device.connect(world, "a");
+  a.cutFrom.add("b");
+  publisher.publish("state/d", "1", { qos: 1, messageId: 1 });
+  await world.pass(100);
+  early.abort();
+  const late = await Device.connect(world, "a", { clientId: "reader", ...lasting });
+  publisher.publish("state/d", "2", { qos: 1, messageId: 2 });
+  await world.pass(linkSilenceMs + linkPatienceMs + 1000);
+  expect(textsOf(late)).toEqual(["1", "2"]);
+});
+
+test("what a broker is storing for a session that it has lost is not overtaken by what it publishes then", async () => {
+  const world = new World(1, { bankCapital: 1_000_000, ensemble: {} });
+  const [a, b] = [world.node("a"), world.node("b")];
+  for (const node of [a, b]) await node.startIn(world);
+  const early = await Device.connect(world, "a", { clientId: "reader", ...lasting });
+  await early.subscribe("state/d", { qos: 1 });
+  early.abort();
+  const publisher = await Device.connect(world, "a");
+  a.cutFrom.add("b");
+  const peer = b.broker!.context.peers.get("a")!;
+  expect(await world.pass(5000, () => !peer.isLinked)).toBe(true);
+  const store = holdBefore(a, ({ path }) => path.startsWith(mailPath("reader")));
+  publisher.publish("state/d", "1", { qos: 1, messageId: 1 });
+  expect(await world.pass(1000, store.isHeld)).toBe(true);
+  const late = await Device.connect(world, "b", { clientId: "reader", ...lasting });
+  a.cutFrom.clear();
+  expect(await world.pass(5000, () => peer.isLinked)).toBe(true);
+  publisher.publish("state/d", "2", { qos: 1, messageId: 2 });
+  await world.pass(1000);
+  store.go();
+  store.go();
+  await world.pass(3000);
+  expect(textsOf(late)).toEqual(["1", "2"]);
+});
+
+function textsOf({ packets }: Device): string[] {
+  return packets.filter(({ cmd }) => cmd === "publish").map(({ payload }) => payload.toString());
+}
 
 /** Has a broker wait before it writes a certain operation, with all that it writes later. */
 function holdBefore(node: BrokerNode, isIt: (operation: WriteOperation) => boolean) {

@@ -159,7 +159,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/peers/subscription-directory.ts",
     find: "    const remote = this.session(clientId);\n    for",
     replace: "    const remote = this.session(clientId);\n    this.#moves.released(remote);\n    for",
-    tests: "test/simulation/simulation.test.ts",
+    tests: "test/unit/rooms/forwarding.test.ts",
   },
   {
     what: "churn: deadlines that were cancelled gather until their time",

@@ -31,6 +31,13 @@ export const faults: readonly Fault[] = [
     tests: "test/broker/resume.test.ts",
   },
   {
+    what: "resume: what has its packet id already overtakes what waits for one",
+    file: "src/broker/delivery/mailbox.ts",
+    find: "this.#line.push({ outgoing, isAgain: true, isReady: true });\n      return this.#advance();",
+    replace: "client.transmit(outgoing, true);\n      return void (outgoing.publish = undefined);",
+    tests: "test/unit/rooms/mailbox.test.ts",
+  },
+  {
     what: "resume: the sweep forgets packet ids that were sent at QoS 2",
     file: "src/broker/cluster/sweeper.ts",
     find: "if (isHeldByClient(slip)) slips.lapse(slip, stat.version);\n      else slips",
@@ -84,7 +91,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/connect/orphaned-wills.ts",
     find: "const grace = movedAt === undefined ? willGraceMs : movedWillMs;",
     replace: "const grace = movedAt === undefined ? 0 * willGraceMs : movedWillMs;",
-    tests: "test/simulation/wills.test.ts",
+    tests: "test/unit/rooms/wills.test.ts",
   },
   {
     what: "wills: connections with wills outlive the lease",
@@ -133,7 +140,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/connect/orphaned-wills.ts",
     find: "return wills.holds(clientId) || isObtaining(clientId);",
     replace: "return membership.isAlive(brokerId, epoch) || wills.holds(clientId) || isObtaining(clientId);",
-    tests: "test/simulation/wills.test.ts",
+    tests: "test/unit/rooms/wills.test.ts",
   },
   {
     what: "groups: what waits in a mailbox ends with its session",
@@ -161,7 +168,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/publish/regrouping.ts",
     find: "reassigned < reassignmentsMax ? this.#shared.choose(group, publish, isAtItsBroker)",
     replace: "reassigned >= 0 ? this.#shared.choose(group, publish, (member) => member === from)",
-    tests: "test/simulation/groups.test.ts",
+    tests: "test/unit/rooms/shared.test.ts",
   },
   {
     what: "groups: another broker stores what the publishing one may publish again at QoS 2",

@@ -5,7 +5,12 @@ import {
   decodeName,
   encodeAstral,
   encodeName,
+  incomingPath,
   isEncoded,
+  levelMode,
+  mailPath,
+  parentPath,
+  sessionPath,
   topicOfPath,
   topicPath,
 } from "../../src/coordinator/paths.ts";
@@ -31,6 +36,12 @@ test("any name can be decoded; one that nobody has encoded is known by that", ()
       expect(isEncoded(encodeName(name))).toBe(true);
     }),
   );
+});
+
+test("a mailbox stays when it is empty, as long as its session, and does not number its slips from 0 again", () => {
+  const modes = [mailPath("c"), mailPath("mail"), incomingPath("c"), sessionPath("c"), "/topics/mail"].map(levelMode);
+  expect(modes).toEqual(["persistent", "persistent", "container", "container", "container"]);
+  expect(levelMode(parentPath(topicPath("/retained", "a/b")))).toBe("persistent");
 });
 
 test("a path of the first format is what it is called now", () => {

@@ -7,6 +7,7 @@ import {
   drainOwedMs,
   drainSettleMs,
   leftoversAfterMs,
+  orphanPartsMs,
   publisherBatchMax,
   publisherForgetMs,
   publisherLookMs,
@@ -223,6 +224,17 @@ describe("the teller", () => {
     await live(pass, sweepGraceMs);
     await live(pass, sweepMs);
     expect(store.textOf(path)).toBeUndefined();
+  });
+
+  test("removes parts that no message has named for a while, and not those of a broker that lives", async () => {
+    const { context, store, pass } = scene();
+    const partsOf = (epoch: number): string => `/parts/${epoch}00000001-0/00000`;
+    const [dead, living] = [partsOf(3), partsOf(context.self.epoch)];
+    for (const path of [dead, living]) store.put(path, "x");
+    await live(pass, sweepMs);
+    expect(store.textOf(dead)).toBe("x");
+    for (let sweeps = orphanPartsMs / sweepMs + 1; sweeps > 0; sweeps--) await live(pass, sweepMs);
+    expect([store.textOf(dead), store.textOf(living)]).toEqual([undefined, "x"]);
   });
 
   test("has retained messages whose time is over go", async () => {

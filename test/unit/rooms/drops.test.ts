@@ -80,8 +80,10 @@ describe("what lies in a mail drop", () => {
     const cursor = { kind: "put", path: cursorPath("c", "d/x"), data: encodeUtf8("{}"), exists: false } as const;
     mailbox!.take([{ message: { path: paths()[0]!, branch: "here", keepUntil: Infinity }, target }], cursor);
     await settled();
-    const slips = store.commits.flat().filter(({ path }) => path.startsWith(`${mailPath("c")}/`));
-    expect([slips.length > 0, context.mail.stored]).toEqual([true, 1]);
+    const commit = store.commits.find((operations) => operations.some(({ path }) => path === `${mailPath("c")}/`))!;
+    expect([commit !== undefined, context.mail.stored]).toEqual([true, 1]);
+    // How far the session has come is written with it: all of it, or nothing.
+    expect(commit.some(({ path }) => path === cursor.path)).toBe(true);
   });
 
   test("is known with all that came before, from any place on, and without what is gone", async () => {
@@ -126,6 +128,26 @@ describe("a subscription's way along it", () => {
     expect(heard).toEqual(["1", "2"]);
     await lay("d/y", "3");
     for (const one of log.feeds) one.pump();
+    expect(heard).toEqual(["1", "2", "3"]);
+  });
+
+  test("begins when all is known, and follows the commits, whatever order the store lists them in", async () => {
+    const { context, store, lay, client, subscription, feed } = scene();
+    for (const [topic, text] of [
+      ["d/z/far/below", "1"],
+      ["d/a", "2"],
+      ["d/m/below", "3"],
+    ] as const)
+      await lay(topic, text);
+    store.answers = false;
+    const log = new DropLog(context, "/topics/d");
+    const { client: to, heard } = client("c");
+    const way = feed(to, log, subscription("d/#"));
+    for (await settled(); store.waiting > 0; await settled()) {
+      store.answer(1);
+      way.pump();
+      if (!log.isComplete) expect(heard).toEqual([]);
+    }
     expect(heard).toEqual(["1", "2", "3"]);
   });
 

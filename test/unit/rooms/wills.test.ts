@@ -231,6 +231,15 @@ describe("wills that no connection stands behind", () => {
     expect(context.strangers.count).toBe(1);
   });
 
+  test("of this broker's own connections that it was told to close are no others: it lives, and yet they are published", async () => {
+    const { context, published, alive, leave, look, wait } = scene();
+    alive.add(`here ${context.self.epoch}`);
+    leave("here", "closed", { epoch: context.self.epoch });
+    await look();
+    await wait(willGraceMs);
+    expect(published).toEqual(["closed"]);
+  });
+
   test("of a broker that was not known to live when they were found are left alone", async () => {
     const { store, published, alive, leave, look, wait } = scene();
     leave("b", "theirs");

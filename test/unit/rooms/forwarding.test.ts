@@ -1,0 +1,119 @@
+/** Messages on their way to sessions that other brokers keep, or come to keep: by which way, and in which order. */
+import { describe, expect, test } from "bun:test";
+import { encodeUtf8 } from "../../../src/base/bytes.ts";
+import { Forwarding } from "../../../src/broker/peers/forwarding.ts";
+import { Interest } from "../../../src/broker/peers/interest.ts";
+import type { LinkSender } from "../../../src/broker/peers/link-sender.ts";
+import type { Membership } from "../../../src/broker/peers/membership.ts";
+import type { GroupsEnd } from "../../../src/broker/peers/peer.ts";
+import type { RemoteSession, RemoteTarget } from "../../../src/broker/peers/remote-session.ts";
+import { SubscriptionDirectory } from "../../../src/broker/peers/subscription-directory.ts";
+import { mailPath, sessionPath } from "../../../src/coordinator/paths.ts";
+import type { JournalOperation } from "../../../src/mail/operations.ts";
+import { Settlement } from "../../../src/mail/settlement.ts";
+import { makePublish } from "../../../src/mqtt/publish.ts";
+import type { Subscription } from "../../../src/mqtt/subscription.ts";
+import { parseFilter } from "../../../src/mqtt/topic.ts";
+import { room, settled } from "../../support/room.ts";
+
+function scene() {
+  const made = room();
+  const { context, store } = made;
+  store.put("/topics");
+  const forwarding = new Forwarding(context, {
+    linkSender: {} as LinkSender,
+    idle: (session) => directory.forget(session),
+    groupsEnd: {} as GroupsEnd,
+    retainedLate: () => {},
+  });
+  const directory = new SubscriptionDirectory(context, {
+    membership: {} as Membership,
+    interest: new Interest(context),
+    moves: {
+      adopted: (remote) => forwarding.moveToMailbox(remote),
+      released: (remote) => forwarding.waitForMailbox(remote),
+    },
+  });
+  /** A message to a session; `guard`: what must hold for it to be stored. */
+  const message = (session: RemoteSession, guard?: JournalOperation) => {
+    const publish = makePublish(encodeUtf8("t"), encodeUtf8("x"), { qos: 1, retain: false });
+    const settlement = new Settlement(publish, context.mail.nextOrder());
+    settlement.guard = guard;
+    const target: RemoteTarget = { session, qos: 1, retain: false, subscriptionIds: [], group: undefined };
+    return { target, settlement };
+  };
+  const slips = (clientId: string): number =>
+    [...store.tree.nodes.keys()].filter((path) => path.startsWith(`${mailPath(clientId)}/`)).length;
+  return { ...made, forwarding, directory, message, slips };
+}
+
+describe("a message that waits for a session on the move", () => {
+  test("is stored when those before it have arrived, unless its publisher's session is another broker's by then", async () => {
+    for (const isOurs of [true, false]) {
+      const { store, forwarding, directory, message, slips } = scene();
+      for (const clientId of ["c", "publisher"]) store.put(sessionPath(clientId), "{}");
+      const session = directory.session("c");
+      const first = message(session);
+      expect(session.startDelivery(first.target)).toBe("mail");
+      const second = message(session, { kind: "check", path: sessionPath("publisher"), version: () => 0 });
+      let isClosed = false;
+      second.settlement.payment = {
+        take: () => 0,
+        close: () => {
+          isClosed = true;
+        },
+      };
+      forwarding.wait(second.target, second.settlement);
+      if (!isOurs) store.put(sessionPath("publisher"), "theirs");
+      forwarding.mailed([first.target], store.seenZxid);
+      await settled();
+      // It is acknowledged where it is stored; where it was refused its publisher publishes it at the other broker.
+      expect([slips("c"), second.settlement.isSettled, isClosed, session.underWay]).toEqual([
+        isOurs ? 1 : 0,
+        isOurs,
+        true,
+        0,
+      ]);
+    }
+  });
+});
+
+describe("a session that becomes another broker's", () => {
+  const subscription: Subscription = {
+    ...{ filter: parseFilter("t")!, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, id: 0 },
+  };
+
+  test("is remembered with its subscriptions, also where nothing is on its way to it", () => {
+    const { context, directory, session } = scene();
+    const client = session("c", 100);
+    client.session.subscribe(subscription);
+    context.router.subscribe(client, subscription);
+    directory.release(client);
+    const remote = context.remoteSessions.get("c")!;
+    expect([...remote.subscriptions.keys()]).toEqual(["t"]);
+    expect(context.router.route(encodeUtf8("t"), 0, 1)!.elsewhere.map(({ subscriber }) => subscriber)).toEqual([
+      remote,
+    ]);
+  });
+
+  test("gets what is published now behind what is still being stored for it", async () => {
+    const { context, store, directory, session, message, forwarding, slips } = scene();
+    const client = session("c", 100);
+    store.put(sessionPath("c"), "{}");
+    client.session.subscribe(subscription);
+    context.router.subscribe(client, subscription);
+    store.answers = false;
+    context.journal.commit([{ kind: "create", path: `${mailPath("c")}/`, data: encodeUtf8("1"), mode: "sequential" }]);
+    directory.release(client);
+    const remote = context.remoteSessions.get("c")!;
+    const late = message(remote);
+    expect(remote.startDelivery(late.target)).toBe("mail");
+    // It is on its way to the mailbox as well: a link to its new broker would be another way, which has to wait.
+    expect(remote.underWay).toBe(2);
+    forwarding.mailed([late.target], 0);
+    expect(remote.underWay).toBe(1);
+    store.answers = true;
+    for (; store.waiting > 0; await settled()) store.answer();
+    expect([remote.underWay, remote.mailZxid, slips("c")]).toEqual([0, store.seenZxid, 1]);
+  });
+});
