@@ -6,7 +6,8 @@ import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { messageOf, OperatingError } from "../../src/base/errors.ts";
 import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
-import { type OptionSpec, specs } from "./broker-flags.ts";
+import { specs } from "./broker-flags.ts";
+import type { OptionSpec } from "./option-spec.ts";
 
 export type Source = "flag" | "environment" | "file" | "default";
 

@@ -58,6 +58,11 @@ export function parseServers(text: string): string {
   return text;
 }
 
+/** A limit of the process' memory; auto: by that of its control group. Throws an error in words. */
+export function parseMemory(text: string): number | string {
+  return text === "auto" || text === "none" ? text : size(64 * 1024 * 1024, 1_099_511_627_776)(text);
+}
+
 export function integer(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;

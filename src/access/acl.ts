@@ -35,8 +35,13 @@ const accesses: Record<string, Pick<Rule, "read" | "write">> = {
 };
 
 /** The memory of rules that are one client's, or one user's, and of those that all share. */
-const ownMemory: MemoryLimit = { topicsMax: topicsRememberedMax, charactersMax: topicsRememberedCharactersMax };
+const ownMemory: MemoryLimit = {
+  isShared: false,
+  topicsMax: topicsRememberedMax,
+  charactersMax: topicsRememberedCharactersMax,
+};
 const sharedMemory: MemoryLimit = {
+  isShared: true,
   topicsMax: sharedTopicsRememberedMax,
   charactersMax: sharedTopicsRememberedCharactersMax,
 };

@@ -13,6 +13,13 @@ export class Permissions {
     this.#lists = lists;
   }
 
+  /** Returns the memory of what is remembered for this client, or its user, in bytes; see `RuleList.memoryBytes`. */
+  memoryBytes(seen: Set<RuleList>): number {
+    let bytes = 0;
+    for (const list of this.#lists) bytes += list.memoryBytes(seen);
+    return bytes;
+  }
+
   mayPublish(topic: string): boolean {
     return this.#may(topic, Says.write);
   }

@@ -1,4 +1,5 @@
 /** Rules of the access list that are asked one after the other, with a memory of topics that they were asked for. */
+import { topicMemoryBytes } from "../base/memory-limits.ts";
 import { filterMatches } from "../mqtt/topic.ts";
 
 export interface Rule {
@@ -13,6 +14,8 @@ export const Says = { denied: 1, read: 2, write: 4 } as const;
 
 /** Topics that a list of rules remembers, and their characters. */
 export interface MemoryLimit {
+  /** True for rules that all users' clients ask together. */
+  readonly isShared: boolean;
   readonly topicsMax: number;
   readonly charactersMax: number;
 }
@@ -27,6 +30,16 @@ export class RuleList {
   constructor(rules: readonly Rule[], limit: MemoryLimit) {
     this.rules = rules;
     this.#limit = limit;
+  }
+
+  /**
+   * Returns the memory of topics that are remembered for one user, or client, in bytes, about; 0 for what all share,
+   * and if the list is in `seen`, to which it is added.
+   */
+  memoryBytes(seen: Set<RuleList>): number {
+    if (this.#limit.isShared || this.#known.size === 0 || seen.has(this)) return 0;
+    seen.add(this);
+    return this.#known.size * topicMemoryBytes + this.#characters;
   }
 
   /** Returns what the rules say of a topic, as bits of `Says`. */

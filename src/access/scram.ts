@@ -2,6 +2,7 @@
  * SCRAM-SHA-256 (RFC 5802, 7677), the server's side: a client proves its password without sending it. No IO, no time.
  */
 import { createHash, createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
+import { decodedMemoryBytes } from "../base/memory-limits.ts";
 import { type ScramVerifier, scramIterations, scramSaltBytes, scramVerifierOf } from "./hashes.ts";
 import type { Users } from "./password-file.ts";
 
@@ -64,6 +65,12 @@ export class ScramExchange {
   /** The user that the client says it is; undefined: it has not said so yet. */
   get username(): string | undefined {
     return this.#username === "" ? undefined : this.#username;
+  }
+
+  /** The memory of what was said so far, in bytes: each part is kept in what it was cut out of. */
+  get memoryBytes(): number {
+    const { length } = this.#clientFirstBare;
+    return decodedMemoryBytes * (this.#gs2Header.length + length + this.#serverFirst.length);
   }
 
   first(data: Uint8Array): ScramStep {

@@ -1,8 +1,8 @@
 /**
  * Every limit that is not an option of the broker: each queue, window, batch, buffer, cache and wait has its
  * constant here, with its unit in its name. Options and their defaults stand in `src/broker/core/options.ts`; the
- * limits of logins and access are in `access-limits.ts`, those of the client library and of `bench` in
- * `client-limits.ts`, those of the stores in `store-limits.ts`.
+ * limits of logins and access are in `access-limits.ts`, those of memory in `memory-limits.ts`, those of the client
+ * library and of `bench` in `client-limits.ts`, those of the stores in `store-limits.ts`.
  */
 
 // --- Packets and connections ---
@@ -52,14 +52,6 @@ export const httpBodyBytesMax = 64 * 1024;
 export const topicLevelsMax = 200;
 /** Single-level wildcards that a filter may have wherever they stand, whatever other filters there are. */
 export const wildcardsPlainMax = 2;
-/** The memory that a subscription takes, in bytes, beside its filter; measured, and rounded up. */
-export const subscriptionMemoryBytes = 1_024;
-/** The memory that each character of a filter takes, in bytes: its text, and each level for itself. */
-export const filterCharacterMemoryBytes = 12;
-/** The memory of one subscription whose retained messages are on their way, in bytes. */
-export const feedMemoryBytes = 128;
-/** How often it is looked how much memory each client takes. */
-export const memoryLookMs = 1_000;
 /** Shapes (`mqtt/filter-shape.ts`) with more of them, of all filters here: a match takes so many ways, and few more. */
 export const wildcardShapesMax = 1_024;
 /** Shapes of the filters of one session: so many of them, at most, can match one topic. */

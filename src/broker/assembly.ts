@@ -31,11 +31,10 @@ import { Publishers } from "./cluster/publishers.ts";
 import { Sweeper } from "./cluster/sweeper.ts";
 import { Admission } from "./connect/admission.ts";
 import { ConnectionEnd } from "./connect/connection-end.ts";
+import { watchConnections } from "./connect/connection-watches.ts";
 import { EndedSessions } from "./connect/ended-sessions.ts";
 import { FullMailboxes } from "./connect/full-mailboxes.ts";
 import { ConnectHandler } from "./connect/handle-connect.ts";
-import { HeldWatch } from "./connect/held-watch.ts";
-import { MemoryWatch, type MemoryWatchParts } from "./connect/memory-watch.ts";
 import { OrphanedWills } from "./connect/orphaned-wills.ts";
 import { SessionHandover } from "./connect/session-handover.ts";
 import { SessionRemains } from "./connect/session-remains.ts";
@@ -47,6 +46,7 @@ import { sharePercentOf } from "./core/bank-share.ts";
 import { LevelSweep } from "./core/level-sweep.ts";
 import { Metrics } from "./core/metrics.ts";
 import type { BrokerOptions } from "./core/options.ts";
+import type { ProcessMemory } from "./core/process-memory.ts";
 import type { Runtime } from "./core/runtime.ts";
 import { Strangers } from "./core/strangers.ts";
 import type { Connection } from "./delivery/connection.ts";
@@ -89,6 +89,8 @@ export interface Doors {
   readonly turn: Turn;
   /** Measures turns of the event loop, those of the store's answers among them. Without: one of the broker's own. */
   readonly turns?: TurnWatch;
+  /** The memory of the process; undefined: it may have as much as there is. */
+  readonly memory?: ProcessMemory | undefined;
   readonly dialLink: DialLink;
   /** The secret that all brokers of the cluster share; undefined: links are not authenticated. */
   readonly linkSecret: string | undefined;
@@ -103,6 +105,8 @@ export interface Assembly {
   readonly context: ClusterContext;
   readonly bans: Bans;
   readonly inbound: Inbound;
+  /** Told of bytes that clients send; undefined: memory has no limit. */
+  readonly memoryPressure: { received(bytes: number): void } | undefined;
   readonly connectionEnd: ConnectionEnd;
   readonly admission: Admission;
   readonly backPressure: BackPressure;
@@ -163,8 +167,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
   const peers = peersOf(context, doors, later);
   const drops = new MailDrops(context);
   const publish = publishOf(context, { peers, levelSweep, storeBackPressure, later });
-  const bans = new Bans({ failures: doors.options.banAfter, ms: doors.options.banTime * 1000 });
-  const door = { access: doors.access, bans };
+  const door = { access: doors.access, bans: bansOf(doors.options) };
   const connect = connectOf(context, { peers, publish, drops, storeBackPressure, door, later });
   const { membership, directory, interest, barrier } = peers;
   const { fanout, retainedStore, backPressure } = publish;
@@ -185,11 +188,12 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
   const inbound = new Inbound(context, { ...publish, ...connect, subscribeHandler, storeBackPressure });
   const sys = new SysTopics(context, fanout);
   new Sweeper(context, { ...connect, membership, retainedStore, drops });
-  watchConnections(context, { connections, fail });
+  const memoryParts = { connections, fail, spenders: connect.admission.spenders, memory: doors.memory };
   return {
     context,
-    bans,
+    bans: door.bans,
     inbound,
+    memoryPressure: watchConnections(context, memoryParts),
     connectionEnd,
     admission: connect.admission,
     backPressure,
@@ -211,10 +215,8 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
   };
 }
 
-/** Starts the looks at all connections: whether their clients are there, and take no more memory than they may. */
-function watchConnections(context: ClusterContext, parts: MemoryWatchParts): void {
-  new HeldWatch(context, parts.connections);
-  new MemoryWatch(context, parts);
+function bansOf({ banAfter, banTime }: BrokerOptions): Bans {
+  return new Bans({ failures: banAfter, ms: banTime * 1000 });
 }
 
 /** Builds the runtime, whose clock follows the store's. */

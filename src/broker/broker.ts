@@ -88,6 +88,7 @@ export class Broker {
       case "opened":
         return this.#open(event.connection);
       case "received":
+        this.#parts.memoryPressure?.received(event.bytes.length);
         return this.#parts.inbound.receive(event.connection, event.bytes);
       case "drained":
         return this.#drain(event.connection);

@@ -112,11 +112,14 @@ export class SubscribeHandler {
         return;
       }
       request.isHandled = true;
+      request.connection.waitingBytes = 0;
       // Of a client that has gone not all filters have been handled, perhaps none: there is no such answer.
       if (request.isCurrent) this.#whenStored(request, answer);
       this.#resume(request.connection, PauseReason.slice);
     });
-    if (!request.isHandled && request.isCurrent) request.connection.hold(PauseReason.slice);
+    if (request.isHandled || !request.isCurrent) return;
+    request.connection.waitingBytes = request.filters.memoryBytes;
+    request.connection.hold(PauseReason.slice);
   }
 
   /**
@@ -210,9 +213,10 @@ export class SubscribeHandler {
       metrics.beyondLimit.wildcards++;
       return refuse(Reason.quotaExceeded, "one topic would match too many filters: their wildcards differ too much");
     }
-    if (before === undefined && sessionMemoryOf(client) >= options.maxMemoryPerClient) {
+    const noMemory = before === undefined ? this.#memoryRefusal(request) : undefined;
+    if (noMemory !== undefined) {
       metrics.beyondLimit.memory++;
-      return refuse(Reason.quotaExceeded, `a client may take ${options.maxMemoryPerClient} bytes of memory`);
+      return refuse(Reason.quotaExceeded, noMemory);
     }
     const isOwedRetained = wantsRetained(wanted, before);
     if (isOwedRetained && client.feedsPending >= retainedFeedsMax) {
@@ -322,6 +326,13 @@ export class SubscribeHandler {
     const isCurrent = (): boolean => session.subscriptions.get(text) === subscription;
     const data = encodeSubscription(subscription);
     return { kind: "put", path, data, exists, isCurrent, ...(bill && { after: bill.settle }) };
+  }
+
+  /** Returns the words with which a new subscription is refused for the memory that it takes; undefined: it is not. */
+  #memoryRefusal({ client, connection }: FilterRequest): string | undefined {
+    const { maxMemoryPerClient } = this.#context.options;
+    if (sessionMemoryOf(client) >= maxMemoryPerClient) return `a client may take ${maxMemoryPerClient} bytes of memory`;
+    return connection.spender?.refusal;
   }
 
   /** Notes and logs that the bank cannot pay for a subscription. Returns so in words. */

@@ -155,6 +155,11 @@ export class Inbound {
       this.#cost += promisedCost;
       return this.#flows.publishHandler.forbid(connection, publish);
     }
+    if (connection.spender?.refusal !== undefined) {
+      this.#copyRun(connection);
+      this.#cost += promisedCost;
+      return this.#flows.publishHandler.refuseMemory(connection, publish, connection.spender.refusal);
+    }
     if (publish.qos > 0 || publish.retain) {
       const each = publish.retain ? quickPacketsMax : promisedCost;
       this.#cost += each * (1 + route.targets.length + route.groups.length);

@@ -6,6 +6,7 @@ import { sysIntervalMs } from "../base/limits.ts";
 import type { Work } from "../base/slices.ts";
 import { Timer } from "../base/timers.ts";
 import { makePublish } from "../mqtt/publish.ts";
+import type { Metrics } from "./core/metrics.ts";
 import { version } from "./core/version.ts";
 import type { ClusterContext } from "./peers/cluster-context.ts";
 import type { Fanout } from "./publish/fanout.ts";
@@ -148,9 +149,14 @@ export class SysTopics {
       ["bytes/sent", turn.bytesWritten],
       ["protocol errors", sum(metrics.protocolErrors.values())],
       ["event loop/longest turn", `${Math.round(turns.takeLongestMs())} ms`],
-      ["memory/resident", process.memoryUsage.rss()],
+      ...memoryOf(metrics),
     ];
   }
+}
+
+function memoryOf({ memory }: Metrics): [string, number][] {
+  const values = { ...memory, resident: process.memoryUsage.rss() };
+  return Object.entries(values).map(([name, value]) => [`memory/${name}`, value]);
 }
 
 function sum(numbers: Iterable<number>): number {

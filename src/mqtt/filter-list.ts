@@ -45,6 +45,11 @@ export class FilterList {
     this.#bytes = ownBytes(bytes, at, end);
   }
 
+  /** The memory of the packet, which is kept until all have been read, in bytes. */
+  get memoryBytes(): number {
+    return this.#bytes.length;
+  }
+
   /** How many filters are still to be read. */
   count(): number {
     let count = 0;

@@ -59,11 +59,24 @@ export class Framer {
     return this.#heldLength;
   }
 
+  /** The memory that it keeps, in bytes: the whole chunk, what it has gathered, and the packet at hand. */
+  get memoryBytes(): number {
+    const apart = this.bytes === this.#chunk || this.bytes === this.#held ? 0 : this.bytes.length;
+    return this.#chunk.length + (this.#held?.length ?? 0) + apart;
+  }
+
   /** Forgets the chunk once it is used up, so that its memory can go. */
   release(): void {
     this.#chunk = noBytes;
     this.#at = 0;
     this.bytes = noBytes;
+  }
+
+  /** Forgets all that has come: nothing more is read. */
+  close(): void {
+    this.release();
+    this.#held = undefined;
+    this.#heldLength = 0;
   }
 
   /**

@@ -77,6 +77,20 @@ export class Writer {
     return this.unsent - this.#lentBytes;
   }
 
+  /**
+   * The memory that it keeps, in bytes. What was lent counts unless it is in `seen`, to which it is added: the same
+   * message may have been lent to many.
+   */
+  memoryBytes(seen: Set<Uint8Array>): number {
+    let bytes = this.buffer.length;
+    for (const segment of this.#queue) {
+      if (segment.isLent && seen.has(segment.bytes)) continue;
+      if (segment.isLent) seen.add(segment.bytes);
+      bytes += segment.bytes.length;
+    }
+    return bytes;
+  }
+
   reserve(count: number): number {
     if (this.#loan !== undefined) this.#ownLoan();
     if (this.#length >= writerFlushBytes && !this.#blocked) this.flush();

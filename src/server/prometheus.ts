@@ -211,6 +211,18 @@ function doorsOf({ metrics, turn }: ClusterContext, bans: Bans, tls: TlsIdentity
     counter("mqttzoo_limit_reached_total", "Subscriptions and retained messages refused for their number.", () =>
       by("limit", metrics.beyondLimit),
     ),
+    gauge("mqttzoo_memory_bytes", "Memory, as counted: of all clients, and of the user, or address, with most.", () =>
+      by("of", { clients: metrics.memory.clients, largest: metrics.memory.largest }),
+    ),
+    gauge("mqttzoo_memory_limit_bytes", "Memory that the process may have; 0: no limit.", () =>
+      plain(metrics.memory.limit),
+    ),
+    gauge("mqttzoo_memory_refused", "Users and addresses that are refused now, since memory is short.", () =>
+      plain(metrics.memory.refused),
+    ),
+    counter("mqttzoo_memory_collections_total", "Collections of garbage, since memory was short.", () =>
+      plain(metrics.memory.collections),
+    ),
     gauge("mqttzoo_queue_bytes", "Bytes that wait in memory for clients.", () =>
       by("where", { queue: metrics.queuedBytes, output: turn.unsent }),
     ),

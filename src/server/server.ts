@@ -12,6 +12,7 @@ import { systemRandom } from "../base/random.ts";
 import { subjectOf, TurnWatch } from "../base/turn-watch.ts";
 import { Broker } from "../broker/broker.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
+import type { ProcessMemory } from "../broker/core/process-memory.ts";
 import { Connection } from "../broker/delivery/connection.ts";
 import { type DialLink, LinkConnection } from "../broker/peers/link-connection.ts";
 import { sharedSecret } from "../broker/peers/membership.ts";
@@ -38,6 +39,7 @@ import {
 } from "./listeners.ts";
 import { Liveness } from "./liveness.ts";
 import { OperatorFiles, readKeeperFiles, readSecret } from "./operator-files.ts";
+import { processMemory, withinMemory } from "./process-memory.ts";
 import { openToolSocket } from "./tool-socket.ts";
 
 /** A broker that runs with its doors open. */
@@ -62,14 +64,15 @@ export async function startServer(options: BrokerOptions, log: Log): Promise<Ser
   // Probes are answered first: it may take a while until the store can be reached.
   const http = options.httpPort === 0 ? undefined : await openHttp(options, health);
   try {
-    return await serve(options, log, { health, http });
+    const memory = processMemory(options.maxMemory);
+    return await serve(withinMemory(options, memory), log, { health, http, memory });
   } catch (error) {
     http?.close();
     throw error;
   }
 }
 
-async function serve(options: BrokerOptions, log: Log, { health, http }: Serving): Promise<Server> {
+async function serve(options: BrokerOptions, log: Log, { health, http, memory }: Serving): Promise<Server> {
   const files = new OperatorFiles(log);
   const server: { broker: Broker | undefined; decoySecret?: Uint8Array } = { broker: undefined };
   const identity = openIdentity(options, files);
@@ -98,6 +101,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http }: Serving
     turns,
     clock: systemClock,
     random: systemRandom,
+    memory,
     dialLink: (endpoint, how) => void dialLink(endpoint, how, server),
     linkSecret: options.zk === "" ? undefined : secret,
     access,
@@ -182,6 +186,7 @@ function watchLife(coordinator: Coordinator, health: Health, log: Log): Alarm {
 interface Serving {
   readonly health: Health;
   readonly http: Http | undefined;
+  readonly memory: ProcessMemory | undefined;
 }
 
 interface Http {

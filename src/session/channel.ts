@@ -1,4 +1,5 @@
 /** One connection's protocol state, from CONNECT to its end: what both sides said they can take, and what is owed. */
+import { messageMemoryBytes } from "../base/memory-limits.ts";
 import { ackWithTextSize } from "../mqtt/acks.ts";
 import type { ProtocolVersion } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
@@ -70,7 +71,8 @@ export class Channel {
 
   /** Memory that publishes without an answer, and topics with an alias, take, in bytes. */
   get memoryBytes(): number {
-    return this.owedBytes + (this.#incomingAliases?.bytes ?? 0) + (this.outgoingAliases?.bytes ?? 0);
+    const owed = this.owedBytes + this.owedCount * messageMemoryBytes;
+    return owed + (this.#incomingAliases?.memoryBytes ?? 0) + (this.outgoingAliases?.memoryBytes ?? 0);
   }
 
   /** Acks that wait for settlement. */

@@ -2,12 +2,8 @@
  * A session: what a client id stands for (4.1). It outlives its connection if the client asked for that; then
  * its subscriptions, its mailbox and the ids of half-received QoS 2 messages are in the store.
  */
-import {
-  filterCharacterMemoryBytes,
-  sharedShapesPerSessionMax,
-  subscriptionMemoryBytes,
-  subscriptionTextPerSessionMax,
-} from "../base/limits.ts";
+import { sharedShapesPerSessionMax, subscriptionTextPerSessionMax } from "../base/limits.ts";
+import { filterCharacterMemoryBytes, packetIdMemoryBytes, subscriptionMemoryBytes } from "../base/memory-limits.ts";
 import type { ProtocolVersion } from "../mqtt/constants.ts";
 import { sessionNeverExpires } from "../mqtt/constants.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
@@ -40,9 +36,11 @@ export class Session {
     return this.expiryInterval >= sessionNeverExpires;
   }
 
-  /** The memory that its subscriptions take, in bytes, about. */
+  /** The memory that its subscriptions and half-received QoS 2 messages take, in bytes, about. */
   get memoryBytes(): number {
-    return this.#subscriptions.size * subscriptionMemoryBytes + this.#subscriptionText * filterCharacterMemoryBytes;
+    const subscriptions = this.#subscriptions.size * subscriptionMemoryBytes;
+    const ids = (this.#incoming?.size ?? 0) * packetIdMemoryBytes;
+    return subscriptions + this.#subscriptionText * filterCharacterMemoryBytes + ids;
   }
 
   get subscriptions(): ReadonlyMap<string, Subscription> {

@@ -1,14 +1,15 @@
 /** Topic aliases of one connection (3.3.2.3.4): those that the client has set, and those set for it. */
 import { decodeUtf8, ownBytes } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
+import { topicMemoryBytes } from "../base/memory-limits.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 
 export class IncomingAliases {
   readonly #topics: (Uint8Array | undefined)[] = [];
   readonly #max: number;
-  /** Bytes of the topics that aliases stand for. */
-  bytes = 0;
+  /** The memory of the topics that aliases stand for, in bytes, about. */
+  memoryBytes = 0;
 
   constructor(max: number) {
     this.#max = max;
@@ -21,7 +22,9 @@ export class IncomingAliases {
     if (alias > this.#max)
       throw new ProtocolError(Reason.topicAliasInvalid, `topic alias ${alias}; the maximum is ${this.#max}`);
     if (publish.topicStart < publish.topicEnd) {
-      this.bytes += publish.topicEnd - publish.topicStart - (this.#topics[alias]?.length ?? 0);
+      const before = this.#topics[alias];
+      this.memoryBytes += publish.topicEnd - publish.topicStart;
+      this.memoryBytes += before === undefined ? topicMemoryBytes : -before.length;
       this.#topics[alias] = ownBytes(publish.topicBytes, publish.topicStart, publish.topicEnd);
       return;
     }
@@ -36,8 +39,8 @@ export class IncomingAliases {
 export class OutgoingAliases {
   readonly #aliases = new Map<string, number>();
   readonly #max: number;
-  /** Bytes of the topics that aliases stand for. */
-  bytes = 0;
+  /** The memory of the topics that aliases stand for, in bytes, about. */
+  memoryBytes = 0;
 
   constructor(max: number) {
     this.#max = max;
@@ -50,7 +53,7 @@ export class OutgoingAliases {
     if (existing !== undefined) return { alias: existing, known: true };
     if (this.#aliases.size >= this.#max) return { alias: 0, known: false };
     this.#aliases.set(topic, this.#aliases.size + 1);
-    this.bytes += publish.topicEnd - publish.topicStart;
+    this.memoryBytes += publish.topicEnd - publish.topicStart + topicMemoryBytes;
     return { alias: this.#aliases.size, known: false };
   }
 }

@@ -17,7 +17,9 @@ export interface TestBroker {
 
 export async function startBroker(options: Partial<BrokerOptions> = {}): Promise<TestBroker> {
   const folder = options.data ?? mkdtempSync(join(tmpdir(), "mqttzoo-test-"));
-  const all = { ...defaultOptions, host: "127.0.0.1", port: 0, id: "test", ...options, data: folder };
+  // The process is the tests' own: what it has says nothing of the broker.
+  const own = { host: "127.0.0.1", port: 0, id: "test", maxMemory: "none" } as const;
+  const all = { ...defaultOptions, ...own, ...options, data: folder };
   const server = await startServer(all, silentLog);
   return {
     port: server.port,

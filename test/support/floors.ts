@@ -92,10 +92,16 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
     only: ["src/net/tcp.ts", "src/net/http.ts", "src/net/node-tcp.ts", "src/net/web-socket-client.ts"],
   },
   // The operator's configuration is a file that the command line reads, his certificates and passwords the broker; a
-  // Unix socket is a file, too.
+  // Unix socket is a file, too, and so is where the kernel says how much memory there may be.
   {
     what: /"bun:sqlite"|"node:fs"|\bBun\.(file|write)\b/,
-    only: ["src/embedded/", "cli/flags/broker-config.ts", "src/net/tcp.ts", "src/server/operator-files.ts"],
+    only: [
+      "src/embedded/",
+      "cli/flags/broker-config.ts",
+      "src/net/tcp.ts",
+      "src/server/operator-files.ts",
+      "src/server/process-memory.ts",
+    ],
   },
   { what: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, only: ["src/base/clock.ts"] },
   // What is printed for people is made printable; but for screens that a command draws, questions, and scripts.

@@ -154,22 +154,22 @@ export const faults: readonly Fault[] = [
   {
     what: "turns: a client may have subscriptions of any size together",
     file: "src/broker/handle-subscribe.ts",
-    find: "sessionMemoryOf(client) >= options.maxMemoryPerClient",
-    replace: "sessionMemoryOf(client) >= Infinity",
+    find: "if (sessionMemoryOf(client) >= maxMemoryPerClient) return",
+    replace: "if (sessionMemoryOf(client) >= Infinity) return",
     tests: "test/broker/memory.test.ts",
   },
   {
     what: "turns: nobody looks how much memory a client takes",
     file: "src/broker/connect/memory-watch.ts",
-    find: "if (bytes > maxMemoryPerClient) this.#end(connection, bytes);",
-    replace: "if (bytes > Infinity) this.#end(connection, bytes);",
+    find: "if (bytes > options.maxMemoryPerClient) this.#endClient(connection, bytes);",
+    replace: "if (bytes > Infinity) this.#endClient(connection, bytes);",
     tests: "test/broker/memory.test.ts",
   },
   {
     what: "turns: an alias that is set anew counts twice",
     file: "src/session/topic-aliases.ts",
-    find: " - (this.#topics[alias]?.length ?? 0);",
-    replace: ";",
+    find: "      this.memoryBytes += before === undefined ? topicMemoryBytes : -before.length;\n",
+    replace: "      this.memoryBytes += before === undefined ? topicMemoryBytes : 0;\n",
     tests: "test/unit/session.test.ts",
   },
 ];

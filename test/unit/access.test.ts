@@ -73,7 +73,7 @@ test("what is remembered of topics is bounded in topics and characters", () => {
       return ["#"];
     },
   };
-  const rules = new RuleList([rule], { topicsMax: 10, charactersMax: 1000 });
+  const rules = new RuleList([rule], { isShared: false, topicsMax: 10, charactersMax: 1000 });
   const ask = (...topics: readonly string[]): number => {
     asked = 0;
     for (const topic of topics) expect(rules.of(topic)).toBe(Says.read);

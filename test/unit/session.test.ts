@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { encodeUtf8 } from "../../src/base/bytes.ts";
+import { packetIdMemoryBytes, topicMemoryBytes } from "../../src/base/memory-limits.ts";
 import { Ring } from "../../src/base/ring.ts";
 import { Timer, Timers } from "../../src/base/timers.ts";
 import { makePublish, type Publish } from "../../src/mqtt/publish.ts";
@@ -86,6 +87,8 @@ test("the memory of subscriptions and aliases is counted, and given back", () =>
   expect([once > filter.text.length, session.memoryBytes]).toEqual([true, once]);
   session.unsubscribe(filter.text);
   expect(session.memoryBytes).toBe(0);
+  session.addIncoming(1);
+  expect(session.memoryBytes).toBe(packetIdMemoryBytes);
   const channel = new Channel();
   channel.allowAliases(10);
   const named = (topic: string, alias: number): Publish => {
@@ -96,10 +99,10 @@ test("the memory of subscriptions and aliases is counted, and given back", () =>
   channel.resolveAlias(named("long/topic", 1), 10);
   channel.resolveAlias(named("short", 1), 10);
   channel.resolveAlias(named("other", 2), 10);
-  expect(channel.memoryBytes).toBe("short".length + "other".length);
+  expect(channel.memoryBytes).toBe("short".length + "other".length + 2 * topicMemoryBytes);
   channel.outgoingAliases!.assign(named("out", 0));
   channel.outgoingAliases!.assign(named("out", 0));
-  expect(channel.memoryBytes).toBe("short".length + "other".length + "out".length);
+  expect(channel.memoryBytes).toBe("short".length + "other".length + "out".length + 3 * topicMemoryBytes);
 });
 
 test("aliases: set, used, set anew; none left to give", () => {

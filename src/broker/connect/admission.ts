@@ -11,6 +11,7 @@ import { Bucket } from "../../base/bucket.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { logTextMax, refusedConnectionsMax } from "../../base/limits.ts";
 import { LineLimit, standingFor } from "../../base/line-limit.ts";
+import { refusedConnectBytesMax, refusedForMemoryMax } from "../../base/memory-limits.ts";
 import type { Work } from "../../base/slices.ts";
 import { Timer } from "../../base/timers.ts";
 import { type ConnectPacket, encodeControl } from "../../mqtt/control.ts";
@@ -19,8 +20,10 @@ import type { Certificate } from "../../net/transport.ts";
 import type { Connection } from "../delivery/connection.ts";
 import type { KeptSession } from "../delivery/kept-session.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
+import { Spenders } from "../delivery/spender.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { ConnectionEnd } from "./connection-end.ts";
+import { userOf } from "./session-owner.ts";
 
 /** A client that has been let in: its identity and permissions. */
 export interface Login {
@@ -52,6 +55,8 @@ export class Admission {
   readonly #connectionEnd: ConnectionEnd;
   readonly #access: Access | undefined;
   readonly #bans: Bans;
+  /** The spenders for whom the memory of connections is counted. */
+  readonly spenders = new Spenders();
   readonly #connects: Bucket | undefined;
   /** Limits the lines in the log on refused logins. */
   readonly #lines = new LineLimit<"login">();
@@ -82,6 +87,14 @@ export class Admission {
   arrived(connection: Connection): boolean {
     const { metrics, options, clock } = this.#context;
     const { address } = connection.transport;
+    const spender = this.spenders.of("strangers", networkOf(address));
+    this.spenders.move(connection, spender);
+    if (spender.refusal !== undefined) {
+      // Where it is large CONNECTs that take the memory, others may come from there.
+      connection.framer.packetBytesMax = refusedConnectBytesMax;
+      const areMany = spender.bytes < spender.connections * refusedConnectBytesMax;
+      if (areMany) this.#turnAway(connection, Reason.quotaExceeded, "memory");
+    }
     if (options.maxConnectionsPerAddress > 0 && address !== "") {
       const key = networkOf(address);
       const count = (this.#byAddress.get(key) ?? 0) + 1;
@@ -93,11 +106,13 @@ export class Admission {
     if (this.#connects?.takeIfThere(clock.now()) === false)
       this.#turnAway(connection, Reason.connectionRateExceeded, "connect_rate");
     if (this.#bans.isAddressBanned(address, clock.now())) this.#turnAway(connection, Reason.banned, "banned");
-    return connection.refusal === undefined || this.#refused <= refusedConnectionsMax;
+    const toldMax = spender.refusal === undefined ? refusedConnectionsMax : refusedForMemoryMax;
+    return connection.refusal === undefined || this.#refused <= toldMax;
   }
 
   /** Forgets a connection that has ended. */
   left(connection: Connection): void {
+    this.spenders.move(connection, undefined);
     if (connection.refusal !== undefined) this.#refused--;
     const { countedAs } = connection;
     if (countedAs === undefined) return;
@@ -107,12 +122,16 @@ export class Admission {
   }
 
   /**
-   * Authenticates a client after CONNECT. Calls `admitted` if it may come in, perhaps before this returns. Throws
+   * Authenticates a client after CONNECT. Calls `enter` if it may come in, perhaps before this returns. Throws
    * `ProtocolError` for an authentication method that is not offered.
    */
-  login(connection: Connection, packet: ConnectPacket, clientId: string, admitted: (login: Login) => void): void {
+  login(connection: Connection, packet: ConnectPacket, clientId: string, enter: (login: Login) => void): void {
     const access = this.#access;
-    if (connection.refusal !== undefined) return this.#connectionEnd.refuse(connection, connection.refusal);
+    if (connection.refusal !== undefined)
+      return this.#connectionEnd.refuse(connection, connection.refusal, connection.spender?.refusal);
+    const admitted = (login: Login): void => {
+      if (this.#hasMemoryFor(connection, login)) enter(login);
+    };
     const method = packet.properties?.authenticationMethod;
     const { address } = connection.transport;
     if (this.#bans.lasting.holds({ address, username: packet.username, clientId }))
@@ -210,8 +229,23 @@ export class Admission {
   #turnAway(connection: Connection, reason: number, why: keyof ClusterContext["metrics"]["turnedAway"]): void {
     if (connection.refusal !== undefined) return;
     connection.refusal = reason;
+    connection.framer.packetBytesMax = refusedConnectBytesMax;
     this.#refused++;
     this.#context.metrics.turnedAway[why]++;
+  }
+
+  /** Counts a client for its user from now on; refuses it if he may not take more memory. */
+  #hasMemoryFor(connection: Connection, login: Login): boolean {
+    const { spenders } = this;
+    const user = userOf(login);
+    const isNobody = user === "";
+    const spender = isNobody
+      ? spenders.of("anonymous", networkOf(connection.transport.address))
+      : spenders.of("user", user);
+    spenders.move(connection, spender);
+    const why = spender.refusal ?? spenders.newcomersRefusal;
+    if (why !== undefined) this.#connectionEnd.turnAway(connection, "memory", why);
+    return why === undefined;
   }
 
   /** Returns the user name that a certificate gives; "": none. */

@@ -34,6 +34,7 @@ const protocolName = Uint8Array.of(0, 4, 0x4d, 0x51, 0x54, 0x54);
 
 /** Decodes CONNECT. Throws `ProtocolError`, which a client of MQTT 5 is told: `connection.mayAnswerConnect`. */
 export function decodeConnectOf(connection: Connection, frame: Frame): Connect {
+  connection.waitingBytes = frame.end - frame.body;
   try {
     return decodeConnect(frame);
   } catch (error) {
@@ -110,6 +111,7 @@ export function openOn(
   channel.silenceMs = keepAlive * 1500;
   channel.allowAliases(Math.min(topicAliasMaximum, topicAliasMax));
   framer.packetBytesMax = options.maxPacketSize;
+  connection.waitingBytes = 0;
   connection.meter = meterOf(options, clock.now());
   return Math.min(receiveMaximum, options.maxInflight);
 }

@@ -28,6 +28,7 @@ const turnedAwayWith = {
   disk: Reason.quotaExceeded,
   bank: Reason.quotaExceeded,
   client_id: Reason.clientIdentifierNotValid,
+  memory: Reason.quotaExceeded,
 } as const;
 
 /** A cause for which a CONNECT is refused that nothing is wrong with. */
@@ -168,7 +169,8 @@ export class ConnectionEnd {
     channel.close();
     connection.writer.close();
     connection.transport.close();
-    connection.framer.release();
+    connection.framer.close();
+    connection.exchange = undefined;
     this.#backPressure.forget(connection);
     if (connection.timer !== undefined) timers.cancel(connection.timer);
     if (connection.loginTimer !== undefined) timers.cancel(connection.loginTimer);

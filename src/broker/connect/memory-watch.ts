@@ -1,54 +1,123 @@
 /**
- * A look now and then at how much memory each client has the broker use. Who has more than a client may is
- * disconnected, and named in the log, before all others pay for it.
+ * A look now and then at how much memory each client has the broker use, and how much each user's clients together. Who
+ * has more than he may is disconnected, and named in the log, before all others pay for it.
  */
 import { ProtocolError } from "../../base/errors.ts";
-import { memoryLookMs } from "../../base/limits.ts";
+import {
+  memoryLogMs,
+  memoryLookedAtOnce,
+  memoryLookMs,
+  memoryLooksPerSecondMax,
+  userRefusePartMin,
+  userServePartMax,
+} from "../../base/memory-limits.ts";
 import type { Work } from "../../base/slices.ts";
 import { Timer } from "../../base/timers.ts";
 import { Reason } from "../../mqtt/reason.ts";
-import type { Runtime } from "../core/runtime.ts";
-import { memoryOf } from "../delivery/client-memory.ts";
+import { lastingMemoryOf, memoryOf, nothingCounted } from "../delivery/client-memory.ts";
 import type { Connection } from "../delivery/connection.ts";
+import type { Spender, Spenders } from "../delivery/spender.ts";
+import type { ClusterContext } from "../peers/cluster-context.ts";
+import { disconnectLargest } from "./largest-connections.ts";
 
 export interface MemoryWatchParts {
   /** The open connections, a set that the caller keeps. */
   readonly connections: ReadonlySet<Connection>;
+  /** The spenders for whom connections are counted. */
+  readonly spenders: Spenders;
   /** Ends the connection of a client that is beyond a limit. */
   readonly fail: (connection: Connection, error: ProtocolError) => void;
 }
 
-/** The look at all connections, every `memoryLookMs`. */
+export type MemoryContext = Pick<
+  ClusterContext,
+  "clock" | "timers" | "slices" | "options" | "metrics" | "log" | "turn" | "turns" | "localSessions"
+>;
+
+/** The look at all connections and sessions, every `memoryLookMs`, and when memory is short. */
 export class MemoryWatch {
-  readonly #context: Pick<Runtime, "clock" | "timers" | "slices" | "options" | "metrics">;
+  readonly #context: MemoryContext;
   readonly #parts: MemoryWatchParts;
-  readonly #timer = new Timer((now) => this.#context.slices.run(this.#look(), () => this.#rest(now)));
+  readonly #timer = new Timer(() => this.#begin());
+  /** The number of looks that have begun. */
+  #looks = 0;
+  /** When the log has last named a user who is beyond his limit. */
+  #loggedAt = -Infinity;
 
   /** Starts the looks. */
-  constructor(context: Pick<Runtime, "clock" | "timers" | "slices" | "options" | "metrics">, parts: MemoryWatchParts) {
+  constructor(context: MemoryContext, parts: MemoryWatchParts) {
     this.#context = context;
     this.#parts = parts;
-    this.#rest(context.clock.now());
+    context.timers.set(this.#timer, context.clock.now() + memoryLookMs);
   }
 
-  #rest(since: number): void {
-    this.#context.timers.set(this.#timer, since + memoryLookMs);
+  #begin(): void {
+    const { clock, timers, slices } = this.#context;
+    const since = clock.now();
+    slices.run(this.look(), () => {
+      const { connections } = this.#parts;
+      const restMs = ((connections.size + this.#context.localSessions.size) / memoryLooksPerSecondMax) * 1000;
+      timers.set(this.#timer, Math.max(since + Math.max(memoryLookMs, restMs), clock.now()));
+    });
   }
 
-  *#look(): Work {
-    const { maxMemoryPerClient } = this.#context.options;
-    for (const connection of this.#parts.connections) {
-      const bytes = memoryOf(connection);
-      if (bytes > maxMemoryPerClient) this.#end(connection, bytes);
-      yield;
+  /** Adds up everybody's memory. Where two looks meet the later one goes on, and the earlier one ends. */
+  *look(): Work {
+    const { connections, spenders } = this.#parts;
+    const { metrics, localSessions, options } = this.#context;
+    const number = ++this.#looks;
+    const counted = nothingCounted();
+    let all = 0;
+    let seen = 0;
+    spenders.begin();
+    for (const connection of connections) {
+      if (connection.channel.phase !== "closed") {
+        const bytes = memoryOf(connection, counted);
+        all += bytes;
+        connection.spender?.add(bytes);
+        if (bytes > options.maxMemoryPerClient) this.#endClient(connection, bytes);
+      }
+      if (++seen % memoryLookedAtOnce === 0) yield;
+      if (number !== this.#looks) return;
     }
+    for (const client of localSessions.values()) {
+      if (client.connection === undefined) {
+        const bytes = lastingMemoryOf(client, counted);
+        all += bytes;
+        if (client.user !== "") spenders.of("user", client.user).add(bytes);
+      }
+      if (++seen % memoryLookedAtOnce === 0) yield;
+      if (number !== this.#looks) return;
+    }
+    spenders.looked();
+    metrics.memory.clients = all;
+    metrics.memory.largest = spenders.largest(1)[0]?.bytes ?? 0;
+    if (options.maxMemoryPerUser > 0) for (const spender of spenders.all()) yield* this.#hold(spender);
   }
 
-  #end(connection: Connection, bytes: number): void {
-    if (connection.channel.phase === "closed") return;
+  #endClient(connection: Connection, bytes: number): void {
     this.#context.metrics.beyondLimit.memory++;
     const { maxMemoryPerClient } = this.#context.options;
     const why = `it takes ${bytes} bytes of memory, and a client may take ${maxMemoryPerClient}`;
     this.#parts.fail(connection, new ProtocolError(Reason.quotaExceeded, why));
+  }
+
+  /** Holds a user to his own limit: near it he is refused, beyond it his largest clients are disconnected. */
+  *#hold(spender: Spender): Work {
+    const { maxMemoryPerUser: limit } = this.#context.options;
+    const { bytes } = spender;
+    const why = `${spender.words}: ${bytes} bytes of memory are taken, and ${limit} may be`;
+    if (bytes < limit * userServePartMax) spender.ownRefusal = undefined;
+    if (bytes >= limit * userRefusePartMin) spender.ownRefusal = why;
+    if (bytes <= limit) return;
+    this.#log(spender);
+    yield* disconnectLargest(this.#context, this.#parts, { spender, bytes: bytes - limit * userRefusePartMin, why });
+  }
+
+  #log(spender: Spender): void {
+    const { clock, log } = this.#context;
+    if (clock.now() < this.#loggedAt + memoryLogMs) return;
+    this.#loggedAt = clock.now();
+    log.warn(spender.facts, "beyond --max-memory-per-user: the largest clients are disconnected");
   }
 }

@@ -57,11 +57,11 @@ export class Metrics {
    * Connections turned away, by the limit that was reached. `deadline`: they had not sent CONNECT in time; `proxy`:
    * they came from an address whose PROXY header is not believed; `fenced`, `disk`, `bank`: CONNECT needed the
    * store, which this broker could not reach, whose disk was full, or which could not be paid for; `client_id`: the
-   * client id is not the user's.
+   * client id is not the user's; `memory`: the user, or the address, takes too much of it.
    */
   readonly turnedAway = {
     ...{ connections: 0, address: 0, connect_rate: 0, banned: 0 },
-    ...{ deadline: 0, proxy: 0, fenced: 0, disk: 0, bank: 0, client_id: 0 },
+    ...{ deadline: 0, proxy: 0, fenced: 0, disk: 0, bank: 0, client_id: 0, memory: 0 },
   };
   /** Logins refused for a wrong or missing password, token or certificate. */
   loginsFailed = 0;
@@ -75,6 +75,12 @@ export class Metrics {
    * clients that were disconnected, and subscriptions refused, for the memory that they would take.
    */
   readonly beyondLimit = { subscriptions: 0, retained: 0, levels: 0, wildcards: 0, memory: 0 };
+  /**
+   * Memory, in bytes: what is counted for all clients, and for the spender who takes most; what the process had when it
+   * was last asked, and what it may have (0: no limit). Spenders that are refused now; collections of garbage that were
+   * asked for.
+   */
+  readonly memory = { clients: 0, largest: 0, resident: 0, limit: 0, refused: 0, collections: 0 };
   /** Bytes that wait in memory now, for sessions that end with their connections. */
   queuedBytes = 0;
 }

@@ -115,6 +115,10 @@ export interface BrokerOptions {
   readonly maxRetained: number;
   /** Most bytes of memory that one client may take. */
   readonly maxMemoryPerClient: number;
+  /** Most bytes of memory that one user's clients may take together; 0: no limit. */
+  readonly maxMemoryPerUser: number;
+  /** Most bytes of memory that the process may have; auto: by the limit of its control group, if that has one. */
+  readonly maxMemory: number | "auto" | "none";
   /** Most bytes that wait in memory for slow clients: that many in queues, and that many in output buffers. */
   readonly maxQueueMemory: number;
   /** Failed logins of one address, or user, within `banTime` seconds that have it banned for as long; 0: never. */
@@ -212,6 +216,8 @@ export const defaultOptions: BrokerOptions = {
   topicLevelsMax: 32,
   maxRetained: 0,
   maxMemoryPerClient: 512 * 1024 * 1024,
+  maxMemoryPerUser: 0,
+  maxMemory: "auto",
   maxQueueMemory: 1024 * 1024 * 1024,
   banAfter: 20,
   banTime: 60,

@@ -21,6 +21,7 @@ import { type Turn, Writer } from "../../net/writer.ts";
 import type { Elsewhere, Route } from "../../router/router.ts";
 import { Channel } from "../../session/channel.ts";
 import type { LocalSession } from "./local-session.ts";
+import type { Spender } from "./spender.ts";
 
 /** The reasons for which a connection is not read, as bits; it is read again when none is set. */
 export const PauseReason = {
@@ -94,6 +95,10 @@ export class Connection implements Subject {
   allowed: Route<LocalSession, Elsewhere> | undefined;
   /** Limits the client's rates; undefined: there is no limit. */
   meter: Meter | undefined;
+  /** The one for whom its memory is counted; undefined: it has just been opened, or has ended. */
+  spender: Spender | undefined;
+  /** Bytes of a packet that has come and waits, beside those in the framer: a CONNECT, filters, a held publish. */
+  waitingBytes = 0;
   /** True once the client has closed, while packets that it sent before still wait to be handled. */
   ended = false;
   /** The type of the packet that was handled last; 0: none was. */

@@ -5,6 +5,7 @@
  */
 import { ProtocolError } from "../../base/errors.ts";
 import { outputBytesHigh, queueBytesMax } from "../../base/limits.ts";
+import { messageMemoryBytes } from "../../base/memory-limits.ts";
 import { Ring } from "../../base/ring.ts";
 import type { Slip } from "../../mail/slips.ts";
 import { writeAck } from "../../mqtt/acks.ts";
@@ -252,9 +253,18 @@ export class LocalSession extends KeptSession {
     this.#feeds.pump();
   }
 
-  /** Bytes of the messages that wait in memory for the client. */
-  get queueBytes(): number {
-    return this.#queueBytes;
+  /** The memory of the messages that wait here for the client, in bytes, about. */
+  get queueMemoryBytes(): number {
+    return this.#queueBytes + (this.#queue?.length ?? 0) * messageMemoryBytes;
+  }
+
+  /** The memory of messages that may have to be sent again, in bytes, about. What others share counts for each. */
+  get inflightMemoryBytes(): number {
+    const inflight = this.#inflight;
+    if (inflight === undefined || inflight.size === 0) return 0;
+    let bytes = 0;
+    for (const { publish } of inflight.all()) if (publish !== undefined) bytes += publish.size + messageMemoryBytes;
+    return bytes;
   }
 
   /** The number of subscriptions whose retained messages are on their way to the client. */

@@ -33,7 +33,9 @@ export class MailboxReader {
   #mustList = false;
   /** Counts the lists of the mailbox. */
   #listings = 0;
-  /** Bytes of a message, on average of the page fetched last. */
+  /** Bytes of the page fetched last. */
+  #pageBytes = 0;
+  /** Bytes of a message, on average of that page. */
   #messageBytes = mailPageBytesMax / 32;
 
   /** Creates a reader. `take` is called with each list; the reader is idle by then. */
@@ -48,6 +50,11 @@ export class MailboxReader {
 
   get isListing(): boolean {
     return this.#state === "listing";
+  }
+
+  /** Bytes of the messages that were fetched last: no more of those that wait are in memory. */
+  get pageBytes(): number {
+    return this.#pageBytes;
   }
 
   /** Lists the mailbox, once all that is on its way there is stored. */
@@ -91,6 +98,7 @@ export class MailboxReader {
   detach(): void {
     this.#state = "idle";
     this.#mustList = false;
+    this.#pageBytes = 0;
   }
 
   /**
@@ -109,6 +117,7 @@ export class MailboxReader {
       if (!this.isListing) this.#state = "idle";
       let bytes = 0;
       for (const slip of page) bytes += slip.publish?.size ?? 0;
+      this.#pageBytes = bytes;
       this.#messageBytes = Math.max(1, bytes / page.length);
       done(page);
     };

@@ -2,6 +2,7 @@
  * The mailbox of a session that outlives its connection: messages that are stored for it and not yet acknowledged, in
  * the order in which they must be sent. Nothing new overtakes what is in it.
  */
+import { slipMemoryBytes } from "../../base/memory-limits.ts";
 import { Ring } from "../../base/ring.ts";
 import type { DropEntry } from "../../mail/mail.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
@@ -60,6 +61,12 @@ export class Mailbox {
   /** True if no message is known here that waits to be sent. */
   get isIdle(): boolean {
     return !this.#reader.isListing && this.#waiting.length === 0 && this.#line.length === 0 && this.#names.isQuiet;
+  }
+
+  /** The memory of the slips that are known here, and of messages that are about to be sent, in bytes, about. */
+  get memoryBytes(): number {
+    const fetched = this.#waiting.length + this.#line.length === 0 ? 0 : this.#reader.pageBytes;
+    return this.#names.size * slipMemoryBytes + fetched;
   }
 
   /**

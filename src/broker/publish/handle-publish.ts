@@ -114,6 +114,20 @@ export class PublishHandler {
   }
 
   /**
+   * Refuses a publish of a client that may not take more memory, for the reason in `text`: it reaches nobody. Before
+   * MQTT 5 a client that waits for an answer is disconnected: throws `ProtocolError`, and so as `receive` does.
+   */
+  refuseMemory(connection: Connection, publish: Publish, text: string): void {
+    const { session } = connection.client!;
+    if (publish.qos === 2 && session.hasIncoming(publish.packetId)) return this.#repeat(connection, publish.packetId);
+    this.#refusals.note("memory", text, session.clientId);
+    if (publish.qos === 0) return;
+    if (connection.channel.version < 5) throw new ProtocolError(Reason.quotaExceeded, text);
+    this.#countOutstanding(connection.channel);
+    this.#answer(connection, publish, { reason: Reason.quotaExceeded, text });
+  }
+
+  /**
    * Gathers QoS 1 packets on a route for which `Fanout.takesBundles` holds: receivers here are sent each at once, other
    * brokers all of them when `flush` is called. `start`: the packet's offset. Throws `ProtocolError` as `receive` does.
    */

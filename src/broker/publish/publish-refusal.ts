@@ -60,6 +60,7 @@ export class PublishRefusal {
       return this.#deny(connection, publish, denial);
     connection.hold(PauseReason.refused);
     const kept = publish.kept();
+    connection.waitingBytes = kept.size;
     kept.packetId = publish.packetId;
     const held: CreditWait = { since: clock.now(), hopeUntil: undefined };
     // Before MQTT 5 it may be that credits come back.
@@ -74,6 +75,7 @@ export class PublishRefusal {
         // The attempt sets aside again what was set aside to see whether it can be.
         admission.payment?.close();
         admission.retainedPayment?.close();
+        connection.waitingBytes = 0;
         this.#parts.attempt(connection, kept, route);
         return this.#parts.resume(connection, PauseReason.refused);
       }
@@ -81,6 +83,7 @@ export class PublishRefusal {
       const isAway = this.#context.coordinator.state !== "CONNECTED";
       if (now < giveUpAt || isAway || !this.#parts.admission.isFinal(admission, held))
         return timers.set(retry, now + retryMs);
+      connection.waitingBytes = 0;
       this.#deny(connection, kept, admission);
       this.#parts.resume(connection, PauseReason.refused);
     });

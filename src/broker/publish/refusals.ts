@@ -11,9 +11,19 @@ import type { DeliveryContext } from "../delivery/delivery-context.ts";
 /**
  * The cause of a refusal. bank: it cannot be paid; share: its user may not have more of the bank; mailbox: a
  * receiver's is full; size: the store takes nothing so large; retained: there are too many; disk: the store's is full;
- * obstacle: a stranger's znode stands in its place; levels: the topic has too many.
+ * obstacle: a stranger's znode stands in its place; levels: the topic has too many; memory: its publisher takes too
+ * much.
  */
-export type RefusalCause = "bank" | "share" | "mailbox" | "size" | "retained" | "disk" | "obstacle" | "levels";
+export type RefusalCause =
+  | "bank"
+  | "share"
+  | "mailbox"
+  | "size"
+  | "retained"
+  | "disk"
+  | "obstacle"
+  | "levels"
+  | "memory";
 
 /** A topic whose stored messages bind credits. */
 export interface Holder {
@@ -28,7 +38,17 @@ const holdersLogged = 3;
 export class Refusals {
   readonly #context: DeliveryContext;
   /** The number of refusals since the last line in the log, by cause. */
-  readonly #unlogged = { bank: 0, share: 0, mailbox: 0, size: 0, retained: 0, disk: 0, obstacle: 0, levels: 0 };
+  readonly #unlogged = {
+    bank: 0,
+    share: 0,
+    mailbox: 0,
+    size: 0,
+    retained: 0,
+    disk: 0,
+    obstacle: 0,
+    levels: 0,
+    memory: 0,
+  };
   readonly #loggedAt = {
     bank: -Infinity,
     share: -Infinity,
@@ -38,6 +58,7 @@ export class Refusals {
     disk: -Infinity,
     obstacle: -Infinity,
     levels: -Infinity,
+    memory: -Infinity,
   };
   #reported = 0;
   #reportedAt = -Infinity;

@@ -122,7 +122,7 @@ describe("the door", () => {
     const connectionEnd = {} as unknown as ConnectionEnd;
     const admission = new Admission(made.context, { connectionEnd, access: undefined, bans });
     const open = (address = "192.0.2.1"): Connection => {
-      const connection = { transport: { address }, refusal: undefined } as unknown as Connection;
+      const connection = { transport: { address }, framer: {}, refusal: undefined } as unknown as Connection;
       made.context.metrics.connections++;
       return Object.assign(connection, { isKept: admission.arrived(connection) });
     };
