@@ -229,10 +229,10 @@ export class KeeperClient implements Coordinator {
     }
     this.post(() => {});
     for (const submission of open) {
-      if (submission.outcome === "committed") this.post(submission.again);
+      this.#open.push(submission);
+      if (submission.outcome === "committed") this.#reply(submission, submission.again);
       else {
         submission.renew?.();
-        this.#open.push(submission);
         this.#send(submission);
       }
     }

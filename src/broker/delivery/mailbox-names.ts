@@ -45,15 +45,13 @@ export class MailboxNames {
 
   /**
    * Takes the name of a slip of this broker that was committed; undefined: it will not be, or its name was not told.
-   * "placed": the slip has its place in the mailbox, so its name is not news. Returns true if it has a second place: a
-   * read that was requested before its commit, and answered after contact had been lost, has found it too.
+   * "placed": the slip has its place in the mailbox, so its name is not news.
+   *
+   * Invariant: no read has found it yet. The store answers in order, also what it is asked again.
    */
-  arrived(name: string | undefined, where: "placed" | "elsewhere"): boolean {
+  arrived(name: string | undefined, where: "placed" | "elsewhere"): void {
     this.#unnamed--;
-    if (name === undefined || where === "elsewhere") return false;
-    const isTwin = this.#known.has(name);
-    this.#known.add(name);
-    return isTwin;
+    if (name !== undefined && where === "placed") this.#known.add(name);
   }
 
   /** Replaces the known names by those that a read of the whole mailbox has found: those sent already, and others. */

@@ -211,15 +211,8 @@ export class Mailbox {
 
   /** Takes the name of a committed slip. "placed": it has its place in this connection, so its name is no news. */
   arrived(slip: Slip, where: "placed" | "elsewhere"): void {
-    if (this.#names.arrived(slip.name, where)) this.#giveUpPlace(slip);
+    this.#names.arrived(slip.name, where);
     this.#look(slip.name);
-  }
-
-  /** Removes a slip from those that wait; if it is none of them, the one of the same name read from the store. */
-  #giveUpPlace(slip: Slip): void {
-    const all = this.#waiting.drain();
-    const isWaiting = slip.name === undefined || all.includes(slip);
-    for (const other of all) if (isWaiting ? other !== slip : other.name !== slip.name) this.#waiting.push(other);
   }
 
   /** Stores a message for this mailbox alone; its settlement ends with the commit. */
