@@ -56,7 +56,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/connect/handle-connect.ts",
     find: "this.#wills.whenPublished(clientId, obtain);",
     replace: "obtain();",
-    tests: "test/simulation/wills.test.ts",
+    tests: "test/unit/rooms/handle-connect.test.ts",
   },
   {
     what: "wills: a will that is under way over a cut link is overtaken by its client's return",
@@ -182,7 +182,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/publish/regrouping.ts",
     find: "this.#waitingBytes + size > regroupBytesMax",
     replace: "this.#waitingBytes + size > 0 * regroupBytesMax",
-    tests: "test/simulation/groups.test.ts",
+    tests: "test/unit/rooms/shared.test.ts",
   },
   {
     what: "groups: a session that begins keeps what lay there before",
@@ -203,7 +203,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/connect/handle-connect.ts",
     find: "self.fences !== request.fences;\n    if (isStale() && (needsStore(request) || request.silent().length > 0)) {",
     replace: "self.fences !== fences;\n    const { fences } = self;\n    if (request.fences < 0) {",
-    tests: "test/simulation/wills.test.ts",
+    tests: "test/unit/rooms/handle-connect.test.ts",
   },
   {
     what: "wills: a broker without contact lets a client in whose earlier will another broker may hold",

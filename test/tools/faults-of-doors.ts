@@ -120,6 +120,7 @@ export const faults: readonly Fault[] = [
     find: 'linkSecret: options.zk === "" ? undefined : secret,',
     replace: "linkSecret: undefined,",
     tests: "test/cluster/secrets.test.ts",
+    needsBuild: true,
   },
   {
     what: "doors: znodes that anybody may read",
@@ -127,6 +128,7 @@ export const faults: readonly Fault[] = [
     find: 'request.kind === "create" ? { acl: this.#acl, ...request } : request',
     replace: "request",
     tests: "test/cluster/secrets.test.ts",
+    needsBuild: true,
   },
   {
     what: "doors: a client that is too fast loses what it sends",

@@ -92,6 +92,6 @@ export const faults: readonly Fault[] = [
     file: "src/mail/stamp.ts",
     find: 'if (data.length === 0) return "unnamed";',
     replace: "if (data.length === 0) return undefined;",
-    tests: "test/simulation/upgrade.test.ts",
+    tests: "test/unit/rooms/peers.test.ts",
   },
 ];
