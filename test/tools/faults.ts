@@ -17,16 +17,14 @@ export const faults: readonly Fault[] = [
     file: "src/broker/publish/delivery-plan.ts",
     find: "      settlement.done();\n    };\n    const withdraw",
     replace: "    };\n    queueMicrotask(() => settlement.done());\n    const withdraw",
-    tests: "test/chaos/kill.test.ts",
-    needsBuild: true,
+    tests: "test/unit/rooms/mailbox.test.ts",
   },
   {
     what: "the id of an incoming QoS 2 message is not committed",
     file: "src/broker/publish/handle-publish.ts",
     find: "if (client.mailbox === undefined) return;\n    const path",
     replace: "if (client.mailbox !== undefined || client.mailbox === undefined) return;\n    const path",
-    tests: "test/chaos/kill.test.ts",
-    needsBuild: true,
+    tests: "test/simulation/take-over.test.ts",
   },
   {
     what: "new messages overtake the mailbox",
