@@ -166,12 +166,11 @@ export const faults: readonly Fault[] = [
     needsBuild: true,
   },
   {
-    what: "nemesis: the store's log is never written into the database",
+    what: "disk: the store's log is never written into the database",
     file: "src/embedded/store-file.ts",
     find: "PRAGMA wal_autocheckpoint=$",
     replace: "PRAGMA wal_autocheckpoint=0 -- $",
-    tests: "test/chaos/nemesis.test.ts",
-    needsBuild: true,
+    tests: "test/unit/store-file.test.ts",
   },
   {
     what: "damage: nobody looks at the description of the tables",
