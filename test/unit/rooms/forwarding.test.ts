@@ -89,6 +89,7 @@ describe("a session that becomes another broker's", () => {
     client.session.subscribe(subscription);
     context.router.subscribe(client, subscription);
     directory.release(client);
+    expect([...context.remoteSessions.keys()]).toEqual(["c"]);
     const remote = context.remoteSessions.get("c")!;
     expect([...remote.subscriptions.keys()]).toEqual(["t"]);
     expect(context.router.route(encodeUtf8("t"), 0, 1)!.elsewhere.map(({ subscriber }) => subscriber)).toEqual([
