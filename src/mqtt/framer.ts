@@ -59,10 +59,13 @@ export class Framer {
     return this.#heldLength;
   }
 
-  /** The memory that it keeps, in bytes: the whole chunk, what it has gathered, and the packet at hand. */
+  /**
+   * The memory that it keeps, in bytes: the whole chunk, what it has gathered, and the packet at hand. Room for what
+   * has not come yet takes none.
+   */
   get memoryBytes(): number {
     const apart = this.bytes === this.#chunk || this.bytes === this.#held ? 0 : this.bytes.length;
-    return this.#chunk.length + (this.#held?.length ?? 0) + apart;
+    return this.#chunk.length + this.#heldLength + apart;
   }
 
   /** Forgets the chunk once it is used up, so that its memory can go. */

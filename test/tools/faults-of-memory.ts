@@ -11,7 +11,7 @@ export const faults: readonly Fault[] = [
   {
     what: "memory: a packet of which half has come is not counted",
     file: "src/mqtt/framer.ts",
-    find: "(this.#held?.length ?? 0) + apart;",
+    find: "this.#heldLength + apart;",
     replace: "apart;",
     tests: unit,
   },
