@@ -8,6 +8,7 @@ import { loginsCachedMax, loginsPendingMax } from "../base/access-limits.ts";
 import { decodeUtf8 } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
+import type { Work } from "../base/slices.ts";
 import { Acl, permissionsFrom, type Topics } from "./acl.ts";
 import { hashPassword, isPasswordOf } from "./hashes.ts";
 import type { Hook } from "./hook.ts";
@@ -91,13 +92,16 @@ export class Access {
     if (policy.keySet !== undefined) this.#tokens = new Tokens(policy.keySet, policy.tokenTerms);
   }
 
-  /** Takes over what has changed. Throws `OperatingError`, and stays with what it has. */
-  load({ passwords, acl, tokenKey }: AccessFiles): void {
+  /**
+   * Takes over what has changed, step by step, since an access list may be long: what it has counts until the end.
+   * Throws `OperatingError`, and stays with what it has.
+   */
+  *load({ passwords, acl, tokenKey }: AccessFiles): Work {
     const users =
       passwords === undefined
         ? undefined
         : parsePasswordFile(passwords, (why) => this.#policy.warn(`password file: ${why}`));
-    const rules = acl === undefined ? undefined : new Acl(acl);
+    const rules = acl === undefined ? undefined : yield* Acl.read(acl);
     const tokens = tokenKey === undefined ? undefined : this.#tokensBy(tokenKey);
     this.#users = users ?? this.#users;
     this.#acl = rules ?? this.#acl;

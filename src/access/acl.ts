@@ -5,6 +5,7 @@
  */
 
 import {
+  linesPerStepMax,
   permissionsSharedMax,
   sharedTopicsRememberedCharactersMax,
   sharedTopicsRememberedMax,
@@ -48,7 +49,7 @@ const sharedMemory: MemoryLimit = {
 
 export class Acl {
   /** Rules by user name; "", which cannot be a name, stands for clients without one. */
-  readonly #users = new Map<string, Rule[]>();
+  readonly #users: ReadonlyMap<string, readonly Rule[]>;
   /** The users' own rules as they are asked, made when a user is first asked for. */
   readonly #own = new Map<string, RuleList>();
   /** Patterns in which names are filled in, and those in which there is nothing to fill in; denials apart. */
@@ -58,15 +59,27 @@ export class Acl {
   readonly #shared = new Map<string | undefined, Permissions>();
   readonly #looksAtClient: boolean;
 
-  /** Throws `OperatingError` that names the line. */
-  constructor(text: string) {
-    const patterns: Rule[] = [];
+  private constructor(users: Map<string, Rule[]>, open: readonly Rule[], closed: readonly Rule[]) {
+    this.#users = users;
+    this.#open = partedOf(open);
+    const { denials, grants } = partedOf(closed);
+    this.#closed = { denials: new RuleList(denials, sharedMemory), grants: new RuleList(grants, sharedMemory) };
+    this.#looksAtClient = open.some(({ levels }) => levels.some((level) => level.includes("%c")));
+  }
+
+  /** Reads an access list, some lines in each step. Throws `OperatingError` that names the line. */
+  static *read(text: string): Generator<void, Acl, void> {
+    const users = new Map<string, Rule[]>();
+    const open: Rule[] = [];
+    const closed: Rule[] = [];
     let user = "";
-    text.split("\n").forEach((line, index) => {
+    let number = 0;
+    for (const line of text.split("\n")) {
+      if (++number % linesPerStepMax === 0) yield;
       const words = line.trim();
-      if (words === "" || words.startsWith("#")) return;
+      if (words === "" || words.startsWith("#")) continue;
       const wrong = (why: string): never => {
-        throw new OperatingError("EFILE", `line ${index + 1}: ${why}`);
+        throw new OperatingError("EFILE", `line ${number}: ${why}`);
       };
       const [, keyword, rest = ""] = /^(\S+)\s*(.*)$/s.exec(words)!;
       if (keyword === "user") {
@@ -75,21 +88,14 @@ export class Acl {
       } else if (keyword === "topic" || keyword === "pattern") {
         const rule =
           readRule(rest) ?? wrong(`${JSON.stringify(rest)} is not [read|write|readwrite|deny] and a topic filter`);
-        if (keyword === "pattern") patterns.push(rule);
-        else ruleOfUser(this.#users, user, rule);
+        if (keyword === "topic") ruleOfUser(users, user, rule);
+        else if (rule.levels.some((level) => /%[uc]/.test(level))) open.push(rule);
+        else closed.push(rule);
       } else {
         wrong(`${JSON.stringify(keyword)} is none of user, topic, pattern`);
       }
-    });
-    const isOpen = ({ levels }: Rule): boolean => levels.some((level) => /%[uc]/.test(level));
-    const open = partedOf(patterns.filter(isOpen));
-    const closed = partedOf(patterns.filter((rule) => !isOpen(rule)));
-    this.#open = open;
-    this.#closed = {
-      denials: new RuleList(closed.denials, sharedMemory),
-      grants: new RuleList(closed.grants, sharedMemory),
-    };
-    this.#looksAtClient = patterns.some(({ levels }) => levels.some((level) => level.includes("%c")));
+    }
+    return new Acl(users, open, closed);
   }
 
   /** A user's own rules before the patterns, and among each the denials first, as mosquitto asks them. */

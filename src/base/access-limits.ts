@@ -34,5 +34,7 @@ export const sharedTopicsRememberedMax = 65_536;
 export const sharedTopicsRememberedCharactersMax = 4 * 1024 * 1024;
 /** Users whose clients share what is remembered of them. */
 export const permissionsSharedMax = 10_000;
+/** Lines of the operator's files that are read in one step: some hundred microseconds. */
+export const linesPerStepMax = 128;
 /** How often it is looked whether the operator's files have changed; a change counts when it has stood so long. */
 export const filesLookMs = 1_000;

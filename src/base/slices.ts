@@ -97,5 +97,13 @@ export class Slices {
   }
 }
 
+/** Does all of it at once. Returns what it returns; throws what it throws. */
+export function finish<Result>(work: Generator<void, Result, void>): Result {
+  for (;;) {
+    const step = work.next();
+    if (step.done === true) return step.value;
+  }
+}
+
 /** Work that is done at once. */
 export function* nothing(): Work {}

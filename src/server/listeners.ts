@@ -8,6 +8,7 @@ import { type Get, KeySet } from "../access/key-set.ts";
 import { keySetBytesMax } from "../base/access-limits.ts";
 import { systemClock } from "../base/clock.ts";
 import { OperatingError } from "../base/errors.ts";
+import type { Work } from "../base/slices.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
 import { getHttp, postHttp } from "../net/http.ts";
 import { behindProxy } from "../net/proxy-protocol.ts";
@@ -105,10 +106,10 @@ export function openAccess(
   if (keySet !== undefined) files.alongside(() => keySet.refresh(systemClock.now()));
   const tokenTerms = { audience: options.jwtAudience, issuer: options.jwtIssuer, claims: options.jwtClaim };
   const access = new Access({ allowAnonymous, hook, warn, tokenTerms, keySet, decoySecret }, systemClock);
-  const follow = (path: string, load: (text: string) => void): void => {
+  const follow = (path: string, load: (text: string) => Work): void => {
     if (path === "") return;
-    files.follow([path], ([text]) => {
-      load(text!);
+    files.followInSteps([path], function* ([text]) {
+      yield* load(text!);
       changed();
     });
   };

@@ -5,15 +5,23 @@
  */
 import { chownSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { filesLookMs } from "../base/access-limits.ts";
+import { systemClock } from "../base/clock.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
+import { sliceShareMs } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
+import { finish, nothing, type Work } from "../base/slices.ts";
 import type { ZooKeeperOptions } from "../zookeeper/options.ts";
+
+/** A call that takes the texts of files, step by step. Throws `OperatingError`. */
+type Use = (texts: readonly string[]) => Work;
 
 /** A group of files that are read together. */
 interface Followed {
   readonly paths: readonly string[];
-  readonly use: (texts: readonly string[]) => void;
+  readonly use: Use;
+  /** The number of times that they have been read again. */
+  readings: number;
   /** The state of the files (inode, size, times) when they were read, and at the last look. */
   readStamp: string;
   lastStamp: string;
@@ -35,9 +43,17 @@ export class OperatorFiles {
    * they cannot be read, or `use` refuses them.
    */
   follow(paths: readonly string[], use: (texts: readonly string[]) => void): void {
+    this.followInSteps(paths, (texts) => {
+      use(texts);
+      return nothing();
+    });
+  }
+
+  /** Like `follow`, of files that may be long: when they have changed, a few steps are done in a turn. */
+  followInSteps(paths: readonly string[], use: Use): void {
     const stamp = stampOf(paths);
-    read(paths, use);
-    this.#followed.push({ paths, use, readStamp: stamp, lastStamp: stamp });
+    finish(read(paths, use));
+    this.#followed.push({ paths, use, readings: 0, readStamp: stamp, lastStamp: stamp });
     this.#start();
   }
 
@@ -79,9 +95,20 @@ export class OperatorFiles {
 
   #readAgain(followed: Followed, stamp: string): void {
     followed.readStamp = stamp;
+    const reading = ++followed.readings;
+    const work = read(followed.paths, followed.use);
+    // They may have changed once more meanwhile.
+    const isCurrent = (): boolean => reading === followed.readings;
+    this.#goOn(followed, work, isCurrent);
+  }
+
+  #goOn(followed: Followed, work: Work, isCurrent: () => boolean): void {
+    const until = systemClock.now() + sliceShareMs;
     try {
-      read(followed.paths, followed.use);
-      this.#log.info({ files: followed.paths }, "read again");
+      while (isCurrent() && work.next().done !== true) {
+        if (systemClock.now() >= until) return void setImmediate(() => this.#goOn(followed, work, isCurrent));
+      }
+      if (isCurrent()) this.#log.info({ files: followed.paths }, "read again");
     } catch (error) {
       this.#log.error(
         { files: followed.paths },
@@ -92,10 +119,10 @@ export class OperatorFiles {
 }
 
 /** Reads files and hands them over. Throws `OperatingError` that names the files. */
-function read(paths: readonly string[], use: (texts: readonly string[]) => void): void {
+function* read(paths: readonly string[], use: Use): Work {
   const texts = paths.map((path) => readText(path));
   try {
-    use(texts);
+    yield* use(texts);
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
     throw new OperatingError("EUSAGE", `${paths.join(", ")}: ${error.message}`);

@@ -17,6 +17,7 @@ import { systemClock } from "../../src/base/clock.ts";
 import { OperatingError } from "../../src/base/errors.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { systemRandom } from "../../src/base/random.ts";
+import { finish } from "../../src/base/slices.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
 import { LinkConnection } from "../../src/broker/peers/link-connection.ts";
@@ -188,7 +189,7 @@ test("access lists and password files", () => {
     texts(["user a\ntopic readwrite a/#\ntopic deny b\npattern read c/%u/%c\n", "# x\npattern write $SYS/+"]),
     (text) => {
       throwsOnly(OperatingError, () => {
-        const permissions = new Acl(text).permissionsOf({ username: "a", clientId: "c" });
+        const permissions = finish(Acl.read(text)).permissionsOf({ username: "a", clientId: "c" });
         permissions.mayPublish("a/b");
         permissions.maySubscribe(["#"]);
       });

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Acl } from "../../src/access/acl.ts";
+import { finish } from "../../src/base/slices.ts";
 import { version } from "../../src/broker/core/version.ts";
 import { readSecret } from "../../src/server/operator-files.ts";
 import { freePort } from "../bench/brokers.ts";
@@ -84,7 +85,7 @@ test("brokers do not start with the secrets that are published here", () => {
 });
 
 test("a user gets what the access list says, and no other user's topics", () => {
-  const acl = new Acl(readFileSync(join(root, "base/acl"), "utf8"));
+  const acl = finish(Acl.read(readFileSync(join(root, "base/acl"), "utf8")));
   const alice = acl.permissionsOf({ username: "alice", clientId: "c" });
   const may = (topic: string): boolean[] => [alice.mayPublish(topic), alice.mayReceive(topic)];
   expect([may("users/alice/door"), may("users/bob/door"), may("all/news")]).toEqual([

@@ -79,4 +79,25 @@ export const faults: readonly Fault[] = [
       "    held.set(held.slice(0, this.#heldLength));\n    held.set(chunk.subarray(at, at + count), this.#heldLength);\n",
     tests: "test/unit/keeper-packets.test.ts",
   },
+  {
+    what: "slices: a long access list is read in one turn",
+    file: "src/access/acl.ts",
+    find: "      if (++number % linesPerStepMax === 0) yield;",
+    replace: "      if (++number < 0) yield;",
+    tests: "test/unit/operator-files.test.ts",
+  },
+  {
+    what: "slices: a file that is read again is read to its end at once",
+    file: "src/server/operator-files.ts",
+    find: "        if (systemClock.now() >= until) return void",
+    replace: "        if (systemClock.now() < 0) return void",
+    tests: "test/unit/operator-files.test.ts",
+  },
+  {
+    what: "slices: what a file said before it was changed once more takes its place in the end",
+    file: "src/server/operator-files.ts",
+    find: "const isCurrent = (): boolean => reading === followed.readings;",
+    replace: "const isCurrent = (): boolean => reading > 0;",
+    tests: "test/unit/operator-files.test.ts",
+  },
 ];

@@ -11,13 +11,15 @@ import { covers } from "../../src/access/permissions.ts";
 import { RuleList, Says } from "../../src/access/rule-list.ts";
 import { commonShape, ScramExchange } from "../../src/access/scram.ts";
 import { Bucket } from "../../src/base/bucket.ts";
+import { finish } from "../../src/base/slices.ts";
 import { filterMatches } from "../../src/mqtt/topic.ts";
 
 const now = 1_800_000_000_000;
 const clock = { now: () => now, wall: () => now };
 
 test("an access list reads as mosquitto reads it", () => {
-  const acl = new Acl(`
+  const acl = finish(
+    Acl.read(`
 # for everybody without a name
 topic read public/#
 user alice
@@ -28,7 +30,8 @@ user bob
 topic read name with spaces/#
 pattern readwrite own/%u/%c/#
 pattern write log/%c
-`);
+`),
+  );
   const of = (username: string | undefined, clientId = "c1") => acl.permissionsOf({ username, clientId });
   expect(of(undefined).mayReceive("public/a")).toBe(true);
   expect(of(undefined).mayPublish("public/a")).toBe(false);
@@ -43,7 +46,7 @@ pattern write log/%c
   expect(of(undefined).mayPublish("own//c1/x")).toBe(false);
   expect(of(undefined).mayPublish("log/c1")).toBe(true);
   // The broker's own topics are nobody's, whatever he calls himself.
-  const own = new Acl("pattern readwrite %c/#\npattern read %u/#");
+  const own = finish(Acl.read("pattern readwrite %c/#\npattern read %u/#"));
   for (const name of ["$SYS", "$share", "$"]) {
     const permissions = own.permissionsOf({ username: name, clientId: name });
     expect([permissions.mayReceive(`${name}/x`), permissions.maySubscribe([name, "#"])]).toEqual([false, false]);
@@ -58,9 +61,9 @@ pattern write log/%c
   expect(of("alice").maySubscribe(["#"])).toBe(true);
   expect(of("alice").maySubscribe(["home", "secret", "temp"])).toBe(false);
   expect(of("alice").maySubscribe(["elsewhere", "#"])).toBe(false);
-  expect(() => new Acl("user\n")).toThrow("line 1");
-  expect(() => new Acl("user a\ntopic rread a b#")).toThrow("line 2");
-  expect(() => new Acl("topick a")).toThrow("none of user, topic, pattern");
+  expect(() => finish(Acl.read("user\n"))).toThrow("line 1");
+  expect(() => finish(Acl.read("user a\ntopic rread a b#"))).toThrow("line 2");
+  expect(() => finish(Acl.read("topick a"))).toThrow("none of user, topic, pattern");
 });
 
 test("what is remembered of topics is bounded in topics and characters", () => {
@@ -89,7 +92,9 @@ test("what is remembered of topics is bounded in topics and characters", () => {
 });
 
 test("patterns without names are asked once for all clients, denials first, own rules before them", () => {
-  const acl = new Acl("user u\ntopic read own/#\npattern read all/#\npattern deny own/x\npattern deny all/x/%c");
+  const acl = finish(
+    Acl.read("user u\ntopic read own/#\npattern read all/#\npattern deny own/x\npattern deny all/x/%c"),
+  );
   const of = (username: string, clientId: string) => acl.permissionsOf({ username, clientId });
   expect(of("u", "c").mayReceive("own/x")).toBe(true);
   expect(of("v", "c").mayReceive("own/x")).toBe(false);
@@ -120,7 +125,9 @@ test("what a client may receive it may subscribe to", () => {
       (rules, wanted, topic) => {
         fc.pre(filterMatches(wanted, topic));
         const lines = rules.filter(([levels]) => levels.join("/") !== "");
-        const acl = new Acl(`user u\n${lines.map(([levels, how]) => `topic ${how} ${levels.join("/")}`).join("\n")}`);
+        const acl = finish(
+          Acl.read(`user u\n${lines.map(([levels, how]) => `topic ${how} ${levels.join("/")}`).join("\n")}`),
+        );
         const permissions = acl.permissionsOf({ username: "u", clientId: "c" });
         if (permissions.mayReceive(topic.join("/"))) expect(permissions.maySubscribe(wanted)).toBe(true);
       },
@@ -202,7 +209,7 @@ test("the order of those who decide, and who is asked not at all", async () => {
     return Promise.resolve(reply);
   });
   const access = new Access({ allowAnonymous: false, hook, warn: (why) => void warned.push(why) }, clock);
-  access.load({ passwords: `alice:${await hashPassword("pw")}\nmallory:plain` });
+  finish(access.load({ passwords: `alice:${await hashPassword("pw")}\nmallory:plain` }));
   expect(warned).toEqual([expect.stringContaining("line 2: the password is not hashed")]);
   const login = (username?: string, password?: string, certificate?: string) =>
     new Promise<string>((resolve) => {

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { Access } from "../../src/access/access.ts";
 import { Bans, type Contender, networkOf } from "../../src/access/bans.ts";
 import { hashForScram, hashPassword } from "../../src/access/hashes.ts";
+import { finish } from "../../src/base/slices.ts";
 import { scramClient } from "../support/scram-client.ts";
 
 const at = (address: string, username?: string): Contender => ({ address, username });
@@ -96,7 +97,7 @@ const policy = { allowAnonymous: false, hook: undefined, warn: () => {} };
 
 function accessWith(passwords: string, secret = "s"): Access {
   const access = new Access({ ...policy, decoySecret: () => Buffer.from(secret) }, clock);
-  access.load({ passwords });
+  finish(access.load({ passwords }));
   return access;
 }
 

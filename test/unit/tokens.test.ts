@@ -9,6 +9,7 @@ import { KeySet } from "../../src/access/key-set.ts";
 import { fixedKeys, readTokenKeys } from "../../src/access/token-keys.ts";
 import { looksLikeToken, Tokens, type TokenTerms } from "../../src/access/tokens.ts";
 import { keySetAskMs, keySetFreshMs, keySetStaleMs } from "../../src/base/access-limits.ts";
+import { finish } from "../../src/base/slices.ts";
 import { makeAuthority } from "../support/certificates.ts";
 
 const wall = 1_800_000_000_000;
@@ -152,7 +153,7 @@ test("a token that names nobody gives no choice of a user name", async () => {
     { allowAnonymous: false, hook: undefined, warn: () => {} },
     { now: () => 0, wall: () => wall },
   );
-  access.load({ tokenKey: secret });
+  finish(access.load({ tokenKey: secret }));
   const verdictOf = async (claims: object, username: string | undefined): Promise<string | undefined> => {
     const password = Buffer.from(await bySecret(claims));
     const applicant = { clientId: "c", username, password, address: "", certificate: undefined };
