@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { largeMailboxes, runWide } from "./wide.ts";
 
-const worldsOfBugs = [10279, 41304];
+const worldsOfBugs = [518, 10279, 41304];
 
 test("seeds of the wide world that have found something", async () => {
   const wrong: string[] = [];

@@ -105,6 +105,8 @@ function asked(user: string, claimedAt = 0) {
   const answers: object[] = [];
   const givenUp: string[] = [];
   const cameBack: string[] = [];
+  /** Called while the session is being given up. */
+  const givingUp = { callback: (): unknown => undefined };
   const context = {
     options: { ...defaultOptions, id: "a" },
     clock: { now: () => 1000, wall: () => 1000 },
@@ -127,6 +129,7 @@ function asked(user: string, claimedAt = 0) {
     handover: {
       giveUp(clientId: string, { done }: { done: () => void }) {
         givenUp.push(clientId);
+        givingUp.callback();
         done();
       },
     },
@@ -142,7 +145,7 @@ function asked(user: string, claimedAt = 0) {
       user,
       maybeLate,
     });
-  return { answers, cameBack, context, givenUp, peer, receive, takeOver };
+  return { answers, cameBack, context, givenUp, givingUp, peer, receive, takeOver };
 }
 
 test("a session is not given up to another user's client, but to its own user's, and nobody's to anybody's", () => {
@@ -214,6 +217,13 @@ test("a claim that arrives late does not take the session of a client that has c
     ]);
     expect([givenUp.length, cameBack.length]).toEqual(isGranted ? [1, 1] : [0, 0]);
   }
+});
+
+test("nor does one whose client comes here by a later claim while the session is being given up", () => {
+  const { answers, context, givingUp, receive } = asked("alice", 500);
+  givingUp.callback = () => context.localSessions.set("client", { user: "alice", claimedAt: 2000 });
+  receive("alice", 1000, true);
+  expect(answers).toEqual([{ say: "claimed", number: 7, granted: false, newest: 2000 }]);
 });
 
 test("a client that still waits is claimed by a newer stamp than it has elsewhere, and one that does not is not", () => {

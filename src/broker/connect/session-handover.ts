@@ -37,7 +37,7 @@ export class SessionHandover {
 
   /**
    * Gives up a client id that another broker claims: its connection here ends, and its session is that broker's, or is
-   * erased (`clean`). Calls `done` when all is committed.
+   * erased (`clean`), unless its client comes back here meanwhile. Calls `done` when all is committed.
    */
   giveUp(clientId: string, { clean, done }: { clean: boolean; done: () => void }): void {
     const { localSessions, journal } = this.#context;
@@ -55,8 +55,11 @@ export class SessionHandover {
     }
     this.#wills.forget(client);
     client.stopExpiry();
+    const { claimedAt } = client;
     journal.drained(() => {
-      if (localSessions.get(clientId) === client) this.#directory.release(client);
+      // Its client may have come back here by a later claim, and would be connected without a session.
+      const isOthers = localSessions.get(clientId) === client && client.claimedAt === claimedAt;
+      if (isOthers) this.#directory.release(client);
       done();
     });
   }

@@ -166,7 +166,10 @@ export class TakeOver {
       this.#decide(own, isTheirs(own) ? "elsewhere" : "anothers");
     }
     const { handover, wills, orphanedWills, whenConnected } = this.#parts;
-    const isSettled = (): void => wills.whenPublished(clientId, () => answer("granted"));
+    const isSettled = (): void =>
+      wills.whenPublished(clientId, () => {
+        if (!isOvertaken()) answer("granted");
+      });
     const { self } = this.#context;
     const { fences } = self;
     const isCurrent = (): boolean => peer.link === link && self.fences === fences;

@@ -180,6 +180,23 @@ describe("a client id that another broker claims", () => {
     expect(asked.slice(3)).toEqual(["release c", "done"]);
   });
 
+  test("keeps its session if its client comes back here, by a later claim, before all of that is committed", async () => {
+    const { store, asked, context, handover, connect, recorded, commitAll } = scene();
+    const client = recorded("c");
+    await commitAll();
+    store.answers = false;
+    client.context.journal.commit([{ kind: "put", path: "/under-way", data: new Uint8Array(0), exists: false }]);
+    await settled();
+    handover.giveUp("c", { clean: false, done: () => void asked.push("done") });
+    client.belongTo("", 2000);
+    connect(client);
+    store.answers = true;
+    store.answer();
+    await commitAll();
+    expect(asked).toEqual(["c is elsewhere", "forget the will of c", "done"]);
+    expect([context.localSessions.get("c") === client, client.isReleased]).toEqual([true, false]);
+  });
+
   test("ends its session where the client begins anew, and its will is published", async () => {
     const { context, asked, handover, recorded, isStored, commitAll } = scene();
     recorded("c");
