@@ -98,14 +98,14 @@ export const faults: readonly Fault[] = [
     file: "src/broker/connect/session-handover.ts",
     find: "if (client.mailbox === undefined && client.will === undefined) continue;",
     replace: "if (client.mailbox === undefined) continue;",
-    tests: "test/simulation/wills.test.ts",
+    tests: "test/unit/rooms/session-store.test.ts",
   },
   {
     what: "wills: whoever claims a client does not tell that it is back",
     file: "src/broker/connect/take-over.ts",
     find: "orphanedWills.cameBack(clientId, { by: peer.id, isCurrent })",
     replace: "orphanedWills.cameBack(clientId.slice(1), { by: peer.id, isCurrent })",
-    tests: "test/simulation/wills.test.ts",
+    tests: "test/unit/take-over.test.ts",
   },
   {
     what: "wills: a broker that comes back while a client is let in finds the client's earlier will, and publishes it",
@@ -189,7 +189,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/connect/handle-connect.ts",
     find: "if (!sessionPresent) this.#sessionStore.emptyOldMailbox(client);\n    else {",
     replace: "if (sessionPresent) {",
-    tests: "test/simulation/groups.test.ts",
+    tests: "test/simulation/groups.test.ts -t anew",
   },
   {
     what: "groups: a mailbox is emptied though its session is another broker's by now",
@@ -210,6 +210,6 @@ export const faults: readonly Fault[] = [
     file: "src/broker/connect/handle-connect.ts",
     find: "needsStore(request) || request.silent().length > 0",
     replace: "needsStore(request)",
-    tests: "test/simulation/wills.test.ts",
+    tests: "test/simulation/wills.test.ts -t contact",
   },
 ];

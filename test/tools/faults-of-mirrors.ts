@@ -69,7 +69,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/delivery/mail-watch.ts",
     find: "    mailbox.load();",
     replace: "",
-    tests: "test/simulation/liveness.test.ts",
+    tests: "test/unit/rooms/delivery.test.ts",
   },
   {
     what: "mirrors: each slip in doubt is searched for by itself",
@@ -97,7 +97,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/publish/catching-up.ts",
     find: "    this.#waiting.push(done);\n",
     replace: "    done();\n",
-    tests: retained,
+    tests: "test/unit/rooms/publish.test.ts",
   },
   {
     what: "late: nothing is said again where a retained message came late",

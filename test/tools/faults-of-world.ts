@@ -35,7 +35,7 @@ export const faults: readonly Fault[] = [
     file: "src/broker/connect/orphaned-wills.ts",
     find: "if (coordinator.isAlone === true) return;",
     replace: "if (this.#context.peers.size === 0) return;",
-    tests: "test/simulation/wills.test.ts",
+    tests: "test/simulation/wills.test.ts -t only",
   },
   {
     what: "world: what was said in the name of a session counts for the one that was begun anew",
