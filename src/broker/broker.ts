@@ -9,6 +9,7 @@ import { formats } from "../base/formats.ts";
 import { connectDeadlineMs } from "../base/limits.ts";
 import { watchSilence } from "../base/silence.ts";
 import { subjectOf } from "../base/turn-watch.ts";
+import { newestHandshake } from "../link/handshake.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { type Assembly, assemble, type Doors } from "./assembly.ts";
 import { version } from "./core/version.ts";
@@ -38,7 +39,7 @@ export class Broker {
    * written in a newer format.
    */
   static async start(doors: Doors): Promise<Broker> {
-    const { advertise, port, linkPort, id, mailDrop: mailDrops, serverReference, mailboxFull } = doors.options;
+    const { advertise, port, linkPort, linkTls, id, mailDrop: mailDrops, serverReference, mailboxFull } = doors.options;
     const startedAt = new Date(doors.clock.wall()).toISOString();
     const facts = {
       version,
@@ -53,6 +54,8 @@ export class Broker {
       formats,
       endsSessions: mailboxFull === "end",
       knowsPayers: true,
+      handshake: newestHandshake,
+      linkTls,
     };
     await refuseCluster(doors.coordinator);
     const epoch = await joinTree(doors.coordinator, id, facts);

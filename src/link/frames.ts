@@ -9,7 +9,8 @@ import { Reason } from "../mqtt/reason.ts";
 import type { Sink } from "../mqtt/sink.ts";
 
 export const FrameType = {
-  /** Handshake. */
+  /** Handshake, see `handshake.ts`. */
+  challenge: 0,
   hello: 1,
   welcome: 2,
   confirm: 3,
@@ -41,10 +42,15 @@ export function isNumbered(type: number): boolean {
 }
 
 export interface Hello {
-  readonly protocol: "mqttzoo-link-1";
+  /** Which handshake it is: "mqttzoo-link-1" or "mqttzoo-link-2". */
+  readonly protocol: string;
   readonly id: string;
   readonly epoch: number;
   /** Random, so that a proof holds for this connection only. */
+  readonly nonce: string;
+}
+
+export interface Challenge {
   readonly nonce: string;
 }
 

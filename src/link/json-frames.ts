@@ -5,7 +5,7 @@
 import { decodeUtf8 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { Reason } from "../mqtt/reason.ts";
-import type { Confirm, Control, Hello, Remain, Welcome } from "./frames.ts";
+import type { Challenge, Confirm, Control, Hello, Remain, Welcome } from "./frames.ts";
 
 type Check = (value: unknown) => boolean;
 
@@ -27,6 +27,7 @@ const isNumberOrAbsent: Check = (value) => value === undefined || isNumber(value
 type Fields<Body> = { readonly [Name in keyof Body]-?: Check };
 
 const hello: Fields<Hello> = { protocol: isText, id: isText, epoch: isNumber, nonce: isText };
+const challenge: Fields<Challenge> = { nonce: isText };
 const welcome: Fields<Welcome> = { ...hello, received: isCount, proof: isText };
 const confirm: Fields<Confirm> = { received: isCount, proof: isText };
 const remain: Fields<Remain> = {
@@ -62,6 +63,11 @@ const controls: { readonly [Say in Control["say"]]: Fields<Omit<Extract<Control,
 /** Reads a `Hello`. Throws `ProtocolError`. */
 export function decodeHello(bytes: Uint8Array, start: number, end: number): Hello {
   return checked<Hello>(readObject(bytes, start, end), hello);
+}
+
+/** Reads a `Challenge`. Throws `ProtocolError`. */
+export function decodeChallenge(bytes: Uint8Array, start: number, end: number): Challenge {
+  return checked<Challenge>(readObject(bytes, start, end), challenge);
 }
 
 /** Reads a `Welcome`. Throws `ProtocolError`. */

@@ -91,6 +91,12 @@ export interface BrokerOptions {
   readonly drainTime: number;
   /** File with the secret that all brokers of the cluster share; "": one that they keep in the tree. */
   readonly linkSecretFile: string;
+  /** True: other brokers are accepted over TLS alone. */
+  readonly linkTls: boolean;
+  /** What brokers show each other, and who signs it: all three, or none ("": a certificate that they keep in the tree). */
+  readonly linkTlsCert: string;
+  readonly linkTlsKey: string;
+  readonly linkTlsCa: string;
   /** Address and port of the HTTP server for probes and metrics; port 0: none. */
   readonly httpHost: string;
   readonly httpPort: number;
@@ -203,6 +209,10 @@ export const defaultOptions: BrokerOptions = {
   serverReference: "",
   drainTime: 20,
   linkSecretFile: "",
+  linkTls: false,
+  linkTlsCert: "",
+  linkTlsKey: "",
+  linkTlsCa: "",
   httpHost: "0.0.0.0",
   httpPort: 0,
   httpTokenFile: "",

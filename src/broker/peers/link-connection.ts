@@ -1,7 +1,8 @@
 /** A TCP connection between two brokers, and how one is opened. */
 import type { Timer } from "../../base/timers.ts";
 import type { Subject } from "../../base/turn-watch.ts";
-import { FrameReader, type Hello } from "../../link/frames.ts";
+import { FrameReader } from "../../link/frames.ts";
+import type { Handshake } from "../../link/handshake.ts";
 import type { Transport } from "../../net/transport.ts";
 import { type Turn, Writer } from "../../net/writer.ts";
 import type { Peer } from "./peer.ts";
@@ -15,9 +16,10 @@ export class LinkConnection implements Subject {
   readonly dialled: boolean;
   /** Random text that the other broker must use in its proof of the cluster's secret. */
   readonly nonce: string;
-  /** The other broker; undefined until an accepted connection has said hello. */
+  /** The other broker; undefined until an accepted connection has proved which it is. */
   peer: Peer | undefined;
-  hello: Hello | undefined;
+  /** Set as soon as the connection is known to the links. */
+  handshake: Handshake | undefined;
   /** True once the handshake is over. */
   isUp = false;
   isClosed = false;
@@ -45,8 +47,15 @@ export class LinkConnection implements Subject {
   }
 }
 
+/** Where another broker accepts links, and whether it speaks TLS there. */
+export interface LinkEndpoint {
+  readonly host: string;
+  readonly port: number;
+  readonly isTls: boolean;
+}
+
 /** Opens a connection to another broker; `opened` returns its owner, `failed` says why there is none. */
 export type DialLink = (
-  endpoint: { readonly host: string; readonly port: number },
+  endpoint: LinkEndpoint,
   how: { readonly opened: (transport: Transport) => LinkConnection; readonly failed: (why: string) => void },
 ) => void;

@@ -19,27 +19,22 @@ import {
 import { type Silence, watchSilence } from "../../base/silence.ts";
 import { Timer } from "../../base/timers.ts";
 import {
-  type Confirm,
   type Control,
   decodeSettled,
   FrameType,
-  type Hello,
   jsonFrame,
   type Remain,
-  type Welcome,
   writePing,
 } from "../../link/frames.ts";
-import { decodeConfirm, decodeHello, decodeLinkControl, decodeRemain, decodeWelcome } from "../../link/json-frames.ts";
+import { Handshake, type Member } from "../../link/handshake.ts";
+import { decodeLinkControl, decodeRemain } from "../../link/json-frames.ts";
 import { Link } from "../../link/link.ts";
-import { isSameProof, proofOf } from "../../link/proof.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Transport } from "../../net/transport.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import { type DialLink, LinkConnection } from "./link-connection.ts";
 import { renewExpiry } from "./link-packet.ts";
 import type { Peer } from "./peer.ts";
-
-const protocol = "mqttzoo-link-1";
 
 /** The handlers of what comes over a link. Offsets `start` and `end` delimit a frame's body in `bytes`. */
 export interface LinkFlows {
@@ -123,7 +118,13 @@ export class Links {
       limitMs: linkHandshakeMs,
       why: "no handshake in time",
     });
-    if (connection.dialled) connection.send(jsonFrame(FrameType.hello, this.#hello(connection)));
+    connection.handshake = this.#shakeHands(connection);
+    try {
+      connection.handshake.begin();
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#close(connection, error.message);
+    }
   }
 
   /**
@@ -168,12 +169,12 @@ export class Links {
   #makePlace(): void {
     const strangers = [...this.#shaking].filter(({ dialled }) => !dialled);
     if (strangers.length < linkStrangersMax) return;
-    const silent = strangers.find(({ hello }) => hello === undefined);
+    const silent = strangers.find(({ handshake }) => !handshake!.isNamed);
     this.#close(silent ?? strangers[0]!, "too many connections have not shaken hands, and this is the oldest");
   }
 
   #frame(connection: LinkConnection, type: number, bytes: Uint8Array, start: number, end: number): void {
-    if (!connection.isUp) return this.#shakeHands(connection, type, bytes, start, end);
+    if (!connection.isUp) return connection.handshake!.frame(type, bytes, start, end);
     const peer = connection.peer!;
     const link = peer.link!;
     link.count(type);
@@ -200,62 +201,26 @@ export class Links {
     }
   }
 
-  #shakeHands(connection: LinkConnection, type: number, bytes: Uint8Array, start: number, end: number): void {
-    if (type === FrameType.hello && !connection.dialled)
-      return this.#welcome(connection, decodeHello(bytes, start, end));
-    if (type === FrameType.welcome && connection.dialled)
-      return this.#confirm(connection, decodeWelcome(bytes, start, end));
-    if (type === FrameType.confirm && connection.hello !== undefined) {
-      return this.#confirmed(connection, decodeConfirm(bytes, start, end));
-    }
-    throw new ProtocolError(Reason.protocolError, "no handshake");
+  #shakeHands(connection: LinkConnection): Handshake {
+    const { options, self } = this.#context;
+    return new Handshake({
+      self: { id: options.id, epoch: self.epoch },
+      secret: this.#secret,
+      nonce: connection.nonce,
+      dialled: connection.dialled ? connection.peer!.id : undefined,
+      member: (id) => this.#member(id),
+      send: (frame) => connection.send(frame),
+      up: (id, received) => {
+        connection.peer = this.#context.peers.get(id)!;
+        this.#up(connection, received);
+      },
+    });
   }
 
-  #hello({ nonce }: LinkConnection): Hello {
-    return { protocol, id: this.#context.options.id, epoch: this.#context.self.epoch, nonce };
-  }
-
-  /**
-   * Answers hello. The dialling broker must be a known member, in the known incarnation; otherwise it is refused, and
-   * dials again later, when this broker may have seen it.
-   */
-  #welcome(connection: LinkConnection, hello: Hello): void {
-    const peer = this.#context.peers.get(hello.id);
-    if (hello.protocol !== protocol || peer?.link === undefined || peer.epoch !== hello.epoch) {
-      return this.#close(connection, `${hello.id} is not known in this incarnation`);
-    }
-    connection.hello = hello;
-    connection.peer = peer;
-    const proof = proofOf(this.#secret, "acceptor", [hello.nonce, connection.nonce]);
-    const welcome: Welcome = { ...this.#hello(connection), received: peer.link.received, proof };
-    connection.send(jsonFrame(FrameType.welcome, welcome));
-  }
-
-  #confirm(connection: LinkConnection, welcome: Welcome): void {
-    const peer = connection.peer!;
-    const nonces = [connection.nonce, welcome.nonce] as const;
-    if (!this.#proves(welcome.proof, "acceptor", nonces))
-      return this.#close(connection, `${peer.id} does not prove the secret`);
-    if (welcome.id !== peer.id || welcome.epoch !== peer.epoch || peer.link === undefined) {
-      return this.#close(connection, `${welcome.id} answers where ${peer.id} was dialled`);
-    }
-    const proof = proofOf(this.#secret, "dialler", nonces);
-    connection.send(jsonFrame(FrameType.confirm, { received: peer.link.received, proof } satisfies Confirm));
-    this.#up(connection, welcome.received);
-  }
-
-  #confirmed(connection: LinkConnection, confirm: Confirm): void {
-    const nonces = [connection.hello!.nonce, connection.nonce] as const;
-    const peer = connection.peer!;
-    if (!this.#proves(confirm.proof, "dialler", nonces))
-      return this.#close(connection, `${peer.id} does not prove the secret`);
-    if (peer.link === undefined || peer.epoch !== connection.hello!.epoch)
-      return this.#close(connection, "it has left");
-    this.#up(connection, confirm.received);
-  }
-
-  #proves(proof: string, speaker: "dialler" | "acceptor", nonces: readonly [string, string]): boolean {
-    return isSameProof(proof, proofOf(this.#secret, speaker, nonces));
+  #member(id: string): Member | undefined {
+    const peer = this.#context.peers.get(id);
+    if (peer?.link === undefined || peer.epoch === undefined) return undefined;
+    return { id, epoch: peer.epoch, handshake: peer.facts?.handshake ?? 1, received: peer.link.received };
   }
 
   #up(connection: LinkConnection, received: number): void {
@@ -324,7 +289,8 @@ export class Links {
     const failed = (why: string): void => {
       if (peer.link === link) this.#failed(peer, why);
     };
-    this.#dialLink({ host: facts.linkHost, port: facts.linkPort }, { opened, failed });
+    const endpoint = { host: facts.linkHost, port: facts.linkPort, isTls: facts.linkTls === true };
+    this.#dialLink(endpoint, { opened, failed });
   }
 
   #failed(peer: Peer, why: string): void {

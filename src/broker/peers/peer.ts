@@ -36,6 +36,10 @@ export interface BrokerFacts {
   readonly endsSessions?: boolean;
   /** True if the broker can be sent deliveries that name the user who pays for what is stored of them. */
   readonly knowsPayers?: boolean;
+  /** The newest handshake of links that the broker knows (`link/handshake.ts`); a broker of the first does not say. */
+  readonly handshake?: number;
+  /** True if the broker accepts links over TLS alone. */
+  readonly linkTls?: boolean;
 }
 
 /** Returns the decoded facts of a broker; undefined if the data is not a broker's. */
