@@ -32,6 +32,9 @@ export const formatPath = "/format";
 /** The secret that brokers prove to each other that they know, where no file gives one. */
 export const linkSecretPath = "/link-secret";
 
+/** The certificate and key by which brokers know each other over TLS, where no files give them. */
+export const linkCertificatePath = "/link-certificate";
+
 export const rootPaths = [
   brokersPath,
   subscribersPath,

@@ -42,7 +42,7 @@ export function isNumbered(type: number): boolean {
 }
 
 export interface Hello {
-  /** Which handshake it is: "mqttzoo-link-1" or "mqttzoo-link-2". */
+  /** The handshake that is meant: "mqttzoo-link-1" or "mqttzoo-link-2". */
   readonly protocol: string;
   readonly id: string;
   readonly epoch: number;

@@ -25,7 +25,7 @@ export interface Member {
 }
 
 export interface HandshakeParts {
-  /** Who this broker is. */
+  /** This broker. */
   readonly self: { readonly id: string; readonly epoch: number };
   /** The secret that all brokers of the cluster share; undefined: nothing is proved. */
   readonly secret: string | undefined;
@@ -120,7 +120,8 @@ export class Handshake {
     if (welcome.nonce !== this.#theirNonce || !this.#proves(welcome.proof, "acceptor"))
       throw refused(`${id} does not prove the secret`);
     const other = this.#memberNow(id);
-    if (welcome.id !== id || welcome.epoch !== other.epoch) throw refused(`${welcome.id} answers where ${id} was dialled`);
+    if (welcome.id !== id || welcome.epoch !== other.epoch)
+      throw refused(`${welcome.id} answers where ${id} was dialled`);
     if (this.#number === 1) this.#confirm(other);
     this.#end(welcome.received);
   }

@@ -90,7 +90,7 @@ function handlers<Owner>(given: TransportEvents<Owner>): SocketHandler<Attached<
       events.drained(socket.data.owner);
     },
     close(socket, error) {
-      if (socket.data === undefined) return;
+      if (!socket.data) return;
       const { transport, owner } = socket.data;
       transport.isClosed = true;
       events.closed(owner, transport.handshakeError ?? (error && messageOf(error)));
@@ -125,6 +125,8 @@ function secureHandlers<Owner>(
     open() {},
     handshake(socket, isDone, error) {
       orCrash(() => {
+        // Its owner has closed it as soon as it was opened.
+        if (!socket.data) return;
         const { transport } = socket.data;
         transport.handshakeError = identity.refusal(socket, isDone ? undefined : (error ?? undefined));
         if (transport.handshakeError !== undefined) socket.terminate();
@@ -229,6 +231,8 @@ export interface DialOptions {
   /** Address of this machine that the connection comes from; the system chooses unless set. */
   readonly localAddress?: string | undefined;
   readonly proxy?: SocksProxy | undefined;
+  /** The time in which the other side must have proved who it is over TLS, in ms; undefined: any. Not for a proxy. */
+  readonly handshakeMs?: number;
 }
 
 /** Dials. The promise rejects with `OperatingError` (ECONNECT), whose message has the system's code. */
@@ -288,7 +292,7 @@ function secureClient<Owner>(events: TransportEvents<Owner>, host: string, tls: 
     },
   };
   const options = { serverName: host, rejectUnauthorized: !isInsecure, ...given, ...only, ...alpn } as object;
-  return { opened: promise, socket, options };
+  return { opened: promise, reject, socket, options };
 }
 
 async function dialTls<Owner>(
@@ -299,8 +303,14 @@ async function dialTls<Owner>(
 ): Promise<Owner> {
   const secure = secureClient(events, host, options.tls!);
   const where = placeOf(host, port, options);
-  await Bun.connect<Attached<Owner>>({ ...where, tls: secure.options, socket: secure.socket });
-  return secure.opened;
+  const socket = await Bun.connect<Attached<Owner>>({ ...where, tls: secure.options, socket: secure.socket });
+  const { handshakeMs } = options;
+  if (handshakeMs === undefined) return secure.opened;
+  const limit = setTimeout(() => {
+    secure.reject(new Error("TLS: no handshake in time"));
+    socket.terminate();
+  }, handshakeMs);
+  return secure.opened.finally(() => clearTimeout(limit));
 }
 
 /** Dials a proxy, has it connect, and goes on as if it were the host. */

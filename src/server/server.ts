@@ -4,7 +4,7 @@ import type { Access } from "../access/access.ts";
 import { networkOf } from "../access/bans.ts";
 import { type Alarm, setAlarm } from "../base/alarm.ts";
 import { systemClock, threadCpuMs } from "../base/clock.ts";
-import { messageOf, type OperatingError } from "../base/errors.ts";
+import type { OperatingError } from "../base/errors.ts";
 import { shutdownWaitMs } from "../base/limits.ts";
 import { LineLimit, standingFor } from "../base/line-limit.ts";
 import type { Log } from "../base/log.ts";
@@ -14,12 +14,11 @@ import { Broker } from "../broker/broker.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
 import type { ProcessMemory } from "../broker/core/process-memory.ts";
 import { Connection } from "../broker/delivery/connection.ts";
-import { type DialLink, LinkConnection } from "../broker/peers/link-connection.ts";
-import { sharedSecret } from "../broker/peers/membership.ts";
+import { sharedText } from "../broker/peers/membership.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
+import { linkSecretPath } from "../coordinator/paths.ts";
 import { EmbeddedCoordinator } from "../embedded/embedded-coordinator.ts";
 import { serveHttp } from "../net/http.ts";
-import { dialTcp, type Listener, listenTcp } from "../net/tcp.ts";
 import type { TlsIdentity } from "../net/tls.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { Turn } from "../net/writer.ts";
@@ -28,6 +27,7 @@ import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
 import { administrate } from "./admin-api.ts";
 import { followBans } from "./admin-bans.ts";
 import { Health } from "./health.ts";
+import { LinkCertificates, linkDialler, listenForLinks } from "./link-doors.ts";
 import {
   checkDoors,
   type Listeners,
@@ -84,13 +84,9 @@ async function serve(options: BrokerOptions, log: Log, { health, http, memory }:
   const turns = new TurnWatch({ clock: systemClock, cpuMs: threadCpuMs, log });
   const coordinator = await openCoordinator(options, log, turns);
   const beat = watchLife(coordinator, health, log);
-  const flushing = subjectOf("output to many clients");
-  const turn = new Turn(
-    (flush) => void setImmediate(() => turns.run(flushing, flush)),
-    options.maxQueueMemory,
-    systemClock,
-  );
-  const linkListener = options.zk === "" ? undefined : listenForLinks(options, server, turn);
+  const turn = newTurn(options, turns);
+  const certificates = new LinkCertificates(options, files, coordinator);
+  const linkListener = options.zk === "" ? undefined : await listenForLinks(options, { server, turn, certificates });
   const secret = await secretOf(options, coordinator, access);
   server.decoySecret = decoySecretOf(secret);
   const broker = await Broker.start({
@@ -102,7 +98,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http, memory }:
     clock: systemClock,
     random: systemRandom,
     memory,
-    dialLink: (endpoint, how) => void dialLink(endpoint, how, server),
+    dialLink: linkDialler(server, certificates),
     linkSecret: options.zk === "" ? undefined : secret,
     access,
     fatal: (error) => end(error, log),
@@ -141,6 +137,13 @@ async function serve(options: BrokerOptions, log: Log, { health, http, memory }:
     return stopped;
   };
   return { port: ports.tcp, ports, broker, stop: stopOnce, reload: () => files.reload() };
+}
+
+/** The rest of what is written in a turn, as a turn's subject. */
+const flushing = subjectOf("output to many clients");
+
+function newTurn({ maxQueueMemory }: BrokerOptions, turns: TurnWatch): Turn {
+  return new Turn((flush) => void setImmediate(() => turns.run(flushing, flush)), maxQueueMemory, systemClock);
 }
 
 /** Opens the listeners, for those who are not banned for good. Rejects with `OperatingError`; the broker ends then. */
@@ -287,7 +290,7 @@ async function secretOf(
   if (own !== undefined) return own;
   const fresh = systemRandom.hex(32);
   // A broker alone that has no users needs none that outlives it.
-  return zk === "" && access === undefined ? fresh : await sharedSecret(coordinator, fresh);
+  return zk === "" && access === undefined ? fresh : await sharedText(coordinator, linkSecretPath, () => fresh);
 }
 
 /** Derives the secret by which users that are not there are made up: it says nothing of the one for links. */
@@ -299,45 +302,4 @@ function decoySecretOf(secret: string): Uint8Array {
 function end(error: OperatingError, log: Log): never {
   log.fatal(error.message);
   process.exit(1);
-}
-
-/** Listens for other brokers. A connection that comes before this broker is ready is closed, and dialled again. */
-function listenForLinks(options: BrokerOptions, server: { broker: Broker | undefined }, turn: Turn): Listener {
-  return listenTcp<LinkConnection>(options.linkHost, options.linkPort, {
-    ...linkEvents(server),
-    opened(transport) {
-      const connection = new LinkConnection(transport, turn, { dialled: false, nonce: systemRandom.hex(16) });
-      if (server.broker === undefined) transport.abort();
-      else server.broker.handle({ kind: "linkOpened", connection });
-      return connection;
-    },
-  });
-}
-
-function linkEvents(server: { broker: Broker | undefined }): Omit<TransportEvents<LinkConnection>, "opened"> {
-  return {
-    received: (connection, bytes) => server.broker?.handle({ kind: "linkReceived", connection, bytes }),
-    drained: (connection) => server.broker?.handle({ kind: "linkDrained", connection }),
-    closed: (connection, why) => server.broker?.handle({ kind: "linkClosed", connection, why }),
-  };
-}
-
-async function dialLink(
-  { host, port }: Parameters<DialLink>[0],
-  { opened, failed }: Parameters<DialLink>[1],
-  server: { broker: Broker | undefined },
-): Promise<void> {
-  try {
-    await dialTcp<LinkConnection>(host, port, {
-      ...linkEvents(server),
-      opened(transport) {
-        const connection = opened(transport);
-        // The owner must be known before its first event.
-        queueMicrotask(() => server.broker?.handle({ kind: "linkOpened", connection }));
-        return connection;
-      },
-    });
-  } catch (error) {
-    failed(messageOf(error));
-  }
 }

@@ -2,7 +2,8 @@
 import { afterAll, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { sharedSecret } from "../../src/broker/peers/membership.ts";
+import { sharedText } from "../../src/broker/peers/membership.ts";
+import { linkSecretPath } from "../../src/coordinator/paths.ts";
 import { FrameType, jsonFrame } from "../../src/link/frames.ts";
 import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
 import { freePort } from "../bench/brokers.ts";
@@ -27,7 +28,7 @@ function authority(): Authority {
 test("without a file brokers make a secret and keep it in the tree; one with another secret gets no link", async () => {
   const cluster = await startCluster(["a", "b"]);
   const [a] = cluster.brokers;
-  expect(await sharedSecret(a!.broker.context.coordinator, "another")).toMatch(/^[0-9a-f]{64}$/);
+  expect(await sharedText(a!.broker.context.coordinator, linkSecretPath, () => "another")).toMatch(/^[0-9a-f]{64}$/);
   await eventually(() => linked(a!.broker) === 1, "they prove it to each other");
   const { folder } = authority();
   const linkSecretFile = join(folder, "secret");
@@ -50,6 +51,8 @@ test("a stranger at the link port is not believed, whatever it says", async () =
   const forged: Uint8Array[] = [
     Buffer.from("GET / HTTP/1.1\r\n\r\n"),
     jsonFrame(FrameType.hello, { protocol: "mqttzoo-link-1", id: "b", epoch: 1, nonce: "x" }),
+    jsonFrame(FrameType.hello, { protocol: "mqttzoo-link-2", id: "b", epoch: 1, nonce: "x" }),
+    jsonFrame(FrameType.challenge, { nonce: "x" }),
     jsonFrame(FrameType.confirm, { received: 0, proof: "" }),
     jsonFrame(FrameType.control, { say: "hold" }),
     Buffer.concat([Buffer.from([FrameType.run, 0, 0, 0, publish.length]), publish]),

@@ -142,6 +142,8 @@ test("links: whoever has not shaken hands can say what it likes", async () => {
   const hello = { protocol: "mqttzoo-link-1", id: "b", epoch: 7, nonce: "n" };
   const samples = [
     jsonFrame(FrameType.hello, hello),
+    jsonFrame(FrameType.hello, { ...hello, protocol: "mqttzoo-link-2" }),
+    jsonFrame(FrameType.challenge, { nonce: "n" }),
     jsonFrame(FrameType.hello, [hello]),
     jsonFrame(FrameType.hello, { ...hello, id: ["b"], nonce: { a: 1 } }),
     jsonFrame(FrameType.welcome, { ...hello, received: -1, proof: 5 }),

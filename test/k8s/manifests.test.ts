@@ -110,9 +110,9 @@ test("the http port is for one namespace, and pods connect to nothing that they 
   ]);
 });
 
-test("in production devices come over TLS alone", () => {
+test("in production devices come over TLS alone, and brokers to each other", () => {
   const { data } = find(render(join(root, "overlays/production")), "ConfigMap", "mqttzoo");
-  expect([data.MQTTZOO_PORT, data.MQTTZOO_TLS_PORT]).toEqual(["none", "8883"]);
+  expect([data.MQTTZOO_PORT, data.MQTTZOO_TLS_PORT, data.MQTTZOO_LINK_TLS]).toEqual(["none", "8883", "true"]);
 });
 
 test("the optional parts: the dashboard and the autoscaler ask for metrics that there are, the monitor for a port", async () => {

@@ -122,7 +122,7 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   },
   // An invariant is said with assert.
   { what: /assertion failed/, only: ["src/base/assert.ts"] },
-  { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts"] },
+  { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts", "src/net/self-signed.ts"] },
   // Timers of the edges: the machines' alarm, a closing socket, the store's retry,
   // a client's ping and its patience, -W of sub and pub, a balancer's header, a look at the operator's files.
   {

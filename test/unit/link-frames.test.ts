@@ -12,7 +12,13 @@ import {
   jsonFrame,
   type Remain,
 } from "../../src/link/frames.ts";
-import { decodeHello, decodeLinkControl, decodeRemain, decodeWelcome } from "../../src/link/json-frames.ts";
+import {
+  decodeChallenge,
+  decodeHello,
+  decodeLinkControl,
+  decodeRemain,
+  decodeWelcome,
+} from "../../src/link/json-frames.ts";
 
 const controls: readonly Control[] = [
   { say: "claim", number: 3, clientId: "c", stamp: 1700000000000.25, clean: false },
@@ -49,6 +55,7 @@ function decoded(decode: Decode, body: object): unknown {
 
 const samples: readonly (readonly [Decode, object])[] = [
   [decodeHello, hello],
+  [decodeChallenge, { nonce: "n" }],
   [decodeWelcome, { ...hello, received: 5, proof: "" }],
   ...remains.map((remain) => [decodeRemain, remain] as const),
   ...controls.map((control) => [decodeLinkControl, control] as const),

@@ -93,7 +93,7 @@ export interface BrokerOptions {
   readonly linkSecretFile: string;
   /** True: other brokers are accepted over TLS alone. */
   readonly linkTls: boolean;
-  /** What brokers show each other, and who signs it: all three, or none ("": a certificate that they keep in the tree). */
+  /** PEM files that brokers show each other, and who signs them: all three, or "": one that they keep in the tree. */
   readonly linkTlsCert: string;
   readonly linkTlsKey: string;
   readonly linkTlsCa: string;

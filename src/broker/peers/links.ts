@@ -18,14 +18,7 @@ import {
 } from "../../base/limits.ts";
 import { type Silence, watchSilence } from "../../base/silence.ts";
 import { Timer } from "../../base/timers.ts";
-import {
-  type Control,
-  decodeSettled,
-  FrameType,
-  jsonFrame,
-  type Remain,
-  writePing,
-} from "../../link/frames.ts";
+import { type Control, decodeSettled, FrameType, jsonFrame, type Remain, writePing } from "../../link/frames.ts";
 import { Handshake, type Member } from "../../link/handshake.ts";
 import { decodeLinkControl, decodeRemain } from "../../link/json-frames.ts";
 import { Link } from "../../link/link.ts";

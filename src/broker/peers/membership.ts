@@ -13,7 +13,6 @@ import {
   brokersPath,
   decodeName,
   isEncodedPath,
-  linkSecretPath,
   nameOf,
   parentPath,
   rootPaths,
@@ -189,29 +188,28 @@ function write(
 }
 
 /**
- * Returns the secret that all brokers of the cluster share, which stands in the tree; stores `fresh` if there is none.
- * Rejects with `OperatingError`.
+ * Returns the text at `path`, which all brokers of the cluster share: what stands there, or else what `make` returns,
+ * which is stored. Rejects with `OperatingError`.
  */
-export async function sharedSecret(coordinator: Coordinator, fresh: string): Promise<string> {
-  const create: WriteOperation = { kind: "create", path: linkSecretPath, data: encodeUtf8(fresh), mode: "persistent" };
+export async function sharedText(
+  coordinator: Coordinator,
+  path: string,
+  make: () => string | Promise<string>,
+): Promise<string> {
   const look = (): Promise<ReadResult | undefined> =>
-    read(coordinator, [{ kind: "get", path: linkSecretPath }]).then(([found]) => found);
+    read(coordinator, [{ kind: "get", path }]).then(([found]) => found);
   let node = await look();
   if (typeof node !== "object") {
-    await write(coordinator, [create], "NodeExists");
+    const data = encodeUtf8(await make());
+    await write(coordinator, [{ kind: "create", path, data, mode: "persistent" }], "NodeExists");
     node = await look();
   }
-  if (!hasData(node)) throw new OperatingError("ESTORE", `${linkSecretPath} is gone from the tree`);
-  // An empty node would be no secret. If the write is refused, another broker was faster, and its secret is read.
+  if (!hasData(node)) throw new OperatingError("ESTORE", `${path} is gone from the tree`);
+  // An empty node says nothing. If the write is refused, another broker was faster, and what it wrote is read.
   if (node.data.length === 0) {
-    const set: WriteOperation = {
-      kind: "set",
-      path: linkSecretPath,
-      data: encodeUtf8(fresh),
-      version: node.stat.version,
-    };
-    await write(coordinator, [set], "BadVersion");
-    return sharedSecret(coordinator, fresh);
+    const data = encodeUtf8(await make());
+    await write(coordinator, [{ kind: "set", path, data, version: node.stat.version }], "BadVersion");
+    return sharedText(coordinator, path, make);
   }
   // Any bytes will do, since all brokers decode them to the same text.
   return Buffer.from(node.data).toString();
