@@ -18,7 +18,12 @@ export interface GrantRecord {
   readonly grant: number;
   /** How many publishes the broker has refused since it was started because the bank could not pay. */
   readonly refused?: number;
+  /** The milli-credits that the branch may bind for each user who needs much, whatever the others hold. */
+  readonly users?: ClaimsByUser;
 }
+
+/** Claims on users' shares, in milli-credits, by user. */
+export type ClaimsByUser = ReadonlyMap<string, number>;
 
 /** Milli-credits that a bank may have. */
 export const capitalMax = bankCapitalCreditsMax * milli;
@@ -36,9 +41,10 @@ export function encodeVault({ capital, vault }: VaultRecord): Uint8Array {
   return encodeUtf8(JSON.stringify({ capital, vault }));
 }
 
-export function encodeGrant({ grant, refused }: GrantRecord): Uint8Array {
+export function encodeGrant({ grant, refused, users = new Map() }: GrantRecord): Uint8Array {
   assert(isWritable(grant), `no amount of a grant: ${grant}`);
-  return encodeUtf8(JSON.stringify({ grant, refused }));
+  const claims = users.size === 0 ? {} : { users: Object.fromEntries(users) };
+  return encodeUtf8(JSON.stringify({ grant, refused, ...claims }));
 }
 
 /**
@@ -57,8 +63,14 @@ export function decodeVault(data: Uint8Array): VaultRecord | undefined {
 
 /** Undefined: it is damaged. */
 export function decodeGrant(data: Uint8Array): GrantRecord | undefined {
-  const { grant, refused } = parse(data);
-  return isAmount(grant) ? { grant, refused: isAmount(refused) ? refused : 0 } : undefined;
+  const { grant, refused, users } = parse(data);
+  return isAmount(grant) ? { grant, refused: isAmount(refused) ? refused : 0, ...claimsIn(users) } : undefined;
+}
+
+/** Reads claims; those that are no amounts are left out. */
+function claimsIn(users: unknown): { readonly users?: ClaimsByUser } {
+  if (typeof users !== "object" || users === null) return {};
+  return { users: new Map(Object.entries(users).filter(([, credits]) => isAmount(credits))) };
 }
 
 function parse(data: Uint8Array): { readonly [name: string]: unknown } {

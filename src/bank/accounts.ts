@@ -10,6 +10,7 @@ import type { Coordinator, ReadResult, WriteOperation } from "../coordinator/coo
 import { bankPath, branchesPath, branchPath, estatePath } from "../coordinator/paths.ts";
 import { hasData } from "../coordinator/read-results.ts";
 import {
+  type ClaimsByUser,
   capitalMax,
   decodeGrant,
   decodeVault,
@@ -44,6 +45,14 @@ export interface Standing {
   readonly grant: number;
   readonly vault: number;
   readonly capital: number;
+  /** The claims of the branch on users' shares. */
+  readonly users: ClaimsByUser;
+}
+
+/** The milli-credits that are bound by what is stored: all of them, and by user. */
+export interface Bound {
+  readonly credits: number;
+  readonly users: ClaimsByUser;
 }
 
 interface Found {
@@ -90,13 +99,13 @@ export class Accounts {
       id,
       (found) => {
         const { branch, estate } = found;
-        const grant = estate?.record?.grant ?? 0;
+        const { grant, users = noClaims } = estate?.record ?? { grant: 0 };
         if (branch !== undefined) return { operations: [], result: standingOf(found) };
         const operations: WriteOperation[] = [
-          { kind: "create", path: branchPath(id), data: encodeGrant({ grant }), mode: "persistent" },
+          { kind: "create", path: branchPath(id), data: encodeGrant({ grant, users }), mode: "persistent" },
         ];
         if (isSound(estate)) operations.push({ kind: "delete", path: estatePath(id), version: estate.version });
-        return { operations, result: { ...standingOf(found), grant } };
+        return { operations, result: { ...standingOf(found), grant, users } };
       },
       done,
     );
@@ -137,11 +146,12 @@ export class Accounts {
    * Closes a broker's branch: only what its messages bind stays, as its estate; the rest goes back to the vault.
    * `checks` must hold in the same commit. `done(false)`: they did not, or there is no such branch.
    */
-  close(id: string, bound: number, checks: readonly WriteOperation[], done: (isClosed: boolean) => void): void {
+  close(id: string, bound: Bound, checks: readonly WriteOperation[], done: (isClosed: boolean) => void): void {
     this.#coordinator.read(reads(id), (error, results) => {
       const { vault, branch, estate } = this.#find(id, results);
       if (error !== undefined || !isSound(vault) || !isSound(branch) || estate !== undefined) return done(false);
-      const kept = Math.min(bound, branch.record.grant);
+      const kept = Math.min(bound.credits, branch.record.grant);
+      const users = claimsLeft(branch.record, bound);
       const operations: WriteOperation[] = [
         ...checks,
         withVault(vault, branch.record.grant - kept),
@@ -151,7 +161,7 @@ export class Accounts {
         operations.push({
           kind: "create",
           path: estatePath(id),
-          data: encodeGrant({ grant: kept }),
+          data: encodeGrant({ grant: kept, users }),
           mode: "persistent",
         });
       this.#coordinator.write(operations, (refused) => done(refused === undefined));
@@ -164,7 +174,7 @@ export class Accounts {
       id,
       ({ branch }) => {
         if (!isSound(branch)) return { operations: [], result: undefined };
-        const data = encodeGrant({ grant: branch.record.grant, refused });
+        const data = encodeGrant({ ...branch.record, refused });
         return {
           operations: [{ kind: "set", path: branchPath(id), data, version: branch.version }],
           result: undefined,
@@ -178,18 +188,19 @@ export class Accounts {
    * Gives back what the estate's messages do not bind any more. `boundBy` returns what they bind, as far as is known
    * when it is asked.
    */
-  settleEstate(id: string, boundBy: () => number, done: () => void): void {
+  settleEstate(id: string, boundBy: () => Bound, done: () => void): void {
     this.#change(
       id,
       ({ vault, estate }) => {
         const bound = boundBy();
-        if (!isSound(vault) || !isSound(estate) || estate.record.grant <= bound)
+        const { credits } = bound;
+        if (!isSound(vault) || !isSound(estate) || estate.record.grant <= credits)
           return { operations: [], result: undefined };
+        const { record, version } = estate;
+        const left = { record: { ...record, users: claimsLeft(record, bound) }, version };
         const change: WriteOperation =
-          bound === 0
-            ? { kind: "delete", path: estatePath(id), version: estate.version }
-            : setGrant(estatePath(id), estate, bound);
-        return { operations: [withVault(vault, estate.record.grant - bound), change], result: undefined };
+          credits === 0 ? { kind: "delete", path: estatePath(id), version } : setGrant(estatePath(id), left, credits);
+        return { operations: [withVault(vault, record.grant - credits), change], result: undefined };
       },
       done,
     );
@@ -284,7 +295,16 @@ function standingOf({ vault, branch }: Found): Standing {
     grant: branch?.record?.grant ?? 0,
     vault: vault?.record?.vault ?? 0,
     capital: vault?.record?.capital ?? 0,
+    users: branch?.record?.users ?? noClaims,
   };
+}
+
+const noClaims: ClaimsByUser = new Map();
+
+/** Returns the claims that a closed branch still needs: for what is bound. */
+function claimsLeft({ users = noClaims }: GrantRecord, bound: Bound): ClaimsByUser {
+  const left = [...users].map(([user, claim]) => [user, Math.min(claim, bound.users.get(user) ?? 0)] as const);
+  return new Map(left.filter(([, credits]) => credits > 0));
 }
 
 function withVault({ record, version }: Sound<VaultRecord>, credits: number): WriteOperation {

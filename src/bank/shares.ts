@@ -3,7 +3,8 @@
  * take it all: a user's share is a part of the capital, and when the bank is nearly empty the largest holders are
  * refused first.
  */
-import { bankScarcePartMin } from "../base/bank-limits.ts";
+import { bankScarcePartMin, shareSpareOfCapitalMin, shareSparePartMin, shareStepPartMin } from "../base/bank-limits.ts";
+import type { ClaimsByUser } from "./account-records.ts";
 
 /** One user, and how much his things bind. Anonymous clients are one user, "". */
 export class Holder {
@@ -22,13 +23,15 @@ export interface SharedBank {
   readonly vault: number;
   /** The part of the capital that one user may bind, in percent; 100: all of it, and nobody is kept from it. */
   readonly percent: number;
+  /** True if other brokers may hold some of a user's share: then much of it must be claimed before it is bound. */
+  readonly isShared: boolean;
 }
 
 /**
  * The reason why a user may bind no more. share: the user's share is used up. scarce: the bank is nearly empty, and the
- * user holds more than is left.
+ * user holds more than is left. unclaimed: this branch has not claimed so much of the share, and may yet.
  */
-export type ShareDenial = "share" | "scarce";
+export type ShareDenial = "share" | "scarce" | "unclaimed";
 
 /** The holders of one branch, and the limits that they have. Users that hold nothing are forgotten. */
 export class Shares {
@@ -37,7 +40,10 @@ export class Shares {
   readonly #holders = new Map<string, Holder>();
   /** The holder that was asked for last: mostly it is asked for again. */
   #last = this.brokers;
-  #bank: SharedBank = { capital: 0, vault: 0, percent: 100 };
+  #bank: SharedBank = { capital: 0, vault: 0, percent: 100, isShared: false };
+  #claims: ClaimsByUser = new Map();
+  /** The number of branches when claims were last made. */
+  #branches = 1;
 
   /** Takes over how the bank stands now. */
   set(bank: SharedBank): void {
@@ -81,12 +87,69 @@ export class Shares {
    * they may.
    */
   whyNot(holder: Holder, credits: number, free: number): ShareDenial | undefined {
-    const { capital, vault, percent } = this.#bank;
+    const { capital, vault, percent, isShared } = this.#bank;
     if (percent === 100 || holder === this.brokers || credits === 0) return undefined;
     const after = holder.held + credits;
     if (after > this.limit) return "share";
     const left = Math.max(0, free) + vault;
-    return left - credits < capital * bankScarcePartMin && after > left ? "scarce" : undefined;
+    if (left - credits < capital * bankScarcePartMin && after > left) return "scarce";
+    return isShared && after > this.#roomOf(holder.user) ? "unclaimed" : undefined;
+  }
+
+  /** Returns true if a user may bind so many milli-credits more at this branch by its claim, or without one. */
+  hasRoom(user: string, credits: number): boolean {
+    return !this.#bank.isShared || this.heldBy(user) + credits <= this.#roomOf(user);
+  }
+
+  /** Returns how many milli-credits more a user may bind at this branch, with the claims that it has. */
+  leftFor(user: string): number {
+    const most = this.#bank.isShared ? Math.min(this.limit, this.#roomOf(user)) : this.limit;
+    return Math.max(0, most - this.heldBy(user));
+  }
+
+  #roomOf(user: string): number {
+    return Math.max(this.spareOf(this.#branches), this.#claims.get(user) ?? 0);
+  }
+
+  /** Returns what each of so many branches may bind for a user without a claim, in milli-credits. */
+  spareOf(branches: number): number {
+    const { limit } = this;
+    const spare = Math.max(limit * shareSparePartMin, this.#bank.capital * shareSpareOfCapitalMin);
+    return Math.floor(Math.min(spare, limit / branches));
+  }
+
+  /** Takes over the claims that the store holds for this branch, and of how many branches it is one. */
+  claimed(claims: ClaimsByUser, branches = this.#branches): void {
+    this.#claims = claims;
+    this.#branches = branches;
+  }
+
+  /** Goes by smaller claims from now on: the others are about to be given up. */
+  lower(most: ClaimsByUser): void {
+    const lowered = [...this.#claims].map(([user, claim]) => [user, Math.min(claim, most.get(user) ?? 0)] as const);
+    this.#claims = new Map(lowered);
+  }
+
+  /**
+   * Returns the claim that a user needs at this branch, who is to bind so many milli-credits more. reserve: with a step
+   * above it, so that another one is not needed soon; used: just that.
+   */
+  claimFor(user: string, credits: number, how: "reserve" | "used"): number {
+    const needed = this.heldBy(user) + credits;
+    const isSmall = needed <= 0.75 * this.spareOf(this.#branches);
+    if (how === "used" || isSmall) return needed;
+    return Math.min(this.limit, needed + Math.ceil(Math.max(this.limit * shareStepPartMin, needed / 2)));
+  }
+
+  /** Returns true if a claim is nearly used up, or far more than is needed. */
+  areClaimsUnfit(): boolean {
+    const { limit } = this;
+    for (const { user, held } of this.#holders.values()) {
+      const room = this.#roomOf(user);
+      if (held > 0.75 * room && room < limit) return true;
+    }
+    for (const [user, claim] of this.#claims) if (claim > 2 * this.heldBy(user) + limit / 4) return true;
+    return false;
   }
 
   /** Returns all users that hold something. */

@@ -31,7 +31,7 @@ export function describeShortage(shortage: Shortage & { readonly share?: SpentSh
 
 function describeShare({ user, why, percent, held }: SpentShare): string {
   const who = user === "" ? "anonymous clients" : JSON.stringify(user);
-  if (why === "share") return `the share of ${who} is used up (${percent} % of it, ${held.toFixed(1)} credits held)`;
+  if (why !== "scarce") return `the share of ${who} is used up (${percent} % of it, ${held.toFixed(1)} credits held)`;
   return `it is nearly empty, and ${who} ${user === "" ? "hold" : "holds"} more than is left (${held.toFixed(1)} credits)`;
 }
 

@@ -8,6 +8,14 @@ export const bankCapitalCreditsMax = 1_000_000_000_000;
 export const bankScarcePartMin = 1 / 16;
 /** Percent of the capital that one of several users may bind, where the operator does not say. */
 export const bankShareOfManyMax = 25;
+/** The part of a user's share that each broker of a cluster may bind for him without a claim. */
+export const shareSparePartMin = 1 / 64;
+/** The part of the capital that it may bind for him if that is more, so that few users have claims. */
+export const shareSpareOfCapitalMin = 1 / 1024;
+/** The part of a user's share that is claimed at once, at least, when more is needed. */
+export const shareStepPartMin = 1 / 16;
+/** Times that a claim is tried again when another broker has changed the accounts meanwhile. */
+export const claimsTriesMax = 100;
 /** Characters of a user's name as it stands in what the bank keeps: longer names are cut, and told apart by a hash. */
 export const payerLengthMax = 64;
 /** A branch of the bank asks the vault for more when less than this part of the capital is free here. */

@@ -1,19 +1,25 @@
 /** The shares of users in a cluster: what other brokers store of a user's messages is his, too. */
-import { expect, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hashForScram } from "../../src/access/hashes.ts";
+import { audit } from "../../src/audit/audit.ts";
+import { takeWeighed } from "../../src/audit/snapshot.ts";
+import { milli } from "../../src/bank/price.ts";
+import type { BrokerOptions } from "../../src/broker/core/options.ts";
 import { eventually } from "../support/broker.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { RawClient } from "../support/raw-client.ts";
 
 const patienceMs = 30_000;
+const folder = mkdtempSync(join(tmpdir(), "mqttzoo-shares-"));
+afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Connects as a user, with a session that lasts. */
-function connect(cluster: Cluster, broker: number, username: string): Promise<RawClient> {
+function connect(cluster: Cluster, broker: number, username: string, clientId = `of-${username}`): Promise<RawClient> {
   const properties = { sessionExpiryInterval: 600 };
-  const login = { username, password: Buffer.from("pw"), clientId: `of-${username}`, clean: false, properties };
+  const login = { username, password: Buffer.from("pw"), clientId, clean: false, properties };
   return RawClient.connect(cluster.port(broker), { protocolVersion: 5, ...login });
 }
 
@@ -22,12 +28,16 @@ function heldAt({ brokers }: Cluster, broker: number, user: string): number {
   return brokers[broker]!.broker.context.bankAccount.account.shares.heldBy(user);
 }
 
-test("what another broker stores of a user's message is the user's there", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "mqttzoo-shares-"));
+/** Starts a cluster that knows both users. */
+async function start(ids: readonly string[], options: Partial<BrokerOptions> = {}): Promise<Cluster> {
   const passwordFile = join(folder, "users");
   const hash = await hashForScram("pw", { iterations: 1, salt: Buffer.from("salt") });
   writeFileSync(passwordFile, `alice:${hash}\nreader:${hash}\n`);
-  const cluster = await startCluster(["a", "b"], { passwordFile });
+  return startCluster(ids, { passwordFile, ...options });
+}
+
+test("what another broker stores of a user's message is the user's there", async () => {
+  const cluster = await start(["a", "b"]);
   const reader = await connect(cluster, 1, "reader");
   await reader.subscribe("mail/#", { qos: 1 });
   const alice = await connect(cluster, 0, "alice");
@@ -42,5 +52,48 @@ test("what another broker stores of a user's message is the user's there", async
   reader.send({ cmd: "puback", messageId });
   await eventually(() => heldAt(cluster, 1, "alice") === 0, "what is read is the user's again", patienceMs);
   await cluster.stop();
-  rmSync(folder, { recursive: true });
 });
+
+/** Publishes one-kilobyte retained messages until one is refused; returns how many were taken, and the refusal. */
+async function fill(client: RawClient, topic: string): Promise<{ taken: number; why: string }> {
+  for (let number = 1; ; number++) {
+    client.publish(`${topic}/${number}`, "x".repeat(1000), { qos: 1, messageId: number, retain: true });
+    const { reasonCode, properties } = await client.take("puback");
+    if (reasonCode < 0x80) continue;
+    expect(reasonCode).toBe(0x97);
+    return { taken: number - 1, why: properties.reasonString };
+  }
+}
+
+test("at all brokers together a user holds no more than his share, and may use it at any of them", async () => {
+  const bankCapital = 40_000;
+  const share = 0.25 * bankCapital * milli;
+  const cluster = await start(["a", "b", "c"], { bankCapital });
+  const heldAtAll = (): number => [0, 1, 2].reduce((sum, broker) => sum + heldAt(cluster, broker, "alice"), 0);
+  const clients = await Promise.all([0, 1, 2].map((broker) => connect(cluster, broker, "alice", `at-${broker}`)));
+  const filled = await Promise.all(clients.map((client, broker) => fill(client, `from-${broker}`)));
+  for (const { why } of filled) expect(why).toContain('the share of "alice" is used up');
+  expect(heldAtAll()).toBeLessThanOrEqual(share);
+  // Each broker keeps a little for him, and claims what he needs: little is left over.
+  expect(heldAtAll()).toBeGreaterThan(0.8 * share);
+  const { coordinator, clock } = cluster.brokers[0]!.broker.context;
+  const graceMs = 60_000;
+  const found = async (): Promise<string[]> =>
+    audit((await takeWeighed(coordinator, clock.wall()))!, { graceMs, sharePercent: 25 });
+  await eventually(async () => (await found()).length === 0, "the audit finds nothing", patienceMs);
+  expect((await fill(await connect(cluster, 1, "reader"), "others")).taken).toBeGreaterThan(50);
+  // What he clears at two brokers is his at the third.
+  for (const broker of [0, 1])
+    for (let number = 1; number <= filled[broker]!.taken; number++) {
+      clients[broker]!.publish(`from-${broker}/${number}`, "", { qos: 1, messageId: number, retain: true });
+      await clients[broker]!.take("puback");
+    }
+  let more = 0;
+  const isMost = async (): Promise<boolean> => {
+    more += (await fill(clients[2]!, `again-${more}`)).taken;
+    return heldAt(cluster, 2, "alice") > 0.85 * share;
+  };
+  await eventually(isMost, "most of the share is used at one broker", patienceMs);
+  expect(heldAtAll()).toBeLessThanOrEqual(share);
+  await cluster.stop();
+}, 120_000);

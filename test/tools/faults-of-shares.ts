@@ -12,8 +12,8 @@ export const faults: readonly Fault[] = [
   {
     what: "shares: the largest holders are served to the end",
     file: "src/bank/shares.ts",
-    find: 'capital * bankScarcePartMin && after > left ? "scarce" : undefined;',
-    replace: 'capital * bankScarcePartMin && after < 0 ? "scarce" : undefined;',
+    find: 'capital * bankScarcePartMin && after > left) return "scarce";',
+    replace: 'capital * bankScarcePartMin && after < 0) return "scarce";',
     tests: "test/unit/shares.test.ts",
   },
   {
@@ -71,5 +71,40 @@ export const faults: readonly Fault[] = [
     find: "return (this.#users?.size ?? 0) + (this.#policy.allowAnonymous ? 1 : 0) > 1;",
     replace: "return false;",
     tests: "test/broker/shares.test.ts",
+  },
+  {
+    what: "shares: claims do not count what others have claimed",
+    file: "src/bank/claims.ts",
+    find: "Math.max(spare, other?.users?.get(user) ?? 0)",
+    replace: "spare",
+    tests: "test/unit/claims.test.ts",
+  },
+  {
+    what: "shares: two brokers may raise claims at the same time",
+    file: "src/bank/claims.ts",
+    find: "store.write([vault, operation], (refused) => {",
+    replace: "store.write([vault, operation].slice(1), (refused) => {",
+    tests: "test/unit/claims.test.ts",
+  },
+  {
+    what: "shares: a closed branch forgets its claims",
+    file: "src/bank/accounts.ts",
+    find: "data: encodeGrant({ grant: kept, users }),",
+    replace: "data: encodeGrant({ grant: kept }),",
+    tests: "test/unit/claims.test.ts",
+  },
+  {
+    what: "shares: what is not claimed is bound",
+    file: "src/bank/shares.ts",
+    find: 'return isShared && after > this.#roomOf(holder.user) ? "unclaimed" : undefined;',
+    replace: 'return isShared && after < 0 ? "unclaimed" : undefined;',
+    tests: "test/unit/claims.test.ts test/cluster/shares.test.ts",
+  },
+  {
+    what: "shares: the share is the last word before the others were asked",
+    file: "src/broker/core/credit-wait.ts",
+    find: 'if (why === "unclaimed") return isClaimRefused({ bankAccount, clock }, wait);',
+    replace: "",
+    tests: "test/cluster/shares.test.ts",
   },
 ];

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { audit, type WeighedSnapshot } from "../../src/audit/audit.ts";
 import { takeWeighed } from "../../src/audit/snapshot.ts";
 import { capitalMax, encodeGrant, encodeVault } from "../../src/bank/account-records.ts";
-import { Accounts, type CapitalChange, type Standing } from "../../src/bank/accounts.ts";
+import { Accounts, type Bound, type CapitalChange, type Standing } from "../../src/bank/accounts.ts";
 import { Branch, type Reservation } from "../../src/bank/branch.ts";
 import { drawTtl, type Keeping, priceOf, type TtlPolicy } from "../../src/bank/price.ts";
 import { type Repair, repairAccounts } from "../../src/bank/repair.ts";
@@ -31,6 +31,8 @@ test("the time to live: by chance where the policy says so, else the longest", (
   expect([drawn("drops", "mailbox"), drawn("drops", "drop")]).toEqual([longest, byChance]);
   expect([drawn("max", "mailbox"), drawn("max", "drop")]).toEqual([longest, longest]);
 });
+
+const boundOf = (credits: number): Bound => ({ credits, users: new Map() });
 
 const pathOf = (number: number): string => `/topics/t${number % 4}/=m${number}`;
 
@@ -110,13 +112,14 @@ describe("accounts", () => {
         const amount = Math.floor((world.random.next() - 0.3) * 60_000);
         const chance = world.random.next();
         if (chance < 0.6) own.move(id, amount, () => {});
-        else if (chance < 0.75) own.close(ids[Math.floor(world.random.next() * 3)]!, Math.abs(amount), [], () => {});
+        else if (chance < 0.75)
+          own.close(ids[Math.floor(world.random.next() * 3)]!, boundOf(Math.abs(amount)), [], () => {});
         else if (chance < 0.85) own.open(id, () => {});
         else if (chance < 0.95) {
           const bound = Math.floor(world.random.next() * 10_000);
           own.settleEstate(
             id,
-            () => bound,
+            () => boundOf(bound),
             () => {},
           );
         } else own.changeCapital(amount, { asFarAs: "possible" }, () => {});
@@ -171,7 +174,7 @@ describe("damaged accounts", () => {
     await world.pass(50);
     for (const id of ["a", "gone"]) accounts.move(id, 10_000, () => {});
     await world.pass(50);
-    accounts.close("gone", 4000, [], () => {});
+    accounts.close("gone", boundOf(4000), [], () => {});
     await world.pass(50);
     return {
       world,
@@ -214,10 +217,10 @@ describe("damaged accounts", () => {
         accounts.open("a", note);
         accounts.look("a", note);
         accounts.reportRefused("a", 3);
-        accounts.close("a", 0, [], () => {});
+        accounts.close("a", boundOf(0), [], () => {});
         accounts.settleEstate(
           "gone",
-          () => 0,
+          () => boundOf(0),
           () => {},
         );
         await world.pass(200);

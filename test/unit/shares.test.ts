@@ -22,7 +22,7 @@ describe("shares", () => {
       fc.property(fc.array(step, { maxLength: 60 }), fc.integer({ min: 1, max: 99 }), (steps, percent) => {
         const branch = new Branch();
         branch.grant = 1000;
-        branch.shares.set({ capital: 2000, vault: 1000, percent });
+        branch.shares.set({ capital: 2000, vault: 1000, percent, isShared: false });
         const limit = Math.floor(20 * percent);
         const kept = new Map<string, { user: string | null; credits: number }>();
         const open: { reservation: Reservation; user: string | null; left: number }[] = [];
@@ -74,7 +74,7 @@ describe("shares", () => {
   test("when the bank is nearly empty, who holds the most is refused first", () => {
     const branch = new Branch();
     branch.grant = 1000;
-    branch.shares.set({ capital: 1000, vault: 0, percent: 50 });
+    branch.shares.set({ capital: 1000, vault: 0, percent: 50, isShared: false });
     branch.found("/topics/a/=1", { credits: 460, payer: "alice" });
     branch.found("/topics/b/=1", { credits: 460, payer: "bob" });
     // 80 are left. Alice and bob have not used up their shares; carol has nothing yet.
@@ -85,7 +85,7 @@ describe("shares", () => {
     expect(branch.shares.whyNot(branch.shares.of("alice"), 1, 0)).toBe("scarce");
     expect(branch.shares.whyNot(branch.shares.of("alice"), 41, 1000)).toBe("share");
     // Where one user may have all of it nobody is kept from it.
-    branch.shares.set({ capital: 1000, vault: 0, percent: 100 });
+    branch.shares.set({ capital: 1000, vault: 0, percent: 100, isShared: false });
     carol!.close();
     expect(branch.reserve(50, "alice")).toBeDefined();
   });

@@ -5,7 +5,7 @@
 
 import { walkPlaces } from "../../audit/places.ts";
 import { type Walked, walkMessages, walkRetained, walkSlips } from "../../audit/scan.ts";
-import { Accounts } from "../../bank/accounts.ts";
+import { Accounts, type Bound } from "../../bank/accounts.ts";
 import { branchCloseMs, sweepMs } from "../../base/bank-limits.ts";
 import { ignoreTheWorld, messageOf } from "../../base/errors.ts";
 import { orphanPartsBusyMs, orphanPartsMs, sweepGraceMs } from "../../base/limits.ts";
@@ -47,8 +47,8 @@ const sweepPause = 10;
 interface Sweep {
   /** When the walk began, in ms since 1970. */
   readonly now: number;
-  /** Milli-credits that are bound by what is stored, by the names of branches. */
-  readonly bound: Map<string, number>;
+  /** The milli-credits that are bound by what is stored, by the names of branches. */
+  readonly bound: Map<string, BoundByUsers>;
   /** Topics with messages in a mail drop. */
   readonly droppedOn: Set<string>;
   /** Ids of payloads in parts that messages name. */
@@ -120,9 +120,9 @@ export class Sweeper {
     if (!isStillTeller()) return;
     this.#sweepParts(sweep);
     this.#parts.drops.sweep(this.#wantedDrops(), sweep.droppedOn);
-    for (const { id, checks } of dead) this.#accounts.close(id, sweep.bound.get(id) ?? 0, checks, () => {});
+    for (const { id, checks } of dead) this.#accounts.close(id, sweep.bound.get(id) ?? nothing, checks, () => {});
     for (const id of estates) {
-      const bound = (): number => (isStillTeller() ? (sweep.bound.get(id) ?? 0) : Infinity);
+      const bound = (): Bound => (isStillTeller() ? (sweep.bound.get(id) ?? nothing) : unknown);
       await new Promise<void>((done) => this.#accounts.settleEstate(id, bound, done));
     }
   }
@@ -246,6 +246,24 @@ export class Sweeper {
   }
 }
 
-function count({ bound }: Sweep, { branch, credits }: Pick<Paid, "branch" | "credits">): void {
-  bound.set(branch, (bound.get(branch) ?? 0) + credits);
+/** A sum that grows: see `Bound`. */
+interface BoundByUsers extends Bound {
+  credits: number;
+  readonly users: Map<string, number>;
+}
+
+const nothing: Bound = { credits: 0, users: new Map() };
+/** As much as there may be: nothing is known any more. */
+const unknown: Bound = { credits: Infinity, users: new Map() };
+
+function count({ bound }: Sweep, { branch, credits, payer = "" }: Charged): void {
+  const sum = bound.get(branch) ?? { credits: 0, users: new Map() };
+  bound.set(branch, sum);
+  sum.credits += credits;
+  if (payer !== null) sum.users.set(payer, (sum.users.get(payer) ?? 0) + credits);
+}
+
+/** A thing that is stored, as far as the bank knows it. */
+interface Charged extends Pick<Paid, "branch" | "credits"> {
+  readonly payer?: string | null;
 }

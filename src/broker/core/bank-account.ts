@@ -4,8 +4,6 @@
  * when messages that it pays for are gone.
  */
 
-import { type Charge, walkPlaces } from "../../audit/places.ts";
-import { walkMessages, walkRetained } from "../../audit/scan.ts";
 import type { Accounts, Standing } from "../../bank/accounts.ts";
 import { Branch, isMessagePath, type Reservation } from "../../bank/branch.ts";
 import { type Keeping, milli } from "../../bank/price.ts";
@@ -18,13 +16,13 @@ import type { TopicPlace } from "../../coordinator/weight.ts";
 import type { Journal } from "../../mail/journal.ts";
 import type { Ledger, Payment, Price } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import type { Paid } from "../../mail/paid.ts";
 import type { Terms } from "../../mail/records.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import { Bill } from "./bill.ts";
 import { PaymentCheck } from "./payment-check.ts";
 import { PriceList } from "./price-list.ts";
 import type { Runtime } from "./runtime.ts";
+import { ShareClaims } from "./share-claims.ts";
 import { VaultAnswers } from "./vault-answers.ts";
 
 /** The time, in seconds, after which a refused client may try again; brokers ask the vault more often than that. */
@@ -64,6 +62,8 @@ export class BankAccount implements Ledger {
   readonly #others: OtherBranches;
   readonly #sharePercent: () => number;
   readonly #check: PaymentCheck;
+  /** This broker's claims on users' shares. */
+  readonly claims: ShareClaims;
   /**
    * Paths of messages that are gone and that another branch paid for, by that branch; told to its broker after this
    * turn.
@@ -92,6 +92,11 @@ export class BankAccount implements Ledger {
     this.#path = branchPath(options.id);
     this.#accounts = parts.accounts;
     this.#check = new PaymentCheck(runtime, { journal: parts.journal, account: this.account, branch: this.branch });
+    this.claims = new ShareClaims(runtime, {
+      account: this.account,
+      branch: this.branch,
+      askOthers: () => this.#askOthers(),
+    });
   }
 
   /**
@@ -99,19 +104,14 @@ export class BankAccount implements Ledger {
    * Rejects with `OperatingError` if the store cannot be read.
    */
   async start(): Promise<void> {
-    const { coordinator, options, timers, clock, strangers } = this.#runtime;
+    const { options, timers, clock } = this.#runtime;
     await new Promise<void>((done) => this.#accounts.found(options.bankCapital * milli, done));
-    this.#stand(await new Promise<Standing>((done) => this.#accounts.open(this.branch, done)));
-    const count = (path: string, { branch, credits, payer = "" }: Paid | Charge): void => {
-      if (branch === this.branch) this.account.found(path, { credits, payer });
-    };
-    const walked = { store: coordinator, reader: strangers };
-    await walkMessages(walked, { message: count });
-    await walkRetained(walked, count);
-    await walkPlaces(walked, count);
+    this.#opened(await new Promise<Standing>((done) => this.#accounts.open(this.branch, done)));
+    await this.#check.count();
     this.account.isOpen = true;
     timers.set(this.#timer, clock.now() + bankLookMs);
     await new Promise<void>((done) => this.#balance(0, done));
+    await new Promise<void>((done) => this.claims.ask(done));
   }
 
   /** Returns price and end of a message where it is kept, as `PriceList.termsOf` does. */
@@ -131,7 +131,9 @@ export class BankAccount implements Ledger {
   reserve(credits: number, payer: string | null = ""): Reservation | undefined {
     const reservation = this.account.isOpen ? this.account.reserve(credits, payer) : undefined;
     if (reservation === undefined) {
-      if (this.mayHold({ credits, payer })) this.#balance(credits);
+      const why = this.whyNotHeld({ credits, payer });
+      if (why === "unclaimed") this.claims.need(payer!, credits);
+      else if (why === undefined) this.#balance(credits);
     } else if (this.account.free < this.#lowWater) this.#balance();
     return reservation;
   }
@@ -167,7 +169,9 @@ export class BankAccount implements Ledger {
    * broker.
    */
   mayPay(price: Price): boolean {
-    return !this.account.isOpen || this.canPay(price) || (this.mayHold(price) && this.#others.exist());
+    if (!this.account.isOpen || this.canPay(price)) return true;
+    const why = this.whyNotHeld(price);
+    return why === "unclaimed" || (why === undefined && this.#others.exist());
   }
 
   /** Returns true if a price (in milli-credits) is not more than what is free here and in the vault, for its user. */
@@ -177,10 +181,11 @@ export class BankAccount implements Ledger {
 
   /** Returns true if a user may bind so many milli-credits more, if they are there. */
   mayHold(price: Price): boolean {
-    return this.#whyNotHeld(price) === undefined;
+    return this.whyNotHeld(price) === undefined;
   }
 
-  #whyNotHeld({ credits, payer }: Price): ShareDenial | undefined {
+  /** Says why a user may not bind so many milli-credits more; undefined: he may, if they are there. */
+  whyNotHeld({ credits, payer }: Price): ShareDenial | undefined {
     const { shares, free } = this.account;
     return shares.whyNot(shares.of(payer), credits, free);
   }
@@ -205,9 +210,10 @@ export class BankAccount implements Ledger {
     const { credits } = price;
     const payer = price.payer ?? "";
     const { shares } = this.account;
-    const why = this.#whyNotHeld(price);
+    const why = this.whyNotHeld(price);
     const held = shares.heldBy(payer);
-    const payable = why === "share" ? Math.min(this.#payable, Math.max(0, shares.limit - held)) : this.#payable;
+    const isSpent = why === "share" || why === "unclaimed";
+    const payable = isSpent ? Math.min(this.#payable, shares.leftFor(payer)) : this.#payable;
     const shortage = { price: credits / milli, balance: payable / milli, retryAfter: retrySeconds };
     if (why === undefined) return describeShortage(shortage);
     const share = { user: payer, percent: shares.percent, held: held / milli };
@@ -271,6 +277,7 @@ export class BankAccount implements Ledger {
     if (this.#runtime.coordinator.state !== "CONNECTED" || !this.account.isOpen) return;
     this.#lookAtAccounts();
     this.#check.look(this.#isShort ? "short" : "enough");
+    this.claims.look();
   }
 
   /** Reads the accounts again: an operator may have changed the capital, or mended accounts that were damaged. */
@@ -317,7 +324,14 @@ export class BankAccount implements Ledger {
     this.account.grant = grant;
     this.#vault = vault;
     this.#capital = capital;
-    this.account.shares.set({ capital, vault, percent: this.#sharePercent() });
+    const isShared = this.#runtime.coordinator.isAlone !== true;
+    this.account.shares.set({ capital, vault, percent: this.#sharePercent(), isShared });
+  }
+
+  /** Notes that the branch was opened, and what it claims of users' shares. */
+  #opened(standing: Standing): void {
+    this.#stand(standing);
+    this.account.shares.claimed(standing.users);
   }
 
   #askOthers(): void {
@@ -329,6 +343,7 @@ export class BankAccount implements Ledger {
 
   /** Gives half of the free credits back to the vault, for another broker that is short while the vault is empty. */
   share(): void {
+    this.claims.giveBack();
     const credits = Math.floor(this.account.free / 2);
     this.#yieldsUntil = this.#runtime.clock.now() + bankYieldMs;
     if (this.#isAsking || !this.account.isOpen || credits <= 0) return;
@@ -353,7 +368,7 @@ export class BankAccount implements Ledger {
   reopen(): void {
     this.account.isOpen = false;
     this.#accounts.open(this.branch, (standing) => {
-      this.#stand(standing);
+      this.#opened(standing);
       this.#payUp();
     });
   }

@@ -30,11 +30,20 @@ export type Waiting = Pick<Runtime, "clock"> & { readonly bankAccount: BankAccou
  * pay never is: the vault is asked until it has answered, and other brokers have a while before it is asked once more.
  */
 export function isLastWord({ bankAccount, clock }: Waiting, { price, lacking }: Lacking, wait: CreditWait): boolean {
-  if (!bankAccount.mayHold(price)) return true;
+  const why = bankAccount.whyNotHeld(price);
+  if (why === "unclaimed") return isClaimRefused({ bankAccount, clock }, wait);
+  if (why !== undefined) return true;
   if (!bankAccount.hasAnswered(wait.since, lacking) || bankAccount.canPay(price)) return false;
   if (!bankAccount.mayPay(price)) return true;
   wait.hopeUntil ??= clock.now() + bankHopeMs;
   return bankAccount.hasAnswered(wait.hopeUntil, lacking);
+}
+
+/** Returns true if other brokers have not given up enough of a user's share in the time that they have for it. */
+function isClaimRefused({ bankAccount: { claims }, clock }: Waiting, wait: CreditWait): boolean {
+  if (!claims.hasAnswered(wait.since)) return false;
+  wait.hopeUntil ??= clock.now() + bankHopeMs;
+  return claims.hasAnswered(wait.hopeUntil);
 }
 
 /** How credits are waited for. */

@@ -1,13 +1,15 @@
 /**
- * The check of what a branch pays for against the store: others may have removed some of it without telling. A few
- * things are looked at each time, in turn.
+ * The check of what a branch pays for against the store: all of it is counted at a start, and since others may remove
+ * some of it without telling, a few things are looked for now and then, in turn.
  */
-import { paidAt } from "../../audit/places.ts";
+import { type Charge, paidAt, walkPlaces } from "../../audit/places.ts";
+import { walkMessages, walkRetained } from "../../audit/scan.ts";
 import { type Branch, isMessagePath } from "../../bank/branch.ts";
 import { bankVerifyBusyMax, bankVerifyMax } from "../../base/bank-limits.ts";
 import type { ReadResult } from "../../coordinator/coordinator.ts";
 import { hasData } from "../../coordinator/read-results.ts";
 import type { Journal } from "../../mail/journal.ts";
+import type { Paid } from "../../mail/paid.ts";
 import type { Runtime } from "./runtime.ts";
 
 export interface PaymentCheckParts {
@@ -17,7 +19,7 @@ export interface PaymentCheckParts {
   readonly branch: string;
 }
 
-/** Looks for what a branch pays for, and frees the credits of what is gone. */
+/** Counts what a branch pays for, looks for it, and frees the credits of what is gone. */
 export class PaymentCheck {
   readonly #runtime: Runtime;
   readonly #parts: PaymentCheckParts;
@@ -26,6 +28,20 @@ export class PaymentCheck {
   constructor(runtime: Runtime, parts: PaymentCheckParts) {
     this.#runtime = runtime;
     this.#parts = parts;
+  }
+
+  /** Counts all that is stored and paid for, when the branch has been opened. Rejects with `OperatingError`. */
+  async count(): Promise<void> {
+    const { coordinator, strangers } = this.#runtime;
+    const { account, branch } = this.#parts;
+    const count = (path: string, charge: Paid | Charge): void => {
+      const { credits, payer = "" } = charge;
+      if (charge.branch === branch) account.found(path, { credits, payer });
+    };
+    const walked = { store: coordinator, reader: strangers };
+    await walkMessages(walked, { message: count });
+    await walkRetained(walked, count);
+    await walkPlaces(walked, count);
   }
 
   /** Looks for some of what is paid for, unless it is still doing so: for more of it when credits are short. */
