@@ -73,6 +73,20 @@ export const faults: readonly Fault[] = [
     tests: "test/cluster/cut-links.test.ts -t later",
   },
   {
+    what: "order: what a former broker has stored is overtaken over the link to the new one",
+    file: "src/broker/peers/forwarding.ts",
+    find: "if (session.hasMoved) return this.#catchUp(session);",
+    replace: "",
+    tests: "test/simulation/moved.test.ts -t what",
+  },
+  {
+    what: "order: what a former broker has stored is overtaken over the link, where it was settled before",
+    file: "src/broker/peers/forwarding.ts",
+    find: "if (session.hasMoved && session.underWay === 0) this.#catchUp(session);",
+    replace: "",
+    tests: "test/simulation/moved.test.ts -t nor",
+  },
+  {
     what: "links: what was stored instead comes again when the link is back",
     file: "src/link/frames.ts",
     find: "=== handle) writeUint32(delivery, first + 4 * index, withdrawn);",

@@ -21,6 +21,8 @@ export class Forwarding {
   readonly #idle: (session: RemoteSession) => void;
   readonly #groupsEnd: GroupsEnd;
   readonly #retainedLate: (peer: Peer, publish: Publish) => void;
+  /** Sessions that have moved in this turn, and wait to catch up. */
+  #moved: RemoteSession[] = [];
 
   constructor(
     context: ClusterContext,
@@ -145,6 +147,7 @@ export class Forwarding {
       peer.hosted.set(handle, session);
       // The session's last broker cannot be reached, and will not tell what has arrived of the messages under way.
       if (session.way !== "mail" && session.way !== peer && !session.way.isLinked) this.moveToMailbox(session);
+      if (session.hasMoved && session.underWay === 0) this.#catchUp(session);
     }
     this.#context.router.touch();
   }
@@ -200,9 +203,31 @@ export class Forwarding {
     });
   }
 
+  /**
+   * Has messages to a session that has moved wait until this broker has heard of all that the session's former broker
+   * has stored of what it was sent: whoever is sent the next one must have read the mailbox that far.
+   */
+  #catchUp(session: RemoteSession): void {
+    session.startMail();
+    if (this.#moved.push(session) > 1) return;
+    // Many move at once, when their broker is gone: one question does for all of a turn.
+    queueMicrotask(() => {
+      const { coordinator } = this.#context;
+      const sessions = this.#moved;
+      this.#moved = [];
+      coordinator.sync(() => {
+        for (const moved of sessions) {
+          moved.mailedUpTo(coordinator.seenZxid);
+          this.#arrived(moved);
+        }
+      });
+    });
+  }
+
   /** Counts a message to a session as arrived; after the last one, those that wait go their way. */
   #arrived(session: RemoteSession): void {
     if (!session.arrived()) return;
+    if (session.hasMoved) return this.#catchUp(session);
     for (const { target, settlement } of session.takeWaiting()) this.#move(target, settlement);
     this.#idle(session);
   }

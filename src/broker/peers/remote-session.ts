@@ -93,6 +93,14 @@ export class RemoteSession implements Elsewhere {
     return this.#way;
   }
 
+  /**
+   * True if messages went over the link to a broker where the session is not connected any more: that one may have
+   * stored some of them, so the next one may be sent another way only when its new broker knows of that.
+   */
+  get hasMoved(): boolean {
+    return this.#way !== "mail" && this.#way !== this.#host;
+  }
+
   /** The number of messages under way. */
   get underWay(): number {
     return this.#underWay;
