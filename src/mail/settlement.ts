@@ -22,6 +22,15 @@ export interface LiveRecipient {
   stored(slip: Slip): void;
 }
 
+/** The condition of commits in a publisher's name: its session is still this broker's. */
+export interface Guard {
+  readonly check: JournalOperation;
+  /** Returns true once the condition is known not to hold any more. */
+  readonly isRevoked: () => boolean;
+  /** Called when the store says that the condition does not hold: nothing more is done in the publisher's name. */
+  readonly revoke: () => void;
+}
+
 export class Settlement {
   readonly publish: Publish;
   /** Larger for later messages of this broker. */
@@ -32,13 +41,13 @@ export class Settlement {
   reassigned = 0;
   /** Slips made for this message so far. */
   slips = 0;
+  /** The condition for anything to be stored for the first time; undefined: there is none. */
+  guard: Guard | undefined;
   /**
-   * The check that must hold for anything to be stored for the first time: the publisher's session is still this
-   * broker's.
+   * The last transaction with which something may have been stored in the publisher's name before its CONNECT: what
+   * lies in mailboxes up to there must not be overtaken.
    */
-  guard: JournalOperation | undefined;
-  /** True once `guard` does not hold any more. */
-  isRevoked: () => boolean = () => false;
+  afterZxid = 0;
   /** A unit of it has been refused: its publisher publishes it elsewhere. */
   isRefused = false;
   /** Credits set aside for the copies that may have to be stored. */

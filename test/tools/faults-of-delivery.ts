@@ -68,7 +68,7 @@ export const faults: readonly Fault[] = [
   {
     what: "wills: one in a mailbox is overtaken where the store is heard of later",
     file: "src/broker/peers/link-sender.ts",
-    find: "let zxid = publisher?.connectZxid ?? 0;",
+    find: "let zxid = settlement.afterZxid;",
     replace: "let zxid = 0;",
     tests: "test/cluster/cut-links.test.ts -t later",
   },
@@ -85,6 +85,20 @@ export const faults: readonly Fault[] = [
     find: "if (session.hasMoved && session.underWay === 0) this.#catchUp(session);",
     replace: "",
     tests: "test/simulation/moved.test.ts -t nor",
+  },
+  {
+    what: "order: what has waited for a session on the move forgets what was stored in its publisher's name",
+    file: "src/broker/peers/link-sender.ts",
+    find: "let zxid = settlement.afterZxid;",
+    replace: "let zxid = publisher?.connectZxid ?? 0;",
+    tests: "test/unit/rooms/waiting-elsewhere.test.ts",
+  },
+  {
+    what: "order: a refused message is overtaken by what waits behind it",
+    file: "src/broker/peers/forwarding.ts",
+    find: "if (!isInTheWay(error.code)) guard!.revoke();",
+    replace: "isInTheWay(error.code);",
+    tests: "test/unit/rooms/waiting-elsewhere.test.ts",
   },
   {
     what: "links: what was stored instead comes again when the link is back",

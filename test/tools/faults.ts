@@ -128,8 +128,8 @@ export const faults: readonly Fault[] = [
   {
     what: "a broker that has slept brings back old messages",
     file: "src/broker/publish/handle-publish.ts",
-    find: "client.mailbox === undefined ? undefined : { check: fence(client.fencingToken), isRevoked };",
-    replace: "isRevoked() ? undefined : undefined;",
+    find: "client.mailbox === undefined ? undefined : { check: fence(client.fencingToken), ...keeps };",
+    replace: "keeps.isRevoked() ? undefined : undefined;",
     tests: "test/simulation/stale.test.ts",
   },
   {
@@ -185,7 +185,7 @@ export const faults: readonly Fault[] = [
   {
     what: "what waits for a session is stored though its publisher has moved on",
     file: "src/broker/peers/forwarding.ts",
-    find: "guard === undefined ? operations : [guard, ...operations], done, guard && refused",
+    find: "guard === undefined ? operations : [guard.check, ...operations], done, guard && refused",
     replace: "operations, done",
     tests: "test/unit/rooms/forwarding.test.ts",
   },

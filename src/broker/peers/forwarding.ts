@@ -5,8 +5,10 @@
  */
 import { linkPatienceMs, movingMessagesMax, retainedLateMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
+import type { CoordinatorError } from "../../coordinator/coordinator.ts";
 import type { Remain } from "../../link/frames.ts";
 import type { Settlement } from "../../mail/settlement.ts";
+import { isInTheWay } from "../../mail/unit.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import type { LinkSender } from "./link-sender.ts";
@@ -234,7 +236,7 @@ export class Forwarding {
 
   #move(target: RemoteTarget, settlement: Settlement): void {
     // What was published before it has been refused: its publisher publishes all of it at another broker.
-    if (settlement.isRevoked()) return settlement.payment?.close();
+    if (settlement.guard?.isRevoked()) return settlement.payment?.close();
     const way = target.session.startDelivery(target);
     if (way === "wait") {
       target.session.wait({ target, settlement });
@@ -273,12 +275,14 @@ export class Forwarding {
       };
       // The publisher's session is another broker's, where it publishes the message again, in order with those before
       // it.
-      const refused = (): void => {
+      const refused = (error: CoordinatorError): void => {
+        // This comes first: what waits behind it is the same publisher's.
+        if (!isInTheWay(error.code)) guard!.revoke();
         mail.withdrawn(unit);
         settlement.payment?.close();
         this.withdrawn(stored);
       };
-      journal.commit(guard === undefined ? operations : [guard, ...operations], done, guard && refused);
+      journal.commit(guard === undefined ? operations : [guard.check, ...operations], done, guard && refused);
     }
   }
 }

@@ -91,8 +91,7 @@ export class LinkSender {
     // A QoS 0 receiver that is not connected there gets nothing, so nothing is promised to it.
     const promised = share.sessions.filter(({ qos }) => qos > 0);
     const sessions = new Map(promised.map((target) => [target.session.handle, target]));
-    // What was said in the publisher's name before its CONNECT may lie in mailboxes there: it must not be overtaken.
-    let zxid = publisher?.connectZxid ?? 0;
+    let zxid = settlement.afterZxid;
     for (const { session } of share.sessions) zxid = Math.max(zxid, session.mailZxid);
     const delivery = {
       id,

@@ -6,7 +6,7 @@ import type { CoordinatorError } from "../../coordinator/coordinator.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import type { StoredMail } from "../../mail/mail.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import { Settlement } from "../../mail/settlement.ts";
+import { type Guard, Settlement } from "../../mail/settlement.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Target } from "../../router/router.ts";
@@ -58,13 +58,8 @@ export interface Promised {
   readonly guard: Guard | undefined;
   /** How often the message has been given to another member of a shared subscription. */
   readonly reassigned?: number;
-}
-
-/** The condition of commits in a session's name: the broker still keeps the session. */
-export interface Guard {
-  readonly check: JournalOperation;
-  /** Returns true once the condition is known not to hold any more. */
-  readonly isRevoked: () => boolean;
+  /** The transaction with which the publisher's CONNECT was recorded; see `Settlement.afterZxid`. */
+  readonly afterZxid?: number | undefined;
 }
 
 /** A unit of the journal, with the receivers whose slips it stores. */
@@ -86,6 +81,7 @@ export class DeliveryPlan implements Delivery {
   readonly #payment: Payment | undefined;
   readonly #guard: Guard | undefined;
   readonly #reassigned: number;
+  readonly #afterZxid: number;
   #stored: OutgoingMessage[] | undefined;
   /** Sessions of other brokers that get the message into their mailboxes. */
   #mailed: RemoteTarget[] | undefined;
@@ -98,6 +94,7 @@ export class DeliveryPlan implements Delivery {
     this.#payment = what.payment;
     this.#guard = what.guard;
     this.#reassigned = what.reassigned ?? 0;
+    this.#afterZxid = what.afterZxid ?? 0;
   }
 
   /** Adds a receiver, here or elsewhere. */
@@ -286,8 +283,8 @@ export class DeliveryPlan implements Delivery {
       this.settlement = new Settlement(this.#publish.kept(), this.#context.mail.nextOrder());
       this.settlement.payment = this.#payment;
       this.settlement.reassigned = this.#reassigned;
-      this.settlement.guard = this.#guard?.check;
-      if (this.#guard !== undefined) this.settlement.isRevoked = this.#guard.isRevoked;
+      this.settlement.guard = this.#guard;
+      this.settlement.afterZxid = this.#afterZxid;
     }
     return this.settlement;
   }

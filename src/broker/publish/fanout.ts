@@ -8,7 +8,7 @@ import { outputBytesHigh } from "../../base/limits.ts";
 import type { CoordinatorError } from "../../coordinator/coordinator.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import type { Settlement } from "../../mail/settlement.ts";
+import type { Guard, Settlement } from "../../mail/settlement.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Target } from "../../router/router.ts";
@@ -22,7 +22,7 @@ import type { LinkSender } from "../peers/link-sender.ts";
 import { type Group, isPeer, type Peer, type Remote } from "../peers/peer.ts";
 import { isRemoteSession } from "../peers/remote-session.ts";
 import type { BackPressure, Publisher } from "./back-pressure.ts";
-import { type Delivery, DeliveryPlan, type Guard, type Promised, type WaysElsewhere } from "./delivery-plan.ts";
+import { type Delivery, DeliveryPlan, type Promised, type WaysElsewhere } from "./delivery-plan.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
 
 /** The values of `Route.note`: whether all receivers here take a publisher's packets as they came, by its version. */
@@ -172,7 +172,8 @@ export class Fanout {
       readonly refused?: (error: CoordinatorError) => void;
     },
   ): Delivery {
-    const plan = this.#plan({ publish, payment: how.payment, guard: how.guard });
+    const { payment, guard, connection } = how;
+    const plan = this.#plan({ publish, payment, guard, afterZxid: connection?.connectZxid });
     if (!route.isMailDrop) {
       for (const target of route.targets) plan.add(target.subscriber === publisher ? target.own : target);
       for (const target of route.elsewhere) plan.addElsewhere(target);

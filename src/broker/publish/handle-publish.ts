@@ -258,8 +258,8 @@ export class PublishHandler {
     if (publish.qos === 2) this.#receiveIncoming(client, publish.packetId, operations);
     // A broker that was suspended must not bring back what its client has long published elsewhere: all of it, or some
     // of it would be overtaken.
-    const isRevoked = (): boolean => client.isReleased;
-    const guard = client.mailbox === undefined ? undefined : { check: fence(client.fencingToken), isRevoked };
+    const keeps = { isRevoked: () => client.isReleased, revoke: () => this.#context.evict(client) };
+    const guard = client.mailbox === undefined ? undefined : { check: fence(client.fencingToken), ...keeps };
     const { qos, packetId } = publish;
     let answer: (outcome: AckOutcome) => void = () => {};
     const refused = (error: CoordinatorError): void => {

@@ -38,7 +38,7 @@ function scene() {
   const message = (session: RemoteSession, guard?: JournalOperation) => {
     const publish = makePublish(encodeUtf8("t"), encodeUtf8("x"), { qos: 1, retain: false });
     const settlement = new Settlement(publish, context.mail.nextOrder());
-    settlement.guard = guard;
+    if (guard !== undefined) settlement.guard = { check: guard, isRevoked: () => false, revoke: () => {} };
     const target: RemoteTarget = { session, qos: 1, retain: false, subscriptionIds: [], group: undefined };
     return { target, settlement };
   };

@@ -61,7 +61,7 @@ function scene() {
       {
         publish,
         payment: undefined,
-        guard: guard === "" ? undefined : { check, isRevoked: () => false },
+        guard: guard === "" ? undefined : { check, isRevoked: () => false, revoke: () => {} },
       },
     );
     for (const subscriber of to)
