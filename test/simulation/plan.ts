@@ -2,6 +2,7 @@
  * The plan of a wide world, drawn from its seed before it begins: its traits, and its faults, of which two may happen
  * at once. A plan can be played without some of its faults, to find out which of them matter.
  */
+import { slipNumberMax } from "../../src/base/limits.ts";
 import type { Random } from "../../src/base/random.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
 import { changeOfVersion, jump, longSleep, type Misfortune, misfortunes } from "./misfortunes.ts";
@@ -82,8 +83,8 @@ export function planOf(random: Random, { isMixed = false } = {}): Plan {
     hasDrops: chance(0.15),
     isLong: chance(0.06),
     observers: chance(0.3) ? 1 + Math.floor(random.next() * 2) : 0,
-    // Sequential names are numbered in 32 bits.
-    sequenceStart: chance(0.1) ? 2 ** 31 - 1 - Math.floor(random.next() * 60) : 0,
+    // Sequential names are numbered in 32 bits: before their end mailboxes must be made anew.
+    sequenceStart: chance(0.1) ? slipNumberMax - Math.floor(random.next() * 60) : 0,
     hasGroup: chance(0.5),
     hasDevices: chance(0.5),
     hasHabits: chance(0.5),
