@@ -74,8 +74,9 @@ export const faults: readonly Fault[] = [
   {
     what: "mirrors: each slip in doubt is searched for by itself",
     file: "src/mail/slip-search.ts",
-    find: "      coming.push(slip);\n      return;",
-    replace: "      coming.push(slip);\n      queueMicrotask(() => this.#search(clientId));\n      return;",
+    find: "    for (const slip of this.#searches.get(clientId)!) {\n      const same = wanted.get(slip.messagePath);\n      if (same === undefined) wanted.set(slip.messagePath, [slip]);\n      else same.push(slip);\n    }\n    this.#searches.set(clientId, []);\n",
+    replace:
+      "    const [slip] = this.#searches.get(clientId)!.splice(0, 1);\n    wanted.set(slip!.messagePath, [slip!]);\n",
     tests: "test/unit/slip-search.test.ts",
   },
   {

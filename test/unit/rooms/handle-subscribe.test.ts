@@ -259,7 +259,8 @@ describe("a packet with many filters", () => {
     isFull = false;
     pass(storeLookMs);
     await settled();
-    expect([receives("a"), gone.received()]).toEqual([[], []]);
+    // Not all filters of either have been handled: there is no such answer.
+    expect([receives("a"), gone.received(), moved.received()]).toEqual([[], [], []]);
   });
 
   test("whose session another broker has taken is not answered, and the session is given up", async () => {
