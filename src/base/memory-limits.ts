@@ -26,6 +26,9 @@ export const decodedMemoryBytes = 2;
 
 /** How often it is looked how much memory each client takes, where there are not too many of them. */
 export const memoryLookMs = 1_000;
+/** The part of a user's, or a client's, limit that may be received before it is looked sooner; and how soon. */
+export const lookReceivedPartMax = 1 / 8;
+export const memoryLookMinMs = 50;
 /** Connections and sessions that are looked at in a second: a look at so many takes some 30 ms. */
 export const memoryLooksPerSecondMax = 20_000;
 /** Clients that are looked at in one step. */

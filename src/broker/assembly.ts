@@ -105,8 +105,8 @@ export interface Assembly {
   readonly context: ClusterContext;
   readonly bans: Bans;
   readonly inbound: Inbound;
-  /** Told of bytes that clients send; undefined: memory has no limit. */
-  readonly memoryPressure: { received(bytes: number): void } | undefined;
+  /** The looks at memory, which are told of bytes that clients send. */
+  readonly memory: { received(bytes: number): void };
   readonly connectionEnd: ConnectionEnd;
   readonly admission: Admission;
   readonly backPressure: BackPressure;
@@ -193,7 +193,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
     context,
     bans: door.bans,
     inbound,
-    memoryPressure: watchConnections(context, memoryParts),
+    memory: watchConnections(context, memoryParts),
     connectionEnd,
     admission: connect.admission,
     backPressure,

@@ -91,7 +91,7 @@ export class Broker {
       case "opened":
         return this.#open(event.connection);
       case "received":
-        this.#parts.memoryPressure?.received(event.bytes.length);
+        this.#parts.memory.received(event.bytes.length);
         return this.#parts.inbound.receive(event.connection, event.bytes);
       case "drained":
         return this.#drain(event.connection);

@@ -165,4 +165,18 @@ export const faults: readonly Fault[] = [
     replace: "const least = limits.at(-1) ?? Infinity;",
     tests: unit,
   },
+  {
+    what: "memory: a user may take what he likes until the next look",
+    file: watch,
+    find: "if (this.#receivedBytes < this.#receivedMax ||",
+    replace: "if (this.#receivedBytes < Infinity ||",
+    tests: unit,
+  },
+  {
+    what: "memory: who sends much has everybody looked at all the time",
+    file: watch,
+    find: "this.#begunAt + Math.max(memoryLookMinMs, this.#restMs)) this.#begin();",
+    replace: "this.#begunAt) this.#begin();",
+    tests: unit,
+  },
 ];

@@ -12,9 +12,16 @@ import { MemoryWatch, type MemoryWatchParts } from "./memory-watch.ts";
 export function watchConnections(
   context: ClusterContext,
   parts: MemoryWatchParts & { readonly memory: ProcessMemory | undefined },
-): Pick<MemoryPressure, "received"> | undefined {
+): { received(bytes: number): void } {
   const { memory } = parts;
   new HeldWatch(context, parts.connections);
   const watch = new MemoryWatch(context, parts);
-  return memory === undefined ? undefined : new MemoryPressure(context, { ...parts, memory, watch });
+  if (memory === undefined) return watch;
+  const pressure = new MemoryPressure(context, { ...parts, memory, watch });
+  return {
+    received(bytes) {
+      watch.received(bytes);
+      pressure.received(bytes);
+    },
+  };
 }

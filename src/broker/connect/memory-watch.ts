@@ -4,8 +4,10 @@
  */
 import { ProtocolError } from "../../base/errors.ts";
 import {
+  lookReceivedPartMax,
   memoryLogMs,
   memoryLookedAtOnce,
+  memoryLookMinMs,
   memoryLookMs,
   memoryLooksPerSecondMax,
   userRefusePartMin,
@@ -41,6 +43,11 @@ export class MemoryWatch {
   readonly #timer = new Timer(() => this.#begin());
   /** The number of looks that have begun. */
   #looks = 0;
+  #begunAt = -Infinity;
+  #isLooking = false;
+  /** Bytes that have been received since a look began last, and so many at which the next one comes sooner. */
+  #receivedBytes = 0;
+  readonly #receivedMax: number;
   /** When the log has last named a user who is beyond his limit. */
   #loggedAt = -Infinity;
 
@@ -48,16 +55,36 @@ export class MemoryWatch {
   constructor(context: MemoryContext, parts: MemoryWatchParts) {
     this.#context = context;
     this.#parts = parts;
+    const { maxMemoryPerClient, maxMemoryPerUser } = context.options;
+    const least = Math.min(maxMemoryPerClient, maxMemoryPerUser || Infinity);
+    this.#receivedMax = least * lookReceivedPartMax;
     context.timers.set(this.#timer, context.clock.now() + memoryLookMs);
+  }
+
+  /** Counts bytes from a client: where many have come it is looked sooner. */
+  received(bytes: number): void {
+    this.#receivedBytes += bytes;
+    if (this.#receivedBytes < this.#receivedMax || this.#isLooking) return;
+    const { clock } = this.#context;
+    if (clock.now() >= this.#begunAt + Math.max(memoryLookMinMs, this.#restMs)) this.#begin();
+  }
+
+  /** The time that a look at so many must leave to everybody else, in ms. */
+  get #restMs(): number {
+    const looked = this.#parts.connections.size + this.#context.localSessions.size;
+    return (looked / memoryLooksPerSecondMax) * 1000;
   }
 
   #begin(): void {
     const { clock, timers, slices } = this.#context;
-    const since = clock.now();
+    timers.set(this.#timer, Infinity);
+    this.#receivedBytes = 0;
+    this.#begunAt = clock.now();
+    this.#isLooking = true;
+    const next = this.#begunAt + Math.max(memoryLookMs, this.#restMs);
     slices.run(this.look(), () => {
-      const { connections } = this.#parts;
-      const restMs = ((connections.size + this.#context.localSessions.size) / memoryLooksPerSecondMax) * 1000;
-      timers.set(this.#timer, Math.max(since + Math.max(memoryLookMs, restMs), clock.now()));
+      this.#isLooking = false;
+      timers.set(this.#timer, Math.max(next, clock.now()));
     });
   }
 

@@ -5,7 +5,9 @@ import type { ProtocolError } from "../../../src/base/errors.ts";
 import {
   collectGrowthPartMin,
   connectionMemoryBytes,
+  lookReceivedPartMax,
   memoryEndPartMin,
+  memoryLookMinMs,
   memoryLookMs,
   memoryRefusedMs,
   memoryRefusePartMin,
@@ -73,7 +75,7 @@ function scene(options: RoomOptions = {}) {
     return connection;
   };
   const words = (): string[] => made.lines.map(({ text }) => text);
-  return { ...made, spenders, ended, state, press, open, words };
+  return { ...made, spenders, ended, state, watch, press, open, words };
 }
 
 describe("memory is counted", () => {
@@ -179,6 +181,23 @@ describe("a user's own limit", () => {
     expect(words()).toEqual(["beyond --max-memory-per-user: the largest clients are disconnected"]);
     pass(memoryLookMs);
     expect([alice.refusal, ended.length]).toEqual([undefined, 1]);
+  });
+
+  test("what comes fast is looked at sooner, but not all the time", () => {
+    const { ended, open, pass, watch } = scene({ maxMemoryPerUser: 1_000_000 });
+    pass(memoryLookMs);
+    pass(memoryLookMinMs);
+    open("user", "alice", 600_000);
+    watch.received(lookReceivedPartMax * 1_000_000 - 1);
+    expect(ended.length).toBe(0);
+    watch.received(1);
+    expect(ended).toEqual(["alice 600000"]);
+    open("user", "alice", 700_000);
+    watch.received(1_000_000);
+    expect(ended.length).toBe(1);
+    pass(memoryLookMinMs);
+    watch.received(1);
+    expect(ended.length).toBe(2);
   });
 });
 
