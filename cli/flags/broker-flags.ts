@@ -51,6 +51,7 @@ export const specs: readonly OptionSpec[] = [
   },
   { key: "tlsKey", value: "FILE", help: "its private key, PEM", parse: parseText, shown: "none" },
   { key: "tlsCa", value: "FILE", help: "who signs clients' certificates, PEM", parse: parseText, shown: "none" },
+  { key: "tlsCrl", value: "FILE", help: "which of these are revoked: CRLs", parse: parseText, shown: "none" },
   {
     key: "tlsClientCert",
     value: "HOW",

@@ -36,5 +36,12 @@ export const sharedTopicsRememberedCharactersMax = 4 * 1024 * 1024;
 export const permissionsSharedMax = 10_000;
 /** Lines of the operator's files that are read in one step: some hundred microseconds. */
 export const linesPerStepMax = 128;
+/** The longest file of lists of revoked certificates that is read. */
+export const revocationFileBytesMax = 32 * 1024 * 1024;
+/** How long before a list of revoked certificates ends that is told, at most: a quarter of its time if that is less. */
+export const revocationEndNoticeMs = 3 * 86_400_000;
+/** How often it is told that a list will end; and that one has ended, for which clients are refused. */
+export const revocationNoticeMs = 86_400_000;
+export const revocationAlarmMs = 3_600_000;
 /** How often it is looked whether the operator's files have changed; a change counts when it has stood so long. */
 export const filesLookMs = 1_000;

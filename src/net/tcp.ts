@@ -6,6 +6,7 @@ import { orCrash } from "../base/assert.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import { canonicalAddress } from "../base/ip-address.ts";
 import { heldProbeMs, lingerMs } from "../base/limits.ts";
+import type { Revocations, Standing } from "./revocations.ts";
 import { SocksHandshake, type SocksProxy } from "./socks.ts";
 import { alpnOf, certificateOf, type TlsIdentity, versionNumbers } from "./tls.ts";
 import {
@@ -29,6 +30,8 @@ class TcpTransport implements Transport {
   isClosed = false;
   /** The reason why the TLS handshake failed. */
   handshakeError: string | undefined;
+  /** The certificate that was looked up in lists of revoked ones, and these; undefined: none was. */
+  shown: { readonly standing: Standing; readonly to: Revocations } | undefined;
   /** The socket itself, or what speaks TLS over it. */
   readonly #socket: Socket<unknown>;
 
@@ -41,6 +44,10 @@ class TcpTransport implements Transport {
 
   get certificate(): Certificate | undefined {
     return certificateOf(this.#socket);
+  }
+
+  get isRevoked(): boolean {
+    return this.shown?.to.isRevoked(this.shown.standing) ?? false;
   }
 
   write(bytes: Uint8Array, start: number, end: number): number {
@@ -128,7 +135,9 @@ function secureHandlers<Owner>(
         // Its owner has closed it as soon as it was opened.
         if (!socket.data) return;
         const { transport } = socket.data;
-        transport.handshakeError = identity.refusal(socket, isDone ? undefined : (error ?? undefined));
+        const { refusal, standing } = identity.judge(socket, isDone ? undefined : (error ?? undefined));
+        transport.handshakeError = refusal;
+        if (standing !== undefined) transport.shown = { standing, to: identity.revocations! };
         if (transport.handshakeError !== undefined) socket.terminate();
       });
     },

@@ -5,6 +5,8 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { Socket } from "bun";
 import { messageOf, OperatingError } from "../base/errors.ts";
+import { finish, type Work } from "../base/slices.ts";
+import type { Looked, Revocations, Standing } from "./revocations.ts";
 import type { AlternativeName, Certificate, TlsVersion } from "./transport.ts";
 
 /** off: not asked for; request: may be shown; require: no connection without one. What is shown must be valid. */
@@ -15,15 +17,27 @@ export interface TlsFiles {
   readonly cert: string;
   readonly key: string;
   readonly ca: string | undefined;
+  /** Lists of revoked certificates, in PEM or DER; undefined: it is not asked whether clients' have been revoked. */
+  readonly crl?: Uint8Array | undefined;
 }
 
 export interface TlsPolicy {
   readonly clientCertificates: ClientCertificates;
   readonly versionMin: TlsVersion;
+  /** The lists of revoked certificates; undefined: clients' certificates are not looked up. */
+  readonly revocations?: Revocations | undefined;
 }
 
 /** As they stand in the handshake. */
 export const versionNumbers: Record<TlsVersion, number> = { "1.2": 0x0303, "1.3": 0x0304 };
+
+/** The outcome of a handshake. */
+export interface Judged {
+  /** The reason why the connection is refused; undefined: it is not. */
+  readonly refusal: string | undefined;
+  /** The client's certificate, which has not been revoked; undefined: it has shown none, or it is not looked up. */
+  readonly standing: Standing | undefined;
+}
 
 /** OpenSSL's words for a client that has shown no certificate: Bun's says this, its type nothing. */
 const nothingShown = "UNABLE_TO_GET_ISSUER_CERT";
@@ -44,8 +58,22 @@ export class TlsIdentity {
 
   /** Uses these files from now on. Throws `OperatingError`, and stays with what it has. */
   change(files: TlsFiles): void {
-    this.expiresAt = checkFiles(files);
+    finish(this.changeInSteps(files));
+  }
+
+  /** Uses these files once all steps are done. Throws `OperatingError`, and stays with what it has. */
+  *changeInSteps(files: TlsFiles): Work {
+    const expiresAt = checkFiles(files);
+    const { crl, ca = "" } = files;
+    const { revocations } = this.#policy;
+    if (crl !== undefined && revocations !== undefined) yield* revocations.changeInSteps(crl, ca);
+    this.expiresAt = expiresAt;
     this.#files = files;
+  }
+
+  /** The lists of revoked certificates; undefined: clients' certificates are not looked up. */
+  get revocations(): Revocations | undefined {
+    return this.#policy.revocations;
   }
 
   /**
@@ -67,11 +95,20 @@ export class TlsIdentity {
     };
   }
 
-  /** Returns why a connection whose handshake is over is refused; undefined: it is not. */
-  refusal(socket: Socket<unknown>, failure: Error | undefined): string | undefined {
+  /** Judges a connection whose handshake is over. */
+  judge(socket: Socket<unknown>, failure: Error | undefined): Judged {
     const why = this.#whyNot(socket, failure);
-    if (why !== undefined) this.failures++;
-    return why;
+    const looked = why === undefined ? this.#look(socket) : undefined;
+    const refusal = looked?.kind === "refused" ? `TLS: the client's certificate is not valid: ${looked.why}` : why;
+    if (refusal !== undefined) this.failures++;
+    return { refusal, standing: looked?.kind === "good" ? looked.standing : undefined };
+  }
+
+  /** Looks up the certificate that the client has shown, if it has, and it is looked up. */
+  #look(socket: Socket<unknown>): Looked | undefined {
+    const { revocations } = this.#policy;
+    const certificate = socket.authorized ? socket.getPeerX509Certificate() : undefined;
+    return certificate && revocations?.look(certificate);
   }
 
   #whyNot(socket: Socket<unknown>, failure: Error | undefined): string | undefined {

@@ -25,6 +25,8 @@ export interface Transport {
   readonly address: string;
   /** The other side's certificate, where it has proved that it is its owner. */
   readonly certificate: Certificate | undefined;
+  /** True if the certificate stands in a list of revoked ones by now. Only where such lists are asked. */
+  readonly isRevoked?: boolean;
   /** Hands bytes to the kernel and returns how many it took; the rest must be given again after `drained`. */
   write(bytes: Uint8Array, start: number, end: number): number;
   /** Stops and restarts reading: back-pressure that the peer feels. */
@@ -89,6 +91,10 @@ export class Over implements Transport {
 
   get certificate(): Certificate | undefined {
     return this.inner.certificate;
+  }
+
+  get isRevoked(): boolean {
+    return this.inner.isRevoked ?? false;
   }
 
   write(bytes: Uint8Array, start: number, end: number): number {

@@ -8,15 +8,18 @@ import { type Get, KeySet } from "../access/key-set.ts";
 import { keySetBytesMax } from "../base/access-limits.ts";
 import { systemClock } from "../base/clock.ts";
 import { OperatingError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
 import type { Work } from "../base/slices.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
 import { getHttp, postHttp } from "../net/http.ts";
 import { behindProxy } from "../net/proxy-protocol.ts";
+import { Revocations } from "../net/revocations.ts";
 import { type Listener, listenTcp, listenUnix } from "../net/tcp.ts";
 import { TlsIdentity } from "../net/tls.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { overWebSocket } from "../net/websocket.ts";
 import type { OperatorFiles } from "./operator-files.ts";
+import { RevocationWatch } from "./revocation-watch.ts";
 
 /** The ports that are listened on, as they are where the options said 0 (any); -1: none. */
 export interface Ports {
@@ -49,8 +52,8 @@ const webSocket = { paths: ["/mqtt", "/"], protocols: ["mqtt", "mqttv3.1"] };
  * the operator has not asked for that.
  */
 export function checkDoors(options: BrokerOptions): void {
-  const { tlsPort, wssPort, tlsCert, tlsKey, tlsCa, tlsClientCert, proxyProtocol, proxyFrom, proxyCertificates } =
-    options;
+  const { tlsPort, wssPort, tlsCert, tlsKey, tlsCa, tlsCrl, tlsClientCert } = options;
+  const { proxyProtocol, proxyFrom, proxyCertificates } = options;
   const wrong = (why: string): never => {
     throw new OperatingError("EUSAGE", why);
   };
@@ -58,6 +61,8 @@ export function checkDoors(options: BrokerOptions): void {
   if (isTls && (tlsCert === "" || tlsKey === "")) wrong("--tls-port and --wss-port need --tls-cert and --tls-key");
   if (isTls && tlsClientCert !== "off" && tlsCa === "")
     wrong("--tls-client-cert needs --tls-ca: who has signed the clients' certificates");
+  if (tlsCrl !== "" && (!isTls || tlsClientCert === "off"))
+    wrong("--tls-crl says which clients' certificates are revoked: it needs --tls-client-cert and a port for TLS");
   if (isTls && proxyProtocol)
     wrong("--proxy-protocol is for balancers that end TLS themselves: leave out --tls-port and --wss-port");
   if (!proxyProtocol && (proxyFrom.length > 0 || proxyCertificates))
@@ -119,19 +124,40 @@ export function openAccess(
   return access;
 }
 
+/** The parts of the process that certificates need. */
+export interface IdentitySurroundings {
+  readonly log: Log;
+  /** Called when clients' certificates may have been revoked. */
+  readonly changed: () => void;
+}
+
 /**
  * Opens the broker's TLS certificate, which follows its files; undefined if there is no port for TLS. Throws
  * `OperatingError`.
  */
-export function openIdentity(options: BrokerOptions, files: OperatorFiles): TlsIdentity | undefined {
+export function openIdentity(
+  options: BrokerOptions,
+  files: OperatorFiles,
+  { log, changed }: IdentitySurroundings,
+): TlsIdentity | undefined {
   if (options.tlsPort === -1 && options.wssPort === -1) return undefined;
-  const { tlsCert, tlsKey, tlsCa, tlsClientCert: clientCertificates, tlsVersionMin: versionMin } = options;
+  const { tlsCert, tlsKey, tlsCa, tlsCrl, tlsClientCert: clientCertificates, tlsVersionMin: versionMin } = options;
+  const watch = new RevocationWatch(log, systemClock);
+  const revocations =
+    tlsCrl === "" ? undefined : new Revocations(systemClock, (cause, why) => watch.refused(cause, why));
   let identity: TlsIdentity | undefined;
-  files.follow([tlsCert, tlsKey, ...(tlsCa === "" ? [] : [tlsCa])], ([cert, key, ca]) => {
-    const texts = { cert: cert!, key: key!, ca };
-    if (identity === undefined) identity = new TlsIdentity(texts, { clientCertificates, versionMin });
-    else identity.change(texts);
-  });
+  files.followInSteps(
+    [tlsCert, tlsKey, tlsCa, tlsCrl].filter((path) => path !== ""),
+    function* ([cert, key, ca], [, , , crl]) {
+      const given = { cert: cert!, key: key!, ca, crl };
+      if (identity === undefined) identity = new TlsIdentity(given, { clientCertificates, versionMin, revocations });
+      else yield* identity.changeInSteps(given);
+      if (revocations === undefined) return;
+      watch.look(revocations.lists);
+      changed();
+    },
+  );
+  if (revocations !== undefined) files.alongside(() => watch.look(revocations.lists));
   return identity;
 }
 

@@ -13,8 +13,11 @@ import { systemRandom } from "../base/random.ts";
 import { finish, nothing, type Work } from "../base/slices.ts";
 import type { ZooKeeperOptions } from "../zookeeper/options.ts";
 
-/** A call that takes the texts of files, step by step. Throws `OperatingError`. */
-type Use = (texts: readonly string[]) => Work;
+/**
+ * A call that takes a group's files, their texts (decoded as UTF-8) and their bytes, step by step. Throws
+ * `OperatingError`.
+ */
+type Use = (texts: readonly string[], bytes: readonly Uint8Array[]) => Work;
 
 /** A group of files that are read together. */
 interface Followed {
@@ -42,9 +45,9 @@ export class OperatorFiles {
    * Hands over the texts of files that belong together, now and whenever they have changed. Throws `OperatingError` if
    * they cannot be read, or `use` refuses them.
    */
-  follow(paths: readonly string[], use: (texts: readonly string[]) => void): void {
-    this.followInSteps(paths, (texts) => {
-      use(texts);
+  follow(paths: readonly string[], use: (...files: Parameters<Use>) => void): void {
+    this.followInSteps(paths, (...files) => {
+      use(...files);
       return nothing();
     });
   }
@@ -120,9 +123,9 @@ export class OperatorFiles {
 
 /** Reads files and hands them over. Throws `OperatingError` that names the files. */
 function* read(paths: readonly string[], use: Use): Work {
-  const texts = paths.map((path) => readText(path));
+  const bytes = paths.map((path) => readBytes(path));
   try {
-    yield* use(texts);
+    yield* use(bytes.map(decode), bytes);
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
     throw new OperatingError("EUSAGE", `${paths.join(", ")}: ${error.message}`);
@@ -131,7 +134,11 @@ function* read(paths: readonly string[], use: Use): Work {
 
 /** Returns a file's text, decoded as UTF-8. Throws `OperatingError` (EUSAGE) if it cannot be read. */
 export function readText(path: string): string {
-  return Buffer.from(readBytes(path)).toString("utf8");
+  return decode(readBytes(path));
+}
+
+function decode(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
 }
 
 /** Returns a file's bytes. Throws `OperatingError` (EUSAGE) if it cannot be read. */

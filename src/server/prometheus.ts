@@ -13,6 +13,7 @@ import type { ClusterContext } from "../broker/peers/cluster-context.ts";
 import { describeReason } from "../mqtt/reason.ts";
 import type { TlsIdentity } from "../net/tls.ts";
 import { watchLag } from "./event-loop-lag.ts";
+import { firstToEnd } from "./revocation-watch.ts";
 
 type Labels = Record<string, string>;
 
@@ -232,9 +233,18 @@ function doorsOf({ metrics, turn }: ClusterContext, bans: Bans, tls: TlsIdentity
           gauge("mqttzoo_tls_certificate_expiry_timestamp_seconds", "When the broker's certificate ends.", () =>
             plain(tls.expiresAt / 1000),
           ),
+          ...crlOf(tls),
           counter("mqttzoo_tls_handshakes_failed_total", "TLS handshakes that have failed.", () => plain(tls.failures)),
         ]),
   ];
+}
+
+/** Returns the metric of lists of revoked certificates, where there are any that end. */
+function crlOf({ revocations }: TlsIdentity): readonly Family[] {
+  if (revocations === undefined) return [];
+  const first = (): number => firstToEnd(revocations.lists)?.endsAt ?? Infinity;
+  const help = "When the first of the lists of revoked certificates ends.";
+  return [gauge("mqttzoo_tls_crl_expiry_timestamp_seconds", help, () => plain(first() / 1000))];
 }
 
 /** Returns the metrics of the store and the bank. */

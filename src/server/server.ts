@@ -75,9 +75,10 @@ export async function startServer(options: BrokerOptions, log: Log): Promise<Ser
 async function serve(options: BrokerOptions, log: Log, { health, http, memory }: Serving): Promise<Server> {
   const files = new OperatorFiles(log);
   const server: { broker: Broker | undefined; decoySecret?: Uint8Array } = { broker: undefined };
-  const identity = openIdentity(options, files);
+  const changed = (): void => server.broker?.handle({ kind: "accessChanged" });
+  const identity = openIdentity(options, files, { log, changed });
   const access = openAccess(options, files, {
-    changed: () => server.broker?.handle({ kind: "accessChanged" }),
+    changed,
     warn: (why) => log.warn(why),
     decoySecret: () => server.decoySecret,
   });

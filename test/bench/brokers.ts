@@ -37,7 +37,7 @@ function writeFiles(folder: string): void {
 export async function start(name: BrokerName, how: How = "plain", flags: readonly string[] = []): Promise<Running> {
   const folder = mkdtempSync(join(tmpdir(), "mqttzoo-bench-"));
   const port = await freePort();
-  if (how === "tls") makeAuthority(folder).issue("server");
+  if (how === "tls") makeAuthority({ folder }).issue("server");
   if (how === "guarded") writeFiles(folder);
   const command = [...commandOf(name, port, { folder, how }), ...flags];
   const child = Bun.spawn(command, { stdout: "ignore", stderr: "inherit", cwd: folder });

@@ -3,6 +3,8 @@ import type { Fault } from "./faults.ts";
 
 const access = "test/broker/revoked.test.ts";
 const connecting = "test/unit/rooms/connect.test.ts";
+const list = "test/unit/revocations.test.ts";
+const lists = "test/broker/revocations.test.ts";
 
 export const faults: readonly Fault[] = [
   {
@@ -39,5 +41,82 @@ export const faults: readonly Fault[] = [
     find: "if (this.isExpired(publish) || !this.mayReceive(publish)) continue;",
     replace: "if (this.isExpired(publish)) continue;",
     tests: access,
+  },
+  {
+    what: "revoking: lists of revoked certificates are not asked",
+    file: "src/net/tls.ts",
+    find: "return certificate && revocations?.look(certificate);",
+    replace: "return certificate && revocations && undefined;",
+    tests: lists,
+  },
+  {
+    what: "revoking: a connection outlives its certificate's revocation",
+    file: "src/broker/connect/admission.ts",
+    find: "connection?.transport.isRevoked ? revoked : identity",
+    replace: "identity",
+    tests: lists,
+  },
+  {
+    what: "revoking: a certificate that is revoked between handshake and CONNECT lets in",
+    file: "src/broker/connect/admission.ts",
+    find: "    if (connection.transport.isRevoked) return this.#connectionEnd.refuse(connection, Reason.notAuthorized, revoked);\n",
+    replace: "",
+    tests: lists,
+  },
+  {
+    what: "revoking: a certificate that is revoked while a hook is asked lets in",
+    file: "src/broker/connect/admission.ts",
+    find: "isRevoked ? 0 : (certificate",
+    replace: "isRevoked ? Infinity : (certificate",
+    tests: lists,
+  },
+  {
+    what: "revoking: a list that has ended says that all is well",
+    file: "src/net/revocations.ts",
+    find: "endsAt > now",
+    replace: "endsAt > now - 1e12",
+    tests: list,
+  },
+  {
+    what: "revoking: a list is taken for the one of another authority of that name",
+    file: "src/net/revocations.ts",
+    find: " && certificate.verify(one.key)",
+    replace: "",
+    tests: list,
+  },
+  {
+    what: "revoking: whoever bears the name signs lists",
+    file: "src/net/revocations.ts",
+    find: "named.filter(({ key }) => isSignedWith(list, key))",
+    replace: "named.filter(({ key }) => isSignedWith(list, key) || true)",
+    tests: list,
+  },
+  {
+    what: "revoking: a list for some places speaks for all",
+    file: "src/net/revocations.ts",
+    find: "places === undefined || places.some(",
+    replace: "places === undefined || places.length > 0 || places.some(",
+    tests: list,
+  },
+  {
+    what: "revoking: the zero before a serial number makes it another one",
+    file: "src/net/der.ts",
+    find: "while (from < bytes.length - 1 && bytes[from] === 0) from++;",
+    replace: "while (from < bytes.length - 1 && bytes[from] === -1) from++;",
+    tests: list,
+  },
+  {
+    what: "revoking: a list of changes is read as a whole one",
+    file: "src/net/crl.ts",
+    find: "if (id === Extension.deltaListIndicator)",
+    replace: "if (id === Extension.deltaListIndicator && isCritical && value.length > 99)",
+    tests: list,
+  },
+  {
+    what: "revoking: an entry that is taken back is read as one more",
+    file: "src/net/crl.ts",
+    find: "if (rest[0] === removeFromList)",
+    replace: "if (rest[0] === removeFromList + 9)",
+    tests: list,
   },
 ];

@@ -40,6 +40,9 @@ const nobody: Identity = {
   ...{ entry: undefined, keyId: undefined },
 };
 
+/** The reason that is logged where a client's certificate has been revoked. */
+const revoked = "its certificate has been revoked";
+
 /** The names that a client gives itself. */
 interface Named {
   readonly clientId: string;
@@ -129,6 +132,8 @@ export class Admission {
     const access = this.#access;
     if (connection.refusal !== undefined)
       return this.#connectionEnd.refuse(connection, connection.refusal, connection.spender?.refusal);
+    // It was not yet when the handshake was over.
+    if (connection.transport.isRevoked) return this.#connectionEnd.refuse(connection, Reason.notAuthorized, revoked);
     const admitted = (login: Login): void => {
       if (this.#hasMemoryFor(connection, login)) enter(login);
     };
@@ -196,7 +201,7 @@ export class Admission {
     for (const client of [...this.#context.localSessions.values()]) {
       const { identity, connection } = client;
       if (connection !== undefined) this.#endIfBanned(connection, client);
-      const why = identity && this.#access?.whyNotKnown(identity);
+      const why = connection?.transport.isRevoked ? revoked : identity && this.#access?.whyNotKnown(identity);
       if (connection !== undefined && why !== undefined)
         this.#connectionEnd.disconnect(connection, Reason.notAuthorized, why);
       // Worked out now, so that not all are when a message goes to all.
@@ -213,16 +218,19 @@ export class Admission {
     this.#connectionEnd.disconnect(connection, Reason.administrativeAction, "it is banned");
   }
 
-  /** Has a client disconnected when its login expires: its token, or the certificate that it has shown. */
+  /**
+   * Has a client disconnected when its login expires: its token, or the certificate that it has shown; at once if that
+   * was revoked while the login was checked.
+   */
   watch(connection: Connection, { expiresAt }: Identity): void {
-    const certificateUntil = connection.transport.certificate?.expiresAt ?? Infinity;
+    const { certificate, isRevoked } = connection.transport;
+    const certificateUntil = isRevoked ? 0 : (certificate?.expiresAt ?? Infinity);
     const until = Math.min(expiresAt, certificateUntil);
     if (until === Infinity) return;
     const { timers, clock } = this.#context;
     const what = until === certificateUntil ? "certificate" : "token";
-    connection.loginTimer = new Timer(() =>
-      this.#connectionEnd.disconnect(connection, Reason.notAuthorized, `its ${what} has expired`),
-    );
+    const why = isRevoked ? revoked : `its ${what} has expired`;
+    connection.loginTimer = new Timer(() => this.#connectionEnd.disconnect(connection, Reason.notAuthorized, why));
     timers.set(connection.loginTimer, clock.now() + Math.max(0, until - clock.wall()));
   }
 

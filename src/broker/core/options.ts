@@ -25,6 +25,8 @@ export interface BrokerOptions {
   readonly tlsCert: string;
   readonly tlsKey: string;
   readonly tlsCa: string;
+  /** File of lists of revoked certificates; "": it is not asked whether clients' certificates have been revoked. */
+  readonly tlsCrl: string;
   /** Whether clients must show a certificate. */
   readonly tlsClientCert: ClientCertificates;
   /** Oldest version of TLS that is accepted. */
@@ -177,6 +179,7 @@ export const defaultOptions: BrokerOptions = {
   tlsCert: "",
   tlsKey: "",
   tlsCa: "",
+  tlsCrl: "",
   tlsClientCert: "off",
   tlsVersionMin: "1.2",
   tlsIdentity: "cn",
