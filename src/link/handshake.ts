@@ -127,10 +127,12 @@ export class Handshake {
   }
 
   #confirmed(confirm: Confirm): void {
-    const { id, epoch } = this.#other!;
+    const { id, epoch, received } = this.#other!;
     if (!this.#proves(confirm.proof, "dialler")) throw refused(`${id} does not prove the secret`);
     const other = this.#memberNow(id);
     if (other.epoch !== epoch) throw refused("it has left");
+    // The earlier connection may still have brought some, which would be sent again, and counted twice.
+    if (this.#number === 1 && other.received !== received) throw refused("more has come since it was welcomed");
     if (this.#number > 1) this.#welcome(other);
     this.#end(confirm.received);
   }

@@ -25,6 +25,7 @@ function scene() {
   const flows = {
     linkUp: ({ id }: Peer) => void up.push(id),
     linkDown: ({ id }: Peer) => void up.splice(up.indexOf(id), 1),
+    control: () => {},
   } as never;
   const links = new Links(context, { flows: () => flows, dial: () => {}, secret });
   links.join(peer);
@@ -53,7 +54,7 @@ function scene() {
     const proof = proofOf(secret, "dialler", ["mine", welcome!.nonce]);
     links.received(connection, jsonFrame(FrameType.confirm, { received: 0, proof }));
   };
-  return { accept, hello, links, pass, prove, up };
+  return { accept, hello, links, pass, peer, prove, up };
 }
 
 test("a link that is silent for too long is closed, but not before it was looked at once more what lies unread", () => {
@@ -69,6 +70,22 @@ test("a link that is silent for too long is closed, but not before it was looked
   }
   pass(linkSilenceMs + silenceLookMs);
   expect([one.connection.isClosed, up]).toEqual([true, []]);
+});
+
+test("what an earlier connection still brings during an earlier broker's handshake is not counted twice", () => {
+  const { accept, hello, links, peer, prove, up } = scene();
+  const [early, late] = [accept(), accept()];
+  links.received(early.connection, hello(5));
+  prove(early);
+  // The other broker has given the connection up, but not everything that it has said there has been read.
+  links.received(late.connection, hello(5));
+  links.received(early.connection, jsonFrame(FrameType.control, { say: "seen", number: 1 }));
+  prove(late);
+  expect([late.connection.isClosed, up, peer.link!.received]).toEqual([true, ["a"], 1]);
+  const next = accept();
+  links.received(next.connection, hello(5));
+  prove(next);
+  expect([next.connection.isUp, early.connection.isClosed, up, peer.link!.received]).toEqual([true, true, ["a"], 1]);
 });
 
 test("a connection that does not shake hands in time is closed", () => {
