@@ -119,8 +119,8 @@ function grantedIn({ grants }: Pick<Snapshot, "grants">): number {
 function greedyIn(snapshot: Snapshot, percent: number): string[] {
   const limit = Math.floor((snapshot.capital * percent) / 100);
   return [...heldBy(snapshot)].flatMap(([user, { credits }]) => {
-    const who = user === "" ? "anonymous clients" : JSON.stringify(user);
-    return user === null || credits <= limit ? [] : [`${who} hold more than ${percent} %: ${credits} of ${limit}`];
+    const who = user === "" ? "anonymous clients hold" : `${JSON.stringify(user)} holds`;
+    return user === null || credits <= limit ? [] : [`${who} more than ${percent} %: ${credits} of ${limit}`];
   });
 }
 

@@ -1,4 +1,6 @@
 /** A machine for a broker of the simulated world: the broker on it may die, sleep, be cut off and be started again. */
+import { Access } from "../../src/access/access.ts";
+import type { Clock } from "../../src/base/clock.ts";
 import { messageOf, type OperatingError } from "../../src/base/errors.ts";
 import { shutdownWaitMs } from "../../src/base/limits.ts";
 import type { Broker } from "../../src/broker/broker.ts";
@@ -16,6 +18,11 @@ export const wallStart = 1_800_000_000_000;
 export const driftMax = 0.02;
 
 const foreignShutdownMs = 300;
+
+/** Lets everybody in, as who he says he is. */
+function everybody(clock: Clock): Access {
+  return new Access({ allowAnonymous: true, hook: undefined, warn: () => {} }, clock);
+}
 
 export class BrokerNode {
   readonly id: string;
@@ -143,6 +150,7 @@ export class BrokerNode {
       coordinator: this.#running.portOf(coordinator),
       clock: { now: () => this.#local(world.now()), wall: () => this.#wall() },
       random: world.random,
+      access: world.hasUsers ? everybody({ now: () => this.#local(world.now()), wall: () => this.#wall() }) : undefined,
       log: world.log.child({ on: this.id }),
       turn: new this.#running.Turn((flush) => queueMicrotask(flush)),
       linkSecret: "secret",

@@ -1,6 +1,6 @@
 /** Checks of the simulated world when it has come to rest, besides those of the history. */
 
-import { audit, boundBy, type WeighedSnapshot } from "../../src/audit/audit.ts";
+import { audit, boundBy, heldBy, type WeighedSnapshot } from "../../src/audit/audit.ts";
 import { takeWeighed } from "../../src/audit/snapshot.ts";
 import { weightPaidBy } from "../../src/bank/price.ts";
 import { sweepMs } from "../../src/base/bank-limits.ts";
@@ -135,6 +135,19 @@ export function retainedTexts(world: World, topic: string): Map<string, string |
 export async function overdrawn(world: World): Promise<string[]> {
   const snapshot = await snapshotOf(world);
   return snapshot === undefined ? [] : audit(snapshot, { graceMs: 2 * sweepMs }).map((what) => `audit: ${what}`);
+}
+
+/** Returns what each user holds at this moment, in milli-credits. */
+export async function holdings(world: World): Promise<Map<string | null, number>> {
+  const snapshot = await snapshotOf(world);
+  const held = snapshot === undefined ? [] : [...heldBy(snapshot)];
+  return new Map(held.map(([user, { credits }]) => [user, credits]));
+}
+
+/** No user holds more than his share, whichever brokers pay for what is stored for him. */
+export async function greedy(world: World, sharePercent: number): Promise<string[]> {
+  const snapshot = await snapshotOf(world);
+  return snapshot === undefined ? [] : audit(snapshot, { graceMs: 2 * sweepMs, sharePercent });
 }
 
 /** Where full mailboxes end their sessions nobody's publish is refused, unless the bank cannot pay. */

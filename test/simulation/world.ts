@@ -62,6 +62,8 @@ export interface WorldOptions {
   readonly wireBytesMax?: number | undefined;
   /** Options of all brokers, besides those that the world sets. */
   readonly brokerOptions?: Partial<BrokerOptions> | undefined;
+  /** True if clients have user names: each is who it says it is. */
+  readonly hasUsers?: boolean;
   /** The code of brokers that have not been upgraded, where there are such. */
   readonly older?: BrokerCode | undefined;
 }
@@ -91,6 +93,7 @@ export class World {
   /** Bytes that are written to a connection and not read, at most. */
   readonly wireBytesMax: number;
   readonly brokerOptions: Partial<BrokerOptions>;
+  readonly hasUsers: boolean;
   readonly older: BrokerCode | undefined;
   readonly log: Log;
   /** In a third of all worlds the bank is. */
@@ -112,6 +115,7 @@ export class World {
     this.bankTtlMax = bankTtlMax;
     this.wireBytesMax = options.wireBytesMax ?? Infinity;
     this.brokerOptions = options.brokerOptions ?? {};
+    this.hasUsers = options.hasUsers === true;
     this.older = options.older;
     this.random = seeded(seed);
     this.log = log;
