@@ -5,10 +5,10 @@
  */
 
 /**
- * Controls (C0, C1, ESC among them), format characters (bidi, zero width, tags), line and paragraph separators, and
- * halves of surrogate pairs.
+ * Controls (C0, C1, ESC among them), format characters (bidi, zero width, tags), places among those that Unicode keeps
+ * for more of them, line and paragraph separators, and halves of surrogate pairs.
  */
-const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+const unprintable = /[\p{Cc}\p{Cf}\u{2065}\u{e0000}-\u{e007f}\p{Zl}\p{Zp}\p{Cs}]/gu;
 const named: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
 /** Returns a text with escapes for each character that could move the cursor, or hide or turn other text. */

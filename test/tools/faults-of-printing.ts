@@ -21,7 +21,7 @@ export const faults: readonly Fault[] = [
   {
     what: "printing: only the oldest controls are escaped",
     file: "src/base/printable.ts",
-    find: "/[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}\\p{Cs}]/gu",
+    find: "/[\\p{Cc}\\p{Cf}\\u{2065}\\u{e0000}-\\u{e007f}\\p{Zl}\\p{Zp}\\p{Cs}]/gu",
     replace: "/\\p{Cc}/gu",
     tests: printing,
   },
