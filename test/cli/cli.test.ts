@@ -132,6 +132,15 @@ test("a flag beats a variable beats the file beats the default, and --print-conf
   );
 });
 
+test("memory is limited by the control group, by a number of bytes, or not at all", async () => {
+  const shownFor = async (...more: string[]): Promise<string | undefined> =>
+    /^max-memory: (\S+)/m.exec((await run(["broker", "--print-config", ...more])).out)?.[1];
+  expect(await shownFor()).toBe("auto");
+  expect(await shownFor("--max-memory", "none")).toBe("none");
+  expect(await shownFor("--max-memory", "512M")).toBe(String(512 * 1024 * 1024));
+  expectOneLine(await run(["broker", "--max-memory", "1k"]), /--max-memory: "1k" is/);
+});
+
 test("times to live may be given with a unit", async () => {
   const { out } = await run(["broker", "--print-config", "--bank-ttl-min", "30s", "--bank-ttl-max", "24h"]);
   expect(out).toMatch(/^bank-ttl-min: 30 /m);

@@ -179,4 +179,11 @@ export const faults: readonly Fault[] = [
     replace: "this.#begunAt) this.#begin();",
     tests: unit,
   },
+  {
+    what: "memory: a login that is not over is not counted",
+    file: "src/broker/delivery/client-memory.ts",
+    find: "(exchange?.scram.memoryBytes ?? 0)",
+    replace: "(exchange === undefined ? 0 : 1)",
+    tests: unit,
+  },
 ];

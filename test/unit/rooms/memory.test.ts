@@ -1,6 +1,7 @@
 /** The memory that clients take: how it is counted, for whom, and what follows when there is too much of it. */
 import { describe, expect, test } from "bun:test";
 import { RuleList } from "../../../src/access/rule-list.ts";
+import { commonShape, ScramExchange } from "../../../src/access/scram.ts";
 import type { ProtocolError } from "../../../src/base/errors.ts";
 import {
   collectGrowthPartMin,
@@ -130,6 +131,13 @@ describe("memory is counted", () => {
     expect(memoryOf(connection, nothingCounted())).toBe(connectionMemoryBytes);
     connection.waitingBytes = 1000;
     expect(memoryOf(connection, nothingCounted())).toBe(connectionMemoryBytes + 2000);
+    const scram = new ScramExchange(new Map(), {
+      decoys: { secret: Buffer.alloc(32), ...commonShape(new Map()) },
+      nonce: "n",
+    });
+    scram.first(Buffer.from(`n,,n=user,r=${"r".repeat(1000)}`));
+    connection.exchange = { scram, done: () => {}, refused: () => {} };
+    expect(memoryOf(connection, nothingCounted())).toBeGreaterThan(connectionMemoryBytes + 4000);
     const client = session("c", 100);
     const before = lastingMemoryOf(client, nothingCounted());
     client.session.addIncoming(1);
