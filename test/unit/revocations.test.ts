@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { OperatingError } from "../../src/base/errors.ts";
 import type { Log } from "../../src/base/log.ts";
 import { finish } from "../../src/base/slices.ts";
+import { DerReader, serialOf } from "../../src/net/der.ts";
 import { Revocations } from "../../src/net/revocations.ts";
 import { RevocationWatch } from "../../src/server/revocation-watch.ts";
 import { type Authority, makeAuthority, type Pair, textOf } from "../support/certificates.ts";
@@ -72,6 +73,8 @@ test("who stands in his issuer's list is revoked; the others are not; in PEM, in
 });
 
 test("serial numbers are compared as numbers, whatever their first bit and however many zeros are before them", () => {
+  const number = (...bytes: number[]): string => serialOf(new DerReader(Uint8Array.from(bytes)));
+  expect([number(0, 0x80), number(0x80), number(0, 0, 1), number(0)]).toEqual(["80", "80", "01", "00"]);
   // Where the first bit is set, a zero stands before it.
   const serials = ["01", "7f", "80", "ff00", "00ff0001", "8000000000000000000000000000000000000000", "0100"];
   const many = serials.map((serial) => authority.issue(`serial-${serial}`, { serial }));
@@ -99,8 +102,10 @@ test("a list by somebody else, of another name, or by a key that is not for that
   const more = ["-addext", "keyUsage=critical,keyCertSign"];
   const other = makeAuthority({ name: "No lists", more });
   expect(whyNot(other.list([]), textOf(other.ca))).toContain("key is not for lists");
-  // A client of the impostor's, who bears the same name: the list is not his.
-  expect(verdict(open(authority.list([])), impostor.issue("x"))).toBe("unlisted");
+  // Clients of the impostor's, who bears the same name; one does not say which of the two has issued it.
+  const revocations = open(authority.list([]));
+  for (const extensions of ["", "authorityKeyIdentifier=none"])
+    expect(verdict(revocations, impostor.issue("x", { extensions }))).toBe("unlisted");
   for (const one of [impostor, stranger, other]) one.remove();
 });
 
