@@ -82,6 +82,7 @@ export type Control =
   /**
    * `isAnothers`: it is not granted, since the session is another user's. `newest`: nor is it if it has come late, for
    * the client has come here by a claim of that stamp; a sender whose client still waits claims by a newer one.
+   * `willRemains`: it is granted, but the client's earlier will may be in the store, and cannot be removed here now.
    */
   | {
       readonly say: "claimed";
@@ -89,6 +90,7 @@ export type Control =
       readonly granted: boolean;
       readonly isAnothers?: true | undefined;
       readonly newest?: number | undefined;
+      readonly willRemains?: true | undefined;
     }
   /** Persistent sessions that are connected at the sender now, under numbers that deliveries name. */
   | { readonly say: "hosting"; readonly sessions: readonly (readonly [handle: number, clientId: string])[] }

@@ -71,7 +71,13 @@ export type JournalOperation =
       readonly after?: (how: Outcome) => void;
     }
   /** Deletes; if it is not there the unit is refused: somebody else has done it. */
-  | { readonly kind: "take"; readonly path: string; readonly ofLease?: true }
+  | {
+      readonly kind: "take";
+      readonly path: string;
+      readonly ofLease?: true;
+      /** As of `put`. */
+      readonly after?: (how: Outcome) => void;
+    }
   /** The unit is refused if the version is another one; -1: if there is no such node. */
   | {
       readonly kind: "check";

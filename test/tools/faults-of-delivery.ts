@@ -1,6 +1,8 @@
 /** Faults in how messages reach one client, a group's members, or everybody as a will. */
 import type { Fault } from "./faults.ts";
 
+const earlierWills = "test/simulation/earlier-wills.test.ts";
+
 export const faults: readonly Fault[] = [
   {
     what: "resume: what was sent before it expired is dropped with its packet id",
@@ -236,15 +238,50 @@ export const faults: readonly Fault[] = [
   {
     what: "wills: a CONNECT that was claimed before the lease was over is carried out after it",
     file: "src/broker/connect/handle-connect.ts",
-    find: "self.fences !== request.fences;\n    if (isStale() && (needsStore(request) || request.silent().length > 0)) {",
+    find: "self.fences !== request.fences;\n    if (isStale() && (needsStore(request) || isHeld)) {",
     replace: "self.fences !== fences;\n    const { fences } = self;\n    if (request.fences < 0) {",
     tests: "test/unit/rooms/handle-connect.test.ts",
   },
   {
     what: "wills: a broker without contact lets a client in whose earlier will another broker may hold",
     file: "src/broker/connect/handle-connect.ts",
-    find: "needsStore(request) || request.silent().length > 0",
-    replace: "needsStore(request)",
+    find: "this.#wills.mayRemain(clientId) || request.silent().length > 0;",
+    replace: "this.#wills.mayRemain(clientId);",
     tests: "test/simulation/wills.test.ts -t contact",
+  },
+  {
+    what: "wills: a broker without contact lets a client in whose earlier will it has left in the store",
+    file: "src/broker/connect/handle-connect.ts",
+    find: "this.#wills.mayRemain(clientId) || request.silent().length > 0;",
+    replace: "request.silent().length > 0;",
+    tests: earlierWills,
+  },
+  {
+    what: "wills: a client is let in whose earlier will is not out of the store yet",
+    file: "src/broker/connect/wills.ts",
+    find: "isWillStored || (this.#stored.has(clientId) && !this.#isAlone());",
+    replace: "isWillStored;",
+    tests: earlierWills,
+  },
+  {
+    what: "wills: a broker grants a client id as if it had removed the will that it cannot remove",
+    file: "src/broker/connect/take-over.ts",
+    find: "(granted && this.#parts.wills.mayRemain(clientId)) || undefined;",
+    replace: "undefined;",
+    tests: earlierWills,
+  },
+  {
+    what: "wills: a broker without contact forgets the wills that it has found",
+    file: "src/broker/connect/orphaned-wills.ts",
+    find: "    this.#parts.wills.leave(this.#orphans.keys());\n",
+    replace: "",
+    tests: earlierWills,
+  },
+  {
+    what: "wills: what a lease has left counts for ever",
+    file: "src/broker/connect/orphaned-wills.ts",
+    find: "if (self.fences === fences && !self.isFenced) this.#parts.wills.found();",
+    replace: "void fences;",
+    tests: "test/unit/rooms/wills.test.ts",
   },
 ];

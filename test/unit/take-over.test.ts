@@ -86,6 +86,16 @@ test("a broker that joins while a client is being let in may hold an earlier wil
   expect(whoIsSilent()).toEqual(["d"]);
 });
 
+test("so may one that has granted it with the word that it cannot remove the will", () => {
+  const { decided, claim, peers, takeOver } = scene();
+  claim(true);
+  for (const peer of peers) {
+    const willRemains = peer.id === "c" || undefined;
+    takeOver.answered(peer as unknown as Peer, { say: "claimed", number: 1, granted: true, willRemains });
+  }
+  expect(decided).toEqual([["c"]]);
+});
+
 test("so may one that joins where there was nobody to be asked", () => {
   const { peers, takeOver } = scene();
   const [first] = peers.splice(0);
@@ -99,7 +109,7 @@ test("so may one that joins where there was nobody to be asked", () => {
 });
 
 /** A broker that another one asks, with one session here: what it answers, and what it has given up. */
-function asked(user: string, claimedAt = 0) {
+function asked(user: string, claimedAt = 0, hasWill = false) {
   const timers = new Timers();
   const peer = { id: "b", isLinked: true, link: {} };
   const answers: object[] = [];
@@ -124,7 +134,7 @@ function asked(user: string, claimedAt = 0) {
         return [];
       },
     },
-    wills: { whenPublished: (_: string, go: () => void) => go() },
+    wills: { whenPublished: (_: string, go: () => void) => go(), mayRemain: () => hasWill },
     whenConnected: (_: string, go: () => void) => go(),
     handover: {
       giveUp(clientId: string, { done }: { done: () => void }) {
@@ -147,6 +157,13 @@ function asked(user: string, claimedAt = 0) {
     });
   return { answers, cameBack, context, givenUp, givingUp, peer, receive, takeOver };
 }
+
+test("a client id is granted with a word on a will that cannot be removed for want of contact", () => {
+  const { answers, givenUp, receive } = asked("", 0, true);
+  receive("");
+  expect(givenUp).toEqual(["client"]);
+  expect(answers).toMatchObject([{ granted: true, willRemains: true }]);
+});
 
 test("a session is not given up to another user's client, but to its own user's, and nobody's to anybody's", () => {
   for (const [owner, user, isGranted] of [

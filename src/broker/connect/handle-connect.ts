@@ -270,10 +270,11 @@ export class ConnectHandler {
       if (successor !== undefined) this.#sessionStore.erase(successor, () => {});
       return this.#finishObtaining(connection, clientId);
     }
-    // What a broker holds that has not granted the client id is to be removed before the client is let in. Without a
-    // lease nobody would tell this broker that the client has gone there in the meantime.
+    // An earlier will, and what a broker holds that has not granted the client id, are to be removed before the client
+    // is let in. Without a lease nobody would tell this broker that the client has gone there in the meantime.
+    const isHeld = this.#wills.mayRemain(clientId) || request.silent().length > 0;
     const isStale = (): boolean => self.isFenced || self.fences !== request.fences;
-    if (isStale() && (needsStore(request) || request.silent().length > 0)) {
+    if (isStale() && (needsStore(request) || isHeld)) {
       payment.withdraw();
       return this.#turnAway(connection, clientId, "fenced", fencedWords);
     }

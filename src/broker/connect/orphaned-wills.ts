@@ -98,6 +98,7 @@ export class OrphanedWills {
   fence(): void {
     const { options, timers } = this.#context;
     for (const orphans of this.#orphans.values()) for (const { timer } of orphans) timers.cancel(timer);
+    this.#parts.wills.leave(this.#orphans.keys());
     this.#orphans.clear();
     this.#forgetArrivals(options.id);
   }
@@ -121,13 +122,15 @@ export class OrphanedWills {
 
   /** Looks for orphaned wills in the store. Rejects with `OperatingError`. */
   async look(): Promise<void> {
-    const { coordinator } = this.#context;
+    const { coordinator, self } = this.#context;
+    const { fences } = self;
     for (const name of await children(coordinator, willsPath)) {
       const brokerId = decodeName(name);
       const clientIds = (await children(coordinator, parentPath(willPath(brokerId, "x")))).map(decodeName);
       for (let at = 0; at < clientIds.length; at += adoptionPageMax)
         await this.#lookAt(brokerId, clientIds.slice(at, at + adoptionPageMax));
     }
+    if (self.fences === fences && !self.isFenced) this.#parts.wills.found();
   }
 
   async #lookAt(brokerId: string, clientIds: readonly string[]): Promise<void> {

@@ -145,7 +145,9 @@ export class TakeOver {
     const answer = (outcome: Outcome): void => {
       if (peer.link !== link) return;
       const isAnothers = outcome === "anothers" || undefined;
-      this.#parts.links.sendControl(peer, { say: "claimed", number, granted: outcome === "granted", isAnothers });
+      const granted = outcome === "granted";
+      const willRemains = (granted && this.#parts.wills.mayRemain(clientId)) || undefined;
+      this.#parts.links.sendControl(peer, { say: "claimed", number, granted, isAnothers, willRemains });
     };
     // A broker that does not say who its client is cannot be refused for that.
     const isTheirs = (one: { readonly user: string } | undefined): boolean =>
@@ -182,7 +184,10 @@ export class TakeOver {
   }
 
   /** Handles another broker's answer to a claim. */
-  answered(peer: Peer, { number, granted, isAnothers, newest }: Extract<Control, { say: "claimed" }>): void {
+  answered(
+    peer: Peer,
+    { number, granted, isAnothers, newest, willRemains }: Extract<Control, { say: "claimed" }>,
+  ): void {
     const claim = this.#byNumber.get(number);
     if (claim === undefined) return;
     if (newest !== undefined) {
@@ -191,7 +196,8 @@ export class TakeOver {
       return this.#ask(peer, number, claim);
     }
     if (!granted) return this.#decide(claim, isAnothers ? "anothers" : "elsewhere");
-    claim.grantedBy.add(peer.id);
+    // One that has no contact with the store has given up all but the will, which is to be removed as a silent one's.
+    if (willRemains !== true) claim.grantedBy.add(peer.id);
     this.#waitNoMore(claim, peer);
   }
 

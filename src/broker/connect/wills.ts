@@ -6,13 +6,14 @@
 import { claimPatienceMs, willHurryMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { willPath } from "../../coordinator/paths.ts";
-import type { JournalOperation } from "../../mail/operations.ts";
+import { isDone, type JournalOperation, type Outcome } from "../../mail/operations.ts";
 import type { Settlement } from "../../mail/settlement.ts";
 import { encodeWill, type WillRecord } from "../../mail/will-record.ts";
 import type { Bill } from "../core/bill.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { PublishHandler } from "../publish/handle-publish.ts";
+import { StoredWills } from "./stored-wills.ts";
 
 /**
  * A will that is being published. checking: the store is asked whether it still holds the will; publishing: it is on
@@ -34,6 +35,7 @@ export interface PaidWill extends Omit<WillRecord, "epoch"> {
 export class Wills {
   readonly #context: ClusterContext;
   readonly #publishHandler: PublishHandler;
+  readonly #stored = new StoredWills();
   /** The timers of wills that wait for their delay. */
   readonly #delays = new WeakMap<LocalSession, Timer>();
   /** The wills that are being published, by client id. */
@@ -58,9 +60,14 @@ export class Wills {
     const will: WillRecord = { ...record, epoch: this.#context.self.epoch };
     const exists = client.isWillStored;
     client.setWill(will);
-    const path = this.#pathOf(client.session.clientId);
+    const { clientId } = client.session;
     const isCurrent = (): boolean => client.will === will && isAwaited();
-    return [{ kind: "put", path, data: encodeWill(will), exists, isCurrent, after: bill.settle }];
+    const withdrawn = this.#stored.put(clientId);
+    const after = (how: Outcome): void => {
+      bill.settle(how);
+      if (!isDone(how)) withdrawn();
+    };
+    return [{ kind: "put", path: this.#pathOf(clientId), data: encodeWill(will), exists, isCurrent, after }];
   }
 
   /** Forgets a will that was refused with the rest of CONNECT. */
@@ -85,8 +92,29 @@ export class Wills {
 
   /** Stops wills that are not on their way yet, since the lease is over: other brokers may be about to publish them. */
   fence(): void {
+    this.#stored.leave();
     for (const [clientId, publication] of this.#publications)
       if (publication.phase === "checking") this.#end(clientId, publication);
+  }
+
+  /** Notes that clients whose wills were found in the store are not waited for any more, since the lease is over. */
+  leave(orphans: Iterable<string>): void {
+    this.#stored.leave(orphans);
+  }
+
+  /** Notes that the store has been looked through for wills that were left there when a lease was over. */
+  found(): void {
+    this.#stored.found();
+  }
+
+  /**
+   * Returns true if an earlier will of a client may be in the store and cannot be removed by this broker now, and
+   * another one may publish it.
+   */
+  mayRemain(clientId: string): boolean {
+    if (this.#isAlone()) return false;
+    const isConnected = this.#context.coordinator.state === "CONNECTED";
+    return this.#stored.isLeft(clientId) || (!isConnected && this.#stored.has(clientId));
   }
 
   /** Leaves all wills in the store from now on, for the broker's next life to publish. */
@@ -133,7 +161,7 @@ export class Wills {
 
   /** Removes the will of a client that was sent to another broker and has connected there. */
   cameBack(clientId: string): void {
-    if (this.#moved.delete(clientId)) this.#context.journal.commit([{ kind: "remove", path: this.#pathOf(clientId) }]);
+    if (this.#moved.delete(clientId)) this.#context.journal.commit([this.#removal(clientId)]);
   }
 
   /** Publishes a will now, unless it is gone from the store: then its client is back at another broker. */
@@ -144,15 +172,20 @@ export class Wills {
     const { clientId } = client.session;
     const path = this.#pathOf(clientId);
     const publication = this.#begin(clientId, "checking");
+    // If the store refuses it, somebody else has removed it.
+    const gone = this.#stored.removal(clientId);
     const publish = (): void => {
       if (publication.phase !== "checking") return;
       if (this.#context.self.isFenced) this.#end(clientId, publication);
-      else this.#publish(client, will, publication, [{ kind: "take", path }]);
+      else this.#publish(client, will, publication, [{ kind: "take", path, after: gone }]);
     };
     if (this.#isAlone()) return publish();
     // Receivers are sent the will while it is being removed, so the store is asked for it before.
     const check: JournalOperation = { kind: "check", path, version: () => -1 };
-    this.#context.journal.commit([check], publish, () => this.#end(clientId, publication));
+    this.#context.journal.commit([check], publish, () => {
+      gone();
+      this.#end(clientId, publication);
+    });
   }
 
   /** Publishes a will that belongs to no connection any more, with the operations that remove it from the store. */
@@ -168,7 +201,7 @@ export class Wills {
     const { coordinator, journal, timers, clock } = this.#context;
     const publication = this.#publications.get(clientId);
     if (publication?.phase === "checking" && coordinator.state !== "CONNECTED") {
-      journal.commit([{ kind: "remove", path: this.#pathOf(clientId) }]);
+      journal.commit([this.#removal(clientId)]);
       this.#end(clientId, publication);
       return go();
     }
@@ -226,8 +259,19 @@ export class Wills {
 
   #forgotten(client: LocalSession): JournalOperation[] {
     const { isWillStored, session } = client;
+    const { clientId } = session;
     client.setWill(undefined);
-    return isWillStored ? [{ kind: "remove", path: this.#pathOf(session.clientId) }] : [];
+    // One of an earlier session here may be there, too; where there are no others, nobody publishes it meanwhile.
+    const isThere = isWillStored || (this.#stored.has(clientId) && !this.#isAlone());
+    return isThere ? [this.#removal(clientId)] : [];
+  }
+
+  #removal(clientId: string): JournalOperation {
+    const gone = this.#stored.removal(clientId);
+    const after = (how: Outcome): void => {
+      if (isDone(how)) gone();
+    };
+    return { kind: "remove", path: this.#pathOf(clientId), after };
   }
 
   #pathOf(clientId: string): string {

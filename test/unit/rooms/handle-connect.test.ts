@@ -73,7 +73,7 @@ function partsOf(room_: Room, world: World) {
   const hex = (reason: number): string => `0x${reason.toString(16)}`;
   const wills = {
     whenPublished: (_: string, go: () => void) => gates.will.pass(go),
-    set: () => [],
+    ...{ set: () => [], mayRemain: () => false },
     withdrawn: note("will withdrawn:"),
     abandon: note("will abandoned:"),
     forget: note("will forgotten:"),

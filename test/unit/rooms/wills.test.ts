@@ -175,6 +175,72 @@ describe("wills", () => {
   });
 });
 
+describe("wills that may remain in the store", () => {
+  function scene() {
+    const made = wills();
+    const peer: Peer = Object.assign(new Peer("b"), { epoch: 3 });
+    made.context.peers.set("b", peer);
+    return { ...made, peer };
+  }
+
+  test("are those that are there without contact, and are not once they are removed or published", async () => {
+    const { store, wills: kept, connect } = scene();
+    const [left, lost] = ["left", "lost"].map((id) => connect(id, will(id)));
+    await settled();
+    const remain = (): boolean[] => ["left", "lost", "nobody"].map((id) => kept.mayRemain(id));
+    expect(remain()).toEqual([false, false, false]);
+    store.turn("SUSPENDED");
+    expect(remain()).toEqual([true, true, false]);
+    kept.forget(left!);
+    kept.connectionLost(lost!);
+    await settled();
+    expect(remain()).toEqual([false, false, false]);
+  });
+
+  test("are removed before a client is let in that comes without one", async () => {
+    const { store, wills: kept, connect, isStored } = scene();
+    const client = connect("c", will("t"));
+    await settled();
+    store.answers = false;
+    kept.publishNow(client);
+    kept.fence();
+    store.answers = true;
+    store.answer();
+    await settled();
+    expect([isStored("c"), kept.mayRemain("c")]).toEqual([true, true]);
+    connect("c");
+    await settled();
+    expect([isStored("c"), kept.mayRemain("c")]).toEqual([false, false]);
+  });
+
+  test("are those that were left when the lease was over, until the store has been looked through", async () => {
+    const { context, peer, store, wills: kept, connect } = scene();
+    const membership = { members: () => [], isAlive: () => false } as unknown as Membership;
+    const orphaned = new OrphanedWills(context, { membership, wills: kept, isObtaining: () => false });
+    connect("here", will("here"));
+    store.put(willPath("dead", "there"), encodeWill({ ...will("there"), epoch: 3 }));
+    await orphaned.look();
+    const fence = (): void => {
+      context.self.fences++;
+      kept.fence();
+      orphaned.fence();
+    };
+    const remain = (): boolean[] => ["here", "there"].map((id) => kept.mayRemain(id));
+    fence();
+    expect(remain()).toEqual([true, true]);
+    // Whoever is alone publishes none of them before its client has come.
+    peer.epoch = undefined;
+    expect(remain()).toEqual([false, false]);
+    peer.epoch = 3;
+    const looking = orphaned.look();
+    fence();
+    await looking;
+    expect(remain()).toEqual([true, true]);
+    await orphaned.look();
+    expect(remain()).toEqual([false, false]);
+  });
+});
+
 describe("wills that no connection stands behind", () => {
   function scene() {
     const made = wills();
