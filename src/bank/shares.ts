@@ -33,10 +33,11 @@ export interface SharedBank {
  */
 export type ShareDenial = "share" | "scarce" | "unclaimed";
 
-/** The holders of one branch, and the limits that they have. Users that hold nothing are forgotten. */
+/** The holders of one branch, and the limits that they have. */
 export class Shares {
   /** The holder of what belongs to no user: what brokers announce. */
   readonly brokers = new Holder("");
+  /** All users that hold something, and those that have held something since the last `forget`. */
   readonly #holders = new Map<string, Holder>();
   /** The holder that was asked for last: mostly it is asked for again. */
   #last = this.brokers;
@@ -65,8 +66,20 @@ export class Shares {
   of(user: string | null): Holder {
     if (user === null) return this.brokers;
     if (this.#last !== this.brokers && this.#last.user === user) return this.#last;
-    this.#last = this.#holders.get(user) ?? new Holder(user);
+    this.#last = this.#holders.get(user) ?? this.#begin(user);
     return this.#last;
+  }
+
+  #begin(user: string): Holder {
+    const holder = new Holder(user);
+    this.#holders.set(user, holder);
+    return holder;
+  }
+
+  /** Forgets users that hold nothing. It is not done when the last of it goes, for that is often for a moment only. */
+  forget(): void {
+    for (const { user, held } of this.#holders.values()) if (held === 0) this.#holders.delete(user);
+    this.#last = this.brokers;
   }
 
   /** Returns the milli-credits that a user's things bind here. */
@@ -77,9 +90,6 @@ export class Shares {
   /** Changes what a holder's things bind by so many milli-credits. */
   add(holder: Holder, credits: number): void {
     holder.held += credits;
-    if (holder === this.brokers || credits === 0) return;
-    if (holder.held > 0) this.#holders.set(holder.user, holder);
-    else this.#holders.delete(holder.user);
   }
 
   /**
@@ -153,15 +163,15 @@ export class Shares {
   }
 
   /** Returns all users that hold something. */
-  holders(): IterableIterator<Holder> {
-    return this.#holders.values();
+  holders(): Holder[] {
+    return [...this.#holders.values()].filter(({ held }) => held > 0);
   }
 
   /** Returns how many users can bind no more than a hundredth of their share. */
   countSpent(): number {
     const { limit } = this;
     let count = 0;
-    for (const { held } of this.#holders.values()) if (held >= 0.99 * limit) count++;
+    for (const { held } of this.#holders.values()) if (held > 0 && held >= 0.99 * limit) count++;
     return count;
   }
 

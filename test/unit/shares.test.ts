@@ -56,6 +56,8 @@ describe("shares", () => {
             kept.set(`/topics/t/=${number}`, doing);
           } else if (doing.kind === "close") {
             open.pop()?.reservation.close();
+            // Who holds nothing may be forgotten at any time, and begin anew.
+            branch.shares.forget();
           } else if (doing.kind === "freed") {
             branch.freed(`/topics/t/=${doing.index}`);
             kept.delete(`/topics/t/=${doing.index}`);

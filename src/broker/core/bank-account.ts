@@ -278,6 +278,7 @@ export class BankAccount implements Ledger {
     this.#lookAtAccounts();
     this.#check.look(this.#isShort ? "short" : "enough");
     this.claims.look();
+    this.account.shares.forget();
   }
 
   /** Reads the accounts again: an operator may have changed the capital, or mended accounts that were damaged. */
