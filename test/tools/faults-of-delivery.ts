@@ -96,6 +96,13 @@ export const faults: readonly Fault[] = [
     tests: "test/unit/rooms/waiting-elsewhere.test.ts",
   },
   {
+    what: "order: a message is stored for a broker that is gone, though its publisher is another one's by now",
+    file: "src/broker/peers/forwarding.ts",
+    find: "if (settlement.guard?.isRevoked()) {",
+    replace: "if (settlement.isSettled && settlement.guard?.isRevoked()) {",
+    tests: "test/unit/rooms/waiting-elsewhere.test.ts",
+  },
+  {
     what: "order: a refused message is overtaken by what waits behind it",
     file: "src/broker/peers/forwarding.ts",
     find: "if (!isInTheWay(error.code)) guard!.revoke();",

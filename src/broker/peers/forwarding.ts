@@ -259,6 +259,12 @@ export class Forwarding {
   #store(settlement: Settlement, targets: readonly RemoteTarget[]): void {
     if (targets.length === 0) return;
     for (const { session } of targets) session.turnToMail();
+    // The version that the guard names may by now be the one that the publisher's new broker has written.
+    if (settlement.guard?.isRevoked()) {
+      settlement.waitFor();
+      settlement.payment?.close();
+      return this.withdrawn(targets);
+    }
     const { mail, journal } = this.#context;
     const name = { order: settlement.order, from: settlement.slips };
     settlement.slips += targets.length;

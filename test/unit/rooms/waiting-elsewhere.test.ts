@@ -34,7 +34,7 @@ function scene() {
   };
   const message = (order: number): Settlement =>
     new Settlement(makePublish(encodeUtf8("t"), encodeUtf8("x"), { qos: 1, retain: false }), order);
-  return { context, store, forwarding, session, target, linked, message };
+  return { context, store, forwarding, linkSender, session, target, linked, message };
 }
 
 describe("a message that waits for a session at another broker", () => {
@@ -69,6 +69,21 @@ describe("a message that waits for a session at another broker", () => {
     forwarding.wait(target, second!);
     await settled();
     expect([isRevoked, zxids, session.underWay]).toEqual([true, [], 0]);
+  });
+
+  test("is not stored for a broker that is gone, either, when its publisher is known to be another broker's", async () => {
+    const { context, store, forwarding, linkSender, session, target, linked, message } = scene();
+    const { peer } = linked("b");
+    session.connectedAt(peer, 4);
+    session.startDelivery(target);
+    const check = { kind: "check", path: sessionPath("c"), version: () => 0 } as const;
+    const settlement = Object.assign(message(1), { guard: { check, isRevoked: () => true, revoke: () => {} } });
+    const share = { toInterest: false, sessions: [target], groups: [] };
+    linkSender.deliver(peer, share, settlement, linkSender.encode(settlement.publish, 1));
+    forwarding.left(peer);
+    await settled();
+    expect([session.underWay, settlement.isSettled, context.mail.stored]).toEqual([0, false, 0]);
+    expect([...store.tree.nodes.keys()].filter((path) => path.startsWith("/topics/"))).toEqual([]);
   });
 
   test("waits for what the session's former broker may have stored, also where many move at once", async () => {
