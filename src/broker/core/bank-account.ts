@@ -317,11 +317,16 @@ export class BankAccount implements Ledger {
       if (account.free < least) this.#askOthers();
       done();
     });
-    // Credits on their way back to the vault must not be spent meanwhile.
-    if (wanted < 0) account.grant += wanted;
+    if (wanted < 0) this.#handBack(-wanted);
   }
 
-  #stand({ grant, vault, capital }: Standing): void {
+  /** Counts credits to the vault that are on their way there: they must not be spent here meanwhile, nor be missed. */
+  #handBack(credits: number): void {
+    const { grant } = this.account;
+    this.#stand({ grant: grant - credits, vault: this.#vault + credits, capital: this.#capital });
+  }
+
+  #stand({ grant, vault, capital }: Omit<Standing, "users">): void {
     this.account.grant = grant;
     this.#vault = vault;
     this.#capital = capital;
@@ -349,7 +354,7 @@ export class BankAccount implements Ledger {
     this.#yieldsUntil = this.#runtime.clock.now() + bankYieldMs;
     if (this.#isAsking || !this.account.isOpen || credits <= 0) return;
     this.#isAsking = true;
-    this.account.grant -= credits;
+    this.#handBack(credits);
     this.#accounts.move(this.branch, -credits, (standing) => {
       this.#isAsking = false;
       if (standing !== undefined) this.#stand(standing);
