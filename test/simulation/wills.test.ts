@@ -118,8 +118,9 @@ test(`${seeds.count} seeds`, () => expectRight(seeds, run), 900_000);
  * 20190: a CONNECT claimed before the lease was over was carried out after it, with an epoch that was over. 20221: a
  * client was let in without a lease, and its earlier will at another broker was published afterwards. 2235, 1389: so
  * was its earlier will under the name of the broker that let it in, which was left there, or was being removed.
+ * 4187: a will that was being published was removed by the broker that gave its client up.
  */
-const seedsOfBugs = [20190, 20221, 2235, 1389];
+const seedsOfBugs = [20190, 20221, 2235, 1389, 4187];
 
 test.each(seedsOfBugs)("seed %d, which has found something", (seed) => expectRight({ first: seed, count: 1 }, run));
 

@@ -266,9 +266,16 @@ export const faults: readonly Fault[] = [
   {
     what: "wills: a client is let in whose earlier will is not out of the store yet",
     file: "src/broker/connect/wills.ts",
-    find: "isWillStored || (this.#stored.has(clientId) && !this.#isAlone());",
-    replace: "isWillStored;",
+    find: "this.#forgotten(client) : this.#earlier(client);",
+    replace: "this.#forgotten(client) : [];",
     tests: earlierWills,
+  },
+  {
+    what: "wills: one that is being published is removed by who gives its client up",
+    file: "src/broker/connect/wills.ts",
+    find: "return isWillStored ? [this.#removal(session.clientId)] : [];",
+    replace: "return isWillStored ? [this.#removal(session.clientId)] : this.#earlier(client);",
+    tests: "test/unit/rooms/wills.test.ts",
   },
   {
     what: "wills: a broker grants a client id as if it had removed the will that it cannot remove",

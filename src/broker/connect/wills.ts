@@ -55,7 +55,7 @@ export class Wills {
    */
   set(client: LocalSession, asked: PaidWill | undefined, isAwaited: () => boolean): JournalOperation[] {
     this.#stopTimer(client);
-    if (asked === undefined) return this.#forgotten(client);
+    if (asked === undefined) return client.isWillStored ? this.#forgotten(client) : this.#earlier(client);
     const { bill, ...record } = asked;
     const will: WillRecord = { ...record, epoch: this.#context.self.epoch };
     const exists = client.isWillStored;
@@ -259,11 +259,18 @@ export class Wills {
 
   #forgotten(client: LocalSession): JournalOperation[] {
     const { isWillStored, session } = client;
-    const { clientId } = session;
     client.setWill(undefined);
-    // One of an earlier session here may be there, too; where there are no others, nobody publishes it meanwhile.
-    const isThere = isWillStored || (this.#stored.has(clientId) && !this.#isAlone());
-    return isThere ? [this.#removal(clientId)] : [];
+    return isWillStored ? [this.#removal(session.clientId)] : [];
+  }
+
+  /** Returns the operations that remove a will which an earlier session of a client has left in the store. */
+  #earlier({ session: { clientId } }: LocalSession): JournalOperation[] {
+    const publication = this.#publications.get(clientId);
+    // One that is being published is removed with that. Where there are no others, nobody publishes one meanwhile.
+    if (publication?.phase === "publishing" || !this.#stored.has(clientId) || this.#isAlone()) return [];
+    // It has waited for the store for too long, and its client is back.
+    if (publication !== undefined) this.#end(clientId, publication);
+    return [this.#removal(clientId)];
   }
 
   #removal(clientId: string): JournalOperation {

@@ -180,13 +180,21 @@ describe("wills that may remain in the store", () => {
     const made = wills();
     const peer: Peer = Object.assign(new Peer("b"), { epoch: 3 });
     made.context.peers.set("b", peer);
-    return { ...made, peer };
+    /** Publishes a will, and has something done before the store answers. */
+    const publishUnless = (client: LocalSession, what: () => void): Promise<void> => {
+      made.store.answers = false;
+      made.wills.publishNow(client);
+      what();
+      made.store.answers = true;
+      made.store.answer();
+      return settled();
+    };
+    return { ...made, peer, publishUnless };
   }
 
   test("are those that are there without contact, and are not once they are removed or published", async () => {
     const { store, wills: kept, connect } = scene();
     const [left, lost] = ["left", "lost"].map((id) => connect(id, will(id)));
-    await settled();
     const remain = (): boolean[] => ["left", "lost", "nobody"].map((id) => kept.mayRemain(id));
     expect(remain()).toEqual([false, false, false]);
     store.turn("SUSPENDED");
@@ -197,16 +205,16 @@ describe("wills that may remain in the store", () => {
     expect(remain()).toEqual([false, false, false]);
   });
 
+  test("are left to their publication, if that has begun, by who gives the client up", async () => {
+    const { wills: kept, published, connect, publishUnless } = scene();
+    const client = connect("c", will("t"), 100);
+    await publishUnless(client, () => kept.forget(client));
+    expect(published).toEqual(["t"]);
+  });
+
   test("are removed before a client is let in that comes without one", async () => {
-    const { store, wills: kept, connect, isStored } = scene();
-    const client = connect("c", will("t"));
-    await settled();
-    store.answers = false;
-    kept.publishNow(client);
-    kept.fence();
-    store.answers = true;
-    store.answer();
-    await settled();
+    const { wills: kept, connect, isStored, publishUnless } = scene();
+    await publishUnless(connect("c", will("t")), () => kept.fence());
     expect([isStored("c"), kept.mayRemain("c")]).toEqual([true, true]);
     connect("c");
     await settled();
