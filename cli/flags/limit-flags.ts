@@ -54,7 +54,7 @@ export const limitSpecs: readonly OptionSpec[] = [
     value: "BYTES",
     help: "memory that one client may take: what it has sent, what waits for it, its subscriptions",
     parse: size(1024 * 1024, 1_099_511_627_776),
-    shown: "512M",
+    shown: "640M",
   },
   {
     key: "maxMemoryPerUser",

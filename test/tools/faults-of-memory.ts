@@ -175,8 +175,8 @@ export const faults: readonly Fault[] = [
   {
     what: "memory: who sends much has everybody looked at all the time",
     file: watch,
-    find: "this.#begunAt + Math.max(memoryLookMinMs, this.#restMs)) this.#begin();",
-    replace: "this.#begunAt) this.#begin();",
+    find: "this.#begunAt + Math.max(memoryLookMinMs, this.#restMs)) this.#begin(now);",
+    replace: "this.#begunAt) this.#begin(now);",
     tests: unit,
   },
   {

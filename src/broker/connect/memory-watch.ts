@@ -40,7 +40,7 @@ export type MemoryContext = Pick<
 export class MemoryWatch {
   readonly #context: MemoryContext;
   readonly #parts: MemoryWatchParts;
-  readonly #timer = new Timer(() => this.#begin());
+  readonly #timer = new Timer((now) => this.#begin(now));
   /** The number of looks that have begun. */
   #looks = 0;
   #begunAt = -Infinity;
@@ -65,8 +65,8 @@ export class MemoryWatch {
   received(bytes: number): void {
     this.#receivedBytes += bytes;
     if (this.#receivedBytes < this.#receivedMax || this.#isLooking) return;
-    const { clock } = this.#context;
-    if (clock.now() >= this.#begunAt + Math.max(memoryLookMinMs, this.#restMs)) this.#begin();
+    const now = this.#context.clock.now();
+    if (now >= this.#begunAt + Math.max(memoryLookMinMs, this.#restMs)) this.#begin(now);
   }
 
   /** The time that a look at so many must leave to everybody else, in ms. */
@@ -75,11 +75,11 @@ export class MemoryWatch {
     return (looked / memoryLooksPerSecondMax) * 1000;
   }
 
-  #begin(): void {
+  #begin(now: number): void {
     const { clock, timers, slices } = this.#context;
     timers.set(this.#timer, Infinity);
     this.#receivedBytes = 0;
-    this.#begunAt = clock.now();
+    this.#begunAt = now;
     this.#isLooking = true;
     const next = this.#begunAt + Math.max(memoryLookMs, this.#restMs);
     slices.run(this.look(), () => {

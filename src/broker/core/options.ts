@@ -228,7 +228,7 @@ export const defaultOptions: BrokerOptions = {
   maxSubscriptions: 100_000,
   topicLevelsMax: 32,
   maxRetained: 0,
-  maxMemoryPerClient: 512 * 1024 * 1024,
+  maxMemoryPerClient: 640 * 1024 * 1024,
   maxMemoryPerUser: 0,
   maxMemory: "auto",
   maxQueueMemory: 1024 * 1024 * 1024,
