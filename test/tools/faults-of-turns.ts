@@ -157,6 +157,7 @@ export const faults: readonly Fault[] = [
     find: "if (sessionMemoryOf(client) >= maxMemoryPerClient) return",
     replace: "if (sessionMemoryOf(client) >= Infinity) return",
     tests: "test/broker/memory.test.ts",
+    needsBuild: true,
   },
   {
     what: "turns: nobody looks how much memory a client takes",
@@ -164,6 +165,7 @@ export const faults: readonly Fault[] = [
     find: "if (bytes > options.maxMemoryPerClient) this.#endClient(connection, bytes);",
     replace: "if (bytes > Infinity) this.#endClient(connection, bytes);",
     tests: "test/broker/memory.test.ts",
+    needsBuild: true,
   },
   {
     what: "turns: an alias that is set anew counts twice",
