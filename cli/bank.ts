@@ -95,6 +95,7 @@ async function openConsole(where: TreeFlags): Promise<void> {
   const { startConsole } = await import("./bank/console.ts");
   const withClient = (client: string | undefined): MailFlags => (client === undefined ? where : { ...where, client });
   startConsole({
+    holders,
     balance: () => withSnapshot(balance)(where),
     audit: () => runAudit(where),
     statement: (by = "topic") => withSnapshot(statement)({ ...where, by, top: 20 }),

@@ -4,6 +4,8 @@ import { messageOf } from "../../src/base/errors.ts";
 import { say } from "../output/print.ts";
 
 export interface BankActions {
+  /** The kinds of holders that a statement may be by. */
+  readonly holders: readonly string[];
   balance(): Promise<void>;
   audit(): Promise<void>;
   statement(by: string | undefined): Promise<void>;
@@ -17,11 +19,12 @@ export interface BankActions {
   change(how: "deposit" | "withdraw", credits: string): Promise<void>;
 }
 
-const names = [
+/** Returns the commands, as Tab completes them. */
+const namesOf = (holders: readonly string[]): string[] => [
   "balance",
   "audit",
   "statement",
-  ...["topic", "client", "user", "branch", "age"].map((by) => `statement ${by}`),
+  ...holders.map((by) => `statement ${by}`),
   "quote",
   "mail",
   "mail list",
@@ -75,6 +78,7 @@ export function startConsole(actions: BankActions): void {
     action: safely(actions.watch),
   });
   cli.addCommand("quit", { description: "end", action: () => process.exit(0) });
+  const names = namesOf(actions.holders);
   (cli as unknown as LineEditor).readline.completer = (line, done) => {
     const fitting = names.filter((name) => name.startsWith(line));
     done(null, [fitting, line]);

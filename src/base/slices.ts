@@ -52,7 +52,7 @@ export class Slices {
       now + (this.#waiting.length === 0 ? sliceMs : sliceShareMs),
       (this.#turns.beganAt ?? now) + sliceMs,
     );
-    if (now < until && this.#workUntil(work, until)) done();
+    if (now < until && workUntil(work, this.#clock, until)) done();
     else this.#wait({ work, done, subject: this.#turns.subject });
   }
 
@@ -80,20 +80,20 @@ export class Slices {
       for (let left = this.#waiting.length; left > 0 && !this.isOver(startedAt); left--) {
         const waiting = this.#waiting.shift()!;
         this.#turns.subject = waiting.subject;
-        if (this.#workUntil(waiting.work, this.#clock.now() + sliceShareMs)) waiting.done();
+        if (workUntil(waiting.work, this.#clock, this.#clock.now() + sliceShareMs)) waiting.done();
         else this.#waiting.push(waiting);
       }
     } finally {
       if (this.#waiting.length > 0) this.#timers.set(this.#timer, this.#clock.now());
     }
   }
+}
 
-  /** True if it has been done. */
-  #workUntil(work: Work, until: number): boolean {
-    for (;;) {
-      if (work.next().done === true) return true;
-      if (this.#clock.now() >= until) return false;
-    }
+/** Does steps until a time of the clock, in ms, and at least one. Returns true if all has been done. */
+export function workUntil(work: Work, clock: Pick<Clock, "now">, until: number): boolean {
+  for (;;) {
+    if (work.next().done === true) return true;
+    if (clock.now() >= until) return false;
   }
 }
 

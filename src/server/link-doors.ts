@@ -49,11 +49,6 @@ export class LinkCertificates {
     files.follow(paths, ([cert, key, ca]) => this.#use({ cert: cert!, key: key!, ca }));
   }
 
-  /** When the certificate ends, in ms since 1970; undefined: none has been needed yet. */
-  get expiresAt(): number | undefined {
-    return this.#identity?.expiresAt;
-  }
-
   /** Returns what a listener shows. Rejects with `OperatingError`. */
   async identity(): Promise<TlsIdentity> {
     if (this.#identity === undefined) await this.#readShared();

@@ -10,7 +10,7 @@ import { messageOf, OperatingError } from "../base/errors.ts";
 import { sliceShareMs } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
-import { finish, nothing, type Work } from "../base/slices.ts";
+import { finish, nothing, type Work, workUntil } from "../base/slices.ts";
 import type { ZooKeeperOptions } from "../zookeeper/options.ts";
 
 /**
@@ -106,12 +106,11 @@ export class OperatorFiles {
   }
 
   #goOn(followed: Followed, work: Work, isCurrent: () => boolean): void {
-    const until = systemClock.now() + sliceShareMs;
+    if (!isCurrent()) return;
     try {
-      while (isCurrent() && work.next().done !== true) {
-        if (systemClock.now() >= until) return void setImmediate(() => this.#goOn(followed, work, isCurrent));
-      }
-      if (isCurrent()) this.#log.info({ files: followed.paths }, "read again");
+      if (workUntil(work, systemClock, systemClock.now() + sliceShareMs))
+        this.#log.info({ files: followed.paths }, "read again");
+      else setImmediate(() => this.#goOn(followed, work, isCurrent));
     } catch (error) {
       this.#log.error(
         { files: followed.paths },

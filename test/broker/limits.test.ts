@@ -11,9 +11,8 @@ import {
   sharedShapesPerSessionMax,
 } from "../../src/base/limits.ts";
 import { createLog } from "../../src/base/log.ts";
-import type { BrokerOptions } from "../../src/broker/core/options.ts";
 import { freePort } from "../bench/brokers.ts";
-import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
+import { eventually, startBroker, withBroker } from "../support/broker.ts";
 import { instantCoordinator } from "../support/instant-coordinator.ts";
 import { machine } from "../support/machine.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
@@ -25,15 +24,6 @@ async function connackOf(port: number, options: AnyPacket = {}): Promise<number>
   const { reasonCode, returnCode } = await client.take("connack");
   client.abort();
   return reasonCode ?? returnCode;
-}
-
-async function withBroker(options: Partial<BrokerOptions>, use: (broker: TestBroker) => Promise<void>): Promise<void> {
-  const broker = await startBroker(options);
-  try {
-    await use(broker);
-  } finally {
-    await broker.stop();
-  }
 }
 
 test("connections of one address, and the rate of new ones", async () => {

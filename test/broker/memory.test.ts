@@ -5,20 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import mqttPacket from "mqtt-packet";
 import { hashForScram } from "../../src/access/hashes.ts";
-import type { BrokerOptions } from "../../src/broker/core/options.ts";
-import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
+import { eventually, withBroker } from "../support/broker.ts";
 import { type Bystander, startBystander } from "../support/bystander.ts";
 import { type BrokerProcess, startBrokerProcess } from "../support/process.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
-
-async function withBroker(options: Partial<BrokerOptions>, use: (broker: TestBroker) => Promise<void>): Promise<void> {
-  const broker = await startBroker(options);
-  try {
-    await use(broker);
-  } finally {
-    await broker.stop();
-  }
-}
 
 test("memory of one client: its subscriptions, and what waits for it", async () => {
   await withBroker({ maxMemoryPerClient: 1024 * 1024 }, async ({ port, server }) => {

@@ -13,6 +13,7 @@ import { takeWeighed } from "../../src/audit/snapshot.ts";
 import { milli } from "../../src/bank/price.ts";
 import type { BrokerOptions } from "../../src/broker/core/options.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
+import { fill } from "../support/credits.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-shares-"));
@@ -57,17 +58,6 @@ async function untilCounted(broker: TestBroker): Promise<[string, number][]> {
   };
   await eventually(isSame, "the broker counts what the tree says", 20_000);
   return (await holdings(broker)).stored;
-}
-
-/** Publishes one-kilobyte retained messages until one is refused; returns how many were taken, and the refusal. */
-async function fill(client: RawClient, topic: string): Promise<{ taken: number; why: string }> {
-  for (let number = 1; ; number++) {
-    client.publish(`${topic}/${number}`, "x".repeat(1000), { qos: 1, messageId: number, retain: true });
-    const { reasonCode, properties } = await client.take("puback");
-    if (reasonCode < 0x80) continue;
-    expect(reasonCode).toBe(0x97);
-    return { taken: number - 1, why: properties.reasonString };
-  }
 }
 
 test("a user whose share is used up is told so, others are served; what goes is his again", async () => {

@@ -10,6 +10,7 @@ import { milli } from "../../src/bank/price.ts";
 import type { BrokerOptions } from "../../src/broker/core/options.ts";
 import { eventually } from "../support/broker.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
+import { fill } from "../support/credits.ts";
 import { RawClient } from "../support/raw-client.ts";
 
 const patienceMs = 30_000;
@@ -53,17 +54,6 @@ test("what another broker stores of a user's message is the user's there", async
   await eventually(() => heldAt(cluster, 1, "alice") === 0, "what is read is the user's again", patienceMs);
   await cluster.stop();
 });
-
-/** Publishes one-kilobyte retained messages until one is refused; returns how many were taken, and the refusal. */
-async function fill(client: RawClient, topic: string): Promise<{ taken: number; why: string }> {
-  for (let number = 1; ; number++) {
-    client.publish(`${topic}/${number}`, "x".repeat(1000), { qos: 1, messageId: number, retain: true });
-    const { reasonCode, properties } = await client.take("puback");
-    if (reasonCode < 0x80) continue;
-    expect(reasonCode).toBe(0x97);
-    return { taken: number - 1, why: properties.reasonString };
-  }
-}
 
 test("at all brokers together a user holds no more than his share, and may use it at any of them", async () => {
   const bankCapital = 40_000;

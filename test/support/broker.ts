@@ -36,6 +36,19 @@ export async function startBroker(options: Partial<BrokerOptions> = {}): Promise
   };
 }
 
+/** Starts a broker, and stops it when it has been used. */
+export async function withBroker(
+  options: Partial<BrokerOptions>,
+  use: (broker: TestBroker) => Promise<void>,
+): Promise<void> {
+  const broker = await startBroker(options);
+  try {
+    await use(broker);
+  } finally {
+    await broker.stop();
+  }
+}
+
 /** Polls until a condition holds; fails after `ms`. */
 export async function eventually(condition: () => boolean | Promise<boolean>, what: string, ms = 5000): Promise<void> {
   const giveUpAt = performance.now() + ms;

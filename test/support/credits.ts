@@ -1,9 +1,11 @@
 /** Prices for tests of the bank, and banks that are nearly empty. */
+import { expect } from "bun:test";
 import { Accounts } from "../../src/bank/accounts.ts";
 import { milli, type Quoted, quoteOf } from "../../src/bank/price.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
 import type { DeliveryContext } from "../../src/broker/delivery/delivery-context.ts";
 import { eventually } from "./broker.ts";
+import type { RawClient } from "./raw-client.ts";
 
 /** Returns the price of a copy of a message, in credits, as `quoteOf` says; with the default options. */
 export function creditsOf(bytes: number, asked: Quoted): number {
@@ -29,4 +31,15 @@ export async function leaveCredits({ coordinator, bankAccount, options }: Delive
     return isLeft();
   };
   await eventually(lower, `the bank has ${credits} credits left`, 20_000);
+}
+
+/** Publishes one-kilobyte retained messages until one is refused; returns how many were taken, and the refusal. */
+export async function fill(client: RawClient, topic: string): Promise<{ taken: number; why: string }> {
+  for (let number = 1; ; number++) {
+    client.publish(`${topic}/${number}`, "x".repeat(1000), { qos: 1, messageId: number, retain: true });
+    const { reasonCode, properties } = await client.take("puback");
+    if (reasonCode < 0x80) continue;
+    expect(reasonCode).toBe(0x97);
+    return { taken: number - 1, why: properties.reasonString };
+  }
 }

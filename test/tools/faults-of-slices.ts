@@ -10,7 +10,7 @@ export const faults: readonly Fault[] = [
   {
     what: "slices: work is never left before it is done",
     file: "src/base/slices.ts",
-    find: "      if (this.#clock.now() >= until) return false;\n",
+    find: "    if (clock.now() >= until) return false;\n",
     replace: "",
     tests: slices,
   },
@@ -89,8 +89,8 @@ export const faults: readonly Fault[] = [
   {
     what: "slices: a file that is read again is read to its end at once",
     file: "src/server/operator-files.ts",
-    find: "        if (systemClock.now() >= until) return void",
-    replace: "        if (systemClock.now() < 0) return void",
+    find: "systemClock.now() + sliceShareMs",
+    replace: "Infinity",
     tests: "test/unit/operator-files.test.ts",
   },
   {

@@ -21,7 +21,7 @@ import {
   spenderBytesMin,
   spenderPartMin,
 } from "../../base/memory-limits.ts";
-import type { Work } from "../../base/slices.ts";
+import { type Work, workUntil } from "../../base/slices.ts";
 import { Timer } from "../../base/timers.ts";
 import { subjectOf } from "../../base/turn-watch.ts";
 import type { ProcessMemory } from "../core/process-memory.ts";
@@ -103,9 +103,8 @@ export class MemoryPressure {
   #run(work: Work, done: () => void): void {
     const { clock, timers } = this.#context;
     const goOn = (): void => {
-      const until = clock.now() + memoryTurnMs;
-      while (clock.now() < until) if (work.next().done === true) return done();
-      timers.set(new Timer(goOn), clock.now());
+      if (workUntil(work, clock, clock.now() + memoryTurnMs)) done();
+      else timers.set(new Timer(goOn), clock.now());
     };
     goOn();
   }
@@ -170,7 +169,7 @@ export class MemoryPressure {
     this.#refusedAtBytes = bytes;
     const [spender] = spenders.largest(this.#refused.size + 1).filter((one) => !this.#refused.has(one));
     if (spender === undefined || spender.bytes < this.#leastSpent(bytes)) return;
-    spender.sharedRefusal = `the broker is short of memory, and ${spender.words} take ${spender.bytes} bytes of it`;
+    spender.sharedRefusal = whyRefused(spender);
     this.#refused.set(spender, { bytes: spender.bytes, since: this.#context.clock.now() });
     this.#context.metrics.memory.refused = this.#refused.size;
     this.#context.log.warn({ ...spender.facts, ...this.#facts(bytes) }, "memory is short: who takes most is refused");
@@ -183,7 +182,7 @@ export class MemoryPressure {
     for (const spender of spenders.largest(this.#refused.size + 1)) {
       if (excess <= 0) return;
       if (spender.bytes < this.#leastSpent(bytes)) break;
-      const why = `the broker is short of memory, and ${spender.words} take ${spender.bytes} bytes of it`;
+      const why = whyRefused(spender);
       const before = spender.connections;
       const freed = yield* disconnectLargest(this.#context, this.#parts, { spender, bytes: excess, why });
       if (freed === 0) continue;
@@ -231,4 +230,8 @@ export class MemoryPressure {
   #part(part: number): number {
     return this.#parts.memory.limitBytes * part;
   }
+}
+
+function whyRefused({ words, bytes }: Spender): string {
+  return `the broker is short of memory, and ${words} take ${bytes} bytes of it`;
 }
