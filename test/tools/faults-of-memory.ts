@@ -186,4 +186,11 @@ export const faults: readonly Fault[] = [
     replace: "(exchange === undefined ? 0 : 1)",
     tests: unit,
   },
+  {
+    what: "memory: who is refused is so for ever where the process stays just below that",
+    file: pressure,
+    find: "if (bytes < this.#part(memoryRefusePartMin)) this.#relax(bytes);",
+    replace: "if (bytes < this.#part(memoryRefusePartMin)) return this.#relax(bytes);",
+    tests: unit,
+  },
 ];

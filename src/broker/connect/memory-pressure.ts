@@ -91,7 +91,7 @@ export class MemoryPressure {
     const bytes = this.#measure();
     if (bytes === undefined || this.#isJudging || now < this.#settledAt) return;
     if (bytes >= this.#part(memoryWarnPartMin) && now >= this.#loggedAt + memoryLogMs) this.#warn(bytes);
-    if (bytes < this.#part(memoryRefusePartMin)) return this.#relax(bytes);
+    if (bytes < this.#part(memoryRefusePartMin)) this.#relax(bytes);
     if (!this.#mustRefuse(bytes) && !this.#mustDisconnect(bytes)) return;
     this.#isJudging = true;
     this.#run(this.#judge(), () => {
@@ -152,8 +152,9 @@ export class MemoryPressure {
     this.#settledAt = this.#context.clock.now() + memorySettleMs;
   }
 
-  /** Returns true if nobody is refused, or the process has grown since all the same. */
+  /** Returns true if memory is short and nobody is refused, or the process has grown since all the same. */
   #mustRefuse(bytes: number): boolean {
+    if (bytes < this.#part(memoryRefusePartMin)) return false;
     return this.#refused.size === 0 || bytes > this.#refusedAtBytes + this.#part(refuseGrowthPartMin);
   }
 
@@ -191,7 +192,8 @@ export class MemoryPressure {
       excess -= freed;
     }
     // Nobody else takes so much that it would help to disconnect him.
-    if (excess > 0) spenders.newcomersRefusal = "the broker is short of memory";
+    if (excess > 0 && bytes >= this.#part(memoryRefusePartMin))
+      spenders.newcomersRefusal = "the broker is short of memory";
   }
 
   /** Returns the least that somebody takes who is judged, in bytes: when all is used up it is not much. */

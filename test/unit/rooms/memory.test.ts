@@ -269,6 +269,23 @@ describe("the limit of the process", () => {
     expect(ended).toEqual(["alice 60001000"]);
   });
 
+  test("and he is not refused for ever where the process stays just below that", () => {
+    const { state, press, open, pass, ended, spenders } = scene();
+    const alice = spenders.of("user", "alice");
+    open("user", "alice", 20_000_000);
+    open("user", "alice", part(memoryRefusePartMin) - 20_000_000 + 1000);
+    press();
+    pass(bitMs);
+    expect(alice.refusal).toBeDefined();
+    state.residentBytes = part(memoryWarnPartMin) + 1000;
+    pass(memoryRefusedMs - 2 * bitMs);
+    expect([ended, alice.refusal === undefined]).toEqual([[], false]);
+    pass(3 * bitMs);
+    expect(ended).toEqual(["alice 60001000"]);
+    pass(memoryLookMs + memorySettleMs);
+    expect([ended.length, alice.refusal, spenders.newcomersRefusal]).toEqual([1, undefined, undefined]);
+  });
+
   test("who takes little is let alone, whatever the process has: then nobody new is let in", () => {
     const { state, press, open, pass, ended, spenders } = scene();
     for (let at = 0; at < 10; at++) open("user", `u${at}`, 100_000);
