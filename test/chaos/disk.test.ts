@@ -270,6 +270,11 @@ function told(bench: Bench): number {
   return bench.said.match(/the store cannot write.*I\/O error/gi)?.length ?? 0;
 }
 
+/** Returns true if the broker has said of each trouble that it is over. */
+function isOver(bench: Bench): boolean {
+  return bench.said.match(/the store works again/g)?.length === bench.said.match(/the store cannot write/g)?.length;
+}
+
 test.each(["eio=sync", "eio=write", "sync-ms=150"])(
   "a disk with %s, and then without, loses nothing",
   async (trouble) => {
@@ -299,6 +304,8 @@ test.each(["eio=sync", "eio=write", "sync-ms=150"])(
       }
       bench.disk.set("");
       if (turn === 2) await bench.start();
+      // Nothing new would be told of a trouble that is not over when the next one begins.
+      else await eventually(() => isOver(bench), "the store works again", 20_000);
     }
     await crowd.judge();
   },
