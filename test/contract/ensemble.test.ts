@@ -9,14 +9,20 @@ import { ZooKeeperCoordinator } from "../../src/zookeeper/zookeeper-coordinator.
 import { Ensemble } from "../simulation/ensemble/ensemble.ts";
 import { Wire } from "../simulation/wire.ts";
 import { seeded } from "../simulation/world.ts";
+import { eventually } from "../support/broker.ts";
 import { coordinatorContract } from "./coordinator.ts";
 
+/** Time that was skipped, in ms: as if it had passed. */
+let skippedMs = 0;
 const scheduler = {
-  now: () => performance.now(),
+  now: () => performance.now() + skippedMs,
   // Most of it takes no time: a timer for each would.
   after: (ms: number, run: () => void) => void (ms < 0.5 ? setImmediate(run) : setTimeout(run, ms).unref()),
   latency: () => 0,
 };
+
+/** Far longer than a busy machine keeps a session's owner from its heartbeats. */
+const sessionTimeoutMs = 60_000;
 
 coordinatorContract("simulated ensemble of three", async () => {
   const ensemble = new Ensemble({
@@ -38,7 +44,7 @@ coordinatorContract("simulated ensemble of three", async () => {
       last = await ZooKeeperCoordinator.open({
         connect: ensemble.connect,
         id: `id-${++ids}`,
-        sessionTimeoutMs: 300,
+        sessionTimeoutMs,
         onFatal: (error) => {
           throw error;
         },
@@ -60,8 +66,10 @@ coordinatorContract("simulated ensemble of three", async () => {
       return last;
     },
     async crash() {
+      const { sessionId } = last.client;
       last.terminate();
-      await Bun.sleep(420);
+      skippedMs += 2 * sessionTimeoutMs;
+      await eventually(() => !ensemble.hasSession(sessionId), "the session expires", 10_000);
     },
   };
 });

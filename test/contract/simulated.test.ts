@@ -15,9 +15,6 @@ coordinatorContract("simulated keeper", async () => {
       last = keeper.connect();
       return last;
     },
-    async crash() {
-      last.crash();
-      await Bun.sleep(320);
-    },
+    crash: () => new Promise<void>((ended) => last.crash(ended)),
   };
 });

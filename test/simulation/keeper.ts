@@ -185,11 +185,12 @@ export class KeeperClient implements Coordinator {
   }
 
   /** A crash: the keeper notices after the session timeout. */
-  crash(): void {
+  crash(ended: () => void = () => {}): void {
     this.terminate();
-    this.#keeper.options.scheduler.after(this.#keeper.options.sessionTimeoutMs, () =>
-      this.#keeper.tree.endSession(this),
-    );
+    this.#keeper.options.scheduler.after(this.#keeper.options.sessionTimeoutMs, () => {
+      this.#keeper.tree.endSession(this);
+      ended();
+    });
   }
 
   /** Cuts it off from the keeper. */

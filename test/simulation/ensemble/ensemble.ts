@@ -124,6 +124,11 @@ export class Ensemble {
     return (BigInt(this.#epoch) << 40n) | this.#lastSession;
   }
 
+  /** Whether a session lives, or its end is not committed yet. */
+  hasSession(id: bigint): boolean {
+    return this.#sessions.has(id);
+  }
+
   /** The leader has been asked whether a session lives that has come to another server; if so it is there now. */
   moveSession(id: bigint, server: KeeperServer): number {
     const session = this.#sessions.get(id);
