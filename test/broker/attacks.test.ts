@@ -102,10 +102,10 @@ test(
       await eventually(
         () => [...silent, ...drops.map(([client]) => client)].every(({ closed }) => closed),
         "all are closed in time",
-        20_000,
+        60_000,
       );
     }),
-  40_000,
+  120_000,
 );
 
 test(
@@ -123,7 +123,7 @@ test(
         each.write(Buffer.concat([Uint8Array.of(0x30, 0x80, 0x80, 0x80, 2), Buffer.alloc(1000)]));
       for (const each of half) each.abort();
     }),
-  20_000,
+  120_000,
 );
 
 test(
@@ -161,7 +161,7 @@ test(
       await client.takeMany("publish", publishes.length);
       client.abort();
     }),
-  60_000,
+  120_000,
 );
 
 test(
@@ -229,7 +229,7 @@ test(
       expect(picky.packets.filter(({ topic }) => topic?.startsWith("many/"))).toEqual([]);
       for (const client of [publisher, reader, picky]) client.abort();
     }),
-  60_000,
+  120_000,
 );
 
 test(
@@ -252,7 +252,7 @@ test(
       await publisher.takeMany("puback", 20);
       publisher.abort();
     }),
-  60_000,
+  120_000,
 );
 
 test("bombs of retained messages: the bank ends them", async () => {
@@ -277,7 +277,7 @@ test("bombs of retained messages: the bank ends them", async () => {
     beside.stop();
     await poor.kill("SIGKILL");
   }
-}, 90_000);
+}, 120_000);
 
 test(
   "a storm of wills",
@@ -298,7 +298,7 @@ test(
       await watcher.takeMany("publish", 500);
       watcher.abort();
     }),
-  30_000,
+  120_000,
 );
 
 test(
@@ -328,7 +328,7 @@ test(
       await client.ping();
       client.abort();
     }),
-  20_000,
+  120_000,
 );
 
 test(
@@ -345,5 +345,5 @@ test(
         for (const client of clients) client.abort();
       }
     }),
-  30_000,
+  120_000,
 );

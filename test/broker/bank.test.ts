@@ -70,7 +70,7 @@ test("before MQTT 5 the publish is held while credits may come back, and taken w
   expect((await reader.take("publish")).payload.length).toBe(1000);
   expect(publisher.closed).toBe(false);
   await broker.stop();
-}, 20_000);
+}, 120_000);
 
 test("before MQTT 5 the connection is closed when no credits come back in time", async () => {
   const broker = await startBroker({ bankWait: 1 });
@@ -145,13 +145,13 @@ test("what the bank can pay is not refused because the store is slow, whoever el
     Array.from({ length: 3 }, async () => {
       const publisher = await RawClient.connect(broker.port, { protocolVersion: 5 });
       publisher.publish("big/x", large, { qos: 1, messageId: 1 });
-      await eventually(() => publisher.packets.length > 0, "an answer", 30_000);
+      await eventually(() => publisher.packets.length > 0, "an answer", 60_000);
       return publisher.take("puback");
     }),
   );
   expect(answers.map(({ reasonCode }) => reasonCode)).toEqual([0, 0, 0]);
   await broker.stop();
-}, 60_000);
+}, 120_000);
 
 test("a message that is dearer than what is free at hand asks the vault, however long that takes; the refusal names all there is", async () => {
   const broker = await startBroker({ bankCapital: 10_000 });
@@ -168,7 +168,7 @@ test("a message that is dearer than what is free at hand asks the vault, however
   // Each costs about two fifths of the capital, and more than a branch has in reserve.
   const publish = async (): Promise<AnyPacket> => {
     publisher.publish("big/x", large, { qos: 1, messageId: 1 });
-    await eventually(() => publisher.packets.length > 0, "an answer", 30_000);
+    await eventually(() => publisher.packets.length > 0, "an answer", 60_000);
     return publisher.take("puback");
   };
   for (let index = 0; index < 2; index++) expect((await publish()).reasonCode).toBe(0);
@@ -185,7 +185,7 @@ test("a message that is dearer than what is free at hand asks the vault, however
       return hasData(node) && JSON.parse(Buffer.from(node.data).toString()).refused === 1;
     },
     "the tree is told that one was refused",
-    20_000,
+    60_000,
   );
   await broker.stop();
 }, 120_000);

@@ -17,13 +17,13 @@ test("a subscriber that does not read loses QoS 0, is counted, and holds nobody 
   const payload = "x".repeat(100_000);
   const startedAt = performance.now();
   for (let index = 0; index < 600; index++) publisher.publish("n/x", payload);
-  await eventually(() => metrics.droppedOutput > 0, "messages are dropped", 20_000);
+  await eventually(() => metrics.droppedOutput > 0, "messages are dropped", 60_000);
   publisher.publish("other", "still here");
   expect((await other.take("publish")).payload.toString()).toBe("still here");
   expect(performance.now() - startedAt).toBeLessThan(10_000);
   stuck.abort();
   await broker.stop();
-}, 30_000);
+}, 120_000);
 
 test("a flood of filters is bounded in number and size", async () => {
   const broker = await startBroker();
@@ -57,11 +57,11 @@ test("a client that asks and does not read its answers is disconnected", async (
       return metrics.connections === 1;
     },
     "it is disconnected",
-    20_000,
+    60_000,
   );
   await client.ping();
   await broker.stop();
-}, 30_000);
+}, 120_000);
 
 test("CONNECT must be complete in ten seconds, however its bytes drip", async () => {
   const { dial, pass } = await machine();

@@ -18,7 +18,7 @@ test("of 600 devices that came and went nothing is left, and the store has refus
   // What is removed in vain splits the group of commits that it is in.
   expect(broker.server.broker.context.journal.repairs).toBeLessThan(20);
   await broker.stop();
-}, 60_000);
+}, 120_000);
 
 test("a broker alone announces the filters of clients that stay, and writes nothing for those that do not", async () => {
   const broker = await startBroker();
@@ -39,7 +39,7 @@ test("a broker alone announces the filters of clients that stay, and writes noth
   await eventually(async () => (await announced()).length === 0, "who has left is not");
   expect(events.filter(({ path }) => path.startsWith("/subscribers/brief"))).toEqual([]);
   await broker.stop();
-}, 30_000);
+}, 120_000);
 
 /** Resident memory may grow by so much while as many devices come and go as have warmed the broker up. */
 const growthBytesMax = 80 * 1024 * 1024;

@@ -106,7 +106,7 @@ test("a held client that has closed is gone after two looks, and its will is pub
   expect((await watcher.take("publish")).payload.toString()).toBe("gone");
   await eventually(() => metrics.connections === 1, "it is not counted any more");
   await broker.stop();
-}, 60_000);
+}, 120_000);
 
 /** Connects, sends what is given, and closes when a line comes; the kernel forgets the connection after a second. */
 const client = `

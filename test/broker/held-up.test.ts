@@ -47,7 +47,7 @@ async function standStill(where: "while it reads" | "at a deadline"): Promise<vo
 test.each(["while it reads", "at a deadline"] as const)(
   "a broker that stands still %s takes none of its clients for gone",
   standStill,
-  60_000,
+  120_000,
 );
 
 const connect = "1012 0004 4d515454 04 02 0002 0006 646576696365";

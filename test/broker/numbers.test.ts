@@ -37,7 +37,7 @@ function connector(dial: Machine["dial"], pass: Machine["pass"]) {
           return found();
         },
         what,
-        20_000,
+        60_000,
       );
     say(connectPacket({ protocolVersion: version, ...options }));
     await until(() => packets.length > 0, "CONNACK");
@@ -115,7 +115,7 @@ test("a mailbox that has counted far is made anew when it is empty", async () =>
   for (let index = 0; index < 2; index++) expect(await publish()).toBe(0);
   expect(names()).toEqual(["0000000000", "0000000001"]);
   expect(await take(2)).toEqual(["6", "7"]);
-}, 30_000);
+}, 120_000);
 
 test("a mailbox that was never empty ends its session before the store can count no further", async () => {
   const { keeper, publish, reconnect, pass, mailbox } = await stage();
@@ -131,7 +131,7 @@ test("a mailbox that was never empty ends its session before the store can count
     false,
     expect.stringContaining("its mailbox had used up its numbers"),
   ]);
-}, 30_000);
+}, 120_000);
 
 test("a will goes into a mailbox that has used up its numbers, so that presence is true", async () => {
   const { publish, mortal, pass, mailbox, names } = await stage();
@@ -143,7 +143,7 @@ test("a will goes into a mailbox that has used up its numbers, so that presence 
     pass(10);
     return names().length === 3;
   }, "the will waits there, too");
-}, 30_000);
+}, 120_000);
 
 test("where a full mailbox refuses, one that was never empty does before the store can count no further", async () => {
   const { publish, said, take, pass, mailbox } = await stage("refuse");
@@ -163,4 +163,4 @@ test("where a full mailbox refuses, one that was never empty does before the sto
     return (await publish()) === 0;
   }, "the mailbox takes more");
   expect(await take(1)).toEqual([String(text)]);
-}, 30_000);
+}, 120_000);

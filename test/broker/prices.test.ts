@@ -49,7 +49,7 @@ test("topics that are only published on are registered as far as the bank pays, 
   for (let index = 0; index < 300; index++) publisher.publish(deep(index, 30), "");
   await publisher.ping();
   const { account } = broker.server.broker.context.bankAccount;
-  await eventually(() => account.bound > 0, "they are registered", 20_000);
+  await eventually(() => account.bound > 0, "they are registered", 60_000);
   const before = account.bound;
   expect(await countBelow(broker, "/publishers")).toBeLessThan(10_000);
   const poor = await startBroker();
@@ -62,12 +62,12 @@ test("topics that are only published on are registered as far as the bank pays, 
     await Bun.sleep(500);
     return poor.server.broker.context.bankAccount.account.bound > 0;
   };
-  await eventually(isAnyRegistered, "one is registered", 20_000);
+  await eventually(isAnyRegistered, "one is registered", 60_000);
   expect((await countBelow(poor, "/publishers")) * 17.9).toBeLessThan(20_000);
   expect(before).toBeGreaterThan(0);
   await broker.stop();
   await poor.stop();
-}, 60_000);
+}, 120_000);
 
 /** The Reason String with which a session that would outlive its connection is refused. */
 async function refusalOf(broker: TestBroker, options: AnyPacket): Promise<string> {
@@ -117,7 +117,7 @@ test("sessions and subscriptions are paid for, refused in words, and all of it c
   }
   await eventually(() => after.bound === 0, "all credits come back");
   await restarted.stop();
-}, 60_000);
+}, 120_000);
 
 test("wills are paid for; one that came with a session may always come again, and none that is larger", async () => {
   const broker = await startBroker();
@@ -147,4 +147,4 @@ test("wills are paid for; one that came with a session may always come again, an
   third.close();
   expect((await watcher.take("publish")).payload.length).toBe(900);
   await broker.stop();
-}, 60_000);
+}, 120_000);

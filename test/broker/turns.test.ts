@@ -35,7 +35,7 @@ beforeAll(async () => {
     args: ["--bank-capital", "1000000000", "--http-port", String(httpPort), "--ws-port", String(wsPort)],
   });
   bystander = await startBystander(broker.port);
-}, 60_000);
+}, 120_000);
 
 afterAll(async () => {
   bystander.stop();
@@ -259,7 +259,7 @@ test(
       socket.send(encode(connectPacket({ protocolVersion: 5 })));
       const publish = { cmd: "publish", topic: "large", payload, qos: 1, messageId: 1, dup: false, retain: false };
       socket.send(encode(publish));
-      await eventually(() => answers.includes(0x40), "a PUBACK over WebSocket", 20_000);
+      await eventually(() => answers.includes(0x40), "a PUBACK over WebSocket", 60_000);
       socket.close();
       for (const each of [publisher, ...readers]) each.abort();
     }),

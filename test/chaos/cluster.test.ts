@@ -50,7 +50,7 @@ beforeAll(async () => {
       await worker.comeBack();
       return worker.up;
     };
-    await eventually(isUp, `${worker.name} connects`, 10_000);
+    await eventually(isUp, `${worker.name} connects`);
   }
   for (const listener of listeners) await listener.client!.subscribe(["chaos/#"], { qos: 2 });
 }, 150_000);
@@ -298,4 +298,4 @@ test("nothing is left over: no mail without a recipient, every session with one 
     expect(connected).toBe(true);
   }
   await zookeeper.close();
-}, 100_000);
+}, 120_000);

@@ -43,7 +43,7 @@ beforeAll(async () => {
   await broker.kill("SIGKILL");
   // A socket cannot be copied.
   rmSync(join(original, "control.sock"));
-}, 60_000);
+}, 120_000);
 afterEach(stop);
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
@@ -99,7 +99,7 @@ async function fetchMail(port: number): Promise<Set<string>> {
     cameAt = performance.now();
   };
   const client = await connect({ ...session, port, onMessage });
-  await eventually(() => received.size >= count || performance.now() > cameAt + 2_000, "the mail is there", 30_000);
+  await eventually(() => received.size >= count || performance.now() > cameAt + 2_000, "the mail is there", 60_000);
   client.disconnect();
   return received;
 }
@@ -179,7 +179,7 @@ test.each(cases)(
     expect(gone).toBeLessThanOrEqual(lost);
     console.log(`${what}: ${count - gone} of ${count} saved`);
   },
-  60_000,
+  120_000,
 );
 
 test(`${rounds} random damages, seed ${seed}: all is delivered as it was, or the damage is named`, async () => {
@@ -233,4 +233,4 @@ test("a message that goes bad while the broker runs is not delivered; --accept-d
     expect(readFileSync(stderr, "utf8")).toContain("a record is damaged and is not served: a message on topic");
     await stop();
   }
-}, 60_000);
+}, 120_000);

@@ -146,7 +146,7 @@ test("a disk that others fill is emptied by the readers all the same", async () 
   await bench.start();
   publisher = await bench.connect("publisher");
   const reserve = (): number => statSync(join(bench.data, "tree.reserve"), { throwIfNoEntry: false })?.size ?? 0;
-  await eventually(() => reserve() >= 4 * 1024 * 1024, "there is a reserve", 20_000);
+  await eventually(() => reserve() >= 4 * 1024 * 1024, "there is a reserve", 60_000);
   // Not even the log's own place is left.
   const names = readdirSync(bench.data).filter((name) => name !== "tree.db-wal");
   const files = names.map((name) => statSync(join(bench.data, name)).size);
@@ -158,7 +158,7 @@ test("a disk that others fill is emptied by the readers all the same", async () 
   expect(await store(count)).toBe(quotaExceeded);
   reader.disconnect();
   bench.disk.set("");
-  await eventually(async () => (await store(count)) === 0, "what is new is taken again", 20_000);
+  await eventually(async () => (await store(count)) === 0, "what is new is taken again", 60_000);
 }, 120_000);
 
 test("a folder that is moved away is told of: nothing is acknowledged until it is back, and nothing is lost", async () => {
@@ -175,7 +175,7 @@ test("a folder that is moved away is told of: nothing is acknowledged until it i
   const meanwhile = store("meanwhile").finally(() => {
     isAcknowledged = true;
   });
-  await eventually(() => bench.said.includes("the file of the store is gone from its folder"), "it is told", 20_000);
+  await eventually(() => bench.said.includes("the file of the store is gone from its folder"), "it is told", 60_000);
   expect(isAcknowledged).toBe(false);
   renameSync(`${bench.data}-away`, bench.data);
   expect(await meanwhile).toBe(0);
@@ -185,7 +185,7 @@ test("a folder that is moved away is told of: nothing is acknowledged until it i
   await bench.connect("reader", { onMessage: ({ payload }) => void received.push(decodeUtf8(payload)) });
   await eventually(() => received.length === 2, "both are there");
   expect(received).toEqual(["before", "meanwhile"]);
-}, 60_000);
+}, 120_000);
 
 /** Publishers and one subscriber to all of them, who come back with their sessions whenever the broker does. */
 class Crowd {
@@ -230,14 +230,14 @@ class Crowd {
   /** Waits until all is settled and received, and judges it. */
   async judge(): Promise<void> {
     await this.comeBack();
-    await eventually(() => this.publishers.every(({ isSettled }) => isSettled), "all publishes are settled", 30_000);
+    await eventually(() => this.publishers.every(({ isSettled }) => isSettled), "all publishes are settled", 60_000);
     const all = (): boolean =>
       [this.home, this.visitor].every(({ name }) => {
         const received = new Set(this.history.receivedBy(name));
         return this.history.sent.every((sent) => received.has(History.payload(sent)));
       });
     // Whatever is not there by then is lost; the judge says what.
-    await eventually(all, "everything is received", 20_000).catch(() => {});
+    await eventually(all, "everything is received", 60_000).catch(() => {});
     expect(this.history.judge("home")).toEqual([]);
     expect(this.history.judge("visitor")).toEqual([]);
   }
@@ -290,7 +290,7 @@ test.each(["eio=sync", "eio=write", "sync-ms=150"])(
       bench.disk.set(trouble);
       const publishing = crowd.publishFor(2000);
       if (trouble.startsWith("eio")) {
-        await eventually(() => told(bench) > toldBefore, "the trouble is told", 20_000);
+        await eventually(() => told(bench) > toldBefore, "the trouble is told", 60_000);
         before = crowd.history.acknowledgedCount;
       }
       await publishing;
@@ -305,7 +305,7 @@ test.each(["eio=sync", "eio=write", "sync-ms=150"])(
       bench.disk.set("");
       if (turn === 2) await bench.start();
       // Nothing new would be told of a trouble that is not over when the next one begins.
-      else await eventually(() => isOver(bench), "the store works again", 20_000);
+      else await eventually(() => isOver(bench), "the store works again", 60_000);
     }
     await crowd.judge();
   },

@@ -84,7 +84,7 @@ test(`${kills} kills lose nothing`, async () => {
   await eventually(
     () => publishers.every(({ session }) => session.outgoing.size === 0),
     "all publishes are settled",
-    20_000,
+    60_000,
   );
   // Quiet: nothing has come for a while, and the mailboxes are empty.
   let before = -1;

@@ -128,7 +128,7 @@ test("what a broker loses and repeats is found", async () => {
     server.close();
     aedes.close();
   }
-}, 30_000);
+}, 120_000);
 
 test("for people: a line a second, figures, a picture; what cannot be is one line", async () => {
   const shown = await bench(ours.port, ["e2e", "-c", "2", "--rate", "100", "-d", "2"]);

@@ -210,7 +210,7 @@ test("SIGUSR2 has the broker log more, and less again; health says how it is", a
   await reading;
   const gone = await run(["health", "--http-port", String(httpPort)]);
   expect([gone.code, gone.err]).toEqual([1, `mqttzoo: no answer from 127.0.0.1:${httpPort} within 3 s\n`]);
-}, 30_000);
+}, 120_000);
 
 test("from start to the first CONNACK in 150 ms, and again with what is stored", async () => {
   const data = join(folder, "fast");
@@ -243,7 +243,7 @@ test("from start to the first CONNACK in 150 ms, and again with what is stored",
   const shown = [times, controls].map((all) => all.map((ms) => ms.toFixed(0)).join(", "));
   console.log(`start to first CONNACK: ${shown[0]} ms; to start for nothing: ${shown[1]} ms`);
   expect(isFast()).toBe(true);
-}, 60_000);
+}, 120_000);
 
 describe("pub and sub", () => {
   const to = (): string[] => ["-h", "127.0.0.1", "-p", String(broker.port)];
@@ -277,7 +277,6 @@ describe("pub and sub", () => {
     await eventually(
       async () => ended !== undefined || ((await publish()).code === 0 && ended !== undefined),
       "two messages",
-      10_000,
     );
     expect(ended).toEqual({ code: 0, out: `${topic} héllo\n${topic} héllo\n`, err: "" });
   });
@@ -312,7 +311,7 @@ describe("pub and sub", () => {
     const responder = Bun.spawn([executable, ...command], { stdout: "ignore" });
     const ask = (topic: string): Promise<Ended> =>
       run(["pub", ...to(), "-t", topic, "-m", "hello", "-q", "1", "--request", "-W", "5"]);
-    await eventually(async () => (await ask("ask/me")).out === "ask/me:HELLO\n", "it is answered", 10_000);
+    await eventually(async () => (await ask("ask/me")).out === "ask/me:HELLO\n", "it is answered");
     responder.kill();
     await responder.exited;
     expectOneLine(await ask("ask/me"), /nobody is subscribed to ask\/me/);
@@ -320,7 +319,7 @@ describe("pub and sub", () => {
     await silent.subscribe("silent");
     expect((await run(["pub", ...to(), "-t", "silent", "-n", "-q", "1", "--request", "-W", "1"])).code).toBe(27);
     silent.abort();
-  }, 30_000);
+  }, 120_000);
 
   test("sub says when the broker goes away, and comes back", async () => {
     const mine = await startBrokerProcess(join(folder, "gone"));
@@ -340,12 +339,12 @@ describe("pub and sub", () => {
     await eventually(
       async () => (await run(["pub", ...address, "-t", "a", "-m", "y"])).code === 0 && out.includes("y"),
       "it is there again",
-      20_000,
+      60_000,
     );
     child.kill("SIGTERM");
     expect(await child.exited).toBe(0);
     const [first] = (await new Response(child.stderr).text()).split("\n");
     expect(first).toBe("mqttzoo: the broker closed the connection: 0x8b server shutting down; connecting again");
     await again.kill("SIGTERM");
-  }, 30_000);
+  }, 120_000);
 });

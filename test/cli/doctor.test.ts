@@ -72,7 +72,7 @@ test.each(["mqttzoo", "mosquitto", "aedes"] as const)(
       await broker.stop();
     }
   },
-  30_000,
+  120_000,
 );
 
 test("over TLS with a login: what strangers may not, we may", async () => {
@@ -93,7 +93,7 @@ test("over TLS with a login: what strangers may not, we may", async () => {
   } finally {
     await broker.stop();
   }
-}, 30_000);
+}, 120_000);
 
 test("an access list that forbids is found, with the broker's reason", async () => {
   const acl = join(folder, "acl");
@@ -110,7 +110,7 @@ test("an access list that forbids is found, with the broker's reason", async () 
   } finally {
     await broker.stop();
   }
-}, 60_000);
+}, 120_000);
 
 test("a broker that loses, and one that repeats", async () => {
   const aedes = await Aedes.createBroker();
@@ -137,7 +137,7 @@ test("a broker that loses, and one that repeats", async () => {
     server.close();
     aedes.close();
   }
-}, 60_000);
+}, 120_000);
 
 test("nobody there, and what cannot be meant, are one line", async () => {
   for (const [args, code, words] of [

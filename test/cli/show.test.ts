@@ -26,7 +26,7 @@ beforeAll(async () => {
   await zookeeper.create("/publishers/left-over", noBytes);
   await zookeeper.create("/publishers/left-over/@gone", encodeUtf8("1"));
   await zookeeper.close();
-}, 60_000);
+}, 120_000);
 afterAll(() => cluster.stop());
 
 async function show(...words: string[]): Promise<{ code: number; out: string; err: string }> {
@@ -71,7 +71,7 @@ test("what is not a broker's is named, with how much of it there is", async () =
 test("who publishes what: registered within seconds, once for each broker", async () => {
   const rows = async (): Promise<string[]> =>
     (await show("publishers", "--zk", cluster.zk, "--json")).out.trim().split("\n");
-  await eventually(async () => (await rows()).length === 3, "all topics are registered", 20_000);
+  await eventually(async () => (await rows()).length === 3, "all topics are registered", 60_000);
   expect((await rows()).map((line) => JSON.parse(line))).toEqual([
     { topic: "home//odd", broker: "left" },
     { topic: "home/kitchen/temp", broker: "left" },

@@ -37,4 +37,4 @@ test("a reader that sleeps through 150 MB", async () => {
     rmSync(folder, { recursive: true });
     await broker.stop();
   }
-}, 60_000);
+}, 120_000);

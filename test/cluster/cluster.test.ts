@@ -7,7 +7,7 @@ import { type AnyPacket, RawClient } from "../support/raw-client.ts";
 let cluster: Cluster;
 beforeAll(async () => {
   cluster = await startCluster(["a", "b", "c"]);
-}, 60_000);
+}, 120_000);
 afterAll(() => cluster.stop());
 
 const on = (index: number, options: AnyPacket = {}): Promise<RawClient> =>

@@ -36,7 +36,7 @@ beforeEach(async () => {
     properties: { sessionExpiryInterval: 600 },
   });
   await watcher.subscribe("state/#", { qos: 1 });
-}, 30_000);
+}, 120_000);
 afterEach(async () => {
   await cluster.stop();
   proxy.stop();
@@ -72,10 +72,10 @@ test("who publishes is acknowledged while the link stays cut, when everybody the
   expect([await heard(), await heard(), await heard()]).toEqual(["1", "2", "3"]);
   // What waits for the link does not come again when it is back.
   proxy.heal();
-  await eventually(() => cluster.brokers.every(({ broker }) => linked(broker) === 2), "all are linked", 20_000);
+  await eventually(() => cluster.brokers.every(({ broker }) => linked(broker) === 2), "all are linked", 60_000);
   publisher.publish("state/x", "4", { qos: 1, messageId: 4 });
   expect(await heard()).toBe("4");
-}, 60_000);
+}, 120_000);
 
 test.each(["a", "c"] as const)(
   "a will is not overtaken by its client's return to broker %s",
@@ -87,7 +87,7 @@ test.each(["a", "c"] as const)(
     await arrive(ports[place], 2);
     expect([await heard(), await heard()]).toEqual(["gone 1", "here 2"]);
   },
-  60_000,
+  120_000,
 );
 
 test("... nor when the watcher's broker hears of the store only later", async () => {
@@ -105,7 +105,7 @@ test("... nor when the watcher's broker hears of the store only later", async ()
   await watcher.ping();
   keeperProxy.heal();
   expect([await heard(), await heard()]).toEqual(["gone 1", "here 2"]);
-}, 60_000);
+}, 120_000);
 
 /** The last word that a watcher of a status has heard, whose session ends with its connection. */
 async function listen(port: number): Promise<{ last: () => string | undefined; client: RawClient }> {
@@ -133,10 +133,10 @@ test.each(["both", "from dialler"] as const)(
     proxy.heal();
     const hasBoth = (): boolean =>
       watchers.every(({ client }) => client.packets.some(({ payload }) => payload?.toString() === "gone 1"));
-    await eventually(hasBoth, "the will comes where it was waited for", 30_000);
-    await eventually(() => watchers.every(({ last }) => last() === "here 2"), "nobody takes it for gone", 10_000);
+    await eventually(hasBoth, "the will comes where it was waited for", 60_000);
+    await eventually(() => watchers.every(({ last }) => last() === "here 2"), "nobody takes it for gone");
     const late = await listen(ports.b);
     await eventually(() => late.last() === "here 2", "that is what is retained");
   },
-  90_000,
+  120_000,
 );

@@ -31,12 +31,12 @@ test("what was refused for a full mailbox is taken when its session has been ser
   let sent = 0;
   const publish = (): Promise<number> => publisher.publish("full", String(++sent), { qos: 1 });
   // The first count of the mailbox may come late.
-  await eventually(async () => (await publish()) === quotaExceeded, "the mailbox is full", 20_000);
+  await eventually(async () => (await publish()) === quotaExceeded, "the mailbox is full", 60_000);
   const back = await reader();
-  await eventually(async () => (await publish()) < 0x80, "the mailbox takes messages again", 20_000);
-  await eventually(() => received.at(-1) === String(sent), "the last one arrives", 20_000);
+  await eventually(async () => (await publish()) < 0x80, "the mailbox takes messages again", 60_000);
+  await eventually(() => received.at(-1) === String(sent), "the last one arrives", 60_000);
   expect(new Set(received).size).toBe(received.length);
   back.disconnect();
   publisher.disconnect();
   await cluster.stop();
-}, 90_000);
+}, 120_000);

@@ -12,7 +12,7 @@ const megabyte = 1024 * 1024;
 let cluster: Cluster;
 beforeAll(async () => {
   cluster = await startCluster(["a", "b"], { mailDrop: ["drop/#"], maxPacketSize: 20 * megabyte });
-}, 60_000);
+}, 120_000);
 afterAll(() => cluster.stop());
 
 const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
@@ -88,7 +88,7 @@ test("retained: read at every broker, replaced, and cleared", async () => {
   await settle(publisher, "large/kept", Buffer.alloc(0), { retain: true });
   await eventually(async () => (await partsLeft()) === 0, "what was cleared is gone");
   publisher.disconnect();
-}, 60_000);
+}, 120_000);
 
 test("in a mail drop, for sessions of both kinds", async () => {
   const publisher = await RawClient.connect(cluster.port(0));
@@ -106,4 +106,4 @@ test("in a mail drop, for sessions of both kinds", async () => {
     client.disconnect();
   }
   publisher.disconnect();
-}, 60_000);
+}, 120_000);

@@ -29,7 +29,7 @@ beforeAll(async () => {
   writeFileSync(blob, new Uint8Array(bytes).fill(0x61));
   cluster = await startBenchCluster(1, 1, flags);
   bystander = await startBystander(cluster.brokers[0]!.port);
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   bystander.stop();
   await cluster.stop();

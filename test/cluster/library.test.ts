@@ -38,4 +38,4 @@ test("a broker that leaves sends its clients to another one; nothing is lost on 
   await subscriber.end();
   await reading;
   await cluster.stop();
-}, 30_000);
+}, 120_000);

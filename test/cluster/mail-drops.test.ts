@@ -54,7 +54,7 @@ test("published at three brokers while subscribers come at three brokers: no gap
     await client.ping();
     client.disconnect();
   }
-}, 60_000);
+}, 120_000);
 
 test("when the bank is empty, what is published without a promise is given up at once, and holds nobody up", async () => {
   const cluster = await startCluster(["a", "b"], {
@@ -82,4 +82,4 @@ test("when the bank is empty, what is published without a promise is given up at
   expect(performance.now() - startedAt).toBeLessThan(1000);
   expect(metrics.refusedByBank - before).toBe(50);
   await cluster.stop();
-}, 30_000);
+}, 120_000);

@@ -17,7 +17,7 @@ beforeAll(async () => {
   // Each filter of four levels costs some 100 credits.
   cluster = await startBenchCluster(3, 1, ["--bank-capital", "100000000"]);
   clients = await Promise.all(cluster.brokers.map(({ port }) => RawClient.connect(port)));
-}, 60_000);
+}, 120_000);
 afterAll(() => cluster.stop());
 
 async function subscriptionsAt(port: number): Promise<number> {
@@ -44,7 +44,7 @@ test(`${filters.toLocaleString("en")} filters through three brokers, which all a
   const arrived = (): number => clients.reduce((sum, { packets }) => sum + packets.length, 0);
   await eventually(() => arrived() === 30, "one message for each of thirty filters");
   for (const { port } of cluster.brokers)
-    await eventually(async () => (await subscriptionsAt(port)) >= filters, "all are counted", 20_000);
+    await eventually(async () => (await subscriptionsAt(port)) >= filters, "all are counted", 60_000);
 }, 120_000);
 
 test(`a broker joins a cluster with them and ${retained.toLocaleString("en")} retained messages in seconds`, async () => {
@@ -61,7 +61,7 @@ test(`a broker joins a cluster with them and ${retained.toLocaleString("en")} re
   const reader = await RawClient.connect(port);
   await reader.subscribe("kept/#");
   await reader.takeMany("publish", retained);
-  await eventually(async () => (await subscriptionsAt(port)) >= filters, "all are counted", 20_000);
+  await eventually(async () => (await subscriptionsAt(port)) >= filters, "all are counted", 60_000);
   expect(seconds).toBeLessThan(20);
 }, 120_000);
 
@@ -72,5 +72,5 @@ test("a flood at QoS 0 over a link arrives whole, and its publisher is not forgo
   const messages = 20_000;
   const payload = "x".repeat(2000);
   for (let index = 0; index < messages; index++) publisher.publish("flood", payload);
-  await eventually(() => subscriber.packets.length === messages, "all arrive", 30_000);
-}, 60_000);
+  await eventually(() => subscriber.packets.length === messages, "all arrive", 60_000);
+}, 120_000);

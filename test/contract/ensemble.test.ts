@@ -69,7 +69,7 @@ coordinatorContract("simulated ensemble of three", async () => {
       const { sessionId } = last.client;
       last.terminate();
       skippedMs += 2 * sessionTimeoutMs;
-      await eventually(() => !ensemble.hasSession(sessionId), "the session expires", 10_000);
+      await eventually(() => !ensemble.hasSession(sessionId), "the session expires");
     },
   };
 });

@@ -16,7 +16,7 @@ const onFatal = (error: Error): never => {
 const open: ZooKeeperCoordinator[] = [];
 beforeAll(async () => {
   ensemble = await startEnsemble(3);
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   for (const coordinator of open) coordinator.terminate();
   await ensemble.stop();
@@ -42,7 +42,7 @@ function storeOn(servers: () => Promise<string>): () => Promise<Store> {
           const stats = await Promise.all(children.map((name) => witness.exists(`/${name}`)));
           return stats.some((stat) => stat?.ephemeralOwner === sessionId);
         };
-        await eventually(async () => !(await lives()), "the session expires", 10_000);
+        await eventually(async () => !(await lives()), "the session expires");
         await witness.close();
       },
     };

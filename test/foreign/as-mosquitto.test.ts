@@ -151,5 +151,5 @@ test.each(scripts)(
     const [theirs, ours] = [await run(script, number, "theirs"), await run(script, number, "ours")];
     expect(ours).toEqual(theirs);
   },
-  20_000,
+  120_000,
 );

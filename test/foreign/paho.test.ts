@@ -21,5 +21,5 @@ test.each(["31", "311", "5"])(
     expect(err).toBe("");
     expect(out).toBe("OK\n");
   },
-  60_000,
+  120_000,
 );

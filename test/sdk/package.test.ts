@@ -44,7 +44,7 @@ beforeAll(async () => {
     newProject("with-npm", ["npm", "install", "--no-audit", "--no-fund"]),
     newProject("with-bun", [process.execPath, "add"]),
   ]);
-}, 60_000);
+}, 120_000);
 
 afterAll(async () => {
   await broker.stop();

@@ -54,7 +54,7 @@ test.each(["mqtt", "ws"] as const)(
     const results = await play(allScenarios, { ...stage(scheme), lib, connect: lib.connect });
     expect(results).toEqual(allWell);
   },
-  60_000,
+  120_000,
 );
 
 test("Node, mqtt", async () => {
@@ -65,7 +65,7 @@ test("Node, mqtt", async () => {
     JSON.stringify(stage("mqtt")),
   ]);
   expect(results).toEqual(allWell);
-}, 60_000);
+}, 120_000);
 
 test("a headless Chromium, ws", async () => {
   const browser = Bun.which("chromium") ?? Bun.which("chromium-browser");
@@ -106,5 +106,5 @@ test.each([
       await other.stop();
     }
   },
-  60_000,
+  120_000,
 );

@@ -13,7 +13,7 @@ test(`${seeds} seeds`, async () => {
   const wrong: string[] = [];
   for (let seed = 1; seed <= seeds; seed++) wrong.push(...(await moveAlong(seed)));
   expect(wrong).toEqual([]);
-}, 100_000);
+}, 120_000);
 
 async function moveAlong(seed: number): Promise<string[]> {
   const world = new World(seed, { bankCapital: 1_000_000 });

@@ -32,12 +32,12 @@ export async function churnLeavesNothing(servers: readonly Server[], devicesMax:
     context.localSessions.size === 0 &&
     context.remoteSessions.size === 0 &&
     context.journal.pendingUnits === 0;
-  await eventually(() => servers.every(isRid), "nothing is pending, and nobody is known", 20_000);
+  await eventually(() => servers.every(isRid), "nothing is pending, and nobody is known", 60_000);
   let left: string[] = [];
   const look = async (): Promise<boolean> => {
     left = (await nodesOf(servers[0]!)).filter((path) => !before.has(path));
     return left.length === 0;
   };
-  await eventually(look, "the tree is as it was", 20_000).catch(() => expect(left).toEqual([]));
+  await eventually(look, "the tree is as it was", 60_000).catch(() => expect(left).toEqual([]));
   for (const { broker } of servers) expect(broker.context.router.subscriptions).toBe(0);
 }

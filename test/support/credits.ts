@@ -30,7 +30,7 @@ export async function leaveCredits({ coordinator, bankAccount, options }: Delive
     await Bun.sleep(200);
     return isLeft();
   };
-  await eventually(lower, `the bank has ${credits} credits left`, 20_000);
+  await eventually(lower, `the bank has ${credits} credits left`, 60_000);
 }
 
 /** Publishes one-kilobyte retained messages until one is refused; returns how many were taken, and the refusal. */

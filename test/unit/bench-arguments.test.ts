@@ -24,5 +24,5 @@ test.each(["churn.ts", "store.ts", "keeper.ts"])(
     expect(help.code).toBe(0);
     expect(help.out).toStartWith("usage: bun run bench:");
   },
-  60_000,
+  120_000,
 );

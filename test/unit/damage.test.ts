@@ -282,7 +282,7 @@ test(`random damage, seeds from ${firstSeed}: everything is served, or the damag
   }
   console.log(`seeds from ${firstSeed}: ${outcomes.served} served whole, ${outcomes.refused} refused`);
   expect(outcomes.refused).toBeGreaterThan(rounds / 10);
-}, 60_000);
+}, 120_000);
 
 test("a bit in the description of the tables is damage, and all records are saved", () => {
   const original = killed(20);

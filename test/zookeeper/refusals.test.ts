@@ -114,7 +114,7 @@ beforeAll(async () => {
     const onFatal = (error: Error): void => console.error(error.message);
     brokers.push(await ZooKeeperCoordinator.open({ connect: `${ensemble.connect}/refusals`, id, onFatal }));
   }
-}, 90_000);
+}, 120_000);
 afterAll(async () => {
   for (const broker of brokers) broker.terminate();
   await ensemble?.stop();
@@ -155,7 +155,7 @@ test("brokers that remove the same five hundred messages, each twice, do not kee
   await Promise.all(removed);
   // Refused or not, each attempt is a transaction of the ensemble.
   expect((await zxidOf(brokers[0]!)) - before).toBeLessThan(30);
-}, 60_000);
+}, 120_000);
 
 function zxidOf(coordinator: ZooKeeperCoordinator): Promise<number> {
   return new Promise((resolve) => coordinator.write([], (_error, _results, zxid) => resolve(zxid)));
