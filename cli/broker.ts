@@ -48,7 +48,20 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   const log = createLog({ level: options.logLevel, format: options.logFormat });
   endLoudly(log);
   let started: Server | undefined;
-  // From the beginning on: a signal that nobody handles would end the process.
+  let stopping = false;
+  const stop = async (signal: string): Promise<void> => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    log.info({ signal }, "shutting down");
+    // Before the doors are open nobody has been promised anything.
+    await started?.stop();
+    log.info("broker has ended");
+    process.exit(0);
+  };
+  // From the beginning on: a signal that nobody handles would end the process, also between the moment when clients
+  // can come and the one when it says that it is ready.
+  process.on("SIGTERM", () => void stop("SIGTERM"));
+  process.on("SIGINT", () => void stop("SIGINT"));
   process.on("SIGHUP", () => started?.reload());
   // To look closer for a while, without a restart.
   process.on("SIGUSR2", () => {
@@ -63,17 +76,6 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   log.info({ host, ...openPorts(server), ...store, id: options.id }, "broker is ready");
   const command = commandToType();
   if (command !== undefined && server.port !== -1) welcome(command, address, server.port);
-  let stopping = false;
-  const stop = async (signal: string): Promise<void> => {
-    if (stopping) process.exit(1);
-    stopping = true;
-    log.info({ signal }, "shutting down");
-    await server.stop();
-    log.info("broker has ended");
-    process.exit(0);
-  };
-  process.on("SIGTERM", () => void stop("SIGTERM"));
-  process.on("SIGINT", () => void stop("SIGINT"));
 }
 
 /** An error of our own ends the broker with one line: what it had not acknowledged its clients send again. */

@@ -6,7 +6,14 @@ import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { brokerArguments, freePort, untilListening } from "../bench/brokers.ts";
 import { eventually, startBroker } from "../support/broker.ts";
-import { type BrokerProcess, type Ended, executable, runExecutable, startBrokerProcess } from "../support/process.ts";
+import {
+  type BrokerProcess,
+  cpuMsOf,
+  type Ended,
+  executable,
+  runExecutable,
+  startBrokerProcess,
+} from "../support/process.ts";
 import { connectPacket, RawClient } from "../support/raw-client.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-cli-"));
@@ -212,18 +219,30 @@ test("SIGUSR2 has the broker log more, and less again; health says how it is", a
   expect([gone.code, gone.err]).toEqual([1, `mqttzoo: no answer from 127.0.0.1:${httpPort} within 3 s\n`]);
 }, 120_000);
 
+test("SIGTERM while it still waits for its store ends it with exit code 0", async () => {
+  const [port, httpPort, nobody] = [await freePort(), await freePort(), await freePort()];
+  const command = [executable, ...brokerArguments(port, join(folder, "early")), "--http-port", String(httpPort)];
+  const child = Bun.spawn([...command, "--zk", `127.0.0.1:${nobody}`], { stdout: "ignore", stderr: "ignore" });
+  // Probes are answered before ZooKeeper is there.
+  await untilListening(httpPort);
+  child.kill("SIGTERM");
+  expect(await child.exited).toBe(0);
+});
+
 test("from start to the first CONNACK in 150 ms, and again with what is stored", async () => {
   const data = join(folder, "fast");
   const times: number[] = [];
+  const works: number[] = [];
   const controls: number[] = [];
-  // The machine may be busy with something else: the best is ours, and what takes no more than a few times as long as
-  // to start the executable for nothing would be as fast on a machine that is not. The first round has nothing stored.
+  // The machine may be busy with something else: the best is ours, and what takes no more than a few times as much of
+  // a processor as to start the executable for nothing would be as fast on a machine that is not. The first round has
+  // nothing stored.
   const best = (of: readonly number[]): number => Math.min(...of.slice(1));
-  const isFast = (): boolean => best(times) < Math.max(150, 3 * best(controls));
+  const isFast = (): boolean => best(times) < 150 || best(works) < 4 * best(controls);
   for (let round = 0; round < 20 && !isFast(); round++) {
-    const controlledAt = performance.now();
-    await run(["--version"]);
-    controls.push(performance.now() - controlledAt);
+    const control = Bun.spawn([executable, "--version"], { stdout: "ignore" });
+    await control.exited;
+    controls.push(Number(control.resourceUsage()!.cpuTime.total) / 1000);
     const port = await freePort();
     const startedAt = performance.now();
     const child = Bun.spawn([executable, "broker", "--host", "127.0.0.1", "--port", String(port), "--data", data], {
@@ -237,11 +256,12 @@ test("from start to the first CONNACK in 150 ms, and again with what is stored",
       break;
     }
     times.push(performance.now() - startedAt);
+    works.push(cpuMsOf(child.pid));
     child.kill("SIGTERM");
     await child.exited;
   }
-  const shown = [times, controls].map((all) => all.map((ms) => ms.toFixed(0)).join(", "));
-  console.log(`start to first CONNACK: ${shown[0]} ms; to start for nothing: ${shown[1]} ms`);
+  const shown = [times, works, controls].map((all) => all.map((ms) => ms.toFixed(0)).join(", "));
+  console.log(`start to first CONNACK: ${shown[0]} ms; work for it: ${shown[1]} ms; for nothing: ${shown[2]} ms`);
   expect(isFast()).toBe(true);
 }, 120_000);
 
@@ -267,7 +287,7 @@ describe("pub and sub", () => {
       "-q",
       "2",
       "-W",
-      "10",
+      "60",
     ]);
     const publish = (): Promise<Ended> => run(["pub", ...to(), "-V", version, "-t", topic, "-m", "héllo", "-q", "2"]);
     let ended: Ended | undefined;
@@ -283,7 +303,7 @@ describe("pub and sub", () => {
 
   test("-r keeps, -n clears", async () => {
     expect((await run(["pub", ...to(), "-t", "cli/kept", "-m", "x", "-r", "-q", "1"])).code).toBe(0);
-    expect((await run(["sub", ...to(), "-t", "cli/kept", "-C", "1", "-W", "5"])).out).toBe("x\n");
+    expect((await run(["sub", ...to(), "-t", "cli/kept", "-C", "1", "-W", "60"])).out).toBe("x\n");
     expect((await run(["pub", ...to(), "-t", "cli/kept", "-n", "-r", "-q", "1"])).code).toBe(0);
     expect(await run(["sub", ...to(), "-t", "cli/kept", "-C", "1", "-W", "1"])).toEqual({ code: 27, out: "", err: "" });
   });
@@ -310,7 +330,7 @@ describe("pub and sub", () => {
     const command = ["sub", ...to(), "-t", "ask/#", "-q", "1", "--respond", 'printf "%s:" "$MQTT_TOPIC"; tr a-z A-Z'];
     const responder = Bun.spawn([executable, ...command], { stdout: "ignore" });
     const ask = (topic: string): Promise<Ended> =>
-      run(["pub", ...to(), "-t", topic, "-m", "hello", "-q", "1", "--request", "-W", "5"]);
+      run(["pub", ...to(), "-t", topic, "-m", "hello", "-q", "1", "--request", "-W", "60"]);
     await eventually(async () => (await ask("ask/me")).out === "ask/me:HELLO\n", "it is answered");
     responder.kill();
     await responder.exited;

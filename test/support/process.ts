@@ -1,5 +1,5 @@
 /** The compiled executable as a process of its own. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { brokerArguments, freePort, untilListening } from "../bench/brokers.ts";
 
@@ -54,4 +54,10 @@ export async function runExecutable(
   });
   const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
   return { code: await child.exited, out, err };
+}
+
+/** Returns the processor's time that a process has used so far, in ms: a machine that is busy makes it no longer. */
+export function cpuMsOf(pid: number): number {
+  const [user, system] = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ").slice(11, 13);
+  return (Number(user) + Number(system)) * 10;
 }

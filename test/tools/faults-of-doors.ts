@@ -200,4 +200,12 @@ export const faults: readonly Fault[] = [
     replace: "if (secret === placeholder.repeat(2)) {",
     tests: "test/k8s/manifests.test.ts -t published",
   },
+  {
+    what: "doors: a broker that is told to end before it is ready dies",
+    file: "cli/broker.ts",
+    find: 'process.on("SIGTERM", () => void stop("SIGTERM"));',
+    replace: 'setImmediate(() => started && process.on("SIGTERM", () => void stop("SIGTERM")));',
+    tests: "test/cli/cli.test.ts -t SIGTERM",
+    needsBuild: true,
+  },
 ];
