@@ -24,6 +24,11 @@ export const topicMemoryBytes = 96;
 /** The memory of a text or packet that is decoded, for each of its bytes: as it came, and what was read of it. */
 export const decodedMemoryBytes = 2;
 
+/**
+ * The part of a client's limit from which further subscriptions of it are refused. The rest is for what is under way,
+ * such as the packet that asks for them: without it, whoever was refused would be beyond the limit.
+ */
+export const clientRefusePartMin = 0.75;
 /** How often it is looked how much memory each client takes, where there are not too many of them. */
 export const memoryLookMs = 1_000;
 /** The part of a user's, or a client's, limit that may be received before it is looked sooner; and how soon. */

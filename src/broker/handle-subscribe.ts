@@ -4,6 +4,7 @@
  */
 import { ProtocolError } from "../base/errors.ts";
 import { filtersPerStepMax, logTextMax, refusalsLogMs, retainedFeedsMax, storeLookMs } from "../base/limits.ts";
+import { clientRefusePartMin } from "../base/memory-limits.ts";
 import type { Work } from "../base/slices.ts";
 import { Timer } from "../base/timers.ts";
 import { cursorPath, subscriberPath } from "../coordinator/paths.ts";
@@ -331,7 +332,8 @@ export class SubscribeHandler {
   /** Returns the words with which a new subscription is refused for the memory that it takes; undefined: it is not. */
   #memoryRefusal({ client, connection }: FilterRequest): string | undefined {
     const { maxMemoryPerClient } = this.#context.options;
-    if (sessionMemoryOf(client) >= maxMemoryPerClient) return `a client may take ${maxMemoryPerClient} bytes of memory`;
+    const isNearLimit = sessionMemoryOf(client) >= clientRefusePartMin * maxMemoryPerClient;
+    if (isNearLimit) return `a client may take ${maxMemoryPerClient} bytes of memory`;
     return connection.spender?.refusal;
   }
 

@@ -18,8 +18,12 @@ test("memory of one client: its subscriptions, and what waits for it", async () 
     greedy.send({ cmd: "subscribe", messageId: 1, subscriptions: topics });
     const { granted, properties } = await greedy.take("suback");
     const taken = granted.filter((code: number) => code === 0).length;
-    expect([taken > 500, taken < 1000, granted.at(-1)]).toEqual([true, true, 0x97]);
+    expect([taken > 400, taken < 700, granted.at(-1)]).toEqual([true, true, 0x97]);
     expect(properties.reasonString).toContain("memory");
+    // Though it may have no more, it is within its limit: whoever looks lets it be.
+    metrics.memory.clients = 0;
+    await eventually(() => metrics.memory.clients > 0, "it was looked at");
+    await greedy.ping();
     // It has what it has; what is given up makes room.
     expect((await greedy.subscribe("a/topic/of/some/length/0")).granted).toEqual([0]);
     greedy.send({ cmd: "unsubscribe", messageId: 3, unsubscriptions: topics.slice(0, 10).map(({ topic }) => topic) });

@@ -9,6 +9,14 @@ const watch = "src/broker/connect/memory-watch.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "memory: subscriptions take all that a client may have, and what is under way has it disconnected",
+    file: "src/base/memory-limits.ts",
+    find: "export const clientRefusePartMin = 0.75;",
+    replace: "export const clientRefusePartMin = 1;",
+    tests: `${broker} -t one.client`,
+    needsBuild: true,
+  },
+  {
     what: "memory: a packet of which half has come is not counted",
     file: "src/mqtt/framer.ts",
     find: "this.#heldLength + apart;",

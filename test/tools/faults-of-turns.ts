@@ -154,8 +154,8 @@ export const faults: readonly Fault[] = [
   {
     what: "turns: a client may have subscriptions of any size together",
     file: "src/broker/handle-subscribe.ts",
-    find: "if (sessionMemoryOf(client) >= maxMemoryPerClient) return",
-    replace: "if (sessionMemoryOf(client) >= Infinity) return",
+    find: "if (isNearLimit) return",
+    replace: "if (isNearLimit && maxMemoryPerClient < 0) return",
     tests: "test/broker/memory.test.ts",
     needsBuild: true,
   },
