@@ -49,8 +49,8 @@ test("three messages of 64 MB for a session that is away: stored one after the o
       out: Array.from({ length: count }, (_, number) => `large/${number} ${bytes}\n`).join(""),
       err: "",
     });
-    const { worst, p99, stretch } = await bystander.waits();
-    expect(worst).toBeLessThan(heldUpMsMax);
+    const { worst, p99, stretch, late } = await bystander.waits();
+    expect(worst).toBeLessThan(heldUpMsMax + late);
     expect(p99 / stretch).toBeLessThan(heldUpP99MsMax);
     bystander.stop();
   } finally {

@@ -16,6 +16,8 @@ export interface Waits {
    * else runs.
    */
   readonly stretch: number;
+  /** The longest time, in ms, by which the machine was late with that work: it may have held up the broker as long. */
+  readonly late: number;
 }
 
 export interface Bystander {
@@ -49,11 +51,12 @@ export async function startBystander(port: number): Promise<Bystander> {
 const workMs = 10;
 const workPauseMs = 100;
 
-/** Round trips, one after the other with some time between them. */
+/** Round trips, one after the other with some time before each. */
 class Trips {
   readonly #pauseMs: number;
   #done: number[] = [];
   #startedAt = Infinity;
+  #longest = 0;
 
   constructor(pauseMs: number) {
     this.#pauseMs = pauseMs;
@@ -61,12 +64,22 @@ class Trips {
 
   async make(trip: () => Promise<unknown>): Promise<never> {
     for (;;) {
+      const pausedAt = performance.now();
+      await Bun.sleep(this.#pauseMs);
       this.#startedAt = performance.now();
       await trip();
-      this.#done.push(performance.now() - this.#startedAt);
+      const now = performance.now();
+      this.#done.push(now - this.#startedAt);
+      this.#longest = Math.max(this.#longest, now - pausedAt - this.#pauseMs);
       this.#startedAt = Infinity;
-      await Bun.sleep(this.#pauseMs);
     }
+  }
+
+  /** The longest of a trip and what the pause before it lasted too long, in ms, since this was last asked. */
+  takeLongest(): number {
+    const longest = this.#longest;
+    this.#longest = 0;
+    return longest;
   }
 
   /** All that were made, in ms, the shortest first. One that is under way has lasted so long at least. */
@@ -90,7 +103,8 @@ async function stand(port: number): Promise<void> {
   process.on("message", () => {
     const waits = broker.take();
     const stretch = Math.max(1, quantile(machine.take(), 0.9) / workMs);
-    process.send!({ worst: waits.at(-1)!, p99: quantile(waits, 0.99), stretch } satisfies Waits);
+    const late = Math.max(0, machine.takeLongest() - workMs);
+    process.send!({ worst: waits.at(-1)!, p99: quantile(waits, 0.99), stretch, late } satisfies Waits);
   });
   process.send!("ready");
   let messageId = 0;
