@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { type BenchCluster, startBenchCluster } from "../bench/cluster-brokers.ts";
 import { filterOf, subscribeStorm } from "../bench/storm.ts";
 import { eventually } from "../support/broker.ts";
+import { cpuMsOf } from "../support/process.ts";
 import { RawClient } from "../support/raw-client.ts";
 
 const filters = 100_000;
@@ -29,10 +30,14 @@ async function subscriptionsAt(port: number): Promise<number> {
 }
 
 test(`${filters.toLocaleString("en")} filters through three brokers, which all agree at the end`, async () => {
+  const before = await cluster.transactions();
   const perSecond = await subscribeStorm(clients, filters);
-  console.log(`${Math.round(perSecond).toLocaleString("en")} subscriptions/s, all brokers routing by them`);
-  // The machine may be busy with other things: what it can do is measured elsewhere.
-  expect(perSecond).toBeGreaterThan(2000);
+  const transactions = (await cluster.transactions()) - before;
+  console.log(
+    `${Math.round(perSecond).toLocaleString("en")} subscriptions/s, all brokers routing by them; ${transactions} transactions`,
+  );
+  // How many it is in a second is the machine's doing: how many are stored together is not.
+  expect(transactions).toBeLessThan(filters / 50);
   // Whatever was acknowledged is routed by at every broker.
   for (let round = 0; round < 30; round++) {
     const number = Math.floor((filters / 30) * round);
@@ -45,7 +50,7 @@ test(`${filters.toLocaleString("en")} filters through three brokers, which all a
   await eventually(() => arrived() === 30, "one message for each of thirty filters");
   for (const { port } of cluster.brokers)
     await eventually(async () => (await subscriptionsAt(port)) >= filters, "all are counted", 60_000);
-}, 120_000);
+}, 600_000);
 
 test(`a broker joins a cluster with them and ${retained.toLocaleString("en")} retained messages in seconds`, async () => {
   const publisher = await RawClient.connect(cluster.brokers[0]!.port);
@@ -55,15 +60,16 @@ test(`a broker joins a cluster with them and ${retained.toLocaleString("en")} re
     await publisher.takeMany("puback", 1000);
   }
   const startedAt = performance.now();
-  const { port } = await cluster.add();
+  const { port, pid } = await cluster.add();
   const seconds = (performance.now() - startedAt) / 1000;
-  console.log(`joined in ${seconds.toFixed(2)} s`);
+  const workSeconds = cpuMsOf(pid) / 1000;
+  console.log(`joined in ${seconds.toFixed(2)} s, of which it worked ${workSeconds.toFixed(2)} s`);
   const reader = await RawClient.connect(port);
   await reader.subscribe("kept/#");
   await reader.takeMany("publish", retained);
   await eventually(async () => (await subscriptionsAt(port)) >= filters, "all are counted", 60_000);
-  expect(seconds).toBeLessThan(20);
-}, 120_000);
+  expect(workSeconds).toBeLessThan(20);
+}, 600_000);
 
 test("a flood at QoS 0 over a link arrives whole, and its publisher is not forgotten", async () => {
   const subscriber = await RawClient.connect(cluster.brokers[1]!.port);
