@@ -9,6 +9,7 @@ import type { Transport } from "../../src/net/transport.ts";
 import { type BrokerCode, thisVersion } from "./broker-code.ts";
 import type { KeeperClient } from "./keeper.ts";
 import { EnsembleLine, type KeeperLine, PortLine, type Way } from "./keeper-line.ts";
+import { endByChance, type Missed, mixed } from "./uneven.ts";
 import { type End, Wire } from "./wire.ts";
 import type { World } from "./world.ts";
 
@@ -35,7 +36,7 @@ export class BrokerNode {
   /** Counts lives: what an earlier one is still told is lost. */
   #life = 0;
   #asleep = false;
-  #missed: (() => void)[] = [];
+  #missed: Missed[] = [];
   readonly #wires = new Set<Wire>();
   readonly #clientWires = new Set<Wire>();
   readonly #rate: number;
@@ -161,6 +162,7 @@ export class BrokerNode {
     });
     if (this.#life !== life) return;
     this.broker = broker;
+    if (world.uneven !== undefined && !this.isForeign) endByChance(broker.context.slices, world.uneven);
     this.#tickAtDeadlines(broker, life);
   }
 
@@ -170,8 +172,8 @@ export class BrokerNode {
       dialled: false,
       nonce: this.#world.random.hex(8),
     });
-    this.#carry(wire, 1, connection);
-    this.#do(() => this.broker?.handle({ kind: "linkOpened", connection }));
+    const source = this.#carry(wire, 1, connection);
+    this.#do(() => this.broker?.handle({ kind: "linkOpened", connection }), this.#life, source);
   }
 
   /** A client dials; undefined if nobody listens. */
@@ -186,15 +188,16 @@ export class BrokerNode {
     const life = this.#life;
     const connection = new this.#running.Connection(wire.transport(1, "client"), this.broker.context.turn);
     wire.attach(0, end);
+    const source = this.#sourceOf(wire);
     wire.attach(1, {
-      received: (bytes) => this.#do(() => this.broker?.handle({ kind: "received", connection, bytes }), life),
-      closed: (why) => this.#do(() => this.broker?.handle({ kind: "closed", connection, why }), life),
-      drained: () => this.#do(() => this.broker?.handle({ kind: "drained", connection }), life),
+      received: (bytes) => this.#do(() => this.broker?.handle({ kind: "received", connection, bytes }), life, source),
+      closed: (why) => this.#do(() => this.broker?.handle({ kind: "closed", connection, why }), life, source),
+      drained: () => this.#do(() => this.broker?.handle({ kind: "drained", connection }), life, source),
     });
     wire.bytesMax = this.#world.wireBytesMax;
     this.#wires.add(wire);
     this.#clientWires.add(wire);
-    this.#do(() => this.broker?.handle({ kind: "opened", connection }));
+    this.#do(() => this.broker?.handle({ kind: "opened", connection }), life, source);
     return wire;
   }
 
@@ -256,7 +259,8 @@ export class BrokerNode {
     const missed = this.#missed;
     this.#missed = [];
     // What has come meanwhile is handled first; that the session is over is heard later.
-    for (const run of missed) run();
+    const { uneven } = this.#world;
+    for (const { run } of uneven === undefined ? missed : mixed(missed, uneven)) run();
     this.#line.wake();
   }
 
@@ -287,10 +291,14 @@ export class BrokerNode {
       world.at(this.#worldTime(deadline) + 1e-6, () => {
         if (this.#life !== life || alarmAt !== deadline) return;
         alarmAt = Infinity;
-        this.#do(() => {
-          broker.handle({ kind: "tick" });
-          wake();
-        });
+        this.#do(
+          () => {
+            broker.handle({ kind: "tick" });
+            wake();
+          },
+          life,
+          "timers",
+        );
       });
     };
     broker.onSooner(wake);
@@ -309,9 +317,9 @@ export class BrokerNode {
       wire.isCut = (from) => this.#linkIsCut(other, from);
       wire.bytesMax = world.wireBytesMax;
       const connection = opened(wire.transport(0, host));
-      this.#carry(wire, 0, connection);
+      const source = this.#carry(wire, 0, connection);
       other.accept(wire);
-      this.#do(() => this.broker?.handle({ kind: "linkOpened", connection }));
+      this.#do(() => this.broker?.handle({ kind: "linkOpened", connection }), life, source);
     });
   }
 
@@ -340,14 +348,18 @@ export class BrokerNode {
     });
   }
 
-  #carry(wire: Wire, side: 0 | 1, connection: LinkConnection): void {
+  /** Attaches an end of a link's wire. Returns the source of what comes over it. */
+  #carry(wire: Wire, side: 0 | 1, connection: LinkConnection): Wire | "arrivals" {
     const life = this.#life;
+    const source = this.#sourceOf(wire);
     this.#wires.add(wire);
     wire.attach(side, {
-      received: (bytes) => this.#do(() => this.broker?.handle({ kind: "linkReceived", connection, bytes }), life),
-      closed: (why) => this.#do(() => this.broker?.handle({ kind: "linkClosed", connection, why }), life),
-      drained: () => this.#do(() => this.broker?.handle({ kind: "linkDrained", connection }), life),
+      received: (bytes) =>
+        this.#do(() => this.broker?.handle({ kind: "linkReceived", connection, bytes }), life, source),
+      closed: (why) => this.#do(() => this.broker?.handle({ kind: "linkClosed", connection, why }), life, source),
+      drained: () => this.#do(() => this.broker?.handle({ kind: "linkDrained", connection }), life, source),
     });
+    return source;
   }
 
   #guard<Arguments extends readonly unknown[]>(run: (...given: Arguments) => void): (...given: Arguments) => void {
@@ -355,9 +367,15 @@ export class BrokerNode {
     return (...given) => this.#do(() => run(...given), life);
   }
 
-  #do(run: () => void, life = this.#life): void {
+  /** `source`: the socket or timers that bring it; undefined: the keeper. */
+  #do(run: () => void, life = this.#life, source?: Wire | "arrivals" | "timers"): void {
     if (life !== this.#life) return;
-    if (this.#asleep) this.#missed.push(run);
+    if (this.#asleep) this.#missed.push({ source, run });
     else run();
+  }
+
+  /** The source of what comes over a wire that opens now: connections that wait to be accepted are in one line. */
+  #sourceOf(wire: Wire): Wire | "arrivals" {
+    return this.#asleep ? "arrivals" : wire;
   }
 }

@@ -78,6 +78,8 @@ export function wideWorld(seed: number, { log, older, mailboxes }: WideOptions =
     ensemble: { observers: traits.observers, sequenceStart: traits.sequenceStart, transactionBytesMax },
     bankCapital: traits.isPoor ? 5000 : defaultOptions.bankCapital,
     hasLarge: traits.hasLarge,
+    // By a chance of its own, so that all else in these worlds is as it was.
+    uneven: seed % 3 === 0 ? seeded(seed ^ 0x7a9e5) : undefined,
     wireBytesMax: traits.wireBytesMax,
     mailDrop: traits.hasDrops ? ["sim/p1"] : [],
     brokerOptions: { drainTime: 1, ...mailbox },

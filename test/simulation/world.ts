@@ -66,6 +66,8 @@ export interface WorldOptions {
   readonly hasUsers?: boolean;
   /** The code of brokers that have not been upgraded, where there are such. */
   readonly older?: BrokerCode | undefined;
+  /** Turns of brokers end by this chance, and what has come while one slept comes in another order; see `uneven.ts`. */
+  readonly uneven?: Random | undefined;
 }
 
 interface NodeView {
@@ -95,6 +97,7 @@ export class World {
   readonly brokerOptions: Partial<BrokerOptions>;
   readonly hasUsers: boolean;
   readonly older: BrokerCode | undefined;
+  readonly uneven: Random | undefined;
   readonly log: Log;
   /** In a third of all worlds the bank is. */
   readonly isPoor: boolean;
@@ -117,6 +120,7 @@ export class World {
     this.brokerOptions = options.brokerOptions ?? {};
     this.hasUsers = options.hasUsers === true;
     this.older = options.older;
+    this.uneven = options.uneven;
     this.random = seeded(seed);
     this.log = log;
     this.mailDrop = mailDrop;
