@@ -17,7 +17,7 @@ export const diskReserveBytesMax = 64 * 1024 * 1024;
 export const diskReserveBytesMin = 2 * 1024 * 1024;
 /** The part of a small disk that is kept. */
 export const diskReservePartMax = 1 / 8;
-/** The steps in which that place is filled. */
+/** Bytes of it that are written at once. */
 export const diskReserveStepBytes = 1024 * 1024;
 /** How often it is looked how much room the disk has, for the reserve too. */
 export const diskLookMs = 250;

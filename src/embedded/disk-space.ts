@@ -37,14 +37,18 @@ export class DiskSpace {
     }
   }
 
-  /** Adds to the reserve, a step at a time; true when it is complete. False: not yet, or there is no room for it. */
+  /**
+   * Fills the reserve, all at once: what was promised may need it at any time. True when it is complete; false: there is
+   * no room for it.
+   */
   fill(): boolean {
     try {
       return this.#change((file, size) => {
-        if (size >= this.target) return true;
-        if (this.free < diskReserveStepBytes) return false;
-        writeSync(file, nothing());
-        return size + diskReserveStepBytes >= this.target;
+        for (let filled = size; filled < this.target; filled += diskReserveStepBytes) {
+          if (this.free < diskReserveStepBytes) return false;
+          writeSync(file, nothing());
+        }
+        return true;
       });
     } catch {
       // Whoever was faster has the room.

@@ -62,6 +62,8 @@ function open(folder: string): void {
   }, emptyLevelsMs);
   setInterval(() => database?.syncWitness(), witnessSyncMs);
   send({ kind: "opened" });
+  // The reserve is there before anything is promised.
+  room.look();
 }
 
 /** Even to open it takes some room: the reserve is there from earlier, or not. */

@@ -1,7 +1,7 @@
 /** The embedded store keeps the coordinator's contract, and what it has said was committed. */
 import { Database } from "bun:sqlite";
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
@@ -10,6 +10,7 @@ import { emptyLevelsSweptMax } from "../../src/base/limits.ts";
 import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { read } from "../../src/coordinator/mirror.ts";
 import { type Reply, TreeDatabase } from "../../src/embedded/database.ts";
+import { DiskSpace } from "../../src/embedded/disk-space.ts";
 import { EmbeddedCoordinator } from "../../src/embedded/embedded-coordinator.ts";
 import { Journal } from "../../src/mail/journal.ts";
 import type { JournalOperation } from "../../src/mail/operations.ts";
@@ -50,6 +51,14 @@ async function open(): Promise<Store> {
 }
 
 coordinatorContract("embedded store", open);
+
+test("the reserve is there before anything is promised", async () => {
+  const folder = join(root, "reserve");
+  const coordinator = await EmbeddedCoordinator.open(folder);
+  opened.push(coordinator);
+  await write(coordinator, { kind: "create", path: "/first", data: noBytes, mode: "persistent" });
+  expect(statSync(join(folder, "tree.reserve")).size).toBeGreaterThanOrEqual(new DiskSpace(folder).target);
+});
 
 test("a folder is for one broker", async () => {
   const folder = join(root, "taken");

@@ -166,6 +166,20 @@ export const faults: readonly Fault[] = [
     needsBuild: true,
   },
   {
+    what: "disk: the reserve is filled bit by bit",
+    file: "src/embedded/disk-space.ts",
+    find: "for (let filled = size; filled < this.target;",
+    replace: "for (let filled = size; filled < size + 1;",
+    tests: "test/unit/store-file.test.ts",
+  },
+  {
+    what: "disk: the reserve is not there when the store is opened",
+    file: "src/embedded/worker.ts",
+    find: "  room.look();",
+    replace: "",
+    tests: "test/contract/embedded.test.ts -t reserve",
+  },
+  {
     what: "disk: the store's log is never written into the database",
     file: "src/embedded/store-file.ts",
     find: "PRAGMA wal_autocheckpoint=$",

@@ -4,6 +4,7 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DiskSpace } from "../../src/embedded/disk-space.ts";
 import { StoreFile } from "../../src/embedded/store-file.ts";
 
 const pageBytes = 4096;
@@ -29,6 +30,22 @@ test("the log is written into the database when it has as many pages as it may h
     expect(logBytes()).toBe(0);
   } finally {
     db.close();
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("the reserve is filled at once, gives place away bit by bit, and is filled again", () => {
+  const folder = mkdtempSync(join(tmpdir(), "mqttzoo-reserve-"));
+  try {
+    const space = new DiskSpace(folder);
+    const bytes = (): number => statSync(join(folder, "tree.reserve")).size;
+    expect(space.fill()).toBe(true);
+    expect(bytes()).toBeGreaterThanOrEqual(space.target);
+    expect(space.release()).toBe(true);
+    expect(bytes()).toBeLessThan(space.target);
+    expect(space.fill()).toBe(true);
+    expect(bytes()).toBeGreaterThanOrEqual(space.target);
+  } finally {
     rmSync(folder, { recursive: true });
   }
 });
