@@ -44,6 +44,12 @@ export const limitSpecs: readonly OptionSpec[] = [
     parse: integer(1, topicLevelsMax),
   },
   {
+    key: "filterBytesMax",
+    value: "BYTES",
+    help: "bytes of a topic filter in a session that outlives its connection",
+    parse: size(1, 65_535),
+  },
+  {
     key: "maxRetained",
     value: "N",
     help: "retained messages; 0: as many as the bank pays for",

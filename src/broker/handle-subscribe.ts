@@ -2,6 +2,7 @@
  * The handler of SUBSCRIBE and UNSUBSCRIBE. They are answered when the store holds the change and every broker of the
  * cluster routes by it.
  */
+import { encodeUtf8 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { filtersPerStepMax, logTextMax, refusalsLogMs, retainedFeedsMax, storeLookMs } from "../base/limits.ts";
 import { clientRefusePartMin } from "../base/memory-limits.ts";
@@ -19,7 +20,7 @@ import { encodeFilterAck } from "../mqtt/filter-acks.ts";
 import type { AskedFilter, FilterList } from "../mqtt/filter-list.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
-import { parseFilter } from "../mqtt/topic.ts";
+import { type Filter, parseFilter } from "../mqtt/topic.ts";
 import { Bill, removalOf } from "./core/bill.ts";
 import { fullDiskWords } from "./core/full-disk.ts";
 import { sessionMemoryOf } from "./delivery/client-memory.ts";
@@ -199,9 +200,10 @@ export class SubscribeHandler {
     const wanted = readSubscription(asked, request);
     if (wanted === undefined) return refuse(Reason.topicFilterInvalid);
     const { text, levels } = wanted.filter;
-    if (levels.length > options.topicLevelsMax) {
+    const tooLarge = this.#sizeRefusal(client, wanted.filter);
+    if (tooLarge !== undefined) {
       metrics.beyondLimit.levels++;
-      return refuse(Reason.topicFilterInvalid, `a filter may have ${options.topicLevelsMax} levels`);
+      return refuse(Reason.topicFilterInvalid, tooLarge);
     }
     if (client.permissions?.maySubscribe(levels) === false) {
       metrics.forbidden.subscribe++;
@@ -327,6 +329,16 @@ export class SubscribeHandler {
     const isCurrent = (): boolean => session.subscriptions.get(text) === subscription;
     const data = encodeSubscription(subscription);
     return { kind: "put", path, data, exists, isCurrent, ...(bill && { after: bill.settle }) };
+  }
+
+  /** Returns the words with which a filter is refused that is larger than filters may be; undefined: it is not. */
+  #sizeRefusal({ mailbox, session }: LocalSession, { text, levels }: Filter): string | undefined {
+    const { topicLevelsMax, filterBytesMax } = this.#context.options;
+    if (levels.length > topicLevelsMax) return `a filter may have ${topicLevelsMax} levels`;
+    if (mailbox === undefined || encodeUtf8(text).length <= filterBytesMax) return undefined;
+    // What an earlier version, or a larger limit, has let in stays usable.
+    if (session.subscriptions.has(text)) return undefined;
+    return `a filter of a session that outlives its connection may have ${filterBytesMax} bytes`;
   }
 
   /** Returns the words with which a new subscription is refused for the memory that it takes; undefined: it is not. */

@@ -38,8 +38,8 @@ export class DiskSpace {
   }
 
   /**
-   * Fills the reserve, all at once: what was promised may need it at any time. True when it is complete; false: there is
-   * no room for it.
+   * Fills the reserve, all at once: what was promised may need it at any time. True when it is complete; false: there
+   * is no room for it.
    */
   fill(): boolean {
     try {

@@ -11,6 +11,7 @@ import {
   sharedShapesPerSessionMax,
 } from "../../src/base/limits.ts";
 import { createLog } from "../../src/base/log.ts";
+import { defaultOptions } from "../../src/broker/core/options.ts";
 import { freePort } from "../bench/brokers.ts";
 import { eventually, startBroker, withBroker } from "../support/broker.ts";
 import { instantCoordinator } from "../support/instant-coordinator.ts";
@@ -124,6 +125,27 @@ test("levels of topics and filters, for each version and QoS", async () => {
     await silent.untilClosed();
     expect(silent.packets).toEqual([]);
   });
+});
+
+test("bytes of a filter, where the store keeps it for a session that outlives its connection", async () => {
+  const lasting = { protocolVersion: 5, clean: false, properties: { sessionExpiryInterval: 3600 } } as const;
+  const [fits, long] = ["f".repeat(4096), "é".repeat(2049)];
+  const broker = await startBroker({ filterBytesMax: 65_535 });
+  const before = await RawClient.connect(broker.port, { ...lasting, clientId: "before" });
+  expect((await before.subscribe(long)).granted).toEqual([0]);
+  before.abort();
+  const { port, stop } = await broker.restart({ filterBytesMax: defaultOptions.filterBytesMax });
+  const stays = await RawClient.connect(port, { ...lasting, clientId: "stays" });
+  const suback = await stays.subscribe(long);
+  expect([suback.granted, suback.properties.reasonString]).toEqual([[0x8f], expect.stringContaining("4096 bytes")]);
+  expect((await stays.subscribe(fits)).granted).toEqual([0]);
+  const old = await RawClient.connect(port, { clean: false, clientId: "old" });
+  expect((await old.subscribe(long)).granted).toEqual([0x80]);
+  // What ends with its connection is in nobody's way, and who had it before keeps it.
+  expect((await (await RawClient.connect(port)).subscribe(long)).granted).toEqual([0]);
+  const back = await RawClient.connect(port, { ...lasting, clientId: "before" });
+  expect((await back.subscribe(long, { qos: 1 })).granted).toEqual([1]);
+  await stop();
 });
 
 test("filters of one session that one topic may match: by the places of their wildcards", async () => {

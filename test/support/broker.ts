@@ -11,8 +11,8 @@ export interface TestBroker {
   readonly server: Server;
   readonly folder: string;
   stop(): Promise<void>;
-  /** Ends in order and starts again on the same store. */
-  restart(): Promise<TestBroker>;
+  /** Ends in order and starts again on the same store, with other options where some are given. */
+  restart(others?: Partial<BrokerOptions>): Promise<TestBroker>;
 }
 
 export async function startBroker(options: Partial<BrokerOptions> = {}): Promise<TestBroker> {
@@ -29,9 +29,9 @@ export async function startBroker(options: Partial<BrokerOptions> = {}): Promise
       await server.stop();
       rmSync(folder, { recursive: true, force: true });
     },
-    async restart() {
+    async restart(others = {}) {
       await server.stop();
-      return startBroker({ ...options, data: folder });
+      return startBroker({ ...options, ...others, data: folder });
     },
   };
 }

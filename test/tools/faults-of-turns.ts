@@ -54,6 +54,20 @@ export const faults: readonly Fault[] = [
     tests: `${limits} test/unit/rooms/inbound.test.ts`,
   },
   {
+    what: "turns: filters that the store keeps may have any number of bytes",
+    file: "src/broker/handle-subscribe.ts",
+    find: "encodeUtf8(text).length <= filterBytesMax",
+    replace: "encodeUtf8(text).length <= Infinity",
+    tests: `${limits} -t bytes`,
+  },
+  {
+    what: "turns: who had a filter that is too long now is refused it",
+    file: "src/broker/handle-subscribe.ts",
+    find: "    if (session.subscriptions.has(text)) return undefined;\n",
+    replace: "",
+    tests: `${limits} -t bytes`,
+  },
+  {
     what: "turns: a turn that the machine has spent on others is counted as ours",
     file: "src/base/turn-watch.ts",
     find: "Math.min(ms, this.#cpuMs - before)",

@@ -71,8 +71,8 @@ export class Metrics {
   slowedDown = 0;
   /**
    * Subscriptions and retained messages refused at their limits; also those, publishes and wills refused for the levels
-   * of their topics, and subscriptions for the wildcards of their filters (`mqtt/filter-shape.ts`). `memory`:
-   * clients that were disconnected, and subscriptions refused, for the memory that they would take.
+   * of their topics, and subscriptions for the length or the wildcards of their filters (`mqtt/filter-shape.ts`).
+   * `memory`: clients that were disconnected, and subscriptions refused, for the memory that they would take.
    */
   readonly beyondLimit = { subscriptions: 0, retained: 0, levels: 0, wildcards: 0, memory: 0 };
   /**

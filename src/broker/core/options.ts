@@ -119,6 +119,8 @@ export interface BrokerOptions {
   readonly maxSubscriptions: number;
   /** Most levels of a topic that a client publishes on, or of a filter. */
   readonly topicLevelsMax: number;
+  /** Most bytes of a filter in a session that outlives its connection. */
+  readonly filterBytesMax: number;
   /** Most retained messages of the whole cluster; 0: as many as the bank pays for. */
   readonly maxRetained: number;
   /** Most bytes of memory that one client may take. */
@@ -227,6 +229,7 @@ export const defaultOptions: BrokerOptions = {
   maxByteRate: 0,
   maxSubscriptions: 100_000,
   topicLevelsMax: 32,
+  filterBytesMax: 4096,
   maxRetained: 0,
   maxMemoryPerClient: 640 * 1024 * 1024,
   maxMemoryPerUser: 0,
