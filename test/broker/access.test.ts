@@ -286,10 +286,9 @@ test("tokens: topics from claims, and the end of the connection with the token",
   const sign = (claims: object): Promise<string> =>
     new SignJWT({ sub: "dev", ...claims }).setProtectedHeader({ alg: "HS256" }).sign(Buffer.from(secret));
   const token = async (claims: object): Promise<AnyPacket> => as("dev", { password: Buffer.from(await sign(claims)) });
-  const soon = Math.floor(Date.now() / 1000) + 3;
   const client = await RawClient.connect(
     broker.port,
-    await token({ acl: { pub: ["up/%c"], sub: ["down/%u"] }, exp: soon, client_id: "d1" }).then((packet) => ({
+    await token({ acl: { pub: ["up/%c"], sub: ["down/%u"] }, client_id: "d1" }).then((packet) => ({
       ...packet,
       clientId: "d1",
     })),
@@ -305,7 +304,16 @@ test("tokens: topics from claims, and the end of the connection with the token",
   // Without claims about topics the access list says what alice may do.
   const alice = await RawClient.connect(broker.port, { ...(await token({ sub: "alice" })), username: "alice" });
   expect((await alice.subscribe("a/x")).granted).toEqual([0]);
-  expect((await client.take("disconnect")).reasonCode).toBe(0x87);
+  const brief = (): number => Math.floor(Date.now() / 1000) + 2;
+  // It may be over before it is shown, where the machine is busy.
+  let ends: RawClient | undefined;
+  const isIn = async (): Promise<boolean> => {
+    ends = await RawClient.connect(broker.port, await token({ exp: brief() })).catch(() => undefined);
+    return ends !== undefined;
+  };
+  await eventually(isIn, "a token that is still good lets in");
+  expect((await ends!.take("disconnect")).reasonCode).toBe(0x87);
+  expect(client.closed).toBe(false);
   await broker.stop();
 });
 

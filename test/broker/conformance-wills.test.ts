@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => broker.stop());
 
-const { connect } = stepsAt(() => broker);
+const { connect, isAway } = stepsAt(() => broker);
 const will = (topic: string, more: AnyPacket = {}): AnyPacket => ({ topic, payload: "gone", qos: 1, ...more });
 
 test.each([false, true])("retain %p is published so [MQTT-3.1.2-14] [MQTT-3.1.2-15]", async (retain) => {
@@ -53,10 +53,15 @@ test("a connection within its delay keeps it unsaid [MQTT-3.1.3-9]", async () =>
   const watcher = await connect();
   await watcher.subscribe("delayed/#", { qos: 1 });
   const delayed = (id: string): AnyPacket =>
-    lasting(id, { will: will(`delayed/${id}`, { properties: { willDelayInterval: 1 } }) });
+    lasting(id, { will: will(`delayed/${id}`, { properties: { willDelayInterval: 100 } }) });
   (await connect(delayed("back"))).abort();
+  await eventually(isAway("back"), "it is away");
   await connect(lasting("back"));
   (await connect(delayed("lost"))).abort();
+  await eventually(isAway("lost"), "it is lost");
+  // As if the delay was over.
+  const { timers, clock } = broker.server.broker.context;
+  timers.tick(clock.now() + 101_000);
   expect((await watcher.take("publish")).topic).toBe("delayed/lost");
   await watcher.ping();
   expect(watcher.packets).toEqual([]);

@@ -40,7 +40,7 @@ afterAll(async () => {
 
 async function dial(url: string, options: IClientOptions = {}): Promise<MqttClient> {
   const ca = textOf(authority.ca);
-  return mqtt.connectAsync(url, { ca, reconnectPeriod: 0, connectTimeout: 5000, ...options });
+  return mqtt.connectAsync(url, { ca, reconnectPeriod: 0, connectTimeout: 30_000, ...options });
 }
 
 /** A connection that fails; what the client heard. */

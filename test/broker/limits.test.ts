@@ -38,10 +38,13 @@ test("connections of one address, and the rate of new ones", async () => {
     expect(server.broker.context.metrics.turnedAway.address).toBeGreaterThanOrEqual(2);
   });
   await withBroker({ connectRate: 5 }, async ({ port, server }) => {
-    const codes = await Promise.all(Array.from({ length: 20 }, () => connackOf(port)));
-    expect(codes.filter((code) => code === 0).length).toBeLessThanOrEqual(6);
-    expect(codes.filter((code) => code === 0x9f).length).toBeGreaterThanOrEqual(14);
-    expect(server.broker.context.metrics.turnedAway.connect_rate).toBeGreaterThanOrEqual(14);
+    const startedAt = performance.now();
+    const codes = await Promise.all(Array.from({ length: 40 }, () => connackOf(port)));
+    const takenMax = 5 + Math.ceil((5 * (performance.now() - startedAt)) / 1000);
+    const refused = codes.filter((code) => code === 0x9f).length;
+    expect(codes.filter((code) => code === 0).length).toBe(40 - refused);
+    expect(refused).toBeGreaterThanOrEqual(40 - takenMax);
+    expect(server.broker.context.metrics.turnedAway.connect_rate).toBe(refused);
     await eventually(async () => (await connackOf(port)) === 0, "a second later");
   });
 });
@@ -56,7 +59,8 @@ test("messages and bytes a second: the client is read more slowly, and nothing i
       const startedAt = performance.now();
       for (let at = 1; at <= 600; at++) publisher.publish("t", "x".repeat(90), { qos: 1, messageId: at });
       await bystander.ping();
-      expect(performance.now() - startedAt).toBeLessThan(1000);
+      // He is answered long before the publisher is.
+      expect(publisher.packets.length).toBeLessThan(600);
       await subscriber.takeMany("publish", 600);
       // A second's worth at once, and then two seconds for the rest.
       expect(performance.now() - startedAt).toBeGreaterThan(1500);

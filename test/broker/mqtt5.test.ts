@@ -209,8 +209,8 @@ test("$SYS is there to read, and only the broker writes it", async () => {
 });
 
 test("keep alive: silence of one and a half times ends the connection with 0x8D", async () => {
-  const client = await connect({ keepalive: 1 });
   const startedAt = performance.now();
+  const client = await connect({ keepalive: 1 });
   expect((await client.take("disconnect")).reasonCode).toBe(0x8d);
   expect(performance.now() - startedAt).toBeGreaterThan(1400);
 });

@@ -1,6 +1,6 @@
 /** Retained messages and wills. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { startBroker, type TestBroker } from "../support/broker.ts";
+import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { type AnyPacket, RawClient } from "../support/raw-client.ts";
 
 let broker: TestBroker;
@@ -142,13 +142,20 @@ test("a will delay is cut short by the session's end and cancelled by a return",
     clean: false,
     clientId,
     properties: { sessionExpiryInterval: expiry },
-    will: will(`delay/${clientId}`, { properties: { willDelayInterval: 1 } }),
+    will: will(`delay/${clientId}`, { properties: { willDelayInterval: 100 } }),
   });
   (await connect(delayed("short", 0))).abort();
   expect((await watcher.take("publish")).topic).toBe("delay/short");
-  (await connect(delayed("returns", 100))).abort();
-  const back = await connect(delayed("returns", 100));
-  (await connect(delayed("late", 100))).abort();
+  const { timers, clock, localSessions } = broker.server.broker.context;
+  const lose = async (clientId: string): Promise<void> => {
+    (await connect(delayed(clientId, 1000))).abort();
+    await eventually(() => localSessions.get(clientId)?.connection === undefined, `${clientId} is lost`);
+  };
+  await lose("returns");
+  const back = await connect(delayed("returns", 1000));
+  await lose("late");
+  // As if the delay was over.
+  timers.tick(clock.now() + 101_000);
   expect((await watcher.take("publish")).topic).toBe("delay/late");
   back.disconnect();
   await watcher.ping();

@@ -287,9 +287,9 @@ test(
         publisher,
         counting(20).map(() => "all"),
       );
-      for (const client of clients) client.abort();
       const watcher = await five();
       await subscribe(watcher, ["wills/#"], 1);
+      for (const client of clients) client.abort();
       await watcher.takeMany("publish", 800);
       await Bun.sleep(2500);
       for (const each of [watcher, publisher]) each.abort();

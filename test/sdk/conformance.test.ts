@@ -146,10 +146,11 @@ describe("connecting", () => {
       [1, {}],
       [60, { serverKeepAlive: 1 }],
     ] as const) {
-      const [client, connection] = await begin({ ...soon, keepAlive }, granted);
       const since = performance.now();
+      const [client, connection] = await begin({ ...soon, keepAlive }, granted);
       await connection.take("pingreq");
-      expect(performance.now() - since).toBeWithin(500, 1500);
+      // Long before a minute is over, however busy the machine is.
+      expect(performance.now() - since).toBeWithin(500, 30_000);
       connection.send({ cmd: "pingresp" });
       await client.end();
     }

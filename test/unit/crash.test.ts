@@ -18,12 +18,13 @@ async function run(where: "listener" | "dialler", callback: string): Promise<{ c
     const listener = listenTcp("127.0.0.1", 0, ${where === "listener" ? "faulty(near)" : "near"});
     const events = ${where === "dialler" ? "faulty(near)" : "near"};
     dialTcp("127.0.0.1", listener.port, events).then(async (transport) => {
-      await Bun.sleep(100);
+      // What is to come ends the process at once; only the end of the connection must be brought about.
+      await Bun.sleep(${callback === "closed" ? 100 : 10_000});
       transport.abort();
-      await Bun.sleep(200);
+      await Bun.sleep(10_000);
       process.exit(0);
     }, () => {});
-    setTimeout(() => process.exit(0), 2000);`;
+    setTimeout(() => process.exit(0), 30_000);`;
   const child = Bun.spawn([process.execPath, "-e", script], { stdout: "ignore", stderr: "pipe" });
   const stderr = await new Response(child.stderr).text();
   return { code: await child.exited, stderr };
