@@ -22,7 +22,6 @@ export class NodeTable {
   readonly #insert: Statement;
   readonly #update: Statement;
   readonly #remove: Statement;
-  readonly #removeLeaf: Statement<Found, [parent: string, name: string, path: string, version: number, mode: number]>;
   readonly #children: Statement<{ name: string }, [string]>;
   readonly #count: Statement<{ count: number }, [string]>;
   readonly #hasChild: Statement<unknown, [string]>;
@@ -43,20 +42,16 @@ export class NodeTable {
     this.#count = db.query("SELECT COUNT(*) AS count FROM node WHERE parent = ?");
     this.#hasChild = db.query("SELECT 1 FROM node WHERE parent = ? LIMIT 1");
     this.#remove = db.query("DELETE FROM node WHERE parent = ? AND name = ?");
-    const [insert, update, save, removeLeaf] = this.#hasChecksums
+    const [insert, update, save] = this.#hasChecksums
       ? [
           "INSERT OR IGNORE INTO node VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
           "UPDATE node SET data = ?, version = ?, mzxid = ?, sequence = ?, checksum = ? WHERE parent = ? AND name = ?",
           "UPDATE counter SET zxid = ?, rows = ?, digest = ?, checksum = ?",
-          `DELETE FROM node WHERE parent = ?1 AND name = ?2 AND NOT EXISTS (SELECT 1 FROM node WHERE parent = ?3)
-            AND (?4 = -1 OR version = ?4) AND (?5 = -1 OR (mode = ?5 AND length(data) = 0))
-            RETURNING data, mode, version, czxid, mzxid, sequence, checksum`,
         ]
-      : ["SELECT 1", "SELECT 1", "SELECT 1", "SELECT 1"];
+      : ["SELECT 1", "SELECT 1", "SELECT 1"];
     this.#insert = db.query(insert!);
     this.#update = db.query(update!);
     this.#saveTotals = db.query(save!);
-    this.#removeLeaf = db.query(removeLeaf!);
     const columns = this.#hasChecksums ? "rows, digest" : "0 AS rows, 0 AS digest";
     this.totals = db.query<Totals, []>(`SELECT ${columns} FROM counter`).get()!;
   }
@@ -110,23 +105,13 @@ export class NodeTable {
   }
 
   /**
-   * Removes a node that nothing stands below. False: there is none, or it has another version (-1: any will do), or
-   * something stands below it. Throws `DamagedRow` if it was not as it was written: the transaction must be undone.
+   * Removes a node of that mode that is empty and that nothing stands below; else false. Throws `DamagedRow` if it is
+   * not as it was written.
    */
-  removeLeaf(path: string, version: number): boolean {
-    return this.#removeIf(path, version, -1);
-  }
-
-  /** Removes a node of that mode that is empty and that nothing stands below; else false. Throws as `removeLeaf`. */
   removeEmptyLevel(path: string, mode: CreateMode): boolean {
-    return this.#removeIf(path, -1, modes.indexOf(mode));
-  }
-
-  #removeIf(path: string, version: number, mode: number): boolean {
-    const [parent, name] = split(path);
-    const found = this.#removeLeaf.get(parent, name, path, version, mode);
-    if (found === null) return false;
-    this.totals = withoutRow(this.totals, this.#verified(parent, name, found).checksum!);
+    const row = this.find(...split(path));
+    if (row === null || modes[row.mode] !== mode || row.data.length > 0 || this.hasChild(path)) return false;
+    this.remove(row);
     return true;
   }
 

@@ -117,10 +117,9 @@ export class TreeOperations {
 
   #delete({ path, version }: Extract<WriteOperation, { kind: "delete" }>): void {
     const key = split(path);
-    if (!this.#table.removeLeaf(path, version)) {
-      expectVersion(this.#table.find(...key), version);
-      throw new Refusal("NotEmpty");
-    }
+    const row = expectVersion(this.#table.find(...key), version);
+    if (this.#table.hasChild(path)) throw new Refusal("NotEmpty");
+    this.#table.remove(row);
     this.forget(path);
     this.#emptied(key[0]);
   }
