@@ -34,7 +34,6 @@ const longFunctions: Record<string, number> = {
   // A suite of tests that each coordinator runs.
   "test/contract/coordinator.ts coordinatorContract": 266,
   "test/support/proxy.ts startProxy": 73,
-  "test/cluster/secrets.test.ts test": 73,
 };
 
 /** Openings of docstrings that only the code below them explains: in a hover they stand alone. */

@@ -78,6 +78,21 @@ test("a stranger at the link port is not believed, whatever it says", async () =
   await cluster.stop();
 }, 120_000);
 
+interface ShownFiles {
+  readonly zkTlsCa: string;
+  readonly zkTlsCert: string;
+  readonly zkTlsKey: string;
+}
+
+/** Waits until a server has shaken hands once: Java takes its time for the first. */
+async function shakeHands(port: number, { zkTlsCa, zkTlsCert, zkTlsKey }: ShownFiles): Promise<void> {
+  const [ca, cert, key] = [zkTlsCa, zkTlsCert, zkTlsKey].map((path) => readFileSync(path, "utf8"));
+  const patient = { connectTimeoutMs: 60_000, sessionTimeoutMs: 60_000 };
+  await (
+    await ZooKeeper.connect(`localhost:${port}`, { tls: { ca: ca!, cert: cert!, key: key! }, ...patient })
+  ).close();
+}
+
 test("a closed tree over TLS: every znode is the brokers' alone, and tools get in with the same files", async () => {
   const made = authority();
   const pair = made.issue("localhost");
@@ -102,6 +117,7 @@ test("a closed tree over TLS: every znode is the brokers' alone, and tools get i
   writeFileSync(zkAuthFile, "mqttzoo:closed\n");
   const files = { zkAuthFile, zkTlsCa: made.ca, zkTlsCert: shown.cert, zkTlsKey: shown.key };
   const zk = `localhost:${port}/closed`;
+  await shakeHands(port, files);
   const cluster = await startCluster(["a", "b"], { ...files, zk });
   const subscriber = await RawClient.connect(cluster.port(0), { clientId: "s", clean: false });
   await subscriber.subscribe("t/#", { qos: 1 });
@@ -127,18 +143,8 @@ test("a closed tree over TLS: every znode is the brokers' alone, and tools get i
   await walk("/closed");
   expect(seen.filter((path) => path.startsWith("/closed/topics/t/x/")).length).toBeGreaterThan(0);
   await spy.close();
-  const flags = [
-    "--zk",
-    zk,
-    "--zk-auth-file",
-    zkAuthFile,
-    "--zk-tls-ca",
-    made.ca,
-    "--zk-tls-cert",
-    shown.cert,
-    "--zk-tls-key",
-    shown.key,
-  ];
+  const tls = ["--zk-tls-ca", made.ca, "--zk-tls-cert", shown.cert, "--zk-tls-key", shown.key];
+  const flags = ["--zk", zk, "--zk-auth-file", zkAuthFile, ...tls];
   const audit = await runExecutable(["bank", "audit", ...flags]);
   expect([audit.out.trim(), audit.code]).toEqual(["it balances", 0]);
   expect((await runExecutable(["show", "brokers", ...flags])).code).toBe(0);
