@@ -264,6 +264,13 @@ export const faults: readonly Fault[] = [
     tests: earlierWills,
   },
   {
+    what: "wills: an earlier one that waits for the store takes the new one with it",
+    file: "src/broker/connect/wills.ts",
+    find: "client.setWill(will);\n    const { clientId } = client.session;\n    this.#drop(clientId);",
+    replace: "client.setWill(will);\n    const { clientId } = client.session;",
+    tests: "test/unit/rooms/wills.test.ts",
+  },
+  {
     what: "wills: a client is let in whose earlier will is not out of the store yet",
     file: "src/broker/connect/wills.ts",
     find: "this.#forgotten(client) : this.#earlier(client);",

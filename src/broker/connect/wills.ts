@@ -61,6 +61,7 @@ export class Wills {
     const exists = client.isWillStored;
     client.setWill(will);
     const { clientId } = client.session;
+    this.#drop(clientId);
     const isCurrent = (): boolean => client.will === will && isAwaited();
     const withdrawn = this.#stored.put(clientId);
     const after = (how: Outcome): void => {
@@ -268,9 +269,17 @@ export class Wills {
     const publication = this.#publications.get(clientId);
     // One that is being published is removed with that. Where there are no others, nobody publishes one meanwhile.
     if (publication?.phase === "publishing" || !this.#stored.has(clientId) || this.#isAlone()) return [];
-    // It has waited for the store for too long, and its client is back.
-    if (publication !== undefined) this.#end(clientId, publication);
+    this.#drop(clientId);
     return [this.#removal(clientId)];
+  }
+
+  /**
+   * Drops an earlier will that still waits for the store, since its client is back: what it would have removed with
+   * its publication is replaced, or removed, now.
+   */
+  #drop(clientId: string): void {
+    const publication = this.#publications.get(clientId);
+    if (publication?.phase === "checking") this.#end(clientId, publication);
   }
 
   #removal(clientId: string): JournalOperation {

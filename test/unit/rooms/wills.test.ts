@@ -1,70 +1,16 @@
 /** The room `connect`, its wills: of clients that are connected here, and those that no connection stands behind. */
 import { describe, expect, test } from "bun:test";
-import { encodeUtf8 } from "../../../src/base/bytes.ts";
 import { claimPatienceMs, movedWillMs, willGraceMs } from "../../../src/base/limits.ts";
 import { OrphanedWills } from "../../../src/broker/connect/orphaned-wills.ts";
-import { Wills } from "../../../src/broker/connect/wills.ts";
-import { Bill } from "../../../src/broker/core/bill.ts";
 import type { LocalSession } from "../../../src/broker/delivery/local-session.ts";
 import type { Membership } from "../../../src/broker/peers/membership.ts";
 import { Peer } from "../../../src/broker/peers/peer.ts";
-import type { PublishHandler } from "../../../src/broker/publish/handle-publish.ts";
 import { sessionPath, willPath } from "../../../src/coordinator/paths.ts";
-import type { JournalOperation } from "../../../src/mail/operations.ts";
 import { encodeSession } from "../../../src/mail/records.ts";
 import { decodeWill, encodeWill } from "../../../src/mail/will-record.ts";
-import { makePublish, topicOf } from "../../../src/mqtt/publish.ts";
-import { room, settled } from "../../support/room.ts";
-
-const will = (topic: string, delay = 0) => ({
-  publish: makePublish(encodeUtf8(topic), encodeUtf8("gone"), { qos: 1, retain: false }),
-  delay,
-  expiryMs: Infinity,
-});
-
-/** Wills, and what they have published: with the operations that go with it, done when the test says so. */
-function wills() {
-  const made = room();
-  const { context } = made;
-  const published: string[] = [];
-  const waiting: (() => void)[] = [];
-  const handler = {
-    publish(
-      publish: ReturnType<typeof makePublish>,
-      _: LocalSession,
-      operations: JournalOperation[],
-      done: () => void,
-    ) {
-      const commit = (): void =>
-        context.journal.commit(
-          operations,
-          () => {
-            published.push(topicOf(publish));
-            done();
-          },
-          done,
-        );
-      if (parts.isSlow) waiting.push(commit);
-      else commit();
-    },
-  };
-  const parts = { isSlow: false };
-  const kept = new Wills(context, handler as unknown as PublishHandler);
-  const connect = (clientId: string, asked?: ReturnType<typeof will>, expiry = 0): LocalSession => {
-    const client = context.localSessions.get(clientId) ?? made.session(clientId, expiry);
-    const { account } = context.bankAccount;
-    const bill = new Bill(account, {
-      path: willPath("here", clientId),
-      credits: 0,
-      payer: "",
-      payment: account.reserve(0),
-    });
-    context.journal.commit(kept.set(client, asked && { ...asked, bill }, () => true));
-    return client;
-  };
-  const isStored = (clientId: string): boolean => made.store.textOf(willPath("here", clientId)) !== undefined;
-  return { ...made, wills: kept, published, waiting, parts, connect, isStored };
-}
+import { topicOf } from "../../../src/mqtt/publish.ts";
+import { settled } from "../../support/room.ts";
+import { will, wills } from "../../support/wills-room.ts";
 
 describe("wills", () => {
   test("lie in the store from CONNECT on, and go with their publication", async () => {
@@ -186,7 +132,7 @@ describe("wills that may remain in the store", () => {
       made.wills.publishNow(client);
       what();
       made.store.answers = true;
-      made.store.answer();
+      while (made.store.waiting > 0) made.store.answer();
       return settled();
     };
     return { ...made, peer, publishUnless };
@@ -210,6 +156,20 @@ describe("wills that may remain in the store", () => {
     const client = connect("c", will("t"), 100);
     await publishUnless(client, () => kept.forget(client));
     expect(published).toEqual(["t"]);
+  });
+
+  test("are not published, nor removed, once the client is let in with another one", async () => {
+    const { store, wills: kept, published, connect, publishUnless } = scene();
+    const stored = (): string | undefined => {
+      const node = store.tree.read({ kind: "get", path: willPath("here", "c") });
+      return typeof node === "object" && "data" in node ? topicOf(decodeWill(node.data).publish) : undefined;
+    };
+    const client = connect("c", will("before"));
+    await publishUnless(client, () => connect("c", will("now")));
+    expect([published, stored()]).toEqual([[], "now"]);
+    kept.connectionLost(client);
+    await settled();
+    expect([published, stored()]).toEqual([["now"], undefined]);
   });
 
   test("are removed before a client is let in that comes without one", async () => {
