@@ -39,6 +39,7 @@ export const faults: readonly Fault[] = [
     find: 'clientCertificates: "require"',
     replace: 'clientCertificates: "off"',
     tests: tls,
+    needsBuild: true,
   },
   {
     what: "links: a broker over TLS accepts plain links",
@@ -46,6 +47,7 @@ export const faults: readonly Fault[] = [
     find: "const tls = linkTls ?",
     replace: "const tls = linkTls && linkPort < 0 ?",
     tests: tls,
+    needsBuild: true,
   },
   {
     what: "links: a connection over TLS that is closed as it opens ends the broker",
