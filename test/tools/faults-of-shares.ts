@@ -105,6 +105,6 @@ export const faults: readonly Fault[] = [
     file: "src/broker/core/credit-wait.ts",
     find: 'if (why === "unclaimed") return isClaimRefused({ bankAccount, clock }, wait);',
     replace: "",
-    tests: "test/cluster/shares.test.ts",
+    tests: "test/unit/claims.test.ts",
   },
 ];

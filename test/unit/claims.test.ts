@@ -4,7 +4,12 @@ import { decodeGrant, encodeGrant } from "../../src/bank/account-records.ts";
 import { Accounts, type Standing } from "../../src/bank/accounts.ts";
 import { type Claims, claim, type Wanted } from "../../src/bank/claims.ts";
 import { Shares } from "../../src/bank/shares.ts";
+import { bankHopeMs } from "../../src/base/bank-limits.ts";
+import { systemClock } from "../../src/base/clock.ts";
+import type { BankAccount } from "../../src/broker/core/bank-account.ts";
+import { type CreditWait, isLastWord } from "../../src/broker/core/credit-wait.ts";
 import { branchesPath } from "../../src/coordinator/paths.ts";
+import type { Price } from "../../src/mail/ledger.ts";
 import { World } from "../simulation/world.ts";
 
 const limit = 40_000;
@@ -153,4 +158,18 @@ test("claims that are no amounts are left out, and brokers that know of none rea
   const bent = Buffer.from('{"grant":7,"users":{"alice":-1,"bob":"2","carol":3}}');
   expect(decodeGrant(bent)?.users).toEqual(new Map([["carol", 3]]));
   for (const odd of ["null", "5", '"x"']) expect(decodeGrant(Buffer.from(`{"grant":7,"users":${odd}}`))?.grant).toBe(7);
+});
+
+test("that a share is not claimed is the last word when others were asked, and then had their time to give some up", () => {
+  let answered = -1;
+  const claims = { hasAnswered: (since: number) => answered >= since };
+  const bankAccount = { whyNotHeld: () => "unclaimed", claims } as unknown as BankAccount;
+  const clock = { ...systemClock, now: () => 1000 };
+  const wait: CreditWait = { since: 500, hopeUntil: undefined };
+  const price = { credits: 1, payer: "alice" } as unknown as Price;
+  const said = [499, 500, 1000 + bankHopeMs - 1, 1000 + bankHopeMs].map((at) => {
+    answered = at;
+    return isLastWord({ bankAccount, clock }, { price, lacking: 1 }, wait);
+  });
+  expect(said).toEqual([false, false, false, true]);
 });
