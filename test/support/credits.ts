@@ -15,12 +15,15 @@ export function creditsOf(bytes: number, asked: Quoted): number {
 }
 
 /** Leaves the bank of a broker that is alone so many credits, whatever is bound. */
-export async function leaveCredits({ coordinator, bankAccount, options }: DeliveryContext, credits: number) {
+export async function leaveCredits(context: DeliveryContext, credits: number): Promise<void> {
+  const { coordinator, bankAccount, journal, options } = context;
   const accounts = new Accounts(coordinator);
   const { account } = bankAccount;
   const left = credits * milli;
   const isLeft = (): boolean => account.free + bankAccount.vault === left;
   const lower = async (): Promise<boolean> => {
+    // What it commits now may be paid for until then, as what stands there already is.
+    await new Promise<void>((done) => journal.drained(done));
     if (isLeft()) return true;
     const standing = await new Promise<{ grant: number; vault: number } | undefined>((done) =>
       accounts.move(options.id, account.bound - account.grant, done),
