@@ -21,6 +21,11 @@ export class Reservation {
     branch.shares.add(holder, credits);
   }
 
+  /** The client for whom it is, where clients are told apart. */
+  get clientId(): string | undefined {
+    return this.#holder.clientId;
+  }
+
   /** A part of it pays for a copy; returns what it lacks. */
   take(credits: number): number {
     const paid = Math.min(this.#left, credits);
@@ -41,6 +46,14 @@ export class Reservation {
 export interface Price {
   readonly credits: number;
   readonly payer: string | null;
+  /** The client whose it is, if that is known. */
+  readonly clientId?: string | undefined;
+}
+
+/** A source of what a thing costs, as a reservation is. */
+interface Paying {
+  readonly clientId?: string | undefined;
+  take(credits: number): number;
 }
 
 /** A thing that is paid for. */
@@ -92,11 +105,14 @@ export class Branch {
     return this.#kept.has(path);
   }
 
-  /** Sets credits aside for a user; undefined if it cannot pay so much, or the user may not bind so much more. */
-  reserve(credits: number, payer: string | null = ""): Reservation | undefined {
+  /**
+   * Sets credits aside for a user; undefined if it cannot pay so much, or the user, or that client of his, may not bind
+   * so much more.
+   */
+  reserve(credits: number, payer: string | null = "", clientId?: string): Reservation | undefined {
     if (credits === 0) return this.#nothing;
     if (credits > this.free) return undefined;
-    const holder = this.shares.of(payer);
+    const holder = this.shares.of(payer, clientId);
     if (this.shares.whyNot(holder, credits, this.free) !== undefined) return undefined;
     this.#bound += credits;
     return new Reservation(this, holder, credits);
@@ -107,9 +123,9 @@ export class Branch {
   }
 
   /** A message is stored, or will be; what it costs comes from the reservation. */
-  keep(path: string, price: Price, reservation: Pick<Reservation, "take">): void {
+  keep(path: string, price: Price, reservation: Paying): void {
     this.#bound += reservation.take(price.credits);
-    this.#keep(path, price);
+    this.#keep(path, { ...price, clientId: reservation.clientId });
   }
 
   /** A message was found in the store that this branch pays for. */
@@ -144,8 +160,8 @@ export class Branch {
     return top;
   }
 
-  #keep(path: string, { credits, payer }: Price): void {
-    const holder = this.shares.of(payer);
+  #keep(path: string, { credits, payer, clientId }: Price): void {
+    const holder = this.shares.of(payer, clientId);
     this.#kept.set(path, { credits, holder });
     this.shares.add(holder, credits);
     if (isMessagePath(path)) this.#messages++;

@@ -6,14 +6,21 @@
 import { bankScarcePartMin, shareSpareOfCapitalMin, shareSparePartMin, shareStepPartMin } from "../base/bank-limits.ts";
 import type { ClaimsByUser } from "./account-records.ts";
 
-/** One user, and how much his things bind. Anonymous clients are one user, "". */
+/**
+ * One user, or one client of a user's, and how much its things bind. Anonymous clients are one user, "".
+ */
 export class Holder {
   readonly user: string;
-  /** Milli-credits that are bound by what is stored for the user, or set aside for it. */
+  /** The client whose things they are, and the user as a whole; undefined: it is that whole. */
+  readonly clientId: string | undefined;
+  readonly whole: Holder | undefined;
+  /** Milli-credits that are bound by what is stored for the user or client, or set aside for it. */
   held = 0;
 
-  constructor(user: string) {
+  constructor(user: string, client?: { readonly clientId: string; readonly whole: Holder }) {
     this.user = user;
+    this.clientId = client?.clientId;
+    this.whole = client?.whole;
   }
 }
 
@@ -29,7 +36,8 @@ export interface SharedBank {
 
 /**
  * The reason why a user may bind no more. share: the user's share is used up. scarce: the bank is nearly empty, and the
- * user holds more than is left. unclaimed: this branch has not claimed so much of the share, and may yet.
+ * user holds more than is left; where he may bind all there is, and nobody else uses the store, his client does.
+ * unclaimed: this branch has not claimed so much of the share, and may yet.
  */
 export type ShareDenial = "share" | "scarce" | "unclaimed";
 
@@ -39,8 +47,14 @@ export class Shares {
   readonly brokers = new Holder("");
   /** All users that hold something, and those that have held something since the last `forget`. */
   readonly #holders = new Map<string, Holder>();
+  /**
+   * Where a user may bind all there is: the clients that hold something, by client id, U+0000 and user. What was found
+   * in the store is in none of them, for records do not name clients.
+   */
+  readonly #clients = new Map<string, Holder>();
   /** The holder that was asked for last: mostly it is asked for again. */
   #last = this.brokers;
+  #lastClient: Holder | undefined;
   #bank: SharedBank = { capital: 0, vault: 0, percent: 100, isShared: false };
   #claims: ClaimsByUser = new Map();
   /** The number of branches when claims were last made. */
@@ -62,12 +76,24 @@ export class Shares {
     return percent === 100 ? Infinity : Math.floor((capital * percent) / 100);
   }
 
-  /** Returns what a user holds, to be changed by `add` alone; null: what belongs to no user. */
-  of(user: string | null): Holder {
+  /**
+   * Returns what a user holds, or a client of his, to be changed by `add` alone; null: what belongs to no user. Clients
+   * are told apart only where nothing else keeps one of them from taking all.
+   */
+  of(user: string | null, clientId = ""): Holder {
     if (user === null) return this.brokers;
-    if (this.#last !== this.brokers && this.#last.user === user) return this.#last;
-    this.#last = this.#holders.get(user) ?? this.#begin(user);
-    return this.#last;
+    if (this.#last === this.brokers || this.#last.user !== user)
+      this.#last = this.#holders.get(user) ?? this.#begin(user);
+    return clientId === "" || this.percent < 100 ? this.#last : this.#clientOf(this.#last, clientId);
+  }
+
+  #clientOf(whole: Holder, clientId: string): Holder {
+    if (this.#lastClient?.whole === whole && this.#lastClient.clientId === clientId) return this.#lastClient;
+    const name = `${clientId}\0${whole.user}`;
+    const client = this.#clients.get(name) ?? new Holder(whole.user, { clientId, whole });
+    this.#clients.set(name, client);
+    this.#lastClient = client;
+    return client;
   }
 
   #begin(user: string): Holder {
@@ -78,8 +104,10 @@ export class Shares {
 
   /** Forgets users that hold nothing. It is not done when the last of it goes, for that is often for a moment only. */
   forget(): void {
+    for (const [name, { held }] of this.#clients) if (held === 0) this.#clients.delete(name);
     for (const { user, held } of this.#holders.values()) if (held === 0) this.#holders.delete(user);
     this.#last = this.brokers;
+    this.#lastClient = undefined;
   }
 
   /** Returns the milli-credits that a user's things bind here. */
@@ -90,6 +118,7 @@ export class Shares {
   /** Changes what a holder's things bind by so many milli-credits. */
   add(holder: Holder, credits: number): void {
     holder.held += credits;
+    if (holder.whole !== undefined) holder.whole.held += credits;
   }
 
   /**
@@ -98,11 +127,17 @@ export class Shares {
    */
   whyNot(holder: Holder, credits: number, free: number): ShareDenial | undefined {
     const { capital, vault, percent, isShared } = this.#bank;
-    if (percent === 100 || holder === this.brokers || credits === 0) return undefined;
-    const after = holder.held + credits;
-    if (after > this.limit) return "share";
+    if (holder === this.brokers || credits === 0) return undefined;
     const left = Math.max(0, free) + vault;
-    if (left - credits < capital * bankScarcePartMin && after > left) return "scarce";
+    const isNearlyEmpty = left - credits < capital * bankScarcePartMin;
+    if (percent === 100) {
+      // In a cluster others may have what is lacking here: it is asked for, and refused by nobody's size.
+      const isLarge = !isShared && holder.whole !== undefined && holder.held > left;
+      return isNearlyEmpty && isLarge ? "scarce" : undefined;
+    }
+    const after = (holder.whole ?? holder).held + credits;
+    if (after > this.limit) return "share";
+    if (isNearlyEmpty && after > left) return "scarce";
     return isShared && after > this.#roomOf(holder.user) ? "unclaimed" : undefined;
   }
 

@@ -16,6 +16,8 @@ export interface Shortage {
 export interface SpentShare {
   /** "": anonymous clients. */
   readonly user: string;
+  /** The client that holds so much, where clients are told apart. */
+  readonly clientId?: string | undefined;
   readonly why: ShareDenial;
   /** The part of the bank that one user may bind, in percent. */
   readonly percent: number;
@@ -29,7 +31,9 @@ export function describeShortage(shortage: Shortage & { readonly share?: SpentSh
   return `the bank cannot pay: ${why}price ${price.toFixed(1)}, balance ${balance.toFixed(1)} credits; credits come back as messages are read or expire, try again in ${retryAfter} s`;
 }
 
-function describeShare({ user, why, percent, held }: SpentShare): string {
+function describeShare({ user, clientId, why, percent, held }: SpentShare): string {
+  if (clientId !== undefined)
+    return `it is nearly empty, and client ${JSON.stringify(clientId)} holds more than is left (${held.toFixed(1)} credits)`;
   const who = user === "" ? "anonymous clients" : JSON.stringify(user);
   if (why !== "scarce") return `the share of ${who} is used up (${percent} % of it, ${held.toFixed(1)} credits held)`;
   return `it is nearly empty, and ${who} ${user === "" ? "hold" : "holds"} more than is left (${held.toFixed(1)} credits)`;

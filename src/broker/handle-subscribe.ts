@@ -227,11 +227,12 @@ export class SubscribeHandler {
       return refuse(Reason.quotaExceeded, "retained messages for too many subscriptions are on their way");
     }
     const credits = before === undefined ? this.#priceOf(client, wanted) : 0;
+    const { clientId } = client.session;
     const price = { credits, payer: client.payer };
-    const payment = credits === 0 ? undefined : this.#context.bankAccount.reserve(credits, client.payer);
+    const payment = credits === 0 ? undefined : this.#context.bankAccount.reserve(credits, client.payer, clientId);
     if (credits > 0 && payment === undefined) {
-      if (request.mayStillBePaid(this.#context, price)) return undefined;
-      return refuse(Reason.quotaExceeded, this.#unpaid(request, price));
+      if (request.mayStillBePaid(this.#context, { ...price, clientId })) return undefined;
+      return refuse(Reason.quotaExceeded, this.#unpaid(request, { ...price, clientId }));
     }
     // Whoever pays for a subscription pays for one that takes its place.
     const subscription = client.mailbox === undefined ? wanted : { ...wanted, paid: this.#paidOf(price, before) };

@@ -6,6 +6,8 @@ import type { Terms } from "./records.ts";
 
 /** Credits set aside for a publish until it is settled. */
 export interface Payment {
+  /** The client for whom it is, where clients are told apart. */
+  readonly clientId?: string | undefined;
   /** A part of it pays for a copy; returns what it lacks. */
   take(credits: number): number;
   /** Frees what is left: nothing more will be stored for it. */
@@ -16,6 +18,8 @@ export interface Payment {
 export interface Price {
   readonly credits: number;
   readonly payer: string | null;
+  /** The client whose it is, if that is known. */
+  readonly clientId?: string | undefined;
 }
 
 export interface Ledger {

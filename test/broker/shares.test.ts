@@ -60,6 +60,33 @@ async function untilCounted(broker: TestBroker): Promise<[string, number][]> {
   return (await holdings(broker)).stored;
 }
 
+test("where all of the bank may be one user's, what is left of it at last is for clients that hold little", async () => {
+  const broker = await startBroker({ bankCapital: 10_000 });
+  const { metrics, bankAccount } = broker.server.broker.context;
+  const hoarder = await RawClient.connect(broker.port, { protocolVersion: 5, clientId: "hoarder" });
+  const { taken, why } = await fill(hoarder, "hoard");
+  expect(why).toMatch(
+    /it is nearly empty, and client "hoarder" holds more than is left \(9\d\d\d\.\d credits\): price/,
+  );
+  expect([metrics.refusedByShare, metrics.refusedByBank]).toEqual([0, 1]);
+  const { held } = bankAccount.account.shares.of("", "hoarder");
+  expect(held).toBeGreaterThan((15 / 16) * 10_000 * milli - 2 * (held / taken));
+  const honest = await RawClient.connect(broker.port, { protocolVersion: 5, clientId: "honest" });
+  honest.publish("state/x", "on", { qos: 1, messageId: 1, retain: true });
+  expect((await honest.take("puback")).reasonCode).toBe(0);
+  const old = await RawClient.connect(broker.port, { clientId: "old" });
+  old.publish("state/y", "on", { qos: 1, messageId: 1, retain: true });
+  expect((await old.take("puback")).messageId).toBe(1);
+  // What is cleared is its own again.
+  for (let number = 1; number <= 9; number++) {
+    hoarder.publish(`hoard/${number}`, "", { qos: 1, messageId: number, retain: true });
+    expect((await hoarder.take("puback")).reasonCode).toBe(0);
+  }
+  hoarder.publish("hoard/1", "x".repeat(1000), { qos: 1, messageId: 1, retain: true });
+  expect((await hoarder.take("puback")).reasonCode).toBe(0);
+  await broker.stop();
+});
+
 test("a user whose share is used up is told so, others are served; what goes is his again", async () => {
   const broker = await start({ bankCapital: 10_000, bankShare: 25 });
   const { metrics, bankAccount } = broker.server.broker.context;

@@ -85,14 +85,15 @@ test("a broker alone: filled to its last credits, refused in words, emptied agai
   expect(refusal.properties.reasonString).toMatch(/price [\d.]+, balance [\d.]+ credits.*try again in/);
   const [all] = await rows("balance", ...where);
   expect(all).toMatchObject({ granted: 2000, messages: taken });
-  expect(all.free).toBeLessThan(dear);
+  // The last sixteenth is for who has less than that.
+  expect(all.free).toBeLessThan(dear + 2000 / 16);
   expect((await bank("audit", ...where)).code).toBe(0);
   expect(await rows("statement", "--by", "client", ...where)).toMatchObject([{ client: "away", messages: taken }]);
   const [holder] = await rows("statement", "--by", "user", ...where);
   expect(holder).toMatchObject({ user: "(anonymous)", messages: taken, others: 2 });
-  expect(holder.percent).toBeGreaterThan(90);
-  const greedy = await bank("audit", "--share", "90", ...where);
-  expect([greedy.code, greedy.out]).toEqual([1, expect.stringContaining("anonymous clients hold more than 90 %")]);
+  expect(holder.percent).toBeGreaterThan(80);
+  const greedy = await bank("audit", "--share", "80", ...where);
+  expect([greedy.code, greedy.out]).toEqual([1, expect.stringContaining("anonymous clients hold more than 80 %")]);
   expect((await bank("audit", "--share", "100", ...where)).code).toBe(0);
   const listed = await rows("mail", "list", "home/+", ...where);
   expect(listed.length).toBe(taken);

@@ -68,8 +68,8 @@ export const faults: readonly Fault[] = [
   {
     what: "room core: a branch that was closed pays on",
     file: "src/broker/core/bank-account.ts",
-    find: "const reservation = this.account.isOpen ? this.account.reserve(credits, payer) : undefined;",
-    replace: "const reservation = this.account.reserve(credits, payer);",
+    find: "const reservation = this.account.isOpen ? this.account.reserve(credits, payer, clientId) : undefined;",
+    replace: "const reservation = this.account.reserve(credits, payer, clientId);",
     tests: "test/unit/rooms/core.test.ts",
   },
   {

@@ -12,8 +12,22 @@ export const faults: readonly Fault[] = [
   {
     what: "shares: the largest holders are served to the end",
     file: "src/bank/shares.ts",
-    find: 'capital * bankScarcePartMin && after > left) return "scarce";',
-    replace: 'capital * bankScarcePartMin && after < 0) return "scarce";',
+    find: 'if (isNearlyEmpty && after > left) return "scarce";',
+    replace: 'if (isNearlyEmpty && after < 0) return "scarce";',
+    tests: "test/unit/shares.test.ts",
+  },
+  {
+    what: "shares: where a user may bind all there is, one client takes the last of it",
+    file: "src/bank/shares.ts",
+    find: 'return isNearlyEmpty && isLarge ? "scarce" : undefined;',
+    replace: "return undefined;",
+    tests: "test/unit/shares.test.ts",
+  },
+  {
+    what: "shares: what a client has stored is not counted as its own",
+    file: "src/bank/branch.ts",
+    find: "this.#keep(path, { ...price, clientId: reservation.clientId });",
+    replace: "this.#keep(path, price);",
     tests: "test/unit/shares.test.ts",
   },
   {

@@ -92,6 +92,37 @@ describe("shares", () => {
     expect(branch.reserve(50, "alice")).toBeDefined();
   });
 
+  test("where a user may bind all there is, the last sixteenth is for his clients that hold little", () => {
+    const branch = new Branch();
+    branch.grant = 1000;
+    branch.shares.set({ capital: 1000, vault: 0, percent: 100, isShared: false });
+    const { shares } = branch;
+    let stored = 0;
+    for (;;) {
+      const payment = branch.reserve(10, "", "hoarder");
+      if (payment === undefined) break;
+      branch.keep(`/topics/a/=${stored++}`, { credits: 10, payer: "" }, payment);
+      payment.close();
+    }
+    expect([branch.bound, shares.of("", "hoarder").held, shares.heldBy("")]).toEqual([930, 930, 930]);
+    const honest = branch.reserve(30, "", "honest")!;
+    const more = branch.reserve(11, "", "honest")!;
+    expect([branch.reserve(1, "", "honest"), branch.reserve(29, null)?.take(0)]).toEqual([undefined, 0]);
+    // In a cluster nobody is refused for that: other brokers may have credits.
+    shares.set({ capital: 1000, vault: 0, percent: 100, isShared: true });
+    expect(shares.whyNot(shares.of("", "hoarder"), 1, 0)).toBeUndefined();
+    shares.set({ capital: 1000, vault: 0, percent: 100, isShared: false });
+    more.close();
+    for (let at = 0; at < stored; at++) branch.freed(`/topics/a/=${at}`);
+    honest.close();
+    expect([shares.of("", "hoarder").held, shares.heldBy("")]).toEqual([0, 0]);
+    expect(branch.reserve(10, "", "hoarder")).toBeDefined();
+    // Where users have shares of their own, their clients are not told apart.
+    shares.set({ capital: 1000, vault: 0, percent: 25, isShared: false });
+    expect(shares.of("alice", "one")).toBe(shares.of("alice"));
+    expect(shares.of("", "hoarder")).toBe(shares.of(""));
+  });
+
   test("a refusal says whose share is used up, whatever he is called, and is still understood", () => {
     const name = 'x price 1.0, balance 2.0 credits; try again in 3 s"';
     const share = { user: name, why: "share", percent: 25, held: 250 } as const;
@@ -103,6 +134,9 @@ describe("shares", () => {
     expect(describeShortage({ ...shortage, share: { ...share, user: "", why: "scarce" } })).toContain(
       "it is nearly empty, and anonymous clients hold more than is left",
     );
+    const byClient = describeShortage({ ...shortage, share: { ...share, clientId: name, why: "scarce" } });
+    expect(byClient).toContain(`it is nearly empty, and client ${JSON.stringify(name)} holds more than is left`);
+    expect(readShortage(byClient)).toEqual(shortage);
   });
 
   test("names stay as they are, but long ones and what text cannot hold", () => {

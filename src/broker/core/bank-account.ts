@@ -126,12 +126,12 @@ export class BankAccount implements Ledger {
 
   /**
    * Sets milli-credits aside for what is stored for a user; undefined if there are too few, and then the vault is asked
-   * for more; or if the user may bind no more. `payer` null: it is for the broker itself.
+   * for more; or if the user, or that client of his, may bind no more. `payer` null: it is for the broker itself.
    */
-  reserve(credits: number, payer: string | null = ""): Reservation | undefined {
-    const reservation = this.account.isOpen ? this.account.reserve(credits, payer) : undefined;
+  reserve(credits: number, payer: string | null = "", clientId?: string): Reservation | undefined {
+    const reservation = this.account.isOpen ? this.account.reserve(credits, payer, clientId) : undefined;
     if (reservation === undefined) {
-      const why = this.whyNotHeld({ credits, payer });
+      const why = this.whyNotHeld({ credits, payer, clientId });
       if (why === "unclaimed") this.claims.need(payer!, credits);
       else if (why === undefined) this.#balance(credits);
     } else if (this.account.free < this.#lowWater) this.#balance();
@@ -176,18 +176,19 @@ export class BankAccount implements Ledger {
 
   /** Returns true if a price (in milli-credits) is not more than what is free here and in the vault, for its user. */
   canPay(price: Price): boolean {
-    return price.credits <= this.#payable && this.mayHold(price);
+    return price.credits <= this.#payable && this.whyNotHeld(price) === undefined;
   }
 
-  /** Returns true if a user may bind so many milli-credits more, if they are there. */
-  mayHold(price: Price): boolean {
-    return this.whyNotHeld(price) === undefined;
+  /** Returns what is too small for a price that cannot be paid: the bank, or the share of its user. */
+  whoRefuses(price: Price): "bank" | "share" {
+    const why = this.whyNotHeld(price);
+    return why === undefined || why === "scarce" ? "bank" : "share";
   }
 
   /** Says why a user may not bind so many milli-credits more; undefined: he may, if they are there. */
-  whyNotHeld({ credits, payer }: Price): ShareDenial | undefined {
+  whyNotHeld({ credits, payer, clientId }: Price): ShareDenial | undefined {
     const { shares, free } = this.account;
-    return shares.whyNot(shares.of(payer), credits, free);
+    return shares.whyNot(shares.of(payer, clientId), credits, free);
   }
 
   /**
@@ -211,12 +212,12 @@ export class BankAccount implements Ledger {
     const payer = price.payer ?? "";
     const { shares } = this.account;
     const why = this.whyNotHeld(price);
-    const held = shares.heldBy(payer);
+    const { held, clientId } = shares.of(payer, price.clientId);
     const isSpent = why === "share" || why === "unclaimed";
     const payable = isSpent ? Math.min(this.#payable, shares.leftFor(payer)) : this.#payable;
     const shortage = { price: credits / milli, balance: payable / milli, retryAfter: retrySeconds };
     if (why === undefined) return describeShortage(shortage);
-    const share = { user: payer, percent: shares.percent, held: held / milli };
+    const share = { user: payer, clientId, percent: shares.percent, held: held / milli };
     return describeShortage({ ...shortage, share: { ...share, why } });
   }
 
@@ -245,7 +246,7 @@ export class BankAccount implements Ledger {
 
   /** Lends the payment of one publish to another that replaces it: the lender still closes it. */
   lend(payment: Payment | undefined): Payment | undefined {
-    return payment && { take: (credits) => payment.take(credits), close() {} };
+    return payment && { clientId: payment.clientId, take: (credits) => payment.take(credits), close() {} };
   }
 
   /** Frees the credits of what another broker has found to be gone. */

@@ -64,7 +64,7 @@ export function obtainCredits(
   const wait: CreditWait = { since: clock.now(), hopeUntil: undefined };
   const attempt = (): void => {
     if (!isAwaited()) return done(undefined);
-    const payment = bankAccount.reserve(price.credits, price.payer);
+    const payment = bankAccount.reserve(price.credits, price.payer, price.clientId);
     // Without the store nobody knows what the bank has.
     const isOver = coordinator.state === "CONNECTED" && isLastWord(context, { price, lacking: price.credits }, wait);
     if (payment !== undefined || isOver) return done(payment);

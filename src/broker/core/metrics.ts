@@ -49,7 +49,7 @@ export class Metrics {
   refused = 0;
   /** Publishes and deliveries of `refused` that the bank could not pay. */
   refusedByBank = 0;
-  /** Publishes of `refused` whose users may not have more of the bank. */
+  /** Publishes and deliveries of `refused` whose users may not have more of the bank. */
   refusedByShare = 0;
   /** Connections closed for breaking the protocol or a limit, by reason code. */
   readonly protocolErrors = new Map<number, number>();
@@ -83,4 +83,11 @@ export class Metrics {
   readonly memory = { clients: 0, largest: 0, resident: 0, limit: 0, refused: 0, collections: 0 };
   /** Bytes that wait in memory now, for sessions that end with their connections. */
   queuedBytes = 0;
+
+  /** Counts a publish or delivery that is refused, by what refuses it: the bank, the user's share of it, or a limit. */
+  countRefused(by: "bank" | "share" | "limit"): void {
+    this.refused++;
+    if (by === "bank") this.refusedByBank++;
+    if (by === "share") this.refusedByShare++;
+  }
 }

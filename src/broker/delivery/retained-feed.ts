@@ -127,8 +127,7 @@ export class RetainedFeeds {
     if (payment === undefined && this.#mayStillBePaid(price)) return false;
     this.#wait = undefined;
     if (payment === undefined) {
-      metrics.refused++;
-      metrics.refusedByBank++;
+      metrics.countRefused(bankAccount.whoRefuses(price));
       return true;
     }
     const settlement = new Settlement(publish, mail.nextOrder());

@@ -78,16 +78,16 @@ export class PublishAdmission {
     // The store needs the room that is left to become emptier.
     if (coordinator.isFull === true) return { cause: "disk", why: fullDiskWords, isHopeful: false };
     const { payer } = publish;
-    const payment = bankAccount.reserve(copiesPrice, payer);
-    const retainedPayment = bankAccount.reserve(retainedPrice, payer);
+    const payment = bankAccount.reserve(copiesPrice, payer, publisher);
+    const retainedPayment = bankAccount.reserve(retainedPrice, payer, publisher);
     if (payment !== undefined && retainedPayment !== undefined) return { payment, retainedPayment };
     payment?.close();
     retainedPayment?.close();
-    const price = { credits: copiesPrice + retainedPrice, payer };
+    const price = { credits: copiesPrice + retainedPrice, payer, clientId: publisher };
     const lacking = payment === undefined ? copiesPrice : retainedPrice;
     const isHopeful = bankAccount.mayPay(price);
     return {
-      cause: bankAccount.mayHold(price) ? "bank" : "share",
+      cause: bankAccount.whoRefuses(price),
       why: bankAccount.describe(price),
       isHopeful,
       price,

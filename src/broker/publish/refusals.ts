@@ -71,11 +71,9 @@ export class Refusals {
   /** Counts a refused publish of a client, and logs it unless a line of that cause was logged a short while ago. */
   note(cause: RefusalCause, why: string, clientId: string): void {
     const { metrics, clock, log, timers } = this.#context;
-    metrics.refused++;
+    metrics.countRefused(cause === "bank" || cause === "share" ? cause : "limit");
     this.#unlogged[cause]++;
-    if (cause === "share") metrics.refusedByShare++;
     if (cause === "bank") {
-      metrics.refusedByBank++;
       // The first is told at once, then all that came meanwhile together.
       if (this.#timer.dueAt === Infinity)
         timers.set(this.#timer, Math.max(clock.now(), this.#reportedAt + refusalsReportMs));

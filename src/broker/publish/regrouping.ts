@@ -194,17 +194,20 @@ export class Regrouping implements GroupsEnd {
     const mustPay = mayBeStored && !isPaid;
     const price = mustPay ? bankAccount.prices.ofCopy(publish, idOf(target.subscriber)!, target.subscriptionIds) : 0;
     const own = mustPay ? bankAccount.reserve(price, publish.payer) : undefined;
-    if (mustPay && own === undefined) this.#wait(handover);
+    if (mustPay && own === undefined)
+      this.#wait(handover, bankAccount.whoRefuses({ credits: price, payer: publish.payer }));
     else this.#fanout.redeliver(publish, target, { done, payment: own ?? payment, reassigned, how });
   }
 
-  /** Keeps a message in memory, within a limit, that may have to be stored and cannot be paid for now. */
-  #wait(handover: Handover): void {
+  /**
+   * Keeps a message in memory, within a limit, that may have to be stored and cannot be paid for now. `by`: what
+   * refuses it where that is too much.
+   */
+  #wait(handover: Handover, by: "bank" | "share"): void {
     const { metrics, timers, clock } = this.#context;
     const { size } = handover.publish;
     if (this.#waitingBytes + size > regroupBytesMax) {
-      metrics.refused++;
-      metrics.refusedByBank++;
+      metrics.countRefused(by);
       return handover.done();
     }
     this.#waiting.push(handover);
