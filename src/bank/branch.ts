@@ -46,8 +46,6 @@ export class Reservation {
 export interface Price {
   readonly credits: number;
   readonly payer: string | null;
-  /** The client whose it is, if that is known. */
-  readonly clientId?: string | undefined;
 }
 
 /** A source of what a thing costs, as a reservation is. */
@@ -125,7 +123,7 @@ export class Branch {
   /** A message is stored, or will be; what it costs comes from the reservation. */
   keep(path: string, price: Price, reservation: Paying): void {
     this.#bound += reservation.take(price.credits);
-    this.#keep(path, { ...price, clientId: reservation.clientId });
+    this.#keep(path, price, reservation.clientId);
   }
 
   /** A message was found in the store that this branch pays for. */
@@ -160,7 +158,7 @@ export class Branch {
     return top;
   }
 
-  #keep(path: string, { credits, payer, clientId }: Price): void {
+  #keep(path: string, { credits, payer }: Price, clientId?: string): void {
     const holder = this.shares.of(payer, clientId);
     this.#kept.set(path, { credits, holder });
     this.shares.add(holder, credits);

@@ -228,11 +228,11 @@ export class SubscribeHandler {
     }
     const credits = before === undefined ? this.#priceOf(client, wanted) : 0;
     const { clientId } = client.session;
-    const price = { credits, payer: client.payer };
+    const price = { credits, payer: client.payer, clientId };
     const payment = credits === 0 ? undefined : this.#context.bankAccount.reserve(credits, client.payer, clientId);
     if (credits > 0 && payment === undefined) {
-      if (request.mayStillBePaid(this.#context, { ...price, clientId })) return undefined;
-      return refuse(Reason.quotaExceeded, this.#unpaid(request, { ...price, clientId }));
+      if (request.mayStillBePaid(this.#context, price)) return undefined;
+      return refuse(Reason.quotaExceeded, this.#unpaid(request, price));
     }
     // Whoever pays for a subscription pays for one that takes its place.
     const subscription = client.mailbox === undefined ? wanted : { ...wanted, paid: this.#paidOf(price, before) };
@@ -312,7 +312,8 @@ export class SubscribeHandler {
     price: { readonly credits: number; readonly payer: string },
     before: Subscription | undefined,
   ): Subscription["paid"] {
-    return before === undefined ? paidBy({ branch: this.#context.bankAccount.branch, ...price }) : before.paid;
+    const { credits, payer } = price;
+    return before === undefined ? paidBy({ branch: this.#context.bankAccount.branch, credits, payer }) : before.paid;
   }
 
   /** Returns the operation that stores a persistent session's subscription. */

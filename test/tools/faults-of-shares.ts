@@ -26,7 +26,7 @@ export const faults: readonly Fault[] = [
   {
     what: "shares: what a client has stored is not counted as its own",
     file: "src/bank/branch.ts",
-    find: "this.#keep(path, { ...price, clientId: reservation.clientId });",
+    find: "this.#keep(path, price, reservation.clientId);",
     replace: "this.#keep(path, price);",
     tests: "test/unit/shares.test.ts",
   },
