@@ -225,6 +225,20 @@ export const faults: readonly Fault[] = [
     tests: "test/unit/rooms/core.test.ts",
   },
   {
+    what: "churn: a level stays for a minute since ZooKeeper has removed the one below just before it was looked at",
+    file: "src/broker/core/level-sweep.ts",
+    find: 'if (results[index] === "NoNode") this.removed(path);',
+    replace: "",
+    tests: "test/unit/rooms/core.test.ts",
+  },
+  {
+    what: "churn: a level stays for a minute since ZooKeeper has removed the one below while that was being removed",
+    file: "src/broker/core/level-sweep.ts",
+    find: '        else if (error.code === "NoNode") this.removed(error.path);\n',
+    replace: "",
+    tests: "test/unit/rooms/core.test.ts",
+  },
+  {
     what: "churn: levels of retained messages stay that a broker knew of which has died",
     file: "src/broker/publish/retained-store.ts",
     find: "if (node?.data.length === 0 && node.stat.childCount === 0) this.#sweep.note(path);",

@@ -63,8 +63,15 @@ export class LevelSweep {
     currentStore(coordinator).read(
       paths.map((path) => ({ kind: "get", path })),
       (error, results) => {
-        if (error === undefined) this.#remove(paths.flatMap((path, index) => removalOf(path, results[index])));
-        else this.#isSweeping = false;
+        if (error !== undefined) {
+          this.#isSweeping = false;
+          return;
+        }
+        // ZooKeeper has removed it just before, which looks at no level above: one after the other would stay a minute.
+        paths.forEach((path, index) => {
+          if (results[index] === "NoNode") this.removed(path);
+        });
+        this.#remove(paths.flatMap((path, index) => removalOf(path, results[index])));
       },
     );
   }
@@ -87,6 +94,7 @@ export class LevelSweep {
         if (error?.code === "Closed") return undefined;
         // What was read before contact was lost says nothing of what is there now: it is read again.
         if (error === undefined) for (const { path } of left) this.note(path);
+        else if (error.code === "NoNode") this.removed(error.path);
         left = error === undefined ? [] : left.toSpliced(error.index, 1);
         return error === undefined || left.length > 0 ? left : undefined;
       },

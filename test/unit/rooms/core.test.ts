@@ -223,6 +223,28 @@ describe("empty levels", () => {
     expect([store.tree.nodes.has("/topics/a"), store.textOf("/topics/b/=1")]).toEqual([false, "news"]);
   });
 
+  test("go although ZooKeeper has removed the one below, which looks at no level above it", () => {
+    const { store, sweep: levels, pass } = sweep();
+    const left = (): string[] => [...store.tree.nodes.keys()].filter((path) => /^\/topics\/./.test(path));
+    store.put("/topics/a/b");
+    levels.note("/topics/a/b");
+    store.remove("/topics/a/b");
+    pass(4 * emptyLevelsMs);
+    expect(left()).toEqual([]);
+    // While its removal is under way.
+    store.put("/topics/a/b");
+    levels.note("/topics/a/b");
+    store.answers = false;
+    pass(2 * emptyLevelsMs);
+    for (let step = 0; step < 2; step++) store.answer(1);
+    expect(store.waiting).toBe(1);
+    store.remove("/topics/a/b");
+    store.answers = true;
+    store.answer();
+    pass(4 * emptyLevelsMs);
+    expect(left()).toEqual([]);
+  });
+
   test("are the store's own business where it makes them itself", () => {
     const { context, store, pass } = room();
     store.put("/topics/a");
