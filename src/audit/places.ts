@@ -3,20 +3,24 @@
  * What brokers of older versions have written names none, and is nobody's to pay.
  */
 import { markPriceOf } from "../bank/price.ts";
+import { mirrorPageMax } from "../base/limits.ts";
 import { Fields } from "../coordinator/fields.ts";
-import { type MirrorNode, walk } from "../coordinator/mirror.ts";
+import { children, type MirrorNode, read, walk } from "../coordinator/mirror.ts";
 import {
   brokerMark,
   decodeName,
   isMailbox,
   nameOf,
   parentPath,
+  partsPath,
+  payloadPath,
   publishersPath,
   sessionsPath,
   subscriberMark,
   subscribersPath,
   willsPath,
 } from "../coordinator/paths.ts";
+import { hasData } from "../coordinator/read-results.ts";
 import type { Price } from "../mail/ledger.ts";
 import { paidIn } from "../mail/paid.ts";
 import { isPaidStamp } from "../mail/stamp.ts";
@@ -35,6 +39,7 @@ export function paidAt(path: string, data: Uint8Array): Charge | undefined {
   if (data.length === 0) return undefined;
   if (path.startsWith(`${willsPath}/`)) return paidForWill(path, data);
   if (path.startsWith(`${sessionsPath}/`)) return paidForSession(path, data);
+  if (path.startsWith(`${partsPath}/`)) return paidByRecord(data);
   const name = nameOf(path);
   if (name.startsWith(subscriberMark)) return paidByRecord(data);
   if (!name.startsWith(brokerMark) || !isPaidStamp(data)) return undefined;
@@ -69,5 +74,22 @@ export async function walkPlaces(
       const paid = reader.read(path, () => paidAt(path, node.data));
       if (paid !== undefined) visit(path, paid, node);
     });
+  }
+  await walkPayloads({ store, reader }, (path, node) => {
+    const paid = reader.read(path, () => paidAt(path, node.data));
+    if (paid !== undefined) visit(path, paid, node);
+  });
+}
+
+/** Visits the nodes above payloads in parts, without reading the parts. Rejects with `OperatingError`. */
+export async function walkPayloads({ store }: Walked, visit: (path: string, node: MirrorNode) => void): Promise<void> {
+  const paths = (await children(store, partsPath)).map(payloadPath);
+  for (let at = 0; at < paths.length; at += mirrorPageMax) {
+    const page = paths.slice(at, at + mirrorPageMax);
+    const nodes = await read(
+      store,
+      page.map((path) => ({ kind: "get", path })),
+    );
+    for (const [index, node] of nodes.entries()) if (hasData(node)) visit(page[index]!, node);
   }
 }

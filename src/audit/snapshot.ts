@@ -2,7 +2,7 @@
 
 import { decodeGrant, decodeVault } from "../bank/account-records.ts";
 import { read, type Store, walk } from "../coordinator/mirror.ts";
-import { bankPath, branchesPath, decodeName, messageMark, nameOf } from "../coordinator/paths.ts";
+import { bankPath, branchesPath, decodeName, messageMark, nameOf, payloadPath } from "../coordinator/paths.ts";
 import { hasData } from "../coordinator/read-results.ts";
 import { refuseNewer } from "../coordinator/tree-format.ts";
 import { notingReader } from "../mail/record-reader.ts";
@@ -25,7 +25,7 @@ export async function takeSnapshot(store: Store, now: number): Promise<Snapshot 
   await refuseNewer(store);
   const grants = new Map<string, number>();
   const refused = new Map<string, number>();
-  const messages: StoredMessage[] = [];
+  const messages: (StoredMessage & { credits: number })[] = [];
   const places: PaidPlace[] = [];
   const slips: StoredSlip[] = [];
   const strangers = new Map<string, string>();
@@ -41,7 +41,15 @@ export async function takeSnapshot(store: Store, now: number): Promise<Snapshot 
     message: (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: false }),
   });
   await walkRetained(walked, (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: true }));
-  await walkPlaces(walked, (path, charge) => places.push({ path, ...charge }));
+  const byPayload = new Map(
+    messages.flatMap((message) => (message.parts ? [[payloadPath(message.parts.id), message]] : [])),
+  );
+  await walkPlaces(walked, (path, charge) => {
+    const message = byPayload.get(path);
+    // Who reads a statement wants to know what the message costs, wherever its payload is.
+    if (message?.branch === charge.branch) message.credits += charge.credits;
+    else places.push({ path, ...charge });
+  });
   const damaged = new Map<string, string>();
   const note = (path: string, data: Uint8Array): void => {
     damaged.set(path, JSON.stringify(Buffer.from(data.subarray(0, damagedShown)).toString("latin1")));

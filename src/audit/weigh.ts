@@ -34,10 +34,9 @@ async function weighPieces(store: Store): Promise<number> {
   let weight = 0;
   for (const id of await children(store, partsPath)) {
     const above = `${partsPath}/${id}`;
-    weight += nodeWeightOf(above, 0);
-    const names = await children(store, above);
-    for (let at = 0; at < names.length; at += mirrorPageMax) {
-      const paths = names.slice(at, at + mirrorPageMax).map((name) => `${above}/${name}`);
+    const all = [above, ...(await children(store, above)).map((name) => `${above}/${name}`)];
+    for (let at = 0; at < all.length; at += mirrorPageMax) {
+      const paths = all.slice(at, at + mirrorPageMax);
       const lengths = await lengthsOf(store, paths);
       paths.forEach((path, index) => {
         const length = lengths[index];

@@ -158,9 +158,14 @@ export function incomingPath(clientId: string): string {
   return `${sessionPath(clientId)}/in`;
 }
 
-/** A piece of a payload; `id` is that of the message. */
+/** The node above the pieces of a payload; `id` is that of the message. */
+export function payloadPath(id: string): string {
+  return `${partsPath}/${id}`;
+}
+
+/** A piece of a payload. */
 export function partPath(id: string, number: number): string {
-  return `${partsPath}/${id}/${String(number).padStart(4, "0")}`;
+  return `${payloadPath(id)}/${String(number).padStart(4, "0")}`;
 }
 
 /** How far a session has been handed what lies in mail drops: a node for each of its filters. */

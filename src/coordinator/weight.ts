@@ -82,9 +82,12 @@ export function counterWeightOf({ pathBytes }: TopicPlace): number {
   return znodeBytes + pathBytes + recordBytes;
 }
 
-/** Returns the weight of a payload that stands apart from its message in so many parts, besides its bytes. */
-export function partsWeightOf(count: number): number {
-  return (count + 1) * (znodeBytes + 2 * recordBytes);
+/**
+ * Returns the weight of a payload that stands apart from its message in so many parts, besides its bytes. `texts`: the
+ * bytes of texts in the record that says who pays for it.
+ */
+export function partsWeightOf(count: number, texts: number): number {
+  return (count + 1) * (znodeBytes + 2 * recordBytes) + texts;
 }
 
 /** A slip: to whom, and with how many subscription identifiers. */

@@ -10,7 +10,7 @@ import { type Publish, topicOf } from "../mqtt/publish.ts";
 import type { Journal } from "./journal.ts";
 import type { Ledger, Payment } from "./ledger.ts";
 import type { JournalOperation } from "./operations.ts";
-import { claimBytesOf, claimOf, piecesOf } from "./parts.ts";
+import { claimBytesOf } from "./parts.ts";
 import { emptyRecord, encodeMessage, type MessageHead, type Parts, type SlipRecord } from "./records.ts";
 import { counterPath, type Slip, type SlipDraft, type Slips } from "./slips.ts";
 
@@ -78,9 +78,9 @@ export class Mail {
     const recipients = drafts.length;
     // Slips are paid for with their message, and until the last recipient has it.
     const credits = terms.credits + this.#ledger.priceOf(slipsWeightOf(publish, drafts, branch));
-    this.#ledger.keep(path, { credits, payer: publish.payer }, payment);
     const head = { ...terms, credits, branch, recipients };
-    const { data, checks, parts } = this.#encode(publish, idOfMessage(path), head);
+    const { data, checks, parts, credits: own } = this.#encode(publish, { id: idOfMessage(path), head, payment });
+    this.#ledger.keep(path, { credits: own, payer: publish.payer }, payment);
     const operations: JournalOperation[] = [...checks, { kind: "create", path, data, mode: "persistent" }];
     if (recipients > 1)
       operations.push({ kind: "create", path: counterPath(path), data: emptyRecord, mode: "persistent" });
@@ -114,8 +114,8 @@ export class Mail {
     const credits = terms.credits + this.#ledger.priceOf(textWeightOf(publisher));
     const path = pathOf(publish, this.#nextName());
     const head = { ...terms, credits, branch, recipients: 0, publisher };
-    const { data, checks, parts } = this.#encode(publish, idOfMessage(path), head);
-    this.#ledger.keep(path, { credits, payer: publish.payer }, payment);
+    const { data, checks, parts, credits: own } = this.#encode(publish, { id: idOfMessage(path), head, payment });
+    this.#ledger.keep(path, { credits: own, payer: publish.payer }, payment);
     if (publish.retain) publish.copyUntil = Math.min(terms.keepUntil, publish.expiresAt);
     const create = { kind: "create", path, data, mode: "persistent", named: this.#countInDrops } as const;
     return { path, parts, operations: [...checks, create] };
@@ -127,24 +127,25 @@ export class Mail {
     return this.#slips.draw(clientId, { ...draft, ...fixed, keepUntil, branch, messagePath: path }, undefined);
   }
 
-  /** The bytes of a retained message, and what must hold when they are written. */
-  retain(publish: Publish, credits: number): Encoded {
+  /** The bytes of a retained message that costs so much, in milli-credits, and what must hold when they are written. */
+  retain(publish: Publish, credits: number, payment?: Payment): Encoded {
     const head = { credits, keepUntil: Infinity, branch: this.#ledger.branch, recipients: 0 };
-    return this.#encode(publish, this.#nextName(), head);
+    return this.#encode(publish, { id: this.#nextName(), head, payment });
   }
 
   /**
    * Encodes a message. If it does not fit into a unit its payload is on its way in parts, each in a unit of its own,
    * when this returns.
    */
-  #encode(publish: Publish, id: string, head: MessageHead): Encoded {
+  #encode(publish: Publish, { id, head, payment }: Naming): Encoded {
     const checks = [this.#ledger.guard()];
-    if (!this.#isLarge(publish)) return { data: encodeMessage(publish, head), checks, parts: undefined };
-    const pieces = piecesOf(publish, id, this.#journal.unitBytesMax);
-    for (const piece of pieces) this.#journal.commit([this.#ledger.guard(), piece]);
-    const parts = { id, count: pieces.length };
-    const claim = claimOf(parts, (done) => this.#slips.rewriteParts(pieces, done));
-    return { data: encodeMessage(publish, { ...head, parts }), checks: [...checks, ...claim], parts };
+    const { credits } = head;
+    if (!this.#isLarge(publish)) return { data: encodeMessage(publish, head), checks, parts: undefined, credits };
+    const payload = this.#slips.payloads.store(publish, id, payment);
+    const { parts, claim } = payload;
+    const own = credits - payload.credits;
+    const data = encodeMessage(publish, { ...head, credits: own, parts });
+    return { data, checks: [...checks, ...claim], parts, credits: own };
   }
 
   /** True if the store can take a message, whatever it takes. */
@@ -165,8 +166,9 @@ export class Mail {
 
   /** Gives back the credits, and the parts, of a message that was to be stored and will not be. */
   withdrawn({ path, parts }: Pick<StoredMail, "path" | "parts">): void {
-    this.#ledger.freed(path, this.#ledger.branch);
-    if (parts !== undefined) this.#slips.removeParts(parts.id);
+    const { branch } = this.#ledger;
+    this.#ledger.freed(path, branch);
+    if (parts !== undefined) this.#slips.payloads.remove({ id: parts.id, branch });
   }
 }
 
@@ -257,8 +259,17 @@ export interface StoredMail {
   readonly slips: Slip[];
 }
 
+/** The id of a message, what its record begins with, and what pays for all of it. */
+interface Naming {
+  readonly id: string;
+  readonly head: MessageHead;
+  readonly payment: Payment | undefined;
+}
+
 export interface Encoded {
   readonly data: Uint8Array;
+  /** The price that its record names, in milli-credits; a payload in parts is paid for beside it. */
+  readonly credits: number;
   /** Checks that must hold when they are written. */
   readonly checks: readonly JournalOperation[];
   readonly parts: Parts | undefined;

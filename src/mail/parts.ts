@@ -1,16 +1,18 @@
 /**
  * Payloads that are too large for one commit, in pieces: each a znode of its own, written before the message that names
  * them. The message appears with all of its payload, or not at all; pieces that no message names are nobody's, and are
- * swept.
+ * swept. The node above them says who pays for them, as long as they are there.
  */
 
-import { noBytes } from "../base/bytes.ts";
+import { encodeUtf8, noBytes } from "../base/bytes.ts";
 import { partBytesMax, partsReadMax, remainingLengthMax, topicTreeBytesMax, unitBytesReserve } from "../base/limits.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
-import { partPath, partsPath } from "../coordinator/paths.ts";
+import { partPath, payloadPath } from "../coordinator/paths.ts";
 import { hasData } from "../coordinator/read-results.ts";
+import { textWeightOf } from "../coordinator/weight.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { JournalOperation, Mend } from "./operations.ts";
+import { type Paid, paidBy } from "./paid.ts";
 import { decodeMessage, decodeMessageHead, type Parts, setPayload } from "./records.ts";
 
 /** The operation that writes one piece of a payload. */
@@ -50,16 +52,33 @@ function pieceBytesOf(unitBytesMax: number): number {
   return Math.min(partBytesMax, Math.floor((unitBytesMax - unitBytesReserve) / 2));
 }
 
+/** Returns the operation that writes above a payload's pieces who pays for them; a piece of it is there. */
+export function chargeOf(id: string, paid: Required<Paid>): JournalOperation {
+  return { kind: "set", path: payloadPath(id), data: encodeUtf8(JSON.stringify(paidBy(paid))) };
+}
+
+/** Bytes that the texts in that record take at most; `branchBytes`: those of the branch's name. */
+export function chargeTextsOf({ payer }: Publish, branchBytes: number): number {
+  // A character of a text in JSON takes six bytes at most, and most take one.
+  return branchBytes + Math.max(textWeightOf(payer), 6 * payer.length);
+}
+
 /**
  * Returns the operations that are committed with the message: all pieces are there, since a sweep may have taken them
  * for nobody's while this broker slept; and the node above them is set, so that a broker which has not seen the message
  * yet does not sweep them now. `mend` writes anew what is not there.
  */
-export function claimOf({ id, count }: Parts, mend: Mend): JournalOperation[] {
+export function claimOf({ id, count }: Parts, { charge, mend }: Claim): JournalOperation[] {
   const checks = Array.from({ length: count }, (_, number): JournalOperation => {
     return { kind: "check", path: partPath(id, number), version: () => -1, mend };
   });
-  return [...checks, { kind: "set", path: `${partsPath}/${id}`, data: noBytes }];
+  return [...checks, charge];
+}
+
+/** The operation that says who pays for the pieces, and what makes them be there. */
+interface Claim {
+  readonly charge: JournalOperation;
+  readonly mend: Mend;
 }
 
 /** Bytes that `claimOf` takes in a unit at most. */

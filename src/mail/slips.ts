@@ -5,23 +5,16 @@
  */
 
 import type { Coordinator, CoordinatorError, ReadResult } from "../coordinator/coordinator.ts";
-import {
-  idOfMessage,
-  isSlipName,
-  mailPath,
-  parentPath,
-  partsPath,
-  topicOfPath,
-  topicsPath,
-} from "../coordinator/paths.ts";
-import { childrenOf, hasChildren, hasData, hasStat } from "../coordinator/read-results.ts";
+import { idOfMessage, isSlipName, mailPath, parentPath, topicOfPath, topicsPath } from "../coordinator/paths.ts";
+import { childrenOf, hasData, hasStat } from "../coordinator/read-results.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { Journal } from "./journal.ts";
 import type { Ledger } from "./ledger.ts";
 import { MailboxNumbers } from "./mailbox-numbers.ts";
 import type { JournalOperation } from "./operations.ts";
-import { decodeStored, type Piece, readPieces } from "./parts.ts";
+import { decodeStored, readPieces } from "./parts.ts";
+import { Payloads } from "./payloads.ts";
 import type { RecordReader } from "./record-reader.ts";
 import { decodeSlip, emptyRecord, encodeSlip, type MessageHead, type SlipRecord } from "./records.ts";
 import { SlipSearch } from "./slip-search.ts";
@@ -60,6 +53,7 @@ export type MessagesRead = (messages: readonly (Publish | undefined)[], stranger
 
 export class Slips {
   readonly numbers: MailboxNumbers;
+  readonly payloads: Payloads;
   readonly #coordinator: Coordinator;
   readonly #journal: Journal;
   readonly #ledger: Ledger;
@@ -74,6 +68,7 @@ export class Slips {
   constructor(parts: { coordinator: Coordinator; journal: Journal; ledger: Ledger; reader: RecordReader }) {
     this.#coordinator = parts.coordinator;
     this.numbers = new MailboxNumbers(parts.coordinator);
+    this.payloads = new Payloads(parts);
     this.#journal = parts.journal;
     this.#ledger = parts.ledger;
     this.#search = new SlipSearch(parts.coordinator, parts.reader);
@@ -298,47 +293,7 @@ export class Slips {
 
   #removed({ path, branch, hasParts }: CountedMessage): void {
     this.#ledger.freed(path, branch);
-    if (hasParts) this.removeParts(idOfMessage(path));
-  }
-
-  /**
-   * Removes the parts of a payload whose message is gone. The last one goes first: brokers of an older version look for
-   * that one only. With `unclaimedAt` they are removed only as long as that is the version of the node above them: no
-   * message has claimed them.
-   */
-  removeParts(id: string, { unclaimedAt }: { readonly unclaimedAt?: number } = {}): void {
-    const path = `${partsPath}/${id}`;
-    this.#coordinator.read([{ kind: "children", path }], (error, [result]) => {
-      if (error !== undefined || !hasChildren(result)) return;
-      const names = [...result.children].sort().reverse();
-      const guard: JournalOperation | undefined =
-        unclaimedAt === undefined ? undefined : { kind: "check", path, version: () => unclaimedAt };
-      this.#journal.commitAll(
-        names.map((name) => ({ kind: "remove", path: `${path}/${name}` })),
-        { guard, refused: () => {} },
-      );
-    });
-  }
-
-  /** Writes those parts anew that are not there, whoever has removed them. */
-  rewriteParts(pieces: readonly Piece[], done: (error?: CoordinatorError) => void): void {
-    this.#coordinator.read(
-      pieces.map(({ path }) => ({ kind: "exists", path })),
-      (error, results) => {
-        if (error !== undefined) return;
-        const missing = pieces.filter((_, index) => results[index] === "NoNode");
-        let left = missing.length;
-        if (left === 0) return done();
-        let failed: CoordinatorError | undefined;
-        const ended = (why?: CoordinatorError): void => {
-          failed ??= why;
-          left--;
-          if (left === 0) done(failed);
-        };
-        for (const { path, data } of missing)
-          this.#journal.commit([{ kind: "put", path, data, exists: false }], () => ended(), ended);
-      },
-    );
+    if (hasParts) this.payloads.remove({ id: idOfMessage(path), branch });
   }
 }
 

@@ -45,6 +45,8 @@ export class Actor {
   up = false;
   /** True while it must not come back. */
   isAway = false;
+  /** True if the bank could not pay for its session when it asked last. */
+  isUnpaid = false;
   readonly #isBrief: boolean;
   readonly #connection: Partial<ConnectionOptions>;
   /** Brokers that it connects to; undefined: all. */
@@ -195,11 +197,14 @@ export class Actor {
       () => {
         if (!isOurs()) return;
         this.up = true;
+        this.isUnpaid = false;
         this.#judgeSession(client);
         this.connected(client);
         if (this.#subscribedTo !== undefined && !this.#isSubscribed) void this.#subscribe(client, this.#subscribedTo);
       },
-      () => {},
+      (error: Error) => {
+        if (isOurs()) this.isUnpaid = error.message.includes("the bank cannot pay");
+      },
     );
   }
 

@@ -127,8 +127,11 @@ export class People {
   }
 
   get isAtRest(): boolean {
+    // What lies in mail drops may be all that a poor bank can pay for, and who begins anew needs credits.
+    const { isPoor, hasDrops } = this.#options.plan.traits;
+    const mayLack = isPoor && hasDrops;
     return (
-      this.actors.every(({ up, isAway }) => up || isAway) &&
+      this.actors.every(({ up, isAway, isUnpaid }) => up || isAway || (mayLack && isUnpaid)) &&
       this.#publishers.every(({ isSettled }) => isSettled) &&
       this.#devices.every(({ isSettled }) => isSettled) &&
       this.#devices.slice(0, 2).every(({ isAway }) => isAway)

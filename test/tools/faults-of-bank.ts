@@ -62,8 +62,8 @@ export const faults: readonly Fault[] = [
   {
     what: "bank: a message is stored though only its last part is sure to be there",
     file: "src/mail/parts.ts",
-    find: "return [...checks, {",
-    replace: "return [checks.at(-1)!, {",
+    find: "return [...checks, charge];",
+    replace: "return [checks.at(-1)!, charge];",
     tests: "test/simulation/large.test.ts",
   },
   {
@@ -75,10 +75,31 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "bank: parts are swept though a message has claimed them",
-    file: "src/mail/slips.ts",
-    find: "unclaimedAt === undefined ? undefined : {",
-    replace: 'unclaimedAt === undefined || id !== "" ? undefined : {',
+    file: "src/mail/payloads.ts",
+    find: "{ guard, done: freed",
+    replace: "{ guard: undefined, done: freed",
     tests: "test/unit/parts.test.ts",
+  },
+  {
+    what: "bank: a payload in parts is paid for only when a message has claimed it",
+    file: "src/mail/payloads.ts",
+    find: "...(number === 0 ? [charge] : [])",
+    replace: "...(number < 0 ? [charge] : [])",
+    tests: "test/simulation/payloads.test.ts",
+  },
+  {
+    what: "bank: what paid for a payload is free before its parts are removed",
+    file: "src/mail/payloads.ts",
+    find: "if (!hasChildren(result)) return freed();",
+    replace: "freed();\n      if (!hasChildren(result)) return;",
+    tests: "test/unit/parts.test.ts",
+  },
+  {
+    what: "bank: a payload stays that another broker has replaced without knowing of it",
+    file: "src/broker/publish/retained-store.ts",
+    find: "before?.branch === bankAccount.branch && before.id !== parts",
+    replace: "before?.branch === bankAccount.branch && before.id === undefined",
+    tests: "test/simulation/payloads.test.ts",
   },
   {
     what: "bank: what the vault could pay is refused after its first answer",

@@ -262,14 +262,14 @@ export const faults: readonly Fault[] = [
   {
     what: "parts stay when their message goes",
     file: "src/mail/slips.ts",
-    find: "if (hasParts) this.removeParts",
-    replace: 'if (hasParts && path === "") this.removeParts',
+    find: "if (hasParts) this.payloads.remove",
+    replace: 'if (hasParts && path === "") this.payloads.remove',
     tests: "test/cluster/large.test.ts",
   },
   {
     what: "parts that no message names are not swept",
     file: "src/broker/cluster/sweeper.ts",
-    find: "slips.removeParts(id, {",
+    find: "slips.payloads.remove({ id, branch }, {",
     replace: "void (slips, {",
     tests: "test/unit/rooms/cluster.test.ts",
   },

@@ -9,13 +9,16 @@ import { Slips } from "../../src/mail/slips.ts";
 import { Publish } from "../../src/mqtt/publish.ts";
 import { World } from "../simulation/world.ts";
 
+/** Told of what is paid for no longer. */
+let onFreed = (_path: string): void => {};
+
 const ledger = {
   branch: "b",
   termsOf: () => ({ credits: 1, keepUntil: Infinity }),
   priceOf: () => 0,
   guard: (): JournalOperation => ({ kind: "check", path: "/", version: () => -1 }),
   keep: () => {},
-  freed: () => {},
+  freed: (path: string) => onFreed(path),
 };
 
 function make() {
@@ -45,11 +48,26 @@ test("parts that a message has claimed since they were looked at are not swept; 
   expect(paths().length).toBe(2 * (1 + claimed.parts!.count));
   journal.commit([...claimed.checks, { kind: "put", path: "/retained", data: noBytes, exists: false }]);
   await world.pass(100);
-  for (const { parts } of [claimed, forgotten]) slips.removeParts(parts!.id, { unclaimedAt: 0 });
+  for (const { parts } of [claimed, forgotten]) {
+    // As it is when who pays for them has been written, and nothing else.
+    const check = { kind: "check", path: `/parts/${parts!.id}`, version: () => 1 } as const;
+    slips.payloads.remove({ id: parts!.id, branch: "b" }, check);
+  }
   await world.pass(100);
   const { id, count } = claimed.parts!;
   expect(paths().filter((path) => path.startsWith(`/parts/${id}/`)).length).toBe(count);
   expect(paths().filter((path) => path.startsWith(`/parts/${forgotten.parts!.id}/`))).toEqual([]);
+});
+
+test("parts are paid for until they are gone", async () => {
+  const { world, slips, mail, paths } = make();
+  const { id } = mail.retain(publishOf(60_000), 1).parts!;
+  await world.pass(100);
+  const freed: { path: string; left: number }[] = [];
+  onFreed = (path) => freed.push({ path, left: paths().length });
+  slips.payloads.remove({ id, branch: "b" });
+  await world.pass(100);
+  expect(freed).toEqual([{ path: `/parts/${id}`, left: 0 }]);
 });
 
 test("a message that needs more checks than a unit can hold does not fit", () => {

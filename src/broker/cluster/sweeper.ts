@@ -3,7 +3,7 @@
  * that its credits come back even where no other broker looks, and closes the branches of brokers that are gone.
  */
 
-import { walkPlaces } from "../../audit/places.ts";
+import { paidAt, walkPayloads, walkPlaces } from "../../audit/places.ts";
 import { type Walked, walkMessages, walkRetained, walkSlips } from "../../audit/scan.ts";
 import { Accounts, type Bound } from "../../bank/accounts.ts";
 import { branchCloseMs, sweepMs } from "../../base/bank-limits.ts";
@@ -19,11 +19,12 @@ import {
   messageMark,
   nameOf,
   parentPath,
-  partsPath,
+  payloadPath,
 } from "../../coordinator/paths.ts";
-import { hasData, hasStat } from "../../coordinator/read-results.ts";
+import { hasStat } from "../../coordinator/read-results.ts";
 import { epochOfId } from "../../mail/mail.ts";
 import type { Paid } from "../../mail/paid.ts";
+import type { PaidPayload } from "../../mail/payloads.ts";
 import { countedOf, isHeldByClient, topicOfMessage, unreadSlip } from "../../mail/slips.ts";
 import type { EndedSessions } from "../connect/ended-sessions.ts";
 import type { SessionRemains } from "../connect/session-remains.ts";
@@ -40,6 +41,13 @@ export interface SweeperParts {
   readonly sessionRemains: SessionRemains;
 }
 
+/** The node above a payload in parts: its version tells whether a message has claimed them since. */
+interface Claim {
+  readonly version: number;
+  /** The branch that pays. */
+  readonly branch: PaidPayload["branch"];
+}
+
 /** The rest between two sweeps, as a multiple of the time that the last one took. */
 const sweepPause = 10;
 
@@ -53,8 +61,8 @@ interface Sweep {
   readonly droppedOn: Set<string>;
   /** Ids of payloads in parts that messages name. */
   readonly parts: Set<string>;
-  /** Versions of the nodes above parts, as they were before messages were looked at. */
-  readonly claims: ReadonlyMap<string, number>;
+  /** The nodes above parts, by ids, as they were before messages were looked at. */
+  readonly claims: ReadonlyMap<string, Claim>;
 }
 
 /** Sweeps the tree while this broker is the teller: the member with the lowest id. */
@@ -196,19 +204,15 @@ export class Sweeper {
     });
   }
 
-  /** Returns the ids of payloads in parts, with the versions that tell whether a message has claimed them. */
-  async #claims(): Promise<Map<string, number>> {
-    const { coordinator } = this.#context;
-    const ids = await children(coordinator, partsPath);
-    const nodes = await read(
-      coordinator,
-      ids.map((id) => ({ kind: "get", path: `${partsPath}/${id}` })),
-    );
-    const found = ids.flatMap((id, index): [string, number][] => {
-      const node = nodes[index];
-      return hasData(node) ? [[id, node.stat.version]] : [];
+  /** Returns the payloads in parts by their ids. */
+  async #claims(): Promise<Map<string, Claim>> {
+    const { strangers } = this.#context;
+    const found = new Map<string, Claim>();
+    await walkPayloads(this.#walked, (path, { data, stat: { version } }) => {
+      const branch = strangers.read(path, () => paidAt(path, data))?.branch;
+      found.set(nameOf(path), { version, branch });
     });
-    return new Map(found);
+    return found;
   }
 
   /**
@@ -221,11 +225,12 @@ export class Sweeper {
     const orphans = [...claims.keys()].filter((id) => !parts.has(id));
     for (const id of this.#orphans.keys()) if (!orphans.includes(id)) this.#orphans.delete(id);
     for (const id of orphans) {
+      const { version, branch } = claims.get(id)!;
       const since = this.#orphans.get(id) ?? now;
       this.#orphans.set(id, since);
       // A broker that lives may still be about to store the message.
       if (now - since >= (this.#isOfTheLiving(id) ? orphanPartsBusyMs : orphanPartsMs))
-        slips.removeParts(id, { unclaimedAt: claims.get(id)! });
+        slips.payloads.remove({ id, branch }, { kind: "check", path: payloadPath(id), version: () => version });
     }
   }
 

@@ -10,7 +10,7 @@ import {
   type TopicPlace,
   textWeightOf,
 } from "../../coordinator/weight.ts";
-import { piecesMax } from "../../mail/parts.ts";
+import { chargeTextsOf, piecesMax } from "../../mail/parts.ts";
 import type { Terms } from "../../mail/records.ts";
 import { type Publish, topicOf } from "../../mqtt/publish.ts";
 import type { Runtime } from "./runtime.ts";
@@ -82,7 +82,7 @@ export class PriceList {
 
   #sizeOf(publish: Publish): MessageSize {
     const pieces = piecesMax(publish, this.#runtime.coordinator.submissionBytesMax);
-    const parts = pieces === 0 ? 0 : partsWeightOf(pieces);
+    const parts = pieces === 0 ? 0 : partsWeightOf(pieces, chargeTextsOf(publish, this.#branchBytes));
     return { bytes: publish.size + parts, texts: this.#branchBytes + textWeightOf(publish.payer) };
   }
 }

@@ -8,6 +8,7 @@ import { isEncodedPath, parentPath, retainedPath, topicOfPath, topicPath } from 
 import type { Payment, Price } from "../../mail/ledger.ts";
 import { isDone, type JournalOperation, type Outcome } from "../../mail/operations.ts";
 import { decodeStored, readPieces } from "../../mail/parts.ts";
+import type { PaidPayload } from "../../mail/payloads.ts";
 import { decodeMessageHead } from "../../mail/records.ts";
 import { isSameMessage, type Publish } from "../../mqtt/publish.ts";
 import type { LevelSweep } from "../core/level-sweep.ts";
@@ -28,8 +29,8 @@ export interface RetainOptions {
 /** A write that is under way. */
 interface Writing {
   readonly bill: Bill | undefined;
-  /** The id of the message's payload, if that is stored in parts. */
-  parts: string | undefined;
+  /** The message's payload, if that is stored in parts. */
+  payload: PaidPayload | undefined;
 }
 
 /** Writes retained messages, and mirrors those of other brokers. */
@@ -44,8 +45,8 @@ export class RetainedStore {
   #reading = 0;
   /** Counts how often contact with the store was lost. */
   #losses = 0;
-  /** Ids of payloads in parts, by the paths of their messages. */
-  readonly #inParts = new Map<string, string>();
+  /** Payloads in parts, by the paths of their messages. */
+  readonly #inParts = new Map<string, PaidPayload>();
 
   constructor(context: DeliveryContext, sweep: LevelSweep) {
     this.#context = context;
@@ -123,17 +124,16 @@ export class RetainedStore {
     const exists = retained.hasNode(topic);
     const kept = publish.kept();
     retained.set(topic, kept, "here");
-    const credits = this.priceOf(kept);
+    const { data, checks, parts, credits } = mail.retain(kept, this.priceOf(kept), payment);
     const writing = this.#write(path, payment && { credits, payer: kept.payer, payment });
+    writing.payload = parts && this.#own(parts.id);
     const isCurrent = (): boolean => retained.get(topic)?.publish === kept && isDue();
     const after = (how: Outcome): void => this.#written(path, writing, how);
-    const { data, checks, parts } = mail.retain(kept, credits);
-    writing.parts = parts?.id;
     return [...checks, { kind: "put", path, data, exists, isCurrent, after }];
   }
 
   #write(path: string, bill: Bill | undefined): Writing {
-    const writing: Writing = { bill, parts: undefined };
+    const writing: Writing = { bill, payload: undefined };
     const others = this.#writing.get(path);
     if (others === undefined) this.#writing.set(path, new Set([writing]));
     else others.add(writing);
@@ -144,14 +144,14 @@ export class RetainedStore {
   /** Ends a write. If it was committed, what stood there before is no longer paid for. */
   #written(path: string, writing: Writing, how: Outcome): void {
     const { account } = this.#context.bankAccount;
-    const { bill, parts } = writing;
+    const { bill, payload } = writing;
     const others = this.#writing.get(path)!;
     others.delete(writing);
     if (others.size === 0) this.#writing.delete(path);
     if (isDone(how)) {
       this.#mirror.note(path);
-      this.#removeParts(path);
-      this.#standsInParts(path, parts);
+      this.#removePayload(path);
+      this.#standsInParts(path, payload);
       account.freed(path);
       if (bill !== undefined) account.keep(path, bill, bill.payment);
     }
@@ -159,19 +159,29 @@ export class RetainedStore {
     // What other brokers have written since may have been ignored, or memory may differ from the store.
     if (how !== "committed" && how !== "emptied" && others.size === 0) this.#mirror.refresh(path);
     // The write's own payload is not in use; the one at the path is another write's.
-    if (!isDone(how) && parts !== undefined) this.#context.slips.removeParts(parts);
+    if (!isDone(how) && payload !== undefined) this.#context.slips.payloads.remove(payload);
   }
 
-  /** Removes the parts of the message that stood at a path. */
-  #removeParts(path: string): void {
-    const id = this.#inParts.get(path);
+  #own(id: string): PaidPayload {
+    return { id, branch: this.#context.bankAccount.branch };
+  }
+
+  /** Removes the payload of the message that stood at a path, if it was in parts. */
+  #removePayload(path: string): void {
+    const payload = this.#inParts.get(path);
     this.#inParts.delete(path);
-    if (id !== undefined) this.#context.slips.removeParts(id);
+    if (payload !== undefined) this.#context.slips.payloads.remove(payload);
   }
 
-  #standsInParts(path: string, id: string | undefined): void {
-    if (id === undefined) this.#inParts.delete(path);
-    else this.#inParts.set(path, id);
+  #standsInParts(path: string, payload: PaidPayload | undefined): void {
+    if (payload === undefined) this.#inParts.delete(path);
+    else this.#inParts.set(path, payload);
+  }
+
+  /** Removes the payload of a message of this broker's that another one has replaced, perhaps without knowing of it. */
+  #replaced(path: string, { id }: PaidPayload, { stat: { version } }: MirrorNode): void {
+    const check: JournalOperation = { kind: "check", path, version: () => version };
+    this.#context.slips.payloads.remove(this.#own(id), check);
   }
 
   #apply(path: string, node: MirrorNode | undefined): void {
@@ -183,7 +193,10 @@ export class RetainedStore {
     const head = stored && decodeMessageHead(node!.data);
     if (head?.branch !== bankAccount.branch) bankAccount.account.freed(path);
     const parts = head?.parts?.id;
-    this.#standsInParts(path, parts);
+    const before = this.#inParts.get(path);
+    if (node !== undefined && before?.branch === bankAccount.branch && before.id !== parts)
+      this.#replaced(path, before, node);
+    this.#standsInParts(path, parts === undefined ? undefined : { id: parts, branch: head!.branch });
     // An empty node is a level above others, or a message that was cleared while others stood below it.
     if (node === undefined || stored === undefined) {
       retained.delete(topic);
@@ -195,7 +208,7 @@ export class RetainedStore {
     readPieces(coordinator, stored, (publish) => {
       this.#reading--;
       // The message was replaced while its payload was read.
-      if (publish === undefined || this.#inParts.get(path) !== parts || this.#writing.has(path)) return;
+      if (publish === undefined || this.#inParts.get(path)?.id !== parts || this.#writing.has(path)) return;
       if (publish.expiresAt <= this.#context.clock.wall()) return this.expire(path, node.stat.version);
       // If the same message was only read again, it must stay the same object: feeds compare it.
       const known = retained.get(topic)?.publish;
@@ -206,12 +219,12 @@ export class RetainedStore {
   /** Removes a retained message that has expired, if it is still in the version that was seen under this lease. */
   expire(path: string, version: number): void {
     const check: JournalOperation = { kind: "check", path, version: () => version, ofLease: true };
-    const parts = this.#inParts.get(path);
+    const payload = this.#inParts.get(path);
     const after = (how: Outcome): void => {
       if (how === "refused") return;
       // What stands there by now may be another message.
-      if (parts !== undefined && this.#inParts.get(path) === parts) this.#removeParts(path);
-      else if (parts !== undefined) this.#context.slips.removeParts(parts);
+      if (payload !== undefined && this.#inParts.get(path) === payload) this.#removePayload(path);
+      else if (payload !== undefined) this.#context.slips.payloads.remove(payload);
       this.#sweep.note(path);
       this.#sweep.note(parentPath(path));
     };
