@@ -3,6 +3,13 @@ import type { Fault } from "./faults.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "a broker that returns serves publishers before it knows who has subscribed in its absence",
+    file: "src/broker/cluster/cluster.ts",
+    find: "await new Promise<void>((read) => this.#parts.directory.caughtUp(read));",
+    replace: "await new Promise<void>((read) => read());",
+    tests: "test/simulation/returned.test.ts",
+  },
+  {
     what: "a client that connects again makes the store refuse what it published before, and what waits behind a large message",
     file: "src/mail/held-paths.ts",
     find: "      return this.#checked.has(operation.path) ||",

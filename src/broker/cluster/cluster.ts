@@ -265,6 +265,8 @@ export class Cluster implements LinkFlows, MembershipFlows {
         this.#context.bankAccount.reopen();
         this.#parts.interest.renew();
       }
+      // Whoever has subscribed meanwhile has not waited for this broker.
+      await new Promise<void>((read) => this.#parts.directory.caughtUp(read));
       if (this.#isLost || clock.now() > coordinator.leaseUntil) return;
       self.isFenced = false;
       log.info({ epoch: self.epoch }, "there is contact again");

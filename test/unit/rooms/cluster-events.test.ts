@@ -31,7 +31,13 @@ function scene() {
       forwarding: part("forwarding"),
       linkSender: part("linkSender"),
     },
-    ...{ directory: part("directory", { session, joined: (peer: Peer) => void asked.push(`directory ${peer.id}`) }) },
+    ...{
+      directory: part("directory", {
+        session,
+        caughtUp: (read: () => void) => read(),
+        joined: (peer: Peer) => void asked.push(`directory ${peer.id}`),
+      }),
+    },
     ...{ registry: part("registry"), leftovers: part("leftovers"), orphanedWills: part("orphanedWills") },
     ...{ interest: part("interest", { whenTidy: (done: () => void) => tidy.push(done), renew: () => {} }) },
     links: part("links", {
