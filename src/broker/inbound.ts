@@ -22,8 +22,9 @@ import type { StoreBackPressure } from "./delivery/store-back-pressure.ts";
 import type { SubscribeHandler } from "./handle-subscribe.ts";
 import type { ClusterContext, ClusterRoute } from "./peers/cluster-context.ts";
 import type { BackPressure } from "./publish/back-pressure.ts";
-import { emptyRun, type Fanout, isOwnTopic, type Run } from "./publish/fanout.ts";
+import { emptyRun, type Fanout, type Run } from "./publish/fanout.ts";
 import type { PublishHandler } from "./publish/handle-publish.ts";
+import { isOwnTopic, ownTopicWords } from "./publish/own-topics.ts";
 
 /** The parts that handle packets. */
 export interface Flows {
@@ -150,10 +151,11 @@ export class Inbound {
       this.#cost += promisedCost;
       return this.#flows.publishHandler.refuseTopic(connection, publish);
     }
-    if (route !== connection.allowed && !this.#isAllowed(connection, route)) {
+    const why = route === connection.allowed ? undefined : this.#whyForbidden(connection, route);
+    if (why !== undefined) {
       this.#copyRun(connection);
       this.#cost += promisedCost;
-      return this.#flows.publishHandler.forbid(connection, publish);
+      return this.#flows.publishHandler.forbid(connection, publish, why);
     }
     if (connection.spender?.refusal !== undefined) {
       this.#copyRun(connection);
@@ -194,13 +196,15 @@ export class Inbound {
     if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
     this.#cost += 1 + route.targets.length + route.groups.length;
     if (route.isMailDrop) return this.#flows.publishHandler.receive(connection, publish, route);
-    if (!isOwnTopic(route.topic)) this.#flows.fanout.live(publish, route, connection);
+    this.#flows.fanout.live(publish, route, connection);
   }
 
-  #isAllowed(connection: Connection, route: ClusterRoute): boolean {
-    if (connection.client!.permissions?.mayPublish(route.topic) === false) return false;
+  /** Returns why a client may not publish on a topic; undefined if it may, which the connection remembers. */
+  #whyForbidden(connection: Connection, route: ClusterRoute): string | undefined {
+    if (isOwnTopic(route.topic)) return ownTopicWords;
+    if (connection.client!.permissions?.mayPublish(route.topic) === false) return "the access list does not allow it";
     connection.allowed = route;
-    return true;
+    return undefined;
   }
 
   /**

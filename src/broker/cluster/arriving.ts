@@ -11,12 +11,13 @@ import {
 } from "../../link/frames.ts";
 import { Publish, parsePublish } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
-import type { ClusterContext } from "../peers/cluster-context.ts";
+import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
 import { remainFrame } from "../peers/links.ts";
 import type { Peer } from "../peers/peer.ts";
 import type { SessionRegistry } from "../peers/session-registry.ts";
 import { copiesPriceOf } from "../publish/copies-price.ts";
 import type { Fanout } from "../publish/fanout.ts";
+import { isOwnTopic } from "../publish/own-topics.ts";
 
 /**
  * A delivery that waits until the mailboxes here are as new as the other broker knows them, or that has come after one.
@@ -48,10 +49,10 @@ export class Arriving {
   run(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
     const packets = decodeRun(bytes, start, end);
     const publish = this.#publish;
-    const { router, metrics } = this.#context;
+    const { metrics } = this.#context;
     metrics.arrived += packets.count;
     let at = this.#parse(packets, packets.start);
-    const route = router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
+    const route = this.#route(publish);
     if (route === undefined) return;
     if (packets.count > 1 && this.#fanout.takesVerbatim(route, packets.version5)) {
       return this.#fanout.copyRunHere({ route, ...packets }, peer);
@@ -62,6 +63,15 @@ export class Arriving {
       if (at >= end) return;
       at = this.#parse(packets, at);
     }
+  }
+
+  /**
+   * Returns the route of a message; undefined for one that nobody may be sent: each broker tells its own clients what
+   * it counts, and a broker of an earlier version may pass on a will on such a topic.
+   */
+  #route(publish: Publish): ClusterRoute | undefined {
+    const route = this.#context.router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
+    return route === undefined || isOwnTopic(route.topic) ? undefined : route;
   }
 
   /** Reads one packet of a run. Returns the offset of the next one. */
@@ -126,10 +136,10 @@ export class Arriving {
 
   #takeBundle(peer: Peer, id: number, packets: Packets): void {
     const publish = this.#publish;
-    const { router, metrics } = this.#context;
+    const { metrics } = this.#context;
     metrics.arrived += packets.count;
     let at = this.#parse(packets, packets.start);
-    const route = router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
+    const route = this.#route(publish);
     for (; route !== undefined; at = this.#parse(packets, at)) {
       this.#fanout.offerHere(publish, route);
       if (at >= packets.end) break;
@@ -148,12 +158,12 @@ export class Arriving {
     const publish = this.#publish;
     this.#read(bytes, packetStart, end);
     publish.payer = delivery.payer ?? "";
-    const { router, metrics, bankAccount } = this.#context;
+    const { metrics, bankAccount } = this.#context;
     if (publish.expiresAt !== Infinity && this.#hasExpired(publish, delivery.arrivedAt)) {
       metrics.arrived++;
       return id === 0 ? undefined : this.#settled(peer, id);
     }
-    const route = router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
+    const route = this.#route(publish);
     metrics.arrived++;
     const addressees = {
       toInterest: delivery.toInterest,

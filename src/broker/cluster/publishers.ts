@@ -18,7 +18,7 @@ import { placeWeightOf } from "../../coordinator/weight.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import { stampAll } from "../peers/stamps.ts";
-import { isOwnTopic } from "../publish/fanout.ts";
+import { isOwnTopic } from "../publish/own-topics.ts";
 
 interface Registered {
   /** When the topic was last seen to be published on, in ms by the clock's `now`. */

@@ -12,6 +12,7 @@ import { Reason } from "../../mqtt/reason.ts";
 import { isTopicName } from "../../mqtt/topic.ts";
 import type { Runtime } from "../core/runtime.ts";
 import type { Connection, Meter } from "../delivery/connection.ts";
+import { isOwnTopic, ownTopicWords } from "../publish/own-topics.ts";
 
 /** The terms of a connection: what CONNECT asks for, as far as the broker grants it. */
 export interface ConnectRequest {
@@ -137,6 +138,9 @@ function readWill(
     throw new ProtocolError(Reason.topicNameInvalid, "the will's topic is not a topic name");
   if (will.topic.split("/").length > levelsMax)
     throw new ProtocolError(Reason.topicNameInvalid, `the will's topic has more than ${levelsMax} levels`);
+  // The same code as PUBLISH is answered with, which is also one that MQTT 3.1.1 has.
+  if (isOwnTopic(will.topic))
+    throw new ProtocolError(Reason.notAuthorized, `it may not publish its will: ${ownTopicWords}`);
   const properties = new Publish();
   properties.propertyBytes = bytes;
   properties.propertiesStart = section.start;

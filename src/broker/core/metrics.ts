@@ -65,7 +65,10 @@ export class Metrics {
   };
   /** Logins refused for a wrong or missing password, token or certificate. */
   loginsFailed = 0;
-  /** Publishes, subscriptions, deliveries and wills that the access list has forbidden. */
+  /**
+   * Publishes, subscriptions, deliveries and wills that the access list has forbidden; also publishes on topics of the
+   * broker's own.
+   */
   readonly forbidden = { publish: 0, subscribe: 0, receive: 0, will: 0 };
   /** How often a client was not read for a while, since it had sent more than it may. */
   slowedDown = 0;

@@ -109,7 +109,7 @@ export class Fanout {
     if (route.bundles === undefined) {
       const isPlain = route.targets.every((target) => target.own === target && target.subscriber.mailbox === undefined);
       const isElsewhere = route.elsewhere.length > 0 && route.elsewhere.every(({ subscriber }) => isPeer(subscriber));
-      route.bundles = isPlain && isElsewhere && route.groups.length === 0 && isPassedOn(route);
+      route.bundles = isPlain && isElsewhere && route.groups.length === 0 && !route.isMailDrop;
     }
     return route.bundles;
   }
@@ -268,20 +268,8 @@ export interface Addressees {
   readonly isUnpaid?: boolean;
 }
 
-/**
- * Returns true if packets on a topic go to receivers as they came: the topic is neither below `$SYS` nor a mail drop's.
- */
-function isPassedOn({ topic, isMailDrop }: ClusterRoute): boolean {
-  return !isMailDrop && !isOwnTopic(topic);
-}
-
-/** Returns true for topics below `$SYS`, on which only the broker publishes. */
-export function isOwnTopic(topic: string): boolean {
-  return topic.startsWith("$SYS/");
-}
-
 function noteOf(route: ClusterRoute): number {
-  if (route.groups.length > 0 || !isPassedOn(route)) return Note.mixed;
+  if (route.groups.length > 0 || route.isMailDrop) return Note.mixed;
   if (route.targets.length === 0) return Note.none;
   let note: number = Note.unknown;
   for (const target of route.targets) {

@@ -22,7 +22,8 @@ import { type Connection, PauseReason } from "../delivery/connection.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { StoreBackPressure } from "../delivery/store-back-pressure.ts";
 import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
-import { emptyRun, type Fanout, isOwnTopic, type Run } from "./fanout.ts";
+import { emptyRun, type Fanout, type Run } from "./fanout.ts";
+import { isOwnTopic } from "./own-topics.ts";
 import { keepingOf, PublishAdmission } from "./publish-admission.ts";
 import { PublishRefusal } from "./publish-refusal.ts";
 import { Refusals } from "./refusals.ts";
@@ -80,22 +81,20 @@ export class PublishHandler {
     if (publish.qos === 2 && client.session.hasIncoming(publish.packetId))
       return this.#repeat(connection, publish.packetId);
     if (publish.qos > 0) this.#countOutstanding(channel);
-    if (isOwnTopic(route.topic)) {
-      return this.#answer(connection, publish, { reason: Reason.notAuthorized, text: "$SYS is the broker's own" });
-    }
     this.#attempt(connection, publish, route);
   }
 
   /**
-   * Refuses a publish that the access list does not allow: it reaches nobody. Throws `ProtocolError` as `receive` does.
+   * Refuses a publish that the client may not make, for the reason in `text`: it reaches nobody. Throws `ProtocolError`
+   * as `receive` does.
    */
-  forbid(connection: Connection, publish: Publish): void {
+  forbid(connection: Connection, publish: Publish, text: string): void {
     const { metrics } = this.#context;
     metrics.forbidden.publish++;
     if (publish.qos === 0) return;
     this.#countOutstanding(connection.channel);
     // Before MQTT 5 there is no such answer: the publish is acknowledged and dropped [MQTT-3.3.5-2 of 3.1.1].
-    this.#answer(connection, publish, { reason: Reason.notAuthorized, text: "the access list does not allow it" });
+    this.#answer(connection, publish, { reason: Reason.notAuthorized, text });
   }
 
   /**
@@ -183,8 +182,8 @@ export class PublishHandler {
     done: () => void = () => {},
   ): Settlement | undefined {
     const route = this.#context.router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
-    // The client may not be allowed any more what it was allowed when it set its will.
-    if (route === undefined || publisher?.permissions?.mayPublish(route.topic) === false)
+    // The client may not be allowed any more what it was allowed when it set its will, or by an earlier version.
+    if (route === undefined || isOwnTopic(route.topic) || publisher?.permissions?.mayPublish(route.topic) === false)
       return void this.#context.journal.commit(operations, done, done);
     const clientId = publisher?.session.clientId ?? "";
     const admission = this.#admission.admitWill(publish, route, clientId);

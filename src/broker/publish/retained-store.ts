@@ -14,6 +14,7 @@ import { isSameMessage, type Publish } from "../../mqtt/publish.ts";
 import type { LevelSweep } from "../core/level-sweep.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import { CatchingUp } from "./catching-up.ts";
+import { isOwnTopic } from "./own-topics.ts";
 
 /** The payment for a message that is being written. */
 interface Bill extends Price {
@@ -198,12 +199,16 @@ export class RetainedStore {
       this.#replaced(path, before, node);
     this.#standsInParts(path, parts === undefined ? undefined : { id: parts, branch: head!.branch });
     // An empty node is a level above others, or a message that was cleared while others stood below it.
+    const isOwn = isOwnTopic(topic);
     if (node === undefined || stored === undefined) {
-      retained.delete(topic);
+      // What the broker says itself is in memory only.
+      if (!isOwn) retained.delete(topic);
       // Nobody may know of it any more: the broker that has emptied it may have died before it was removed.
       if (node?.data.length === 0 && node.stat.childCount === 0) this.#sweep.note(path);
       return;
     }
+    // Earlier versions have let wills in that are retained there, where they would stand for what the broker says.
+    if (isOwn) return this.expire(path, node.stat.version);
     this.#reading++;
     readPieces(coordinator, stored, (publish) => {
       this.#reading--;
@@ -216,7 +221,7 @@ export class RetainedStore {
     });
   }
 
-  /** Removes a retained message that has expired, if it is still in the version that was seen under this lease. */
+  /** Removes a retained message that is not to stay, if it is still in the version that was seen under this lease. */
   expire(path: string, version: number): void {
     const check: JournalOperation = { kind: "check", path, version: () => version, ofLease: true };
     const payload = this.#inParts.get(path);

@@ -133,7 +133,7 @@ describe("QoS 0 publishes", () => {
     const route = context.router.route.bind(context.router);
     context.router.route = (...bytes) => Object.assign(route(...bytes)!, { isMailDrop: true });
     send(publish("drop/x"));
-    expect(noted()).toEqual(["receive drop/x"]);
+    expect(noted()).toEqual(["forbid $SYS/x", "receive drop/x"]);
   });
 
   test("are on their way before any other packet is handled", () => {

@@ -129,6 +129,24 @@ describe("retained messages", () => {
     expect(isFull("c", "x")).toBe(false);
   });
 
+  test("on the broker's own topics do not stand for what it says, and are removed from the store", async () => {
+    const older = await scene();
+    // What an earlier version has let in, as a will.
+    await older.retain("$SYS/broker/version", "fake");
+    await older.retain("$SYS/broker/connection/a/state", "1");
+    const { context, held, isStored } = await scene({ store: older.store, id: "newer" });
+    context.retained.set("$SYS/broker/uptime", message("5", { topic: "$SYS/broker/uptime", retain: true }), "here");
+    await settled();
+    expect([held("$SYS/broker/version"), held("$SYS/broker/connection/a/state")]).toEqual([undefined, "1"]);
+    expect([isStored("$SYS/broker/version"), isStored("$SYS/broker/connection/a/state")]).toEqual([false, true]);
+    // What comes later, and goes, leaves alone what the broker says.
+    await older.retain("$SYS/broker/uptime", "fake");
+    await settled();
+    expect([held("$SYS/broker/uptime"), isStored("$SYS/broker/uptime")]).toEqual(["5", false]);
+    const kept = older.retainedStore.priceOf(message("1", { topic: "$SYS/broker/connection/a/state", retain: true }));
+    expect(older.context.bankAccount.account.bound).toBe(kept);
+  });
+
   test("whose time is over go, if they are still those that were seen", async () => {
     const { store, retainedStore, retain, held } = await scene();
     await retain("t", "old");
