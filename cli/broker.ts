@@ -112,6 +112,7 @@ function commandToType(): string | undefined {
   return process.env.npm_config_user_agent?.startsWith("npm/") ? "npx -y bun@1.4.5 mqttzoo" : "bun mqttzoo";
 }
 
+/** Greets whoever has started it; that nobody reads it, or that the disk is full, is nothing to a broker. */
 function welcome(command: string, host: string, port: number): void {
   const where = `${host === "localhost" ? "" : ` -h ${host}`}${port === 1883 ? "" : ` -p ${port}`}`;
   console.log(`

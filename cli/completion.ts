@@ -1,5 +1,6 @@
 /** `mqttzoo completion SHELL`: a completion script, made from the commands as they are. */
 import { Argument, type Command, Command as CommandClass } from "commander";
+import { print } from "./output/standard-output.ts";
 
 interface Words {
   readonly name: string;
@@ -24,7 +25,7 @@ Examples:
       // As the help has them: those that only we call are hidden.
       const commands = program.createHelp().visibleCommands(program).map(wordsOf);
       const write = { bash, zsh, fish }[shell]!;
-      console.log(write(commands));
+      print(`${write(commands)}\n`);
     });
 }
 

@@ -59,8 +59,8 @@ async function run(host: string | undefined, flags: DoctorFlags): Promise<void> 
     flags.topic,
   );
   const rows = await examine(patient);
-  printRows(rows, flags.json === true);
   patient.leave();
+  printRows(rows, flags.json === true);
   const broken = rows.filter(({ result }) => result === ("fail" satisfies Result)).length;
   if (broken > 0) complain(`${broken === 1 ? "one thing is" : `${broken} things are`} broken`);
   process.exit(broken === 0 ? 0 : 1);

@@ -10,6 +10,7 @@ import { doctorCommand } from "./doctor.ts";
 import { ownArguments } from "./flags/client-flags.ts";
 import { healthCommand } from "./health.ts";
 import { complain } from "./output/print.ts";
+import { print, printError, ReaderGone } from "./output/standard-output.ts";
 import { passwdCommand } from "./passwd.ts";
 import { pubCommand } from "./pub.ts";
 import { repairCommand } from "./repair.ts";
@@ -49,7 +50,7 @@ program.addCommand(completionCommand(program));
 
 function useOneLine(command: Command): void {
   command.exitOverride();
-  command.configureOutput({ outputError: () => {} });
+  command.configureOutput({ outputError: () => {}, writeOut: print });
   command.showSuggestionAfterError(true);
   for (const child of command.commands) useOneLine(child);
 }
@@ -62,9 +63,14 @@ function explain(error: unknown): number {
     complain(`${text}; see mqttzoo ${process.argv[2] === undefined ? "" : `${process.argv[2]} `}--help`);
     return usageExitCode;
   }
-  if (!(error instanceof OperatingError)) throw error;
-  complain(messageOf(error));
-  return error.code === "EUSAGE" ? usageExitCode : 1;
+  if (error instanceof ReaderGone) return 0;
+  if (error instanceof OperatingError) {
+    complain(messageOf(error));
+    return error.code === "EUSAGE" ? usageExitCode : 1;
+  }
+  complain(`a fault of its own: ${messageOf(error)}; please report it, with what MQTTZOO_STACK=1 has it print`);
+  if (process.env.MQTTZOO_STACK !== undefined) printError(`${(error as Error).stack}\n`);
+  return 1;
 }
 
 /** Puts the flags of a file of the user's before those of the command line, for pub and sub. */
@@ -74,21 +80,20 @@ function withOwnArguments([runtime = "", script = "", command, ...words]: readon
   return [runtime, script, command, ...own, ...words];
 }
 
-/** Ends quietly when the reader of our output has had enough: `mqttzoo sub ... | head -1`. */
-function endWithReader(error: Error & { code?: string }): void {
-  if (error.code !== "EPIPE") throw error;
-  process.exit();
+/** Ends a command with one line when it has failed by a fault of its own; the broker logs it in its own way. */
+function endInOneLine(): void {
+  for (const event of ["uncaughtException", "unhandledRejection"] as const)
+    process.on(event, (error: unknown) => process.exit(explain(error)));
 }
 
 async function main(): Promise<void> {
   useOneLine(program);
-  process.stdout.on("error", endWithReader);
+  if (process.argv[2] !== "broker") endInOneLine();
   try {
     if (process.argv.length <= 2) program.help();
     await program.parseAsync(withOwnArguments(process.argv));
   } catch (error) {
-    const code = explain(error);
-    if (code !== 0) process.exit(code);
+    process.exit(explain(error));
   }
 }
 

@@ -14,6 +14,7 @@ import {
   wholeNumber,
 } from "./flags/client-flags.ts";
 import { complain, shown, tell } from "./output/print.ts";
+import { print } from "./output/standard-output.ts";
 import { Publisher } from "./pubsub/publisher.ts";
 import { connectAny } from "./pubsub/reconnect.ts";
 import { asksForTopic, Request } from "./pubsub/requests.ts";
@@ -113,8 +114,8 @@ async function request(
   const given = connection.properties.publish;
   for await (const question of messages) {
     const answer = await asked.ask(client, topic, question, { qos, ...(given && { properties: given }) });
-    process.stdout.write(shown(answer.payload));
-    process.stdout.write("\n");
+    print(shown(answer.payload));
+    print("\n");
     break;
   }
   client.disconnect(connection.properties.disconnect);

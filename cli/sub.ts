@@ -20,6 +20,7 @@ import {
 } from "./flags/client-flags.ts";
 import { formatMessage, NoJson, parseFormat } from "./output/format.ts";
 import { complain, shown, tell } from "./output/print.ts";
+import { OutputQueue } from "./output/standard-output.ts";
 import { connectAgain, connectAny } from "./pubsub/reconnect.ts";
 import { respond } from "./pubsub/requests.ts";
 
@@ -89,10 +90,13 @@ async function run(flags: SubFlags): Promise<void> {
   const topics = flags.topic ?? (connection.topic === undefined ? [] : [connection.topic]);
   if (topics.length === 0 && flags.unsubscribe === undefined) usage("no topic: give one with -t");
   for (const topic of [...topics, ...(flags.unsubscribe ?? [])]) filterOf(topic);
-  if (flags.wait !== undefined) setTimeout(() => process.exit(timeoutExitCode), flags.wait * 1000);
-  await new Subscriber(flags, connection, topics).run();
-  process.exit();
+  process.exit(await new Subscriber(flags, connection, topics).run());
 }
+
+/** Bytes of output that may wait for their reader before the broker is not read any more. */
+const unwrittenMax = 65_536;
+/** A reader that takes nothing for so long is not waited for when it is time to end. */
+const readerStallMs = 10_000;
 
 class Subscriber {
   readonly #flags: SubFlags;
@@ -104,8 +108,12 @@ class Subscriber {
   #client: MqttConnection | undefined;
   #left: number;
   #isEnding = false;
-  /** The broker is not read until what was printed is taken. */
+  /** The broker is not read until what was printed is written. */
   #isHeld = false;
+  readonly #output = new OutputQueue(() => this.#goOn());
+  #exitCode = 0;
+  /** DISCONNECT's; as with mosquitto_sub, whoever is interrupted has the broker publish its will. */
+  #leavingReason: number = Reason.success;
 
   constructor(flags: SubFlags, connection: Connection, topics: readonly string[]) {
     this.#flags = flags;
@@ -116,16 +124,44 @@ class Subscriber {
   }
 
   /**
-   * Resolves when it is to end. Rejects with `OperatingError` if there is no broker at the start, or none of the topics
-   * is granted.
+   * Resolves with the exit code when it has ended, and all that it had to print is written. Rejects with
+   * `OperatingError` if there is no broker at the start, none of the topics is granted, or the output cannot be
+   * written.
    */
-  async run(): Promise<void> {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => this.#end());
+  async run(): Promise<number> {
+    const { wait } = this.#flags;
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => this.#interrupt(signal));
+    if (wait !== undefined) setTimeout(() => this.#timeOut(wait), wait * 1000);
+    await Promise.race([this.#ended.promise, this.#output.failed, this.#start()]);
+    await Promise.race([this.#ended.promise, this.#output.failed]);
+    const { disconnect } = this.#connection.properties;
+    this.#client?.disconnect(disconnect, this.#client.version === 5 ? this.#leavingReason : Reason.success);
+    await this.#output.written();
+    return this.#exitCode;
+  }
+
+  async #start(): Promise<void> {
     this.#client = await connectAny(this.#connection, this.#callbacks());
     if (this.#flags.debug === true) tell(`connected to ${this.#client.remote}`);
     await this.#begin(this.#client);
-    await this.#ended.promise;
-    this.#client?.disconnect(this.#connection.properties.disconnect);
+  }
+
+  /** Ends, or at once if it was about to end already. */
+  #interrupt(signal: string): void {
+    if (this.#isEnding) process.exit(1);
+    this.#hurry(signal);
+  }
+
+  #timeOut(seconds: number): void {
+    if (!this.#isEnding) this.#exitCode = timeoutExitCode;
+    this.#hurry(`${seconds} s are over (-W)`);
+  }
+
+  #hurry(why: string): void {
+    if (this.#flags.debug === true) tell(`ending: ${why}`);
+    this.#leavingReason = Reason.disconnectWithWill;
+    this.#end();
+    void this.#output.hurry(readerStallMs);
   }
 
   #callbacks() {
@@ -182,6 +218,7 @@ class Subscriber {
     this.#report(`${why}; connecting again`);
     const client = await connectAgain(this.#connection, this.#callbacks(), (what) => this.#report(what));
     this.#client = client;
+    if (this.#isHeld) client.pause();
     // It may be gone already, and nobody was told: there was no client yet.
     if (client.whyClosed !== undefined) return this.#comeBack(client.whyClosed);
     await this.#begin(client);
@@ -205,14 +242,18 @@ class Subscriber {
 
   #print(message: Message): void {
     const bytes = this.#bytesOf(message);
-    if (bytes === undefined || process.stdout.write(bytes) || this.#isHeld) return;
+    if (bytes === undefined) return;
+    this.#output.push(bytes);
+    if (this.#output.unwritten <= unwrittenMax || this.#isHeld) return;
     // Whoever reads what we print is slower than the broker: so it has to wait, and not our memory to grow.
     this.#isHeld = true;
     this.#client?.pause();
-    process.stdout.once("drain", () => {
-      this.#isHeld = false;
-      this.#client?.resume();
-    });
+  }
+
+  #goOn(): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    this.#client?.resume();
   }
 
   /** Undefined: there is nothing to print. */

@@ -6,6 +6,7 @@ import { systemClock } from "../../src/base/clock.ts";
 import { OperatingError } from "../../src/base/errors.ts";
 import { openTree, type TreePlace } from "../cluster/open-tree.ts";
 import { sayJson } from "../output/print.ts";
+import { print } from "../output/standard-output.ts";
 import { tableOf } from "../output/table.ts";
 
 const lookMs = 1000;
@@ -40,7 +41,7 @@ export async function watchBank(flags: TreePlace & { readonly json?: boolean }):
     before = taken;
     if (past.length > 1000) past.shift();
     if (flags.json === true) sayJson(past.at(-1));
-    else process.stdout.write(`\x1b[H\x1b[2J${linesOf(taken, past).join("\n")}\n`);
+    else print(`\x1b[H\x1b[2J${linesOf(taken, past).join("\n")}\n`);
     await Bun.sleep(lookMs);
   }
 }

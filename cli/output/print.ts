@@ -2,21 +2,28 @@
  * Lines that the command line prints for people. Each is made printable: what they tell of comes from clients and
  * brokers.
  */
+import { isatty } from "node:tty";
 import { printable, printableJson, printableLines } from "../../src/base/printable.ts";
+import { print, printError } from "./standard-output.ts";
 
-/** Prints one line on standard output. */
+/** Prints one line on standard output. Throws as `print` does. */
 export function say(line: string): void {
-  console.log(printable(line));
+  print(`${printable(line)}\n`);
 }
 
-/** Prints a text of several lines on standard output. */
+/** Prints a text of several lines on standard output. Throws as `print` does. */
 export function sayLines(text: string): void {
-  console.log(printableLines(text));
+  print(`${printableLines(text)}\n`);
 }
 
-/** Prints a value as one line of JSON on standard output. */
+/** Prints a value as one line of JSON on standard output. Throws as `print` does. */
 export function sayJson(value: unknown): void {
-  console.log(printableJson(JSON.stringify(value)));
+  print(`${jsonLine(value)}\n`);
+}
+
+/** Returns a value as one line of JSON that is fit to be printed. */
+export function jsonLine(value: unknown): string {
+  return printableJson(JSON.stringify(value));
 }
 
 /**
@@ -24,7 +31,7 @@ export function sayJson(value: unknown): void {
  * and with escapes for whatever else could speak to it.
  */
 export function shown(bytes: Uint8Array): Uint8Array {
-  return process.stdout.isTTY ? Buffer.from(printableLines(Buffer.from(bytes).toString("utf8"))) : bytes;
+  return isatty(1) ? Buffer.from(printableLines(Buffer.from(bytes).toString("utf8"))) : bytes;
 }
 
 /** Prints one line on standard error that says what is wrong. */
@@ -34,5 +41,5 @@ export function complain(text: string): void {
 
 /** Prints one line on standard error. */
 export function tell(line: string): void {
-  process.stderr.write(`${printable(line)}\n`);
+  printError(`${printable(line)}\n`);
 }

@@ -1,13 +1,19 @@
 /** Rows for people, in columns as wide as they must be; and for programs, one JSON object a line. */
 import { milli } from "../../src/bank/price.ts";
 import { printable } from "../../src/base/printable.ts";
-import { say, sayJson } from "./print.ts";
+import { jsonLine } from "./print.ts";
+import { print } from "./standard-output.ts";
 
 export type Row = Record<string, string | number | boolean | null>;
 
+/** Prints rows, all at once: a listing may have very many. Throws as `print` does. */
 export function printRows(rows: readonly Row[], isJson: boolean): void {
-  if (isJson) for (const row of rows) sayJson(row);
-  else for (const line of tableOf(rows)) say(line);
+  print(linesOf(rows, isJson).join(""));
+}
+
+/** Returns the lines of rows, each with its end, fit to be printed. */
+export function linesOf(rows: readonly Row[], isJson: boolean): string[] {
+  return isJson ? rows.map((row) => `${jsonLine(row)}\n`) : tableOf(rows).map((line) => `${printable(line)}\n`);
 }
 
 export function tableOf(rows: readonly Row[]): string[] {

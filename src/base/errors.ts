@@ -20,6 +20,7 @@ export type OperatingErrorCode = (typeof operatingErrorCodes)[number];
 export const operatingErrorCodes = [
   "EUSAGE",
   "EFILE",
+  "EOUTPUT",
   "ELISTEN",
   "ECONNECT",
   "EREFUSED",

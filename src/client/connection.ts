@@ -183,10 +183,11 @@ export class MqttConnection {
     });
   }
 
-  /** Leaves properly: no will is published. */
-  disconnect(properties?: IDisconnectPacket["properties"]): void {
+  /** Leaves properly: no will is published, unless the reason is 0x04 (MQTT 5). */
+  disconnect(properties?: IDisconnectPacket["properties"], reasonCode: number = Reason.success): void {
     if (this.#why !== undefined) return;
-    this.#send({ cmd: "disconnect", ...(properties && { reasonCode: 0, properties }) } as Packet);
+    const isPlain = properties === undefined && reasonCode === Reason.success;
+    this.#send({ cmd: "disconnect", ...(isPlain ? {} : { reasonCode, properties }) } as Packet);
     this.#writer!.flush();
     this.#transport!.close();
     this.closed("disconnected");

@@ -92,33 +92,24 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
     only: ["src/net/tcp.ts", "src/net/http.ts", "src/net/node-tcp.ts", "src/net/web-socket-client.ts"],
   },
   // The operator's configuration is a file that the command line reads, his certificates and passwords the broker; a
-  // Unix socket is a file, too, and so is where the kernel says how much memory there may be.
+  // Unix socket is a file, too, and so is where the kernel says how much memory there may be, and standard output.
   {
     what: /"bun:sqlite"|"node:fs"|\bBun\.(file|write)\b/,
     only: [
       "src/embedded/",
       "cli/flags/broker-config.ts",
+      "cli/output/standard-output.ts",
       "src/net/tcp.ts",
       "src/server/operator-files.ts",
       "src/server/process-memory.ts",
     ],
   },
   { what: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, only: ["src/base/clock.ts"] },
-  // What is printed for people is made printable; but for screens that a command draws, questions, and scripts.
+  // What is printed for people is made printable, and is written to its end; but for what a command draws on a
+  // terminal, questions, and the broker, which no full disk may end.
   {
     what: /\bconsole\.(log|error|warn|info)\b|\bprocess\.stderr\.write\b|\bstdout\.write\b/,
-    only: [
-      "cli/output/print.ts",
-      "cli/bank/watch.ts",
-      "cli/bench.ts",
-      "cli/broker.ts",
-      "cli/completion.ts",
-      "cli/passwd.ts",
-      "cli/pub.ts",
-      "cli/sub.ts",
-      "src/base/log.ts",
-      "src/base/assert.ts",
-    ],
+    only: ["cli/bench.ts", "cli/broker.ts", "cli/passwd.ts", "src/base/log.ts", "src/base/assert.ts"],
   },
   // An invariant is said with assert.
   { what: /assertion failed/, only: ["src/base/assert.ts"] },

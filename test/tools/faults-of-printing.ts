@@ -2,6 +2,7 @@
 import type { Fault } from "./faults.ts";
 
 const printing = "test/unit/printable.test.ts";
+const output = "test/cli/output.test.ts";
 
 export const faults: readonly Fault[] = [
   {
@@ -59,5 +60,29 @@ export const faults: readonly Fault[] = [
     find: 'const stands = this.#lines.take("login", clock.now(), networkOf(address));',
     replace: 'const stands = 1 + 0 * this.#lines.take("login", clock.now(), networkOf(address));',
     tests: "test/unit/rooms/connect.test.ts",
+  },
+  {
+    what: "printing: that the disk is full nobody is told",
+    file: "cli/output/standard-output.ts",
+    find: "  } catch (error) {\n    throw failureOf(error);\n  }",
+    replace: "  } catch {}",
+    tests: output,
+    needsBuild: true,
+  },
+  {
+    what: "printing: sub ends before a slow reader has its output",
+    file: "cli/sub.ts",
+    find: "await this.#output.written();",
+    replace: "",
+    tests: output,
+    needsBuild: true,
+  },
+  {
+    what: "printing: a reader that takes nothing keeps sub for ever",
+    file: "cli/sub.ts",
+    find: "void this.#output.hurry(readerStallMs);",
+    replace: "",
+    tests: output,
+    needsBuild: true,
   },
 ];

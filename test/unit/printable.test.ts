@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { formatMessage, parseFormat } from "../../cli/output/format.ts";
-import { printRows, tableOf } from "../../cli/output/table.ts";
+import { linesOf, tableOf } from "../../cli/output/table.ts";
 import { linesPerCauseMax, logFieldCharactersMax, logLineCharactersMax, refusalsLogMs } from "../../src/base/limits.ts";
 import { LineLimit, standingFor } from "../../src/base/line-limit.ts";
 import { createLog, type LogFormat } from "../../src/base/log.ts";
@@ -93,15 +93,8 @@ test("a cell of a table is one cell, and a row one line", () => {
     expect(lines.length).toBe(2);
     expect(lines.join("")).not.toMatch(speaks);
   }
-  const said: string[] = [];
-  const { log } = console;
-  console.log = (line: string) => void said.push(line);
-  try {
-    printRows([{ topic: hostile.join("") }], false);
-    printRows([{ topic: hostile.join("") }], true);
-  } finally {
-    console.log = log;
-  }
+  const rows = [{ topic: hostile.join("") }];
+  const said = [...linesOf(rows, false), ...linesOf(rows, true)].map((line) => line.replace(/\n$/, ""));
   expect(said.length).toBe(3);
   expect(said.join("")).not.toMatch(speaks);
   expect(JSON.parse(said[2]!).topic).toBe(hostile.join(""));
