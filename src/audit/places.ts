@@ -9,6 +9,7 @@ import { children, type MirrorNode, read, walk } from "../coordinator/mirror.ts"
 import {
   brokerMark,
   decodeName,
+  isHeldId,
   isMailbox,
   nameOf,
   parentPath,
@@ -58,9 +59,12 @@ function paidForWill(path: string, data: Uint8Array): Charge | undefined {
   return price.credits === 0 ? undefined : { branch: decodeName(broker!), ...price };
 }
 
-/** Returns who pays for a session's record; what stands below it is paid for with it, or with messages. */
+/**
+ * Returns who pays for a session's record, or for a packet id that it holds; what else stands below it is paid for with
+ * it, or with messages.
+ */
 function paidForSession(path: string, data: Uint8Array): Charge | undefined {
-  return path.split("/").length === 4 ? paidByRecord(data) : undefined;
+  return path.split("/").length === 4 || isHeldId(path) ? paidByRecord(data) : undefined;
 }
 
 /** Visits all that is paid for besides messages. Rejects with `OperatingError`. */

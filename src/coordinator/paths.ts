@@ -158,6 +158,12 @@ export function incomingPath(clientId: string): string {
   return `${sessionPath(clientId)}/in`;
 }
 
+/** True for the node of such a packet id. */
+export function isHeldId(path: string): boolean {
+  const [, root, , , level, id] = path.split("/");
+  return `/${root}` === sessionsPath && level === "in" && id !== undefined;
+}
+
 /** The node above the pieces of a payload; `id` is that of the message. */
 export function payloadPath(id: string): string {
   return `${partsPath}/${id}`;

@@ -128,6 +128,11 @@ export function sessionWeightOf(path: string, texts: number): number {
   return placeWeightOf(path) + levels + jsonBytes + texts;
 }
 
+/** Returns the weight of a packet id that is held. `texts`: the bytes of texts in the record of who pays for it. */
+export function heldIdWeightOf(path: string, texts: number): number {
+  return nodeWeightOf(path, recordBytes + texts);
+}
+
 /**
  * Returns the weight of a persistent session's subscription. `texts`: the bytes of texts in its record; `cursor`: the
  * path of its place in mail drops, if any.

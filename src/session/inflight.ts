@@ -5,20 +5,36 @@
  */
 const packetIdMax = 65_535;
 
+/**
+ * How much of the window an entry takes. room: something of it is under way to the client. id: nothing is, and its
+ * packet id is taken until the client gives it back. place: its packet id is kept for what will be put there.
+ */
+export type Takes = "room" | "id" | "place";
+
+export interface InflightOptions<Entry> {
+  /** At most so many packet ids are taken, when something new is to be sent: those that are only kept do not count. */
+  readonly idsMax: number;
+  readonly takes: (entry: Entry) => Takes;
+}
+
 export class Inflight<Entry> {
   /** At most this many at once: the client's Receive Maximum, and the broker's own limit. */
   readonly limit: number;
-  /** Entries that only hold their packet ids: nothing of them is under way, so they take no room. */
-  readonly #isHolder: (entry: Entry) => boolean;
+  readonly #idsMax: number;
+  readonly #takes: (entry: Entry) => Takes;
   #entries: (Entry | undefined)[] = [];
   #ids = new Uint16Array(0);
   #size = 0;
-  #holders = 0;
+  /** How much each entry took when it was put into its slot: it may change while it is there. */
+  #taken: Takes[] = [];
+  #idsOnly = 0;
+  #places = 0;
   #lastId = 0;
 
-  constructor(limit: number, isHolder: (entry: Entry) => boolean = () => false) {
+  constructor(limit: number, { idsMax = packetIdMax, takes = () => "room" }: Partial<InflightOptions<Entry>> = {}) {
     this.limit = limit;
-    this.#isHolder = isHolder;
+    this.#idsMax = Math.min(idsMax, packetIdMax);
+    this.#takes = takes;
   }
 
   get size(): number {
@@ -27,7 +43,8 @@ export class Inflight<Entry> {
 
   /** True if nothing more may be sent before something is acknowledged [MQTT-3.3.4-9]. */
   get full(): boolean {
-    return this.#size - this.#holders >= this.limit || this.#size >= packetIdMax;
+    const taken = this.#size - this.#places;
+    return taken - this.#idsOnly >= this.limit || taken >= this.#idsMax || this.#size >= packetIdMax;
   }
 
   /** Takes the next free packet id for an entry. The window must not be full. */
@@ -69,9 +86,10 @@ export class Inflight<Entry> {
   /** Replaces the entry of an id that is taken. */
   replace(id: number, entry: Entry): void {
     const slot = id & (this.#entries.length - 1);
-    this.#countHolder(this.#entries[slot]!, -1);
+    this.#count(slot, -1);
     this.#entries[slot] = entry;
-    this.#countHolder(entry, 1);
+    this.#taken[slot] = this.#takes(entry);
+    this.#count(slot, 1);
   }
 
   remove(id: number): void {
@@ -80,7 +98,7 @@ export class Inflight<Entry> {
     if (this.#ids[slot] !== id || entry === undefined) return;
     this.#entries[slot] = undefined;
     this.#size--;
-    this.#countHolder(entry, -1);
+    this.#count(slot, -1);
   }
 
   /** All entries, in no order. */
@@ -97,32 +115,38 @@ export class Inflight<Entry> {
     }
     this.#entries = [];
     this.#ids = new Uint16Array(0);
-    this.#size = this.#holders = 0;
+    this.#taken = [];
+    this.#size = this.#idsOnly = this.#places = 0;
     return all;
   }
 
-  #place(id: number, entry: Entry): void {
+  #place(id: number, entry: Entry, takes = this.#takes(entry)): void {
     const slot = id & (this.#entries.length - 1);
     this.#entries[slot] = entry;
     this.#ids[slot] = id;
+    this.#taken[slot] = takes;
     this.#size++;
-    this.#countHolder(entry, 1);
+    this.#count(slot, 1);
   }
 
-  #countHolder(entry: Entry, by: 1 | -1): void {
-    if (this.#isHolder(entry)) this.#holders += by;
+  #count(slot: number, by: 1 | -1): void {
+    const takes = this.#taken[slot];
+    if (takes === "id") this.#idsOnly += by;
+    else if (takes === "place") this.#places += by;
   }
 
   #grow(): void {
     const entries = this.#entries;
     const ids = this.#ids;
+    const taken = this.#taken;
     const capacity = Math.max(16, entries.length * 2);
     this.#entries = new Array(capacity);
     this.#ids = new Uint16Array(capacity);
-    this.#size = this.#holders = 0;
+    this.#taken = new Array(capacity);
+    this.#size = this.#idsOnly = this.#places = 0;
     for (let slot = 0; slot < entries.length; slot++) {
       const entry = entries[slot];
-      if (entry !== undefined) this.#place(ids[slot]!, entry);
+      if (entry !== undefined) this.#place(ids[slot]!, entry, taken[slot]);
     }
   }
 }

@@ -39,7 +39,7 @@ export class Session {
   /** The memory that its subscriptions and half-received QoS 2 messages take, in bytes, about. */
   get memoryBytes(): number {
     const subscriptions = this.#subscriptions.size * subscriptionMemoryBytes;
-    const ids = (this.#incoming?.size ?? 0) * packetIdMemoryBytes;
+    const ids = this.incomingCount * packetIdMemoryBytes;
     return subscriptions + this.#subscriptionText * filterCharacterMemoryBytes + ids;
   }
 
@@ -76,6 +76,11 @@ export class Session {
     this.#subscriptions.delete(text);
     this.#subscriptionText -= text.length;
     this.#shapes?.count(subscription.filter, -1);
+  }
+
+  /** How many QoS 2 publishes were received and are not released. */
+  get incomingCount(): number {
+    return this.#incoming?.size ?? 0;
   }
 
   hasIncoming(packetId: number): boolean {

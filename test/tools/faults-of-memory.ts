@@ -40,7 +40,7 @@ export const faults: readonly Fault[] = [
   {
     what: "memory: packet ids of half-received messages are free",
     file: "src/session/session.ts",
-    find: "(this.#incoming?.size ?? 0) * packetIdMemoryBytes",
+    find: "this.incomingCount * packetIdMemoryBytes",
     replace: "0",
     tests: session,
   },

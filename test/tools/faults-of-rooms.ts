@@ -40,8 +40,8 @@ export const faults: readonly Fault[] = [
   {
     what: "room publish: a part of what a refused publish would have cost stays set aside",
     file: "src/broker/publish/publish-admission.ts",
-    find: "    payment?.close();\n    retainedPayment?.close();\n",
-    replace: "    retainedPayment?.close();\n",
+    find: "  payment?.close();\n  retainedPayment?.close();\n",
+    replace: "  retainedPayment?.close();\n",
     tests: "test/unit/rooms/publish.test.ts",
   },
   {

@@ -21,9 +21,9 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "the id of an incoming QoS 2 message is not committed",
-    file: "src/broker/publish/handle-publish.ts",
-    find: "if (client.mailbox === undefined) return;\n    const path",
-    replace: "if (client.mailbox !== undefined || client.mailbox === undefined) return;\n    const path",
+    file: "src/broker/publish/held-ids.ts",
+    find: "if (client.mailbox === undefined) return [];",
+    replace: "if (client.mailbox !== undefined || credits === 0) return [];",
     tests: "test/simulation/take-over.test.ts",
   },
   {

@@ -23,11 +23,11 @@ import {
   bySettlement,
   OutgoingMessage,
   type OutgoingTarget,
-  onlyHoldsId,
   plainQoS1,
   plainQoS2,
   plainReleased,
   reserved,
+  takesOf,
 } from "./outgoing-message.ts";
 import { RetainedFeeds } from "./retained-feed.ts";
 
@@ -66,7 +66,8 @@ export class LocalSession extends KeptSession {
 
   /** The window of packet ids that were sent in this connection and are not acknowledged. */
   get inflight(): Inflight<OutgoingMessage> {
-    this.#inflight ??= new Inflight(this.#receiveMaximum, onlyHoldsId);
+    const { maxInflight } = this.context.options;
+    this.#inflight ??= new Inflight(this.#receiveMaximum, { idsMax: maxInflight, takes: takesOf });
     return this.#inflight;
   }
 

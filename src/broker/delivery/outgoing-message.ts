@@ -6,6 +6,7 @@ import type { Slip, SlipDraft } from "../../mail/slips.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { SharedGroup, Target } from "../../router/router.ts";
+import type { Takes } from "../../session/inflight.ts";
 import type { LocalSession } from "./local-session.ts";
 
 /** How far a message has come with its client. */
@@ -200,9 +201,10 @@ plainReleased.release();
 /** The entry that holds the packet id of a message in the mailbox that will be sent again under it. */
 export const reserved = new OutgoingMessage(undefined, nothing, undefined);
 
-/** Returns true for an entry that holds a packet id but takes no room in the window. */
-export function onlyHoldsId(outgoing: OutgoingMessage): boolean {
-  return outgoing === reserved || outgoing.onlyHoldsId;
+/** Returns what an entry takes of the window. */
+export function takesOf(outgoing: OutgoingMessage): Takes {
+  if (outgoing === reserved) return "place";
+  return outgoing.onlyHoldsId ? "id" : "room";
 }
 
 /** Compares messages by the order of their publishes. */

@@ -6,10 +6,8 @@ import { noBytes } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { linkRunBytesMax, owedAcksMax, owedBytesMax } from "../../base/limits.ts";
 import type { CoordinatorError } from "../../coordinator/coordinator.ts";
-import { incomingPath } from "../../coordinator/paths.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import { emptyRecord } from "../../mail/records.ts";
 import { Settlement } from "../../mail/settlement.ts";
 import { fence } from "../../mail/slips.ts";
 import { isInTheWay } from "../../mail/unit.ts";
@@ -23,6 +21,7 @@ import type { LocalSession } from "../delivery/local-session.ts";
 import type { StoreBackPressure } from "../delivery/store-back-pressure.ts";
 import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
 import { emptyRun, type Fanout, type Run } from "./fanout.ts";
+import { forgettingOf, holdId } from "./held-ids.ts";
 import { isOwnTopic } from "./own-topics.ts";
 import { keepingOf, PublishAdmission } from "./publish-admission.ts";
 import { PublishRefusal } from "./publish-refusal.ts";
@@ -186,7 +185,7 @@ export class PublishHandler {
     if (route === undefined || isOwnTopic(route.topic) || publisher?.permissions?.mayPublish(route.topic) === false)
       return void this.#context.journal.commit(operations, done, done);
     const clientId = publisher?.session.clientId ?? "";
-    const admission = this.#admission.admitWill(publish, route, clientId);
+    const admission = this.#admission.admitWill(publish, route, publisher);
     if ("why" in admission) {
       this.#refusals.note(admission.cause, `of the will on ${route.topic}: ${admission.why}`, clientId);
       return void this.#context.journal.commit(operations, done, done);
@@ -223,7 +222,7 @@ export class PublishHandler {
     channel.outstanding = Math.max(0, channel.outstanding - 1);
     if (client.mailbox === undefined) return pubcomp(Reason.success);
     // After PUBCOMP the client may use the id for another message, so the store must have forgotten it by then.
-    const remove: JournalOperation = { kind: "remove", path: `${incomingPath(session.clientId)}/${packetId}` };
+    const remove = forgettingOf(client, packetId);
     const done = (): void => {
       if (channel.phase === "open") pubcomp(Reason.success);
     };
@@ -242,9 +241,9 @@ export class PublishHandler {
   #attempt(connection: Connection, publish: Publish, route: ClusterRoute): void {
     if (!this.#context.mail.fits(publish)) return this.#refusal.refuseLarge(connection, publish);
     const client = connection.client!;
-    const admission = this.#admission.admit(publish, route, client.session.clientId);
+    const admission = this.#admission.admit(publish, route, client);
     if ("why" in admission) return this.#refusal.refuse(connection, publish, admission, route);
-    const { payment, retainedPayment } = admission;
+    const { payment, retainedPayment, idPayment } = admission;
     const inDrop = route.isMailDrop ? this.#storeInDrop(publish, route, { publisher: client, payment }) : notInDrop;
     const operations: JournalOperation[] = [];
     if (route.isMailDrop) operations.push(...inDrop.operations);
@@ -254,7 +253,7 @@ export class PublishHandler {
       const retaining = { payment: retainedPayment, isAwaited };
       operations.push(...this.#retainedStore.retain(publish, route.topic, retaining));
     }
-    if (publish.qos === 2) this.#receiveIncoming(client, publish.packetId, operations);
+    if (publish.qos === 2) operations.push(...holdId(this.#context, client, { publish, payment: idPayment }));
     // A broker that was suspended must not bring back what its client has long published elsewhere: all of it, or some
     // of it would be overtaken.
     const keeps = { isRevoked: () => client.isReleased, revoke: () => this.#context.evict(client) };
@@ -305,13 +304,6 @@ export class PublishHandler {
     const keeping = keepingOf(route, publish.qos);
     const inDrop = mail.storeInDrop(publish, { publisher, payment: from.payment, keeping });
     return { operations: inDrop.operations, withdrawn: () => mail.withdrawn(inDrop) };
-  }
-
-  #receiveIncoming(client: LocalSession, packetId: number, operations: JournalOperation[]): void {
-    client.session.addIncoming(packetId);
-    if (client.mailbox === undefined) return;
-    const path = `${incomingPath(client.session.clientId)}/${packetId}`;
-    operations.push({ kind: "create", path, data: emptyRecord, mode: "persistent" });
   }
 
   #answer(connection: Connection, { qos, packetId }: Publish, outcome: AckOutcome): void {

@@ -14,6 +14,7 @@ import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterRoute } from "../peers/cluster-context.ts";
 import { isRemoteSession, type RemoteSession } from "../peers/remote-session.ts";
 import { copiesPriceOf, placeOf } from "./copies-price.ts";
+import { heldIdPriceOf } from "./held-ids.ts";
 import type { RefusalCause } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
@@ -32,10 +33,23 @@ export interface Denial {
 
 /** The credits set aside for a publish; undefined where nothing may have to be stored. */
 export interface AdmittedPublish {
-  /** The credits for copies in mailboxes and in a mail drop, and those for the retained message. */
+  /**
+   * The credits for copies in mailboxes and in a mail drop, those for the retained message, and those for the packet id
+   * at QoS 2.
+   */
   readonly payment: Payment | undefined;
   readonly retainedPayment: Payment | undefined;
+  readonly idPayment: Payment | undefined;
 }
+
+/** Frees what was set aside for a publish that is not taken. */
+export function withdraw({ payment, retainedPayment, idPayment }: AdmittedPublish): void {
+  payment?.close();
+  retainedPayment?.close();
+  idPayment?.close();
+}
+
+const nothingToPay = { payment: undefined, retainedPayment: undefined, idPayment: undefined } as const;
 
 /** Decides on publishes, and sets credits aside for those that it admits. */
 export class PublishAdmission {
@@ -50,21 +64,21 @@ export class PublishAdmission {
   }
 
   /**
-   * Sets aside what a publish may cost at most, or returns why it cannot be taken now. `publisher`: its client id; "":
-   * the broker itself.
+   * Sets aside what a publish may cost at most, or returns why it cannot be taken now. `publisher`: the client;
+   * undefined: the broker itself.
    */
-  admit(publish: Publish, route: ClusterRoute, publisher: string): AdmittedPublish | Denial {
+  admit(publish: Publish, route: ClusterRoute, publisher: LocalSession | undefined): AdmittedPublish | Denial {
     const full = publish.qos === 0 ? undefined : this.#fullMailbox(route, publish);
     return full ?? this.#afford(publish, route, publisher);
   }
 
   /** Like `admit`, of a will: where full mailboxes end their sessions none of them keeps it from anybody. */
-  admitWill(publish: Publish, route: ClusterRoute, publisher: string): AdmittedPublish | Denial {
+  admitWill(publish: Publish, route: ClusterRoute, publisher: LocalSession | undefined): AdmittedPublish | Denial {
     const areEnded = this.#context.options.mailboxFull === "end";
     return areEnded ? this.#afford(publish, route, publisher) : this.admit(publish, route, publisher);
   }
 
-  #afford(publish: Publish, route: ClusterRoute, publisher: string): AdmittedPublish | Denial {
+  #afford(publish: Publish, route: ClusterRoute, publisher: LocalSession | undefined): AdmittedPublish | Denial {
     const { bankAccount, coordinator, options } = this.#context;
     if (publish.retain && this.#retainedStore.isFull(publish, route.topic))
       return {
@@ -72,19 +86,23 @@ export class PublishAdmission {
         why: `the broker holds its maximum of ${options.maxRetained} retained messages`,
         isHopeful: false,
       };
-    const copiesPrice = this.#priceOf(publish, route, publisher);
+    const clientId = publisher?.session.clientId ?? "";
+    const copiesPrice = this.#priceOf(publish, route, clientId);
     const retainedPrice = publish.retain ? this.#retainedStore.priceOf(publish) : 0;
-    if (copiesPrice + retainedPrice === 0) return { payment: undefined, retainedPayment: undefined };
+    const idPrice = heldIdPriceOf(this.#context, publish, publisher);
+    const credits = copiesPrice + retainedPrice + idPrice;
+    if (credits === 0) return nothingToPay;
     // The store needs the room that is left to become emptier.
     if (coordinator.isFull === true) return { cause: "disk", why: fullDiskWords, isHopeful: false };
     const { payer } = publish;
-    const payment = bankAccount.reserve(copiesPrice, payer, publisher);
-    const retainedPayment = bankAccount.reserve(retainedPrice, payer, publisher);
-    if (payment !== undefined && retainedPayment !== undefined) return { payment, retainedPayment };
-    payment?.close();
-    retainedPayment?.close();
-    const price = { credits: copiesPrice + retainedPrice, payer, clientId: publisher };
-    const lacking = payment === undefined ? copiesPrice : retainedPrice;
+    const [payment, retainedPayment, idPayment] = [copiesPrice, retainedPrice, idPrice].map((part) =>
+      bankAccount.reserve(part, payer, clientId),
+    );
+    const admitted = { payment, retainedPayment, idPayment };
+    if (payment !== undefined && retainedPayment !== undefined && idPayment !== undefined) return admitted;
+    withdraw(admitted);
+    const price = { credits, payer, clientId };
+    const lacking = payment === undefined ? copiesPrice : retainedPayment === undefined ? retainedPrice : idPrice;
     const isHopeful = bankAccount.mayPay(price);
     return {
       cause: bankAccount.whoRefuses(price),

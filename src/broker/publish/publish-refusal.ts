@@ -11,7 +11,7 @@ import type { AckOutcome } from "../../session/owed-acks.ts";
 import type { CreditWait } from "../core/credit-wait.ts";
 import { type Connection, PauseReason } from "../delivery/connection.ts";
 import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
-import type { Denial, PublishAdmission } from "./publish-admission.ts";
+import { type Denial, type PublishAdmission, withdraw } from "./publish-admission.ts";
 import type { Refusals } from "./refusals.ts";
 
 export interface PublishRefusalParts {
@@ -66,15 +66,13 @@ export class PublishRefusal {
     // Before MQTT 5 it may be that credits come back.
     const giveUpAt = isTold ? held.since : held.since + options.bankWait * 1000;
     const retryMs = isTold ? bankHopeRetryMs : refusedRetryMs;
-    const { clientId } = connection.client!.session;
     const retry = new Timer((now) => {
       if (connection.channel.phase !== "open") return;
       const route = this.#context.router.refresh(first);
-      const admission = this.#parts.admission.admit(kept, route, clientId);
+      const admission = this.#parts.admission.admit(kept, route, connection.client!);
       if (!("why" in admission)) {
         // The attempt sets aside again what was set aside to see whether it can be.
-        admission.payment?.close();
-        admission.retainedPayment?.close();
+        withdraw(admission);
         connection.waitingBytes = 0;
         this.#parts.attempt(connection, kept, route);
         return this.#parts.resume(connection, PauseReason.refused);

@@ -9,9 +9,9 @@ import { byNumber, MailboxNames } from "../../../src/broker/delivery/mailbox-nam
 import {
   bySettlement,
   OutgoingMessage,
-  onlyHoldsId,
   plainQoS1,
   reserved,
+  takesOf,
 } from "../../../src/broker/delivery/outgoing-message.ts";
 import { RetainedFeeds } from "../../../src/broker/delivery/retained-feed.ts";
 import { SentBefore } from "../../../src/broker/delivery/sent-before.ts";
@@ -73,7 +73,7 @@ describe("names of slips", () => {
 
 describe("messages on their way", () => {
   test("hold an identifier without taking room, where nothing is sent under it in this connection", () => {
-    const window = new Inflight<OutgoingMessage>(2, onlyHoldsId);
+    const window = new Inflight<OutgoingMessage>(2, { takes: takesOf });
     const released = new OutgoingMessage(undefined, target, undefined);
     released.resumed({ name: "1" } as Slip, 8);
     window.restore(7, reserved);
@@ -82,6 +82,29 @@ describe("messages on their way", () => {
     const ids = [window.add(plainQoS1), window.add(plainQoS1)];
     expect(window.full).toBe(true);
     expect(ids.some((id) => id === 7 || id === 8)).toBe(false);
+  });
+
+  test("leave as much room as there was, when an identifier that took none is given back", () => {
+    const window = new Inflight<OutgoingMessage>(1, { takes: takesOf });
+    const released = new OutgoingMessage(undefined, target, undefined);
+    released.resumed({ name: "1" } as Slip, 8);
+    window.restore(8, released);
+    for (let grows = 1; grows <= 20; grows++) window.restore(100 + grows, reserved);
+    released.acknowledge();
+    window.remove(8);
+    window.add(plainQoS1);
+    expect(window.full).toBe(true);
+  });
+
+  test("take no more identifiers than a session may hold; those that are only kept for messages do not count", () => {
+    const window = new Inflight<OutgoingMessage>(5, { takes: takesOf, idsMax: 2 });
+    const released = new OutgoingMessage(undefined, target, undefined);
+    released.resumed({ name: "1" } as Slip, 8);
+    window.restore(8, released);
+    for (const id of [10, 11, 12]) window.restore(id, reserved);
+    expect(window.full).toBe(false);
+    window.add(plainQoS1);
+    expect(window.full).toBe(true);
   });
 
   test("go to the mailbox in the order of the publishes, those of retained messages first", () => {

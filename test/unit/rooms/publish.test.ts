@@ -111,7 +111,11 @@ describe("whether a publish may be taken", () => {
   test("it costs nothing where nothing may have to be stored, also on a full disk", () => {
     const { admission: admit, context, store, route } = admission({});
     store.isFull = true;
-    expect(admit.admit(message("x"), route, "")).toEqual({ payment: undefined, retainedPayment: undefined });
+    expect(admit.admit(message("x"), route, undefined)).toEqual({
+      payment: undefined,
+      retainedPayment: undefined,
+      idPayment: undefined,
+    });
     expect(context.bankAccount.account.bound).toBe(0);
   });
 
@@ -119,7 +123,7 @@ describe("whether a publish may be taken", () => {
     const one = admission({ sessions: 1 });
     const three = admission({ sessions: 3 });
     const paid = [one, three].map(({ admission: admit, context, route }) => {
-      const admitted = admit.admit(message("x"), route, "");
+      const admitted = admit.admit(message("x"), route, undefined);
       expect(admitted).not.toHaveProperty("why");
       const { bound } = context.bankAccount.account;
       if (!("why" in admitted)) admitted.payment!.close();
@@ -131,14 +135,14 @@ describe("whether a publish may be taken", () => {
 
   test("it waits for a mailbox that has used up its numbers, and a will does not", () => {
     const ends = admission({ sessions: 1, areSpent: true });
-    const denial = ends.admission.admit(message("x"), ends.route, "");
+    const denial = ends.admission.admit(message("x"), ends.route, undefined);
     expect(denial).toMatchObject({ cause: "mailbox", isHopeful: true });
     const wait = { since: ends.context.clock.now(), hopeUntil: undefined };
     if ("why" in denial) expect(ends.admission.isFinal(denial, wait)).toBe(false);
-    expect(ends.admission.admitWill(message("x"), ends.route, "")).not.toHaveProperty("why");
+    expect(ends.admission.admitWill(message("x"), ends.route, undefined)).not.toHaveProperty("why");
     // Where full mailboxes refuse they refuse wills, too.
     const refuses = admission({ sessions: 1, areFull: true }, { mailboxFull: "refuse" });
-    const refused = refuses.admission.admitWill(message("x"), refuses.route, "");
+    const refused = refuses.admission.admitWill(message("x"), refuses.route, undefined);
     expect(refused).toMatchObject({ cause: "mailbox", isHopeful: false });
   });
 
@@ -156,7 +160,7 @@ describe("whether a publish may be taken", () => {
   ])("it may not, and nothing is set aside, when %s", (_, given, change, cause, isHopeful) => {
     const made = admission(given);
     change(made);
-    const denial = made.admission.admit(message("x", { retain: true }), made.route, "");
+    const denial = made.admission.admit(message("x", { retain: true }), made.route, undefined);
     expect(denial).toMatchObject({ cause, isHopeful, why: expect.stringMatching(/.{10}/) });
     expect(made.context.bankAccount.account.bound).toBe(0);
   });
@@ -165,13 +169,13 @@ describe("whether a publish may be taken", () => {
     const { admission: admit, context, route } = admission({ sessions: 1 });
     const { account } = context.bankAccount;
     account.grant = context.bankAccount.prices.ofCopy(message("x"), "c0", []) + 100;
-    expect(admit.admit(message("x", { retain: true }), route, "")).toMatchObject({ cause: "bank" });
+    expect(admit.admit(message("x", { retain: true }), route, undefined)).toMatchObject({ cause: "bank" });
     expect(account.bound).toBe(0);
   });
 
   test("QoS 0 goes to full mailboxes: it is not stored there", () => {
     const { admission: admit, route } = admission({ sessions: 1, areFull: true });
-    expect(admit.admit(message("x", { qos: 0 }), route, "")).not.toHaveProperty("why");
+    expect(admit.admit(message("x", { qos: 0 }), route, undefined)).not.toHaveProperty("why");
   });
 });
 

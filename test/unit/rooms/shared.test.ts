@@ -147,7 +147,7 @@ describe("the member whose turn it is", () => {
     const { context, shared, linked, join, local, group, choose } = scene({ mailboxFull: "refuse" });
     const retainedStore = { isFull: () => false, priceOf: () => 0 } as unknown as RetainedStore;
     const admission = new PublishAdmission(context, { shared, retainedStore });
-    const admit = () => admission.admit(message(), context.router.route(encodeUtf8("t"), 0, 1)!, "");
+    const admit = () => admission.admit(message(), context.router.route(encodeUtf8("t"), 0, 1)!, undefined);
     join(linked("cut", false));
     // There is nobody who is owed the message.
     expect([choose(), shared.isBlocked(group(), message())]).toEqual([undefined, false]);

@@ -1,0 +1,247 @@
+/**
+ * Rests in the store that nobody pays for: packet ids that are never released, slips whose clients never give their
+ * packet ids back, slips for what lies in mail drops. Hostile clients take all of it that they can, and the store holds
+ * no more than is paid for and as many of them as a session may have.
+ */
+import { expect, test } from "bun:test";
+import { audit } from "../../src/audit/audit.ts";
+import { takeWeighed } from "../../src/audit/snapshot.ts";
+import { weightPaidBy } from "../../src/bank/price.ts";
+import { walk } from "../../src/coordinator/mirror.ts";
+import { isHeldId, isMailbox, parentPath, sessionsPath } from "../../src/coordinator/paths.ts";
+import { nodeWeightOf } from "../../src/coordinator/weight.ts";
+import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
+import { leaveCredits } from "../support/credits.ts";
+import { type AnyPacket, RawClient } from "../support/raw-client.ts";
+
+const patienceMs = 60_000;
+const maxInflight = 16;
+const lasting = { clean: false, protocolVersion: 5, properties: { sessionExpiryInterval: 1000 } };
+const numbers = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
+
+/** The nodes below sessions that are free of charge: their weight, and how many each session has. */
+interface Rests {
+  readonly weight: number;
+  readonly bySession: ReadonlyMap<string, number>;
+}
+
+/** Counts and weighs packet ids that nobody pays for, or all slips. */
+async function restsOf(broker: TestBroker, kind: "ids" | "slips"): Promise<Rests> {
+  const bySession = new Map<string, number>();
+  let weight = 0;
+  await walk(broker.server.broker.context.coordinator, sessionsPath, (path, { data }) => {
+    const isRest = kind === "ids" ? isHeldId(path) && data.length === 0 : isMailbox(parentPath(path));
+    if (!isRest) return;
+    const session = parentPath(parentPath(path));
+    bySession.set(session, 1 + (bySession.get(session) ?? 0));
+    weight += nodeWeightOf(path, data.length);
+  });
+  return { weight, bySession };
+}
+
+/** Expects the store to hold no more than what is paid for and those rests, and the bank to balance. */
+async function expectBound(broker: TestBroker, restWeight: number): Promise<void> {
+  const { coordinator, clock, bankAccount, journal } = broker.server.broker.context;
+  const taken = async () => {
+    await new Promise<void>((done) => journal.drained(done));
+    return (await takeWeighed(coordinator, clock.wall()))!;
+  };
+  const isBounded = async (): Promise<boolean> => {
+    const { weight } = await taken();
+    return weight <= weightPaidBy(bankAccount.account.bound) + restWeight;
+  };
+  await eventually(isBounded, "no more is stored than is paid for, besides the rests", patienceMs);
+  expect(audit(await taken(), { graceMs: 60_000 })).toEqual([]);
+}
+
+/** Ends sessions by beginning them anew, and expects all that they have left in the store to go, with its credits. */
+async function expectNothingLeft(broker: TestBroker, clientIds: readonly string[]): Promise<void> {
+  for (const clientId of clientIds) {
+    const client = await RawClient.connect(broker.port, { clientId });
+    client.disconnect();
+    await client.untilClosed();
+  }
+  const { bankAccount, coordinator } = broker.server.broker.context;
+  const isEmpty = async (): Promise<boolean> => {
+    let nodes = 0;
+    await walk(coordinator, sessionsPath, (path) => {
+      if (path.split("/").length > 3) nodes++;
+    });
+    return nodes === 0 && bankAccount.account.bound === 0;
+  };
+  await eventually(isEmpty, "all of it has gone", patienceMs);
+}
+
+async function leave(client: RawClient): Promise<void> {
+  client.disconnect();
+  await client.untilClosed();
+}
+
+test("packet ids that are never released are free up to the window, and each further one is paid for", async () => {
+  let broker = await startBroker({ maxInflight });
+  const old = numbers(4).map((number) => `old-${number}`);
+  const late = numbers(3).map((number) => `late-${number}`);
+  // Before MQTT 5 there is no Receive Maximum.
+  for (const clientId of old) {
+    const client = await RawClient.connect(broker.port, { clientId, clean: false });
+    for (const messageId of numbers(150)) client.publish("nobody", "x", { qos: 2, messageId });
+    await client.takeMany("pubrec", 150);
+    client.abort();
+  }
+  // And it begins anew with each connection.
+  for (const clientId of late)
+    for (const visit of numbers(8)) {
+      const client = await RawClient.connect(broker.port, { ...lasting, clientId });
+      for (const id of numbers(maxInflight))
+        client.publish("nobody", "x", { qos: 2, messageId: visit * maxInflight + id });
+      await client.takeMany("pubrec", maxInflight);
+      await leave(client);
+    }
+  const sessions = old.length + late.length;
+  const expectHeld = async (): Promise<void> => {
+    const { weight, bySession } = await restsOf(broker, "ids");
+    expect([...bySession.values()]).toEqual(Array.from({ length: sessions }, () => maxInflight));
+    await expectBound(broker, weight);
+  };
+  await expectHeld();
+  const { bound } = broker.server.broker.context.bankAccount.account;
+  broker = await broker.restart();
+  expect(broker.server.broker.context.bankAccount.account.bound).toBe(bound);
+  await expectHeld();
+  // What is released is free again, whoever paid for it.
+  const back = await RawClient.connect(broker.port, { clientId: old[0], clean: false });
+  for (const messageId of numbers(150)) back.send({ cmd: "pubrel", messageId });
+  await back.takeMany("pubcomp", 150);
+  expect(broker.server.broker.context.bankAccount.account.bound).toBeLessThan(bound - 130 * 40 * 448);
+  await leave(back);
+  await expectNothingLeft(broker, [...old, ...late]);
+  await broker.stop();
+}, 120_000);
+
+test("a packet id that nobody can pay for is refused in words; what is released makes room", async () => {
+  const broker = await startBroker({ maxInflight });
+  const { context } = broker.server.broker;
+  const send = (client: RawClient, messageId: number): Promise<AnyPacket> => {
+    client.publish("nobody", "x", { qos: 2, messageId });
+    return client.take("pubrec");
+  };
+  const first = await RawClient.connect(broker.port, { ...lasting, clientId: "c" });
+  for (const id of numbers(maxInflight)) expect((await send(first, id)).reasonCode).toBeLessThan(0x80);
+  await leave(first);
+  await leaveCredits(context, 10);
+  const client = await RawClient.connect(broker.port, { ...lasting, clientId: "c" });
+  const refused = await send(client, 100);
+  expect(refused.reasonCode).toBe(0x97);
+  expect(refused.properties.reasonString).toMatch(/^the bank cannot pay: price \d+/);
+  client.send({ cmd: "pubrel", messageId: 1 });
+  await client.take("pubcomp");
+  expect((await send(client, 100)).reasonCode).toBeLessThan(0x80);
+  await leave(client);
+  await expectNothingLeft(broker, ["c"]);
+  await broker.stop();
+}, 120_000);
+
+/** Takes all that comes, until nothing more does, answers each message with `ack`, and says how many there were. */
+async function takeAll(client: RawClient, ack: "pubrec" | "puback" | "none"): Promise<number> {
+  let taken = 0;
+  for (let idle = 0; idle < 20; ) {
+    await client.ping();
+    const packets = client.packets.filter(({ cmd }) => cmd === "publish");
+    client.packets.splice(0);
+    for (const { messageId } of packets) if (ack !== "none") client.send({ cmd: ack, messageId });
+    taken += packets.length;
+    idle = packets.length === 0 ? idle + 1 : 0;
+    await Bun.sleep(5);
+  }
+  return taken;
+}
+
+test("slips whose packet ids are never given back are as many as the window, however often clients return", async () => {
+  const broker = await startBroker({ maxInflight });
+  const clientIds = numbers(3).map((number) => `c-${number}`);
+  const total = 5 * maxInflight;
+  for (const clientId of clientIds) {
+    const client = await RawClient.connect(broker.port, { ...lasting, clientId });
+    await client.subscribe("mail/#", { qos: 2 });
+    await leave(client);
+  }
+  const publisher = await RawClient.connect(broker.port);
+  for (const messageId of numbers(total))
+    publisher.publish(`mail/${messageId}`, "x".repeat(500), { qos: 2, messageId });
+  await publisher.takeMany("pubrec", total);
+  for (const _visit of numbers(4))
+    for (const clientId of clientIds) {
+      const client = await RawClient.connect(broker.port, { ...lasting, clientId });
+      await takeAll(client, "pubrec");
+      client.abort();
+    }
+  const { coordinator, clock } = broker.server.broker.context;
+  const { slips } = (await takeWeighed(coordinator, clock.wall()))!;
+  const released = slips.filter(({ isReleased }) => isReleased);
+  expect(released.length).toBe(clientIds.length * maxInflight);
+  expect(slips.length).toBe(clientIds.length * total);
+  const { weight } = await restsOf(broker, "slips");
+  await expectBound(broker, (weight / slips.length) * released.length);
+  // Whoever gives them back is sent all the rest.
+  const client = await RawClient.connect(broker.port, { ...lasting, clientId: clientIds[0] });
+  let received = 0;
+  const answered = (): boolean => {
+    for (const { cmd, messageId } of client.packets.splice(0)) {
+      if (cmd === "publish") received++;
+      if (cmd === "publish") client.send({ cmd: "pubrec", messageId });
+      if (cmd === "pubrel") client.send({ cmd: "pubcomp", messageId });
+    }
+    return received === total - maxInflight;
+  };
+  await client.until(answered, "all the rest");
+  client.abort();
+  publisher.disconnect();
+  await expectNothingLeft(broker, clientIds);
+  await broker.stop();
+}, 120_000);
+
+test("slips for what lies in mail drops are as many as one take and half a window, for all subscriptions of a session", async () => {
+  const maxQueued = 100;
+  const options = { maxInflight, maxQueued, mailDrop: ["drop/#"] };
+  let broker = await startBroker(options);
+  const publisher = await RawClient.connect(broker.port);
+  for (const messageId of numbers(200)) publisher.publish("drop/a/b", "x", { qos: 1, messageId });
+  await publisher.takeMany("puback", 200);
+  const clientIds = numbers(3).map((number) => `c-${number}`);
+  const filters = ["drop/#", "drop/a/#", "drop/a/b", "drop/+/b", "drop/a/+", "+/a/b"];
+  for (const clientId of clientIds) {
+    const client = await RawClient.connect(broker.port, { ...lasting, clientId });
+    for (const filter of filters) await client.subscribe(filter, { qos: 2 });
+    client.abort();
+  }
+  const expectHeld = async (): Promise<void> => {
+    for (const clientId of clientIds) {
+      const client = await RawClient.connect(broker.port, { ...lasting, clientId });
+      await takeAll(client, "none");
+      client.abort();
+    }
+    const { weight, bySession } = await restsOf(broker, "slips");
+    expect(bySession.size).toBe(clientIds.length);
+    for (const count of bySession.values()) {
+      expect(count).toBeGreaterThan(maxInflight / 2);
+      expect(count).toBeLessThanOrEqual(maxInflight / 2 + maxQueued / 4);
+    }
+    await expectBound(broker, weight);
+  };
+  await expectHeld();
+  await expectHeld();
+  broker = await broker.restart();
+  await expectHeld();
+  for (const clientId of clientIds) {
+    const client = await RawClient.connect(broker.port, { clientId });
+    await leave(client);
+  }
+  const { coordinator } = broker.server.broker.context;
+  await eventually(
+    async () => (await restsOf(broker, "slips")).bySession.size === 0,
+    "the slips have gone",
+    patienceMs,
+  );
+  await walk(coordinator, sessionsPath, (path) => expect(path.split("/").length).toBeLessThan(5));
+  await broker.stop();
+}, 120_000);
