@@ -51,7 +51,7 @@ export class SysTopics {
       const bytes = encodeUtf8(topic);
       const publish = makePublish(bytes, encodeUtf8(String(value)), { qos: 0, retain: true });
       retained.set(topic, publish, "here");
-      this.#fanout.live(publish, router.route(bytes, 0, bytes.length)!, undefined);
+      this.#fanout.tell(publish, router.route(bytes, 0, bytes.length)!);
       yield;
     }
   }

@@ -34,6 +34,20 @@ export const faults: readonly Fault[] = [
     tests: broker,
   },
   {
+    what: "own topics: what a broker says of itself goes to members of groups elsewhere",
+    file: "src/broker/publish/fanout.ts",
+    find: 'publish, (member) => "isElsewhere" in member);',
+    replace: "publish);",
+    tests: "test/unit/rooms/shared.test.ts",
+  },
+  {
+    what: "own topics: what another broker says there is believed",
+    file: "src/broker/cluster/arriving.ts",
+    find: "return route === undefined || isOwnTopic(route.topic) ? undefined : route;",
+    replace: "return route === undefined || isOwnTopic(publish.payer) ? undefined : route;",
+    tests: "test/unit/link-frames.test.ts",
+  },
+  {
     what: "own topics: what an earlier version has let in stays in the store",
     file: "src/broker/publish/retained-store.ts",
     find: "    if (isOwn) return this.expire(path, node.stat.version);\n",

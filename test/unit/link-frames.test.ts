@@ -1,9 +1,11 @@
 /** The frames between brokers: each is read as it was written, and whatever else comes closes the link, no more. */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import { encodeUtf8 } from "../../src/base/bytes.ts";
 import { ProtocolError } from "../../src/base/errors.ts";
 import { Arriving } from "../../src/broker/cluster/arriving.ts";
 import {
+  bundleFrame,
   type Control,
   decodeDelivery,
   deliveryFrame,
@@ -19,6 +21,7 @@ import {
   decodeRemain,
   decodeWelcome,
 } from "../../src/link/json-frames.ts";
+import { room } from "../support/room.ts";
 
 const controls: readonly Control[] = [
   { say: "claim", number: 3, clientId: "c", stamp: 1700000000000.25, clean: false },
@@ -129,4 +132,41 @@ test("a message that must wait for mailboxes is looked at before it waits: later
     const bytes = deliveryFrame(FrameType.publish, delivery, packet);
     expect(() => arriving.delivery({} as never, bytes, frameHeadBytes, bytes.length)).toThrow(ProtocolError);
   }
+});
+
+test("what another broker says on a topic of the broker's own reaches nobody here, and is settled", () => {
+  const noted: string[] = [];
+  const note = (what: string) => (): { settlement: undefined } => {
+    noted.push(what);
+    return { settlement: undefined };
+  };
+  const fanout = {
+    takesVerbatim: () => false,
+    liveHere: note("live"),
+    offerHere: note("offer"),
+    deliverHere: note("deliver"),
+  };
+  const arrive = (topic: string): string[] => {
+    const { context } = room();
+    const registry = { has: () => true };
+    const arriving = new Arriving(context, { fanout, registry } as never);
+    const peer = {
+      hasSentBack: true,
+      settledHere: (id: number) => void noted.push(`settled ${id}`),
+      link: {},
+    } as never;
+    const text = [...encodeUtf8(topic)];
+    const atZero = Uint8Array.of(0x30, 3 + text.length, 0, text.length, ...text, 0);
+    const atOne = Uint8Array.of(0x32, 5 + text.length, 0, text.length, ...text, 0, 1, 0);
+    const packets = { bytes: atOne, start: 0, end: atOne.length, count: 1, version5: true };
+    const run = Uint8Array.of(1, 0, 0, 0, 1, ...atZero);
+    arriving.run(peer, run, 0, run.length);
+    const bundle = bundleFrame(7, packets);
+    arriving.bundle(peer, bundle, frameHeadBytes, bundle.length);
+    const one = deliveryFrame(FrameType.publish, { ...delivery, id: 8, zxid: 0, handles: [], groups: [] }, atOne);
+    arriving.delivery(peer, one, frameHeadBytes, one.length);
+    return noted.splice(0);
+  };
+  expect(arrive("open/x")).toEqual(["live", "offer", "settled 7", "deliver", "settled 8"]);
+  expect(arrive("$SYS/x")).toEqual(["settled 7", "settled 8"]);
 });

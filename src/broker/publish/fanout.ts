@@ -140,11 +140,10 @@ export class Fanout {
     this.#forwarding.storeInstead(settlement);
   }
 
-  /** Sends one QoS 0 message to all receivers. `publisher`: undefined for the broker's own messages. */
-  live(publish: Publish, route: ClusterRoute, publisher: Connection | undefined): void {
-    const client = publisher?.client;
-    if (publisher !== undefined)
-      this.#context.metrics.fanout.observe(route.targets.length + route.groups.length + route.elsewhere.length);
+  /** Sends one QoS 0 message to all receivers. */
+  live(publish: Publish, route: ClusterRoute, publisher: Connection): void {
+    const { client } = publisher;
+    this.#context.metrics.fanout.observe(route.targets.length + route.groups.length + route.elsewhere.length);
     for (const target of route.targets)
       this.#liveTo(publish, target.subscriber === client ? target.own : target, publisher);
     for (const group of route.groups) this.#liveToMember(publish, group, publisher);
@@ -154,6 +153,16 @@ export class Fanout {
   /** Sends a QoS 0 message of another broker to the receivers here, but to no group: members were chosen there. */
   liveHere(publish: Publish, route: ClusterRoute, publisher: Peer): void {
     for (const target of route.targets) this.#liveTo(publish, target, publisher);
+  }
+
+  /** Sends what this broker says of itself to the receivers here; other brokers tell theirs of themselves. */
+  tell(publish: Publish, route: ClusterRoute): void {
+    for (const target of route.targets) this.#liveTo(publish, target, undefined);
+    for (const group of route.groups) {
+      // Members elsewhere are unfit, so what is chosen is here.
+      const target = this.#shared.choose(group, publish, (member) => "isElsewhere" in member);
+      this.#liveTo(publish, target as Target<LocalSession> | undefined, undefined);
+    }
   }
 
   /**
@@ -225,7 +234,7 @@ export class Fanout {
     return new DeliveryPlan(this.#context, this.#ways, promised);
   }
 
-  #liveToMember(publish: Publish, group: Group, publisher: Connection | undefined): void {
+  #liveToMember(publish: Publish, group: Group, publisher: Connection): void {
     const target = this.#shared.choose(group, publish);
     if (target === undefined) return;
     const { subscriber } = target;

@@ -184,6 +184,21 @@ test("a message of another broker is stored for a member here, but not at QoS 2:
   }
 });
 
+test("what the broker says of itself goes to a member here, and to no other broker", () => {
+  const { context, shared, linked, join, local } = scene();
+  const sent: string[] = [];
+  for (const id of ["b", "c"]) join(linked(id));
+  const others = { backPressure: {}, linkSender: { offer: () => void sent.push("elsewhere") }, forwarding: {} };
+  const fanout = new Fanout(context, { shared, ...others } as unknown as ConstructorParameters<typeof Fanout>[1]);
+  const route = context.router.route(encodeUtf8("t"), 0, 1)!;
+  fanout.tell(message(0), route);
+  expect(sent).toEqual([]);
+  const member = local("here");
+  member.sendQoS0 = () => void sent.push("here");
+  for (let count = 0; count < 3; count++) fanout.tell(message(0), context.router.route(encodeUtf8("t"), 0, 1)!);
+  expect(sent).toEqual(["here", "here", "here"]);
+});
+
 const subscriptionTarget = { qos: 1 as const, retain: false, subscriptionIds: [], group: undefined };
 
 describe("what a member has left", () => {

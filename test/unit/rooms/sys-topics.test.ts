@@ -15,7 +15,7 @@ function scene() {
   const made = room();
   const { context } = made;
   const live: string[] = [];
-  const fanout = { live: (publish: Publish) => void live.push(topicOf(publish)) } as unknown as Fanout;
+  const fanout = { tell: (publish: Publish) => void live.push(topicOf(publish)) } as unknown as Fanout;
   const topics = new SysTopics(context, fanout);
   /** The text that a client which subscribes now is handed. */
   const retained = (name: string): string | undefined => {
