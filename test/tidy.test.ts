@@ -43,10 +43,7 @@ const riddle = new RegExp(
 );
 
 /** Functions that throw and do not say so themselves. The list may only shrink. */
-const silentThrowers = [
-  // Its overloads say it.
-  "src/client/client.ts: publish",
-];
+const silentThrowers: string[] = [];
 
 /** Documents that are not in the repository. */
 const absentDocument = /\bDESIGN\b|\bSTYLE\b|\bROOMS\b|\b[Ii]ssue \d+\b/;

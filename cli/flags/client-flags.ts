@@ -1,7 +1,8 @@
 /** The flags that `pub` and `sub` share, as mosquitto's clients have them; what we cannot do is refused in words. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { OperatingError } from "../../src/base/errors.ts";
+import { messageOf, OperatingError } from "../../src/base/errors.ts";
 import { systemRandom } from "../../src/base/random.ts";
+import { checkText } from "../../src/client/checks.ts";
 import type { ConnectionOptions } from "../../src/client/connection-options.ts";
 import type { Place } from "../../src/client/dial.ts";
 import { type ProtocolVersion, type QoS, sessionNeverExpires } from "../../src/mqtt/constants.ts";
@@ -196,13 +197,24 @@ export function usage(why: string): never {
   throw new OperatingError("EUSAGE", why);
 }
 
+/** Runs a check of the library's. Throws `OperatingError` (EUSAGE) where that throws a `TypeError`. */
+function orUsage(check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    usage(messageOf(error));
+  }
+}
+
 /** Throws `OperatingError`. */
 export function checkTopic(topic: string): void {
+  orUsage(() => checkText("the topic", topic));
   if (!isTopicName(topic)) usage(`${JSON.stringify(topic)} is not a topic: it must not be empty nor hold + or #`);
 }
 
 /** Throws `OperatingError`. */
 export function filterOf(text: string): Filter {
+  orUsage(() => checkText("the topic filter", text));
   const filter = parseFilter(text);
   return (
     filter ?? usage(`${JSON.stringify(text)} is not a topic filter: + stands for a whole level, # for the last ones`)

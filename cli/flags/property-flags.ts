@@ -72,6 +72,7 @@ function put(
   { kind, max = 0xffff_ffff }: Rule,
   wrong: (why: string) => never,
 ): void {
+  if ([first, second].some((text) => Buffer.byteLength(text) > 65_535)) return wrong("65,535 bytes are the most");
   if (kind === "pair") {
     to[key] ??= {};
     const pairs = to[key] as Record<string, string | string[]>;

@@ -20,8 +20,10 @@ export interface Target {
 
 /** Several hosts stand behind one scheme, or each in a URL of its own. Throws a `TypeError` that says what is wrong. */
 export function parseTarget(urls: string | readonly string[]): Target {
-  const list = typeof urls === "string" ? [urls] : urls;
+  const list: readonly unknown[] = Array.isArray(urls) ? urls : [urls];
   if (list.length === 0) throw new TypeError("no URL of a broker");
+  if (!list.every((url) => typeof url === "string"))
+    throw new TypeError("a broker's URL must be a string, such as mqtt://localhost");
   const targets = list.map(parseUrl);
   const { username, password } = targets.find((target) => target.username !== undefined) ?? targets[0]!;
   return { addresses: targets.flatMap(({ addresses }) => addresses), username, password };

@@ -10,6 +10,7 @@ import { dialWebSocket } from "../net/web-socket-client.ts";
 import { Turn } from "../net/writer.ts";
 import { type Address, parseTarget, type Target, webSocketUrl } from "./address.ts";
 import { BankDesk } from "./bank-desk.ts";
+import { checkOptions } from "./check-options.ts";
 import type {
   ClientOptions,
   Payload,
@@ -26,7 +27,7 @@ import { ClientClosed } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
 import type { Message } from "./message.ts";
 import type { Messaging } from "./messaging.ts";
-import { Outbox } from "./outbox.ts";
+import { mayBeLeft, Outbox, refused } from "./outbox.ts";
 import { toPublish } from "./outgoing-publish.ts";
 import { type Dialer, Reconnector } from "./reconnector.ts";
 import { type Answer, type RequestOptions, Requests, Responder, type RespondOptions } from "./requests.ts";
@@ -153,7 +154,8 @@ export class Client implements Messaging, AsyncDisposable {
   /**
    * Resolves when the message is settled: at QoS 0 when it is written, at 1 and 2 when the broker has taken it over,
    * also in a later connection. Rejects with `PublishRefused` (`QuotaExceeded`: the bank cannot pay), `QueueFull`,
-   * `ClientClosed`. The payload's bytes must not change until then.
+   * `ClientClosed`. A publish that nobody awaits may fail unheard: it never ends the process. The payload's bytes must
+   * not change until then.
    */
   publish(topic: string, payload: Payload, options?: PublishOptions): Promise<Published>;
   publish<Input>(topic: string, value: Input, options: PublishOptions & SchemaOption<Input>): Promise<Published>;
@@ -163,12 +165,12 @@ export class Client implements Messaging, AsyncDisposable {
     options: PublishOptions & Partial<SchemaOption<unknown>> = noOptions,
   ): Promise<Published> {
     const { signal, schema } = options;
-    if (signal?.aborted === true) return Promise.reject(signal.reason);
-    if (schema !== undefined) return this.#publishValid(topic, value, { ...options, schema });
+    if (signal?.aborted === true) return refused(signal.reason);
+    if (schema !== undefined) return mayBeLeft(this.#publishValid(topic, value, { ...options, schema }));
     try {
       return this.#outbox.publish(toPublish(topic, value as Payload, options), signal);
     } catch (error) {
-      return Promise.reject(error);
+      return refused(error);
     }
   }
 
@@ -310,15 +312,14 @@ export class Client implements Messaging, AsyncDisposable {
   }
 
   /**
-   * Tells the application of a status. An error there is the application's, and must not look like a broken connection.
+   * Tells the application of a status. An error there is the application's: it must not look like a broken connection,
+   * nor end the process.
    */
   #report(status: Status): void {
     try {
       this.#options.onStatus?.(status);
     } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
+      console.error("mqttzoo: onStatus has thrown", error);
     }
   }
 
@@ -345,11 +346,4 @@ function toWill({ topic, payload, qos = 0, retain = false, delay }: Will): NonNu
     retain,
     ...(delay === undefined ? {} : { properties: { willDelayInterval: delay } }),
   };
-}
-
-function checkOptions({ sessionExpiry = 0, clientId, version = 5 }: ClientOptions): void {
-  if (sessionExpiry > 0 && clientId === undefined)
-    throw new TypeError("a session that outlives its connection needs a clientId");
-  if (!(sessionExpiry >= 0)) throw new TypeError(`sessionExpiry must be seconds, not ${sessionExpiry}`);
-  if (version !== 4 && version !== 5) throw new TypeError(`version must be 4 or 5, not ${String(version)}`);
 }

@@ -12,7 +12,7 @@ import type {
   ISubscribePacket,
   IUnsubscribePacket,
 } from "mqtt-packet";
-import { decodeUtf8, encodeUtf8, ownBytes } from "../base/bytes.ts";
+import { decodeUtf8, ownBytes } from "../base/bytes.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, OperatingError, ProtocolError } from "../base/errors.ts";
 import { remainingLengthMax } from "../base/limits.ts";
@@ -20,16 +20,17 @@ import { ackReason, ackText, parseAck, writeAck } from "../mqtt/acks.ts";
 import { PacketType, type ProtocolVersion } from "../mqtt/constants.ts";
 import { decodeFromServer, encodeControl, type Packet } from "../mqtt/control.ts";
 import { Framer } from "../mqtt/framer.ts";
-import { Envelope, makePublish, Publish, parsePublish, writePublish } from "../mqtt/publish.ts";
+import { Envelope, Publish, parsePublish, writePublish } from "../mqtt/publish.ts";
 import { describeReason, Reason } from "../mqtt/reason.ts";
 import type { Sink } from "../mqtt/sink.ts";
 import type { Transport, TransportEvents } from "../net/transport.ts";
 import { Turn, Writer } from "../net/writer.ts";
+import { checkText } from "./checks.ts";
 import { ClientSession, type Unacknowledged } from "./client-session.ts";
 import { type ClosingReason, refusals } from "./closing-reason.ts";
-import { connectPacketOf } from "./connect-packet.ts";
+import { connectBytesOf } from "./connect-packet.ts";
 import type { ConnectionOptions, PublishOptions, SubscribeOptions } from "./connection-options.ts";
-import { sectionOf } from "./publish-properties.ts";
+import { publishOf } from "./publish-properties.ts";
 
 /** The events by which a transport drives its connection. */
 export function eventsOf(connection: MqttConnection): TransportEvents<MqttConnection> {
@@ -69,10 +70,13 @@ export class MqttConnection {
   #hasReceived = true;
   #isPaused = false;
   #why: string | undefined;
+  readonly #connect: Uint8Array;
 
+  /** Throws a `TypeError` for options that make no CONNECT. */
   constructor(options: ConnectionOptions<MqttConnection>) {
     this.#options = options;
     this.version = options.version ?? 5;
+    this.#connect = connectBytesOf(options, this.version);
     this.#envelope.version5 = this.version === 5;
     this.#session = options.session ?? new ClientSession();
     this.ready = new Promise((resolve, reject) => {
@@ -103,19 +107,12 @@ export class MqttConnection {
 
   /**
    * Resolves with the broker's reason code when the message is settled; 0x80 and above mean that it was refused.
-   * Rejects with `OperatingError` (ECLOSED).
+   * Rejects with `OperatingError` (ECLOSED). Throws a `TypeError` for what no packet can carry.
    */
-  publish(
-    topic: string,
-    payload: Uint8Array | string,
-    { qos = 0, retain = false, properties }: PublishOptions = {},
-  ): Promise<number> {
-    const bytes = typeof payload === "string" ? encodeUtf8(payload) : payload;
-    const message = makePublish(encodeUtf8(topic), bytes, { qos, retain, properties: sectionOf(properties) });
-    const expiry = properties?.messageExpiryInterval;
-    if (expiry !== undefined) message.expiresAt = systemClock.wall() + expiry * 1000;
+  publish(topic: string, payload: Uint8Array | string, options: PublishOptions = {}): Promise<number> {
+    const message = publishOf(topic, payload, options);
     if (this.#why !== undefined) return Promise.reject(new OperatingError("ECLOSED", this.#why));
-    if (qos === 0) {
+    if (message.qos === 0) {
       this.write(message, 0, false);
       return Promise.resolve(Reason.success);
     }
@@ -159,7 +156,7 @@ export class MqttConnection {
 
   /**
    * Resolves with the granted QoS, or a reason of 0x80 and above, of each filter: 0x95 for one that is larger than what
-   * the broker takes.
+   * the broker takes. Rejects with a `TypeError` if a filter is longer than what a packet can carry.
    */
   subscribe(filters: readonly string[], options: SubscribeOptions = {}): Promise<readonly number[]> {
     const {
@@ -206,7 +203,7 @@ export class MqttConnection {
       return this;
     }
     this.#writer = new Writer(transport, this.#options.turn ?? new Turn((flush) => void setImmediate(flush)));
-    this.#send(connectPacketOf(this.#options, this.version));
+    this.#writer.append(this.#connect, 0, this.#connect.length);
     return this;
   }
 
@@ -358,6 +355,7 @@ export class MqttConnection {
     filters: readonly string[],
     packetOf: (filters: readonly string[], messageId: number) => Packet,
   ): Promise<readonly number[]> {
+    for (const filter of filters) checkText("a topic filter", filter);
     const messageId = this.#session.takeId();
     const bytes = encodeControl(packetOf(filters, messageId), this.version);
     if (bytes.length > (this.granted.maximumPacketSize ?? Infinity)) {

@@ -19,7 +19,7 @@ export interface Place {
 
 /**
  * Dials and connects. Rejects with `OperatingError`: unreachable, or `EREFUSED` with the broker's reason, `EVERSION` if
- * it does not speak this version.
+ * it does not speak this version, `EUSAGE` for options that no CONNECT can carry.
  */
 export async function connect({
   host,
@@ -29,7 +29,7 @@ export async function connect({
   proxy,
   ...options
 }: ConnectionOptions<MqttConnection> & Place): Promise<MqttConnection> {
-  const connection = new MqttConnection(options);
+  const connection = connectionOf(options);
   const events = eventsOf(connection);
   const dialled =
     socket === undefined
@@ -45,6 +45,15 @@ export async function connect({
   const ready = Promise.race([dialled.then(() => connection.ready), connection.ready]);
   await within(ready, { ms: seconds * 1000, late });
   return connection;
+}
+
+/** Throws `OperatingError` (EUSAGE) for options that make no CONNECT. */
+function connectionOf(options: ConnectionOptions<MqttConnection>): MqttConnection {
+  try {
+    return new MqttConnection(options);
+  } catch (error) {
+    throw error instanceof TypeError ? new OperatingError("EUSAGE", error.message) : error;
+  }
 }
 
 /** True if somebody takes a connection there within `ms`; it is closed again at once. */

@@ -21,6 +21,17 @@ const messagesMaxDefault = 1000;
 /** Receive Maximum, where the broker names none (3.2.2.3.3). */
 const windowDefault = 65_535;
 
+/** Lets an application leave a publish to itself: its rejection does not end the process when nobody awaits it. */
+export function mayBeLeft(publishing: Promise<Published>): Promise<Published> {
+  publishing.catch(() => {});
+  return publishing;
+}
+
+/** Returns the promise of a publish that is refused at once: it rejects with `error`. */
+export function refused(error: unknown): Promise<Published> {
+  return mayBeLeft(Promise.reject(error));
+}
+
 class Pending implements Unacknowledged {
   readonly publish: Publish;
   released = false;
@@ -109,13 +120,13 @@ export class Outbox {
    */
   publish(publish: Publish, signal: AbortSignal | undefined): Promise<Published> {
     const connection = this.#connection;
-    if (this.#why !== undefined) return Promise.reject(this.#why);
+    if (this.#why !== undefined) return refused(this.#why);
     if (connection !== undefined && publish.qos === 0) return this.#writeUnpromised(publish, connection);
     if (connection === undefined && !this.#makeRoom())
-      return Promise.reject(new QueueFull("too many messages wait for a connection"));
+      return refused(new QueueFull("too many messages wait for a connection"));
     if (this.#queuedBytes + publish.size > backlogBytesMax)
-      return Promise.reject(new QueueFull("too many bytes wait to be sent"));
-    return new Promise((resolve, reject) => {
+      return refused(new QueueFull("too many bytes wait to be sent"));
+    const settled = new Promise<Published>((resolve, reject) => {
       const pending = new Pending(publish, resolve, reject);
       if (signal !== undefined) pending.watch(signal);
       if (connection !== undefined && this.#queue.length === 0 && this.session.outgoing.size < this.#window)
@@ -123,6 +134,7 @@ export class Outbox {
       this.#queue.push(pending);
       this.#queuedBytes += publish.size;
     });
+    return mayBeLeft(settled);
   }
 
   connected(connection: MqttConnection): void {
@@ -164,7 +176,7 @@ export class Outbox {
 
   #writeUnpromised(publish: Publish, connection: MqttConnection): Promise<Published> {
     const problem = this.#problemOf(publish);
-    if (problem !== undefined) return Promise.reject(problem);
+    if (problem !== undefined) return refused(problem);
     connection.write(publish, 0, false);
     if (connection.unsent < outputBytesHigh) return handedOver;
     return new Promise((resolve) => this.#blocked.push(() => resolve(delivered)));

@@ -5,6 +5,7 @@ import { systemClock } from "../base/clock.ts";
 import { Publish } from "../mqtt/publish.ts";
 import { encodeSection } from "../mqtt/publish-section.ts";
 import { isTopicName } from "../mqtt/topic.ts";
+import { checkBinary, checkInteger, checkText, shownValue } from "./checks.ts";
 import type { Payload, PublishOptions } from "./client-options.ts";
 
 /** Topics that have been checked and encoded. */
@@ -14,11 +15,11 @@ const topics = new Map<string, Uint8Array>();
 function topicBytes(topic: string): Uint8Array {
   const known = topics.get(topic);
   if (known !== undefined) return known;
-  if (typeof topic !== "string" || !isTopicName(topic))
+  checkText("the topic", topic);
+  if (!isTopicName(topic))
     throw new TypeError(`${JSON.stringify(topic)} is not a topic: it must not be empty nor hold + or #`);
   if (topics.size >= topicTextsMax) topics.clear();
   const bytes = encodeUtf8(topic);
-  if (bytes.length > 0xffff) throw new TypeError(`a topic of ${bytes.length} bytes; 65,535 is the most`);
   topics.set(topic, bytes);
   return bytes;
 }
@@ -29,6 +30,8 @@ function topicBytes(topic: string): Uint8Array {
 export function toPublish(topic: string, payload: Payload, options: PublishOptions): Publish {
   const publish = new Publish();
   const { qos = 0, retain = false, expiry } = options;
+  if (typeof retain !== "boolean") throw new TypeError(`retain must be true or false, not ${shownValue(retain)}`);
+  if (expiry !== undefined) checkInteger("expiry", expiry, [0, 0xffff_ffff]);
   if (qos !== 0 && qos !== 1 && qos !== 2) throw new TypeError(`qos must be 0, 1 or 2, not ${String(qos)}`);
   const bytes = typeof payload === "string" ? encodeUtf8(payload) : payload;
   if (!(bytes instanceof Uint8Array)) throw new TypeError("a payload must be a string or a Uint8Array");
@@ -53,6 +56,12 @@ function sectionOf({
 }: PublishOptions): Uint8Array {
   if ((contentType ?? responseTopic ?? correlationData ?? userProperties ?? isText) === undefined) return noBytes;
   if (responseTopic !== undefined) topicBytes(responseTopic);
+  if (contentType !== undefined) checkText("contentType", contentType);
+  if (correlationData !== undefined) checkBinary("correlationData", correlationData);
   const pairs = Array.isArray(userProperties) ? userProperties : Object.entries(userProperties ?? {});
+  for (const pair of pairs) {
+    if (!Array.isArray(pair) || pair.length !== 2) throw new TypeError("a user property must be a pair of strings");
+    for (const text of pair) checkText("a user property", text);
+  }
   return encodeSection({ contentType, responseTopic, correlationData, userProperties: pairs, isText: isText === true });
 }

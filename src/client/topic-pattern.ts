@@ -1,5 +1,6 @@
 /** Topic filters whose wildcards have names: `room/{id}/temp` is `room/+/temp`, `logs/{...path}` is `logs/#`. */
 import { type Filter, parseFilter } from "../mqtt/topic.ts";
+import { checkText } from "./checks.ts";
 
 /** The names in a pattern, as a type; any, where the pattern is not known when types are checked. */
 type Names<Pattern extends string> = string extends Pattern
@@ -41,6 +42,7 @@ export interface TopicPattern {
  * @internal
  */
 export function parsePattern(pattern: string): TopicPattern {
+  checkText("a topic filter", pattern);
   const isShared = pattern.startsWith("$share/");
   const places: Place[] = [];
   const text = pattern

@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import type { IAuthPacket, IConnectPacket, IDisconnectPacket, Packet } from "mqtt-packet";
 import * as mqttPacket from "mqtt-packet";
+import { readUint16, readVarint, varintSize, writeVarint } from "../base/bytes.ts";
 import { messageOf, ProtocolError } from "../base/errors.ts";
 import { controlBytesMax } from "../base/limits.ts";
 import { PacketType, type ProtocolVersion } from "./constants.ts";
@@ -111,6 +112,40 @@ function decode(frame: Frame, version: ProtocolVersion): Packet {
 /** Encodes a packet as mqtt-packet does. */
 export function encodeControl(packet: Packet, version: ProtocolVersion): Uint8Array {
   return mqttPacket.generate(packet, { protocolVersion: version });
+}
+
+/**
+ * Encodes CONNECT. Throws an `Error` for what mqtt-packet, or a broker that goes by the standard, would not take.
+ * mqtt-packet knows no password without a user name, which MQTT 5 has: it is given an empty one, which is cut out.
+ */
+export function encodeConnect(packet: IConnectPacket, version: ProtocolVersion): Uint8Array {
+  const { username, password } = packet;
+  const isAlone = password !== undefined && username === undefined;
+  const whole = encodeControl(isAlone ? { ...packet, username: "" } : packet, version);
+  const bytes = isAlone ? withoutUsername(whole, 2 + password.length) : whole;
+  checkConnect(bytes, bodyOf(bytes), bytes.length);
+  return bytes;
+}
+
+/** Returns where a whole packet's body begins. */
+function bodyOf(packet: Uint8Array): number {
+  return 1 + varintSize(readVarint(packet, 1, packet.length));
+}
+
+/** Cuts out the empty user name, which stands before the last `tail` bytes. */
+function withoutUsername(connect: Uint8Array, tail: number): Uint8Array {
+  const usernameAt = connect.length - tail - 2;
+  const bodyAt = bodyOf(connect);
+  const body = new Uint8Array(connect.length - bodyAt - 2);
+  body.set(connect.subarray(bodyAt, usernameAt));
+  body.set(connect.subarray(usernameAt + 2), usernameAt - bodyAt);
+  // Behind the protocol's name and level.
+  body[2 + readUint16(body, 0) + 1]! &= ~0x80;
+  const bytes = new Uint8Array(1 + varintSize(body.length) + body.length);
+  bytes[0] = connect[0]!;
+  writeVarint(bytes, 1, body.length);
+  bytes.set(body, bytes.length - body.length);
+  return bytes;
 }
 
 /** The content of a DISCONNECT besides its reason code. */

@@ -106,10 +106,18 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   },
   { what: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, only: ["src/base/clock.ts"] },
   // What is printed for people is made printable, and is written to its end; but for what a command draws on a
-  // terminal, questions, and the broker, which no full disk may end.
+  // terminal, questions, and the broker, which no full disk may end. What an application's own callback has thrown
+  // nobody else could be told by the library.
   {
     what: /\bconsole\.(log|error|warn|info)\b|\bprocess\.stderr\.write\b|\bstdout\.write\b/,
-    only: ["cli/bench.ts", "cli/broker.ts", "cli/passwd.ts", "src/base/log.ts", "src/base/assert.ts"],
+    only: [
+      "cli/bench.ts",
+      "cli/broker.ts",
+      "cli/passwd.ts",
+      "src/base/log.ts",
+      "src/base/assert.ts",
+      "src/client/client.ts",
+    ],
   },
   // An invariant is said with assert.
   { what: /assertion failed/, only: ["src/base/assert.ts"] },

@@ -130,4 +130,25 @@ export const faults: readonly Fault[] = [
     tests: "test/cli/doctor.test.ts",
     needsBuild: true,
   },
+  {
+    what: "client: a text that is too long for its length is cut, and its rest sent as something else",
+    file: "src/client/checks.ts",
+    find: "if (bytes > fieldBytesMax) throw",
+    replace: "if (bytes > 1e9) throw",
+    tests: "test/unit/client-options.test.ts",
+  },
+  {
+    what: "client: an empty user name stands before a password that has none",
+    file: "src/mqtt/control.ts",
+    find: "const bytes = isAlone ? withoutUsername(whole, 2 + password.length) : whole;",
+    replace: "const bytes = whole;",
+    tests: "test/unit/client-options.test.ts",
+  },
+  {
+    what: "client: a publish that nobody awaits ends the process",
+    file: "src/client/outbox.ts",
+    find: "  publishing.catch(() => {});\n",
+    replace: "",
+    tests: "test/sdk/unawaited.test.ts",
+  },
 ];

@@ -1,0 +1,101 @@
+/** Checks of the options that an application gives the client, before anything is dialled. */
+import { sessionNeverExpires } from "../mqtt/constants.ts";
+import { isTopicName } from "../mqtt/topic.ts";
+import { checkBinary, checkInteger, checkText, shownValue } from "./checks.ts";
+import type { ClientOptions } from "./client-options.ts";
+
+/** Throws a `TypeError` that names the option, if a value is of the wrong type or out of range. */
+type Check = (name: string, value: unknown) => void;
+
+/** Seconds and milliseconds that a timer of the runtime can wait. */
+const timerMsMax = 0x7fff_ffff;
+const uint16Max = 0xffff;
+const uint32Max = 0xffff_ffff;
+
+const flag: Check = (name, value) => need(name, typeof value === "boolean", "true or false", value);
+const callback: Check = (name, value) => need(name, typeof value === "function", "a function", value);
+const record: Check = (name, value) => need(name, isRecord(value), "an object", value);
+const integer =
+  (min: number, max: number): Check =>
+  (name, value) =>
+    checkInteger(name, value, [min, max]);
+const oneOf =
+  (...values: readonly unknown[]): Check =>
+  (name, value) =>
+    need(name, values.includes(value), values.map(shownValue).join(" or "), value);
+const duration =
+  (max: number): Check =>
+  (name, value) =>
+    need(name, typeof value === "number" && value >= 0 && value <= max, `a number from 0 to ${max}`, value);
+/** A whole number, or `Infinity`. */
+const orInfinity =
+  (max: number): Check =>
+  (name, value) =>
+    value === Infinity || checkInteger(name, value, [0, max]);
+const parts =
+  (checks: Readonly<Record<string, Check>>, required: readonly string[] = []): Check =>
+  (name, value) => {
+    record(name, value);
+    checkAll(value as object, checks, `${name}.`);
+    for (const part of required)
+      if ((value as Record<string, unknown>)[part] === undefined) throw new TypeError(`${name} needs a ${part}`);
+  };
+
+const will = parts(
+  {
+    topic: (name, value) => {
+      checkText(name, value);
+      need(name, isTopicName(value), "a topic, not empty and without + and #", value);
+    },
+    payload: checkBinary,
+    qos: oneOf(0, 1, 2),
+    retain: flag,
+    delay: integer(0, uint32Max),
+  },
+  ["topic", "payload"],
+);
+
+const checks: Readonly<Record<keyof ClientOptions, Check>> = {
+  clientId: checkText,
+  sessionExpiry: orInfinity(sessionNeverExpires),
+  clean: flag,
+  keepAlive: integer(0, uint16Max),
+  username: checkText,
+  password: (name, value) => typeof value === "function" || checkBinary(name, value),
+  version: oneOf(4, 5),
+  tls: record,
+  will,
+  receiveMaximum: integer(1, uint16Max),
+  packetBytesMax: integer(1, uint32Max),
+  connectTimeout: duration(timerMsMax / 1000),
+  reconnect: (name, value) =>
+    value === false || parts({ minMs: duration(timerMsMax), maxMs: duration(timerMsMax) })(name, value),
+  offline: parts({ messagesMax: orInfinity(Number.MAX_SAFE_INTEGER), whenFull: oneOf("reject", "drop-oldest") }),
+  onStatus: callback,
+  // Not by its class: some runtimes bring one of their own.
+  signal: (name, value) => need(name, isRecord(value) && "aborted" in (value as object), "an AbortSignal", value),
+};
+
+/** Checks all options. Throws a `TypeError` for the first that cannot be meant. */
+export function checkOptions(options: ClientOptions): void {
+  record("the options", options);
+  checkAll(options, checks, "");
+  const { sessionExpiry = 0, clientId } = options;
+  if (sessionExpiry > 0 && clientId === undefined)
+    throw new TypeError("a session that outlives its connection needs a clientId");
+}
+
+function checkAll(values: object, known: Readonly<Record<string, Check>>, prefix: string): void {
+  for (const [name, check] of Object.entries(known)) {
+    const value = (values as Record<string, unknown>)[name];
+    if (value !== undefined) check(`${prefix}${name}`, value);
+  }
+}
+
+function need(name: string, isRight: boolean, what: string, value: unknown): void {
+  if (!isRight) throw new TypeError(`${name} must be ${what}, not ${shownValue(value)}`);
+}
+
+function isRecord(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,75 @@
+/** The requests of a user that cannot be fulfilled: refused in one line, before anything wrong is sent. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { decodeConnect } from "../../src/mqtt/control.ts";
+import { Framer } from "../../src/mqtt/framer.ts";
+import { startBroker, type TestBroker } from "../support/broker.ts";
+import { runExecutable } from "../support/process.ts";
+
+/** An argument may have 128 KB. */
+const long = "x".repeat(65_542);
+let broker: TestBroker;
+let to: readonly string[];
+
+beforeAll(async () => {
+  broker = await startBroker();
+  to = ["-h", "127.0.0.1", "-p", String(broker.port)];
+});
+afterAll(() => broker.stop());
+
+describe("a text that is too long for the wire", () => {
+  test.each([
+    ["topic", ["pub", "-m", "x", "-t", long], /the topic has 65542 bytes; 65,535 is the most/],
+    ["filter", ["sub", "-t", long], /the topic filter has 65542 bytes/],
+    ["client id", ["pub", "-m", "x", "-t", "a", "-i", long], /the client id has 65542 bytes/],
+    ["user name", ["sub", "-t", "a", "-u", long], /the user name has 65542 bytes/],
+    ["password", ["pub", "-m", "x", "-t", "a", "-u", "u", "-P", long], /the password has 65542 bytes/],
+    ["will's topic", ["sub", "-t", "a", "--will-topic", long], /the topic has 65542 bytes/],
+    ["will's payload", ["sub", "-t", "a", "--will-topic", "w", "--will-payload", long], /payload has 65542 bytes/],
+    ["property", ["pub", "-m", "x", "-t", "a", "-D", "publish", "content-type", long], /65,535 bytes are the most/],
+  ] as const)("%s", async (_, words, said) => {
+    for (const version of ["5", "311"]) {
+      if (version === "311" && words.includes("-D" as never)) continue;
+      const { code, out, err } = await runExecutable([...words, ...to, "-V", version]);
+      expect({ code, out }).toEqual({ code: 2, out: "" });
+      expect(err).toMatch(said);
+      expect(err.length).toBeLessThan(300);
+      expect(err.trim().split("\n").length).toBe(1);
+    }
+    expect(broker.server.broker.context.router.subscriptions).toBe(0);
+  });
+});
+
+describe("a password without a user name", () => {
+  test("is sent in MQTT 5", async () => {
+    const framer = new Framer(1_000_000);
+    const { promise, resolve } = Promise.withResolvers<ReturnType<typeof decodeConnect>["packet"]>();
+    const listener = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        data(socket, bytes) {
+          framer.feed(bytes);
+          if (!framer.next()) return;
+          resolve(decodeConnect(framer).packet);
+          socket.end();
+        },
+      },
+    });
+    const where = ["-h", "127.0.0.1", "-p", String(listener.port)];
+    const running = runExecutable(["pub", ...where, "-V", "5", "-t", "a", "-m", "x", "-P", "token"]);
+    const { username, password } = await promise;
+    expect([username, password?.toString()]).toEqual([undefined as unknown as string, "token"]);
+    await running;
+    listener.stop(true);
+    expect(await runExecutable(["pub", ...to, "-t", "a", "-m", "x", "-P", "token"])).toEqual({
+      code: 0,
+      out: "",
+      err: "",
+    });
+  });
+
+  test.each(["311", "31"])("is refused with -V %s", async (version) => {
+    const { code, err } = await runExecutable(["sub", ...to, "-V", version, "-t", "a", "-P", "token"]);
+    expect({ code, err }).toEqual({ code: 2, err: "mqttzoo: a password needs a user name: give -u\n" });
+  });
+});
