@@ -43,6 +43,8 @@ export const proxyHeaderMs = 5_000;
 export const proxyHeaderBytesMax = 4 * 1024;
 /** The longest body of a request to the HTTP port. */
 export const httpBodyBytesMax = 64 * 1024;
+/** How long such a body may take to come. */
+export const httpBodyMs = 5_000;
 
 // --- Topics, subscriptions and routes ---
 /**

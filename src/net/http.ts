@@ -1,8 +1,8 @@
-/** HTTP on Bun's server: for probes and metrics. Knows nothing of what is asked. */
+/** HTTP on Bun's server, and on its client: for probes, metrics and hooks. Knows nothing of what is asked. */
 
 import { hookAnswerBytesMax } from "../base/access-limits.ts";
 import { ignoreTheWorld, messageOf, OperatingError } from "../base/errors.ts";
-import { httpBodyBytesMax } from "../base/limits.ts";
+import { httpBodyBytesMax, httpBodyMs } from "../base/limits.ts";
 
 export interface Question {
   readonly method: string;
@@ -36,18 +36,14 @@ export function serveHttp(host: string, port: number, answer: (question: Questio
       reusePort: false,
       error: () => new Response("the broker could not answer\n", { status: 500 }),
       async fetch(request) {
-        const question = {
-          method: request.method,
-          path: new URL(request.url).pathname,
-          body: await request.text(),
-          authorization: request.headers.get("authorization"),
-        };
-        const { status, type, body, headers } = await answer(question).catch((error) => {
+        const question = await questionOf(request);
+        if ("status" in question) return responseOf(question);
+        const answered = await answer(question).catch((error) => {
           // Whoever has asked is told that there is no answer; an error of our own is more than that.
           ignoreTheWorld(error);
           throw error;
         });
-        return new Response(body, { status, headers: { "content-type": type, ...headers } });
+        return responseOf(answered);
       },
     });
     return { port: server.port!, close: () => void server.stop(true) };
@@ -56,6 +52,53 @@ export function serveHttp(host: string, port: number, answer: (question: Questio
     const what = code === "EADDRINUSE" ? "the port is in use; choose another with --http-port" : messageOf(error);
     throw new OperatingError("ELISTEN", `cannot listen on ${host}:${port} for HTTP: ${what}`);
   }
+}
+
+/** Returns what a request asks; the answer to one that is malformed, or whose body does not come. */
+async function questionOf(request: Request): Promise<Question | Answer> {
+  const host = request.headers.get("host");
+  // Two of them come as one, with ", " between them (RFC 9112, 3.2); Bun refuses HTTP/1.1 without any.
+  if (host !== null && !validHost.test(host)) return refusal(400, "Host is malformed, or there are two");
+  const path = pathOf(request.url);
+  if (path === undefined) return refusal(400, "the target is neither a path nor a URL");
+  const body = await bodyOf(request);
+  if (body === undefined) return refusal(408, `the body has not come within ${httpBodyMs / 1000} s`);
+  return { method: request.method, path, body, authorization: request.headers.get("authorization") };
+}
+
+/** A Host header: empty, or a name or address, maybe with a port (RFC 9110, 7.2). */
+const validHost = /^(?:\[[\da-fA-F:.]+\]|[\w.~!$&'()*+,;=%-]*)(?::\d*)?$/;
+
+/**
+ * Returns the path of a request's target, without dots that lead up; undefined if it has none, as CONNECT. Where there
+ * is no host, as in HTTP/1.0, Bun gives the target as it came.
+ */
+function pathOf(url: string): string | undefined {
+  const whole = url.startsWith("/") ? `http://localhost${url}` : url;
+  return /^https?:\/\//.test(whole) && URL.canParse(whole) ? new URL(whole).pathname : undefined;
+}
+
+/** Returns a request's body; undefined if it has not come in time. */
+async function bodyOf(request: Request): Promise<string | undefined> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, httpBodyMs, undefined);
+  });
+  // A client that leaves before all of it has come is answered all the same, and hears nothing.
+  const whole = request.text().catch(() => undefined);
+  try {
+    return await Promise.race([whole, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function refusal(status: number, words: string): Answer {
+  return { status, type: "text/plain", body: `${words}\n`, headers: { connection: "close" } };
+}
+
+function responseOf({ status, type, body, headers }: Answer): Response {
+  return new Response(body, { status, headers: { "content-type": type, ...headers } });
 }
 
 interface Reply {

@@ -14,13 +14,20 @@ PUT /bans/KIND/NAME       bans an address, user or client for good, in --ban-fil
 DELETE /bans/KIND/NAME    lifts its ban
 `;
 
+/** The methods of each of them. */
+const allowed: Readonly<Record<string, string>> = {
+  "log-level": "GET, PUT",
+  clients: "DELETE",
+  bans: "GET, PUT, DELETE",
+};
+
 /**
  * Answers a request for a change, or for the bans; undefined if its path is not one of these. `token`: undefined if the
  * operator has set none.
  */
 export function administrate(question: Question, broker: Broker, token: string | undefined): Answer | undefined {
   const [, what = "", ...rest] = question.path.split("/");
-  if (!["log-level", "clients", "bans"].includes(what)) return undefined;
+  if (!Object.hasOwn(allowed, what)) return undefined;
   if (token === undefined) return text(403, "nothing may be changed here: the broker has no --http-token-file\n");
   if (!isToken(question.authorization, token))
     return {
@@ -53,7 +60,7 @@ export function administrate(question: Question, broker: Broker, token: string |
     case "DELETE bans":
       return liftBan(name, broker);
     default:
-      return text(405, usage);
+      return { ...text(405, usage), headers: { allow: allowed[what]! } };
   }
 }
 

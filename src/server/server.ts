@@ -211,7 +211,8 @@ async function openHttp({ httpHost, httpPort, httpTokenFile }: BrokerOptions, he
     const { method, path } = question;
     const changed = broker && administrate(question, broker, token);
     if (changed !== undefined) return changed;
-    if (method !== "GET" && method !== "HEAD") return { status: 405, type: "text/plain", body: "only GET\n" };
+    if (method !== "GET" && method !== "HEAD")
+      return { status: 405, type: "text/plain", body: "only GET and HEAD\n", headers: { allow: "GET, HEAD" } };
     if (path === "/metrics" && prometheus !== undefined)
       return { status: 200, type: prometheus.contentType, body: await prometheus.text() };
     const missing = { status: 404, type: "text/plain", body: "there are /livez, /readyz, /startupz and /metrics\n" };
