@@ -164,10 +164,20 @@ test("each delivery is asked for: wildcards, retained, shared, mail, mail drops;
   await broker.stop();
 });
 
-test("wills: refused at CONNECT, and not published when they are not allowed any more", async () => {
+test("wills that are forbidden keep nobody out, and are not published, nor those that are not allowed any more", async () => {
   const broker = await guarded();
   const will = (topic: string): AnyPacket => ({ will: { topic, payload: "gone", qos: 1, retain: false } });
-  expect(await login(broker.port, as("alice", will("z")))).toBe(0x87);
+  const { context } = broker.server.broker;
+  for (const protocolVersion of [4, 5]) {
+    const asked = { ...as("alice", will("z")), clean: false, clientId: "willing", protocolVersion };
+    const client = await RawClient.connect(broker.port, asked);
+    if (protocolVersion === 5) expect(client.connack.properties.reasonString).toMatch(/will is not taken/);
+    expect(context.localSessions.get("willing")!.will).toBeUndefined();
+    client.abort();
+    await client.untilClosed();
+  }
+  expect(context.metrics.forbidden.will).toBe(2);
+  await eventually(() => context.metrics.connections === 0, "they are gone");
   const watcher = await RawClient.connect(broker.port, as("bob"));
   await watcher.subscribe("a/#");
   const first = await RawClient.connect(broker.port, as("alice", will("a/will")));

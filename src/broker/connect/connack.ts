@@ -21,7 +21,7 @@ export interface ConnackFacts {
  * check.
  */
 export function encodeConnack(
-  request: ConnectRequest & { readonly login: Pick<Login, "proof"> },
+  request: ConnectRequest & { readonly login: Pick<Login, "proof">; readonly notice?: string },
   { sessionPresent, reason }: ConnackFacts,
   options: Pick<BrokerOptions, "maxInflight" | "maxPacketSize">,
 ): Uint8Array {
@@ -43,7 +43,8 @@ export function encodeConnack(
   // The client asks for it, and it need not be told [MQTT-3.1.2-28].
   if (packet.properties?.requestResponseInformation === true)
     more.responseInformation = `response/${request.clientId}/`;
-  if (reason !== undefined) more.reasonString = reason;
+  const told = reason ?? request.notice;
+  if (told !== undefined) more.reasonString = told;
   const bytes = encodeControl({ ...connack, properties: { ...properties, ...more } }, 5);
   // Nor must it be told what its packets have no room for [MQTT-3.2.2-19].
   const bytesMax = packet.properties?.maximumPacketSize ?? Infinity;

@@ -9,6 +9,8 @@ import type { Grant } from "./take-over.ts";
 /** A CONNECT of a client that has logged in. */
 export interface AuthenticatedRequest extends ConnectRequest {
   readonly login: Login;
+  /** The Reason String of its CONNACK: what it has not been granted; undefined: there is nothing to say. */
+  readonly notice?: string;
 }
 
 /** A CONNECT whose client id has been granted to this broker by the others. */

@@ -5,7 +5,6 @@ import { ProtocolError } from "../../base/errors.ts";
 import { logTextMax } from "../../base/limits.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { Frame } from "../../mqtt/control.ts";
-import { topicOf } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import { Session } from "../../session/session.ts";
 import { connectRefusal } from "../core/full-disk.ts";
@@ -22,6 +21,7 @@ import { payForConnect } from "./connect-payment.ts";
 import { decodeConnectOf, needsStore, openOn, readConnectRequest } from "./connect-request.ts";
 import type { ConnectionEnd, TurnedAway } from "./connection-end.ts";
 import type { EndedSessions } from "./ended-sessions.ts";
+import { ForbiddenWills } from "./forbidden-wills.ts";
 import {
   type AuthenticatedRequest,
   type GrantedRequest,
@@ -57,6 +57,7 @@ export class ConnectHandler {
   readonly #storeBackPressure: StoreBackPressure;
   readonly #takeOver: TakeOver;
   readonly #endedSessions: EndedSessions;
+  readonly #forbiddenWills: ForbiddenWills;
   readonly #resume: (connection: Connection, reason: number) => void;
   /** Connections whose CONNACK waits for other brokers or for the store, by client id. */
   readonly #pending = new Map<string, Pending>();
@@ -88,6 +89,7 @@ export class ConnectHandler {
     this.#orphanedWills = parts.orphanedWills;
     this.#takeOver = parts.takeOver;
     this.#endedSessions = parts.endedSessions;
+    this.#forbiddenWills = new ForbiddenWills(context);
     this.#registry = parts.registry;
     this.#directory = parts.directory;
     this.#drops = parts.drops;
@@ -126,7 +128,6 @@ export class ConnectHandler {
 
   /** Checks what can be refused without other brokers, then claims the client id. */
   #claimClientId(connection: Connection, request: AuthenticatedRequest): void {
-    const { will, login } = request;
     const { channel } = connection;
     if (channel.phase !== "connecting") return;
     try {
@@ -135,13 +136,9 @@ export class ConnectHandler {
         throw new ProtocolError(Reason.packetTooLarge, "CONNACK is larger than the Maximum Packet Size");
       const why = request.assigned
         ? undefined
-        : whyNoClientId(request.clientId, userOf(login), this.#context.options.clientIdPrefix);
+        : whyNoClientId(request.clientId, userOf(request.login), this.#context.options.clientIdPrefix);
       if (why !== undefined) return this.#connectionEnd.turnAway(connection, "client_id", why);
-      if (will !== undefined && login.permissions?.mayPublish(topicOf(will.publish)) === false) {
-        this.#context.metrics.forbidden.will++;
-        throw new ProtocolError(Reason.notAuthorized, "it may not publish its will");
-      }
-      this.#claim(connection, request);
+      this.#claim(connection, this.#forbiddenWills.leftOut(connection, request));
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#connectionEnd.fail(connection, error);
