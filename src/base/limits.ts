@@ -242,6 +242,8 @@ export const publisherBatchMax = 500;
 export const publisherTopicsMax = 10_000;
 /** Bytes of the tree that registered topics take, where each level is a node of its own. */
 export const publisherTreeBytesMax = 4 * 1024 * 1024;
+/** The part of the bank's capital that pays for them, at most. */
+export const publisherPartMax = 1 / 64;
 /** A topic is registered until nobody has published on it for so long. */
 export const publisherForgetMs = 600_000;
 

@@ -203,7 +203,7 @@ export class Actor {
         if (this.#subscribedTo !== undefined && !this.#isSubscribed) void this.#subscribe(client, this.#subscribedTo);
       },
       (error: Error) => {
-        if (isOurs()) this.isUnpaid = error.message.includes("the bank cannot pay");
+        if (this.#attempt === attempt) this.isUnpaid = error.message.includes("quota exceeded");
       },
     );
   }

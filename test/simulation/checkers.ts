@@ -89,6 +89,17 @@ export function wrongOwners(world: World): string[] {
   return wrong;
 }
 
+/**
+ * True if a broker whose branch was closed while it slept cannot open it again, since nobody has the credits that its
+ * parked commits were promised: they wait until some come back.
+ */
+export function isShortOfCredits(world: World): boolean {
+  const accounts = [...world.nodes.values()].flatMap(({ broker }) => broker?.context.bankAccount.account ?? []);
+  const spare = accounts.reduce((sum, { free }) => sum + Math.max(0, free), 0);
+  const { vault } = JSON.parse(decodeUtf8(world.tree.nodes.get("/bank")!.data));
+  return accounts.some(({ isOpen, free }) => !isOpen && free < 0 && vault + spare < -free);
+}
+
 /** Nothing is under way at rest: a queue that nobody empties would grow without bound. */
 export function unsettled(world: World): string[] {
   const wrong: string[] = [];

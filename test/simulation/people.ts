@@ -127,11 +127,10 @@ export class People {
   }
 
   get isAtRest(): boolean {
-    // What lies in mail drops may be all that a poor bank can pay for, and who begins anew needs credits.
-    const { isPoor, hasDrops } = this.#options.plan.traits;
-    const mayLack = isPoor && hasDrops;
+    // What is kept may be all that a poor bank can pay for, and who begins anew needs credits.
+    const { isPoor } = this.#options.plan.traits;
     return (
-      this.actors.every(({ up, isAway, isUnpaid }) => up || isAway || (mayLack && isUnpaid)) &&
+      this.actors.every(({ up, isAway, isUnpaid }) => up || isAway || (isPoor && isUnpaid)) &&
       this.#publishers.every(({ isSettled }) => isSettled) &&
       this.#devices.every(({ isSettled }) => isSettled) &&
       this.#devices.slice(0, 2).every(({ isAway }) => isAway)

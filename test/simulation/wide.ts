@@ -13,6 +13,7 @@ import {
   creditLooksMax,
   creditsStillLost,
   emptyLevels,
+  isShortOfCredits,
   leftovers,
   orphanParts,
   overdrawn,
@@ -127,17 +128,18 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
   // What is wrong now stays wrong, or would come too late.
   await world.pass(3000);
   const restless = healed ? [] : [`not at rest: ${people.states()}; left: ${leftovers(world).slice(0, 6).join(" ")}`];
+  const isQuiet = healed && !isShortOfCredits(world);
   // What is done now and then may be under way just now.
-  if (healed) await world.pass(1000, () => unsettled(world).length === 0);
-  const state = healed ? [...wrongAtRest(world, history), ...hoards(world, people.actors.length)] : [];
+  if (isQuiet) await world.pass(1000, () => unsettled(world).length === 0);
+  const state = isQuiet ? [...wrongAtRest(world, history), ...hoards(world, people.actors.length)] : [];
   state.push(...(await overdrawn(world)));
   if (options.older === undefined) state.push(...(await tooHeavy(world)));
   people.sendGuestsHome();
   // The teller has looked through everything, and what was not told has been found out.
   await world.pass(tellerMs);
   state.push(...(await overdrawn(world)));
-  const lost = await creditsStillLost(world, healed ? creditLooksMax : 0);
-  if (healed) state.push(...lost);
+  const lost = await creditsStillLost(world, isQuiet ? creditLooksMax : 0);
+  if (isQuiet) state.push(...lost);
   // Nobody's parts are removed when it is sure that nobody will ever name them.
   await world.pass(orphanPartsBusyMs + 3 * sweepMs, () => orphanParts(world).length === 0);
   state.push(...orphanParts(world), ...emptyLevels(world));

@@ -69,7 +69,7 @@ export const faults: readonly Fault[] = [
   {
     what: "the announcements of topics published on grow without bound",
     file: "src/broker/cluster/publishers.ts",
-    find: "      if (this.#bytes + bytes > publisherTreeBytesMax) continue;\n",
+    find: "      if (this.#bytes + bytes > bytesMax) continue;\n",
     replace: "",
     tests: "test/simulation/interest.test.ts",
   },

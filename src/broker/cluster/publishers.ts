@@ -2,13 +2,15 @@
  * The register of publishers, `/publishers`: which broker's clients publish on which topics. It is for people who look
  * at the tree, not for routing. New topics are registered together, now and then, and removed when nobody here has
  * published on them for long. They are paid for from the bank, and a broker registers no more than fits into a fixed
- * part of the tree, whatever its clients publish on.
+ * part of the tree, and a small part of the bank, whatever its clients publish on.
  */
+import { weightPaidBy } from "../../bank/price.ts";
 import { ignoreTheWorld } from "../../base/errors.ts";
 import {
   publisherBatchMax,
   publisherForgetMs,
   publisherLookMs,
+  publisherPartMax,
   publisherTopicsMax,
   publisherTreeBytesMax,
 } from "../../base/limits.ts";
@@ -96,9 +98,12 @@ export class Publishers {
    * again.
    */
   #register(now: number): string[] {
+    const { router, bankAccount } = this.#context;
     const fresh: string[] = [];
+    // Where the bank is small clients have better things to pay for.
+    const bytesMax = Math.min(publisherTreeBytesMax, weightPaidBy(bankAccount.capital * publisherPartMax));
     let weighed = 0;
-    for (const topic of this.#context.router.takePublished()) {
+    for (const topic of router.takePublished()) {
       const known = this.#registered.get(topic);
       if (known !== undefined) known.seenAt = now;
       if (known !== undefined || isOwnTopic(topic)) continue;
@@ -106,7 +111,7 @@ export class Publishers {
       if (weighed >= publisherBatchMax || this.#registered.size >= publisherTopicsMax) continue;
       weighed++;
       const bytes = placeWeightOf(this.#path(topic));
-      if (this.#bytes + bytes > publisherTreeBytesMax) continue;
+      if (this.#bytes + bytes > bytesMax) continue;
       this.#registered.set(topic, { seenAt: now, bytes });
       this.#bytes += bytes;
       fresh.push(topic);

@@ -1,5 +1,6 @@
 /** The room `cluster`, part by part: who publishes what, what others have left, the teller, and leaving in order. */
 import { describe, expect, test } from "bun:test";
+import { markPriceOf } from "../../../src/bank/price.ts";
 import { branchCloseMs, sweepMs } from "../../../src/base/bank-limits.ts";
 import { encodeUtf8 } from "../../../src/base/bytes.ts";
 import {
@@ -11,6 +12,7 @@ import {
   publisherBatchMax,
   publisherForgetMs,
   publisherLookMs,
+  publisherPartMax,
   publisherTreeBytesMax,
   sweepGraceMs,
 } from "../../../src/base/limits.ts";
@@ -40,8 +42,9 @@ async function live(pass: (ms: number) => void, ms: number): Promise<void> {
 }
 
 describe("who publishes what", () => {
-  function scene() {
+  function scene({ capital = 1e12 } = {}) {
     const made = room();
+    Object.defineProperty(made.context.bankAccount, "capital", { value: capital });
     const published: string[] = [];
     made.context.router.takePublished = function* () {
       yield* published.splice(0);
@@ -91,6 +94,18 @@ describe("who publishes what", () => {
     expect(count).toBeGreaterThan(10);
     await look("small");
     expect([isThere("small"), context.journal.pendingUnits]).toEqual([true, 0]);
+  });
+
+  test("takes a small part of a small bank", async () => {
+    const capital = 5_000_000;
+    const { context, publishers, look } = scene({ capital });
+    const topics = Array.from({ length: 100 }, (_, index) => `many/${index}`);
+    await look(...topics);
+    const paths = topics.map((topic) => publisherPath(topic, "here")).filter((path) => publishers.isRegistered(path));
+    const price = paths.reduce((sum, path) => sum + markPriceOf(path), 0);
+    expect(paths.length).toBeGreaterThan(0);
+    expect(price).toBeLessThan(1.2 * capital * publisherPartMax);
+    expect(context.journal.pendingUnits).toBe(0);
   });
 
   test("is not written while the disk is full, or without contact, and all of it goes when the broker ends", async () => {
