@@ -32,7 +32,11 @@ interface PubFlags extends ConnectionFlags {
   readonly repeatDelay: number;
   readonly request?: boolean;
   readonly wait: number;
+  readonly retryFor?: number;
 }
+
+/** Seconds for which a single message is tried to be sent again. */
+const retryForDefault = 30;
 
 export function pubCommand(): Command {
   return addConnectionOptions(new Command("pub").description("Publish messages."))
@@ -46,20 +50,26 @@ export function pubCommand(): Command {
     .option("-M, --max-inflight <N>", "messages at QoS 1 and 2 that are not acknowledged", wholeNumber(1, 65_535), 20)
     .option("--repeat <N>", "publish it so often", wholeNumber(1, Number.MAX_SAFE_INTEGER), 1)
     .option("--repeat-delay <SECONDS>", "... with so much time between", seconds, 0)
+    .option(
+      "--retry-for <SECONDS>",
+      "when the connection is lost, try so long to go on (default: for ever with -l, else 30)",
+      wholeNumber(0, 2_000_000),
+    )
     .option("--request", "wait for the answer, and print it (MQTT 5)")
     .option("-W, --wait <SECONDS>", `... so long; then end with ${timeoutExitCode}`, wholeNumber(1, 2_000_000), 30)
     .addHelpText(
       "after",
       `
 Ends with 0 when the broker has taken the messages over, with its reason code when it has refused one.
-When the connection is lost it goes on at the next broker of -h, or at one that --zk finds.
+When the connection is lost it goes on at the next broker of -h, at one that --zk finds, or when the broker is back.
 What stands in ~/.config/mqttzoo_pub, a flag a line, goes before the command line.
 
 Examples:
   mqttzoo pub -t home/kitchen/temp -m 21.5
   mqttzoo pub -h a.example.org,b.example.org -t home/door -m open -q 2 -r
   mqttzoo pub -L mqtts://alice@broker.example.org/home/door --pw-file secret -m open
-  tail -f log | mqttzoo pub -t logs -l -q 1
+  tail -f log | mqttzoo pub -t logs -l -q 1        goes on when the broker has been restarted
+  mqttzoo pub -t home/door -m open -q 1 --retry-for 300
   mqttzoo pub -t jobs -m now -q 1 -D publish message-expiry-interval 60 -D publish user-property from shell
   mqttzoo pub --zk zk1:2181,zk2:2181 -t home/door -m open
   mqttzoo pub -t time -n --request                 ask, see mqttzoo sub --respond
@@ -77,6 +87,7 @@ async function run(flags: PubFlags): Promise<void> {
   const publisher = new Publisher(connection, {
     topic,
     inflight: flags.maxInflight,
+    retryForMs: 1000 * (flags.retryFor ?? (flags.stdinLine === true ? Infinity : retryForDefault)),
     publish: {
       qos: flags.qos,
       retain: flags.retain === true,
@@ -90,9 +101,9 @@ async function run(flags: PubFlags): Promise<void> {
   if (first === undefined) return;
   if (flags.quiet !== true) {
     const many = refusals.length === 1 ? "the message" : `${refusals.length} messages`;
-    complain(`the broker refused ${many}: ${describeReason(first)}`);
+    complain(`the broker refused ${many}: ${describeReason(first.reason)}${first.text ? `: ${first.text}` : ""}`);
   }
-  process.exitCode = first;
+  process.exitCode = first.reason;
 }
 
 /** One question, one answer. */

@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { systemClock } from "../src/base/clock.ts";
 import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { systemRandom } from "../src/base/random.ts";
+import { Backoff } from "../src/client/backoff.ts";
 import { ClientSession } from "../src/client/client-session.ts";
 import type { MqttConnection } from "../src/client/connection.ts";
 import type { Message } from "../src/client/connection-options.ts";
@@ -216,7 +217,11 @@ class Subscriber {
     if (this.#isEnding || this.#client === undefined) return;
     this.#client = undefined;
     this.#report(`${why}; connecting again`);
-    const client = await connectAgain(this.#connection, this.#callbacks(), (what) => this.#report(what));
+    const client = await connectAgain(this.#connection, this.#callbacks(), {
+      report: (what) => this.#report(what),
+      backoff: new Backoff({}, systemRandom),
+      retryForMs: Infinity,
+    });
     this.#client = client;
     if (this.#isHeld) client.pause();
     // It may be gone already, and nobody was told: there was no client yet.

@@ -134,8 +134,6 @@ export function addConnectionOptions(command: Command): Command {
 export interface Connection {
   /** Where to try, in this order; asked again when a connection is lost. Rejects with `OperatingError`. */
   readonly places: () => Promise<readonly Place[]>;
-  /** True if there may be more than one broker. */
-  readonly hasOthers: boolean;
   readonly options: ConnectionOptions;
   readonly properties: GivenProperties;
   /** The topic of `-L`. */
@@ -184,7 +182,7 @@ export function readConnection(flags: ConnectionFlags): Connection {
     const found = zk === undefined ? fixed : await findBrokers(zk, flags);
     return found.map((place) => ({ ...place, ...way }));
   };
-  return { places, hasOthers: zk !== undefined || fixed.length > 1, options, properties, topic: url?.topic };
+  return { places, options, properties, topic: url?.topic };
 }
 
 /** A password: as given, from a file, from the environment. Throws `OperatingError`. */

@@ -1,8 +1,11 @@
 /**
- * Publishes messages one after the other, so many at once. Where there are several brokers it goes on at another one
- * when the connection is lost; what was under way is sent again there.
+ * Publishes messages one after the other, so many at once. When the connection is lost it goes on at another broker, or
+ * at the same one when that is back; what was under way is sent again there. A message that no broker will take is
+ * given up, and the others go on.
  */
 import { OperatingError } from "../../src/base/errors.ts";
+import { systemRandom } from "../../src/base/random.ts";
+import { Backoff } from "../../src/client/backoff.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
 import type { MqttConnection } from "../../src/client/connection.ts";
 import type { PublishOptions } from "../../src/client/connection-options.ts";
@@ -18,16 +21,24 @@ export interface PublisherOptions {
   /** Publishes at QoS 1 and 2 that are not acknowledged, at most. */
   readonly inflight: number;
   readonly publish: PublishOptions;
+  /** Milliseconds for which it tries to connect again when a connection is lost; Infinity: for ever. */
+  readonly retryForMs: number;
   /** Told for people what happens: at which broker it is, and why it is there no more. */
   readonly onConnected: (remote: string) => void;
   readonly onLost: (why: string) => void;
 }
 
+export interface Refusal {
+  readonly reason: number;
+  readonly text: string | undefined;
+}
+
 export class Publisher {
   readonly #connection: Connection;
   readonly #options: PublisherOptions;
-  readonly #session = new ClientSession((_, reason) => this.#settled(reason));
-  readonly #refusals: number[] = [];
+  readonly #session = new ClientSession((_, reason, text) => this.#settled(reason, text), { givesUp: true });
+  readonly #backoff = new Backoff({}, systemRandom);
+  readonly #refusals: Refusal[] = [];
   /** Undefined: there is none now. */
   #client: MqttConnection | undefined;
   #failure: OperatingError | undefined;
@@ -40,13 +51,14 @@ export class Publisher {
   }
 
   /** Resolves with the reasons of those that were refused. Rejects with `OperatingError`. */
-  async run(messages: AsyncIterable<Uint8Array | string>): Promise<readonly number[]> {
+  async run(messages: AsyncIterable<Uint8Array | string>): Promise<readonly Refusal[]> {
     const { topic, inflight, publish } = this.#options;
     this.#use(await connectAny(this.#connection, this.#callbacks));
     for await (const message of messages) {
       const client = await this.#connected();
-      // What becomes of it, `#settled` and `#lost` are told.
-      client.publish(topic, message, publish).catch(() => {});
+      // What becomes of it at QoS 1 and 2, and of the connection, `#settled` and `#lost` are told.
+      const publishing = client.publish(topic, message, publish);
+      publishing.then((reason) => publish.qos === 0 && this.#settled(reason, undefined)).catch(() => {});
       await this.#until(() => this.#session.outgoing.size < inflight);
       if (client.unsent > unsentMax) await client.ping().catch(() => {});
     }
@@ -73,16 +85,18 @@ export class Publisher {
     // While there is none, whoever connects is told what goes wrong.
     if (this.#client === undefined) return;
     this.#client = undefined;
-    if (!this.#connection.hasOthers) return this.#fail(new OperatingError("ECLOSED", why));
-    this.#options.onLost(`${why}; connecting again`);
-    connectAgain(this.#connection, this.#callbacks, this.#options.onLost).then(
+    const { retryForMs, onLost: report } = this.#options;
+    if (retryForMs === 0) return this.#fail(new OperatingError("ECLOSED", why));
+    report(`${why}; connecting again`);
+    connectAgain(this.#connection, this.#callbacks, { report, backoff: this.#backoff, retryForMs }).then(
       (client) => this.#use(client),
       (error) => this.#fail(error),
     );
   }
 
-  #settled(reason: number): void {
-    if (reason >= Reason.unspecifiedError) this.#refusals.push(reason);
+  #settled(reason: number, text: string | undefined): void {
+    if (reason >= Reason.unspecifiedError) this.#refusals.push({ reason, text });
+    this.#backoff.reset();
     this.#changed();
   }
 

@@ -1,7 +1,7 @@
 /** One of several brokers: the first that takes us, and another one when it is gone. */
+import { systemClock } from "../../src/base/clock.ts";
 import { messageOf, OperatingError } from "../../src/base/errors.ts";
-import { systemRandom } from "../../src/base/random.ts";
-import { Backoff } from "../../src/client/backoff.ts";
+import type { Backoff } from "../../src/client/backoff.ts";
 import type { MqttConnection } from "../../src/client/connection.ts";
 import type { ConnectionOptions } from "../../src/client/connection-options.ts";
 import { connect, type Place } from "../../src/client/dial.ts";
@@ -36,19 +36,28 @@ export async function connectAsItCan(options: ConnectionOptions & Place): Promis
   }
 }
 
-/** Connects until it can be done, after a connection is lost; with full jitter, so that not all come at once. */
+export interface AgainOptions {
+  /** Told for people of each attempt in vain. */
+  readonly report: (why: string) => void;
+  /** Full jitter, so that not all come at once. */
+  readonly backoff: Backoff;
+  /** Milliseconds after which it gives up; Infinity: never. */
+  readonly retryForMs: number;
+}
+
+/** Connects after a connection is lost. Rejects with the last `OperatingError` when it gives up. */
 export async function connectAgain(
   connection: Connection,
   more: Partial<ConnectionOptions>,
-  report: (why: string) => void,
+  { report, backoff, retryForMs }: AgainOptions,
 ): Promise<MqttConnection> {
-  const backoff = new Backoff({}, systemRandom);
+  const giveUpAt = systemClock.now() + retryForMs;
   for (;;) {
     await Bun.sleep(backoff.next());
     try {
       return await connectAny(connection, { ...more, connectTimeout: patience });
     } catch (error) {
-      if (!(error instanceof OperatingError)) throw error;
+      if (!(error instanceof OperatingError) || systemClock.now() >= giveUpAt) throw error;
       report(messageOf(error));
     }
   }

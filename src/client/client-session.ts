@@ -1,5 +1,6 @@
 /** The state that a client keeps across connections so that QoS 1 and 2 keep their word (4.1, 4.4). */
 import type { Publish } from "../mqtt/publish.ts";
+import { Suspicion } from "./suspicion.ts";
 
 /** A publish that the broker has not taken over yet. */
 export interface Unacknowledged {
@@ -8,6 +9,8 @@ export interface Unacknowledged {
   released: boolean;
   /** The reason code of PUBREC. */
   reason: number;
+  /** True if a broker may have seen it: it is sent again with DUP. */
+  isSent?: boolean;
 }
 
 /** Told how a publish ended: the reason code, and the broker's words if it has any. */
@@ -20,12 +23,15 @@ export class ClientSession {
   readonly incoming = new Set<number>();
   /** Packet ids of SUBSCRIBE and UNSUBSCRIBE that are not answered, in the connection that there is. */
   readonly asking = new Set<number>();
+  /** Finds a message on which the broker closes each connection; undefined: none is given up. */
+  readonly suspicion: Suspicion<Unacknowledged> | undefined;
   readonly #onSettled: OnSettled;
   #lastId = 0;
 
   /** `onSettled` is told of every publish that the broker has taken over, or refused, in whichever connection. */
-  constructor(onSettled: OnSettled = () => {}) {
+  constructor(onSettled: OnSettled = () => {}, { givesUp = false }: { readonly givesUp?: boolean } = {}) {
     this.#onSettled = onSettled;
+    this.suspicion = givesUp ? new Suspicion() : undefined;
   }
 
   /** A packet id that nothing bears [MQTT-2.2.1-3]. */

@@ -4,14 +4,7 @@
  * `subscribe` when it has said SUBACK.
  */
 
-import type {
-  IConnackPacket,
-  IDisconnectPacket,
-  IPublishPacket,
-  ISubackPacket,
-  ISubscribePacket,
-  IUnsubscribePacket,
-} from "mqtt-packet";
+import type { IConnackPacket, IDisconnectPacket, IPublishPacket, ISubackPacket, IUnsubscribePacket } from "mqtt-packet";
 import { decodeUtf8, ownBytes } from "../base/bytes.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, OperatingError, ProtocolError } from "../base/errors.ts";
@@ -25,11 +18,12 @@ import { describeReason, Reason } from "../mqtt/reason.ts";
 import type { Sink } from "../mqtt/sink.ts";
 import type { Transport, TransportEvents } from "../net/transport.ts";
 import { Turn, Writer } from "../net/writer.ts";
-import { checkText } from "./checks.ts";
 import { ClientSession, type Unacknowledged } from "./client-session.ts";
 import { type ClosingReason, refusals } from "./closing-reason.ts";
 import { connectBytesOf } from "./connect-packet.ts";
 import type { ConnectionOptions, PublishOptions, SubscribeOptions } from "./connection-options.ts";
+import { FilterRequests } from "./filter-requests.ts";
+import { Flight, packetBytesOf } from "./flight.ts";
 import { publishOf } from "./publish-properties.ts";
 
 /** The events by which a transport drives its connection. */
@@ -55,8 +49,11 @@ export class MqttConnection {
   readonly #framer = new Framer(remainingLengthMax + 5);
   readonly #publish = new Publish();
   readonly #envelope = new Envelope();
-  readonly #answers = new Map<number, Waiting<readonly number[]>>();
-  readonly #acks = new Map<number, Waiting<number>>();
+  readonly #filters: FilterRequests;
+  readonly #acks = new Map<Unacknowledged, Waiting<number>>();
+  readonly #flight: Flight;
+  /** True if the connection ends since we want it to. */
+  #isLeaving = false;
   #transport: Transport | undefined;
   #writer: Writer | undefined;
   #settleReady: Waiting<void> | undefined;
@@ -79,6 +76,18 @@ export class MqttConnection {
     this.#connect = connectBytesOf(options, this.version);
     this.#envelope.version5 = this.version === 5;
     this.#session = options.session ?? new ClientSession();
+    this.#flight = new Flight({
+      session: this.#session,
+      packetBytesMax: () => this.#packetBytesMax(),
+      write: (packetId, unacknowledged) => this.#writeUnacknowledged(packetId, unacknowledged),
+      refuse: (packetId, reason, why) => void this.#settle(packetId, reason, why),
+    });
+    this.#filters = new FilterRequests({
+      session: this.#session,
+      version: this.version,
+      packetBytesMax: () => this.#packetBytesMax(),
+      write: (packet) => this.#append(packet),
+    });
     this.ready = new Promise((resolve, reject) => {
       this.#settleReady = { resolve, reject };
     });
@@ -113,12 +122,20 @@ export class MqttConnection {
     const message = publishOf(topic, payload, options);
     if (this.#why !== undefined) return Promise.reject(new OperatingError("ECLOSED", this.#why));
     if (message.qos === 0) {
+      const bytesMax = this.#packetBytesMax();
+      if (packetBytesOf(message, bytesMax) > bytesMax) return Promise.resolve(Reason.packetTooLarge);
       this.write(message, 0, false);
       return Promise.resolve(Reason.success);
     }
-    const packetId = this.#session.add({ publish: message, released: false, reason: Reason.success });
-    this.write(message, packetId, false);
-    return this.#wait(this.#acks, packetId);
+    return new Promise((resolve, reject) => {
+      this.deliver({ publish: message, released: false, reason: Reason.success }, { resolve, reject });
+    });
+  }
+
+  /** Sends a publish of QoS 1 or 2; what becomes of it the session is told. */
+  deliver(unacknowledged: Unacknowledged, waiting?: Waiting<number>): void {
+    if (waiting !== undefined) this.#acks.set(unacknowledged, waiting);
+    this.#flight.add(unacknowledged);
   }
 
   /** Writes a PUBLISH; what becomes of it the session is told. Its bytes must not change before the turn's end. */
@@ -159,25 +176,11 @@ export class MqttConnection {
    * the broker takes. Rejects with a `TypeError` if a filter is longer than what a packet can carry.
    */
   subscribe(filters: readonly string[], options: SubscribeOptions = {}): Promise<readonly number[]> {
-    const {
-      qos = 0,
-      noLocal: nl = false,
-      retainAsPublished: rap = false,
-      retainHandling: rh = 0,
-      properties,
-    } = options;
-    const one = (topic: string) => (this.version === 5 ? { topic, qos, nl, rap, rh } : { topic, qos });
-    return this.#ask(filters, (some, messageId) => {
-      const subscriptions = some.map(one);
-      return { cmd: "subscribe", messageId, subscriptions, ...(properties && { properties }) } as ISubscribePacket;
-    });
+    return this.#filters.subscribe(filters, options);
   }
 
   unsubscribe(filters: readonly string[], properties?: IUnsubscribePacket["properties"]): Promise<readonly number[]> {
-    return this.#ask(filters, (some, messageId) => {
-      const unsubscriptions = [...some];
-      return { cmd: "unsubscribe", messageId, unsubscriptions, ...(properties && { properties }) } as Packet;
-    });
+    return this.#filters.unsubscribe(filters, properties);
   }
 
   /** Leaves properly: no will is published, unless the reason is 0x04 (MQTT 5). */
@@ -187,11 +190,13 @@ export class MqttConnection {
     this.#send({ cmd: "disconnect", ...(isPlain ? {} : { reasonCode, properties }) } as Packet);
     this.#writer!.flush();
     this.#transport!.close();
+    this.#isLeaving = true;
     this.closed("disconnected");
   }
 
   /** Cuts the connection, as a crash would. */
   abort(why = "aborted"): void {
+    this.#isLeaving = true;
     this.#transport?.abort();
     this.closed(why);
   }
@@ -203,7 +208,7 @@ export class MqttConnection {
       return this;
     }
     this.#writer = new Writer(transport, this.#options.turn ?? new Turn((flush) => void setImmediate(flush)));
-    this.#writer.append(this.#connect, 0, this.#connect.length);
+    this.#append(this.#connect);
     return this;
   }
 
@@ -214,6 +219,7 @@ export class MqttConnection {
       while (this.#why === undefined && this.#framer.next()) this.#receive();
       if (!this.#framer.pending) this.#framer.release();
     } catch (error) {
+      this.#isLeaving = true;
       // Before the transport says that it is gone: this is why.
       this.closed(messageOf(error));
       this.#transport?.abort();
@@ -229,11 +235,13 @@ export class MqttConnection {
     if (this.#why !== undefined) return;
     this.#why = why;
     clearInterval(this.#ping);
-    this.#session.asking.clear();
+    if (!this.#flight.isOpen) this.#session.suspicion?.failed();
+    else if (!this.#isLeaving) this.#flight.lost(this.closingReason?.reason);
     this.#writer?.close();
     const error = new OperatingError("ECLOSED", why);
+    this.#filters.close(error);
     this.#settleReady?.reject(error);
-    for (const waiting of [...this.#acks.values(), ...this.#answers.values(), ...this.#pings]) waiting?.reject(error);
+    for (const waiting of [...this.#acks.values(), ...this.#pings]) waiting?.reject(error);
     this.#options.onClose?.(why);
   }
 
@@ -252,10 +260,10 @@ export class MqttConnection {
       case "suback": {
         const granted = (packet as ISubackPacket).granted as number[];
         this.#options.onGranted?.(granted);
-        return this.#answer(packet.messageId!, granted);
+        return this.#filters.answered(packet.messageId!, granted);
       }
       case "unsuback":
-        return this.#answer(packet.messageId!, (packet as unknown as { granted?: number[] }).granted ?? []);
+        return this.#filters.answered(packet.messageId!, (packet as unknown as { granted?: number[] }).granted ?? []);
       case "pingresp":
         return this.#pings.shift()?.resolve();
       case "disconnect": {
@@ -289,7 +297,7 @@ export class MqttConnection {
     if (!packet.sessionPresent) this.#session.brokerForgot();
     const seconds = packet.properties?.serverKeepAlive ?? this.#options.keepAlive ?? 60;
     if (seconds > 0) this.#ping = setInterval(() => this.#sendPing(), seconds * 1000);
-    for (const [packetId, unacknowledged] of this.#session.outgoing) this.#resend(packetId, unacknowledged);
+    this.#flight.open();
     this.#options.onReady?.(this);
     this.#settleReady?.resolve();
   }
@@ -305,10 +313,11 @@ export class MqttConnection {
     this.#send({ cmd: "pingreq" } as Packet);
   }
 
-  #resend(packetId: number, { publish, released }: Unacknowledged): void {
+  #writeUnacknowledged(packetId: number, unacknowledged: Unacknowledged): void {
+    const { publish, released, isSent = false } = unacknowledged;
+    unacknowledged.isSent = true;
     if (released) writeAck(this.#writer!, PacketType.pubrel, packetId, 0);
-    else this.write(publish, packetId, true);
-    this.#wait(this.#acks, packetId).catch(() => {});
+    else this.write(publish, packetId, isSent);
   }
 
   #receivePublish(firstByte: number): void {
@@ -341,49 +350,33 @@ export class MqttConnection {
     if (type === PacketType.pubrec && reason < Reason.unspecifiedError) {
       const unacknowledged = this.#session.outgoing.get(packetId);
       if (unacknowledged !== undefined) Object.assign(unacknowledged, { released: true, reason });
+      this.#flight.taken();
       return writeAck(this.#writer!, PacketType.pubrel, packetId, 0);
     }
     // After PUBREC the message is taken over, whatever PUBCOMP says: 0x92 only means that it was said before.
     const verdict = type === PacketType.pubcomp ? (this.#session.outgoing.get(packetId)?.reason ?? 0) : reason;
-    this.#session.settle(packetId, verdict, text);
-    this.#acks.get(packetId)?.resolve(verdict);
-    this.#acks.delete(packetId);
+    if (this.#settle(packetId, verdict, text)) this.#flight.acknowledged();
   }
 
-  /** Asks for all filters at once, or in as many packets as it takes for the broker to take each [MQTT-3.2.2-15]. */
-  async #ask(
-    filters: readonly string[],
-    packetOf: (filters: readonly string[], messageId: number) => Packet,
-  ): Promise<readonly number[]> {
-    for (const filter of filters) checkText("a topic filter", filter);
-    const messageId = this.#session.takeId();
-    const bytes = encodeControl(packetOf(filters, messageId), this.version);
-    if (bytes.length > (this.granted.maximumPacketSize ?? Infinity)) {
-      if (filters.length === 1) return [Reason.packetTooLarge];
-      const middle = filters.length >> 1;
-      const halves = [filters.slice(0, middle), filters.slice(middle)];
-      return (await Promise.all(halves.map((half) => this.#ask(half, packetOf)))).flat();
-    }
-    this.#writer!.append(bytes, 0, bytes.length);
-    this.#session.asking.add(messageId);
-    return this.#wait(this.#answers, messageId);
+  #settle(packetId: number, reason: number, text: string | undefined): boolean {
+    const unacknowledged = this.#session.outgoing.get(packetId);
+    if (unacknowledged === undefined) return false;
+    this.#session.settle(packetId, reason, text);
+    this.#acks.get(unacknowledged)?.resolve(reason);
+    this.#acks.delete(unacknowledged);
+    return true;
   }
 
-  #answer(packetId: number, codes: readonly number[]): void {
-    this.#session.asking.delete(packetId);
-    this.#answers.get(packetId)?.resolve(codes);
-    this.#answers.delete(packetId);
-  }
-
-  #wait<Value>(where: Map<number, Waiting<Value>>, packetId: number): Promise<Value> {
-    if (this.#why !== undefined) return Promise.reject(new OperatingError("ECLOSED", this.#why));
-    return new Promise((resolve, reject) => {
-      where.set(packetId, { resolve, reject });
-    });
+  /** The largest packet that the broker takes, in bytes. */
+  #packetBytesMax(): number {
+    return this.granted.maximumPacketSize ?? Infinity;
   }
 
   #send(packet: Packet): void {
-    const bytes = encodeControl(packet, this.version);
+    this.#append(encodeControl(packet, this.version));
+  }
+
+  #append(bytes: Uint8Array): void {
     this.#writer!.append(bytes, 0, bytes.length);
   }
 }

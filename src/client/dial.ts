@@ -1,5 +1,5 @@
 /** Connections for programs on Bun: over TCP, TLS, a Unix socket. */
-import { OperatingError } from "../base/errors.ts";
+import { messageOf, OperatingError } from "../base/errors.ts";
 import type { SocksProxy } from "../net/socks.ts";
 import { dialTcp, dialUnix } from "../net/tcp.ts";
 import { eventsOf, MqttConnection } from "./connection.ts";
@@ -43,7 +43,12 @@ export async function connect({
   };
   // Whichever fails first: the dial, or the patience with it.
   const ready = Promise.race([dialled.then(() => connection.ready), connection.ready]);
-  await within(ready, { ms: seconds * 1000, late });
+  try {
+    await within(ready, { ms: seconds * 1000, late });
+  } catch (error) {
+    connection.abort(messageOf(error));
+    throw error;
+  }
   return connection;
 }
 

@@ -6,12 +6,13 @@ import { backlogBytesMax } from "../base/client-limits.ts";
 import { outputBytesHigh, outputBytesLow } from "../base/limits.ts";
 import { Ring } from "../base/ring.ts";
 import type { QoS } from "../mqtt/constants.ts";
-import { Envelope, type Publish, publishSize, topicOf } from "../mqtt/publish.ts";
+import { type Publish, topicOf } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { OfflineOptions, Published } from "./client-options.ts";
 import { ClientSession, type OnSettled, type Unacknowledged } from "./client-session.ts";
 import type { MqttConnection } from "./connection.ts";
 import { type ClientClosed, MqttError, publishRefused, QueueFull } from "./errors.ts";
+import { packetBytesOf } from "./flight.ts";
 
 const delivered: Published = Object.freeze({ noSubscribers: false });
 const unheard: Published = Object.freeze({ noSubscribers: true });
@@ -36,6 +37,7 @@ class Pending implements Unacknowledged {
   readonly publish: Publish;
   released = false;
   reason: number = Reason.success;
+  isSent = false;
   /** True if nobody waits for it any more: if it has not been sent, it is not. */
   isAborted = false;
   readonly #resolve: (published: Published) => void;
@@ -73,7 +75,7 @@ class OutboxSession extends ClientSession {
   readonly #onForgotten: () => void;
 
   constructor(onSettled: OnSettled, onForgotten: () => void) {
-    super(onSettled);
+    super(onSettled, { givesUp: true });
     this.#onForgotten = onForgotten;
   }
 
@@ -189,7 +191,7 @@ export class Outbox {
       connection.write(pending.publish, 0, false);
       return pending.resolve(delivered);
     }
-    connection.write(pending.publish, this.session.add(pending), false);
+    connection.deliver(pending);
   }
 
   /** The error for a message that the broker has said it would not take; undefined: it takes it. */
@@ -198,11 +200,7 @@ export class Outbox {
       return new MqttError(`the broker takes no more than QoS ${this.#qosMax} (${topicOf(publish)})`);
     // [MQTT-3.2.2-14]
     if (publish.retain && !this.#retains) return new MqttError(`the broker retains no messages (${topicOf(publish)})`);
-    if (this.#packetBytesMax === Infinity) return undefined;
-    const envelope = new Envelope();
-    envelope.qos = publish.qos;
-    envelope.version5 = true;
-    const bytes = publishSize(publish, envelope);
+    const bytes = packetBytesOf(publish, this.#packetBytesMax);
     return bytes > this.#packetBytesMax
       ? new MqttError(`a message of ${bytes} bytes on ${topicOf(publish)}; the broker takes ${this.#packetBytesMax}`)
       : undefined;
@@ -227,6 +225,7 @@ export class Outbox {
       const pending = unacknowledged as Pending;
       if (pending.released) pending.resolve(delivered);
       else if (!pending.isAborted) again.push(pending);
+      pending.isSent = false;
     }
     outgoing.clear();
     for (const pending of again.reverse()) {

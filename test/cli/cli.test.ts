@@ -314,7 +314,8 @@ describe("pub and sub", () => {
 
   test("pub ends with the broker's reason code when the message is refused", async () => {
     const ended = await run(["pub", ...to(), "-t", "$SYS/broker/version", "-m", "x", "-q", "1"]);
-    expect(ended).toMatchObject({ code: 0x87, err: "mqttzoo: the broker refused the message: 0x87 not authorized\n" });
+    expect(ended.code).toBe(0x87);
+    expectOneLine(ended, /^mqttzoo: the broker refused the message: 0x87 not authorized/);
     const full = await startBroker({ maxQueued: 1, mailboxFull: "refuse" });
     const away = await RawClient.connect(full.port, { clientId: "away", clean: false });
     await away.subscribe("full", { qos: 1 });

@@ -151,4 +151,26 @@ export const faults: readonly Fault[] = [
     replace: "",
     tests: "test/sdk/unawaited.test.ts",
   },
+  {
+    what: "client: a message on which the broker closes is sent again for ever",
+    file: "src/client/suspicion.ts",
+    find: "return isClear ? alone : undefined;",
+    replace: "return isClear && reason !== undefined ? alone : undefined;",
+    tests: "test/unit/suspicion.test.ts",
+  },
+  {
+    what: "client: of several messages under way the last is blamed for a closed connection",
+    file: "src/client/flight.ts",
+    find: "const isAlone = this.#underWay === 1 && this.#last?.released === false;",
+    replace: "const isAlone = this.#last?.released === false;",
+    tests: "test/unit/suspicion.test.ts",
+  },
+  {
+    what: "pub: a broker that is restarted ends it",
+    file: "cli/pub.ts",
+    find: "flags.stdinLine === true ? Infinity : retryForDefault",
+    replace: "flags.stdinLine === true ? 0 : retryForDefault",
+    tests: "test/cli/retry.test.ts",
+    needsBuild: true,
+  },
 ];
