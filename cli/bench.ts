@@ -14,6 +14,7 @@ import { addCounts, brokenPromise, expectedOf, makeReport, progressOf, toJson, t
 import {
   addPlaceOptions,
   checkTopic,
+  defaultPort,
   filterOf,
   type PlaceFlags,
   placesOf,
@@ -229,7 +230,7 @@ function planOf(mode: Mode, flags: BenchFlags): Plan {
 
 async function run(name: string, plan: Plan, flags: BenchFlags): Promise<void> {
   const tls = tlsOf(flags, flags.ssl === true);
-  const places = placesOf({ host: flags.host, port: flags.port ?? (tls === undefined ? 1883 : 8883) });
+  const places = placesOf({ host: flags.host, port: flags.port ?? defaultPort(tls) });
   const version = flags.protocolVersion ?? (await versionOf(plan, { ...places[0]!, ...(tls && { tls }) }));
   const task = (at: number): Task => ({
     plan: { ...plan, version },

@@ -6,6 +6,7 @@ import { Patient } from "./doctor/patient.ts";
 import {
   addPlaceOptions,
   checkTopic,
+  defaultPort,
   type PlaceFlags,
   placesOf,
   secretOf,
@@ -45,9 +46,9 @@ async function run(host: string | undefined, flags: DoctorFlags): Promise<void> 
   checkTopic(flags.topic);
   const url = /^(mqtts?):\/\/([^/@]+)\/?$/.exec(host ?? "");
   if (host?.includes("://") && url === null) usage(`${JSON.stringify(host)} is not mqtt(s)://host[:port]`);
-  const tls = tlsOf(flags, url?.[1] === "mqtts");
   const hosts = url?.[2] ?? host ?? flags.host;
-  const [place] = placesOf({ host: hosts, port: flags.port ?? (tls === undefined ? 1883 : 8883) });
+  const tls = tlsOf({ ...flags, ...(hosts === undefined ? {} : { host: hosts }) }, url?.[1] === "mqtts");
+  const [place] = placesOf({ host: hosts, port: flags.port ?? defaultPort(tls) });
   const password = secretOf(flags.pw, flags.pwFile);
   const patient = new Patient(
     place!,

@@ -9,6 +9,7 @@ import { type ProtocolVersion, type QoS, sessionNeverExpires } from "../../src/m
 import { type Filter, isTopicName, parseFilter } from "../../src/mqtt/topic.ts";
 import { isThere, type KeeperFiles, listTexts, readSecret, readText } from "../../src/server/operator-files.ts";
 import { findBrokers } from "../cluster/find-brokers.ts";
+import { complain } from "../output/print.ts";
 import { type GivenProperties, readProperties } from "./property-flags.ts";
 
 export interface ConnectionFlags extends KeeperFiles, PlaceFlags {
@@ -50,7 +51,12 @@ export interface PlaceFlags {
   readonly tlsAlpn?: string;
   readonly tlsUseOsCerts?: boolean;
   readonly insecure?: boolean;
+  /** False: `--no-tls`. */
+  readonly tls?: boolean;
 }
+
+/** The port on which TLS is spoken, whether anything is said of it or not. */
+const tlsPort = 8883;
 
 /** As mosquitto_sub ends when `-W` has run out. */
 export const timeoutExitCode = 27;
@@ -71,7 +77,7 @@ export function addPlaceOptions(command: Command): Command {
       "-h, --host <HOST>",
       "broker to connect to; several, separated by commas, are tried in turn (default: localhost)",
     )
-    .option("-p, --port <PORT>", "its port (default: 1883, or 8883 with TLS)", wholeNumber(1, 65_535))
+    .option("-p, --port <PORT>", "its port (default: 1883, or 8883 with TLS); 8883 means TLS", wholeNumber(1, 65_535))
     .option("-u, --username <NAME>", "user name")
     .option("-P, --pw <PASSWORD>", "password; others can see it in the list of processes, so rather:")
     .option("--pw-file <FILE>", "file with the password (also env: MQTTZOO_PASSWORD)")
@@ -83,7 +89,8 @@ export function addPlaceOptions(command: Command): Command {
     .option("--insecure", "TLS: whatever name the certificate bears; without --cafile, whatever certificate")
     .option("--ciphers <LIST>", "TLS: ciphers to offer")
     .option("--tls-version <VERSION>", "TLS: tlsv1.2 or tlsv1.3", tlsVersion)
-    .option("--tls-alpn <PROTOCOL>", "TLS: protocol to ask for (ALPN)");
+    .option("--tls-alpn <PROTOCOL>", "TLS: protocol to ask for (ALPN)")
+    .option("--no-tls", "plain text, also on port 8883");
 }
 
 export function addConnectionOptions(command: Command): Command {
@@ -143,7 +150,8 @@ export interface Connection {
 /** Throws `OperatingError` for what does not go together, and for a file that cannot be read. */
 export function readConnection(flags: ConnectionFlags): Connection {
   const url = flags.url === undefined ? undefined : readUrl(flags.url);
-  const tls = tlsOf(flags, url?.isTls ?? false);
+  if (url?.isTls === true && flags.tls === false) usage("--no-tls does not go with mqtts://");
+  const tls = tlsOf(flags, url?.isTls === true || url?.port === tlsPort);
   const properties = readProperties(flags.property ?? []);
   // -D is of MQTT 5 alone.
   const version = flags.protocolVersion ?? (flags.property === undefined ? undefined : 5);
@@ -155,7 +163,7 @@ export function readConnection(flags: ConnectionFlags): Connection {
   const password = secretOf(flags.pw ?? url?.password, flags.pwFile);
   if (password !== undefined && username === undefined && version !== undefined && version !== 5)
     usage("a password needs a user name: give -u");
-  const port = flags.port ?? url?.port ?? (tls === undefined ? 1883 : 8883);
+  const port = flags.port ?? url?.port ?? defaultPort(tls);
   const expiry = flags.sessionExpiryInterval ?? (flags.disableCleanSession === true ? sessionNeverExpires : undefined);
   const options = {
     ...(version === undefined ? {} : { version }),
@@ -177,6 +185,7 @@ export function readConnection(flags: ConnectionFlags): Connection {
     flags.unix === undefined
       ? placesOf({ host: flags.host ?? url?.host, port })
       : [{ host: "", port: 0, socket: flags.unix }];
+  if (password !== undefined && tls === undefined && flags.quiet !== true) warnOfPlainText(fixed);
   const way = { ...(flags.bind && { localAddress: flags.bind }), ...(flags.proxy && { proxy: flags.proxy }) };
   const places = async (): Promise<readonly Place[]> => {
     const found = zk === undefined ? fixed : await findBrokers(zk, flags);
@@ -255,16 +264,35 @@ function readUrl(text: string) {
   };
 }
 
-/** The options of TLS, which is spoken where anything is said of it. Throws `OperatingError` (EUSAGE). */
+export function defaultPort(tls: ConnectionOptions["tls"]): number {
+  return tls === undefined ? 1883 : tlsPort;
+}
+
+/** Says once that a password can be read on the way, unless it does not leave this machine. */
+function warnOfPlainText(places: readonly Place[]): void {
+  const far = places.find(({ host }) => host !== "" && !/^(localhost|127\..*|::1)$/.test(host));
+  if (far !== undefined)
+    complain(
+      `the password goes to ${far.host} in plain text, for anybody to read on the way; TLS: --cafile or -p 8883`,
+    );
+}
+
+/**
+ * The options of TLS, which is spoken where anything is said of it, and on its own port, as mosquitto's clients have
+ * it. Throws `OperatingError` (EUSAGE).
+ */
 export function tlsOf(flags: PlaceFlags, isAsked: boolean): ConnectionOptions["tls"] {
-  const { cafile, capath, cert, key, insecure, tlsUseOsCerts, ciphers, tlsVersion, tlsAlpn } = flags;
+  const { cafile, capath, cert, key, insecure, tlsUseOsCerts, ciphers, tlsVersion, tlsAlpn, port, host = "" } = flags;
+  const isPlain = flags.tls === false;
   if ((cert === undefined) !== (key === undefined)) usage("--cert and --key go together");
   const authorities = [
     ...(cafile === undefined ? [] : [readText(cafile)]),
     ...(capath === undefined ? [] : listTexts(capath)),
   ];
   const says = authorities.length > 0 || cert !== undefined || insecure === true || tlsUseOsCerts === true;
-  if (!says && !isAsked) return undefined;
+  if (isPlain && says) usage("--no-tls does not go with what is said of TLS");
+  const isItsPort = port === tlsPort || (port === undefined && /^([^,]+:8883(,|$))+$/.test(host));
+  if (isPlain || (!says && !isAsked && !isItsPort)) return undefined;
   return {
     ...(authorities.length === 0 || tlsUseOsCerts === true ? {} : { ca: authorities.join("\n") }),
     ...(cert === undefined ? {} : { cert: readText(cert), key: readText(key!) }),

@@ -173,4 +173,11 @@ export const faults: readonly Fault[] = [
     tests: "test/cli/retry.test.ts",
     needsBuild: true,
   },
+  {
+    what: "pub, sub: a password is sent in plain text to the port of TLS",
+    file: "cli/flags/client-flags.ts",
+    find: "const isItsPort = port === tlsPort ||",
+    replace: "const isItsPort = port === undefined &&",
+    tests: "test/unit/client-flags.test.ts",
+  },
 ];
