@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { version } from "../src/broker/core/version.ts";
+import { ConnectionRefused } from "../src/client/closing-reason.ts";
 import { bankCommand } from "./bank.ts";
 import { benchCommand, benchWorkerCommand } from "./bench.ts";
 import { brokerCommand } from "./broker.ts";
@@ -66,6 +67,8 @@ function explain(error: unknown): number {
   if (error instanceof ReaderGone) return 0;
   if (error instanceof OperatingError) {
     complain(messageOf(error));
+    // As mosquitto's clients end.
+    if (error instanceof ConnectionRefused) return error.returnCode;
     return error.code === "EUSAGE" ? usageExitCode : 1;
   }
   complain(`a fault of its own: ${messageOf(error)}; please report it, with what MQTTZOO_STACK=1 has it print`);

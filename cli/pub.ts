@@ -60,7 +60,7 @@ export function pubCommand(): Command {
     .addHelpText(
       "after",
       `
-Ends with 0 when the broker has taken the messages over, with its reason code when it has refused one.
+Ends with 0 when the broker has taken the messages over, with its reason code when it has refused one, or us.
 When the connection is lost it goes on at the next broker of -h, at one that --zk finds, or when the broker is back.
 What stands in ~/.config/mqttzoo_pub, a flag a line, goes before the command line.
 

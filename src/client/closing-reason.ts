@@ -1,4 +1,5 @@
 /** How brokers say no: in CONNACK and DISCONNECT, in words of MQTT 5 and of before. */
+import { OperatingError } from "../base/errors.ts";
 import { Reason } from "../mqtt/reason.ts";
 
 /** The broker's last words when it would not go on: in CONNACK or DISCONNECT. */
@@ -8,6 +9,17 @@ export interface ClosingReason {
   readonly text: string | undefined;
   /** Where to go instead. */
   readonly serverReference: string | undefined;
+}
+
+/** The broker has not let us in (EREFUSED), or does not speak this version (EVERSION). */
+export class ConnectionRefused extends OperatingError {
+  /** CONNACK's: a reason code of MQTT 5, or a return code of before. */
+  readonly returnCode: number;
+
+  constructor(code: "EREFUSED" | "EVERSION", words: string, returnCode: number) {
+    super(code, `the broker refused the connection: ${words}`);
+    this.returnCode = returnCode;
+  }
 }
 
 /** CONNACK's return codes before MQTT 5 (3.2.2.3), and the reason codes that say the same. */

@@ -19,7 +19,7 @@ import type { Sink } from "../mqtt/sink.ts";
 import type { Transport, TransportEvents } from "../net/transport.ts";
 import { Turn, Writer } from "../net/writer.ts";
 import { ClientSession, type Unacknowledged } from "./client-session.ts";
-import { type ClosingReason, refusals } from "./closing-reason.ts";
+import { type ClosingReason, ConnectionRefused, refusals } from "./closing-reason.ts";
 import { connectBytesOf } from "./connect-packet.ts";
 import type { ConnectionOptions, PublishOptions, SubscribeOptions } from "./connection-options.ts";
 import { FilterRequests } from "./filter-requests.ts";
@@ -285,7 +285,7 @@ export class MqttConnection {
       this.#disconnected(refusal?.reason ?? Math.max(code, Reason.unspecifiedError), packet.properties);
       const words = refusal?.words ?? (this.version === 5 ? describeReason(code) : `return code ${code}`);
       const kind = this.closingReason!.reason === Reason.unsupportedProtocolVersion ? "EVERSION" : "EREFUSED";
-      this.#settleReady?.reject(new OperatingError(kind, `the broker refused the connection: ${words}`));
+      this.#settleReady?.reject(new ConnectionRefused(kind, words, code));
       this.#transport!.close();
       return this.closed("refused");
     }

@@ -1,5 +1,8 @@
 /** The requests of a user that cannot be fulfilled: refused in one line, before anything wrong is sent. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { decodeConnect } from "../../src/mqtt/control.ts";
 import { Framer } from "../../src/mqtt/framer.ts";
 import { startBroker, type TestBroker } from "../support/broker.ts";
@@ -9,12 +12,18 @@ import { runExecutable } from "../support/process.ts";
 const long = "x".repeat(65_542);
 let broker: TestBroker;
 let to: readonly string[];
+const folder = mkdtempSync(join(tmpdir(), "mqttzoo-refusals-"));
+const users = join(folder, "users");
 
 beforeAll(async () => {
   broker = await startBroker();
+  expect((await runExecutable(["passwd", users, "alice"], { input: "right\n" })).code).toBe(0);
   to = ["-h", "127.0.0.1", "-p", String(broker.port)];
 });
-afterAll(() => broker.stop());
+afterAll(async () => {
+  await broker.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
 
 describe("a text that is too long for the wire", () => {
   test.each([
@@ -36,6 +45,35 @@ describe("a text that is too long for the wire", () => {
       expect(err.trim().split("\n").length).toBe(1);
     }
     expect(broker.server.broker.context.router.subscriptions).toBe(0);
+  });
+});
+
+describe("a broker that does not let us in", () => {
+  test.each([
+    ["5", 0x87],
+    ["311", 5],
+  ] as const)("with -V %s pub and sub end with what it has said, as mosquitto's clients do", async (version, code) => {
+    const guarded = await startBroker({ passwordFile: users });
+    const words = [
+      "-h",
+      "127.0.0.1",
+      "-p",
+      String(guarded.port),
+      "-V",
+      version,
+      "-t",
+      "a",
+      "-u",
+      "alice",
+      "-P",
+      "wrong",
+    ];
+    for (const command of [["pub", "-m", "x"], ["sub"]]) {
+      const { code: ended, err } = await runExecutable([...command, ...words]);
+      expect(ended).toBe(code);
+      expect(err).toMatch(/^mqttzoo: the broker refused the connection: .*not authori[sz]ed\n$/);
+    }
+    await guarded.stop();
   });
 });
 
