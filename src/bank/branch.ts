@@ -46,6 +46,8 @@ export class Reservation {
 export interface Price {
   readonly credits: number;
   readonly payer: string | null;
+  /** The bytes of a message's payload; for anything else, or where they are not known, 0. */
+  readonly payloadBytes?: number;
 }
 
 /** A source of what a thing costs, as a reservation is. */
@@ -58,6 +60,7 @@ interface Paying {
 interface Kept {
   readonly credits: number;
   readonly holder: Holder;
+  readonly payloadBytes: number;
 }
 
 export class Branch {
@@ -72,6 +75,7 @@ export class Branch {
   readonly #nothing = new Reservation(this, this.shares.brokers, 0);
   readonly #kept = new Map<string, Kept>();
   #messages = 0;
+  #payloadBytes = 0;
   /**
    * Milli-credits that messages of each topic bind, by the paths that they stand at or below; and what all else binds,
    * by the root of the part of the tree in which it stands.
@@ -91,6 +95,13 @@ export class Branch {
   /** How many messages it pays for. */
   get messages(): number {
     return this.#messages;
+  }
+
+  /**
+   * The bytes of the payloads of those messages, but for payloads in parts that were stored before the broker's start.
+   */
+  get payloadBytes(): number {
+    return this.#payloadBytes;
   }
 
   /** How many znodes it pays for: each message counts as one. */
@@ -137,8 +148,9 @@ export class Branch {
   freed(path: string): number {
     const kept = this.#kept.get(path);
     if (kept === undefined) return 0;
-    const { credits, holder } = kept;
+    const { credits, holder, payloadBytes } = kept;
     this.#kept.delete(path);
+    this.#payloadBytes -= payloadBytes;
     this.shares.add(holder, -credits);
     if (isMessagePath(path)) this.#messages--;
     this.#bound -= credits;
@@ -158,9 +170,10 @@ export class Branch {
     return top;
   }
 
-  #keep(path: string, { credits, payer }: Price, clientId?: string): void {
+  #keep(path: string, { credits, payer, payloadBytes = 0 }: Price, clientId?: string): void {
     const holder = this.shares.of(payer, clientId);
-    this.#kept.set(path, { credits, holder });
+    this.#kept.set(path, { credits, holder, payloadBytes });
+    this.#payloadBytes += payloadBytes;
     this.shares.add(holder, credits);
     if (isMessagePath(path)) this.#messages++;
     this.#note(path, credits);

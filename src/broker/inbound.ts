@@ -107,8 +107,10 @@ export class Inbound {
     const { framer, channel } = connection;
     const { slices } = this.#context;
     this.#cost = 0;
+    let count = 0;
     try {
       while (!connection.isHeld && channel.phase !== "closed" && framer.next()) {
+        count++;
         const firstByte = framer.bytes[framer.start]!;
         const type = firstByte >> 4;
         connection.lastType = type;
@@ -125,6 +127,7 @@ export class Inbound {
         if (framer.pending && slices.isOver(startedAt)) this.#holdForOthers(connection);
       }
     } finally {
+      this.#context.metrics.packetsReceived += count;
       this.#copyRun(connection);
     }
     if (!framer.pending) framer.release();
@@ -144,7 +147,9 @@ export class Inbound {
     parsePublish(publish, bytes, firstByte, framer.body, end, channel.version);
     publish.isApart = framer.isApart;
     const route = this.#routeOf(connection, publish);
+    const { payloadLength } = publish;
     this.#context.metrics.publishesReceived++;
+    this.#context.metrics.payloadBytesReceived += payloadLength;
     if (connection.meter !== undefined) this.#measure(connection, connection.meter, end - start);
     if (route === undefined) {
       this.#copyRun(connection);
@@ -179,6 +184,7 @@ export class Inbound {
     if (publish.verbatim && run.count > 0 && run.route === route && run.end === start && run.bytes === bytes) {
       run.end = end;
       run.count++;
+      run.payloadBytes += payloadLength;
       // A run for links stays small, so that its frame mostly arrives in one chunk.
       if (run.end - run.start > linkRunBytesMax && route.elsewhere.length > 0) this.#copyRun(connection);
       return;
@@ -190,6 +196,7 @@ export class Inbound {
       run.start = start;
       run.end = end;
       run.count = 1;
+      run.payloadBytes = payloadLength;
       run.version5 = publish.hasSection;
       return;
     }

@@ -24,6 +24,8 @@ export class SysTopics {
   readonly #fanout: Fanout;
   readonly #startedAt: number;
   readonly #load = new Map<string, { count: number; averages: number[] }>();
+  /** The most bytes of the heap that were in use when it was looked at. */
+  #heapMaximum = 0;
   readonly #timer = new Timer((now) => this.#refresh(now));
 
   constructor(context: ClusterContext, fanout: Fanout) {
@@ -64,7 +66,11 @@ export class SysTopics {
       "publish/sent": metrics.publishesSent,
       "bytes/received": metrics.bytesReceived,
       "bytes/sent": turn.bytesWritten,
-      connections: metrics.connectionsTotal,
+      "publish/dropped": droppedOf(metrics),
+      "messages/received": metrics.packetsReceived,
+      "messages/sent": metrics.publishesSent + turn.packetsWritten,
+      connections: metrics.connectsReceived,
+      sockets: metrics.connectionsTotal,
     };
     return Object.entries(counts).flatMap(([name, count]) => {
       const load = this.#load.get(name) ?? { count: 0, averages: windows.map(() => 0) };
@@ -80,6 +86,27 @@ export class SysTopics {
         Math.round(average * 100) / 100,
       ]);
     });
+  }
+
+  /** Returns what mosquitto tells, by its names and in its units, that is not told by better names besides. */
+  #asMosquitto(): [string, string | number][] {
+    const { metrics, turn, bankAccount, localSessions } = this.#context;
+    const { messages, payloadBytes } = bankAccount.account;
+    const { heapUsed } = process.memoryUsage();
+    this.#heapMaximum = Math.max(this.#heapMaximum, heapUsed);
+    return [
+      ["clients/active", metrics.connections],
+      ["clients/inactive", Math.max(0, localSessions.size - metrics.connections)],
+      // Packets of any type.
+      ["messages/received", metrics.packetsReceived],
+      ["messages/sent", metrics.publishesSent + turn.packetsWritten],
+      ["messages/stored", messages],
+      ["store/messages/bytes", payloadBytes],
+      ["publish/bytes/received", metrics.payloadBytesReceived],
+      ["publish/bytes/sent", metrics.payloadBytesSent],
+      ["heap/current", heapUsed],
+      ["heap/maximum", this.#heapMaximum],
+    ];
   }
 
   #values(now: number): [string, string | number][] {
@@ -101,6 +128,7 @@ export class SysTopics {
     return [
       ["version", `mqttzoo ${version}`],
       ["uptime", `${Math.floor((now - this.#startedAt) / 1000)} seconds`],
+      ...this.#asMosquitto(),
       ["clients/connected", metrics.connections],
       ["clients/maximum", metrics.connectionsMaximum],
       ["clients/total", localSessions.size],
@@ -111,15 +139,7 @@ export class SysTopics {
       ["retained messages/bytes", retained.bytes],
       ["publish/messages/received", metrics.publishesReceived],
       ["publish/messages/sent", metrics.publishesSent],
-      [
-        "publish/messages/dropped",
-        metrics.droppedOutput +
-          metrics.droppedQueue +
-          metrics.droppedMailbox +
-          metrics.droppedLink +
-          metrics.droppedSize +
-          metrics.droppedExpired,
-      ],
+      ["publish/messages/dropped", droppedOf(metrics)],
       ["publish/messages/dropped/output full", metrics.droppedOutput],
       ["publish/messages/dropped/queue full", metrics.droppedQueue],
       ["publish/messages/dropped/mailbox full", metrics.droppedMailbox],
@@ -152,6 +172,11 @@ export class SysTopics {
       ...memoryOf(metrics),
     ];
   }
+}
+
+function droppedOf(metrics: Metrics): number {
+  const { droppedOutput, droppedQueue, droppedMailbox, droppedLink, droppedSize, droppedExpired } = metrics;
+  return droppedOutput + droppedQueue + droppedMailbox + droppedLink + droppedSize + droppedExpired;
 }
 
 function memoryOf({ memory }: Metrics): [string, number][] {

@@ -20,6 +20,8 @@ export interface Price {
   readonly payer: string | null;
   /** The client whose it is, if that is known. */
   readonly clientId?: string | undefined;
+  /** The bytes of a message's payload; for anything else, or where they are not known, 0. */
+  readonly payloadBytes?: number;
 }
 
 export interface Ledger {

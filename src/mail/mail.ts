@@ -80,7 +80,8 @@ export class Mail {
     const credits = terms.credits + this.#ledger.priceOf(slipsWeightOf(publish, drafts, branch));
     const head = { ...terms, credits, branch, recipients };
     const { data, checks, parts, credits: own } = this.#encode(publish, { id: idOfMessage(path), head, payment });
-    this.#ledger.keep(path, { credits: own, payer: publish.payer }, payment);
+    const payloadBytes = parts === undefined ? publish.payloadLength : 0;
+    this.#ledger.keep(path, { credits: own, payer: publish.payer, payloadBytes }, payment);
     const operations: JournalOperation[] = [...checks, { kind: "create", path, data, mode: "persistent" }];
     if (recipients > 1)
       operations.push({ kind: "create", path: counterPath(path), data: emptyRecord, mode: "persistent" });
@@ -115,7 +116,8 @@ export class Mail {
     const path = pathOf(publish, this.#nextName());
     const head = { ...terms, credits, branch, recipients: 0, publisher };
     const { data, checks, parts, credits: own } = this.#encode(publish, { id: idOfMessage(path), head, payment });
-    this.#ledger.keep(path, { credits: own, payer: publish.payer }, payment);
+    const payloadBytes = parts === undefined ? publish.payloadLength : 0;
+    this.#ledger.keep(path, { credits: own, payer: publish.payer, payloadBytes }, payment);
     if (publish.retain) publish.copyUntil = Math.min(terms.keepUntil, publish.expiresAt);
     const create = { kind: "create", path, data, mode: "persistent", named: this.#countInDrops } as const;
     return { path, parts, operations: [...checks, create] };

@@ -42,19 +42,19 @@ export class Payloads {
 
   /** Has a payload written, each piece in a unit of its own: they are on their way when this returns. */
   store(publish: Publish, id: string, payment: Payment | undefined): StoredPayload {
-    const { payer } = publish;
+    const { payer, payloadLength: payloadBytes } = publish;
     const { branch } = this.#ledger;
     const pieces = piecesOf(publish, id, this.#journal.unitBytesMax);
     const texts = chargeTextsOf(publish, textWeightOf(branch));
-    const credits = this.#ledger.priceOf(publish.payloadLength + partsWeightOf(pieces.length, texts));
+    const credits = this.#ledger.priceOf(payloadBytes + partsWeightOf(pieces.length, texts));
     const charge = chargeOf(id, { branch, credits, payer });
-    this.#ledger.keep(payloadPath(id), { credits, payer }, payment);
+    this.#ledger.keep(payloadPath(id), { credits, payer, payloadBytes }, payment);
     for (const [number, piece] of pieces.entries())
       this.#journal.commit([this.#ledger.guard(), piece, ...(number === 0 ? [charge] : [])]);
     const parts = { id, count: pieces.length };
     const mend: Mend = (done) => {
       // Whoever has removed them has said so, perhaps.
-      this.#ledger.keep(payloadPath(id), { credits, payer }, undefined);
+      this.#ledger.keep(payloadPath(id), { credits, payer, payloadBytes }, undefined);
       this.#rewrite(pieces, charge, done);
     };
     return { parts, credits, claim: claimOf(parts, { charge, mend }) };

@@ -157,6 +157,11 @@ export function decodeMessageHead(bytes: Uint8Array): MessageHead | undefined {
   };
 }
 
+/** Returns the bytes of a stored message's payload, without parts. Throws as `decodeMessageHead` does. */
+export function payloadBytesIn(bytes: Uint8Array): number {
+  return bytes.length === 0 ? 0 : bytes.length - layoutOf(bytes).propertiesEnd;
+}
+
 function authorIn(bytes: Uint8Array, start: number, end: number): Author {
   const isInDrop = (bytes[17]! & inDropFlag) !== 0;
   const hasPayer = (bytes[17]! & payerFlag) !== 0;

@@ -56,6 +56,7 @@ function isAckReason(type: number, reason: number): boolean {
 /** Appends an ack. The reason is left out where it is success, and before MQTT 5, which has none. */
 export function writeAck(sink: Sink, type: number, packetId: number, reason: number): void {
   const at = sink.reserve(reason === Reason.success ? 4 : 5);
+  sink.packets++;
   const out = sink.buffer;
   out[at] = (type << 4) | (type === PacketType.pubrel ? 2 : 0);
   out[at + 1] = reason === Reason.success ? 2 : 3;
@@ -81,6 +82,7 @@ export function writeAckWithText(
   const section = 3 + text.length;
   const length = 3 + varintSize(section) + section;
   let at = sink.reserve(1 + varintSize(length) + length);
+  sink.packets++;
   const out = sink.buffer;
   out[at++] = (type << 4) | (type === PacketType.pubrel ? 2 : 0);
   at = writeVarint(out, at, length);

@@ -1,5 +1,7 @@
 /** Where encoded packets go. The writer of a connection is one; so is a test's array. */
 export interface Sink {
+  /** Counts the packets that are appended, but for PUBLISH: who encodes one adds it. */
+  packets: number;
   /** Valid until the next `reserve` or `append`. */
   readonly buffer: Uint8Array;
   /** Makes room for `count` more bytes and returns where in `buffer` the caller must write all of them. */
@@ -12,6 +14,7 @@ export interface Sink {
 
 /** A sink that keeps everything, for packets that are encoded once and sent elsewhere, and for tests. */
 export class MemorySink implements Sink {
+  packets = 0;
   buffer = new Uint8Array(64);
   length = 0;
 

@@ -36,6 +36,8 @@ interface Segment {
 
 export class Writer {
   buffer: Uint8Array = noBytes;
+  /** Packets that were appended since the last flush, but for PUBLISH: who encodes one adds it. */
+  packets = 0;
   readonly #transport: Transport;
   readonly #turn: Turn;
   /** Bytes of `buffer` that are filled, and of those, sent. */
@@ -141,6 +143,8 @@ export class Writer {
   /** Writes what there is. */
   flush(): void {
     this.#scheduled = false;
+    this.#turn.packetsWritten += this.packets;
+    this.packets = 0;
     if (this.#closed) return this.#giveBack();
     if (this.#blocked || !this.#writeAll()) return this.#count();
     this.#giveBack();
@@ -280,6 +284,8 @@ export class Turn {
   outputBytesMax = outputBytesMax;
   /** Bytes that all its writers have written, ever. */
   bytesWritten = 0;
+  /** Packets other than PUBLISH that all its writers have been given, ever. */
+  packetsWritten = 0;
 
   /** `clock`: so that a message to thousands is written in several turns. Without: in one. */
   constructor(

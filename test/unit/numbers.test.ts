@@ -41,7 +41,7 @@ test("a link acknowledges its frames beyond 2^32", () => {
   const acks: number[] = [];
   const carrier = (onAppend: (bytes: Uint8Array) => void) => {
     const buffer = new Uint8Array(64);
-    return { unsent: 0, buffer, reserve: () => 0, append: onAppend, lend: onAppend };
+    return { unsent: 0, packets: 0, buffer, reserve: () => 0, append: onAppend, lend: onAppend };
   };
   const [near, far] = [new Link(1, before), new Link(1, before)];
   const back = carrier(() => {});

@@ -55,7 +55,8 @@ export class Arriving {
     const route = this.#route(publish);
     if (route === undefined) return;
     if (packets.count > 1 && this.#fanout.takesVerbatim(route, packets.version5)) {
-      return this.#fanout.copyRunHere({ route, ...packets }, peer);
+      const payloadBytes = payloadBytesOf(packets, publish.topicEnd - publish.topicStart);
+      return this.#fanout.copyRunHere({ route, ...packets, payloadBytes }, peer);
     }
     for (;;) {
       if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
@@ -239,4 +240,21 @@ function bodyOf(bytes: Uint8Array, at: number, end: number): { start: number; le
   if (length < 0 || start + length > end)
     throw new ProtocolError(Reason.malformedPacket, "a packet in a frame ends early");
   return { start, length };
+}
+
+/**
+ * Returns the bytes of all payloads in a run of QoS 0 packets, whose topic has so many bytes. Throws `ProtocolError` if
+ * it ends early.
+ */
+function payloadBytesOf({ bytes, start, end, version5 }: Packets, topicBytes: number): number {
+  let sum = 0;
+  for (let at = start; at < end; ) {
+    const body = bodyOf(bytes, at, end);
+    at = body.start + body.length;
+    sum += body.length - 2 - topicBytes;
+    if (!version5) continue;
+    const properties = readVarint(bytes, body.start + 2 + topicBytes, at);
+    sum -= varintSize(properties) + properties;
+  }
+  return sum;
 }

@@ -93,7 +93,10 @@ export class ConnectionEnd {
         channel.version === 5
           ? encodeRefusal(reason, channel.wantsReasons ? why : undefined, channel.packetBytesMax)
           : encodeControl({ cmd: "connack", sessionPresent: false, returnCode }, channel.version);
-      if (bytes !== undefined) writer.append(bytes, 0, bytes.length);
+      if (bytes !== undefined) {
+        writer.append(bytes, 0, bytes.length);
+        writer.packets++;
+      }
     }
     this.#end(connection, "abnormally");
   }

@@ -99,6 +99,7 @@ export class ConnectHandler {
 
   /** Handles CONNECT. Throws `ProtocolError`, which `ConnectionEnd.fail` answers as the client's version allows. */
   receive(connection: Connection, frame: Frame): void {
+    this.#context.metrics.connectsReceived++;
     const connect = decodeConnectOf(connection, frame);
     const { channel } = connection;
     channel.version = connect.facts.version;

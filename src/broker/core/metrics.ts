@@ -9,6 +9,12 @@ export class Metrics {
   connectionsMaximum = 0;
   connectionsTotal = 0;
   bytesReceived = 0;
+  /** CONNECT packets received, and packets of any type; the bytes of payloads in PUBLISH packets. */
+  connectsReceived = 0;
+  packetsReceived = 0;
+  payloadBytesReceived = 0;
+  /** The bytes of payloads in PUBLISH packets that were sent to clients. */
+  payloadBytesSent = 0;
   /** PUBLISH packets received from clients: at any QoS, and of them those at QoS 1 and QoS 2. */
   publishesReceived = 0;
   receivedQoS1 = 0;

@@ -7,9 +7,11 @@ import { walkMessages, walkRetained } from "../../audit/scan.ts";
 import { type Branch, isMessagePath } from "../../bank/branch.ts";
 import { bankVerifyBusyMax, bankVerifyMax } from "../../base/bank-limits.ts";
 import type { ReadResult } from "../../coordinator/coordinator.ts";
+import type { MirrorNode } from "../../coordinator/mirror.ts";
 import { hasData } from "../../coordinator/read-results.ts";
 import type { Journal } from "../../mail/journal.ts";
 import type { Paid } from "../../mail/paid.ts";
+import { payloadBytesIn } from "../../mail/records.ts";
 import type { Runtime } from "./runtime.ts";
 
 export interface PaymentCheckParts {
@@ -34,14 +36,15 @@ export class PaymentCheck {
   async count(): Promise<void> {
     const { coordinator, strangers } = this.#runtime;
     const { account, branch } = this.#parts;
-    const count = (path: string, charge: Paid | Charge): void => {
+    const count = (path: string, charge: Paid | Charge, payloadBytes = 0): void => {
       const { credits, payer = "" } = charge;
-      if (charge.branch === branch) account.found(path, { credits, payer });
+      if (charge.branch === branch) account.found(path, { credits, payer, payloadBytes });
     };
+    const message = (path: string, head: Paid, { data }: MirrorNode): void => count(path, head, payloadBytesIn(data));
     const walked = { store: coordinator, reader: strangers };
-    await walkMessages(walked, { message: count });
-    await walkRetained(walked, count);
-    await walkPlaces(walked, count);
+    await walkMessages(walked, { message });
+    await walkRetained(walked, message);
+    await walkPlaces(walked, (path, charge) => count(path, charge));
   }
 
   /** Looks for some of what is paid for, unless it is still doing so: for more of it when credits are short. */

@@ -198,6 +198,7 @@ export class Connection implements Subject {
    */
   send(bytes: Uint8Array): void {
     this.writer.append(bytes, 0, bytes.length);
+    this.writer.packets++;
     this.checkOutput();
   }
 
@@ -220,6 +221,8 @@ export class Connection implements Subject {
     if (version < 5 || phase !== "open") return;
     const details = { reasonString: wantsReasons ? reasonString : undefined, serverReference };
     const bytes = encodeDisconnect(reason, details, packetBytesMax);
-    if (bytes !== undefined) this.writer.append(bytes, 0, bytes.length);
+    if (bytes === undefined) return;
+    this.writer.append(bytes, 0, bytes.length);
+    this.writer.packets++;
   }
 }

@@ -378,6 +378,7 @@ export class LocalSession extends KeptSession {
     writePublish(writer, publish, envelope, wall);
     const { metrics } = this.context;
     metrics.publishesSent++;
+    metrics.payloadBytesSent += publish.payloadLength;
     if (qos === 1) metrics.sentQoS1++;
     else if (qos === 2) metrics.sentQoS2++;
   }

@@ -36,11 +36,14 @@ export interface Run {
   end: number;
   count: number;
   version5: boolean;
+  /** The bytes of all payloads in it. */
+  payloadBytes: number;
 }
 
 /** Returns a run without packets, to be filled in. */
 export function emptyRun(): Run {
-  return { route: undefined as unknown as ClusterRoute, bytes: noBytes, start: 0, end: 0, count: 0, version5: false };
+  const empty = { bytes: noBytes, start: 0, end: 0, count: 0, version5: false, payloadBytes: 0 };
+  return { route: undefined as unknown as ClusterRoute, ...empty };
 }
 
 /** The target that all calls share: it is filled in and used up within one. */
@@ -100,6 +103,7 @@ export class Fanout {
       }
       writer.append(run.bytes, run.start, run.end);
       metrics.publishesSent += run.count;
+      metrics.payloadBytesSent += run.payloadBytes;
       if (writer.unsent > outputBytesHigh) this.#backPressure.hold(publisher, connection);
     }
   }

@@ -126,7 +126,8 @@ export class RetainedStore {
     const kept = publish.kept();
     retained.set(topic, kept, "here");
     const { data, checks, parts, credits } = mail.retain(kept, this.priceOf(kept), payment);
-    const writing = this.#write(path, payment && { credits, payer: kept.payer, payment });
+    const payloadBytes = parts === undefined ? kept.payloadLength : 0;
+    const writing = this.#write(path, payment && { credits, payer: kept.payer, payloadBytes, payment });
     writing.payload = parts && this.#own(parts.id);
     const isCurrent = (): boolean => retained.get(topic)?.publish === kept && isDue();
     const after = (how: Outcome): void => this.#written(path, writing, how);

@@ -51,6 +51,31 @@ describe("what is counted", () => {
     expect(live.length).toBe(4 * count);
   });
 
+  test("has mosquitto's names: packets of any type, bytes of payloads, what is stored, and the heap", () => {
+    const { context, topics, retained, pass } = scene();
+    const { metrics, turn, bankAccount } = context;
+    Object.assign(metrics, { connections: 2, packetsReceived: 9, publishesSent: 3, payloadBytesReceived: 70 });
+    Object.assign(metrics, { payloadBytesSent: 80, connectsReceived: 6, connectionsTotal: 12 });
+    turn.packetsWritten = 4;
+    const message = { credits: 1, payer: "" };
+    bankAccount.account.found("/retained/a", { ...message, payloadBytes: 5 });
+    bankAccount.account.found("/retained/b", { ...message, payloadBytes: 6 });
+    bankAccount.account.freed("/retained/a");
+    topics.start();
+    const told = (names: readonly string[]) => names.map((name) => retained(name));
+    expect(told(["clients/active", "messages/received", "messages/sent"])).toEqual(["2", "9", "7"]);
+    expect(told(["publish/bytes/received", "publish/bytes/sent"])).toEqual(["70", "80"]);
+    expect(told(["messages/stored", "store/messages/count", "store/messages/bytes"])).toEqual(["1", "1", "6"]);
+    const [current, maximum] = told(["heap/current", "heap/maximum"]).map(Number);
+    expect(current).toBeGreaterThan(1_000_000);
+    expect(maximum).toBeGreaterThanOrEqual(current!);
+    pass(sysIntervalMs);
+    const load = (name: string): number => Number(retained(`load/${name}/1min`));
+    // Both began with the same look.
+    expect(load("sockets") / load("connections")).toBeCloseTo(2, 1);
+    expect(load("messages/received") / load("messages/sent")).toBeCloseTo(9 / 7, 1);
+  });
+
   test("is the state of what is around: sessions that are away, links that are up, what was dropped in all", () => {
     const { context, topics, session, retained } = scene();
     for (const clientId of ["a", "b", "c"]) session(clientId, 100);

@@ -1,0 +1,42 @@
+/** Faults in what the broker tells below `$SYS`: counters that differ from what mosquitto counts. */
+import type { Fault } from "./faults.ts";
+
+const beside = "test/foreign/sys-values.test.ts";
+
+export const faults: readonly Fault[] = [
+  {
+    what: "$SYS: acks are no packets that are sent",
+    file: "src/mqtt/acks.ts",
+    find: "  const at = sink.reserve(reason === Reason.success ? 4 : 5);\n  sink.packets++;\n",
+    replace: "  const at = sink.reserve(reason === Reason.success ? 4 : 5);\n",
+    tests: beside,
+  },
+  {
+    what: "$SYS: only publishes are packets that are received",
+    file: "src/broker/inbound.ts",
+    find: "this.#context.metrics.packetsReceived += count;",
+    replace: "this.#context.metrics.packetsReceived = this.#context.metrics.publishesReceived;",
+    tests: beside,
+  },
+  {
+    what: "$SYS: of a run only the first payload is counted as sent",
+    file: "src/broker/inbound.ts",
+    find: "      run.payloadBytes += payloadLength;\n",
+    replace: "",
+    tests: beside,
+  },
+  {
+    what: "$SYS: a refusal is no packet",
+    file: "src/broker/connect/connection-end.ts",
+    find: "        writer.packets++;\n",
+    replace: "",
+    tests: beside,
+  },
+  {
+    what: "$SYS: after a restart stored payloads have no bytes",
+    file: "src/broker/core/payment-check.ts",
+    find: "count(path, head, payloadBytesIn(data));",
+    replace: "count(path, head, 0 * data.length);",
+    tests: "test/broker/sys-store.test.ts",
+  },
+];
