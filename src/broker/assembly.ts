@@ -364,7 +364,7 @@ interface ConnectParts {
 function connectOf(context: ClusterContext, { peers, publish, drops, storeBackPressure, door, later }: ConnectParts) {
   const { membership } = peers;
   const { resume, connectHandler: handler } = later;
-  const wills = new Wills(context, publish.publishHandler);
+  const wills = new Wills(context, publish.publishHandler.wills);
   const sessionStore = new SessionStore(context, { ...peers, ...publish, wills });
   const connectionEnd = new ConnectionEnd(context, { ...peers, ...publish, sessionStore, wills, drops });
   const handover = new SessionHandover(context, { ...peers, connectionEnd, sessionStore, wills });

@@ -133,6 +133,9 @@ function trafficOf({ metrics, turn }: ClusterContext): readonly Family[] {
         other: metrics.refused - metrics.refusedByBank - metrics.refusedByShare,
       }),
     ),
+    counter("mqttzoo_wills_refused_total", "Wills that were due and have reached nobody.", () =>
+      plain(metrics.willsRefused),
+    ),
     counter("mqttzoo_messages_forwarded_total", "Messages handed to other brokers.", () => plain(metrics.forwarded)),
     counter("mqttzoo_messages_arrived_total", "Messages taken from other brokers.", () => plain(metrics.arrived)),
     counter("mqttzoo_received_bytes_total", "Bytes from clients.", () => plain(metrics.bytesReceived)),

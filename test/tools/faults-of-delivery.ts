@@ -63,7 +63,7 @@ export const faults: readonly Fault[] = [
   {
     what: "wills: a will that is under way over a cut link is overtaken by its client's return",
     file: "src/broker/connect/wills.ts",
-    find: "this.#publishHandler.storeInstead(settlement);",
+    find: "this.#publisher.storeInstead(settlement);",
     replace: "",
     tests: "test/cluster/cut-links.test.ts -t overtaken",
   },

@@ -87,8 +87,8 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "doors: a will that is not allowed any more",
-    file: "src/broker/publish/handle-publish.ts",
-    find: " || publisher?.permissions?.mayPublish(route.topic) === false",
+    file: "src/broker/publish/publish-will.ts",
+    find: " || publisher.permissions?.mayPublish(route.topic) === false",
     replace: "",
     tests: access,
   },

@@ -100,9 +100,9 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "mailbox: a will is refused beside a mailbox that has used up its numbers",
-    file: "src/broker/publish/handle-publish.ts",
-    find: "this.#admission.admitWill(",
-    replace: "this.#admission.admit(",
+    file: "src/broker/publish/publish-will.ts",
+    find: "this.#parts.admission.admitWill(",
+    replace: "this.#parts.admission.admit(",
     tests: "test/broker/numbers.test.ts",
   },
   {

@@ -94,6 +94,27 @@ export const faults: readonly Fault[] = [
     tests: "test/broker/unpaid-rests.test.ts",
   },
   {
+    what: "wills: one for which the vault must be asked is given up at once",
+    file: "src/broker/publish/publish-will.ts",
+    find: 'if (isFinal || standing === "back") {',
+    replace: "if (isFinal || standing !== undefined) {",
+    tests: "test/broker/unpaid-wills.test.ts",
+  },
+  {
+    what: "wills: one that nobody can pay for is given up without a word",
+    file: "src/broker/publish/publish-will.ts",
+    find: "this.#parts.refusals.noteWill(",
+    replace: "this.#parts.refusals.note(",
+    tests: "test/broker/unpaid-wills.test.ts",
+  },
+  {
+    what: "wills: one that waits for credits is published, and takes the new one with it, when its client is back",
+    file: "src/broker/connect/wills.ts",
+    find: 'return phase === "checking" || phase === "paying";',
+    replace: 'return phase === "checking";',
+    tests: "test/unit/rooms/wills.test.ts",
+  },
+  {
     what: "prices: the audit does not weigh what is stored",
     file: "src/audit/audit.ts",
     find: "if (isWhole && weight > weightMax)",

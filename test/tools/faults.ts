@@ -282,7 +282,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "a will that the store refuses is on its way for ever, and its client is kept out",
-    file: "src/broker/publish/handle-publish.ts",
+    file: "src/broker/publish/publish-will.ts",
     find: "      inDrop.withdrawn();\n      done();",
     replace: "      inDrop.withdrawn();",
     tests: "test/broker/settlement.test.ts",

@@ -12,15 +12,20 @@ import { encodeWill, type WillRecord } from "../../mail/will-record.ts";
 import type { Bill } from "../core/bill.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
-import type { PublishHandler } from "../publish/handle-publish.ts";
+import type { WillPublisher } from "../publish/publish-will.ts";
 import { StoredWills } from "./stored-wills.ts";
 
 /**
- * A will that is being published. checking: the store is asked whether it still holds the will; publishing: it is on
- * its way to its receivers; over: it has arrived, or is not published.
+ * A will that is being published. checking: the store is asked whether it still holds the will; paying: it waits for
+ * credits, in the store; publishing: it is on its way to its receivers, or given up; over: it has arrived, or is not
+ * published.
  */
 interface Publication {
-  phase: "checking" | "publishing" | "over";
+  phase: "checking" | "paying" | "publishing" | "over";
+  /** The operations that remove it from the store. */
+  readonly removal: JournalOperation[];
+  /** True once its client is back and has waited for a while. */
+  isHurried: boolean;
   /** The settlement that waits for the will's receivers, while it is being published. */
   settlement: Settlement | undefined;
   readonly waiting: (() => void)[];
@@ -34,7 +39,7 @@ export interface PaidWill extends Omit<WillRecord, "epoch"> {
 /** Stores wills, and publishes those of lost connections. */
 export class Wills {
   readonly #context: ClusterContext;
-  readonly #publishHandler: PublishHandler;
+  readonly #publisher: WillPublisher;
   readonly #stored = new StoredWills();
   /** The timers of wills that wait for their delay. */
   readonly #delays = new WeakMap<LocalSession, Timer>();
@@ -44,9 +49,9 @@ export class Wills {
   readonly #moved = new Set<string>();
   #isRetired = false;
 
-  constructor(context: ClusterContext, publishHandler: PublishHandler) {
+  constructor(context: ClusterContext, publisher: WillPublisher) {
     this.#context = context;
-    this.#publishHandler = publishHandler;
+    this.#publisher = publisher;
   }
 
   /**
@@ -93,9 +98,9 @@ export class Wills {
 
   /** Stops wills that are not on their way yet, since the lease is over: other brokers may be about to publish them. */
   fence(): void {
-    this.#stored.leave();
-    for (const [clientId, publication] of this.#publications)
-      if (publication.phase === "checking") this.#end(clientId, publication);
+    const unsaid = [...this.#publications].filter(([, publication]) => isUnsaid(publication));
+    this.#stored.leave(unsaid.map(([clientId]) => clientId));
+    for (const [clientId, publication] of unsaid) this.#end(clientId, publication);
   }
 
   /** Notes that clients whose wills were found in the store are not waited for any more, since the lease is over. */
@@ -172,13 +177,13 @@ export class Wills {
     this.abandon(client);
     const { clientId } = client.session;
     const path = this.#pathOf(clientId);
-    const publication = this.#begin(clientId, "checking");
     // If the store refuses it, somebody else has removed it.
     const gone = this.#stored.removal(clientId);
+    const publication = this.#begin(clientId, [{ kind: "take", path, after: gone }]);
     const publish = (): void => {
       if (publication.phase !== "checking") return;
       if (this.#context.self.isFenced) this.#end(clientId, publication);
-      else this.#publish(client, will, publication, [{ kind: "take", path, after: gone }]);
+      else this.#publish(client, will, publication);
     };
     if (this.#isAlone()) return publish();
     // Receivers are sent the will while it is being removed, so the store is asked for it before.
@@ -191,19 +196,20 @@ export class Wills {
 
   /** Publishes a will that belongs to no connection any more, with the operations that remove it from the store. */
   publishOrphan(client: LocalSession, will: WillRecord, operations: JournalOperation[]): void {
-    this.#publish(client, will, this.#begin(client.session.clientId, "publishing"), operations);
+    this.#publish(client, will, this.#begin(client.session.clientId, operations));
   }
 
   /**
    * Calls back when no earlier will of a client is on its way any more: what the client publishes next must not be
-   * overtaken by it. A will that waits for contact with the store is dropped instead, for its client is back.
+   * overtaken by it. A will that waits for contact with the store is dropped instead, for its client is back; one that
+   * waits for credits has a while left.
    */
   whenPublished(clientId: string, go: () => void): void {
-    const { coordinator, journal, timers, clock } = this.#context;
+    const { coordinator, timers, clock } = this.#context;
     const publication = this.#publications.get(clientId);
-    if (publication?.phase === "checking" && coordinator.state !== "CONNECTED") {
-      journal.commit([this.#removal(clientId)]);
-      this.#end(clientId, publication);
+    if (publication !== undefined && isUnsaid(publication) && coordinator.state !== "CONNECTED") {
+      if (publication.phase === "checking") this.#context.journal.commit([this.#removal(clientId)]);
+      this.#drop(clientId);
       return go();
     }
     if (publication === undefined) return go();
@@ -226,30 +232,44 @@ export class Wills {
 
   /**
    * Has a will stored for those receivers for whom it can be: its client is back, and the will is under way over a link
-   * that does not answer.
+   * that does not answer. One that waits for credits is given up.
    */
-  #storeInstead({ settlement }: Publication, stored: () => void): void {
+  #storeInstead(publication: Publication, stored: () => void): void {
+    publication.isHurried = true;
+    const { settlement } = publication;
     if (settlement === undefined) return;
-    this.#publishHandler.storeInstead(settlement);
+    this.#publisher.storeInstead(settlement);
     this.#context.journal.drained(stored);
   }
 
-  #begin(clientId: string, phase: Publication["phase"]): Publication {
-    const publication: Publication = { phase, settlement: undefined, waiting: [] };
+  #begin(clientId: string, removal: JournalOperation[]): Publication {
+    const publication: Publication = {
+      phase: "checking",
+      removal,
+      isHurried: false,
+      settlement: undefined,
+      waiting: [],
+    };
     this.#publications.set(clientId, publication);
     return publication;
   }
 
-  #publish(
-    client: LocalSession,
-    { publish, expiryMs }: WillRecord,
-    publication: Publication,
-    operations: JournalOperation[],
-  ): void {
-    publication.phase = "publishing";
+  #publish(client: LocalSession, { publish, expiryMs }: WillRecord, publication: Publication): void {
+    publication.phase = "paying";
     if (expiryMs !== Infinity) publish.expiresAt = this.#context.clock.wall() + expiryMs;
-    const done = (): void => this.#end(client.session.clientId, publication);
-    publication.settlement = this.#publishHandler.publish(publish, client, operations, done);
+    this.#publisher.publish({
+      publish,
+      publisher: client,
+      operations: publication.removal,
+      standing: () => (publication.phase !== "paying" ? "over" : publication.isHurried ? "back" : "due"),
+      leaves: () => {
+        publication.phase = "publishing";
+      },
+      left: (settlement) => {
+        publication.settlement = settlement;
+      },
+      done: () => this.#end(client.session.clientId, publication),
+    });
   }
 
   #end(clientId: string, publication: Publication): void {
@@ -267,6 +287,7 @@ export class Wills {
   /** Returns the operations that remove a will which an earlier session of a client has left in the store. */
   #earlier({ session: { clientId } }: LocalSession): JournalOperation[] {
     const publication = this.#publications.get(clientId);
+    if (publication?.phase === "paying") this.#drop(clientId);
     // One that is being published is removed with that. Where there are no others, nobody publishes one meanwhile.
     if (publication?.phase === "publishing" || !this.#stored.has(clientId) || this.#isAlone()) return [];
     this.#drop(clientId);
@@ -275,11 +296,15 @@ export class Wills {
 
   /**
    * Drops an earlier will that still waits for the store, since its client is back: what it would have removed with
-   * its publication is replaced, or removed, now.
+   * its publication is replaced, or removed, now. One that waits for credits is removed here, in a commit before that
+   * of what the client leaves there next.
    */
   #drop(clientId: string): void {
     const publication = this.#publications.get(clientId);
-    if (publication?.phase === "checking") this.#end(clientId, publication);
+    if (publication === undefined || !isUnsaid(publication)) return;
+    const ignore = (): void => {};
+    if (publication.phase === "paying") this.#context.journal.commit(publication.removal, ignore, ignore);
+    this.#end(clientId, publication);
   }
 
   #removal(clientId: string): JournalOperation {
@@ -304,4 +329,9 @@ export class Wills {
     if (timer !== undefined) this.#context.timers.cancel(timer);
     this.#delays.delete(client);
   }
+}
+
+/** Returns true for a will that lies in the store, and that nobody has been sent. */
+function isUnsaid({ phase }: Publication): boolean {
+  return phase === "checking" || phase === "paying";
 }

@@ -76,6 +76,8 @@ export class Metrics {
    * broker's own.
    */
   readonly forbidden = { publish: 0, subscribe: 0, receive: 0, will: 0 };
+  /** Wills that were due and have reached nobody, since they could not be paid for, or a limit was reached. */
+  willsRefused = 0;
   /** How often a client was not read for a while, since it had sent more than it may. */
   slowedDown = 0;
   /**

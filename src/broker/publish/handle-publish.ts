@@ -6,7 +6,6 @@ import { noBytes } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { linkRunBytesMax, owedAcksMax, owedBytesMax } from "../../base/limits.ts";
 import type { CoordinatorError } from "../../coordinator/coordinator.ts";
-import type { Payment } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { Settlement } from "../../mail/settlement.ts";
 import { fence } from "../../mail/slips.ts";
@@ -17,19 +16,19 @@ import { Reason } from "../../mqtt/reason.ts";
 import type { Channel } from "../../session/channel.ts";
 import type { AckOutcome } from "../../session/owed-acks.ts";
 import { type Connection, PauseReason } from "../delivery/connection.ts";
-import type { LocalSession } from "../delivery/local-session.ts";
 import type { StoreBackPressure } from "../delivery/store-back-pressure.ts";
 import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
+import { placeInDrop } from "./drop-place.ts";
 import { emptyRun, type Fanout, type Run } from "./fanout.ts";
 import { forgettingOf, holdId } from "./held-ids.ts";
-import { isOwnTopic } from "./own-topics.ts";
-import { keepingOf, PublishAdmission } from "./publish-admission.ts";
+import { PublishAdmission } from "./publish-admission.ts";
 import { PublishRefusal } from "./publish-refusal.ts";
+import { WillPublisher } from "./publish-will.ts";
 import { Refusals } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
 
-/** Handles PUBLISH and PUBREL of clients, and publishes messages of the broker itself. */
+/** Handles PUBLISH and PUBREL of clients. */
 export class PublishHandler {
   readonly #context: ClusterContext;
   readonly #fanout: Fanout;
@@ -38,6 +37,8 @@ export class PublishHandler {
   readonly #refusals: Refusals;
   readonly #admission: PublishAdmission;
   readonly #refusal: PublishRefusal;
+  /** Publishes wills, by the same rules. */
+  readonly wills: WillPublisher;
   readonly #storeBackPressure: StoreBackPressure;
   readonly #bundle: Run = emptyRun();
   /** Packet ids of the packets in the bundle. */
@@ -65,6 +66,7 @@ export class PublishHandler {
       attempt: (connection, publish, route) => this.#attempt(connection, publish, route),
       resume: parts.resume,
     });
+    this.wills = new WillPublisher(context, { ...parts, admission: this.#admission, refusals: this.#refusals });
     this.#resume = parts.resume;
     this.#storeBackPressure = parts.storeBackPressure;
   }
@@ -170,47 +172,6 @@ export class PublishHandler {
     settlement.done();
   }
 
-  /**
-   * Publishes a message of the broker's own, or a will. `done` is called when it is settled, or the store has refused
-   * it with `operations`. Returns its settlement; undefined if nothing has to be waited for.
-   */
-  publish(
-    publish: Publish,
-    publisher: LocalSession | undefined,
-    operations: JournalOperation[] = [],
-    done: () => void = () => {},
-  ): Settlement | undefined {
-    const route = this.#context.router.route(publish.topicBytes, publish.topicStart, publish.topicEnd);
-    // The client may not be allowed any more what it was allowed when it set its will, or by an earlier version.
-    if (route === undefined || isOwnTopic(route.topic) || publisher?.permissions?.mayPublish(route.topic) === false)
-      return void this.#context.journal.commit(operations, done, done);
-    const clientId = publisher?.session.clientId ?? "";
-    const admission = this.#admission.admitWill(publish, route, publisher);
-    if ("why" in admission) {
-      this.#refusals.note(admission.cause, `of the will on ${route.topic}: ${admission.why}`, clientId);
-      return void this.#context.journal.commit(operations, done, done);
-    }
-    const { payment, retainedPayment } = admission;
-    const inDrop = route.isMailDrop ? this.#storeInDrop(publish, route, { publisher, payment }) : notInDrop;
-    const retaining = { payment: retainedPayment, isAwaited: () => true };
-    const kept = publish.retain ? this.#retainedStore.retain(publish, route.topic, retaining) : [];
-    // Another broker has published the will, or keeps the session.
-    const refused = (): void => {
-      inDrop.withdrawn();
-      done();
-    };
-    const how = { operations: [...operations, ...kept, ...inDrop.operations], refused, payment };
-    const { settlement } = this.#fanout.deliver(publish, route, publisher, how);
-    if (settlement === undefined || settlement.isSettled) done();
-    else settlement.whenSettled(done);
-    return settlement;
-  }
-
-  /** Has a message that is under way to other brokers stored at once, for those receivers for whom it can be. */
-  storeInstead(settlement: Settlement): void {
-    this.#fanout.storeInstead(settlement);
-  }
-
   /** Handles PUBREL: sends PUBCOMP once the store has forgotten the packet id. */
   release(connection: Connection, packetId: number): void {
     const { channel } = connection;
@@ -244,7 +205,7 @@ export class PublishHandler {
     const admission = this.#admission.admit(publish, route, client);
     if ("why" in admission) return this.#refusal.refuse(connection, publish, admission, route);
     const { payment, retainedPayment, idPayment } = admission;
-    const inDrop = route.isMailDrop ? this.#storeInDrop(publish, route, { publisher: client, payment }) : notInDrop;
+    const inDrop = placeInDrop(this.#context, publish, { route, publisher: client, payment });
     const operations: JournalOperation[] = [];
     if (route.isMailDrop) operations.push(...inDrop.operations);
     if (publish.retain) {
@@ -291,19 +252,6 @@ export class PublishHandler {
     if (channel.version < 5) return transport.close();
     if (qos === 2 && client?.session.removeIncoming(packetId)) channel.outstanding--;
     answer({ reason: Reason.quotaExceeded, text });
-  }
-
-  /** Prepares a message for a mail drop: returns the operations that store it. */
-  #storeInDrop(
-    publish: Publish,
-    route: ClusterRoute,
-    from: { publisher: LocalSession | undefined; payment: Payment | undefined },
-  ): InDrop {
-    const { mail } = this.#context;
-    const publisher = from.publisher?.session.clientId ?? "";
-    const keeping = keepingOf(route, publish.qos);
-    const inDrop = mail.storeInDrop(publish, { publisher, payment: from.payment, keeping });
-    return { operations: inDrop.operations, withdrawn: () => mail.withdrawn(inDrop) };
   }
 
   #answer(connection: Connection, { qos, packetId }: Publish, outcome: AckOutcome): void {
@@ -355,12 +303,3 @@ export class PublishHandler {
 }
 
 const noMessage = new Publish();
-
-/** A message that is being stored in a mail drop. */
-interface InDrop {
-  readonly operations: readonly JournalOperation[];
-  /** Takes the message back: its commit was refused. */
-  readonly withdrawn: () => void;
-}
-
-const notInDrop: InDrop = { operations: [], withdrawn: () => {} };

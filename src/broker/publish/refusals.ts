@@ -48,6 +48,7 @@ export class Refusals {
     obstacle: 0,
     levels: 0,
     memory: 0,
+    will: 0,
   };
   readonly #loggedAt = {
     bank: -Infinity,
@@ -59,6 +60,7 @@ export class Refusals {
     obstacle: -Infinity,
     levels: -Infinity,
     memory: -Infinity,
+    will: -Infinity,
   };
   #reported = 0;
   #reportedAt = -Infinity;
@@ -68,20 +70,37 @@ export class Refusals {
     this.#context = context;
   }
 
+  /** Counts a client's will that is given up, and logs it as `note` does: apart, for nobody else hears of it. */
+  noteWill(cause: RefusalCause, why: string, clientId: string): void {
+    this.#count(cause);
+    this.#context.metrics.willsRefused++;
+    this.#unlogged.will++;
+    this.#log("will", `will given up: ${why}`, clientId);
+  }
+
   /** Counts a refused publish of a client, and logs it unless a line of that cause was logged a short while ago. */
   note(cause: RefusalCause, why: string, clientId: string): void {
-    const { metrics, clock, log, timers } = this.#context;
-    metrics.countRefused(cause === "bank" || cause === "share" ? cause : "limit");
+    this.#count(cause);
     this.#unlogged[cause]++;
+    this.#log(cause, `publish refused: ${why}`, clientId);
+  }
+
+  #count(cause: RefusalCause): void {
+    const { metrics, clock, timers } = this.#context;
+    metrics.countRefused(cause === "bank" || cause === "share" ? cause : "limit");
     if (cause === "bank") {
       // The first is told at once, then all that came meanwhile together.
       if (this.#timer.dueAt === Infinity)
         timers.set(this.#timer, Math.max(clock.now(), this.#reportedAt + refusalsReportMs));
     }
+  }
+
+  #log(cause: RefusalCause | "will", text: string, clientId: string): void {
+    const { clock, log } = this.#context;
     if (clock.now() < this.#loggedAt[cause] + refusalsLogMs) return;
     const facts = { client: clientId.slice(0, logTextMax), refused: this.#unlogged[cause] };
     const holders = cause === "bank" ? { holders: this.#describeHolders() } : {};
-    log.warn({ ...facts, ...holders }, `publish refused: ${why}`);
+    log.warn({ ...facts, ...holders }, text);
     this.#loggedAt[cause] = clock.now();
     this.#unlogged[cause] = 0;
   }

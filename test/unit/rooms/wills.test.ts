@@ -71,6 +71,44 @@ describe("wills", () => {
     expect(published).toEqual(["short", "late"]);
   });
 
+  test("that wait for credits lie in the store; those of a client that is back go, and never take its new one", async () => {
+    const { wills: kept, published, waiting, parts, connect, isStored } = wills();
+    const [back, silent, late] = [
+      connect("back", will("old")),
+      connect("silent", will("x")),
+      connect("late", will("y")),
+    ];
+    await settled();
+    parts.isPoor = true;
+    for (const client of [back, silent, late]) kept.connectionLost(client);
+    await settled();
+    expect([published, isStored("back"), isStored("late"), kept.holds("late")]).toEqual([[], true, true, true]);
+    connect("back", will("new"));
+    connect("silent");
+    parts.isPoor = false;
+    for (const tryAgain of waiting.splice(0)) tryAgain();
+    await settled();
+    expect(published).toEqual(["y"]);
+    expect([isStored("back"), isStored("silent"), isStored("late")]).toEqual([true, false, false]);
+    kept.connectionLost(back);
+    await settled();
+    expect(published).toEqual(["y", "new"]);
+  });
+
+  test("that wait for credits when the lease ends are left to whoever finds them", async () => {
+    const { wills: kept, published, waiting, parts, connect, isStored } = wills();
+    const client = connect("c", will("t"));
+    await settled();
+    parts.isPoor = true;
+    kept.connectionLost(client);
+    await settled();
+    kept.fence();
+    parts.isPoor = false;
+    for (const tryAgain of waiting.splice(0)) tryAgain();
+    await settled();
+    expect([published, isStored("c"), kept.holds("c")]).toEqual([[], true, false]);
+  });
+
   test("that another broker has removed are not published: the client is back there", async () => {
     const { context, store, wills: kept, published, connect } = wills();
     context.peers.set("b", Object.assign(new Peer("b"), { epoch: 3 }));
