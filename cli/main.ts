@@ -67,8 +67,8 @@ function explain(error: unknown): number {
   if (error instanceof ReaderGone) return 0;
   if (error instanceof OperatingError) {
     complain(messageOf(error));
-    // As mosquitto's clients end.
-    if (error instanceof ConnectionRefused) return error.returnCode;
+    // As mosquitto's clients end; the other commands have exit codes of their own.
+    if (error instanceof ConnectionRefused && /^(pub|sub)$/.test(process.argv[2]!)) return error.returnCode;
     return error.code === "EUSAGE" ? usageExitCode : 1;
   }
   complain(`a fault of its own: ${messageOf(error)}; please report it, with what MQTTZOO_STACK=1 has it print`);

@@ -4,6 +4,7 @@
  */
 import { isatty } from "node:tty";
 import { printable, printableJson, printableLines } from "../../src/base/printable.ts";
+import { withHint } from "./hints.ts";
 import { print, printError } from "./standard-output.ts";
 
 /** Prints one line on standard output. Throws as `print` does. */
@@ -34,9 +35,9 @@ export function shown(bytes: Uint8Array): Uint8Array {
   return isatty(1) ? Buffer.from(printableLines(Buffer.from(bytes).toString("utf8"))) : bytes;
 }
 
-/** Prints one line on standard error that says what is wrong. */
+/** Prints one line on standard error that says what is wrong, and what helps. */
 export function complain(text: string): void {
-  tell(`mqttzoo: ${text}`);
+  tell(`mqttzoo: ${withHint(text)}`);
 }
 
 /** Prints one line on standard error. */

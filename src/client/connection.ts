@@ -221,7 +221,9 @@ export class MqttConnection {
     } catch (error) {
       this.#isLeaving = true;
       // Before the transport says that it is gone: this is why.
-      this.closed(messageOf(error));
+      this.closed(
+        this.#flight.isOpen ? messageOf(error) : `what answers does not speak MQTT; TLS? (${messageOf(error)})`,
+      );
       this.#transport?.abort();
     }
   }

@@ -223,10 +223,14 @@ export function listenUnix<Owner>(path: string, events: TransportEvents<Owner>):
   };
 }
 
-/** Dials a Unix socket. Rejects with the system's error. */
+/** Dials a Unix socket. Rejects with `OperatingError` (ECONNECT). */
 export async function dialUnix<Owner>(path: string, events: TransportEvents<Owner>): Promise<Owner> {
-  const socket = await Bun.connect<Attached<Owner>>({ unix: path, socket: handlers(events) });
-  return socket.data.owner;
+  try {
+    const socket = await Bun.connect<Attached<Owner>>({ unix: path, socket: handlers(events) });
+    return socket.data.owner;
+  } catch (error) {
+    throw new OperatingError("ECONNECT", `cannot connect to ${path}: ${codeOf(error) ?? messageOf(error)}`);
+  }
 }
 
 function explain(code: string | undefined, port: number): string | undefined {
