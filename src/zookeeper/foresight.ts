@@ -17,6 +17,7 @@ import {
 } from "../coordinator/coordinator.ts";
 import { parentPath } from "../coordinator/paths.ts";
 import { hasStat } from "../coordinator/read-results.ts";
+import { isValidPath, mayBeLookedFor } from "../coordinator/valid-path.ts";
 import type { Write } from "./group.ts";
 import { makeWrite } from "./submissions.ts";
 
@@ -121,9 +122,13 @@ function judge({ operations }: Write, before: Overlay): Refusal | undefined {
 }
 
 function judgeOne(operation: WriteOperation, tree: Overlay): CoordinatorErrorCode | undefined {
-  const node = tree.get(operation.path);
+  const { path } = operation;
+  if (!mayBeLookedFor(operation)) return "InvalidPath";
+  const node = tree.get(path);
   if (operation.kind === "create") {
-    if (tree.get(parentPath(operation.path)) === undefined) return "NoNode";
+    if (tree.get(parentPath(path)) === undefined) return "NoNode";
+    // What the store adds to a name is digits.
+    if (!isValidPath(isSequential(operation) ? `${path}0` : path)) return "InvalidPath";
     return node === undefined || isSequential(operation) ? undefined : "NodeExists";
   }
   if (node === undefined) return "NoNode";

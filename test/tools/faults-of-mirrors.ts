@@ -58,6 +58,13 @@ export const faults: readonly Fault[] = [
     tests: "test/zookeeper/refusals.test.ts",
   },
   {
+    what: "mirrors: a path that ZooKeeper refuses is foreseen to be missing",
+    file: "src/zookeeper/foresight.ts",
+    find: 'if (!mayBeLookedFor(operation)) return "InvalidPath";',
+    replace: "",
+    tests: "test/zookeeper/refusals.test.ts -t one.by.one",
+  },
+  {
     what: "mirrors: what follows from an earlier submission of the group is repaired as if that had been committed",
     file: "src/zookeeper/foresight.ts",
     find: "for (const operation of write.operations) before.apply(operation);",

@@ -16,7 +16,9 @@ import { MemoryTree } from "../simulation/memory-tree.ts";
 import { type Ensemble, startEnsemble } from "../support/zookeeper.ts";
 
 const paths = ["/a", "/a/b", "/a/b/c", "/a/d", "/e", "/e/f"];
-const path = fc.constantFrom(...paths);
+/** Paths that ZooKeeper refuses: some before it looks for anything, some after it has looked for the parent. */
+const badPaths = ["/a/b\0", "/e/\0/x", "/a/\x01", "/e/\x01/x"];
+const path = fc.constantFrom(...paths, ...paths, ...badPaths);
 const version = fc.constantFrom(-1, 0, 1);
 const operation: fc.Arbitrary<WriteOperation> = fc.oneof(
   path.map((path) => ({ kind: "create", path, data: noBytes, mode: "persistent" }) as const),
