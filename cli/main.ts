@@ -53,6 +53,8 @@ function useOneLine(command: Command): void {
   command.exitOverride();
   command.configureOutput({ outputError: () => {}, writeOut: print });
   command.showSuggestionAfterError(true);
+  // Where -h is not a host, as with mosquitto's clients, it asks for help.
+  if (!command.options.some(({ short }) => short === "-h")) command.helpOption("-h, --help", "print this help");
   for (const child of command.commands) useOneLine(child);
 }
 
@@ -61,7 +63,7 @@ function explain(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
     const text = error.message.replace(/^error: /, "").replaceAll("\n", " ");
-    complain(`${text}; see mqttzoo ${process.argv[2] === undefined ? "" : `${process.argv[2]} `}--help`);
+    complain(`${text}; see ${helpPageOf(process.argv.slice(2))}`);
     return usageExitCode;
   }
   if (error instanceof ReaderGone) return 0;
@@ -74,6 +76,26 @@ function explain(error: unknown): number {
   complain(`a fault of its own: ${messageOf(error)}; please report it, with what MQTTZOO_STACK=1 has it print`);
   if (process.env.MQTTZOO_STACK !== undefined) printError(`${(error as Error).stack}\n`);
   return 1;
+}
+
+/** Returns the command whose help tells about these words: of the innermost command that they name. */
+function helpPageOf(words: readonly string[]): string {
+  let command = program;
+  const names = ["mqttzoo"];
+  for (const word of words) {
+    const child = command.commands.find((one) => one.name() === word);
+    if (child === undefined) break;
+    names.push(word);
+    command = child;
+  }
+  return `${names.join(" ")} --help`;
+}
+
+/** Reads `help COMMAND` and `version` as the flags that mean the same. */
+function asFlags([runtime = "", script = "", ...words]: readonly string[]): string[] {
+  const [first, ...rest] = words;
+  if (first === "help") return [runtime, script, ...rest, "--help"];
+  return [runtime, script, ...(first === "version" ? ["--version"] : words)];
 }
 
 /** Puts the flags of a file of the user's before those of the command line, for pub and sub. */
@@ -94,7 +116,7 @@ async function main(): Promise<void> {
   if (process.argv[2] !== "broker") endInOneLine();
   try {
     if (process.argv.length <= 2) program.help();
-    await program.parseAsync(withOwnArguments(process.argv));
+    await program.parseAsync(withOwnArguments(asFlags(process.argv)));
   } catch (error) {
     process.exit(explain(error));
   }
