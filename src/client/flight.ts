@@ -47,7 +47,13 @@ export class Flight {
 
   /** Sends a new publish when its turn has come; returns its packet id. */
   add(unacknowledged: Unacknowledged): number {
-    const packetId = this.#context.session.add(unacknowledged);
+    const { session } = this.#context;
+    const packetId = session.add(unacknowledged);
+    // Nearly always there is nothing that it has to wait for.
+    if (this.#unsent.length === 0 && session.suspicion?.isCareful !== true) {
+      this.#send(packetId, unacknowledged);
+      return packetId;
+    }
     this.#unsent.push(packetId);
     this.#pump();
     return packetId;
@@ -89,7 +95,7 @@ export class Flight {
   }
 
   #pump(): void {
-    const { session, packetBytesMax, refuse, write } = this.#context;
+    const { session } = this.#context;
     for (let packetId = this.#unsent.peek(); packetId !== undefined; packetId = this.#unsent.peek()) {
       const unacknowledged = session.outgoing.get(packetId);
       const isReleased = unacknowledged?.released === true;
@@ -97,17 +103,22 @@ export class Flight {
       if (session.suspicion?.isCareful && this.#underWay > 0 && !isReleased) return;
       this.#unsent.shift();
       if (unacknowledged === undefined) continue;
-      const bytes = packetBytesOf(unacknowledged.publish, packetBytesMax());
-      if (bytes > packetBytesMax()) {
-        session.suspicion?.settled();
-        refuse(packetId, Reason.packetTooLarge, `it has ${bytes} bytes; the broker takes ${packetBytesMax()}`);
-        continue;
-      }
-      this.#underWay++;
-      this.#last = unacknowledged;
-      this.#lastAt = systemClock.now();
-      write(packetId, unacknowledged);
+      this.#send(packetId, unacknowledged);
     }
+  }
+
+  #send(packetId: number, unacknowledged: Unacknowledged): void {
+    const { session, packetBytesMax, refuse, write } = this.#context;
+    const bytesMax = packetBytesMax();
+    const bytes = packetBytesOf(unacknowledged.publish, bytesMax);
+    if (bytes > bytesMax) {
+      session.suspicion?.settled();
+      return refuse(packetId, Reason.packetTooLarge, `it has ${bytes} bytes; the broker takes ${bytesMax}`);
+    }
+    this.#underWay++;
+    this.#last = unacknowledged;
+    this.#lastAt = systemClock.now();
+    write(packetId, unacknowledged);
   }
 }
 
