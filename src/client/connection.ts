@@ -78,6 +78,7 @@ export class MqttConnection {
     this.#session = options.session ?? new ClientSession();
     this.#flight = new Flight({
       session: this.#session,
+      isMute: this.version < 5,
       packetBytesMax: () => this.#packetBytesMax(),
       write: (packetId, unacknowledged) => this.#writeUnacknowledged(packetId, unacknowledged),
       refuse: (packetId, reason, why) => void this.#settle(packetId, reason, why),

@@ -10,6 +10,8 @@ import type { ClientSession, Unacknowledged } from "./client-session.ts";
 
 export interface FlightContext {
   readonly session: ClientSession;
+  /** True before MQTT 5. */
+  readonly isMute: boolean;
   /** The largest packet that the broker takes, in bytes. */
   readonly packetBytesMax: () => number;
   /** Writes a publish, or PUBREL where that is what is to be sent again. */
@@ -74,7 +76,7 @@ export class Flight {
 
   /** The broker has closed the connection; its reason, if it has said one. */
   lost(reason: number | undefined): void {
-    const { session, refuse } = this.#context;
+    const { session, isMute, refuse } = this.#context;
     const { suspicion, outgoing } = session;
     const isAlone = this.#underWay === 1 && this.#last?.released === false;
     const refused = suspicion?.lost({
@@ -83,6 +85,7 @@ export class Flight {
       acks: this.#acks,
       outgoing: outgoing.size,
       reason,
+      isMute,
     });
     if (refused === undefined) return;
     suspicion?.settled();

@@ -3,6 +3,8 @@
  * there is no other answer to one that is too large. Sent again in each new connection, it would keep those behind it
  * from the broker for ever.
  *
+ * A broker of MQTT 5 says so, or how much it takes: where it closes without a word it is the network, or its death.
+ *
  * When a connection has ended without a single ack, what was under way goes one by one in the next. A message that was
  * alone on its way when the broker closed, twice, is refused. A broker that dies is not taken for one that refuses: it
  * cannot be reached for a while, and each time that counts as a closing more that it takes.
@@ -27,6 +29,8 @@ export interface Loss<One> {
   readonly outgoing: number;
   /** DISCONNECT's reason; undefined: the broker has said nothing. */
   readonly reason: number | undefined;
+  /** True before MQTT 5: a broker has no way to say it. */
+  readonly isMute: boolean;
 }
 
 /** `One`: a publish, by whose identity it is known in later connections. */
@@ -53,10 +57,11 @@ export class Suspicion<One extends object> {
   }
 
   /** The broker has closed the connection. Returns the publish that is to be refused, if that is clear now. */
-  lost({ alone, sinceMs, acks, outgoing, reason }: Loss<One>): One | undefined {
+  lost({ alone, sinceMs, acks, outgoing, reason, isMute }: Loss<One>): One | undefined {
+    const isAnswer = reason === Reason.packetTooLarge || (isMute && reason === undefined);
+    if (!isAnswer) return undefined;
     if (acks === 0) this.#doubtful = outgoing;
-    const isAnswer = reason === undefined ? sinceMs < promptMs : reason === Reason.packetTooLarge;
-    if (alone === undefined || !isAnswer) return undefined;
+    if (alone === undefined || (reason === undefined && sinceMs >= promptMs)) return undefined;
     if (alone !== this.#suspect) {
       this.#suspect = alone;
       this.#closings = 0;

@@ -159,6 +159,13 @@ export const faults: readonly Fault[] = [
     tests: "test/unit/suspicion.test.ts",
   },
   {
+    what: "client: a message is given up since the network is bad",
+    file: "src/client/suspicion.ts",
+    find: "(isMute && reason === undefined)",
+    replace: "reason === undefined",
+    tests: "test/unit/suspicion.test.ts",
+  },
+  {
     what: "client: of several messages under way the last is blamed for a closed connection",
     file: "src/client/flight.ts",
     find: "const isAlone = this.#underWay === 1 && this.#last?.released === false;",

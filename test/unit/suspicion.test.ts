@@ -13,7 +13,7 @@ function unacknowledged(name: string): Unacknowledged {
   return { publish, released: false, reason: Reason.success };
 }
 
-const loss = { sinceMs: 0, acks: 0, outgoing: 1, reason: undefined };
+const loss = { sinceMs: 0, acks: 0, outgoing: 1, reason: undefined, isMute: true };
 
 test("a publish that was alone when the broker closed, twice, is refused", () => {
   const suspicion = new Suspicion<Unacknowledged>();
@@ -37,6 +37,14 @@ test("a broker that says why is believed: too large at once, shutting down never
   for (let count = 0; count < 5; count++)
     expect(suspicion.lost({ ...loss, alone, reason: Reason.serverShuttingDown })).toBeUndefined();
   expect(suspicion.lost({ ...loss, alone, reason: Reason.packetTooLarge })).toBe(alone);
+});
+
+test("a broker that could say why, and does not, is not believed to mean the message", () => {
+  const suspicion = new Suspicion<Unacknowledged>();
+  const alone = unacknowledged("a");
+  for (let count = 0; count < 5; count++) expect(suspicion.lost({ ...loss, alone, isMute: false })).toBeUndefined();
+  expect(suspicion.isCareful).toBe(false);
+  expect(suspicion.lost({ ...loss, alone, isMute: false, reason: Reason.packetTooLarge })).toBe(alone);
 });
 
 test("a broker that has waited before it closed has another reason", () => {
@@ -84,6 +92,7 @@ test("whatever the order, those that the broker closes on are refused, and all o
           const written: [number, Unacknowledged][] = [];
           const flight = new Flight({
             session,
+            isMute: true,
             packetBytesMax: () => Infinity,
             write: (packetId, one) => void written.push([packetId, one]),
             refuse: (packetId, reason, why) => session.settle(packetId, reason, why),
