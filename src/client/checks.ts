@@ -4,7 +4,7 @@
  */
 import { encodeUtf8 } from "../base/bytes.ts";
 
-/** Bytes of a text, or of Binary Data, in a packet [MQTT-1.5.4, 1.5.6]. */
+/** Bytes of a text, or of Binary Data, in a packet (MQTT 5, 1.5.4 and 1.5.6). */
 const fieldBytesMax = 0xffff;
 
 /**
