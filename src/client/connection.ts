@@ -365,6 +365,8 @@ export class MqttConnection {
     const unacknowledged = this.#session.outgoing.get(packetId);
     if (unacknowledged === undefined) return false;
     this.#session.settle(packetId, reason, text);
+    // The library's publishes wait elsewhere.
+    if (this.#acks.size === 0) return true;
     this.#acks.get(unacknowledged)?.resolve(reason);
     this.#acks.delete(unacknowledged);
     return true;

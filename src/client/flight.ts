@@ -27,7 +27,7 @@ export class Flight {
   #underWay = 0;
   #acks = 0;
   #isOpen = false;
-  /** The publish that was sent last, and when, in ms of the monotonic clock. */
+  /** The publish that was sent last, and before MQTT 5 when, in ms of the monotonic clock. */
   #last: Unacknowledged | undefined;
   #lastAt = 0;
 
@@ -71,7 +71,7 @@ export class Flight {
     this.#acks++;
     this.#underWay--;
     this.#context.session.suspicion?.settled();
-    this.#pump();
+    if (this.#unsent.length > 0) this.#pump();
   }
 
   /** The broker has closed the connection; its reason, if it has said one. */
@@ -111,7 +111,7 @@ export class Flight {
   }
 
   #send(packetId: number, unacknowledged: Unacknowledged): void {
-    const { session, packetBytesMax, refuse, write } = this.#context;
+    const { session, isMute, packetBytesMax, refuse, write } = this.#context;
     const bytesMax = packetBytesMax();
     const bytes = packetBytesOf(unacknowledged.publish, bytesMax);
     if (bytes > bytesMax) {
@@ -120,7 +120,7 @@ export class Flight {
     }
     this.#underWay++;
     this.#last = unacknowledged;
-    this.#lastAt = systemClock.now();
+    if (isMute) this.#lastAt = systemClock.now();
     write(packetId, unacknowledged);
   }
 }
