@@ -159,6 +159,11 @@ export class History {
     return wrong.map((what) => `${subscriber}: ${what}`);
   }
 
+  /** First deliveries after later ones, in words. */
+  misordered(subscriber: string): readonly string[] {
+    return this.#receiptsOf(subscriber).misordered;
+  }
+
   #receiptsOf(subscriber: string): Receipts {
     let receipts = this.#received.get(subscriber);
     if (receipts === undefined) {

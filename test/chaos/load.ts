@@ -141,6 +141,11 @@ export class Load {
     return [`not at rest: ${states.join(" ")}; ${presence}; ${missing}`];
   }
 
+  /** First deliveries after later ones, in words. */
+  misordered(): string[] {
+    return subscriberNames.flatMap((name) => this.history.misordered(name).map((what) => `${name}: ${what}`));
+  }
+
   /** Judges what was received, and what was said of the devices; `cuts`: links that were cut meanwhile. */
   wrong(cuts: readonly Cut[] = []): string[] {
     const late = this.#watcher.takeLate((one, other) =>

@@ -107,7 +107,7 @@ test("ours, when the broker is not who it should be, or does not let us in", asy
   ]);
   expect([forbidden.code, forbidden.out]).toEqual([
     0x87,
-    "mqttzoo: the broker refused the message: 0x87 not authorized",
+    "mqttzoo: the broker refused the message: 0x87 not authorized: the access list does not allow it",
   ]);
   stranger.remove();
 });
