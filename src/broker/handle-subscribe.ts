@@ -9,7 +9,7 @@ import { clientRefusePartMin } from "../base/memory-limits.ts";
 import type { Work } from "../base/slices.ts";
 import { Timer } from "../base/timers.ts";
 import { cursorPath, subscriberPath } from "../coordinator/paths.ts";
-import { subscriptionWeightOf, textWeightOf } from "../coordinator/weight.ts";
+import { jsonTextWeightOf, subscriptionWeightOf, textWeightOf } from "../coordinator/weight.ts";
 import type { Payment, Price } from "../mail/ledger.ts";
 import type { JournalOperation } from "../mail/operations.ts";
 import { paidBy } from "../mail/paid.ts";
@@ -302,8 +302,7 @@ export class SubscribeHandler {
     const { text } = subscription.filter;
     if (mailbox === undefined) return this.#interest.priceOf(text);
     const cursor = this.#drops.concerns(subscription) ? cursorPath(clientId, text) : undefined;
-    // A character of a text in JSON takes six bytes at most, and most take one.
-    const texts = textWeightOf(bankAccount.branch) + 6 * payer.length;
+    const texts = textWeightOf(bankAccount.branch) + jsonTextWeightOf(payer);
     return bankAccount.priceOf(subscriptionWeightOf(subscriberPath(text, clientId), texts, cursor));
   }
 

@@ -12,6 +12,11 @@ export function textWeightOf(text: string): number {
   return text.length * (isAscii(text) ? 1 : 3);
 }
 
+/** Bytes that a text takes in a record of JSON at most: a character takes six, if it must be escaped; most take one. */
+export function jsonTextWeightOf(text: string): number {
+  return 6 * text.length;
+}
+
 // biome-ignore lint/suspicious/noControlCharactersInRegex: paths may hold them, as texts of a client's do.
 const ascii = /^[\x00-\x7f]*$/;
 

@@ -20,6 +20,11 @@ export function paidBy({ payer, ...paid }: { branch: string; credits: number; pa
   return payer === "" ? paid : { ...paid, payer };
 }
 
+/** Encodes the record of a znode that says nothing but who pays for it. */
+export function encodePaid(paid: Required<Paid>): Uint8Array {
+  return encodeUtf8(JSON.stringify(paidBy(paid)));
+}
+
 /**
  * Returns the name by which a user is known to the bank: it stands in records, so it is of limited length, and is text
  * that they can hold. "": anonymous clients, who are one user.

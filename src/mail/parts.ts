@@ -4,15 +4,15 @@
  * swept. The node above them says who pays for them, as long as they are there.
  */
 
-import { encodeUtf8, noBytes } from "../base/bytes.ts";
+import { noBytes } from "../base/bytes.ts";
 import { partBytesMax, partsReadMax, remainingLengthMax, topicTreeBytesMax, unitBytesReserve } from "../base/limits.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { partPath, payloadPath } from "../coordinator/paths.ts";
 import { hasData } from "../coordinator/read-results.ts";
-import { textWeightOf } from "../coordinator/weight.ts";
+import { jsonTextWeightOf } from "../coordinator/weight.ts";
 import type { Publish } from "../mqtt/publish.ts";
 import type { JournalOperation, Mend } from "./operations.ts";
-import { type Paid, paidBy } from "./paid.ts";
+import { encodePaid, type Paid } from "./paid.ts";
 import { decodeMessage, decodeMessageHead, type Parts, setPayload } from "./records.ts";
 
 /** The operation that writes one piece of a payload. */
@@ -54,13 +54,12 @@ function pieceBytesOf(unitBytesMax: number): number {
 
 /** Returns the operation that writes above a payload's pieces who pays for them; a piece of it is there. */
 export function chargeOf(id: string, paid: Required<Paid>): JournalOperation {
-  return { kind: "set", path: payloadPath(id), data: encodeUtf8(JSON.stringify(paidBy(paid))) };
+  return { kind: "set", path: payloadPath(id), data: encodePaid(paid) };
 }
 
 /** Bytes that the texts in that record take at most; `branchBytes`: those of the branch's name. */
 export function chargeTextsOf({ payer }: Publish, branchBytes: number): number {
-  // A character of a text in JSON takes six bytes at most, and most take one.
-  return branchBytes + Math.max(textWeightOf(payer), 6 * payer.length);
+  return branchBytes + jsonTextWeightOf(payer);
 }
 
 /**

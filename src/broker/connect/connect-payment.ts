@@ -5,7 +5,7 @@
 
 import { fullDiskWillBytesMax } from "../../base/store-limits.ts";
 import { sessionPath, willPath } from "../../coordinator/paths.ts";
-import { sessionWeightOf, willWeightOf } from "../../coordinator/weight.ts";
+import { jsonTextWeightOf, sessionWeightOf, willWeightOf } from "../../coordinator/weight.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import { type Paid, paidBy, payerOf } from "../../mail/paid.ts";
 import { encodeWill } from "../../mail/will-record.ts";
@@ -15,9 +15,6 @@ import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { ConnectRequest } from "./connect-request.ts";
 import type { PaidWill } from "./wills.ts";
-
-/** A character of a text in JSON takes six bytes at most. */
-const jsonWidthMax = 6;
 
 /** A CONNECT that is to be paid for. */
 export interface Charged {
@@ -86,7 +83,7 @@ function pricesOf({ options, bankAccount, self }: ClusterContext, { request, use
   const path = willPath(options.id, clientId);
   const willBytes = will === undefined ? 0 : willWeightOf(path, encodeWill({ ...will, epoch: self.epoch }).length);
   const isNew = expiryInterval > 0 && found === undefined;
-  const texts = jsonWidthMax * (user.length + payerOf(user).length + 2 * options.id.length);
+  const texts = jsonTextWeightOf(user) + jsonTextWeightOf(payerOf(user)) + 2 * jsonTextWeightOf(options.id);
   const weight = isNew ? sessionWeightOf(sessionPath(clientId), texts) + willBytes : 0;
   const isCovered = isNew || willBytes <= willRoomOf(found);
   const price = (bytes: number): number => bankAccount.priceOf(bytes);

@@ -3,20 +3,16 @@
  * publish until PUBREL, which a client may never send. A session may hold `--max-inflight` of them for what it has
  * cost. Before MQTT 5, and over several connections, a client may have more under way: each of those is paid for.
  */
-import { encodeUtf8 } from "../../base/bytes.ts";
 import { incomingPath } from "../../coordinator/paths.ts";
-import { heldIdWeightOf } from "../../coordinator/weight.ts";
+import { heldIdWeightOf, jsonTextWeightOf } from "../../coordinator/weight.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
-import { paidBy } from "../../mail/paid.ts";
+import { encodePaid } from "../../mail/paid.ts";
 import { emptyRecord } from "../../mail/records.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import { Bill } from "../core/bill.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
-
-/** A character of a text in JSON takes six bytes at most. */
-const jsonWidthMax = 6;
 
 /** Returns what it costs to hold the packet id of a publish, in milli-credits. 0: nothing, or it is not held. */
 export function heldIdPriceOf(context: DeliveryContext, publish: Publish, publisher: LocalSession | undefined): number {
@@ -24,7 +20,7 @@ export function heldIdPriceOf(context: DeliveryContext, publish: Publish, publis
   // Wills, and what the broker publishes itself, have no packet id.
   if (publish.qos < 2 || publish.packetId === 0 || publisher?.mailbox === undefined) return 0;
   if (publisher.session.incomingCount < options.maxInflight) return 0;
-  const texts = jsonWidthMax * (options.id.length + publish.payer.length);
+  const texts = jsonTextWeightOf(options.id) + jsonTextWeightOf(publish.payer);
   return bankAccount.priceOf(heldIdWeightOf(pathOf(publisher, publish.packetId), texts));
 }
 
@@ -46,7 +42,7 @@ export function holdId(context: DeliveryContext, client: LocalSession, held: Hel
   const { bankAccount } = context;
   const { account, branch } = bankAccount;
   const { settle } = new Bill(account, { path, credits, payer, payment });
-  const data = encodeUtf8(JSON.stringify(paidBy({ branch, credits, payer })));
+  const data = encodePaid({ branch, credits, payer });
   return [bankAccount.guard(), { kind: "create", path, data, mode: "persistent", after: settle }];
 }
 
