@@ -116,6 +116,12 @@ export class Writer {
     copyBytes(this.buffer, at, bytes, start, end);
   }
 
+  /** Appends a whole packet, and counts it; PUBLISH is counted elsewhere. */
+  appendPacket(bytes: Uint8Array): void {
+    this.append(bytes, 0, bytes.length);
+    this.packets++;
+  }
+
   /** Appends a range that never changes: it is written from where it lies, however long that takes. */
   lend(bytes: Uint8Array, start: number, end: number): void {
     if (end - start < lendBytesMin || this.#closed) return this.append(bytes, start, end);

@@ -28,8 +28,8 @@ export const faults: readonly Fault[] = [
   {
     what: "$SYS: a refusal is no packet",
     file: "src/broker/connect/connection-end.ts",
-    find: "        writer.packets++;\n",
-    replace: "",
+    find: "writer.appendPacket(bytes);",
+    replace: "writer.append(bytes, 0, bytes.length);",
     tests: beside,
   },
   {

@@ -93,10 +93,7 @@ export class ConnectionEnd {
         channel.version === 5
           ? encodeRefusal(reason, channel.wantsReasons ? why : undefined, channel.packetBytesMax)
           : encodeControl({ cmd: "connack", sessionPresent: false, returnCode }, channel.version);
-      if (bytes !== undefined) {
-        writer.append(bytes, 0, bytes.length);
-        writer.packets++;
-      }
+      if (bytes !== undefined) writer.appendPacket(bytes);
     }
     this.#end(connection, "abnormally");
   }

@@ -197,8 +197,7 @@ export class Connection implements Subject {
    * unread.
    */
   send(bytes: Uint8Array): void {
-    this.writer.append(bytes, 0, bytes.length);
-    this.writer.packets++;
+    this.writer.appendPacket(bytes);
     this.checkOutput();
   }
 
@@ -221,8 +220,6 @@ export class Connection implements Subject {
     if (version < 5 || phase !== "open") return;
     const details = { reasonString: wantsReasons ? reasonString : undefined, serverReference };
     const bytes = encodeDisconnect(reason, details, packetBytesMax);
-    if (bytes === undefined) return;
-    this.writer.append(bytes, 0, bytes.length);
-    this.writer.packets++;
+    if (bytes !== undefined) this.writer.appendPacket(bytes);
   }
 }
