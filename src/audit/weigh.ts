@@ -3,6 +3,7 @@ import { mirrorPageMax } from "../base/limits.ts";
 import { children, read, type Store, walk } from "../coordinator/mirror.ts";
 import {
   partsPath,
+  payloadPath,
   publishersPath,
   retainedPath,
   sessionsPath,
@@ -33,7 +34,7 @@ export async function weigh(store: Store): Promise<number> {
 async function weighPieces(store: Store): Promise<number> {
   let weight = 0;
   for (const id of await children(store, partsPath)) {
-    const above = `${partsPath}/${id}`;
+    const above = payloadPath(id);
     const all = [above, ...(await children(store, above)).map((name) => `${above}/${name}`)];
     for (let at = 0; at < all.length; at += mirrorPageMax) {
       const paths = all.slice(at, at + mirrorPageMax);

@@ -47,18 +47,14 @@ export class Flight {
     this.#pump();
   }
 
-  /** Sends a new publish when its turn has come; returns its packet id. */
-  add(unacknowledged: Unacknowledged): number {
+  /** Sends a new publish when its turn has come. */
+  add(unacknowledged: Unacknowledged): void {
     const { session } = this.#context;
     const packetId = session.add(unacknowledged);
     // Nearly always there is nothing that it has to wait for.
-    if (this.#unsent.length === 0 && session.suspicion?.isCareful !== true) {
-      this.#send(packetId, unacknowledged);
-      return packetId;
-    }
+    if (this.#unsent.length === 0 && session.suspicion?.isCareful !== true) return this.#send(packetId, unacknowledged);
     this.#unsent.push(packetId);
     this.#pump();
-    return packetId;
   }
 
   /** PUBREC has come: the broker takes a publish over. */

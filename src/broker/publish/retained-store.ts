@@ -103,7 +103,7 @@ export class RetainedStore {
    * perhaps to another broker, and may have been told there that a newer message is retained.
    */
   retain(publish: Publish, topic: string, { payment, isAwaited }: RetainOptions): JournalOperation[] {
-    const { retained, mail, coordinator } = this.#context;
+    const { retained, mail, bankAccount, coordinator } = this.#context;
     const losses = this.#losses;
     const isDue = (): boolean => losses === this.#losses || isAwaited();
     const path = topicPath(retainedPath, topic);
@@ -128,7 +128,7 @@ export class RetainedStore {
     const { data, checks, parts, credits } = mail.retain(kept, this.priceOf(kept), payment);
     const payloadBytes = parts === undefined ? kept.payloadLength : 0;
     const writing = this.#write(path, payment && { credits, payer: kept.payer, payloadBytes, payment });
-    writing.payload = parts && this.#own(parts.id);
+    writing.payload = parts && { id: parts.id, branch: bankAccount.branch };
     const isCurrent = (): boolean => retained.get(topic)?.publish === kept && isDue();
     const after = (how: Outcome): void => this.#written(path, writing, how);
     return [...checks, { kind: "put", path, data, exists, isCurrent, after }];
@@ -164,10 +164,6 @@ export class RetainedStore {
     if (!isDone(how) && payload !== undefined) this.#context.slips.payloads.remove(payload);
   }
 
-  #own(id: string): PaidPayload {
-    return { id, branch: this.#context.bankAccount.branch };
-  }
-
   /** Removes the payload of the message that stood at a path, if it was in parts. */
   #removePayload(path: string): void {
     const payload = this.#inParts.get(path);
@@ -181,9 +177,8 @@ export class RetainedStore {
   }
 
   /** Removes the payload of a message of this broker's that another one has replaced, perhaps without knowing of it. */
-  #replaced(path: string, { id }: PaidPayload, { stat: { version } }: MirrorNode): void {
-    const check: JournalOperation = { kind: "check", path, version: () => version };
-    this.#context.slips.payloads.remove(this.#own(id), check);
+  #replaced(path: string, payload: PaidPayload, { stat: { version } }: MirrorNode): void {
+    this.#context.slips.payloads.remove(payload, { kind: "check", path, version: () => version });
   }
 
   #apply(path: string, node: MirrorNode | undefined): void {
