@@ -15,6 +15,7 @@ import { print, printError, ReaderGone } from "./output/standard-output.ts";
 import { passwdCommand } from "./passwd.ts";
 import { pubCommand } from "./pub.ts";
 import { repairCommand } from "./repair.ts";
+import { retainedCommand } from "./retained.ts";
 import { showCommand } from "./show.ts";
 import { subCommand } from "./sub.ts";
 
@@ -39,6 +40,7 @@ Examples:
   mqttzoo doctor broker.example.org                what any broker can do, and what is wrong
   mqttzoo show brokers --zk zk1:2181               print who is in a cluster
   mqttzoo bank balance                             print what may still be stored
+  mqttzoo retained list --user alice               print what a user has retained
   mqttzoo repair --data mqttzoo-data               keep what is whole of a damaged store
   mqttzoo health --http-port 8080                  ask a broker how it is
 
@@ -47,7 +49,7 @@ mqttzoo COMMAND --help tells more.`,
 program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subCommand()).addCommand(showCommand());
 program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: true }).addCommand(doctorCommand());
 program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand()).addCommand(repairCommand());
-program.addCommand(completionCommand(program));
+program.addCommand(retainedCommand()).addCommand(completionCommand(program));
 
 function useOneLine(command: Command): void {
   command.exitOverride();

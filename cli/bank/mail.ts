@@ -19,6 +19,7 @@ import { hasData } from "../../src/coordinator/read-results.ts";
 import { decodeStored, readPieces } from "../../src/mail/parts.ts";
 import type { Publish } from "../../src/mqtt/publish.ts";
 import { filterMatches, parseFilter } from "../../src/mqtt/topic.ts";
+import { clearRetained } from "../cluster/clear-retained.ts";
 import { snapshotOf, type Tree, withTree } from "../cluster/open-tree.ts";
 import { addCommand, type TreeFlags } from "../flags/tree-flags.ts";
 import { sayLines } from "../output/print.ts";
@@ -130,7 +131,10 @@ function write(tree: Tree, operations: readonly WriteOperation[]): Promise<reado
   );
 }
 
-/** Removes messages with the slips that name them; their branches find out, and have their credits back. */
+/**
+ * Removes messages with the slips that name them; their branches find out, and have their credits back. Returns how
+ * many: a retained message that another one has replaced meanwhile stays.
+ */
 async function remove(tree: Tree, { slips }: Snapshot, messages: readonly StoredMessage[]): Promise<number> {
   const bySlips = new Map<string, string[]>();
   for (const { path, messagePath } of slips) {
@@ -138,13 +142,18 @@ async function remove(tree: Tree, { slips }: Snapshot, messages: readonly Stored
     bySlips.set(messagePath, paths);
     paths.push(path);
   }
-  for (const { path, parts } of messages) {
+  let removed = 0;
+  for (const message of messages) {
+    if (message.isRetained && !(await clearRetained(tree, message))) continue;
+    removed++;
+    if (message.isRetained) continue;
+    const { path, parts } = message;
     const pieces = Array.from({ length: parts?.count ?? 0 }, (_, number) => partPath(parts!.id, number));
     // What is read meanwhile is gone already; the message goes after its slips, and before the pieces of its payload.
     for (const at of [...(bySlips.get(path) ?? []), `${path}/left`, path, ...pieces.reverse()])
       await write(tree, [{ kind: "delete", path: at, version: -1 }]);
   }
-  return messages.length;
+  return removed;
 }
 
 /** Does what the teller does by itself every now and then. */

@@ -116,6 +116,24 @@ export class Acl {
     return permissions;
   }
 
+  /**
+   * Returns true if some client of a user may publish on a topic: of what was published earlier only the user is known,
+   * not the client id. A rule with %c that denies counts for no client, as it leaves all others.
+   */
+  mayUserPublish(username: string | undefined, topic: string): boolean {
+    const { denials, grants } = this.#closed;
+    const some = this.#open.denials.filter(({ levels }) => !levels.some((level) => level.includes("%c")));
+    const before = [
+      this.#ownOf(username ?? ""),
+      denials,
+      new RuleList(fillIn(some, { username, clientId: "" }), ownMemory),
+    ];
+    return clientsIn(this.#open.grants, username, topic).some((clientId) => {
+      const own = new RuleList(fillIn(this.#open.grants, { username, clientId }), ownMemory);
+      return new Permissions([...before, grants, own]).mayPublish(topic);
+    });
+  }
+
   #ownOf(user: string): RuleList {
     const before = this.#own.get(user);
     if (before !== undefined) return before;
@@ -161,6 +179,22 @@ function ruleOf(text: string, access: string): Rule | undefined {
   return filter === undefined || filter.group !== undefined
     ? undefined
     : { levels: filter.levels, ...accesses[access]! };
+}
+
+/** Returns the client ids for which a topic might fit patterns that look at them; "" stands for any other. */
+function clientsIn(patterns: readonly Rule[], username: string | undefined, topic: string): string[] {
+  const found = new Set([""]);
+  const names = topic.split("/");
+  for (const { levels } of patterns) {
+    for (const [at, level] of levels.entries()) {
+      if (!level.includes("%c")) continue;
+      const literal = level.replaceAll("%u", username ?? "").replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+      const shape = new RegExp(`^${literal.replace("%c", "(.+)").replaceAll("%c", "\\1")}$`, "s");
+      const [, clientId] = shape.exec(names[at] ?? "") ?? [];
+      if (clientId !== undefined) found.add(clientId);
+    }
+  }
+  return [...found];
 }
 
 /**

@@ -31,6 +31,8 @@ export interface WeighedSnapshot extends Snapshot {
 
 export interface StoredMessage {
   readonly path: string;
+  /** The version of its znode's data. */
+  readonly version: number;
   readonly branch: string;
   readonly credits: number;
   /** The user whose it is; "": anonymous clients. */

@@ -15,7 +15,7 @@ import { weigh } from "./weigh.ts";
 /** Bytes of what stands where an account should be. */
 const damagedShown = 80;
 
-type Where = Pick<StoredMessage, "bytes" | "isRetained">;
+type Where = Pick<StoredMessage, "bytes" | "version" | "isRetained">;
 
 /**
  * Undefined: there is no bank. A tree that is written meanwhile is seen at several times. Rejects with `OperatingError`
@@ -38,9 +38,12 @@ export async function takeSnapshot(store: Store, now: number): Promise<Snapshot 
     messages.push({ path, branch, credits, payer, expiresAt, parts, ...where });
   };
   await walkMessages(walked, {
-    message: (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: false }),
+    message: (path, head, { data, stat: { version } }) =>
+      add(path, head, { bytes: data.length, version, isRetained: false }),
   });
-  await walkRetained(walked, (path, head, { data }) => add(path, head, { bytes: data.length, isRetained: true }));
+  await walkRetained(walked, (path, head, { data, stat: { version } }) =>
+    add(path, head, { bytes: data.length, version, isRetained: true }),
+  );
   const byPayload = new Map(
     messages.flatMap((message) => (message.parts ? [[payloadPath(message.parts.id), message]] : [])),
   );

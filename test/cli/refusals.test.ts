@@ -138,7 +138,21 @@ test.each([
 
 /** Words of which command lines are made: of commands, flags, values that are right or not. */
 const words = [
-  ...["pub", "sub", "bank", "mail", "list", "show", "brokers", "bench", "passwd", "repair", "health", "help"],
+  ...[
+    "pub",
+    "sub",
+    "bank",
+    "mail",
+    "list",
+    "show",
+    "brokers",
+    "bench",
+    "passwd",
+    "repair",
+    "health",
+    "retained",
+    "help",
+  ],
   ...["-t", "-m", "-q", "-p", "-V", "-D", "-i", "-c", "-L", "-C", "-W", "--will-topic", "--url", "--cafile", "-x"],
   ...["a/b", "a/#", "3", "-1", "1.5", "mqtt://", "311", "publish", "user-property", "/nowhere", "\ud83d", "=", ""],
 ];

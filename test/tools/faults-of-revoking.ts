@@ -3,10 +3,32 @@ import type { Fault } from "./faults.ts";
 
 const access = "test/broker/revoked.test.ts";
 const connecting = "test/unit/rooms/connect.test.ts";
+const clearing = "test/unit/clear-retained.test.ts";
 const list = "test/unit/revocations.test.ts";
 const lists = "test/broker/revocations.test.ts";
 
 export const faults: readonly Fault[] = [
+  {
+    what: "revoking: clearing a retained message takes what has replaced it meanwhile",
+    file: "cli/cluster/clear-retained.ts",
+    find: 'await write(tree, { kind: "delete", path, version });',
+    replace: 'await write(tree, { kind: "delete", path, version: version && -1 });',
+    tests: clearing,
+  },
+  {
+    what: "revoking: a retained message with others below it is not cleared",
+    file: "cli/cluster/clear-retained.ts",
+    find: 'if (refused === "NotEmpty") refused =',
+    replace: 'if (refused === "BadVersion") refused =',
+    tests: clearing,
+  },
+  {
+    what: "revoking: a denial of one client id counts for all that its user has retained",
+    file: "src/access/acl.ts",
+    find: 'const some = this.#open.denials.filter(({ levels }) => !levels.some((level) => level.includes("%c")));',
+    replace: "const some = this.#open.denials;",
+    tests: "test/unit/access.test.ts",
+  },
   {
     what: "revoking: who was let in by an old password goes on",
     file: "src/access/access.ts",

@@ -66,6 +66,45 @@ pattern write log/%c
   expect(() => finish(Acl.read("topick a"))).toThrow("none of user, topic, pattern");
 });
 
+test("what a user's clients may publish, whichever client it is", () => {
+  const acl = finish(
+    Acl.read(`
+topic write open/#
+user alice
+topic home/#
+topic deny home/shut
+pattern write own/%u/%c/x
+pattern write id-%c/x
+pattern write %u-%c/%c/(%c.%c)
+pattern deny home/%c/#
+pattern deny shut/%u
+pattern write shut/#
+`),
+  );
+  const may = (user: string | undefined, topic: string): boolean => acl.mayUserPublish(user, topic);
+  const allowed = ["home/x", "home/x/y", "own/alice/any/x", "id-7/x", "shut/bob", "alice-c/c/(c.c)"];
+  expect(allowed.filter((topic) => !may("alice", topic))).toEqual([]);
+  const forbidden = [
+    "home/shut",
+    "own/bob/any/x",
+    "own/alice/x",
+    "shut/alice",
+    "open/x",
+    "else",
+    "alice-c/d/(c.c)",
+    "alice-c/c/(c.d)",
+    "alice-c/c/(cxc)",
+  ];
+  expect(forbidden.filter((topic) => may("alice", topic))).toEqual([]);
+  expect([may(undefined, "open/x"), may(undefined, "home/x"), may(undefined, "own//any/x")]).toEqual([
+    true,
+    false,
+    false,
+  ]);
+  // Names that fill no pattern, and topics of the broker's own.
+  expect([may("+", "own/x/y/x"), may("$SYS", "own/$SYS/y/x"), may("bob", "$SYS/x")]).toEqual([false, false, false]);
+});
+
 test("what is remembered of topics is bounded in topics and characters", () => {
   let asked = 0;
   const rule = {

@@ -287,6 +287,7 @@ describe("damaged accounts", () => {
 test("the audit finds what is wrong, and names it", () => {
   const message = {
     path: "/topics/x/=1",
+    version: 0,
     branch: "a",
     payer: "",
     credits: 60,
