@@ -68,7 +68,8 @@ async function run(flags: Record<string, unknown>): Promise<void> {
     log.level = log.level === "debug" ? options.logLevel : "debug";
     log.warn(`the log level is ${log.level} now`);
   });
-  const server = await startServer(options, log);
+  const sources = Object.fromEntries(resolved.map(({ name, source }) => [name, source]));
+  const server = await startServer(options, log, sources);
   started = server;
   const host = hostOf(options);
   const address = ["0.0.0.0", "::", "127.0.0.1"].includes(host) ? "localhost" : host;

@@ -1,13 +1,15 @@
-/** `mqttzoo passwd`: users and their passwords, in the file that the broker reads with `--password-file`. */
-import { Command } from "commander";
+/** `mqttzoo passwd`: users and their passwords, in the files of `--password-file` and `--http-users`. */
+import { Command, Option } from "commander";
 import { hashForScram, hashPassword } from "../src/access/hashes.ts";
 import { parsePasswordFile, whyNoUserName, withUser } from "../src/access/password-file.ts";
+import { parseRoleFile, type Role, roles } from "../src/access/role-file.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { isThere, readText, replaceText } from "../src/server/operator-files.ts";
 
 interface Flags {
   readonly delete?: boolean;
   readonly scram?: boolean;
+  readonly role?: Role;
 }
 
 export function passwdCommand(): Command {
@@ -21,6 +23,9 @@ export function passwdCommand(): Command {
       "--scram",
       "for clients that prove the password without sending it (SCRAM-SHA-256); others may use it as well",
     )
+    .addOption(
+      new Option("--role <ROLE>", "for a file of --http-users: what the user may do over the HTTP API").choices(roles),
+    )
     .addHelpText(
       "after",
       `
@@ -31,7 +36,9 @@ Examples:
   mqttzoo passwd users alice
   mqttzoo passwd users sensor-7 < secret.txt
   mqttzoo passwd users alice --delete
-  mqttzoo broker --password-file users`,
+  mqttzoo broker --password-file users
+  mqttzoo passwd http-users carol --role operator
+  mqttzoo broker --http-port 8080 --http-users http-users`,
     )
     .action(run);
 }
@@ -40,13 +47,7 @@ async function run(file: string, user: string, flags: Flags): Promise<void> {
   const why = whyNoUserName(user);
   if (why !== undefined) throw new OperatingError("EUSAGE", why);
   const before = isThere(file) ? readText(file) : "";
-  let isUser: boolean;
-  try {
-    isUser = parsePasswordFile(before).has(user);
-  } catch (error) {
-    if (!(error instanceof OperatingError)) throw error;
-    throw new OperatingError(error.code, `${file}: ${error.message}`);
-  }
+  const { isUser, role } = readUsers(before, { file, user, flags });
   if (flags.delete === true) {
     if (!isUser) throw new OperatingError("EFILE", `there is no user ${user} in ${file}`);
     return replaceText(file, withUser(before, user, undefined));
@@ -54,7 +55,31 @@ async function run(file: string, user: string, flags: Flags): Promise<void> {
   const password = process.stdin.isTTY ? await askTwice(user) : firstLine(await Bun.stdin.text());
   if (password === "") throw new OperatingError("EUSAGE", "an empty password lets everybody in");
   const hash = await (flags.scram === true ? hashForScram(password) : hashPassword(password));
-  replaceText(file, withUser(before, user, hash));
+  replaceText(file, withUser(before, user, role === undefined ? hash : `${role}:${hash}`));
+}
+
+/**
+ * Reads the file as one with roles if it is that, or a role is given: who changes a password keeps his role. Throws
+ * `OperatingError` if it is of the other kind, or malformed.
+ */
+function readUsers(
+  text: string,
+  { file, user, flags }: { readonly file: string; readonly user: string; readonly flags: Flags },
+): { readonly isUser: boolean; readonly role: Role | undefined } {
+  const { role, delete: isDeleted = false } = flags;
+  const entries = text.split("\n").filter((line) => line.trim() !== "" && !line.startsWith("#"));
+  const hasRoles = entries.length > 0 && entries.every((line) => roles.includes(line.split(":")[1] as Role));
+  try {
+    if (role === undefined && !hasRoles) return { isUser: parsePasswordFile(text).has(user), role };
+    const entry = parseRoleFile(text).get(user);
+    const kept = role ?? entry?.role;
+    if (kept === undefined && !isDeleted)
+      throw new OperatingError("EUSAGE", `say what ${user} may: --role ${roles.join(" or ")}`);
+    return { isUser: entry !== undefined, role: kept };
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    throw new OperatingError(error.code, `${file}: ${error.message}`);
+  }
 }
 
 function firstLine(text: string): string {

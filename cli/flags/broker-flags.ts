@@ -146,7 +146,7 @@ export const specs: readonly OptionSpec[] = [
   {
     key: "httpPort",
     value: "PORT",
-    help: "TCP port for /livez, /readyz, /startupz and /metrics; 0: none",
+    help: "TCP port for /livez, /readyz, /startupz, /metrics and the API below /api/v1; 0: none",
     parse: integer(0, 65_535),
   },
   {
@@ -155,6 +155,20 @@ export const specs: readonly OptionSpec[] = [
     help: "file with the token for what may be changed over HTTP: log level, clients, bans",
     parse: parseText,
     shown: "none: nothing may",
+  },
+  {
+    key: "httpUsers",
+    value: "FILE",
+    help: "who may use the API: see mqttzoo passwd --role; without it, or a token, this machine alone may",
+    parse: parseText,
+    shown: "none",
+  },
+  {
+    key: "auditLog",
+    value: "FILE",
+    help: "write every change over HTTP there, a line of JSON each",
+    parse: parseText,
+    shown: "none",
   },
   ...limitSpecs,
   {

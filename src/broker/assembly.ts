@@ -47,6 +47,7 @@ import { LevelSweep } from "./core/level-sweep.ts";
 import { Metrics } from "./core/metrics.ts";
 import type { BrokerOptions } from "./core/options.ts";
 import type { ProcessMemory } from "./core/process-memory.ts";
+import { RecentRefusals } from "./core/recent-refusals.ts";
 import type { Runtime } from "./core/runtime.ts";
 import { Strangers } from "./core/strangers.ts";
 import type { Connection } from "./delivery/connection.ts";
@@ -239,6 +240,7 @@ function runtimeOf({ options, coordinator, clock: machineClock, random, log, tur
     turns,
     slices: new Slices(clock, timers, turns),
     metrics: new Metrics(),
+    refused: new RecentRefusals(clock),
     strangers: new Strangers({ clock, log }),
   };
 }

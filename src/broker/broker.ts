@@ -141,6 +141,7 @@ export class Broker {
     metrics.connectionsMaximum = Math.max(metrics.connectionsMaximum, metrics.connections);
     const openedAt = clock.now();
     connection.lastReceivedAt = openedAt;
+    connection.openedAt = clock.wall();
     const over = (): void => {
       const { phase } = connection.channel;
       // A client that sends no CONNECT in time is closed (3.1.4).

@@ -18,7 +18,7 @@ import { fence } from "../mail/slips.ts";
 import { PacketType } from "../mqtt/constants.ts";
 import { encodeFilterAck } from "../mqtt/filter-acks.ts";
 import type { AskedFilter, FilterList } from "../mqtt/filter-list.ts";
-import { Reason } from "../mqtt/reason.ts";
+import { describeReason, Reason } from "../mqtt/reason.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { type Filter, parseFilter } from "../mqtt/topic.ts";
 import { Bill, removalOf } from "./core/bill.ts";
@@ -181,6 +181,16 @@ export class SubscribeHandler {
     then();
   }
 
+  #noteRefused(
+    client: LocalSession,
+    { topic }: AskedFilter,
+    { cause, why = cause }: { cause: string; why?: string | undefined },
+  ): void {
+    const reason = (): string => `to ${topic.slice(0, logTextMax)}: ${why}`;
+    const remote = client.connection?.transport.remote;
+    this.#context.refused.note({ kind: "subscribe", cause, reason, clientId: client.session.clientId, remote });
+  }
+
   /**
    * Subscribes to one filter. Returns the operations that store the subscription; undefined while nobody knows whether
    * the bank can pay for it.
@@ -195,6 +205,7 @@ export class SubscribeHandler {
     const refuse = (reason: number, why?: string): JournalOperation[] => {
       codes.push(reason);
       request.refusedWhy ??= why;
+      this.#noteRefused(client, asked, { cause: describeReason(reason), why });
       return [];
     };
     const wanted = readSubscription(asked, request);

@@ -7,8 +7,14 @@ import { httpBodyBytesMax, httpBodyMs } from "../base/limits.ts";
 export interface Question {
   readonly method: string;
   readonly path: string;
+  /** The query behind the path, without its question mark. */
+  readonly query: string;
   readonly body: string;
+  /** The address from which it has come; "": that is not known any more. */
+  readonly address: string;
   readonly authorization: string | null;
+  /** Returns a header by its name; null: there is none. */
+  readonly header: (name: string) => string | null;
 }
 
 export interface Answer {
@@ -35,8 +41,9 @@ export function serveHttp(host: string, port: number, answer: (question: Questio
       // Bun would share the port then with whoever has it.
       reusePort: false,
       error: () => new Response("the broker could not answer\n", { status: 500 }),
-      async fetch(request) {
-        const question = await questionOf(request);
+      async fetch(request, server) {
+        // A request that has gone has no address any more.
+        const question = await questionOf(request, server.requestIP(request)?.address ?? "");
         if ("status" in question) return responseOf(question);
         const answered = await answer(question).catch((error) => {
           // Whoever has asked is told that there is no answer; an error of our own is more than that.
@@ -55,27 +62,31 @@ export function serveHttp(host: string, port: number, answer: (question: Questio
 }
 
 /** Returns what a request asks; the answer to one that is malformed, or whose body does not come. */
-async function questionOf(request: Request): Promise<Question | Answer> {
+async function questionOf(request: Request, address: string): Promise<Question | Answer> {
   const host = request.headers.get("host");
   // Two of them come as one, with ", " between them (RFC 9112, 3.2); Bun refuses HTTP/1.1 without any.
   if (host !== null && !validHost.test(host)) return refusal(400, "Host is malformed, or there are two");
-  const path = pathOf(request.url);
-  if (path === undefined) return refusal(400, "the target is neither a path nor a URL");
+  const target = targetOf(request.url);
+  if (target === undefined) return refusal(400, "the target is neither a path nor a URL");
   const body = await bodyOf(request);
   if (body === undefined) return refusal(408, `the body has not come within ${httpBodyMs / 1000} s`);
-  return { method: request.method, path, body, authorization: request.headers.get("authorization") };
+  return {
+    ...{ method: request.method, path: target.pathname, query: target.search.slice(1), body, address },
+    authorization: request.headers.get("authorization"),
+    header: (name) => request.headers.get(name),
+  };
 }
 
 /** A Host header: empty, or a name or address, maybe with a port (RFC 9110, 7.2). */
 const validHost = /^(?:\[[\da-fA-F:.]+\]|[\w.~!$&'()*+,;=%-]*)(?::\d*)?$/;
 
 /**
- * Returns the path of a request's target, without dots that lead up; undefined if it has none, as CONNECT. Where there
- * is no host, as in HTTP/1.0, Bun gives the target as it came.
+ * Returns a request's target, without dots that lead up; undefined if it has no path, as CONNECT. Where there is no
+ * host, as in HTTP/1.0, Bun gives the target as it came.
  */
-function pathOf(url: string): string | undefined {
+function targetOf(url: string): URL | undefined {
   const whole = url.startsWith("/") ? `http://localhost${url}` : url;
-  return /^https?:\/\//.test(whole) && URL.canParse(whole) ? new URL(whole).pathname : undefined;
+  return /^https?:\/\//.test(whole) && URL.canParse(whole) ? new URL(whole) : undefined;
 }
 
 /** Returns a request's body; undefined if it has not come in time. */

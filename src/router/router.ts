@@ -150,6 +150,13 @@ export class Router<Here extends object, There extends Elsewhere> {
     return this.refresh(route);
   }
 
+  /** The topics whose routes are remembered: what was lately published on. */
+  *topics(): Generator<string> {
+    for (const first of this.#cache.values())
+      for (let route: Route<Here, There> | undefined = first; route !== undefined; route = route.next)
+        yield route.topic;
+  }
+
   /** The cached topics that clients here have published on since this was last asked. */
   *takePublished(): Generator<string> {
     for (const first of this.#cache.values()) {

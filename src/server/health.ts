@@ -31,6 +31,11 @@ export class Health {
     });
   }
 
+  /** The checks that `/readyz` answers. */
+  get ready(): readonly Check[] {
+    return this.#ready();
+  }
+
   /** Answers a probe, with status 200 or 503; undefined if the path is none of a probe. */
   answer(path: string): Answer | undefined {
     if (path === "/livez")

@@ -11,6 +11,7 @@ import { OperatingError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Work } from "../base/slices.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
+import type { ListenerName } from "../broker/delivery/connection.ts";
 import { getHttp, postHttp } from "../net/http.ts";
 import { behindProxy } from "../net/proxy-protocol.ts";
 import { Revocations } from "../net/revocations.ts";
@@ -31,7 +32,8 @@ export interface Ports {
 
 /** The parts of the broker that listeners serve. */
 export interface OpenedFor<Owner> {
-  readonly events: TransportEvents<Owner>;
+  /** Returns the handlers for connections that come by a listener. */
+  readonly events: (listener: ListenerName) => TransportEvents<Owner>;
   readonly identity: TlsIdentity | undefined;
   /** Told the address of a connection that was refused: its PROXY header would not be believed. */
   readonly untrusted: (address: string) => void;
@@ -187,14 +189,14 @@ export function openListeners<Owner>(
     for (const listener of opened) listener.close();
   };
   try {
-    const overWeb = overWebSocket(events, webSocket);
+    const overWeb = (name: ListenerName) => overWebSocket(events(name), webSocket);
     const ports: Ports = {
-      tcp: listen(options.port, events),
-      tls: listen(options.tlsPort, events, "mqtt"),
-      ws: listen(options.wsPort, overWeb),
-      wss: listen(options.wssPort, overWeb, "http/1.1"),
+      tcp: listen(options.port, events("tcp")),
+      tls: listen(options.tlsPort, events("tls"), "mqtt"),
+      ws: listen(options.wsPort, overWeb("ws")),
+      wss: listen(options.wssPort, overWeb("wss"), "http/1.1"),
     };
-    if (options.socket !== "") opened.push(listenUnix(options.socket, events));
+    if (options.socket !== "") opened.push(listenUnix(options.socket, events("unix")));
     return { ports, close };
   } catch (error) {
     close();

@@ -3,7 +3,16 @@
  * the log names it, and what was read before stays in use. Files are looked at by name, so that Kubernetes' swap of a
  * link is seen as well.
  */
-import { chownSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chownSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { filesLookMs } from "../base/access-limits.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
@@ -186,6 +195,15 @@ export function readSecret(path: string): string | undefined {
     throw new OperatingError("EUSAGE", `the secret in ${path} is the published "${placeholder}": ${instead}`);
   }
   return secret;
+}
+
+/** Appends to a file, which can be read by its owner alone if it is new. Throws `OperatingError`. */
+export function appendLine(path: string, line: string): void {
+  try {
+    appendFileSync(path, line, { mode: 0o600 });
+  } catch (error) {
+    throw new OperatingError("EUSAGE", `cannot write ${path}: ${messageOf(error)}`);
+  }
 }
 
 /** Replaces a file's text atomically; a new file can be read by its owner alone. Throws `OperatingError`. */

@@ -13,7 +13,7 @@ import { subjectOf, TurnWatch } from "../base/turn-watch.ts";
 import { Broker } from "../broker/broker.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
 import type { ProcessMemory } from "../broker/core/process-memory.ts";
-import { Connection } from "../broker/delivery/connection.ts";
+import { Connection, type ListenerName } from "../broker/delivery/connection.ts";
 import { sharedText } from "../broker/peers/membership.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { linkSecretPath } from "../coordinator/paths.ts";
@@ -26,6 +26,7 @@ import { systemDoors } from "../zookeeper/options.ts";
 import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
 import { administrate } from "./admin-api.ts";
 import { followBans } from "./admin-bans.ts";
+import type { ApiDoorParts, OptionSources } from "./api-door.ts";
 import { Health } from "./health.ts";
 import { LinkCertificates, linkDialler, listenForLinks } from "./link-doors.ts";
 import {
@@ -58,22 +59,23 @@ export interface Server {
 const defaultChroot = "/mqttzoo";
 
 /** Starts a broker. Rejects with `OperatingError` if, say, a port is in use or a folder cannot be written. */
-export async function startServer(options: BrokerOptions, log: Log): Promise<Server> {
+export async function startServer(options: BrokerOptions, log: Log, sources: OptionSources = {}): Promise<Server> {
   checkDoors(options);
   const health = new Health();
+  const files = new OperatorFiles(log);
   // Probes are answered first: it may take a while until the store can be reached.
-  const http = options.httpPort === 0 ? undefined : await openHttp(options, health);
+  const http = options.httpPort === 0 ? undefined : await openHttp({ options, sources, files, log, health });
   try {
     const memory = processMemory(options.maxMemory);
-    return await serve(withinMemory(options, memory), log, { health, http, memory });
+    return await serve(withinMemory(options, memory), log, { health, http, memory, files });
   } catch (error) {
     http?.close();
+    files.close();
     throw error;
   }
 }
 
-async function serve(options: BrokerOptions, log: Log, { health, http, memory }: Serving): Promise<Server> {
-  const files = new OperatorFiles(log);
+async function serve(options: BrokerOptions, log: Log, { health, http, memory, files }: Serving): Promise<Server> {
   const server: { broker: Broker | undefined; decoySecret?: Uint8Array } = { broker: undefined };
   const changed = (): void => server.broker?.handle({ kind: "accessChanged" });
   const identity = openIdentity(options, files, { log, changed });
@@ -173,7 +175,7 @@ function clientDoors(broker: Broker, turn: Turn): Pick<OpenedFor<Connection>, "e
     const message = "a connection is refused: PROXY headers are believed from --proxy-from alone";
     if (stands > 0) log.warn({ address }, standingFor(message, stands));
   };
-  return { events: clientEvents(broker, turn), untrusted };
+  return { events: (listener) => clientEvents(broker, turn, listener), untrusted };
 }
 
 /** Has the store's state logged, and starts the check of progress that `/livez` tells of. */
@@ -191,6 +193,7 @@ interface Serving {
   readonly health: Health;
   readonly http: Http | undefined;
   readonly memory: ProcessMemory | undefined;
+  readonly files: OperatorFiles;
 }
 
 interface Http {
@@ -202,25 +205,36 @@ interface Http {
  * Opens the HTTP server: probes are answered at once, metrics and changes when the broker has started. Rejects with
  * `OperatingError`.
  */
-async function openHttp({ httpHost, httpPort, httpTokenFile }: BrokerOptions, health: Health): Promise<Http> {
+async function openHttp(parts: ApiDoorParts): Promise<Http> {
+  const { options, health } = parts;
+  const { httpHost, httpPort, httpTokenFile } = options;
   const { PrometheusMetrics } = await import("./prometheus.ts");
+  const { ApiDoor } = await import("./api-door.ts");
   const token = readSecret(httpTokenFile);
+  const api = new ApiDoor(parts);
   let prometheus: InstanceType<typeof PrometheusMetrics> | undefined;
   let broker: Broker | undefined;
   const http = serveHttp(httpHost, httpPort, async (question) => {
     const { method, path } = question;
+    const answered = api.answer(question);
+    if (answered !== undefined) return answered;
     const changed = broker && administrate(question, broker, token);
     if (changed !== undefined) return changed;
     if (method !== "GET" && method !== "HEAD")
       return { status: 405, type: "text/plain", body: "only GET and HEAD\n", headers: { allow: "GET, HEAD" } };
     if (path === "/metrics" && prometheus !== undefined)
       return { status: 200, type: prometheus.contentType, body: await prometheus.text() };
-    const missing = { status: 404, type: "text/plain", body: "there are /livez, /readyz, /startupz and /metrics\n" };
+    const missing = {
+      status: 404,
+      type: "text/plain",
+      body: "there are /livez, /readyz, /startupz, /metrics and /api/v1\n",
+    };
     return health.answer(path) ?? missing;
   });
   return {
     started(started, identity) {
       broker = started;
+      api.started(broker, identity);
       prometheus = new PrometheusMetrics(broker, identity);
     },
     close: () => http.close(),
@@ -228,10 +242,11 @@ async function openHttp({ httpHost, httpPort, httpTokenFile }: BrokerOptions, he
 }
 
 /** Returns the handlers of clients' sockets: each makes an event of the broker. */
-function clientEvents(broker: Broker, turn: Turn): TransportEvents<Connection> {
+function clientEvents(broker: Broker, turn: Turn, listener: ListenerName): TransportEvents<Connection> {
   return {
     opened(transport) {
       const connection = new Connection(transport, turn);
+      connection.listener = listener;
       broker.handle({ kind: "opened", connection });
       return connection;
     },

@@ -109,3 +109,24 @@ test("SIGHUP has a running broker read the file at once", async () => {
   expect(await pub("first")).toBe(0x87);
   await broker.kill("SIGTERM");
 });
+
+test("users of the HTTP API have roles, which they keep when their passwords change", async () => {
+  const file = join(folder, "http-users");
+  const set = (user: string, flags: readonly string[], password = "pw"): ReturnType<typeof runExecutable> =>
+    runExecutable(["passwd", file, user, ...flags], { input: `${password}\n` });
+  expect((await set("vera", ["--role", "viewer"])).code).toBe(0);
+  expect((await set("olga", ["--role", "operator"])).code).toBe(0);
+  const before = readFileSync(file, "utf8");
+  expect(before).toMatch(/^vera:viewer:\$argon2id\$.*\nolga:operator:\$argon2id\$.*\n$/);
+  expect((await set("olga", [], "another")).code).toBe(0);
+  const after = readFileSync(file, "utf8");
+  expect(after).toMatch(/^vera:viewer:\$argon2id\$.*\nolga:operator:\$argon2id\$.*\n$/);
+  expect(after).not.toBe(before);
+  const nobody = await set("noa", []);
+  expect([nobody.code, nobody.err]).toEqual([2, expect.stringContaining("--role viewer or operator")]);
+  const chief = await set("noa", ["--role", "chief"]);
+  expect(chief.code).not.toBe(0);
+  expect((await set("vera", ["--delete"])).code).toBe(0);
+  expect(readFileSync(file, "utf8")).toStartWith("olga:operator:");
+  expect((await runExecutable(["passwd", users, "ann", "--role", "viewer"], { input: "pw\n" })).code).not.toBe(0);
+});

@@ -43,6 +43,8 @@ export const floors: Record<string, readonly string[]> = {
   "src/audit": ["src/base", "src/coordinator", "src/mail", "src/bank"],
   "src/link": ["src/base", "src/mqtt"],
   "src/access": ["src/base", "src/mqtt"],
+  // access: who may use it, and how they prove it.
+  "src/api": ["src/base", "src/mqtt", "src/access"],
   "src/load": ["src/base", "src/mqtt"],
   // net: its options.ts, which has the doors, and its client.ts.
   "src/zookeeper": ["src/base", "src/coordinator", "src/net"],
@@ -61,6 +63,8 @@ export const floors: Record<string, readonly string[]> = {
     "src/coordinator",
     "src/bank",
     "src/access",
+    "src/api",
+    "src/router",
     "src/zookeeper",
     "src/embedded",
     ...allRooms,

@@ -10,6 +10,7 @@ import { TurnWatch } from "../../src/base/turn-watch.ts";
 import { BankAccount, type OtherBranches } from "../../src/broker/core/bank-account.ts";
 import { Metrics } from "../../src/broker/core/metrics.ts";
 import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
+import { RecentRefusals } from "../../src/broker/core/recent-refusals.ts";
 import { Strangers } from "../../src/broker/core/strangers.ts";
 import { LocalSession } from "../../src/broker/delivery/local-session.ts";
 import { MailboxGauge } from "../../src/broker/delivery/mailbox-gauge.ts";
@@ -54,6 +55,7 @@ export function room({ store = new MemoryStore(), others = {}, hasBank = true, .
     slices: new Slices(clock, timers),
     turns: new TurnWatch({ clock, log }),
     metrics: new Metrics(),
+    refused: new RecentRefusals(clock),
   };
   const journal = new Journal(store, clock);
   const accounts = new Accounts(store);

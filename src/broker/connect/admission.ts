@@ -294,7 +294,7 @@ export class Admission {
 
   #refuse(connection: Connection, why: string, named: Named): void {
     this.#failed(connection, why, named);
-    this.#connectionEnd.refuse(connection, Reason.notAuthorized);
+    this.#connectionEnd.refuse(connection, Reason.notAuthorized, { untold: why });
   }
 
   #failed(connection: Connection, why: string, { clientId, username }: Named): void {

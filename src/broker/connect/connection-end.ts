@@ -75,18 +75,25 @@ export class ConnectionEnd {
     if (channel.phase === "new" || channel.phase === "connecting" || channel.phase === "authenticating") {
       this.refuse(connection, error.reason, error.message);
     } else if (channel.phase !== "closed") {
+      this.#note(connection, "protocol", { cause: describeReason(error.reason), reason: () => error.message });
       connection.sendDisconnect(error.reason, { reasonString: error.message });
       this.#end(connection, "abnormally");
     }
   }
 
   /**
-   * Answers CONNECT with a refusal, if the client's version has one, and closes the connection. `why`: the reason
-   * string for MQTT 5.
+   * Answers CONNECT with a refusal, if the client's version has one, and closes the connection. `given`: the reason
+   * string for MQTT 5; of what is `untold`, only the operator learns.
    */
-  refuse(connection: Connection, reason: number, why?: string): void {
+  refuse(connection: Connection, reason: number, given?: string | { readonly untold: string }): void {
     const { channel, writer } = connection;
     if (channel.phase === "closed") return;
+    const why = typeof given === "object" ? undefined : given;
+    const cause = describeReason(reason);
+    this.#note(connection, "connect", {
+      cause,
+      reason: () => (typeof given === "object" ? given.untold : (given ?? cause)),
+    });
     const returnCode = channel.version === 5 ? reason : connackReturnCode(reason);
     if (returnCode !== undefined && connection.mayAnswerConnect) {
       const bytes =
@@ -218,6 +225,11 @@ export class ConnectionEnd {
       if (!this.#regrouping.reassign(outgoing, "anyone")) outgoing.takenCareOf(outgoing.settlement);
       yield;
     }
+  }
+
+  #note(connection: Connection, kind: "connect" | "protocol", why: { cause: string; reason: () => string }): void {
+    const { client, clientId = client?.session.clientId, transport } = connection;
+    this.#context.refused.note({ kind, ...why, clientId, remote: transport.remote });
   }
 
   /** Logs a line that any client can bring about: not all of those that have the same cause. */

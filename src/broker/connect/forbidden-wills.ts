@@ -14,10 +14,10 @@ const words = "the will is not taken: the access list does not allow it";
 
 /** Takes such wills out of CONNECTs. */
 export class ForbiddenWills {
-  readonly #context: Pick<Runtime, "metrics" | "log" | "clock">;
+  readonly #context: Pick<Runtime, "metrics" | "log" | "clock" | "refused">;
   readonly #lines = new LineLimit<"will">();
 
-  constructor(context: Pick<Runtime, "metrics" | "log" | "clock">) {
+  constructor(context: Pick<Runtime, "metrics" | "log" | "clock" | "refused">) {
     this.#context = context;
   }
 
@@ -25,9 +25,10 @@ export class ForbiddenWills {
   leftOut(connection: Connection, request: AuthenticatedRequest): AuthenticatedRequest {
     const { will, login, clientId } = request;
     if (will === undefined || login.permissions?.mayPublish(topicOf(will.publish)) !== false) return request;
-    const { metrics, log, clock } = this.#context;
+    const { metrics, log, clock, refused } = this.#context;
     metrics.forbidden.will++;
     const { remote, address } = connection.transport;
+    refused.note({ kind: "will", cause: "forbidden", reason: () => words, clientId, remote });
     const stands = this.#lines.take("will", clock.now(), networkOf(address));
     const facts = { remote, client: clientId.slice(0, logTextMax), topic: topicOf(will.publish).slice(0, logTextMax) };
     if (stands > 0) log.info(facts, standingFor(words, stands));

@@ -111,6 +111,7 @@ export class ConnectHandler {
     channel.connecting();
     channel.packetBytesMax = packet.properties?.maximumPacketSize ?? Infinity;
     channel.wantsReasons = packet.properties?.requestProblemInformation !== false;
+    connection.clientId = clientId;
     this.#admission.login(connection, packet, clientId, (login) => this.#enter(connection, { ...request, login }));
     this.#holdUntilAnswered(connection);
   }

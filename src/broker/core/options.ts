@@ -104,6 +104,10 @@ export interface BrokerOptions {
   readonly httpPort: number;
   /** File with the token that HTTP requests for changes must show; "": nothing may be changed over HTTP. */
   readonly httpTokenFile: string;
+  /** File of the users of the HTTP API, with their roles; "": there are none. */
+  readonly httpUsers: string;
+  /** File to which every change over the HTTP API is written, a line of JSON each; "": none. */
+  readonly auditLog: string;
   /** Largest packet accepted from a client, in bytes. */
   readonly maxPacketSize: number;
   /** Most client connections at once. */
@@ -221,6 +225,8 @@ export const defaultOptions: BrokerOptions = {
   httpHost: "0.0.0.0",
   httpPort: 0,
   httpTokenFile: "",
+  httpUsers: "",
+  auditLog: "",
   maxPacketSize: 8 * 1024 * 1024,
   maxConnections: 100_000,
   maxConnectionsPerAddress: 0,

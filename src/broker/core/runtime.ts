@@ -9,6 +9,7 @@ import type { Coordinator } from "../../coordinator/coordinator.ts";
 import type { Turn } from "../../net/writer.ts";
 import type { Metrics } from "./metrics.ts";
 import type { BrokerOptions } from "./options.ts";
+import type { RecentRefusals } from "./recent-refusals.ts";
 import type { Strangers } from "./strangers.ts";
 
 /** The parts of a broker that all others use. `DeliveryContext` and `ClusterContext` add to it. */
@@ -26,6 +27,8 @@ export interface Runtime {
   /** Gathers what is written to sockets while one event is handled, and writes it at the end. */
   readonly turn: Turn;
   readonly metrics: Metrics;
+  /** The last refusals, with the reason of each. */
+  readonly refused: RecentRefusals;
   /** Znodes in the tree that no broker has written. */
   readonly strangers: Strangers;
 }

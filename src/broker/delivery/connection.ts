@@ -58,6 +58,9 @@ export interface Meter {
   readonly bytes: Bucket | undefined;
 }
 
+/** The ways by which clients come in, as their listeners are called. */
+export type ListenerName = "tcp" | "tls" | "ws" | "wss" | "unix";
+
 /** One network connection, from its accept to its end. The session that is served by it outlives it, perhaps. */
 export class Connection implements Subject {
   readonly transport: Transport;
@@ -70,6 +73,12 @@ export class Connection implements Subject {
   route: Route<LocalSession, Elsewhere> | undefined;
   /** When bytes last came from the client, in ms by the clock's `now`. */
   lastReceivedAt = 0;
+  /** When it was opened, in ms since 1970. */
+  openedAt = 0;
+  /** The option that names the way by which it has come; "": none does. */
+  listener: ListenerName | "" = "";
+  /** The client id of its CONNECT, whether that was let in or not; undefined: none has come. */
+  clientId: string | undefined;
   /**
    * The transaction of its CONNECT; 0: it needed none. What other brokers have stored in its client's name before, such
    * as an earlier will, was stored earlier.

@@ -259,6 +259,11 @@ export class LocalSession extends KeptSession {
     return this.#queueBytes + (this.#queue?.length ?? 0) * messageMemoryBytes;
   }
 
+  /** The number of messages of QoS 1 and 2 that were sent in this connection and are not acknowledged. */
+  get inflightCount(): number {
+    return this.#inflight?.size ?? 0;
+  }
+
   /** The memory of messages that may have to be sent again, in bytes, about. What others share counts for each. */
   get inflightMemoryBytes(): number {
     const inflight = this.#inflight;

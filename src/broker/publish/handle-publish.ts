@@ -11,7 +11,7 @@ import { Settlement } from "../../mail/settlement.ts";
 import { fence } from "../../mail/slips.ts";
 import { isInTheWay } from "../../mail/unit.ts";
 import { PacketType, type QoS } from "../../mqtt/constants.ts";
-import { Publish } from "../../mqtt/publish.ts";
+import { Publish, topicOf } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Channel } from "../../session/channel.ts";
 import type { AckOutcome } from "../../session/owed-acks.ts";
@@ -90,8 +90,11 @@ export class PublishHandler {
    * as `receive` does.
    */
   forbid(connection: Connection, publish: Publish, text: string): void {
-    const { metrics } = this.#context;
+    const { metrics, refused } = this.#context;
     metrics.forbidden.publish++;
+    const { clientId, transport } = connection;
+    const reason = (): string => `on ${topicOf(publish)}: ${text}`;
+    refused.note({ kind: "publish", cause: "forbidden", reason, clientId, remote: transport.remote });
     if (publish.qos === 0) return;
     this.#countOutstanding(connection.channel);
     // Before MQTT 5 there is no such answer: the publish is acknowledged and dropped [MQTT-3.3.5-2 of 3.1.1].

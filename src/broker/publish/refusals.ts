@@ -73,6 +73,7 @@ export class Refusals {
   /** Counts a client's will that is given up, and logs it as `note` does: apart, for nobody else hears of it. */
   noteWill(cause: RefusalCause, why: string, clientId: string): void {
     this.#count(cause);
+    this.#context.refused.note({ kind: "will", cause, reason: () => why, clientId, remote: undefined });
     this.#context.metrics.willsRefused++;
     this.#unlogged.will++;
     this.#log("will", `will given up: ${why}`, clientId);
@@ -81,6 +82,7 @@ export class Refusals {
   /** Counts a refused publish of a client, and logs it unless a line of that cause was logged a short while ago. */
   note(cause: RefusalCause, why: string, clientId: string): void {
     this.#count(cause);
+    this.#context.refused.note({ kind: "publish", cause, reason: () => why, clientId, remote: undefined });
     this.#unlogged[cause]++;
     this.#log(cause, `publish refused: ${why}`, clientId);
   }

@@ -1,0 +1,79 @@
+/** The OpenAPI document (3.1), made of the table of operations that answers requests. */
+import type { Operation } from "./route.ts";
+import { problemSchema } from "./rows.ts";
+import type { JsonSchema } from "./schema.ts";
+
+/** The statuses of problems that every operation may answer with. */
+const problemsOfAll = [400, 401, 403, 414, 429, 503];
+
+/** Returns the document. `version`: the broker's. */
+export function openApiDocument(operations: readonly Operation[], version: string): JsonSchema {
+  const paths: Record<string, Record<string, JsonSchema>> = {};
+  const schemas: Record<string, JsonSchema> = { ...problemSchema.parts };
+  for (const one of operations) {
+    paths[one.path] = { ...paths[one.path], [one.method.toLowerCase()]: describe(one) };
+    Object.assign(schemas, one.answer.parts, one.body?.parts);
+  }
+  return {
+    openapi: "3.1.0",
+    info: {
+      title: "MQTTZoo",
+      version,
+      description:
+        "What a broker knows, and what it can be told to do. A viewer may read, an operator may change things as well. " +
+        "Lists come in pages: `next` is the `cursor` of the next page, with the same parameters.",
+      license: { name: "MIT", identifier: "MIT" },
+    },
+    servers: [{ url: "/api/v1" }],
+    security: [{ basic: [] }, { bearer: [] }],
+    tags: [...new Set(operations.map(({ tag }) => tag))].map((name) => ({ name })),
+    paths,
+    components: {
+      securitySchemes: {
+        basic: { type: "http", scheme: "basic", description: "a user of --http-users" },
+        bearer: { type: "http", scheme: "bearer", description: "a token of POST /tokens, or of --http-token-file" },
+      },
+      schemas,
+    },
+  };
+}
+
+function describe(one: Operation): JsonSchema {
+  const { id, tag, summary, description, role, body, answer } = one;
+  const problems = new Set([...problemsOfAll, ...(body === undefined ? [] : [413, 415]), ...(one.problems ?? [])]);
+  return {
+    operationId: id,
+    tags: [tag],
+    summary,
+    description: [description, `For ${role === "viewer" ? "viewers and operators" : "operators"}.`]
+      .filter((words) => words !== undefined)
+      .join(" "),
+    parameters: parametersOf(one),
+    ...(body === undefined
+      ? {}
+      : { requestBody: { required: true, content: { "application/json": { schema: body.json } } } }),
+    responses: {
+      200: { description: "done", content: { "application/json": { schema: answer.json } } },
+      ...Object.fromEntries([...problems].sort().map((status) => [status, problemAnswer])),
+    },
+  };
+}
+
+const problemAnswer = {
+  description: "what is wrong, and what to do",
+  content: { "application/problem+json": { schema: problemSchema.json } },
+};
+
+function parametersOf({ path, pathWords = {}, query = {} }: Operation): readonly JsonSchema[] {
+  const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!);
+  return [
+    ...names.map((name) => ({
+      ...{ name, in: "path", required: true, schema: { type: "string" } },
+      description: pathWords[name] ?? name.replaceAll("_", " "),
+    })),
+    ...Object.entries(query).map(([name, { json }]) => {
+      const { description, ...schema } = json;
+      return { name, in: "query", required: false, description, schema };
+    }),
+  ];
+}

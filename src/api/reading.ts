@@ -1,0 +1,246 @@
+/** The operations that read. */
+import { isTopicName, parseFilter } from "../mqtt/topic.ts";
+import { keyBy, keyOf, listOperation } from "./lists.ts";
+import type { Candidates } from "./page.ts";
+import { Problem } from "./problem.ts";
+import { type Operation, operation } from "./route.ts";
+import {
+  bankSchema,
+  brokerSchema,
+  type ClientRow,
+  certificateSchema,
+  clientDetailSchema,
+  clientSchema,
+  listenerNames,
+  optionSchema,
+  refusalKinds,
+  refusalSchema,
+  retainedMessageSchema,
+  retainedSchema,
+  subscriptionSchema,
+  topicSchema,
+} from "./rows.ts";
+import { flag, list, object, text, word } from "./schema.ts";
+import { topicLevels } from "./topic-levels.ts";
+
+const noClient = "this broker keeps no session of that client";
+
+const clientSorts = [
+  "client_id",
+  "connected_at",
+  "mailbox",
+  "in_flight",
+  "queued_bytes",
+  "subscriptions",
+  "user",
+] as const;
+
+/** The filters of a list of clients. */
+const clientFilters = {
+  client_id: text("only the client with this id"),
+  search: text("only clients with this in their ids, users or addresses"),
+  user: text("only clients of this user"),
+  connected: flag("only those that are connected, or that are not"),
+  listener: word(listenerNames, "only those that have come this way"),
+};
+
+type ClientQuery = {
+  readonly client_id?: string;
+  readonly search?: string;
+  readonly user?: string;
+  readonly connected?: boolean;
+  readonly listener?: string;
+};
+
+function isWanted(row: ClientRow, { search, user, connected, listener }: ClientQuery): boolean {
+  if (connected !== undefined && row.connected !== connected) return false;
+  if (user !== undefined && row.user !== user) return false;
+  if (listener !== undefined && row.listener !== listener) return false;
+  if (search === undefined) return true;
+  return [row.client_id, row.user, row.address].some((text) => text?.includes(search) === true);
+}
+
+const listClients = listOperation({
+  id: "listClients",
+  path: "/clients",
+  tag: "clients",
+  summary: "List clients, connected or not, whose sessions this broker keeps.",
+  role: "viewer",
+  query: clientFilters,
+  row: clientSchema,
+  sorts: clientSorts,
+  *candidates(reading, { query, sort }) {
+    const by = sort as (typeof clientSorts)[number];
+    const isPlain = Object.keys(query).every((name) => !Object.hasOwn(clientFilters, name) || name === "client_id");
+    for (const { name, row } of reading.clients()) {
+      if (query.client_id !== undefined && query.client_id !== name) yield undefined;
+      // Most rows need not be made where ids alone decide.
+      else if (isPlain && by === "client_id") yield { key: keyOf(name), row };
+      else {
+        const made = row();
+        yield isWanted(made, query as ClientQuery) ? { key: keyBy(made[by], name), row: () => made } : undefined;
+      }
+    }
+  },
+});
+
+const getClient = operation({
+  id: "getClient",
+  method: "GET",
+  path: "/clients/{client_id}",
+  tag: "clients",
+  summary: "Tell all of one client.",
+  role: "viewer",
+  answer: clientDetailSchema,
+  problems: [404],
+  answerCall({ reading, path, done }) {
+    const value = reading.client(path.client_id!);
+    done(value === undefined ? new Problem(404, noClient) : { value });
+  },
+});
+
+const listSubscriptions = listOperation({
+  id: "listSubscriptions",
+  path: "/subscriptions",
+  tag: "subscriptions",
+  summary: "List subscriptions of clients whose sessions this broker keeps.",
+  role: "viewer",
+  query: {
+    client_id: text("only those of this client"),
+    filter: text("only those with exactly this filter"),
+    search: text("only those with this in their filters"),
+  },
+  row: subscriptionSchema,
+  sorts: ["filter", "client_id"],
+  *candidates(reading, { query, sort }) {
+    for (const row of reading.subscriptions(query.client_id)) {
+      const { client_id, filter } = row;
+      if (query.filter !== undefined && filter !== query.filter) yield undefined;
+      else if (query.search !== undefined && !filter.includes(query.search)) yield undefined;
+      else if (sort === "filter") yield { key: keyBy(filter, client_id), row: () => row };
+      else yield { key: keyBy(client_id, filter), row: () => row };
+    }
+  },
+});
+
+const listRetained = listOperation({
+  id: "listRetained",
+  path: "/retained",
+  tag: "retained",
+  summary: "List retained messages, without their payloads.",
+  role: "viewer",
+  query: { filter: text("only those whose topics match this filter; # where nothing is said", { minLength: 1 }) },
+  row: retainedSchema,
+  sorts: ["topic"],
+  problems: [400],
+  candidates(reading, { query: { filter = "#" } }) {
+    return parseFilter(filter) ? retainedBy(reading.retained(filter)) : new Problem(400, "filter is no topic filter");
+  },
+});
+
+function* retainedBy<Row>(entries: Iterable<{ name: string; row: () => Row } | undefined>): Candidates<Row> {
+  for (const entry of entries) yield entry && { key: keyOf(entry.name), row: entry.row };
+}
+
+const getRetained = operation({
+  id: "getRetained",
+  method: "GET",
+  path: "/retained/{topic}",
+  tag: "retained",
+  summary: "Tell a retained message with its payload.",
+  role: "viewer",
+  pathWords: { topic: "the topic, its slashes as %2F" },
+  answer: retainedMessageSchema,
+  problems: [404],
+  answerCall({ reading, path, done }) {
+    const value = reading.retainedMessage(path.topic!);
+    done(value === undefined ? new Problem(404, "nothing is retained on that topic") : { value });
+  },
+});
+
+const listTopics = listOperation({
+  id: "listTopics",
+  path: "/topics",
+  tag: "topics",
+  summary: "List topics level by level: those with retained messages, and those that were lately published on here.",
+  role: "viewer",
+  query: { below: text("the topic whose next levels are listed; the first levels where nothing is said") },
+  row: topicSchema,
+  sorts: ["level"],
+  problems: [400],
+  candidates(reading, { query: { below }, wanted }) {
+    if (below !== undefined && !isTopicName(below)) return new Problem(400, "below is no topic");
+    return topicLevels(reading, below, wanted);
+  },
+});
+
+const listRefusals = listOperation({
+  id: "listRefusals",
+  path: "/refusals",
+  tag: "refusals",
+  summary: "List what was refused lately, and why: the last 500 are remembered.",
+  role: "viewer",
+  query: {
+    kind: word(refusalKinds, "only of this kind"),
+    client_id: text("only of this client"),
+  },
+  row: refusalSchema,
+  sorts: ["number"],
+  *candidates(reading, { query }) {
+    for (const row of reading.refusals()) {
+      const isAsked =
+        (query.kind === undefined || row.kind === query.kind) &&
+        (query.client_id === undefined || row.client_id === query.client_id);
+      yield isAsked ? { key: keyBy(row.number, ""), row: () => row } : undefined;
+    }
+  },
+});
+
+const getBroker = operation({
+  id: "getBroker",
+  method: "GET",
+  path: "/broker",
+  tag: "broker",
+  summary: "Tell how this broker is, and what it has counted.",
+  role: "viewer",
+  answer: brokerSchema,
+  answerCall: ({ reading, done }) => done({ value: reading.broker() }),
+});
+
+const getBank = operation({
+  id: "getBank",
+  method: "GET",
+  path: "/bank",
+  tag: "bank",
+  summary: "Tell the bank's balance as this broker knows it, and its branch.",
+  role: "viewer",
+  answer: bankSchema,
+  answerCall: ({ reading, done }) => done({ value: reading.bank() }),
+});
+
+const getOptions = operation({
+  id: "getOptions",
+  method: "GET",
+  path: "/options",
+  tag: "broker",
+  summary: "Tell every option of this broker, and where its value came from.",
+  role: "operator",
+  answer: object({ items: list(optionSchema, "in the order of the help") }),
+  answerCall: ({ reading, done }) => done({ value: { items: reading.options() } }),
+});
+
+const getCertificates = operation({
+  id: "getCertificates",
+  method: "GET",
+  path: "/certificates",
+  tag: "broker",
+  summary: "Tell when this broker's certificate, and lists of revoked ones, end.",
+  role: "viewer",
+  answer: object({ items: list(certificateSchema, "those that are in use") }),
+  answerCall: ({ reading, done }) => done({ value: { items: reading.certificates() } }),
+});
+
+export const readingOperations: readonly Operation[] = [
+  ...[getBroker, getOptions, getCertificates, listClients, getClient, listSubscriptions],
+  ...[listTopics, listRetained, getRetained, listRefusals, getBank],
+];

@@ -1,0 +1,141 @@
+/** The form of the API's operations. Their table answers requests, and the OpenAPI document is made of it. */
+import type { Role } from "../access/role-file.ts";
+import type { Work } from "../base/slices.ts";
+import type { Acting, Reading } from "./ports.ts";
+import type { Problem } from "./problem.ts";
+import { type JsonSchema, type Of, type Schema, whyNot } from "./schema.ts";
+
+/** The sender of a request, once it is known who that is. */
+export interface Caller {
+  readonly name: string;
+  readonly role: Role;
+  /** The address from which he asks. */
+  readonly from: string;
+  /** The bearer token that he has shown, if it is one that the API has given. */
+  readonly token: string | undefined;
+}
+
+/** A change, for the audit log: as it was before, and as it is now. */
+export interface Changed {
+  readonly before?: unknown;
+  readonly after?: unknown;
+}
+
+/** An answer: a value of the operation's schema, and what has been changed. */
+export interface Outcome<Answer> {
+  readonly value: Answer;
+  readonly changed?: Changed;
+}
+
+type Fields = Readonly<Record<string, Schema<unknown>>>;
+type Values<F extends Fields> = { readonly [Name in keyof F]?: Of<F[Name]> };
+
+/** One request for an operation. */
+export interface Call<Query extends Fields, Body, Answer> {
+  /** The parts of the path that have names. */
+  readonly path: Readonly<Record<string, string>>;
+  readonly query: Values<Query>;
+  readonly body: Body;
+  readonly caller: Caller;
+  readonly reading: Reading;
+  readonly acting: Acting;
+  /** Has long work done in slices of the event loop. */
+  readonly run: (work: Work, done: () => void) => void;
+  /** Answers; called once. */
+  readonly done: (outcome: Outcome<Answer> | Problem) => void;
+}
+
+/** An operation, and how it is carried out. */
+export interface OperationOf<Query extends Fields, Body, Answer> {
+  /** The operation's name in the document, and in the audit log. */
+  readonly id: string;
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
+  /** The path below /api/v1, with {names}. */
+  readonly path: string;
+  readonly tag: string;
+  readonly summary: string;
+  readonly description?: string;
+  readonly role: Role;
+  readonly pathWords?: Readonly<Record<string, string>>;
+  readonly query?: Query;
+  readonly body?: Schema<Body>;
+  readonly answer: Schema<Answer>;
+  /** Statuses of problems that are the operation's own. */
+  readonly problems?: readonly number[];
+  readonly answerCall: (call: Call<Query, Body, Answer>) => void;
+}
+
+/** An operation of any kind. */
+export type Operation = OperationOf<Fields, unknown, unknown>;
+
+/** Makes an operation; the compiler holds its parts together. */
+export function operation<const Query extends Fields, Body, Answer>(
+  parts: OperationOf<Query, Body, Answer>,
+): Operation {
+  return parts as unknown as Operation;
+}
+
+/** The operations of a table that stand on a path, and the named parts of that path. */
+export interface Match {
+  readonly operations: readonly Operation[];
+  readonly path: Readonly<Record<string, string>>;
+}
+
+/** Finds operations by their paths. */
+export class RouteTable {
+  readonly operations: readonly Operation[];
+  readonly #byLength = new Map<number, Operation[]>();
+
+  constructor(operations: readonly Operation[]) {
+    this.operations = operations;
+    for (const one of operations) {
+      const { length } = one.path.split("/");
+      this.#byLength.set(length, [...(this.#byLength.get(length) ?? []), one]);
+    }
+  }
+
+  /** Returns what stands on a path; "malformed" if a name in it is not percent-encoded UTF-8; undefined: nothing. */
+  find(path: string): Match | "malformed" | undefined {
+    const levels = path.split("/");
+    const fits = (this.#byLength.get(levels.length) ?? []).filter(({ path: pattern }) =>
+      pattern.split("/").every((level, index) => level.startsWith("{") || level === levels[index]),
+    );
+    // What is spelled out goes before what has a name.
+    const named = (one: Operation): number => one.path.split("{").length;
+    const least = Math.min(...fits.map(named));
+    const operations = fits.filter((one) => named(one) === least);
+    if (operations[0] === undefined) return undefined;
+    try {
+      const names = operations[0].path.split("/").flatMap((level, index) => {
+        return level.startsWith("{") ? [[level.slice(1, -1), decodeURIComponent(levels[index]!)] as const] : [];
+      });
+      return { operations, path: Object.fromEntries(names) };
+    } catch {
+      return "malformed";
+    }
+  }
+}
+
+/** Reads a query by the schemas of its parameters. Returns why it is wrong, as a text, if it is. */
+export function readQuery(query: string, schemas: Fields): Readonly<Record<string, unknown>> | string {
+  const values: Record<string, unknown> = {};
+  for (const [name, word] of new URLSearchParams(query)) {
+    const schema = Object.hasOwn(schemas, name) ? schemas[name]!.json : undefined;
+    if (schema === undefined) {
+      const known = Object.keys(schemas).join(", ");
+      return `there is no parameter ${JSON.stringify(name.slice(0, 40))}${known === "" ? "" : `; there are ${known}`}`;
+    }
+    if (Object.hasOwn(values, name)) return `${name} is given twice`;
+    const value = parameterOf(word, schema);
+    const why = whyNot(schema, value, name);
+    if (why !== undefined) return why;
+    values[name] = value;
+  }
+  return values;
+}
+
+function parameterOf(word: string, { type }: JsonSchema): unknown {
+  if (type === "boolean") return word === "true" ? true : word === "false" ? false : word;
+  if (type === "integer") return /^-?\d{1,15}$/.test(word) ? Number(word) : word;
+  return word;
+}

@@ -1,0 +1,256 @@
+/** The rows of the API's answers: what a broker tells of itself, its clients and its messages. */
+import {
+  flag,
+  integer,
+  list,
+  named,
+  nullable,
+  number,
+  type Of,
+  object,
+  partial,
+  raw,
+  table,
+  text,
+  time,
+  word,
+} from "./schema.ts";
+
+/** The ways in, as their options are called; "other": a way that no listener names. */
+export const listenerNames = ["tcp", "tls", "ws", "wss", "unix", "other"] as const;
+export type ListenerName = (typeof listenerNames)[number];
+
+/** The kinds of what is refused. */
+export const refusalKinds = ["connect", "publish", "subscribe", "will", "protocol"] as const;
+
+export const refusalSchema = named(
+  "Refusal",
+  object({
+    broker: text("the broker that has refused"),
+    number: integer("refusals are numbered since the broker's start"),
+    at: time("when, the last time"),
+    times: integer("how often in a row", { minimum: 1 }),
+    kind: word(refusalKinds, "what was refused; protocol: a packet that breaks it"),
+    cause: text("the limit, rule or reason code, in a word: as in the metrics"),
+    reason: text("why, in words"),
+    client_id: nullable(text("the client; null: it had not said who it is")),
+    address: nullable(text("from where it came; null: from nowhere, as a will")),
+  }),
+);
+export type RefusalRow = Of<typeof refusalSchema>;
+
+const clientFields = {
+  broker: text("the broker that keeps its session"),
+  client_id: text("the client identifier"),
+  user: nullable(text("the user as whom it has logged in; null: nobody")),
+  connected: flag("whether it is connected now"),
+  address: nullable(text("address and port from which it is connected")),
+  listener: nullable(word(listenerNames, "the way in by which it has come")),
+  protocol: word(["MQTT 3.1", "MQTT 3.1.1", "MQTT 5.0"], "the version that it speaks"),
+  keep_alive: nullable(integer("its Keep Alive in seconds, as it counts here; 0: none")),
+  connected_at: nullable(time("since when it is connected")),
+  session_expiry: nullable(integer("Session Expiry Interval in seconds, 0: with the connection; null: never")),
+  subscriptions: integer("how many there are"),
+  in_flight: integer("messages of QoS 1 and 2 that were sent to it and are not acknowledged"),
+  queued_bytes: integer("what waits for it in memory, in bytes, about"),
+  mailbox: nullable(integer("messages in its mailbox in the store; null: its session ends with its connection")),
+  last_refusal: nullable(object({ at: time("when"), kind: word(refusalKinds, "of what"), reason: text("why") })),
+};
+export const clientSchema = named("Client", object(clientFields));
+export type ClientRow = Of<typeof clientSchema>;
+
+export const subscriptionSchema = named(
+  "Subscription",
+  object({
+    broker: text("the broker that keeps the session"),
+    client_id: text("who subscribes"),
+    filter: text("the topic filter, $share/GROUP/ included"),
+    qos: integer("the highest QoS", { minimum: 0, maximum: 2 }),
+    no_local: flag("MQTT 5's No Local"),
+    retain_as_published: flag("MQTT 5's Retain As Published"),
+    retain_handling: integer("MQTT 5's Retain Handling", { minimum: 0, maximum: 2 }),
+    identifier: nullable(integer("the Subscription Identifier", { minimum: 1 })),
+  }),
+);
+export type SubscriptionRow = Of<typeof subscriptionSchema>;
+
+export const clientDetailSchema = named(
+  "ClientDetail",
+  object({
+    ...clientFields,
+    memory_bytes: integer("the memory that it takes, in bytes, about"),
+    will_topic: nullable(text("the topic of its will; null: it has none")),
+    certificate_expires_at: nullable(time("when the certificate ends that it has shown; null: none, or not known")),
+    receive_paused: flag("whether it is not read just now: for its rate, the store, or slow subscribers"),
+    refusals: list(refusalSchema, "the last refusals of it that are remembered, newest first; 20 at most"),
+  }),
+);
+export type ClientDetail = Of<typeof clientDetailSchema>;
+
+export const retainedSchema = named(
+  "Retained",
+  object({
+    topic: text("the topic"),
+    qos: integer("its QoS", { minimum: 0, maximum: 2 }),
+    payload_bytes: integer("how long its payload is"),
+    expires_at: nullable(time("when it expires; null: never")),
+  }),
+);
+export type RetainedRow = Of<typeof retainedSchema>;
+
+export const retainedMessageSchema = named(
+  "RetainedMessage",
+  object({
+    topic: text("the topic"),
+    qos: integer("its QoS", { minimum: 0, maximum: 2 }),
+    payload_bytes: integer("how long its payload is"),
+    expires_at: nullable(time("when it expires; null: never")),
+    payload: nullable(text("the payload as text; null: it is no UTF-8")),
+    payload_base64: text("the payload in base64", { contentEncoding: "base64" }),
+  }),
+);
+export type RetainedMessageRow = Of<typeof retainedMessageSchema>;
+
+export const topicSchema = named(
+  "TopicLevel",
+  object({
+    level: text("the name of the level, which may be empty"),
+    topic: text("the topic that ends with it"),
+    retained: integer("retained messages there and below"),
+    published: integer("topics there and below that were lately published on through this broker"),
+  }),
+);
+export type TopicRow = Of<typeof topicSchema>;
+
+const checkSchema = object({ name: text("what"), ok: flag("whether it is well"), why: text("in words") });
+
+export const linkSchema = named(
+  "Link",
+  object({
+    broker: text("the other broker"),
+    version: nullable(text("its version")),
+    member: flag("whether it is in the cluster now"),
+    up: flag("whether the link to it is up"),
+    draining: flag("whether it is about to leave"),
+    unsettled: integer("deliveries to it that it has not settled"),
+  }),
+);
+export type LinkRow = Of<typeof linkSchema>;
+
+export const brokerSchema = named(
+  "Broker",
+  object({
+    broker: text("its id"),
+    version: text("its version"),
+    started_at: time("when it started"),
+    host: text("where clients reach it"),
+    port: integer("at which port", { minimum: -1 }),
+    draining: flag("whether it is about to leave"),
+    ready: flag("what /readyz answers"),
+    checks: list(checkSchema, "the checks of /readyz"),
+    store: word(["embedded", "zookeeper"], "what it stores in"),
+    connections: integer("network connections that are open"),
+    sessions: integer("sessions that it keeps, with or without their clients"),
+    subscriptions: integer("subscriptions in its routing table: its clients', and other brokers'"),
+    retained: integer("retained messages of clients"),
+    messages_received: integer("PUBLISH packets from clients since the start"),
+    messages_sent: integer("PUBLISH packets to clients since the start"),
+    messages_dropped: integer("messages dropped for slow, full or narrow clients since the start"),
+    refused: integer("publishes that were refused since the start"),
+    turned_away: table(integer("how many"), "connections turned away since the start, by cause"),
+    logins_failed: integer("logins that have failed since the start"),
+    memory_bytes: integer("resident memory of the process"),
+    log_level: text("what is logged"),
+    links: list(linkSchema, "the links to other brokers"),
+  }),
+);
+export type BrokerRow = Of<typeof brokerSchema>;
+
+export const totalsSchema = object({
+  connections: integer("of all brokers that have answered"),
+  sessions: integer("of all"),
+  messages_received: integer("of all"),
+  messages_sent: integer("of all"),
+  messages_dropped: integer("of all"),
+  refused: integer("of all"),
+});
+
+export const bankSchema = named(
+  "Bank",
+  object({
+    broker: text("whose branch is told"),
+    capital: number("the bank's capital in credits, as far as the broker knows"),
+    vault: number("what nobody needs now"),
+    open: flag("whether the branch is open: only then anything can be stored"),
+    granted: number("what the branch has been granted"),
+    bound: number("what its messages bind"),
+    messages: integer("messages that it pays for"),
+    share_percent: number("the part of the capital that one user may bind"),
+    holders: list(object({ topic: text("the topic"), credits: number("credits") }), "who binds most, 10 at most"),
+  }),
+);
+export type BankRow = Of<typeof bankSchema>;
+
+export const optionSchema = named(
+  "Option",
+  object({
+    name: text("the long name"),
+    value: raw<string | number | boolean | readonly string[]>({
+      description: "the value",
+      type: ["string", "number", "boolean", "array"],
+      items: { type: "string" },
+    }),
+    source: word(["flag", "environment", "file", "default", "unknown"], "where it came from"),
+  }),
+);
+export type OptionRow = Of<typeof optionSchema>;
+
+export const certificateSchema = named(
+  "Certificate",
+  object({
+    what: text("whose it is, or which list of revoked ones"),
+    expires_at: nullable(time("when it ends; null: never")),
+    days_left: nullable(integer("in how many days", {})),
+  }),
+);
+export type CertificateRow = Of<typeof certificateSchema>;
+
+export const banKinds = ["address", "user", "client"] as const;
+export const banSchema = named(
+  "Ban",
+  object({
+    kind: word(banKinds, "what is banned"),
+    name: text("who"),
+    seconds: nullable(integer("for how many more seconds; null: for good")),
+  }),
+);
+export type BanRow = Of<typeof banSchema>;
+
+export const changeSchema = named(
+  "Change",
+  object({
+    number: integer("changes are numbered since the broker's start"),
+    at: time("when"),
+    who: text("the user; (token): by --http-token-file; (this machine): where there are no users"),
+    from: text("the address"),
+    what: text("the operation, as the document calls it"),
+    on: table(text("a value"), "its parameters"),
+    status: integer("how it was answered"),
+    before: raw<unknown>({ description: "what it was before; null: there is nothing to say" }),
+    after: raw<unknown>({ description: "what it is now; null: there is nothing to say" }),
+  }),
+);
+export type ChangeRow = Of<typeof changeSchema>;
+
+export const problemSchema = named(
+  "Problem",
+  partial(
+    {
+      type: text("always about:blank: the status says what kind of problem it is"),
+      title: text("the status in words"),
+      status: integer("the status"),
+      detail: text("what is wrong, and what to do"),
+    },
+    ["type", "title", "status", "detail"],
+  ),
+);

@@ -1,0 +1,21 @@
+/** The limits of the HTTP API. */
+
+/** Most rows of one page, and as many as there are where nobody says. */
+export const pageRowsMax = 1000;
+export const pageRowsPlainMax = 100;
+/** A page ends early once its rows are so many bytes of JSON; one row is always there. */
+export const pageBytesMax = 1024 * 1024;
+/** Requests that are being answered at once; others are told to come later. */
+export const apiRequestsMax = 64;
+/** A request's path with its query, in characters, and the values of its parameters. */
+export const apiTargetMax = 16 * 1024;
+/** Refusals, and changes, that are remembered for those who ask. */
+export const recentRefusalsMax = 500;
+export const recentChangesMax = 1000;
+/** Characters of a text that is remembered with a refusal or a change. */
+export const rememberedTextMax = 256;
+/** Bearer tokens that are valid at once, of all users, and how long one is. */
+export const apiTokensMax = 1000;
+export const apiTokenMs = 12 * 3600 * 1000;
+/** Characters of a key in a cursor; a longer one is named by its hash. */
+export const cursorKeyMax = 256;

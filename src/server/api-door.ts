@@ -1,0 +1,96 @@
+/** The API's door: HTTP requests below `/api/v1`, its users' file, and the file of its audit log. */
+
+import { actingOperations } from "../api/acting.ts";
+import { Api } from "../api/api.ts";
+import { AuditLog } from "../api/audit-log.ts";
+import { People } from "../api/people.ts";
+import { readingOperations } from "../api/reading.ts";
+import type { OptionRow } from "../api/rows.ts";
+import { systemClock } from "../base/clock.ts";
+import { messageOf, OperatingError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { systemRandom } from "../base/random.ts";
+import type { Broker } from "../broker/broker.ts";
+import type { BrokerOptions } from "../broker/core/options.ts";
+import { version } from "../broker/core/version.ts";
+import type { Answer, Question } from "../net/http.ts";
+import type { TlsIdentity } from "../net/tls.ts";
+import { actionsOf } from "./api-actions.ts";
+import { viewOf } from "./api-view.ts";
+import type { Health } from "./health.ts";
+import { appendLine, type OperatorFiles, readSecret } from "./operator-files.ts";
+
+const base = "/api/v1";
+
+/** Where options came from, by their long names. */
+export type OptionSources = Readonly<Record<string, OptionRow["source"]>>;
+
+export interface ApiDoorParts {
+  readonly options: BrokerOptions;
+  /** Where each option came from; empty: that is not known. */
+  readonly sources: OptionSources;
+  readonly files: OperatorFiles;
+  readonly log: Log;
+  readonly health: Health;
+}
+
+/** The API behind HTTP. */
+export class ApiDoor {
+  readonly #parts: ApiDoorParts;
+  readonly #api: Api;
+  readonly #startedAt = systemClock.wall();
+
+  /** Throws `OperatingError` if the users' file is wrong, or the audit log cannot be written. */
+  constructor(parts: ApiDoorParts) {
+    this.#parts = parts;
+    const { options, files } = parts;
+    const { httpUsers, httpTokenFile, auditLog, banAfter, banTime } = options;
+    const people = new People({
+      clock: systemClock,
+      random: systemRandom,
+      token: readSecret(httpTokenFile),
+      banPolicy: { failures: banAfter, ms: banTime * 1000 },
+    });
+    if (httpUsers !== "") files.follow([httpUsers], ([text]) => people.load(text!));
+    if (auditLog !== "") appendLine(auditLog, "");
+    const audit = new AuditLog((line) => this.#audit(line));
+    const operations = [...readingOperations, ...actingOperations(people, audit)];
+    this.#api = new Api({ operations, people, audit, clock: systemClock, version });
+  }
+
+  /** Notes that the broker has started. */
+  started(broker: Broker, identity: TlsIdentity | undefined): void {
+    const { options, sources, health } = this.#parts;
+    const startedAt = this.#startedAt;
+    this.#api.serve({
+      reading: viewOf({ broker, health, identity, startedAt, options: optionRows(options, sources) }),
+      acting: actionsOf(broker),
+      run: (work, done) => broker.context.slices.run(work, done),
+    });
+  }
+
+  /** Answers a request; undefined if its path is not the API's. */
+  answer({ method, path, query, body, address, header }: Question): Promise<Answer> | undefined {
+    if (path !== base && !path.startsWith(`${base}/`)) return undefined;
+    const request = { method, path: path.slice(base.length), query, body, address, header };
+    return new Promise((resolve) => this.#api.handle(request, resolve));
+  }
+
+  #audit(line: string): void {
+    const { auditLog } = this.#parts.options;
+    if (auditLog === "") return;
+    try {
+      appendLine(auditLog, `${line}\n`);
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      this.#parts.log.error({ change: line }, `a change is not in the audit log: ${messageOf(error)}`);
+    }
+  }
+}
+
+function optionRows(options: BrokerOptions, sources: OptionSources): OptionRow[] {
+  return Object.entries(options).map(([key, value]) => {
+    const name = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    return { name, value: value as OptionRow["value"], source: sources[name] ?? "unknown" };
+  });
+}

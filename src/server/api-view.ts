@@ -1,0 +1,229 @@
+/** The API's view of this broker: its clients, their subscriptions, what is retained, how it is. */
+import { isUtf8 } from "node:buffer";
+
+import type { Reading } from "../api/ports.ts";
+import type {
+  BankRow,
+  BanRow,
+  BrokerRow,
+  CertificateRow,
+  ClientDetail,
+  ClientRow,
+  LinkRow,
+  OptionRow,
+  RefusalRow,
+  RetainedMessageRow,
+  RetainedRow,
+  SubscriptionRow,
+} from "../api/rows.ts";
+import { milli } from "../bank/price.ts";
+import { decodeUtf8 } from "../base/bytes.ts";
+import type { Broker } from "../broker/broker.ts";
+import type { RememberedRefusal } from "../broker/core/recent-refusals.ts";
+import { version } from "../broker/core/version.ts";
+import { memoryOf, nothingCounted, sessionMemoryOf } from "../broker/delivery/client-memory.ts";
+import type { LocalSession } from "../broker/delivery/local-session.ts";
+import type { Peer } from "../broker/peers/peer.ts";
+import { holdersOf } from "../broker/publish/refusals.ts";
+import { topicOf } from "../mqtt/publish.ts";
+import type { TlsIdentity } from "../net/tls.ts";
+import type { RetainedMessage } from "../router/retained.ts";
+import type { Health } from "./health.ts";
+
+/** The parts of the process beside the broker that are told of. */
+export interface ViewParts {
+  readonly broker: Broker;
+  readonly health: Health;
+  readonly identity: TlsIdentity | undefined;
+  /** The options, and where each came from. */
+  readonly options: readonly OptionRow[];
+  readonly startedAt: number;
+}
+
+const protocols = { 3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5.0" } as const;
+/** Refusals that are told with one client. */
+const refusalsOfClientMax = 20;
+/** Holders of credits that are told. */
+const holdersMax = 10;
+const dayMs = 86_400_000;
+
+/** Returns the view of a broker. */
+export function viewOf(parts: ViewParts): Reading {
+  const { broker, health, identity } = parts;
+  const { context } = broker;
+  const { localSessions, retained, router, log } = context;
+  return {
+    id: context.options.id,
+    broker: () => brokerRow(parts),
+    *clients() {
+      const refusals = lastRefusals(broker);
+      for (const [name, client] of localSessions) yield { name, row: () => clientRow(client, refusals.get(name)) };
+    },
+    client(clientId) {
+      const client = localSessions.get(clientId);
+      return client && clientDetail(client, broker);
+    },
+    *subscriptions(clientId) {
+      const only = clientId === undefined ? undefined : localSessions.get(clientId);
+      const sessions = clientId === undefined ? localSessions.values() : only === undefined ? [] : [only];
+      for (const client of sessions) yield* subscriptionRows(client);
+    },
+    *retained(filter) {
+      for (const entry of retained.search(filter.split("/")))
+        yield entry && { name: entry.topic, row: () => retainedRow(entry) };
+    },
+    retainedMessage(topic) {
+      const entry = retained.get(topic);
+      return entry && messageRow(entry);
+    },
+    published: () => router.topics(),
+    refusals: () => [...context.refused.all()].map((refusal) => refusalRow(refusal, context.options.id)),
+    bank: () => bankRow(broker),
+    options: () => parts.options,
+    certificates: () => certificateRows(identity, context.clock.wall()),
+    bans: () => banRows(broker),
+    logLevel: () => log.level,
+  };
+
+  function brokerRow({ startedAt }: ViewParts): BrokerRow {
+    const { metrics, options, self, peers } = context;
+    const checks = health.ready;
+    const { droppedOutput, droppedQueue, droppedMailbox, droppedLink, droppedSize, droppedExpired } = metrics;
+    return {
+      ...{ broker: options.id, version, started_at: timeOf(startedAt), host: options.advertise, port: options.port },
+      ...{ draining: self.isDraining, ready: checks.every(({ ok }) => ok), checks },
+      store: options.zk === "" ? "embedded" : "zookeeper",
+      ...{ connections: metrics.connections, sessions: localSessions.size, subscriptions: router.subscriptions },
+      ...{ retained: retained.clientsSize, messages_received: metrics.publishesReceived },
+      messages_sent: metrics.publishesSent,
+      messages_dropped: droppedOutput + droppedQueue + droppedMailbox + droppedLink + droppedSize + droppedExpired,
+      ...{ refused: metrics.refused, turned_away: { ...metrics.turnedAway }, logins_failed: metrics.loginsFailed },
+      ...{ memory_bytes: process.memoryUsage.rss(), log_level: log.level },
+      links: [...peers.values()].map(linkRow),
+    };
+  }
+}
+
+function linkRow({ id, facts, epoch, connection, pending }: Peer): LinkRow {
+  const isMember = epoch !== undefined;
+  return {
+    ...{ broker: id, version: facts?.version ?? null, member: isMember, up: connection !== undefined },
+    ...{ draining: facts?.draining === true, unsettled: pending.size },
+  };
+}
+
+/** Returns the last refusal of each client that is remembered. */
+function lastRefusals({ context }: Broker): ReadonlyMap<string, RememberedRefusal> {
+  const last = new Map<string, RememberedRefusal>();
+  for (const refusal of context.refused.all()) if (refusal.clientId !== undefined) last.set(refusal.clientId, refusal);
+  return last;
+}
+
+function clientRow(client: LocalSession, refusal: RememberedRefusal | undefined): ClientRow {
+  const { session, connection, user, context, mailbox } = client;
+  const { version: spoken, expiryInterval, neverExpires } = session;
+  return {
+    ...{ broker: context.options.id, client_id: session.clientId, user: user === "" ? null : user },
+    connected: connection !== undefined,
+    address: connection?.transport.remote ?? null,
+    listener: connection === undefined ? null : connection.listener === "" ? "other" : connection.listener,
+    protocol: protocols[spoken],
+    keep_alive: connection === undefined ? null : connection.channel.silenceMs / 1500,
+    connected_at: connection === undefined ? null : timeOf(connection.openedAt),
+    session_expiry: neverExpires ? null : expiryInterval,
+    ...{ subscriptions: session.subscriptions.size, in_flight: client.inflightCount },
+    queued_bytes: client.queueMemoryBytes,
+    mailbox: mailbox === undefined ? null : Math.max(0, mailbox.count),
+    last_refusal: refusal === undefined ? null : lastOf(refusal),
+  };
+}
+
+function lastOf({ at, kind, reason }: RememberedRefusal): ClientRow["last_refusal"] {
+  return { at: timeOf(at), kind, reason };
+}
+
+function clientDetail(client: LocalSession, broker: Broker): ClientDetail {
+  const { session, connection, will, context } = client;
+  const refusals = [...context.refused.all()].filter(({ clientId }) => clientId === session.clientId).reverse();
+  const ends = connection?.transport.certificate?.expiresAt ?? Infinity;
+  return {
+    ...clientRow(client, refusals[0]),
+    memory_bytes: Math.round(
+      connection === undefined ? sessionMemoryOf(client) : memoryOf(connection, nothingCounted()),
+    ),
+    will_topic: will === undefined ? null : topicOf(will.publish),
+    certificate_expires_at: ends === Infinity ? null : timeOf(ends),
+    receive_paused: connection?.isHeld === true,
+    refusals: refusals.slice(0, refusalsOfClientMax).map((one) => refusalRow(one, broker.context.options.id)),
+  };
+}
+
+function* subscriptionRows({ session, context }: LocalSession): Generator<SubscriptionRow> {
+  for (const { filter, qos, noLocal, retainAsPublished, retainHandling, id } of session.subscriptions.values())
+    yield {
+      ...{ broker: context.options.id, client_id: session.clientId, filter: filter.text, qos, no_local: noLocal },
+      ...{ retain_as_published: retainAsPublished, retain_handling: retainHandling, identifier: id === 0 ? null : id },
+    };
+}
+
+function retainedRow({ topic, publish }: RetainedMessage): RetainedRow {
+  const expires_at = publish.expiresAt === Infinity ? null : timeOf(publish.expiresAt);
+  return { topic, qos: publish.qos, payload_bytes: publish.payloadLength, expires_at };
+}
+
+function messageRow(entry: RetainedMessage): RetainedMessageRow {
+  const { payloadBytes, payloadStart, payloadEnd } = entry.publish;
+  const payload = payloadBytes.subarray(payloadStart, payloadEnd);
+  return {
+    ...retainedRow(entry),
+    payload: textOf(payload),
+    payload_base64: Buffer.from(payload).toString("base64"),
+  };
+}
+
+/** Returns a payload as text; null if it is no UTF-8. */
+function textOf(payload: Uint8Array): string | null {
+  return isUtf8(payload) ? decodeUtf8(payload, 0, payload.length) : null;
+}
+
+function refusalRow(refusal: RememberedRefusal, broker: string): RefusalRow {
+  const { number, at, times, kind, cause, reason, clientId, remote } = refusal;
+  const whose = { client_id: clientId ?? null, address: remote ?? null };
+  return { broker, number, at: timeOf(at), times, kind, cause, reason, ...whose };
+}
+
+function bankRow({ context }: Broker): BankRow {
+  const { bankAccount, options } = context;
+  const { account, capital, vault } = bankAccount;
+  return {
+    ...{ broker: options.id, capital: capital / milli, vault: vault / milli, open: account.isOpen },
+    ...{ granted: account.grant / milli, bound: account.bound / milli, messages: account.messages },
+    share_percent: account.shares.percent,
+    holders: holdersOf(context, holdersMax),
+  };
+}
+
+function certificateRows(identity: TlsIdentity | undefined, now: number): CertificateRow[] {
+  if (identity === undefined) return [];
+  const row = (what: string, at: number): CertificateRow => ({
+    what,
+    expires_at: at === Infinity ? null : timeOf(at),
+    days_left: at === Infinity ? null : Math.floor((at - now) / dayMs),
+  });
+  const lists = identity.revocations?.lists ?? [];
+  return [
+    row("the broker's certificate", identity.expiresAt),
+    ...lists.map(({ endsAt }, index) => row(`list ${index + 1} of revoked certificates`, endsAt)),
+  ];
+}
+
+function banRows({ bans, context }: Broker): BanRow[] {
+  const passing = [...bans.list(context.clock.now())].map(({ kind, name, ms }) => ({
+    ...{ kind, name, seconds: Math.ceil(ms / 1000) },
+  }));
+  return [...passing, ...bans.lasting.entries.map(({ kind, name }) => ({ kind, name, seconds: null }))];
+}
+
+function timeOf(ms: number): string {
+  return new Date(ms).toISOString();
+}
