@@ -349,6 +349,14 @@ export const turnSampleMs = 5;
 export const sliceMs = 10;
 /** The share of it that each has where several such works take turns. */
 export const sliceShareMs = 2;
+/** Receivers of a message, here, that are served in one turn whatever it costs; more are served in steps. */
+export const fanoutAtOnceMax = 256;
+/** Receivers that are served in one step. */
+export const fanoutStepMax = 64;
+/** Bytes from another broker that wait for such a fan-out, before it is told to send less. */
+export const fanoutWaitingBytesMax = 1024 * 1024;
+/** Slips of a message at QoS 1 that are stored in one unit, with a copy of it. */
+export const slipsPerUnitMax = 500;
 /** Publishes at QoS 0 to one receiver after which the clock is asked whether a connection's slice is over. */
 export const quickPacketsMax = 512;
 /** Filters of one SUBSCRIBE or UNSUBSCRIBE that are handled, and committed, in one step. */

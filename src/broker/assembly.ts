@@ -182,7 +182,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
     ...peers,
     ...connect,
     adoption,
-    arriving: new Arriving(context, { fanout, registry: peers.registry }),
+    arriving: new Arriving(context, { fanout, backPressure, registry: peers.registry }),
     leftovers: new Leftovers(context, { membership, publishers }),
     publishers,
   });
@@ -345,7 +345,7 @@ function publishOf(context: ClusterContext, { peers, levelSweep, storeBackPressu
     holdPeer: (peer) => links.sendControl(peer, { say: "hold" }),
   });
   const shared = new SharedSubscriptions(context);
-  const fanout = new Fanout(context, { backPressure, linkSender, forwarding, shared });
+  const fanout = new Fanout(context, { backPressure, linkSender, forwarding, shared, resume });
   const regrouping = new Regrouping(context, { fanout, shared });
   const retainedStore = new RetainedStore(context, levelSweep);
   const lateRetained = new LateRetained(context, { retainedStore, linkSender });

@@ -22,9 +22,11 @@ import type { StoreBackPressure } from "./delivery/store-back-pressure.ts";
 import type { SubscribeHandler } from "./handle-subscribe.ts";
 import type { ClusterContext, ClusterRoute } from "./peers/cluster-context.ts";
 import type { BackPressure } from "./publish/back-pressure.ts";
-import { emptyRun, type Fanout, type Run } from "./publish/fanout.ts";
+import type { Fanout } from "./publish/fanout.ts";
 import type { PublishHandler } from "./publish/handle-publish.ts";
 import { isOwnTopic, ownTopicWords } from "./publish/own-topics.ts";
+import { emptyRun, type Run } from "./publish/run.ts";
+import { isWide } from "./publish/wide-fanouts.ts";
 
 /** The parts that handle packets. */
 export interface Flows {
@@ -147,6 +149,7 @@ export class Inbound {
     parsePublish(publish, bytes, firstByte, framer.body, end, channel.version);
     publish.isApart = framer.isApart;
     const route = this.#routeOf(connection, publish);
+    if (route !== undefined && isWide(route) && this.#mustWait(connection, publish, route)) return;
     const { payloadLength } = publish;
     this.#context.metrics.publishesReceived++;
     this.#context.metrics.payloadBytesReceived += payloadLength;
@@ -181,7 +184,7 @@ export class Inbound {
       return this.#flows.publishHandler.receive(connection, publish, route);
     }
     const run = this.#run;
-    if (publish.verbatim && run.count > 0 && run.route === route && run.end === start && run.bytes === bytes) {
+    if (this.#continuesRun(connection, publish, route)) {
       run.end = end;
       run.count++;
       run.payloadBytes += payloadLength;
@@ -204,6 +207,25 @@ export class Inbound {
     this.#cost += 1 + route.targets.length + route.groups.length;
     if (route.isMailDrop) return this.#flows.publishHandler.receive(connection, publish, route);
     this.#flows.fanout.live(publish, route, connection);
+  }
+
+  /** Returns true if a QoS 0 packet can be passed on in one piece with the run before it. */
+  #continuesRun({ framer: { bytes, start } }: Connection, publish: Publish, route: ClusterRoute): boolean {
+    const run = this.#run;
+    return publish.verbatim && run.count > 0 && run.route === route && run.end === start && run.bytes === bytes;
+  }
+
+  /**
+   * Puts a publish back, to be handled later, while another message on its topic is on its way to very many receivers.
+   * Returns true if it has.
+   */
+  #mustWait(connection: Connection, publish: Publish, route: ClusterRoute): boolean {
+    const isPlain = publish.qos === 0 && !publish.retain;
+    if (!isPlain || !this.#continuesRun(connection, publish, route)) this.#copyRun(connection);
+    if (!this.#flows.fanout.holdWhileUnderWay(route, connection)) return false;
+    connection.framer.putBack();
+    this.#context.metrics.packetsReceived--;
+    return true;
   }
 
   /** Returns why a client may not publish on a topic; undefined if it may, which the connection remembers. */

@@ -53,7 +53,7 @@ export class SysTopics {
       const bytes = encodeUtf8(topic);
       const publish = makePublish(bytes, encodeUtf8(String(value)), { qos: 0, retain: true });
       retained.set(topic, publish, "here");
-      this.#fanout.tell(publish, router.route(bytes, 0, bytes.length)!);
+      yield* this.#fanout.tell(publish, router.route(bytes, 0, bytes.length)!);
       yield;
     }
   }

@@ -3,7 +3,7 @@
  * a mail drop, or is retained.
  */
 
-import { topicTreeBytesMax, unitBytesReserve } from "../base/limits.ts";
+import { slipsPerUnitMax, topicTreeBytesMax, unitBytesReserve } from "../base/limits.ts";
 import { idOfMessage, messagePath } from "../coordinator/paths.ts";
 import { counterWeightOf, placeOfTopic, slipWeightOf, textWeightOf } from "../coordinator/weight.ts";
 import { type Publish, topicOf } from "../mqtt/publish.ts";
@@ -58,11 +58,13 @@ export class Mail {
    */
   store(publish: Publish, name: MessageName, drafts: readonly SlipDraft[], payment?: Payment): StoredMail[] {
     const room = this.#journal.unitBytesMax - this.#bytesOf(publish);
+    // At QoS 2 a unit holds as much as it can: half of them in the store would be sent twice after a crash.
+    const slipsMax = publish.qos === 2 ? Infinity : slipsPerUnitMax;
     const units: StoredMail[] = [];
     for (let from = 0; from < drafts.length; ) {
       const path = pathOf(publish, this.#nameOf({ order: name.order, from: name.from + from }));
       let to = from;
-      for (let bytes = 0; to < drafts.length && (to === from || bytes < room); to++) {
+      for (let bytes = 0; to < drafts.length && to - from < slipsMax && (to === from || bytes < room); to++) {
         const { clientId, subscriptionIds } = drafts[to]!;
         bytes += slipOverhead + 3 * clientId.length + path.length + 4 * subscriptionIds.length;
       }

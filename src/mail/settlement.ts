@@ -3,6 +3,7 @@
  * connected persistent session is sent the message at once and has a moment to acknowledge it; whoever has not done so
  * when the moment is over gets it into the mailbox. With every subscriber at home nothing is ever stored.
  */
+import { slipsPerUnitMax } from "../base/limits.ts";
 import { Ring } from "../base/ring.ts";
 import { Timer, type Timers } from "../base/timers.ts";
 import type { Publish } from "../mqtt/publish.ts";
@@ -36,6 +37,8 @@ export class Settlement {
   /** Larger for later messages of this broker. */
   readonly order: number;
   readonly live: LiveRecipient[] = [];
+  /** How many of them have been looked at since their moment is over. */
+  looked = 0;
   dueAt = 0;
   /** How often the message has been given to another member of a shared subscription. */
   reassigned = 0;
@@ -78,6 +81,16 @@ export class Settlement {
     this.#settled();
   }
 
+  /** Returns the next recipients that are not taken care of, so many at most. */
+  takeWaiting(max: number): LiveRecipient[] {
+    const waiting: LiveRecipient[] = [];
+    while (this.looked < this.live.length && waiting.length < max) {
+      const recipient = this.live[this.looked++]!;
+      if (!recipient.isTakenCareOf) waiting.push(recipient);
+    }
+    return waiting;
+  }
+
   /** Called when the last one is taken care of; only for a settlement that is not settled yet. */
   whenSettled(settled: () => void): void {
     this.#settled = settled;
@@ -109,10 +122,11 @@ export class Settlements {
   #tick(now: number): void {
     for (let head = this.#due.peek(); head !== undefined; head = this.#due.peek()) {
       if (!head.isSettled && head.dueAt > now) return this.#timers.set(this.#timer, head.dueAt);
-      this.#due.shift();
-      if (head.isSettled) continue;
-      const waiting = head.live.filter((recipient) => !recipient.isTakenCareOf);
+      const waiting = head.isSettled ? [] : head.takeWaiting(slipsPerUnitMax);
+      if (waiting.length < slipsPerUnitMax) this.#due.shift();
       this.store(head, waiting);
+      // The others have their turn between two units of a message to very many.
+      if (waiting.length > 0 && this.#due.length > 0) return this.#timers.set(this.#timer, now);
     }
   }
 

@@ -128,6 +128,18 @@ export class Framer {
     return this.#heldLength > 1 && this.#isWhole();
   }
 
+  /** Has `next` find the present packet once more: it cannot be handled yet. */
+  putBack(): void {
+    const { bytes, start, end } = this;
+    if (bytes === this.#chunk) {
+      this.#at = start;
+      return;
+    }
+    // It was gathered from several chunks.
+    this.#chunk = concatBytes([bytes.subarray(start, end), this.#chunk.subarray(this.#at)]);
+    this.#at = 0;
+  }
+
   #isWhole(): boolean {
     const length = readVarint(this.#held!, 1, this.#heldLength);
     return length >= 0 && this.#gather(1 + varintSize(length) + length, length);

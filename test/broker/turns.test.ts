@@ -1,105 +1,30 @@
-/**
- * Every kind of packet at its worst, beside a bystander: none holds the event loop. What counts is the processor's time
- * of the broker's own turns, so that a machine that is busy with other things fails nobody; the bystander's waits are
- * held against those that he had before, and against what the machine does to others meanwhile.
- */
+/** Every kind of packet at its worst, beside a bystander: none holds the event loop. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import mqttPacket from "mqtt-packet";
 import { filtersPerPacketMax, propertiesPerPacketMax } from "../../src/base/limits.ts";
-import { freePort } from "../bench/brokers.ts";
 import { eventually } from "../support/broker.ts";
-import { type Bystander, startBystander } from "../support/bystander.ts";
-import { type BrokerProcess, startBrokerProcess } from "../support/process.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
+import {
+  counting,
+  encode,
+  lasting,
+  pagesOf,
+  patienceMs,
+  publishAll,
+  startWatchedBroker,
+  subscribe,
+  type WatchedBroker,
+} from "../support/watched-broker.ts";
 
-/** The processor's time that no turn may take, in s as `mqttzoo_turn_seconds` has it; and that few may. */
-const never = "0.1";
-const rarely = "0.05";
-/** Turns that may take longer than `rarely`: the garbage collector has turns of its own choice. */
-const rare = 1;
-/** The longest that the bystander may wait, 99 times of 100, on a machine that does nothing else, in ms. */
-const noticedMs = 50;
-
-const folder = mkdtempSync(join(tmpdir(), "mqttzoo-turns-"));
-let broker: BrokerProcess;
-let bystander: Bystander;
-let httpPort = 0;
-let wsPort = 0;
+let broker: WatchedBroker;
 
 beforeAll(async () => {
-  [httpPort, wsPort] = [await freePort(), await freePort()];
-  broker = await startBrokerProcess(folder, {
-    args: ["--bank-capital", "1000000000", "--http-port", String(httpPort), "--ws-port", String(wsPort)],
-  });
-  bystander = await startBystander(broker.port);
+  broker = await startWatchedBroker();
 }, 120_000);
 
-afterAll(async () => {
-  bystander.stop();
-  await broker.kill("SIGKILL");
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => broker.stop());
 
-/** The turns that have taken longer than each end of the histogram's buckets. */
-async function turns(): Promise<Map<string, number>> {
-  const text = await (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text();
-  const buckets = [...text.matchAll(/mqttzoo_turn_seconds_bucket\{le="([^"]+)"\} (\d+)/g)];
-  const all = Number(buckets.at(-1)![2]);
-  return new Map(buckets.map(([, end, count]) => [end!, all - Number(count)]));
-}
-
-/** Attacks, and then looks at the broker's turns and at what the bystander has seen. */
-async function attack(how: () => Promise<void>): Promise<void> {
-  await bystander.waits();
-  await Bun.sleep(300);
-  const quiet = await bystander.waits();
-  const before = await turns();
-  await how();
-  const after = await turns();
-  const { p99, stretch, late } = await bystander.waits();
-  const longer = (end: string): number => after.get(end)! - before.get(end)!;
-  expect({ never: longer(never), rarely: longer(rarely) > rare }).toEqual({ never: 0, rarely: false });
-  expect(p99).toBeLessThan(quiet.p99 + noticedMs * stretch + late);
-}
-
-const patienceMs = 120_000;
-const five = (options: AnyPacket = {}): Promise<RawClient> =>
-  RawClient.connect(broker.port, { protocolVersion: 5, ...options });
-const encode = (packet: AnyPacket): Buffer => mqttPacket.generate(packet, { protocolVersion: 5 });
-const counting = (count: number): number[] => [...Array(count).keys()];
-
-function pagesOf<Item>(items: readonly Item[], size: number): Item[][] {
-  const pages: Item[][] = [];
-  for (let at = 0; at < items.length; at += size) pages.push(items.slice(at, at + size));
-  return pages;
-}
-
-/** Subscribes in one packet; returns how many filters were granted. */
-async function subscribe(client: RawClient, topics: readonly string[], qos = 0): Promise<number> {
-  const subscriptions = topics.map((topic) => ({ topic, qos }));
-  client.send({ cmd: "subscribe", messageId: 1, subscriptions });
-  const { granted } = await client.take("suback");
-  return granted.filter((code: number) => code < 3).length;
-}
-
-/** Publishes at QoS 1, some at a time, and waits for the acks. */
-async function publishAll(client: RawClient, topics: readonly string[], more: AnyPacket = {}): Promise<void> {
-  for (const page of pagesOf(topics, 500)) {
-    const one = (topic: string, at: number): Buffer =>
-      encode({ cmd: "publish", topic, payload: "x", qos: 1, messageId: at + 1, dup: false, retain: false, ...more });
-    client.write(Buffer.concat(page.map(one)));
-    await client.takeMany("puback", page.length);
-  }
-}
-
-const lasting = (clientId: string, clean = false): AnyPacket => ({
-  clientId,
-  clean,
-  properties: { sessionExpiryInterval: 1000 },
-});
+const attack = (how: () => Promise<void>): Promise<void> => broker.attack(how);
+const five = (options: AnyPacket = {}): Promise<RawClient> => broker.five(options);
 
 test(
   "SUBSCRIBE and UNSUBSCRIBE with all filters that a packet may have, and the end of their session",
@@ -251,7 +176,7 @@ test(
       publisher.publish("large", payload);
       publisher.publish("large", payload, { qos: 1, messageId: 1, retain: true });
       await publisher.take("puback");
-      const socket = new WebSocket(`ws://127.0.0.1:${wsPort}/mqtt`, "mqtt");
+      const socket = new WebSocket(`ws://127.0.0.1:${broker.wsPort}/mqtt`, "mqtt");
       socket.binaryType = "arraybuffer";
       await new Promise((resolve) => socket.addEventListener("open", resolve));
       const answers: number[] = [];

@@ -6,7 +6,58 @@ import type { Fault } from "./faults.ts";
 const slices = "test/unit/slices.test.ts";
 const attacks = "test/broker/attacks.test.ts";
 
+const wide = "test/unit/rooms/wide-fanouts.test.ts";
+
 export const faults: readonly Fault[] = [
+  {
+    what: "fan-out: a message to very many receivers is delivered in one turn",
+    file: "src/broker/publish/wide-fanouts.ts",
+    find: "    if (at > 0 && at % fanoutStepMax === 0) yield;\n",
+    replace: "",
+    tests: wide,
+  },
+  {
+    what: "fan-out: the publisher is acknowledged while it is on its way to many",
+    file: "src/broker/publish/delivery-plan.ts",
+    find: "    settlement.waitFor();\n    this.#publish = settlement.publish;",
+    replace: "    this.#publish = settlement.publish;\n    queueMicrotask(() => settlement.waitFor());",
+    tests: wide,
+  },
+  {
+    what: "fan-out: what came first on a topic does not go first",
+    file: "src/broker/publish/wide-fanouts.ts",
+    find: "next.unshift(...waiting)",
+    replace: "next.push(...waiting.reverse())",
+    tests: wide,
+  },
+  {
+    what: "fan-out: what a link brings overtakes a message that is on its way to many",
+    file: "src/broker/cluster/arriving.ts",
+    find: "    if (route !== undefined && this.#fanout.isUnderWay(route))\n      return this.#wait(peer, route, packets, (kept) => this.#takeBundle(peer, id, kept));\n",
+    replace: "",
+    tests: wide,
+  },
+  {
+    what: "fan-out: a session that moves meanwhile loses the message",
+    file: "src/broker/publish/fanout.ts",
+    find: "      if (moved.size > 0 && !plan.isRefused) this.#addMoved(plan, route, moved);\n",
+    replace: "",
+    tests: wide,
+  },
+  {
+    what: "fan-out: a session that ends meanwhile gets the message into a mailbox that nobody empties",
+    file: "src/broker/publish/fanout.ts",
+    find: "localSessions.get(clientId) === subscriber && mayStill(subscriber)",
+    replace: "mayStill(subscriber)",
+    tests: wide,
+  },
+  {
+    what: "fan-out: a publish on the topic does not wait",
+    file: "src/broker/inbound.ts",
+    find: "    this.#context.metrics.packetsReceived--;\n    return true;",
+    replace: "    return false;",
+    tests: "test/unit/rooms/inbound.test.ts",
+  },
   {
     what: "slices: work is never left before it is done",
     file: "src/base/slices.ts",

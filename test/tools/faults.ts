@@ -255,8 +255,8 @@ export const faults: readonly Fault[] = [
   {
     what: "a live path beside the mail drop",
     file: "src/broker/publish/fanout.ts",
-    find: "    if (!route.isMailDrop) {\n      for (const target of route.targets) plan",
-    replace: "    if (route !== undefined) {\n      for (const target of route.targets) plan",
+    find: "    if (!route.isMailDrop) {\n      if (!isInSteps) for",
+    replace: "    if (route !== undefined) {\n      if (!isInSteps) for",
     tests: "test/broker/mail-drops.test.ts",
   },
   {

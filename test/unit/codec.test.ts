@@ -210,7 +210,12 @@ test("any way to cut a stream gives the same packets", () => {
           at += size;
           // Now and then the chunk is left unread for a while, as a held connection does.
           if (cut % 3 === 1 && at < stream.length) continue;
-          while (framer.next()) seen.push(framer.bytes.slice(framer.start, framer.end));
+          for (let isLast = false; !isLast && framer.next(); ) {
+            // One that cannot be handled yet is found again, perhaps when more has come.
+            isLast = at < stream.length && seen.length % 4 === cut % 5;
+            if (isLast) framer.putBack();
+            else seen.push(framer.bytes.slice(framer.start, framer.end));
+          }
         }
         expect(seen).toEqual(packets);
       },

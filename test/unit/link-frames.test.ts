@@ -142,6 +142,7 @@ test("what another broker says on a topic of the broker's own reaches nobody her
   };
   const fanout = {
     takesVerbatim: () => false,
+    isUnderWay: () => false,
     liveHere: note("live"),
     offerHere: note("offer"),
     deliverHere: note("deliver"),

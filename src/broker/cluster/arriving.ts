@@ -1,6 +1,7 @@
 /** Messages that arrive over a link for receivers here. They are settled as if they had been published here. */
 import { readVarint, varintSize } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
+import { fanoutWaitingBytesMax } from "../../base/limits.ts";
 import {
   type Delivery,
   decodeBundle,
@@ -15,9 +16,11 @@ import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
 import { remainFrame } from "../peers/links.ts";
 import type { Peer } from "../peers/peer.ts";
 import type { SessionRegistry } from "../peers/session-registry.ts";
+import type { BackPressure } from "../publish/back-pressure.ts";
 import { copiesPriceOf } from "../publish/copies-price.ts";
 import type { Fanout } from "../publish/fanout.ts";
 import { isOwnTopic } from "../publish/own-topics.ts";
+import { isWide } from "../publish/wide-fanouts.ts";
 
 /**
  * A delivery that waits until the mailboxes here are as new as the other broker knows them, or that has come after one.
@@ -32,13 +35,20 @@ interface Deferred {
 export class Arriving {
   readonly #context: ClusterContext;
   readonly #fanout: Fanout;
+  readonly #backPressure: BackPressure;
   readonly #registry: SessionRegistry;
   readonly #deferred = new Map<Peer, Deferred[]>();
+  /** Bytes of each broker that wait until fan-outs are over. */
+  readonly #waitingBytes = new Map<Peer, number>();
   readonly #publish = new Publish();
 
-  constructor(context: ClusterContext, parts: { fanout: Fanout; registry: SessionRegistry }) {
+  constructor(
+    context: ClusterContext,
+    parts: { fanout: Fanout; backPressure: BackPressure; registry: SessionRegistry },
+  ) {
     this.#context = context;
     this.#fanout = parts.fanout;
+    this.#backPressure = parts.backPressure;
     this.#registry = parts.registry;
   }
 
@@ -48,12 +58,18 @@ export class Arriving {
    */
   run(peer: Peer, bytes: Uint8Array, start: number, end: number): void {
     const packets = decodeRun(bytes, start, end);
-    const publish = this.#publish;
     const { metrics } = this.#context;
     metrics.arrived += packets.count;
+    this.#takeRun(peer, packets);
+  }
+
+  #takeRun(peer: Peer, packets: Packets): void {
+    const publish = this.#publish;
+    const { end } = packets;
     let at = this.#parse(packets, packets.start);
     const route = this.#route(publish);
     if (route === undefined) return;
+    if (this.#fanout.isUnderWay(route)) return this.#wait(peer, route, packets, (kept) => this.#takeRun(peer, kept));
     if (packets.count > 1 && this.#fanout.takesVerbatim(route, packets.version5)) {
       const payloadBytes = payloadBytesOf(packets, publish.topicEnd - publish.topicStart);
       return this.#fanout.copyRunHere({ route, ...packets, payloadBytes }, peer);
@@ -62,8 +78,33 @@ export class Arriving {
       if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
       this.#fanout.liveHere(publish, route, peer);
       if (at >= end) return;
+      // The first of them may go to so many that the others have to wait.
+      if (this.#fanout.isUnderWay(route))
+        return this.#wait(peer, route, { ...packets, start: at }, (kept) => this.#takeRun(peer, kept));
       at = this.#parse(packets, at);
     }
+  }
+
+  /**
+   * Has packets of another broker wait while a fan-out on their topic is under way, and the broker send less if there
+   * is much that waits.
+   */
+  #wait(peer: Peer, route: ClusterRoute, packets: Packets, take: (kept: Packets) => void): void {
+    const { start, end } = packets;
+    const { epoch } = peer;
+    const size = end - start;
+    const kept = { ...packets, bytes: packets.bytes.slice(start, end), start: 0, end: size };
+    const before = this.#waitingBytes.get(peer) ?? 0;
+    this.#waitingBytes.set(peer, before + size);
+    if (before + size > fanoutWaitingBytesMax) this.#backPressure.holdFlooding(peer);
+    this.#fanout.whenOver(route, () => {
+      const left = this.#waitingBytes.get(peer)! - size;
+      if (left > 0) this.#waitingBytes.set(peer, left);
+      else this.#waitingBytes.delete(peer);
+      if (left < fanoutWaitingBytesMax / 2) this.#backPressure.releaseFlooding(peer);
+      // What a broker that has left still wanted delivered is delivered another way.
+      if (peer.epoch === epoch) take(kept);
+    });
   }
 
   /**
@@ -138,9 +179,19 @@ export class Arriving {
   #takeBundle(peer: Peer, id: number, packets: Packets): void {
     const publish = this.#publish;
     const { metrics } = this.#context;
-    metrics.arrived += packets.count;
     let at = this.#parse(packets, packets.start);
     const route = this.#route(publish);
+    if (route !== undefined && this.#fanout.isUnderWay(route))
+      return this.#wait(peer, route, packets, (kept) => this.#takeBundle(peer, id, kept));
+    metrics.arrived += packets.count;
+    if (route !== undefined && isWide(route)) {
+      const { epoch } = peer;
+      const kept = [publish.kept()];
+      for (; at < packets.end; kept.push(publish.kept())) at = this.#parse(packets, at);
+      return this.#fanout.offerInSteps(kept, route, () => {
+        if (peer.epoch === epoch) this.#settled(peer, id);
+      });
+    }
     for (; route !== undefined; at = this.#parse(packets, at)) {
       this.#fanout.offerHere(publish, route);
       if (at >= packets.end) break;
@@ -159,12 +210,17 @@ export class Arriving {
     const publish = this.#publish;
     this.#read(bytes, packetStart, end);
     publish.payer = delivery.payer ?? "";
-    const { metrics, bankAccount } = this.#context;
+    const { metrics, bankAccount, clock } = this.#context;
+    const route = this.#route(publish);
+    if (route !== undefined && this.#fanout.isUnderWay(route)) {
+      const later = { ...delivery, packetStart: 0, arrivedAt: delivery.arrivedAt ?? clock.wall() };
+      const packets = { bytes, start: packetStart, end, count: 1, version5: true };
+      return this.#wait(peer, route, packets, (kept) => this.#deliver(peer, later, kept.bytes, kept.end));
+    }
     if (publish.expiresAt !== Infinity && this.#hasExpired(publish, delivery.arrivedAt)) {
       metrics.arrived++;
       return id === 0 ? undefined : this.#settled(peer, id);
     }
-    const route = this.#route(publish);
     metrics.arrived++;
     const addressees = {
       toInterest: delivery.toInterest,
@@ -183,16 +239,22 @@ export class Arriving {
     if (route === undefined) payment?.close();
     if (id === 0) return;
     // A session that is here but does not subscribe any more is not owed the message.
-    const handles =
-      addressees.handles.size === 0
-        ? none
-        : [...addressees.handles].filter((handle) => isUnpaid || !this.#registry.has(handle));
-    const groups = addressees.groups.size === 0 ? none : [...addressees.groups];
+    const remaining = () => {
+      const handles =
+        addressees.handles.size === 0
+          ? none
+          : [...addressees.handles].filter((handle) => isUnpaid || !this.#registry.has(handle));
+      const groups = addressees.groups.size === 0 ? none : [...addressees.groups];
+      const isSentBack = isUnpaid && handles.length + groups.length > 0;
+      if (isSentBack) peer.sendBack();
+      return { handles, groups, isSentBack };
+    };
+    // Of very many receivers it is known when all have been served.
+    const known = route !== undefined && isWide(route) ? undefined : remaining();
     const { link } = peer;
-    const isSentBack = isUnpaid && handles.length + groups.length > 0;
-    if (isSentBack) peer.sendBack();
     const settle = (): void => {
       if (peer.link !== link || link === undefined) return;
+      const { handles, groups, isSentBack } = known ?? remaining();
       if (isSentBack) link.send(remainFrame({ id, handles, groups, unpaid: true }));
       else if (handles.length + groups.length > 0) link.send(remainFrame({ id, handles, groups }));
       else this.#settled(peer, id);

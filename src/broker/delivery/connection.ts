@@ -43,6 +43,8 @@ export const PauseReason = {
   slice: 128,
   /** Retained messages for new subscriptions are about to be sent. */
   feeds: 256,
+  /** A message to very many receivers is on its way, by the client or on the topic of its next one. */
+  fanout: 512,
 } as const;
 
 /** An enhanced authentication (MQTT 5, 4.12) that waits for the client's next AUTH. */

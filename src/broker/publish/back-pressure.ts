@@ -28,6 +28,8 @@ export class BackPressure {
   readonly #stalls = new Map<Connection, Stall>();
   /** Subscribers that were waited for in vain: they are not waited for again before they have caught up. */
   readonly #slow = new Set<Connection>();
+  /** Other brokers that are told to send less for another reason. */
+  readonly #flooding = new Set<Peer>();
   readonly #timer = new Timer(() => this.#look());
 
   constructor(
@@ -89,6 +91,18 @@ export class BackPressure {
     }
   }
 
+  /** Tells another broker to send less: messages of its publishers wait here for their turn. */
+  holdFlooding(peer: Peer): void {
+    if (this.#flooding.has(peer)) return;
+    this.#flooding.add(peer);
+    this.#holdPeer(peer);
+  }
+
+  /** Ends what `holdFlooding` has begun. */
+  releaseFlooding(peer: Peer): void {
+    if (this.#flooding.delete(peer)) this.#release(peer);
+  }
+
   /** Forgets a connection that has ended, as subscriber and as publisher. */
   forget(connection: Connection): void {
     this.#slow.delete(connection);
@@ -116,6 +130,7 @@ export class BackPressure {
   }
 
   #release(publisher: Publisher): void {
+    if (publisher instanceof Peer && this.#flooding.has(publisher)) return;
     for (const stall of this.#stalls.values()) if (stall.publishers.has(publisher)) return;
     this.#resume(publisher, PauseReason.stalled);
   }

@@ -2,6 +2,7 @@
  * A QoS 1 or 2 message in preparation: receivers are added one by one, then the plan commits what must be stored and
  * sends what goes to other brokers. The result is a settlement, or none if nobody has to be waited for.
  */
+import { slipsPerUnitMax } from "../../base/limits.ts";
 import type { CoordinatorError } from "../../coordinator/coordinator.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import type { StoredMail } from "../../mail/mail.ts";
@@ -42,7 +43,7 @@ export interface WaysElsewhere {
 }
 
 /** The circumstances of a commit. */
-interface Committing {
+export interface Committing {
   /** The publisher's connection, which is held when another broker has too much to take. */
   readonly connection?: Connection | undefined;
   /** Called if the store refuses the commit, since the guard does not hold; the settlement then never ends. */
@@ -77,7 +78,7 @@ export class DeliveryPlan implements Delivery {
   settlement: Settlement | undefined;
   readonly #context: DeliveryContext;
   readonly #elsewhere: WaysElsewhere;
-  readonly #publish: Publish;
+  #publish: Publish;
   readonly #payment: Payment | undefined;
   readonly #guard: Guard | undefined;
   readonly #reassigned: number;
@@ -95,6 +96,37 @@ export class DeliveryPlan implements Delivery {
     this.#guard = what.guard;
     this.#reassigned = what.reassigned ?? 0;
     this.#afterZxid = what.afterZxid ?? 0;
+  }
+
+  /**
+   * Has receivers added over several turns, until `end` is called after the commit: the message is kept, and not
+   * settled before.
+   */
+  begin(): void {
+    const settlement = this.#settle();
+    settlement.waitFor();
+    this.#publish = settlement.publish;
+  }
+
+  /** Ends what `begin` has begun. */
+  end(): void {
+    this.settlement!.done();
+  }
+
+  /** True once the store has refused something of it: nothing more is to be stored in its publisher's name. */
+  get isRefused(): boolean {
+    return this.settlement?.isRefused === true;
+  }
+
+  /**
+   * Commits the mail of the receivers added so far, if it makes a whole unit. At QoS 2 there is one commit, with the
+   * packet id: a message of which a part is stored would be sent twice after a crash.
+   */
+  commitWhole(how: Committing): void {
+    if (this.#publish.qos === 2 || (this.#stored?.length ?? 0) < slipsPerUnitMax) return;
+    const units = this.#units([]);
+    this.#stored = this.#mailed = undefined;
+    for (const unit of units) this.#commitUnit(unit, how);
   }
 
   /** Adds a receiver, here or elsewhere. */

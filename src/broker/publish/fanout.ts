@@ -3,8 +3,8 @@
  * in a settlement that tells when every receiver is taken care of.
  */
 
-import { noBytes } from "../../base/bytes.ts";
 import { outputBytesHigh } from "../../base/limits.ts";
+import type { Work } from "../../base/slices.ts";
 import type { CoordinatorError } from "../../coordinator/coordinator.ts";
 import type { Payment } from "../../mail/ledger.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
@@ -12,39 +12,19 @@ import type { Guard, Settlement } from "../../mail/settlement.ts";
 import type { QoS } from "../../mqtt/constants.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { Target } from "../../router/router.ts";
-import type { Connection } from "../delivery/connection.ts";
-import type { DeliveryContext } from "../delivery/delivery-context.ts";
+import { type Connection, PauseReason } from "../delivery/connection.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { OutgoingTarget } from "../delivery/outgoing-message.ts";
-import type { ClusterRoute } from "../peers/cluster-context.ts";
+import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
 import type { LinkSender } from "../peers/link-sender.ts";
 import { type Group, isPeer, type Peer, type Remote } from "../peers/peer.ts";
 import { isRemoteSession } from "../peers/remote-session.ts";
 import type { BackPressure, Publisher } from "./back-pressure.ts";
-import { type Delivery, DeliveryPlan, type Promised, type WaysElsewhere } from "./delivery-plan.ts";
+import { type Committing, type Delivery, DeliveryPlan, type Promised, type WaysElsewhere } from "./delivery-plan.ts";
+import { Note, noteOf, type Run } from "./run.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
-
-/** The values of `Route.note`: whether all receivers here take a publisher's packets as they came, by its version. */
-const Note = { unknown: 0, mixed: 1, all5: 2, allBefore5: 3, none: 4 } as const;
-
-/** A run: packets of one route that follow each other in one chunk and are passed on as they are, at QoS 0 or QoS 1. */
-export interface Run {
-  route: ClusterRoute;
-  bytes: Uint8Array;
-  start: number;
-  end: number;
-  count: number;
-  version5: boolean;
-  /** The bytes of all payloads in it. */
-  payloadBytes: number;
-}
-
-/** Returns a run without packets, to be filled in. */
-export function emptyRun(): Run {
-  const empty = { bytes: noBytes, start: 0, end: 0, count: 0, version5: false, payloadBytes: 0 };
-  return { route: undefined as unknown as ClusterRoute, ...empty };
-}
+import { eachInSteps, isWide, mayStillReceive, WideFanouts } from "./wide-fanouts.ts";
 
 /** The target that all calls share: it is filled in and used up within one. */
 const to: { -readonly [Key in keyof OutgoingTarget]: OutgoingTarget[Key] } = {
@@ -56,7 +36,9 @@ const to: { -readonly [Key in keyof OutgoingTarget]: OutgoingTarget[Key] } = {
 
 /** Delivers messages to the receivers of a route. */
 export class Fanout {
-  readonly #context: DeliveryContext;
+  readonly #context: ClusterContext;
+  readonly #wide: WideFanouts;
+  readonly #resume: (connection: Connection, reason: number) => void;
   readonly #backPressure: BackPressure;
   readonly #linkSender: LinkSender;
   readonly #forwarding: Forwarding;
@@ -64,10 +46,18 @@ export class Fanout {
   readonly #shared: SharedSubscriptions;
 
   constructor(
-    context: DeliveryContext,
-    parts: { backPressure: BackPressure; linkSender: LinkSender; forwarding: Forwarding; shared: SharedSubscriptions },
+    context: ClusterContext,
+    parts: {
+      backPressure: BackPressure;
+      linkSender: LinkSender;
+      forwarding: Forwarding;
+      shared: SharedSubscriptions;
+      resume: (connection: Connection, reason: number) => void;
+    },
   ) {
     this.#context = context;
+    this.#wide = new WideFanouts(context.slices);
+    this.#resume = parts.resume;
     this.#backPressure = parts.backPressure;
     this.#linkSender = parts.linkSender;
     this.#forwarding = parts.forwarding;
@@ -81,35 +71,73 @@ export class Fanout {
     return route.note === Note.none || route.note === (version5 ? Note.all5 : Note.allBefore5);
   }
 
+  /**
+   * Returns true while a message on that topic is on its way to very many receivers here: nothing else may be delivered
+   * there before it is over, or it would overtake.
+   */
+  isUnderWay(route: ClusterRoute): boolean {
+    return this.#wide.isUnderWay(route);
+  }
+
+  /** Calls back when the fan-out of a topic that is under way is over; what came before has been called by then. */
+  whenOver(route: ClusterRoute, go: () => void): void {
+    this.#wide.whenOver(route, go);
+  }
+
+  /** Holds a publisher while a fan-out on that topic is under way. Returns false if none is. */
+  holdWhileUnderWay(route: ClusterRoute, publisher: Connection): boolean {
+    if (!this.#wide.isUnderWay(route)) return false;
+    if (publisher.isHeldBy(PauseReason.fanout)) return true;
+    publisher.hold(PauseReason.fanout);
+    this.#wide.whenOver(route, () => this.#resume(publisher, PauseReason.fanout));
+    return true;
+  }
+
   /** Copies a run to all receivers, here and at other brokers, of a route for which `takesVerbatim` holds. */
   copyRun(run: Run, publisher: Connection): void {
     const { targets, elsewhere } = run.route;
     this.#context.metrics.fanout.observe(targets.length + elsewhere.length, run.count);
+    if (elsewhere.length > 0) this.#linkSender.run(this.#linkSender.linksOf(run.route), run, publisher);
     this.copyRunHere(run, publisher);
-    if (run.route.elsewhere.length === 0) return;
-    this.#linkSender.run(this.#linkSender.linksOf(run.route), run, publisher);
+    if (isWide(run.route)) this.holdWhileUnderWay(run.route, publisher);
   }
 
   /** Copies a run to the receivers here; drops and counts it for those whose output is full. */
   copyRunHere(run: Run, publisher: Publisher): void {
-    const { metrics, turn } = this.#context;
-    for (const { subscriber } of run.route.targets) {
-      const connection = subscriber.connection;
-      if (connection === undefined) continue;
-      const { writer } = connection;
-      if (writer.unsent > turn.outputBytesMax) {
-        metrics.droppedOutput += run.count;
-        continue;
-      }
-      writer.append(run.bytes, run.start, run.end);
-      metrics.publishesSent += run.count;
-      metrics.payloadBytesSent += run.payloadBytes;
-      if (writer.unsent > outputBytesHigh) this.#backPressure.hold(publisher, connection);
+    const { targets } = run.route;
+    if (isWide(run.route)) {
+      // Its fields, and its chunk, are used again when the turn is over.
+      const kept = { ...run, bytes: run.bytes.slice(run.start, run.end), start: 0, end: run.end - run.start };
+      const mayStill = mayStillReceive(this.#context.router, run.route);
+      const copy = (target: Target<LocalSession>): void => {
+        const channel = target.subscriber.connection?.channel;
+        // Its client may have come back meanwhile, in another version.
+        const takes = channel?.phase === "open" && channel.takesVerbatim && (channel.version === 5) === kept.version5;
+        if (takes && mayStill(target.subscriber)) this.#copyRunTo(kept, target, publisher);
+      };
+      return this.#wide.run(run.route, eachInSteps(targets, copy));
     }
+    for (const target of targets) this.#copyRunTo(run, target, publisher);
+  }
+
+  #copyRunTo(run: Run, { subscriber }: Target<LocalSession>, publisher: Publisher): void {
+    const { metrics, turn } = this.#context;
+    const connection = subscriber.connection;
+    if (connection === undefined) return;
+    const { writer } = connection;
+    if (writer.unsent > turn.outputBytesMax) {
+      metrics.droppedOutput += run.count;
+      return;
+    }
+    writer.append(run.bytes, run.start, run.end);
+    metrics.publishesSent += run.count;
+    metrics.payloadBytesSent += run.payloadBytes;
+    if (writer.unsent > outputBytesHigh) this.#backPressure.hold(publisher, connection);
   }
 
   /** Returns true if QoS 1 packets go to other brokers, and to no receiver for whom they may have to be stored. */
   takesBundles(route: ClusterRoute): boolean {
+    if (isWide(route)) return false;
     if (route.bundles === undefined) {
       const isPlain = route.targets.every((target) => target.own === target && target.subscriber.mailbox === undefined);
       const isElsewhere = route.elsewhere.length > 0 && route.elsewhere.every(({ subscriber }) => isPeer(subscriber));
@@ -120,16 +148,32 @@ export class Fanout {
 
   /** Sends a QoS 1 message to the receivers here whose sessions end with their connections. */
   offerHere(publish: Publish, route: ClusterRoute): void {
-    for (const target of route.targets) {
-      const { subscriber } = target;
-      if (subscriber.mailbox !== undefined) continue;
-      to.qos = Math.min(publish.qos, target.qos) as QoS;
-      to.retain = false;
-      to.subscriptionIds = target.subscriptionIds;
-      to.group = undefined;
-      if (to.qos === 0) subscriber.sendQoS0(publish, to);
-      else subscriber.offer(publish, to);
-    }
+    for (const target of route.targets) this.#offerTo(publish, target);
+  }
+
+  /**
+   * Sends kept QoS 1 messages, one after the other, to very many receivers here whose sessions end with their
+   * connections. Calls `done` when all have been served.
+   */
+  offerInSteps(publishes: readonly Publish[], route: ClusterRoute, done: () => void): void {
+    const mayStill = mayStillReceive(this.#context.router, route);
+    const offer = (publish: Publish) => (target: Target<LocalSession>) => {
+      if (mayStill(target.subscriber)) this.#offerTo(publish, target);
+    };
+    const all = function* (): Work {
+      for (const publish of publishes) yield* eachInSteps(route.targets, offer(publish));
+    };
+    this.#wide.run(route, all(), done);
+  }
+
+  #offerTo(publish: Publish, { subscriber, qos, subscriptionIds }: Target<LocalSession>): void {
+    if (subscriber.mailbox !== undefined) return;
+    to.qos = Math.min(publish.qos, qos) as QoS;
+    to.retain = false;
+    to.subscriptionIds = subscriptionIds;
+    to.group = undefined;
+    if (to.qos === 0) subscriber.sendQoS0(publish, to);
+    else subscriber.offer(publish, to);
   }
 
   /** Sends QoS 1 packets to the other brokers of a route for which `takesBundles` holds. */
@@ -148,20 +192,37 @@ export class Fanout {
   live(publish: Publish, route: ClusterRoute, publisher: Connection): void {
     const { client } = publisher;
     this.#context.metrics.fanout.observe(route.targets.length + route.groups.length + route.elsewhere.length);
-    for (const target of route.targets)
-      this.#liveTo(publish, target.subscriber === client ? target.own : target, publisher);
     for (const group of route.groups) this.#liveToMember(publish, group, publisher);
     if (route.elsewhere.length > 0) this.#linkSender.live(publish, this.#linkSender.linksOf(route), publisher);
+    if (isWide(route)) {
+      this.#liveWide(publish, route, publisher);
+      this.holdWhileUnderWay(route, publisher);
+      return;
+    }
+    for (const target of route.targets)
+      this.#liveTo(publish, target.subscriber === client ? target.own : target, publisher);
   }
 
   /** Sends a QoS 0 message of another broker to the receivers here, but to no group: members were chosen there. */
   liveHere(publish: Publish, route: ClusterRoute, publisher: Peer): void {
+    if (isWide(route)) return this.#liveWide(publish, route, publisher);
     for (const target of route.targets) this.#liveTo(publish, target, publisher);
   }
 
+  #liveWide(publish: Publish, route: ClusterRoute, publisher: Publisher): void {
+    const kept = publish.kept();
+    const client = "client" in publisher ? publisher.client : undefined;
+    const mayStill = mayStillReceive(this.#context.router, route);
+    const send = (target: Target<LocalSession>): void => {
+      if (!mayStill(target.subscriber)) return;
+      this.#liveTo(kept, target.subscriber === client ? target.own : target, publisher);
+    };
+    this.#wide.run(route, eachInSteps(route.targets, send));
+  }
+
   /** Sends what this broker says of itself to the receivers here; other brokers tell theirs of themselves. */
-  tell(publish: Publish, route: ClusterRoute): void {
-    for (const target of route.targets) this.#liveTo(publish, target, undefined);
+  *tell(publish: Publish, route: ClusterRoute): Work {
+    yield* eachInSteps(route.targets, (target) => this.#liveTo(publish, target, undefined));
     for (const group of route.groups) {
       // Members elsewhere are unfit, so what is chosen is here.
       const target = this.#shared.choose(group, publish, (member) => "isElsewhere" in member);
@@ -187,14 +248,55 @@ export class Fanout {
   ): Delivery {
     const { payment, guard, connection } = how;
     const plan = this.#plan({ publish, payment, guard, afterZxid: connection?.connectZxid });
+    const add = (target: Target<LocalSession>): void => plan.add(target.subscriber === publisher ? target.own : target);
+    const isInSteps = !route.isMailDrop && isWide(route);
     if (!route.isMailDrop) {
-      for (const target of route.targets) plan.add(target.subscriber === publisher ? target.own : target);
+      if (!isInSteps) for (const target of route.targets) add(target);
       for (const target of route.elsewhere) plan.addElsewhere(target);
     }
     for (const group of route.groups) plan.addAny(this.#shared.choose(group, publish));
-    plan.commit(how.operations, how);
-    this.#context.metrics.fanout.observe(plan.receivers);
+    const moved = new Set<string>();
+    const commit = (): void => {
+      if (moved.size > 0 && !plan.isRefused) this.#addMoved(plan, route, moved);
+      plan.commit(how.operations, how);
+      this.#context.metrics.fanout.observe(plan.receivers);
+    };
+    if (!isInSteps) commit();
+    else {
+      this.#planInSteps(plan, route, { add, commit, how, moved });
+      if (connection !== undefined) this.holdWhileUnderWay(route, connection);
+    }
     return plan;
+  }
+
+  /** Adds the receivers here to a plan a few at a time, and commits it. */
+  #planInSteps(plan: DeliveryPlan, route: ClusterRoute, { add, commit, how, moved }: PlanSteps): void {
+    const { localSessions } = this.#context;
+    const mayStill = mayStillReceive(this.#context.router, route);
+    const addHere = (target: Target<LocalSession>): void => {
+      const { subscriber } = target;
+      const { clientId } = subscriber.session;
+      if (plan.isRefused) return;
+      plan.commitWhole(how);
+      // Since the message came a session may have ended, gone to another broker, or even come back from there.
+      if (subscriber.isReleased) moved?.add(clientId);
+      else if (localSessions.get(clientId) === subscriber && mayStill(subscriber)) add(target);
+    };
+    plan.begin();
+    this.#wide.run(route, eachInSteps(route.targets, addHere), () => {
+      commit();
+      plan.end();
+    });
+  }
+
+  /** Adds receivers that have gone to other brokers while others were added, if they still subscribe. */
+  #addMoved(plan: DeliveryPlan, { bytes }: ClusterRoute, moved: ReadonlySet<string>): void {
+    const { targets, elsewhere } = this.#context.router.route(bytes, 0, bytes.length)!;
+    for (const target of targets) if (moved.has(target.subscriber.session.clientId)) plan.add(target);
+    for (const target of elsewhere) {
+      const { subscriber } = target;
+      if (isRemoteSession(subscriber) && moved.has(subscriber.clientId)) plan.addElsewhere(target);
+    }
   }
 
   /** Delivers a QoS 1 or 2 message of another broker to these receivers here. */
@@ -205,10 +307,11 @@ export class Fanout {
     const isUnfit = (member: LocalSession | Remote): boolean =>
       "isElsewhere" in member || (isNotForPersistent && member.mailbox !== undefined);
     const plan = this.#plan({ publish, payment, guard: undefined });
-    for (const target of route.targets) {
+    const add = (target: Target<LocalSession>): void => {
       const { mailbox, handle } = target.subscriber;
       if (mailbox === undefined ? addressees.toInterest : addressees.handles.delete(handle)) plan.add(target);
-    }
+    };
+    if (!isWide(route)) route.targets.forEach(add);
     for (const group of route.groups) {
       if (!addressees.groups.has(group.text)) continue;
       const target = this.#shared.choose(group, publish, isUnfit);
@@ -216,7 +319,8 @@ export class Fanout {
       addressees.groups.delete(group.text);
       plan.addAny(target);
     }
-    plan.commit([], {});
+    if (!isWide(route)) plan.commit([], {});
+    else this.#planInSteps(plan, route, { add, commit: () => plan.commit([], {}), how: {} });
     return plan;
   }
 
@@ -261,6 +365,15 @@ export class Fanout {
   }
 }
 
+/** How the receivers of a message are added to its plan, and how the plan is committed. */
+interface PlanSteps {
+  readonly add: (target: Target<LocalSession>) => void;
+  readonly commit: () => void;
+  readonly how: Committing;
+  /** Filled with the client ids of sessions that have gone to other brokers meanwhile; undefined: nobody asks. */
+  readonly moved?: Set<string>;
+}
+
 /** The circumstances of a redelivery to another member of a shared subscription. */
 export interface Redelivery {
   readonly done: () => void;
@@ -279,19 +392,4 @@ export interface Addressees {
   readonly groups: Set<string>;
   /** True if the bank cannot pay for storing the message here. */
   readonly isUnpaid?: boolean;
-}
-
-function noteOf(route: ClusterRoute): number {
-  if (route.groups.length > 0 || route.isMailDrop) return Note.mixed;
-  if (route.targets.length === 0) return Note.none;
-  let note: number = Note.unknown;
-  for (const target of route.targets) {
-    const channel = target.subscriber.connection?.channel;
-    if (channel?.phase !== "open" || !channel.takesVerbatim) return Note.mixed;
-    if (target.own !== target || target.subscriptionIds.length > 0) return Note.mixed;
-    const kind = channel.version === 5 ? Note.all5 : Note.allBefore5;
-    if (note !== Note.unknown && note !== kind) return Note.mixed;
-    note = kind;
-  }
-  return note;
 }

@@ -19,13 +19,14 @@ import { type Connection, PauseReason } from "../delivery/connection.ts";
 import type { StoreBackPressure } from "../delivery/store-back-pressure.ts";
 import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
 import { placeInDrop } from "./drop-place.ts";
-import { emptyRun, type Fanout, type Run } from "./fanout.ts";
+import type { Fanout } from "./fanout.ts";
 import { forgettingOf, holdId } from "./held-ids.ts";
 import { PublishAdmission } from "./publish-admission.ts";
 import { PublishRefusal } from "./publish-refusal.ts";
 import { WillPublisher } from "./publish-will.ts";
 import { Refusals } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
+import { emptyRun, type Run } from "./run.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
 
 /** Handles PUBLISH and PUBREL of clients. */
@@ -64,6 +65,7 @@ export class PublishHandler {
       admission: this.#admission,
       answer: (connection, publish, outcome) => this.#answer(connection, publish, outcome),
       attempt: (connection, publish, route) => this.#attempt(connection, publish, route),
+      isUnderWay: (route) => parts.fanout.isUnderWay(route),
       resume: parts.resume,
     });
     this.wills = new WillPublisher(context, { ...parts, admission: this.#admission, refusals: this.#refusals });

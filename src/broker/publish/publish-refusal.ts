@@ -21,6 +21,8 @@ export interface PublishRefusalParts {
   readonly answer: (connection: Connection, publish: Publish, outcome: AckOutcome) => void;
   /** Takes a publish that was refused before, if it can be taken now. */
   readonly attempt: (connection: Connection, publish: Publish, route: ClusterRoute) => void;
+  /** Returns true while a message on that topic is on its way to very many receivers. */
+  readonly isUnderWay: (route: ClusterRoute) => boolean;
   /** Lets a connection go on that was held for a `PauseReason`. */
   readonly resume: (connection: Connection, reason: number) => void;
 }
@@ -69,6 +71,7 @@ export class PublishRefusal {
     const retry = new Timer((now) => {
       if (connection.channel.phase !== "open") return;
       const route = this.#context.router.refresh(first);
+      if (this.#parts.isUnderWay(route)) return timers.set(retry, now + retryMs);
       const admission = this.#parts.admission.admit(kept, route, connection.client!);
       if (!("why" in admission)) {
         // The attempt sets aside again what was set aside to see whether it can be.

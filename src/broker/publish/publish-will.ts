@@ -84,6 +84,8 @@ export class WillPublisher {
     // The client may not be allowed any more what it was allowed when it set its will, or by an earlier version.
     if (route === undefined || isOwnTopic(route.topic) || publisher.permissions?.mayPublish(route.topic) === false)
       return this.#giveUp(will);
+    const { fanout } = this.#parts;
+    if (fanout.isUnderWay(route)) return fanout.whenOver(route, () => this.#attempt(waiting));
     const admission = this.#parts.admission.admitWill(publish, route, publisher);
     if (!("why" in admission)) return this.#send(will, route, admission);
     // Without the store nobody knows what the bank has.

@@ -3,11 +3,13 @@ import { describe, expect, test } from "bun:test";
 import mqttPacket from "mqtt-packet";
 import { Bucket } from "../../../src/base/bucket.ts";
 import type { ProtocolError } from "../../../src/base/errors.ts";
-import { quickPacketsMax, sliceMs } from "../../../src/base/limits.ts";
+import { fanoutAtOnceMax, quickPacketsMax, sliceMs } from "../../../src/base/limits.ts";
 import { type Connection, PauseReason } from "../../../src/broker/delivery/connection.ts";
 import { type Flows, Inbound } from "../../../src/broker/inbound.ts";
-import type { Run } from "../../../src/broker/publish/fanout.ts";
+import type { ClusterRoute } from "../../../src/broker/peers/cluster-context.ts";
+import type { Run } from "../../../src/broker/publish/run.ts";
 import { type Publish, topicOf } from "../../../src/mqtt/publish.ts";
+import { parseFilter } from "../../../src/mqtt/topic.ts";
 import { nearClient } from "../../support/near-client.ts";
 import { bytesOf } from "../../support/packet-bytes.ts";
 import type { AnyPacket } from "../../support/raw-client.ts";
@@ -16,7 +18,7 @@ import { type RoomOptions, room } from "../../support/room.ts";
 /** Handlers that only note their calls, in order. */
 function flowsTo(
   handled: string[],
-  state: { isVerbatim: boolean; isBundled: boolean; isBehind: boolean; work(): void },
+  state: { isVerbatim: boolean; isBundled: boolean; isBehind: boolean; isUnderWay: boolean; work(): void },
 ) {
   const note =
     (what: string) =>
@@ -61,6 +63,10 @@ function flowsTo(
       takesBundles: () => state.isBundled,
       copyRun: ({ route, count }: Run) => void handled.push(`run ${route.topic} ${count}`),
       live: (publish: Publish) => void handled.push(`live ${topicOf(publish)}`),
+      holdWhileUnderWay(_: ClusterRoute, connection: Connection) {
+        if (state.isUnderWay) connection.hold(PauseReason.fanout);
+        return state.isUnderWay;
+      },
     },
     backPressure: {
       holdIfBehind(connection: Connection) {
@@ -76,7 +82,7 @@ function scene(options: RoomOptions = {}) {
   const made = room(options);
   const { context } = made;
   const handled: string[] = [];
-  const state = { isVerbatim: true, isBundled: false, isBehind: false, work: () => {} };
+  const state = { isVerbatim: true, isBundled: false, isBehind: false, isUnderWay: false, work: () => {} };
   const inbound = new Inbound(context, flowsTo(handled, state));
   const client = (phase: "new" | "open" = "open") => {
     const near = nearClient(context.turn);
@@ -123,6 +129,23 @@ describe("QoS 0 publishes", () => {
     // Its time left is written anew for each receiver.
     client().send(publish("a"), publish("a", { properties: { messageExpiryInterval: 5 } }), publish("a"));
     expect(noted()).toEqual(["run a 1", "live a", "run a 1"]);
+  });
+
+  test("to very many receivers wait while another one is on its way to them, and are handled then, each once", () => {
+    const { context, inbound, state, client, noted, session } = scene();
+    const subscription = { filter: parseFilter("wide")!, qos: 0, noLocal: false, retainAsPublished: false } as const;
+    for (let at = 0; at <= fanoutAtOnceMax; at++)
+      context.router.subscribe(session(`r${at}`), { ...subscription, retainHandling: 0, id: 0 });
+    const { connection, send } = client();
+    send(publish("narrow"), publish("wide"), publish("wide"));
+    expect(noted()).toEqual(["run narrow 1", "run wide 2"]);
+    state.isUnderWay = true;
+    send(publish("wide"), publish("narrow"));
+    expect([noted(), connection.isHeldBy(PauseReason.fanout)]).toEqual([[], true]);
+    state.isUnderWay = false;
+    inbound.resume(connection, PauseReason.fanout);
+    expect(noted()).toEqual(["run wide 1", "run narrow 1"]);
+    expect([context.metrics.publishesReceived, context.metrics.packetsReceived]).toEqual([5, 5]);
   });
 
   test("on a topic of the broker's own reach nobody; on a mail drop's they are stored", () => {

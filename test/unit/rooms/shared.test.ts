@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { encodeUtf8 } from "../../../src/base/bytes.ts";
 import { reassignmentsMax, refusedRetryMs, regroupBytesMax } from "../../../src/base/limits.ts";
+import { finish } from "../../../src/base/slices.ts";
 import type { Connection } from "../../../src/broker/delivery/connection.ts";
 import type { LocalSession } from "../../../src/broker/delivery/local-session.ts";
 import { OutgoingMessage } from "../../../src/broker/delivery/outgoing-message.ts";
@@ -191,11 +192,11 @@ test("what the broker says of itself goes to a member here, and to no other brok
   const others = { backPressure: {}, linkSender: { offer: () => void sent.push("elsewhere") }, forwarding: {} };
   const fanout = new Fanout(context, { shared, ...others } as unknown as ConstructorParameters<typeof Fanout>[1]);
   const route = context.router.route(encodeUtf8("t"), 0, 1)!;
-  fanout.tell(message(0), route);
+  finish(fanout.tell(message(0), route));
   expect(sent).toEqual([]);
   const member = local("here");
   member.sendQoS0 = () => void sent.push("here");
-  for (let count = 0; count < 3; count++) fanout.tell(message(0), context.router.route(encodeUtf8("t"), 0, 1)!);
+  for (let count = 0; count < 3; count++) finish(fanout.tell(message(0), context.router.route(encodeUtf8("t"), 0, 1)!));
   expect(sent).toEqual(["here", "here", "here"]);
 });
 

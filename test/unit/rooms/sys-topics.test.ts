@@ -1,6 +1,7 @@
 /** The `$SYS` topics: what is counted, as retained messages and as live ones, again and again. */
 import { describe, expect, test } from "bun:test";
 import { sysIntervalMs } from "../../../src/base/limits.ts";
+import { nothing } from "../../../src/base/slices.ts";
 import { version } from "../../../src/broker/core/version.ts";
 import { Peer } from "../../../src/broker/peers/peer.ts";
 import type { Fanout } from "../../../src/broker/publish/fanout.ts";
@@ -15,7 +16,12 @@ function scene() {
   const made = room();
   const { context } = made;
   const live: string[] = [];
-  const fanout = { tell: (publish: Publish) => void live.push(topicOf(publish)) } as unknown as Fanout;
+  const fanout = {
+    tell: (publish: Publish) => {
+      live.push(topicOf(publish));
+      return nothing();
+    },
+  } as unknown as Fanout;
   const topics = new SysTopics(context, fanout);
   /** The text that a client which subscribes now is handed. */
   const retained = (name: string): string | undefined => {
