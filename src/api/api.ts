@@ -10,7 +10,16 @@ import { openApiDocument } from "./openapi.ts";
 import type { People } from "./people.ts";
 import type { Acting, Reading } from "./ports.ts";
 import { Problem } from "./problem.ts";
-import { type Caller, type Changed, type Match, type Operation, type Outcome, RouteTable, readQuery } from "./route.ts";
+import {
+  type Caller,
+  type Changed,
+  type Match,
+  type Operation,
+  type Outcome,
+  RouteTable,
+  readQuery,
+  Written,
+} from "./route.ts";
 import { whyNot } from "./schema.ts";
 
 export interface ApiRequest {
@@ -165,15 +174,6 @@ interface Noted {
   readonly path: Match["path"];
   readonly read: Read | Problem;
   readonly outcome: Outcome<unknown> | Problem;
-}
-
-/** An answer that is JSON already. */
-class Written {
-  readonly json: string;
-
-  constructor(json: string) {
-    this.json = json;
-  }
 }
 
 function isReading(method: string): boolean {

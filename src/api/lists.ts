@@ -3,7 +3,7 @@ import { pageRowsMax, pageRowsPlainMax } from "../base/api-limits.ts";
 import { type Candidates, decodeCursor, encodeCursor, type Key, Selection, shortName, type Wanted } from "./page.ts";
 import type { Reading } from "./ports.ts";
 import { Problem } from "./problem.ts";
-import { type Operation, type OperationOf, operation } from "./route.ts";
+import { type Operation, type OperationOf, operation, Written } from "./route.ts";
 import { integer, list, nullable, type Of, object, type Schema, text, word } from "./schema.ts";
 
 type Fields = Readonly<Record<string, Schema<unknown>>>;
@@ -64,7 +64,8 @@ export function listOperation<const Query extends Fields, Row>(parts: ListOf<Que
       const selection = new Selection<Row>(wanted);
       run(selection.walk(all), () => {
         const { items, next } = selection.page;
-        done({ value: { items, next: next === undefined ? null : encodeCursor(sort, next) } });
+        const cursor = next === undefined ? null : encodeCursor(sort, next);
+        done({ value: new Written(`{"items":[${items.join(",")}],"next":${JSON.stringify(cursor)}}`) });
       });
     },
   });

@@ -29,8 +29,9 @@ export interface Candidate<Row> {
 /** Candidates one by one; undefined: a step of the walk that has found none. */
 export type Candidates<Row> = Iterable<Candidate<Row> | undefined>;
 
-export interface Page<Row> {
-  readonly items: readonly Row[];
+export interface Page {
+  /** The rows, each as JSON. */
+  readonly items: readonly string[];
   /** The place after which the next page begins; undefined: this is the last one. */
   readonly next: Key | undefined;
 }
@@ -42,36 +43,34 @@ const stepCandidates = 32;
 export class Selection<Row> {
   readonly #wanted: Wanted;
   readonly #chosen: { readonly key: Key; readonly row: Row }[] = [];
+  readonly #written: string[] = [];
 
   constructor(wanted: Wanted) {
     this.#wanted = wanted;
   }
 
-  /** Walks over candidates, step by step. */
+  /** Walks over candidates, and writes the page, step by step. */
   *walk(candidates: Candidates<Row>): Generator<void, void, void> {
     let seen = 0;
     for (const candidate of candidates) {
       if (candidate !== undefined) this.#consider(candidate);
       if (++seen % stepCandidates === 0) yield;
     }
+    let bytes = 0;
+    for (const { row } of this.#chosen.slice(0, this.#wanted.limit)) {
+      const json = JSON.stringify(row);
+      bytes += json.length;
+      if (this.#written.length > 0 && bytes > pageBytesMax) return;
+      this.#written.push(json);
+      if (this.#written.length % stepCandidates === 0) yield;
+    }
   }
 
   /** Returns the page, when the walk is over. */
-  get page(): Page<Row> {
-    const { limit } = this.#wanted;
-    const chosen = this.#chosen.slice(0, limit);
-    let bytes = 0;
-    let count = 0;
-    for (const { row } of chosen) {
-      bytes += JSON.stringify(row).length;
-      if (count > 0 && bytes > pageBytesMax) break;
-      count++;
-    }
+  get page(): Page {
+    const count = this.#written.length;
     const isLast = count === this.#chosen.length;
-    return {
-      items: chosen.slice(0, count).map(({ row }) => row),
-      next: isLast ? undefined : chosen[count - 1]!.key,
-    };
+    return { items: this.#written, next: isLast ? undefined : this.#chosen[count - 1]!.key };
   }
 
   #consider({ key, row }: Candidate<Row>): void {

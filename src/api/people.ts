@@ -40,8 +40,8 @@ interface Token {
   readonly until: number;
 }
 
-/** The names of those who come without being users. */
-const byToken = "(token)";
+/** The name, in the audit log, of whoever shows the operator's token, or comes from this machine. */
+export const byToken = "(token)";
 const byLoopback = "(this machine)";
 
 /** Finds out who sends requests, and gives tokens. */

@@ -1,4 +1,5 @@
 /** The ports of the API: what it reads of a broker, and what it has the broker do. */
+import type { Problem } from "./problem.ts";
 import type {
   BankRow,
   BanRow,
@@ -42,10 +43,30 @@ export interface Reading {
   logLevel(): string;
 }
 
+/** A message that the operator publishes. */
+export interface OperatorMessage {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly qos: 0 | 1 | 2;
+  readonly retain: boolean;
+}
+
+/** Told the end of something: a problem if it was not done. */
+export type Told = (problem: Problem | undefined) => void;
+
 /** All that one broker is asked to do. */
 export interface Acting {
   /** Ends the connection of a client. Returns false if it is not connected here. */
   disconnect(clientId: string): boolean;
+  endSession(clientId: string, told: Told): void;
+  publish(message: OperatorMessage, told: Told): void;
+  /** Raises the bank's capital by credits, or lowers it; `done` is told the capital, in credits. */
+  changeCapital(credits: number, done: (capital: number | Problem) => void): void;
+  /** Begins to send clients to other brokers. */
+  drain(): Problem | undefined;
+  /** Bans somebody for good, or lifts a ban of any kind. */
+  ban(kind: BanRow["kind"], name: string): Problem | undefined;
+  liftBan(kind: BanRow["kind"], name: string): Problem | undefined;
   /** Sets what is logged. */
   setLogLevel(level: string): void;
 }

@@ -21,9 +21,18 @@ export interface Changed {
   readonly after?: unknown;
 }
 
+/** An answer that is JSON already. */
+export class Written {
+  readonly json: string;
+
+  constructor(json: string) {
+    this.json = json;
+  }
+}
+
 /** An answer: a value of the operation's schema, and what has been changed. */
 export interface Outcome<Answer> {
-  readonly value: Answer;
+  readonly value: Answer | Written;
   readonly changed?: Changed;
 }
 

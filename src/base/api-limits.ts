@@ -6,7 +6,7 @@ export const pageRowsPlainMax = 100;
 /** A page ends early once its rows are so many bytes of JSON; one row is always there. */
 export const pageBytesMax = 1024 * 1024;
 /** Requests that are being answered at once; others are told to come later. */
-export const apiRequestsMax = 64;
+export const apiRequestsMax = 32;
 /** A request's path with its query, in characters, and the values of its parameters. */
 export const apiTargetMax = 16 * 1024;
 /** Refusals, and changes, that are remembered for those who ask. */
@@ -19,3 +19,8 @@ export const apiTokensMax = 1000;
 export const apiTokenMs = 12 * 3600 * 1000;
 /** Characters of a key in a cursor; a longer one is named by its hash. */
 export const cursorKeyMax = 256;
+/** How long a change may take before who asked for it is told that it is not done yet. */
+export const apiPatienceMs = 30_000;
+/** Retained messages that one request clears at most, and topics that it names. */
+export const clearedAtOnceMax = 1000;
+export const clearedNamesMax = 100;

@@ -45,6 +45,8 @@ export const proxyHeaderBytesMax = 4 * 1024;
 export const httpBodyBytesMax = 64 * 1024;
 /** How long such a body may take to come. */
 export const httpBodyMs = 5_000;
+/** How long a request's connection may be silent while its answer is worked out, or is read by nobody. */
+export const httpAnswerMs = 45_000;
 
 // --- Topics, subscriptions and routes ---
 /**

@@ -36,6 +36,7 @@ import { EndedSessions } from "./connect/ended-sessions.ts";
 import { FullMailboxes } from "./connect/full-mailboxes.ts";
 import { ConnectHandler } from "./connect/handle-connect.ts";
 import { OrphanedWills } from "./connect/orphaned-wills.ts";
+import { SessionEnd } from "./connect/session-end.ts";
 import { SessionHandover } from "./connect/session-handover.ts";
 import { SessionRemains } from "./connect/session-remains.ts";
 import { SessionStore } from "./connect/session-store.ts";
@@ -75,6 +76,7 @@ import { BackPressure } from "./publish/back-pressure.ts";
 import { Fanout } from "./publish/fanout.ts";
 import { PublishHandler } from "./publish/handle-publish.ts";
 import { LateRetained } from "./publish/late-retained.ts";
+import type { OperatorPublisher } from "./publish/publish-by-operator.ts";
 import { Regrouping } from "./publish/regrouping.ts";
 import { RetainedStore } from "./publish/retained-store.ts";
 import { SharedSubscriptions } from "./publish/shared-subscription.ts";
@@ -113,6 +115,8 @@ export interface Assembly {
   readonly backPressure: BackPressure;
   readonly storeBackPressure: StoreBackPressure;
   readonly wills: Wills;
+  readonly sessionEnd: SessionEnd;
+  readonly operatorPublisher: OperatorPublisher;
   readonly links: Links;
   readonly drain: Drain;
   readonly cluster: Cluster;
@@ -199,8 +203,8 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
     admission: connect.admission,
     backPressure,
     storeBackPressure,
-    wills: connect.wills,
-    links: peers.links,
+    ...{ wills: connect.wills, sessionEnd: connect.sessionEnd, links: peers.links },
+    operatorPublisher: publish.publishHandler.ofOperator,
     drain: new Drain(context, { membership, connectionEnd, connections }),
     cluster,
     start: async () => {
@@ -389,6 +393,6 @@ function connectOf(context: ClusterContext, { peers, publish, drops, storeBackPr
   });
   return {
     ...{ wills, connectionEnd, sessionStore, handover, admission, orphanedWills, takeOver, connectHandler },
-    ...{ endedSessions, sessionRemains, fullMailboxes, isObtaining },
+    ...{ endedSessions, sessionRemains, fullMailboxes, isObtaining, sessionEnd: new SessionEnd(context, parts) },
   };
 }

@@ -109,6 +109,10 @@ export class Broker {
         return this.#tick();
       case "accessChanged":
         return this.#parts.admission.reloaded();
+      case "publish":
+        return this.#parts.operatorPublisher.publish(event.publish, event.done);
+      case "endSession":
+        return this.#parts.sessionEnd.end(event.session, event.done);
       case "drain":
         return this.#drainAway(event.done);
       case "shutdown":

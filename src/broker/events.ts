@@ -1,5 +1,7 @@
 /** The events that come to a broker from outside, all of which go through the switch in `broker.ts`. */
+import type { Publish } from "../mqtt/publish.ts";
 import type { Connection } from "./delivery/connection.ts";
+import type { LocalSession } from "./delivery/local-session.ts";
 import type { LinkConnection } from "./peers/link-connection.ts";
 
 /** Everything that can happen to a broker. Answers of the store come back through `Coordinator`'s callbacks. */
@@ -15,6 +17,10 @@ export type BrokerEvent =
   | { readonly kind: "tick" }
   /** Users or rules have changed. */
   | { readonly kind: "accessChanged" }
+  /** The operator publishes. `done` is called when it is settled, or with the reason why it was refused. */
+  | { readonly kind: "publish"; readonly publish: Publish; readonly done: (why: string | undefined) => void }
+  /** The operator ends a session that this broker keeps. `done` is called when nothing is left of it. */
+  | { readonly kind: "endSession"; readonly session: LocalSession; readonly done: () => void }
   /** Clients are sent to other brokers. `done` is called when none is left. */
   | { readonly kind: "drain"; readonly done: () => void }
   /** The broker leaves the tree. `done` is called when all that it has announced there is removed, or time is up. */

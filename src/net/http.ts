@@ -2,7 +2,7 @@
 
 import { hookAnswerBytesMax } from "../base/access-limits.ts";
 import { ignoreTheWorld, messageOf, OperatingError } from "../base/errors.ts";
-import { httpBodyBytesMax, httpBodyMs } from "../base/limits.ts";
+import { httpAnswerMs, httpBodyBytesMax, httpBodyMs } from "../base/limits.ts";
 
 export interface Question {
   readonly method: string;
@@ -42,6 +42,8 @@ export function serveHttp(host: string, port: number, answer: (question: Questio
       reusePort: false,
       error: () => new Response("the broker could not answer\n", { status: 500 }),
       async fetch(request, server) {
+        // Bun would close a connection that has been silent for 10 s, though its answer is being worked out.
+        server.timeout(request, httpAnswerMs / 1000);
         // A request that has gone has no address any more.
         const question = await questionOf(request, server.requestIP(request)?.address ?? "");
         if ("status" in question) return responseOf(question);

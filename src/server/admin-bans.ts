@@ -25,18 +25,35 @@ export function listBans({ bans, context }: Broker): Answer {
 export function addBan(path: string, broker: Broker): Answer {
   const entry = entryIn(path);
   if (entry === undefined) return text(400, "PUT /bans/address/ADDRESS, /bans/user/NAME or /bans/client/ID\n");
+  const denied = ban(entry, broker);
+  return denied === undefined ? text(200, "banned\n") : text(denied.status, `${denied.why}\n`);
+}
+
+/** A change of bans that is not made, as HTTP has it. */
+interface Denied {
+  readonly status: 400 | 404 | 409;
+  readonly why: string;
+}
+
+/** Bans somebody for good. Returns why it is not done; undefined: it is. Throws `OperatingError` of the file. */
+export function ban(entry: BanListEntry, broker: Broker): Denied | undefined {
   const why = whyNoEntry(entry);
-  if (why !== undefined) return text(400, `${why}\n`);
+  if (why !== undefined) return { status: 400, why };
   const { banFile } = broker.context.options;
-  if (banFile === "") return text(409, "nobody can be banned for good: the broker has no --ban-file\n");
+  if (banFile === "") return { status: 409, why: "nobody can be banned for good: the broker has no --ban-file" };
   write(banFile, withEntry(readText(banFile), entry), broker);
-  return text(200, "banned\n");
+  return undefined;
 }
 
 /** Answers DELETE: lifts bans of both kinds. Throws `OperatingError` of the file. */
 export function liftBan(path: string, broker: Broker): Answer {
+  const denied = lift(entryIn(path) ?? { kind: "address", name: path }, broker);
+  return denied === undefined ? text(200, "lifted\n") : text(denied.status, `${denied.why}\n`);
+}
+
+/** Lifts bans of both kinds. Returns why nothing is done; undefined: it is. Throws `OperatingError` of the file. */
+export function lift(entry: BanListEntry, broker: Broker): Denied | undefined {
   const { bans, context } = broker;
-  const entry = entryIn(path) ?? { kind: "address", name: path };
   let isLifted = entry.kind !== "client" && bans.lift(entry.kind, entry.name);
   const { banFile } = context.options;
   const without = banFile === "" ? undefined : withoutEntry(readText(banFile), entry);
@@ -44,7 +61,7 @@ export function liftBan(path: string, broker: Broker): Answer {
     write(banFile, without, broker);
     isLifted = true;
   }
-  return isLifted ? text(200, "lifted\n") : text(404, "that address, user or client is not banned\n");
+  return isLifted ? undefined : { status: 404, why: "that address, user or client is not banned" };
 }
 
 function write(banFile: string, list: string, broker: Broker): void {

@@ -1,11 +1,33 @@
 /** The changes that the API has this broker make. */
-import type { Acting } from "../api/ports.ts";
+
+import type { Acting, Told } from "../api/ports.ts";
+import { Problem } from "../api/problem.ts";
+import { Accounts } from "../bank/accounts.ts";
+import { milli } from "../bank/price.ts";
+import { apiPatienceMs } from "../base/api-limits.ts";
+import { encodeUtf8 } from "../base/bytes.ts";
+import { messageOf, OperatingError } from "../base/errors.ts";
+import { Timer } from "../base/timers.ts";
 import type { Broker } from "../broker/broker.ts";
+import { makePublish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
+import { ban, lift } from "./admin-bans.ts";
+
+const fenced = "this broker has no contact with the store: other brokers may keep its sessions by now";
 
 /** Returns what a broker can be told to do. */
 export function actionsOf(broker: Broker): Acting {
-  const { localSessions, log } = broker.context;
+  const { context } = broker;
+  const { localSessions, log, self, options, coordinator } = context;
+  const banning = (change: typeof ban, ...[kind, name]: Parameters<Acting["ban"]>): Problem | undefined => {
+    try {
+      const denied = change({ kind, name }, broker);
+      return denied && new Problem(denied.status, denied.why);
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      return new Problem(503, messageOf(error));
+    }
+  };
   return {
     disconnect(clientId) {
       const connection = localSessions.get(clientId)?.connection;
@@ -13,9 +35,55 @@ export function actionsOf(broker: Broker): Acting {
       broker.disconnect(connection, Reason.administrativeAction, "an administrator has disconnected it");
       return true;
     },
+    endSession(clientId, told) {
+      const session = localSessions.get(clientId);
+      if (session === undefined) return told(new Problem(404, "this broker keeps no session of that client"));
+      if (self.isFenced) return told(new Problem(503, fenced));
+      const inTime = within(broker, told);
+      broker.handle({ kind: "endSession", session, done: () => inTime(undefined) });
+    },
+    publish({ topic, payload, qos, retain }, told) {
+      const publish = makePublish(encodeUtf8(topic), payload, { qos, retain });
+      const inTime = within(broker, told);
+      broker.handle({
+        kind: "publish",
+        publish,
+        done: (why) => inTime(why === undefined ? undefined : new Problem(409, why)),
+      });
+    },
+    changeCapital(credits, done) {
+      new Accounts(coordinator).changeCapital(milli * credits, {}, (change) =>
+        done("refused" in change ? new Problem(409, change.refused) : change.capital / milli),
+      );
+    },
+    drain() {
+      if (self.isDraining) return new Problem(409, "the broker is about to leave already");
+      if (options.drainTime === 0) return new Problem(409, "the broker has --drain-time 0: it sends nobody elsewhere");
+      broker.handle({ kind: "drain", done: () => log.info("drained: no client is left") });
+      return undefined;
+    },
+    ban: (...entry) => banning(ban, ...entry),
+    liftBan: (...entry) => banning(lift, ...entry),
     setLogLevel(level) {
       log.level = level;
       log.info(`the log level is ${level} now`);
     },
   };
+}
+
+/** Returns a function that tells the end of something once, or that it has not come in time. */
+function within({ context }: Broker, told: Told): Told {
+  const { timers, clock } = context;
+  let isTold = false;
+  const tell: Told = (problem) => {
+    if (isTold) return;
+    isTold = true;
+    timers.cancel(timer);
+    told(problem);
+  };
+  const timer = new Timer(() =>
+    tell(new Problem(504, `not done within ${apiPatienceMs / 1000} s; it may be done later all the same`)),
+  );
+  timers.set(timer, clock.now() + apiPatienceMs);
+  return tell;
 }

@@ -3,7 +3,7 @@
 import { actingOperations } from "../api/acting.ts";
 import { Api } from "../api/api.ts";
 import { AuditLog } from "../api/audit-log.ts";
-import { People } from "../api/people.ts";
+import { byToken, People } from "../api/people.ts";
 import { readingOperations } from "../api/reading.ts";
 import type { OptionRow } from "../api/rows.ts";
 import { systemClock } from "../base/clock.ts";
@@ -38,6 +38,7 @@ export interface ApiDoorParts {
 export class ApiDoor {
   readonly #parts: ApiDoorParts;
   readonly #api: Api;
+  readonly #log: AuditLog;
   readonly #startedAt = systemClock.wall();
 
   /** Throws `OperatingError` if the users' file is wrong, or the audit log cannot be written. */
@@ -54,6 +55,7 @@ export class ApiDoor {
     if (httpUsers !== "") files.follow([httpUsers], ([text]) => people.load(text!));
     if (auditLog !== "") appendLine(auditLog, "");
     const audit = new AuditLog((line) => this.#audit(line));
+    this.#log = audit;
     const operations = [...readingOperations, ...actingOperations(people, audit)];
     this.#api = new Api({ operations, people, audit, clock: systemClock, version });
   }
@@ -74,6 +76,16 @@ export class ApiDoor {
     if (path !== base && !path.startsWith(`${base}/`)) return undefined;
     const request = { method, path: path.slice(base.length), query, body, address, header };
     return new Promise((resolve) => this.#api.handle(request, resolve));
+  }
+
+  /** Notes a change that was made without the API, with the operator's token. */
+  noteChange({ method, path, address, body }: Question, { status }: Answer): void {
+    // Strangers change nothing, and must not fill the log.
+    if (method === "GET" || status === 401 || status === 403) return;
+    const at = new Date(systemClock.wall()).toISOString();
+    const on = body === "" ? {} : { body };
+    const what = `${method} ${path}`;
+    this.#log.note({ at, who: byToken, from: address, what, on, status, before: null, after: null });
   }
 
   #audit(line: string): void {

@@ -219,7 +219,10 @@ async function openHttp(parts: ApiDoorParts): Promise<Http> {
     const answered = api.answer(question);
     if (answered !== undefined) return answered;
     const changed = broker && administrate(question, broker, token);
-    if (changed !== undefined) return changed;
+    if (changed !== undefined) {
+      api.noteChange(question, changed);
+      return changed;
+    }
     if (method !== "GET" && method !== "HEAD")
       return { status: 405, type: "text/plain", body: "only GET and HEAD\n", headers: { allow: "GET, HEAD" } };
     if (path === "/metrics" && prometheus !== undefined)

@@ -68,11 +68,17 @@ describe("with users", () => {
     const operator = await ApiClient.open(port, basic("olga:o"));
     expect((await operator.ask("/log-level", { method: "PUT", body: { level: "warn" } })).status).toBe(200);
     expect(await statusOf(setLevel(bearer("the operator's own"), "error"))).toBe(200);
+    const old = await fetch(`http://127.0.0.1:${port}/log-level`, {
+      ...{ method: "PUT", body: "warn", headers: bearer("the operator's own") },
+    });
+    expect(old.status).toBe(200);
+    await fetch(`http://127.0.0.1:${port}/log-level`, { method: "PUT", body: "warn" });
     const lines = readFileSync(auditLog, "utf8").trimEnd().split("\n");
     expect(lines.map((line) => JSON.parse(line)).map(({ who, status, after }) => [who, status, after])).toEqual([
       ["vera", 403, null],
       ["olga", 200, "warn"],
       ["(token)", 200, "error"],
+      ["(token)", 200, null],
     ]);
     expect(statSync(auditLog).mode & 0o777).toBe(0o600);
   });

@@ -61,4 +61,32 @@ export const faults: readonly Fault[] = [
     replace: "names.slice(0, this.#wanted.limit - 1)",
     tests: one,
   },
+  {
+    what: "api: a retained message is cleared though it was only asked which match",
+    file: "src/api/acting-on-messages.ts",
+    find: "if (dry_run)",
+    replace: "if (dry_run && topics.length === 0)",
+    tests: "test/broker/api-changes.test.ts",
+  },
+  {
+    what: "api: a session that the operator ends stays in the store",
+    file: "src/broker/connect/session-end.ts",
+    find: "      sessionStore.erase(client, () => {});\n",
+    replace: "      localSessions.delete(clientId);\n",
+    tests: "test/broker/api-changes.test.ts",
+  },
+  {
+    what: "api: the operator publishes what the bank cannot pay for",
+    file: "src/broker/publish/publish-by-operator.ts",
+    find: 'if ("why" in admitted) return done(admitted.why);',
+    replace: 'if ("why" in admitted) return done(undefined);',
+    tests: "test/broker/api-changes.test.ts",
+  },
+  {
+    what: "api: a list is walked in one turn",
+    file: "src/api/page.ts",
+    find: "if (++seen % stepCandidates === 0) yield;",
+    replace: "seen++;",
+    tests: "test/broker/api-many.test.ts",
+  },
 ];

@@ -22,6 +22,7 @@ import { placeInDrop } from "./drop-place.ts";
 import type { Fanout } from "./fanout.ts";
 import { forgettingOf, holdId } from "./held-ids.ts";
 import { PublishAdmission } from "./publish-admission.ts";
+import { OperatorPublisher } from "./publish-by-operator.ts";
 import { PublishRefusal } from "./publish-refusal.ts";
 import { WillPublisher } from "./publish-will.ts";
 import { Refusals } from "./refusals.ts";
@@ -40,6 +41,8 @@ export class PublishHandler {
   readonly #refusal: PublishRefusal;
   /** Publishes wills, by the same rules. */
   readonly wills: WillPublisher;
+  /** Publishes what the operator says, by the same rules. */
+  readonly ofOperator: OperatorPublisher;
   readonly #storeBackPressure: StoreBackPressure;
   readonly #bundle: Run = emptyRun();
   /** Packet ids of the packets in the bundle. */
@@ -69,6 +72,7 @@ export class PublishHandler {
       resume: parts.resume,
     });
     this.wills = new WillPublisher(context, { ...parts, admission: this.#admission, refusals: this.#refusals });
+    this.ofOperator = new OperatorPublisher(context, { ...parts, admission: this.#admission });
     this.#resume = parts.resume;
     this.#storeBackPressure = parts.storeBackPressure;
   }
