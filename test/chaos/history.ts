@@ -63,7 +63,8 @@ export class History {
    * False where publishes are refused: a refusal that is lost with its connection lets the client send it again, later.
    */
   isOrdered = true;
-  readonly #acknowledged = new Set<string>();
+  /** What was acknowledged, and how many messages had been sent by then. */
+  readonly #acknowledged = new Map<string, number>();
   readonly #sent = new Map<string, Sent>();
   /** The numbers of messages, in the order of sending. */
   readonly #numbers = new Map<string, number>();
@@ -83,7 +84,7 @@ export class History {
   }
 
   acknowledge(payload: string): void {
-    this.#acknowledged.add(payload);
+    if (!this.#acknowledged.has(payload)) this.#acknowledged.set(payload, this.sent.length);
     const number = this.#numbers.get(payload);
     if (number === undefined) return;
     for (const receipts of this.#received.values()) receipts.acknowledge(payload, number);
@@ -98,7 +99,7 @@ export class History {
   /**
    * The messages that may be the retained one of each topic: the last one acknowledged, or one that was sent after it;
    * undefined, none, only where none was acknowledged. Where publishes are refused and sent again, the order in which
-   * they were first sent does not count: then it may be the one that was acknowledged last.
+   * they were first sent does not count: then it may be one that was under way at the same time as that one.
    */
   retainable(): Map<string, readonly (string | undefined)[]> {
     return new Map(
@@ -106,8 +107,9 @@ export class History {
         const last = payloads.findLastIndex((payload) => this.#acknowledged.has(payload));
         if (last === -1) return [topic, [undefined, ...payloads]];
         if (this.isOrdered) return [topic, payloads.slice(last)];
-        const acknowledgedLast = [...this.#acknowledged].findLast((payload) => payloads.includes(payload));
-        return [topic, [...payloads.slice(last), acknowledgedLast]];
+        const sentAt = this.#numbers.get(payloads[last]!)!;
+        const together = payloads.slice(0, last).filter((payload) => (this.#acknowledged.get(payload) ?? -1) > sentAt);
+        return [topic, [...payloads.slice(last), ...together]];
       }),
     );
   }
@@ -169,7 +171,7 @@ export class History {
     if (receipts === undefined) {
       receipts = new Receipts();
       this.#received.set(subscriber, receipts);
-      for (const payload of this.#acknowledged) if (this.#sent.has(payload)) receipts.missing.add(payload);
+      for (const payload of this.#acknowledged.keys()) if (this.#sent.has(payload)) receipts.missing.add(payload);
     }
     return receipts;
   }

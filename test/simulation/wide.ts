@@ -129,9 +129,10 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
   await world.pass(3000);
   const restless = healed ? [] : [`not at rest: ${people.states()}; left: ${leftovers(world).slice(0, 6).join(" ")}`];
   const isQuiet = healed && !isShortOfCredits(world);
-  // What is done now and then may be under way just now.
-  if (isQuiet) await world.pass(1000, () => unsettled(world).length === 0);
-  const state = isQuiet ? [...wrongAtRest(world, history), ...hoards(world, people.actors.length)] : [];
+  // What is done now and then may be under way just now; clients that cannot be paid for go on connecting.
+  const hoarded = (): string[] => hoards(world, people.actors.length);
+  if (isQuiet) await world.pass(1000, () => unsettled(world).length === 0 && hoarded().length === 0);
+  const state = isQuiet ? [...wrongAtRest(world, history), ...hoarded()] : [];
   state.push(...(await overdrawn(world)));
   if (options.older === undefined) state.push(...(await tooHeavy(world)));
   people.sendGuestsHome();
