@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
 import { untilListening } from "../bench/brokers.ts";
+import { killedAtExit } from "../support/children.ts";
 
 export interface BrokerProcess {
   readonly id: string;
@@ -18,6 +19,8 @@ export interface BrokerProcess {
   end(signal: NodeJS.Signals): Promise<void>;
   /** Everything that is wrong with how its processes have ended, and what they have said. */
   wrong(): string[];
+  /** Whether it has said that it refused a publish. */
+  hasRefused(): boolean;
 }
 
 export interface BrokerProcessOptions {
@@ -37,6 +40,7 @@ export function makeBrokerProcess({ id, port, folder, arguments_, ...how }: Brok
   const log = process.env.MQTTZOO_CHAOS_LOG;
   const words: string[] = [];
   const badEnds: string[] = [];
+  const said = (path: string): string => (existsSync(path) ? readFileSync(path, "utf8") : "");
   let child: Subprocess | undefined;
   let { program } = how;
   /** The signal by which it was told to end, if it was. */
@@ -58,7 +62,7 @@ export function makeBrokerProcess({ id, port, folder, arguments_, ...how }: Brok
         cwd: folder,
         env: { ...process.env, ...how.environment },
       });
-      child = started;
+      child = killedAtExit(started);
       told = undefined;
       void started.exited.then((code) => {
         if (child !== started) return;
@@ -77,13 +81,16 @@ export function makeBrokerProcess({ id, port, folder, arguments_, ...how }: Brok
       await child?.exited;
     },
     wrong() {
-      const said = words.flatMap((path) => {
-        const found = existsSync(path) ? wordsOfBugs.exec(readFileSync(path, "utf8")) : null;
+      const bugs = words.flatMap((path) => {
+        const found = wordsOfBugs.exec(said(path));
         return found === null
           ? []
           : [`broker ${id} says in ${path}: ${found.input.slice(found.index, found.index + 300)}`];
       });
-      return [...badEnds, ...said];
+      return [...badEnds, ...bugs];
+    },
+    hasRefused() {
+      return words.some((path) => said(path).includes("publish refused"));
     },
   };
 }

@@ -63,7 +63,7 @@ export class History {
    * False where publishes are refused: a refusal that is lost with its connection lets the client send it again, later.
    */
   isOrdered = true;
-  /** What was acknowledged, and how many messages had been sent by then. */
+  /** The acknowledged messages, each with the number of messages that had been sent by then. */
   readonly #acknowledged = new Map<string, number>();
   readonly #sent = new Map<string, Sent>();
   /** The numbers of messages, in the order of sending. */

@@ -1,7 +1,5 @@
 /**
- * A broker that is stopped for more than a minute in the middle of its commits, with every timeout over when it goes
- * on. What is lost is judged. The order is told, and not judged yet: once in fourteen runs a subscriber got eleven
- * messages of one publisher after a later one, at QoS 1 and when the broker had come back, and why is not known.
+ * A broker that is stopped for more than a minute in the middle of its commits. When it goes on every timeout is over.
  */
 import { expect, test } from "bun:test";
 import { seeded } from "../simulation/world.ts";
@@ -11,13 +9,14 @@ import { auditOf, describeMail, healMaxMs, Load } from "./load.ts";
 
 /** Longer than a minute: its branch is closed, its sessions are adopted, and nobody waits for it any more. */
 const pauseMs = 75_000;
+/** In credits: ten times the default. Where publishes are refused, on a slow machine, their order cannot be judged. */
+const capital = "100000000";
 
 test("SIGSTOP for more than a minute in mid-commit: nothing acknowledged is lost, nobody is declared dead", async () => {
   const seed = Number(process.env.MQTTZOO_NEMESIS_SEED ?? Math.floor(Math.random() * 1_000_000) + 1);
   console.log(`seed ${seed}`);
-  const cluster = await startClusterProcesses(["a", "b", "c"]);
+  const cluster = await startClusterProcesses(["a", "b", "c"], { arguments: ["--bank-capital", capital] });
   const load = new Load(cluster, seeded(seed));
-  load.history.isOrdered = false;
   try {
     await load.begin();
     // Some commit is always under way.
@@ -30,8 +29,7 @@ test("SIGSTOP for more than a minute in mid-commit: nothing acknowledged is lost
     load.pause();
     if (!(await load.heals())) expect([...load.restless(), ...(await describeMail(cluster))]).toEqual([]);
     expect([...load.wrong(), ...cluster.wrong(), ...(await auditOf(cluster))]).toEqual([]);
-    const late = load.misordered();
-    if (late.length > 0) console.log(`out of order: ${late.length}, as ${late.slice(0, 3).join(", ")}`);
+    expect(cluster.seats.filter((seat) => seat.hasRefused()).map(({ id }) => id)).toEqual([]);
   } finally {
     load.end();
     await cluster.stop();

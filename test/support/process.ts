@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { brokerArguments, freePort, untilListening } from "../bench/brokers.ts";
+import { killedAtExit } from "./children.ts";
 
 export const executable = join(import.meta.dir, "../../dist/mqttzoo");
 if (!existsSync(executable))
@@ -22,7 +23,7 @@ export async function startBrokerProcess(
   const port = options.port ?? (await freePort());
   const broker = [executable, ...brokerArguments(port, data), "--id", "test", ...(options.args ?? [])];
   const stderr = options.stderr === undefined ? "ignore" : Bun.file(options.stderr);
-  const child = Bun.spawn([...(options.within ?? []), ...broker], { stdout: "ignore", stderr });
+  const child = killedAtExit(Bun.spawn([...(options.within ?? []), ...broker], { stdout: "ignore", stderr }));
   await untilListening(port);
   return {
     port,

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { Subprocess } from "bun";
 import { freePort } from "../bench/brokers.ts";
 import { eventually } from "./broker.ts";
+import { killedAtExit } from "./children.ts";
 import { startProxy, type TcpProxy } from "./proxy.ts";
 
 export const zookeeperJar = "/usr/share/java/zookeeper.jar";
@@ -188,7 +189,7 @@ function makeServer({ port, config, properties, within }: ServerOptions): ZooKee
     },
     ask: (words) => fourLetters(port, words),
     start() {
-      child = Bun.spawn([...within(), ...command], { stdout: "ignore", stderr: "ignore" });
+      child = killedAtExit(Bun.spawn([...within(), ...command], { stdout: "ignore", stderr: "ignore" }));
     },
     async kill(signal = "SIGKILL") {
       child?.kill(signal);
