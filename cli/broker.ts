@@ -100,9 +100,9 @@ function stackOf(error: unknown): string {
 }
 
 /** The ports that are open, by the names of their options. */
-function openPorts({ ports }: Server): Record<string, number> {
+function openPorts({ ports, sn }: Server): Record<string, number> {
   const { tcp, tls, ws, wss } = ports;
-  const all = { port: tcp, tlsPort: tls, wsPort: ws, wssPort: wss };
+  const all = { port: tcp, tlsPort: tls, wsPort: ws, wssPort: wss, snPort: sn?.port ?? -1 };
   return Object.fromEntries(Object.entries(all).filter(([, port]) => port !== -1));
 }
 

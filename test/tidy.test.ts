@@ -209,7 +209,7 @@ describe("tidy", () => {
   });
 
   test("limits name their unit", () => {
-    const limits = product.filter(({ path }) => /^src\/base\/((access|bank|client|store)-)?limits\.ts$/.test(path));
+    const limits = product.filter(({ path }) => /^src\/base\/((access|bank|client|sn|store)-)?limits\.ts$/.test(path));
     const names = limits.flatMap(({ text }) => [...text.matchAll(/^export const (\w+)/gm)].map(([, name]) => name!));
     const unit = /(Ms|Bytes|BytesMax|BytesMin|BytesHigh|BytesLow|BytesReserve|Max|Min|Slips|Shards)$/;
     expect(names.length).toBeGreaterThan(20);

@@ -18,6 +18,7 @@ import {
   parseText,
   parseUrl,
 } from "./parsers.ts";
+import { snSpecs } from "./sn-flags.ts";
 
 export const specs: readonly OptionSpec[] = [
   {
@@ -70,6 +71,7 @@ export const specs: readonly OptionSpec[] = [
     help: "what of a client's certificate is its user name: cn, san (its first DNS name), san-email, san-uri, san-ip, none",
     parse: oneOf(["cn", "san", "san-email", "san-uri", "san-ip", "none"]),
   },
+  ...snSpecs,
   { key: "socket", value: "PATH", help: "Unix socket to listen on", parse: parseText, shown: "none" },
   {
     key: "proxyProtocol",

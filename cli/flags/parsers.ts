@@ -20,6 +20,14 @@ export function parsePort(text: string): number {
   return text === "none" ? -1 : integer(0, 65_535)(text);
 }
 
+/** A multicast group of IPv4 with a port, `225.1.1.1:1883`. Throws an error in words. */
+export function parseGroup(text: string): string {
+  const [, first, port] = /^(\d+)\.\d+\.\d+\.\d+:(\d+)$/.exec(text) ?? [];
+  if (!(Number(first) >= 224) || Number(first) > 239 || !(Number(port) > 0 && Number(port) < 65_536))
+    throw new Error(`${JSON.stringify(text)} is no multicast group with a port, such as 225.1.1.1:1883`);
+  return text;
+}
+
 /** An http:// or https:// URL. Throws an error in words. */
 export function parseUrl(text: string): string {
   if (!URL.canParse(text) || !/^https?:/.test(text))

@@ -17,7 +17,7 @@ import {
 } from "./schema.ts";
 
 /** The ways in, as their options are called; "other": a way that no listener names. */
-export const listenerNames = ["tcp", "tls", "ws", "wss", "unix", "other"] as const;
+export const listenerNames = ["tcp", "tls", "ws", "wss", "unix", "sn", "other"] as const;
 export type ListenerName = (typeof listenerNames)[number];
 
 /** The kinds of what is refused. */

@@ -2,7 +2,8 @@
  * Every limit that is not an option of the broker: each queue, window, batch, buffer, cache and wait has its
  * constant here, with its unit in its name. Options and their defaults stand in `src/broker/core/options.ts`; the
  * limits of logins and access are in `access-limits.ts`, those of memory in `memory-limits.ts`, those of the client
- * library and of `bench` in `client-limits.ts`, those of the stores in `store-limits.ts`.
+ * library and of `bench` in `client-limits.ts`, those of the stores in `store-limits.ts`, those of MQTT-SN in
+ * `sn-limits.ts`.
  */
 
 // --- Packets and connections ---

@@ -25,6 +25,8 @@ export interface Transport {
   readonly address: string;
   /** The other side's certificate, where it has proved that it is its owner. */
   readonly certificate: Certificate | undefined;
+  /** The user as whom the other side comes, where the operator vouches for it and it has no way to log in. */
+  readonly user?: string | undefined;
   /** True if the certificate stands in a list of revoked ones by now. Only where such lists are asked. */
   readonly isRevoked?: boolean;
   /** Hands bytes to the kernel and returns how many it took; the rest must be given again after `drained`. */

@@ -41,6 +41,8 @@ export interface OpenedFor<Owner> {
 
 export interface Listeners {
   readonly ports: Ports;
+  /** The port that other brokers are told, since clients can use it; 0: there is none. */
+  readonly told: number;
   close(): void;
 }
 
@@ -71,6 +73,11 @@ export function checkDoors(options: BrokerOptions): void {
     wrong("--proxy-from and --proxy-certificates say what is believed of PROXY headers: they need --proxy-protocol");
   if (options.jwtKey === "" && (options.jwtAudience !== "" || options.jwtIssuer !== "" || options.jwtClaim.length > 0))
     wrong("--jwt-audience, --jwt-issuer and --jwt-claim say what tokens must hold: they need --jwt-key");
+  const saysSn = options.snTopics !== "" || options.snUser !== "" || options.snPublishAnonymous !== "";
+  if (options.snPort === -1 && (saysSn || options.snMulticast !== ""))
+    wrong("--sn-topics, --sn-user, --sn-publish-anonymous and --sn-multicast are for MQTT-SN: they need --sn-port");
+  if (options.snPort !== -1 && options.snUser === "" && hasCredentials(options) && !options.allowAnonymous)
+    wrong("MQTT-SN has no passwords: --sn-port needs --sn-user, as whom its clients come, or --allow-anonymous");
   if (options.port === -1 && tlsPort === -1 && options.wsPort === -1 && wssPort === -1 && options.socket === "")
     wrong("nothing to listen on: give --port, --tls-port, --ws-port, --wss-port or --socket");
   if (isExposed(options) && !hasCredentials(options) && !options.allowAnonymous)
@@ -197,7 +204,8 @@ export function openListeners<Owner>(
       wss: listen(options.wssPort, overWeb("wss"), "http/1.1"),
     };
     if (options.socket !== "") opened.push(listenUnix(options.socket, events("unix")));
-    return { ports, close };
+    const told = [ports.tcp, ports.tls, ports.ws, ports.wss].find((port) => port > 0) ?? 0;
+    return { ports, told, close };
   } catch (error) {
     close();
     throw error;

@@ -11,6 +11,7 @@ import type { Broker } from "../broker/broker.ts";
 import { version } from "../broker/core/version.ts";
 import type { ClusterContext } from "../broker/peers/cluster-context.ts";
 import { describeReason } from "../mqtt/reason.ts";
+import type { Gateway } from "../mqttsn/gateway.ts";
 import type { TlsIdentity } from "../net/tls.ts";
 import { watchLag } from "./event-loop-lag.ts";
 import { firstToEnd } from "./revocation-watch.ts";
@@ -33,6 +34,33 @@ interface Family {
   readonly samples: () => readonly Sample[];
 }
 
+/** Returns the metrics of MQTT-SN. */
+function gatewayFamilies(gateway: Gateway<unknown>): readonly Family[] {
+  const { metrics } = gateway;
+  return [
+    gauge("mqttzoo_sn_clients", "Clients of MQTT-SN, by whether they sleep.", () =>
+      by("state", { awake: gateway.clients - gateway.sleeping, asleep: gateway.sleeping }),
+    ),
+    counter("mqttzoo_sn_datagrams_total", "Datagrams of MQTT-SN.", () =>
+      by("way", { received: metrics.received, sent: metrics.sent }),
+    ),
+    counter("mqttzoo_sn_dropped_total", "What was not handled of MQTT-SN: datagrams, messages, clients.", () =>
+      by("why", {
+        malformed: metrics.malformed,
+        too_large: metrics.tooLarge,
+        queue_full: metrics.dropped,
+        doubled: metrics.doubled,
+        congestion: metrics.congested,
+        refused: metrics.refused,
+        client_lost: metrics.lost,
+      }),
+    ),
+    counter("mqttzoo_sn_retransmissions_total", "Messages of MQTT-SN that were sent again, or after a challenge.", () =>
+      by("why", { unanswered: metrics.retransmitted, unproven: metrics.challenged }),
+    ),
+  ];
+}
+
 /** Returns a single sample. */
 const plain = (value: number): readonly Sample[] => [{ value }];
 /** Returns a sample for each value, told apart by one label. */
@@ -45,7 +73,16 @@ export class PrometheusMetrics {
 
   constructor({ context, bans }: Pick<Broker, "context" | "bans">, tls: TlsIdentity | undefined) {
     watchLag(context);
-    for (const { name, type, help, samples } of [...familiesOf(context), ...doorsOf(context, bans, tls)]) {
+    this.#register([...familiesOf(context), ...doorsOf(context, bans, tls)]);
+  }
+
+  /** Adds what there is of MQTT-SN, once its door is open. */
+  addGateway(gateway: Gateway<unknown>): void {
+    this.#register(gatewayFamilies(gateway));
+  }
+
+  #register(families: readonly Family[]): void {
+    for (const { name, type, help, samples } of families) {
       const metric = {
         name,
         help,

@@ -41,6 +41,7 @@ import {
 import { Liveness } from "./liveness.ts";
 import { OperatorFiles, readKeeperFiles, readSecret } from "./operator-files.ts";
 import { processMemory, withinMemory } from "./process-memory.ts";
+import { openSnDoor, type SnDoor } from "./sn-door.ts";
 import { openToolSocket } from "./tool-socket.ts";
 
 /** A broker that runs with its doors open. */
@@ -48,6 +49,8 @@ export interface Server {
   /** The TCP port that is listened on, as it is where the options said 0 (any); -1: none. */
   readonly port: number;
   readonly ports: Ports;
+  /** MQTT-SN's door; undefined: there is none. */
+  readonly sn: SnDoor | undefined;
   readonly broker: Broker;
   /** Reads the operator's files again. */
   reload(): void;
@@ -115,10 +118,10 @@ async function serve(options: BrokerOptions, log: Log, { health, http, memory, f
     systemClock,
   );
   broker.onSooner(() => alarm.wake());
-  const listeners = await openDoors(options, { ...clientDoors(broker, turn), identity }, { files, broker, beat });
-  const { ports } = listeners;
-  // Other brokers are told a port that clients can use.
-  const told = [ports.tcp, ports.tls, ports.ws, ports.wss].find((port) => port > 0) ?? 0;
+  const served = { ...clientDoors(broker, turn), identity };
+  const { listeners, snDoor } = await openDoors(options, served, { files, broker, beat });
+  http?.opened(snDoor);
+  const { ports, told } = listeners;
   if (told !== options.port) broker.listening(told);
   const stop = async (): Promise<void> => {
     files.close();
@@ -133,13 +136,15 @@ async function serve(options: BrokerOptions, log: Log, { health, http, memory, f
       broker.handle({ kind: "shutdown", done: close });
     });
     await Promise.race([flushed, Bun.sleep(shutdownWaitMs)]);
+    snDoor?.close();
   };
   let stopped: Promise<void> | undefined;
   const stopOnce = (): Promise<void> => {
     stopped ??= stop();
     return stopped;
   };
-  return { port: ports.tcp, ports, broker, stop: stopOnce, reload: () => files.reload() };
+  const at = { port: ports.tcp, ports, sn: snDoor };
+  return { ...at, broker, stop: stopOnce, reload: () => files.reload() };
 }
 
 /** The rest of what is written in a turn, as a turn's subject. */
@@ -154,10 +159,11 @@ async function openDoors(
   options: BrokerOptions,
   served: OpenedFor<Connection>,
   { files, broker, beat }: { readonly files: OperatorFiles; readonly broker: Broker; readonly beat: Alarm },
-): Promise<Listeners> {
+): Promise<{ readonly listeners: Listeners; readonly snDoor: SnDoor | undefined }> {
   try {
     followBans(options, files, broker);
-    return openListeners(options, served);
+    const snDoor = await openSnDoor(options, { broker, files, events: served.events("sn") });
+    return { listeners: openListeners(options, served), snDoor };
   } catch (error) {
     beat.stop();
     await new Promise<void>((resolve) => broker.context.coordinator.close(resolve));
@@ -198,6 +204,7 @@ interface Serving {
 
 interface Http {
   started(broker: Broker, identity: TlsIdentity | undefined): void;
+  opened(snDoor: SnDoor | undefined): void;
   close(): void;
 }
 
@@ -239,6 +246,9 @@ async function openHttp(parts: ApiDoorParts): Promise<Http> {
       broker = started;
       api.started(broker, identity);
       prometheus = new PrometheusMetrics(broker, identity);
+    },
+    opened(snDoor) {
+      if (snDoor !== undefined) prometheus?.addGateway(snDoor.gateway);
     },
     close: () => http.close(),
   };

@@ -46,6 +46,8 @@ export const floors: Record<string, readonly string[]> = {
   // access: who may use it, and how they prove it.
   "src/api": ["src/base", "src/mqtt", "src/access"],
   "src/load": ["src/base", "src/mqtt"],
+  // net: what a transport is, which its connections to the broker are.
+  "src/mqttsn": ["src/base", "src/mqtt", "src/net"],
   // net: its options.ts, which has the doors, and its client.ts.
   "src/zookeeper": ["src/base", "src/coordinator", "src/net"],
   "src/embedded": ["src/base", "src/coordinator"],
@@ -67,6 +69,7 @@ export const floors: Record<string, readonly string[]> = {
     "src/router",
     "src/zookeeper",
     "src/embedded",
+    "src/mqttsn",
     ...allRooms,
   ],
   // bank: what a refusal says, and what a message costs.
@@ -93,7 +96,13 @@ export const floors: Record<string, readonly string[]> = {
 export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   {
     what: /\bBun\.(listen|connect|udpSocket|serve)\b|"node:(net|tls|dgram|http)"|\bnew WebSocket\b/,
-    only: ["src/net/tcp.ts", "src/net/http.ts", "src/net/node-tcp.ts", "src/net/web-socket-client.ts"],
+    only: [
+      "src/net/tcp.ts",
+      "src/net/http.ts",
+      "src/net/node-tcp.ts",
+      "src/net/web-socket-client.ts",
+      "src/net/udp.ts",
+    ],
   },
   // The operator's configuration is a file that the command line reads, his certificates and passwords the broker; a
   // Unix socket is a file, too, and so is where the kernel says how much memory there may be, and standard output.

@@ -150,7 +150,7 @@ export class Admission {
       username: packet.username,
       password: packet.password,
       address,
-      certificate: certificate && this.#nameOf(certificate),
+      certificate: connection.transport.user ?? (certificate && this.#nameOf(certificate)),
     };
     access.authenticate(applicant, (verdict) => this.#decided(connection, verdict, applicant, admitted));
   }

@@ -36,6 +36,22 @@ export interface BrokerOptions {
    * ("san": DNS name), or none.
    */
   readonly tlsIdentity: "cn" | "san" | "san-email" | "san-uri" | "san-ip" | "none";
+  /** UDP port for MQTT-SN; -1: none, 0: any that is free. */
+  readonly snPort: number;
+  /** File of predefined topic ids; "": none. */
+  readonly snTopics: string;
+  /** The user as whom clients of MQTT-SN come, who cannot log in; "": they have no name. */
+  readonly snUser: string;
+  /** The user as whom is published without a connection (QoS -1); "": nobody may. */
+  readonly snPublishAnonymous: string;
+  /** Multicast group, `ADDRESS:PORT`, in which clients look for the broker and hear of it; "": none. */
+  readonly snMulticast: string;
+  /** The broker's number among the gateways of a network, 0…255. */
+  readonly snGatewayId: number;
+  /** Bytes of the largest datagram that is sent to a client. */
+  readonly snMtu: number;
+  /** Pause before a message to a client is sent again, in ms; it grows with each time. */
+  readonly snRetry: number;
   /** Path of a Unix socket to listen on; "": none. */
   readonly socket: string;
   /** True if all connections but those of TLS and the Unix socket begin with a PROXY header. */
@@ -189,6 +205,14 @@ export const defaultOptions: BrokerOptions = {
   tlsClientCert: "off",
   tlsVersionMin: "1.2",
   tlsIdentity: "cn",
+  snPort: -1,
+  snTopics: "",
+  snUser: "",
+  snPublishAnonymous: "",
+  snMulticast: "",
+  snGatewayId: 1,
+  snMtu: 1_232,
+  snRetry: 10_000,
   socket: "",
   proxyProtocol: false,
   proxyFrom: [],

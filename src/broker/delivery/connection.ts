@@ -61,7 +61,7 @@ export interface Meter {
 }
 
 /** The ways by which clients come in, as their listeners are called. */
-export type ListenerName = "tcp" | "tls" | "ws" | "wss" | "unix";
+export type ListenerName = "tcp" | "tls" | "ws" | "wss" | "unix" | "sn";
 
 /** One network connection, from its accept to its end. The session that is served by it outlives it, perhaps. */
 export class Connection implements Subject {

@@ -1,0 +1,54 @@
+/** The broker's options for MQTT-SN, over UDP. */
+import type { OptionSpec } from "./option-spec.ts";
+import { integer, parseGroup, parsePort, parseText } from "./parsers.ts";
+
+export const snSpecs: readonly OptionSpec[] = [
+  {
+    key: "snPort",
+    value: "PORT",
+    help: "UDP port for MQTT-SN 1.2, usually 1883; 0 chooses a free one",
+    parse: parsePort,
+    shown: "none",
+  },
+  {
+    key: "snTopics",
+    value: "FILE",
+    help: "predefined topic ids, a line each: CLIENT,TOPIC,ID; * stands for all clients",
+    parse: parseText,
+    shown: "none",
+  },
+  {
+    key: "snUser",
+    value: "USER",
+    help: "the user as whom clients of MQTT-SN come: they cannot log in",
+    parse: parseText,
+    shown: "nobody: needs --allow-anonymous where others log in",
+  },
+  {
+    key: "snPublishAnonymous",
+    value: "USER",
+    help: "let clients publish that have not connected (QoS -1), as this user",
+    parse: parseText,
+    shown: "nobody may",
+  },
+  {
+    key: "snMulticast",
+    value: "ADDRESS:PORT",
+    help: "multicast group in which clients look for the broker, say 225.1.1.1:1883",
+    parse: parseGroup,
+    shown: "none",
+  },
+  { key: "snGatewayId", value: "NUMBER", help: "this broker among the gateways of a network", parse: integer(0, 255) },
+  {
+    key: "snMtu",
+    value: "BYTES",
+    help: "largest datagram that is sent to a client; larger messages are refused, and named in the log",
+    parse: integer(32, 65_507),
+  },
+  {
+    key: "snRetry",
+    value: "MS",
+    help: "pause before a message to a client is sent again, half as much longer each time, four times",
+    parse: integer(50, 600_000),
+  },
+];

@@ -1,0 +1,398 @@
+/**
+ * One client of MQTT-SN: its state by the standard (6.14), and the connection by which it is a client of the broker.
+ * That connection stays open while the client sleeps, so its mail waits where all mail waits; only the client's own
+ * messages and answers pass between the two here.
+ */
+import { snCleanSessionMs, snMailLookMs, snMailWaitMs, snWillPendingMs } from "../base/sn-limits.ts";
+import { Timer } from "../base/timers.ts";
+import { type QoS, sessionNeverExpires } from "../mqtt/constants.ts";
+import { Reason } from "../mqtt/reason.ts";
+import { isTopicName } from "../mqtt/topic.ts";
+import { ReturnCode } from "./constants.ts";
+import { Deliveries } from "./deliveries.ts";
+import type { DeviceContext } from "./device-context.ts";
+import { type FromBroker, InnerConnection } from "./inner-connection.ts";
+import type { SnMessage } from "./message-kinds.ts";
+import { ackPacket, connectPacket, disconnectPacket, pingPacket, type SnWill } from "./mqtt-packets.ts";
+import type { Peer } from "./peer.ts";
+import { Requests } from "./requests.ts";
+import { type Connect, codeOfRefusal, durationMaxMs, isSameConnect, willQoS, withTolerance } from "./terms.ts";
+import { TopicIds } from "./topic-ids.ts";
+
+/**
+ * willTopic, willMessage: CONNECT has come, and the client is asked for its will. opening: the broker is asked. awake:
+ * it sleeps, has asked for its mail, and is being handed it.
+ */
+type State = "new" | "willTopic" | "willMessage" | "opening" | "active" | "asleep" | "awake" | "gone";
+
+export class Device<Owner> {
+  readonly clientId: string;
+  peer: Peer;
+  topics: TopicIds;
+  readonly deliveries: Deliveries;
+  state: State = "new";
+  readonly #context: DeviceContext<Owner>;
+  readonly #requests: Requests;
+  readonly #timer: Timer;
+  #inner: InnerConnection<Owner> | undefined;
+  /** The CONNECT that is being answered, or was answered last. */
+  #connect: Connect | undefined;
+  /** The address that CONNECT came from, while nothing has come since its answer, which may have been lost. */
+  #freshFrom: string | undefined;
+  #isClean = true;
+  #will: SnWill | undefined;
+  #willHead: Omit<SnWill, "data"> | undefined;
+  /** The answer that is owed when the broker has let the client in. */
+  #owed: SnMessage | undefined;
+  /** The silence that is allowed, in ms, before the client counts as lost. */
+  #silenceMs = durationMaxMs;
+  #keepAliveMs = durationMaxMs;
+  #heardAt: number;
+  /** When the mailbox of a client that is awake is looked at again, and until when it waits for it. */
+  #lookAt = Infinity;
+  #lookUntil = 0;
+  /** The address from which it asked for its mail last. */
+  #wokenFrom = "";
+  /** How often the broker must hear of the client, in ms; 0: it need not. */
+  #pingMs = 0;
+  #pingAt = Infinity;
+
+  constructor(clientId: string, peer: Peer, context: DeviceContext<Owner>) {
+    this.clientId = clientId;
+    this.peer = peer;
+    this.#context = context;
+    this.#heardAt = context.clock.now();
+    this.topics = new TopicIds(context.random.next());
+    this.deliveries = new Deliveries(this.#recipient(), context.random.next());
+    const { predefined, metrics } = context;
+    this.#requests = new Requests({ device: this, predefined, metrics, inner: () => this.#inner });
+    this.#timer = new Timer((now) => this.#tick(now));
+  }
+
+  /** True if the client sleeps. */
+  get isAsleep(): boolean {
+    return this.state === "asleep" || this.state === "awake";
+  }
+
+  /** Returns true if nothing was heard of the client for so long, in ms. */
+  isSilent(now: number, ms: number): boolean {
+    return now - this.#heardAt >= ms;
+  }
+
+  /** Handles CONNECT. It may be one that has come before, whose answer was lost. */
+  connect(message: Connect, now: number): void {
+    this.#heardAt = now;
+    const isAgain = this.#connect !== undefined && isSameConnect(this.#connect, message);
+    if (isAgain && this.state === "willTopic") return void this.peer.tell({ kind: "willtopicreq" });
+    if (isAgain && this.state === "willMessage") return void this.peer.tell({ kind: "willmsgreq" });
+    if (isAgain && this.state === "opening") return;
+    if (isAgain && this.state === "active" && this.#freshFrom === this.peer.key)
+      return void this.peer.tell({ kind: "connack", code: ReturnCode.accepted });
+    this.#connect = message;
+    this.state = "new";
+    // An earlier connection ends without its will: the client is here.
+    this.#leave(Reason.success);
+    this.#requests.reset(message.clean);
+    if (message.clean) {
+      this.topics = new TopicIds(this.#context.random.next());
+      this.#will = undefined;
+    } else this.topics.forgetKnown();
+    this.#isClean = message.clean;
+    this.#keepAliveMs = message.duration === 0 ? durationMaxMs : withTolerance(message.duration * 1000);
+    this.#silenceMs = this.#keepAliveMs;
+    if (message.will) {
+      this.state = "willTopic";
+      this.#silenceMs = snWillPendingMs;
+      this.#schedule(now);
+      return void this.peer.tell({ kind: "willtopicreq" });
+    }
+    this.#open({ kind: "connack", code: ReturnCode.accepted }, message.clean);
+    this.#schedule(now);
+  }
+
+  /** Looks for the session of a client that has woken and is not known here, since its broker has changed. */
+  wake(now: number): void {
+    this.#heardAt = now;
+    this.#isClean = false;
+    this.#silenceMs = withTolerance(durationMaxMs);
+    this.#open(undefined, false);
+    this.#schedule(now);
+  }
+
+  /** Handles any other message; `bytes` are the message's own. */
+  receive(message: SnMessage, bytes: Uint8Array, now: number): void {
+    this.#heardAt = now;
+    this.#freshFrom = undefined;
+    if (!this.#receiveOfWill(message, now)) this.#receive(message, bytes, now);
+    if (this.state !== "gone") this.#schedule(now);
+  }
+
+  #receive(message: SnMessage, bytes: Uint8Array, now: number): void {
+    if (this.state === "new" || this.state === "willTopic" || this.state === "willMessage") return;
+    switch (message.kind) {
+      case "publish":
+      case "register":
+      case "subscribe":
+      case "unsubscribe":
+        return this.#requests.receive(message, bytes, now);
+      case "pubrel":
+        return this.#requests.release(message.messageId);
+      case "regack":
+        return this.deliveries.registered(message, now);
+      case "puback":
+        return this.deliveries.acknowledged(message, now);
+      case "pubrec":
+        return this.deliveries.received(message.messageId);
+      case "pubcomp":
+        return this.deliveries.completed(message.messageId, now);
+      case "pingreq":
+        return this.#ping(now);
+      case "disconnect":
+        return this.#receiveDisconnect(message.duration ?? 0, now);
+    }
+  }
+
+  /** Handles the messages of the will; returns false for all others. */
+  #receiveOfWill(message: SnMessage, now: number): boolean {
+    switch (message.kind) {
+      case "willtopic":
+        if (this.state === "willTopic") this.#takeWillTopic(message.topic, willQoS(message.qos), message.retain);
+        return true;
+      case "willmsg":
+        if (this.state === "willMessage") this.#enterWith({ ...this.#willHead!, data: message.data.slice() });
+        return true;
+      case "willtopicupd": {
+        const { topic, qos, retain } = message;
+        const data = this.#will?.data ?? new Uint8Array(0);
+        const will = topic === "" ? undefined : { topic, qos: willQoS(qos), retain, data };
+        this.#update(will, "willtopicresp", topic === "" || isTopicName(topic), now);
+        return true;
+      }
+      case "willmsgupd": {
+        const will = this.#will && { ...this.#will, data: message.data.slice() };
+        this.#update(will, "willmsgresp", will !== undefined, now);
+        return true;
+      }
+      default:
+        return false;
+    }
+  }
+
+  #takeWillTopic(topic: string, qos: QoS, retain: boolean): void {
+    if (topic === "") return this.#enterWith(undefined);
+    if (!isTopicName(topic)) return this.#turnAway(ReturnCode.notSupported);
+    this.#willHead = { topic, qos, retain };
+    this.state = "willMessage";
+    this.peer.tell({ kind: "willmsgreq" });
+  }
+
+  /** Asks the broker to let the client in, now that its will is known. */
+  #enterWith(will: SnWill | undefined): void {
+    this.#will = will;
+    this.#silenceMs = this.#keepAliveMs;
+    this.#open({ kind: "connack", code: ReturnCode.accepted }, this.#isClean);
+  }
+
+  /** Changes the will: MQTT has no packet for that, so the client gets a new connection to the same session. */
+  #update(will: SnWill | undefined, kind: "willtopicresp" | "willmsgresp", isTaken: boolean, now: number): void {
+    if (this.state !== "active" && !this.isAsleep) return;
+    if (!isTaken) return void this.peer.tell({ kind, code: ReturnCode.notSupported });
+    this.#will = will;
+    this.#leave(Reason.success);
+    this.#open({ kind, code: ReturnCode.accepted }, false);
+    this.#schedule(now);
+  }
+
+  #receiveDisconnect(duration: number, now: number): void {
+    if (duration === 0) {
+      this.#leave(Reason.success, this.#isClean ? 0 : undefined);
+      this.peer.tell({ kind: "disconnect", duration: undefined });
+      return this.#end();
+    }
+    if (this.state === "opening") return;
+    this.#silenceMs = withTolerance(duration * 1000);
+    this.#sleep();
+    this.peer.tell({ kind: "disconnect", duration: undefined });
+    this.#schedule(now);
+  }
+
+  #ping(now: number): void {
+    if (this.state === "opening") return;
+    if (!this.isAsleep) return void this.peer.tell({ kind: "pingresp" });
+    this.state = "awake";
+    this.#lookUntil = now + snMailWaitMs;
+    // What is under way to an earlier address has its turn at this one.
+    if (this.#wokenFrom !== this.peer.key) this.deliveries.hold();
+    this.#wokenFrom = this.peer.key;
+    this.deliveries.go(now);
+    this.#sleepIfDone(now);
+  }
+
+  /** Ends a client's waking when it has been handed all that was there for it. */
+  #sleepIfDone(now: number): void {
+    this.#lookAt = Infinity;
+    if (this.state !== "awake" || !this.deliveries.isIdle) return;
+    if (now < this.#lookUntil && this.#hasMail()) {
+      this.#lookAt = now + snMailLookMs;
+      return this.#schedule(now);
+    }
+    this.#sleep();
+    this.peer.tell({ kind: "pingresp" });
+  }
+
+  /** True while the broker has something for the client, or may have when it has read what waits. */
+  #hasMail(): boolean {
+    const inner = this.#inner;
+    return inner !== undefined && (inner.waiting > 0 || this.#context.mailWaits(inner.owner));
+  }
+
+  #sleep(): void {
+    this.state = "asleep";
+    this.#lookAt = Infinity;
+    this.deliveries.hold();
+  }
+
+  /** Opens the connection to the broker; `owed` is answered when it lets the client in. */
+  #open(owed: SnMessage | undefined, clean: boolean): void {
+    this.#owed = owed;
+    const { clientId } = this;
+    const expiry = this.#isClean ? snCleanSessionMs / 1000 : sessionNeverExpires;
+    const { remote, address } = this.peer;
+    const wasAsleep = this.isAsleep;
+    const packet = connectPacket({ clientId, clean, expiry, will: this.#will });
+    if (!wasAsleep) this.state = "opening";
+    const inner: InnerConnection<Owner> = new InnerConnection(
+      this.#context.doors,
+      { remote, address, user: this.#context.user },
+      {
+        heard: (heard) => this.#inner === inner && this.#heard(heard),
+        closed: () => this.#inner === inner && this.#closed(),
+      },
+    );
+    this.#inner = inner;
+    inner.send(packet);
+  }
+
+  /** Handles the broker's packets. */
+  #heard(packet: FromBroker): void {
+    const now = this.#context.clock.now();
+    switch (packet.kind) {
+      case "connack":
+        this.#opened(packet, now);
+        break;
+      case "publish":
+        this.deliveries.add(packet, now);
+        break;
+      case "pubrel":
+        this.deliveries.release(packet.packetId, now);
+        break;
+      case "disconnect":
+        // The connection is closed next.
+        break;
+      default:
+        this.#requests.answered(packet, now);
+    }
+    if (this.state !== "gone") this.#schedule(now);
+  }
+
+  #opened({ reason, sessionPresent, keepAlive }: Extract<FromBroker, { kind: "connack" }>, now: number): void {
+    const owed = this.#owed;
+    this.#owed = undefined;
+    if (reason !== Reason.success) return this.#turnAway(codeOfRefusal(reason));
+    // The broker goes by one and a half times that.
+    this.#pingMs = keepAlive * 1000;
+    this.#pingAt = keepAlive === 0 ? Infinity : now + this.#pingMs;
+    if (owed !== undefined) {
+      if (this.state === "opening") {
+        this.state = "active";
+        this.deliveries.go(now);
+      }
+      this.#freshFrom = owed.kind === "connack" ? this.peer.key : undefined;
+      this.peer.tell(owed);
+      return;
+    }
+    if (!sessionPresent) {
+      this.#leave(Reason.success, 0);
+      this.peer.tell({ kind: "disconnect", duration: undefined });
+      return this.#end();
+    }
+    this.#sleep();
+    this.#ping(now);
+  }
+
+  /** The broker has ended the connection: the client must come again. */
+  #closed(): void {
+    if (this.state === "gone") return;
+    if (this.state === "opening" && this.#owed?.kind === "connack") return this.#turnAway(ReturnCode.congestion);
+    if (this.state !== "asleep") this.peer.tell({ kind: "disconnect", duration: undefined });
+    this.#end();
+  }
+
+  #turnAway(code: number): void {
+    if (code === ReturnCode.congestion) this.#context.metrics.congested++;
+    this.peer.tell({ kind: "connack", code });
+    this.#leave(Reason.success, 0);
+    this.#end();
+  }
+
+  /** Ends the connection to the broker with DISCONNECT. */
+  #leave(reason: number, expiry?: number): void {
+    const inner = this.#inner;
+    this.#inner = undefined;
+    this.deliveries.reset();
+    inner?.send(disconnectPacket(reason, expiry));
+  }
+
+  #end(): void {
+    this.state = "gone";
+    this.#context.timers.cancel(this.#timer);
+    this.#context.ended(this);
+  }
+
+  /** Gives the client up: its will is published, and its session is kept if it began with one that lasts. */
+  dismiss(): void {
+    this.#context.metrics.lost++;
+    if (this.state === "active") this.peer.tell({ kind: "disconnect", duration: undefined });
+    this.#leave(Reason.disconnectWithWill, this.#isClean ? 0 : undefined);
+    this.#end();
+  }
+
+  #tick(now: number): void {
+    if (now >= this.#heardAt + this.#silenceMs) return this.dismiss();
+    this.deliveries.tick(now);
+    if (this.state === "gone") return;
+    if (now >= this.#lookAt) this.#sleepIfDone(now);
+    if (now >= this.#pingAt) {
+      this.#pingAt = now + this.#pingMs;
+      this.#inner?.send(pingPacket);
+    }
+    this.#schedule(now);
+  }
+
+  #schedule(now: number): void {
+    const silentAt = this.#heardAt + this.#silenceMs;
+    const next = Math.min(this.deliveries.nextDeadline(), this.#lookAt, this.#pingAt, silentAt);
+    this.#context.timers.set(this.#timer, Math.max(now, next));
+  }
+
+  #recipient() {
+    const device = this;
+    const { retryMs, datagramBytesMax, metrics } = this.#context;
+    return {
+      ...{ retryMs, datagramBytesMax, metrics },
+      get peer() {
+        return device.peer;
+      },
+      get topics() {
+        return device.topics;
+      },
+      predefinedId: (topic: string) => device.#context.predefined.find(device.clientId, topic)?.id,
+      acknowledge: (type: number, packetId: number, reason: number) =>
+        device.#inner?.send(ackPacket(type, packetId, reason)),
+      tooLarge: (topic: string, size: number) => device.#context.tooLarge(device, topic, size),
+      // A client that sleeps is asked again when it wakes.
+      unanswered: () => (device.isAsleep ? device.#sleep() : device.dismiss()),
+      idle: (now: number) => device.#sleepIfDone(now),
+    };
+  }
+}

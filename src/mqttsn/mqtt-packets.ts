@@ -1,0 +1,87 @@
+/** The MQTT 5 packets by which a client of MQTT-SN is a client of the broker. */
+import { copyBytes, varintSize, writeUint16, writeVarint } from "../base/bytes.ts";
+import { snReceiveMax } from "../base/sn-limits.ts";
+import { PacketType, type QoS } from "../mqtt/constants.ts";
+import { encodeConnect, encodeControl, type Packet } from "../mqtt/control.ts";
+
+/** A will as the client has given it. */
+export interface SnWill {
+  readonly topic: string;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly data: Uint8Array;
+}
+
+export interface ConnectTerms {
+  readonly clientId: string;
+  readonly clean: boolean;
+  /** The session's life without a connection, in seconds. */
+  readonly expiry: number;
+  readonly will: SnWill | undefined;
+}
+
+/**
+ * CONNECT. The gateway looks after silence itself, so there is no Keep Alive. Throws an `Error` for a will that the
+ * broker would not take.
+ */
+export function connectPacket({ clientId, clean, expiry, will }: ConnectTerms): Uint8Array {
+  const properties = { sessionExpiryInterval: expiry, receiveMaximum: snReceiveMax, requestProblemInformation: false };
+  const packet = { cmd: "connect", protocolVersion: 5, clientId, clean, keepalive: 0, properties } as const;
+  if (will === undefined) return encodeConnect(packet, 5);
+  const { topic, qos, retain, data } = will;
+  return encodeConnect({ ...packet, will: { topic, qos, retain, payload: Buffer.from(data) } }, 5);
+}
+
+/** DISCONNECT. `expiry`: how long the session lives on, in seconds; undefined: as CONNECT said. */
+export function disconnectPacket(reasonCode: number, expiry?: number): Uint8Array {
+  const properties = expiry === undefined ? {} : { sessionExpiryInterval: expiry };
+  return encodeControl({ cmd: "disconnect", reasonCode, properties } as Packet, 5);
+}
+
+export function subscribePacket(messageId: number, topic: string, qos: QoS): Uint8Array {
+  return encodeControl({ cmd: "subscribe", messageId, subscriptions: [{ topic, qos }] } as Packet, 5);
+}
+
+export function unsubscribePacket(messageId: number, topic: string): Uint8Array {
+  return encodeControl({ cmd: "unsubscribe", messageId, unsubscriptions: [topic] } as Packet, 5);
+}
+
+export const pingPacket: Uint8Array = Uint8Array.of(PacketType.pingreq << 4, 0);
+
+/** PUBACK, PUBREC, PUBREL or PUBCOMP. */
+export function ackPacket(type: number, packetId: number, reason = 0): Uint8Array {
+  const bytes = new Uint8Array(reason === 0 ? 4 : 5);
+  bytes[0] = (type << 4) | (type === PacketType.pubrel ? 2 : 0);
+  bytes[1] = bytes.length - 2;
+  writeUint16(bytes, 2, packetId);
+  if (reason !== 0) bytes[4] = reason;
+  return bytes;
+}
+
+export interface PublishHead {
+  readonly topic: Uint8Array;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly dup: boolean;
+  /** 0 at QoS 0. */
+  readonly packetId: number;
+}
+
+/** PUBLISH without properties. */
+export function publishPacket(head: PublishHead, data: Uint8Array): Uint8Array {
+  const { topic, qos, retain, dup, packetId } = head;
+  const length = 2 + topic.length + (qos > 0 ? 2 : 0) + 1 + data.length;
+  const bytes = new Uint8Array(1 + varintSize(length) + length);
+  const isAgain = dup && qos > 0;
+  bytes[0] = (PacketType.publish << 4) | (isAgain ? 8 : 0) | (qos << 1) | (retain ? 1 : 0);
+  let at = writeVarint(bytes, 1, length);
+  writeUint16(bytes, at, topic.length);
+  copyBytes(bytes, at + 2, topic, 0, topic.length);
+  at += 2 + topic.length;
+  if (qos > 0) {
+    writeUint16(bytes, at, packetId);
+    at += 2;
+  }
+  copyBytes(bytes, at + 1, data, 0, data.length);
+  return bytes;
+}

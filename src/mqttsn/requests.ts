@@ -1,0 +1,245 @@
+/**
+ * One client's requests, and the broker's answers to them: PUBLISH, REGISTER, SUBSCRIBE and UNSUBSCRIBE. What comes
+ * again, from the client or from the network, is answered again and not done again; what cannot be done now is answered
+ * with "congestion".
+ */
+import { encodeUtf8 } from "../base/bytes.ts";
+import { snRequestsMax, snUnreadMax } from "../base/sn-limits.ts";
+import { PacketType, type QoS } from "../mqtt/constants.ts";
+import { Reason } from "../mqtt/reason.ts";
+import { isTopicName, parseFilter } from "../mqtt/topic.ts";
+import { Answers, hashOf } from "./answers.ts";
+import { ReturnCode, type SnQoS, TopicKind } from "./constants.ts";
+import type { SnMessage, SnPublish, TopicChoice } from "./message-kinds.ts";
+import { encodeMessage } from "./messages.ts";
+import { ackPacket, publishPacket, subscribePacket, unsubscribePacket } from "./mqtt-packets.ts";
+import type { Peer } from "./peer.ts";
+import type { PredefinedTopics } from "./predefined-topics.ts";
+import type { SnMetrics } from "./sn-metrics.ts";
+import type { TopicIds } from "./topic-ids.ts";
+
+type Of<Kind extends SnMessage["kind"]> = Extract<SnMessage, { kind: Kind }>;
+
+/** A request whose answer the broker owes. */
+interface Asked {
+  readonly kind: "publish" | "subscribe" | "unsubscribe";
+  readonly topicId: number;
+  readonly question: number;
+  /** The topic of a subscription that gets an id; undefined: it gets none. */
+  readonly topic?: string | undefined;
+}
+
+/** The way to the broker. */
+interface Way {
+  readonly waiting: number;
+  send(packet: Uint8Array): void;
+}
+
+/** The parts that requests need. */
+interface Surroundings {
+  readonly device: { readonly clientId: string; readonly peer: Peer; readonly topics: TopicIds };
+  readonly predefined: PredefinedTopics;
+  readonly metrics: SnMetrics;
+  readonly inner: () => Way | undefined;
+}
+
+export class Requests {
+  readonly #around: Surroundings;
+  readonly #asked = new Map<number, Asked>();
+  readonly #answers = new Answers();
+
+  constructor(around: Surroundings) {
+    this.#around = around;
+  }
+
+  /** Forgets what is asked; `isNew`: the client begins anew, and its old answers count no more. */
+  reset(isNew: boolean): void {
+    this.#asked.clear();
+    if (isNew) this.#answers.clear();
+  }
+
+  receive(message: Of<"publish" | "register" | "subscribe" | "unsubscribe">, bytes: Uint8Array, now: number): void {
+    switch (message.kind) {
+      case "publish":
+        return message.qos === 1 || message.qos === 2
+          ? this.#publish(message, message.qos, bytes, now)
+          : this.#publishQoS0(message);
+      case "register":
+        return this.#register(message);
+      case "subscribe":
+        return this.#subscribe(message, bytes, now);
+      case "unsubscribe":
+        return this.#unsubscribe(message, bytes, now);
+    }
+  }
+
+  /** Handles the client's PUBREL. */
+  release(messageId: number): void {
+    if (messageId !== 0) this.#around.inner()?.send(ackPacket(PacketType.pubrel, messageId));
+  }
+
+  /** Handles the broker's answer. */
+  answered(packet: { kind: string; packetId: number; reason: number }, now: number): void {
+    const { packetId: messageId, reason } = packet;
+    const { device } = this.#around;
+    if (packet.kind === "pubcomp") return void device.peer.tell({ kind: "pubcomp", messageId });
+    const asked = this.#asked.get(messageId);
+    if (asked === undefined) {
+      // QoS 2 that the client sends again after its connection has changed.
+      if (packet.kind === "pubrec") device.peer.tell({ kind: "pubrec", messageId });
+      return;
+    }
+    this.#asked.delete(messageId);
+    this.#answer(messageId, asked.question, this.#replyTo(asked, packet.kind, { messageId, reason }), now);
+  }
+
+  #replyTo(asked: Asked, kind: string, { messageId, reason }: { messageId: number; reason: number }): SnMessage {
+    const { topicId, topic } = asked;
+    const { topics } = this.#around.device;
+    if (asked.kind === "unsubscribe") return { kind: "unsuback", messageId };
+    if (asked.kind === "subscribe") {
+      const isGranted = reason < Reason.unspecifiedError;
+      const qos: SnQoS = isGranted ? (reason as QoS) : 0;
+      if (!isGranted) return { kind: "suback", qos, topicId: 0, messageId, code: codeOf(reason) };
+      if (topic === undefined) return { kind: "suback", qos, topicId, messageId, code: ReturnCode.accepted };
+      const registered = topics.idOf(topic);
+      registered.isKnown = true;
+      return { kind: "suback", qos, topicId: registered.id, messageId, code: ReturnCode.accepted };
+    }
+    if (kind === "pubrec" && reason < Reason.unspecifiedError) return { kind: "pubrec", messageId };
+    return { kind: "puback", topicId, messageId, code: codeOf(reason) };
+  }
+
+  #answer(messageId: number, question: number, message: SnMessage, now: number): void {
+    const { peer } = this.#around.device;
+    if ("code" in message && message.code === ReturnCode.congestion) this.#around.metrics.congested++;
+    const reply = encodeMessage(message);
+    // What was refused for the moment may be asked again.
+    if (!("code" in message) || message.code === ReturnCode.accepted)
+      this.#answers.add(messageId, question, reply, now);
+    peer.send(reply);
+  }
+
+  #publishQoS0(message: SnPublish): void {
+    const { device, metrics } = this.#around;
+    const topic = this.#topicOf(message.topicKind, message.topicId);
+    const { topicId, messageId } = message;
+    if (topic === undefined)
+      return void device.peer.tell({ kind: "puback", topicId, messageId, code: ReturnCode.invalidTopicId });
+    const inner = this.#around.inner();
+    if (inner === undefined || inner.waiting >= snUnreadMax) {
+      metrics.dropped++;
+      return;
+    }
+    const { retain, data } = message;
+    inner.send(publishPacket({ topic, qos: 0, retain, dup: false, packetId: 0 }, data));
+  }
+
+  #publish(message: SnPublish, qos: 1 | 2, bytes: Uint8Array, now: number): void {
+    const { topicId, messageId, dup } = message;
+    const refuse = (code: number): void => {
+      if (code === ReturnCode.congestion) this.#around.metrics.congested++;
+      this.#around.device.peer.tell({ kind: "puback", topicId, messageId, code });
+    };
+    if (messageId === 0) return refuse(ReturnCode.notSupported);
+    const topic = this.#topicOf(message.topicKind, topicId);
+    if (topic === undefined) return refuse(ReturnCode.invalidTopicId);
+    const question = hashOf(bytes, true);
+    if (this.#isDone(messageId, question, dup, now)) return;
+    if (!this.#hasRoom(messageId)) return refuse(ReturnCode.congestion);
+    this.#asked.set(messageId, { kind: "publish", topicId, question });
+    const { retain, data } = message;
+    this.#around.inner()?.send(publishPacket({ topic, qos, retain, dup, packetId: messageId }, data));
+  }
+
+  #register({ messageId, topic }: Of<"register">): void {
+    const { peer, topics } = this.#around.device;
+    if (!isTopicName(topic))
+      return void peer.tell({ kind: "regack", topicId: 0, messageId, code: ReturnCode.notSupported });
+    const registered = topics.idOf(topic);
+    registered.isKnown = true;
+    peer.tell({ kind: "regack", topicId: registered.id, messageId, code: ReturnCode.accepted });
+  }
+
+  #subscribe(message: Of<"subscribe">, bytes: Uint8Array, now: number): void {
+    const { messageId, dup } = message;
+    const { peer } = this.#around.device;
+    const refuse = (code: number): void => {
+      if (code === ReturnCode.congestion) this.#around.metrics.congested++;
+      peer.tell({ kind: "suback", qos: 0, topicId: 0, messageId, code });
+    };
+    const filter = this.#filterOf(message);
+    if (filter === undefined) return refuse(ReturnCode.invalidTopicId);
+    if (messageId === 0 || message.qos === -1 || parseFilter(filter) === undefined)
+      return refuse(ReturnCode.notSupported);
+    const question = hashOf(bytes, true);
+    if (this.#isDone(messageId, question, dup, now)) return;
+    if (!this.#hasRoom(messageId)) return refuse(ReturnCode.congestion);
+    // A filter with wildcards has no id: its topics get theirs before their first PUBLISH.
+    const topic = message.topicKind === TopicKind.name && isTopicName(filter) ? filter : undefined;
+    const topicId = message.topicKind === TopicKind.predefined ? message.topicId : 0;
+    this.#asked.set(messageId, { kind: "subscribe", topicId, question, topic });
+    this.#around.inner()?.send(subscribePacket(messageId, filter, message.qos));
+  }
+
+  #unsubscribe(message: Of<"unsubscribe">, bytes: Uint8Array, now: number): void {
+    const { messageId } = message;
+    const filter = this.#filterOf(message);
+    const { peer } = this.#around.device;
+    if (messageId === 0) return;
+    // There is no return code: what is not there is not subscribed to.
+    if (filter === undefined || parseFilter(filter) === undefined)
+      return void peer.tell({ kind: "unsuback", messageId });
+    const question = hashOf(bytes, true);
+    if (this.#isDone(messageId, question, true, now) || !this.#hasRoom(messageId)) return;
+    this.#asked.set(messageId, { kind: "unsubscribe", topicId: 0, question });
+    this.#around.inner()?.send(unsubscribePacket(messageId, filter));
+  }
+
+  /** Returns true if the same is being done, or has been: then it is answered again. */
+  #isDone(messageId: number, question: number, isAgain: boolean, now: number): boolean {
+    const { metrics, device } = this.#around;
+    const isAsked = this.#asked.get(messageId)?.question === question;
+    const reply = isAsked ? undefined : this.#answers.find(messageId, question, isAgain, now);
+    if (reply !== undefined) device.peer.send(reply);
+    if (!isAsked && reply === undefined) return false;
+    metrics.doubled++;
+    return true;
+  }
+
+  #hasRoom(messageId: number): boolean {
+    const inner = this.#around.inner();
+    const isFull = inner === undefined || inner.waiting >= snUnreadMax || this.#asked.size >= snRequestsMax;
+    return !isFull && !this.#asked.has(messageId);
+  }
+
+  #filterOf(choice: TopicChoice): string | undefined {
+    if (choice.topicKind !== TopicKind.predefined) return choice.topic;
+    return this.#around.predefined.topicOf(this.#around.device.clientId, choice.topicId)?.topic;
+  }
+
+  /** Returns the bytes of the topic that a PUBLISH names; undefined: the id stands for none. */
+  #topicOf(topicKind: TopicKind, topicId: number): Uint8Array | undefined {
+    const { device, predefined } = this.#around;
+    if (topicKind === TopicKind.predefined) return predefined.topicOf(device.clientId, topicId)?.bytes;
+    if (topicKind === TopicKind.short) return shortTopic(topicId);
+    const registered = device.topics.topicOf(topicId);
+    // Nobody can know it who has not received what was sent to him.
+    if (registered !== undefined) device.peer.isProven = true;
+    return registered?.bytes;
+  }
+}
+
+/** Returns the two characters of a short topic name; undefined: they are none. */
+export function shortTopic(topicId: number): Uint8Array | undefined {
+  const topic = String.fromCharCode(topicId >> 8, topicId & 0xff);
+  return topicId >> 8 < 0x80 && (topicId & 0xff) < 0x80 && isTopicName(topic) ? encodeUtf8(topic) : undefined;
+}
+
+/** The return code for a reason code of the broker's. */
+function codeOf(reason: number): number {
+  if (reason < Reason.unspecifiedError) return ReturnCode.accepted;
+  const isFull =
+    reason === Reason.quotaExceeded || reason === Reason.serverBusy || reason === Reason.messageRateTooHigh;
+  return isFull ? ReturnCode.congestion : ReturnCode.notSupported;
+}

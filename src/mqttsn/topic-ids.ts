@@ -1,0 +1,89 @@
+/**
+ * One client's topic ids (6.5). They begin at a number that nobody can guess: who uses one has received what was sent
+ * to his address.
+ */
+import { encodeUtf8 } from "../base/bytes.ts";
+import { snTopicIdsMax } from "../base/sn-limits.ts";
+
+/** 0 and 0xffff are reserved (5.3.11). */
+const idMax = 0xfffe;
+
+/** A topic that has an id. */
+export interface RegisteredTopic {
+  readonly id: number;
+  readonly topic: string;
+  readonly bytes: Uint8Array;
+  /** True if the client knows the id: it was told in REGACK or SUBACK, or has answered REGISTER. */
+  isKnown: boolean;
+}
+
+export class TopicIds {
+  /** In the order of their last use. */
+  readonly #byId = new Map<number, RegisteredTopic>();
+  readonly #byTopic = new Map<string, RegisteredTopic>();
+  #next: number;
+
+  /** `chance`: uniform in 0…1. */
+  constructor(chance: number) {
+    this.#next = 1 + Math.floor(chance * idMax);
+  }
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  /** Returns the topic's id, a new one if it has none. */
+  idOf(topic: string): RegisteredTopic {
+    const known = this.#byTopic.get(topic);
+    if (known !== undefined) {
+      this.#use(known);
+      return known;
+    }
+    if (this.#byId.size >= snTopicIdsMax) this.#dropOldest();
+    const id = this.#freeId();
+    const registered = { id, topic, bytes: encodeUtf8(topic), isKnown: false };
+    this.#byId.set(id, registered);
+    this.#byTopic.set(topic, registered);
+    return registered;
+  }
+
+  /** Returns the topic with an id, undefined: there is none. */
+  topicOf(id: number): RegisteredTopic | undefined {
+    const registered = this.#byId.get(id);
+    // Only where there are many does it matter which was used last.
+    if (registered !== undefined && this.#byId.size > snTopicIdsMax / 2) this.#use(registered);
+    return registered;
+  }
+
+  /** Returns the topic's entry if it has an id. */
+  find(topic: string): RegisteredTopic | undefined {
+    return this.#byTopic.get(topic);
+  }
+
+  /** The client may have been restarted: it is told ids again before it is sent something under them. */
+  forgetKnown(): void {
+    for (const registered of this.#byId.values()) registered.isKnown = false;
+  }
+
+  #use(registered: RegisteredTopic): void {
+    this.#byId.delete(registered.id);
+    this.#byId.set(registered.id, registered);
+  }
+
+  #dropOldest(): void {
+    const [oldest] = this.#byId.values();
+    this.#byId.delete(oldest!.id);
+    this.#byTopic.delete(oldest!.topic);
+  }
+
+  #freeId(): number {
+    while (this.#byId.has(this.#next)) this.#advance();
+    const id = this.#next;
+    this.#advance();
+    return id;
+  }
+
+  #advance(): void {
+    this.#next = this.#next >= idMax ? 1 : this.#next + 1;
+  }
+}

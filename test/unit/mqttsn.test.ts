@@ -1,0 +1,142 @@
+/** The gateway of MQTT-SN without a broker: what it keeps for strangers, when clients count as lost, its files. */
+import { describe, expect, test } from "bun:test";
+import { snUnprovenMax, snWillsPendingMax } from "../../src/base/sn-limits.ts";
+import { encodeControl } from "../../src/mqtt/control.ts";
+import { Gateway } from "../../src/mqttsn/gateway.ts";
+import type { SnMessage } from "../../src/mqttsn/message-kinds.ts";
+import { decodeMessage, encodeMessage } from "../../src/mqttsn/messages.ts";
+import { PredefinedTopics } from "../../src/mqttsn/predefined-topics.ts";
+import type { Transport, TransportEvents } from "../../src/net/transport.ts";
+import { seeded } from "../simulation/world.ts";
+
+/** A broker that lets everybody in, and notes what it is sent. */
+class OpenBroker implements TransportEvents<Transport> {
+  readonly packets: number[] = [];
+
+  opened(transport: Transport): Transport {
+    return transport;
+  }
+
+  received(transport: Transport, bytes: Uint8Array): void {
+    this.packets.push(bytes[0]! >> 4);
+    const connack = encodeControl({ cmd: "connack", sessionPresent: true, reasonCode: 0 }, 5);
+    if (bytes[0] === 0x10) transport.write(connack, 0, connack.length);
+    if (bytes[0]! >> 4 === 14) transport.close();
+  }
+
+  drained(): void {}
+  closed(): void {}
+}
+
+function setUp() {
+  let now = 1000;
+  const broker = new OpenBroker();
+  const sent: SnMessage[] = [];
+  const later: (() => void)[] = [];
+  const gateway = new Gateway<Transport>(
+    { gatewayId: 1, user: undefined, anonymousUser: undefined, retryMs: 10_000, datagramBytesMax: 1_232 },
+    {
+      events: broker,
+      later: (go) => void later.push(go),
+      clock: { now: () => now },
+      random: seeded(1),
+      send: (bytes) => void sent.push(decodeMessage(bytes) as SnMessage),
+      predefined: new PredefinedTopics(),
+      mailWaits: () => false,
+      knows: () => true,
+      tooLarge() {},
+    },
+  );
+  const tell = (message: SnMessage, port = 1): void => {
+    gateway.receive(encodeMessage(message), { address: "10.0.0.1", port });
+    for (const go of later.splice(0)) go();
+  };
+  const connect = (clientId: string, port: number, { will = false, duration = 100 } = {}): void =>
+    tell({ kind: "connect", will, clean: true, protocolId: 1, duration, clientId }, port);
+  /** Lets time pass, from deadline to deadline. */
+  const pass = (ms: number): void => {
+    const until = now + ms;
+    while (gateway.nextDeadline() <= until) {
+      now = Math.max(now, gateway.nextDeadline());
+      gateway.tick(now);
+    }
+    now = until;
+    for (const go of later.splice(0)) go();
+  };
+  return { gateway, broker, sent, tell, connect, pass };
+}
+
+const disconnect = 14;
+
+describe("a client that is silent", () => {
+  test.each([
+    [10, 15_000],
+    [60, 90_000],
+    [100, 110_000],
+    [65_535, 72_088_500],
+  ])("for longer than %i s is lost after %i ms, awake or asleep", (duration, ms) => {
+    const { gateway, broker, connect, tell, pass } = setUp();
+    connect("awake", 1, { duration });
+    connect("asleep", 2, { duration: 30 });
+    tell({ kind: "disconnect", duration }, 2);
+    expect(gateway.sleeping).toBe(1);
+    pass(ms - 1);
+    expect(gateway.clients).toBe(2);
+    expect(broker.packets.filter((type) => type === disconnect)).toEqual([]);
+    pass(1);
+    expect(gateway.clients).toBe(0);
+    expect(gateway.metrics.lost).toBe(2);
+    expect(broker.packets.filter((type) => type === disconnect).length).toBe(2);
+  });
+});
+
+describe("strangers", () => {
+  test("that connect from more addresses than prove themselves make room for each other", () => {
+    const { gateway, connect } = setUp();
+    for (let index = 0; index < snUnprovenMax + 50; index++) connect(`client-${index}`, index);
+    expect(gateway.clients).toBe(snUnprovenMax);
+    expect(gateway.metrics.refused).toBe(50);
+  });
+
+  test("that owe their wills are so many, and no more", () => {
+    const { gateway, broker, connect, sent, pass } = setUp();
+    for (let index = 0; index < snWillsPendingMax + 5; index++) connect(`client-${index}`, index, { will: true });
+    expect(gateway.clients).toBe(snWillsPendingMax);
+    expect(sent.at(-1)).toEqual({ kind: "connack", code: 1 });
+    expect(broker.packets).toEqual([]);
+    pass(30_000);
+    expect(gateway.clients).toBe(0);
+    connect("another", 1, { will: true });
+    expect(sent.at(-1)).toEqual({ kind: "willtopicreq" });
+  });
+});
+
+describe("predefined topics", () => {
+  test("a client's own come before everybody's", () => {
+    const topics = new PredefinedTopics();
+    topics.load("# a comment\n\n*, a/b , 1\n* ,c, 2\ndev, d, 1\ndev,with, comma,3\r\n");
+    expect(topics.topicOf("other", 1)?.topic).toBe("a/b");
+    expect(topics.topicOf("dev", 1)?.topic).toBe("d");
+    expect(topics.topicOf("dev", 2)?.topic).toBe("c");
+    expect(topics.topicOf("dev", 3)?.topic).toBe("with, comma");
+    expect(topics.topicOf("dev", 4)).toBeUndefined();
+    expect(topics.find("other", "a/b")?.id).toBe(1);
+    // Its id means something else with that client.
+    expect(topics.find("dev", "a/b")).toBeUndefined();
+  });
+
+  test.each([
+    ["*,a/b", "three parts"],
+    ["*,a/+,1", "without wildcards"],
+    ["*,a,0", "1 to 65534"],
+    ["*,a,65535", "1 to 65534"],
+    ["*,a,x", "1 to 65534"],
+    [",a,1", "names no client"],
+    ["*,a,1\n*,b,1", "line 2"],
+  ])("%p is refused, and what was there stays", (text, why) => {
+    const topics = new PredefinedTopics();
+    topics.load("*,kept,7");
+    expect(() => topics.load(text)).toThrow(why);
+    expect(topics.topicOf("x", 7)?.topic).toBe("kept");
+  });
+});
