@@ -59,8 +59,6 @@ export interface Recipient {
 const backOff = 1.5;
 /** The name in a REGISTER that asks for nothing but its answer. */
 const challengeTopic = "~";
-/** The id in it: reserved, so no PUBLISH is ever sent under it. */
-const challengeId = 0xffff;
 
 export class Deliveries {
   readonly #recipient: Recipient;
@@ -292,14 +290,16 @@ export class Deliveries {
 
   /** Asks the client to show that it hears us, before it is sent what is larger than what it has sent. */
   #challenge(current: Current, now: number): void {
-    const { peer, metrics, retryMs } = this.#recipient;
+    const { peer, topics, metrics, retryMs } = this.#recipient;
     metrics.challenged++;
     const messageId = this.#newId();
     current.phase = "challenge";
     current.messageId = messageId;
     current.sent = undefined;
     current.dueAt = now + retryMs * backOff ** current.tries;
-    peer.challenge(encodeMessage({ kind: "register", topicId: challengeId, messageId, topic: challengeTopic }));
+    // Some clients refuse ids that are reserved, so it is one like any other.
+    const topicId = topics.idOf(challengeTopic).id;
+    peer.challenge(encodeMessage({ kind: "register", topicId, messageId, topic: challengeTopic }));
   }
 
   #repeat(current: Current, now: number): void {

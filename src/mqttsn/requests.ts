@@ -230,10 +230,18 @@ export class Requests {
   }
 }
 
+/** Short topic names by their ids, as far as they have been used: fewer than 2^14 are names. */
+const shortTopics = new Map<number, Uint8Array>();
+
 /** Returns the two characters of a short topic name; undefined: they are none. */
 export function shortTopic(topicId: number): Uint8Array | undefined {
+  const known = shortTopics.get(topicId);
+  if (known !== undefined) return known;
   const topic = String.fromCharCode(topicId >> 8, topicId & 0xff);
-  return topicId >> 8 < 0x80 && (topicId & 0xff) < 0x80 && isTopicName(topic) ? encodeUtf8(topic) : undefined;
+  if (topicId >> 8 >= 0x80 || (topicId & 0xff) >= 0x80 || !isTopicName(topic)) return undefined;
+  const bytes = encodeUtf8(topic);
+  shortTopics.set(topicId, bytes);
+  return bytes;
 }
 
 /** The return code for a reason code of the broker's. */

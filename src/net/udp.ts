@@ -2,7 +2,7 @@
  * UDP sockets, on Node's API: Bun's own has neither a receive buffer that can be set nor multicast groups that it joins
  * everywhere.
  */
-import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import { createSocket, type RemoteInfo, type Socket, type SocketOptions } from "node:dgram";
 import { isIP } from "node:net";
 import { orCrash } from "../base/assert.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
@@ -90,7 +90,10 @@ function enlarge(socket: Socket, bytes: number): void {
 }
 
 function bind(host: string, port: number, how: "alone" | "shared"): Promise<Socket> {
-  const socket = createSocket({ type: isIP(host) === 6 ? "udp6" : "udp4", reuseAddr: how === "shared" });
+  const family = isIP(host) === 6 ? 6 : 4;
+  // Answers go to addresses, so no name is ever looked up: Node would do that in a later turn, for each datagram.
+  const lookup: SocketOptions["lookup"] = (address, _, done) => done(null, address, family);
+  const socket = createSocket({ type: `udp${family}`, reuseAddr: how === "shared", lookup });
   return new Promise((resolve, reject) => {
     socket.once("error", (error) => {
       const code = (error as { code?: string }).code ?? messageOf(error);
