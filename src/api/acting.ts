@@ -14,6 +14,7 @@ const doneSchema = object({ done: flag("always true") });
 
 const disconnectClient = operation({
   id: "disconnectClient",
+  scope: "first",
   method: "POST",
   path: "/clients/{client_id}/disconnect",
   tag: "clients",
@@ -23,14 +24,14 @@ const disconnectClient = operation({
   answer: doneSchema,
   problems: [404],
   answerCall({ acting, path, done }) {
-    if (!acting.disconnect(path.client_id!))
-      return done(new Problem(404, "no such client is connected to this broker"));
+    if (!acting.disconnect(path.client_id!)) return done(new Problem(404, "no such client is connected"));
     done({ value: { done: true }, changed: { before: "connected", after: "disconnected" } });
   },
 });
 
 const endSession = operation({
   id: "endSession",
+  scope: "first",
   method: "DELETE",
   path: "/clients/{client_id}",
   tag: "clients",
@@ -178,6 +179,7 @@ function levelOf(text: string): (typeof logLevels)[number] {
 export function actingOperations(people: People, audit: AuditLog): readonly Operation[] {
   const createToken = operation({
     id: "createToken",
+    scope: "asked",
     method: "POST",
     path: "/tokens",
     tag: "users",
@@ -193,6 +195,7 @@ export function actingOperations(people: People, audit: AuditLog): readonly Oper
   });
   const deleteToken = operation({
     id: "deleteToken",
+    scope: "asked",
     method: "DELETE",
     path: "/tokens/current",
     tag: "users",
@@ -206,6 +209,7 @@ export function actingOperations(people: People, audit: AuditLog): readonly Oper
   });
   const whoAmI = operation({
     id: "getMe",
+    scope: "asked",
     method: "GET",
     path: "/me",
     tag: "users",

@@ -6,16 +6,20 @@ import { apiRequestsMax, apiTargetMax } from "../base/api-limits.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Work } from "../base/slices.ts";
 import type { AuditLog } from "./audit-log.ts";
+import { ClusterQuestions, readQuestion, writeAnswer } from "./cluster.ts";
+import { writePage } from "./lists.ts";
 import { openApiDocument } from "./openapi.ts";
 import type { People } from "./people.ts";
-import type { Acting, Reading } from "./ports.ts";
+import type { Acting, Others, Reading } from "./ports.ts";
 import { Problem } from "./problem.ts";
 import {
   type Caller,
   type Changed,
+  Listed,
   type Match,
   type Operation,
   type Outcome,
+  queryOf,
   RouteTable,
   readQuery,
   Written,
@@ -46,6 +50,7 @@ export interface ApiAnswer {
 export interface Served {
   readonly reading: Reading;
   readonly acting: Acting;
+  readonly others: Others;
   /** Has long work done in slices of the event loop. */
   readonly run: (work: Work, done: () => void) => void;
 }
@@ -133,9 +138,47 @@ export class Api {
       if (operation.method !== "GET") this.#note(operation, { caller, path: match.path, read, outcome });
       done(outcome);
     };
-    const served = this.#served;
     if (read instanceof Problem || why !== undefined) return note(why ?? (read as Problem));
-    operation.answerCall({ ...read, path: match.path, caller, ...served!, done: note });
+    this.#perform(operation, { ...read, path: match.path, caller, done: note });
+  }
+
+  /** Has the brokers answer that a request concerns: this one, another one, or all. */
+  #perform(operation: Operation, { path, query: { broker, ...query }, body, caller, done }: Performed): void {
+    const { others, ...served } = this.#served!;
+    const cluster = new ClusterQuestions(others, caller);
+    const request = { operation: operation.id, path, query, body };
+    if (broker !== undefined && broker !== served.reading.id)
+      return cluster.askOne(String(broker), request, operation, done);
+    const answered = (outcome: Outcome<unknown> | Problem): void => {
+      if (outcome instanceof Problem) {
+        const isElsewhere = operation.scope === "first" && outcome.status === 404 && broker === undefined;
+        return isElsewhere ? cluster.askFirst(request, operation, outcome, done) : done(outcome);
+      }
+      if (!(outcome.value instanceof Listed)) return done(outcome);
+      const { page } = outcome.value;
+      if (operation.scope === "pages" && broker === undefined) return cluster.askPages(request, operation, page, done);
+      done({ value: new Written(writePage(page, query, { sorts: operation.sorts!, unanswered: [] })) });
+    };
+    operation.answerCall({ query, body, path, caller, cluster, ...served, done: answered });
+  }
+
+  /** Answers a question that another broker has passed on: of this broker's own things alone. */
+  answerPeer(text: string, done: (answer: string) => void): void {
+    const { others, ...served } = this.#served ?? {};
+    const question = readQuestion(text, this.#parts.operations);
+    if (question instanceof Problem) return done(writeAnswer(question));
+    if (others === undefined) return done(writeAnswer(new Problem(503, "it is starting")));
+    const [{ path, query, body, caller: sender }, operation] = question;
+    const caller = { ...sender, token: undefined };
+    const cluster = new ClusterQuestions(others, caller);
+    const answered = (outcome: Outcome<unknown> | Problem): void => {
+      const read = { query, body };
+      if (operation.method !== "GET") this.#note(operation, { caller, path, read, outcome });
+      done(writeAnswer(outcome));
+    };
+    const why = operation.role === "operator" && caller.role !== "operator";
+    if (why) return answered(new Problem(403, `${caller.name} may only look`));
+    operation.answerCall({ path, query, body, caller, cluster, ...(served as Omit<Served, "others">), done: answered });
   }
 
   #whyNot({ header }: ApiRequest, { method, role }: Operation, caller: Caller): Problem | undefined {
@@ -169,6 +212,12 @@ interface Read {
   readonly body: unknown;
 }
 
+interface Performed extends Read {
+  readonly path: Match["path"];
+  readonly caller: Caller;
+  readonly done: (outcome: Outcome<unknown> | Problem) => void;
+}
+
 interface Noted {
   readonly caller: Caller;
   readonly path: Match["path"];
@@ -182,7 +231,7 @@ function isReading(method: string): boolean {
 
 /** Reads query and body of a request for an operation. */
 function readRequest({ query, body, header }: ApiRequest, operation: Operation): Read | Problem {
-  const values = readQuery(query, operation.query ?? {});
+  const values = readQuery(query, queryOf(operation));
   if (typeof values === "string") return new Problem(400, values);
   if (operation.body === undefined)
     return body === "" ? { query: values, body: undefined } : new Problem(400, "this operation takes no body");

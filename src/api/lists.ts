@@ -1,9 +1,19 @@
 /** Operations that list: with a cursor and a limit, sorted, a page at a time. */
 import { pageRowsMax, pageRowsPlainMax } from "../base/api-limits.ts";
-import { type Candidates, decodeCursor, encodeCursor, type Key, Selection, shortName, type Wanted } from "./page.ts";
+import {
+  type Candidates,
+  decodeCursor,
+  encodeCursor,
+  type Key,
+  type Page,
+  Selection,
+  shortName,
+  type Wanted,
+} from "./page.ts";
 import type { Reading } from "./ports.ts";
 import { Problem } from "./problem.ts";
-import { type Operation, type OperationOf, operation, Written } from "./route.ts";
+import { Listed, type Operation, type OperationOf, operation } from "./route.ts";
+import { type Unanswered, unansweredSchema } from "./rows.ts";
 import { integer, list, nullable, type Of, object, type Schema, text, word } from "./schema.ts";
 
 type Fields = Readonly<Record<string, Schema<unknown>>>;
@@ -21,7 +31,7 @@ export interface Asked<Query extends Fields> {
 export interface ListOf<Query extends Fields, Row>
   extends Pick<
     OperationOf<Query, undefined, unknown>,
-    "id" | "path" | "tag" | "summary" | "description" | "role" | "pathWords" | "problems"
+    "id" | "path" | "scope" | "tag" | "summary" | "description" | "role" | "pathWords" | "problems"
   > {
   readonly query: Query;
   readonly row: Schema<Row>;
@@ -44,31 +54,56 @@ export function listOperation<const Query extends Fields, Row>(parts: ListOf<Que
       limit: integer(`most items; ${pageRowsPlainMax} where nothing is said`, { minimum: 1, maximum: pageRowsMax }),
       cursor: text("where the page begins: next of the page before"),
     },
+    sorts,
     answer: object({
       items: list(row, "the page"),
       next: nullable(text("the cursor of the next page; null: this is the last one")),
+      unanswered: list(
+        unansweredSchema,
+        "the brokers whose rows are missing: they could not be asked, or did not answer",
+      ),
     }),
     answerCall({ reading, path, query: asked, run, done }) {
-      const values = asked as Readonly<Record<string, unknown>>;
-      const {
-        sort = sorts[0],
-        limit = pageRowsPlainMax,
-        cursor,
-      } = values as { sort?: string; limit?: number; cursor?: string };
-      const after = cursor === undefined ? undefined : decodeCursor(cursor, sort);
-      if (cursor !== undefined && after === undefined)
-        return done(new Problem(400, "the cursor is none of this list, or of another order"));
-      const wanted = { after, isDescending: sort.startsWith("-"), limit };
-      const all = candidates(reading, { path, query: asked as Values<Query>, sort: sort.replace("-", ""), wanted });
+      const wanted = wantedOf(asked, sorts);
+      if (wanted instanceof Problem) return done(wanted);
+      const sort = sortOf(asked, sorts).replace("-", "");
+      const all = candidates(reading, { path, query: asked as Values<Query>, sort, wanted });
       if (all instanceof Problem) return done(all);
       const selection = new Selection<Row>(wanted);
-      run(selection.walk(all), () => {
-        const { items, next } = selection.page;
-        const cursor = next === undefined ? null : encodeCursor(sort, next);
-        done({ value: new Written(`{"items":[${items.join(",")}],"next":${JSON.stringify(cursor)}}`) });
-      });
+      run(selection.walk(all), () => done({ value: new Listed(selection.page) }));
     },
   });
+}
+
+interface PageQuery {
+  readonly sort?: string;
+  readonly limit?: number;
+  readonly cursor?: string;
+}
+
+function sortOf({ sort }: PageQuery, sorts: readonly [string, ...string[]]): string {
+  return sort ?? sorts[0];
+}
+
+/** Returns the page that a query wants of a list; what is wrong with its cursor, if it is. */
+export function wantedOf(query: unknown, sorts: readonly [string, ...string[]]): Wanted | Problem {
+  const { limit = pageRowsPlainMax, cursor } = query as PageQuery;
+  const sort = sortOf(query as PageQuery, sorts);
+  const after = cursor === undefined ? undefined : decodeCursor(cursor, sort);
+  if (cursor !== undefined && after === undefined)
+    return new Problem(400, "the cursor is none of this list, or of another order");
+  return { after, isDescending: sort.startsWith("-"), limit };
+}
+
+/** Writes a page as the answer to a query. */
+export function writePage(
+  { items, next }: Page,
+  query: unknown,
+  { sorts, unanswered }: { readonly sorts: readonly [string, ...string[]]; readonly unanswered: readonly Unanswered[] },
+): string {
+  const cursor = next === undefined ? null : encodeCursor(sortOf(query as PageQuery, sorts), next);
+  const rest = `"next":${JSON.stringify(cursor)},"unanswered":${JSON.stringify(unanswered)}`;
+  return `{"items":[${items.join(",")}],${rest}}`;
 }
 
 /** Returns the key of what is sorted by a name alone. */

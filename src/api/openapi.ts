@@ -1,5 +1,5 @@
 /** The OpenAPI document (3.1), made of the table of operations that answers requests. */
-import type { Operation } from "./route.ts";
+import { type Operation, queryOf } from "./route.ts";
 import { problemSchema } from "./rows.ts";
 import type { JsonSchema } from "./schema.ts";
 
@@ -40,7 +40,12 @@ export function openApiDocument(operations: readonly Operation[], version: strin
 
 function describe(one: Operation): JsonSchema {
   const { id, tag, summary, description, role, body, answer } = one;
-  const problems = new Set([...problemsOfAll, ...(body === undefined ? [] : [413, 415]), ...(one.problems ?? [])]);
+  const problems = new Set([
+    ...problemsOfAll,
+    ...(body === undefined ? [] : [413, 415]),
+    ...(one.problems ?? []),
+    ...(one.scope === "asked" ? [] : [404, 504]),
+  ]);
   return {
     operationId: id,
     tags: [tag],
@@ -64,14 +69,15 @@ const problemAnswer = {
   content: { "application/problem+json": { schema: problemSchema.json } },
 };
 
-function parametersOf({ path, pathWords = {}, query = {} }: Operation): readonly JsonSchema[] {
+function parametersOf(operation: Operation): readonly JsonSchema[] {
+  const { path, pathWords = {} } = operation;
   const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!);
   return [
     ...names.map((name) => ({
       ...{ name, in: "path", required: true, schema: { type: "string" } },
       description: pathWords[name] ?? name.replaceAll("_", " "),
     })),
-    ...Object.entries(query).map(([name, { json }]) => {
+    ...Object.entries(queryOf(operation)).map(([name, { json }]) => {
       const { description, ...schema } = json;
       return { name, in: "query", required: false, description, schema };
     }),

@@ -30,8 +30,9 @@ export interface Candidate<Row> {
 export type Candidates<Row> = Iterable<Candidate<Row> | undefined>;
 
 export interface Page {
-  /** The rows, each as JSON. */
+  /** The rows, each as JSON, and their keys. */
   readonly items: readonly string[];
+  readonly keys: readonly Key[];
   /** The place after which the next page begins; undefined: this is the last one. */
   readonly next: Key | undefined;
 }
@@ -70,7 +71,8 @@ export class Selection<Row> {
   get page(): Page {
     const count = this.#written.length;
     const isLast = count === this.#chosen.length;
-    return { items: this.#written, next: isLast ? undefined : this.#chosen[count - 1]!.key };
+    const keys = this.#chosen.slice(0, count).map(({ key }) => key);
+    return { items: this.#written, keys, next: isLast ? undefined : keys[count - 1] };
   }
 
   #consider({ key, row }: Candidate<Row>): void {
@@ -92,9 +94,31 @@ export class Selection<Row> {
   }
 
   #compare(a: Key, b: Key): number {
-    const order = compare(a.by, b.by) || compare(a.name, b.name);
-    return this.#wanted.isDescending ? -order : order;
+    return compareKeys(a, b, this.#wanted);
   }
+}
+
+function compareKeys(a: Key, b: Key, { isDescending }: Pick<Wanted, "isDescending">): number {
+  const order = compare(a.by, b.by) || compare(a.name, b.name);
+  return isDescending ? -order : order;
+}
+
+/**
+ * Makes one page of those of several brokers, each of what follows the same cursor. What lies behind the end of a page
+ * that is not the last one of its broker is left for the next page, since that broker may have more before it.
+ */
+export function mergePages(pages: readonly Page[], wanted: Wanted): Page {
+  const order = (a: Key, b: Key): number => compareKeys(a, b, wanted);
+  const ends = pages.flatMap(({ next }) => (next === undefined ? [] : [next])).sort(order);
+  const rows = pages.flatMap(({ items, keys }) => items.map((item, index) => ({ item, key: keys[index]! })));
+  rows.sort((a, b) => order(a.key, b.key));
+  // A session that has just moved to another broker may be told of by both.
+  const known = rows.filter(({ key }, index) => index === 0 || order(rows[index - 1]!.key, key) !== 0);
+  const sure = ends[0] === undefined ? known : known.filter(({ key }) => order(key, ends[0]!) <= 0);
+  const chosen = sure.slice(0, wanted.limit);
+  const isLast = chosen.length === known.length && ends.length === 0;
+  const keys = chosen.map(({ key }) => key);
+  return { items: chosen.map(({ item }) => item), keys, next: isLast ? undefined : (keys.at(-1) ?? ends[0]) };
 }
 
 function compare(a: string | number, b: string | number): number {

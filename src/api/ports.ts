@@ -70,3 +70,11 @@ export interface Acting {
   /** Sets what is logged. */
   setLogLevel(level: string): void;
 }
+
+/** The other brokers of the cluster. */
+export interface Others {
+  /** Each, and why it cannot be asked now; undefined: it can. */
+  list(): readonly { readonly id: string; readonly whyNot: string | undefined }[];
+  /** Asks one; `done` is called once, with undefined if no answer comes in time. */
+  ask(id: string, question: string, done: (answer: string | undefined) => void): void;
+}

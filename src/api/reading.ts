@@ -5,6 +5,7 @@ import type { Candidates } from "./page.ts";
 import { Problem } from "./problem.ts";
 import { type Operation, operation } from "./route.ts";
 import {
+  type BrokerRow,
   bankSchema,
   brokerSchema,
   type ClientRow,
@@ -12,7 +13,9 @@ import {
   clientDetailSchema,
   clientSchema,
   listenerNames,
+  type Overview,
   optionSchema,
+  overviewSchema,
   refusalKinds,
   refusalSchema,
   retainedMessageSchema,
@@ -23,7 +26,7 @@ import {
 import { flag, list, object, text, word } from "./schema.ts";
 import { topicLevels } from "./topic-levels.ts";
 
-const noClient = "this broker keeps no session of that client";
+const noClient = "there is no session of that client";
 
 const clientSorts = [
   "client_id",
@@ -62,9 +65,10 @@ function isWanted(row: ClientRow, { search, user, connected, listener }: ClientQ
 
 const listClients = listOperation({
   id: "listClients",
+  scope: "pages",
   path: "/clients",
   tag: "clients",
-  summary: "List clients, connected or not, whose sessions this broker keeps.",
+  summary: "List clients, connected or not.",
   role: "viewer",
   query: clientFilters,
   row: clientSchema,
@@ -86,6 +90,7 @@ const listClients = listOperation({
 
 const getClient = operation({
   id: "getClient",
+  scope: "first",
   method: "GET",
   path: "/clients/{client_id}",
   tag: "clients",
@@ -101,9 +106,10 @@ const getClient = operation({
 
 const listSubscriptions = listOperation({
   id: "listSubscriptions",
+  scope: "pages",
   path: "/subscriptions",
   tag: "subscriptions",
-  summary: "List subscriptions of clients whose sessions this broker keeps.",
+  summary: "List the subscriptions of all clients.",
   role: "viewer",
   query: {
     client_id: text("only those of this client"),
@@ -176,6 +182,7 @@ const listTopics = listOperation({
 
 const listRefusals = listOperation({
   id: "listRefusals",
+  scope: "pages",
   path: "/refusals",
   tag: "refusals",
   summary: "List what was refused lately, and why: the last 500 are remembered.",
@@ -185,13 +192,13 @@ const listRefusals = listOperation({
     client_id: text("only of this client"),
   },
   row: refusalSchema,
-  sorts: ["number"],
+  sorts: ["at"],
   *candidates(reading, { query }) {
     for (const row of reading.refusals()) {
       const isAsked =
         (query.kind === undefined || row.kind === query.kind) &&
         (query.client_id === undefined || row.client_id === query.client_id);
-      yield isAsked ? { key: keyBy(row.number, ""), row: () => row } : undefined;
+      yield isAsked ? { key: keyBy(row.at, `${row.broker} ${row.number}`), row: () => row } : undefined;
     }
   },
 });
@@ -205,6 +212,30 @@ const getBroker = operation({
   role: "viewer",
   answer: brokerSchema,
   answerCall: ({ reading, done }) => done({ value: reading.broker() }),
+});
+
+const getOverview = operation({
+  id: "getOverview",
+  scope: "asked",
+  method: "GET",
+  path: "/overview",
+  tag: "cluster",
+  summary: "Tell how all brokers of the cluster are, and what they have counted together.",
+  role: "viewer",
+  answer: overviewSchema,
+  answerCall({ reading, cluster, done }) {
+    cluster.askAll({ operation: "getBroker", path: {}, query: {}, body: undefined }, ({ answers, unanswered }) => {
+      const others = answers.flatMap(({ answer }) => ("value" in answer ? [answer.value as BrokerRow] : []));
+      const brokers = [reading.broker(), ...others];
+      const sum = (of: keyof Overview["totals"]): number => brokers.reduce((total, row) => total + row[of], 0);
+      const totals = {
+        ...{ connections: sum("connections"), sessions: sum("sessions"), refused: sum("refused") },
+        ...{ messages_received: sum("messages_received"), messages_sent: sum("messages_sent") },
+        messages_dropped: sum("messages_dropped"),
+      };
+      done({ value: { totals, brokers, unanswered } });
+    });
+  },
 });
 
 const getBank = operation({
@@ -241,6 +272,6 @@ const getCertificates = operation({
 });
 
 export const readingOperations: readonly Operation[] = [
-  ...[getBroker, getOptions, getCertificates, listClients, getClient, listSubscriptions],
+  ...[getOverview, getBroker, getOptions, getCertificates, listClients, getClient, listSubscriptions],
   ...[listTopics, listRetained, getRetained, listRefusals, getBank],
 ];

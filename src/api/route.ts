@@ -1,9 +1,10 @@
 /** The form of the API's operations. Their table answers requests, and the OpenAPI document is made of it. */
 import type { Role } from "../access/role-file.ts";
 import type { Work } from "../base/slices.ts";
+import type { Page } from "./page.ts";
 import type { Acting, Reading } from "./ports.ts";
-import type { Problem } from "./problem.ts";
-import { type JsonSchema, type Of, type Schema, whyNot } from "./schema.ts";
+import type { Problem, ProblemStatus } from "./problem.ts";
+import { type JsonSchema, type Of, type Schema, text, whyNot } from "./schema.ts";
 
 /** The sender of a request, once it is known who that is. */
 export interface Caller {
@@ -30,10 +31,44 @@ export class Written {
   }
 }
 
+/** The page of a list. */
+export class Listed {
+  readonly page: Page;
+
+  constructor(page: Page) {
+    this.page = page;
+  }
+}
+
 /** An answer: a value of the operation's schema, and what has been changed. */
 export interface Outcome<Answer> {
-  readonly value: Answer | Written;
+  readonly value: Answer | Written | Listed;
   readonly changed?: Changed;
+}
+
+/** A request as one broker passes it on to another. */
+export interface PassedOn {
+  readonly operation: string;
+  readonly path: Readonly<Record<string, string>>;
+  readonly query: Readonly<Record<string, unknown>>;
+  readonly body: unknown;
+}
+
+/** The answer of another broker: a value, or the page of a list; or a problem. */
+export type PeerAnswer =
+  | { readonly value: unknown }
+  | { readonly page: Page }
+  | { readonly problem: { readonly status: ProblemStatus; readonly detail: string } };
+
+/** The answers of all other brokers. */
+export interface PeerAnswers {
+  readonly answers: readonly { readonly broker: string; readonly answer: PeerAnswer }[];
+  readonly unanswered: readonly { readonly broker: string; readonly why: string }[];
+}
+
+/** Asks all other brokers. */
+export interface AskCluster {
+  askAll(request: PassedOn, done: (answers: PeerAnswers) => void): void;
 }
 
 type Fields = Readonly<Record<string, Schema<unknown>>>;
@@ -48,6 +83,7 @@ export interface Call<Query extends Fields, Body, Answer> {
   readonly caller: Caller;
   readonly reading: Reading;
   readonly acting: Acting;
+  readonly cluster: AskCluster;
   /** Has long work done in slices of the event loop. */
   readonly run: (work: Work, done: () => void) => void;
   /** Answers; called once. */
@@ -69,6 +105,13 @@ export interface OperationOf<Query extends Fields, Body, Answer> {
   readonly query?: Query;
   readonly body?: Schema<Body>;
   readonly answer: Schema<Answer>;
+  /**
+   * The brokers that answer, where nobody names one: the one that is asked (undefined); "first", the one that knows
+   * whom it is about; "pages", all of them, each its page of a list. "asked": always the one that is asked.
+   */
+  readonly scope?: "first" | "pages" | "asked" | undefined;
+  /** The orders of a list, the first where nobody names one. */
+  readonly sorts?: readonly [string, ...string[]];
   /** Statuses of problems that are the operation's own. */
   readonly problems?: readonly number[];
   readonly answerCall: (call: Call<Query, Body, Answer>) => void;
@@ -123,6 +166,14 @@ export class RouteTable {
       return "malformed";
     }
   }
+}
+
+/** The parameter of operations that another broker can be asked to carry out. */
+const brokerParameter = { broker: text("the broker that answers; where none is named, all that it concerns") };
+
+/** Returns the parameters of an operation's query. */
+export function queryOf({ query = {}, scope }: Operation): Fields {
+  return scope === "asked" ? query : { ...query, ...brokerParameter };
 }
 
 /** Reads a query by the schemas of its parameters. Returns why it is wrong, as a text, if it is. */

@@ -122,6 +122,12 @@ export const topicSchema = named(
 );
 export type TopicRow = Of<typeof topicSchema>;
 
+export const unansweredSchema = named(
+  "Unanswered",
+  object({ broker: text("a broker that has not answered"), why: text("why") }),
+);
+export type Unanswered = Of<typeof unansweredSchema>;
+
 const checkSchema = object({ name: text("what"), ok: flag("whether it is well"), why: text("in words") });
 
 export const linkSchema = named(
@@ -166,7 +172,7 @@ export const brokerSchema = named(
 );
 export type BrokerRow = Of<typeof brokerSchema>;
 
-export const totalsSchema = object({
+const totalsSchema = object({
   connections: integer("of all brokers that have answered"),
   sessions: integer("of all"),
   messages_received: integer("of all"),
@@ -174,6 +180,16 @@ export const totalsSchema = object({
   messages_dropped: integer("of all"),
   refused: integer("of all"),
 });
+
+export const overviewSchema = named(
+  "Overview",
+  object({
+    totals: totalsSchema,
+    brokers: list(brokerSchema, "the brokers that have answered, this one first"),
+    unanswered: list(unansweredSchema, "those that have not"),
+  }),
+);
+export type Overview = Of<typeof overviewSchema>;
 
 export const bankSchema = named(
   "Bank",

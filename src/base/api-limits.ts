@@ -24,3 +24,7 @@ export const apiPatienceMs = 30_000;
 /** Retained messages that one request clears at most, and topics that it names. */
 export const clearedAtOnceMax = 1000;
 export const clearedNamesMax = 100;
+/** How long another broker may take to answer, how many of its questions are answered at once, and answers' bytes. */
+export const peerAnswerMs = 5_000;
+export const peerQuestionsMax = 64;
+export const peerAnswerBytesMax = 4 * 1024 * 1024;

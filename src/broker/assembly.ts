@@ -5,21 +5,16 @@
 import type { Access } from "../access/access.ts";
 import { Bans } from "../access/bans.ts";
 import { Accounts } from "../bank/accounts.ts";
-import type { Clock } from "../base/clock.ts";
-import type { OperatingError, ProtocolError } from "../base/errors.ts";
+import type { ProtocolError } from "../base/errors.ts";
 import { formats } from "../base/formats.ts";
-import type { Log } from "../base/log.ts";
-import type { Random } from "../base/random.ts";
 import { Slices } from "../base/slices.ts";
 import { Timers } from "../base/timers.ts";
 import { TurnWatch } from "../base/turn-watch.ts";
-import type { Coordinator } from "../coordinator/coordinator.ts";
 import { StoreClock } from "../coordinator/store-clock.ts";
 import { Journal } from "../mail/journal.ts";
 import { Mail } from "../mail/mail.ts";
 import { Settlements } from "../mail/settlement.ts";
 import { Slips } from "../mail/slips.ts";
-import type { Turn } from "../net/writer.ts";
 import { RetainedMessages } from "../router/retained.ts";
 import { Router } from "../router/router.ts";
 import { Adoption } from "./cluster/adoption.ts";
@@ -47,7 +42,6 @@ import { sharePercentOf } from "./core/bank-share.ts";
 import { LevelSweep } from "./core/level-sweep.ts";
 import { Metrics } from "./core/metrics.ts";
 import type { BrokerOptions } from "./core/options.ts";
-import type { ProcessMemory } from "./core/process-memory.ts";
 import { RecentRefusals } from "./core/recent-refusals.ts";
 import type { Runtime } from "./core/runtime.ts";
 import { Strangers } from "./core/strangers.ts";
@@ -56,18 +50,19 @@ import type { DeliveryContext } from "./delivery/delivery-context.ts";
 import type { LocalSession } from "./delivery/local-session.ts";
 import { MailboxGauge } from "./delivery/mailbox-gauge.ts";
 import { StoreBackPressure } from "./delivery/store-back-pressure.ts";
+import type { Doors } from "./doors.ts";
 import { MailDrops } from "./drops/mail-drops.ts";
 import { SubscribeHandler } from "./handle-subscribe.ts";
 import { Inbound } from "./inbound.ts";
 import type { ClusterContext } from "./peers/cluster-context.ts";
 import { Forwarding } from "./peers/forwarding.ts";
 import { Interest } from "./peers/interest.ts";
-import type { DialLink } from "./peers/link-connection.ts";
 import { LinkSender } from "./peers/link-sender.ts";
 import { Links } from "./peers/links.ts";
 import { Membership } from "./peers/membership.ts";
 import { otherBranches } from "./peers/other-branches.ts";
 import { type BrokerFacts, type GroupsEnd, isPeer, Peer, type Remote } from "./peers/peer.ts";
+import { Questions } from "./peers/questions.ts";
 import type { RemoteSession } from "./peers/remote-session.ts";
 import { SessionRegistry } from "./peers/session-registry.ts";
 import { SubscriptionBarrier } from "./peers/subscription-barrier.ts";
@@ -81,27 +76,6 @@ import { Regrouping } from "./publish/regrouping.ts";
 import { RetainedStore } from "./publish/retained-store.ts";
 import { SharedSubscriptions } from "./publish/shared-subscription.ts";
 import { SysTopics } from "./sys-topics.ts";
-
-/** The doors of a broker, which it is given from outside: it opens nothing itself. */
-export interface Doors {
-  readonly options: BrokerOptions;
-  readonly coordinator: Coordinator;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-  readonly turn: Turn;
-  /** Measures turns of the event loop, those of the store's answers among them. Without: one of the broker's own. */
-  readonly turns?: TurnWatch;
-  /** The memory of the process; undefined: it may have as much as there is. */
-  readonly memory?: ProcessMemory | undefined;
-  readonly dialLink: DialLink;
-  /** The secret that all brokers of the cluster share; undefined: links are not authenticated. */
-  readonly linkSecret: string | undefined;
-  /** The checks of logins and rules; undefined: every client may connect and do everything. */
-  readonly access?: Access | undefined;
-  /** Called with the reason why the broker must end. */
-  readonly fatal: (error: OperatingError) => void;
-}
 
 /** The parts that `Broker` speaks to. */
 export interface Assembly {
@@ -118,6 +92,7 @@ export interface Assembly {
   readonly sessionEnd: SessionEnd;
   readonly operatorPublisher: OperatorPublisher;
   readonly links: Links;
+  readonly questions: Questions;
   readonly drain: Drain;
   readonly cluster: Cluster;
   /** Has each part read what it needs from the tree. Rejects with `OperatingError`. */
@@ -199,11 +174,10 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
     bans: door.bans,
     inbound,
     memory: watchConnections(context, memoryParts),
-    connectionEnd,
-    admission: connect.admission,
+    ...{ connectionEnd, admission: connect.admission },
     backPressure,
     storeBackPressure,
-    ...{ wills: connect.wills, sessionEnd: connect.sessionEnd, links: peers.links },
+    ...{ wills: connect.wills, sessionEnd: connect.sessionEnd, links: peers.links, questions: peers.questions },
     operatorPublisher: publish.publishHandler.ofOperator,
     drain: new Drain(context, { membership, connectionEnd, connections }),
     cluster,
@@ -309,7 +283,11 @@ function deliveryOf(runtime: Runtime, epoch: number, bankDoors: BankDoors, later
 }
 
 /** Builds the room `peers`. */
-function peersOf(context: ClusterContext, { dialLink, linkSecret, fatal }: Doors, later: Later) {
+function peersOf(
+  context: ClusterContext,
+  { dialLink, linkSecret, fatal, answerQuestion: answer }: Doors,
+  later: Later,
+) {
   const links = new Links(context, { flows: later.cluster, dial: dialLink, secret: linkSecret });
   const membership = new Membership(context, { flows: later.cluster, fatal });
   const interest = new Interest(context);
@@ -330,7 +308,8 @@ function peersOf(context: ClusterContext, { dialLink, linkSecret, fatal }: Doors
   const directory = new SubscriptionDirectory(context, { membership, interest, moves });
   const registry = new SessionRegistry(context, { links, membership });
   const barrier = new SubscriptionBarrier(context, { links, membership, directory });
-  return { links, linkSender, membership, interest, forwarding, directory, registry, barrier };
+  const questions = new Questions(context, { links, answer });
+  return { links, linkSender, membership, interest, forwarding, directory, registry, barrier, questions };
 }
 
 interface PublishParts {

@@ -11,13 +11,15 @@ import { watchSilence } from "../base/silence.ts";
 import { subjectOf } from "../base/turn-watch.ts";
 import { newestHandshake } from "../link/handshake.ts";
 import { Reason } from "../mqtt/reason.ts";
-import { type Assembly, assemble, type Doors } from "./assembly.ts";
+import { type Assembly, assemble } from "./assembly.ts";
 import { version } from "./core/version.ts";
 import type { Connection } from "./delivery/connection.ts";
+import type { Doors } from "./doors.ts";
 import type { BrokerEvent } from "./events.ts";
 import type { ClusterContext } from "./peers/cluster-context.ts";
 import { joinTree } from "./peers/membership.ts";
 import type { BrokerFacts } from "./peers/peer.ts";
+import type { Questions } from "./peers/questions.ts";
 import { refuseCluster } from "./peers/tree-format.ts";
 
 /** Turns that no connection has brought about. */
@@ -54,6 +56,7 @@ export class Broker {
       formats,
       endsSessions: mailboxFull === "end",
       knowsPayers: true,
+      answersQuestions: doors.answerQuestion !== undefined,
       handshake: newestHandshake,
       linkTls,
     };
@@ -67,6 +70,11 @@ export class Broker {
   /** The addresses that are banned after failed logins. */
   get bans(): Bans {
     return this.#parts.bans;
+  }
+
+  /** Asks other brokers what operators want to know. */
+  get questions(): Questions {
+    return this.#parts.questions;
   }
 
   /** Tells the other brokers at which port clients reach this one. */

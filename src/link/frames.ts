@@ -106,6 +106,9 @@ export type Control =
   | { readonly say: "remained" }
   /** The sender's branch is short of credits, and the vault is empty: who has more than it needs gives some back. */
   | { readonly say: "short" }
+  /** An operator's question, and the answer; told only to brokers that say `answersQuestions`. */
+  | { readonly say: "ask"; readonly number: number; readonly question: string }
+  | { readonly say: "answered"; readonly number: number; readonly answer: string }
   /** A subscriber there is behind: send less, and go on. */
   | { readonly say: "hold" }
   | { readonly say: "go" };

@@ -62,6 +62,8 @@ const controls: { readonly [Say in Control["say"]]: Fields<Omit<Extract<Control,
   freed: { paths: listOf(isText) },
   remained: {},
   short: {},
+  ask: { number: isCount, question: isText },
+  answered: { number: isCount, answer: isText },
   hold: {},
   go: {},
 };

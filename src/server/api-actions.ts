@@ -37,7 +37,7 @@ export function actionsOf(broker: Broker): Acting {
     },
     endSession(clientId, told) {
       const session = localSessions.get(clientId);
-      if (session === undefined) return told(new Problem(404, "this broker keeps no session of that client"));
+      if (session === undefined) return told(new Problem(404, "there is no session of that client"));
       if (self.isFenced) return told(new Problem(503, fenced));
       const inTime = within(broker, told);
       broker.handle({ kind: "endSession", session, done: () => inTime(undefined) });

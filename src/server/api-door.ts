@@ -67,8 +67,17 @@ export class ApiDoor {
     this.#api.serve({
       reading: viewOf({ broker, health, identity, startedAt, options: optionRows(options, sources) }),
       acting: actionsOf(broker),
+      others: {
+        list: () => broker.questions.others,
+        ask: (...question) => broker.questions.ask(...question),
+      },
       run: (work, done) => broker.context.slices.run(work, done),
     });
+  }
+
+  /** Answers what another broker passes on. */
+  answerPeer(question: string, done: (answer: string) => void): void {
+    this.#api.answerPeer(question, done);
   }
 
   /** Answers a request; undefined if its path is not the API's. */

@@ -26,7 +26,7 @@ import { systemDoors } from "../zookeeper/options.ts";
 import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
 import { administrate } from "./admin-api.ts";
 import { followBans } from "./admin-bans.ts";
-import type { ApiDoorParts, OptionSources } from "./api-door.ts";
+import type { ApiDoor, ApiDoorParts, OptionSources } from "./api-door.ts";
 import { Health } from "./health.ts";
 import { LinkCertificates, linkDialler, listenForLinks } from "./link-doors.ts";
 import {
@@ -67,10 +67,12 @@ export async function startServer(options: BrokerOptions, log: Log, sources: Opt
   const health = new Health();
   const files = new OperatorFiles(log);
   // Probes are answered first: it may take a while until the store can be reached.
-  const http = options.httpPort === 0 ? undefined : await openHttp({ options, sources, files, log, health });
+  const isAsked = options.httpPort !== 0 || options.zk !== "";
+  const api = isAsked ? await openApi({ options, sources, files, log, health }) : undefined;
+  const http = options.httpPort === 0 ? undefined : await openHttp(options, health, api!);
   try {
     const memory = processMemory(options.maxMemory);
-    return await serve(withinMemory(options, memory), log, { health, http, memory, files });
+    return await serve(withinMemory(options, memory), log, { health, http, memory, files, api });
   } catch (error) {
     http?.close();
     files.close();
@@ -78,7 +80,7 @@ export async function startServer(options: BrokerOptions, log: Log, sources: Opt
   }
 }
 
-async function serve(options: BrokerOptions, log: Log, { health, http, memory, files }: Serving): Promise<Server> {
+async function serve(options: BrokerOptions, log: Log, { health, http, memory, files, api }: Serving): Promise<Server> {
   const server: { broker: Broker | undefined; decoySecret?: Uint8Array } = { broker: undefined };
   const changed = (): void => server.broker?.handle({ kind: "accessChanged" });
   const identity = openIdentity(options, files, { log, changed });
@@ -105,12 +107,14 @@ async function serve(options: BrokerOptions, log: Log, { health, http, memory, f
     random: systemRandom,
     memory,
     dialLink: linkDialler(server, certificates),
+    answerQuestion: api && ((...question) => api.answerPeer(...question)),
     linkSecret: options.zk === "" ? undefined : secret,
     access,
     fatal: (error) => end(error, log),
   });
   server.broker = broker;
   health.started(broker.context);
+  api?.started(broker, identity);
   http?.started(broker, identity);
   const control = options.zk === "" ? openToolSocket(options.data, coordinator, log) : undefined;
   const alarm = setAlarm(
@@ -200,6 +204,7 @@ interface Serving {
   readonly http: Http | undefined;
   readonly memory: ProcessMemory | undefined;
   readonly files: OperatorFiles;
+  readonly api: ApiDoor | undefined;
 }
 
 interface Http {
@@ -208,17 +213,20 @@ interface Http {
   close(): void;
 }
 
+/** Opens the API, for HTTP and for other brokers. Rejects with `OperatingError` if a file of its is wrong. */
+async function openApi(parts: ApiDoorParts): Promise<ApiDoor> {
+  const { ApiDoor } = await import("./api-door.ts");
+  return new ApiDoor(parts);
+}
+
 /**
  * Opens the HTTP server: probes are answered at once, metrics and changes when the broker has started. Rejects with
  * `OperatingError`.
  */
-async function openHttp(parts: ApiDoorParts): Promise<Http> {
-  const { options, health } = parts;
+async function openHttp(options: BrokerOptions, health: Health, api: ApiDoor): Promise<Http> {
   const { httpHost, httpPort, httpTokenFile } = options;
   const { PrometheusMetrics } = await import("./prometheus.ts");
-  const { ApiDoor } = await import("./api-door.ts");
   const token = readSecret(httpTokenFile);
-  const api = new ApiDoor(parts);
   let prometheus: InstanceType<typeof PrometheusMetrics> | undefined;
   let broker: Broker | undefined;
   const http = serveHttp(httpHost, httpPort, async (question) => {
@@ -244,7 +252,6 @@ async function openHttp(parts: ApiDoorParts): Promise<Http> {
   return {
     started(started, identity) {
       broker = started;
-      api.started(broker, identity);
       prometheus = new PrometheusMetrics(broker, identity);
     },
     opened(snDoor) {

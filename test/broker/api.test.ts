@@ -181,7 +181,7 @@ describe("refusals", () => {
     await client.take("suback");
     client.send({ cmd: "publish", topic: "$SYS/x", payload: "", qos: 1, messageId: 2, retain: false, dup: false });
     expect((await client.take("puback")).reasonCode).toBe(0x87);
-    const { items } = await api.get("/refusals?client_id=forbidden-client&sort=-number");
+    const { items } = await api.get("/refusals?client_id=forbidden-client&sort=-at");
     expect(items.map(({ kind, cause, times }: Record<string, unknown>) => [kind, cause, times])).toEqual([
       ["publish", "forbidden", 1],
       ["subscribe", "0x97 quota exceeded", 3],
@@ -219,6 +219,7 @@ describe("the broker", () => {
 
   test("serves a document that names every operation once, and each that reads has been asked here", async () => {
     expect((await api.get("/bans")).items).toEqual([]);
+    expect(await api.get("/overview")).toMatchObject({ brokers: [{ broker: "test" }], unanswered: [] });
     const operations = Object.values(api.document.paths).flatMap((path) => Object.entries(path));
     const ids = operations.map(([, { operationId }]) => operationId);
     expect(new Set(ids).size).toBe(ids.length);

@@ -38,6 +38,8 @@ const controls: readonly Control[] = [
   { say: "see", number: 1, zxid: 2 ** 40 },
   { say: "seen", number: 1 },
   { say: "freed", paths: ["/topics/a/=1"] },
+  { say: "ask", number: 1, question: "{}" },
+  { say: "answered", number: 1, answer: "ä" },
   { say: "remained" },
   { say: "short" },
   { say: "hold" },

@@ -22,6 +22,7 @@ import type { LinkSender } from "../peers/link-sender.ts";
 import type { LinkFlows, Links } from "../peers/links.ts";
 import { joinTree, type Membership, type MembershipFlows } from "../peers/membership.ts";
 import type { BrokerFacts, Peer } from "../peers/peer.ts";
+import type { Questions } from "../peers/questions.ts";
 import type { SessionRegistry } from "../peers/session-registry.ts";
 import type { SubscriptionBarrier } from "../peers/subscription-barrier.ts";
 import type { SubscriptionDirectory } from "../peers/subscription-directory.ts";
@@ -46,6 +47,7 @@ export interface ClusterParts {
   readonly membership: Membership;
   readonly orphanedWills: OrphanedWills;
   readonly publishers: Publishers;
+  readonly questions: Questions;
   readonly handover: SessionHandover;
   readonly takeOver: TakeOver;
   readonly wills: Wills;
@@ -109,6 +111,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
     forwarding.left(peer);
     barrier.left(peer);
     takeOver.left(peer);
+    this.#parts.questions.left(peer);
     adoption.expectOrphans(peer.id);
     leftovers.expect();
     // The broker may come back at once, under the same name: then it looks after its sessions itself.
@@ -161,7 +164,7 @@ export class Cluster implements LinkFlows, MembershipFlows {
 
   /** Handles a control message of another broker. */
   control(peer: Peer, control: Control): void {
-    const { directory, barrier, forwarding, linkSender, takeOver } = this.#parts;
+    const { directory, barrier, forwarding, linkSender, questions, takeOver } = this.#parts;
     switch (control.say) {
       case "claim":
         return takeOver.receive(peer, control);
@@ -188,6 +191,10 @@ export class Cluster implements LinkFlows, MembershipFlows {
         return;
       case "short":
         return this.#context.bankAccount.share();
+      case "ask":
+        return questions.asked(peer, control.number, control.question);
+      case "answered":
+        return questions.answered(peer, control.number, control.answer);
       case "hold":
         peer.askToWait(true);
         return;

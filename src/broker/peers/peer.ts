@@ -36,6 +36,8 @@ export interface BrokerFacts {
   readonly endsSessions?: boolean;
   /** True if the broker can be sent deliveries that name the user who pays for what is stored of them. */
   readonly knowsPayers?: boolean;
+  /** True if the broker can be asked what operators want to know (`peers/questions.ts`). */
+  readonly answersQuestions?: boolean;
   /** The newest handshake of links that the broker knows (`link/handshake.ts`); a broker of the first does not say. */
   readonly handshake?: number;
   /** True if the broker accepts links over TLS alone. */

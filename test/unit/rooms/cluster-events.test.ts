@@ -50,6 +50,7 @@ function scene() {
       },
     }),
     publishers: part("publishers", { retire: (done: () => void) => done(), renew: () => {} }),
+    questions: part("questions"),
     ...{ handover: part("handover"), takeOver: part("takeOver"), wills: part("wills") },
   } as unknown as ClusterParts;
   const cluster = new Cluster(context, facts, parts);
@@ -123,7 +124,7 @@ describe("another broker that leaves", () => {
     const b = peer("b");
     cluster.left(Object.assign(b, { epoch: undefined }));
     const ends = ["links.leave b", "arriving.left b", "forwarding.left b", "barrier.left b", "takeOver.left b"];
-    expect(noted()).toEqual([...ends, "leftovers.expect"]);
+    expect(noted()).toEqual([...ends, "questions.left b", "leftovers.expect"]);
     pass(adoptAfterMs - 1);
     expect(noted()).toEqual([]);
     pass(1);

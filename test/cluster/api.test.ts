@@ -1,0 +1,113 @@
+/** The HTTP API of a cluster: any broker answers for all, and says who has not answered. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { freePort } from "../bench/brokers.ts";
+import { ApiClient } from "../support/api.ts";
+import { eventually } from "../support/broker.ts";
+import { type Cluster, startCluster } from "../support/cluster.ts";
+import { RawClient } from "../support/raw-client.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "mqttzoo-cluster-api-"));
+let cluster: Cluster;
+let api: ApiClient;
+const audits = ["a", "b", "c"].map((id) => join(folder, id));
+
+beforeAll(async () => {
+  const port = await freePort();
+  cluster = await startCluster(["a"], { httpPort: port, httpHost: "127.0.0.1", auditLog: audits[0]! });
+  // These have no HTTP of their own.
+  for (const [index, id] of ["b", "c"].entries()) await cluster.add(id, { httpPort: 0, auditLog: audits[index + 1]! });
+  api = await ApiClient.open(port);
+  await eventually(async () => (await api.get("/overview")).brokers.length === 3, "all are asked");
+}, 120_000);
+afterAll(async () => {
+  await cluster.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const connect = (broker: number, clientId: string, more: object = {}): Promise<RawClient> =>
+  RawClient.connect(cluster.port(broker), { protocolVersion: 5, clientId, ...more });
+
+describe("one broker answers for all", () => {
+  test("their clients are one list, in one order, page by page", async () => {
+    const names = Array.from({ length: 30 }, (_, index) => `list-${String((index * 7) % 30).padStart(2, "0")}`);
+    const clients = await Promise.all(names.map((name, index) => connect(index % 3, name)));
+    for (const sort of ["client_id", "-client_id", "connected_at", "user"]) {
+      const all = await api.all(`/clients?search=list-&limit=4&sort=${sort}`);
+      expect(all.length).toBe(30);
+      expect(new Set(all.map(({ client_id }) => client_id)).size).toBe(30);
+      const ids = all.map(({ client_id }) => client_id);
+      if (sort === "client_id") expect(ids).toEqual([...names].sort());
+      if (sort === "-client_id") expect(ids).toEqual([...names].sort().reverse());
+    }
+    const ofB = await api.all("/clients?search=list-&broker=b&limit=3");
+    expect(ofB.map(({ broker }) => broker)).toEqual(Array(10).fill("b"));
+    expect((await api.get("/clients?limit=1")).unanswered).toEqual([]);
+    for (const client of clients) client.abort();
+  });
+
+  test("a client is told of, and disconnected, wherever it is; both brokers keep that in mind", async () => {
+    const client = await connect(2, "far/away", { will: { topic: "w", payload: "", qos: 0, retain: false } });
+    client.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "far", qos: 1 }] });
+    await client.take("suback");
+    expect(await api.get("/clients/far%2Faway")).toMatchObject({ broker: "c", will_topic: "w", connected: true });
+    expect((await api.get("/subscriptions?filter=far")).items).toMatchObject([{ broker: "c", client_id: "far/away" }]);
+    expect((await api.ask("/clients/far%2Faway?broker=b")).status).toBe(404);
+    expect((await api.ask("/clients/far%2Faway/disconnect", { method: "POST" })).status).toBe(200);
+    expect((await client.take("disconnect")).reasonCode).toBe(0x98);
+    for (const at of [0, 2]) {
+      const lines = readFileSync(audits[at]!, "utf8").trimEnd().split("\n");
+      expect(JSON.parse(lines.at(-1)!)).toMatchObject({
+        ...{ who: "(this machine)", from: "127.0.0.1", what: "disconnectClient", status: 200 },
+      });
+    }
+    const { status, body } = await api.ask("/clients/nobody/disconnect", { method: "POST" });
+    expect([status, body.detail]).toEqual([404, "no such client is connected"]);
+    const gone = await connect(1, "ends", { properties: { sessionExpiryInterval: 600 } });
+    expect((await api.ask("/clients/ends", { method: "DELETE" })).status).toBe(200);
+    expect((await gone.take("disconnect")).reasonCode).toBe(0x98);
+    expect((await api.ask("/clients/ends")).status).toBe(404);
+  });
+
+  test("another broker is asked, and told, by its name", async () => {
+    expect((await api.get("/broker?broker=b")).broker).toBe("b");
+    const set = await api.ask("/log-level?broker=b", { method: "PUT", body: { level: "error" } });
+    expect(set.status).toBe(200);
+    expect(cluster.brokers[1]!.broker.context.log.level).toBe("error");
+    expect((await api.ask("/log-level?broker=b", { method: "PUT", body: { level: "x" } })).status).toBe(400);
+    expect((await api.get("/audit-log?broker=b&sort=-number&limit=1")).items).toMatchObject([{ what: "setLogLevel" }]);
+    expect((await api.ask("/broker?broker=nobody")).status).toBe(404);
+    const { totals, brokers, unanswered } = await api.get("/overview");
+    expect(brokers.map(({ broker }: { broker: string }) => broker)).toEqual(["a", "b", "c"]);
+    expect(unanswered).toEqual([]);
+    expect(totals.connections).toBe(
+      brokers.reduce((sum: number, row: { connections: number }) => sum + row.connections, 0),
+    );
+    expect(brokers[0].links).toContainEqual(expect.objectContaining({ broker: "b", up: true, member: true }));
+  });
+
+  test("who cannot be asked, or says nothing in time, is named", async () => {
+    const { peers } = cluster.brokers[0]!.broker.context;
+    const peer = peers.get("b")!;
+    const { facts } = peer;
+    // A broker of an earlier version does not say that it answers, and must not be sent what would close its link.
+    peer.facts = { ...facts!, answersQuestions: false };
+    const why = "its version cannot be asked over the link";
+    expect((await api.get("/clients?limit=1")).unanswered).toEqual([{ broker: "b", why }]);
+    expect((await api.get("/overview")).unanswered).toEqual([{ broker: "b", why }]);
+    expect((await api.ask("/broker?broker=b")).status).toBe(504);
+    const { status, body } = await api.ask("/clients/nobody");
+    expect([status, body.detail]).toEqual([504, expect.stringContaining(`b (${why})`)]);
+    peer.facts = facts;
+    const { questions } = cluster.brokers[2]!.broker;
+    const asked = questions.asked;
+    questions.asked = () => {};
+    expect((await api.get("/clients?limit=1")).unanswered).toEqual([
+      { broker: "c", why: "it has not answered in time" },
+    ]);
+    questions.asked = asked;
+    expect((await api.get("/clients?limit=1")).unanswered).toEqual([]);
+  }, 60_000);
+});
