@@ -15,7 +15,6 @@ import type { JuteReader, JuteWriter } from "./jute.ts";
 import { KeeperSession, type KeeperState } from "./keeper-session.ts";
 import { type KeeperDoors, systemDoors, type ZooKeeperOptions } from "./options.ts";
 import {
-  type Acl,
   creatorAcl,
   decodeMulti,
   decodeMultiRead,
@@ -24,10 +23,10 @@ import {
   encodeMulti,
   encodeMultiRead,
   encodeWrite,
-  isSequential,
   type ReadRequest,
   type ReadResponse,
   type Stat,
+  type View,
   type WriteRequest,
   type WriteResponse,
   writeType,
@@ -44,7 +43,8 @@ export class ZooKeeperClient {
   readonly #session: KeeperSession;
   readonly #tls: TlsOptions | undefined;
   /** The ACL of nodes that are created without one of their own; undefined: everybody may do everything. */
-  readonly #acl: readonly Acl[] | undefined;
+  /** How requests are written, and answers are read, for users who know nothing of the chroot. */
+  readonly #view: View;
   readonly #clock: Clock;
   readonly #doors: KeeperDoors;
   readonly #alarm;
@@ -59,7 +59,11 @@ export class ZooKeeperClient {
     const { servers, chroot } = parseConnectString(connectString);
     this.chroot = chroot;
     this.#tls = options.tls;
-    this.#acl = options.credentials === undefined ? undefined : creatorAcl;
+    this.#view = {
+      full: (path) => this.#full(path),
+      stripped: (path) => this.#stripped(path),
+      acl: options.credentials === undefined ? undefined : creatorAcl,
+    };
     this.#clock = options.clock ?? systemClock;
     this.#doors = options.doors ?? systemDoors;
     this.#session = new KeeperSession(
@@ -130,27 +134,26 @@ export class ZooKeeperClient {
 
   /** One write, or several that all happen or none. */
   submitWrite(requests: readonly WriteRequest[], done: Done<readonly WriteResponse[]>): void {
-    const whole = requests.map((request) => this.#closed({ ...request, path: this.#full(request.path) }));
-    const [only] = whole;
-    // Only a sequential node has another path than was asked for.
-    const strip = (responses: readonly WriteResponse[]): WriteResponse[] =>
-      responses.map(({ path, stat }, index) => {
-        const asked = requests[index]!;
-        return { path: isSequential(asked) ? this.#stripped(path) : asked.path, stat };
-      });
-    if (whole.length === 1 && only!.kind !== "check") {
-      const decode = (from: JuteReader): WriteResponse[] => strip([decodeWrite(from, only!)]);
-      return this.#ask(
-        { type: writeType(only!), path: only!.path, write: (to) => encodeWrite(to, only!), decode },
+    const [only] = requests;
+    const view = this.#view;
+    if (requests.length === 1 && only!.kind !== "check") {
+      this.#ask(
+        {
+          type: writeType(only!),
+          path: view.full(only!.path),
+          write: (to) => encodeWrite(to, only!, view),
+          decode: (from): WriteResponse[] => [decodeWrite(from, only!, view)],
+        },
         done,
       );
+      return;
     }
     this.#ask(
       {
         type: OpCode.multi,
-        path: only?.path ?? "",
-        write: (to) => encodeMulti(to, whole),
-        decode: (from) => strip(decodeMulti(from, whole)),
+        path: only === undefined ? "" : view.full(only.path),
+        write: (to) => encodeMulti(to, requests, view),
+        decode: (from) => decodeMulti(from, requests, view),
       },
       done,
     );
@@ -219,20 +222,20 @@ export class ZooKeeperClient {
     this.#session.addAuth(scheme, credentials);
   }
 
-  #closed<Request extends WriteRequest>(request: Request): Request {
-    return this.#acl !== undefined && request.kind === "create" ? { acl: this.#acl, ...request } : request;
-  }
-
   /** Makes the chroot's nodes where they are missing. */
   ensureChroot(done: Done<void>, depth = 1): void {
     const levels = this.chroot.split("/").slice(1);
     if (depth > levels.length) return done(undefined, undefined, 0);
     const path = `/${levels.slice(0, depth).join("/")}`;
-    const request = this.#closed({ kind: "create", path, data: noBytes, mode: "persistent" });
-    this.#ask({ type: OpCode.create2, path, write: (to) => encodeWrite(to, request), decode: () => {} }, (error) => {
-      if (error !== undefined && error.code !== "NodeExists") return done(error, undefined, 0);
-      this.ensureChroot(done, depth + 1);
-    });
+    const request = { kind: "create", path, data: noBytes, mode: "persistent" } as const;
+    const view = { ...this.#view, full: () => path };
+    this.#ask(
+      { type: OpCode.create2, path, write: (to) => encodeWrite(to, request, view), decode: () => {} },
+      (error) => {
+        if (error !== undefined && error.code !== "NodeExists") return done(error, undefined, 0);
+        this.ensureChroot(done, depth + 1);
+      },
+    );
   }
 
   /** Ends the session in order: what was asked before is answered, ephemeral nodes vanish. */

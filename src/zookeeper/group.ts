@@ -4,7 +4,7 @@
  */
 import type { Repair, WriteDone, WriteOperation, WriteResult } from "../coordinator/coordinator.ts";
 import type { WriteRequest, WriteResponse } from "./records.ts";
-import { toRequest, toWriteResults } from "./translate.ts";
+import { toRequest, toWriteResult } from "./translate.ts";
 
 export interface Write {
   readonly kind: "write";
@@ -55,13 +55,13 @@ export class Group {
   /** Returns the results of each operation of each submission. */
   resultsOf(responses: readonly WriteResponse[]): WriteResult[][] {
     let at = 0;
-    return this.writes.map(({ operations }, write) => {
-      const own = operations.map(({ path }, index): WriteResponse => {
+    return this.writes.map(({ operations }, write) =>
+      operations.map((operation, index): WriteResult => {
         const place = this.#places[at];
-        if (place?.write === write && place.index === index) return responses[at++]!;
-        return { path, stat: undefined };
-      });
-      return toWriteResults(operations, own);
-    });
+        // It was checked before.
+        if (place?.write !== write || place.index !== index) return { path: operation.path, version: -1 };
+        return toWriteResult(operation, responses[at++]!);
+      }),
+    );
   }
 }

@@ -121,7 +121,12 @@ export class JuteReader {
 
   /** Passes over a text or a buffer. */
   skip(): void {
-    this.#take(Math.max(0, this.int()));
+    this.pass(Math.max(0, this.int()));
+  }
+
+  /** Passes over so many bytes. */
+  pass(count: number): void {
+    this.#take(count);
   }
 
   vector<Item>(read: (from: this) => Item): Item[] {

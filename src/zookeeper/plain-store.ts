@@ -8,7 +8,7 @@ import {
 } from "../coordinator/coordinator.ts";
 import type { ZooKeeperError } from "./codes.ts";
 import type { ReadResponse } from "./records.ts";
-import { toCode, toReadRequest, toReadResults, toRequest, toWriteResults } from "./translate.ts";
+import { toCode, toReadRequest, toReadResults, toRequest, toWriteResult } from "./translate.ts";
 import type { ZooKeeper } from "./zookeeper.ts";
 
 export class PlainStore {
@@ -28,7 +28,11 @@ export class PlainStore {
 
   write(operations: readonly WriteOperation[], done: WriteDone): void {
     this.#zookeeper.client.submitWrite(operations.map(toRequest), (error, responses, zxid) =>
-      done(error && refusal(error), responses && toWriteResults(operations, responses), zxid),
+      done(
+        error && refusal(error),
+        responses?.map((response, index) => toWriteResult(operations[index]!, response)),
+        zxid,
+      ),
     );
   }
 }

@@ -63,7 +63,7 @@ export type WriteRequest =
 export interface WriteResponse {
   /** As created: with its number, if sequential. */
   readonly path: string;
-  /** Undefined for delete and check, and where the server does not say: for most creates in a multi. */
+  /** Undefined for delete and check, and for a create in a multi. */
   readonly stat: Stat | undefined;
 }
 
@@ -133,6 +133,9 @@ export function decodeWatcherEvent(from: JuteReader): WatcherEvent {
   return { type, path: from.text() };
 }
 
+/** The bytes of a stat. */
+const statBytes = 68;
+
 export function decodeStat(from: JuteReader): Stat {
   return {
     czxid: from.long(),
@@ -167,16 +170,28 @@ export function writeType(request: WriteRequest): number {
   return request.ttl === undefined ? OpCode.create2 : OpCode.createTtl;
 }
 
-export function encodeWrite(to: JuteWriter, request: WriteRequest): void {
-  to.text(request.path);
+/** The view that a client has of the tree, below its chroot. */
+export interface View {
+  /** Returns a path as the server knows it. */
+  readonly full: (path: string) => string;
+  /** Returns a path as the client knows it. */
+  readonly stripped: (path: string) => string;
+  /** The access control list of nodes that are created without one of their own; undefined: everybody's. */
+  readonly acl: readonly Acl[] | undefined;
+}
+
+export function encodeWrite(to: JuteWriter, request: WriteRequest, view: Pick<View, "full" | "acl">): void {
+  to.text(view.full(request.path));
   switch (request.kind) {
-    case "create":
+    case "create": {
       to.buffer(request.data);
-      if (request.acl === undefined) to.raw(openAclBytes);
-      else writeAcl(to, request.acl);
+      const acl = request.acl ?? view.acl;
+      if (acl === undefined) to.raw(openAclBytes);
+      else writeAcl(to, acl);
       to.int(createModes.indexOf(request.mode));
       if (request.ttl !== undefined) to.long(request.ttl);
       return;
+    }
     case "setData":
       to.buffer(request.data).int(request.version);
       return;
@@ -185,8 +200,9 @@ export function encodeWrite(to: JuteWriter, request: WriteRequest): void {
   }
 }
 
-export function decodeWrite(from: JuteReader, request: WriteRequest): WriteResponse {
-  if (request.kind === "create") return { path: from.text(), stat: decodeStat(from) };
+/** Decodes the answer to a write that was sent for itself. */
+export function decodeWrite(from: JuteReader, request: WriteRequest, view: Pick<View, "stripped">): WriteResponse {
+  if (request.kind === "create") return { path: createdPath(from, request, view), stat: decodeStat(from) };
   return { path: request.path, stat: request.kind === "setData" ? decodeStat(from) : undefined };
 }
 
@@ -196,10 +212,10 @@ function writeMultiHeader(to: JuteWriter, { type, done, err }: { type: number; d
   to.int(type).bool(done).int(err);
 }
 
-export function encodeMulti(to: JuteWriter, requests: readonly WriteRequest[]): void {
+export function encodeMulti(to: JuteWriter, requests: readonly WriteRequest[], view: Pick<View, "full" | "acl">): void {
   for (const request of requests) {
-    writeMultiHeader(to, { type: typeInMulti(request), done: false, err: -1 });
-    encodeWrite(to, request);
+    to.int(typeInMulti(request)).bool(false).int(-1);
+    encodeWrite(to, request, view);
   }
   writeMultiHeader(to, multiEnd);
 }
@@ -211,7 +227,7 @@ function typeInMulti(request: WriteRequest): number {
 }
 
 /** Decodes the answers, or throws the `ZooKeeperError` of the operation that made all of them fail. */
-export function decodeMulti(from: JuteReader, requests: readonly WriteRequest[]): WriteResponse[] {
+export function decodeMulti(from: JuteReader, requests: readonly WriteRequest[], view: View): WriteResponse[] {
   const responses: WriteResponse[] = [];
   let failed: ZooKeeperError | undefined;
   for (let index = 0; ; index++) {
@@ -219,19 +235,32 @@ export function decodeMulti(from: JuteReader, requests: readonly WriteRequest[])
     if (from.bool()) break;
     from.int();
     const request = requests[index]!;
-    if (type === OpCode.create) responses.push({ path: createdPath(from, request), stat: undefined });
-    else if (type !== OpCode.error) responses.push(decodeWrite(from, request));
-    if (type !== OpCode.error) continue;
+    if (type !== OpCode.error) {
+      responses.push(decodeInMulti(from, request, type, view));
+      continue;
+    }
     // Those before the one that failed say 0, those after it RuntimeInconsistency.
     const err = from.int();
-    if (err !== 0 && failed === undefined) failed = new ZooKeeperError(errorCode(err), request.path, index);
+    if (err !== 0 && failed === undefined) failed = new ZooKeeperError(errorCode(err), view.full(request.path), index);
   }
   if (failed !== undefined) throw failed;
   return responses;
 }
 
+/**
+ * Decodes the answer to one write of several. A stat that the server sends for a new node, as for containers, is passed
+ * over: nobody asks for it.
+ */
+function decodeInMulti(from: JuteReader, request: WriteRequest, type: number, view: View): WriteResponse {
+  const { path, kind } = request;
+  if (kind !== "create") return { path, stat: kind === "setData" ? decodeStat(from) : undefined };
+  const created = createdPath(from, request, view);
+  if (type !== OpCode.create) from.pass(statBytes);
+  return { path: created, stat: undefined };
+}
+
 /** Returns true for a node to whose name the server appends a number. */
-export function isSequential(request: WriteRequest): boolean {
+function isSequential(request: WriteRequest): boolean {
   return request.kind === "create" && sequentialModes.has(request.mode);
 }
 
@@ -242,8 +271,8 @@ const sequentialModes: ReadonlySet<ZooKeeperCreateMode> = new Set([
 ]);
 
 /** The path that the server has given a node: another one than was asked for only if it is sequential. */
-function createdPath(from: JuteReader, request: WriteRequest): string {
-  if (isSequential(request)) return from.text();
+function createdPath(from: JuteReader, request: WriteRequest, { stripped }: Pick<View, "stripped">): string {
+  if (isSequential(request)) return stripped(from.text());
   from.skip();
   return request.path;
 }

@@ -80,12 +80,8 @@ export function toReadRequest({ kind, path }: ReadOperation): ReadRequest {
   return { kind: kind === "get" ? "getData" : "getChildren", path };
 }
 
-/** Returns the result of each operation. */
-export function toWriteResults(
-  operations: readonly WriteOperation[],
-  responses: readonly WriteResponse[],
-): WriteResult[] {
-  return responses.map(({ path, stat }, index) => ({ path, version: versionOf(operations[index]!, stat) }));
+export function toWriteResult(operation: WriteOperation, { path, stat }: WriteResponse): WriteResult {
+  return { path, version: versionOf(operation, stat) };
 }
 
 function versionOf({ kind }: WriteOperation, stat: Stat | undefined): number {

@@ -125,8 +125,8 @@ export const faults: readonly Fault[] = [
   {
     what: "doors: znodes that anybody may read",
     file: "src/zookeeper/client.ts",
-    find: 'request.kind === "create" ? { acl: this.#acl, ...request } : request',
-    replace: "request",
+    find: "acl: options.credentials === undefined ? undefined : creatorAcl,",
+    replace: "acl: undefined,",
     tests: "test/cluster/secrets.test.ts",
     needsBuild: true,
   },
