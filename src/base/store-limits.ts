@@ -25,6 +25,11 @@ export const diskLookMs = 250;
 export const fullDiskWillBytesMax = 4096;
 /** Pages that the embedded store's log grows to before it is written into the database. */
 export const logPagesMax = 4_000;
+/**
+ * The memory in which the embedded store keeps pages of its database: as much as its log holds, for what devices that
+ * come and go write is soon removed, all over the tree. SQLite's own 2 MB are read anew again and again.
+ */
+export const storeCacheBytesMax = 16 * 1024 * 1024;
 /** How far acknowledged commits went is brought to disk, beside the commits themselves, no later than this. */
 export const witnessSyncMs = 500;
 /** One block between a tool and the broker that it asks. */

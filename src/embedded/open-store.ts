@@ -6,7 +6,7 @@ import { Database, SQLiteError } from "bun:sqlite";
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, OperatingError } from "../base/errors.ts";
-import { logPagesMax } from "../base/store-limits.ts";
+import { logPagesMax, storeCacheBytesMax } from "../base/store-limits.ts";
 import { assess, busyTimeout, storePath } from "./assess.ts";
 import { refusal, summary } from "./damage.ts";
 import { create, currentFormat, formatOf, isEmpty, migrate } from "./formats.ts";
@@ -103,6 +103,7 @@ function open(folder: string, { acceptDamage, report }: OpenOptions, lock: Datab
   try {
     db.exec(busyTimeout);
     db.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=${logPagesMax};`);
+    db.exec(`PRAGMA cache_size=${-storeCacheBytesMax / 1024}`);
     // An old store has no witness yet.
     const isNew = damage !== undefined || isEmpty(db) || formatOf(db) < currentFormat;
     if (isEmpty(db)) create(db);
