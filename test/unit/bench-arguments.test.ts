@@ -11,7 +11,7 @@ async function bench(script: string, ...args: string[]): Promise<{ code: number;
   return { code: await child.exited, out, error };
 }
 
-test.each(["churn.ts", "store.ts", "keeper.ts"])(
+test.each(["churn.ts", "churn-floor.ts", "store.ts", "keeper.ts"])(
   "%s takes whole numbers only",
   async (script) => {
     for (const wrong of ["abc", "0", "-5", "1e3", "NaN", "--fast", ""]) {
