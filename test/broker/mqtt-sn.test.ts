@@ -7,7 +7,9 @@ import { type Client, connect } from "../../src/client/for-bun.ts";
 import { eventually, type TestBroker, withBroker } from "../support/broker.ts";
 import { SnClient } from "../support/sn-client.ts";
 
-const options = { snPort: 0, snRetry: 200 };
+/** Long enough that nothing is sent again on a machine that is busy; where it must be, the test says so. */
+const options = { snPort: 0, snRetry: 20_000 };
+const soon = { snRetry: 200 };
 
 function sn(broker: TestBroker): number {
   return broker.server.sn!.port;
@@ -195,9 +197,11 @@ describe("subscribing", () => {
       expect(again).toEqual({ ...first, dup: true });
       device.send({ kind: "puback", topicId, messageId: again.messageId, code: 0 });
       await client.publish("plain/topic", "y", { qos: 1 });
-      expect(await device.takeQoS1()).toBe("y");
+      // On a busy machine the first has come more than twice.
+      let last = "";
+      while (last !== "y") last = await device.takeQoS1();
       device.close();
-    });
+    }, soon);
   });
 
   test("a message that is larger than a datagram may be is refused, and others go on", async () => {
@@ -221,7 +225,7 @@ describe("connecting", () => {
     await withBoth(async (broker, client) => {
       const got = await gather(client, "will/#");
       const device = await SnClient.open(sn(broker));
-      device.send({ kind: "connect", will: true, clean: true, protocolId: 1, duration: 1, clientId: "mortal" });
+      device.send({ kind: "connect", will: true, clean: true, protocolId: 1, duration: 4, clientId: "mortal" });
       await device.take("willtopicreq");
       device.send({ kind: "willtopic", topic: "will/one", qos: 1, retain: false });
       await device.take("willmsgreq");

@@ -5,6 +5,7 @@ import { encodeControl } from "../../src/mqtt/control.ts";
 import { Gateway } from "../../src/mqttsn/gateway.ts";
 import type { SnMessage } from "../../src/mqttsn/message-kinds.ts";
 import { decodeMessage, encodeMessage } from "../../src/mqttsn/messages.ts";
+import { Peer } from "../../src/mqttsn/peer.ts";
 import { PredefinedTopics } from "../../src/mqttsn/predefined-topics.ts";
 import type { Transport, TransportEvents } from "../../src/net/transport.ts";
 import { seeded } from "../simulation/world.ts";
@@ -109,6 +110,20 @@ describe("strangers", () => {
     connect("another", 1, { will: true });
     expect(sent.at(-1)).toEqual({ kind: "willtopicreq" });
   });
+});
+
+test("an address that has not proved itself is sent as many bytes as it has sent, and then none", () => {
+  const sent: number[] = [];
+  const from = { address: "10.0.0.1", port: 1, node: undefined };
+  const peer = new Peer("key", from, (bytes) => void sent.push(bytes.length));
+  peer.credit = 17;
+  const answer: SnMessage = { kind: "regack", topicId: 1, messageId: 1, code: 0 };
+  expect([1, 2, 3].map(() => peer.tell(answer))).toEqual([true, true, false]);
+  expect(peer.tell({ kind: "connack", code: 0 })).toBe(true);
+  expect(peer.tell({ kind: "pingresp" })).toBe(false);
+  peer.isProven = true;
+  expect(peer.tell(answer)).toBe(true);
+  expect(sent).toEqual([7, 7, 3, 7]);
 });
 
 describe("predefined topics", () => {

@@ -1,0 +1,101 @@
+/** Faults in MQTT-SN: each would lose or double what a device was promised, or let strangers flood somebody. */
+import type { Fault } from "./faults.ts";
+
+const machine = "test/unit/mqttsn.test.ts";
+const flows = "test/broker/mqtt-sn.test.ts";
+const loss = "test/broker/mqtt-sn-loss.test.ts";
+const attacks = "test/broker/mqtt-sn-attacks.test.ts";
+
+export const faults: readonly Fault[] = [
+  {
+    what: "mqtt-sn: a stranger is sent as much as there is",
+    file: "src/mqttsn/peer.ts",
+    find: "return this.isProven || bytes + this.overhead <= this.credit;",
+    replace: "return bytes >= 0;",
+    tests: attacks,
+  },
+  {
+    what: "mqtt-sn: what was sent to a stranger is not counted",
+    file: "src/mqttsn/peer.ts",
+    find: "if (!this.isProven) this.credit = Math.max(0, this.credit - whole.length);",
+    replace: "if (whole.length === 0) this.credit = 0;",
+    tests: machine,
+  },
+  {
+    what: "mqtt-sn: what comes again is published again",
+    file: "src/mqttsn/requests.ts",
+    find: "const reply = isAsked ? undefined : this.#answers.find(messageId, question, isAgain, now);",
+    replace: "const reply = isAsked ? undefined : this.#answers.find(-messageId, question, isAgain, now);",
+    tests: flows,
+  },
+  {
+    what: "mqtt-sn: what is not answered is not sent again",
+    file: "src/mqttsn/deliveries.ts",
+    find: "if (current === undefined || this.#isHeld || current.dueAt > now) return;",
+    replace: "if (current === undefined || this.#isHeld || current.dueAt > now || current.tries >= 0) return;",
+    tests: loss,
+  },
+  {
+    what: "mqtt-sn: a sleeping client is sent what comes",
+    file: "src/mqttsn/device.ts",
+    find: "    this.deliveries.hold();\n  }\n\n  /** Opens",
+    replace: "  }\n\n  /** Opens",
+    tests: flows,
+  },
+  {
+    what: "mqtt-sn: PINGRESP comes before the mail",
+    file: "src/mqttsn/device.ts",
+    find: 'if (this.state !== "awake" || !this.deliveries.isIdle) return;',
+    replace: 'if (this.state !== "awake") return;',
+    tests: flows,
+  },
+  {
+    what: "mqtt-sn: wildcards bring topics that nobody has registered",
+    file: "src/mqttsn/deliveries.ts",
+    find: "if (registered?.isKnown) return",
+    replace: "if (registered !== undefined || topics.idOf(topic) !== undefined) return",
+    tests: flows,
+  },
+  {
+    what: "mqtt-sn: a connection that begins anew leaves a will behind",
+    file: "src/mqttsn/device.ts",
+    find: "    this.#leave(Reason.success);\n    this.#requests.reset(message.clean);",
+    replace: "    this.#leave(Reason.disconnectWithWill);\n    this.#requests.reset(message.clean);",
+    tests: flows,
+  },
+  {
+    what: "mqtt-sn: PUBREC is acknowledged before the broker has heard of it",
+    file: "src/mqttsn/deliveries.ts",
+    find: "      return this.#recipient.acknowledge(PacketType.pubrec, messageId, Reason.success);",
+    replace: '      this.#recipient.peer.tell({ kind: "pubrel", messageId });\n      return;',
+    tests: flows,
+  },
+  {
+    what: "mqtt-sn: silence has no end",
+    file: "src/mqttsn/device.ts",
+    find: "if (now >= this.#heardAt + this.#silenceMs) return this.dismiss();",
+    replace: "if (now >= this.#heardAt + this.#silenceMs * 2) return this.dismiss();",
+    tests: machine,
+  },
+  {
+    what: "mqtt-sn: strangers have no bound",
+    file: "src/mqttsn/gateway.ts",
+    find: "if (this.#unproven.size <= snUnprovenMax) return;",
+    replace: "if (this.#unproven.size <= snUnprovenMax * 2) return;",
+    tests: machine,
+  },
+  {
+    what: "mqtt-sn: DISCONNECT of strangers is answered",
+    file: "src/mqttsn/gateway.ts",
+    find: "if (times === 0) return;",
+    replace: "if (times > 100) return;",
+    tests: attacks,
+  },
+  {
+    what: "mqtt-sn: a message that is too large is never acknowledged",
+    file: "src/mqttsn/deliveries.ts",
+    find: "      this.#recipient.tooLarge(item.topic, size);\n      return this.#refused(current, now);",
+    replace: "      this.#recipient.tooLarge(item.topic, size);\n      return;",
+    tests: flows,
+  },
+];
