@@ -123,8 +123,9 @@ export class Gateway<Owner> {
     this.#timers.onSooner = wake;
   }
 
-  tick(now: number): void {
-    this.#timers.tick(now);
+  /** Does what is due, until `isOver` says so: the rest stays due. */
+  tick(now: number, isOver?: () => boolean): void {
+    this.#timers.tick(now, isOver);
   }
 
   /** ADVERTISE, to be sent to the multicast group; `duration` in seconds until the next one. */

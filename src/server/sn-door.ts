@@ -52,11 +52,16 @@ export async function openSnDoor(
     received: (bytes, { address, port }) => gateway.receive(bytes, { address, port }),
     failed: (why) => log.warn({ why }, "the socket of MQTT-SN"),
   });
-  const { turns } = broker.context;
+  const { turns, slices } = broker.context;
+  const tick = (): void => {
+    const startedAt = systemClock.now();
+    // Thousands may count as lost at once.
+    gateway.tick(startedAt, () => slices.isOver(startedAt));
+  };
   const alarm = setAlarm(
     {
       nextDeadline: () => gateway.nextDeadline(),
-      tick: () => turns.run(others, () => gateway.tick(systemClock.now())),
+      tick: () => turns.run(others, tick),
     },
     systemClock,
   );
