@@ -6,6 +6,7 @@ import { ConnectionRefused } from "../src/client/closing-reason.ts";
 import { bankCommand } from "./bank.ts";
 import { benchCommand, benchWorkerCommand } from "./bench.ts";
 import { brokerCommand } from "./broker.ts";
+import { clientsCommand } from "./clients.ts";
 import { completionCommand } from "./completion.ts";
 import { doctorCommand } from "./doctor.ts";
 import { ownArguments } from "./flags/client-flags.ts";
@@ -38,6 +39,7 @@ Examples:
   mqttzoo pub -t home/kitchen/temp -m 21.5 -q 1    publish one message
   mqttzoo bench e2e -c 10 -I 0                     how much goes through
   mqttzoo doctor broker.example.org                what any broker can do, and what is wrong
+  mqttzoo clients list                             print who is connected
   mqttzoo show brokers --zk zk1:2181               print who is in a cluster
   mqttzoo bank balance                             print what may still be stored
   mqttzoo retained list --user alice               print what a user has retained
@@ -49,7 +51,7 @@ mqttzoo COMMAND --help tells more.`,
 program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subCommand()).addCommand(showCommand());
 program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: true }).addCommand(doctorCommand());
 program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand()).addCommand(repairCommand());
-program.addCommand(retainedCommand()).addCommand(completionCommand(program));
+program.addCommand(clientsCommand()).addCommand(retainedCommand()).addCommand(completionCommand(program));
 
 function useOneLine(command: Command): void {
   command.exitOverride();

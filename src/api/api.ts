@@ -35,6 +35,8 @@ export interface ApiRequest {
   readonly body: string;
   /** The address from which it has come. */
   readonly address: string;
+  /** True if it has come over the broker's own socket. */
+  readonly isOwner: boolean;
   /** Returns a header by its name in lower case; null: there is none. */
   readonly header: (name: string) => string | null;
 }
@@ -108,10 +110,10 @@ export class Api {
     };
     if (request.path.length + request.query.length > apiTargetMax)
       return finish(new Problem(414, `path and query must have ${apiTargetMax} characters at most`));
-    const { address, header } = request;
+    const { address, header, isOwner } = request;
     const sender = {
       authorization: header("authorization"),
-      address,
+      ...{ address, isOwner },
       host: header("host"),
       isPassedOn: header("forwarded") !== null || header("x-forwarded-for") !== null,
     };

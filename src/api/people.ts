@@ -23,6 +23,8 @@ export interface Sender {
   readonly host: string | null;
   /** True if a proxy says that it has passed it on: its address is not its sender's then. */
   readonly isPassedOn: boolean;
+  /** True if it has come over the broker's own socket, which only its owner can open. */
+  readonly isOwner: boolean;
 }
 
 export interface PeopleParts {
@@ -42,6 +44,7 @@ interface Token {
 
 /** The name, in the audit log, of whoever shows the operator's token, or comes from this machine. */
 export const byToken = "(token)";
+const byOwner = "(control socket)";
 const byLoopback = "(this machine)";
 
 /** Finds out who sends requests, and gives tokens. */
@@ -71,6 +74,7 @@ export class People {
   /** Finds out who sends a request; `done` is called once, maybe before this returns. */
   identify(sender: Sender, done: (caller: Caller | Problem) => void): void {
     const { authorization, address } = sender;
+    if (sender.isOwner) return done({ name: byOwner, role: "operator", from: "", token: undefined });
     const [scheme = "", ...rest] = (authorization ?? "").split(" ");
     const shown = rest.join(" ").trim();
     if (this.#roles === undefined && this.#parts.token === undefined) return done(this.#onThisMachine(sender));

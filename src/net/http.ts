@@ -3,6 +3,7 @@
 import { hookAnswerBytesMax } from "../base/access-limits.ts";
 import { ignoreTheWorld, messageOf, OperatingError } from "../base/errors.ts";
 import { httpAnswerMs, httpBodyBytesMax, httpBodyMs } from "../base/limits.ts";
+import { closeToOthers, removeSocket } from "./tcp.ts";
 
 export interface Question {
   readonly method: string;
@@ -29,38 +30,58 @@ export interface HttpServer {
   close(): void;
 }
 
+/** Answers a request. */
+export type AnswerHttp = (question: Question) => Promise<Answer>;
+
 /** Throws `OperatingError` with the system's code. */
-export function serveHttp(host: string, port: number, answer: (question: Question) => Promise<Answer>): HttpServer {
+export function serveHttp(host: string, port: number, answer: AnswerHttp): HttpServer {
   try {
-    const server = Bun.serve({
-      hostname: host,
-      port,
-      maxRequestBodySize: httpBodyBytesMax,
-      // Or an error would be shown with its source.
-      development: false,
-      // Bun would share the port then with whoever has it.
-      reusePort: false,
-      error: () => new Response("the broker could not answer\n", { status: 500 }),
-      async fetch(request, server) {
-        // Bun would close a connection that has been silent for 10 s, though its answer is being worked out.
-        server.timeout(request, httpAnswerMs / 1000);
-        // A request that has gone has no address any more.
-        const question = await questionOf(request, server.requestIP(request)?.address ?? "");
-        if ("status" in question) return responseOf(question);
-        const answered = await answer(question).catch((error) => {
-          // Whoever has asked is told that there is no answer; an error of our own is more than that.
-          ignoreTheWorld(error);
-          throw error;
-        });
-        return responseOf(answered);
-      },
-    });
+    // Bun would share the port otherwise with whoever has it.
+    const server = Bun.serve({ hostname: host, port, reusePort: false, ...handlersOf(answer) });
     return { port: server.port!, close: () => void server.stop(true) };
   } catch (error) {
     const { code } = error as { code?: string };
     const what = code === "EADDRINUSE" ? "the port is in use; choose another with --http-port" : messageOf(error);
     throw new OperatingError("ELISTEN", `cannot listen on ${host}:${port} for HTTP: ${what}`);
   }
+}
+
+/** Serves HTTP on a Unix socket that only its owner may open. Throws `OperatingError`. */
+export function serveHttpOnSocket(path: string, answer: AnswerHttp): Pick<HttpServer, "close"> {
+  try {
+    removeSocket(path);
+    const server = Bun.serve({ unix: path, ...handlersOf(answer) });
+    closeToOthers(path);
+    const close = (): void => {
+      void server.stop(true);
+      removeSocket(path);
+    };
+    return { close };
+  } catch (error) {
+    throw new OperatingError("ELISTEN", `cannot listen on ${path}: ${messageOf(error)}`);
+  }
+}
+
+function handlersOf(answer: AnswerHttp) {
+  return {
+    maxRequestBodySize: httpBodyBytesMax,
+    // Or an error would be shown with its source.
+    development: false,
+    error: () => new Response("the broker could not answer\n", { status: 500 }),
+    async fetch(request: Request, server: Bun.Server<undefined>) {
+      // Bun would close a connection that has been silent for 10 s, though its answer is being worked out.
+      server.timeout(request, httpAnswerMs / 1000);
+      // A request that has gone has no address any more.
+      const question = await questionOf(request, server.requestIP(request)?.address ?? "");
+      if ("status" in question) return responseOf(question);
+      const answered = await answer(question).catch((error) => {
+        // Whoever has asked is told that there is no answer; an error of our own is more than that.
+        ignoreTheWorld(error);
+        throw error;
+      });
+      return responseOf(answered);
+    },
+  } as const;
 }
 
 /** Returns what a request asks; the answer to one that is malformed, or whose body does not come. */
@@ -114,7 +135,7 @@ function responseOf({ status, type, body, headers }: Answer): Response {
   return new Response(body, { status, headers: { "content-type": type, ...headers } });
 }
 
-interface Reply {
+export interface Reply {
   readonly status: number;
   readonly body: string;
 }
@@ -128,6 +149,14 @@ export function getHttp(url: string, ms: number, bytesMax = hookAnswerBytesMax):
 export function postHttp(url: string, body: string, ms: number): Promise<Reply | undefined> {
   const headers = { "content-type": "application/json" };
   return exchange(url, { ms, bytesMax: hookAnswerBytesMax, init: { method: "POST", body, headers } });
+}
+
+/** Asks over TCP, or over a Unix socket; undefined if nobody answers within `ms`, or with more than `bytesMax`. */
+export function askHttp(
+  url: string,
+  how: { readonly ms: number; readonly bytesMax: number; readonly init: RequestInit & { readonly unix?: string } },
+): Promise<Reply | undefined> {
+  return exchange(url, how);
 }
 
 async function exchange(

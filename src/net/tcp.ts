@@ -208,9 +208,9 @@ export function listenTcp<Owner>(
 export function listenUnix<Owner>(path: string, events: TransportEvents<Owner>): Listener {
   let listener: UnixSocketListener<Attached<Owner>>;
   try {
-    rmSync(path, { force: true });
+    removeSocket(path);
     listener = Bun.listen<Attached<Owner>>({ unix: path, socket: handlers(events) });
-    chmodSync(path, 0o600);
+    closeToOthers(path);
   } catch (error) {
     throw new OperatingError("ELISTEN", `cannot listen on ${path}: ${messageOf(error)}`);
   }
@@ -218,7 +218,7 @@ export function listenUnix<Owner>(path: string, events: TransportEvents<Owner>):
     port: 0,
     close() {
       listener.stop(true);
-      rmSync(path, { force: true });
+      removeSocket(path);
     },
   };
 }
@@ -376,4 +376,14 @@ async function dialThrough<Owner>(
     );
   });
   return promise;
+}
+
+/** Removes the file of a Unix socket, if it is there. */
+export function removeSocket(path: string): void {
+  rmSync(path, { force: true });
+}
+
+/** Lets nobody but its owner open a Unix socket. */
+export function closeToOthers(path: string): void {
+  chmodSync(path, 0o600);
 }

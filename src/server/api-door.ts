@@ -13,9 +13,10 @@ import { systemRandom } from "../base/random.ts";
 import type { Broker } from "../broker/broker.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
 import { version } from "../broker/core/version.ts";
-import type { Answer, Question } from "../net/http.ts";
+import { type Answer, type Question, serveHttpOnSocket } from "../net/http.ts";
 import type { TlsIdentity } from "../net/tls.ts";
 import { actionsOf } from "./api-actions.ts";
+import { apiSocketPath } from "./api-client.ts";
 import { viewOf } from "./api-view.ts";
 import type { Health } from "./health.ts";
 import { appendLine, type OperatorFiles, readSecret } from "./operator-files.ts";
@@ -80,10 +81,23 @@ export class ApiDoor {
     this.#api.answerPeer(question, done);
   }
 
-  /** Answers a request; undefined if its path is not the API's. */
-  answer({ method, path, query, body, address, header }: Question): Promise<Answer> | undefined {
+  /** Opens the socket for tools on the same machine. If it cannot be opened the broker goes on without. */
+  openSocket(folder: string): { close(): void } {
+    const missing = { status: 404, type: "text/plain", body: `there is ${base}\n` };
+    const answer = async (question: Question): Promise<Answer> => this.answer(question, true) ?? missing;
+    try {
+      return serveHttpOnSocket(apiSocketPath(folder), answer);
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      this.#parts.log.warn({ why: messageOf(error) }, "tools on this machine cannot ask this broker");
+      return { close() {} };
+    }
+  }
+
+  /** Answers a request, of the owner where it has come over his socket; undefined if its path is not the API's. */
+  answer({ method, path, query, body, address, header }: Question, isOwner = false): Promise<Answer> | undefined {
     if (path !== base && !path.startsWith(`${base}/`)) return undefined;
-    const request = { method, path: path.slice(base.length), query, body, address, header };
+    const request = { method, path: path.slice(base.length), query, body, address, header, isOwner };
     return new Promise((resolve) => this.#api.handle(request, resolve));
   }
 

@@ -67,9 +67,8 @@ export async function startServer(options: BrokerOptions, log: Log, sources: Opt
   const health = new Health();
   const files = new OperatorFiles(log);
   // Probes are answered first: it may take a while until the store can be reached.
-  const isAsked = options.httpPort !== 0 || options.zk !== "";
-  const api = isAsked ? await openApi({ options, sources, files, log, health }) : undefined;
-  const http = options.httpPort === 0 ? undefined : await openHttp(options, health, api!);
+  const api = await openApi({ options, sources, files, log, health });
+  const http = options.httpPort === 0 ? undefined : await openHttp(options, health, api);
   try {
     const memory = processMemory(options.maxMemory);
     return await serve(withinMemory(options, memory), log, { health, http, memory, files, api });
@@ -107,16 +106,16 @@ async function serve(options: BrokerOptions, log: Log, { health, http, memory, f
     random: systemRandom,
     memory,
     dialLink: linkDialler(server, certificates),
-    answerQuestion: api && ((...question) => api.answerPeer(...question)),
+    answerQuestion: (...question) => api.answerPeer(...question),
     linkSecret: options.zk === "" ? undefined : secret,
     access,
     fatal: (error) => end(error, log),
   });
   server.broker = broker;
   health.started(broker.context);
-  api?.started(broker, identity);
+  api.started(broker, identity);
   http?.started(broker, identity);
-  const control = options.zk === "" ? openToolSocket(options.data, coordinator, log) : undefined;
+  const toolSockets = options.zk === "" ? openToolSockets(options, coordinator, { api, log }) : undefined;
   const alarm = setAlarm(
     { nextDeadline: () => broker.nextDeadline(), tick: () => broker.handle({ kind: "tick" }) },
     systemClock,
@@ -133,7 +132,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http, memory, f
     listeners.close();
     await new Promise<void>((done) => broker.handle({ kind: "drain", done }));
     linkListener?.close();
-    control?.close();
+    toolSockets?.close();
     http?.close();
     const flushed = new Promise<void>((resolve) => {
       const close = (): void => broker.context.journal.drained(() => coordinator.close(resolve));
@@ -149,6 +148,20 @@ async function serve(options: BrokerOptions, log: Log, { health, http, memory, f
   };
   const at = { port: ports.tcp, ports, sn: snDoor };
   return { ...at, broker, stop: stopOnce, reload: () => files.reload() };
+}
+
+/** Opens the sockets for tools beside a broker that runs alone: to its store, and to the API. */
+function openToolSockets(
+  { data }: BrokerOptions,
+  coordinator: Coordinator,
+  { api, log }: { readonly api: ApiDoor; readonly log: Log },
+): { close(): void } {
+  const sockets = [openToolSocket(data, coordinator, log), api.openSocket(data)];
+  return {
+    close: () => {
+      for (const socket of sockets) socket.close();
+    },
+  };
 }
 
 /** The rest of what is written in a turn, as a turn's subject. */
@@ -204,7 +217,7 @@ interface Serving {
   readonly http: Http | undefined;
   readonly memory: ProcessMemory | undefined;
   readonly files: OperatorFiles;
-  readonly api: ApiDoor | undefined;
+  readonly api: ApiDoor;
 }
 
 interface Http {

@@ -80,6 +80,7 @@ export const floors: Record<string, readonly string[]> = {
     "src/mqtt",
     ...allRooms,
     "src/server",
+    "src/api",
     "src/client",
     "src/load",
     "src/access",

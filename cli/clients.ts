@@ -1,0 +1,141 @@
+/** `mqttzoo clients`: lists clients, shows one, and ends a connection. */
+import { Command, Option } from "commander";
+import type { ClientDetail, ClientRow } from "../src/api/rows.ts";
+import { pageRowsMax } from "../src/base/api-limits.ts";
+import { type ApiPlace, askApi } from "../src/server/api-client.ts";
+import { integer, parseUrl } from "./flags/parsers.ts";
+import { complain, say, sayJson } from "./output/print.ts";
+import { printRows, type Row } from "./output/table.ts";
+
+interface Flags extends ApiPlace {
+  readonly json?: boolean;
+}
+
+interface ListFlags extends Flags {
+  readonly connected?: boolean;
+  readonly away?: boolean;
+  readonly search?: string;
+  readonly user?: string;
+  readonly broker?: string;
+  readonly sort?: string;
+  readonly top: number;
+}
+
+interface ClientPage {
+  readonly items: readonly ClientRow[];
+  readonly next: string | null;
+  readonly unanswered: readonly { readonly broker: string; readonly why: string }[];
+}
+
+/** The most clients that are printed. */
+const rowsMax = 10_000_000;
+
+export function clientsCommand(): Command {
+  const clients = new Command("clients")
+    .description("The clients of a broker or a cluster: connected or not, one in detail, and disconnecting one.")
+    .helpOption("--help", "print this help")
+    .helpCommand(false);
+  withPlace(clients.command("list").description("list clients"))
+    .option("--connected", "only those that are connected")
+    .option("--away", "only those that are not")
+    .option("--search <TEXT>", "only those with this in their ids, users or addresses")
+    .option("--user <NAME>", "only those of this user")
+    .option("--broker <ID>", "only those of this broker")
+    .option(
+      "--sort <COLUMN>",
+      "client_id, connected_at, mailbox, in_flight, queued_bytes, subscriptions, user; -mailbox: most first",
+    )
+    .addOption(new Option("--top <N>", "so many at most").default(rowsMax, "all").argParser(integer(1, rowsMax)))
+    .action(list);
+  withPlace(clients.command("show").description("print all that is known of a client"))
+    .argument("<CLIENT-ID>", "the client")
+    .action(show);
+  withPlace(clients.command("disconnect").description("disconnect a client; one of MQTT 5 is told 0x98"))
+    .argument("<CLIENT-ID>", "the client")
+    .action(disconnect);
+  return clients.addHelpText(
+    "after",
+    `
+A broker that runs alone is asked over a socket in its --data folder, by its own user; any other by the URL of its
+--http-port. Any broker of a cluster answers for all. A user is named in the URL, or his token is in --token-file.
+
+Examples:
+  mqttzoo clients list
+  mqttzoo clients list --connected --sort -mailbox --top 20
+  mqttzoo clients list --api http://olga:PASSWORD@broker.example.org:8080 --search sensor- --json
+  mqttzoo clients show sensor-7 --data /var/lib/mqttzoo
+  mqttzoo clients disconnect sensor-7 --api http://localhost:8080 --token-file token`,
+  );
+}
+
+function withPlace(command: Command): Command {
+  return command
+    .helpOption("--help", "print this help")
+    .addOption(
+      new Option("--api <URL>", "a broker's --http-port (env: MQTTZOO_API)").env("MQTTZOO_API").argParser(parseUrl),
+    )
+    .addOption(
+      new Option("--token-file <FILE>", "file with a token for it (env: MQTTZOO_TOKEN_FILE)").env("MQTTZOO_TOKEN_FILE"),
+    )
+    .addOption(
+      new Option("--data <DIR>", "folder of a broker that runs alone (default: mqttzoo-data; env: MQTTZOO_DATA)").env(
+        "MQTTZOO_DATA",
+      ),
+    )
+    .option("--json", "print one JSON object a line");
+}
+
+async function list(flags: ListFlags): Promise<void> {
+  const { connected, away, search, user, broker, sort, top, json } = flags;
+  const query = new URLSearchParams();
+  const filters = { search, user, broker, sort };
+  for (const [name, value] of Object.entries(filters)) if (value !== undefined) query.set(name, value);
+  if (connected !== away) query.set("connected", String(connected === true));
+  const rows: ClientRow[] = [];
+  for (let cursor: string | null = ""; cursor !== null && rows.length < top; ) {
+    query.set("limit", String(Math.min(pageRowsMax, top - rows.length)));
+    if (cursor !== "") query.set("cursor", cursor);
+    const page = (await askApi(flags, "GET", `/clients?${query}`)) as ClientPage;
+    rows.push(...page.items);
+    cursor = page.next;
+    if (cursor === null || rows.length >= top)
+      for (const one of page.unanswered) complain(`broker ${one.broker} is missing: ${one.why}`);
+  }
+  if (json === true) for (const row of rows) sayJson(row);
+  else printRows(rows.map(columnsOf), false);
+}
+
+/** Returns what a table shows of a client. */
+function columnsOf(row: ClientRow): Row {
+  return {
+    ...{ client: row.client_id, user: row.user, broker: row.broker, from: row.address, by: row.listener },
+    ...{ protocol: row.protocol, since: row.connected_at, filters: row.subscriptions },
+    ...{ unacknowledged: row.in_flight, mailbox: row.mailbox, refused: row.last_refusal?.reason ?? null },
+  };
+}
+
+async function show(clientId: string, flags: Flags): Promise<void> {
+  const detail = (await askApi(flags, "GET", `/clients/${nameInPath(clientId)}`)) as ClientDetail;
+  if (flags.json === true) return sayJson(detail);
+  const { refusals, last_refusal: _, ...facts } = detail;
+  printRows(
+    Object.entries(facts).map(([name, value]) => ({ what: name.replaceAll("_", " "), value: value as Row[string] })),
+    false,
+  );
+  if (refusals.length === 0) return;
+  say("");
+  printRows(
+    refusals.map(({ at, kind, times, reason }) => ({ refused: at, what: kind, times, reason })),
+    false,
+  );
+}
+
+async function disconnect(clientId: string, flags: Flags): Promise<void> {
+  await askApi(flags, "POST", `/clients/${nameInPath(clientId)}/disconnect`);
+  if (flags.json === true) sayJson({ client_id: clientId, disconnected: true });
+  else say(`disconnected ${clientId}`);
+}
+
+function nameInPath(clientId: string): string {
+  return encodeURIComponent(clientId);
+}

@@ -1,0 +1,75 @@
+/** The other side of the API, for tools: over HTTP, or over the socket of a broker that runs alone. */
+import { join } from "node:path";
+import { apiPatienceMs, peerAnswerBytesMax } from "../base/api-limits.ts";
+import { OperatingError } from "../base/errors.ts";
+import { askHttp, type Reply } from "../net/http.ts";
+import { isThere, readSecret } from "./operator-files.ts";
+
+/** The broker that is asked: by the URL of its HTTP port, or by its data folder. */
+export interface ApiPlace {
+  /** The URL, maybe with a user and a password. */
+  readonly api?: string | undefined;
+  /** File with a bearer token, for the URL. */
+  readonly tokenFile?: string | undefined;
+  readonly data?: string | undefined;
+}
+
+/** Returns the path of the API's socket in a data folder. */
+export function apiSocketPath(folder: string): string {
+  return join(folder, "api.sock");
+}
+
+/** Asks the API; `path` is below /api/v1. Rejects with `OperatingError`, in the words of the broker if it has any. */
+export async function askApi(place: ApiPlace, method: string, path: string): Promise<unknown> {
+  const where = whereOf(place);
+  const init = { method, headers: where.headers, ...(where.unix === undefined ? {} : { unix: where.unix }) };
+  const how = { ms: 2 * apiPatienceMs, bytesMax: peerAnswerBytesMax, init };
+  const reply = await askHttp(`${where.base}/api/v1${path}`, how);
+  if (reply === undefined) throw new OperatingError("EFAILED", `no answer from ${where.shown}: does the broker run?`);
+  return valueOfReply(reply, where.shown);
+}
+
+interface Where {
+  readonly base: string;
+  readonly headers: Record<string, string>;
+  readonly unix: string | undefined;
+  /** The place without its password. */
+  readonly shown: string;
+}
+
+function whereOf({ api, tokenFile, data = "mqttzoo-data" }: ApiPlace): Where {
+  if (api === undefined) {
+    const unix = apiSocketPath(data);
+    if (!isThere(unix))
+      throw new OperatingError("EUSAGE", `no broker runs alone on ${data}: name its --data, or --api http://HOST:PORT`);
+    return { base: "http://localhost", headers: {}, unix, shown: unix };
+  }
+  const url = new URL(api);
+  const { username, password } = url;
+  url.username = url.password = "";
+  const token = readSecret(tokenFile ?? "");
+  const basic = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString("base64");
+  const headers: Record<string, string> =
+    token !== undefined
+      ? { authorization: `Bearer ${token}` }
+      : username === ""
+        ? {}
+        : { authorization: `Basic ${basic}` };
+  return { base: url.origin, headers, unix: undefined, shown: url.origin };
+}
+
+/** Returns what was answered. Throws `OperatingError` for a problem. */
+function valueOfReply({ status, body }: Reply, shown: string): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(body);
+  } catch {
+    throw new OperatingError(
+      "EFAILED",
+      `${shown} does not answer as an API does (${status}): is it a broker's --http-port?`,
+    );
+  }
+  if (status === 200) return value;
+  const { detail } = value as { detail?: unknown };
+  throw new OperatingError("EFAILED", typeof detail === "string" ? detail : `${shown} has answered ${status}`);
+}
