@@ -263,7 +263,10 @@ export class Accounts {
       if (operations.length === 0) return done(result);
       this.#coordinator.write(operations, (refused) => {
         if (refused === undefined) return done(result);
-        if (refused.code !== "Closed" && tries > 0) this.#change(id, decide, done, tries - 1);
+        if (refused.code === "Closed") return;
+        // Others were faster: one of all of them always is, so it ends. Who waits for the answer must have one.
+        if (refused.code === "BadVersion") this.#change(id, decide, done, tries);
+        else if (tries > 0) this.#change(id, decide, done, tries - 1);
       });
     });
   }

@@ -35,6 +35,8 @@ export interface ClaimTerms {
 /** The claims that a branch has, and how many branches there are. */
 export interface Claims {
   readonly users: ReadonlyMap<string, number>;
+  /** The claims of all other branches together for those users for whom this one claims. */
+  readonly elsewhere: ReadonlyMap<string, number>;
   readonly branches: number;
 }
 
@@ -67,8 +69,8 @@ function attempt(store: Store, terms: ClaimTerms, { done, left }: Attempt): void
         if (results.some((result) => result === "NoNode")) return again();
         const drafted = draft(terms, { path: paths[at]!, own: results[at], others: results.toSpliced(at, 1) });
         if (drafted === undefined) return done(undefined);
-        const { operation, users } = drafted;
-        const claims = { users, branches: names.length };
+        const { operation, users, elsewhere } = drafted;
+        const claims = { users, elsewhere, branches: names.length };
         if (operation === undefined) return done(claims);
         const vault: WriteOperation = { kind: "set", path: bankPath, data: bank.data, version: bank.stat.version };
         store.write([vault, operation], (refused) => {
@@ -93,17 +95,23 @@ function draft({ limit, spareOf, wanted }: ClaimTerms, { path, own, others }: Fo
   const spare = spareOf(others.length + 1);
   const records = others.map((result) => (hasData(result) ? decodeGrant(result.data) : undefined));
   const users = new Map<string, number>();
+  const elsewhere = new Map<string, number>();
   for (const [user, { claim: asked, held }] of wanted) {
-    const elsewhere = records.reduce((sum, other) => sum + Math.max(spare, other?.users?.get(user) ?? 0), 0);
+    const claims = records.map((other) => other?.users?.get(user) ?? 0);
+    const taken = claims.reduce((sum, claimed) => sum + Math.max(spare, claimed), 0);
+    elsewhere.set(
+      user,
+      claims.reduce((sum, claimed) => sum + claimed, 0),
+    );
     // What is claimed already is not taken away, for it may have been used since it was asked for.
-    const most = Math.max(limit - elsewhere, record.users?.get(user) ?? 0);
+    const most = Math.max(limit - taken, record.users?.get(user) ?? 0);
     const granted = Math.max(held, Math.min(asked, most));
     if (granted > spare) users.set(user, granted);
   }
-  if (isSame(users, record.users)) return { users, operation: undefined };
+  if (isSame(users, record.users)) return { users, elsewhere, operation: undefined };
   const data = encodeGrant({ ...record, users });
   const operation: WriteOperation = { kind: "set", path, data, version: own.stat.version };
-  return { users, operation };
+  return { users, elsewhere, operation };
 }
 
 function isSame(claims: ClaimsByUser, written: ClaimsByUser = new Map()): boolean {

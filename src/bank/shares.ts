@@ -41,6 +41,13 @@ export interface SharedBank {
  */
 export type ShareDenial = "share" | "scarce" | "unclaimed";
 
+/** The claims that a branch has, of how many branches it is one, and what the others have claimed for its users. */
+export interface MadeClaims {
+  readonly users: ClaimsByUser;
+  readonly branches: number;
+  readonly elsewhere: ClaimsByUser;
+}
+
 /** The holders of one branch, and the limits that they have. */
 export class Shares {
   /** The holder of what belongs to no user: what brokers announce. */
@@ -57,6 +64,8 @@ export class Shares {
   #lastClient: Holder | undefined;
   #bank: SharedBank = { capital: 0, vault: 0, percent: 100, isShared: false };
   #claims: ClaimsByUser = new Map();
+  /** The claims of other branches for users, as they were when claims were last made here. */
+  #claimedElsewhere: ClaimsByUser = new Map();
   /** The number of branches when claims were last made. */
   #branches = 1;
 
@@ -137,7 +146,9 @@ export class Shares {
     }
     const after = (holder.whole ?? holder).held + credits;
     if (after > this.limit) return "share";
-    if (isNearlyEmpty && after > left) return "scarce";
+    // Who hoards at another broker is no small holder here.
+    const everywhere = after + (this.#claimedElsewhere.get(holder.user) ?? 0);
+    if (isNearlyEmpty && everywhere > left) return "scarce";
     return isShared && after > this.#roomOf(holder.user) ? "unclaimed" : undefined;
   }
 
@@ -163,10 +174,16 @@ export class Shares {
     return Math.floor(Math.min(spare, limit / branches));
   }
 
-  /** Takes over the claims that the store holds for this branch, and of how many branches it is one. */
-  claimed(claims: ClaimsByUser, branches = this.#branches): void {
+  /** Takes over the claims that the store holds for this branch. */
+  claimed(claims: ClaimsByUser): void {
     this.#claims = claims;
+  }
+
+  /** Takes over what was found when claims were made: also of how many branches this is one, and what others claim. */
+  madeClaims({ users, branches, elsewhere }: MadeClaims): void {
+    this.#claims = users;
     this.#branches = branches;
+    this.#claimedElsewhere = elsewhere;
   }
 
   /** Goes by smaller claims from now on: the others are about to be given up. */

@@ -29,11 +29,11 @@ function heldAt({ brokers }: Cluster, broker: number, user: string): number {
   return brokers[broker]!.broker.context.bankAccount.account.shares.heldBy(user);
 }
 
-/** Starts a cluster that knows both users. */
+/** Starts a cluster that knows these users. */
 async function start(ids: readonly string[], options: Partial<BrokerOptions> = {}): Promise<Cluster> {
   const passwordFile = join(folder, "users");
   const hash = await hashForScram("pw", { iterations: 1, salt: Buffer.from("salt") });
-  writeFileSync(passwordFile, `alice:${hash}\nreader:${hash}\n`);
+  writeFileSync(passwordFile, `${["alice", "bob", "reader"].map((user) => `${user}:${hash}\n`).join("")}`);
   return startCluster(ids, { passwordFile, ...options });
 }
 
@@ -85,5 +85,46 @@ test("at all brokers together a user holds no more than his share, and may use i
   };
   await eventually(isMost, "most of the share is used at one broker", patienceMs);
   expect(heldAtAll()).toBeLessThanOrEqual(share);
+  await cluster.stop();
+}, 120_000);
+
+test("when the bank is nearly empty the largest holders are refused first, once idle brokers were asked", async () => {
+  const bankCapital = 100_000;
+  const scarce = (bankCapital * milli) / 16;
+  // A share that nobody uses up here.
+  const cluster = await start(["a", "b"], { bankCapital, bankShare: 98 });
+  const heldBy = (user: string): number => heldAt(cluster, 0, user) + heldAt(cluster, 1, user);
+  const accounts = cluster.brokers.map(({ broker }) => broker.context.bankAccount.account);
+  const boundAtAll = (): number => accounts.reduce((sum, { bound }) => sum + bound, 0);
+  const left = (): number => bankCapital * milli - boundAtAll();
+  // b is idle, and keeps a reserve.
+  await eventually(() => accounts[1]!.free > 0.9 * scarce, "b has credits that it does not need", patienceMs);
+  const [reader, alice, bob] = await Promise.all(["reader", "alice", "bob"].map((user) => connect(cluster, 0, user)));
+  const hoarded = await fill(reader!, "reader");
+  expect(hoarded.why).toContain(`it is nearly empty, and "reader" holds more than is left`);
+  const price = heldBy("reader") / hoarded.taken;
+  // The largest holder has left a sixteenth, and no more: what was idle at the other broker was asked for.
+  expect(left()).toBeLessThan(scarce + 3 * price);
+  // What brokers announce is paid for, too: that he publishes on so many topics.
+  expect(left()).toBeGreaterThan(0.6 * scarce);
+  // At the other broker he holds nothing, and gets no more than what each broker may bind without asking.
+  await fill(await connect(cluster, 1, "reader", "reader-at-b"), "elsewhere");
+  expect(heldAt(cluster, 1, "reader")).toBeLessThan(0.3 * scarce);
+  // Who holds less than is left is served, here or at the other broker, until he does.
+  const second = await fill(alice!, "alice");
+  expect(second.why).toContain(`it is nearly empty, and "alice" holds more than is left`);
+  expect(heldBy("alice")).toBeGreaterThan(0.3 * scarce);
+  const third = await fill(await connect(cluster, 1, "bob", "bob-at-b"), "bob");
+  expect(third.why).toContain(`it is nearly empty, and "bob" holds more than is left`);
+  expect(heldBy("bob")).toBeGreaterThan(0.1 * scarce);
+  await fill(bob!, "more");
+  expect(heldAt(cluster, 0, "bob")).toBeLessThan(0.3 * scarce);
+  for (const [client, name] of [
+    [reader, "reader"],
+    [alice, "alice"],
+  ] as const)
+    expect((await fill(client!, `${name}-again`)).taken).toBe(0);
+  const { coordinator, clock } = cluster.brokers[0]!.broker.context;
+  expect(audit((await takeWeighed(coordinator, clock.wall()))!, { graceMs: 60_000 })).toEqual([]);
   await cluster.stop();
 }, 120_000);

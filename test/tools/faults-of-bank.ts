@@ -104,8 +104,8 @@ export const faults: readonly Fault[] = [
   {
     what: "bank: what the vault could pay is refused after its first answer",
     file: "src/broker/core/credit-wait.ts",
-    find: " || bankAccount.canPay(price)) return false;",
-    replace: ") return false;\n    if (bankAccount.canPay(price)) return true;",
+    find: "if (bankAccount.canPay(price)) return false;",
+    replace: "if (bankAccount.canPay(price)) return true;",
     tests: "test/broker/bank.test.ts",
   },
   {

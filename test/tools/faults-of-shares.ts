@@ -3,6 +3,20 @@ import type { Fault } from "./faults.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "shares: idle brokers are not asked before a user is refused for a bank that is nearly empty",
+    file: "src/broker/core/credit-wait.ts",
+    find: 'if (why === "share") return true;',
+    replace: 'if (why === "share" || why === "scarce") return true;',
+    tests: "test/cluster/shares.test.ts",
+  },
+  {
+    what: "shares: who hoards at one broker is a small holder at another one",
+    file: "src/bank/shares.ts",
+    find: "const everywhere = after + (this.#claimedElsewhere.get(holder.user) ?? 0);",
+    replace: "const everywhere = after + 0 * (this.#claimedElsewhere.get(holder.user) ?? 0);",
+    tests: "test/cluster/shares.test.ts",
+  },
+  {
     what: "shares: a user may have all of the bank",
     file: "src/bank/shares.ts",
     find: 'if (after > this.limit) return "share";',
@@ -12,8 +26,8 @@ export const faults: readonly Fault[] = [
   {
     what: "shares: the largest holders are served to the end",
     file: "src/bank/shares.ts",
-    find: 'if (isNearlyEmpty && after > left) return "scarce";',
-    replace: 'if (isNearlyEmpty && after < 0) return "scarce";',
+    find: 'if (isNearlyEmpty && everywhere > left) return "scarce";',
+    replace: 'if (isNearlyEmpty && everywhere < 0) return "scarce";',
     tests: "test/unit/shares.test.ts",
   },
   {
@@ -89,8 +103,8 @@ export const faults: readonly Fault[] = [
   {
     what: "shares: claims do not count what others have claimed",
     file: "src/bank/claims.ts",
-    find: "Math.max(spare, other?.users?.get(user) ?? 0)",
-    replace: "spare",
+    find: "sum + Math.max(spare, claimed), 0);",
+    replace: "sum + Math.min(spare, spare + claimed), 0);",
     tests: "test/unit/claims.test.ts",
   },
   {

@@ -132,7 +132,7 @@ test("a branch binds without a claim what it may spare, beyond it what it has cl
   expect([shares.limit, shares.spareOf(3), shares.spareOf(1000)]).toEqual([32_000, 500, 32]);
   expect([whyNot(500), whyNot(501), whyNot(32_001)]).toEqual([undefined, "unclaimed", "share"]);
   expect([shares.claimFor("alice", 100, "reserve"), shares.claimFor("alice", 501, "reserve")]).toEqual([100, 2501]);
-  shares.claimed(new Map([["alice", 2501]]), 3);
+  shares.madeClaims({ users: new Map([["alice", 2501]]), branches: 3, elsewhere: new Map() });
   expect([whyNot(2501), whyNot(2502)]).toEqual([undefined, "unclaimed"]);
   const alice = shares.of("alice");
   shares.add(alice, 2000);
@@ -142,10 +142,10 @@ test("a branch binds without a claim what it may spare, beyond it what it has cl
   // What is about to be given up is not spent.
   shares.lower(new Map([["alice", 2100]]));
   expect([whyNot(100), whyNot(101), shares.claimFor("alice", 0, "used")]).toEqual([undefined, "unclaimed", 2000]);
-  shares.claimed(new Map([["alice", 30_000]]), 3);
+  shares.madeClaims({ users: new Map([["alice", 30_000]]), branches: 3, elsewhere: new Map() });
   expect(shares.areClaimsUnfit()).toBe(true);
   shares.add(alice, -2000);
-  shares.claimed(new Map(), 3);
+  shares.madeClaims({ users: new Map(), branches: 3, elsewhere: new Map() });
   expect(shares.areClaimsUnfit()).toBe(false);
 });
 

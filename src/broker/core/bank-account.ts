@@ -9,7 +9,7 @@ import { Branch, isMessagePath, type Reservation } from "../../bank/branch.ts";
 import { type Keeping, milli } from "../../bank/price.ts";
 import type { ShareDenial } from "../../bank/shares.ts";
 import { describeShortage } from "../../bank/shortage.ts";
-import { bankAskMs, bankLookMs, bankLowPartMin, bankYieldMs, freedPathsMax } from "../../base/bank-limits.ts";
+import { bankAskMs, bankLookMs, bankLowPartMin, bankYieldMs } from "../../base/bank-limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { branchPath } from "../../coordinator/paths.ts";
 import type { TopicPlace } from "../../coordinator/weight.ts";
@@ -19,6 +19,7 @@ import type { JournalOperation } from "../../mail/operations.ts";
 import type { Terms } from "../../mail/records.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import { Bill } from "./bill.ts";
+import { FreedReports } from "./freed-reports.ts";
 import { PaymentCheck } from "./payment-check.ts";
 import { PriceList } from "./price-list.ts";
 import type { Runtime } from "./runtime.ts";
@@ -47,10 +48,7 @@ export interface OtherBranches {
   askForCredits(): void;
 }
 
-/**
- * This broker's bank account. It pays for what the broker stores (`Ledger`); `account` holds its credits and their
- * uses.
- */
+/** This broker's bank account. It pays for what the broker stores (`Ledger`); `account` holds its credits. */
 export class BankAccount implements Ledger {
   readonly branch: string;
   readonly prices: PriceList;
@@ -64,12 +62,9 @@ export class BankAccount implements Ledger {
   readonly #check: PaymentCheck;
   /** This broker's claims on users' shares. */
   readonly claims: ShareClaims;
-  /**
-   * Paths of messages that are gone and that another branch paid for, by that branch; told to its broker after this
-   * turn.
-   */
-  readonly #gone = new Map<string, string[]>();
+  readonly #freedReports: FreedReports;
   #isAsking = false;
+  #isLooking = false;
   #askedAt = -Infinity;
   readonly #answers = new VaultAnswers();
   /** The most that somebody needs who came while the vault was being asked for less. */
@@ -86,6 +81,7 @@ export class BankAccount implements Ledger {
     this.#runtime = runtime;
     this.#journal = parts.journal;
     this.#others = parts.others;
+    this.#freedReports = new FreedReports(parts.others);
     this.#sharePercent = parts.sharePercent;
     this.branch = options.id;
     this.prices = new PriceList(runtime);
@@ -134,6 +130,11 @@ export class BankAccount implements Ledger {
       const why = this.whyNotHeld({ credits, payer, clientId });
       if (why === "unclaimed") this.claims.need(payer!, credits);
       else if (why === undefined) this.#balance(credits);
+      else if (why === "scarce" && this.hasOthers) {
+        // What idle brokers can spare counts: they give it back to the vault.
+        if (this.#askOthers()) this.claims.need(payer!, credits);
+        this.#lookAtAccounts(credits);
+      }
     } else if (this.account.free < this.#lowWater) this.#balance();
     return reservation;
   }
@@ -171,7 +172,12 @@ export class BankAccount implements Ledger {
   mayPay(price: Price): boolean {
     if (!this.account.isOpen || this.canPay(price)) return true;
     const why = this.whyNotHeld(price);
-    return why === "unclaimed" || (why === undefined && this.#others.exist());
+    return why === "unclaimed" || (why !== "share" && this.hasOthers);
+  }
+
+  /** Returns true if there are other brokers, which may have credits to spare. */
+  get hasOthers(): boolean {
+    return this.#others.exist();
   }
 
   /** Returns true if a price (in milli-credits) is not more than what is free here and in the vault, for its user. */
@@ -191,17 +197,12 @@ export class BankAccount implements Ledger {
     return shares.whyNot(shares.of(payer, clientId), credits, free);
   }
 
-  /**
-   * Returns true if the vault was asked for `credits` or more at `since` or later (ms, by the clock), and has answered.
-   */
+  /** Returns true if the vault was asked for `credits` or more at `since` (ms) or later, and has answered. */
   hasAnswered(since: number, credits: number): boolean {
     return this.#answers.has(since, credits);
   }
 
-  /**
-   * Milli-credits that are free here or in the vault. Once other brokers were asked, the vault has what they do not
-   * need.
-   */
+  /** Milli-credits that are free here or in the vault, which has what others do not need once they were asked. */
   get #payable(): number {
     return Math.max(0, this.account.free) + this.#vault;
   }
@@ -234,14 +235,8 @@ export class BankAccount implements Ledger {
 
   /** Returns the credits of a message that is gone; if another branch paid for it, that branch's broker is told. */
   freed(path: string, branch: string): void {
-    if (branch === this.branch) {
-      this.account.freed(path);
-      return;
-    }
-    const paths = this.#gone.get(branch) ?? [];
-    this.#gone.set(branch, paths);
-    paths.push(path);
-    if (paths.length === 1) queueMicrotask(() => this.#reportFreed());
+    if (branch === this.branch) this.account.freed(path);
+    else this.#freedReports.note(path, branch);
   }
 
   /** Lends the payment of one publish to another that replaces it: the lender still closes it. */
@@ -254,14 +249,6 @@ export class BankAccount implements Ledger {
     for (const path of paths) if (isMessagePath(path)) this.account.freed(path);
     // Paths of all else may be in use again by now.
     this.#check.verify(paths.filter((path) => !isMessagePath(path) && this.account.pays(path)));
-  }
-
-  #reportFreed(): void {
-    for (const [branch, paths] of this.#gone) {
-      for (let at = 0; at < paths.length; at += freedPathsMax)
-        this.#others.reportFreed(branch, paths.slice(at, at + freedPathsMax));
-    }
-    this.#gone.clear();
   }
 
   get #isShort(): boolean {
@@ -282,10 +269,19 @@ export class BankAccount implements Ledger {
     this.account.shares.forget();
   }
 
-  /** Reads the accounts again: an operator may have changed the capital, or mended accounts that were damaged. */
-  #lookAtAccounts(): void {
-    if (this.#isAsking) return;
+  /**
+   * Reads the accounts again: others may have given credits back, an operator may have changed the capital, or mended
+   * accounts that were damaged. `needed`: milli-credits that are waited for.
+   */
+  #lookAtAccounts(needed = 0): void {
+    // The next time that the vault is asked it answers for that, too.
+    if (this.#isAsking) this.#neededNext = Math.max(needed, this.#neededNext);
+    if (this.#isAsking || this.#isLooking) return;
+    this.#isLooking = true;
+    const now = this.#runtime.clock.now();
     this.#accounts.look(this.branch, (standing) => {
+      this.#isLooking = false;
+      this.#answers.answered(now, needed);
       // A change that is under way brings newer figures when it is answered.
       if (this.#isAsking) return;
       if (standing !== undefined) this.#stand(standing);
@@ -341,11 +337,13 @@ export class BankAccount implements Ledger {
     this.account.shares.claimed(standing.users);
   }
 
-  #askOthers(): void {
+  /** Returns false if they have just been asked. */
+  #askOthers(): boolean {
     const now = this.#runtime.clock.now();
-    if (now < this.#askedAt + bankAskMs) return;
+    if (now < this.#askedAt + bankAskMs) return false;
     this.#askedAt = now;
     this.#others.askForCredits();
+    return true;
   }
 
   /** Gives half of the free credits back to the vault, for another broker that is short while the vault is empty. */

@@ -28,12 +28,14 @@ export type Waiting = Pick<Runtime, "clock"> & { readonly bankAccount: BankAccou
 /**
  * Returns true if the bank's refusal is the last word, as it is for a user whose share is used up. What the bank can
  * pay never is: the vault is asked until it has answered, and other brokers have a while before it is asked once more.
+ * So it is where the bank seems to be nearly empty: an idle broker may have what is lacking here.
  */
 export function isLastWord({ bankAccount, clock }: Waiting, { price, lacking }: Lacking, wait: CreditWait): boolean {
   const why = bankAccount.whyNotHeld(price);
   if (why === "unclaimed") return isClaimRefused({ bankAccount, clock }, wait);
-  if (why !== undefined) return true;
-  if (!bankAccount.hasAnswered(wait.since, lacking) || bankAccount.canPay(price)) return false;
+  if (why === "share") return true;
+  if (!bankAccount.hasAnswered(wait.since, lacking)) return why === "scarce" && !bankAccount.hasOthers;
+  if (bankAccount.canPay(price)) return false;
   if (!bankAccount.mayPay(price)) return true;
   wait.hopeUntil ??= clock.now() + bankHopeMs;
   return bankAccount.hasAnswered(wait.hopeUntil, lacking);

@@ -89,7 +89,7 @@ export class ShareClaims {
       this.#isAsking = false;
       if (claims !== undefined) {
         this.#answeredAt = askedAt;
-        shares.claimed(claims.users, claims.branches);
+        shares.madeClaims(claims);
         if ([...needed].some(([user, credits]) => !shares.hasRoom(user, credits))) askOthers();
       }
       if (this.#isAskedAgain) this.ask();
