@@ -36,7 +36,7 @@ export interface SharedBank {
 
 /**
  * The reason why a user may bind no more. share: the user's share is used up. scarce: the bank is nearly empty, and the
- * user holds more than is left; where he may bind all there is, and nobody else uses the store, his client does.
+ * user holds more than is left; where he may bind all there is, his client does.
  * unclaimed: this branch has not claimed so much of the share, and may yet.
  */
 export type ShareDenial = "share" | "scarce" | "unclaimed";
@@ -140,8 +140,7 @@ export class Shares {
     const left = Math.max(0, free) + vault;
     const isNearlyEmpty = left - credits < capital * bankScarcePartMin;
     if (percent === 100) {
-      // In a cluster others may have what is lacking here: it is asked for, and refused by nobody's size.
-      const isLarge = !isShared && holder.whole !== undefined && holder.held > left;
+      const isLarge = holder.whole !== undefined && holder.held > left;
       return isNearlyEmpty && isLarge ? "scarce" : undefined;
     }
     const after = (holder.whole ?? holder).held + credits;

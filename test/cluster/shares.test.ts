@@ -88,6 +88,28 @@ test("at all brokers together a user holds no more than his share, and may use i
   await cluster.stop();
 }, 120_000);
 
+test("where all of the bank may be one user's, one client leaves the last sixteenth to others, in a cluster, too", async () => {
+  for (const ids of [["alone"], ["a", "b"]]) {
+    const bankCapital = 20_000;
+    const scarce = (bankCapital * milli) / 16;
+    const cluster = await startCluster(ids, { bankCapital });
+    const accounts = cluster.brokers.map(({ broker }) => broker.context.bankAccount.account);
+    const hoarder = await RawClient.connect(cluster.port(0), { protocolVersion: 5, clientId: "hoarder" });
+    const { taken, why } = await fill(hoarder, "hoard");
+    expect(why).toContain(`it is nearly empty, and client "hoarder" holds more than is left`);
+    const { held } = accounts[0]!.shares.of("", "hoarder");
+    // What is idle at other brokers is not left for nobody.
+    expect(held).toBeGreaterThan(0.9 * (bankCapital * milli - scarce));
+    for (const at of ids.keys()) {
+      const honest = await RawClient.connect(cluster.port(at), { protocolVersion: 5, clientId: `honest-${at}` });
+      honest.publish(`state/${at}`, "on", { qos: 1, messageId: 1, retain: true });
+      expect((await honest.take("puback")).reasonCode).toBeLessThan(0x80);
+    }
+    expect(taken).toBeGreaterThan(100);
+    await cluster.stop();
+  }
+}, 120_000);
+
 test("when the bank is nearly empty the largest holders are refused first, once idle brokers were asked", async () => {
   const bankCapital = 100_000;
   const scarce = (bankCapital * milli) / 16;

@@ -108,10 +108,9 @@ describe("shares", () => {
     const honest = branch.reserve(30, "", "honest")!;
     const more = branch.reserve(11, "", "honest")!;
     expect([branch.reserve(1, "", "honest"), branch.reserve(29, null)?.take(0)]).toEqual([undefined, 0]);
-    // In a cluster nobody is refused for that: other brokers may have credits.
+    // In a cluster, too: other brokers are asked before that is the last word.
     shares.set({ capital: 1000, vault: 0, percent: 100, isShared: true });
-    expect(shares.whyNot(shares.of("", "hoarder"), 1, 0)).toBeUndefined();
-    shares.set({ capital: 1000, vault: 0, percent: 100, isShared: false });
+    expect(shares.whyNot(shares.of("", "hoarder"), 1, 0)).toBe("scarce");
     more.close();
     for (let at = 0; at < stored; at++) branch.freed(`/topics/a/=${at}`);
     honest.close();
