@@ -128,7 +128,10 @@ describe("sessions", () => {
         client.send({ cmd: "disconnect", reasonCode: 0 });
         await client.closed;
       }
+      const { router } = broker.server.broker.context;
+      const routed = router.subscriptions;
       expect(await statusOf(change("DELETE", `/clients/ends-${state}`))).toBe(200);
+      expect(router.subscriptions).toBe(routed - 1);
       if (state === "connected") expect((await client.take("disconnect")).reasonCode).toBe(0x98);
       expect(await statusOf(change("DELETE", `/clients/ends-${state}`))).toBe(404);
       expect((await lastChanges(2))[1]).toMatchObject({

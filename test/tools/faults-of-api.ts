@@ -22,8 +22,8 @@ export const faults: readonly Fault[] = [
   {
     what: "api: a viewer changes things",
     file: "src/api/api.ts",
-    find: 'role === "operator" && caller.role !== "operator"',
-    replace: 'role === "operator" && caller.role === "operator" && false',
+    find: 'if (role === "operator" && caller.role !== "operator")',
+    replace: 'if (role === "operator" && caller.name === "")',
     tests: people,
   },
   {
