@@ -179,6 +179,9 @@ describe("subscribing", () => {
       expect(await device.take("pubrel")).toEqual({ kind: "pubrel", messageId });
       device.send({ kind: "pubcomp", messageId });
       await settled;
+      // That is over for the broker, too: the next one has its turn.
+      await client.publish("some/odd/thing", "4", { qos: 1 });
+      expect(await device.takeQoS1()).toBe("4");
       expect(device.inbox).toEqual([]);
       device.send({ kind: "unsubscribe", messageId: 99, topicKind: 0, topic: "some/+/thing" });
       expect(await device.take("unsuback")).toEqual({ kind: "unsuback", messageId: 99 });
