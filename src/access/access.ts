@@ -12,7 +12,7 @@ import type { Work } from "../base/slices.ts";
 import { Acl, permissionsFrom, type Topics } from "./acl.ts";
 import { hashPassword, isPasswordOf } from "./hashes.ts";
 import type { Hook } from "./hook.ts";
-import { parsePasswordFile, type Users } from "./password-file.ts";
+import { readPasswordFile, type Users } from "./password-file.ts";
 import type { Permissions } from "./permissions.ts";
 import { commonShape, ScramExchange } from "./scram.ts";
 import { fixedKeys, type KeySource, KeysUnavailable, readTokenKeys } from "./token-keys.ts";
@@ -100,7 +100,7 @@ export class Access {
     const users =
       passwords === undefined
         ? undefined
-        : parsePasswordFile(passwords, (why) => this.#policy.warn(`password file: ${why}`));
+        : yield* readPasswordFile(passwords, (why) => this.#policy.warn(`password file: ${why}`));
     const rules = acl === undefined ? undefined : yield* Acl.read(acl);
     const tokens = tokenKey === undefined ? undefined : this.#tokensBy(tokenKey);
     this.#users = users ?? this.#users;

@@ -1,18 +1,26 @@
 /** A file of users and their hashed passwords, a line each: `NAME:HASH`. mosquitto's files are read as they are. */
+import { linesPerStepMax } from "../base/access-limits.ts";
 import { OperatingError } from "../base/errors.ts";
+import { finish } from "../base/slices.ts";
 import { isHash } from "./hashes.ts";
 
 export type Users = ReadonlyMap<string, string>;
 
 /**
- * Reads a password file. A line that is wrong is told, without its content, and left out; unless `tell` is given it
+ * Reads a password file. A line that is wrong is told, without its content, and left out; unless `report` is given it
  * throws `OperatingError`.
  */
 export function parsePasswordFile(text: string, report: (why: string) => void = refuse): Users {
+  return finish(readPasswordFile(text, report));
+}
+
+/** Like `parsePasswordFile`, some lines in each step. */
+export function* readPasswordFile(text: string, report: (why: string) => void): Generator<void, Users, void> {
   const users = new Map<string, string>();
-  text.split("\n").forEach((line, index) => {
+  for (const [index, line] of text.split("\n").entries()) {
+    if (index % linesPerStepMax === linesPerStepMax - 1) yield;
     const words = line.trimEnd();
-    if (words === "" || words.startsWith("#")) return;
+    if (words === "" || words.startsWith("#")) continue;
     const colon = words.indexOf(":");
     const name = words.slice(0, colon);
     const hash = words.slice(colon + 1);
@@ -26,7 +34,7 @@ export function parsePasswordFile(text: string, report: (why: string) => void = 
             : "the password is not hashed in a way that is known; make the entry with mqttzoo passwd";
     if (why !== undefined) report(`line ${index + 1}: ${why}`);
     else users.set(name, hash);
-  });
+  }
   return users;
 }
 

@@ -370,5 +370,7 @@ export const filtersPerPacketMax = 65_536;
 export const propertiesPerPacketMax = 4_096;
 /** The most that a client may send in a packet that is neither PUBLISH nor a list of filters: it is decoded at once. */
 export const controlBytesMax = 256 * 1024;
+/** Bytes of the store's answers that are handled at once; then it is looked whether the slice is over. */
+export const pieceBytes = 16 * 1024;
 /** How often a packet that is handled a little at a time looks whether the store has caught up. */
 export const storeLookMs = 20;

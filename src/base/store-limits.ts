@@ -53,7 +53,7 @@ export const keeperBackoffMinMs = 50;
 export const keeperBackoffMaxMs = 1_000;
 /** Submissions that are committed together, in bytes (a single one may be larger). */
 export const keeperGroupBytesMax = 512 * 1024;
-/** Operations of submissions that are committed together. */
-export const keeperGroupOperationsMax = 2_000;
+/** Operations of submissions that are committed together: what each brings about is done in one turn. */
+export const keeperGroupOperationsMax = 1_000;
 /** Reads in one multi-read. */
 export const keeperReadOperationsMax = 512;

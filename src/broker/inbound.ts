@@ -120,8 +120,9 @@ export class Inbound {
         else {
           this.#copyRun(connection);
           this.#receiveOther(connection, firstByte);
-          // Most packets other than QoS 0 publishes, such as subscriptions and acks, make work for the store.
-          if (channel.phase === "open") this.#flows.storeBackPressure.hold(connection);
+          // Subscriptions make work for the store, and acks of a session that has a mailbox; pings make none.
+          const isIdle = type === PacketType.pingreq || (isAck(type) && connection.client?.mailbox === undefined);
+          if (channel.phase === "open" && !isIdle) this.#flows.storeBackPressure.hold(connection);
           this.#cost += isAck(type) ? ackCost : quickPacketsMax;
         }
         if (this.#cost < quickPacketsMax) continue;

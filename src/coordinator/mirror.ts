@@ -141,8 +141,13 @@ export class Mirror {
   #fetch(): void {
     this.#scheduled = false;
     if (this.#dirty.size === 0) return;
-    const paths = [...this.#dirty];
+    const dirty = [...this.#dirty];
     this.#dirty = new Set();
+    // What is applied at once must not be too much.
+    for (let at = 0; at < dirty.length; at += mirrorPageMax) this.#fetchPage(dirty.slice(at, at + mirrorPageMax));
+  }
+
+  #fetchPage(paths: readonly string[]): void {
     this.#coordinator.read(
       paths.map((path) => ({ kind: "get", path })),
       (error, results) => {

@@ -3,6 +3,7 @@ import { createHmac } from "node:crypto";
 import type { Access } from "../access/access.ts";
 import { networkOf } from "../access/bans.ts";
 import { type Alarm, setAlarm } from "../base/alarm.ts";
+import { orCrash } from "../base/assert.ts";
 import { systemClock, threadCpuMs } from "../base/clock.ts";
 import type { OperatingError } from "../base/errors.ts";
 import { shutdownWaitMs } from "../base/limits.ts";
@@ -19,6 +20,7 @@ import type { Coordinator } from "../coordinator/coordinator.ts";
 import { linkSecretPath } from "../coordinator/paths.ts";
 import { EmbeddedCoordinator } from "../embedded/embedded-coordinator.ts";
 import { serveHttp } from "../net/http.ts";
+import { inPieces } from "../net/in-pieces.ts";
 import type { TlsIdentity } from "../net/tls.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { Turn } from "../net/writer.ts";
@@ -320,7 +322,11 @@ function openCoordinator(options: BrokerOptions, log: Log, turns: TurnWatch): Pr
       dial: (server, events, how) =>
         systemDoors.dial(
           server,
-          { ...events, received: (owner, bytes) => turns.run(answers, () => events.received(owner, bytes)) },
+          inPieces(events, {
+            now: () => systemClock.now(),
+            later: (go) => void setImmediate(() => orCrash(go)),
+            run: (go) => turns.run(answers, go),
+          }),
           how,
         ),
     },

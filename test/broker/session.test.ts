@@ -262,3 +262,18 @@ test("a session without persistence drops beyond its queue, and the broker count
   expect(seen).toEqual(["1", "2", "3", "4", "5", "6"]);
   await small.stop();
 });
+
+test("of several connections at once under a new client id one is let in, and later ones are", async () => {
+  for (const count of [2, 3, 10]) {
+    const options = durable(`at-once-${count}`);
+    const all = await Promise.all([...Array(count)].map(() => RawClient.dial(broker.port, 5)));
+    for (const each of all) each.send(connectPacket(options));
+    const codes = (): number[] =>
+      all.flatMap(({ packets }) => packets.flatMap(({ cmd, reasonCode }) => (cmd === "connack" ? reasonCode : [])));
+    await eventually(() => codes().length === count, "each is answered");
+    expect(codes().filter((code) => code === 0).length).toBeGreaterThan(0);
+    const later = await connect(options);
+    expect(later.connack.sessionPresent).toBe(true);
+    later.disconnect();
+  }
+});

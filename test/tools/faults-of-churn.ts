@@ -94,9 +94,16 @@ export const faults: readonly Fault[] = [
   {
     what: "churn: a client whose acks the store must take down is read while that is behind",
     file: "src/broker/inbound.ts",
-    find: '          if (channel.phase === "open") this.#flows.storeBackPressure.hold(connection);\n',
+    find: '          if (channel.phase === "open" && !isIdle) this.#flows.storeBackPressure.hold(connection);\n',
     replace: "",
     tests: behind,
+  },
+  {
+    what: "churn: of two connections at once under a new client id neither is let in, nor any later one",
+    file: "src/broker/connect/handle-connect.ts",
+    find: "    if (!isRivalled || !localSessions.has(clientId)) localSessions.set(clientId, client);\n",
+    replace: "    if (!isRivalled) localSessions.set(clientId, client);\n",
+    tests: "test/broker/session.test.ts",
   },
   {
     what: "churn: a CONNECT is kept though its client has gone",

@@ -10,6 +10,27 @@ const wide = "test/unit/rooms/wide-fanouts.test.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "slices: all answers of the store in a chunk are handled in one turn",
+    file: "src/net/in-pieces.ts",
+    find: "        if (waiting.length > 0 && now() >= until) break;\n",
+    replace: "",
+    tests: "test/unit/in-pieces.test.ts",
+  },
+  {
+    what: "slices: a long password file is read in one step",
+    file: "src/access/password-file.ts",
+    find: "    if (index % linesPerStepMax === linesPerStepMax - 1) yield;\n",
+    replace: "",
+    tests: "test/unit/access.test.ts",
+  },
+  {
+    what: "a store that is behind holds those who make no work for it",
+    file: "src/broker/inbound.ts",
+    find: 'if (channel.phase === "open" && !isIdle)',
+    replace: 'if (channel.phase === "open")',
+    tests: "test/unit/rooms/store-behind.test.ts",
+  },
+  {
     what: "fan-out: a message to very many receivers is delivered in one turn",
     file: "src/broker/publish/wide-fanouts.ts",
     find: "    if (at > 0 && at % fanoutStepMax === 0) yield;\n",

@@ -6,10 +6,11 @@ import { Access } from "../../src/access/access.ts";
 import { Acl, permissionsFrom } from "../../src/access/acl.ts";
 import { hashForScram, hashPassword, isPasswordOf } from "../../src/access/hashes.ts";
 import { Hook } from "../../src/access/hook.ts";
-import { parsePasswordFile, withUser } from "../../src/access/password-file.ts";
+import { parsePasswordFile, readPasswordFile, withUser } from "../../src/access/password-file.ts";
 import { covers } from "../../src/access/permissions.ts";
 import { RuleList, Says } from "../../src/access/rule-list.ts";
 import { commonShape, ScramExchange } from "../../src/access/scram.ts";
+import { linesPerStepMax } from "../../src/base/access-limits.ts";
 import { Bucket } from "../../src/base/bucket.ts";
 import { finish } from "../../src/base/slices.ts";
 import { filterMatches } from "../../src/mqtt/topic.ts";
@@ -302,4 +303,17 @@ test("a bucket lets through its rate, however it is asked", () => {
       },
     ),
   );
+});
+
+test("a long password file is read a few lines at a time", () => {
+  const lines = Array.from({ length: 10_000 }, (_, at) => `user-${at}:plain`);
+  let told = 0;
+  const work = readPasswordFile(lines.join("\n"), () => told++);
+  let steps = 0;
+  for (let longest = 0; work.next().done !== true; steps++) {
+    longest = told - longest;
+    expect(longest).toBeLessThanOrEqual(linesPerStepMax);
+    longest = told;
+  }
+  expect([told, steps]).toEqual([10_000, Math.floor(10_000 / linesPerStepMax)]);
 });

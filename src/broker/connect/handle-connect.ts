@@ -154,9 +154,7 @@ export class ConnectHandler {
     else obtaining.waiting.push(go);
   }
 
-  /**
-   * Returns true while a connection that was granted this client id waits for the store: its session is being taken.
-   */
+  /** Returns true while a connection that was granted this client id waits for the store: its session is taken. */
   isObtaining(clientId: string): boolean {
     return this.#obtaining.has(clientId);
   }
@@ -386,12 +384,15 @@ export class ConnectHandler {
 
   /** Has the session of a client that went before its CONNACK wait, as if the client had left. */
   #abandon(client: LocalSession): void {
-    const { clientId } = client.session;
-    if (this.#pending.has(clientId)) return;
-    this.#wills.forget(client);
+    const [{ localSessions }, { clientId }] = [this.#context, client.session];
+    const isRivalled = this.#pending.has(clientId);
+    if (!isRivalled) this.#wills.forget(client);
     if (client.mailbox === undefined) return;
-    this.#context.localSessions.set(clientId, client);
-    this.#sessionStore.recordAway(client);
+    // A later connection of the client finds it here: a broker alone does not ask its store for sessions.
+    if (!isRivalled || !localSessions.has(clientId)) localSessions.set(clientId, client);
+    const isLeft = (): boolean => localSessions.get(clientId) === client && client.connection === undefined;
+    if (!isRivalled) this.#sessionStore.recordAway(client);
+    else this.whenConnected(clientId, () => isLeft() && this.#sessionStore.recordAway(client));
   }
 }
 

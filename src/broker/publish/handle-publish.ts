@@ -239,7 +239,8 @@ export class PublishHandler {
     };
     const how = { operations, connection, guard, refused, payment };
     const { receivers, settlement } = this.#fanout.deliver(publish, route, client, how);
-    this.#storeBackPressure.hold(connection);
+    // A message to sessions that end with their connections alone asks nothing of a store that is behind.
+    if (settlement !== undefined || operations.length > 0) this.#storeBackPressure.hold(connection);
     if (publish.qos === 0) return;
     const reason =
       receivers === 0 && !publish.retain && !route.isMailDrop ? Reason.noMatchingSubscribers : Reason.success;
