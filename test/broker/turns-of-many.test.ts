@@ -1,11 +1,14 @@
 /** Events that concern thousands at once, beside a bystander: none of them holds the event loop. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { AnyPacket, RawClient } from "../support/raw-client.ts";
+import { eventually } from "../support/broker.ts";
+import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
 import {
   counting,
+  encode,
   lasting,
   pagesOf,
   patienceMs,
+  publishAll,
   startWatchedBroker,
   subscribe,
   type WatchedBroker,
@@ -14,7 +17,7 @@ import {
 let broker: WatchedBroker;
 
 beforeAll(async () => {
-  broker = await startWatchedBroker();
+  broker = await startWatchedBroker(() => ["--mail-drop", "drop/#"]);
 }, 120_000);
 
 afterAll(() => broker.stop());
@@ -58,6 +61,103 @@ test(
         expect(messages.map(({ payload }) => String(payload))).toEqual(payloads);
       }
       for (const client of [...online, ...silent, publisher]) client.abort();
+    }),
+  patienceMs,
+);
+
+test(
+  "filters that each match all of thousands of retained messages, and their end",
+  () =>
+    attack(async () => {
+      const publisher = await five();
+      const topics = counting(2000).map((at) => `r/${at}/t`);
+      await publishAll(publisher, topics, { retain: true });
+      const reader = await five();
+      const filters = ["r/#", "r/+/t", "+/+/t", "+/#", "r/+/#", "+/+/#"];
+      expect(await subscribe(reader, filters)).toBe(filters.length);
+      await reader.takeMany("publish", filters.length * topics.length);
+      reader.send({ cmd: "unsubscribe", messageId: 2, unsubscriptions: filters });
+      await reader.take("unsuback");
+      for (const client of [reader, publisher]) client.abort();
+    }),
+  patienceMs,
+);
+
+test(
+  "QoS 2 by the thousand, released at once; aliases that change with each packet; AUTH out of turn",
+  () =>
+    attack(async () => {
+      const client = await five({ ...lasting("releases"), properties: { sessionExpiryInterval: 1000 } });
+      const publish = (at: number): Buffer =>
+        encode({ cmd: "publish", topic: "held", payload: "x", qos: 2, messageId: at + 1, dup: false, retain: false });
+      for (const page of pagesOf(counting(4000), 500)) {
+        client.write(Buffer.concat(page.map(publish)));
+        await client.takeMany("pubrec", page.length);
+        client.write(Buffer.concat(page.map((at) => encode({ cmd: "pubrel", messageId: at + 1, reasonCode: 0 }))));
+        await client.takeMany("pubcomp", page.length);
+      }
+      const long = "long".repeat(1000);
+      const alias = (at: number): Buffer =>
+        encode({
+          ...{ cmd: "publish", topic: `${long}${at}`, payload: "x", qos: 0, dup: false, retain: false },
+          properties: { topicAlias: 1 + (at % 64) },
+        });
+      client.write(Buffer.concat(counting(5000).map(alias)));
+      await client.ping();
+      client.abort();
+      await Promise.all(
+        counting(200).map(async (at) => {
+          const other = await five();
+          other.send({ cmd: "auth", reasonCode: at % 2 === 0 ? 0x18 : 0x19 });
+          await other.untilClosed();
+        }),
+      );
+    }),
+  patienceMs,
+);
+
+test(
+  "a storm of connections under one client id, and one that comes after it",
+  () =>
+    attack(async () => {
+      const stormers = await Promise.all(counting(300).map(() => RawClient.dial(broker.port, 5)));
+      for (const each of stormers) each.send(connectPacket({ protocolVersion: 5, ...lasting("one-id") }));
+      // Each is refused or taken over by the next, and the last one may be told to try again, too.
+      let last: RawClient | undefined;
+      const isIn = async (): Promise<boolean> => {
+        last = await five(lasting("one-id")).catch(() => undefined);
+        return last !== undefined;
+      };
+      await eventually(isIn, "the client is let in when the storm is over", 60_000);
+      await last!.ping();
+      last!.abort();
+      for (const each of stormers) each.abort();
+    }),
+  patienceMs,
+);
+
+test(
+  "a mail drop with thousands of messages, handed out to many; thousands of messages that expire at one moment",
+  () =>
+    attack(async () => {
+      const publisher = await five();
+      const topics = counting(4000).map((at) => `drop/${at % 9}`);
+      await publishAll(publisher, topics);
+      const readers = await Promise.all(counting(5).map(() => five()));
+      await Promise.all(readers.map((reader) => subscribe(reader, ["drop/#"])));
+      for (const reader of readers) await reader.takeMany("publish", topics.length);
+      const sleeper = await five(lasting("expiring"));
+      await subscribe(sleeper, ["brief"], 1);
+      sleeper.disconnect();
+      await publishAll(
+        publisher,
+        counting(4000).map(() => "brief"),
+        { properties: { messageExpiryInterval: 1 } },
+      );
+      await Bun.sleep(1000);
+      const back = await five(lasting("expiring"));
+      await back.ping();
+      for (const client of [...readers, publisher, back]) client.abort();
     }),
   patienceMs,
 );

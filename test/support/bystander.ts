@@ -26,10 +26,11 @@ export interface Bystander {
   stop(): void;
 }
 
-export async function startBystander(port: number): Promise<Bystander> {
+/** `topic`: where he publishes; what others subscribe to may match it, and have him wait for the store. */
+export async function startBystander(port: number, topic = "bystander"): Promise<Bystander> {
   let answer: (said: Waits) => void = () => {};
   const ready = Promise.withResolvers<void>();
-  const child = Bun.spawn([process.execPath, import.meta.path, String(port)], {
+  const child = Bun.spawn([process.execPath, import.meta.path, String(port), topic], {
     stdout: "inherit",
     stderr: "inherit",
     ipc: (said: Waits | "ready") => (said === "ready" ? ready.resolve() : answer(said)),
@@ -94,12 +95,12 @@ function quantile(sorted: readonly number[], part: number): number {
   return sorted[Math.ceil(sorted.length * part) - 1]!;
 }
 
-async function stand(port: number): Promise<void> {
+async function stand(port: number, topic: string): Promise<void> {
   const broker = new Trips(2);
   const machine = new Trips(workPauseMs);
   const work = await startWorker();
   const client = await RawClient.connect(port, { clientId: "bystander" });
-  await client.subscribe("bystander", { qos: 1 });
+  await client.subscribe(topic, { qos: 1 });
   process.on("message", () => {
     const waits = broker.take();
     const stretch = Math.max(1, quantile(machine.take(), 0.9) / workMs);
@@ -112,7 +113,7 @@ async function stand(port: number): Promise<void> {
     machine.make(work),
     broker.make(async () => {
       messageId = (messageId % 65_535) + 1;
-      client.publish("bystander", "x", { qos: 1, messageId });
+      client.publish(topic, "x", { qos: 1, messageId });
       client.send({ cmd: "puback", messageId: (await client.take("publish")).messageId });
       await client.take("puback");
     }),
@@ -154,5 +155,5 @@ function workWhenAsked(): void {
 
 if (import.meta.main) {
   if (process.argv[2] === "work") workWhenAsked();
-  else await stand(Number(process.argv[2]));
+  else await stand(Number(process.argv[2]), process.argv[3]!);
 }
