@@ -106,6 +106,8 @@ function scene() {
       operations: [],
       connection: publisher,
     }).settlement!;
+    // It is open from the beginning, or an ack could be owed to nobody.
+    expect(settlement.isSettled).toBe(false);
     const told = { isSettled: false };
     settlement.whenSettled(() => {
       told.isSettled = true;
@@ -174,11 +176,15 @@ describe("a message to very many receivers", () => {
     const { fanout, route, online, deliver, finish } = scene();
     const all = online();
     deliver("1");
-    // One that begins another such fan-out goes before those that have waited longer than what comes then.
-    fanout.whenOver(route(), () => deliver("2"));
+    // The first one begins another such fan-out; those that have waited already go before what comes then.
+    fanout.whenOver(route(), () => {
+      deliver("2");
+      fanout.whenOver(route(), () => deliver("5"));
+    });
     fanout.whenOver(route(), () => deliver("3"));
+    fanout.whenOver(route(), () => deliver("4"));
     finish();
-    expect(same(all)).toEqual(["1", "2", "3"]);
+    expect(same(all)).toEqual(["1", "2", "3", "4", "5"]);
   });
 
   test("is stored for all who are away, in units that others may come between", async () => {
