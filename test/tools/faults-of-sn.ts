@@ -72,9 +72,9 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "mqtt-sn: silence has no end",
-    file: "src/mqttsn/device.ts",
-    find: "if (now >= this.#heardAt + this.#silenceMs) return this.dismiss();",
-    replace: "if (now >= this.#heardAt + this.#silenceMs * 2) return this.dismiss();",
+    file: "src/mqttsn/terms.ts",
+    find: "return Math.round(durationMs * (durationMs > snShortDurationMs ? 1.1 : 1.5));",
+    replace: "return Math.round(durationMs * (durationMs > snShortDurationMs ? 2.1 : 2.5));",
     tests: machine,
   },
   {
