@@ -40,7 +40,9 @@ export const linesPerStepMax = 128;
 export const revocationFileBytesMax = 32 * 1024 * 1024;
 /** How long before a list of revoked certificates ends that is told, at most: a quarter of its time if that is less. */
 export const revocationEndNoticeMs = 3 * 86_400_000;
-/** How often it is told that a list will end; and that one has ended, for which clients are refused. */
+/** How long before a certificate of the broker's own ends that is told, at most: as with lists. */
+export const certificateEndNoticeMs = 14 * 86_400_000;
+/** How often it is told that a list or certificate will end; and that one has ended, which lets nobody in. */
 export const revocationNoticeMs = 86_400_000;
 export const revocationAlarmMs = 3_600_000;
 /** How often it is looked whether the operator's files have changed; a change counts when it has stood so long. */

@@ -45,7 +45,8 @@ const nothingShown = "UNABLE_TO_GET_ISSUER_CERT";
 export class TlsIdentity {
   readonly #policy: TlsPolicy;
   #files!: TlsFiles;
-  /** When the certificate ends, in ms since 1970. */
+  /** When the certificate begins to be valid, and when it ends, in ms since 1970. */
+  validFrom = 0;
   expiresAt = 0;
   /** Handshakes that have failed. */
   failures = 0;
@@ -63,11 +64,12 @@ export class TlsIdentity {
 
   /** Uses these files once all steps are done. Throws `OperatingError`, and stays with what it has. */
   *changeInSteps(files: TlsFiles): Work {
-    const expiresAt = checkFiles(files);
+    const { validFromDate, validToDate } = checkFiles(files);
     const { crl, ca = "" } = files;
     const { revocations } = this.#policy;
     if (crl !== undefined && revocations !== undefined) yield* revocations.changeInSteps(crl, ca);
-    this.expiresAt = expiresAt;
+    this.validFrom = validFromDate.getTime();
+    this.expiresAt = validToDate.getTime();
     this.#files = files;
   }
 
@@ -128,8 +130,8 @@ export function alpnOf(protocol: string): Uint8Array {
   return Uint8Array.of(protocol.length, ...Buffer.from(protocol));
 }
 
-/** When the certificate ends. Throws `OperatingError` if the files do not belong together. */
-function checkFiles({ cert, key, ca }: TlsFiles): number {
+/** Returns the certificate. Throws `OperatingError` if the files do not belong together. */
+function checkFiles({ cert, key, ca }: TlsFiles): X509Certificate {
   const certificate = readCertificate(cert, "certificate");
   if (ca !== undefined) readCertificate(ca, "certificate authority");
   let fits: boolean;
@@ -142,7 +144,7 @@ function checkFiles({ cert, key, ca }: TlsFiles): number {
     );
   }
   if (!fits) throw new OperatingError("EFILE", "the TLS key is not the one of the certificate");
-  return certificate.validToDate.getTime();
+  return certificate;
 }
 
 function readCertificate(pem: string, what: string): X509Certificate {

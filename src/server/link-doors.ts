@@ -49,6 +49,11 @@ export class LinkCertificates {
     files.follow(paths, ([cert, key, ca]) => this.#use({ cert: cert!, key: key!, ca }));
   }
 
+  /** The certificate that is in use; undefined: none has been needed yet. */
+  get used(): TlsIdentity | undefined {
+    return this.#identity;
+  }
+
   /** Returns what a listener shows. Rejects with `OperatingError`. */
   async identity(): Promise<TlsIdentity> {
     if (this.#identity === undefined) await this.#readShared();

@@ -13,6 +13,7 @@ import type { ClusterContext } from "../broker/peers/cluster-context.ts";
 import { describeReason } from "../mqtt/reason.ts";
 import type { Gateway } from "../mqttsn/gateway.ts";
 import type { TlsIdentity } from "../net/tls.ts";
+import type { ShownCertificates } from "./certificate-watch.ts";
 import { watchLag } from "./event-loop-lag.ts";
 import { firstToEnd } from "./revocation-watch.ts";
 
@@ -71,7 +72,8 @@ const by = (label: string, values: Record<string, number>): readonly Sample[] =>
 export class PrometheusMetrics {
   readonly #registry = new Registry();
 
-  constructor({ context, bans }: Pick<Broker, "context" | "bans">, tls: TlsIdentity | undefined) {
+  /** `tls`: the certificates that are shown to clients and to other brokers, where that is done. */
+  constructor({ context, bans }: Pick<Broker, "context" | "bans">, tls: ShownCertificates) {
     watchLag(context);
     this.#register([...familiesOf(context), ...doorsOf(context, bans, tls)]);
   }
@@ -236,7 +238,11 @@ function stateOf(context: ClusterContext): readonly Family[] {
 }
 
 /** Returns the metrics of clients that are kept out or slowed down. */
-function doorsOf({ metrics, turn }: ClusterContext, bans: Bans, tls: TlsIdentity | undefined): readonly Family[] {
+function doorsOf(
+  { metrics, turn }: ClusterContext,
+  bans: Bans,
+  { tls, linkTls }: ShownCertificates,
+): readonly Family[] {
   return [
     counter("mqttzoo_connections_refused_total", "Connections turned away, by the limit that they met.", () =>
       by("limit", metrics.turnedAway),
@@ -267,6 +273,15 @@ function doorsOf({ metrics, turn }: ClusterContext, bans: Bans, tls: TlsIdentity
     gauge("mqttzoo_queue_bytes", "Bytes that wait in memory for clients.", () =>
       by("where", { queue: metrics.queuedBytes, output: turn.unsent }),
     ),
+    ...(linkTls === undefined
+      ? []
+      : [
+          gauge(
+            "mqttzoo_link_tls_certificate_expiry_timestamp_seconds",
+            "When the certificate that other brokers are shown ends.",
+            () => plain(linkTls.expiresAt / 1000),
+          ),
+        ]),
     ...(tls === undefined
       ? []
       : [

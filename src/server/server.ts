@@ -21,7 +21,6 @@ import { linkSecretPath } from "../coordinator/paths.ts";
 import { EmbeddedCoordinator } from "../embedded/embedded-coordinator.ts";
 import { serveHttp } from "../net/http.ts";
 import { inPieces } from "../net/in-pieces.ts";
-import type { TlsIdentity } from "../net/tls.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { Turn } from "../net/writer.ts";
 import { systemDoors } from "../zookeeper/options.ts";
@@ -29,6 +28,7 @@ import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
 import { administrate } from "./admin-api.ts";
 import { followBans } from "./admin-bans.ts";
 import type { ApiDoor, ApiDoorParts, OptionSources } from "./api-door.ts";
+import { CertificateWatch, type ShownCertificates } from "./certificate-watch.ts";
 import { Health } from "./health.ts";
 import { LinkCertificates, linkDialler, listenForLinks } from "./link-doors.ts";
 import {
@@ -96,6 +96,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http, memory, f
   const turn = newTurn(options, turns);
   const certificates = new LinkCertificates(options, files, coordinator);
   const linkListener = options.zk === "" ? undefined : await listenForLinks(options, { server, turn, certificates });
+  const shown = followCertificates(() => ({ tls: identity, linkTls: certificates.used }), { files, log });
   const secret = await secretOf(options, coordinator, access);
   server.decoySecret = decoySecretOf(secret);
   const broker = await Broker.start({
@@ -116,7 +117,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http, memory, f
   server.broker = broker;
   health.started(broker.context);
   api.started(broker, identity);
-  http?.started(broker, identity);
+  http?.started(broker, shown());
   const toolSockets = options.zk === "" ? openToolSockets(options, coordinator, { api, log }) : undefined;
   const alarm = setAlarm(
     { nextDeadline: () => broker.nextDeadline(), tick: () => broker.handle({ kind: "tick" }) },
@@ -148,8 +149,7 @@ async function serve(options: BrokerOptions, log: Log, { health, http, memory, f
     stopped ??= stop();
     return stopped;
   };
-  const at = { port: ports.tcp, ports, sn: snDoor };
-  return { ...at, broker, stop: stopOnce, reload: () => files.reload() };
+  return { port: ports.tcp, ports, sn: snDoor, broker, stop: stopOnce, reload: () => files.reload() };
 }
 
 /** Opens the sockets for tools beside a broker that runs alone: to its store, and to the API. */
@@ -223,7 +223,7 @@ interface Serving {
 }
 
 interface Http {
-  started(broker: Broker, identity: TlsIdentity | undefined): void;
+  started(broker: Broker, certificates: ShownCertificates): void;
   opened(snDoor: SnDoor | undefined): void;
   close(): void;
 }
@@ -265,15 +265,32 @@ async function openHttp(options: BrokerOptions, health: Health, api: ApiDoor): P
     return health.answer(path) ?? missing;
   });
   return {
-    started(started, identity) {
+    started(started, certificates) {
       broker = started;
-      prometheus = new PrometheusMetrics(broker, identity);
+      prometheus = new PrometheusMetrics(broker, certificates);
     },
     opened(snDoor) {
       if (snDoor !== undefined) prometheus?.addGateway(snDoor.gateway);
     },
     close: () => http.close(),
   };
+}
+
+/** Tells the operator, as often as his files are looked at, of certificates that end. Returns `shown`. */
+function followCertificates(
+  shown: () => ShownCertificates,
+  { files, log }: { readonly files: OperatorFiles; readonly log: Log },
+): () => ShownCertificates {
+  const clients = new CertificateWatch({ log, clock: systemClock, shownTo: "clients" });
+  const brokers = new CertificateWatch({ log, clock: systemClock, shownTo: "other brokers" });
+  const look = (): void => {
+    const { tls, linkTls } = shown();
+    clients.look(tls);
+    brokers.look(linkTls);
+  };
+  look();
+  files.alongside(look);
+  return shown;
 }
 
 /** Returns the handlers of clients' sockets: each makes an event of the broker. */

@@ -1,5 +1,6 @@
 /** Links over TLS: with a certificate that brokers keep in the tree, or the operator's; beside brokers without. */
 import { afterAll, expect, test } from "bun:test";
+import { X509Certificate } from "node:crypto";
 import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +10,7 @@ import { FrameType, jsonFrame } from "../../src/link/frames.ts";
 import { dialTcp } from "../../src/net/tcp.ts";
 import type { TlsOptions, Transport, TransportEvents } from "../../src/net/transport.ts";
 import type { Server } from "../../src/server/server.ts";
+import { freePort } from "../bench/brokers.ts";
 import { eventually } from "../support/broker.ts";
 import { type Authority, makeAuthority } from "../support/certificates.ts";
 import { type Cluster, linked, startCluster } from "../support/cluster.ts";
@@ -105,8 +107,14 @@ test("with the operator's files: renewed ones are shown from then on, and anothe
     return { linkTls: true, linkTlsCa: from.ca, ...mine };
   };
   const cluster = await startCluster([], { advertise: "localhost" });
-  for (const id of ["a", "b"]) await cluster.add(id, files(id, made));
+  const httpPort = await freePort();
+  await cluster.add("a", { ...files("a", made), httpPort, httpHost: "127.0.0.1" });
+  await cluster.add("b", files("b", made));
   await eventually(() => cluster.brokers.every(({ broker }) => linked(broker) === 1), "both are linked", 60_000);
+  const metrics = await (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text();
+  const { validToDate } = new X509Certificate(readFileSync(join(folder, "a.crt")));
+  const end = validToDate.getTime() / 1000;
+  expect(metrics).toContain(`mqttzoo_link_tls_certificate_expiry_timestamp_seconds ${end}\n`);
   await passes(cluster, 0, 1);
   const stranger = await cluster.add("c", files("c", authority()));
   // The same pair again, but of another key: what is dialled from now on sees the new one.

@@ -7,6 +7,7 @@ import type { Log } from "../../src/base/log.ts";
 import { finish } from "../../src/base/slices.ts";
 import { DerReader, serialOf } from "../../src/net/der.ts";
 import { Revocations } from "../../src/net/revocations.ts";
+import { CertificateWatch } from "../../src/server/certificate-watch.ts";
 import { RevocationWatch } from "../../src/server/revocation-watch.ts";
 import { type Authority, makeAuthority, type Pair, textOf } from "../support/certificates.ts";
 
@@ -208,4 +209,27 @@ test("the operator is told before a list ends, and when it has; not each time it
   said.length = 0;
   watch.look([later]);
   expect(said).toEqual([]);
+});
+
+test("the operator is told before a certificate of the broker's own ends, and when it has", () => {
+  const said: string[] = [];
+  const say =
+    (level: string) =>
+    (_: unknown, words?: string): void =>
+      void said.push(`${level}: ${words}`);
+  const log = { warn: say("warn"), error: say("error") } as unknown as Log;
+  const day = 24 * hour;
+  let now = 0;
+  const clock = { now: () => now, wall: () => now };
+  const watch = new CertificateWatch({ log, clock, shownTo: "other brokers" });
+  watch.look(undefined);
+  for (now = 0; now < 401 * day; now += hour / 2) watch.look({ validFrom: 0, expiresAt: 400 * day });
+  expect(said.map((line) => line.split(":")[0])).toEqual([...Array(14).fill("warn"), ...Array(24).fill("error")]);
+  expect(said[0]).toContain("the certificate that other brokers are shown ends soon");
+  // A renewed one; one that lives for a day is renewed within its last quarter.
+  said.length = 0;
+  watch.look({ validFrom: now, expiresAt: now + 400 * day });
+  const short = { validFrom: now, expiresAt: now + day };
+  for (const until = now + day; now < until; now += hour) watch.look(short);
+  expect(said.length).toBe(1);
 });
