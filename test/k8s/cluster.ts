@@ -34,13 +34,16 @@ function say(what: string): void {
   console.log(`${new Date().toISOString().slice(11, 19)}  ${what}`);
 }
 
+/** The image of ours that stands for ZooKeeper's own, which the manifests name by its digest. */
+const zookeeperTag = "docker.io/library/zookeeper:3.9";
+
 /** Builds both images, and has them loaded. */
 function loadImages(command: string): void {
   const folder = mkdtempSync(join(tmpdir(), "mqttzoo-k8s-"));
   const builder = findBuilder();
   for (const [tool, tag] of [
     ["image.ts", "localhost/mqttzoo:0.1.0"],
-    ["zookeeper-image.ts", "docker.io/library/zookeeper:3.9"],
+    ["zookeeper-image.ts", zookeeperTag],
   ] as const) {
     say(run([process.execPath, join(root, "test/tools", tool), tag]).split("\n")[0]!);
     const archive = join(folder, `${tool}.tar`);
@@ -73,6 +76,7 @@ patches:
       - {op: replace, path: /spec/template/spec/containers/0/resources, value: ${small("64Mi")}}
   - target: {kind: StatefulSet, name: zookeeper}
     patch: |-
+      - {op: replace, path: /spec/template/spec/containers/0/image, value: "${zookeeperTag}"}
       - {op: replace, path: /spec/template/spec/containers/0/resources, value: ${small("128Mi")}}
       - {op: replace, path: /spec/template/spec/containers/0/env/3/value, value: "192"}
   - target: {kind: ConfigMap, name: mqttzoo}

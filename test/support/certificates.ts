@@ -32,6 +32,8 @@ export interface ListOptions {
   readonly extensions?: string;
   readonly reason?: string;
   readonly hash?: string;
+  /** Options of the signature, as openssl's -sigopt takes them. */
+  readonly sign?: readonly string[];
 }
 
 export interface Pair {
@@ -96,7 +98,7 @@ export function makeAuthority(options: AuthorityOptions = {}): Authority {
       openssl("x509", "-req", "-in", `${name}.csr`, "-out", `${name}.crt`, ...signed);
       return { cert: path(`${name}.crt`), key: path(`${name}.key`) };
     },
-    list(revoked, { from, until, extensions = "", reason = "", hash = "sha256" } = {}) {
+    list(revoked, { from, until, extensions = "", reason = "", hash = "sha256", sign = [] } = {}) {
       const line = ({ cert }: Pair): string => {
         const { serialNumber } = new X509Certificate(readFileSync(cert));
         return `R\t491231235959Z\t250101000000Z${reason && `,${reason}`}\t${serialNumber}\tunknown\t/CN=x\n`;
@@ -111,7 +113,8 @@ export function makeAuthority(options: AuthorityOptions = {}): Authority {
         ...(from === undefined ? [] : ["-crl_lastupdate", time(from)]),
         ...(until === undefined ? [] : ["-crl_nextupdate", time(until)]),
       ];
-      const how = ["-config", "ca.cnf", "-cert", "ca.crt", "-keyfile", "ca.key", ...times];
+      const signing = sign.flatMap((option) => ["-sigopt", option]);
+      const how = ["-config", "ca.cnf", "-cert", "ca.crt", "-keyfile", "ca.key", ...times, ...signing];
       openssl("ca", "-gencrl", ...how, "-out", "list.crl", ...(own === "" ? [] : ["-crlexts", "extensions"]));
       return readFileSync(path("list.crl"), "utf8");
     },

@@ -233,3 +233,26 @@ test("the operator is told before a certificate of the broker's own ends, and wh
   for (const until = now + day; now < until; now += hour) watch.look(short);
   expect(said.length).toBe(1);
 });
+
+test("lists that are signed with RSASSA-PSS are believed, but not by a hash that is too weak", () => {
+  const pss = (hash: string) => ["rsa_padding_mode:pss", "rsa_pss_saltlen:digest", `rsa_mgf1_md:${hash}`];
+  const signer = makeAuthority({ key: ["rsa", "-pkeyopt", "rsa_keygen_bits:2048"], name: "By RSA" });
+  const [kept, revoked] = [signer.issue("kept"), signer.issue("revoked")];
+  const ca = textOf(signer.ca);
+  for (const hash of ["sha256", "sha512"]) {
+    const list = signer.list([revoked], { hash, sign: pss(hash) });
+    const revocations = open(list, ca);
+    expect([hash, verdict(revocations, kept), verdict(revocations, revoked)]).toEqual([hash, "good", "revoked"]);
+    // One bit of the signature.
+    const forged = derOf(list);
+    forged[forged.length - 1]! ^= 1;
+    expect(whyNot(forged, ca)).not.toBe("it was taken");
+  }
+  const weak = signer.list([revoked], { hash: "sha1", sign: pss("sha1") });
+  expect(whyNot(weak, ca)).toContain("RSASSA-PSS with a hash that is not taken");
+  signer.remove();
+  // Keys that are RSASSA-PSS's alone are read by no TLS of Bun's: such an authority is refused in words, at the start.
+  const other = makeAuthority({ key: ["rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048"], name: "By RSASSA-PSS" });
+  expect(whyNot(other.list([]), textOf(other.ca))).toContain("certificate authority 1 is malformed");
+  other.remove();
+});
