@@ -26,7 +26,7 @@ export const faults: readonly Fault[] = [
     what: "revoking: clearing a retained message takes what has replaced it meanwhile",
     file: "cli/cluster/clear-retained.ts",
     find: 'await write(tree, { kind: "delete", path, version });',
-    replace: 'await write(tree, { kind: "delete", path, version: version && -1 });',
+    replace: 'await write(tree, { kind: "delete", path, version: Math.min(version, -1) });',
     tests: clearing,
   },
   {

@@ -78,12 +78,14 @@ pattern write own/%u/%c/x
 pattern write id-%c/x
 pattern write %u-%c/%c/(%c.%c)
 pattern deny home/%c/#
+pattern deny some/%c
+pattern write some/#
 pattern deny shut/%u
 pattern write shut/#
 `),
   );
   const may = (user: string | undefined, topic: string): boolean => acl.mayUserPublish(user, topic);
-  const allowed = ["home/x", "home/x/y", "own/alice/any/x", "id-7/x", "shut/bob", "alice-c/c/(c.c)"];
+  const allowed = ["home/x", "home/x/y", "own/alice/any/x", "id-7/x", "shut/bob", "some/device", "alice-c/c/(c.c)"];
   expect(allowed.filter((topic) => !may("alice", topic))).toEqual([]);
   const forbidden = [
     "home/shut",
