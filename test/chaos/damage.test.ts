@@ -40,8 +40,8 @@ beforeAll(async () => {
   for (let index = 0; index < count; index += 4)
     await Promise.all([0, 1, 2, 3].map((more) => publisher.publish("m/x", bodyOf(index + more), { qos: 1 })));
   await broker.kill("SIGKILL");
-  // A socket cannot be copied.
-  rmSync(join(original, "control.sock"));
+  // Sockets cannot be copied.
+  for (const socket of ["control.sock", "api.sock"]) rmSync(join(original, socket));
 }, 120_000);
 afterEach(stop);
 afterAll(() => rmSync(root, { recursive: true, force: true }));
