@@ -120,13 +120,19 @@ export class Settlements {
   }
 
   #tick(now: number): void {
+    let stored = 0;
     for (let head = this.#due.peek(); head !== undefined; head = this.#due.peek()) {
-      if (!head.isSettled && head.dueAt > now) return this.#timers.set(this.#timer, head.dueAt);
-      const waiting = head.isSettled ? [] : head.takeWaiting(slipsPerUnitMax);
-      if (waiting.length < slipsPerUnitMax) this.#due.shift();
+      if (head.isSettled) {
+        this.#due.shift();
+        continue;
+      }
+      if (head.dueAt > now) return this.#timers.set(this.#timer, head.dueAt);
+      // Everybody else has a turn after each unit's worth of slips.
+      if (stored >= slipsPerUnitMax) return this.#timers.set(this.#timer, now);
+      const waiting = head.takeWaiting(slipsPerUnitMax - stored);
+      if (head.looked === head.live.length) this.#due.shift();
       this.store(head, waiting);
-      // The others have their turn between two units of a message to very many.
-      if (waiting.length > 0 && this.#due.length > 0) return this.#timers.set(this.#timer, now);
+      stored += waiting.length;
     }
   }
 
