@@ -202,6 +202,7 @@ export class Inbound {
       run.count = 1;
       run.payloadBytes = payloadLength;
       run.version5 = publish.hasSection;
+      run.isApart = publish.isApart;
       return;
     }
     if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();

@@ -72,7 +72,7 @@ export class Arriving {
     if (this.#fanout.isUnderWay(route)) return this.#wait(peer, route, packets, (kept) => this.#takeRun(peer, kept));
     if (packets.count > 1 && this.#fanout.takesVerbatim(route, packets.version5)) {
       const payloadBytes = payloadBytesOf(packets, publish.topicEnd - publish.topicStart);
-      return this.#fanout.copyRunHere({ route, ...packets, payloadBytes }, peer);
+      return this.#fanout.copyRunHere({ route, ...packets, isApart: false, payloadBytes }, peer);
     }
     for (;;) {
       if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();

@@ -107,7 +107,8 @@ export class Fanout {
     const { targets } = run.route;
     if (isWide(run.route)) {
       // Its fields, and its chunk, are used again when the turn is over.
-      const kept = { ...run, bytes: run.bytes.slice(run.start, run.end), start: 0, end: run.end - run.start };
+      const bytes = run.bytes.slice(run.start, run.end);
+      const kept = { ...run, bytes, start: 0, end: bytes.length, isApart: true };
       const mayStill = mayStillReceive(this.#context.router, run.route);
       const copy = (target: Target<LocalSession>): void => {
         const channel = target.subscriber.connection?.channel;
@@ -129,7 +130,8 @@ export class Fanout {
       metrics.droppedOutput += run.count;
       return;
     }
-    writer.append(run.bytes, run.start, run.end);
+    if (run.isApart) writer.lend(run.bytes, run.start, run.end);
+    else writer.append(run.bytes, run.start, run.end);
     metrics.publishesSent += run.count;
     metrics.payloadBytesSent += run.payloadBytes;
     if (writer.unsent > outputBytesHigh) this.#backPressure.hold(publisher, connection);

@@ -16,13 +16,15 @@ export interface Run {
   end: number;
   count: number;
   version5: boolean;
+  /** True if the bytes lie in memory of their own, which never changes: a large packet is sent from there. */
+  isApart: boolean;
   /** The bytes of all payloads in it. */
   payloadBytes: number;
 }
 
 /** Returns a run without packets, to be filled in. */
 export function emptyRun(): Run {
-  const empty = { bytes: noBytes, start: 0, end: 0, count: 0, version5: false, payloadBytes: 0 };
+  const empty = { bytes: noBytes, start: 0, end: 0, count: 0, version5: false, isApart: false, payloadBytes: 0 };
   return { route: undefined as unknown as ClusterRoute, ...empty };
 }
 

@@ -172,6 +172,18 @@ describe("a message to very many receivers", () => {
     expect(same(all)).toEqual(["run", "live"]);
   });
 
+  test("of a large packet in memory of its own every receiver is sent the same bytes, and none a copy", () => {
+    const { fanout, route, online, publisher } = scene();
+    online(2);
+    const bytes = new Uint8Array(packetOf("large".repeat(20_000), 0));
+    const run = { ...emptyRun(), route: route(), bytes, end: bytes.length, count: 1, version5: true, isApart: true };
+    fanout.copyRun(run, publisher);
+    const writers = route().targets.map(({ subscriber }) => subscriber.connection!.writer);
+    const seen = new Set<Uint8Array>();
+    expect(writers.map(({ unsent }) => unsent)).toEqual([bytes.length, bytes.length]);
+    expect(writers.map((writer) => writer.memoryBytes(seen))).toEqual([bytes.length, 0]);
+  });
+
   test("is not overtaken: what comes for its topic waits, in its order, whoever has sent it", () => {
     const { fanout, route, online, deliver, finish } = scene();
     const all = online();
