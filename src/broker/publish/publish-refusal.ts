@@ -54,10 +54,11 @@ export class PublishRefusal {
    * seconds; then its connection is closed, and the client tries again.
    */
   refuse(connection: Connection, publish: Publish, denial: Denial, first: ClusterRoute): void {
-    const { options, timers, clock } = this.#context;
+    const { options, timers, clock, bankAccount } = this.#context;
     const isTold = connection.channel.version === 5 || publish.qos === 0;
-    // A QoS 0 message is not waited for, unless the vault has what is missing here.
-    const isLight = publish.qos === 0 && !publish.retain && this.#context.bankAccount.vault === 0;
+    // A QoS 0 message is not waited for, unless the vault has what is missing here, and leaves it to its user.
+    const isScarce = denial.price !== undefined && bankAccount.whyNotHeld(denial.price) === "scarce";
+    const isLight = publish.qos === 0 && !publish.retain && (bankAccount.vault === 0 || isScarce);
     if (isTold && (!denial.isHopeful || isLight) && this.#context.coordinator.state === "CONNECTED")
       return this.#deny(connection, publish, denial);
     connection.hold(PauseReason.refused);
