@@ -2,26 +2,24 @@
  * Tells the operator of lists of revoked certificates: that one will end, or has ended and keeps its clients out; and,
  * now and then, which clients are refused for them.
  */
-import { revocationAlarmMs, revocationEndNoticeMs, revocationNoticeMs } from "../base/access-limits.ts";
+import { revocationEndNoticeMs } from "../base/access-limits.ts";
 import type { Clock } from "../base/clock.ts";
 import { LineLimit, standingFor } from "../base/line-limit.ts";
 import type { Log } from "../base/log.ts";
 import type { ListFacts, RevocationCause } from "../net/revocations.ts";
-
-/** ending: the next list is due soon. over: it is overdue. */
-type Stage = "ending" | "over";
+import { EndNotice } from "./end-notice.ts";
 
 /** Looks after the lists as often as it is told to. */
 export class RevocationWatch {
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #lines = new LineLimit<RevocationCause>();
-  /** The stage that was told last, of which list, and at what time of the clock. */
-  #told: { readonly stage: Stage; readonly of: string; readonly at: number } | undefined;
+  readonly #notice: EndNotice;
 
   constructor(log: Log, clock: Clock) {
     this.#log = log;
     this.#clock = clock;
+    this.#notice = new EndNotice(clock, revocationEndNoticeMs);
   }
 
   /** Logs some of the clients that are refused. */
@@ -33,17 +31,8 @@ export class RevocationWatch {
   /** Logs that the list that ends first will end, or has ended; not each time. */
   look(lists: readonly ListFacts[]): void {
     const first = firstToEnd(lists);
-    const stage = first && stageOf(first, this.#clock.wall());
-    if (stage === undefined) {
-      this.#told = undefined;
-      return;
-    }
-    const of = `${first!.issuer} ${first!.endsAt}`;
-    const now = this.#clock.now();
-    const pauseMs = stage === "over" ? revocationAlarmMs : revocationNoticeMs;
-    const told = this.#told;
-    if (told?.stage === stage && told.of === of && now < told.at + pauseMs) return;
-    this.#told = { stage, of, at: now };
+    const stage = this.#notice.look(first && { of: first.issuer, since: first.issuedAt, end: first.endsAt });
+    if (stage === undefined) return;
     const facts = { issuer: first!.issuer, end: new Date(first!.endsAt).toISOString() };
     if (stage === "over")
       this.#log.error(facts, "a list of revoked certificates has ended: its issuer's clients are refused");
@@ -57,10 +46,4 @@ export function firstToEnd(lists: readonly ListFacts[]): ListFacts | undefined {
     (first, list) => (first && first.endsAt <= list.endsAt ? first : list),
     undefined,
   );
-}
-
-function stageOf({ issuedAt, endsAt }: ListFacts, wall: number): Stage | undefined {
-  if (wall >= endsAt) return "over";
-  const noticeMs = Math.min(revocationEndNoticeMs, (endsAt - issuedAt) / 4);
-  return wall >= endsAt - noticeMs ? "ending" : undefined;
 }

@@ -18,8 +18,8 @@ export const faults: readonly Fault[] = [
   {
     what: "revoking: nobody is told that a certificate of the broker's own has ended",
     file: "src/server/certificate-watch.ts",
-    find: "if (isOver)\n      log.error(",
-    replace: "if (isOver && end === 0)\n      log.error(",
+    find: 'if (stage === "over")\n      log.error(',
+    replace: 'if (stage === "over" && certificate === undefined)\n      log.error(',
     tests: list,
   },
   {
