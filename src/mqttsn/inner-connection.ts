@@ -85,8 +85,6 @@ export class InnerConnection<Owner> implements Transport {
   #isBusy = true;
   #isScheduled = false;
   #isClosed = false;
-  /** True once the broker knows that the connection is closed. */
-  #isOver = false;
 
   constructor(doors: InnerDoors<Owner>, facts: InnerFacts, client: InnerClient) {
     this.#doors = doors;
@@ -122,14 +120,6 @@ export class InnerConnection<Owner> implements Transport {
     this.#give(packet);
   }
 
-  /** Ends the connection as if the network had failed. */
-  lose(why: string): void {
-    if (this.#isOver) return;
-    this.#isClosed = this.#isOver = true;
-    this.#waiting = [];
-    this.#doors.events.closed(this.#owner, why);
-  }
-
   write(bytes: Uint8Array, start: number, end: number): number {
     if (this.#isClosed) return end - start;
     const wasBusy = this.#isBusy;
@@ -159,8 +149,6 @@ export class InnerConnection<Owner> implements Transport {
     this.#isClosed = true;
     this.#waiting = [];
     this.#doors.later(() => {
-      if (this.#isOver) return;
-      this.#isOver = true;
       this.#client.closed();
       this.#doors.events.closed(this.#owner, undefined);
     });

@@ -111,13 +111,21 @@ export class Requests {
   }
 
   #answer(messageId: number, question: number, message: SnMessage, now: number): void {
-    const { peer } = this.#around.device;
-    if ("code" in message && message.code === ReturnCode.congestion) this.#around.metrics.congested++;
+    this.#countCongestion(message);
     const reply = encodeMessage(message);
     // What was refused for the moment may be asked again.
     if (!("code" in message) || message.code === ReturnCode.accepted)
       this.#answers.add(messageId, question, reply, now);
-    peer.send(reply);
+    this.#around.device.peer.send(reply);
+  }
+
+  #tell(message: SnMessage): void {
+    this.#countCongestion(message);
+    this.#around.device.peer.tell(message);
+  }
+
+  #countCongestion(message: SnMessage): void {
+    if ("code" in message && message.code === ReturnCode.congestion) this.#around.metrics.congested++;
   }
 
   #publishQoS0(message: SnPublish): void {
@@ -137,10 +145,7 @@ export class Requests {
 
   #publish(message: SnPublish, qos: 1 | 2, bytes: Uint8Array, now: number): void {
     const { topicId, messageId, dup } = message;
-    const refuse = (code: number): void => {
-      if (code === ReturnCode.congestion) this.#around.metrics.congested++;
-      this.#around.device.peer.tell({ kind: "puback", topicId, messageId, code });
-    };
+    const refuse = (code: number): void => this.#tell({ kind: "puback", topicId, messageId, code });
     if (messageId === 0) return refuse(ReturnCode.notSupported);
     const topic = this.#topicOf(message.topicKind, topicId);
     if (topic === undefined) return refuse(ReturnCode.invalidTopicId);
@@ -163,11 +168,7 @@ export class Requests {
 
   #subscribe(message: Of<"subscribe">, bytes: Uint8Array, now: number): void {
     const { messageId, dup } = message;
-    const { peer } = this.#around.device;
-    const refuse = (code: number): void => {
-      if (code === ReturnCode.congestion) this.#around.metrics.congested++;
-      peer.tell({ kind: "suback", qos: 0, topicId: 0, messageId, code });
-    };
+    const refuse = (code: number): void => this.#tell({ kind: "suback", qos: 0, topicId: 0, messageId, code });
     const filter = this.#filterOf(message);
     if (filter === undefined) return refuse(ReturnCode.invalidTopicId);
     if (messageId === 0 || message.qos === -1 || parseFilter(filter) === undefined)

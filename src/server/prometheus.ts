@@ -39,9 +39,10 @@ interface Family {
 function gatewayFamilies(gateway: Gateway<unknown>): readonly Family[] {
   const { metrics } = gateway;
   return [
-    gauge("mqttzoo_sn_clients", "Clients of MQTT-SN, by whether they sleep.", () =>
-      by("state", { awake: gateway.clients - gateway.sleeping, asleep: gateway.sleeping }),
-    ),
+    gauge("mqttzoo_sn_clients", "Clients of MQTT-SN, by whether they sleep.", () => {
+      const { clients, sleeping } = gateway;
+      return by("state", { awake: clients - sleeping, asleep: sleeping });
+    }),
     counter("mqttzoo_sn_datagrams_total", "Datagrams of MQTT-SN.", () =>
       by("way", { received: metrics.received, sent: metrics.sent }),
     ),
