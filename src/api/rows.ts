@@ -87,24 +87,19 @@ export const clientDetailSchema = named(
 );
 export type ClientDetail = Of<typeof clientDetailSchema>;
 
-export const retainedSchema = named(
-  "Retained",
-  object({
-    topic: text("the topic"),
-    qos: integer("its QoS", { minimum: 0, maximum: 2 }),
-    payload_bytes: integer("how long its payload is"),
-    expires_at: nullable(time("when it expires; null: never")),
-  }),
-);
+const retainedFields = {
+  topic: text("the topic"),
+  qos: integer("its QoS", { minimum: 0, maximum: 2 }),
+  payload_bytes: integer("how long its payload is"),
+  expires_at: nullable(time("when it expires; null: never")),
+};
+export const retainedSchema = named("Retained", object(retainedFields));
 export type RetainedRow = Of<typeof retainedSchema>;
 
 export const retainedMessageSchema = named(
   "RetainedMessage",
   object({
-    topic: text("the topic"),
-    qos: integer("its QoS", { minimum: 0, maximum: 2 }),
-    payload_bytes: integer("how long its payload is"),
-    expires_at: nullable(time("when it expires; null: never")),
+    ...retainedFields,
     payload: nullable(text("the payload as text; null: it is no UTF-8")),
     payload_base64: text("the payload in base64", { contentEncoding: "base64" }),
   }),

@@ -32,11 +32,11 @@ export interface ClaimTerms {
   readonly wanted: ReadonlyMap<string, Wanted>;
 }
 
-/** The claims that a branch has, and how many branches there are. */
+/** The claims that a branch has, and of how many branches it is one. */
 export interface Claims {
-  readonly users: ReadonlyMap<string, number>;
+  readonly users: ClaimsByUser;
   /** The claims of all other branches together for those users for whom this one claims. */
-  readonly elsewhere: ReadonlyMap<string, number>;
+  readonly elsewhere: ClaimsByUser;
   readonly branches: number;
 }
 

@@ -5,6 +5,7 @@
  */
 import { bankScarcePartMin, shareSpareOfCapitalMin, shareSparePartMin, shareStepPartMin } from "../base/bank-limits.ts";
 import type { ClaimsByUser } from "./account-records.ts";
+import type { Claims } from "./claims.ts";
 
 /**
  * One user, or one client of a user's, and how much its things bind. Anonymous clients are one user, "".
@@ -40,13 +41,6 @@ export interface SharedBank {
  * unclaimed: this branch has not claimed so much of the share, and may yet.
  */
 export type ShareDenial = "share" | "scarce" | "unclaimed";
-
-/** The claims that a branch has, of how many branches it is one, and what the others have claimed for its users. */
-export interface MadeClaims {
-  readonly users: ClaimsByUser;
-  readonly branches: number;
-  readonly elsewhere: ClaimsByUser;
-}
 
 /** The holders of one branch, and the limits that they have. */
 export class Shares {
@@ -179,7 +173,7 @@ export class Shares {
   }
 
   /** Takes over what was found when claims were made: also of how many branches this is one, and what others claim. */
-  madeClaims({ users, branches, elsewhere }: MadeClaims): void {
+  madeClaims({ users, branches, elsewhere }: Claims): void {
     this.#claims = users;
     this.#branches = branches;
     this.#claimedElsewhere = elsewhere;

@@ -13,7 +13,6 @@ export interface Question {
   readonly body: string;
   /** The address from which it has come; "": that is not known any more. */
   readonly address: string;
-  readonly authorization: string | null;
   /** Returns a header by its name; null: there is none. */
   readonly header: (name: string) => string | null;
 }
@@ -95,7 +94,6 @@ async function questionOf(request: Request, address: string): Promise<Question |
   if (body === undefined) return refusal(408, `the body has not come within ${httpBodyMs / 1000} s`);
   return {
     ...{ method: request.method, path: target.pathname, query: target.search.slice(1), body, address },
-    authorization: request.headers.get("authorization"),
     header: (name) => request.headers.get(name),
   };
 }
@@ -142,24 +140,17 @@ export interface Reply {
 
 /** Asks; undefined if nobody answers within `ms`, or with more bytes than `bytesMax`, or sends us elsewhere. */
 export function getHttp(url: string, ms: number, bytesMax = hookAnswerBytesMax): Promise<Reply | undefined> {
-  return exchange(url, { ms, bytesMax });
+  return askHttp(url, { ms, bytesMax });
 }
 
 /** Posts JSON; undefined if nobody answers within `ms`, or with more than is taken. */
 export function postHttp(url: string, body: string, ms: number): Promise<Reply | undefined> {
   const headers = { "content-type": "application/json" };
-  return exchange(url, { ms, bytesMax: hookAnswerBytesMax, init: { method: "POST", body, headers } });
+  return askHttp(url, { ms, bytesMax: hookAnswerBytesMax, init: { method: "POST", body, headers } });
 }
 
 /** Asks over TCP, or over a Unix socket; undefined if nobody answers within `ms`, or with more than `bytesMax`. */
-export function askHttp(
-  url: string,
-  how: { readonly ms: number; readonly bytesMax: number; readonly init: RequestInit & { readonly unix?: string } },
-): Promise<Reply | undefined> {
-  return exchange(url, how);
-}
-
-async function exchange(
+export async function askHttp(
   url: string,
   { ms, bytesMax, init = {} }: { readonly ms: number; readonly bytesMax: number; readonly init?: RequestInit },
 ): Promise<Reply | undefined> {

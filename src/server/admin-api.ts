@@ -29,7 +29,7 @@ export function administrate(question: Question, broker: Broker, token: string |
   const [, what = "", ...rest] = question.path.split("/");
   if (!Object.hasOwn(allowed, what)) return undefined;
   if (token === undefined) return text(403, "nothing may be changed here: the broker has no --http-token-file\n");
-  if (!isToken(question.authorization, token))
+  if (!isToken(question.header("authorization"), token))
     return {
       ...text(401, "Authorization: Bearer TOKEN is missing, or wrong\n"),
       headers: { "www-authenticate": "Bearer" },

@@ -42,7 +42,6 @@ export class ZooKeeperClient {
   readonly chroot: string;
   readonly #session: KeeperSession;
   readonly #tls: TlsOptions | undefined;
-  /** The ACL of nodes that are created without one of their own; undefined: everybody may do everything. */
   /** How requests are written, and answers are read, for users who know nothing of the chroot. */
   readonly #view: View;
   readonly #clock: Clock;

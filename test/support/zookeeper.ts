@@ -226,7 +226,7 @@ let shared: Promise<Ensemble> | undefined;
 /** One server for all tests that only need some ZooKeeper; it ends with the process. */
 export function sharedZooKeeper(): Promise<Ensemble> {
   shared ??= startEnsemble(1).then((ensemble) => {
-    // The test runner tells nobody when it ends: whoever reads from it notices, and ends the server.
+    // A test runner that is killed tells nobody: whoever reads from it notices, and ends the server.
     const script = `cat > /dev/null; rm -rf '${ensemble.root}'; pkill -9 -f '${ensemble.root}/'`;
     Bun.spawn(["sh", "-c", script], { stdin: "pipe", stdout: "ignore", stderr: "ignore" }).unref();
     return ensemble;
