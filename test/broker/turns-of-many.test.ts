@@ -1,29 +1,20 @@
 /** Events that concern thousands at once, beside a bystander: none of them holds the event loop. */
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { eventually } from "../support/broker.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
 import {
+  BrokerOfFile,
   counting,
   encode,
   lasting,
   pagesOf,
   patienceMs,
   publishAll,
-  startWatchedBroker,
   subscribe,
-  type WatchedBroker,
 } from "../support/watched-broker.ts";
 
-let broker: WatchedBroker;
-
-beforeAll(async () => {
-  broker = await startWatchedBroker(() => ["--mail-drop", "drop/#"]);
-}, 120_000);
-
-afterAll(() => broker.stop());
-
-const attack = (how: () => Promise<void>): Promise<void> => broker.attack(how);
-const five = (options: AnyPacket = {}): Promise<RawClient> => broker.five(options);
+const file = new BrokerOfFile(() => ["--mail-drop", "drop/#"]);
+const { attack, five } = file;
 
 /** Connects so many clients, some at a time. */
 async function crowd(count: number, optionsOf: (at: number) => AnyPacket): Promise<RawClient[]> {
@@ -120,7 +111,7 @@ test(
   "a storm of connections under one client id, and one that comes after it",
   () =>
     attack(async () => {
-      const stormers = await Promise.all(counting(300).map(() => RawClient.dial(broker.port, 5)));
+      const stormers = await Promise.all(counting(300).map(() => RawClient.dial(file.broker.port, 5)));
       for (const each of stormers) each.send(connectPacket({ protocolVersion: 5, ...lasting("one-id") }));
       // Each is refused or taken over by the next, and the last one may be told to try again, too.
       let last: RawClient | undefined;

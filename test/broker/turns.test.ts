@@ -1,30 +1,21 @@
 /** Every kind of packet at its worst, beside a bystander: none holds the event loop. */
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { filtersPerPacketMax, propertiesPerPacketMax } from "../../src/base/limits.ts";
 import { eventually } from "../support/broker.ts";
 import { type AnyPacket, connectPacket, RawClient } from "../support/raw-client.ts";
 import {
+  BrokerOfFile,
   counting,
   encode,
   lasting,
   pagesOf,
   patienceMs,
   publishAll,
-  startWatchedBroker,
   subscribe,
-  type WatchedBroker,
 } from "../support/watched-broker.ts";
 
-let broker: WatchedBroker;
-
-beforeAll(async () => {
-  broker = await startWatchedBroker();
-}, 120_000);
-
-afterAll(() => broker.stop());
-
-const attack = (how: () => Promise<void>): Promise<void> => broker.attack(how);
-const five = (options: AnyPacket = {}): Promise<RawClient> => broker.five(options);
+const file = new BrokerOfFile();
+const { attack, five } = file;
 
 test(
   "SUBSCRIBE and UNSUBSCRIBE with all filters that a packet may have, and the end of their session",
@@ -155,7 +146,7 @@ test(
       const leaving = await five(named(propertiesPerPacketMax));
       leaving.send({ cmd: "disconnect", reasonCode: 0, ...named(propertiesPerPacketMax) });
       await leaving.untilClosed();
-      const stranger = await RawClient.dial(broker.port, 5);
+      const stranger = await RawClient.dial(file.broker.port, 5);
       stranger.send(connectPacket({ protocolVersion: 5, ...named(30_000) }));
       expect((await stranger.take("connack")).reasonCode).toBe(0x97);
       const asking = await five();
@@ -176,7 +167,7 @@ test(
       publisher.publish("large", payload);
       publisher.publish("large", payload, { qos: 1, messageId: 1, retain: true });
       await publisher.take("puback");
-      const socket = new WebSocket(`ws://127.0.0.1:${broker.wsPort}/mqtt`, "mqtt");
+      const socket = new WebSocket(`ws://127.0.0.1:${file.broker.wsPort}/mqtt`, "mqtt");
       socket.binaryType = "arraybuffer";
       await new Promise((resolve) => socket.addEventListener("open", resolve));
       const answers: number[] = [];

@@ -5,7 +5,7 @@
  * meanwhile.
  */
 
-import { expect } from "bun:test";
+import { afterAll, beforeAll, expect } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -92,6 +92,25 @@ export async function startWatchedBroker(
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** A watched broker for all tests of a file, from before the first one until after the last. */
+export class BrokerOfFile {
+  #broker: WatchedBroker | undefined;
+
+  constructor(args?: Parameters<typeof startWatchedBroker>[0]) {
+    beforeAll(async () => {
+      this.#broker = await startWatchedBroker(args);
+    }, 120_000);
+    afterAll(() => this.#broker?.stop());
+  }
+
+  get broker(): WatchedBroker {
+    return this.#broker!;
+  }
+
+  readonly attack = (how: () => Promise<void>): Promise<void> => this.broker.attack(how);
+  readonly five = (options?: AnyPacket): Promise<RawClient> => this.broker.five(options);
 }
 
 /** Returns the lines of a log that name who has held the event loop. */

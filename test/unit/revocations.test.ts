@@ -188,13 +188,18 @@ test("a malformed file is refused in one line, wherever it is cut or changed, an
   expect(whyNot(Buffer.from("3080", "hex"))).toContain("no length that DER allows");
 });
 
-test("the operator is told before a list ends, and when it has; not each time it is looked at", () => {
+/** Returns a log that notes its warnings and errors as texts. */
+function notingLog(): { readonly said: string[]; readonly log: Log } {
   const said: string[] = [];
   const say =
     (level: string) =>
     (_: unknown, words?: string): void =>
       void said.push(`${level}: ${words}`);
-  const log = { warn: say("warn"), error: say("error") } as unknown as Log;
+  return { said, log: { warn: say("warn"), error: say("error") } as unknown as Log };
+}
+
+test("the operator is told before a list ends, and when it has; not each time it is looked at", () => {
+  const { said, log } = notingLog();
   let now = 0;
   const day = 24 * hour;
   const list = { issuer: "CN=x", issuedAt: 0, endsAt: 4 * day };
@@ -212,12 +217,7 @@ test("the operator is told before a list ends, and when it has; not each time it
 });
 
 test("the operator is told before a certificate of the broker's own ends, and when it has", () => {
-  const said: string[] = [];
-  const say =
-    (level: string) =>
-    (_: unknown, words?: string): void =>
-      void said.push(`${level}: ${words}`);
-  const log = { warn: say("warn"), error: say("error") } as unknown as Log;
+  const { said, log } = notingLog();
   const day = 24 * hour;
   let now = 0;
   const clock = { now: () => now, wall: () => now };
