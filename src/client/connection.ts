@@ -208,7 +208,9 @@ export class MqttConnection {
       transport.abort();
       return this;
     }
-    this.#writer = new Writer(transport, this.#options.turn ?? new Turn((flush) => void setImmediate(flush)));
+    this.#writer = new Writer(transport, this.#options.turn ?? new Turn((flush) => void setImmediate(flush)), () =>
+      this.drained(),
+    );
     this.#append(this.#connect);
     return this;
   }

@@ -60,10 +60,18 @@ export class Writer {
   #closed = false;
   /** The part of `unsent` that the turn has been told of. */
   #counted = 0;
+  readonly #relieved: () => void;
+  /** True if `outputBytesLow` or more was unsent since there was last nothing: somebody may wait for room. */
+  #wasFull = false;
 
-  constructor(transport: Transport, turn: Turn) {
+  /**
+   * `relieved` is called, in a later turn, when the kernel has taken all of an output in which others may have found no
+   * room (`outputBytesLow`). Where the kernel was full in between, its transport tells so instead, by `drained`.
+   */
+  constructor(transport: Transport, turn: Turn, relieved: () => void = () => {}) {
     this.#transport = transport;
     this.#turn = turn;
+    this.#relieved = relieved;
   }
 
   /** Bytes that the kernel has taken, ever. */
@@ -148,10 +156,20 @@ export class Writer {
 
   /** Writes what there is. */
   flush(): void {
+    this.#flush();
+    if (!this.#wasFull || this.unsent > 0) return;
+    this.#wasFull = false;
+    this.#turn.later(() => {
+      if (!this.#closed) this.#relieved();
+    });
+  }
+
+  #flush(): void {
     this.#scheduled = false;
     this.#turn.packetsWritten += this.packets;
     this.packets = 0;
     if (this.#closed) return this.#giveBack();
+    if (this.unsent >= outputBytesLow) this.#wasFull = true;
     if (this.#blocked || !this.#writeAll()) return this.#count();
     this.#giveBack();
     if (this.#counted !== 0) this.#count();
@@ -162,10 +180,11 @@ export class Writer {
     if (this.#loan !== undefined) this.#ownLoan();
   }
 
-  /** The kernel takes bytes again. */
+  /** The kernel takes bytes again. Whoever tells it so lets those go on that wait for room. */
   drained(): void {
     this.#blocked = false;
-    this.flush();
+    this.#flush();
+    if (this.unsent === 0) this.#wasFull = false;
   }
 
   /** Forgets everything; later output goes nowhere. */
@@ -317,6 +336,11 @@ export class Turn {
   add(writer: Writer): void {
     if (this.#writers.length === 0 && !this.#begun) this.#schedule(this.flush);
     this.#writers.push(writer);
+  }
+
+  /** Does something in a later turn. */
+  later(go: () => void): void {
+    this.#schedule(go);
   }
 
   begin(): void {

@@ -103,7 +103,8 @@ export async function listenForLinks(
   const events: TransportEvents<LinkConnection> = {
     ...linkEvents(server),
     opened(transport) {
-      const connection = new LinkConnection(transport, turn, { dialled: false, nonce: systemRandom.hex(16) });
+      const nonce = systemRandom.hex(16);
+      const connection = new LinkConnection(transport, turn, { dialled: false, nonce, drained: events.drained });
       if (server.broker === undefined) transport.abort();
       else server.broker.handle({ kind: "linkOpened", connection });
       return connection;
@@ -125,7 +126,7 @@ async function dial(
   const events: TransportEvents<LinkConnection> = {
     ...linkEvents(server),
     opened(transport) {
-      const connection = opened(transport);
+      const connection = opened(transport, events.drained);
       // The owner must be known before its first event.
       queueMicrotask(() => server.broker?.handle({ kind: "linkOpened", connection }));
       return connection;

@@ -295,9 +295,10 @@ function followCertificates(
 
 /** Returns the handlers of clients' sockets: each makes an event of the broker. */
 function clientEvents(broker: Broker, turn: Turn, listener: ListenerName): TransportEvents<Connection> {
+  const drained = (connection: Connection): void => broker.handle({ kind: "drained", connection });
   return {
     opened(transport) {
-      const connection = new Connection(transport, turn);
+      const connection = new Connection(transport, turn, drained);
       connection.listener = listener;
       broker.handle({ kind: "opened", connection });
       return connection;
@@ -305,9 +306,7 @@ function clientEvents(broker: Broker, turn: Turn, listener: ListenerName): Trans
     received(connection, bytes) {
       broker.handle({ kind: "received", connection, bytes });
     },
-    drained(connection) {
-      broker.handle({ kind: "drained", connection });
-    },
+    drained,
     closed(connection, why) {
       broker.handle({ kind: "closed", connection, why });
     },

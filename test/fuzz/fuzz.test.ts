@@ -60,6 +60,7 @@ class Peer {
     this.connection = new Connection(
       { remote: "fuzz", address: "", certificate: undefined, write, pause() {}, resume() {}, close, abort: close },
       turn,
+      (connection) => broker.handle({ kind: "drained", connection }),
     );
     broker.handle({ kind: "opened", connection: this.connection });
   }

@@ -153,7 +153,7 @@ test("links: whoever has not shaken hands can say what it likes", async () => {
     Uint8Array.of(0x10, 0, 0, 0, FrameType.hello, 1),
   ];
   check(bent(samples), (bytes) => {
-    const connection = new LinkConnection(deaf, turn, { dialled: false, nonce: "m" });
+    const connection = new LinkConnection(deaf, turn, { dialled: false, nonce: "m", drained: () => {} });
     broker.handle({ kind: "linkOpened", connection });
     broker.handle({ kind: "linkReceived", connection, bytes });
     expect(connection.isUp).toBe(false);

@@ -4,7 +4,7 @@ import type { Clock } from "../../src/base/clock.ts";
 import { messageOf, type OperatingError } from "../../src/base/errors.ts";
 import { shutdownWaitMs } from "../../src/base/limits.ts";
 import type { Broker } from "../../src/broker/broker.ts";
-import type { DialLink, LinkConnection } from "../../src/broker/peers/link-connection.ts";
+import type { DialLink, LinkConnection, LinkDrained } from "../../src/broker/peers/link-connection.ts";
 import type { Transport } from "../../src/net/transport.ts";
 import { type BrokerCode, thisVersion } from "./broker-code.ts";
 import type { KeeperClient } from "./keeper.ts";
@@ -171,6 +171,7 @@ export class BrokerNode {
     const connection = new this.#running.LinkConnection(wire.transport(1, "peer"), this.broker!.context.turn, {
       dialled: false,
       nonce: this.#world.random.hex(8),
+      drained: this.#linkDrained(),
     });
     const source = this.#carry(wire, 1, connection);
     this.#do(() => this.broker?.handle({ kind: "linkOpened", connection }), this.#life, source);
@@ -186,13 +187,15 @@ export class BrokerNode {
     if (this.broker === undefined || this.#isLeaving) return undefined;
     const wire = new Wire(this.#world);
     const life = this.#life;
-    const connection = new this.#running.Connection(wire.transport(1, "client"), this.broker.context.turn);
-    wire.attach(0, end);
     const source = this.#sourceOf(wire);
+    const drained = (): void => this.#do(() => this.broker?.handle({ kind: "drained", connection }), life, source);
+    const { turn } = this.broker.context;
+    const connection = new this.#running.Connection(wire.transport(1, "client"), turn, drained);
+    wire.attach(0, end);
     wire.attach(1, {
       received: (bytes) => this.#do(() => this.broker?.handle({ kind: "received", connection, bytes }), life, source),
       closed: (why) => this.#do(() => this.broker?.handle({ kind: "closed", connection, why }), life, source),
-      drained: () => this.#do(() => this.broker?.handle({ kind: "drained", connection }), life, source),
+      drained,
     });
     wire.bytesMax = this.#world.wireBytesMax;
     this.#wires.add(wire);
@@ -316,7 +319,7 @@ export class BrokerNode {
       const wire = new Wire(world);
       wire.isCut = (from) => this.#linkIsCut(other, from);
       wire.bytesMax = world.wireBytesMax;
-      const connection = opened(wire.transport(0, host));
+      const connection = opened(wire.transport(0, host), this.#linkDrained());
       const source = this.#carry(wire, 0, connection);
       other.accept(wire);
       this.#do(() => this.broker?.handle({ kind: "linkOpened", connection }), life, source);
@@ -360,6 +363,11 @@ export class BrokerNode {
       drained: () => this.#do(() => this.broker?.handle({ kind: "linkDrained", connection }), life, source),
     });
     return source;
+  }
+
+  /** Tells the broker that there is room on a link, although its wire was never full. */
+  #linkDrained(): LinkDrained {
+    return this.#guard((connection) => void this.broker?.handle({ kind: "linkDrained", connection }));
   }
 
   #guard<Arguments extends readonly unknown[]>(run: (...given: Arguments) => void): (...given: Arguments) => void {

@@ -40,7 +40,7 @@ export async function machine(
     const sent: number[] = [];
     const state = { closed: false, sent, isRead: true, probes: 0 };
     const write = (bytes: Uint8Array, start: number, end: number): number => {
-      sent.push(...bytes.subarray(start, end));
+      for (let at = start; at < end; at++) sent.push(bytes[at]!);
       return end - start;
     };
     const close = (): void => {
@@ -58,7 +58,7 @@ export async function machine(
       },
     };
     const kernel = { remote: "test", address: "", certificate: undefined, write, close, abort: close, ...reading };
-    const connection = new Connection(kernel, turn);
+    const connection = new Connection(kernel, turn, () => broker.handle({ kind: "drained", connection }));
     broker.handle({ kind: "opened", connection });
     return {
       connection,

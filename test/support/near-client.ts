@@ -30,7 +30,7 @@ export function nearClient(turn: Turn, version: ProtocolVersion = 5): NearClient
     ...{ pause: set({ isRead: false }), resume: set({ isRead: true }) },
     ...{ close: set({ isClosed: true }), abort: set({ isClosed: true }) },
   };
-  const connection = new Connection(transport, turn);
+  const connection = new Connection(transport, turn, () => {});
   connection.channel.version = version;
   const received = (): AnyPacket[] => {
     connection.writer.flush();

@@ -159,6 +159,20 @@ export const faults: readonly Fault[] = [
     tests: "test/unit/turn.test.ts",
   },
   {
+    what: "turns: nobody is told of room that the kernel has made without a word",
+    file: "src/net/writer.ts",
+    find: "if (this.unsent >= outputBytesLow) this.#wasFull = true;",
+    replace: "this.#wasFull = false;",
+    tests: "test/broker/room.test.ts",
+  },
+  {
+    what: "turns: the client's output is never said to have room where the kernel took all of it",
+    file: "src/client/connection.ts",
+    find: "() =>\n      this.drained(),\n",
+    replace: "() => {},\n",
+    tests: "test/broker/room.test.ts",
+  },
+  {
     what: "turns: the clock is not asked while routes are worked out",
     file: "src/broker/inbound.ts",
     find: "const newRouteCost = quickPacketsMax;",

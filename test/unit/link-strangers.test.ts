@@ -39,7 +39,8 @@ function scene() {
         return end - start;
       },
     } as unknown as Transport;
-    const connection = new LinkConnection(transport, context.turn, { dialled: false, nonce: `n${opened++}` });
+    const nonce = `n${opened++}`;
+    const connection = new LinkConnection(transport, context.turn, { dialled: false, nonce, drained: () => {} });
     links.opened(connection);
     return { connection, sent };
   };

@@ -1,6 +1,6 @@
 /** Output to many connections at once: in several turns of the event loop, and as it was meant. */
 import { expect, test } from "bun:test";
-import { sliceMs } from "../../src/base/limits.ts";
+import { outputBytesLow, sliceMs } from "../../src/base/limits.ts";
 import type { Transport } from "../../src/net/transport.ts";
 import { Turn, Writer } from "../../src/net/writer.ts";
 
@@ -56,4 +56,59 @@ test("output to a few is written at once", () => {
   for (const writer of writers) writer.append(new Uint8Array(Buffer.from("a")), 0, 1);
   turn.end();
   expect(written).toEqual(Array(10).fill("a"));
+});
+
+/** A writer whose kernel takes as many bytes as it has room for. */
+function narrow(room: number) {
+  const turns: (() => void)[] = [];
+  const kernel = { room, relieved: 0 };
+  const write = (_: Uint8Array, start: number, end: number): number => {
+    const taken = Math.min(end - start, kernel.room);
+    kernel.room -= taken;
+    return taken;
+  };
+  const turn = new Turn((go) => turns.push(go));
+  const writer = new Writer({ write } as unknown as Transport, turn, () => kernel.relieved++);
+  const pass = (): void => {
+    for (let next = turns.shift(); next !== undefined; next = turns.shift()) next();
+  };
+  return { kernel, writer, pass };
+}
+
+const large = new Uint8Array(outputBytesLow);
+
+test("who has found an output full is told when all of it is taken at once, in a later turn and once", () => {
+  const { kernel, writer, pass } = narrow(Infinity);
+  writer.lend(large, 0, large.length);
+  writer.flush();
+  expect([writer.unsent, kernel.relieved]).toEqual([0, 0]);
+  pass();
+  expect(kernel.relieved).toBe(1);
+  writer.append(large, 0, large.length - 1);
+  pass();
+  expect(kernel.relieved).toBe(1);
+});
+
+test("... also when it was more than what is written in one turn", () => {
+  const { kernel, writer, pass } = narrow(Infinity);
+  for (let count = 0; count < 20; count++) writer.lend(large, 0, large.length);
+  writer.flush();
+  expect(writer.unsent).toBeGreaterThan(0);
+  pass();
+  expect([writer.unsent, kernel.relieved]).toEqual([0, 1]);
+});
+
+test("... but by the transport alone where the kernel was full in between, and not once it is closed", () => {
+  const { kernel, writer, pass } = narrow(1000);
+  writer.lend(large, 0, large.length);
+  pass();
+  kernel.room = Infinity;
+  writer.drained();
+  pass();
+  expect([writer.unsent, kernel.relieved]).toEqual([0, 0]);
+  writer.lend(large, 0, large.length);
+  writer.flush();
+  writer.close();
+  pass();
+  expect(kernel.relieved).toBe(0);
 });

@@ -122,9 +122,10 @@ export class Connection implements Subject {
   /** Called once when something comes from the client after its CONNACK. */
   onceHeard: (() => void) | undefined;
 
-  constructor(transport: Transport, turn: Turn) {
+  /** `drained` is called with it when its output has room again although the transport was never full. */
+  constructor(transport: Transport, turn: Turn, drained: (connection: Connection) => void) {
     this.transport = transport;
-    this.writer = new Writer(transport, turn);
+    this.writer = new Writer(transport, turn, () => drained(this));
   }
 
   /** Names the client for the log, and its last packet, which holds the event loop. */

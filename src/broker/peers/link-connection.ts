@@ -29,9 +29,9 @@ export class LinkConnection implements Subject {
   /** The watch over its handshake, and then over its silence. */
   silence: Timer | undefined;
 
-  constructor(transport: Transport, turn: Turn, options: { dialled: boolean; nonce: string }) {
+  constructor(transport: Transport, turn: Turn, options: LinkConnectionOptions) {
     this.transport = transport;
-    this.writer = new Writer(transport, turn);
+    this.writer = new Writer(transport, turn, () => options.drained(this));
     this.dialled = options.dialled;
     this.nonce = options.nonce;
   }
@@ -47,6 +47,15 @@ export class LinkConnection implements Subject {
   }
 }
 
+interface LinkConnectionOptions {
+  readonly dialled: boolean;
+  readonly nonce: string;
+  readonly drained: LinkDrained;
+}
+
+/** Called with a connection whose output has room again although its transport was never full. */
+export type LinkDrained = (connection: LinkConnection) => void;
+
 /** Where another broker accepts links, and whether it speaks TLS there. */
 export interface LinkEndpoint {
   readonly host: string;
@@ -57,5 +66,8 @@ export interface LinkEndpoint {
 /** Opens a connection to another broker; `opened` returns its owner, `failed` says why there is none. */
 export type DialLink = (
   endpoint: LinkEndpoint,
-  how: { readonly opened: (transport: Transport) => LinkConnection; readonly failed: (why: string) => void },
+  how: {
+    readonly opened: (transport: Transport, drained: LinkDrained) => LinkConnection;
+    readonly failed: (why: string) => void;
+  },
 ) => void;

@@ -25,7 +25,7 @@ import { Link } from "../../link/link.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Transport } from "../../net/transport.ts";
 import type { ClusterContext } from "./cluster-context.ts";
-import { type DialLink, LinkConnection } from "./link-connection.ts";
+import { type DialLink, LinkConnection, type LinkDrained } from "./link-connection.ts";
 import { renewExpiry } from "./link-packet.ts";
 import type { Peer } from "./peer.ts";
 
@@ -271,11 +271,9 @@ export class Links {
   #dial(peer: Peer): void {
     const { link, facts } = peer;
     if (link === undefined || facts === undefined || peer.connection !== undefined) return;
-    const opened = (transport: Transport): LinkConnection => {
-      const connection = new LinkConnection(transport, this.#context.turn, {
-        dialled: true,
-        nonce: this.#context.random.hex(16),
-      });
+    const opened = (transport: Transport, drained: LinkDrained): LinkConnection => {
+      const nonce = this.#context.random.hex(16);
+      const connection = new LinkConnection(transport, this.#context.turn, { dialled: true, nonce, drained });
       connection.peer = peer;
       return connection;
     };
