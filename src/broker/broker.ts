@@ -10,7 +10,6 @@ import { connectDeadlineMs } from "../base/limits.ts";
 import { watchSilence } from "../base/silence.ts";
 import { subjectOf } from "../base/turn-watch.ts";
 import { newestHandshake } from "../link/handshake.ts";
-import { Reason } from "../mqtt/reason.ts";
 import { type Assembly, assemble } from "./assembly.ts";
 import { version } from "./core/version.ts";
 import type { Connection } from "./delivery/connection.ts";
@@ -211,11 +210,11 @@ export class Broker {
     this.#parts.drain.begin(options.drainTime * 1000, done);
   }
 
-  /** Disconnects every client and leaves the tree; sessions and wills stay in the store. */
+  /** Closes every client's connection and leaves the tree; sessions and wills stay in the store. */
   #shutDown(done: () => void): void {
     this.#parts.wills.retire();
     for (const connection of this.#connections) {
-      this.#parts.connectionEnd.disconnect(connection, Reason.serverShuttingDown, "the broker is shutting down");
+      this.#parts.connectionEnd.close(connection, "the broker is shutting down");
     }
     this.#parts.links.retire();
     this.#parts.cluster.leave(done);

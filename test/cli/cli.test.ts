@@ -170,30 +170,34 @@ test("the shortest time to live must not be above the longest, wherever the two 
   expect(out).toMatch(/^bank-ttl: drops +# default$/m);
 });
 
-test.each(["SIGTERM", "SIGINT"] as const)("%s: clients are told, the store is flushed, exit code 0", async (signal) => {
-  const data = join(folder, signal);
-  const mine = await startBrokerProcess(data);
-  const five = await RawClient.connect(mine.port, {
-    protocolVersion: 5,
-    clientId: "five",
-    clean: false,
-    properties: { sessionExpiryInterval: 100 },
-  });
-  await five.subscribe("end", { qos: 1 });
-  const four = await RawClient.connect(mine.port);
-  four.publish("kept", "x", { retain: true });
-  await four.ping();
-  const exited = mine.kill(signal);
-  expect((await five.take("disconnect")).reasonCode).toBe(0x8b);
-  await four.untilClosed();
-  expect(await exited).toBe(0);
-  const again = await startBrokerProcess(data);
-  const back = await RawClient.connect(again.port, { protocolVersion: 5, clientId: "five", clean: false });
-  expect(back.connack.sessionPresent).toBe(true);
-  await back.subscribe("kept");
-  await back.take("publish");
-  await again.kill("SIGKILL");
-});
+test.each(["SIGTERM", "SIGINT"] as const)(
+  "%s: clients are closed without a word, the store is flushed, exit code 0",
+  async (signal) => {
+    const data = join(folder, signal);
+    const mine = await startBrokerProcess(data);
+    const five = await RawClient.connect(mine.port, {
+      protocolVersion: 5,
+      clientId: "five",
+      clean: false,
+      properties: { sessionExpiryInterval: 100 },
+    });
+    await five.subscribe("end", { qos: 1 });
+    const four = await RawClient.connect(mine.port);
+    four.publish("kept", "x", { retain: true });
+    await four.ping();
+    const exited = mine.kill(signal);
+    await Promise.all([five.untilClosed(), four.untilClosed()]);
+    // After DISCONNECT some clients do not come back.
+    expect(five.packets).toEqual([]);
+    expect(await exited).toBe(0);
+    const again = await startBrokerProcess(data);
+    const back = await RawClient.connect(again.port, { protocolVersion: 5, clientId: "five", clean: false });
+    expect(back.connack.sessionPresent).toBe(true);
+    await back.subscribe("kept");
+    await back.take("publish");
+    await again.kill("SIGKILL");
+  },
+);
 
 test("SIGUSR2 has the broker log more, and less again; health says how it is", async () => {
   const [port, httpPort] = [await freePort(), await freePort()];
@@ -365,7 +369,7 @@ describe("pub and sub", () => {
     child.kill("SIGTERM");
     expect(await child.exited).toBe(0);
     const [first] = (await new Response(child.stderr).text()).split("\n");
-    expect(first).toBe("mqttzoo: the broker closed the connection: 0x8b server shutting down; connecting again");
+    expect(first).toBe("mqttzoo: the broker closed the connection; connecting again");
     await again.kill("SIGTERM");
   }, 120_000);
 });

@@ -8,6 +8,14 @@ const tokens = "test/unit/tokens.test.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "doors: who is closed since the broker ends is sent a DISCONNECT, after which mosquitto_sub stays away",
+    file: "src/broker/broker.ts",
+    find: 'connectionEnd.close(connection, "the broker is shutting down")',
+    replace: 'connectionEnd.disconnect(connection, 0x8b, "the broker is shutting down")',
+    tests: "test/foreign/restart.test.ts",
+    needsBuild: true,
+  },
+  {
     what: "doors: a wrong password is remembered as a right one",
     file: "src/access/access.ts",
     find: "if (!(await isPasswordOf(hash, password))) return false;",

@@ -142,11 +142,21 @@ export class ConnectionEnd {
     this.#end(connection, "abnormally");
   }
 
-  /** Ends a connection by the broker's decision: taken over, silent too long, not authorized any more, shut down. */
+  /** Ends a connection by the broker's decision: taken over, silent too long, not authorized any more. */
   disconnect(connection: Connection, reason: number, why: string): void {
     if (connection.channel.phase === "closed") return;
     this.#log(connection, "debug", `${describeReason(reason)}: ${why}`);
     connection.sendDisconnect(reason);
+    this.#end(connection, "abnormally");
+  }
+
+  /**
+   * Closes a connection without DISCONNECT, also of MQTT 5, for a client that is to come back: libmosquitto 2.0 (so
+   * mosquitto_sub) connects again after a connection that is lost, and never after a DISCONNECT, whatever its reason.
+   */
+  close(connection: Connection, why: string): void {
+    if (connection.channel.phase === "closed") return;
+    this.#log(connection, "debug", `closed: ${why}`);
     this.#end(connection, "abnormally");
   }
 
@@ -158,12 +168,16 @@ export class ConnectionEnd {
     this.#end(connection, "abnormally");
   }
 
-  /** Sends a client to another broker, where it finds its session, since this one is about to leave. */
+  /**
+   * Sends a client to another broker, where it finds its session, since this one is about to leave. Without a
+   * reference there is nothing to tell it: it comes back by the address that it has.
+   */
   sendElsewhere(connection: Connection, serverReference: string | undefined): void {
     const { channel } = connection;
     if (channel.phase === "closed") return;
     if (channel.phase !== "open") return this.refuse(connection, Reason.useAnotherServer);
-    this.#log(connection, "debug", `sent to ${serverReference ?? "another broker"}`);
+    if (serverReference === undefined) return this.close(connection, "another broker serves it from now on");
+    this.#log(connection, "debug", `sent to ${serverReference}`);
     connection.sendDisconnect(Reason.useAnotherServer, { serverReference });
     this.#end(connection, "abnormally");
   }
