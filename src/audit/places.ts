@@ -80,9 +80,17 @@ export async function walkPlaces(
     });
   }
   await walkPayloads({ store, reader }, (path, node) => {
-    const paid = reader.read(path, () => paidAt(path, node.data));
+    const paid = isPayloadGone(path, node) ? undefined : reader.read(path, () => paidAt(path, node.data));
     if (paid !== undefined) visit(path, paid, node);
   });
+}
+
+/**
+ * Returns true if the node above a payload in parts has nothing below it. Its first part is written with it; brokers of
+ * format 1 remove the parts alone, and leave the node until ZooKeeper sweeps it, for a minute perhaps.
+ */
+export function isPayloadGone(path: string, { stat }: Pick<MirrorNode, "stat">): boolean {
+  return path.startsWith(`${partsPath}/`) && stat.childCount === 0;
 }
 
 /** Visits the nodes above payloads in parts, without reading the parts. Rejects with `OperatingError`. */

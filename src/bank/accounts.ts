@@ -98,13 +98,18 @@ export class Accounts {
     this.#change(
       id,
       (found) => {
-        const { branch, estate } = found;
+        const { vault, branch, estate } = found;
         const { grant, users = noClaims } = estate?.record ?? { grant: 0 };
         if (branch !== undefined) return { operations: [], result: standingOf(found) };
         const operations: WriteOperation[] = [
           { kind: "create", path: branchPath(id), data: encodeGrant({ grant, users }), mode: "persistent" },
         ];
-        if (isSound(estate)) operations.push({ kind: "delete", path: estatePath(id), version: estate.version });
+        // It may have been removed and made anew meanwhile, in the same version: but not with the vault as it was.
+        if (isSound(estate) && vault !== undefined)
+          operations.push(
+            { kind: "delete", path: estatePath(id), version: estate.version },
+            { kind: "check", path: bankPath, version: vault.version },
+          );
         return { operations, result: { ...standingOf(found), grant, users } };
       },
       done,
@@ -185,22 +190,28 @@ export class Accounts {
   }
 
   /**
-   * Gives back what the estate's messages do not bind any more. `boundBy` returns what they bind, as far as is known
-   * when it is asked.
+   * Has an estate hold what is bound: gives the rest back, and takes from the vault what is missing, as far as there is
+   * some. A teller of format 1 counts messages alone, and leaves too little, or no estate. Beside an open branch it
+   * holds nothing. `boundBy` returns what is bound, as far as is known when it is asked; undefined: nothing is known.
    */
-  settleEstate(id: string, boundBy: () => Bound, done: () => void): void {
+  settleEstate(id: string, boundBy: () => Bound | undefined, done: () => void): void {
     this.#change(
       id,
-      ({ vault, estate }) => {
+      ({ vault, branch, estate }) => {
+        const unchanged = { operations: [], result: undefined };
         const bound = boundBy();
-        const { credits } = bound;
-        if (!isSound(vault) || !isSound(estate) || estate.record.grant <= credits)
-          return { operations: [], result: undefined };
-        const { record, version } = estate;
-        const left = { record: { ...record, users: claimsLeft(record, bound) }, version };
-        const change: WriteOperation =
-          credits === 0 ? { kind: "delete", path: estatePath(id), version } : setGrant(estatePath(id), left, credits);
-        return { operations: [withVault(vault, record.grant - credits), change], result: undefined };
+        if (bound === undefined || !isSound(vault) || (estate !== undefined && !isSound(estate))) return unchanged;
+        const { record, version } = estate ?? { record: { grant: 0 }, version: -1 };
+        const due = branch === undefined ? bound.credits : 0;
+        const moved = Math.min(due - record.grant, vault.record.vault);
+        if (moved === 0) return unchanged;
+        const grant = record.grant + moved;
+        const path = estatePath(id);
+        const data = encodeGrant({ ...record, grant, users: claimsLeft(record, bound) });
+        let change: WriteOperation = { kind: "set", path, data, version };
+        if (grant === 0) change = { kind: "delete", path, version };
+        else if (estate === undefined) change = { kind: "create", path, data, mode: "persistent" };
+        return { operations: [withVault(vault, -moved), change], result: undefined };
       },
       done,
     );

@@ -148,7 +148,7 @@ export class Mail {
     const payload = this.#slips.payloads.store(publish, id, payment);
     const { parts, claim } = payload;
     const own = credits - payload.credits;
-    const data = encodeMessage(publish, { ...head, credits: own, parts });
+    const data = encodeMessage(publish, { ...head, credits: own, payloadCredits: payload.credits, parts });
     return { data, checks: [...checks, ...claim], parts, credits: own };
   }
 

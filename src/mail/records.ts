@@ -15,14 +15,14 @@ import {
   writeUint32,
   writeUint64,
 } from "../base/bytes.ts";
-import { badFormat, ProtocolError } from "../base/errors.ts";
+import { badFormat } from "../base/errors.ts";
 import { Fields } from "../coordinator/fields.ts";
 import { encodeAstral, messageMark, nameOf, topicsPath } from "../coordinator/paths.ts";
-import { PacketType, type ProtocolVersion, type QoS } from "../mqtt/constants.ts";
-import { walkProperties } from "../mqtt/properties.ts";
+import type { ProtocolVersion, QoS } from "../mqtt/constants.ts";
 import { Publish } from "../mqtt/publish.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { isTopicName, parseFilter } from "../mqtt/topic.ts";
+import { checkPartsId, checkProperties } from "./message-checks.ts";
 import { type Paid, paidIn } from "./paid.ts";
 import { type Author, authorOf, encodeAuthor, encodeBranch, textIn } from "./record-texts.ts";
 
@@ -53,6 +53,8 @@ export interface MessageHead extends Terms {
   readonly publisher?: string | undefined;
   /** Where its payload is, if it is too large to stand in one znode. */
   readonly parts?: Parts | undefined;
+  /** The price of a payload in parts, in milli-credits, which is paid apart from `credits`; absent: it is in them. */
+  readonly payloadCredits?: number;
 }
 
 /** A payload in pieces, each a znode. */
@@ -69,7 +71,8 @@ export interface Parts {
  * in UTF-8 (the branch's name, the publisher's client id, the parts' id), properties as MQTT 5 encodes them (without
  * expiry and alias), and the payload, unless it is in parts. With bit 5 a u64 stands before the properties: until when
  * the copy lies there, in ms since 1970. With bit 6 the user's name stands behind the client id and U+0000; outside of
- * mail drops alone in its place. Big-endian.
+ * mail drops alone in its place. Where the payload is in parts, a u64 may stand in its place: the part of the credits
+ * that pays for the payload. Big-endian.
  */
 export function encodeMessage(publish: Publish, head: MessageHead): Uint8Array {
   const propertiesLength = publish.propertiesEnd - publish.propertiesStart;
@@ -82,11 +85,15 @@ export function encodeMessage(publish: Publish, head: MessageHead): Uint8Array {
   const textsEnd = partsAt + partsId.length;
   const hasCopy = publish.copyUntil > 0;
   const propertiesAt = textsEnd + (hasCopy ? 8 : 0);
+  const payloadAt = propertiesAt + propertiesLength;
+  const payloadCredits = parts === undefined ? 0 : (head.payloadCredits ?? 0);
   const payloadEnd = parts === undefined ? publish.payloadEnd : publish.payloadStart;
-  const bytes = new Uint8Array(propertiesAt + propertiesLength + payloadEnd - publish.payloadStart);
+  const lastBytes = payloadCredits > 0 ? payloadCreditsBytes : payloadEnd - publish.payloadStart;
+  const bytes = new Uint8Array(payloadAt + lastBytes);
   const isPublishers = publish.expiresAt !== Infinity;
   const until = isPublishers ? publish.expiresAt : head.keepUntil;
-  writeUint64(bytes, 0, head.credits);
+  // Brokers of format 1 know of no payloads that are paid for apart: they take messages for all that a branch pays.
+  writeUint64(bytes, 0, head.credits + payloadCredits);
   writeUint64(bytes, 8, until === Infinity ? 0 : Math.round(until));
   bytes[16] = formatVersion;
   bytes[17] =
@@ -107,9 +114,13 @@ export function encodeMessage(publish: Publish, head: MessageHead): Uint8Array {
   bytes.set(author, authorAt);
   bytes.set(partsId, partsAt);
   copyBytes(bytes, propertiesAt, publish.propertyBytes, publish.propertiesStart, publish.propertiesEnd);
-  copyBytes(bytes, propertiesAt + propertiesLength, publish.payloadBytes, publish.payloadStart, payloadEnd);
+  copyBytes(bytes, payloadAt, publish.payloadBytes, publish.payloadStart, payloadEnd);
+  if (payloadCredits > 0) writeUint64(bytes, payloadAt, payloadCredits);
   return bytes;
 }
+
+/** Bytes of the price of a payload in parts, where that stands in its place. */
+const payloadCreditsBytes = 8;
 
 /** Where the texts of a message end, and its properties. */
 interface Layout {
@@ -142,24 +153,42 @@ function layoutOf(bytes: Uint8Array): Layout {
  */
 export function decodeMessageHead(bytes: Uint8Array): MessageHead | undefined {
   if (bytes.length === 0) return undefined;
-  const { branchEnd, publisherEnd, textsEnd } = layoutOf(bytes);
+  const layout = layoutOf(bytes);
+  const { branchEnd, publisherEnd, textsEnd } = layout;
   const until = readUint64(bytes, 8);
   const partsId = textIn(bytes, publisherEnd, textsEnd);
   const { publisher, payer } = authorIn(bytes, branchEnd, publisherEnd);
+  const payloadCredits = payloadCreditsIn(bytes, layout);
   return {
-    credits: readUint64(bytes, 0),
+    credits: readUint64(bytes, 0) - payloadCredits,
     keepUntil: until === 0 ? Infinity : until,
     recipients: readUint32(bytes, 18),
     branch: textIn(bytes, messageHeadBytes, branchEnd),
     publisher,
     payer,
     parts: partsId === "" ? undefined : { id: checkPartsId(partsId), count: readUint16(bytes, 32) },
+    ...(payloadCredits > 0 ? { payloadCredits } : {}),
   };
+}
+
+/** Returns the part of a message's credits that pays for its payload in parts; 0: it does not say. */
+function payloadCreditsIn(bytes: Uint8Array, layout: Layout): number {
+  const { propertiesEnd } = layout;
+  if (!isInParts(layout) || bytes.length < propertiesEnd + payloadCreditsBytes) return 0;
+  const credits = readUint64(bytes, propertiesEnd);
+  if (credits > readUint64(bytes, 0)) throw badFormat("is a message that costs less than its payload");
+  return credits;
+}
+
+function isInParts({ publisherEnd, textsEnd }: Layout): boolean {
+  return textsEnd > publisherEnd;
 }
 
 /** Returns the bytes of a stored message's payload, without parts. Throws as `decodeMessageHead` does. */
 export function payloadBytesIn(bytes: Uint8Array): number {
-  return bytes.length === 0 ? 0 : bytes.length - layoutOf(bytes).propertiesEnd;
+  if (bytes.length === 0) return 0;
+  const layout = layoutOf(bytes);
+  return isInParts(layout) ? 0 : bytes.length - layout.propertiesEnd;
 }
 
 function authorIn(bytes: Uint8Array, start: number, end: number): Author {
@@ -169,20 +198,12 @@ function authorIn(bytes: Uint8Array, start: number, end: number): Author {
 }
 
 /**
- * Throws `OperatingError` (EFORMAT) for an id that is none: it is part of a path, below which all is removed with the
- * message.
- */
-function checkPartsId(id: string): string {
-  if (!/^[\w~-]+$/.test(id)) throw badFormat("names parts that are none");
-  return id;
-}
-
-/**
  * Reads what `encodeMessage` wrote; its topic comes from its path. A payload in parts is left empty. Throws
  * `OperatingError` with EFORMAT.
  */
 export function decodeMessage(topic: string, bytes: Uint8Array): Publish {
-  const { branchEnd, publisherEnd, textsEnd, propertiesStart, propertiesEnd } = layoutOf(bytes);
+  const layout = layoutOf(bytes);
+  const { branchEnd, publisherEnd, textsEnd, propertiesStart, propertiesEnd } = layout;
   if (!isTopicName(topic)) throw badFormat("is a message on what is no topic");
   checkProperties(bytes, propertiesStart, propertiesEnd);
   const publish = new Publish();
@@ -200,18 +221,8 @@ export function decodeMessage(topic: string, bytes: Uint8Array): Publish {
   if ((flags & copyFlag) !== 0) publish.copyUntil = readUint64(bytes, textsEnd);
   publish.propertiesStart = propertiesStart;
   publish.propertiesEnd = publish.payloadStart = propertiesEnd;
-  publish.payloadEnd = bytes.length;
+  publish.payloadEnd = isInParts(layout) ? propertiesEnd : bytes.length;
   return publish;
-}
-
-function checkProperties(bytes: Uint8Array, start: number, end: number): void {
-  if (start === end) return;
-  try {
-    walkProperties(bytes, start, end, { packetType: PacketType.publish });
-  } catch (error) {
-    if (!(error instanceof ProtocolError)) throw error;
-    throw badFormat(`is a message whose properties are wrong: ${error.message}`);
-  }
 }
 
 /** Gives a message its payload, which was read apart from it. */

@@ -146,6 +146,46 @@ describe("accounts", () => {
   });
 });
 
+test("an estate holds what is bound, as far as the vault has it, and nothing beside an open branch", async () => {
+  const world = new World(1);
+  const accounts = new Accounts(world.keeper.connect());
+  const amounts = (): unknown[] =>
+    ["/bank", "/bank/branches/=gone"].map((path) => {
+      const { vault, grant } = JSON.parse(String(Buffer.from(world.tree.nodes.get(path)?.data ?? "{}")));
+      return vault ?? grant;
+    });
+  const settle = async (bound: Bound | undefined): Promise<unknown[]> => {
+    let isDone = false;
+    accounts.settleEstate(
+      "gone",
+      () => bound,
+      () => {
+        isDone = true;
+      },
+    );
+    expect(await world.pass(500, () => isDone)).toBe(true);
+    return amounts();
+  };
+  accounts.found(1000, () => {});
+  await world.pass(50);
+  expect(await settle(boundOf(0))).toEqual([1000, undefined]);
+  expect(await settle(boundOf(300))).toEqual([700, 300]);
+  expect(await settle(boundOf(900))).toEqual([100, 900]);
+  expect(await settle(undefined)).toEqual([100, 900]);
+  expect(await settle(boundOf(2000))).toEqual([0, 1000]);
+  expect(await settle(boundOf(2000))).toEqual([0, 1000]);
+  expect(await settle(boundOf(400))).toEqual([600, 400]);
+  accounts.open("gone", () => {});
+  await world.pass(50);
+  expect(await settle(boundOf(700))).toEqual([600, undefined]);
+  // It was made while the branch was opened.
+  accounts.close("gone", boundOf(400), [], () => {});
+  await world.pass(50);
+  const { nodes } = world.keeper.tree;
+  nodes.set("/bank/branches/gone", { ...nodes.get("/bank/branches/=gone")!, data: encodeGrant({ grant: 0 }) });
+  expect(await settle(boundOf(700))).toEqual([1000, undefined]);
+});
+
 describe("damaged accounts", () => {
   const garbage = [
     "",

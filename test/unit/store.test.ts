@@ -4,7 +4,7 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
+import { encodeUtf8, noBytes, readUint64, writeUint64 } from "../../src/base/bytes.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import {
   type Coordinator,
@@ -24,6 +24,7 @@ import {
   encodeMessage,
   encodeSlip,
   encodeSubscription,
+  payloadBytesIn,
 } from "../../src/mail/records.ts";
 import { decodeWill, encodeWill } from "../../src/mail/will-record.ts";
 import { makePublish } from "../../src/mqtt/publish.ts";
@@ -63,6 +64,31 @@ test("whose a message is comes back, in a mail drop beside its client, and with 
         expect(decodeMessageHead(bytes)).toEqual({ ...head, publisher, parts, payer });
         expect(decodeMessage("t", bytes)).toMatchObject({ payer, copyUntil: 1_800_000_000_123 });
       }
+});
+
+test("a message's credits hold those of its payload in parts, which it tells apart; without them nothing is told", () => {
+  const publish = makePublish(encodeUtf8("t"), encodeUtf8("payload"), { qos: 1, retain: false });
+  const parts = { id: "00000001-0", count: 2 };
+  for (const publisher of [undefined, "client"]) {
+    const bytes = encodeMessage(publish, { ...head, publisher, parts, payloadCredits: 5000 });
+    // By its place alone, as a broker of format 1 and programs of others read it.
+    expect(readUint64(bytes, 0)).toBe(head.credits + 5000);
+    expect(decodeMessageHead(bytes)).toMatchObject({ credits: head.credits, payloadCredits: 5000, parts });
+    expect(payloadBytesIn(bytes)).toBe(0);
+    expect(decodeMessage("t", bytes).payloadLength).toBe(0);
+    // As brokers wrote it that did not yet tell the payload's credits.
+    const untold = encodeMessage(publish, { ...head, publisher, parts });
+    expect(bytes.length - untold.length).toBe(8);
+    expect(decodeMessageHead(untold)).toEqual({ ...head, publisher, parts, payer: "" });
+    const cheap = bytes.slice();
+    writeUint64(cheap, 0, 4999);
+    expect(() => decodeMessageHead(cheap)).toThrow("costs less than its payload");
+  }
+  // A payload of eight bytes that is not in parts is none.
+  const small = makePublish(encodeUtf8("t"), new Uint8Array(8), { qos: 1, retain: false });
+  const whole = encodeMessage(small, { ...head, payloadCredits: 5000 });
+  expect(decodeMessageHead(whole)).toEqual({ ...head, publisher: undefined, parts: undefined, payer: "" });
+  expect(payloadBytesIn(whole)).toBe(8);
 });
 
 test("messages, slips, subscriptions and wills come back as they were", () => {

@@ -43,6 +43,11 @@ const json = (value: unknown): Uint8Array => encodeUtf8(JSON.stringify(value));
 
 const kinds: readonly (readonly [string, Uint8Array, (bytes: Uint8Array) => unknown])[] = [
   ["message head", encodeMessage(publish, head), decodeMessageHead],
+  [
+    "message head that tells what its payload costs",
+    encodeMessage(publish, { ...head, payloadCredits: 3 }),
+    decodeMessageHead,
+  ],
   ["message", encodeMessage(publish, head), (bytes) => decodeStored("t/ö", bytes)],
   ["slip", encodeSlip(slip), decodeSlip],
   ["session", encodeSession(session), decodeSession],

@@ -75,6 +75,8 @@ export class Sweeper {
   /** When it first saw payloads in parts that no message names, by their ids. */
   readonly #orphans = new Map<string, number>();
   #isSweeping = false;
+  /** True if a teller of format 1 may have been at work since all accounts were compared with what is stored. */
+  #isUnaudited = true;
   readonly #timer = new Timer((now) => this.#look(now));
 
   constructor(context: ClusterContext, parts: SweeperParts) {
@@ -121,8 +123,11 @@ export class Sweeper {
     await this.#sweepMessages(sweep);
     await this.#sweepRetained(sweep);
     const estates = await this.#estates();
-    if (dead.length + estates.length > 0) await walkPlaces(this.#walked, (_, paid) => count(sweep, paid));
+    const isUnaudited = this.#isUnaudited || self.format < sinceFormat;
+    const mustCount = isUnaudited || dead.length + estates.length > 0;
+    if (mustCount) await walkPlaces(this.#walked, (_, paid) => count(sweep, paid));
     if (!isStillTeller()) return;
+    if (isUnaudited) estates.push(...(await this.#unaccounted(sweep)));
     this.#parts.endedSessions.sweep();
     await this.#parts.sessionRemains.look(this.#parts.endedSessions.clientIds);
     if (!isStillTeller()) return;
@@ -130,9 +135,10 @@ export class Sweeper {
     this.#parts.drops.sweep(this.#wantedDrops(), sweep.droppedOn);
     for (const { id, checks } of dead) this.#accounts.close(id, sweep.bound.get(id) ?? nothing, checks, () => {});
     for (const id of estates) {
-      const bound = (): Bound => (isStillTeller() ? (sweep.bound.get(id) ?? nothing) : unknown);
+      const bound = (): Bound | undefined => (isStillTeller() ? (sweep.bound.get(id) ?? nothing) : undefined);
       await new Promise<void>((done) => this.#accounts.settleEstate(id, bound, done));
     }
+    if (isUnaudited && isStillTeller()) this.#isUnaudited = self.format < sinceFormat;
   }
 
   /**
@@ -162,12 +168,17 @@ export class Sweeper {
     });
   }
 
-  /** Returns the brokers whose closed branches still pay for messages, and that have not opened a new one. */
+  /** Returns the brokers whose closed branches still pay for what is stored. */
   async #estates(): Promise<string[]> {
     const names = await children(this.#context.coordinator, branchesPath);
-    const open = new Set(names);
-    const closed = names.filter((name) => name.startsWith(messageMark)).map((name) => name.slice(1));
-    return closed.filter((name) => !open.has(name)).map(decodeName);
+    return names.filter((name) => name.startsWith(messageMark)).map((name) => decodeName(name.slice(1)));
+  }
+
+  /** Returns the brokers that pay for something, and have no account: a teller of format 1 has seen no need for one. */
+  async #unaccounted({ bound }: Sweep): Promise<string[]> {
+    const names = await children(this.#context.coordinator, branchesPath);
+    const accounts = new Set(names.map((name) => decodeName(name.startsWith(messageMark) ? name.slice(1) : name)));
+    return [...bound.keys()].filter((id) => !accounts.has(id));
   }
 
   /** Removes slips of messages that have expired, and the messages with the last of them. */
@@ -258,8 +269,8 @@ interface BoundByUsers extends Bound {
 }
 
 const nothing: Bound = { credits: 0, users: new Map() };
-/** As much as there may be: nothing is known any more. */
-const unknown: Bound = { credits: Infinity, users: new Map() };
+/** The oldest format whose tellers count all that is paid for, and not messages alone. */
+const sinceFormat = 2;
 
 function count({ bound }: Sweep, { branch, credits, payer = "" }: Charged): void {
   const sum = bound.get(branch) ?? { credits: 0, users: new Map() };

@@ -2,7 +2,7 @@
  * The check of what a branch pays for against the store: all of it is counted at a start, and since others may remove
  * some of it without telling, a few things are looked for now and then, in turn.
  */
-import { type Charge, paidAt, walkPlaces } from "../../audit/places.ts";
+import { type Charge, isPayloadGone, paidAt, walkPlaces } from "../../audit/places.ts";
 import { walkMessages, walkRetained } from "../../audit/scan.ts";
 import { type Branch, isMessagePath } from "../../bank/branch.ts";
 import { bankVerifyBusyMax, bankVerifyMax } from "../../base/bank-limits.ts";
@@ -83,6 +83,7 @@ export class PaymentCheck {
   #isGone(path: string, node: ReadResult | undefined): boolean {
     if (node === "NoNode" || isMessagePath(path)) return node === "NoNode";
     const { branch } = this.#parts;
+    if (hasData(node) && isPayloadGone(path, node)) return true;
     return hasData(node) && this.#runtime.strangers.read(path, () => paidAt(path, node.data))?.branch !== branch;
   }
 }
