@@ -1,5 +1,10 @@
 /** The limits of the bank, and how often it is looked after. */
 
+/**
+ * Packet ids of unfinished publishes at QoS 2 that a session may hold for what it has cost: no more are under way of a
+ * client with the usual window (Paho's and mosquitto's is 20). Each further one is paid for.
+ */
+export const heldIdsFreeMax = 20;
 /** Credits that a bank may have: in thousandths, and with prices added, they are exact in a double. */
 export const bankCapitalCreditsMax = 1_000_000_000_000;
 /**

@@ -61,8 +61,15 @@ export const faults: readonly Fault[] = [
   {
     what: "rests: a session holds as many packet ids as its client likes, free of charge",
     file: "src/broker/publish/held-ids.ts",
-    find: "if (publisher.session.incomingCount < options.maxInflight) return 0;",
+    find: "if (publisher.session.incomingCount < Math.min(heldIdsFreeMax, options.maxInflight)) return 0;",
     replace: "if (publisher.session.incomingCount < 65_536 * options.maxInflight) return 0;",
+    tests: "test/broker/unpaid-rests.test.ts",
+  },
+  {
+    what: "rests: a session holds as many packet ids as a window has, free of charge",
+    file: "src/broker/publish/held-ids.ts",
+    find: "if (publisher.session.incomingCount < Math.min(heldIdsFreeMax, options.maxInflight)) return 0;",
+    replace: "if (publisher.session.incomingCount < options.maxInflight) return 0;",
     tests: "test/broker/unpaid-rests.test.ts",
   },
   {

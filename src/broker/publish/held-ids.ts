@@ -1,8 +1,9 @@
 /**
  * The packet ids of QoS 2 publishes that persistent sessions have not released: they stand in the store from the
- * publish until PUBREL, which a client may never send. A session may hold `--max-inflight` of them for what it has
- * cost. Before MQTT 5, and over several connections, a client may have more under way: each of those is paid for.
+ * publish until PUBREL, which a client may never send. A session may hold a few of them for what it has cost
+ * (`heldIdsFreeMax`). Whoever has more under way, or has left more unfinished in earlier connections, pays for each.
  */
+import { heldIdsFreeMax } from "../../base/bank-limits.ts";
 import { incomingPath } from "../../coordinator/paths.ts";
 import { heldIdWeightOf, jsonTextWeightOf } from "../../coordinator/weight.ts";
 import type { Payment } from "../../mail/ledger.ts";
@@ -19,7 +20,7 @@ export function heldIdPriceOf(context: DeliveryContext, publish: Publish, publis
   const { options, bankAccount } = context;
   // Wills, and what the broker publishes itself, have no packet id.
   if (publish.qos < 2 || publish.packetId === 0 || publisher?.mailbox === undefined) return 0;
-  if (publisher.session.incomingCount < options.maxInflight) return 0;
+  if (publisher.session.incomingCount < Math.min(heldIdsFreeMax, options.maxInflight)) return 0;
   const texts = jsonTextWeightOf(options.id) + jsonTextWeightOf(publish.payer);
   return bankAccount.priceOf(heldIdWeightOf(pathOf(publisher, publish.packetId), texts));
 }
