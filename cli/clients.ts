@@ -63,6 +63,7 @@ Examples:
   mqttzoo clients list
   mqttzoo clients list --connected --sort -mailbox --top 20
   mqttzoo clients list --api http://olga:PASSWORD@broker.example.org:8080 --search sensor- --json
+  mqttzoo clients list --api https://broker.example.org:8080 --cafile ca.pem --token-file token
   mqttzoo clients show sensor-7 --data /var/lib/mqttzoo
   mqttzoo clients disconnect sensor-7 --api http://localhost:8080 --token-file token`,
   );
@@ -73,6 +74,11 @@ function withPlace(command: Command): Command {
     .helpOption("--help", "print this help")
     .addOption(
       new Option("--api <URL>", "a broker's --http-port (env: MQTTZOO_API)").env("MQTTZOO_API").argParser(parseUrl),
+    )
+    .addOption(
+      new Option("--cafile <FILE>", "who has signed its certificate, PEM, for https:// (env: MQTTZOO_CAFILE)").env(
+        "MQTTZOO_CAFILE",
+      ),
     )
     .addOption(
       new Option("--token-file <FILE>", "file with a token for it (env: MQTTZOO_TOKEN_FILE)").env("MQTTZOO_TOKEN_FILE"),

@@ -2,12 +2,13 @@
 import { Command, Option } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
 import { askHealth, probes } from "../src/server/health.ts";
-import { integer } from "./flags/parsers.ts";
+import { integer, parseFlag } from "./flags/parsers.ts";
 import { printRows } from "./output/table.ts";
 
 interface Flags {
   readonly httpHost: string;
   readonly httpPort?: number;
+  readonly httpTls?: boolean;
   readonly probe: keyof typeof probes;
   readonly timeout: number;
   readonly after: number;
@@ -28,6 +29,12 @@ export function healthCommand(): Command {
         .env("MQTTZOO_HTTP_HOST")
         .default("127.0.0.1"),
     )
+    .addOption(
+      new Option("--http-tls [BOOLEAN]", "it has --http-tls (env: MQTTZOO_HTTP_TLS)")
+        .env("MQTTZOO_HTTP_TLS")
+        .preset("true")
+        .argParser(parseFlag),
+    )
     .addOption(new Option("--probe <WHAT>", "what to ask for").choices(Object.keys(probes)).default("ready"))
     .addOption(
       new Option("--timeout <SECONDS>", "how long to wait for the answer").default(3).argParser(integer(1, 600)),
@@ -45,12 +52,12 @@ Examples:
     .action(run);
 }
 
-async function run({ httpHost, httpPort, probe, timeout, after, json }: Flags): Promise<void> {
+async function run({ httpHost, httpPort, httpTls, probe, timeout, after, json }: Flags): Promise<void> {
   if (httpPort === undefined)
     throw new OperatingError("EUSAGE", "name the broker's --http-port, or set MQTTZOO_HTTP_PORT");
   await Bun.sleep(after * 1000);
   const host = httpHost === "0.0.0.0" || httpHost === "::" ? "127.0.0.1" : httpHost;
-  const checks = await askHealth(host, httpPort, { probe, patienceMs: timeout * 1000 });
+  const checks = await askHealth(host, httpPort, { probe, patienceMs: timeout * 1000, isTls: httpTls === true });
   if (checks === undefined)
     throw new OperatingError("EFAILED", `no answer from ${host}:${httpPort} within ${timeout} s`);
   printRows(

@@ -152,6 +152,11 @@ export const specs: readonly OptionSpec[] = [
     parse: integer(0, 65_535),
   },
   {
+    key: "httpTls",
+    help: "speak HTTP over TLS alone, with --tls-cert and --tls-key, which are read again when they change",
+    parse: parseFlag,
+  },
+  {
     key: "httpTokenFile",
     value: "FILE",
     help: "file with the token for what may be changed over HTTP: log level, clients, bans",

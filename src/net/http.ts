@@ -1,9 +1,10 @@
-/** HTTP on Bun's server, and on its client: for probes, metrics and hooks. Knows nothing of what is asked. */
+/** HTTP on Bun's server, and on its client: for probes, metrics, the API and hooks. Knows nothing of what is asked. */
 
 import { hookAnswerBytesMax } from "../base/access-limits.ts";
 import { ignoreTheWorld, messageOf, OperatingError } from "../base/errors.ts";
 import { httpAnswerMs, httpBodyBytesMax, httpBodyMs } from "../base/limits.ts";
 import { closeToOthers, removeSocket } from "./tcp.ts";
+import type { TlsIdentity } from "./tls.ts";
 
 export interface Question {
   readonly method: string;
@@ -26,18 +27,64 @@ export interface Answer {
 
 export interface HttpServer {
   readonly port: number;
+  /**
+   * Shows the certificate as it is now: what is being answered is answered to its end, connections that stand idle are
+   * closed. Throws `OperatingError` if the port cannot be opened again; the next call tries once more.
+   */
+  renew(): void;
   close(): void;
+}
+
+/** The address that is listened on, and the certificate that is shown; undefined: plain HTTP. */
+export interface HttpPlace {
+  readonly host: string;
+  readonly port: number;
+  readonly tls?: TlsIdentity | undefined;
 }
 
 /** Answers a request. */
 export type AnswerHttp = (question: Question) => Promise<Answer>;
 
 /** Throws `OperatingError` with the system's code. */
-export function serveHttp(host: string, port: number, answer: AnswerHttp): HttpServer {
+export function serveHttp({ tls, ...place }: HttpPlace, answer: AnswerHttp): HttpServer {
+  let shown = tls?.serverOptions;
+  const first = listen(place, answer, shown);
+  const port = first.port!;
+  let server: Bun.Server<undefined> | undefined = first;
+  /** Servers that still answer what they were asked before the certificate was renewed. */
+  const leaving = new Set<Bun.Server<undefined>>();
+  return {
+    port,
+    renew() {
+      const now = tls?.serverOptions;
+      if (now === undefined || (server !== undefined && now.cert === shown?.cert && now.key === shown.key)) return;
+      // Bun's server keeps the certificate that it was made with.
+      if (server !== undefined) leave(server, leaving);
+      server = undefined;
+      server = listen({ host: place.host, port }, answer, now);
+      shown = now;
+    },
+    close() {
+      for (const one of [...leaving, ...(server === undefined ? [] : [server])]) void one.stop(true);
+    },
+  };
+}
+
+/** Has a server take nobody in any more, and end with its last answer. */
+function leave(server: Bun.Server<undefined>, leaving: Set<Bun.Server<undefined>>): void {
+  leaving.add(server);
+  void server.stop(false).then(() => leaving.delete(server));
+}
+
+function listen(
+  { host, port }: HttpPlace,
+  answer: AnswerHttp,
+  tls: TlsIdentity["serverOptions"] | undefined,
+): Bun.Server<undefined> {
   try {
+    const secure = tls === undefined ? {} : { tls };
     // Bun would share the port otherwise with whoever has it.
-    const server = Bun.serve({ hostname: host, port, reusePort: false, ...handlersOf(answer) });
-    return { port: server.port!, close: () => void server.stop(true) };
+    return Bun.serve({ hostname: host, port, reusePort: false, ...secure, ...handlersOf(answer) });
   } catch (error) {
     const { code } = error as { code?: string };
     const what = code === "EADDRINUSE" ? "the port is in use; choose another with --http-port" : messageOf(error);
@@ -149,10 +196,18 @@ export function postHttp(url: string, body: string, ms: number): Promise<Reply |
   return askHttp(url, { ms, bytesMax: hookAnswerBytesMax, init: { method: "POST", body, headers } });
 }
 
+export interface AskOptions {
+  readonly ms: number;
+  readonly bytesMax: number;
+  readonly init?: BunFetchRequestInit;
+  /** Told why nobody has answered. */
+  readonly failed?: (why: string) => void;
+}
+
 /** Asks over TCP, or over a Unix socket; undefined if nobody answers within `ms`, or with more than `bytesMax`. */
 export async function askHttp(
   url: string,
-  { ms, bytesMax, init = {} }: { readonly ms: number; readonly bytesMax: number; readonly init?: RequestInit },
+  { ms, bytesMax, init = {}, failed = () => {} }: AskOptions,
 ): Promise<Reply | undefined> {
   try {
     const response = await fetch(url, { ...init, signal: AbortSignal.timeout(ms), redirect: "error" });
@@ -164,7 +219,8 @@ export async function askHttp(
       chunks.push(chunk);
     }
     return { status: response.status, body: Buffer.concat(chunks).toString("utf8") };
-  } catch {
+  } catch (error) {
+    failed(messageOf(error));
     return undefined;
   }
 }

@@ -97,6 +97,12 @@ export class TlsIdentity {
     };
   }
 
+  /** Options for Bun's HTTP server, which asks nobody for a certificate. Each renewal makes others. */
+  get serverOptions(): { readonly cert: string; readonly key: string; readonly minVersion: number } {
+    const { cert, key } = this.#files;
+    return { cert, key, minVersion: versionNumbers[this.#policy.versionMin] };
+  }
+
   /** Judges a connection whose handshake is over. */
   judge(socket: Socket<unknown>, failure: Error | undefined): Judged {
     const why = this.#whyNot(socket, failure);

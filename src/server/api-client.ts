@@ -3,12 +3,14 @@ import { join } from "node:path";
 import { apiPatienceMs, peerAnswerBytesMax } from "../base/api-limits.ts";
 import { OperatingError } from "../base/errors.ts";
 import { askHttp, type Reply } from "../net/http.ts";
-import { isThere, readSecret } from "./operator-files.ts";
+import { isThere, readSecret, readText } from "./operator-files.ts";
 
 /** The broker that is asked: by the URL of its HTTP port, or by its data folder. */
 export interface ApiPlace {
   /** The URL, maybe with a user and a password. */
   readonly api?: string | undefined;
+  /** File with those who may have signed the certificate of an https:// URL; undefined: whom this machine trusts. */
+  readonly cafile?: string | undefined;
   /** File with a bearer token, for the URL. */
   readonly tokenFile?: string | undefined;
   readonly data?: string | undefined;
@@ -22,9 +24,16 @@ export function apiSocketPath(folder: string): string {
 /** Asks the API; `path` is below /api/v1. Rejects with `OperatingError`, in the words of the broker if it has any. */
 export async function askApi(place: ApiPlace, method: string, path: string): Promise<unknown> {
   const where = whereOf(place);
-  const init = { method, headers: where.headers, ...(where.unix === undefined ? {} : { unix: where.unix }) };
-  const how = { ms: 2 * apiPatienceMs, bytesMax: peerAnswerBytesMax, init };
+  const tls = place.cafile === undefined ? {} : { tls: { ca: readText(place.cafile) } };
+  const init = { method, headers: where.headers, ...(where.unix === undefined ? tls : { unix: where.unix }) };
+  let why = "";
+  const failed = (words: string): void => {
+    why = words;
+  };
+  const how = { ms: 2 * apiPatienceMs, bytesMax: peerAnswerBytesMax, init, failed };
   const reply = await askHttp(`${where.base}/api/v1${path}`, how);
+  if (reply === undefined && /certificate|altnames/i.test(why))
+    throw new OperatingError("EFAILED", `${where.shown}: ${why}; --cafile names who has signed it`);
   if (reply === undefined) throw new OperatingError("EFAILED", `no answer from ${where.shown}: does the broker run?`);
   return valueOfReply(reply, where.shown);
 }

@@ -3,9 +3,10 @@
  * so that a person woken at night knows where to look.
  */
 
+import { hookAnswerBytesMax } from "../base/access-limits.ts";
 import type { ClusterContext } from "../broker/peers/cluster-context.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
-import { type Answer, getHttp } from "../net/http.ts";
+import { type Answer, askHttp } from "../net/http.ts";
 import type { Check, Liveness } from "./liveness.ts";
 
 /** The health of one broker, from before its store is open. */
@@ -99,9 +100,12 @@ export const probes = { ready: "/readyz", live: "/livez", start: "/startupz" } a
 export async function askHealth(
   host: string,
   port: number,
-  { probe, patienceMs }: { probe: keyof typeof probes; patienceMs: number },
+  { probe, patienceMs, isTls }: { probe: keyof typeof probes; patienceMs: number; isTls: boolean },
 ): Promise<readonly Check[] | undefined> {
-  const answer = await getHttp(`http://${host}:${port}${probes[probe]}`, patienceMs);
+  // As Kubernetes' probes: nothing is told to whoever answers, so his certificate is not looked at.
+  const init = { tls: { rejectUnauthorized: false } };
+  const how = { ms: patienceMs, bytesMax: hookAnswerBytesMax, init };
+  const answer = await askHttp(`${isTls ? "https" : "http"}://${host}:${port}${probes[probe]}`, how);
   return answer && (JSON.parse(answer.body) as { checks: readonly Check[] }).checks;
 }
 

@@ -62,6 +62,8 @@ export function checkDoors(options: BrokerOptions): void {
     throw new OperatingError("EUSAGE", why);
   };
   const isTls = tlsPort !== -1 || wssPort !== -1;
+  if (options.httpTls && (tlsCert === "" || tlsKey === "")) wrong("--http-tls needs --tls-cert and --tls-key");
+  if (options.httpTls && options.httpPort === 0) wrong("--http-tls is for the port of HTTP: it needs --http-port");
   if (isTls && (tlsCert === "" || tlsKey === "")) wrong("--tls-port and --wss-port need --tls-cert and --tls-key");
   if (isTls && tlsClientCert !== "off" && tlsCa === "")
     wrong("--tls-client-cert needs --tls-ca: who has signed the clients' certificates");
@@ -149,7 +151,7 @@ export function openIdentity(
   files: OperatorFiles,
   { log, changed }: IdentitySurroundings,
 ): TlsIdentity | undefined {
-  if (options.tlsPort === -1 && options.wssPort === -1) return undefined;
+  if (options.tlsPort === -1 && options.wssPort === -1 && !options.httpTls) return undefined;
   const { tlsCert, tlsKey, tlsCa, tlsCrl, tlsClientCert: clientCertificates, tlsVersionMin: versionMin } = options;
   const watch = new RevocationWatch(log, systemClock);
   const revocations =

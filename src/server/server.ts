@@ -19,17 +19,17 @@ import { sharedText } from "../broker/peers/membership.ts";
 import type { Coordinator } from "../coordinator/coordinator.ts";
 import { linkSecretPath } from "../coordinator/paths.ts";
 import { EmbeddedCoordinator } from "../embedded/embedded-coordinator.ts";
-import { serveHttp } from "../net/http.ts";
 import { inPieces } from "../net/in-pieces.ts";
+import type { TlsIdentity } from "../net/tls.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { Turn } from "../net/writer.ts";
 import { systemDoors } from "../zookeeper/options.ts";
 import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
-import { administrate } from "./admin-api.ts";
 import { followBans } from "./admin-bans.ts";
 import type { ApiDoor, ApiDoorParts, OptionSources } from "./api-door.ts";
 import { CertificateWatch, type ShownCertificates } from "./certificate-watch.ts";
 import { Health } from "./health.ts";
+import { type HttpDoor, openHttp } from "./http-door.ts";
 import { LinkCertificates, linkDialler, listenForLinks } from "./link-doors.ts";
 import {
   checkDoors,
@@ -70,10 +70,12 @@ export async function startServer(options: BrokerOptions, log: Log, sources: Opt
   const files = new OperatorFiles(log);
   // Probes are answered first: it may take a while until the store can be reached.
   const api = await openApi({ options, sources, files, log, health });
-  const http = options.httpPort === 0 ? undefined : await openHttp(options, health, api);
+  const server: Started = { broker: undefined };
+  const identity = openIdentity(options, files, { log, changed: () => accessChanged(server) });
+  const http = options.httpPort === 0 ? undefined : await openHttp(options, { health, api, identity, files, log });
   try {
     const memory = processMemory(options.maxMemory);
-    return await serve(withinMemory(options, memory), log, { health, http, memory, files, api });
+    return await serve(withinMemory(options, memory), log, { server, identity, health, http, memory, files, api });
   } catch (error) {
     http?.close();
     files.close();
@@ -81,12 +83,10 @@ export async function startServer(options: BrokerOptions, log: Log, sources: Opt
   }
 }
 
-async function serve(options: BrokerOptions, log: Log, { health, http, memory, files, api }: Serving): Promise<Server> {
-  const server: { broker: Broker | undefined; decoySecret?: Uint8Array } = { broker: undefined };
-  const changed = (): void => server.broker?.handle({ kind: "accessChanged" });
-  const identity = openIdentity(options, files, { log, changed });
+async function serve(options: BrokerOptions, log: Log, serving: Serving): Promise<Server> {
+  const { server, identity, health, http, memory, files, api } = serving;
   const access = openAccess(options, files, {
-    changed,
+    changed: () => accessChanged(server),
     warn: (why) => log.warn(why),
     decoySecret: () => server.decoySecret,
   });
@@ -214,66 +214,30 @@ function watchLife(coordinator: Coordinator, health: Health, log: Log): Alarm {
   return setAlarm(liveness, systemClock);
 }
 
+/** The broker, once it has started, and what is known only then. */
+interface Started {
+  broker: Broker | undefined;
+  decoySecret?: Uint8Array;
+}
+
+function accessChanged({ broker }: Started): void {
+  broker?.handle({ kind: "accessChanged" });
+}
+
 interface Serving {
+  readonly server: Started;
+  readonly identity: TlsIdentity | undefined;
   readonly health: Health;
-  readonly http: Http | undefined;
+  readonly http: HttpDoor | undefined;
   readonly memory: ProcessMemory | undefined;
   readonly files: OperatorFiles;
   readonly api: ApiDoor;
-}
-
-interface Http {
-  started(broker: Broker, certificates: ShownCertificates): void;
-  opened(snDoor: SnDoor | undefined): void;
-  close(): void;
 }
 
 /** Opens the API, for HTTP and for other brokers. Rejects with `OperatingError` if a file of its is wrong. */
 async function openApi(parts: ApiDoorParts): Promise<ApiDoor> {
   const { ApiDoor } = await import("./api-door.ts");
   return new ApiDoor(parts);
-}
-
-/**
- * Opens the HTTP server: probes are answered at once, metrics and changes when the broker has started. Rejects with
- * `OperatingError`.
- */
-async function openHttp(options: BrokerOptions, health: Health, api: ApiDoor): Promise<Http> {
-  const { httpHost, httpPort, httpTokenFile } = options;
-  const { PrometheusMetrics } = await import("./prometheus.ts");
-  const token = readSecret(httpTokenFile);
-  let prometheus: InstanceType<typeof PrometheusMetrics> | undefined;
-  let broker: Broker | undefined;
-  const http = serveHttp(httpHost, httpPort, async (question) => {
-    const { method, path } = question;
-    const answered = api.answer(question);
-    if (answered !== undefined) return answered;
-    const changed = broker && administrate(question, broker, token);
-    if (changed !== undefined) {
-      api.noteChange(question, changed);
-      return changed;
-    }
-    if (method !== "GET" && method !== "HEAD")
-      return { status: 405, type: "text/plain", body: "only GET and HEAD\n", headers: { allow: "GET, HEAD" } };
-    if (path === "/metrics" && prometheus !== undefined)
-      return { status: 200, type: prometheus.contentType, body: await prometheus.text() };
-    const missing = {
-      status: 404,
-      type: "text/plain",
-      body: "there are /livez, /readyz, /startupz, /metrics and /api/v1\n",
-    };
-    return health.answer(path) ?? missing;
-  });
-  return {
-    started(started, certificates) {
-      broker = started;
-      prometheus = new PrometheusMetrics(broker, certificates);
-    },
-    opened(snDoor) {
-      if (snDoor !== undefined) prometheus?.addGateway(snDoor.gateway);
-    },
-    close: () => http.close(),
-  };
 }
 
 /** Tells the operator, as often as his files are looked at, of certificates that end. Returns `shown`. */

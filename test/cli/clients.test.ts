@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hashPassword } from "../../src/access/hashes.ts";
 import { freePort } from "../bench/brokers.ts";
+import { makeAuthority } from "../support/certificates.ts";
 import { type BrokerProcess, runExecutable, startBrokerProcess } from "../support/process.ts";
 import { RawClient } from "../support/raw-client.ts";
 
@@ -96,4 +97,25 @@ test("what is wrong is said in one line, and ends with an exit code", async () =
     1,
     expect.stringContaining("sort must be one of"),
   ]);
+});
+
+test("a broker with --http-tls is asked over TLS, once it is said who has signed its certificate", async () => {
+  const authority = makeAuthority();
+  const { cert, key } = authority.issue("server");
+  const port = await freePort();
+  const args = ["--http-port", String(port), "--http-host", "127.0.0.1", "--http-tls"];
+  const secure = await startBrokerProcess(join(folder, "secure"), {
+    args: [...args, "--tls-cert", cert, "--tls-key", key],
+  });
+  const api = ["--api", `https://localhost:${port}`];
+  expect(await clients("list", ...api, "--cafile", authority.ca)).toEqual({ code: 0, out: "(none)\n", err: "" });
+  const unknown = await clients("list", ...api);
+  expect([unknown.code, unknown.out, unknown.err.split("\n").length]).toEqual([1, "", 2]);
+  expect(unknown.err).toContain("--cafile names who has signed");
+  expect((await clients("list", ...api, "--cafile", join(folder, "none"))).code).not.toBe(0);
+  const health = ["health", "--http-port", String(port)];
+  expect((await runExecutable([...health, "--http-tls"])).code).toBe(0);
+  expect((await runExecutable(health)).code).toBe(1);
+  await secure.kill("SIGTERM");
+  authority.remove();
 });

@@ -32,4 +32,11 @@ export const faults: readonly Fault[] = [
     replace: "await Promise.race([whole])",
     tests,
   },
+  {
+    what: "HTTP: a renewed certificate cuts off whoever is being answered",
+    file: "src/net/http.ts",
+    find: "void server.stop(false)",
+    replace: "void server.stop(true)",
+    tests: "test/broker/http-tls.test.ts",
+  },
 ];

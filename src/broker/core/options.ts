@@ -118,6 +118,8 @@ export interface BrokerOptions {
   /** Address and port of the HTTP server for probes and metrics; port 0: none. */
   readonly httpHost: string;
   readonly httpPort: number;
+  /** True: HTTP is spoken over TLS alone, with the certificate that clients are shown. */
+  readonly httpTls: boolean;
   /** File with the token that HTTP requests for changes must show; "": nothing may be changed over HTTP. */
   readonly httpTokenFile: string;
   /** File of the users of the HTTP API, with their roles; "": there are none. */
@@ -248,6 +250,7 @@ export const defaultOptions: BrokerOptions = {
   linkTlsCa: "",
   httpHost: "0.0.0.0",
   httpPort: 0,
+  httpTls: false,
   httpTokenFile: "",
   httpUsers: "",
   auditLog: "",
