@@ -1,6 +1,7 @@
 /** `sub -F FORMAT`: how a message is printed, in mosquitto_sub's terms: %t, %-10t, %08x, @H, \n. */
 import strftime from "strftime";
 import type { Message } from "../../src/client/connection-options.ts";
+import { isExactNumber, parseExactly } from "./exact-json.ts";
 
 interface Field {
   readonly what: string;
@@ -162,7 +163,7 @@ function toJson(message: Message, how: { isPretty: boolean; now: Date; isParsed:
   let value: unknown = text;
   if (how.isParsed || payload.length === 0) {
     try {
-      value = payload.length === 0 ? null : JSON.parse(text);
+      value = payload.length === 0 ? null : parseExactly(text);
     } catch {
       throw new NoJson(`Message payload is not valid JSON on topic ${topic}.`);
     }
@@ -184,7 +185,7 @@ function toJson(message: Message, how: { isPretty: boolean; now: Date; isParsed:
 /** As cJSON prints it, for whoever compares: members on lines of their own, items of lists in one. */
 function prettyJson(value: unknown, indent: string): string {
   if (Array.isArray(value)) return `[${value.map((item) => prettyJson(item, indent)).join(", ")}]`;
-  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  if (typeof value !== "object" || value === null || isExactNumber(value)) return JSON.stringify(value);
   const deeper = `${indent}\t`;
   const members = Object.entries(value).map(
     ([key, item]) => `${deeper}${JSON.stringify(key)}:\t${prettyJson(item, deeper)}`,
