@@ -10,6 +10,7 @@ import { clientsCommand } from "./clients.ts";
 import { completionCommand } from "./completion.ts";
 import { doctorCommand } from "./doctor.ts";
 import { ownArguments } from "./flags/client-flags.ts";
+import { commandLine, refuseBytes } from "./flags/raw-words.ts";
 import { healthCommand } from "./health.ts";
 import { complain } from "./output/print.ts";
 import { print, printError, ReaderGone } from "./output/standard-output.ts";
@@ -52,6 +53,8 @@ program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subComma
 program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: true }).addCommand(doctorCommand());
 program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand()).addCommand(repairCommand());
 program.addCommand(clientsCommand()).addCommand(retainedCommand()).addCommand(completionCommand(program));
+
+program.hook("preAction", (_, command) => refuseBytes(command, ["message", "willPayload"]));
 
 function useOneLine(command: Command): void {
   command.exitOverride();
@@ -120,7 +123,7 @@ async function main(): Promise<void> {
   if (process.argv[2] !== "broker") endInOneLine();
   try {
     if (process.argv.length <= 2) program.help();
-    await program.parseAsync(withOwnArguments(asFlags(process.argv)));
+    await program.parseAsync(withOwnArguments(asFlags([...process.argv.slice(0, 2), ...commandLine()])));
   } catch (error) {
     process.exit(explain(error));
   }

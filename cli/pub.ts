@@ -13,6 +13,7 @@ import {
   usage,
   wholeNumber,
 } from "./flags/client-flags.ts";
+import { bytesOf } from "./flags/raw-words.ts";
 import { complain, shown, tell } from "./output/print.ts";
 import { print } from "./output/standard-output.ts";
 import { Publisher } from "./pubsub/publisher.ts";
@@ -41,7 +42,7 @@ const retryForDefault = 30;
 export function pubCommand(): Command {
   return addConnectionOptions(new Command("pub").description("Publish messages."))
     .option("-t, --topic <TOPIC>", "topic to publish to")
-    .option("-m, --message <TEXT>", "message")
+    .option("-m, --message <TEXT>", "message; bytes that are not UTF-8 are sent as they are")
     .option("-f, --file <FILE>", "message: the contents of a file")
     .option("-s, --stdin-file", "message: all of standard input")
     .option("-l, --stdin-line", "messages: each line of standard input")
@@ -139,7 +140,7 @@ function messagesOf(flags: PubFlags): AsyncIterable<Uint8Array | string> {
   if (sources.length === 0) usage("nothing to publish: give the message with -m, -f, -s or -l, or -n for an empty one");
   if (sources.length > 1) usage("-m, -f, -s, -l and -n do not go together");
   if (stdinLine === true) return linesOf(process.stdin);
-  const payload = file === undefined ? (message ?? "") : readBytes(file);
+  const payload = file === undefined ? bytesOf(message ?? "") : readBytes(file);
   return repeated(stdinFile === true ? () => Bun.stdin.bytes() : () => Promise.resolve(payload), flags);
 }
 

@@ -7,10 +7,18 @@ import type { ConnectionOptions } from "../../src/client/connection-options.ts";
 import type { Place } from "../../src/client/dial.ts";
 import { type ProtocolVersion, type QoS, sessionNeverExpires } from "../../src/mqtt/constants.ts";
 import { type Filter, isTopicName, parseFilter } from "../../src/mqtt/topic.ts";
-import { isThere, type KeeperFiles, listTexts, readSecret, readText } from "../../src/server/operator-files.ts";
+import {
+  isThere,
+  type KeeperFiles,
+  listTexts,
+  readBytes,
+  readSecret,
+  readText,
+} from "../../src/server/operator-files.ts";
 import { findBrokers } from "../cluster/find-brokers.ts";
 import { complain } from "../output/print.ts";
 import { type GivenProperties, readProperties } from "./property-flags.ts";
+import { bytesOf, textOf } from "./raw-words.ts";
 
 export interface ConnectionFlags extends KeeperFiles, PlaceFlags {
   readonly zk?: string;
@@ -247,7 +255,7 @@ function willOf({ willTopic: topic, willPayload, willQos: qos, willRetain }: Con
   }
   checkTopic(topic);
   const properties = given.will === undefined ? {} : { properties: given.will };
-  return { will: { topic, payload: willPayload ?? "", qos, retain: willRetain === true, ...properties } };
+  return { will: { topic, payload: bytesOf(willPayload ?? ""), qos, retain: willRetain === true, ...properties } };
 }
 
 function readUrl(text: string) {
@@ -308,7 +316,7 @@ export function ownArguments(command: string, env: Record<string, string | undef
   const folder = env.XDG_CONFIG_HOME ?? (env.HOME === undefined ? undefined : `${env.HOME}/.config`);
   const path = `${folder}/mqttzoo_${command}`;
   if (folder === undefined || !isThere(path)) return [];
-  return readText(path)
+  return textOf(readBytes(path))
     .split("\n")
     .map((line) => line.trim())
     .filter((line) => line !== "" && !line.startsWith("#"))

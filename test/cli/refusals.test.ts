@@ -6,8 +6,10 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { decodeConnect } from "../../src/mqtt/control.ts";
 import { Framer } from "../../src/mqtt/framer.ts";
-import { startBroker, type TestBroker } from "../support/broker.ts";
-import { runExecutable } from "../support/process.ts";
+import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
+import { killedAtExit } from "../support/children.ts";
+import { executable, runExecutable } from "../support/process.ts";
+import { RawClient } from "../support/raw-client.ts";
 
 /** An argument may have 128 KB. */
 const long = "x".repeat(65_542);
@@ -46,6 +48,49 @@ describe("a text that is too long for the wire", () => {
       expect(err.trim().split("\n").length).toBe(1);
     }
     expect(broker.server.broker.context.router.subscriptions).toBe(0);
+  });
+});
+
+describe("bytes that are not UTF-8", () => {
+  /** Starts a command in whose words `BYTES` stands for some of them. */
+  function start(words: string): Bun.Subprocess<"ignore", "ignore", "pipe"> {
+    const given = words.replaceAll("BYTES", `"$(printf 'a\\377\\303\\244\\355\\240\\200b')"`);
+    const command = ["sh", "-c", `exec "$0" ${given} "$@"`, executable, ...to];
+    return killedAtExit(Bun.spawn(command, { stdin: "ignore", stdout: "ignore", stderr: "pipe" }));
+  }
+  async function runWithBytes(words: string): Promise<{ code: number; err: string }> {
+    const child = start(words);
+    const err = await new Response(child.stderr).text();
+    return { code: await child.exited, err };
+  }
+  const bytes = Buffer.from("61ffc3a4eda08062", "hex");
+
+  test("are sent as they are in a payload, and in a will's", async () => {
+    const subscriber = await RawClient.connect(broker.port);
+    await subscriber.subscribe("bytes/#");
+    for (const words of ["-m BYTES", "--message=BYTES", "-mBYTES"]) {
+      expect(await runWithBytes(`pub -t bytes/ü ${words}`)).toEqual({ code: 0, err: "" });
+      expect((await subscriber.take("publish")).payload).toEqual(bytes);
+    }
+    const mortal = start("sub -t bytes/none --will-topic bytes/will --will-payload BYTES");
+    await eventually(() => broker.server.broker.context.router.subscriptions === 2, "it subscribes");
+    mortal.kill("SIGKILL");
+    expect((await subscriber.take("publish")).payload).toEqual(bytes);
+    subscriber.abort();
+  });
+
+  test.each([
+    ["pub -m x -t BYTES", "--topic"],
+    ["pub -m x -t a -i BYTES", "--id"],
+    ["pub -m x -t a -u BYTES", "--username"],
+    ["pub -m x -t a -D publish content-type BYTES", "--property"],
+    ["pub -m x -t a --will-topic BYTES", "--will-topic"],
+    ["sub -t a -t BYTES", "--topic"],
+    ["sub -t a -F BYTES", "--format"],
+  ])("%s is refused", async (words, option) => {
+    const { code, err } = await runWithBytes(words);
+    expect(err).toBe(`mqttzoo: ${option} holds bytes that are not UTF-8, which only the payload of a message may\n`);
+    expect(code).toBe(2);
   });
 });
 
