@@ -4,15 +4,8 @@
  */
 import { copyBytes, noBytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import {
-  outputBytesLow,
-  outputBytesMax,
-  sliceMs,
-  writerBytesMin,
-  writerFlushBytes,
-  writerPoolBytesMax,
-  writerPooledBufferBytesMax,
-} from "../base/limits.ts";
+import { outputBytesLow, outputBytesMax, sliceMs, writerFlushBytes } from "../base/limits.ts";
+import { returnBuffer, takeBuffer } from "./buffer-pool.ts";
 import type { Transport } from "./transport.ts";
 
 /** A range of at least this size that is the turn's first output is not copied but lent until the flush. */
@@ -23,7 +16,7 @@ const lendBytesMin = 64 * 1024;
 const writeBytesMax = 1024 * 1024;
 /** Connections that are written to before the time is asked for. */
 const flushedAtOnce = 64;
-/** Bytes of it that are handed to the kernel in one turn, at most. */
+/** Bytes of such ranges that all writers together hand to the kernel in one turn, at most, or `writeBytesMax` more. */
 const turnBytesMax = 4 * 1024 * 1024;
 
 interface Segment {
@@ -209,18 +202,23 @@ export class Writer {
 
   /** False if the kernel takes no more, or has taken much: then what is lent for this turn only is copied. */
   #writeQueue(): boolean {
-    let room = turnBytesMax;
+    const turn = this.#turn;
+    const before = this.taken;
     for (let segment = this.#queue[0]; segment !== undefined; segment = this.#queue[0]) {
       while (segment.start < segment.end) {
+        if (turn.lentRoom <= 0) {
+          // Readers as fast as we are would keep us from everybody else.
+          if (!this.#scheduled) this.#schedule(this.taken === before ? "first" : "last");
+          if (this.#loan !== undefined) this.#ownLoan();
+          return false;
+        }
         const end = Math.min(segment.end, segment.start + writeBytesMax);
         const taken = this.#write(segment.bytes, segment.start, end);
         segment.start += taken;
         this.#took(segment, taken);
-        room -= taken;
+        turn.lentRoom -= taken;
         this.#blocked = segment.start < end;
-        if (!this.#blocked && room > 0) continue;
-        // A reader as fast as we are would keep us from everybody else.
-        if (!this.#blocked && !this.#scheduled) this.#schedule();
+        if (!this.#blocked) continue;
         if (this.#loan !== undefined) this.#ownLoan();
         return false;
       }
@@ -243,9 +241,9 @@ export class Writer {
     return taken;
   }
 
-  #schedule(): void {
+  #schedule(place: "first" | "last" = "last"): void {
     this.#scheduled = true;
-    this.#turn.add(this);
+    this.#turn.add(this, place);
   }
 
   #writeLoan(): boolean {
@@ -301,12 +299,15 @@ export class Turn {
   readonly #schedule: (flush: () => void) => void;
   readonly #clock: Pick<Clock, "now"> | undefined;
   #writers: Writer[] = [];
+  #firstWriters: Writer[] = [];
   #begun = false;
   /** Bytes that all writers' kernels have not taken, about. */
   #unsent = 0;
   readonly #unsentBytesMax: number;
   /** Unsent output that one subscriber may have at QoS 0: less when all together have too much. */
   outputBytesMax = outputBytesMax;
+  /** Bytes of large ranges that may still be handed to the kernel in this turn. */
+  lentRoom = turnBytesMax;
   /** Bytes that all its writers have written, ever. */
   bytesWritten = 0;
   /** Packets other than PUBLISH that all its writers have been given, ever. */
@@ -333,9 +334,11 @@ export class Turn {
     this.outputBytesMax = this.#unsent > this.#unsentBytesMax ? outputBytesLow : outputBytesMax;
   }
 
-  add(writer: Writer): void {
-    if (this.#writers.length === 0 && !this.#begun) this.#schedule(this.flush);
-    this.#writers.push(writer);
+  /** Has a writer write in the next turn. First: it has had no turn in this one. */
+  add(writer: Writer, place: "first" | "last"): void {
+    if (this.#writers.length + this.#firstWriters.length === 0 && !this.#begun) this.#schedule(this.flush);
+    if (place === "first") this.#firstWriters.push(writer);
+    else this.#writers.push(writer);
   }
 
   /** Does something in a later turn. */
@@ -353,9 +356,14 @@ export class Turn {
   }
 
   readonly flush = (): void => {
-    if (this.#writers.length === 0) return;
-    const writers = this.#writers;
+    let writers = this.#writers;
+    if (this.#firstWriters.length > 0) {
+      writers = [...this.#firstWriters, ...writers];
+      this.#firstWriters = [];
+    }
+    if (writers.length === 0) return;
     this.#writers = [];
+    this.lentRoom = turnBytesMax;
     if (writers.length > flushedAtOnce && this.#clock !== undefined) return this.#flushSome(writers, this.#clock);
     for (const writer of writers) writer.flush();
   };
@@ -374,23 +382,4 @@ export class Turn {
     this.#writers = [...left, ...this.#writers];
     this.#schedule(this.flush);
   }
-}
-
-/** Free buffers by size class: index n holds buffers of 2^n bytes. */
-const pool: Uint8Array[][] = Array.from({ length: 32 }, () => []);
-let pooledBytes = 0;
-
-function takeBuffer(bytes: number): Uint8Array {
-  const sizeClass = 32 - Math.clz32(Math.max(bytes, writerBytesMin) - 1);
-  const free = pool[sizeClass]!.pop();
-  if (free === undefined) return new Uint8Array(2 ** sizeClass);
-  pooledBytes -= free.length;
-  return free;
-}
-
-function returnBuffer(buffer: Uint8Array): void {
-  if (buffer.length === 0 || buffer.length > writerPooledBufferBytesMax) return;
-  if (pooledBytes + buffer.length > writerPoolBytesMax) return;
-  pooledBytes += buffer.length;
-  pool[31 - Math.clz32(buffer.length)]!.push(buffer);
 }

@@ -173,6 +173,20 @@ export const faults: readonly Fault[] = [
     tests: "test/broker/room.test.ts",
   },
   {
+    what: "turns: large messages to many are handed to the kernel in one turn",
+    file: "src/net/writer.ts",
+    find: "        turn.lentRoom -= taken;\n",
+    replace: "",
+    tests: "test/unit/turn.test.ts",
+  },
+  {
+    what: "turns: a reader of large messages comes before those that have had no turn",
+    file: "src/net/writer.ts",
+    find: 'this.taken === before ? "first" : "last"',
+    replace: '"last"',
+    tests: "test/unit/turn.test.ts",
+  },
+  {
     what: "turns: the clock is not asked while routes are worked out",
     file: "src/broker/inbound.ts",
     find: "const newRouteCost = quickPacketsMax;",

@@ -112,3 +112,35 @@ test("... but by the transport alone where the kernel was full in between, and n
   pass();
   expect(kernel.relieved).toBe(0);
 });
+
+test("large messages to many leave a few megabytes a turn, and each reader has its turn", () => {
+  const turns: (() => void)[] = [];
+  const turn = new Turn((go) => turns.push(go));
+  const taken = [0, 0, 0];
+  const writers = taken.map((_, index) => {
+    const write = (_: Uint8Array, start: number, end: number): number => {
+      taken[index]! += end - start;
+      return end - start;
+    };
+    return new Writer({ write } as unknown as Transport, turn);
+  });
+  const message = new Uint8Array(8 * 1024 * 1024);
+  const all = (): number => taken.reduce((sum, bytes) => sum + bytes);
+  for (const writer of writers) for (const _ of [1, 2, 3, 4, 5]) writer.lend(message, 0, message.length);
+  let longest = 0;
+  const waits = [0, 0, 0];
+  while (turns.length > 0) {
+    const before = [...taken];
+    const sum = all();
+    turns.shift()!();
+    if (all() === sum) continue;
+    longest = Math.max(longest, all() - sum);
+    for (const index of [0, 1, 2]) {
+      const isDone = writers[index]!.unsent === 0;
+      waits[index] = isDone || taken[index] !== before[index] ? 0 : waits[index]! + 1;
+      expect(waits[index]).toBeLessThan(3);
+    }
+  }
+  expect(taken).toEqual([5, 5, 5].map((times) => times * message.length));
+  expect(longest).toBeLessThanOrEqual(5 * 1024 * 1024);
+});
