@@ -4,7 +4,8 @@ import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { createLog, type Log } from "../src/base/log.ts";
 import { hostOf } from "../src/server/listeners.ts";
 import { type Server, startServer } from "../src/server/server.ts";
-import { addBrokerOptions, resolveOptions, toBrokerOptions } from "./flags/broker-config.ts";
+import { addBrokerOptions, printedOf, resolveOptions, toBrokerOptions } from "./flags/broker-config.ts";
+import { yamlOf } from "./flags/config-file.ts";
 import { say } from "./output/print.ts";
 
 /** Lines of the stack that are printed of an error of our own. */
@@ -15,7 +16,7 @@ export function brokerCommand(): Command {
     .description("Start a broker: alone on its embedded store, or in a cluster on ZooKeeper.")
     .helpOption("--help", "print this help");
   addBrokerOptions(command)
-    .option("--print-config", "print every option with its value and where that came from, and end")
+    .option("--print-config", "print every option with its value and where that came from, and end; --config reads it")
     .addHelpText(
       "after",
       `
@@ -39,7 +40,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   const resolved = resolveOptions(flags, process.env);
   if (flags.printConfig === true) {
     for (const { name, value, source } of resolved) {
-      const shown = typeof value === "object" ? JSON.stringify(value) : value === -1 ? "none" : value;
+      const shown = yamlOf(printedOf(value));
       say(`${`${name}: ${shown}`.padEnd(44)} # ${source}`);
     }
     return;

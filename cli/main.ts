@@ -1,6 +1,7 @@
 /** `mqttzoo`: one executable, one subcommand a file. What is not needed is not loaded. */
 import { Command, CommanderError } from "commander";
 import { messageOf, OperatingError } from "../src/base/errors.ts";
+import { createLog } from "../src/base/log.ts";
 import { version } from "../src/broker/core/version.ts";
 import { ConnectionRefused } from "../src/client/closing-reason.ts";
 import { bankCommand } from "./bank.ts";
@@ -9,9 +10,11 @@ import { brokerCommand } from "./broker.ts";
 import { clientsCommand } from "./clients.ts";
 import { completionCommand } from "./completion.ts";
 import { doctorCommand } from "./doctor.ts";
+import { isLogJson } from "./flags/broker-config.ts";
 import { ownArguments } from "./flags/client-flags.ts";
 import { commandLine, refuseBytes } from "./flags/raw-words.ts";
 import { healthCommand } from "./health.ts";
+import { withHint } from "./output/hints.ts";
 import { complain } from "./output/print.ts";
 import { print, printError, ReaderGone } from "./output/standard-output.ts";
 import { passwdCommand } from "./passwd.ts";
@@ -65,22 +68,32 @@ function useOneLine(command: Command): void {
   for (const child of command.commands) useOneLine(child);
 }
 
+/** Says on stderr in one line what was wrong; of a broker as its log is: whoever reads JSON gets nothing else. */
+function complainInOneLine(text: string): void {
+  const [command, ...words] = process.argv.slice(2);
+  if (command !== "broker" || !isLogJson(words, process.env)) return complain(text);
+  const log = createLog({ level: "info", format: "json", write: printError });
+  log.fatal(withHint(text));
+}
+
 /** One line on stderr that says what was wrong and what to do; returns the exit code. */
 function explain(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
     const text = error.message.replace(/^error: /, "").replaceAll("\n", " ");
-    complain(`${text}; see ${helpPageOf(process.argv.slice(2))}`);
+    complainInOneLine(`${text}; see ${helpPageOf(process.argv.slice(2))}`);
     return usageExitCode;
   }
   if (error instanceof ReaderGone) return 0;
   if (error instanceof OperatingError) {
-    complain(messageOf(error));
+    complainInOneLine(messageOf(error));
     // As mosquitto's clients end; the other commands have exit codes of their own.
     if (error instanceof ConnectionRefused && /^(pub|sub)$/.test(process.argv[2]!)) return error.returnCode;
     return error.code === "EUSAGE" ? usageExitCode : 1;
   }
-  complain(`a fault of its own: ${messageOf(error)}; please report it, with what MQTTZOO_STACK=1 has it print`);
+  complainInOneLine(
+    `a fault of its own: ${messageOf(error)}; please report it, with what MQTTZOO_STACK=1 has it print`,
+  );
   if (process.env.MQTTZOO_STACK !== undefined) printError(`${(error as Error).stack}\n`);
   return 1;
 }

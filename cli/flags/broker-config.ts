@@ -2,11 +2,12 @@
  * Where the broker's options come from: a flag, an environment variable `MQTTZOO_…`, a key of the configuration file. A
  * flag beats a variable beats the file beats the default.
  */
-import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { messageOf, OperatingError } from "../../src/base/errors.ts";
 import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
+import { readText } from "../../src/server/operator-files.ts";
 import { specs } from "./broker-flags.ts";
+import { type ConfigValue, readConfigFile } from "./config-file.ts";
 import type { OptionSpec } from "./option-spec.ts";
 
 export type Source = "flag" | "environment" | "file" | "default";
@@ -36,24 +37,49 @@ export function resolveOptions(
   env: Record<string, string | undefined>,
 ): ResolvedOption[] {
   const path = (flags.config as string | undefined) ?? env.MQTTZOO_CONFIG;
-  const file = path === undefined ? {} : readConfigFile(path);
+  const known = specs.map(({ key }) => nameOf(key));
+  const file: ReadonlyMap<string, ConfigValue> = path === undefined ? new Map() : readConfigFile(path, known);
   const resolved = specs.map((spec): ResolvedOption => {
     const name = nameOf(spec.key);
     const candidates: readonly [Source, unknown, string][] = [
       ["flag", flags[spec.key], `--${name}`],
       ["environment", env[variableOf(spec.key)], variableOf(spec.key)],
-      ["file", file[name], `${name} in ${path}`],
+      ["file", file.get(name)?.value, `${name} in ${path}, line ${file.get(name)?.line}`],
     ];
     const found = candidates.find(([, value]) => value !== undefined);
     if (found === undefined) return { name, value: defaultOptions[spec.key], source: "default" };
     const [source, value, place] = found;
+    // So that what --print-config prints is read: some defaults are none of the values that may be given.
+    const byDefault = defaultOptions[spec.key];
+    if (source === "file" && value === printedOf(byDefault)) return { name, value: byDefault, source };
     const parseOne = (text: string): string | number | boolean => parseValue(spec, text, place);
+    if (!spec.isList && Array.isArray(value))
+      throw new OperatingError("EUSAGE", `${place}: one value is due, not a list`);
     if (!spec.isList) return { name, value: parseOne(String(value)), source };
     const texts: readonly unknown[] = Array.isArray(value) ? value : String(value).split(/\s+/).filter(Boolean);
     return { name, value: texts.map((text) => String(parseOne(String(text)))), source };
   });
   checkOrder(resolved, "bankTtlMin", "bankTtlMax");
   return resolved;
+}
+
+/**
+ * Returns true if the log is to be JSON, also where the options cannot be read: what is wrong with them is then said in
+ * JSON, too.
+ */
+export function isLogJson(words: readonly string[], env: Record<string, string | undefined>): boolean {
+  const wordOf = (flag: string): string | undefined => {
+    const at = words.findLastIndex((word) => word === flag || word.startsWith(`${flag}=`));
+    return at === -1 || words[at] !== flag ? words[at]?.slice(flag.length + 1) : words[at + 1];
+  };
+  const said = wordOf("--log-format") ?? env.MQTTZOO_LOG_FORMAT;
+  const path = wordOf("--config") ?? env.MQTTZOO_CONFIG;
+  if (said !== undefined || path === undefined) return said === "json";
+  try {
+    return /^log-format:\s*["']?json\b/m.test(readText(path));
+  } catch {
+    return false;
+  }
 }
 
 /** Throws `OperatingError` if the option that is the least of two is above the other. */
@@ -69,23 +95,10 @@ export function toBrokerOptions(resolved: readonly ResolvedOption[]): BrokerOpti
   return Object.fromEntries(specs.map((spec, index) => [spec.key, resolved[index]!.value])) as unknown as BrokerOptions;
 }
 
-function readConfigFile(path: string): Record<string, unknown> {
-  let parsed: unknown;
-  try {
-    parsed = Bun.YAML.parse(readFileSync(path, "utf8"));
-  } catch (error) {
-    throw new OperatingError("EUSAGE", `cannot read the configuration ${path}: ${messageOf(error)}`);
-  }
-  if (parsed === null || parsed === undefined) return {};
-  if (typeof parsed !== "object" || Array.isArray(parsed)) {
-    throw new OperatingError("EUSAGE", `the configuration ${path} must be lines of "option: value"`);
-  }
-  const known = new Set(specs.map((spec) => nameOf(spec.key)));
-  for (const key of Object.keys(parsed)) {
-    if (!known.has(key))
-      throw new OperatingError("EUSAGE", `unknown option ${key} in ${path}; known are ${[...known].join(", ")}`);
-  }
-  return parsed as Record<string, unknown>;
+/** Returns a value as `--print-config` prints it. */
+export function printedOf(value: ResolvedOption["value"]): string | readonly string[] {
+  if (typeof value === "object") return value;
+  return value === -1 ? "none" : String(value);
 }
 
 function parseValue(spec: OptionSpec, text: string, place: string): string | number | boolean {
