@@ -112,6 +112,19 @@ test("a broker that is rolled back counts the payloads that its branch pays for,
   expect([...emptied(world), ...orphanParts(world), ...(await creditsStillLost(world, creditLooksMax))]).toEqual([]);
 }, 300_000);
 
+test("a branch has its credits back for payloads whose parts a broker of format 1 has removed", async () => {
+  const { world, a, b, away } = await begin(4);
+  const { account } = b.broker!.context.bankAccount;
+  const before = account.bound;
+  await replace(world, a, older);
+  away.isAway = false;
+  expect(await world.pass(60_000, () => leftovers(world).length === 0)).toBe(true);
+  await world.pass(5000);
+  expect(emptied(world).length).toBeGreaterThan(10);
+  expect(account.bound).toBe((await besides(world)).bound);
+  expect(account.bound).toBeLessThan(before / 2);
+}, 300_000);
+
 test("what a teller of format 1 has left of a dead broker's branch is made up for by one of this version", async () => {
   const { world, a, b } = await begin(2);
   await replace(world, a, older);
