@@ -12,6 +12,8 @@ export interface BrokerProcess {
   readonly id: string;
   readonly port: number;
   readonly pid: number;
+  /** The executable that it was started from last. */
+  readonly program: string;
   /** Starts it; `another`: that executable, from now on. */
   start(another?: string): Promise<void>;
   signal(signal: NodeJS.Signals): void;
@@ -50,6 +52,9 @@ export function makeBrokerProcess({ id, port, folder, arguments_, ...how }: Brok
     port,
     get pid() {
       return child!.pid;
+    },
+    get program() {
+      return program;
     },
     async start(another) {
       program = another ?? program;

@@ -35,6 +35,11 @@ export interface ClusterOptions {
   readonly executable?: string;
   /** More variables for the environment of each broker. */
   readonly environment?: (id: string) => Record<string, string>;
+  /**
+   * True if nothing will be cut: brokers reach each other and ZooKeeper without the proxies. Those live in the test's
+   * process, and on a busy machine all links are silent for seconds whenever it has no time for them.
+   */
+  readonly isDirect?: boolean;
 }
 
 export async function startClusterProcesses(
@@ -49,7 +54,10 @@ export async function startClusterProcesses(
   for (const [index, id] of ids.entries()) {
     const environment = options.environment?.(id) ?? {};
     const program = options.executable ?? executable;
-    seats.push(await takeSeat({ id, index, ensemble, folder, arguments_: argumentsOf, environment, program }));
+    const isDirect = options.isDirect === true;
+    seats.push(
+      await takeSeat({ id, index, ensemble, folder, arguments_: argumentsOf, environment, program, isDirect }),
+    );
   }
   for (const seat of seats) await seat.start();
   return {
@@ -73,10 +81,11 @@ interface SeatOptions {
   readonly arguments_: (executable: string) => readonly string[];
   readonly environment: Record<string, string>;
   readonly program: string;
+  readonly isDirect: boolean;
 }
 
 async function takeSeat(options: SeatOptions): Promise<BrokerSeat> {
-  const { id, index, ensemble, folder, arguments_, environment } = options;
+  const { id, index, ensemble, folder, arguments_, environment, isDirect } = options;
   const port = await freePort();
   const linkPort = await freePort();
   // The same port under another loopback address: the one that the others are told.
@@ -85,9 +94,11 @@ async function takeSeat(options: SeatOptions): Promise<BrokerSeat> {
   const keeperProxies = ensemble.servers.map((server) =>
     startProxy({ host: "127.0.0.1", port: 0 }, { host: "127.0.0.1", port: server.port }),
   );
-  const zk = `${keeperProxies.map((proxy) => `127.0.0.1:${proxy.port}`).join(",")}/chaos`;
+  const servers = isDirect ? ensemble.connect : keeperProxies.map(({ port }) => `127.0.0.1:${port}`).join(",");
+  const zk = `${servers}/chaos`;
   const command = ["broker", "--host", "127.0.0.1", "--port", String(port), "--id", id, "--zk", zk];
-  command.push("--link-host", "127.0.0.1", "--link-port", String(linkPort), "--advertise", advertised);
+  command.push("--link-host", "127.0.0.1", "--link-port", String(linkPort));
+  command.push("--advertise", isDirect ? "127.0.0.1" : advertised);
   command.push("--zk-session-timeout", String(sessionTimeout), "--drain-time", "2");
   const seat = makeBrokerProcess({
     ...{ id, port, folder, program: options.program, environment },

@@ -3,6 +3,7 @@
  * subscriber that stays, one that comes and goes, and one that is away all the time.
  */
 import { ClientSession } from "../../src/client/client-session.ts";
+import type { MqttConnection } from "../../src/client/connection.ts";
 import { connect } from "../../src/client/dial.ts";
 import type { QoS } from "../../src/mqtt/constants.ts";
 import type { BrokerSeat, ClusterProcesses } from "../chaos/cluster-processes.ts";
@@ -10,17 +11,28 @@ import { History } from "../chaos/history.ts";
 import { unpad } from "../chaos/padding.ts";
 import { Publisher, Worker } from "../chaos/workers.ts";
 import { eventually } from "../support/broker.ts";
+import { executable } from "../support/process.ts";
 
 const largeBytes = 3 * 1024 * 1024;
-/** A large message so often, in ms: all of them together must be affordable with the bank's default capital. */
+/**
+ * A large message so often, in ms, and so many until the next pause, however long that takes: all of them together must
+ * be affordable with the bank's default capital, since one client is away all the time.
+ */
 const largeMs = 4000;
+const largeMax = 40;
 const dropMs = 50;
 /** The time to live of messages in the mail drop, in s: it must not end by chance while the test goes on. */
 const dropExpiry = 3600;
 const subscriberNames = ["home", "visitor", "away"] as const;
 
 export const mailDrop = "upgrade/drop/#";
-export const patienceMs = 60_000;
+/** Everything must come within so long, in ms, on a machine whose cores are shared with a dozen busy processes. */
+export const patienceMs = 120_000;
+/** How often it is looked whether all is settled, in ms. */
+const settleLookMs = 100;
+const patiently = { host: "127.0.0.1", connectTimeout: patienceMs / 1000 } as const;
+/** A reader of a mail drop at a broker of format 1 comes back when nothing has come for so long. */
+const silenceMaxMs = 5_000;
 
 /** A client whose session ends with its connection: what it has missed of what was acknowledged since it came. */
 export interface Guest {
@@ -85,15 +97,16 @@ export class UpgradeLoad {
   async #loop(): Promise<void> {
     const [visitor, away] = this.#workers.slice(-2) as [Worker, Worker];
     let isVisiting = true;
-    let [movesAt, largeAt, dropAt] = [0, 0, 0];
+    let [movesAt, largeAt, dropAt, largeCount] = [0, 0, 0, 0];
     away.client!.disconnect();
     while (this.#isBusy) {
       for (const worker of this.#workers)
         if (!worker.up && worker !== away && (isVisiting || worker !== visitor)) void worker.comeBack();
       const now = performance.now();
       for (const publisher of this.#publishers) publisher.pump(1);
-      if (now > largeAt && this.#large.isSettled) {
+      if (now > largeAt && largeCount < largeMax && this.#large.isSettled) {
         largeAt = now + largeMs;
+        largeCount++;
         this.#large.pump(1);
       }
       if (now > dropAt) {
@@ -113,7 +126,7 @@ export class UpgradeLoad {
   async guest(seat: BrokerSeat, qos: QoS): Promise<Guest> {
     const heard = new Set<string>();
     const onMessage = ({ payload }: { payload: Uint8Array }): void => void heard.add(unpad(payload));
-    const client = await connect({ host: "127.0.0.1", port: seat.port, keepAlive: 0, onMessage });
+    const client = await connect({ ...patiently, port: seat.port, keepAlive: 0, onMessage });
     await client.subscribe(["upgrade/#"], { qos });
     const from = this.history.sent.length;
     return {
@@ -126,55 +139,63 @@ export class UpgradeLoad {
   }
 
   /**
-   * Checks that a new subscriber to the mail drop is handed all that lies there, in its order, wherever it connects.
+   * Checks that a new subscriber to the mail drop is handed all that lies there, in its order, wherever it connects: by
+   * a broker of this version in one connection. On a busy machine one of format 1 was seen to hand out 256 of 1,980
+   * messages and no more, and its code stays as it is: there a reader that hears nothing for a while comes back, and
+   * begins again, as people's clients do.
    */
   async mailDropIsWhole(seat: BrokerSeat): Promise<void> {
     const lying = this.history.sent
       .filter(({ publisher }) => publisher === this.#dropper.name)
       .map(History.payload)
       .filter((words) => this.history.isAcknowledged(words));
-    const heard: string[] = [];
-    const onMessage = ({ payload }: { payload: Uint8Array }): void => void heard.push(unpad(payload));
-    const client = await connect({ host: "127.0.0.1", port: seat.port, onMessage });
-    await client.subscribe([mailDrop], { qos: 1 });
-    const missing = (): string[] => {
-      const all = new Set(heard);
-      return lying.filter((words) => !all.has(words));
+    const readings = [await readDrop(seat)];
+    const missing = (): string[] => lying.filter((words) => !readings.at(-1)!.heard.has(words));
+    const isWhole = async (): Promise<boolean> => {
+      const { client, heardAt } = readings.at(-1)!;
+      if (missing().length === 0) return true;
+      if (seat.program === executable || performance.now() < heardAt() + silenceMaxMs) return false;
+      client.disconnect();
+      readings.push(await readDrop(seat));
+      return false;
     };
-    await eventually(() => missing().length === 0, `broker ${seat.id} hands out the mail drop`, patienceMs).catch(
-      (error) => {
-        throw new Error(
-          `${error.message}: ${missing().length} of ${lying.length} missing, ${missing().slice(0, 5).join("; ")}`,
-        );
-      },
-    );
+    await eventually(isWhole, `broker ${seat.id} hands out the mail drop`, patienceMs).catch((error) => {
+      const was = readings.map(({ heard, client }) => `${heard.size} came, ${client.whyClosed ?? "and it is open"}`);
+      const some = missing().slice(0, 5).join("; ");
+      throw new Error(`${error.message}: ${missing().length} of ${lying.length} missing, ${some}; ${was.join("; ")}`);
+    });
+    const { heard, client } = readings.at(-1)!;
     // What a publisher sends again after a lost connection lies there twice.
-    const numbers = [...new Set(heard)].map((words) => Number(words.split(" ")[1]));
+    const numbers = [...heard].map((words) => Number(words.split(" ")[1]));
     const fallen = numbers.findIndex((number, at) => at > 0 && number < numbers[at - 1]!);
     client.disconnect();
     if (fallen !== -1) throw new Error(`broker ${seat.id}: mail drop out of order: ${numbers.slice(0, fallen + 1)}`);
   }
 
-  /** Waits until everybody is there and has everything, and judges it. */
+  /**
+   * Waits until everybody is there and has everything, and judges it. A long backlog takes its time: as long as it
+   * becomes shorter nobody is forgotten.
+   */
   async settle(): Promise<string[]> {
-    const isSettled = (): boolean => {
+    let fewest = Infinity;
+    let betterAt = performance.now();
+    for (;;) {
       for (const worker of this.#workers) if (!worker.up) void worker.comeBack();
-      return (
-        this.#workers.every(({ up }) => up) && this.#allPublishers.every((one) => one.isSettled) && !this.#isWrong()
-      );
-    };
-    await eventually(isSettled, "everything is settled", patienceMs).catch((error) => {
-      const states = this.#workers.map(
-        ({ name, up, session }) => `${name}:${up ? "up" : "down"}:${session.outgoing.size}`,
-      );
       const wrong = this.#wrong();
-      throw new Error(`${error.message}; ${states.join(" ")}; ${wrong.length} wrong: ${wrong.slice(0, 10).join("; ")}`);
-    });
-    return this.#wrong();
+      const isHere = this.#workers.every(({ up }) => up) && this.#allPublishers.every((one) => one.isSettled);
+      if (isHere && wrong.length === 0) return wrong;
+      if (wrong.length < fewest) betterAt = performance.now();
+      fewest = Math.min(fewest, wrong.length);
+      if (performance.now() > betterAt + patienceMs) throw new Error(`never settled: ${this.#describe(wrong)}`);
+      await Bun.sleep(settleLookMs);
+    }
   }
 
-  #isWrong(): boolean {
-    return this.#wrong().length > 0;
+  #describe(wrong: readonly string[]): string {
+    const states = this.#workers.map(
+      ({ name, up, session }) => `${name}:${up ? "up" : "down"}:${session.outgoing.size}`,
+    );
+    return `${states.join(" ")}; ${wrong.length} wrong: ${wrong.slice(0, 10).join("; ")}`;
   }
 
   #wrong(): string[] {
@@ -188,4 +209,26 @@ export class UpgradeLoad {
     const { sent, acknowledgedCount } = this.history;
     return `${sent.length} sent, ${count(this.#large)} of them of ${largeBytes} bytes, ${count(this.#dropper)} to a mail drop; ${acknowledgedCount} acknowledged`;
   }
+}
+
+/** A client that has subscribed to the mail drop, and what has come. */
+interface Reading {
+  readonly client: MqttConnection;
+  /** In the order in which they came first. */
+  readonly heard: ReadonlySet<string>;
+  /** Returns the time at which something came last, or it subscribed, by `performance.now()`. */
+  heardAt(): number;
+}
+
+async function readDrop({ port }: BrokerSeat): Promise<Reading> {
+  const heard = new Set<string>();
+  let heardAt = performance.now();
+  const onMessage = ({ payload }: { payload: Uint8Array }): void => {
+    heard.add(unpad(payload));
+    heardAt = performance.now();
+  };
+  const client = await connect({ ...patiently, port, onMessage });
+  await client.subscribe([mailDrop], { qos: 1 });
+  heardAt = Math.max(heardAt, performance.now());
+  return { client, heard, heardAt: () => heardAt };
 }

@@ -16,6 +16,8 @@ export class RawClient {
   closed = false;
   /** Set it to have the bytes that come kept there too, as they came. */
   tap: Uint8Array[] | undefined;
+  /** The time that it waits for packets, in ms. */
+  #patienceMs = patienceMs;
   readonly #parser;
   readonly #version: 3 | 4 | 5;
   #socket!: Socket<unknown>;
@@ -52,10 +54,12 @@ export class RawClient {
     return client;
   }
 
-  /** Dials, connects and takes CONNACK. */
-  static async connect(port: number, options: AnyPacket = {}): Promise<RawClient> {
+  /** Dials, connects and takes CONNACK. `patience`: waits for packets so long, in ms. */
+  static async connect(port: number, given: AnyPacket = {}): Promise<RawClient> {
+    const { patience = patienceMs, ...options } = given;
     const version = options.protocolVersion ?? 4;
     const client = await RawClient.dial(port, version);
+    client.#patienceMs = patience;
     client.send(connectPacket(options));
     const connack = await client.take("connack");
     if ((connack.returnCode ?? connack.reasonCode) !== 0) throw new Error(`refused: ${JSON.stringify(connack)}`);
@@ -158,7 +162,7 @@ export class RawClient {
           .map((packet) => JSON.stringify(packet))
           .join(" ");
         reject(new Error(`waited in vain for ${what}; closed: ${this.closed}; packets: ${seen}`));
-      }, patienceMs);
+      }, this.#patienceMs);
       this.#changed = () => {
         if (!condition()) return;
         clearTimeout(timeout);
