@@ -8,7 +8,7 @@ import { bankCapitalCreditsMax, sweepMs } from "../src/base/bank-limits.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { defaultOptions } from "../src/broker/core/options.ts";
 import { describeStrangers } from "../src/mail/record-reader.ts";
-import { clientOf, drop, list, type MailFlags, mailCommand, show, sweep, topicOf } from "./bank/mail.ts";
+import { clientOf, mailCommand, sweep, topicOf } from "./bank/mail.ts";
 import { watchBank } from "./bank/watch.ts";
 import { snapshotOf, weighedSnapshotOf, withTree } from "./cluster/open-tree.ts";
 import { integer } from "./flags/parsers.ts";
@@ -93,20 +93,11 @@ async function openConsole(where: TreeFlags): Promise<void> {
   if (!process.stdin.isTTY)
     throw new OperatingError("EUSAGE", "name a command; without one the console needs a terminal");
   const { startConsole } = await import("./bank/console.ts");
-  const withClient = (client: string | undefined): MailFlags => (client === undefined ? where : { ...where, client });
-  startConsole({
-    holders,
-    balance: () => withSnapshot(balance)(where),
-    audit: () => runAudit(where),
-    statement: (by = "topic") => withSnapshot(statement)({ ...where, by, top: 20 }),
-    quote: (bytes, ttl) => quote(bytesOf(bytes), { topic: "topic", ...(ttl === undefined ? {} : { ttl: ttlOf(ttl) }) }),
-    list: (filter = "#", client) => list(filter, withClient(client)),
-    show: (path) => show(path, where),
-    drop: (filter, client) => drop(filter, withClient(client)),
-    sweep: () => sweep(where),
-    watch: () => watchBank(where),
-    change: (how, credits) => change(how, creditsOf(credits), where),
-  });
+  startConsole(() => bankCommand().action(nameCommand), where);
+}
+
+function nameCommand(): never {
+  throw new OperatingError("EUSAGE", "name a command; see help");
 }
 
 function parsed(what: string, max: number): (text: string) => number {
@@ -188,8 +179,6 @@ function tellStrangers(strangers: ReadonlyMap<string, string>): void {
 }
 
 function statement(taken: Snapshot, { by, top }: TreeFlags & { by: string; top: number }): Row[] {
-  if (!holders.includes(by))
-    throw new OperatingError("EUSAGE", `${JSON.stringify(by)} is none of ${holders.join(", ")}`);
   if (by === "user") return usersIn(taken).slice(0, top);
   const sums = new Map<string, { credits: number; messages: number }>();
   const note = (holder: string, credits: number): void => {

@@ -15,8 +15,9 @@ import { ownArguments } from "./flags/client-flags.ts";
 import { commandLine, refuseBytes } from "./flags/raw-words.ts";
 import { healthCommand } from "./health.ts";
 import { withHint } from "./output/hints.ts";
+import { innermost, textOf, useOneLine } from "./output/one-line.ts";
 import { complain } from "./output/print.ts";
-import { print, printError, ReaderGone } from "./output/standard-output.ts";
+import { printError, ReaderGone } from "./output/standard-output.ts";
 import { passwdCommand } from "./passwd.ts";
 import { pubCommand } from "./pub.ts";
 import { repairCommand } from "./repair.ts";
@@ -59,15 +60,6 @@ program.addCommand(clientsCommand()).addCommand(retainedCommand()).addCommand(co
 
 program.hook("preAction", (_, command) => refuseBytes(command, ["message", "willPayload"]));
 
-function useOneLine(command: Command): void {
-  command.exitOverride();
-  command.configureOutput({ outputError: () => {}, writeOut: print });
-  command.showSuggestionAfterError(true);
-  // Where -h is not a host, as with mosquitto's clients, it asks for help.
-  if (!command.options.some(({ short }) => short === "-h")) command.helpOption("-h, --help", "print this help");
-  for (const child of command.commands) useOneLine(child);
-}
-
 /** Says on stderr in one line what was wrong; of a broker as its log is: whoever reads JSON gets nothing else. */
 function complainInOneLine(text: string): void {
   const [command, ...words] = process.argv.slice(2);
@@ -80,8 +72,8 @@ function complainInOneLine(text: string): void {
 function explain(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
-    const text = error.message.replace(/^error: /, "").replaceAll("\n", " ");
-    complainInOneLine(`${text}; see ${helpPageOf(process.argv.slice(2))}`);
+    const { names } = innermost(program, process.argv.slice(2));
+    complainInOneLine(`${textOf(error)}; see ${["mqttzoo", ...names].join(" ")} --help`);
     return usageExitCode;
   }
   if (error instanceof ReaderGone) return 0;
@@ -96,19 +88,6 @@ function explain(error: unknown): number {
   );
   if (process.env.MQTTZOO_STACK !== undefined) printError(`${(error as Error).stack}\n`);
   return 1;
-}
-
-/** Returns the command whose help tells about these words: of the innermost command that they name. */
-function helpPageOf(words: readonly string[]): string {
-  let command = program;
-  const names = ["mqttzoo"];
-  for (const word of words) {
-    const child = command.commands.find((one) => one.name() === word);
-    if (child === undefined) break;
-    names.push(word);
-    command = child;
-  }
-  return `${names.join(" ")} --help`;
 }
 
 /** Reads `help COMMAND` and `version` as the flags that mean the same. */

@@ -1,122 +1,95 @@
-/** The bank's console: the same commands at a prompt, with help and history. What holds a slash is quoted: "home/#". */
-import { CLI, type Commands } from "cliffy";
-import { messageOf } from "../../src/base/errors.ts";
+/** The bank's console: the commands of `mqttzoo bank` at a prompt, with the same options, with help and history. */
+import { CLI } from "cliffy";
+import { type Command, CommanderError } from "commander";
+import { messageOf, OperatingError } from "../../src/base/errors.ts";
+import { version } from "../../src/broker/core/version.ts";
+import type { TreePlace } from "../cluster/open-tree.ts";
+import { innermost, textOf, useOneLine } from "../output/one-line.ts";
 import { say } from "../output/print.ts";
+import { print } from "../output/standard-output.ts";
 
-export interface BankActions {
-  /** The kinds of holders that a statement may be by. */
-  readonly holders: readonly string[];
-  balance(): Promise<void>;
-  audit(): Promise<void>;
-  statement(by: string | undefined): Promise<void>;
-  quote(bytes: string, ttl: string | undefined): void;
-  list(filter: string | undefined, client: string | undefined): Promise<void>;
-  show(path: string): Promise<void>;
-  drop(filter: string, client: string | undefined): Promise<void>;
-  sweep(): Promise<void>;
-  watch(): Promise<void>;
-  /** As typed: whoever takes it says what is wrong with it. */
-  change(how: "deposit" | "withdraw", credits: string): Promise<void>;
-}
-
-/** Returns the commands, as Tab completes them. */
-const namesOf = (holders: readonly string[]): string[] => [
-  "balance",
-  "audit",
-  "statement",
-  ...holders.map((by) => `statement ${by}`),
-  "quote",
-  "mail",
-  "mail list",
-  "mail show",
-  "mail drop",
-  "sweep",
-  "watch",
-  "deposit",
-  "withdraw",
-  "help",
-  "quit",
-];
-
-/** Cliffy keeps its line editor to itself; completion is set on it. */
-interface LineEditor {
+/** Cliffy's own: its line editor, and its way to read a line, in which / separates words. */
+interface Inner {
   readonly readline: { completer: (line: string, done: (error: null, found: [string[], string]) => void) => void };
+  executeCommand: (line: string) => Promise<void>;
 }
 
-export function startConsole(actions: BankActions): void {
+/** Words that are the console's own. */
+const ownCommands = { help: "all commands, or one: help mail list", version: "print the version", quit: "end" };
+
+/** Opens the console. `make` makes the commands; `place` is where the tree is, unless a line says otherwise. */
+export function startConsole(make: () => Command, place: TreePlace): void {
   const cli = new CLI({ quietBlank: true })
     .setName("mqttzoo bank")
-    .setInfo('The bank that pays for stored messages. Quote what holds a slash: mail list "home/#". Ctrl-C ends.')
-    .setDelimiter("bank> ")
-    .addCommand("balance", { description: "capital, vault, and each branch", action: safely(actions.balance) })
-    .addCommand("audit", { description: "prove that it balances", action: safely(actions.audit) })
-    .addCommand("statement", {
-      description: "who holds the credits: by topic, client, user, branch or age",
-      parameters: [{ label: "by", optional: true }],
-      action: ({ by }) => safely(() => actions.statement(by))(),
-    })
-    .addCommand("quote", {
-      description: "what it costs to store a message",
-      parameters: ["bytes", { label: "ttl", optional: true }],
-      action: ({ bytes, ttl }) => safely(() => actions.quote(bytes, ttl))(),
-    })
-    .addCommand("mail", {
-      description: "stored messages: mail list, mail show, mail drop",
-      action: () => say('mail list ["FILTER" [CLIENT]], mail show "PATH", mail drop "FILTER" [CLIENT]'),
-      subcommands: mailCommands(actions),
-    });
-  for (const name of ["deposit", "withdraw"] as const) {
-    cli.addCommand(name, {
-      description: name === "deposit" ? "raise the capital" : "lower the capital",
-      parameters: ["credits"],
-      action: ({ credits }) => safely(() => actions.change(name, credits))(),
-    });
-  }
-  cli.addCommand("sweep", { description: "remove what has outlived its time now", action: safely(actions.sweep) });
-  cli.addCommand("watch", {
-    description: "a live view, until Ctrl-C: it ends the console too",
-    action: safely(actions.watch),
-  });
-  cli.addCommand("quit", { description: "end", action: () => process.exit(0) });
-  const names = namesOf(actions.holders);
-  (cli as unknown as LineEditor).readline.completer = (line, done) => {
-    const fitting = names.filter((name) => name.startsWith(line));
-    done(null, [fitting, line]);
+    .setInfo("The bank that pays for stored messages. Commands have the options of the command line. Ctrl-C ends.")
+    .setDelimiter("bank> ");
+  for (const command of make().commands)
+    cli.addCommand(command.name(), { description: command.description(), action: () => {} });
+  for (const [name, description] of Object.entries(ownCommands))
+    cli.addCommand(name, { description, action: () => {} });
+  const inner = cli as unknown as Inner;
+  inner.readline.completer = (line, done) => done(null, completionsOf(make(), line));
+  inner.executeCommand = async (line) => {
+    try {
+      await runLine(make, place, line);
+    } catch (error) {
+      say(messageOf(error));
+    }
   };
   cli.showHelp();
   cli.show();
 }
 
-function mailCommands(actions: BankActions): Commands {
-  return {
-    list: {
-      description: "stored messages whose topic matches a filter, and that wait for a client if one is named",
-      parameters: [
-        { label: "filter", optional: true },
-        { label: "client", optional: true },
-      ],
-      action: ({ filter, client }) => safely(() => actions.list(filter, client))(),
-    },
-    show: {
-      description: "the payload of one",
-      parameters: ["path"],
-      action: ({ path }) => safely(() => actions.show(path))(),
-    },
-    drop: {
-      description: "remove those whose topic matches a filter, or what of them waits for one client",
-      parameters: ["filter", { label: "client", optional: true }],
-      action: ({ filter, client }) => safely(() => actions.drop(filter, client))(),
-    },
-  };
+/** Runs one line. Rejects with an error that says in words what is wrong. */
+async function runLine(make: () => Command, place: TreePlace, line: string): Promise<void> {
+  const words = wordsOf(line);
+  const [first, ...rest] = words;
+  if (first === undefined) return;
+  if (first === "quit" || first === "exit") process.exit(0);
+  if (first === "version" || first === "--version") return say(version);
+  const bank = make();
+  useOneLine(bank);
+  if (/^(help|-h|--help)$/.test(first)) return print(innermost(bank, rest).command.helpInformation());
+  const { names } = innermost(bank, words);
+  if (names.length === 0) throw new OperatingError("EUSAGE", `unknown command ${JSON.stringify(first)}; see help`);
+  usePlace(bank, place);
+  try {
+    await bank.parseAsync(words, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode !== 0) throw new OperatingError("EUSAGE", `${textOf(error)}; see help ${names.join(" ")}`);
+  }
 }
 
-/** Wraps a command of the console: its error is said in one line, and the prompt comes again. */
-function safely(run: () => void | Promise<void>): () => Promise<void> {
-  return async () => {
-    try {
-      await run();
-    } catch (error) {
-      say(messageOf(error));
-    }
-  };
+/** Says for each command where the tree is. */
+function usePlace(command: Command, place: TreePlace): void {
+  for (const [name, value] of Object.entries(place))
+    if (command.options.some((option) => option.attributeName() === name))
+      command.setOptionValueWithSource(name, value, "cli");
+  for (const child of command.commands) usePlace(child, place);
+}
+
+/** Reads a line as a shell does: blanks separate, quotes keep together. Throws `OperatingError`. */
+export function wordsOf(line: string): string[] {
+  const rest = line.replaceAll(/"[^"]*"|'[^']*'/g, "");
+  if (/["']/.test(rest)) throw new OperatingError("EUSAGE", "a quote is not closed");
+  const words = line.match(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g) ?? [];
+  return words.map((word) => word.replaceAll(/"([^"]*)"|'([^']*)'/g, (_, double, single) => double ?? single));
+}
+
+/** Returns what may stand in place of the last word of a line, and that word. */
+export function completionsOf(bank: Command, line: string): [string[], string] {
+  const before = line.split(/\s+/).filter((word, index) => word !== "" || index > 0);
+  const word = before.pop() ?? "";
+  const [first, ...rest] = before;
+  const { command } = innermost(bank, first === "help" ? rest : before);
+  const last = before.at(-1) ?? "";
+  const option = command.options.find(({ short, long }) => short === last || long === last);
+  const own = before.length === 0 ? Object.keys(ownCommands) : [];
+  const flags = word.startsWith("-") ? command.options.flatMap(({ long }) => (long === undefined ? [] : [long])) : [];
+  const all =
+    option?.required === true
+      ? (option.argChoices ?? [])
+      : [...command.commands.map((child) => child.name()), ...own, ...flags];
+  return [all.filter((one) => one.startsWith(word)).map((one) => `${one} `), word];
 }

@@ -25,7 +25,7 @@ import { addCommand, type TreeFlags } from "../flags/tree-flags.ts";
 import { sayLines } from "../output/print.ts";
 import { inCredits, printRows } from "../output/table.ts";
 
-export interface MailFlags extends TreeFlags {
+interface MailFlags extends TreeFlags {
   readonly client?: string;
 }
 
@@ -60,7 +60,7 @@ function matching({ messages, slips }: Snapshot, text: string, client: string | 
   );
 }
 
-export async function list(filter: string, flags: MailFlags): Promise<void> {
+async function list(filter: string, flags: MailFlags): Promise<void> {
   const taken = await withTree(flags, "read", snapshotOf);
   const waiting = new Map<string, number>();
   for (const { messagePath } of taken.slips) waiting.set(messagePath, (waiting.get(messagePath) ?? 0) + 1);
@@ -76,7 +76,7 @@ export async function list(filter: string, flags: MailFlags): Promise<void> {
   printRows(rows, flags.json === true);
 }
 
-export async function show(path: string, flags: TreeFlags): Promise<void> {
+async function show(path: string, flags: TreeFlags): Promise<void> {
   const publish = await withTree(flags, "read", async (tree) => {
     const [result] = await read(tree, [{ kind: "get", path }]);
     const message = hasData(result)
@@ -94,7 +94,7 @@ export async function show(path: string, flags: TreeFlags): Promise<void> {
   sayLines(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd));
 }
 
-export async function drop(filter: string, flags: MailFlags): Promise<void> {
+async function drop(filter: string, flags: MailFlags): Promise<void> {
   await withTree(flags, "write", async (tree) => {
     const taken = await snapshotOf(tree);
     const messages = matching(taken, filter, flags.client);

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Moment, plot, sparkline } from "../../cli/bank/watch.ts";
 import { markPriceOf, milli } from "../../src/bank/price.ts";
+import { version } from "../../src/broker/core/version.ts";
 import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { brokerArguments, freePort, untilListening } from "../bench/brokers.ts";
 import { eventually } from "../support/broker.ts";
@@ -221,8 +222,10 @@ test("the console, on a terminal", async () => {
     await eventually(() => seen.slice(from).includes(answer), `${answer} after ${line}`);
   };
   await eventually(() => seen.includes("bank>"), "a prompt");
-  await say("help mail", "mail drop");
-  await say("quote 256 30", String(Math.round(10 * creditsOf(256, { topic: "topic", ttlMs: 30_000 })) / 10));
+  await say("help mail list", "Usage: bank mail list [options] [FILTER]");
+  await say("-h", "stored messages");
+  await say("version", version);
+  await say("quote 256 --ttl 30", String(Math.round(10 * creditsOf(256, { topic: "topic", ttlMs: 30_000 })) / 10));
   await say("audit", "it balances");
   for (const [command, amount] of [
     ["deposit", "abc"],
@@ -237,8 +240,15 @@ test("the console, on a terminal", async () => {
   await child.stdin.flush();
   await eventually(() => /bal\S*ance/.test(seen.slice(seen.lastIndexOf("bank>"))), "Tab completes it");
   await say("", "(capital)");
-  await say("statement nobody", "is none of topic, client, user, branch, age");
-  await say("nonsense", "Invalid Command");
+  await say("statement --by nobody", "Allowed choices are topic, client, user, branch, age; see help statement");
+  await say("balance --json", '"account":"(vault)"');
+  await say("mail list home/# --json", "bank>");
+  await say("mail list 'home/#' --client nobody", "bank>");
+  await say("mail list home/[#", "is no topic filter");
+  await say("mail drop", "missing required argument 'FILTER'; see help mail drop");
+  await say("balance --nonsense", "unknown option '--nonsense'; see help balance");
+  await say("nonsense", 'unknown command "nonsense"; see help');
+  await say("mail list 'home", "a quote is not closed");
   child.stdin.write("quit\n");
   await child.stdin.flush();
   expect(await child.exited).toBe(0);
