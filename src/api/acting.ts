@@ -4,6 +4,7 @@ import { logLevels } from "../base/log.ts";
 import { messageOperations } from "./acting-on-messages.ts";
 import type { AuditLog } from "./audit-log.ts";
 import { keyBy, listOperation } from "./lists.ts";
+import { mailboxOperations } from "./mailboxes.ts";
 import type { People } from "./people.ts";
 import { Problem } from "./problem.ts";
 import { type Operation, operation } from "./route.ts";
@@ -239,7 +240,7 @@ export function actingOperations(people: People, audit: AuditLog): readonly Oper
     },
   });
   return [
-    ...[getLogLevel, setLogLevel, drain, disconnectClient, endSession, ...messageOperations],
+    ...[getLogLevel, setLogLevel, drain, disconnectClient, endSession, ...mailboxOperations, ...messageOperations],
     ...[capitalOperation("deposit", "Raise the bank's capital."), capitalOperation("withdraw", "Lower it.")],
     ...[listBans, banOperation("addBan", "Ban somebody for good."), banOperation("liftBan", "Lift a ban of any kind.")],
     ...[whoAmI, createToken, deleteToken, listChanges],

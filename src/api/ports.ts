@@ -12,6 +12,7 @@ import type {
   RetainedMessageRow,
   RetainedRow,
   SubscriptionRow,
+  WaitingRow,
 } from "./rows.ts";
 
 /** A thing with a name, whose row is made when it is needed. */
@@ -28,6 +29,8 @@ export interface Reading {
   clients(): Iterable<Entry<ClientRow>>;
   /** Undefined: there is no session of that client here. */
   client(clientId: string): ClientDetail | undefined;
+  /** Messages in a client's mailbox, in the order in which they are sent. */
+  mailbox(clientId: string, wanted: WantedMail, done: (page: MailPage | Problem) => void): void;
   /** The subscriptions of one client, or of all. */
   subscriptions(clientId: string | undefined): Iterable<SubscriptionRow>;
   /** Retained messages that match a filter; undefined: a step that has found none. */
@@ -41,6 +44,27 @@ export interface Reading {
   certificates(): readonly CertificateRow[];
   bans(): readonly BanRow[];
   logLevel(): string;
+}
+
+/** The messages that are wanted of a mailbox: so many, after the one of that name. */
+export interface WantedMail {
+  readonly after: string;
+  readonly limit: number;
+}
+
+export interface MailPage {
+  readonly items: readonly WaitingRow[];
+  /** The name after which the next page begins; null: this is the last one. */
+  readonly next: string | null;
+  /** How many there are in the mailbox. */
+  readonly total: number;
+}
+
+/** Numbers of messages: dropped of a mailbox; kept, since its client may hold them (QoS 2); not looked at. */
+export interface Dropped {
+  readonly dropped: number;
+  readonly kept: number;
+  readonly remaining: number;
 }
 
 /** A message that the operator publishes. */
@@ -59,6 +83,8 @@ export interface Acting {
   /** Ends the connection of a client. Returns false if it is not connected here. */
   disconnect(clientId: string): boolean;
   endSession(clientId: string, told: Told): void;
+  /** Drops what waits in the mailbox of a client that is away. */
+  dropMailbox(clientId: string, done: (dropped: Dropped | Problem) => void): void;
   publish(message: OperatorMessage, told: Told): void;
   /** Raises the bank's capital by credits, or lowers it; `done` is told the capital, in credits. */
   changeCapital(credits: number, done: (capital: number | Problem) => void): void;

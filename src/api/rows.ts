@@ -106,6 +106,25 @@ export const retainedMessageSchema = named(
 );
 export type RetainedMessageRow = Of<typeof retainedMessageSchema>;
 
+export const waitingSchema = named(
+  "WaitingMessage",
+  object({
+    name: text("its number in the mailbox"),
+    state: word(
+      ["waiting", "sent", "released"],
+      "sent: at QoS 2, unacknowledged; released: only its packet id is left",
+    ),
+    topic: text("the topic"),
+    qos: integer("at which it is sent", { minimum: 0, maximum: 2 }),
+    retain: flag("whether it is sent as retained"),
+    kept_until: nullable(time("until when it is kept; null: as long as it is needed")),
+    payload_bytes: nullable(integer("how long its payload is; null: that was not read")),
+    payload: nullable(text("the beginning of the payload as text; null: it is no UTF-8, or was not read")),
+    payload_base64: nullable(text("the same in base64", { contentEncoding: "base64" })),
+  }),
+);
+export type WaitingRow = Of<typeof waitingSchema>;
+
 export const topicSchema = named(
   "TopicLevel",
   object({

@@ -24,6 +24,11 @@ export const apiPatienceMs = 30_000;
 /** Retained messages that one request clears at most, and topics that it names. */
 export const clearedAtOnceMax = 1000;
 export const clearedNamesMax = 100;
+/** Messages of one page of a mailbox, and as many as there are where nobody says; read at once; told of a payload. */
+export const mailRowsMax = 100;
+export const mailRowsPlainMax = 20;
+export const mailReadAtOnce = 10;
+export const shownPayloadBytesMax = 1024;
 /** How long another broker may take to answer, how many of its questions are answered at once, and answers' bytes. */
 export const peerAnswerMs = 5_000;
 export const peerQuestionsMax = 64;

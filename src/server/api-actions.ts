@@ -1,17 +1,17 @@
 /** The changes that the API has this broker make. */
 
-import type { Acting, Told } from "../api/ports.ts";
+import type { Acting } from "../api/ports.ts";
 import { Problem } from "../api/problem.ts";
 import { Accounts } from "../bank/accounts.ts";
 import { milli } from "../bank/price.ts";
-import { apiPatienceMs } from "../base/api-limits.ts";
 import { encodeUtf8 } from "../base/bytes.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
-import { Timer } from "../base/timers.ts";
 import type { Broker } from "../broker/broker.ts";
 import { makePublish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { ban, lift } from "./admin-bans.ts";
+import { dropMailbox } from "./api-mailbox.ts";
+import { within } from "./api-patience.ts";
 
 const fenced = "this broker has no contact with the store: other brokers may keep its sessions by now";
 
@@ -42,6 +42,7 @@ export function actionsOf(broker: Broker): Acting {
       const inTime = within(broker, told);
       broker.handle({ kind: "endSession", session, done: () => inTime(undefined) });
     },
+    dropMailbox: (clientId, done) => dropMailbox(broker, clientId, done),
     publish({ topic, payload, qos, retain }, told) {
       const publish = makePublish(encodeUtf8(topic), payload, { qos, retain });
       const inTime = within(broker, told);
@@ -69,21 +70,4 @@ export function actionsOf(broker: Broker): Acting {
       log.info(`the log level is ${level} now`);
     },
   };
-}
-
-/** Returns a function that tells the end of something once, or that it has not come in time. */
-function within({ context }: Broker, told: Told): Told {
-  const { timers, clock } = context;
-  let isTold = false;
-  const tell: Told = (problem) => {
-    if (isTold) return;
-    isTold = true;
-    timers.cancel(timer);
-    told(problem);
-  };
-  const timer = new Timer(() =>
-    tell(new Problem(504, `not done within ${apiPatienceMs / 1000} s; it may be done later all the same`)),
-  );
-  timers.set(timer, clock.now() + apiPatienceMs);
-  return tell;
 }

@@ -28,6 +28,7 @@ import { holdersOf } from "../broker/publish/refusals.ts";
 import { topicOf } from "../mqtt/publish.ts";
 import type { TlsIdentity } from "../net/tls.ts";
 import type { RetainedMessage } from "../router/retained.ts";
+import { peek } from "./api-mailbox.ts";
 import type { Health } from "./health.ts";
 
 /** The parts of the process beside the broker that are told of. */
@@ -63,6 +64,7 @@ export function viewOf(parts: ViewParts): Reading {
       const client = localSessions.get(clientId);
       return client && clientDetail(client, broker);
     },
+    mailbox: (clientId, wanted, done) => peek(broker, clientId, { ...wanted, done }),
     *subscriptions(clientId) {
       const only = clientId === undefined ? undefined : localSessions.get(clientId);
       const sessions = clientId === undefined ? localSessions.values() : only === undefined ? [] : [only];

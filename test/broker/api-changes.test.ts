@@ -147,6 +147,70 @@ describe("sessions", () => {
   });
 });
 
+describe("mailboxes", () => {
+  test("what waits is dropped, but for what the client may hold; its credits come back, and nothing of it is sent", async () => {
+    const properties = { sessionExpiryInterval: 600 };
+    const client = await connect("drops", { properties: { ...properties, receiveMaximum: 2 } });
+    client.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "drops/#", qos: 2 }] });
+    await client.take("suback");
+    const { account } = broker.server.broker.context.bankAccount;
+    const messages = account.messages;
+    const publish = (name: string, qos: 1 | 2): Promise<number> =>
+      statusOf(change("POST", "/publish", { topic: `drops/${name}`, payload: name, qos }));
+    // It holds the first ones, unacknowledged, when it goes.
+    const published = [publish("held", 2), publish("sent", 1)];
+    await client.take("publish");
+    await client.take("publish");
+    expect(await statusOf(change("DELETE", "/clients/drops/mailbox"))).toBe(409);
+    client.abort();
+    expect(await Promise.all(published)).toEqual([200, 200]);
+    await eventually(async () => !(await api.get("/clients/drops")).connected, "the client is gone");
+    for (const name of ["1", "2", "3"]) expect(await publish(name, 1)).toBe(200);
+    expect(account.messages).toBe(messages + 5);
+    const dropped = (await change("DELETE", "/clients/drops/mailbox")).body;
+    expect(dropped).toEqual({ dropped: 4, kept: 1, remaining: 0 });
+    expect(await lastChanges(1)).toMatchObject([
+      { what: "dropMailbox", on: { client_id: "drops" }, before: "5 waiting", after: "4 dropped" },
+    ]);
+    expect((await api.get("/clients/drops")).mailbox).toBe(1);
+    await eventually(() => account.messages === messages + 1, "the credits have come back");
+    expect((await change("DELETE", "/clients/drops/mailbox")).body).toEqual({ dropped: 0, kept: 1, remaining: 0 });
+    const back = await connect("drops", { clean: false, properties });
+    expect((await back.take("publish")).topic).toBe("drops/held");
+    expect(await publish("new", 1)).toBe(200);
+    expect((await back.take("publish")).topic).toBe("drops/new");
+    back.abort();
+    expect(await statusOf(change("DELETE", "/clients/nobody/mailbox"))).toBe(404);
+  });
+
+  test("one request drops so many, and says how many are left", async () => {
+    const many = await connect("many", { properties: { sessionExpiryInterval: 600 } });
+    many.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "many", qos: 1 }] });
+    await many.take("suback");
+    many.send({ cmd: "disconnect", reasonCode: 0 });
+    await many.closed;
+    const from = await connect("many-from");
+    const { localSessions } = broker.server.broker.context;
+    for (let index = 0; index < clearedAtOnceMax + 7; index++)
+      from.send({
+        cmd: "publish",
+        topic: "many",
+        payload: "x",
+        qos: 1,
+        messageId: index + 1,
+        retain: false,
+        dup: false,
+      });
+    const isStored = (): boolean => localSessions.get("many")!.mailbox!.count === clearedAtOnceMax + 7;
+    await eventually(isStored, "all wait");
+    from.abort();
+    const drop = async (): Promise<unknown> => (await change("DELETE", "/clients/many/mailbox")).body;
+    expect(await drop()).toEqual({ dropped: clearedAtOnceMax, kept: 0, remaining: 7 });
+    expect(await drop()).toEqual({ dropped: 7, kept: 0, remaining: 0 });
+    expect((await api.get("/clients/many")).mailbox).toBe(0);
+  });
+});
+
 describe("the operator's tools", () => {
   test("bans are added, listed and lifted", async () => {
     const eve = await connect("eve/1");

@@ -173,6 +173,43 @@ describe("messages", () => {
   });
 });
 
+describe("mailboxes", () => {
+  test("what waits is told page by page, with the beginning of each payload, and nothing of it is sent", async () => {
+    const away = await connect("m/away", { properties: { sessionExpiryInterval: 600 } });
+    away.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "m/#", qos: 2 }] });
+    await away.take("suback");
+    away.send({ cmd: "disconnect", reasonCode: 0 });
+    await away.closed;
+    const from = await connect("m-from");
+    const payloads = ["first", "ä".repeat(1000), Buffer.of(0xff, 0), "", ...Array.from({ length: 20 }, () => "more")];
+    for (const [index, payload] of payloads.entries()) {
+      from.send({ cmd: "publish", topic: `m/${index}`, payload, qos: 1, messageId: 1, retain: false, dup: false });
+      await from.take("puback");
+    }
+    const page = await api.get("/clients/m%2Faway/mailbox?limit=3");
+    expect(page.total).toBe(24);
+    const told = page.items.map(
+      ({ topic, qos, state, payload_bytes, payload, payload_base64 }: Record<string, unknown>) => [
+        ...[topic, qos, state, payload_bytes, payload, String(payload_base64).length],
+      ],
+    );
+    expect(told).toEqual([
+      ["m/0", 1, "waiting", 5, "first", 8],
+      ["m/1", 1, "waiting", 2000, "ä".repeat(512), 1368],
+      ["m/2", 1, "waiting", 2, null, 4],
+    ]);
+    expect(await api.all("/clients/m%2Faway/mailbox?limit=5")).toHaveLength(24);
+    expect((await api.get("/clients/m%2Faway/mailbox?limit=100")).next).toBeNull();
+    const back = await connect("m/away", { clean: false, properties: { sessionExpiryInterval: 600 } });
+    expect((await back.take("publish")).topic).toBe("m/0");
+    expect((await api.get("/clients/m%2Faway")).mailbox).toBe(24);
+    expect((await api.ask("/clients/m-from/mailbox")).status).toBe(409);
+    expect((await api.ask("/clients/nobody/mailbox")).status).toBe(404);
+    expect((await api.ask("/clients/m%2Faway/mailbox?limit=101")).status).toBe(400);
+    for (const client of [back, from]) client.abort();
+  });
+});
+
 describe("refusals", () => {
   test("are told with their reasons; a flood takes one place", async () => {
     const client = await connect("forbidden-client");

@@ -66,6 +66,8 @@ describe("one broker answers for all", () => {
     const { status, body } = await api.ask("/clients/nobody/disconnect", { method: "POST" });
     expect([status, body.detail]).toEqual([404, "no such client is connected"]);
     const gone = await connect(1, "ends", { properties: { sessionExpiryInterval: 600 } });
+    expect(await api.get("/clients/ends/mailbox")).toEqual({ items: [], next: null, total: 0 });
+    expect((await api.ask("/clients/ends/mailbox", { method: "DELETE" })).status).toBe(409);
     expect((await api.ask("/clients/ends", { method: "DELETE" })).status).toBe(200);
     expect((await gone.take("disconnect")).reasonCode).toBe(0x98);
     expect((await api.ask("/clients/ends")).status).toBe(404);

@@ -111,4 +111,18 @@ export const faults: readonly Fault[] = [
     tests: "test/cli/clients.test.ts",
     needsBuild: true,
   },
+  {
+    what: "api: what the client may hold is dropped with its packet id",
+    file: "src/broker/delivery/mailbox.ts",
+    find: 'if (slip.record?.state !== "waiting") return false;',
+    replace: "if (slip.record === undefined) return false;",
+    tests: "test/broker/api-changes.test.ts",
+  },
+  {
+    what: "api: the mailbox of a client is dropped that is being sent it",
+    file: "src/server/api-mailbox.ts",
+    find: "if (client.connection === undefined) return undefined;",
+    replace: "if (client.connection !== null) return undefined;",
+    tests: "test/broker/api-changes.test.ts",
+  },
 ];

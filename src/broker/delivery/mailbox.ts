@@ -262,6 +262,17 @@ export class Mailbox {
     this.#client.context.slips.discard(slip, this.#client.fencingToken);
   }
 
+  /**
+   * Drops a message whose client is away. Returns false if the client may hold it, or its packet id (QoS 2): that stays
+   * until the client has given the id back.
+   */
+  drop(slip: Slip): boolean {
+    if (slip.record?.state !== "waiting") return false;
+    this.#sentBefore.free(slip);
+    this.discard(slip);
+    return true;
+  }
+
   /** Sends the messages that wait, in order, as far as there is room. */
   pump(): void {
     while (this.#reader.isIdle) {

@@ -1,0 +1,85 @@
+/** The API's look into the mailbox of one client, and its dropping what waits there. */
+import { isUtf8 } from "node:buffer";
+import type { Dropped, MailPage, WantedMail } from "../api/ports.ts";
+import { Problem } from "../api/problem.ts";
+import type { WaitingRow } from "../api/rows.ts";
+import { clearedAtOnceMax } from "../base/api-limits.ts";
+import { decodeUtf8 } from "../base/bytes.ts";
+import type { Broker } from "../broker/broker.ts";
+import type { LocalSession } from "../broker/delivery/local-session.ts";
+import type { Mailbox } from "../broker/delivery/mailbox.ts";
+import { dropWaiting, readWaiting, type WaitingMessage } from "../broker/delivery/mailbox-pages.ts";
+import { within } from "./api-patience.ts";
+
+/** Returns a client with its mailbox, or why it has none. */
+function find({ context }: Broker, clientId: string): readonly [LocalSession, Mailbox] | Problem {
+  const client = context.localSessions.get(clientId);
+  if (client === undefined) return new Problem(404, "there is no session of that client");
+  if (client.mailbox === undefined)
+    return new Problem(409, "the client's session ends with its connection: it has no mailbox");
+  return [client, client.mailbox];
+}
+
+/** Reads a page of a mailbox; `done` is called once. */
+export function peek(
+  broker: Broker,
+  clientId: string,
+  { done, ...wanted }: WantedMail & { readonly done: (page: MailPage | Problem) => void },
+): void {
+  const found = find(broker, clientId);
+  if (found instanceof Problem) return done(found);
+  let page: MailPage = { items: [], next: null, total: 0 };
+  const told = within(broker, (problem) => done(problem ?? page));
+  readWaiting(found[0], wanted, ({ messages, ...rest }) => {
+    page = { items: messages.map(rowOf), ...rest };
+    told(undefined);
+  });
+}
+
+function rowOf({ keepUntil, payloadLength, beginning, ...message }: WaitingMessage): WaitingRow {
+  const isCut = payloadLength !== beginning?.length;
+  const shown = beginning && (isCut ? withoutCutCharacter(beginning) : beginning);
+  return {
+    ...message,
+    kept_until: keepUntil === Infinity ? null : new Date(keepUntil).toISOString(),
+    payload_bytes: payloadLength ?? null,
+    payload: shown && isUtf8(shown) ? decodeUtf8(shown, 0, shown.length) : null,
+    payload_base64: shown ? Buffer.from(shown).toString("base64") : null,
+  };
+}
+
+/** The most bytes of a character in UTF-8 that may be missing behind a cut. */
+const cutBytesMax = 3;
+
+/** Returns the beginning of a payload that is cut: of a text, no part of a character. */
+function withoutCutCharacter(cut: Uint8Array): Uint8Array {
+  for (let less = 0; less <= cutBytesMax; less++)
+    if (isUtf8(cut.subarray(0, cut.length - less))) return cut.subarray(0, cut.length - less);
+  return cut;
+}
+
+/** Drops what waits for a client that is away; `done` is called once, when the store holds nothing of it. */
+export function dropMailbox(broker: Broker, clientId: string, done: (dropped: Dropped | Problem) => void): void {
+  const found = find(broker, clientId);
+  if (found instanceof Problem) return done(found);
+  const [client, mailbox] = found;
+  const { self, localSessions } = broker.context;
+  const whyNot = (): Problem | undefined => {
+    if (self.isFenced) return new Problem(503, "this broker has no contact with the store");
+    if (localSessions.get(clientId) !== client) return new Problem(404, "the session has just ended, or moved");
+    if (client.connection === undefined) return undefined;
+    return new Problem(409, "the client is connected, and is being sent what waits: disconnect it first");
+  };
+  const why = whyNot();
+  if (why !== undefined) return done(why);
+  let value: Dropped | Problem = new Problem(409, "the client has just come back");
+  const told = within(broker, (problem) => done(problem ?? value));
+  const isAway = (): boolean => whyNot() === undefined;
+  dropWaiting(client, mailbox, {
+    ...{ max: clearedAtOnceMax, isAway },
+    done: (mail) => {
+      value = mail ?? whyNot() ?? value;
+      told(undefined);
+    },
+  });
+}
