@@ -43,7 +43,7 @@ export function clientsCommand(): Command {
     .option("--broker <ID>", "only those of this broker")
     .option(
       "--sort <COLUMN>",
-      "client_id, connected_at, mailbox, in_flight, queued_bytes, subscriptions, user; -mailbox: most first",
+      "client_id, connected_at, mailbox, in_flight, queued_bytes, subscriptions, credits, user; -mailbox: most first",
     )
     .addOption(new Option("--top <N>", "so many at most").default(rowsMax, "all").argParser(integer(1, rowsMax)))
     .action(list);

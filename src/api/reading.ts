@@ -35,6 +35,7 @@ const clientSorts = [
   "in_flight",
   "queued_bytes",
   "subscriptions",
+  "credits",
   "user",
 ] as const;
 

@@ -54,6 +54,7 @@ const clientFields = {
   in_flight: integer("messages of QoS 1 and 2 that were sent to it and are not acknowledged"),
   queued_bytes: integer("what waits for it in memory, in bytes, about"),
   mailbox: nullable(integer("messages in its mailbox in the store; null: its session ends with its connection")),
+  credits: number("credits bound at this broker by what is its; where users have shares, by what is its user's"),
   last_refusal: nullable(object({ at: time("when"), kind: word(refusalKinds, "of what"), reason: text("why") })),
 };
 export const clientSchema = named("Client", object(clientFields));

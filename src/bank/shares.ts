@@ -90,6 +90,12 @@ export class Shares {
     return clientId === "" || this.percent < 100 ? this.#last : this.#clientOf(this.#last, clientId);
   }
 
+  /** Milli-credits that a user holds, or where clients are told apart one of his; none is begun for whoever asks. */
+  heldByClient(user: string, clientId: string): number {
+    const holder = this.percent < 100 ? this.#holders.get(user) : this.#clients.get(`${clientId}\0${user}`);
+    return holder?.held ?? 0;
+  }
+
   #clientOf(whole: Holder, clientId: string): Holder {
     if (this.#lastClient?.whole === whole && this.#lastClient.clientId === clientId) return this.#lastClient;
     const name = `${clientId}\0${whole.user}`;

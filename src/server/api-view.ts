@@ -136,6 +136,7 @@ function clientRow(client: LocalSession, refusal: RememberedRefusal | undefined)
     ...{ subscriptions: session.subscriptions.size, in_flight: client.inflightCount },
     queued_bytes: client.queueMemoryBytes,
     mailbox: mailbox === undefined ? null : Math.max(0, mailbox.count),
+    credits: context.bankAccount.account.shares.heldByClient(user, session.clientId) / milli,
     last_refusal: refusal === undefined ? null : lastOf(refusal),
   };
 }

@@ -180,12 +180,16 @@ describe("mailboxes", () => {
     await away.take("suback");
     away.send({ cmd: "disconnect", reasonCode: 0 });
     await away.closed;
+    const credits = async (): Promise<number> => (await api.get("/clients/m-from")).credits;
     const from = await connect("m-from");
+    expect(await credits()).toBe(0);
     const payloads = ["first", "ä".repeat(1000), Buffer.of(0xff, 0), "", ...Array.from({ length: 20 }, () => "more")];
     for (const [index, payload] of payloads.entries()) {
       from.send({ cmd: "publish", topic: `m/${index}`, payload, qos: 1, messageId: 1, retain: false, dup: false });
       await from.take("puback");
     }
+    expect(await credits()).toBeGreaterThan(0);
+    expect((await api.get("/clients?sort=-credits&limit=1")).items[0].client_id).toBe("m-from");
     const page = await api.get("/clients/m%2Faway/mailbox?limit=3");
     expect(page.total).toBe(24);
     const told = page.items.map(
