@@ -22,6 +22,7 @@ import {
   queryOf,
   RouteTable,
   readQuery,
+  Streamed,
   Written,
 } from "./route.ts";
 import { whyNot } from "./schema.ts";
@@ -46,6 +47,8 @@ export interface ApiAnswer {
   readonly type: string;
   readonly body: string;
   readonly headers: Readonly<Record<string, string>>;
+  /** Server-Sent Events in place of the body. */
+  readonly stream?: Streamed;
 }
 
 /** The broker, as far as the API needs it. */
@@ -271,6 +274,8 @@ function answerOf(outcome: Outcome<unknown> | Problem): ApiAnswer {
     return { status, type: "application/problem+json", body, headers: { ...strictHeaders, ...headers } };
   }
   const { value } = outcome;
+  if (value instanceof Streamed)
+    return { status: 200, type: "text/event-stream", body: "", headers: strictHeaders, stream: value };
   const body = value instanceof Written ? value.json : JSON.stringify(value);
   return { status: 200, type: "application/json", body: `${body}\n`, headers: strictHeaders };
 }

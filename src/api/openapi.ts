@@ -58,7 +58,10 @@ function describe(one: Operation): JsonSchema {
       ? {}
       : { requestBody: { required: true, content: { "application/json": { schema: body.json } } } }),
     responses: {
-      200: { description: "done", content: { "application/json": { schema: answer.json } } },
+      200: {
+        description: one.isStream ? "events, each with JSON of this schema as its data" : "done",
+        content: { [one.isStream ? "text/event-stream" : "application/json"]: { schema: answer.json } },
+      },
       ...Object.fromEntries([...problems].sort().map((status) => [status, problemAnswer])),
     },
   };

@@ -7,6 +7,7 @@ import type {
   CertificateRow,
   ClientDetail,
   ClientRow,
+  EventRow,
   OptionRow,
   RefusalRow,
   RetainedMessageRow,
@@ -39,6 +40,8 @@ export interface Reading {
   /** Topics below `prefix` that were lately published on here; all, if it is undefined. */
   published(): Iterable<string>;
   refusals(): readonly RefusalRow[];
+  /** Has events told as they happen; returns what ends that. */
+  watch(told: (event: EventRow) => void): () => void;
   bank(): BankRow;
   options(): readonly OptionRow[];
   certificates(): readonly CertificateRow[];

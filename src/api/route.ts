@@ -40,9 +40,18 @@ export class Listed {
   }
 }
 
+/** An answer that goes on: Server-Sent Events. `open`: called with what sends a text; returns what ends it. */
+export class Streamed {
+  readonly open: (send: (text: string) => void) => () => void;
+
+  constructor(open: Streamed["open"]) {
+    this.open = open;
+  }
+}
+
 /** An answer: a value of the operation's schema, and what has been changed. */
 export interface Outcome<Answer> {
-  readonly value: Answer | Written | Listed;
+  readonly value: Answer | Written | Listed | Streamed;
   readonly changed?: Changed;
 }
 
@@ -112,6 +121,8 @@ export interface OperationOf<Query extends Fields, Body, Answer> {
   readonly scope?: "first" | "pages" | "asked" | undefined;
   /** The orders of a list, the first where nobody names one. */
   readonly sorts?: readonly [string, ...string[]];
+  /** The answer goes on, as Server-Sent Events, each with data of the answer's schema. */
+  readonly isStream?: true;
   /** Statuses of problems that are the operation's own. */
   readonly problems?: readonly number[];
   readonly answerCall: (call: Call<Query, Body, Answer>) => void;

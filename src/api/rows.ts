@@ -39,6 +39,23 @@ export const refusalSchema = named(
 );
 export type RefusalRow = Of<typeof refusalSchema>;
 
+/** The kinds of events that are told as they happen. */
+export const eventKinds = ["connected", "disconnected", "refused"] as const;
+
+export const eventSchema = named(
+  "Event",
+  object({
+    kind: word(eventKinds, "what has happened"),
+    broker: text("at which broker"),
+    at: time("when"),
+    client_id: nullable(text("the client; null: it had not said who it is")),
+    user: nullable(text("the user as whom it has logged in; null: nobody, or it was refused")),
+    address: nullable(text("from where it came; null: from nowhere, as a will")),
+    reason: nullable(text("why, in words; null: it has connected")),
+  }),
+);
+export type EventRow = Of<typeof eventSchema>;
+
 const clientFields = {
   broker: text("the broker that keeps its session"),
   client_id: text("the client identifier"),

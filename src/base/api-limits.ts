@@ -29,6 +29,11 @@ export const mailRowsMax = 100;
 export const mailRowsPlainMax = 20;
 export const mailReadAtOnce = 10;
 export const shownPayloadBytesMax = 1024;
+/** Answers that go on: how many at once, what may wait for one reader, how long one lasts, and how often it beats. */
+export const apiStreamsMax = 16;
+export const streamBytesMax = 64 * 1024;
+export const streamMs = 3600 * 1000;
+export const streamBeatMs = 15_000;
 /** How long another broker may take to answer, how many of its questions are answered at once, and answers' bytes. */
 export const peerAnswerMs = 5_000;
 export const peerQuestionsMax = 64;

@@ -40,6 +40,7 @@ import { Wills } from "./connect/wills.ts";
 import { BankAccount, type BankAccountParts } from "./core/bank-account.ts";
 import { sharePercentOf } from "./core/bank-share.ts";
 import { LevelSweep } from "./core/level-sweep.ts";
+import { LiveEvents } from "./core/live-events.ts";
 import { Metrics } from "./core/metrics.ts";
 import type { BrokerOptions } from "./core/options.ts";
 import { RecentRefusals } from "./core/recent-refusals.ts";
@@ -207,6 +208,7 @@ function runtimeOf({ options, coordinator, clock: machineClock, random, log, tur
   });
   const timers = new Timers();
   const turns = doors.turns ?? new TurnWatch({ clock: machineClock, log });
+  const events = new LiveEvents();
   return {
     options,
     coordinator,
@@ -218,7 +220,8 @@ function runtimeOf({ options, coordinator, clock: machineClock, random, log, tur
     turns,
     slices: new Slices(clock, timers, turns),
     metrics: new Metrics(),
-    refused: new RecentRefusals(clock),
+    events,
+    refused: new RecentRefusals(clock, (refusal) => events.tell({ kind: "refused", refusal })),
     strangers: new Strangers({ clock, log }),
   };
 }

@@ -3,6 +3,7 @@
 import { hookAnswerBytesMax } from "../base/access-limits.ts";
 import { ignoreTheWorld, messageOf, OperatingError } from "../base/errors.ts";
 import { httpAnswerMs, httpBodyBytesMax, httpBodyMs } from "../base/limits.ts";
+import { type AnswerStream, bodyOfStream } from "./http-stream.ts";
 import { closeToOthers, removeSocket } from "./tcp.ts";
 import type { TlsIdentity } from "./tls.ts";
 
@@ -23,6 +24,8 @@ export interface Answer {
   readonly type: string;
   readonly body: string;
   readonly headers?: Record<string, string>;
+  /** The texts that are sent in place of the body, as they come. */
+  readonly stream?: AnswerStream | undefined;
 }
 
 export interface HttpServer {
@@ -125,7 +128,7 @@ function handlersOf(answer: AnswerHttp) {
         ignoreTheWorld(error);
         throw error;
       });
-      return responseOf(answered);
+      return responseOf(request.method === "HEAD" ? { ...answered, stream: undefined } : answered);
     },
   } as const;
 }
@@ -176,8 +179,11 @@ function refusal(status: number, words: string): Answer {
   return { status, type: "text/plain", body: `${words}\n`, headers: { connection: "close" } };
 }
 
-function responseOf({ status, type, body, headers }: Answer): Response {
-  return new Response(body, { status, headers: { "content-type": type, ...headers } });
+function responseOf({ status, type, body, headers, stream }: Answer): Response {
+  return new Response(stream === undefined ? body : bodyOfStream(stream), {
+    status,
+    headers: { "content-type": type, ...headers },
+  });
 }
 
 export interface Reply {

@@ -3,6 +3,7 @@
 import { actingOperations } from "../api/acting.ts";
 import { Api } from "../api/api.ts";
 import { AuditLog } from "../api/audit-log.ts";
+import { eventBeat, eventOperation, lastEvent } from "../api/events.ts";
 import { byToken, People } from "../api/people.ts";
 import { readingOperations } from "../api/reading.ts";
 import type { OptionRow } from "../api/rows.ts";
@@ -57,7 +58,7 @@ export class ApiDoor {
     if (auditLog !== "") appendLine(auditLog, "");
     const audit = new AuditLog((line) => this.#audit(line));
     this.#log = audit;
-    const operations = [...readingOperations, ...actingOperations(people, audit)];
+    const operations = [...readingOperations, eventOperation(), ...actingOperations(people, audit)];
     this.#api = new Api({ operations, people, audit, clock: systemClock, version });
   }
 
@@ -98,7 +99,12 @@ export class ApiDoor {
   answer({ method, path, query, body, address, header }: Question, isOwner = false): Promise<Answer> | undefined {
     if (path !== base && !path.startsWith(`${base}/`)) return undefined;
     const request = { method, path: path.slice(base.length), query, body, address, header, isOwner };
-    return new Promise((resolve) => this.#api.handle(request, resolve));
+    return new Promise((resolve) =>
+      this.#api.handle(request, ({ stream, ...answer }) => {
+        const goesOn = stream && { open: stream.open, beat: eventBeat, last: lastEvent };
+        resolve({ ...answer, stream: goesOn });
+      }),
+    );
   }
 
   /** Notes a change that was made without the API, with the operator's token. */

@@ -9,6 +9,7 @@ import type {
   CertificateRow,
   ClientDetail,
   ClientRow,
+  EventRow,
   LinkRow,
   OptionRow,
   RefusalRow,
@@ -19,6 +20,7 @@ import type {
 import { milli } from "../bank/price.ts";
 import { decodeUtf8 } from "../base/bytes.ts";
 import type { Broker } from "../broker/broker.ts";
+import type { LiveEvent } from "../broker/core/live-events.ts";
 import type { RememberedRefusal } from "../broker/core/recent-refusals.ts";
 import { version } from "../broker/core/version.ts";
 import { memoryOf, nothingCounted, sessionMemoryOf } from "../broker/delivery/client-memory.ts";
@@ -80,6 +82,7 @@ export function viewOf(parts: ViewParts): Reading {
     },
     published: () => router.topics(),
     refusals: () => [...context.refused.all()].map((refusal) => refusalRow(refusal, context.options.id)),
+    watch: (told) => context.events.watch((event) => told(eventRow(event, broker))),
     bank: () => bankRow(broker),
     options: () => parts.options,
     certificates: () => certificateRows(identity, context.clock.wall()),
@@ -193,6 +196,19 @@ function refusalRow(refusal: RememberedRefusal, broker: string): RefusalRow {
   const { number, at, times, kind, cause, reason, clientId, remote } = refusal;
   const whose = { client_id: clientId ?? null, address: remote ?? null };
   return { broker, number, at: timeOf(at), times, kind, cause, reason, ...whose };
+}
+
+function eventRow(event: LiveEvent, { context }: Broker): EventRow {
+  const { kind } = event;
+  const broker = context.options.id;
+  if (kind === "refused") {
+    const { at, reason, client_id, address } = refusalRow(event.refusal, broker);
+    return { kind, broker, at, client_id, user: null, address, reason };
+  }
+  const { clientId, user, remote, reason } = event;
+  const at = timeOf(context.clock.wall());
+  const whose = { client_id: clientId, user: user === "" ? null : user, address: remote };
+  return { kind, broker, at, ...whose, reason: reason === "" ? null : reason };
 }
 
 function bankRow({ context }: Broker): BankRow {

@@ -85,6 +85,19 @@ export class ApiClient {
     return items;
   }
 
+  /** Asks for Server-Sent Events, each of which must be as the document has it. */
+  async listen(path: string, headers: Readonly<Record<string, string>> = {}): Promise<EventReader> {
+    const leaving = new AbortController();
+    const response = await fetch(this.#base + path, {
+      headers: { ...this.#headers, ...headers },
+      signal: leaving.signal,
+    });
+    expect([response.status, response.headers.get("content-type")]).toEqual([200, "text/event-stream"]);
+    const operation = this.#operationOf("GET", path.split("?", 1)[0]!)!;
+    const check = (body: unknown): void => this.#check(operation, { status: 200, headers: response.headers, body });
+    return new EventReader(response.body!, { check, leave: () => leaving.abort() });
+  }
+
   #operationOf(method: string, path: string): DocumentedOperation | undefined {
     const levels = path.split("/");
     const patterns = Object.keys(this.document.paths)
@@ -108,5 +121,49 @@ export class ApiClient {
     this.#validators.set(key, validate);
     const isValid = validate(body);
     expect([operationId, isValid, validate.errors]).toEqual([operationId, true, null]);
+  }
+}
+
+export interface HeardEvent {
+  readonly name: string;
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into events whose schema has just been checked.
+  readonly data: any;
+}
+
+/** Reads Server-Sent Events one by one. */
+export class EventReader {
+  readonly #chunks: AsyncIterator<Uint8Array>;
+  readonly #how: { readonly check: (data: unknown) => void; readonly leave: () => void };
+  #unread = "";
+
+  constructor(body: ReadableStream<Uint8Array>, how: { check: (data: unknown) => void; leave: () => void }) {
+    this.#chunks = body[Symbol.asyncIterator]();
+    this.#how = how;
+  }
+
+  /** Waits for the next event; undefined: there are no more. */
+  async next(): Promise<HeardEvent | undefined> {
+    for (;;) {
+      const end = this.#unread.indexOf("\n\n");
+      if (end === -1) {
+        const { done = false, value } = await this.#chunks.next();
+        if (done) return undefined;
+        this.#unread += Buffer.from(value).toString("utf8");
+        continue;
+      }
+      const lines = this.#unread.slice(0, end).split("\n");
+      this.#unread = this.#unread.slice(end + 2);
+      const field = (name: string): string | undefined =>
+        lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
+      const data = field("data");
+      if (data === undefined) continue;
+      const event = { name: field("event")!, data: JSON.parse(data) };
+      if (event.name !== "end") this.#how.check(event.data);
+      return event;
+    }
+  }
+
+  leave(): void {
+    this.#how.leave();
   }
 }

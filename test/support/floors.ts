@@ -138,13 +138,14 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts", "src/net/self-signed.ts"] },
   // Timers of the edges: the machines' alarm, a closing socket, the store's retry,
   // a client's ping and its patience, -W of sub and pub, a balancer's header, the body of an HTTP request,
-  // a look at the operator's files.
+  // the beat of an answer that goes on, a look at the operator's files.
   {
     what: /\bsetTimeout\(|\bsetInterval\(/,
     only: [
       "src/base/alarm.ts",
       "src/net/tcp.ts",
       "src/net/http.ts",
+      "src/net/http-stream.ts",
       "src/net/proxy-protocol.ts",
       "src/server/operator-files.ts",
       "src/embedded/worker.ts",

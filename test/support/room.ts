@@ -8,6 +8,7 @@ import { Slices } from "../../src/base/slices.ts";
 import { Timers } from "../../src/base/timers.ts";
 import { TurnWatch } from "../../src/base/turn-watch.ts";
 import { BankAccount, type OtherBranches } from "../../src/broker/core/bank-account.ts";
+import { LiveEvents } from "../../src/broker/core/live-events.ts";
 import { Metrics } from "../../src/broker/core/metrics.ts";
 import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
 import { RecentRefusals } from "../../src/broker/core/recent-refusals.ts";
@@ -50,12 +51,14 @@ export function room({ store = new MemoryStore(), others = {}, hasBank = true, .
   const turn = new Turn((flush) => queueMicrotask(flush));
   const random = { next: () => 0.5, hex: (bytes: number) => "ab".repeat(bytes) };
   const strangers = new Strangers({ clock, log });
+  const events = new LiveEvents();
   const runtime = {
     ...{ options, coordinator: store, clock, random, log, turn, timers, strangers },
     slices: new Slices(clock, timers),
     turns: new TurnWatch({ clock, log }),
     metrics: new Metrics(),
-    refused: new RecentRefusals(clock),
+    events,
+    refused: new RecentRefusals(clock, (refusal) => events.tell({ kind: "refused", refusal })),
   };
   const journal = new Journal(store, clock);
   const accounts = new Accounts(store);

@@ -125,4 +125,18 @@ export const faults: readonly Fault[] = [
     replace: "if (client.connection !== null) return undefined;",
     tests: "test/broker/api-changes.test.ts",
   },
+  {
+    what: "api: events wait in memory for a reader that takes none",
+    file: "src/net/http-stream.ts",
+    find: "(controller.desiredSize ?? 0) < bytes.length",
+    replace: "controller.desiredSize === null",
+    tests: "test/unit/http-stream.test.ts",
+  },
+  {
+    what: "api: events are made of what happens though nobody listens any more",
+    file: "src/net/http-stream.ts",
+    find: "    cancel: () => end(),\n",
+    replace: "",
+    tests: "test/broker/api-events.test.ts",
+  },
 ];

@@ -4,6 +4,7 @@
  */
 import type { IDisconnectPacket } from "mqtt-packet";
 import { networkOf } from "../../access/bans.ts";
+import { rememberedTextMax } from "../../base/api-limits.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { logTextMax } from "../../base/limits.ts";
 import { LineLimit, standingFor } from "../../base/line-limit.ts";
@@ -11,6 +12,7 @@ import type { Work } from "../../base/slices.ts";
 import { Settlement } from "../../mail/settlement.ts";
 import { encodeControl, encodeRefusal } from "../../mqtt/control.ts";
 import { connackReturnCode, describeReason, Reason } from "../../mqtt/reason.ts";
+import type { ClientEvent } from "../core/live-events.ts";
 import type { Connection } from "../delivery/connection.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import { bySettlement, type OutgoingMessage } from "../delivery/outgoing-message.ts";
@@ -33,6 +35,18 @@ const turnedAwayWith = {
 
 /** A cause for which a CONNECT is refused that nothing is wrong with. */
 export type TurnedAway = keyof typeof turnedAwayWith;
+
+/** How a connection ends: a client that leaves normally takes its will back. And why, in words. */
+interface Ending {
+  readonly how: "normally" | "abnormally";
+  readonly why: string;
+}
+
+function goneEvent({ transport }: Connection, { session, user }: LocalSession, why: string): ClientEvent {
+  const { clientId } = session;
+  const reason = why.slice(0, rememberedTextMax);
+  return { kind: "disconnected", clientId, user, remote: transport.remote, reason };
+}
 
 /** Ends connections. Every way to end one passes through here. */
 export class ConnectionEnd {
@@ -77,7 +91,7 @@ export class ConnectionEnd {
     } else if (channel.phase !== "closed") {
       this.#note(connection, "protocol", { cause: describeReason(error.reason), reason: () => error.message });
       connection.sendDisconnect(error.reason, { reasonString: error.message });
-      this.#end(connection, "abnormally");
+      this.#end(connection, { how: "abnormally", why: `${describeReason(error.reason)}: ${error.message}` });
     }
   }
 
@@ -102,7 +116,7 @@ export class ConnectionEnd {
           : encodeControl({ cmd: "connack", sessionPresent: false, returnCode }, channel.version);
       if (bytes !== undefined) writer.appendPacket(bytes);
     }
-    this.#end(connection, "abnormally");
+    this.#end(connection, { how: "abnormally", why: cause });
   }
 
   /**
@@ -132,14 +146,15 @@ export class ConnectionEnd {
     }
     this.#log(connection, "debug", "client left");
     // [MQTT-3.14.4-3]: the will is published for every other reason.
-    this.#end(connection, (packet.reasonCode ?? 0) === Reason.success ? "normally" : "abnormally");
+    const how = (packet.reasonCode ?? 0) === Reason.success ? "normally" : "abnormally";
+    this.#end(connection, { how, why: `the client has left: ${describeReason(packet.reasonCode ?? 0)}` });
   }
 
   /** Ends a connection that was lost without DISCONNECT. */
   lose(connection: Connection, why: string): void {
     if (connection.channel.phase === "closed") return;
     this.#log(connection, "debug", `connection lost: ${why}`);
-    this.#end(connection, "abnormally");
+    this.#end(connection, { how: "abnormally", why: `connection lost: ${why}` });
   }
 
   /** Ends a connection by the broker's decision: taken over, silent too long, not authorized any more. */
@@ -147,7 +162,7 @@ export class ConnectionEnd {
     if (connection.channel.phase === "closed") return;
     this.#log(connection, "debug", `${describeReason(reason)}: ${why}`);
     connection.sendDisconnect(reason);
-    this.#end(connection, "abnormally");
+    this.#end(connection, { how: "abnormally", why: `${describeReason(reason)}: ${why}` });
   }
 
   /**
@@ -157,7 +172,7 @@ export class ConnectionEnd {
   close(connection: Connection, why: string): void {
     if (connection.channel.phase === "closed") return;
     this.#log(connection, "debug", `closed: ${why}`);
-    this.#end(connection, "abnormally");
+    this.#end(connection, { how: "abnormally", why: `closed: ${why}` });
   }
 
   /** Ends a connection as `disconnect` does, since its session ends; a client of MQTT 5 is told why. */
@@ -165,7 +180,7 @@ export class ConnectionEnd {
     if (connection.channel.phase === "closed") return;
     this.#log(connection, "debug", `${describeReason(reason)}: ${why}`);
     connection.sendDisconnect(reason, { reasonString: why });
-    this.#end(connection, "abnormally");
+    this.#end(connection, { how: "abnormally", why: `${describeReason(reason)}: ${why}` });
   }
 
   /**
@@ -179,13 +194,14 @@ export class ConnectionEnd {
     if (serverReference === undefined) return this.close(connection, "another broker serves it from now on");
     this.#log(connection, "debug", `sent to ${serverReference}`);
     connection.sendDisconnect(Reason.useAnotherServer, { serverReference });
-    this.#end(connection, "abnormally");
+    this.#end(connection, { how: "abnormally", why: `sent to ${serverReference ?? "another broker"}` });
   }
 
   /** Writes what is pending, closes the connection, and lets its session wait or end. */
-  #end(connection: Connection, how: "normally" | "abnormally"): void {
+  #end(connection: Connection, { how, why }: Ending): void {
     const { channel, client } = connection;
-    const { metrics, timers, router } = this.#context;
+    const { metrics, timers, router, events } = this.#context;
+    if (client !== undefined && events.isWatched) events.tell(goneEvent(connection, client, why));
     connection.writer.flush();
     channel.close();
     connection.writer.close();

@@ -1,4 +1,6 @@
 /** A CONNECT on its way to its session: its client has logged in, and its client id is this broker's. */
+import { logTextMax } from "../../base/limits.ts";
+import type { Runtime } from "../core/runtime.ts";
 import type { Connection } from "../delivery/connection.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { Login } from "./admission.ts";
@@ -47,4 +49,12 @@ export interface Obtaining {
 export interface Opening {
   readonly request: AuthenticatedRequest;
   readonly sessionPresent: boolean;
+}
+
+/** Tells the log, and whoever watches, that a client is connected. */
+export function tellConnected({ session: { clientId }, user, connection }: LocalSession, context: Runtime): void {
+  const { log, events } = context;
+  const { remote } = connection!.transport;
+  log.debug({ remote, client: clientId.slice(0, logTextMax) }, "client connected");
+  if (events.isWatched) events.tell({ kind: "connected", clientId, user, remote, reason: "" });
 }

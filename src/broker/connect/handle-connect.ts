@@ -2,7 +2,6 @@
  * The handler of CONNECT: from the login and its limits to the session; CONNACK is sent once the store knows it, too.
  */
 import { ProtocolError } from "../../base/errors.ts";
-import { logTextMax } from "../../base/limits.ts";
 import type { JournalOperation } from "../../mail/operations.ts";
 import type { Frame } from "../../mqtt/control.ts";
 import { Reason } from "../../mqtt/reason.ts";
@@ -30,6 +29,7 @@ import {
   type PaidRequest,
   type Pending,
   startsAnew,
+  tellConnected,
 } from "./granted-request.ts";
 import { watchKeepAlive } from "./keep-alive-watch.ts";
 import type { OrphanedWills } from "./orphaned-wills.ts";
@@ -351,7 +351,7 @@ export class ConnectHandler {
 
   /** Lets the client in: attaches the connection, sends CONNACK, and begins to send what waits. */
   #open(connection: Connection, client: LocalSession, { request, sessionPresent }: Opening): void {
-    const { localSessions, router, log, options } = this.#context;
+    const { localSessions, router, options } = this.#context;
     this.#forgetPending(connection, request.clientId);
     if (connection.channel.phase !== "connecting") return this.#abandon(client);
     localSessions.set(request.clientId, client);
@@ -365,8 +365,7 @@ export class ConnectHandler {
     const reason = this.#endedSessions.tell(connection, client);
     connection.send(encodeConnack(request, { sessionPresent, reason }, options));
     watchKeepAlive(connection, this.#context, this.#connectionEnd);
-    const facts = { remote: connection.transport.remote, client: request.clientId.slice(0, logTextMax) };
-    log.debug(facts, "client connected");
+    tellConnected(client, this.#context);
     // The store is asked, not the count in memory: what it holds must be sent before anything newer.
     if (client.mailbox !== undefined) this.#registry.begin(client);
     if (!sessionPresent) this.#sessionStore.emptyOldMailbox(client);

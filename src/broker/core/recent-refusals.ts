@@ -34,12 +34,15 @@ export interface RememberedRefusal extends Omit<Refused, "reason"> {
 /** Remembers the last refusals. */
 export class RecentRefusals {
   readonly #clock: Pick<Clock, "wall">;
+  readonly #told: (refusal: RememberedRefusal) => void;
   readonly #recent = new Ring<RememberedRefusal>();
   #last: RememberedRefusal | undefined;
   #number = 0;
 
-  constructor(clock: Pick<Clock, "wall">) {
+  /** `told`: told of each that takes a new place: of a flood the first. */
+  constructor(clock: Pick<Clock, "wall">, told: (refusal: RememberedRefusal) => void) {
     this.#clock = clock;
+    this.#told = told;
   }
 
   /** Notes a refusal. */
@@ -55,6 +58,7 @@ export class RecentRefusals {
     this.#last = { kind, cause, reason: short, clientId, remote, number: ++this.#number, at, times: 1 };
     this.#recent.push(this.#last);
     if (this.#recent.length > recentRefusalsMax) this.#recent.shift();
+    this.#told(this.#last);
   }
 
   /** All that are remembered, the oldest first. */

@@ -7,6 +7,7 @@ import type { Timers } from "../../base/timers.ts";
 import type { TurnWatch } from "../../base/turn-watch.ts";
 import type { Coordinator } from "../../coordinator/coordinator.ts";
 import type { Turn } from "../../net/writer.ts";
+import type { LiveEvents } from "./live-events.ts";
 import type { Metrics } from "./metrics.ts";
 import type { BrokerOptions } from "./options.ts";
 import type { RecentRefusals } from "./recent-refusals.ts";
@@ -29,6 +30,8 @@ export interface Runtime {
   readonly metrics: Metrics;
   /** The last refusals, with the reason of each. */
   readonly refused: RecentRefusals;
+  /** Events of clients, for whoever watches. */
+  readonly events: LiveEvents;
   /** Znodes in the tree that no broker has written. */
   readonly strangers: Strangers;
 }
