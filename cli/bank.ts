@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import { audit, boundBy, heldBy, type Snapshot, type StoredMessage } from "../src/audit/audit.ts";
 import { Accounts, type CapitalChange } from "../src/bank/accounts.ts";
-import { milli, quoteOf } from "../src/bank/price.ts";
+import { milli, quotesOf } from "../src/bank/price.ts";
 import { type Repair, repairAccounts } from "../src/bank/repair.ts";
 import { bankCapitalCreditsMax, sweepMs } from "../src/base/bank-limits.ts";
 import { OperatingError } from "../src/base/errors.ts";
@@ -223,21 +223,12 @@ function holderOf(message: StoredMessage, by: string, now: number): string {
 function quote(bytes: number, { ttl, topic, json }: { ttl?: number; topic: string; json?: boolean }): void {
   const { bankTtlMin, bankTtlMax, bankTtl } = defaultOptions;
   const pricing = { ttlMinMs: bankTtlMin * 1000, ttlMaxMs: bankTtlMax * 1000, ttl: bankTtl };
-  const price = (seconds: number): number => inCredits(quoteOf(bytes, { ttlMs: seconds * 1000, topic }, pricing));
-  const row = (least: number, most: number): Row => ({
-    bytes,
-    ttl: least === most ? least : `${least}..${most}`,
-    least: price(least),
-    most: price(most),
-  });
-  // Without an expiry the time is the longest for a session, and drawn in a mail drop.
-  const rows =
-    ttl === undefined
-      ? [
-          { kept: "for a session", ...row(bankTtlMax, bankTtlMax) },
-          { kept: "in a mail drop", ...row(bankTtlMin, bankTtlMax) },
-        ]
-      : [row(ttl, ttl)];
+  const words = { mailbox: "for a session", drop: "in a mail drop" };
+  const rows = quotesOf(bytes, { ttl, topic }, pricing).map(({ keeping, ttlMin, ttlMax, least, most }) => ({
+    ...(keeping === undefined ? {} : { kept: words[keeping] }),
+    ...{ bytes, ttl: ttlMin === ttlMax ? ttlMin : `${ttlMin}..${ttlMax}` },
+    ...{ least: inCredits(least), most: inCredits(most) },
+  }));
   printRows(rows, json === true);
 }
 

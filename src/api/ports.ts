@@ -9,6 +9,7 @@ import type {
   ClientRow,
   EventRow,
   OptionRow,
+  QuoteRow,
   RefusalRow,
   RetainedMessageRow,
   RetainedRow,
@@ -43,6 +44,12 @@ export interface Reading {
   /** Has events told as they happen; returns what ends that. */
   watch(told: (event: EventRow) => void): () => void;
   bank(): BankRow;
+  /** The prices of a message of so many bytes; `ttl`: its Message Expiry Interval in seconds. */
+  quotes(message: {
+    readonly bytes: number;
+    readonly topic: string;
+    readonly ttl: number | undefined;
+  }): readonly QuoteRow[];
   options(): readonly OptionRow[];
   certificates(): readonly CertificateRow[];
   bans(): readonly BanRow[];

@@ -1,4 +1,5 @@
 /** The operations that read. */
+import { quotedBytesMax } from "../base/api-limits.ts";
 import { isTopicName, parseFilter } from "../mqtt/topic.ts";
 import { keyBy, keyOf, listOperation } from "./lists.ts";
 import type { Candidates } from "./page.ts";
@@ -16,6 +17,7 @@ import {
   type Overview,
   optionSchema,
   overviewSchema,
+  quoteSchema,
   refusalKinds,
   refusalSchema,
   retainedMessageSchema,
@@ -23,7 +25,7 @@ import {
   subscriptionSchema,
   topicSchema,
 } from "./rows.ts";
-import { flag, list, object, text, word } from "./schema.ts";
+import { flag, integer, list, object, text, word } from "./schema.ts";
 import { topicLevels } from "./topic-levels.ts";
 
 const noClient = "there is no session of that client";
@@ -250,6 +252,27 @@ const getBank = operation({
   answerCall: ({ reading, done }) => done({ value: reading.bank() }),
 });
 
+const getQuote = operation({
+  id: "getQuote",
+  method: "GET",
+  path: "/bank/quote",
+  tag: "bank",
+  summary: "Tell what it costs to store a message for one session, or in a mail drop.",
+  role: "viewer",
+  query: {
+    bytes: integer("topic, properties and payload together; 0 where nothing is said", {
+      ...{ minimum: 0, maximum: quotedBytesMax },
+    }),
+    topic: text("its topic: each of its levels is paid for; one level where nothing is said"),
+    ttl: integer("its Message Expiry Interval in seconds", { minimum: 0, maximum: 0xffff_ffff }),
+  },
+  answer: object({ items: list(quoteSchema, "one where ttl is given; else for a session, and in a mail drop") }),
+  answerCall({ reading, query: { bytes = 0, topic = "topic", ttl }, done }) {
+    if (!isTopicName(topic)) return done(new Problem(400, "topic is none on which can be published"));
+    done({ value: { items: reading.quotes({ bytes, topic, ttl }) } });
+  },
+});
+
 const getOptions = operation({
   id: "getOptions",
   method: "GET",
@@ -274,5 +297,5 @@ const getCertificates = operation({
 
 export const readingOperations: readonly Operation[] = [
   ...[getOverview, getBroker, getOptions, getCertificates, listClients, getClient, listSubscriptions],
-  ...[listTopics, listRetained, getRetained, listRefusals, getBank],
+  ...[listTopics, listRetained, getRetained, listRefusals, getBank, getQuote],
 ];

@@ -239,6 +239,18 @@ export const bankSchema = named(
 );
 export type BankRow = Of<typeof bankSchema>;
 
+export const quoteSchema = named(
+  "Quote",
+  object({
+    kept: nullable(word(["mailbox", "drop"], "for a session, or in a mail drop; null: wherever it is")),
+    ttl_min: integer("the shortest time that it is kept, in seconds"),
+    ttl_max: integer("the longest"),
+    least: number("credits for the shortest"),
+    most: number("credits for the longest"),
+  }),
+);
+export type QuoteRow = Of<typeof quoteSchema>;
+
 export const optionSchema = named(
   "Option",
   object({

@@ -71,6 +71,34 @@ export function quoteOf(bytes: number, { ttlMs, topic = "" }: Quoted, pricing: P
   return priceOf(message + slip, ttlMs, pricing);
 }
 
+/** The prices of a message for one way of keeping it, in milli-credits, for times to live in seconds. */
+export interface Quote {
+  /** Where it is kept; undefined: wherever it is, since its publisher says for how long. */
+  readonly keeping: Keeping | undefined;
+  readonly ttlMin: number;
+  readonly ttlMax: number;
+  readonly least: number;
+  readonly most: number;
+}
+
+/**
+ * Quotes a message of so many bytes. Without an expiry of its publisher's (`ttl`, in seconds) it is kept for the
+ * longest time for a session, and for a time that is drawn in a mail drop.
+ */
+export function quotesOf(
+  bytes: number,
+  { ttl, topic }: { readonly ttl?: number | undefined; readonly topic?: string | undefined },
+  pricing: Pricing,
+): readonly Quote[] {
+  const of = (keeping: Keeping | undefined, ttlMin: number, ttlMax: number): Quote => {
+    const price = (seconds: number): number => quoteOf(bytes, { ttlMs: seconds * 1000, topic }, pricing);
+    return { keeping, ttlMin, ttlMax, least: price(ttlMin), most: price(ttlMax) };
+  };
+  if (ttl !== undefined) return [of(undefined, ttl, ttl)];
+  const [min, max] = [pricing.ttlMinMs / 1000, pricing.ttlMaxMs / 1000];
+  return [of("mailbox", max, max), of("drop", min, max)];
+}
+
 /** The message that a quote is asked for. */
 export interface Quoted {
   readonly ttlMs: number;

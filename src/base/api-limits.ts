@@ -29,6 +29,8 @@ export const mailRowsMax = 100;
 export const mailRowsPlainMax = 20;
 export const mailReadAtOnce = 10;
 export const shownPayloadBytesMax = 1024;
+/** The largest message of which the price is told, in bytes: the largest packet of MQTT. */
+export const quotedBytesMax = 268_435_460;
 /** Answers that go on: how many at once, what may wait for one reader, how long one lasts, and how often it beats. */
 export const apiStreamsMax = 16;
 export const streamBytesMax = 64 * 1024;

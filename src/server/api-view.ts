@@ -12,15 +12,17 @@ import type {
   EventRow,
   LinkRow,
   OptionRow,
+  QuoteRow,
   RefusalRow,
   RetainedMessageRow,
   RetainedRow,
   SubscriptionRow,
 } from "../api/rows.ts";
-import { milli } from "../bank/price.ts";
+import { milli, type Pricing, type Quote, quotesOf } from "../bank/price.ts";
 import { decodeUtf8 } from "../base/bytes.ts";
 import type { Broker } from "../broker/broker.ts";
 import type { LiveEvent } from "../broker/core/live-events.ts";
+import type { BrokerOptions } from "../broker/core/options.ts";
 import type { RememberedRefusal } from "../broker/core/recent-refusals.ts";
 import { version } from "../broker/core/version.ts";
 import { memoryOf, nothingCounted, sessionMemoryOf } from "../broker/delivery/client-memory.ts";
@@ -84,6 +86,7 @@ export function viewOf(parts: ViewParts): Reading {
     refusals: () => [...context.refused.all()].map((refusal) => refusalRow(refusal, context.options.id)),
     watch: (told) => context.events.watch((event) => told(eventRow(event, broker))),
     bank: () => bankRow(broker),
+    quotes: ({ bytes, ...how }) => quotesOf(bytes, how, pricingOf(context.options)).map(quoteRow),
     options: () => parts.options,
     certificates: () => certificateRows(identity, context.clock.wall()),
     bans: () => banRows(broker),
@@ -209,6 +212,14 @@ function eventRow(event: LiveEvent, { context }: Broker): EventRow {
   const at = timeOf(context.clock.wall());
   const whose = { client_id: clientId, user: user === "" ? null : user, address: remote };
   return { kind, broker, at, ...whose, reason: reason === "" ? null : reason };
+}
+
+function pricingOf({ bankTtlMin, bankTtlMax, bankTtl }: BrokerOptions): Pricing {
+  return { ttlMinMs: bankTtlMin * 1000, ttlMaxMs: bankTtlMax * 1000, ttl: bankTtl };
+}
+
+function quoteRow({ keeping, ttlMin, ttlMax, least, most }: Quote): QuoteRow {
+  return { kept: keeping ?? null, ttl_min: ttlMin, ttl_max: ttlMax, least: least / milli, most: most / milli };
 }
 
 function bankRow({ context }: Broker): BankRow {

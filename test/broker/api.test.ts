@@ -250,6 +250,21 @@ describe("the broker", () => {
     expect(own.checks.length).toBeGreaterThan(3);
     const bank = await api.get("/bank");
     expect(bank).toMatchObject({ capital: 10_000_000, open: true });
+    const quotes = (await api.get("/bank/quote?bytes=100&topic=a/b")).items;
+    expect(quotes.map(({ kept, ttl_min, ttl_max }: Record<string, unknown>) => [kept, ttl_min, ttl_max])).toEqual([
+      ["mailbox", 86_400, 86_400],
+      ["drop", 30, 86_400],
+    ]);
+    expect(quotes[0].least).toBe(quotes[1].most);
+    expect(quotes[1].most - quotes[1].least).toBeCloseTo(100, 6);
+    expect((await api.get("/bank/quote?bytes=100&topic=a/b&ttl=30")).items).toEqual([
+      { kept: null, ttl_min: 30, ttl_max: 30, least: quotes[1].least, most: quotes[1].least },
+    ]);
+    expect((await api.get("/bank/quote?bytes=125&topic=a/b&ttl=30")).items[0].least).toBeCloseTo(
+      quotes[1].least + 1,
+      6,
+    );
+    expect((await api.ask("/bank/quote?topic=%23")).status).toBe(400);
     const { items } = await api.get("/options");
     expect(items).toContainEqual({ name: "http-port", value: port, source: "unknown" });
     expect((await api.get("/certificates")).items).toEqual([]);
