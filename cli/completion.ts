@@ -5,7 +5,9 @@ import { print } from "./output/standard-output.ts";
 interface Words {
   readonly name: string;
   readonly help: string;
-  readonly flags: readonly { readonly flag: string; readonly help: string }[];
+  readonly flags: readonly { readonly flag: string; readonly help: string; readonly values: readonly string[] }[];
+  /** The commands below it. */
+  readonly commands: readonly Words[];
 }
 
 export function completionCommand(program: Command): Command {
@@ -31,24 +33,52 @@ Examples:
 
 function wordsOf(command: Command): Words {
   const flags = command.options.flatMap((option) =>
-    [option.short, option.long].flatMap((flag) => (flag === undefined ? [] : [{ flag, help: option.description }])),
+    [option.short, option.long].flatMap((flag) =>
+      flag === undefined ? [] : [{ flag, help: option.description, values: option.argChoices ?? [] }],
+    ),
   );
   return {
     name: command.name(),
     help: command.description(),
-    flags: [...flags, { flag: "--help", help: "print help" }],
+    flags: [...flags, { flag: "--help", help: "print help", values: [] }],
+    commands: command.commands.map(wordsOf),
   };
 }
 
+/** Commands as they are named on the way to them, ` bank mail list`, each before those below it. */
+function pathsOf(commands: readonly Words[], above = ""): [path: string, words: Words][] {
+  return commands.flatMap((words) => {
+    const path = `${above} ${words.name}`;
+    return [[path, words] as [string, Words], ...pathsOf(words.commands, path)];
+  });
+}
+
 function bash(commands: readonly Words[]): string {
-  const cases = commands.map(({ name, flags }) => `    ${name}) words="${flags.map(({ flag }) => flag).join(" ")}" ;;`);
+  const paths = pathsOf(commands);
+  const first = `${commands.map(({ name }) => name).join(" ")} --help --version`;
+  const cases = paths.map(([path, { flags, commands: below }]) => {
+    const words = [...below.map(({ name }) => name), ...flags.map(({ flag }) => flag)];
+    return `    "${path}") words="${words.join(" ")}" ;;`;
+  });
+  const values = paths.flatMap(([path, { flags }]) =>
+    flags
+      .filter((one) => one.values.length > 0)
+      .map((one) => `    "${path} ${one.flag}") words="${one.values.join(" ")}" ;;`),
+  );
   return `# bash completion for mqttzoo
 _mqttzoo() {
-  local words="${commands.map(({ name }) => name).join(" ")} --help --version"
-  case "\${COMP_WORDS[1]}" in
+  local path="" words="${first}" at
+  for ((at = 1; at < COMP_CWORD; at++)); do
+    case "$path \${COMP_WORDS[at]}" in
+      ${paths.map(([path]) => `"${path}"`).join(" | ")}) path="$path \${COMP_WORDS[at]}" ;;
+    esac
+  done
+  case "$path" in
 ${cases.join("\n")}
   esac
-  if [ "$COMP_CWORD" -eq 1 ]; then words="${commands.map(({ name }) => name).join(" ")} --help --version"; fi
+  case "$path \${COMP_WORDS[COMP_CWORD - 1]}" in
+${values.join("\n")}
+  esac
   COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }
 complete -o default -F _mqttzoo mqttzoo`;

@@ -75,9 +75,19 @@ describe("help and version", () => {
       for (const word of ["broker", "pub", "sub", "max-packet-size"]) expect(out).toContain(word);
     }
     const { out } = await run(["completion", "bash"]);
-    const script = `${out}\nCOMP_WORDS=(mqttzoo broker --max-p); COMP_CWORD=2; _mqttzoo; echo "\${COMPREPLY[@]}"`;
-    const bash = Bun.spawnSync(["bash", "-c", script]);
-    expect(bash.stdout.toString().trim()).toBe("--max-packet-size");
+    // The last word is the one that Tab stands behind.
+    for (const [line, found] of [
+      ["mqttzoo re", "repair retained"],
+      ["mqttzoo broker --max-p", "--max-packet-size"],
+      ["mqttzoo bank mail ''", "list show drop --help"],
+      ["mqttzoo bank mail list --cl", "--client"],
+      ["mqttzoo bank statement --by u", "user"],
+      ["mqttzoo bank --data x audit --sh", "--share"],
+      ["mqttzoo pub -f ./no", ""],
+    ]) {
+      const script = `${out}\nCOMP_WORDS=(${line}); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _mqttzoo; echo "\${COMPREPLY[@]}"`;
+      expect(Bun.spawnSync(["bash", "-c", script]).stdout.toString().trim()).toBe(found!);
+    }
   });
 });
 
