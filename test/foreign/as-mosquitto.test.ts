@@ -45,6 +45,9 @@ async function run(script: string, number: number, whose: "theirs" | "ours"): Pr
 }
 
 const kept = (payload: string, more = ""): string => `PUB -t TOPIC ${payload} -r ${more}`;
+/** Runs what writes into a file in the background, and waits until it has written something. */
+const printing = (command: string, file: string): string =>
+  `${command} FOLDER/${file}$$ & until [ -s FOLDER/${file}$$ ]; do sleep 0.05; done`;
 const scripts: readonly [string, string][] = [
   ["-m, -r, -C", `${kept("-m hello")}; SUB -t TOPIC -C 1`],
   ["-v, several -t", `${kept("-m hello")}; SUB -t none -t TOPIC -C 1 -v`],
@@ -57,7 +60,8 @@ const scripts: readonly [string, string][] = [
   ["-R", `${kept("-m old")}; SUB -t TOPIC -R -W 1; echo $?`],
   [
     "--retained-only",
-    `${kept("-m old")}; (sleep 0.7; PUB -t TOPIC -m new) & SUB -t TOPIC --retained-only -v -W 5; echo $?`,
+    `${kept("-m old")}; ${printing("SUB -t TOPIC --retained-only -v -W 5 >", "a")}; PUB -t TOPIC -m new;
+     wait $!; echo $?; cat FOLDER/a$$`,
   ],
   ["--remove-retained", `${kept("-m old")}; SUB -t TOPIC --remove-retained -W 1; SUB -t TOPIC -W 1; echo $?`],
   ["-T", `${kept("-m one")}; PUB -t TOPIC/two -m two -r; SUB -t 'TOPIC/#' -T TOPIC -C 1 -v; PUB -t TOPIC/two -n -r`],
@@ -65,7 +69,11 @@ const scripts: readonly [string, string][] = [
     "-l, -q 1, -c keeps what comes meanwhile",
     "SUB -i keep-TOPIC -c -q 1 -t TOPIC -E; printf 'a\\nb\\n\\nc' | PUB -t TOPIC -l -q 1; SUB -i keep-TOPIC -c -q 1 -t TOPIC -C 3 -v; SUB -i keep-TOPIC -t x -E",
   ],
-  ["--repeat", "SUB -t TOPIC -C 3 -v & sleep 0.5; PUB -t TOPIC -m again --repeat 3 --repeat-delay 0.1; wait"],
+  [
+    "--repeat",
+    `${kept("-m there")}; ${printing("SUB -t TOPIC -C 4 -v | tee", "a")};
+     PUB -t TOPIC -m again --repeat 3 --repeat-delay 0.1; wait`,
+  ],
   ["-L", `PUB -L mqtt://localhost:PORT/TOPIC -m by-url -r; SUB -L mqtt://localhost:PORT/TOPIC -C 1 -v`],
   [
     "-F",
@@ -133,7 +141,8 @@ const scripts: readonly [string, string][] = [
   ],
   [
     "--will-*",
-    "SUB -t TOPIC/will -C 1 -v & sleep 0.3; SUB -t none --will-topic TOPIC/will --will-payload died --will-qos 1 & sleep 0.5; kill -9 $!; wait",
+    `${kept("-m there")}; ${printing("SUB -t TOPIC -t TOPIC/will -C 2 -v | tee", "a")};
+     ${printing("SUB -t TOPIC --will-topic TOPIC/will --will-payload died --will-qos 1 >", "b")}; kill -9 $!; wait`,
   ],
   ["-V 311, -V 31 names", `${kept("-m x", "-V mqttv311")}; SUB -V mqttv31 -t TOPIC -C 1 -i v31`],
   [
