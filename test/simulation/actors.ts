@@ -13,6 +13,9 @@ import type { World } from "./world.ts";
 const window = 8;
 /** A client that gets no answer to CONNECT tries another broker. */
 const patienceMs = 3000;
+/** A hasty client waits so long at most, so many times of a hundred. */
+const hasteMs = 60;
+const hastePart = 0.3;
 
 /** Now and then a message is larger than what the keeper takes at once, where the world has such. */
 const largeEvery = 6;
@@ -193,6 +196,7 @@ export class Actor {
     this.world.after(patienceMs, () => {
       if (isOurs() && !this.up) client.abort("no answer");
     });
+    this.#hasten(isOurs);
     client.ready.then(
       () => {
         if (!isOurs()) return;
@@ -206,6 +210,20 @@ export class Actor {
         if (this.#attempt === attempt) this.isUnpaid = error.message.includes("quota exceeded");
       },
     );
+  }
+
+  /** Connects anew before CONNACK has come, perhaps: both CONNECTs are handled at once, at one broker or at two. */
+  #hasten(isOurs: () => boolean): void {
+    const { haste } = this.world;
+    if (haste === undefined || haste.next() >= hastePart) return;
+    const hearsOfIt = haste.next() < 0.5;
+    this.world.after(haste.next() * hasteMs, () => {
+      if (!isOurs() || this.up) return;
+      if (!hearsOfIt) this.#wire!.isCut = () => true;
+      this.client!.abort("it is in haste");
+      this.#gone();
+      this.#connect();
+    });
   }
 
   async #subscribe(client: MqttConnection, filter: string): Promise<void> {

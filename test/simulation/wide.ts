@@ -4,7 +4,7 @@
  * end.
  */
 import { sweepMs } from "../../src/base/bank-limits.ts";
-import { orphanPartsBusyMs } from "../../src/base/limits.ts";
+import { connectDeadlineMs, orphanPartsBusyMs } from "../../src/base/limits.ts";
 import type { Log } from "../../src/base/log.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
 import { hoards } from "./bounds.ts";
@@ -37,6 +37,8 @@ export interface WideOptions {
   readonly skewMs?: number | undefined;
   /** How much mailboxes take, and what becomes of full ones; undefined: the seed says it. */
   readonly mailboxes?: MailboxTraits | undefined;
+  /** Clients connect anew before they are answered, now and then; undefined: the seed says it. */
+  readonly areHasty?: boolean | undefined;
   /** Plays these of the plan's faults alone, by their numbers. */
   readonly only?: readonly number[] | undefined;
 }
@@ -60,7 +62,11 @@ const transactionBytesMax = 16 * 1024;
 /** Mailboxes that no world fills. */
 export const largeMailboxes = { maxQueued: defaultOptions.maxQueued, mailboxFull: "end" } as const;
 
-export function wideWorld(seed: number, { log, older, mailboxes }: WideOptions = {}): { world: World; plan: Plan } {
+export function wideWorld(
+  seed: number,
+  // Brokers of format 1 lock out a new client id that two connections ask for at once.
+  { log, older, mailboxes, areHasty = older === undefined && seed % 4 === 1 }: WideOptions = {},
+): { world: World; plan: Plan } {
   const drawn = planOf(seeded(seed ^ 0x5eed), { isMixed: older !== undefined });
   // Brokers of format 1 end no sessions.
   const mailbox = mailboxes ?? (older === undefined ? mailboxOf(seeded(seed ^ 0xf111)) : largeMailboxes);
@@ -81,6 +87,7 @@ export function wideWorld(seed: number, { log, older, mailboxes }: WideOptions =
     hasLarge: traits.hasLarge,
     // By a chance of its own, so that all else in these worlds is as it was.
     uneven: seed % 3 === 0 ? seeded(seed ^ 0x7a9e5) : undefined,
+    haste: areHasty ? seeded(seed ^ 0x4a57e) : undefined,
     wireBytesMax: traits.wireBytesMax,
     mailDrop: traits.hasDrops ? ["sim/p1"] : [],
     brokerOptions: { drainTime: 1, ...mailbox },
@@ -129,9 +136,11 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
   await world.pass(3000);
   const restless = healed ? [] : [`not at rest: ${people.states()}; left: ${leftovers(world).slice(0, 6).join(" ")}`];
   const isQuiet = healed && !isShortOfCredits(world);
-  // What is done now and then may be under way just now; clients that cannot be paid for go on connecting.
+  // What is done now and then may be under way just now; clients that cannot be paid for go on connecting, and the
+  // CONNECT of a hasty one may have been lost, which is waited for.
   const hoarded = (): string[] => hoards(world, people.actors.length);
-  if (isQuiet) await world.pass(1000, () => unsettled(world).length === 0 && hoarded().length === 0);
+  if (isQuiet)
+    await world.pass(connectDeadlineMs + 1000, () => unsettled(world).length === 0 && hoarded().length === 0);
   const state = isQuiet ? [...wrongAtRest(world, history), ...hoarded()] : [];
   state.push(...(await overdrawn(world)));
   if (options.older === undefined) state.push(...(await tooHeavy(world)));

@@ -53,7 +53,7 @@ export class Wire {
       remote,
       address: "",
       certificate: undefined,
-      write: (bytes, start, end) => this.#write(side, bytes.slice(start, end)),
+      write: (bytes, start, end) => this.#write(side, bytes.subarray(start, end)),
       pause: () => {
         this.#ways[other(side)].isPaused = true;
       },
@@ -97,7 +97,7 @@ export class Wire {
     way.isFull ||= taken < bytes.length;
     if (taken <= 0) return 0;
     way.unread += taken;
-    const copy = taken === bytes.length ? bytes : bytes.slice(0, taken);
+    const copy = bytes.slice(0, taken);
     this.#send(side, () => this.#read(side, copy));
     return taken;
   }

@@ -68,6 +68,8 @@ export interface WorldOptions {
   readonly older?: BrokerCode | undefined;
   /** Turns of brokers end by this chance, and what has come while one slept comes in another order; see `uneven.ts`. */
   readonly uneven?: Random | undefined;
+  /** Clients wait for CONNACK as long as this chance says, then connect anew, while the first CONNECT is handled. */
+  readonly haste?: Random | undefined;
 }
 
 interface NodeView {
@@ -98,6 +100,7 @@ export class World {
   readonly hasUsers: boolean;
   readonly older: BrokerCode | undefined;
   readonly uneven: Random | undefined;
+  readonly haste: Random | undefined;
   readonly log: Log;
   /** In a third of all worlds the bank is. */
   readonly isPoor: boolean;
@@ -121,6 +124,7 @@ export class World {
     this.hasUsers = options.hasUsers === true;
     this.older = options.older;
     this.uneven = options.uneven;
+    this.haste = options.haste;
     this.random = seeded(seed);
     this.log = log;
     this.mailDrop = mailDrop;

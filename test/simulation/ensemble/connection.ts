@@ -37,7 +37,9 @@ export class KeeperConnection {
   readonly #transport: Transport;
   readonly #watches: ServerWatches;
   readonly #pending: Pending[] = [];
+  /** The bytes of requests that have not come whole, and how many of them are filled. */
   #partial = new Uint8Array(0);
+  #filled = 0;
   #unsent: Uint8Array[] = [];
   #isGreeted = false;
   #isOver = false;
@@ -49,21 +51,33 @@ export class KeeperConnection {
   }
 
   received(bytes: Uint8Array): void {
-    const all = new Uint8Array(this.#partial.length + bytes.length);
-    all.set(this.#partial);
-    all.set(bytes, this.#partial.length);
+    this.#append(bytes);
     let at = 0;
-    while (!this.#isOver && at + 4 <= all.length) {
-      const length = readUint32(all, at);
+    while (!this.#isOver && at + 4 <= this.#filled) {
+      const length = readUint32(this.#partial, at);
       // ZooKeeper hangs up without a word.
       if (length > this.#server.ensemble.options.packetBytesMax) return this.hangUp(`a packet of ${length} bytes`);
-      if (at + 4 + length > all.length) break;
-      const packet = new JuteReader(all, at + 4, at + 4 + length);
+      if (at + 4 + length > this.#filled) break;
+      // What the tree keeps of it is a part of these bytes.
+      const packet = new JuteReader(this.#partial.slice(at + 4, at + 4 + length), 0, length);
       at += 4 + length;
       if (this.#isGreeted) this.#request(packet);
       else this.#greet(packet);
     }
-    this.#partial = all.slice(at);
+    this.#partial.copyWithin(0, at, this.#filled);
+    this.#filled -= at;
+  }
+
+  #append(bytes: Uint8Array): void {
+    const needed = this.#filled + bytes.length;
+    if (needed > this.#partial.length) {
+      // A large request may come in hundreds of pieces.
+      const grown = new Uint8Array(Math.max(needed, 2 * this.#partial.length));
+      grown.set(this.#partial.subarray(0, this.#filled));
+      this.#partial = grown;
+    }
+    this.#partial.set(bytes, this.#filled);
+    this.#filled = needed;
   }
 
   closed(): void {
