@@ -8,6 +8,13 @@ const tokens = "test/unit/tokens.test.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "connect: a connection that has gone while it waited ends the session of a later one",
+    file: "src/broker/connect/handle-connect.ts",
+    find: 'if (connection.channel.phase !== "connecting") return this.#finishObtaining(connection, clientId);',
+    replace: "",
+    tests: "test/simulation/found.test.ts",
+  },
+  {
     what: "doors: who is closed since the broker ends is sent a DISCONNECT, after which mosquitto_sub stays away",
     file: "src/broker/broker.ts",
     find: 'connectionEnd.close(connection, "the broker is shutting down")',

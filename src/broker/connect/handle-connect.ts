@@ -213,9 +213,10 @@ export class ConnectHandler {
       this.#pay(connection, request, { client: found, successor: undefined, tries });
     };
     const useIfAllowed = (found: LocalSession | undefined): void => {
-      if (found !== undefined && !mayTake(userOf(request.login), found)) {
+      // It has gone while it waited: the session may be a later connection's by now.
+      if (connection.channel.phase !== "connecting") return this.#finishObtaining(connection, clientId);
+      if (found !== undefined && !mayTake(userOf(request.login), found))
         return this.#turnAway(connection, clientId, "client_id", anothersWords);
-      }
       const refusal = connectRefusal(coordinator, { ...request, isStored: found?.mailbox !== undefined });
       if (refusal === undefined) return use(found);
       this.#turnAway(connection, clientId, "disk", refusal);
