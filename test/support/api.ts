@@ -50,6 +50,14 @@ export class ApiClient {
     return new ApiClient(base, headers, (await response.json()) as ApiDocument);
   }
 
+  /** Asks for what goes on for ever, and hangs up at once. Returns the status. */
+  async peek(path: string): Promise<number> {
+    const hangUp = new AbortController();
+    const { status } = await fetch(this.#base + path, { headers: this.#headers, signal: hangUp.signal });
+    hangUp.abort();
+    return status;
+  }
+
   /** Asks, and fails unless the answer is as the document has it. `path`: with its query. */
   async ask(path: string, { method = "GET", headers = {}, body }: ApiQuestion = {}): Promise<ApiReply> {
     const json = body === undefined ? {} : { "content-type": "application/json" };
