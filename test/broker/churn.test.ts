@@ -57,10 +57,16 @@ test("the memory of a broker does not grow with the devices that have come and g
       expect(result).toMatchObject({ devices: devicesMax, failed: 0 });
       return residentBytes(child.pid);
     };
-    const before = await play(10_000);
-    // What each device leaves behind is seen from 8 KB on; when closed connections were kept it was 14 KB.
-    const after = await play(10_000);
-    expect(after - before).toBeLessThan(growthBytesMax);
+    let before = await play(10_000);
+    let growth = Infinity;
+    // What each device leaves behind is seen from 8 KB on; when closed connections were kept it was 14 KB. It would be
+    // left by those of each round, while the garbage collector may be late in one on a busy machine.
+    for (let round = 1; round <= 3 && growth >= growthBytesMax; round++) {
+      const after = await play(10_000);
+      growth = after - before;
+      before = after;
+    }
+    expect(growth).toBeLessThan(growthBytesMax);
   } finally {
     child.kill("SIGKILL");
     await child.exited;
