@@ -1,5 +1,5 @@
 /**
- * kill -9 under load, a hundred times: real processes, persistent publishers and subscribers that come back
+ * kill -9 under load, fifty times: real processes, persistent publishers and subscribers that come back
  * each time, and the whole history judged at the end. MQTTZOO_KILLS sets another number.
  */
 import { afterAll, expect, test } from "bun:test";
@@ -20,7 +20,7 @@ import { type BrokerProcess, startBrokerProcess } from "../support/process.ts";
 import { History } from "./history.ts";
 import { Publisher, Worker } from "./workers.ts";
 
-const kills = Number(process.env.MQTTZOO_KILLS ?? 100);
+const kills = Number(process.env.MQTTZOO_KILLS ?? 50);
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-kill-"));
 const history = new History();
 let broker: BrokerProcess;
