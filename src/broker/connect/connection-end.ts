@@ -153,16 +153,14 @@ export class ConnectionEnd {
   /** Ends a connection that was lost without DISCONNECT. */
   lose(connection: Connection, why: string): void {
     if (connection.channel.phase === "closed") return;
-    this.#log(connection, "debug", `connection lost: ${why}`);
-    this.#end(connection, { how: "abnormally", why: `connection lost: ${why}` });
+    this.#endFor(connection, `connection lost: ${why}`);
   }
 
   /** Ends a connection by the broker's decision: taken over, silent too long, not authorized any more. */
   disconnect(connection: Connection, reason: number, why: string): void {
     if (connection.channel.phase === "closed") return;
-    this.#log(connection, "debug", `${describeReason(reason)}: ${why}`);
     connection.sendDisconnect(reason);
-    this.#end(connection, { how: "abnormally", why: `${describeReason(reason)}: ${why}` });
+    this.#endFor(connection, `${describeReason(reason)}: ${why}`);
   }
 
   /**
@@ -171,16 +169,14 @@ export class ConnectionEnd {
    */
   close(connection: Connection, why: string): void {
     if (connection.channel.phase === "closed") return;
-    this.#log(connection, "debug", `closed: ${why}`);
-    this.#end(connection, { how: "abnormally", why: `closed: ${why}` });
+    this.#endFor(connection, `closed: ${why}`);
   }
 
   /** Ends a connection as `disconnect` does, since its session ends; a client of MQTT 5 is told why. */
   dismiss(connection: Connection, reason: number, why: string): void {
     if (connection.channel.phase === "closed") return;
-    this.#log(connection, "debug", `${describeReason(reason)}: ${why}`);
     connection.sendDisconnect(reason, { reasonString: why });
-    this.#end(connection, { how: "abnormally", why: `${describeReason(reason)}: ${why}` });
+    this.#endFor(connection, `${describeReason(reason)}: ${why}`);
   }
 
   /**
@@ -192,9 +188,14 @@ export class ConnectionEnd {
     if (channel.phase === "closed") return;
     if (channel.phase !== "open") return this.refuse(connection, Reason.useAnotherServer);
     if (serverReference === undefined) return this.close(connection, "another broker serves it from now on");
-    this.#log(connection, "debug", `sent to ${serverReference}`);
     connection.sendDisconnect(Reason.useAnotherServer, { serverReference });
-    this.#end(connection, { how: "abnormally", why: `sent to ${serverReference ?? "another broker"}` });
+    this.#endFor(connection, `sent to ${serverReference}`);
+  }
+
+  /** Ends a connection whose client has not left, and says why in the log. */
+  #endFor(connection: Connection, why: string): void {
+    this.#log(connection, "debug", why);
+    this.#end(connection, { how: "abnormally", why });
   }
 
   /** Writes what is pending, closes the connection, and lets its session wait or end. */
