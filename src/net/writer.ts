@@ -376,10 +376,10 @@ export class Turn {
       for (const end = Math.min(at + flushedAtOnce, writers.length); at < end; at++) writers[at]!.flush();
     } while (at < writers.length && clock.now() < until);
     if (at === writers.length) return;
-    const left = writers.slice(at);
-    for (const writer of left) writer.defer();
     // What the writes have brought about stands behind them.
-    this.#writers = [...left, ...this.#writers];
-    this.#schedule(this.flush);
+    for (const writer of writers.slice(at)) {
+      writer.defer();
+      this.add(writer, "first");
+    }
   }
 }
