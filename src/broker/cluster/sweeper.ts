@@ -122,12 +122,13 @@ export class Sweeper {
     await this.#sweepMail(sweep);
     await this.#sweepMessages(sweep);
     await this.#sweepRetained(sweep);
-    const estates = await this.#estates();
+    const accounts = await children(this.#context.coordinator, branchesPath);
+    const estates = accounts.filter((name) => name.startsWith(messageMark)).map(payerOf);
     const isUnaudited = this.#isUnaudited || self.format < sinceFormat;
     const mustCount = isUnaudited || dead.length + estates.length > 0;
     if (mustCount) await walkPlaces(this.#walked, (_, paid) => count(sweep, paid));
     if (!isStillTeller()) return;
-    if (isUnaudited) estates.push(...(await this.#unaccounted(sweep)));
+    if (isUnaudited) estates.push(...unaccounted(sweep, accounts));
     this.#parts.endedSessions.sweep();
     await this.#parts.sessionRemains.look(this.#parts.endedSessions.clientIds);
     if (!isStillTeller()) return;
@@ -166,19 +167,6 @@ export class Sweeper {
       const isCounted = hasStat(node);
       return { id, checks: isCounted ? [{ kind: "check", path: commitPath(id), version: node.stat.version }] : [] };
     });
-  }
-
-  /** Returns the brokers whose closed branches still pay for what is stored. */
-  async #estates(): Promise<string[]> {
-    const names = await children(this.#context.coordinator, branchesPath);
-    return names.filter((name) => name.startsWith(messageMark)).map((name) => decodeName(name.slice(1)));
-  }
-
-  /** Returns the brokers that pay for something, and have no account: a teller of format 1 has seen no need for one. */
-  async #unaccounted({ bound }: Sweep): Promise<string[]> {
-    const names = await children(this.#context.coordinator, branchesPath);
-    const accounts = new Set(names.map((name) => decodeName(name.startsWith(messageMark) ? name.slice(1) : name)));
-    return [...bound.keys()].filter((id) => !accounts.has(id));
   }
 
   /** Removes slips of messages that have expired, and the messages with the last of them. */
@@ -271,6 +259,17 @@ interface BoundByUsers extends Bound {
 const nothing: Bound = { credits: 0, users: new Map() };
 /** The oldest format whose tellers count all that is paid for, and not messages alone. */
 const sinceFormat = 2;
+
+/** Returns the broker whose account has that name in `/bank/branches`: a branch, or what is left of a closed one. */
+function payerOf(name: string): string {
+  return decodeName(name.startsWith(messageMark) ? name.slice(1) : name);
+}
+
+/** Returns the brokers that pay for something, and have no account: a teller of format 1 has seen no need for one. */
+function unaccounted({ bound }: Sweep, accounts: readonly string[]): string[] {
+  const payers = new Set(accounts.map(payerOf));
+  return [...bound.keys()].filter((id) => !payers.has(id));
+}
 
 function count({ bound }: Sweep, { branch, credits, payer = "" }: Charged): void {
   const sum = bound.get(branch) ?? { credits: 0, users: new Map() };
