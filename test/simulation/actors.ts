@@ -99,17 +99,25 @@ export class Actor {
 
   /** Changes brokers: what it has sent is still on its way when it connects again. */
   hop(): void {
-    if (!this.up) return;
-    this.client!.abort("it changes brokers");
-    this.#gone();
-    this.#connect();
+    if (this.up) this.#connectAnew("it changes brokers");
   }
 
   /** Is somewhere else all of a sudden: the broker that it was connected to does not hear of it. */
   roam(): void {
     if (!this.up) return;
-    if (this.#wire !== undefined) this.#wire.isCut = () => true;
+    this.#cutOff();
     this.hop();
+  }
+
+  /** Has nobody hear any more what it sends, nor that it has gone. */
+  #cutOff(): void {
+    if (this.#wire !== undefined) this.#wire.isCut = () => true;
+  }
+
+  #connectAnew(why: string): void {
+    this.client!.abort(why);
+    this.#gone();
+    this.#connect();
   }
 
   /** Notes what CONNACK says of its session: only one whose mailbox was full ends, and its client is told why. */
@@ -219,10 +227,8 @@ export class Actor {
     const hearsOfIt = haste.next() < 0.5;
     this.world.after(haste.next() * hasteMs, () => {
       if (!isOurs() || this.up) return;
-      if (!hearsOfIt) this.#wire!.isCut = () => true;
-      this.client!.abort("it is in haste");
-      this.#gone();
-      this.#connect();
+      if (!hearsOfIt) this.#cutOff();
+      this.#connectAnew("it is in haste");
     });
   }
 

@@ -52,10 +52,9 @@ export class ApiClient {
 
   /** Asks for what goes on for ever, and hangs up at once. Returns the status. */
   async peek(path: string): Promise<number> {
-    const hangUp = new AbortController();
-    const { status } = await fetch(this.#base + path, { headers: this.#headers, signal: hangUp.signal });
-    hangUp.abort();
-    return status;
+    const { response, leave } = await this.#open(path);
+    leave();
+    return response.status;
   }
 
   /** Asks, and fails unless the answer is as the document has it. `path`: with its query. */
@@ -95,15 +94,19 @@ export class ApiClient {
 
   /** Asks for Server-Sent Events, each of which must be as the document has it. */
   async listen(path: string, headers: Readonly<Record<string, string>> = {}): Promise<EventReader> {
-    const leaving = new AbortController();
-    const response = await fetch(this.#base + path, {
-      headers: { ...this.#headers, ...headers },
-      signal: leaving.signal,
-    });
+    const { response, leave } = await this.#open(path, headers);
     expect([response.status, response.headers.get("content-type")]).toEqual([200, "text/event-stream"]);
     const operation = this.#operationOf("GET", path.split("?", 1)[0]!)!;
     const check = (body: unknown): void => this.#check(operation, { status: 200, headers: response.headers, body });
-    return new EventReader(response.body!, { check, leave: () => leaving.abort() });
+    return new EventReader(response.body!, { check, leave });
+  }
+
+  /** Asks for what goes on until `leave` is called. */
+  async #open(path: string, more: Readonly<Record<string, string>> = {}) {
+    const leaving = new AbortController();
+    const headers = { ...this.#headers, ...more };
+    const response = await fetch(this.#base + path, { headers, signal: leaving.signal });
+    return { response, leave: () => leaving.abort() };
   }
 
   #operationOf(method: string, path: string): DocumentedOperation | undefined {
