@@ -59,7 +59,7 @@ export class SysTopics {
   }
 
   /** Returns moving averages per minute, as mosquitto has them: over one, five and fifteen minutes. */
-  #loads(): [string, number][] {
+  #loads(): [string, string][] {
     const { metrics, turn } = this.#context;
     const counts: Record<string, number> = {
       "publish/received": metrics.publishesReceived,
@@ -81,22 +81,29 @@ export class SysTopics {
       });
       load.count = count;
       this.#load.set(name, load);
-      return load.averages.map((average, index): [string, number] => [
+      return load.averages.map((average, index): [string, string] => [
         `load/${name}/${windows[index]}min`,
-        Math.round(average * 100) / 100,
+        average.toFixed(2),
       ]);
     });
   }
 
   /** Returns what mosquitto tells, by its names and in its units, that is not told by better names besides. */
   #asMosquitto(): [string, string | number][] {
-    const { metrics, turn, bankAccount, localSessions } = this.#context;
+    const { metrics, turn, bankAccount, localSessions, router } = this.#context;
     const { messages, payloadBytes } = bankAccount.account;
     const { heapUsed } = process.memoryUsage();
     this.#heapMaximum = Math.max(this.#heapMaximum, heapUsed);
     return [
       ["clients/active", metrics.connections],
       ["clients/inactive", Math.max(0, localSessions.size - metrics.connections)],
+      ["clients/expired", metrics.sessionsExpired],
+      ["connections/socket/count", metrics.connectionsTotal],
+      // Shared ones are counted apart, each member of a group.
+      ["subscriptions/count", router.subscriptions - router.sharedSubscriptions],
+      ["shared_subscriptions/count", router.sharedSubscriptions],
+      // What waits in the outputs of connections.
+      ["packet/out/bytes", turn.unsent],
       // Packets of any type.
       ["messages/received", metrics.packetsReceived],
       ["messages/sent", metrics.publishesSent + turn.packetsWritten],
@@ -110,20 +117,8 @@ export class SysTopics {
   }
 
   #values(now: number): [string, string | number][] {
-    const {
-      metrics,
-      localSessions,
-      retained,
-      router,
-      turn,
-      journal,
-      mail,
-      bankAccount,
-      coordinator,
-      peers,
-      strangers,
-      turns,
-    } = this.#context;
+    const { metrics, localSessions, retained, turn, journal, mail, bankAccount, coordinator, peers, strangers, turns } =
+      this.#context;
     const { account } = bankAccount;
     return [
       ["version", `mqttzoo ${version}`],
@@ -134,7 +129,6 @@ export class SysTopics {
       ["clients/total", localSessions.size],
       ["clients/disconnected", Math.max(0, localSessions.size - metrics.connections)],
       ["connections/total", metrics.connectionsTotal],
-      ["subscriptions/count", router.subscriptions],
       ["retained messages/count", retained.size],
       ["retained messages/bytes", retained.bytes],
       ["publish/messages/received", metrics.publishesReceived],

@@ -42,12 +42,18 @@ function makeNode<Subscriber>(levels: readonly string[], from: number, to: numbe
 export class FilterTrie<Subscriber> {
   readonly #root: TrieNode<Subscriber> = makeNode([], 0, 0);
   #size = 0;
+  #sharedSize = 0;
   /** Subscriptions by the shape of their filters, where that has more wildcards than may be everywhere. */
   readonly #shapes = new Map<string, number>();
 
   /** How many subscriptions there are. */
   get size(): number {
     return this.#size;
+  }
+
+  /** How many of them are members of shared subscriptions. */
+  get sharedSize(): number {
+    return this.#sharedSize;
   }
 
   /** How many shapes there are with more than `wildcardsPlainMax` single-level wildcards. */
@@ -79,6 +85,7 @@ export class FilterTrie<Subscriber> {
     const members = membersOf(node, subscription);
     if (!members.has(subscriber)) {
       this.#size++;
+      if (subscription.filter.group !== undefined) this.#sharedSize++;
       this.#countShape(levels, 1);
     }
     members.set(subscriber, subscription);
@@ -97,6 +104,7 @@ export class FilterTrie<Subscriber> {
     }
     if (!removeFrom(node, subscriber, group)) return false;
     this.#size--;
+    if (group !== undefined) this.#sharedSize--;
     this.#countShape(levels, -1);
     tidy(path);
     return true;

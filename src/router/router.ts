@@ -106,6 +106,11 @@ export class Router<Here extends object, There extends Elsewhere> {
     return this.#trie.size;
   }
 
+  /** How many of them are shared ones: each member of a group counts. */
+  get sharedSubscriptions(): number {
+    return this.#trie.sharedSize;
+  }
+
   /** False if a subscription with this filter would make working out routes dearer than it may be. */
   mayTake(filter: Filter): boolean {
     return this.#trie.shapes < wildcardShapesMax || !this.#trie.widens(filter);

@@ -20,16 +20,14 @@ const alike = [
   "publish/bytes/received",
   "publish/bytes/sent",
   "subscriptions/count",
+  "shared_subscriptions/count",
 ];
-/** Values that both have besides, and need not be equal: memory, and averages, which depend on when one looks. */
-const names = [
-  ...["version", "uptime", "clients/total", "clients/inactive", "clients/disconnected", "clients/maximum"],
-  ...["messages/stored", "store/messages/count", "store/messages/bytes", "retained messages/count"],
-  ...["heap/current", "heap/maximum", "publish/messages/dropped"],
-  ...["messages/received", "messages/sent", "publish/dropped", "publish/received", "publish/sent", "bytes/received"]
-    .concat("bytes/sent", "sockets", "connections")
-    .flatMap((name) => [1, 5, 15].map((minutes) => `load/${name}/${minutes}min`)),
-];
+/** Values of mosquitto 2.1 that an earlier one does not have. */
+const later = ["connections/socket/count", "packet/out/bytes"];
+/** Values of mosquitto that this broker does not tell, as README.md says: its packets wait as bytes, uncounted. */
+const leftOut = ["packet/out/count"];
+/** Values in words; how all others look is told by mosquitto's: averages have two decimals, the rest none. */
+const inWords: Record<string, RegExp> = { version: /^mqttzoo /, uptime: /^\d+ seconds$/ };
 /** The publishes that are played, and those at QoS 2 among them, which mosquitto 2.0.11 does not count as received. */
 const played = 34;
 const playedQoS2 = 3;
@@ -41,7 +39,10 @@ async function play(port: number): Promise<RawClient[]> {
   await subscriber.subscribe("gone", { qos: 0 });
   subscriber.send({ cmd: "unsubscribe", messageId: 9, unsubscriptions: ["gone"] });
   await subscriber.take("unsuback");
+  await subscriber.subscribe("$share/g/shared", { qos: 1 });
   const publisher = await RawClient.connect(port, { clientId: "p" });
+  await publisher.subscribe("$share/g/shared", { qos: 1 });
+  await publisher.subscribe("$share/h/shared", { qos: 1 });
   let id = 0;
   const publish = async (qos: 0 | 1, payload: string): Promise<void> => {
     publisher.publish("t/x", payload, { qos, ...(qos > 0 ? { messageId: ++id } : {}) });
@@ -122,12 +123,14 @@ test("the values are mosquitto's, under its names, for the same packets", async 
     await eventually(() => ours("publish/messages/received") === count, "it is told");
     const values = (of: (name: string) => string | undefined) => alike.map((name) => [name, of(name)]);
     expect(values(ours)).toEqual(values((name) => theirs!.get(name)));
-    for (const name of names) {
-      expect([name, theirs!.has(name), ours(name) !== undefined]).toEqual([name, true, true]);
-      if (name !== "version" && name !== "uptime") expect(Number(ours(name))).toBeGreaterThanOrEqual(0);
-    }
-    for (const name of ["version", "uptime"])
-      expect(ours(name)).toMatch(name === "uptime" ? /^\d+ seconds$/ : /^mqttzoo /);
+    // All that it tells, by its names and in its units, whatever it is.
+    expect(theirs!.size).toBeGreaterThan(45);
+    const told = [...theirs!.keys(), ...later].filter((name) => !leftOut.includes(name));
+    for (const name of told)
+      expect([name, ours(name)]).toEqual([
+        name,
+        expect.stringMatching(inWords[name] ?? (name.startsWith("load/") ? /^\d+\.\d\d$/ : /^\d+$/)),
+      ]);
   } finally {
     await broker.stop();
     rmSync(folder, { recursive: true, force: true });

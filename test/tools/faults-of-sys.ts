@@ -39,4 +39,11 @@ export const faults: readonly Fault[] = [
     replace: "count(path, head, 0 * data.length);",
     tests: "test/broker/sys-store.test.ts",
   },
+  {
+    what: "$SYS: shared subscriptions count as plain ones",
+    file: "src/router/filter-trie.ts",
+    find: "      if (subscription.filter.group !== undefined) this.#sharedSize++;\n",
+    replace: "",
+    tests: beside,
+  },
 ];

@@ -91,6 +91,15 @@ test("the trie finds what the naive matcher finds, while subscriptions come and 
   );
 });
 
+test("members of shared subscriptions are counted apart, each of them, as long as they are there", () => {
+  const trie = new FilterTrie<string>();
+  for (const filter of ["a", "$share/g/a", "$share/h/a"]) trie.add("x", subscription(filter));
+  for (const qos of [0, 1] as const) trie.add("y", subscription("$share/g/a", { qos }));
+  expect([trie.size, trie.sharedSize]).toEqual([4, 3]);
+  for (const filter of ["a", "$share/g/a", "$share/none/a", "$share/g/a"]) trie.remove("x", subscription(filter));
+  expect([trie.size, trie.sharedSize]).toEqual([2, 2]);
+});
+
 test("a topic matches few filters of each shape, so only so many shapes are taken", () => {
   const router = new Router<Named, never>();
   const wild = (at: number): Subscription =>

@@ -66,6 +66,7 @@ export class SessionStore {
   #expire(client: LocalSession, done: () => void): void {
     // The client has come back meanwhile, or another broker keeps the session.
     if (this.#context.localSessions.get(client.session.clientId) !== client) return done();
+    this.#context.metrics.sessionsExpired++;
     this.#context.log.debug({ client: client.session.clientId.slice(0, logTextMax) }, "session expired");
     this.#wills.publishNow(client);
     this.erase(client, done);

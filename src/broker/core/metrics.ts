@@ -37,6 +37,8 @@ export class Metrics {
   droppedMailbox = 0;
   /** Sessions of this broker that were ended, since their mailboxes were full. */
   sessionsEnded = 0;
+  /** Sessions of this broker whose clients did not come back in time. */
+  sessionsExpired = 0;
   /** Mailboxes, as far as known here, that are filled to `mailboxHighPartMin` of their maximum. */
   mailboxesHigh = 0;
   /** QoS 0 messages dropped for other brokers whose link was down or full. */

@@ -224,6 +224,20 @@ describe("a session that another broker has taken", () => {
   });
 });
 
+describe("when its time is over", () => {
+  test("a session whose client is away ends and is counted, and one that another broker keeps is neither", async () => {
+    const { context, asked, recorded, sessionStore, pass } = scene();
+    const [away, moved] = [recorded("away"), recorded("moved")];
+    for (const client of [away, moved]) sessionStore.expireIn(client, 1000);
+    context.localSessions.delete("moved");
+    pass(1001);
+    await settled();
+    expect(asked).toContain("publish the will of away");
+    expect(asked).not.toContain("publish the will of moved");
+    expect(context.metrics.sessionsExpired).toBe(1);
+  });
+});
+
 describe("when the lease is over", () => {
   test("no session that others may keep is served, and no client with a will; the others stay", () => {
     const { asked, handover, connect, session, sessionStore, pass } = scene();

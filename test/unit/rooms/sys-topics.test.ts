@@ -7,10 +7,13 @@ import { Peer } from "../../../src/broker/peers/peer.ts";
 import type { Fanout } from "../../../src/broker/publish/fanout.ts";
 import { SysTopics } from "../../../src/broker/sys-topics.ts";
 import { type Publish, topicOf } from "../../../src/mqtt/publish.ts";
+import { parseFilter } from "../../../src/mqtt/topic.ts";
 import { room } from "../../support/room.ts";
 
 const textOf = ({ payloadBytes, payloadStart, payloadEnd }: Publish): string =>
   new TextDecoder().decode(payloadBytes.subarray(payloadStart, payloadEnd));
+
+const subscription = { qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0, id: 0 } as const;
 
 function scene() {
   const made = room();
@@ -80,6 +83,9 @@ describe("what is counted", () => {
     // Both began with the same look.
     expect(load("sockets") / load("connections")).toBeCloseTo(2, 1);
     expect(load("messages/received") / load("messages/sent")).toBeCloseTo(9 / 7, 1);
+    // As mosquitto writes them.
+    for (const name of ["sockets/1min", "publish/dropped/5min"])
+      expect(retained(`load/${name}`)).toMatch(/^\d+\.\d\d$/);
   });
 
   test("is the state of what is around: sessions that are away, links that are up, what was dropped in all", () => {
@@ -89,8 +95,13 @@ describe("what is counted", () => {
     Object.assign(context.metrics, { droppedSize: 8, droppedExpired: 16 });
     for (const [id, isLinked] of Object.entries({ b: true, c: false }))
       context.peers.set(id, Object.defineProperty(new Peer(id), "isLinked", { value: isLinked }));
+    context.metrics.sessionsExpired = 4;
+    const filters = ["a", "$share/g/a", "$share/g/b"].map((text) => ({ ...subscription, filter: parseFilter(text)! }));
+    for (const filter of filters) context.router.subscribe(context.localSessions.get("a")!, filter);
     topics.start();
     expect([retained("clients/total"), retained("clients/disconnected")]).toEqual(["3", "2"]);
+    expect(retained("clients/expired")).toBe("4");
+    expect([retained("subscriptions/count"), retained("shared_subscriptions/count")]).toEqual(["1", "2"]);
     expect([retained("links/up"), retained("publish/messages/dropped")]).toEqual(["1", "31"]);
   });
 });
