@@ -45,6 +45,13 @@ export const faults: readonly Fault[] = [
     tests: wide,
   },
   {
+    what: "fan-out: a publisher is told that nobody subscribes, since nobody was found in the first turn",
+    file: "src/broker/publish/handle-publish.ts",
+    find: "    const delivery = this.#fanout.deliver(publish, route, client, how);\n",
+    replace: "    const delivery = { ...this.#fanout.deliver(publish, route, client, how) };\n",
+    tests: wide,
+  },
+  {
     what: "fan-out: what came first on a topic does not go first",
     file: "src/broker/publish/wide-fanouts.ts",
     find: "next.unshift(...waiting)",

@@ -22,7 +22,7 @@ import { draftOf, isRemoteSession, type RemoteTarget } from "../peers/remote-ses
 
 /** The outcome of a delivery, for its publisher's acknowledgement. */
 export interface Delivery {
-  /** The number of receivers. */
+  /** The number of receivers; while very many are being added, over several turns, of those so far. */
   readonly receivers: number;
   /** The settlement to wait for; undefined if nothing has to be waited for. */
   readonly settlement: Settlement | undefined;

@@ -238,16 +238,21 @@ export class PublishHandler {
       answer = () => {};
     };
     const how = { operations, connection, guard, refused, payment };
-    const { receivers, settlement } = this.#fanout.deliver(publish, route, client, how);
+    const delivery = this.#fanout.deliver(publish, route, client, how);
+    const { settlement } = delivery;
     // A message to sessions that end with their connections alone asks nothing of a store that is behind.
     if (settlement !== undefined || operations.length > 0) this.#storeBackPressure.hold(connection);
     if (publish.qos === 0) return;
-    const reason =
-      receivers === 0 && !publish.retain && !route.isMailDrop ? Reason.noMatchingSubscribers : Reason.success;
-    if (settlement === undefined || settlement.isSettled) return this.#answer(connection, publish, { reason });
+    const isKept = publish.retain || route.isMailDrop;
+    // Very many receivers are found over several turns: how many there are is known when all are taken care of.
+    const outcome = (): AckOutcome => {
+      const isForNobody = delivery.receivers === 0 && !isKept;
+      return { reason: isForNobody ? Reason.noMatchingSubscribers : Reason.success };
+    };
+    if (settlement === undefined || settlement.isSettled) return this.#answer(connection, publish, outcome());
     this.#oweAnswer(connection, publish, (settle) => {
       answer = settle;
-      settlement.whenSettled(() => settle({ reason }));
+      settlement.whenSettled(() => settle(outcome()));
     });
   }
 

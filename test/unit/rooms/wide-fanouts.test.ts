@@ -12,10 +12,13 @@ import { Peer } from "../../../src/broker/peers/peer.ts";
 import { RemoteSession } from "../../../src/broker/peers/remote-session.ts";
 import { BackPressure } from "../../../src/broker/publish/back-pressure.ts";
 import { Fanout } from "../../../src/broker/publish/fanout.ts";
+import { PublishHandler } from "../../../src/broker/publish/handle-publish.ts";
 import { emptyRun } from "../../../src/broker/publish/run.ts";
 import { SharedSubscriptions } from "../../../src/broker/publish/shared-subscription.ts";
 import { bundleFrame, frameHeadBytes } from "../../../src/link/frames.ts";
+
 import { makePublish, type Publish } from "../../../src/mqtt/publish.ts";
+import { Reason } from "../../../src/mqtt/reason.ts";
 import type { Subscription } from "../../../src/mqtt/subscription.ts";
 import { parseFilter } from "../../../src/mqtt/topic.ts";
 import { nearClient } from "../../support/near-client.ts";
@@ -80,7 +83,8 @@ function scene() {
   const made = room();
   let ticks = 0;
   const clock = { now: () => (ticks++ * sliceMs) / 2 };
-  const context = { ...made.context, slices: new Slices(clock, made.context.timers) };
+  const turns: { subject: undefined; beganAt: number | undefined } = { subject: undefined, beganAt: undefined };
+  const context = { ...made.context, slices: new Slices(clock, made.context.timers, turns) };
   const says: string[] = [];
   const backPressure = new BackPressure(context.timers, () => 0, {
     resume: (held) => void says.push(held instanceof Peer ? "go" : "resumed"),
@@ -120,6 +124,7 @@ function scene() {
   return {
     ...made,
     context,
+    turns,
     fanout,
     backPressure,
     says,
@@ -151,6 +156,25 @@ describe("a message to very many receivers", () => {
     expect(served).toBeWithin(1, many / 2);
     while (!told.isSettled) pass(1);
     expect([same(all), publisher.isHeld, resumed]).toEqual([["x"], false, ["publisher"]]);
+  });
+
+  test("is acknowledged with success, also if none of them was found in the turn in which it came", () => {
+    const { context, turns, fanout, publisher, route, away, session, pass } = scene();
+    away(many);
+    const client = session("publisher");
+    client.attach(publisher, 100);
+    publisher.client = client;
+    const acks: number[] = [];
+    publisher.channel.owe = () => (outcome) => void acks.push(outcome.reason);
+    const handler = new PublishHandler(context, {
+      ...{ fanout, storeBackPressure: { hold() {} }, shared: new SharedSubscriptions(context), resume() {} },
+    } as unknown as ConstructorParameters<typeof PublishHandler>[1]);
+    // Something else has used the turn up.
+    turns.beganAt = -sliceMs;
+    handler.receive(publisher, Object.assign(message("x"), { packetId: 1 }), route());
+    turns.beganAt = undefined;
+    while (acks.length === 0) pass(1);
+    expect(acks).toEqual([Reason.success]);
   });
 
   test("at QoS 0 too, as one piece with others, and one by one", () => {
