@@ -4,6 +4,7 @@ import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { createLog } from "../src/base/log.ts";
 import { version } from "../src/broker/core/version.ts";
 import { ConnectionRefused } from "../src/client/closing-reason.ts";
+import { aclCommand } from "./acl.ts";
 import { bankCommand } from "./bank.ts";
 import { benchCommand, benchWorkerCommand } from "./bench.ts";
 import { brokerCommand } from "./broker.ts";
@@ -48,6 +49,7 @@ Examples:
   mqttzoo show brokers --zk zk1:2181               print who is in a cluster
   mqttzoo bank balance                             print what may still be stored
   mqttzoo retained list --user alice               print what a user has retained
+  mqttzoo acl check alice home/temp write --acl-file acl   may she, and by which rule
   mqttzoo repair --data mqttzoo-data               keep what is whole of a damaged store
   mqttzoo health --http-port 8080                  ask a broker how it is
 
@@ -56,7 +58,8 @@ mqttzoo COMMAND --help tells more.`,
 program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subCommand()).addCommand(showCommand());
 program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: true }).addCommand(doctorCommand());
 program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand()).addCommand(repairCommand());
-program.addCommand(clientsCommand()).addCommand(retainedCommand()).addCommand(completionCommand(program));
+program.addCommand(clientsCommand()).addCommand(retainedCommand()).addCommand(aclCommand());
+program.addCommand(completionCommand(program));
 
 program.hook("preAction", (_, command) => refuseBytes(command, ["message", "willPayload"]));
 

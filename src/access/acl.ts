@@ -15,7 +15,7 @@ import {
 import { OperatingError } from "../base/errors.ts";
 import { parseFilter } from "../mqtt/topic.ts";
 import { Permissions } from "./permissions.ts";
-import { isDenial, type MemoryLimit, type Rule, RuleList } from "./rule-list.ts";
+import { isDenial, type MemoryLimit, type Rule, RuleList, type RulePlace } from "./rule-list.ts";
 
 /** Filters that a token or a hook grants; they count instead of the file. */
 export interface Topics {
@@ -87,7 +87,8 @@ export class Acl {
         user = rest;
       } else if (keyword === "topic" || keyword === "pattern") {
         const rule =
-          readRule(rest) ?? wrong(`${JSON.stringify(rest)} is not [read|write|readwrite|deny] and a topic filter`);
+          readRule(rest, { line: number, words }) ??
+          wrong(`${JSON.stringify(rest)} is not [read|write|readwrite|deny] and a topic filter`);
         if (keyword === "topic") ruleOfUser(users, user, rule);
         else if (rule.levels.some((level) => /%[uc]/.test(level))) open.push(rule);
         else closed.push(rule);
@@ -96,6 +97,11 @@ export class Acl {
       }
     }
     return new Acl(users, open, closed);
+  }
+
+  /** True if some pattern looks at the client id, so that not all clients of a user may do the same. */
+  get looksAtClient(): boolean {
+    return this.#looksAtClient;
   }
 
   /** A user's own rules before the patterns, and among each the denials first, as mosquitto asks them. */
@@ -169,9 +175,10 @@ export function permissionsFrom({ publish, subscribe }: Topics, subject: Subject
   return new Permissions([new RuleList(fillIn(rules, subject), ownMemory)]);
 }
 
-function readRule(text: string): Rule | undefined {
+function readRule(text: string, place: RulePlace): Rule | undefined {
   const [, access, filter = ""] = /^(?:(read|write|readwrite|deny)\s+)?(.+)$/.exec(text) ?? [];
-  return ruleOf(filter, access ?? "readwrite");
+  const rule = ruleOf(filter, access ?? "readwrite");
+  return rule && { ...rule, place };
 }
 
 function ruleOf(text: string, access: string): Rule | undefined {

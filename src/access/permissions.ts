@@ -2,8 +2,14 @@
  * The topics that one client may publish on and read: rules, asked at publish, at subscribe and at each delivery. Those
  * that are not its own alone are shared with other clients, with what they remember.
  */
-import { filtersOverlap } from "../mqtt/topic.ts";
-import { isDenial, type RuleList, Says } from "./rule-list.ts";
+import { filterMatches, filtersOverlap } from "../mqtt/topic.ts";
+import { isDenial, type Rule, type RuleList, Says } from "./rule-list.ts";
+
+/** An answer with the rule that has decided; undefined: none concerns it, so it is denied. */
+export interface Decision {
+  readonly isAllowed: boolean;
+  readonly rule: Rule | undefined;
+}
 
 export class Permissions {
   /** The rules in the order in which they are asked: the first that matches decides. */
@@ -30,13 +36,28 @@ export class Permissions {
 
   /** True if there may be a topic that the filter matches and the client may read: each delivery is asked for again. */
   maySubscribe(levels: readonly string[]): boolean {
+    return this.decideSubscribe(levels).isAllowed;
+  }
+
+  /** Says which rule lets the client read or write a topic, or does not: slower than to ask whether it may. */
+  decide(topic: string, access: "read" | "write"): Decision {
+    const levels = topic.split("/");
+    return this.#first((rule) => (isDenial(rule) || rule[access]) && filterMatches(rule.levels, levels));
+  }
+
+  /** Says which rule lets the client subscribe to a filter, or does not. */
+  decideSubscribe(levels: readonly string[]): Decision {
+    return this.#first((rule) =>
+      isDenial(rule) ? covers(rule.levels, levels) : rule.read && filtersOverlap(rule.levels, levels),
+    );
+  }
+
+  #first(concerns: (rule: Rule) => boolean): Decision {
     for (const { rules } of this.#lists) {
-      for (const rule of rules) {
-        if (isDenial(rule) && covers(rule.levels, levels)) return false;
-        if (rule.read && filtersOverlap(rule.levels, levels)) return true;
-      }
+      const rule = rules.find(concerns);
+      if (rule !== undefined) return { isAllowed: !isDenial(rule), rule };
     }
-    return false;
+    return { isAllowed: false, rule: undefined };
   }
 
   #may(topic: string, action: number): boolean {
@@ -48,6 +69,13 @@ export class Permissions {
     }
     return false;
   }
+}
+
+/** Returns the words for what has decided: the rule's file and line. `file`: the path of the access list. */
+export function describeRule({ rule }: Decision, file: string): string {
+  if (rule === undefined) return `no rule of ${file === "" ? "its login" : file} allows it`;
+  if (rule.place === undefined) return `a right that it was given with its login: ${rule.levels.join("/")}`;
+  return `${file} line ${rule.place.line}: ${rule.place.words}`;
 }
 
 /** True if whatever `narrow` matches `wide` matches too. */

@@ -7,6 +7,16 @@ export interface Rule {
   /** Both false: what it matches is denied. */
   readonly read: boolean;
   readonly write: boolean;
+  /** Where it stands in the access list; undefined: a token or a hook has granted it. */
+  readonly place?: RulePlace;
+}
+
+/** The place of a rule in the access list. */
+export interface RulePlace {
+  /** The number of its line, from 1. */
+  readonly line: number;
+  /** The line, without the spaces around it. */
+  readonly words: string;
 }
 
 /** The bits of what a list of rules says of a topic; 0: it says nothing. */

@@ -104,3 +104,10 @@ export function readSubscription(asked: AskedFilter, { connection, filters }: Fi
 export function oldCode(code: number): number {
   return code > 2 ? 0x80 : code;
 }
+
+/** Returns true if retained messages are sent for a subscription, by its Retain Handling. */
+export function wantsRetained({ filter, retainHandling }: Subscription, before: Subscription | undefined): boolean {
+  // Shared subscriptions are sent no retained messages (4.8.2).
+  if (filter.group !== undefined) return false;
+  return retainHandling === 0 || (retainHandling === 1 && before === undefined);
+}

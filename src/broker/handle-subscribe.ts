@@ -2,6 +2,7 @@
  * The handler of SUBSCRIBE and UNSUBSCRIBE. They are answered when the store holds the change and every broker of the
  * cluster routes by it.
  */
+import { describeRule } from "../access/permissions.ts";
 import { encodeUtf8 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { filtersPerStepMax, logTextMax, refusalsLogMs, retainedFeedsMax, storeLookMs } from "../base/limits.ts";
@@ -27,7 +28,14 @@ import { sessionMemoryOf } from "./delivery/client-memory.ts";
 import { type Connection, PauseReason } from "./delivery/connection.ts";
 import type { LocalSession } from "./delivery/local-session.ts";
 import type { MailDrops } from "./drops/mail-drops.ts";
-import { checkAnswerFits, FilterRequest, oldCode, readSubscription, reasonOf } from "./filter-request.ts";
+import {
+  checkAnswerFits,
+  FilterRequest,
+  oldCode,
+  readSubscription,
+  reasonOf,
+  wantsRetained,
+} from "./filter-request.ts";
 import type { ClusterContext } from "./peers/cluster-context.ts";
 import type { Interest } from "./peers/interest.ts";
 import type { SubscriptionBarrier } from "./peers/subscription-barrier.ts";
@@ -202,10 +210,10 @@ export class SubscribeHandler {
   ): JournalOperation[] | undefined {
     const { client, codes } = request;
     const { metrics, options, router } = this.#context;
-    const refuse = (reason: number, why?: string): JournalOperation[] => {
+    const refuse = (reason: number, why?: string, noted = why): JournalOperation[] => {
       codes.push(reason);
       request.refusedWhy ??= why;
-      this.#noteRefused(client, asked, { cause: describeReason(reason), why });
+      this.#noteRefused(client, asked, { cause: describeReason(reason), why: noted });
       return [];
     };
     const wanted = readSubscription(asked, request);
@@ -218,7 +226,8 @@ export class SubscribeHandler {
     }
     if (client.permissions?.maySubscribe(levels) === false) {
       metrics.forbidden.subscribe++;
-      return refuse(Reason.notAuthorized);
+      const rule = describeRule(client.permissions.decideSubscribe(levels), options.aclFile);
+      return refuse(Reason.notAuthorized, undefined, `the access list does not allow it: ${rule}`);
     }
     const before = client.session.subscriptions.get(text);
     if (before === undefined && this.#lacksRoomFor(client, text))
@@ -238,9 +247,8 @@ export class SubscribeHandler {
       return refuse(Reason.quotaExceeded, "retained messages for too many subscriptions are on their way");
     }
     const credits = before === undefined ? this.#priceOf(client, wanted) : 0;
-    const { clientId } = client.session;
-    const price = { credits, payer: client.payer, clientId };
-    const payment = credits === 0 ? undefined : this.#context.bankAccount.reserve(credits, client.payer, clientId);
+    const price = { credits, payer: client.payer, clientId: client.session.clientId };
+    const payment = credits === 0 ? undefined : this.#context.bankAccount.reserve(credits, price.payer, price.clientId);
     if (credits > 0 && payment === undefined) {
       if (request.mayStillBePaid(this.#context, price)) return undefined;
       return refuse(Reason.quotaExceeded, this.#unpaid(request, price));
@@ -386,11 +394,4 @@ interface Granted {
   /** The number of the last message that was retained before. */
   readonly liveAfter: number;
   readonly isOwedRetained: boolean;
-}
-
-/** Returns true if retained messages are sent for a subscription, by its Retain Handling. */
-function wantsRetained({ filter, retainHandling }: Subscription, before: Subscription | undefined): boolean {
-  // Shared subscriptions are sent no retained messages (4.8.2).
-  if (filter.group !== undefined) return false;
-  return retainHandling === 0 || (retainHandling === 1 && before === undefined);
 }

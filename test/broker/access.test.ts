@@ -112,6 +112,12 @@ test("publish and subscribe: MQTT 5 is told, older clients are acknowledged and 
   expect(heard.sort()).toEqual(["a/x x", "a/x x", "a/y first", "a/y second"]);
   const { forbidden } = broker.server.broker.context.metrics;
   expect(forbidden).toEqual({ publish: 8, subscribe: 4, receive: 0, will: 0 });
+  // The operator is told by which line; clients are not told of his file.
+  const why = "the access list does not allow it";
+  const reasons = [...broker.server.broker.context.refused.all()].map(({ reason }) => reason);
+  expect(reasons).toContain(`to a/secret: ${why}: ${path("acl")} line 6: topic deny a/secret`);
+  expect(reasons).toContain(`to z/#: ${why}: no rule of ${path("acl")} allows it`);
+  expect(reasons).toContain(`on z: ${why}: no rule of ${path("acl")} allows it`);
   await broker.stop();
 });
 

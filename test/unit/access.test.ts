@@ -7,7 +7,7 @@ import { Acl, permissionsFrom } from "../../src/access/acl.ts";
 import { hashForScram, hashPassword, isPasswordOf } from "../../src/access/hashes.ts";
 import { Hook } from "../../src/access/hook.ts";
 import { parsePasswordFile, readPasswordFile, withUser } from "../../src/access/password-file.ts";
-import { covers } from "../../src/access/permissions.ts";
+import { covers, describeRule } from "../../src/access/permissions.ts";
 import { RuleList, Says } from "../../src/access/rule-list.ts";
 import { commonShape, ScramExchange } from "../../src/access/scram.ts";
 import { linesPerStepMax } from "../../src/base/access-limits.ts";
@@ -147,6 +147,7 @@ const level = fc.constantFrom("a", "b", "+", "$x", "");
 const filters = fc
   .tuple(fc.array(level, { minLength: 1, maxLength: 4 }), fc.boolean())
   .map(([levels, open]) => (open ? [...levels.slice(0, -1), "#"] : levels));
+const hows = ["read", "write", "readwrite", "deny"] as const;
 const topics = fc.array(fc.constantFrom("a", "b", "$x", ""), { minLength: 1, maxLength: 4 });
 
 test("a denial that covers a subscription matches all that the subscription matches", () => {
@@ -176,6 +177,40 @@ test("what a client may receive it may subscribe to", () => {
     ),
     { numRuns: 5000 },
   );
+});
+
+test("the rule that is named decides: it says what is asked on the way of a message", () => {
+  const lines = fc.array(fc.tuple(fc.constantFrom("topic", "pattern"), filters, fc.constantFrom(...hows)));
+  fc.assert(
+    fc.property(lines, filters, topics, (rules, wanted, topic) => {
+      const said = rules.map(([kind, levels, how]) => `${kind} ${how} ${levels.join("/")}`);
+      const text = ["# comment", "user u", ...said].filter((line) => !line.endsWith(" "));
+      const permissions = finish(Acl.read(text.join("\n"))).permissionsOf({ username: "u", clientId: "c" });
+      const name = topic.join("/");
+      const decisions = [permissions.decide(name, "read"), permissions.decide(name, "write")];
+      expect(decisions.map(({ isAllowed }) => isAllowed)).toEqual([
+        permissions.mayReceive(name),
+        permissions.mayPublish(name),
+      ]);
+      for (const { rule, isAllowed } of [...decisions, permissions.decideSubscribe(wanted)]) {
+        if (rule === undefined) expect(isAllowed).toBe(false);
+        else expect(text[rule.place!.line - 1]).toBe(rule.place!.words);
+      }
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test("a rule is told by its file and line, and what a token grants as that", () => {
+  const acl = finish(Acl.read("\nuser alice\n  topic deny  a/secret \ntopic a/#\npattern read own/%u/#\n"));
+  const alice = acl.permissionsOf({ username: "alice", clientId: "c" });
+  const told = (topic: string): string => describeRule(alice.decide(topic, "read"), "dir/acl");
+  expect(told("a/secret")).toBe("dir/acl line 3: topic deny  a/secret");
+  expect(told("a/b")).toBe("dir/acl line 4: topic a/#");
+  expect(told("own/alice/x")).toBe("dir/acl line 5: pattern read own/%u/#");
+  expect(told("b")).toBe("no rule of dir/acl allows it");
+  const granted = permissionsFrom({ publish: ["up/%c"], subscribe: [] }, { username: "u", clientId: "c" });
+  expect(describeRule(granted.decide("up/c", "write"), "acl")).toBe("a right that it was given with its login: up/c");
 });
 
 test("tokens and hooks grant topics with names filled in", () => {

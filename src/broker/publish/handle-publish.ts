@@ -2,6 +2,7 @@
  * The handler of PUBLISH at QoS 1 and 2, and of retained messages. Their ack is sent when the publish is settled, never
  * before (`src/README.md`, "The life of a packet").
  */
+import { describeRule } from "../../access/permissions.ts";
 import { noBytes } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { linkRunBytesMax, owedAcksMax, owedBytesMax } from "../../base/limits.ts";
@@ -21,6 +22,7 @@ import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
 import { placeInDrop } from "./drop-place.ts";
 import type { Fanout } from "./fanout.ts";
 import { forgettingOf, holdId } from "./held-ids.ts";
+import { isOwnTopic } from "./own-topics.ts";
 import { PublishAdmission } from "./publish-admission.ts";
 import { OperatorPublisher } from "./publish-by-operator.ts";
 import { PublishRefusal } from "./publish-refusal.ts";
@@ -98,8 +100,13 @@ export class PublishHandler {
   forbid(connection: Connection, publish: Publish, text: string): void {
     const { metrics, refused } = this.#context;
     metrics.forbidden.publish++;
-    const { clientId, transport } = connection;
-    const reason = (): string => `on ${topicOf(publish)}: ${text}`;
+    const { clientId, transport, client } = connection;
+    const { aclFile } = this.#context.options;
+    const reason = (): string => {
+      const topic = topicOf(publish);
+      const decision = isOwnTopic(topic) ? undefined : client!.permissions?.decide(topic, "write");
+      return `on ${topic}: ${text}${decision === undefined ? "" : `: ${describeRule(decision, aclFile)}`}`;
+    };
     refused.note({ kind: "publish", cause: "forbidden", reason, clientId, remote: transport.remote });
     if (publish.qos === 0) return;
     this.#countOutstanding(connection.channel);
