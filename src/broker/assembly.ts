@@ -180,7 +180,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
     storeBackPressure,
     ...{ wills: connect.wills, sessionEnd: connect.sessionEnd, links: peers.links, questions: peers.questions },
     operatorPublisher: publish.publishHandler.ofOperator,
-    drain: new Drain(context, { membership, connectionEnd, connections }),
+    drain: new Drain(context, { membership, connectionEnd, connections, regrouping: publish.regrouping }),
     cluster,
     start: async () => {
       await directory.start();

@@ -112,7 +112,14 @@ export const faults: readonly Fault[] = [
     file: "src/broker/cluster/drain.ts",
     find: "connection.channel.owedCount > 0 && now < dueAt + drainOwedMs",
     replace: "connection.channel.owedCount > 0 && now < dueAt",
-    tests: "test/unit/rooms/cluster.test.ts",
+    tests: "test/unit/rooms/drain.test.ts",
+  },
+  {
+    what: "room cluster: a broker leaves with messages of groups that are in its memory alone",
+    file: "src/broker/cluster/drain.ts",
+    find: "    if (this.#parts.regrouping.waiting > 0) return false;\n",
+    replace: "",
+    tests: "test/unit/rooms/drain.test.ts",
   },
   {
     what: "room drops: a feed begins behind what lies there",

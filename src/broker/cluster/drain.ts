@@ -10,11 +10,13 @@ import type { Connection } from "../delivery/connection.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
 import type { BrokerFacts } from "../peers/peer.ts";
+import type { Regrouping } from "../publish/regrouping.ts";
 
 export interface DrainParts {
   readonly membership: Membership;
   readonly connectionEnd: ConnectionEnd;
   readonly connections: ReadonlySet<Connection>;
+  readonly regrouping: Pick<Regrouping, "waiting">;
 }
 
 /** The part of the drain time after which the last clients are sent away; the rest is for settling. */
@@ -81,9 +83,10 @@ export class Drain {
     timers.set(this.#timer, now + drainLookMs);
   }
 
-  /** Returns true if nothing is on its way into the store, or to another broker. */
+  /** Returns true if nothing is on its way into the store, to another broker, or to another member of a group. */
   #isSettled(): boolean {
     const { journal, peers } = this.#context;
+    if (this.#parts.regrouping.waiting > 0) return false;
     return journal.pendingUnits === 0 && [...peers.values()].every(({ pending }) => pending.size === 0);
   }
 }

@@ -59,6 +59,11 @@ export class Regrouping implements GroupsEnd {
     this.#shared = parts.shared;
   }
 
+  /** The number of messages that are in memory alone until they can be paid for, or sent to another member. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
   /**
    * Hands an unacknowledged message of a member that has lost its connection to another member. Returns false if there
    * is none. "there": only to one that can be sent it now, for the member itself may come back; "anyone": its session
