@@ -1,22 +1,26 @@
 /** `mqttzoo bank`: what the bank has, who holds it, whether it balances; and the mail that it pays for. */
 import { Command, Option } from "commander";
-import { audit, boundBy, heldBy, type Snapshot, type StoredMessage } from "../src/audit/audit.ts";
+import { audit, boundBy, type Holding, type Snapshot } from "../src/audit/audit.ts";
+import { type HolderKind, holderKinds, holdingsIn } from "../src/audit/statement.ts";
+import { decodeVault } from "../src/bank/account-records.ts";
 import { Accounts, type CapitalChange } from "../src/bank/accounts.ts";
 import { milli, quotesOf } from "../src/bank/price.ts";
 import { type Repair, repairAccounts } from "../src/bank/repair.ts";
 import { bankCapitalCreditsMax, sweepMs } from "../src/base/bank-limits.ts";
+import { systemClock } from "../src/base/clock.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { defaultOptions } from "../src/broker/core/options.ts";
+import { read } from "../src/coordinator/mirror.ts";
+import { bankPath } from "../src/coordinator/paths.ts";
+import { hasData } from "../src/coordinator/read-results.ts";
 import { describeStrangers } from "../src/mail/record-reader.ts";
-import { clientOf, mailCommand, sweep, topicOf } from "./bank/mail.ts";
+import { mailCommand, sweep } from "./bank/mail.ts";
 import { watchBank } from "./bank/watch.ts";
-import { snapshotOf, weighedSnapshotOf, withTree } from "./cluster/open-tree.ts";
+import { snapshotOf, type Tree, walkedOf, weighedSnapshotOf, withTree } from "./cluster/open-tree.ts";
 import { integer } from "./flags/parsers.ts";
 import { addCommand, type TreeFlags, withPlace } from "./flags/tree-flags.ts";
 import { complain, say, sayJson } from "./output/print.ts";
 import { inCredits, printRows, type Row } from "./output/table.ts";
-
-const holders = ["topic", "client", "user", "branch", "age"];
 
 /** The tree may change while it is read: what is wrong must be wrong every time. */
 const auditTries = 5;
@@ -26,7 +30,7 @@ export function bankCommand(): Command {
     .description("The bank that pays for stored messages: balance, audit, who holds the credits, and the mail.")
     .helpOption("--help", "print this help")
     .helpCommand(false);
-  addCommand(bank, "balance", "capital, vault, and each branch").action(withSnapshot(balance));
+  addCommand(bank, "balance", "capital, vault, and each branch").action(printBalance);
   addCommand(bank, "audit", "prove that it balances; exit code 1 and what is wrong, if it does not")
     .addOption(
       new Option("--share <PERCENT>", "also that no user holds more than that of the capital").argParser(
@@ -34,11 +38,11 @@ export function bankCommand(): Command {
       ),
     )
     .action(runAudit);
-  const groups = new Option("--by <WHAT>", "who holds the credits").choices(holders).default("topic");
+  const groups = new Option("--by <WHAT>", "who holds the credits").choices(holderKinds).default("topic");
   addCommand(bank, "statement", "who holds the credits")
     .addOption(groups)
     .addOption(new Option("--top <N>", "the largest only").default(20).argParser(parsed("--top", 1_000_000)))
-    .action(withSnapshot(statement));
+    .action(statement);
   bank
     .command("quote")
     .description("what it costs to store a message")
@@ -110,13 +114,8 @@ function parsed(what: string, max: number): (text: string) => number {
   };
 }
 
-function withSnapshot<Own extends TreeFlags>(
-  show: (snapshot: Snapshot, flags: Own) => Row[],
-): (flags: Own) => Promise<void> {
-  return async (flags) => {
-    const taken = await withTree(flags, "read", snapshotOf);
-    printRows(show(taken, flags), flags.json === true);
-  };
+async function printBalance(flags: TreeFlags): Promise<void> {
+  printRows(balance(await withTree(flags, "read", snapshotOf)), flags.json === true);
 }
 
 function balance(taken: Snapshot): Row[] {
@@ -178,46 +177,38 @@ function tellStrangers(strangers: ReadonlyMap<string, string>): void {
   if (words !== undefined) complain(words);
 }
 
-function statement(taken: Snapshot, { by, top }: TreeFlags & { by: string; top: number }): Row[] {
-  if (by === "user") return usersIn(taken).slice(0, top);
-  const sums = new Map<string, { credits: number; messages: number }>();
-  const note = (holder: string, credits: number): void => {
-    const sum = sums.get(holder) ?? { credits: 0, messages: 0 };
-    sums.set(holder, { credits: sum.credits + credits, messages: sum.messages + 1 });
-  };
-  if (by === "client") {
-    const prices = new Map(taken.messages.map(({ path, credits }) => [path, credits]));
-    for (const { path, messagePath } of taken.slips) note(clientOf(path), prices.get(messagePath) ?? 0);
-  } else for (const message of taken.messages) note(holderOf(message, by, taken.takenAt), message.credits);
-  const rows = [...sums].map(([holder, { credits, messages }]) => ({
-    [by]: holder,
-    credits: inCredits(credits),
-    messages,
-  }));
-  return rows.sort((a, b) => Number(b.credits) - Number(a.credits)).slice(0, top);
+async function statement({ by, top, ...flags }: TreeFlags & { by: HolderKind; top: number }): Promise<void> {
+  const rows = await withTree(flags, "read", async (tree) => {
+    const walked = await walkedOf(tree);
+    const capital = await capitalOf(tree);
+    let largest: (Holding & { readonly holder: string | null })[] = [];
+    for await (const holdings of holdingsIn(walked, { by, now: systemClock.wall() })) {
+      const more = [...holdings].map(([holder, holding]) => ({ holder, ...holding }));
+      largest = [...largest, ...more].sort((a, b) => b.credits - a.credits).slice(0, top);
+    }
+    return largest.map(({ holder, ...holding }) =>
+      by === "user" ? userRow(holder, holding, capital) : holderRow(by, holder!, holding),
+    );
+  });
+  printRows(rows, flags.json === true);
 }
 
-/** Returns who holds how much of the capital, whatever binds it: messages, sessions, subscriptions, wills. */
-function usersIn(taken: Snapshot): Row[] {
-  const nameOf = (user: string | null): string =>
+function holderRow(by: HolderKind, holder: string, { credits, messages }: Holding): Row {
+  return { [by]: holder, credits: inCredits(credits), messages };
+}
+
+/** Returns how much of the capital a user holds, whatever binds it: messages, sessions, subscriptions, wills. */
+function userRow(user: string | null, { credits, messages, others }: Holding, capital: number): Row {
+  const name =
     user === null ? "(brokers)" : user === "" ? "(anonymous)" : user.startsWith("(") ? JSON.stringify(user) : user;
-  return [...heldBy(taken)]
-    .sort(([, a], [, b]) => b.credits - a.credits)
-    .map(([user, { credits, messages, others }]) => ({
-      user: nameOf(user),
-      credits: inCredits(credits),
-      percent: taken.capital === 0 ? 0 : Math.round((1000 * credits) / taken.capital) / 10,
-      messages,
-      others,
-    }));
+  const percent = capital === 0 ? 0 : Math.round((1000 * credits) / capital) / 10;
+  return { user: name, credits: inCredits(credits), percent, messages, others };
 }
 
-function holderOf(message: StoredMessage, by: string, now: number): string {
-  if (by === "branch") return message.branch;
-  if (by === "topic") return topicOf(message);
-  if (message.expiresAt === 0) return "no end";
-  const hours = Math.max(0, (message.expiresAt - now) / 3_600_000);
-  return hours < 1 ? "ends within 1 h" : `ends within ${2 ** Math.ceil(Math.log2(hours))} h`;
+/** Reads the capital in milli-credits; 0 if the account is damaged. */
+async function capitalOf(tree: Tree): Promise<number> {
+  const [bank] = await read(tree, [{ kind: "get", path: bankPath }]);
+  return (hasData(bank) ? decodeVault(bank.data)?.capital : undefined) ?? 0;
 }
 
 function quote(bytes: number, { ttl, topic, json }: { ttl?: number; topic: string; json?: boolean }): void {

@@ -2,6 +2,7 @@
 import { Command, Option } from "commander";
 import { Acl } from "../src/access/acl.ts";
 import { parsePasswordFile } from "../src/access/password-file.ts";
+import { clearRetained, type SeenMessage } from "../src/audit/remove-mail.ts";
 import { walkRetained } from "../src/audit/scan.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { finish } from "../src/base/slices.ts";
@@ -10,7 +11,6 @@ import { refuseNewer } from "../src/coordinator/tree-format.ts";
 import { describeStrangers, notingReader } from "../src/mail/record-reader.ts";
 import { filterMatches, parseFilter } from "../src/mqtt/topic.ts";
 import { readText } from "../src/server/operator-files.ts";
-import { clearRetained, type SeenMessage } from "./cluster/clear-retained.ts";
 import { type Tree, withTree } from "./cluster/open-tree.ts";
 import { addCommand, type TreeFlags } from "./flags/tree-flags.ts";
 import { complain } from "./output/print.ts";

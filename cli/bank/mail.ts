@@ -1,29 +1,24 @@
 /** `mqttzoo bank mail` and `bank sweep`: the stored messages themselves. */
 
 import { Command, Option } from "commander";
-import type { Snapshot, StoredMessage } from "../../src/audit/audit.ts";
-import { decodeUtf8, noBytes } from "../../src/base/bytes.ts";
+import { type Emptied, removeMailOf, removeMessages } from "../../src/audit/remove-mail.ts";
+import { type FoundMessage, findMail, topicOf, waitingFor } from "../../src/audit/stored-mail.ts";
+import { decodeUtf8 } from "../../src/base/bytes.ts";
+import { systemClock } from "../../src/base/clock.ts";
 import { OperatingError } from "../../src/base/errors.ts";
-import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { read } from "../../src/coordinator/mirror.ts";
-import {
-  decodeName,
-  nameOf,
-  parentPath,
-  partPath,
-  retainedPath,
-  topicOfPath,
-  topicsPath,
-} from "../../src/coordinator/paths.ts";
+import { retainedPath } from "../../src/coordinator/paths.ts";
 import { hasData } from "../../src/coordinator/read-results.ts";
 import { decodeStored, readPieces } from "../../src/mail/parts.ts";
 import type { Publish } from "../../src/mqtt/publish.ts";
-import { filterMatches, parseFilter } from "../../src/mqtt/topic.ts";
-import { clearRetained } from "../cluster/clear-retained.ts";
-import { snapshotOf, type Tree, withTree } from "../cluster/open-tree.ts";
+import { parseFilter } from "../../src/mqtt/topic.ts";
+import { walkedOf, withTree } from "../cluster/open-tree.ts";
 import { addCommand, type TreeFlags } from "../flags/tree-flags.ts";
 import { sayLines } from "../output/print.ts";
-import { inCredits, printRows } from "../output/table.ts";
+import { inCredits, printRows, type Row } from "../output/table.ts";
+
+/** Messages that are removed in one go: for them all mailboxes are gone through once. */
+const removedAtOnce = 50_000;
 
 interface MailFlags extends TreeFlags {
   readonly client?: string;
@@ -49,31 +44,30 @@ export function mailCommand(): Command {
   return mail;
 }
 
-/** Messages whose topic matches a filter, and that wait for a client if one is named. */
-function matching({ messages, slips }: Snapshot, text: string, client: string | undefined): StoredMessage[] {
-  const filter = parseFilter(text);
-  if (filter === undefined) throw new OperatingError("EUSAGE", `${JSON.stringify(text)} is no topic filter`);
-  const theirs = new Set(slips.filter(({ path }) => clientOf(path) === client).map(({ messagePath }) => messagePath));
-  return messages.filter(
-    (message) =>
-      filterMatches(filter.levels, topicOf(message).split("/")) && (client === undefined || theirs.has(message.path)),
-  );
+async function list(filter: string, flags: MailFlags): Promise<void> {
+  const choice = { levels: levelsOf(filter), clientId: flags.client };
+  const rows = await withTree(flags, "read", async (tree) => {
+    const walked = await walkedOf(tree);
+    const rows: Row[] = [];
+    for await (const { messages } of findMail(walked, choice)) {
+      const waiting = await waitingFor(walked, messages);
+      for (const message of messages) rows.push(rowOf(message, waiting.get(message.path)!));
+    }
+    return rows;
+  });
+  printRows(rows, flags.json === true);
 }
 
-async function list(filter: string, flags: MailFlags): Promise<void> {
-  const taken = await withTree(flags, "read", snapshotOf);
-  const waiting = new Map<string, number>();
-  for (const { messagePath } of taken.slips) waiting.set(messagePath, (waiting.get(messagePath) ?? 0) + 1);
-  const rows = matching(taken, filter, flags.client).map((message) => ({
-    topic: topicOf(message),
-    bytes: message.bytes,
-    credits: inCredits(message.credits),
-    expires: message.expiresAt === 0 ? null : new Date(message.expiresAt).toISOString(),
-    waiting: waiting.get(message.path) ?? 0,
-    branch: message.branch,
-    path: message.path,
-  }));
-  printRows(rows, flags.json === true);
+function rowOf({ topic, bytes, credits, expiresAt, branch, path }: FoundMessage, waiting: number): Row {
+  const expires = expiresAt === 0 ? null : new Date(expiresAt).toISOString();
+  return { topic, bytes, credits: inCredits(credits), expires, waiting, branch, path };
+}
+
+/** Returns the levels of a topic filter. Throws `OperatingError`. */
+function levelsOf(text: string): readonly string[] {
+  const filter = parseFilter(text);
+  if (filter === undefined) throw new OperatingError("EUSAGE", `${JSON.stringify(text)} is no topic filter`);
+  return filter.levels;
 }
 
 async function show(path: string, flags: TreeFlags): Promise<void> {
@@ -94,87 +88,46 @@ async function show(path: string, flags: TreeFlags): Promise<void> {
   sayLines(decodeUtf8(publish.payloadBytes, publish.payloadStart, publish.payloadEnd));
 }
 
-async function drop(filter: string, flags: MailFlags): Promise<void> {
+async function drop(filter: string, { client: clientId, ...flags }: MailFlags): Promise<void> {
+  const levels = levelsOf(filter);
   await withTree(flags, "write", async (tree) => {
-    const taken = await snapshotOf(tree);
-    const messages = matching(taken, filter, flags.client);
+    const emptied = await walkedOf(tree);
     const dropped =
-      flags.client === undefined
-        ? await remove(tree, taken, messages)
-        : await removeFor(tree, { taken, messages, client: flags.client });
+      clientId === undefined
+        ? await removeAll(emptied, { levels })
+        : await removeMailOf(emptied, { clientId, levels, max: Infinity });
     printRows([{ dropped }], flags.json === true);
   });
-}
-
-/** Removes what waits for one client: a message goes with the last of its slips. */
-async function removeFor(tree: Tree, { taken, messages, client }: Removal): Promise<number> {
-  const found = new Map(messages.map((message) => [message.path, message]));
-  let removed = 0;
-  for (const { path, messagePath, isReleased, recipients } of taken.slips) {
-    const message = found.get(messagePath);
-    if (message === undefined || isReleased || clientOf(path) !== client) continue;
-    const slip: WriteOperation = { kind: "delete", path, version: -1 };
-    const counter: WriteOperation = { kind: "set", path: `${messagePath}/left`, data: noBytes, version: -1 };
-    const versions = await write(tree, recipients > 1 ? [slip, counter] : [slip]);
-    // It has just been read.
-    if (versions === undefined) continue;
-    removed++;
-    if (recipients === 1 || (recipients > 1 && versions[1]! >= recipients)) await remove(tree, taken, [message]);
-  }
-  return removed;
-}
-
-/** The versions that are left behind; undefined if it was refused. */
-function write(tree: Tree, operations: readonly WriteOperation[]): Promise<readonly number[] | undefined> {
-  return new Promise((done) =>
-    tree.write(operations, (error, results) => done(error ? undefined : results?.map(({ version }) => version))),
-  );
-}
-
-/**
- * Removes messages with the slips that name them; their branches find out, and have their credits back. Returns how
- * many: a retained message that another one has replaced meanwhile stays.
- */
-async function remove(tree: Tree, { slips }: Snapshot, messages: readonly StoredMessage[]): Promise<number> {
-  const bySlips = new Map<string, string[]>();
-  for (const { path, messagePath } of slips) {
-    const paths = bySlips.get(messagePath) ?? [];
-    bySlips.set(messagePath, paths);
-    paths.push(path);
-  }
-  let removed = 0;
-  for (const message of messages) {
-    if (message.isRetained && !(await clearRetained(tree, message))) continue;
-    removed++;
-    if (message.isRetained) continue;
-    const { path, parts } = message;
-    const pieces = Array.from({ length: parts?.count ?? 0 }, (_, number) => partPath(parts!.id, number));
-    // What is read meanwhile is gone already; the message goes after its slips, and before the pieces of its payload.
-    for (const at of [...(bySlips.get(path) ?? []), `${path}/left`, path, ...pieces.reverse()])
-      await write(tree, [{ kind: "delete", path: at, version: -1 }]);
-  }
-  return removed;
 }
 
 /** Does what the teller does by itself every now and then. */
 export async function sweep(flags: TreeFlags): Promise<void> {
   await withTree(flags, "write", async (tree) => {
-    const taken = await snapshotOf(tree);
-    const isOver = ({ expiresAt }: StoredMessage): boolean => expiresAt !== 0 && expiresAt < taken.takenAt;
-    printRows([{ swept: await remove(tree, taken, taken.messages.filter(isOver)) }], flags.json === true);
+    const now = systemClock.wall();
+    const isOver = ({ expiresAt }: FoundMessage): boolean => expiresAt !== 0 && expiresAt < now;
+    const swept = await removeAll(await walkedOf(tree), { levels: undefined, isWanted: isOver });
+    printRows([{ swept }], flags.json === true);
   });
 }
 
-interface Removal {
-  readonly taken: Snapshot;
-  readonly messages: readonly StoredMessage[];
-  readonly client: string;
-}
-
-export function topicOf({ path, isRetained }: Pick<StoredMessage, "path" | "isRetained">): string {
-  return isRetained ? topicOfPath(retainedPath, path) : topicOfPath(topicsPath, parentPath(path));
-}
-
-export function clientOf(slipPath: string): string {
-  return decodeName(nameOf(parentPath(parentPath(slipPath))));
+/** Removes all messages that are wanted, and returns how many. */
+async function removeAll(
+  emptied: Emptied,
+  {
+    levels,
+    isWanted = () => true,
+  }: { levels: readonly string[] | undefined; isWanted?: (message: FoundMessage) => boolean },
+): Promise<number> {
+  let removed = 0;
+  let found: FoundMessage[] = [];
+  const removeFound = async (): Promise<void> => {
+    removed += await removeMessages(emptied, found);
+    found = [];
+  };
+  for await (const { messages } of findMail(emptied, { levels })) {
+    found.push(...messages.filter(isWanted));
+    if (found.length >= removedAtOnce) await removeFound();
+  }
+  await removeFound();
+  return removed;
 }

@@ -7,8 +7,11 @@ import { OperatingError } from "../../src/base/errors.ts";
 import type { Coordinator } from "../../src/coordinator/coordinator.ts";
 import { read } from "../../src/coordinator/mirror.ts";
 import { bankPath } from "../../src/coordinator/paths.ts";
+import { hasData } from "../../src/coordinator/read-results.ts";
+import { refuseNewer } from "../../src/coordinator/tree-format.ts";
 import { EmbeddedCoordinator } from "../../src/embedded/embedded-coordinator.ts";
 import { openReader } from "../../src/embedded/reader.ts";
+import { quietReader, type RecordReader } from "../../src/mail/record-reader.ts";
 import { type KeeperFiles, readKeeperFiles } from "../../src/server/operator-files.ts";
 import { dialControl } from "../../src/server/tool-socket.ts";
 import { ZooKeeperError } from "../../src/zookeeper/codes.ts";
@@ -116,8 +119,19 @@ export async function weighedSnapshotOf(tree: Tree): Promise<WeighedSnapshot> {
   return ofBank(await takeWeighed(tree, systemClock.wall()));
 }
 
+/** Returns a tree as it is walked over; strangers are left out. Rejects with `OperatingError` if there is no bank. */
+export async function walkedOf(tree: Tree): Promise<{ readonly store: Tree; readonly reader: RecordReader }> {
+  await refuseNewer(tree);
+  const [bank] = await read(tree, [{ kind: "get", path: bankPath }]);
+  if (!hasData(bank)) throw noBank();
+  return { store: tree, reader: quietReader };
+}
+
+function noBank(): OperatingError {
+  return new OperatingError("EBANK", "there is no bank here: no broker has been started on it yet");
+}
+
 function ofBank<Taken extends Snapshot>(taken: Taken | undefined): Taken {
-  if (taken === undefined)
-    throw new OperatingError("EBANK", "there is no bank here: no broker has been started on it yet");
+  if (taken === undefined) throw noBank();
   return taken;
 }

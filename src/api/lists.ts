@@ -12,7 +12,7 @@ import {
 } from "./page.ts";
 import type { Reading } from "./ports.ts";
 import { Problem } from "./problem.ts";
-import { Listed, type Operation, type OperationOf, operation } from "./route.ts";
+import { type Call, Listed, type Operation, type OperationOf, operation } from "./route.ts";
 import { type Unanswered, unansweredSchema } from "./rows.ts";
 import { integer, list, nullable, type Of, object, type Schema, text, word } from "./schema.ts";
 
@@ -28,23 +28,81 @@ export interface Asked<Query extends Fields> {
   readonly wanted: Wanted;
 }
 
-export interface ListOf<Query extends Fields, Row>
+interface ListParts<Query extends Fields, Row>
   extends Pick<
     OperationOf<Query, undefined, unknown>,
     "id" | "path" | "scope" | "tag" | "summary" | "description" | "role" | "pathWords" | "problems"
   > {
   readonly query: Query;
   readonly row: Schema<Row>;
-  /** The orders that it can have; the first is the one where nobody says. */
+  /** The orders that it can have; the first is the one where nobody says, the other way round if it begins with -. */
   readonly sorts: readonly [string, ...string[]];
+}
+
+export interface ListOf<Query extends Fields, Row> extends ListParts<Query, Row> {
   /** Returns all that are listed, or why there is nothing to list. */
   readonly candidates: (reading: Reading, asked: Asked<Query>) => Candidates<Row> | Problem;
 }
 
-/** Makes an operation that lists. */
-export function listOperation<const Query extends Fields, Row>(parts: ListOf<Query, Row>): Operation {
-  const { row, sorts, candidates, query, ...rest } = parts;
-  const orders = sorts.flatMap((sort) => [sort, `-${sort}`]);
+/** Makes an operation that lists what the broker has in memory. */
+export function listOperation<const Query extends Fields, Row>({
+  candidates,
+  ...parts
+}: ListOf<Query, Row>): Operation {
+  return listing<Query, Row>(parts, ({ reading, run }, asked, done) => {
+    const all = candidates(reading, asked);
+    if (all instanceof Problem) return done(all);
+    const selection = new Selection<Row>(asked.wanted);
+    run(selection.walk(all), () => done(selection.page));
+  });
+}
+
+export interface StoredListOf<Query extends Fields, Row> extends ListParts<Query, Row> {
+  /** Has the store walked over for all that are listed. `choose`: takes some of them, a page of the store at a time. */
+  readonly search: (
+    reading: Reading,
+    asked: Asked<Query>,
+    choose: (some: Candidates<Row>, ahead: Key | undefined, goOn: (isWanted: boolean) => void) => void,
+    done: (problem: Problem | undefined) => void,
+  ) => void;
+  /** Finds out about the rows of the page what a walk does not tell. */
+  readonly complete?: (
+    reading: Reading,
+    rows: readonly Row[],
+    done: (complete: ((row: Row) => Row) | Problem) => void,
+  ) => void;
+}
+
+/** Makes an operation that lists what is in the store, of which never more than a page is in memory. */
+export function storedListOperation<const Query extends Fields, Row>({
+  search,
+  complete = (_, __, done) => done((row) => row),
+  ...parts
+}: StoredListOf<Query, Row>): Operation {
+  return listing<Query, Row>(parts, ({ reading, run }, asked, done) => {
+    const selection = new Selection<Row>(asked.wanted);
+    search(
+      reading,
+      asked,
+      (some, ahead, goOn) => run(selection.choose(some), () => goOn(ahead === undefined || !selection.isBefore(ahead))),
+      (problem) => {
+        if (problem !== undefined) return done(problem);
+        complete(reading, selection.rows, (completed) => {
+          if (completed instanceof Problem) return done(completed);
+          run(selection.write(completed), () => done(selection.page));
+        });
+      },
+    );
+  });
+}
+
+type ListCall = Pick<Call<Fields, undefined, unknown>, "reading" | "run">;
+
+function listing<const Query extends Fields, Row>(
+  { row, sorts, query, ...rest }: ListParts<Query, Row>,
+  find: (call: ListCall, asked: Asked<Query>, done: (page: Page | Problem) => void) => void,
+): Operation {
+  const orders = sorts.flatMap((sort) => [sort.replace("-", ""), `-${sort.replace("-", "")}`]);
   return operation({
     ...rest,
     method: "GET",
@@ -67,10 +125,9 @@ export function listOperation<const Query extends Fields, Row>(parts: ListOf<Que
       const wanted = wantedOf(asked, sorts);
       if (wanted instanceof Problem) return done(wanted);
       const sort = sortOf(asked, sorts).replace("-", "");
-      const all = candidates(reading, { path, query: asked as Values<Query>, sort, wanted });
-      if (all instanceof Problem) return done(all);
-      const selection = new Selection<Row>(wanted);
-      run(selection.walk(all), () => done({ value: new Listed(selection.page) }));
+      find({ reading, run }, { path, query: asked as Values<Query>, sort, wanted }, (page) =>
+        done(page instanceof Problem ? page : { value: new Listed(page) }),
+      );
     },
   });
 }

@@ -52,14 +52,35 @@ export class Selection<Row> {
 
   /** Walks over candidates, and writes the page, step by step. */
   *walk(candidates: Candidates<Row>): Generator<void, void, void> {
+    yield* this.choose(candidates);
+    yield* this.write();
+  }
+
+  /** Walks over candidates, step by step; others may follow. */
+  *choose(candidates: Candidates<Row>): Generator<void, void, void> {
     let seen = 0;
     for (const candidate of candidates) {
       if (candidate !== undefined) this.#consider(candidate);
       if (++seen % stepCandidates === 0) yield;
     }
+  }
+
+  /** Returns true if nothing that is at a place, or behind it, can be on the page any more. */
+  isBefore(place: Key): boolean {
+    const last = this.#chosen[this.#wanted.limit];
+    return last !== undefined && this.#compare(place, last.key) > 0;
+  }
+
+  /** The rows of the page, when the walk is over. */
+  get rows(): readonly Row[] {
+    return this.#chosen.slice(0, this.#wanted.limit).map(({ row }) => row);
+  }
+
+  /** Writes the page, step by step; `complete`: adds to a row what is known only now. */
+  *write(complete: (row: Row) => Row = (row) => row): Generator<void, void, void> {
     let bytes = 0;
-    for (const { row } of this.#chosen.slice(0, this.#wanted.limit)) {
-      const json = JSON.stringify(row);
+    for (const row of this.rows) {
+      const json = JSON.stringify(complete(row));
       bytes += json.length;
       if (this.#written.length > 0 && bytes > pageBytesMax) return;
       this.#written.push(json);

@@ -8,11 +8,14 @@ import type {
   ClientDetail,
   ClientRow,
   EventRow,
+  HolderKind,
+  HolderRow,
   OptionRow,
   QuoteRow,
   RefusalRow,
   RetainedMessageRow,
   RetainedRow,
+  StoredRow,
   SubscriptionRow,
   WaitingRow,
 } from "./rows.ts";
@@ -21,6 +24,32 @@ import type {
 export interface Entry<Row> {
   readonly name: string;
   readonly row: () => Row;
+}
+
+/** The stored messages that are wanted. */
+export interface WantedMessages {
+  /** A topic filter; undefined: all topics. */
+  readonly filter: string | undefined;
+  /** Only what waits for this client. */
+  readonly clientId: string | undefined;
+  /** Only what comes after this place in the store's order; "": from the beginning. */
+  readonly after: string;
+}
+
+/** Takes what a walk over the store finds, a page of the store at a time, and is told its end. */
+export interface StoreVisitor<Item> {
+  /**
+   * Calls `goOn` to be told the next, or with false if that is enough. `ahead`: the place in the store's order at which
+   * all lies, or behind it, that is still to come; undefined: that is not known.
+   */
+  readonly found: (items: Iterable<Item>, ahead: string | undefined, goOn: (isWanted: boolean) => void) => void;
+  readonly done: (problem: Problem | undefined) => void;
+}
+
+/** A stored message, with its place in the store's order. */
+export interface FoundMessage {
+  readonly place: string;
+  readonly row: StoredRow;
 }
 
 /** All that is read of one broker. Iterables may be walked over several turns, in which things come and go. */
@@ -44,6 +73,12 @@ export interface Reading {
   /** Has events told as they happen; returns what ends that. */
   watch(told: (event: EventRow) => void): () => void;
   bank(): BankRow;
+  /** Stored messages, of all brokers. */
+  stored(wanted: WantedMessages, visitor: StoreVisitor<FoundMessage>): void;
+  /** Tells for how many clients each of some messages waits, by its path. */
+  waiting(rows: readonly StoredRow[], done: (waiting: ReadonlyMap<string, number> | Problem) => void): void;
+  /** Holders of credits, of all brokers, each once. */
+  holders(by: HolderKind, visitor: StoreVisitor<HolderRow>): void;
   /** The prices of a message of so many bytes; `ttl`: its Message Expiry Interval in seconds. */
   quotes(message: {
     readonly bytes: number;
@@ -77,6 +112,19 @@ export interface Dropped {
   readonly remaining: number;
 }
 
+/** The stored messages that are to be dropped, and whether they are only counted. */
+export interface UnwantedMail extends Pick<WantedMessages, "filter" | "clientId"> {
+  readonly isDryRun: boolean;
+}
+
+export interface DroppedMessages {
+  /** How many there are. */
+  readonly matched: number;
+  readonly dropped: number;
+  /** The paths of the first. */
+  readonly paths: readonly string[];
+}
+
 /** A message that the operator publishes. */
 export interface OperatorMessage {
   readonly topic: string;
@@ -95,6 +143,8 @@ export interface Acting {
   endSession(clientId: string, told: Told): void;
   /** Drops what waits in the mailbox of a client that is away. */
   dropMailbox(clientId: string, done: (dropped: Dropped | Problem) => void): void;
+  /** Drops stored messages, so many at once. */
+  dropStored(unwanted: UnwantedMail, done: (dropped: DroppedMessages | Problem) => void): void;
   publish(message: OperatorMessage, told: Told): void;
   /** Raises the bank's capital by credits, or lowers it; `done` is told the capital, in credits. */
   changeCapital(credits: number, done: (capital: number | Problem) => void): void;

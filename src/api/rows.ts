@@ -239,6 +239,39 @@ export const bankSchema = named(
 );
 export type BankRow = Of<typeof bankSchema>;
 
+export const storedSchema = named(
+  "StoredMessage",
+  object({
+    path: text("its znode"),
+    topic: text("the topic"),
+    retained: flag("whether it is a retained message"),
+    user: nullable(text("the user whose it is; null: an anonymous client's")),
+    branch: text("the broker whose branch pays for it"),
+    bytes: integer("the bytes of its record, without a payload in pieces"),
+    credits: number("the credits that it binds"),
+    expires_at: nullable(time("when its time is over; null: never")),
+    recipients: integer("for how many clients it was stored; 0: it lies in a mail drop, or is retained"),
+    waiting: integer("for how many clients it still waits"),
+  }),
+);
+export type StoredRow = Of<typeof storedSchema>;
+
+/** The things that a statement adds credits up by. */
+export const holderKinds = ["topic", "client", "user", "branch", "age"] as const;
+export type HolderKind = (typeof holderKinds)[number];
+
+export const holderSchema = named(
+  "Holder",
+  object({
+    holder: nullable(text("who, or what; by user: empty for anonymous clients, null for what brokers announce")),
+    credits: number("the credits that are bound"),
+    percent: number("the part of the bank's capital"),
+    messages: integer("messages that bind them; by client, each as often as it waits for him"),
+    others: integer("by user, other znodes that bind them: sessions, subscriptions, wills"),
+  }),
+);
+export type HolderRow = Of<typeof holderSchema>;
+
 export const quoteSchema = named(
   "Quote",
   object({

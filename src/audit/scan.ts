@@ -55,8 +55,13 @@ export function walkSlips(
   visit: (path: string, record: SlipRecord, node: MirrorNode) => void,
 ): Promise<void> {
   return walk(store, sessionsPath, (path, node) => {
-    if (!isMailbox(parentPath(path)) || !isSlipName(nameOf(path))) return;
-    const record = reader.read(path, () => decodeSlip(node.data));
+    const record = slipAt(reader, path, node);
     if (record !== undefined) visit(path, record, node);
   });
+}
+
+/** Returns the slip that a node below `/sessions` is; undefined: it is none. */
+export function slipAt(reader: RecordReader, path: string, { data }: MirrorNode): SlipRecord | undefined {
+  if (!isMailbox(parentPath(path)) || !isSlipName(nameOf(path))) return undefined;
+  return reader.read(path, () => decodeSlip(data));
 }

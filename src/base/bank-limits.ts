@@ -47,3 +47,5 @@ export const freedPathsMax = 500;
 export const sweepMs = 30_000;
 /** A broker's branch is closed when it has been gone for so long. */
 export const branchCloseMs = 60_000;
+/** Holders of credits that a statement has in memory at once; for others the store is walked over again. */
+export const statementHoldersMax = 50_000;

@@ -8,9 +8,10 @@
  */
 
 import { ignoreTheWorld, OperatingError } from "../base/errors.ts";
-import { mirrorPageBytesMax, mirrorPageMax, mirrorPageMin } from "../base/limits.ts";
-import type { Coordinator, ReadOperation, ReadResult, Stat, WatchEvent } from "./coordinator.ts";
-import { childrenOf, hasChildren, hasData } from "./read-results.ts";
+import { mirrorPageMax } from "../base/limits.ts";
+import type { Coordinator, ReadOperation, ReadResult, WatchEvent } from "./coordinator.ts";
+import { childrenOf, hasData } from "./read-results.ts";
+import { TreeWalk, type WalkedNode } from "./tree-walk.ts";
 
 /** The part of a coordinator that is enough to read a tree. */
 export type Store = Pick<Coordinator, "read">;
@@ -23,10 +24,7 @@ export function currentStore(coordinator: Pick<Coordinator, "read" | "sync">): S
   return { read: (operations, done) => coordinator.sync(() => coordinator.read(operations, done)) };
 }
 
-export interface MirrorNode {
-  readonly data: Uint8Array;
-  readonly stat: Stat;
-}
+export type MirrorNode = WalkedNode;
 
 export interface MirrorOptions {
   readonly root: string;
@@ -197,38 +195,11 @@ export class Mirror {
  * tells after an answer must not be undone by it.
  */
 export function walk(coordinator: Store, root: string, visit: (path: string, node: MirrorNode) => void): Promise<void> {
-  const found = [root];
-  let at = 0;
-  let size = mirrorPageMin;
+  const tree = new TreeWalk(coordinator, root);
   return new Promise((resolve, reject) => {
     const next = (): void => {
-      const page = found.slice(at, at + size);
-      at += page.length;
-      if (page.length === 0) return resolve();
-      const operations = page.flatMap((path): ReadOperation[] => [
-        { kind: "get", path },
-        { kind: "children", path },
-      ]);
-      coordinator.read(operations, (error, results) => {
-        if (error !== undefined) return reject(new OperatingError("ESTORE", `cannot read the store: ${error.message}`));
-        let bytes = 1;
-        try {
-          page.forEach((path, index) => {
-            const node = results[2 * index]!;
-            if (hasData(node)) bytes += node.data.length;
-            const below = results[2 * index + 1]!;
-            if (path !== root && hasData(node)) visit(path, node);
-            if (!hasChildren(below)) return;
-            for (const name of below.children) found.push(`${path}/${name}`);
-          });
-        } catch (cause) {
-          return reject(cause);
-        }
-        // Where nodes are large fewer are read at once.
-        const fitting = Math.floor((mirrorPageBytesMax * page.length) / bytes);
-        size = Math.min(mirrorPageMax, 2 * size, Math.max(1, fitting));
-        next();
-      });
+      if (tree.next === undefined) return resolve();
+      tree.readPage(visit, (error) => (error === undefined ? next() : reject(error)));
     };
     next();
   });

@@ -12,11 +12,12 @@ import { Reason } from "../mqtt/reason.ts";
 import { ban, lift } from "./admin-bans.ts";
 import { dropMailbox } from "./api-mailbox.ts";
 import { within } from "./api-patience.ts";
+import type { StoreWalks } from "./api-store.ts";
 
 const fenced = "this broker has no contact with the store: other brokers may keep its sessions by now";
 
 /** Returns what a broker can be told to do. */
-export function actionsOf(broker: Broker): Acting {
+export function actionsOf(broker: Broker, walks: StoreWalks): Acting {
   const { context } = broker;
   const { localSessions, log, self, options, coordinator } = context;
   const banning = (change: typeof ban, ...[kind, name]: Parameters<Acting["ban"]>): Problem | undefined => {
@@ -43,6 +44,10 @@ export function actionsOf(broker: Broker): Acting {
       broker.handle({ kind: "endSession", session, done: () => inTime(undefined) });
     },
     dropMailbox: (clientId, done) => dropMailbox(broker, clientId, done),
+    dropStored(unwanted, done) {
+      if (self.isFenced) return done(new Problem(503, fenced));
+      walks.drop(unwanted, done);
+    },
     publish({ topic, payload, qos, retain }, told) {
       const publish = makePublish(encodeUtf8(topic), payload, { qos, retain });
       const inTime = within(broker, told);

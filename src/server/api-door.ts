@@ -3,6 +3,7 @@
 import { actingOperations } from "../api/acting.ts";
 import { Api } from "../api/api.ts";
 import { AuditLog } from "../api/audit-log.ts";
+import { bankOperations } from "../api/bank.ts";
 import { eventBeat, eventOperation, lastEvent } from "../api/events.ts";
 import { byToken, People } from "../api/people.ts";
 import { readingOperations } from "../api/reading.ts";
@@ -18,6 +19,7 @@ import { type Answer, type Question, serveHttpOnSocket } from "../net/http.ts";
 import type { TlsIdentity } from "../net/tls.ts";
 import { actionsOf } from "./api-actions.ts";
 import { apiSocketPath } from "./api-client.ts";
+import { StoreWalks } from "./api-store.ts";
 import { viewOf } from "./api-view.ts";
 import type { Health } from "./health.ts";
 import { appendLine, type OperatorFiles, readSecret } from "./operator-files.ts";
@@ -58,7 +60,7 @@ export class ApiDoor {
     if (auditLog !== "") appendLine(auditLog, "");
     const audit = new AuditLog((line) => this.#audit(line));
     this.#log = audit;
-    const operations = [...readingOperations, eventOperation(), ...actingOperations(people, audit)];
+    const operations = [...readingOperations, ...bankOperations, eventOperation(), ...actingOperations(people, audit)];
     this.#api = new Api({ operations, people, audit, clock: systemClock, version });
   }
 
@@ -66,9 +68,10 @@ export class ApiDoor {
   started(broker: Broker, identity: TlsIdentity | undefined): void {
     const { options, sources, health } = this.#parts;
     const startedAt = this.#startedAt;
+    const walks = new StoreWalks(broker);
     this.#api.serve({
-      reading: viewOf({ broker, health, identity, startedAt, options: optionRows(options, sources) }),
-      acting: actionsOf(broker),
+      reading: viewOf({ broker, health, identity, startedAt, walks, options: optionRows(options, sources) }),
+      acting: actionsOf(broker, walks),
       others: {
         list: () => broker.questions.others,
         ask: (...question) => broker.questions.ask(...question),

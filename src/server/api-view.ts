@@ -33,6 +33,7 @@ import { topicOf } from "../mqtt/publish.ts";
 import type { TlsIdentity } from "../net/tls.ts";
 import type { RetainedMessage } from "../router/retained.ts";
 import { peek } from "./api-mailbox.ts";
+import type { StoreWalks } from "./api-store.ts";
 import type { Health } from "./health.ts";
 
 /** The parts of the process beside the broker that are told of. */
@@ -43,6 +44,7 @@ export interface ViewParts {
   /** The options, and where each came from. */
   readonly options: readonly OptionRow[];
   readonly startedAt: number;
+  readonly walks: StoreWalks;
 }
 
 const protocols = { 3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5.0" } as const;
@@ -54,7 +56,7 @@ const dayMs = 86_400_000;
 
 /** Returns the view of a broker. */
 export function viewOf(parts: ViewParts): Reading {
-  const { broker, health, identity } = parts;
+  const { broker, health, identity, walks } = parts;
   const { context } = broker;
   const { localSessions, retained, router, log } = context;
   return {
@@ -86,6 +88,9 @@ export function viewOf(parts: ViewParts): Reading {
     refusals: () => [...context.refused.all()].map((refusal) => refusalRow(refusal, context.options.id)),
     watch: (told) => context.events.watch((event) => told(eventRow(event, broker))),
     bank: () => bankRow(broker),
+    stored: (wanted, visitor) => walks.stored(wanted, visitor),
+    waiting: (rows, done) => walks.waiting(rows, done),
+    holders: (by, visitor) => walks.holders(by, visitor),
     quotes: ({ bytes, ...how }) => quotesOf(bytes, how, pricingOf(context.options)).map(quoteRow),
     options: () => parts.options,
     certificates: () => certificateRows(identity, context.clock.wall()),

@@ -275,6 +275,7 @@ describe("the broker", () => {
 
   test("serves a document that names every operation once, and each that reads has been asked here", async () => {
     expect((await api.get("/bans")).items).toEqual([]);
+    for (const list of ["/bank/statement", "/bank/mail"]) expect((await api.get(list)).unanswered).toEqual([]);
     expect(await api.get("/overview")).toMatchObject({ brokers: [{ broker: "test" }], unanswered: [] });
     const operations = Object.values(api.document.paths).flatMap((path) => Object.entries(path));
     const ids = operations.map(([, { operationId }]) => operationId);

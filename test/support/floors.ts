@@ -40,7 +40,8 @@ export const floors: Record<string, readonly string[]> = {
   "src/router": ["src/base", "src/mqtt"],
   "src/mail": ["src/base", "src/mqtt", "src/coordinator"],
   "src/bank": ["src/base", "src/coordinator"],
-  "src/audit": ["src/base", "src/coordinator", "src/mail", "src/bank"],
+  // mqtt: topics and their filters, by which messages are found.
+  "src/audit": ["src/base", "src/mqtt", "src/coordinator", "src/mail", "src/bank"],
   "src/link": ["src/base", "src/mqtt"],
   "src/access": ["src/base", "src/mqtt"],
   // access: who may use it, and how they prove it.
@@ -58,12 +59,15 @@ export const floors: Record<string, readonly string[]> = {
     ]),
   ),
   "src/broker": [...belowBroker, ...allRooms],
+  // audit, mail: what the API tells of what is stored.
   "src/server": [
     "src/base",
     "src/mqtt",
     "src/net",
     "src/coordinator",
     "src/bank",
+    "src/audit",
+    "src/mail",
     "src/access",
     "src/api",
     "src/router",

@@ -24,14 +24,14 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "revoking: clearing a retained message takes what has replaced it meanwhile",
-    file: "cli/cluster/clear-retained.ts",
-    find: 'await write(tree, { kind: "delete", path, version });',
-    replace: 'await write(tree, { kind: "delete", path, version: Math.min(version, -1) });',
+    file: "src/audit/remove-mail.ts",
+    find: 'await refusalOf(store, { kind: "delete", path, version });',
+    replace: 'await refusalOf(store, { kind: "delete", path, version: Math.min(version, -1) });',
     tests: clearing,
   },
   {
     what: "revoking: a retained message with others below it is not cleared",
-    file: "cli/cluster/clear-retained.ts",
+    file: "src/audit/remove-mail.ts",
     find: 'if (refused === "NotEmpty") refused =',
     replace: 'if (refused === "BadVersion") refused =',
     tests: clearing,

@@ -1,6 +1,6 @@
 /** Clearing retained messages from outside: only what was seen goes, with its pieces and the levels above it. */
 import { expect, test } from "bun:test";
-import { clearRetained } from "../../cli/cluster/clear-retained.ts";
+import { clearRetained } from "../../src/audit/remove-mail.ts";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
 import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { partPath } from "../../src/coordinator/paths.ts";
@@ -8,7 +8,6 @@ import { MemoryStore } from "../support/memory-store.ts";
 
 const tree = new MemoryStore();
 const some = encodeUtf8("a message");
-const open = { read: tree.read.bind(tree), write: tree.write.bind(tree), damage: () => [], close: async () => {} };
 
 function make(...paths: readonly (readonly [string, Uint8Array])[]): void {
   const operations = paths.map(([path, data]): WriteOperation => ({ kind: "create", path, data, mode: "persistent" }));
@@ -17,7 +16,7 @@ function make(...paths: readonly (readonly [string, Uint8Array])[]): void {
 
 const isThere = (path: string): boolean => tree.tree.nodes.has(path);
 const clear = (path: string, version: number, count?: number): Promise<boolean> =>
-  clearRetained(open, { path, version, parts: count === undefined ? undefined : { id: "p", count } });
+  clearRetained(tree, { path, version, parts: count === undefined ? undefined : { id: "p", count } });
 
 test("only what was seen goes; a level above others stays one; nothing is left of what has gone", async () => {
   make(["/retained", noBytes], ["/retained/a", some], ["/retained/a/b", noBytes], ["/retained/a/b/c", some]);
