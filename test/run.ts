@@ -23,6 +23,7 @@ const programs: readonly { readonly name: string; readonly package: string; read
     package: "chromium",
     isThere: () => (Bun.which("chromium") ?? Bun.which("chromium-browser")) !== null,
   },
+  { name: "promtool", package: "prometheus", isThere: () => Bun.which("promtool") !== null },
   { name: "openssl", package: "openssl", isThere: () => Bun.which("openssl") !== null },
   // Node with npm, a compiler and Python: what the npm package `zookeeper` is built with and runs under.
   { name: "Node.js", package: "nodejs", isThere: () => Bun.which("node") !== null },

@@ -32,6 +32,13 @@ export interface Guard {
   readonly revoke: () => void;
 }
 
+/**
+ * The reason for which the acknowledgement of a publish waits. `live`: for sessions that end with their connections,
+ * here or at other brokers, or for nobody; `through`: for clients of persistent sessions to acknowledge it themselves;
+ * `stored`: for something to be committed to the store.
+ */
+export type SettlementPath = "live" | "through" | "stored";
+
 export class Settlement {
   readonly publish: Publish;
   /** Larger for later messages of this broker. */
@@ -51,6 +58,10 @@ export class Settlement {
    * lies in mailboxes up to there must not be overtaken.
    */
   afterZxid = 0;
+  /** True if it waits for a commit, whatever is stored with that. */
+  isStored = false;
+  /** True if it waits for clients of persistent sessions that other brokers keep. */
+  isSentThrough = false;
   /** A unit of it has been refused: its publisher publishes it elsewhere. */
   isRefused = false;
   /** Credits set aside for the copies that may have to be stored. */
@@ -65,6 +76,12 @@ export class Settlement {
 
   get isSettled(): boolean {
     return this.#open === 0;
+  }
+
+  /** The reason for which it has waited so far; of several, the one that takes longest. */
+  get path(): SettlementPath {
+    if (this.isStored || this.slips > 0) return "stored";
+    return this.isSentThrough || this.live.length > 0 ? "through" : "live";
   }
 
   /** One more that must be taken care of. */

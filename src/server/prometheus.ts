@@ -15,6 +15,7 @@ import type { Gateway } from "../mqttsn/gateway.ts";
 import type { TlsIdentity } from "../net/tls.ts";
 import type { ShownCertificates } from "./certificate-watch.ts";
 import { watchLag } from "./event-loop-lag.ts";
+import { openFiles, openFilesMax } from "./process-files.ts";
 import { firstToEnd } from "./revocation-watch.ts";
 
 type Labels = Record<string, string>;
@@ -65,6 +66,8 @@ function gatewayFamilies(gateway: Gateway<unknown>): readonly Family[] {
 
 /** Returns a single sample. */
 const plain = (value: number): readonly Sample[] => [{ value }];
+/** Returns a single sample, or none where the value is not known. */
+const some = (value: number | undefined): readonly Sample[] => (value === undefined ? [] : plain(value));
 /** Returns a sample for each value, told apart by one label. */
 const by = (label: string, values: Record<string, number>): readonly Sample[] =>
   Object.entries(values).map(([name, value]) => ({ value, labels: { [label]: name } }));
@@ -114,7 +117,7 @@ export class PrometheusMetrics {
 }
 
 function familiesOf(context: ClusterContext): readonly Family[] {
-  return [...trafficOf(context), ...stateOf(context), ...storeOf(context), ...processOf()];
+  return [...trafficOf(context), ...stateOf(context), ...storeOf(context), ...processOf(context)];
 }
 
 function counter(name: string, help: string, samples: () => readonly Sample[]): Family {
@@ -127,20 +130,32 @@ function gauge(name: string, help: string, samples: () => readonly Sample[]): Fa
 
 /** Returns a histogram. `unit`: the number of our units in one of Prometheus', such as 1000 ms in a second. */
 function histogram(name: string, help: string, of: Histogram, unit = 1000): Family {
-  const samples = (): Sample[] => {
-    let below = 0;
-    const buckets = of.counts.map((count, at): Sample => {
-      below += count;
-      const le = at < of.ends.length ? String(of.ends[at]! / unit) : "+Inf";
-      return { metricName: `${name}_bucket`, labels: { le }, value: below };
-    });
-    return [
-      ...buckets,
-      { metricName: `${name}_sum`, value: of.sum / unit },
-      { metricName: `${name}_count`, value: of.count },
-    ];
-  };
+  return { name, type: "histogram", help, samples: () => samplesOf(name, of, { unit }) };
+}
+
+/** Returns a histogram for each of several, told apart by one label. */
+function histogramsBy(
+  name: string,
+  help: string,
+  { label, of }: { label: string; of: Record<string, Histogram> },
+): Family {
+  const samples = () =>
+    Object.entries(of).flatMap(([value, one]) => samplesOf(name, one, { unit: 1000, labels: { [label]: value } }));
   return { name, type: "histogram", help, samples };
+}
+
+function samplesOf(name: string, of: Histogram, { unit, labels = {} }: { unit: number; labels?: Labels }): Sample[] {
+  let below = 0;
+  const buckets = of.counts.map((count, at): Sample => {
+    below += count;
+    const le = at < of.ends.length ? String(of.ends[at]! / unit) : "+Inf";
+    return { metricName: `${name}_bucket`, labels: { ...labels, le }, value: below };
+  });
+  return [
+    ...buckets,
+    { metricName: `${name}_sum`, labels, value: of.sum / unit },
+    { metricName: `${name}_count`, labels, value: of.count },
+  ];
 }
 
 /** Returns the metrics of packets and connections. */
@@ -189,10 +204,17 @@ function trafficOf({ metrics, turn }: ClusterContext): readonly Family[] {
       metrics.fanout,
       1,
     ),
-    histogram(
-      "mqttzoo_settle_seconds",
-      "From a promised PUBLISH to its acknowledgement, where that had to wait for somebody.",
-      metrics.settling,
+    histogramsBy(
+      "mqttzoo_publish_ack_seconds",
+      "From a PUBLISH at QoS 1 or 2 to its PUBACK or PUBREC, by what that waited for: nothing or brokers (live), clients of persistent sessions (acknowledged_through), the store (stored).",
+      {
+        label: "path",
+        of: {
+          live: metrics.acking.live,
+          acknowledged_through: metrics.acking.through,
+          stored: metrics.acking.stored,
+        },
+      },
     ),
   ];
 }
@@ -201,7 +223,7 @@ function trafficOf({ metrics, turn }: ClusterContext): readonly Family[] {
 function stateOf(context: ClusterContext): readonly Family[] {
   const { metrics, localSessions, router, retained, peers, options, self, turns } = context;
   return [
-    gauge("mqttzoo_info", "Version and name of the broker.", () => [
+    gauge("mqttzoo_build_info", "Always 1, with the version and the name of the broker.", () => [
       { value: 1, labels: { version, broker: options.id } },
     ]),
     gauge("mqttzoo_connections", "Connections of clients.", () => plain(metrics.connections)),
@@ -232,6 +254,9 @@ function stateOf(context: ClusterContext): readonly Family[] {
     ),
     counter("mqttzoo_sessions_ended_total", "Sessions of this broker that were ended for their full mailboxes.", () =>
       plain(metrics.sessionsEnded),
+    ),
+    counter("mqttzoo_sessions_expired_total", "Sessions of this broker whose clients did not come back in time.", () =>
+      plain(metrics.sessionsExpired),
     ),
     histogram("mqttzoo_event_loop_lag_seconds", "How late the event loop was, twice a second.", metrics.lag),
     gauge("mqttzoo_draining", "1 while clients are sent to other brokers.", () => plain(self.isDraining ? 1 : 0)),
@@ -336,8 +361,8 @@ function storeOf({ journal, mail, coordinator, bankAccount, self, strangers }: C
     ),
     gauge("mqttzoo_bank_bound_credits", "What its messages bind.", () => plain(account.bound / milli)),
     gauge("mqttzoo_bank_messages", "Messages that it pays for.", () => plain(account.messages)),
-    gauge("mqttzoo_bank_share_percent", "The part of the capital that one user may bind.", () =>
-      plain(account.shares.percent),
+    gauge("mqttzoo_bank_share_ratio", "The part of the capital that one user may bind, from 0 to 1.", () =>
+      plain(account.shares.percent / 100),
     ),
     gauge("mqttzoo_bank_users_at_share", "Users whose share is used up here.", () =>
       plain(account.shares.countSpent()),
@@ -348,8 +373,15 @@ function storeOf({ journal, mail, coordinator, bankAccount, self, strangers }: C
   ];
 }
 
-function processOf(): readonly Family[] {
+/** Returns what every process tells, by the names that Prometheus has for it. */
+function processOf({ clock }: ClusterContext): readonly Family[] {
+  const startedAt = clock.wall() - process.uptime() * 1000;
   return [
+    gauge("process_start_time_seconds", "When the process was started, in seconds since 1970.", () =>
+      plain(startedAt / 1000),
+    ),
+    gauge("process_open_fds", "Open files and connections.", () => some(openFiles())),
+    gauge("process_max_fds", "Files and connections that may be open at once.", () => some(openFilesMax())),
     gauge("process_resident_memory_bytes", "Resident memory.", () => plain(process.memoryUsage.rss())),
     counter("process_cpu_seconds_total", "CPU time, user and system.", () => {
       const { user, system } = process.cpuUsage();

@@ -69,7 +69,10 @@ test("metrics: counters by QoS and reason, histograms whose buckets add up, name
   // Four had one receiver each, at whatever QoS; what was refused has reached nobody.
   expect(samples.get('mqttzoo_fanout_receivers_bucket{le="1"}')).toBe(4);
   expect(samples.get("mqttzoo_fanout_receivers_sum")).toBe(4);
-  for (const name of ["mqttzoo_store_commit_seconds", "mqttzoo_settle_seconds", "mqttzoo_fanout_receivers"]) {
+  // One went to who was there, at QoS 2 another packet id was stored, and so was a message.
+  const acks = (path: string) => samples.get(`mqttzoo_publish_ack_seconds_count{path="${path}"}`);
+  expect(["live", "acknowledged_through", "stored"].map(acks)).toEqual([2, 0, 1]);
+  for (const name of ["mqttzoo_store_commit_seconds", "mqttzoo_fanout_receivers"]) {
     const buckets = [...samples].filter(([key]) => key.startsWith(`${name}_bucket`)).map(([, value]) => value);
     expect(buckets).toEqual(buckets.toSorted((a, b) => a - b));
     expect(buckets.at(-1)).toBe(samples.get(`${name}_count`)!);
@@ -80,5 +83,47 @@ test("metrics: counters by QoS and reason, histograms whose buckets add up, name
     expect(name).toMatch(/^(mqttzoo|process)_[a-z_]+$/);
     expect(name.endsWith("_total")).toBe(kind === "counter");
   }
+  // Prometheus' own judge of names, units and descriptions.
+  const lint = Bun.spawnSync(["promtool", "check", "metrics"], { stdin: Buffer.from(body) });
+  expect([lint.exitCode, lint.stdout.toString(), lint.stderr.toString()]).toEqual([0, "", ""]);
+  const since = samples.get("process_start_time_seconds")!;
+  expect(Math.abs(Date.now() / 1000 - process.uptime() - since)).toBeLessThan(5);
+  expect(samples.get("process_open_fds")).toBeGreaterThan(3);
+  expect(samples.get("process_max_fds")).toBeGreaterThan(samples.get("process_open_fds")!);
+  await broker.stop();
+});
+
+test("acks by what they waited for: who was there, clients of persistent sessions, the store", async () => {
+  const httpPort = await freePort();
+  const broker = await startBroker({ httpPort, httpHost: "127.0.0.1", settleAfter: 300 });
+  const counts = async (): Promise<(number | undefined)[]> => {
+    const samples = samplesOf((await get(httpPort, "/metrics")).body);
+    return ["live", "acknowledged_through", "stored"].map((path) =>
+      samples.get(`mqttzoo_publish_ack_seconds_count{path="${path}"}`),
+    );
+  };
+  const home = await RawClient.connect(broker.port, { clean: false, clientId: "home" });
+  await home.subscribe("kept", { qos: 1 });
+  await home.subscribe("brief", { qos: 0 });
+  const client = await RawClient.connect(broker.port, { protocolVersion: 5 });
+  let messageId = 0;
+  const publish = (topic: string, more = {}): void =>
+    client.publish(topic, "x", { qos: 1, messageId: ++messageId, ...more });
+  publish("nobody");
+  publish("brief");
+  await client.takeMany("puback", 2);
+  expect(await counts()).toEqual([2, 0, 0]);
+  publish("kept");
+  const [, kept] = await home.takeMany("publish", 2);
+  home.send({ cmd: "puback", messageId: kept!.messageId });
+  await client.take("puback");
+  expect(await counts()).toEqual([2, 1, 0]);
+  // Its client does not acknowledge it in time.
+  publish("kept");
+  await client.take("puback");
+  expect(await counts()).toEqual([2, 1, 1]);
+  publish("retained", { retain: true });
+  await client.take("puback");
+  expect(await counts()).toEqual([2, 1, 2]);
   await broker.stop();
 });

@@ -119,6 +119,7 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
       "cli/output/standard-output.ts",
       "src/net/tcp.ts",
       "src/server/operator-files.ts",
+      "src/server/process-files.ts",
       "src/server/process-memory.ts",
     ],
   },

@@ -46,4 +46,18 @@ export const faults: readonly Fault[] = [
     replace: "",
     tests: beside,
   },
+  {
+    what: "/metrics: an ack that has waited for a mailbox counts as acknowledged through",
+    file: "src/mail/settlement.ts",
+    find: "if (this.isStored || this.slips > 0)",
+    replace: "if (this.isStored)",
+    tests: "test/broker/health.test.ts",
+  },
+  {
+    what: "/metrics: an ack that has waited for a retained message counts as live",
+    file: "src/broker/publish/delivery-plan.ts",
+    find: "    settlement.isStored = true;\n",
+    replace: "",
+    tests: "test/broker/health.test.ts",
+  },
 ];

@@ -23,8 +23,15 @@ export class Metrics {
   publishesSent = 0;
   sentQoS1 = 0;
   sentQoS2 = 0;
-  /** Time from a QoS 1 or 2 publish to its acknowledgement, in ms, where the acknowledgement had to wait. */
-  readonly settling = new Histogram(timeEnds);
+  /**
+   * Time from a QoS 1 or 2 publish that was taken to its PUBACK or PUBREC, in ms, by what that waited for
+   * (`mail/settlement.ts`).
+   */
+  readonly acking = {
+    live: new Histogram(timeEnds),
+    through: new Histogram(timeEnds),
+    stored: new Histogram(timeEnds),
+  };
   /** Delay of the event loop, in ms. */
   readonly lag = new Histogram(timeEnds);
   /** Receivers of each publish: sessions of this broker, and elsewhere brokers or persistent sessions. */

@@ -228,6 +228,7 @@ export class DeliveryPlan implements Delivery {
     const guard = this.#guard?.check;
     const settlement = this.#settle();
     settlement.waitFor();
+    settlement.isStored = true;
     const connections = stored.map((outgoing) => outgoing.client!.connection);
     const done = (_: readonly number[], zxid: number): void => {
       for (let index = 0; index < stored.length; index++) {
@@ -285,8 +286,11 @@ export class DeliveryPlan implements Delivery {
 
   #forward(shares: Map<Peer, Share>, publisher: Connection | undefined): void {
     const packet = this.#elsewhere.linkSender.encode(this.#publish, this.#publish.qos);
-    for (const [peer, share] of shares)
-      this.#elsewhere.linkSender.deliver(peer, share, this.#settle(), packet, publisher);
+    const settlement = this.#settle();
+    for (const [peer, share] of shares) {
+      if (share.sessions.length > 0) settlement.isSentThrough = true;
+      this.#elsewhere.linkSender.deliver(peer, share, settlement, packet, publisher);
+    }
   }
 
   #shareOf(peer: Peer): Share {

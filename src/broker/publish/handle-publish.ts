@@ -178,7 +178,7 @@ export class PublishHandler {
     const { clock, metrics } = this.#context;
     const owedAt = clock.now();
     settlement.whenSettled(() => {
-      metrics.settling.observe(clock.now() - owedAt);
+      metrics.acking.live.observe(clock.now() - owedAt, ids.length);
       channel.outstanding -= ids.length;
       settle({ reason: Reason.success });
       this.#resumeIfPaid(connection);
@@ -256,10 +256,18 @@ export class PublishHandler {
       const isForNobody = delivery.receivers === 0 && !isKept;
       return { reason: isForNobody ? Reason.noMatchingSubscribers : Reason.success };
     };
-    if (settlement === undefined || settlement.isSettled) return this.#answer(connection, publish, outcome());
+    const { clock, metrics } = this.#context;
+    if (settlement === undefined || settlement.isSettled) {
+      metrics.acking.live.observe(0);
+      return this.#answer(connection, publish, outcome());
+    }
+    const owedAt = clock.now();
     this.#oweAnswer(connection, publish, (settle) => {
       answer = settle;
-      settlement.whenSettled(() => settle(outcome()));
+      settlement.whenSettled(() => {
+        metrics.acking[settlement.path].observe(clock.now() - owedAt);
+        settle(outcome());
+      });
     });
   }
 
@@ -291,10 +299,7 @@ export class PublishHandler {
     const settle = channel.owe(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, [packetId], size);
     if (qos === 2) client.answerWhenSettled(packetId, settle);
     this.#holdIfOwed(connection);
-    const { clock, metrics } = this.#context;
-    const owedAt = clock.now();
     wait((outcome) => {
-      metrics.settling.observe(clock.now() - owedAt);
       if (qos === 1) {
         channel.outstanding--;
         settle(outcome);
