@@ -127,6 +127,11 @@ test("the optional parts: the dashboard and the autoscaler ask for metrics that 
     targets.flatMap(({ expr }: Manifest) => expr.match(/\b(?:mqttzoo|process)_[a-z_]+/g)),
   );
   expect(asked.length).toBeGreaterThan(10);
+  const alerts = optional("alerts.yaml").spec.groups.flatMap(({ rules }: Manifest) =>
+    rules.flatMap(({ expr }: Manifest) => expr.match(/\b(?:mqttzoo|process)_[a-z_]+/g) ?? []),
+  );
+  expect(alerts.length).toBeGreaterThan(20);
+  asked.push(...alerts.filter((name: string) => !name.includes("_tls_")));
   // A link's metric is there when there is a link.
   for (const name of asked) expect([name, there.has(name)]).toEqual([name, true]);
   const { spec } = optional("autoscaler.yaml");
