@@ -2,6 +2,7 @@
 import { Command, Option } from "commander";
 import { systemClock } from "../src/base/clock.ts";
 import { OperatingError } from "../src/base/errors.ts";
+import { snRequestsMax } from "../src/base/sn-limits.ts";
 import type { ConnectionOptions } from "../src/client/connection-options.ts";
 import type { Place } from "../src/client/dial.ts";
 import { fill, fillUsername, type Plan, unlimited } from "../src/load/plan.ts";
@@ -24,6 +25,7 @@ import {
   usage,
   wholeNumber,
 } from "./flags/client-flags.ts";
+import { refuseWithSn } from "./flags/sn-client-flags.ts";
 import { complain, say, sayJson } from "./output/print.ts";
 import { connectAsItCan } from "./pubsub/reconnect.ts";
 
@@ -52,6 +54,7 @@ interface BenchFlags extends PlaceFlags {
   readonly sessionExpiry: number;
   readonly protocolVersion?: ProtocolVersion;
   readonly ssl?: boolean;
+  readonly sn?: boolean;
   readonly json?: boolean;
 }
 
@@ -95,7 +98,8 @@ Examples:
   mqttzoo bench sub -c 5 -t '$share/group/home/#' -q 1 -d 60
   mqttzoo bench conn -c 10000 -R 500 -d 30        10,000 connections, 500 a second
   mqttzoo bench fanout-1-1K-1-1K --json           a scenario of the Open MQTT Benchmark Suite
-  mqttzoo bench e2e -c 1000 --rate 100000 --processes 4`,
+  mqttzoo bench e2e -c 1000 --rate 100000 --processes 4
+  mqttzoo bench e2e --sn -c 100 -q 1 -I 100       over MQTT-SN (UDP), at a broker's --sn-port`,
   );
 }
 
@@ -170,6 +174,7 @@ function addFlags(command: Command, mode: Mode): Command {
       protocolVersion,
     )
     .option("-S, --ssl", "TLS, trusting whom the system trusts")
+    .option("--sn", "speak MQTT-SN 1.2 over UDP, to a broker's --sn-port")
     .addOption(new Option("--json", "print one JSON object"));
 }
 
@@ -229,14 +234,17 @@ function planOf(mode: Mode, flags: BenchFlags): Plan {
 }
 
 async function run(name: string, plan: Plan, flags: BenchFlags): Promise<void> {
+  const isSn = flags.sn === true;
+  if (isSn) refuseWithSn({ ...flags, ...(flags.sessionExpiry > 0 && { sessionExpiryInterval: flags.sessionExpiry }) });
   const tls = tlsOf(flags, flags.ssl === true);
   const places = placesOf({ host: flags.host, port: flags.port ?? defaultPort(tls) });
-  const version = flags.protocolVersion ?? (await versionOf(plan, { ...places[0]!, ...(tls && { tls }) }));
+  const version = isSn ? 4 : (flags.protocolVersion ?? (await versionOf(plan, { ...places[0]!, ...(tls && { tls }) })));
   const task = (at: number): Task => ({
-    plan: { ...plan, version },
+    plan: { ...plan, version, ...(isSn && { inflight: Math.min(plan.inflight, snRequestsMax) }) },
     share: { at, of: flags.processes },
     places,
     tls: tls ?? null,
+    isSn,
   });
   const crews: Crew[] =
     flags.processes === 1

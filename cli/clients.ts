@@ -115,7 +115,7 @@ async function list(flags: ListFlags): Promise<void> {
 function columnsOf(row: ClientRow): Row {
   return {
     ...{ client: row.client_id, user: row.user, broker: row.broker, from: row.address, by: row.listener },
-    ...{ protocol: row.protocol, since: row.connected_at, filters: row.subscriptions },
+    ...{ protocol: row.protocol, state: row.state, since: row.connected_at, filters: row.subscriptions },
     ...{ unacknowledged: row.in_flight, mailbox: row.mailbox, refused: row.last_refusal?.reason ?? null },
   };
 }

@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { type Check, checks, type Finding, lookAtVersions, type Result } from "./doctor/checks.ts";
 import { Patient } from "./doctor/patient.ts";
+import { lookSn, SnPatient, snChecks } from "./doctor/sn-checks.ts";
 import {
   addPlaceOptions,
   checkTopic,
@@ -13,11 +14,13 @@ import {
   tlsOf,
   usage,
 } from "./flags/client-flags.ts";
+import { refuseWithSn } from "./flags/sn-client-flags.ts";
 import { complain } from "./output/print.ts";
 import { printRows, type Row } from "./output/table.ts";
 
 interface DoctorFlags extends PlaceFlags {
   readonly topic: string;
+  readonly sn?: boolean;
   readonly json?: boolean;
 }
 
@@ -28,6 +31,7 @@ export function doctorCommand(): Command {
   return command
     .argument("[HOST]", "the same as -h, or mqtt(s)://host[:port]")
     .option("-t, --topic <TOPIC>", "where messages for trial are published", "mqttzoo-doctor")
+    .option("--sn", "look at it over MQTT-SN 1.2 (UDP), at its --sn-port")
     .option("--json", "print one JSON object a line")
     .addHelpText(
       "after",
@@ -37,6 +41,7 @@ Publishes below that topic, and leaves nothing behind. Ends with 1 if something 
 Examples:
   mqttzoo doctor
   mqttzoo doctor broker.example.org -p 8883 --tls-use-os-certs -u alice --pw-file secret
+  mqttzoo doctor --sn -h broker.example.org -p 1883
   mqttzoo doctor mqtts://test.mosquitto.org:8886 --json`,
     )
     .action(run);
@@ -47,6 +52,7 @@ async function run(host: string | undefined, flags: DoctorFlags): Promise<void> 
   const url = /^(mqtts?):\/\/([^/@]+)\/?$/.exec(host ?? "");
   if (host?.includes("://") && url === null) usage(`${JSON.stringify(host)} is not mqtt(s)://host[:port]`);
   const hosts = url?.[2] ?? host ?? flags.host;
+  if (flags.sn === true) return runSn(hosts, url !== null, flags);
   const tls = tlsOf({ ...flags, ...(hosts === undefined ? {} : { host: hosts }) }, url?.[1] === "mqtts");
   const [place] = placesOf({ host: hosts, port: flags.port ?? defaultPort(tls) });
   const password = secretOf(flags.pw, flags.pwFile);
@@ -61,6 +67,25 @@ async function run(host: string | undefined, flags: DoctorFlags): Promise<void> 
   );
   const rows = await examine(patient);
   patient.leave();
+  report(rows, flags);
+}
+
+/** Examines a gateway of MQTT-SN. Rejects with `OperatingError` if nobody is there. */
+async function runSn(hosts: string | undefined, isUrl: boolean, flags: DoctorFlags): Promise<void> {
+  refuseWithSn(flags);
+  if (isUrl) usage("--sn does not go with mqtt(s)://: name the host, and the port with -p");
+  const [place] = placesOf({ host: hosts, port: flags.port ?? defaultPort(undefined) });
+  const patient = new SnPatient(place!, flags.topic);
+  // Where nobody answers at all there is nothing to be examined.
+  (await patient.visit()).leave();
+  const rows: Row[] = [];
+  for (const check of snChecks) rows.push(rowOf(check.name, await lookSn(check, patient)));
+  patient.leave();
+  report(rows, flags);
+}
+
+/** Prints what was found, and ends. */
+function report(rows: readonly Row[], flags: DoctorFlags): never {
   printRows(rows, flags.json === true);
   const broken = rows.filter(({ result }) => result === ("fail" satisfies Result)).length;
   if (broken > 0) complain(`${broken === 1 ? "one thing is" : `${broken} things are`} broken`);

@@ -19,6 +19,7 @@ import { print } from "./output/standard-output.ts";
 import { Publisher } from "./pubsub/publisher.ts";
 import { connectAny } from "./pubsub/reconnect.ts";
 import { asksForTopic, Request } from "./pubsub/requests.ts";
+import { SnPublisher } from "./pubsub/sn-publisher.ts";
 
 interface PubFlags extends ConnectionFlags {
   readonly topic?: string;
@@ -74,6 +75,7 @@ Examples:
   mqttzoo pub -t jobs -m now -q 1 -D publish message-expiry-interval 60 -D publish user-property from shell
   mqttzoo pub --zk zk1:2181,zk2:2181 -t home/door -m open
   mqttzoo pub -t time -n --request                 ask, see mqttzoo sub --respond
+  mqttzoo pub --sn -t home/kitchen/temp -m 21.5 -q 1   over MQTT-SN (UDP), to a broker with --sn-port
   mqttzoo pub -t home/door -n -r                   clear the retained message`,
     )
     .action(run);
@@ -85,7 +87,7 @@ async function run(flags: PubFlags): Promise<void> {
   checkTopic(topic);
   const messages = messagesOf(flags);
   if (flags.request === true) return request(connection, topic, messages, flags);
-  const publisher = new Publisher(connection, {
+  const publisher = new (connection.isSn ? SnPublisher : Publisher)(connection, {
     topic,
     inflight: flags.maxInflight,
     retryForMs: 1000 * (flags.retryFor ?? (flags.stdinLine === true ? Infinity : retryForDefault)),

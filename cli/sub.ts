@@ -5,8 +5,9 @@ import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { systemRandom } from "../src/base/random.ts";
 import { Backoff } from "../src/client/backoff.ts";
 import { ClientSession } from "../src/client/client-session.ts";
-import type { MqttConnection } from "../src/client/connection.ts";
+import { MqttConnection } from "../src/client/connection.ts";
 import type { Message } from "../src/client/connection-options.ts";
+import { SnConnection } from "../src/client/sn-connection.ts";
 import { describeReason, Reason } from "../src/mqtt/reason.ts";
 import { type Filter, filterMatches } from "../src/mqtt/topic.ts";
 import {
@@ -22,7 +23,7 @@ import {
 import { formatMessage, NoJson, parseFormat } from "./output/format.ts";
 import { complain, shown, tell } from "./output/print.ts";
 import { OutputQueue } from "./output/standard-output.ts";
-import { connectAgain, connectAny } from "./pubsub/reconnect.ts";
+import { connectAgain, connectAny, connectAnySn, untilConnected } from "./pubsub/reconnect.ts";
 import { respond } from "./pubsub/requests.ts";
 
 interface SubFlags extends ConnectionFlags {
@@ -45,7 +46,11 @@ interface SubFlags extends ConnectionFlags {
   readonly retainAsPublished?: boolean;
   readonly randomFilter?: number;
   readonly respond?: string;
+  readonly sleep?: number;
 }
+
+/** A connection, over MQTT or MQTT-SN. */
+type Line = MqttConnection | SnConnection;
 
 export function subCommand(): Command {
   return addConnectionOptions(new Command("sub").description("Subscribe to topics and print their messages."))
@@ -64,6 +69,7 @@ export function subCommand(): Command {
     .option("--remove-retained", "clear each retained message that comes")
     .option("--retain-as-published", "let the retain flag of new messages stand")
     .option("--respond <COMMAND>", "answer each request with what this command prints; see mqttzoo pub --request")
+    .option("--sleep <SECONDS>", "with --sn: sleep, and wake so often for what waits", wholeNumber(1, 65_535))
     .option("--random-filter <PERCENT>", "print so many of a hundred messages", percent)
     .addHelpText(
       "after",
@@ -81,6 +87,8 @@ Examples:
   mqttzoo sub -h a.example.org,b.example.org -i logger -c -q 1 -t 'logs/#' -F '@Y-@m-@d @H:@M:@S %t %p'
   mqttzoo sub -h localhost --cafile server.crt -u alice --pw-file secret -t 'home/#'
   mqttzoo sub -t time --respond date --quiet       answer whoever asks
+  mqttzoo sub --sn -t 'home/#' -v                  over MQTT-SN (UDP), from a broker with --sn-port
+  mqttzoo sub --sn --sleep 60 -q 1 -t home/door    as a device on batteries: asleep, and awake for its mail each minute
   mqttzoo sub -t '$SYS/#' -v                       what the broker counts`,
     )
     .action(run);
@@ -90,6 +98,7 @@ async function run(flags: SubFlags): Promise<void> {
   const connection = readConnection(flags);
   const topics = flags.topic ?? (connection.topic === undefined ? [] : [connection.topic]);
   if (topics.length === 0 && flags.unsubscribe === undefined) usage("no topic: give one with -t");
+  if (flags.sleep !== undefined && flags.sn !== true) usage("--sleep is of MQTT-SN: give --sn as well");
   for (const topic of [...topics, ...(flags.unsubscribe ?? [])]) filterOf(topic);
   process.exit(await new Subscriber(flags, connection, topics).run());
 }
@@ -106,7 +115,7 @@ class Subscriber {
   readonly #filterOut: readonly Filter[];
   readonly #session = new ClientSession();
   readonly #ended = Promise.withResolvers<void>();
-  #client: MqttConnection | undefined;
+  #client: Line | undefined;
   #left: number;
   #isEnding = false;
   /** The broker is not read until what was printed is written. */
@@ -136,15 +145,22 @@ class Subscriber {
     await Promise.race([this.#ended.promise, this.#output.failed, this.#start()]);
     await Promise.race([this.#ended.promise, this.#output.failed]);
     const { disconnect } = this.#connection.properties;
-    this.#client?.disconnect(disconnect, this.#client.version === 5 ? this.#leavingReason : Reason.success);
+    if (this.#client instanceof SnConnection) this.#client.disconnect();
+    else this.#client?.disconnect(disconnect, this.#client.version === 5 ? this.#leavingReason : Reason.success);
     await this.#output.written();
     return this.#exitCode;
   }
 
   async #start(): Promise<void> {
-    this.#client = await connectAny(this.#connection, this.#callbacks());
+    this.#client = await this.#connect();
     if (this.#flags.debug === true) tell(`connected to ${this.#client.remote}`);
     await this.#begin(this.#client);
+  }
+
+  #connect(): Promise<Line> {
+    return this.#connection.isSn
+      ? connectAnySn(this.#connection, this.#callbacks())
+      : connectAny(this.#connection, this.#callbacks());
   }
 
   /** Ends, or at once if it was about to end already. */
@@ -180,7 +196,7 @@ class Subscriber {
   /**
    * A connection that is lost meanwhile is not its trouble: whoever is told of that connects again, and begins again.
    */
-  async #begin(client: MqttConnection): Promise<void> {
+  async #begin(client: Line): Promise<void> {
     try {
       await this.#subscribe(client);
     } catch (error) {
@@ -188,7 +204,7 @@ class Subscriber {
     }
   }
 
-  async #subscribe(client: MqttConnection): Promise<void> {
+  async #subscribe(client: Line): Promise<void> {
     const { unsubscribe, qos, retainAsPublished = false, exitAfterSuback } = this.#flags;
     const { properties } = this.#connection;
     if (unsubscribe !== undefined) await client.unsubscribe(unsubscribe, properties.unsubscribe);
@@ -200,7 +216,8 @@ class Subscriber {
       });
       this.#judge(granted);
     }
-    if (exitAfterSuback === true || this.#topics.length === 0) this.#end();
+    if (exitAfterSuback === true || this.#topics.length === 0) return this.#end();
+    if (client instanceof SnConnection && this.#flags.sleep !== undefined) await client.sleep(this.#flags.sleep);
   }
 
   /** Some topics may be refused, but not all. */
@@ -217,11 +234,14 @@ class Subscriber {
     if (this.#isEnding || this.#client === undefined) return;
     this.#client = undefined;
     this.#report(`${why}; connecting again`);
-    const client = await connectAgain(this.#connection, this.#callbacks(), {
-      report: (what) => this.#report(what),
+    const again = {
+      report: (what: string) => this.#report(what),
       backoff: new Backoff({}, systemRandom),
       retryForMs: Infinity,
-    });
+    };
+    const client = this.#connection.isSn
+      ? await untilConnected(() => this.#connect(), again)
+      : await connectAgain(this.#connection, this.#callbacks(), again);
     this.#client = client;
     if (this.#isHeld) client.pause();
     // It may be gone already, and nobody was told: there was no client yet.
@@ -237,7 +257,7 @@ class Subscriber {
     if (this.#filterOut.some((filter) => filterMatches(filter.levels, levels))) return;
     if (removeRetained === true && message.retain)
       void this.#client?.publish(message.topic, "", { qos: 1, retain: true }).catch(() => {});
-    if (respondWith !== undefined && this.#client !== undefined)
+    if (respondWith !== undefined && this.#client instanceof MqttConnection)
       void respond(this.#client, respondWith, message).catch((error) => this.#report(messageOf(error)));
     if (skipRetained === true && message.retain) return;
     if (randomFilter === 100 || systemRandom.next() * 100 < randomFilter) this.#print(message);

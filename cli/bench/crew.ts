@@ -8,12 +8,16 @@ import { connect, type Place } from "../../src/client/dial.ts";
 import { clientIdOf, fillUsername, type Plan, type Share } from "../../src/load/plan.ts";
 import { type Counts, type DialLoad, type InFlight, LoadWorker, type Outcome } from "../../src/load/worker.ts";
 
+import { dialSn } from "./sn-dial.ts";
+
 /** The order for one process: its share of the load. */
 export interface Task {
   readonly plan: Plan;
   readonly share: Share;
   readonly places: readonly Place[];
   readonly tls: ConnectionOptions["tls"] | null;
+  /** True: over MQTT-SN. */
+  readonly isSn: boolean;
 }
 
 export interface Standing {
@@ -39,31 +43,9 @@ export class OwnCrew implements Crew {
   readonly #worker: LoadWorker;
   #isEnded = false;
 
-  constructor({ plan, share, places, tls }: Task) {
-    const dial: DialLoad = async (kind, index, events) => {
-      const session = new ClientSession((inFlight, reason) => events.onSettled(inFlight as InFlight, reason));
-      const username = fillUsername(plan, index);
-      let ready: MqttConnection;
-      const connection = await connect({
-        ...places[index % places.length]!,
-        version: plan.version,
-        clientId: clientIdOf(plan, kind, index),
-        clean: plan.clean,
-        keepAlive: plan.keepAlive,
-        ...(plan.sessionExpiry === 0 ? {} : { sessionExpiryInterval: plan.sessionExpiry }),
-        session,
-        ...(tls ? { tls } : {}),
-        ...(username === undefined ? {} : { username }),
-        ...(plan.password === undefined ? {} : { password: plan.password }),
-        onReady: (connection) => {
-          ready = connection;
-        },
-        onPublish: (publish) => events.onPublish(publish, ready),
-        onClose: events.onClose,
-        onDrained: events.onDrained,
-      });
-      return { connection, add: (inFlight) => session.add(inFlight) };
-    };
+  constructor(task: Task) {
+    const { plan, share, places, isSn } = task;
+    const dial = isSn ? dialSn(plan, places) : dialMqtt(task);
     this.#worker = new LoadWorker(plan, share, { dial, clock: fineClock });
   }
 
@@ -114,6 +96,33 @@ export class OwnCrew implements Crew {
       };
     });
   }
+}
+
+function dialMqtt({ plan, places, tls }: Task): DialLoad {
+  return async (kind, index, events) => {
+    const session = new ClientSession((inFlight, reason) => events.onSettled(inFlight as InFlight, reason));
+    const username = fillUsername(plan, index);
+    let ready: MqttConnection;
+    const connection = await connect({
+      ...places[index % places.length]!,
+      version: plan.version,
+      clientId: clientIdOf(plan, kind, index),
+      clean: plan.clean,
+      keepAlive: plan.keepAlive,
+      ...(plan.sessionExpiry === 0 ? {} : { sessionExpiryInterval: plan.sessionExpiry }),
+      session,
+      ...(tls ? { tls } : {}),
+      ...(username === undefined ? {} : { username }),
+      ...(plan.password === undefined ? {} : { password: plan.password }),
+      onReady: (connection) => {
+        ready = connection;
+      },
+      onPublish: (publish) => events.onPublish(publish, ready),
+      onClose: events.onClose,
+      onDrained: events.onDrained,
+    });
+    return { connection, add: (inFlight) => session.add(inFlight) };
+  };
 }
 
 type Verb = keyof Crew;

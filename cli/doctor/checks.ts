@@ -34,10 +34,10 @@ const silenceMs = 200;
 const littleCredit = 0.1;
 const largeBytes = 1_000_000;
 
-const ok = (found: string): Finding => ({ result: "ok", found });
-const note = (found: string, advice?: string): Finding => ({ result: "note", found, ...(advice && { advice }) });
-const warn = (found: string, advice: string): Finding => ({ result: "warn", found, advice });
-const fail = (found: string, advice: string): Finding => ({ result: "fail", found, advice });
+export const ok = (found: string): Finding => ({ result: "ok", found });
+export const note = (found: string, advice?: string): Finding => ({ result: "note", found, ...(advice && { advice }) });
+export const warn = (found: string, advice: string): Finding => ({ result: "warn", found, advice });
+export const fail = (found: string, advice: string): Finding => ({ result: "fail", found, advice });
 
 export const checks: readonly Check[] = [
   { name: "who may come in", advice: "look at its list of users", look: lookAtLogin },

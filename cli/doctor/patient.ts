@@ -20,13 +20,20 @@ const patienceMs = 5000;
 /** Seconds until CONNECT must be answered. */
 const connectPatience = 5;
 
+/** A connection as a visit needs it, over MQTT or MQTT-SN. */
+interface Line {
+  subscribe(filters: readonly string[], options: SubscribeOptions): Promise<readonly number[]>;
+  publish(topic: string, payload: Uint8Array | string, options: PublishOptions): Promise<number>;
+  disconnect(): void;
+}
+
 /** One connection that remembers what has come. */
-export class Visit {
-  readonly connection: MqttConnection;
+export class Visit<Over extends Line = MqttConnection> {
+  readonly connection: Over;
   readonly #messages: Message[];
   #wake: () => void = () => {};
 
-  constructor(connection: MqttConnection, messages: Message[]) {
+  constructor(connection: Over, messages: Message[]) {
     this.connection = connection;
     this.#messages = messages;
   }
@@ -90,7 +97,7 @@ export class Patient {
   }
 
   get isLocal(): boolean {
-    return /^(localhost|127\.|::1$)/.test(this.place.host) || this.place.socket !== undefined;
+    return isLocal(this.place.host) || this.place.socket !== undefined;
   }
 
   get isEncrypted(): boolean {
@@ -132,6 +139,11 @@ export class Patient {
   leave(): void {
     for (const visit of this.#visits) visit.leave();
   }
+}
+
+/** Returns true for names and addresses of this machine. */
+export function isLocal(host: string): boolean {
+  return /^(localhost|127\.|::1$)/.test(host);
 }
 
 export function textOf({ payload }: Message): string {

@@ -19,8 +19,10 @@ import { findBrokers } from "../cluster/find-brokers.ts";
 import { complain } from "../output/print.ts";
 import { type GivenProperties, readProperties } from "./property-flags.ts";
 import { bytesOf, textOf } from "./raw-words.ts";
+import { refuseWithSn } from "./sn-client-flags.ts";
 
 export interface ConnectionFlags extends KeeperFiles, PlaceFlags {
+  readonly sn?: boolean;
   readonly zk?: string;
   readonly unix?: string;
   readonly bind?: string;
@@ -108,6 +110,7 @@ export function addConnectionOptions(command: Command): Command {
     .option("--zk-tls-ca <FILE>", "... who signs ZooKeeper's certificates: TLS")
     .option("--zk-tls-cert <FILE>", "... certificate to show to ZooKeeper")
     .option("--zk-tls-key <FILE>", "... its private key")
+    .option("--sn", "speak MQTT-SN 1.2 over UDP, to a broker's --sn-port")
     .option("-A, --bind <ADDRESS>", "address of this machine that connections come from")
     .option("--proxy <URL>", "SOCKS 5: socks5h://[user[:password]@]host[:port]", proxy)
     .option("--unix <PATH>", "Unix socket of the broker, instead of host and port")
@@ -151,12 +154,15 @@ export interface Connection {
   readonly places: () => Promise<readonly Place[]>;
   readonly options: ConnectionOptions;
   readonly properties: GivenProperties;
+  /** True: over MQTT-SN. */
+  readonly isSn: boolean;
   /** The topic of `-L`. */
   readonly topic: string | undefined;
 }
 
 /** Throws `OperatingError` for what does not go together, and for a file that cannot be read. */
 export function readConnection(flags: ConnectionFlags): Connection {
+  if (flags.sn === true) refuseWithSn(flags);
   const url = flags.url === undefined ? undefined : readUrl(flags.url);
   if (url?.isTls === true && flags.tls === false) usage("--no-tls does not go with mqtts://");
   const tls = tlsOf(flags, url?.isTls === true || url?.port === tlsPort);
@@ -199,7 +205,7 @@ export function readConnection(flags: ConnectionFlags): Connection {
     const found = zk === undefined ? fixed : await findBrokers(zk, flags);
     return found.map((place) => ({ ...place, ...way }));
   };
-  return { places, options, properties, topic: url?.topic };
+  return { places, options, properties, isSn: flags.sn === true, topic: url?.topic };
 }
 
 /** A password: as given, from a file, from the environment. Throws `OperatingError`. */

@@ -18,6 +18,8 @@ import {
 
 /** The ways in, as their options are called; "other": a way that no listener names. */
 export const listenerNames = ["tcp", "tls", "ws", "wss", "unix", "sn", "other"] as const;
+/** The states of a client of MQTT-SN, as its standard has them (6.14). */
+export const deviceStates = ["active", "asleep", "awake", "lost"] as const;
 export type ListenerName = (typeof listenerNames)[number];
 
 /** The kinds of what is refused. */
@@ -63,7 +65,8 @@ const clientFields = {
   connected: flag("whether it is connected now"),
   address: nullable(text("address and port from which it is connected")),
   listener: nullable(word(listenerNames, "the way in by which it has come")),
-  protocol: word(["MQTT 3.1", "MQTT 3.1.1", "MQTT 5.0"], "the version that it speaks"),
+  protocol: word(["MQTT 3.1", "MQTT 3.1.1", "MQTT 5.0", "MQTT-SN 1.2"], "the version that it speaks"),
+  state: nullable(word(deviceStates, "of a device of MQTT-SN; lost: it was silent for too long; null: it is none")),
   keep_alive: nullable(integer("its Keep Alive in seconds, as it counts here; 0: none")),
   connected_at: nullable(time("since when it is connected")),
   session_expiry: nullable(integer("Session Expiry Interval in seconds, 0: with the connection; null: never")),

@@ -24,7 +24,7 @@ export const snWillsPendingMax = 1_024;
 export const snWillPendingMs = 30_000;
 /** Clients in a second that are looked for in the store since they wake and are not known here. */
 export const snWakesMax = 200;
-/** Addresses of clients that have just left, which are told so again. */
+/** Addresses of clients that have just left, which are told so again; and clients that were lost, by their ids. */
 export const snLeftMax = 4_096;
 /** How often a client is told so. */
 export const snLeftAnswersMax = 4;
@@ -46,3 +46,5 @@ export const snNodeBytesMax = 64;
 export const snReceiveBufferBytes = 8 * 1024 * 1024;
 /** How often a gateway advertises itself to a multicast group (Tadv: more than 15 minutes). */
 export const snAdvertiseMs = 900_000;
+/** The pause before a tool sends again what was not answered; networks of tools are faster than those of devices. */
+export const snClientRetryMs = 2_000;

@@ -18,7 +18,8 @@ import { Streams } from "./streams.ts";
 /** A connection, as the load needs it. */
 export interface LoadConnection {
   readonly unsent: number;
-  readonly sink: Sink;
+  /** Undefined: it acknowledges by itself. */
+  readonly sink: Sink | undefined;
   /** Undefined: it is open. */
   readonly whyClosed: string | undefined;
   write(publish: Publish, packetId: number, dup: boolean): void;
@@ -299,7 +300,8 @@ export class LoadWorker {
 
   #receive(publish: Publish, streams: Streams, connection: LoadConnection): void {
     const { qos, packetId, payloadBytes, payloadStart, payloadEnd } = publish;
-    if (qos > 0) writeAck(connection.sink, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, 0);
+    const { sink } = connection;
+    if (qos > 0 && sink !== undefined) writeAck(sink, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, 0);
     const seen = this.#seen;
     if (!seen.read(payloadBytes, payloadStart, payloadEnd)) {
       // Without a stamp it is only counted.

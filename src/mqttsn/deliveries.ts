@@ -13,6 +13,7 @@ import type { SnMessage } from "./message-kinds.ts";
 import { encodeMessage, publishSizeOf } from "./messages.ts";
 import type { Peer } from "./peer.ts";
 import type { SnMetrics } from "./sn-metrics.ts";
+import { shortIdOf } from "./terms.ts";
 import type { TopicIds } from "./topic-ids.ts";
 
 /** PUBREL of a message whose PUBLISH was received in an earlier connection. */
@@ -251,7 +252,7 @@ export class Deliveries {
     if (registered?.isKnown) return { topicKind: TopicKind.name, topicId: registered.id };
     const predefined = this.#recipient.predefinedId(topic);
     if (predefined !== undefined) return { topicKind: TopicKind.predefined, topicId: predefined };
-    const short = shortId(topic);
+    const short = shortIdOf(topic);
     return short === undefined ? undefined : { topicKind: TopicKind.short, topicId: short };
   }
 
@@ -313,11 +314,4 @@ export class Deliveries {
     this.#nextId = this.#nextId >= 0xffff ? 1 : this.#nextId + 1;
     return this.#nextId;
   }
-}
-
-/** Returns the id of a short topic name; undefined: it has not two characters of one byte (3). */
-function shortId(topic: string): number | undefined {
-  if (topic.length !== 2) return undefined;
-  const [first, second] = [topic.charCodeAt(0), topic.charCodeAt(1)];
-  return first < 0x80 && second < 0x80 ? (first << 8) | second : undefined;
 }

@@ -28,6 +28,8 @@ export interface DeviceContext<Owner> {
   mailWaits(owner: Owner): boolean;
   /** Tells the operator of a message that is too large for a datagram. */
   tooLarge(device: Named, topic: string, size: number): void;
+  /** The client was silent for too long, or has not answered. */
+  lost(clientId: string): void;
   /** The client is gone, or was turned away: it is not known here any more. */
   ended(device: Named): void;
 }

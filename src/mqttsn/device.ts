@@ -8,6 +8,7 @@ import { Timer } from "../base/timers.ts";
 import { type QoS, sessionNeverExpires } from "../mqtt/constants.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { isTopicName } from "../mqtt/topic.ts";
+import type { DeviceState } from "../net/transport.ts";
 import { ReturnCode } from "./constants.ts";
 import { Deliveries } from "./deliveries.ts";
 import type { DeviceContext } from "./device-context.ts";
@@ -74,9 +75,8 @@ export class Device<Owner> {
     return this.state === "asleep" || this.state === "awake";
   }
 
-  /** Returns true if nothing was heard of the client for so long, in ms. */
-  isSilent(now: number, ms: number): boolean {
-    return now - this.#heardAt >= ms;
+  get #stateForAll(): DeviceState {
+    return this.state === "asleep" || this.state === "awake" ? this.state : "active";
   }
 
   /** Handles CONNECT. It may be one that has come before, whose answer was lost. */
@@ -263,7 +263,7 @@ export class Device<Owner> {
     if (!wasAsleep) this.state = "opening";
     const inner: InnerConnection<Owner> = new InnerConnection(
       this.#context.doors,
-      { remote, address, user: this.#context.user },
+      { remote, address, user: this.#context.user, state: () => this.#stateForAll },
       {
         heard: (heard) => this.#inner === inner && this.#heard(heard),
         closed: () => this.#inner === inner && this.#closed(),
@@ -352,6 +352,7 @@ export class Device<Owner> {
   /** Gives the client up: its will is published, and its session is kept if it began with one that lasts. */
   dismiss(): void {
     this.#context.metrics.lost++;
+    this.#context.lost(this.clientId);
     if (this.state === "active") this.peer.tell({ kind: "disconnect", duration: undefined });
     this.#leave(Reason.disconnectWithWill, this.#isClean ? 0 : undefined);
     this.#end();

@@ -73,6 +73,8 @@ export class Gateway<Owner> {
   readonly #willsPending = new Set<Device<Owner>>();
   /** Addresses of clients that have left, and how often they may still be told so. */
   readonly #left = new Map<string, number>();
+  /** The clients that were lost last, and have not come back. */
+  readonly #lost = new Set<string>();
   readonly #wakes: Bucket;
   readonly #send: SendDatagram;
   /** The connection of all who publish without one. */
@@ -97,6 +99,7 @@ export class Gateway<Owner> {
         metrics.tooLarge++;
         doors.tooLarge({ clientId, remote: peer.remote, topic, size });
       },
+      lost: (clientId) => this.#noteLost(clientId),
       ended: (device) => this.#ended(device as Device<Owner>),
     };
   }
@@ -111,6 +114,11 @@ export class Gateway<Owner> {
     let count = 0;
     for (const device of this.#byId.values()) if (device.isAsleep) count++;
     return count;
+  }
+
+  /** Returns true if a client was lost and has not come back, as far as that is remembered. */
+  isLost(clientId: string): boolean {
+    return this.#lost.has(clientId);
   }
 
   /** Returns when `tick` must be called next, in ms by the clock's `now`. */
@@ -254,6 +262,7 @@ export class Gateway<Owner> {
     // What is known of an address stays.
     if (device.peer.key !== peer.key || !this.#byId.has(device.clientId)) device.peer = peer;
     this.#left.delete(peer.key);
+    this.#lost.delete(device.clientId);
     this.#byPeer.set(peer.key, device);
     this.#byId.set(device.clientId, device);
     if (device.peer.isProven) return;
@@ -262,6 +271,12 @@ export class Gateway<Owner> {
     const [oldest] = this.#unproven;
     this.metrics.refused++;
     oldest!.dismiss();
+  }
+
+  #noteLost(clientId: string): void {
+    this.#lost.delete(clientId);
+    this.#lost.add(clientId);
+    if (this.#lost.size > snLeftMax) for (const oldest of this.#lost) return void this.#lost.delete(oldest);
   }
 
   #notePending(device: Device<Owner>): void {
@@ -304,7 +319,8 @@ export class Gateway<Owner> {
 
   #openAnonymous(user: string): InnerConnection<Owner> {
     const nobody: InnerClient = { heard() {}, closed() {} };
-    const facts = { remote: "MQTT-SN without a connection", address: "", user };
+    const state = () => "active" as const;
+    const facts = { remote: "MQTT-SN without a connection", address: "", user, state };
     const inner = new InnerConnection(this.#doors, facts, nobody);
     inner.send(connectPacket({ clientId: "", clean: true, expiry: 0, will: undefined }));
     return inner;

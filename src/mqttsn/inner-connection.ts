@@ -9,7 +9,7 @@ import { PacketType, type QoS } from "../mqtt/constants.ts";
 import { decodeFromServer } from "../mqtt/control.ts";
 import { Framer } from "../mqtt/framer.ts";
 import { Publish, parsePublish, topicOf } from "../mqtt/publish.ts";
-import type { Transport, TransportEvents } from "../net/transport.ts";
+import type { DeviceState, Transport, TransportEvents } from "../net/transport.ts";
 
 /** A message from the broker for the client; its payload is its own. */
 export interface Delivery {
@@ -58,6 +58,7 @@ export interface InnerFacts {
   readonly address: string;
   /** The user as whom the client comes; undefined: nobody vouches for it. */
   readonly user: string | undefined;
+  readonly state: () => DeviceState;
 }
 
 const ackKinds = {
@@ -77,6 +78,7 @@ export class InnerConnection<Owner> implements Transport {
   readonly certificate = undefined;
   readonly #doors: InnerDoors<Owner>;
   readonly #client: InnerClient;
+  readonly #state: () => DeviceState;
   readonly #framer = new Framer(remainingLengthMax + 5);
   readonly #owner: Owner;
   #waiting: Uint8Array[] = [];
@@ -91,6 +93,7 @@ export class InnerConnection<Owner> implements Transport {
     this.remote = facts.remote;
     this.address = facts.address;
     this.user = facts.user;
+    this.#state = facts.state;
     this.#client = client;
     this.#owner = doors.events.opened(this);
     this.#isBusy = false;
@@ -99,6 +102,10 @@ export class InnerConnection<Owner> implements Transport {
   /** The broker's own object for the connection. */
   get owner(): Owner {
     return this.#owner;
+  }
+
+  get deviceState(): DeviceState {
+    return this.#state();
   }
 
   get isClosed(): boolean {

@@ -31,3 +31,22 @@ export function willQoS(qos: number): QoS {
 export function isSameConnect(a: Connect, b: Connect): boolean {
   return a.will === b.will && a.clean === b.clean && a.duration === b.duration;
 }
+
+/** Returns the id of a topic whose name is two characters of one byte each (3); undefined: it is none. */
+export function shortIdOf(topic: string): number | undefined {
+  if (topic.length !== 2) return undefined;
+  const [first, second] = [topic.charCodeAt(0), topic.charCodeAt(1)];
+  return first < 0x80 && second < 0x80 ? (first << 8) | second : undefined;
+}
+
+/** The return codes in words (5.3.10). */
+export const codeWords: Record<number, string> = {
+  1: "congestion",
+  2: "invalid topic id",
+  3: "not supported",
+};
+
+/** Returns the topic that a short topic id stands for. */
+export function shortNameOf(id: number): string {
+  return String.fromCharCode(id >> 8, id & 0xff);
+}

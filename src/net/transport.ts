@@ -18,6 +18,9 @@ export interface AlternativeName {
   readonly name: string;
 }
 
+/** The states of a device that sleeps at times. */
+export type DeviceState = "active" | "asleep" | "awake";
+
 export interface Transport {
   /** Address and port of the other side, as people read them. */
   readonly remote: string;
@@ -27,6 +30,8 @@ export interface Transport {
   readonly certificate: Certificate | undefined;
   /** The user as whom the other side comes, where the operator vouches for it and it has no way to log in. */
   readonly user?: string | undefined;
+  /** The state of a device that the connection is for; undefined: it is for none that sleeps. */
+  readonly deviceState?: DeviceState | undefined;
   /** True if the certificate stands in a list of revoked ones by now. Only where such lists are asked. */
   readonly isRevoked?: boolean;
   /** Hands bytes to the kernel and returns how many it took; the rest must be given again after `drained`. */

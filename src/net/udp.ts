@@ -3,6 +3,7 @@
  * everywhere.
  */
 import { createSocket, type RemoteInfo, type Socket, type SocketOptions } from "node:dgram";
+import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { orCrash } from "../base/assert.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
@@ -65,6 +66,69 @@ export async function listenUdp(options: UdpOptions): Promise<UdpSocket> {
       for (const open of sockets) open.close();
     },
   };
+}
+
+/** A socket that speaks to one place. */
+export interface UdpLine {
+  readonly remote: string;
+  /** Bytes that the kernel has not taken yet. */
+  readonly unsent: number;
+  send(bytes: Uint8Array): void;
+  close(): void;
+}
+
+export interface UdpLineEvents {
+  received(bytes: Uint8Array): void;
+  /** The system says that nobody is there, or what else is wrong. The socket stays open. */
+  failed(why: string): void;
+}
+
+/** Opens a socket that speaks to one place, and hears of it alone. Rejects with `OperatingError` (ECONNECT). */
+export async function dialUdp(host: string, port: number, events: UdpLineEvents): Promise<UdpLine> {
+  const { address, family } = await addressOf(host);
+  const socket = createSocket(family === 6 ? "udp6" : "udp4");
+  const remote = family === 6 ? `[${address}]:${port}` : `${address}:${port}`;
+  await new Promise<void>((resolve, reject) => {
+    const fail = (error: Error): void =>
+      reject(new OperatingError("ECONNECT", `cannot reach ${remote} (UDP): ${messageOf(error)}`));
+    socket.once("error", fail);
+    socket.connect(port, address, () => {
+      socket.off("error", fail);
+      resolve();
+    });
+  });
+  socket.on("message", (bytes) => orCrash(() => events.received(bytes)));
+  socket.on("error", (error) => orCrash(() => events.failed(reasonOf(error))));
+  let isClosed = false;
+  return {
+    remote,
+    get unsent() {
+      return isClosed ? 0 : socket.getSendQueueSize();
+    },
+    send: (bytes) => {
+      if (!isClosed) socket.send(bytes, ignore);
+    },
+    close: () => {
+      if (!isClosed) socket.close();
+      isClosed = true;
+    },
+  };
+}
+
+/** Returns the address of a host, rather one of IPv4: small devices speak nothing else. */
+async function addressOf(host: string): Promise<{ address: string; family: number }> {
+  if (isIP(host) !== 0) return { address: host, family: isIP(host) };
+  try {
+    const all = await lookup(host, { all: true });
+    return all.find(({ family }) => family === 4) ?? all[0]!;
+  } catch {
+    throw new OperatingError("ECONNECT", `cannot reach ${host}: there is no such host`);
+  }
+}
+
+function reasonOf(error: Error): string {
+  const { code } = error as { code?: string };
+  return code === "ECONNREFUSED" ? "nobody listens there (UDP)" : (code ?? messageOf(error));
 }
 
 /** Multicast comes to sockets that are bound to no address of their own. */

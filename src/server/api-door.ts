@@ -23,6 +23,7 @@ import { StoreWalks } from "./api-store.ts";
 import { viewOf } from "./api-view.ts";
 import type { Health } from "./health.ts";
 import { appendLine, type OperatorFiles, readSecret } from "./operator-files.ts";
+import type { SnDoor } from "./sn-door.ts";
 
 const base = "/api/v1";
 
@@ -44,6 +45,7 @@ export class ApiDoor {
   readonly #api: Api;
   readonly #log: AuditLog;
   readonly #startedAt = systemClock.wall();
+  #isLost: (clientId: string) => boolean = () => false;
 
   /** Throws `OperatingError` if the users' file is wrong, or the audit log cannot be written. */
   constructor(parts: ApiDoorParts) {
@@ -70,7 +72,10 @@ export class ApiDoor {
     const startedAt = this.#startedAt;
     const walks = new StoreWalks(broker);
     this.#api.serve({
-      reading: viewOf({ broker, health, identity, startedAt, walks, options: optionRows(options, sources) }),
+      reading: viewOf({
+        ...{ broker, health, identity, startedAt, walks, options: optionRows(options, sources) },
+        isLost: (clientId) => this.#isLost(clientId),
+      }),
       acting: actionsOf(broker, walks),
       others: {
         list: () => broker.questions.others,
@@ -78,6 +83,11 @@ export class ApiDoor {
       },
       run: (work, done) => broker.context.slices.run(work, done),
     });
+  }
+
+  /** Notes the door of MQTT-SN, which knows the devices that are lost. */
+  opened(snDoor: SnDoor | undefined): void {
+    if (snDoor !== undefined) this.#isLost = (clientId) => snDoor.gateway.isLost(clientId);
   }
 
   /** Answers what another broker passes on. */

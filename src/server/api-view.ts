@@ -45,6 +45,8 @@ export interface ViewParts {
   readonly options: readonly OptionRow[];
   readonly startedAt: number;
   readonly walks: StoreWalks;
+  /** Returns true if a client of MQTT-SN was lost and has not come back. */
+  readonly isLost: (clientId: string) => boolean;
 }
 
 const protocols = { 3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5.0" } as const;
@@ -56,7 +58,7 @@ const dayMs = 86_400_000;
 
 /** Returns the view of a broker. */
 export function viewOf(parts: ViewParts): Reading {
-  const { broker, health, identity, walks } = parts;
+  const { broker, health, identity, walks, isLost } = parts;
   const { context } = broker;
   const { localSessions, retained, router, log } = context;
   return {
@@ -64,11 +66,12 @@ export function viewOf(parts: ViewParts): Reading {
     broker: () => brokerRow(parts),
     *clients() {
       const refusals = lastRefusals(broker);
-      for (const [name, client] of localSessions) yield { name, row: () => clientRow(client, refusals.get(name)) };
+      for (const [name, client] of localSessions)
+        yield { name, row: () => clientRow(client, refusals.get(name), isLost) };
     },
     client(clientId) {
       const client = localSessions.get(clientId);
-      return client && clientDetail(client, broker);
+      return client && clientDetail(client, broker, isLost);
     },
     mailbox: (clientId, wanted, done) => peek(broker, clientId, { ...wanted, done }),
     *subscriptions(clientId) {
@@ -132,15 +135,21 @@ function lastRefusals({ context }: Broker): ReadonlyMap<string, RememberedRefusa
   return last;
 }
 
-function clientRow(client: LocalSession, refusal: RememberedRefusal | undefined): ClientRow {
+function clientRow(
+  client: LocalSession,
+  refusal: RememberedRefusal | undefined,
+  isLost: ViewParts["isLost"],
+): ClientRow {
   const { session, connection, user, context, mailbox } = client;
   const { version: spoken, expiryInterval, neverExpires } = session;
+  const state = stateOf(client, isLost);
   return {
     ...{ broker: context.options.id, client_id: session.clientId, user: user === "" ? null : user },
     connected: connection !== undefined,
     address: connection?.transport.remote ?? null,
     listener: connection === undefined ? null : connection.listener === "" ? "other" : connection.listener,
-    protocol: protocols[spoken],
+    protocol: state === null ? protocols[spoken] : "MQTT-SN 1.2",
+    state,
     keep_alive: connection === undefined ? null : connection.channel.silenceMs / 1500,
     connected_at: connection === undefined ? null : timeOf(connection.openedAt),
     session_expiry: neverExpires ? null : expiryInterval,
@@ -152,16 +161,22 @@ function clientRow(client: LocalSession, refusal: RememberedRefusal | undefined)
   };
 }
 
+/** Returns the state of a device of MQTT-SN; null: it is none, or has left. */
+function stateOf({ session, connection }: LocalSession, isLost: ViewParts["isLost"]): ClientRow["state"] {
+  if (connection !== undefined) return connection.transport.deviceState ?? null;
+  return isLost(session.clientId) ? "lost" : null;
+}
+
 function lastOf({ at, kind, reason }: RememberedRefusal): ClientRow["last_refusal"] {
   return { at: timeOf(at), kind, reason };
 }
 
-function clientDetail(client: LocalSession, broker: Broker): ClientDetail {
+function clientDetail(client: LocalSession, broker: Broker, isLost: ViewParts["isLost"]): ClientDetail {
   const { session, connection, will, context } = client;
   const refusals = [...context.refused.all()].filter(({ clientId }) => clientId === session.clientId).reverse();
   const ends = connection?.transport.certificate?.expiresAt ?? Infinity;
   return {
-    ...clientRow(client, refusals[0]),
+    ...clientRow(client, refusals[0], isLost),
     memory_bytes: Math.round(
       connection === undefined ? sessionMemoryOf(client) : memoryOf(connection, nothingCounted()),
     ),

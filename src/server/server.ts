@@ -127,6 +127,7 @@ async function serve(options: BrokerOptions, log: Log, serving: Serving): Promis
   const served = { ...clientDoors(broker, turn), identity };
   const { listeners, snDoor } = await openDoors(options, served, { files, broker, beat });
   http?.opened(snDoor);
+  api.opened(snDoor);
   const { ports, told } = listeners;
   if (told !== options.port) broker.listening(told);
   const stop = async (): Promise<void> => {

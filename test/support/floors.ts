@@ -76,8 +76,8 @@ export const floors: Record<string, readonly string[]> = {
     "src/mqttsn",
     ...allRooms,
   ],
-  // bank: what a refusal says, and what a message costs.
-  "src/client": ["src/base", "src/mqtt", "src/net", "src/session", "src/bank"],
+  // bank: what a refusal says, and what a message costs; mqttsn: its sn-connection.ts, for tools.
+  "src/client": ["src/base", "src/mqtt", "src/mqttsn", "src/net", "src/session", "src/bank"],
   // mqtt: the flags speak of QoS, reasons and filters, which are the protocol's words; zookeeper: of its servers.
   cli: [
     "src/base",

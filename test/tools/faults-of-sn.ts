@@ -4,6 +4,7 @@ import type { Fault } from "./faults.ts";
 const machine = "test/unit/mqttsn.test.ts";
 const flows = "test/broker/mqtt-sn.test.ts";
 const loss = "test/broker/mqtt-sn-loss.test.ts";
+const tools = "test/unit/mqttsn-client.test.ts";
 const attacks = "test/broker/mqtt-sn-attacks.test.ts";
 
 export const faults: readonly Fault[] = [
@@ -97,5 +98,19 @@ export const faults: readonly Fault[] = [
     find: "      this.#recipient.tooLarge(item.topic, size);\n      return this.#refused(current, now);",
     replace: "      this.#recipient.tooLarge(item.topic, size);\n      return;",
     tests: flows,
+  },
+  {
+    what: "mqtt-sn: a tool takes a message of QoS 2 twice",
+    file: "src/mqttsn/inward.ts",
+    find: "if (qos === 2) this.#unreleased.add(messageId);",
+    replace: "if (qos === 2 && dup) this.#unreleased.add(messageId);",
+    tests: tools,
+  },
+  {
+    what: "mqtt-sn: a tool asks for ids for ever",
+    file: "src/mqttsn/client.ts",
+    find: "answer.code !== ReturnCode.invalidTopicId || unknown++ >= snRetriesMax)",
+    replace: "answer.code !== ReturnCode.invalidTopicId || unknown > snRetriesMax)",
+    tests: tools,
   },
 ];
