@@ -164,7 +164,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
     adoption,
     arriving: new Arriving(context, { fanout, backPressure, registry: peers.registry }),
     leftovers: new Leftovers(context, { membership, publishers }),
-    publishers,
+    ...{ levelSweep, publishers },
   });
   const inbound = new Inbound(context, { ...publish, ...connect, subscribeHandler, storeBackPressure });
   const sys = new SysTopics(context, fanout);

@@ -14,6 +14,11 @@ export class EmptyLevels {
     return this.#due.size > 0;
   }
 
+  /** True if none is noted. */
+  get isEmpty(): boolean {
+    return this.#young.size + this.#due.size === 0;
+  }
+
   /** A level has lost a child. */
   note(path: string): void {
     this.#young.add(path);

@@ -115,6 +115,20 @@ export const faults: readonly Fault[] = [
     tests: "test/unit/rooms/drain.test.ts",
   },
   {
+    what: "room cluster: a broker that leaves does not remove the levels that it has emptied",
+    file: "src/broker/cluster/cluster.ts",
+    find: "publishers.retire(() => levelSweep.finish(over))",
+    replace: "publishers.retire(over)",
+    tests: "test/unit/rooms/cluster-events.test.ts",
+  },
+  {
+    what: "room core: levels that are emptied at a broker's end wait a second, which it does not have",
+    file: "src/broker/core/level-sweep.ts",
+    find: "    this.#levels.look();\n    this.#sweep();\n  }\n\n  #look",
+    replace: "  }\n\n  #look",
+    tests: "test/unit/rooms/core.test.ts",
+  },
+  {
     what: "room cluster: a broker leaves with messages of groups that are in its memory alone",
     file: "src/broker/cluster/drain.ts",
     find: "    if (this.#parts.regrouping.waiting > 0) return false;\n",

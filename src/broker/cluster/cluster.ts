@@ -15,6 +15,7 @@ import type { OrphanedWills } from "../connect/orphaned-wills.ts";
 import type { SessionHandover } from "../connect/session-handover.ts";
 import type { TakeOver } from "../connect/take-over.ts";
 import type { Wills } from "../connect/wills.ts";
+import type { LevelSweep } from "../core/level-sweep.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
 import type { Interest } from "../peers/interest.ts";
@@ -42,6 +43,7 @@ export interface ClusterParts {
   readonly registry: SessionRegistry;
   readonly interest: Interest;
   readonly leftovers: Leftovers;
+  readonly levelSweep: LevelSweep;
   readonly links: Links;
   readonly linkSender: LinkSender;
   readonly membership: Membership;
@@ -78,19 +80,19 @@ export class Cluster implements LinkFlows, MembershipFlows {
   }
 
   /**
-   * Leaves the tree: removes the broker's znode first, so that nobody routes here, then what it has announced. Calls
-   * `done` after `leaveTidyMs` at the latest.
+   * Leaves the tree: removes the broker's znode first, so that nobody routes here, then what it has announced, and the
+   * levels that this leaves empty. Calls `done` after `leaveTidyMs` at the latest.
    */
   leave(done: () => void): void {
     const { journal, options, timers, clock } = this.#context;
-    const { interest, publishers } = this.#parts;
+    const { interest, publishers, levelSweep } = this.#parts;
     let isOver = false;
     const over = (): void => {
       if (!isOver) done();
       isOver = true;
     };
     journal.commit([{ kind: "remove", path: brokerPath(options.id) }]);
-    interest.whenTidy(() => publishers.retire(over));
+    interest.whenTidy(() => publishers.retire(() => levelSweep.finish(over)));
     timers.set(new Timer(over), clock.now() + leaveTidyMs);
   }
 

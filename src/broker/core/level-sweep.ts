@@ -24,6 +24,8 @@ export class LevelSweep {
   readonly #levels = new EmptyLevels();
   readonly #timer = new Timer(() => this.#look());
   #isSweeping = false;
+  /** Called when no level is left to look at; undefined: nobody waits for that. */
+  #finished: (() => void) | undefined;
 
   constructor(runtime: Runtime, journal: Journal) {
     this.#runtime = runtime;
@@ -45,6 +47,24 @@ export class LevelSweep {
     if (this.#timer.dueAt === Infinity) timers.set(this.#timer, clock.now() + emptyLevelsMs);
   }
 
+  /**
+   * Removes what is empty without delay, and calls back when no level is left to look at, or the store cannot be asked:
+   * the broker is about to end, and has the levels to itself that it has emptied.
+   */
+  finish(done: () => void): void {
+    this.#finished = done;
+    if (!this.#isSweeping) this.#rest();
+  }
+
+  /** No level is due. */
+  #rest(): void {
+    this.#isSweeping = false;
+    if (this.#finished === undefined) return;
+    if (this.#levels.isEmpty) return this.#finished();
+    this.#levels.look();
+    this.#sweep();
+  }
+
   #look(): void {
     const { timers, clock } = this.#runtime;
     this.#levels.look();
@@ -57,7 +77,7 @@ export class LevelSweep {
     const { coordinator } = this.#runtime;
     const paths = [...this.#levels.take(emptyLevelsSweptMax)];
     this.#isSweeping = paths.length > 0;
-    if (paths.length === 0) return;
+    if (paths.length === 0) return this.#rest();
     // A server that is behind may show a level that others have removed since, and that is a message by now: with the
     // same version, for both are new.
     currentStore(coordinator).read(
@@ -65,7 +85,7 @@ export class LevelSweep {
       (error, results) => {
         if (error !== undefined) {
           this.#isSweeping = false;
-          return;
+          return this.#finished?.();
         }
         // ZooKeeper has removed it just before, which looks at no level above: one after the other would stay a minute.
         paths.forEach((path, index) => {

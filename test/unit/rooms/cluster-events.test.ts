@@ -22,6 +22,7 @@ function scene() {
     });
   const lowest = { isLowest: true };
   const tidy: (() => void)[] = [];
+  const emptied: (() => void)[] = [];
   const session = (clientId: string) => ({ clientId });
   const parts = {
     ...{ adoption: part("adoption", { adopt: async () => void asked.push("adoption.adopt"), expectOrphans() {} }) },
@@ -50,6 +51,7 @@ function scene() {
       },
     }),
     publishers: part("publishers", { retire: (done: () => void) => done(), renew: () => {} }),
+    levelSweep: part("levelSweep", { finish: (done: () => void) => emptied.push(done) }),
     questions: part("questions"),
     ...{ handover: part("handover"), takeOver: part("takeOver"), wills: part("wills") },
   } as unknown as ClusterParts;
@@ -65,7 +67,7 @@ function scene() {
   /** Until when this broker's lease lasts, by its clock. */
   const lease = (until: number): void => void Object.assign(store, { leaseUntil: until });
   const noted = (): string[] => asked.splice(0);
-  return { ...made, cluster, peer, lowest, tidy, stated, lease, noted };
+  return { ...made, cluster, peer, lowest, tidy, emptied, stated, lease, noted };
 }
 
 describe("the facts that a broker states", () => {
@@ -87,13 +89,15 @@ describe("the facts that a broker states", () => {
 });
 
 describe("a broker that ends", () => {
-  test("leaves the tree before what it has announced goes, and is done when that is gone", async () => {
-    const { store, cluster, tidy } = scene();
+  test("leaves the tree before what it has announced goes, and is done when the levels above that are gone", async () => {
+    const { store, cluster, tidy, emptied } = scene();
     let count = 0;
     cluster.leave(() => count++);
     await settled();
     expect([store.textOf(brokerPath("here")), count]).toEqual([undefined, 0]);
     tidy[0]!();
+    expect(count).toBe(0);
+    emptied[0]!();
     expect(count).toBe(1);
   });
 

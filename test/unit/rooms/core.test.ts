@@ -6,6 +6,7 @@ import { emptyLevelsMs } from "../../../src/base/limits.ts";
 import { fullDiskWillBytesMax } from "../../../src/base/store-limits.ts";
 import { connectRefusal } from "../../../src/broker/core/full-disk.ts";
 import { LevelSweep } from "../../../src/broker/core/level-sweep.ts";
+import { CoordinatorError } from "../../../src/coordinator/coordinator.ts";
 import { makePublish } from "../../../src/mqtt/publish.ts";
 import { room, settled } from "../../support/room.ts";
 
@@ -172,6 +173,32 @@ describe("empty levels", () => {
     expect(store.tree.nodes.has("/topics/a/b/c")).toBe(true);
     pass(3 * emptyLevelsMs);
     expect([...store.tree.nodes.keys()].filter((path) => path.startsWith("/topics"))).toEqual(["/topics"]);
+  });
+
+  test("go without delay when the broker is about to end, also those that are noted meanwhile; or are given up", () => {
+    const { store, sweep: levels } = sweep();
+    const names = (): string[] => [...store.tree.nodes.keys()].filter((path) => /^\/(topics|publishers)\/./.test(path));
+    let count = 0;
+    levels.finish(() => count++);
+    expect(count).toBe(1);
+    for (const path of ["/topics/a/b/c", "/publishers/d/e", "/topics/x"]) {
+      store.put(path);
+      levels.note(path);
+    }
+    store.answers = false;
+    levels.finish(() => count++);
+    // While the first page is read.
+    store.put("/topics/later/y");
+    levels.note("/topics/later/y");
+    expect(count).toBe(1);
+    store.answers = true;
+    store.answer();
+    expect([names(), count]).toEqual([[], 2]);
+    store.put("/topics/z");
+    levels.note("/topics/z");
+    store.read = (_, answered) => answered(new CoordinatorError("Closed", "", 0), []);
+    levels.finish(() => count++);
+    expect([names(), count]).toEqual([["/topics/z"], 3]);
   });
 
   test("stay where something has been put meanwhile", () => {
