@@ -1,7 +1,7 @@
 /** The embedded store keeps the coordinator's contract, and what it has said was committed. */
 import { Database } from "bun:sqlite";
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { encodeUtf8, noBytes } from "../../src/base/bytes.ts";
@@ -15,6 +15,7 @@ import { EmbeddedCoordinator } from "../../src/embedded/embedded-coordinator.ts"
 import { Journal } from "../../src/mail/journal.ts";
 import type { JournalOperation } from "../../src/mail/operations.ts";
 import { eventually } from "../support/broker.ts";
+import { removeFolder } from "../support/folder.ts";
 import { coordinatorContract, type Store, write } from "./coordinator.ts";
 
 const root = mkdtempSync(join(tmpdir(), "mqttzoo-store-"));
@@ -22,7 +23,7 @@ const root = mkdtempSync(join(tmpdir(), "mqttzoo-store-"));
 const opened: EmbeddedCoordinator[] = [];
 afterAll(() => {
   for (const coordinator of opened) coordinator.terminate();
-  rmSync(root, { recursive: true, force: true });
+  removeFolder(root);
 });
 let folders = 0;
 

@@ -1,10 +1,11 @@
 /** A broker in this process, on a free port and a folder of its own. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLog } from "../../src/base/log.ts";
 import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
 import { type Server, startServer } from "../../src/server/server.ts";
+import { removeFolder } from "./folder.ts";
 
 export interface TestBroker {
   readonly port: number;
@@ -27,7 +28,7 @@ export async function startBroker(options: Partial<BrokerOptions> = {}): Promise
     folder,
     async stop() {
       await server.stop();
-      rmSync(folder, { recursive: true, force: true });
+      removeFolder(folder);
     },
     async restart(others = {}) {
       await server.stop();

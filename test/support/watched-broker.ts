@@ -6,12 +6,13 @@
  */
 
 import { afterAll, beforeAll, expect } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import mqttPacket from "mqtt-packet";
 import { freePort } from "../bench/brokers.ts";
 import { startBystander } from "./bystander.ts";
+import { removeFolder } from "./folder.ts";
 import { startBrokerProcess } from "./process.ts";
 import { type AnyPacket, RawClient } from "./raw-client.ts";
 
@@ -89,7 +90,7 @@ export async function startWatchedBroker(
     async stop() {
       bystander.stop();
       await broker.kill("SIGKILL");
-      rmSync(folder, { recursive: true, force: true });
+      removeFolder(folder);
     },
   };
 }
