@@ -135,4 +135,21 @@ const dropMail = operation({
   },
 });
 
-export const bankOperations: readonly Operation[] = [getStatement, listMail, dropMail];
+const sweep = operation({
+  id: "sweep",
+  scope: "first",
+  method: "POST",
+  path: "/bank/sweep",
+  tag: "bank",
+  summary: "Begin to remove what has outlived its time, as the teller does by itself every 30 seconds, or less often.",
+  description:
+    "It is answered when the round has begun, or follows the one that is under way: credits come back as it goes.",
+  role: "operator",
+  answer: object({ teller: text("the broker that sweeps: the member with the lowest id") }),
+  problems: [404, 504],
+  answerCall({ reading, acting, done }) {
+    done(acting.sweep() ?? { value: { teller: reading.id }, changed: { after: "a round has begun" } });
+  },
+});
+
+export const bankOperations: readonly Operation[] = [getStatement, listMail, dropMail, sweep];

@@ -148,6 +148,8 @@ export interface Acting {
   publish(message: OperatorMessage, told: Told): void;
   /** Raises the bank's capital by credits, or lowers it; `done` is told the capital, in credits. */
   changeCapital(credits: number, done: (capital: number | Problem) => void): void;
+  /** Begins to remove what has outlived its time. */
+  sweep(): Problem | undefined;
   /** Begins to send clients to other brokers. */
   drain(): Problem | undefined;
   /** Bans somebody for good, or lifts a ban of any kind. */

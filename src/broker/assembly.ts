@@ -94,6 +94,7 @@ export interface Assembly {
   readonly operatorPublisher: OperatorPublisher;
   readonly links: Links;
   readonly questions: Questions;
+  readonly sweeper: Sweeper;
   readonly drain: Drain;
   readonly cluster: Cluster;
   /** Has each part read what it needs from the tree. Rejects with `OperatingError`. */
@@ -168,7 +169,6 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
   });
   const inbound = new Inbound(context, { ...publish, ...connect, subscribeHandler, storeBackPressure });
   const sys = new SysTopics(context, fanout);
-  new Sweeper(context, { ...connect, membership, retainedStore, drops });
   const memoryParts = { connections, fail, spenders: connect.admission.spenders, memory: doors.memory };
   return {
     context,
@@ -180,6 +180,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
     storeBackPressure,
     ...{ wills: connect.wills, sessionEnd: connect.sessionEnd, links: peers.links, questions: peers.questions },
     operatorPublisher: publish.publishHandler.ofOperator,
+    sweeper: new Sweeper(context, { ...connect, membership, retainedStore, drops }),
     drain: new Drain(context, { membership, connectionEnd, connections, regrouping: publish.regrouping }),
     cluster,
     start: async () => {

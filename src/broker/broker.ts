@@ -120,6 +120,8 @@ export class Broker {
         return this.#parts.operatorPublisher.publish(event.publish, event.done);
       case "endSession":
         return this.#parts.sessionEnd.end(event.session, event.done);
+      case "sweep":
+        return event.done(this.#parts.sweeper.begin());
       case "drain":
         return this.#drainAway(event.done);
       case "shutdown":

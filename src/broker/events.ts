@@ -1,5 +1,6 @@
 /** The events that come to a broker from outside, all of which go through the switch in `broker.ts`. */
 import type { Publish } from "../mqtt/publish.ts";
+import type { SweepRefusal } from "./cluster/sweeper.ts";
 import type { Connection } from "./delivery/connection.ts";
 import type { LocalSession } from "./delivery/local-session.ts";
 import type { LinkConnection } from "./peers/link-connection.ts";
@@ -21,6 +22,8 @@ export type BrokerEvent =
   | { readonly kind: "publish"; readonly publish: Publish; readonly done: (why: string | undefined) => void }
   /** The operator ends a session that this broker keeps. `done` is called when nothing is left of it. */
   | { readonly kind: "endSession"; readonly session: LocalSession; readonly done: () => void }
+  /** The operator has what has outlived its time removed now. `done` is told why that does not begin here. */
+  | { readonly kind: "sweep"; readonly done: (why: SweepRefusal | undefined) => void }
   /** Clients are sent to other brokers. `done` is called when none is left. */
   | { readonly kind: "drain"; readonly done: () => void }
   /** The broker leaves the tree. `done` is called when all that it has announced there is removed, or time is up. */

@@ -62,6 +62,17 @@ export function actionsOf(broker: Broker, walks: StoreWalks): Acting {
         done("refused" in change ? new Problem(409, change.refused) : change.capital / milli),
       );
     },
+    sweep() {
+      let problem: Problem | undefined;
+      broker.handle({
+        kind: "sweep",
+        done(why) {
+          if (why === "notTeller") problem = new Problem(404, "this broker is not the teller, which sweeps for all");
+          if (why === "noContact") problem = new Problem(503, fenced);
+        },
+      });
+      return problem;
+    },
     drain() {
       if (self.isDraining) return new Problem(409, "the broker is about to leave already");
       if (options.drainTime === 0) return new Problem(409, "the broker has --drain-time 0: it sends nobody elsewhere");

@@ -1,6 +1,7 @@
 /** The bank's statement and the stored mail over the HTTP API: a page at a time, one walk over the store at once. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { clearedAtOnceMax } from "../../src/base/api-limits.ts";
+import { sweepMs } from "../../src/base/bank-limits.ts";
 import { freePort } from "../bench/brokers.ts";
 import { ApiClient, type ApiReply } from "../support/api.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
@@ -148,4 +149,16 @@ test("the store is walked over for one at a time; a page reads no more of it tha
   } finally {
     coordinator.read = read;
   }
+});
+
+test("what has outlived its time goes when the operator wants it to, and not only when the teller comes to it", async () => {
+  await away("late", "late/#");
+  publisher.publish("late/x", "x", { qos: 1, messageId: 1, properties: { messageExpiryInterval: 1 } });
+  await publisher.take("puback");
+  const [{ expires_at }] = await api.all("/bank/mail?filter=late/%23");
+  await eventually(() => Date.now() > Date.parse(expires_at), "its time is over");
+  const { status, body } = await api.ask("/bank/sweep", { method: "POST" });
+  expect([status, body]).toEqual([200, { teller: "test" }]);
+  // By itself the teller would come in half a minute.
+  await eventually(async () => (await topicsOf("filter=late/%23")).length === 0, "it has gone", sweepMs / 3);
 });

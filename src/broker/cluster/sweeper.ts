@@ -48,6 +48,9 @@ interface Claim {
   readonly branch: PaidPayload["branch"];
 }
 
+/** The reasons why a broker does not sweep: another one is the teller, or it has no contact with the store. */
+export type SweepRefusal = "notTeller" | "noContact";
+
 /** The rest between two sweeps, as a multiple of the time that the last one took. */
 const sweepPause = 10;
 
@@ -75,6 +78,8 @@ export class Sweeper {
   /** When it first saw payloads in parts that no message names, by their ids. */
   readonly #orphans = new Map<string, number>();
   #isSweeping = false;
+  /** True if another round is to follow at once: what has outlived its time since this one began is wanted to go. */
+  #isWanted = false;
   /** True if a teller of format 1 may have been at work since all accounts were compared with what is stored. */
   #isUnaudited = true;
   readonly #timer = new Timer((now) => this.#look(now));
@@ -93,9 +98,24 @@ export class Sweeper {
     return { store: currentStore(coordinator), reader: strangers };
   }
 
+  /** Begins a round now, or after the one that is under way. Returns why not, if this broker is not the teller. */
+  begin(): SweepRefusal | undefined {
+    const { timers, clock } = this.#context;
+    if (!this.#parts.membership.isLowest) return "notTeller";
+    if (!this.#seesStore) return "noContact";
+    if (this.#isSweeping) this.#isWanted = true;
+    else timers.set(this.#timer, clock.now());
+    return undefined;
+  }
+
+  get #seesStore(): boolean {
+    const { coordinator, self } = this.#context;
+    return coordinator.state === "CONNECTED" && !self.isFenced;
+  }
+
   #look(now: number): void {
-    const { coordinator, self, timers, log, clock } = this.#context;
-    const isTeller = this.#parts.membership.isLowest && coordinator.state === "CONNECTED" && !self.isFenced;
+    const { timers, log, clock } = this.#context;
+    const isTeller = this.#parts.membership.isLowest && this.#seesStore;
     if (!isTeller || this.#isSweeping) return timers.set(this.#timer, now + sweepMs);
     this.#isSweeping = true;
     this.#sweep()
@@ -107,7 +127,9 @@ export class Sweeper {
         this.#isSweeping = false;
         // A large tree is walked through less often, for the store must not be kept busy.
         const took = clock.now() - now;
-        timers.set(this.#timer, clock.now() + Math.max(sweepMs, sweepPause * took));
+        const pause = this.#isWanted ? 0 : Math.max(sweepMs, sweepPause * took);
+        this.#isWanted = false;
+        timers.set(this.#timer, clock.now() + pause);
       });
   }
 
