@@ -58,7 +58,8 @@ export class ClusterQuestions implements AskCluster {
     const other = this.#others.list().find(({ id }) => id === broker);
     if (other === undefined) return done(new Problem(404, `there is no broker ${JSON.stringify(broker.slice(0, 80))}`));
     this.#ask({ broker, whyNot: other.whyNot }, request, (answer) => {
-      if (typeof answer === "string") return done(new Problem(504, `${broker}: ${answer}`));
+      if (typeof answer === "string")
+        return done(new Problem(504, `${broker}: ${answer}${doubtOf(operation, answer)}`));
       done(outcomeOf(answer, request.query, operation));
     });
   }
@@ -66,11 +67,18 @@ export class ClusterQuestions implements AskCluster {
   /** Goes on where this broker has no answer of its own: the first one that knows whom it is about answers. */
   askFirst(request: PassedOn, operation: Operation, own: Problem, done: Done): void {
     this.askAll(request, ({ answers, unanswered }) => {
-      const known = answers.find(({ answer }) => !("problem" in answer && answer.problem.status === 404));
+      const isKnown = ({ answer }: (typeof answers)[number]): boolean =>
+        !("problem" in answer) || (answer.problem.status !== 404 && answer.problem.status !== 503);
+      const known = answers.find(({ answer }) => !("problem" in answer)) ?? answers.find(isKnown);
       if (known !== undefined) return done(outcomeOf(known.answer, request.query, operation));
-      if (unanswered.length === 0) return done(own);
-      const silent = unanswered.map(({ broker, why }) => `${broker} (${why})`).join(", ");
-      done(new Problem(504, `${own.detail}, as far as the brokers know that have answered; not asked: ${silent}`));
+      // One that cannot answer just now may be the one that knows.
+      const unable = answers.flatMap(({ broker, answer }) =>
+        "problem" in answer && answer.problem.status === 503 ? [{ broker, why: answer.problem.detail }] : [],
+      );
+      const silent = [...unanswered, ...unable];
+      if (silent.length === 0) return done(own);
+      const named = silent.map(({ broker, why }) => `${broker} (${why}${doubtOf(operation, why)})`).join(", ");
+      done(new Problem(504, `${own.detail}, as far as the brokers know that have answered; the others: ${named}`));
     });
   }
 
@@ -98,10 +106,23 @@ export class ClusterQuestions implements AskCluster {
     const { name, role, from } = this.#caller;
     const question: PeerQuestion = { ...request, caller: { name, role, from } };
     this.#others.ask(broker, JSON.stringify(question), (text) => {
-      if (text === undefined) return done("it has not answered in time");
-      done(readAnswer(text) ?? "its answer was not understood");
+      if (text === undefined) return done(late);
+      const answer = readAnswer(text);
+      if (answer === undefined) return done("its answer was not understood");
+      // An earlier version has no answer to what it does not know, and says so as if that were one.
+      const isUnknown = "problem" in answer && answer.problem.detail.startsWith(unknown);
+      done(isUnknown ? answer.problem.detail : answer);
     });
   }
+}
+
+const late = "it has not answered in time";
+/** The beginning of what every version says to a question that it does not know, or not all of it. */
+const unknown = "its version does not know ";
+
+/** Returns what is to be said besides of a change for which a broker has been asked, if it may come all the same. */
+function doubtOf({ method }: Operation, why: string): string {
+  return method !== "GET" && why === late ? "; what it was asked for may be done all the same, now or later" : "";
 }
 
 /** Reads the question of another broker; returns why it cannot be answered, if it is none, or of another version. */
@@ -117,7 +138,7 @@ export function readQuestion(
   }
   const { path = {}, query = {}, body, caller } = asked;
   const operation = operations.find(({ id, scope }) => id === asked.operation && scope !== "asked");
-  if (operation === undefined) return new Problem(503, "its version does not know this operation");
+  if (operation === undefined) return new Problem(503, `${unknown}this operation`);
   if (typeof caller?.name !== "string" || (caller.role !== "viewer" && caller.role !== "operator"))
     return new Problem(503, "the question does not say who asks");
   const isNamed = [...operation.path.matchAll(/\{(\w+)\}/g)].every(([, name]) => typeof path[name!] === "string");
@@ -125,7 +146,7 @@ export function readQuestion(
     Object.entries(query)
       .map(([name, value]) => {
         const schema = operation.query?.[name];
-        return schema === undefined ? `its version does not know ${name}` : whyNot(schema.json, value, name);
+        return schema === undefined ? `${unknown}${name}` : whyNot(schema.json, value, name);
       })
       .find((words) => words !== undefined) ??
     (operation.body && whyNot(operation.body.json, body));

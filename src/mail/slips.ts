@@ -163,11 +163,11 @@ export class Slips {
     this.#journal.commit([set, ...leaveMessage(record)], (versions) => this.#left(record, versions[1] ?? -1), changed);
   }
 
-  /** The slips of a mailbox, oldest first, not yet read. */
-  list(clientId: string, done: (slips: Slip[]) => void): void {
-    this.#coordinator.read([{ kind: "children", path: mailPath(clientId) }], (error, [result]) => {
-      if (error === undefined) done(this.named(clientId, childrenOf(result)));
-    });
+  /** The slips of a mailbox, oldest first, not yet read; undefined: the store could not tell. */
+  list(clientId: string, done: (slips: Slip[] | undefined) => void): void {
+    this.#coordinator.read([{ kind: "children", path: mailPath(clientId) }], (error, [result]) =>
+      done(error === undefined ? this.named(clientId, childrenOf(result)) : undefined),
+    );
   }
 
   /** The slips of a mailbox in which these names were found, oldest first, not yet read. */

@@ -20,6 +20,8 @@ function find({ context }: Broker, clientId: string): readonly [LocalSession, Ma
   return [client, client.mailbox];
 }
 
+const unread = new Problem(503, "the store cannot tell what is in the mailbox");
+
 /** Reads a page of a mailbox; `done` is called once. */
 export function peek(
   broker: Broker,
@@ -30,7 +32,9 @@ export function peek(
   if (found instanceof Problem) return done(found);
   let page: MailPage = { items: [], next: null, total: 0 };
   const told = within(broker, (problem) => done(problem ?? page));
-  readWaiting(found[0], wanted, ({ messages, ...rest }) => {
+  readWaiting(found[0], wanted, (read) => {
+    if (read === undefined) return told(unread);
+    const { messages, ...rest } = read;
     page = { items: messages.map(rowOf), ...rest };
     told(undefined);
   });
@@ -78,7 +82,8 @@ export function dropMailbox(broker: Broker, clientId: string, done: (dropped: Dr
   dropWaiting(client, mailbox, {
     ...{ max: clearedAtOnceMax, isAway },
     done: (mail) => {
-      value = mail ?? whyNot() ?? value;
+      if (mail === "unread") return told(unread);
+      value = mail === "back" ? (whyNot() ?? value) : mail;
       told(undefined);
     },
   });

@@ -4,6 +4,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { clearedAtOnceMax } from "../../src/base/api-limits.ts";
+import { CoordinatorError } from "../../src/coordinator/coordinator.ts";
+import { mailPath } from "../../src/coordinator/paths.ts";
 import { freePort } from "../bench/brokers.ts";
 import { ApiClient, type ApiReply } from "../support/api.ts";
 import { eventually, startBroker, type TestBroker, withBroker } from "../support/broker.ts";
@@ -183,6 +185,38 @@ describe("mailboxes", () => {
     expect(await statusOf(change("DELETE", "/clients/nobody/mailbox"))).toBe(404);
   });
 
+  test("a store that cannot tell what waits is told of at once; what waits is sent when it can", async () => {
+    const properties = { sessionExpiryInterval: 600 };
+    const client = await connect("unread", { properties });
+    client.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "unread", qos: 1 }] });
+    await client.take("suback");
+    client.send({ cmd: "disconnect", reasonCode: 0 });
+    await client.closed;
+    expect(await statusOf(change("POST", "/publish", { topic: "unread", payload: "x", qos: 1 }))).toBe(200);
+    const { coordinator } = broker.server.broker.context;
+    const read = coordinator.read.bind(coordinator);
+    let refusals = 0;
+    coordinator.read = (operations, done) => {
+      const [{ kind, path }] = operations as [(typeof operations)[number]];
+      if (kind !== "children" || path !== mailPath("unread")) return read(operations, done);
+      refusals++;
+      done(new CoordinatorError("TooLarge", path, 0), []);
+    };
+    try {
+      for (const method of ["GET", "DELETE"]) {
+        const { status, body } = await change(method, "/clients/unread/mailbox");
+        expect([status, body.detail]).toEqual([503, "the store cannot tell what is in the mailbox"]);
+      }
+      const back = await connect("unread", { clean: false, properties });
+      await eventually(() => refusals === 3, "its mailbox is listed");
+      coordinator.read = read;
+      await eventually(() => back.packets.some(({ cmd }) => cmd === "publish"), "it is sent", 60_000);
+      back.abort();
+    } finally {
+      coordinator.read = read;
+    }
+  }, 90_000);
+
   test("one request drops so many, and says how many are left", async () => {
     const many = await connect("many", { properties: { sessionExpiryInterval: 600 } });
     many.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "many", qos: 1 }] });
@@ -247,7 +281,7 @@ describe("the operator's tools", () => {
   });
 
   test("every operation that changes something has been asked", () => {
-    const elsewhere = ["createToken", "deleteToken", "disconnectClient", "setLogLevel"];
+    const elsewhere = ["createToken", "deleteToken", "disconnectClient", "dropMail", "setLogLevel", "sweep"];
     const changing = Object.values(api.document.paths).flatMap((path) =>
       Object.entries(path).flatMap(([method, { operationId }]) => (method === "get" ? [] : [operationId])),
     );

@@ -90,6 +90,12 @@ describe("one broker answers for all", () => {
     expect(brokers[0].links).toContainEqual(expect.objectContaining({ broker: "b", up: true, member: true }));
   });
 
+  test("the teller sweeps, whoever is asked", async () => {
+    expect((await api.ask("/bank/sweep?broker=b", { method: "POST" })).status).toBe(404);
+    const { status, body } = await api.ask("/bank/sweep", { method: "POST" });
+    expect([status, body]).toEqual([200, { teller: "a" }]);
+  });
+
   test("who cannot be asked, or says nothing in time, is named", async () => {
     const { peers } = cluster.brokers[0]!.broker.context;
     const peer = peers.get("b")!;

@@ -181,4 +181,32 @@ export const faults: readonly Fault[] = [
     replace: "(recipients > 1 && versions[1]! >= 1)",
     tests: "test/unit/stored-mail.test.ts",
   },
+  {
+    what: "api: that an earlier version does not know the question is taken for its answer",
+    file: "src/api/cluster.ts",
+    find: "done(isUnknown ? answer.problem.detail : answer);",
+    replace: 'done(isUnknown && text === "" ? answer.problem.detail : answer);',
+    tests: "test/unit/api-cluster.test.ts",
+  },
+  {
+    what: "api: a change for which another broker was asked, and that may come, is told as if it had failed",
+    file: "src/api/cluster.ts",
+    find: 'return method !== "GET" && why === late ?',
+    replace: 'return method === "GET" && why === late ?',
+    tests: "test/unit/api-cluster.test.ts",
+  },
+  {
+    what: "api: nothing is said when the store cannot tell what is in a mailbox",
+    file: "src/mail/slips.ts",
+    find: "done(error === undefined ? this.named(clientId, childrenOf(result)) : undefined),",
+    replace: "error === undefined ? done(this.named(clientId, childrenOf(result))) : undefined,",
+    tests: "test/broker/api-changes.test.ts",
+  },
+  {
+    what: "api: the operator's sweep waits until the teller comes to it",
+    file: "src/broker/cluster/sweeper.ts",
+    find: "else timers.set(this.#timer, clock.now());",
+    replace: "else timers.set(this.#timer, clock.now() + sweepMs);",
+    tests: "test/broker/api-bank.test.ts",
+  },
 ];

@@ -26,13 +26,14 @@ export interface WaitingPage {
   readonly total: number;
 }
 
-/** Reads what waits for a client, `limit` messages at most after the slip of a name. No answer: the store has none. */
+/** Reads what waits for a client, `limit` messages at most behind a slip's name; undefined: the store cannot tell. */
 export function readWaiting(
   { context: { slips }, session }: LocalSession,
   { after, limit }: { readonly after: string; readonly limit: number },
-  done: (page: WaitingPage) => void,
+  done: (page: WaitingPage | undefined) => void,
 ): void {
   slips.list(session.clientId, (listed) => {
+    if (listed === undefined) return done(undefined);
     const wanted = listed.filter(({ name }) => name! > after);
     const messages: WaitingMessage[] = [];
     let [at, bytes] = [0, 0];
@@ -86,18 +87,22 @@ export interface DropOptions {
   readonly isAway: () => boolean;
 }
 
-/** Drops what waits for a client that is away, and is done when it is gone from the store; undefined: it is back. */
+/**
+ * Drops what waits for a client that is away, and is done when it is gone from the store. "back": the client is there;
+ * "unread": the store cannot tell what waits.
+ */
 export function dropWaiting(
   { context: { journal, slips }, session }: LocalSession,
   mailbox: Mailbox,
-  { max, isAway, done }: DropOptions & { readonly done: (mail: DroppedMail | undefined) => void },
+  { max, isAway, done }: DropOptions & { readonly done: (mail: DroppedMail | "back" | "unread") => void },
 ): void {
   // What is on its way there must be in the list.
   journal.drained(() =>
     slips.list(session.clientId, (listed) => {
+      if (listed === undefined) return done("unread");
       const some = listed.slice(0, max);
       slips.readRecords(some, () => {
-        if (!isAway()) return done(undefined);
+        if (!isAway()) return done("back");
         const there = some.filter(({ record }) => record !== undefined);
         const dropped = there.filter((slip) => mailbox.drop(slip)).length;
         const rest = { kept: there.length - dropped, remaining: listed.length - some.length };

@@ -75,6 +75,11 @@ export class MailboxReader {
     const { context, session, connection } = this.#client;
     context.slips.list(session.clientId, (listed) => {
       if (this.#client.connection !== connection) return;
+      // Whoever watches over mail finds that it waits, and has it listed again.
+      if (listed === undefined) {
+        this.#state = "idle";
+        return;
+      }
       const sent = this.#client.slipsInFlight();
       const slips = sent.size === 0 ? listed : listed.filter(({ name }) => !sent.has(name!));
       const first = slips.slice(0, context.options.maxInflight);
