@@ -142,13 +142,13 @@ export const specs: readonly OptionSpec[] = [
   {
     key: "httpHost",
     value: "ADDRESS",
-    help: "address to listen on for probes and metrics",
+    help: "address to listen on for the dashboard, the API, probes and metrics",
     parse: parseText,
   },
   {
     key: "httpPort",
     value: "PORT",
-    help: "TCP port for /livez, /readyz, /startupz, /metrics and the API below /api/v1; 0: none",
+    help: "TCP port for the dashboard (/), the API (/api/v1), /livez, /readyz, /startupz and /metrics; 0: none",
     parse: integer(0, 65_535),
   },
   {

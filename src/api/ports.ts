@@ -15,6 +15,7 @@ import type {
   RefusalRow,
   RetainedMessageRow,
   RetainedRow,
+  SampleRow,
   StoredRow,
   SubscriptionRow,
   WaitingRow,
@@ -69,6 +70,8 @@ export interface Reading {
   retainedMessage(topic: string): RetainedMessageRow | undefined;
   /** Topics below `prefix` that were lately published on here; all, if it is undefined. */
   published(): Iterable<string>;
+  /** Samples of the last hour that were taken after a point in time, in ms since 1970. */
+  history(after: number): Iterable<SampleRow>;
   refusals(): readonly RefusalRow[];
   /** Has events told as they happen; returns what ends that. */
   watch(told: (event: EventRow) => void): () => void;

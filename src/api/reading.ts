@@ -22,6 +22,7 @@ import {
   refusalSchema,
   retainedMessageSchema,
   retainedSchema,
+  sampleSchema,
   subscriptionSchema,
   topicSchema,
 } from "./rows.ts";
@@ -217,6 +218,23 @@ const getBroker = operation({
   answerCall: ({ reading, done }) => done({ value: reading.broker() }),
 });
 
+const getHistory = operation({
+  id: "getHistory",
+  method: "GET",
+  path: "/history",
+  tag: "broker",
+  summary: "Tell how this broker was in the last hour, by a sample each ten seconds.",
+  role: "viewer",
+  query: { after: text("only samples that were taken later", { format: "date-time" }) },
+  answer: object({ broker: text("whose they are"), items: list(sampleSchema, "the oldest first") }),
+  problems: [400],
+  answerCall({ reading, query: { after }, done }) {
+    const at = after === undefined ? 0 : Date.parse(after);
+    if (Number.isNaN(at)) return done(new Problem(400, "after is no date with time, as 2026-01-31T12:00:00Z"));
+    done({ value: { broker: reading.id, items: [...reading.history(at)] } });
+  },
+});
+
 const getOverview = operation({
   id: "getOverview",
   scope: "asked",
@@ -296,6 +314,6 @@ const getCertificates = operation({
 });
 
 export const readingOperations: readonly Operation[] = [
-  ...[getOverview, getBroker, getOptions, getCertificates, listClients, getClient, listSubscriptions],
+  ...[getOverview, getBroker, getHistory, getOptions, getCertificates, listClients, getClient, listSubscriptions],
   ...[listTopics, listRetained, getRetained, listRefusals, getBank, getQuote],
 ];

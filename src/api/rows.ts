@@ -198,6 +198,10 @@ export const brokerSchema = named(
     messages_sent: integer("PUBLISH packets to clients since the start"),
     messages_dropped: integer("messages dropped for slow, full or narrow clients since the start"),
     refused: integer("publishes that were refused since the start"),
+    dropped_by: table(integer("how many"), "messages dropped since the start, by reason"),
+    refused_by: table(integer("how many"), "publishes refused since the start, by what refused them"),
+    forbidden: table(integer("how many"), "what the access list has not allowed since the start, by action"),
+    limits_reached: table(integer("how many"), "what was refused for its number or shape since the start, by limit"),
     turned_away: table(integer("how many"), "connections turned away since the start, by cause"),
     logins_failed: integer("logins that have failed since the start"),
     memory_bytes: integer("resident memory of the process"),
@@ -206,6 +210,26 @@ export const brokerSchema = named(
   }),
 );
 export type BrokerRow = Of<typeof brokerSchema>;
+
+export const sampleSchema = named(
+  "Sample",
+  object({
+    at: time("when it was taken; rates are since the sample before"),
+    connections: integer("network connections that were open"),
+    received: number("PUBLISH packets from clients, per second"),
+    sent: number("PUBLISH packets to clients, per second"),
+    dropped: number("messages dropped, per second"),
+    refused: number("publishes refused, per second"),
+    turned_away: number("connections turned away, per second"),
+    settle_p50_ms: nullable(number("half of the PUBACKs and PUBRECs came within so many ms; null: there were none")),
+    settle_p99_ms: nullable(number("99 of 100 of them came within so many ms")),
+    bound: number("credits that the broker's messages bound"),
+    granted: number("credits that its branch had been granted"),
+    vault: number("credits that nobody needed"),
+    capital: number("the bank's capital"),
+  }),
+);
+export type SampleRow = Of<typeof sampleSchema>;
 
 const totalsSchema = object({
   connections: integer("of all brokers that have answered"),

@@ -10,6 +10,23 @@ export const turnEnds: readonly number[] = [0.1, 0.5, 1, 2.5, 5, 10, 15, 20, 30,
 /** Ends of the buckets for numbers of receivers. */
 export const fanoutEnds: readonly number[] = [0, 1, 2, 5, 10, 25, 50, 100, 1000, 10_000];
 
+/**
+ * Returns the value below which a part of what was counted lies, as if it lay evenly between the ends of its bucket;
+ * the last end for what is larger; null: nothing was counted. `counts`: of each bucket alone.
+ */
+export function percentileOf(ends: readonly number[], counts: readonly number[], part: number): number | null {
+  const all = counts.reduce((sum, count) => sum + count, 0);
+  if (all === 0) return null;
+  let left = all * part;
+  for (const [at, end] of ends.entries()) {
+    const count = counts[at]!;
+    const begin = ends[at - 1] ?? 0;
+    if (count > 0 && left <= count) return begin + (end - begin) * (left / count);
+    left -= count;
+  }
+  return ends.at(-1)!;
+}
+
 export class Histogram {
   /** Upper ends of the buckets; what is larger is counted too. */
   readonly ends: readonly number[];

@@ -22,7 +22,7 @@ export interface Question {
 export interface Answer {
   readonly status: number;
   readonly type: string;
-  readonly body: string;
+  readonly body: string | Uint8Array<ArrayBuffer>;
   readonly headers?: Record<string, string>;
   /** The texts that are sent in place of the body, as they come. */
   readonly stream?: AnswerStream | undefined;

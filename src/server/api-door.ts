@@ -8,6 +8,7 @@ import { eventBeat, eventOperation, lastEvent } from "../api/events.ts";
 import { byToken, People } from "../api/people.ts";
 import { readingOperations } from "../api/reading.ts";
 import type { OptionRow } from "../api/rows.ts";
+import { type Alarm, setAlarm } from "../base/alarm.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
@@ -22,6 +23,7 @@ import { apiSocketPath } from "./api-client.ts";
 import { StoreWalks } from "./api-store.ts";
 import { viewOf } from "./api-view.ts";
 import type { Health } from "./health.ts";
+import { History } from "./history.ts";
 import { appendLine, type OperatorFiles, readSecret } from "./operator-files.ts";
 import type { SnDoor } from "./sn-door.ts";
 
@@ -46,6 +48,7 @@ export class ApiDoor {
   readonly #log: AuditLog;
   readonly #startedAt = systemClock.wall();
   #isLost: (clientId: string) => boolean = () => false;
+  #sampling: Alarm | undefined;
 
   /** Throws `OperatingError` if the users' file is wrong, or the audit log cannot be written. */
   constructor(parts: ApiDoorParts) {
@@ -68,12 +71,15 @@ export class ApiDoor {
 
   /** Notes that the broker has started. */
   started(broker: Broker, identity: TlsIdentity | undefined): void {
-    const { options, sources, health } = this.#parts;
+    const { sources, health } = this.#parts;
     const startedAt = this.#startedAt;
+    const history = new History(broker.context, systemClock);
+    this.#sampling = setAlarm(history, systemClock);
     const walks = new StoreWalks(broker);
+    const options = optionRows(this.#parts.options, sources);
     this.#api.serve({
       reading: viewOf({
-        ...{ broker, health, identity, startedAt, walks, options: optionRows(options, sources) },
+        ...{ broker, health, history, identity, startedAt, walks, options },
         isLost: (clientId) => this.#isLost(clientId),
       }),
       acting: actionsOf(broker, walks),
@@ -88,6 +94,11 @@ export class ApiDoor {
   /** Notes the door of MQTT-SN, which knows the devices that are lost. */
   opened(snDoor: SnDoor | undefined): void {
     if (snDoor !== undefined) this.#isLost = (clientId) => snDoor.gateway.isLost(clientId);
+  }
+
+  /** Takes no samples any more. */
+  close(): void {
+    this.#sampling?.stop();
   }
 
   /** Answers what another broker passes on. */

@@ -35,11 +35,13 @@ import type { RetainedMessage } from "../router/retained.ts";
 import { peek } from "./api-mailbox.ts";
 import type { StoreWalks } from "./api-store.ts";
 import type { Health } from "./health.ts";
+import type { History } from "./history.ts";
 
 /** The parts of the process beside the broker that are told of. */
 export interface ViewParts {
   readonly broker: Broker;
   readonly health: Health;
+  readonly history: History;
   readonly identity: TlsIdentity | undefined;
   /** The options, and where each came from. */
   readonly options: readonly OptionRow[];
@@ -88,6 +90,7 @@ export function viewOf(parts: ViewParts): Reading {
       return entry && messageRow(entry);
     },
     published: () => router.topics(),
+    history: (after) => parts.history.after(after),
     refusals: () => [...context.refused.all()].map((refusal) => refusalRow(refusal, context.options.id)),
     watch: (told) => context.events.watch((event) => told(eventRow(event, broker))),
     bank: () => bankRow(broker),
@@ -104,7 +107,7 @@ export function viewOf(parts: ViewParts): Reading {
   function brokerRow({ startedAt }: ViewParts): BrokerRow {
     const { metrics, options, self, peers } = context;
     const checks = health.ready;
-    const { droppedOutput, droppedQueue, droppedMailbox, droppedLink, droppedSize, droppedExpired } = metrics;
+    const dropped = metrics.droppedBy;
     return {
       ...{ broker: options.id, version, started_at: timeOf(startedAt), host: options.advertise, port: options.port },
       ...{ draining: self.isDraining, ready: checks.every(({ ok }) => ok), checks },
@@ -112,7 +115,9 @@ export function viewOf(parts: ViewParts): Reading {
       ...{ connections: metrics.connections, sessions: localSessions.size, subscriptions: router.subscriptions },
       ...{ retained: retained.clientsSize, messages_received: metrics.publishesReceived },
       messages_sent: metrics.publishesSent,
-      messages_dropped: droppedOutput + droppedQueue + droppedMailbox + droppedLink + droppedSize + droppedExpired,
+      messages_dropped: Object.values(dropped).reduce((sum, count) => sum + count, 0),
+      ...{ dropped_by: dropped, refused_by: metrics.refusedBy, forbidden: { ...metrics.forbidden } },
+      limits_reached: { ...metrics.beyondLimit },
       ...{ refused: metrics.refused, turned_away: { ...metrics.turnedAway }, logins_failed: metrics.loginsFailed },
       ...{ memory_bytes: process.memoryUsage.rss(), log_level: log.level },
       links: [...peers.values()].map(linkRow),

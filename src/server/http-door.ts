@@ -1,6 +1,6 @@
 /**
- * The HTTP door: probes, metrics, the API, and what is administered with the operator's token. With `--http-tls` it
- * shows the broker's certificate, and the new one once that is renewed.
+ * The HTTP door: probes, metrics, the API, the dashboard, and what is administered with the operator's token. With
+ * `--http-tls` it shows the broker's certificate, and the new one once that is renewed.
  */
 import { messageOf, OperatingError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
@@ -11,6 +11,7 @@ import type { TlsIdentity } from "../net/tls.ts";
 import { administrate } from "./admin-api.ts";
 import type { ApiDoor } from "./api-door.ts";
 import type { ShownCertificates } from "./certificate-watch.ts";
+import { DashboardDoor } from "./dashboard-door.ts";
 import type { Health } from "./health.ts";
 import { type OperatorFiles, readSecret } from "./operator-files.ts";
 import type { SnDoor } from "./sn-door.ts";
@@ -40,6 +41,7 @@ export async function openHttp(options: BrokerOptions, parts: HttpParts): Promis
   const { health, api, identity, files, log } = parts;
   const { PrometheusMetrics } = await import("./prometheus.ts");
   const token = readSecret(httpTokenFile);
+  const dashboard = new DashboardDoor();
   let prometheus: InstanceType<typeof PrometheusMetrics> | undefined;
   let broker: Broker | undefined;
   const answer = async (question: Question): Promise<Answer> => {
@@ -51,6 +53,8 @@ export async function openHttp(options: BrokerOptions, parts: HttpParts): Promis
       api.noteChange(question, changed);
       return changed;
     }
+    const shown = await dashboard.answer(question);
+    if (shown !== undefined) return shown;
     if (method !== "GET" && method !== "HEAD")
       return { status: 405, type: "text/plain", body: "only GET and HEAD\n", headers: { allow: "GET, HEAD" } };
     if (path === "/metrics" && prometheus !== undefined)
@@ -58,7 +62,7 @@ export async function openHttp(options: BrokerOptions, parts: HttpParts): Promis
     const missing = {
       status: 404,
       type: "text/plain",
-      body: "there are /livez, /readyz, /startupz, /metrics and /api/v1\n",
+      body: "there are /, /livez, /readyz, /startupz, /metrics and /api/v1\n",
     };
     return health.answer(path) ?? missing;
   };

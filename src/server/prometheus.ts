@@ -171,22 +171,9 @@ function trafficOf({ metrics, turn }: ClusterContext): readonly Family[] {
     counter("mqttzoo_messages_sent_total", "PUBLISH packets to clients.", () =>
       byQos(metrics.publishesSent, metrics.sentQoS1, metrics.sentQoS2),
     ),
-    counter("mqttzoo_messages_dropped_total", "Deliveries that were given up.", () =>
-      by("reason", {
-        output_full: metrics.droppedOutput,
-        queue_full: metrics.droppedQueue,
-        mailbox_full: metrics.droppedMailbox,
-        link_down_or_full: metrics.droppedLink,
-        too_large: metrics.droppedSize,
-        expired: metrics.droppedExpired,
-      }),
-    ),
+    counter("mqttzoo_messages_dropped_total", "Deliveries that were given up.", () => by("reason", metrics.droppedBy)),
     counter("mqttzoo_messages_refused_total", "Publishes that were refused and have reached nobody.", () =>
-      by("reason", {
-        bank: metrics.refusedByBank,
-        share: metrics.refusedByShare,
-        other: metrics.refused - metrics.refusedByBank - metrics.refusedByShare,
-      }),
+      by("reason", metrics.refusedBy),
     ),
     counter("mqttzoo_wills_refused_total", "Wills that were due and have reached nobody.", () =>
       plain(metrics.willsRefused),

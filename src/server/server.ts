@@ -78,6 +78,7 @@ export async function startServer(options: BrokerOptions, log: Log, sources: Opt
     return await serve(withinMemory(options, memory), log, { server, identity, health, http, memory, files, api });
   } catch (error) {
     http?.close();
+    api.close();
     files.close();
     throw error;
   }
@@ -138,6 +139,7 @@ async function serve(options: BrokerOptions, log: Log, serving: Serving): Promis
     linkListener?.close();
     toolSockets?.close();
     http?.close();
+    api.close();
     const flushed = new Promise<void>((resolve) => {
       const close = (): void => broker.context.journal.drained(() => coordinator.close(resolve));
       broker.handle({ kind: "shutdown", done: close });

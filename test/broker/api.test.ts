@@ -276,6 +276,9 @@ describe("the broker", () => {
   test("serves a document that names every operation once, and each that reads has been asked here", async () => {
     expect((await api.get("/bans")).items).toEqual([]);
     for (const list of ["/bank/statement", "/bank/mail"]) expect((await api.get(list)).unanswered).toEqual([]);
+    // The first sample comes within ten seconds, as `test/unit/history.test.ts` shows.
+    expect(await api.get("/history?after=2199-01-01T00:00:00Z")).toEqual({ broker: "test", items: [] });
+    expect((await api.ask("/history?after=yesterday")).status).toBe(400);
     expect(await api.get("/overview")).toMatchObject({ brokers: [{ broker: "test" }], unanswered: [] });
     const operations = Object.values(api.document.paths).flatMap((path) => Object.entries(path));
     const ids = operations.map(([, { operationId }]) => operationId);

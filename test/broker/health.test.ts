@@ -28,7 +28,7 @@ test("probes say yes with reasons; other paths and methods are told what there i
     expect(ok).toBe(true);
     for (const check of checks) expect(check).toEqual({ name: expect.any(String), ok: true, why: expect.any(String) });
   }
-  expect((await get(httpPort, "/")).status).toBe(404);
+  expect((await get(httpPort, "/nothing")).status).toBe(404);
   expect((await fetch(`http://127.0.0.1:${httpPort}/livez`, { method: "POST" })).status).toBe(405);
   await expect(startBroker({ httpPort, httpHost: "127.0.0.1" })).rejects.toThrow("choose another with --http-port");
   const lag = async (): Promise<number> =>

@@ -44,7 +44,9 @@ function stage() {
     /** Lists the ills; empty: there are none. */
     ills: () => {
       const { status, body } = health.answer("/livez")!;
-      const ills = (JSON.parse(body) as { checks: { name: string; ok: boolean }[] }).checks.filter(({ ok }) => !ok);
+      const ills = (JSON.parse(String(body)) as { checks: { name: string; ok: boolean }[] }).checks.filter(
+        ({ ok }) => !ok,
+      );
       expect(status).toBe(ills.length === 0 ? 200 : 503);
       return ills.map(({ name }) => name);
     },

@@ -46,6 +46,8 @@ export const floors: Record<string, readonly string[]> = {
   "src/access": ["src/base", "src/mqtt"],
   // access: who may use it, and how they prove it.
   "src/api": ["src/base", "src/mqtt", "src/access"],
+  // A program for browsers; api: the types of the rows that it shows.
+  "src/dashboard": ["src/api"],
   "src/load": ["src/base", "src/mqtt"],
   // net: what a transport is, which its connections to the broker are.
   "src/mqttsn": ["src/base", "src/mqtt", "src/net"],
@@ -123,7 +125,7 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
       "src/server/process-memory.ts",
     ],
   },
-  { what: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, only: ["src/base/clock.ts"] },
+  { what: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, only: ["src/base/clock.ts", "src/dashboard/browser.ts"] },
   // What is printed for people is made printable, and is written to its end; but for what a command draws on a
   // terminal, questions, and the broker, which no full disk may end. What an application's own callback has thrown
   // nobody else could be told by the library.
@@ -143,7 +145,8 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts", "src/net/self-signed.ts"] },
   // Timers of the edges: the machines' alarm, a closing socket, the store's retry,
   // a client's ping and its patience, -W of sub and pub, a balancer's header, the body of an HTTP request,
-  // the beat of an answer that goes on, a look at the operator's files.
+  // the beat of an answer that goes on, a look at the operator's files; and the door of the dashboard, which is a
+  // program of its own.
   {
     what: /\bsetTimeout\(|\bsetInterval\(/,
     only: [
@@ -158,6 +161,7 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
       "src/net/web-socket-client.ts",
       "src/client/connection.ts",
       "src/client/deadlines.ts",
+      "src/dashboard/browser.ts",
       "cli/bench/crew.ts",
       "cli/sub.ts",
       "cli/pub.ts",

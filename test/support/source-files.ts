@@ -14,7 +14,7 @@ export interface SourceFile {
 /** All files of a folder, by their paths from the root. */
 export function readSources(folder: string): SourceFile[] {
   const names = readdirSync(join(root, folder), { recursive: true, encoding: "utf8" }).filter((name) =>
-    name.endsWith(".ts"),
+    /\.tsx?$/.test(name),
   );
   return names.map((name) => {
     const path = join(folder, name);

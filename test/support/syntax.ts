@@ -60,7 +60,9 @@ export function readFunctions(): Promise<readonly SourceFunction[]> {
 async function parse(): Promise<SourceFunction[]> {
   const compiler = new API({ cwd: root });
   try {
-    const snapshot = await compiler.updateSnapshot({ openProjects: [join(root, "tsconfig.json")] });
+    const snapshot = await compiler.updateSnapshot({
+      openProjects: ["tsconfig.json", "src/dashboard/tsconfig.json"].map((name) => join(root, name)),
+    });
     const functions: SourceFunction[] = [];
     for (const { program } of snapshot.getProjects()) {
       const names = (await program.getSourceFileNames()).filter(

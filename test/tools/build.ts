@@ -3,6 +3,7 @@
  * linux-arm64` makes `dist/mqttzoo-linux-x64` and so on.
  */
 import { statSync } from "node:fs";
+import { dashboardPlugin } from "./dashboard-plugin.ts";
 
 const targets = ["linux-x64", "linux-arm64"];
 const wanted = process.argv.slice(2);
@@ -22,6 +23,7 @@ for (const target of wanted.length > 0 ? wanted : [undefined]) {
     bytecode: true,
     format: "esm",
     throw: false,
+    plugins: [await dashboardPlugin()],
     compile: { outfile, ...(target === undefined ? {} : { target: `bun-${target}` as Bun.Build.CompileTarget }) },
   });
   for (const log of result.logs) console.error(String(log));

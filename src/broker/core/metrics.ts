@@ -104,6 +104,24 @@ export class Metrics {
   /** Bytes that wait in memory now, for sessions that end with their connections. */
   queuedBytes = 0;
 
+  /** Messages that were dropped, by reason. */
+  get droppedBy(): Readonly<Record<string, number>> {
+    return {
+      output_full: this.droppedOutput,
+      queue_full: this.droppedQueue,
+      mailbox_full: this.droppedMailbox,
+      link_down_or_full: this.droppedLink,
+      too_large: this.droppedSize,
+      expired: this.droppedExpired,
+    };
+  }
+
+  /** Publishes and deliveries that were refused, by what refused them. */
+  get refusedBy(): Readonly<Record<string, number>> {
+    const { refused, refusedByBank: bank, refusedByShare: share } = this;
+    return { bank, share, other: refused - bank - share };
+  }
+
   /** Counts a publish or delivery that is refused, by what refuses it: the bank, the user's share of it, or a limit. */
   countRefused(by: "bank" | "share" | "limit"): void {
     this.refused++;
