@@ -43,7 +43,8 @@ export function clientsCommand(): Command {
     .option("--broker <ID>", "only those of this broker")
     .option(
       "--sort <COLUMN>",
-      "client_id, connected_at, mailbox, in_flight, queued_bytes, subscriptions, credits, user; -mailbox: most first",
+      "client_id, connected_at, mailbox, in_flight, queued_bytes, subscriptions, credits, user, messages_in_per_second, " +
+        "messages_out_per_second, bytes_in_per_second, bytes_out_per_second; -mailbox: most first",
     )
     .addOption(new Option("--top <N>", "so many at most").default(rowsMax, "all").argParser(integer(1, rowsMax)))
     .action(list);
@@ -116,6 +117,7 @@ function columnsOf(row: ClientRow): Row {
   return {
     ...{ client: row.client_id, user: row.user, broker: row.broker, from: row.address, by: row.listener },
     ...{ protocol: row.protocol, state: row.state, since: row.connected_at, filters: row.subscriptions },
+    ...{ "in/s": row.messages_in_per_second, "out/s": row.messages_out_per_second },
     ...{ unacknowledged: row.in_flight, mailbox: row.mailbox, refused: row.last_refusal?.reason ?? null },
   };
 }

@@ -40,6 +40,10 @@ const clientSorts = [
   "subscriptions",
   "credits",
   "user",
+  "messages_in_per_second",
+  "messages_out_per_second",
+  "bytes_in_per_second",
+  "bytes_out_per_second",
 ] as const;
 
 /** The filters of a list of clients. */

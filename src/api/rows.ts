@@ -58,6 +58,8 @@ export const eventSchema = named(
 );
 export type EventRow = Of<typeof eventSchema>;
 
+const rateWords = "on average of the last look, every 5 seconds; null: it is not connected";
+
 const clientFields = {
   broker: text("the broker that keeps its session"),
   client_id: text("the client identifier"),
@@ -75,6 +77,10 @@ const clientFields = {
   queued_bytes: integer("what waits for it in memory, in bytes, about"),
   mailbox: nullable(integer("messages in its mailbox in the store; null: its session ends with its connection")),
   credits: number("credits bound at this broker by what is its; where users have shares, by what is its user's"),
+  messages_in_per_second: nullable(number(`PUBLISH packets from it, ${rateWords}`)),
+  messages_out_per_second: nullable(number("PUBLISH packets to it, likewise")),
+  bytes_in_per_second: nullable(number("bytes from it, likewise")),
+  bytes_out_per_second: nullable(number("bytes to it, likewise")),
   last_refusal: nullable(object({ at: time("when"), kind: word(refusalKinds, "of what"), reason: text("why") })),
 };
 export const clientSchema = named("Client", object(clientFields));

@@ -155,6 +155,7 @@ export class Broker {
     const openedAt = clock.now();
     connection.lastReceivedAt = openedAt;
     connection.openedAt = clock.wall();
+    connection.traffic.begin(openedAt);
     const over = (): void => {
       const { phase } = connection.channel;
       // A client that sends no CONNECT in time is closed (3.1.4).

@@ -59,6 +59,7 @@ export class Inbound {
   receive(connection: Connection, bytes: Uint8Array): void {
     if (connection.channel.phase === "closed") return;
     this.#context.metrics.bytesReceived += bytes.length;
+    connection.traffic.bytesIn += bytes.length;
     const now = this.#context.clock.now();
     connection.lastReceivedAt = now;
     connection.framer.feed(bytes);
@@ -153,6 +154,7 @@ export class Inbound {
     if (route !== undefined && isWide(route) && this.#mustWait(connection, publish, route)) return;
     const { payloadLength } = publish;
     this.#context.metrics.publishesReceived++;
+    connection.traffic.messagesIn++;
     this.#context.metrics.payloadBytesReceived += payloadLength;
     if (connection.meter !== undefined) this.#measure(connection, connection.meter, end - start);
     if (route === undefined) {

@@ -162,7 +162,22 @@ function clientRow(
     queued_bytes: client.queueMemoryBytes,
     mailbox: mailbox === undefined ? null : Math.max(0, mailbox.count),
     credits: context.bankAccount.account.shares.heldByClient(user, session.clientId) / milli,
+    ...ratesOf(client),
     last_refusal: refusal === undefined ? null : lastOf(refusal),
+  };
+}
+
+function ratesOf({
+  connection,
+  context,
+}: LocalSession): Pick<ClientRow, `${"messages" | "bytes"}_${"in" | "out"}_per_second`> {
+  const rates = connection?.traffic.rates(context.clock.now(), connection.writer.taken);
+  const rounded = (rate: number | undefined): number | null => (rate === undefined ? null : Math.round(10 * rate) / 10);
+  return {
+    messages_in_per_second: rounded(rates?.messagesIn),
+    messages_out_per_second: rounded(rates?.messagesOut),
+    bytes_in_per_second: rounded(rates?.bytesIn),
+    bytes_out_per_second: rounded(rates?.bytesOut),
   };
 }
 

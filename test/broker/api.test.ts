@@ -55,6 +55,50 @@ describe("clients", () => {
     here.abort();
   });
 
+  test("how fast messages and bytes come and go is told of each client, and clients are listed by it", async () => {
+    const [from, to, slow] = await Promise.all(["rate-from", "rate-to", "rate-slow"].map((name) => connect(name)));
+    to!.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "rate/#", qos: 1 }] });
+    await to!.take("suback");
+    const publish = async (): Promise<void> => {
+      // Passed on in one piece, one by one, and with acks.
+      for (let at = 0; at < 60; at++) from!.publish(`rate/${at < 40 ? "same" : at}`, "x".repeat(100));
+      for (let at = 1; at <= 20; at++) from!.publish("rate/acked", "x", { qos: 1, messageId: at });
+      slow!.publish("rate/slow", "x");
+      for (const { messageId, qos } of await to!.takeMany("publish", 81))
+        if (qos === 1) to!.send({ cmd: "puback", messageId });
+    };
+    const largest = async (what: string): Promise<Record<string, number>[]> =>
+      (await api.get(`/clients?search=rate-&sort=-${what}_per_second`)).items;
+    // A look at all connections may come in between, and find a part of it.
+    await eventually(async () => {
+      await publish();
+      const rows = await largest("messages_in");
+      const [first, second, last] = rows.map((row) => row.messages_in_per_second!);
+      const isInOrder = rows.map((row) => row.client_id as unknown).join() === "rate-from,rate-slow,rate-to";
+      return isInOrder && first! > 20 * second! && second! > 0 && last === 0;
+    }, "messages from clients are told");
+    await eventually(async () => {
+      await publish();
+      const [first, second] = await largest("messages_out");
+      return (
+        (first!.client_id as unknown) === "rate-to" &&
+        first!.messages_out_per_second! > 10 &&
+        second!.messages_out_per_second === 0
+      );
+    }, "messages to clients are told");
+    for (const [what, clientId] of [
+      ["bytes_in", "rate-from"],
+      ["bytes_out", "rate-to"],
+    ] as const)
+      await eventually(async () => {
+        await publish();
+        const [first] = await largest(what);
+        return (first!.client_id as unknown) === clientId && first![`${what}_per_second`]! > 1000;
+      }, `${what} is told`);
+    for (const client of [from, to, slow]) client!.abort();
+    await eventually(() => broker.server.broker.context.localSessions.get("rate-to") === undefined, "they have gone");
+  });
+
   test("a page goes on where the one before ended, whatever comes and goes between", async () => {
     const names = Array.from({ length: 25 }, (_, index) => `page-${String(index).padStart(2, "0")}`);
     const clients = await Promise.all(names.map((name) => connect(name)));

@@ -1,7 +1,8 @@
 /**
- * A look now and then at connections that have not been read for a while. Who does not read does not see that the other
- * side has closed: without this look a client that has gone would be counted, its session taken for connected and its
- * will kept back, until what its connection is held for is over.
+ * A look now and then at all connections: how much comes and goes, and whether those are there that have not been read
+ * for a while. Who does not read does not see that the other side has closed: without this look a client that has gone
+ * would be counted, its session taken for connected and its will kept back, until what its connection is held for is
+ * over.
  */
 import { heldLookMs } from "../../base/limits.ts";
 import type { Work } from "../../base/slices.ts";

@@ -22,6 +22,7 @@ import type { Elsewhere, Route } from "../../router/router.ts";
 import { Channel } from "../../session/channel.ts";
 import type { LocalSession } from "./local-session.ts";
 import type { Spender } from "./spender.ts";
+import { Traffic } from "./traffic.ts";
 
 /** The reasons for which a connection is not read, as bits; it is read again when none is set. */
 export const PauseReason = {
@@ -69,6 +70,7 @@ export class Connection implements Subject {
   readonly writer: Writer;
   readonly framer = new Framer(connectBytesMax);
   readonly channel = new Channel();
+  readonly traffic = new Traffic();
   /** The session that it serves; undefined before CONNECT is accepted. */
   client: LocalSession | undefined;
   /** The route of its last publish: most publishers stay with one topic. */
@@ -176,10 +178,12 @@ export class Connection implements Subject {
   }
 
   /**
-   * Looks after a connection that has been held ever since this was called last: the kernel asks whether the client is
-   * there, and the client is listened to from `now` on, as long as little waits of what it has sent.
+   * Looks how much has come and gone, and after a connection that has been held ever since this was called last: the
+   * kernel asks whether the client is there, and it is listened to from `now` on, as long as little waits of what it
+   * has sent.
    */
   lookAfter(now: number): void {
+    this.traffic.look(now, this.writer.taken);
     const isLong = this.#isLongHeld && this.isHeld;
     this.#isLongHeld = this.isHeld;
     if (!isLong || this.ended || this.#isListenedTo) return;

@@ -364,7 +364,7 @@ export class LocalSession extends KeptSession {
 
   /** Writes a PUBLISH to the client, which must be connected; `packetId` 0 at QoS 0. */
   write(publish: Publish, target: OutgoingTarget, packetId: number, dup = false): void {
-    const { channel, writer } = this.#connection!;
+    const { channel, writer, traffic } = this.#connection!;
     const { qos } = target;
     envelope.qos = qos;
     envelope.retain = target.retain;
@@ -383,6 +383,7 @@ export class LocalSession extends KeptSession {
     writePublish(writer, publish, envelope, wall);
     const { metrics } = this.context;
     metrics.publishesSent++;
+    traffic.messagesOut++;
     metrics.payloadBytesSent += publish.payloadLength;
     if (qos === 1) metrics.sentQoS1++;
     else if (qos === 2) metrics.sentQoS2++;

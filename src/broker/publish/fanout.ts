@@ -133,6 +133,7 @@ export class Fanout {
     if (run.isApart) writer.lend(run.bytes, run.start, run.end);
     else writer.append(run.bytes, run.start, run.end);
     metrics.publishesSent += run.count;
+    connection.traffic.messagesOut += run.count;
     metrics.payloadBytesSent += run.payloadBytes;
     if (writer.unsent > outputBytesHigh) this.#backPressure.hold(publisher, connection);
   }
