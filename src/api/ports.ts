@@ -53,12 +53,15 @@ export interface FoundMessage {
   readonly row: StoredRow;
 }
 
+/** A client, and what is known of it without making its row: most are left out by that alone. */
+export interface ClientEntry extends Entry<ClientRow>, Pick<ClientRow, "user" | "address" | "connected" | "listener"> {}
+
 /** All that is read of one broker. Iterables may be walked over several turns, in which things come and go. */
 export interface Reading {
   /** The broker's id. */
   readonly id: string;
   broker(): BrokerRow;
-  clients(): Iterable<Entry<ClientRow>>;
+  clients(): Iterable<ClientEntry>;
   /** Undefined: there is no session of that client here. */
   client(clientId: string): ClientDetail | undefined;
   /** Messages in a client's mailbox, in the order in which they are sent. */

@@ -2,7 +2,7 @@
  * The API as the dashboard asks it. A name and a password are given once, for a token; each request shows that itself,
  * and nothing else of the browser's goes with it: no cookie, so no other page can ask in the user's name.
  */
-import { kept } from "./browser.ts";
+import { after, kept } from "./browser.ts";
 import { words } from "./words.ts";
 
 /** An answer that is none of what was asked for: the status, and why, in the broker's words. */
@@ -36,6 +36,10 @@ export interface Asked {
   readonly method?: "GET" | "POST" | "PUT" | "DELETE";
   readonly signal?: AbortSignal | undefined;
 }
+
+/** How often something is asked that the broker has no time for, and how long it is left alone in between, in ms. */
+const attemptsMax = 8;
+const againMs = 700;
 
 const tokenName = "mqttzoo-token";
 
@@ -116,7 +120,12 @@ export class Api {
     return (await (await this.#fetch(path, asked, authorization)).json()) as Answer;
   }
 
-  async #fetch(path: string, { query, body, method = "GET", signal }: Asked, authorization: string | undefined) {
+  async #fetch(
+    path: string,
+    { query, body, method = "GET", signal }: Asked,
+    authorization: string | undefined,
+    attempt = 1,
+  ): Promise<Response> {
     const headers: Record<string, string> = {};
     if (authorization !== undefined) headers.authorization = authorization;
     if (body !== undefined) headers["content-type"] = "application/json";
@@ -129,6 +138,11 @@ export class Api {
       throw new Refusal(0, words.unreachable);
     });
     if (response.ok) return response;
+    // Too much is asked at once: the broker says so, and is asked again a little later.
+    if (response.status === 503 && method === "GET" && attempt < attemptsMax && signal?.aborted !== true) {
+      await new Promise<void>((resolve) => after(againMs, resolve));
+      return this.#fetch(path, { ...(query === undefined ? {} : { query }), signal }, authorization, attempt + 1);
+    }
     const problem = (await response.json().catch(() => ({}))) as { detail?: string };
     throw new Refusal(response.status, problem.detail ?? words.statusOnly(response.status));
   }

@@ -2,18 +2,28 @@
 import type { ComponentType } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { Api, type Me, Refusal, whyOf } from "./api.ts";
+import { BankPage } from "./bank-page.tsx";
 import { after } from "./browser.ts";
+import { ClientsPage } from "./clients-page.tsx";
+import { ClusterPage } from "./cluster-page.tsx";
 import { hashOf, type Session, SessionProvider, usePlace } from "./hooks.ts";
 import { Icon, type IconName } from "./icons.tsx";
 import { NowPage } from "./now-page.tsx";
 import { Notice } from "./parts.tsx";
+import { RefusedPage } from "./refused-page.tsx";
 import { Closed, SignIn } from "./sign-in.tsx";
+import { TopicsPage } from "./topics-page.tsx";
 import { words } from "./words.ts";
 
 type PageName = IconName & keyof typeof words.pages;
 
 const pages: readonly { readonly name: PageName; readonly Page: ComponentType<{ name: string | undefined }> }[] = [
   { name: "now", Page: NowPage },
+  { name: "clients", Page: ClientsPage },
+  { name: "topics", Page: TopicsPage },
+  { name: "bank", Page: BankPage },
+  { name: "refused", Page: RefusedPage },
+  { name: "cluster", Page: ClusterPage },
 ];
 
 /** The user, as far as is known. */

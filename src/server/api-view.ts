@@ -69,7 +69,7 @@ export function viewOf(parts: ViewParts): Reading {
     *clients() {
       const refusals = lastRefusals(broker);
       for (const [name, client] of localSessions)
-        yield { name, row: () => clientRow(client, refusals.get(name), isLost) };
+        yield { name, ...outlineOf(client), row: () => clientRow(client, refusals.get(name), isLost) };
     },
     client(clientId) {
       const client = localSessions.get(clientId);
@@ -140,6 +140,15 @@ function lastRefusals({ context }: Broker): ReadonlyMap<string, RememberedRefusa
   return last;
 }
 
+function outlineOf({ connection, user }: LocalSession): Pick<ClientRow, "user" | "connected" | "address" | "listener"> {
+  return {
+    user: user === "" ? null : user,
+    connected: connection !== undefined,
+    address: connection?.transport.remote ?? null,
+    listener: connection === undefined ? null : connection.listener === "" ? "other" : connection.listener,
+  };
+}
+
 function clientRow(
   client: LocalSession,
   refusal: RememberedRefusal | undefined,
@@ -149,10 +158,7 @@ function clientRow(
   const { version: spoken, expiryInterval, neverExpires } = session;
   const state = stateOf(client, isLost);
   return {
-    ...{ broker: context.options.id, client_id: session.clientId, user: user === "" ? null : user },
-    connected: connection !== undefined,
-    address: connection?.transport.remote ?? null,
-    listener: connection === undefined ? null : connection.listener === "" ? "other" : connection.listener,
+    ...{ broker: context.options.id, client_id: session.clientId, ...outlineOf(client) },
     protocol: state === null ? protocols[spoken] : "MQTT-SN 1.2",
     state,
     keep_alive: connection === undefined ? null : connection.channel.silenceMs / 1500,

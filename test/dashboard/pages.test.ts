@@ -11,7 +11,7 @@ import { type Cluster, startCluster } from "../support/cluster.ts";
 import { RawClient } from "../support/raw-client.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-dashboard-"));
-const httpUsers = join(folder, "users");
+const [httpUsers, aclFile] = [join(folder, "users"), join(folder, "acl")];
 let cluster: Cluster;
 let browser: TestBrowser;
 let base: string;
@@ -22,7 +22,8 @@ beforeAll(async () => {
   writeFileSync(httpUsers, `vera:viewer:${vera}\nolga:operator:${olga}\n`);
   const httpPort = await freePort();
   base = `http://127.0.0.1:${httpPort}/`;
-  cluster = await startCluster(["a"], { httpPort, httpHost: "127.0.0.1", httpUsers });
+  writeFileSync(aclFile, "topic readwrite #\ntopic deny secret/#\n");
+  cluster = await startCluster(["a"], { httpPort, httpHost: "127.0.0.1", httpUsers, aclFile });
   // This one has no HTTP of its own: the other tells of it.
   await cluster.add("b", { httpPort: 0 });
   browser = await TestBrowser.start();
@@ -117,5 +118,141 @@ describe.each([
     await shows(page, "persistent sessions are served");
     await picture("now");
     for (const client of clients) client.abort();
+  }, 90_000);
+
+  test("Clients are found, told of and disconnected, at whichever broker they are", async () => {
+    const { page, picture } = await visit(look);
+    const clients = await Promise.all(["pump-1", "pump-2", "valve"].map((id, index) => connect(index % 2, id)));
+    const away = await connect(0, "sleeper", { clean: false, properties: { sessionExpiryInterval: 600 } });
+    away.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "sleep/#", qos: 1 }] });
+    await away.take("suback");
+    away.abort();
+    clients[2]!.send({ cmd: "publish", topic: "sleep/well", payload: "zzz", qos: 1, messageId: 7 });
+    await clients[2]!.take("puback");
+    await signIn(page, "olga");
+    await page.getByRole("link", { name: "Clients" }).click();
+    await page.getByRole("link", { name: "valve" }).waitFor();
+    await picture("clients");
+    await page.getByLabel("Search").fill("pump");
+    await shows(page, "2 clients");
+    await page.getByRole("link", { name: "pump-2" }).click();
+    const dialog = page.getByRole("dialog", { name: "pump-2" });
+    await dialog.getByText("MQTT 5.0").waitFor();
+    await dialog.getByRole("button", { name: "Disconnect" }).click();
+    expect((await clients[1]!.take("disconnect")).reasonCode).toBe(0x98);
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+    await page.getByLabel("Search").fill("sleeper");
+    await page.getByRole("link", { name: "sleeper" }).click();
+    const sleeper = page.getByRole("dialog", { name: "sleeper" });
+    await sleeper.getByText("zzz").waitFor();
+    await sleeper.getByText("sleep/#").waitFor();
+    await picture("client");
+    await sleeper.getByRole("button", { name: "End session" }).click();
+    await sleeper.getByRole("button", { name: "End it" }).click();
+    await sleeper.waitFor({ state: "detached" });
+    await shows(page, "There is no such client.");
+    for (const client of clients) client.abort();
+  }, 90_000);
+
+  test("Refused tells why, by which rule, and what to do", async () => {
+    const { page, picture } = await visit(look);
+    const client = await connect(1, "curious");
+    client.send({ cmd: "publish", topic: "secret/plan", payload: "?", qos: 1, messageId: 3 });
+    expect((await client.take("puback")).reasonCode).toBe(0x87);
+    await signIn(page, "vera");
+    await page.getByRole("link", { name: "Refused" }).click();
+    await shows(page, /on secret\/plan: .*acl line 2: topic deny secret\/#/);
+    await shows(page, "To allow it, add or change a rule");
+    await picture("refused");
+    await page.getByLabel("Kind").selectOption("connect");
+    await shows(page, "Nothing was refused lately.");
+    await page.getByLabel("Kind").selectOption("publish");
+    await page.getByRole("link", { name: "curious" }).first().click();
+    const dialog = page.getByRole("dialog", { name: "curious" });
+    await dialog.getByText("on secret/plan").first().waitFor();
+    // A viewer changes nothing.
+    expect(await dialog.getByRole("button").count()).toBe(1);
+    client.abort();
+  }, 90_000);
+
+  test("Topics are browsed, published on, and cleared", async () => {
+    const { page, picture } = await visit(look);
+    await signIn(page, "olga");
+    await page.getByRole("link", { name: "Topics" }).click();
+    const publish = page.getByRole("region", { name: "Publish", exact: true });
+    for (const [topic, payload] of [
+      ["zoo/lion/mood", "sleepy"],
+      ["zoo/ape/mood", "<b>bold</b>"],
+    ] as const) {
+      await publish.getByLabel("Topic").fill(topic);
+      await publish.getByLabel("Payload").fill(payload);
+      await publish.getByLabel("Retain").check();
+      await publish.getByRole("button", { name: "Publish" }).click();
+      await shows(page, `Published on ${topic}`);
+    }
+    await page.getByRole("button", { name: "Unfold zoo", exact: true }).click();
+    await page.getByRole("button", { name: "Unfold zoo/ape", exact: true }).click();
+    await page.locator(".tree").getByRole("link", { name: "mood" }).click();
+    // What clients send stays a text.
+    await shows(page, "<b>bold</b>");
+    await picture("topics");
+    await page.getByRole("region", { name: "zoo/ape/mood" }).getByRole("button", { name: "Clear" }).click();
+    await shows(page, "Nothing is retained on this topic.");
+    await page.getByLabel("Topic filter").fill("zoo/#");
+    await page.getByRole("button", { name: "Clear all of them" }).click();
+    await shows(page, "1 retained message matches zoo/#");
+    await page.getByRole("button", { name: "Clear 1" }).click();
+    await shows(page, "1 retained message is cleared.");
+    await shows(page, "Nothing is retained there.");
+  }, 90_000);
+
+  test("Bank tells who holds the credits, what is stored, what storing costs, and takes deposits", async () => {
+    const { page, picture } = await visit(look);
+    const away = await connect(0, "debtor", { clean: false, properties: { sessionExpiryInterval: 600 } });
+    away.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "debt/#", qos: 1 }] });
+    await away.take("suback");
+    away.abort();
+    const publisher = await connect(1, "lender");
+    publisher.send({ cmd: "publish", topic: "debt/first", payload: "x".repeat(100), qos: 1, messageId: 7 });
+    await publisher.take("puback");
+    await signIn(page, "olga");
+    await page.getByRole("link", { name: "Bank" }).click();
+    await page.getByRole("region", { name: "Stored messages" }).getByText("debt/first").first().waitFor();
+    const holders = page.getByRole("region", { name: "Who holds the credits" });
+    await holders.getByText("debt/first").first().waitFor();
+    await holders.getByLabel("Added up by").selectOption("client");
+    await holders.getByText("debtor").waitFor();
+    await shows(page, /[\d.,]+ to [\d.,]+ credits/);
+    await page.getByLabel("Amount, in credits").fill("1000");
+    await page.getByRole("button", { name: "Deposit" }).click();
+    await shows(page, /The capital is [\d.,]+ credits now/);
+    await page.getByRole("region", { name: "Branches" }).getByText("b", { exact: true }).waitFor();
+    await picture("bank");
+    const mail = page.getByRole("region", { name: "Stored messages" });
+    await mail.getByLabel("Topic filter").fill("debt/#");
+    await mail.getByRole("button", { name: "Drop all of them" }).click();
+    await mail.getByRole("button", { name: /^Drop \d/ }).click();
+    await shows(page, /stored messages? (is|are) dropped/);
+    publisher.abort();
+  }, 90_000);
+
+  test("Cluster tells of brokers, links, versions and the store, and drains nobody before the operator is sure", async () => {
+    const { page, picture } = await visit(look);
+    await signIn(page, "olga");
+    await page.getByRole("link", { name: "Cluster" }).click();
+    for (const [broker, other] of ["ab", "ba"]) {
+      const card = page.getByRole("region", { name: broker!, exact: true });
+      await card.getByText("ZooKeeper").waitFor();
+      await card.getByText("ready", { exact: true }).waitFor();
+      await card.locator("li", { hasText: other! }).getByText("up", { exact: true }).waitFor();
+    }
+    await picture("cluster");
+    const card = page.getByRole("region", { name: "b", exact: true });
+    await card.getByRole("button", { name: "Drain" }).click();
+    await shows(page, "b sends its clients to the other brokers");
+    await card.getByRole("button", { name: "Send its clients away" }).click();
+    // These brokers have --drain-time 0.
+    await shows(page, "it sends nobody elsewhere");
   }, 90_000);
 });
