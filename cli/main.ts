@@ -9,7 +9,7 @@ import { bankCommand } from "./bank.ts";
 import { benchCommand, benchWorkerCommand } from "./bench.ts";
 import { brokerCommand } from "./broker.ts";
 import { clientsCommand } from "./clients.ts";
-import { completionCommand } from "./completion.ts";
+import { completeCommand, completionCommand } from "./completion.ts";
 import { doctorCommand } from "./doctor.ts";
 import { isLogJson } from "./flags/broker-config.ts";
 import { ownArguments } from "./flags/client-flags.ts";
@@ -59,7 +59,7 @@ program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subComma
 program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: true }).addCommand(doctorCommand());
 program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand()).addCommand(repairCommand());
 program.addCommand(clientsCommand()).addCommand(retainedCommand()).addCommand(aclCommand());
-program.addCommand(completionCommand(program));
+program.addCommand(completionCommand()).addCommand(completeCommand(program), { hidden: true });
 
 program.hook("preAction", (_, command) => refuseBytes(command, ["message", "willPayload"]));
 

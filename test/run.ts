@@ -24,6 +24,8 @@ const programs: readonly { readonly name: string; readonly package: string; read
     isThere: () => (Bun.which("chromium") ?? Bun.which("chromium-browser")) !== null,
   },
   { name: "promtool", package: "prometheus", isThere: () => Bun.which("promtool") !== null },
+  { name: "zsh", package: "zsh", isThere: () => Bun.which("zsh") !== null },
+  { name: "fish", package: "fish", isThere: () => Bun.which("fish") !== null },
   { name: "openssl", package: "openssl", isThere: () => Bun.which("openssl") !== null },
   // Node with npm, a compiler and Python: what the npm package `zookeeper` is built with and runs under.
   { name: "Node.js", package: "nodejs", isThere: () => Bun.which("node") !== null },

@@ -4,6 +4,7 @@ import { type Command, CommanderError } from "commander";
 import { messageOf, OperatingError } from "../../src/base/errors.ts";
 import { version } from "../../src/broker/core/version.ts";
 import type { TreePlace } from "../cluster/open-tree.ts";
+import { candidatesFor } from "../completion/candidates.ts";
 import { innermost, textOf, useOneLine } from "../output/one-line.ts";
 import { say } from "../output/print.ts";
 import { print } from "../output/standard-output.ts";
@@ -79,17 +80,9 @@ export function wordsOf(line: string): string[] {
 
 /** Returns what may stand in place of the last word of a line, and that word. */
 export function completionsOf(bank: Command, line: string): [string[], string] {
-  const before = line.split(/\s+/).filter((word, index) => word !== "" || index > 0);
-  const word = before.pop() ?? "";
-  const [first, ...rest] = before;
-  const { command } = innermost(bank, first === "help" ? rest : before);
-  const last = before.at(-1) ?? "";
-  const option = command.options.find(({ short, long }) => short === last || long === last);
-  const own = before.length === 0 ? Object.keys(ownCommands) : [];
-  const flags = word.startsWith("-") ? command.options.flatMap(({ long }) => (long === undefined ? [] : [long])) : [];
-  const all =
-    option?.required === true
-      ? (option.argChoices ?? [])
-      : [...command.commands.map((child) => child.name()), ...own, ...flags];
-  return [all.filter((one) => one.startsWith(word)).map((one) => `${one} `), word];
+  const words = line.split(/\s+/).filter((word, index) => word !== "" || index > 0);
+  const present = words.at(-1) ?? "";
+  const own = words.length <= 1 ? Object.keys(ownCommands).filter((name) => name.startsWith(present)) : [];
+  const found = candidatesFor(bank, words[0] === "help" ? words.slice(1) : words).words.map(({ word }) => word);
+  return [[...found, ...own].map((word) => `${word} `), present];
 }

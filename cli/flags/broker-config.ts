@@ -24,7 +24,7 @@ export function addBrokerOptions(command: Command): Command {
     const flag = spec.value === undefined ? "" : ` <${spec.value}>`;
     const option = new Option(`--${nameOf(spec.key)}${flag}`, help);
     if (spec.isList) option.argParser((text: string, before: readonly string[] = []) => [...before, text]);
-    command.addOption(option);
+    command.addOption(Object.assign(option, { values: spec.parse.values }));
   }
   return command.addOption(
     new Option("--config <FILE>", "YAML file with any of these options, by their long names (env: MQTTZOO_CONFIG)"),

@@ -104,9 +104,11 @@ export function size(min: number, max: number): (text: string) => number {
   };
 }
 
-export function oneOf(values: readonly string[]): (text: string) => string {
-  return (text) => {
+/** The parser tells its values, for completion. */
+export function oneOf(values: readonly string[]): ((text: string) => string) & { readonly values: readonly string[] } {
+  const parse = (text: string): string => {
     if (!values.includes(text)) throw new Error(`${JSON.stringify(text)} is none of ${values.join(", ")}`);
     return text;
   };
+  return Object.assign(parse, { values });
 }

@@ -68,27 +68,6 @@ describe("help and version", () => {
       expect(words).toMatch(new RegExp(`--${option} <[^(]*\\(default: [^)]+; env: MQTTZOO_`));
     }
   });
-
-  test("completion scripts name the commands and flags; bash takes its own", async () => {
-    for (const shell of ["bash", "zsh", "fish"]) {
-      const { out } = await run(["completion", shell]);
-      for (const word of ["broker", "pub", "sub", "max-packet-size"]) expect(out).toContain(word);
-    }
-    const { out } = await run(["completion", "bash"]);
-    // The last word is the one that Tab stands behind.
-    for (const [line, found] of [
-      ["mqttzoo re", "repair retained"],
-      ["mqttzoo broker --max-p", "--max-packet-size"],
-      ["mqttzoo bank mail ''", "list show drop --help"],
-      ["mqttzoo bank mail list --cl", "--client"],
-      ["mqttzoo bank statement --by u", "user"],
-      ["mqttzoo bank --data x audit --sh", "--share"],
-      ["mqttzoo pub -f ./no", ""],
-    ]) {
-      const script = `${out}\nCOMP_WORDS=(${line}); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _mqttzoo; echo "\${COMPREPLY[@]}"`;
-      expect(Bun.spawnSync(["bash", "-c", script]).stdout.toString().trim()).toBe(found!);
-    }
-  });
 });
 
 describe("errors are one line and a non-zero exit code", () => {

@@ -35,6 +35,7 @@ test.each([
       "--json ",
       "--by ",
       "--top ",
+      "--help ",
     ],
     "--",
   ],
