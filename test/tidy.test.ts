@@ -226,7 +226,7 @@ describe("tidy", () => {
     for (const code of [...operatingErrorCodes, ...coordinatorErrorCodes])
       expect(map).toMatch(new RegExp(`^\\| .*\\b${code}\\b.* \\|`, "m"));
     for (const [, key] of options) {
-      expect(readme).toContain(`--${key!.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
+      expect(readme).toContain(`--${key!.replace(/[A-Z]|\d/g, (letter) => `-${letter.toLowerCase()}`)}`);
     }
   });
 

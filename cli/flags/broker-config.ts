@@ -110,7 +110,7 @@ function parseValue(spec: OptionSpec, text: string, place: string): string | num
 }
 
 function nameOf(key: string): string {
-  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  return key.replace(/[A-Z]|\d/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 function variableOf(key: string): string {

@@ -1,6 +1,6 @@
 /** The broker's options for MQTT-SN, over UDP. */
 import type { OptionSpec } from "./option-spec.ts";
-import { integer, parseGroup, parsePort, parseText } from "./parsers.ts";
+import { integer, parseFlag, parseGroup, parsePort, parseText } from "./parsers.ts";
 
 export const snSpecs: readonly OptionSpec[] = [
   {
@@ -50,5 +50,13 @@ export const snSpecs: readonly OptionSpec[] = [
     value: "MS",
     help: "pause before a message to a client is sent again, half as much longer each time, four times",
     parse: integer(50, 600_000),
+  },
+  { key: "sn2", help: "speak MQTT-SN 2.0 at that port as well, as its draft of August 2026 has it", parse: parseFlag },
+  {
+    key: "snKeys",
+    value: "FILE",
+    help: "keys of devices that protect what they send (MQTT-SN 2.0), a line each: SENDER,KEY or SENDER,KEY,USER",
+    parse: parseText,
+    shown: "none",
   },
 ];

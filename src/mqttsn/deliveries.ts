@@ -10,7 +10,7 @@ import { Reason } from "../mqtt/reason.ts";
 import { ReturnCode, TopicKind } from "./constants.ts";
 import type { Delivery } from "./inner-connection.ts";
 import type { SnMessage } from "./message-kinds.ts";
-import { encodeMessage, publishSizeOf } from "./messages.ts";
+import { publishSizeOf } from "./messages.ts";
 import type { Peer } from "./peer.ts";
 import type { SnMetrics } from "./sn-metrics.ts";
 import { shortIdOf } from "./terms.ts";
@@ -67,6 +67,8 @@ export class Deliveries {
   #current: Current | undefined;
   #queuedQoS0 = 0;
   #isHeld = false;
+  /** Messages that the client takes before it sleeps again. */
+  #left = Infinity;
   /** The message ids of REGISTER begin where nobody can guess. */
   #nextId: number;
 
@@ -77,7 +79,12 @@ export class Deliveries {
   }
 
   get isIdle(): boolean {
-    return this.#current === undefined && this.#queue.length === 0;
+    return this.#current === undefined && (this.#queue.length === 0 || this.#left === 0);
+  }
+
+  /** True if it is idle though messages wait: the client takes so many and no more. */
+  get isCutShort(): boolean {
+    return this.#left === 0 && this.#queue.length > 0;
   }
 
   nextDeadline(): number {
@@ -114,8 +121,9 @@ export class Deliveries {
     this.#isHeld = true;
   }
 
-  /** Sends again: the client is awake. What was under way is sent once more. */
-  go(now: number): void {
+  /** Sends again, `most` messages at most: the client is awake. What was under way is sent once more. */
+  go(now: number, most = Infinity): void {
+    this.#left = most;
     if (!this.#isHeld) return;
     this.#isHeld = false;
     const current = this.#current;
@@ -162,11 +170,13 @@ export class Deliveries {
   /** Handles the client's PUBACK: the end of QoS 1, or an error. */
   acknowledged({ topicId, messageId, code }: { topicId: number; messageId: number; code: number }, now: number): void {
     const { topics } = this.#recipient;
+    const current = this.#current;
     if (code === ReturnCode.invalidTopicId) {
-      const unknown = topics.topicOf(topicId);
+      // PUBACK of 2.0 does not name it.
+      const sent = topicId === 0 && current?.messageId === messageId ? current.sent : undefined;
+      const unknown = topics.topicOf(sent?.kind === "publish" ? sent.topicId : topicId);
       if (unknown !== undefined) unknown.isKnown = false;
     }
-    const current = this.#current;
     if (current === undefined || current.item.kind === "release" || current.messageId !== messageId) return;
     if (current.phase !== "publish" || code === ReturnCode.congestion) return;
     if (code === ReturnCode.invalidTopicId && current.unknown < snRetriesMax) {
@@ -203,7 +213,7 @@ export class Deliveries {
   }
 
   #next(now: number): void {
-    while (this.#current === undefined && !this.#isHeld) {
+    while (this.#current === undefined && !this.#isHeld && this.#left > 0) {
       const item = this.#queue.shift();
       if (item === undefined) return;
       if (item.kind === "publish" && item.qos === 0) this.#queuedQoS0--;
@@ -218,6 +228,7 @@ export class Deliveries {
 
   #done(now: number): void {
     this.#current = undefined;
+    this.#left--;
     this.#next(now);
     if (this.isIdle) this.#recipient.idle(now);
   }
@@ -231,7 +242,7 @@ export class Deliveries {
     }
     const { peer, datagramBytesMax } = this.#recipient;
     const size = publishSizeOf(item.payload.length) + peer.overhead;
-    if (size > datagramBytesMax) {
+    if (size > Math.min(datagramBytesMax, peer.packetBytesMax || Infinity)) {
       this.#recipient.tooLarge(item.topic, size);
       return this.#refused(current, now);
     }
@@ -263,7 +274,7 @@ export class Deliveries {
     current.phase = "register";
     current.messageId = messageId;
     const message: SnMessage = { kind: "register", topicId, messageId, topic };
-    const size = encodeMessage(message).length + peer.overhead;
+    const size = peer.encode(message).length + peer.overhead;
     if (size > datagramBytesMax) {
       this.#recipient.tooLarge(topic, size);
       return this.#refused(current, now);
@@ -282,7 +293,7 @@ export class Deliveries {
 
   #send(current: Current, message: SnMessage, now: number): void {
     const { peer } = this.#recipient;
-    const bytes = encodeMessage(message);
+    const bytes = peer.encode(message);
     if (!peer.allows(bytes.length)) return this.#challenge(current, now);
     current.sent = message;
     current.dueAt = now + this.#recipient.retryMs * backOff ** current.tries;
@@ -300,7 +311,7 @@ export class Deliveries {
     current.dueAt = now + retryMs * backOff ** current.tries;
     // Some clients refuse ids that are reserved, so it is one like any other.
     const topicId = topics.idOf(challengeTopic).id;
-    peer.challenge(encodeMessage({ kind: "register", topicId, messageId, topic: challengeTopic }));
+    peer.challenge(peer.encode({ kind: "register", topicId, messageId, topic: challengeTopic }));
   }
 
   #repeat(current: Current, now: number): void {

@@ -6,6 +6,12 @@ import type { Peer } from "./peer.ts";
 import type { PredefinedTopics } from "./predefined-topics.ts";
 import type { SnMetrics } from "./sn-metrics.ts";
 
+/**
+ * The states of a client (6.14). willTopic, willMessage: CONNECT has come, and the client is asked for its will.
+ * opening: the broker is asked. awake: it sleeps, has asked for its mail, and is being handed it.
+ */
+export type State = "new" | "willTopic" | "willMessage" | "opening" | "active" | "asleep" | "awake" | "gone";
+
 /** A client, as its surroundings know it. */
 export interface Named {
   readonly clientId: string;

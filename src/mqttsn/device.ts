@@ -3,28 +3,36 @@
  * That connection stays open while the client sleeps, so its mail waits where all mail waits; only the client's own
  * messages and answers pass between the two here.
  */
-import { snCleanSessionMs, snMailLookMs, snMailWaitMs, snWillPendingMs } from "../base/sn-limits.ts";
+import { snMailLookMs, snMailWaitMs, snWillPendingMs } from "../base/sn-limits.ts";
 import { Timer } from "../base/timers.ts";
 import { type QoS, sessionNeverExpires } from "../mqtt/constants.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { isTopicName } from "../mqtt/topic.ts";
-import type { DeviceState } from "../net/transport.ts";
 import { ReturnCode } from "./constants.ts";
+import { Reason2 } from "./constants-2.ts";
 import { Deliveries } from "./deliveries.ts";
-import type { DeviceContext } from "./device-context.ts";
+import type { DeviceContext, State } from "./device-context.ts";
 import { type FromBroker, InnerConnection } from "./inner-connection.ts";
-import type { SnMessage } from "./message-kinds.ts";
+import type { ConnectOf2, SnMessage } from "./message-kinds.ts";
 import { ackPacket, connectPacket, disconnectPacket, pingPacket, type SnWill } from "./mqtt-packets.ts";
 import type { Peer } from "./peer.ts";
+import { recipientOf } from "./recipient.ts";
 import { Requests } from "./requests.ts";
-import { type Connect, codeOfRefusal, durationMaxMs, isSameConnect, willQoS, withTolerance } from "./terms.ts";
+import {
+  type Connect,
+  codeOfRefusal,
+  connackReason,
+  durationMaxMs,
+  farewell,
+  isSameConnect,
+  shownState,
+  termsOf,
+  updatedWill,
+  type WillUpdate,
+  willQoS,
+  withTolerance,
+} from "./terms.ts";
 import { TopicIds } from "./topic-ids.ts";
-
-/**
- * willTopic, willMessage: CONNECT has come, and the client is asked for its will. opening: the broker is asked. awake:
- * it sleeps, has asked for its mail, and is being handed it.
- */
-type State = "new" | "willTopic" | "willMessage" | "opening" | "active" | "asleep" | "awake" | "gone";
 
 export class Device<Owner> {
   readonly clientId: string;
@@ -41,6 +49,9 @@ export class Device<Owner> {
   /** The address that CONNECT came from, while nothing has come since its answer, which may have been lost. */
   #freshFrom: string | undefined;
   #isClean = true;
+  /** How long the session outlives the connection to the broker, in seconds. */
+  #expiry = sessionNeverExpires;
+  #admitted: SnMessage = { kind: "connack", code: ReturnCode.accepted };
   #will: SnWill | undefined;
   #willHead: Omit<SnWill, "data"> | undefined;
   /** The answer that is owed when the broker has let the client in. */
@@ -64,7 +75,15 @@ export class Device<Owner> {
     this.#context = context;
     this.#heardAt = context.clock.now();
     this.topics = new TopicIds(context.random.next());
-    this.deliveries = new Deliveries(this.#recipient(), context.random.next());
+    this.deliveries = new Deliveries(
+      recipientOf(this, context, {
+        acknowledge: (type, packetId, reason) => this.#inner?.send(ackPacket(type, packetId, reason)),
+        // A client that sleeps is asked again when it wakes.
+        unanswered: () => (this.isAsleep ? this.#sleep() : this.dismiss()),
+        idle: (now) => this.#sleepIfDone(now),
+      }),
+      context.random.next(),
+    );
     const { predefined, metrics } = context;
     this.#requests = new Requests({ device: this, predefined, metrics, inner: () => this.#inner });
     this.#timer = new Timer((now) => this.#tick(now));
@@ -75,8 +94,9 @@ export class Device<Owner> {
     return this.state === "asleep" || this.state === "awake";
   }
 
-  get #stateForAll(): DeviceState {
-    return this.state === "asleep" || this.state === "awake" ? this.state : "active";
+  /** The rest of its CONNECT, if that was of 2.0. */
+  get given(): ConnectOf2 | undefined {
+    return this.#connect?.of2;
   }
 
   /** Handles CONNECT. It may be one that has come before, whose answer was lost. */
@@ -87,7 +107,8 @@ export class Device<Owner> {
     if (isAgain && this.state === "willMessage") return void this.peer.tell({ kind: "willmsgreq" });
     if (isAgain && this.state === "opening") return;
     if (isAgain && this.state === "active" && this.#freshFrom === this.peer.key)
-      return void this.peer.tell({ kind: "connack", code: ReturnCode.accepted });
+      return void this.peer.tell(this.#admitted);
+    const terms = termsOf(message, (id) => this.#context.predefined.topicOf(this.clientId, id)?.topic);
     this.#connect = message;
     this.state = "new";
     // An earlier connection ends without its will: the client is here.
@@ -97,9 +118,10 @@ export class Device<Owner> {
       this.topics = new TopicIds(this.#context.random.next());
       this.#will = undefined;
     } else this.topics.forgetKnown();
-    this.#isClean = message.clean;
-    this.#keepAliveMs = message.duration === 0 ? durationMaxMs : withTolerance(message.duration * 1000);
+    if (terms === undefined) return this.#turnAway(ReturnCode.notSupported, Reason.topicNameInvalid);
+    ({ isEphemeral: this.#isClean, expiry: this.#expiry, keepAliveMs: this.#keepAliveMs } = terms);
     this.#silenceMs = this.#keepAliveMs;
+    if (message.of2 !== undefined) this.#will = terms.will;
     if (message.will) {
       this.state = "willTopic";
       this.#silenceMs = snWillPendingMs;
@@ -148,7 +170,13 @@ export class Device<Owner> {
       case "pingreq":
         return this.#ping(now);
       case "disconnect":
-        return this.#receiveDisconnect(message.duration ?? 0, now);
+        if (message.duration) return this.#fallAsleep(withTolerance(message.duration * 1000), now);
+        return this.#receiveDisconnect(message);
+      case "sleepreq":
+        if (!message.keepsTopics) this.topics.forgetKnown();
+        return this.#fallAsleep(message.duration * 1500, now);
+      case "auth":
+        return this.dismiss(Reason2.badMethod);
     }
   }
 
@@ -161,18 +189,10 @@ export class Device<Owner> {
       case "willmsg":
         if (this.state === "willMessage") this.#enterWith({ ...this.#willHead!, data: message.data.slice() });
         return true;
-      case "willtopicupd": {
-        const { topic, qos, retain } = message;
-        const data = this.#will?.data ?? new Uint8Array(0);
-        const will = topic === "" ? undefined : { topic, qos: willQoS(qos), retain, data };
-        this.#update(will, "willtopicresp", topic === "" || isTopicName(topic), now);
+      case "willtopicupd":
+      case "willmsgupd":
+        this.#update(message, now);
         return true;
-      }
-      case "willmsgupd": {
-        const will = this.#will && { ...this.#will, data: message.data.slice() };
-        this.#update(will, "willmsgresp", will !== undefined, now);
-        return true;
-      }
       default:
         return false;
     }
@@ -194,25 +214,29 @@ export class Device<Owner> {
   }
 
   /** Changes the will: MQTT has no packet for that, so the client gets a new connection to the same session. */
-  #update(will: SnWill | undefined, kind: "willtopicresp" | "willmsgresp", isTaken: boolean, now: number): void {
+  #update(message: WillUpdate, now: number): void {
     if (this.state !== "active" && !this.isAsleep) return;
-    if (!isTaken) return void this.peer.tell({ kind, code: ReturnCode.notSupported });
+    const kind = message.kind === "willtopicupd" ? "willtopicresp" : "willmsgresp";
+    const will = updatedWill(message, this.#will);
+    if (will === "refused") return void this.peer.tell({ kind, code: ReturnCode.notSupported });
     this.#will = will;
     this.#leave(Reason.success);
     this.#open({ kind, code: ReturnCode.accepted }, false);
     this.#schedule(now);
   }
 
-  #receiveDisconnect(duration: number, now: number): void {
-    if (duration === 0) {
-      this.#leave(Reason.success, this.#isClean ? 0 : undefined);
-      this.peer.tell({ kind: "disconnect", duration: undefined });
-      return this.#end();
-    }
+  #receiveDisconnect({ reason, expiry }: Extract<SnMessage, { kind: "disconnect" }>): void {
+    const how = reason === Reason2.withWill ? Reason.disconnectWithWill : Reason.success;
+    this.#leave(how, this.#isClean ? 0 : expiry);
+    this.peer.tell(farewell);
+    this.#end();
+  }
+
+  #fallAsleep(silenceMs: number, now: number): void {
     if (this.state === "opening") return;
-    this.#silenceMs = withTolerance(duration * 1000);
+    this.#silenceMs = silenceMs;
     this.#sleep();
-    this.peer.tell({ kind: "disconnect", duration: undefined });
+    this.peer.tell(farewell);
     this.#schedule(now);
   }
 
@@ -224,7 +248,7 @@ export class Device<Owner> {
     // What is under way to an earlier address has its turn at this one.
     if (this.#wokenFrom !== this.peer.key) this.deliveries.hold();
     this.#wokenFrom = this.peer.key;
-    this.deliveries.go(now);
+    this.deliveries.go(now, this.given?.awakeMax || Infinity);
     this.#sleepIfDone(now);
   }
 
@@ -232,18 +256,15 @@ export class Device<Owner> {
   #sleepIfDone(now: number): void {
     this.#lookAt = Infinity;
     if (this.state !== "awake" || !this.deliveries.isIdle) return;
-    if (now < this.#lookUntil && this.#hasMail()) {
+    const inner = this.#inner;
+    // The broker has something for it, or may have when it has read what waits.
+    const hasMail = inner !== undefined && (inner.waiting > 0 || this.#context.mailWaits(inner.owner));
+    if (now < this.#lookUntil && hasMail && !this.deliveries.isCutShort) {
       this.#lookAt = now + snMailLookMs;
       return this.#schedule(now);
     }
     this.#sleep();
-    this.peer.tell({ kind: "pingresp" });
-  }
-
-  /** True while the broker has something for the client, or may have when it has read what waits. */
-  #hasMail(): boolean {
-    const inner = this.#inner;
-    return inner !== undefined && (inner.waiting > 0 || this.#context.mailWaits(inner.owner));
+    this.peer.tell({ kind: "pingresp", hasMore: this.deliveries.isCutShort });
   }
 
   #sleep(): void {
@@ -256,14 +277,13 @@ export class Device<Owner> {
   #open(owed: SnMessage | undefined, clean: boolean): void {
     this.#owed = owed;
     const { clientId } = this;
-    const expiry = this.#isClean ? snCleanSessionMs / 1000 : sessionNeverExpires;
-    const { remote, address } = this.peer;
+    const { remote, address, protection } = this.peer;
     const wasAsleep = this.isAsleep;
-    const packet = connectPacket({ clientId, clean, expiry, will: this.#will });
+    const packet = connectPacket({ clientId, clean, expiry: this.#expiry, will: this.#will });
     if (!wasAsleep) this.state = "opening";
     const inner: InnerConnection<Owner> = new InnerConnection(
       this.#context.doors,
-      { remote, address, user: this.#context.user, state: () => this.#stateForAll },
+      { remote, address, user: protection?.user ?? this.#context.user, state: () => shownState(this.state) },
       {
         heard: (heard) => this.#inner === inner && this.#heard(heard),
         closed: () => this.#inner === inner && this.#closed(),
@@ -287,8 +307,7 @@ export class Device<Owner> {
         this.deliveries.release(packet.packetId, now);
         break;
       case "disconnect":
-        // The connection is closed next.
-        break;
+        break; // The connection is closed next.
       default:
         this.#requests.answered(packet, now);
     }
@@ -298,7 +317,7 @@ export class Device<Owner> {
   #opened({ reason, sessionPresent, keepAlive }: Extract<FromBroker, { kind: "connack" }>, now: number): void {
     const owed = this.#owed;
     this.#owed = undefined;
-    if (reason !== Reason.success) return this.#turnAway(codeOfRefusal(reason));
+    if (reason !== Reason.success) return this.#turnAway(codeOfRefusal(reason), reason);
     // The broker goes by one and a half times that.
     this.#pingMs = keepAlive * 1000;
     this.#pingAt = keepAlive === 0 ? Infinity : now + this.#pingMs;
@@ -307,13 +326,15 @@ export class Device<Owner> {
         this.state = "active";
         this.deliveries.go(now);
       }
-      this.#freshFrom = owed.kind === "connack" ? this.peer.key : undefined;
-      this.peer.tell(owed);
-      return;
+      const isConnack = owed.kind === "connack";
+      this.#freshFrom = isConnack ? this.peer.key : undefined;
+      const assignedId = this.given?.assignedId;
+      if (isConnack) this.#admitted = { ...owed, sessionPresent, ...(assignedId && { assignedId }) };
+      return void this.peer.tell(isConnack ? this.#admitted : owed);
     }
     if (!sessionPresent) {
       this.#leave(Reason.success, 0);
-      this.peer.tell({ kind: "disconnect", duration: undefined });
+      this.peer.tell(farewell);
       return this.#end();
     }
     this.#sleep();
@@ -324,13 +345,13 @@ export class Device<Owner> {
   #closed(): void {
     if (this.state === "gone") return;
     if (this.state === "opening" && this.#owed?.kind === "connack") return this.#turnAway(ReturnCode.congestion);
-    if (this.state !== "asleep") this.peer.tell({ kind: "disconnect", duration: undefined });
+    if (this.state !== "asleep") this.peer.tell(farewell);
     this.#end();
   }
 
-  #turnAway(code: number): void {
+  #turnAway(code: number, reason: number = Reason.serverBusy): void {
     if (code === ReturnCode.congestion) this.#context.metrics.congested++;
-    this.peer.tell({ kind: "connack", code });
+    this.peer.tell({ kind: "connack", code, reason: connackReason(reason) });
     this.#leave(Reason.success, 0);
     this.#end();
   }
@@ -350,10 +371,10 @@ export class Device<Owner> {
   }
 
   /** Gives the client up: its will is published, and its session is kept if it began with one that lasts. */
-  dismiss(): void {
+  dismiss(reason: number = Reason.keepAliveTimeout): void {
     this.#context.metrics.lost++;
     this.#context.lost(this.clientId);
-    if (this.state === "active") this.peer.tell({ kind: "disconnect", duration: undefined });
+    if (this.state === "active") this.peer.tell({ kind: "disconnect", duration: undefined, reason });
     this.#leave(Reason.disconnectWithWill, this.#isClean ? 0 : undefined);
     this.#end();
   }
@@ -374,26 +395,5 @@ export class Device<Owner> {
     const silentAt = this.#heardAt + this.#silenceMs;
     const next = Math.min(this.deliveries.nextDeadline(), this.#lookAt, this.#pingAt, silentAt);
     this.#context.timers.set(this.#timer, Math.max(now, next));
-  }
-
-  #recipient() {
-    const device = this;
-    const { retryMs, datagramBytesMax, metrics } = this.#context;
-    return {
-      ...{ retryMs, datagramBytesMax, metrics },
-      get peer() {
-        return device.peer;
-      },
-      get topics() {
-        return device.topics;
-      },
-      predefinedId: (topic: string) => device.#context.predefined.find(device.clientId, topic)?.id,
-      acknowledge: (type: number, packetId: number, reason: number) =>
-        device.#inner?.send(ackPacket(type, packetId, reason)),
-      tooLarge: (topic: string, size: number) => device.#context.tooLarge(device, topic, size),
-      // A client that sleeps is asked again when it wakes.
-      unanswered: () => (device.isAsleep ? device.#sleep() : device.dismiss()),
-      idle: (now: number) => device.#sleepIfDone(now),
-    };
   }
 }

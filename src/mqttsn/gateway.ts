@@ -8,23 +8,23 @@ import {
   snClientIdMax,
   snLeftAnswersMax,
   snLeftMax,
-  snNodeBytesMax,
   snUnprovenMax,
-  snUnreadMax,
   snWakesMax,
   snWillsPendingMax,
 } from "../base/sn-limits.ts";
 import { Timers } from "../base/timers.ts";
-import { protocolId, ReturnCode, TopicKind } from "./constants.ts";
+import { Anonymous } from "./anonymous.ts";
+import { protocolId, ReturnCode } from "./constants.ts";
+import { Reason2 } from "./constants-2.ts";
+import { type Arrived, type ReaderOptions, readDatagram } from "./datagram.ts";
 import { Device } from "./device.ts";
 import type { DeviceContext } from "./device-context.ts";
-import { type InnerClient, InnerConnection, type InnerDoors } from "./inner-connection.ts";
-import type { SnMessage, SnPublish } from "./message-kinds.ts";
-import { decodeMessage, encodeMessage } from "./messages.ts";
-import { connectPacket, publishPacket } from "./mqtt-packets.ts";
-import { Peer, type SendDatagram } from "./peer.ts";
+import type { InnerDoors } from "./inner-connection.ts";
+import type { SnMessage } from "./message-kinds.ts";
+import { encodeMessage } from "./messages.ts";
+import { Peer, type PeerProtection, type SendDatagram } from "./peer.ts";
 import type { PredefinedTopics } from "./predefined-topics.ts";
-import { shortTopic } from "./requests.ts";
+import type { SnKeys } from "./protection.ts";
 import { newSnMetrics } from "./sn-metrics.ts";
 import type { Connect } from "./terms.ts";
 
@@ -37,6 +37,8 @@ export interface GatewayOptions {
   readonly anonymousUser: string | undefined;
   readonly retryMs: number;
   readonly datagramBytesMax: number;
+  /** True: MQTT-SN 2.0 is spoken, too. */
+  readonly takes2?: boolean;
 }
 
 /** The surroundings of the gateway: the broker, and the process. */
@@ -45,6 +47,8 @@ export interface GatewayDoors<Owner> extends InnerDoors<Owner> {
   readonly random: Random;
   readonly send: SendDatagram;
   readonly predefined: PredefinedTopics;
+  /** The keys of senders of 2.0 who protect what they send. */
+  readonly keys?: SnKeys | undefined;
   /** Returns true while the broker has something for a client that it has not handed over. */
   mailWaits(owner: Owner): boolean;
   /** Returns true if the broker keeps, or knows of, a session with that client id. */
@@ -67,6 +71,9 @@ export class Gateway<Owner> {
   readonly #context: DeviceContext<Owner>;
   readonly #byPeer = new Map<string, Device<Owner>>();
   readonly #byId = new Map<string, Device<Owner>>();
+  /** The client that has come last with each sender's key. */
+  readonly #bySender = new Map<string, Device<Owner>>();
+  readonly #reader: ReaderOptions;
   /** Clients that have not proved their addresses, the oldest first. */
   readonly #unproven = new Set<Device<Owner>>();
   /** Clients that are asked for their wills. */
@@ -77,17 +84,18 @@ export class Gateway<Owner> {
   readonly #lost = new Set<string>();
   readonly #wakes: Bucket;
   readonly #send: SendDatagram;
-  /** The connection of all who publish without one. */
-  #anonymous: InnerConnection<Owner> | undefined;
+  readonly #anonymous: Anonymous<Owner>;
 
   constructor(options: GatewayOptions, doors: GatewayDoors<Owner>) {
     this.#options = options;
     this.#doors = doors;
+    this.#reader = { takes2: options.takes2 ?? false, keys: doors.keys };
     this.#wakes = new Bucket(snWakesMax, doors.clock.now());
     this.#send = (...datagram) => {
       this.metrics.sent++;
       doors.send(...datagram);
     };
+    this.#anonymous = new Anonymous(options.anonymousUser, doors, this.metrics);
     const { user, retryMs, datagramBytesMax } = options;
     const { clock, random, predefined } = doors;
     const timers = this.#timers;
@@ -142,45 +150,74 @@ export class Gateway<Owner> {
   }
 
   /** Handles one datagram. */
-  receive(bytes: Uint8Array, { address, port }: Source): void {
+  receive(bytes: Uint8Array, source: Source): void {
     this.metrics.received++;
-    const message = decodeMessage(bytes);
-    if (message.kind === "malformed") {
+    const read = readDatagram(bytes, this.#reader, (node) => this.#byPeer.get(keyOf(source, { node }))?.peer.version);
+    if (read.kind === "arrived") return this.#receive(read, source);
+    if (read.kind === "malformed") {
       this.metrics.malformed++;
       return;
     }
-    if (message.kind !== "encapsulated") return this.#receive(message, bytes, { address, port }, undefined);
-    const { node, inner } = message;
-    const wrapped = decodeMessage(inner);
-    if (wrapped.kind === "malformed" || wrapped.kind === "encapsulated" || node.length > snNodeBytesMax) {
-      this.metrics.malformed++;
-      return;
-    }
-    this.#receive(wrapped, inner, { address, port }, node);
+    this.metrics.refused++;
+    if (read.reason === undefined) return;
+    const peer = this.#peerOf({ ...read, version: 2, protection: undefined, bytes }, source);
+    peer.tell({ kind: "disconnect", duration: undefined, reason: read.reason });
   }
 
-  #receive(message: SnMessage, bytes: Uint8Array, { address, port }: Source, node: Uint8Array | undefined): void {
-    const key = node === undefined ? `${address} ${port}` : `${address} ${port} ${Buffer.from(node).toString("hex")}`;
-    if (message.kind === "publish" && message.qos === -1) return this.#publishAnonymously(message);
-    const device = this.#byPeer.get(key);
+  #receive(arrived: Arrived, source: Source): void {
+    const { message, bytes, identifiedAs } = arrived;
+    if (message.kind === "publish" && message.qos === -1) return this.#anonymous.publish(message);
+    const device = this.#byPeer.get(keyOf(source, arrived));
     const now = this.#doors.clock.now();
-    if (device === undefined) {
-      // A stranger's address is kept only when it has become a client's.
-      const own = node === undefined ? undefined : node.slice();
-      const peer = new Peer(key, { address, port, node: own }, this.#send);
-      peer.credit = bytes.length + peer.overhead;
-      return this.#receiveFromStranger(message, peer, now);
+    const isItself = device !== undefined && (identifiedAs === undefined || this.#byId.get(identifiedAs) === device);
+    // An address may have changed to the other version.
+    if (!isItself || device.peer.version !== arrived.version) {
+      const peer = this.#peerOf(arrived, source);
+      peer.note(message);
+      const moved = this.#find(arrived);
+      if (moved === undefined) return this.#receiveFromStranger(message, peer, now);
+      if (message.kind === "connect") return this.#connect(message, peer, now);
+      this.#move(moved, peer);
+      return this.#hand(moved, arrived, now);
     }
     const { peer } = device;
+    peer.note(message);
     if (!peer.isProven) peer.credit += bytes.length + peer.overhead;
     if (message.kind === "connect") return this.#connect(message, peer, now);
     if (message.kind === "searchgw") return void this.#tellGateway(peer);
     if (message.kind === "pingreq" && message.clientId !== "" && message.clientId !== device.clientId)
       return this.#wake(message.clientId, peer, now);
+    this.#hand(device, arrived, now);
+  }
+
+  /** Gives a client what it has sent. */
+  #hand(device: Device<Owner>, { message, bytes }: Arrived, now: number): void {
     const wasPending = device.state === "willTopic" || device.state === "willMessage";
     device.receive(message, bytes, now);
-    if (peer.isProven) this.#unproven.delete(device);
+    if (device.peer.isProven) this.#unproven.delete(device);
     if (wasPending) this.#notePending(device);
+  }
+
+  /** Returns the peer for an address at which no client is. It is kept only when it becomes one's. */
+  #peerOf(
+    { node, version, protection, bytes }: Omit<Arrived, "kind" | "message" | "identifiedAs">,
+    source: Source,
+  ): Peer {
+    const own = node?.slice();
+    const facts = { ...source, node: own, version, protection };
+    const peer = new Peer(keyOf(source, { node, protection }), facts, this.#send);
+    peer.credit = bytes.length + peer.overhead;
+    return peer;
+  }
+
+  /**
+   * Returns the client that a packet of 2.0 is of though it comes from elsewhere: it says so and sleeps, as with
+   * PINGREQ of 1.2, or its sender has proved it.
+   */
+  #find({ identifiedAs, protection }: Arrived): Device<Owner> | undefined {
+    if (protection !== undefined) return this.#bySender.get(protection.sender);
+    const device = identifiedAs === undefined ? undefined : this.#byId.get(identifiedAs);
+    return device?.isAsleep && device.given?.allowsMoves && device.peer.protection === undefined ? device : undefined;
   }
 
   #receiveFromStranger(message: SnMessage, peer: Peer, now: number): void {
@@ -191,7 +228,9 @@ export class Gateway<Owner> {
         return this.#tellGateway(peer);
       case "pingreq":
         if (message.clientId !== "") return this.#wake(message.clientId, peer, now);
-        return void peer.tell({ kind: "disconnect", duration: undefined });
+        return void peer.tell(notConnected);
+      case "auth":
+      case "sleepreq":
       case "publish":
       case "register":
       case "subscribe":
@@ -200,13 +239,15 @@ export class Gateway<Owner> {
       case "willtopicupd":
       case "willmsgupd":
         // It is not connected, whatever it believes.
-        return void peer.tell({ kind: "disconnect", duration: undefined });
+        return void peer.tell(notConnected);
       case "disconnect":
         return this.#tellLeft(peer);
     }
   }
 
   #tellGateway(peer: Peer): void {
+    // SEARCHGW of 2.0 is a byte shorter than its answer.
+    peer.credit = Math.max(peer.credit, 3);
     peer.tell({ kind: "gwinfo", gatewayId: this.#options.gatewayId, address: new Uint8Array(0) });
   }
 
@@ -218,11 +259,14 @@ export class Gateway<Owner> {
     peer.tell({ kind: "disconnect", duration: undefined });
   }
 
-  #connect(message: Connect, peer: Peer, now: number): void {
+  #connect(given: Connect, peer: Peer, now: number): void {
+    const message = peer.version === 2 ? this.#named(given, peer) : given;
     const { clientId } = message;
-    const isKnown = clientId !== "" && clientId.length <= snClientIdMax;
-    if (message.protocolId !== protocolId || !isKnown)
-      return void peer.tell({ kind: "connack", code: ReturnCode.notSupported });
+    const isKnown = clientId !== "" && clientId.length <= snClientIdMax && this.#mayHave(clientId, peer);
+    const refuse = (reason: number): void => void peer.tell({ kind: "connack", code: ReturnCode.notSupported, reason });
+    if (peer.version === 1 && message.protocolId !== protocolId) return refuse(Reason2.unsupportedVersion);
+    if (!isKnown) return refuse(Reason2.clientIdNotValid);
+    if (message.of2?.method !== undefined) return refuse(Reason2.badMethod);
     let device = this.#byId.get(clientId);
     const isNew = device === undefined;
     if (isNew && message.will && this.#willsPending.size >= snWillsPendingMax) {
@@ -231,13 +275,40 @@ export class Gateway<Owner> {
     }
     device ??= new Device(clientId, peer, this.#context);
     this.#move(device, peer);
+    device.peer.packetBytesMax = message.of2?.packetBytesMax ?? 0;
     device.connect(message, now);
     this.#notePending(device);
+  }
+
+  /**
+   * Returns a CONNECT of 2.0 with the id under which its session is known: its own, or one that it is given, and whose
+   * key it has, so that nobody else comes to a protected session (3.17).
+   */
+  #named(message: Connect, peer: Peer): Connect {
+    if (message.clientId !== "") return { ...message, clientId: `${message.clientId}${peer.suffix}` };
+    const before = this.#byPeer.get(peer.key);
+    const isAgain = before !== undefined && before.given?.messageId === message.of2!.messageId;
+    const assignedId = isAgain ? before.clientId.slice(0, assignedChars) : this.#randomHex();
+    return { ...message, clientId: `${assignedId}${peer.suffix}`, of2: { ...message.of2!, assignedId } };
+  }
+
+  /** Returns false for ids of protected clients, where it is another one's. */
+  #mayHave(clientId: string, { suffix }: Peer): boolean {
+    return this.#reader.keys === undefined || (suffix === "" ? !mark.test(clientId) : clientId.endsWith(suffix));
+  }
+
+  #randomHex(): string {
+    const byte = (): string =>
+      Math.floor(this.#doors.random.next() * 256)
+        .toString(16)
+        .padStart(2, "0");
+    return Array.from({ length: assignedChars / 2 }, byte).join("");
   }
 
   /** A client that sleeps asks for its mail, perhaps from another address, or at another broker than before. */
   #wake(clientId: string, peer: Peer, now: number): void {
     const device = this.#byId.get(clientId);
+    if (!this.#mayHave(clientId, peer)) return void peer.tell(notConnected);
     if (device !== undefined) {
       // One that does not sleep says who it is when its address has changed: by CONNECT.
       if (!device.isAsleep) return void peer.tell({ kind: "disconnect", duration: undefined });
@@ -260,7 +331,9 @@ export class Gateway<Owner> {
     if (before !== undefined && before !== device) before.dismiss();
     if (device.peer.key !== peer.key) this.#byPeer.delete(device.peer.key);
     // What is known of an address stays.
-    if (device.peer.key !== peer.key || !this.#byId.has(device.clientId)) device.peer = peer;
+    const isSame = device.peer.key === peer.key && device.peer.version === peer.version;
+    if (!isSame || !this.#byId.has(device.clientId)) device.peer = peer;
+    if (peer.protection !== undefined) this.#bySender.set(peer.protection.sender, device);
     this.#left.delete(peer.key);
     this.#lost.delete(device.clientId);
     this.#byPeer.set(peer.key, device);
@@ -287,6 +360,8 @@ export class Gateway<Owner> {
   #ended(device: Device<Owner>): void {
     const { key } = device.peer;
     if (this.#byId.get(device.clientId) === device) this.#byId.delete(device.clientId);
+    const sender = device.peer.protection?.sender;
+    if (sender !== undefined && this.#bySender.get(sender) === device) this.#bySender.delete(sender);
     if (this.#byPeer.get(key) === device) {
       this.#byPeer.delete(key);
       this.#left.set(key, snLeftAnswersMax);
@@ -295,37 +370,25 @@ export class Gateway<Owner> {
     this.#unproven.delete(device);
     this.#willsPending.delete(device);
   }
-
-  /** Publishes for a client that has not connected (QoS -1): at QoS 0, on topics that need no registration. */
-  #publishAnonymously({ topicKind, topicId, retain, data }: SnPublish): void {
-    const { anonymousUser } = this.#options;
-    const topic =
-      topicKind === TopicKind.predefined
-        ? this.#doors.predefined.topicOf("*", topicId)?.bytes
-        : topicKind === TopicKind.short
-          ? shortTopic(topicId)
-          : undefined;
-    if (anonymousUser === undefined || topic === undefined) {
-      this.metrics.refused++;
-      return;
-    }
-    if (this.#anonymous?.isClosed !== false) this.#anonymous = this.#openAnonymous(anonymousUser);
-    if (this.#anonymous.waiting >= snUnreadMax) {
-      this.metrics.dropped++;
-      return;
-    }
-    this.#anonymous.send(publishPacket({ topic, qos: 0, retain, dup: false, packetId: 0 }, data));
-  }
-
-  #openAnonymous(user: string): InnerConnection<Owner> {
-    const nobody: InnerClient = { heard() {}, closed() {} };
-    const state = () => "active" as const;
-    const facts = { remote: "MQTT-SN without a connection", address: "", user, state };
-    const inner = new InnerConnection(this.#doors, facts, nobody);
-    inner.send(connectPacket({ clientId: "", clean: true, expiry: 0, will: undefined }));
-    return inner;
-  }
 }
 
 /** A message whose bytes nothing is asked of. */
 const noMessage = new Uint8Array(0);
+
+/** The answer to who is not connected, whatever he believes. */
+const notConnected: SnMessage = { kind: "disconnect", duration: undefined, reason: Reason2.noConnection };
+
+/** Characters of an id that a client without one is given. */
+const assignedChars = 12;
+
+/** The end of the ids of protected clients: their senders. */
+const mark = /@[0-9a-f]{16}$/;
+
+/** Returns the key under which an address is known: with the wireless node behind a forwarder, and the sender. */
+function keyOf(
+  { address, port }: Source,
+  { node, protection }: { node?: Uint8Array | undefined; protection?: PeerProtection | undefined },
+): string {
+  const plain = node === undefined ? `${address} ${port}` : `${address} ${port} ${Buffer.from(node).toString("hex")}`;
+  return protection === undefined ? plain : `${plain} ${protection.sender}`;
+}

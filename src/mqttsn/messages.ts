@@ -2,6 +2,7 @@
  * The bytes of MQTT-SN 1.2's messages (5.2 to 5.5). One datagram is one message. What is malformed is
  * decoded as such: a datagram may come from anybody, and nobody is told.
  */
+import { assert } from "../base/assert.ts";
 import { concatBytes, decodeUtf8, encodeUtf8, isMqttText, noBytes, readUint16, writeUint16 } from "../base/bytes.ts";
 import { type SnQoS, SnType, TopicKind } from "./constants.ts";
 import type { Malformed, SnMessage, SnPublish, TopicChoice } from "./message-kinds.ts";
@@ -227,7 +228,7 @@ function qosOf(flags: number): SnQoS {
   return qos === 3 ? -1 : (qos as SnQoS);
 }
 
-/** Encodes a message. */
+/** Encodes a message; one that only 2.0 has is a fault of our own. */
 export function encodeMessage(message: SnMessage): Uint8Array {
   switch (message.kind) {
     case "publish":
@@ -270,7 +271,10 @@ export function encodeMessage(message: SnMessage): Uint8Array {
     case "unsubscribe": {
       const { topicKind, messageId } = message;
       const flags = message.kind === "subscribe" ? flagsOf(message) : topicKind;
-      const topic = message.topicKind === 1 ? Uint8Array.from(word(message.topicId)) : encodeUtf8(message.topic);
+      const topic =
+        message.topicKind === 1 || message.topicKind === 3
+          ? Uint8Array.from(word(message.topicId))
+          : encodeUtf8(message.topic);
       return withBody(SnType[message.kind], [flags, ...word(messageId)], topic);
     }
     case "suback": {
@@ -291,6 +295,8 @@ export function encodeMessage(message: SnMessage): Uint8Array {
     case "willmsgreq":
     case "pingresp":
       return withBody(SnType[message.kind], []);
+    default:
+      assert(false, `MQTT-SN 1.2 has no ${message.kind}`);
   }
 }
 
@@ -313,7 +319,7 @@ interface Flags {
   readonly dup?: boolean;
   readonly qos: SnQoS;
   readonly retain?: boolean;
-  readonly topicKind?: TopicKind;
+  readonly topicKind?: TopicKind | 3;
 }
 
 function flagsOf({ dup = false, qos, retain = false, topicKind = TopicKind.name }: Flags): number {

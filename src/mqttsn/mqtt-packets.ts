@@ -35,14 +35,27 @@ export function connectPacket({ clientId, clean, expiry, will }: ConnectTerms): 
   return encodeConnect({ ...packet, will: { topic, qos, retain, payload: Buffer.from(data) } }, 5);
 }
 
+export interface SnSubscription {
+  readonly topic: string;
+  readonly qos: QoS;
+  readonly noLocal?: boolean;
+  readonly retainAsPublished?: boolean;
+  readonly retainHandling?: 0 | 1 | 2;
+}
+
 /** DISCONNECT. `expiry`: how long the session lives on, in seconds; undefined: as CONNECT said. */
 export function disconnectPacket(reasonCode: number, expiry?: number): Uint8Array {
   const properties = expiry === undefined ? {} : { sessionExpiryInterval: expiry };
   return encodeControl({ cmd: "disconnect", reasonCode, properties } as Packet, 5);
 }
 
-export function subscribePacket(messageId: number, topic: string, qos: QoS): Uint8Array {
-  return encodeControl({ cmd: "subscribe", messageId, subscriptions: [{ topic, qos }] } as Packet, 5);
+/** SUBSCRIBE to one filter; its options are those of MQTT-SN 2.0, which are MQTT 5's. */
+export function subscribePacket(
+  messageId: number,
+  { topic, qos, noLocal = false, retainAsPublished = false, retainHandling = 0 }: SnSubscription,
+): Uint8Array {
+  const subscription = { topic, qos, nl: noLocal, rap: retainAsPublished, rh: retainHandling };
+  return encodeControl({ cmd: "subscribe", messageId, subscriptions: [subscription] } as Packet, 5);
 }
 
 export function unsubscribePacket(messageId: number, topic: string): Uint8Array {

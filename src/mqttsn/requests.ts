@@ -11,7 +11,6 @@ import { isTopicName, parseFilter } from "../mqtt/topic.ts";
 import { Answers, hashOf } from "./answers.ts";
 import { ReturnCode, type SnQoS, TopicKind } from "./constants.ts";
 import type { SnMessage, SnPublish, TopicChoice } from "./message-kinds.ts";
-import { encodeMessage } from "./messages.ts";
 import { ackPacket, publishPacket, subscribePacket, unsubscribePacket } from "./mqtt-packets.ts";
 import type { Peer } from "./peer.ts";
 import type { PredefinedTopics } from "./predefined-topics.ts";
@@ -102,6 +101,9 @@ export class Requests {
       const qos: SnQoS = isGranted ? (reason as QoS) : 0;
       if (!isGranted) return { kind: "suback", qos, topicId: 0, messageId, code: codeOf(reason) };
       if (topic === undefined) return { kind: "suback", qos, topicId, messageId, code: ReturnCode.accepted };
+      const predefined = this.#predefinedIn2(topic);
+      if (predefined !== undefined)
+        return { kind: "suback", qos, topicId: predefined, messageId, code: ReturnCode.accepted, isPredefined: true };
       const registered = topics.idOf(topic);
       registered.isKnown = true;
       return { kind: "suback", qos, topicId: registered.id, messageId, code: ReturnCode.accepted };
@@ -112,7 +114,7 @@ export class Requests {
 
   #answer(messageId: number, question: number, message: SnMessage, now: number): void {
     this.#countCongestion(message);
-    const reply = encodeMessage(message);
+    const reply = this.#around.device.peer.encode(message);
     // What was refused for the moment may be asked again.
     if (!("code" in message) || message.code === ReturnCode.accepted)
       this.#answers.add(messageId, question, reply, now);
@@ -130,7 +132,7 @@ export class Requests {
 
   #publishQoS0(message: SnPublish): void {
     const { device, metrics } = this.#around;
-    const topic = this.#topicOf(message.topicKind, message.topicId);
+    const topic = this.#topicOf(message);
     const { topicId, messageId } = message;
     if (topic === undefined)
       return void device.peer.tell({ kind: "puback", topicId, messageId, code: ReturnCode.invalidTopicId });
@@ -147,7 +149,7 @@ export class Requests {
     const { topicId, messageId, dup } = message;
     const refuse = (code: number): void => this.#tell({ kind: "puback", topicId, messageId, code });
     if (messageId === 0) return refuse(ReturnCode.notSupported);
-    const topic = this.#topicOf(message.topicKind, topicId);
+    const topic = this.#topicOf(message);
     if (topic === undefined) return refuse(ReturnCode.invalidTopicId);
     const question = hashOf(bytes, true);
     if (this.#isDone(messageId, question, dup, now)) return;
@@ -161,9 +163,19 @@ export class Requests {
     const { peer, topics } = this.#around.device;
     if (!isTopicName(topic))
       return void peer.tell({ kind: "regack", topicId: 0, messageId, code: ReturnCode.notSupported });
+    const predefined = this.#predefinedIn2(topic);
+    const code = ReturnCode.accepted;
+    if (predefined !== undefined)
+      return void peer.tell({ kind: "regack", topicId: predefined, messageId, code, isPredefined: true });
     const registered = topics.idOf(topic);
     registered.isKnown = true;
-    peer.tell({ kind: "regack", topicId: registered.id, messageId, code: ReturnCode.accepted });
+    peer.tell({ kind: "regack", topicId: registered.id, messageId, code });
+  }
+
+  /** Returns the predefined id of a topic, which in 2.0 gets no other one (4.7.2.2). */
+  #predefinedIn2(topic: string): number | undefined {
+    const { device, predefined } = this.#around;
+    return device.peer.version === 2 ? predefined.find(device.clientId, topic)?.id : undefined;
   }
 
   #subscribe(message: Of<"subscribe">, bytes: Uint8Array, now: number): void {
@@ -180,7 +192,7 @@ export class Requests {
     const topic = message.topicKind === TopicKind.name && isTopicName(filter) ? filter : undefined;
     const topicId = message.topicKind === TopicKind.predefined ? message.topicId : 0;
     this.#asked.set(messageId, { kind: "subscribe", topicId, question, topic });
-    this.#around.inner()?.send(subscribePacket(messageId, filter, message.qos));
+    this.#around.inner()?.send(subscribePacket(messageId, { topic: filter, qos: message.qos, ...message.of2 }));
   }
 
   #unsubscribe(message: Of<"unsubscribe">, bytes: Uint8Array, now: number): void {
@@ -215,13 +227,16 @@ export class Requests {
   }
 
   #filterOf(choice: TopicChoice): string | undefined {
+    const { device, predefined } = this.#around;
+    if (choice.topicKind === 3) return device.topics.topicOf(choice.topicId)?.topic;
     if (choice.topicKind !== TopicKind.predefined) return choice.topic;
-    return this.#around.predefined.topicOf(this.#around.device.clientId, choice.topicId)?.topic;
+    return predefined.topicOf(device.clientId, choice.topicId)?.topic;
   }
 
   /** Returns the bytes of the topic that a PUBLISH names; undefined: the id stands for none. */
-  #topicOf(topicKind: TopicKind, topicId: number): Uint8Array | undefined {
+  #topicOf({ topicKind, topicId, topic }: SnPublish): Uint8Array | undefined {
     const { device, predefined } = this.#around;
+    if (topic !== undefined) return isTopicName(topic) ? encodeUtf8(topic) : undefined;
     if (topicKind === TopicKind.predefined) return predefined.topicOf(device.clientId, topicId)?.bytes;
     if (topicKind === TopicKind.short) return shortTopic(topicId);
     const registered = device.topics.topicOf(topicId);

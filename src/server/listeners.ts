@@ -78,6 +78,9 @@ export function checkDoors(options: BrokerOptions): void {
   const saysSn = options.snTopics !== "" || options.snUser !== "" || options.snPublishAnonymous !== "";
   if (options.snPort === -1 && (saysSn || options.snMulticast !== ""))
     wrong("--sn-topics, --sn-user, --sn-publish-anonymous and --sn-multicast are for MQTT-SN: they need --sn-port");
+  if ((options.sn2 || options.snKeys !== "") && options.snPort === -1)
+    wrong("--sn-2 and --sn-keys are for MQTT-SN: they need --sn-port");
+  if (options.snKeys !== "" && !options.sn2) wrong("--sn-keys protects what MQTT-SN 2.0 sends: it needs --sn-2");
   if (options.snPort !== -1 && options.snUser === "" && hasCredentials(options) && !options.allowAnonymous)
     wrong("MQTT-SN has no passwords: --sn-port needs --sn-user, as whom its clients come, or --allow-anonymous");
   if (options.port === -1 && tlsPort === -1 && options.wsPort === -1 && wssPort === -1 && options.socket === "")

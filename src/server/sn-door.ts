@@ -11,6 +11,7 @@ import type { BrokerOptions } from "../broker/core/options.ts";
 import type { Connection } from "../broker/delivery/connection.ts";
 import { Gateway } from "../mqttsn/gateway.ts";
 import { PredefinedTopics } from "../mqttsn/predefined-topics.ts";
+import { SnKeys } from "../mqttsn/protection.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { type Group, listenUdp, type UdpSocket } from "../net/udp.ts";
 import { hostOf } from "./listeners.ts";
@@ -41,8 +42,10 @@ export async function openSnDoor(
   const { log } = broker.context;
   const predefined = new PredefinedTopics();
   if (options.snTopics !== "") files.follow([options.snTopics], ([text]) => predefined.load(text!));
+  const keys = options.snKeys === "" ? undefined : new SnKeys(systemRandom, options.snGatewayId);
+  if (keys !== undefined) files.follow([options.snKeys], ([text]) => keys.load(text!));
   let socket: UdpSocket | undefined;
-  const gateway = gatewayOf(options, { broker, events, predefined, send: (...what) => socket?.send(...what) });
+  const gateway = gatewayOf(options, { broker, events, predefined, keys, send: (...what) => socket?.send(...what) });
   const group = options.snMulticast === "" ? undefined : groupOf(options.snMulticast);
   socket = await listenUdp({
     host: hostOf(options),
@@ -83,13 +86,14 @@ interface Given {
   readonly broker: Broker;
   readonly events: TransportEvents<Connection>;
   readonly predefined: PredefinedTopics;
+  readonly keys: SnKeys | undefined;
   readonly send: UdpSocket["send"];
 }
 
-function gatewayOf(options: BrokerOptions, { broker, events, predefined, send }: Given): Gateway<Connection> {
+function gatewayOf(options: BrokerOptions, { broker, events, predefined, keys, send }: Given): Gateway<Connection> {
   const { log, localSessions, remoteSessions } = broker.context;
   const lines = new LineLimit<"large">();
-  const { snGatewayId, snUser, snPublishAnonymous, snRetry, snMtu } = options;
+  const { snGatewayId, snUser, snPublishAnonymous, snRetry, snMtu, sn2 } = options;
   return new Gateway(
     {
       gatewayId: snGatewayId,
@@ -97,10 +101,12 @@ function gatewayOf(options: BrokerOptions, { broker, events, predefined, send }:
       anonymousUser: snPublishAnonymous === "" ? undefined : snPublishAnonymous,
       retryMs: snRetry,
       datagramBytesMax: snMtu,
+      takes2: sn2,
     },
     {
       events,
       predefined,
+      keys,
       send,
       clock: systemClock,
       random: systemRandom,

@@ -95,36 +95,56 @@ test("two gateways do not answer each other for ever", async () => {
   });
 });
 
-test("bent datagrams of strangers and of clients harm nobody", async () => {
-  await withBroker(options, async (broker) => {
+/** Messages of 1.2. */
+function wholeOf1(): Uint8Array[] {
+  return [
+    encodeMessage({ kind: "connect", will: true, clean: false, protocolId: 1, duration: 1, clientId: "bent" }),
+    encodeMessage({ kind: "connect", will: false, clean: true, protocolId: 1, duration: 9, clientId: "bent" }),
+    encodeMessage({ kind: "willtopic", topic: "w", qos: 1, retain: false }),
+    encodeMessage({ kind: "willmsg", data: new Uint8Array(5) }),
+    encodeMessage({ kind: "willtopicupd", topic: "w", qos: 1, retain: false }),
+    encodeMessage({ kind: "willmsgupd", data: new Uint8Array(5) }),
+    encodeMessage({ kind: "register", topicId: 0, messageId: 3, topic: "bent/topic" }),
+    encodeMessage({ kind: "subscribe", dup: false, qos: 2, messageId: 4, topicKind: 0, topic: "bent/#" }),
+    encodeMessage({ kind: "unsubscribe", messageId: 4, topicKind: 0, topic: "bent/#" }),
+    Uint8Array.fromHex("090c400001000161ff"),
+    Uint8Array.fromHex("080c226162000561"),
+    Uint8Array.fromHex("080c426162000661"),
+    Uint8Array.fromHex("080c626162000061"),
+    Uint8Array.fromHex("04100006"),
+    Uint8Array.fromHex("070d0001000100"),
+    Uint8Array.fromHex("040f0001"),
+    Uint8Array.fromHex("040e0001"),
+    encodeMessage({ kind: "pingreq", clientId: "bent" }),
+    encodeMessage({ kind: "disconnect", duration: 1 }),
+    encodeMessage({ kind: "disconnect", duration: undefined }),
+  ];
+}
+
+/** Packets of 2.0, each as short as it may be, and CONNECT with all that it may have. */
+const wholeOf2 = `
+  0a010101020200010000 0d0100010202000100006c6f6e67 0810000102622f63 08080b0006622f23 090320000100016869
+  0a0313000300612f6278 0903130002786968 07034000090009 04060009 04040001 05040001f0 0505000183 04070001
+  040c000a 0913010b0000000001 030e00 080e060000003c04 080f000118024142 091213000261626869 0217
+  0afe00026131040c0001 1bff120000112233445566770000000000000001040c0001000000 06fc01aa030e00
+  2c013e1b010202003c040005000000010003612f620004676f6e6505504c41494e00006465766963652d3031
+`
+  .trim()
+  .split(/\s+/)
+  .map((hex) => Uint8Array.fromHex(hex));
+
+/** A rogue does not listen to what it is told. */
+const deaf = { encode: encodeMessage, decode: () => ({ kind: "pingresp" }) as const };
+
+test("bent datagrams of strangers and of clients harm nobody, in either version", async () => {
+  await withBroker({ ...options, sn2: true }, async (broker) => {
     const { port, gateway } = broker.server.sn!;
     const healthy = await SnClient.connect(port, "healthy");
     const topicId = await healthy.register("healthy/topic");
     const random = seeded(7).next;
     const below = (count: number): number => Math.floor(random() * count);
-    const whole = [
-      encodeMessage({ kind: "connect", will: true, clean: false, protocolId: 1, duration: 1, clientId: "bent" }),
-      encodeMessage({ kind: "connect", will: false, clean: true, protocolId: 1, duration: 9, clientId: "bent" }),
-      encodeMessage({ kind: "willtopic", topic: "w", qos: 1, retain: false }),
-      encodeMessage({ kind: "willmsg", data: new Uint8Array(5) }),
-      encodeMessage({ kind: "willtopicupd", topic: "w", qos: 1, retain: false }),
-      encodeMessage({ kind: "willmsgupd", data: new Uint8Array(5) }),
-      encodeMessage({ kind: "register", topicId: 0, messageId: 3, topic: "bent/topic" }),
-      encodeMessage({ kind: "subscribe", dup: false, qos: 2, messageId: 4, topicKind: 0, topic: "bent/#" }),
-      encodeMessage({ kind: "unsubscribe", messageId: 4, topicKind: 0, topic: "bent/#" }),
-      Uint8Array.fromHex("090c400001000161ff"),
-      Uint8Array.fromHex("080c226162000561"),
-      Uint8Array.fromHex("080c426162000661"),
-      Uint8Array.fromHex("080c626162000061"),
-      Uint8Array.fromHex("04100006"),
-      Uint8Array.fromHex("070d0001000100"),
-      Uint8Array.fromHex("040f0001"),
-      Uint8Array.fromHex("040e0001"),
-      encodeMessage({ kind: "pingreq", clientId: "bent" }),
-      encodeMessage({ kind: "disconnect", duration: 1 }),
-      encodeMessage({ kind: "disconnect", duration: undefined }),
-    ];
-    const rogues = await Promise.all([1, 2, 3].map(() => SnClient.open(port)));
+    const whole = [...wholeOf1(), ...wholeOf2];
+    const rogues = await Promise.all([1, 2, 3].map(() => SnClient.open(port, undefined, deaf)));
     for (const one of rogues) one.answersRegister = false;
     const sent = 9_000;
     const before = gateway.metrics.received;

@@ -1,4 +1,4 @@
-/** MQTT-SN over a network that loses, doubles and reorders a fifth of all datagrams, from a seed. */
+/** MQTT-SN, 1.2 and 2.0, over a network that loses, doubles and reorders a fifth of all datagrams, from a seed. */
 import { expect, test } from "bun:test";
 import { type Client, connect } from "../../src/client/for-bun.ts";
 import { eventually, withBroker } from "../support/broker.ts";
@@ -8,7 +8,7 @@ import { SnDevice } from "../support/sn-device.ts";
 const seeds = Number(process.env.MQTTZOO_SN_SEEDS ?? 2);
 const share = 20;
 /** Retransmissions are soon, and so many that a client is not given up. */
-const options = { snPort: 0, snRetry: 60 };
+const options = { snPort: 0, snRetry: 60, sn2: true };
 const count = 60;
 const numbered = (name: string): string[] => Array.from({ length: count }, (_, index) => `${name}-${index}`);
 
@@ -22,12 +22,15 @@ async function gather(client: Client, filter: string): Promise<string[]> {
   return got;
 }
 
-for (let seed = 1; seed <= seeds; seed++) {
-  test(`seed ${seed}: each message of a device arrives once, and in its order`, async () => {
+const cases = Array.from({ length: 2 * seeds }, (_, index) => [(index >> 1) + 1, index % 2 === 0 ? 1 : 2] as const);
+
+for (const [seed, version] of cases) {
+  const name = `${version === 1 ? "1.2" : "2.0"}, seed ${seed}`;
+  test(`${name}: each message of a device arrives once, and in its order`, async () => {
     await withBroker(options, async (broker) => {
       const client = await connect(`mqtt://127.0.0.1:${broker.port}`);
       const got = await gather(client, "up/#");
-      const device = await SnDevice.open(broker.server.sn!.port, "lossy-device", lossyNetwork(seed, share));
+      const device = await SnDevice.open(broker.server.sn!.port, "lossy-device", lossyNetwork(seed, share), version);
       await device.connect();
       const topicId = await device.register("up/topic");
       for (const text of numbered("one")) await device.publish(topicId, text, 1);
@@ -39,11 +42,11 @@ for (let seed = 1; seed <= seeds; seed++) {
     });
   });
 
-  test(`seed ${seed}: a device is sent each message once, in their order, also when it sleeps between`, async () => {
+  test(`${name}: a device is sent each message once, in their order, also when it sleeps between`, async () => {
     await withBroker(options, async (broker) => {
       const client = await connect(`mqtt://127.0.0.1:${broker.port}`);
       const network = lossyNetwork(seed + 1000, share);
-      const device = await SnDevice.open(broker.server.sn!.port, "lossy-device", network);
+      const device = await SnDevice.open(broker.server.sn!.port, "lossy-device", network, version);
       await device.connect();
       await device.subscribe("down/#", 2);
       await device.sleep(600);

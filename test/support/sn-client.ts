@@ -1,12 +1,18 @@
 /** A client of MQTT-SN over real UDP, that does no more than it is told: each test says what a device does. */
 import { createSocket, type Socket } from "node:dgram";
-import type { SnMessage } from "../../src/mqttsn/message-kinds.ts";
+import type { Malformed, SnMessage } from "../../src/mqttsn/message-kinds.ts";
 import { decodeMessage, encodeMessage } from "../../src/mqttsn/messages.ts";
 import { eventually } from "./broker.ts";
 import type { Network } from "./lossy.ts";
 
 type Kind = SnMessage["kind"];
 type Of<K extends Kind> = Extract<SnMessage, { kind: K }>;
+
+/** The version that a client speaks, and what protects it. */
+export interface SnCodec {
+  encode(message: SnMessage): Uint8Array;
+  decode(bytes: Uint8Array): SnMessage | Malformed;
+}
 
 export class SnClient {
   /** The messages that have come and nobody has taken. */
@@ -25,17 +31,19 @@ export class SnClient {
   #isClosed = false;
 
   readonly #network: Network;
+  readonly #codec: SnCodec;
 
-  private constructor(socket: Socket, port: number, network: Network) {
+  private constructor(socket: Socket, port: number, { network, codec }: { network: Network; codec: SnCodec }) {
     this.#socket = socket;
     this.#port = port;
     this.#network = network;
+    this.#codec = codec;
     socket.on("message", (bytes) => network(() => this.#received(bytes)));
   }
 
   #received(bytes: Uint8Array): void {
     this.bytesReceived += bytes.length;
-    const message = decodeMessage(bytes);
+    const message = this.#codec.decode(bytes);
     if (message.kind === "malformed") throw new Error(`the broker has sent what is no message: ${message.why}`);
     if (message.kind === "register" && this.answersRegister) return this.#acknowledgeRegister(message);
     this.inbox.push(message.kind === "publish" ? { ...message, data: Uint8Array.from(message.data) } : message);
@@ -43,10 +51,14 @@ export class SnClient {
   }
 
   /** Opens a socket that speaks to a broker on this machine. */
-  static async open(port: number, network: Network = (deliver) => deliver()): Promise<SnClient> {
+  static async open(
+    port: number,
+    network: Network = (deliver) => deliver(),
+    codec: SnCodec = { encode: encodeMessage, decode: decodeMessage },
+  ): Promise<SnClient> {
     const socket = createSocket("udp4");
     await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
-    return new SnClient(socket, port, network);
+    return new SnClient(socket, port, { network, codec });
   }
 
   /** Opens a socket and connects. */
@@ -63,7 +75,7 @@ export class SnClient {
   }
 
   send(message: SnMessage): void {
-    this.sendBytes(encodeMessage(message));
+    this.sendBytes(this.#codec.encode(message));
   }
 
   sendBytes(bytes: Uint8Array): void {

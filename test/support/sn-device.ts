@@ -2,9 +2,14 @@
  * A device that speaks MQTT-SN as the standard would have it over a bad network: it asks again until it is answered,
  * and takes what comes twice once.
  */
+import { decodeMessage2 } from "../../src/mqttsn/decode-2.ts";
+import { encodeMessage2 } from "../../src/mqttsn/encode-2.ts";
 import type { SnMessage, SnPublish } from "../../src/mqttsn/message-kinds.ts";
 import type { Network } from "./lossy.ts";
 import { SnClient } from "./sn-client.ts";
+
+/** Answers that are awaited by their kinds: 1.2 does not number them. */
+const unnumbered: ReadonlySet<string> = new Set(["connack", "pingresp", "sleepresp"]);
 
 type Of<K extends SnMessage["kind"]> = Extract<SnMessage, { kind: K }>;
 
@@ -23,19 +28,26 @@ export class SnDevice {
   readonly #awaited = new Map<string, (message: SnMessage) => void>();
   #messageId = 0;
 
-  private constructor(clientId: string, client: SnClient) {
+  readonly #version: 1 | 2;
+
+  private constructor(clientId: string, client: SnClient, version: 1 | 2) {
     this.clientId = clientId;
     this.client = client;
+    this.#version = version;
     client.onMessage = () => this.#take();
   }
 
-  static async open(port: number, clientId: string, network?: Network): Promise<SnDevice> {
-    return new SnDevice(clientId, await SnClient.open(port, network));
+  static async open(port: number, clientId: string, network?: Network, version: 1 | 2 = 1): Promise<SnDevice> {
+    const codec = version === 2 ? { encode: encodeMessage2, decode: decodeMessage2 } : undefined;
+    return new SnDevice(clientId, await SnClient.open(port, network, codec), version);
   }
 
   async connect({ clean = false, duration = 600 } = {}): Promise<void> {
     const { clientId } = this;
-    await this.#ask({ kind: "connect", will: false, clean, protocolId: 1, duration, clientId }, "connack");
+    const none = { will: undefined, packetBytesMax: 0, allowsMoves: true, method: undefined, awakeMax: 0 };
+    const of2 = { messageId: this.#nextId(), expiry: clean ? 0 : 3600, ...none };
+    const both = { kind: "connect", will: false, clean, protocolId: this.#version, duration, clientId } as const;
+    await this.#ask(this.#version === 2 ? { ...both, of2 } : both, "connack");
   }
 
   async register(topic: string): Promise<number> {
@@ -60,12 +72,14 @@ export class SnDevice {
 
   /** Sleeps for so long, in seconds, but for its calls of `fetch`. */
   async sleep(duration: number): Promise<void> {
-    await this.#ask({ kind: "disconnect", duration }, "disconnect");
+    if (this.#version === 1) await this.#ask({ kind: "disconnect", duration }, "disconnect");
+    else await this.#ask({ kind: "sleepreq", messageId: this.#nextId(), duration, keepsTopics: true }, "sleepresp");
   }
 
   /** Wakes for its mail, and sleeps again. */
   async fetch(): Promise<void> {
-    await this.#ask({ kind: "pingreq", clientId: this.clientId }, "pingresp");
+    if (this.#version === 1) return void (await this.#ask({ kind: "pingreq", clientId: this.clientId }, "pingresp"));
+    await this.#ask({ kind: "pingreq", clientId: "", messageId: this.#nextId() }, "pingresp");
   }
 
   close(): void {
@@ -107,7 +121,7 @@ export class SnDevice {
       if (message.kind === "publish") this.#receive(message);
       else if (message.kind === "pubrel") this.#release(message.messageId);
       else {
-        const messageId = "messageId" in message ? message.messageId : undefined;
+        const messageId = "messageId" in message && !unnumbered.has(message.kind) ? message.messageId : undefined;
         this.#awaited.get(`${message.kind} ${messageId}`)?.(message);
       }
     }

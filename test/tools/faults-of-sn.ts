@@ -5,6 +5,8 @@ const machine = "test/unit/mqttsn.test.ts";
 const flows = "test/broker/mqtt-sn.test.ts";
 const loss = "test/broker/mqtt-sn-loss.test.ts";
 const tools = "test/unit/mqttsn-client.test.ts";
+const protection = "test/unit/mqttsn-protection.test.ts";
+const flows2 = "test/broker/mqtt-sn-2.test.ts";
 const attacks = "test/broker/mqtt-sn-attacks.test.ts";
 
 export const faults: readonly Fault[] = [
@@ -112,5 +114,48 @@ export const faults: readonly Fault[] = [
     find: "answer.code !== ReturnCode.invalidTopicId || unknown++ >= snRetriesMax)",
     replace: "answer.code !== ReturnCode.invalidTopicId || unknown > snRetriesMax)",
     tests: tools,
+  },
+  {
+    what: "mqtt-sn: a protected packet counts twice",
+    file: "src/mqttsn/protection.ts",
+    find: "if ((this.#seen & bit) !== 0n) return false;",
+    replace: "if ((this.#seen & bit) === 1n) return false;",
+    tests: protection,
+  },
+  {
+    what: "mqtt-sn: a forged packet moves the counter",
+    file: "src/mqttsn/protection.ts",
+    find: 'if (inner === undefined) return refused("forged");',
+    replace:
+      'if (inner === undefined) {\n      this.#windows.get(sender)?.take(readUint32(bytes, counterAt));\n      return refused("forged");\n    }',
+    tests: protection,
+  },
+  {
+    what: "mqtt-sn: counters begin anew with the keys",
+    file: "src/mqttsn/protection.ts",
+    find: "for (const sender of this.#windows.keys()) if (!senders.has(sender)) this.#windows.delete(sender);",
+    replace: "this.#windows.clear();",
+    tests: protection,
+  },
+  {
+    what: "mqtt-sn: nobody's key is needed for a protected session",
+    file: "src/mqttsn/gateway.ts",
+    find: '(suffix === "" ? !mark.test(clientId) : clientId.endsWith(suffix));',
+    replace: '(suffix === "" || clientId.endsWith(suffix));',
+    tests: flows2,
+  },
+  {
+    what: "mqtt-sn: whoever says who he is has moved",
+    file: "src/mqttsn/gateway.ts",
+    find: "device?.isAsleep && device.given?.allowsMoves &&",
+    replace: "device?.isAsleep !== undefined &&",
+    tests: flows2,
+  },
+  {
+    what: "mqtt-sn: a sleeper of 2.0 is sent more than it takes",
+    file: "src/mqttsn/deliveries.ts",
+    find: "    this.#left--;",
+    replace: "    this.#left -= 0;",
+    tests: flows2,
   },
 ];

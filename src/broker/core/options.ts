@@ -52,6 +52,10 @@ export interface BrokerOptions {
   readonly snMtu: number;
   /** Pause before a message to a client is sent again, in ms; it grows with each time. */
   readonly snRetry: number;
+  /** True: MQTT-SN 2.0, a draft, is spoken as well. */
+  readonly sn2: boolean;
+  /** File with the keys of devices that protect what they send (MQTT-SN 2.0); "": none. */
+  readonly snKeys: string;
   /** Path of a Unix socket to listen on; "": none. */
   readonly socket: string;
   /** True if all connections but those of TLS and the Unix socket begin with a PROXY header. */
@@ -215,6 +219,8 @@ export const defaultOptions: BrokerOptions = {
   snGatewayId: 1,
   snMtu: 1_232,
   snRetry: 10_000,
+  sn2: false,
+  snKeys: "",
   socket: "",
   proxyProtocol: false,
   proxyFrom: [],
