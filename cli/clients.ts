@@ -3,7 +3,8 @@ import { Command, Option } from "commander";
 import type { ClientDetail, ClientRow } from "../src/api/rows.ts";
 import { pageRowsMax } from "../src/base/api-limits.ts";
 import { type ApiPlace, askApi } from "../src/server/api-client.ts";
-import { integer, parseUrl } from "./flags/parsers.ts";
+import { withPlace } from "./flags/api-flags.ts";
+import { integer } from "./flags/parsers.ts";
 import { complain, say, sayJson } from "./output/print.ts";
 import { printRows, type Row } from "./output/table.ts";
 
@@ -68,28 +69,6 @@ Examples:
   mqttzoo clients show sensor-7 --data /var/lib/mqttzoo
   mqttzoo clients disconnect sensor-7 --api http://localhost:8080 --token-file token`,
   );
-}
-
-function withPlace(command: Command): Command {
-  return command
-    .helpOption("--help", "print this help")
-    .addOption(
-      new Option("--api <URL>", "a broker's --http-port (env: MQTTZOO_API)").env("MQTTZOO_API").argParser(parseUrl),
-    )
-    .addOption(
-      new Option("--cafile <FILE>", "who has signed its certificate, PEM, for https:// (env: MQTTZOO_CAFILE)").env(
-        "MQTTZOO_CAFILE",
-      ),
-    )
-    .addOption(
-      new Option("--token-file <FILE>", "file with a token for it (env: MQTTZOO_TOKEN_FILE)").env("MQTTZOO_TOKEN_FILE"),
-    )
-    .addOption(
-      new Option("--data <DIR>", "folder of a broker that runs alone (default: mqttzoo-data; env: MQTTZOO_DATA)").env(
-        "MQTTZOO_DATA",
-      ),
-    )
-    .option("--json", "print one JSON object a line");
 }
 
 async function list(flags: ListFlags): Promise<void> {

@@ -25,6 +25,7 @@ import { repairCommand } from "./repair.ts";
 import { retainedCommand } from "./retained.ts";
 import { showCommand } from "./show.ts";
 import { subCommand } from "./sub.ts";
+import { traceCommand } from "./trace.ts";
 
 /** Bad usage ends with this code, as with the shell's own commands; what failed while running ends with 1. */
 const usageExitCode = 2;
@@ -46,6 +47,7 @@ Examples:
   mqttzoo bench e2e -c 10 -I 0                     how much goes through
   mqttzoo doctor broker.example.org                what any broker can do, and what is wrong
   mqttzoo clients list                             print who is connected
+  mqttzoo trace --client sensor-7                  follow what happens to a client
   mqttzoo show brokers --zk zk1:2181               print who is in a cluster
   mqttzoo bank balance                             print what may still be stored
   mqttzoo retained list --user alice               print what a user has retained
@@ -59,6 +61,7 @@ program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subComma
 program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: true }).addCommand(doctorCommand());
 program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand()).addCommand(repairCommand());
 program.addCommand(clientsCommand()).addCommand(retainedCommand()).addCommand(aclCommand());
+program.addCommand(traceCommand());
 program.addCommand(completionCommand()).addCommand(completeCommand(program), { hidden: true });
 
 program.hook("preAction", (_, command) => refuseBytes(command, ["message", "willPayload"]));

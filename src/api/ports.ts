@@ -21,6 +21,8 @@ import type {
   WaitingRow,
 } from "./rows.ts";
 
+import type { TraceRow } from "./trace-rows.ts";
+
 /** A thing with a name, whose row is made when it is needed. */
 export interface Entry<Row> {
   readonly name: string;
@@ -78,6 +80,14 @@ export interface Reading {
   refusals(): readonly RefusalRow[];
   /** Has events told as they happen; returns what ends that. */
   watch(told: (event: EventRow) => void): () => void;
+  /** Has what is wanted told as it happens; returns what ends that. */
+  follow(wanted: TraceWanted, told: (row: TraceRow) => void): () => void;
+  /** Says why something is not followed; undefined: it can be. */
+  whyNotFollowed(wanted: TraceWanted): Problem | undefined;
+  /** Does something after a while; returns what cancels that. */
+  later(ms: number, go: () => void): () => void;
+  /** The present time, as rows have it. */
+  now(): string;
   bank(): BankRow;
   /** Stored messages, of all brokers. */
   stored(wanted: WantedMessages, visitor: StoreVisitor<FoundMessage>): void;
@@ -95,6 +105,17 @@ export interface Reading {
   certificates(): readonly CertificateRow[];
   bans(): readonly BanRow[];
   logLevel(): string;
+}
+
+/** The clients and messages that are to be followed: those to which all of this applies. */
+export interface TraceWanted {
+  readonly clientId: string | undefined;
+  readonly user: string | undefined;
+  /** An address, or a range of them. */
+  readonly address: string | undefined;
+  /** A topic filter. */
+  readonly topic: string | undefined;
+  readonly payloadBytes: number;
 }
 
 /** The messages that are wanted of a mailbox: so many, after the one of that name. */

@@ -40,12 +40,19 @@ export class Listed {
   }
 }
 
-/** An answer that goes on: Server-Sent Events. `open`: called with what sends a text; returns what ends it. */
+/**
+ * An answer that goes on: Server-Sent Events. `open`: called with what sends a text, and what ends the answer, with
+ * the reason in words; returns what is called once it has ended.
+ */
 export class Streamed {
-  readonly open: (send: (text: string) => void) => () => void;
+  readonly open: (send: (text: string) => void, end: (why: string) => void) => () => void;
 
-  constructor(open: Streamed["open"]) {
+  /** Bytes that may wait for its reader; undefined: as many as for any. */
+  readonly bytesMax: number | undefined;
+
+  constructor(open: Streamed["open"], bytesMax?: number) {
     this.open = open;
+    this.bytesMax = bytesMax;
   }
 }
 

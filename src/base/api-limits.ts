@@ -14,6 +14,10 @@ export const recentRefusalsMax = 500;
 export const recentChangesMax = 1000;
 /** Characters of a text that is remembered with a refusal or a change. */
 export const rememberedTextMax = 256;
+/** Clients for which drops are remembered, topics of each and cause, and how often a flood is looked at. */
+export const droppedClientsMax = 500;
+export const droppedTopicsMax = 16;
+export const dropLookMs = 100;
 /** Bearer tokens that are valid at once, of all users, and how long one is. */
 export const apiTokensMax = 1000;
 export const apiTokenMs = 12 * 3600 * 1000;

@@ -43,9 +43,11 @@ import { LevelSweep } from "./core/level-sweep.ts";
 import { LiveEvents } from "./core/live-events.ts";
 import { Metrics } from "./core/metrics.ts";
 import type { BrokerOptions } from "./core/options.ts";
+import { RecentDrops } from "./core/recent-drops.ts";
 import { RecentRefusals } from "./core/recent-refusals.ts";
 import type { Runtime } from "./core/runtime.ts";
 import { Strangers } from "./core/strangers.ts";
+import { Trace } from "./core/trace.ts";
 import type { Connection } from "./delivery/connection.ts";
 import type { DeliveryContext } from "./delivery/delivery-context.ts";
 import type { LocalSession } from "./delivery/local-session.ts";
@@ -210,6 +212,7 @@ function runtimeOf({ options, coordinator, clock: machineClock, random, log, tur
   const timers = new Timers();
   const turns = doors.turns ?? new TurnWatch({ clock: machineClock, log });
   const events = new LiveEvents();
+  const trace = new Trace(clock);
   return {
     options,
     coordinator,
@@ -222,7 +225,9 @@ function runtimeOf({ options, coordinator, clock: machineClock, random, log, tur
     slices: new Slices(clock, timers, turns),
     metrics: new Metrics(),
     events,
-    refused: new RecentRefusals(clock, (refusal) => events.tell({ kind: "refused", refusal })),
+    trace,
+    drops: new RecentDrops(clock, trace),
+    refused: new RecentRefusals(clock, trace, (refusal) => events.tell({ kind: "refused", refusal })),
     strangers: new Strangers({ clock, log }),
   };
 }

@@ -11,6 +11,7 @@ import { watchSilence } from "../base/silence.ts";
 import { subjectOf } from "../base/turn-watch.ts";
 import { newestHandshake } from "../link/handshake.ts";
 import { type Assembly, assemble } from "./assembly.ts";
+import type { TraceEvent, TraceSelection } from "./core/trace.ts";
 import { version } from "./core/version.ts";
 import type { Connection } from "./delivery/connection.ts";
 import type { Doors } from "./doors.ts";
@@ -74,6 +75,13 @@ export class Broker {
   /** Asks other brokers what operators want to know. */
   get questions(): Questions {
     return this.#parts.questions;
+  }
+
+  /** Has all that happens to clients and messages told that are selected; returns what ends that. */
+  follow(selection: TraceSelection, tell: (event: TraceEvent) => void): () => void {
+    const end = this.context.trace.follow(selection, tell);
+    this.#parts.inbound.tap(this.context.localSessions.values());
+    return end;
   }
 
   /** Tells the other brokers at which port clients reach this one. */

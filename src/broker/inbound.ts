@@ -17,14 +17,18 @@ import { checkHeaderFlags } from "../mqtt/validate.ts";
 import type { Admission } from "./connect/admission.ts";
 import type { ConnectionEnd } from "./connect/connection-end.ts";
 import type { ConnectHandler } from "./connect/handle-connect.ts";
+import type { Trace } from "./core/trace.ts";
 import { type Connection, type Meter, PauseReason } from "./delivery/connection.ts";
+import type { LocalSession } from "./delivery/local-session.ts";
 import type { StoreBackPressure } from "./delivery/store-back-pressure.ts";
+import { WireTaps } from "./delivery/wire-tap.ts";
 import type { SubscribeHandler } from "./handle-subscribe.ts";
 import type { ClusterContext, ClusterRoute } from "./peers/cluster-context.ts";
 import type { BackPressure } from "./publish/back-pressure.ts";
 import type { Fanout } from "./publish/fanout.ts";
 import type { PublishHandler } from "./publish/handle-publish.ts";
 import { isOwnTopic, ownTopicWords } from "./publish/own-topics.ts";
+import { tellPublished } from "./publish/routing-words.ts";
 import { emptyRun, type Run } from "./publish/run.ts";
 import { isWide } from "./publish/wide-fanouts.ts";
 
@@ -43,6 +47,8 @@ export interface Flows {
 /** Reads packets from connections, and passes each to its handler. */
 export class Inbound {
   readonly #context: ClusterContext;
+  readonly #trace: Trace;
+  readonly #taps: WireTaps;
   readonly #flows: Flows;
   /** The view into which every PUBLISH is read. */
   readonly #publish = new Publish();
@@ -52,7 +58,14 @@ export class Inbound {
 
   constructor(context: ClusterContext, flows: Flows) {
     this.#context = context;
+    this.#trace = context.trace;
+    this.#taps = new WireTaps(context.trace);
     this.#flows = flows;
+  }
+
+  /** Reads along what is sent to clients that are followed and connected by now. */
+  tap(clients: Iterable<LocalSession>): void {
+    this.#taps.begin(clients);
   }
 
   /** Handles bytes from a client. */
@@ -62,6 +75,7 @@ export class Inbound {
     connection.traffic.bytesIn += bytes.length;
     const now = this.#context.clock.now();
     connection.lastReceivedAt = now;
+    if (this.#trace.readsPackets) this.#taps.received(connection, bytes);
     connection.framer.feed(bytes);
     if (connection.onceHeard !== undefined && connection.channel.phase === "open") {
       connection.onceHeard();
@@ -162,6 +176,8 @@ export class Inbound {
       this.#cost += promisedCost;
       return this.#flows.publishHandler.refuseTopic(connection, publish);
     }
+    const isTraced = this.#trace.isOn;
+    if (isTraced) tellPublished(this.#trace, { connection, publish, route });
     const why = route === connection.allowed ? undefined : this.#whyForbidden(connection, route);
     if (why !== undefined) {
       this.#copyRun(connection);
@@ -178,10 +194,9 @@ export class Inbound {
       this.#cost += each * (1 + route.targets.length + route.groups.length);
       if (publish.qos === 1) this.#context.metrics.receivedQoS1++;
       else if (publish.qos === 2) this.#context.metrics.receivedQoS2++;
-      if (publish.qos === 1 && !publish.retain && publish.verbatim && end - start < linkRunBytesMax) {
-        if (this.#flows.fanout.takesBundles(route))
-          return this.#flows.publishHandler.gather(connection, publish, route, start);
-      }
+      const isPlain = publish.qos === 1 && !publish.retain && publish.verbatim && end - start < linkRunBytesMax;
+      if (isPlain && !isTraced && this.#flows.fanout.takesBundles(route))
+        return this.#flows.publishHandler.gather(connection, publish, route, start);
       this.#copyRun(connection);
       if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
       return this.#flows.publishHandler.receive(connection, publish, route);
@@ -196,7 +211,7 @@ export class Inbound {
       return;
     }
     this.#copyRun(connection);
-    if (publish.verbatim && this.#flows.fanout.takesVerbatim(route, publish.hasSection)) {
+    if (publish.verbatim && !isTraced && this.#flows.fanout.takesVerbatim(route, publish.hasSection)) {
       run.route = route;
       run.bytes = bytes;
       run.start = start;

@@ -7,8 +7,10 @@ import { encodeUtf8 } from "../base/bytes.ts";
 
 /** An answer that goes on. */
 export interface AnswerStream {
-  /** Called once with what sends a text; returns what is called, once, when nothing more is sent. */
-  readonly open: (send: (text: string) => void) => () => void;
+  /** Called once with what sends a text, and what ends it; returns what is called, once, when nothing more is sent. */
+  readonly open: (send: (text: string) => void, end: (why: string) => void) => () => void;
+  /** Bytes that may wait for its reader; undefined: `streamBytesMax`. */
+  readonly bytesMax?: number | undefined;
   /** Sent when nothing else may be, so that it is seen who has gone. */
   readonly beat: string;
   /** Returns the last text, which says why there is an end. */
@@ -16,7 +18,12 @@ export interface AnswerStream {
 }
 
 /** Returns the body of an answer that goes on. */
-export function bodyOfStream({ open, beat, last }: AnswerStream): ReadableStream<Uint8Array> {
+export function bodyOfStream({
+  open,
+  beat,
+  last,
+  bytesMax = streamBytesMax,
+}: AnswerStream): ReadableStream<Uint8Array> {
   let end = (): void => {};
   const source = {
     start(controller: ReadableStreamDefaultController<Uint8Array>) {
@@ -35,7 +42,7 @@ export function bodyOfStream({ open, beat, last }: AnswerStream): ReadableStream
       };
       const beating = setInterval(() => send(beat), streamBeatMs);
       const patience = setTimeout(() => finish("its time is over: ask again"), streamMs);
-      const gone = open(send);
+      const gone = open(send, finish);
       end = () => {
         if (isOver) return;
         isOver = true;
@@ -48,5 +55,5 @@ export function bodyOfStream({ open, beat, last }: AnswerStream): ReadableStream
     },
     cancel: () => end(),
   };
-  return new ReadableStream<Uint8Array>(source, new ByteLengthQueuingStrategy({ highWaterMark: streamBytesMax }));
+  return new ReadableStream<Uint8Array>(source, new ByteLengthQueuingStrategy({ highWaterMark: bytesMax }));
 }

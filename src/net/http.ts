@@ -210,6 +210,22 @@ export interface AskOptions {
   readonly failed?: (why: string) => void;
 }
 
+/** The beginning of an answer that goes on: its status, and its body as it comes. */
+export interface OpenReply {
+  readonly status: number;
+  readonly texts: AsyncIterable<string>;
+}
+
+/** Asks for an answer that goes on. Rejects with an error if nobody answers, or the connection is lost. */
+export async function openHttp(url: string, init: BunFetchRequestInit): Promise<OpenReply> {
+  const response = await fetch(url, { ...init, redirect: "error" });
+  const decoder = new TextDecoder();
+  const texts = async function* (): AsyncGenerator<string> {
+    for await (const chunk of response.body ?? []) yield decoder.decode(chunk, { stream: true });
+  };
+  return { status: response.status, texts: texts() };
+}
+
 /** Asks over TCP, or over a Unix socket; undefined if nobody answers within `ms`, or with more than `bytesMax`. */
 export async function askHttp(
   url: string,

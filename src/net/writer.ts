@@ -69,6 +69,8 @@ export class Writer {
 
   /** Bytes that the kernel has taken, ever. */
   taken = 0;
+  /** Called with what the kernel has taken, before it is used for anything else; undefined: nobody reads along. */
+  tap: ((bytes: Uint8Array, start: number, end: number) => void) | undefined = undefined;
 
   /** Bytes that the kernel has not taken. */
   get unsent(): number {
@@ -236,6 +238,7 @@ export class Writer {
 
   #write(bytes: Uint8Array, start: number, end: number): number {
     const taken = this.#transport.write(bytes, start, end);
+    if (this.tap !== undefined && taken > 0) this.tap(bytes, start, start + taken);
     this.taken += taken;
     this.#turn.bytesWritten += taken;
     return taken;

@@ -1,8 +1,8 @@
 /** The other side of the API, for tools: over HTTP, or over the socket of a broker that runs alone. */
 import { join } from "node:path";
 import { apiPatienceMs, peerAnswerBytesMax } from "../base/api-limits.ts";
-import { OperatingError } from "../base/errors.ts";
-import { askHttp, type Reply } from "../net/http.ts";
+import { messageOf, OperatingError } from "../base/errors.ts";
+import { askHttp, openHttp, type Reply } from "../net/http.ts";
 import { isThere, readSecret, readText } from "./operator-files.ts";
 
 /** The broker that is asked: by the URL of its HTTP port, or by its data folder. */
@@ -36,6 +36,43 @@ export async function askApi(place: ApiPlace, method: string, path: string): Pro
     throw new OperatingError("EFAILED", `${where.shown}: ${why}; --cafile names who has signed it`);
   if (reply === undefined) throw new OperatingError("EFAILED", `no answer from ${where.shown}: does the broker run?`);
   return valueOfReply(reply, where.shown);
+}
+
+/**
+ * Listens to an answer of the API that goes on; `told` is called with the data of each event. Resolves with the reason
+ * of the broker's why there is no more; rejects with `OperatingError`. `signal`: ends it.
+ */
+export async function listenApi(
+  place: ApiPlace,
+  path: string,
+  { told, signal }: { readonly told: (event: string, data: string) => void; readonly signal: AbortSignal },
+): Promise<string> {
+  const where = whereOf(place);
+  const tls = place.cafile === undefined ? {} : { tls: { ca: readText(place.cafile) } };
+  const init = { headers: where.headers, signal, ...(where.unix === undefined ? tls : { unix: where.unix }) };
+  const lost = (error: unknown): never => {
+    throw new OperatingError("EFAILED", `${where.shown}: ${messageOf(error)}: does the broker run?`);
+  };
+  const reply = await openHttp(`${where.base}/api/v1${path}`, init).catch(lost);
+  let text = "";
+  let reason = "the broker has closed";
+  try {
+    for await (const part of reply.texts) {
+      text += part;
+      if (reply.status !== 200) continue;
+      const blocks = text.split("\n\n");
+      text = blocks.pop()!;
+      for (const block of blocks) {
+        const [, event, data] = /^event: (.*)\ndata: (.*)$/m.exec(block) ?? [];
+        if (event === "end") ({ reason } = JSON.parse(data!) as { reason: string });
+        else if (event !== undefined) told(event, data!);
+      }
+    }
+  } catch (error) {
+    if (!signal.aborted) lost(error);
+  }
+  if (reply.status !== 200) valueOfReply({ status: reply.status, body: text }, where.shown);
+  return reason;
 }
 
 interface Where {

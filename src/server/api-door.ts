@@ -8,6 +8,7 @@ import { eventBeat, eventOperation, lastEvent } from "../api/events.ts";
 import { byToken, People } from "../api/people.ts";
 import { readingOperations } from "../api/reading.ts";
 import type { OptionRow } from "../api/rows.ts";
+import { traceOperations } from "../api/trace.ts";
 import { type Alarm, setAlarm } from "../base/alarm.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
@@ -65,7 +66,13 @@ export class ApiDoor {
     if (auditLog !== "") appendLine(auditLog, "");
     const audit = new AuditLog((line) => this.#audit(line));
     this.#log = audit;
-    const operations = [...readingOperations, ...bankOperations, eventOperation(), ...actingOperations(people, audit)];
+    const operations = [
+      ...readingOperations,
+      ...bankOperations,
+      eventOperation(),
+      ...traceOperations(systemRandom),
+      ...actingOperations(people, audit),
+    ];
     this.#api = new Api({ operations, people, audit, clock: systemClock, version });
   }
 
@@ -125,7 +132,7 @@ export class ApiDoor {
     const request = { method, path: path.slice(base.length), query, body, address, header, isOwner };
     return new Promise((resolve) =>
       this.#api.handle(request, ({ stream, ...answer }) => {
-        const goesOn = stream && { open: stream.open, beat: eventBeat, last: lastEvent };
+        const goesOn = stream && { open: stream.open, bytesMax: stream.bytesMax, beat: eventBeat, last: lastEvent };
         resolve({ ...answer, stream: goesOn });
       }),
     );

@@ -34,6 +34,7 @@ import type { TlsIdentity } from "../net/tls.ts";
 import type { RetainedMessage } from "../router/retained.ts";
 import { peek } from "./api-mailbox.ts";
 import type { StoreWalks } from "./api-store.ts";
+import { traceOf } from "./api-trace.ts";
 import type { Health } from "./health.ts";
 import type { History } from "./history.ts";
 
@@ -92,6 +93,7 @@ export function viewOf(parts: ViewParts): Reading {
     published: () => router.topics(),
     history: (after) => parts.history.after(after),
     refusals: () => [...context.refused.all()].map((refusal) => refusalRow(refusal, context.options.id)),
+    ...traceOf(broker),
     watch: (told) => context.events.watch((event) => told(eventRow(event, broker))),
     bank: () => bankRow(broker),
     stored: (wanted, visitor) => walks.stored(wanted, visitor),

@@ -328,7 +328,8 @@ describe("the broker", () => {
     const ids = operations.map(([, { operationId }]) => operationId);
     expect(new Set(ids).size).toBe(ids.length);
     const reading = operations.filter(([method]) => method === "get").map(([, { operationId }]) => operationId);
-    // Events are listened to in a file of their own.
-    expect(reading.filter((id) => !api.asked.has(id))).toEqual(["listenEvents"]);
+    expect((await api.get("/trace/events?trace=t&topic=x")).items).toEqual([]);
+    // Events and traces are listened to in files of their own.
+    expect(reading.filter((id) => !api.asked.has(id))).toEqual(["listenEvents", "followTrace"]);
   });
 });

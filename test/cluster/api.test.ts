@@ -8,6 +8,7 @@ import { ApiClient } from "../support/api.ts";
 import { eventually } from "../support/broker.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { RawClient } from "../support/raw-client.ts";
+import { Traced } from "../support/traced.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-cluster-api-"));
 let cluster: Cluster;
@@ -95,6 +96,35 @@ describe("one broker answers for all", () => {
     const { status, body } = await api.ask("/bank/sweep", { method: "POST" });
     expect([status, body]).toEqual([200, { teller: "a" }]);
   });
+
+  test("a trace follows at every broker, and none of them after its end", async () => {
+    const away = await connect(1, "t-away", { clean: false, properties: { sessionExpiryInterval: 600 } });
+    await away.subscribe("traced/x", { qos: 1 });
+    away.disconnect();
+    await away.untilClosed();
+    const reader = await connect(2, "t-reader");
+    await reader.subscribe("traced/#", { qos: 1 });
+    const trace = await Traced.begin(api, "topic=traced/%23&payload_bytes=4");
+    const isOn = (at: number): boolean => cluster.brokers[at]!.broker.context.trace.isOn;
+    await eventually(() => [0, 1, 2].every(isOn), "all follow");
+    const writer = await connect(1, "t-writer");
+    writer.publish("traced/x", "hello", { qos: 1, messageId: 1 });
+    await reader.take("publish");
+    await trace.until("published", "QoS 1", { broker: "b", client_id: "t-writer" });
+    const { text } = await trace.until("routed", "broker c", { broker: "b" });
+    expect(text).toContain("client t-away (away, QoS 1)");
+    await trace.until("arrived", "arrived from broker b; goes to client t-reader", { broker: "c" });
+    await trace.until("delivered", "QoS 1", { broker: "c", client_id: "t-reader", payload_base64: btoa("hell") });
+    await trace.until("stored", "mailbox", { broker: "b", client_id: "t-away" });
+    await trace.until("settled", "PUBACK for packet id 1: 0x00", { broker: "b" });
+    const client = await Traced.begin(api, "client_id=t-reader");
+    await eventually(() => cluster.brokers[2]!.broker.context.trace.readsPackets, "c reads along");
+    await reader.ping();
+    await client.until("received", "PINGREQ", { broker: "c" });
+    for (const one of [trace, client]) one.leave();
+    await eventually(() => ![0, 1, 2].some(isOn), "nobody follows", 40_000);
+    for (const one of [reader, writer]) one.abort();
+  }, 90_000);
 
   test("who cannot be asked, or says nothing in time, is named", async () => {
     const { peers } = cluster.brokers[0]!.broker.context;

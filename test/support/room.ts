@@ -11,8 +11,10 @@ import { BankAccount, type OtherBranches } from "../../src/broker/core/bank-acco
 import { LiveEvents } from "../../src/broker/core/live-events.ts";
 import { Metrics } from "../../src/broker/core/metrics.ts";
 import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
+import { RecentDrops } from "../../src/broker/core/recent-drops.ts";
 import { RecentRefusals } from "../../src/broker/core/recent-refusals.ts";
 import { Strangers } from "../../src/broker/core/strangers.ts";
+import { Trace } from "../../src/broker/core/trace.ts";
 import { LocalSession } from "../../src/broker/delivery/local-session.ts";
 import { MailboxGauge } from "../../src/broker/delivery/mailbox-gauge.ts";
 import type { ClusterContext } from "../../src/broker/peers/cluster-context.ts";
@@ -52,13 +54,13 @@ export function room({ store = new MemoryStore(), others = {}, hasBank = true, .
   const random = { next: () => 0.5, hex: (bytes: number) => "ab".repeat(bytes) };
   const strangers = new Strangers({ clock, log });
   const events = new LiveEvents();
+  const trace = new Trace(clock);
   const runtime = {
     ...{ options, coordinator: store, clock, random, log, turn, timers, strangers },
     slices: new Slices(clock, timers),
     turns: new TurnWatch({ clock, log }),
-    metrics: new Metrics(),
-    events,
-    refused: new RecentRefusals(clock, (refusal) => events.tell({ kind: "refused", refusal })),
+    ...{ events, trace, drops: new RecentDrops(clock, trace), metrics: new Metrics() },
+    refused: new RecentRefusals(clock, trace, (refusal) => events.tell({ kind: "refused", refusal })),
   };
   const journal = new Journal(store, clock);
   const accounts = new Accounts(store);

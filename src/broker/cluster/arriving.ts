@@ -12,6 +12,7 @@ import {
 } from "../../link/frames.ts";
 import { Publish, parsePublish } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
+import type { Trace } from "../core/trace.ts";
 import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
 import { remainFrame } from "../peers/links.ts";
 import type { Peer } from "../peers/peer.ts";
@@ -20,6 +21,7 @@ import type { BackPressure } from "../publish/back-pressure.ts";
 import { copiesPriceOf } from "../publish/copies-price.ts";
 import type { Fanout } from "../publish/fanout.ts";
 import { isOwnTopic } from "../publish/own-topics.ts";
+import { tellArrived } from "../publish/routing-words.ts";
 import { isWide } from "../publish/wide-fanouts.ts";
 
 /**
@@ -34,6 +36,7 @@ interface Deferred {
 /** Delivers what other brokers forward, and answers them when it is settled. */
 export class Arriving {
   readonly #context: ClusterContext;
+  readonly #trace: Trace;
   readonly #fanout: Fanout;
   readonly #backPressure: BackPressure;
   readonly #registry: SessionRegistry;
@@ -47,6 +50,7 @@ export class Arriving {
     parts: { fanout: Fanout; backPressure: BackPressure; registry: SessionRegistry },
   ) {
     this.#context = context;
+    this.#trace = context.trace;
     this.#fanout = parts.fanout;
     this.#backPressure = parts.backPressure;
     this.#registry = parts.registry;
@@ -70,12 +74,13 @@ export class Arriving {
     const route = this.#route(publish);
     if (route === undefined) return;
     if (this.#fanout.isUnderWay(route)) return this.#wait(peer, route, packets, (kept) => this.#takeRun(peer, kept));
-    if (packets.count > 1 && this.#fanout.takesVerbatim(route, packets.version5)) {
+    if (packets.count > 1 && !this.#trace.isOn && this.#fanout.takesVerbatim(route, packets.version5)) {
       const payloadBytes = payloadBytesOf(packets, publish.topicEnd - publish.topicStart);
       return this.#fanout.copyRunHere({ route, ...packets, isApart: false, payloadBytes }, peer);
     }
     for (;;) {
       if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
+      if (this.#trace.isOn) tellArrived(this.#trace, { broker: peer.id, publish, route });
       this.#fanout.liveHere(publish, route, peer);
       if (at >= end) return;
       // The first of them may go to so many that the others have to wait.
@@ -193,6 +198,7 @@ export class Arriving {
       });
     }
     for (; route !== undefined; at = this.#parse(packets, at)) {
+      if (this.#trace.isOn) tellArrived(this.#trace, { broker: peer.id, publish, route });
       this.#fanout.offerHere(publish, route);
       if (at >= packets.end) break;
     }
@@ -222,6 +228,7 @@ export class Arriving {
       return id === 0 ? undefined : this.#settled(peer, id);
     }
     metrics.arrived++;
+    if (this.#trace.isOn && route !== undefined) tellArrived(this.#trace, { broker: peer.id, publish, route });
     const addressees = {
       toInterest: delivery.toInterest,
       handles: new Set(delivery.handles),

@@ -16,6 +16,7 @@ import type { ClientEvent } from "../core/live-events.ts";
 import type { Connection } from "../delivery/connection.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import { bySettlement, type OutgoingMessage } from "../delivery/outgoing-message.ts";
+import { subjectOf } from "../delivery/wire-tap.ts";
 import type { MailDrops } from "../drops/mail-drops.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { SessionRegistry } from "../peers/session-registry.ts";
@@ -201,9 +202,10 @@ export class ConnectionEnd {
   /** Writes what is pending, closes the connection, and lets its session wait or end. */
   #end(connection: Connection, { how, why }: Ending): void {
     const { channel, client } = connection;
-    const { metrics, timers, router, events } = this.#context;
+    const { metrics, timers, router, events, trace } = this.#context;
     if (client !== undefined && events.isWatched) events.tell(goneEvent(connection, client, why));
     connection.writer.flush();
+    if (trace.isOn) trace.tell({ kind: "disconnected", subject: subjectOf(connection), text: () => `gone: ${why}` });
     channel.close();
     connection.writer.close();
     connection.transport.close();

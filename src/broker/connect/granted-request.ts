@@ -53,8 +53,10 @@ export interface Opening {
 
 /** Tells the log, and whoever watches, that a client is connected. */
 export function tellConnected({ session: { clientId }, user, connection }: LocalSession, context: Runtime): void {
-  const { log, events } = context;
-  const { remote } = connection!.transport;
+  const { log, events, trace } = context;
+  const { remote, address } = connection!.transport;
   log.debug({ remote, client: clientId.slice(0, logTextMax) }, "client connected");
   if (events.isWatched) events.tell({ kind: "connected", clientId, user, remote, reason: "" });
+  if (trace.isOn)
+    trace.tell({ kind: "connected", subject: { clientId, user, address }, text: () => `connected from ${remote}` });
 }

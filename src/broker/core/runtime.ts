@@ -10,8 +10,10 @@ import type { Turn } from "../../net/writer.ts";
 import type { LiveEvents } from "./live-events.ts";
 import type { Metrics } from "./metrics.ts";
 import type { BrokerOptions } from "./options.ts";
+import type { RecentDrops } from "./recent-drops.ts";
 import type { RecentRefusals } from "./recent-refusals.ts";
 import type { Strangers } from "./strangers.ts";
+import type { Trace } from "./trace.ts";
 
 /** The parts of a broker that all others use. `DeliveryContext` and `ClusterContext` add to it. */
 export interface Runtime {
@@ -30,6 +32,10 @@ export interface Runtime {
   readonly metrics: Metrics;
   /** The last refusals, with the reason of each. */
   readonly refused: RecentRefusals;
+  /** The last messages that were dropped for some client, with the cause of each. */
+  readonly drops: RecentDrops;
+  /** Tells what happens to the clients and messages that somebody follows. */
+  readonly trace: Trace;
   /** Events of clients, for whoever watches. */
   readonly events: LiveEvents;
   /** Znodes in the tree that no broker has written. */

@@ -23,6 +23,7 @@ import { Channel } from "../../session/channel.ts";
 import type { LocalSession } from "./local-session.ts";
 import type { Spender } from "./spender.ts";
 import { Traffic } from "./traffic.ts";
+import type { WireTap } from "./wire-tap.ts";
 
 /** The reasons for which a connection is not read, as bits; it is read again when none is set. */
 export const PauseReason = {
@@ -114,6 +115,8 @@ export class Connection implements Subject {
   waitingBytes = 0;
   /** True once the client has closed, while packets that it sent before still wait to be handled. */
   ended = false;
+  /** Reads along its packets, for whoever follows its client; undefined: nobody does. */
+  tap: WireTap | undefined = undefined;
   /** The type of the packet that was handled last; 0: none was. */
   lastType = 0;
   #holds = 0;

@@ -30,6 +30,7 @@ import {
   takesOf,
 } from "./outgoing-message.ts";
 import { RetainedFeeds } from "./retained-feed.ts";
+import { subjectOfSession, tellDelivered } from "./wire-tap.ts";
 
 /** The envelope that all sessions share: it is filled in and used up within one call. */
 const envelope = new Envelope();
@@ -111,6 +112,7 @@ export class LocalSession extends KeptSession {
     if (connection === undefined || connection.channel.phase !== "open") return;
     if (connection.writer.unsent > this.context.turn.outputBytesMax) {
       this.context.metrics.droppedOutput++;
+      this.context.drops.note("output", publish, subjectOfSession(this));
       return;
     }
     if (this.#fits(connection, publish, target, 0)) this.write(publish, target, 0);
@@ -132,10 +134,11 @@ export class LocalSession extends KeptSession {
     }
     this.#queue ??= new Ring();
     const size = publish.size;
-    const { options, metrics } = this.context;
+    const { options, metrics, drops } = this.context;
     const isFull = this.#queue.length >= options.maxQueued || this.#queueBytes + size > queueBytesMax;
     if (isFull || metrics.queuedBytes + size > options.maxQueueMemory) {
       metrics.droppedQueue++;
+      drops.note("queue", publish, subjectOfSession(this));
       return;
     }
     this.#countQueued(size);
@@ -175,6 +178,7 @@ export class LocalSession extends KeptSession {
   mayReceive(publish: Publish): boolean {
     if (this.permissions === undefined || this.permissions.mayReceive(topicOf(publish))) return true;
     this.context.metrics.forbidden.receive++;
+    this.context.drops.note("forbidden", publish, subjectOfSession(this));
     return false;
   }
 
@@ -183,6 +187,7 @@ export class LocalSession extends KeptSession {
     const until = Math.min(publish.expiresAt, publish.keepUntil);
     if (until === Infinity || until > this.context.clock.wall()) return false;
     this.context.metrics.droppedExpired++;
+    this.context.drops.note("expired", publish, subjectOfSession(this));
     return true;
   }
 
@@ -359,6 +364,7 @@ export class LocalSession extends KeptSession {
     envelope.aliasKnown = false;
     if (publishSize(publish, envelope) <= channel.packetBytesMax) return true;
     this.context.metrics.droppedSize++;
+    this.context.drops.note("size", publish, subjectOfSession(this));
     return false;
   }
 
@@ -381,7 +387,8 @@ export class LocalSession extends KeptSession {
     }
     const wall = publish.expiresAt === Infinity ? 0 : this.context.clock.wall();
     writePublish(writer, publish, envelope, wall);
-    const { metrics } = this.context;
+    const { metrics, trace } = this.context;
+    if (trace.isOn) tellDelivered(trace, { client: this, publish, qos, packetId, dup });
     metrics.publishesSent++;
     traffic.messagesOut++;
     metrics.payloadBytesSent += publish.payloadLength;

@@ -8,6 +8,7 @@ import type { Publish } from "../../mqtt/publish.ts";
 import type { SharedGroup, Target } from "../../router/router.ts";
 import type { Takes } from "../../session/inflight.ts";
 import type { LocalSession } from "./local-session.ts";
+import { tellStored } from "./wire-tap.ts";
 
 /** How far a message has come with its client. */
 type Exchange =
@@ -171,6 +172,8 @@ export class OutgoingMessage implements LiveRecipient {
    */
   stored(slip: Slip): void {
     this.placed(slip);
+    const { trace } = this.client!.context;
+    if (trace.isOn && this.publish !== undefined) tellStored(trace, this.publish, [this.client!.session.clientId]);
     // From here on the store holds the message.
     slip.publish = undefined;
     const isPlaced = this.isAcknowledged || this.client!.isInFlight(this);

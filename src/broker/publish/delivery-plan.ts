@@ -15,10 +15,12 @@ import type { Connection } from "../delivery/connection.ts";
 import type { DeliveryContext } from "../delivery/delivery-context.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import { OutgoingMessage, type OutgoingTarget } from "../delivery/outgoing-message.ts";
+import { subjectOfSession, tellStored } from "../delivery/wire-tap.ts";
 import type { Forwarding } from "../peers/forwarding.ts";
 import type { LinkSender } from "../peers/link-sender.ts";
 import { type Group, isPeer, type Peer, type Remote, type Share } from "../peers/peer.ts";
 import { draftOf, isRemoteSession, type RemoteTarget } from "../peers/remote-session.ts";
+import { namesOf } from "./routing-words.ts";
 
 /** The outcome of a delivery, for its publisher's acknowledgement. */
 export interface Delivery {
@@ -206,7 +208,7 @@ export class DeliveryPlan implements Delivery {
     to.group = target.group as Group | undefined;
     if (to.qos === 0) client.sendQoS0(this.#publish, to);
     else if (client.mailbox === undefined) client.offer(this.#publish, to);
-    else if (client.isEnding) this.#context.metrics.droppedMailbox++;
+    else if (client.isEnding) this.#dropFor(client);
     else if (client.fits(this.#publish, to)) this.#addPersistent(client, to);
   }
 
@@ -236,6 +238,8 @@ export class DeliveryPlan implements Delivery {
         outgoing.client!.mailbox!.committed(outgoing, connections[index]);
       }
       this.#elsewhere.forwarding.mailed(mailed, zxid);
+      const { trace } = this.#context;
+      if (trace.isOn) tellStored(trace, settlement.publish, namesOf(stored, mailed));
       settlement.done();
     };
     const withdraw = (error: CoordinatorError): void => {
@@ -301,6 +305,11 @@ export class DeliveryPlan implements Delivery {
       this.#shares.set(peer, share);
     }
     return share;
+  }
+
+  #dropFor(client: LocalSession): void {
+    this.#context.metrics.droppedMailbox++;
+    this.#context.drops.note("mailbox", this.#publish, subjectOfSession(client));
   }
 
   #addPersistent(client: LocalSession, target: OutgoingTarget): void {

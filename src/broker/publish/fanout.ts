@@ -128,7 +128,8 @@ export class Fanout {
     const { writer } = connection;
     if (writer.unsent > turn.outputBytesMax) {
       metrics.droppedOutput += run.count;
-      return;
+      const { clientId } = subscriber.session;
+      return this.#context.drops.noteRun("output", run.route.topic, { count: run.count, clientId });
     }
     if (run.isApart) writer.lend(run.bytes, run.start, run.end);
     else writer.append(run.bytes, run.start, run.end);

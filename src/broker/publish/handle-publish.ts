@@ -29,6 +29,7 @@ import { PublishRefusal } from "./publish-refusal.ts";
 import { WillPublisher } from "./publish-will.ts";
 import { Refusals } from "./refusals.ts";
 import type { RetainedStore } from "./retained-store.ts";
+import { settling } from "./routing-words.ts";
 import { emptyRun, type Run } from "./run.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
 
@@ -107,7 +108,8 @@ export class PublishHandler {
       const decision = isOwnTopic(topic) ? undefined : client!.permissions?.decide(topic, "write");
       return `on ${topic}: ${text}${decision === undefined ? "" : `: ${describeRule(decision, aclFile)}`}`;
     };
-    refused.note({ kind: "publish", cause: "forbidden", reason, clientId, remote: transport.remote });
+    const whose = { clientId, remote: transport.remote, user: client!.user, topic: () => topicOf(publish) };
+    refused.note({ kind: "publish", cause: "forbidden", reason, ...whose });
     if (publish.qos === 0) return;
     this.#countOutstanding(connection.channel);
     // Before MQTT 5 there is no such answer: the publish is acknowledged and dropped [MQTT-3.3.5-2 of 3.1.1].
@@ -122,7 +124,7 @@ export class PublishHandler {
     const { metrics, options } = this.#context;
     const text = `the topic has more than ${options.topicLevelsMax} levels, or is too long with them`;
     metrics.beyondLimit.levels++;
-    this.#refusals.note("levels", text, connection.client!.session.clientId);
+    this.#refusals.note("levels", text, connection.client!.session.clientId, () => topicOf(publish));
     if (publish.qos === 0) return;
     if (connection.channel.version < 5) throw new ProtocolError(Reason.topicNameInvalid, text);
     this.#countOutstanding(connection.channel);
@@ -136,7 +138,7 @@ export class PublishHandler {
   refuseMemory(connection: Connection, publish: Publish, text: string): void {
     const { session } = connection.client!;
     if (publish.qos === 2 && session.hasIncoming(publish.packetId)) return this.#repeat(connection, publish.packetId);
-    this.#refusals.note("memory", text, session.clientId);
+    this.#refusals.note("memory", text, session.clientId, () => topicOf(publish));
     if (publish.qos === 0) return;
     if (connection.channel.version < 5) throw new ProtocolError(Reason.quotaExceeded, text);
     this.#countOutstanding(connection.channel);
@@ -284,9 +286,11 @@ export class PublishHandler {
     answer({ reason: Reason.quotaExceeded, text });
   }
 
-  #answer(connection: Connection, { qos, packetId }: Publish, outcome: AckOutcome): void {
+  #answer(connection: Connection, publish: Publish, outcome: AckOutcome): void {
     const { channel, writer } = connection;
+    const { qos, packetId } = publish;
     if (qos === 0) return;
+    if (this.#context.trace.isOn) settling(this.#context.trace, { connection, publish })(outcome);
     const refused = outcome.reason >= Reason.unspecifiedError;
     if (qos === 1 || refused) channel.outstanding--;
     channel.ack(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, outcome);
@@ -299,7 +303,10 @@ export class PublishHandler {
     const settle = channel.owe(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, [packetId], size);
     if (qos === 2) client.answerWhenSettled(packetId, settle);
     this.#holdIfOwed(connection);
+    const { trace } = this.#context;
+    const told = trace.isOn ? settling(trace, { connection, publish }) : undefined;
     wait((outcome) => {
+      told?.(outcome);
       if (qos === 1) {
         channel.outstanding--;
         settle(outcome);

@@ -5,7 +5,7 @@
 import { bankHopeRetryMs } from "../../base/bank-limits.ts";
 import { refusedRetryMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
-import type { Publish } from "../../mqtt/publish.ts";
+import { type Publish, topicOf } from "../../mqtt/publish.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { AckOutcome } from "../../session/owed-acks.ts";
 import type { CreditWait } from "../core/credit-wait.ts";
@@ -42,7 +42,7 @@ export class PublishRefusal {
    */
   refuseLarge(connection: Connection, publish: Publish): void {
     const text = "topic and properties are larger than what the store takes at once";
-    this.#parts.refusals.note("size", text, connection.client!.session.clientId);
+    this.#parts.refusals.note("size", text, connection.client!.session.clientId, () => topicOf(publish));
     if (connection.channel.version === 5)
       this.#parts.answer(connection, publish, { reason: Reason.quotaExceeded, text });
     else connection.transport.close();
@@ -97,7 +97,7 @@ export class PublishRefusal {
    * 0 publish is dropped.
    */
   #deny(connection: Connection, publish: Publish, { cause, why }: Denial): void {
-    this.#parts.refusals.note(cause, why, connection.client!.session.clientId);
+    this.#parts.refusals.note(cause, why, connection.client!.session.clientId, () => topicOf(publish));
     if (connection.channel.version === 5 || publish.qos === 0)
       this.#parts.answer(connection, publish, { reason: Reason.quotaExceeded, text: why });
     else connection.transport.close();

@@ -92,7 +92,12 @@ export class WillPublisher {
     const isFinal = coordinator.state === "CONNECTED" && this.#parts.admission.isFinal(admission, wait);
     if (isFinal || standing === "back") {
       const why = standing === "back" ? `${admission.why}; its client is back` : admission.why;
-      this.#parts.refusals.noteWill(admission.cause, `on ${route.topic}: ${why}`, publisher.session.clientId);
+      this.#parts.refusals.noteWill(
+        admission.cause,
+        `on ${route.topic}: ${why}`,
+        publisher.session.clientId,
+        () => route.topic,
+      );
       return this.#giveUp(will);
     }
     timers.set(new Timer(() => this.#attempt(waiting)), clock.now() + waiting.retryMs);

@@ -71,18 +71,18 @@ export class Refusals {
   }
 
   /** Counts a client's will that is given up, and logs it as `note` does: apart, for nobody else hears of it. */
-  noteWill(cause: RefusalCause, why: string, clientId: string): void {
+  noteWill(cause: RefusalCause, why: string, clientId: string, topic?: () => string): void {
     this.#count(cause);
-    this.#context.refused.note({ kind: "will", cause, reason: () => why, clientId, remote: undefined });
+    this.#context.refused.note({ kind: "will", cause, reason: () => why, clientId, remote: undefined, topic });
     this.#context.metrics.willsRefused++;
     this.#unlogged.will++;
     this.#log("will", `will given up: ${why}`, clientId);
   }
 
   /** Counts a refused publish of a client, and logs it unless a line of that cause was logged a short while ago. */
-  note(cause: RefusalCause, why: string, clientId: string): void {
+  note(cause: RefusalCause, why: string, clientId: string, topic?: () => string): void {
     this.#count(cause);
-    this.#context.refused.note({ kind: "publish", cause, reason: () => why, clientId, remote: undefined });
+    this.#context.refused.note({ kind: "publish", cause, reason: () => why, clientId, remote: undefined, topic });
     this.#unlogged[cause]++;
     this.#log(cause, `publish refused: ${why}`, clientId);
   }

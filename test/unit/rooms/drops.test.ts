@@ -40,7 +40,10 @@ function scene(store = new MemoryStore()) {
     const state = { room: Infinity };
     Object.defineProperty(made_, "hasRoom", { get: () => state.room > 0 });
     Object.defineProperty(made_, "isOpen", { get: () => true });
-    made_.attach({ writer: { unsent: 0 }, channel: { phase: "open" } } as unknown as Connection, 100);
+    made_.attach(
+      { writer: { unsent: 0 }, channel: { phase: "open" }, transport: { address: "" } } as unknown as Connection,
+      100,
+    );
     made_.sendQoS0 = (publish) => void heard.push(textOf(publish));
     made_.offer = (publish) => {
       state.room--;

@@ -1,6 +1,5 @@
 /** CONNECT, handled alone: what it waits for in turn, who is let in with which session, and who is refused why. */
 import { describe, expect, test } from "bun:test";
-import type { Permissions } from "../../../src/access/permissions.ts";
 import type { ProtocolError } from "../../../src/base/errors.ts";
 import type { Admission } from "../../../src/broker/connect/admission.ts";
 import type { ConnectionEnd } from "../../../src/broker/connect/connection-end.ts";
@@ -23,6 +22,7 @@ import { sessionPath } from "../../../src/coordinator/paths.ts";
 import { decodeSession, encodeSession, type SessionRecord } from "../../../src/mail/records.ts";
 import { Reason } from "../../../src/mqtt/reason.ts";
 import { framed, nearClient } from "../../support/near-client.ts";
+import { permissionsBy } from "../../support/permissions.ts";
 import type { AnyPacket } from "../../support/raw-client.ts";
 import { noteIn, type RoomOptions, room, settled } from "../../support/room.ts";
 
@@ -49,7 +49,7 @@ interface World {
   readonly asked: string[];
   outcome: string;
   mustRead: boolean;
-  permissions: Permissions | undefined;
+  permissions: ReturnType<typeof permissionsBy> | undefined;
   username: string | undefined;
   /** The Reason String of CONNACK, of an earlier session that was ended. */
   ended?: string;
@@ -350,7 +350,7 @@ describe("a client that is not let in", () => {
     const { context, world, connect, noted } = scene();
     connect("c", { properties: { maximumPacketSize: 5 } });
     expect(noted()).toEqual([`fail ${reasonOf(Reason.packetTooLarge)}`]);
-    world.permissions = { mayPublish: (topic: string) => topic !== "secret" } as unknown as Permissions;
+    world.permissions = permissionsBy("pattern write #\npattern deny secret");
     const will = { topic: "secret", payload: "x", qos: 0, retain: false };
     expect(connect("c", { will }).received()[0].properties.reasonString).toMatch(/will/);
     expect([noted(), context.metrics.forbidden.will]).toEqual([[], 1]);

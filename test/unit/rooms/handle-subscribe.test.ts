@@ -1,6 +1,5 @@
 /** SUBSCRIBE and UNSUBSCRIBE, handled alone: what is answered, when, and what of it is in the router and the store. */
 import { describe, expect, test } from "bun:test";
-import type { Permissions } from "../../../src/access/permissions.ts";
 import { filtersPerStepMax, retainedFeedsMax, storeLookMs } from "../../../src/base/limits.ts";
 import { fullDiskWords } from "../../../src/broker/core/full-disk.ts";
 import { PauseReason } from "../../../src/broker/delivery/connection.ts";
@@ -16,6 +15,7 @@ import { decodeControl } from "../../../src/mqtt/control.ts";
 import type { FilterList } from "../../../src/mqtt/filter-list.ts";
 import type { Subscription } from "../../../src/mqtt/subscription.ts";
 import { framed, nearClient } from "../../support/near-client.ts";
+import { permissionsBy } from "../../support/permissions.ts";
 import type { AnyPacket } from "../../support/raw-client.ts";
 import { type RoomOptions, room, settled } from "../../support/room.ts";
 
@@ -114,8 +114,8 @@ describe("SUBACK", () => {
   test("has a code for each filter, in their order, and what is refused is nowhere", () => {
     const { context, client, receives } = scene({ maxSubscriptions: 2 });
     const { session, subscribe, codes } = client("c");
-    const permissions = { maySubscribe: (levels: readonly string[]) => levels[0] !== "secret" };
-    Object.defineProperty(session, "permissions", { value: permissions as unknown as Permissions });
+    const permissions = permissionsBy("pattern read #\npattern deny secret/#");
+    Object.defineProperty(session, "permissions", { value: permissions });
     subscribe({ topic: "a", qos: 0 }, "secret/x", "b/#/c", { topic: "b", qos: 2 }, "too/many");
     expect(codes()).toEqual([0, 0x87, 0x8f, 2, 0x97]);
     expect([receives("a"), receives("secret/x"), receives("too/many")]).toEqual([["c"], [], []]);

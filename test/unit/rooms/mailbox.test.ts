@@ -36,7 +36,7 @@ function scene() {
     const connect = (receiveMaximum = 100): void => {
       const writer = Object.assign(new MemorySink(), { unsent: 0 });
       const channel = { phase: "open", version: 5, packetBytesMax: Infinity };
-      client.attach({ writer, channel } as unknown as Connection, receiveMaximum);
+      client.attach({ writer, channel, transport: { address: "" } } as unknown as Connection, receiveMaximum);
       client.mailbox!.load();
     };
     const acknowledge = (at: number): Promise<void> => {
