@@ -4,7 +4,7 @@ import type { ClientDetail, ClientRow } from "../src/api/rows.ts";
 import { pageRowsMax } from "../src/base/api-limits.ts";
 import { type ApiPlace, askApi } from "../src/server/api-client.ts";
 import { withPlace } from "./flags/api-flags.ts";
-import { integer } from "./flags/parsers.ts";
+import { argument, integer } from "./flags/parsers.ts";
 import { complain, say, sayJson } from "./output/print.ts";
 import { printRows, type Row } from "./output/table.ts";
 
@@ -47,7 +47,9 @@ export function clientsCommand(): Command {
       "client_id, connected_at, mailbox, in_flight, queued_bytes, subscriptions, credits, user, messages_in_per_second, " +
         "messages_out_per_second, bytes_in_per_second, bytes_out_per_second; -mailbox: most first",
     )
-    .addOption(new Option("--top <N>", "so many at most").default(rowsMax, "all").argParser(integer(1, rowsMax)))
+    .addOption(
+      new Option("--top <N>", "so many at most").default(rowsMax, "all").argParser(argument(integer(1, rowsMax))),
+    )
     .action(list);
   withPlace(clients.command("show").description("print all that is known of a client"))
     .argument("<CLIENT-ID>", "the client")

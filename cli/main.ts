@@ -11,6 +11,7 @@ import { brokerCommand } from "./broker.ts";
 import { clientsCommand } from "./clients.ts";
 import { completeCommand, completionCommand } from "./completion.ts";
 import { doctorCommand } from "./doctor.ts";
+import { explainCommand } from "./explain.ts";
 import { isLogJson } from "./flags/broker-config.ts";
 import { ownArguments } from "./flags/client-flags.ts";
 import { commandLine, refuseBytes } from "./flags/raw-words.ts";
@@ -47,6 +48,7 @@ Examples:
   mqttzoo bench e2e -c 10 -I 0                     how much goes through
   mqttzoo doctor broker.example.org                what any broker can do, and what is wrong
   mqttzoo clients list                             print who is connected
+  mqttzoo explain --client sensor-7 --topic home/set   why it does not get that
   mqttzoo trace --client sensor-7                  follow what happens to a client
   mqttzoo show brokers --zk zk1:2181               print who is in a cluster
   mqttzoo bank balance                             print what may still be stored
@@ -61,7 +63,7 @@ program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subComma
 program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: true }).addCommand(doctorCommand());
 program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand()).addCommand(repairCommand());
 program.addCommand(clientsCommand()).addCommand(retainedCommand()).addCommand(aclCommand());
-program.addCommand(traceCommand());
+program.addCommand(explainCommand()).addCommand(traceCommand());
 program.addCommand(completionCommand()).addCommand(completeCommand(program), { hidden: true });
 
 program.hook("preAction", (_, command) => refuseBytes(command, ["message", "willPayload"]));

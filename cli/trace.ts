@@ -5,7 +5,7 @@ import { OperatingError } from "../src/base/errors.ts";
 import { tracePayloadBytesMax, traceSecondsMax, traceSecondsPlain } from "../src/base/trace-limits.ts";
 import { type ApiPlace, listenApi } from "../src/server/api-client.ts";
 import { withPlace } from "./flags/api-flags.ts";
-import { duration, integer } from "./flags/parsers.ts";
+import { argument, duration, integer } from "./flags/parsers.ts";
 import { say, sayJson, tell } from "./output/print.ts";
 
 interface Flags extends ApiPlace {
@@ -30,12 +30,12 @@ export function traceCommand(): Command {
     .addOption(
       new Option("--for <TIME>", "how long: 30, 30s, 10m")
         .default(traceSecondsPlain, `${traceSecondsPlain}s`)
-        .argParser(duration(1, traceSecondsMax)),
+        .argParser(argument(duration(1, traceSecondsMax))),
     )
     .addOption(
       new Option("--payload <BYTES>", "show so many bytes of each payload")
         .default(0)
-        .argParser(integer(0, tracePayloadBytesMax)),
+        .argParser(argument(integer(0, tracePayloadBytesMax))),
     )
     .action(run)
     .addHelpText(

@@ -1,13 +1,15 @@
 /** The flags of commands that ask a broker over its API: which broker, and as whom. */
 import { type Command, Option } from "commander";
-import { parseUrl } from "./parsers.ts";
+import { argument, parseUrl } from "./parsers.ts";
 
 /** Gives a command the flags of `ApiPlace`, and --json. */
 export function withPlace(command: Command): Command {
   return command
     .helpOption("--help", "print this help")
     .addOption(
-      new Option("--api <URL>", "a broker's --http-port (env: MQTTZOO_API)").env("MQTTZOO_API").argParser(parseUrl),
+      new Option("--api <URL>", "a broker's --http-port (env: MQTTZOO_API)")
+        .env("MQTTZOO_API")
+        .argParser(argument(parseUrl)),
     )
     .addOption(
       new Option("--cafile <FILE>", "who has signed its certificate, PEM, for https:// (env: MQTTZOO_CAFILE)").env(

@@ -1,6 +1,19 @@
 /** Parsers for the values of flags: texts become values, or an error that says what would have been right. */
+import { InvalidArgumentError } from "commander";
+import { messageOf } from "../../src/base/errors.ts";
 import { parseFilter } from "../../src/mqtt/topic.ts";
 import { parseConnectString } from "../../src/zookeeper/connect-string.ts";
+
+/** Makes a parser one for commander, which says of which flag the value is wrong: bad usage, with its exit code. */
+export function argument<Value>(parse: (text: string) => Value): (text: string) => Value {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      throw new InvalidArgumentError(`${messageOf(error)}.`);
+    }
+  };
+}
 
 /** A text that is not empty. Throws an error in words, as all parsers here do. */
 export function parseText(text: string): string {

@@ -1,4 +1,5 @@
 /** The ports of the API: what it reads of a broker, and what it has the broker do. */
+import type { FindingRow } from "./explain-rows.ts";
 import type { Problem } from "./problem.ts";
 import type {
   BankRow,
@@ -80,6 +81,13 @@ export interface Reading {
   refusals(): readonly RefusalRow[];
   /** Has events told as they happen; returns what ends that. */
   watch(told: (event: EventRow) => void): () => void;
+  /** Tells what this broker knows of why a client does not get messages on a topic. */
+  explainDelivery(asked: { readonly clientId: string; readonly topic: string }): readonly FindingRow[] | Problem;
+  /** Tells what becomes of messages on a topic here; `publisher`: only of this client's. */
+  explainMessage(asked: {
+    readonly topic: string;
+    readonly publisher: string | undefined;
+  }): readonly FindingRow[] | Problem;
   /** Has what is wanted told as it happens; returns what ends that. */
   follow(wanted: TraceWanted, told: (row: TraceRow) => void): () => void;
   /** Says why something is not followed; undefined: it can be. */

@@ -19,6 +19,8 @@ export interface SharedGroup<Subscriber> {
   order: readonly Subscriber[] | undefined;
   /** Where the next choice begins. */
   turn: number;
+  /** The member that was chosen last; undefined: none was. */
+  last: Subscriber | undefined;
 }
 
 /**
@@ -208,7 +210,7 @@ function membersOf<Subscriber>(node: TrieNode<Subscriber>, { filter }: Subscript
   node.groups ??= new Map();
   let group = node.groups.get(filter.group);
   if (group === undefined) {
-    group = { name: filter.group, text: filter.text, members: new Map(), order: undefined, turn: 0 };
+    group = { name: filter.group, text: filter.text, members: new Map(), order: undefined, turn: 0, last: undefined };
     node.groups.set(filter.group, group);
   }
   group.order = undefined;
@@ -229,6 +231,7 @@ function removeFrom<Subscriber>(
   const shared = node.groups?.get(group);
   if (!shared?.members.delete(subscriber)) return false;
   shared.order = undefined;
+  if (shared.last === subscriber) shared.last = undefined;
   if (shared.members.size === 0) node.groups!.delete(group);
   if (node.groups!.size === 0) node.groups = undefined;
   return true;

@@ -3,7 +3,7 @@
  * once per topic and cached under the topic's bytes; a generation number makes all cached routes stale at once when a
  * subscription changes.
  */
-import { decodeUtf8, equalRange, hashBytes, ownBytes } from "../base/bytes.ts";
+import { decodeUtf8, equalRange, hashBytes, noBytes, ownBytes } from "../base/bytes.ts";
 import {
   routeCacheBytesMax,
   routeCacheEntriesMax,
@@ -171,6 +171,11 @@ export class Router<Here extends object, There extends Elsewhere> {
         yield route.topic;
       }
     }
+  }
+
+  /** Works out the route of a topic to be looked at, and does not remember it. */
+  look(topic: string): Route<Here, There> {
+    return this.refresh(new Route<Here, There>(topic, noBytes, undefined));
   }
 
   /** Works the route out anew if it is stale. */

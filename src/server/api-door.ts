@@ -5,6 +5,7 @@ import { Api } from "../api/api.ts";
 import { AuditLog } from "../api/audit-log.ts";
 import { bankOperations } from "../api/bank.ts";
 import { eventBeat, eventOperation, lastEvent } from "../api/events.ts";
+import { explainOperations } from "../api/explain.ts";
 import { byToken, People } from "../api/people.ts";
 import { readingOperations } from "../api/reading.ts";
 import type { OptionRow } from "../api/rows.ts";
@@ -71,6 +72,7 @@ export class ApiDoor {
       ...bankOperations,
       eventOperation(),
       ...traceOperations(systemRandom),
+      ...explainOperations,
       ...actingOperations(people, audit),
     ];
     this.#api = new Api({ operations, people, audit, clock: systemClock, version });

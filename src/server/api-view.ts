@@ -32,6 +32,7 @@ import { holdersOf } from "../broker/publish/refusals.ts";
 import { topicOf } from "../mqtt/publish.ts";
 import type { TlsIdentity } from "../net/tls.ts";
 import type { RetainedMessage } from "../router/retained.ts";
+import { explainOf } from "./api-explain.ts";
 import { peek } from "./api-mailbox.ts";
 import type { StoreWalks } from "./api-store.ts";
 import { traceOf } from "./api-trace.ts";
@@ -94,6 +95,7 @@ export function viewOf(parts: ViewParts): Reading {
     history: (after) => parts.history.after(after),
     refusals: () => [...context.refused.all()].map((refusal) => refusalRow(refusal, context.options.id)),
     ...traceOf(broker),
+    ...explainOf(broker),
     watch: (told) => context.events.watch((event) => told(eventRow(event, broker))),
     bank: () => bankRow(broker),
     stored: (wanted, visitor) => walks.stored(wanted, visitor),

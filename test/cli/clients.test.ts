@@ -119,3 +119,14 @@ test("a broker with --http-tls is asked over TLS, once it is said who has signed
   await secure.kill("SIGTERM");
   authority.remove();
 });
+
+test("a value that a flag cannot have is bad usage, in one line that names the flag", async () => {
+  for (const [flag, value] of [
+    ["--top", "many"],
+    ["--api", "localhost"],
+  ] as const) {
+    const { code, out, err } = await clients("list", flag, value);
+    expect([code, out]).toEqual([2, ""]);
+    expect(err).toMatch(new RegExp(`^mqttzoo: .*${flag}.*${value}.*; see mqttzoo clients list --help\n$`));
+  }
+});

@@ -126,6 +126,39 @@ describe("one broker answers for all", () => {
     for (const one of [reader, writer]) one.abort();
   }, 90_000);
 
+  test("why a message has not come is told by all: the session is elsewhere, another broker has refused or given it", async () => {
+    const reader = await connect(2, "e-reader");
+    await reader.subscribe("$share/g/explained/x", { qos: 1 });
+    const other = await connect(1, "e-other");
+    await other.subscribe("$share/g/explained/x", { qos: 1 });
+    const writer = await connect(1, "e-writer");
+    const taken: string[] = [];
+    for (let messageId = 1; messageId < 3; messageId++) {
+      writer.publish("explained/x", "x", { qos: 1, messageId });
+      const whose = await Promise.race([reader, other].map((one, at) => one.take("publish").then(() => at)));
+      taken.push(["e-reader", "e-other"][whose]!);
+      [reader, other][whose]!.send({ cmd: "puback", messageId: 1 });
+      await writer.take("puback");
+    }
+    // By turns: who was first was not last.
+    const missed = taken[0]!;
+    const { findings, unanswered } = await api.get(`/explain?client_id=${missed}&topic=explained/x`);
+    expect(unanswered).toEqual([]);
+    const words = findings.map(({ broker, cause, text }: Record<string, string>) => `${broker} ${cause}: ${text}`);
+    const at = missed === "e-reader" ? "c" : "b";
+    expect(words).toContainEqual(
+      expect.stringContaining(`${at} session elsewhere: the session of ${missed} is at broker ${at}`),
+    );
+    const last = taken[1] === "e-other" ? "e-other" : "a client at broker c";
+    expect(words).toContainEqual(expect.stringContaining(`was given to another member: ${last}`));
+    const nowhere = await api.get("/explain?client_id=e-nobody&topic=explained/x");
+    expect(nowhere.findings.filter(({ cause }: { cause: string }) => cause === "no session").length).toBe(1);
+    expect((await api.get("/explain/message?topic=explained/x")).findings).toContainEqual(
+      expect.objectContaining({ broker: "b", cause: "shared", text: expect.stringContaining("2 members") }),
+    );
+    for (const one of [reader, other, writer]) one.abort();
+  });
+
   test("who cannot be asked, or says nothing in time, is named", async () => {
     const { peers } = cluster.brokers[0]!.broker.context;
     const peer = peers.get("b")!;

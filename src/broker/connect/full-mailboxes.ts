@@ -158,6 +158,7 @@ export class FullMailboxes {
     const emptying = emptyingOf(client.fencingToken);
     const ended = (): void => {
       metrics.sessionsEnded++;
+      this.#context.drops.noteRun("mailbox", "", { count: messages, clientId });
       const user = client.user === "" ? {} : { user: client.user.slice(0, logTextMax) };
       const facts = { client: clientId.slice(0, logTextMax), ...user, messages };
       log.warn(facts, `session ended: its mailbox ${cause === "full" ? "is full" : "has used up its numbers"}`);

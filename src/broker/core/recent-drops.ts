@@ -43,10 +43,10 @@ export class RecentDrops {
     if (this.#count(drop, 1)) this.#remember(drop, topicOf(publish));
   }
 
-  /** Notes that so many messages on one topic were not. */
+  /** Notes that so many messages on one topic were not; "": on several. */
   noteRun(cause: DropCause, topic: string, run: { readonly count: number; readonly clientId: string }): void {
     const drop = this.#dropOf(cause, run.clientId);
-    if (this.#count(drop, run.count)) this.#remember(drop, topic);
+    if (this.#count(drop, run.count) && topic !== "") this.#remember(drop, topic);
   }
 
   /** All that is remembered of a client. */
@@ -100,7 +100,7 @@ export function describeDrop(cause: DropCause): string {
     case "queue":
       return "too much waits in memory for the client (--max-queued, --max-queue-memory)";
     case "mailbox":
-      return "its session was being ended, since its mailbox was full (--mailbox-full)";
+      return "its mailbox was full, so its session has ended, with all that waited (--max-queued, --mailbox-full)";
     case "size":
       return "the packet would be larger than the client's Maximum Packet Size";
     case "expired":

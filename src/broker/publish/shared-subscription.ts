@@ -45,6 +45,7 @@ export class SharedSubscriptions {
     }
     if (best === undefined) return undefined;
     group.turn = (bestAt + 1) % members.length;
+    group.last = best;
     return memberTarget(group, best, group.members.get(best)!);
   }
 

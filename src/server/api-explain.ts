@@ -1,0 +1,188 @@
+/** The view of why a client does not get a message: session, filters, rights, and what was dropped for it. */
+
+import { describeRule } from "../access/permissions.ts";
+import type { FindingRow } from "../api/explain-rows.ts";
+import type { Reading } from "../api/ports.ts";
+import { Problem } from "../api/problem.ts";
+import type { Broker } from "../broker/broker.ts";
+import { type DropCause, describeDrop, type RememberedDrop } from "../broker/core/recent-drops.ts";
+import type { LocalSession } from "../broker/delivery/local-session.ts";
+import { isOwnTopic, ownTopicWords } from "../broker/publish/own-topics.ts";
+import { type Mismatch, mismatchOf } from "../mqtt/mismatch.ts";
+import type { Subscription } from "../mqtt/subscription.ts";
+import { filterMatches, isTopicName } from "../mqtt/topic.ts";
+import { explainMessage, type Finding, heldPublishers, lastTaken, refusalsOn } from "./api-explain-message.ts";
+
+/** Filters that do not match and are told, the nearest first. */
+const mismatchesMax = 5;
+const refusedConnectsMax = 3;
+
+const dropCauses: Record<DropCause, FindingRow["cause"]> = {
+  ...{ output: "slow", queue: "queue full", mailbox: "mailbox full" },
+  ...{ size: "packet size", expired: "expired", forbidden: "no right" },
+};
+
+/** Returns what a broker knows of why messages come or do not. */
+export function explainOf(broker: Broker): Pick<Reading, "explainDelivery" | "explainMessage"> {
+  const { options } = broker.context;
+  const rows = (topic: string, make: () => Iterable<Finding>): FindingRow[] | Problem =>
+    isTopicName(topic)
+      ? [...make()].map((finding) => ({ broker: options.id, ...finding }))
+      : new Problem(400, `${JSON.stringify(topic.slice(0, 80))} is no topic: it must not hold wildcards`);
+  return {
+    explainDelivery: (asked) => rows(asked.topic, () => explainDelivery(broker, asked)),
+    explainMessage: (asked) => rows(asked.topic, () => explainMessage(broker, asked)),
+  };
+}
+
+interface Asked {
+  readonly clientId: string;
+  readonly topic: string;
+}
+
+function* explainDelivery(broker: Broker, { clientId, topic }: Asked): Generator<Finding> {
+  const { context } = broker;
+  const client = context.localSessions.get(clientId);
+  yield* ownTopic(topic);
+  yield* published(broker, topic);
+  yield* refusalsOn(broker, topic);
+  yield* heldPublishers(broker, topic);
+  yield* lastTaken(broker, topic, clientId);
+  for (const drop of context.drops.of(clientId)) yield dropFinding(drop, topic);
+  const refused = [...context.refused.all()].filter((one) => one.clientId === clientId && one.kind === "connect");
+  for (const { reason } of refused.slice(-refusedConnectsMax))
+    yield { cause: "connect refused", weight: "possible", text: `${clientId} was not let in: ${reason}` };
+  if (client !== undefined) yield* explainHere(client, topic);
+}
+
+/** Tells whether messages have come by this broker. */
+function* published({ context }: Broker, topic: string): Generator<Finding> {
+  for (const known of context.router.topics())
+    if (known === topic)
+      return yield { cause: "published", weight: "fact", text: `messages on ${topic} have lately come to this broker` };
+}
+
+/** Explains for a session that this broker keeps. */
+function* explainHere(client: LocalSession, topic: string): Generator<Finding> {
+  yield* whereItIs(client);
+  const levels = topic.split("/");
+  const subscriptions = [...client.session.subscriptions.values()];
+  const matching = subscriptions.filter(({ filter }) => filterMatches(filter.levels, levels));
+  if (matching.length === 0) return yield* mismatches(client, subscriptions, topic);
+  yield* rightOf(client, topic);
+  for (const subscription of matching) yield* bySubscription(client, subscription, topic);
+  if (matching.every(({ noLocal }) => noLocal) && client.connection?.route?.topic === topic)
+    yield {
+      ...{ cause: "no local", weight: "certain" },
+      text: `it has published on ${topic} itself, and its subscription has No Local: what it publishes does not come back to it`,
+    };
+  yield* onItsWay(client);
+}
+
+/** Tells where the session is, and whether its client is connected. */
+function* whereItIs({ session, connection, mailbox, context }: LocalSession): Generator<Finding> {
+  const { clientId } = session;
+  const here = `broker ${context.options.id}`;
+  if (connection !== undefined)
+    return yield {
+      ...{ cause: "session elsewhere", weight: "fact" },
+      text: `the session of ${clientId} is at ${here}, and its client is connected there from ${connection.transport.remote}`,
+    };
+  const waits = `messages of QoS 1 and 2 wait in its mailbox (${Math.max(0, mailbox?.count ?? 0)} do), those of QoS 0 are not kept`;
+  yield { cause: "away", weight: "certain", text: `${clientId} is not connected; ${here} keeps its session: ${waits}` };
+}
+
+/** Tells why none of its filters matches; the nearest first. */
+function* mismatches(client: LocalSession, subscriptions: readonly Subscription[], topic: string): Generator<Finding> {
+  const { clientId } = client.session;
+  if (subscriptions.length === 0)
+    return yield { cause: "not subscribed", weight: "certain", text: `${clientId} has no subscription at all` };
+  const levels = topic.split("/");
+  const why = subscriptions.map(({ filter }) => ({ filter, why: mismatchOf(filter.levels, levels) as Mismatch }));
+  why.sort((a, b) => b.why.agreeing - a.why.agreeing);
+  const more = why.length > mismatchesMax ? `, nor is any of ${why.length - mismatchesMax} further ones nearer` : "";
+  yield {
+    ...{ cause: "not subscribed", weight: "certain" },
+    text: `none of the ${subscriptions.length} filters of ${clientId} matches ${topic}${more}`,
+  };
+  for (const { filter, why: one } of why.slice(0, mismatchesMax))
+    yield { cause: "filter", weight: "certain", text: `${filter.text} does not match ${topic}: ${one.text}` };
+}
+
+function* rightOf({ permissions, session, context, user }: LocalSession, topic: string): Generator<Finding> {
+  const decision = permissions?.decide(topic, "read");
+  if (decision?.isAllowed !== false) return;
+  const who = user === "" ? session.clientId : `${session.clientId} (user ${user})`;
+  const rule = describeRule(decision, context.options.aclFile);
+  yield { cause: "no right", weight: "certain", text: `${who} may not read ${topic}: ${rule}` };
+}
+
+/** Tells what follows of how it has subscribed. */
+function* bySubscription(client: LocalSession, subscription: Subscription, topic: string): Generator<Finding> {
+  const { filter, qos, retainHandling, noLocal } = subscription;
+  const { context } = client;
+  if (qos < 2)
+    yield {
+      ...{ cause: "qos", weight: qos === 0 && client.connection === undefined ? "certain" : "fact" },
+      text:
+        `${filter.text} was granted QoS ${qos}: what is published at a higher one comes at ${qos}` +
+        (qos === 0 ? ", is not kept while the client is away, and is dropped when it reads too slowly" : ""),
+    };
+  if (noLocal) yield { cause: "no local", weight: "fact", text: `${filter.text} has No Local` };
+  if (filter.group !== undefined)
+    yield {
+      ...{ cause: "shared", weight: "possible" },
+      text: `${filter.text} is shared: each message goes to one member of the group, and retained ones to none`,
+    };
+  if (context.retained.get(topic) === undefined || retainHandling === 0) return;
+  const how = retainHandling === 2 ? "is never sent when it subscribes" : "is sent only with a new subscription";
+  yield {
+    ...{ cause: "retain handling", weight: retainHandling === 2 ? "certain" : "possible" },
+    text: `a message is retained on ${topic}; ${filter.text} has Retain Handling ${retainHandling}, so it ${how}`,
+  };
+}
+
+/** Tells what is on its way to the client, and why it is not further. */
+function* onItsWay(client: LocalSession): Generator<Finding> {
+  const { connection, mailbox, inflightCount, context } = client;
+  const { options, mailboxes } = context;
+  const { clientId } = client.session;
+  const waiting = Math.max(0, mailbox?.count ?? 0);
+  if (mailbox !== undefined && mailboxes.isFull(clientId, waiting))
+    yield {
+      ...{ cause: "mailbox full", weight: "certain" },
+      text: `its mailbox holds its maximum of ${options.maxQueued} messages (--max-queued)`,
+    };
+  if (connection === undefined) return;
+  const unsent = connection.writer.unsent;
+  if (!client.isOpen)
+    yield {
+      ...{ cause: "slow", weight: "certain" },
+      text: `the client reads too slowly: ${unsent} bytes are written and not taken, so nothing more is sent, and QoS 0 is dropped`,
+    };
+  else if (!client.hasRoom)
+    yield {
+      ...{ cause: "window full", weight: "certain" },
+      text: `the client has not acknowledged ${inflightCount} messages, which is its Receive Maximum or --max-inflight: further ones of QoS 1 and 2 wait`,
+    };
+  if (waiting > 0 && connection !== undefined)
+    yield {
+      cause: "waiting",
+      weight: "fact",
+      text: `${waiting} messages wait in its mailbox, or for its acknowledgement`,
+    };
+}
+
+function dropFinding({ cause, at, times, topics }: RememberedDrop, topic: string): Finding {
+  const isOn = topics.has(topic);
+  const when = new Date(isOn ? topics.get(topic)! : at).toISOString();
+  const what = isOn ? `a message on ${topic} was dropped` : `messages were dropped, maybe also on ${topic}`;
+  const words = `${what} for it, last ${when} (${times} in all): ${describeDrop(cause)}`;
+  return { cause: dropCauses[cause], weight: isOn ? "certain" : "possible", text: words };
+}
+
+/** Tells of a topic that is the broker's own. */
+function* ownTopic(topic: string): Generator<Finding> {
+  if (isOwnTopic(topic))
+    yield { cause: "own topic", weight: "certain", text: `${ownTopicWords}: no client publishes there` };
+}
