@@ -19,4 +19,6 @@ test("seeds of hasty clients that have found something", async () => {
   expect((await runWide(700_049, { areHasty: true })).wrong).toEqual([]);
   // A broker left with a group's message that nobody could pay for yet.
   expect((await runWide(700_198, { areHasty: true })).wrong).toEqual([]);
+  // A client was declared dead that had been taken over from a broker which was leaving.
+  expect((await runWide(720_394, { areHasty: true })).wrong).toEqual([]);
 }, 300_000);

@@ -3,6 +3,14 @@ import type { Fault } from "./faults.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "wills: a draining broker hears that a client is elsewhere before it leaves the client's will to wait",
+    file: "src/broker/connect/session-handover.ts",
+    find: "    const client = localSessions.get(clientId);\n    if (client?.connection !== undefined",
+    replace:
+      "    this.#wills.cameBack(clientId);\n    const client = localSessions.get(clientId);\n    if (client?.connection !== undefined",
+    tests: "test/unit/rooms/session-store.test.ts",
+  },
+  {
     what: "forbidden wills: one is kept, for as long as the list forbids it",
     file: "src/broker/connect/forbidden-wills.ts",
     find: "return { ...request, will: undefined, notice: words };",

@@ -41,12 +41,16 @@ export class SessionHandover {
    */
   giveUp(clientId: string, { clean, done }: { clean: boolean; done: () => void }): void {
     const { localSessions, journal } = this.#context;
-    this.#wills.cameBack(clientId);
     const client = localSessions.get(clientId);
+    if (client?.connection !== undefined && !client.isEnding)
+      this.#connectionEnd.disconnect(
+        client.connection,
+        Reason.sessionTakenOver,
+        "its client has connected to another broker",
+      );
+    // Told last: a broker that drains leaves the will of a connection that ends to wait for its client.
+    this.#wills.cameBack(clientId);
     if (client === undefined || client.isEnding) return this.#store.whenErased(clientId, done);
-    const { connection } = client;
-    if (connection !== undefined)
-      this.#connectionEnd.disconnect(connection, Reason.sessionTakenOver, "its client has connected to another broker");
     // The session has ended with its connection, as most do.
     if (localSessions.get(clientId) !== client) return this.#store.whenErased(clientId, () => journal.drained(done));
     if (clean) {
