@@ -59,6 +59,18 @@ export interface FoundMessage {
 /** A client, and what is known of it without making its row: most are left out by that alone. */
 export interface ClientEntry extends Entry<ClientRow>, Pick<ClientRow, "user" | "address" | "connected" | "listener"> {}
 
+/** A message as it passes by. */
+export interface SeenMessage {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+}
+
+/** Looks on as messages are published. `ended` is called once, unless the watcher has ended it himself. */
+export interface MessageWatcher {
+  readonly seen: (message: SeenMessage) => void;
+  readonly ended: (why: string) => void;
+}
+
 /** All that is read of one broker. Iterables may be walked over several turns, in which things come and go. */
 export interface Reading {
   /** The broker's id. */
@@ -96,6 +108,8 @@ export interface Reading {
   later(ms: number, go: () => void): () => void;
   /** The present time, as rows have it. */
   now(): string;
+  /** Has messages told that match a filter, at whichever broker they are published; returns what ends that. */
+  watchMessages(filter: string, watcher: MessageWatcher): () => void;
   bank(): BankRow;
   /** Stored messages, of all brokers. */
   stored(wanted: WantedMessages, visitor: StoreVisitor<FoundMessage>): void;

@@ -152,6 +152,19 @@ export const waitingSchema = named(
 );
 export type WaitingRow = Of<typeof waitingSchema>;
 
+export const watchedSchema = named(
+  "WatchedMessage",
+  object({
+    at: time("when it came here"),
+    topic: text("the topic"),
+    payload: nullable(text("the beginning of the payload as text; null: it is no UTF-8")),
+    payload_base64: text("the same in base64", { contentEncoding: "base64" }),
+    payload_bytes: integer("how long the payload is"),
+    skipped: integer("messages before it that were not told, since there were too many"),
+  }),
+);
+export type WatchedRow = Of<typeof watchedSchema>;
+
 export const topicSchema = named(
   "TopicLevel",
   object({

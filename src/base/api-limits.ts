@@ -38,6 +38,8 @@ export const mailReadAtOnce = 10;
 export const shownPayloadBytesMax = 1024;
 /** The largest message of which the price is told, in bytes: the largest packet of MQTT. */
 export const quotedBytesMax = 268_435_460;
+/** Messages that one who watches topics is told of in a second. */
+export const watchedPerSecondMax = 50;
 /** Answers that go on: how many at once, what may wait for one reader, how long one lasts, and how often it beats. */
 export const apiStreamsMax = 16;
 export const streamBytesMax = 64 * 1024;

@@ -2,6 +2,7 @@
  * Bytes: UTF-8, copying, comparing, hashing, and MQTT's variable byte integer. Everything on the fast path
  * works on `(bytes, start, end)` so that no view object is made per packet.
  */
+import { isUtf8 } from "node:buffer";
 
 const encoder = new TextEncoder();
 const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -141,4 +142,14 @@ export function writeUint64(bytes: Uint8Array, at: number, value: number): void 
 
 export function readUint64(bytes: Uint8Array, at: number): number {
   return readUint32(bytes, at) * 2 ** 32 + readUint32(bytes, at + 4);
+}
+
+/** The most bytes of a character in UTF-8 that may be missing behind a cut. */
+const cutBytesMax = 3;
+
+/** Returns the beginning of a payload that is cut: of a text, no part of a character. */
+export function withoutCutCharacter(cut: Uint8Array): Uint8Array {
+  for (let less = 0; less <= cutBytesMax; less++)
+    if (isUtf8(cut.subarray(0, cut.length - less))) return cut.subarray(0, cut.length - less);
+  return cut;
 }

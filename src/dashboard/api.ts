@@ -106,8 +106,12 @@ export class Api {
             ?.slice(name.length + 2);
         const data = field("data");
         if (data === undefined) continue;
-        if (field("event") === "end") why = (JSON.parse(data) as { reason: string }).reason;
-        else told(field("event") ?? "", JSON.parse(data));
+        if (field("event") === "end") {
+          why = (JSON.parse(data) as { reason: string }).reason;
+          void reader.cancel();
+          return why;
+        }
+        told(field("event") ?? "", JSON.parse(data));
       }
     }
   }

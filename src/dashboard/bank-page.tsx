@@ -149,7 +149,7 @@ function Statement() {
             <span class="bar-name">{holder === null ? said.brokersOwn : holder === "" ? said.anonymous : holder}</span>
             <span class="number">{credits(held)}</span>
             <meter min={0} max={100} value={percent} aria-label={said.percent(credits(percent))} />
-            <small class="number">{said.ofMessages(count(messages))}</small>
+            <small class="number">{said.ofMessages(messages)}</small>
           </li>
         ))}
       </ul>

@@ -2,6 +2,7 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { now } from "./browser.ts";
 import { timeOfDay } from "./format.ts";
 import { words } from "./words.ts";
 
@@ -29,6 +30,12 @@ function colourOf(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+/** Returns the time that is shown: of what is known, or the last minutes. */
+function rangeOf(first: number | null, last: number | null): [number, number] {
+  const end = last ?? now() / 1000;
+  return [Math.min(first ?? end, end - leastSeconds), end];
+}
+
 function optionsOf({ lines, format }: ChartProps, width: number): uPlot.Options {
   const axis = {
     stroke: colourOf("--quiet"),
@@ -43,7 +50,7 @@ function optionsOf({ lines, format }: ChartProps, width: number): uPlot.Options 
     legend: { live: true },
     hooks: { setCursor: [showLast] },
     scales: {
-      x: { range: (_, first, last) => [Math.min(first, last - leastSeconds), last] },
+      x: { range: (_, first, last) => rangeOf(first, last) },
       y: { range: (_, __, most) => [0, Math.max(1, most * 1.15)] },
     },
     axes: [
@@ -84,8 +91,8 @@ export function Chart(props: ChartProps) {
     const dark = matchMedia("(prefers-color-scheme: dark)");
     const draw = (): void => {
       chart.current?.destroy();
-      const { props: now, data: drawn } = latest.current;
-      chart.current = new uPlot(optionsOf(now, place.current!.clientWidth), drawn, place.current!);
+      const { props: latestProps, data: drawn } = latest.current;
+      chart.current = new uPlot(optionsOf(latestProps, place.current!.clientWidth), drawn, place.current!);
       showLast(chart.current);
     };
     draw();

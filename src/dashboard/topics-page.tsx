@@ -8,6 +8,7 @@ import { Icon } from "./icons.tsx";
 import { Card, PageHead, State, Tag } from "./parts.tsx";
 import { PublishForm } from "./publish-form.tsx";
 import { RetainedBrowser } from "./retained-browser.tsx";
+import { TopicWatch } from "./topic-watch.tsx";
 import { words } from "./words.ts";
 
 const said = words.topics;
@@ -29,6 +30,7 @@ export function TopicsPage({ name }: { readonly name: string | undefined }) {
         <div class="stack">
           {name === undefined ? null : <Topic key={name} topic={name} />}
           {isOperator ? <PublishForm key={`publish ${name}`} topic={name ?? ""} /> : null}
+          <TopicWatch />
           <RetainedBrowser />
         </div>
       </div>

@@ -155,6 +155,16 @@ export const words = {
     base64: "no text, shown in base64",
   },
 
+  watch: {
+    title: "Watch live",
+    filter: "Topic filter to watch",
+    start: "Watch",
+    stop: "Stop",
+    on: (filter: string) => `watching ${filter}`,
+    waiting: "Nothing was published there yet since you look.",
+    skipped: (number: number) => `${plural(number, "earlier message is", "earlier messages are")} left out: too many.`,
+  },
+
   publish: {
     title: "Publish",
     topic: "Topic",
@@ -200,7 +210,7 @@ export const words = {
     brokersOwn: "(the brokers themselves)",
     anonymous: "(anonymous clients)",
     percent: (percent: string) => `${percent} % of the capital`,
-    ofMessages: (number: string) => `${number} messages`,
+    ofMessages: (number: number) => plural(number, "message", "messages"),
     change: "Deposit and withdraw",
     amount: "Amount, in credits",
     deposit: "Deposit",

@@ -58,7 +58,10 @@ export interface InnerFacts {
   readonly address: string;
   /** The user as whom the client comes; undefined: nobody vouches for it. */
   readonly user: string | undefined;
-  readonly state: () => DeviceState;
+  /** Undefined: there is no device that sleeps. */
+  readonly state: (() => DeviceState) | undefined;
+  /** True if the access list does not hold for it. */
+  readonly isTrusted?: boolean;
 }
 
 const ackKinds = {
@@ -75,10 +78,11 @@ export class InnerConnection<Owner> implements Transport {
   readonly remote: string;
   readonly address: string;
   readonly user: string | undefined;
+  readonly isTrusted: boolean;
   readonly certificate = undefined;
   readonly #doors: InnerDoors<Owner>;
   readonly #client: InnerClient;
-  readonly #state: () => DeviceState;
+  readonly #state: InnerFacts["state"];
   readonly #framer = new Framer(remainingLengthMax + 5);
   readonly #owner: Owner;
   #waiting: Uint8Array[] = [];
@@ -93,6 +97,7 @@ export class InnerConnection<Owner> implements Transport {
     this.remote = facts.remote;
     this.address = facts.address;
     this.user = facts.user;
+    this.isTrusted = facts.isTrusted === true;
     this.#state = facts.state;
     this.#client = client;
     this.#owner = doors.events.opened(this);
@@ -104,8 +109,8 @@ export class InnerConnection<Owner> implements Transport {
     return this.#owner;
   }
 
-  get deviceState(): DeviceState {
-    return this.#state();
+  get deviceState(): DeviceState | undefined {
+    return this.#state?.();
   }
 
   get isClosed(): boolean {

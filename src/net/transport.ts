@@ -34,6 +34,8 @@ export interface Transport {
   readonly deviceState?: DeviceState | undefined;
   /** True if the certificate stands in a list of revoked ones by now. Only where such lists are asked. */
   readonly isRevoked?: boolean;
+  /** True if it is the broker's own, for a user of the API who has logged in there: the access list does not hold. */
+  readonly isTrusted?: boolean;
   /** Hands bytes to the kernel and returns how many it took; the rest must be given again after `drained`. */
   write(bytes: Uint8Array, start: number, end: number): number;
   /** Stops and restarts reading: back-pressure that the peer feels. */

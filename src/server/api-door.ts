@@ -10,6 +10,7 @@ import { byToken, People } from "../api/people.ts";
 import { readingOperations } from "../api/reading.ts";
 import type { OptionRow } from "../api/rows.ts";
 import { traceOperations } from "../api/trace.ts";
+import { watchOperation } from "../api/watch.ts";
 import { type Alarm, setAlarm } from "../base/alarm.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
@@ -18,8 +19,10 @@ import { systemRandom } from "../base/random.ts";
 import type { Broker } from "../broker/broker.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
 import { version } from "../broker/core/version.ts";
+import type { Connection } from "../broker/delivery/connection.ts";
 import { type Answer, type Question, serveHttpOnSocket } from "../net/http.ts";
 import type { TlsIdentity } from "../net/tls.ts";
+import type { TransportEvents } from "../net/transport.ts";
 import { actionsOf } from "./api-actions.ts";
 import { apiSocketPath } from "./api-client.ts";
 import { StoreWalks } from "./api-store.ts";
@@ -41,6 +44,14 @@ export interface ApiDoorParts {
   readonly files: OperatorFiles;
   readonly log: Log;
   readonly health: Health;
+}
+
+/** The parts of the process that are there when the broker has started. */
+export interface ServedByApi {
+  /** The broker's certificate; undefined: it has none. */
+  readonly identity: TlsIdentity | undefined;
+  /** The handlers of clients' sockets, for a client of the broker's own. */
+  readonly events: TransportEvents<Connection>;
 }
 
 /** The API behind HTTP. */
@@ -73,13 +84,14 @@ export class ApiDoor {
       eventOperation(),
       ...traceOperations(systemRandom),
       ...explainOperations,
+      watchOperation(systemClock),
       ...actingOperations(people, audit),
     ];
     this.#api = new Api({ operations, people, audit, clock: systemClock, version });
   }
 
   /** Notes that the broker has started. */
-  started(broker: Broker, identity: TlsIdentity | undefined): void {
+  started(broker: Broker, { identity, events }: ServedByApi): void {
     const { sources, health } = this.#parts;
     const startedAt = this.#startedAt;
     const history = new History(broker.context, systemClock);
@@ -89,6 +101,7 @@ export class ApiDoor {
     this.#api.serve({
       reading: viewOf({
         ...{ broker, health, history, identity, startedAt, walks, options },
+        watching: { events, random: systemRandom },
         isLost: (clientId) => this.#isLost(clientId),
       }),
       acting: actionsOf(broker, walks),

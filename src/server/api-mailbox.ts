@@ -4,7 +4,7 @@ import type { Dropped, MailPage, WantedMail } from "../api/ports.ts";
 import { Problem } from "../api/problem.ts";
 import type { WaitingRow } from "../api/rows.ts";
 import { clearedAtOnceMax } from "../base/api-limits.ts";
-import { decodeUtf8 } from "../base/bytes.ts";
+import { decodeUtf8, withoutCutCharacter } from "../base/bytes.ts";
 import type { Broker } from "../broker/broker.ts";
 import type { LocalSession } from "../broker/delivery/local-session.ts";
 import type { Mailbox } from "../broker/delivery/mailbox.ts";
@@ -50,16 +50,6 @@ function rowOf({ keepUntil, payloadLength, beginning, ...message }: WaitingMessa
     payload: shown && isUtf8(shown) ? decodeUtf8(shown, 0, shown.length) : null,
     payload_base64: shown ? Buffer.from(shown).toString("base64") : null,
   };
-}
-
-/** The most bytes of a character in UTF-8 that may be missing behind a cut. */
-const cutBytesMax = 3;
-
-/** Returns the beginning of a payload that is cut: of a text, no part of a character. */
-function withoutCutCharacter(cut: Uint8Array): Uint8Array {
-  for (let less = 0; less <= cutBytesMax; less++)
-    if (isUtf8(cut.subarray(0, cut.length - less))) return cut.subarray(0, cut.length - less);
-  return cut;
 }
 
 /** Drops what waits for a client that is away; `done` is called once, when the store holds nothing of it. */

@@ -38,12 +38,14 @@ import type { StoreWalks } from "./api-store.ts";
 import { traceOf } from "./api-trace.ts";
 import type { Health } from "./health.ts";
 import type { History } from "./history.ts";
+import { type WatchDoors, watchTopics } from "./topic-watch.ts";
 
 /** The parts of the process beside the broker that are told of. */
 export interface ViewParts {
   readonly broker: Broker;
   readonly health: Health;
   readonly history: History;
+  readonly watching: WatchDoors;
   readonly identity: TlsIdentity | undefined;
   /** The options, and where each came from. */
   readonly options: readonly OptionRow[];
@@ -97,6 +99,7 @@ export function viewOf(parts: ViewParts): Reading {
     ...traceOf(broker),
     ...explainOf(broker),
     watch: (told) => context.events.watch((event) => told(eventRow(event, broker))),
+    watchMessages: (filter, watcher) => watchTopics(parts.watching, filter, watcher),
     bank: () => bankRow(broker),
     stored: (wanted, visitor) => walks.stored(wanted, visitor),
     waiting: (rows, done) => walks.waiting(rows, done),

@@ -117,7 +117,7 @@ async function serve(options: BrokerOptions, log: Log, serving: Serving): Promis
   });
   server.broker = broker;
   health.started(broker.context);
-  api.started(broker, identity);
+  api.started(broker, { identity, events: clientEvents(broker, turn, "") });
   http?.started(broker, shown());
   const toolSockets = options.zk === "" ? openToolSockets(options, coordinator, { api, log }) : undefined;
   const alarm = setAlarm(
@@ -261,7 +261,7 @@ function followCertificates(
 }
 
 /** Returns the handlers of clients' sockets: each makes an event of the broker. */
-function clientEvents(broker: Broker, turn: Turn, listener: ListenerName): TransportEvents<Connection> {
+function clientEvents(broker: Broker, turn: Turn, listener: ListenerName | ""): TransportEvents<Connection> {
   const drained = (connection: Connection): void => broker.handle({ kind: "drained", connection });
   return {
     opened(transport) {

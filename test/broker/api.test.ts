@@ -331,7 +331,7 @@ describe("the broker", () => {
     expect((await api.get("/trace/events?trace=t&topic=x")).items).toEqual([]);
     expect((await api.get("/explain?client_id=nobody&topic=x")).unanswered).toEqual([]);
     expect((await api.get("/explain/message?topic=x")).unanswered).toEqual([]);
-    // Events and traces are listened to in files of their own.
-    expect(reading.filter((id) => !api.asked.has(id))).toEqual(["listenEvents", "followTrace"]);
+    // Events, traces and messages are listened to in files of their own.
+    expect(reading.filter((id) => !api.asked.has(id))).toEqual(["listenEvents", "followTrace", "watchTopics"]);
   });
 });

@@ -181,6 +181,14 @@ describe.each([
     await signIn(page, "olga");
     await page.getByRole("link", { name: "Topics" }).click();
     const publish = page.getByRole("region", { name: "Publish", exact: true });
+    const watch = page.getByRole("region", { name: "Watch live" });
+    await watch.getByLabel("Topic filter to watch").fill("zoo/#");
+    await watch.getByRole("button", { name: "Watch" }).click();
+    // The other broker's clients are heard, too.
+    const keeper = await connect(1, "keeper");
+    const beat = setInterval(() => keeper.send({ cmd: "publish", topic: "zoo/far", payload: "roar", qos: 0 }), 200);
+    await watch.getByText("roar").first().waitFor();
+    clearInterval(beat);
     for (const [topic, payload] of [
       ["zoo/lion/mood", "sleepy"],
       ["zoo/ape/mood", "<b>bold</b>"],
@@ -191,6 +199,8 @@ describe.each([
       await publish.getByRole("button", { name: "Publish" }).click();
       await shows(page, `Published on ${topic}`);
     }
+    await watch.getByText("sleepy").waitFor();
+    keeper.abort();
     await page.getByRole("button", { name: "Unfold zoo", exact: true }).click();
     await page.getByRole("button", { name: "Unfold zoo/ape", exact: true }).click();
     await page.locator(".tree").getByRole("link", { name: "mood" }).click();
@@ -199,7 +209,8 @@ describe.each([
     await picture("topics");
     await page.getByRole("region", { name: "zoo/ape/mood" }).getByRole("button", { name: "Clear" }).click();
     await shows(page, "Nothing is retained on this topic.");
-    await page.getByLabel("Topic filter").fill("zoo/#");
+    await watch.getByRole("button", { name: "Stop" }).click();
+    await page.getByLabel("Topic filter", { exact: true }).fill("zoo/#");
     await page.getByRole("button", { name: "Clear all of them" }).click();
     await shows(page, "1 retained message matches zoo/#");
     await page.getByRole("button", { name: "Clear 1" }).click();

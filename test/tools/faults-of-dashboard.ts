@@ -44,4 +44,25 @@ export const faults: readonly Fault[] = [
     replace: "useSession().me.role !== undefined",
     tests: "test/dashboard/pages.test.ts -t Refused",
   },
+  {
+    what: "watch: a client of the broker's own loses its rights when rules are read again",
+    file: "src/broker/connect/admission.ts",
+    find: "access === undefined || isTrusted) continue;",
+    replace: "access === undefined) continue;",
+    tests: "test/broker/api-watch.test.ts",
+  },
+  {
+    what: "watch: of a flood everything is told",
+    file: "src/api/watch.ts",
+    find: "if (!this.#bucket.takeIfThere(this.#clock.now())) {",
+    replace: "if (this.#clock.now() < 0) {",
+    tests: "test/broker/api-watch.test.ts",
+  },
+  {
+    what: "watch: the client stays when nobody looks any more",
+    file: "src/server/topic-watch.ts",
+    find: "    connection.close();",
+    replace: "",
+    tests: "test/broker/api-watch.test.ts",
+  },
 ];

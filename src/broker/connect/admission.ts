@@ -142,7 +142,8 @@ export class Admission {
     if (this.#bans.lasting.holds({ address, username: packet.username, clientId }))
       return this.#refuseBanned(connection);
     if (method !== undefined) return this.#beginExchange(connection, packet, clientId, admitted);
-    if (access === undefined) return admitted({ identity: nobody, permissions: undefined, proof: undefined });
+    if (access === undefined || connection.transport.isTrusted === true)
+      return admitted({ identity: nobody, permissions: undefined, proof: undefined });
     const { certificate } = connection.transport;
     if (this.#isBanned(connection, packet.username)) return;
     const applicant = {
@@ -187,7 +188,8 @@ export class Admission {
     const renew = ({ identity, session }: KeptSession): Permissions | undefined =>
       access?.permissionsOf(identity!, session.clientId);
     for (const client of localSessions.values()) {
-      if (client.identity === undefined || access === undefined) continue;
+      const isTrusted = client.connection?.transport.isTrusted === true;
+      if (client.identity === undefined || access === undefined || isTrusted) continue;
       client.renewPermissions(renew);
       if (client.connection !== undefined) client.connection.allowed = undefined;
     }
@@ -200,6 +202,7 @@ export class Admission {
   *#endOthers(reloads: number): Work {
     for (const client of [...this.#context.localSessions.values()]) {
       const { identity, connection } = client;
+      if (connection?.transport.isTrusted === true) continue;
       if (connection !== undefined) this.#endIfBanned(connection, client);
       const why = connection?.transport.isRevoked ? revoked : identity && this.#access?.whyNotKnown(identity);
       if (connection !== undefined && why !== undefined)
