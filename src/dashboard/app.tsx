@@ -131,7 +131,7 @@ function Navigation(props: {
 }) {
   const { current, me, hasToken, onSignOut } = props;
   return (
-    <div class="side">
+    <header class="side">
       <p class="brand">
         <span class="mark">
           <Icon name="now" />
@@ -163,6 +163,6 @@ function Navigation(props: {
           </button>
         ) : null}
       </div>
-    </div>
+    </header>
   );
 }

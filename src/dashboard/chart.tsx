@@ -115,9 +115,9 @@ export function Chart(props: ChartProps) {
     return words.chart.series(name, format(known.at(-1) ?? 0), format(Math.max(0, ...known)));
   });
   return (
-    <figure class="chart" role="img" aria-label={words.chart.told(title, told.join(". "))}>
-      <figcaption>{title}</figcaption>
+    <div class="chart" role="img" aria-label={words.chart.told(title, told.join(". "))}>
+      <p class="chart-title">{title}</p>
       <div ref={place} aria-hidden="true" />
-    </figure>
+    </div>
   );
 }

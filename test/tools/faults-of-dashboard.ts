@@ -65,4 +65,11 @@ export const faults: readonly Fault[] = [
     replace: "",
     tests: "test/broker/api-watch.test.ts",
   },
+  {
+    what: "dashboard: a chart is not told to those who cannot see it",
+    file: "src/dashboard/chart.tsx",
+    find: "aria-label={words.chart.told(",
+    replace: "data-told={words.chart.told(",
+    tests: "test/dashboard/accessibility.test.ts",
+  },
 ];
