@@ -15,6 +15,7 @@ import { Problem } from "./problem.ts";
 import {
   type Caller,
   type Changed,
+  type Later,
   Listed,
   type Match,
   type Operation,
@@ -58,6 +59,7 @@ export interface Served {
   readonly others: Others;
   /** Has long work done in slices of the event loop. */
   readonly run: (work: Work, done: () => void) => void;
+  readonly later: Later;
 }
 
 export interface ApiParts {
@@ -148,11 +150,14 @@ export class Api {
   }
 
   /** Has the brokers answer that a request concerns: this one, another one, or all. */
-  #perform(operation: Operation, { path, query: { broker, ...query }, body, caller, done }: Performed): void {
+  #perform(operation: Operation, { path, query: whole, body, caller, done }: Performed): void {
     const { others, ...served } = this.#served!;
     const cluster = new ClusterQuestions(others, caller);
+    const { broker, ...rest } = whole;
+    // Who always answers himself knows what is meant by another broker.
+    const query = operation.scope === "asked" ? whole : rest;
     const request = { operation: operation.id, path, query, body };
-    if (broker !== undefined && broker !== served.reading.id)
+    if (operation.scope !== "asked" && broker !== undefined && broker !== served.reading.id)
       return cluster.askOne(String(broker), request, operation, done);
     const answered = (outcome: Outcome<unknown> | Problem): void => {
       if (outcome instanceof Problem) {

@@ -36,6 +36,15 @@ export class ClusterQuestions implements AskCluster {
     this.#caller = caller;
   }
 
+  others(): readonly string[] {
+    return this.#others.list().map(({ id }) => id);
+  }
+
+  askBroker(broker: string, request: PassedOn, done: (answer: PeerAnswer | string) => void): void {
+    const other = this.#others.list().find(({ id }) => id === broker);
+    this.#ask({ broker, whyNot: other === undefined ? "it has left the cluster" : other.whyNot }, request, done);
+  }
+
   /** Asks every other broker; `done` is called when the last one has answered, or its time is up. */
   askAll(request: PassedOn, done: (answers: PeerAnswers) => void): void {
     const others = this.#others.list();

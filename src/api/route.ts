@@ -82,8 +82,15 @@ export interface PeerAnswers {
   readonly unanswered: readonly { readonly broker: string; readonly why: string }[];
 }
 
-/** Asks all other brokers. */
+/** Has something called after so many ms; returns what cancels that. */
+export type Later = (ms: number, go: () => void) => () => void;
+
+/** Asks other brokers. */
 export interface AskCluster {
+  /** The ids of the other members. */
+  others(): readonly string[];
+  /** Asks one; `done` is told why there is no answer, as a text, if there is none. */
+  askBroker(broker: string, request: PassedOn, done: (answer: PeerAnswer | string) => void): void;
   askAll(request: PassedOn, done: (answers: PeerAnswers) => void): void;
 }
 
@@ -102,6 +109,7 @@ export interface Call<Query extends Fields, Body, Answer> {
   readonly cluster: AskCluster;
   /** Has long work done in slices of the event loop. */
   readonly run: (work: Work, done: () => void) => void;
+  readonly later: Later;
   /** Answers; called once. */
   readonly done: (outcome: Outcome<Answer> | Problem) => void;
 }

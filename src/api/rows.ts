@@ -42,18 +42,18 @@ export const refusalSchema = named(
 export type RefusalRow = Of<typeof refusalSchema>;
 
 /** The kinds of events that are told as they happen. */
-export const eventKinds = ["connected", "disconnected", "refused"] as const;
+export const eventKinds = ["connected", "disconnected", "refused", "unanswered", "answered"] as const;
 
 export const eventSchema = named(
   "Event",
   object({
-    kind: word(eventKinds, "what has happened"),
+    kind: word(eventKinds, "what has happened; unanswered: events of the broker are missing; answered: not any more"),
     broker: text("at which broker"),
     at: time("when"),
     client_id: nullable(text("the client; null: it had not said who it is")),
     user: nullable(text("the user as whom it has logged in; null: nobody, or it was refused")),
     address: nullable(text("from where it came; null: from nowhere, as a will")),
-    reason: nullable(text("why, in words; null: it has connected")),
+    reason: nullable(text("why, in words; null: it has connected, or answered")),
   }),
 );
 export type EventRow = Of<typeof eventSchema>;

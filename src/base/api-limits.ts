@@ -49,3 +49,11 @@ export const streamBeatMs = 15_000;
 export const peerAnswerMs = 5_000;
 export const peerQuestionsMax = 64;
 export const peerAnswerBytesMax = 4 * 1024 * 1024;
+/** Events that a broker keeps for others that ask for them, and their bytes of JSON; how long it does so unasked. */
+export const feedEventsMax = 500;
+export const feedBytesMax = 256 * 1024;
+export const feedKeptMs = 15_000;
+/** How long a question for events waits for one, and an event for others; how soon a broker is asked again in vain. */
+export const feedWaitMs = 2_000;
+export const feedBatchMs = 50;
+export const feedRetryMs = 2_000;

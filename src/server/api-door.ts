@@ -4,7 +4,7 @@ import { actingOperations } from "../api/acting.ts";
 import { Api } from "../api/api.ts";
 import { AuditLog } from "../api/audit-log.ts";
 import { bankOperations } from "../api/bank.ts";
-import { eventBeat, eventOperation, lastEvent } from "../api/events.ts";
+import { eventBeat, eventOperations, lastEvent } from "../api/events.ts";
 import { explainOperations } from "../api/explain.ts";
 import { byToken, People } from "../api/people.ts";
 import { readingOperations } from "../api/reading.ts";
@@ -16,6 +16,7 @@ import { systemClock } from "../base/clock.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
+import { Timer } from "../base/timers.ts";
 import type { Broker } from "../broker/broker.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
 import { version } from "../broker/core/version.ts";
@@ -81,7 +82,7 @@ export class ApiDoor {
     const operations = [
       ...readingOperations,
       ...bankOperations,
-      eventOperation(),
+      ...eventOperations(systemClock),
       ...traceOperations(systemRandom),
       ...explainOperations,
       watchOperation(systemClock),
@@ -110,6 +111,7 @@ export class ApiDoor {
         ask: (...question) => broker.questions.ask(...question),
       },
       run: (work, done) => broker.context.slices.run(work, done),
+      later: (ms, go) => laterOf(broker, ms, go),
     });
   }
 
@@ -173,6 +175,12 @@ export class ApiDoor {
       this.#parts.log.error({ change: line }, `a change is not in the audit log: ${messageOf(error)}`);
     }
   }
+}
+
+function laterOf({ context: { timers, clock } }: Broker, ms: number, go: () => void): () => void {
+  const timer = new Timer(() => go());
+  timers.set(timer, clock.now() + ms);
+  return () => timers.cancel(timer);
 }
 
 function optionRows(options: BrokerOptions, sources: OptionSources): OptionRow[] {

@@ -323,6 +323,7 @@ describe("the broker", () => {
     // The first sample comes within ten seconds, as `test/unit/history.test.ts` shows.
     expect(await api.get("/history?after=2199-01-01T00:00:00Z")).toEqual({ broker: "test", items: [] });
     expect((await api.ask("/history?after=yesterday")).status).toBe(400);
+    expect((await api.get("/events/poll")).events).toEqual([]);
     expect(await api.get("/overview")).toMatchObject({ brokers: [{ broker: "test" }], unanswered: [] });
     const operations = Object.values(api.document.paths).flatMap((path) => Object.entries(path));
     const ids = operations.map(([, { operationId }]) => operationId);

@@ -91,6 +91,45 @@ describe("one broker answers for all", () => {
     expect(brokers[0].links).toContainEqual(expect.objectContaining({ broker: "b", up: true, member: true }));
   });
 
+  test("events of all brokers are told as they happen, or of one; whoever does not tell his is named", async () => {
+    const [all, ofB] = [await api.listen("/events"), await api.listen("/events?broker=b&kind=connected")];
+    const watched = (at: number): boolean => cluster.brokers[at]!.broker.context.events.isWatched;
+    await eventually(() => watched(1) && watched(2), "they are asked");
+    const clients: RawClient[] = [];
+    for (const at of [0, 1, 2]) clients.push(await connect(at, `event-${at}`));
+    const told = new Map<string, unknown>();
+    while (told.size < 3) {
+      const { data } = (await all.next())!;
+      expect([data.kind, data.reason]).toEqual(["connected", null]);
+      told.set(data.client_id, data.broker);
+    }
+    expect(Object.fromEntries(told)).toEqual({ "event-0": "a", "event-1": "b", "event-2": "c" });
+    expect((await ofB.next())!.data).toMatchObject({ kind: "connected", broker: "b", client_id: "event-1" });
+    const { peers } = cluster.brokers[0]!.broker.context;
+    const peer = peers.get("b")!;
+    const { facts } = peer;
+    peer.facts = { ...facts!, answersQuestions: false };
+    const why = "its version cannot be asked over the link";
+    for (const reader of [all, ofB])
+      expect((await reader.next())!.data).toMatchObject({
+        kind: "unanswered",
+        broker: "b",
+        client_id: null,
+        reason: why,
+      });
+    // One who comes later is told so, too.
+    const late = await api.listen("/events?broker=b");
+    expect((await late.next())!.data).toMatchObject({ kind: "unanswered", broker: "b", reason: why });
+    peer.facts = facts;
+    for (const reader of [all, ofB, late])
+      expect((await reader.next())!.data).toMatchObject({ kind: "answered", broker: "b", reason: null });
+    for (const reader of [all, ofB, late]) reader.leave();
+    for (const client of clients) client.abort();
+    await eventually(() => !watched(1) && !watched(2), "nobody asks them any more", 60_000);
+    expect((await api.ask("/events?broker=nobody")).status).toBe(404);
+    expect((await api.get("/events/poll?broker=b")).events).toEqual([]);
+  }, 90_000);
+
   test("the teller sweeps, whoever is asked", async () => {
     expect((await api.ask("/bank/sweep?broker=b", { method: "POST" })).status).toBe(404);
     const { status, body } = await api.ask("/bank/sweep", { method: "POST" });

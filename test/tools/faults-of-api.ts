@@ -209,4 +209,25 @@ export const faults: readonly Fault[] = [
     replace: "else timers.set(this.#timer, clock.now() + sweepMs);",
     tests: "test/broker/api-bank.test.ts",
   },
+  {
+    what: "api: a broker keeps all events for another one that asks too seldom",
+    file: "src/api/event-feed.ts",
+    find: "while (this.#kept.length > feedEventsMax ||",
+    replace: "while (this.#kept.length > 100 * feedEventsMax ||",
+    tests: "test/unit/event-feed.test.ts",
+  },
+  {
+    what: "api: a broker makes events though nobody asks for them any more",
+    file: "src/api/event-feed.ts",
+    find: "    this.#stop?.();\n",
+    replace: "",
+    tests: "test/unit/event-feed.test.ts",
+  },
+  {
+    what: "api: whoever watches all brokers is not told that one of them is missing",
+    file: "src/api/cluster-events.ts",
+    find: "if (asked.missing !== why) this",
+    replace: 'if (asked.missing !== why && why === "") this',
+    tests: "test/cluster/api.test.ts",
+  },
 ];
