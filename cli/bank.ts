@@ -1,22 +1,20 @@
 /** `mqttzoo bank`: what the bank has, who holds it, whether it balances; and the mail that it pays for. */
 import { Command, Option } from "commander";
-import { audit, boundBy, type Holding, type Snapshot } from "../src/audit/audit.ts";
-import { type HolderKind, holderKinds, holdingsIn } from "../src/audit/statement.ts";
-import { decodeVault } from "../src/bank/account-records.ts";
+import { audit, boundBy, type Snapshot } from "../src/audit/audit.ts";
+import { holderKinds } from "../src/audit/statement.ts";
 import { Accounts, type CapitalChange } from "../src/bank/accounts.ts";
 import { milli, quotesOf } from "../src/bank/price.ts";
 import { type Repair, repairAccounts } from "../src/bank/repair.ts";
 import { bankCapitalCreditsMax, sweepMs } from "../src/base/bank-limits.ts";
-import { systemClock } from "../src/base/clock.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { defaultOptions } from "../src/broker/core/options.ts";
-import { read } from "../src/coordinator/mirror.ts";
-import { bankPath } from "../src/coordinator/paths.ts";
-import { hasData } from "../src/coordinator/read-results.ts";
 import { describeStrangers } from "../src/mail/record-reader.ts";
 import { mailCommand, sweep } from "./bank/mail.ts";
+import { balanceOverApi, changeOverApi } from "./bank/over-api.ts";
+import { statement } from "./bank/statement.ts";
 import { watchBank } from "./bank/watch.ts";
-import { snapshotOf, type Tree, walkedOf, weighedSnapshotOf, withTree } from "./cluster/open-tree.ts";
+import { snapshotOf, weighedSnapshotOf, withTree } from "./cluster/open-tree.ts";
+import { type ApiInstead, withApiInstead } from "./flags/api-flags.ts";
 import { integer } from "./flags/parsers.ts";
 import { addCommand, type TreeFlags, withPlace } from "./flags/tree-flags.ts";
 import { complain, say, sayJson } from "./output/print.ts";
@@ -30,7 +28,7 @@ export function bankCommand(): Command {
     .description("The bank that pays for stored messages: balance, audit, who holds the credits, and the mail.")
     .helpOption("--help", "print this help")
     .helpCommand(false);
-  addCommand(bank, "balance", "capital, vault, and each branch").action(printBalance);
+  withApiInstead(addCommand(bank, "balance", "capital, vault, and each branch")).action(printBalance);
   addCommand(bank, "audit", "prove that it balances; exit code 1 and what is wrong, if it does not")
     .addOption(
       new Option("--share <PERCENT>", "also that no user holds more than that of the capital").argParser(
@@ -39,7 +37,7 @@ export function bankCommand(): Command {
     )
     .action(runAudit);
   const groups = new Option("--by <WHAT>", "who holds the credits").choices(holderKinds).default("topic");
-  addCommand(bank, "statement", "who holds the credits")
+  withApiInstead(addCommand(bank, "statement", "who holds the credits"))
     .addOption(groups)
     .addOption(new Option("--top <N>", "the largest only").default(20).argParser(parsed("--top", 1_000_000)))
     .action(statement);
@@ -53,12 +51,13 @@ export function bankCommand(): Command {
     .option("--json", "print one JSON object a line")
     .action(quote);
   bank.addCommand(mailCommand());
-  addCommand(bank, "sweep", "remove what has outlived its time now, as brokers do now and then").action(sweep);
+  const sweeps = "remove what has outlived its time now, as brokers do now and then";
+  withApiInstead(addCommand(bank, "sweep", sweeps)).action(sweep);
   withPlace(bank).enablePositionalOptions().action(openConsole);
-  addCommand(bank, "deposit", "raise the capital")
+  withApiInstead(addCommand(bank, "deposit", "raise the capital"))
     .argument("<CREDITS>", "credits", creditsOf)
-    .action((credits: number, flags: TreeFlags) => change("deposit", credits, flags));
-  addCommand(bank, "withdraw", "lower the capital, by credits that the vault holds")
+    .action((credits: number, flags: ChangeFlags) => change("deposit", credits, flags));
+  withApiInstead(addCommand(bank, "withdraw", "lower the capital, by credits that the vault holds"))
     .argument("<CREDITS>", "credits", creditsOf)
     .option("--force", "if the vault holds fewer, all that it holds")
     .action((credits: number, flags: ChangeFlags) => change("withdraw", credits, flags));
@@ -80,11 +79,12 @@ Examples:
   mqttzoo bank quote 256 --ttl 3600 --topic home/kitchen/temperature
   mqttzoo bank mail list 'home/#' --zk zk1:2181
   mqttzoo bank mail drop '#' --client old-sensor --zk zk1:2181
-  mqttzoo bank deposit 1000000 --zk zk1:2181`,
+  mqttzoo bank deposit 1000000 --zk zk1:2181
+  mqttzoo bank statement --by user --api http://olga:PASSWORD@broker.example.org:8080`,
   );
 }
 
-interface ChangeFlags extends TreeFlags {
+interface ChangeFlags extends TreeFlags, ApiInstead {
   readonly force?: boolean;
 }
 
@@ -114,7 +114,8 @@ function parsed(what: string, max: number): (text: string) => number {
   };
 }
 
-async function printBalance(flags: TreeFlags): Promise<void> {
+async function printBalance(flags: TreeFlags & ApiInstead): Promise<void> {
+  if (flags.api !== undefined) return printRows(await balanceOverApi(flags), flags.json === true);
   printRows(balance(await withTree(flags, "read", snapshotOf)), flags.json === true);
 }
 
@@ -177,40 +178,6 @@ function tellStrangers(strangers: ReadonlyMap<string, string>): void {
   if (words !== undefined) complain(words);
 }
 
-async function statement({ by, top, ...flags }: TreeFlags & { by: HolderKind; top: number }): Promise<void> {
-  const rows = await withTree(flags, "read", async (tree) => {
-    const walked = await walkedOf(tree);
-    const capital = await capitalOf(tree);
-    let largest: (Holding & { readonly holder: string | null })[] = [];
-    for await (const holdings of holdingsIn(walked, { by, now: systemClock.wall() })) {
-      const more = [...holdings].map(([holder, holding]) => ({ holder, ...holding }));
-      largest = [...largest, ...more].sort((a, b) => b.credits - a.credits).slice(0, top);
-    }
-    return largest.map(({ holder, ...holding }) =>
-      by === "user" ? userRow(holder, holding, capital) : holderRow(by, holder!, holding),
-    );
-  });
-  printRows(rows, flags.json === true);
-}
-
-function holderRow(by: HolderKind, holder: string, { credits, messages }: Holding): Row {
-  return { [by]: holder, credits: inCredits(credits), messages };
-}
-
-/** Returns how much of the capital a user holds, whatever binds it: messages, sessions, subscriptions, wills. */
-function userRow(user: string | null, { credits, messages, others }: Holding, capital: number): Row {
-  const name =
-    user === null ? "(brokers)" : user === "" ? "(anonymous)" : user.startsWith("(") ? JSON.stringify(user) : user;
-  const percent = capital === 0 ? 0 : Math.round((1000 * credits) / capital) / 10;
-  return { user: name, credits: inCredits(credits), percent, messages, others };
-}
-
-/** Reads the capital in milli-credits; 0 if the account is damaged. */
-async function capitalOf(tree: Tree): Promise<number> {
-  const [bank] = await read(tree, [{ kind: "get", path: bankPath }]);
-  return (hasData(bank) ? decodeVault(bank.data)?.capital : undefined) ?? 0;
-}
-
 function quote(bytes: number, { ttl, topic, json }: { ttl?: number; topic: string; json?: boolean }): void {
   const { bankTtlMin, bankTtlMax, bankTtl } = defaultOptions;
   const pricing = { ttlMinMs: bankTtlMin * 1000, ttlMaxMs: bankTtlMax * 1000, ttl: bankTtl };
@@ -224,6 +191,9 @@ function quote(bytes: number, { ttl, topic, json }: { ttl?: number; topic: strin
 }
 
 async function change(how: "deposit" | "withdraw", credits: number, flags: ChangeFlags): Promise<void> {
+  if (flags.api !== undefined && flags.force === true)
+    throw new OperatingError("EUSAGE", "--force is for --zk or --data: over --api say how many credits");
+  if (flags.api !== undefined) return printRows(await changeOverApi(flags, how, credits), flags.json === true);
   const asFarAs = flags.force === true ? "possible" : "asked";
   await withTree(flags, "write", async (tree) => {
     const change = await new Promise<CapitalChange>((done) =>

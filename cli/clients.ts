@@ -1,11 +1,10 @@
 /** `mqttzoo clients`: lists clients, shows one, and ends a connection. */
 import { Command, Option } from "commander";
 import type { ClientDetail, ClientRow } from "../src/api/rows.ts";
-import { pageRowsMax } from "../src/base/api-limits.ts";
 import { type ApiPlace, askApi } from "../src/server/api-client.ts";
-import { withPlace } from "./flags/api-flags.ts";
+import { listAll, withPlace } from "./flags/api-flags.ts";
 import { argument, integer } from "./flags/parsers.ts";
-import { complain, say, sayJson } from "./output/print.ts";
+import { say, sayJson } from "./output/print.ts";
 import { printRows, type Row } from "./output/table.ts";
 
 interface Flags extends ApiPlace {
@@ -20,12 +19,6 @@ interface ListFlags extends Flags {
   readonly broker?: string;
   readonly sort?: string;
   readonly top: number;
-}
-
-interface ClientPage {
-  readonly items: readonly ClientRow[];
-  readonly next: string | null;
-  readonly unanswered: readonly { readonly broker: string; readonly why: string }[];
 }
 
 /** The most clients that are printed. */
@@ -75,20 +68,11 @@ Examples:
 
 async function list(flags: ListFlags): Promise<void> {
   const { connected, away, search, user, broker, sort, top, json } = flags;
-  const query = new URLSearchParams();
-  const filters = { search, user, broker, sort };
-  for (const [name, value] of Object.entries(filters)) if (value !== undefined) query.set(name, value);
-  if (connected !== away) query.set("connected", String(connected === true));
-  const rows: ClientRow[] = [];
-  for (let cursor: string | null = ""; cursor !== null && rows.length < top; ) {
-    query.set("limit", String(Math.min(pageRowsMax, top - rows.length)));
-    if (cursor !== "") query.set("cursor", cursor);
-    const page = (await askApi(flags, "GET", `/clients?${query}`)) as ClientPage;
-    rows.push(...page.items);
-    cursor = page.next;
-    if (cursor === null || rows.length >= top)
-      for (const one of page.unanswered) complain(`broker ${one.broker} is missing: ${one.why}`);
-  }
+  const isAsked = connected === away ? undefined : String(connected === true);
+  const rows = await listAll<ClientRow>(flags, "/clients", {
+    query: { search, user, broker, sort, connected: isAsked },
+    top,
+  });
   if (json === true) for (const row of rows) sayJson(row);
   else printRows(rows.map(columnsOf), false);
 }

@@ -26,6 +26,7 @@ import { repairCommand } from "./repair.ts";
 import { retainedCommand } from "./retained.ts";
 import { showCommand } from "./show.ts";
 import { subCommand } from "./sub.ts";
+import { topicsCommand } from "./topics.ts";
 import { traceCommand } from "./trace.ts";
 
 /** Bad usage ends with this code, as with the shell's own commands; what failed while running ends with 1. */
@@ -50,6 +51,7 @@ Examples:
   mqttzoo clients list                             print who is connected
   mqttzoo explain --client sensor-7 --topic home/set   why it does not get that
   mqttzoo trace --client sensor-7                  follow what happens to a client
+  mqttzoo topics list home --depth 2               print which topics there are
   mqttzoo show brokers --zk zk1:2181               print who is in a cluster
   mqttzoo bank balance                             print what may still be stored
   mqttzoo retained list --user alice               print what a user has retained
@@ -62,8 +64,8 @@ mqttzoo COMMAND --help tells more.`,
 program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subCommand()).addCommand(showCommand());
 program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: true }).addCommand(doctorCommand());
 program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand()).addCommand(repairCommand());
-program.addCommand(clientsCommand()).addCommand(retainedCommand()).addCommand(aclCommand());
-program.addCommand(explainCommand()).addCommand(traceCommand());
+program.addCommand(clientsCommand()).addCommand(topicsCommand()).addCommand(retainedCommand());
+program.addCommand(aclCommand()).addCommand(explainCommand()).addCommand(traceCommand());
 program.addCommand(completionCommand()).addCommand(completeCommand(program), { hidden: true });
 
 program.hook("preAction", (_, command) => refuseBytes(command, ["message", "willPayload"]));

@@ -13,14 +13,16 @@ import { decodeStored, readPieces } from "../../src/mail/parts.ts";
 import type { Publish } from "../../src/mqtt/publish.ts";
 import { parseFilter } from "../../src/mqtt/topic.ts";
 import { walkedOf, withTree } from "../cluster/open-tree.ts";
+import { type ApiInstead, withApiInstead } from "../flags/api-flags.ts";
 import { addCommand, type TreeFlags } from "../flags/tree-flags.ts";
 import { sayLines } from "../output/print.ts";
 import { inCredits, printRows, type Row } from "../output/table.ts";
+import { dropOverApi, mailOverApi, sweepOverApi } from "./over-api.ts";
 
 /** Messages that are removed in one go: for them all mailboxes are gone through once. */
 const removedAtOnce = 50_000;
 
-interface MailFlags extends TreeFlags {
+interface MailFlags extends TreeFlags, ApiInstead {
   readonly client?: string;
 }
 
@@ -30,14 +32,15 @@ export function mailCommand(): Command {
     .helpOption("--help", "print this help")
     .helpCommand(false);
   const forClient = (): Option => new Option("--client <ID>", "only what waits for this client");
-  addCommand(mail, "list", "stored messages whose topic matches a filter")
+  withApiInstead(addCommand(mail, "list", "stored messages whose topic matches a filter"))
     .argument("[FILTER]", "topic filter", "#")
     .addOption(forClient())
     .action(list);
   addCommand(mail, "show", "the payload of one stored message")
     .argument("<PATH>", "its znode, as list prints it")
     .action(show);
-  addCommand(mail, "drop", "remove stored messages whose topic matches a filter; their credits come back")
+  const drops = "remove stored messages whose topic matches a filter; their credits come back";
+  withApiInstead(addCommand(mail, "drop", drops))
     .argument("<FILTER>", "topic filter")
     .addOption(forClient())
     .action(drop);
@@ -46,6 +49,7 @@ export function mailCommand(): Command {
 
 async function list(filter: string, flags: MailFlags): Promise<void> {
   const choice = { levels: levelsOf(filter), clientId: flags.client };
+  if (flags.api !== undefined) return printRows(await mailOverApi(flags, filter, flags.client), flags.json === true);
   const rows = await withTree(flags, "read", async (tree) => {
     const walked = await walkedOf(tree);
     const rows: Row[] = [];
@@ -90,6 +94,7 @@ async function show(path: string, flags: TreeFlags): Promise<void> {
 
 async function drop(filter: string, { client: clientId, ...flags }: MailFlags): Promise<void> {
   const levels = levelsOf(filter);
+  if (flags.api !== undefined) return printRows(await dropOverApi(flags, filter, clientId), flags.json === true);
   await withTree(flags, "write", async (tree) => {
     const emptied = await walkedOf(tree);
     const dropped =
@@ -101,7 +106,8 @@ async function drop(filter: string, { client: clientId, ...flags }: MailFlags): 
 }
 
 /** Does what the teller does by itself every now and then. */
-export async function sweep(flags: TreeFlags): Promise<void> {
+export async function sweep(flags: TreeFlags & ApiInstead): Promise<void> {
+  if (flags.api !== undefined) return printRows(await sweepOverApi(flags), flags.json === true);
   await withTree(flags, "write", async (tree) => {
     const now = systemClock.wall();
     const isOver = ({ expiresAt }: FoundMessage): boolean => expiresAt !== 0 && expiresAt < now;

@@ -21,11 +21,18 @@ export function apiSocketPath(folder: string): string {
   return join(folder, "api.sock");
 }
 
-/** Asks the API; `path` is below /api/v1. Rejects with `OperatingError`, in the words of the broker if it has any. */
-export async function askApi(place: ApiPlace, method: string, path: string): Promise<unknown> {
+/**
+ * Asks the API; `path` is below /api/v1, `body` is sent as JSON. Rejects with `OperatingError`, in the words of the
+ * broker if it has any.
+ */
+export async function askApi(place: ApiPlace, method: string, path: string, body?: object): Promise<unknown> {
   const where = whereOf(place);
   const tls = place.cafile === undefined ? {} : { tls: { ca: readText(place.cafile) } };
-  const init = { method, headers: where.headers, ...(where.unix === undefined ? tls : { unix: where.unix }) };
+  const sent =
+    body === undefined
+      ? { headers: where.headers }
+      : { headers: { ...where.headers, "content-type": "application/json" }, body: JSON.stringify(body) };
+  const init = { method, ...sent, ...(where.unix === undefined ? tls : { unix: where.unix }) };
   let why = "";
   const failed = (words: string): void => {
     why = words;
