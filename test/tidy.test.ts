@@ -48,6 +48,13 @@ const silentThrowers: string[] = [];
 /** Documents that are not in the repository. */
 const absentDocument = /\bDESIGN\b|\bSTYLE\b|\bROOMS\b|\b[Ii]ssue \d+\b/;
 
+/** The top level, which is fixed: the product's, what tools force, and what they make there. */
+const topLevel: ReadonlySet<string> = new Set([
+  ...["package.json", "bunfig.toml", "src", "cli", "k8s", "test", "README.md"],
+  ...["LICENSE", "biome.json", "bun.lock", "tsconfig.json", ".ci", ".git", ".github", ".gitignore"],
+  ...["node_modules", "dist", "mqttzoo-data", "types.json"],
+]);
+
 /** Each cycle that is met on the way through a graph. */
 function cyclesIn(graph: ReadonlyMap<string, Iterable<string>>): string[] {
   const done = new Set<string>();
@@ -143,6 +150,11 @@ describe("tidy", () => {
     expect(machines.filter(({ text }) => /\basync\b|\bawait\b|\bPromise\b/.test(text)).map(({ path }) => path)).toEqual(
       [],
     );
+  });
+
+  test("nothing else stands at the top", () => {
+    const isMade = (name: string): boolean => topLevel.has(name) || name.endsWith(".log");
+    expect(readdirSync(root).filter((name) => !isMade(name))).toEqual([]);
   });
 
   test("files are kebab-case, begin with what they are, and are not too long", () => {
