@@ -29,6 +29,7 @@ Examples:
   mqttzoo broker --password-file users --client-id-prefix '%u-' --ban-file bans
   mqttzoo broker --max-queued 1000 --mailbox-full refuse --session-expiry-max 86400
   mqttzoo broker --proxy-protocol --proxy-from 10.0.0.0/8 --password-file users
+  mqttzoo broker --otlp http://localhost:4318 --otlp-sample 0.1
   mqttzoo broker --zk zk1:2181,zk2:2181,zk3:2181 --id a --advertise a.example.org
   MQTTZOO_LOG_LEVEL=debug mqttzoo broker --config mqttzoo.yaml --print-config`,
     )

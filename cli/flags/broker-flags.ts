@@ -14,6 +14,7 @@ import {
   parseDrop,
   parseFlag,
   parseKeySource,
+  parsePercent,
   parsePort,
   parseText,
   parseUrl,
@@ -176,6 +177,19 @@ export const specs: readonly OptionSpec[] = [
     help: "write every change over HTTP there, a line of JSON each",
     parse: parseText,
     shown: "none",
+  },
+  {
+    key: "otlp",
+    value: "URL",
+    help: "send traces, metrics and the log to this OpenTelemetry collector, say http://localhost:4318",
+    parse: parseUrl,
+    shown: "none",
+  },
+  {
+    key: "otlpSample",
+    value: "PERCENT",
+    help: "of messages whose senders record no trace, trace so many; may be less than 1",
+    parse: parsePercent,
   },
   ...limitSpecs,
   {

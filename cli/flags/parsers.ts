@@ -41,6 +41,13 @@ export function parseGroup(text: string): string {
   return text;
 }
 
+/** A number from 0 to 100, with decimals. Throws an error in words. */
+export function parsePercent(text: string): number {
+  const value = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || value > 100) throw new Error(`${JSON.stringify(text)} is no number from 0 to 100`);
+  return value;
+}
+
 /** An http:// or https:// URL. Throws an error in words. */
 export function parseUrl(text: string): string {
   if (!URL.canParse(text) || !/^https?:/.test(text))

@@ -21,12 +21,34 @@ export interface LogOptions {
 
 export function createLog({ level, format, write = (line) => void process.stderr.write(line) }: LogOptions): Log {
   const render = format === "json" ? toJson : toText;
-  const destination = { write: (line: string) => write(`${render(withinLimits(line))}\n`) };
+  const follower: Follower = { told: undefined };
+  const destination = {
+    write(line: string): void {
+      const short = withinLimits(line);
+      write(`${render(short)}\n`);
+      follower.told?.(short);
+    },
+  };
   const timestamp = (): string => `,"time":"${new Date(systemClock.wall()).toISOString()}"`;
-  return pino(
+  const log = pino(
     { level, base: null, timestamp, formatters: { level: (label) => ({ level: label }) } },
     destination as pino.DestinationStream,
   );
+  followers.set(log, follower);
+  return log;
+}
+
+/** A listener that is told each line of a log as well, as JSON. */
+interface Follower {
+  told: ((json: string) => void) | undefined;
+}
+
+const followers = new WeakMap<Log, Follower>();
+
+/** Has each line of a log of `createLog` told as well, as JSON within the same limits. */
+export function followLog(log: Log, told: (json: string) => void): void {
+  const follower = followers.get(log);
+  if (follower !== undefined) follower.told = told;
 }
 
 export const silentLog: Log = pino({ level: "silent" });

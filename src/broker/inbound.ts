@@ -160,7 +160,7 @@ export class Inbound {
 
   #receivePublish(connection: Connection, firstByte: number): void {
     const { framer, channel } = connection;
-    const publish = this.#publish;
+    let publish = this.#publish;
     const { bytes, start, end } = framer;
     parsePublish(publish, bytes, firstByte, framer.body, end, channel.version);
     publish.isApart = framer.isApart;
@@ -189,6 +189,7 @@ export class Inbound {
       this.#cost += promisedCost;
       return this.#flows.publishHandler.refuseMemory(connection, publish, connection.spender.refusal);
     }
+    publish = this.#context.tracing?.received(publish, connection.client!.session.clientId) ?? publish;
     if (publish.qos > 0 || publish.retain) {
       const each = publish.retain ? quickPacketsMax : promisedCost;
       this.#cost += each * (1 + route.targets.length + route.groups.length);

@@ -163,7 +163,9 @@ export class Settlements {
     for (const { operations, slips } of this.#mail.store(settlement.publish, name, drafts, settlement.payment)) {
       const from = at;
       at += slips.length;
+      const traced = settlement.publish.trace?.storing();
       this.#journal.commit(operations, () => {
+        traced?.("committed");
         for (let index = 0; index < slips.length; index++) {
           slips[index]!.committed = true;
           recipients[from + index]!.stored(slips[index]!);

@@ -18,6 +18,7 @@ import {
 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { PacketType, Property, type ProtocolVersion, type QoS } from "./constants.ts";
+import type { MessageTrace } from "./message-trace.ts";
 import { malformed, sectionRange, walkProperties } from "./properties.ts";
 import { Reason } from "./reason.ts";
 import type { Sink } from "./sink.ts";
@@ -62,6 +63,8 @@ export class Publish {
   hasSection = false;
   /** True if its bytes are its own and never change: they need not be copied to be kept, or to be sent later. */
   isApart = false;
+  /** The trace of its way; undefined: it is not traced. */
+  trace: MessageTrace | undefined = undefined;
   #kept: Publish | undefined;
 
   get payloadLength(): number {
@@ -87,6 +90,7 @@ export class Publish {
     kept.keepUntil = this.keepUntil;
     kept.copyUntil = this.copyUntil;
     kept.payer = this.payer;
+    kept.trace = this.trace;
     kept.#kept = kept;
     kept.isApart = true;
     if (this.isApart) return kept.#share(this);

@@ -10,14 +10,15 @@ import { type Answer, type HttpServer, type Question, serveHttp } from "../net/h
 import type { TlsIdentity } from "../net/tls.ts";
 import { administrate } from "./admin-api.ts";
 import type { ApiDoor } from "./api-door.ts";
-import type { ShownCertificates } from "./certificate-watch.ts";
 import { DashboardDoor } from "./dashboard-door.ts";
 import type { Health } from "./health.ts";
+import type { Family } from "./metric-families.ts";
 import { type OperatorFiles, readSecret } from "./operator-files.ts";
 import type { SnDoor } from "./sn-door.ts";
 
 export interface HttpDoor {
-  started(broker: Broker, certificates: ShownCertificates): void;
+  /** Answers by the broker from now on; `/metrics` with these metrics. */
+  started(broker: Broker, families: readonly Family[]): void;
   opened(snDoor: SnDoor | undefined): void;
   close(): void;
 }
@@ -70,9 +71,9 @@ export async function openHttp(options: BrokerOptions, parts: HttpParts): Promis
   const http = serveHttp({ host: httpHost, port: httpPort, tls }, answer);
   if (tls !== undefined) files.alongside(() => renew(http, log));
   return {
-    started(started, certificates) {
+    started(started, families) {
       broker = started;
-      prometheus = new PrometheusMetrics(broker, certificates);
+      prometheus = new PrometheusMetrics(families);
     },
     opened(snDoor) {
       if (snDoor !== undefined) prometheus?.addGateway(snDoor.gateway);

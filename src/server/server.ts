@@ -28,6 +28,7 @@ import { ZooKeeperCoordinator } from "../zookeeper/zookeeper-coordinator.ts";
 import { followBans } from "./admin-bans.ts";
 import type { ApiDoor, ApiDoorParts, OptionSources } from "./api-door.ts";
 import { CertificateWatch, type ShownCertificates } from "./certificate-watch.ts";
+import { watchLag } from "./event-loop-lag.ts";
 import { Health } from "./health.ts";
 import { type HttpDoor, openHttp } from "./http-door.ts";
 import { LinkCertificates, linkDialler, listenForLinks } from "./link-doors.ts";
@@ -41,7 +42,9 @@ import {
   type Ports,
 } from "./listeners.ts";
 import { Liveness } from "./liveness.ts";
+import { familiesOf } from "./metric-families.ts";
 import { OperatorFiles, readKeeperFiles, readSecret } from "./operator-files.ts";
+import type { Telemetry } from "./otlp.ts";
 import { processMemory, withinMemory } from "./process-memory.ts";
 import { openSnDoor, type SnDoor } from "./sn-door.ts";
 import { openToolSocket } from "./tool-socket.ts";
@@ -75,7 +78,9 @@ export async function startServer(options: BrokerOptions, log: Log, sources: Opt
   const http = options.httpPort === 0 ? undefined : await openHttp(options, { health, api, identity, files, log });
   try {
     const memory = processMemory(options.maxMemory);
-    return await serve(withinMemory(options, memory), log, { server, identity, health, http, memory, files, api });
+    const telemetry = await openOtlp(options, log);
+    const parts = { server, identity, health, http, memory, files, api, telemetry };
+    return await serve(withinMemory(options, memory), log, parts);
   } catch (error) {
     http?.close();
     api.close();
@@ -85,7 +90,7 @@ export async function startServer(options: BrokerOptions, log: Log, sources: Opt
 }
 
 async function serve(options: BrokerOptions, log: Log, serving: Serving): Promise<Server> {
-  const { server, identity, health, http, memory, files, api } = serving;
+  const { server, identity, health, http, memory, files, api, telemetry } = serving;
   const access = openAccess(options, files, {
     changed: () => accessChanged(server),
     warn: (why) => log.warn(why),
@@ -109,6 +114,7 @@ async function serve(options: BrokerOptions, log: Log, serving: Serving): Promis
     clock: systemClock,
     random: systemRandom,
     memory,
+    tracing: telemetry?.tracing,
     dialLink: linkDialler(server, certificates),
     answerQuestion: (...question) => api.answerPeer(...question),
     linkSecret: options.zk === "" ? undefined : secret,
@@ -118,7 +124,7 @@ async function serve(options: BrokerOptions, log: Log, serving: Serving): Promis
   server.broker = broker;
   health.started(broker.context);
   api.started(broker, { identity, events: clientEvents(broker, turn, "") });
-  http?.started(broker, shown());
+  startMetrics(broker, serving, shown);
   const toolSockets = options.zk === "" ? openToolSockets(options, coordinator, { api, log }) : undefined;
   const alarm = setAlarm(
     { nextDeadline: () => broker.nextDeadline(), tick: () => broker.handle({ kind: "tick" }) },
@@ -127,8 +133,7 @@ async function serve(options: BrokerOptions, log: Log, serving: Serving): Promis
   broker.onSooner(() => alarm.wake());
   const served = { ...clientDoors(broker, turn), identity };
   const { listeners, snDoor } = await openDoors(options, served, { files, broker, beat });
-  http?.opened(snDoor);
-  api.opened(snDoor);
+  for (const teller of [http, api, telemetry]) teller?.opened(snDoor);
   const { ports, told } = listeners;
   if (told !== options.port) broker.listening(told);
   const stop = async (): Promise<void> => {
@@ -136,16 +141,14 @@ async function serve(options: BrokerOptions, log: Log, serving: Serving): Promis
     beat.stop();
     listeners.close();
     await new Promise<void>((done) => broker.handle({ kind: "drain", done }));
-    linkListener?.close();
-    toolSockets?.close();
-    http?.close();
-    api.close();
+    for (const door of [linkListener, toolSockets, http, api]) door?.close();
     const flushed = new Promise<void>((resolve) => {
       const close = (): void => broker.context.journal.drained(() => coordinator.close(resolve));
       broker.handle({ kind: "shutdown", done: close });
     });
     await Promise.race([flushed, Bun.sleep(shutdownWaitMs)]);
     snDoor?.close();
+    await telemetry?.close();
   };
   let stopped: Promise<void> | undefined;
   const stopOnce = (): Promise<void> => {
@@ -235,6 +238,28 @@ interface Serving {
   readonly memory: ProcessMemory | undefined;
   readonly files: OperatorFiles;
   readonly api: ApiDoor;
+  /** The way to an OpenTelemetry collector; undefined: there is none. */
+  readonly telemetry: Telemetry | undefined;
+}
+
+/** Starts to send to an OpenTelemetry collector, if there is one: nothing of it is loaded else. */
+async function openOtlp(options: BrokerOptions, log: Log): Promise<Telemetry | undefined> {
+  if (options.otlp === "") return undefined;
+  const { openTelemetry } = await import("./otlp.ts");
+  return openTelemetry(options, { log, clock: systemClock, random: systemRandom });
+}
+
+/** Tells the broker's metrics to whoever wants them. */
+function startMetrics(
+  broker: Broker,
+  { http, telemetry }: Pick<Serving, "http" | "telemetry">,
+  shown: () => ShownCertificates,
+): void {
+  if (http === undefined && telemetry === undefined) return;
+  watchLag(broker.context);
+  const families = familiesOf(broker, shown());
+  http?.started(broker, [...families, ...(telemetry?.families ?? [])]);
+  telemetry?.add(families);
 }
 
 /** Opens the API, for HTTP and for other brokers. Rejects with `OperatingError` if a file of its is wrong. */

@@ -74,14 +74,16 @@ export class Arriving {
     const route = this.#route(publish);
     if (route === undefined) return;
     if (this.#fanout.isUnderWay(route)) return this.#wait(peer, route, packets, (kept) => this.#takeRun(peer, kept));
-    if (packets.count > 1 && !this.#trace.isOn && this.#fanout.takesVerbatim(route, packets.version5)) {
+    const isTraced = this.#context.tracing?.mayBeIn(packets.bytes, packets.start, end) === true;
+    const isApart = isTraced || this.#trace.isOn;
+    if (packets.count > 1 && !isApart && this.#fanout.takesVerbatim(route, packets.version5)) {
       const payloadBytes = payloadBytesOf(packets, publish.topicEnd - publish.topicStart);
       return this.#fanout.copyRunHere({ route, ...packets, isApart: false, payloadBytes }, peer);
     }
     for (;;) {
       if (publish.expiresAt !== Infinity) publish.expiresAt += this.#context.clock.wall();
       if (this.#trace.isOn) tellArrived(this.#trace, { broker: peer.id, publish, route });
-      this.#fanout.liveHere(publish, route, peer);
+      this.#fanout.liveHere(this.#traced(publish, peer), route, peer);
       if (at >= end) return;
       // The first of them may go to so many that the others have to wait.
       if (this.#fanout.isUnderWay(route))
@@ -205,6 +207,12 @@ export class Arriving {
     this.#settled(peer, id);
   }
 
+  /** Returns the message to go on with, as `Tracing.received` does. */
+  #traced(publish: Publish, peer: Peer): Publish {
+    const { tracing } = this.#context;
+    return tracing === undefined ? publish : tracing.arrived(publish, peer.id);
+  }
+
   /** Reads the packet of a delivery into `#publish`. Throws `ProtocolError` if it is malformed. */
   #read(bytes: Uint8Array, packetStart: number, end: number): void {
     const body = bodyOf(bytes, packetStart, end);
@@ -242,7 +250,7 @@ export class Arriving {
     // for it.
     const isUnpaid = !isFree && payment === undefined;
     const here = isUnpaid ? { ...addressees, handles: new Set<number>(), isUnpaid } : addressees;
-    const settlement = route && this.#fanout.deliverHere(publish, route, here, payment).settlement;
+    const settlement = route && this.#fanout.deliverHere(this.#traced(publish, peer), route, here, payment).settlement;
     if (route === undefined) payment?.close();
     if (id === 0) return;
     // A session that is here but does not subscribe any more is not owed the message.

@@ -130,6 +130,10 @@ export interface BrokerOptions {
   readonly httpUsers: string;
   /** File to which every change over the HTTP API is written, a line of JSON each; "": none. */
   readonly auditLog: string;
+  /** URL of the OpenTelemetry collector that is sent traces, metrics and the log, over OTLP/HTTP; "": none is. */
+  readonly otlp: string;
+  /** The part of messages for which a trace is begun where their senders record none, in percent. */
+  readonly otlpSample: number;
   /** Largest packet accepted from a client, in bytes. */
   readonly maxPacketSize: number;
   /** Most client connections at once. */
@@ -260,6 +264,8 @@ export const defaultOptions: BrokerOptions = {
   httpTokenFile: "",
   httpUsers: "",
   auditLog: "",
+  otlp: "",
+  otlpSample: 1,
   maxPacketSize: 8 * 1024 * 1024,
   maxConnections: 100_000,
   maxConnectionsPerAddress: 0,

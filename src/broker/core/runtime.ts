@@ -14,6 +14,7 @@ import type { RecentDrops } from "./recent-drops.ts";
 import type { RecentRefusals } from "./recent-refusals.ts";
 import type { Strangers } from "./strangers.ts";
 import type { Trace } from "./trace.ts";
+import type { Tracing } from "./tracing.ts";
 
 /** The parts of a broker that all others use. `DeliveryContext` and `ClusterContext` add to it. */
 export interface Runtime {
@@ -40,4 +41,6 @@ export interface Runtime {
   readonly events: LiveEvents;
   /** Znodes in the tree that no broker has written. */
   readonly strangers: Strangers;
+  /** Traces messages; undefined: nobody wants to know. */
+  readonly tracing: Tracing | undefined;
 }

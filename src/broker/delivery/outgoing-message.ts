@@ -4,6 +4,7 @@ import { groupMarkOf } from "../../mail/records.ts";
 import type { LiveRecipient, Settlement } from "../../mail/settlement.ts";
 import type { Slip, SlipDraft } from "../../mail/slips.ts";
 import type { QoS } from "../../mqtt/constants.ts";
+import type { MessageTrace } from "../../mqtt/message-trace.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 import type { SharedGroup, Target } from "../../router/router.ts";
 import type { Takes } from "../../session/inflight.ts";
@@ -43,6 +44,8 @@ export class OutgoingMessage implements LiveRecipient {
   /** The message itself, kept as long as it may have to be sent again. */
   publish: Publish | undefined;
   packetId = 0;
+  /** The trace that is told of its acknowledgement; undefined: it is not traced. */
+  trace: MessageTrace | undefined;
   #exchange: Exchange = "open";
   #obligation: Obligation = "open";
   #settlement: Settlement | undefined;
@@ -111,6 +114,7 @@ export class OutgoingMessage implements LiveRecipient {
   /** Notes that PUBACK or PUBCOMP has come, and tells the settlement. */
   acknowledge(): void {
     this.#exchange = "acknowledged";
+    this.trace?.acknowledged(this.client!.session.clientId);
     if (this.#settlement !== undefined) this.takenCareOf(this.#settlement);
   }
 

@@ -275,8 +275,10 @@ export class Forwarding {
       const stored = targets.slice(at, at + slips.length);
       at += slips.length;
       settlement.waitFor();
+      const traced = settlement.publish.trace?.storing();
       const done = (_: readonly number[], zxid: number): void => {
         this.mailed(stored, zxid);
+        traced?.("committed");
         settlement.done();
       };
       // The publisher's session is another broker's, where it publishes the message again, in order with those before

@@ -231,6 +231,7 @@ export class DeliveryPlan implements Delivery {
     const settlement = this.#settle();
     settlement.waitFor();
     settlement.isStored = true;
+    const traced = settlement.publish.trace?.storing();
     const connections = stored.map((outgoing) => outgoing.client!.connection);
     const done = (_: readonly number[], zxid: number): void => {
       for (let index = 0; index < stored.length; index++) {
@@ -240,12 +241,14 @@ export class DeliveryPlan implements Delivery {
       this.#elsewhere.forwarding.mailed(mailed, zxid);
       const { trace } = this.#context;
       if (trace.isOn) tellStored(trace, settlement.publish, namesOf(stored, mailed));
+      traced?.("committed");
       settlement.done();
     };
     const withdraw = (error: CoordinatorError): void => {
       // This comes first, since what follows depends on it.
       refused?.(error);
       settlement.isRefused = true;
+      traced?.("refused");
       if (message !== undefined) this.#context.mail.withdrawn(message);
       settlement.payment?.close();
       for (const outgoing of stored) outgoing.client!.mailbox!.withdrawn(outgoing);

@@ -13,7 +13,7 @@ import { fence } from "../../mail/slips.ts";
 import { isInTheWay } from "../../mail/unit.ts";
 import { PacketType, type QoS } from "../../mqtt/constants.ts";
 import { Publish, topicOf } from "../../mqtt/publish.ts";
-import { Reason } from "../../mqtt/reason.ts";
+import { describeReason, Reason } from "../../mqtt/reason.ts";
 import type { Channel } from "../../session/channel.ts";
 import type { AckOutcome } from "../../session/owed-acks.ts";
 import { type Connection, PauseReason } from "../delivery/connection.ts";
@@ -261,13 +261,16 @@ export class PublishHandler {
     const { clock, metrics } = this.#context;
     if (settlement === undefined || settlement.isSettled) {
       metrics.acking.live.observe(0);
+      publish.trace?.settling()("live");
       return this.#answer(connection, publish, outcome());
     }
     const owedAt = clock.now();
+    const settled = publish.trace?.settling();
     this.#oweAnswer(connection, publish, (settle) => {
       answer = settle;
       settlement.whenSettled(() => {
         metrics.acking[settlement.path].observe(clock.now() - owedAt);
+        settled?.(settlement.path);
         settle(outcome());
       });
     });
@@ -292,6 +295,7 @@ export class PublishHandler {
     if (qos === 0) return;
     if (this.#context.trace.isOn) settling(this.#context.trace, { connection, publish })(outcome);
     const refused = outcome.reason >= Reason.unspecifiedError;
+    if (refused) publish.trace?.refused(outcome.text ?? describeReason(outcome.reason));
     if (qos === 1 || refused) channel.outstanding--;
     channel.ack(writer, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, outcome);
   }

@@ -1,0 +1,35 @@
+/**
+ * The port by which messages are traced: what a broker tells of the way of a message, hop by hop. It is there only
+ * while somebody wants to know; what each message is asked then must be cheap.
+ */
+import type { QoS } from "../../mqtt/constants.ts";
+import type { MessageTrace } from "../../mqtt/message-trace.ts";
+import type { Publish } from "../../mqtt/publish.ts";
+
+export interface Tracing {
+  /**
+   * Called for each PUBLISH of a client that may be passed on. Returns the message to go on with: the same, or, if it
+   * is traced, one that owns its bytes, has a `trace`, and carries the context of this hop.
+   */
+  received(publish: Publish, clientId: string): Publish;
+  /** Called for a message of another broker; returns what `received` does. */
+  arrived(publish: Publish, brokerId: string): Publish;
+  /** Returns false if none of the messages that lie in these bytes, as packets, can be traced. */
+  mayBeIn(bytes: Uint8Array, start: number, end: number): boolean;
+  /** Called for each message that is written to a client by itself. */
+  sent(publish: Publish, delivery: TracedDelivery): void;
+}
+
+/** How a message is sent to a client. */
+export interface TracedDelivery {
+  readonly clientId: string;
+  /** The target's QoS and RETAIN; one that waits for an ack has a packet id, and tells its `trace` when that comes. */
+  readonly target: {
+    readonly qos: QoS;
+    readonly retain: boolean;
+    readonly packetId?: number;
+    trace?: MessageTrace | undefined;
+  };
+  /** The packet id that it is sent with; 0 at QoS 0. */
+  readonly packetId: number;
+}

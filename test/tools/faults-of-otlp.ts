@@ -1,0 +1,58 @@
+/** Faults in tracing: spans of one message that do not belong together, and a collector that harms the broker. */
+import type { Fault } from "./faults.ts";
+
+const tests = "test/broker/otlp.test.ts";
+const cluster = "test/cluster/otlp.test.ts";
+const unit = "test/unit/otlp.test.ts";
+
+export const faults: readonly Fault[] = [
+  {
+    what: "OTLP: the message goes on with the context that it came with",
+    file: "src/server/otlp-traces.ts",
+    find: "withTraceContext(publish, { traceId, spanId, flags: recorded })",
+    replace: "withTraceContext(publish, parent ?? { traceId, spanId, flags: recorded })",
+    tests,
+  },
+  {
+    what: "OTLP: a trace that its sender does not record is recorded",
+    file: "src/server/otlp-traces.ts",
+    find: "} else if ((parent.flags & recorded) === 0) return publish;",
+    replace: "}",
+    tests,
+  },
+  {
+    what: "OTLP: what is read from the store is no part of its trace",
+    file: "src/server/otlp-traces.ts",
+    find: "if (parent === undefined || !this.#hasRoom()) return;",
+    replace: "if (parent !== undefined || !this.#hasRoom()) return;",
+    tests,
+  },
+  {
+    what: "OTLP: a message from another broker begins at nothing",
+    file: "src/broker/cluster/arriving.ts",
+    find: "return tracing === undefined ? publish : tracing.arrived(publish, peer.id);",
+    replace: "return tracing === undefined ? publish : tracing.received(publish, peer.id);",
+    tests: cluster,
+  },
+  {
+    what: "OTLP: whatever waits for the collector may wait",
+    file: "src/server/otlp-delivery.ts",
+    find: "if (this.#waiting[signal] >= this.#most) {",
+    replace: "if (this.#waiting[signal] > 10 * this.#most) {",
+    tests: unit,
+  },
+  {
+    what: "OTLP: the log tells of each batch that is not taken",
+    file: "src/server/otlp-delivery.ts",
+    find: "    if (this.#failing !== undefined) return;\n",
+    replace: "",
+    tests,
+  },
+  {
+    what: "OTLP: so many messages are traced as there are",
+    file: "src/server/otlp-traces.ts",
+    find: "if (this.#inSecond < tracesPerSecondMax) {",
+    replace: "if (this.#inSecond < 1000 * tracesPerSecondMax) {",
+    tests: unit,
+  },
+];
