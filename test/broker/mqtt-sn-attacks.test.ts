@@ -1,5 +1,6 @@
 /** Attacks by datagrams: nobody can be flooded through the broker, and nothing that strangers fill is boundless. */
 import { expect, test } from "bun:test";
+import { systemClock } from "../../src/base/clock.ts";
 import { snTopicIdsMax } from "../../src/base/sn-limits.ts";
 import { connect } from "../../src/client/for-bun.ts";
 import { encodeMessage } from "../../src/mqttsn/messages.ts";
@@ -79,6 +80,52 @@ test("a client has so many topic ids; what it used last stays", async () => {
     expect(await device.take("puback")).toMatchObject({ topicId: first, code: 2 });
     expect(await device.register("topic/first")).not.toBe(first);
     device.close();
+  });
+});
+
+test("CONNECTs from more addresses than may wait cost a client that is there nothing", async () => {
+  await withBroker(options, async (broker) => {
+    const { port, gateway } = broker.server.sn!;
+    const healthy = await SnClient.connect(port, "healthy");
+    const topicId = await healthy.register("healthy/topic");
+    // As a forwarder has them: one socket is thousands of addresses, and none of them ever answers.
+    const flood = await SnClient.open(port);
+    const connectOf = (index: number): Uint8Array =>
+      encodeMessage({ kind: "connect", will: false, clean: true, protocolId: 1, duration: 600, clientId: `f${index}` });
+    const sent = 3_000;
+    for (let index = 0; index < sent; index++) {
+      const node = Uint8Array.of(index >> 8, index & 0xff);
+      flood.send({ kind: "encapsulated", radius: 0, node, inner: connectOf(index) });
+      if (index % 100 === 99) await eventually(() => gateway.metrics.received >= index, "they have come");
+    }
+    await eventually(() => gateway.clients === sent + 1, "all are let in");
+    healthy.publish(topicId, "still here");
+    expect(await healthy.take("puback")).toMatchObject({ topicId, code: 0 });
+    // Nobody was sent more than it has sent: CONNACK is shorter than CONNECT.
+    expect(flood.bytesReceived).toBeLessThan(flood.bytesSent);
+    for (const one of [healthy, flood]) one.close();
+  });
+});
+
+test("a client that says it sleeps for ever, again and again, is one client, and is lost in the end", async () => {
+  await withBroker({ ...options, sn2: true }, async (broker) => {
+    const { port, gateway } = broker.server.sn!;
+    const sleeper = await SnClient.connect(port, "sleeper");
+    await sleeper.subscribe("mail");
+    const client = await connect(`mqtt://127.0.0.1:${broker.port}`);
+    await client.publish("mail", "x", { qos: 1 });
+    for (let count = 0; count < 200; count++) {
+      sleeper.send({ kind: "disconnect", duration: 0xffff });
+      await sleeper.take("disconnect");
+    }
+    expect([gateway.clients, gateway.sleeping]).toEqual([1, 1]);
+    // Its timer is one, and its silence is bounded, whatever it says.
+    const longest = 1.1 * 0xffff * 1000;
+    expect(gateway.nextDeadline() - systemClock.now()).toBeLessThanOrEqual(longest);
+    sleeper.send({ kind: "pingreq", clientId: "sleeper" });
+    expect(await sleeper.takeQoS1()).toBe("x");
+    sleeper.close();
+    await client.end();
   });
 });
 
