@@ -229,7 +229,7 @@ function runtimeOf({ options, coordinator, clock: machineClock, random, log, tur
     drops: new RecentDrops(clock, trace),
     refused: new RecentRefusals(clock, trace, (refusal) => events.tell({ kind: "refused", refusal })),
     strangers: new Strangers({ clock, log }),
-    tracing: doors.tracing,
+    spans: doors.spans,
   };
 }
 

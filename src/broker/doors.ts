@@ -9,7 +9,7 @@ import type { Coordinator } from "../coordinator/coordinator.ts";
 import type { Turn } from "../net/writer.ts";
 import type { BrokerOptions } from "./core/options.ts";
 import type { ProcessMemory } from "./core/process-memory.ts";
-import type { Tracing } from "./core/tracing.ts";
+import type { Spans } from "./core/spans.ts";
 import type { DialLink } from "./peers/link-connection.ts";
 import type { AnswerQuestion } from "./peers/questions.ts";
 
@@ -26,7 +26,7 @@ export interface Doors {
   /** The memory of the process; undefined: it may have as much as there is. */
   readonly memory?: ProcessMemory | undefined;
   /** Traces messages; without: none are. */
-  readonly tracing?: Tracing | undefined;
+  readonly spans?: Spans | undefined;
   readonly dialLink: DialLink;
   /** The secret that all brokers of the cluster share; undefined: links are not authenticated. */
   readonly linkSecret: string | undefined;

@@ -16,14 +16,14 @@ import {
 import type { Clock } from "../base/clock.ts";
 import { tracedDeliveriesMax, tracesPerSecondMax } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
-import type { TracedDelivery, Tracing } from "../broker/core/tracing.ts";
+import type { Spans, TracedDelivery } from "../broker/core/spans.ts";
 import type { MessageTrace } from "../mqtt/message-trace.ts";
 import { type Publish, topicOf } from "../mqtt/publish.ts";
 import { mentionsTrace, type TraceContext, traceContextOf, withTraceContext } from "../mqtt/trace-context.ts";
 
 const recorded = 1;
 
-export class Traces implements Tracing {
+export class Traces implements Spans {
   readonly #tracer: Tracer;
   readonly #clock: Clock;
   readonly #random: Random;

@@ -21,7 +21,7 @@ import {
 import { followLog, type Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
-import type { Tracing } from "../broker/core/tracing.ts";
+import type { Spans } from "../broker/core/spans.ts";
 import { version } from "../broker/core/version.ts";
 import { type Family, gatewayFamilies, labelled } from "./metric-families.ts";
 import { boundedLogs, boundedSpans, Delivery, exporterTo } from "./otlp-delivery.ts";
@@ -31,7 +31,7 @@ import type { SnDoor } from "./sn-door.ts";
 
 /** The traces, metrics and log lines that go to the collector. */
 export interface Telemetry {
-  readonly tracing: Tracing;
+  readonly spans: Spans;
   /** Metrics of its own: they count the things that the collector has not got. */
   readonly families: readonly Family[];
   /** Sends these metrics, too, from now on. */
@@ -87,7 +87,7 @@ export function openTelemetry(
   });
   const meters = new MeterProvider({ resource, readers: [reader] });
   return {
-    tracing: traces,
+    spans: traces,
     families,
     add: (more) => {
       all = [...all, ...more];

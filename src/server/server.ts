@@ -114,7 +114,7 @@ async function serve(options: BrokerOptions, log: Log, serving: Serving): Promis
     clock: systemClock,
     random: systemRandom,
     memory,
-    tracing: telemetry?.tracing,
+    spans: telemetry?.spans,
     dialLink: linkDialler(server, certificates),
     answerQuestion: (...question) => api.answerPeer(...question),
     linkSecret: options.zk === "" ? undefined : secret,

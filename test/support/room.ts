@@ -59,7 +59,7 @@ export function room({ store = new MemoryStore(), others = {}, hasBank = true, .
     ...{ options, coordinator: store, clock, random, log, turn, timers, strangers },
     slices: new Slices(clock, timers),
     turns: new TurnWatch({ clock, log }),
-    ...{ events, tracing: undefined, trace, drops: new RecentDrops(clock, trace), metrics: new Metrics() },
+    ...{ events, spans: undefined, trace, drops: new RecentDrops(clock, trace), metrics: new Metrics() },
     refused: new RecentRefusals(clock, trace, (refusal) => events.tell({ kind: "refused", refusal })),
   };
   const journal = new Journal(store, clock);

@@ -1,4 +1,4 @@
-/** Faults in tracing: spans of one message that do not belong together, and a collector that harms the broker. */
+/** Faults in spans: spans of one message that do not belong together, and a collector that harms the broker. */
 import type { Fault } from "./faults.ts";
 
 const tests = "test/broker/otlp.test.ts";
@@ -30,8 +30,8 @@ export const faults: readonly Fault[] = [
   {
     what: "OTLP: a message from another broker begins at nothing",
     file: "src/broker/cluster/arriving.ts",
-    find: "return tracing === undefined ? publish : tracing.arrived(publish, peer.id);",
-    replace: "return tracing === undefined ? publish : tracing.received(publish, peer.id);",
+    find: "return spans === undefined ? publish : spans.arrived(publish, peer.id);",
+    replace: "return spans === undefined ? publish : spans.received(publish, peer.id);",
     tests: cluster,
   },
   {

@@ -74,7 +74,7 @@ export class Arriving {
     const route = this.#route(publish);
     if (route === undefined) return;
     if (this.#fanout.isUnderWay(route)) return this.#wait(peer, route, packets, (kept) => this.#takeRun(peer, kept));
-    const isTraced = this.#context.tracing?.mayBeIn(packets.bytes, packets.start, end) === true;
+    const isTraced = this.#context.spans?.mayBeIn(packets.bytes, packets.start, end) === true;
     const isApart = isTraced || this.#trace.isOn;
     if (packets.count > 1 && !isApart && this.#fanout.takesVerbatim(route, packets.version5)) {
       const payloadBytes = payloadBytesOf(packets, publish.topicEnd - publish.topicStart);
@@ -207,10 +207,10 @@ export class Arriving {
     this.#settled(peer, id);
   }
 
-  /** Returns the message to go on with, as `Tracing.received` does. */
+  /** Returns the message to go on with, as `Spans.received` does. */
   #traced(publish: Publish, peer: Peer): Publish {
-    const { tracing } = this.#context;
-    return tracing === undefined ? publish : tracing.arrived(publish, peer.id);
+    const { spans } = this.#context;
+    return spans === undefined ? publish : spans.arrived(publish, peer.id);
   }
 
   /** Reads the packet of a delivery into `#publish`. Throws `ProtocolError` if it is malformed. */

@@ -12,9 +12,9 @@ import type { Metrics } from "./metrics.ts";
 import type { BrokerOptions } from "./options.ts";
 import type { RecentDrops } from "./recent-drops.ts";
 import type { RecentRefusals } from "./recent-refusals.ts";
+import type { Spans } from "./spans.ts";
 import type { Strangers } from "./strangers.ts";
 import type { Trace } from "./trace.ts";
-import type { Tracing } from "./tracing.ts";
 
 /** The parts of a broker that all others use. `DeliveryContext` and `ClusterContext` add to it. */
 export interface Runtime {
@@ -42,5 +42,5 @@ export interface Runtime {
   /** Znodes in the tree that no broker has written. */
   readonly strangers: Strangers;
   /** Traces messages; undefined: nobody wants to know. */
-  readonly tracing: Tracing | undefined;
+  readonly spans: Spans | undefined;
 }

@@ -387,9 +387,9 @@ export class LocalSession extends KeptSession {
     }
     const wall = publish.expiresAt === Infinity ? 0 : this.context.clock.wall();
     writePublish(writer, publish, envelope, wall);
-    const { metrics, trace, tracing } = this.context;
+    const { metrics, trace, spans } = this.context;
     if (trace.isOn) tellDelivered(trace, { client: this, publish, qos, packetId, dup });
-    tracing?.sent(publish, { clientId: this.session.clientId, target, packetId });
+    spans?.sent(publish, { clientId: this.session.clientId, target, packetId });
     metrics.publishesSent++;
     traffic.messagesOut++;
     metrics.payloadBytesSent += publish.payloadLength;

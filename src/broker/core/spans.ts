@@ -1,12 +1,13 @@
 /**
- * The port by which messages are traced: what a broker tells of the way of a message, hop by hop. It is there only
- * while somebody wants to know; what each message is asked then must be cheap.
+ * The port by which the spans of messages are told to OpenTelemetry: a broker's part of the way of a message, hop by
+ * hop. It is there only where somebody wants them (`--otlp`); what each message is asked then must be cheap. Whoever
+ * follows one client for a while asks for a `Trace`.
  */
 import type { QoS } from "../../mqtt/constants.ts";
 import type { MessageTrace } from "../../mqtt/message-trace.ts";
 import type { Publish } from "../../mqtt/publish.ts";
 
-export interface Tracing {
+export interface Spans {
   /**
    * Called for each PUBLISH of a client that may be passed on. Returns the message to go on with: the same, or, if it
    * is traced, one that owns its bytes, has a `trace`, and carries the context of this hop.
