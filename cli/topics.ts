@@ -1,6 +1,6 @@
 /** `mqttzoo topics`: the topics of a broker, level by level. */
 import { Command, Option } from "commander";
-import type { TopicRow } from "../src/api/rows.ts";
+import type { TopicRow } from "../src/api/topic-rows.ts";
 import type { ApiPlace } from "../src/server/api-client.ts";
 import { listAll, withPlace } from "./flags/api-flags.ts";
 import { argument, integer } from "./flags/parsers.ts";

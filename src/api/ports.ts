@@ -88,6 +88,8 @@ export interface Reading {
   retainedMessage(topic: string): RetainedMessageRow | undefined;
   /** Topics below `prefix` that were lately published on here; all, if it is undefined. */
   published(): Iterable<string>;
+  /** Topics on which this broker's clients publish, as they are registered: new ones within seconds. */
+  publishedByClients(): Iterable<string>;
   /** Samples of the last hour that were taken after a point in time, in ms since 1970. */
   history(after: number): Iterable<SampleRow>;
   refusals(): readonly RefusalRow[];

@@ -24,10 +24,10 @@ import {
   retainedSchema,
   sampleSchema,
   subscriptionSchema,
-  topicSchema,
 } from "./rows.ts";
 import { flag, integer, list, object, text, word } from "./schema.ts";
 import { topicLevels } from "./topic-levels.ts";
+import { publisherSchema, topicSchema } from "./topic-rows.ts";
 
 const noClient = "there is no session of that client";
 
@@ -136,6 +136,24 @@ const listSubscriptions = listOperation({
       else if (sort === "filter") yield { key: keyBy(filter, client_id), row: () => row };
       else yield { key: keyBy(client_id, filter), row: () => row };
     }
+  },
+});
+
+const listPublishers = listOperation({
+  id: "listPublishers",
+  scope: "pages",
+  path: "/publishers",
+  tag: "topics",
+  summary: "List the topics that clients have lately published on, and at which brokers.",
+  role: "viewer",
+  query: { search: text("only those with this in their topics") },
+  row: publisherSchema,
+  sorts: ["topic"],
+  *candidates(reading, { query: { search = "" } }) {
+    for (const topic of reading.publishedByClients())
+      yield topic.includes(search)
+        ? { key: keyBy(topic, reading.id), row: () => ({ topic, broker: reading.id }) }
+        : undefined;
   },
 });
 
@@ -321,5 +339,5 @@ const getCertificates = operation({
 
 export const readingOperations: readonly Operation[] = [
   ...[getOverview, getBroker, getHistory, getOptions, getCertificates, listClients, getClient, listSubscriptions],
-  ...[listTopics, listRetained, getRetained, listRefusals, getBank, getQuote],
+  ...[listTopics, listPublishers, listRetained, getRetained, listRefusals, getBank, getQuote],
 ];

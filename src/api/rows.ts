@@ -72,6 +72,7 @@ const clientFields = {
   keep_alive: nullable(integer("its Keep Alive in seconds, as it counts here; 0: none")),
   connected_at: nullable(time("since when it is connected")),
   session_expiry: nullable(integer("Session Expiry Interval in seconds, 0: with the connection; null: never")),
+  session_ends_at: nullable(time("when its session ends if it stays away; null: it is connected, or for ever")),
   subscriptions: integer("how many there are"),
   in_flight: integer("messages of QoS 1 and 2 that were sent to it and are not acknowledged"),
   queued_bytes: integer("what waits for it in memory, in bytes, about"),
@@ -165,17 +166,6 @@ export const watchedSchema = named(
 );
 export type WatchedRow = Of<typeof watchedSchema>;
 
-export const topicSchema = named(
-  "TopicLevel",
-  object({
-    level: text("the name of the level, which may be empty"),
-    topic: text("the topic that ends with it"),
-    retained: integer("retained messages there and below"),
-    published: integer("topics there and below that were lately published on through this broker"),
-  }),
-);
-export type TopicRow = Of<typeof topicSchema>;
-
 export const unansweredSchema = named(
   "Unanswered",
   object({ broker: text("a broker that has not answered"), why: text("why") }),
@@ -205,6 +195,8 @@ export const brokerSchema = named(
     started_at: time("when it started"),
     host: text("where clients reach it"),
     port: integer("at which port", { minimum: -1 }),
+    link_port: integer("at which port other brokers reach it", { minimum: -1 }),
+    epoch: integer("larger for each life of it in its cluster"),
     draining: flag("whether it is about to leave"),
     ready: flag("what /readyz answers"),
     checks: list(checkSchema, "the checks of /readyz"),

@@ -5,7 +5,7 @@
 import { keyOf } from "./lists.ts";
 import { type Candidates, shortName, type Wanted } from "./page.ts";
 import type { Reading } from "./ports.ts";
-import type { TopicRow } from "./rows.ts";
+import type { TopicRow } from "./topic-rows.ts";
 
 interface Counted {
   readonly level: string;

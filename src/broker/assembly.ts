@@ -93,6 +93,7 @@ export interface Assembly {
   readonly storeBackPressure: StoreBackPressure;
   readonly wills: Wills;
   readonly sessionEnd: SessionEnd;
+  readonly publishers: Publishers;
   readonly operatorPublisher: OperatorPublisher;
   readonly links: Links;
   readonly questions: Questions;
@@ -181,7 +182,7 @@ export function assemble(doors: Doors, identity: Identity, connections: Readonly
     backPressure,
     storeBackPressure,
     ...{ wills: connect.wills, sessionEnd: connect.sessionEnd, links: peers.links, questions: peers.questions },
-    operatorPublisher: publish.publishHandler.ofOperator,
+    ...{ publishers, operatorPublisher: publish.publishHandler.ofOperator },
     sweeper: new Sweeper(context, { ...connect, membership, retainedStore, drops }),
     drain: new Drain(context, { membership, connectionEnd, connections, regrouping: publish.regrouping }),
     cluster,

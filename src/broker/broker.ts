@@ -11,6 +11,7 @@ import { watchSilence } from "../base/silence.ts";
 import { subjectOf } from "../base/turn-watch.ts";
 import { newestHandshake } from "../link/handshake.ts";
 import { type Assembly, assemble } from "./assembly.ts";
+import type { Publishers } from "./cluster/publishers.ts";
 import type { TraceEvent, TraceSelection } from "./core/trace.ts";
 import { version } from "./core/version.ts";
 import type { Connection } from "./delivery/connection.ts";
@@ -70,6 +71,11 @@ export class Broker {
   /** The addresses that are banned after failed logins. */
   get bans(): Bans {
     return this.#parts.bans;
+  }
+
+  /** The register of topics on which clients publish here. */
+  get publishers(): Publishers {
+    return this.#parts.publishers;
   }
 
   /** Asks other brokers what operators want to know. */

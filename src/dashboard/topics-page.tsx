@@ -1,6 +1,7 @@
 /** Topics, level by level, with what is retained on them; publishing and clearing. */
 import { useState } from "preact/hooks";
-import type { RetainedMessageRow, TopicRow } from "../api/rows.ts";
+import type { RetainedMessageRow } from "../api/rows.ts";
+import type { TopicRow } from "../api/topic-rows.ts";
 import { type PageOf, Refusal, whyOf } from "./api.ts";
 import { bytes, dateTime } from "./format.ts";
 import { hashOf, useIsOperator, useLive, useSession } from "./hooks.ts";

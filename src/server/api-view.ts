@@ -94,6 +94,7 @@ export function viewOf(parts: ViewParts): Reading {
       return entry && messageRow(entry);
     },
     published: () => router.topics(),
+    publishedByClients: () => broker.publishers.topics(),
     history: (after) => parts.history.after(after),
     refusals: () => [...context.refused.all()].map((refusal) => refusalRow(refusal, context.options.id)),
     ...traceOf(broker),
@@ -117,6 +118,7 @@ export function viewOf(parts: ViewParts): Reading {
     const dropped = metrics.droppedBy;
     return {
       ...{ broker: options.id, version, started_at: timeOf(startedAt), host: options.advertise, port: options.port },
+      ...{ link_port: options.zk === "" ? -1 : options.linkPort, epoch: self.epoch },
       ...{ draining: self.isDraining, ready: checks.every(({ ok }) => ok), checks },
       store: options.zk === "" ? "embedded" : "zookeeper",
       ...{ connections: metrics.connections, sessions: localSessions.size, subscriptions: router.subscriptions },
@@ -171,6 +173,7 @@ function clientRow(
     keep_alive: connection === undefined ? null : connection.channel.silenceMs / 1500,
     connected_at: connection === undefined ? null : timeOf(connection.openedAt),
     session_expiry: neverExpires ? null : expiryInterval,
+    session_ends_at: endOf(client),
     ...{ subscriptions: session.subscriptions.size, in_flight: client.inflightCount },
     queued_bytes: client.queueMemoryBytes,
     mailbox: mailbox === undefined ? null : Math.max(0, mailbox.count),
@@ -178,6 +181,10 @@ function clientRow(
     ...ratesOf(client),
     last_refusal: refusal === undefined ? null : lastOf(refusal),
   };
+}
+
+function endOf({ endsAt, connection, context: { clock } }: LocalSession): string | null {
+  return connection !== undefined || endsAt === Infinity ? null : timeOf(clock.wall() + endsAt - clock.now());
 }
 
 function ratesOf({

@@ -161,6 +161,7 @@ describe("messages", () => {
       ...{ retain_handling: 0, identifier: 9 },
     });
     expect((await api.get("/subscriptions?filter=c")).items.length).toBe(1);
+    expect((await api.get("/publishers?search=nobody")).items).toEqual([]);
     expect((await api.get("/subscriptions?search=share&sort=client_id")).items.length).toBe(1);
     for (const topic of ["r/1", "r/2/x", "r/2", "s", "r//y"])
       client.send({ cmd: "publish", topic, payload: "ä€", qos: 0, retain: true, dup: false });

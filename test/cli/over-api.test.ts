@@ -1,4 +1,4 @@
-/** `mqttzoo bank` and `mqttzoo topics` over a broker's HTTP port: as they read the store themselves. */
+/** `mqttzoo bank`, `show` and `topics` over a broker's HTTP port: as they read the store themselves. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -83,6 +83,32 @@ test("statement, mail and balance are what they are where the store is read", as
     ...[its.granted, its.messages, own.account, own.messages],
   ]);
   expect(vault.granted + branch.granted).toBeCloseTo(capital.granted, 1);
+});
+
+test("show prints brokers, sessions, subscriptions and publishers, also over the socket of a broker alone", async () => {
+  for (const where of [viewer, ["--data", data]]) {
+    const [own, ...others] = await rows("show", "brokers", ...where);
+    expect(others).toEqual([]);
+    expect(own).toMatchObject({ port: broker.port, linkPort: -1, draining: false });
+    expect(own.epoch).toBeGreaterThan(0);
+    const sessions = await rows("show", "clients", ...where);
+    expect(sessions.map(({ client, connected, waiting }) => [client, connected, waiting])).toEqual([
+      ["one", false, 3],
+      ["two", false, 2],
+    ]);
+    // They have asked for no end, so they have seven days.
+    for (const { expires } of sessions)
+      expect(Date.parse(expires) - Date.now()).toBeWithin(6.9 * 86_400_000, 7 * 86_400_000);
+    expect((await rows("show", "subscriptions", ...where)).map(({ filter, client }) => [filter, client])).toEqual([
+      ["home/#", "one"],
+      ["home/+/temp", "two"],
+    ]);
+    const topics = ["home/hall/light", "home/hall/temp", "home/kitchen/temp", "kept/here"];
+    await eventually(async () => {
+      const found = await rows("show", "publishers", ...where);
+      return Bun.deepEquals(found.map(({ topic }) => topic).sort(), topics);
+    }, "all that was published on is registered");
+  }
 });
 
 test("topics are listed level by level, as deep as is asked", async () => {

@@ -52,6 +52,11 @@ export class Publishers {
     this.#bytes = 0;
   }
 
+  /** The topics that are registered. */
+  topics(): Iterable<string> {
+    return this.#registered.keys();
+  }
+
   /** Returns true if a node of this broker is to be there. */
   isRegistered(path: string): boolean {
     return this.#registered.has(topicOf(path));

@@ -145,6 +145,11 @@ export class KeptSession {
     timers.set(this.#expiryTimer, clock.now() + ms);
   }
 
+  /** When the session ends if its client stays away, in ms by the clock's `now`; Infinity: no end is set. */
+  get endsAt(): number {
+    return this.#expiryTimer?.dueAt ?? Infinity;
+  }
+
   /** Cancels the session's expiry: its client is back, or the session has ended. */
   stopExpiry(): void {
     if (this.#expiryTimer !== undefined) this.context.timers.cancel(this.#expiryTimer);
