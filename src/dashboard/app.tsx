@@ -13,6 +13,7 @@ import { Notice } from "./parts.tsx";
 import { RefusedPage } from "./refused-page.tsx";
 import { Closed, SignIn } from "./sign-in.tsx";
 import { TopicsPage } from "./topics-page.tsx";
+import { TracePage } from "./trace-page.tsx";
 import { words } from "./words.ts";
 
 type PageName = IconName & keyof typeof words.pages;
@@ -23,6 +24,7 @@ const pages: readonly { readonly name: PageName; readonly Page: ComponentType<{ 
   { name: "topics", Page: TopicsPage },
   { name: "bank", Page: BankPage },
   { name: "refused", Page: RefusedPage },
+  { name: "trace", Page: TracePage },
   { name: "cluster", Page: ClusterPage },
 ];
 

@@ -45,6 +45,9 @@ export function ClientDialog({ id, onChange }: ClientDialogProps) {
       {client.value === undefined ? null : (
         <>
           <Facts of={client.value} />
+          <p>
+            <a href={hashOf("trace", id)}>{words.trace.link}</a>
+          </p>
           <Actions of={client.value} path={path} onDone={onChange} onGone={close} again={client.again} />
           <Part title={said.subscriptions} none={said.noSubscriptions} rows={subscriptions.value?.items}>
             {(rows) => rows.map((row) => <Subscription key={row.filter} of={row} />)}

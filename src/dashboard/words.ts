@@ -6,9 +6,7 @@ const plural = (number: number, one: string, many: string): string =>
 export const words = {
   product: "MQTTZoo",
   none: "–",
-  yes: "yes",
-  no: "no",
-  never: "never",
+  ...{ yes: "yes", no: "no", never: "never" },
   loading: "Loading …",
   retry: "Try again",
   more: "More",
@@ -163,6 +161,18 @@ export const words = {
     on: (filter: string) => `watching ${filter}`,
     waiting: "Nothing was published there yet since you look.",
     skipped: (number: number) => `${plural(number, "earlier message is", "earlier messages are")} left out: too many.`,
+  },
+
+  trace: {
+    ...{ explain: "Why did it not arrive?", client: "Client", topic: "Topic", ask: "Explain" },
+    weights: { certain: "the reason", possible: "maybe the reason", fact: "how it is" },
+    at: (broker: string) => `told by ${broker}`,
+    operatorsOnly: "Following a client or a topic shows payloads: operators may.",
+    subjects: { client_id: "a client", user: "a user", address: "an address or range", topic: "a topic filter" },
+    ...{ follow: "Follow", what: "What", which: "Which one", seconds: "For, s", payload: "Payloads" },
+    ...{ start: "Follow", stop: "Stop", link: "Follow, or explain" },
+    on: (value: string) => `following ${value}`,
+    ended: (why: string) => `It is not followed any more: ${why}.`,
   },
 
   publish: {

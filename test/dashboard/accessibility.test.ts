@@ -9,7 +9,7 @@ import { RawClient } from "../support/raw-client.ts";
 const axe = readFileSync(Bun.resolveSync("axe-core/axe.min.js", import.meta.dir), "utf8");
 /** The levels of the Web Content Accessibility Guidelines that are held. */
 const rules = { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] };
-const pages = ["now", "clients", "topics", "bank", "refused", "cluster"] as const;
+const pages = ["now", "clients", "topics", "bank", "refused", "trace", "cluster"] as const;
 
 let broker: TestBroker;
 let browser: TestBrowser;
@@ -88,7 +88,7 @@ test("keys alone lead to each page, over the navigation, and into a client and b
   await page.keyboard.press("Enter");
   expect(await page.evaluate<string>("document.activeElement.id")).toBe("main");
   await page.keyboard.press("Shift+Tab");
-  for (const title of ["Cluster", "Refused", "Bank", "Topics", "Clients"]) {
+  for (const title of ["Cluster", "Trace", "Refused", "Bank", "Topics", "Clients"]) {
     expect(await focused()).toBe(title);
     if (title !== "Clients") await page.keyboard.press("Shift+Tab");
   }

@@ -248,6 +248,36 @@ describe.each([
     publisher.abort();
   }, 90_000);
 
+  test("Trace says why a message does not come, and follows a client at both brokers, for operators", async () => {
+    const { page, picture } = await visit(look);
+    const reader = await connect(1, "traced");
+    await reader.subscribe("traced/kitchen");
+    await signIn(page, "olga");
+    await page.getByRole("link", { name: "Trace" }).click();
+    const why = page.getByRole("region", { name: "Why did it not arrive?" });
+    await why.getByLabel("Client").fill("traced");
+    await why.getByLabel("Topic").fill("traced/hall");
+    await why.getByRole("button", { name: "Explain" }).click();
+    await why.getByText("the reason").first().waitFor();
+    await why
+      .getByText(/traced\/kitchen/)
+      .first()
+      .waitFor();
+    const follow = page.getByRole("region", { name: "Follow" });
+    await follow.getByLabel("Which one").fill("traced");
+    await follow.getByLabel("Payloads").check();
+    await follow.getByRole("button", { name: "Follow" }).click();
+    await follow.getByText(/followed for 60 s/).waitFor();
+    const publisher = await connect(0, "tracer");
+    const beat = setInterval(() => publisher.publish("traced/kitchen", "21.5 degrees"), 100);
+    await follow.getByText("21.5 degrees").first().waitFor();
+    clearInterval(beat);
+    await picture("trace");
+    await follow.getByRole("button", { name: "Stop" }).click();
+    await follow.getByRole("button", { name: "Follow" }).waitFor();
+    for (const client of [reader, publisher]) client.abort();
+  }, 90_000);
+
   test("Cluster tells of brokers, links, versions and the store, and drains nobody before the operator is sure", async () => {
     const { page, picture } = await visit(look);
     await signIn(page, "olga");
