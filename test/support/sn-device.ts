@@ -16,6 +16,8 @@ type Of<K extends SnMessage["kind"]> = Extract<SnMessage, { kind: K }>;
 /** The pause before a device asks again; short, so that a test is. */
 const retryMs = 60;
 const triesMax = 60;
+/** How long a device says that it sleeps when it has to say so again. */
+const sleepSeconds = 600;
 
 export class SnDevice {
   readonly clientId: string;
@@ -27,6 +29,8 @@ export class SnDevice {
   #last: string[] = [];
   readonly #awaited = new Map<string, (message: SnMessage) => void>();
   #messageId = 0;
+  /** True once the gateway has said that it knows of no connection: an old CONNECT that came late was another. */
+  #isForgotten = false;
 
   readonly #version: 1 | 2;
 
@@ -79,6 +83,12 @@ export class SnDevice {
   /** Wakes for its mail, and sleeps again. */
   async fetch(): Promise<void> {
     if (this.#version === 1) return void (await this.#ask({ kind: "pingreq", clientId: this.clientId }, "pingresp"));
+    if (this.#isForgotten) {
+      // PINGREQ of 2.0 does not say who asks, so that a device must connect again.
+      await this.connect();
+      await this.sleep(sleepSeconds);
+      this.#isForgotten = false;
+    }
     await this.#ask({ kind: "pingreq", clientId: "", messageId: this.#nextId() }, "pingresp");
   }
 
@@ -120,6 +130,7 @@ export class SnDevice {
     for (const message of this.client.inbox.splice(0)) {
       if (message.kind === "publish") this.#receive(message);
       else if (message.kind === "pubrel") this.#release(message.messageId);
+      else if (message.kind === "disconnect" && this.#version === 2) this.#isForgotten = true;
       else {
         const messageId = "messageId" in message && !unnumbered.has(message.kind) ? message.messageId : undefined;
         this.#awaited.get(`${message.kind} ${messageId}`)?.(message);
