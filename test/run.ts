@@ -102,19 +102,22 @@ function gate(name: string, command: readonly string[], count: Count): void {
   else count.failed++;
 }
 
+/** Tests that run beside the others: the simulation has a clock of its own, and a browser waits for what it sees. */
+const besideOthers = ["test/simulation", "test/dashboard"];
+
 /**
- * Runs the tests: those that are named on the command line, or all, in two processes. The simulation has a clock of its
- * own, so that it may run beside the others, which often wait; what it says is shown when it is over.
+ * Runs the tests: those that are named on the command line, or all, in two processes, since many wait most of their
+ * time. What those beside the others say is shown when they are over.
  */
 async function tests(count: Count): Promise<void> {
   const named = process.argv.slice(2);
   if (named.length > 0) return add(await testsIn("tests", named, "inherit"), count);
-  const simulation = "test/simulation";
   const folder = mkdtempSync(join(tmpdir(), "mqttzoo-run-"));
-  const told = join(folder, "simulation.log");
-  const beside = testsIn("simulation", [simulation], Bun.file(told));
-  add(await testsIn("all but the simulation", ["--path-ignore-patterns", `${simulation}/**`], "inherit"), count);
-  console.log("\n=== tests: simulation, whose output follows");
+  const told = join(folder, "beside.log");
+  const beside = testsIn(besideOthers.join(" "), besideOthers, Bun.file(told));
+  const but = besideOthers.flatMap((path) => ["--path-ignore-patterns", `${path}/**`]);
+  add(await testsIn("all others", but, "inherit"), count);
+  console.log(`\n=== tests: ${besideOthers.join(" ")}, whose output follows`);
   const counted = await beside;
   console.log(readFileSync(told, "utf8"));
   add(counted, count);

@@ -5,7 +5,7 @@ import { eventually, withBroker } from "../support/broker.ts";
 import { lossyNetwork } from "../support/lossy.ts";
 import { SnDevice } from "../support/sn-device.ts";
 
-const seeds = Number(process.env.MQTTZOO_SN_SEEDS ?? 2);
+const seeds = Number(process.env.MQTTZOO_SN_SEEDS ?? 1);
 const share = 20;
 /** Retransmissions are soon, and so many that a client is not given up. */
 const options = { snPort: 0, snRetry: 60, sn2: true };
