@@ -162,6 +162,7 @@ const count: Count = { passed: 0, failed: 0 };
 install();
 buildAddon();
 gate("types", [process.execPath, "x", "tsc", "--noEmit"], count);
+gate("types of the dashboard", [process.execPath, "x", "tsc", "--noEmit", "-p", "src/dashboard"], count);
 gate("lint and format", [process.execPath, "x", "biome", "check", "--error-on-warnings", "."], count);
 gate("build", [process.execPath, "test/tools/build.ts"], count);
 await tests(count);
