@@ -1,5 +1,6 @@
 /** Candidates for the place where Tab is pressed, found from the commands as they are defined. */
 import type { Argument, Command, Option } from "commander";
+import { innermost, optionNamed } from "../output/one-line.ts";
 
 /** A word that may stand there, and what it means. */
 export interface Candidate {
@@ -26,7 +27,7 @@ export function candidatesFor(program: Command, typed: readonly string[]): Candi
   const words = withoutEquals(typed);
   const present = words.at(-1) ?? "";
   const before = words.slice(0, -1);
-  const { command, rest } = innermostOf(program, before);
+  const { command, rest } = innermost(program, before);
   const [, flag, begun] = /^(--[^=]+)=(.*)$/.exec(present) ?? [];
   if (flag !== undefined) return valuesOf(optionNamed(command, flag), begun!, `${flag}=`);
   const last = before.at(-1);
@@ -49,29 +50,6 @@ function withoutEquals(words: readonly string[]): string[] {
     else joined.push(word);
   }
   return joined;
-}
-
-/** Finds the command that words name, and the words that are its arguments. */
-function innermostOf(program: Command, words: readonly string[]): { command: Command; rest: readonly string[] } {
-  let command = program;
-  let rest: string[] = [];
-  for (let at = 0; at < words.length; at++) {
-    const word = words[at]!;
-    if (optionNamed(command, word)?.required === true) at++;
-    if (word.startsWith("-")) continue;
-    const child = command.commands.find((one) => one.name() === word);
-    if (child === undefined) {
-      rest.push(word);
-      continue;
-    }
-    command = child;
-    rest = [];
-  }
-  return { command, rest };
-}
-
-function optionNamed(command: Command, flag: string): Option | undefined {
-  return command.options.find(({ short, long }) => flag === short || flag === long);
 }
 
 /** The flags of a command: each in its long form, those that may be given once only while they are not there. */

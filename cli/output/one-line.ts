@@ -1,5 +1,5 @@
 /** Commander's complaints about a command line, as one line that names the page where more stands. */
-import type { Command, CommanderError } from "commander";
+import type { Command, CommanderError, Option } from "commander";
 import { print } from "./standard-output.ts";
 
 /** Has a command, and all below it, throw what is wrong with the words, and offer help in the same way everywhere. */
@@ -17,19 +17,33 @@ export function textOf(error: CommanderError): string {
   return error.message.replace(/^error: |\.$/g, "").replaceAll("\n", " ");
 }
 
-/** Returns the innermost command that words name, whatever options stand between, and the names that lead there. */
-export function innermost(program: Command, words: readonly string[]): { command: Command; names: readonly string[] } {
+/** A command that words name, the names that lead there, and the words behind them that are its arguments. */
+export interface Named {
+  readonly command: Command;
+  readonly names: readonly string[];
+  readonly rest: readonly string[];
+}
+
+/** Returns the innermost command that words name, whatever options stand between. */
+export function innermost(program: Command, words: readonly string[]): Named {
   let command = program;
   const names: string[] = [];
+  const rest: string[] = [];
   for (let at = 0; at < words.length; at++) {
     const word = words[at]!;
-    const option = command.options.find(({ short, long }) => word === short || word === long);
-    if (option?.required === true) at++;
+    if (optionNamed(command, word)?.required === true) at++;
     if (word.startsWith("-")) continue;
-    const child = command.commands.find((one) => one.name() === word);
-    if (child === undefined) break;
-    names.push(word);
-    command = child;
+    const child = rest.length > 0 ? undefined : command.commands.find((one) => one.name() === word);
+    if (child === undefined) rest.push(word);
+    else {
+      names.push(word);
+      command = child;
+    }
   }
-  return { command, names };
+  return { command, names, rest };
+}
+
+/** Returns the option of a command that a flag names. */
+export function optionNamed(command: Command, flag: string): Option | undefined {
+  return command.options.find(({ short, long }) => flag === short || flag === long);
 }
