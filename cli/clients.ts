@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import type { ClientDetail, ClientRow } from "../src/api/rows.ts";
 import { type ApiPlace, askApi } from "../src/server/api-client.ts";
-import { listAll, withPlace } from "./flags/api-flags.ts";
+import { listAll, rowsMax, withPlace } from "./flags/api-flags.ts";
 import { argument, integer } from "./flags/parsers.ts";
 import { say, sayJson } from "./output/print.ts";
 import { printRows, type Row } from "./output/table.ts";
@@ -20,9 +20,6 @@ interface ListFlags extends Flags {
   readonly sort?: string;
   readonly top: number;
 }
-
-/** The most clients that are printed. */
-const rowsMax = 10_000_000;
 
 export function clientsCommand(): Command {
   const clients = new Command("clients")

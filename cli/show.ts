@@ -1,11 +1,11 @@
 /** `mqttzoo show`: brokers, sessions, subscriptions and publishers: as ZooKeeper knows them, or a broker tells them. */
-import { Argument, Command, Option } from "commander";
+import { Argument, Command } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
 import { describeStrangers } from "../src/mail/record-reader.ts";
 import type { ZooKeeper } from "../src/zookeeper/zookeeper.ts";
 import { withCluster } from "./cluster/open-tree.ts";
 import { type ApiInstead, withApiInstead } from "./flags/api-flags.ts";
-import { type TreeFlags, withKeeper } from "./flags/tree-flags.ts";
+import { type TreeFlags, withPlace } from "./flags/tree-flags.ts";
 import { complain } from "./output/print.ts";
 import { printRows, type Row } from "./output/table.ts";
 import { apiViews } from "./show/api-views.ts";
@@ -19,12 +19,7 @@ export function showCommand(): Command {
     .description("Print who is in a cluster, or at a broker alone, and who subscribes and publishes there.")
     .helpOption("--help", "print this help")
     .addArgument(new Argument("<what>", "what to print").choices(Object.keys(treeViews)));
-  return withApiInstead(withKeeper(command))
-    .addOption(
-      new Option("--data <DIR>", "folder of a broker that runs alone (default: mqttzoo-data; env: MQTTZOO_DATA)").env(
-        "MQTTZOO_DATA",
-      ),
-    )
+  return withApiInstead(withPlace(command))
     .option("--json", "print one JSON object a line")
     .addHelpText(
       "after",

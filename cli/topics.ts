@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import type { TopicRow } from "../src/api/topic-rows.ts";
 import type { ApiPlace } from "../src/server/api-client.ts";
-import { listAll, withPlace } from "./flags/api-flags.ts";
+import { listAll, rowsMax, withPlace } from "./flags/api-flags.ts";
 import { argument, integer } from "./flags/parsers.ts";
 import { printRows } from "./output/table.ts";
 
@@ -13,8 +13,7 @@ interface ListFlags extends ApiPlace {
   readonly top: number;
 }
 
-/** The most rows that are printed, and levels that are gone down. */
-const rowsMax = 10_000_000;
+/** The most levels that are gone down. */
 const depthMax = 200;
 
 export function topicsCommand(): Command {

@@ -3,12 +3,9 @@ import type { BankRow, Overview, StoredRow } from "../../src/api/rows.ts";
 import { milli } from "../../src/bank/price.ts";
 import { OperatingError } from "../../src/base/errors.ts";
 import { type ApiPlace, askApi } from "../../src/server/api-client.ts";
-import { listAll } from "../flags/api-flags.ts";
+import { listAll, rowsMax } from "../flags/api-flags.ts";
 import { complain } from "../output/print.ts";
 import { inCredits, type Row } from "../output/table.ts";
-
-/** The most messages that are listed. */
-const rowsMax = 10_000_000;
 
 /** Tells the capital, the vault, and the branches of the brokers that answer. Rejects with `OperatingError`. */
 export async function balanceOverApi(place: ApiPlace): Promise<Row[]> {

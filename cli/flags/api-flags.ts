@@ -4,16 +4,13 @@ import { pageRowsMax } from "../../src/base/api-limits.ts";
 import { type ApiPlace, askApi } from "../../src/server/api-client.ts";
 import { complain } from "../output/print.ts";
 import { argument, parseUrl } from "./parsers.ts";
+import { dataOption } from "./tree-flags.ts";
 
 /** Gives a command the flags of `ApiPlace`, and --json. */
 export function withPlace(command: Command): Command {
   const option = new Option("--api <URL>", "a broker's --http-port (env: MQTTZOO_API)").env("MQTTZOO_API");
   return withFiles(command.helpOption("--help", "print this help").addOption(option.argParser(argument(parseUrl))))
-    .addOption(
-      new Option("--data <DIR>", "folder of a broker that runs alone (default: mqttzoo-data; env: MQTTZOO_DATA)").env(
-        "MQTTZOO_DATA",
-      ),
-    )
+    .addOption(dataOption())
     .option("--json", "print one JSON object a line");
 }
 
@@ -33,6 +30,9 @@ function withFiles(command: Command): Command {
     .addOption(file("--cafile <FILE>", "who has signed its certificate, PEM, for https://", "MQTTZOO_CAFILE"))
     .addOption(file("--token-file <FILE>", "file with a token for it", "MQTTZOO_TOKEN_FILE"));
 }
+
+/** The most rows that are printed where nobody says how many. */
+export const rowsMax = 10_000_000;
 
 interface Listing<RowOfList> {
   readonly items: readonly RowOfList[];

@@ -27,9 +27,11 @@ export function withKeeper(command: Command): Command {
 
 /** Adds the flags that say where the tree is. */
 export function withPlace(command: Command): Command {
-  return withKeeper(command).addOption(
-    new Option("--data <DIR>", "folder of a broker that runs alone (default: mqttzoo-data; env: MQTTZOO_DATA)").env(
-      "MQTTZOO_DATA",
-    ),
-  );
+  return withKeeper(command).addOption(dataOption());
+}
+
+/** Returns the option that names the folder of a broker alone. */
+export function dataOption(): Option {
+  const help = "folder of a broker that runs alone (default: mqttzoo-data; env: MQTTZOO_DATA)";
+  return new Option("--data <DIR>", help).env("MQTTZOO_DATA");
 }

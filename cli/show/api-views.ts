@@ -2,12 +2,9 @@
 import type { BrokerRow, ClientRow, Overview, SubscriptionRow } from "../../src/api/rows.ts";
 import type { PublisherRow } from "../../src/api/topic-rows.ts";
 import { type ApiPlace, askApi } from "../../src/server/api-client.ts";
-import { listAll } from "../flags/api-flags.ts";
+import { listAll, rowsMax as top } from "../flags/api-flags.ts";
 import { complain } from "../output/print.ts";
 import type { Row } from "../output/table.ts";
-
-/** The most rows of a view. */
-const top = 10_000_000;
 
 /** The views, by their names. Each rejects with `OperatingError`. */
 export const apiViews = {
