@@ -1,6 +1,6 @@
 /** `mqttzoo explain`: says why a client did not get a message, and what became of a message. */
 import { Command, Option } from "commander";
-import type { FindingRow } from "../src/api/explain-rows.ts";
+import type { Explanation, FindingRow } from "../src/api/explain-rows.ts";
 import type { TraceRow } from "../src/api/trace-rows.ts";
 import { OperatingError } from "../src/base/errors.ts";
 import { traceSecondsMax } from "../src/base/trace-limits.ts";
@@ -16,11 +16,6 @@ interface Flags extends ApiPlace {
   readonly message?: string;
   readonly for?: number;
   readonly json?: boolean;
-}
-
-interface Explained {
-  readonly findings: readonly FindingRow[];
-  readonly unanswered: readonly { readonly broker: string; readonly why: string }[];
 }
 
 /** How long is waited for what follows a message, once it has come. */
@@ -71,7 +66,7 @@ async function run(flags: Flags): Promise<void> {
   const query = new URLSearchParams({ topic: message ?? topic! });
   if (client !== undefined) query.set("client_id", client);
   const path = message === undefined ? "/explain" : "/explain/message";
-  const { findings, unanswered } = (await askApi(flags, "GET", `${path}?${query}`)) as Explained;
+  const { findings, unanswered } = (await askApi(flags, "GET", `${path}?${query}`)) as Explanation;
   for (const { broker, why } of unanswered) complain(`broker ${broker} is missing: ${why}`);
   if (json === true) for (const finding of findings) sayJson(finding);
   else sayFindings(findings, message === undefined);

@@ -1,5 +1,6 @@
 /** The rows of explanations: what is known of why a message does not come. */
-import { named, type Of, object, text, word } from "./schema.ts";
+import { unansweredSchema } from "./rows.ts";
+import { list, named, type Of, object, text, word } from "./schema.ts";
 
 export const explainedCauses = [
   "no session",
@@ -47,3 +48,9 @@ export const findingSchema = named(
   }),
 );
 export type FindingRow = Of<typeof findingSchema>;
+
+export const explanationSchema = object({
+  findings: list(findingSchema, "what is known, the certain first"),
+  unanswered: list(unansweredSchema, "the brokers that were not asked, or did not answer"),
+});
+export type Explanation = Of<typeof explanationSchema>;

@@ -3,19 +3,10 @@
  * tells what it knows, from its state and from what it remembers of the last refusals and drops.
  */
 
-import { type FindingRow, findingSchema } from "./explain-rows.ts";
+import { type Explanation, explanationSchema, type FindingRow } from "./explain-rows.ts";
 import { Problem } from "./problem.ts";
 import { type AskCluster, type Operation, operation } from "./route.ts";
-import { flag, list, type Of, object, text } from "./schema.ts";
-
-const answerSchema = object({
-  findings: list(findingSchema, "what is known, the certain first"),
-  unanswered: list(
-    object({ broker: text("the broker"), why: text("why it tells nothing") }),
-    "the brokers that were not asked, or did not answer",
-  ),
-});
-type Answer = Of<typeof answerSchema>;
+import { flag, text } from "./schema.ts";
 
 const weights = ["certain", "possible", "fact"] as const;
 const here = flag("only what the broker that is asked knows by itself");
@@ -29,11 +20,11 @@ function gather(
     cluster,
     asked,
     done,
-  }: { cluster: AskCluster; asked: Parameters<AskCluster["askAll"]>[0]; done: (answer: Answer) => void },
+  }: { cluster: AskCluster; asked: Parameters<AskCluster["askAll"]>[0]; done: (answer: Explanation) => void },
 ): void {
   if (asked.query.here === true) return done({ findings: own, unanswered: [] });
   cluster.askAll({ ...asked, query: { ...asked.query, here: true } }, ({ answers, unanswered }) => {
-    const others = answers.flatMap(({ answer }) => ("value" in answer ? (answer.value as Answer).findings : []));
+    const others = answers.flatMap(({ answer }) => ("value" in answer ? (answer.value as Explanation).findings : []));
     const unable = answers.flatMap(({ broker, answer }) =>
       "problem" in answer ? [{ broker, why: answer.problem.detail }] : [],
     );
@@ -52,7 +43,7 @@ const explainDelivery = operation({
     "refusals and drops: the last 500, and 500 clients.",
   role: "viewer",
   query: { client_id: text("the client", { minLength: 1 }), topic: text("the topic", { minLength: 1 }), here },
-  answer: answerSchema,
+  answer: explanationSchema,
   answerCall({ reading, cluster, query, done }) {
     const { client_id: clientId, topic } = query;
     if (clientId === undefined || topic === undefined) return done(new Problem(400, "say client_id and topic"));
@@ -69,9 +60,9 @@ const explainDelivery = operation({
 
 /** Adds what only follows from all answers together. */
 function concluded(
-  { findings, unanswered }: Answer,
+  { findings, unanswered }: Explanation,
   { id, clientId, topic }: { readonly id: string; readonly clientId: string; readonly topic: string },
-): Answer {
+): Explanation {
   const session = findings.find(({ cause }) => cause === "away" || cause === "session elsewhere");
   const add: FindingRow[] = [];
   // A broker tells `no session` where it keeps none: it is so only if no other one does.
@@ -107,7 +98,7 @@ const explainMessage = operation({
     "remember it. GET /trace tells of the next one as it happens.",
   role: "viewer",
   query: { topic: text("the topic", { minLength: 1 }), client_id: text("only this publisher's"), here },
-  answer: answerSchema,
+  answer: explanationSchema,
   answerCall({ reading, cluster, query, done }) {
     const { client_id: publisher, topic } = query;
     if (topic === undefined) return done(new Problem(400, "say topic"));

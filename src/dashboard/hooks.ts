@@ -1,7 +1,7 @@
 /** The things that components share: the API, answers that are asked for again and again, the page's address. */
 import { createContext } from "preact";
 import { useContext, useEffect, useRef, useState } from "preact/hooks";
-import { type Api, type Me, Refusal, whyOf } from "./api.ts";
+import { type Api, type Me, type Query, Refusal, whyOf } from "./api.ts";
 import { after, whileSeen } from "./browser.ts";
 
 /** The API, who is signed in, and how he is told of something. */
@@ -109,4 +109,41 @@ export function useCalm<Value>(value: Value, ms: number): Value {
   const [calm, setCalm] = useState(value);
   useEffect(() => after(ms, () => setCalm(() => value)), [value, ms]);
   return calm;
+}
+
+/** A stream of events, as far as they are shown. */
+export interface Stream<Row> {
+  /** The newest first; each is numbered, for its place in the list. */
+  readonly seen: readonly (Row & { readonly number: number })[];
+  /** The reason of its end; undefined: it goes on, or has not begun. */
+  readonly ended: string | undefined;
+}
+
+/** Listens to a stream while there is a query, which must be the same object for as long; shows `most` events. */
+export function useStream<Row>(
+  path: string,
+  { query, most }: { readonly query: Query | undefined; readonly most: number },
+): Stream<Row> {
+  const { api } = useSession();
+  const [seen, setSeen] = useState<Stream<Row>["seen"]>([]);
+  const [ended, setEnded] = useState<string | undefined>();
+  useEffect(() => {
+    if (query === undefined) return;
+    const leaving = new AbortController();
+    let number = 0;
+    setSeen([]);
+    setEnded(undefined);
+    const told = (_: string, data: unknown): void => {
+      const row = { ...(data as Row), number: ++number };
+      setSeen((before) => [row, ...before].slice(0, most));
+    };
+    api
+      .listen(path, { query, signal: leaving.signal }, told)
+      .catch((error) => whyOf(error))
+      .then((why) => {
+        if (!leaving.signal.aborted) setEnded(why);
+      });
+    return () => leaving.abort();
+  }, [query]);
+  return { seen, ended };
 }

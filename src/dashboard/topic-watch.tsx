@@ -1,50 +1,22 @@
 /** Messages as they are published: those that match a filter, the newest first. */
-import { useEffect, useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import type { WatchedRow } from "../api/rows.ts";
-import { whyOf } from "./api.ts";
 import { bytes, timeOfDay } from "./format.ts";
-import { hashOf, useSession } from "./hooks.ts";
+import { hashOf, useStream } from "./hooks.ts";
 import { Card, Field, Notice, Tag } from "./parts.tsx";
 import { words } from "./words.ts";
 
 const said = words.watch;
 /** Messages that are shown; earlier ones are forgotten. */
-const shownMax = 200;
-
-interface Seen extends WatchedRow {
-  readonly number: number;
-}
-
-/** Watches a filter as long as there is one. */
-function useWatch(filter: string | undefined) {
-  const { api } = useSession();
-  const [seen, setSeen] = useState<readonly Seen[]>([]);
-  const [ended, setEnded] = useState<string | undefined>();
-  useEffect(() => {
-    if (filter === undefined) return;
-    const leaving = new AbortController();
-    let number = 0;
-    setSeen([]);
-    setEnded(undefined);
-    const told = (_: string, data: unknown): void => {
-      const message = { ...(data as WatchedRow), number: ++number };
-      setSeen((before) => [message, ...before].slice(0, shownMax));
-    };
-    api
-      .listen("/watch", { query: { filter }, signal: leaving.signal }, told)
-      .catch((error) => whyOf(error))
-      .then((why) => {
-        if (!leaving.signal.aborted) setEnded(why);
-      });
-    return () => leaving.abort();
-  }, [filter]);
-  return { seen, ended };
-}
+const most = 200;
 
 export function TopicWatch() {
   const [text, setText] = useState("#");
   const [filter, setFilter] = useState<string | undefined>();
-  const { seen, ended } = useWatch(filter);
+  const { seen, ended } = useStream<WatchedRow>("/watch", {
+    query: useMemo(() => (filter === undefined ? undefined : { filter }), [filter]),
+    most,
+  });
   const isOn = filter !== undefined && ended === undefined;
   return (
     <Card title={said.title} tools={isOn ? <Tag kind="good">{said.on(filter)}</Tag> : null}>
@@ -81,7 +53,7 @@ export function TopicWatch() {
   );
 }
 
-function Message({ of }: { readonly of: Seen }) {
+function Message({ of }: { readonly of: WatchedRow }) {
   const { at, topic, payload, payload_base64, payload_bytes, skipped } = of;
   return (
     <li>

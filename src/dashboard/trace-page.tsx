@@ -1,17 +1,16 @@
 /** The answer to "why did my message not arrive?": what is known of it, and a client or topic that is followed. */
-import { useEffect, useState } from "preact/hooks";
-import type { FindingRow } from "../api/explain-rows.ts";
-import type { Unanswered as UnansweredRow } from "../api/rows.ts";
+import { useMemo, useState } from "preact/hooks";
+import type { Explanation } from "../api/explain-rows.ts";
 import type { TraceRow } from "../api/trace-rows.ts";
-import { whyOf } from "./api.ts";
+import { type Query, whyOf } from "./api.ts";
 import { timeOfDay } from "./format.ts";
-import { hashOf, useIsOperator, useSession } from "./hooks.ts";
+import { hashOf, useIsOperator, useSession, useStream } from "./hooks.ts";
 import { Card, Field, Notice, PageHead, Tag, Unanswered } from "./parts.tsx";
 import { words } from "./words.ts";
 
 const said = words.trace;
 /** Events that are shown; earlier ones are forgotten. */
-const shownMax = 500;
+const most = 500;
 const payloadBytes = 64;
 
 const weightKinds = { certain: "bad", possible: "warn", fact: "" } as const;
@@ -29,21 +28,16 @@ export function TracePage({ name }: { readonly name: string | undefined }) {
   );
 }
 
-interface Explained {
-  readonly findings: readonly FindingRow[];
-  readonly unanswered: readonly UnansweredRow[];
-}
-
 function Explain({ clientId }: { readonly clientId: string }) {
   const { api } = useSession();
   const [client, setClient] = useState(clientId);
   const [topic, setTopic] = useState("");
-  const [answer, setAnswer] = useState<Explained | undefined>();
+  const [answer, setAnswer] = useState<Explanation | undefined>();
   const [failed, setFailed] = useState<string | undefined>();
   const ask = async (): Promise<void> => {
     setFailed(undefined);
     try {
-      setAnswer(await api.ask<Explained>("/explain", { query: { client_id: client, topic } }));
+      setAnswer(await api.ask<Explanation>("/explain", { query: { client_id: client, topic } }));
     } catch (error) {
       setAnswer(undefined);
       setFailed(whyOf(error));
@@ -100,41 +94,12 @@ interface Wanted {
   readonly withPayload: boolean;
 }
 
-interface Seen extends TraceRow {
-  readonly number: number;
-}
-
-/** Follows what is wanted as long as there is something. */
-function useTrace(wanted: Wanted | undefined) {
-  const { api } = useSession();
-  const [seen, setSeen] = useState<readonly Seen[]>([]);
-  const [ended, setEnded] = useState<string | undefined>();
-  useEffect(() => {
-    if (wanted === undefined) return;
-    const leaving = new AbortController();
-    let number = 0;
-    setSeen([]);
-    setEnded(undefined);
-    const told = (_: string, data: unknown): void => {
-      const row = { ...(data as TraceRow), number: ++number };
-      setSeen((before) => [row, ...before].slice(0, shownMax));
-    };
-    const { subject, value, seconds, withPayload } = wanted;
-    const query = { [subject]: value, seconds, payload_bytes: withPayload ? payloadBytes : undefined };
-    api
-      .listen("/trace", { query, signal: leaving.signal }, told)
-      .catch((error) => whyOf(error))
-      .then((why) => {
-        if (!leaving.signal.aborted) setEnded(why);
-      });
-    return () => leaving.abort();
-  }, [wanted]);
-  return { seen, ended };
-}
-
 function Follow({ clientId }: { readonly clientId: string }) {
   const [wanted, setWanted] = useState<Wanted | undefined>();
-  const { seen, ended } = useTrace(wanted);
+  const { seen, ended } = useStream<TraceRow>("/trace", {
+    query: useMemo(() => wanted && queryOf(wanted), [wanted]),
+    most,
+  });
   const isOn = wanted !== undefined && ended === undefined;
   return (
     <Card title={said.follow} tools={isOn ? <Tag kind="good">{said.on(wanted.value)}</Tag> : null}>
@@ -218,7 +183,11 @@ function FollowForm({ clientId, isOn, onChange }: FollowFormProps) {
   );
 }
 
-function Step({ of }: { readonly of: Seen }) {
+function queryOf({ subject, value, seconds, withPayload }: Wanted): Query {
+  return { [subject]: value, seconds, payload_bytes: withPayload ? payloadBytes : undefined };
+}
+
+function Step({ of }: { readonly of: TraceRow }) {
   const { at, broker, kind, client_id, topic, text, payload_base64 } = of;
   return (
     <li>
