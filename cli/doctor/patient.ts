@@ -82,18 +82,48 @@ export class Visit<Over extends Line = MqttConnection> {
   }
 }
 
-export class Patient {
+/** The visits to one broker, and topics of their own. */
+export class Visits<Over extends Line> {
+  readonly #all: Visit<Over>[] = [];
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = `${root}/${systemRandom.hex(4)}`;
+  }
+
+  /** A topic that nobody else uses. */
+  topic(name: string): string {
+    return `${this.#root}/${name}`;
+  }
+
+  /** Connects, and remembers what comes. Rejects as `connect` does. */
+  protected async visitOver(connect: (onMessage: (message: Message) => void) => Promise<Over>): Promise<Visit<Over>> {
+    const messages: Message[] = [];
+    let visit: Visit<Over> | undefined;
+    const connection = await connect((message) => {
+      messages.push(message);
+      visit?.heard();
+    });
+    visit = new Visit(connection, messages);
+    this.#all.push(visit);
+    return visit;
+  }
+
+  leave(): void {
+    for (const visit of this.#all) visit.leave();
+  }
+}
+
+export class Patient extends Visits<MqttConnection> {
   readonly place: Place;
   /** The best version that it speaks. */
   version: ProtocolVersion = 5;
   readonly #options: ConnectionOptions;
-  readonly #visits: Visit[] = [];
-  readonly #root: string;
 
   constructor(place: Place, options: ConnectionOptions, root: string) {
+    super(root);
     this.place = place;
     this.#options = options;
-    this.#root = `${root}/${systemRandom.hex(4)}`;
   }
 
   get isLocal(): boolean {
@@ -108,36 +138,20 @@ export class Patient {
     return (this.#options.username ?? this.#options.password ?? this.#options.tls?.cert) !== undefined;
   }
 
-  /** A topic that nobody else uses. */
-  topic(name: string): string {
-    return `${this.#root}/${name}`;
-  }
-
   /** Rejects with `OperatingError`. */
-  async visit(more: ConnectionOptions = {}): Promise<Visit> {
-    const messages: Message[] = [];
-    const visits: Visit[] = [];
-    const connection = await connect({
-      ...this.#options,
-      ...this.place,
-      version: this.version,
-      connectTimeout: connectPatience,
-      clientId: `doctor-${systemRandom.hex(6)}`,
-      clean: true,
-      ...more,
-      onMessage: (message) => {
-        messages.push(message);
-        visits[0]?.heard();
-      },
-    });
-    const visit = new Visit(connection, messages);
-    visits.push(visit);
-    this.#visits.push(visit);
-    return visit;
-  }
-
-  leave(): void {
-    for (const visit of this.#visits) visit.leave();
+  visit(more: ConnectionOptions = {}): Promise<Visit> {
+    return this.visitOver((onMessage) =>
+      connect({
+        ...this.#options,
+        ...this.place,
+        version: this.version,
+        connectTimeout: connectPatience,
+        clientId: `doctor-${systemRandom.hex(6)}`,
+        clean: true,
+        ...more,
+        onMessage,
+      }),
+    );
   }
 }
 

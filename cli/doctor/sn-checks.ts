@@ -2,11 +2,10 @@
 import { systemClock } from "../../src/base/clock.ts";
 import { OperatingError } from "../../src/base/errors.ts";
 import { systemRandom } from "../../src/base/random.ts";
-import type { Message } from "../../src/client/connection-options.ts";
 import { connectSn, SnConnection, type SnConnectionOptions } from "../../src/client/sn-connection.ts";
 import { Latencies } from "../../src/load/latencies.ts";
 import { type Finding, fail, note, ok, warn } from "./checks.ts";
-import { isLocal, textOf, Visit } from "./patient.ts";
+import { isLocal, textOf, type Visit, Visits } from "./patient.ts";
 
 export interface SnCheck {
   readonly name: string;
@@ -42,45 +41,19 @@ export const snChecks: readonly SnCheck[] = [
   { name: "latency", advice: "look at the network, and at the broker's load", look: lookAtLatency },
 ];
 
-type SnVisit = Visit<SnConnection>;
-
 /** The gateway that is looked at. */
-export class SnPatient {
+export class SnPatient extends Visits<SnConnection> {
   readonly place: { readonly host: string; readonly port: number };
-  readonly #root: string;
-  readonly #visits: SnVisit[] = [];
 
   constructor(place: SnPatient["place"], root: string) {
+    super(root);
     this.place = place;
-    this.#root = `${root}/${systemRandom.hex(4)}`;
-  }
-
-  /** A topic that nobody else uses. */
-  topic(name: string): string {
-    return `${this.#root}/${name}`;
   }
 
   /** Connects as a device. Rejects with `OperatingError`. */
-  async visit(more: Partial<SnConnectionOptions> = {}): Promise<SnVisit> {
-    const messages: Message[] = [];
-    const visits: SnVisit[] = [];
-    const connection = await connectSn({
-      ...this.place,
-      clientId: `doctor-${systemRandom.hex(6)}`,
-      ...more,
-      onMessage: (message) => {
-        messages.push(message);
-        visits[0]?.heard();
-      },
-    });
-    const visit = new Visit(connection, messages);
-    visits.push(visit);
-    this.#visits.push(visit);
-    return visit;
-  }
-
-  leave(): void {
-    for (const visit of this.#visits) visit.leave();
+  visit(more: Partial<SnConnectionOptions> = {}): Promise<Visit<SnConnection>> {
+    const clientId = `doctor-${systemRandom.hex(6)}`;
+    return this.visitOver((onMessage) => connectSn({ ...this.place, clientId, ...more, onMessage }));
   }
 }
 
