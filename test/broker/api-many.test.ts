@@ -9,8 +9,11 @@ import { ApiClient } from "../support/api.ts";
 import { eventually, withBroker } from "../support/broker.ts";
 
 const clients = 100_000;
-/** No turn takes as long, by the processor's time in ms: the garbage collector has turns of its own choice. */
-const turnMsMax = 100;
+/** A slice of the event loop, and what the rows of a page cost besides; the processor's time, in ms. */
+const turnMsMax = 30;
+/** The garbage collector has turns of its own choice: one may be longer, and none as long as this. */
+const rare = 1;
+const neverMs = 100;
 
 /** Measures the longest round of the event loop, by the processor's time, until `end`, which returns it in ms. */
 function watchLoop(): { end(): number } {
@@ -43,6 +46,10 @@ test("100,000 clients are listed, searched and sorted, in short turns", async ()
       context.localSessions.set(id, client);
     }
     const api = await ApiClient.open(port);
+    const { times } = context.turns;
+    const longer = (): number =>
+      times.counts.slice(times.ends.indexOf(turnMsMax) + 1).reduce((sum, one) => sum + one, 0);
+    const before = longer();
     context.turns.takeLongestMs();
     const listed: string[] = [];
     let cursor = "";
@@ -61,7 +68,8 @@ test("100,000 clients are listed, searched and sorted, in short turns", async ()
       expect((await api.get(`/clients?${query}`)).items.length).toBe(
         query.startsWith("search") ? 1 : query.startsWith("listener") ? 0 : 1000,
       );
-    expect(context.turns.takeLongestMs()).toBeLessThan(turnMsMax);
+    expect(longer() - before).toBeLessThanOrEqual(rare);
+    expect(context.turns.takeLongestMs()).toBeLessThan(neverMs);
     const watch = watchLoop();
     await fetch(`http://127.0.0.1:${port}/api/v1/clients?sort=-user&limit=1000`).then((answer) => answer.arrayBuffer());
     expect(watch.end()).toBeLessThan(2 * turnMsMax);
