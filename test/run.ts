@@ -96,10 +96,17 @@ interface Count {
   failed: number;
 }
 
+/** What failed said, repeated at the end: a reader of a long log has its tail first, or nothing else. */
+const toRepeat: string[] = [];
+
 function gate(name: string, command: readonly string[], count: Count): void {
   console.log(`\n=== ${name}`);
-  if (run(command) === 0) count.passed++;
-  else count.failed++;
+  if (run(command) === 0) {
+    count.passed++;
+    return;
+  }
+  count.failed++;
+  toRepeat.push(`${name}: see above`);
 }
 
 /** Tests that run beside the others: the simulation has a clock of its own, and a browser waits for what it sees. */
@@ -111,26 +118,50 @@ const besideOthers = ["test/simulation", "test/dashboard"];
  */
 async function tests(count: Count): Promise<void> {
   const named = process.argv.slice(2);
-  if (named.length > 0) return add(await testsIn("tests", named, "inherit"), count);
-  const folder = mkdtempSync(join(tmpdir(), "mqttzoo-run-"));
-  const told = join(folder, "beside.log");
-  const beside = testsIn(besideOthers.join(" "), besideOthers, Bun.file(told));
+  if (named.length > 0) return add(await testsIn("tests", named, "now"), count);
+  const beside = testsIn(besideOthers.join(" "), besideOthers, "later");
   const but = besideOthers.flatMap((path) => ["--path-ignore-patterns", `${path}/**`]);
-  add(await testsIn("all others", but, "inherit"), count);
+  add(await testsIn("all others", but, "now"), count);
   console.log(`\n=== tests: ${besideOthers.join(" ")}, whose output follows`);
-  const counted = await beside;
-  console.log(readFileSync(told, "utf8"));
-  add(counted, count);
-  rmSync(folder, { recursive: true, force: true });
+  const ended = await beside;
+  console.log(ended.told);
+  add(ended, count);
 }
 
-function add({ passed, failed }: Count, count: Count): void {
+/** How tests ended that ran in a process of their own. */
+interface Ended extends Count {
+  /** All that the process wrote. */
+  readonly told: string;
+}
+
+function add({ passed, failed, told }: Ended, count: Count): void {
   count.passed += passed;
   count.failed += failed;
+  if (failed > 0) toRepeat.push(...failuresIn(told));
 }
 
-/** Runs tests in a process of their own. `output`: where it writes. */
-async function testsIn(what: string, which: readonly string[], output: "inherit" | Bun.BunFile): Promise<Count> {
+/** Lines of a failure that are repeated at the end. */
+const repeatedLines = 60;
+
+/** Of each "(fail)" or "(skip)", its file and the last lines back to how the test before ended; without any, the last. */
+function failuresIn(told: string): string[] {
+  const found: string[] = [];
+  let file = "";
+  let said: string[] = [];
+  for (const line of told.split("\n")) {
+    // Bun lists what has failed once more when it has run more than a few tests.
+    if (/^\d+ tests? failed:$/.test(line)) break;
+    said.push(line);
+    if (/^\((?:fail|skip)\)/.test(line)) found.push([file, ...said.slice(-repeatedLines)].join("\n"));
+    if (/^test\/\S+\.ts:$/.test(line)) file = line;
+    else if (!/^\((?:pass|fail|skip|todo)\)/.test(line)) continue;
+    said = [];
+  }
+  return found.length > 0 ? found : [said.slice(-repeatedLines).join("\n")];
+}
+
+/** Runs tests in a process of their own. `shown`: whether what it writes is shown while it runs. */
+async function testsIn(what: string, which: readonly string[], shown: "now" | "later"): Promise<Ended> {
   console.log(`\n=== tests: ${what}`);
   const folder = mkdtempSync(join(tmpdir(), "mqttzoo-run-"));
   const report = join(folder, "report.xml");
@@ -142,9 +173,13 @@ async function testsIn(what: string, which: readonly string[], output: "inherit"
       ...["--timeout", "120000", "--reporter=junit", `--reporter-outfile=${report}`],
       ...which,
     ],
-    { cwd: root, stdin: "ignore", stdout: output, stderr: output, env: { ...process.env, ...withSbin() } },
+    { cwd: root, stdin: "ignore", stdout: "pipe", stderr: "pipe", env: { ...process.env, ...withSbin() } },
   );
+  const told: string[] = [];
+  const reading = Promise.all([child.stdout, child.stderr].map((stream) => readLines(stream, told, shown)));
   const code = await child.exited;
+  // Its last words come at once; a program that a test has left behind may hold the pipe open for ever.
+  await Promise.race([reading, Bun.sleep(5000)]);
   const text = existsSync(report) ? readFileSync(report, "utf8") : "";
   rmSync(folder, { recursive: true, force: true });
   const totals = /<testsuites [^>]*tests="(\d+)"[^>]*failures="(\d+)"(?:[^>]*skipped="(\d+)")?/.exec(text);
@@ -155,7 +190,15 @@ async function testsIn(what: string, which: readonly string[], output: "inherit"
   ];
   // A skipped test is a failed one, and so is a run that failed without saying which test did.
   const failed = failures + skipped + (code !== 0 && failures + skipped === 0 ? 1 : 0);
-  return { passed: all - failures - skipped, failed };
+  return { passed: all - failures - skipped, failed, told: told.join("") };
+}
+
+async function readLines(stream: ReadableStream<Uint8Array>, told: string[], shown: "now" | "later"): Promise<void> {
+  const decoder = new TextDecoder();
+  for await (const bytes of stream) {
+    told.push(decoder.decode(bytes, { stream: true }));
+    if (shown === "now") process.stdout.write(bytes);
+  }
 }
 
 const count: Count = { passed: 0, failed: 0 };
@@ -166,5 +209,6 @@ gate("types of the dashboard", [process.execPath, "x", "tsc", "--noEmit", "-p", 
 gate("lint and format", [process.execPath, "x", "biome", "check", "--error-on-warnings", "."], count);
 gate("build", [process.execPath, "test/tools/build.ts"], count);
 await tests(count);
+if (toRepeat.length > 0) console.log(`\n=== what failed, once more\n\n${toRepeat.join("\n\n")}`);
 console.log(`\n${count.passed} passed, ${count.failed} failed`);
 process.exit(count.failed === 0 ? 0 : 1);
