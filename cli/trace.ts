@@ -44,7 +44,7 @@ export function traceCommand(): Command {
 Any broker of a cluster follows at all of them; which broker tells, stands in each line. It takes an operator: payloads
 are others' messages. While somebody follows, brokers handle packets one by one, which costs them time; nobody following
 costs nothing. Each broker tells 500 events a second and 100,000 in all; what is left out is counted. What is told of a
-connection that is open begins with its next packet.
+connection that is open begins with its next packet. Each trace goes to the audit logs: whose, from where, of what.
 
   received, sent          a packet from or to the client, as on the wire, with its reason code
   published, arrived      a message has come from a client, or over a link from another broker

@@ -174,7 +174,7 @@ export const specs: readonly OptionSpec[] = [
   {
     key: "auditLog",
     value: "FILE",
-    help: "write every change over HTTP there, a line of JSON each",
+    help: "write there who changes what over HTTP, and who follows messages, a line of JSON each",
     parse: parseText,
     shown: "none",
   },

@@ -227,7 +227,8 @@ export function actingOperations(people: People, audit: AuditLog): readonly Oper
     id: "listChanges",
     path: "/audit-log",
     tag: "audit log",
-    summary: "List the last changes that were made, or tried, over the API: the last 1,000 are remembered.",
+    summary:
+      "List the last changes that were made, or tried, over the API, and who has followed messages: the last 1,000.",
     role: "operator",
     query: { who: text("only this user's") },
     row: changeSchema,

@@ -140,9 +140,10 @@ export class Api {
     if (operation === undefined) return done(notAllowed(match));
     const read = readRequest(request, operation);
     const why = read instanceof Problem ? read : this.#whyNot(request, operation, caller);
-    if (why !== undefined && operation.method === "GET") return done(why);
     const note = (outcome: Outcome<unknown> | Problem): void => {
-      if (operation.method !== "GET") this.#note(operation, { caller, path: match.path, read, outcome });
+      // What reads says itself when it begins; that it was refused is said here.
+      const isNoted = operation.method !== "GET" || (operation.isAudited === true && outcome instanceof Problem);
+      if (isNoted) this.#note(operation, { caller, path: match.path, read, outcome });
       done(outcome);
     };
     if (read instanceof Problem || why !== undefined) return note(why ?? (read as Problem));
@@ -169,7 +170,8 @@ export class Api {
       if (operation.scope === "pages" && broker === undefined) return cluster.askPages(request, operation, page, done);
       done({ value: new Written(writePage(page, query, { sorts: operation.sorts!, unanswered: [] })) });
     };
-    operation.answerCall({ query, body, path, caller, cluster, ...served, done: answered });
+    const note = this.#noteOf(operation, { caller, path, read: { query, body } });
+    operation.answerCall({ query, body, path, caller, cluster, ...served, note, done: answered });
   }
 
   /** Answers a question that another broker has passed on: of this broker's own things alone. */
@@ -188,7 +190,9 @@ export class Api {
     };
     const why = operation.role === "operator" && caller.role !== "operator";
     if (why) return answered(new Problem(403, `${caller.name} may only look`));
-    operation.answerCall({ path, query, body, caller, cluster, ...(served as Omit<Served, "others">), done: answered });
+    const note = this.#noteOf(operation, { caller, path, read: { query, body } });
+    const given = served as Omit<Served, "others">;
+    operation.answerCall({ path, query, body, caller, cluster, ...given, note, done: answered });
   }
 
   #whyNot({ header }: ApiRequest, { method, role }: Operation, caller: Caller): Problem | undefined {
@@ -197,6 +201,11 @@ export class Api {
     if (role === "operator" && caller.role !== "operator") return new Problem(403, `${caller.name} may only look`);
     if (this.#served === undefined) return new Problem(503, "the broker is starting", { "retry-after": "1" });
     return undefined;
+  }
+
+  /** Returns what an operation notes of itself. */
+  #noteOf(operation: Operation, asked: Omit<Noted, "outcome">): (changed: Changed) => void {
+    return (changed) => this.#note(operation, { ...asked, outcome: { value: undefined, changed } });
   }
 
   #note(operation: Operation, { caller, path, read, outcome }: Noted): void {

@@ -110,6 +110,8 @@ export interface Call<Query extends Fields, Body, Answer> {
   /** Has long work done in slices of the event loop. */
   readonly run: (work: Work, done: () => void) => void;
   readonly later: Later;
+  /** Goes to the audit log: for an operation that is audited though it reads, when it begins and when it ends. */
+  readonly note: (changed: Changed) => void;
   /** Answers; called once. */
   readonly done: (outcome: Outcome<Answer> | Problem) => void;
 }
@@ -138,6 +140,8 @@ export interface OperationOf<Query extends Fields, Body, Answer> {
   readonly sorts?: readonly [string, ...string[]];
   /** The answer goes on, as Server-Sent Events, each with data of the answer's schema. */
   readonly isStream?: true;
+  /** Has it in the audit log though it changes nothing: it shows for a while what others send. */
+  readonly isAudited?: true;
   /** Statuses of problems that are the operation's own. */
   readonly problems?: readonly number[];
   readonly answerCall: (call: Call<Query, Body, Answer>) => void;

@@ -364,7 +364,9 @@ export const changeSchema = named(
     at: time("when"),
     who: text("the user; (token): by --http-token-file; (this machine): where there are no users"),
     from: text("the address"),
-    what: text("the operation, as the document calls it"),
+    what: text(
+      "the operation, as the document calls it; what follows messages has a line when it begins, and one when it ends",
+    ),
     on: table(text("a value"), "its parameters"),
     status: integer("how it was answered"),
     before: raw<unknown>({ description: "what it was before; null: there is nothing to say" }),

@@ -1,8 +1,10 @@
 /**
  * Traces, as Server-Sent Events: all that happens to a client, to clients of a user or an address, or to messages.
  * The broker that is asked has the others follow as well, and asks them for what they have seen a few times a second;
- * one that is not asked any more follows no more.
+ * one that is not asked any more follows no more. Each broker notes in its audit log who follows what, and for how
+ * long he has.
  */
+import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import {
   traceAskMs,
@@ -16,9 +18,10 @@ import {
   tracesMax,
   traceWaitingMax,
 } from "../base/trace-limits.ts";
+import { noteFollowing } from "./audit-log.ts";
 import type { Reading, TraceWanted } from "./ports.ts";
 import { Problem } from "./problem.ts";
-import { type AskCluster, type Operation, operation, type PeerAnswers, Streamed } from "./route.ts";
+import { type AskCluster, type Call, type Operation, operation, type PeerAnswers, Streamed } from "./route.ts";
 import { integer, list, type Of, object, text } from "./schema.ts";
 import { type TraceRow, traceSchema } from "./trace-rows.ts";
 
@@ -41,11 +44,11 @@ function wantedOf({ client_id: clientId, user, address, topic, payload_bytes: pa
 }
 
 /** Returns the operations of traces. */
-export function traceOperations(random: Random): readonly Operation[] {
-  return [followOperation(random), collectOperation()];
+export function traceOperations(random: Random, clock: Clock): readonly Operation[] {
+  return [followOperation(random, clock), collectOperation(clock)];
 }
 
-function followOperation(random: Random): Operation {
+function followOperation(random: Random, clock: Clock): Operation {
   return operation({
     id: "followTrace",
     scope: "asked",
@@ -56,8 +59,10 @@ function followOperation(random: Random): Operation {
     description:
       `Server-Sent Events, named by their kind. Each broker tells ${traceRateMax} events a second and ` +
       `${traceEventsMax} in all, of ${tracesMax} traces at a time; what is left out is counted. Of a trace that ends an ` +
-      "event named `end` says why. While it lasts, brokers handle packets one by one, which takes them more time.",
+      "event named `end` says why. While it lasts, brokers handle packets one by one, which takes them more time. " +
+      "That it begins and that it has ended goes to the audit log of each broker.",
     role: "operator",
+    isAudited: true,
     query: {
       ...selection,
       seconds: integer(`how long; ${traceSecondsPlain} where nothing is said`, {
@@ -68,7 +73,7 @@ function followOperation(random: Random): Operation {
     isStream: true,
     answer: traceSchema,
     problems: [503],
-    answerCall({ reading, cluster, query: { seconds = traceSecondsPlain, ...selected }, done }) {
+    answerCall({ reading, cluster, query: { seconds = traceSecondsPlain, ...selected }, note, done }) {
       const wanted = wantedOf(selected);
       if (wanted instanceof Problem) return done(wanted);
       const why = reading.whyNotFollowed(wanted);
@@ -76,6 +81,8 @@ function followOperation(random: Random): Operation {
       const name = random.hex(16);
       const open: Streamed["open"] = (send, end) => {
         let number = 0;
+        const terms = { seconds_at_most: seconds, payload_bytes: wanted.payloadBytes };
+        const noteEnd = noteFollowing(note, clock, terms);
         const tell = (row: TraceRow): void =>
           send(`id: ${++number}\nevent: ${row.kind}\ndata: ${JSON.stringify(row)}\n\n`);
         const stop = reading.follow(wanted, tell);
@@ -92,6 +99,7 @@ function followOperation(random: Random): Operation {
         tell(begunRow(reading, seconds));
         return () => {
           for (const stop of ends) stop();
+          noteEnd(number);
         };
       };
       done({ value: new Streamed(open, traceStreamBytesMax) });
@@ -154,23 +162,33 @@ function gather({ reading, cluster, query, tell }: Gathering): () => void {
 interface Collected {
   rows: TraceRow[];
   lost: number;
+  told: number;
   readonly end: () => void;
   /** Ends it when nobody has asked for a while. */
   forget: () => void;
 }
 
-function collectOperation(): Operation {
+/** The broker that is read, and its audit log. */
+type Follower = Pick<Call<Record<string, never>, unknown, unknown>, "reading" | "note">;
+
+function collectOperation(clock: Clock): Operation {
   const collected = new Map<string, Collected>();
-  const begin = (name: string, wanted: TraceWanted, reading: Reading): Collected => {
+  const begin = (name: string, wanted: TraceWanted, { reading, note }: Follower): Collected => {
+    const noteEnd = noteFollowing(note, clock, { payload_bytes: wanted.payloadBytes });
     const one: Collected = {
       rows: [],
       lost: 0,
-      end: reading.follow(wanted, (row) => {
-        if (one.rows.length < traceWaitingMax) one.rows.push(row);
-        else one.lost++;
-      }),
+      told: 0,
+      end: () => {
+        stop();
+        noteEnd(one.told);
+      },
       forget: () => {},
     };
+    const stop = reading.follow(wanted, (row) => {
+      if (one.rows.length < traceWaitingMax) one.rows.push(row);
+      else one.lost++;
+    });
     collected.set(name, one);
     return one;
   };
@@ -184,16 +202,17 @@ function collectOperation(): Operation {
       `It follows from the first time it is asked on, until ${traceSilenceMs / 1000} s after the last; ` +
       `${traceWaitingMax} events wait at most.`,
     role: "operator",
+    isAudited: true,
     query: { ...selection, trace: text("a name for the trace, the same each time", { minLength: 1, maxLength: 64 }) },
     answer: object({ items: list(traceSchema, "what happened, in its order") }),
     problems: [503],
-    answerCall({ reading, query: { trace: name, ...selected }, done }) {
+    answerCall({ reading, query: { trace: name, ...selected }, note, done }) {
       const wanted = wantedOf(selected);
       if (wanted instanceof Problem) return done(wanted);
       if (name === undefined) return done(new Problem(400, "trace is missing"));
       const why = collected.has(name) ? undefined : reading.whyNotFollowed(wanted);
       if (why !== undefined) return done(why);
-      const one = collected.get(name) ?? begin(name, wanted, reading);
+      const one = collected.get(name) ?? begin(name, wanted, { reading, note });
       one.forget();
       one.forget = reading.later(traceSilenceMs, () => {
         collected.delete(name);
@@ -202,6 +221,7 @@ function collectOperation(): Operation {
       const items = one.rows;
       const words = `${one.lost} events are left out: more than ${traceWaitingMax} have waited`;
       if (one.lost > 0) items.push(rowOf(reading, "skipped", { broker: reading.id, words }));
+      one.told += items.length;
       one.rows = [];
       one.lost = 0;
       done({ value: { items } });

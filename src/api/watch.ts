@@ -8,6 +8,7 @@ import { Bucket } from "../base/bucket.ts";
 import { decodeUtf8, withoutCutCharacter } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { parseFilter } from "../mqtt/topic.ts";
+import { noteFollowing } from "./audit-log.ts";
 import { lastEvent } from "./events.ts";
 import type { SeenMessage } from "./ports.ts";
 import { Problem } from "./problem.ts";
@@ -29,13 +30,14 @@ export function watchOperation(clock: Clock): Operation {
       `Server-Sent Events named \`message\`, ${watchedPerSecondMax} a second at most: \`skipped\` says how many were not ` +
       "told. While somebody watches, the filter is subscribed to at QoS 0 by a client of this broker's own, which the " +
       "list of clients shows; the access list does not hold for it. Retained messages are not told. An event named " +
-      "`end` says why there are no more.",
+      "`end` says why there are no more. That it begins and that it has ended goes to the audit log.",
     role: "viewer",
+    isAudited: true,
     query: { filter: text("the topic filter, which must be given", { minLength: 1 }) },
     isStream: true,
     answer: watchedSchema,
     problems: [503],
-    answerCall({ reading, query: { filter = "" }, done }) {
+    answerCall({ reading, query: { filter = "" }, note, done }) {
       if (parseFilter(filter) === undefined || filter.startsWith("$share/"))
         return done(new Problem(400, "filter is no topic filter"));
       if (watchers >= apiStreamsMax)
@@ -43,6 +45,7 @@ export function watchOperation(clock: Clock): Operation {
       const open = (send: (text: string) => void): (() => void) => {
         watchers++;
         const teller = new Teller(clock, send);
+        const noteEnd = noteFollowing(note, clock, { payload_bytes: shownPayloadBytesMax });
         const stop = reading.watchMessages(filter, {
           seen: (message) => teller.tell(message),
           ended: (why) => send(lastEvent(why)),
@@ -50,6 +53,7 @@ export function watchOperation(clock: Clock): Operation {
         return () => {
           watchers--;
           stop();
+          noteEnd(teller.told);
         };
       };
       done({ value: new Streamed(open) });
@@ -62,6 +66,8 @@ class Teller {
   readonly #clock: Clock;
   readonly #send: (text: string) => void;
   readonly #bucket: Bucket;
+  /** Messages that have been told. */
+  told = 0;
   #skipped = 0;
 
   constructor(clock: Clock, send: (text: string) => void) {
@@ -86,6 +92,7 @@ class Teller {
       skipped: this.#skipped,
     };
     this.#skipped = 0;
+    this.told++;
     this.#send(`event: message\ndata: ${JSON.stringify(row)}\n\n`);
   }
 }

@@ -83,7 +83,7 @@ export class ApiDoor {
       ...readingOperations,
       ...bankOperations,
       ...eventOperations(systemClock),
-      ...traceOperations(systemRandom),
+      ...traceOperations(systemRandom, systemClock),
       ...explainOperations,
       watchOperation(systemClock),
       ...actingOperations(people, audit),

@@ -1,6 +1,6 @@
 /** Traces: all that happens to a client, a user, an address or a topic is told, within limits, and nothing when off. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { traceRateMax, tracesMax } from "../../src/base/trace-limits.ts";
@@ -11,13 +11,15 @@ import { RawClient } from "../support/raw-client.ts";
 import { Traced } from "../support/traced.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-trace-"));
+const auditLog = join(folder, "audit");
 let broker: TestBroker;
 let api: ApiClient;
+let httpPort: number;
 beforeAll(async () => {
   const aclFile = join(folder, "acl");
   writeFileSync(aclFile, "pattern readwrite #\npattern deny t/secret\n");
-  const httpPort = await freePort();
-  broker = await startBroker({ httpPort, httpHost: "127.0.0.1", aclFile, allowAnonymous: true });
+  httpPort = await freePort();
+  broker = await startBroker({ httpPort, httpHost: "127.0.0.1", aclFile, auditLog, allowAnonymous: true });
   api = await ApiClient.open(httpPort);
 });
 afterAll(async () => {
@@ -166,4 +168,59 @@ test("it is bounded in time, rate and number, and says so", async () => {
   ])
     expect([wrong, (await api.ask(`/trace${wrong}`)).status]).toEqual([wrong, 400]);
   writer.abort();
+});
+
+// biome-ignore lint/suspicious/noExplicitAny: lines of the audit log are compared whole.
+const audited = (): any[] =>
+  readFileSync(auditLog, "utf8")
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line));
+
+test("the audit log has who has followed what, whether payloads were shown, and how long, also who was refused", async () => {
+  const before = audited().length;
+  const trace = await Traced.begin(api, "client_id=audited&payload_bytes=3&seconds=60");
+  const [begun, ...none] = audited().slice(before);
+  const who = { who: "(this machine)", from: "127.0.0.1", what: "followTrace", status: 200 };
+  const following = { state: "following", seconds_at_most: 60, payload_bytes: 3 };
+  expect(none).toEqual([]);
+  expect(begun).toMatchObject({ ...who, before: null, after: following });
+  expect(begun.on).toEqual({ client_id: "audited", payload_bytes: "3", seconds: "60" });
+  await leave(trace);
+  await eventually(() => audited().length === before + 2, "its end is noted");
+  const ended = { state: "ended", seconds: expect.any(Number), events: 1 };
+  expect(audited().at(-1)).toMatchObject({ ...who, on: begun.on, before: following, after: ended });
+  // One that ends by itself has one end.
+  const short = await Traced.begin(api, "topic=audited&seconds=1");
+  await eventually(() => short.ended !== undefined, "its time is over");
+  const { after } = audited().at(-1);
+  expect(after).toEqual({ state: "ended", seconds: expect.any(Number), events: 1 });
+  expect(after.seconds).toBeGreaterThanOrEqual(0.9);
+  expect(audited().length).toBe(before + 4);
+  expect((await api.ask("/trace?topic=a%23")).status).toBe(400);
+  expect(audited().at(-1)).toMatchObject({ what: "followTrace", on: { topic: "a#" }, status: 400 });
+  // Asking for its head alone follows nothing.
+  await fetch(`http://127.0.0.1:${httpPort}/api/v1/trace?topic=x`, { method: "HEAD" });
+  expect(audited().length).toBe(before + 5);
+});
+
+test("a trace that is collected without a stream, and the watch of a filter, are in the audit log as well", async () => {
+  const before = audited().length;
+  for (let time = 0; time < 3; time++) await api.get("/trace/events?topic=gathered/%23&trace=own&payload_bytes=9");
+  expect(audited().slice(before)).toMatchObject([
+    {
+      what: "collectTrace",
+      on: { topic: "gathered/#", trace: "own" },
+      after: { state: "following", payload_bytes: 9 },
+    },
+  ]);
+  const watch = await api.listen("/watch?filter=watched/%23");
+  expect(audited().slice(before + 1)).toMatchObject([
+    { what: "watchTopics", on: { filter: "watched/#" }, after: { state: "following" } },
+  ]);
+  watch.leave();
+  await eventually(
+    () => audited().some(({ what, after }) => what === "watchTopics" && after.state === "ended"),
+    "ended",
+  );
 });

@@ -1,6 +1,6 @@
 /** `mqttzoo trace` and `mqttzoo explain`: over the socket of a broker that runs alone, and over HTTP, as who may. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hashPassword } from "../../src/access/hashes.ts";
@@ -10,14 +10,23 @@ import { type BrokerProcess, executable, runExecutable, startBrokerProcess } fro
 import { RawClient } from "../support/raw-client.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-explain-cli-"));
-const data = join(folder, "data");
+const [data, auditLog] = [join(folder, "data"), join(folder, "audit")];
 let broker: BrokerProcess;
 let httpPort: number;
 beforeAll(async () => {
   const users = join(folder, "users");
   writeFileSync(users, `vera:viewer:${await hashPassword("v")}\nolga:operator:${await hashPassword("o")}\n`);
   httpPort = await freePort();
-  const args = ["--http-port", String(httpPort), "--http-host", "127.0.0.1", "--http-users", users];
+  const args = [
+    "--http-port",
+    String(httpPort),
+    "--http-host",
+    "127.0.0.1",
+    "--http-users",
+    users,
+    "--audit-log",
+    auditLog,
+  ];
   broker = await startBrokerProcess(data, { args });
 });
 afterAll(async () => {
@@ -80,6 +89,26 @@ test("trace over HTTP is for operators, and prints JSON", async () => {
     .filter((line) => line.startsWith("{"))
     .map((line) => JSON.parse(line));
   expect(rows.map(({ kind }) => kind)).toEqual(["begun", "published", "routed"]);
+});
+
+test("each trace is in the audit log: whose, over which way, of what", async () => {
+  const lines = (): string[] => {
+    const all = readFileSync(auditLog, "utf8").trimEnd().split("\n");
+    return all
+      .map((line) => JSON.parse(line))
+      .map(({ who, on, status, after }) => {
+        const shown = after === null ? "" : ` ${after.state} ${after.payload_bytes ?? `${after.events > 0}`}`;
+        return `${who} ${on.client_id ?? on.topic} ${status}${shown}`;
+      });
+  };
+  await eventually(() => lines().length === 5, `of both that were followed, and of the one that was refused`);
+  expect(lines()).toEqual([
+    "(control socket) traced 200 following 4",
+    "(control socket) traced 200 ended true",
+    "vera j/# 403",
+    "olga j/# 200 following 0",
+    "olga j/# 200 ended true",
+  ]);
 });
 
 test("explain says first what keeps the message away", async () => {

@@ -162,6 +162,16 @@ describe("one broker answers for all", () => {
     await client.until("received", "PINGREQ", { broker: "c" });
     for (const one of [trace, client]) one.leave();
     await eventually(() => ![0, 1, 2].some(isOn), "nobody follows", 40_000);
+    for (const [at, what] of ["followTrace", "collectTrace", "collectTrace"].entries()) {
+      const lines = readFileSync(audits[at]!, "utf8").trimEnd().split("\n");
+      const ofTopic = lines.map((line) => JSON.parse(line)).filter(({ on }) => on.topic === "traced/#");
+      const words = ofTopic.map((line) => [line.what, line.who, line.from, line.after.state]);
+      const asked = [what, "(this machine)", "127.0.0.1"];
+      expect(words).toEqual([
+        [...asked, "following"],
+        [...asked, "ended"],
+      ]);
+    }
     for (const one of [reader, writer]) one.abort();
   }, 90_000);
 

@@ -1,6 +1,6 @@
 /** The dashboard in a real browser, at a cluster of two brokers: each page as its users meet it. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
@@ -11,7 +11,7 @@ import { type Cluster, startCluster } from "../support/cluster.ts";
 import { RawClient } from "../support/raw-client.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-dashboard-"));
-const [httpUsers, aclFile] = [join(folder, "users"), join(folder, "acl")];
+const [httpUsers, aclFile, auditLog] = [join(folder, "users"), join(folder, "acl"), join(folder, "audit")];
 let cluster: Cluster;
 let browser: TestBrowser;
 let base: string;
@@ -23,7 +23,7 @@ beforeAll(async () => {
   const httpPort = await freePort();
   base = `http://127.0.0.1:${httpPort}/`;
   writeFileSync(aclFile, "topic readwrite #\ntopic deny secret/#\n");
-  cluster = await startCluster(["a"], { httpPort, httpHost: "127.0.0.1", httpUsers, aclFile });
+  cluster = await startCluster(["a"], { httpPort, httpHost: "127.0.0.1", httpUsers, aclFile, auditLog });
   // This one has no HTTP of its own: the other tells of it.
   await cluster.add("b", { httpPort: 0 });
   browser = await TestBrowser.start();
@@ -275,6 +275,10 @@ describe.each([
     await picture("trace");
     await follow.getByRole("button", { name: "Stop" }).click();
     await follow.getByRole("button", { name: "Follow" }).waitFor();
+    const audited = readFileSync(auditLog, "utf8").trimEnd().split("\n");
+    const followed = audited.map((line) => JSON.parse(line)).find(({ what }) => what === "followTrace");
+    expect(followed).toMatchObject({ who: "olga", from: "127.0.0.1", on: { client_id: "traced" } });
+    expect(followed.after.payload_bytes).toBeGreaterThan(0);
     for (const client of [reader, publisher]) client.abort();
   }, 90_000);
 

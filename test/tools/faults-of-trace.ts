@@ -47,6 +47,35 @@ export const faults: readonly Fault[] = [
     tests: "test/cluster/api.test.ts",
   },
   {
+    what: "trace: who follows is not in the audit log",
+    file: "src/api/audit-log.ts",
+    find: "  note({ after: following });\n",
+    replace: "",
+    tests,
+  },
+  {
+    what: "trace: the audit log does not say for how long somebody has followed",
+    file: "src/api/trace.ts",
+    find: "          noteEnd(number);\n",
+    replace: "",
+    tests,
+  },
+  {
+    what: "trace: that somebody was refused is not in the audit log",
+    file: "src/api/api.ts",
+    find: "(operation.isAudited === true && outcome instanceof Problem)",
+    replace: "operation.isAudited !== undefined",
+    tests,
+  },
+  {
+    what: "trace: what other brokers follow for one that asks is not in their audit logs",
+    file: "src/api/api.ts",
+    find: '    const given = served as Omit<Served, "others">;\n    operation.answerCall({ path, query, body, caller, cluster, ...given, note, done: answered });',
+    replace:
+      '    const given = served as Omit<Served, "others">;\n    operation.answerCall({ path, query, body, caller, cluster, ...given, note: () => {}, done: answered });',
+    tests: "test/cluster/api.test.ts",
+  },
+  {
     what: "trace: of a large packet the stream is lost",
     file: "src/broker/delivery/packet-words.ts",
     find: "Math.max(0, size - rest.length)",
