@@ -96,7 +96,7 @@ interface Count {
   failed: number;
 }
 
-/** What failed said, repeated at the end: a reader of a long log has its tail first, or nothing else. */
+/** The output of what failed, repeated at the end: a reader of a long log has its tail first, or nothing else. */
 const toRepeat: string[] = [];
 
 function gate(name: string, command: readonly string[], count: Count): void {
@@ -143,7 +143,10 @@ function add({ passed, failed, told }: Ended, count: Count): void {
 /** Lines of a failure that are repeated at the end. */
 const repeatedLines = 60;
 
-/** Of each "(fail)" or "(skip)", its file and the last lines back to how the test before ended; without any, the last. */
+/**
+ * Returns of each "(fail)" or "(skip)" its file, and the last lines back to how the test before ended; without any, the
+ * last lines.
+ */
 function failuresIn(told: string): string[] {
   const found: string[] = [];
   let file = "";
