@@ -12,19 +12,9 @@ import type { Counts } from "../src/load/worker.ts";
 import type { ProtocolVersion, QoS } from "../src/mqtt/constants.ts";
 import { type Crew, OtherCrew, OwnCrew, serveCrew, type Task, workerCommand } from "./bench/crew.ts";
 import { addCounts, brokenPromise, expectedOf, makeReport, progressOf, toJson, toLines } from "./bench/report.ts";
-import {
-  addPlaceOptions,
-  checkTopic,
-  defaultPort,
-  filterOf,
-  type PlaceFlags,
-  placesOf,
-  protocolVersion,
-  secretOf,
-  tlsOf,
-  usage,
-  wholeNumber,
-} from "./flags/client-flags.ts";
+import { checkTopic, filterOf, protocolVersion } from "./flags/client-flags.ts";
+import { usage, wholeNumber } from "./flags/parsers.ts";
+import { addPlaceOptions, type PlaceFlags, secretOf, whereOf } from "./flags/place-flags.ts";
 import { refuseWithSn } from "./flags/sn-client-flags.ts";
 import { complain, say, sayJson } from "./output/print.ts";
 import { connectAsItCan } from "./pubsub/reconnect.ts";
@@ -99,6 +89,7 @@ Examples:
   mqttzoo bench conn -c 10000 -R 500 -d 30        10,000 connections, 500 a second
   mqttzoo bench fanout-1-1K-1-1K --json           a scenario of the Open MQTT Benchmark Suite
   mqttzoo bench e2e -c 1000 --rate 100000 --processes 4
+  mqttzoo bench e2e --ws -p 8080 -c 10 -I 0       over WebSocket, at a broker's --ws-port
   mqttzoo bench e2e --sn -c 100 -q 1 -I 100       over MQTT-SN (UDP), at a broker's --sn-port`,
   );
 }
@@ -236,8 +227,7 @@ function planOf(mode: Mode, flags: BenchFlags): Plan {
 async function run(name: string, plan: Plan, flags: BenchFlags): Promise<void> {
   const isSn = flags.sn === true;
   if (isSn) refuseWithSn({ ...flags, ...(flags.sessionExpiry > 0 && { sessionExpiryInterval: flags.sessionExpiry }) });
-  const tls = tlsOf(flags, flags.ssl === true);
-  const places = placesOf({ host: flags.host, port: flags.port ?? defaultPort(tls) });
+  const { tls, places } = whereOf(flags, undefined, { isTlsAsked: flags.ssl === true });
   const version = isSn ? 4 : (flags.protocolVersion ?? (await versionOf(plan, { ...places[0]!, ...(tls && { tls }) })));
   const task = (at: number): Task => ({
     plan: { ...plan, version, ...(isSn && { inflight: Math.min(plan.inflight, snRequestsMax) }) },

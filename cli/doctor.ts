@@ -4,16 +4,10 @@ import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { type Check, checks, type Finding, lookAtVersions, type Result } from "./doctor/checks.ts";
 import { Patient } from "./doctor/patient.ts";
 import { lookSn, SnPatient, snChecks } from "./doctor/sn-checks.ts";
-import {
-  addPlaceOptions,
-  checkTopic,
-  defaultPort,
-  type PlaceFlags,
-  placesOf,
-  secretOf,
-  tlsOf,
-  usage,
-} from "./flags/client-flags.ts";
+import { readBrokerUrl, urlForms } from "./flags/broker-url.ts";
+import { checkTopic } from "./flags/client-flags.ts";
+import { usage } from "./flags/parsers.ts";
+import { addPlaceOptions, defaultPort, type PlaceFlags, placesOf, secretOf, whereOf } from "./flags/place-flags.ts";
 import { refuseWithSn } from "./flags/sn-client-flags.ts";
 import { complain } from "./output/print.ts";
 import { printRows, type Row } from "./output/table.ts";
@@ -29,7 +23,7 @@ export function doctorCommand(): Command {
     new Command("doctor").description("Find out what a broker can do, and what is wrong."),
   );
   return command
-    .argument("[HOST]", "the same as -h, or mqtt(s)://host[:port]")
+    .argument("[HOST]", `the same as -h, or ${urlForms}`)
     .option("-t, --topic <TOPIC>", "where messages for trial are published", "mqttzoo-doctor")
     .option("--sn", "look at it over MQTT-SN 1.2 (UDP), at its --sn-port")
     .option("--json", "print one JSON object a line")
@@ -42,25 +36,26 @@ Examples:
   mqttzoo doctor
   mqttzoo doctor broker.example.org -p 8883 --tls-use-os-certs -u alice --pw-file secret
   mqttzoo doctor --sn -h broker.example.org -p 1883
-  mqttzoo doctor mqtts://test.mosquitto.org:8886 --json`,
+  mqttzoo doctor mqtts://test.mosquitto.org:8886 --json
+  mqttzoo doctor wss://test.mosquitto.org:8081/mqtt`,
     )
     .action(run);
 }
 
 async function run(host: string | undefined, flags: DoctorFlags): Promise<void> {
   checkTopic(flags.topic);
-  const url = /^(mqtts?):\/\/([^/@]+)\/?$/.exec(host ?? "");
-  if (host?.includes("://") && url === null) usage(`${JSON.stringify(host)} is not mqtt(s)://host[:port]`);
-  const hosts = url?.[2] ?? host ?? flags.host;
-  if (flags.sn === true) return runSn(hosts, url !== null, flags);
-  const tls = tlsOf({ ...flags, ...(hosts === undefined ? {} : { host: hosts }) }, url?.[1] === "mqtts");
-  const [place] = placesOf({ host: hosts, port: flags.port ?? defaultPort(tls) });
-  const password = secretOf(flags.pw, flags.pwFile);
+  const url = host?.includes("://") === true ? readBrokerUrl(host) : undefined;
+  if (url?.topic !== undefined) usage(`a topic is given with -t, not in ${JSON.stringify(host)}`);
+  const named = url === undefined && host !== undefined ? { ...flags, host } : flags;
+  if (flags.sn === true) return runSn(url !== undefined, named);
+  const { tls, places } = whereOf(named, url);
+  const password = secretOf(flags.pw ?? url?.password, flags.pwFile);
+  const username = flags.username ?? url?.username;
   const patient = new Patient(
-    place!,
+    places[0]!,
     {
       ...(tls === undefined ? {} : { tls }),
-      ...(flags.username === undefined ? {} : { username: flags.username }),
+      ...(username === undefined ? {} : { username }),
       ...(password === undefined ? {} : { password }),
     },
     flags.topic,
@@ -71,10 +66,10 @@ async function run(host: string | undefined, flags: DoctorFlags): Promise<void> 
 }
 
 /** Examines a gateway of MQTT-SN. Rejects with `OperatingError` if nobody is there. */
-async function runSn(hosts: string | undefined, isUrl: boolean, flags: DoctorFlags): Promise<void> {
+async function runSn(isUrl: boolean, flags: DoctorFlags): Promise<void> {
   refuseWithSn(flags);
-  if (isUrl) usage("--sn does not go with mqtt(s)://: name the host, and the port with -p");
-  const [place] = placesOf({ host: hosts, port: flags.port ?? defaultPort(undefined) });
+  if (isUrl) usage("--sn does not go with a URL: name the host, and the port with -p");
+  const [place] = placesOf({ host: flags.host, port: flags.port ?? defaultPort(undefined) });
   const patient = new SnPatient(place!, flags.topic);
   // Where nobody answers at all there is nothing to be examined.
   (await patient.visit()).leave();

@@ -10,9 +10,8 @@ import {
   checkTopic,
   readConnection,
   timeoutExitCode,
-  usage,
-  wholeNumber,
 } from "./flags/client-flags.ts";
+import { usage, wholeNumber } from "./flags/parsers.ts";
 import { bytesOf } from "./flags/raw-words.ts";
 import { complain, shown, tell } from "./output/print.ts";
 import { print } from "./output/standard-output.ts";
@@ -70,6 +69,7 @@ Examples:
   mqttzoo pub -t home/kitchen/temp -m 21.5
   mqttzoo pub -h a.example.org,b.example.org -t home/door -m open -q 2 -r
   mqttzoo pub -L mqtts://alice@broker.example.org/home/door --pw-file secret -m open
+  mqttzoo pub -L wss://broker.example.org/mqtt -t home/door -m open          over WebSocket
   tail -f log | mqttzoo pub -t logs -l -q 1        goes on when the broker has been restarted
   mqttzoo pub -t home/door -m open -q 1 --retry-for 300
   mqttzoo pub -t jobs -m now -q 1 -D publish message-expiry-interval 60 -D publish user-property from shell

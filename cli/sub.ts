@@ -17,9 +17,8 @@ import {
   filterOf,
   readConnection,
   timeoutExitCode,
-  usage,
-  wholeNumber,
 } from "./flags/client-flags.ts";
+import { usage, wholeNumber } from "./flags/parsers.ts";
 import { formatMessage, NoJson, parseFormat } from "./output/format.ts";
 import { complain, shown, tell } from "./output/print.ts";
 import { OutputQueue } from "./output/standard-output.ts";
@@ -87,6 +86,7 @@ Examples:
   mqttzoo sub -h a.example.org,b.example.org -i logger -c -q 1 -t 'logs/#' -F '@Y-@m-@d @H:@M:@S %t %p'
   mqttzoo sub -h localhost --cafile server.crt -u alice --pw-file secret -t 'home/#'
   mqttzoo sub -t time --respond date --quiet       answer whoever asks
+  mqttzoo sub --ws -p 8080 --ws-header 'X-Key: abc' -t 'home/#'      over WebSocket
   mqttzoo sub --sn -t 'home/#' -v                  over MQTT-SN (UDP), from a broker with --sn-port
   mqttzoo sub --sn --sleep 60 -q 1 -t home/door    as a device on batteries: asleep, and awake for its mail each minute
   mqttzoo sub -t '$SYS/#' -v                       what the broker counts`,

@@ -1,22 +1,17 @@
 /** The flags that `pub` and `sub` share, as mosquitto's clients have them; what we cannot do is refused in words. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { messageOf, OperatingError } from "../../src/base/errors.ts";
+import { messageOf } from "../../src/base/errors.ts";
 import { systemRandom } from "../../src/base/random.ts";
 import { checkText } from "../../src/client/checks.ts";
 import type { ConnectionOptions } from "../../src/client/connection-options.ts";
 import type { Place } from "../../src/client/dial.ts";
 import { type ProtocolVersion, type QoS, sessionNeverExpires } from "../../src/mqtt/constants.ts";
 import { type Filter, isTopicName, parseFilter } from "../../src/mqtt/topic.ts";
-import {
-  isThere,
-  type KeeperFiles,
-  listTexts,
-  readBytes,
-  readSecret,
-  readText,
-} from "../../src/server/operator-files.ts";
+import { isThere, type KeeperFiles, readBytes } from "../../src/server/operator-files.ts";
 import { findBrokers } from "../cluster/find-brokers.ts";
-import { complain } from "../output/print.ts";
+import { readBrokerUrl } from "./broker-url.ts";
+import { usage, wholeNumber } from "./parsers.ts";
+import { addPlaceOptions, type PlaceFlags, secretOf, warnOfPlainText, whereOf } from "./place-flags.ts";
 import { type GivenProperties, readProperties } from "./property-flags.ts";
 import { bytesOf, textOf } from "./raw-words.ts";
 import { refuseWithSn } from "./sn-client-flags.ts";
@@ -44,30 +39,6 @@ export interface ConnectionFlags extends KeeperFiles, PlaceFlags {
   readonly willRetain?: boolean;
 }
 
-/** The flags of `addPlaceOptions`. */
-export interface PlaceFlags {
-  readonly host?: string;
-  readonly port?: number;
-  readonly username?: string;
-  readonly pw?: string;
-  readonly pwFile?: string;
-
-  readonly cafile?: string;
-  readonly capath?: string;
-  readonly cert?: string;
-  readonly key?: string;
-  readonly ciphers?: string;
-  readonly tlsVersion?: string;
-  readonly tlsAlpn?: string;
-  readonly tlsUseOsCerts?: boolean;
-  readonly insecure?: boolean;
-  /** False: `--no-tls`. */
-  readonly tls?: boolean;
-}
-
-/** The port on which TLS is spoken, whether anything is said of it or not. */
-const tlsPort = 8883;
-
 /** As mosquitto_sub ends when `-W` has run out. */
 export const timeoutExitCode = 27;
 
@@ -78,30 +49,6 @@ const missing: Record<string, string> = {
   "--tls-engine <ENGINE>": "keys are read from files; give --key",
   "--tls-engine-kpass-sha1 <HASH>": "keys are read from files; give --key",
 };
-
-/** Where a broker is, who we are, TLS: what all who connect need. */
-export function addPlaceOptions(command: Command): Command {
-  return command
-    .helpOption("--help", "print this help")
-    .option(
-      "-h, --host <HOST>",
-      "broker to connect to; several, separated by commas, are tried in turn (default: localhost)",
-    )
-    .option("-p, --port <PORT>", "its port (default: 1883, or 8883 with TLS); 8883 means TLS", wholeNumber(1, 65_535))
-    .option("-u, --username <NAME>", "user name")
-    .option("-P, --pw <PASSWORD>", "password; others can see it in the list of processes, so rather:")
-    .option("--pw-file <FILE>", "file with the password (also env: MQTTZOO_PASSWORD)")
-    .option("--cafile <FILE>", "TLS: who has signed the broker's certificate, PEM")
-    .option("--capath <DIR>", "TLS: folder with such files")
-    .option("--tls-use-os-certs", "TLS: trust whom the system trusts")
-    .option("--cert <FILE>", "TLS: certificate to show, PEM")
-    .option("--key <FILE>", "TLS: its private key, PEM")
-    .option("--insecure", "TLS: whatever name the certificate bears; without --cafile, whatever certificate")
-    .option("--ciphers <LIST>", "TLS: ciphers to offer")
-    .option("--tls-version <VERSION>", "TLS: tlsv1.2 or tlsv1.3", tlsVersion)
-    .option("--tls-alpn <PROTOCOL>", "TLS: protocol to ask for (ALPN)")
-    .option("--no-tls", "plain text, also on port 8883");
-}
 
 export function addConnectionOptions(command: Command): Command {
   addPlaceOptions(command)
@@ -114,7 +61,10 @@ export function addConnectionOptions(command: Command): Command {
     .option("-A, --bind <ADDRESS>", "address of this machine that connections come from")
     .option("--proxy <URL>", "SOCKS 5: socks5h://[user[:password]@]host[:port]", proxy)
     .option("--unix <PATH>", "Unix socket of the broker, instead of host and port")
-    .option("-L, --url <URL>", "all at once: mqtt(s)://[user[:password]@]host[:port]/topic")
+    .option(
+      "-L, --url <URL>",
+      "all at once: mqtt(s)://[user[:password]@]host[:port][/topic], also tcp:// ssl://; ws(s)://host[:port][/path]; mqtt+unix:///path",
+    )
     .option("-q, --qos <QOS>", "quality of service: 0, 1 or 2", wholeNumber(0, 2), 0)
     .option("-i, --id <ID>", "client id (default: made up)")
     .option("-I, --id-prefix <PREFIX>", "client id is this and the process id")
@@ -163,9 +113,8 @@ export interface Connection {
 /** Throws `OperatingError` for what does not go together, and for a file that cannot be read. */
 export function readConnection(flags: ConnectionFlags): Connection {
   if (flags.sn === true) refuseWithSn(flags);
-  const url = flags.url === undefined ? undefined : readUrl(flags.url);
-  if (url?.isTls === true && flags.tls === false) usage("--no-tls does not go with mqtts://");
-  const tls = tlsOf(flags, url?.isTls === true || url?.port === tlsPort);
+  const url = flags.url === undefined ? undefined : readBrokerUrl(flags.url);
+  const { tls, places: fixed } = whereOf(flags, url);
   const properties = readProperties(flags.property ?? []);
   // -D is of MQTT 5 alone.
   const version = flags.protocolVersion ?? (flags.property === undefined ? undefined : 5);
@@ -177,7 +126,6 @@ export function readConnection(flags: ConnectionFlags): Connection {
   const password = secretOf(flags.pw ?? url?.password, flags.pwFile);
   if (password !== undefined && username === undefined && version !== undefined && version !== 5)
     usage("a password needs a user name: give -u");
-  const port = flags.port ?? url?.port ?? defaultPort(tls);
   const expiry = flags.sessionExpiryInterval ?? (flags.disableCleanSession === true ? sessionNeverExpires : undefined);
   const options = {
     ...(version === undefined ? {} : { version }),
@@ -195,10 +143,8 @@ export function readConnection(flags: ConnectionFlags): Connection {
   const { zk } = flags;
   if (zk !== undefined && (flags.host ?? flags.unix ?? url) !== undefined)
     usage("--zk does not go with -h, -L or --unix");
-  const fixed =
-    flags.unix === undefined
-      ? placesOf({ host: flags.host ?? url?.host, port })
-      : [{ host: "", port: 0, socket: flags.unix }];
+  if (zk !== undefined && fixed.some(({ webSocket }) => webSocket !== undefined))
+    usage("--zk does not go with --ws: ZooKeeper knows where brokers take MQTT over TCP");
   if (password !== undefined && tls === undefined && flags.quiet !== true) warnOfPlainText(fixed);
   const way = { ...(flags.bind && { localAddress: flags.bind }), ...(flags.proxy && { proxy: flags.proxy }) };
   const places = async (): Promise<readonly Place[]> => {
@@ -206,16 +152,6 @@ export function readConnection(flags: ConnectionFlags): Connection {
     return found.map((place) => ({ ...place, ...way }));
   };
   return { places, options, properties, isSn: flags.sn === true, topic: url?.topic };
-}
-
-/** A password: as given, from a file, from the environment. Throws `OperatingError`. */
-export function secretOf(given: string | undefined, file: string | undefined): string | undefined {
-  return given ?? readSecret(file ?? "") ?? process.env.MQTTZOO_PASSWORD;
-}
-
-/** Throws the `OperatingError` (EUSAGE) for flags that cannot be meant. */
-export function usage(why: string): never {
-  throw new OperatingError("EUSAGE", why);
 }
 
 /** Runs a check of the library's. Throws `OperatingError` (EUSAGE) where that throws a `TypeError`. */
@@ -242,17 +178,6 @@ export function filterOf(text: string): Filter {
   );
 }
 
-/** Hosts with commas between, each maybe with a port of its own. */
-export function placesOf({ host: hosts = "localhost", port }: { host?: string | undefined; port: number }): Place[] {
-  return hosts.split(",").map((place) => {
-    const [, host, own] = /^(.*?)(?::(\d+))?$/.exec(place)!;
-    // More colons: an IPv6 address.
-    return place.split(":").length > 2 || own === undefined
-      ? { host: place, port }
-      : { host: host!, port: Number(own) };
-  });
-}
-
 function willOf({ willTopic: topic, willPayload, willQos: qos, willRetain }: ConnectionFlags, given: GivenProperties) {
   if (topic === undefined) {
     if (willPayload !== undefined || willRetain === true || given.will !== undefined)
@@ -262,59 +187,6 @@ function willOf({ willTopic: topic, willPayload, willQos: qos, willRetain }: Con
   checkTopic(topic);
   const properties = given.will === undefined ? {} : { properties: given.will };
   return { will: { topic, payload: bytesOf(willPayload ?? ""), qos, retain: willRetain === true, ...properties } };
-}
-
-function readUrl(text: string) {
-  const match = /^(mqtts?):\/\/(?:([^:@/]*)(?::([^@/]*))?@)?(\[[^\]]*\]|[^:/]+)(?::(\d+))?\/(.*)$/.exec(text);
-  if (match === null) return usage(`${JSON.stringify(text)} is not mqtt(s)://[user[:password]@]host[:port]/topic`);
-  const [, scheme, username, password, host, port, topic] = match;
-  return {
-    isTls: scheme === "mqtts",
-    username: username && decodeURIComponent(username),
-    password: password && decodeURIComponent(password),
-    host: host!.replace(/^\[(.*)\]$/, "$1"),
-    port: port === undefined ? undefined : Number(port),
-    topic: topic!,
-  };
-}
-
-export function defaultPort(tls: ConnectionOptions["tls"]): number {
-  return tls === undefined ? 1883 : tlsPort;
-}
-
-/** Says once that a password can be read on the way, unless it does not leave this machine. */
-function warnOfPlainText(places: readonly Place[]): void {
-  const far = places.find(({ host }) => host !== "" && !/^(localhost|127\..*|::1)$/.test(host));
-  if (far !== undefined)
-    complain(
-      `the password goes to ${far.host} in plain text, for anybody to read on the way; TLS: --cafile or -p 8883`,
-    );
-}
-
-/**
- * The options of TLS, which is spoken where anything is said of it, and on its own port, as mosquitto's clients have
- * it. Throws `OperatingError` (EUSAGE).
- */
-export function tlsOf(flags: PlaceFlags, isAsked: boolean): ConnectionOptions["tls"] {
-  const { cafile, capath, cert, key, insecure, tlsUseOsCerts, ciphers, tlsVersion, tlsAlpn, port, host = "" } = flags;
-  const isPlain = flags.tls === false;
-  if ((cert === undefined) !== (key === undefined)) usage("--cert and --key go together");
-  const authorities = [
-    ...(cafile === undefined ? [] : [readText(cafile)]),
-    ...(capath === undefined ? [] : listTexts(capath)),
-  ];
-  const says = authorities.length > 0 || cert !== undefined || insecure === true || tlsUseOsCerts === true;
-  if (isPlain && says) usage("--no-tls does not go with what is said of TLS");
-  const isItsPort = port === tlsPort || (port === undefined && /^([^,]+:8883(,|$))+$/.test(host));
-  if (isPlain || (!says && !isAsked && !isItsPort)) return undefined;
-  return {
-    ...(authorities.length === 0 || tlsUseOsCerts === true ? {} : { ca: authorities.join("\n") }),
-    ...(cert === undefined ? {} : { cert: readText(cert), key: readText(key!) }),
-    ...(insecure === true ? { isInsecure: true } : {}),
-    ...(ciphers === undefined ? {} : { ciphers }),
-    ...(tlsVersion === undefined ? {} : { version: tlsVersion as "1.2" | "1.3" }),
-    ...(tlsAlpn === undefined ? {} : { protocol: tlsAlpn }),
-  };
 }
 
 /** Reads the user's own file of flags, to go before the command line: a line is a flag and what belongs to it. */
@@ -332,15 +204,6 @@ export function ownArguments(command: string, env: Record<string, string | undef
     });
 }
 
-export function wholeNumber(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (!(value >= min && value <= max))
-      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
-    return value;
-  };
-}
-
 function expiry(text: string): number {
   return text === "-1" || text === "∞" ? sessionNeverExpires : wholeNumber(0, sessionNeverExpires)(text);
 }
@@ -352,12 +215,6 @@ function proxy(text: string): Place["proxy"] {
   const [username, password] = [url!.username, url!.password].map((part) => decodeURIComponent(part) || undefined);
   const host = url!.hostname.replace(/^\[(.*)\]$/, "$1");
   return { host, port: Number(url!.port || 1080), username, password };
-}
-
-function tlsVersion(text: string): string {
-  const version = { "tlsv1.2": "1.2", "tlsv1.3": "1.3" }[text];
-  if (version === undefined) throw new InvalidArgumentError("It must be tlsv1.2 or tlsv1.3.");
-  return version;
 }
 
 /** Reads a version as mosquitto's clients name it. Throws commander's error. */

@@ -1,6 +1,6 @@
 /** Parsers for the values of flags: texts become values, or an error that says what would have been right. */
 import { InvalidArgumentError } from "commander";
-import { messageOf } from "../../src/base/errors.ts";
+import { messageOf, OperatingError } from "../../src/base/errors.ts";
 import { parseFilter } from "../../src/mqtt/topic.ts";
 import { parseConnectString } from "../../src/zookeeper/connect-string.ts";
 
@@ -131,4 +131,19 @@ export function oneOf(values: readonly string[]): ((text: string) => string) & {
     return text;
   };
   return Object.assign(parse, { values });
+}
+
+/** Throws the `OperatingError` (EUSAGE) for flags that cannot be meant. */
+export function usage(why: string): never {
+  throw new OperatingError("EUSAGE", why);
+}
+
+/** The parser of a whole number, for commander. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max))
+      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+    return value;
+  };
 }

@@ -34,7 +34,7 @@ export const refusedConnectionsMax = 1_000;
 // --- WebSocket, PROXY headers, HTTP ---
 /** How often a WebSocket that has too much unsent is asked whether it has less. */
 export const webSocketDrainCheckMs = 10;
-/** The longest HTTP request with which a WebSocket may begin. */
+/** The longest HTTP request, and the longest answer to it, with which a WebSocket may begin. */
 export const webSocketRequestBytesMax = 8 * 1024;
 /** The payload of one WebSocket frame that we send; its length fits into two bytes. */
 export const webSocketFrameBytes = 32 * 1024;

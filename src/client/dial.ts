@@ -1,7 +1,9 @@
-/** Connections for programs on Bun: over TCP, TLS, a Unix socket. */
+/** Connections for programs on Bun: over TCP, TLS, a Unix socket, and WebSocket over each of them. */
 import { messageOf, OperatingError } from "../base/errors.ts";
 import type { SocksProxy } from "../net/socks.ts";
 import { dialTcp, dialUnix } from "../net/tcp.ts";
+import type { TlsOptions, TransportEvents } from "../net/transport.ts";
+import { upgradeToWebSocket, type WebSocketRequest } from "../net/websocket-upgrade.ts";
 import { eventsOf, MqttConnection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
 import { within } from "./deadlines.ts";
@@ -15,7 +17,11 @@ export interface Place {
   /** Address of this machine that the connection comes from; the system chooses unless set. */
   readonly localAddress?: string;
   readonly proxy?: SocksProxy;
+  /** Speaks MQTT over WebSocket. */
+  readonly webSocket?: WebSocketRequest;
 }
+
+const connectTimeoutDefault = 30;
 
 /**
  * Dials and connects. Rejects with `OperatingError`: unreachable, or `EREFUSED` with the broker's reason, `EVERSION` if
@@ -27,15 +33,22 @@ export async function connect({
   socket,
   localAddress,
   proxy,
+  webSocket,
   ...options
 }: ConnectionOptions<MqttConnection> & Place): Promise<MqttConnection> {
   const connection = connectionOf(options);
-  const events = eventsOf(connection);
+  const seconds = options.connectTimeout ?? connectTimeoutDefault;
+  const place = {
+    host,
+    port,
+    ...(socket && { socket }),
+    ...(localAddress && { localAddress }),
+    ...(proxy && { proxy }),
+  };
   const dialled =
-    socket === undefined
-      ? dialTcp(host, port, events, { tls: options.tls, localAddress, proxy })
-      : dialUnix(socket, events);
-  const seconds = options.connectTimeout ?? 30;
+    webSocket === undefined
+      ? dialPlace(place, eventsOf(connection), options.tls)
+      : dialWebSocket({ ...place, webSocket }, connection, { tls: options.tls, seconds });
   const late = (): Error => {
     const why = `no answer from the broker within ${seconds} s`;
     connection.abort(why);
@@ -50,6 +63,38 @@ export async function connect({
     throw error;
   }
   return connection;
+}
+
+/** Rejects with `OperatingError` (ECONNECT). */
+function dialPlace<Owner>(
+  { host, port, socket, localAddress, proxy }: Place,
+  events: TransportEvents<Owner>,
+  tls: TlsOptions | undefined,
+): Promise<Owner> {
+  return socket === undefined ? dialTcp(host, port, events, { tls, localAddress, proxy }) : dialUnix(socket, events);
+}
+
+/** Rejects with `OperatingError` (ECONNECT). */
+async function dialWebSocket(
+  place: Place & { readonly webSocket: WebSocketRequest },
+  connection: MqttConnection,
+  { tls, seconds }: { readonly tls: TlsOptions | undefined; readonly seconds: number },
+): Promise<MqttConnection> {
+  const { host, port, socket, webSocket } = place;
+  const bare = host.includes(":") ? `[${host}]` : host;
+  const isUsual = port === (tls === undefined ? 80 : 443);
+  const authority = socket === undefined ? `${bare}${isUsual ? "" : `:${port}`}` : "localhost";
+  const { events, opened } = upgradeToWebSocket(eventsOf(connection), {
+    ...webSocket,
+    host: authority,
+    url: `${tls === undefined ? "ws" : "wss"}://${socket ?? authority}${webSocket.path}`,
+    protocol: "mqtt",
+    handshakeMs: seconds * 1000,
+  });
+  // Whoever waits for it is told.
+  opened.catch(() => {});
+  await dialPlace(place, events, tls && { protocol: "http/1.1", ...tls });
+  return opened;
 }
 
 /** Throws `OperatingError` (EUSAGE) for options that make no CONNECT. */

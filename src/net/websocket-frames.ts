@@ -1,4 +1,4 @@
-/** WebSocket's frames (RFC 6455, 5.2), as a server reads and writes them. */
+/** WebSocket's frames (RFC 6455, 5.2), as both sides read and write them. */
 
 /** The peer has broken the protocol. */
 export class FrameError extends Error {
@@ -33,8 +33,20 @@ export function writeFrameHead(to: Uint8Array, opcode: number, count: number): n
   return 4;
 }
 
+/** Writes a masked, final frame, as clients send them; returns its length. `to` must have room for 8 bytes more. */
+export function writeMaskedFrame(to: Uint8Array, opcode: number, payload: Uint8Array, mask: Uint8Array): number {
+  const head = writeFrameHead(to, opcode, payload.length);
+  to[1]! |= 0x80;
+  to.set(mask, head);
+  const start = head + mask.length;
+  for (let at = 0; at < payload.length; at++) to[start + at] = payload[at]! ^ mask[at & 3]!;
+  return start + payload.length;
+}
+
 /** Cuts a stream into frames, whatever chunks it comes in. */
 export class FrameParser {
+  /** The frames of clients are masked, those of servers are not. */
+  readonly #isMasked: boolean;
   readonly #head = new Uint8Array(headBytesMax);
   #headLength = 0;
   #opcode = 0;
@@ -45,6 +57,10 @@ export class FrameParser {
   /** A fragmented message is under way. */
   #isFragmented = false;
   #control: Uint8Array | undefined;
+
+  constructor(from: "client" | "server" = "client") {
+    this.#isMasked = from === "client";
+  }
 
   /**
    * Moves the payloads of data frames in `bytes`, unmasked, to its beginning, and returns how many bytes they are;
@@ -95,9 +111,12 @@ export class FrameParser {
       if (this.#headLength < 2) continue;
       // At once, whatever is still to come.
       if ((head[0]! & 0x70) !== 0) throw new FrameError("reserved bits are set");
-      if (head[1]! < 0x80) throw new FrameError("a client's frames must be masked"); // 5.1
+      if (head[1]! >= 0x80 !== this.#isMasked)
+        throw new FrameError(
+          this.#isMasked ? "a client's frames must be masked" : "a server's frames must not be masked", // 5.1
+        );
       const short = head[1]! & 0x7f;
-      const needed = 6 + (short === 126 ? 2 : short === 127 ? 8 : 0);
+      const needed = (this.#isMasked ? 6 : 2) + (short === 126 ? 2 : short === 127 ? 8 : 0);
       if (this.#headLength < needed) continue;
       this.#headLength = 0;
       this.#begin(short, needed);
@@ -132,6 +151,7 @@ export class FrameParser {
 
   /** The mask stands at the beginning of the head. */
   #unmask(bytes: Uint8Array, start: number, end: number): void {
+    if (!this.#isMasked) return;
     const mask = this.#head;
     let at = start;
     let turn = this.#maskAt;

@@ -142,7 +142,7 @@ test("a broker that loses, and one that repeats", async () => {
 test("nobody there, and what cannot be meant, are one line", async () => {
   for (const [args, code, words] of [
     [["127.0.0.1", "-p", "1"], 1, "cannot connect to 127.0.0.1:1: ECONNREFUSED"],
-    [["http://localhost"], 2, '"http://localhost" is not mqtt(s)://host[:port]'],
+    [["http://localhost"], 2, '"http://localhost" is not mqtt(s)://'],
     [["-t", "a/#"], 2, '"a/#" is not a topic'],
   ] as const) {
     const ended = await runExecutable(["doctor", ...args]);

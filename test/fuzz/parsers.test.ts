@@ -80,6 +80,8 @@ test("WebSocket frames and requests", () => {
   check(bent(frames.map((frame) => Uint8Array.from(frame))), (bytes) => {
     const { length } = bytes;
     throwsOnly(FrameError, () => expect(new FrameParser().unwrap(bytes, () => {})).toBeLessThanOrEqual(length));
+    const ofServer = new FrameParser("server");
+    throwsOnly(FrameError, () => expect(ofServer.unwrap(bytes.slice(), () => {})).toBeLessThanOrEqual(length));
   });
   const request =
     "GET /mqtt HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";

@@ -145,6 +145,7 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts", "src/net/self-signed.ts"] },
   // Timers of the edges: the machines' alarm, a closing socket, the store's retry,
   // a client's ping and its patience, -W of sub and pub, a balancer's header, the body of an HTTP request,
+  // the answer to a WebSocket and its end,
   // the beat of an answer that goes on, a look at the operator's files; and the door of the dashboard, which is a
   // program of its own.
   {
@@ -159,6 +160,7 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
       "src/embedded/worker.ts",
       "src/net/node-tcp.ts",
       "src/net/web-socket-client.ts",
+      "src/net/websocket-upgrade.ts",
       "src/client/connection.ts",
       "src/client/deadlines.ts",
       "src/dashboard/browser.ts",

@@ -182,7 +182,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "pub, sub: a password is sent in plain text to the port of TLS",
-    file: "cli/flags/client-flags.ts",
+    file: "cli/flags/place-flags.ts",
     find: "const isItsPort = port === tlsPort ||",
     replace: "const isItsPort = port === undefined &&",
     tests: "test/unit/client-flags.test.ts",
