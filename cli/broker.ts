@@ -64,7 +64,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   // can come and the one when it says that it is ready.
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
-  process.on("SIGHUP", () => started?.reload());
+  process.on("SIGHUP", () => void started?.reload());
   // To look closer for a while, without a restart.
   process.on("SIGUSR2", () => {
     log.level = log.level === "debug" ? options.logLevel : "debug";

@@ -326,6 +326,8 @@ export const drainSettleMs = 5_000;
 export const leaveTidyMs = 2_500;
 /** The longest that an orderly end waits for the store and for clients' sockets. */
 export const shutdownWaitMs = 5_000;
+/** The time that a service manager is to wait longer, whenever it is told that a broker starts, or ends. */
+export const serviceLifeMs = 60_000;
 
 // --- Clocks, probes, figures ---
 /** The most by which the clocks of brokers and of ZooKeeper may differ; a broker beyond it goes by ZooKeeper's. */

@@ -37,10 +37,14 @@ export class Health {
     return this.#ready();
   }
 
+  /** The checks that `/livez` answers. */
+  get live(): readonly Check[] {
+    return [{ name: "event loop", ok: true, why: "it turns" }, ...(this.#liveness?.checks ?? [])];
+  }
+
   /** Answers a probe, with status 200 or 503; undefined if the path is none of a probe. */
   answer(path: string): Answer | undefined {
-    if (path === "/livez")
-      return answerOf([{ name: "event loop", ok: true, why: "it turns" }, ...(this.#liveness?.checks ?? [])]);
+    if (path === "/livez") return answerOf(this.live);
     if (path === "/startupz") return answerOf([this.#start()]);
     if (path === "/readyz") return answerOf(this.#ready());
     return undefined;

@@ -75,9 +75,9 @@ export class OperatorFiles {
     this.#start();
   }
 
-  /** Reads all files again; what fails is logged. */
-  reload(): void {
-    for (const followed of this.#followed) this.#readAgain(followed, stampOf(followed.paths));
+  /** Reads all files again; what fails is logged. Resolves when that is done. */
+  async reload(): Promise<void> {
+    await Promise.all(this.#followed.map((followed) => this.#readAgain(followed, stampOf(followed.paths))));
   }
 
   /** Stops following. */
@@ -93,7 +93,7 @@ export class OperatorFiles {
       const stamp = stampOf(followed.paths);
       const isSettled = stamp === followed.lastStamp;
       followed.lastStamp = stamp;
-      if (isSettled && stamp !== followed.readStamp) this.#readAgain(followed, stamp);
+      if (isSettled && stamp !== followed.readStamp) void this.#readAgain(followed, stamp);
     }
   }
 
@@ -105,27 +105,29 @@ export class OperatorFiles {
     this.#timer.unref();
   }
 
-  #readAgain(followed: Followed, stamp: string): void {
+  /** Resolves when they have been read, or could not be. */
+  #readAgain(followed: Followed, stamp: string): Promise<void> {
     followed.readStamp = stamp;
     const reading = ++followed.readings;
     const work = read(followed.paths, followed.use);
     // They may have changed once more meanwhile.
     const isCurrent = (): boolean => reading === followed.readings;
-    this.#goOn(followed, work, isCurrent);
+    return new Promise((done) => this.#goOn(followed, work, { isCurrent, done }));
   }
 
-  #goOn(followed: Followed, work: Work, isCurrent: () => boolean): void {
-    if (!isCurrent()) return;
+  #goOn(followed: Followed, work: Work, reading: { isCurrent(): boolean; done(): void }): void {
+    if (!reading.isCurrent()) return reading.done();
     try {
-      if (workUntil(work, systemClock, systemClock.now() + sliceShareMs))
-        this.#log.info({ files: followed.paths }, "read again");
-      else setImmediate(() => this.#goOn(followed, work, isCurrent));
+      if (!workUntil(work, systemClock, systemClock.now() + sliceShareMs))
+        return void setImmediate(() => this.#goOn(followed, work, reading));
+      this.#log.info({ files: followed.paths }, "read again");
     } catch (error) {
       this.#log.error(
         { files: followed.paths },
         `not read again, what was read before stays in use: ${messageOf(error)}`,
       );
     }
+    reading.done();
   }
 }
 

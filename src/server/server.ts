@@ -46,6 +46,7 @@ import { familiesOf } from "./metric-families.ts";
 import { OperatorFiles, readKeeperFiles, readSecret } from "./operator-files.ts";
 import type { Telemetry } from "./otlp.ts";
 import { processMemory, withinMemory } from "./process-memory.ts";
+import { openServiceManager, type Service } from "./service-manager.ts";
 import { openSnDoor, type SnDoor } from "./sn-door.ts";
 import { openToolSocket } from "./tool-socket.ts";
 
@@ -57,8 +58,8 @@ export interface Server {
   /** MQTT-SN's door; undefined: there is none. */
   readonly sn: SnDoor | undefined;
   readonly broker: Broker;
-  /** Reads the operator's files again. */
-  reload(): void;
+  /** Reads the operator's files again. Resolves when that is done. */
+  reload(): Promise<void>;
   /** Ends in order: clients are sent to other brokers or disconnected, and the store is flushed. */
   stop(): Promise<void>;
 }
@@ -70,6 +71,7 @@ const defaultChroot = "/mqttzoo";
 export async function startServer(options: BrokerOptions, log: Log, sources: OptionSources = {}): Promise<Server> {
   checkDoors(options);
   const health = new Health();
+  const service = await openServiceManager(health, log);
   const files = new OperatorFiles(log);
   // Probes are answered first: it may take a while until the store can be reached.
   const api = await openApi({ options, sources, files, log, health });
@@ -80,13 +82,29 @@ export async function startServer(options: BrokerOptions, log: Log, sources: Opt
     const memory = processMemory(options.maxMemory);
     const telemetry = await openOtlp(options, log);
     const parts = { server, identity, health, http, memory, files, api, telemetry };
-    return await serve(withinMemory(options, memory), log, parts);
+    const served = await serve(withinMemory(options, memory), log, parts);
+    return service === undefined ? served : supervised(served, service, options);
   } catch (error) {
+    service?.close();
     http?.close();
     api.close();
     files.close();
     throw error;
   }
+}
+
+/** Tells the service manager that clients may come, and whatever becomes of the broker then. */
+function supervised(server: Server, { manager, close }: Service, { drainTime }: BrokerOptions): Server {
+  manager.ready(`clients may come, at port ${server.port}`);
+  return {
+    ...server,
+    reload: () => manager.reloading(server.reload()),
+    stop: async () => {
+      manager.stopping(drainTime * 1000);
+      await server.stop();
+      close();
+    },
+  };
 }
 
 async function serve(options: BrokerOptions, log: Log, serving: Serving): Promise<Server> {

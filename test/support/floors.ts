@@ -111,6 +111,8 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
       "src/net/udp.ts",
     ],
   },
+  // The C library speaks to systemd's socket.
+  { what: /"bun:ffi"/, only: ["src/net/unix-datagram.ts"] },
   // The operator's configuration is a file that the command line reads, his certificates and passwords the broker; a
   // Unix socket is a file, too, and so is where the kernel says how much memory there may be, and standard output.
   {
