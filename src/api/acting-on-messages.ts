@@ -110,9 +110,10 @@ const clearManyRetained = operation({
   description: `One request clears ${clearedAtOnceMax} at most: ask again as long as \`remaining\` is not 0.`,
   role: "operator",
   query: {
-    filter: text("the topic filter, which must be given", { minLength: 1 }),
+    filter: text("the topic filter", { minLength: 1 }),
     dry_run: flag("true, and where nothing is said: clear nothing"),
   },
+  needed: ["filter"],
   answer: object({
     dry_run: flag("whether nothing was cleared"),
     matched: integer("how many match"),
@@ -122,7 +123,7 @@ const clearManyRetained = operation({
     refused: list(text("a topic, and why"), "the first that were refused"),
   }),
   problems: [503],
-  answerCall({ query: { filter = "", dry_run = true }, reading, acting, run, done }) {
+  answerCall({ query: { filter, dry_run = true }, reading, acting, run, done }) {
     if (parseFilter(filter) === undefined || filter.startsWith("$share/"))
       return done(new Problem(400, "filter is no topic filter"));
     const topics: string[] = [];

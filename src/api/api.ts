@@ -20,7 +20,6 @@ import {
   type Match,
   type Operation,
   type Outcome,
-  queryOf,
   RouteTable,
   readQuery,
   Streamed,
@@ -250,7 +249,7 @@ function isReading(method: string): boolean {
 
 /** Reads query and body of a request for an operation. */
 function readRequest({ query, body, header }: ApiRequest, operation: Operation): Read | Problem {
-  const values = readQuery(query, queryOf(operation));
+  const values = readQuery(query, operation);
   if (typeof values === "string") return new Problem(400, values);
   if (operation.body === undefined)
     return body === "" ? { query: values, body: undefined } : new Problem(400, "this operation takes no body");

@@ -112,10 +112,11 @@ const dropMail = operation({
     `clients. ${walkWords}`,
   role: "operator",
   query: {
-    filter: text("the topic filter, which must be given", { minLength: 1 }),
+    filter: text("the topic filter", { minLength: 1 }),
     client_id: text("only what waits for this client"),
     dry_run: flag("true, and where nothing is said: drop nothing"),
   },
+  needed: ["filter"],
   answer: object({
     dry_run: flag("whether nothing was dropped"),
     matched: integer("how many match"),
@@ -125,7 +126,7 @@ const dropMail = operation({
   }),
   problems: [504],
   answerCall({ query: { filter, client_id: clientId, dry_run = true }, acting, done }) {
-    if (filter === undefined || !isFilter(filter)) return done(noFilter);
+    if (!isFilter(filter)) return done(noFilter);
     acting.dropStored({ filter, clientId, isDryRun: dry_run }, (told) => {
       if (told instanceof Problem) return done(told);
       const { matched, dropped, paths } = told;

@@ -154,13 +154,19 @@ export function readQuestion(
   const why =
     Object.entries(query)
       .map(([name, value]) => {
-        const schema = operation.query?.[name];
-        return schema === undefined ? `${unknown}${name}` : whyNot(schema.json, value, name);
+        const isKnown = Object.hasOwn(operation.query ?? {}, name);
+        return isKnown ? whyNot(operation.query![name]!.json, value, name) : `${unknown}${name}`;
       })
       .find((words) => words !== undefined) ??
+    whatIsMissing(operation, query) ??
     (operation.body && whyNot(operation.body.json, body));
   if (!isNamed || why !== undefined) return new Problem(503, why ?? "the question names nobody");
   return [{ operation: operation.id, path, query, body, caller: { ...caller, from: String(caller.from) } }, operation];
+}
+
+function whatIsMissing({ needed = [] }: Operation, query: object): string | undefined {
+  const missing = (needed as readonly string[]).find((name) => !Object.hasOwn(query, name));
+  return missing === undefined ? undefined : `the question does not say ${missing}`;
 }
 
 /** Writes an outcome for another broker that has asked. */

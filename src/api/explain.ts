@@ -43,10 +43,10 @@ const explainDelivery = operation({
     "refusals and drops: the last 500, and 500 clients.",
   role: "viewer",
   query: { client_id: text("the client", { minLength: 1 }), topic: text("the topic", { minLength: 1 }), here },
+  needed: ["client_id", "topic"],
   answer: explanationSchema,
   answerCall({ reading, cluster, query, done }) {
     const { client_id: clientId, topic } = query;
-    if (clientId === undefined || topic === undefined) return done(new Problem(400, "say client_id and topic"));
     const own = reading.explainDelivery({ clientId, topic });
     if (own instanceof Problem) return done(own);
     const asked = { operation: "explainDelivery", path: {}, query, body: undefined };
@@ -98,10 +98,10 @@ const explainMessage = operation({
     "remember it. GET /trace tells of the next one as it happens.",
   role: "viewer",
   query: { topic: text("the topic", { minLength: 1 }), client_id: text("only this publisher's"), here },
+  needed: ["topic"],
   answer: explanationSchema,
   answerCall({ reading, cluster, query, done }) {
     const { client_id: publisher, topic } = query;
-    if (topic === undefined) return done(new Problem(400, "say topic"));
     const own = reading.explainMessage({ publisher, topic });
     if (own instanceof Problem) return done(own);
     const asked = { operation: "explainMessage", path: {}, query, body: undefined };

@@ -95,13 +95,15 @@ export interface AskCluster {
 }
 
 type Fields = Readonly<Record<string, Schema<unknown>>>;
-type Values<F extends Fields> = { readonly [Name in keyof F]?: Of<F[Name]> };
+type Values<F extends Fields, Needed extends keyof F> = { readonly [Name in keyof F]?: Of<F[Name]> } & {
+  readonly [Name in Needed]: Of<F[Name]>;
+};
 
 /** One request for an operation. */
-export interface Call<Query extends Fields, Body, Answer> {
+export interface Call<Query extends Fields, Body, Answer, Needed extends keyof Query = never> {
   /** The parts of the path that have names. */
   readonly path: Readonly<Record<string, string>>;
-  readonly query: Values<Query>;
+  readonly query: Values<Query, Needed>;
   readonly body: Body;
   readonly caller: Caller;
   readonly reading: Reading;
@@ -116,19 +118,26 @@ export interface Call<Query extends Fields, Body, Answer> {
   readonly done: (outcome: Outcome<Answer> | Problem) => void;
 }
 
+/** The groups of operations in the document. */
+export type Tag =
+  | ("cluster" | "broker" | "clients" | "subscriptions" | "topics" | "retained" | "refusals" | "bank")
+  | ("events" | "trace" | "explain" | "messages" | "bans" | "users" | "audit log");
+
 /** An operation, and how it is carried out. */
-export interface OperationOf<Query extends Fields, Body, Answer> {
+export interface OperationOf<Query extends Fields, Body, Answer, Needed extends keyof Query = never> {
   /** The operation's name in the document, and in the audit log. */
   readonly id: string;
   readonly method: "GET" | "POST" | "PUT" | "DELETE";
   /** The path below /api/v1, with {names}. */
   readonly path: string;
-  readonly tag: string;
+  readonly tag: Tag;
   readonly summary: string;
   readonly description?: string;
   readonly role: Role;
   readonly pathWords?: Readonly<Record<string, string>>;
   readonly query?: Query;
+  /** The parameters of the query without which there is no answer. */
+  readonly needed?: readonly Needed[];
   readonly body?: Schema<Body>;
   readonly answer: Schema<Answer>;
   /**
@@ -144,15 +153,15 @@ export interface OperationOf<Query extends Fields, Body, Answer> {
   readonly isAudited?: true;
   /** Statuses of problems that are the operation's own. */
   readonly problems?: readonly number[];
-  readonly answerCall: (call: Call<Query, Body, Answer>) => void;
+  readonly answerCall: (call: Call<Query, Body, Answer, Needed>) => void;
 }
 
 /** An operation of any kind. */
 export type Operation = OperationOf<Fields, unknown, unknown>;
 
 /** Makes an operation; the compiler holds its parts together. */
-export function operation<const Query extends Fields, Body, Answer>(
-  parts: OperationOf<Query, Body, Answer>,
+export function operation<const Query extends Fields, Body, Answer, Needed extends keyof Query = never>(
+  parts: OperationOf<Query, Body, Answer, Needed>,
 ): Operation {
   return parts as unknown as Operation;
 }
@@ -207,7 +216,8 @@ export function queryOf({ query = {}, scope }: Operation): Fields {
 }
 
 /** Reads a query by the schemas of its parameters. Returns why it is wrong, as a text, if it is. */
-export function readQuery(query: string, schemas: Fields): Readonly<Record<string, unknown>> | string {
+export function readQuery(query: string, operation: Operation): Readonly<Record<string, unknown>> | string {
+  const schemas = queryOf(operation);
   const values: Record<string, unknown> = {};
   for (const [name, word] of new URLSearchParams(query)) {
     const schema = Object.hasOwn(schemas, name) ? schemas[name]!.json : undefined;
@@ -221,7 +231,8 @@ export function readQuery(query: string, schemas: Fields): Readonly<Record<strin
     if (why !== undefined) return why;
     values[name] = value;
   }
-  return values;
+  const missing = ((operation.needed ?? []) as readonly string[]).find((name) => !Object.hasOwn(values, name));
+  return missing === undefined ? values : `${missing} must be given: ${schemas[missing]!.json.description}`;
 }
 
 function parameterOf(word: string, { type }: JsonSchema): unknown {

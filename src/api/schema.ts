@@ -42,8 +42,10 @@ export function word<const Words extends readonly string[]>(words: Words, descri
   return make({ type: "string", enum: words, description });
 }
 
+/** Integers. Without a format, clients that are generated in other languages would count to 2^31. */
 export function integer(description: string, more: JsonSchema = { minimum: 0 }): Schema<number> {
-  return make({ type: "integer", description, ...more });
+  const isSmall = typeof more.maximum === "number" && more.maximum < 2 ** 31;
+  return make({ type: "integer", format: isSmall ? "int32" : "int64", description, ...more });
 }
 
 export function number(description: string): Schema<number> {

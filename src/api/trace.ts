@@ -204,12 +204,12 @@ function collectOperation(clock: Clock): Operation {
     role: "operator",
     isAudited: true,
     query: { ...selection, trace: text("a name for the trace, the same each time", { minLength: 1, maxLength: 64 }) },
+    needed: ["trace"],
     answer: object({ items: list(traceSchema, "what happened, in its order") }),
     problems: [503],
     answerCall({ reading, query: { trace: name, ...selected }, note, done }) {
       const wanted = wantedOf(selected);
       if (wanted instanceof Problem) return done(wanted);
-      if (name === undefined) return done(new Problem(400, "trace is missing"));
       const why = collected.has(name) ? undefined : reading.whyNotFollowed(wanted);
       if (why !== undefined) return done(why);
       const one = collected.get(name) ?? begin(name, wanted, { reading, note });

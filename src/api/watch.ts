@@ -33,11 +33,12 @@ export function watchOperation(clock: Clock): Operation {
       "`end` says why there are no more. That it begins and that it has ended goes to the audit log.",
     role: "viewer",
     isAudited: true,
-    query: { filter: text("the topic filter, which must be given", { minLength: 1 }) },
+    query: { filter: text("the topic filter", { minLength: 1 }) },
+    needed: ["filter"],
     isStream: true,
     answer: watchedSchema,
     problems: [503],
-    answerCall({ reading, query: { filter = "" }, note, done }) {
+    answerCall({ reading, query: { filter }, note, done }) {
       if (parseFilter(filter) === undefined || filter.startsWith("$share/"))
         return done(new Problem(400, "filter is no topic filter"));
       if (watchers >= apiStreamsMax)

@@ -157,6 +157,8 @@ describe("requests", () => {
     ["a parameter twice", "/clients?limit=1&limit=2", {}, 400],
     ["a limit that is too large", "/clients?limit=1001", {}, 400],
     ["a limit that is no number", "/clients?limit=1e2", {}, 400],
+    ["a parameter that must be there", "/explain?client_id=x", {}, 400],
+    ["a parameter that must be there, of a change", "/retained?dry_run=true", { method: "DELETE" }, 400],
     ["a word that is none", "/clients?connected=maybe", {}, 400],
     ["a body where none is taken", "/tokens", { method: "POST", body: "x" }, 400],
     ["a path that is too long", `/clients?search=${"x".repeat(apiTargetMax)}`, {}, 414],

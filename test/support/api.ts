@@ -2,14 +2,23 @@
 import { expect } from "bun:test";
 import Ajv2020 from "ajv/dist/2020.js";
 
-interface ApiDocument {
+/** The OpenAPI document, as far as tests look into it. */
+export interface ApiDocument {
+  readonly tags: readonly { readonly name: string; readonly description?: string }[];
   readonly paths: Readonly<Record<string, Readonly<Record<string, DocumentedOperation>>>>;
   readonly components: { readonly schemas: Readonly<Record<string, object>> };
 }
 
 interface DocumentedOperation {
   readonly operationId: string;
-  readonly responses: Readonly<Record<string, { readonly content: Readonly<Record<string, { schema: object }>> }>>;
+  readonly parameters: readonly { readonly name: string; readonly in: string; readonly required: boolean }[];
+  readonly responses: Readonly<Record<string, { readonly content: Readonly<Record<string, DocumentedContent>> }>>;
+}
+
+interface DocumentedContent {
+  readonly schema: object;
+  /** The schema of each event's data. */
+  readonly "x-event-data"?: object;
 }
 
 export interface ApiReply {
@@ -128,7 +137,8 @@ export class ApiClient {
     expect(described, `${operationId} ${status} ${type}`).toBeDefined();
     const key = `${operationId} ${status}`;
     const validate =
-      this.#validators.get(key) ?? this.#ajv.compile({ ...described!.schema, components: this.document.components });
+      this.#validators.get(key) ??
+      this.#ajv.compile({ ...(described!["x-event-data"] ?? described!.schema), components: this.document.components });
     this.#validators.set(key, validate);
     const isValid = validate(body);
     expect([operationId, isValid, validate.errors]).toEqual([operationId, true, null]);

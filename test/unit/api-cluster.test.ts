@@ -8,7 +8,7 @@ import { object, text } from "../../src/api/schema.ts";
 type Said = Outcome<unknown> | Problem;
 
 const answer = object({ text: text("a text") });
-const parts = { path: "/x/{id}", tag: "x", summary: "Asks.", scope: "first", answer, answerCall() {} } as const;
+const parts = { path: "/x/{id}", tag: "cluster", summary: "Asks.", scope: "first", answer, answerCall() {} } as const;
 const reads: Operation = operation({ ...parts, id: "read", method: "GET", role: "viewer" });
 const changes: Operation = operation({ ...parts, id: "change", method: "POST", role: "operator" });
 const request = { operation: "x", path: { id: "1" }, query: {}, body: undefined };
