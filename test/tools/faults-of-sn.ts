@@ -158,4 +158,11 @@ export const faults: readonly Fault[] = [
     replace: "    this.#left -= 0;",
     tests: flows2,
   },
+  {
+    what: "mqtt-sn: PUBREL that comes again is answered before the store has forgotten its packet id",
+    file: "src/broker/publish/handle-publish.ts",
+    find: "if (before?.has(packetId)) return",
+    replace: "if (before?.has(packetId) && packetId < 0) return",
+    tests: "test/simulation/released-twice.test.ts",
+  },
 ];

@@ -17,6 +17,7 @@ import { describeReason, Reason } from "../../mqtt/reason.ts";
 import type { Channel } from "../../session/channel.ts";
 import type { AckOutcome } from "../../session/owed-acks.ts";
 import { type Connection, PauseReason } from "../delivery/connection.ts";
+import type { LocalSession } from "../delivery/local-session.ts";
 import type { StoreBackPressure } from "../delivery/store-back-pressure.ts";
 import type { ClusterContext, ClusterRoute } from "../peers/cluster-context.ts";
 import { placeInDrop } from "./drop-place.ts";
@@ -47,6 +48,11 @@ export class PublishHandler {
   /** Publishes what the operator says, by the same rules. */
   readonly ofOperator: OperatorPublisher;
   readonly #storeBackPressure: StoreBackPressure;
+  /**
+   * Packet ids that the store is about to forget, with the connection that waits for PUBCOMP: who says PUBREL again
+   * meanwhile, after a reconnection or over UDP, must not be told sooner.
+   */
+  readonly #releases = new WeakMap<LocalSession, Map<number, Connection>>();
   readonly #bundle: Run = emptyRun();
   /** Packet ids of the packets in the bundle. */
   #bundleIds: number[] = [];
@@ -197,13 +203,22 @@ export class PublishHandler {
     const { session } = client;
     const pubcomp = (reason: number): void =>
       channel.ackNow(connection.writer, PacketType.pubcomp, packetId, { reason });
+    const before = this.#releases.get(client);
+    if (before?.has(packetId)) return void before.set(packetId, connection);
     if (!session.removeIncoming(packetId)) return pubcomp(Reason.packetIdentifierNotFound);
     channel.outstanding = Math.max(0, channel.outstanding - 1);
     if (client.mailbox === undefined) return pubcomp(Reason.success);
     // After PUBCOMP the client may use the id for another message, so the store must have forgotten it by then.
     const remove = forgettingOf(client, packetId);
+    const releases = before ?? new Map<number, Connection>();
+    releases.set(packetId, connection);
+    if (before === undefined) this.#releases.set(client, releases);
     const done = (): void => {
-      if (channel.phase === "open") pubcomp(Reason.success);
+      const asked = releases.get(packetId)!;
+      releases.delete(packetId);
+      if (releases.size === 0) this.#releases.delete(client);
+      if (asked.channel.phase !== "open") return;
+      asked.channel.ackNow(asked.writer, PacketType.pubcomp, packetId, { reason: Reason.success });
     };
     this.#context.journal.commit([fence(client.fencingToken), remove], done, () => this.#context.evict(client));
   }
