@@ -33,6 +33,8 @@ interface Current {
   sent: SnMessage | undefined;
   tries: number;
   dueAt: number;
+  /** True once PUBREC has come: PUBLISH is not sent again, whatever the client's address must prove meanwhile. */
+  isReceived: boolean;
   /** How often the client has said that it does not know the topic's id. */
   unknown: number;
 }
@@ -50,6 +52,8 @@ export interface Recipient {
   acknowledge(type: number, packetId: number, reason: number): void;
   /** A message is too large for a datagram; `size` in bytes. */
   tooLarge(topic: string, size: number): void;
+  /** Returns true while the broker may have messages for the client that it has not handed over. */
+  mailWaits(): boolean;
   /** The client has not answered, however often it was asked. */
   unanswered(): void;
   /** Nothing is under way any more. */
@@ -196,12 +200,15 @@ export class Deliveries {
     const isThis = current !== undefined && current.item.packetId === messageId;
     if (isThis && current.phase === "publish" && current.item.kind === "publish" && current.item.qos === 2) {
       current.phase = "released";
+      current.isReceived = true;
       current.dueAt = Infinity;
       return this.#recipient.acknowledge(PacketType.pubrec, messageId, Reason.success);
     }
     if (isThis && current.phase === "released") return;
-    // It is answered whatever it is about, so that the client can go on.
-    this.#recipient.peer.tell({ kind: "pubrel", messageId });
+    // Of what the broker has not heard it sends PUBLISH again, after which the client must not have released it: it
+    // would take it for another message. Where nothing can come any more the client is let go on.
+    const isOver = current === undefined && this.#queue.length === 0 && !this.#recipient.mailWaits();
+    if (isOver || (isThis && current.phase === "release")) this.#recipient.peer.tell({ kind: "pubrel", messageId });
   }
 
   /** Handles the client's PUBCOMP. */
@@ -219,7 +226,7 @@ export class Deliveries {
       if (item.kind === "publish" && item.qos === 0) this.#queuedQoS0--;
       const current: Current = {
         ...{ item, phase: "publish", messageId: item.packetId, sent: undefined },
-        ...{ tries: 0, dueAt: Infinity, unknown: 0 },
+        ...{ tries: 0, dueAt: Infinity, isReceived: false, unknown: 0 },
       };
       this.#current = current;
       this.#begin(current, now);
@@ -236,7 +243,7 @@ export class Deliveries {
   /** Sends the message that is under way, or what must be sent before it. */
   #begin(current: Current, now: number): void {
     const { item } = current;
-    if (item.kind === "release") {
+    if (item.kind === "release" || current.isReceived) {
       current.phase = "release";
       return this.#send(current, { kind: "pubrel", messageId: item.packetId }, now);
     }

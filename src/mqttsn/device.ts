@@ -78,14 +78,13 @@ export class Device<Owner> {
     this.deliveries = new Deliveries(
       recipientOf(this, context, {
         acknowledge: (type, packetId, reason) => this.#inner?.send(ackPacket(type, packetId, reason)),
-        // A client that sleeps is asked again when it wakes.
-        unanswered: () => (this.isAsleep ? this.#sleep() : this.dismiss()),
+        mailWaits: () => this.#mailWaits,
+        unanswered: () => (this.isAsleep ? this.#sleep() : this.dismiss()), // It is asked again when it wakes.
         idle: (now) => this.#sleepIfDone(now),
       }),
       context.random.next(),
     );
-    const { predefined, metrics } = context;
-    this.#requests = new Requests({ device: this, predefined, metrics, inner: () => this.#inner });
+    this.#requests = new Requests({ ...context, device: this, inner: () => this.#inner });
     this.#timer = new Timer((now) => this.#tick(now));
   }
 
@@ -256,15 +255,18 @@ export class Device<Owner> {
   #sleepIfDone(now: number): void {
     this.#lookAt = Infinity;
     if (this.state !== "awake" || !this.deliveries.isIdle) return;
-    const inner = this.#inner;
-    // The broker has something for it, or may have when it has read what waits.
-    const hasMail = inner !== undefined && (inner.waiting > 0 || this.#context.mailWaits(inner.owner));
-    if (now < this.#lookUntil && hasMail && !this.deliveries.isCutShort) {
+    if (now < this.#lookUntil && this.#mailWaits && !this.deliveries.isCutShort) {
       this.#lookAt = now + snMailLookMs;
       return this.#schedule(now);
     }
     this.#sleep();
     this.peer.tell({ kind: "pingresp", hasMore: this.deliveries.isCutShort });
+  }
+
+  /** True while the broker has something for the client, or may have when it has read what waits. */
+  get #mailWaits(): boolean {
+    const { waiting = 0, owner } = this.#inner ?? {};
+    return this.state === "opening" || waiting > 0 || (owner !== undefined && this.#context.mailWaits(owner));
   }
 
   #sleep(): void {
@@ -276,11 +278,9 @@ export class Device<Owner> {
   /** Opens the connection to the broker; `owed` is answered when it lets the client in. */
   #open(owed: SnMessage | undefined, clean: boolean): void {
     this.#owed = owed;
-    const { clientId } = this;
     const { remote, address, protection } = this.peer;
-    const wasAsleep = this.isAsleep;
-    const packet = connectPacket({ clientId, clean, expiry: this.#expiry, will: this.#will });
-    if (!wasAsleep) this.state = "opening";
+    const packet = connectPacket({ clientId: this.clientId, clean, expiry: this.#expiry, will: this.#will });
+    if (!this.isAsleep) this.state = "opening";
     const inner: InnerConnection<Owner> = new InnerConnection(
       this.#context.doors,
       { remote, address, user: protection?.user ?? this.#context.user, state: () => shownState(this.state) },

@@ -7,7 +7,7 @@ import type { TopicIds } from "./topic-ids.ts";
 export function recipientOf<Owner>(
   device: Named & { readonly topics: TopicIds },
   { retryMs, datagramBytesMax, metrics, predefined, tooLarge }: DeviceContext<Owner>,
-  ways: Pick<Recipient, "acknowledge" | "unanswered" | "idle">,
+  ways: Pick<Recipient, "acknowledge" | "mailWaits" | "unanswered" | "idle">,
 ): Recipient {
   return {
     ...{ retryMs, datagramBytesMax, metrics, ...ways },

@@ -8,6 +8,8 @@ const tools = "test/unit/mqttsn-client.test.ts";
 const protection = "test/unit/mqttsn-protection.test.ts";
 const flows2 = "test/broker/mqtt-sn-2.test.ts";
 const attacks = "test/broker/mqtt-sn-attacks.test.ts";
+const deliveries = "test/unit/mqttsn-deliveries.test.ts";
+const simulation = "test/simulation/sn.test.ts";
 
 export const faults: readonly Fault[] = [
   {
@@ -157,6 +159,20 @@ export const faults: readonly Fault[] = [
     find: "    this.#left--;",
     replace: "    this.#left -= 0;",
     tests: flows2,
+  },
+  {
+    what: "mqtt-sn: a device is told to release what the broker has not heard of",
+    file: "src/mqttsn/deliveries.ts",
+    find: "if (isOver || (isThis",
+    replace: "if (messageId >= 0 || isOver || (isThis",
+    tests: simulation,
+  },
+  {
+    what: "mqtt-sn: what a device has received is sent again when its address has changed",
+    file: "src/mqttsn/deliveries.ts",
+    find: "      current.isReceived = true;\n",
+    replace: "",
+    tests: deliveries,
   },
   {
     what: "mqtt-sn: PUBREL that comes again is answered before the store has forgotten its packet id",
