@@ -1,21 +1,20 @@
 /** MQTT-SN's door: the UDP socket, with the gateway behind it that makes its clients clients of the broker. */
 import { setAlarm } from "../base/alarm.ts";
 import { systemClock } from "../base/clock.ts";
-import { logTextMax } from "../base/limits.ts";
-import { LineLimit, standingFor } from "../base/line-limit.ts";
 import { systemRandom } from "../base/random.ts";
 import { snAdvertiseMs, snReceiveBufferBytes } from "../base/sn-limits.ts";
 import { subjectOf } from "../base/turn-watch.ts";
 import type { Broker } from "../broker/broker.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
 import type { Connection } from "../broker/delivery/connection.ts";
-import { Gateway } from "../mqttsn/gateway.ts";
+import type { Gateway } from "../mqttsn/gateway.ts";
 import { PredefinedTopics } from "../mqttsn/predefined-topics.ts";
 import { SnKeys } from "../mqttsn/protection.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { type Group, listenUdp, type UdpSocket } from "../net/udp.ts";
 import { hostOf } from "./listeners.ts";
 import type { OperatorFiles } from "./operator-files.ts";
+import { gatewayOf } from "./sn-gateway.ts";
 
 /** The door, open. */
 export interface SnDoor {
@@ -45,7 +44,11 @@ export async function openSnDoor(
   const keys = options.snKeys === "" ? undefined : new SnKeys(systemRandom, options.snGatewayId);
   if (keys !== undefined) files.follow([options.snKeys], ([text]) => keys.load(text!));
   let socket: UdpSocket | undefined;
-  const gateway = gatewayOf(options, { broker, events, predefined, keys, send: (...what) => socket?.send(...what) });
+  const gateway = gatewayOf(options, {
+    ...{ broker, events, predefined, keys, clock: systemClock, random: systemRandom },
+    send: (...what) => socket?.send(...what),
+    later: (go) => void setImmediate(go),
+  });
   const group = options.snMulticast === "" ? undefined : groupOf(options.snMulticast);
   socket = await listenUdp({
     host: hostOf(options),
@@ -80,48 +83,6 @@ export async function openSnDoor(
       close();
     },
   };
-}
-
-interface Given {
-  readonly broker: Broker;
-  readonly events: TransportEvents<Connection>;
-  readonly predefined: PredefinedTopics;
-  readonly keys: SnKeys | undefined;
-  readonly send: UdpSocket["send"];
-}
-
-function gatewayOf(options: BrokerOptions, { broker, events, predefined, keys, send }: Given): Gateway<Connection> {
-  const { log, localSessions, remoteSessions } = broker.context;
-  const lines = new LineLimit<"large">();
-  const { snGatewayId, snUser, snPublishAnonymous, snRetry, snMtu, sn2 } = options;
-  return new Gateway(
-    {
-      gatewayId: snGatewayId,
-      user: snUser === "" ? undefined : snUser,
-      anonymousUser: snPublishAnonymous === "" ? undefined : snPublishAnonymous,
-      retryMs: snRetry,
-      datagramBytesMax: snMtu,
-      takes2: sn2,
-    },
-    {
-      events,
-      predefined,
-      keys,
-      send,
-      clock: systemClock,
-      random: systemRandom,
-      later: (go) => void setImmediate(go),
-      mailWaits: ({ client, writer }) =>
-        client !== undefined && (writer.unsent > 0 || client.feedsPending > 0 || client.mailbox?.isIdle === false),
-      knows: (clientId) => localSessions.has(clientId) || remoteSessions.has(clientId),
-      tooLarge({ clientId, remote, topic, size }) {
-        const stands = lines.take("large", systemClock.now(), clientId);
-        if (stands === 0) return;
-        const facts = { client: clientId.slice(0, logTextMax), remote, topic: topic.slice(0, logTextMax), size };
-        log.warn(facts, standingFor(`a message needs a datagram larger than --sn-mtu ${snMtu}: it is refused`, stands));
-      },
-    },
-  );
 }
 
 /** Advertises the broker to the group, now and every so often. */

@@ -8,7 +8,7 @@ import type { DialLink, LinkConnection, LinkDrained } from "../../src/broker/pee
 import type { Transport } from "../../src/net/transport.ts";
 import { type BrokerCode, thisVersion } from "./broker-code.ts";
 import type { KeeperClient } from "./keeper.ts";
-import { EnsembleLine, type KeeperLine, PortLine, type Way } from "./keeper-line.ts";
+import { EnsembleLine, type KeeperLine, type Machine, PortLine, type Way } from "./keeper-line.ts";
 import { endByChance, type Missed, mixed } from "./uneven.ts";
 import { type End, Wire } from "./wire.ts";
 import type { World } from "./world.ts";
@@ -28,7 +28,10 @@ function everybody(clock: Clock): Access {
 export class BrokerNode {
   readonly id: string;
   readonly #world: World;
+  readonly #machine: Machine;
   readonly #line: KeeperLine;
+  /** Told of each broker that has started here. */
+  onStarted: (broker: Broker, machine: Machine) => void = () => {};
   broker: Broker | undefined;
   /** The code that the next life here runs; and the one that this life does. */
   code: BrokerCode = thisVersion;
@@ -56,7 +59,7 @@ export class BrokerNode {
     this.#world = world;
     this.id = id;
     this.#rate = 1 + (2 * world.random.next() - 1) * driftMax;
-    const machine = {
+    const machine: Machine = {
       id,
       local: (time: number) => this.#local(time),
       now: () => this.#local(world.now()),
@@ -67,6 +70,7 @@ export class BrokerNode {
       guard: <Arguments extends readonly unknown[]>(run: (...given: Arguments) => void) => this.#guard(run),
       end: (error: OperatingError) => this.#end(error),
     };
+    this.#machine = machine;
     this.#line = world.ensemble === undefined ? new PortLine(world, machine) : new EnsembleLine(world, machine);
   }
 
@@ -164,6 +168,7 @@ export class BrokerNode {
     this.broker = broker;
     if (world.uneven !== undefined && !this.isForeign) endByChance(broker.context.slices, world.uneven);
     this.#tickAtDeadlines(broker, life);
+    this.onStarted(broker, this.#machine);
   }
 
   /** Another broker has dialled. */

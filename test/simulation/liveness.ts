@@ -70,8 +70,12 @@ export class Liveness {
   }
 }
 
-/** True if nothing but the broker keeps it from sending: the client has room, and there is contact with the store. */
+/**
+ * True if nothing but the broker keeps it from sending: the client has room and is awake, and there is contact with the
+ * store.
+ */
 function mayTake(client: LocalSession): boolean {
-  const { context, mailbox } = client;
+  const { context, mailbox, connection } = client;
+  if (connection?.transport.deviceState === "asleep") return false;
   return mailbox !== undefined && client.hasRoom && context.coordinator.state === "CONNECTED";
 }

@@ -8,7 +8,7 @@ export interface Seeds {
 }
 
 /** From MQTTZOO_SEED and MQTTZOO_SEEDS, or, with a name before it, from MQTTZOO_GROUP_SEED and so on. */
-export function seedsOf(name: "" | "GROUP_" | "WILL_", count: number): Seeds {
+export function seedsOf(name: "" | "GROUP_" | "WILL_" | "SN_SIM_", count: number): Seeds {
   const { env } = process;
   return {
     first: Number(env[`MQTTZOO_${name}SEED`] ?? 1),
