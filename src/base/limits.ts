@@ -21,6 +21,8 @@ export const connectBytesMax = 256 * 1024;
 export const remainingLengthMax = 268_435_455;
 /** Topic aliases that a client may set (3.2.2.3.8); as many may the broker set, if the client allows. */
 export const topicAliasMax = 64;
+/** Messages under way to a bridge before MQTT 5, which cannot say how many: mosquitto's takes 20, and no more. */
+export const bridgeReceiveMax = 20;
 /** Characters at which user names, client ids and the like are cut in log lines. */
 export const logTextMax = 128;
 /** Characters of a line of the log; of a longer one each text is cut to `logFieldCharactersMax`. */

@@ -156,3 +156,19 @@ test("released messages take no room of a smaller Receive Maximum, a larger one 
   const both = await fourth.takeMany("publish", 2);
   expect(both.map(({ payload }) => payload.toString())).toEqual(["d", "e"]);
 });
+
+test.each([
+  ["a bridge of mosquitto's, which takes 20", { bridgeMode: true }, 20],
+  ["a client that is none", {}, 40],
+])("before MQTT 5 as many messages are under way as are taken: %s", async (_, how, most) => {
+  const client = await RawClient.connect(broker.port, { clientId: `window-${most}`, ...how });
+  await client.subscribe("window", { qos: 1 });
+  for (let n = 0; n < 40; n++) await publish("window", String(n), 1);
+  const got = await client.takeMany("publish", most);
+  await client.ping();
+  expect(client.packets.filter(({ cmd }) => cmd === "publish")).toEqual([]);
+  if (most === 40) return client.disconnect();
+  client.send({ cmd: "puback", messageId: got[0].messageId });
+  expect((await client.take("publish")).payload.toString()).toBe("20");
+  client.disconnect();
+});

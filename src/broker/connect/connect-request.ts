@@ -2,7 +2,7 @@
 import { Bucket } from "../../base/bucket.ts";
 import { encodeUtf8, equalRange, ownBytes } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { topicAliasMax } from "../../base/limits.ts";
+import { bridgeReceiveMax, topicAliasMax } from "../../base/limits.ts";
 import type { WillRecord } from "../../mail/will-record.ts";
 import { type ProtocolVersion, sessionNeverExpires } from "../../mqtt/constants.ts";
 import { type Connect, type ConnectPacket, decodeConnect, type Frame } from "../../mqtt/control.ts";
@@ -107,7 +107,8 @@ export function openOn(
   { options, clock }: Pick<Runtime, "options" | "clock">,
 ): number {
   const { channel, framer } = connection;
-  const { receiveMaximum = options.maxInflight, topicAliasMaximum = 0 } = packet.properties ?? {};
+  const { topicAliasMaximum = 0 } = packet.properties ?? {};
+  const receiveMaximum = packet.properties?.receiveMaximum ?? (channel.bridge ? bridgeReceiveMax : options.maxInflight);
   channel.open();
   channel.silenceMs = keepAlive * 1500;
   channel.allowAliases(Math.min(topicAliasMaximum, topicAliasMax));
