@@ -23,6 +23,13 @@ const programs: readonly { readonly name: string; readonly package: string; read
     package: "chromium",
     isThere: () => (Bun.which("chromium") ?? Bun.which("chromium-browser")) !== null,
   },
+  { name: "HAProxy", package: "haproxy", isThere: () => Bun.which("haproxy", withSbin()) !== null },
+  { name: "nginx", package: "nginx", isThere: () => Bun.which("nginx", withSbin()) !== null },
+  {
+    name: "nginx's module for TCP",
+    package: "libnginx-mod-stream",
+    isThere: () => existsSync("/usr/lib/nginx/modules/ngx_stream_module.so"),
+  },
   { name: "promtool", package: "prometheus", isThere: () => Bun.which("promtool") !== null },
   { name: "zsh", package: "zsh", isThere: () => Bun.which("zsh") !== null },
   { name: "fish", package: "fish", isThere: () => Bun.which("fish") !== null },
@@ -65,7 +72,7 @@ function install(): void {
   const noQuestions = { DEBIAN_FRONTEND: "noninteractive" };
   const sudo = process.getuid?.() === 0 ? [] : ["sudo", "-n"];
   run([...sudo, "apt-get", "update", "-qq"], "quiet", noQuestions);
-  // Debian starts mosquitto as a service where it can; the tests start their own, on ports of their own.
+  // Debian starts some of them as services where it can; the tests start their own, on ports of their own.
   run([...sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", ...packages], "quiet", noQuestions);
   const still = missing.filter(({ isThere }) => !isThere());
   if (still.length === 0) return;

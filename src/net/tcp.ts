@@ -175,6 +175,8 @@ export interface Listener {
 
 export interface ListenOptions {
   readonly tls?: ServerTls | undefined;
+  /** The option that chooses the port, for what is said if it cannot be opened. */
+  readonly flag: string;
 }
 
 export interface ServerTls {
@@ -188,7 +190,7 @@ export function listenTcp<Owner>(
   host: string,
   port: number,
   events: TransportEvents<Owner>,
-  { tls }: ListenOptions = {},
+  { tls, flag }: ListenOptions,
 ): Listener {
   const socket = tls === undefined ? handlers(events) : secureHandlers(events, tls);
   let listener: TCPSocketListener<Attached<Owner>>;
@@ -196,7 +198,10 @@ export function listenTcp<Owner>(
     listener = Bun.listen<Attached<Owner>>({ hostname: host, port, socket });
   } catch (error) {
     const code = codeOf(error);
-    throw new OperatingError("ELISTEN", `cannot listen on ${host}:${port}: ${explain(code, port) ?? messageOf(error)}`);
+    throw new OperatingError(
+      "ELISTEN",
+      `cannot listen on ${host}:${port}: ${explain(code, port, flag) ?? messageOf(error)}`,
+    );
   }
   return { port: listener.port, close: () => listener.stop(false) };
 }
@@ -233,9 +238,9 @@ export async function dialUnix<Owner>(path: string, events: TransportEvents<Owne
   }
 }
 
-function explain(code: string | undefined, port: number): string | undefined {
-  if (code === "EADDRINUSE") return `the port is in use; choose another with --port, or stop what uses ${port}`;
-  if (code === "EACCES") return `ports below 1024 need more rights; choose another with --port`;
+function explain(code: string | undefined, port: number, flag: string): string | undefined {
+  if (code === "EADDRINUSE") return `the port is in use; choose another with ${flag}, or stop what uses ${port}`;
+  if (code === "EACCES") return `ports below 1024 need more rights; choose another with ${flag}`;
   return undefined;
 }
 

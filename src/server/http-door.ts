@@ -33,6 +33,9 @@ export interface HttpParts {
   readonly log: Log;
 }
 
+/** The methods that all but the API and what is administered know, as `Allow` names them. */
+const methods = "GET, HEAD, OPTIONS";
+
 /**
  * Opens the HTTP server: probes are answered at once, metrics and changes when the broker has started. Rejects with
  * `OperatingError`.
@@ -56,8 +59,10 @@ export async function openHttp(options: BrokerOptions, parts: HttpParts): Promis
     }
     const shown = await dashboard.answer(question);
     if (shown !== undefined) return shown;
+    // HAProxy's `option httpchk` asks so unless it is told otherwise, and takes 405 for a server that is down.
+    if (method === "OPTIONS") return { status: 204, type: "text/plain", body: "", headers: { allow: methods } };
     if (method !== "GET" && method !== "HEAD")
-      return { status: 405, type: "text/plain", body: "only GET and HEAD\n", headers: { allow: "GET, HEAD" } };
+      return { status: 405, type: "text/plain", body: `only ${methods}\n`, headers: { allow: methods } };
     if (path === "/metrics" && prometheus !== undefined)
       return { status: 200, type: prometheus.contentType, body: await prometheus.text() };
     const missing = {

@@ -110,7 +110,7 @@ export async function listenForLinks(
       return connection;
     },
   };
-  return listenTcp(linkHost, linkPort, events, { tls });
+  return listenTcp(linkHost, linkPort, events, { tls, flag: "--link-port" });
 }
 
 /** Returns how links are dialled: over TLS where the other broker accepts nothing else. */

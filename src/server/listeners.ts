@@ -178,6 +178,25 @@ export function openIdentity(
 /** The addresses from which PROXY headers are believed where the operator has named none: this machine. */
 const loopbackRanges = ["127.0.0.0/8", "::1"];
 
+/** The options that choose ports for clients. */
+const portOf = { "--port": "port", "--tls-port": "tlsPort", "--ws-port": "wsPort", "--wss-port": "wssPort" } as const;
+
+/**
+ * Opens all ports for clients, and closes them again: a broker that cannot open them never joins its cluster, nor tells
+ * others to send it clients. Throws `OperatingError`.
+ */
+export function tryPorts(options: BrokerOptions): void {
+  const nobody: TransportEvents<undefined> = {
+    opened: (transport) => transport.abort() as undefined,
+    received: () => {},
+    drained: () => {},
+    closed: () => {},
+  };
+  // The socket stays whose it is until this broker has its store: one of another life may still serve it.
+  const ports = { ...options, socket: "", proxyProtocol: false };
+  openListeners(ports, { events: () => nobody, identity: undefined, untrusted: () => {} }).close();
+}
+
 /** Opens all listeners. Throws `OperatingError` if, say, a port is in use; what was opened before is closed again. */
 export function openListeners<Owner>(
   options: BrokerOptions,
@@ -187,13 +206,14 @@ export function openListeners<Owner>(
   const { proxyFrom, proxyCertificates: certificates } = options;
   const from = proxyFrom.length === 0 ? loopbackRanges : proxyFrom;
   const opened: Listener[] = [];
-  const listen = <End>(port: number, end: TransportEvents<End>, protocol?: string): number => {
+  const listen = <End>(flag: keyof typeof portOf, end: TransportEvents<End>, protocol?: string): number => {
+    const port = options[portOf[flag]];
     if (port === -1) return -1;
     const tls = identity && protocol !== undefined ? { identity, protocol } : undefined;
     const listener =
       options.proxyProtocol && tls === undefined
-        ? listenTcp(host, port, behindProxy(end, { from, certificates, refused: untrusted }))
-        : listenTcp(host, port, end, { tls });
+        ? listenTcp(host, port, behindProxy(end, { from, certificates, refused: untrusted }), { flag })
+        : listenTcp(host, port, end, { tls, flag });
     opened.push(listener);
     return listener.port;
   };
@@ -203,10 +223,10 @@ export function openListeners<Owner>(
   try {
     const overWeb = (name: ListenerName) => overWebSocket(events(name), webSocket);
     const ports: Ports = {
-      tcp: listen(options.port, events("tcp")),
-      tls: listen(options.tlsPort, events("tls"), "mqtt"),
-      ws: listen(options.wsPort, overWeb("ws")),
-      wss: listen(options.wssPort, overWeb("wss"), "http/1.1"),
+      tcp: listen("--port", events("tcp")),
+      tls: listen("--tls-port", events("tls"), "mqtt"),
+      ws: listen("--ws-port", overWeb("ws")),
+      wss: listen("--wss-port", overWeb("wss"), "http/1.1"),
     };
     if (options.socket !== "") opened.push(listenUnix(options.socket, events("unix")));
     const told = [ports.tcp, ports.tls, ports.ws, ports.wss].find((port) => port > 0) ?? 0;

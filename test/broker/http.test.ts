@@ -81,6 +81,14 @@ describe("probes and monitors are answered", () => {
     expect(head).toContain("content-type: text/plain");
   });
 
+  test("that only ask what may be asked, as HAProxy's httpchk does unless it is told otherwise", async () => {
+    for (const path of ["/", "/readyz"]) {
+      const { status, head, body } = await one(`OPTIONS ${path} HTTP/1.0\r\n\r\n`);
+      expect([status, body]).toEqual([204, ""]);
+      expect(head).toContain("allow: get, head, options");
+    }
+  });
+
   test("one after the other on a connection, sent at once or in pieces", async () => {
     const get = (path: string, more = "\r\n"): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n${more}`;
     const several = await ask(get("/livez") + get("/nothing") + get("/readyz", last));
@@ -123,10 +131,10 @@ describe("a request that is none, or too much, is refused", () => {
     expect((await one(request)).status).toBe(status);
   });
 
-  test.each(["POST", "OPTIONS", "TRACE"])("the method %s, with those that there are", async (method) => {
+  test.each(["POST", "TRACE"])("the method %s, with those that there are", async (method) => {
     const { status, head, body } = await one(`${method} /livez HTTP/1.0\r\nContent-Length: 0\r\n\r\n`);
-    expect([status, body]).toEqual([405, "only GET and HEAD\n"]);
-    expect(head).toContain("allow: get, head");
+    expect([status, body]).toEqual([405, "only GET, HEAD, OPTIONS\n"]);
+    expect(head).toContain("allow: get, head, options");
   });
 
   test("in words, where it is this broker that refuses it", async () => {

@@ -1,6 +1,6 @@
 /** The executable as a user meets it: help, errors, options from everywhere, its end, and its two clients. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
@@ -89,11 +89,18 @@ describe("errors are one line and a non-zero exit code", () => {
     expectOneLine(await run(args), pattern);
   });
 
-  test("a port in use", async () => {
-    expectOneLine(
-      await run(["broker", "--host", "127.0.0.1", "--port", String(broker.port), "--data", data()]),
-      /cannot listen on 127.0.0.1:\d+: the port is in use/,
-    );
+  const tls = ["--tls-cert", "none.crt", "--tls-key", "none.key"];
+  test.each([
+    { flag: "--port", more: [] },
+    { flag: "--ws-port", more: ["--port", "0"] },
+    { flag: "--tls-port", more: ["--port", "0", ...tls] },
+  ])("a port in use, with the option that has chosen it: $flag", async ({ flag, more }) => {
+    const { port } = broker;
+    const words = `127.0.0.1:${port}: the port is in use; choose another with ${flag}, or stop what uses ${port}`;
+    const never = data();
+    const args = ["broker", "--host", "127.0.0.1", flag, String(port), ...more, "--data", never];
+    expectOneLine(await run(args), new RegExp(`cannot listen on ${words}`));
+    expect(existsSync(never)).toBe(false);
   });
 
   test("a folder that cannot be written", async () => {

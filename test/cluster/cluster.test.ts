@@ -310,3 +310,15 @@ describe("wills", () => {
     expect(watcher.packets).toEqual([]);
   });
 });
+
+test("a broker whose port for clients is in use never joins", async () => {
+  const taken = cluster.port(0);
+  await expect(cluster.add("homeless", { port: taken })).rejects.toThrow(
+    `cannot listen on 127.0.0.1:${taken}: the port is in use; choose another with --port`,
+  );
+  // What joins later is seen later.
+  await cluster.add("d");
+  const peers = (): string[] => [...cluster.brokers[0]!.broker.context.peers.keys()];
+  await eventually(() => peers().includes("d"), "another one has joined");
+  expect(peers()).not.toContain("homeless");
+});

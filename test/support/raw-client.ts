@@ -69,6 +69,11 @@ export class RawClient {
 
   connack: AnyPacket;
 
+  /** The port from which it has dialled. */
+  get localPort(): number {
+    return this.#socket.localPort;
+  }
+
   send(packet: AnyPacket): void {
     this.write(mqttPacket.generate(packet, { protocolVersion: this.#version }));
   }

@@ -23,6 +23,21 @@ export const faults: readonly Fault[] = [
     needsBuild: true,
   },
   {
+    what: "doors: a broker joins its cluster before it knows whether clients can reach it",
+    file: "src/server/server.ts",
+    find: "  tryPorts(options);\n",
+    replace: "",
+    tests: "test/cluster/cluster.test.ts",
+    needsBuild: true,
+  },
+  {
+    what: "doors: a bridge before MQTT 5 is sent more than mosquitto takes",
+    file: "src/broker/connect/connect-request.ts",
+    find: "(channel.bridge ? bridgeReceiveMax : options.maxInflight)",
+    replace: "options.maxInflight",
+    tests: "test/broker/resume.test.ts",
+  },
+  {
     what: "doors: a wrong password is remembered as a right one",
     file: "src/access/access.ts",
     find: "if (!(await isPasswordOf(hash, password))) return false;",

@@ -15,7 +15,7 @@ async function run(where: "listener" | "dialler", callback: string): Promise<{ c
     const calm = { opened: (transport) => transport, received() {}, drained() {}, closed() {} };
     const near = { ...calm, opened: (transport) => (transport.write(new Uint8Array([1]), 0, 1), transport) };
     const faulty = (events) => ({ ...events, ${callback}: boom });
-    const listener = listenTcp("127.0.0.1", 0, ${where === "listener" ? "faulty(near)" : "near"});
+    const listener = listenTcp("127.0.0.1", 0, ${where === "listener" ? "faulty(near)" : "near"}, { flag: "--port" });
     const events = ${where === "dialler" ? "faulty(near)" : "near"};
     dialTcp("127.0.0.1", listener.port, events).then(async (transport) => {
       // What is to come ends the process at once; only the end of the connection must be brought about.

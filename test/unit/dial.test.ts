@@ -10,7 +10,7 @@ const nothing = { opened: () => undefined, received() {}, drained() {}, closed()
 const tls = { ca: files.cert, serverName: "self.test" };
 
 test("who accepts a connection and says nothing is given up in time", async () => {
-  const silent = listenTcp("127.0.0.1", 0, nothing);
+  const silent = listenTcp("127.0.0.1", 0, nothing, { flag: "--port" });
   const dialledAt = performance.now();
   await expect(dialTcp("127.0.0.1", silent.port, nothing, { tls, handshakeMs: 200 })).rejects.toThrow(
     "TLS: no handshake in time",
@@ -29,7 +29,7 @@ test("a connection over TLS whose owner closes it as it opens is closed, and the
       return undefined;
     },
   };
-  const listener = listenTcp("127.0.0.1", 0, events, { tls: { identity, protocol: "x" } });
+  const listener = listenTcp("127.0.0.1", 0, events, { tls: { identity, protocol: "x" }, flag: "--tls-port" });
   const dial = () =>
     dialTcp("127.0.0.1", listener.port, nothing, { tls: { ...tls, protocol: "x" }, handshakeMs: 5000 });
   await expect(dial()).rejects.toThrow("cannot connect");
