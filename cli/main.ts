@@ -16,6 +16,7 @@ import { isLogJson } from "./flags/broker-config.ts";
 import { ownArguments } from "./flags/client-flags.ts";
 import { commandLine, refuseBytes } from "./flags/raw-words.ts";
 import { healthCommand } from "./health.ts";
+import { importCommand } from "./import.ts";
 import { withHint } from "./output/hints.ts";
 import { innermost, textOf, useOneLine } from "./output/one-line.ts";
 import { complain } from "./output/print.ts";
@@ -56,6 +57,7 @@ Examples:
   mqttzoo bank balance                             print what may still be stored
   mqttzoo retained list --user alice               print what a user has retained
   mqttzoo acl check alice home/temp write --acl-file acl   may she, and by which rule
+  mqttzoo import /etc/mosquitto/mosquitto.conf     come from mosquitto with what is set there
   mqttzoo repair --data mqttzoo-data               keep what is whole of a damaged store
   mqttzoo health --http-port 8080                  ask a broker how it is
 
@@ -66,6 +68,7 @@ program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: tr
 program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand()).addCommand(repairCommand());
 program.addCommand(clientsCommand()).addCommand(topicsCommand()).addCommand(retainedCommand());
 program.addCommand(aclCommand()).addCommand(explainCommand()).addCommand(traceCommand());
+program.addCommand(importCommand());
 program.addCommand(completionCommand()).addCommand(completeCommand(program), { hidden: true });
 
 program.hook("preAction", (_, command) => refuseBytes(command, ["message", "willPayload"]));

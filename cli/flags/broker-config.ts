@@ -63,6 +63,13 @@ export function resolveOptions(
   return resolved;
 }
 
+/** Throws `OperatingError` if there is no such option, or a text cannot be its value; `place` is where it stands. */
+export function checkOption(name: string, text: string, place: string): void {
+  const spec = specs.find(({ key }) => nameOf(key) === name);
+  if (spec === undefined) throw new OperatingError("EUSAGE", `${place}: there is no option --${name}`);
+  parseValue(spec, text, place);
+}
+
 /**
  * Returns true if the log is to be JSON, also where the options cannot be read: what is wrong with them is then said in
  * JSON, too.

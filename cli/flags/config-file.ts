@@ -14,15 +14,21 @@ export function readConfigFile(path: string, known: readonly string[]): Readonly
   const refuse = (why: string): never => {
     throw new OperatingError("EUSAGE", why);
   };
+  const isForeign = (): boolean =>
+    /^(listener|port|per_listener_settings|allow_anonymous|password_file|persistence|log_dest|include_dir) +\S/m.test(
+      text,
+    );
   let text = "";
   let parsed: unknown;
   try {
     text = readText(path);
     parsed = Bun.YAML.parse(text);
   } catch (error) {
+    if (isForeign()) return refuse(foreign(path));
     return refuse(`cannot read the configuration ${path}: ${messageOf(error).replace(`cannot read ${path}: `, "")}`);
   }
   if (parsed === null || parsed === undefined) return new Map();
+  if (typeof parsed !== "object" && isForeign()) return refuse(foreign(path));
   if (typeof parsed !== "object" || Array.isArray(parsed))
     return refuse(`the configuration ${path} must be lines of "option: value"`);
   const lines = linesOf(text);
@@ -37,6 +43,10 @@ export function readConfigFile(path: string, known: readonly string[]): Readonly
     found.set(key, { value: textsOf(value) ?? refuse(`${key} in ${place}: ${whatIsWrong(value)}`), line });
   }
   return found;
+}
+
+function foreign(path: string): string {
+  return `${path} is a configuration of mosquitto's; "mqttzoo import ${path}" makes one of this broker's of it`;
 }
 
 /** Returns a value as YAML from which it is read again as it is. */

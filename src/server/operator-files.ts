@@ -6,6 +6,7 @@
 import {
   appendFileSync,
   chownSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -13,6 +14,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
+import { join } from "node:path";
 import { filesLookMs } from "../base/access-limits.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, OperatingError } from "../base/errors.ts";
@@ -220,6 +222,40 @@ export function replaceText(path: string, text: string): void {
   } catch (error) {
     rmSync(next, { force: true });
     throw new OperatingError("EUSAGE", `cannot write ${path}: ${messageOf(error)}`);
+  }
+}
+
+/** Reads a file of somebody else's, of `bytesMax` bytes at most. Throws `OperatingError` that names it. */
+export function readForeign(path: string, bytesMax: number): Uint8Array {
+  let size = 0;
+  try {
+    const about = statSync(path);
+    if (!about.isFile()) throw new Error("it is no file");
+    size = about.size;
+    if (size <= bytesMax) return readFileSync(path);
+  } catch (error) {
+    throw new OperatingError("EFILE", `cannot read ${path}: ${messageOf(error)}`);
+  }
+  throw new OperatingError("EFILE", `${path} has ${size} bytes; up to ${bytesMax} are read`);
+}
+
+/** Returns the paths of what lies in a folder, in the order of their names. Throws `OperatingError`. */
+export function listFolder(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+      .sort()
+      .map((name) => join(folder, name));
+  } catch (error) {
+    throw new OperatingError("EFILE", `cannot read ${folder}: ${messageOf(error)}`);
+  }
+}
+
+/** Makes a folder, which its owner alone can read, unless it is there. Throws `OperatingError`. */
+export function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new OperatingError("EFILE", `cannot make ${folder}: ${messageOf(error)}`);
   }
 }
 

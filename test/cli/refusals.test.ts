@@ -196,6 +196,7 @@ const words = [
     "repair",
     "health",
     "retained",
+    "import",
     "help",
   ],
   ...["-t", "-m", "-q", "-p", "-V", "-D", "-i", "-c", "-L", "-C", "-W", "--will-topic", "--url", "--cafile", "-x"],

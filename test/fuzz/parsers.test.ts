@@ -22,6 +22,8 @@ import { Broker } from "../../src/broker/broker.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
 import { LinkConnection } from "../../src/broker/peers/link-connection.ts";
 import { FrameType, jsonFrame } from "../../src/link/frames.ts";
+import { readDirectives } from "../../src/mosquitto/directives.ts";
+import { translate } from "../../src/mosquitto/translate.ts";
 import { readProxyHeader } from "../../src/net/proxy-protocol.ts";
 import type { Transport } from "../../src/net/transport.ts";
 import { overWebSocket } from "../../src/net/websocket.ts";
@@ -240,5 +242,21 @@ test("SCRAM, tokens and a hook's answers", async () => {
       expect(["allow", "deny", "ignore"]).toContain(answer.result);
     }),
     { numRuns: runs / 10 },
+  );
+});
+
+test("configurations of mosquitto's: whatever stands there becomes options or words", () => {
+  const names = ["listener", "port", "certfile", "require_certificate", "allow_anonymous", "password_file", "protocol"];
+  const more = ["per_listener_settings", "log_type", "max_connections", "persistent_client_expiration", "connection"];
+  const lines = [...names, ...more].flatMap((name) => [`${name} true`, `${name} 1883 ::1`, name, `${name} -1h`]);
+  const samples = [lines.join("\n"), lines.toReversed().join("\n"), "listener 0 /a\npsk_hint x\n", ""];
+  fc.assert(
+    fc.property(texts(samples), (text) => {
+      const files = { readText: () => text, list: () => [] };
+      const { options, remarks } = translate(readDirectives("x", files), (path) => path);
+      expect(options.has("port")).toBe(true);
+      for (const { place, words } of remarks) expect(place !== "" && words !== "").toBe(true);
+    }),
+    { numRuns: Math.min(runs, 2000) },
   );
 });

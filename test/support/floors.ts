@@ -44,6 +44,8 @@ export const floors: Record<string, readonly string[]> = {
   "src/audit": ["src/base", "src/mqtt", "src/coordinator", "src/mail", "src/bank"],
   "src/link": ["src/base", "src/mqtt"],
   "src/access": ["src/base", "src/mqtt"],
+  // Another broker's files.
+  "src/mosquitto": ["src/base", "src/mqtt"],
   // access: who may use it, and how they prove it.
   "src/api": ["src/base", "src/mqtt", "src/access"],
   // A program for browsers; api: the types of the rows that it shows.
@@ -89,6 +91,7 @@ export const floors: Record<string, readonly string[]> = {
     "src/api",
     "src/client",
     "src/load",
+    "src/mosquitto",
     "src/access",
     "src/audit",
     "src/zookeeper",
