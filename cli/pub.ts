@@ -1,6 +1,7 @@
 /** `mqttzoo pub`: publishes messages, with mosquitto_pub's flags. */
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
+import type { Message } from "../src/client/connection-options.ts";
 import { describeReason } from "../src/mqtt/reason.ts";
 import { readBytes } from "../src/server/operator-files.ts";
 import {
@@ -13,6 +14,13 @@ import {
 } from "./flags/client-flags.ts";
 import { usage, wholeNumber } from "./flags/parsers.ts";
 import { bytesOf } from "./flags/raw-words.ts";
+import {
+  codecOf,
+  NotOfFormat,
+  type PayloadCodec,
+  type PayloadFormat,
+  payloadFormats,
+} from "./output/payload-formats.ts";
 import { complain, shown, tell } from "./output/print.ts";
 import { print } from "./output/standard-output.ts";
 import { Publisher } from "./pubsub/publisher.ts";
@@ -34,6 +42,7 @@ interface PubFlags extends ConnectionFlags {
   readonly request?: boolean;
   readonly wait: number;
   readonly retryFor?: number;
+  readonly format?: PayloadFormat;
 }
 
 /** Seconds for which a single message is tried to be sent again. */
@@ -47,6 +56,12 @@ export function pubCommand(): Command {
     .option("-s, --stdin-file", "message: all of standard input")
     .option("-l, --stdin-line", "messages: each line of standard input")
     .option("-n, --null-message", "publish an empty message")
+    .addOption(
+      new Option(
+        "--format <FORMAT>",
+        "what is given, of which the payload is made; CBOR and MessagePack are made of JSON",
+      ).choices(payloadFormats),
+    )
     .option("-r, --retain", "have the broker keep it for later subscribers")
     .option("-M, --max-inflight <N>", "messages at QoS 1 and 2 that are not acknowledged", wholeNumber(1, 65_535), 20)
     .option("--repeat <N>", "publish it so often", wholeNumber(1, Number.MAX_SAFE_INTEGER), 1)
@@ -73,6 +88,8 @@ Examples:
   tail -f log | mqttzoo pub -t logs -l -q 1        goes on when the broker has been restarted
   mqttzoo pub -t home/door -m open -q 1 --retry-for 300
   mqttzoo pub -t jobs -m now -q 1 -D publish message-expiry-interval 60 -D publish user-property from shell
+  mqttzoo pub -t meters/7 --format cbor -m '{"kWh": 21.5}'
+  mqttzoo pub -t relay/7 --format hex -m 'a5 01 ff'
   mqttzoo pub --zk zk1:2181,zk2:2181 -t home/door -m open
   mqttzoo pub -t time -n --request                 ask, see mqttzoo sub --respond
   mqttzoo pub --sn -t home/kitchen/temp -m 21.5 -q 1   over MQTT-SN (UDP), to a broker with --sn-port
@@ -85,8 +102,8 @@ async function run(flags: PubFlags): Promise<void> {
   const connection = readConnection(flags);
   const topic = flags.topic ?? connection.topic ?? usage("no topic: give one with -t");
   checkTopic(topic);
-  const messages = messagesOf(flags);
-  if (flags.request === true) return request(connection, topic, messages, flags);
+  const source = await sourceOf(flags);
+  if (flags.request === true) return request(connection, topic, source, flags);
   const publisher = new (connection.isSn ? SnPublisher : Publisher)(connection, {
     topic,
     inflight: flags.maxInflight,
@@ -99,7 +116,8 @@ async function run(flags: PubFlags): Promise<void> {
     onConnected: (remote) => flags.debug === true && tell(`connected to ${remote}`),
     onLost: (why) => flags.quiet !== true && complain(why),
   });
-  const refusals = await publisher.run(messages);
+  const refusals = await publisher.run(source.messages);
+  source.check();
   const [first] = refusals;
   if (first === undefined) return;
   if (flags.quiet !== true) {
@@ -113,7 +131,7 @@ async function run(flags: PubFlags): Promise<void> {
 async function request(
   connection: Connection,
   topic: string,
-  messages: AsyncIterable<Uint8Array | string>,
+  { messages, check, codec }: Source,
   { qos, wait, protocolVersion }: PubFlags,
 ): Promise<void> {
   if ((protocolVersion ?? 5) !== 5) usage("--request needs MQTT 5: leave -V away");
@@ -128,11 +146,57 @@ async function request(
   const given = connection.properties.publish;
   for await (const question of messages) {
     const answer = await asked.ask(client, topic, question, { qos, ...(given && { properties: given }) });
-    print(shown(answer.payload));
+    print(shown(answerOf(answer, codec)));
     print("\n");
     break;
   }
+  check();
   client.disconnect(connection.properties.disconnect);
+}
+
+/** The answer's payload in the format of the question; as it is where it is of another one. */
+function answerOf({ payload }: Message, codec: PayloadCodec | undefined): Uint8Array {
+  try {
+    return codec === undefined ? payload : Buffer.from(codec.show(payload));
+  } catch (error) {
+    if (!(error instanceof NotOfFormat)) throw error;
+    return payload;
+  }
+}
+
+interface Source {
+  readonly messages: AsyncIterable<Uint8Array | string>;
+  readonly codec: PayloadCodec | undefined;
+  /** To be called at their end. Throws `OperatingError` (EUSAGE) if that was before one that is not of its format. */
+  readonly check: () => void;
+}
+
+/** Rejects with `OperatingError` unless there is exactly one source. */
+async function sourceOf(flags: PubFlags): Promise<Source> {
+  const { format, stdinLine } = flags;
+  const written = messagesOf(flags);
+  if (format === undefined) return { messages: written, codec: undefined, check: () => {} };
+  const codec = await codecOf(format);
+  let wrong: string | undefined;
+  async function* made(): AsyncGenerator<Uint8Array> {
+    let line = 0;
+    for await (const message of written) {
+      line++;
+      let payload: Uint8Array;
+      try {
+        payload = codec.read(Buffer.from(message as string));
+      } catch (error) {
+        if (!(error instanceof NotOfFormat)) throw error;
+        const [what, then] =
+          stdinLine === true ? [`line ${line}`, "; what follows is not published"] : ["the message", ""];
+        const needed = /^(cbor|msgpack)$/.test(format!) ? `JSON to make ${format} of` : format;
+        wrong = `${what} is not ${needed} (${error.message})${then}`;
+        return;
+      }
+      yield payload;
+    }
+  }
+  return { messages: made(), codec, check: () => wrong !== undefined && usage(wrong) };
 }
 
 /** Throws `OperatingError` unless there is exactly one source. */

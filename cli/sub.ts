@@ -1,5 +1,5 @@
 /** `mqttzoo sub`: prints what is published, with mosquitto_sub's flags. */
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { systemClock } from "../src/base/clock.ts";
 import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { systemRandom } from "../src/base/random.ts";
@@ -19,8 +19,11 @@ import {
   timeoutExitCode,
 } from "./flags/client-flags.ts";
 import { usage, wholeNumber } from "./flags/parsers.ts";
-import { formatMessage, NoJson, parseFormat } from "./output/format.ts";
-import { complain, shown, tell } from "./output/print.ts";
+import { parseFormat } from "./output/format.ts";
+import { MessageFolder } from "./output/message-folder.ts";
+import { MessagePrinter } from "./output/message-printer.ts";
+import { codecOf, type PayloadFormat, payloadFormats } from "./output/payload-formats.ts";
+import { complain, tell } from "./output/print.ts";
 import { OutputQueue } from "./output/standard-output.ts";
 import { connectAgain, connectAny, connectAnySn, untilConnected } from "./pubsub/reconnect.ts";
 import { respond } from "./pubsub/requests.ts";
@@ -30,7 +33,10 @@ interface SubFlags extends ConnectionFlags {
   readonly filterOut?: readonly string[];
   readonly unsubscribe?: readonly string[];
   readonly verbose?: boolean;
-  readonly format?: ReturnType<typeof parseFormat>;
+  readonly print?: Format;
+  readonly format?: PayloadFormat | Format;
+  readonly output?: "text" | "json";
+  readonly saveDir?: string;
   readonly pretty?: boolean;
   /** `-N`. */
   readonly eol: boolean;
@@ -48,6 +54,8 @@ interface SubFlags extends ConnectionFlags {
   readonly sleep?: number;
 }
 
+type Format = ReturnType<typeof parseFormat>;
+
 /** A connection, over MQTT or MQTT-SN. */
 type Line = MqttConnection | SnConnection;
 
@@ -57,8 +65,15 @@ export function subCommand(): Command {
     .option("-T, --filter-out <FILTER>", "do not print what it matches; may be given several times", collect)
     .option("-U, --unsubscribe <FILTER>", "unsubscribe from it first; may be given several times", collect)
     .option("-v, --verbose", "print the topic before each message")
-    .option("-F, --format <FORMAT>", "how to print a message, see below", format)
-    .option("--pretty", "JSON over several lines")
+    .option("-F, --print <FORMAT>", "how to print a message, see below", format)
+    .addOption(
+      new Option("--format <FORMAT>", "what payloads are, and so how they are printed")
+        .choices(payloadFormats)
+        .argParser(payloadFormat),
+    )
+    .addOption(new Option("--output <FORM>", "text, or a line of JSON for each message").choices(["text", "json"]))
+    .option("--pretty", "JSON over several lines; so is what --format prints on a terminal")
+    .option("--save-dir <DIR>", "save each message as a file of its own, and print the file's name")
     .option("-N, --no-eol", "print nothing after a message")
     .option("-C, --count <N>", "end after this many messages", wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .option("-W, --wait <SECONDS>", `end after this long, with exit code ${timeoutExitCode}`, wholeNumber(1, 2_000_000))
@@ -80,8 +95,14 @@ What stands in ~/.config/mqttzoo_sub, a flag a line, goes before the command lin
     %I ISO time  %U Unix time  @X strftime's %X  and of MQTT 5: %A alias  %C content type  %D correlation data  %E expiry
     %F payload format  %P user properties  %R response topic  %S subscription id;  %-20t %08l %.5t;  \\n \\t \\0 \\\\ %% @@
 
+A payload that is not of the --format is told of once on stderr, and printed in hex. CBOR and MessagePack are printed as
+JSON; bytes in them as base64url. With --output json a line has "format", too: hex is what is not of the format.
+
 Examples:
   mqttzoo sub -t 'home/#' -v
+  mqttzoo sub -t 'meters/#' -v --format cbor          CBOR as JSON, over several lines on a terminal
+  mqttzoo sub -t 'home/#' --output json | jq .payload
+  mqttzoo sub -t 'cameras/#' -q 1 --save-dir pictures   a file for each message
   mqttzoo sub -t home/door -t home/window -q 1 -C 1 -W 10
   mqttzoo sub -h a.example.org,b.example.org -i logger -c -q 1 -t 'logs/#' -F '@Y-@m-@d @H:@M:@S %t %p'
   mqttzoo sub -h localhost --cafile server.crt -u alice --pw-file secret -t 'home/#'
@@ -100,7 +121,21 @@ async function run(flags: SubFlags): Promise<void> {
   if (topics.length === 0 && flags.unsubscribe === undefined) usage("no topic: give one with -t");
   if (flags.sleep !== undefined && flags.sn !== true) usage("--sleep is of MQTT-SN: give --sn as well");
   for (const topic of [...topics, ...(flags.unsubscribe ?? [])]) filterOf(topic);
-  process.exit(await new Subscriber(flags, connection, topics).run());
+  process.exit(await new Subscriber(flags, connection, topics, await printerOf(flags)).run());
+}
+
+async function printerOf(flags: SubFlags): Promise<MessagePrinter> {
+  const { format: said, output, saveDir, pretty = false, verbose = false, eol, quiet } = flags;
+  const payloads = typeof said === "string" ? said : undefined;
+  // In earlier versions -F was called --format.
+  const print = flags.print ?? (typeof said === "string" ? undefined : said);
+  if (output === "json" && print !== undefined) usage("--output json does not go with -F");
+  return new MessagePrinter({
+    ...{ print, verbose, eol, isPretty: pretty, isJson: output === "json" },
+    payloads: payloads && { name: payloads, codec: await codecOf(payloads) },
+    folder: saveDir === undefined ? undefined : new MessageFolder(saveDir),
+    report: (what) => quiet !== true && complain(what),
+  });
 }
 
 /** Bytes of output that may wait for their reader before the broker is not read any more. */
@@ -112,6 +147,7 @@ class Subscriber {
   readonly #flags: SubFlags;
   readonly #connection: Connection;
   readonly #topics: readonly string[];
+  readonly #printer: MessagePrinter;
   readonly #filterOut: readonly Filter[];
   readonly #session = new ClientSession();
   readonly #ended = Promise.withResolvers<void>();
@@ -125,10 +161,11 @@ class Subscriber {
   /** DISCONNECT's; as with mosquitto_sub, whoever is interrupted has the broker publish its will. */
   #leavingReason: number = Reason.success;
 
-  constructor(flags: SubFlags, connection: Connection, topics: readonly string[]) {
+  constructor(flags: SubFlags, connection: Connection, topics: readonly string[], printer: MessagePrinter) {
     this.#flags = flags;
     this.#connection = connection;
     this.#topics = topics;
+    this.#printer = printer;
     this.#filterOut = (flags.filterOut ?? []).map(filterOf);
     this.#left = flags.count ?? Infinity;
   }
@@ -260,13 +297,22 @@ class Subscriber {
     if (respondWith !== undefined && this.#client instanceof MqttConnection)
       void respond(this.#client, respondWith, message).catch((error) => this.#report(messageOf(error)));
     if (skipRetained === true && message.retain) return;
-    if (randomFilter === 100 || systemRandom.next() * 100 < randomFilter) this.#print(message);
+    if (randomFilter === 100 || systemRandom.next() * 100 < randomFilter) {
+      try {
+        this.#print(message);
+      } catch (error) {
+        // It could not be saved: it is not acknowledged, and nothing more is taken.
+        this.#isEnding = true;
+        this.#ended.reject(error);
+        return this.#client instanceof MqttConnection ? this.#client.abort() : this.#client?.close();
+      }
+    }
     this.#left--;
     if (this.#left === 0) this.#end();
   }
 
   #print(message: Message): void {
-    const bytes = this.#bytesOf(message);
+    const bytes = this.#printer.bytesOf(message, new Date(systemClock.wall()));
     if (bytes === undefined) return;
     this.#output.push(bytes);
     if (this.#output.unwritten <= unwrittenMax || this.#isHeld) return;
@@ -279,31 +325,6 @@ class Subscriber {
     if (!this.#isHeld) return;
     this.#isHeld = false;
     this.#client?.resume();
-  }
-
-  /** Undefined: there is nothing to print. */
-  #bytesOf(message: Message): Uint8Array | undefined {
-    const { verbose, eol, format, pretty } = this.#flags;
-    const end = eol ? "\n" : "";
-    if (format !== undefined) {
-      const options = { isPretty: pretty === true, now: new Date(systemClock.wall()), show: shown };
-      try {
-        return Buffer.concat([formatMessage(format, message, options), Buffer.from(end)]);
-      } catch (error) {
-        if (!(error instanceof NoJson)) throw error;
-        this.#report(error.message);
-        return Buffer.from(end);
-      }
-    }
-    // As mosquitto_sub has it: an empty message is nothing to print, unless its topic is.
-    const isEmpty = message.payload.length === 0;
-    const payload = shown(message.payload);
-    if (verbose !== true) return isEmpty ? undefined : Buffer.concat([payload, Buffer.from(end)]);
-    return Buffer.concat([
-      shown(Buffer.from(`${message.topic} `)),
-      isEmpty ? Buffer.from("(null)") : payload,
-      Buffer.from(end),
-    ]);
   }
 
   /** Ends when all messages that have come are acknowledged. */
@@ -327,6 +348,13 @@ function format(text: string): ReturnType<typeof parseFormat> {
   } catch (error) {
     throw new InvalidArgumentError(`${messageOf(error)}.`);
   }
+}
+
+/** A name, or what `-F` takes. */
+function payloadFormat(text: string): PayloadFormat | Format {
+  if (/[%@\\]/.test(text)) return format(text);
+  if ((payloadFormats as readonly string[]).includes(text)) return text as PayloadFormat;
+  throw new InvalidArgumentError(`Allowed choices are ${payloadFormats.join(", ")}.`);
 }
 
 function percent(text: string): number {

@@ -21,6 +21,8 @@ export interface FormatOptions {
   readonly now: Date;
   /** Makes what comes from outside fit for where it is printed; the format's own texts stay as they are. */
   readonly show?: (field: Uint8Array) => Uint8Array;
+  /** The payload as %p prints it; as it is unless set. */
+  readonly payload?: Uint8Array;
 }
 
 /** A message's payload was to be printed as JSON, and is none: nothing is printed. */
@@ -96,11 +98,11 @@ export function formatMessage(parts: readonly Part[], message: Message, options:
   );
 }
 
-function formatField(field: Field, message: Message, { isPretty, now }: FormatOptions): Buffer {
+function formatField(field: Field, message: Message, { isPretty, now, payload: shown }: FormatOptions): Buffer {
   const { payload, topic, qos, retain, packetId, properties = {} } = message;
   switch (field.what) {
     case "p":
-      return padBytes(Buffer.from(payload), field);
+      return padBytes(Buffer.from(shown ?? payload), field);
     case "x":
       return padHex(Buffer.from(payload).toString("hex"), field);
     case "X":
@@ -156,9 +158,8 @@ function userPairs({ properties }: Message): [string, string][] {
   );
 }
 
-/** With mosquitto's names, in its order. */
 function toJson(message: Message, how: { isPretty: boolean; now: Date; isParsed: boolean }): string {
-  const { topic, qos, retain, payload, packetId } = message;
+  const { topic, payload } = message;
   const text = Buffer.from(payload).toString("utf8");
   let value: unknown = text;
   if (how.isParsed || payload.length === 0) {
@@ -168,18 +169,23 @@ function toJson(message: Message, how: { isPretty: boolean; now: Date; isParsed:
       throw new NoJson(`Message payload is not valid JSON on topic ${topic}.`);
     }
   }
+  const whole = { ...describeMessage(message, how.now), payload: value };
+  return how.isPretty ? prettyJson(whole, "") : JSON.stringify(whole);
+}
+
+/** Returns what is to be said of a message, but for its payload; with mosquitto's names, in its order. */
+export function describeMessage(message: Message, now: Date): Record<string, unknown> {
+  const { topic, qos, retain, payload, packetId } = message;
   const properties = jsonProperties(message);
-  const whole = {
-    tst: strftime("%FT%T.%L000Z%z", how.now),
+  return {
+    tst: strftime("%FT%T.%L000Z%z", now),
     topic,
     qos,
     retain: retain ? 1 : 0,
     payloadlen: payload.length,
     ...(qos > 0 ? { mid: packetId } : {}),
     ...(properties === undefined ? {} : { properties }),
-    payload: value,
   };
-  return how.isPretty ? prettyJson(whole, "") : JSON.stringify(whole);
 }
 
 /** As cJSON prints it, for whoever compares: members on lines of their own, items of lists in one. */

@@ -86,7 +86,7 @@ describe("bytes that are not UTF-8", () => {
     ["pub -m x -t a -D publish content-type BYTES", "--property"],
     ["pub -m x -t a --will-topic BYTES", "--will-topic"],
     ["sub -t a -t BYTES", "--topic"],
-    ["sub -t a -F BYTES", "--format"],
+    ["sub -t a -F BYTES", "--print"],
   ])("%s is refused", async (words, option) => {
     const { code, err } = await runWithBytes(words);
     expect(err).toBe(`mqttzoo: ${option} holds bytes that are not UTF-8, which only the payload of a message may\n`);
@@ -200,6 +200,7 @@ const words = [
     "help",
   ],
   ...["-t", "-m", "-q", "-p", "-V", "-D", "-i", "-c", "-L", "-C", "-W", "--will-topic", "--url", "--cafile", "-x"],
+  ...["--format", "cbor", "json", "--output", "--ws", "--ws-path", "--ws-header", "ws://127.0.0.1:1"],
   ...["a/b", "a/#", "3", "-1", "1.5", "mqtt://", "311", "publish", "user-property", "/nowhere", "\ud83d", "=", ""],
 ];
 

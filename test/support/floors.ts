@@ -117,12 +117,14 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   // The C library speaks to systemd's socket.
   { what: /"bun:ffi"/, only: ["src/net/unix-datagram.ts"] },
   // The operator's configuration is a file that the command line reads, his certificates and passwords the broker; a
-  // Unix socket is a file, too, and so is where the kernel says how much memory there may be, and standard output.
+  // Unix socket is a file, too, and so is where the kernel says how much memory there may be, and standard output;
+  // and sub saves messages.
   {
     what: /"bun:sqlite"|"node:fs"|\bBun\.(file|write)\b/,
     only: [
       "src/embedded/",
       "cli/flags/broker-config.ts",
+      "cli/output/message-folder.ts",
       "cli/output/standard-output.ts",
       "src/net/tcp.ts",
       "src/server/operator-files.ts",
