@@ -4,7 +4,7 @@
  */
 import { OperatingError } from "../base/errors.ts";
 import { mirrorPageBytesMax, mirrorPageMax, mirrorPageMin } from "../base/limits.ts";
-import type { Coordinator, ReadOperation, Stat } from "./coordinator.ts";
+import type { Coordinator, ReadResult, Stat } from "./coordinator.ts";
 import { childrenOf, hasData } from "./read-results.ts";
 
 /** A node as it was read. */
@@ -51,28 +51,45 @@ export class TreeWalk {
    */
   readPage(visit: (path: string, node: WalkedNode) => void, done: (error: unknown) => void): void {
     const page = this.#unread.splice(-this.#size).reverse();
-    const operations = page.flatMap((path): ReadOperation[] => [
-      { kind: "get", path },
-      { kind: "children", path },
-    ]);
-    this.#store.read(operations, (error, results) => {
-      if (error !== undefined) return done(new OperatingError("ESTORE", `cannot read the store: ${error.message}`));
+    const parents: string[] = [];
+    const take = (results: readonly ReadResult[]): void => {
       let bytes = 1;
-      try {
-        page.forEach((path, index) => {
-          const node = results[2 * index]!;
-          if (!hasData(node)) return;
-          bytes += node.data.length;
-          if (path !== this.#root) visit(path, node);
-        });
-        for (let index = page.length - 1; index >= 0; index--)
-          this.#goBelow(page[index]!, childrenOf(results[2 * index + 1]));
-      } catch (cause) {
-        return done(cause);
-      }
+      page.forEach((path, index) => {
+        const node = results[index]!;
+        if (!hasData(node)) return;
+        bytes += node.data.length;
+        if (node.stat.childCount > 0) parents.push(path);
+        if (path !== this.#root) visit(path, node);
+      });
       // Where nodes are large fewer are read at once.
       const fitting = Math.floor((mirrorPageBytesMax * page.length) / bytes);
       this.#size = Math.min(mirrorPageMax, 2 * this.#size, Math.max(1, fitting));
+    };
+    const goBelow = (results: readonly ReadResult[]): void => {
+      for (let index = parents.length - 1; index >= 0; index--)
+        this.#goBelow(parents[index]!, childrenOf(results[index]));
+    };
+    this.#read(page, "get", take, (error) => {
+      // Most nodes have no children, and are not asked for them.
+      if (error !== undefined || parents.length === 0) return done(error);
+      this.#read(parents, "children", goBelow, done);
+    });
+  }
+
+  #read(
+    paths: readonly string[],
+    kind: "get" | "children",
+    use: (results: readonly ReadResult[]) => void,
+    done: (error: unknown) => void,
+  ): void {
+    const operations = paths.map((path) => ({ kind, path }));
+    this.#store.read(operations, (error, results) => {
+      if (error !== undefined) return done(new OperatingError("ESTORE", `cannot read the store: ${error.message}`));
+      try {
+        use(results);
+      } catch (cause) {
+        return done(cause);
+      }
       done(undefined);
     });
   }

@@ -99,7 +99,8 @@ export class TreeDatabase {
     const zxid = this.#zxid;
     const { totals } = this.#table;
     try {
-      if (writes) this.#db.exec("BEGIN IMMEDIATE");
+      // Also for reads: each would lock and unlock the file for itself.
+      this.#db.exec(writes ? "BEGIN IMMEDIATE" : "BEGIN");
       const replies: Reply[] = [];
       for (const request of requests) {
         const reply = this.#answer(request);
@@ -110,6 +111,8 @@ export class TreeDatabase {
         this.#operations.writeSequences();
         this.#commit();
         this.#store?.witness.committed(this.#zxid);
+      } else {
+        this.#db.exec("COMMIT");
       }
       return replies;
     } catch (error) {

@@ -172,9 +172,13 @@ test("a walk holds no more of the tree than a page, and its way down", async () 
   const asked = new Set<string>();
   let visited = 0;
   let [known, most] = [0, 0];
+  let askedForChildren = 0;
   const counting = {
     read(operations: readonly ReadOperation[], done: Parameters<MemoryStore["read"]>[1]): void {
-      for (const { path } of operations) asked.add(path);
+      for (const { path, kind } of operations) {
+        asked.add(path);
+        if (kind === "children") askedForChildren++;
+      }
       store.read(operations, (error, results) => {
         for (const result of results)
           if (typeof result === "object" && "children" in result) known += result.children.length;
@@ -194,5 +198,7 @@ test("a walk holds no more of the tree than a page, and its way down", async () 
     most = Math.max(most, known - (asked.size - 1));
   }
   expect([visited, asked.size]).toEqual([42_000, 42_001]);
+  // Those that have none are not asked: they are most of any tree.
+  expect(askedForChildren).toBe(2001);
   expect(most).toBeLessThan(2000 + 20 * mirrorPageMax);
 });
