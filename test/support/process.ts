@@ -24,7 +24,14 @@ export async function startBrokerProcess(
   const broker = [executable, ...brokerArguments(port, data), "--id", "test", ...(options.args ?? [])];
   const stderr = options.stderr === undefined ? "ignore" : Bun.file(options.stderr);
   const child = killedAtExit(Bun.spawn([...(options.within ?? []), ...broker], { stdout: "ignore", stderr }));
-  await untilListening(port);
+  await Promise.race([
+    untilListening(port),
+    child.exited.then((code) => {
+      throw new Error(`the broker has ended with ${code} at its start`);
+    }),
+  ]).catch((error) => {
+    throw new Error(`${(error as Error).message}${lastWords(options.stderr)}`);
+  });
   return {
     port,
     pid: child.pid,
@@ -33,6 +40,12 @@ export async function startBrokerProcess(
       return child.exited;
     },
   };
+}
+
+/** The end of what a process has said, to be told beside what was waited for in vain. */
+function lastWords(stderr: string | undefined): string {
+  if (stderr === undefined) return "";
+  return `; the last that it said:\n${readFileSync(stderr, "utf8").slice(-2000)}`;
 }
 
 export interface Ended {
