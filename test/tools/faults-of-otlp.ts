@@ -46,7 +46,7 @@ export const faults: readonly Fault[] = [
     file: "src/server/otlp-delivery.ts",
     find: "    if (this.#failing !== undefined) return;\n",
     replace: "",
-    tests,
+    tests: unit,
   },
   {
     what: "OTLP: so many messages are traced as there are",

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
 import { encodeUtf8 } from "../../src/base/bytes.ts";
 import { tracedDeliveriesMax, tracesPerSecondMax } from "../../src/base/limits.ts";
-import { silentLog } from "../../src/base/log.ts";
+import { createLog, silentLog } from "../../src/base/log.ts";
 import { makePublish, type Publish } from "../../src/mqtt/publish.ts";
 import { Delivery } from "../../src/server/otlp-delivery.ts";
 import { Traces } from "../../src/server/otlp-traces.ts";
@@ -40,6 +40,22 @@ test("what may wait is bounded; what is not taken, and what finds no room, is co
   expect([admitted(3), delivery.dropped.spans]).toEqual([[true, true, false], 4]);
   delivery.ended("spans", 3, "no");
   expect([delivery.dropped.spans, delivery.admit("spans"), delivery.admit("logs")]).toEqual([7, true, true]);
+});
+
+test("the log says once that a collector takes nothing, of whatever kind, and once that it does again", () => {
+  const told: string[] = [];
+  const log = createLog({ level: "info", format: "json", write: (line) => void told.push(JSON.parse(line).msg) });
+  const delivery = new Delivery(log, 100);
+  for (const signal of ["spans", "logs", "spans", "metrics"] as const) delivery.ended(signal, 1, "no answer");
+  const complaint = "the OTLP collector does not take spans: what is not sent is dropped";
+  expect(told).toEqual([complaint]);
+  // Of another kind something may be taken while this one is not.
+  delivery.ended("logs", 1, undefined);
+  expect(told).toEqual([complaint]);
+  for (let time = 0; time < 2; time++) delivery.ended("spans", 1, undefined);
+  expect(told).toEqual([complaint, "the OTLP collector takes what it is sent again"]);
+  delivery.ended("metrics", 1, "no answer");
+  expect(told).toHaveLength(3);
 });
 
 function scene(percent: number) {
