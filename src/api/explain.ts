@@ -47,13 +47,15 @@ const explainDelivery = operation({
   answer: explanationSchema,
   answerCall({ reading, cluster, query, done }) {
     const { client_id: clientId, topic } = query;
-    const own = reading.explainDelivery({ clientId, topic });
-    if (own instanceof Problem) return done(own);
     const asked = { operation: "explainDelivery", path: {}, query, body: undefined };
-    gather(own, {
-      cluster,
-      asked,
-      done: (answer) => done({ value: query.here ? answer : concluded(answer, { id: reading.id, clientId, topic }) }),
+    reading.countMail([clientId], (counts) => {
+      const own = reading.explainDelivery({ clientId, topic, waiting: counts.get(clientId) });
+      if (own instanceof Problem) return done(own);
+      gather(own, {
+        cluster,
+        asked,
+        done: (answer) => done({ value: query.here ? answer : concluded(answer, { id: reading.id, clientId, topic }) }),
+      });
     });
   },
 });

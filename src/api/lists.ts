@@ -39,21 +39,44 @@ interface ListParts<Query extends Fields, Row>
   readonly sorts: readonly [string, ...string[]];
 }
 
+/** Finds out about the rows of a page what is not known while all are walked over. */
+type Complete<Row> = (
+  reading: Reading,
+  rows: readonly Row[],
+  done: (complete: ((row: Row) => Row) | Problem) => void,
+) => void;
+
 export interface ListOf<Query extends Fields, Row> extends ListParts<Query, Row> {
   /** Returns all that are listed, or why there is nothing to list. */
   readonly candidates: (reading: Reading, asked: Asked<Query>) => Candidates<Row> | Problem;
+  readonly complete?: Complete<Row>;
 }
 
 /** Makes an operation that lists what the broker has in memory. */
 export function listOperation<const Query extends Fields, Row>({
   candidates,
+  complete = (_, __, done) => done((row) => row),
   ...parts
 }: ListOf<Query, Row>): Operation {
   return listing<Query, Row>(parts, ({ reading, run }, asked, done) => {
     const all = candidates(reading, asked);
     if (all instanceof Problem) return done(all);
     const selection = new Selection<Row>(asked.wanted);
-    run(selection.walk(all), () => done(selection.page));
+    run(selection.choose(all), () => finish({ reading, run }, { selection, complete, done }));
+  });
+}
+
+interface Finishing<Row> {
+  readonly selection: Selection<Row>;
+  readonly complete: Complete<Row>;
+  readonly done: (page: Page | Problem) => void;
+}
+
+/** Completes the rows of a page, and writes it. */
+function finish<Row>({ reading, run }: ListCall, { selection, complete, done }: Finishing<Row>): void {
+  complete(reading, selection.rows, (completed) => {
+    if (completed instanceof Problem) return done(completed);
+    run(selection.write(completed), () => done(selection.page));
   });
 }
 
@@ -65,12 +88,7 @@ export interface StoredListOf<Query extends Fields, Row> extends ListParts<Query
     choose: (some: Candidates<Row>, ahead: Key | undefined, goOn: (isWanted: boolean) => void) => void,
     done: (problem: Problem | undefined) => void,
   ) => void;
-  /** Finds out about the rows of the page what a walk does not tell. */
-  readonly complete?: (
-    reading: Reading,
-    rows: readonly Row[],
-    done: (complete: ((row: Row) => Row) | Problem) => void,
-  ) => void;
+  readonly complete?: Complete<Row>;
 }
 
 /** Makes an operation that lists what is in the store, of which never more than a page is in memory. */
@@ -87,10 +105,7 @@ export function storedListOperation<const Query extends Fields, Row>({
       (some, ahead, goOn) => run(selection.choose(some), () => goOn(ahead === undefined || !selection.isBefore(ahead))),
       (problem) => {
         if (problem !== undefined) return done(problem);
-        complete(reading, selection.rows, (completed) => {
-          if (completed instanceof Problem) return done(completed);
-          run(selection.write(completed), () => done(selection.page));
-        });
+        finish({ reading, run }, { selection, complete, done });
       },
     );
   });

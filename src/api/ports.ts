@@ -72,6 +72,14 @@ export interface MessageWatcher {
 }
 
 /** All that is read of one broker. Iterables may be walked over several turns, in which things come and go. */
+/** The question why a client does not get messages on a topic. */
+export interface AskedDelivery {
+  readonly clientId: string;
+  readonly topic: string;
+  /** How many messages are stored for it, where that was counted; undefined: as far as the broker knows. */
+  readonly waiting: number | undefined;
+}
+
 export interface Reading {
   /** The broker's id. */
   readonly id: string;
@@ -81,6 +89,11 @@ export interface Reading {
   client(clientId: string): ClientDetail | undefined;
   /** Messages in a client's mailbox, in the order in which they are sent. */
   mailbox(clientId: string, wanted: WantedMail, done: (page: MailPage | Problem) => void): void;
+  /**
+   * Counts in the store what waits for clients that are away: other brokers store there, too. `done` is told the counts
+   * by client ids; those of whom nothing is known, since the store does not answer, are left out.
+   */
+  countMail(clientIds: readonly string[], done: (counts: ReadonlyMap<string, number>) => void): void;
   /** The subscriptions of one client, or of all. */
   subscriptions(clientId: string | undefined): Iterable<SubscriptionRow>;
   /** Retained messages that match a filter; undefined: a step that has found none. */
@@ -96,7 +109,7 @@ export interface Reading {
   /** Has events told as they happen; returns what ends that. */
   watch(told: (event: EventRow) => void): () => void;
   /** Tells what this broker knows of why a client does not get messages on a topic. */
-  explainDelivery(asked: { readonly clientId: string; readonly topic: string }): readonly FindingRow[] | Problem;
+  explainDelivery(asked: AskedDelivery): readonly FindingRow[] | Problem;
   /** Tells what becomes of messages on a topic here; `publisher`: only of this client's. */
   explainMessage(asked: {
     readonly topic: string;

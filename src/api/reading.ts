@@ -10,6 +10,7 @@ import {
   type BrokerRow,
   bankSchema,
   brokerSchema,
+  type ClientRow,
   certificateSchema,
   clientDetailSchema,
   clientSchema,
@@ -96,7 +97,15 @@ const listClients = listOperation({
       }
     }
   },
+  complete(reading, rows, done) {
+    const away = rows.filter(isAway).map(({ client_id }) => client_id);
+    reading.countMail(away, (counts) => done((row) => ({ ...row, mailbox: counts.get(row.client_id) ?? row.mailbox })));
+  },
 });
+
+function isAway({ connected, mailbox }: ClientRow): boolean {
+  return !connected && mailbox !== null;
+}
 
 const getClient = operation({
   id: "getClient",
@@ -109,8 +118,12 @@ const getClient = operation({
   answer: clientDetailSchema,
   problems: [404],
   answerCall({ reading, path, done }) {
-    const value = reading.client(path.client_id!);
-    done(value === undefined ? new Problem(404, noClient) : { value });
+    const clientId = path.client_id!;
+    reading.countMail([clientId], (counts) => {
+      const value = reading.client(clientId);
+      if (value === undefined) return done(new Problem(404, noClient));
+      done({ value: { ...value, mailbox: counts.get(clientId) ?? value.mailbox } });
+    });
   },
 });
 

@@ -76,7 +76,9 @@ const clientFields = {
   subscriptions: integer("how many there are"),
   in_flight: integer("messages of QoS 1 and 2 that were sent to it and are not acknowledged"),
   queued_bytes: integer("what waits for it in memory, in bytes, about"),
-  mailbox: nullable(integer("messages in its mailbox in the store; null: its session ends with its connection")),
+  mailbox: nullable(
+    integer("messages in its mailbox in the store; sorted by as far as its broker knows; null: it has no mailbox"),
+  ),
   credits: number("credits bound at this broker by what is its; where users have shares, by what is its user's"),
   messages_in_per_second: nullable(number(`PUBLISH packets from it, ${rateWords}`)),
   messages_out_per_second: nullable(number("PUBLISH packets to it, likewise")),

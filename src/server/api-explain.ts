@@ -2,7 +2,7 @@
 
 import { describeRule } from "../access/permissions.ts";
 import type { FindingRow } from "../api/explain-rows.ts";
-import type { Reading } from "../api/ports.ts";
+import type { AskedDelivery, Reading } from "../api/ports.ts";
 import { Problem } from "../api/problem.ts";
 import type { Broker } from "../broker/broker.ts";
 import { type DropCause, describeDrop, type RememberedDrop } from "../broker/core/recent-drops.ts";
@@ -35,12 +35,7 @@ export function explainOf(broker: Broker): Pick<Reading, "explainDelivery" | "ex
   };
 }
 
-interface Asked {
-  readonly clientId: string;
-  readonly topic: string;
-}
-
-function* explainDelivery(broker: Broker, { clientId, topic }: Asked): Generator<Finding> {
+function* explainDelivery(broker: Broker, { clientId, topic, waiting }: AskedDelivery): Generator<Finding> {
   const { context } = broker;
   const client = context.localSessions.get(clientId);
   yield* ownTopic(topic);
@@ -52,7 +47,7 @@ function* explainDelivery(broker: Broker, { clientId, topic }: Asked): Generator
   const refused = [...context.refused.all()].filter((one) => one.clientId === clientId && one.kind === "connect");
   for (const { reason } of refused.slice(-refusedConnectsMax))
     yield { cause: "connect refused", weight: "possible", text: `${clientId} was not let in: ${reason}` };
-  if (client !== undefined) yield* explainHere(client, topic);
+  if (client !== undefined) yield* explainHere(client, topic, waiting);
 }
 
 /** Tells whether messages have come by this broker. */
@@ -63,8 +58,8 @@ function* published({ context }: Broker, topic: string): Generator<Finding> {
 }
 
 /** Explains for a session that this broker keeps. */
-function* explainHere(client: LocalSession, topic: string): Generator<Finding> {
-  yield* whereItIs(client);
+function* explainHere(client: LocalSession, topic: string, waiting: number | undefined): Generator<Finding> {
+  yield* whereItIs(client, waiting);
   const levels = topic.split("/");
   const subscriptions = [...client.session.subscriptions.values()];
   const matching = subscriptions.filter(({ filter }) => filterMatches(filter.levels, levels));
@@ -80,7 +75,8 @@ function* explainHere(client: LocalSession, topic: string): Generator<Finding> {
 }
 
 /** Tells where the session is, and whether its client is connected. */
-function* whereItIs({ session, connection, mailbox, context }: LocalSession): Generator<Finding> {
+function* whereItIs(client: LocalSession, waiting: number | undefined): Generator<Finding> {
+  const { session, connection, mailbox, context } = client;
   const { clientId } = session;
   const here = `broker ${context.options.id}`;
   if (connection !== undefined)
@@ -88,7 +84,8 @@ function* whereItIs({ session, connection, mailbox, context }: LocalSession): Ge
       ...{ cause: "session elsewhere", weight: "fact" },
       text: `the session of ${clientId} is at ${here}, and its client is connected there from ${connection.transport.remote}`,
     };
-  const waits = `messages of QoS 1 and 2 wait in its mailbox (${Math.max(0, mailbox?.count ?? 0)} do), those of QoS 0 are not kept`;
+  const count = waiting ?? Math.max(0, mailbox?.count ?? 0);
+  const waits = `messages of QoS 1 and 2 wait in its mailbox (${count} do), those of QoS 0 are not kept`;
   yield { cause: "away", weight: "certain", text: `${clientId} is not connected; ${here} keeps its session: ${waits}` };
 }
 

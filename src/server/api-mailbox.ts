@@ -1,6 +1,6 @@
 /** The API's look into the mailbox of one client, and its dropping what waits there. */
 import { isUtf8 } from "node:buffer";
-import type { Dropped, MailPage, WantedMail } from "../api/ports.ts";
+import type { Dropped, MailPage, Reading, WantedMail } from "../api/ports.ts";
 import { Problem } from "../api/problem.ts";
 import type { WaitingRow } from "../api/rows.ts";
 import { clearedAtOnceMax } from "../base/api-limits.ts";
@@ -9,6 +9,8 @@ import type { Broker } from "../broker/broker.ts";
 import type { LocalSession } from "../broker/delivery/local-session.ts";
 import type { Mailbox } from "../broker/delivery/mailbox.ts";
 import { dropWaiting, readWaiting, type WaitingMessage } from "../broker/delivery/mailbox-pages.ts";
+import { mailPath } from "../coordinator/paths.ts";
+import { hasStat } from "../coordinator/read-results.ts";
 import { within } from "./api-patience.ts";
 
 /** Returns a client with its mailbox, or why it has none. */
@@ -20,10 +22,20 @@ function find({ context }: Broker, clientId: string): readonly [LocalSession, Ma
   return [client, client.mailbox];
 }
 
+/** Mailboxes that the store is asked for in one read. */
+const countedAtOnce = 50;
 const unread = new Problem(503, "the store cannot tell what is in the mailbox");
 
+/** Returns the view of mailboxes. */
+export function mailboxesOf(broker: Broker): Pick<Reading, "mailbox" | "countMail"> {
+  return {
+    mailbox: (clientId, wanted, done) => peek(broker, clientId, { ...wanted, done }),
+    countMail: (clientIds, done) => countMail(broker, clientIds, done),
+  };
+}
+
 /** Reads a page of a mailbox; `done` is called once. */
-export function peek(
+function peek(
   broker: Broker,
   clientId: string,
   { done, ...wanted }: WantedMail & { readonly done: (page: MailPage | Problem) => void },
@@ -50,6 +62,33 @@ function rowOf({ keepUntil, payloadLength, beginning, ...message }: WaitingMessa
     payload: shown && isUtf8(shown) ? decodeUtf8(shown, 0, shown.length) : null,
     payload_base64: shown ? Buffer.from(shown).toString("base64") : null,
   };
+}
+
+/** Counts what is stored for clients that are away; `done` is called once. */
+function countMail(
+  broker: Broker,
+  clientIds: readonly string[],
+  done: (counts: ReadonlyMap<string, number>) => void,
+): void {
+  const { localSessions, coordinator } = broker.context;
+  const away = clientIds.filter((clientId) => {
+    const client = localSessions.get(clientId);
+    return client?.mailbox !== undefined && client.connection === undefined;
+  });
+  const counts = new Map<string, number>();
+  if (away.length === 0 || coordinator.state !== "CONNECTED") return done(counts);
+  const told = within(broker, () => done(counts));
+  let left = Math.ceil(away.length / countedAtOnce);
+  for (let from = 0; from < away.length; from += countedAtOnce) {
+    const some = away.slice(from, from + countedAtOnce);
+    const asked = some.map((clientId) => ({ kind: "exists", path: mailPath(clientId) }) as const);
+    coordinator.read(asked, (error, results) => {
+      if (error === undefined)
+        for (const [at, result] of results.entries())
+          counts.set(some[at]!, hasStat(result) ? result.stat.childCount : 0);
+      if (--left === 0) told(undefined);
+    });
+  }
 }
 
 /** Drops what waits for a client that is away; `done` is called once, when the store holds nothing of it. */

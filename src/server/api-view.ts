@@ -33,7 +33,7 @@ import { topicOf } from "../mqtt/publish.ts";
 import type { TlsIdentity } from "../net/tls.ts";
 import type { RetainedMessage } from "../router/retained.ts";
 import { explainOf } from "./api-explain.ts";
-import { peek } from "./api-mailbox.ts";
+import { mailboxesOf } from "./api-mailbox.ts";
 import type { StoreWalks } from "./api-store.ts";
 import { traceOf } from "./api-trace.ts";
 import type { Health } from "./health.ts";
@@ -79,7 +79,7 @@ export function viewOf(parts: ViewParts): Reading {
       const client = localSessions.get(clientId);
       return client && clientDetail(client, broker, isLost);
     },
-    mailbox: (clientId, wanted, done) => peek(broker, clientId, { ...wanted, done }),
+    ...mailboxesOf(broker),
     *subscriptions(clientId) {
       const only = clientId === undefined ? undefined : localSessions.get(clientId);
       const sessions = clientId === undefined ? localSessions.values() : only === undefined ? [] : [only];

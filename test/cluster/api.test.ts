@@ -74,6 +74,29 @@ describe("one broker answers for all", () => {
     expect((await api.ask("/clients/ends")).status).toBe(404);
   });
 
+  test("what other brokers have stored for a client that is away is counted", async () => {
+    const away = await connect(1, "m-away", { clean: false, properties: { sessionExpiryInterval: 600 } });
+    await away.subscribe("counted/x", { qos: 1 });
+    away.disconnect();
+    await away.untilClosed();
+    const writer = await connect(2, "m-writer");
+    for (let messageId = 1; messageId < 4; messageId++) {
+      writer.publish("counted/x", "x", { qos: 1, messageId });
+      await writer.take("puback");
+    }
+    expect((await api.get("/clients/m-away")).mailbox).toBe(3);
+    const { items } = await api.get("/clients?search=m-&sort=-client_id");
+    const rows = items.map(({ client_id, mailbox }: Record<string, unknown>) => [client_id, mailbox]);
+    expect(rows).toEqual([
+      ["m-writer", null],
+      ["m-away", 3],
+    ]);
+    const { findings } = await api.get("/explain?client_id=m-away&topic=counted/x");
+    const found = findings.find(({ cause }: { cause: string }) => cause === "away");
+    expect(found).toMatchObject({ broker: "b", text: expect.stringContaining("wait in its mailbox (3 do)") });
+    writer.abort();
+  });
+
   test("another broker is asked, and told, by its name", async () => {
     expect((await api.get("/broker?broker=b")).broker).toBe("b");
     const set = await api.ask("/log-level?broker=b", { method: "PUT", body: { level: "error" } });

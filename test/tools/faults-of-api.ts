@@ -7,6 +7,13 @@ const generated = "test/foreign/openapi-client.test.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "api: what other brokers have stored for a client that is away is not counted",
+    file: "src/server/api-mailbox.ts",
+    find: "  if (away.length === 0 || coordinator.state",
+    replace: "  if (away.length > 0 || coordinator.state",
+    tests: "test/cluster/api.test.ts",
+  },
+  {
     what: "api: the document does not say which parameters must be given",
     file: "src/api/openapi.ts",
     find: "required: needed.includes(name)",
