@@ -12,9 +12,10 @@ import type { Counts } from "../src/load/worker.ts";
 import type { ProtocolVersion, QoS } from "../src/mqtt/constants.ts";
 import { type Crew, OtherCrew, OwnCrew, serveCrew, type Task, workerCommand } from "./bench/crew.ts";
 import { addCounts, brokenPromise, expectedOf, makeReport, progressOf, toJson, toLines } from "./bench/report.ts";
+import { readBrokerUrl } from "./flags/broker-url.ts";
 import { checkTopic, filterOf, protocolVersion } from "./flags/client-flags.ts";
 import { usage, wholeNumber } from "./flags/parsers.ts";
-import { addPlaceOptions, type PlaceFlags, secretOf, whereOf } from "./flags/place-flags.ts";
+import { addPlaceOptions, addUrlOption, type PlaceFlags, secretOf, whereOf } from "./flags/place-flags.ts";
 import { refuseWithSn } from "./flags/sn-client-flags.ts";
 import { complain, say, sayJson } from "./output/print.ts";
 import { connectAsItCan } from "./pubsub/reconnect.ts";
@@ -72,10 +73,15 @@ export function benchCommand(): Command {
   const bench = new Command("bench")
     .description("Put load on a broker: connections, publishers, subscribers.")
     .argument("[SCENARIO]", `of the Open MQTT Benchmark Suite: ${presetNames.join(", ")}, or with other numbers`);
-  addFlags(bench, "e2e").action((name: string | undefined, flags: BenchFlags) => runPreset(name, flags));
+  addFlags(bench, "e2e").action((name: string | undefined, flags: BenchFlags) => runPreset(name, withLogin(flags)));
   for (const mode of Object.keys(descriptions) as Mode[]) {
     const command = new Command(mode).description(descriptions[mode]);
-    bench.addCommand(addFlags(command, mode).action((flags: BenchFlags) => run(mode, planOf(mode, flags), flags)));
+    bench.addCommand(
+      addFlags(command, mode).action((given: BenchFlags) => {
+        const flags = withLogin(given);
+        return run(mode, planOf(mode, flags), flags);
+      }),
+    );
   }
   return bench.enablePositionalOptions().addHelpText(
     "after",
@@ -99,10 +105,18 @@ export function benchWorkerCommand(): Command {
   return new Command(workerCommand).action(serveCrew);
 }
 
+/** The URL may say who we are, too. Throws `OperatingError` (EUSAGE). */
+function withLogin(flags: BenchFlags): BenchFlags {
+  if (flags.url === undefined) return flags;
+  const { username, password, topic } = readBrokerUrl(flags.url);
+  if (topic !== undefined) usage("a topic is given with -t, not in the URL");
+  return { ...(username !== undefined && { username }), ...(password !== undefined && { pw: password }), ...flags };
+}
+
 function addFlags(command: Command, mode: Mode): Command {
   const publishes = mode === "pub" || mode === "e2e";
   const hasTopics = publishes || mode === "sub";
-  addPlaceOptions(command)
+  addUrlOption(addPlaceOptions(command), { isShort: false })
     .option("-c, --count <N>", `clients (default: ${countDefault})`, wholeNumber(1, publishersMax))
     .option("-n, --startnumber <N>", "number of the first one", wholeNumber(0, publishersMax), 0)
     .option("-i, --interval <MS>", "between two connections (default: none)", wholeNumber(0, 3_600_000))

@@ -7,7 +7,15 @@ import { lookSn, SnPatient, snChecks } from "./doctor/sn-checks.ts";
 import { readBrokerUrl, urlForms } from "./flags/broker-url.ts";
 import { checkTopic } from "./flags/client-flags.ts";
 import { usage } from "./flags/parsers.ts";
-import { addPlaceOptions, defaultPort, type PlaceFlags, placesOf, secretOf, whereOf } from "./flags/place-flags.ts";
+import {
+  addPlaceOptions,
+  addUrlOption,
+  defaultPort,
+  type PlaceFlags,
+  placesOf,
+  secretOf,
+  whereOf,
+} from "./flags/place-flags.ts";
 import { refuseWithSn } from "./flags/sn-client-flags.ts";
 import { complain } from "./output/print.ts";
 import { printRows, type Row } from "./output/table.ts";
@@ -19,9 +27,8 @@ interface DoctorFlags extends PlaceFlags {
 }
 
 export function doctorCommand(): Command {
-  const command = addPlaceOptions(
-    new Command("doctor").description("Find out what a broker can do, and what is wrong."),
-  );
+  const command = new Command("doctor").description("Find out what a broker can do, and what is wrong.");
+  addUrlOption(addPlaceOptions(command), { isShort: false });
   return command
     .argument("[HOST]", `the same as -h, or ${urlForms}`)
     .option("-t, --topic <TOPIC>", "where messages for trial are published", "mqttzoo-doctor")
@@ -37,6 +44,7 @@ Examples:
   mqttzoo doctor broker.example.org -p 8883 --tls-use-os-certs -u alice --pw-file secret
   mqttzoo doctor --sn -h broker.example.org -p 1883
   mqttzoo doctor mqtts://test.mosquitto.org:8886 --json
+  mqttzoo doctor --profile home
   mqttzoo doctor wss://test.mosquitto.org:8081/mqtt`,
     )
     .action(run);
@@ -44,9 +52,10 @@ Examples:
 
 async function run(host: string | undefined, flags: DoctorFlags): Promise<void> {
   checkTopic(flags.topic);
-  const url = host?.includes("://") === true ? readBrokerUrl(host) : undefined;
-  if (url?.topic !== undefined) usage(`a topic is given with -t, not in ${JSON.stringify(host)}`);
-  const named = url === undefined && host !== undefined ? { ...flags, host } : flags;
+  const text = host?.includes("://") === true ? host : flags.url;
+  const url = text === undefined ? undefined : readBrokerUrl(text);
+  if (url?.topic !== undefined) usage("a topic is given with -t, not in the URL");
+  const named = host !== undefined && host !== text ? { ...flags, host } : flags;
   if (flags.sn === true) return runSn(url !== undefined, named);
   const { tls, places } = whereOf(named, url);
   const password = secretOf(flags.pw ?? url?.password, flags.pwFile);

@@ -13,7 +13,8 @@ import { completeCommand, completionCommand } from "./completion.ts";
 import { doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
 import { isLogJson } from "./flags/broker-config.ts";
-import { ownArguments } from "./flags/client-flags.ts";
+import { addConnectionOptions, ownArguments } from "./flags/client-flags.ts";
+import { applyProfile } from "./flags/profiles.ts";
 import { commandLine, refuseBytes } from "./flags/raw-words.ts";
 import { healthCommand } from "./health.ts";
 import { importCommand } from "./import.ts";
@@ -22,6 +23,7 @@ import { innermost, textOf, useOneLine } from "./output/one-line.ts";
 import { complain } from "./output/print.ts";
 import { printError, ReaderGone } from "./output/standard-output.ts";
 import { passwdCommand } from "./passwd.ts";
+import { profileCommand } from "./profile.ts";
 import { pubCommand } from "./pub.ts";
 import { repairCommand } from "./repair.ts";
 import { retainedCommand } from "./retained.ts";
@@ -49,6 +51,7 @@ Examples:
   mqttzoo pub -t home/kitchen/temp -m 21.5 -q 1    publish one message
   mqttzoo bench e2e -c 10 -I 0                     how much goes through
   mqttzoo doctor broker.example.org                what any broker can do, and what is wrong
+  mqttzoo profile add home -h broker.example.org   keep a connection under a name, for --profile home
   mqttzoo clients list                             print who is connected
   mqttzoo explain --client sensor-7 --topic home/set   why it does not get that
   mqttzoo trace --client sensor-7                  follow what happens to a client
@@ -68,10 +71,13 @@ program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: tr
 program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand()).addCommand(repairCommand());
 program.addCommand(clientsCommand()).addCommand(topicsCommand()).addCommand(retainedCommand());
 program.addCommand(aclCommand()).addCommand(explainCommand()).addCommand(traceCommand());
-program.addCommand(importCommand());
+program.addCommand(importCommand()).addCommand(profileCommand());
 program.addCommand(completionCommand()).addCommand(completeCommand(program), { hidden: true });
 
-program.hook("preAction", (_, command) => refuseBytes(command, ["message", "willPayload"]));
+program.hook("preAction", (_, command) => {
+  refuseBytes(command, ["message", "willPayload"]);
+  if (command.name() !== "add") applyProfile(command, () => addConnectionOptions(new Command()));
+});
 
 /** Says on stderr in one line what was wrong; of a broker as its log is: whoever reads JSON gets nothing else. */
 function complainInOneLine(text: string): void {
@@ -110,10 +116,11 @@ function asFlags([runtime = "", script = "", ...words]: readonly string[]): stri
   return [runtime, script, ...(first === "version" ? ["--version"] : words)];
 }
 
-/** Puts the flags of a file of the user's before those of the command line, for pub and sub. */
+/** Puts the flags of a file of the user's before those of the command line, for pub and sub; a profile goes before. */
 function withOwnArguments([runtime = "", script = "", command, ...words]: readonly string[]): string[] {
   if (command === undefined) return [runtime, script];
-  const own = command === "pub" || command === "sub" ? ownArguments(command, process.env) : [];
+  const hasProfile = words.some((word) => /^--profile(=|$)/.test(word));
+  const own = (command === "pub" || command === "sub") && !hasProfile ? ownArguments(command, process.env) : [];
   return [runtime, script, command, ...own, ...words];
 }
 

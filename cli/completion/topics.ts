@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { ignoreTheWorld } from "../../src/base/errors.ts";
 import type { MqttConnection } from "../../src/client/connection.ts";
 import { addConnectionOptions, type ConnectionFlags, readConnection } from "../flags/client-flags.ts";
+import { applyProfile } from "../flags/profiles.ts";
 import { connectAny } from "../pubsub/reconnect.ts";
 
 /** The time for which somebody is let wait behind Tab at most, and after which no more is awaited, in ms. */
@@ -59,8 +60,9 @@ function readFlags(words: readonly string[]): ConnectionFlags | undefined {
   command.configureOutput({ writeErr: () => {}, writeOut: () => {} });
   try {
     command.parse([...words], { from: "user" });
+    applyProfile(command, () => addConnectionOptions(new Command()));
   } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
+    if (!(error instanceof CommanderError)) ignoreTheWorld(error);
     return undefined;
   }
   return { ...command.opts<ConnectionFlags>(), quiet: true };

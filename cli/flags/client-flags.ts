@@ -11,7 +11,7 @@ import { isThere, type KeeperFiles, readBytes } from "../../src/server/operator-
 import { findBrokers } from "../cluster/find-brokers.ts";
 import { readBrokerUrl } from "./broker-url.ts";
 import { usage, wholeNumber } from "./parsers.ts";
-import { addPlaceOptions, type PlaceFlags, secretOf, warnOfPlainText, whereOf } from "./place-flags.ts";
+import { addPlaceOptions, addUrlOption, type PlaceFlags, secretOf, warnOfPlainText, whereOf } from "./place-flags.ts";
 import { type GivenProperties, readProperties } from "./property-flags.ts";
 import { bytesOf, textOf } from "./raw-words.ts";
 import { refuseWithSn } from "./sn-client-flags.ts";
@@ -22,7 +22,6 @@ export interface ConnectionFlags extends KeeperFiles, PlaceFlags {
   readonly unix?: string;
   readonly bind?: string;
   readonly proxy?: Place["proxy"];
-  readonly url?: string;
   readonly qos: QoS;
   readonly id?: string;
   readonly idPrefix?: string;
@@ -51,7 +50,7 @@ const missing: Record<string, string> = {
 };
 
 export function addConnectionOptions(command: Command): Command {
-  addPlaceOptions(command)
+  addUrlOption(addPlaceOptions(command), { isShort: true })
     .option("--zk <HOSTS>", "find the brokers of a cluster through ZooKeeper; the first that answers is taken")
     .option("--zk-auth-file <FILE>", "... file with user:password for ZooKeeper")
     .option("--zk-tls-ca <FILE>", "... who signs ZooKeeper's certificates: TLS")
@@ -61,10 +60,6 @@ export function addConnectionOptions(command: Command): Command {
     .option("-A, --bind <ADDRESS>", "address of this machine that connections come from")
     .option("--proxy <URL>", "SOCKS 5: socks5h://[user[:password]@]host[:port]", proxy)
     .option("--unix <PATH>", "Unix socket of the broker, instead of host and port")
-    .option(
-      "-L, --url <URL>",
-      "all at once: mqtt(s)://[user[:password]@]host[:port][/topic], also tcp:// ssl://; ws(s)://host[:port][/path]; mqtt+unix:///path",
-    )
     .option("-q, --qos <QOS>", "quality of service: 0, 1 or 2", wholeNumber(0, 2), 0)
     .option("-i, --id <ID>", "client id (default: made up)")
     .option("-I, --id-prefix <PREFIX>", "client id is this and the process id")

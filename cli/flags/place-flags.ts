@@ -4,12 +4,14 @@ import type { ConnectionOptions } from "../../src/client/connection-options.ts";
 import type { Place } from "../../src/client/dial.ts";
 import { listTexts, readSecret, readText } from "../../src/server/operator-files.ts";
 import { complain } from "../output/print.ts";
-import type { BrokerUrl } from "./broker-url.ts";
+import { type BrokerUrl, readBrokerUrl, urlForms } from "./broker-url.ts";
 import { usage, wholeNumber } from "./parsers.ts";
+import { profileOption } from "./profiles.ts";
 import { addWebSocketOptions, type WebSocketFlags, webSocketOf } from "./web-socket-flags.ts";
 
 /** The flags of `addPlaceOptions`. */
 export interface PlaceFlags extends WebSocketFlags {
+  readonly url?: string;
   readonly host?: string;
   readonly port?: number;
   readonly username?: string;
@@ -59,7 +61,12 @@ export function addPlaceOptions(command: Command): Command {
     .option("--tls-version <VERSION>", "TLS: tlsv1.2 or tlsv1.3", tlsVersion)
     .option("--tls-alpn <PROTOCOL>", "TLS: protocol to ask for (ALPN)")
     .option("--no-tls", "plain text, also on port 8883");
-  return addWebSocketOptions(command);
+  return addWebSocketOptions(command).addOption(profileOption());
+}
+
+/** All that says where a broker is in one; where -L means it, that is another name of it. */
+export function addUrlOption(command: Command, { isShort }: { readonly isShort: boolean }): Command {
+  return command.option(`${isShort ? "-L, " : ""}--url <URL>`, `all at once: ${urlForms}`);
 }
 
 /** Where to connect, in the order in which it is tried. */
@@ -74,7 +81,7 @@ export interface Where {
  */
 export function whereOf(
   flags: PlaceFlags & { readonly unix?: string },
-  url: BrokerUrl = { isTls: false },
+  url: BrokerUrl = flags.url === undefined ? { isTls: false } : readBrokerUrl(flags.url),
   { isTlsAsked = false }: { readonly isTlsAsked?: boolean } = {},
 ): Where {
   if (url.isTls && flags.tls === false) usage("--no-tls does not go with a URL that says TLS, such as mqtts://");

@@ -6,6 +6,7 @@
 import {
   appendFileSync,
   chownSync,
+  linkSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -164,13 +165,16 @@ export function readBytes(path: string): Uint8Array {
 
 /** Returns the texts of all files in a folder. Throws `OperatingError`. */
 export function listTexts(folder: string): string[] {
-  let names: string[];
+  return listNames(folder).map((name) => readText(`${folder}/${name}`));
+}
+
+/** Returns the names of all that is in a folder. Throws `OperatingError`. */
+export function listNames(folder: string): string[] {
   try {
-    names = readdirSync(folder);
+    return readdirSync(folder);
   } catch (error) {
     throw new OperatingError("EUSAGE", `cannot read ${folder}: ${messageOf(error)}`);
   }
-  return names.map((name) => readText(`${folder}/${name}`));
 }
 
 /** Returns the state of files, by which a change is seen. */
@@ -257,6 +261,35 @@ export function makeFolder(folder: string): void {
   } catch (error) {
     throw new OperatingError("EFILE", `cannot make ${folder}: ${messageOf(error)}`);
   }
+}
+
+/**
+ * Makes a file that its owner alone can read, whole or not at all; returns false if there is one. Throws
+ * `OperatingError`.
+ */
+export function createText(path: string, text: string): boolean {
+  const next = `${path}.${systemRandom.hex(16)}.new`;
+  try {
+    writeFileSync(next, text, { flag: "wx", mode: 0o600 });
+    linkSync(next, path);
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code === "EEXIST") return false;
+    throw new OperatingError("EUSAGE", `cannot write ${path}: ${messageOf(error)}`);
+  } finally {
+    rmSync(next, { force: true });
+  }
+}
+
+/** Removes a file; returns false if there was none. Throws `OperatingError`. */
+export function removeFile(path: string): boolean {
+  if (!isThere(path)) return false;
+  try {
+    rmSync(path, { force: true });
+  } catch (error) {
+    throw new OperatingError("EUSAGE", `cannot remove ${path}: ${messageOf(error)}`);
+  }
+  return true;
 }
 
 /** Returns true if there is a file or folder with that path. */
