@@ -77,7 +77,7 @@ async function run(host: string | undefined, flags: DoctorFlags): Promise<void> 
 /** Examines a gateway of MQTT-SN. Rejects with `OperatingError` if nobody is there. */
 async function runSn(isUrl: boolean, flags: DoctorFlags): Promise<void> {
   refuseWithSn(flags);
-  if (isUrl) usage("--sn does not go with a URL: name the host, and the port with -p");
+  if (isUrl) usage("--sn does not go with mqtt(s):// or another URL: name the host, and the port with -p");
   const [place] = placesOf({ host: flags.host, port: flags.port ?? defaultPort(undefined) });
   const patient = new SnPatient(place!, flags.topic);
   // Where nobody answers at all there is nothing to be examined.
