@@ -3,7 +3,6 @@ import { Command, Option } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
 import type { Message } from "../src/client/connection-options.ts";
 import { describeReason } from "../src/mqtt/reason.ts";
-import { readBytes } from "../src/server/operator-files.ts";
 import {
   addConnectionOptions,
   type Connection,
@@ -13,36 +12,22 @@ import {
   timeoutExitCode,
 } from "./flags/client-flags.ts";
 import { usage, wholeNumber } from "./flags/parsers.ts";
-import { bytesOf } from "./flags/raw-words.ts";
-import {
-  codecOf,
-  NotOfFormat,
-  type PayloadCodec,
-  type PayloadFormat,
-  payloadFormats,
-} from "./output/payload-formats.ts";
+import { NotOfFormat, type PayloadCodec, payloadFormats } from "./output/payload-formats.ts";
 import { complain, shown, tell } from "./output/print.ts";
 import { print } from "./output/standard-output.ts";
+import { MessageSource, type SourceFlags } from "./pubsub/message-source.ts";
 import { Publisher } from "./pubsub/publisher.ts";
 import { connectAny } from "./pubsub/reconnect.ts";
 import { asksForTopic, Request } from "./pubsub/requests.ts";
 import { SnPublisher } from "./pubsub/sn-publisher.ts";
 
-interface PubFlags extends ConnectionFlags {
+interface PubFlags extends ConnectionFlags, SourceFlags {
   readonly topic?: string;
-  readonly file?: string;
-  readonly stdinLine?: boolean;
-  readonly message?: string;
   readonly maxInflight: number;
-  readonly nullMessage?: boolean;
   readonly retain?: boolean;
-  readonly stdinFile?: boolean;
-  readonly repeat: number;
-  readonly repeatDelay: number;
   readonly request?: boolean;
   readonly wait: number;
   readonly retryFor?: number;
-  readonly format?: PayloadFormat;
 }
 
 /** Seconds for which a single message is tried to be sent again. */
@@ -64,6 +49,10 @@ export function pubCommand(): Command {
     )
     .option("-r, --retain", "have the broker keep it for later subscribers")
     .option("-M, --max-inflight <N>", "messages at QoS 1 and 2 that are not acknowledged", wholeNumber(1, 65_535), 20)
+    .option(
+      "--template",
+      "fill {{count}} {{random 1 100}} {{time}} and the like in the message and the topic, see below",
+    )
     .option("--repeat <N>", "publish it so often", wholeNumber(1, Number.MAX_SAFE_INTEGER), 1)
     .option("--repeat-delay <SECONDS>", "... with so much time between", seconds, 0)
     .option(
@@ -80,8 +69,12 @@ Ends with 0 when the broker has taken the messages over, with its reason code wh
 When the connection is lost it goes on at the next broker of -h, at one that --zk finds, or when the broker is back.
 What stands in ~/.config/mqttzoo_pub, a flag a line, goes before the command line.
 
+--template: {{count}} number of the message, {{count 7}} from 7 on; {{random 1 100}}, {{random 18.0 24.5}} a number;
+    {{choice on off}} a word; {{time}} as 2026-01-31T12:00:00.000Z, {{time unix}} in s, {{time ms}}; {{uuid}}
+
 Examples:
   mqttzoo pub -t home/kitchen/temp -m 21.5
+  mqttzoo pub -t 'home/{{random 1 9}}/temp' -m '{"n": {{count}}, "t": {{random 18.0 24.5}}}' --template --repeat 100 --repeat-delay 0.5
   mqttzoo pub -h a.example.org,b.example.org -t home/door -m open -q 2 -r
   mqttzoo pub -L mqtts://alice@broker.example.org/home/door --pw-file secret -m open
   mqttzoo pub -L wss://broker.example.org/mqtt -t home/door -m open          over WebSocket
@@ -101,11 +94,11 @@ Examples:
 async function run(flags: PubFlags): Promise<void> {
   const connection = readConnection(flags);
   const topic = flags.topic ?? connection.topic ?? usage("no topic: give one with -t");
-  checkTopic(topic);
-  const source = await sourceOf(flags);
-  if (flags.request === true) return request(connection, topic, source, flags);
+  const source = await MessageSource.open(topic, flags);
+  checkTopic(source.topic);
+  if (flags.request === true) return request(connection, source, flags);
   const publisher = new (connection.isSn ? SnPublisher : Publisher)(connection, {
-    topic,
+    topicOf: () => source.topic,
     inflight: flags.maxInflight,
     retryForMs: 1000 * (flags.retryFor ?? (flags.stdinLine === true ? Infinity : retryForDefault)),
     publish: {
@@ -130,8 +123,7 @@ async function run(flags: PubFlags): Promise<void> {
 /** One question, one answer. */
 async function request(
   connection: Connection,
-  topic: string,
-  { messages, check, codec }: Source,
+  source: MessageSource,
   { qos, wait, protocolVersion }: PubFlags,
 ): Promise<void> {
   if ((protocolVersion ?? 5) !== 5) usage("--request needs MQTT 5: leave -V away");
@@ -144,13 +136,13 @@ async function request(
     onMessage: asked.receive,
   });
   const given = connection.properties.publish;
-  for await (const question of messages) {
-    const answer = await asked.ask(client, topic, question, { qos, ...(given && { properties: given }) });
-    print(shown(answerOf(answer, codec)));
+  for await (const question of source.messages) {
+    const answer = await asked.ask(client, source.topic, question, { qos, ...(given && { properties: given }) });
+    print(shown(answerOf(answer, source.codec)));
     print("\n");
     break;
   }
-  check();
+  source.check();
   client.disconnect(connection.properties.disconnect);
 }
 
@@ -162,76 +154,6 @@ function answerOf({ payload }: Message, codec: PayloadCodec | undefined): Uint8A
     if (!(error instanceof NotOfFormat)) throw error;
     return payload;
   }
-}
-
-interface Source {
-  readonly messages: AsyncIterable<Uint8Array | string>;
-  readonly codec: PayloadCodec | undefined;
-  /** To be called at their end. Throws `OperatingError` (EUSAGE) if that was before one that is not of its format. */
-  readonly check: () => void;
-}
-
-/** Rejects with `OperatingError` unless there is exactly one source. */
-async function sourceOf(flags: PubFlags): Promise<Source> {
-  const { format, stdinLine } = flags;
-  const written = messagesOf(flags);
-  if (format === undefined) return { messages: written, codec: undefined, check: () => {} };
-  const codec = await codecOf(format);
-  let wrong: string | undefined;
-  async function* made(): AsyncGenerator<Uint8Array> {
-    let line = 0;
-    for await (const message of written) {
-      line++;
-      let payload: Uint8Array;
-      try {
-        payload = codec.read(Buffer.from(message as string));
-      } catch (error) {
-        if (!(error instanceof NotOfFormat)) throw error;
-        const [what, then] =
-          stdinLine === true ? [`line ${line}`, "; what follows is not published"] : ["the message", ""];
-        const needed = /^(cbor|msgpack)$/.test(format!) ? `JSON to make ${format} of` : format;
-        wrong = `${what} is not ${needed} (${error.message})${then}`;
-        return;
-      }
-      yield payload;
-    }
-  }
-  return { messages: made(), codec, check: () => wrong !== undefined && usage(wrong) };
-}
-
-/** Throws `OperatingError` unless there is exactly one source. */
-function messagesOf(flags: PubFlags): AsyncIterable<Uint8Array | string> {
-  const { message, file, stdinLine, stdinFile, nullMessage } = flags;
-  const sources = [message, file, stdinLine, stdinFile, nullMessage].filter((source) => source !== undefined);
-  if (sources.length === 0) usage("nothing to publish: give the message with -m, -f, -s or -l, or -n for an empty one");
-  if (sources.length > 1) usage("-m, -f, -s, -l and -n do not go together");
-  if (stdinLine === true) return linesOf(process.stdin);
-  const payload = file === undefined ? bytesOf(message ?? "") : readBytes(file);
-  return repeated(stdinFile === true ? () => Bun.stdin.bytes() : () => Promise.resolve(payload), flags);
-}
-
-async function* repeated(
-  read: () => Promise<Uint8Array | string>,
-  { repeat, repeatDelay }: PubFlags,
-): AsyncGenerator<Uint8Array | string> {
-  const payload = await read();
-  for (let left = repeat; left > 0; left--) {
-    yield payload;
-    if (left > 1 && repeatDelay > 0) await Bun.sleep(repeatDelay * 1000);
-  }
-}
-
-/** Lines as bytes, without what ends them; what follows the last end counts if it is not empty. */
-async function* linesOf(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let rest = Buffer.alloc(0);
-  for await (const chunk of input) {
-    rest = Buffer.concat([rest, chunk]);
-    for (let end = rest.indexOf(10); end !== -1; end = rest.indexOf(10)) {
-      yield rest.subarray(0, rest[end - 1] === 13 ? end - 1 : end);
-      rest = rest.subarray(end + 1);
-    }
-  }
-  if (rest.length > 0) yield rest;
 }
 
 function seconds(text: string): number {

@@ -17,7 +17,8 @@ import { connectAgain, connectAny } from "./reconnect.ts";
 const unsentMax = 1024 * 1024;
 
 export interface PublisherOptions {
-  readonly topic: string;
+  /** Returns the topic of the message that was taken last. */
+  readonly topicOf: () => string;
   /** Publishes at QoS 1 and 2 that are not acknowledged, at most. */
   readonly inflight: number;
   readonly publish: PublishOptions;
@@ -52,12 +53,12 @@ export class Publisher {
 
   /** Resolves with the reasons of those that were refused. Rejects with `OperatingError`. */
   async run(messages: AsyncIterable<Uint8Array | string>): Promise<readonly Refusal[]> {
-    const { topic, inflight, publish } = this.#options;
+    const { topicOf, inflight, publish } = this.#options;
     this.#use(await connectAny(this.#connection, this.#callbacks));
     for await (const message of messages) {
       const client = await this.#connected();
       // What becomes of it at QoS 1 and 2, and of the connection, `#settled` and `#lost` are told.
-      const publishing = client.publish(topic, message, publish);
+      const publishing = client.publish(topicOf(), message, publish);
       publishing.then((reason) => publish.qos === 0 && this.#settled(reason, undefined)).catch(() => {});
       await this.#until(() => this.#session.outgoing.size < inflight);
       if (client.unsent > unsentMax) await client.ping().catch(() => {});

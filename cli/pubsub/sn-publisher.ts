@@ -37,7 +37,8 @@ export class SnPublisher {
   }
 
   async #publish(message: Uint8Array | string): Promise<number> {
-    const { topic, publish } = this.#options;
+    const { topicOf, publish } = this.#options;
+    const topic = topicOf();
     for (;;) {
       try {
         const reason = await this.#client!.publish(topic, message, publish);

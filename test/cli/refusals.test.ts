@@ -201,6 +201,7 @@ const words = [
   ],
   ...["-t", "-m", "-q", "-p", "-V", "-D", "-i", "-c", "-L", "-C", "-W", "--will-topic", "--url", "--cafile", "-x"],
   ...["--format", "cbor", "json", "--output", "--ws", "--ws-path", "--ws-header", "ws://127.0.0.1:1"],
+  ...["--template", "{{", "{{count}}", "{{random 2 1}}", "--profile", "--repeat"],
   ...["a/b", "a/#", "3", "-1", "1.5", "mqtt://", "311", "publish", "user-property", "/nowhere", "\ud83d", "=", ""],
 ];
 
