@@ -35,9 +35,7 @@ export function aclCommand(): Command {
     .argument("<USER>", "name of the user; '': clients without a user name")
     .argument("<TOPIC>", "the topic; with read also a topic filter, as in SUBSCRIBE")
     .argument("<ACCESS>", "read (subscribe, receive) or write (publish, wills)")
-    .addOption(
-      new Option("--acl-file <FILE>", "the brokers' access list (env: MQTTZOO_ACL_FILE)").env("MQTTZOO_ACL_FILE"),
-    )
+    .addOption(new Option("--acl-file <FILE>", "the brokers' access list").env("MQTTZOO_ACL_FILE"))
     .option("--client <ID>", "client id, for patterns with %c (default: such a pattern grants nothing)")
     .option("--json", "print one JSON object")
     .action(check);

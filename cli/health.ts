@@ -20,17 +20,11 @@ export function healthCommand(): Command {
     .description("Ask the broker on this machine how it is: exit code 0 if it is well, or 1.")
     .helpOption("--help", "print this help")
     .addOption(
-      new Option("--http-port <PORT>", "its --http-port (env: MQTTZOO_HTTP_PORT)")
-        .env("MQTTZOO_HTTP_PORT")
-        .argParser(integer(1, 65_535)),
+      new Option("--http-port <PORT>", "its --http-port").env("MQTTZOO_HTTP_PORT").argParser(integer(1, 65_535)),
     )
+    .addOption(new Option("--http-host <ADDRESS>", "its --http-host").env("MQTTZOO_HTTP_HOST").default("127.0.0.1"))
     .addOption(
-      new Option("--http-host <ADDRESS>", "its --http-host (env: MQTTZOO_HTTP_HOST)")
-        .env("MQTTZOO_HTTP_HOST")
-        .default("127.0.0.1"),
-    )
-    .addOption(
-      new Option("--http-tls [BOOLEAN]", "it has --http-tls (env: MQTTZOO_HTTP_TLS)")
+      new Option("--http-tls [BOOLEAN]", "it has --http-tls")
         .env("MQTTZOO_HTTP_TLS")
         .preset("true")
         .argParser(parseFlag),

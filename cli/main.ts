@@ -18,6 +18,7 @@ import { applyProfile } from "./flags/profiles.ts";
 import { commandLine, refuseBytes } from "./flags/raw-words.ts";
 import { healthCommand } from "./health.ts";
 import { importCommand } from "./import.ts";
+import { manCommand } from "./man.ts";
 import { withHint } from "./output/hints.ts";
 import { innermost, textOf, useOneLine } from "./output/one-line.ts";
 import { complain } from "./output/print.ts";
@@ -73,6 +74,7 @@ program.addCommand(clientsCommand()).addCommand(topicsCommand()).addCommand(reta
 program.addCommand(aclCommand()).addCommand(explainCommand()).addCommand(traceCommand());
 program.addCommand(importCommand()).addCommand(profileCommand());
 program.addCommand(completionCommand()).addCommand(completeCommand(program), { hidden: true });
+program.addCommand(manCommand(program), { hidden: true });
 
 program.hook("preAction", (_, command) => {
   refuseBytes(command, ["message", "willPayload"]);

@@ -17,9 +17,7 @@ export function repairCommand(): Command {
     .description("Say what is damaged in a broker's embedded store, and keep the rest.")
     .helpOption("--help", "print this help")
     .addOption(
-      new Option("--data <DIR>", "folder of a broker that has ended (env: MQTTZOO_DATA)")
-        .env("MQTTZOO_DATA")
-        .default(defaultOptions.data),
+      new Option("--data <DIR>", "folder of a broker that has ended").env("MQTTZOO_DATA").default(defaultOptions.data),
     )
     .option("--dry-run", "only say what is damaged; exit code 1 if anything is")
     .addHelpText(

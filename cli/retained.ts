@@ -72,8 +72,7 @@ Examples:
 }
 
 function withChoice(command: Command): Command {
-  const file = (flags: string, help: string, variable: string): Option =>
-    new Option(flags, `${help} (env: ${variable})`).env(variable);
+  const file = (flags: string, help: string, variable: string): Option => new Option(flags, help).env(variable);
   return command
     .option("--user <NAME>", "only what this user has published; '': clients without a user name")
     .option("--not-allowed", "only what its user may not publish there any more")

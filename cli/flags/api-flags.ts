@@ -8,7 +8,7 @@ import { dataOption } from "./tree-flags.ts";
 
 /** Gives a command the flags of `ApiPlace`, and --json. */
 export function withPlace(command: Command): Command {
-  const option = new Option("--api <URL>", "a broker's --http-port (env: MQTTZOO_API)").env("MQTTZOO_API");
+  const option = new Option("--api <URL>", "a broker's --http-port").env("MQTTZOO_API");
   return withFiles(command.helpOption("--help", "print this help").addOption(option.argParser(argument(parseUrl))))
     .addOption(dataOption())
     .option("--json", "print one JSON object a line");
@@ -24,8 +24,7 @@ export function withApiInstead(command: Command): Command {
 }
 
 function withFiles(command: Command): Command {
-  const file = (flags: string, help: string, variable: string): Option =>
-    new Option(flags, `${help} (env: ${variable})`).env(variable);
+  const file = (flags: string, help: string, variable: string): Option => new Option(flags, help).env(variable);
   return command
     .addOption(file("--cafile <FILE>", "who has signed its certificate, PEM, for https://", "MQTTZOO_CAFILE"))
     .addOption(file("--token-file <FILE>", "file with a token for it", "MQTTZOO_TOKEN_FILE"));

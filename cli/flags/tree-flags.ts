@@ -15,8 +15,7 @@ export function addCommand(to: Command, name: string, description: string): Comm
 
 /** Adds the flags by which ZooKeeper is reached, as the broker has them. */
 export function withKeeper(command: Command): Command {
-  const option = (flags: string, help: string, variable: string): Option =>
-    new Option(flags, `${help} (env: ${variable})`).env(variable);
+  const option = (flags: string, help: string, variable: string): Option => new Option(flags, help).env(variable);
   return command
     .addOption(option("--zk <HOSTS>", "ZooKeeper servers, and the cluster's chroot", "MQTTZOO_ZK"))
     .addOption(option("--zk-auth-file <FILE>", "file with user:password for ZooKeeper", "MQTTZOO_ZK_AUTH_FILE"))
@@ -32,6 +31,6 @@ export function withPlace(command: Command): Command {
 
 /** Returns the option that names the folder of a broker alone. */
 export function dataOption(): Option {
-  const help = "folder of a broker that runs alone (default: mqttzoo-data; env: MQTTZOO_DATA)";
+  const help = "folder of a broker that runs alone (default: mqttzoo-data)";
   return new Option("--data <DIR>", help).env("MQTTZOO_DATA");
 }
