@@ -35,6 +35,7 @@ const programs: readonly { readonly name: string; readonly package: string; read
   { name: "fish", package: "fish", isThere: () => Bun.which("fish") !== null },
   { name: "systemd-analyze", package: "systemd", isThere: () => Bun.which("systemd-analyze") !== null },
   { name: "groff", package: "groff-base", isThere: () => Bun.which("groff") !== null },
+  { name: "rpmbuild", package: "rpm", isThere: () => Bun.which("rpmbuild") !== null },
   { name: "openssl", package: "openssl", isThere: () => Bun.which("openssl") !== null },
   // Node with npm, a compiler and Python: what the npm package `zookeeper` is built with and runs under.
   { name: "Node.js", package: "nodejs", isThere: () => Bun.which("node") !== null },

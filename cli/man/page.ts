@@ -152,14 +152,17 @@ function seeAlso(program: Command, name: string): string {
   return `.SH SEE ALSO\n${others.map((other) => `.BR ${inline(other)} (1)`).join(",\n")}\n`;
 }
 
-/** Asks a command for its help, and returns what it adds to what commander writes itself. */
+/** Has a command print its help, and returns what it adds to what commander writes itself. */
 function restOf(command: Command): Rest {
   let written = "";
-  const write = (text: string): boolean => {
+  const before = { ...command.configureOutput() };
+  const writeOut = (text: string): void => {
     written += text;
-    return true;
   };
-  command.emit("afterHelp", { error: false, command, write });
-  const [notes = "", examples = ""] = written.split(/^Examples?:\n/m);
+  command.configureOutput({ writeOut });
+  command.outputHelp();
+  command.configureOutput(before);
+  const added = written.slice(command.helpInformation().length);
+  const [notes = "", examples = ""] = added.split(/^Examples?:\n/m);
   return { notes: notes.trim(), examples: examples.replace(/\n+$/, "").replace(/^ {2}/gm, "") };
 }
