@@ -36,6 +36,18 @@ const programs: readonly { readonly name: string; readonly package: string; read
   { name: "systemd-analyze", package: "systemd", isThere: () => Bun.which("systemd-analyze") !== null },
   { name: "groff", package: "groff-base", isThere: () => Bun.which("groff") !== null },
   { name: "rpmbuild", package: "rpm", isThere: () => Bun.which("rpmbuild") !== null },
+  // Helm charts are templates of Go, with the functions of Sprig: what renders ours is built of these.
+  { name: "Go", package: "golang-go", isThere: () => Bun.which("go") !== null },
+  {
+    name: "Sprig",
+    package: "golang-github-masterminds-sprig-dev",
+    isThere: () => existsSync("/usr/share/gocode/src/github.com/Masterminds/sprig"),
+  },
+  {
+    name: "YAML for Go",
+    package: "golang-gopkg-yaml.v3-dev",
+    isThere: () => existsSync("/usr/share/gocode/src/gopkg.in/yaml.v3"),
+  },
   { name: "openssl", package: "openssl", isThere: () => Bun.which("openssl") !== null },
   // Node with npm, a compiler and Python: what the npm package `zookeeper` is built with and runs under.
   { name: "Node.js", package: "nodejs", isThere: () => Bun.which("node") !== null },
