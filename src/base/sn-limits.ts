@@ -48,3 +48,9 @@ export const snReceiveBufferBytes = 8 * 1024 * 1024;
 export const snAdvertiseMs = 900_000;
 /** The pause before a tool sends again what was not answered; networks of tools are faster than those of devices. */
 export const snClientRetryMs = 2_000;
+/** A sender of protected packets that needs counters again within this time is granted twice as many ahead. */
+export const snCountersRangeMs = 1_000;
+/** Counters that a sender is granted ahead at most: so many may be lost to it when its broker ends. */
+export const snCountersAheadMax = 1_024;
+/** Protected packets of one sender that wait for the store; more are lost. */
+export const snCountersHeldMax = 16;

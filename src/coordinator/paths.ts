@@ -29,6 +29,9 @@ export const commitsPath = "/commits";
 /** The format in which the tree was last written. */
 export const formatPath = "/format";
 
+/** The counters of senders that protect what they send over MQTT-SN: the lowest that no broker was granted. */
+export const snCountersPath = "/sn-counters";
+
 /** The secret that brokers prove to each other that they know, where no file gives one. */
 export const linkSecretPath = "/link-secret";
 
@@ -122,6 +125,11 @@ export function topicOfPath(root: string, path: string): string {
 
 export function brokerPath(id: string): string {
   return `${brokersPath}/${encodeName(id)}`;
+}
+
+/** The counters of one sender, whose id is hex. */
+export function snCounterPath(sender: string): string {
+  return `${snCountersPath}/${sender}`;
 }
 
 export function commitPath(id: string): string {

@@ -22,6 +22,8 @@ export interface Arrived {
   readonly node: Uint8Array | undefined;
   readonly version: 1 | 2;
   readonly protection: PeerProtection | undefined;
+  /** The counter of a protected packet: it may have come before. */
+  readonly counter: number | undefined;
   /** The client whose it says that it is, where its address may have changed. */
   readonly identifiedAs: string | undefined;
 }
@@ -94,8 +96,8 @@ function readPlain(
     if (opened === undefined) return { kind: "refused", node, reason: Reason2.noProtection };
     if (!opened.isOpen)
       return { kind: "refused", node, reason: opened.why === "unknown sender" ? Reason2.unknownSender : undefined };
-    const { inner, protection } = opened;
-    return readWithin(inner, { node, protection });
+    const { inner, protection, counter } = opened;
+    return readWithin(inner, { node, protection, counter });
   }
   if (type === Type2.connection) return readWithin(bytes, { node, protection: undefined });
   const version = versionIn(bytes, known);
@@ -108,7 +110,11 @@ function readPlain(
 /** Reads a packet of 2.0, which may say whose it is. */
 function readWithin(
   bytes: Uint8Array,
-  around: { readonly node: Uint8Array | undefined; readonly protection: PeerProtection | undefined },
+  around: {
+    readonly node: Uint8Array | undefined;
+    readonly protection: PeerProtection | undefined;
+    readonly counter?: number;
+  },
 ): Arrived | Malformed {
   const outer = decodeMessage2(bytes);
   if (outer.kind === "malformed") return outer;
@@ -138,9 +144,9 @@ function versionIn(bytes: Uint8Array, known: 1 | 2 | undefined): 1 | 2 {
 
 function arrived(
   message: SnMessage,
-  rest: Pick<Arrived, "bytes" | "node" | "version"> & Partial<Pick<Arrived, "protection" | "identifiedAs">>,
+  rest: Pick<Arrived, "bytes" | "node" | "version"> & Partial<Pick<Arrived, "protection" | "counter" | "identifiedAs">>,
 ): Arrived {
-  return { kind: "arrived", message, protection: undefined, identifiedAs: undefined, ...rest };
+  return { kind: "arrived", message, protection: undefined, counter: undefined, identifiedAs: undefined, ...rest };
 }
 
 function typeOf(bytes: Uint8Array): number | undefined {

@@ -16,13 +16,14 @@ import { Timers } from "../base/timers.ts";
 import { Anonymous } from "./anonymous.ts";
 import { protocolId, ReturnCode } from "./constants.ts";
 import { Reason2 } from "./constants-2.ts";
+import { type CounterStore, Counters } from "./counters.ts";
 import { type Arrived, type ReaderOptions, readDatagram } from "./datagram.ts";
 import { Device } from "./device.ts";
 import type { DeviceContext } from "./device-context.ts";
 import type { InnerDoors } from "./inner-connection.ts";
 import type { SnMessage } from "./message-kinds.ts";
 import { encodeMessage } from "./messages.ts";
-import { Peer, type PeerProtection, type SendDatagram } from "./peer.ts";
+import { keyOf, Peer, type SendDatagram, type Source } from "./peer.ts";
 import type { PredefinedTopics } from "./predefined-topics.ts";
 import type { SnKeys } from "./protection.ts";
 import { newSnMetrics } from "./sn-metrics.ts";
@@ -49,18 +50,14 @@ export interface GatewayDoors<Owner> extends InnerDoors<Owner> {
   readonly predefined: PredefinedTopics;
   /** The keys of senders of 2.0 who protect what they send. */
   readonly keys?: SnKeys | undefined;
+  /** Where their counters outlive the broker; undefined: they do not. */
+  readonly counters?: CounterStore;
   /** Returns true while the broker has something for a client that it has not handed over. */
   mailWaits(owner: Owner): boolean;
   /** Returns true if the broker keeps, or knows of, a session with that client id. */
   knows(clientId: string): boolean;
   /** Tells the operator of a message that is too large for a datagram. */
   tooLarge(facts: { clientId: string; remote: string; topic: string; size: number }): void;
-}
-
-/** The address that a datagram came from. */
-export interface Source {
-  readonly address: string;
-  readonly port: number;
 }
 
 export class Gateway<Owner> {
@@ -74,6 +71,7 @@ export class Gateway<Owner> {
   /** The client that has come last with each sender's key. */
   readonly #bySender = new Map<string, Device<Owner>>();
   readonly #reader: ReaderOptions;
+  readonly #counters: Counters;
   /** Clients that have not proved their addresses, the oldest first. */
   readonly #unproven = new Set<Device<Owner>>();
   /** Clients that are asked for their wills. */
@@ -90,6 +88,7 @@ export class Gateway<Owner> {
     this.#options = options;
     this.#doors = doors;
     this.#reader = { takes2: options.takes2 ?? false, keys: doors.keys };
+    this.#counters = new Counters(doors.counters);
     this.#wakes = new Bucket(snWakesMax, doors.clock.now());
     this.#send = (...datagram) => {
       this.metrics.sent++;
@@ -153,7 +152,7 @@ export class Gateway<Owner> {
   receive(bytes: Uint8Array, source: Source): void {
     this.metrics.received++;
     const read = readDatagram(bytes, this.#reader, (node) => this.#byPeer.get(keyOf(source, { node }))?.peer.version);
-    if (read.kind === "arrived") return this.#receive(read, source);
+    if (read.kind === "arrived") return this.#receiveNew(read, source);
     if (read.kind === "malformed") {
       this.metrics.malformed++;
       return;
@@ -162,6 +161,19 @@ export class Gateway<Owner> {
     if (read.reason === undefined) return;
     const peer = this.#peerOf({ ...read, version: 2, protection: undefined, bytes }, source);
     peer.tell({ kind: "disconnect", duration: undefined, reason: read.reason });
+  }
+
+  /** Receives what has not come before: a protected packet counts once. */
+  #receiveNew(arrived: Arrived, source: Source): void {
+    const { protection, counter, node } = arrived;
+    if (protection === undefined || counter === undefined) return this.#receive(arrived, source);
+    // It may have to wait, and the datagram's bytes are not ours.
+    const own = node === undefined ? arrived : { ...arrived, node: node.slice() };
+    const now = (): number => this.#doors.clock.now();
+    this.#counters.take(protection.sender, { counter, now }, (isNew) => {
+      if (isNew) this.#receive(own, source);
+      else this.metrics.refused++;
+    });
   }
 
   #receive(arrived: Arrived, source: Source): void {
@@ -200,7 +212,7 @@ export class Gateway<Owner> {
 
   /** Returns the peer for an address at which no client is. It is kept only when it becomes one's. */
   #peerOf(
-    { node, version, protection, bytes }: Omit<Arrived, "kind" | "message" | "identifiedAs">,
+    { node, version, protection, bytes }: Omit<Arrived, "kind" | "message" | "counter" | "identifiedAs">,
     source: Source,
   ): Peer {
     const own = node?.slice();
@@ -383,12 +395,3 @@ const assignedChars = 12;
 
 /** The end of the ids of protected clients: their senders. */
 const mark = /@[0-9a-f]{16}$/;
-
-/** Returns the key under which an address is known: with the wireless node behind a forwarder, and the sender. */
-function keyOf(
-  { address, port }: Source,
-  { node, protection }: { node?: Uint8Array | undefined; protection?: PeerProtection | undefined },
-): string {
-  const plain = node === undefined ? `${address} ${port}` : `${address} ${port} ${Buffer.from(node).toString("hex")}`;
-  return protection === undefined ? plain : `${plain} ${protection.sender}`;
-}

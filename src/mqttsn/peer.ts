@@ -10,6 +10,12 @@ import { encodeMessage } from "./messages.ts";
 /** The way out: one datagram to an address. */
 export type SendDatagram = (bytes: Uint8Array, port: number, address: string) => void;
 
+/** The address that a datagram came from. */
+export interface Source {
+  readonly address: string;
+  readonly port: number;
+}
+
 /** The smallest REGISTER (a topic name of one character), by which an address may be asked to prove itself. */
 export const challengeBytes = 7;
 
@@ -137,4 +143,13 @@ export class Peer {
     if (!this.isProven) this.credit = Math.max(0, this.credit - whole.length);
     this.#send(whole, this.port, this.address);
   }
+}
+
+/** Returns the key under which an address is known: with the wireless node behind a forwarder, and the sender. */
+export function keyOf(
+  { address, port }: Source,
+  { node, protection }: { node?: Uint8Array | undefined; protection?: PeerProtection | undefined },
+): string {
+  const plain = node === undefined ? `${address} ${port}` : `${address} ${port} ${Buffer.from(node).toString("hex")}`;
+  return protection === undefined ? plain : `${plain} ${protection.sender}`;
 }

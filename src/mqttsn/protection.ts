@@ -1,6 +1,6 @@
 /**
  * Protection Encapsulation of MQTT-SN 2.0 (3.17): who has a sender's key can be nobody else, whatever address he sends
- * from. HMAC-SHA256 and AES-GCM are spoken; each packet must have a counter that has not come before.
+ * from. HMAC-SHA256 and AES-GCM are spoken. Whether a packet has come before is for `counters.ts` to say.
  */
 import { createCipheriv, createDecipheriv, createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { concatBytes, encodeUtf8, readUint16, readUint32, writeUint16, writeUint32 } from "../base/bytes.ts";
@@ -20,8 +20,10 @@ const gcmTagBytes = 16;
 const fixedBytes = 1 + 1 + 1 + 8 + 4;
 /** Bytes of the Cryptographic Material by its length in the flags. */
 const materialBytes = [0, 2, 4, 12] as const;
-/** Packets by which a counter may be late: the network may turn them round. */
-const lateMax = 64;
+
+/** Counters of what is sent began then, and go up by one each eighth of a second: 32 bits last for 17 years. */
+const countingSince = Date.UTC(2026, 0, 1);
+const countingMs = 125;
 
 /** A sender as the operator's file has him. */
 interface Sender {
@@ -31,42 +33,28 @@ interface Sender {
 
 /** A packet that was opened; or why not, with a reason code where the sender may be told. */
 export type Opened =
-  | { readonly isOpen: true; readonly inner: Uint8Array; readonly protection: PeerProtection }
-  | { readonly isOpen: false; readonly why: "malformed" | "unknown sender" | "forged" | "replayed" };
-
-/** The counters of one sender that have come: the highest, and which of those just below it. */
-class Window {
-  #highest = -1;
-  #seen = 0n;
-
-  /** Returns true if the counter has not come before; it counts as come from now on. */
-  take(counter: number): boolean {
-    if (counter > this.#highest) {
-      const shift = counter - this.#highest;
-      this.#seen = shift > lateMax ? 1n : BigInt.asUintN(lateMax, (this.#seen << BigInt(shift)) | 1n);
-      this.#highest = counter;
-      return true;
+  | {
+      readonly isOpen: true;
+      /** The packet within, a copy. */
+      readonly inner: Uint8Array;
+      readonly protection: PeerProtection;
+      /** A counter that may have come before. */
+      readonly counter: number;
     }
-    const late = this.#highest - counter;
-    if (late >= lateMax) return false;
-    const bit = 1n << BigInt(late);
-    if ((this.#seen & bit) !== 0n) return false;
-    this.#seen |= bit;
-    return true;
-  }
-}
+  | { readonly isOpen: false; readonly why: "malformed" | "unknown sender" | "forged" };
 
 export class SnKeys {
   readonly #random: Random;
   readonly #ownId: Uint8Array;
   #senders = new Map<string, Sender>();
-  /** Counters outlive a new reading of the keys. */
-  readonly #windows = new Map<string, Window>();
-  #counter = 0;
+  readonly #wall: () => number;
+  /** The last counter that was sent to each sender. */
+  readonly #counters = new Map<string, number>();
 
-  /** `gatewayId`: the last byte of the gateway's own Sender Identifier. */
-  constructor(random: Random, gatewayId: number) {
+  /** `gatewayId`: the last byte of the gateway's own Sender Identifier. `wall` in ms since 1970. */
+  constructor(random: Random, gatewayId: number, wall: () => number = () => countingSince) {
     this.#random = random;
+    this.#wall = wall;
     this.#ownId = concatBytes([encodeUtf8("MQTTZoo"), Uint8Array.of(gatewayId)]);
   }
 
@@ -85,13 +73,13 @@ export class SnKeys {
       if (trimmed !== "" && !trimmed.startsWith("#")) readLine(senders, trimmed, index + 1);
     });
     this.#senders = senders;
-    for (const sender of this.#windows.keys()) if (!senders.has(sender)) this.#windows.delete(sender);
+    for (const sender of this.#counters.keys()) if (!senders.has(sender)) this.#counters.delete(sender);
   }
 
   /** Opens a protected packet; never throws. */
   open(bytes: Uint8Array): Opened {
     const head = bytes[0] === 1 ? 3 : 1;
-    const refused = (why: "malformed" | "unknown sender" | "forged" | "replayed") => ({ isOpen: false, why }) as const;
+    const refused = (why: "malformed" | "unknown sender" | "forged") => ({ isOpen: false, why }) as const;
     if (bytes.length < head + fixedBytes) return refused("malformed");
     const [flags, scheme] = [bytes[head + 1]!, bytes[head + 2]!];
     const counterBytes = [0, 2, 4, -1][flags & 3]!;
@@ -109,18 +97,26 @@ export class SnKeys {
     const inner = scheme === hmacSha256 ? verify(known.key, parts) : decrypt(known.key, parts);
     if (inner === undefined) return refused("forged");
     const counter = counterBytes === 2 ? readUint16(bytes, counterAt) : readUint32(bytes, counterAt);
-    const window = this.#windows.get(sender) ?? new Window();
-    this.#windows.set(sender, window);
-    if (!window.take(counter)) return refused("replayed");
-    return { isOpen: true, inner, protection: this.#protectionOf(sender, known, scheme) };
+    return { isOpen: true, inner, protection: this.#protectionOf(sender, known, scheme), counter };
+  }
+
+  /**
+   * Returns the counter of the next packet to a sender. It goes by the time of day, so that it goes on above what was
+   * sent before when the broker is started again, or another one speaks to the sender, who would refuse a lower one.
+   */
+  #nextOf(sender: string): number {
+    const byTime = Math.floor((this.#wall() - countingSince) / countingMs);
+    const next = Math.max(byTime, (this.#counters.get(sender) ?? 0) + 1);
+    this.#counters.set(sender, next);
+    return next;
   }
 
   #protectionOf(sender: string, { key, user }: Sender, scheme: number): PeerProtection {
     const tagBytes = scheme === hmacSha256 ? hmacTagBytes : gcmTagBytes;
     const wrap = (packet: Uint8Array): Uint8Array => {
-      this.#counter++;
+      const counter = this.#nextOf(sender);
       const random = Uint8Array.from({ length: 4 }, () => Math.floor(this.#random.next() * 256));
-      return protect(packet, { key, scheme, sender: this.#ownId, random, counter: this.#counter });
+      return protect(packet, { key, scheme, sender: this.#ownId, random, counter });
     };
     // Its length may need three bytes.
     return { sender, user, overhead: 3 + fixedBytes + 4 + tagBytes, wrap };
@@ -175,7 +171,7 @@ interface Parts {
 function verify(key: Uint8Array, { header, rest, tagBytes }: Parts): Uint8Array | undefined {
   const inner = rest.subarray(0, rest.length - tagBytes);
   const tag = createHmac("sha256", key).update(header).update(inner).digest().subarray(0, tagBytes);
-  return timingSafeEqual(tag, rest.subarray(rest.length - tagBytes)) ? inner : undefined;
+  return timingSafeEqual(tag, rest.subarray(rest.length - tagBytes)) ? inner.slice() : undefined;
 }
 
 function decrypt(key: Uint8Array, { header, rest, tagBytes }: Parts): Uint8Array | undefined {

@@ -41,7 +41,8 @@ export async function openSnDoor(
   const { log } = broker.context;
   const predefined = new PredefinedTopics();
   if (options.snTopics !== "") files.follow([options.snTopics], ([text]) => predefined.load(text!));
-  const keys = options.snKeys === "" ? undefined : new SnKeys(systemRandom, options.snGatewayId);
+  const keys =
+    options.snKeys === "" ? undefined : new SnKeys(systemRandom, options.snGatewayId, () => systemClock.wall());
   if (keys !== undefined) files.follow([options.snKeys], ([text]) => keys.load(text!));
   let socket: UdpSocket | undefined;
   const gateway = gatewayOf(options, {

@@ -11,6 +11,7 @@ import type { SendDatagram } from "../mqttsn/peer.ts";
 import type { PredefinedTopics } from "../mqttsn/predefined-topics.ts";
 import type { SnKeys } from "../mqttsn/protection.ts";
 import type { TransportEvents } from "../net/transport.ts";
+import { StoredCounters } from "./sn-counters.ts";
 
 /** The broker, the operator's files, and the process. */
 interface Given {
@@ -28,8 +29,13 @@ interface Given {
 /** Returns the gateway of a broker. */
 export function gatewayOf(options: BrokerOptions, given: Given): Gateway<Connection> {
   const { broker, clock, ...doors } = given;
-  const { log, localSessions, remoteSessions } = broker.context;
+  const { log, localSessions, remoteSessions, coordinator } = broker.context;
   const lines = new LineLimit<"large">();
+  const strange = (path: string): void =>
+    log.error(
+      { path },
+      "no counter of MQTT-SN stands there: its sender is not heard; remove the znode, and start the broker again",
+    );
   const { snGatewayId, snUser, snPublishAnonymous, snRetry, snMtu, sn2 } = options;
   return new Gateway(
     {
@@ -43,6 +49,7 @@ export function gatewayOf(options: BrokerOptions, given: Given): Gateway<Connect
     {
       ...doors,
       clock,
+      counters: new StoredCounters(coordinator, strange),
       mailWaits: ({ client, writer }) =>
         client !== undefined && (writer.unsent > 0 || client.feedsPending > 0 || client.mailbox?.isIdle === false),
       knows: (clientId) => localSessions.has(clientId) || remoteSessions.has(clientId),

@@ -9,10 +9,9 @@ import { type Client, connect } from "../../src/client/for-bun.ts";
 import { decodeMessage2 } from "../../src/mqttsn/decode-2.ts";
 import { encodeMessage2 } from "../../src/mqttsn/encode-2.ts";
 import type { ConnectOf2, SnMessage } from "../../src/mqttsn/message-kinds.ts";
-import { protect, SnKeys } from "../../src/mqttsn/protection.ts";
-import { seeded } from "../simulation/world.ts";
 import { eventually, startBroker, type TestBroker, withBroker } from "../support/broker.ts";
 import { SnClient, type SnCodec } from "../support/sn-client.ts";
+import { deviceKey, deviceSender, protectedBy } from "../support/sn-protected.ts";
 
 const options = { snPort: 0, snRetry: 10_000, sn2: true };
 const codec: SnCodec = { encode: encodeMessage2, decode: decodeMessage2 };
@@ -243,35 +242,10 @@ test("a sleeper's mail waits, comes in portions of its own choice, and follows i
 });
 
 describe("protected devices", () => {
-  const sender = "0011223344556677";
-  const key = "000102030405060708090a0b0c0d0e0f";
-  const gatewayId = Buffer.from("MQTTZoo\x01").toString("hex");
-
-  /** A device that protects what it sends, and opens what it is sent. */
-  function protectedBy(
-    scheme: number,
-    { secret = key, from = sender, counter = 0 } = {},
-  ): SnCodec & { counter: number } {
-    const keys = new SnKeys(seeded(3), 1);
-    keys.load(`${gatewayId},${secret}`);
-    const random = Uint8Array.of(1, 2, 3, 4);
-    return {
-      counter,
-      encode(message) {
-        const given = { key: Uint8Array.fromHex(secret), scheme, sender: Uint8Array.fromHex(from), random };
-        return protect(encodeMessage2(message), { ...given, counter: ++this.counter });
-      },
-      decode(bytes) {
-        const opened = keys.open(bytes);
-        return decodeMessage2(opened.isOpen ? opened.inner : bytes);
-      },
-    };
-  }
-
   async function withKeys(run: (broker: TestBroker, file: string) => Promise<void>): Promise<void> {
     const folder = mkdtempSync(join(tmpdir(), "mqttzoo-sn-keys-"));
     const snKeys = join(folder, "keys");
-    writeFileSync(snKeys, `${sender},${key},meters\n`);
+    writeFileSync(snKeys, `${deviceSender},${deviceKey},meters\n`);
     const passwordFile = join(folder, "users");
     writeFileSync(passwordFile, `bob:${await hashForScram("bob-pw")}\n`);
     const broker = await startBroker({ ...options, snKeys, passwordFile, allowAnonymous: true });
@@ -297,7 +271,7 @@ describe("protected devices", () => {
       publish(device, "meter/value", "1", 1);
       await device.take("puback");
       const { localSessions } = broker.server.broker.context;
-      expect(localSessions.get(`meter@${sender}`)?.user).toBe("meters");
+      expect(localSessions.get(`meter@${deviceSender}`)?.user).toBe("meters");
       // Another address, the same key.
       const moved = await SnClient.open(sn(broker), undefined, own);
       publish(moved, "meter/value", "2", 1);
@@ -306,12 +280,12 @@ describe("protected devices", () => {
       expect(got).toEqual(["meter/value 1", "meter/value 2"]);
       // The same id without the key is another client's, and the marked one nobody's.
       const stranger = await enter(broker, "meter");
-      expect(localSessions.has("meter") && localSessions.has(`meter@${sender}`)).toBe(true);
+      expect(localSessions.has("meter") && localSessions.has(`meter@${deviceSender}`)).toBe(true);
       const thief = await open(broker);
-      thief.send(connectOf(`meter@${sender}`));
+      thief.send(connectOf(`meter@${deviceSender}`));
       expect(await thief.take("connack")).toMatchObject({ reason: 0x85 });
       const older = await SnClient.open(sn(broker));
-      older.send({ kind: "pingreq", clientId: `meter@${sender}` });
+      older.send({ kind: "pingreq", clientId: `meter@${deviceSender}` });
       await older.take("disconnect");
       for (const one of [device, moved, stranger, thief, older]) one.close();
       await client.end();
@@ -346,7 +320,7 @@ describe("protected devices", () => {
       unknown.send(connectOf("unknown"));
       expect(await unknown.take("disconnect")).toMatchObject({ reason: 0xe8 });
       // The keys are read again: another one counts, and what came before comes no more.
-      writeFileSync(file, `${"ff".repeat(8)},${key}\n${sender},${key},meters\n`);
+      writeFileSync(file, `${"ff".repeat(8)},${deviceKey}\n${deviceSender},${deviceKey},meters\n`);
       broker.server.reload();
       eavesdropper.sendBytes(bytes);
       unknown.send(connectOf("unknown"));

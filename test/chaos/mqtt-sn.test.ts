@@ -3,7 +3,6 @@
  * and a publisher that counts what was acknowledged. MQTTZOO_SN_KILLS sets another number.
  */
 import { afterAll, expect, test } from "bun:test";
-import { createSocket } from "node:dgram";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +12,7 @@ import { eventually } from "../support/broker.ts";
 import { lossyNetwork } from "../support/lossy.ts";
 import { type BrokerProcess, startBrokerProcess } from "../support/process.ts";
 import { SnDevice } from "../support/sn-device.ts";
+import { freeUdpPort } from "../support/udp-port.ts";
 
 const kills = Number(process.env.MQTTZOO_SN_KILLS ?? 8);
 const sleepers = ["alpha", "beta", "gamma"];
@@ -22,15 +22,6 @@ afterAll(async () => {
   await broker?.kill("SIGKILL");
   rmSync(folder, { recursive: true, force: true });
 });
-
-/** A UDP port that nobody uses. */
-async function freeUdpPort(): Promise<number> {
-  const socket = createSocket("udp4");
-  await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
-  const { port } = socket.address();
-  await new Promise<void>((resolve) => socket.close(resolve));
-  return port;
-}
 
 test(`${kills} kills: what was acknowledged reaches every sleeper, in order`, async () => {
   const [port, snPort] = [await freePort(), await freeUdpPort()];

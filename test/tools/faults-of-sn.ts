@@ -5,6 +5,7 @@ const machine = "test/unit/mqttsn.test.ts";
 const flows = "test/broker/mqtt-sn.test.ts";
 const loss = "test/broker/mqtt-sn-loss.test.ts";
 const tools = "test/unit/mqttsn-client.test.ts";
+const counters = "test/unit/mqttsn-counters.test.ts";
 const protection = "test/unit/mqttsn-protection.test.ts";
 const flows2 = "test/broker/mqtt-sn-2.test.ts";
 const attacks = "test/broker/mqtt-sn-attacks.test.ts";
@@ -119,10 +120,10 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "mqtt-sn: a protected packet counts twice",
-    file: "src/mqttsn/protection.ts",
+    file: "src/mqttsn/counters.ts",
     find: "if ((this.#seen & bit) !== 0n) return false;",
     replace: "if ((this.#seen & bit) === 1n) return false;",
-    tests: protection,
+    tests: counters,
   },
   {
     what: "mqtt-sn: a forged packet moves the counter",
@@ -130,13 +131,6 @@ export const faults: readonly Fault[] = [
     find: 'if (inner === undefined) return refused("forged");',
     replace:
       'if (inner === undefined) {\n      this.#windows.get(sender)?.take(readUint32(bytes, counterAt));\n      return refused("forged");\n    }',
-    tests: protection,
-  },
-  {
-    what: "mqtt-sn: counters begin anew with the keys",
-    file: "src/mqttsn/protection.ts",
-    find: "for (const sender of this.#windows.keys()) if (!senders.has(sender)) this.#windows.delete(sender);",
-    replace: "this.#windows.clear();",
     tests: protection,
   },
   {
@@ -180,5 +174,27 @@ export const faults: readonly Fault[] = [
     find: "if (before?.has(packetId)) return",
     replace: "if (before?.has(packetId) && packetId < 0) return",
     tests: "test/simulation/released-twice.test.ts",
+  },
+  {
+    what: "mqtt-sn: counters of protected packets are forgotten with the broker",
+    file: "src/server/sn-gateway.ts",
+    find: "      counters: new StoredCounters(coordinator, strange),\n",
+    replace: "",
+    tests: "test/chaos/mqtt-sn-replay.test.ts",
+    needsBuild: true,
+  },
+  {
+    what: "mqtt-sn: a counter is taken before the store knows of it",
+    file: "src/mqttsn/counters.ts",
+    find: "    range.held = [{ counter, judged }];\n",
+    replace: "    range.held = [];\n    judged(true);\n",
+    tests: counters,
+  },
+  {
+    what: "mqtt-sn: counters that another broker was granted are taken again",
+    file: "src/mqttsn/counters.ts",
+    find: "if (from !== range.until) {",
+    replace: "if (from < range.until) {",
+    tests: counters,
   },
 ];
