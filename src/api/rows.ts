@@ -67,7 +67,7 @@ const clientFields = {
   connected: flag("whether it is connected now"),
   address: nullable(text("address and port from which it is connected")),
   listener: nullable(word(listenerNames, "the way in by which it has come")),
-  protocol: word(["MQTT 3.1", "MQTT 3.1.1", "MQTT 5.0", "MQTT-SN 1.2"], "the version that it speaks"),
+  protocol: word(["MQTT 3.1", "MQTT 3.1.1", "MQTT 5.0", "MQTT-SN 1.2", "MQTT-SN 2.0"], "the version that it speaks"),
   state: nullable(word(deviceStates, "of a device of MQTT-SN; lost: it was silent for too long; null: it is none")),
   keep_alive: nullable(integer("its Keep Alive in seconds, as it counts here; 0: none")),
   connected_at: nullable(time("since when it is connected")),

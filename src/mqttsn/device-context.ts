@@ -35,7 +35,7 @@ export interface DeviceContext<Owner> {
   /** Tells the operator of a message that is too large for a datagram. */
   tooLarge(device: Named, topic: string, size: number): void;
   /** The client was silent for too long, or has not answered. */
-  lost(clientId: string): void;
+  lost(device: Named): void;
   /** The client is gone, or was turned away: it is not known here any more. */
   ended(device: Named): void;
 }

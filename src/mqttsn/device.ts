@@ -278,12 +278,12 @@ export class Device<Owner> {
   /** Opens the connection to the broker; `owed` is answered when it lets the client in. */
   #open(owed: SnMessage | undefined, clean: boolean): void {
     this.#owed = owed;
-    const { remote, address, protection } = this.peer;
+    const { remote, address, protection, protocol } = this.peer;
     const packet = connectPacket({ clientId: this.clientId, clean, expiry: this.#expiry, will: this.#will });
     if (!this.isAsleep) this.state = "opening";
     const inner: InnerConnection<Owner> = new InnerConnection(
       this.#context.doors,
-      { remote, address, user: protection?.user ?? this.#context.user, state: () => shownState(this.state) },
+      { remote, address, protocol, user: protection?.user ?? this.#context.user, state: () => shownState(this.state) },
       {
         heard: (heard) => this.#inner === inner && this.#heard(heard),
         closed: () => this.#inner === inner && this.#closed(),
@@ -373,7 +373,7 @@ export class Device<Owner> {
   /** Gives the client up: its will is published, and its session is kept if it began with one that lasts. */
   dismiss(reason: number = Reason.keepAliveTimeout): void {
     this.#context.metrics.lost++;
-    this.#context.lost(this.clientId);
+    this.#context.lost(this);
     if (this.state === "active") this.peer.tell({ kind: "disconnect", duration: undefined, reason });
     this.#leave(Reason.disconnectWithWill, this.#isClean ? 0 : undefined);
     this.#end();

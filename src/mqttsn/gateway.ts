@@ -13,6 +13,7 @@ import {
   snWillsPendingMax,
 } from "../base/sn-limits.ts";
 import { Timers } from "../base/timers.ts";
+import type { DeviceProtocol } from "../net/transport.ts";
 import { Anonymous } from "./anonymous.ts";
 import { protocolId, ReturnCode } from "./constants.ts";
 import { Reason2 } from "./constants-2.ts";
@@ -79,7 +80,7 @@ export class Gateway<Owner> {
   /** Addresses of clients that have left, and how often they may still be told so. */
   readonly #left = new Map<string, number>();
   /** The clients that were lost last, and have not come back. */
-  readonly #lost = new Set<string>();
+  readonly #lost = new Map<string, DeviceProtocol>();
   readonly #wakes: Bucket;
   readonly #send: SendDatagram;
   readonly #anonymous: Anonymous<Owner>;
@@ -106,7 +107,7 @@ export class Gateway<Owner> {
         metrics.tooLarge++;
         doors.tooLarge({ clientId, remote: peer.remote, topic, size });
       },
-      lost: (clientId) => this.#noteLost(clientId),
+      lost: (device) => this.#noteLost(device.clientId, device.peer.protocol),
       ended: (device) => this.#ended(device as Device<Owner>),
     };
   }
@@ -123,9 +124,9 @@ export class Gateway<Owner> {
     return count;
   }
 
-  /** Returns true if a client was lost and has not come back, as far as that is remembered. */
-  isLost(clientId: string): boolean {
-    return this.#lost.has(clientId);
+  /** Returns what a client spoke that was lost and has not come back, as far as that is remembered. */
+  lostProtocol(clientId: string): DeviceProtocol | undefined {
+    return this.#lost.get(clientId);
   }
 
   /** Returns when `tick` must be called next, in ms by the clock's `now`. */
@@ -358,10 +359,10 @@ export class Gateway<Owner> {
     oldest!.dismiss();
   }
 
-  #noteLost(clientId: string): void {
+  #noteLost(clientId: string, protocol: DeviceProtocol): void {
     this.#lost.delete(clientId);
-    this.#lost.add(clientId);
-    if (this.#lost.size > snLeftMax) for (const oldest of this.#lost) return void this.#lost.delete(oldest);
+    this.#lost.set(clientId, protocol);
+    if (this.#lost.size > snLeftMax) for (const [oldest] of this.#lost) return void this.#lost.delete(oldest);
   }
 
   #notePending(device: Device<Owner>): void {

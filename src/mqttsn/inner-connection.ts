@@ -9,7 +9,7 @@ import { PacketType, type QoS } from "../mqtt/constants.ts";
 import { decodeFromServer } from "../mqtt/control.ts";
 import { Framer } from "../mqtt/framer.ts";
 import { Publish, parsePublish, topicOf } from "../mqtt/publish.ts";
-import type { DeviceState, Transport, TransportEvents } from "../net/transport.ts";
+import type { DeviceProtocol, DeviceState, Transport, TransportEvents } from "../net/transport.ts";
 
 /** A message from the broker for the client; its payload is its own. */
 export interface Delivery {
@@ -60,6 +60,7 @@ export interface InnerFacts {
   readonly user: string | undefined;
   /** Undefined: there is no device that sleeps. */
   readonly state: (() => DeviceState) | undefined;
+  readonly protocol?: DeviceProtocol;
   /** True if the access list does not hold for it. */
   readonly isTrusted?: boolean;
 }
@@ -79,6 +80,7 @@ export class InnerConnection<Owner> implements Transport {
   readonly address: string;
   readonly user: string | undefined;
   readonly isTrusted: boolean;
+  readonly deviceProtocol: DeviceProtocol | undefined;
   readonly certificate = undefined;
   readonly #doors: InnerDoors<Owner>;
   readonly #client: InnerClient;
@@ -99,6 +101,7 @@ export class InnerConnection<Owner> implements Transport {
     this.user = facts.user;
     this.isTrusted = facts.isTrusted === true;
     this.#state = facts.state;
+    this.deviceProtocol = facts.protocol;
     this.#client = client;
     this.#owner = doors.events.opened(this);
     this.#isBusy = false;

@@ -2,6 +2,7 @@
  * An address from which datagrams come. UDP's source addresses are easily forged, so until it has answered something
  * that only the receiver of our datagrams can know, it is never sent more bytes than it has sent.
  */
+import type { DeviceProtocol } from "../net/transport.ts";
 import { ReturnCode } from "./constants.ts";
 import { encodeMessage2 } from "./encode-2.ts";
 import type { SnMessage } from "./message-kinds.ts";
@@ -77,6 +78,11 @@ export class Peer {
   /** Address and port as people read them. */
   get remote(): string {
     return this.address.includes(":") ? `[${this.address}]:${this.port}` : `${this.address}:${this.port}`;
+  }
+
+  /** The protocol that it speaks, as people call it. */
+  get protocol(): DeviceProtocol {
+    return this.version === 1 ? "MQTT-SN 1.2" : "MQTT-SN 2.0";
   }
 
   /** The room that a forwarder's wrapping takes. */

@@ -20,6 +20,8 @@ export interface AlternativeName {
 
 /** The states of a device that sleeps at times. */
 export type DeviceState = "active" | "asleep" | "awake";
+/** The protocols of such devices. */
+export type DeviceProtocol = "MQTT-SN 1.2" | "MQTT-SN 2.0";
 
 export interface Transport {
   /** Address and port of the other side, as people read them. */
@@ -32,6 +34,8 @@ export interface Transport {
   readonly user?: string | undefined;
   /** The state of a device that the connection is for; undefined: it is for none that sleeps. */
   readonly deviceState?: DeviceState | undefined;
+  /** The protocol of that device. */
+  readonly deviceProtocol?: DeviceProtocol | undefined;
   /** True if the certificate stands in a list of revoked ones by now. Only where such lists are asked. */
   readonly isRevoked?: boolean;
   /** True if it is the broker's own, for a user of the API who has logged in there: the access list does not hold. */

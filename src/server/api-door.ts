@@ -23,7 +23,7 @@ import { version } from "../broker/core/version.ts";
 import type { Connection } from "../broker/delivery/connection.ts";
 import { type Answer, type Question, serveHttpOnSocket } from "../net/http.ts";
 import type { TlsIdentity } from "../net/tls.ts";
-import type { TransportEvents } from "../net/transport.ts";
+import type { DeviceProtocol, TransportEvents } from "../net/transport.ts";
 import { actionsOf } from "./api-actions.ts";
 import { apiSocketPath } from "./api-client.ts";
 import { StoreWalks } from "./api-store.ts";
@@ -61,7 +61,7 @@ export class ApiDoor {
   readonly #api: Api;
   readonly #log: AuditLog;
   readonly #startedAt = systemClock.wall();
-  #isLost: (clientId: string) => boolean = () => false;
+  #lostProtocol: (clientId: string) => DeviceProtocol | undefined = () => undefined;
   #sampling: Alarm | undefined;
 
   /** Throws `OperatingError` if the users' file is wrong, or the audit log cannot be written. */
@@ -103,7 +103,7 @@ export class ApiDoor {
       reading: viewOf({
         ...{ broker, health, history, identity, startedAt, walks, options },
         watching: { events, random: systemRandom },
-        isLost: (clientId) => this.#isLost(clientId),
+        lostProtocol: (clientId) => this.#lostProtocol(clientId),
       }),
       acting: actionsOf(broker, walks),
       others: {
@@ -117,7 +117,7 @@ export class ApiDoor {
 
   /** Notes the door of MQTT-SN, which knows the devices that are lost. */
   opened(snDoor: SnDoor | undefined): void {
-    if (snDoor !== undefined) this.#isLost = (clientId) => snDoor.gateway.isLost(clientId);
+    if (snDoor !== undefined) this.#lostProtocol = (clientId) => snDoor.gateway.lostProtocol(clientId);
   }
 
   /** Takes no samples any more. */

@@ -31,6 +31,7 @@ import type { Peer } from "../broker/peers/peer.ts";
 import { holdersOf } from "../broker/publish/refusals.ts";
 import { topicOf } from "../mqtt/publish.ts";
 import type { TlsIdentity } from "../net/tls.ts";
+import type { DeviceProtocol } from "../net/transport.ts";
 import type { RetainedMessage } from "../router/retained.ts";
 import { explainOf } from "./api-explain.ts";
 import { mailboxesOf } from "./api-mailbox.ts";
@@ -52,7 +53,7 @@ export interface ViewParts {
   readonly startedAt: number;
   readonly walks: StoreWalks;
   /** Returns true if a client of MQTT-SN was lost and has not come back. */
-  readonly isLost: (clientId: string) => boolean;
+  readonly lostProtocol: (clientId: string) => DeviceProtocol | undefined;
 }
 
 const protocols = { 3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5.0" } as const;
@@ -64,7 +65,7 @@ const dayMs = 86_400_000;
 
 /** Returns the view of a broker. */
 export function viewOf(parts: ViewParts): Reading {
-  const { broker, health, identity, walks, isLost } = parts;
+  const { broker, health, identity, walks, lostProtocol } = parts;
   const { context } = broker;
   const { localSessions, retained, router, log } = context;
   return {
@@ -73,11 +74,11 @@ export function viewOf(parts: ViewParts): Reading {
     *clients() {
       const refusals = lastRefusals(broker);
       for (const [name, client] of localSessions)
-        yield { name, ...outlineOf(client), row: () => clientRow(client, refusals.get(name), isLost) };
+        yield { name, ...outlineOf(client), row: () => clientRow(client, refusals.get(name), lostProtocol) };
     },
     client(clientId) {
       const client = localSessions.get(clientId);
-      return client && clientDetail(client, broker, isLost);
+      return client && clientDetail(client, broker, lostProtocol);
     },
     ...mailboxesOf(broker),
     *subscriptions(clientId) {
@@ -161,14 +162,14 @@ function outlineOf({ connection, user }: LocalSession): Pick<ClientRow, "user" |
 function clientRow(
   client: LocalSession,
   refusal: RememberedRefusal | undefined,
-  isLost: ViewParts["isLost"],
+  lostProtocol: ViewParts["lostProtocol"],
 ): ClientRow {
   const { session, connection, user, context, mailbox } = client;
   const { version: spoken, expiryInterval, neverExpires } = session;
-  const state = stateOf(client, isLost);
+  const state = stateOf(client, lostProtocol);
   return {
     ...{ broker: context.options.id, client_id: session.clientId, ...outlineOf(client) },
-    protocol: state === null ? protocols[spoken] : "MQTT-SN 1.2",
+    protocol: connection?.transport.deviceProtocol ?? (state && lostProtocol(session.clientId)) ?? protocols[spoken],
     state,
     keep_alive: connection === undefined ? null : connection.channel.silenceMs / 1500,
     connected_at: connection === undefined ? null : timeOf(connection.openedAt),
@@ -202,21 +203,21 @@ function ratesOf({
 }
 
 /** Returns the state of a device of MQTT-SN; null: it is none, or has left. */
-function stateOf({ session, connection }: LocalSession, isLost: ViewParts["isLost"]): ClientRow["state"] {
+function stateOf({ session, connection }: LocalSession, lostProtocol: ViewParts["lostProtocol"]): ClientRow["state"] {
   if (connection !== undefined) return connection.transport.deviceState ?? null;
-  return isLost(session.clientId) ? "lost" : null;
+  return lostProtocol(session.clientId) ? "lost" : null;
 }
 
 function lastOf({ at, kind, reason }: RememberedRefusal): ClientRow["last_refusal"] {
   return { at: timeOf(at), kind, reason };
 }
 
-function clientDetail(client: LocalSession, broker: Broker, isLost: ViewParts["isLost"]): ClientDetail {
+function clientDetail(client: LocalSession, broker: Broker, lostProtocol: ViewParts["lostProtocol"]): ClientDetail {
   const { session, connection, will, context } = client;
   const refusals = [...context.refused.all()].filter(({ clientId }) => clientId === session.clientId).reverse();
   const ends = connection?.transport.certificate?.expiresAt ?? Infinity;
   return {
-    ...clientRow(client, refusals[0], isLost),
+    ...clientRow(client, refusals[0], lostProtocol),
     memory_bytes: Math.round(
       connection === undefined ? sessionMemoryOf(client) : memoryOf(connection, nothingCounted()),
     ),

@@ -2,16 +2,19 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createServer } from "node:net";
 import { connect } from "../../src/client/for-bun.ts";
+import { decodeMessage2 } from "../../src/mqttsn/decode-2.ts";
+import { encodeMessage2 } from "../../src/mqttsn/encode-2.ts";
 import { freePort } from "../bench/brokers.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
 import { executable, runExecutable } from "../support/process.ts";
+import { SnClient } from "../support/sn-client.ts";
 
 let broker: TestBroker;
 let api: string;
 beforeAll(async () => {
   const httpPort = await freePort();
   api = `http://127.0.0.1:${httpPort}`;
-  broker = await startBroker({ snPort: 0, snRetry: 200, httpPort, httpHost: "127.0.0.1" });
+  broker = await startBroker({ snPort: 0, sn2: true, snRetry: 200, httpPort, httpHost: "127.0.0.1" });
 });
 afterAll(async () => {
   await broker.stop();
@@ -127,7 +130,20 @@ test("clients: what device is there, and in which state", async () => {
   const asleep = await startDevice("state-asleep", "--sleep", "600");
   const lost = await startDevice("state-lost", "-k", "1");
   lost.child.kill("SIGKILL");
-  await eventually(() => gateway().sleeping === 1 && gateway().isLost("state-lost"), "one sleeps, one is lost");
+  const of2 = { will: undefined, packetBytesMax: 0, allowsMoves: false, method: undefined, awakeMax: 0 };
+  const newer = await SnClient.open(broker.server.sn!.port, undefined, {
+    encode: encodeMessage2,
+    decode: decodeMessage2,
+  });
+  newer.send({
+    ...{ kind: "connect", will: false, clean: true, protocolId: 2, duration: 60, clientId: "state-of-2.0" },
+    of2: { messageId: 1, expiry: 0, ...of2 },
+  });
+  await newer.take("connack");
+  await eventually(
+    () => gateway().sleeping === 1 && gateway().lostProtocol("state-lost") !== undefined,
+    "one sleeps, one is lost",
+  );
   const list = async () => {
     const { out } = await runExecutable(["clients", "list", "--api", api, "--search", "state-", "--json"]);
     return out
@@ -139,7 +155,11 @@ test("clients: what device is there, and in which state", async () => {
     { client_id: "state-active", state: "active", protocol: "MQTT-SN 1.2", listener: "sn" },
     { client_id: "state-asleep", state: "asleep", protocol: "MQTT-SN 1.2", listener: "sn" },
     { client_id: "state-lost", state: "lost", protocol: "MQTT-SN 1.2", listener: null },
+    { client_id: "state-of-2.0", state: "active", protocol: "MQTT-SN 2.0", listener: "sn" },
   ]);
+  newer.send({ kind: "disconnect", duration: undefined });
+  await newer.take("disconnect");
+  newer.close();
   const { out } = await runExecutable(["clients", "show", "state-asleep", "--api", api]);
   expect(out).toMatch(/^state +asleep$/m);
   for (const { child } of [active, asleep]) child.kill("SIGTERM");
