@@ -5,6 +5,17 @@
  * client with the usual window (Paho's and mosquitto's is 20). Each further one is paid for.
  */
 export const heldIdsFreeMax = 20;
+/**
+ * Slips at QoS 2 whose messages may be gone, and whose packet ids the client has not given back, that are paid for with
+ * a session: so many messages at QoS 2 are under way to its client even where nobody can pay for more.
+ */
+export const slipsFreeMax = 1;
+/** A session that needs more of them pays for so many times as many as it has. */
+export const slipsTimesMax = 4;
+/** The time for which a session must not have needed what it pays for them before that is given back. */
+export const slipsIdleMs = 10_000;
+/** The time after which it tries again when nobody could pay for more. */
+export const slipsRetryMs = 1_000;
 /** Credits that a bank may have: in thousandths, and with prices added, they are exact in a double. */
 export const bankCapitalCreditsMax = 1_000_000_000_000;
 /**

@@ -166,7 +166,18 @@ export function incomingPath(clientId: string): string {
   return `${sessionPath(clientId)}/in`;
 }
 
-/** True for the node of such a packet id. */
+/**
+ * The node that pays for slips of a session whose messages may be gone. It stands where a packet id would, and 0 is
+ * none, so brokers that do not know it count and remove it as one that is paid for.
+ */
+export function prepaidSlipsPath(clientId: string): string {
+  return `${incomingPath(clientId)}/${prepaidName}`;
+}
+
+/** The name of that node. */
+export const prepaidName = "0";
+
+/** True for the node of such a packet id, or of what pays for slips. */
 export function isHeldId(path: string): boolean {
   const [, root, , , level, id] = path.split("/");
   return `/${root}` === sessionsPath && level === "in" && id !== undefined;

@@ -4,6 +4,7 @@
  * the thing alone: each counts all the levels of its path as if no other stood below them. That is too much where
  * things share levels, never too little, and needs no books.
  */
+import { slipsFreeMax } from "../base/bank-limits.ts";
 import { idBytesMax, slipPathBytesMin, znodeBytes } from "../base/limits.ts";
 import { messageMark, nameOf, retainedPath, sessionPath, topicPath } from "./paths.ts";
 
@@ -127,10 +128,24 @@ const sessionLevels = 3;
 /** Bytes of the name of each, twice, with the slash. */
 const sessionLevelBytes = 12;
 
-/** Returns the weight of a session's znode, with all levels below it. `texts`: the bytes of texts in its record. */
+/**
+ * Returns the weight of a slip of a session whose message is gone: only its packet id is needed. `path`: the session's.
+ */
+export function idSlipWeightOf(path: string): number {
+  return nodeWeightOf(`${path}/mail/${"0".repeat(slipNameDigits)}`, recordBytes);
+}
+
+/** Digits of the number that the store gives a slip. */
+const slipNameDigits = 10;
+
+/**
+ * Returns the weight of a session's znode, with all levels below it, and a few slips whose messages are gone.
+ * `texts`: the bytes of texts in its record.
+ */
 export function sessionWeightOf(path: string, texts: number): number {
   const levels = sessionLevels * (znodeBytes + textWeightOf(path) + sessionLevelBytes);
-  return placeWeightOf(path) + levels + jsonBytes + texts;
+  const slips = slipsFreeMax * idSlipWeightOf(path);
+  return placeWeightOf(path) + levels + slips + jsonBytes + texts;
 }
 
 /** Returns the weight of a packet id that is held. `texts`: the bytes of texts in the record of who pays for it. */

@@ -5,7 +5,15 @@
  */
 
 import type { Coordinator, CoordinatorError, ReadResult } from "../coordinator/coordinator.ts";
-import { idOfMessage, isSlipName, mailPath, parentPath, topicOfPath, topicsPath } from "../coordinator/paths.ts";
+import {
+  idOfMessage,
+  isSlipName,
+  mailPath,
+  messageMark,
+  parentPath,
+  topicOfPath,
+  topicsPath,
+} from "../coordinator/paths.ts";
 import { childrenOf, hasData, hasStat } from "../coordinator/read-results.ts";
 import type { QoS } from "../mqtt/constants.ts";
 import type { Publish } from "../mqtt/publish.ts";
@@ -113,7 +121,7 @@ export class Slips {
     record.state = "released";
     const path = slipPath(slip);
     // It must be there, in any version: whoever has removed it has counted one recipient less.
-    const set: JournalOperation = { kind: "set", path, data: encodeSlip(record), version: () => -1 };
+    const set: JournalOperation = { kind: "set", path, data: encodeSlip(idSlipOf(record)), version: () => -1 };
     const done = (versions: readonly number[]): void => {
       this.#left(record, versions[2] ?? -1);
       how.done();
@@ -157,7 +165,7 @@ export class Slips {
    */
   lapse(slip: Slip, version: number): void {
     const record = slip.record!;
-    const data = encodeSlip({ ...record, state: "released" });
+    const data = encodeSlip(idSlipOf(record));
     const set: JournalOperation = { kind: "set", path: slipPath(slip), data, version: () => version, ofLease: true };
     const changed = (): void => {};
     this.#journal.commit([set, ...leaveMessage(record)], (versions) => this.#left(record, versions[1] ?? -1), changed);
@@ -296,6 +304,18 @@ export class Slips {
     if (hasParts) this.payloads.remove({ id: idOfMessage(path), branch });
   }
 }
+
+/**
+ * Returns what a slip says when only its packet id is needed: it names no message, for topics may be long, and others
+ * pay for it from now on.
+ */
+function idSlipOf({ qos, retain, packetId, keepUntil }: SlipRecord): SlipRecord {
+  const nothing = { subscriptionIds: [], branch: "", hasParts: false, groupMark: 0, recipients: 1 } as const;
+  return { ...nothing, qos, retain, packetId, keepUntil, state: "released", messagePath: noMessagePath };
+}
+
+/** The path of no message; it looks like one, for brokers that read it. */
+const noMessagePath = `${topicsPath}/${messageMark}0`;
 
 /** How something is written in a session's name. */
 export interface Settling {

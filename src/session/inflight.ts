@@ -6,10 +6,11 @@
 const packetIdMax = 65_535;
 
 /**
- * How much of the window an entry takes. room: something of it is under way to the client. id: nothing is, and its
- * packet id is taken until the client gives it back. place: its packet id is kept for what will be put there.
+ * How much of the window an entry takes. room: something of it is under way to the client. exchange: that is so, and
+ * its packet id is taken until the client gives it back (QoS 2). id: nothing is under way, and its packet id is taken
+ * until then. place: its packet id is kept for what will be put there.
  */
-export type Takes = "room" | "id" | "place";
+export type Takes = "room" | "exchange" | "id" | "place";
 
 export interface InflightOptions<Entry> {
   /** At most so many packet ids are taken, when something new is to be sent: those that are only kept do not count. */
@@ -29,6 +30,7 @@ export class Inflight<Entry> {
   #taken: Takes[] = [];
   #idsOnly = 0;
   #places = 0;
+  #exchanges = 0;
   #lastId = 0;
 
   constructor(limit: number, { idsMax = packetIdMax, takes = () => "room" }: Partial<InflightOptions<Entry>> = {}) {
@@ -39,6 +41,16 @@ export class Inflight<Entry> {
 
   get size(): number {
     return this.#size;
+  }
+
+  /** The number of packet ids that are taken until the client gives them back. */
+  get exchanges(): number {
+    return this.#exchanges + this.#idsOnly;
+  }
+
+  /** The number of packet ids that are only kept. */
+  get places(): number {
+    return this.#places;
   }
 
   /** True if nothing more may be sent before something is acknowledged [MQTT-3.3.4-9]. */
@@ -116,7 +128,7 @@ export class Inflight<Entry> {
     this.#entries = [];
     this.#ids = new Uint16Array(0);
     this.#taken = [];
-    this.#size = this.#idsOnly = this.#places = 0;
+    this.#size = this.#idsOnly = this.#places = this.#exchanges = 0;
     return all;
   }
 
@@ -131,7 +143,8 @@ export class Inflight<Entry> {
 
   #count(slot: number, by: 1 | -1): void {
     const takes = this.#taken[slot];
-    if (takes === "id") this.#idsOnly += by;
+    if (takes === "exchange") this.#exchanges += by;
+    else if (takes === "id") this.#idsOnly += by;
     else if (takes === "place") this.#places += by;
   }
 
@@ -143,7 +156,7 @@ export class Inflight<Entry> {
     this.#entries = new Array(capacity);
     this.#ids = new Uint16Array(capacity);
     this.#taken = new Array(capacity);
-    this.#size = this.#idsOnly = this.#places = 0;
+    this.#size = this.#idsOnly = this.#places = this.#exchanges = 0;
     for (let slot = 0; slot < entries.length; slot++) {
       const entry = entries[slot];
       if (entry !== undefined) this.#place(ids[slot]!, entry, taken[slot]);

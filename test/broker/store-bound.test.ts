@@ -44,22 +44,47 @@ const visit = fc
   });
 
 const publish = fc
-  .record({ topic: name, bytes: size, retain: fc.boolean(), qos: fc.constantFrom(0, 1), expiry: fc.boolean() })
+  .record({ topic: name, bytes: size, retain: fc.boolean(), qos: fc.constantFrom(0, 1, 2), expiry: fc.boolean() })
   .map(({ topic, bytes, retain, qos, expiry }): Step => {
     return async (broker) => {
       const publisher = await RawClient.connect(broker.port, { protocolVersion: 5 });
       const properties = expiry ? { messageExpiryInterval: 100 } : {};
       publisher.publish(topic, "p".repeat(bytes), { qos, retain, messageId: 1, properties });
       if (qos === 1) await publisher.take("puback");
+      else if (qos === 2) await publisher.take("pubrec");
       else await publisher.ping();
       publisher.disconnect();
       await publisher.untilClosed();
     };
   });
 
+/**
+ * A client with a session takes what there is at QoS 2, and never ends an exchange: it says that it has each message,
+ * or not even that.
+ */
+const hold = fc.record({ client, filter: name, says: fc.boolean() }).map(({ client: number, filter, says }): Step => {
+  return async (broker) => {
+    const options = { clientId: `holder-${number}`, clean: false, protocolVersion: 5 };
+    const properties = { sessionExpiryInterval: 1000 };
+    const holder = await RawClient.connect(broker.port, { ...options, properties }).catch(String);
+    if (typeof holder === "string") return expect(holder).toContain("the bank cannot pay");
+    await holder.subscribe([filter, "#"][number % 2]!, { qos: 2 });
+    for (let quiet = 0; quiet < 3; quiet++) {
+      await holder.ping();
+      for (const { cmd, qos, messageId } of holder.packets.splice(0)) {
+        if (cmd !== "publish" || messageId === undefined) continue;
+        quiet = 0;
+        if (says) holder.send({ cmd: qos === 2 ? "pubrec" : "puback", messageId });
+      }
+    }
+    holder.abort();
+    await holder.untilClosed();
+  };
+});
+
 test("whatever clients do, the store holds no more than the capital pays for, and it balances", async () => {
   let heaviest = 0;
-  const steps = fc.array(fc.oneof(visit, visit, publish), { minLength: 30, maxLength: 60 });
+  const steps = fc.array(fc.oneof(visit, visit, publish, publish, hold), { minLength: 30, maxLength: 60 });
   await fc.assert(
     fc.asyncProperty(steps, async (all) => {
       const broker = await startBroker({ bankCapital: capital, bankWait: 1 });

@@ -4,10 +4,10 @@
  * no more than is paid for and as many of them as a session may have.
  */
 import { expect, test } from "bun:test";
-import { audit } from "../../src/audit/audit.ts";
+import { audit, heldBy, type StoredSlip } from "../../src/audit/audit.ts";
 import { takeWeighed } from "../../src/audit/snapshot.ts";
 import { weightPaidBy } from "../../src/bank/price.ts";
-import { heldIdsFreeMax } from "../../src/base/bank-limits.ts";
+import { heldIdsFreeMax, slipsFreeMax } from "../../src/base/bank-limits.ts";
 import { walk } from "../../src/coordinator/mirror.ts";
 import { isHeldId, isMailbox, parentPath, sessionsPath } from "../../src/coordinator/paths.ts";
 import { nodeWeightOf } from "../../src/coordinator/weight.ts";
@@ -53,6 +53,24 @@ async function expectBound(broker: TestBroker, restWeight: number): Promise<void
   };
   await eventually(isBounded, "no more is stored than is paid for, besides the rests", patienceMs);
   expect(audit(await taken(), { graceMs: 60_000 })).toEqual([]);
+}
+
+/**
+ * Returns what is bound for clients, in milli-credits, without what the broker announces, which it may do at any time;
+ * the broker must have counted the same as there is in the store.
+ */
+async function heldIn(broker: TestBroker): Promise<number> {
+  const { coordinator, clock, bankAccount, journal } = broker.server.broker.context;
+  let held = 0;
+  const isCounted = async (): Promise<boolean> => {
+    await new Promise<void>((done) => journal.drained(done));
+    const by = heldBy((await takeWeighed(coordinator, clock.wall()))!);
+    const announced = by.get(null)?.credits ?? 0;
+    held = [...by.values()].reduce((sum, { credits }) => sum + credits, -announced);
+    return held + announced === bankAccount.account.bound;
+  };
+  await eventually(isCounted, "the broker has counted what is in the store", patienceMs);
+  return held;
 }
 
 /** Ends sessions by beginning them anew, and expects all that they have left in the store to go, with its credits. */
@@ -105,15 +123,15 @@ test("packet ids that are never released: a few are free, and each further one i
     await expectBound(broker, weight);
   };
   await expectHeld();
-  const { bound } = broker.server.broker.context.bankAccount.account;
+  const held = await heldIn(broker);
   broker = await broker.restart();
-  expect(broker.server.broker.context.bankAccount.account.bound).toBe(bound);
+  expect(await heldIn(broker)).toBe(held);
   await expectHeld();
   // What is released is free again, whoever paid for it.
   const back = await RawClient.connect(broker.port, { clientId: old[0], clean: false });
   for (const messageId of numbers(150)) back.send({ cmd: "pubrel", messageId });
   await back.takeMany("pubcomp", 150);
-  expect(broker.server.broker.context.bankAccount.account.bound).toBeLessThan(bound - 130 * 40 * 448);
+  expect(await heldIn(broker)).toBeLessThan(held - 130 * 40 * 448);
   await leave(back);
   await expectNothingLeft(broker, [...old, ...late]);
   await broker.stop();
@@ -157,34 +175,46 @@ async function takeAll(client: RawClient, ack: "pubrec" | "puback" | "none"): Pr
   return taken;
 }
 
-test("slips whose packet ids are never given back are as many as the window, however often clients return", async () => {
-  const broker = await startBroker({ maxInflight });
-  const clientIds = numbers(3).map((number) => `c-${number}`);
-  const total = 5 * maxInflight;
+/** Begins sessions that subscribe to a filter at QoS 2. */
+async function subscribeAll(broker: TestBroker, clientIds: readonly string[], filter: string): Promise<void> {
   for (const clientId of clientIds) {
     const client = await RawClient.connect(broker.port, { ...lasting, clientId });
-    await client.subscribe("mail/#", { qos: 2 });
+    await client.subscribe(filter, { qos: 2 });
     await leave(client);
   }
-  const publisher = await RawClient.connect(broker.port);
-  for (const messageId of numbers(total))
-    publisher.publish(`mail/${messageId}`, "x".repeat(500), { qos: 2, messageId });
-  await publisher.takeMany("pubrec", total);
+}
+
+/** Publishes messages at QoS 2, each on a topic of its own. */
+async function publishAll(broker: TestBroker, topic: string, count: number, properties: object = {}): Promise<void> {
+  const publisher = await RawClient.connect(broker.port, { protocolVersion: 5 });
+  for (const messageId of numbers(count)) {
+    publisher.publish(`${topic}/${messageId}`, "x", { qos: 2, messageId, properties });
+    await publisher.take("pubrec");
+    publisher.send({ cmd: "pubrel", messageId });
+    await publisher.take("pubcomp");
+  }
+  await leave(publisher);
+}
+
+/** Has each client come several times, answer messages with `ack`, and never give a packet id back. */
+async function visitAll(broker: TestBroker, clientIds: readonly string[], ack: "pubrec" | "none"): Promise<void> {
   for (const _visit of numbers(4))
     for (const clientId of clientIds) {
       const client = await RawClient.connect(broker.port, { ...lasting, clientId });
-      await takeAll(client, "pubrec");
+      await takeAll(client, ack);
       client.abort();
     }
-  const { coordinator, clock } = broker.server.broker.context;
-  const { slips } = (await takeWeighed(coordinator, clock.wall()))!;
-  const released = slips.filter(({ isReleased }) => isReleased);
-  expect(released.length).toBe(clientIds.length * maxInflight);
-  expect(slips.length).toBe(clientIds.length * total);
-  const { weight } = await restsOf(broker, "slips");
-  await expectBound(broker, (weight / slips.length) * released.length);
-  // Whoever gives them back is sent all the rest.
-  const client = await RawClient.connect(broker.port, { ...lasting, clientId: clientIds[0] });
+}
+
+async function slipsOf(broker: TestBroker): Promise<readonly StoredSlip[]> {
+  const { coordinator, clock, journal } = broker.server.broker.context;
+  await new Promise<void>((done) => journal.drained(done));
+  return (await takeWeighed(coordinator, clock.wall()))!.slips;
+}
+
+/** A client takes what is left at QoS 2, to the end of each exchange. Returns how many messages came. */
+async function finishAll(broker: TestBroker, clientId: string, count: number): Promise<void> {
+  const client = await RawClient.connect(broker.port, { ...lasting, clientId });
   let received = 0;
   const answered = (): boolean => {
     for (const { cmd, messageId } of client.packets.splice(0)) {
@@ -192,12 +222,77 @@ test("slips whose packet ids are never given back are as many as the window, how
       if (cmd === "publish") client.send({ cmd: "pubrec", messageId });
       if (cmd === "pubrel") client.send({ cmd: "pubcomp", messageId });
     }
-    return received === total - maxInflight;
+    return received === count;
   };
   await client.until(answered, "all the rest");
   client.abort();
-  publisher.disconnect();
+}
+
+test("slips whose packet ids are never given back are as many as the window, and each is paid for", async () => {
+  let broker = await startBroker({ maxInflight });
+  const clientIds = numbers(3).map((number) => `c-${number}`);
+  const total = 5 * maxInflight;
+  // Their paths are long, and what is left of a slip names none.
+  await subscribeAll(broker, clientIds, "mail/#");
+  await publishAll(broker, `mail/${"long".repeat(100)}`, total);
+  await visitAll(broker, clientIds, "pubrec");
+  const slips = await slipsOf(broker);
+  expect(slips.filter(({ isReleased }) => isReleased).length).toBe(clientIds.length * maxInflight);
+  expect(slips.length).toBe(clientIds.length * total);
+  await expectBound(broker, 0);
+  const held = await heldIn(broker);
+  broker = await broker.restart();
+  expect(await heldIn(broker)).toBe(held);
+  await expectBound(broker, 0);
+  // Whoever gives them back is sent all the rest.
+  for (const clientId of clientIds) await finishAll(broker, clientId, total - maxInflight);
   await expectNothingLeft(broker, clientIds);
+  await broker.stop();
+}, 120_000);
+
+test("slips whose messages have lapsed are paid for until their packet ids are given back", async () => {
+  let broker = await startBroker({ maxInflight });
+  const clientIds = numbers(3).map((number) => `c-${number}`);
+  await subscribeAll(broker, clientIds, "mail/#");
+  await publishAll(broker, `mail/${"long".repeat(100)}`, maxInflight, { messageExpiryInterval: 3 });
+  await visitAll(broker, clientIds, "none");
+  const hasLapsed = async (): Promise<boolean> => {
+    broker.server.broker.handle({ kind: "sweep", done: (why) => expect(why).toBeUndefined() });
+    const slips = await slipsOf(broker);
+    return slips.length === clientIds.length * maxInflight && slips.every(({ isReleased }) => isReleased);
+  };
+  await eventually(hasLapsed, "all messages have lapsed", patienceMs);
+  await expectBound(broker, 0);
+  broker = await broker.restart();
+  await expectBound(broker, 0);
+  for (const clientId of clientIds) {
+    const client = await RawClient.connect(broker.port, { ...lasting, clientId });
+    for (const { messageId } of await client.takeMany("pubrel", maxInflight))
+      client.send({ cmd: "pubcomp", messageId });
+    await client.ping();
+    await leave(client);
+  }
+  expect(await slipsOf(broker)).toEqual([]);
+  // What has paid for them is given back, too, whoever has paid.
+  const { coordinator } = broker.server.broker.context;
+  await walk(coordinator, sessionsPath, (path) => expect(isHeldId(path) ? path : undefined).toBeUndefined());
+  await expectNothingLeft(broker, clientIds);
+  await broker.stop();
+}, 120_000);
+
+test("where nobody can pay for more slips a client gets its mail a few messages at a time", async () => {
+  const broker = await startBroker({ maxInflight });
+  const total = 2 * maxInflight;
+  await subscribeAll(broker, ["c"], "mail/#");
+  // They are cheap: what comes free with the first does not pay for more slips.
+  await publishAll(broker, "mail", total, { messageExpiryInterval: 1000 });
+  await leaveCredits(broker.server.broker.context, 10);
+  await visitAll(broker, ["c"], "pubrec");
+  const released = (await slipsOf(broker)).filter(({ isReleased }) => isReleased);
+  expect(released.length).toBe(slipsFreeMax);
+  await expectBound(broker, 0);
+  await finishAll(broker, "c", total - slipsFreeMax);
+  await expectNothingLeft(broker, ["c"]);
   await broker.stop();
 }, 120_000);
 

@@ -16,6 +16,7 @@ import {
   tooHeavy,
   unequalRetained,
   unlikeLying,
+  unpaidSlips,
   unsettled,
   wrongOwners,
 } from "./checkers.ts";
@@ -98,7 +99,7 @@ export async function run(seed: number, options: WorldOptions = {}): Promise<Out
   const state = healed
     ? [...wrongOwners(world), ...unsettled(world), ...unequalRetained(world, history), ...refusals(world)]
     : [];
-  state.push(...(await overdrawn(world)), ...(await tooHeavy(world)));
+  state.push(...(await overdrawn(world)), ...(await tooHeavy(world)), ...unpaidSlips(world));
   // The teller has looked through everything, and what was not told has been found out.
   await world.pass(tellerMs);
   state.push(...(await overdrawn(world)));

@@ -20,6 +20,7 @@ import {
   refusals,
   tooHeavy,
   unequalRetained,
+  unpaidSlips,
   unsettled,
   wrongOwners,
 } from "./checkers.ts";
@@ -143,7 +144,7 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
     await world.pass(connectDeadlineMs + 1000, () => unsettled(world).length === 0 && hoarded().length === 0);
   const state = isQuiet ? [...wrongAtRest(world, history), ...hoarded()] : [];
   state.push(...(await overdrawn(world)));
-  if (options.older === undefined) state.push(...(await tooHeavy(world)));
+  if (options.older === undefined) state.push(...(await tooHeavy(world)), ...unpaidSlips(world));
   people.sendGuestsHome();
   // The teller has looked through everything, and what was not told has been found out.
   await world.pass(tellerMs);

@@ -28,8 +28,8 @@ export const faults: readonly Fault[] = [
   {
     what: "resume: packet ids that are only held take room in the window",
     file: "src/broker/delivery/outgoing-message.ts",
-    find: 'return outgoing.onlyHoldsId ? "id" : "room";',
-    replace: 'return outgoing.onlyHoldsId && outgoing.qos === 0 ? "id" : "room";',
+    find: 'if (outgoing.onlyHoldsId) return "id";',
+    replace: 'if (outgoing.onlyHoldsId && outgoing.qos === 0) return "id";',
     tests: "test/broker/resume.test.ts",
   },
   {

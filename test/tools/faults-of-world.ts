@@ -117,8 +117,8 @@ export const faults: readonly Fault[] = [
   {
     what: "world: a recipient whose slip is gone counts once more",
     file: "src/mail/slips.ts",
-    find: "data: encodeSlip(record), version: () => -1 };",
-    replace: "data: encodeSlip(record) };",
+    find: "data: encodeSlip(idSlipOf(record)), version: () => -1 };",
+    replace: "data: encodeSlip(idSlipOf(record)) };",
     tests: "test/unit/emptying.test.ts",
   },
   {

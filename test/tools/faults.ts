@@ -192,7 +192,7 @@ export const faults: readonly Fault[] = [
   {
     what: "half-received publishes are read before the session is this broker's, and not once more",
     file: "src/broker/connect/take-over.ts",
-    find: "for (const id of packetIdsOf(childrenOf(result))) client.session.addIncoming(id);",
+    find: "      foundIncoming(client, childrenOf(result));\n",
     replace: "void result;",
     tests: "test/simulation/take-over.test.ts",
   },

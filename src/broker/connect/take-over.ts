@@ -9,7 +9,7 @@ import { assert } from "../../base/assert.ts";
 import { claimPatienceMs, claimUnlinkedMs, fencePatienceMs } from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { ReadResult } from "../../coordinator/coordinator.ts";
-import { incomingPath, mailPath, sessionPath } from "../../coordinator/paths.ts";
+import { incomingPath, mailPath, prepaidName, sessionPath } from "../../coordinator/paths.ts";
 import { childrenOf, hasData, hasStat } from "../../coordinator/read-results.ts";
 import type { Control } from "../../link/frames.ts";
 import { decodeSession, type SessionRecord } from "../../mail/records.ts";
@@ -262,7 +262,7 @@ export class TakeOver {
     const path = incomingPath(client.session.clientId);
     this.#context.coordinator.read([{ kind: "children", path }], (error, [result]) => {
       if (error !== undefined) return;
-      for (const id of packetIdsOf(childrenOf(result))) client.session.addIncoming(id);
+      foundIncoming(client, childrenOf(result));
       this.#parts.directory.caughtUp(done);
     });
   }
@@ -307,12 +307,14 @@ export function sessionFromStore(
   const client = new LocalSession(context, new Session(clientId, record.version, expiry));
   client.found(found, node.stat.version);
   if (hasStat(mail)) client.mailbox!.count = mail.stat.childCount;
-  for (const id of packetIdsOf(childrenOf(incoming))) client.session.addIncoming(id);
+  foundIncoming(client, childrenOf(incoming));
   return client;
 }
 
-function packetIdsOf(names: readonly string[]): number[] {
-  return names.filter((name) => /^[1-9]\d{0,4}$/.test(name)).map(Number);
+/** Takes the names of what stands beside the packet ids of a session's half-received publishes. */
+function foundIncoming({ session, mailbox }: LocalSession, names: readonly string[]): void {
+  for (const name of names) if (/^[1-9]\d{0,4}$/.test(name)) session.addIncoming(Number(name));
+  if (names.includes(prepaidName)) mailbox?.prepaid.found();
 }
 
 /** The record of a session where the store has none that can be read: it has expired. */

@@ -65,7 +65,7 @@ export class MailWatch {
         this.#round = undefined;
         return page;
       }
-      if (client.hasRoom) page.push(client);
+      if (isReady(client)) page.push(client);
     }
     return page;
   }
@@ -73,7 +73,7 @@ export class MailWatch {
   #judge(client: LocalSession, stored: number, moves: number): void {
     const mailbox = client.mailbox!;
     // Messages in flight to the client have their slips in the store, too.
-    const isWaiting = client.handle !== 0 && client.hasRoom && stored > client.slipsInFlight().size;
+    const isWaiting = client.handle !== 0 && isReady(client) && stored > client.slipsInFlight().size;
     const before = this.#suspects.get(client);
     this.#suspects.delete(client);
     if (!isWaiting || mailbox.moves !== moves) return;
@@ -85,4 +85,9 @@ export class MailWatch {
     this.#context.log.error({ client: clientId, stored }, "mail waits that nobody sends; the mailbox is read anew");
     mailbox.load();
   }
+}
+
+/** Returns true if a client could be sent more: its window has room, and somebody pays for what it may leave. */
+function isReady({ hasRoom, mailbox }: LocalSession): boolean {
+  return hasRoom && mailbox?.isHeldUp !== true;
 }

@@ -11,6 +11,7 @@ import type { LocalSession } from "./local-session.ts";
 import { byNumber, MailboxNames } from "./mailbox-names.ts";
 import { type Listing, MailboxReader } from "./mailbox-reader.ts";
 import { OutgoingMessage, type OutgoingTarget, reserved } from "./outgoing-message.ts";
+import { PrepaidSlips } from "./prepaid-slips.ts";
 import { SentBefore } from "./sent-before.ts";
 
 /** A message in a mail drop, with how the session is to receive it. */
@@ -40,6 +41,7 @@ export class Mailbox {
   readonly #reader: MailboxReader;
   readonly #sentBefore: SentBefore;
   readonly #names = new MailboxNames();
+  #prepaid: PrepaidSlips | undefined;
   /** Grows with every slip that comes, is sent or goes: while it stays the same, nothing moves (`MailWatch`). */
   moves = 0;
 
@@ -56,6 +58,17 @@ export class Mailbox {
 
   get #isFirst(): boolean {
     return this.isIdle && this.#client.context.coordinator.state === "CONNECTED";
+  }
+
+  /** The payment of slips at QoS 2 from when they are sent on. */
+  get prepaid(): PrepaidSlips {
+    this.#prepaid ??= new PrepaidSlips(this.#client);
+    return this.#prepaid;
+  }
+
+  /** True while messages wait since nobody can pay for what their slips may leave. */
+  get isHeldUp(): boolean {
+    return this.#prepaid?.isShort === true;
   }
 
   /** True if no message is known here that waits to be sent. */
@@ -88,6 +101,7 @@ export class Mailbox {
     this.#names.know(sent, all);
     for (const slip of all) this.#waiting.push(slip);
     this.count = this.#names.size;
+    this.#prepaid?.watch();
     this.#look();
     if (this.#reader.takeMustList()) return this.load();
     this.pump();
@@ -133,6 +147,7 @@ export class Mailbox {
     this.#line.clear();
     this.#names.clear();
     this.#sentBefore.remember(unacknowledged);
+    this.#prepaid?.detach(unacknowledged);
   }
 
   /**
@@ -140,7 +155,7 @@ export class Mailbox {
    * nothing waits before it, so that one commit does for both.
    */
   draft(outgoing: OutgoingMessage): SlipDraft {
-    if (outgoing.qos === 2 && this.#isFirst && this.#client.hasRoom) {
+    if (outgoing.qos === 2 && this.#isFirst && this.#client.hasRoom && this.prepaid.coversOneMore()) {
       outgoing.packetId = this.#client.inflight.add(outgoing);
       this.#committing++;
     }
@@ -285,6 +300,7 @@ export class Mailbox {
       }
       // A new QoS 2 message comes before it, and is not sent yet.
       if (this.#committing > 0) return;
+      if (slip.record.qos === 2 && slip.record.state === "waiting" && !this.prepaid.coversOneMore()) return;
       this.#waiting.shift();
       this.#send(slip);
     }

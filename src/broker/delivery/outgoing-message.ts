@@ -211,7 +211,8 @@ export const reserved = new OutgoingMessage(undefined, nothing, undefined);
 /** Returns what an entry takes of the window. */
 export function takesOf(outgoing: OutgoingMessage): Takes {
   if (outgoing === reserved) return "place";
-  return outgoing.onlyHoldsId ? "id" : "room";
+  if (outgoing.onlyHoldsId) return "id";
+  return outgoing.qos === 2 ? "exchange" : "room";
 }
 
 /** Compares messages by the order of their publishes. */
