@@ -18,11 +18,14 @@ import type { World } from "./world.ts";
 /** Brokers' clocks differ by less than this. */
 const lyingMs = 15_000;
 
-/** Mail and half-received publishes that nobody will ever ask for. What lies in mail drops lies there for its time. */
+/**
+ * Mail and half-received publishes that nobody will ever ask for. What lies in mail drops lies there for its time, and
+ * what has paid for slips for a while.
+ */
 export function leftovers(world: World): string[] {
   const isLeft = (path: string, data: Uint8Array): boolean => {
     if (/^\/topics\/.*\/=[^/]+$/.test(path)) return decodeMessageHead(data)?.publisher === undefined;
-    return /^\/sessions\/..\/[^/]+\/(mail|in)\/./.test(path);
+    return /^\/sessions\/..\/[^/]+\/(mail\/.|in\/[1-9])/.test(path);
   };
   return [...world.tree.nodes].filter(([path, { data }]) => isLeft(path, data)).map(([path]) => path);
 }
@@ -204,6 +207,12 @@ export function unpaidSlips({ tree }: World): string[] {
       ? []
       : [`${session} has ${weight} bytes of slips that were sent, ${weightMax} are paid for`];
   });
+}
+
+/** What has paid for slips is given back when its session has none any more. */
+export function idlePrepaid({ tree }: World): string[] {
+  const paths = [...tree.nodes.keys()].filter((path) => path.endsWith(`/in/${prepaidName}`));
+  return paths.filter((path) => (tree.nodes.get(path.replace(/in\/0$/, "mail"))?.children.size ?? 0) === 0);
 }
 
 /** No credit is lost for good: what a branch takes for bound is bound by its messages, to the milli-credit. */

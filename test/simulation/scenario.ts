@@ -9,6 +9,7 @@ import { Actor, PublishingActor } from "./actors.ts";
 import {
   creditLooksMax,
   creditsStillLost,
+  idlePrepaid,
   leftovers,
   orphanParts,
   overdrawn,
@@ -104,7 +105,7 @@ export async function run(seed: number, options: WorldOptions = {}): Promise<Out
   await world.pass(tellerMs);
   state.push(...(await overdrawn(world)));
   const lost = await creditsStillLost(world, healed ? creditLooksMax : 0);
-  if (healed) state.push(...lost);
+  if (healed) state.push(...lost, ...idlePrepaid(world));
   // Nobody's parts are removed when it is sure that nobody will ever name them.
   await world.pass(partsMs, () => orphanParts(world).length === 0);
   state.push(...orphanParts(world));

@@ -13,6 +13,7 @@ import {
   creditLooksMax,
   creditsStillLost,
   emptyLevels,
+  idlePrepaid,
   isShortOfCredits,
   leftovers,
   orphanParts,
@@ -150,7 +151,7 @@ export async function runWide(seed: number, options: WideOptions = {}): Promise<
   await world.pass(tellerMs);
   state.push(...(await overdrawn(world)));
   const lost = await creditsStillLost(world, isQuiet ? creditLooksMax : 0);
-  if (isQuiet) state.push(...lost);
+  if (isQuiet) state.push(...lost, ...idlePrepaid(world));
   // Nobody's parts are removed when it is sure that nobody will ever name them.
   await world.pass(orphanPartsBusyMs + 3 * sweepMs, () => orphanParts(world).length === 0);
   state.push(...orphanParts(world), ...emptyLevels(world));
