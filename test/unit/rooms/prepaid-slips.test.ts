@@ -4,7 +4,7 @@ import { slipsFreeMax, slipsIdleMs, slipsRetryMs } from "../../../src/base/bank-
 import type { Connection } from "../../../src/broker/delivery/connection.ts";
 import { OutgoingMessage, reserved } from "../../../src/broker/delivery/outgoing-message.ts";
 import { mailPath, prepaidSlipsPath, sessionPath } from "../../../src/coordinator/paths.ts";
-import { idSlipWeightOf, nodeWeightOf, sessionWeightOf } from "../../../src/coordinator/weight.ts";
+import { idSlipWeightOf, nodeWeightOf, placeWeightOf, sessionWeightOf } from "../../../src/coordinator/weight.ts";
 import { decodeSlip, encodeSlip } from "../../../src/mail/records.ts";
 import { type Slip, unreadSlip } from "../../../src/mail/slips.ts";
 import { blankSlip } from "../../support/blank-slip.ts";
@@ -131,6 +131,7 @@ test("a slip whose message is gone names none, and weighs what is paid for it, w
     expect(store.tree.nodes.get(`${messagePath}/left`)!.version).toBe(1);
   }
   const path = sessionPath("c");
-  const levels = nodeWeightOf(path, 0) + 3 * nodeWeightOf(`${path}/drops`, 0);
-  expect(sessionWeightOf(path, 0)).toBeGreaterThanOrEqual(levels + slipsFreeMax * idSlipWeightOf(path) + 200);
+  const levels = placeWeightOf(path) + 3 * nodeWeightOf(`${path}/in`, 0);
+  const recordBytes = 300;
+  expect(sessionWeightOf(path, 0)).toBeGreaterThan(levels + slipsFreeMax * idSlipWeightOf(path) + recordBytes);
 });
