@@ -24,7 +24,7 @@ const file = new BrokerOfFile(() => [
 ]);
 const { attack, five } = file;
 
-/** Connects over TLS, sends CONNECT if the handshake comes to an end, and goes. Returns the first byte of the answer. */
+/** Connects over TLS, sends CONNECT unless it is silent, and goes. Returns the first byte of the answer. */
 async function comeOverTls(isSilent: boolean): Promise<number | undefined> {
   const answer = Promise.withResolvers<number | undefined>();
   const socket = await Bun.connect({

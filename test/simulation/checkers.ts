@@ -209,7 +209,7 @@ export function unpaidSlips({ tree }: World): string[] {
   });
 }
 
-/** What has paid for slips is given back when its session has none any more. */
+/** A session that has no slips any more pays for none. */
 export function idlePrepaid({ tree }: World): string[] {
   const paths = [...tree.nodes.keys()].filter((path) => path.endsWith(`/in/${prepaidName}`));
   return paths.filter((path) => (tree.nodes.get(path.replace(/in\/0$/, "mail"))?.children.size ?? 0) === 0);
