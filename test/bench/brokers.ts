@@ -33,13 +33,18 @@ function writeFiles(folder: string): void {
   writeFileSync(join(folder, "acl"), `user ${login.username}\n${others}topic readwrite #\n`);
 }
 
-/** `flags`: for a broker of ours. */
-export async function start(name: BrokerName, how: How = "plain", flags: readonly string[] = []): Promise<Running> {
+export interface OursOptions {
+  readonly flags?: readonly string[];
+  /** Its path; what is built of this tree unless set. */
+  readonly executable?: string;
+}
+
+export async function start(name: BrokerName, how: How = "plain", ours: OursOptions = {}): Promise<Running> {
   const folder = mkdtempSync(join(tmpdir(), "mqttzoo-bench-"));
   const port = await freePort();
   if (how === "tls") makeAuthority({ folder }).issue("server");
   if (how === "guarded") writeFiles(folder);
-  const command = [...commandOf(name, port, { folder, how }), ...flags];
+  const command = commandOf(name, port, { folder, how, ours });
   const child = Bun.spawn(command, { stdout: "ignore", stderr: "inherit", cwd: folder });
   await untilListening(port);
   return {
@@ -59,8 +64,11 @@ export function brokerArguments(port: number, data: string): string[] {
   return ["broker", "--host", "127.0.0.1", "--port", String(port), "--data", data];
 }
 
-function commandOf(name: BrokerName, port: number, { folder, how }: { folder: string; how: How }): string[] {
-  const root = join(import.meta.dir, "../..");
+function commandOf(
+  name: BrokerName,
+  port: number,
+  { folder, how, ours }: { readonly folder: string; readonly how: How; readonly ours: OursOptions },
+): string[] {
   if (name === "mqttzoo") {
     const more = {
       plain: [],
@@ -69,11 +77,12 @@ function commandOf(name: BrokerName, port: number, { folder, how }: { folder: st
       guarded: ["--password-file", "users", "--acl-file", "acl"],
     }[how];
     return [
-      join(root, "dist/mqttzoo"),
+      ours.executable ?? join(import.meta.dir, "../../dist/mqttzoo"),
       ...brokerArguments(port, join(folder, "data")),
       "--log-level",
       "error",
       ...more,
+      ...(ours.flags ?? []),
     ];
   }
   if (name === "aedes") return [process.execPath, join(import.meta.dir, "aedes.ts"), String(port)];

@@ -89,7 +89,7 @@ async function pendingAt(httpPort: number): Promise<number> {
 
 async function alone(name: BrokerName): Promise<number> {
   const httpPort = name === "mqttzoo" ? await freePort() : 0;
-  const running = await start(name, "stored", httpPort === 0 ? [] : ["--http-port", String(httpPort)]);
+  const running = await start(name, "stored", httpPort === 0 ? {} : { flags: ["--http-port", String(httpPort)] });
   const pending = httpPort === 0 ? undefined : () => pendingAt(httpPort);
   const what = name === "mqttzoo" ? "mqttzoo, embedded store" : `${name}, saving each second`;
   const result = await measure({ name: what, pid: running.pid, port: running.port, pending });

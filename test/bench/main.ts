@@ -4,10 +4,9 @@
  */
 import { type BrokerName, brokerNames, type How, login, type Running, start } from "./brokers.ts";
 import type { ConnectionsResult } from "./connections.ts";
+import { deviceRows, type Shape, secondsOf } from "./device-rows.ts";
 import type { Result, Scenario } from "./load.ts";
 import { inChild, residentBytes } from "./process.ts";
-
-type Shape = Pick<Scenario, "publishers" | "subscribers" | "topics" | "qos" | "payloadBytes" | "rate">;
 
 interface Row {
   readonly name: string;
@@ -62,7 +61,13 @@ async function withBroker<Output>(
 
 function measure(broker: Running, shape: Shape, how: How = "plain"): Promise<Result> {
   const more = { plain: {}, stored: {}, tls: { tls: true }, guarded: { login } }[how];
-  const scenario: Scenario = { ...shape, ...more, port: broker.port, brokerPids: [broker.pid], seconds };
+  const scenario: Scenario = {
+    ...shape,
+    ...more,
+    port: broker.port,
+    brokerPids: [broker.pid],
+    seconds: secondsOf(shape, seconds),
+  };
   return inChild<Result>("load.ts", [JSON.stringify(scenario)]);
 }
 
@@ -98,6 +103,36 @@ async function throughput(): Promise<void> {
       "  CPU: broker / load",
       ...results.map(({ brokerCpu, loadCpu }) => `${brokerCpu.toFixed(2)} / ${loadCpu.toFixed(2)}`),
     ]);
+  }
+}
+
+/** Each broker is measured twice on end: the second time its code is compiled, where that is done while it runs. */
+async function devices(): Promise<void> {
+  printLine(["deliveries/CPU second", ...brokers, "ratio"]);
+  for (const { name, shape } of deviceRows) {
+    if (only !== undefined && only !== "devices" && !name.includes(only)) continue;
+    const results: { first: Result; later: Result }[] = [];
+    for (const broker of brokers) {
+      results.push(
+        await withBroker(broker, async (running) => ({
+          first: await measure(running, { ...shape, warmUpSeconds: 0 }),
+          later: await measure(running, shape),
+        })),
+      );
+    }
+    for (const when of ["first", "later"] as const) {
+      const of = results.map((result) => result[when]);
+      const ratio = of[0]!.perCpuSecond / of[1]!.perCpuSecond;
+      printLine([
+        when === "first" ? name : "  later",
+        ...of.map(({ perCpuSecond }) => thousands(perCpuSecond)),
+        ratio.toFixed(2),
+      ]);
+      printLine(["  lost", ...of.map(({ lost }) => thousands(lost))]);
+      if (shape.rate > 0)
+        printLine(["  ms: p50, p99", ...of.map(({ p50, p99 }) => `${p50.toFixed(2)}, ${p99.toFixed(2)}`)]);
+      else printLine(["  deliveries/s", ...of.map(({ perSecond }) => thousands(perSecond))]);
+    }
   }
 }
 
@@ -141,6 +176,7 @@ async function memory(): Promise<void> {
 }
 
 await throughput();
+await devices();
 if (only === undefined || only === "latency") await latency();
 if (only === undefined) {
   await connections();
