@@ -35,7 +35,7 @@ function writeFiles(folder: string): void {
 
 export interface OursOptions {
   readonly flags?: readonly string[];
-  /** Its path; what is built of this tree unless set. */
+  /** The path of the executable; that of this tree unless set. */
   readonly executable?: string;
 }
 

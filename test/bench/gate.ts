@@ -1,7 +1,7 @@
 /**
- * `bun run bench:gate`: the executables of two commits in pairs, in turn, on this machine: what a second of the broker's
- * processor time delivers. Ends with exit code 1 if any row has become slower by more than a twentieth, and that is
- * more than the noise of the machine.
+ * `bun run bench:gate`: the executables of two commits in pairs, in turn, on this machine, by what a second of the
+ * broker's processor time delivers. Ends with exit code 1 if any row has become slower by more than a twentieth, and
+ * that is more than the noise of the machine.
  */
 import { executableOf } from "../support/older.ts";
 import { executable } from "../support/process.ts";

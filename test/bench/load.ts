@@ -17,7 +17,7 @@ export interface Scenario {
   readonly login?: { readonly username: string; readonly password: string };
   readonly publishers: number;
   readonly subscribers: number;
-  /** one: all share a topic. pairs: publisher i and subscriber i share one. few: publishers take the subscribers in turn. */
+  /** one: all share a topic. pairs: publisher i and subscriber i share one. few: publishers take turns with them. */
   readonly topics: "one" | "pairs" | "few";
   readonly qos: 0 | 1 | 2;
   readonly payloadBytes: number;

@@ -1,9 +1,9 @@
-/** What pairs of measurements say of two programs, in spite of the noise that both of a pair have met. */
+/** Compares two programs by pairs of measurements, in spite of the noise that both of a pair have met. */
 
 export interface Comparison {
   /** After : before, the geometric mean of all pairs. */
   readonly ratio: number;
-  /** Where the true ratio lies, with 95 % confidence. */
+  /** The bounds between which the true ratio lies, with 95 % confidence. */
   readonly low: number;
   readonly high: number;
 }
