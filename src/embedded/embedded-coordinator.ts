@@ -68,7 +68,8 @@ export class EmbeddedCoordinator implements Coordinator {
   damagedRecords = 0;
   isFull = false;
   readonly #worker: Worker;
-  readonly #watches = new Map<string, Set<(event: WatchEvent) => void>>();
+  /** Listeners by path. There is one for each session, mostly alone: a `Set` for each would take more than all else. */
+  readonly #watches = new Map<string, readonly ((event: WatchEvent) => void)[]>();
   /**
    * How many watched paths there are of each length, by their first level: nodes far below are not asked level by
    * level.
@@ -155,11 +156,14 @@ export class EmbeddedCoordinator implements Coordinator {
   }
 
   watch(path: string, listener: (event: WatchEvent) => void): () => void {
-    const listeners = this.#watches.get(path) ?? new Set();
-    if (listeners.size === 0) this.#countWatch(path, 1);
-    this.#watches.set(path, listeners.add(listener));
+    const before = this.#watches.get(path);
+    if (before === undefined) this.#countWatch(path, 1);
+    this.#watches.set(path, before === undefined ? [listener] : [...before, listener]);
     return () => {
-      if (!listeners.delete(listener) || listeners.size > 0) return;
+      const listeners = this.#watches.get(path);
+      if (listeners === undefined || !listeners.includes(listener)) return;
+      const left = listeners.toSpliced(listeners.indexOf(listener), 1);
+      if (left.length > 0) return void this.#watches.set(path, left);
       this.#watches.delete(path);
       this.#countWatch(path, -1);
     };
@@ -280,8 +284,7 @@ export class EmbeddedCoordinator implements Coordinator {
     // A listener may end or begin watches: one that begins now hears of the node too, or not.
     for (const length of lengths.keys()) {
       if (path.length !== length && path.charCodeAt(length) !== slash) continue;
-      const listeners = this.#watches.get(path.slice(0, length));
-      if (listeners !== undefined) for (const listener of [...listeners]) listener({ type, path });
+      for (const listener of this.#watches.get(path.slice(0, length)) ?? []) listener({ type, path });
     }
   }
 

@@ -49,9 +49,8 @@ export class Anonymous<Owner> {
   }
 
   #open(user: string): InnerConnection<Owner> {
-    const nobody: InnerClient = { heard() {}, closed() {} };
-    const state = () => "active" as const;
-    const facts = { remote: "MQTT-SN without a connection", address: "", user, state };
+    const nobody: InnerClient = { heard() {}, closed() {}, deviceState: "active" };
+    const facts = { remote: "MQTT-SN without a connection", address: "", user };
     const inner = new InnerConnection(this.#doors, facts, nobody);
     inner.send(connectPacket({ clientId: "", clean: true, expiry: 0, will: undefined }));
     return inner;

@@ -8,15 +8,16 @@ import { Timer } from "../base/timers.ts";
 import { type QoS, sessionNeverExpires } from "../mqtt/constants.ts";
 import { Reason } from "../mqtt/reason.ts";
 import { isTopicName } from "../mqtt/topic.ts";
+import type { DeviceState } from "../net/transport.ts";
 import { ReturnCode } from "./constants.ts";
 import { Reason2 } from "./constants-2.ts";
 import { Deliveries } from "./deliveries.ts";
 import type { DeviceContext, State } from "./device-context.ts";
-import { type FromBroker, InnerConnection } from "./inner-connection.ts";
+import { type FromBroker, type InnerClient, InnerConnection } from "./inner-connection.ts";
 import type { ConnectOf2, SnMessage } from "./message-kinds.ts";
 import { ackPacket, connectPacket, disconnectPacket, pingPacket, type SnWill } from "./mqtt-packets.ts";
 import type { Peer } from "./peer.ts";
-import { recipientOf } from "./recipient.ts";
+import { DeviceRecipient } from "./recipient.ts";
 import { Requests } from "./requests.ts";
 import {
   type Connect,
@@ -34,7 +35,7 @@ import {
 } from "./terms.ts";
 import { TopicIds } from "./topic-ids.ts";
 
-export class Device<Owner> {
+export class Device<Owner> implements InnerClient {
   readonly clientId: string;
   peer: Peer;
   topics: TopicIds;
@@ -43,7 +44,7 @@ export class Device<Owner> {
   readonly #context: DeviceContext<Owner>;
   readonly #requests: Requests;
   readonly #timer: Timer;
-  #inner: InnerConnection<Owner> | undefined;
+  way: InnerConnection<Owner> | undefined;
   /** The CONNECT that is being answered, or was answered last. */
   #connect: Connect | undefined;
   /** The address that CONNECT came from, while nothing has come since its answer, which may have been lost. */
@@ -75,22 +76,34 @@ export class Device<Owner> {
     this.#context = context;
     this.#heardAt = context.clock.now();
     this.topics = new TopicIds(context.random.next());
-    this.deliveries = new Deliveries(
-      recipientOf(this, context, {
-        acknowledge: (type, packetId, reason) => this.#inner?.send(ackPacket(type, packetId, reason)),
-        mailWaits: () => this.#mailWaits,
-        unanswered: () => (this.isAsleep ? this.#sleep() : this.dismiss()), // It is asked again when it wakes.
-        idle: (now) => this.#sleepIfDone(now),
-      }),
-      context.random.next(),
-    );
-    this.#requests = new Requests({ ...context, device: this, inner: () => this.#inner });
+    this.deliveries = new Deliveries(new DeviceRecipient(this, context), context.random.next());
+    this.#requests = new Requests(this, context);
     this.#timer = new Timer((now) => this.#tick(now));
   }
 
   /** True if the client sleeps. */
   get isAsleep(): boolean {
-    return this.state === "asleep" || this.state === "awake";
+    return this.deviceState !== "active";
+  }
+
+  get deviceState(): DeviceState {
+    return shownState(this.state);
+  }
+
+  /** Answers the broker, for its deliveries: with PUBACK, PUBREC or PUBCOMP. */
+  acknowledge(type: number, packetId: number, reason: number): void {
+    this.way?.send(ackPacket(type, packetId, reason));
+  }
+
+  /** Returns true while the broker has something for the client, or may have when it has read what waits. */
+  mailWaits(): boolean {
+    const { waiting = 0, owner } = this.way ?? {};
+    return this.state === "opening" || waiting > 0 || (owner !== undefined && this.#context.mailWaits(owner));
+  }
+
+  /** Gives up a client that has not answered; one that sleeps is asked again when it wakes. */
+  unanswered(): void {
+    return this.isAsleep ? this.#sleep() : this.dismiss();
   }
 
   /** The rest of its CONNECT, if that was of 2.0. */
@@ -248,25 +261,19 @@ export class Device<Owner> {
     if (this.#wokenFrom !== this.peer.key) this.deliveries.hold();
     this.#wokenFrom = this.peer.key;
     this.deliveries.go(now, this.given?.awakeMax || Infinity);
-    this.#sleepIfDone(now);
+    this.idle(now);
   }
 
   /** Ends a client's waking when it has been handed all that was there for it. */
-  #sleepIfDone(now: number): void {
+  idle(now: number): void {
     this.#lookAt = Infinity;
     if (this.state !== "awake" || !this.deliveries.isIdle) return;
-    if (now < this.#lookUntil && this.#mailWaits && !this.deliveries.isCutShort) {
+    if (now < this.#lookUntil && this.mailWaits() && !this.deliveries.isCutShort) {
       this.#lookAt = now + snMailLookMs;
       return this.#schedule(now);
     }
     this.#sleep();
     this.peer.tell({ kind: "pingresp", hasMore: this.deliveries.isCutShort });
-  }
-
-  /** True while the broker has something for the client, or may have when it has read what waits. */
-  get #mailWaits(): boolean {
-    const { waiting = 0, owner } = this.#inner ?? {};
-    return this.state === "opening" || waiting > 0 || (owner !== undefined && this.#context.mailWaits(owner));
   }
 
   #sleep(): void {
@@ -281,20 +288,14 @@ export class Device<Owner> {
     const { remote, address, protection, protocol } = this.peer;
     const packet = connectPacket({ clientId: this.clientId, clean, expiry: this.#expiry, will: this.#will });
     if (!this.isAsleep) this.state = "opening";
-    const inner: InnerConnection<Owner> = new InnerConnection(
-      this.#context.doors,
-      { remote, address, protocol, user: protection?.user ?? this.#context.user, state: () => shownState(this.state) },
-      {
-        heard: (heard) => this.#inner === inner && this.#heard(heard),
-        closed: () => this.#inner === inner && this.#closed(),
-      },
-    );
-    this.#inner = inner;
-    inner.send(packet);
+    const facts = { remote, address, protocol, user: protection?.user ?? this.#context.user };
+    this.way = new InnerConnection<Owner>(this.#context.doors, facts, this);
+    this.way.send(packet);
   }
 
   /** Handles the broker's packets. */
-  #heard(packet: FromBroker): void {
+  heard(packet: FromBroker, from: object): void {
+    if (from !== this.way) return;
     const now = this.#context.clock.now();
     switch (packet.kind) {
       case "connack":
@@ -306,10 +307,9 @@ export class Device<Owner> {
       case "pubrel":
         this.deliveries.release(packet.packetId, now);
         break;
-      case "disconnect":
-        break; // The connection is closed next.
       default:
-        this.#requests.answered(packet, now);
+        // After DISCONNECT the connection is closed.
+        if (packet.kind !== "disconnect") this.#requests.answered(packet, now);
     }
     if (this.state !== "gone") this.#schedule(now);
   }
@@ -342,8 +342,8 @@ export class Device<Owner> {
   }
 
   /** The broker has ended the connection: the client must come again. */
-  #closed(): void {
-    if (this.state === "gone") return;
+  closed(from: object): void {
+    if (this.state === "gone" || from !== this.way) return;
     if (this.state === "opening" && this.#owed?.kind === "connack") return this.#turnAway(ReturnCode.congestion);
     if (this.state !== "asleep") this.peer.tell(farewell);
     this.#end();
@@ -358,8 +358,8 @@ export class Device<Owner> {
 
   /** Ends the connection to the broker with DISCONNECT. */
   #leave(reason: number, expiry?: number): void {
-    const inner = this.#inner;
-    this.#inner = undefined;
+    const inner = this.way;
+    this.way = undefined;
     this.deliveries.reset();
     inner?.send(disconnectPacket(reason, expiry));
   }
@@ -383,10 +383,10 @@ export class Device<Owner> {
     if (now >= this.#heardAt + this.#silenceMs) return this.dismiss();
     this.deliveries.tick(now);
     if (this.state === "gone") return;
-    if (now >= this.#lookAt) this.#sleepIfDone(now);
+    if (now >= this.#lookAt) this.idle(now);
     if (now >= this.#pingAt) {
       this.#pingAt = now + this.#pingMs;
-      this.#inner?.send(pingPacket);
+      this.way?.send(pingPacket);
     }
     this.#schedule(now);
   }

@@ -41,9 +41,11 @@ export type FromBroker =
 
 /** The client at this end. It may call `send` from within `heard`. */
 export interface InnerClient {
-  heard(packet: FromBroker): void;
-  /** The broker has closed the connection. */
-  closed(): void;
+  heard(packet: FromBroker, from: object): void;
+  /** The broker has closed the connection, which is `from`. */
+  closed(from: object): void;
+  /** Undefined: it is no device that sleeps. */
+  readonly deviceState?: DeviceState | undefined;
 }
 
 /** The parts of the process that a connection needs. */
@@ -58,8 +60,6 @@ export interface InnerFacts {
   readonly address: string;
   /** The user as whom the client comes; undefined: nobody vouches for it. */
   readonly user: string | undefined;
-  /** Undefined: there is no device that sleeps. */
-  readonly state: (() => DeviceState) | undefined;
   readonly protocol?: DeviceProtocol;
   /** True if the access list does not hold for it. */
   readonly isTrusted?: boolean;
@@ -84,8 +84,8 @@ export class InnerConnection<Owner> implements Transport {
   readonly certificate = undefined;
   readonly #doors: InnerDoors<Owner>;
   readonly #client: InnerClient;
-  readonly #state: InnerFacts["state"];
-  readonly #framer = new Framer(remainingLengthMax + 5);
+  /** Undefined: nothing of the broker's is half-written. */
+  #framer: Framer | undefined;
   readonly #owner: Owner;
   #waiting: Uint8Array[] = [];
   #isPaused = false;
@@ -100,7 +100,6 @@ export class InnerConnection<Owner> implements Transport {
     this.address = facts.address;
     this.user = facts.user;
     this.isTrusted = facts.isTrusted === true;
-    this.#state = facts.state;
     this.deviceProtocol = facts.protocol;
     this.#client = client;
     this.#owner = doors.events.opened(this);
@@ -113,7 +112,7 @@ export class InnerConnection<Owner> implements Transport {
   }
 
   get deviceState(): DeviceState | undefined {
-    return this.#state?.();
+    return this.#client.deviceState;
   }
 
   get isClosed(): boolean {
@@ -139,11 +138,13 @@ export class InnerConnection<Owner> implements Transport {
     if (this.#isClosed) return end - start;
     const wasBusy = this.#isBusy;
     this.#isBusy = true;
+    const framer = this.#framer ?? new Framer(remainingLengthMax + 5);
+    this.#framer = framer;
     try {
       // What is not a whole packet yet is kept beyond this call.
-      this.#framer.feed(ownBytes(bytes, start, end));
-      while (!this.#isClosed && this.#framer.next()) this.#read();
-      if (!this.#framer.pending) this.#framer.release();
+      framer.feed(ownBytes(bytes, start, end));
+      while (!this.#isClosed && framer.next()) this.#read(framer);
+      if (!framer.pending && framer.heldLength === 0) this.#framer = undefined;
     } finally {
       this.#isBusy = wasBusy;
     }
@@ -164,7 +165,7 @@ export class InnerConnection<Owner> implements Transport {
     this.#isClosed = true;
     this.#waiting = [];
     this.#doors.later(() => {
-      this.#client.closed();
+      this.#client.closed(this);
       this.#doors.events.closed(this.#owner, undefined);
     });
   }
@@ -196,8 +197,8 @@ export class InnerConnection<Owner> implements Transport {
   }
 
   /** Reads the packet that the framer has found. */
-  #read(): void {
-    const { bytes, start, body, end } = this.#framer;
+  #read(framer: Framer): void {
+    const { bytes, start, body, end } = framer;
     const firstByte = bytes[start]!;
     const type = firstByte >> 4;
     if (type === PacketType.publish) {
@@ -205,30 +206,36 @@ export class InnerConnection<Owner> implements Transport {
       const { qos, retain, dup, packetId, payloadBytes, payloadStart, payloadEnd } = publish;
       // The bytes were copied in `write`.
       const payload = payloadBytes.subarray(payloadStart, payloadEnd);
-      return this.#client.heard({ kind: "publish", topic: topicOf(publish), qos, retain, dup, packetId, payload });
+      return this.#client.heard(
+        { kind: "publish", topic: topicOf(publish), qos, retain, dup, packetId, payload },
+        this,
+      );
     }
     const kind = ackKinds[type as keyof typeof ackKinds];
     if (kind !== undefined) {
       const packetId = parseAck(bytes, body, end, { type, version: 5 });
-      return this.#client.heard({ kind, packetId, reason: ackReason(bytes, body, end) });
+      return this.#client.heard({ kind, packetId, reason: ackReason(bytes, body, end) }, this);
     }
     if (type === PacketType.pingresp) return;
-    const packet = decodeFromServer(this.#framer, 5);
+    const packet = decodeFromServer(framer, 5);
     switch (packet.cmd) {
       case "connack": {
         const { sessionPresent, reasonCode = 0, properties } = packet;
         const keepAlive = properties?.serverKeepAlive ?? 0;
-        return this.#client.heard({ kind: "connack", reason: reasonCode, sessionPresent, keepAlive });
+        return this.#client.heard({ kind: "connack", reason: reasonCode, sessionPresent, keepAlive }, this);
       }
       case "suback":
       case "unsuback":
-        return this.#client.heard({
-          kind: packet.cmd,
-          packetId: packet.messageId ?? 0,
-          reason: Number(packet.granted?.[0] ?? 0),
-        });
+        return this.#client.heard(
+          {
+            kind: packet.cmd,
+            packetId: packet.messageId ?? 0,
+            reason: Number(packet.granted?.[0] ?? 0),
+          },
+          this,
+        );
       case "disconnect":
-        return this.#client.heard({ kind: "disconnect", reason: packet.reasonCode ?? 0 });
+        return this.#client.heard({ kind: "disconnect", reason: packet.reasonCode ?? 0 }, this);
     }
   }
 }

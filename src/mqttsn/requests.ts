@@ -34,26 +34,36 @@ interface Way {
   send(packet: Uint8Array): void;
 }
 
-/** The parts that requests need. */
-interface Surroundings {
-  readonly device: { readonly clientId: string; readonly peer: Peer; readonly topics: TopicIds };
+/** The client whose requests they are. */
+interface Asker {
+  readonly clientId: string;
+  readonly peer: Peer;
+  readonly topics: TopicIds;
+  /** The way to the broker; undefined: it has none. */
+  readonly way: Way | undefined;
+}
+
+/** The parts that all clients share. */
+interface Shared {
   readonly predefined: PredefinedTopics;
   readonly metrics: SnMetrics;
-  readonly inner: () => Way | undefined;
 }
 
 export class Requests {
-  readonly #around: Surroundings;
-  readonly #asked = new Map<number, Asked>();
+  readonly #device: Asker;
+  readonly #shared: Shared;
+  /** Undefined: nothing is asked, as of most. */
+  #asked: Map<number, Asked> | undefined;
   readonly #answers = new Answers();
 
-  constructor(around: Surroundings) {
-    this.#around = around;
+  constructor(device: Asker, shared: Shared) {
+    this.#device = device;
+    this.#shared = shared;
   }
 
   /** Forgets what is asked; `isNew`: the client begins anew, and its old answers count no more. */
   reset(isNew: boolean): void {
-    this.#asked.clear();
+    this.#asked = undefined;
     if (isNew) this.#answers.clear();
   }
 
@@ -74,27 +84,28 @@ export class Requests {
 
   /** Handles the client's PUBREL. */
   release(messageId: number): void {
-    if (messageId !== 0) this.#around.inner()?.send(ackPacket(PacketType.pubrel, messageId));
+    if (messageId !== 0) this.#device.way?.send(ackPacket(PacketType.pubrel, messageId));
   }
 
   /** Handles the broker's answer. */
   answered(packet: { kind: string; packetId: number; reason: number }, now: number): void {
     const { packetId: messageId, reason } = packet;
-    const { device } = this.#around;
+    const device = this.#device;
     if (packet.kind === "pubcomp") return void device.peer.tell({ kind: "pubcomp", messageId });
-    const asked = this.#asked.get(messageId);
+    const asked = this.#asked?.get(messageId);
     if (asked === undefined) {
       // QoS 2 that the client sends again after its connection has changed.
       if (packet.kind === "pubrec") device.peer.tell({ kind: "pubrec", messageId });
       return;
     }
-    this.#asked.delete(messageId);
+    this.#asked?.delete(messageId);
+    if (this.#asked?.size === 0) this.#asked = undefined;
     this.#answer(messageId, asked.question, this.#replyTo(asked, packet.kind, { messageId, reason }), now);
   }
 
   #replyTo(asked: Asked, kind: string, { messageId, reason }: { messageId: number; reason: number }): SnMessage {
     const { topicId, topic } = asked;
-    const { topics } = this.#around.device;
+    const { topics } = this.#device;
     if (asked.kind === "unsubscribe") return { kind: "unsuback", messageId };
     if (asked.kind === "subscribe") {
       const isGranted = reason < Reason.unspecifiedError;
@@ -114,29 +125,30 @@ export class Requests {
 
   #answer(messageId: number, question: number, message: SnMessage, now: number): void {
     this.#countCongestion(message);
-    const reply = this.#around.device.peer.encode(message);
+    const reply = this.#device.peer.encode(message);
     // What was refused for the moment may be asked again.
     if (!("code" in message) || message.code === ReturnCode.accepted)
       this.#answers.add(messageId, question, reply, now);
-    this.#around.device.peer.send(reply);
+    this.#device.peer.send(reply);
   }
 
   #tell(message: SnMessage): void {
     this.#countCongestion(message);
-    this.#around.device.peer.tell(message);
+    this.#device.peer.tell(message);
   }
 
   #countCongestion(message: SnMessage): void {
-    if ("code" in message && message.code === ReturnCode.congestion) this.#around.metrics.congested++;
+    if ("code" in message && message.code === ReturnCode.congestion) this.#shared.metrics.congested++;
   }
 
   #publishQoS0(message: SnPublish): void {
-    const { device, metrics } = this.#around;
+    const device = this.#device;
+    const { metrics } = this.#shared;
     const topic = this.#topicOf(message);
     const { topicId, messageId } = message;
     if (topic === undefined)
       return void device.peer.tell({ kind: "puback", topicId, messageId, code: ReturnCode.invalidTopicId });
-    const inner = this.#around.inner();
+    const inner = this.#device.way;
     if (inner === undefined || inner.waiting >= snUnreadMax) {
       metrics.dropped++;
       return;
@@ -154,13 +166,13 @@ export class Requests {
     const question = hashOf(bytes, true);
     if (this.#isDone(messageId, question, dup, now)) return;
     if (!this.#hasRoom(messageId)) return refuse(ReturnCode.congestion);
-    this.#asked.set(messageId, { kind: "publish", topicId, question });
+    this.#ask(messageId, { kind: "publish", topicId, question });
     const { retain, data } = message;
-    this.#around.inner()?.send(publishPacket({ topic, qos, retain, dup, packetId: messageId }, data));
+    this.#device.way?.send(publishPacket({ topic, qos, retain, dup, packetId: messageId }, data));
   }
 
   #register({ messageId, topic }: Of<"register">): void {
-    const { peer, topics } = this.#around.device;
+    const { peer, topics } = this.#device;
     if (!isTopicName(topic))
       return void peer.tell({ kind: "regack", topicId: 0, messageId, code: ReturnCode.notSupported });
     const predefined = this.#predefinedIn2(topic);
@@ -174,7 +186,8 @@ export class Requests {
 
   /** Returns the predefined id of a topic, which in 2.0 gets no other one (4.7.2.2). */
   #predefinedIn2(topic: string): number | undefined {
-    const { device, predefined } = this.#around;
+    const device = this.#device;
+    const { predefined } = this.#shared;
     return device.peer.version === 2 ? predefined.find(device.clientId, topic)?.id : undefined;
   }
 
@@ -191,28 +204,34 @@ export class Requests {
     // A filter with wildcards has no id: its topics get theirs before their first PUBLISH.
     const topic = message.topicKind === TopicKind.name && isTopicName(filter) ? filter : undefined;
     const topicId = message.topicKind === TopicKind.predefined ? message.topicId : 0;
-    this.#asked.set(messageId, { kind: "subscribe", topicId, question, topic });
-    this.#around.inner()?.send(subscribePacket(messageId, { topic: filter, qos: message.qos, ...message.of2 }));
+    this.#ask(messageId, { kind: "subscribe", topicId, question, topic });
+    this.#device.way?.send(subscribePacket(messageId, { topic: filter, qos: message.qos, ...message.of2 }));
   }
 
   #unsubscribe(message: Of<"unsubscribe">, bytes: Uint8Array, now: number): void {
     const { messageId } = message;
     const filter = this.#filterOf(message);
-    const { peer } = this.#around.device;
+    const { peer } = this.#device;
     if (messageId === 0) return;
     // There is no return code: what is not there is not subscribed to.
     if (filter === undefined || parseFilter(filter) === undefined)
       return void peer.tell({ kind: "unsuback", messageId });
     const question = hashOf(bytes, true);
     if (this.#isDone(messageId, question, true, now) || !this.#hasRoom(messageId)) return;
-    this.#asked.set(messageId, { kind: "unsubscribe", topicId: 0, question });
-    this.#around.inner()?.send(unsubscribePacket(messageId, filter));
+    this.#ask(messageId, { kind: "unsubscribe", topicId: 0, question });
+    this.#device.way?.send(unsubscribePacket(messageId, filter));
+  }
+
+  #ask(messageId: number, asked: Asked): void {
+    this.#asked ??= new Map();
+    this.#asked.set(messageId, asked);
   }
 
   /** Returns true if the same is being done, or has been: then it is answered again. */
   #isDone(messageId: number, question: number, isAgain: boolean, now: number): boolean {
-    const { metrics, device } = this.#around;
-    const isAsked = this.#asked.get(messageId)?.question === question;
+    const device = this.#device;
+    const { metrics } = this.#shared;
+    const isAsked = this.#asked?.get(messageId)?.question === question;
     const reply = isAsked ? undefined : this.#answers.find(messageId, question, isAgain, now);
     if (reply !== undefined) device.peer.send(reply);
     if (!isAsked && reply === undefined) return false;
@@ -221,13 +240,14 @@ export class Requests {
   }
 
   #hasRoom(messageId: number): boolean {
-    const inner = this.#around.inner();
-    const isFull = inner === undefined || inner.waiting >= snUnreadMax || this.#asked.size >= snRequestsMax;
-    return !isFull && !this.#asked.has(messageId);
+    const inner = this.#device.way;
+    const isFull = inner === undefined || inner.waiting >= snUnreadMax || (this.#asked?.size ?? 0) >= snRequestsMax;
+    return !isFull && this.#asked?.has(messageId) !== true;
   }
 
   #filterOf(choice: TopicChoice): string | undefined {
-    const { device, predefined } = this.#around;
+    const device = this.#device;
+    const { predefined } = this.#shared;
     if (choice.topicKind === 3) return device.topics.topicOf(choice.topicId)?.topic;
     if (choice.topicKind !== TopicKind.predefined) return choice.topic;
     return predefined.topicOf(device.clientId, choice.topicId)?.topic;
@@ -235,7 +255,8 @@ export class Requests {
 
   /** Returns the bytes of the topic that a PUBLISH names; undefined: the id stands for none. */
   #topicOf({ topicKind, topicId, topic }: SnPublish): Uint8Array | undefined {
-    const { device, predefined } = this.#around;
+    const device = this.#device;
+    const { predefined } = this.#shared;
     if (topic !== undefined) return isTopicName(topic) ? encodeUtf8(topic) : undefined;
     if (topicKind === TopicKind.predefined) return predefined.topicOf(device.clientId, topicId)?.bytes;
     if (topicKind === TopicKind.short) return shortTopic(topicId);

@@ -17,10 +17,16 @@ export interface RegisteredTopic {
   isKnown: boolean;
 }
 
+/** The topics of a client that has registered none: most have none, and a table for each would cost memory. */
+const none = new Map<number, RegisteredTopic>();
+/** Topics up to which a second table would cost more than it saves. */
+const fewMax = 8;
+
 export class TopicIds {
   /** In the order of their last use. */
-  readonly #byId = new Map<number, RegisteredTopic>();
-  readonly #byTopic = new Map<string, RegisteredTopic>();
+  #byId = none;
+  /** Undefined: there are so few that they are looked through. */
+  #byTopic: Map<string, RegisteredTopic> | undefined;
   #next: number;
 
   /** `chance`: uniform in 0…1. */
@@ -34,7 +40,7 @@ export class TopicIds {
 
   /** Returns the topic's id, a new one if it has none. */
   idOf(topic: string): RegisteredTopic {
-    const known = this.#byTopic.get(topic);
+    const known = this.find(topic);
     if (known !== undefined) {
       this.#use(known);
       return known;
@@ -42,8 +48,11 @@ export class TopicIds {
     if (this.#byId.size >= snTopicIdsMax) this.#dropOldest();
     const id = this.#freeId();
     const registered = { id, topic, bytes: encodeUtf8(topic), isKnown: false };
+    if (this.#byId === none) this.#byId = new Map();
     this.#byId.set(id, registered);
-    this.#byTopic.set(topic, registered);
+    this.#byTopic?.set(topic, registered);
+    if (this.#byTopic === undefined && this.#byId.size > fewMax)
+      this.#byTopic = new Map(Array.from(this.#byId.values(), (one) => [one.topic, one]));
     return registered;
   }
 
@@ -57,7 +66,9 @@ export class TopicIds {
 
   /** Returns the topic's entry if it has an id. */
   find(topic: string): RegisteredTopic | undefined {
-    return this.#byTopic.get(topic);
+    if (this.#byTopic !== undefined) return this.#byTopic.get(topic);
+    for (const registered of this.#byId.values()) if (registered.topic === topic) return registered;
+    return undefined;
   }
 
   /** The client may have been restarted: it is told ids again before it is sent something under them. */
@@ -73,7 +84,7 @@ export class TopicIds {
   #dropOldest(): void {
     const [oldest] = this.#byId.values();
     this.#byId.delete(oldest!.id);
-    this.#byTopic.delete(oldest!.topic);
+    this.#byTopic?.delete(oldest!.topic);
   }
 
   #freeId(): number {

@@ -38,7 +38,7 @@ export function watchTopics({ events, random }: WatchDoors, filter: string, watc
       connection.send(encodeControl({ cmd: "subscribe", messageId: 1, subscriptions } as Packet, 5));
   };
   const doors = { events, later: (go: () => void) => void setImmediate(go) };
-  const facts = { remote, address: "", user: undefined, state: undefined, isTrusted: true };
+  const facts = { remote, address: "", user: undefined, isTrusted: true };
   const client = { heard, closed: () => end("the broker has ended it") };
   const connection = new InnerConnection(doors, facts, client);
   const clientId = `watch-${random.hex(8)}`;

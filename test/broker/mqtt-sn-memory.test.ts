@@ -1,0 +1,48 @@
+/** The memory of devices that sleep: what is kept of each, counted, in a broker with two thousand of them. */
+import { heapStats } from "bun:jsc";
+import { expect, test } from "bun:test";
+import type { SnMessage } from "../../src/mqttsn/message-kinds.ts";
+import { encodeMessage } from "../../src/mqttsn/messages.ts";
+import { eventually, withBroker } from "../support/broker.ts";
+
+const count = 2_000;
+const warm = 300;
+
+test("a sleeper is some objects, and hardly a function or table of its own", async () => {
+  await withBroker({ snPort: 0 }, async ({ server }) => {
+    const { gateway } = server.sn!;
+    const { localSessions, router } = server.broker.context;
+    const tell = (index: number, message: SnMessage): void =>
+      gateway.receive(encodeMessage(message), { address: "10.0.0.1", port: index + 1 });
+    const putToSleep = async (from: number, to: number): Promise<void> => {
+      const all = Array.from({ length: to - from }, (_, index) => from + index);
+      const connect = { kind: "connect", will: false, clean: false, protocolId: 1, duration: 600 } as const;
+      for (const index of all) tell(index, { ...connect, clientId: `device-${index}` });
+      await eventually(() => localSessions.size === to, "all are let in", 30_000);
+      const subscribe = { kind: "subscribe", dup: false, qos: 1, messageId: 1, topicKind: 0 } as const;
+      // One that is let in may not have been told yet.
+      await eventually(
+        () => {
+          for (const index of all) tell(index, { ...subscribe, topic: `mail/${index}` });
+          return router.subscriptions === to;
+        },
+        "all have subscribed",
+        30_000,
+      );
+      for (const index of all) tell(index, { kind: "disconnect", duration: 3600 });
+      await eventually(() => gateway.sleeping === to, "all sleep", 30_000);
+      Bun.gc(true);
+    };
+    await putToSleep(0, warm);
+    const before = heapStats();
+    await putToSleep(warm, warm + count);
+    const after = heapStats();
+    const made = (type: string): number =>
+      ((after.objectTypeCounts[type] ?? 0) - (before.objectTypeCounts[type] ?? 0)) / count;
+    const bytes = (after.heapSize + after.extraMemorySize - before.heapSize - before.extraMemorySize) / count;
+    expect(made("Function")).toBeLessThan(9);
+    expect(made("Map") + made("Set")).toBeLessThan(8);
+    expect(made("GetterSetter")).toBeLessThan(0.5);
+    expect(bytes).toBeLessThan(13_000);
+  });
+}, 120_000);
