@@ -15,6 +15,8 @@ import { connectAgain, connectAny } from "./reconnect.ts";
 
 /** Bytes that may wait for a broker that takes them slowly. */
 const unsentMax = 1024 * 1024;
+/** Bytes at QoS 0 that surely have room where the broker's system keeps them, whether it reads them or not. */
+const unreadMax = 16 * 1024;
 
 export interface PublisherOptions {
   /** Returns the topic of the message that was taken last. */
@@ -55,15 +57,20 @@ export class Publisher {
   async run(messages: AsyncIterable<Uint8Array | string>): Promise<readonly Refusal[]> {
     const { topicOf, inflight, publish } = this.#options;
     this.#use(await connectAny(this.#connection, this.#callbacks));
+    let unacknowledged = 0;
     for await (const message of messages) {
       const client = await this.#connected();
       // What becomes of it at QoS 1 and 2, and of the connection, `#settled` and `#lost` are told.
       const publishing = client.publish(topicOf(), message, publish);
       publishing.then((reason) => publish.qos === 0 && this.#settled(reason, undefined)).catch(() => {});
       await this.#until(() => this.#session.outgoing.size < inflight);
+      if (publish.qos === 0) unacknowledged += message.length;
       if (client.unsent > unsentMax) await client.ping().catch(() => {});
     }
     await this.#until(() => this.#session.outgoing.size === 0);
+    // A connection that is closed is given up soon, with what its system has not sent: so this is not closed before the
+    // broker has read all.
+    if (unacknowledged > unreadMax) await (await this.#connected()).ping();
     const client = this.#client;
     this.#client = undefined;
     client?.disconnect(this.#connection.properties.disconnect);
