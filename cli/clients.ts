@@ -1,6 +1,7 @@
 /** `mqttzoo clients`: lists clients, shows one, and ends a connection. */
 import { Command, Option } from "commander";
-import type { ClientDetail, ClientRow } from "../src/api/rows.ts";
+import type { ClientDetail, ClientRow, RefusalRow } from "../src/api/rows.ts";
+import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { type ApiPlace, askApi } from "../src/server/api-client.ts";
 import { listAll, rowsMax, withPlace } from "./flags/api-flags.ts";
 import { argument, integer } from "./flags/parsers.ts";
@@ -85,7 +86,9 @@ function columnsOf(row: ClientRow): Row {
 }
 
 async function show(clientId: string, flags: Flags): Promise<void> {
-  const detail = (await askApi(flags, "GET", `/clients/${nameInPath(clientId)}`)) as ClientDetail;
+  const detail = (await askApi(flags, "GET", `/clients/${nameInPath(clientId)}`).catch((error) =>
+    whyNot(flags, clientId, error),
+  )) as ClientDetail;
   if (flags.json === true) return sayJson(detail);
   const { refusals, last_refusal: _, ...facts } = detail;
   printRows(
@@ -97,6 +100,20 @@ async function show(clientId: string, flags: Flags): Promise<void> {
   printRows(
     refusals.map(({ at, kind, times, reason }) => ({ refused: at, what: kind, times, reason })),
     false,
+  );
+}
+
+/** Throws the error that there is no such session, with the last refusal of the client, if one is remembered. */
+async function whyNot(flags: Flags, clientId: string, error: unknown): Promise<never> {
+  if (!messageOf(error).includes("no session")) throw error;
+  const query = new URLSearchParams({ client_id: clientId, sort: "-at", limit: "1" });
+  const { items } = (await askApi(flags, "GET", `/refusals?${query}`)) as { items: readonly RefusalRow[] };
+  const [last] = items;
+  if (last === undefined) throw error;
+  const { at, broker, kind, reason } = last;
+  throw new OperatingError(
+    "EFAILED",
+    `${messageOf(error)}; it was refused at ${at} (${kind}, broker ${broker}): ${reason}`,
   );
 }
 

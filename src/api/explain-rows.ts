@@ -6,6 +6,7 @@ export const explainedCauses = [
   "no session",
   "away",
   "session elsewhere",
+  "taken over",
   "not subscribed",
   "filter",
   "no right",

@@ -68,8 +68,12 @@ function concluded(
   const session = findings.find(({ cause }) => cause === "away" || cause === "session elsewhere");
   const add: FindingRow[] = [];
   // A broker tells `no session` where it keeps none: it is so only if no other one does.
-  const isNowhere = session === undefined && unanswered.length === 0;
-  const rest = findings.filter(({ cause }) => cause !== "no session");
+  const isUnknown = findings.some(({ cause, weight }) => cause === "store" && weight === "certain");
+  const isNowhere = session === undefined && unanswered.length === 0 && !isUnknown;
+  // Where there is no session, that it was not let in is the reason.
+  const rest = findings
+    .filter(({ cause }) => cause !== "no session")
+    .map((one) => (isNowhere && one.cause === "connect refused" ? { ...one, weight: "certain" as const } : one));
   if (isNowhere)
     add.push({
       ...{ broker: id, cause: "no session", weight: "certain" },

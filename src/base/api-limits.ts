@@ -18,6 +18,8 @@ export const rememberedTextMax = 256;
 export const droppedClientsMax = 500;
 export const droppedTopicsMax = 16;
 export const dropLookMs = 100;
+/** Take-overs of one client id are in a row if no more time than this is between them. */
+export const takeOversApartMs = 60_000;
 /** Bearer tokens that are valid at once, of all users, and how long one is. */
 export const apiTokensMax = 1000;
 export const apiTokenMs = 12 * 3600 * 1000;

@@ -45,6 +45,7 @@ import { Metrics } from "./core/metrics.ts";
 import type { BrokerOptions } from "./core/options.ts";
 import { RecentDrops } from "./core/recent-drops.ts";
 import { RecentRefusals } from "./core/recent-refusals.ts";
+import { RecentTakeOvers } from "./core/recent-take-overs.ts";
 import type { Runtime } from "./core/runtime.ts";
 import { Strangers } from "./core/strangers.ts";
 import { Trace } from "./core/trace.ts";
@@ -228,6 +229,7 @@ function runtimeOf({ options, coordinator, clock: machineClock, random, log, tur
     events,
     trace,
     drops: new RecentDrops(clock, trace),
+    takeOvers: new RecentTakeOvers(clock),
     refused: new RecentRefusals(clock, trace, (refusal) => events.tell({ kind: "refused", refusal })),
     strangers: new Strangers({ clock, log }),
     spans: doors.spans,

@@ -4,6 +4,7 @@ import { describeRule } from "../access/permissions.ts";
 import type { FindingRow } from "../api/explain-rows.ts";
 import type { AskedDelivery, Reading } from "../api/ports.ts";
 import { Problem } from "../api/problem.ts";
+import { takeOversApartMs } from "../base/api-limits.ts";
 import type { Broker } from "../broker/broker.ts";
 import { type DropCause, describeDrop, type RememberedDrop } from "../broker/core/recent-drops.ts";
 import type { LocalSession } from "../broker/delivery/local-session.ts";
@@ -16,6 +17,8 @@ import { explainMessage, type Finding, heldPublishers, lastTaken, refusalsOn } f
 /** Filters that do not match and are told, the nearest first. */
 const mismatchesMax = 5;
 const refusedConnectsMax = 3;
+/** Connections in a row that take each other's place, from which on they are two devices'. */
+const fightMin = 3;
 
 const dropCauses: Record<DropCause, FindingRow["cause"]> = {
   ...{ output: "slow", queue: "queue full", mailbox: "mailbox full" },
@@ -47,7 +50,38 @@ function* explainDelivery(broker: Broker, { clientId, topic, waiting }: AskedDel
   const refused = [...context.refused.all()].filter((one) => one.clientId === clientId && one.kind === "connect");
   for (const { reason } of refused.slice(-refusedConnectsMax))
     yield { cause: "connect refused", weight: "possible", text: `${clientId} was not let in: ${reason}` };
+  yield* takenOver(broker, clientId);
+  yield* withoutStore(broker, clientId);
   if (client !== undefined) yield* explainHere(client, topic, waiting);
+}
+
+/** Tells whether other connections with the same client id have taken its place. */
+function* takenOver({ context }: Broker, clientId: string): Generator<Finding> {
+  const known = context.takeOvers.of(clientId);
+  if (known === undefined) return;
+  const { since, at, times, remote } = known;
+  const when = times === 1 ? timeOf(at) : `${times} times since ${timeOf(since)}, the last time ${timeOf(at)}`;
+  const isFight = times >= fightMin && context.clock.wall() - at <= takeOversApartMs;
+  const helps = isFight
+    ? "; two devices use one client id, and throw each other out: give each its own"
+    : ", as when its client connects again before the old connection is found lost";
+  yield {
+    ...{ cause: "taken over", weight: isFight ? "certain" : "possible" },
+    text: `another connection with the client id ${clientId} has taken its place ${when} (from ${remote})${helps}`,
+  };
+}
+
+/** Tells whether the broker keeps no persistent sessions just now. */
+function* withoutStore({ context }: Broker, clientId: string): Generator<Finding> {
+  const { coordinator, self } = context;
+  if (coordinator.state === "CONNECTED" && !self.isFenced) return;
+  const what = self.isFenced
+    ? "persistent sessions are not served until it is back, and none is known here"
+    : "what must be stored waits, unacknowledged";
+  yield {
+    ...{ cause: "store", weight: self.isFenced && !context.localSessions.has(clientId) ? "certain" : "possible" },
+    text: `this broker has no contact with the store: ${what}`,
+  };
 }
 
 /** Tells whether messages have come by this broker. */
@@ -168,6 +202,10 @@ function* onItsWay(client: LocalSession): Generator<Finding> {
       weight: "fact",
       text: `${waiting} messages wait in its mailbox, or for its acknowledgement`,
     };
+}
+
+function timeOf(at: number): string {
+  return new Date(at).toISOString();
 }
 
 function dropFinding({ cause, at, times, topics }: RememberedDrop, topic: string): Finding {

@@ -223,9 +223,20 @@ describe("a message did not come, and the answer names why", () => {
     });
     await wrong.closed;
     await eventually(
-      async () => (await why("turned-away", "a")).some((line) => line.startsWith("possible connect refused")),
+      async () => (await why("turned-away", "a")).some((line) => line.startsWith("certain connect refused")),
       "the refusal is told of",
     );
+  });
+
+  test("another device has the same client id, and each throws the other out", async () => {
+    const twins: RawClient[] = [];
+    for (let time = 0; time < 2; time++) twins.push(await connect("twin"));
+    await twins[0]!.untilClosed();
+    expect(await why("twin", "a")).toContainEqual(expect.stringMatching(/^possible taken over: another connection /));
+    for (let time = 0; time < 2; time++) twins.push(await connect("twin"));
+    await named("twin", "a", "certain taken over", "has taken its place 3 times since ");
+    await named("twin", "a", "certain taken over", "two devices use one client id");
+    for (const one of twins) one.abort();
   });
 
   test("nothing keeps it away, where nothing does", async () => {

@@ -130,3 +130,27 @@ test("a value that a flag cannot have is bad usage, in one line that names the f
     expect(err).toMatch(new RegExp(`^mqttzoo: .*${flag}.*${value}.*; see mqttzoo clients list --help\n$`));
   }
 });
+
+test("of a client that was not let in it is said why", async () => {
+  const wrong = await RawClient.dial(broker.port, 5);
+  wrong.send({
+    ...{ cmd: "connect", protocolId: "MQTT", protocolVersion: 5, clientId: "kept-out", clean: true, keepalive: 0 },
+    properties: { authenticationMethod: "none" },
+  });
+  await wrong.closed;
+  const { code, err } = await clients("show", "kept-out", "--data", data);
+  expect(code).toBe(1);
+  expect(err).toMatch(
+    /^mqttzoo: there is no session of that client; it was refused at \S+ \(connect, broker test\): \S/,
+  );
+});
+
+test.each(["clients list", "acl check", "show", "retained list", "health", "repair"])(
+  "the help of %s names each variable once",
+  async (words) => {
+    const { code, out } = await runExecutable([...words.split(" "), "--help"]);
+    const named = [...out.replace(/\s+/g, " ").matchAll(/env: (MQTTZOO_\w+)/g)].map(([, name]) => name);
+    expect([code, named.length > 0]).toEqual([0, true]);
+    expect(named).toEqual([...new Set(named)]);
+  },
+);

@@ -13,6 +13,7 @@ import { Metrics } from "../../src/broker/core/metrics.ts";
 import { type BrokerOptions, defaultOptions } from "../../src/broker/core/options.ts";
 import { RecentDrops } from "../../src/broker/core/recent-drops.ts";
 import { RecentRefusals } from "../../src/broker/core/recent-refusals.ts";
+import { RecentTakeOvers } from "../../src/broker/core/recent-take-overs.ts";
 import { Strangers } from "../../src/broker/core/strangers.ts";
 import { Trace } from "../../src/broker/core/trace.ts";
 import { LocalSession } from "../../src/broker/delivery/local-session.ts";
@@ -57,8 +58,8 @@ export function room({ store = new MemoryStore(), others = {}, hasBank = true, .
   const trace = new Trace(clock);
   const runtime = {
     ...{ options, coordinator: store, clock, random, log, turn, timers, strangers },
-    slices: new Slices(clock, timers),
-    turns: new TurnWatch({ clock, log }),
+    ...{ slices: new Slices(clock, timers), turns: new TurnWatch({ clock, log }) },
+    takeOvers: new RecentTakeOvers(clock),
     ...{ events, spans: undefined, trace, drops: new RecentDrops(clock, trace), metrics: new Metrics() },
     refused: new RecentRefusals(clock, trace, (refusal) => events.tell({ kind: "refused", refusal })),
   };

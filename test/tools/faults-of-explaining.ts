@@ -5,6 +5,20 @@ const tests = "test/broker/explain.test.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "explain: two devices with one client id are not told of",
+    file: "src/broker/connect/connection-end.ts",
+    find: "if (reason === Reason.sessionTakenOver && client !== undefined)",
+    replace: "if (reason === Reason.serverBusy && client !== undefined)",
+    tests: "test/broker/explain.test.ts",
+  },
+  {
+    what: "explain: sessions are said not to be there while ZooKeeper is away",
+    file: "src/api/explain.ts",
+    find: "unanswered.length === 0 && !isUnknown",
+    replace: "unanswered.length === 0",
+    tests: "test/unit/api-explain.test.ts",
+  },
+  {
     what: "explain: drops are not remembered by their topics",
     file: "src/broker/core/recent-drops.ts",
     find: "    topics.set(short, at);\n",

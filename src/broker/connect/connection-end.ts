@@ -160,6 +160,9 @@ export class ConnectionEnd {
   /** Ends a connection by the broker's decision: taken over, silent too long, not authorized any more. */
   disconnect(connection: Connection, reason: number, why: string): void {
     if (connection.channel.phase === "closed") return;
+    const { client, transport } = connection;
+    if (reason === Reason.sessionTakenOver && client !== undefined)
+      this.#context.takeOvers.note(client.session.clientId, transport.remote);
     connection.sendDisconnect(reason);
     this.#endFor(connection, `${describeReason(reason)}: ${why}`);
   }

@@ -12,6 +12,7 @@ import type { Metrics } from "./metrics.ts";
 import type { BrokerOptions } from "./options.ts";
 import type { RecentDrops } from "./recent-drops.ts";
 import type { RecentRefusals } from "./recent-refusals.ts";
+import type { RecentTakeOvers } from "./recent-take-overs.ts";
 import type { Spans } from "./spans.ts";
 import type { Strangers } from "./strangers.ts";
 import type { Trace } from "./trace.ts";
@@ -35,6 +36,8 @@ export interface Runtime {
   readonly refused: RecentRefusals;
   /** The last messages that were dropped for some client, with the cause of each. */
   readonly drops: RecentDrops;
+  /** The last connections that had to go for others with the same client ids. */
+  readonly takeOvers: RecentTakeOvers;
   /** Tells what happens to the clients and messages that somebody follows. */
   readonly trace: Trace;
   /** Events of clients, for whoever watches. */
