@@ -27,6 +27,8 @@ export const apiTokenMs = 12 * 3600 * 1000;
 export const cursorKeyMax = 256;
 /** How long a change may take before who asked for it is told that it is not done yet. */
 export const apiPatienceMs = 30_000;
+/** How long the store may take to count mailboxes; what it has not told by then is told as the broker knows it. */
+export const mailCountMs = 2000;
 /** The samples that a broker remembers of its last hour: one each so often, for so long. */
 export const historyStepMs = 10_000;
 export const historyMs = 3600 * 1000;

@@ -3,7 +3,7 @@ import { isUtf8 } from "node:buffer";
 import type { Dropped, MailPage, Reading, WantedMail } from "../api/ports.ts";
 import { Problem } from "../api/problem.ts";
 import type { WaitingRow } from "../api/rows.ts";
-import { clearedAtOnceMax } from "../base/api-limits.ts";
+import { clearedAtOnceMax, mailCountMs } from "../base/api-limits.ts";
 import { decodeUtf8, withoutCutCharacter } from "../base/bytes.ts";
 import type { Broker } from "../broker/broker.ts";
 import type { LocalSession } from "../broker/delivery/local-session.ts";
@@ -77,7 +77,7 @@ function countMail(
   });
   const counts = new Map<string, number>();
   if (away.length === 0 || coordinator.state !== "CONNECTED") return done(counts);
-  const told = within(broker, () => done(counts));
+  const told = within(broker, () => done(counts), mailCountMs);
   let left = Math.ceil(away.length / countedAtOnce);
   for (let from = 0; from < away.length; from += countedAtOnce) {
     const some = away.slice(from, from + countedAtOnce);

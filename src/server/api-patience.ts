@@ -6,7 +6,7 @@ import { Timer } from "../base/timers.ts";
 import type { Broker } from "../broker/broker.ts";
 
 /** Returns a function that tells the end of something once, or that it has not come in time. */
-export function within({ context }: Broker, told: Told): Told {
+export function within({ context }: Broker, told: Told, ms = apiPatienceMs): Told {
   const { timers, clock } = context;
   let isTold = false;
   const tell: Told = (problem) => {
@@ -16,8 +16,8 @@ export function within({ context }: Broker, told: Told): Told {
     told(problem);
   };
   const timer = new Timer(() =>
-    tell(new Problem(504, `not done within ${apiPatienceMs / 1000} s; it may be done later all the same`)),
+    tell(new Problem(504, `not done within ${ms / 1000} s; it may be done later all the same`)),
   );
-  timers.set(timer, clock.now() + apiPatienceMs);
+  timers.set(timer, clock.now() + ms);
   return tell;
 }
