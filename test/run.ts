@@ -35,6 +35,7 @@ const programs: readonly { readonly name: string; readonly package: string; read
   { name: "fish", package: "fish", isThere: () => Bun.which("fish") !== null },
   { name: "systemd-analyze", package: "systemd", isThere: () => Bun.which("systemd-analyze") !== null },
   { name: "groff", package: "groff-base", isThere: () => Bun.which("groff") !== null },
+  { name: "docker-compose", package: "docker-compose", isThere: () => Bun.which("docker-compose") !== null },
   { name: "rpmbuild", package: "rpm", isThere: () => Bun.which("rpmbuild") !== null },
   // Helm charts are templates of Go, with the functions of Sprig: what renders ours is built of these.
   { name: "Go", package: "golang-go", isThere: () => Bun.which("go") !== null },
