@@ -65,6 +65,18 @@ function sumOf({ place, bytes }: InstalledFile): string {
   return `${createHash("md5").update(bytes).digest("hex")}  ${place.slice(1)}`;
 }
 
+/** Makes an archive for any Linux with glibc, to be unpacked anywhere; returns its path. Throws if tar fails. */
+export function packArchive({ version, arch, files, to }: Packing): string {
+  const name = `mqttzoo-${version}-${archs[arch].target}`;
+  const path = join(to, `${name}.tar.gz`);
+  within((folder) => {
+    lay(join(folder, name), files);
+    const sorted = ["--sort=name", "--owner=root:0", "--group=root:0"];
+    runToEnd(["tar", "--create", "--gzip", "--file", path, ...sorted, "--directory", folder, name]);
+  });
+  return path;
+}
+
 /** Makes an RPM package; returns its path. Throws if rpmbuild fails. */
 export function packRpm({ version, arch, files, to }: Packing): string {
   let path = "";
