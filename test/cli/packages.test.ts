@@ -15,13 +15,14 @@ afterAll(() => rmSync(to, { recursive: true, force: true }));
 const arch: Arch = process.arch === "arm64" ? "arm64" : "amd64";
 const older = "0.0.9";
 
-/** Packs this version, and an older one whose executable is a few words. */
+/** Packs this version, and an older one: its executable is a few words, and its example configuration another. */
 function packTwo(kind: Kind): { readonly present: string; readonly before: string } {
   const files = installedFiles(kind, executable, executable);
   const script = Buffer.from(`#!/bin/sh\necho ${older}\n`);
-  const asBefore = files.map(
-    (file): InstalledFile => (file.place === "/usr/bin/mqttzoo" ? { ...file, bytes: script } : file),
-  );
+  const asBefore = files.map((file): InstalledFile => {
+    if (file.isConfig) return { ...file, bytes: Buffer.concat([Buffer.from("# of old\n"), file.bytes]) };
+    return file.place === "/usr/bin/mqttzoo" ? { ...file, bytes: script } : file;
+  });
   const pack = kind === "deb" ? packDeb : packRpm;
   return {
     present: pack({ version: manifest.version, arch, files, to }),
@@ -84,6 +85,7 @@ test("the Debian package: installed, upgraded, rolled back, removed, purged", ()
   for (const place of [...places, "/usr/share/zsh/vendor-completions/_mqttzoo", "/usr/share/doc/mqttzoo/copyright"])
     expect([place, root.has(place)]).toEqual([place, true]);
   expectUntouched(root);
+  expect(root.read(`${config}.dpkg-dist`)).not.toContain("of old");
   expect(root.dpkg("--verify", "mqttzoo")).toBe(`??5?????? c ${config}\n`);
   // Back, and forth again.
   root.dpkg("--install", before);
@@ -118,6 +120,7 @@ test("the RPM package: installed, upgraded, rolled back, erased; the store stays
   for (const place of [...places, "/usr/share/zsh/site-functions/_mqttzoo", "/usr/share/doc/mqttzoo/LICENSE"])
     expect([place, root.has(place)]).toEqual([place, true]);
   expectUntouched(root);
+  expect(root.read(`${config}.rpmnew`)).not.toContain("of old");
   root.rpm("--upgrade", "--oldpackage", before);
   expect(root.run("/usr/bin/mqttzoo").trim()).toBe(older);
   expectUntouched(root);

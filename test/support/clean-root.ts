@@ -11,6 +11,9 @@ const programs = ["sh", "rm", "mkdir", "chown", "chmod", "getent", "useradd", "n
 /** Programs that only root may run; elsewhere sudo asks nobody for a password. */
 const asRoot = process.getuid?.() === 0 ? [] : ["sudo", "-n"];
 
+/** Has dpkg keep an operator's own configuration without asking, as unattended upgrades do. */
+const keepOwn = ["--force-confdef", "--force-confold"];
+
 /** The packages that dpkg believes to be installed: ours depends on them. */
 const installed = ["libc6 2.36", "passwd 1:4.13"]
   .map((entry) => {
@@ -84,7 +87,7 @@ export class CleanRoot {
 
   /** Runs dpkg on this root. Throws what it says if it fails. */
   dpkg(...words: readonly string[]): string {
-    return this.#run("dpkg", `--root=${this.#files.folder}`, "--force-not-root", "--no-triggers", ...words);
+    return this.#run("dpkg", `--root=${this.#files.folder}`, "--force-not-root", "--no-triggers", ...keepOwn, ...words);
   }
 
   /** Runs rpm on this root; what it depends on is on no rpm system's list here. Throws what it says if it fails. */
