@@ -254,6 +254,15 @@ export function listFolder(folder: string): string[] {
   }
 }
 
+/** Gives a folder another name, where none is yet, or an empty one. Throws `OperatingError`. */
+export function moveFolder(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+  } catch (error) {
+    throw new OperatingError("EFILE", `cannot make ${to} of ${from}: ${messageOf(error)}`);
+  }
+}
+
 /** Makes a folder, which its owner alone can read, unless it is there. Throws `OperatingError`. */
 export function makeFolder(folder: string): void {
   try {

@@ -306,7 +306,7 @@ function followCertificates(
 }
 
 /** Returns the handlers of clients' sockets: each makes an event of the broker. */
-function clientEvents(broker: Broker, turn: Turn, listener: ListenerName | ""): TransportEvents<Connection> {
+export function clientEvents(broker: Broker, turn: Turn, listener: ListenerName | ""): TransportEvents<Connection> {
   const drained = (connection: Connection): void => broker.handle({ kind: "drained", connection });
   return {
     opened(transport) {

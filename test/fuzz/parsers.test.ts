@@ -22,7 +22,9 @@ import { Broker } from "../../src/broker/broker.ts";
 import { defaultOptions } from "../../src/broker/core/options.ts";
 import { LinkConnection } from "../../src/broker/peers/link-connection.ts";
 import { FrameType, jsonFrame } from "../../src/link/frames.ts";
+import { readForeignDatabase } from "../../src/mosquitto/database.ts";
 import { readDirectives } from "../../src/mosquitto/directives.ts";
+import { planImport } from "../../src/mosquitto/plan.ts";
 import { translate } from "../../src/mosquitto/translate.ts";
 import { readProxyHeader } from "../../src/net/proxy-protocol.ts";
 import type { Transport } from "../../src/net/transport.ts";
@@ -32,6 +34,7 @@ import { Turn } from "../../src/net/writer.ts";
 import { KeeperSession } from "../../src/zookeeper/keeper-session.ts";
 import { instantCoordinator } from "../support/instant-coordinator.ts";
 import { alone } from "../support/machine.ts";
+import { chunksOf } from "../support/mosquitto-db.ts";
 
 const runs = Number(process.env.MQTTZOO_FUZZ_SECONDS ?? 60) * 100;
 
@@ -258,5 +261,31 @@ test("configurations of mosquitto's: whatever stands there becomes options or wo
       for (const { place, words } of remarks) expect(place !== "" && words !== "").toBe(true);
     }),
     { numRuns: Math.min(runs, 2000) },
+  );
+});
+
+test("what mosquitto has kept: any file is read, or refused with a place in it", () => {
+  const samples = ([5, 6] as const).map((format) => {
+    const of = chunksOf(format);
+    const properties = Uint8Array.of(4, 0x01, 1, 0x0b, 3);
+    const messages = [of.message(1, "a/b", "payload", { properties }), of.message(2, "c", "", { qos: 2, retain: 1 })];
+    const deliveries = [
+      of.delivery("one", 1, { properties }),
+      of.delivery("one", 2, { direction: 0, state: 7, qos: 2 }),
+    ];
+    const client = [of.client("one", 300, { user: "u" }), of.subscription("one", "a/#", 2, 0x2c, 9)];
+    return of.file(of.settings(), ...messages, ...client, of.retained(2), ...deliveries, of.strange());
+  });
+  fc.assert(
+    fc.property(bent(samples), (bytes) => {
+      try {
+        const plan = planImport(readForeignDatabase(bytes), 0);
+        for (const { publish } of [...plan.retained, ...plan.mail]) expect(publish.payloadLength).toBeLessThan(1000);
+      } catch (error) {
+        if (!(error instanceof OperatingError)) throw error;
+        expect(error.message).not.toBe("");
+      }
+    }),
+    { numRuns: runs },
   );
 });

@@ -78,6 +78,7 @@ export const floors: Record<string, readonly string[]> = {
     "src/zookeeper",
     "src/embedded",
     "src/mqttsn",
+    "src/mosquitto",
     ...allRooms,
   ],
   // bank: what a refusal says, and what a message costs; mqttsn: its sn-connection.ts, for tools.
