@@ -197,11 +197,7 @@ export function listenTcp<Owner>(
   try {
     listener = Bun.listen<Attached<Owner>>({ hostname: host, port, socket });
   } catch (error) {
-    const code = codeOf(error);
-    throw new OperatingError(
-      "ELISTEN",
-      `cannot listen on ${host}:${port}: ${explain(code, port, flag) ?? messageOf(error)}`,
-    );
+    throw notListening(host, port, explain(codeOf(error), port, flag) ?? messageOf(error));
   }
   return { port: listener.port, close: () => listener.stop(false) };
 }
@@ -236,6 +232,15 @@ export async function dialUnix<Owner>(path: string, events: TransportEvents<Owne
   } catch (error) {
     throw new OperatingError("ECONNECT", `cannot connect to ${path}: ${codeOf(error) ?? messageOf(error)}`);
   }
+}
+
+function notListening(host: string, port: number, why: string): OperatingError {
+  return new OperatingError("ELISTEN", `cannot listen on ${host}:${port}: ${why}`);
+}
+
+/** Returns the error of a port that is found to be in use before it is listened on. */
+export function portInUse(host: string, port: number, flag: string): OperatingError {
+  return notListening(host, port, explain("EADDRINUSE", port, flag)!);
 }
 
 function explain(code: string | undefined, port: number, flag: string): string | undefined {

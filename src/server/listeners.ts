@@ -15,7 +15,7 @@ import type { ListenerName } from "../broker/delivery/connection.ts";
 import { getHttp, postHttp } from "../net/http.ts";
 import { behindProxy } from "../net/proxy-protocol.ts";
 import { Revocations } from "../net/revocations.ts";
-import { type Listener, listenTcp, listenUnix } from "../net/tcp.ts";
+import { dialTcp, type Listener, listenTcp, listenUnix, portInUse } from "../net/tcp.ts";
 import { TlsIdentity } from "../net/tls.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { overWebSocket } from "../net/websocket.ts";
@@ -181,20 +181,34 @@ const loopbackRanges = ["127.0.0.0/8", "::1"];
 /** The options that choose ports for clients. */
 const portOf = { "--port": "port", "--tls-port": "tlsPort", "--ws-port": "wsPort", "--wss-port": "wssPort" } as const;
 
+/** The time in which whoever uses a port of this machine answers, in ms. */
+const portLookMs = 1000;
+
 /**
- * Opens all ports for clients, and closes them again: a broker that cannot open them never joins its cluster, nor tells
- * others to send it clients. Throws `OperatingError`.
+ * Looks whether somebody else answers at a port for clients: a broker whose port is in use never joins its cluster, nor
+ * tells others to send it clients. Nothing is opened for it, since whoever waits for the port would take that for the
+ * broker. Rejects with `OperatingError` (ELISTEN).
  */
-export function tryPorts(options: BrokerOptions): void {
-  const nobody: TransportEvents<undefined> = {
-    opened: (transport) => transport.abort() as undefined,
+export async function lookForOthers(options: BrokerOptions): Promise<void> {
+  const host = /^(0\.0\.0\.0|::|)$/.test(options.host) ? "127.0.0.1" : options.host;
+  for (const [flag, key] of Object.entries(portOf)) {
+    const port = options[key];
+    if (port > 0 && (await isAnswered(host, port))) throw portInUse(options.host, port, flag);
+  }
+}
+
+async function isAnswered(host: string, port: number): Promise<boolean> {
+  const events: TransportEvents<true> = {
+    opened: (transport) => {
+      transport.abort();
+      return true;
+    },
     received: () => {},
     drained: () => {},
     closed: () => {},
   };
-  // The socket stays whose it is until this broker has its store: one of another life may still serve it.
-  const ports = { ...options, socket: "", proxyProtocol: false };
-  openListeners(ports, { events: () => nobody, identity: undefined, untrusted: () => {} }).close();
+  const dialled = dialTcp(host, port, events).catch(() => false);
+  return Promise.race([dialled, Bun.sleep(portLookMs).then(() => false)]);
 }
 
 /** Opens all listeners. Throws `OperatingError` if, say, a port is in use; what was opened before is closed again. */

@@ -35,12 +35,12 @@ import { LinkCertificates, linkDialler, listenForLinks } from "./link-doors.ts";
 import {
   checkDoors,
   type Listeners,
+  lookForOthers,
   type OpenedFor,
   openAccess,
   openIdentity,
   openListeners,
   type Ports,
-  tryPorts,
 } from "./listeners.ts";
 import { Liveness } from "./liveness.ts";
 import { familiesOf } from "./metric-families.ts";
@@ -71,7 +71,7 @@ const defaultChroot = "/mqttzoo";
 /** Starts a broker. Rejects with `OperatingError` if, say, a port is in use or a folder cannot be written. */
 export async function startServer(options: BrokerOptions, log: Log, sources: OptionSources = {}): Promise<Server> {
   checkDoors(options);
-  tryPorts(options);
+  await lookForOthers(options);
   const health = new Health();
   const service = await openServiceManager(health, log);
   const files = new OperatorFiles(log);

@@ -90,7 +90,15 @@ async function stop(): Promise<void> {
 }
 
 /** Fetches a session's mail, until all has come or nothing has come for a while. */
-async function fetchMail(port: number): Promise<Set<string>> {
+async function fetchMail(port: number, what = "the store"): Promise<Set<string>> {
+  return fetchAll(port).catch(async (error) => {
+    await Bun.sleep(100);
+    const code = running?.exitCode ?? running?.signalCode ?? "runs";
+    throw new Error(`${what}: ${error}; the broker (${code}) has said ${readFileSync(stderr, "utf8").slice(-2000)}`);
+  });
+}
+
+async function fetchAll(port: number): Promise<Set<string>> {
   const received = new Set<string>();
   const onMessage = ({ payload }: { readonly payload: Uint8Array }): void => void received.add(decodeUtf8(payload));
   const client = await connect({ ...session, port, onMessage });
@@ -196,16 +204,20 @@ test(`${rounds} random damages, seed ${seed}: all is delivered as it was, or the
     );
     const path = join(folder, names[pick(names.length)]!);
     const { size } = statSync(path);
-    if (pick(4) === 0) truncateSync(path, pick(size));
-    else flip(path, pick(size), pick(8));
+    const isCut = pick(4) === 0;
+    const place = pick(size);
+    const harm = isCut ? `cut at ${place}` : `a bit at ${place}`;
+    if (isCut) truncateSync(path, place);
+    else flip(path, place, pick(8));
     const { port, refusal } = await start(folder);
-    if (refusal === undefined) expect(missing(await fetchMail(port), path)).toBe(0);
+    const at = `${path} of ${size} bytes, ${harm}`;
+    if (refusal === undefined) expect(missing(await fetchMail(port, at), at)).toBe(0);
     else {
       expect(refusal).toMatch(/damaged|format/);
       const accepted = await start(folder, "--accept-damage");
       expect(accepted.refusal).toBeUndefined();
       // What is served may be less, but nothing else.
-      missing(await fetchMail(accepted.port), path);
+      missing(await fetchMail(accepted.port, at), at);
     }
     outcomes.push(refusal === undefined ? "served" : "refused");
     await stop();

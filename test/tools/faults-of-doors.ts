@@ -25,7 +25,7 @@ export const faults: readonly Fault[] = [
   {
     what: "doors: a broker joins its cluster before it knows whether clients can reach it",
     file: "src/server/server.ts",
-    find: "  tryPorts(options);\n",
+    find: "  await lookForOthers(options);\n",
     replace: "",
     tests: "test/cluster/cluster.test.ts",
     needsBuild: true,
