@@ -5,6 +5,7 @@
 import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { spawnGroup } from "./support/process-group.ts";
 
 const root = join(import.meta.dir, "..");
 
@@ -191,7 +192,7 @@ async function testsIn(what: string, which: readonly string[], shown: "now" | "l
   console.log(`\n=== tests: ${what}`);
   const folder = mkdtempSync(join(tmpdir(), "mqttzoo-run-"));
   const report = join(folder, "report.xml");
-  const child = Bun.spawn(
+  const child = spawnGroup(
     [
       process.execPath,
       "test",

@@ -7,6 +7,7 @@
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
+import { spawnGroup } from "../support/process-group.ts";
 import type { Fault } from "./faults.ts";
 
 const root = join(import.meta.dir, "../..");
@@ -19,10 +20,13 @@ const brief = { ...seeds("3"), MQTTZOO_KILLS: "3", MQTTZOO_STEPS: "1" };
 
 type Verdict = "caught" | "MISSED" | "RED";
 
-/** Runs a command that prints nothing; resolves with its exit code. */
+/**
+ * Runs a command that prints nothing; resolves with its exit code. None of the brokers that it has started outlives
+ * it: a test run that ends at the first failure ends nothing itself.
+ */
 function run(command: readonly string[], cwd: string, how: Record<string, string> = thorough): Promise<number> {
   const env = { ...process.env, ...how };
-  return Bun.spawn([...command], { cwd, env, stdin: "ignore", stdout: "ignore", stderr: "ignore" }).exited;
+  return spawnGroup(command, { cwd, env, stdin: "ignore", stdout: "ignore", stderr: "ignore" }).exited;
 }
 
 const testCommand = [process.execPath, "test", "--timeout", "60000", "--bail"];
