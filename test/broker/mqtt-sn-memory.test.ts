@@ -8,7 +8,19 @@ import { eventually, withBroker } from "../support/broker.ts";
 const count = 2_000;
 const warm = 300;
 
+/** True in a process of its own: elsewhere the heap holds what other tests have left. */
+const isAlone = process.env.MQTTZOO_SLEEPERS_ALONE !== undefined;
+
 test("a sleeper is some objects, and hardly a function or table of its own", async () => {
+  if (!isAlone) {
+    const child = Bun.spawn([process.execPath, "test", "--timeout", "120000", import.meta.path], {
+      env: { ...process.env, MQTTZOO_SLEEPERS_ALONE: "1" },
+      stdout: "inherit",
+      stderr: "inherit",
+    });
+    expect(await child.exited).toBe(0);
+    return;
+  }
   await withBroker({ snPort: 0 }, async ({ server }) => {
     const { gateway } = server.sn!;
     const { localSessions, router } = server.broker.context;
@@ -36,13 +48,22 @@ test("a sleeper is some objects, and hardly a function or table of its own", asy
     await putToSleep(0, warm);
     const before = heapStats();
     await putToSleep(warm, warm + count);
-    const after = heapStats();
-    const made = (type: string): number =>
-      ((after.objectTypeCounts[type] ?? 0) - (before.objectTypeCounts[type] ?? 0)) / count;
-    const bytes = (after.heapSize + after.extraMemorySize - before.heapSize - before.extraMemorySize) / count;
-    expect(made("Function")).toBeLessThan(9);
-    expect(made("Map") + made("Set")).toBeLessThan(8);
-    expect(made("GetterSetter")).toBeLessThan(0.5);
-    expect(bytes).toBeLessThan(13_000);
+    const perSleeper = (): Record<string, number> => {
+      Bun.gc(true);
+      const after = heapStats();
+      const made = (type: string): number =>
+        ((after.objectTypeCounts[type] ?? 0) - (before.objectTypeCounts[type] ?? 0)) / count;
+      const bytes = (after.heapSize + after.extraMemorySize - before.heapSize - before.extraMemorySize) / count;
+      const [functions, tables, accessors] = [made("Function"), made("Map") + made("Set"), made("GetterSetter")];
+      return { functions, tables, accessors, bytes };
+    };
+    const most = { functions: 9, tables: 8, accessors: 0.5, bytes: 13_000 };
+    let found = perSleeper();
+    const isLean = (): boolean => {
+      found = perSleeper();
+      return Object.entries(most).every(([what, bound]) => found[what]! < bound);
+    };
+    // What the last of them have to do with the store is over a little later.
+    await eventually(isLean, "each takes little", 20_000).catch(() => expect(found).toEqual(most));
   });
 }, 120_000);
