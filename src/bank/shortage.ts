@@ -8,8 +8,8 @@ export interface Shortage {
   readonly price: number;
   /** Credits that were free. */
   readonly balance: number;
-  /** Seconds after which credits may have come back. */
-  readonly retryAfter: number;
+  /** Seconds after which credits may have come back; undefined: no time is enough for this price. */
+  readonly retryAfter: number | undefined;
 }
 
 /** The reason why a user may bind no more, though others may. */
@@ -25,24 +25,42 @@ export interface SpentShare {
   readonly held: number;
 }
 
-export function describeShortage(shortage: Shortage & { readonly share?: SpentShare }): string {
-  const { price, balance, retryAfter, share } = shortage;
-  const why = share === undefined ? "" : `${describeShare(share)}: `;
-  return `the bank cannot pay: ${why}price ${price.toFixed(1)}, balance ${balance.toFixed(1)} credits; credits come back as messages are read or expire, try again in ${retryAfter} s`;
+/** `most`: the credits that the user may ever bind. */
+export function describeShortage(
+  shortage: Shortage & { readonly most: number; readonly share?: SpentShare | undefined },
+): string {
+  const { price, balance, retryAfter, most, share } = shortage;
+  const isTooDear = price > most;
+  const whole = share === undefined || share.percent === 100 ? "all that it has" : `the whole share of ${whose(share)}`;
+  const why = isTooDear ? `${whole} is ${most.toFixed(1)} credits: ` : share && `${describeShare(share)}: `;
+  const advice =
+    isTooDear || retryAfter === undefined
+      ? "to try again does not help: send less, or let it expire sooner"
+      : `credits come back as messages are read or expire, try again in ${retryAfter} s`;
+  return `the bank cannot pay: ${why ?? ""}price ${price.toFixed(1)}, balance ${balance.toFixed(1)} credits; ${advice}`;
 }
 
-function describeShare({ user, clientId, why, percent, held }: SpentShare): string {
+function whose({ user }: SpentShare): string {
+  return user === "" ? "anonymous clients" : JSON.stringify(user);
+}
+
+function describeShare(share: SpentShare): string {
+  const { user, clientId, why, percent, held } = share;
   if (clientId !== undefined)
     return `it is nearly empty, and client ${JSON.stringify(clientId)} holds more than is left (${held.toFixed(1)} credits)`;
-  const who = user === "" ? "anonymous clients" : JSON.stringify(user);
+  const who = whose(share);
   if (why !== "scarce") return `the share of ${who} is used up (${percent} % of it, ${held.toFixed(1)} credits held)`;
   return `it is nearly empty, and ${who} ${user === "" ? "hold" : "holds"} more than is left (${held.toFixed(1)} credits)`;
 }
 
 /** Undefined: the text is another one. */
 export function readShortage(text: string): Shortage | undefined {
-  const match = /.*price (-?[\d.]+), balance (-?[\d.]+) credits;.* try again in (\d+) s$/.exec(text);
-  return match === null
-    ? undefined
-    : { price: Number(match[1]), balance: Number(match[2]), retryAfter: Number(match[3]) };
+  const match = /.*price (-?[\d.]+), balance (-?[\d.]+) credits;(?:.* try again in (\d+) s)?/.exec(text);
+  if (match === null) return undefined;
+  const [, price, balance, retryAfter] = match;
+  return {
+    price: Number(price),
+    balance: Number(balance),
+    retryAfter: retryAfter === undefined ? undefined : Number(retryAfter),
+  };
 }

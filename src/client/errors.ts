@@ -49,7 +49,7 @@ export class QuotaExceeded extends PublishRefused {
   readonly price: number | undefined;
   /** Credits that the broker had free. */
   readonly balance: number | undefined;
-  /** Seconds after which it may be tried again. */
+  /** Seconds after which it may be tried again; undefined: it costs more than may ever be paid. */
   readonly retryAfter: number | undefined;
 
   /** @internal */

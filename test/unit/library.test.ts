@@ -184,7 +184,10 @@ test("what a publisher is told of an empty bank, its client reads", () => {
   const tenth = fc.integer({ min: 0, max: 1e9 }).map((value) => value / 10);
   fc.assert(
     fc.property(tenth, tenth, fc.nat(1000), (price, balance, retryAfter) => {
-      expect(readShortage(describeShortage({ price, balance, retryAfter }))).toEqual({ price, balance, retryAfter });
+      const shortage = { price, balance, retryAfter };
+      expect(readShortage(describeShortage({ ...shortage, most: price }))).toEqual(shortage);
+      const tooDear = describeShortage({ ...shortage, most: price - 0.1 });
+      expect(readShortage(tooDear)).toEqual({ ...shortage, retryAfter: undefined });
     }),
   );
   expect(readShortage("a mailbox is full")).toBeUndefined();

@@ -126,16 +126,21 @@ describe("shares", () => {
     const name = 'x price 1.0, balance 2.0 credits; try again in 3 s"';
     const share = { user: name, why: "share", percent: 25, held: 250 } as const;
     const shortage = { price: 12.5, balance: 3, retryAfter: 5 };
-    const text = describeShortage({ ...shortage, share });
+    const most = 2500;
+    const text = describeShortage({ ...shortage, most, share });
     expect(text).toContain(`the share of ${JSON.stringify(name)} is used up (25 % of it, 250.0 credits held)`);
     expect(readShortage(text)).toEqual(shortage);
-    expect(readShortage(describeShortage(shortage))).toEqual(shortage);
-    expect(describeShortage({ ...shortage, share: { ...share, user: "", why: "scarce" } })).toContain(
+    expect(readShortage(describeShortage({ ...shortage, most }))).toEqual(shortage);
+    expect(describeShortage({ ...shortage, most, share: { ...share, user: "", why: "scarce" } })).toContain(
       "it is nearly empty, and anonymous clients hold more than is left",
     );
-    const byClient = describeShortage({ ...shortage, share: { ...share, clientId: name, why: "scarce" } });
+    const byClient = describeShortage({ ...shortage, most, share: { ...share, clientId: name, why: "scarce" } });
     expect(byClient).toContain(`it is nearly empty, and client ${JSON.stringify(name)} holds more than is left`);
     expect(readShortage(byClient)).toEqual(shortage);
+    const tooDear = describeShortage({ ...shortage, most: 12, share });
+    expect(tooDear).toContain(`the whole share of ${JSON.stringify(name)} is 12.0 credits: price 12.5`);
+    expect(tooDear).toContain("to try again does not help");
+    expect(readShortage(tooDear)).toEqual({ ...shortage, retryAfter: undefined });
   });
 
   test("names stay as they are, but long ones and what text cannot hold", () => {

@@ -216,10 +216,12 @@ export class BankAccount implements Ledger {
     const { held, clientId } = shares.of(payer, price.clientId);
     const isSpent = why === "share" || why === "unclaimed";
     const payable = isSpent ? Math.min(this.#payable, shares.leftFor(payer)) : this.#payable;
-    const shortage = { price: credits / milli, balance: payable / milli, retryAfter: retrySeconds };
-    if (why === undefined) return describeShortage(shortage);
-    const share = { user: payer, clientId, percent: shares.percent, held: held / milli };
-    return describeShortage({ ...shortage, share: { ...share, why } });
+    // Before the bank was read nobody knows.
+    const most = this.#capital === 0 ? Infinity : (this.#capital * shares.percent) / 100;
+    const retryAfter = credits > most ? undefined : retrySeconds;
+    const shortage = { price: credits / milli, balance: payable / milli, retryAfter, most: most / milli };
+    const share = why && { user: payer, clientId, percent: shares.percent, held: held / milli, why };
+    return describeShortage({ ...shortage, share });
   }
 
   /** Returns the check, for a unit that stores a message, that this broker's branch has not been closed. */
