@@ -42,7 +42,8 @@ function payloads(device: Device): string[] {
 
 /** A reader at `b` and a publisher at `c`; `a` and `b` do not hear each other. */
 async function makeWorld() {
-  const world = new World(1, { bankCapital: 1_000_000, ensemble: {} });
+  // A seed by whose chance the brokers speak to servers of their own: what lags at one must not lag at the others.
+  const world = new World(8, { bankCapital: 1_000_000, ensemble: {} });
   for (const id of ["a", "b", "c"]) await world.node(id).startIn(world);
   const [a, b, c] = [world.node("a"), world.node("b"), world.node("c")];
   const reader = await Device.connect(world, "b", { clientId: "reader", ...lasting });

@@ -11,7 +11,7 @@ import type { WriteOperation } from "../../src/coordinator/coordinator.ts";
 import { History } from "../chaos/history.ts";
 import { Actor, PublishingActor } from "./actors.ts";
 import type { BrokerNode } from "./broker-node.ts";
-import { leftovers, lostCredits, orphanParts, overdrawn } from "./checkers.ts";
+import { creditLooksMax, creditsStillLost, leftovers, orphanParts, overdrawn } from "./checkers.ts";
 import type { KeeperClient } from "./keeper.ts";
 import { World } from "./world.ts";
 
@@ -119,7 +119,7 @@ async function tell(seed: number, strike?: Strike): Promise<Told> {
   );
   wrong.push(...readers.flatMap(({ name }) => history.judge(name)), ...orphanParts(world));
   wrong.push(...leftovers(world).map((path) => `${path} is left`));
-  wrong.push(...(await overdrawn(world)), ...(await lostCredits(world)));
+  wrong.push(...(await overdrawn(world)), ...(await creditsStillLost(world, creditLooksMax)));
   return { steps, wrong };
 }
 
