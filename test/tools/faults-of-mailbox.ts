@@ -57,6 +57,14 @@ export const faults: readonly Fault[] = [
     tests: unit,
   },
   {
+    what: "mailbox: a notice goes though its session still stands there as untold",
+    file: endedSessions,
+    find: 'const operations = [this.#sessionStore.record(client, "connected"), ...this.#removal(clientId)];',
+    replace:
+      'const operations = [this.#sessionStore.record(client, "connected")];\n      journal.commit([...this.#removal(clientId)]);',
+    tests: unit,
+  },
+  {
     what: "mailbox: a client is taken for told before it has been heard",
     file: endedSessions,
     find: "client.setUntold(this.noticeOf(client.session.clientId) !== undefined);",

@@ -88,17 +88,27 @@ export class EndedSessions {
     connection.onceHeard = () => {
       const { journal, evict } = this.#context;
       client.setUntold(false);
-      if (client.mailbox !== undefined && client.connection === connection && !client.isEnding)
-        journal.commit([this.#sessionStore.record(client, "connected")], undefined, () => evict(client));
-      this.told(clientId);
+      const isKept = client.mailbox !== undefined && client.connection === connection && !client.isEnding;
+      if (!isKept) return this.told(clientId);
+      // In one commit: a session that is still taken for untold without a notice would go, and nobody would say why.
+      const operations = [this.#sessionStore.record(client, "connected"), ...this.#removal(clientId)];
+      journal.commit(
+        operations,
+        () => this.#notices.delete(clientId),
+        () => evict(client),
+      );
     };
     return describeEnded(notice);
   }
 
   /** Removes the notice for a client that has been told, or has a session again. */
   told(clientId: string): void {
-    if (!this.#notices.delete(clientId)) return;
-    this.#context.journal.commit([{ kind: "remove", path: endedSessionPath(clientId) }]);
+    const removal = this.#removal(clientId);
+    if (this.#notices.delete(clientId)) this.#context.journal.commit(removal);
+  }
+
+  #removal(clientId: string): JournalOperation[] {
+    return this.#notices.has(clientId) ? [{ kind: "remove", path: endedSessionPath(clientId) }] : [];
   }
 
   /** Removes notices whose time is over, and the oldest of too many: several brokers may have added one at once. */

@@ -322,6 +322,27 @@ describe("the notice of a session that was ended", () => {
     expect(endedSessions.tell(connection, client)).toBeUndefined();
   });
 
+  test("stays where its client was heard by a broker that does not keep the session any more", async () => {
+    const { context, store, endedSessions, sessionStore, session, rest } = scene();
+    store.put(endedSessionPath("c"), JSON.stringify({ ...notice, endedAt: context.clock.wall() }));
+    await endedSessions.start();
+    const client = session("c", 100);
+    endedSessions.begin(client);
+    const connection = {} as Connection;
+    client.attach(connection, 10);
+    endedSessions.tell(connection, client);
+    context.journal.commit([sessionStore.record(client, "connected")]);
+    await rest();
+    // Another broker has taken it over: the record still says that the client is not known to have been told.
+    const record = store.textOf(sessionPath("c"))!;
+    expect(decodeSession(encodeUtf8(record)).untold).toBe(true);
+    store.put(sessionPath("c"), record);
+    connection.onceHeard!();
+    await rest();
+    expect([store.textOf(sessionPath("c")), endedSessions.noticeOf("c")?.messages]).toEqual([record, 10]);
+    expect(store.textOf(endedSessionPath("c"))).toBeDefined();
+  });
+
   test("is one of a bounded number, for a bounded time, and for no id that is long", async () => {
     const { context, store, endedSessions, rest } = scene();
     const now = context.clock.wall();
