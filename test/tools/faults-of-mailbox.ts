@@ -2,7 +2,7 @@
 import type { Fault } from "./faults.ts";
 
 const alone = "test/broker/full-mailbox.test.ts";
-const unit = "test/unit/rooms/full-mailboxes.test.ts";
+const unit = "test/unit/rooms/full-mailboxes.test.ts test/unit/rooms/mailbox-gauge.test.ts";
 const fullMailboxes = "src/broker/connect/full-mailboxes.ts";
 const endedSessions = "src/broker/connect/ended-sessions.ts";
 

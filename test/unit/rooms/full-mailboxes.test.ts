@@ -89,48 +89,6 @@ function scene(options: RoomOptions = {}) {
 const isThere = ({ store }: ReturnType<typeof scene>, path: string): boolean =>
   store.tree.read({ kind: "exists", path }) !== "NoNode";
 
-describe("how full a mailbox is", () => {
-  function gauge() {
-    const made = room({ maxQueued });
-    const looked: string[] = [];
-    const { numbers } = made.context.slips;
-    const one = new MailboxGauge(made.context, { numbers, look: (clientId) => void looked.push(clientId) });
-    return { ...made, gauge: one, looked };
-  }
-
-  test("is looked at from 80 % on, until that is known, and whenever it is full", () => {
-    const { gauge: one, looked } = gauge();
-    one.filled("c", 7);
-    expect(looked).toEqual([]);
-    one.filled("c", 8);
-    expect(looked).toEqual(["c"]);
-    one.counted("c", 8, "");
-    one.filled("c", 9);
-    expect(looked).toEqual(["c"]);
-    one.filled("c", 10);
-    expect(looked).toEqual(["c", "c"]);
-  });
-
-  test("is told once, with client and user, until it has fallen to 60 %", () => {
-    const { context, gauge: one, lines } = gauge();
-    for (const count of [7, 8, 9, 7, 8, 10]) one.counted("c", count, "alice");
-    expect(lines).toEqual([
-      {
-        level: "warn",
-        facts: { client: "c", user: "alice", messages: 8, maximum: maxQueued },
-        text: "a mailbox is nearly full",
-      },
-    ]);
-    expect([context.metrics.mailboxesHigh, [...one.high]]).toEqual([1, ["c"]]);
-    one.counted("c", 6, "alice");
-    expect(context.metrics.mailboxesHigh).toBe(0);
-    one.counted("c", 8, "alice");
-    expect(lines.length).toBe(2);
-    one.forget("c");
-    expect(context.metrics.mailboxesHigh).toBe(0);
-  });
-});
-
 describe("a session whose mailbox is full", () => {
   test("ends in one commit with its notice; then nothing is left of it", async () => {
     const made = scene();
@@ -303,15 +261,22 @@ describe("the notice of a session that was ended", () => {
       expect(() => decodeEnded(encodeUtf8(text))).toThrow();
   });
 
-  test("is told until its client has been heard, and its session is begun anew as long", async () => {
-    const { context, store, endedSessions, session, rest } = scene();
+  /** A new session of a client for which there is a notice. */
+  async function begun() {
+    const made = scene();
+    const { context, store, endedSessions } = made;
     store.put(endedSessionPath("c"), JSON.stringify({ ...notice, endedAt: context.clock.wall() }));
     await endedSessions.start();
-    const client = session("c", 100);
+    const client = made.session("c", 100);
     endedSessions.begin(client);
-    expect(client.isUntold).toBe(true);
     const connection = {} as Connection;
     client.attach(connection, 10);
+    return { ...made, client, connection };
+  }
+
+  test("is told until its client has been heard, and its session is begun anew as long", async () => {
+    const { store, endedSessions, client, connection, rest } = await begun();
+    expect(client.isUntold).toBe(true);
     expect(endedSessions.tell(connection, client)).toContain("its mailbox was full");
     expect(endedSessions.noticeOf("c")).toBeDefined();
     connection.onceHeard!();
@@ -323,13 +288,7 @@ describe("the notice of a session that was ended", () => {
   });
 
   test("stays where its client was heard by a broker that does not keep the session any more", async () => {
-    const { context, store, endedSessions, sessionStore, session, rest } = scene();
-    store.put(endedSessionPath("c"), JSON.stringify({ ...notice, endedAt: context.clock.wall() }));
-    await endedSessions.start();
-    const client = session("c", 100);
-    endedSessions.begin(client);
-    const connection = {} as Connection;
-    client.attach(connection, 10);
+    const { context, store, endedSessions, sessionStore, client, connection, rest } = await begun();
     endedSessions.tell(connection, client);
     context.journal.commit([sessionStore.record(client, "connected")]);
     await rest();
