@@ -203,7 +203,8 @@ export class PublishHandler {
     const { session } = client;
     const pubcomp = (reason: number): void =>
       channel.ackNow(connection.writer, PacketType.pubcomp, packetId, { reason });
-    const before = this.#releases.get(client);
+    // Most sessions are in no store, and their ids are forgotten at once.
+    const before = client.mailbox === undefined ? undefined : this.#releases.get(client);
     if (before?.has(packetId)) return void before.set(packetId, connection);
     if (!session.removeIncoming(packetId)) return pubcomp(Reason.packetIdentifierNotFound);
     channel.outstanding = Math.max(0, channel.outstanding - 1);
