@@ -25,20 +25,24 @@ export interface SpentShare {
   readonly held: number;
 }
 
-/** `most`: the credits that the user may ever bind. */
-export function describeShortage(
-  shortage: Shortage & { readonly most: number; readonly share?: SpentShare | undefined },
-): string {
-  const { price, balance, retryAfter, most, share } = shortage;
-  const isTooDear = price > most;
-  const whole = share === undefined || share.percent === 100 ? "all that it has" : `the whole share of ${whose(share)}`;
-  const why = isTooDear ? `${whole} is ${most.toFixed(1)} credits: ` : share && `${describeShare(share)}: `;
-  const advice =
-    isTooDear || retryAfter === undefined
-      ? "to try again does not help: send less, or let it expire sooner"
-      : `credits come back as messages are read or expire, try again in ${retryAfter} s`;
-  return `the bank cannot pay: ${why ?? ""}price ${price.toFixed(1)}, balance ${balance.toFixed(1)} credits; ${advice}`;
+export interface DescribedShortage extends Shortage {
+  readonly retryAfter: number;
+  /** Credits that the user may ever bind. */
+  readonly most: number;
+  readonly share?: SpentShare | undefined;
 }
+
+export function describeShortage({ price, balance, retryAfter, most, share }: DescribedShortage): string {
+  const sums = `price ${price.toFixed(1)}, balance ${balance.toFixed(1)} credits;`;
+  if (price > most) {
+    const all = share === undefined || share.percent === 100 ? "all that it has" : `the whole share of ${whose(share)}`;
+    return `the bank cannot pay: ${all} is ${most.toFixed(1)} credits: ${sums} ${hopeless}`;
+  }
+  const why = share === undefined ? "" : `${describeShare(share)}: `;
+  return `the bank cannot pay: ${why}${sums} credits come back as messages are read or expire, try again in ${retryAfter} s`;
+}
+
+const hopeless = "to try again does not help: send less, or let it expire sooner";
 
 function whose({ user }: SpentShare): string {
   return user === "" ? "anonymous clients" : JSON.stringify(user);
@@ -53,9 +57,13 @@ function describeShare(share: SpentShare): string {
   return `it is nearly empty, and ${who} ${user === "" ? "hold" : "holds"} more than is left (${held.toFixed(1)} credits)`;
 }
 
+const shortageText = new RegExp(
+  `.*price (-?[\\d.]+), balance (-?[\\d.]+) credits;(?:.* try again in (\\d+) s| ${hopeless})$`,
+);
+
 /** Undefined: the text is another one. */
 export function readShortage(text: string): Shortage | undefined {
-  const match = /.*price (-?[\d.]+), balance (-?[\d.]+) credits;(?:.* try again in (\d+) s)?/.exec(text);
+  const match = shortageText.exec(text);
   if (match === null) return undefined;
   const [, price, balance, retryAfter] = match;
   return {

@@ -217,11 +217,10 @@ export class BankAccount implements Ledger {
     const isSpent = why === "share" || why === "unclaimed";
     const payable = isSpent ? Math.min(this.#payable, shares.leftFor(payer)) : this.#payable;
     // Before the bank was read nobody knows.
-    const most = this.#capital === 0 ? Infinity : (this.#capital * shares.percent) / 100;
-    const retryAfter = credits > most ? undefined : retrySeconds;
-    const shortage = { price: credits / milli, balance: payable / milli, retryAfter, most: most / milli };
+    const most = this.#capital === 0 ? Infinity : Math.min(this.#capital, shares.limit);
+    const sums = { price: credits / milli, balance: payable / milli, most: most / milli };
     const share = why && { user: payer, clientId, percent: shares.percent, held: held / milli, why };
-    return describeShortage({ ...shortage, share });
+    return describeShortage({ ...sums, share, retryAfter: retrySeconds });
   }
 
   /** Returns the check, for a unit that stores a message, that this broker's branch has not been closed. */
