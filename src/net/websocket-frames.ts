@@ -1,4 +1,5 @@
-/** WebSocket's frames (RFC 6455, 5.2), as both sides read and write them. */
+/** WebSocket's frames (RFC 6455, 5.2), as both sides read and write them, and what makes an upgrade theirs. */
+import { createHash } from "node:crypto";
 
 /** The peer has broken the protocol. */
 export class FrameError extends Error {
@@ -9,6 +10,11 @@ export class FrameError extends Error {
     super(message);
     this.isWrongData = isWrongData;
   }
+}
+
+/** Returns the server's proof that it has read the client's `Sec-WebSocket-Key` (4.2.2). */
+export function acceptOf(key: string): string {
+  return createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
 }
 
 const opcodeText = 1;

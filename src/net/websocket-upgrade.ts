@@ -3,13 +3,12 @@
  * are one stream of bytes. The runtime's own WebSocket (`web-socket-client.ts`, for applications) cannot stop reading,
  * and knows neither proxies nor Unix sockets; this one has all that its transport has.
  */
-import { createHash } from "node:crypto";
 import { noBytes } from "../base/bytes.ts";
 import { OperatingError } from "../base/errors.ts";
 import { lingerMs, webSocketFrameBytes, webSocketRequestBytesMax } from "../base/limits.ts";
 import { systemRandom } from "../base/random.ts";
 import { Over, type Transport, type TransportEvents } from "./transport.ts";
-import { FrameError, FrameParser, writeMaskedFrame } from "./websocket-frames.ts";
+import { acceptOf, FrameError, FrameParser, writeMaskedFrame } from "./websocket-frames.ts";
 
 export interface WebSocketRequest {
   /** The request's path, with its query. */
@@ -242,10 +241,6 @@ class WebSocketClientEnd<Owner> extends Over {
 /** Returns a mask: nobody can choose how the bytes of a frame look on the way (10.3). */
 function maskOf(): Uint8Array {
   return Buffer.from(systemRandom.hex(maskBytes), "hex");
-}
-
-function acceptOf(key: string): string {
-  return createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
 }
 
 function requestOf({ path, host, headers, protocol }: UpgradeOptions, key: string): string {

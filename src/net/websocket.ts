@@ -3,11 +3,10 @@
  * stream of bytes to whoever owns the connection. No extensions. Back-pressure reaches the peer, which Bun's own server
  * could not do.
  */
-import { createHash } from "node:crypto";
 import { noBytes } from "../base/bytes.ts";
 import { webSocketFrameBytes, webSocketRequestBytesMax } from "../base/limits.ts";
 import { Over, type Transport, type TransportEvents } from "./transport.ts";
-import { FrameError, FrameParser, writeFrameHead } from "./websocket-frames.ts";
+import { acceptOf, FrameError, FrameParser, writeFrameHead } from "./websocket-frames.ts";
 
 export interface WebSocketOptions {
   /** Request paths that are served. */
@@ -226,8 +225,7 @@ function answerUpgrade(head: string, { paths, protocols }: WebSocketOptions): Up
   const protocol = protocols.find((name) => hasToken(offered, name));
   if (protocol === undefined)
     return { status: "400 Bad Request", why: `the subprotocol must be ${protocols[0]} [MQTT-6.0.0-3]` };
-  const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
-  const response = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\nSec-WebSocket-Protocol: ${protocol}\r\n\r\n`;
+  const response = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${acceptOf(key)}\r\nSec-WebSocket-Protocol: ${protocol}\r\n\r\n`;
   return { response };
 }
 
