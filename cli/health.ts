@@ -1,6 +1,7 @@
 /** `mqttzoo health`: asks a broker on this machine how it is; for probes where there is no shell. */
 import { Command, Option } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
+import { hostOnThisMachine } from "../src/base/ip-address.ts";
 import { askHealth, probes } from "../src/server/health.ts";
 import { integer, parseFlag } from "./flags/parsers.ts";
 import { printRows } from "./output/table.ts";
@@ -50,7 +51,7 @@ async function run({ httpHost, httpPort, httpTls, probe, timeout, after, json }:
   if (httpPort === undefined)
     throw new OperatingError("EUSAGE", "name the broker's --http-port, or set MQTTZOO_HTTP_PORT");
   await Bun.sleep(after * 1000);
-  const host = httpHost === "0.0.0.0" || httpHost === "::" ? "127.0.0.1" : httpHost;
+  const host = hostOnThisMachine(httpHost);
   const checks = await askHealth(host, httpPort, { probe, patienceMs: timeout * 1000, isTls: httpTls === true });
   if (checks === undefined)
     throw new OperatingError("EFAILED", `no answer from ${host}:${httpPort} within ${timeout} s`);

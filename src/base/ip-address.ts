@@ -4,6 +4,11 @@
 const octet = "(?:25[0-5]|2[0-4]\\d|1?\\d?\\d)";
 const fourForm = new RegExp(`^(?!.*\\b0\\d)${octet}(?:\\.${octet}){3}$`);
 
+/** Returns where this machine reaches what listens on an address: of all of them ("0.0.0.0", "::"), at its own. */
+export function hostOnThisMachine(host: string): string {
+  return /^(0\.0\.0\.0|::|)$/.test(host) ? "127.0.0.1" : host;
+}
+
 /** Returns true for the text of an IPv4 address. */
 export function isIPv4(text: string): boolean {
   return fourForm.test(text);

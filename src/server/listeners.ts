@@ -8,6 +8,7 @@ import { type Get, KeySet } from "../access/key-set.ts";
 import { keySetBytesMax } from "../base/access-limits.ts";
 import { systemClock } from "../base/clock.ts";
 import { OperatingError } from "../base/errors.ts";
+import { hostOnThisMachine } from "../base/ip-address.ts";
 import type { Log } from "../base/log.ts";
 import type { Work } from "../base/slices.ts";
 import type { BrokerOptions } from "../broker/core/options.ts";
@@ -190,7 +191,7 @@ const portLookMs = 1000;
  * broker. Rejects with `OperatingError` (ELISTEN).
  */
 export async function lookForOthers(options: BrokerOptions): Promise<void> {
-  const host = /^(0\.0\.0\.0|::|)$/.test(options.host) ? "127.0.0.1" : options.host;
+  const host = hostOnThisMachine(options.host);
   for (const [flag, key] of Object.entries(portOf)) {
     const port = options[key];
     if (port > 0 && (await isAnswered(host, port))) throw portInUse(options.host, port, flag);
