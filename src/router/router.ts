@@ -51,7 +51,7 @@ export class Route<Here, There extends Elsewhere> {
   /** Room for what the fan-out knows about all targets; it goes stale with the generation. */
   note = 0;
   /** Room for another note of the fan-out; undefined after a change. */
-  bundles: boolean | undefined;
+  reach: string | undefined;
   /** Room for the levels of the topic in the store, and what they weigh, in bytes; undefined: not worked out. */
   place: { readonly weight: number; readonly pathBytes: number } | undefined;
   /** Room for what a copy's slip for each receiver weighs together, in bytes; undefined after a change. */
@@ -195,7 +195,7 @@ export class Router<Here extends object, There extends Elsewhere> {
     route.targets = targets;
     route.elsewhere = elsewhere;
     route.links = undefined;
-    route.bundles = undefined;
+    route.reach = undefined;
     route.slipsWeight = undefined;
     route.groups = groups;
     route.isMailDrop = this.#rules.isMailDrop(route.topic);

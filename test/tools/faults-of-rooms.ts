@@ -143,6 +143,20 @@ export const faults: readonly Fault[] = [
     tests: "test/unit/rooms/drops.test.ts",
   },
   {
+    what: "room publish: a message for a session that is kept is passed on as if it ended with its connection",
+    file: "src/broker/publish/run.ts",
+    find: "target.own === target && target.subscriber.mailbox === undefined",
+    replace: "target.own === target",
+    tests: "test/unit/rooms/publish.test.ts",
+  },
+  {
+    what: "room publish: who receives a message is remembered over a change of subscriptions",
+    file: "src/router/router.ts",
+    find: "    route.reach = undefined;\n",
+    replace: "",
+    tests: "test/unit/rooms/publish.test.ts",
+  },
+  {
     what: "room delivery: a message overtakes those in the mailbox, part by part",
     file: "src/broker/publish/delivery-plan.ts",
     find: "target.qos === 1 && client.mailbox!.isEmpty && client.hasRoom",

@@ -22,7 +22,7 @@ import { type Group, isPeer, type Peer, type Remote } from "../peers/peer.ts";
 import { isRemoteSession } from "../peers/remote-session.ts";
 import type { BackPressure, Publisher } from "./back-pressure.ts";
 import { type Committing, type Delivery, DeliveryPlan, type Promised, type WaysElsewhere } from "./delivery-plan.ts";
-import { Note, noteOf, type Run } from "./run.ts";
+import { Note, noteOf, type Run, reachOf } from "./run.ts";
 import type { SharedSubscriptions } from "./shared-subscription.ts";
 import { eachInSteps, isWide, mayStillReceive, WideFanouts } from "./wide-fanouts.ts";
 
@@ -141,16 +141,15 @@ export class Fanout {
 
   /** Returns true if QoS 1 packets go to other brokers, and to no receiver for whom they may have to be stored. */
   takesBundles(route: ClusterRoute): boolean {
-    if (isWide(route)) return false;
-    if (route.bundles === undefined) {
-      const isPlain = route.targets.every((target) => target.own === target && target.subscriber.mailbox === undefined);
-      const isElsewhere = route.elsewhere.length > 0 && route.elsewhere.every(({ subscriber }) => isPeer(subscriber));
-      route.bundles = isPlain && isElsewhere && route.groups.length === 0 && !route.isMailDrop;
-    }
-    return route.bundles;
+    return reachOf(route) === "live";
   }
 
-  /** Sends a QoS 1 message to the receivers here whose sessions end with their connections. */
+  /** Returns true if messages with a promise, unless retained, are stored for nobody and go to no other broker. */
+  staysHere(route: ClusterRoute): boolean {
+    return reachOf(route) === "here";
+  }
+
+  /** Sends a message of QoS 1 or 2, not retained, to the receivers whose sessions end with their connections. */
   offerHere(publish: Publish, route: ClusterRoute): void {
     for (const target of route.targets) this.#offerTo(publish, target);
   }

@@ -97,7 +97,26 @@ export class PublishHandler {
     if (publish.qos === 2 && client.session.hasIncoming(publish.packetId))
       return this.#repeat(connection, publish.packetId);
     if (publish.qos > 0) this.#countOutstanding(channel);
-    this.#attempt(connection, publish, route);
+    if (this.#isOfThisMoment(publish, route, client)) this.#passOn(connection, publish, route);
+    else this.#attempt(connection, publish, route);
+  }
+
+  /** Returns true if nothing of a publish is stored, so that the bank has no say and nobody has to be waited for. */
+  #isOfThisMoment(publish: Publish, route: ClusterRoute, { mailbox }: LocalSession): boolean {
+    if (publish.qos === 0 || publish.retain || !this.#fanout.staysHere(route)) return false;
+    // The packet ids that a persistent session has published at QoS 2 stand in the store.
+    return (publish.qos === 1 || mailbox === undefined) && this.#context.mail.fits(publish);
+  }
+
+  #passOn(connection: Connection, publish: Publish, route: ClusterRoute): void {
+    const { metrics } = this.#context;
+    const receivers = route.targets.length;
+    if (publish.qos === 2) connection.client!.session.addIncoming(publish.packetId);
+    metrics.fanout.observe(receivers);
+    this.#fanout.offerHere(publish, route);
+    metrics.acking.live.observe(0);
+    publish.trace?.settling()("live");
+    this.#answer(connection, publish, receivers === 0 ? heardByNobody : heard);
   }
 
   /**
@@ -357,3 +376,5 @@ export class PublishHandler {
 }
 
 const noMessage = new Publish();
+const heard: AckOutcome = { reason: Reason.success };
+const heardByNobody: AckOutcome = { reason: Reason.noMatchingSubscribers };

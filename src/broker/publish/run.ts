@@ -4,9 +4,17 @@
  */
 import { noBytes } from "../../base/bytes.ts";
 import type { ClusterRoute } from "../peers/cluster-context.ts";
+import { isPeer } from "../peers/peer.ts";
+import { isWide } from "./wide-fanouts.ts";
 
 /** The values of `Route.note`: whether all receivers here take a publisher's packets as they came, by its version. */
 export const Note = { unknown: 0, mixed: 1, all5: 2, allBefore5: 3, none: 4 } as const;
+
+/**
+ * The receivers of messages with a promise. `here`: sessions of this broker that end with their connections, so that
+ * nothing is stored and nobody is waited for; `live`: such sessions, and other brokers that have such; `any`: any.
+ */
+export type Reach = "here" | "live" | "any";
 
 /** Packets of one route that follow each other in one chunk. */
 export interface Run {
@@ -42,4 +50,18 @@ export function noteOf(route: ClusterRoute): number {
     note = kind;
   }
   return note;
+}
+
+/** Returns who receives messages with a promise on a route, which remembers it. Groups, mail drops, crowds: `any`. */
+export function reachOf(route: ClusterRoute): Reach {
+  route.reach ??= lookForReach(route);
+  return route.reach as Reach;
+}
+
+function lookForReach(route: ClusterRoute): Reach {
+  const { targets, elsewhere, groups, isMailDrop } = route;
+  if (groups.length > 0 || isMailDrop || isWide(route)) return "any";
+  if (!targets.every((target) => target.own === target && target.subscriber.mailbox === undefined)) return "any";
+  if (elsewhere.length === 0) return "here";
+  return elsewhere.every(({ subscriber }) => isPeer(subscriber)) ? "live" : "any";
 }

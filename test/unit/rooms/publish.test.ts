@@ -11,12 +11,14 @@ import {
   stallProgressBytesMin,
 } from "../../../src/base/limits.ts";
 import type { Connection } from "../../../src/broker/delivery/connection.ts";
+import type { LocalSession } from "../../../src/broker/delivery/local-session.ts";
 import { Peer } from "../../../src/broker/peers/peer.ts";
 import { BackPressure, type Publisher } from "../../../src/broker/publish/back-pressure.ts";
 import { CatchingUp } from "../../../src/broker/publish/catching-up.ts";
 import { PublishAdmission } from "../../../src/broker/publish/publish-admission.ts";
 import { holdersOf, Refusals } from "../../../src/broker/publish/refusals.ts";
 import type { RetainedStore } from "../../../src/broker/publish/retained-store.ts";
+import { reachOf } from "../../../src/broker/publish/run.ts";
 import type { SharedSubscriptions } from "../../../src/broker/publish/shared-subscription.ts";
 import { makePublish } from "../../../src/mqtt/publish.ts";
 import { parseFilter } from "../../../src/mqtt/topic.ts";
@@ -176,6 +178,52 @@ describe("whether a publish may be taken", () => {
   test("QoS 0 goes to full mailboxes: it is not stored there", () => {
     const { admission: admit, route } = admission({ sessions: 1, areFull: true });
     expect(admit.admit(message("x", { qos: 0 }), route, undefined)).not.toHaveProperty("why");
+  });
+});
+
+describe("who receives a message with a promise", () => {
+  const plain = { qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, id: 0 } as const;
+
+  function routes() {
+    const made = room();
+    const { router } = made.context;
+    const route = router.route(encodeUtf8("t"), 0, 1)!;
+    return {
+      subscribe: (who: LocalSession | Peer, filter = "t", more = {}) =>
+        void router.subscribe(who, { filter: parseFilter(filter)!, ...plain, ...more }),
+      reach: () => reachOf(router.refresh(route)),
+      ...made,
+    };
+  }
+
+  test("nobody, or sessions here that end with their connections: nothing is stored", () => {
+    const { reach, subscribe, session } = routes();
+    expect(reach()).toBe("here");
+    subscribe(session("a"));
+    subscribe(session("b"), "+");
+    expect(reach()).toBe("here");
+  });
+
+  test("such sessions and other brokers, which pass it on to theirs", () => {
+    const { reach, subscribe, session } = routes();
+    subscribe(session("a"));
+    subscribe(new Peer("there"));
+    expect(reach()).toBe("live");
+  });
+
+  test("anybody, as soon as one subscribes for whom it may have to be stored, or who is asked apart", () => {
+    const others: readonly [LocalSession | "new", string, object][] = [
+      ["new", "$share/g/t", {}],
+      ["new", "t", { noLocal: true }],
+      [room().session("kept", 100), "t", {}],
+    ];
+    for (const [who, filter, more] of others) {
+      const { reach, subscribe, session } = routes();
+      subscribe(session("a"));
+      expect(reach()).toBe("here");
+      subscribe(who === "new" ? session("b") : who, filter, more);
+      expect(reach()).toBe("any");
+    }
   });
 });
 
