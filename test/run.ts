@@ -133,12 +133,15 @@ function gate(name: string, command: readonly string[], count: Count): void {
   toRepeat.push(`${name}: see above`);
 }
 
-/** Tests that run beside the others: the simulation has a clock of its own, and a browser waits for what it sees. */
-const besideOthers = ["test/simulation", "test/dashboard"];
+/**
+ * Tests that run beside the others, which wait most of their time: about half of all by the time that they take. Those
+ * that judge how soon something happens are among the others, and so are all that stop, cut off and kill.
+ */
+const besideOthers = ["simulation", "dashboard", "cli", "sdk", "foreign", "fuzz", "unit"].map((name) => `test/${name}`);
 
 /**
- * Runs the tests: those that are named on the command line, or all, in two processes, since many wait most of their
- * time. What those beside the others say is shown when they are over.
+ * Runs the tests: those that are named on the command line, or all, in two processes. What those beside the others say
+ * is shown when they are over.
  */
 async function tests(count: Count): Promise<void> {
   const named = process.argv.slice(2);
