@@ -26,7 +26,9 @@ import { printError, ReaderGone } from "./output/standard-output.ts";
 import { passwdCommand } from "./passwd.ts";
 import { profileCommand } from "./profile.ts";
 import { pubCommand } from "./pub.ts";
+import { recordCommand } from "./record.ts";
 import { repairCommand } from "./repair.ts";
+import { replayCommand } from "./replay.ts";
 import { retainedCommand } from "./retained.ts";
 import { showCommand } from "./show.ts";
 import { subCommand } from "./sub.ts";
@@ -50,6 +52,7 @@ Examples:
   mqttzoo broker                                   start a broker on port 1883
   mqttzoo sub -t 'home/#' -v                       print what is published below home
   mqttzoo pub -t home/kitchen/temp -m 21.5 -q 1    publish one message
+  mqttzoo record session.jsonl -t 'home/#'         keep messages in a file, with times; mqttzoo replay publishes them
   mqttzoo bench e2e -c 10 -I 0                     how much goes through
   mqttzoo doctor broker.example.org                what any broker can do, and what is wrong
   mqttzoo profile add home -h broker.example.org   keep a connection under a name, for --profile home
@@ -69,6 +72,7 @@ mqttzoo COMMAND --help tells more.`,
   );
 program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subCommand()).addCommand(showCommand());
 program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: true }).addCommand(doctorCommand());
+program.addCommand(recordCommand()).addCommand(replayCommand());
 program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand()).addCommand(repairCommand());
 program.addCommand(clientsCommand()).addCommand(topicsCommand()).addCommand(retainedCommand());
 program.addCommand(aclCommand()).addCommand(explainCommand()).addCommand(traceCommand());
@@ -101,7 +105,8 @@ function explain(error: unknown): number {
   if (error instanceof OperatingError) {
     complainInOneLine(messageOf(error));
     // As mosquitto's clients end; the other commands have exit codes of their own.
-    if (error instanceof ConnectionRefused && /^(pub|sub)$/.test(process.argv[2]!)) return error.returnCode;
+    if (error instanceof ConnectionRefused && /^(pub|sub|record|replay)$/.test(process.argv[2]!))
+      return error.returnCode;
     return error.code === "EUSAGE" ? usageExitCode : 1;
   }
   complainInOneLine(

@@ -2,7 +2,6 @@
 import { Command, Option } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
 import type { Message } from "../src/client/connection-options.ts";
-import { describeReason } from "../src/mqtt/reason.ts";
 import {
   addConnectionOptions,
   type Connection,
@@ -16,7 +15,7 @@ import { NotOfFormat, type PayloadCodec, payloadFormats } from "./output/payload
 import { complain, shown, tell } from "./output/print.ts";
 import { print } from "./output/standard-output.ts";
 import { MessageSource, type SourceFlags } from "./pubsub/message-source.ts";
-import { Publisher } from "./pubsub/publisher.ts";
+import { Publisher, tellRefusals } from "./pubsub/publisher.ts";
 import { connectAny } from "./pubsub/reconnect.ts";
 import { asksForTopic, Request } from "./pubsub/requests.ts";
 import { SnPublisher } from "./pubsub/sn-publisher.ts";
@@ -97,27 +96,22 @@ async function run(flags: PubFlags): Promise<void> {
   const source = await MessageSource.open(topic, flags);
   checkTopic(source.topic);
   if (flags.request === true) return request(connection, source, flags);
+  const options = {
+    qos: flags.qos,
+    retain: flags.retain === true,
+    ...(connection.properties.publish && { properties: connection.properties.publish }),
+  };
   const publisher = new (connection.isSn ? SnPublisher : Publisher)(connection, {
     topicOf: () => source.topic,
     inflight: flags.maxInflight,
     retryForMs: 1000 * (flags.retryFor ?? (flags.stdinLine === true ? Infinity : retryForDefault)),
-    publish: {
-      qos: flags.qos,
-      retain: flags.retain === true,
-      ...(connection.properties.publish && { properties: connection.properties.publish }),
-    },
+    optionsOf: () => options,
     onConnected: (remote) => flags.debug === true && tell(`connected to ${remote}`),
     onLost: (why) => flags.quiet !== true && complain(why),
   });
   const refusals = await publisher.run(source.messages);
   source.check();
-  const [first] = refusals;
-  if (first === undefined) return;
-  if (flags.quiet !== true) {
-    const many = refusals.length === 1 ? "the message" : `${refusals.length} messages`;
-    complain(`the broker refused ${many}: ${describeReason(first.reason)}${first.text ? `: ${first.text}` : ""}`);
-  }
-  process.exitCode = first.reason;
+  tellRefusals(refusals, { isQuiet: flags.quiet === true });
 }
 
 /** One question, one answer. */

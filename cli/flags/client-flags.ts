@@ -94,6 +94,14 @@ export function addConnectionOptions(command: Command): Command {
   return command;
 }
 
+/** Gives `-q` of a command that has it another default; undefined: none. */
+export function defaultQos(command: Command, qos: QoS | undefined, help?: string): Command {
+  const option = command.options.find(({ long }) => long === "--qos")!;
+  option.default(qos);
+  option.description = help ?? option.description;
+  return command.setOptionValueWithSource("qos", qos, "default");
+}
+
 export interface Connection {
   /** Where to try, in this order; asked again when a connection is lost. Rejects with `OperatingError`. */
   readonly places: () => Promise<readonly Place[]>;

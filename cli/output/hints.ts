@@ -1,4 +1,5 @@
 /** Hints on what the system's words mean, and which option helps, for people, who are never told the words alone. */
+import { messageOf } from "../../src/base/errors.ts";
 
 const hints: readonly (readonly [said: RegExp, hint: string])[] = [
   [/\bECONNREFUSED\b/, "nobody listens there"],
@@ -22,4 +23,11 @@ const hints: readonly (readonly [said: RegExp, hint: string])[] = [
 export function withHint(line: string): string {
   const hint = hints.find(([said]) => said.test(line))?.[1];
   return hint === undefined ? line : `${line}: ${hint}`;
+}
+
+/** Returns the words of an error of the system's, without its code, and without the call that has failed. */
+export function systemWords(error: unknown): string {
+  return messageOf(error)
+    .replace(/^[A-Z]+: /, "")
+    .replace(/, \w+( '.*)?$/s, "");
 }

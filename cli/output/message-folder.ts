@@ -2,7 +2,8 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { messageOf, OperatingError } from "../../src/base/errors.ts";
+import { OperatingError } from "../../src/base/errors.ts";
+import { systemWords } from "./hints.ts";
 
 /** Characters of a topic that a file's name takes; a name has 255 bytes at most, with the time and number before it. */
 const topicCharactersMax = 160;
@@ -18,7 +19,7 @@ export class MessageFolder {
     try {
       mkdirSync(path, { recursive: true });
     } catch (error) {
-      throw new OperatingError("EUSAGE", `cannot make the folder ${path}: ${wordsOf(error)}`);
+      throw new OperatingError("EUSAGE", `cannot make the folder ${path}: ${systemWords(error)}`);
     }
   }
 
@@ -39,7 +40,7 @@ export class MessageFolder {
       renameSync(begun, path);
     } catch (error) {
       rmSync(begun, { force: true });
-      throw new OperatingError("EOUTPUT", `cannot save a message of ${topic} as ${path}: ${wordsOf(error)}`);
+      throw new OperatingError("EOUTPUT", `cannot save a message of ${topic} as ${path}: ${systemWords(error)}`);
     }
     return path;
   }
@@ -53,10 +54,4 @@ export function nameOf(topic: string): string {
   if (name.length <= topicCharactersMax) return name;
   const hash = createHash("sha256").update(topic).digest("hex").slice(0, hashCharacters);
   return `${name.slice(0, topicCharactersMax - hashCharacters - 1)}~${hash}`;
-}
-
-function wordsOf(error: unknown): string {
-  return messageOf(error)
-    .replace(/^[A-Z]+: /, "")
-    .replace(/, \w+ '.*$/s, "");
 }

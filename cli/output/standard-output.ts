@@ -5,6 +5,7 @@
  */
 import { write, writeSync } from "node:fs";
 import { OperatingError } from "../../src/base/errors.ts";
+import { systemWords } from "./hints.ts";
 
 const standardOutput = 1;
 const standardError = 2;
@@ -137,6 +138,5 @@ function failureOf(error: unknown): Error {
   const code = codeOf(error);
   if (code === undefined) return error as Error;
   if (code === "EPIPE") return new ReaderGone("nobody reads the output");
-  const words = (error as Error).message.replace(/^[A-Z]+: /, "").replace(/, write$/, "");
-  return new OperatingError("EOUTPUT", `cannot write the output: ${words}`);
+  return new OperatingError("EOUTPUT", `cannot write the output: ${systemWords(error)}`);
 }

@@ -9,8 +9,9 @@ import { Backoff } from "../../src/client/backoff.ts";
 import { ClientSession } from "../../src/client/client-session.ts";
 import type { MqttConnection } from "../../src/client/connection.ts";
 import type { PublishOptions } from "../../src/client/connection-options.ts";
-import { Reason } from "../../src/mqtt/reason.ts";
+import { describeReason, Reason } from "../../src/mqtt/reason.ts";
 import type { Connection } from "../flags/client-flags.ts";
+import { complain } from "../output/print.ts";
 import { connectAgain, connectAny } from "./reconnect.ts";
 
 /** Bytes that may wait for a broker that takes them slowly. */
@@ -23,7 +24,8 @@ export interface PublisherOptions {
   readonly topicOf: () => string;
   /** Publishes at QoS 1 and 2 that are not acknowledged, at most. */
   readonly inflight: number;
-  readonly publish: PublishOptions;
+  /** Returns the options of the message that was taken last. */
+  readonly optionsOf: () => PublishOptions;
   /** Milliseconds for which it tries to connect again when a connection is lost; Infinity: for ever. */
   readonly retryForMs: number;
   /** Told for people what happens: at which broker it is, and why it is there no more. */
@@ -55,16 +57,18 @@ export class Publisher {
 
   /** Resolves with the reasons of those that were refused. Rejects with `OperatingError`. */
   async run(messages: AsyncIterable<Uint8Array | string>): Promise<readonly Refusal[]> {
-    const { topicOf, inflight, publish } = this.#options;
+    const { topicOf, optionsOf, inflight } = this.#options;
     this.#use(await connectAny(this.#connection, this.#callbacks));
     let unacknowledged = 0;
     for await (const message of messages) {
       const client = await this.#connected();
+      const publish = optionsOf();
+      const isSure = (publish.qos ?? 0) > 0;
       // What becomes of it at QoS 1 and 2, and of the connection, `#settled` and `#lost` are told.
       const publishing = client.publish(topicOf(), message, publish);
-      publishing.then((reason) => publish.qos === 0 && this.#settled(reason, undefined)).catch(() => {});
+      publishing.then((reason) => !isSure && this.#settled(reason, undefined)).catch(() => {});
       await this.#until(() => this.#session.outgoing.size < inflight);
-      if (publish.qos === 0) unacknowledged += message.length;
+      if (!isSure) unacknowledged += message.length;
       if (client.unsent > unsentMax) await client.ping().catch(() => {});
     }
     await this.#until(() => this.#session.outgoing.size === 0);
@@ -126,4 +130,14 @@ export class Publisher {
       });
     }
   }
+}
+
+/** Says in one line what was refused, if anything was; then the command ends with the first one's reason code. */
+export function tellRefusals(refusals: readonly Refusal[], { isQuiet }: { readonly isQuiet: boolean }): void {
+  const [first] = refusals;
+  if (first === undefined) return;
+  const many = refusals.length === 1 ? "the message" : `${refusals.length} messages`;
+  if (!isQuiet)
+    complain(`the broker refused ${many}: ${describeReason(first.reason)}${first.text ? `: ${first.text}` : ""}`);
+  process.exitCode = first.reason;
 }

@@ -37,8 +37,8 @@ export class SnPublisher {
   }
 
   async #publish(message: Uint8Array | string): Promise<number> {
-    const { topicOf, publish } = this.#options;
-    const topic = topicOf();
+    const { topicOf, optionsOf } = this.#options;
+    const [topic, publish] = [topicOf(), optionsOf()];
     for (;;) {
       try {
         const reason = await this.#client!.publish(topic, message, publish);

@@ -47,7 +47,7 @@ const ask: Record<string, (words: readonly string[]) => string[]> = {
 
 describe.each(Object.keys(ask))("%s offers", (shell) => {
   test.each([
-    ["commands", ["re"], ["repair", "retained"]],
+    ["commands", ["re"], ["record", "repair", "replay", "retained"]],
     ["commands below a command", ["bank", "mail", ""], ["list", "show", "drop"]],
     ["options", ["broker", "--max-pa"], ["--max-packet-size"]],
     ["options where others stand before the command", ["bank", "--data", "x", "audit", "--sh"], ["--share"]],

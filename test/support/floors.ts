@@ -119,7 +119,7 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   { what: /"bun:ffi"/, only: ["src/net/unix-datagram.ts"] },
   // The operator's configuration is a file that the command line reads, his certificates and passwords the broker; a
   // Unix socket is a file, too, and so is where the kernel says how much memory there may be, and standard output;
-  // and sub saves messages.
+  // and sub and record save messages.
   {
     what: /"bun:sqlite"|"node:fs"|\bBun\.(file|write)\b/,
     only: [
@@ -127,6 +127,7 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
       "cli/flags/broker-config.ts",
       "cli/output/message-folder.ts",
       "cli/output/standard-output.ts",
+      "cli/recording/recording-file.ts",
       "src/net/tcp.ts",
       "src/server/operator-files.ts",
       "src/server/process-files.ts",
@@ -173,7 +174,7 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
       "src/client/deadlines.ts",
       "src/dashboard/browser.ts",
       "cli/bench/crew.ts",
-      "cli/sub.ts",
+      "cli/pubsub/subscriber.ts",
       "cli/pub.ts",
     ],
   },

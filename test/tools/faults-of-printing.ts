@@ -71,7 +71,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "printing: sub ends before a slow reader has its output",
-    file: "cli/sub.ts",
+    file: "cli/pubsub/subscriber.ts",
     find: "await this.#output.written();",
     replace: "",
     tests: output,
@@ -79,7 +79,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "printing: a reader that takes nothing keeps sub for ever",
-    file: "cli/sub.ts",
+    file: "cli/pubsub/subscriber.ts",
     find: "void this.#output.hurry(readerStallMs);",
     replace: "",
     tests: output,
