@@ -11,6 +11,8 @@ export interface Filling {
   readonly count: number;
   readonly clock: Pick<Clock, "wall">;
   readonly random: Random;
+  /** Returns the text for a name that a template was parsed with. */
+  readonly named?: (name: string) => string;
 }
 
 /** Returns the text for a place. */
@@ -26,22 +28,23 @@ const choicesMax = 1000;
 export const placeForms =
   "{{count}} {{count FIRST}} {{random MIN MAX}} {{choice A B ...}} {{time}} {{time unix}} {{time ms}} {{uuid}}";
 
-/** Parses a template. Throws `TemplateError`. */
-export function parseTemplate(text: string): Template {
+/** Parses a template; `names` are places besides those that there always are. Throws `TemplateError`. */
+export function parseTemplate(text: string, names: readonly string[] = []): Template {
   const parts: Place[] = [];
   const pieces = text.split(/(\{\{.*?\}\})/s);
   if (pieces.length > 2 * placesMax) throw new TemplateError(`${placesMax} places are the most`);
-  for (const piece of pieces) parts.push(/^\{\{.*\}\}$/s.test(piece) ? placeOf(piece) : () => piece);
+  for (const piece of pieces) parts.push(/^\{\{.*\}\}$/s.test(piece) ? placeOf(piece, names) : () => piece);
   return (filling) => parts.map((part) => part(filling)).join("");
 }
 
-function placeOf(piece: string): Place {
+function placeOf(piece: string, names: readonly string[]): Place {
   const wrong = (why: string): never => {
     throw new TemplateError(`${piece.slice(0, 60)}: ${why}`);
   };
   const [name = "", ...words] = piece.slice(2, -2).trim().split(/\s+/);
-  const make = makers[name];
-  return make !== undefined && Object.hasOwn(makers, name) ? make(words, wrong) : wrong(`there are ${placeForms}`);
+  if (names.includes(name) && words.length === 0) return ({ named }) => named!(name);
+  const own = names.map((one) => `{{${one}}} `).join("");
+  return Object.hasOwn(makers, name) ? makers[name]!(words, wrong) : wrong(`there are ${own}${placeForms}`);
 }
 
 const makers: Readonly<Record<string, (words: readonly string[], wrong: (why: string) => never) => Place>> = {
