@@ -33,6 +33,7 @@ import { retainedCommand } from "./retained.ts";
 import { showCommand } from "./show.ts";
 import { simulateCommand } from "./simulate.ts";
 import { subCommand } from "./sub.ts";
+import { topCommand } from "./top.ts";
 import { topicsCommand } from "./topics.ts";
 import { traceCommand } from "./trace.ts";
 
@@ -55,6 +56,7 @@ Examples:
   mqttzoo pub -t home/kitchen/temp -m 21.5 -q 1    publish one message
   mqttzoo record session.jsonl -t 'home/#'         keep messages in a file, with times; mqttzoo replay publishes them
   mqttzoo simulate devices.yaml --duration 10m     devices that a YAML file describes
+  mqttzoo top                                      watch how much comes and goes, and on which topics
   mqttzoo bench e2e -c 10 -I 0                     how much goes through
   mqttzoo doctor broker.example.org                what any broker can do, and what is wrong
   mqttzoo profile add home -h broker.example.org   keep a connection under a name, for --profile home
@@ -74,7 +76,7 @@ mqttzoo COMMAND --help tells more.`,
   );
 program.addCommand(brokerCommand()).addCommand(pubCommand()).addCommand(subCommand()).addCommand(showCommand());
 program.addCommand(benchCommand()).addCommand(benchWorkerCommand(), { hidden: true }).addCommand(doctorCommand());
-program.addCommand(recordCommand()).addCommand(replayCommand()).addCommand(simulateCommand());
+program.addCommand(recordCommand()).addCommand(replayCommand()).addCommand(simulateCommand()).addCommand(topCommand());
 program.addCommand(bankCommand()).addCommand(healthCommand()).addCommand(passwdCommand()).addCommand(repairCommand());
 program.addCommand(clientsCommand()).addCommand(topicsCommand()).addCommand(retainedCommand());
 program.addCommand(aclCommand()).addCommand(explainCommand()).addCommand(traceCommand());
