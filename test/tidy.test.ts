@@ -230,15 +230,15 @@ describe("tidy", () => {
     expect(names.filter((name) => !unit.test(name))).toEqual([]);
   });
 
-  test("the map shows every folder and every error, and the README every option", () => {
+  test("the map shows every folder and every error, and the page of the command line every option", () => {
     const map = readFileSync(join(root, "src/README.md"), "utf8");
     for (const folder of Object.keys(floors)) expect(map).toContain(`\`${folder}\``);
-    const readme = readFileSync(join(root, "README.md"), "utf8");
+    const page = readFileSync(join(root, "cli/README.md"), "utf8");
     const options = [...readFileSync(join(root, "src/broker/core/options.ts"), "utf8").matchAll(/readonly (\w+):/g)];
     for (const code of [...operatingErrorCodes, ...coordinatorErrorCodes])
       expect(map).toMatch(new RegExp(`^\\| .*\\b${code}\\b.* \\|`, "m"));
     for (const [, key] of options) {
-      expect(readme).toContain(`--${key!.replace(/[A-Z]|\d/g, (letter) => `-${letter.toLowerCase()}`)}`);
+      expect(page).toContain(`--${key!.replace(/[A-Z]|\d/g, (letter) => `-${letter.toLowerCase()}`)}`);
     }
   });
 

@@ -1,4 +1,4 @@
-/** The README's pages for HAProxy and nginx (Debian's), word for word but for addresses, in front of our brokers. */
+/** HAProxy and nginx (Debian's) before our brokers, with what k8s/README.md says, word for word but for addresses. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ import { type Authority, makeAuthority } from "../support/certificates.ts";
 import { killedAtExit } from "../support/children.ts";
 import { RawClient } from "../support/raw-client.ts";
 
-const readme = readFileSync(join(import.meta.dir, "../../README.md"), "utf8");
+const readme = readFileSync(join(import.meta.dir, "../../k8s/README.md"), "utf8");
 const folder = mkdtempSync(join(tmpdir(), "mqttzoo-balancers-"));
 const path = { PATH: `${process.env.PATH}:/usr/sbin` };
 let authority: Authority;
@@ -23,7 +23,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** The README's block of code in a language, with other words in place of some; each of them must be there. */
+/** The block of code of that page in a language, with other words in place of some; each of them must be there. */
 function pageOf(language: string, others: Readonly<Record<string, string>>): string {
   let page = readme.split(`\`\`\`${language}\n`)[1]!.split("```")[0]!;
   for (const [words, instead] of Object.entries(others)) {

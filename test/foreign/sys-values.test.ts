@@ -24,7 +24,7 @@ const alike = [
 ];
 /** Values of mosquitto 2.1 that an earlier one does not have. */
 const later = ["connections/socket/count", "packet/out/bytes"];
-/** Values of mosquitto that this broker does not tell, as README.md says: its packets wait as bytes, uncounted. */
+/** Values of mosquitto that this broker does not tell (src/server/README.md): its packets wait as bytes, uncounted. */
 const leftOut = ["packet/out/count"];
 /** Values in words; how all others look is told by mosquitto's: averages have two decimals, the rest none. */
 const inWords: Record<string, RegExp> = { version: /^mqttzoo /, uptime: /^\d+ seconds$/ };

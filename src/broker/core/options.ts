@@ -7,7 +7,7 @@ import type { LogFormat, LogLevel } from "../../base/log.ts";
 import type { ClientCertificates } from "../../net/tls.ts";
 import type { TlsVersion } from "../../net/transport.ts";
 
-/** The settings of one broker. `README.md` describes each under its flag: `maxQueued` is `--max-queued`. */
+/** The settings of one broker. `cli/README.md` describes each under its flag: `maxQueued` is `--max-queued`. */
 export interface BrokerOptions {
   /**
    * Address to listen on. "": loopback alone, or every address once clients must log in or anonymous ones are allowed.
