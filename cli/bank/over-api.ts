@@ -1,5 +1,6 @@
 /** The bank's commands, asked of a broker over its HTTP port. */
-import type { BankRow, Overview, StoredRow } from "../../src/api/rows.ts";
+import type { Overview } from "../../src/api/broker-rows.ts";
+import type { BankRow, StoredRow } from "../../src/api/rows.ts";
 import { milli } from "../../src/bank/price.ts";
 import { OperatingError } from "../../src/base/errors.ts";
 import { type ApiPlace, askApi } from "../../src/server/api-client.ts";

@@ -1,5 +1,6 @@
 /** Looks at a cluster of this kind of brokers over its API: all brokers together, and its busiest clients. */
-import type { ClientRow, Overview } from "../../src/api/rows.ts";
+import type { Overview } from "../../src/api/broker-rows.ts";
+import type { ClientRow } from "../../src/api/rows.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { type ApiPlace, askApi } from "../../src/server/api-client.ts";
 import type { Look } from "./look.ts";

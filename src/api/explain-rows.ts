@@ -29,6 +29,7 @@ export const explainedCauses = [
   "nobody",
   "receiver",
   "link",
+  "clock",
   "store",
   "retained",
   "mail drop",

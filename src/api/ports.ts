@@ -1,10 +1,11 @@
 /** The ports of the API: what it reads of a broker, and what it has the broker do. */
+
+import type { BrokerRow, SampleRow } from "./broker-rows.ts";
 import type { FindingRow } from "./explain-rows.ts";
 import type { Problem } from "./problem.ts";
 import type {
   BankRow,
   BanRow,
-  BrokerRow,
   CertificateRow,
   ClientDetail,
   ClientRow,
@@ -16,7 +17,6 @@ import type {
   RefusalRow,
   RetainedMessageRow,
   RetainedRow,
-  SampleRow,
   StoredRow,
   SubscriptionRow,
   WaitingRow,

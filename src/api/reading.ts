@@ -1,29 +1,25 @@
 /** The operations that read. */
 import { quotedBytesMax } from "../base/api-limits.ts";
 import { isTopicName, parseFilter } from "../mqtt/topic.ts";
+import { type BrokerRow, brokerSchema, type Overview, overviewSchema, sampleSchema } from "./broker-rows.ts";
 import { keyBy, keyOf, listOperation } from "./lists.ts";
 import type { Candidates } from "./page.ts";
 import type { ClientEntry } from "./ports.ts";
 import { Problem } from "./problem.ts";
 import { type Operation, operation } from "./route.ts";
 import {
-  type BrokerRow,
   bankSchema,
-  brokerSchema,
   type ClientRow,
   certificateSchema,
   clientDetailSchema,
   clientSchema,
   listenerNames,
-  type Overview,
   optionSchema,
-  overviewSchema,
   quoteSchema,
   refusalKinds,
   refusalSchema,
   retainedMessageSchema,
   retainedSchema,
-  sampleSchema,
   subscriptionSchema,
 } from "./rows.ts";
 import { flag, integer, list, object, text, word } from "./schema.ts";

@@ -61,3 +61,10 @@ export const feedKeptMs = 15_000;
 export const feedWaitMs = 2_000;
 export const feedBatchMs = 50;
 export const feedRetryMs = 2_000;
+/** Refusals and drops that are no older are told among what is not well, and so many of a kind. */
+export const troubleRecentMs = 600_000;
+export const troublesOfKindMax = 5;
+/** Brokers whose clocks differ by more are named to the operator. */
+export const clocksApartMs = 1_000;
+/** For how long a measurement of another clock counts, though later ones were not as quick. */
+export const clockSampleMs = 10_000;

@@ -219,6 +219,7 @@ function runtimeOf({ options, coordinator, clock: machineClock, random, log, tur
     options,
     coordinator,
     clock,
+    machineClock,
     random,
     log,
     turn,

@@ -51,6 +51,19 @@ export class StoreClock implements Clock {
 }
 
 /**
+ * Returns by how many ms a machine's clock is ahead of the store's, and within how many that is right; undefined: the
+ * store has not told its time.
+ */
+export function aheadOfStore(
+  clock: Clock,
+  storeTime: StoreTime | undefined,
+): { readonly aheadMs: number; readonly withinMs: number } | undefined {
+  if (storeTime === undefined) return undefined;
+  const { wall, from, to } = storeTime;
+  return { aheadMs: clock.wall() - wall - (clock.now() - (from + to) / 2), withinMs: (to - from) / 2 };
+}
+
+/**
  * The store said its time at some moment from `from` to `to`; what it may be now, with some tolerance, bounds what we
  * say.
  */

@@ -1,6 +1,7 @@
 /** The bank: its balance over time, who holds the credits, what it refuses, what is stored, what storing costs. */
 import { useMemo, useState } from "preact/hooks";
-import type { BankRow, HolderRow, Overview, RefusalRow } from "../api/rows.ts";
+import type { Overview } from "../api/broker-rows.ts";
+import type { BankRow, HolderRow, RefusalRow } from "../api/rows.ts";
 import { type Api, type PageOf, whyOf } from "./api.ts";
 import { Chart } from "./chart.tsx";
 import { brief, count, credits } from "./format.ts";

@@ -1,10 +1,12 @@
 /** The brokers of the cluster, their links and versions, how the store is, and how a broker is emptied. */
 import { useState } from "preact/hooks";
-import type { BrokerRow, CertificateRow, Overview } from "../api/rows.ts";
+import type { BrokerRow, Overview } from "../api/broker-rows.ts";
+import type { CertificateRow } from "../api/rows.ts";
 import { whyOf } from "./api.ts";
-import { ago, bytes, count, dateTime } from "./format.ts";
+import { ago, bytes, count, dateTime, milliseconds } from "./format.ts";
 import { useIsOperator, useLive, useSession } from "./hooks.ts";
 import { Card, Notice, PageHead, State, Tag } from "./parts.tsx";
+import { Troubles } from "./troubles.tsx";
 import { words } from "./words.ts";
 
 const said = words.cluster;
@@ -51,6 +53,7 @@ function Broker({ of, again }: { readonly of: BrokerRow; readonly again: () => v
     [facts.retained, count(of.retained)],
     [facts.memory, bytes(of.memory_bytes)],
     [facts.log, of.log_level],
+    ...(of.store === "zookeeper" ? [[facts.clock, clockWords(of)] as const] : []),
   ] as const;
   return (
     <Card
@@ -70,6 +73,7 @@ function Broker({ of, again }: { readonly of: BrokerRow; readonly again: () => v
               {name}: {why}
             </Notice>
           ))}
+        <Troubles of={of} />
         <dl class="facts">
           {rows.map(([name, value]) => (
             <div key={name}>
@@ -92,15 +96,17 @@ function Links({ of: { links } }: { readonly of: BrokerRow }) {
       <h3>{said.links}</h3>
       {links.length === 0 ? <p class="quiet">{said.noLinks}</p> : null}
       <ul class="plain">
-        {links.map(({ broker, version, member, up, draining, unsettled }) => (
+        {links.map(({ broker, version, member, up, draining, unsettled, ...link }) => (
           <li key={broker}>
             <b>{broker}</b> <Tag kind={up ? "good" : "bad"}>{up ? said.up : said.down}</Tag>{" "}
             {member ? null : <Tag kind="warn">{said.gone}</Tag>}{" "}
             {draining ? <Tag kind="warn">{said.draining}</Tag> : null}
             <p class="quiet small">
-              {[version === null ? said.noVersion : said.version(version), said.unsettled(count(unsettled))].join(
-                " · ",
-              )}
+              {[
+                version === null ? said.noVersion : said.version(version),
+                said.unsettled(count(unsettled)),
+                said.clock(clockWords(link)),
+              ].join(" · ")}
             </p>
           </li>
         ))}
@@ -108,6 +114,16 @@ function Links({ of: { links } }: { readonly of: BrokerRow }) {
     </section>
   );
 }
+
+/** By how much a machine's clock is ahead. */
+function clockWords({ clock_ahead_ms, clock_within_ms }: Clock): string {
+  // A broker of an earlier version does not tell.
+  const [ahead, within] = [clock_ahead_ms ?? null, clock_within_ms ?? null];
+  if (ahead === null || within === null) return said.noClock;
+  return (ahead < 0 ? said.behind : said.ahead)(milliseconds(Math.abs(ahead)), milliseconds(within));
+}
+
+type Clock = Pick<BrokerRow, "clock_ahead_ms" | "clock_within_ms">;
 
 const hourMs = 3_600_000;
 

@@ -1,5 +1,5 @@
 /** The last hour of several brokers, as one. */
-import type { SampleRow } from "../api/rows.ts";
+import type { SampleRow } from "../api/broker-rows.ts";
 
 /** Samples of all brokers as one line: rates and credits are added up, of times the longest counts. */
 export interface Hour {

@@ -1,11 +1,12 @@
 /** How the cluster is now, and how it was in the last hour. */
 import { useMemo } from "preact/hooks";
-import type { BrokerRow, Overview } from "../api/rows.ts";
+import type { BrokerRow, Overview } from "../api/broker-rows.ts";
 import { Chart } from "./chart.tsx";
 import { brief, bytes, count, milliseconds } from "./format.ts";
 import type { Hour } from "./hour.ts";
 import { type Glance, useGlance, useHour } from "./overview.ts";
 import { Card, Figure, Notice, PageHead, State } from "./parts.tsx";
+import { Troubles } from "./troubles.tsx";
 import { words } from "./words.ts";
 
 const said = words.now;
@@ -59,6 +60,9 @@ function Readiness({ of: { brokers, unanswered } }: { readonly of: Overview }) {
           <p>{said.readyHelp}</p>
         </Notice>
       )}
+      {brokers.map((row) => (
+        <Troubles key={row.broker} of={row} />
+      ))}
       <details>
         <summary>{said.checks}</summary>
         <div class="checks">

@@ -1,6 +1,6 @@
 /** The whole cluster at a glance, and what its brokers remember of the last hour, added up. */
 import { useRef } from "preact/hooks";
-import type { BrokerRow, Overview, SampleRow } from "../api/rows.ts";
+import type { BrokerRow, Overview, SampleRow } from "../api/broker-rows.ts";
 import type { Api } from "./api.ts";
 import { now } from "./browser.ts";
 import { type Live, useLive, useSession } from "./hooks.ts";

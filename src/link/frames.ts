@@ -7,6 +7,7 @@ import { ProtocolError } from "../base/errors.ts";
 import { linkStrangerBytesMax } from "../base/limits.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Sink } from "../mqtt/sink.ts";
+import { type ClockOffset, pingBodyBytes } from "./clock-offset.ts";
 
 export const FrameType = {
   /** Handshake, see `handshake.ts`. */
@@ -16,6 +17,7 @@ export const FrameType = {
   confirm: 3,
   /** How many numbered frames have been received: u32. */
   ack: 4,
+  /** The sender's time, see `clock-offset.ts`; earlier brokers send an empty one, and do not look into others'. */
   ping: 5,
   /** QoS 0: u8 (1: MQTT 5 packets), how many (u32), then PUBLISH packets on one topic. Not numbered: at most once. */
   run: 6,
@@ -168,8 +170,19 @@ export function writeAckFrame(to: Sink, received: number): void {
   writeUint32(to.buffer, at, received);
 }
 
-export function writePing(to: Sink): void {
-  begin(to, FrameType.ping, 0);
+/** `moment`: by this machine's clock. */
+export function writePing(to: Sink, offset: ClockOffset, moment: { now: number; wall: number }): void {
+  const at = begin(to, FrameType.ping, pingBodyBytes);
+  offset.write(viewOf(to.buffer, at, at + pingBodyBytes), moment);
+}
+
+/** Reads a ping whose body lies between `start` and `end`. */
+export function readPing(bytes: Uint8Array, start: number, end: number): DataView {
+  return viewOf(bytes, start, end);
+}
+
+function viewOf(bytes: Uint8Array, start: number, end: number): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset + start, end - start);
 }
 
 /** PUBLISH packets that follow each other. If there are several, each may be passed on as it is. */

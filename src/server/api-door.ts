@@ -51,6 +51,8 @@ export interface ApiDoorParts {
 export interface ServedByApi {
   /** The broker's certificate; undefined: it has none. */
   readonly identity: TlsIdentity | undefined;
+  /** Returns the certificate that other brokers are shown; undefined: links are without TLS. */
+  readonly linkIdentity: () => TlsIdentity | undefined;
   /** The handlers of clients' sockets, for a client of the broker's own. */
   readonly events: TransportEvents<Connection>;
 }
@@ -92,7 +94,7 @@ export class ApiDoor {
   }
 
   /** Notes that the broker has started. */
-  started(broker: Broker, { identity, events }: ServedByApi): void {
+  started(broker: Broker, { identity, linkIdentity, events }: ServedByApi): void {
     const { sources, health } = this.#parts;
     const startedAt = this.#startedAt;
     const history = new History(broker.context, systemClock);
@@ -101,7 +103,7 @@ export class ApiDoor {
     const options = optionRows(this.#parts.options, sources);
     this.#api.serve({
       reading: viewOf({
-        ...{ broker, health, history, identity, startedAt, walks, options },
+        ...{ broker, health, history, identity, linkIdentity, startedAt, walks, options },
         watching: { events, random: systemRandom },
         lostProtocol: (clientId) => this.#lostProtocol(clientId),
       }),

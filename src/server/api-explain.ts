@@ -4,11 +4,13 @@ import { describeRule } from "../access/permissions.ts";
 import type { FindingRow } from "../api/explain-rows.ts";
 import type { AskedDelivery, Reading } from "../api/ports.ts";
 import { Problem } from "../api/problem.ts";
-import { takeOversApartMs } from "../base/api-limits.ts";
 import type { Broker } from "../broker/broker.ts";
 import { type DropCause, describeDrop, type RememberedDrop } from "../broker/core/recent-drops.ts";
+import { isFight } from "../broker/core/recent-take-overs.ts";
 import type { LocalSession } from "../broker/delivery/local-session.ts";
+import { areApart } from "../broker/peers/clock-watch.ts";
 import { isOwnTopic, ownTopicWords } from "../broker/publish/own-topics.ts";
+import { aheadOfStore } from "../coordinator/store-clock.ts";
 import { type Mismatch, mismatchOf } from "../mqtt/mismatch.ts";
 import type { Subscription } from "../mqtt/subscription.ts";
 import { filterMatches, isTopicName } from "../mqtt/topic.ts";
@@ -17,8 +19,6 @@ import { explainMessage, type Finding, heldPublishers, lastTaken, refusalsOn } f
 /** Filters that do not match and are told, the nearest first. */
 const mismatchesMax = 5;
 const refusedConnectsMax = 3;
-/** Connections in a row that take each other's place, from which on they are two devices'. */
-const fightMin = 3;
 
 const dropCauses: Record<DropCause, FindingRow["cause"]> = {
   ...{ output: "slow", queue: "queue full", mailbox: "mailbox full" },
@@ -52,6 +52,7 @@ function* explainDelivery(broker: Broker, { clientId, topic, waiting }: AskedDel
     yield { cause: "connect refused", weight: "possible", text: `${clientId} was not let in: ${reason}` };
   yield* takenOver(broker, clientId);
   yield* withoutStore(broker, clientId);
+  yield* withoutLinks(broker);
   if (client !== undefined) yield* explainHere(client, topic, waiting);
 }
 
@@ -61,12 +62,12 @@ function* takenOver({ context }: Broker, clientId: string): Generator<Finding> {
   if (known === undefined) return;
   const { since, at, times, remote } = known;
   const when = times === 1 ? timeOf(at) : `${times} times since ${timeOf(since)}, the last time ${timeOf(at)}`;
-  const isFight = times >= fightMin && context.clock.wall() - at <= takeOversApartMs;
-  const helps = isFight
+  const areTwo = isFight(known, context.clock.wall());
+  const helps = areTwo
     ? "; two devices use one client id, and throw each other out: give each its own"
     : ", as when its client connects again before the old connection is found lost";
   yield {
-    ...{ cause: "taken over", weight: isFight ? "certain" : "possible" },
+    ...{ cause: "taken over", weight: areTwo ? "certain" : "possible" },
     text: `another connection with the client id ${clientId} has taken its place ${when} (from ${remote})${helps}`,
   };
 }
@@ -82,6 +83,27 @@ function* withoutStore({ context }: Broker, clientId: string): Generator<Finding
     ...{ cause: "store", weight: self.isFenced && !context.localSessions.has(clientId) ? "certain" : "possible" },
     text: `this broker has no contact with the store: ${what}`,
   };
+}
+
+/** Tells from whose clients messages do not come by a link, or may have expired on their way. */
+function* withoutLinks({ context }: Broker): Generator<Finding> {
+  const { peers, coordinator, machineClock } = context;
+  for (const { id, isMember, isLinked, whyDown } of peers.values())
+    if (isMember && !isLinked)
+      yield {
+        ...{ cause: "link", weight: "possible" },
+        text:
+          `this broker has no link to broker ${id}${whyDown === undefined ? "" : ` (${whyDown})`}: what is published ` +
+          "at one of them reaches clients of the other late, by the store, and at QoS 0 not at all",
+      };
+  const ahead = aheadOfStore(machineClock, coordinator.storeTime);
+  if (areApart(ahead))
+    yield {
+      ...{ cause: "clock", weight: "possible" },
+      text:
+        `the clock of this broker's machine is wrong by ${Math.round(Math.abs(ahead.aheadMs) / 1000)} s: what has a ` +
+        "Message Expiry Interval may expire some seconds too early or too late",
+    };
 }
 
 /** Tells whether messages have come by this broker. */

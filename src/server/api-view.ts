@@ -1,16 +1,14 @@
 /** The API's view of this broker: its clients, their subscriptions, what is retained, how it is. */
 import { isUtf8 } from "node:buffer";
-
+import type { BrokerRow, LinkRow } from "../api/broker-rows.ts";
 import type { Reading } from "../api/ports.ts";
 import type {
   BankRow,
   BanRow,
-  BrokerRow,
   CertificateRow,
   ClientDetail,
   ClientRow,
   EventRow,
-  LinkRow,
   OptionRow,
   QuoteRow,
   RefusalRow,
@@ -29,6 +27,7 @@ import { memoryOf, nothingCounted, sessionMemoryOf } from "../broker/delivery/cl
 import type { LocalSession } from "../broker/delivery/local-session.ts";
 import type { Peer } from "../broker/peers/peer.ts";
 import { holdersOf } from "../broker/publish/refusals.ts";
+import { aheadOfStore } from "../coordinator/store-clock.ts";
 import { topicOf } from "../mqtt/publish.ts";
 import type { TlsIdentity } from "../net/tls.ts";
 import type { DeviceProtocol } from "../net/transport.ts";
@@ -37,6 +36,7 @@ import { explainOf } from "./api-explain.ts";
 import { mailboxesOf } from "./api-mailbox.ts";
 import type { StoreWalks } from "./api-store.ts";
 import { traceOf } from "./api-trace.ts";
+import { troublesOf } from "./api-troubles.ts";
 import type { Health } from "./health.ts";
 import type { History } from "./history.ts";
 import { type WatchDoors, watchTopics } from "./topic-watch.ts";
@@ -48,6 +48,8 @@ export interface ViewParts {
   readonly history: History;
   readonly watching: WatchDoors;
   readonly identity: TlsIdentity | undefined;
+  /** Returns the certificate that other brokers are shown; undefined: links are without TLS. */
+  readonly linkIdentity: () => TlsIdentity | undefined;
   /** The options, and where each came from. */
   readonly options: readonly OptionRow[];
   readonly startedAt: number;
@@ -65,7 +67,7 @@ const dayMs = 86_400_000;
 
 /** Returns the view of a broker. */
 export function viewOf(parts: ViewParts): Reading {
-  const { broker, health, identity, walks, lostProtocol } = parts;
+  const { broker, walks, lostProtocol } = parts;
   const { context } = broker;
   const { localSessions, retained, router, log } = context;
   return {
@@ -108,39 +110,58 @@ export function viewOf(parts: ViewParts): Reading {
     holders: (by, visitor) => walks.holders(by, visitor),
     quotes: ({ bytes, ...how }) => quotesOf(bytes, how, pricingOf(context.options)).map(quoteRow),
     options: () => parts.options,
-    certificates: () => certificateRows(identity, context.clock.wall()),
+    certificates: () => certificatesOf(parts),
     bans: () => banRows(broker),
     logLevel: () => log.level,
   };
-
-  function brokerRow({ startedAt }: ViewParts): BrokerRow {
-    const { metrics, options, self, peers } = context;
-    const checks = health.ready;
-    const dropped = metrics.droppedBy;
-    return {
-      ...{ broker: options.id, version, started_at: timeOf(startedAt), host: options.advertise, port: options.port },
-      ...{ link_port: options.zk === "" ? -1 : options.linkPort, epoch: self.epoch },
-      ...{ draining: self.isDraining, ready: checks.every(({ ok }) => ok), checks },
-      store: options.zk === "" ? "embedded" : "zookeeper",
-      ...{ connections: metrics.connections, sessions: localSessions.size, subscriptions: router.subscriptions },
-      ...{ retained: retained.clientsSize, messages_received: metrics.publishesReceived },
-      messages_sent: metrics.publishesSent,
-      messages_dropped: Object.values(dropped).reduce((sum, count) => sum + count, 0),
-      ...{ dropped_by: dropped, refused_by: metrics.refusedBy, forbidden: { ...metrics.forbidden } },
-      limits_reached: { ...metrics.beyondLimit },
-      ...{ refused: metrics.refused, turned_away: { ...metrics.turnedAway }, logins_failed: metrics.loginsFailed },
-      ...{ memory_bytes: process.memoryUsage.rss(), log_level: log.level },
-      links: [...peers.values()].map(linkRow),
-    };
-  }
 }
 
-function linkRow({ id, facts, epoch, connection, pending }: Peer): LinkRow {
+function certificatesOf({ broker, identity, linkIdentity }: ViewParts): CertificateRow[] {
+  const now = broker.context.clock.wall();
+  const ofLinks = linkIdentity();
+  const shown = ofLinks && certificateRow("the certificate that other brokers are shown", ofLinks.expiresAt, now);
+  return [...certificateRows(identity, now), ...(shown === undefined ? [] : [shown])];
+}
+
+function brokerRow(parts: ViewParts): BrokerRow {
+  const { broker, health, startedAt } = parts;
+  const { context } = broker;
+  const { metrics, options, self, peers, localSessions, router, retained, log } = context;
+  const checks = health.ready;
+  const dropped = metrics.droppedBy;
+  return {
+    ...{ broker: options.id, version, started_at: timeOf(startedAt), host: options.advertise, port: options.port },
+    ...{ link_port: options.zk === "" ? -1 : options.linkPort, epoch: self.epoch },
+    ...{ draining: self.isDraining, ready: checks.every(({ ok }) => ok), checks },
+    store: options.zk === "" ? "embedded" : "zookeeper",
+    ...{ connections: metrics.connections, sessions: localSessions.size, subscriptions: router.subscriptions },
+    ...{ retained: retained.clientsSize, messages_received: metrics.publishesReceived },
+    messages_sent: metrics.publishesSent,
+    messages_dropped: Object.values(dropped).reduce((sum, count) => sum + count, 0),
+    ...{ dropped_by: dropped, refused_by: metrics.refusedBy, forbidden: { ...metrics.forbidden } },
+    limits_reached: { ...metrics.beyondLimit },
+    ...{ refused: metrics.refused, turned_away: { ...metrics.turnedAway }, logins_failed: metrics.loginsFailed },
+    ...{ memory_bytes: process.memoryUsage.rss(), log_level: log.level },
+    ...clockOf(aheadOfStore(context.machineClock, context.coordinator.storeTime)),
+    troubles: [...troublesOf(broker, certificatesOf(parts))],
+    links: [...peers.values()].map(linkRow),
+  };
+}
+
+function linkRow({ id, facts, epoch, connection, pending, clockDifference, downSince, whyDown }: Peer): LinkRow {
   const isMember = epoch !== undefined;
   return {
     ...{ broker: id, version: facts?.version ?? null, member: isMember, up: connection !== undefined },
     ...{ draining: facts?.draining === true, unsettled: pending.size },
+    ...{ down_since: downSince === undefined ? null : timeOf(downSince), why_down: whyDown ?? null },
+    ...clockOf(clockDifference),
   };
+}
+
+function clockOf(of: Peer["clockDifference"]): Pick<LinkRow, "clock_ahead_ms" | "clock_within_ms"> {
+  if (of === undefined) return { clock_ahead_ms: null, clock_within_ms: null };
+  const rounded = (ms: number): number => Math.round(10 * ms) / 10;
+  return { clock_ahead_ms: rounded(of.aheadMs), clock_within_ms: rounded(of.withinMs) };
 }
 
 /** Returns the last refusal of each client that is remembered. */
@@ -296,16 +317,16 @@ function bankRow({ context }: Broker): BankRow {
 
 function certificateRows(identity: TlsIdentity | undefined, now: number): CertificateRow[] {
   if (identity === undefined) return [];
-  const row = (what: string, at: number): CertificateRow => ({
-    what,
-    expires_at: at === Infinity ? null : timeOf(at),
-    days_left: at === Infinity ? null : Math.floor((at - now) / dayMs),
-  });
   const lists = identity.revocations?.lists ?? [];
   return [
-    row("the broker's certificate", identity.expiresAt),
-    ...lists.map(({ endsAt }, index) => row(`list ${index + 1} of revoked certificates`, endsAt)),
+    certificateRow("the broker's certificate", identity.expiresAt, now),
+    ...lists.map(({ endsAt }, index) => certificateRow(`list ${index + 1} of revoked certificates`, endsAt, now)),
   ];
+}
+
+function certificateRow(what: string, at: number, now: number): CertificateRow {
+  if (at === Infinity) return { what, expires_at: null, days_left: null };
+  return { what, expires_at: timeOf(at), days_left: Math.floor((at - now) / dayMs) };
 }
 
 function banRows({ bans, context }: Broker): BanRow[] {

@@ -2,7 +2,7 @@
  * The last hour of this broker, for whoever looks later: a few numbers each ten seconds. The counters are read then and
  * at no other time, so it costs nothing on the way of a packet.
  */
-import type { SampleRow } from "../api/rows.ts";
+import type { SampleRow } from "../api/broker-rows.ts";
 import { milli } from "../bank/price.ts";
 import type { Sleeper } from "../base/alarm.ts";
 import { historyMs, historyStepMs } from "../base/api-limits.ts";

@@ -9,6 +9,8 @@ import type { Histogram } from "../base/histogram.ts";
 import type { Broker } from "../broker/broker.ts";
 import { version } from "../broker/core/version.ts";
 import type { ClusterContext } from "../broker/peers/cluster-context.ts";
+import type { Peer } from "../broker/peers/peer.ts";
+import { aheadOfStore } from "../coordinator/store-clock.ts";
 import { describeReason } from "../mqtt/reason.ts";
 import type { Gateway } from "../mqttsn/gateway.ts";
 import type { TlsIdentity } from "../net/tls.ts";
@@ -159,6 +161,7 @@ function stateOf(context: ClusterContext): readonly Family[] {
         .filter(({ epoch }) => epoch !== undefined)
         .map(({ id, isLinked }) => ({ value: isLinked ? 1 : 0, labels: { peer: id } })),
     ),
+    ...clocksOf(context),
     gauge("mqttzoo_link_unsettled", "Deliveries that another broker has not settled.", () =>
       [...peers.values()].map(({ id, pending }) => ({ value: pending.size, labels: { peer: id } })),
     ),
@@ -179,6 +182,28 @@ function stateOf(context: ClusterContext): readonly Family[] {
     ),
     histogram("mqttzoo_event_loop_lag_seconds", "How late the event loop was, twice a second.", metrics.lag),
     gauge("mqttzoo_draining", "1 while clients are sent to other brokers.", () => plain(self.isDraining ? 1 : 0)),
+  ];
+}
+
+/** Returns by how much clocks of other machines differ from this one's. */
+function clocksOf({ peers, coordinator, machineClock }: ClusterContext): readonly Family[] {
+  const ofLinks = (value: (difference: NonNullable<Peer["clockDifference"]>) => number): readonly Sample[] =>
+    [...peers.values()].flatMap(({ id, clockDifference }) =>
+      clockDifference === undefined ? [] : [{ value: value(clockDifference) / 1000, labels: { peer: id } }],
+    );
+  return [
+    gauge(
+      "mqttzoo_link_clock_ahead_seconds",
+      "By how much the clock of another broker's machine is ahead of this one's; below 0: behind.",
+      () => ofLinks(({ aheadMs }) => aheadMs),
+    ),
+    gauge("mqttzoo_link_clock_uncertainty_seconds", "The most by which that measurement may be wrong.", () =>
+      ofLinks(({ withinMs }) => withinMs),
+    ),
+    gauge("mqttzoo_store_clock_ahead_seconds", "By how much this machine's clock is ahead of ZooKeeper's.", () => {
+      const ahead = aheadOfStore(machineClock, coordinator.storeTime);
+      return ahead === undefined ? [] : plain(ahead.aheadMs / 1000);
+    }),
   ];
 }
 

@@ -143,7 +143,8 @@ async function serve(options: BrokerOptions, log: Log, serving: Serving): Promis
   });
   server.broker = broker;
   health.started(broker.context);
-  api.started(broker, { identity, events: clientEvents(broker, turn, "") });
+  const linkIdentity = (): TlsIdentity | undefined => certificates.used;
+  api.started(broker, { identity, linkIdentity, events: clientEvents(broker, turn, "") });
   startMetrics(broker, serving, shown);
   const toolSockets = options.zk === "" ? openToolSockets(options, coordinator, { api, log }) : undefined;
   const alarm = setAlarm(

@@ -161,6 +161,8 @@ describe.each([
     client.send({ cmd: "publish", topic: "secret/plan", payload: "?", qos: 1, messageId: 3 });
     expect((await client.take("puback")).reasonCode).toBe(0x87);
     await signIn(page, "vera");
+    await shows(page, "b, refused");
+    await shows(page, /publish \(.*lately, the last time .* for client curious/);
     await page.getByRole("link", { name: "Refused" }).click();
     await shows(page, /on secret\/plan: .*acl line 2: topic deny secret\/#/);
     await shows(page, "To allow it, add or change a rule");
@@ -290,7 +292,9 @@ describe.each([
       const card = page.getByRole("region", { name: broker!, exact: true });
       await card.getByText("ZooKeeper").waitFor();
       await card.getByText("ready", { exact: true }).waitFor();
-      await card.locator("li", { hasText: other! }).getByText("up", { exact: true }).waitFor();
+      const link = card.locator("li", { hasText: other! });
+      await link.getByText("up", { exact: true }).waitFor();
+      await link.getByText(/its clock [\d.]+ ms (ahead|behind) \(± [\d.]+ ms\)/).waitFor();
     }
     await picture("cluster");
     const card = page.getByRole("region", { name: "b", exact: true });

@@ -51,6 +51,17 @@ const cases: Record<string, Case> = {
     fires: { [of("mqttzoo_link_up", ',peer="b"')]: "0x20" },
     silent: { [of("mqttzoo_link_up", ',peer="b"')]: "0 1x20" },
   },
+  MqttzooClocksDiffer: {
+    fires: {
+      [of("mqttzoo_link_clock_ahead_seconds", ',peer="b"')]: "-1.2x20",
+      [of("mqttzoo_link_clock_uncertainty_seconds", ',peer="b"')]: "0.1x20",
+    },
+    // A link that is slow tells little of the clock behind it.
+    silent: {
+      [of("mqttzoo_link_clock_ahead_seconds", ',peer="b"')]: "1.2x20",
+      [of("mqttzoo_link_clock_uncertainty_seconds", ',peer="b"')]: "0.3x20",
+    },
+  },
   MqttzooVersionsDiffer: {
     fires: {
       [of("mqttzoo_build_info", ',version="1"')]: "1x80",

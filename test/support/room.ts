@@ -57,7 +57,7 @@ export function room({ store = new MemoryStore(), others = {}, hasBank = true, .
   const events = new LiveEvents();
   const trace = new Trace(clock);
   const runtime = {
-    ...{ options, coordinator: store, clock, random, log, turn, timers, strangers },
+    ...{ options, coordinator: store, clock, machineClock: clock, random, log, turn, timers, strangers },
     ...{ slices: new Slices(clock, timers), turns: new TurnWatch({ clock, log }) },
     takeOvers: new RecentTakeOvers(clock),
     ...{ events, spans: undefined, trace, drops: new RecentDrops(clock, trace), metrics: new Metrics() },

@@ -1,6 +1,6 @@
 /** The samples of a broker's last hour: at round times, of what was counted since the one before, for an hour. */
 import { describe, expect, test } from "bun:test";
-import type { SampleRow } from "../../src/api/rows.ts";
+import type { SampleRow } from "../../src/api/broker-rows.ts";
 import { historyMs, historyStepMs } from "../../src/base/api-limits.ts";
 import { percentileOf, timeEnds } from "../../src/base/histogram.ts";
 import { Metrics } from "../../src/broker/core/metrics.ts";

@@ -60,6 +60,14 @@ export class RecentDrops {
       for (const drop of drops.values()) if (drop.topics.has(topic)) yield { clientId, drop };
   }
 
+  /** The last clients for which something was dropped since a point in time, in ms since 1970: `most` at most. */
+  *since(at: number, most: number): Generator<{ readonly clientId: string; readonly drop: RememberedDrop }> {
+    const recent = [...this.#clients].flatMap(([clientId, drops]) =>
+      [...drops.values()].filter((drop) => drop.at >= at).map((drop) => ({ clientId, drop })),
+    );
+    yield* recent.sort((a, b) => b.drop.at - a.drop.at).slice(0, most);
+  }
+
   #dropOf(cause: DropCause, clientId: string): RememberedDrop {
     let drops = this.#clients.get(clientId);
     if (drops === undefined) {

@@ -15,6 +15,14 @@ export interface TakeOvers {
   readonly remote: string;
 }
 
+/** Connections in a row that take each other's place, from which on they are two devices'. */
+const fightMin = 3;
+
+/** Returns true if two devices have the client id, and throw each other out. */
+export function isFight({ times, at }: TakeOvers, now: number): boolean {
+  return times >= fightMin && now - at <= takeOversApartMs;
+}
+
 /** Remembers the take-overs of some hundred clients. */
 export class RecentTakeOvers {
   readonly #clock: Pick<Clock, "wall">;
@@ -34,6 +42,15 @@ export class RecentTakeOvers {
     const isInRow = before !== undefined && at - before.at <= takeOversApartMs;
     const { since, times } = isInRow ? before : { since: at, times: 0 };
     this.#clients.set(clientId, { since, at, times: times + 1, remote });
+  }
+
+  /** The client ids that two devices fight for now: `most` at most, the last first. */
+  fights(most: number): (readonly [clientId: string, TakeOvers])[] {
+    const now = this.#clock.wall();
+    return [...this.#clients]
+      .filter(([, known]) => isFight(known, now))
+      .reverse()
+      .slice(0, most);
   }
 
   /** Returns the last ones of a client; undefined: none is remembered. */

@@ -22,6 +22,8 @@ export interface Runtime {
   readonly options: BrokerOptions;
   readonly coordinator: Coordinator;
   readonly clock: Clock;
+  /** This machine's own clock, right or wrong: to be compared with others, and for nothing else. */
+  readonly machineClock: Clock;
   readonly random: Random;
   readonly timers: Timers;
   /** Runs long work in slices, so that the event loop is not blocked. */

@@ -1,6 +1,7 @@
 /** A TCP connection between two brokers, and how one is opened. */
 import type { Timer } from "../../base/timers.ts";
 import type { Subject } from "../../base/turn-watch.ts";
+import { ClockOffset } from "../../link/clock-offset.ts";
 import { FrameReader } from "../../link/frames.ts";
 import type { Handshake } from "../../link/handshake.ts";
 import type { Transport } from "../../net/transport.ts";
@@ -26,6 +27,8 @@ export class LinkConnection implements Subject {
   /** When it was opened, and when bytes last came, in ms by the clock's `now`. */
   openedAt = 0;
   lastReceivedAt = 0;
+  /** By how much the other broker's clock is ahead. */
+  readonly clockOffset = new ClockOffset();
   /** The watch over its handshake, and then over its silence. */
   silence: Timer | undefined;
 

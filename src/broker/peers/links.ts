@@ -18,12 +18,21 @@ import {
 } from "../../base/limits.ts";
 import { type Silence, watchSilence } from "../../base/silence.ts";
 import { Timer } from "../../base/timers.ts";
-import { type Control, decodeSettled, FrameType, jsonFrame, type Remain, writePing } from "../../link/frames.ts";
+import {
+  type Control,
+  decodeSettled,
+  FrameType,
+  jsonFrame,
+  type Remain,
+  readPing,
+  writePing,
+} from "../../link/frames.ts";
 import { Handshake, type Member } from "../../link/handshake.ts";
 import { decodeLinkControl, decodeRemain } from "../../link/json-frames.ts";
 import { Link } from "../../link/link.ts";
 import { Reason } from "../../mqtt/reason.ts";
 import type { Transport } from "../../net/transport.ts";
+import { ClockWatch } from "./clock-watch.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import { type DialLink, LinkConnection, type LinkDrained } from "./link-connection.ts";
 import { renewExpiry } from "./link-packet.ts";
@@ -52,6 +61,7 @@ export class Links {
   readonly #dialling = new Map<Peer, { failures: number; timer: Timer }>();
   readonly #shaking = new Set<LinkConnection>();
   readonly #timer = new Timer((now) => this.#ping(now));
+  readonly #clockWatch: ClockWatch;
   #retired = false;
 
   constructor(
@@ -67,12 +77,14 @@ export class Links {
     this.#flows = how.flows;
     this.#dialLink = how.dial;
     this.#secret = how.secret;
+    this.#clockWatch = new ClockWatch(context);
     context.timers.set(this.#timer, context.clock.now() + linkPingMs);
   }
 
   /** Begins a link to a broker that has become a member, in this incarnation of it. */
   join(peer: Peer): void {
     peer.link = new Link(peer.epoch!);
+    peer.downSince = this.#context.clock.wall();
     this.#dialSoon(peer, 0);
   }
 
@@ -83,6 +95,7 @@ export class Links {
     this.#dialling.delete(peer);
     if (peer.connection !== undefined) this.#close(peer.connection, "it left the cluster");
     peer.link = undefined;
+    peer.downSince = peer.whyDown = undefined;
   }
 
   /** Ends all links for good: this broker ends. */
@@ -175,7 +188,7 @@ export class Links {
       case FrameType.ack:
         return link.acknowledged(readUint32(bytes, start));
       case FrameType.ping:
-        return;
+        return this.#pinged(connection, readPing(bytes, start, end));
       case FrameType.run:
         return this.#flows().run(peer, bytes, start, end);
       case FrameType.offer:
@@ -226,6 +239,7 @@ export class Links {
     this.#watch(connection, { since, limitMs: linkSilenceMs, why: "nothing came for too long" });
     connection.reader.frameBytesMax = linkFrameBytesMax;
     peer.connection = connection;
+    peer.downSince = peer.whyDown = undefined;
     peer.askToWait(false);
     const dialling = this.#dialling.get(peer);
     if (dialling !== undefined) dialling.failures = 0;
@@ -251,6 +265,8 @@ export class Links {
     }
     if (peer?.connection !== connection) return;
     peer.connection = undefined;
+    peer.downSince = this.#context.clock.wall();
+    peer.whyDown = why;
     peer.link?.down();
     if (!this.#retired) this.#context.log.warn({ peer: peer.id, why }, "link is down");
     this.#flows().linkDown(peer);
@@ -286,6 +302,7 @@ export class Links {
 
   #failed(peer: Peer, why: string): void {
     if (peer.connection !== undefined || peer.link === undefined) return;
+    peer.whyDown = why;
     const failures = (this.#dialling.get(peer)?.failures ?? 0) + 1;
     if (failures % 10 === 5) this.#context.log.warn({ peer: peer.id, why }, "cannot link to another broker");
     this.#dialSoon(peer, failures);
@@ -298,8 +315,18 @@ export class Links {
 
   #ping(now: number): void {
     for (const { connection } of this.#context.peers.values())
-      if (connection !== undefined) writePing(connection.writer);
+      if (connection !== undefined) writePing(connection.writer, connection.clockOffset, this.#moment());
     this.#context.timers.set(this.#timer, now + linkPingMs);
+  }
+
+  #pinged({ clockOffset, peer }: LinkConnection, body: DataView): void {
+    clockOffset.read(body, this.#moment());
+    this.#clockWatch.look(peer!.id, clockOffset.difference);
+  }
+
+  #moment(): { readonly now: number; readonly wall: number } {
+    const { machineClock } = this.#context;
+    return { now: machineClock.now(), wall: machineClock.wall() };
   }
 }
 

@@ -111,12 +111,15 @@ export class Membership {
     const before = peer.epoch;
     if (before !== undefined) {
       peer.epoch = undefined;
+      // Who is shut down says so before.
+      if (peer.facts?.draining !== true) peer.lostAt = this.#context.clock.wall();
       this.#context.log.info({ peer: id }, "a broker has left");
       this.#flows().left(peer, before);
     }
     peer.epoch = epoch;
     this.#chooseFormat();
     if (epoch === undefined) return;
+    peer.lostAt = undefined;
     this.#context.log.info({ peer: id, link: `${facts!.linkHost}:${facts!.linkPort}` }, "a broker has joined");
     this.#flows().joined(peer);
   }

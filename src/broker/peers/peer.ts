@@ -1,6 +1,7 @@
 /** The other brokers as this broker sees them, and what each has been sent. */
 import { decodeUtf8 } from "../../base/bytes.ts";
 import { type FormatRange, formatsBefore, readFormats } from "../../base/formats.ts";
+import type { ClockDifference } from "../../link/clock-offset.ts";
 import { withdrawReceiver } from "../../link/frames.ts";
 import type { Link } from "../../link/link.ts";
 import type { Settlement } from "../../mail/settlement.ts";
@@ -140,6 +141,12 @@ export class Peer implements Elsewhere {
   link: Link | undefined;
   /** The connection that carries the link; undefined while there is none. */
   connection: LinkConnection | undefined;
+  /** The time since which there is no connection, in ms since 1970; undefined: there is one. */
+  downSince: number | undefined;
+  /** The reason for that in words, as far as it is known. */
+  whyDown: string | undefined;
+  /** When it has left without saying so before, in ms since 1970; undefined: it is a member, or was shut down. */
+  lostAt: number | undefined;
   /** Filters that the broker has announced for its sessions that end with their connections, in any incarnation. */
   readonly interest = new Map<string, Announced>();
   /** Persistent sessions that are connected there, by the numbers that the broker gave them. */
@@ -223,6 +230,11 @@ export class Peer implements Elsewhere {
   nextDeliveryId(): number {
     this.#lastDeliveryId = (this.#lastDeliveryId % 0xffff_ffff) + 1;
     return this.#lastDeliveryId;
+  }
+
+  /** By how much its machine's clock is ahead of this one's; undefined: it was not measured, or the link is down. */
+  get clockDifference(): ClockDifference | undefined {
+    return this.connection?.clockOffset.difference;
   }
 
   get isMember(): boolean {
