@@ -80,3 +80,9 @@ export const groupLimitPart = 0.85;
 export const queueMemoryPartMax = 0.25;
 /** The largest CONNECT of a connection that is only read to be told why it is turned away. */
 export const refusedConnectBytesMax = 16 * 1024;
+/** Bytes of a will that stays in memory while it waits for its delay; a larger one is read back from the store. */
+export const delayedWillBytesMax = 1_024;
+/** Wills that are due and are read back from the store at the same time; each may be as large as a packet. */
+export const dueWillsMax = 16;
+/** The longest that such a will keeps others waiting: it may have to wait for credits, or for a slow receiver. */
+export const dueWillMs = 1_000;

@@ -19,6 +19,8 @@ export function wills() {
   const made = room();
   const { context } = made;
   const published: string[] = [];
+  /** Topics of what has left for its receivers, whatever the store has said then. */
+  const left: string[] = [];
   const waiting: (() => void)[] = [];
   const publisher = {
     publish(due: DueWill): void {
@@ -27,6 +29,7 @@ export function wills() {
       if (parts.isPoor) return void waiting.push(() => publisher.publish(due));
       if (standing() === "over") return;
       leaves();
+      left.push(topicOf(publish));
       const commit = (): void =>
         context.journal.commit(
           operations,
@@ -55,5 +58,5 @@ export function wills() {
     return client;
   };
   const isStored = (clientId: string): boolean => made.store.textOf(willPath("here", clientId)) !== undefined;
-  return { ...made, wills: kept, published, waiting, parts, connect, isStored };
+  return { ...made, wills: kept, published, left, waiting, parts, connect, isStored };
 }

@@ -140,7 +140,7 @@ export const faults: readonly Fault[] = [
   {
     what: "wills: connections with wills outlive the lease",
     file: "src/broker/connect/session-handover.ts",
-    find: "if (client.mailbox === undefined && client.will === undefined) continue;",
+    find: "if (client.mailbox === undefined && !client.isWillStored) continue;",
     replace: "if (client.mailbox === undefined) continue;",
     tests: "test/unit/rooms/session-store.test.ts",
   },
@@ -168,7 +168,7 @@ export const faults: readonly Fault[] = [
   {
     what: "wills: what was found of a broker that came back is published",
     file: "src/broker/connect/orphaned-wills.ts",
-    find: "if (this.#isHeld(orphan.brokerId, clientId, will)) return;",
+    find: "if (this.#isHeld(brokerId, clientId, will)) return undefined;",
     replace: "",
     tests: "test/unit/rooms/wills.test.ts",
   },

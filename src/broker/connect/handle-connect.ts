@@ -181,7 +181,7 @@ export class ConnectHandler {
         "another connection has the same client id",
       );
     }
-    if (before?.will !== undefined && startsAnew(before, request)) this.#wills.publishNow(before);
+    if (before?.isWillStored && startsAnew(before, request)) this.#wills.publishNow(before);
     const { fences } = self;
     const claimed = { clientId, clean: request.packet.clean === true, persistent: request.expiryInterval > 0, user };
     this.#takeOver.claim(claimed, (outcome, grant) => {

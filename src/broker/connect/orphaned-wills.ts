@@ -6,7 +6,15 @@
  */
 
 import { ignoreTheWorld } from "../../base/errors.ts";
-import { adoptionPageMax, arrivalsRememberedMax, movedWillMs, willGraceMs, willRetryMs } from "../../base/limits.ts";
+import {
+  adoptionPageMax,
+  arrivalsRememberedMax,
+  mirrorPageBytesMax,
+  mirrorPageMin,
+  movedWillMs,
+  willGraceMs,
+  willRetryMs,
+} from "../../base/limits.ts";
 import { Timer } from "../../base/timers.ts";
 import type { ReadResult } from "../../coordinator/coordinator.ts";
 import { children, read } from "../../coordinator/mirror.ts";
@@ -19,6 +27,7 @@ import { Session } from "../../session/session.ts";
 import { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { Membership } from "../peers/membership.ts";
+import type { WillTurn } from "./due-wills.ts";
 import type { Wills } from "./wills.ts";
 
 export interface OrphanedWillsParts {
@@ -36,6 +45,25 @@ interface Orphan {
   /** The version of its znode as it was read: a will that is set anew has another one. */
   readonly version: number;
   readonly timer: Timer;
+}
+
+/** A will that is due, and the operations that remove it from the store. */
+interface DueOrphan {
+  readonly will: WillRecord;
+  readonly operations: JournalOperation[];
+}
+
+/** A will of a client at some broker, as it was read. */
+interface WillNode {
+  readonly id: string;
+  readonly node: ReadResult | undefined;
+}
+
+/** The znodes that say whether a will is due: the will's, the session's, and those of the client's wills elsewhere. */
+interface ReadOfOrphan {
+  readonly node: ReadResult | undefined;
+  readonly session: ReadResult | undefined;
+  readonly others: readonly WillNode[];
 }
 
 /** The circumstances of a client's connection; see `OrphanedWills.cameBack`. */
@@ -127,13 +155,21 @@ export class OrphanedWills {
     for (const name of await children(coordinator, willsPath)) {
       const brokerId = decodeName(name);
       const clientIds = (await children(coordinator, parentPath(willPath(brokerId, "x")))).map(decodeName);
-      for (let at = 0; at < clientIds.length; at += adoptionPageMax)
-        await this.#lookAt(brokerId, clientIds.slice(at, at + adoptionPageMax));
+      let size = mirrorPageMin;
+      for (let at = 0; at < clientIds.length; ) {
+        const page = clientIds.slice(at, at + size);
+        const bytes = await this.#lookAt(brokerId, page);
+        at += page.length;
+        // Where wills are large fewer are read at once.
+        const fitting = Math.floor((mirrorPageBytesMax * page.length) / (bytes + 1));
+        size = Math.min(adoptionPageMax, 2 * size, Math.max(1, fitting));
+      }
     }
     if (self.fences === fences && !self.isFenced) this.#parts.wills.found();
   }
 
-  async #lookAt(brokerId: string, clientIds: readonly string[]): Promise<void> {
+  /** Looks at the wills of some clients. Returns how many bytes were read. Rejects with `OperatingError`. */
+  async #lookAt(brokerId: string, clientIds: readonly string[]): Promise<number> {
     const { coordinator } = this.#context;
     const results = await read(
       coordinator,
@@ -142,9 +178,11 @@ export class OrphanedWills {
         { kind: "get", path: sessionPath(clientId) } as const,
       ]),
     );
+    let bytes = 0;
     clientIds.forEach((clientId, index) => {
       const node = results[2 * index];
       if (!hasData(node)) return;
+      bytes += node.data.length;
       const path = willPath(brokerId, clientId);
       const will = this.#readWill(path, node.data);
       if (will === undefined || this.#isHeld(brokerId, clientId, will)) return;
@@ -153,6 +191,7 @@ export class OrphanedWills {
         this.#waitOf(will, this.#readSession(clientId, results[2 * index + 1])),
       );
     });
+    return bytes;
   }
 
   /** Returns true if a will belongs to a connection, as far as is known. */
@@ -197,46 +236,58 @@ export class OrphanedWills {
     const { coordinator, self, timers, clock } = this.#context;
     const later = (): void => timers.set(orphan.timer, clock.now() + willRetryMs);
     if (self.isFenced || coordinator.state !== "CONNECTED") return later();
-    coordinator.sync(() => {
-      this.#publish(orphan).catch((error) => {
-        ignoreTheWorld(error);
-        if (this.#isExpected(orphan)) later();
+    const publish = (turn: WillTurn): void => {
+      if (!this.#isExpected(orphan)) return turn.end();
+      coordinator.sync(() => {
+        this.#publish(orphan, turn).catch((error) => {
+          ignoreTheWorld(error);
+          turn.end();
+          if (this.#isExpected(orphan)) later();
+        });
       });
-    });
+    };
+    this.#parts.wills.whenItsTurn(publish);
   }
 
   /** Publishes a will, unless the store shows that its client is back. Rejects with `OperatingError`. */
-  async #publish(orphan: Orphan): Promise<void> {
-    const { coordinator, journal } = this.#context;
-    const { clientId, path, version } = orphan;
+  async #publish(orphan: Orphan, turn: WillTurn): Promise<void> {
+    const { clientId, path } = orphan;
     const ids = [this.#context.options.id, ...this.#parts.membership.members().map(({ id }) => id)];
-    const [node, session, ...elsewhere] = await read(coordinator, [
+    const [node, session, ...elsewhere] = await read(this.#context.coordinator, [
       { kind: "get", path },
       { kind: "get", path: sessionPath(clientId) },
       ...ids.map((id) => ({ kind: "get", path: willPath(id, clientId) }) as const),
     ]);
-    if (!this.#isExpected(orphan)) return;
+    const others = ids.map((id, index) => ({ id, node: elsewhere[index] }));
+    const due = this.#dueOf(orphan, { node, session, others });
+    if (due === undefined) return turn.end();
+    const { will, operations } = due;
+    const client = new LocalSession(this.#context, new Session(clientId, 4, 0));
+    this.#parts.wills.publishOrphan(client, will, { operations, turn });
+  }
+
+  /** Returns a will that is published now; undefined: it is not. */
+  #dueOf(orphan: Orphan, { node, session, others }: ReadOfOrphan): DueOrphan | undefined {
+    const { clientId, path, version, brokerId } = orphan;
+    if (!this.#isExpected(orphan)) return undefined;
     this.#forget(orphan);
-    if (!hasData(node) || node.stat.version !== version) return;
+    if (!hasData(node) || node.stat.version !== version) return undefined;
     const will = this.#readWill(path, node.data);
-    if (will === undefined) return;
+    if (will === undefined) return undefined;
     // The will's broker may have come back just when the will was found.
-    if (this.#isHeld(orphan.brokerId, clientId, will)) return;
+    if (this.#isHeld(brokerId, clientId, will)) return undefined;
     // Under a later lease the client may have been back, and have left another will there with the same version.
     const check: JournalOperation = { kind: "check", path, version: () => version, ofLease: true };
+    const operations: JournalOperation[] = [check, { kind: "take", path }];
+    const elsewhere = others.filter(({ id }) => id !== brokerId);
+    if (!this.#isBack(clientId, session, elsewhere)) return { will, operations };
     const unless = (): void => {};
-    const others = ids.map((id, index) => ({ id, node: elsewhere[index] })).filter(({ id }) => id !== orphan.brokerId);
-    if (this.#isBack(clientId, session, others)) return journal.commit([check, { kind: "take", path }], unless, unless);
-    const client = new LocalSession(this.#context, new Session(clientId, 4, 0));
-    this.#parts.wills.publishOrphan(client, will, [check, { kind: "take", path }]);
+    this.#context.journal.commit(operations, unless, unless);
+    return undefined;
   }
 
   /** Returns true if a client is connected somewhere: here, with a persistent session, or with a will. */
-  #isBack(
-    clientId: string,
-    session: ReadResult | undefined,
-    others: readonly { readonly id: string; readonly node: ReadResult | undefined }[],
-  ): boolean {
+  #isBack(clientId: string, session: ReadResult | undefined, others: readonly WillNode[]): boolean {
     const { membership } = this.#parts;
     const { options } = this.#context;
     if (this.#isHere(clientId)) return true;

@@ -88,7 +88,7 @@ export class SessionHandover {
    */
   fence(): void {
     for (const client of [...this.#context.localSessions.values()]) {
-      if (client.mailbox === undefined && client.will === undefined) continue;
+      if (client.mailbox === undefined && !client.isWillStored) continue;
       this.#wills.abandon(client);
       client.stopExpiry();
       if (client.mailbox !== undefined) this.#directory.lose(client);

@@ -1,24 +1,28 @@
 /**
  * The wills of clients that are connected here, or were until a moment ago. A will is published when, and only when, a
  * connection has ended without DISCONNECT 0x00, after the will's delay (3.1.2.5, 3.1.3.2.2). It is in the store from
- * CONNECT on, and is removed with its publication, so that only the broker that removes it publishes it.
+ * CONNECT on, and is removed with its publication, so that only the broker that removes it publishes it. A large one
+ * that waits for its delay is there alone, and is read back when it is due.
  */
-import { claimPatienceMs, willHurryMs } from "../../base/limits.ts";
+import { claimPatienceMs, willHurryMs, willRetryMs } from "../../base/limits.ts";
+import { delayedWillBytesMax } from "../../base/memory-limits.ts";
 import { Timer } from "../../base/timers.ts";
 import { willPath } from "../../coordinator/paths.ts";
+import { hasData } from "../../coordinator/read-results.ts";
 import { isDone, type JournalOperation, type Outcome } from "../../mail/operations.ts";
 import type { Settlement } from "../../mail/settlement.ts";
-import { encodeWill, type WillRecord } from "../../mail/will-record.ts";
+import { decodeWill, encodeWill, type WillRecord } from "../../mail/will-record.ts";
 import type { Bill } from "../core/bill.ts";
 import type { LocalSession } from "../delivery/local-session.ts";
 import type { ClusterContext } from "../peers/cluster-context.ts";
 import type { WillPublisher } from "../publish/publish-will.ts";
+import { DueWills, type WillTurn } from "./due-wills.ts";
 import { StoredWills } from "./stored-wills.ts";
 
 /**
- * A will that is being published. checking: the store is asked whether it still holds the will; paying: it waits for
- * credits, in the store; publishing: it is on its way to its receivers, or given up; over: it has arrived, or is not
- * published.
+ * A will that is being published. checking: the store is asked for it, or whether it still holds it; paying: it waits
+ * for credits, in the store; publishing: it is on its way to its receivers, or given up; over: it has arrived, or is
+ * not published.
  */
 interface Publication {
   phase: "checking" | "paying" | "publishing" | "over";
@@ -28,6 +32,8 @@ interface Publication {
   isHurried: boolean;
   /** The settlement that waits for the will's receivers, while it is being published. */
   settlement: Settlement | undefined;
+  /** The turn of one that is read back from the store. */
+  turn: WillTurn | undefined;
   readonly waiting: (() => void)[];
 }
 
@@ -41,6 +47,7 @@ export class Wills {
   readonly #context: ClusterContext;
   readonly #publisher: WillPublisher;
   readonly #stored = new StoredWills();
+  readonly #due: DueWills;
   /** The timers of wills that wait for their delay. */
   readonly #delays = new WeakMap<LocalSession, Timer>();
   /** The wills that are being published, by client id. */
@@ -52,6 +59,7 @@ export class Wills {
   constructor(context: ClusterContext, publisher: WillPublisher) {
     this.#context = context;
     this.#publisher = publisher;
+    this.#due = new DueWills(context);
   }
 
   /**
@@ -134,23 +142,38 @@ export class Wills {
     return client?.isWillStored === true || this.#publications.has(clientId) || this.#moved.has(clientId);
   }
 
+  /** Calls back when it is the turn of a will that must be read from the store to be published. */
+  whenItsTurn(read: (turn: WillTurn) => void): void {
+    this.#due.wait(read);
+  }
+
   /** Publishes the will of a client whose connection was lost, now or after its delay. */
   connectionLost(client: LocalSession): void {
     const { will, session } = client;
-    const { self, clock, timers, journal } = this.#context;
+    const { self, clock, journal } = this.#context;
     if (will === undefined || this.#isRetired) return;
     if (self.isDraining) return this.#handOver(client, will);
     // [MQTT-3.1.3-9]: the will waits for its delay, or the end of the session if that is earlier.
     const delay = Math.min(will.delay, session.expiryInterval);
     if (delay === 0) return this.publishNow(client);
-    const timer = new Timer(() => this.publishNow(client));
-    this.#delays.set(client, timer);
-    timers.set(timer, clock.now() + delay * 1000);
+    this.#publishLater(client, delay * 1000);
     // Should this broker die meanwhile, the delay does not begin anew.
     const waiting = { ...will, lostAt: clock.wall() };
     client.setWill(waiting);
+    const after = (how: Outcome): void => {
+      const isLarge = will.publish.size > delayedWillBytesMax;
+      if (isLarge && isDone(how) && client.will === waiting) client.leaveWillToStore();
+    };
     // The will is only set if it is still there: otherwise its client is back at another broker.
-    journal.commit([{ kind: "set", path: this.#pathOf(session.clientId), data: encodeWill(waiting) }]);
+    journal.commit([{ kind: "set", path: this.#pathOf(session.clientId), data: encodeWill(waiting), after }]);
+  }
+
+  /** Publishes a will when its delay is over. A function of its own: the timer would keep all that is known there. */
+  #publishLater(client: LocalSession, delayMs: number): void {
+    const { timers, clock } = this.#context;
+    const timer = new Timer(() => this.publishNow(client));
+    this.#delays.set(client, timer);
+    timers.set(timer, clock.now() + delayMs);
   }
 
   /**
@@ -172,31 +195,60 @@ export class Wills {
 
   /** Publishes a will now, unless it is gone from the store: then its client is back at another broker. */
   publishNow(client: LocalSession): void {
-    const { will } = client;
-    if (will === undefined) return;
+    const { will, isWillStored } = client;
+    if (!isWillStored) return;
     this.abandon(client);
     const { clientId } = client.session;
-    const path = this.#pathOf(clientId);
     // If the store refuses it, somebody else has removed it.
     const gone = this.#stored.removal(clientId);
-    const publication = this.#begin(clientId, [{ kind: "take", path, after: gone }]);
-    const publish = (): void => {
+    const publication = this.#begin(clientId, [{ kind: "take", path: this.#pathOf(clientId), after: gone }]);
+    const publish = (record: WillRecord): void => {
       if (publication.phase !== "checking") return;
       if (this.#context.self.isFenced) this.#end(clientId, publication);
-      else this.#publish(client, will, publication);
+      else this.#publish(client, record, publication);
     };
-    if (this.#isAlone()) return publish();
-    // Receivers are sent the will while it is being removed, so the store is asked for it before.
-    const check: JournalOperation = { kind: "check", path, version: () => -1 };
-    this.#context.journal.commit([check], publish, () => {
+    const end = (): void => {
       gone();
       this.#end(clientId, publication);
+    };
+    if (will !== undefined) return this.#check(clientId, () => publish(will), end);
+    const use = (record: WillRecord | undefined): void => {
+      if (record === undefined) end();
+      else this.#check(clientId, () => publish(record), end);
+    };
+    publication.turn = this.#due.wait(() => this.#readBack(clientId, publication, use));
+  }
+
+  /** Asks the store whether it holds a will: receivers are sent it while it is being removed. */
+  #check(clientId: string, held: () => void, gone: () => void): void {
+    if (this.#isAlone()) return held();
+    const check: JournalOperation = { kind: "check", path: this.#pathOf(clientId), version: () => -1 };
+    this.#context.journal.commit([check], held, gone);
+  }
+
+  /** Reads a will that only the store has, as soon as that answers; undefined: it is gone. */
+  #readBack(clientId: string, publication: Publication, use: (will: WillRecord | undefined) => void): void {
+    const { coordinator, timers, clock, strangers } = this.#context;
+    const path = this.#pathOf(clientId);
+    if (publication.phase !== "checking") return;
+    coordinator.read([{ kind: "get", path }], (error, [node]) => {
+      // Its client is back.
+      if (publication.phase !== "checking") return;
+      if (error === undefined)
+        return use(hasData(node) ? strangers.read(path, () => decodeWill(node.data)) : undefined);
+      const again = new Timer(() => this.#readBack(clientId, publication, use));
+      timers.set(again, clock.now() + willRetryMs);
     });
   }
 
-  /** Publishes a will that belongs to no connection any more, with the operations that remove it from the store. */
-  publishOrphan(client: LocalSession, will: WillRecord, operations: JournalOperation[]): void {
-    this.#publish(client, will, this.#begin(client.session.clientId, operations));
+  /**
+   * Publishes a will that belongs to no connection any more, with the operations that remove it from the store. Its
+   * turn ends with its publication.
+   */
+  publishOrphan(client: LocalSession, will: WillRecord, how: { operations: JournalOperation[]; turn: WillTurn }): void {
+    const publication = this.#begin(client.session.clientId, how.operations);
+    publication.turn = how.turn;
+    this.#publish(client, will, publication);
   }
 
   /**
@@ -213,6 +265,7 @@ export class Wills {
       return go();
     }
     if (publication === undefined) return go();
+    publication.turn?.begin();
     let isWaiting = true;
     const goOn = (): void => {
       if (!isWaiting) return;
@@ -248,6 +301,7 @@ export class Wills {
       removal,
       isHurried: false,
       settlement: undefined,
+      turn: undefined,
       waiting: [],
     };
     this.#publications.set(clientId, publication);
@@ -274,6 +328,7 @@ export class Wills {
 
   #end(clientId: string, publication: Publication): void {
     publication.phase = "over";
+    publication.turn?.end();
     if (this.#publications.get(clientId) === publication) this.#publications.delete(clientId);
     for (const go of publication.waiting.splice(0)) go();
   }

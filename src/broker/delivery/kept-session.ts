@@ -155,12 +155,15 @@ export class KeptSession {
     if (this.#expiryTimer !== undefined) this.context.timers.cancel(this.#expiryTimer);
   }
 
-  /** The will that is published if the connection ends without DISCONNECT 0x00 [MQTT-3.1.2-8]. */
+  /**
+   * The will that is published if the connection ends without DISCONNECT 0x00 [MQTT-3.1.2-8]. Undefined: there is none,
+   * or only the store has it (`isWillStored`).
+   */
   get will(): WillRecord | undefined {
     return this.#will;
   }
 
-  /** True if the will is in the store, or on its way there, under this broker's name. */
+  /** True if there is a will: it is in the store, or on its way there, under this broker's name. */
   get isWillStored(): boolean {
     return this.#isWillStored;
   }
@@ -169,6 +172,11 @@ export class KeptSession {
   setWill(will: WillRecord | undefined): void {
     this.#will = will;
     this.#isWillStored = will !== undefined;
+  }
+
+  /** Leaves the will to the store alone, which has it: it is read back when it is due. */
+  leaveWillToStore(): void {
+    this.#will = undefined;
   }
 
   /** The user whose session it is; "": nobody's, since its client has logged in without a user name. */
