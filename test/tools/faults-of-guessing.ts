@@ -89,4 +89,11 @@ export const faults: readonly Fault[] = [
     replace: "  void replaceText;\n",
     tests: "test/broker/lasting-bans.test.ts",
   },
+  {
+    what: "guessing: chance can be worked out from what was seen of it",
+    file: "src/base/random.ts",
+    find: "    if (left === 0) left",
+    replace: "    if (Math.random() >= 0) return Math.random();\n    if (left === 0) left",
+    tests: "test/unit/random.test.ts",
+  },
 ];
