@@ -1,10 +1,10 @@
 /** The limits of the bank, and how often it is looked after. */
 
 /**
- * Packet ids of unfinished publishes at QoS 2 that a session may hold for what it has cost: no more are under way of a
- * client with the usual window (Paho's and mosquitto's is 20). Each further one is paid for.
+ * Packet ids of unfinished publishes at QoS 2 that are paid for with a session: so its client can publish at QoS 2, one
+ * message at a time, where nobody can pay for more. Each further one is paid for.
  */
-export const heldIdsFreeMax = 20;
+export const heldIdsFreeMax = 1;
 /**
  * Slips at QoS 2 whose messages may be gone, and whose packet ids the client has not given back, that are paid for with
  * a session: so many messages at QoS 2 are under way to its client even where nobody can pay for more.

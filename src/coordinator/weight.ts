@@ -4,7 +4,7 @@
  * the thing alone: each counts all the levels of its path as if no other stood below them. That is too much where
  * things share levels, never too little, and needs no books.
  */
-import { slipsFreeMax } from "../base/bank-limits.ts";
+import { heldIdsFreeMax, slipsFreeMax } from "../base/bank-limits.ts";
 import { idBytesMax, slipPathBytesMin, znodeBytes } from "../base/limits.ts";
 import { messageMark, nameOf, retainedPath, sessionPath, topicPath } from "./paths.ts";
 
@@ -139,14 +139,18 @@ export function idSlipWeightOf(path: string): number {
 const slipNameDigits = 10;
 
 /**
- * Returns the weight of a session's znode, with all levels below it, and a few slips whose messages are gone.
- * `texts`: the bytes of texts in its record.
+ * Returns the weight of a session's znode, with all levels below it, a few slips whose messages are gone, and a few
+ * packet ids of its publishes. `texts`: the bytes of texts in its record.
  */
 export function sessionWeightOf(path: string, texts: number): number {
   const levels = sessionLevels * (znodeBytes + textWeightOf(path) + sessionLevelBytes);
   const slips = slipsFreeMax * idSlipWeightOf(path);
-  return placeWeightOf(path) + levels + slips + jsonBytes + texts;
+  const ids = heldIdsFreeMax * heldIdWeightOf(`${path}/in/${"0".repeat(packetIdDigits)}`, 0);
+  return placeWeightOf(path) + levels + slips + ids + jsonBytes + texts;
 }
+
+/** Digits of a packet id. */
+const packetIdDigits = 5;
 
 /** Returns the weight of a packet id that is held. `texts`: the bytes of texts in the record of who pays for it. */
 export function heldIdWeightOf(path: string, texts: number): number {

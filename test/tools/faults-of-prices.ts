@@ -73,6 +73,13 @@ export const faults: readonly Fault[] = [
     tests: "test/broker/unpaid-rests.test.ts",
   },
   {
+    what: "rests: a session does not pay for the packet id that comes with it",
+    file: "src/coordinator/weight.ts",
+    find: "levels + slips + ids + jsonBytes",
+    replace: "levels + slips + 0 * ids + jsonBytes",
+    tests: "test/unit/rooms/prepaid-slips.test.ts",
+  },
+  {
     what: "rests: packet ids that are paid for are not found at a start",
     file: "src/audit/places.ts",
     find: 'return path.split("/").length === 4 || isHeldId(path) ? paidByRecord(data) : undefined;',

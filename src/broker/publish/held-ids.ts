@@ -1,7 +1,7 @@
 /**
  * The packet ids of QoS 2 publishes that persistent sessions have not released: they stand in the store from the
- * publish until PUBREL, which a client may never send. A session may hold a few of them for what it has cost
- * (`heldIdsFreeMax`). Whoever has more under way, or has left more unfinished in earlier connections, pays for each.
+ * publish until PUBREL, which a client may never send. A few of them are paid for with the session (`heldIdsFreeMax`).
+ * Whoever has more under way, or has left more unfinished in earlier connections, pays for each.
  */
 import { heldIdsFreeMax } from "../../base/bank-limits.ts";
 import { incomingPath } from "../../coordinator/paths.ts";

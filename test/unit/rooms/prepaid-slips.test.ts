@@ -1,6 +1,6 @@
 /** The payment of a session's slips at QoS 2: before they are sent, and as long as they may stay. */
 import { expect, test } from "bun:test";
-import { slipsFreeMax, slipsIdleMs, slipsRetryMs } from "../../../src/base/bank-limits.ts";
+import { heldIdsFreeMax, slipsFreeMax, slipsIdleMs, slipsRetryMs } from "../../../src/base/bank-limits.ts";
 import type { Connection } from "../../../src/broker/delivery/connection.ts";
 import { OutgoingMessage, reserved } from "../../../src/broker/delivery/outgoing-message.ts";
 import { mailPath, prepaidSlipsPath, sessionPath } from "../../../src/coordinator/paths.ts";
@@ -133,5 +133,6 @@ test("a slip whose message is gone names none, and weighs what is paid for it, w
   const path = sessionPath("c");
   const levels = placeWeightOf(path) + 3 * nodeWeightOf(`${path}/in`, 0);
   const recordBytes = 300;
-  expect(sessionWeightOf(path, 0)).toBeGreaterThan(levels + slipsFreeMax * idSlipWeightOf(path) + recordBytes);
+  const ids = heldIdsFreeMax * nodeWeightOf(`${path}/in/65535`, 0);
+  expect(sessionWeightOf(path, 0)).toBeGreaterThan(levels + slipsFreeMax * idSlipWeightOf(path) + ids + recordBytes);
 });
