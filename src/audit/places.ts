@@ -24,6 +24,7 @@ import {
 import { hasData } from "../coordinator/read-results.ts";
 import type { Price } from "../mail/ledger.ts";
 import { paidIn } from "../mail/paid.ts";
+import type { RecordReader } from "../mail/record-reader.ts";
 import { isPaidStamp } from "../mail/stamp.ts";
 import { willPriceOf } from "../mail/will-record.ts";
 import type { Walked } from "./scan.ts";
@@ -74,13 +75,27 @@ export async function walkPlaces(
 ): Promise<void> {
   for (const root of roots) {
     await walk(store, root, (path, node) => {
-      if (isMailbox(parentPath(path))) return;
-      const paid = reader.read(path, () => paidAt(path, node.data));
+      const paid = placeAt(reader, path, node);
       if (paid !== undefined) visit(path, paid, node);
     });
   }
-  await walkPayloads({ store, reader }, (path, node) => {
-    const paid = isPayloadGone(path, node) ? undefined : reader.read(path, () => paidAt(path, node.data));
+  await walkPayloadPlaces({ store, reader }, visit);
+}
+
+/** Returns who pays for a node that was read, payloads in parts apart; undefined: nobody, or it is a stranger's. */
+export function placeAt(reader: RecordReader, path: string, { data }: MirrorNode): Charge | undefined {
+  // Slips are paid for with their messages.
+  if (isMailbox(parentPath(path))) return undefined;
+  return reader.read(path, () => paidAt(path, data));
+}
+
+/** Visits payloads in parts that are paid for. Rejects with `OperatingError`. */
+export async function walkPayloadPlaces(
+  walked: Walked,
+  visit: (path: string, charge: Charge, node: MirrorNode) => void,
+): Promise<void> {
+  await walkPayloads(walked, (path, node) => {
+    const paid = isPayloadGone(path, node) ? undefined : walked.reader.read(path, () => paidAt(path, node.data));
     if (paid !== undefined) visit(path, paid, node);
   });
 }

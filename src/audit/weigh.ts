@@ -1,37 +1,15 @@
-/** The weight of what clients make the store keep: all of it is walked over, whoever pays. */
+/** The weight of the pieces of large messages that clients make the store keep, whoever pays. */
 import { mirrorPageMax } from "../base/limits.ts";
-import { children, read, type Store, walk } from "../coordinator/mirror.ts";
-import {
-  partsPath,
-  payloadPath,
-  publishersPath,
-  retainedPath,
-  sessionsPath,
-  subscribersPath,
-  topicsPath,
-  willsPath,
-} from "../coordinator/paths.ts";
+import { children, read, type Store } from "../coordinator/mirror.ts";
+import { partsPath, payloadPath } from "../coordinator/paths.ts";
 import { hasData, hasStat } from "../coordinator/read-results.ts";
 import { nodeWeightOf } from "../coordinator/weight.ts";
 
-/** The parts of the tree that clients fill, besides pieces of large messages. */
-const filled = [topicsPath, retainedPath, subscribersPath, publishersPath, willsPath, sessionsPath] as const;
-
 /**
- * Returns the weight of all znodes that are there for clients, levels included, in bytes. Rejects with
- * `OperatingError`.
+ * Returns the weight of the znodes of payloads in pieces, in bytes: they are not read for it where the store says how
+ * long they are. Rejects with `OperatingError`.
  */
-export async function weigh(store: Store): Promise<number> {
-  let weight = await weighPieces(store);
-  for (const root of filled)
-    await walk(store, root, (path, { data }) => {
-      weight += nodeWeightOf(path, data.length);
-    });
-  return weight;
-}
-
-/** Weighs the pieces of large messages: they are not read for it where the store says how long they are. */
-async function weighPieces(store: Store): Promise<number> {
+export async function weighPieces(store: Store): Promise<number> {
   let weight = 0;
   for (const id of await children(store, partsPath)) {
     const above = payloadPath(id);
