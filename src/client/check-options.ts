@@ -71,7 +71,9 @@ const checks: Readonly<Record<keyof ClientOptions, Check>> = {
   reconnect: (name, value) =>
     value === false || parts({ minMs: duration(timerMsMax), maxMs: duration(timerMsMax) })(name, value),
   offline: parts({ messagesMax: orInfinity(Number.MAX_SAFE_INTEGER), whenFull: oneOf("reject", "drop-oldest") }),
+  retry: oneOf("for ever", "never"),
   onStatus: callback,
+  onLog: callback,
   // Not by its class: some runtimes bring one of their own.
   signal: (name, value) => need(name, isRecord(value) && "aborted" in (value as object), "an AbortSignal", value),
 };

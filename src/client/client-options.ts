@@ -36,11 +36,19 @@ export interface ClientOptions {
   readonly packetBytesMax?: number;
   /** Seconds until a broker must have answered; 10 unless set. */
   readonly connectTimeout?: number;
+  /**
+   * for ever: `connect` resolves at once with a client that tries until a broker takes it: a device may boot before its
+   * network. never (unless set): it rejects when no broker takes us.
+   */
+  readonly retry?: "for ever" | "never";
   /** false: a connection that is lost is the end. */
   readonly reconnect?: false | ReconnectOptions;
   /** Publishes while there is no connection. */
   readonly offline?: OfflineOptions;
+  /** As `client.on("status", ...)`, from the beginning. What it throws goes to `onLog`, and is the end of nothing. */
   readonly onStatus?: (status: Status) => void;
+  /** Told what the client does, for a log; errors are printed unless it is set. */
+  readonly onLog?: (entry: LogEntry) => void;
   /** Gives up the first connection. */
   readonly signal?: AbortSignal;
 }
@@ -99,7 +107,45 @@ export interface ReconnectOptions {
 }
 
 export type Status =
-  | { readonly state: "connecting" }
+  /** `broker`: the one that is dialled. */
+  | { readonly state: "connecting"; readonly broker?: string }
   | { readonly state: "connected"; readonly broker: string; readonly sessionPresent: boolean }
+  /** No connection, and a wait before the next attempt. */
   | { readonly state: "reconnecting"; readonly why: string; readonly inMs: number }
   | { readonly state: "closed"; readonly why: string };
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** A line for a log. */
+export interface LogEntry {
+  readonly level: LogLevel;
+  readonly message: string;
+  readonly clientId: string;
+  /** The error that the line is about, where there is one. */
+  readonly error?: unknown;
+}
+
+/** The figures of a client since it began. */
+export interface Statistics {
+  /** Connections that brokers have taken. */
+  readonly connections: number;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  /** Messages that have been settled: written at QoS 0, taken over by the broker at QoS 1 and 2. */
+  readonly published: number;
+  /** Messages that the broker has refused. */
+  readonly refused: number;
+  /** Messages that have come. */
+  readonly received: number;
+  /** Messages published and not settled. */
+  readonly pending: number;
+  /** Milliseconds from the last ping to its answer; undefined: there was none. */
+  readonly roundTripMs: number | undefined;
+}
+
+/** The patience of who waits. */
+export interface WaitOptions {
+  /** Infinity unless set. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}

@@ -2,13 +2,11 @@
  * The client that applications use: it outlives its connections. What goes out and what comes in are machines of their
  * own (`outbox.ts`, `inbox.ts`); `reconnector.ts` gives both a connection, and another one when it is lost.
  */
-import { encodeUtf8 } from "../base/bytes.ts";
+import { messageOf } from "../base/errors.ts";
 import { systemRandom } from "../base/random.ts";
-import { sessionNeverExpires } from "../mqtt/constants.ts";
-import type { TlsOptions, TransportEvents } from "../net/transport.ts";
-import { dialWebSocket } from "../net/web-socket-client.ts";
 import { Turn } from "../net/writer.ts";
-import { type Address, parseTarget, type Target, webSocketUrl } from "./address.ts";
+import { parseTarget, type Target } from "./address.ts";
+import { Announcer } from "./announcer.ts";
 import { BankDesk } from "./bank-desk.ts";
 import { checkOptions } from "./check-options.ts";
 import type {
@@ -17,39 +15,28 @@ import type {
   Published,
   PublishOptions,
   SchemaOption,
+  Statistics,
   Status,
-  Will,
+  WaitOptions,
 } from "./client-options.ts";
+import { connectOptionsOf } from "./connect-options.ts";
 import type { MqttConnection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
 import { within } from "./deadlines.ts";
-import { ClientClosed } from "./errors.ts";
+import { ClientClosed, MqttError, TimedOut } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
 import type { Message } from "./message.ts";
 import type { Messaging } from "./messaging.ts";
 import { mayBeLeft, Outbox, refused } from "./outbox.ts";
 import { toPublish } from "./outgoing-publish.ts";
-import { type Dialer, Reconnector } from "./reconnector.ts";
+import { Reconnector } from "./reconnector.ts";
 import { type Answer, type RequestOptions, Requests, Responder, type RespondOptions } from "./requests.ts";
 import { State, type StateOptions } from "./retained-state.ts";
+import { dialerOf, type Runtime } from "./runtime.ts";
 import { validate } from "./standard-schema.ts";
+import { Tally } from "./statistics.ts";
 import type { Subscription, SubscriptionOptions } from "./subscription.ts";
 import type { Params } from "./topic-pattern.ts";
-
-/**
- * The doors to the outside, which differ between runtimes.
- * @internal
- */
-export interface Runtime {
-  /** Opens a TCP connection; `tls`: with TLS over it. */
-  readonly dialSocket: (
-    address: Address,
-    events: TransportEvents<MqttConnection>,
-    tls: TlsOptions | undefined,
-  ) => Promise<unknown>;
-  /** Runs something at the end of the event loop's turn. */
-  readonly nextTurn: (run: () => void) => void;
-}
 
 export interface EndOptions {
   /** Milliseconds that messages under way are waited for; 5,000 unless set. */
@@ -58,7 +45,6 @@ export interface EndOptions {
   readonly signal?: AbortSignal;
 }
 
-const keepAliveDefault = 30;
 const connectTimeoutDefault = 10;
 const endTimeoutMsDefault = 5000;
 
@@ -81,8 +67,10 @@ export class Client implements Messaging, AsyncDisposable {
   /** Quotes: how much it costs to have a message stored. */
   readonly bank = new BankDesk(this);
   readonly #options: ClientOptions;
-  readonly #inbox = new Inbox();
+  readonly #announcer: Announcer;
+  readonly #inbox: Inbox;
   readonly #outbox: Outbox;
+  readonly #tally: Tally;
   readonly #requests = new Requests(this);
   readonly #reconnector: Reconnector;
   readonly #clientId: string;
@@ -93,9 +81,12 @@ export class Client implements Messaging, AsyncDisposable {
   constructor(runtime: Runtime, target: Target, options: ClientOptions) {
     checkOptions(options);
     this.#options = options;
-    this.#outbox = new Outbox(options.offline);
     // Before MQTT 5 no broker has to make up a client id.
     this.#clientId = options.clientId ?? `mqttzoo-${systemRandom.hex(8)}`;
+    this.#announcer = new Announcer(options, this.#clientId);
+    this.#outbox = new Outbox(options.offline);
+    this.#inbox = new Inbox((name, run) => this.callBack(name, run));
+    this.#tally = new Tally(this.#inbox, this.#outbox);
     const turn = new Turn(runtime.nextTurn);
     const { reconnect = {} } = options;
     this.#reconnector = new Reconnector({
@@ -107,7 +98,9 @@ export class Client implements Messaging, AsyncDisposable {
       random: systemRandom,
       onConnected: (connection) => this.#connected(connection),
       onDisconnected: () => this.#disconnected(),
-      onStatus: (status) => this.#report(status),
+      isPatient: options.retry === "for ever",
+      onStatus: (status) => this.#announcer.announce(status),
+      log: (level, message) => this.#announcer.log(level, message),
       onEnded: (error) => this.#ended(error),
     });
   }
@@ -119,6 +112,55 @@ export class Client implements Messaging, AsyncDisposable {
 
   get status(): Status {
     return this.#reconnector.status;
+  }
+
+  /**
+   * Has a listener told of each change of the status, besides others; the function that is returned removes it. What a
+   * listener throws goes to `onLog`.
+   */
+  on(event: "status", listener: (status: Status) => void): () => void {
+    return this.#announcer.on(event, listener);
+  }
+
+  /**
+   * Iterates the status that there is, and those that follow, until the client has ended. A slow reader gets the newest
+   * 64 of them.
+   */
+  statuses({ signal }: { signal?: AbortSignal } = {}): AsyncIterableIterator<Status, undefined> {
+    return this.#announcer.statuses(signal);
+  }
+
+  /**
+   * Resolves when there is a connection: with `retry: "for ever"`, `connect` does not wait for it. Rejects with
+   * `ClientClosed` if there will be none, with `TimedOut`, or the signal's reason.
+   */
+  connected(options: WaitOptions = {}): Promise<void> {
+    return this.#announcer.connected(options, () => this.#reconnector.error);
+  }
+
+  /** Resolves with the milliseconds in which the broker answers a ping. Rejects with `MqttError`: no connection. */
+  async roundTrip({ timeoutMs = Infinity, signal }: WaitOptions = {}): Promise<number> {
+    const connection = this.#connection;
+    if (connection === undefined) throw new MqttError("there is no connection");
+    const late = (): Error => new TimedOut(`the broker has not answered within ${timeoutMs} ms`);
+    const pinged = connection.ping().catch((error) => {
+      throw new MqttError(messageOf(error));
+    });
+    await within(pinged, { ms: timeoutMs, signal, late });
+    return connection.roundTripMs!;
+  }
+
+  /** The figures since the client began. */
+  get statistics(): Statistics {
+    return this.#tally.now;
+  }
+
+  /**
+   * Calls a callback of the application's: what it throws goes into the log.
+   * @internal
+   */
+  callBack(name: string, run: () => unknown): void {
+    this.#announcer.callBack(name, run);
   }
 
   /** The name of the session: as given, or made up. */
@@ -265,26 +307,10 @@ export class Client implements Messaging, AsyncDisposable {
   }
 
   async #connectionOptions(target: Target): Promise<ConnectionOptions> {
-    const { version, will, sessionExpiry = 0, clean = false, keepAlive = keepAliveDefault } = this.#options;
-    const given = this.#options.password;
-    const password = typeof given === "function" ? await given() : (given ?? target.password);
-    const username = this.#options.username ?? target.username;
-    const isClean = sessionExpiry === 0 || (clean && this.#isFirst);
+    const facts = { clientId: this.#clientId, isFirst: this.#isFirst, target };
     return {
-      ...(version === undefined ? {} : { version }),
-      clientId: this.#clientId,
-      clean: isClean,
-      keepAlive,
+      ...(await connectOptionsOf(this.#options, facts)),
       session: this.#outbox.session,
-      ...(username === undefined ? {} : { username }),
-      ...(password === undefined ? {} : { password }),
-      ...(will === undefined ? {} : { will: toWill(will) }),
-      ...(sessionExpiry > 0 ? { sessionExpiryInterval: Math.min(sessionExpiry, sessionNeverExpires) } : {}),
-      properties: {
-        ...(this.#options.receiveMaximum === undefined ? {} : { receiveMaximum: this.#options.receiveMaximum }),
-        requestResponseInformation: true,
-        ...(this.#options.packetBytesMax === undefined ? {} : { maximumPacketSize: this.#options.packetBytesMax }),
-      },
       onPublish: (publish, isRepeat) => this.#inbox.receive(publish, isRepeat),
       onReleased: (packetId) => this.#inbox.released(packetId),
       onDrained: () => this.#outbox.drained(),
@@ -293,34 +319,25 @@ export class Client implements Messaging, AsyncDisposable {
 
   #connected(connection: MqttConnection): void {
     this.#isFirst = false;
+    this.#tally.connected(connection);
     this.#connection = connection;
     this.#inbox.connected(connection);
     this.#outbox.connected(connection);
   }
 
   #disconnected(): void {
+    this.#tally.disconnected();
     this.#connection = undefined;
     this.#inbox.disconnected();
     this.#outbox.disconnected();
   }
 
   #ended(error: ClientClosed): void {
+    this.#tally.disconnected();
     this.#connection = undefined;
     this.#outbox.close(error);
     // Who has ended the client has ended its subscriptions.
     this.#inbox.close(error.cause === undefined && error.message === "the client was ended" ? undefined : error);
-  }
-
-  /**
-   * Tells the application of a status. An error there is the application's: it must not look like a broken connection,
-   * nor end the process.
-   */
-  #report(status: Status): void {
-    try {
-      this.#options.onStatus?.(status);
-    } catch (error) {
-      console.error("mqttzoo: onStatus has thrown", error);
-    }
   }
 
   #throwIfEnded(): void {
@@ -329,21 +346,3 @@ export class Client implements Messaging, AsyncDisposable {
 }
 
 const noOptions: PublishOptions = {};
-
-function dialerOf({ dialSocket }: Runtime, { tls = {} }: ClientOptions): Dialer {
-  return (address, events) => {
-    if (address.scheme.startsWith("ws")) return dialWebSocket(webSocketUrl(address), events);
-    return dialSocket(address, events, address.scheme === "mqtts" ? tls : undefined);
-  };
-}
-
-function toWill({ topic, payload, qos = 0, retain = false, delay }: Will): NonNullable<ConnectionOptions["will"]> {
-  const bytes = typeof payload === "string" ? encodeUtf8(payload) : payload;
-  return {
-    topic,
-    payload: bytes,
-    qos,
-    retain,
-    ...(delay === undefined ? {} : { properties: { willDelayInterval: delay } }),
-  };
-}

@@ -1,6 +1,8 @@
 /** How brokers say no: in CONNACK and DISCONNECT, in words of MQTT 5 and of before. */
+import type { IConnackPacket } from "mqtt-packet";
 import { OperatingError } from "../base/errors.ts";
-import { Reason } from "../mqtt/reason.ts";
+import type { ProtocolVersion } from "../mqtt/constants.ts";
+import { describeReason, Reason } from "../mqtt/reason.ts";
 
 /** The broker's last words when it would not go on: in CONNACK or DISCONNECT. */
 export interface ClosingReason {
@@ -23,10 +25,33 @@ export class ConnectionRefused extends OperatingError {
 }
 
 /** CONNACK's return codes before MQTT 5 (3.2.2.3), and the reason codes that say the same. */
-export const refusals: Record<number, { readonly words: string; readonly reason: number }> = {
+const refusals: Record<number, { readonly words: string; readonly reason: number }> = {
   1: { words: "unacceptable protocol version", reason: Reason.unsupportedProtocolVersion },
   2: { words: "client identifier rejected", reason: Reason.clientIdentifierNotValid },
   3: { words: "server unavailable", reason: Reason.serverUnavailable },
   4: { words: "bad user name or password", reason: Reason.badUserNameOrPassword },
   5: { words: "not authorised", reason: Reason.notAuthorized },
 };
+
+/** Returns the broker's last words, of the properties that they came with. */
+export function saidBy(
+  reason: number,
+  said: { readonly reasonString?: string; readonly serverReference?: string } | undefined,
+): ClosingReason {
+  return { reason, text: said?.reasonString, serverReference: said?.serverReference };
+}
+
+/** Returns why a CONNACK does not let us in; undefined: it does. */
+export function refusalOf(
+  packet: IConnackPacket,
+  version: ProtocolVersion,
+): { readonly said: ClosingReason; readonly error: ConnectionRefused } | undefined {
+  const code = version === 5 ? (packet.reasonCode ?? 0) : (packet.returnCode ?? 0);
+  if (code === 0) return undefined;
+  // Brokers that do not know MQTT 5 say so in words of before.
+  const refusal = code < Reason.unspecifiedError ? refusals[code] : undefined;
+  const said = saidBy(refusal?.reason ?? Math.max(code, Reason.unspecifiedError), packet.properties);
+  const words = refusal?.words ?? (version === 5 ? describeReason(code) : `return code ${code}`);
+  const kind = said.reason === Reason.unsupportedProtocolVersion ? "EVERSION" : "EREFUSED";
+  return { said, error: new ConnectionRefused(kind, words, code) };
+}

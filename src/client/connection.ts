@@ -19,11 +19,12 @@ import type { Sink } from "../mqtt/sink.ts";
 import type { Transport, TransportEvents } from "../net/transport.ts";
 import { Turn, Writer } from "../net/writer.ts";
 import { ClientSession, type Unacknowledged } from "./client-session.ts";
-import { type ClosingReason, ConnectionRefused, refusals } from "./closing-reason.ts";
+import { type ClosingReason, refusalOf, saidBy } from "./closing-reason.ts";
 import { connectBytesOf } from "./connect-packet.ts";
 import type { ConnectionOptions, PublishOptions, SubscribeOptions } from "./connection-options.ts";
 import { FilterRequests } from "./filter-requests.ts";
 import { Flight, packetBytesOf } from "./flight.ts";
+import { Pings } from "./pings.ts";
 import { publishOf } from "./publish-properties.ts";
 
 /** The events by which a transport drives its connection. */
@@ -57,11 +58,7 @@ export class MqttConnection {
   #transport: Transport | undefined;
   #writer: Writer | undefined;
   #settleReady: Waiting<void> | undefined;
-  /**
-   * Pings that wait for their answers. Our own PINGREQs are not among them: an answer to one of them comes first, if
-   * there is one under way.
-   */
-  #pings: (Waiting<void> | undefined)[] = [];
+  readonly #pings = new Pings(() => this.#send({ cmd: "pingreq" } as Packet));
   #ping: ReturnType<typeof setInterval> | undefined;
   /** True if something has come since the last ping. */
   #hasReceived = true;
@@ -103,6 +100,18 @@ export class MqttConnection {
   /** The other end, as people read it. */
   get remote(): string {
     return this.#transport?.remote ?? "nobody";
+  }
+
+  bytesReceived = 0;
+
+  /** Milliseconds from the last ping to its answer; undefined: there was none. */
+  get roundTripMs(): number | undefined {
+    return this.#pings.roundTripMs;
+  }
+
+  /** Bytes that the transport has taken. */
+  get bytesSent(): number {
+    return this.#writer?.taken ?? 0;
   }
 
   /** Bytes that the transport has not taken. */
@@ -168,8 +177,7 @@ export class MqttConnection {
    */
   ping(): Promise<void> {
     if (this.#why !== undefined) return Promise.reject(new OperatingError("ECLOSED", this.#why));
-    this.#send({ cmd: "pingreq" } as Packet);
-    return new Promise((resolve, reject) => this.#pings.push({ resolve, reject }));
+    return this.#pings.ask();
   }
 
   /**
@@ -217,6 +225,7 @@ export class MqttConnection {
 
   received(bytes: Uint8Array): void {
     this.#hasReceived = true;
+    this.bytesReceived += bytes.length;
     try {
       this.#framer.feed(bytes);
       while (this.#why === undefined && this.#framer.next()) this.#receive();
@@ -246,7 +255,8 @@ export class MqttConnection {
     const error = new OperatingError("ECLOSED", why);
     this.#filters.close(error);
     this.#settleReady?.reject(error);
-    for (const waiting of [...this.#acks.values(), ...this.#pings]) waiting?.reject(error);
+    for (const waiting of this.#acks.values()) waiting.reject(error);
+    this.#pings.close(error);
     this.#options.onClose?.(why);
   }
 
@@ -270,10 +280,10 @@ export class MqttConnection {
       case "unsuback":
         return this.#filters.answered(packet.messageId!, (packet as unknown as { granted?: number[] }).granted ?? []);
       case "pingresp":
-        return this.#pings.shift()?.resolve();
+        return this.#pings.answered();
       case "disconnect": {
-        this.#disconnected(packet.reasonCode ?? 0, packet.properties);
-        const { reason, text } = this.closingReason!;
+        this.closingReason = saidBy(packet.reasonCode ?? 0, packet.properties);
+        const { reason, text } = this.closingReason;
         this.#transport!.close();
         return this.closed(
           `the broker closed the connection: ${describeReason(reason)}${text === undefined ? "" : `: ${text}`}`,
@@ -283,14 +293,10 @@ export class MqttConnection {
   }
 
   #receiveConnack(packet: IConnackPacket): void {
-    const code = this.version === 5 ? (packet.reasonCode ?? 0) : (packet.returnCode ?? 0);
-    if (code !== 0) {
-      // Brokers that do not know MQTT 5 say so in words of before.
-      const refusal = code < Reason.unspecifiedError ? refusals[code] : undefined;
-      this.#disconnected(refusal?.reason ?? Math.max(code, Reason.unspecifiedError), packet.properties);
-      const words = refusal?.words ?? (this.version === 5 ? describeReason(code) : `return code ${code}`);
-      const kind = this.closingReason!.reason === Reason.unsupportedProtocolVersion ? "EVERSION" : "EREFUSED";
-      this.#settleReady?.reject(new ConnectionRefused(kind, words, code));
+    const refusal = refusalOf(packet, this.version);
+    if (refusal !== undefined) {
+      this.closingReason = refusal.said;
+      this.#settleReady?.reject(refusal.error);
       this.#transport!.close();
       return this.closed("refused");
     }
@@ -307,15 +313,10 @@ export class MqttConnection {
     this.#settleReady?.resolve();
   }
 
-  #disconnected(reason: number, said: { reasonString?: string; serverReference?: string } | undefined): void {
-    this.closingReason = { reason, text: said?.reasonString, serverReference: said?.serverReference };
-  }
-
   #sendPing(): void {
     if (!this.#hasReceived && !this.#isPaused) return this.abort("the broker does not answer");
     this.#hasReceived = false;
-    this.#pings.push(undefined);
-    this.#send({ cmd: "pingreq" } as Packet);
+    this.#pings.keepAlive();
   }
 
   #writeUnacknowledged(packetId: number, unacknowledged: Unacknowledged): void {

@@ -1,7 +1,8 @@
 /** The package `mqttzoo` in browsers, which speak WebSocket and nothing else. */
-import { type Client, connectOn, type Runtime } from "./client.ts";
+import { type Client, connectOn } from "./client.ts";
 import type { ClientOptions } from "./client-options.ts";
 import { ConnectFailed } from "./errors.ts";
+import type { Runtime } from "./runtime.ts";
 
 export * from "./public.ts";
 

@@ -1,7 +1,8 @@
 /** The package `mqttzoo` on Bun. */
 import { dialTcp } from "../net/tcp.ts";
-import { type Client, connectOn, type Runtime } from "./client.ts";
+import { type Client, connectOn } from "./client.ts";
 import type { ClientOptions } from "./client-options.ts";
+import type { Runtime } from "./runtime.ts";
 
 export * from "./public.ts";
 

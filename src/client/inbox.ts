@@ -20,7 +20,13 @@ type AnySubscription = Subscription<never, never>;
 
 const retainHandling = { send: 0, new: 1, never: 2 } as const;
 
+/** Calls a callback of the application's, by its name: what it throws is the end of nothing. */
+type CallBack = (name: string, run: () => unknown) => void;
+
 export class Inbox {
+  /** Messages that have come. */
+  received = 0;
+  readonly callBack: CallBack;
   readonly #interests = new Map<string, Interest>();
   readonly #byId = new Map<number, Interest>();
   /** The interests that match a topic, where the broker does not say it. */
@@ -33,6 +39,10 @@ export class Inbox {
   /** Filters that the broker's session has and nobody listens to any more. */
   readonly #unwanted = new Set<string>();
   #connection: MqttConnection | undefined;
+
+  constructor(callBack: CallBack) {
+    this.callBack = callBack;
+  }
 
   /** Messages of this client's session that no subscription has asked for. */
   get unclaimed(): number {
@@ -103,6 +113,7 @@ export class Inbox {
 
   receive(publish: Publish, isRepeat: boolean): void {
     if (isRepeat) return this.#receiveAgain(publish);
+    this.received++;
     const topic = this.#topics.of(publish.topicBytes, publish.topicStart, publish.topicEnd);
     const arrival = this.#arrivalOf(publish, topic);
     const { receipt } = arrival;

@@ -25,4 +25,10 @@ export interface Messaging {
 
   /** Resolves when the broker has answered everything that was sent before. */
   flush(options?: { signal?: AbortSignal }): Promise<void>;
+
+  /**
+   * Calls a callback of the application's: what it throws goes into the log.
+   * @internal
+   */
+  callBack(name: string, run: () => unknown): void;
 }

@@ -95,6 +95,9 @@ export class Outbox {
     (pending, reason, text) => this.#settled(pending as Pending, reason, text),
     () => this.#beginAnew(),
   );
+  /** Messages that were settled, and those that were refused. */
+  published = 0;
+  refused = 0;
   readonly #queue = new Ring<Pending>();
   readonly #offline: OfflineOptions;
   #queuedBytes = 0;
@@ -185,6 +188,7 @@ export class Outbox {
     const problem = this.#problemOf(publish);
     if (problem !== undefined) return refused(problem);
     connection.write(publish, 0, false);
+    this.published++;
     if (connection.unsent < outputBytesHigh) return handedOver;
     return new Promise((resolve) => this.#blocked.push(() => resolve(delivered)));
   }
@@ -194,6 +198,7 @@ export class Outbox {
     if (problem !== undefined) return pending.reject(problem);
     if (pending.publish.qos === 0) {
       connection.write(pending.publish, 0, false);
+      this.published++;
       return pending.resolve(delivered);
     }
     connection.deliver(pending);
@@ -228,8 +233,10 @@ export class Outbox {
     const again: Pending[] = [];
     for (const unacknowledged of outgoing.values()) {
       const pending = unacknowledged as Pending;
-      if (pending.released) pending.resolve(delivered);
-      else if (!pending.isAborted) again.push(pending);
+      if (pending.released) {
+        this.published++;
+        pending.resolve(delivered);
+      } else if (!pending.isAborted) again.push(pending);
       pending.isSent = false;
     }
     outgoing.clear();
@@ -251,9 +258,13 @@ export class Outbox {
   }
 
   #settled(pending: Pending, reason: number, text: string | undefined): void {
-    if (reason < Reason.unspecifiedError)
+    if (reason < Reason.unspecifiedError) {
+      this.published++;
       pending.resolve(reason === Reason.noMatchingSubscribers ? unheard : delivered);
-    else pending.reject(publishRefused(topicOf(pending.publish), reason, text));
+    } else {
+      this.refused++;
+      pending.reject(publishRefused(topicOf(pending.publish), reason, text));
+    }
     if (this.#queue.length > 0 || this.#idle.length > 0) this.#pump();
   }
 

@@ -3,13 +3,17 @@ export type { BankDesk, Quote, QuoteOptions } from "./bank-desk.ts";
 export type { Client, EndOptions } from "./client.ts";
 export type {
   ClientOptions,
+  LogEntry,
+  LogLevel,
   OfflineOptions,
   Payload,
   Published,
   PublishOptions,
   ReconnectOptions,
   SchemaOption,
+  Statistics,
   Status,
+  WaitOptions,
   Will,
 } from "./client-options.ts";
 export {

@@ -12,7 +12,7 @@ import { Reason } from "../mqtt/reason.ts";
 import type { TransportEvents } from "../net/transport.ts";
 import { type Address, nameOf, parseReference } from "./address.ts";
 import { Backoff } from "./backoff.ts";
-import type { ReconnectOptions, Status } from "./client-options.ts";
+import type { LogLevel, ReconnectOptions, Status } from "./client-options.ts";
 import type { ClosingReason } from "./closing-reason.ts";
 import { eventsOf, MqttConnection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
@@ -28,12 +28,15 @@ export interface ReconnectorOptions {
   /** The options of one connection; asked before each, since passwords may be tokens that expire. */
   readonly connection: () => Promise<ConnectionOptions>;
   readonly connectTimeoutMs: number;
+  /** True: the first connection is waited for as long as it takes. */
+  readonly isPatient: boolean;
   /** Undefined: a connection that is lost is the end. */
   readonly reconnect: ReconnectOptions | undefined;
   readonly random: Random;
   readonly onConnected: (connection: MqttConnection) => void;
   readonly onDisconnected: () => void;
   readonly onStatus: (status: Status) => void;
+  readonly log: (level: LogLevel, message: string) => void;
   readonly onEnded: (error: ClientClosed) => void;
 }
 
@@ -64,6 +67,8 @@ export class Reconnector {
   #version: ProtocolVersion | undefined;
   #connection: MqttConnection | undefined;
   #isEnded = false;
+  /** The error that has ended it for good. */
+  error: ClientClosed | undefined;
 
   constructor(options: ReconnectorOptions) {
     this.#options = options;
@@ -71,14 +76,19 @@ export class Reconnector {
   }
 
   /**
-   * Resolves with the first connection. Rejects with `ConnectFailed` when no broker takes us, or with the signal's
-   * reason.
+   * Resolves with the first connection, or at once if it is patient. Rejects with `ConnectFailed` when no broker takes
+   * us, or with the signal's reason.
    */
   async start(signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted();
+    if (this.#options.isPatient) void this.#startPatiently(signal);
+    else await this.#startNow(signal);
+  }
+
+  async #startNow(signal: AbortSignal | undefined): Promise<void> {
     const abort = (): void => this.end(new ClientClosed("aborted"));
     signal?.addEventListener("abort", abort);
     try {
-      signal?.throwIfAborted();
       const { connection, lost } = await this.#dialAny();
       signal?.throwIfAborted();
       void this.#live(connection, lost);
@@ -91,10 +101,19 @@ export class Reconnector {
     }
   }
 
+  async #startPatiently(signal: AbortSignal | undefined): Promise<void> {
+    const abort = (): void => this.end(new ClientClosed("aborted"));
+    signal?.addEventListener("abort", abort);
+    const first = await this.#dialAny().catch((error) => (this.#isFinal(error) ? undefined : this.#dialAgain(error)));
+    signal?.removeEventListener("abort", abort);
+    if (first !== undefined) await this.#live(first.connection, first.lost);
+  }
+
   /** Ends for good; the connection is cut unless it has been left properly before. */
   end(error: ClientClosed): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
+    this.error = error;
     this.#ending.abort();
     this.#connection?.abort(error.message);
     this.#report({ state: "closed", why: error.message });
@@ -117,29 +136,33 @@ export class Reconnector {
       this.#follow(closingReason);
       // A broker that lets us in and drops us at once is not to be asked more and more.
       if (systemClock.now() - startedAt >= steadyMs) this.#backoff.reset();
-      const again = await this.#dialAgain(why);
+      const again = await this.#dialAgain(new Error(why));
       if (again === undefined) return;
       ({ connection, lost } = again);
     }
   }
 
-  async #dialAgain(lost: string) {
-    let why = lost;
+  async #dialAgain(lost: unknown) {
+    let last = lost;
     while (!this.#isEnded) {
       const inMs = this.#backoff.next();
-      this.#report({ state: "reconnecting", why, inMs });
+      this.#report({ state: "reconnecting", why: messageOf(last), inMs });
       await pause(inMs, this.#ending.signal);
       try {
         return await this.#dialAny();
       } catch (error) {
-        why = messageOf(error);
-        if (error instanceof ConnectFailed && finalReasons.has(error.reasonCode ?? 0)) {
-          this.end(new ClientClosed(why, { cause: error }));
-          return undefined;
-        }
+        last = error;
+        if (this.#isFinal(error)) return undefined;
       }
     }
     return undefined;
+  }
+
+  /** Ends, and returns true, if an attempt has failed for a reason that will be the same the next time. */
+  #isFinal(error: unknown): boolean {
+    if (!(error instanceof ConnectFailed && finalReasons.has(error.reasonCode ?? 0))) return this.#isEnded;
+    this.end(new ClientClosed(error.message, { cause: error }));
+    return true;
   }
 
   /** One round: each broker once, beginning after the one that was last. Rejects with what the last of them said. */
@@ -166,7 +189,10 @@ export class Reconnector {
     const { dialer, connectTimeoutMs, onConnected } = this.#options;
     const name = nameOf(address);
     const lost = defer<string>();
-    const options = await this.#options.connection();
+    const late = (): Error => new Error(`no answer within ${connectTimeoutMs / 1000} s`);
+    const patience = { ms: connectTimeoutMs, late, signal: this.#ending.signal };
+    this.#report({ state: "connecting", broker: name });
+    const options = await within(this.#options.connection(), patience);
     const connection = new MqttConnection({
       ...options,
       ...(this.#version && { version: this.#version }),
@@ -183,10 +209,9 @@ export class Reconnector {
     dialled.catch(() => {
       place = "";
     });
-    const late = (): Error => new Error(`no answer within ${connectTimeoutMs / 1000} s`);
     try {
       const ready = Promise.race([dialled.then(() => connection.ready), connection.ready]);
-      await within(ready, { ms: connectTimeoutMs, late, signal: this.#ending.signal });
+      await within(ready, patience);
     } catch (error) {
       connection.abort(messageOf(error));
       this.#follow(connection.closingReason);
@@ -194,6 +219,7 @@ export class Reconnector {
       const isTooNew = closingReason?.reason === Reason.unsupportedProtocolVersion;
       if (isTooNew && options.version === undefined && this.#version === undefined) {
         this.#version = 4;
+        this.#options.log("info", `${name} does not speak MQTT 5: MQTT 3.1.1 is spoken`);
         return this.#dial(address);
       }
       const said = closingReason?.text === undefined ? "" : `: ${closingReason.text}`;
@@ -209,7 +235,23 @@ export class Reconnector {
   }
 
   #report(status: Status): void {
+    if (this.status.state === "closed") return;
     this.status = status;
+    this.#options.log(...lineOf(status));
     this.#options.onStatus(status);
+  }
+}
+
+/** A status as a line of a log. */
+function lineOf(status: Status): [LogLevel, string] {
+  switch (status.state) {
+    case "connecting":
+      return ["debug", `dials ${status.broker}`];
+    case "connected":
+      return ["info", `connected to ${status.broker}, ${status.sessionPresent ? "with its" : "in a new"} session`];
+    case "reconnecting":
+      return ["warn", `no connection: ${status.why}; tries again in ${status.inMs} ms`];
+    case "closed":
+      return ["info", `closed: ${status.why}`];
   }
 }

@@ -182,8 +182,13 @@ export class Responder<Params> implements AsyncDisposable {
       // A request is done with when it is answered: should this process die before, another one may answer it.
       request.ack();
     } catch (error) {
-      this.#options.onError?.(error, request as unknown as Message);
+      this.#failed(error, request);
     }
+  }
+
+  #failed(error: unknown, request: Message<Params>): void {
+    const { onError } = this.#options;
+    if (onError !== undefined) this.#client.callBack("onError", () => onError(error, request as unknown as Message));
   }
 
   async #answerOf(request: Message<Params>): Promise<{ payload: Payload; options?: PublishOptions }> {
@@ -191,7 +196,7 @@ export class Responder<Params> implements AsyncDisposable {
       const answer = await this.#answer(request);
       return typeof answer === "string" || answer instanceof Uint8Array ? { payload: answer } : answer;
     } catch (error) {
-      this.#options.onError?.(error, request as unknown as Message);
+      this.#failed(error, request);
       return { payload: "", options: { userProperties: { [failureProperty]: messageOf(error) } } };
     }
   }

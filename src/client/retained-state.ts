@@ -111,7 +111,9 @@ export class State<Value> implements AsyncIterable<Awaited<Value> | undefined>, 
       this.#value = await this.#valueOf(message);
     } catch (error) {
       if (!(error instanceof ValidationFailed)) throw error;
-      return this.#options.onInvalid?.(error);
+      const { onInvalid } = this.#options;
+      if (onInvalid !== undefined) this.#client.callBack("onInvalid", () => onInvalid(error));
+      return;
     }
     this.#version++;
     this.#wake();

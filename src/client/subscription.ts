@@ -40,6 +40,7 @@ export interface SubscriptionOptions<Data = undefined> {
  */
 export interface SubscriptionHome {
   leave(subscription: Subscription<never, never>): Promise<void>;
+  callBack(name: string, run: () => unknown): void;
 }
 
 const bufferMaxDefault = 65_536;
@@ -198,7 +199,9 @@ export class Subscription<Params = AnyParams, Data = undefined>
         this.invalid++;
         value.ack();
         this.#taken = undefined;
-        this.options.onInvalid?.(value as unknown as Message<never, undefined>, error);
+        const { onInvalid } = this.options;
+        if (onInvalid !== undefined)
+          this.#home.callBack("onInvalid", () => onInvalid(value as unknown as Message<never, undefined>, error));
       }
     }
   }

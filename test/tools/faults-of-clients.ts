@@ -6,9 +6,24 @@ import type { Fault } from "./faults.ts";
 
 const reconnect = "test/sdk/reconnect.test.ts";
 const runtimes = "test/sdk/runtimes.test.ts";
+const status = "test/sdk/status.test.ts";
 const load = "test/unit/load.test.ts";
 
 export const faults: readonly Fault[] = [
+  {
+    what: "client: what a callback rejects with ends the process",
+    file: "src/client/announcer.ts",
+    find: "if (returned instanceof Promise) returned.catch(failed);\n    } catch (error) {",
+    replace: "void returned;\n    } catch (error) {",
+    tests: status,
+  },
+  {
+    what: "client: who is patient gives up after the first round all the same",
+    file: "src/client/reconnector.ts",
+    find: "(this.#isFinal(error) ? undefined : this.#dialAgain(error))",
+    replace: "this.end(new ClientClosed(messageOf(error))) as undefined",
+    tests: status,
+  },
   {
     what: "client: filters are not asked for again when the session is gone",
     file: "src/client/inbox.ts",

@@ -1,12 +1,13 @@
 /** The options of a client: what no packet can carry is refused with a `TypeError` before anything is dialled. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { connectOn, type Runtime } from "../../src/client/client.ts";
+import { connectOn } from "../../src/client/client.ts";
 import type { ClientOptions, PublishOptions } from "../../src/client/client-options.ts";
 import { connectBytesOf } from "../../src/client/connect-packet.ts";
 import type { ConnectionOptions } from "../../src/client/connection-options.ts";
 import { ConnectFailed } from "../../src/client/errors.ts";
 import { toPublish } from "../../src/client/outgoing-publish.ts";
+import type { Runtime } from "../../src/client/runtime.ts";
 import { parsePattern } from "../../src/client/topic-pattern.ts";
 import { decodeConnect } from "../../src/mqtt/control.ts";
 import { Framer } from "../../src/mqtt/framer.ts";
@@ -28,6 +29,8 @@ const optionNames = [
   "reconnect",
   "offline",
   "onStatus",
+  "onLog",
+  "retry",
   "signal",
 ] as const satisfies readonly (keyof ClientOptions)[];
 const anything = fc.oneof(
