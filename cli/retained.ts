@@ -2,6 +2,7 @@
 import { Command, Option } from "commander";
 import { Acl } from "../src/access/acl.ts";
 import { parsePasswordFile } from "../src/access/password-file.ts";
+import type { RetainedMessageRow } from "../src/api/rows.ts";
 import { clearRetained, type SeenMessage } from "../src/audit/remove-mail.ts";
 import { walkRetained } from "../src/audit/scan.ts";
 import { OperatingError } from "../src/base/errors.ts";
@@ -10,10 +11,12 @@ import { retainedPath, topicOfPath } from "../src/coordinator/paths.ts";
 import { refuseNewer } from "../src/coordinator/tree-format.ts";
 import { describeStrangers, notingReader } from "../src/mail/record-reader.ts";
 import { filterMatches, parseFilter } from "../src/mqtt/topic.ts";
+import { type ApiPlace, askApi } from "../src/server/api-client.ts";
 import { readText } from "../src/server/operator-files.ts";
 import { type Tree, withTree } from "./cluster/open-tree.ts";
+import { withPlace } from "./flags/api-flags.ts";
 import { addCommand, type TreeFlags } from "./flags/tree-flags.ts";
-import { complain } from "./output/print.ts";
+import { complain, say } from "./output/print.ts";
 import { inCredits, printRows, type Row } from "./output/table.ts";
 
 interface Flags extends TreeFlags {
@@ -34,6 +37,8 @@ interface Retained extends SeenMessage {
   /** Milliseconds since 1970; Infinity: it stays until it is cleared. */
   readonly keepUntil: number;
   readonly branch: string;
+  /** When it was published, in ms since 1970; undefined: the store does not say. */
+  readonly at: number | undefined;
 }
 
 /** Messages that are cleared at once. */
@@ -47,6 +52,9 @@ export function retainedCommand(): Command {
   withChoice(addCommand(retained, "list", "print retained messages"))
     .argument("[FILTER]", "topic filter (default: all topics)")
     .action(list);
+  withPlace(retained.command("get").description("print the message of one topic, and who has set it, when and where"))
+    .argument("<TOPIC>", "the topic")
+    .action(get);
   withChoice(addCommand(retained, "clear", "remove retained messages; their credits come back"))
     .argument("[FILTER]", "topic filter; may be left out where --user or --not-allowed chooses")
     .option("--dry-run", "print what would be cleared, and clear nothing")
@@ -58,12 +66,14 @@ New subscribers are not sent what has been cleared, at no broker; those who have
 that another one replaces meanwhile is left alone.
 
 --not-allowed chooses what its user may not publish there any more, by the access list as it is in --acl-file now, and
-with --password-file what is of users who are not in that file any more. With which client id something was
-published is not known: what a rule with %c allows to any client of the user counts as allowed. Rights that a token or a hook has given are not
-in the access list, so name such users' topics there first, or choose by --user.
+with --password-file what is of users who are not in that file any more. With which client id something was published
+only the broker knows at which it was, until that restarts (retained get): what a rule with %c allows to any client of
+the user counts as allowed. Rights that a token or a hook has given are not in the access list, so name such users'
+topics there first, or choose by --user.
 
 Examples:
   mqttzoo retained list 'home/#' --data mqttzoo-data
+  mqttzoo retained get home/kitchen/set --api http://olga:PASSWORD@broker.example.org:8080
   mqttzoo retained list --user mallory --zk zk1:2181,zk2:2181,zk3:2181
   mqttzoo retained clear --not-allowed --acl-file acl --password-file users --dry-run --zk zk1:2181
   mqttzoo retained clear 'home/#' --user mallory --zk zk1:2181
@@ -84,9 +94,17 @@ async function list(filter: string | undefined, flags: Flags): Promise<void> {
   const isChosen = chooserOf(filter, flags);
   const found = await withTree(flags, "read", (tree) => find(tree, isChosen));
   printRows(
-    found.map((message) => ({ ...rowOf(message), branch: message.branch })),
+    found.map((message) => ({ ...rowOf(message), branch: message.branch, retained: timeOf(message.at) })),
     flags.json === true,
   );
+}
+
+async function get(topic: string, flags: ApiPlace & { readonly json?: boolean }): Promise<void> {
+  const message = (await askApi(flags, "GET", `/retained/${encodeURIComponent(topic)}`)) as RetainedMessageRow;
+  if (flags.json === true) return printRows([{ ...message }], true);
+  const { payload, payload_base64, ...facts } = message;
+  for (const [name, value] of Object.entries(facts)) say(`${name.replaceAll("_", " ").padEnd(14)} ${value ?? "-"}`);
+  say(payload === null ? `payload in base64: ${payload_base64}` : `payload: ${payload}`);
 }
 
 async function clear(filter: string | undefined, flags: Flags): Promise<void> {
@@ -120,17 +138,24 @@ function rowOf({ topic, user, bytes, credits, keepUntil }: Retained): Row {
   return { topic, user: user === "" ? null : user, bytes, credits: inCredits(credits), expires };
 }
 
+function timeOf(at: number | undefined): string | null {
+  return at === undefined ? null : new Date(at).toISOString();
+}
+
 /** Returns what is retained and chosen, by topic. Rejects with `OperatingError`. */
 async function find(tree: Tree, isChosen: (message: Retained) => boolean): Promise<Retained[]> {
   await refuseNewer(tree);
   const strangers = new Map<string, string>();
   const found: Retained[] = [];
-  await walkRetained({ store: tree, reader: notingReader(strangers) }, (path, head, { data, stat: { version } }) => {
-    const { credits, keepUntil, branch, parts, payer: user = "" } = head;
-    const topic = topicOfPath(retainedPath, path);
-    const message = { path, version, topic, user, bytes: data.length, credits, keepUntil, branch, parts };
-    if (isChosen(message)) found.push(message);
-  });
+  await walkRetained(
+    { store: tree, reader: notingReader(strangers) },
+    (path, head, { data, stat: { version, mtime: at } }) => {
+      const { credits, keepUntil, branch, parts, payer: user = "" } = head;
+      const topic = topicOfPath(retainedPath, path);
+      const message = { path, version, topic, user, bytes: data.length, credits, keepUntil, branch, parts, at };
+      if (isChosen(message)) found.push(message);
+    },
+  );
   const words = describeStrangers(strangers);
   if (words !== undefined) complain(words);
   return found.sort((a, b) => (a.topic < b.topic ? -1 : 1));

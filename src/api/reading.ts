@@ -16,6 +16,7 @@ import {
   listenerNames,
   optionSchema,
   quoteSchema,
+  type RetainedMessageRow,
   refusalKinds,
   refusalSchema,
   retainedMessageSchema,
@@ -195,9 +196,17 @@ const getRetained = operation({
   pathWords: { topic: "the topic, its slashes as %2F" },
   answer: retainedMessageSchema,
   problems: [404],
-  answerCall({ reading, path, done }) {
+  answerCall({ reading, cluster, path, done }) {
     const value = reading.retainedMessage(path.topic!);
-    done(value === undefined ? new Problem(404, "nothing is retained on that topic") : { value });
+    if (value === undefined) return done(new Problem(404, "nothing is retained on that topic"));
+    const { broker, client_id } = value;
+    // Which client it was the broker alone knows at which it was published.
+    if (client_id !== null || broker === null || !cluster.others().includes(broker)) return done({ value });
+    cluster.askBroker(broker, { operation: "getRetained", path, query: {}, body: undefined }, (answer) => {
+      const theirs = typeof answer === "object" && "value" in answer ? (answer.value as RetainedMessageRow) : undefined;
+      const isSame = theirs?.retained_at !== undefined && theirs.payload_base64 === value.payload_base64;
+      done({ value: isSame ? { ...value, client_id: theirs.client_id } : value });
+    });
   },
 });
 

@@ -122,6 +122,12 @@ const retainedFields = {
   qos: integer("its QoS", { minimum: 0, maximum: 2 }),
   payload_bytes: integer("how long its payload is"),
   expires_at: nullable(time("when it expires; null: never")),
+  user: nullable(text("the user who has published it; null: a client without a user name, or an operator")),
+  client_id: nullable(
+    text("the client that has published it; null: only its broker knows, until that restarts, or it was an operator"),
+  ),
+  broker: nullable(text("the broker at which it was published, and which pays for it; null: the broker's own")),
+  retained_at: nullable(time("when it was published; null: not known, since a broker alone has been restarted")),
 };
 export const retainedSchema = named("Retained", object(retainedFields));
 export type RetainedRow = Of<typeof retainedSchema>;

@@ -34,6 +34,8 @@ export interface Stat {
   readonly czxid: number;
   /** The transaction that set its data last. */
   readonly mzxid: number;
+  /** When its data was set last, in ms since 1970; undefined where the store does not keep that. */
+  readonly mtime?: number;
   /** How often its data was set. */
   readonly version: number;
   /**

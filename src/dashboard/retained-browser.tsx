@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import type { RetainedRow } from "../api/rows.ts";
 import { whyOf } from "./api.ts";
-import { bytes } from "./format.ts";
+import { bytes, dateTime } from "./format.ts";
 import { hashOf, useCalm, useIsOperator, useSession } from "./hooks.ts";
 import { usePaged } from "./paged.ts";
 import { Card, Field, Notice, State, Tag } from "./parts.tsx";
@@ -35,10 +35,12 @@ export function RetainedBrowser() {
         <State live={retained} />
         {retained.value !== undefined && retained.rows.length === 0 ? <p class="quiet">{said.none}</p> : null}
         <ul class="plain">
-          {retained.rows.map(({ topic, qos, payload_bytes }) => (
-            <li key={topic}>
-              <a href={hashOf("topics", topic)}>{topic}</a> <Tag>{words.qos(qos)}</Tag>{" "}
-              <span class="quiet">{bytes(payload_bytes)}</span>
+          {retained.rows.map((row) => (
+            <li key={row.topic}>
+              <a href={hashOf("topics", row.topic)}>{row.topic}</a> <Tag>{words.qos(row.qos)}</Tag>{" "}
+              <span class="quiet">
+                {bytes(row.payload_bytes)} {originOf(row)}
+              </span>
             </li>
           ))}
         </ul>
@@ -53,6 +55,15 @@ export function RetainedBrowser() {
       </div>
     </Card>
   );
+}
+
+/** Tells who has set a retained message, where and when, as far as it is known. */
+export function originOf({ user, client_id, broker, retained_at }: RetainedRow): string {
+  // A broker of an earlier version does not tell, nor is it told of what is the broker's own.
+  if ((broker ?? null) === null) return "";
+  const who = [client_id === null ? [] : said.client(client_id), user === null ? [] : said.user(user)].flat();
+  const words = said.by(who.length === 0 ? said.nobody : who.join(", "), broker!);
+  return retained_at === null ? words : `${words}, ${dateTime(retained_at)}`;
 }
 
 /** First tells how many match, and then clears them. */

@@ -8,7 +8,7 @@ import { hashOf, useIsOperator, useLive, useSession } from "./hooks.ts";
 import { Icon } from "./icons.tsx";
 import { Card, PageHead, State, Tag } from "./parts.tsx";
 import { PublishForm } from "./publish-form.tsx";
-import { RetainedBrowser } from "./retained-browser.tsx";
+import { originOf, RetainedBrowser } from "./retained-browser.tsx";
 import { TopicWatch } from "./topic-watch.tsx";
 import { words } from "./words.ts";
 
@@ -147,6 +147,7 @@ export function Retained({ of }: { readonly of: RetainedMessageRow }) {
         {expires_at === null ? "" : `, ${said.expires(dateTime(expires_at))}`}
         {payload === null ? `, ${said.base64}` : ""}
       </p>
+      <p class="quiet">{originOf(of)}</p>
       <pre>{payload ?? payload_base64}</pre>
     </div>
   );

@@ -183,6 +183,10 @@ export const words = {
     filter: "Topic filter",
     none: "Nothing is retained there.",
     clear: "Clear all of them …",
+    by: (who: string, broker: string) => `by ${who} at ${broker}`,
+    client: (id: string) => `client ${id}`,
+    user: (name: string) => `user ${name}`,
+    nobody: "somebody without a user name",
     sure: (number: number, filter: string) =>
       `${plural(number, "retained message matches", "retained messages match")} ${filter}. Subscribers are told.`,
     clearSure: (number: number) => `Clear ${number.toLocaleString("en")}`,

@@ -13,6 +13,18 @@ export interface RetainedMessage {
   readonly number: number;
   /** True if it was published at this broker, so that who had subscribed here before has had it live. */
   readonly wasLive: boolean;
+  /** Where it comes from; undefined: it is the broker's own. */
+  readonly origin: RetainedOrigin | undefined;
+}
+
+/** The origin of a retained message, as far as it is known. */
+export interface RetainedOrigin {
+  /** The broker at which it was published, and which pays for it. */
+  readonly broker: string;
+  /** The client that has published it; undefined: that was at another broker, before a restart, or by an operator. */
+  readonly clientId: string | undefined;
+  /** When it was published, in ms since 1970; undefined: before a restart, and the store does not say. */
+  readonly at: number | undefined;
 }
 
 export class RetainedMessages {
@@ -55,7 +67,7 @@ export class RetainedMessages {
   }
 
   /** `from`: a client of this broker, or the broker itself; or what the store tells of others. */
-  set(topic: string, publish: Publish, from: "here" | "elsewhere"): void {
+  set(topic: string, publish: Publish, from: "here" | "elsewhere", origin?: RetainedOrigin): void {
     let level = this.#root;
     for (const name of topic.split("/")) {
       let child = level.children.get(name);
@@ -68,7 +80,7 @@ export class RetainedMessages {
     if (level.entry === undefined) this.#count(topic, 1);
     else this.#bytes -= level.entry.publish.size;
     this.#bytes += publish.size;
-    level.entry = { topic, publish, number: ++this.#lastNumber, wasLive: from === "here" };
+    level.entry = { topic, publish, number: ++this.#lastNumber, wasLive: from === "here", origin };
   }
 
   /** Returns whether there was one. */

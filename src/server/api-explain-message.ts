@@ -7,6 +7,7 @@ import type { LocalSession } from "../broker/delivery/local-session.ts";
 import { isPeer, type Remote } from "../broker/peers/peer.ts";
 import { isRemoteSession } from "../broker/peers/remote-session.ts";
 import { isOwnTopic, ownTopicWords } from "../broker/publish/own-topics.ts";
+import type { RetainedMessage } from "../router/retained.ts";
 import type { Target } from "../router/router.ts";
 
 /** A finding as it is made; the broker that has made it is added. */
@@ -50,12 +51,20 @@ export function* explainMessage(broker: Broker, { topic, publisher }: Asked): Ge
       text: `dropped for ${clientId}, last ${timeOf(drop.topics.get(topic)!)}: ${describeDrop(drop.cause)}`,
     };
   const retained = context.retained.get(topic);
-  if (retained !== undefined)
-    yield {
-      cause: "retained",
-      weight: "fact",
-      text: `the last retained message has ${retained.publish.payloadLength} bytes`,
-    };
+  if (retained !== undefined) yield { cause: "retained", weight: "fact", text: retainedWords(retained) };
+}
+
+/** Tells of the retained message, and who has set it, as far as it is known here. */
+function retainedWords({ publish, origin }: RetainedMessage): string {
+  const words = `the last retained message has ${publish.payloadLength} bytes`;
+  if (origin === undefined) return words;
+  const whose = [
+    ...(origin.clientId === undefined ? [] : [`by client ${origin.clientId}`]),
+    ...(publish.payer === "" ? [] : [`by user ${publish.payer}`]),
+    `at broker ${origin.broker}`,
+    ...(origin.at === undefined ? [] : [timeOf(origin.at)]),
+  ];
+  return `${words}, and was published ${whose.join(", ")}`;
 }
 
 /** Tells to whom messages on the topic go from here. */

@@ -257,9 +257,13 @@ function* subscriptionRows({ session, context }: LocalSession): Generator<Subscr
     };
 }
 
-function retainedRow({ topic, publish }: RetainedMessage): RetainedRow {
-  const expires_at = publish.expiresAt === Infinity ? null : timeOf(publish.expiresAt);
-  return { topic, qos: publish.qos, payload_bytes: publish.payloadLength, expires_at };
+function retainedRow({ topic, publish, origin }: RetainedMessage): RetainedRow {
+  const { qos, payloadLength, expiresAt, payer } = publish;
+  return {
+    ...{ topic, qos, payload_bytes: payloadLength, expires_at: expiresAt === Infinity ? null : timeOf(expiresAt) },
+    ...{ user: payer === "" ? null : payer, client_id: origin?.clientId ?? null, broker: origin?.broker ?? null },
+    retained_at: origin?.at === undefined ? null : timeOf(origin.at),
+  };
 }
 
 function messageRow(entry: RetainedMessage): RetainedMessageRow {

@@ -88,8 +88,8 @@ function versionOf({ kind }: WriteOperation, stat: Stat | undefined): number {
   return kind === "create" ? 0 : kind === "set" ? stat!.version : -1;
 }
 
-export function toStat({ czxid, mzxid, version, numChildren, ephemeralOwner, dataLength }: Stat) {
-  return { czxid, mzxid, version, childCount: numChildren, isEphemeral: isSession(ephemeralOwner), dataLength };
+export function toStat({ czxid, mzxid, mtime, version, numChildren, ephemeralOwner, dataLength }: Stat) {
+  return { czxid, mzxid, mtime, version, childCount: numChildren, isEphemeral: isSession(ephemeralOwner), dataLength };
 }
 
 /** Containers have the lowest number there is as their owner, nodes with a time to live one whose first byte is 255. */

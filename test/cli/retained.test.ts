@@ -1,7 +1,7 @@
 /** `mqttzoo retained`: whose retained messages there are, and clearing those of who may not publish there any more. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { ZooKeeper } from "../../src/zookeeper/zookeeper.ts";
 import { brokerArguments, freePort, untilListening } from "../bench/brokers.ts";
@@ -83,6 +83,13 @@ test("a broker alone: what a revoked writer has left is listed, tried, and clear
   expect(first).toMatchObject({ topic: "home/a/m", user: "mallory", expires: null });
   expect(first.credits).toBeGreaterThan(0);
   expect(topicsOf(await rows("list", "--user", "", ...where))).toEqual(["home/nobody", "open/x"]);
+  const [surprise] = await rows("get", "own/mallory/x", ...where);
+  expect(surprise).toMatchObject({ user: "mallory", broker: hostname(), payload: "on" });
+  expect(surprise.client_id).toMatch(/^./);
+  expect(Date.now() - Date.parse(surprise.retained_at)).toBeLessThan(60_000);
+  const { out } = await runExecutable(["retained", "get", "own/mallory/x", ...where]);
+  expect(out).toMatch(/^user +mallory$/m);
+  expect((await runExecutable(["retained", "get", "own/none", ...where])).err).toContain("nothing is retained on that");
   writeFileSync(acl, "topic open/#\nuser alice\ntopic home/#\npattern own/%u/#\npattern deny own/%u/%c\n");
   const notAllowed = ["--not-allowed", "--acl-file", acl];
   const gone = ["home/a/m", "home/m", "home/nobody"];

@@ -97,6 +97,25 @@ describe("one broker answers for all", () => {
     writer.abort();
   });
 
+  test("who has set a retained message is told, also of another broker's client", async () => {
+    const before = Date.now();
+    const setter = await connect(2, "r-setter");
+    setter.publish("surprise/x", "boo", { qos: 1, messageId: 1, retain: true });
+    await setter.take("puback");
+    await eventually(async () => (await api.ask("/retained/surprise%2Fx")).status === 200, "it is known here");
+    const row = await api.get("/retained/surprise%2Fx");
+    expect(row).toMatchObject({ broker: "c", client_id: "r-setter", user: null, payload: "boo" });
+    expect(Math.abs(Date.parse(row.retained_at) - before)).toBeLessThan(60_000);
+    const [listed] = (await api.get("/retained?filter=surprise/x")).items;
+    expect(listed).toMatchObject({ broker: "c", client_id: null, retained_at: row.retained_at });
+    const { findings } = await api.get("/explain/message?topic=surprise/x");
+    const words = "was published by client r-setter, at broker c";
+    expect(findings).toContainEqual(
+      expect.objectContaining({ broker: "c", cause: "retained", text: expect.stringContaining(words) }),
+    );
+    setter.abort();
+  });
+
   test("another broker is asked, and told, by its name", async () => {
     expect((await api.get("/broker?broker=b")).broker).toBe("b");
     const set = await api.ask("/log-level?broker=b", { method: "PUT", body: { level: "error" } });

@@ -218,6 +218,15 @@ describe.each([
     await page.getByRole("button", { name: "Clear 1" }).click();
     await shows(page, "1 retained message is cleared.");
     await shows(page, "Nothing is retained there.");
+    const stayer = await connect(1, "stayer");
+    stayer.publish("zoo/ape/cage", "open", { qos: 1, messageId: 1, retain: true });
+    await stayer.take("puback");
+    await shows(page, /by somebody without a user name at b, /);
+    await page.getByRole("link", { name: "zoo/ape/cage" }).first().click();
+    await shows(page, /by client stayer at b, /);
+    stayer.publish("zoo/ape/cage", "", { qos: 1, messageId: 2, retain: true });
+    await stayer.take("puback");
+    stayer.abort();
   }, 90_000);
 
   test("Bank tells who holds the credits, what is stored, what storing costs, and takes deposits", async () => {

@@ -266,4 +266,11 @@ export const faults: readonly Fault[] = [
     replace: 'if (asked.missing !== why && why === "") this',
     tests: "test/cluster/api.test.ts",
   },
+  {
+    what: "api: the broker at which a retained message was published is not asked which client it was",
+    file: "src/api/reading.ts",
+    find: "client_id !== null || broker === null ||",
+    replace: "client_id === null || broker === null ||",
+    tests: "test/cluster/api.test.ts",
+  },
 ];

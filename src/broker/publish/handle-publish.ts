@@ -264,7 +264,7 @@ export class PublishHandler {
     if (publish.retain) {
       // A publish of a persistent session is refused once the session is another broker's; see `guard`.
       const isAwaited = (): boolean => client.mailbox !== undefined || connection.channel.phase !== "closed";
-      const retaining = { payment: retainedPayment, isAwaited };
+      const retaining = { payment: retainedPayment, isAwaited, clientId: client.session.clientId };
       operations.push(...this.#retainedStore.retain(publish, route.topic, retaining));
     }
     if (publish.qos === 2) operations.push(...holdId(this.#context, client, { publish, payment: idPayment }));

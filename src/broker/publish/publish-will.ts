@@ -114,7 +114,8 @@ export class WillPublisher {
     const { payment, retainedPayment } = paid;
     leaves();
     const inDrop = placeInDrop(this.#context, publish, { route, publisher, payment });
-    const retaining = { payment: retainedPayment, isAwaited: () => true };
+    const { clientId } = publisher.session;
+    const retaining = { payment: retainedPayment, isAwaited: () => true, clientId };
     const kept = publish.retain ? this.#parts.retainedStore.retain(publish, route.topic, retaining) : [];
     // Another broker has published the will, or keeps the session.
     const refused = (): void => {

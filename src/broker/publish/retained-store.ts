@@ -25,6 +25,8 @@ interface Bill extends Price {
 export interface RetainOptions {
   readonly payment: Payment | undefined;
   readonly isAwaited: () => boolean;
+  /** The client that has published it, for people; undefined: an operator. */
+  readonly clientId?: string;
 }
 
 /** A write that is under way. */
@@ -102,7 +104,7 @@ export class RetainedStore {
    * contact is lost before they are done and `isAwaited` returns false, they are left out: the publisher has gone,
    * perhaps to another broker, and may have been told there that a newer message is retained.
    */
-  retain(publish: Publish, topic: string, { payment, isAwaited }: RetainOptions): JournalOperation[] {
+  retain(publish: Publish, topic: string, { payment, isAwaited, clientId }: RetainOptions): JournalOperation[] {
     const { retained, mail, bankAccount, coordinator } = this.#context;
     const losses = this.#losses;
     const isDue = (): boolean => losses === this.#losses || isAwaited();
@@ -124,7 +126,7 @@ export class RetainedStore {
     }
     const exists = retained.hasNode(topic);
     const kept = publish.kept();
-    retained.set(topic, kept, "here");
+    retained.set(topic, kept, "here", { broker: bankAccount.branch, clientId, at: this.#context.clock.wall() });
     const { data, checks, parts, credits } = mail.retain(kept, this.priceOf(kept), payment);
     const payloadBytes = parts === undefined ? kept.payloadLength : 0;
     const writing = this.#write(path, payment && { credits, payer: kept.payer, payloadBytes, payment });
@@ -213,7 +215,8 @@ export class RetainedStore {
       if (publish.expiresAt <= this.#context.clock.wall()) return this.expire(path, node.stat.version);
       // If the same message was only read again, it must stay the same object: feeds compare it.
       const known = retained.get(topic)?.publish;
-      if (known === undefined || !isSameMessage(known, publish)) retained.set(topic, publish, "elsewhere");
+      if (known !== undefined && isSameMessage(known, publish)) return;
+      retained.set(topic, publish, "elsewhere", { broker: head!.branch, clientId: undefined, at: node.stat.mtime });
     });
   }
 
