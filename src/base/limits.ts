@@ -28,6 +28,8 @@ export const logTextMax = 128;
 /** Characters of a line of the log; of a longer one each text is cut to `logFieldCharactersMax`. */
 export const logLineCharactersMax = 4_000;
 export const logFieldCharactersMax = 1_000;
+/** The wait for an address of a host before the next one is dialled as well (RFC 8305, 5). */
+export const happyEyeballsMs = 250;
 /** The time that a peer is given to close a connection that we have closed. */
 export const lingerMs = 1_000;
 /** Connections that are kept only until they have been told why they are turned away; others are just closed. */

@@ -1,6 +1,11 @@
-/** Where brokers are, as applications write it: `mqtt://a,b:1884`, `mqtts://user:password@host`, `wss://host/mqtt`. */
+/**
+ * Where brokers are, as applications write it: `mqtt://a,b:1884`, `mqtts://user:password@host`, `wss://host/mqtt`,
+ * `mqtt+unix:///path`.
+ */
 
-const defaultPorts = { mqtt: 1883, mqtts: 8883, ws: 80, wss: 443 } as const;
+const defaultPorts = { mqtt: 1883, mqtts: 8883, ws: 80, wss: 443, "mqtt+unix": 0 } as const;
+/** Other spellings, as other clients have them. */
+const spellings: Readonly<Record<string, Scheme>> = { tcp: "mqtt", ssl: "mqtts", tls: "mqtts" };
 
 export type Scheme = keyof typeof defaultPorts;
 
@@ -10,6 +15,8 @@ export interface Address {
   readonly port: number;
   /** The path of a WebSocket. */
   readonly path: string;
+  /** The path of a Unix socket, instead of host and port. */
+  readonly socket?: string;
 }
 
 export interface Target {
@@ -29,22 +36,46 @@ export function parseTarget(urls: string | readonly string[]): Target {
   return { addresses: targets.flatMap(({ addresses }) => addresses), username, password };
 }
 
+/** Throws a `TypeError`. */
 function parseUrl(url: string): Target {
-  const match = /^(mqtt|mqtts|ws|wss):\/\/(?:([^@/]*)@)?([^/?#]+)(\/[^#]*)?$/.exec(url);
+  const match = /^([a-z+]+):\/\/(?:([^@/]*)@)?([^/?#]*)(\/[^#]*)?$/i.exec(url);
+  const named = match?.[1]?.toLowerCase() ?? "";
+  const scheme = spellings[named] ?? (named as Scheme);
   // What stands before the @ may be a password.
-  if (match === null)
+  if (match === null || !Object.hasOwn(defaultPorts, scheme) || (match[3] === "") !== (scheme === "mqtt+unix"))
     throw new TypeError(
-      `${JSON.stringify(url.replace(/\/\/.*@/, "//…@"))} is not mqtt://, mqtts://, ws:// or wss:// and then host[:port], or several with commas between`,
+      `${JSON.stringify(url.replace(/\/\/.*@/, "//…@"))} is not mqtt://, mqtts://, ws:// or wss:// and then host[:port], or several with commas between, nor mqtt+unix:///path`,
     );
-  const [, scheme, login, hosts, path = "/"] = match as unknown as [string, Scheme, string?, string?, string?];
+  const [, , login, hosts, path = "/"] = match;
   const [username, ...password] = login?.split(":") ?? [];
   return {
-    addresses: hosts!
-      .split(",")
-      .map((place) => parsePlace(place, { scheme, path: path === "/" && scheme.startsWith("ws") ? "/mqtt" : path })),
-    username: username === undefined ? undefined : decodeURIComponent(username),
-    password: password.length === 0 ? undefined : decodeURIComponent(password.join(":")),
+    addresses:
+      scheme === "mqtt+unix"
+        ? [parseSocket(path)]
+        : hosts!
+            .split(",")
+            .map((place) =>
+              parsePlace(place, { scheme, path: path === "/" && scheme.startsWith("ws") ? "/mqtt" : path }),
+            ),
+    username: username === undefined ? undefined : decoded(username),
+    password: password.length === 0 ? undefined : decoded(password.join(":")),
   };
+}
+
+/** Throws a `TypeError`. */
+function parseSocket(path: string): Address {
+  const socket = decoded(path);
+  if (socket === "/" || socket.includes("\0")) throw new TypeError("mqtt+unix:// needs the path of a socket behind it");
+  return { scheme: "mqtt+unix", host: "localhost", port: 0, path: "/", socket };
+}
+
+/** Throws a `TypeError`, which does not show the text: it may be a password. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new TypeError("a % in a broker's URL begins no character: write a % itself as %25");
+  }
 }
 
 function parsePlace(place: string, like: Pick<Address, "scheme" | "path">): Address {
@@ -67,7 +98,8 @@ export function parseReference(reference: string, like: Address): Address[] {
 }
 
 /** The address as people read it. */
-export function nameOf({ scheme, host, port }: Address): string {
+export function nameOf({ scheme, host, port, socket }: Address): string {
+  if (socket !== undefined) return `${scheme}://${socket}`;
   return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 

@@ -3,6 +3,8 @@ import { sessionNeverExpires } from "../mqtt/constants.ts";
 import { isTopicName } from "../mqtt/topic.ts";
 import { checkBinary, checkInteger, checkText, shownValue } from "./checks.ts";
 import type { ClientOptions } from "./client-options.ts";
+import { checkHeaders } from "./headers.ts";
+import { scramMethod } from "./scram.ts";
 
 /** Throws a `TypeError` that names the option, if a value is of the wrong type or out of range. */
 type Check = (name: string, value: unknown) => void;
@@ -64,6 +66,8 @@ const checks: Readonly<Record<keyof ClientOptions, Check>> = {
   password: (name, value) => typeof value === "function" || checkBinary(name, value),
   version: oneOf(4, 5),
   tls: record,
+  webSocket: parts({ headers: (_, value) => typeof value === "function" || checkHeaders(value) }),
+  auth: oneOf(scramMethod),
   will,
   receiveMaximum: integer(1, uint16Max),
   packetBytesMax: integer(1, uint32Max),
@@ -82,7 +86,8 @@ const checks: Readonly<Record<keyof ClientOptions, Check>> = {
 export function checkOptions(options: ClientOptions): void {
   record("the options", options);
   checkAll(options, checks, "");
-  const { sessionExpiry = 0, clientId } = options;
+  const { sessionExpiry = 0, clientId, auth, version = 5 } = options;
+  if (auth !== undefined && version < 5) throw new TypeError("auth needs MQTT 5");
   if (sessionExpiry > 0 && clientId === undefined)
     throw new TypeError("a session that outlives its connection needs a clientId");
 }

@@ -22,8 +22,15 @@ export interface ClientOptions {
   readonly password?: Payload | (() => Payload | Promise<Payload>);
   /** 5 unless set, or 4 where the broker does not speak it: MQTT 3.1.1 has no reasons, no properties and no expiry. */
   readonly version?: 4 | 5;
-  /** Options for `mqtts://`, in Node and Bun; browsers trust whom they trust. */
+  /**
+   * The password is proved and not sent, and the broker proves that it knows it, too: MQTT 5's enhanced authentication.
+   * Needs a user name and a password. Unless it is set, they stand in CONNECT.
+   */
+  readonly auth?: "SCRAM-SHA-256";
+  /** Options for `mqtts://` and `wss://`, in Node and Bun; browsers trust whom they trust. */
   readonly tls?: TlsOptions;
+  /** Options for `ws://` and `wss://`, in Node and Bun: the path stands in the URL. */
+  readonly webSocket?: WebSocketOptions;
   /** Published by the broker when the connection is lost and not left by `end()`. */
   readonly will?: Will;
   /**
@@ -52,6 +59,13 @@ export interface ClientOptions {
   /** Gives up the first connection. */
   readonly signal?: AbortSignal;
 }
+
+export interface WebSocketOptions {
+  /** Headers of the request, for a login of HTTP, say; a function is asked before each connection. */
+  readonly headers?: Headers | (() => Headers | Promise<Headers>);
+}
+
+type Headers = Readonly<Record<string, string>>;
 
 export interface Will {
   readonly topic: string;

@@ -23,6 +23,7 @@ import { connectOptionsOf } from "./connect-options.ts";
 import type { MqttConnection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
 import { within } from "./deadlines.ts";
+import { dialerOf } from "./dialer.ts";
 import { ClientClosed, MqttError, TimedOut } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
 import type { Message } from "./message.ts";
@@ -32,7 +33,7 @@ import { toPublish } from "./outgoing-publish.ts";
 import { Reconnector } from "./reconnector.ts";
 import { type Answer, type RequestOptions, Requests, Responder, type RespondOptions } from "./requests.ts";
 import { State, type StateOptions } from "./retained-state.ts";
-import { dialerOf, type Runtime } from "./runtime.ts";
+import type { Runtime } from "./runtime.ts";
 import { validate } from "./standard-schema.ts";
 import { Tally } from "./statistics.ts";
 import type { Subscription, SubscriptionOptions } from "./subscription.ts";
@@ -89,11 +90,12 @@ export class Client implements Messaging, AsyncDisposable {
     this.#tally = new Tally(this.#inbox, this.#outbox);
     const turn = new Turn(runtime.nextTurn);
     const { reconnect = {} } = options;
+    const connectTimeoutMs = (options.connectTimeout ?? connectTimeoutDefault) * 1000;
     this.#reconnector = new Reconnector({
       addresses: target.addresses,
-      dialer: dialerOf(runtime, options),
+      dialer: dialerOf(runtime, options, connectTimeoutMs),
       connection: async () => ({ ...(await this.#connectionOptions(target)), turn }),
-      connectTimeoutMs: (options.connectTimeout ?? connectTimeoutDefault) * 1000,
+      connectTimeoutMs,
       reconnect: reconnect === false ? undefined : reconnect,
       random: systemRandom,
       onConnected: (connection) => this.#connected(connection),

@@ -41,6 +41,11 @@ export function saidBy(
   return { reason, text: said?.reasonString, serverReference: said?.serverReference };
 }
 
+/** A reason code and what was said besides, for people. */
+export function inWords({ reason, text }: ClosingReason): string {
+  return `${describeReason(reason)}${text === undefined ? "" : `: ${text}`}`;
+}
+
 /** Returns why a CONNACK does not let us in; undefined: it does. */
 export function refusalOf(
   packet: IConnackPacket,

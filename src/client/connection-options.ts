@@ -21,6 +21,17 @@ export type PublishProperties = NonNullable<IPublishPacket["properties"]>;
 export type ConnectProperties = NonNullable<IConnectPacket["properties"]>;
 export type WillProperties = NonNullable<NonNullable<IConnectPacket["will"]>["properties"]>;
 
+/** One exchange of MQTT 5's enhanced authentication (4.12). */
+export interface Login {
+  readonly method: string;
+  /** The first word of the client, which stands in CONNECT. */
+  readonly first: Uint8Array;
+  /** Answers a question of the broker. Rejects if that is odd. */
+  answer(challenge: Uint8Array): Promise<Uint8Array>;
+  /** Throws if the last word of the broker, which stands in CONNACK, does not prove who it is. */
+  check(proof: Uint8Array | undefined): void;
+}
+
 /** The options of a connection; `Connection` is what is handed to `onReady`. */
 export interface ConnectionOptions<Connection = unknown> {
   readonly clientId?: string;
@@ -36,6 +47,8 @@ export interface ConnectionOptions<Connection = unknown> {
   readonly keepAlive?: number;
   readonly username?: string;
   readonly password?: string | Uint8Array;
+  /** Proves who we are, and who the broker is. MQTT 5. */
+  readonly login?: Login;
   /** Seconds for which the session outlives the connection (MQTT 5). */
   readonly sessionExpiryInterval?: number;
   /** Properties of CONNECT, besides the session's expiry (MQTT 5). */

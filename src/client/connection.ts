@@ -4,7 +4,14 @@
  * `subscribe` when it has said SUBACK.
  */
 
-import type { IConnackPacket, IDisconnectPacket, IPublishPacket, ISubackPacket, IUnsubscribePacket } from "mqtt-packet";
+import type {
+  IAuthPacket,
+  IConnackPacket,
+  IDisconnectPacket,
+  IPublishPacket,
+  ISubackPacket,
+  IUnsubscribePacket,
+} from "mqtt-packet";
 import { decodeUtf8, ownBytes } from "../base/bytes.ts";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, OperatingError, ProtocolError } from "../base/errors.ts";
@@ -14,28 +21,30 @@ import { PacketType, type ProtocolVersion } from "../mqtt/constants.ts";
 import { decodeFromServer, encodeControl, type Packet } from "../mqtt/control.ts";
 import { Framer } from "../mqtt/framer.ts";
 import { Envelope, Publish, parsePublish, writePublish } from "../mqtt/publish.ts";
-import { describeReason, Reason } from "../mqtt/reason.ts";
+import { Reason } from "../mqtt/reason.ts";
 import type { Sink } from "../mqtt/sink.ts";
 import type { Transport, TransportEvents } from "../net/transport.ts";
 import { Turn, Writer } from "../net/writer.ts";
 import { ClientSession, type Unacknowledged } from "./client-session.ts";
-import { type ClosingReason, refusalOf, saidBy } from "./closing-reason.ts";
+import { type ClosingReason, inWords, refusalOf, saidBy } from "./closing-reason.ts";
 import { connectBytesOf } from "./connect-packet.ts";
 import type { ConnectionOptions, PublishOptions, SubscribeOptions } from "./connection-options.ts";
+import type { Deferred } from "./deadlines.ts";
 import { FilterRequests } from "./filter-requests.ts";
 import { Flight, packetBytesOf } from "./flight.ts";
+import { answerAuth } from "./login.ts";
 import { Pings } from "./pings.ts";
 import { publishOf } from "./publish-properties.ts";
 
 /** The events by which a transport drives its connection. */
-export function eventsOf(connection: MqttConnection): TransportEvents<MqttConnection> {
-  return {
-    opened: (transport) => connection.opened(transport),
-    received: (_, bytes) => connection.received(bytes),
-    drained: () => connection.drained(),
-    closed: (_, error) => connection.closed(error ?? "the broker closed the connection"),
-  };
-}
+export const eventsOf = (connection: MqttConnection): TransportEvents<MqttConnection> => ({
+  opened: (transport) => connection.opened(transport),
+  received: (_, bytes) => connection.received(bytes),
+  drained: () => connection.drained(),
+  closed: (_, error) => connection.closed(error ?? "the broker closed the connection"),
+});
+
+type Waiting<Value> = Pick<Deferred<Value>, "resolve" | "reject">;
 
 export class MqttConnection {
   readonly ready: Promise<void>;
@@ -76,14 +85,14 @@ export class MqttConnection {
     this.#flight = new Flight({
       session: this.#session,
       isMute: this.version < 5,
-      packetBytesMax: () => this.#packetBytesMax(),
+      packetBytesMax: this.#packetBytesMax,
       write: (packetId, unacknowledged) => this.#writeUnacknowledged(packetId, unacknowledged),
       refuse: (packetId, reason, why) => void this.#settle(packetId, reason, why),
     });
     this.#filters = new FilterRequests({
       session: this.#session,
       version: this.version,
-      packetBytesMax: () => this.#packetBytesMax(),
+      packetBytesMax: this.#packetBytesMax,
       write: (packet) => this.#append(packet),
     });
     this.ready = new Promise((resolve, reject) => {
@@ -206,8 +215,8 @@ export class MqttConnection {
   /** Cuts the connection, as a crash would. */
   abort(why = "aborted"): void {
     this.#isLeaving = true;
+    this.closed(why); // before the transport says that it is gone
     this.#transport?.abort();
-    this.closed(why);
   }
 
   opened(transport: Transport): MqttConnection {
@@ -231,12 +240,8 @@ export class MqttConnection {
       while (this.#why === undefined && this.#framer.next()) this.#receive();
       if (!this.#framer.pending) this.#framer.release();
     } catch (error) {
-      this.#isLeaving = true;
-      // Before the transport says that it is gone: this is why.
-      this.closed(
-        this.#flight.isOpen ? messageOf(error) : `what answers does not speak MQTT; TLS? (${messageOf(error)})`,
-      );
-      this.#transport?.abort();
+      const said = messageOf(error);
+      this.abort(this.#flight.isOpen ? said : `what answers does not speak MQTT; TLS? (${said})`);
     }
   }
 
@@ -281,13 +286,15 @@ export class MqttConnection {
         return this.#filters.answered(packet.messageId!, (packet as unknown as { granted?: number[] }).granted ?? []);
       case "pingresp":
         return this.#pings.answered();
+      case "auth":
+        return answerAuth(this.#options.login, packet as IAuthPacket, {
+          send: (answer) => this.#why === undefined && this.#send(answer),
+          fail: (why) => this.abort(why),
+        });
       case "disconnect": {
         this.closingReason = saidBy(packet.reasonCode ?? 0, packet.properties);
-        const { reason, text } = this.closingReason;
         this.#transport!.close();
-        return this.closed(
-          `the broker closed the connection: ${describeReason(reason)}${text === undefined ? "" : `: ${text}`}`,
-        );
+        return this.closed(`the broker closed the connection: ${inWords(this.closingReason)}`);
       }
     }
   }
@@ -303,6 +310,7 @@ export class MqttConnection {
     // [MQTT-3.2.2-4]
     if (packet.sessionPresent && this.#options.clean !== false)
       throw new ProtocolError(Reason.protocolError, "the broker goes on with a session that was to begin anew");
+    this.#options.login?.check(packet.properties?.authenticationData);
     this.sessionPresent = packet.sessionPresent;
     this.granted = packet.properties ?? {};
     if (!packet.sessionPresent) this.#session.brokerForgot();
@@ -376,9 +384,7 @@ export class MqttConnection {
   }
 
   /** The largest packet that the broker takes, in bytes. */
-  #packetBytesMax(): number {
-    return this.granted.maximumPacketSize ?? Infinity;
-  }
+  readonly #packetBytesMax = (): number => this.granted.maximumPacketSize ?? Infinity;
 
   #send(packet: Packet): void {
     this.#append(encodeControl(packet, this.version));
@@ -387,9 +393,4 @@ export class MqttConnection {
   #append(bytes: Uint8Array): void {
     this.#writer!.append(bytes, 0, bytes.length);
   }
-}
-
-interface Waiting<Value> {
-  readonly resolve: (value: Value) => void;
-  readonly reject: (error: Error) => void;
 }

@@ -1,4 +1,6 @@
 /** The package `mqttzoo` in browsers, which speak WebSocket and nothing else. */
+import { dialWebSocket } from "../net/web-socket-client.ts";
+import { webSocketUrl } from "./address.ts";
 import { type Client, connectOn } from "./client.ts";
 import type { ClientOptions } from "./client-options.ts";
 import { ConnectFailed } from "./errors.ts";
@@ -13,6 +15,7 @@ channel.port1.onmessage = () => turns.shift()!();
 const browser: Runtime = {
   dialSocket: ({ scheme }) =>
     Promise.reject(new ConnectFailed(`${scheme}:// cannot be had in a browser: use ws:// or wss://`, undefined)),
+  dialWebSocket: (address, events) => dialWebSocket(webSocketUrl(address), events),
   // Timers are slowed down in browsers; messages are not.
   nextTurn: (run) => {
     turns.push(run);
@@ -20,7 +23,11 @@ const browser: Runtime = {
   },
 };
 
-/** Connects, as elsewhere, but over `ws://` and `wss://` alone. */
-export function connect(urls: string | readonly string[], options: ClientOptions = {}): Promise<Client> {
+/** Connects, as elsewhere, but over `ws://` and `wss://` alone. Rejects with a `TypeError` for headers. */
+export async function connect(urls: string | readonly string[], options: ClientOptions = {}): Promise<Client> {
+  if (options?.webSocket?.headers !== undefined)
+    throw new TypeError(
+      "browsers let no page set the headers of a WebSocket: put a token into the URL or the password",
+    );
   return connectOn(browser, urls, options);
 }

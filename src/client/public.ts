@@ -14,6 +14,7 @@ export type {
   Statistics,
   Status,
   WaitOptions,
+  WebSocketOptions,
   Will,
 } from "./client-options.ts";
 export {

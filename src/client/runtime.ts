@@ -1,27 +1,33 @@
 /** The doors to the outside, which differ between runtimes: Bun, Node, browsers. */
 import type { TlsOptions, TransportEvents } from "../net/transport.ts";
-import { dialWebSocket } from "../net/web-socket-client.ts";
-import { type Address, webSocketUrl } from "./address.ts";
-import type { ClientOptions } from "./client-options.ts";
+import type { Address } from "./address.ts";
 import type { MqttConnection } from "./connection.ts";
-import type { Dialer } from "./reconnector.ts";
+
+/** Opens a TCP connection, or a Unix socket; `tls`: with TLS over it. */
+export type DialSocket = <Owner>(
+  address: Address,
+  events: TransportEvents<Owner>,
+  tls: TlsOptions | undefined,
+) => Promise<unknown>;
+
+export interface WebSocketDial {
+  /** Undefined: without TLS. */
+  readonly tls: TlsOptions | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+  /** The time in which the server must have agreed, in ms. */
+  readonly handshakeMs: number;
+}
+
+export type DialWebSocket = (
+  address: Address,
+  events: TransportEvents<MqttConnection>,
+  dial: WebSocketDial,
+) => Promise<unknown>;
 
 /** @internal */
 export interface Runtime {
-  /** Opens a TCP connection; `tls`: with TLS over it. */
-  readonly dialSocket: (
-    address: Address,
-    events: TransportEvents<MqttConnection>,
-    tls: TlsOptions | undefined,
-  ) => Promise<unknown>;
+  readonly dialSocket: DialSocket;
+  readonly dialWebSocket: DialWebSocket;
   /** Runs something at the end of the event loop's turn. */
   readonly nextTurn: (run: () => void) => void;
-}
-
-/** Returns what opens a client's transports. */
-export function dialerOf({ dialSocket }: Runtime, { tls = {} }: ClientOptions): Dialer {
-  return (address, events) => {
-    if (address.scheme.startsWith("ws")) return dialWebSocket(webSocketUrl(address), events);
-    return dialSocket(address, events, address.scheme === "mqtts" ? tls : undefined);
-  };
 }

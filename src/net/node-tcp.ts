@@ -49,12 +49,14 @@ class NodeTransport implements Transport {
 
 /** Dials. Rejects with `OperatingError`. */
 export function dialNode<Owner>(
-  { host, port }: { readonly host: string; readonly port: number },
+  { host, port, socket: path }: { readonly host: string; readonly port: number; readonly socket?: string },
   events: TransportEvents<Owner>,
   tls: TlsOptions | undefined,
 ): Promise<Owner> {
   return new Promise((resolve, reject) => {
-    const socket = tls === undefined ? connect({ host, port }) : connectTls(tlsOptionsOf(host, port, tls));
+    // A host that has several addresses is tried at each, as RFC 8305 says.
+    const place = path === undefined ? { host, port, autoSelectFamily: true } : { path };
+    const socket = tls === undefined ? connect(place) : connectTls({ ...place, ...tlsOptionsOf(host, tls) });
     let owner: { readonly is: Owner } | undefined;
     let error: Error | undefined;
     socket.once(tls === undefined ? "connect" : "secureConnect", () => {
@@ -84,16 +86,14 @@ export function dialNode<Owner>(
         return;
       }
       const why = error?.message || (error as { code?: string } | undefined)?.code || "it was closed";
-      reject(new OperatingError("ECONNECT", `cannot connect to ${host}:${port}: ${why}`));
+      reject(new OperatingError("ECONNECT", `cannot connect to ${path ?? `${host}:${port}`}: ${why}`));
     });
   });
 }
 
-function tlsOptionsOf(host: string, port: number, tls: TlsOptions) {
+function tlsOptionsOf(host: string, tls: TlsOptions) {
   const { isInsecure: _, version, protocol, serverName = host, ...given } = tls;
   return {
-    host,
-    port,
     servername: /^[\d.]+$|:/.test(serverName) ? "" : serverName,
     // Whether it is believed is decided when its certificate has been seen.
     rejectUnauthorized: false,

@@ -142,6 +142,8 @@ export interface TlsOptions {
   readonly ca?: string;
   readonly cert?: string;
   readonly key?: string;
+  /** Opens `key`, where that is encrypted. */
+  readonly passphrase?: string;
   /** The name that the other side's certificate must bear; the host's by default. */
   readonly serverName?: string;
   /**

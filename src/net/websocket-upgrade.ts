@@ -23,6 +23,8 @@ export interface UpgradeOptions extends WebSocketRequest {
   /** The value of the header `Host`. */
   readonly host: string;
   readonly protocol: string;
+  /** The names of where a login of HTTP, and the path, are given; the options of the command line unless set. */
+  readonly help?: { readonly login: string; readonly path: string };
   /** The time in which the server must have agreed, in ms. */
   readonly handshakeMs: number;
 }
@@ -35,7 +37,7 @@ export function upgradeToWebSocket<Owner>(
   events: TransportEvents<Owner>,
   options: UpgradeOptions,
 ): { readonly events: TransportEvents<WebSocketClientEnd<Owner>>; readonly opened: Promise<Owner> } {
-  const opened = Promise.withResolvers<Owner>();
+  const opened = withResolvers<Owner>();
   return {
     opened: opened.promise,
     events: {
@@ -47,17 +49,27 @@ export function upgradeToWebSocket<Owner>(
   };
 }
 
+/** `Promise.withResolvers`, which Node has from 22 on. */
+function withResolvers<Value>(): PromiseWithResolvers<Value> {
+  let resolve!: (value: Value | PromiseLike<Value>) => void;
+  let reject!: (error: unknown) => void;
+  const promise = new Promise<Value>((onValue, onError) => {
+    resolve = onValue;
+    reject = onError;
+  });
+  return { promise, resolve, reject };
+}
+
 const opcodes = { binary: 2, close: 8, ping: 9, pong: 10 } as const;
 const normalClosure = Uint8Array.of(1000 >> 8, 1000 & 0xff);
 const maskBytes = 4;
 const scratch = new Uint8Array(webSocketFrameBytes + 4 + maskBytes);
-/** Words that help, by the status with which a server has answered instead. */
-const helps: Readonly<Record<number, string>> = {
-  400: "; does it speak MQTT over WebSocket?",
-  401: "; it wants a login of HTTP: --ws-header",
-  403: "; it wants a login of HTTP: --ws-header",
-  404: "; name its path with --ws-path",
-};
+/** Returns words that help, by the status with which a server has answered instead. */
+function helpFor(status: number, { help = { login: "--ws-header", path: "--ws-path" } }: UpgradeOptions): string {
+  if (status === 400) return "; does it speak MQTT over WebSocket?";
+  if (status === 401 || status === 403) return `; it wants a login of HTTP: ${help.login}`;
+  return status === 404 ? `; name its path with ${help.path}` : "";
+}
 
 class WebSocketClientEnd<Owner> extends Over {
   readonly #events: TransportEvents<Owner>;
@@ -167,7 +179,8 @@ class WebSocketClientEnd<Owner> extends Over {
     );
     const to = headers.get("location");
     if (/^3/.test(status) && to !== undefined) return `it says that the broker is at ${to.slice(0, 200)}`;
-    if (status !== "101") return `it answers ${`${status} ${words}`.trim().slice(0, 80)}${helps[Number(status)] ?? ""}`;
+    if (status !== "101")
+      return `it answers ${`${status} ${words}`.trim().slice(0, 80)}${helpFor(Number(status), this.#options)}`;
     const isUpgrade =
       headers.get("upgrade")?.toLowerCase() === "websocket" && /\bupgrade\b/i.test(headers.get("connection") ?? "");
     if (!isUpgrade || headers.get("sec-websocket-accept") !== acceptOf(this.#key))

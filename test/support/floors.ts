@@ -151,10 +151,13 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   },
   // An invariant is said with assert.
   { what: /assertion failed/, only: ["src/base/assert.ts"] },
-  { what: /\bMath\.random\b|\bcrypto\./, only: ["src/base/random.ts", "src/net/self-signed.ts"] },
+  {
+    what: /\bMath\.random\b|\bcrypto\./,
+    only: ["src/base/random.ts", "src/net/self-signed.ts", "src/client/scram.ts"],
+  },
   // Timers of the edges: the machines' alarm, a closing socket, the store's retry,
   // a client's ping and its patience, -W of sub and pub, a balancer's header, the body of an HTTP request,
-  // the answer to a WebSocket and its end,
+  // the answer to a WebSocket and its end, the next address of a host,
   // the beat of an answer that goes on, a look at the operator's files; and the door of the dashboard, which is a
   // program of its own.
   {
@@ -168,6 +171,7 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
       "src/server/operator-files.ts",
       "src/embedded/worker.ts",
       "src/net/node-tcp.ts",
+      "src/net/happy-eyeballs.ts",
       "src/net/web-socket-client.ts",
       "src/net/websocket-upgrade.ts",
       "src/client/connection.ts",

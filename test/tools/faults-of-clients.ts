@@ -11,6 +11,13 @@ const load = "test/unit/load.test.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "client: a broker that proves nothing is believed (SCRAM)",
+    file: "src/client/connection.ts",
+    find: "this.#options.login?.check(packet.properties?.authenticationData);",
+    replace: "",
+    tests: "test/sdk/scram.test.ts",
+  },
+  {
     what: "client: what a callback rejects with ends the process",
     file: "src/client/announcer.ts",
     find: "if (returned instanceof Promise) returned.catch(failed);\n    } catch (error) {",

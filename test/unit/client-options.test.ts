@@ -22,6 +22,8 @@ const optionNames = [
   "password",
   "version",
   "tls",
+  "webSocket",
+  "auth",
   "will",
   "receiveMaximum",
   "packetBytesMax",
@@ -66,6 +68,7 @@ async function attempt(
       dialled = true;
       throw new Error("nobody is there");
     },
+    dialWebSocket: () => Promise.reject(new Error("nobody is there")),
     nextTurn: (run) => void setImmediate(run),
   };
   const error = await connectOn(runtime, url as string, options as ClientOptions).catch((thrown) => thrown);
