@@ -40,6 +40,11 @@ export const snSpecs: readonly OptionSpec[] = [
   },
   { key: "snGatewayId", value: "NUMBER", help: "this broker among the gateways of a network", parse: integer(0, 255) },
   {
+    key: "snFixedAddresses",
+    help: "serve a client without a key at no other IP address than that from which it has connected",
+    parse: parseFlag,
+  },
+  {
     key: "snMtu",
     value: "BYTES",
     help: "largest datagram that is sent to a client; larger messages are refused, and named in the log",

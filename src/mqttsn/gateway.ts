@@ -41,6 +41,8 @@ export interface GatewayOptions {
   readonly datagramBytesMax: number;
   /** True: MQTT-SN 2.0 is spoken, too. */
   readonly takes2?: boolean;
+  /** True: a client without a key is served only at the IP address from which it has connected. */
+  readonly fixesAddresses?: boolean;
 }
 
 /** The surroundings of the gateway: the broker, and the process. */
@@ -98,10 +100,9 @@ export class Gateway<Owner> {
     this.#anonymous = new Anonymous(options.anonymousUser, doors, this.metrics);
     const { user, retryMs, datagramBytesMax } = options;
     const { clock, random, predefined } = doors;
-    const timers = this.#timers;
     const { metrics } = this;
     this.#context = {
-      ...{ doors, timers, clock, random, predefined, metrics, user, retryMs, datagramBytesMax },
+      ...{ doors, timers: this.#timers, clock, random, predefined, metrics, user, retryMs, datagramBytesMax },
       mailWaits: (owner) => doors.mailWaits(owner),
       tooLarge: ({ clientId, peer }, topic, size) => {
         metrics.tooLarge++;
@@ -187,7 +188,7 @@ export class Gateway<Owner> {
     if (!isItself || device.peer.version !== arrived.version) {
       const peer = this.#peerOf(arrived, source);
       peer.note(message);
-      const moved = this.#find(arrived);
+      const moved = this.#find(arrived, peer);
       if (moved === undefined) return this.#receiveFromStranger(message, peer, now);
       if (message.kind === "connect") return this.#connect(message, peer, now);
       this.#move(moved, peer);
@@ -227,9 +228,10 @@ export class Gateway<Owner> {
    * Returns the client that a packet of 2.0 is of though it comes from elsewhere: it says so and sleeps, as with
    * PINGREQ of 1.2, or its sender has proved it.
    */
-  #find({ identifiedAs, protection }: Arrived): Device<Owner> | undefined {
+  #find({ identifiedAs, protection }: Arrived, peer: Peer): Device<Owner> | undefined {
     if (protection !== undefined) return this.#bySender.get(protection.sender);
     const device = identifiedAs === undefined ? undefined : this.#byId.get(identifiedAs);
+    if (this.#isElsewhere(device, peer)) return undefined;
     return device?.isAsleep && device.given?.allowsMoves && device.peer.protection === undefined ? device : undefined;
   }
 
@@ -281,8 +283,8 @@ export class Gateway<Owner> {
     if (!isKnown) return refuse(Reason2.clientIdNotValid);
     if (message.of2?.method !== undefined) return refuse(Reason2.badMethod);
     let device = this.#byId.get(clientId);
-    const isNew = device === undefined;
-    if (isNew && message.will && this.#willsPending.size >= snWillsPendingMax) {
+    if (this.#isElsewhere(device, peer)) return refuse(Reason2.clientIdNotValid);
+    if (device === undefined && message.will && this.#willsPending.size >= snWillsPendingMax) {
       this.metrics.refused++;
       return void peer.tell({ kind: "connack", code: ReturnCode.congestion });
     }
@@ -301,7 +303,7 @@ export class Gateway<Owner> {
     if (message.clientId !== "") return { ...message, clientId: `${message.clientId}${peer.suffix}` };
     const before = this.#byPeer.get(peer.key);
     const isAgain = before !== undefined && before.given?.messageId === message.of2!.messageId;
-    const assignedId = isAgain ? before.clientId.slice(0, assignedChars) : this.#randomHex();
+    const assignedId = isAgain ? before.clientId.slice(0, assignedChars) : this.#doors.random.hex(assignedChars / 2);
     return { ...message, clientId: `${assignedId}${peer.suffix}`, of2: { ...message.of2!, assignedId } };
   }
 
@@ -310,25 +312,24 @@ export class Gateway<Owner> {
     return this.#reader.keys === undefined || (suffix === "" ? !mark.test(clientId) : clientId.endsWith(suffix));
   }
 
-  #randomHex(): string {
-    const byte = (): string =>
-      Math.floor(this.#doors.random.next() * 256)
-        .toString(16)
-        .padStart(2, "0");
-    return Array.from({ length: assignedChars / 2 }, byte).join("");
+  /** Returns true if a client must not be found at that address: somebody there only knows its id. */
+  #isElsewhere(device: Device<Owner> | undefined, { address, protection }: Peer): boolean {
+    if (this.#options.fixesAddresses !== true || protection !== undefined) return false;
+    return device !== undefined && device.peer.address !== address;
   }
 
   /** A client that sleeps asks for its mail, perhaps from another address, or at another broker than before. */
   #wake(clientId: string, peer: Peer, now: number): void {
     const device = this.#byId.get(clientId);
-    if (!this.#mayHave(clientId, peer)) return void peer.tell(notConnected);
+    if (!this.#mayHave(clientId, peer) || this.#isElsewhere(device, peer)) return void peer.tell(notConnected);
     if (device !== undefined) {
       // One that does not sleep says who it is when its address has changed: by CONNECT.
       if (!device.isAsleep) return void peer.tell({ kind: "disconnect", duration: undefined });
       this.#move(device, peer);
       return device.receive({ kind: "pingreq", clientId }, noMessage, now);
     }
-    const isLikely = clientId.length <= snClientIdMax && this.#doors.knows(clientId);
+    // Of a client that is not known any more the address is not known either: it says by CONNECT who it is.
+    const isLikely = !this.#options.fixesAddresses && clientId.length <= snClientIdMax && this.#doors.knows(clientId);
     if (!isLikely || !this.#wakes.takeIfThere(now)) {
       if (isLikely) this.metrics.refused++;
       return void peer.tell({ kind: "disconnect", duration: undefined });

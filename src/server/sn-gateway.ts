@@ -36,7 +36,7 @@ export function gatewayOf(options: BrokerOptions, given: Given): Gateway<Connect
       { path },
       "no counter of MQTT-SN stands there: its sender is not heard; remove the znode, and start the broker again",
     );
-  const { snGatewayId, snUser, snPublishAnonymous, snRetry, snMtu, sn2 } = options;
+  const { snGatewayId, snUser, snPublishAnonymous, snRetry, snMtu, sn2, snFixedAddresses } = options;
   return new Gateway(
     {
       gatewayId: snGatewayId,
@@ -45,6 +45,7 @@ export function gatewayOf(options: BrokerOptions, given: Given): Gateway<Connect
       retryMs: snRetry,
       datagramBytesMax: snMtu,
       takes2: sn2,
+      fixesAddresses: snFixedAddresses,
     },
     {
       ...doors,

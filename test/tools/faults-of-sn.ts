@@ -197,4 +197,25 @@ export const faults: readonly Fault[] = [
     replace: "if (from < range.until) {",
     tests: counters,
   },
+  {
+    what: "sn: a sleeper whose address is fixed is had from another one",
+    file: "src/mqttsn/gateway.ts",
+    find: "if (!this.#mayHave(clientId, peer) || this.#isElsewhere(device, peer))",
+    replace: "if (!this.#mayHave(clientId, peer))",
+    tests: "test/unit/mqttsn.test.ts",
+  },
+  {
+    what: "sn: whoever connects as a client whose address is fixed has it",
+    file: "src/mqttsn/gateway.ts",
+    find: "    if (this.#isElsewhere(device, peer)) return refuse(Reason2.clientIdNotValid);\n",
+    replace: "",
+    tests: "test/unit/mqttsn.test.ts",
+  },
+  {
+    what: "sn: a fixed address counts with its port",
+    file: "src/mqttsn/gateway.ts",
+    find: "return device !== undefined && device.peer.address !== address;",
+    replace: "return device !== undefined && (device.peer.port > 0 || address !== '');",
+    tests: "test/unit/mqttsn.test.ts",
+  },
 ];

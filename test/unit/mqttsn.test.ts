@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { snUnprovenMax, snWillsPendingMax } from "../../src/base/sn-limits.ts";
 import { encodeControl } from "../../src/mqtt/control.ts";
-import { Gateway } from "../../src/mqttsn/gateway.ts";
+import { Gateway, type GatewayOptions } from "../../src/mqttsn/gateway.ts";
 import type { SnMessage } from "../../src/mqttsn/message-kinds.ts";
 import { decodeMessage, encodeMessage } from "../../src/mqttsn/messages.ts";
 import { Peer } from "../../src/mqttsn/peer.ts";
@@ -29,13 +29,13 @@ class OpenBroker implements TransportEvents<Transport> {
   closed(): void {}
 }
 
-function setUp() {
+function setUp(options: Partial<GatewayOptions> = {}) {
   let now = 1000;
   const broker = new OpenBroker();
   const sent: SnMessage[] = [];
   const later: (() => void)[] = [];
   const gateway = new Gateway<Transport>(
-    { gatewayId: 1, user: undefined, anonymousUser: undefined, retryMs: 10_000, datagramBytesMax: 1_232 },
+    { gatewayId: 1, user: undefined, anonymousUser: undefined, retryMs: 10_000, datagramBytesMax: 1_232, ...options },
     {
       events: broker,
       later: (go) => void later.push(go),
@@ -48,8 +48,8 @@ function setUp() {
       tooLarge() {},
     },
   );
-  const tell = (message: SnMessage, port = 1): void => {
-    gateway.receive(encodeMessage(message), { address: "10.0.0.1", port });
+  const tell = (message: SnMessage, port = 1, address = "10.0.0.1"): void => {
+    gateway.receive(encodeMessage(message), { address, port });
     for (const go of later.splice(0)) go();
   };
   const connect = (clientId: string, port: number, { will = false, duration = 100 } = {}): void =>
@@ -153,5 +153,49 @@ describe("predefined topics", () => {
     topics.load("*,kept,7");
     expect(() => topics.load(text)).toThrow(why);
     expect(topics.topicOf("x", 7)?.topic).toBe("kept");
+  });
+});
+
+describe("a client whose address is fixed", () => {
+  const elsewhere = "10.0.0.2";
+  const connectOf = (clientId: string): SnMessage => ({
+    ...{ kind: "connect", will: false, clean: false, protocolId: 1, duration: 100 },
+    clientId,
+  });
+  const ping = (clientId: string): SnMessage => ({ kind: "pingreq", clientId });
+
+  function asleep(options: Partial<GatewayOptions>) {
+    const made = setUp(options);
+    made.tell(connectOf("c"), 1);
+    made.tell({ kind: "disconnect", duration: 100 }, 1);
+    made.sent.length = 0;
+    return made;
+  }
+
+  test("cannot be had from another one, by waking it or by connecting as it; behind another port it goes on", () => {
+    const { gateway, sent, tell } = asleep({ fixesAddresses: true });
+    tell(ping("c"), 7, elsewhere);
+    tell(connectOf("c"), 7, elsewhere);
+    expect(sent.map(({ kind }) => kind)).toEqual(["disconnect", "connack"]);
+    expect(sent[1]).toMatchObject({ code: 3 });
+    expect([gateway.clients, gateway.sleeping]).toEqual([1, 1]);
+    sent.length = 0;
+    tell(ping("c"), 2);
+    expect(sent.map(({ kind }) => kind)).toEqual(["pingresp"]);
+    // Others have their own.
+    tell(connectOf("d"), 7, elsewhere);
+    expect([gateway.clients, sent.at(-1)]).toEqual([2, expect.objectContaining({ kind: "connack", code: 0 })]);
+  });
+
+  test("connects again where its address is not known any more", () => {
+    const { gateway, sent, tell } = setUp({ fixesAddresses: true });
+    tell(ping("stored"), 7, elsewhere);
+    expect([gateway.clients, sent.map(({ kind }) => kind)]).toEqual([0, ["disconnect"]]);
+  });
+
+  test("is found anywhere where that was not asked for", () => {
+    const { sent, tell } = asleep({});
+    tell(ping("c"), 7, elsewhere);
+    expect(sent.map(({ kind }) => kind)).toEqual(["pingresp"]);
   });
 });

@@ -48,6 +48,8 @@ export interface BrokerOptions {
   readonly snMulticast: string;
   /** The broker's number among the gateways of a network, 0…255. */
   readonly snGatewayId: number;
+  /** True: a client of MQTT-SN without a key is served at no other IP address than that of its CONNECT. */
+  readonly snFixedAddresses: boolean;
   /** Bytes of the largest datagram that is sent to a client. */
   readonly snMtu: number;
   /** Pause before a message to a client is sent again, in ms; it grows with each time. */
@@ -221,6 +223,7 @@ export const defaultOptions: BrokerOptions = {
   snPublishAnonymous: "",
   snMulticast: "",
   snGatewayId: 1,
+  snFixedAddresses: false,
   snMtu: 1_232,
   snRetry: 10_000,
   sn2: false,
