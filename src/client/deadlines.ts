@@ -33,12 +33,13 @@ export function within<Value>(promise: Promise<Value>, { signal, ms = Infinity, 
       signal?.removeEventListener("abort", abort);
       settle();
     };
-    if (signal?.aborted) return abort();
-    signal?.addEventListener("abort", abort);
+    // Also where nobody waits any more: a rejection that nobody hears of ends the process.
     promise.then(
       (value) => finish(() => resolve(value)),
       (error) => finish(() => reject(error)),
     );
+    if (signal?.aborted) return abort();
+    signal?.addEventListener("abort", abort);
   });
 }
 

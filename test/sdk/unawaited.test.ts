@@ -27,3 +27,30 @@ test("publishes that nobody awaits are refused, and callbacks throw: the applica
     expect(err).toContain("mqttzoo: onStatus has thrown");
   });
 });
+
+test("a first connection that is given up at any moment: who asked for it hears of it, and the application goes on", async () => {
+  await withBroker({}, async (broker) => {
+    const script = `
+      import { connect } from ${JSON.stringify(library)};
+      const given = [];
+      // From before anything is dialled to about when CONNACK comes.
+      for (let turns = 0; turns < 60; turns++) {
+        const gone = new AbortController();
+        const connecting = connect("mqtt://127.0.0.1:${broker.port}", { signal: gone.signal });
+        for (let turn = 0; turn < turns; turn++) await (turn % 3 === 2 ? new Promise(setImmediate) : undefined);
+        gone.abort();
+        given.push(connecting.then((client) => client.end()).catch((error) => error.name));
+      }
+      const names = new Set(await Promise.all(given));
+      await Bun.sleep(100);
+      console.log([...names].sort().join());
+    `;
+    const child = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe", stderr: "pipe" });
+    const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+    expect({ code: await child.exited, err, out }).toEqual({
+      code: 0,
+      err: "",
+      out: expect.stringMatching(/^,?AbortError,?\n$/),
+    });
+  });
+});
