@@ -111,7 +111,7 @@ mkdirSync(folder, { recursive: true });
 await bundle();
 describeTypes();
 describePackage();
-for (const page of ["README.md", "synchronous.md", "asynchronous.md"])
+for (const page of ["README.md", "synchronous.md", "asynchronous.md", "react.md"])
   copyFileSync(join(root, "src/client", page), join(folder, page));
 copyFileSync(join(root, "LICENSE"), join(folder, "LICENSE"));
 run(["pm", "pack", "--destination", join(root, "dist")], folder);
