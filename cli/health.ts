@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import { OperatingError } from "../src/base/errors.ts";
 import { hostOnThisMachine } from "../src/base/ip-address.ts";
 import { askHealth, probes } from "../src/server/health.ts";
-import { integer, parseFlag } from "./flags/parsers.ts";
+import { argument, integer, parseFlag } from "./flags/parsers.ts";
 import { printRows } from "./output/table.ts";
 
 interface Flags {
@@ -21,20 +21,26 @@ export function healthCommand(): Command {
     .description("Ask the broker on this machine how it is: exit code 0 if it is well, or 1.")
     .helpOption("--help", "print this help")
     .addOption(
-      new Option("--http-port <PORT>", "its --http-port").env("MQTTZOO_HTTP_PORT").argParser(integer(1, 65_535)),
+      new Option("--http-port <PORT>", "its --http-port")
+        .env("MQTTZOO_HTTP_PORT")
+        .argParser(argument(integer(1, 65_535))),
     )
     .addOption(new Option("--http-host <ADDRESS>", "its --http-host").env("MQTTZOO_HTTP_HOST").default("127.0.0.1"))
     .addOption(
       new Option("--http-tls [BOOLEAN]", "it has --http-tls")
         .env("MQTTZOO_HTTP_TLS")
         .preset("true")
-        .argParser(parseFlag),
+        .argParser(argument(parseFlag)),
     )
     .addOption(new Option("--probe <WHAT>", "what to ask for").choices(Object.keys(probes)).default("ready"))
     .addOption(
-      new Option("--timeout <SECONDS>", "how long to wait for the answer").default(3).argParser(integer(1, 600)),
+      new Option("--timeout <SECONDS>", "how long to wait for the answer")
+        .default(3)
+        .argParser(argument(integer(1, 600))),
     )
-    .addOption(new Option("--after <SECONDS>", "wait so long before asking").default(0).argParser(integer(0, 600)))
+    .addOption(
+      new Option("--after <SECONDS>", "wait so long before asking").default(0).argParser(argument(integer(0, 600))),
+    )
     .option("--json", "print one JSON object a line")
     .addHelpText(
       "after",

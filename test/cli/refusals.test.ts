@@ -3,7 +3,6 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
 import { decodeConnect } from "../../src/mqtt/control.ts";
 import { Framer } from "../../src/mqtt/framer.ts";
 import { eventually, startBroker, type TestBroker } from "../support/broker.ts";
@@ -180,45 +179,3 @@ test.each([
   const { code, err } = await runExecutable(words);
   expect([code, err.trim().endsWith(page)]).toEqual([2, true]);
 });
-
-/** Words of which command lines are made: of commands, flags, values that are right or not. */
-const words = [
-  ...[
-    "pub",
-    "sub",
-    "bank",
-    "mail",
-    "list",
-    "show",
-    "brokers",
-    "bench",
-    "passwd",
-    "repair",
-    "health",
-    "retained",
-    "import",
-    "help",
-  ],
-  ...["-t", "-m", "-q", "-p", "-V", "-D", "-i", "-c", "-L", "-C", "-W", "--will-topic", "--url", "--cafile", "-x"],
-  ...["--format", "cbor", "json", "--output", "--ws", "--ws-path", "--ws-header", "ws://127.0.0.1:1"],
-  ...["--template", "{{", "{{count}}", "{{random 2 1}}", "--profile", "--repeat"],
-  ...["a/b", "a/#", "3", "-1", "1.5", "mqtt://", "311", "publish", "user-property", "/nowhere", "\ud83d", "=", ""],
-];
-
-test("command lines at random end with one line at most, and never with a listing of the program", async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.array(fc.constantFrom(...words), { minLength: 1, maxLength: 6 }), async (line) => {
-      // Port 1 is nobody's: whatever could be meant finds nobody.
-      const where = /^(pub|sub|bench)$/.test(line[0]!) ? ["-p", "1", "-h", "127.0.0.1"] : [];
-      const { code, out, err } = await runExecutable([line[0]!, ...where, ...line.slice(1)], {
-        env: { MQTTZOO_DATA: "/nowhere", MQTTZOO_ZK: "" },
-      });
-      // Where a command of a command is lacking, the help says which there are.
-      if (!err.startsWith("Usage: ")) expect(err.trim().split("\n").length).toBe(1);
-      expect(err).not.toMatch(/bunfs|\.ts:\d|node_modules|\bat .*:\d+:\d+|a fault of its own/);
-      if (code !== 0) expect(err).toMatch(/^(mqttzoo|Usage): /);
-      expect(out).not.toContain("bunfs");
-    }),
-    { numRuns: 40 },
-  );
-}, 120_000);
