@@ -12,10 +12,11 @@ import type { Counts } from "../src/load/worker.ts";
 import type { ProtocolVersion, QoS } from "../src/mqtt/constants.ts";
 import { type Crew, OtherCrew, OwnCrew, serveCrew, type Task, workerCommand } from "./bench/crew.ts";
 import { addCounts, brokenPromise, expectedOf, makeReport, progressOf, toJson, toLines } from "./bench/report.ts";
+import { withUser } from "./flags/auth-flags.ts";
 import { readBrokerUrl } from "./flags/broker-url.ts";
 import { checkTopic, filterOf, protocolVersion } from "./flags/client-flags.ts";
 import { usage, wholeNumber } from "./flags/parsers.ts";
-import { addPlaceOptions, addUrlOption, type PlaceFlags, secretOf, whereOf } from "./flags/place-flags.ts";
+import { addPlaceOptions, addUrlOption, lookedUp, type PlaceFlags, secretOf, whereOf } from "./flags/place-flags.ts";
 import { refuseWithSn } from "./flags/sn-client-flags.ts";
 import { complain, say, sayJson } from "./output/print.ts";
 import { connectAsItCan } from "./pubsub/reconnect.ts";
@@ -241,14 +242,20 @@ function planOf(mode: Mode, flags: BenchFlags): Plan {
 async function run(name: string, plan: Plan, flags: BenchFlags): Promise<void> {
   const isSn = flags.sn === true;
   if (isSn) refuseWithSn({ ...flags, ...(flags.sessionExpiry > 0 && { sessionExpiryInterval: flags.sessionExpiry }) });
-  const { tls, places } = whereOf(flags, undefined, { isTlsAsked: flags.ssl === true });
-  const version = isSn ? 4 : (flags.protocolVersion ?? (await versionOf(plan, { ...places[0]!, ...(tls && { tls }) })));
+  const where = whereOf(flags, undefined, { isTlsAsked: flags.ssl === true });
+  const { tls } = where;
+  const places = await lookedUp(where, flags);
+  const { authMethod } = flags;
+  const version = isSn
+    ? 4
+    : (flags.protocolVersion ?? (await versionOf(plan, { ...places[0]!, ...(tls && { tls }) }, flags)));
   const task = (at: number): Task => ({
     plan: { ...plan, version, ...(isSn && { inflight: Math.min(plan.inflight, snRequestsMax) }) },
     share: { at, of: flags.processes },
     places,
     tls: tls ?? null,
     isSn,
+    ...(authMethod && { authMethod }),
   });
   const crews: Crew[] =
     flags.processes === 1
@@ -266,16 +273,11 @@ async function run(name: string, plan: Plan, flags: BenchFlags): Promise<void> {
 }
 
 /** The newest version that the broker speaks; a client that is not let in finds out why when the load begins. */
-async function versionOf(plan: Plan, where: ConnectionOptions & Place): Promise<ProtocolVersion> {
-  const { password } = plan;
-  const username = fillUsername(plan, 0);
+async function versionOf(plan: Plan, where: ConnectionOptions & Place, flags: BenchFlags): Promise<ProtocolVersion> {
   try {
-    const connection = await connectAsItCan({
-      ...where,
-      clientId: `${plan.prefix}_version`,
-      ...(username === undefined ? {} : { username }),
-      ...(password === undefined ? {} : { password }),
-    });
+    const options = { ...where, clientId: `${plan.prefix}_version` };
+    const who = { username: fillUsername(plan, 0), password: plan.password };
+    const connection = await connectAsItCan(withUser(options, flags, who));
     connection.disconnect();
     return connection.version;
   } catch (error) {

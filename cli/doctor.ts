@@ -4,6 +4,7 @@ import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { type Check, checks, type Finding, lookAtVersions, type Result } from "./doctor/checks.ts";
 import { Patient } from "./doctor/patient.ts";
 import { lookSn, SnPatient, snChecks } from "./doctor/sn-checks.ts";
+import { withUser } from "./flags/auth-flags.ts";
 import { readBrokerUrl, urlForms } from "./flags/broker-url.ts";
 import { checkTopic } from "./flags/client-flags.ts";
 import { usage } from "./flags/parsers.ts";
@@ -11,6 +12,7 @@ import {
   addPlaceOptions,
   addUrlOption,
   defaultPort,
+  lookedUp,
   type PlaceFlags,
   placesOf,
   secretOf,
@@ -57,16 +59,14 @@ async function run(host: string | undefined, flags: DoctorFlags): Promise<void> 
   if (url?.topic !== undefined) usage("a topic is given with -t, not in the URL");
   const named = host !== undefined && host !== text ? { ...flags, host } : flags;
   if (flags.sn === true) return runSn(url !== undefined, named);
-  const { tls, places } = whereOf(named, url);
+  const where = whereOf(named, url);
+  const { tls } = where;
+  const [place] = await lookedUp(where, flags);
   const password = secretOf(flags.pw ?? url?.password, flags.pwFile);
   const username = flags.username ?? url?.username;
   const patient = new Patient(
-    places[0]!,
-    {
-      ...(tls === undefined ? {} : { tls }),
-      ...(username === undefined ? {} : { username }),
-      ...(password === undefined ? {} : { password }),
-    },
+    place!,
+    withUser(tls === undefined ? {} : { tls }, flags, { username, password }),
     flags.topic,
   );
   const rows = await examine(patient);

@@ -26,7 +26,7 @@ import { topCommand } from "./top.ts";
 import { topicsCommand } from "./topics.ts";
 import { traceCommand } from "./trace.ts";
 
-/** Makes the program. A command that is asked for its help alone is made as well: all are shown from one definition. */
+/** Makes the program; its help, manual pages and completion are made of the same definition. */
 export function makeProgram(): Command {
   const program = new Command("mqttzoo")
     .description("An MQTT broker that never loses an acknowledged message, and its clients.")

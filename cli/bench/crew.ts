@@ -8,6 +8,7 @@ import { connect, type Place } from "../../src/client/dial.ts";
 import { clientIdOf, fillUsername, type Plan, type Share } from "../../src/load/plan.ts";
 import { type Counts, type DialLoad, type InFlight, LoadWorker, type Outcome } from "../../src/load/worker.ts";
 
+import { withUser } from "../flags/auth-flags.ts";
 import { dialSn } from "./sn-dial.ts";
 
 /** The order for one process: its share of the load. */
@@ -18,6 +19,7 @@ export interface Task {
   readonly tls: ConnectionOptions["tls"] | null;
   /** True: over MQTT-SN. */
   readonly isSn: boolean;
+  readonly authMethod?: string;
 }
 
 export interface Standing {
@@ -98,10 +100,9 @@ export class OwnCrew implements Crew {
   }
 }
 
-function dialMqtt({ plan, places, tls }: Task): DialLoad {
+function dialMqtt({ plan, places, tls, authMethod }: Task): DialLoad {
   return async (kind, index, events) => {
     const session = new ClientSession((inFlight, reason) => events.onSettled(inFlight as InFlight, reason));
-    const username = fillUsername(plan, index);
     let ready: MqttConnection;
     const connection = await connect({
       ...places[index % places.length]!,
@@ -112,8 +113,7 @@ function dialMqtt({ plan, places, tls }: Task): DialLoad {
       ...(plan.sessionExpiry === 0 ? {} : { sessionExpiryInterval: plan.sessionExpiry }),
       session,
       ...(tls ? { tls } : {}),
-      ...(username === undefined ? {} : { username }),
-      ...(plan.password === undefined ? {} : { password: plan.password }),
+      ...withUser({}, authMethod === undefined ? {} : { authMethod }, { ...plan, username: fillUsername(plan, index) }),
       onReady: (connection) => {
         ready = connection;
       },

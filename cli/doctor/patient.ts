@@ -135,7 +135,8 @@ export class Patient extends Visits<MqttConnection> {
   }
 
   get hasLogin(): boolean {
-    return (this.#options.username ?? this.#options.password ?? this.#options.tls?.cert) !== undefined;
+    const { username, password, login, tls } = this.#options;
+    return (username ?? password ?? login ?? tls?.cert) !== undefined;
   }
 
   /** Rejects with `OperatingError`. */

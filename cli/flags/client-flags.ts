@@ -9,9 +9,18 @@ import { type ProtocolVersion, type QoS, sessionNeverExpires } from "../../src/m
 import { type Filter, isTopicName, parseFilter } from "../../src/mqtt/topic.ts";
 import { isThere, type KeeperFiles, readBytes } from "../../src/server/operator-files.ts";
 import { findBrokers } from "../cluster/find-brokers.ts";
+import { withUser } from "./auth-flags.ts";
 import { readBrokerUrl } from "./broker-url.ts";
 import { usage, wholeNumber } from "./parsers.ts";
-import { addPlaceOptions, addUrlOption, type PlaceFlags, secretOf, warnOfPlainText, whereOf } from "./place-flags.ts";
+import {
+  addPlaceOptions,
+  addUrlOption,
+  lookedUp,
+  type PlaceFlags,
+  secretOf,
+  warnOfPlainText,
+  whereOf,
+} from "./place-flags.ts";
 import { type GivenProperties, readProperties } from "./property-flags.ts";
 import { bytesOf, textOf } from "./raw-words.ts";
 import { refuseWithSn } from "./sn-client-flags.ts";
@@ -117,7 +126,8 @@ export interface Connection {
 export function readConnection(flags: ConnectionFlags): Connection {
   if (flags.sn === true) refuseWithSn(flags);
   const url = flags.url === undefined ? undefined : readBrokerUrl(flags.url);
-  const { tls, places: fixed } = whereOf(flags, url);
+  const where = whereOf(flags, url);
+  const { tls, places: fixed } = where;
   const properties = readProperties(flags.property ?? []);
   // -D is of MQTT 5 alone.
   const version = flags.protocolVersion ?? (flags.property === undefined ? undefined : 5);
@@ -127,31 +137,33 @@ export function readConnection(flags: ConnectionFlags): Connection {
   if (flags.disableCleanSession === true && id === undefined) usage("-c needs a client id: give -i");
   const username = flags.username ?? url?.username;
   const password = secretOf(flags.pw ?? url?.password, flags.pwFile);
+  if (flags.authMethod !== undefined && version !== undefined && version !== 5)
+    usage("--auth-method needs MQTT 5: leave -V away");
   if (password !== undefined && username === undefined && version !== undefined && version !== 5)
     usage("a password needs a user name: give -u");
   const expiry = flags.sessionExpiryInterval ?? (flags.disableCleanSession === true ? sessionNeverExpires : undefined);
-  const options = {
+  const plain = {
     ...(version === undefined ? {} : { version }),
     // Before MQTT 5 no broker has to make up a client id; 3.1 has ids of up to 23 characters.
     clientId: id ?? `mqttzoo-${systemRandom.hex(6)}`,
     clean: flags.disableCleanSession !== true,
     keepAlive: flags.keepalive,
     ...(tls === undefined ? {} : { tls }),
-    ...(username === undefined ? {} : { username }),
-    ...(password === undefined ? {} : { password }),
     ...(expiry === undefined ? {} : { sessionExpiryInterval: expiry }),
     ...(properties.connect === undefined ? {} : { properties: properties.connect }),
     ...willOf(flags, properties),
   };
+  const options = withUser(plain, flags, { username, password });
   const { zk } = flags;
   if (zk !== undefined && (flags.host ?? flags.unix ?? url) !== undefined)
     usage("--zk does not go with -h, -L or --unix");
   if (zk !== undefined && fixed.some(({ webSocket }) => webSocket !== undefined))
     usage("--zk does not go with --ws: ZooKeeper knows where brokers take MQTT over TCP");
-  if (password !== undefined && tls === undefined && flags.quiet !== true) warnOfPlainText(fixed);
+  if (password !== undefined && flags.authMethod === undefined && tls === undefined && flags.quiet !== true)
+    warnOfPlainText(fixed);
   const way = { ...(flags.bind && { localAddress: flags.bind }), ...(flags.proxy && { proxy: flags.proxy }) };
   const places = async (): Promise<readonly Place[]> => {
-    const found = zk === undefined ? fixed : await findBrokers(zk, flags);
+    const found = zk === undefined ? await lookedUp(where, flags) : await findBrokers(zk, flags);
     return found.map((place) => ({ ...place, ...way }));
   };
   return { places, options, properties, isSn: flags.sn === true, topic: url?.topic };

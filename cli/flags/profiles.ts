@@ -104,11 +104,12 @@ export function profileOption(): Option {
 
 /** Options of a profile that do not hold where the command line gives another one, by that one. */
 const displaced: Readonly<Record<string, readonly string[]>> = {
-  host: ["unix", "zk"],
-  url: ["host", "port", "unix", "zk", "ws", "wsPath", "wsHeader"],
-  unix: ["host", "port", "url", "zk", "ws", "wsPath", "wsHeader"],
-  zk: ["host", "port", "url", "unix", "ws", "wsPath", "wsHeader"],
+  host: ["unix", "zk", "srv", "dns"],
+  url: ["host", "port", "unix", "zk", "ws", "wsPath", "wsHeader", "srv", "dns"],
+  unix: ["host", "port", "url", "zk", "ws", "wsPath", "wsHeader", "srv", "dns"],
+  zk: ["host", "port", "url", "unix", "ws", "wsPath", "wsHeader", "srv", "dns"],
   tls: ["cafile", "capath", "cert", "key", "insecure", "tlsUseOsCerts"],
+  key: ["keyPassphraseFile"],
   // Nobody's password is told as another user's.
   username: ["pw", "pwFile"],
   pw: ["pwFile"],

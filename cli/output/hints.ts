@@ -15,6 +15,10 @@ const hints: readonly (readonly [said: RegExp, hint: string])[] = [
   ],
   [/does not match certificate's altnames/, "name the host with -h as the certificate does, or --insecure takes any"],
   [/certificate has expired/, "the broker needs a new one; --insecure takes any"],
+  [
+    /bad.(password|decrypt)|BAD_(PASSWORD|DECRYPT)|PASSWORD_READ|no passphrase/i,
+    "--key is encrypted: --key-passphrase-file names its passphrase",
+  ],
   [/\bKEY_VALUES_MISMATCH\b|_KEY_VALUES_MISMATCH\b/, "--key is not the key of --cert"],
   [/\bERR_(BORINGSSL|SSL|OSSL)/, "TLS cannot be begun; look at --ciphers, --tls-version, --cert and --key"],
 ];

@@ -1,5 +1,4 @@
 /** The options of a connection, made of those that the application has given its client. */
-import { Buffer } from "node:buffer";
 import { encodeUtf8 } from "../base/bytes.ts";
 import { sessionNeverExpires } from "../mqtt/constants.ts";
 import type { Target } from "./address.ts";
@@ -40,9 +39,6 @@ export async function connectOptionsOf(
     properties: {
       ...(options.receiveMaximum === undefined ? {} : { receiveMaximum: options.receiveMaximum }),
       requestResponseInformation: true,
-      ...(login === undefined
-        ? {}
-        : { authenticationMethod: login.method, authenticationData: Buffer.from(login.first) }),
       ...(options.packetBytesMax === undefined ? {} : { maximumPacketSize: options.packetBytesMax }),
     },
   };

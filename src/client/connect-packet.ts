@@ -36,10 +36,20 @@ function checkConnect(options: ConnectionOptions<never>, version: ProtocolVersio
 }
 
 function connectPacketOf(options: ConnectionOptions<never>, version: ProtocolVersion): IConnectPacket {
-  const { clientId = "", clean = true, keepAlive = 60, username, password, will, sessionExpiryInterval } = options;
+  const {
+    clientId = "",
+    clean = true,
+    keepAlive = 60,
+    username,
+    password,
+    will,
+    sessionExpiryInterval,
+    login,
+  } = options;
   const properties = {
     ...options.properties,
     ...(sessionExpiryInterval === undefined ? {} : { sessionExpiryInterval }),
+    ...(login && { authenticationMethod: login.method, authenticationData: Buffer.from(login.first) }),
   };
   return {
     cmd: "connect",

@@ -241,7 +241,8 @@ export class MqttConnection {
       if (!this.#framer.pending) this.#framer.release();
     } catch (error) {
       const said = messageOf(error);
-      this.abort(this.#flight.isOpen ? said : `what answers does not speak MQTT; TLS? (${said})`);
+      const isTold = this.#flight.isOpen || error instanceof OperatingError;
+      this.abort(isTold ? said : `what answers does not speak MQTT; TLS? (${said})`);
     }
   }
 

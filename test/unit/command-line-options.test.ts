@@ -1,4 +1,4 @@
-/** Every option and argument of every command: a value that cannot be meant is bad usage, and no fault of the program's. */
+/** Each option and argument of each command: a value that cannot be meant is bad usage, no fault of the program's. */
 import { expect, test } from "bun:test";
 import { type Command, CommanderError, InvalidArgumentError } from "commander";
 import { makeProgram } from "../../cli/program.ts";
