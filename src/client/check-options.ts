@@ -74,6 +74,13 @@ const checks: Readonly<Record<keyof ClientOptions, Check>> = {
   connectTimeout: duration(timerMsMax / 1000),
   reconnect: (name, value) =>
     value === false || parts({ minMs: duration(timerMsMax), maxMs: duration(timerMsMax) })(name, value),
+  store: (name, value) =>
+    need(
+      name,
+      ["open", "write", "close"].every((part) => typeof (value as never)?.[part] === "function"),
+      "a store",
+      value,
+    ),
   offline: parts({ messagesMax: orInfinity(Number.MAX_SAFE_INTEGER), whenFull: oneOf("reject", "drop-oldest") }),
   retry: oneOf("for ever", "never"),
   onStatus: callback,
@@ -87,6 +94,8 @@ export function checkOptions(options: ClientOptions): void {
   record("the options", options);
   checkAll(options, checks, "");
   const { sessionExpiry = 0, clientId, auth, version = 5 } = options;
+  if (options.store !== undefined && sessionExpiry === 0)
+    throw new TypeError("a store needs a sessionExpiry: else the broker forgets what it has seen of a message");
   if (auth !== undefined && version < 5) throw new TypeError("auth needs MQTT 5");
   if (sessionExpiry > 0 && clientId === undefined)
     throw new TypeError("a session that outlives its connection needs a clientId");

@@ -2,6 +2,7 @@
 import type { QoS } from "../mqtt/constants.ts";
 import type { TlsOptions } from "../net/transport.ts";
 import type { StandardSchema } from "./standard-schema.ts";
+import type { Store } from "./store.ts";
 
 export type Payload = string | Uint8Array;
 
@@ -50,6 +51,11 @@ export interface ClientOptions {
   readonly retry?: "for ever" | "never";
   /** false: a connection that is lost is the end. */
   readonly reconnect?: false | ReconnectOptions;
+  /**
+   * Keeps what is published until it is settled, so that it survives the process: `sqliteStore(path)`, or one of your
+   * own. Needs a `clientId`, and a `sessionExpiry` for which the broker keeps its half.
+   */
+  readonly store?: Store;
   /** Publishes while there is no connection. */
   readonly offline?: OfflineOptions;
   /** As `client.on("status", ...)`, from the beginning. What it throws goes to `onLog`, and is the end of nothing. */
@@ -107,7 +113,7 @@ export interface Published {
 }
 
 export interface OfflineOptions {
-  /** Messages that may wait while there is no connection; 1,000 unless set, 0: none. */
+  /** Messages that may wait while there is no connection; 1,000 unless set, 100,000 with a store; 0: none. */
   readonly messagesMax?: number;
   /** The message that is refused with `QueueFull` when there is one too many: the new one, or the oldest. */
   readonly whenFull?: "reject" | "drop-oldest";

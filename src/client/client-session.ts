@@ -54,6 +54,22 @@ export class ClientSession {
     this.#onSettled(unacknowledged, reason, text);
   }
 
+  /** The broker has taken a message over (PUBREC): `next` runs when that is kept. */
+  released(_packetId: number, next: () => void): void {
+    next();
+  }
+
+  /** A message of QoS 2 has been taken, and is to be acknowledged: `next` runs when that is kept. */
+  received(_packetId: number, next: () => void): void {
+    next();
+  }
+
+  /** The broker has released a message (PUBREL): `next` runs when its packet id is kept no more. */
+  forgotten(packetId: number, next: () => void): void {
+    this.incoming.delete(packetId);
+    next();
+  }
+
   /** The broker has no session: what it had half received it has forgotten; what we had too. */
   brokerForgot(): void {
     this.incoming.clear();

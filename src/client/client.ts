@@ -26,10 +26,12 @@ import { within } from "./deadlines.ts";
 import { dialerOf } from "./dialer.ts";
 import { ClientClosed, MqttError, TimedOut } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
+import { Keeper } from "./keeper.ts";
 import type { Message } from "./message.ts";
 import type { Messaging } from "./messaging.ts";
-import { mayBeLeft, Outbox, refused } from "./outbox.ts";
+import { Outbox } from "./outbox.ts";
 import { toPublish } from "./outgoing-publish.ts";
+import { mayBeLeft, refused } from "./pending.ts";
 import { Reconnector } from "./reconnector.ts";
 import { type Answer, type RequestOptions, Requests, Responder, type RespondOptions } from "./requests.ts";
 import { State, type StateOptions } from "./retained-state.ts";
@@ -72,11 +74,13 @@ export class Client implements Messaging, AsyncDisposable {
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
   readonly #tally: Tally;
+  readonly #keeper: Keeper | undefined;
   readonly #requests = new Requests(this);
   readonly #reconnector: Reconnector;
   readonly #clientId: string;
   #connection: MqttConnection | undefined;
   #isFirst = true;
+  #closing: Promise<void> | undefined;
 
   /** @internal */
   constructor(runtime: Runtime, target: Target, options: ClientOptions) {
@@ -85,7 +89,14 @@ export class Client implements Messaging, AsyncDisposable {
     // Before MQTT 5 no broker has to make up a client id.
     this.#clientId = options.clientId ?? `mqttzoo-${systemRandom.hex(8)}`;
     this.#announcer = new Announcer(options, this.#clientId);
-    this.#outbox = new Outbox(options.offline);
+    const { store } = options;
+    if (store !== undefined)
+      this.#keeper = new Keeper({
+        store,
+        nextTurn: runtime.nextTurn,
+        onFailed: (error) => this.#announcer.log("error", "the store fails", error),
+      });
+    this.#outbox = new Outbox(options.offline, this.#keeper);
     this.#inbox = new Inbox((name, run) => this.callBack(name, run));
     this.#tally = new Tally(this.#inbox, this.#outbox);
     const turn = new Turn(runtime.nextTurn);
@@ -108,8 +119,15 @@ export class Client implements Messaging, AsyncDisposable {
   }
 
   /** @internal */
-  start(): Promise<void> {
-    return this.#reconnector.start(this.#options.signal);
+  async start(): Promise<void> {
+    if (this.#keeper !== undefined) {
+      const left = (topic: string, error: unknown): void => {
+        if (!(error instanceof ClientClosed))
+          this.#announcer.log("warn", `a stored message on ${topic} is gone`, error);
+      };
+      this.#outbox.restore(await this.#keeper.open(this.#clientId), left);
+    }
+    await this.#reconnector.start(this.#options.signal);
   }
 
   get status(): Status {
@@ -175,6 +193,14 @@ export class Client implements Messaging, AsyncDisposable {
    */
   get version(): 4 | 5 | undefined {
     return this.#connection?.version as 4 | 5 | undefined;
+  }
+
+  /**
+   * Resolves when everything that was published so far would survive a power cut; at once without a store, which keeps
+   * nothing. Rejects with `StoreFailed`.
+   */
+  async stored(): Promise<void> {
+    await this.#keeper?.settled();
   }
 
   /** Messages published and not settled. */
@@ -292,6 +318,7 @@ export class Client implements Messaging, AsyncDisposable {
     }
     this.#connection?.disconnect();
     this.#reconnector.end(new ClientClosed("the client was ended"));
+    await this.#closing;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -338,6 +365,7 @@ export class Client implements Messaging, AsyncDisposable {
     this.#tally.disconnected();
     this.#connection = undefined;
     this.#outbox.close(error);
+    this.#closing = this.#keeper?.close().catch((failure) => this.#announcer.log("error", "the store fails", failure));
     // Who has ended the client has ended its subscriptions.
     this.#inbox.close(error.cause === undefined && error.message === "the client was ended" ? undefined : error);
   }

@@ -4,20 +4,12 @@
  * `subscribe` when it has said SUBACK.
  */
 
-import type {
-  IAuthPacket,
-  IConnackPacket,
-  IDisconnectPacket,
-  IPublishPacket,
-  ISubackPacket,
-  IUnsubscribePacket,
-} from "mqtt-packet";
-import { decodeUtf8, ownBytes } from "../base/bytes.ts";
+import type { IAuthPacket, IConnackPacket, IDisconnectPacket, ISubackPacket, IUnsubscribePacket } from "mqtt-packet";
 import { systemClock } from "../base/clock.ts";
 import { messageOf, OperatingError, ProtocolError } from "../base/errors.ts";
 import { remainingLengthMax } from "../base/limits.ts";
 import { ackReason, ackText, parseAck, writeAck } from "../mqtt/acks.ts";
-import { PacketType, type ProtocolVersion } from "../mqtt/constants.ts";
+import { PacketType, type ProtocolVersion, type QoS } from "../mqtt/constants.ts";
 import { decodeFromServer, encodeControl, type Packet } from "../mqtt/control.ts";
 import { Framer } from "../mqtt/framer.ts";
 import { Envelope, Publish, parsePublish, writePublish } from "../mqtt/publish.ts";
@@ -35,6 +27,7 @@ import { Flight, packetBytesOf } from "./flight.ts";
 import { answerAuth } from "./login.ts";
 import { Pings } from "./pings.ts";
 import { publishOf } from "./publish-properties.ts";
+import { messageOf as receivedMessage } from "./received-message.ts";
 
 /** The events by which a transport drives its connection. */
 export const eventsOf = (connection: MqttConnection): TransportEvents<MqttConnection> => ({
@@ -131,6 +124,17 @@ export class MqttConnection {
   /** The way out for acks that somebody else owes. */
   get sink(): Sink {
     return this.#writer!;
+  }
+
+  /** Acknowledges a message of QoS 1 or 2 that has been taken. */
+  acknowledge(packetId: number, qos: QoS): void {
+    if (qos === 1) this.#acknowledge(PacketType.puback, packetId);
+    else this.#session.received(packetId, () => this.#acknowledge(PacketType.pubrec, packetId));
+  }
+
+  /** Sends a publish that is among the session's outgoing ones. */
+  send(packetId: number, unacknowledged: Unacknowledged): void {
+    this.#flight.push(packetId, unacknowledged);
   }
 
   /**
@@ -339,38 +343,32 @@ export class MqttConnection {
     const { bytes, body, end } = this.#framer;
     const publish = this.#publish;
     parsePublish(publish, bytes, firstByte, body, end, this.version);
-    const { qos, packetId, retain, dup } = publish;
+    const { qos, packetId } = publish;
     const isRepeat = qos === 2 && this.#session.incoming.has(packetId);
     if (qos === 2) this.#session.incoming.add(packetId);
     if (this.#options.onPublish !== undefined) return this.#options.onPublish(publish, isRepeat);
-    if (!isRepeat) {
-      const topic = decodeUtf8(publish.topicBytes, publish.topicStart, publish.topicEnd);
-      const payload = ownBytes(publish.payloadBytes, publish.payloadStart, publish.payloadEnd);
-      // What is taken out of the section as it is read counts as well.
-      const hasProperties = publish.propertiesEnd > publish.propertiesStart || !publish.verbatim;
-      const properties = hasProperties
-        ? (decodeFromServer(this.#framer, this.version) as IPublishPacket).properties
-        : undefined;
-      this.#options.onMessage?.({ topic, payload, qos, retain, dup, packetId, properties });
-    }
+    if (!isRepeat) this.#options.onMessage?.(receivedMessage(publish, this.#framer, this.version));
     if (qos > 0) writeAck(this.#writer!, qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, 0);
   }
 
   #receiveAck(type: number, packetId: number, reason: number, text: string | undefined): void {
     if (type === PacketType.pubrel) {
-      this.#session.incoming.delete(packetId);
       this.#options.onReleased?.(packetId);
-      return writeAck(this.#writer!, PacketType.pubcomp, packetId, 0);
+      return this.#session.forgotten(packetId, () => this.#acknowledge(PacketType.pubcomp, packetId));
     }
     if (type === PacketType.pubrec && reason < Reason.unspecifiedError) {
       const unacknowledged = this.#session.outgoing.get(packetId);
       if (unacknowledged !== undefined) Object.assign(unacknowledged, { released: true, reason });
       this.#flight.taken();
-      return writeAck(this.#writer!, PacketType.pubrel, packetId, 0);
+      return this.#session.released(packetId, () => this.#acknowledge(PacketType.pubrel, packetId));
     }
     // After PUBREC the message is taken over, whatever PUBCOMP says: 0x92 only means that it was said before.
     const verdict = type === PacketType.pubcomp ? (this.#session.outgoing.get(packetId)?.reason ?? 0) : reason;
     if (this.#settle(packetId, verdict, text)) this.#flight.acknowledged();
+  }
+
+  #acknowledge(type: number, packetId: number): void {
+    if (this.#why === undefined) writeAck(this.#writer!, type, packetId, Reason.success);
   }
 
   #settle(packetId: number, reason: number, text: string | undefined): boolean {

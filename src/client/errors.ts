@@ -88,6 +88,11 @@ export class QueueFull extends MqttError {
   override readonly name: string = "QueueFull";
 }
 
+/** The store does not keep what it is given, or cannot be had: its disk is full, another client uses it. */
+export class StoreFailed extends MqttError {
+  override readonly name: string = "StoreFailed";
+}
+
 /** An answer has not come within its time. */
 export class TimedOut extends MqttError {
   override readonly name: string = "TimedOut";

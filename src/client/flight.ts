@@ -49,8 +49,12 @@ export class Flight {
 
   /** Sends a new publish when its turn has come. */
   add(unacknowledged: Unacknowledged): void {
+    this.push(this.#context.session.add(unacknowledged), unacknowledged);
+  }
+
+  /** Sends a publish that has its packet id when its turn has come. */
+  push(packetId: number, unacknowledged: Unacknowledged): void {
     const { session } = this.#context;
-    const packetId = session.add(unacknowledged);
     // Nearly always there is nothing that it has to wait for.
     if (this.#unsent.length === 0 && session.suspicion?.isCareful !== true) return this.#send(packetId, unacknowledged);
     this.#unsent.push(packetId);

@@ -1,8 +1,6 @@
 /** A message as an application gets it, and the acknowledgement that is owed for it. */
-import { writeAck } from "../mqtt/acks.ts";
-import { PacketType, type QoS } from "../mqtt/constants.ts";
+import type { QoS } from "../mqtt/constants.ts";
 import { readSection, type Section } from "../mqtt/publish-section.ts";
-import { Reason } from "../mqtt/reason.ts";
 import type { MqttConnection } from "./connection.ts";
 import { parseJson } from "./standard-schema.ts";
 import { type AnyParams, paramsOf, type TopicPattern } from "./topic-pattern.ts";
@@ -35,8 +33,7 @@ export class Receipt {
   settle(): void {
     // A connection that has ended is owed nothing: the broker will send the message again.
     if (this.#connection.whyClosed !== undefined) return;
-    const type = this.qos === 1 ? PacketType.puback : PacketType.pubrec;
-    writeAck(this.#connection.sink, type, this.packetId, Reason.success);
+    this.#connection.acknowledge(this.packetId, this.qos);
   }
 
   /**

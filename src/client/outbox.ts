@@ -9,92 +9,28 @@ import type { QoS } from "../mqtt/constants.ts";
 import { type Publish, topicOf } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { OfflineOptions, Published } from "./client-options.ts";
-import { ClientSession, type OnSettled, type Unacknowledged } from "./client-session.ts";
+import type { ClientSession } from "./client-session.ts";
 import type { MqttConnection } from "./connection.ts";
 import { type ClientClosed, MqttError, publishRefused, QueueFull } from "./errors.ts";
 import { packetBytesOf } from "./flight.ts";
+import type { Keeper } from "./keeper.ts";
+import { OutboxSession } from "./outbox-session.ts";
+import { publishOfStored } from "./outgoing-publish.ts";
+import { Pending, refused } from "./pending.ts";
+import type { Kept } from "./store.ts";
 
 const delivered: Published = Object.freeze({ noSubscribers: false });
 const unheard: Published = Object.freeze({ noSubscribers: true });
 /** One promise for all that have nothing to wait for. */
 const handedOver = Promise.resolve(delivered);
 const messagesMaxDefault = 1000;
+const storedMessagesMaxDefault = 100_000;
 /** Receive Maximum, where the broker names none (3.2.2.3.3). */
 const windowDefault = 65_535;
 
-/** Lets an application leave a publish to itself: its rejection does not end the process when nobody awaits it. */
-export function mayBeLeft(publishing: Promise<Published>): Promise<Published> {
-  publishing.catch(() => {});
-  return publishing;
-}
-
-/** Returns the promise of a publish that is refused at once: it rejects with `error`. */
-export function refused(error: unknown): Promise<Published> {
-  return mayBeLeft(Promise.reject(error));
-}
-
-class Pending implements Unacknowledged {
-  readonly publish: Publish;
-  released = false;
-  reason: number = Reason.success;
-  isSent = false;
-  /** True if nobody waits for it any more: if it has not been sent, it is not. */
-  isAborted = false;
-  readonly settled: Promise<Published>;
-  #resolve!: (published: Published) => void;
-  #reject!: (error: unknown) => void;
-  #signal: AbortSignal | undefined;
-
-  constructor(publish: Publish) {
-    this.publish = publish;
-    this.settled = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
-  }
-
-  resolve(published: Published): void {
-    this.#signal?.removeEventListener("abort", this.#abort);
-    this.#resolve(published);
-  }
-
-  reject(error: unknown): void {
-    this.#signal?.removeEventListener("abort", this.#abort);
-    // Here, since nearly all are taken over: a reaction for each of them costs a publisher some percent of its time.
-    void mayBeLeft(this.settled);
-    this.#reject(error);
-  }
-
-  watch(signal: AbortSignal): void {
-    this.#signal = signal;
-    signal.addEventListener("abort", this.#abort);
-  }
-
-  readonly #abort = (): void => {
-    this.isAborted = true;
-    this.reject(this.#signal!.reason);
-  };
-}
-
-class OutboxSession extends ClientSession {
-  readonly #onForgotten: () => void;
-
-  constructor(onSettled: OnSettled, onForgotten: () => void) {
-    super(onSettled, { givesUp: true });
-    this.#onForgotten = onForgotten;
-  }
-
-  override brokerForgot(): void {
-    this.incoming.clear();
-    this.#onForgotten();
-  }
-}
-
 export class Outbox {
-  readonly session: ClientSession = new OutboxSession(
-    (pending, reason, text) => this.#settled(pending as Pending, reason, text),
-    () => this.#beginAnew(),
-  );
+  readonly session: ClientSession;
+  readonly #keeper: Keeper | undefined;
   /** Messages that were settled, and those that were refused. */
   published = 0;
   refused = 0;
@@ -114,8 +50,29 @@ export class Outbox {
   #idle: (() => void)[] = [];
   #why: unknown;
 
-  constructor(offline: OfflineOptions = {}) {
+  constructor(offline: OfflineOptions = {}, keeper?: Keeper) {
     this.#offline = offline;
+    this.#keeper = keeper;
+    this.session = new OutboxSession((pending, reason, text) => this.#settled(pending as Pending, reason, text), {
+      onForgotten: () => this.#beginAnew(),
+      keeper,
+      cut: () => this.#cut(),
+    });
+  }
+
+  /** Goes on with what an earlier process has left. `onLeft` is told how each of its messages ends badly. */
+  restore({ messages, received }: Kept, onLeft: (topic: string, error: unknown) => void): void {
+    for (const packetId of received) this.session.incoming.add(packetId);
+    for (const { key, packetId, isReleased, message } of messages) {
+      const pending = new Pending(publishOfStored(message));
+      pending.key = key;
+      pending.settled.catch((error) => onLeft(message.topic, error));
+      if (packetId === undefined) this.#enqueue(pending);
+      else {
+        Object.assign(pending, { released: isReleased, isSent: true });
+        this.session.outgoing.set(packetId, pending);
+      }
+    }
   }
 
   /** Messages that have not been sent, or not been acknowledged. */
@@ -138,13 +95,54 @@ export class Outbox {
       return refused(new QueueFull("too many bytes wait to be sent"));
     const pending = new Pending(publish);
     if (signal !== undefined) pending.watch(signal);
+    if (this.#keeper !== undefined) return this.#publishKept(pending, this.#keeper);
     if (connection !== undefined && this.#queue.length === 0 && this.session.outgoing.size < this.#window) {
       this.#send(pending, connection);
     } else {
-      this.#queue.push(pending);
-      this.#queuedBytes += publish.size;
+      this.#enqueue(pending);
     }
     return pending.settled;
+  }
+
+  /** Gives a message to the store, and lets it go out when it is there. */
+  #publishKept(pending: Pending, keeper: Keeper): Promise<Published> {
+    try {
+      const { keys, kept } = keeper.add([pending.publish]);
+      pending.key = keys[0]!;
+      pending.onAborted = () => {
+        if (!pending.isSent) this.#remove(pending);
+      };
+      this.#enqueue(pending);
+      if (kept === undefined) this.#pump();
+      else {
+        pending.isKept = false;
+        const failed = (error: unknown): void => {
+          pending.isAborted = true;
+          pending.reject(error);
+        };
+        kept.catch(failed).finally(() => {
+          pending.isKept = true;
+          this.#pump();
+        });
+      }
+    } catch (error) {
+      return refused(error);
+    }
+    return pending.settled;
+  }
+
+  #enqueue(pending: Pending): void {
+    this.#queue.push(pending);
+    this.#queuedBytes += pending.publish.size;
+  }
+
+  /** The store need not keep it any more. */
+  #remove({ key }: Pending): void {
+    if (key > 0) this.#keeper?.later({ kind: "removed", key });
+  }
+
+  #cut(): void {
+    this.#connection?.abort("the store does not keep what is to be sent");
   }
 
   connected(connection: MqttConnection): void {
@@ -195,13 +193,35 @@ export class Outbox {
 
   #send(pending: Pending, connection: MqttConnection): void {
     const problem = this.#problemOf(pending.publish);
-    if (problem !== undefined) return pending.reject(problem);
-    if (pending.publish.qos === 0) {
-      connection.write(pending.publish, 0, false);
-      this.published++;
-      return pending.resolve(delivered);
+    if (problem !== undefined) {
+      this.#remove(pending);
+      return pending.reject(problem);
     }
-    connection.deliver(pending);
+    if (pending.key > 0) return this.#sendKept(pending, connection);
+    if (pending.publish.qos > 0) return connection.deliver(pending);
+    connection.write(pending.publish, 0, false);
+    this.published++;
+    pending.resolve(delivered);
+  }
+
+  /** Sends a message when the store knows that, and under which packet id. */
+  #sendKept(pending: Pending, connection: MqttConnection): void {
+    const { key, publish } = pending;
+    const isThere = (): boolean => this.#connection === connection && connection.whyClosed === undefined;
+    if (publish.qos > 0) {
+      const packetId = this.session.add(pending);
+      const send = (): void => {
+        if (isThere() && this.session.outgoing.get(packetId) === pending) connection.send(packetId, pending);
+      };
+      return this.#keeper!.keep({ kind: "sent", key, packetId }, send, () => this.#cut());
+    }
+    // At most once: what is written is not in the store any more.
+    const write = (): void => {
+      if (isThere()) connection.write(publish, 0, false);
+      this.published++;
+      pending.resolve(delivered);
+    };
+    this.#keeper!.keep({ kind: "removed", key }, write, () => this.#cut());
   }
 
   /** The error for a message that the broker has said it would not take; undefined: it takes it. */
@@ -218,11 +238,14 @@ export class Outbox {
 
   /** False: too many wait, and none of them goes for a new one. */
   #makeRoom(): boolean {
-    const { messagesMax = messagesMaxDefault, whenFull = "reject" } = this.#offline;
+    const isStored = this.#keeper !== undefined;
+    const { messagesMax = isStored ? storedMessagesMaxDefault : messagesMaxDefault, whenFull = "reject" } =
+      this.#offline;
     if (this.#queue.length < messagesMax) return true;
     const oldest = whenFull === "drop-oldest" ? this.#queue.shift() : undefined;
     if (oldest === undefined) return false;
     this.#queuedBytes -= oldest.publish.size;
+    this.#remove(oldest);
     oldest.reject(new QueueFull("newer messages have taken its place"));
     return true;
   }
@@ -235,8 +258,12 @@ export class Outbox {
       const pending = unacknowledged as Pending;
       if (pending.released) {
         this.published++;
+        this.#remove(pending);
         pending.resolve(delivered);
-      } else if (!pending.isAborted) again.push(pending);
+      } else if (!pending.isAborted) {
+        again.push(pending);
+        if (pending.key > 0) this.#keeper?.later({ kind: "sent", key: pending.key, packetId: undefined });
+      } else this.#remove(pending);
       pending.isSent = false;
     }
     outgoing.clear();
@@ -249,6 +276,7 @@ export class Outbox {
   #pump(): void {
     const connection = this.#connection;
     while (connection !== undefined && this.session.outgoing.size < this.#window) {
+      if (this.#queue.peek()?.isKept === false) break;
       const pending = this.#queue.shift();
       if (pending === undefined) break;
       this.#queuedBytes -= pending.publish.size;
@@ -258,6 +286,7 @@ export class Outbox {
   }
 
   #settled(pending: Pending, reason: number, text: string | undefined): void {
+    this.#remove(pending);
     if (reason < Reason.unspecifiedError) {
       this.published++;
       pending.resolve(reason === Reason.noMatchingSubscribers ? unheard : delivered);

@@ -7,6 +7,7 @@ import { encodeSection } from "../mqtt/publish-section.ts";
 import { isTopicName } from "../mqtt/topic.ts";
 import { checkBinary, checkInteger, checkText, shownValue } from "./checks.ts";
 import type { Payload, PublishOptions } from "./client-options.ts";
+import type { StoredMessage } from "./store.ts";
 
 /** Topics that have been checked and encoded. */
 const topics = new Map<string, Uint8Array>();
@@ -44,6 +45,21 @@ export function toPublish(topic: string, payload: Payload, options: PublishOptio
   if (expiry !== undefined) publish.expiresAt = systemClock.wall() + expiry * 1000;
   publish.propertyBytes = sectionOf(options);
   publish.propertiesEnd = publish.propertyBytes.length;
+  return publish;
+}
+
+/** Makes the packet of a message that comes out of a store. */
+export function publishOfStored({ topic, payload, qos, retain, expiresAt, properties }: StoredMessage): Publish {
+  const publish = new Publish();
+  publish.qos = qos;
+  publish.retain = retain;
+  publish.topicBytes = encodeUtf8(topic);
+  publish.topicEnd = publish.topicBytes.length;
+  publish.payloadBytes = payload;
+  publish.payloadEnd = payload.length;
+  publish.propertyBytes = properties;
+  publish.propertiesEnd = properties.length;
+  if (expiresAt !== undefined) publish.expiresAt = expiresAt;
   return publish;
 }
 

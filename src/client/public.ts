@@ -25,6 +25,7 @@ export {
   QueueFull,
   QuotaExceeded,
   RequestFailed,
+  StoreFailed,
   SubscribeRefused,
   TimedOut,
   ValidationFailed,
@@ -33,5 +34,6 @@ export type { Message } from "./message.ts";
 export type { Answer, RequestOptions, Responder, RespondOptions } from "./requests.ts";
 export type { State, StateOptions } from "./retained-state.ts";
 export type { SchemaResult, StandardSchema } from "./standard-schema.ts";
+export type { Kept, KeptMessage, Store, StoreChange, StoredMessage } from "./store.ts";
 export type { Subscription, SubscriptionOptions } from "./subscription.ts";
 export type { Params } from "./topic-pattern.ts";

@@ -121,9 +121,12 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   // Unix socket is a file, too, and so is where the kernel says how much memory there may be, and standard output;
   // and sub and record save messages.
   {
-    what: /"bun:sqlite"|"node:fs"|\bBun\.(file|write)\b/,
+    what: /"(bun|node):sqlite"|"node:fs"|\bBun\.(file|write)\b/,
     only: [
       "src/embedded/",
+      // A client's store is an application's file.
+      "src/client/for-bun.ts",
+      "src/client/for-node.ts",
       "cli/flags/broker-config.ts",
       "cli/output/message-folder.ts",
       "cli/output/standard-output.ts",

@@ -30,6 +30,7 @@ const optionNames = [
   "connectTimeout",
   "reconnect",
   "offline",
+  "store",
   "onStatus",
   "onLog",
   "retry",
