@@ -5,7 +5,7 @@ import { assert } from "../../src/base/assert.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { OperatingError } from "../../src/base/errors.ts";
 import type { Coordinator } from "../../src/coordinator/coordinator.ts";
-import { read } from "../../src/coordinator/mirror.ts";
+import { read, type Store } from "../../src/coordinator/mirror.ts";
 import { bankPath } from "../../src/coordinator/paths.ts";
 import { hasData } from "../../src/coordinator/read-results.ts";
 import { refuseNewer } from "../../src/coordinator/tree-format.ts";
@@ -25,7 +25,7 @@ export interface TreePlace extends KeeperFiles {
 }
 
 /** An open tree. */
-export interface Tree extends Pick<Coordinator, "read" | "write"> {
+export interface Tree extends Store, Pick<Coordinator, "write"> {
   /** The damage to the store itself, each in words; ZooKeeper looks after its own. */
   damage(): readonly string[];
   close(): Promise<void>;
@@ -49,9 +49,9 @@ export async function openTree({ zk, data, ...files }: TreePlace, how: "read" | 
   }
   const folder = data ?? "mqttzoo-data";
   if (how === "read") {
-    const { read, verify } = openReader(folder);
+    const { read, walk, verify } = openReader(folder);
     const write = (): void => assert(false, "the tree was opened for reading");
-    return { read, write, damage: () => verify()?.findings ?? [], close: () => Promise.resolve() };
+    return { read, walk, write, damage: () => verify()?.findings ?? [], close: () => Promise.resolve() };
   }
   const control = await dialControl(folder);
   if (control !== undefined) return { ...control, damage: () => [], close: () => Promise.resolve(control.close()) };

@@ -14,7 +14,16 @@ import { childrenOf, hasData } from "./read-results.ts";
 import { TreeWalk, type WalkedNode } from "./tree-walk.ts";
 
 /** The part of a coordinator that is enough to read a tree. */
-export type Store = Pick<Coordinator, "read">;
+export interface Store extends Pick<Coordinator, "read"> {
+  /**
+   * As the function `walk` below, at once, as one commit has left it; only where that is quicker than to ask for one
+   * node after the other. Throws `OperatingError`.
+   */
+  readonly walk?: (root: string, visit: Visit) => void;
+}
+
+/** Called with a node of a walk. */
+export type Visit = (path: string, node: WalkedNode) => void;
 
 /**
  * Returns the store such that no answer is older than the question. A ZooKeeper server may be behind, and show a node
@@ -194,8 +203,9 @@ export class Mirror {
  * Visits every node below a path, parents first. Nodes are visited as the answers come, and not later: what the watch
  * tells after an answer must not be undone by it.
  */
-export function walk(coordinator: Store, root: string, visit: (path: string, node: MirrorNode) => void): Promise<void> {
-  const tree = new TreeWalk(coordinator, root);
+export async function walk(store: Store, root: string, visit: Visit): Promise<void> {
+  if (store.walk !== undefined) return store.walk(root, visit);
+  const tree = new TreeWalk(store, root);
   return new Promise((resolve, reject) => {
     const next = (): void => {
       if (tree.next === undefined) return resolve();

@@ -12,6 +12,7 @@ import type {
   WriteResult,
 } from "../coordinator/coordinator.ts";
 import { EmptyLevels } from "../coordinator/empty-levels.ts";
+import type { Visit } from "../coordinator/mirror.ts";
 import { isRetainedLevel } from "../coordinator/paths.ts";
 import type { Row, Totals } from "./checksum.ts";
 import type { DamagedRow } from "./damage.ts";
@@ -120,6 +121,18 @@ export class TreeDatabase {
       this.#operations.transactionUndone();
       this.#undo(totals);
       throw inWords(error);
+    }
+  }
+
+  /** Visits all nodes below a path as one commit has left them; see `Store`. Throws `OperatingError`. */
+  walk(root: string, visit: Visit): void {
+    try {
+      this.#db.exec("BEGIN");
+      this.#operations.walk(root, visit);
+    } catch (error) {
+      throw inWords(error);
+    } finally {
+      if (this.#db.inTransaction) this.#db.exec("COMMIT");
     }
   }
 

@@ -25,6 +25,7 @@ export class NodeTable {
   readonly #children: Statement<{ name: string }, [string]>;
   readonly #count: Statement<{ count: number }, [string]>;
   readonly #hasChild: Statement<unknown, [string]>;
+  readonly #below: Statement<Row, [string, string]>;
   readonly #saveTotals: Statement;
   readonly #hasChecksums: boolean;
   /** As of the statements that were run, committed or not. */
@@ -41,6 +42,11 @@ export class NodeTable {
     this.#children = db.query("SELECT name FROM node WHERE parent = ? ORDER BY name");
     this.#count = db.query("SELECT COUNT(*) AS count FROM node WHERE parent = ?");
     this.#hasChild = db.query("SELECT 1 FROM node WHERE parent = ? LIMIT 1");
+    // In the order of their keys each node comes before those below it.
+    this.#below = db.query(
+      `SELECT parent, name, data, mode, version, czxid, mzxid, sequence, ${checksum} FROM node
+        WHERE parent >= ? AND parent < ? ORDER BY parent, name`,
+    );
     this.#remove = db.query("DELETE FROM node WHERE parent = ? AND name = ?");
     const [insert, update, save] = this.#hasChecksums
       ? [
@@ -129,6 +135,15 @@ export class NodeTable {
 
   children(path: string): string[] {
     return this.#children.all(path).map(({ name }) => name);
+  }
+
+  /** Reads all nodes below a path, each before those below it. Throws `DamagedRow`. */
+  *below(path: string): Generator<Row> {
+    // What begins with the path and goes on with "/" comes before what goes on with "0".
+    for (const row of this.#below.iterate(path, `${path}0`)) {
+      if (row.parent !== path && !row.parent.startsWith(`${path}/`)) continue;
+      yield this.#verified(row.parent, row.name, row);
+    }
   }
 
   count(path: string): number {

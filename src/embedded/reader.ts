@@ -1,6 +1,7 @@
 /** Reads the embedded store of a broker that may be running: as its last commit has left it. */
 import { existsSync } from "node:fs";
 import type { ReadDone, ReadOperation } from "../coordinator/coordinator.ts";
+import type { Visit } from "../coordinator/mirror.ts";
 import { assess, assessRunning, storePath } from "./assess.ts";
 import { type Damage, refusal } from "./damage.ts";
 import { TreeDatabase } from "./database.ts";
@@ -8,6 +9,8 @@ import { tryLock } from "./open-store.ts";
 
 export interface Reader {
   read(operations: readonly ReadOperation[], done: ReadDone): void;
+  /** Visits all nodes below a path as one commit has left them; see `Store`. */
+  walk(root: string, visit: Visit): void;
   /** Reads everything once: what is damaged; undefined: nothing. */
   verify(): Damage | undefined;
 }
@@ -27,6 +30,7 @@ export function openReader(folder: string): Reader {
         const [reply] = database.run([{ kind: "read", operations }]);
         done(undefined, reply?.kind === "read" ? reply.results : []);
       },
+      walk: (root, visit) => database.walk(root, visit),
       verify: () => assessRunning(folder),
     };
   } finally {

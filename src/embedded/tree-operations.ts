@@ -13,6 +13,7 @@ import type {
   WriteOperation,
   WriteResult,
 } from "../coordinator/coordinator.ts";
+import type { Visit } from "../coordinator/mirror.ts";
 import { isRetainedLevel, levelMode } from "../coordinator/paths.ts";
 import { isValidPath, mayBeLookedFor } from "../coordinator/valid-path.ts";
 import { modes, type NodeTable, split } from "./node-table.ts";
@@ -65,6 +66,22 @@ export class TreeOperations {
     const stat = (childCount: number): Stat => ({ czxid, mzxid, version, childCount });
     if (row === undefined) return { stat: stat(this.#table.count(operation.path)) };
     return { data: row.data, stat: stat(this.#table.hasChild(operation.path) ? 1 : 0) };
+  }
+
+  /** Visits all nodes below a path, each before those below it. Throws `DamagedRow`. */
+  walk(root: string, visit: Visit): void {
+    const table = this.#table;
+    for (const { parent, name, data, czxid, mzxid, version } of table.below(root)) {
+      const path = `${parent}/${name}`;
+      const stat = {
+        ...{ czxid, mzxid, version },
+        // Few ask for it.
+        get childCount() {
+          return table.hasChild(path) ? 1 : 0;
+        },
+      };
+      visit(path, { data, stat });
+    }
   }
 
   /** Belongs into every transaction that has made sequential nodes. */

@@ -193,4 +193,18 @@ export const faults: readonly Fault[] = [
     replace: "columnsOf(db, table) === columnsOf(db, table)",
     tests: "test/unit/damage.test.ts -t description",
   },
+  {
+    what: "walk of a tool: siblings whose names begin alike are walked over, too",
+    file: "src/embedded/node-table.ts",
+    find: "if (row.parent !== path && !row.parent",
+    replace: "if (row.parent === '' && !row.parent",
+    tests: "test/unit/reader-walk.test.ts",
+  },
+  {
+    what: "walk of a tool: a damaged record is taken as it is",
+    file: "src/embedded/node-table.ts",
+    find: "yield this.#verified(row.parent, row.name, row);",
+    replace: "yield row;",
+    tests: "test/unit/reader-walk.test.ts",
+  },
 ];
