@@ -34,6 +34,13 @@ export class Reservation {
     return credits - paid;
   }
 
+  /** Sets a part of it, which it must have, aside for itself: what is taken of one is not taken of the other. */
+  apart(credits: number): Reservation {
+    this.#left -= credits;
+    this.#branch.shares.add(this.#holder, -credits);
+    return new Reservation(this.#branch, this.#holder, credits);
+  }
+
   /** Frees what is left: nothing more will be stored. */
   close(): void {
     this.#branch.release(this.#left);

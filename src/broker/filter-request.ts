@@ -60,7 +60,7 @@ export class FilterRequest {
     if (this.#isShort) return false;
     this.#wait ??= { since: context.clock.now(), hopeUntil: undefined };
     const isAway = context.coordinator.state !== "CONNECTED";
-    if (isAway || !isLastWord(context, { price, lacking: price.credits }, this.#wait)) return true;
+    if (isAway || !isLastWord(context, price, this.#wait)) return true;
     this.#isShort = true;
     return false;
   }

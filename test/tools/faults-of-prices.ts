@@ -206,4 +206,19 @@ export const faults: readonly Fault[] = [
       '    }\n    this.#retire(unit, how);\n    for (const done of unit.operations) if (done?.kind === "remove") this.#signals.removed?.(done.path);',
     tests: "test/unit/bill.test.ts",
   },
+  {
+    what: "prices: a publish asks the bank for its parts, one after the other",
+    file: "src/broker/publish/publish-admission.ts",
+    find: "    const payment = bankAccount.reserve(credits, payer, clientId);\n",
+    replace:
+      "    const payment = bankAccount.reserve(copiesPrice, payer, clientId) && bankAccount.reserve(credits, payer, clientId);\n",
+    tests: "test/unit/rooms/publish.test.ts",
+  },
+  {
+    what: "prices: what pays for a part may be taken twice",
+    file: "src/bank/branch.ts",
+    find: "  apart(credits: number): Reservation {\n    this.#left -= credits;\n",
+    replace: "  apart(credits: number): Reservation {\n",
+    tests: "test/unit/bank.test.ts",
+  },
 ];

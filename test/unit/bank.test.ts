@@ -40,6 +40,7 @@ test("a branch never spends more than its grant, and counts like a naive ledger"
   const step = fc.oneof(
     fc.record({ kind: fc.constant("reserve" as const), credits: fc.nat(300) }),
     fc.record({ kind: fc.constant("keep" as const), part: fc.double({ min: 0, max: 1, noNaN: true }) }),
+    fc.record({ kind: fc.constant("apart" as const), part: fc.double({ min: 0, max: 1, noNaN: true }) }),
     fc.record({ kind: fc.constant("close" as const) }),
     fc.record({ kind: fc.constant("freed" as const), index: fc.nat(20) }),
   );
@@ -62,6 +63,11 @@ test("a branch never spends more than its grant, and counts like a naive ledger"
           branch.keep(pathOf(++number), { credits, payer: "" }, last.reservation);
           kept.set(pathOf(number), credits);
           last.left -= credits;
+        } else if (doing.kind === "apart" && open.length > 0) {
+          const last = open.at(-1)!;
+          const left = Math.floor(last.left * doing.part);
+          last.left -= left;
+          open.push({ reservation: last.reservation.apart(left), left });
         } else if (doing.kind === "close") {
           open.pop()?.reservation.close();
         } else if (doing.kind === "freed") {

@@ -169,7 +169,7 @@ test("that a share is not claimed is the last word when others were asked, and t
   const price = { credits: 1, payer: "alice" } as unknown as Price;
   const said = [499, 500, 1000 + bankHopeMs - 1, 1000 + bankHopeMs].map((at) => {
     answered = at;
-    return isLastWord({ bankAccount, clock }, { price, lacking: 1 }, wait);
+    return isLastWord({ bankAccount, clock }, price, wait);
   });
   expect(said).toEqual([false, false, false, true]);
 });

@@ -15,30 +15,23 @@ export interface CreditWait {
   hopeUntil: number | undefined;
 }
 
-/** Credits that could not be had, in milli-credits. */
-export interface Lacking {
-  /** The price of all that is to be paid for, and the part of it that the bank was asked for in vain. */
-  readonly price: Price;
-  readonly lacking: number;
-}
-
 /** The parts of a context by which a wait is decided. */
 export type Waiting = Pick<Runtime, "clock"> & { readonly bankAccount: BankAccount };
 
 /**
  * Returns true if the bank's refusal is the last word, as it is for a user whose share is used up. What the bank can
  * pay never is: the vault is asked until it has answered, and other brokers have a while before it is asked once more.
- * So it is where the bank seems to be nearly empty: an idle broker may have what is lacking here.
+ * So it is where the bank seems to be nearly empty: an idle broker may have what is missing here.
  */
-export function isLastWord({ bankAccount, clock }: Waiting, { price, lacking }: Lacking, wait: CreditWait): boolean {
+export function isLastWord({ bankAccount, clock }: Waiting, price: Price, wait: CreditWait): boolean {
   const why = bankAccount.whyNotHeld(price);
   if (why === "unclaimed") return isClaimRefused({ bankAccount, clock }, wait);
   if (why === "share") return true;
-  if (!bankAccount.hasAnswered(wait.since, lacking)) return why === "scarce" && !bankAccount.hasOthers;
+  if (!bankAccount.hasAnswered(wait.since, price.credits)) return why === "scarce" && !bankAccount.hasOthers;
   if (bankAccount.canPay(price)) return false;
   if (!bankAccount.mayPay(price)) return true;
   wait.hopeUntil ??= clock.now() + bankHopeMs;
-  return bankAccount.hasAnswered(wait.hopeUntil, lacking);
+  return bankAccount.hasAnswered(wait.hopeUntil, price.credits);
 }
 
 /** Returns true if other brokers have not given up enough of a user's share in the time that they have for it. */
@@ -68,7 +61,7 @@ export function obtainCredits(
     if (!isAwaited()) return done(undefined);
     const payment = bankAccount.reserve(price.credits, price.payer, price.clientId);
     // Without the store nobody knows what the bank has.
-    const isOver = coordinator.state === "CONNECTED" && isLastWord(context, { price, lacking: price.credits }, wait);
+    const isOver = coordinator.state === "CONNECTED" && isLastWord(context, price, wait);
     if (payment !== undefined || isOver) return done(payment);
     timers.set(new Timer(attempt), clock.now() + bankHopeRetryMs);
   };

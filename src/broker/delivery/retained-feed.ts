@@ -143,8 +143,7 @@ export class RetainedFeeds {
     const { context } = this.#client;
     const { clock, timers, coordinator } = context;
     this.#wait ??= { since: clock.now(), hopeUntil: undefined };
-    if (coordinator.state !== "CONNECTED" || isLastWord(context, { price, lacking: price.credits }, this.#wait))
-      return false;
+    if (coordinator.state !== "CONNECTED" || isLastWord(context, price, this.#wait)) return false;
     this.#isWaiting = true;
     const again = new Timer(() => {
       this.#isWaiting = false;

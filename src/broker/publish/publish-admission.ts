@@ -26,9 +26,8 @@ export interface Denial {
   readonly why: string;
   /** True if the publish may be admitted in a moment. */
   readonly isHopeful: boolean;
-  /** The price, and the part of it that the bank was asked for in vain, in milli-credits. */
+  /** The price that the bank was asked for in vain. */
   readonly price?: Price;
-  readonly lacking?: number;
 }
 
 /** The credits set aside for a publish; undefined where nothing may have to be stored. */
@@ -95,31 +94,22 @@ export class PublishAdmission {
     // The store needs the room that is left to become emptier.
     if (coordinator.isFull === true) return { cause: "disk", why: fullDiskWords, isHopeful: false };
     const { payer } = publish;
-    const [payment, retainedPayment, idPayment] = [copiesPrice, retainedPrice, idPrice].map((part) =>
-      bankAccount.reserve(part, payer, clientId),
-    );
-    const admitted = { payment, retainedPayment, idPayment };
-    if (payment !== undefined && retainedPayment !== undefined && idPayment !== undefined) return admitted;
-    withdraw(admitted);
+    // All of it at once: whoever asks for parts in turn is answered for none of them while others ask as well.
+    const payment = bankAccount.reserve(credits, payer, clientId);
+    if (payment !== undefined)
+      return { payment, retainedPayment: payment.apart(retainedPrice), idPayment: payment.apart(idPrice) };
     const price = { credits, payer, clientId };
-    const lacking = payment === undefined ? copiesPrice : retainedPayment === undefined ? retainedPrice : idPrice;
     const isHopeful = bankAccount.mayPay(price);
-    return {
-      cause: bankAccount.whoRefuses(price),
-      why: bankAccount.describe(price),
-      isHopeful,
-      price,
-      lacking,
-    };
+    return { cause: bankAccount.whoRefuses(price), why: bankAccount.describe(price), isHopeful, price };
   }
 
   /**
    * Returns true if a denial is the last word; by the bank as `isLastWord` says. It is not where a mailbox is about to
    * be emptied, or to end.
    */
-  isFinal({ cause, isHopeful, price, lacking }: Denial, wait: CreditWait): boolean {
+  isFinal({ cause, isHopeful, price }: Denial, wait: CreditWait): boolean {
     if (cause === "mailbox") return !isHopeful;
-    return price === undefined || lacking === undefined || isLastWord(this.#context, { price, lacking }, wait);
+    return price === undefined || isLastWord(this.#context, price, wait);
   }
 
   /** Returns the price of all copies of a publish that may have to be stored, in milli-credits. */

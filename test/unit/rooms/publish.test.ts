@@ -15,7 +15,7 @@ import type { LocalSession } from "../../../src/broker/delivery/local-session.ts
 import { Peer } from "../../../src/broker/peers/peer.ts";
 import { BackPressure, type Publisher } from "../../../src/broker/publish/back-pressure.ts";
 import { CatchingUp } from "../../../src/broker/publish/catching-up.ts";
-import { PublishAdmission } from "../../../src/broker/publish/publish-admission.ts";
+import { type AdmittedPublish, PublishAdmission } from "../../../src/broker/publish/publish-admission.ts";
 import { holdersOf, Refusals } from "../../../src/broker/publish/refusals.ts";
 import type { RetainedStore } from "../../../src/broker/publish/retained-store.ts";
 import { reachOf } from "../../../src/broker/publish/run.ts";
@@ -173,6 +173,25 @@ describe("whether a publish may be taken", () => {
     account.grant = context.bankAccount.prices.ofCopy(message("x"), "c0", []) + 100;
     expect(admit.admit(message("x", { retain: true }), route, undefined)).toMatchObject({ cause: "bank" });
     expect(account.bound).toBe(0);
+  });
+
+  test("the bank is asked for all of it at once, and each part is taken and freed by itself", () => {
+    const { admission: admit, context, route } = admission({ sessions: 1 });
+    const { bankAccount } = context;
+    const asked: number[] = [];
+    const reserve = bankAccount.reserve.bind(bankAccount);
+    bankAccount.reserve = (credits, ...whose) => {
+      asked.push(credits);
+      return reserve(credits, ...whose);
+    };
+    const admitted = admit.admit(message("x", { retain: true }), route, undefined) as AdmittedPublish;
+    const all = bankAccount.account.bound;
+    expect(asked).toEqual([all]);
+    admitted.retainedPayment!.close();
+    expect(bankAccount.account.bound).toBe(all - 40_000);
+    admitted.payment!.close();
+    admitted.idPayment!.close();
+    expect(bankAccount.account.bound).toBe(0);
   });
 
   test("QoS 0 goes to full mailboxes: it is not stored there", () => {
