@@ -5,6 +5,7 @@ import { createLog } from "../src/base/log.ts";
 import { ConnectionRefused } from "../src/client/closing-reason.ts";
 import { isLogJson } from "./flags/broker-config.ts";
 import { addConnectionOptions, ownArguments } from "./flags/client-flags.ts";
+import { asProtoFlags } from "./flags/payload-flags.ts";
 import { applyProfile } from "./flags/profiles.ts";
 import { commandLine, refuseBytes } from "./flags/raw-words.ts";
 import { withHint } from "./output/hints.ts";
@@ -64,6 +65,7 @@ function asFlags([runtime = "", script = "", ...words]: readonly string[]): stri
 /** Puts the flags of a file of the user's before those of the command line, for pub and sub; a profile goes before. */
 function withOwnArguments([runtime = "", script = "", command, ...words]: readonly string[]): string[] {
   if (command === undefined) return [runtime, script];
+  if (command === "pub" || command === "sub") words = asProtoFlags(words);
   const hasProfile = words.some((word) => /^--profile(=|$)/.test(word));
   const own = (command === "pub" || command === "sub") && !hasProfile ? ownArguments(command, process.env) : [];
   return [runtime, script, command, ...own, ...words];

@@ -11,6 +11,7 @@ import {
   timeoutExitCode,
 } from "./flags/client-flags.ts";
 import { usage, wholeNumber } from "./flags/parsers.ts";
+import { addProtoOptions } from "./flags/payload-flags.ts";
 import { NotOfFormat, type PayloadCodec, payloadFormats } from "./output/payload-formats.ts";
 import { complain, shown, tell } from "./output/print.ts";
 import { print } from "./output/standard-output.ts";
@@ -33,7 +34,7 @@ interface PubFlags extends ConnectionFlags, SourceFlags {
 const retryForDefault = 30;
 
 export function pubCommand(): Command {
-  return addConnectionOptions(new Command("pub").description("Publish messages."))
+  return addProtoOptions(addConnectionOptions(new Command("pub").description("Publish messages.")))
     .option("-t, --topic <TOPIC>", "topic to publish to")
     .option("-m, --message <TEXT>", "message; bytes that are not UTF-8 are sent as they are")
     .option("-f, --file <FILE>", "message: the contents of a file")
@@ -81,6 +82,7 @@ Examples:
   mqttzoo pub -t home/door -m open -q 1 --retry-for 300
   mqttzoo pub -t jobs -m now -q 1 -D publish message-expiry-interval 60 -D publish user-property from shell
   mqttzoo pub -t meters/7 --format cbor -m '{"kWh": 21.5}'
+  mqttzoo pub -t meters/7 --proto meter.proto --message Reading -m '{"kWh": 21.5}'
   mqttzoo pub -t relay/7 --format hex -m 'a5 01 ff'
   mqttzoo pub --zk zk1:2181,zk2:2181 -t home/door -m open
   mqttzoo pub -t time -n --request                 ask, see mqttzoo sub --respond

@@ -3,14 +3,15 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { messageOf } from "../src/base/errors.ts";
 import { addConnectionOptions, filterOf, readConnection, timeoutExitCode } from "./flags/client-flags.ts";
 import { collect, usage, wholeNumber } from "./flags/parsers.ts";
+import { addProtoOptions, chosenFormat, type ProtoFlags } from "./flags/payload-flags.ts";
 import { parseFormat } from "./output/format.ts";
 import { MessageFolder } from "./output/message-folder.ts";
 import { MessagePrinter } from "./output/message-printer.ts";
-import { codecOf, type PayloadFormat, payloadFormats } from "./output/payload-formats.ts";
+import { type PayloadFormat, payloadFormats } from "./output/payload-formats.ts";
 import { complain } from "./output/print.ts";
 import { Subscriber, type SubscriberFlags } from "./pubsub/subscriber.ts";
 
-interface SubFlags extends SubscriberFlags {
+interface SubFlags extends SubscriberFlags, ProtoFlags {
   readonly topic?: readonly string[];
   readonly verbose?: boolean;
   readonly print?: Format;
@@ -25,7 +26,9 @@ interface SubFlags extends SubscriberFlags {
 type Format = ReturnType<typeof parseFormat>;
 
 export function subCommand(): Command {
-  return addConnectionOptions(new Command("sub").description("Subscribe to topics and print their messages."))
+  return addProtoOptions(
+    addConnectionOptions(new Command("sub").description("Subscribe to topics and print their messages.")),
+  )
     .option("-t, --topic <FILTER>", "topic filter; may be given several times", collect)
     .option("-T, --filter-out <FILTER>", "do not print what it matches; may be given several times", collect)
     .option("-U, --unsubscribe <FILTER>", "unsubscribe from it first; may be given several times", collect)
@@ -66,6 +69,7 @@ JSON; bytes in them as base64url. With --output json a line has "format", too: h
 Examples:
   mqttzoo sub -t 'home/#' -v
   mqttzoo sub -t 'meters/#' -v --format cbor          CBOR as JSON, over several lines on a terminal
+  mqttzoo sub -t 'meters/#' --proto meter.proto --message Reading
   mqttzoo sub -t 'home/#' --output json | jq .payload
   mqttzoo sub -t 'cameras/#' -q 1 --save-dir pictures   a file for each message
   mqttzoo sub -t home/door -t home/window -q 1 -C 1 -W 10
@@ -97,7 +101,7 @@ async function printerOf(flags: SubFlags): Promise<MessagePrinter> {
   if (output === "json" && print !== undefined) usage("--output json does not go with -F");
   return new MessagePrinter({
     ...{ print, verbose, eol, isPretty: pretty, isJson: output === "json" },
-    payloads: payloads && { name: payloads, codec: await codecOf(payloads) },
+    payloads: await chosenFormat(payloads, flags),
     folder: saveDir === undefined ? undefined : new MessageFolder(saveDir),
     report: (what) => quiet !== true && complain(what),
   });

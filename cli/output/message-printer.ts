@@ -5,14 +5,14 @@ import type { Message } from "../../src/client/connection-options.ts";
 import { describeMessage, formatMessage, NoJson, type parseFormat } from "./format.ts";
 import { layOut } from "./json-text.ts";
 import type { MessageFolder } from "./message-folder.ts";
-import { NotOfFormat, type PayloadCodec, type PayloadFormat } from "./payload-formats.ts";
+import { type FormatName, NotOfFormat, type PayloadCodec } from "./payload-formats.ts";
 import { shown } from "./print.ts";
 
 export interface PrinterOptions {
   /** The format of `-F`. */
   readonly print: ReturnType<typeof parseFormat> | undefined;
   /** The format of payloads; undefined: nobody has said it, and they are printed as they are. */
-  readonly payloads: { readonly name: PayloadFormat; readonly codec: PayloadCodec } | undefined;
+  readonly payloads: { readonly name: FormatName; readonly codec: PayloadCodec } | undefined;
   /** True: a line of JSON for each message. */
   readonly isJson: boolean;
   readonly isPretty: boolean;
@@ -30,7 +30,7 @@ interface ShownPayload {
   /** JSON that says the same. */
   readonly json: string;
   /** The format in which it is shown, which need not be the one that was asked for. */
-  readonly format: PayloadFormat;
+  readonly format: FormatName;
 }
 
 export class MessagePrinter {
@@ -93,7 +93,7 @@ export class MessagePrinter {
     }
   }
 
-  #tellOnce(topic: string, format: PayloadFormat, { message: why }: NotOfFormat): void {
+  #tellOnce(topic: string, format: FormatName, { message: why }: NotOfFormat): void {
     if (this.#isTold) return;
     this.#isTold = true;
     this.#options.report(`a message of ${topic} is not ${format} (${why}): it is printed in hex, as all that are not`);

@@ -5,6 +5,9 @@ import { jsonOf } from "./json-text.ts";
 export const payloadFormats = ["text", "hex", "base64", "json", "cbor", "msgpack"] as const;
 export type PayloadFormat = (typeof payloadFormats)[number];
 
+/** A format as it is named for people; protobuf needs a file, see `protobuf.ts`. */
+export type FormatName = PayloadFormat | "protobuf";
+
 /** Thrown for what is not of a format; the message says why. */
 export class NotOfFormat extends Error {}
 

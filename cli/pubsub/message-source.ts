@@ -3,11 +3,12 @@ import { systemClock } from "../../src/base/clock.ts";
 import { systemRandom } from "../../src/base/random.ts";
 import { readBytes } from "../../src/server/operator-files.ts";
 import { usage } from "../flags/parsers.ts";
+import { chosenFormat, type ProtoFlags } from "../flags/payload-flags.ts";
 import { bytesOf } from "../flags/raw-words.ts";
-import { codecOf, NotOfFormat, type PayloadCodec, type PayloadFormat } from "../output/payload-formats.ts";
+import { NotOfFormat, type PayloadCodec, type PayloadFormat } from "../output/payload-formats.ts";
 import { parseTemplate, type Template, TemplateError } from "./template.ts";
 
-export interface SourceFlags {
+export interface SourceFlags extends ProtoFlags {
   readonly file?: string;
   readonly stdinLine?: boolean;
   readonly message?: string;
@@ -38,12 +39,14 @@ export class MessageSource {
     this.messages = isChanged ? this.#made(written) : written;
     this.#topic = flags.template === true ? templateOf("the topic", topic) : undefined;
     // What can be looked at now is not found wrong only when there is a connection.
-    if (flags.template === true && flags.message !== undefined) templateOf("the message", flags.message);
+    if (flags.message === undefined) return;
+    if (flags.template === true) templateOf("the message", flags.message);
+    else this.#tryToMake(Buffer.from(bytesOf(flags.message)));
   }
 
   /** Rejects with `OperatingError` (EUSAGE) unless there is exactly one source. */
   static async open(topic: string, flags: SourceFlags): Promise<MessageSource> {
-    return new MessageSource(topic, flags, flags.format === undefined ? undefined : await codecOf(flags.format));
+    return new MessageSource(topic, flags, (await chosenFormat(flags.format, flags))?.codec);
   }
 
   /** The topic of the message that was handed out last; before the first, one that is like it. */
@@ -75,6 +78,16 @@ export class MessageSource {
     }
   }
 
+  /** Throws `OperatingError` (EUSAGE) if no payload can be made of a message. */
+  #tryToMake(given: Uint8Array): void {
+    try {
+      this.codec?.read(given);
+    } catch (error) {
+      if (!(error instanceof NotOfFormat)) throw error;
+      usage(this.#wordsOf(error));
+    }
+  }
+
   #make(given: Uint8Array): Uint8Array {
     const filled = this.#flags.template === true ? this.#fill(given) : given;
     return this.codec?.read(filled) ?? filled;
@@ -86,10 +99,10 @@ export class MessageSource {
   }
 
   #wordsOf(error: NotOfFormat | TemplateError): string {
-    const { stdinLine, format } = this.#flags;
+    const { stdinLine, proto, format = proto && "protobuf" } = this.#flags;
     const [what, then] = stdinLine ? [`line ${this.#count}`, "; what follows is not published"] : ["the message", ""];
     if (error instanceof TemplateError) return `${what}: ${error.message}${then}`;
-    const needed = /^(cbor|msgpack)$/.test(format!) ? `JSON to make ${format} of` : format;
+    const needed = /^(cbor|msgpack|protobuf)$/.test(format!) ? `JSON to make ${format} of` : format;
     return `${what} is not ${needed} (${error.message})${then}`;
   }
 }
