@@ -8,10 +8,12 @@ import type { Place } from "../src/client/dial.ts";
 import { fill, fillUsername, type Plan, unlimited } from "../src/load/plan.ts";
 import { type Preset, presetNames, presetPayloadBytes, presetQos, readPreset } from "../src/load/presets.ts";
 import { publishersMax } from "../src/load/stamp.ts";
-import type { Counts } from "../src/load/worker.ts";
 import type { ProtocolVersion, QoS } from "../src/mqtt/constants.ts";
+import { readBytes, replaceText } from "../src/server/operator-files.ts";
 import { type Crew, OtherCrew, OwnCrew, serveCrew, type Task, workerCommand } from "./bench/crew.ts";
-import { addCounts, brokenPromise, expectedOf, makeReport, progressOf, toJson, toLines } from "./bench/report.ts";
+import { toHtml } from "./bench/html.ts";
+import { Load } from "./bench/load.ts";
+import { brokenPromise, toJson, toLines } from "./bench/report.ts";
 import { withUser } from "./flags/auth-flags.ts";
 import { readBrokerUrl } from "./flags/broker-url.ts";
 import { checkTopic, filterOf, protocolVersion } from "./flags/client-flags.ts";
@@ -40,7 +42,12 @@ interface BenchFlags extends PlaceFlags {
   readonly inflight: number;
   readonly duration?: number;
   readonly processes: number;
-  readonly prefix: string;
+  readonly prefix?: string;
+  readonly ifaddr?: string;
+  readonly numRetryConnect?: number;
+  readonly shortids?: boolean;
+  readonly template?: string;
+  readonly html?: string;
   readonly keepalive: number;
   readonly clean: boolean;
   readonly sessionExpiry: number;
@@ -61,15 +68,8 @@ const descriptions: Record<Mode, string> = {
 /** As emqtt_bench has them: so many clients, so many ms between two messages of one. */
 const countDefault = 200;
 const intervalDefault = 1000;
+const prefixDefault = "bench";
 const durationDefault = 10;
-/**
- * After the last message: how long what is under way may need, and how long nothing may come before it is given up; in
- * s.
- */
-const drainMax = 30;
-const silenceMax = 2;
-const pollMs = 20;
-
 export function benchCommand(): Command {
   const bench = new Command("bench")
     .description("Put load on a broker: connections, publishers, subscribers.")
@@ -89,11 +89,15 @@ export function benchCommand(): Command {
     `
 Ends with 1 if a connection failed, a message was refused, or one was lost, came twice or out of order where its QoS forbids it.
 
+conn, pub and sub take emqtt_bench's flags as they are; what makes no sense here is refused in words. They end after
+${durationDefault} s where emqtt_bench goes on: -d 0.
+
 Examples:
   mqttzoo bench e2e -c 10 -I 0 -q 1               as fast as it goes, ten publishers to ten subscribers
   mqttzoo bench pub -c 100 -t 'home/%i/temp' -I 10 -h broker.example.org
   mqttzoo bench sub -c 5 -t '$share/group/home/#' -q 1 -d 60
   mqttzoo bench conn -c 10000 -R 500 -d 30        10,000 connections, 500 a second
+  mqttzoo bench pub -c 50 -t 'm/%c/%s' --template reading.json --html results.html   charts to be looked at
   mqttzoo bench fanout-1-1K-1-1K --json           a scenario of the Open MQTT Benchmark Suite
   mqttzoo bench e2e -c 1000 --rate 100000 --processes 4
   mqttzoo bench e2e --ws -p 8080 -c 10 -I 0       over WebSocket, at a broker's --ws-port
@@ -122,19 +126,12 @@ function addFlags(command: Command, mode: Mode): Command {
     .option("-n, --startnumber <N>", "number of the first one", wholeNumber(0, publishersMax), 0)
     .option("-i, --interval <MS>", "between two connections (default: none)", wholeNumber(0, 3_600_000))
     .option("-R, --connrate <N>", "connections a second, instead", wholeNumber(1, 1_000_000));
-  if (mode === "e2e") {
-    command
-      .option(
-        "--publishers <N>",
-        "publishers, where there are not as many as subscribers",
-        wholeNumber(1, publishersMax),
-      )
-      .option("--subscribers <N>", "subscribers", wholeNumber(1, publishersMax));
-  }
+  if (mode === "e2e") addParties(command);
   if (hasTopics) {
     command.option(
       "-t, --topic <TOPIC>",
-      "%i: number of the client, %c: its id, %u: its user name (default: bench/%i)",
+      "%i: number of the client, %c: its id, %u: its user name, %rand_N: a number at random; in pub %s: of the message " +
+        "(default: bench/%i)",
     );
     command.option("-q, --qos <QOS>", "quality of service: 0, 1 or 2", wholeNumber(0, 2), 0);
   }
@@ -158,14 +155,17 @@ function addFlags(command: Command, mode: Mode): Command {
         100,
       );
   }
-  return command
+  return addEmqttOptions(command, publishes)
     .option(
       "-d, --duration <SECONDS>",
       `how long; 0: until ^C (default: ${durationDefault})`,
       wholeNumber(0, 31_536_000),
     )
     .option("--processes <N>", "processes that share the clients, where one core is not enough", wholeNumber(1, 256), 1)
-    .option("--prefix <TEXT>", "client ids begin with it; %i in a user name is the number of the client", "bench")
+    .option(
+      "--prefix <TEXT>",
+      "client ids begin with it; %i in a user name is the number of the client (default: bench)",
+    )
     .option("-k, --keepalive <SECONDS>", "keep alive", wholeNumber(0, 65_535), 300)
     .option("--no-clean", "go on with the sessions of these client ids")
     .option(
@@ -181,7 +181,27 @@ function addFlags(command: Command, mode: Mode): Command {
     )
     .option("-S, --ssl", "TLS, trusting whom the system trusts")
     .option("--sn", "speak MQTT-SN 1.2 over UDP, to a broker's --sn-port")
-    .addOption(new Option("--json", "print one JSON object"));
+    .addOption(new Option("--json", "print one JSON object"))
+    .option("--html <FILE>", "write the results to a page with charts");
+}
+
+function addParties(command: Command): void {
+  command
+    .option("--publishers <N>", "publishers, where there are not as many as subscribers", wholeNumber(1, publishersMax))
+    .option("--subscribers <N>", "subscribers", wholeNumber(1, publishersMax));
+}
+
+/** Flags that are there since scripts for emqtt_bench have them. */
+function addEmqttOptions(command: Command, publishes: boolean): Command {
+  command
+    .option("--ifaddr <ADDRESSES>", "addresses of this machine to connect from, with commas between, in turn")
+    .option("--num-retry-connect <N>", "try a connection that fails so often again", wholeNumber(0, 1_000_000))
+    .option("--shortids", "client ids are their numbers alone, behind --prefix if there is one");
+  if (!publishes) return command;
+  return command.option(
+    "--template <FILE>",
+    "payload, with %TIMESTAMP% (MS, US, NS), %UNIQUE% and %RANDOM% in it filled",
+  );
 }
 
 async function runPreset(name: string | undefined, flags: BenchFlags): Promise<void> {
@@ -211,21 +231,26 @@ function planOf(mode: Mode, flags: BenchFlags): Plan {
   const subscribers = mode === "sub" ? count : mode === "e2e" ? (flags.subscribers ?? count) : 0;
   const { intervalOfMsg = intervalDefault } = flags;
   const rate = flags.rate ?? (intervalOfMsg === 0 ? 0 : (publishers * 1000) / intervalOfMsg);
+  const template = payloadTemplateOf(flags);
+  const isText = flags.message !== undefined && template.template === undefined;
   const plan: Plan = {
     version: flags.protocolVersion ?? 5,
     publishers,
     subscribers,
     idle: mode === "conn" ? count : 0,
     firstNumber: flags.startnumber,
-    prefix: flags.prefix,
+    prefix: flags.prefix ?? (flags.shortids === true ? "" : prefixDefault),
+    ...(flags.shortids === true && { shortIds: true }),
+    ...(flags.numRetryConnect !== undefined && { connectRetries: flags.numRetryConnect }),
+    ...template,
     username,
     password: secretOf(flags.pw, flags.pwFile),
     topic,
     filter: flags.filter ?? topic,
     qos: flags.qos ?? 0,
     retain: flags.retain === true,
-    payloadBytes: flags.message === undefined ? (flags.size ?? 0) : Buffer.byteLength(flags.message),
-    payload: flags.message,
+    payloadBytes: isText ? Buffer.byteLength(flags.message!) : (flags.size ?? 0),
+    payload: isText ? flags.message : undefined,
     rate,
     limit,
     inflight: flags.inflight ?? 1,
@@ -239,12 +264,21 @@ function planOf(mode: Mode, flags: BenchFlags): Plan {
   return plan;
 }
 
+/** A file by --template, or as emqtt_bench has it: `-m template://FILE`. Throws `OperatingError`. */
+function payloadTemplateOf({ template, message }: BenchFlags): Pick<Plan, "template"> {
+  const path = template ?? /^template:\/\/(.*)$/s.exec(message ?? "")?.[1];
+  if (path === undefined) return {};
+  return { template: Buffer.from(readBytes(path)).toString("latin1") };
+}
+
 async function run(name: string, plan: Plan, flags: BenchFlags): Promise<void> {
   const isSn = flags.sn === true;
   if (isSn) refuseWithSn({ ...flags, ...(flags.sessionExpiry > 0 && { sessionExpiryInterval: flags.sessionExpiry }) });
   const where = whereOf(flags, undefined, { isTlsAsked: flags.ssl === true });
   const { tls } = where;
-  const places = await lookedUp(where, flags);
+  const found = await lookedUp(where, flags);
+  const addresses = flags.ifaddr?.split(",");
+  const places = addresses?.flatMap((localAddress) => found.map((place) => ({ ...place, localAddress }))) ?? found;
   const { authMethod } = flags;
   const version = isSn
     ? 4
@@ -265,6 +299,7 @@ async function run(name: string, plan: Plan, flags: BenchFlags): Promise<void> {
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => interrupted.abort());
   const load = new Load(name, plan, crews, { signal: interrupted.signal, isQuiet: flags.json === true });
   const report = await load.run(flags.duration ?? (plan.limit === unlimited ? durationDefault : 0));
+  if (flags.html !== undefined) replaceText(flags.html, toHtml(report, new Date(systemClock.wall()).toISOString()));
   if (flags.json === true) sayJson(toJson(report));
   else for (const line of toLines(report)) say(line);
   const broken = brokenPromise(report);
@@ -283,102 +318,5 @@ async function versionOf(plan: Plan, where: ConnectionOptions & Place, flags: Be
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
     return plan.version;
-  }
-}
-
-/** A load, from the first connection to the report. */
-class Load {
-  readonly #name: string;
-  readonly #plan: Plan;
-  readonly #crews: readonly Crew[];
-  readonly #signal: AbortSignal;
-  readonly #isQuiet: boolean;
-  #startedAt = systemClock.now();
-  #said: { counts: Counts; at: number } | undefined;
-
-  constructor(
-    name: string,
-    plan: Plan,
-    crews: readonly Crew[],
-    { signal, isQuiet }: { readonly signal: AbortSignal; readonly isQuiet: boolean },
-  ) {
-    this.#name = name;
-    this.#plan = plan;
-    this.#crews = crews;
-    this.#signal = signal;
-    this.#isQuiet = isQuiet;
-  }
-
-  /** `seconds`: 0: until its messages are sent, or it is interrupted. */
-  async run(seconds: number): Promise<ReturnType<typeof makeReport>> {
-    const connecting = this.#all((crew) => crew.connect());
-    let isConnected = false;
-    void connecting.finally(() => {
-      isConnected = true;
-    });
-    await this.#watch(() => isConnected);
-    if (this.#signal.aborted) await this.#all((crew) => crew.stop());
-    await connecting;
-    const connectSeconds = (systemClock.now() - this.#startedAt) / 1000;
-    this.#startedAt = systemClock.now();
-    this.#said = undefined;
-    await this.#all((crew) => crew.go());
-    const isOver = (): boolean => seconds > 0 && systemClock.now() - this.#startedAt >= seconds * 1000;
-    const publishes = this.#plan.publishers > 0;
-    await this.#watch((isDone) => isOver() || (isDone && publishes));
-    const published = (systemClock.now() - this.#startedAt) / 1000;
-    await this.#all((crew) => crew.stop());
-    const sent = await this.#all((crew) => crew.outcome());
-    const expected = expectedOf(this.#plan, sent);
-    await this.#drain(expected);
-    const outcomes = await this.#all((crew) => crew.outcome());
-    await this.#all((crew) => crew.end());
-    this.#clear();
-    return makeReport({ name: this.#name, plan: this.#plan, connectSeconds, seconds: published, expected }, outcomes);
-  }
-
-  /** Waits for messages under way, which may still arrive. */
-  async #drain(expected: number | undefined): Promise<void> {
-    const giveUpAt = systemClock.now() + drainMax * 1000;
-    let last = -1;
-    let silentSince = systemClock.now();
-    while (systemClock.now() < giveUpAt) {
-      const standings = await this.#all((crew) => crew.standing());
-      const { received } = addCounts(standings.map(({ counts }) => counts));
-      if (standings.every(({ isDone }) => isDone) && (expected === undefined || received >= expected)) return;
-      if (received !== last) silentSince = systemClock.now();
-      else if (systemClock.now() - silentSince > silenceMax * 1000) return;
-      last = received;
-      await Bun.sleep(pollMs);
-    }
-  }
-
-  /** Waits until something is so, or it is interrupted; with a line each second. */
-  async #watch(isOver: (isDone: boolean) => boolean): Promise<void> {
-    for (;;) {
-      const standings = await this.#all((crew) => crew.standing());
-      if (this.#signal.aborted || isOver(standings.every(({ isDone }) => isDone))) return;
-      this.#print(addCounts(standings.map(({ counts }) => counts)));
-      await Bun.sleep(pollMs);
-    }
-  }
-
-  #print(counts: Counts): void {
-    if (this.#isQuiet) return;
-    const now = systemClock.now();
-    this.#said ??= { counts, at: now };
-    const seconds = (now - this.#said.at) / 1000;
-    if (seconds < 1) return;
-    const line = progressOf(counts, this.#said.counts, { at: (now - this.#startedAt) / 1000, seconds });
-    process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${line}` : `${line}\n`);
-    this.#said = { counts, at: now };
-  }
-
-  #clear(): void {
-    if (!this.#isQuiet && process.stderr.isTTY) process.stderr.write("\r\x1b[K");
-  }
-
-  #all<Value>(tell: (crew: Crew) => Promise<Value>): Promise<Value[]> {
-    return Promise.all(this.#crews.map(tell));
   }
 }

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { messageOf, OperatingError } from "../src/base/errors.ts";
 import { createLog } from "../src/base/log.ts";
 import { ConnectionRefused } from "../src/client/closing-reason.ts";
+import { fromEmqttBench } from "./bench/emqtt-flags.ts";
 import { isLogJson } from "./flags/broker-config.ts";
 import { addConnectionOptions, ownArguments } from "./flags/client-flags.ts";
 import { asProtoFlags } from "./flags/payload-flags.ts";
@@ -66,6 +67,8 @@ function asFlags([runtime = "", script = "", ...words]: readonly string[]): stri
 function withOwnArguments([runtime = "", script = "", command, ...words]: readonly string[]): string[] {
   if (command === undefined) return [runtime, script];
   if (command === "pub" || command === "sub") words = asProtoFlags(words);
+  if (command === "bench" && /^(conn|pub|sub)$/.test(words[0] ?? ""))
+    words = [words[0]!, ...fromEmqttBench(words.slice(1))];
   const hasProfile = words.some((word) => /^--profile(=|$)/.test(word));
   const own = (command === "pub" || command === "sub") && !hasProfile ? ownArguments(command, process.env) : [];
   return [runtime, script, command, ...own, ...words];

@@ -101,7 +101,7 @@ export class OwnCrew implements Crew {
 }
 
 function dialMqtt({ plan, places, tls, authMethod }: Task): DialLoad {
-  return async (kind, index, events) => {
+  const dialOnce: DialLoad = async (kind, index, events) => {
     const session = new ClientSession((inFlight, reason) => events.onSettled(inFlight as InFlight, reason));
     let ready: MqttConnection;
     const connection = await connect({
@@ -122,6 +122,15 @@ function dialMqtt({ plan, places, tls, authMethod }: Task): DialLoad {
       onDrained: events.onDrained,
     });
     return { connection, add: (inFlight) => session.add(inFlight) };
+  };
+  return async (kind, index, events) => {
+    for (let left = plan.connectRetries ?? 0; ; left--) {
+      try {
+        return await dialOnce(kind, index, events);
+      } catch (error) {
+        if (left <= 0) throw error;
+      }
+    }
   };
 }
 

@@ -3,6 +3,15 @@ import { Latencies } from "../../src/load/latencies.ts";
 import { isShared, isStamped, type Plan, receiversOf } from "../../src/load/plan.ts";
 import type { Counts, Outcome } from "../../src/load/worker.ts";
 
+/** How it went in one second: rates, and the clients that were connected. */
+export interface Sample {
+  /** Seconds since the connections were made; of those before, since the beginning. */
+  readonly at: number;
+  readonly connected: number;
+  readonly sent: number;
+  readonly received: number;
+}
+
 export interface Report {
   readonly name: string;
   readonly plan: Plan;
@@ -15,6 +24,7 @@ export interface Report {
   readonly connecting: Latencies;
   readonly acking: Latencies;
   readonly delivering: Latencies;
+  readonly samples: readonly Sample[];
 }
 
 export function addCounts(all: readonly Counts[]): Counts {
@@ -35,7 +45,7 @@ export function addCounts(all: readonly Counts[]): Counts {
 
 /** Brings together what the processes say. `outcomes` are in the order of their shares. */
 export function makeReport(
-  known: Pick<Report, "name" | "plan" | "connectSeconds" | "seconds" | "expected">,
+  known: Pick<Report, "name" | "plan" | "connectSeconds" | "seconds" | "expected" | "samples">,
   outcomes: readonly Outcome[],
 ): Report {
   const merged = (what: "connecting" | "acking" | "delivering"): Latencies => {
@@ -94,7 +104,7 @@ export function progressOf(now: Counts, before: Counts, { at, seconds }: { at: n
   return parts.join("  ");
 }
 
-const shownPercents = [50, 90, 99, 99.9] as const;
+export const shownPercents = [50, 90, 99, 99.9] as const;
 
 export function toJson(report: Report): object {
   const { name, plan, counts, seconds, expected } = report;
@@ -176,7 +186,7 @@ function picture(what: string, latencies: Latencies): string[] {
   return lines;
 }
 
-function inMs(value: number): string {
+export function inMs(value: number): string {
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(3);
 }
 
@@ -184,6 +194,6 @@ function round(value: number): number {
   return Math.round(value * 1000) / 1000;
 }
 
-function thousands(value: number): string {
+export function thousands(value: number): string {
   return Math.round(value).toLocaleString("en");
 }

@@ -1,4 +1,5 @@
 /** The plan of a load: who connects, who publishes what how fast, who subscribes to what; and how much must arrive. */
+import { systemRandom } from "../base/random.ts";
 import type { ProtocolVersion, QoS } from "../mqtt/constants.ts";
 import { filterMatches, parseFilter } from "../mqtt/topic.ts";
 import { stampBytes } from "./stamp.ts";
@@ -34,6 +35,12 @@ export interface Plan {
   readonly clean: boolean;
   /** Seconds for which sessions outlive their connections (MQTT 5). */
   readonly sessionExpiry: number;
+  /** Client ids are the prefix and the number. */
+  readonly shortIds?: boolean;
+  /** The times that a connection that fails is tried again. */
+  readonly connectRetries?: number;
+  /** A payload whose places are filled for each message, a character a byte; see `template.ts`. */
+  readonly template?: string;
 }
 
 /** A plan is told as JSON, which has no Infinity. */
@@ -47,22 +54,39 @@ export interface Share {
 
 export type Kind = "pub" | "sub" | "idle";
 
-export function clientIdOf({ prefix, firstNumber }: Plan, kind: Kind, index: number): string {
+export function clientIdOf({ prefix, firstNumber, shortIds }: Plan, kind: Kind, index: number): string {
+  if (shortIds === true) return `${prefix}${firstNumber + index}`;
   return `${prefix}_${kind}_${firstNumber + index}`;
 }
 
-/** Puts a client's names into a template. */
-export function fill(plan: Plan, template: string, kind: Kind, index: number): string {
+/** The places of a topic that differ from message to message. */
+const varying = /%s|%rand_\d+/;
+
+/** The topic is another one for each message. */
+export function isVarying({ topic, subscribers }: Pick<Plan, "topic" | "subscribers">): boolean {
+  return subscribers === 0 && varying.test(topic);
+}
+
+/** Puts a client's names into a template; `sequence`: the number of the message, from 1. */
+export function fill(plan: Plan, template: string, kind: Kind, index: number, sequence = 1): string {
   const names: Record<string, string> = {
+    "%s": String(sequence),
     "%i": String(plan.firstNumber + index),
     "%c": clientIdOf(plan, kind, index),
     "%u": fillUsername(plan, index) ?? "",
   };
-  return template.replace(/%[icu]/g, (place) => names[place]!);
+  return drawn(template.replace(plan.subscribers === 0 ? /%[icus]/g : /%[icu]/g, (place) => names[place]!));
 }
 
 export function fillUsername({ username, firstNumber }: Plan, index: number): string | undefined {
-  return username?.replaceAll("%i", String(firstNumber + index));
+  return username && drawn(username.replaceAll("%i", String(firstNumber + index)));
+}
+
+/** Puts a number from 1 to N at random in each place `%rand_N`. */
+function drawn(text: string): string {
+  return text.replace(/%rand_(\d{1,15})/g, (_, most: string) =>
+    String(1 + Math.floor(systemRandom.next() * Math.max(1, Number(most)))),
+  );
 }
 
 /** The indices of a share's clients. */
@@ -71,8 +95,8 @@ export function* indicesOf(count: number, { at, of }: Share): Generator<number> 
 }
 
 /** Payloads say who has sent them, as which of his and when. */
-export function isStamped({ payload, payloadBytes }: Plan): boolean {
-  return payload === undefined && payloadBytes >= stampBytes;
+export function isStamped({ payload, template, payloadBytes }: Plan): boolean {
+  return payload === undefined && template === undefined && payloadBytes >= stampBytes;
 }
 
 /** The subscribers are a group of which each message comes to one. */

@@ -11,9 +11,10 @@ import { Publish } from "../mqtt/publish.ts";
 import { Reason } from "../mqtt/reason.ts";
 import type { Sink } from "../mqtt/sink.ts";
 import { Latencies, type LatenciesJson } from "./latencies.ts";
-import { fill, indicesOf, isShared, isStamped, type Kind, type Plan, type Share } from "./plan.ts";
+import { fill, indicesOf, isShared, isStamped, isVarying, type Kind, type Plan, type Share } from "./plan.ts";
 import { Stamp } from "./stamp.ts";
 import { Streams } from "./streams.ts";
+import { fillPayload } from "./template.ts";
 
 /** A connection, as the load needs it. */
 export interface LoadConnection {
@@ -99,6 +100,7 @@ export class LoadWorker {
   readonly #plan: Plan;
   readonly #share: Share;
   readonly #isStamped: boolean;
+  readonly #isVarying: boolean;
   readonly #dial: DialLoad;
   readonly #clock: Clock;
   readonly #publishers: Publisher[] = [];
@@ -120,6 +122,7 @@ export class LoadWorker {
     this.#plan = plan;
     this.#share = share;
     this.#isStamped = isStamped(plan);
+    this.#isVarying = isVarying(plan) || plan.template !== undefined;
     this.#dial = dial;
     this.#clock = clock;
   }
@@ -283,11 +286,23 @@ export class LoadWorker {
     this.#counts.sent++;
     const { connection, add } = publisher.dialled;
     if (this.#isStamped) stamp.write(publisher.publish.payloadBytes);
+    if (this.#isVarying) this.#vary(publisher);
     if (qos === 0) return connection.write(publisher.publish, 0, false);
     // It is not sent again, so it need not be kept; when it was sent is.
     publisher.inFlight++;
     const inFlight = { publish: publisher.publish, released: false, reason: 0, sentAt: stamp.sentAt };
     connection.write(publisher.publish, add(inFlight), false);
+  }
+
+  /** Gives the next message a topic and a payload of its own. */
+  #vary({ publish, index, sent }: Publisher): void {
+    const { topic, template, payloadBytes: randomBytes } = this.#plan;
+    publish.topicBytes = encodeUtf8(fill(this.#plan, topic, "pub", index, sent));
+    publish.topicEnd = publish.topicBytes.length;
+    if (template === undefined) return;
+    const unique = `${index * uniquesPerPublisher + sent}`;
+    publish.payloadBytes = fillPayload(template, { wall: this.#clock.wall(), unique, randomBytes });
+    publish.payloadEnd = publish.payloadBytes.length;
   }
 
   #settled(publisher: Publisher, { sentAt }: InFlight, reason: number): void {
@@ -313,5 +328,7 @@ export class LoadWorker {
   }
 }
 
+/** Numbers of messages that each publisher has for itself. */
+const uniquesPerPublisher = 1_000_000_000;
 /** Connections that are being made at the same time. */
 const connectsAtOnce = 100;

@@ -21,8 +21,7 @@ beforeAll(async () => {
     `syntax = "proto3";
 package plant;
 import "more/place.proto";
-import "google/protobuf/timestamp.proto";
-enum State { IDLE = 0; RUNNING = 1; }
+import "google/protobuf/timestamp.proto"; enum State { IDLE = 0; RUNNING = 1; }
 message Reading {
   int64 serial_number = 1;
   double power = 2;

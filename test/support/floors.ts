@@ -143,14 +143,7 @@ export const doors: readonly { what: RegExp; only: readonly string[] }[] = [
   // nobody else could be told by the library.
   {
     what: /\bconsole\.(log|error|warn|info)\b|\bprocess\.stderr\.write\b|\bstdout\.write\b/,
-    only: [
-      "cli/bench.ts",
-      "cli/broker.ts",
-      "cli/passwd.ts",
-      "src/base/log.ts",
-      "src/base/assert.ts",
-      "src/client/announcer.ts",
-    ],
+    only: ["cli/broker.ts", "cli/passwd.ts", "src/base/log.ts", "src/base/assert.ts", "src/client/announcer.ts"],
   },
   // An invariant is said with assert.
   { what: /assertion failed/, only: ["src/base/assert.ts"] },
