@@ -252,12 +252,4 @@ export const faults: readonly Fault[] = [
     replace: "    if (signal?.aborted) return abort();\n    // Also where nobody waits any more",
     tests: "test/sdk/unawaited.test.ts",
   },
-  {
-    what: "tools: a message is recorded only after it is acknowledged, and a full disk loses it",
-    file: "cli/pubsub/subscriber.ts",
-    find: "return this.#client instanceof MqttConnection ? this.#client.abort() : this.#client?.close();",
-    replace: "return;",
-    tests: "test/cli/record.test.ts",
-    needsBuild: true,
-  },
 ];
