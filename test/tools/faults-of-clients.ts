@@ -250,6 +250,6 @@ export const faults: readonly Fault[] = [
     file: "src/client/deadlines.ts",
     find: "    // Also where nobody waits any more",
     replace: "    if (signal?.aborted) return abort();\n    // Also where nobody waits any more",
-    tests: "test/sdk/unawaited.test.ts",
+    tests: "test/unit/deadlines.test.ts",
   },
 ];

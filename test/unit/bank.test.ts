@@ -37,15 +37,17 @@ const boundOf = (credits: number): Bound => ({ credits, users: new Map() });
 const pathOf = (number: number): string => `/topics/t${number % 4}/=m${number}`;
 
 test("a branch never spends more than its grant, and counts like a naive ledger", () => {
+  // A double between 0 and 1 is nearly always next to 0: of all doubles there, half are below 1e-150.
+  const part = fc.nat(100).map((percent) => percent / 100);
   const step = fc.oneof(
     fc.record({ kind: fc.constant("reserve" as const), credits: fc.nat(300) }),
-    fc.record({ kind: fc.constant("keep" as const), part: fc.double({ min: 0, max: 1, noNaN: true }) }),
-    fc.record({ kind: fc.constant("apart" as const), part: fc.double({ min: 0, max: 1, noNaN: true }) }),
+    fc.record({ kind: fc.constant("keep" as const), part }),
+    fc.record({ kind: fc.constant("apart" as const), part }),
     fc.record({ kind: fc.constant("close" as const) }),
     fc.record({ kind: fc.constant("freed" as const), index: fc.nat(20) }),
   );
   fc.assert(
-    fc.property(fc.nat(2000), fc.array(step, { maxLength: 200 }), (grant, steps) => {
+    fc.property(fc.nat(2000), fc.array(step, { maxLength: 200, size: "max" }), (grant, steps) => {
       const branch = new Branch();
       branch.grant = grant;
       const open: { reservation: Reservation; left: number }[] = [];
