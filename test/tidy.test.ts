@@ -119,7 +119,8 @@ describe("tidy", () => {
       for (const { target } of byPath.get(path)?.imports ?? []) visit(target);
     };
     // The worker is started by its URL; the package has an entry for each runtime.
-    const packaged = ["bun", "node", "browsers"].map((runtime) => `src/client/for-${runtime}.ts`);
+    const runtimes = ["bun", "node", "browsers"].map((runtime) => `src/client/for-${runtime}.ts`);
+    const packaged = [...runtimes, "src/testing/test-broker.ts"];
     // The dashboard is bundled for browsers.
     for (const entry of ["cli/main.ts", "src/embedded/worker.ts", "src/dashboard/main.tsx", ...packaged]) visit(entry);
     expect(product.map(({ path }) => path).filter((path) => !reached.has(path))).toEqual([]);

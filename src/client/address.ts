@@ -3,7 +3,7 @@
  * `mqtt+unix:///path`.
  */
 
-const defaultPorts = { mqtt: 1883, mqtts: 8883, ws: 80, wss: 443, "mqtt+unix": 0 } as const;
+const defaultPorts = { mqtt: 1883, mqtts: 8883, ws: 80, wss: 443, "mqtt+unix": 0, memory: 0 } as const;
 /** Other spellings, as other clients have them. */
 const spellings: Readonly<Record<string, Scheme>> = { tcp: "mqtt", ssl: "mqtts", tls: "mqtts" };
 
@@ -100,6 +100,7 @@ export function parseReference(reference: string, like: Address): Address[] {
 /** The address as people read it. */
 export function nameOf({ scheme, host, port, socket }: Address): string {
   if (socket !== undefined) return `${scheme}://${socket}`;
+  if (scheme === "memory") return `memory://${host}`;
   return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 

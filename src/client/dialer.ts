@@ -1,6 +1,8 @@
 /** A client's way to a broker, by the scheme of its address. */
+import { OperatingError } from "../base/errors.ts";
 import type { ClientOptions } from "./client-options.ts";
 import { checkHeaders } from "./headers.ts";
+import { memoryBrokers } from "./memory-brokers.ts";
 import type { Dialer } from "./reconnector.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -8,6 +10,12 @@ import type { Runtime } from "./runtime.ts";
 export function dialerOf(runtime: Runtime, { tls = {}, webSocket }: ClientOptions, timeoutMs: number): Dialer {
   return async (address, events) => {
     const { scheme } = address;
+    if (scheme === "memory") {
+      const dial = memoryBrokers().get(address.host);
+      if (dial === undefined)
+        throw new OperatingError("ECONNECT", "there is no such broker in this process, or it is stopped");
+      return dial(events);
+    }
     if (scheme === "mqtt" || scheme === "mqtts" || scheme === "mqtt+unix")
       return runtime.dialSocket(address, events, scheme === "mqtts" ? tls : undefined);
     const given = webSocket?.headers ?? {};

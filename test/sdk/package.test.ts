@@ -64,7 +64,7 @@ const pages = ["README.md", "synchronous.md", "asynchronous.md"];
 const examples = pages.flatMap((page) => examplesOf(page).map((example) => ({ page, ...example })));
 
 test("the pages have their examples", () => {
-  expect(examples.length).toBe(15);
+  expect(examples.length).toBe(16);
   for (const page of pages) {
     const text = readFileSync(join(root, "src/client", page), "utf8");
     expect([page, text.match(/```ts\n/g)!.length]).toEqual([page, examplesOf(page).length]);

@@ -83,6 +83,8 @@ export const floors: Record<string, readonly string[]> = {
   ],
   // bank: what a refusal says, and what a message costs; mqttsn: its sn-connection.ts, for tools.
   "src/client": ["src/base", "src/mqtt", "src/mqttsn", "src/net", "src/session", "src/bank"],
+  // client: where its brokers of this process are.
+  "src/testing": ["src/base", "src/mqtt", "src/net", "src/client"],
   // mqtt: the flags speak of QoS, reasons and filters, which are the protocol's words; zookeeper: of its servers.
   cli: [
     "src/base",

@@ -11,6 +11,13 @@ const load = "test/unit/load.test.ts";
 
 export const faults: readonly Fault[] = [
   {
+    what: "mqttzoo/testing: a message of QoS 2 that comes again is published again",
+    file: "src/testing/test-connection.ts",
+    find: "const isRepeat = qos === 2 && incoming.has(messageId!);",
+    replace: "const isRepeat = false;",
+    tests: "test/sdk/testing.test.ts",
+  },
+  {
     what: "client: a message goes out before the store knows its packet id",
     file: "src/client/outbox.ts",
     find: 'return this.#keeper!.keep({ kind: "sent", key, packetId }, send, () => this.#cut());',

@@ -19,7 +19,13 @@ async function bundle(): Promise<void> {
   for (const { runtime, entry, external } of entries) {
     const result = await Bun.build({
       // Errors apart: a bundle of a program that only asks what has gone wrong is not given the rest.
-      entrypoints: [join(root, `src/client/${entry}.ts`), join(root, "src/client/errors.ts")],
+      entrypoints: [
+        join(root, `src/client/${entry}.ts`),
+        join(root, "src/client/errors.ts"),
+        join(root, "src/testing/test-broker.ts"),
+      ],
+      root: join(root, "src"),
+      naming: "[name].[ext]",
       splitting: true,
       target: runtime,
       format: "esm",
@@ -56,13 +62,14 @@ function describeTypes(): void {
       outDir: "types",
     },
     include: [],
-    files: entries.map(({ entry }) => `../../src/client/${entry}.ts`),
+    files: [...entries.map(({ entry }) => `../../src/client/${entry}.ts`), "../../src/testing/test-broker.ts"],
   };
   const path = join(folder, "tsconfig.json");
   writeFileSync(path, JSON.stringify(config));
   run(["x", "tsc", "--project", path], root);
   rmSync(path);
-  keepReached(entries.map(({ entry }) => join(folder, "types/client", `${entry}.d.ts`)));
+  const ofClient = entries.map(({ entry }) => join(folder, "types/client", `${entry}.d.ts`));
+  keepReached([...ofClient, join(folder, "types/testing/test-broker.d.ts")]);
 }
 
 /** Removes the types that applications cannot reach. */
@@ -97,7 +104,14 @@ function describePackage(): void {
     type: "module",
     sideEffects: false,
     engines: { node: ">=20", bun: ">=1.4" },
-    exports: { ".": Object.fromEntries(exports.toSorted(([a]) => (a === "default" ? 1 : -1))) },
+    exports: {
+      ".": Object.fromEntries(exports.toSorted(([a]) => (a === "default" ? 1 : -1))),
+      "./testing": {
+        types: "./types/testing/test-broker.d.ts",
+        browser: "./browser/test-broker.js",
+        default: "./node/test-broker.js",
+      },
+    },
     types: types("for-node"),
     main: "./node/main.js",
     browser: "./browser/main.js",
