@@ -150,6 +150,39 @@ if (caught instanceof QuotaExceeded) { const price: number | undefined = caught.
 void answer; void value;
 `;
 
+test("CommonJS has it by require, and its types", async () => {
+  const program = `
+    const { connect, ConnectFailed } = require("mqttzoo");
+    const { TestBroker } = require("mqttzoo/testing");
+    (async () => {
+      const client = await connect(new TestBroker().url);
+      const messages = await client.subscribe("a", { qos: 1 });
+      await client.publish("a", "required", { qos: 1 });
+      console.log((await messages.next()).value.text);
+      await client.end();
+      const error = await connect("mqtt://127.0.0.1:1").catch((thrown) => thrown);
+      console.log(error instanceof ConnectFailed);
+    })();`;
+  writeFileSync(join(withNpm, "required.cjs"), program);
+  expect(await run(["node", "required.cjs"], withNpm)).toBe("required\ntrue\n");
+  writeFileSync(join(withBun, "required.cjs"), program);
+  expect(await run([process.execPath, "required.cjs"], withBun)).toBe("required\ntrue\n");
+  const typedProgram =
+    'import mqttzoo = require("mqttzoo");\nexport const client: Promise<mqttzoo.Client> = mqttzoo.connect("mqtt://x");\n';
+  writeFileSync(join(withNpm, "required.cts"), typedProgram);
+  const compilerOptions = {
+    module: "nodenext",
+    target: "esnext",
+    lib: ["esnext", "dom"],
+    types: [],
+    strict: true,
+    noEmit: true,
+  };
+  const project = join(withNpm, "tsconfig.required.json");
+  writeFileSync(project, JSON.stringify({ compilerOptions, files: ["required.cts"] }));
+  await run([process.execPath, join(root, "node_modules/typescript/bin/tsc"), "--project", project], root);
+});
+
 test("a bundle for browsers that uses one thing is smaller than one that uses all", async () => {
   const sizeOf = async (code: string): Promise<number> => {
     writeFileSync(join(withNpm, "page.js"), code);

@@ -2,7 +2,7 @@
  * Builds `dist/mqttzoo-VERSION.tgz`, the client library for Bun, Node and browsers: one file for each, types for all.
  * It depends on mqtt-packet alone; the file for browsers has that, and what it needs of Node, in it.
  */
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import * as errors from "../../src/client/public.ts";
@@ -43,6 +43,30 @@ async function bundle(): Promise<void> {
     const bytes = result.outputs.reduce((sum, { size }) => sum + size, 0);
     console.log(`dist/package/${runtime}  ${(bytes / 1000).toFixed(0)} KB`);
   }
+}
+
+/** For programs that call `require`: one file each, since they have no parts in common to load. */
+async function bundleForRequire(): Promise<void> {
+  for (const [entry, name] of [
+    ["client/for-node.ts", "main.cjs"],
+    ["testing/test-broker.ts", "test-broker.cjs"],
+  ] as const) {
+    const result = await Bun.build({
+      entrypoints: [join(root, "src", entry)],
+      target: "node",
+      format: "cjs",
+      external: ["mqtt-packet"],
+      naming: name,
+      outdir: join(folder, "node"),
+    });
+    if (!result.success) process.exit(1);
+  }
+}
+
+/** The same types, of modules that are CommonJS. */
+function describeTypesForRequire(): void {
+  cpSync(join(folder, "types"), join(folder, "types-cjs"), { recursive: true });
+  writeFileSync(join(folder, "types-cjs/package.json"), '{ "type": "commonjs" }\n');
 }
 
 function run(command: readonly string[], cwd: string): void {
@@ -95,6 +119,7 @@ function describePackage(): void {
     runtime === "node" ? "default" : runtime,
     { types: types(entry), default: `./${runtime}/main.js` },
   ]);
+  const forRequire = ["require", { types: "./types-cjs/client/for-node.d.ts", default: "./node/main.cjs" }];
   const text = {
     name: manifest.name,
     version: manifest.version,
@@ -105,11 +130,15 @@ function describePackage(): void {
     sideEffects: false,
     engines: { node: ">=20", bun: ">=1.4" },
     exports: {
-      ".": Object.fromEntries(exports.toSorted(([a]) => (a === "default" ? 1 : -1))),
+      ".": Object.fromEntries([
+        ...exports.filter(([name]) => name !== "default"),
+        forRequire,
+        ...exports.filter(([name]) => name === "default"),
+      ]),
       "./testing": {
-        types: "./types/testing/test-broker.d.ts",
-        browser: "./browser/test-broker.js",
-        default: "./node/test-broker.js",
+        browser: { types: "./types/testing/test-broker.d.ts", default: "./browser/test-broker.js" },
+        require: { types: "./types-cjs/testing/test-broker.d.ts", default: "./node/test-broker.cjs" },
+        default: { types: "./types/testing/test-broker.d.ts", default: "./node/test-broker.js" },
       },
     },
     types: types("for-node"),
@@ -123,7 +152,9 @@ function describePackage(): void {
 rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder, { recursive: true });
 await bundle();
+await bundleForRequire();
 describeTypes();
+describeTypesForRequire();
 describePackage();
 for (const page of ["README.md", "synchronous.md", "asynchronous.md", "react.md"])
   copyFileSync(join(root, "src/client", page), join(folder, page));
